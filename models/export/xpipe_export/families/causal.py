@@ -1,0 +1,147 @@
+"""Decoder-only language models as one graph with a cache (OPT, Llama, GPT-NeoX, ...).
+
+The causal and padding mask and the position ids are built here from attention_mask
+and handed over ready made: the models' own mask builders do not trace.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from transformers.cache_utils import DynamicCache, DynamicLayer
+
+from ..graph import GraphSpec
+
+
+class PastLayer(DynamicLayer):
+    """A cache layer that starts out with a graph's past inputs."""
+
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor):
+        super().__init__()
+        self.keys, self.values = keys, values
+        self.dtype, self.device = keys.dtype, keys.device
+        self.is_initialized = True
+
+    def get_seq_length(self):
+        # The base class answers 0 for an empty cache by a Python branch, which tracing would freeze.
+        return self.keys.shape[-2]
+
+
+def past_cache(past: tuple[torch.Tensor, ...]) -> DynamicCache:
+    """past is key, value, key, value ... of each layer, [B,heads,P,dim]."""
+    cache = DynamicCache()
+    cache.layers = [PastLayer(k, v) for k, v in zip(past[::2], past[1::2])]
+    return cache
+
+
+def cache_tensors(cache: DynamicCache) -> list[torch.Tensor]:
+    return [t for layer in cache.layers for t in (layer.keys, layer.values)]
+
+
+def causal_mask(attention_mask: torch.Tensor, length) -> torch.Tensor:
+    """attention_mask [B,P+T] (1 = token, 0 = padding) to an additive [B,1,T,P+T] mask.
+
+    Hidden positions get the lowest float32 and not -inf, as in transformers: a
+    row of padding that sees nothing becomes uniform and not NaN.
+    """
+    total = attention_mask.shape[1]
+    rows = torch.arange(length) + (total - length)
+    visible = (torch.arange(total)[None, :] <= rows[:, None])[None, None] & attention_mask.bool()[:, None, None, :]
+    return torch.where(visible, 0.0, torch.finfo(torch.float32).min)
+
+
+def position_ids(attention_mask: torch.Tensor, length) -> torch.Tensor:
+    """Positions [B,T] that count tokens and not padding; padding itself gets -1 (OPT's offset makes that a row)."""
+    counted = attention_mask.cumsum(1) * attention_mask - 1
+    return counted[:, attention_mask.shape[1] - length:]
+
+
+class CausalDecoder(nn.Module):
+    """inputs_embeds [B,T,D], attention_mask [B,P+T], past [B,heads,P,dim]... -> logits [B,T,V], present...
+
+    lm is any transformers decoder-only model with a head. Positions come out of
+    attention_mask, so prefill (P = 0), steps, batches and left padding are one graph.
+    attention adds self_attn.{i} [B,heads,T,P+T] behind the present tensors.
+    """
+
+    def __init__(self, lm: nn.Module, attention: bool = False):
+        super().__init__()
+        lm.set_attn_implementation("eager")
+        self.lm, self.attention = lm, attention
+
+    def forward(self, inputs_embeds, attention_mask, *past):
+        length = inputs_embeds.shape[1]
+        cache = past_cache(past)
+        positions = position_ids(attention_mask, length)
+        if self.lm.config.model_type != "opt":
+            positions = positions.clamp(min=0)  # padding; OPT alone has a row for -1
+        out = self.lm(inputs_embeds=inputs_embeds, attention_mask=causal_mask(attention_mask, length),
+                      position_ids=positions, past_key_values=cache, use_cache=True, return_dict=True,
+                      cache_position=torch.arange(length) + (attention_mask.shape[1] - length),
+                      output_attentions=self.attention)
+        maps = out.attentions if self.attention else ()
+        return out.logits, *cache_tensors(cache), *maps
+
+
+class EmbedTokens(nn.Module):
+    """input_ids [B,T] -> inputs_embeds [B,T,D]"""
+
+    def __init__(self, embedding: nn.Module):
+        super().__init__()
+        self.embedding = embedding
+
+    def forward(self, input_ids):
+        return self.embedding(input_ids)
+
+
+def cache_names(prefix: str, layers: int, infix: str = "") -> list[str]:
+    return [f"{prefix}.{i}{infix}.{kv}" for i in range(layers) for kv in ("key", "value")]
+
+
+def cache_shape(config) -> tuple[int, int, int]:
+    """Layers, key-value heads, head dimension of a text config."""
+    heads = config.num_attention_heads
+    dim = getattr(config, "head_dim", None) or config.hidden_size // heads
+    return config.num_hidden_layers, getattr(config, "num_key_value_heads", None) or heads, dim
+
+
+def padded_mask(batch: int, past: int, length: int, first: int = 0) -> torch.Tensor:
+    """An int64 [B,P+T] mask whose rows have 0, 1, 2 ... padding positions on the left."""
+    total = past + length
+    mask = torch.ones(batch, total, dtype=torch.int64)
+    for row in range(batch):
+        mask[row, : min(row + first, total - 1)] = 0
+    return mask
+
+
+def embed_spec(embedding: nn.Module, vocab: int) -> GraphSpec:
+    return GraphSpec(
+        EmbedTokens(embedding),
+        lambda s: {"input_ids": torch.randint(0, vocab, (s["batch"], s["length"]))},
+        ["inputs_embeds"],
+        {"input_ids": ["batch", "length"], "inputs_embeds": ["batch", "length", "hidden"]},
+        {"batch": 2, "length": 3}, [{"batch": 1, "length": 1}, {"batch": 3, "length": 7}])
+
+
+def decoder_spec(lm: nn.Module, embed_dim: int | None = None, attention: bool = False) -> GraphSpec:
+    """embed_dim: width of inputs_embeds where it is not the hidden size (OPT-350m)."""
+    config = lm.config
+    layers, heads, dim = cache_shape(config)
+    width = embed_dim or getattr(config, "word_embed_proj_dim", None) or config.hidden_size
+
+    def make(s):
+        inputs = {"inputs_embeds": torch.randn(s["batch"], s["length"], width) * 0.1,
+                  "attention_mask": padded_mask(s["batch"], s["past"], s["length"])}
+        for name in cache_names("past_key_values", layers):
+            inputs[name] = torch.randn(s["batch"], heads, s["past"], dim)
+        return inputs
+
+    axes = {"inputs_embeds": ["batch", "length", width], "attention_mask": ["batch", "total"], "logits": ["batch", "length", config.vocab_size]}
+    axes |= {n: ["batch", heads, "past", dim] for n in cache_names("past_key_values", layers)}
+    axes |= {n: ["batch", heads, "total", dim] for n in cache_names("present", layers)}
+    maps = [f"self_attn.{i}" for i in range(layers)] if attention else []
+    axes |= {n: ["batch", config.num_attention_heads, "length", "total"] for n in maps}
+    return GraphSpec(CausalDecoder(lm, attention), make, ["logits", *cache_names("present", layers), *maps], axes,
+                     {"batch": 2, "length": 3, "past": 5},
+                     [{"batch": 1, "length": 7, "past": 0}, {"batch": 3, "length": 4, "past": 0},
+                      {"batch": 1, "length": 1, "past": 11}, {"batch": 3, "length": 2, "past": 6}])

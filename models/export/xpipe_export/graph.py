@@ -1,0 +1,492 @@
+"""One torch module to one verified ONNX graph.
+
+The way through: trace the module without its weights, fold the weight
+transposes, let ONNX Runtime's basic optimiser clean the weightless skeleton up,
+write the weights straight from the torch tensors into the file, and compare the
+file with the module on shapes other than the traced ones. A graph never holds a
+second copy of the weights in memory, whatever their size.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import logging
+import os
+import tempfile
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from onnx import TensorProto, helper
+
+LIMIT = 1e-4
+"""Largest accepted difference between torch and the graph; see `difference`."""
+
+EXTERNAL_BYTES = 1 << 30
+"""Graphs with more weight bytes than this keep them in a file beside the graph
+(one protobuf message stops at 2 GiB)."""
+
+FP16_MIN_ELEMENTS = 1024
+"""Smaller weights (biases, norms) stay float32: halving them saves nothing."""
+
+OPSETS = range(17, 21)
+"""17 is the first with LayerNormalization, 20 the last the TorchScript exporter knows."""
+
+Sizes = dict[str, int]
+Make = Callable[[Sizes], dict[str, torch.Tensor]]
+
+
+class ExportError(RuntimeError):
+    """The graph cannot be made, or does not do what the module does."""
+
+
+@dataclass
+class GraphSpec:
+    """What a module looks like as a graph.
+
+    make(sizes) builds example inputs, in the order of the module's forward.
+    axes names the dimensions of each input and output; an int is a fixed one.
+    trace must have sizes that are all distinct and at least 2, or the tracer
+    may specialise on an accident; checks are the other sizes to verify on.
+    """
+
+    module: torch.nn.Module
+    make: Make
+    outputs: list[str]
+    axes: dict[str, list]
+    trace: Sizes
+    checks: list[Sizes]
+
+
+@dataclass
+class GraphReport:
+    """What was written and how far it is from torch, for xpipe.json."""
+
+    file: str
+    dtype: str
+    opset: int
+    max_abs_diff: float
+    max_rel_diff: float
+    rounding_abs_diff: float | None = None
+    cases: list[Sizes] = field(default_factory=list)
+    nodes: int = 0
+    parameters: int = 0
+
+    def as_json(self) -> dict:
+        out = {k: v for k, v in self.__dict__.items() if v is not None and k != "file"}
+        for k in ("max_abs_diff", "max_rel_diff", "rounding_abs_diff"):
+            if k in out:
+                out[k] = float(f"{out[k]:.3g}")
+        return out
+
+
+def export_graph(spec: GraphSpec, path: Path, *, dtype: str = "fp32", opset: int = 17, seed: int = 0,
+                 consume: bool = False, step: Callable[[str], None] = lambda _: None) -> GraphReport:
+    """Write spec as an ONNX file at path (and path + "_data" when large), verified.
+
+    dtype "fp32" stores the weights as they are, "fp16" stores large weights as
+    float16 behind a Cast (inputs, outputs and arithmetic stay float32), "int8"
+    quantises MatMul weights dynamically (7 bits, per column: 8-bit products
+    saturate on processors without VNNI, so two engines would disagree).
+
+    The graph must equal torch to LIMIT with the *stored* weights; what storing
+    them costs is reported apart as rounding_abs_diff. consume lets fp16 round
+    the module's weights in place for good, which saves a copy of them.
+    step is called with the name of each stage as it begins.
+    Raises ExportError.
+    """
+    if opset not in OPSETS:
+        raise ExportError(f"opset {opset} is not supported, choose {OPSETS.start} to {OPSETS.stop - 1}")
+    if dtype not in ("fp32", "fp16", "int8"):
+        raise ExportError(f"dtype {dtype!r} is not one of fp32, fp16, int8")
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    module = spec.module.eval()  # the wrapper itself: the exporter restores its flag, and with it dropout
+
+    step("trace")
+    weights, model = _trace(spec, opset, seed)
+    step("optimise")
+    model = _fold(model, weights)
+    model = _optimise(model)
+    model = _fold(model, weights)
+    _check_domains(model, path)
+
+    step("write")
+    report = GraphReport(path.name, dtype, opset, 0.0, 0.0, nodes=len(model.graph.node),
+                         parameters=sum(w.numel() for w in weights.values() if w.is_floating_point()))
+    _attach(model, weights, path, half=dtype == "fp16")
+    del weights
+
+    step("verify")
+    cases = [_inputs(spec, sizes, seed + 1 + i) for i, sizes in enumerate([spec.trace, *spec.checks])]
+    report.cases = [spec.trace, *spec.checks]
+    if dtype == "fp16":
+        exact = [_torch(module, c) for c in cases]
+        with _rounded(module, keep=not consume):
+            stored = [_torch(module, c) for c in cases]
+        report.rounding_abs_diff = max(difference(a, b)[0] for x, y in zip(exact, stored) for a, b in zip(x, y))
+    else:
+        stored = [_torch(module, c) for c in cases]
+    _verify(spec, path, cases, stored, report)
+
+    if dtype == "int8":
+        step("quantise")
+        _quantise(path)
+        report.rounding_abs_diff = max(
+            difference(a, b)[0] for c, want in zip(cases, stored) for a, b in zip(run_graph(path, spec.outputs, c), want))
+    return report
+
+
+def difference(got: np.ndarray, want: np.ndarray) -> tuple[float, float]:
+    """The largest |got - want|, and the same over max(1, largest |want|).
+
+    The second is what LIMIT bounds: float32 arithmetic cannot hold 1e-4 on the
+    activations of several hundred that large encoders have.
+    """
+    if got.shape != want.shape:
+        raise ExportError(f"shape {list(got.shape)}, torch gives {list(want.shape)}")
+    if got.size == 0:
+        return 0.0, 0.0
+    if not (np.isfinite(got).all() and np.isfinite(want).all()):
+        raise ExportError("output is not finite")
+    d = float(np.max(np.abs(got.astype(np.float64) - want.astype(np.float64))))
+    return d, d / max(1.0, float(np.max(np.abs(want))))
+
+
+def run_graph(path: Path, outputs: list[str], inputs: dict) -> list[np.ndarray]:
+    """Run the file on ONNX Runtime, one thread."""
+    session = _session(path)
+    feeds = {k: np.ascontiguousarray(v.numpy() if isinstance(v, torch.Tensor) else v) for k, v in inputs.items()}
+    known = {i.name for i in session.get_inputs()}
+    return session.run(outputs, {k: v for k, v in feeds.items() if k in known})
+
+
+# --- tracing -----------------------------------------------------------------------------------
+
+
+def _inputs(spec: GraphSpec, sizes: Sizes, seed: int) -> dict[str, torch.Tensor]:
+    torch.manual_seed(seed)
+    return spec.make(sizes)
+
+
+def _torch(module: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> list[np.ndarray]:
+    with torch.no_grad():
+        out = module(*[t.clone() for t in inputs.values()])
+    return [t.detach().numpy() for t in (out if isinstance(out, (tuple, list)) else (out,))]
+
+
+def _trace(spec: GraphSpec, opset: int, seed: int) -> tuple[dict[str, torch.Tensor], onnx.ModelProto]:
+    inputs = _inputs(spec, spec.trace, seed)
+    missing = [n for n in (*inputs, *spec.outputs) if n not in spec.axes]
+    if missing:
+        raise ExportError(f"no axes given for {missing}")
+    dynamic = {n: {i: a for i, a in enumerate(ax) if isinstance(a, str)} for n, ax in spec.axes.items()
+               if n in inputs or n in spec.outputs}
+    buffer = io.BytesIO()
+    with torch.no_grad(), _quiet():
+        torch.onnx.export(spec.module, tuple(inputs.values()), buffer, dynamo=False, opset_version=opset,
+                          export_params=False, do_constant_folding=False, input_names=list(inputs),
+                          output_names=spec.outputs, dynamic_axes=dynamic)
+    model = onnx.load_from_string(buffer.getvalue())
+    state = {k: v.detach() for k, v in torch.jit._unique_state_dict(spec.module).items()}
+    unknown = [i.name for i in model.graph.input if i.name not in inputs and i.name not in state]
+    if unknown:
+        raise ExportError(f"graph inputs {unknown} are neither inputs nor weights")
+    weights = {i.name: state[i.name] for i in model.graph.input if i.name not in inputs}
+    used = {i.name for i in model.graph.input}
+    dropped = [n for n in inputs if n not in used]
+    if dropped:
+        raise ExportError(f"the module ignores its inputs {dropped}")
+    return weights, model
+
+
+@contextmanager
+def _quiet():
+    """The tracer warns of every Python branch on a shape; the checks on other shapes are the real guard."""
+    loggers = [logging.getLogger(n) for n in (None, "torch.onnx", "transformers")]
+    levels = [lg.level for lg in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for lg in loggers:
+            lg.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for lg, level in zip(loggers, levels):
+                lg.setLevel(level)
+
+
+# --- the weightless skeleton -------------------------------------------------------------------
+
+
+def _fold(model: onnx.ModelProto, weights: dict[str, torch.Tensor]) -> onnx.ModelProto:
+    """Evaluate Identity and Transpose of weights; drop the weights that nothing reads.
+
+    Transposes are torch views, so nothing is copied before the file is written.
+    """
+    graph = model.graph
+    user = {i.name for i in graph.input} - set(weights)
+    alias: dict[str, str] = {}
+    outputs = {o.name for o in graph.output}
+    made: dict[tuple, str] = {}
+    keep = []
+    for node in graph.node:
+        for i, name in enumerate(node.input):
+            if name in alias:
+                node.input[i] = alias[name]
+        source = node.input[0] if node.input else ""
+        out = node.output[0] if node.output else ""
+        if node.op_type == "Identity" and source in weights and out not in outputs:
+            alias[out] = source
+            continue
+        if node.op_type == "Transpose" and source in weights and out not in outputs:
+            perm = next((list(a.ints) for a in node.attribute if a.name == "perm"), None)
+            perm = perm or list(range(weights[source].dim()))[::-1]
+            key = (source, *perm)
+            if key not in made:
+                made[key] = f"{source}.transposed"
+                while made[key] in weights:
+                    made[key] += "_"
+                weights[made[key]] = weights[source].permute(perm)
+            alias[out] = made[key]
+            continue
+        keep.append(node)
+    del graph.node[:]
+    graph.node.extend(keep)
+    read = {name for node in keep for name in node.input} | outputs
+    for name in [n for n in weights if n not in read]:
+        del weights[name]
+    inputs = [i for i in graph.input if i.name in user]
+    inputs += [helper.make_tensor_value_info(n, _onnx_type(w), list(w.shape)) for n, w in weights.items()]
+    del graph.input[:]
+    graph.input.extend(inputs)
+    return model
+
+
+def _onnx_type(t: torch.Tensor) -> int:
+    return {torch.float32: TensorProto.FLOAT, torch.float16: TensorProto.FLOAT16, torch.int64: TensorProto.INT64,
+            torch.int32: TensorProto.INT32, torch.bool: TensorProto.BOOL}[t.dtype]
+
+
+def _optimise(model: onnx.ModelProto) -> onnx.ModelProto:
+    with tempfile.TemporaryDirectory() as tmp:
+        target = os.path.join(tmp, "optimised.onnx")
+        options = ort.SessionOptions()
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = target
+        options.intra_op_num_threads = 1
+        options.log_severity_level = 3
+        ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return onnx.load(target)
+
+
+def _check_domains(model: onnx.ModelProto, path: Path) -> None:
+    foreign = sorted({f"{n.domain}.{n.op_type}" for n in model.graph.node if n.domain not in ("", "ai.onnx")})
+    if foreign:
+        raise ExportError(f"{path.name} uses operators outside the ONNX standard: {foreign}")
+    for opset in [o for o in model.opset_import if o.domain not in ("", "ai.onnx")]:
+        model.opset_import.remove(opset)
+
+
+# --- weights -----------------------------------------------------------------------------------
+
+
+def _attach(model: onnx.ModelProto, weights: dict[str, torch.Tensor], path: Path, half: bool) -> None:
+    """Turn the weight inputs into initializers and write the file."""
+    graph = model.graph
+    user = [i for i in graph.input if i.name not in weights]
+    del graph.input[:]
+    graph.input.extend(user)
+
+    stored: list[tuple[str, torch.Tensor, torch.dtype]] = []
+    casts = []
+    for name, w in weights.items():
+        if half and _halves(w):
+            short = f"{name}.fp16"
+            casts += _cast(graph, name, short)
+            stored.append((short, w, torch.float16))
+        else:
+            stored.append((name, w, w.dtype))
+    nodes = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([c for c in casts if c.input[0].endswith(".fp16")] + nodes)
+
+    size = sum(w.numel() * dt.itemsize for _, w, dt in stored)
+    model.producer_name, model.producer_version = "xpipe-export", ""
+    model.doc_string = graph.doc_string = ""
+    data = path.with_name(path.name + "_data")
+    data.unlink(missing_ok=True)
+    if size <= EXTERNAL_BYTES:
+        for name, w, dt in stored:
+            graph.initializer.append(_tensor(name, w, dt, w.to(dt).contiguous().numpy().tobytes()))
+        path.write_bytes(model.SerializeToString())
+        return
+    offset = 0
+    with open(data, "wb") as f:
+        for name, w, dt in stored:
+            offset += f.write(b"\0" * (-offset % 4096))  # page aligned, so an engine can map each tensor
+            raw = memoryview(w.to(dt).contiguous().numpy()).cast("B") if w.numel() else b""
+            t = _tensor(name, w, dt, None)
+            t.data_location = TensorProto.EXTERNAL
+            for k, v in (("location", data.name), ("offset", offset), ("length", len(raw))):
+                t.external_data.add(key=k, value=str(v))
+            graph.initializer.append(t)
+            offset += f.write(raw)
+    path.write_bytes(model.SerializeToString())
+
+
+def _tensor(name: str, w: torch.Tensor, dtype: torch.dtype, raw: bytes | None) -> TensorProto:
+    t = TensorProto(name=name, data_type=_onnx_type(torch.empty(0, dtype=dtype)), dims=list(w.shape))
+    if raw is not None:
+        t.raw_data = raw
+    return t
+
+
+def _halves(w: torch.Tensor) -> bool:
+    return (w.dtype == torch.float32 and w.dim() >= 2 and w.numel() >= FP16_MIN_ELEMENTS
+            and bool(w.abs().max() <= torch.finfo(torch.float16).max))
+
+
+def _cast(graph: onnx.GraphProto, name: str, short: str) -> list[onnx.NodeProto]:
+    """Read `short` (float16) where the graph reads `name`.
+
+    A table that is only gathered from is cast after the Gather: a few rows and
+    not the whole vocabulary. Returns the node to put before all others.
+    """
+    readers = [n for n in graph.node if name in n.input]
+    if readers and all(n.op_type == "Gather" and n.input[0] == name and name not in n.input[1:] for n in readers):
+        nodes = list(graph.node)
+        del graph.node[:]
+        for n in nodes:
+            graph.node.append(n)
+            if n in readers:
+                added = graph.node[-1]
+                added.input[0] = short
+                out = added.output[0]
+                added.output[0] = f"{out}.fp16"
+                graph.node.append(helper.make_node("Cast", [f"{out}.fp16"], [out], to=TensorProto.FLOAT))
+        for info in [v for v in graph.value_info if v.name in {n.output[0] for n in readers}]:
+            graph.value_info.remove(info)
+        return []
+    return [helper.make_node("Cast", [short], [name], to=TensorProto.FLOAT)]
+
+
+@contextmanager
+def _rounded(module: torch.nn.Module, keep: bool):
+    """The module with the weights that `_attach` halves rounded to float16."""
+    saved = []
+    with torch.no_grad():
+        for w in torch.jit._unique_state_dict(module).values():
+            w = w.detach()
+            if _halves(w):
+                if keep:
+                    saved.append((w, w.clone()))
+                w.copy_(w.half())
+        try:
+            yield
+        finally:
+            for w, original in saved:
+                w.copy_(original)
+
+
+def _quantise(path: Path) -> None:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    data = path.with_name(path.name + "_data")
+    external = data.exists()
+    with tempfile.TemporaryDirectory(dir=path.parent) as tmp, _quiet():
+        target = Path(tmp) / path.name
+        quantize_dynamic(path, target, op_types_to_quantize=["MatMul", "Gemm"], per_channel=True, reduce_range=True,
+                         weight_type=QuantType.QInt8, use_external_data_format=external,
+                         extra_options={"MatMulConstBOnly": True})
+        model = onnx.load(target)
+        _check_domains(model, path)
+        size = sum(_bytes(t) for t in model.graph.initializer)
+        data.unlink(missing_ok=True)
+        if size > EXTERNAL_BYTES:
+            onnx.save(model, path, save_as_external_data=True, all_tensors_to_one_file=True, location=data.name)
+        else:
+            path.write_bytes(model.SerializeToString())
+
+
+def _bytes(t: TensorProto) -> int:
+    return int(np.prod(t.dims, dtype=np.int64)) * helper.tensor_dtype_to_np_dtype(t.data_type).itemsize
+
+
+def fuse_batchnorm(module: torch.nn.Module, example: torch.Tensor) -> torch.nn.Module:
+    """A copy of module in which each BatchNorm2d that follows a Conv2d is part of it.
+
+    The pairs are found by running example: a BatchNorm2d whose input is the very
+    tensor that a Conv2d gave. Raises ExportError where the copy computes something
+    else (the convolution's output was also read elsewhere).
+    """
+    fused = copy.deepcopy(module).eval()
+    made: dict[int, tuple] = {}
+    pairs = []
+    hooks = []
+    for m in fused.modules():
+        if isinstance(m, torch.nn.Conv2d):
+            hooks.append(m.register_forward_hook(lambda m, _i, out: made.__setitem__(id(out), (m, out))))
+        elif isinstance(m, torch.nn.BatchNorm2d):
+            hooks.append(m.register_forward_hook(lambda m, i, _o: pairs.append((made[id(i[0])][0], m)) if id(i[0]) in made else None))
+    with torch.no_grad():
+        want = module.eval()(example)
+        fused(example)
+        for hook in hooks:
+            hook.remove()
+        for conv, bn in pairs:
+            scale = bn.weight.double() / torch.sqrt(bn.running_var.double() + bn.eps)
+            bias = 0 if conv.bias is None else conv.bias.double()
+            conv.bias = torch.nn.Parameter(((bias - bn.running_mean.double()) * scale + bn.bias.double()).float())
+            conv.weight.copy_((conv.weight.double() * scale[:, None, None, None]).float())
+        normed = {id(bn) for _, bn in pairs}
+        for parent in list(fused.modules()):
+            for name, child in list(parent.named_children()):
+                if id(child) in normed:
+                    setattr(parent, name, torch.nn.Identity())
+        got = fused(example)
+    if difference(_tensor_of(got).numpy(), _tensor_of(want).numpy())[1] > LIMIT:
+        raise ExportError("fusing the batch normalisation changed what the encoder computes")
+    return fused
+
+
+def _tensor_of(out) -> torch.Tensor:
+    return out if isinstance(out, torch.Tensor) else out[0]
+
+
+# --- verification ------------------------------------------------------------------------------
+
+
+def _session(path: Path) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    if Path(path).with_name(Path(path).name + "_data").exists():
+        options.add_session_config_entry("session.disable_prepacking", "1")  # no second copy of large weights
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _verify(spec: GraphSpec, path: Path, cases: list[dict], want: list[list[np.ndarray]], report: GraphReport) -> None:
+    session = _session(path)
+    for sizes, case, expected in zip(report.cases, cases, want):
+        try:
+            got = session.run(spec.outputs, {k: np.ascontiguousarray(v.numpy()) for k, v in case.items()})
+        except Exception as e:  # the runtime's own error classes differ by kind
+            raise ExportError(f"{path.name} fails at sizes {sizes}: {e}") from e
+        for name, a, b in zip(spec.outputs, got, expected):
+            try:
+                absolute, relative = difference(a, b)
+            except ExportError as e:
+                raise ExportError(f"{path.name}: {name} at sizes {sizes}: {e}") from e
+            report.max_abs_diff = max(report.max_abs_diff, absolute)
+            report.max_rel_diff = max(report.max_rel_diff, relative)
+            if relative > LIMIT:
+                raise ExportError(f"{path.name}: {name} differs from torch by {absolute:.3g} "
+                                  f"({relative:.3g} of its range, limit {LIMIT:g}) at sizes {sizes}")
