@@ -1,0 +1,49 @@
+"""Streams pictures resized by Pillow, for TestResizeEqualsPillow.
+
+The test and this script draw the same random pictures from the same generator
+(splitmix64), so only the results travel: for each case on stdin, one line
+"filter width height out_width out_height seed kind", the RGB bytes of the
+result go to stdout.
+"""
+
+import sys
+
+import numpy as np
+from PIL import Image
+
+
+def noise(seed: int, n: int) -> np.ndarray:
+    """n bytes of splitmix64, counter based, low byte first."""
+    words = (n + 7) // 8
+    z = np.uint64(seed) + np.arange(1, words + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z ^= z >> np.uint64(31)
+    return z.astype("<u8").view(np.uint8)[:n]
+
+
+def picture(seed: int, w: int, h: int, kind: int) -> np.ndarray:
+    """kind 0: noise; 1: black and white noise, which overshoots; 2: a gradient."""
+    px = noise(seed, w * h * 3).reshape(h, w, 3)
+    if kind == 1:
+        px = np.where(px < 128, 0, 255).astype(np.uint8)
+    if kind == 2:
+        y, x, c = np.ogrid[:h, :w, :3]
+        px = ((x * 7 + y * 3 + c * 50) & 255).astype(np.uint8)
+    return px
+
+
+def main() -> None:
+    import PIL
+
+    if PIL.__version__ != "13.0.0":
+        sys.exit(f"Pillow is {PIL.__version__}, the reference is 13.0.0")
+    np.seterr(over="ignore")
+    for line in sys.stdin:
+        f, w, h, ow, oh, seed, kind = map(int, line.split())
+        out = Image.fromarray(picture(seed, w, h, kind)).resize((ow, oh), f)
+        sys.stdout.buffer.write(out.tobytes())
+    sys.stdout.buffer.flush()
+
+
+main()

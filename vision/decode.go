@@ -1,0 +1,176 @@
+package vision
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// format is one kind of image file.
+type format struct {
+	name string
+	// is reports whether data starts like this format.
+	is func(data []byte) bool
+	// size reads the header only, so that limits hold before anything is
+	// allocated. It returns the size before any turn.
+	size func(data []byte) (w, h int, err error)
+	// decode returns the pixels of the first frame and the Exif orientation,
+	// 1 to 8, that is still to be applied.
+	decode func(data []byte, o *options) (m *RGB, orientation int, err error)
+}
+
+// formats is filled by init below, since some decoders sniff in their turn.
+var formats []format
+
+func init() {
+	formats = []format{
+		{"JPEG", isJPEG, sizeJPEG, decodeJPEG},
+		{"PNG", isPNG, sizePNG, decodePNG},
+	}
+}
+
+func sniff(data []byte) *format {
+	for i := range formats {
+		if formats[i].is(data) {
+			return &formats[i]
+		}
+	}
+	return nil
+}
+
+// Decode reads one picture: JPEG, PNG, GIF, WebP, BMP or TIFF, of an animation
+// the first frame. The pixels are those of Pillow 13.0.0's
+//
+//	ImageOps.exif_transpose(Image.open(f)).convert("RGB")
+//
+// so colour profiles are ignored and alpha is dropped. The error wraps ErrImage
+// or, for pictures over the limits, ErrLimit; errors of r are kept in it.
+func Decode(r io.Reader, opts ...Option) (*RGB, error) {
+	o := buildOptions(opts)
+	data, err := readAll(r, o.limits)
+	if err != nil {
+		return nil, err
+	}
+	return decode(data, &o)
+}
+
+// DecodeFile is Decode for a named file. Errors start with its name.
+func DecodeFile(path string, opts ...Option) (*RGB, error) {
+	m, err := decodeFile(path, opts)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
+
+func decodeFile(path string, opts []Option) (*RGB, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fileError(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fileError(err)
+	}
+	if info.IsDir() {
+		return nil, imageErrorf("is a directory: name the picture in it")
+	}
+	o := buildOptions(opts)
+	if info.Size() > o.limits.Bytes {
+		return nil, limitErrorf("the file has %d bytes, the limit is %d", info.Size(), o.limits.Bytes)
+	}
+	data, err := readAll(f, o.limits)
+	if err != nil {
+		return nil, err
+	}
+	return decode(data, &o)
+}
+
+// fileError makes an error of package os an ErrImage, without the path that
+// the caller puts in front.
+func fileError(err error) error {
+	var pathErr *os.PathError
+	if errors.As(err, &pathErr) {
+		err = pathErr.Err
+	}
+	return fmt.Errorf("%w: %w", ErrImage, err)
+}
+
+func decode(data []byte, o *options) (*RGB, error) {
+	f, err := identify(data)
+	if err != nil {
+		return nil, err
+	}
+	w, h, err := f.size(data)
+	if err == nil {
+		err = o.limits.checkSize(w, h)
+	}
+	if err != nil {
+		return nil, within(f, err)
+	}
+	m, orientation, err := f.decode(data, o)
+	if err != nil {
+		return nil, within(f, err)
+	}
+	return orient(m, orientation), nil
+}
+
+// within names the format in an error and makes sure that it wraps a sentinel.
+func within(f *format, err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = errTruncated
+	}
+	if errors.Is(err, ErrImage) || errors.Is(err, ErrLimit) {
+		return fmt.Errorf("%s: %w", f.name, err)
+	}
+	return imageErrorf("damaged or unsupported %s: %w", f.name, err)
+}
+
+var errTruncated = fmt.Errorf("%w: the file ends too early", ErrImage)
+
+// identify finds the format of data, or says what it might be instead.
+func identify(data []byte) (*format, error) {
+	if f := sniff(data); f != nil {
+		return f, nil
+	}
+	const supported = "supported are JPEG, PNG, GIF, WebP, BMP and TIFF"
+	switch {
+	case len(data) == 0:
+		return nil, imageErrorf("the file is empty")
+	case len(data) >= 12 && string(data[4:8]) == "ftyp":
+		kind := "ISO media"
+		switch brand := string(data[8:12]); brand {
+		case "avif", "avis":
+			kind = "AVIF"
+		case "heic", "heix", "hevc", "heim", "heis", "mif1", "msf1":
+			kind = "HEIC"
+		default:
+			if bytes.Contains(data[:min(len(data), 64)], []byte("avif")) {
+				kind = "AVIF"
+			}
+		}
+		return nil, imageErrorf("%s is not supported: convert it to PNG or JPEG; %s", kind, supported)
+	}
+	return nil, imageErrorf("not an image of a known format (it starts with %q); %s", data[:min(len(data), 8)], supported)
+}
+
+// readAll reads r up to the limit of bytes.
+func readAll(r io.Reader, l Limits) ([]byte, error) {
+	var buf bytes.Buffer
+	if s, ok := r.(interface{ Stat() (os.FileInfo, error) }); ok {
+		if info, err := s.Stat(); err == nil && info.Size() > 0 && info.Size() <= l.Bytes {
+			buf.Grow(int(info.Size()) + bytes.MinRead)
+		}
+	}
+	n, err := buf.ReadFrom(io.LimitReader(r, l.Bytes+1))
+	if err != nil {
+		return nil, fileError(err)
+	}
+	if n > l.Bytes {
+		return nil, limitErrorf("the file has more than %d bytes", l.Bytes)
+	}
+	return buf.Bytes(), nil
+}

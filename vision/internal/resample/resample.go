@@ -1,0 +1,179 @@
+package resample
+
+import (
+	"image"
+	"sync"
+)
+
+// Pixels is a picture of four-byte pixels whose rows start Stride bytes apart.
+type Pixels struct {
+	Pix           []uint8
+	Stride        int
+	Width, Height int
+}
+
+// Resize computes the window win of src resized to w by h pixels into dst,
+// which has the size of win. All sizes must be positive and win inside w by h.
+func Resize(dst, src Pixels, w, h int, f Filter, win image.Rectangle) {
+	horizontal, vertical := w != src.Width, h != src.Height
+	if f == Nearest {
+		if horizontal || vertical {
+			nearest(dst, src, w, h, win)
+			return
+		}
+	}
+	switch {
+	case horizontal && vertical:
+		// Since 13.0 Pillow takes the cheaper order when the picture shrinks
+		// much in height.
+		if h < src.Height && src.Height-h > 2*(src.Width-w) {
+			kx := newKernel(f, src.Width, w, win.Min.X, win.Max.X)
+			ky := newKernel(f, src.Height, h, win.Min.Y, win.Max.Y)
+			lo, hi := kx.span()
+			tmp := scratch(hi-lo, dst.Height)
+			verticalPass(tmp.Pixels, src.columns(lo, hi), ky)
+			kx.shift(lo)
+			horizontalPass(dst, tmp.Pixels, kx)
+			tmp.free()
+			return
+		}
+		ky := newKernel(f, src.Height, h, win.Min.Y, win.Max.Y)
+		kx := newKernel(f, src.Width, w, win.Min.X, win.Max.X)
+		lo, hi := ky.span()
+		tmp := scratch(dst.Width, hi-lo)
+		horizontalPass(tmp.Pixels, src.rows(lo, hi), kx)
+		ky.shift(lo)
+		verticalPass(dst, tmp.Pixels, ky)
+		tmp.free()
+	case horizontal:
+		horizontalPass(dst, src.rows(win.Min.Y, win.Max.Y), newKernel(f, src.Width, w, win.Min.X, win.Max.X))
+	case vertical:
+		verticalPass(dst, src.columns(win.Min.X, win.Max.X), newKernel(f, src.Height, h, win.Min.Y, win.Max.Y))
+	default:
+		src = src.rows(win.Min.Y, win.Max.Y).columns(win.Min.X, win.Max.X)
+		for y := range dst.Height {
+			copy(dst.row(y), src.row(y))
+		}
+	}
+}
+
+// horizontalPass fills each row of dst from the same row of src.
+func horizontalPass(dst, src Pixels, k *kernel) {
+	for y := range dst.Height {
+		horizontalRow(dst.row(y), src.row(y), k)
+	}
+}
+
+// verticalPass fills row i of dst from the rows of src that k names for i.
+func verticalPass(dst, src Pixels, k *kernel) {
+	for y := range dst.Height {
+		verticalRow(dst.row(y), src.Pix[k.start[y]*src.Stride:], src.Stride, k.coef[y*k.stride:][:k.taps[y]])
+	}
+}
+
+func horizontalRow(dst, src []uint8, k *kernel) {
+	for i, start := range k.start {
+		s := src[4*start:]
+		var r, g, b int32 = 1 << (precisionBits - 1), 1 << (precisionBits - 1), 1 << (precisionBits - 1)
+		for j, c := range k.coef[i*k.stride:][:k.taps[i]] {
+			p := s[4*j : 4*j+4]
+			r += int32(p[0]) * c
+			g += int32(p[1]) * c
+			b += int32(p[2]) * c
+		}
+		d := dst[4*i : 4*i+4]
+		d[0], d[1], d[2], d[3] = clip8(r), clip8(g), clip8(b), 255
+	}
+}
+
+func verticalRow(dst, src []uint8, stride int, coef []int32) {
+	for x := range dst {
+		var v int32 = 1 << (precisionBits - 1)
+		for j, c := range coef {
+			v += int32(src[j*stride+x]) * c
+		}
+		dst[x] = clip8(v)
+	}
+}
+
+func clip8(v int32) uint8 {
+	v >>= precisionBits
+	return uint8(min(max(v, 0), 255))
+}
+
+// nearest is ImagingScaleAffine of src/libImaging/Geometry.c, which steps
+// through the source by adding up the scale.
+func nearest(dst, src Pixels, w, h int, win image.Rectangle) {
+	xs := steps(src.Width, w, win.Min.X, win.Max.X)
+	ys := steps(src.Height, h, win.Min.Y, win.Max.Y)
+	for y, sy := range ys {
+		d := dst.row(y)
+		if sy < 0 {
+			clear(d)
+			continue
+		}
+		s := src.row(sy)
+		for x, sx := range xs {
+			if sx < 0 {
+				clear(d[4*x : 4*x+4])
+			} else {
+				copy(d[4*x:4*x+4], s[4*sx:4*sx+4])
+			}
+		}
+	}
+}
+
+// steps lists which of in samples each of the outputs lo..hi-1 of out takes; -1
+// for none.
+func steps(in, out, lo, hi int) []int {
+	scale := float64(in) / float64(out)
+	pos := float64(scale * 0.5)
+	list := make([]int, hi-lo)
+	for i := range hi {
+		if i >= lo {
+			list[i-lo] = -1
+			if p := int(pos); p < in {
+				list[i-lo] = p
+			}
+		}
+		pos += scale
+	}
+	return list
+}
+
+// shift moves the kernel to a source whose first sample is number by.
+func (k *kernel) shift(by int) {
+	for i := range k.start {
+		k.start[i] -= by
+	}
+}
+
+func (p Pixels) row(y int) []uint8 { return p.Pix[y*p.Stride : y*p.Stride+4*p.Width] }
+
+func (p Pixels) rows(lo, hi int) Pixels {
+	p.Pix, p.Height = p.Pix[lo*p.Stride:], hi-lo
+	return p
+}
+
+func (p Pixels) columns(lo, hi int) Pixels {
+	p.Pix, p.Width = p.Pix[4*lo:], hi-lo
+	return p
+}
+
+// buffer is a picture whose memory is used again.
+type buffer struct {
+	Pixels
+	mem *[]uint8
+}
+
+var pool = sync.Pool{New: func() any { return new([]uint8) }}
+
+func scratch(w, h int) buffer {
+	mem := pool.Get().(*[]uint8)
+	if n := w * h * 4; cap(*mem) < n {
+		*mem = make([]uint8, n)
+	}
+	return buffer{Pixels{(*mem)[:w*h*4], 4 * w, w, h}, mem}
+}
+
+func (b buffer) free() { pool.Put(b.mem) }

@@ -1,0 +1,72 @@
+package vision
+
+// Limits bounds what is accepted. They are checked against the header of a
+// file, before memory for its pixels is taken. A zero field means its default.
+type Limits struct {
+	// Pixels is the most pixels of one picture, decoded or resized: 178,956,970
+	// by default, beyond which Pillow raises its decompression bomb error.
+	Pixels int
+	// Bytes is the longest file: 512 MiB by default.
+	Bytes int64
+	// Side is the most pixels of one side: 1,048,576 by default.
+	Side int
+	// Frames is the most frames that are looked at in an animation, and the
+	// most files of a directory: 10,000 by default.
+	Frames int
+}
+
+const (
+	defaultMaxPixels = 178_956_970
+	defaultMaxBytes  = 512 << 20
+	defaultMaxSide   = 1 << 20
+	defaultMaxFrames = 10_000
+)
+
+// An Option changes how images are read.
+type Option func(*options)
+
+type options struct {
+	limits Limits
+	ffmpeg string
+}
+
+// WithLimits replaces the default limits. Zero fields keep their default.
+func WithLimits(l Limits) Option { return func(o *options) { o.limits = l } }
+
+func buildOptions(opts []Option) options {
+	var o options
+	for _, f := range opts {
+		f(&o)
+	}
+	o.limits = o.limits.withDefaults()
+	return o
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.Pixels <= 0 {
+		l.Pixels = defaultMaxPixels
+	}
+	if l.Bytes <= 0 {
+		l.Bytes = defaultMaxBytes
+	}
+	if l.Side <= 0 {
+		l.Side = defaultMaxSide
+	}
+	if l.Frames <= 0 {
+		l.Frames = defaultMaxFrames
+	}
+	return l
+}
+
+// checkSize refuses a picture of w by h pixels that is empty or over a limit.
+func (l Limits) checkSize(w, h int) error {
+	switch {
+	case w <= 0 || h <= 0:
+		return imageErrorf("the picture is %dx%d pixels: nothing to see", w, h)
+	case w > l.Side || h > l.Side:
+		return limitErrorf("the picture is %dx%d pixels, the limit is %d a side", w, h, l.Side)
+	case w > l.Pixels/h:
+		return limitErrorf("the picture is %dx%d pixels, the limit is %d in all", w, h, l.Pixels)
+	}
+	return nil
+}

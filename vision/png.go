@@ -1,0 +1,112 @@
+package vision
+
+import (
+	"bytes"
+	"compress/zlib"
+	"encoding/binary"
+	"image/png"
+	"io"
+)
+
+const pngSignature = "\x89PNG\r\n\x1a\n"
+
+func isPNG(data []byte) bool { return bytes.HasPrefix(data, []byte(pngSignature)) }
+
+// pngChunk is one chunk of a PNG file; whole has its length, type and CRC too.
+type pngChunk struct {
+	kind        string
+	data, whole []byte
+}
+
+// nextPNGChunk splits the first chunk off data, which starts after the
+// signature or an earlier chunk. It returns false at the end of the file or
+// where a chunk is cut off.
+func nextPNGChunk(data []byte) (c pngChunk, rest []byte, ok bool) {
+	if len(data) < 12 {
+		return c, nil, false
+	}
+	n := int64(binary.BigEndian.Uint32(data))
+	if n > int64(len(data))-12 {
+		return c, nil, false
+	}
+	return pngChunk{string(data[4:8]), data[8 : 8+n], data[:12+n]}, data[12+n:], true
+}
+
+func sizePNG(data []byte) (w, h int, err error) {
+	c, _, ok := nextPNGChunk(data[len(pngSignature):])
+	if !ok || c.kind != "IHDR" || len(c.data) < 13 {
+		return 0, 0, io.ErrUnexpectedEOF
+	}
+	w64, h64 := binary.BigEndian.Uint32(c.data), binary.BigEndian.Uint32(c.data[4:])
+	if w64 > 1<<31-1 || h64 > 1<<31-1 {
+		return 0, 0, imageErrorf("the header gives %dx%d pixels", w64, h64)
+	}
+	return int(w64), int(h64), nil
+}
+
+func decodePNG(data []byte, _ *options) (*RGB, int, error) {
+	img, err := png.Decode(bytes.NewReader(data))
+	if err != nil {
+		return nil, 0, err
+	}
+	return FromImage(img), pngMetadata(data).orientation(), nil
+}
+
+// pngMetadata collects eXIf, ImageMagick's text form of it, and XMP. Chunks
+// after the pixels count too, as they do for Pillow.
+func pngMetadata(data []byte) (md metadata) {
+	var raw []byte
+	for rest := data[len(pngSignature):]; ; {
+		c, next, ok := nextPNGChunk(rest)
+		if !ok || c.kind == "IEND" {
+			break
+		}
+		rest = next
+		switch c.kind {
+		case "eXIf":
+			md.exif = c.data
+		case "tEXt", "zTXt":
+			key, val, _ := bytes.Cut(c.data, []byte{0})
+			switch string(key) {
+			case "Raw profile type exif", "XML:com.adobe.xmp":
+				if c.kind == "zTXt" {
+					val = inflate(val[min(len(val), 1):])
+				}
+				if key[0] == 'R' {
+					raw = rawProfile(string(val))
+				} else {
+					md.xmp = val
+				}
+			}
+		case "iTXt":
+			key, val, _ := bytes.Cut(c.data, []byte{0})
+			if string(key) != "XML:com.adobe.xmp" || len(val) < 2 {
+				break
+			}
+			packed := val[0] != 0
+			_, val, _ = bytes.Cut(val[2:], []byte{0}) // language
+			_, val, _ = bytes.Cut(val, []byte{0})     // translated keyword
+			if packed {
+				val = inflate(val)
+			}
+			md.xmp = val
+		}
+	}
+	if md.exif == nil {
+		md.exif = raw
+	}
+	return md
+}
+
+// inflate unpacks at most a megabyte of text, which is Pillow's limit too.
+func inflate(b []byte) []byte {
+	z, err := zlib.NewReader(bytes.NewReader(b))
+	if err != nil {
+		return nil
+	}
+	out, err := io.ReadAll(io.LimitReader(z, 1<<20))
+	if err != nil {
+		return nil
+	}
+	return out
+}

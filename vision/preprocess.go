@@ -1,0 +1,224 @@
+package vision
+
+import (
+	"context"
+	"image"
+	"math"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/crossattn/xpipe/tensor"
+)
+
+// Preprocessor turns pictures into the input of one model. ParseConfig makes
+// one. It is never changed and may be used by many goroutines at once.
+type Preprocessor struct {
+	doResize bool
+	size     sizeRule
+	cropPct  float64 // ConvNext: the share of the picture that is kept; else 0
+	resample Filter
+	doCrop   bool
+	cropSize sizeRule
+	doPad    bool
+	padSize  sizeRule // zero: the largest of the batch
+	onWhite  bool     // blend transparent pixels with white
+	table    [3][256]float32
+}
+
+// sizeRule is a size as configurations give it: height and width, or the
+// shorter edge, the longer edge, or both. Zero fields are not given.
+type sizeRule struct{ height, width, shortest, longest int }
+
+// fit returns the size to which a picture of w by h pixels is resized.
+func (s sizeRule) fit(w, h int) (int, int) {
+	short, long := min(w, h), max(w, h)
+	switch {
+	case s.height > 0:
+		return s.width, s.height
+	case s.longest == 0: // get_resize_output_image_size of transformers
+		l := int(float64(s.shortest*long) / float64(short))
+		if w <= h {
+			return s.shortest, l
+		}
+		return l, s.shortest
+	case s.shortest == 0: // SamImageProcessor: round half up
+		scale := float64(s.longest) / float64(long)
+		return max(int(float64(float64(w)*scale)+0.5), 1), max(int(float64(float64(h)*scale)+0.5), 1)
+	}
+	// get_size_with_aspect_ratio of DETR: the shorter edge, unless the longer
+	// one would pass its limit.
+	size, raw := s.shortest, float64(s.shortest)
+	if float64(long)/float64(short)*raw > float64(s.longest) {
+		raw = float64(s.longest*short) / float64(long)
+		size = int(math.RoundToEven(raw))
+	}
+	if short == size {
+		return w, h
+	}
+	if w < h {
+		return max(size, 1), int(raw * float64(h) / float64(w))
+	}
+	return int(raw * float64(w) / float64(h)), max(size, 1)
+}
+
+// maxResized bounds the sides of a picture of which a crop keeps only a window.
+const maxResized = 1 << 30
+
+// layout says how a picture becomes the model's: resized to w by h, of which
+// win is kept, put at offset into a black picture of size out.
+type layout struct {
+	w, h   int
+	win    image.Rectangle
+	offset image.Point
+	out    image.Point
+}
+
+func (p *Preprocessor) layout(w, h int) layout {
+	crop, doCrop := p.cropSize, p.doCrop
+	if p.doResize {
+		rule := p.size
+		if p.cropPct > 0 { // ConvNext
+			if s := rule.shortest; s < 384 {
+				rule = sizeRule{shortest: int(float64(s) / p.cropPct)}
+				crop, doCrop = square(s), true
+			} else {
+				rule = square(s)
+			}
+		}
+		w, h = rule.fit(w, h)
+	}
+	l := layout{w: w, h: h, win: image.Rect(0, 0, w, h), out: image.Pt(w, h)}
+	if doCrop {
+		l.out = image.Pt(crop.width, crop.height)
+		l.win.Min.X, l.win.Max.X, l.offset.X = centre(w, crop.width)
+		l.win.Min.Y, l.win.Max.Y, l.offset.Y = centre(h, crop.height)
+	}
+	return l
+}
+
+// centre crops or pads one axis of n pixels to size as center_crop of
+// transformers does: pixels lo to hi are kept and start at offset.
+func centre(n, size int) (lo, hi, offset int) {
+	if size <= n {
+		lo = (n - size) / 2
+		return lo, lo + size, 0
+	}
+	return 0, n, (size - n + 1) / 2
+}
+
+// Picture returns what the model will see, before its samples are rescaled to
+// numbers: resized, cropped and, where a crop is larger than the picture,
+// padded with black.
+func (p *Preprocessor) Picture(img image.Image) (*RGB, error) {
+	m := FromImage(img)
+	if m.Width <= 0 || m.Height <= 0 {
+		return nil, imageErrorf("the picture is %dx%d pixels: nothing to see", m.Width, m.Height)
+	}
+	l := p.layout(m.Width, m.Height)
+	limits := (Limits{}).withDefaults()
+	if err := limits.checkSize(l.out.X, l.out.Y); err != nil {
+		return nil, err
+	}
+	if l.w <= 0 || l.h <= 0 || l.w > maxResized || l.h > maxResized {
+		return nil, limitErrorf("a picture of %dx%d pixels would be resized to %dx%d", m.Width, m.Height, l.w, l.h)
+	}
+	part, err := resizeWindow(m, l.w, l.h, p.resample, l.win)
+	if err != nil || part.Width == l.out.X && part.Height == l.out.Y {
+		return part, err
+	}
+	out := NewRGB(l.out.X, l.out.Y)
+	for y := range part.Height {
+		copy(out.row(l.offset.Y + y)[4*l.offset.X:], part.row(y))
+	}
+	return out, nil
+}
+
+// Preprocess returns the model input [B,3,H,W] float32 for a batch of pictures,
+// equal to the slow image processor of transformers 4.57.6 to 1e-6. Pictures
+// are worked on by all cores. The error wraps ErrImage, ErrLimit or ctx.Err();
+// a batch whose pictures end in different sizes is an ErrImage.
+func (p *Preprocessor) Preprocess(ctx context.Context, imgs ...image.Image) (*tensor.Tensor, error) {
+	if len(imgs) == 0 {
+		return nil, imageErrorf("no picture to preprocess")
+	}
+	pictures := make([]*RGB, len(imgs))
+	err := parallel(ctx, len(imgs), func(i int) (err error) {
+		pictures[i], err = p.Picture(imgs[i])
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p.Tensor(ctx, pictures...)
+}
+
+// Tensor does the rest of Preprocess for pictures made by Picture: samples to
+// numbers, [B,3,H,W].
+func (p *Preprocessor) Tensor(ctx context.Context, pictures ...*RGB) (*tensor.Tensor, error) {
+	if len(pictures) == 0 {
+		return nil, imageErrorf("no picture to preprocess")
+	}
+	w, h := pictures[0].Width, pictures[0].Height
+	for i, m := range pictures {
+		if p.doPad {
+			w, h = max(w, m.Width), max(h, m.Height)
+		} else if m.Width != w || m.Height != h {
+			return nil, imageErrorf("picture %d comes out as %dx%d and the first as %dx%d: give them one at a time", i+1, m.Width, m.Height, w, h)
+		}
+	}
+	if p.padSize.width > 0 {
+		if w > p.padSize.width || h > p.padSize.height {
+			return nil, imageErrorf("a picture of %dx%d does not fit pad_size %dx%d", w, h, p.padSize.width, p.padSize.height)
+		}
+		w, h = p.padSize.width, p.padSize.height
+	}
+	limits := (Limits{}).withDefaults()
+	if len(pictures) > limits.Pixels/(w*h) {
+		return nil, limitErrorf("a batch of %d pictures of %dx%d pixels is over %d in all", len(pictures), w, h, limits.Pixels)
+	}
+	data := make([]float32, len(pictures)*3*w*h)
+	err := parallel(ctx, len(pictures), func(i int) error {
+		p.planes(data[i*3*w*h:(i+1)*3*w*h], pictures[i], w, h)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return tensor.New([]int{len(pictures), 3, h, w}, data)
+}
+
+// planes writes m into the top left of three planes of w by h.
+func (p *Preprocessor) planes(dst []float32, m *RGB, w, h int) {
+	n := w * h
+	for y := range m.Height {
+		r, g, b := dst[y*w:][:m.Width], dst[n+y*w:][:m.Width], dst[2*n+y*w:][:m.Width]
+		row := m.row(y)
+		for x := range r {
+			px := row[4*x : 4*x+4]
+			r[x], g[x], b[x] = p.table[0][px[0]], p.table[1][px[1]], p.table[2][px[2]]
+		}
+	}
+}
+
+// parallel calls f for 0..n-1 on all cores. It returns the first error or
+// ctx's, after every call has returned.
+func parallel(ctx context.Context, n int, f func(i int) error) error {
+	if n == 1 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return f(0)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range n {
+		g.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return f(i)
+		})
+	}
+	return g.Wait()
+}

@@ -1,0 +1,130 @@
+package vision
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"testing"
+)
+
+// testPicture is picture() of testdata/vision/resample_reference.py.
+func testPicture(seed uint64, w, h, kind int) *RGB {
+	n := w * h * 3
+	px := make([]byte, (n+7)/8*8)
+	for i := range len(px) / 8 {
+		z := seed + uint64(i+1)*0x9E3779B97F4A7C15
+		z = (z ^ z>>30) * 0xBF58476D1CE4E5B9
+		z = (z ^ z>>27) * 0x94D049BB133111EB
+		binary.LittleEndian.PutUint64(px[8*i:], z^z>>31)
+	}
+	m := NewRGB(w, h)
+	for i := range n {
+		v := px[i]
+		switch kind {
+		case 1:
+			v = 255 * (v >> 7)
+		case 2:
+			v = byte(i/3%w*7 + i/3/w*3 + i%3*50)
+		}
+		m.Pix[i/3*4+i%3] = v
+	}
+	return m
+}
+
+type resizeCase struct {
+	f            Filter
+	w, h, ow, oh int
+	seed         uint64
+	kind         int
+}
+
+// resizeCases draws sizes: most small, some extreme, some sides of 1 or equal.
+func resizeCases(f Filter, n int) []resizeCase {
+	rng := rand.New(rand.NewPCG(13, uint64(f)))
+	side := func() int {
+		switch rng.IntN(10) {
+		case 0:
+			return 1
+		case 1:
+			return 1 + rng.IntN(4)
+		case 2:
+			return 1 + rng.IntN(1500)
+		}
+		return 1 + rng.IntN(200)
+	}
+	cases := make([]resizeCase, n)
+	for i := range cases {
+		c := resizeCase{f: f, w: side(), h: side(), ow: side(), oh: side(), seed: rng.Uint64() >> 1, kind: rng.IntN(3)}
+		if rng.IntN(12) == 0 {
+			c.ow = c.w
+		}
+		if rng.IntN(12) == 0 {
+			c.oh = c.h
+		}
+		if rng.IntN(20) == 0 {
+			c.w, c.h = 5000+rng.IntN(3000), 1+rng.IntN(3)
+		} else if rng.IntN(20) == 0 {
+			c.h, c.w = 5000+rng.IntN(3000), 1+rng.IntN(3)
+		}
+		cases[i] = c
+	}
+	return cases
+}
+
+// TestResizeEqualsPillow compares 500 random sizes and pictures per filter with
+// Pillow, bit for bit.
+func TestResizeEqualsPillow(t *testing.T) {
+	py := python(t)
+	for f := Nearest; f <= Hamming; f++ {
+		t.Run(f.String(), func(t *testing.T) {
+			t.Parallel()
+			cases := resizeCases(f, 500)
+			var in bytes.Buffer
+			for _, c := range cases {
+				fmt.Fprintln(&in, int(c.f), c.w, c.h, c.ow, c.oh, c.seed, c.kind)
+			}
+			cmd := exec.Command(py, testdata+"/resample_reference.py")
+			cmd.Stdin, cmd.Stderr = &in, os.Stderr
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			bad := 0
+			for _, c := range cases {
+				want := make([]byte, c.ow*c.oh*3)
+				if _, err := io.ReadFull(out, want); err != nil {
+					t.Fatalf("the reference stopped at %+v: %v", c, err)
+				}
+				got, err := Resize(testPicture(c.seed, c.w, c.h, c.kind), c.ow, c.oh, c.f)
+				if err != nil {
+					t.Fatalf("%+v: %v", c, err)
+				}
+				if worst, n := difference(got, want); n > 0 && bad < 5 {
+					bad++
+					t.Errorf("%+v: %d samples differ, by up to %d", c, n, worst)
+				}
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// difference counts the samples of m that are not those of packed RGB bytes.
+func difference(m *RGB, want []byte) (worst, n int) {
+	for i, v := range want {
+		if d := int(m.Pix[i/3*4+i%3]) - int(v); d != 0 {
+			n++
+			worst = max(worst, d, -d)
+		}
+	}
+	return worst, n
+}
