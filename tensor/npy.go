@@ -46,7 +46,7 @@ func WriteNpy(w io.Writer, t *Tensor) error {
 	binary.Write(b, binary.LittleEndian, uint16(len(header)))
 	b.WriteString(header)
 	// binary.Write takes a slice of any of the element types.
-	if err := binary.Write(b, binary.LittleEndian, t.data); err != nil {
+	if err := binary.Write(b, binary.LittleEndian, t.elements()); err != nil {
 		return err
 	}
 	return b.Flush()

@@ -97,6 +97,8 @@ type Tensor struct {
 	dtype DType
 	data  any // []T of the dtype's Go type
 	keep  any // keeps memory that data points into alive
+
+	stored *stored // where the elements are, in place of data, while an engine holds them
 }
 
 // New makes a tensor over data without copying it. A shape of no dimensions is
@@ -196,13 +198,13 @@ func (t *Tensor) Len() int {
 // Data returns the elements in row-major order, shared with t. It returns nil
 // if T is not the tensor's element type; Values reports that as an error.
 func Data[T Element](t *Tensor) []T {
-	d, _ := t.data.([]T)
+	d, _ := t.elements().([]T)
 	return d
 }
 
 // Values is Data with an error that names both types when they differ.
 func Values[T Element](t *Tensor) ([]T, error) {
-	if d, ok := t.data.([]T); ok {
+	if d, ok := t.elements().([]T); ok {
 		return d, nil
 	}
 	return nil, fmt.Errorf("%w: elements are %v, not %v", ErrTensor, t.dtype, TypeOf[T]())
@@ -226,7 +228,7 @@ func (t *Tensor) Reshape(shape ...int) (*Tensor, error) {
 // Clone returns a copy that shares nothing with t.
 func (t *Tensor) Clone() *Tensor {
 	c := &Tensor{shape: append([]int{}, t.shape...), dtype: t.dtype}
-	switch d := t.data.(type) {
+	switch d := t.elements().(type) {
 	case []float32:
 		c.data = append([]float32{}, d...)
 	case []Half:
@@ -248,7 +250,7 @@ func (t *Tensor) Clone() *Tensor {
 // Float32s returns the elements as float32: shared where they are float32
 // already, converted otherwise (true is 1).
 func (t *Tensor) Float32s() []float32 {
-	switch d := t.data.(type) {
+	switch d := t.elements().(type) {
 	case []float32:
 		return d
 	case []Half:
