@@ -1,0 +1,180 @@
+// Package models reads model bundles: directories (or embedded file systems)
+// of ONNX graphs with their tokenizer, preprocessing and weights, as
+// BUNDLE.md describes them. It checks that what it hands out is what the
+// bundle's maker wrote, and that nothing outside the bundle is read.
+//
+// It runs nothing and knows no task. The default models live in models/mini,
+// the Python programs that make bundles in models/export and models/train.
+package models
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/crossattn/xpipe/engine"
+)
+
+// ErrBundle is wrapped by every error about a bundle: a file that is missing,
+// damaged or not what the manifest says.
+var ErrBundle = errors.New("bundle")
+
+// Bundle is an opened bundle. It is safe for concurrent use.
+type Bundle struct {
+	Manifest
+	fsys fs.FS
+	root *os.Root // nil unless the bundle is a directory opened by Open
+}
+
+// Option adjusts Open and OpenFS.
+type Option func(*options)
+
+type options struct {
+	noVerify bool
+}
+
+// NoVerify skips the comparison of each file with its SHA-256, which reads
+// the whole bundle once.
+func NoVerify() Option { return func(o *options) { o.noVerify = true } }
+
+// Open opens the bundle in a directory of the operating system. Symbolic links
+// that lead out of it are not followed.
+func Open(dir string, opts ...Option) (*Bundle, error) {
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is a file, not a bundle directory", dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBundle, err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBundle, err)
+	}
+	b, err := OpenFS(root.FS(), opts...)
+	if err != nil {
+		root.Close()
+		return nil, fmt.Errorf("%s: %w", dir, err)
+	}
+	b.root = root
+	if b.Name == "" {
+		b.Name = filepath.Base(dir)
+	}
+	return b, nil
+}
+
+// OpenFS opens the bundle at the root of a file system, such as an embedded
+// one.
+func OpenFS(fsys fs.FS, opts ...Option) (*Bundle, error) {
+	var o options
+	for _, opt := range opts {
+		opt(&o)
+	}
+	data, err := fs.ReadFile(fsys, ManifestName)
+	if err != nil {
+		return nil, fmt.Errorf("%w: no usable %s, the file that makes a directory a bundle: %w", ErrBundle, ManifestName, err)
+	}
+	manifest, err := parseManifest(data)
+	if err != nil {
+		return nil, err
+	}
+	b := &Bundle{Manifest: manifest, fsys: fsys}
+	if !o.noVerify {
+		if err := b.verify(); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// verify compares every file with its hash in the manifest.
+func (b *Bundle) verify() error {
+	for _, name := range b.named() {
+		if _, ok := b.SHA256[name]; len(b.SHA256) > 0 && !ok {
+			return fmt.Errorf("%w: %s has no sha256 for %s", ErrBundle, ManifestName, name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(b.SHA256)) {
+		got, err := hashFile(b.fsys, name)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrBundle, err)
+		}
+		if want := strings.ToLower(b.SHA256[name]); got != want {
+			return fmt.Errorf("%w: %s is damaged or was changed: sha256 %s, the manifest says %s", ErrBundle, name, got, want)
+		}
+	}
+	return nil
+}
+
+// named lists the files the manifest itself refers to.
+func (b *Bundle) named() []string {
+	names := slices.Collect(maps.Values(b.Graphs))
+	if b.Projection != "" {
+		names = append(names, b.Projection)
+	}
+	return names
+}
+
+func hashFile(fsys fs.FS, name string) (string, error) {
+	f, err := fsys.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// Close releases the directory. Graphs opened from the bundle stay usable.
+func (b *Bundle) Close() error {
+	if b.root != nil {
+		return b.root.Close()
+	}
+	return nil
+}
+
+// Has reports whether the bundle has a graph for the role.
+func (b *Bundle) Has(role string) bool { return b.Graphs[role] != "" }
+
+// Graph returns where the graph of a role lies, for an engine to open.
+func (b *Bundle) Graph(role string) (engine.Source, error) {
+	name, ok := b.Graphs[role]
+	if !ok {
+		return engine.Source{}, fmt.Errorf("%w: family %s needs a graph %q; %s has %v",
+			ErrBundle, b.Family, role, ManifestName, slices.Sorted(maps.Keys(b.Graphs)))
+	}
+	return engine.Source{FS: b.fsys, Name: name}, nil
+}
+
+// File returns the content of a file of the bundle, such as tokenizer.json.
+func (b *Bundle) File(name string) ([]byte, error) {
+	data, err := fs.ReadFile(b.fsys, name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrBundle, err)
+	}
+	return data, nil
+}
+
+// JSON decodes a JSON file of the bundle into v.
+func (b *Bundle) JSON(name string, v any) error {
+	data, err := b.File(name)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrBundle, name, err)
+	}
+	return nil
+}

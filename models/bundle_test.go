@@ -1,0 +1,185 @@
+package models
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/crossattn/xpipe/tensor"
+	"github.com/nlpodyssey/safetensors"
+)
+
+// bundleFiles is a small valid bundle; edit changes it before it is opened.
+func bundleFiles(t *testing.T, edit func(files map[string]string)) fstest.MapFS {
+	t.Helper()
+	view, err := safetensors.NewTensorView(safetensors.F16, []uint64{2, 1}, []byte{0x00, 0x3c, 0x00, 0xc0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var weights bytes.Buffer
+	if err := safetensors.SerializeToWriter(map[string]safetensors.TensorView{"p.weight": view}, nil, &weights); err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{
+		"onnx/a.onnx":            "graph",
+		"projection.safetensors": weights.String(),
+	}
+	hash := func(name string) string {
+		sum := sha256.Sum256([]byte(files[name]))
+		return hex.EncodeToString(sum[:])
+	}
+	files[ManifestName] = fmt.Sprintf(`{"format":1,"name":"tiny","family":"clip","graphs":{"a":"onnx/a.onnx"},
+		"projection":"projection.safetensors","sha256":{"onnx/a.onnx":%q,"projection.safetensors":%q}}`,
+		hash("onnx/a.onnx"), hash("projection.safetensors"))
+	if edit != nil {
+		edit(files)
+	}
+	fsys := fstest.MapFS{}
+	for name, content := range files {
+		fsys[name] = &fstest.MapFile{Data: []byte(content)}
+	}
+	return fsys
+}
+
+func TestOpenFS(t *testing.T) {
+	b, err := OpenFS(bundleFiles(t, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := b.Weights()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := w.Need("p.weight", -1, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := tensor.Data[float32](p); got[0] != 1 || got[1] != -2 {
+		t.Errorf("p.weight = %v, want 1, -2", got)
+	}
+	if _, err := w.Need("p.weight", 3, 1); !errors.Is(err, ErrBundle) {
+		t.Errorf("wrong shape: %v", err)
+	}
+	if _, err := b.Graph("b"); !errors.Is(err, ErrBundle) || !strings.Contains(err.Error(), `"b"`) {
+		t.Errorf("missing role: %v", err)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	manifest := func(old, new string) func(map[string]string) {
+		return func(f map[string]string) { f[ManifestName] = strings.Replace(f[ManifestName], old, new, 1) }
+	}
+	for name, c := range map[string]struct {
+		edit func(map[string]string)
+		want string
+	}{
+		"no manifest":          {func(f map[string]string) { delete(f, ManifestName) }, "no usable xpipe.json"},
+		"manifest no JSON":     {func(f map[string]string) { f[ManifestName] = "{" }, "xpipe.json"},
+		"newer format":         {manifest(`"format":1`, `"format":2`), "format 2 is unknown"},
+		"unknown family":       {manifest(`"clip"`, `"resnet"`), `family "resnet" is unknown`},
+		"no graphs":            {manifest(`{"a":"onnx/a.onnx"}`, `{}`), "names no graphs"},
+		"graph outside":        {manifest(`"a":"onnx/a.onnx"`, `"a":"../a.onnx"`), "not a path inside"},
+		"graph absolute":       {manifest(`"a":"onnx/a.onnx"`, `"a":"/etc/passwd"`), "not a path inside"},
+		"graph with backslash": {manifest(`"a":"onnx/a.onnx"`, `"a":"..\\a.onnx"`), "not a path inside"},
+		"projection outside":   {manifest(`"projection":"projection`, `"projection":"../projection`), "not a path inside"},
+		"hash outside":         {manifest(`"sha256":{"onnx`, `"sha256":{"../onnx`), "not a path inside"},
+		"changed file":         {func(f map[string]string) { f["onnx/a.onnx"] = "other" }, "onnx/a.onnx is damaged"},
+		"missing file":         {func(f map[string]string) { delete(f, "onnx/a.onnx") }, "onnx/a.onnx"},
+		"graph without hash":   {manifest(`"a":"onnx/a.onnx"`, `"a":"onnx/a.onnx","c":"onnx/c.onnx"`), "no sha256 for onnx/c.onnx"},
+	} {
+		_, err := OpenFS(bundleFiles(t, c.edit))
+		if !errors.Is(err, ErrBundle) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want ErrBundle with %q", name, err, c.want)
+		}
+	}
+}
+
+func TestNoVerify(t *testing.T) {
+	fsys := bundleFiles(t, func(f map[string]string) { f["onnx/a.onnx"] = "other" })
+	if _, err := OpenFS(fsys, NoVerify()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOpenDirectory(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, bundleFiles(t, nil)); err != nil {
+		t.Fatal(err)
+	}
+	b, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := b.Graph("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if path, ok := source.Path(); !ok || path != filepath.Join(dir, "onnx", "a.onnx") {
+		t.Errorf("Path() = %q, %v", path, ok)
+	}
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []string{filepath.Join(dir, "missing"), filepath.Join(dir, ManifestName)} {
+		if _, err := Open(bad); !errors.Is(err, ErrBundle) {
+			t.Errorf("Open(%s): %v", bad, err)
+		}
+	}
+
+	// A link that leads out of the bundle is not followed.
+	outside := filepath.Join(t.TempDir(), "a.onnx")
+	os.WriteFile(outside, []byte("graph"), 0o666)
+	os.Remove(filepath.Join(dir, "onnx", "a.onnx"))
+	if err := os.Symlink(outside, filepath.Join(dir, "onnx", "a.onnx")); err != nil {
+		t.Skip("no symbolic links here:", err)
+	}
+	if _, err := Open(dir); !errors.Is(err, ErrBundle) {
+		t.Errorf("link out of the bundle: %v", err)
+	}
+}
+
+func TestDamagedWeights(t *testing.T) {
+	for name, data := range map[string]string{
+		"empty":       "",
+		"short":       "\x01",
+		"huge header": "\xff\xff\xff\xff\xff\xff\xff\x7f{}",
+		"text":        "hello world, no tensors in here",
+	} {
+		fsys := bundleFiles(t, func(f map[string]string) { f["projection.safetensors"] = data })
+		b, err := OpenFS(fsys, NoVerify())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Weights(); !errors.Is(err, ErrBundle) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func FuzzManifest(f *testing.F) {
+	f.Add([]byte(`{"format":1,"family":"clip","graphs":{"a":"a.onnx"}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := parseManifest(data)
+		if err != nil {
+			return
+		}
+		for _, name := range m.Graphs {
+			if !fs.ValidPath(name) {
+				t.Errorf("accepted %q", name)
+			}
+		}
+	})
+}
+
+func FuzzWeights(f *testing.F) {
+	f.Add([]byte("\x02\x00\x00\x00\x00\x00\x00\x00{}"))
+	f.Fuzz(func(t *testing.T, data []byte) { parseWeights(data) })
+}

@@ -1,0 +1,90 @@
+package models
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"strings"
+)
+
+// ManifestName is the file that makes a directory an xpipe bundle.
+const ManifestName = "xpipe.json"
+
+// The format version this package reads.
+const manifestFormat = 1
+
+// Family names how the graphs of a bundle fit together.
+type Family string
+
+// The families that package pipeline runs. BUNDLE.md gives the graphs of each.
+const (
+	BLIP2    Family = "blip2"
+	BLIP     Family = "blip"
+	Flamingo Family = "flamingo"
+	LXMERT   Family = "lxmert"
+	CLIP     Family = "clip"
+)
+
+// Manifest is the content of xpipe.json; see BUNDLE.md for its fields.
+type Manifest struct {
+	Format int    `json:"format"`
+	Name   string `json:"name"`
+	Family Family `json:"family"`
+	// Graphs gives the file of each role, such as "qformer": "onnx/qformer.onnx".
+	Graphs map[string]string `json:"graphs"`
+	// Projection is a safetensors file of weights that are applied in Go; "" if
+	// there are none.
+	Projection string `json:"projection,omitempty"`
+	// Prompts gives the text around what the user says, by task: "caption",
+	// "answer". {} stands for the user's text.
+	Prompts map[string]string `json:"prompts,omitempty"`
+	// Limits bound what the model can take, such as "max_positions".
+	Limits map[string]int `json:"limits,omitempty"`
+	// Provenance says what made the bundle; it is shown, not used.
+	Provenance json.RawMessage `json:"provenance,omitempty"`
+	// SHA256 gives the lower-case hexadecimal hash of every other file.
+	SHA256 map[string]string `json:"sha256,omitempty"`
+}
+
+func parseManifest(data []byte) (Manifest, error) {
+	var m Manifest
+	if err := json.NewDecoder(bytes.NewReader(data)).Decode(&m); err != nil {
+		return m, fmt.Errorf("%w: %s: %w", ErrBundle, ManifestName, err)
+	}
+	if m.Format != manifestFormat {
+		return m, fmt.Errorf("%w: %s: format %d is unknown; this xpipe reads format %d", ErrBundle, ManifestName, m.Format, manifestFormat)
+	}
+	switch m.Family {
+	case BLIP2, BLIP, Flamingo, LXMERT, CLIP:
+	default:
+		return m, fmt.Errorf("%w: %s: family %q is unknown; it is one of blip2, blip, flamingo, lxmert, clip", ErrBundle, ManifestName, m.Family)
+	}
+	if len(m.Graphs) == 0 {
+		return m, fmt.Errorf("%w: %s names no graphs", ErrBundle, ManifestName)
+	}
+	for role, file := range m.Graphs {
+		if err := checkName(file); err != nil {
+			return m, fmt.Errorf("%w (graph %q)", err, role)
+		}
+	}
+	if m.Projection != "" {
+		if err := checkName(m.Projection); err != nil {
+			return m, err
+		}
+	}
+	for file := range m.SHA256 {
+		if err := checkName(file); err != nil {
+			return m, err
+		}
+	}
+	return m, nil
+}
+
+// checkName refuses names that could leave the bundle.
+func checkName(name string) error {
+	if !fs.ValidPath(name) || name == "." || strings.ContainsAny(name, `\:`) {
+		return fmt.Errorf("%w: %s: %q is not a path inside the bundle", ErrBundle, ManifestName, name)
+	}
+	return nil
+}
