@@ -2,20 +2,30 @@ package vision
 
 import (
 	"bytes"
-	"image/jpeg"
+	"errors"
+
+	"github.com/crossattn/xpipe/vision/internal/jpeg"
 )
 
 func isJPEG(data []byte) bool { return bytes.HasPrefix(data, []byte("\xff\xd8\xff")) }
 
 func sizeJPEG(data []byte) (w, h int, err error) {
-	c, err := jpeg.DecodeConfig(bytes.NewReader(data))
-	return c.Width, c.Height, err
+	head, err := jpeg.ReadHeader(data)
+	return head.Width, head.Height, jpegError(err)
 }
 
 func decodeJPEG(data []byte, _ *options) (*RGB, int, error) {
-	img, err := jpeg.Decode(bytes.NewReader(data))
+	p, err := jpeg.Decode(data)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, jpegError(err)
 	}
-	return FromImage(img), 1, nil
+	m := &RGB{Pix: p.Pix, Stride: 4 * p.Width, Width: p.Width, Height: p.Height}
+	return m, metadata{exif: p.Exif, xmp: p.XMP}.orientation(), nil
+}
+
+func jpegError(err error) error {
+	if errors.Is(err, jpeg.ErrTruncated) {
+		return errTruncated
+	}
+	return err
 }

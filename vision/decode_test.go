@@ -1,0 +1,96 @@
+package vision
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+type goldenFile struct {
+	Size   [2]int
+	RGB    string
+	Alpha  string
+	Frames []string
+}
+
+// golden reads what testdata/vision/golden.py wrote.
+func golden(t testing.TB) map[string]goldenFile {
+	t.Helper()
+	data, err := os.ReadFile(testdata + "/golden.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var g struct{ Files map[string]goldenFile }
+	if err := json.Unmarshal(data, &g); err != nil {
+		t.Fatal(err)
+	}
+	return g.Files
+}
+
+// packed returns the RGB bytes without the fourth of each pixel.
+func packed(m *RGB) []byte {
+	out := make([]byte, 0, m.Width*m.Height*3)
+	for y := range m.Height {
+		row := m.row(y)
+		for x := range m.Width {
+			out = append(out, row[4*x:4*x+3]...)
+		}
+	}
+	return out
+}
+
+func hash(b []byte) string {
+	h := sha256.Sum256(b)
+	return hex.EncodeToString(h[:])
+}
+
+// TestDecodeEqualsPillow decodes every committed file and compares the pixels'
+// hash with Pillow's. All are equal bit for bit, the lossy formats too.
+func TestDecodeEqualsPillow(t *testing.T) {
+	for name, want := range golden(t) {
+		t.Run(name, func(t *testing.T) {
+			m, err := DecodeFile(testdata + "/images/" + name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.Width != want.Size[0] || m.Height != want.Size[1] {
+				t.Fatalf("is %dx%d, Pillow says %v", m.Width, m.Height, want.Size)
+			}
+			if hash(packed(m)) != want.RGB {
+				t.Error(explain(t, m, name))
+			}
+			for i := 3; i < len(m.Pix); i += 4 {
+				if m.Pix[i] != 255 {
+					t.Fatal("the fourth byte of a pixel is not 255")
+				}
+			}
+		})
+	}
+}
+
+// explain asks Pillow for the pixels to say how far off m is.
+func explain(t *testing.T, m *RGB, name string, frame ...any) string {
+	cmd := exec.Command(python(t), testdata+"/golden.py", "--stream")
+	cmd.Stdin = strings.NewReader(fmt.Sprintln(append([]any{name}, frame...)...))
+	want, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(want) != m.Width*m.Height*3 {
+		return fmt.Sprintf("%d bytes, Pillow has %d", m.Width*m.Height*3, len(want))
+	}
+	worst, n := difference(m, want)
+	first := 0
+	for first < len(want) && m.Pix[first/3*4+first%3] == want[first] {
+		first++
+	}
+	return fmt.Sprintf("%d of %d samples differ from Pillow's, by up to %d, the first at (%d,%d)", n, len(want), worst, first/3%m.Width, first/3/m.Width)
+}
+
+var _ = io.EOF
