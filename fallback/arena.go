@@ -1,0 +1,186 @@
+package fallback
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/fallback/ops"
+	"github.com/crossattn/xpipe/tensor"
+)
+
+// arena is the memory of one run. Tensors of values that are done with make room
+// for later ones, and a later run with the same arena finds the room still
+// there.
+type arena struct {
+	limit int64 // bytes; 0 means none
+	taken int64 // bytes of all buffers, free ones included
+
+	free  []*buffer
+	live  map[unsafe.Pointer]*buffer // by where their memory begins
+	fresh []*buffer                  // allocated since the last settle
+}
+
+// buffer is a piece of memory that one tensor or several (reshaped) share.
+type buffer struct {
+	words []uint64
+	refs  int  // values that use it
+	used  bool // in this run
+	gone  bool // belongs to the caller now
+}
+
+func newArena(limit int64) *arena {
+	return &arena{limit: limit, live: map[unsafe.Pointer]*buffer{}}
+}
+
+// Alloc implements ops.Memory.
+func (a *arena) Alloc(dtype tensor.DType, shape []int) (*tensor.Tensor, error) {
+	n, err := tensor.NumElements(shape)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", engine.ErrGraph, err)
+	}
+	if n == 0 || dtype.Size() == 0 {
+		t, err := tensor.Zeros(dtype, shape...)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %v", engine.ErrGraph, err)
+		}
+		return t, nil
+	}
+	b, err := a.buffer((n*dtype.Size() + 7) / 8)
+	if err != nil {
+		return nil, err
+	}
+	p := unsafe.Pointer(&b.words[0])
+	switch dtype {
+	case tensor.Float32:
+		return tensor.New(shape, unsafe.Slice((*float32)(p), n))
+	case tensor.Float16:
+		return tensor.New(shape, unsafe.Slice((*tensor.Half)(p), n))
+	case tensor.Int64:
+		return tensor.New(shape, unsafe.Slice((*int64)(p), n))
+	case tensor.Int32:
+		return tensor.New(shape, unsafe.Slice((*int32)(p), n))
+	case tensor.Int8:
+		return tensor.New(shape, unsafe.Slice((*int8)(p), n))
+	case tensor.Uint8:
+		return tensor.New(shape, unsafe.Slice((*uint8)(p), n))
+	}
+	// Old contents may be no valid bools.
+	clear(b.words)
+	return tensor.New(shape, unsafe.Slice((*bool)(p), n))
+}
+
+// buffer returns a free buffer that fits well, or a new one.
+func (a *arena) buffer(words int) (*buffer, error) {
+	best := -1
+	for i, b := range a.free {
+		size := len(b.words)
+		if size >= words && size <= 2*words+512 && (best < 0 || size < len(a.free[best].words)) {
+			best = i
+		}
+	}
+	var b *buffer
+	if best >= 0 {
+		b = a.free[best]
+		a.free[best] = a.free[len(a.free)-1]
+		a.free = a.free[:len(a.free)-1]
+	} else {
+		size := int64(words) * 8
+		if a.limit > 0 && a.taken+size > a.limit {
+			a.trim()
+			if a.taken+size > a.limit {
+				return nil, fmt.Errorf("%w: the run needs more than the memory limit of %d bytes", engine.ErrGraph, a.limit)
+			}
+		}
+		b = &buffer{words: make([]uint64, words)}
+		a.taken += size
+	}
+	b.used, b.refs = true, 0
+	a.live[unsafe.Pointer(&b.words[0])] = b
+	a.fresh = append(a.fresh, b)
+	return b, nil
+}
+
+// trim gives free buffers up.
+func (a *arena) trim() {
+	for _, b := range a.free {
+		a.taken -= int64(len(b.words)) * 8
+	}
+	a.free = nil
+}
+
+// find returns the buffer a tensor lies in; nil where it is not of this arena.
+func (a *arena) find(t *tensor.Tensor) *buffer {
+	if p := ops.Pointer(t); p != nil {
+		return a.live[p]
+	}
+	return nil
+}
+
+// hold notes that a value uses t's memory.
+func (a *arena) hold(t *tensor.Tensor) {
+	if b := a.find(t); b != nil {
+		b.refs++
+	}
+}
+
+// drop notes that a value no longer uses t's memory.
+func (a *arena) drop(t *tensor.Tensor) {
+	if b := a.find(t); b != nil {
+		if b.refs--; b.refs == 0 {
+			a.release(b)
+		}
+	}
+}
+
+func (a *arena) release(b *buffer) {
+	delete(a.live, unsafe.Pointer(&b.words[0]))
+	a.free = append(a.free, b)
+}
+
+// settle takes back what was allocated since the last call and no value holds:
+// the scratch of the operator that just ran.
+func (a *arena) settle() {
+	for _, b := range a.fresh {
+		if b.refs == 0 {
+			a.release(b)
+		}
+	}
+	a.fresh = a.fresh[:0]
+}
+
+// give hands t's memory over to the caller of the run; false where the arena
+// does not own it or something else shares it.
+func (a *arena) give(t *tensor.Tensor) bool {
+	b := a.find(t)
+	if b == nil || b.gone || len(b.words) > 2*(t.Len()*t.DType().Size()+7)/8 {
+		return false
+	}
+	b.gone = true
+	return true
+}
+
+// reset ends a run: everything is free again but what was given away, and what
+// the run did not need is left to the garbage collector.
+func (a *arena) reset() {
+	for _, b := range a.live {
+		if b.gone {
+			a.taken -= int64(len(b.words)) * 8
+		} else {
+			a.free = append(a.free, b)
+		}
+	}
+	clear(a.live)
+	a.fresh = a.fresh[:0]
+	kept := a.free[:0]
+	for _, b := range a.free {
+		if b.used {
+			b.used, b.refs = false, 0
+			kept = append(kept, b)
+		} else {
+			a.taken -= int64(len(b.words)) * 8
+		}
+	}
+	clear(a.free[len(kept):])
+	a.free = kept
+}

@@ -1,0 +1,74 @@
+// Package fallback is the pure-Go engine: it reads ONNX graphs, plans them once
+// and runs them, without cgo and without any library. It runs wherever Go does,
+// which is why it is the engine that is always there.
+//
+// Package onnx reads the files, package ops holds the operators and package
+// kernel their inner loops; what is here is the plan (the order of nodes, what
+// is constant, when memory is free again) and the sessions that run it.
+package fallback
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+
+	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/fallback/onnx"
+	"github.com/crossattn/xpipe/fallback/ops"
+)
+
+// Engine is the pure-Go engine. The zero value is ready for use.
+type Engine struct {
+	// MemoryLimit bounds the bytes that the tensors of one run may take at any
+	// time, the weights not counted. 0 means no bound but ops.MaxTensorBytes for
+	// each tensor.
+	MemoryLimit int64
+}
+
+// New returns the engine with its defaults.
+func New() *Engine { return &Engine{} }
+
+// Name is "go".
+func (e *Engine) Name() string { return "go" }
+
+// Open reads and plans a graph. Errors about the graph wrap engine.ErrGraph; a
+// provider other than the CPU gives engine.ErrEngine.
+func (e *Engine) Open(ctx context.Context, source engine.Source, opts engine.Options) (engine.Session, error) {
+	if opts.Provider != "" && opts.Provider != "cpu" {
+		return nil, fmt.Errorf("%w: the Go engine computes on the CPU, not on %q; use the ort engine for that", engine.ErrEngine, opts.Provider)
+	}
+	if opts.Threads < 0 {
+		return nil, fmt.Errorf("%w: %d threads", engine.ErrEngine, opts.Threads)
+	}
+	threads := opts.Threads
+	if threads == 0 {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	m, err := onnx.Load(source)
+	if err != nil {
+		return nil, err
+	}
+	g, err := planSafely(ctx, m, threads, opts.NoFusion)
+	if err != nil {
+		m.Close()
+		return nil, fmt.Errorf("opening %s: %w", source.Name, err)
+	}
+	return newSession(m, g, threads, e.MemoryLimit), nil
+}
+
+// Supported says whether the engine has an operator in a version of its
+// operator set. The default domain is "".
+func Supported(domain, op string, version int) bool {
+	return ops.Supported(domain, op, version)
+}
+
+// planSafely turns a panic while planning, which would be a defect of this
+// package, into an error.
+func planSafely(ctx context.Context, m *onnx.Model, threads int, noFusion bool) (g *graph, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: the Go engine failed on it: %v", engine.ErrGraph, r)
+		}
+	}()
+	return plan(ctx, m, threads, noFusion)
+}

@@ -1,0 +1,181 @@
+// Package onnx reads ONNX model files: the protobuf message, the tensors inside
+// it and in external data files beside it, and a summary of what a graph holds.
+// It computes nothing; package fallback plans and runs what is read here.
+package onnx
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/runtime/protoiface"
+
+	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/fallback/onnx/pb"
+)
+
+// maxModelBytes is the largest model file read; protobuf itself ends at 2 GiB.
+// Larger models keep their weights in external data.
+const maxModelBytes = 1<<31 - 1
+
+// maxNesting bounds how deep messages (subgraphs) may nest.
+const maxNesting = 200
+
+// Model is a model file in memory. Its tensors share memory with the file,
+// which is mapped where that is possible, so nothing obtained from a Model may
+// be used after Close.
+type Model struct {
+	Proto *pb.ModelProto
+	// Opsets holds the version of each operator domain the model imports; the
+	// default domain is "".
+	Opsets map[string]int
+
+	source engine.Source
+	data   []region          // the model file
+	files  map[string]region // external data files by path
+}
+
+// region is a file's bytes, mapped or read.
+type region struct {
+	bytes []byte
+	close func() error
+}
+
+// Load reads the model that source names. Errors about the file's contents wrap
+// engine.ErrGraph; a file that is not there gives the file system's error.
+func Load(source engine.Source) (*Model, error) {
+	r, err := openRegion(source.FS, source.Name, maxModelBytes)
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{Proto: new(pb.ModelProto), source: source, data: []region{r}, files: map[string]region{}}
+	if err := unmarshal(r.bytes, m.Proto); err != nil {
+		m.Close()
+		return nil, fmt.Errorf("%w: %s is not an ONNX model, or is damaged: %v", engine.ErrGraph, source.Name, err)
+	}
+	if m.Proto.GetGraph() == nil {
+		m.Close()
+		return nil, fmt.Errorf("%w: %s is not an ONNX model: it holds no graph", engine.ErrGraph, source.Name)
+	}
+	m.Opsets, err = opsets(m.Proto.GetOpsetImport())
+	if err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+func opsets(imports []*pb.OperatorSetIdProto) (map[string]int, error) {
+	set := map[string]int{}
+	for _, o := range imports {
+		v := o.GetVersion()
+		if v < 1 || v > 1<<20 {
+			return nil, fmt.Errorf("%w: operator set %q has version %d", engine.ErrGraph, o.GetDomain(), v)
+		}
+		set[Domain(o.GetDomain())] = int(v)
+	}
+	return set, nil
+}
+
+// Domain returns the usual spelling of an operator domain: the default domain,
+// which may also be written "ai.onnx", is "".
+func Domain(d string) string {
+	if d == "ai.onnx" {
+		return ""
+	}
+	return d
+}
+
+// unmarshal decodes m from b. The byte fields of m (tensor data) share b's
+// memory: weights are not copied, and pages of a mapped file that nobody reads
+// are never loaded. proto.Unmarshal has no option for that, the methods it
+// calls have.
+func unmarshal(b []byte, m proto.Message) error {
+	r := m.ProtoReflect()
+	methods := r.ProtoMethods()
+	if methods == nil || methods.Unmarshal == nil {
+		return proto.Unmarshal(b, m)
+	}
+	_, err := methods.Unmarshal(protoiface.UnmarshalInput{
+		Message:  r,
+		Buf:      b,
+		Flags:    protoiface.UnmarshalAliasBuffer | protoiface.UnmarshalDiscardUnknown,
+		Resolver: protoregistry.GlobalTypes,
+		Depth:    maxNesting,
+	})
+	return err
+}
+
+// Close frees the memory of the files. Tensors of the model must not be used
+// any more.
+func (m *Model) Close() error {
+	var first error
+	for _, r := range m.data {
+		if err := r.close(); err != nil && first == nil {
+			first = err
+		}
+	}
+	for _, r := range m.files {
+		if err := r.close(); err != nil && first == nil {
+			first = err
+		}
+	}
+	m.data, m.files = nil, nil
+	return first
+}
+
+// external returns the bytes that an external data entry points to. location is
+// relative to the model's folder and may not leave it.
+func (m *Model) external(location string, offset, length int64) ([]byte, error) {
+	if location == "" || strings.ContainsAny(location, "\\\x00") || path.IsAbs(location) || !fs.ValidPath(path.Clean(location)) {
+		return nil, fmt.Errorf("%w: external data %q lies outside the model's folder", engine.ErrGraph, location)
+	}
+	name := path.Join(path.Dir(m.source.Name), location)
+	r, ok := m.files[name]
+	if !ok {
+		var err error
+		if r, err = openRegion(m.source.FS, name, 1<<40); err != nil {
+			return nil, fmt.Errorf("%w: external data: %v", engine.ErrGraph, err)
+		}
+		m.files[name] = r
+	}
+	size := int64(len(r.bytes))
+	if offset < 0 || length < 0 || offset > size || length > size-offset {
+		return nil, fmt.Errorf("%w: external data %q holds %d bytes, %d at %d are asked for", engine.ErrGraph, location, size, length, offset)
+	}
+	return r.bytes[offset : offset+length : offset+length], nil
+}
+
+// openRegion maps or reads a whole file.
+func openRegion(fsys fs.FS, name string, limit int64) (region, error) {
+	if !fs.ValidPath(name) {
+		return region{}, fmt.Errorf("%w: %q is no valid path", engine.ErrGraph, name)
+	}
+	f, err := fsys.Open(name)
+	if err != nil {
+		return region{}, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return region{}, err
+	}
+	if !info.Mode().IsRegular() {
+		return region{}, fmt.Errorf("%w: %s is no regular file", engine.ErrGraph, name)
+	}
+	if info.Size() > limit {
+		return region{}, fmt.Errorf("%w: %s has %d bytes, more than the %d that are read", engine.ErrGraph, name, info.Size(), limit)
+	}
+	if r, ok := mapFile(f, info.Size()); ok {
+		return r, nil
+	}
+	b := make([]byte, info.Size())
+	if _, err := io.ReadFull(f, b); err != nil {
+		return region{}, fmt.Errorf("reading %s: %w", name, err)
+	}
+	return region{bytes: b, close: func() error { return nil }}, nil
+}

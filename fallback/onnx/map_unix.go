@@ -1,0 +1,24 @@
+//go:build unix
+
+package onnx
+
+import (
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// mapFile maps a file of the operating system read-only; ok is false where f is
+// something else or mapping fails, and the file is then read. Whoever shortens
+// a model file while it is in use crashes the process, as with any mapping.
+func mapFile(f fs.File, size int64) (r region, ok bool) {
+	disk, isFile := f.(*os.File)
+	if !isFile || size == 0 || int64(int(size)) != size {
+		return region{}, false
+	}
+	b, err := syscall.Mmap(int(disk.Fd()), 0, int(size), syscall.PROT_READ, syscall.MAP_SHARED)
+	if err != nil {
+		return region{}, false
+	}
+	return region{bytes: b, close: func() error { return syscall.Munmap(b) }}, true
+}

@@ -1,0 +1,146 @@
+package onnx
+
+import (
+	"sort"
+
+	"github.com/crossattn/xpipe/fallback/onnx/pb"
+	"github.com/crossattn/xpipe/tensor"
+)
+
+// Summary is what a model file holds, for people to read.
+type Summary struct {
+	Name      string         // of the graph
+	Producer  string         // what wrote the file, with its version
+	IRVersion int64          // of the file format
+	Opsets    map[string]int // versions by operator domain; "" is the default
+	Inputs    []tensor.Spec
+	Outputs   []tensor.Spec
+	Ops       []OpCount // by count, then by name; subgraphs and functions included
+	Nodes     int
+	// Parameters counts the elements of all initializers, ParameterBytes what
+	// they take in the file.
+	Parameters     int64
+	ParameterBytes int64
+	External       bool // whether some lie in other files
+}
+
+// OpCount says how many nodes of one operator a model holds.
+type OpCount struct {
+	Domain, Op string
+	Opset      int // the version the model imports; 0 where it imports none
+	Count      int
+}
+
+// Summary counts what the model holds.
+func (m *Model) Summary() Summary {
+	p := m.Proto
+	s := Summary{
+		Name:      p.GetGraph().GetName(),
+		Producer:  p.GetProducerName(),
+		IRVersion: p.GetIrVersion(),
+		Opsets:    m.Opsets,
+		Inputs:    m.Inputs(),
+		Outputs:   m.Outputs(),
+	}
+	if v := p.GetProducerVersion(); v != "" {
+		s.Producer += " " + v
+	}
+	counts := map[[2]string]int{}
+	countGraph(p.GetGraph(), &s, counts)
+	for _, f := range p.GetFunctions() {
+		countNodes(f.GetNode(), &s, counts)
+	}
+	for k, n := range counts {
+		s.Nodes += n
+		s.Ops = append(s.Ops, OpCount{Domain: k[0], Op: k[1], Opset: m.Opsets[k[0]], Count: n})
+	}
+	sort.Slice(s.Ops, func(i, j int) bool {
+		a, b := s.Ops[i], s.Ops[j]
+		if a.Count != b.Count {
+			return a.Count > b.Count
+		}
+		return a.Op < b.Op
+	})
+	return s
+}
+
+func countGraph(g *pb.GraphProto, s *Summary, counts map[[2]string]int) {
+	for _, t := range g.GetInitializer() {
+		shape, err := dims(t.GetDims())
+		if err != nil {
+			continue
+		}
+		n, err := tensor.NumElements(shape)
+		if err != nil {
+			continue
+		}
+		s.Parameters += int64(n)
+		if t.GetDataLocation() == pb.TensorProto_EXTERNAL {
+			s.External = true
+		}
+		s.ParameterBytes += int64(n) * int64(DType(t.GetDataType()).Size())
+	}
+	countNodes(g.GetNode(), s, counts)
+}
+
+func countNodes(nodes []*pb.NodeProto, s *Summary, counts map[[2]string]int) {
+	for _, n := range nodes {
+		counts[[2]string{Domain(n.GetDomain()), n.GetOpType()}]++
+		for _, a := range n.GetAttribute() {
+			if a.GetG() != nil {
+				countGraph(a.GetG(), s, counts)
+			}
+			for _, g := range a.GetGraphs() {
+				countGraph(g, s, counts)
+			}
+		}
+	}
+}
+
+// Inputs describes the graph's inputs, without those that initializers give a
+// value.
+func (m *Model) Inputs() []tensor.Spec {
+	given := map[string]bool{}
+	for _, t := range m.Proto.GetGraph().GetInitializer() {
+		given[t.GetName()] = true
+	}
+	specs := []tensor.Spec{}
+	for _, v := range m.Proto.GetGraph().GetInput() {
+		if !given[v.GetName()] {
+			specs = append(specs, spec(v))
+		}
+	}
+	return specs
+}
+
+// Outputs describes the graph's outputs.
+func (m *Model) Outputs() []tensor.Spec {
+	specs := []tensor.Spec{}
+	for _, v := range m.Proto.GetGraph().GetOutput() {
+		specs = append(specs, spec(v))
+	}
+	return specs
+}
+
+func spec(v *pb.ValueInfoProto) tensor.Spec {
+	s := tensor.Spec{Name: v.GetName()}
+	t := v.GetType().GetTensorType()
+	if t == nil {
+		return s
+	}
+	s.DType = DType(t.GetElemType())
+	if t.GetShape() == nil {
+		return s
+	}
+	s.Shape = []int{}
+	s.Dims = []string{}
+	for _, d := range t.GetShape().GetDim() {
+		size, name := -1, d.GetDimParam()
+		if v, fixed := d.GetValue().(*pb.TensorShapeProto_Dimension_DimValue); fixed && v.DimValue >= 0 && int64(int(v.DimValue)) == v.DimValue {
+			size, name = int(v.DimValue), ""
+		}
+		s.Shape = append(s.Shape, size)
+		s.Dims = append(s.Dims, name)
+	}
+	return s
+}

@@ -1,0 +1,170 @@
+// Package ops holds the operators of the pure-Go engine, with the semantics of
+// the ONNX operator specification. An operator is built once, when a graph is
+// opened: attributes are checked, what depends only on them and on constant
+// inputs is prepared. The Kernel it returns then computes outputs from inputs,
+// any number of times and concurrently.
+//
+// Operators know tensors and slices. Planning, memory reuse and the order of
+// nodes belong to package fallback; inner loops to package kernel.
+package ops
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/tensor"
+)
+
+// Kernel computes out from in. in has an entry for each input of the node, nil
+// where an optional one is left out, and is only read. Kernel sets every entry
+// of out that the operator defines, to tensors from x or to inputs (or tensors
+// that begin where an input begins), never to parts inside one.
+type Kernel func(x *Context, in, out []*tensor.Tensor) error
+
+// Limits on what one operator may ask for, so that a graph of a few bytes
+// cannot take the machine's memory.
+const (
+	// MaxTensorBytes is the largest tensor a graph may compute.
+	MaxTensorBytes = 2 << 30
+	// maxRank bounds the number of dimensions.
+	maxRank = 64
+)
+
+// Context is what a running operator has: memory, cores and the wish to stop.
+type Context struct {
+	ctx     context.Context
+	threads int
+	memory  Memory
+}
+
+// Memory hands out room for tensors.
+type Memory interface {
+	// Alloc returns a tensor whose elements are not set. What an operator has
+	// allocated and does not return is taken back when its kernel returns.
+	Alloc(dtype tensor.DType, shape []int) (*tensor.Tensor, error)
+}
+
+// NewContext returns a context that computes on at most threads cores.
+func NewContext(ctx context.Context, threads int, memory Memory) *Context {
+	return &Context{ctx: ctx, threads: max(threads, 1), memory: memory}
+}
+
+// Err is ctx.Err: not nil when the run is to stop.
+func (x *Context) Err() error { return x.ctx.Err() }
+
+// Threads returns the number of cores to compute on.
+func (x *Context) Threads() int { return x.threads }
+
+// Alloc returns a tensor with unset elements, as a result or as scratch. Only
+// the goroutine that runs the kernel may call it. Errors wrap engine.ErrGraph when
+// the shape is not to be had.
+func (x *Context) Alloc(dtype tensor.DType, shape []int) (*tensor.Tensor, error) {
+	n, err := checkShape(shape)
+	if err != nil {
+		return nil, err
+	}
+	if size := dtype.Size(); size > 0 && int64(n) > MaxTensorBytes/int64(size) {
+		return nil, graphErr("a tensor %v%s is larger than the limit of %d bytes", dtype, tensor.FormatShape(shape), int64(MaxTensorBytes))
+	}
+	return x.memory.Alloc(dtype, shape)
+}
+
+func checkShape(shape []int) (int, error) {
+	if len(shape) > maxRank {
+		return 0, graphErr("a tensor of %d dimensions; at most %d are supported", len(shape), maxRank)
+	}
+	n, err := tensor.NumElements(shape)
+	if err != nil {
+		return 0, graphErr("%v", err)
+	}
+	return n, nil
+}
+
+// alloc is Alloc for a type known in the source, with the elements.
+func alloc[T tensor.Element](x *Context, shape []int) (*tensor.Tensor, []T, error) {
+	t, err := x.Alloc(tensor.TypeOf[T](), shape)
+	if err != nil {
+		return nil, nil, err
+	}
+	return t, tensor.Data[T](t), nil
+}
+
+// zeros is alloc with every element 0.
+func zeros[T tensor.Element](x *Context, shape []int) (*tensor.Tensor, []T, error) {
+	t, d, err := alloc[T](x, shape)
+	if err == nil {
+		clear(d)
+	}
+	return t, d, err
+}
+
+// Parallel calls f for parts of [0,n) that together are the whole, on up to
+// Threads cores at once. grain is the least number of items worth a call. Parts
+// are handed out as cores get free; when the run is to stop no more are, and
+// Parallel returns the context's error once all calls have returned.
+func (x *Context) Parallel(n, grain int, f func(lo, hi int)) error {
+	if n <= 0 {
+		return x.Err()
+	}
+	grain = max(grain, 1)
+	workers := min(x.threads, (n+grain-1)/grain)
+	// A few parts for each worker even out their speeds and bound how long a
+	// cancelled run goes on.
+	part := max(grain, (n+workers*4-1)/(workers*4))
+	var next atomic.Int64
+	work := func() {
+		for x.ctx.Err() == nil {
+			hi := int(next.Add(int64(part)))
+			lo := hi - part
+			if lo >= n {
+				return
+			}
+			f(lo, min(hi, n))
+		}
+	}
+	if workers == 1 {
+		work()
+		return x.Err()
+	}
+	var wg sync.WaitGroup
+	var broke atomic.Pointer[any]
+	for range workers - 1 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			// A panic must reach the goroutine of the run, which can report it.
+			defer func() {
+				if r := recover(); r != nil {
+					broke.Store(&r)
+				}
+			}()
+			work()
+		}()
+	}
+	func() {
+		defer wg.Wait()
+		work()
+	}()
+	if r := broke.Load(); r != nil {
+		panic(*r)
+	}
+	return x.Err()
+}
+
+// graphErr is an error about the graph: what a node asks for is not possible.
+func graphErr(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{engine.ErrGraph}, args...)...)
+}
+
+// typeErr says that an operator does not take elements of a type.
+func typeErr(what string, t *tensor.Tensor) error {
+	return graphErr("%s of %v elements is not supported", what, t.DType())
+}
+
+// ErrUnsupported is wrapped by errors of Build about an operator the engine
+// lacks. It comes together with engine.ErrGraph.
+var ErrUnsupported = errors.New("unsupported operator")

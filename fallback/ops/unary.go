@@ -1,0 +1,259 @@
+package ops
+
+import (
+	"math"
+
+	"github.com/crossattn/xpipe/fallback/kernel"
+	"github.com/crossattn/xpipe/tensor"
+)
+
+// floatOp builds an operator that computes each float from one float.
+func floatOp(f func(dst, src []float32)) func(n *Node) Kernel {
+	return func(n *Node) Kernel { return floats(n.Op, f) }
+}
+
+func floats(op string, f func(dst, src []float32)) Kernel {
+	return viaFloat(func(x *Context, in, out []*tensor.Tensor) (err error) {
+		if in[0].DType() != tensor.Float32 {
+			return typeErr(op, in[0])
+		}
+		out[0], err = unary(x, in[0], 8, f)
+		return err
+	})
+}
+
+// math64 makes an elementwise function of one of package math.
+func math64(f func(float64) float64) func(n *Node) Kernel {
+	return floatOp(each(func(v float32) float32 { return float32(f(float64(v))) }))
+}
+
+// numberOp builds an operator that takes every number type.
+func numberOp(f32 func(dst, src []float32), i64 func(int64) int64) func(n *Node) Kernel {
+	return func(n *Node) Kernel {
+		return viaFloat(func(x *Context, in, out []*tensor.Tensor) (err error) {
+			switch in[0].DType() {
+			case tensor.Float32:
+				out[0], err = unary(x, in[0], 1, f32)
+			case tensor.Int64:
+				out[0], err = unary(x, in[0], 1, each(i64))
+			case tensor.Int32:
+				out[0], err = unary(x, in[0], 1, each(func(v int32) int32 { return int32(i64(int64(v))) }))
+			case tensor.Int8:
+				out[0], err = unary(x, in[0], 1, each(func(v int8) int8 { return int8(i64(int64(v))) }))
+			case tensor.Uint8:
+				out[0], err = unary(x, in[0], 1, each(func(v uint8) uint8 { return uint8(i64(int64(v))) }))
+			default:
+				err = typeErr(n.Op, in[0])
+			}
+			return err
+		})
+	}
+}
+
+func absFloat(v float32) float32 { return math.Float32frombits(math.Float32bits(v) &^ (1 << 31)) }
+
+func absInt(v int64) int64 {
+	if v < 0 {
+		return -v
+	}
+	return v
+}
+
+func signFloat(v float32) float32 {
+	switch {
+	case v > 0:
+		return 1
+	case v < 0:
+		return -1
+	}
+	return v // 0 and NaN
+}
+
+func signInt(v int64) int64 {
+	switch {
+	case v > 0:
+		return 1
+	case v < 0:
+		return -1
+	}
+	return 0
+}
+
+func softplus(v float64) float64 { return math.Max(v, 0) + math.Log1p(math.Exp(-math.Abs(v))) }
+func mish(v float64) float64     { return v * math.Tanh(softplus(v)) }
+func softsign(v float64) float64 { return v / (1 + math.Abs(v)) }
+func hardSwish(v float32) float32 {
+	return v * max(0, min(1, v/6+0.5))
+}
+
+func buildHardSigmoid(n *Node) Kernel {
+	alpha, beta := n.float("alpha", 0.2), n.float("beta", 0.5)
+	return floats(n.Op, each(func(v float32) float32 { return max(0, min(1, alpha*v+beta)) }))
+}
+
+func buildLeakyRelu(n *Node) Kernel {
+	alpha := n.float("alpha", 0.01)
+	return floats(n.Op, each(func(v float32) float32 { return preluFloat(v, alpha) }))
+}
+
+func buildThresholdedRelu(n *Node) Kernel {
+	alpha := n.float("alpha", 1)
+	return floats(n.Op, each(func(v float32) float32 {
+		if v > alpha {
+			return v
+		}
+		return 0
+	}))
+}
+
+func buildElu(n *Node) Kernel {
+	alpha := float64(n.float("alpha", 1))
+	return floats(n.Op, each(func(v float32) float32 {
+		if v < 0 {
+			return float32(alpha * math.Expm1(float64(v)))
+		}
+		return v
+	}))
+}
+
+func buildCelu(n *Node) Kernel {
+	alpha := float64(n.float("alpha", 1))
+	return floats(n.Op, each(func(v float32) float32 {
+		return max(0, v) + min(0, float32(alpha*math.Expm1(float64(v)/alpha)))
+	}))
+}
+
+func buildSelu(n *Node) Kernel {
+	alpha, gamma := float64(n.float("alpha", 1.67326319217681884765625)), float64(n.float("gamma", 1.05070102214813232421875))
+	return floats(n.Op, each(func(v float32) float32 {
+		if v > 0 {
+			return float32(gamma * float64(v))
+		}
+		return float32(gamma * alpha * math.Expm1(float64(v)))
+	}))
+}
+
+func buildShrink(n *Node) Kernel {
+	bias, lambda := n.float("bias", 0), n.float("lambd", 0.5)
+	return floats(n.Op, each(func(v float32) float32 {
+		switch {
+		case v < -lambda:
+			return v + bias
+		case v > lambda:
+			return v - bias
+		}
+		return 0
+	}))
+}
+
+func buildGelu(n *Node) Kernel {
+	approximate := n.str("approximate", "none")
+	n.oneOf("approximate", approximate, "none", "tanh")
+	if approximate == "tanh" {
+		return floats(n.Op, kernel.GeluTanh)
+	}
+	return floats(n.Op, kernel.Gelu)
+}
+
+// buildSwish is x*sigmoid(alpha*x), of operator set 24.
+func buildSwish(n *Node) Kernel {
+	alpha := n.float("alpha", 1)
+	return floats(n.Op, func(dst, src []float32) {
+		for i, v := range src {
+			dst[i] = alpha * v
+		}
+		kernel.Sigmoid(dst, dst)
+		kernel.Mul(dst, dst, src)
+	})
+}
+
+// predicate builds an operator from float to bool.
+func predicate(f func(float32) bool) Kernel {
+	return viaFloat(func(x *Context, in, out []*tensor.Tensor) (err error) {
+		if in[0].DType() != tensor.Float32 {
+			return typeErr("a predicate", in[0])
+		}
+		out[0], err = unary(x, in[0], 1, each(f))
+		return err
+	})
+}
+
+func buildIsNaN(n *Node) Kernel { return predicate(func(v float32) bool { return v != v }) }
+
+func buildIsInf(n *Node) Kernel {
+	neg, pos := n.int("detect_negative", 1) == 1, n.int("detect_positive", 1) == 1
+	return predicate(func(v float32) bool {
+		return pos && math.IsInf(float64(v), 1) || neg && math.IsInf(float64(v), -1)
+	})
+}
+
+// buildClip bounds elements. Before version 11 the bounds were attributes.
+func buildClip(n *Node) Kernel {
+	if n.Version < 11 {
+		low, high := n.float("min", -math.MaxFloat32), n.float("max", math.MaxFloat32)
+		return floats(n.Op, func(dst, src []float32) { kernel.Clip(dst, src, low, high) })
+	}
+	return viaFloat(func(x *Context, in, out []*tensor.Tensor) (err error) {
+		low, high := input(in, 1), input(in, 2)
+		for _, b := range []*tensor.Tensor{low, high} {
+			if b != nil && (b.Len() != 1 || b.DType() != in[0].DType()) {
+				return graphErr("Clip of %v by %v", in[0], b)
+			}
+		}
+		switch in[0].DType() {
+		case tensor.Float32:
+			l, h := bound(low, float32(math.Inf(-1))), bound(high, float32(math.Inf(1)))
+			out[0], err = unary(x, in[0], 1, func(dst, src []float32) { kernel.Clip(dst, src, l, h) })
+		case tensor.Int64:
+			out[0], err = clipInt[int64](x, in[0], low, high, math.MinInt64, math.MaxInt64)
+		case tensor.Int32:
+			out[0], err = clipInt[int32](x, in[0], low, high, math.MinInt32, math.MaxInt32)
+		case tensor.Int8:
+			out[0], err = clipInt[int8](x, in[0], low, high, math.MinInt8, math.MaxInt8)
+		case tensor.Uint8:
+			out[0], err = clipInt[uint8](x, in[0], low, high, 0, math.MaxUint8)
+		default:
+			err = typeErr("Clip", in[0])
+		}
+		return err
+	})
+}
+
+func bound[T tensor.Element](t *tensor.Tensor, def T) T {
+	if t == nil {
+		return def
+	}
+	return tensor.Data[T](t)[0]
+}
+
+func clipInt[T integer](x *Context, t, low, high *tensor.Tensor, least, most T) (*tensor.Tensor, error) {
+	l, h := bound(low, least), bound(high, most)
+	return unary(x, t, 1, each(func(v T) T { return min(max(v, l), h) }))
+}
+
+// buildDropout is the inference form: the input passes through.
+func buildDropout(n *Node) Kernel {
+	return func(x *Context, in, out []*tensor.Tensor) (err error) {
+		if mode := input(in, 2); mode != nil && (mode.DType() != tensor.Bool || mode.Len() != 1 || tensor.Data[bool](mode)[0]) {
+			return graphErr("Dropout in training mode is not supported")
+		}
+		out[0] = in[0]
+		if len(out) > 1 {
+			var mask []bool
+			if out[1], mask, err = alloc[bool](x, in[0].Shape()); err != nil {
+				return err
+			}
+			for i := range mask {
+				mask[i] = true
+			}
+		}
+		return nil
+	}
+}
+
+func buildIdentity(n *Node) Kernel {
+	return func(x *Context, in, out []*tensor.Tensor) error {
+		out[0] = in[0]
+		return nil
+	}
+}

@@ -1,0 +1,289 @@
+package fallback
+
+import (
+	"context"
+	"fmt"
+	"sort"
+	"strings"
+	"sync"
+
+	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/fallback/onnx"
+	"github.com/crossattn/xpipe/fallback/ops"
+	"github.com/crossattn/xpipe/tensor"
+)
+
+// session implements engine.Session.
+type session struct {
+	graph   *graph
+	threads int
+	limit   int64
+
+	running sync.RWMutex // held for reading by each run, for writing by Close
+	closed  bool
+	model   *onnx.Model
+
+	mu        sync.Mutex
+	schedules map[string]*schedule
+	arenas    []*arena // of runs that ended, for the next ones
+}
+
+// maxSchedules bounds the kept schedules, of which a caller normally needs one
+// or two.
+const maxSchedules = 32
+
+func newSession(m *onnx.Model, g *graph, threads int, limit int64) *session {
+	return &session{graph: g, threads: threads, limit: limit, model: m, schedules: map[string]*schedule{}}
+}
+
+func (s *session) Inputs() []tensor.Spec  { return s.graph.inputs }
+func (s *session) Outputs() []tensor.Spec { return s.graph.outputs }
+
+// Close implements engine.Session.
+func (s *session) Close() error {
+	s.running.Lock()
+	defer s.running.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	s.arenas = nil
+	s.graph = &graph{inputs: s.graph.inputs, outputs: s.graph.outputs}
+	s.schedules = nil
+	return s.model.Close()
+}
+
+// Run implements engine.Session.
+func (s *session) Run(ctx context.Context, in map[string]*tensor.Tensor, out ...string) (map[string]*tensor.Tensor, error) {
+	s.running.RLock()
+	defer s.running.RUnlock()
+	if s.closed {
+		return nil, fmt.Errorf("%w: the session is closed", engine.ErrEngine)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := checkInputs(s.graph.inputs, in); err != nil {
+		return nil, err
+	}
+	sched, err := s.schedule(out)
+	if err != nil {
+		return nil, err
+	}
+	a := s.takeArena()
+	defer s.returnArena(a)
+	r := &run{graph: s.graph, arena: a, x: ops.NewContext(ctx, s.threads, a), values: make([]*tensor.Tensor, len(s.graph.consts))}
+	copy(r.values, s.graph.consts)
+	for i, spec := range s.graph.inputs {
+		r.values[s.graph.inputIDs[i]] = in[spec.Name]
+	}
+	if err := r.steps(ctx, sched); err != nil {
+		return nil, err
+	}
+	return r.results(sched)
+}
+
+func (s *session) takeArena() *arena {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.arenas); n > 0 {
+		a := s.arenas[n-1]
+		s.arenas = s.arenas[:n-1]
+		return a
+	}
+	return newArena(s.limit)
+}
+
+func (s *session) returnArena(a *arena) {
+	a.reset()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.arenas = append(s.arenas, a)
+}
+
+// checkInputs compares what is given with what the graph takes.
+func checkInputs(specs []tensor.Spec, in map[string]*tensor.Tensor) error {
+	known := map[string]bool{}
+	for _, s := range specs {
+		known[s.Name] = true
+		t := in[s.Name]
+		if t == nil {
+			return fmt.Errorf("%w: %v is not given", engine.ErrInput, s)
+		}
+		if err := s.Check(t); err != nil {
+			return fmt.Errorf("%w: %v", engine.ErrInput, err)
+		}
+	}
+	if len(in) > len(specs) {
+		var unknown, names []string
+		for name := range in {
+			if !known[name] {
+				unknown = append(unknown, name)
+			}
+		}
+		for _, s := range specs {
+			names = append(names, s.Name)
+		}
+		sort.Strings(unknown)
+		return fmt.Errorf("%w: the graph has no input %q; it takes %q", engine.ErrInput, unknown[0], names)
+	}
+	return nil
+}
+
+// schedule is what to run for a set of outputs.
+type schedule struct {
+	names  []string // of the outputs
+	values []int
+	steps  []step
+}
+
+// step is a node with the values that nothing needs after it.
+type step struct {
+	*node
+	done []int
+}
+
+// schedule returns the nodes that the named outputs need; no names stand for
+// all outputs.
+func (s *session) schedule(out []string) (*schedule, error) {
+	key := strings.Join(out, "\x00")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sched := s.schedules[key]; sched != nil {
+		return sched, nil
+	}
+	sched := &schedule{}
+	if len(out) == 0 {
+		for i, o := range s.graph.outputs {
+			sched.names, sched.values = append(sched.names, o.Name), append(sched.values, s.graph.outputIDs[i])
+		}
+	}
+	for _, name := range out {
+		id := -1
+		for i, o := range s.graph.outputs {
+			if o.Name == name {
+				id = s.graph.outputIDs[i]
+			}
+		}
+		if id < 0 {
+			var names []string
+			for _, o := range s.graph.outputs {
+				names = append(names, o.Name)
+			}
+			return nil, fmt.Errorf("%w: the graph has no output %q; it gives %q", engine.ErrInput, name, names)
+		}
+		sched.names, sched.values = append(sched.names, name), append(sched.values, id)
+	}
+	sched.steps = s.graph.steps(sched.values)
+	if len(s.schedules) >= maxSchedules {
+		clear(s.schedules)
+	}
+	s.schedules[key] = sched
+	return sched, nil
+}
+
+// steps returns the nodes that the values need, in order, and after which of
+// them each value is done with.
+func (g *graph) steps(values []int) []step {
+	needed := make([]bool, len(g.consts))
+	for _, v := range values {
+		needed[v] = true
+	}
+	var rev []step
+	seen := make([]bool, len(g.consts)) // used by a later node or as a result
+	copy(seen, needed)
+	for i := len(g.nodes) - 1; i >= 0; i-- {
+		n := g.nodes[i]
+		wanted := false
+		for _, o := range n.out {
+			wanted = wanted || o >= 0 && needed[o]
+		}
+		if !wanted {
+			continue
+		}
+		st := step{node: n}
+		for _, o := range n.out {
+			if o >= 0 && !needed[o] {
+				st.done = append(st.done, o) // computed, but nobody asks
+			}
+		}
+		for _, v := range n.in {
+			if v < 0 {
+				continue
+			}
+			if !seen[v] && g.consts[v] == nil {
+				st.done = append(st.done, v)
+			}
+			seen[v], needed[v] = true, true
+		}
+		rev = append(rev, st)
+	}
+	for i, j := 0, len(rev)-1; i < j; i, j = i+1, j-1 {
+		rev[i], rev[j] = rev[j], rev[i]
+	}
+	return rev
+}
+
+// run is one run of a session.
+type run struct {
+	graph  *graph
+	arena  *arena
+	x      *ops.Context
+	values []*tensor.Tensor
+}
+
+func (r *run) steps(ctx context.Context, sched *schedule) error {
+	var in, out []*tensor.Tensor
+	for i := range sched.steps {
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("the run was stopped: %w", err)
+		}
+		st := &sched.steps[i]
+		in, out = in[:0], out[:0]
+		for _, v := range st.in {
+			if v < 0 {
+				in = append(in, nil)
+			} else {
+				in = append(in, r.values[v])
+			}
+		}
+		for range st.out {
+			out = append(out, nil)
+		}
+		if err := st.run(r.x, in, out); err != nil {
+			if ctx.Err() != nil {
+				return fmt.Errorf("the run was stopped: %w", ctx.Err())
+			}
+			return fmt.Errorf("%s: %w", st.name, err)
+		}
+		for j, v := range st.out {
+			if v < 0 {
+				continue
+			}
+			if out[j] == nil {
+				return fmt.Errorf("%w: %s has no output %d", engine.ErrGraph, st.name, j)
+			}
+			r.values[v] = out[j]
+			r.arena.hold(out[j])
+		}
+		r.arena.settle()
+		for _, v := range st.done {
+			r.arena.drop(r.values[v])
+			r.values[v] = nil
+		}
+	}
+	return nil
+}
+
+// results returns the outputs in memory that belongs to the caller.
+func (r *run) results(sched *schedule) (map[string]*tensor.Tensor, error) {
+	out := make(map[string]*tensor.Tensor, len(sched.names))
+	for i, name := range sched.names {
+		t := r.values[sched.values[i]]
+		if !r.arena.give(t) {
+			t = t.Clone()
+		}
+		out[name] = t
+	}
+	return out, nil
+}
