@@ -61,7 +61,8 @@ func (m *RGB) crop(r image.Rectangle) *RGB {
 }
 
 // FromImage converts any image to RGB as Pillow's convert("RGB") does: alpha is
-// dropped, not blended, and 16-bit samples lose their low byte. Pixels that
+// dropped, not blended; 16-bit colours lose their low byte, but 16-bit greys are
+// clipped at 255, for that is what the reference does to them. Pixels that
 // image/color keeps premultiplied by alpha are divided by it first, as their
 // file had them. A *RGB is returned as it is, not copied.
 func FromImage(img image.Image) *RGB {
@@ -109,7 +110,10 @@ func FromImage(img image.Image) *RGB {
 		for y := range h {
 			dst, s := out.row(y), src.Pix[src.PixOffset(b.Min.X, b.Min.Y+y):]
 			for x := range w {
-				v := s[2*x]
+				v := s[2*x+1]
+				if s[2*x] != 0 {
+					v = 255
+				}
 				set(dst[4*x:], v, v, v)
 			}
 		}
