@@ -1,0 +1,595 @@
+package tokenize
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// New reads the contents of a tokenizer.json as Hugging Face's tokenizers 0.22 writes it.
+//
+// A file that asks for a part this package does not know, or for one that it could only approximate, is refused with an error that
+// wraps ErrTokenizer and names the place in the file.
+func New(data []byte) (*Tokenizer, error) {
+	if !utf8.Valid(data) {
+		return nil, refuse("the file is not UTF-8 text")
+	}
+	root, err := parseObject("tokenizer.json", data)
+	if err != nil {
+		if !json.Valid(data) {
+			return nil, refuse("the file is not JSON")
+		}
+		return nil, err
+	}
+	root.path = "" // from here on paths begin with the field
+	return newTokenizer(root)
+}
+
+func newTokenizer(root *object) (*Tokenizer, error) {
+	if _, ok := root.fields["version"]; ok {
+		if v := root.str("version"); *root.err == nil && v != "1.0" {
+			return nil, refuse("version %q; only 1.0 is known", v)
+		}
+	}
+	t := &Tokenizer{}
+	var err error
+	if !root.null("normalizer") {
+		if t.normalizer, err = buildNormalizer(sub(root, "normalizer"), 0); err != nil {
+			return nil, err
+		}
+	}
+	byteLevelLast := false
+	if !root.null("pre_tokenizer") {
+		if t.preTokenizer, byteLevelLast, err = buildPreTokenizer(sub(root, "pre_tokenizer"), 0); err != nil {
+			return nil, err
+		}
+	}
+	var raw bool
+	if t.model, raw, err = buildModel(sub(root, "model"), byteLevelLast); err != nil {
+		return nil, err
+	}
+	if raw {
+		t.preTokenizer = leaveRaw(t.preTokenizer)
+	}
+	if !root.null("post_processor") {
+		if t.processor, err = buildProcessor(sub(root, "post_processor"), 0); err != nil {
+			return nil, err
+		}
+	}
+	if !root.null("decoder") {
+		if t.decoder, err = buildDecoder(sub(root, "decoder"), 0); err != nil {
+			return nil, err
+		}
+	}
+	if !root.null("truncation") {
+		o := sub(root, "truncation")
+		t.truncation = &Truncation{
+			MaxLength: o.integer("max_length"),
+			Stride:    o.integer("stride"),
+			Strategy:  TruncationStrategy(o.enum("strategy", "LongestFirst", "OnlyFirst", "OnlySecond")),
+			Left:      o.fields["direction"] != nil && o.enum("direction", "Left", "Right") == 0,
+		}
+	}
+	if !root.null("padding") {
+		t.padding = buildPadding(sub(root, "padding"))
+	}
+	var added []addedToken
+	if _, ok := root.fields["added_tokens"]; ok {
+		for _, o := range root.objects("added_tokens") {
+			o.integer("id") // must be there; its value plays no part, see newAddedVocabulary
+			added = append(added, addedToken{
+				content: o.str("content"), singleWord: o.boolean("single_word"), lstrip: o.boolean("lstrip"), rstrip: o.boolean("rstrip"),
+				normalized: o.boolean("normalized"), special: o.boolean("special"),
+			})
+		}
+	}
+	if *root.err != nil {
+		return nil, *root.err
+	}
+	if t.added, err = newAddedVocabulary(added, t.model, t.normalizer); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// sub reads a field of the root as an object; its path is the field alone.
+func sub(root *object, name string) *object {
+	o := root.object(name)
+	o.path = name
+	return o
+}
+
+// enum reads a string that must be one of the given ones and returns its place among them.
+func (o *object) enum(name string, values ...string) int {
+	s := o.str(name)
+	i := slices.Index(values, s)
+	if i < 0 {
+		o.fail(name, "%q is none of %s", s, strings.Join(values, ", "))
+	}
+	return max(i, 0)
+}
+
+// maxNesting bounds Sequences inside Sequences.
+const maxNesting = 32
+
+// kind reads the type of a component, and refuses deep nesting before a malicious file exhausts the stack.
+func (o *object) kind(depth int) string {
+	if depth > maxNesting {
+		o.fail("type", "nested more than %d deep", maxNesting)
+		return ""
+	}
+	return o.str("type")
+}
+
+func buildPadding(o *object) *Padding {
+	p := &Padding{
+		Left:  o.enum("direction", "Left", "Right") == 0,
+		ID:    int64(o.integer("pad_id")),
+		Token: o.str("pad_token"), TypeID: int64(o.integer("pad_type_id")),
+	}
+	if !o.null("pad_to_multiple_of") {
+		p.MultipleOf = o.integer("pad_to_multiple_of")
+	}
+	var s string
+	if raw, ok := o.fields["strategy"]; ok && json.Unmarshal(raw, &s) == nil {
+		if s != "BatchLongest" {
+			o.fail("strategy", "%q is neither BatchLongest nor {\"Fixed\": n}", s)
+		}
+		return p
+	}
+	fixed := o.object("strategy")
+	p.Fixed, p.Length = true, fixed.integer("Fixed")
+	return p
+}
+
+func buildNormalizer(o *object, depth int) (normalizer, error) {
+	var n normalizer
+	switch kind := o.kind(depth); kind {
+	case "BertNormalizer", "Bert":
+		b := bertNormalizer{cleanText: o.boolean("clean_text"), handleChinese: o.boolean("handle_chinese_chars"), lowercase: o.boolean("lowercase")}
+		b.stripAccents = o.optionalBool("strip_accents", b.lowercase)
+		n = b
+	case "Lowercase":
+		n = lowercaseNormalizer{}
+	case "NFC":
+		n = unicodeNormalizer{compose: true}
+	case "NFD":
+		n = unicodeNormalizer{}
+	case "NFKC":
+		n = unicodeNormalizer{compose: true, compatible: true}
+	case "NFKD":
+		n = unicodeNormalizer{compatible: true}
+	case "Nmt":
+		n = nmtNormalizer{}
+	case "Strip":
+		n = stripNormalizer{o.boolean("strip_left"), o.boolean("strip_right")}
+	case "StripAccents":
+		n = stripAccentsNormalizer{}
+	case "Prepend":
+		n = prependNormalizer{o.str("prepend")}
+	case "Replace":
+		n = replaceNormalizer{o.pattern("pattern"), o.str("content")}
+	case "ByteLevel":
+		n = byteLevelNormalizer{}
+	case "Precompiled":
+		return buildPrecompiled(o)
+	case "Sequence":
+		var list normalizers
+		for _, sub := range o.objects("normalizers") {
+			m, err := buildNormalizer(sub, depth+1)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, m)
+		}
+		n = list
+	default:
+		o.fail("type", "the normalizer %q is not known", kind)
+	}
+	return n, *o.err
+}
+
+// pattern reads {"String": s} or {"Regex": r}.
+func (o *object) pattern(name string) finder {
+	p := o.object(name)
+	if _, ok := p.fields["String"]; ok {
+		return literal(p.str("String"))
+	}
+	r := p.str("Regex")
+	if *o.err != nil {
+		return nil
+	}
+	f, err := compilePattern(r)
+	if err != nil {
+		p.fail("Regex", "%v", err)
+	}
+	return f
+}
+
+// behavior reads what to do with matches, in either spelling the reference writes.
+func (o *object) behavior(name string) behavior {
+	return behavior(o.enum(name, "Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"))
+}
+
+// buildPreTokenizer also reports whether the text leaves it in byte-level form.
+func buildPreTokenizer(o *object, depth int) (preTokenizer, bool, error) {
+	var p preTokenizer
+	byteLevel := false
+	switch kind := o.kind(depth); kind {
+	case "BertPreTokenizer":
+		p = bertPreTokenizer{}
+	case "ByteLevel":
+		o.boolean("trim_offsets") // required, but of no use here
+		p = byteLevelPreTokenizer{addPrefixSpace: o.boolean("add_prefix_space"), useRegex: o.flag("use_regex", true)}
+		byteLevel = true
+	case "Delimiter":
+		p = splitter{pattern: literal(o.char("delimiter")), how: removed}
+	case "Metaspace":
+		replacement, scheme := o.metaspace()
+		p = metaspacePreTokenizer{replacement, scheme, o.optionalBool("split", true)}
+	case "Whitespace":
+		p = whitespacePreTokenizer{}
+	case "WhitespaceSplit":
+		p = splitter{pattern: runePredicate(isWhite), how: removed}
+	case "Split":
+		s := splitter{pattern: o.pattern("pattern"), how: o.behavior("behavior"), invert: o.boolean("invert")}
+		p = s
+		if f, ok := s.pattern.(*knownPattern); ok && (s.how == isolated && !s.invert || s.how == removed && s.invert) && f.total {
+			p = scanner{f.scan} // it matches everywhere, so nothing is removed or joined
+		}
+	case "Punctuation":
+		how := isolated
+		if _, ok := o.fields["behavior"]; ok {
+			how = o.behavior("behavior")
+		}
+		p = splitter{pattern: runePredicate(isPunctuation), how: how}
+	case "Digits":
+		how := contiguous
+		if o.boolean("individual_digits") {
+			how = isolated
+		}
+		p = splitter{pattern: runePredicate(isNumeric), how: how}
+	case "FixedLength":
+		n := 5
+		if _, ok := o.fields["length"]; ok {
+			n = o.integer("length")
+		}
+		if n == 0 {
+			o.fail("length", "pieces of no length")
+		}
+		p = fixedLength(n)
+	case "Sequence":
+		var list preTokenizers
+		for _, sub := range o.objects("pretokenizers") {
+			q, last, err := buildPreTokenizer(sub, depth+1)
+			if err != nil {
+				return nil, false, err
+			}
+			list = append(list, q)
+			byteLevel = last
+		}
+		p = list
+	default:
+		o.fail("type", "the pre-tokenizer %q is not known", kind)
+	}
+	return p, byteLevel, *o.err
+}
+
+// flag reads a boolean that may be missing but not null.
+func (o *object) flag(name string, missing bool) bool {
+	if _, ok := o.fields[name]; !ok {
+		return missing
+	}
+	return o.boolean(name)
+}
+
+func (o *object) metaspace() (replacement string, scheme prependScheme) {
+	replacement = o.char("replacement")
+	if _, ok := o.fields["prepend_scheme"]; ok {
+		scheme = prependScheme(o.enum("prepend_scheme", "always", "first", "never"))
+	}
+	if !o.optionalBool("add_prefix_space", true) {
+		if scheme != prependNever {
+			if _, ok := o.fields["prepend_scheme"]; ok {
+				o.fail("add_prefix_space", "does not agree with prepend_scheme")
+			} else {
+				o.fail("add_prefix_space", "false without prepend_scheme \"never\" is rejected by the reference")
+			}
+		}
+	}
+	return replacement, scheme
+}
+
+// leaveRaw takes the last step of the byte-level pre-tokenizer at the end of p away, for a model that reads bytes.
+func leaveRaw(p preTokenizer) preTokenizer {
+	switch p := p.(type) {
+	case byteLevelPreTokenizer:
+		p.raw = true
+		return p
+	case preTokenizers:
+		list := slices.Clone(p)
+		list[len(list)-1] = leaveRaw(list[len(list)-1])
+		return list
+	}
+	return p
+}
+
+func buildModel(o *object, byteLevelInput bool) (m model, raw bool, err error) {
+	if *o.err != nil {
+		return nil, false, *o.err
+	}
+	kind := ""
+	switch {
+	case o.fields["type"] != nil:
+		kind = o.str("type")
+	case o.fields["merges"] != nil:
+		kind = "BPE" // files from before models had a type
+	case o.fields["continuing_subword_prefix"] != nil && o.fields["max_input_chars_per_word"] != nil:
+		kind = "WordPiece"
+	}
+	switch kind {
+	case "BPE":
+		return buildBPE(o, byteLevelInput)
+	case "WordPiece":
+		prefix, unk, limit := o.str("continuing_subword_prefix"), o.str("unk_token"), o.integer("max_input_chars_per_word")
+		v, err := o.vocabulary()
+		if err != nil {
+			return nil, false, err
+		}
+		return newWordPiece(v, unk, prefix, limit), false, nil
+	case "WordLevel":
+		unk := o.str("unk_token")
+		v, err := o.vocabulary()
+		if err != nil {
+			return nil, false, err
+		}
+		return &wordLevel{v, unk}, false, nil
+	case "Unigram":
+		m, err := buildUnigram(o)
+		return m, false, err
+	}
+	return nil, false, refuse("model.type: the model %q is not known", kind)
+}
+
+// maxVocabularyBytes bounds the text of a vocabulary, so that a trie of it has node numbers of 24 bits.
+const maxVocabularyBytes = 1 << 24
+
+// vocabulary reads the field vocab, an object from token to id.
+func (o *object) vocabulary() (*vocabulary, error) {
+	var numbers map[string]uint32
+	o.require("vocab", &numbers, "an object from token to id")
+	if *o.err != nil {
+		return nil, *o.err
+	}
+	ids := make(map[string]int32, len(numbers))
+	size := 0
+	for t, id := range numbers {
+		if id > math.MaxInt32 {
+			return nil, refuse("model.vocab: the id %d of %q is too large", id, t)
+		}
+		ids[t] = int32(id)
+		size += len(t)
+	}
+	if size >= maxVocabularyBytes {
+		return nil, refuse("model.vocab: more than %d bytes of tokens", maxVocabularyBytes)
+	}
+	v, err := newVocabulary(ids)
+	if err != nil {
+		return nil, refuse("model.vocab: %v", err)
+	}
+	return v, nil
+}
+
+func buildBPE(o *object, byteLevelInput bool) (model, bool, error) {
+	m := &bpe{
+		unk: o.optionalStr("unk_token"), prefix: o.optionalStr("continuing_subword_prefix"), suffix: o.optionalStr("end_of_word_suffix"),
+		fuseUnk: o.optionalBool("fuse_unk", false), byteFallback: o.optionalBool("byte_fallback", false), ignoreMerges: o.optionalBool("ignore_merges", false),
+	}
+	if !o.null("dropout") { // of use in training only: Encode never drops merges
+		var p float64
+		if o.require("dropout", &p, "a number"); p < 0 || p > 1 {
+			o.fail("dropout", "not between 0 and 1")
+		}
+	}
+	var err error
+	if m.vocabulary, err = o.vocabulary(); err != nil {
+		return nil, false, err
+	}
+	m.dropUnk, m.unkID = o.null("unk_token"), -1
+	if id, ok := m.ids[m.unk]; ok {
+		m.unkID = id
+	}
+	merges, err := o.merges()
+	if err != nil {
+		return nil, false, err
+	}
+	m.merges = newPairTable(len(merges))
+	results := make([]string, 0, len(merges))
+	for rank, pair := range merges {
+		left, ok1 := m.ids[pair[0]]
+		right, ok2 := m.ids[pair[1]]
+		if !ok1 || !ok2 || len(pair[1]) < len(m.prefix) {
+			return nil, false, refuse("model.merges[%d]: %q or %q is not in the vocabulary", rank, pair[0], pair[1])
+		}
+		whole := pair[0] + pair[1][len(m.prefix):]
+		into, ok := m.ids[whole]
+		if !ok {
+			return nil, false, refuse("model.merges[%d]: its result %q is not in the vocabulary", rank, whole)
+		}
+		m.merges.put(left, right, uint32(rank), uint32(into))
+		results = append(results, whole)
+	}
+	raw := m.prepare(results, byteLevelInput)
+	return m, raw, nil
+}
+
+// merges reads the field merges, a list of "a b" or of ["a", "b"].
+func (o *object) merges() ([][2]string, error) {
+	raw, ok := o.fields["merges"]
+	if !ok || string(raw) == "null" {
+		return nil, refuse("model.merges: missing")
+	}
+	var lines []string
+	if json.Unmarshal(raw, &lines) == nil {
+		pairs := make([][2]string, 0, len(lines))
+		for i, line := range lines {
+			if strings.HasPrefix(line, "#version") {
+				continue
+			}
+			a, b, ok := strings.Cut(line, " ")
+			if !ok || strings.Contains(b, " ") {
+				return nil, refuse("model.merges[%d]: %q is not two tokens with a space between", i, line)
+			}
+			pairs = append(pairs, [2]string{a, b})
+		}
+		return pairs, nil
+	}
+	var lists [][]string
+	if json.Unmarshal(raw, &lists) != nil {
+		return nil, refuse("model.merges: a list of strings or of pairs expected")
+	}
+	pairs := make([][2]string, len(lists))
+	for i, l := range lists {
+		if len(l) != 2 {
+			return nil, refuse("model.merges[%d]: a pair expected", i)
+		}
+		pairs[i] = [2]string{l[0], l[1]}
+	}
+	return pairs, nil
+}
+
+func buildProcessor(o *object, depth int) (processor, error) {
+	var p processor
+	switch kind := o.kind(depth); kind {
+	case "TemplateProcessing":
+		return buildTemplate(o)
+	case "BertProcessing":
+		if o.fields["trim_offsets"] != nil && o.fields["add_prefix_space"] != nil {
+			return nil, refuse("%s: BertProcessing with the fields of RobertaProcessing", o.path)
+		}
+		p = bertProcessing{o.special("sep"), o.special("cls")}
+	case "RobertaProcessing":
+		p = robertaProcessing{o.special("sep"), o.special("cls"), o.boolean("trim_offsets"), o.boolean("add_prefix_space")}
+	case "ByteLevel":
+		o.flag("use_regex", true)
+		p = byteLevelProcessing{o.boolean("trim_offsets"), o.boolean("add_prefix_space")}
+	case "Sequence":
+		var list processors
+		for _, sub := range o.objects("processors") {
+			q, err := buildProcessor(sub, depth+1)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, q)
+		}
+		p = list
+	default:
+		o.fail("type", "the post-processor %q is not known", kind)
+	}
+	return p, *o.err
+}
+
+// special reads ["token", id].
+func (o *object) special(name string) specialToken {
+	var pair []json.RawMessage
+	o.require(name, &pair, "a token with its id")
+	var t specialToken
+	var id uint32
+	if len(pair) != 2 || json.Unmarshal(pair[0], &t.text) != nil || json.Unmarshal(pair[1], &id) != nil {
+		o.fail(name, "a token with its id expected")
+	}
+	t.id = int64(id)
+	return t
+}
+
+func buildTemplate(o *object) (processor, error) {
+	tokens := o.object("special_tokens")
+	read := func(name string) []templatePiece {
+		var pieces []templatePiece
+		uses := [2]int{}
+		for _, item := range o.objects(name) {
+			p := templatePiece{sequence: -1}
+			if item.fields["Sequence"] != nil {
+				s := item.object("Sequence")
+				p.sequence, p.typeID = s.enum("id", "A", "B"), int64(s.integer("type_id"))
+				uses[p.sequence]++
+			} else {
+				s := item.object("SpecialToken")
+				id := s.str("id")
+				p.typeID = int64(s.integer("type_id"))
+				if tokens.fields[id] == nil {
+					s.fail("id", "the special token %q is not listed in special_tokens", id)
+					continue
+				}
+				t := tokens.object(id)
+				t.require("ids", &p.ids, "a list of ids")
+				t.require("tokens", &p.tokens, "a list of tokens")
+				if len(p.ids) != len(p.tokens) {
+					t.fail("ids", "%d ids for %d tokens", len(p.ids), len(p.tokens))
+				}
+			}
+			pieces = append(pieces, p)
+		}
+		for i := range pieces {
+			if s := pieces[i].sequence; s >= 0 {
+				pieces[i].repeated = uses[s] > 1
+			}
+		}
+		return pieces
+	}
+	t := &templateProcessing{single: read("single"), pair: read("pair")}
+	return t, *o.err
+}
+
+func buildDecoder(o *object, depth int) (decoder, error) {
+	var d decoder
+	switch kind := o.kind(depth); kind {
+	case "ByteLevel":
+		o.boolean("add_prefix_space")
+		o.boolean("trim_offsets")
+		d = byteLevelDecoder{}
+	case "WordPiece":
+		d = wordPieceDecoder{o.str("prefix"), o.boolean("cleanup")}
+	case "BPEDecoder":
+		d = bpeDecoder{o.str("suffix")}
+	case "Metaspace":
+		replacement, scheme := o.metaspace()
+		d = metaspaceDecoder{replacement, scheme}
+	case "CTC":
+		d = ctcDecoder{o.str("pad_token"), o.str("word_delimiter_token"), o.boolean("cleanup")}
+	case "Replace":
+		d = replaceDecoder{o.pattern("pattern"), o.str("content")}
+	case "Fuse":
+		d = fuseDecoder{}
+	case "Strip":
+		d = stripDecoder{o.char("content"), o.integer("start"), o.integer("stop")}
+	case "ByteFallback":
+		d = byteFallbackDecoder{}
+	case "Sequence":
+		var list decoders
+		for _, sub := range o.objects("decoders") {
+			e, err := buildDecoder(sub, depth+1)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, e)
+		}
+		d = list
+	default:
+		o.fail("type", "the decoder %q is not known", kind)
+	}
+	return d, *o.err
+}
+
+// number reads a float as the reference's JSON parser does.
+func number(raw json.RawMessage) (float64, error) {
+	f, err := strconv.ParseFloat(string(raw), 64)
+	if err != nil {
+		return 0, fmt.Errorf("%s is no number", raw)
+	}
+	return f, nil
+}

@@ -1,0 +1,218 @@
+package tokenize
+
+import (
+	"bufio"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+)
+
+// The tests in this file hold the package to the reference, Hugging Face tokenizers 0.22.2 run by Python. Tokenizer files come from
+// testdata/tokenize/prepare.py, texts and expected results from reference.py; both are kept in build/tokenize between runs.
+
+const corpusSize = 20500
+
+// root is the folder of go.mod.
+func root(t testing.TB) string {
+	dir, err := os.Getwd()
+	for err == nil {
+		if _, e := os.Stat(filepath.Join(dir, "go.mod")); e == nil {
+			return dir
+		}
+		if dir == filepath.Dir(dir) {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	t.Fatal("no go.mod above the working directory")
+	return ""
+}
+
+// python returns an interpreter that has the reference. Without one the test is skipped, or fails where references are required.
+func python(t testing.TB) string {
+	p := os.Getenv("XPIPE_PYTHON")
+	if p == "" {
+		p = filepath.Join(root(t), "build", "venv", "bin", "python3")
+	}
+	if err := exec.Command(p, "-c", "import tokenizers").Run(); err != nil {
+		if os.Getenv("XPIPE_REQUIRE_REFS") == "1" {
+			t.Fatalf("%s has no tokenizers package: %v", p, err)
+		}
+		t.Skipf("the reference is not installed (make test does that): %s: %v", p, err)
+	}
+	return p
+}
+
+func runPython(t testing.TB, args ...string) {
+	cmd := exec.Command(python(t), args...)
+	cmd.Env = append(os.Environ(), "TOKENIZERS_PARALLELISM=false")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", args, err, out)
+	}
+}
+
+var prepareOnce sync.Once
+
+// tokenizerFile returns the path of one of prepare.py's files.
+func tokenizerFile(t testing.TB, name string) string {
+	dir := root(t)
+	prepareOnce.Do(func() { runPython(t, filepath.Join(dir, "testdata", "tokenize", "prepare.py")) })
+	return filepath.Join(dir, "build", "tokenize", name+".json")
+}
+
+// expectation is one line of reference.py's output.
+type expectation struct {
+	Text    string
+	Pair    *string
+	Bare    bool
+	IDs     []int64
+	Offsets []int
+	Tokens  []string
+	Types   []int64
+	Words   []int
+	Special []int64
+	IDs2    []int64
+	Decoded string
+	Skipped string
+}
+
+// expectations runs reference.py for a tokenizer file, or reads what it wrote before: the result's name holds a hash of all it follows
+// from.
+func expectations(t testing.TB, file, corpus string, count int, yield func(n int, x *expectation)) {
+	scripts := filepath.Join(root(t), "testdata", "tokenize")
+	h := sha256.New()
+	fmt.Fprintln(h, corpus, count)
+	for _, f := range []string{file, filepath.Join(scripts, "reference.py"), filepath.Join(scripts, "corpus.py")} {
+		data, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.Write(data)
+	}
+	base := filepath.Base(file[:len(file)-len(".json")])
+	dir := filepath.Join(root(t), "build", "tokenize", "refs", hex.EncodeToString(h.Sum(nil))[:16])
+	path := filepath.Join(dir, base+"."+corpus+".jsonl.gz")
+	if _, err := os.Stat(path); err != nil {
+		runPython(t, filepath.Join(scripts, "reference.py"), corpus, strconv.Itoa(count), dir, file)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(bufio.NewReaderSize(f, 1<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dec := json.NewDecoder(z)
+	n := 0
+	for ; dec.More(); n++ {
+		x := new(expectation)
+		if err := dec.Decode(x); err != nil {
+			t.Fatal(err)
+		}
+		yield(n, x)
+	}
+	if n != count {
+		t.Fatalf("%s holds %d texts, %d expected", path, n, count)
+	}
+}
+
+// compare returns what differs between the reference and this package for one text, "" where nothing does.
+func (x *expectation) compare(tk *Tokenizer) string {
+	opts := []Option{WithTruncation(nil), WithPadding(nil)}
+	if x.Pair != nil {
+		opts = append(opts, WithPair(*x.Pair))
+	}
+	if x.Bare {
+		opts = append(opts, WithoutSpecialTokens())
+	}
+	e, err := tk.Encode(x.Text, opts...)
+	if err != nil {
+		return err.Error()
+	}
+	if !slices.Equal(e.IDs, x.IDs) {
+		return fmt.Sprintf("ids %s, want %s", clip(e.IDs), clip(x.IDs))
+	}
+	offsets := make([]int, 0, 2*len(e.Offsets))
+	for _, o := range e.Offsets {
+		offsets = append(offsets, o.Start, o.End)
+	}
+	switch {
+	case !slices.Equal(offsets, x.Offsets):
+		return fmt.Sprintf("offsets %s, want %s", clip(offsets), clip(x.Offsets))
+	case len(x.Tokens) > 0 && !slices.Equal(e.Tokens, x.Tokens):
+		return fmt.Sprintf("tokens %q, want %q", e.Tokens, x.Tokens)
+	case !slices.Equal(e.TypeIDs, x.Types):
+		return fmt.Sprintf("type ids %s, want %s", clip(e.TypeIDs), clip(x.Types))
+	case !slices.Equal(e.Words, x.Words):
+		return fmt.Sprintf("words %s, want %s", clip(e.Words), clip(x.Words))
+	case !slices.Equal(e.SpecialMask, x.Special):
+		return fmt.Sprintf("special mask %s, want %s", clip(e.SpecialMask), clip(x.Special))
+	}
+	if got := tk.Decode(x.IDs2, false); got != x.Decoded {
+		return fmt.Sprintf("%s decodes to %q, want %q", clip(x.IDs2), got, x.Decoded)
+	}
+	if got := tk.Decode(x.IDs2, true); got != x.Skipped {
+		return fmt.Sprintf("%s decodes without special tokens to %q, want %q", clip(x.IDs2), got, x.Skipped)
+	}
+	return ""
+}
+
+func clip[T any](s []T) string {
+	if len(s) > 60 {
+		return fmt.Sprint(s[:60]) + "..."
+	}
+	return fmt.Sprint(s)
+}
+
+func clipText(s string) string {
+	if len(s) > 200 {
+		return s[:200] + "..."
+	}
+	return s
+}
+
+var families = []string{"bert", "clip", "gpt2", "opt", "llama2", "t5", "smollm2", "qwen3"}
+
+// TestReference compares every tokenizer the model families use with the reference, on a corpus of every kind of text.
+func TestReference(t *testing.T) {
+	for _, name := range families {
+		t.Run(name, func(t *testing.T) {
+			checkCorpus(t, name, "main", corpusSize)
+		})
+	}
+	// A second corpus, of another shape: XPIPE_TOKENIZE_CORPUS=held-1 go test -run TestReference ./tokenize
+	if corpus := os.Getenv("XPIPE_TOKENIZE_CORPUS"); corpus != "" {
+		for _, name := range families {
+			t.Run(name+"/"+corpus, func(t *testing.T) { checkCorpus(t, name, corpus, corpusSize) })
+		}
+	}
+}
+
+func checkCorpus(t *testing.T, name, corpus string, count int) {
+	file := tokenizerFile(t, name)
+	tk, err := Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong, tokens := 0, 0
+	expectations(t, file, corpus, count, func(n int, x *expectation) {
+		tokens += len(x.IDs)
+		if diff := x.compare(tk); diff != "" {
+			if wrong++; wrong <= 5 {
+				t.Errorf("text %d %q pair %v bare %v: %s", n, clipText(x.Text), x.Pair != nil, x.Bare, diff)
+			}
+		}
+	})
+	t.Logf("%s, corpus %s: %d of %d texts differ (%d tokens)", name, corpus, wrong, count, tokens)
+}
