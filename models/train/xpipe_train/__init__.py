@@ -1,0 +1,1 @@
+"""Training of xpipe's small default models: packages -> pictures -> features -> weights -> bundle."""

@@ -1,0 +1,89 @@
+"""Golden outputs of a checkpoint in torch: python -m xpipe_train.golden CHECKPOINT OUT --images DIR.
+
+OUT/golden.json lists, for every graph, cases with their .npy inputs and outputs, and ten image-question pairs
+with the text that greedy decoding gives. Seeded; versions and the checkpoint's step are recorded in it.
+"""
+import argparse
+import json
+import platform
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+import transformers
+from PIL import Image, __version__ as pillow
+from tokenizers import __version__ as tokenizers
+from xpipe_export.families.blip2 import QFormer
+from xpipe_export.families.causal import CausalDecoder, cache_names, padded_mask
+
+from .encoder import pixels
+from .export_mini import MAX_NEW_TOKENS, restored
+from .text import IDS, Codec
+
+SEED = 20
+PAIRS = [("apple.png", None), ("dog.png", None), ("rocket.png", None), ("blue-triangle.png", None), ("umbrella.png", None),
+         ("blue-triangle.png", "what color is the shape?"), ("blue-triangle.png", "Is there a triangle?"),
+         ("red-circle.png", "what shape is in the image?"), ("red-circle.png", "is there not a red shape in the image?"),
+         ("apple.png", "what is this?")]
+
+
+@torch.no_grad()
+def main():
+    ap = argparse.ArgumentParser(description=__doc__)
+    ap.add_argument("checkpoint", type=Path)
+    ap.add_argument("out", type=Path)
+    ap.add_argument("--images", type=Path, default=Path("testdata/images"))
+    ap.add_argument("--tokenizer", type=Path)
+    args = ap.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(SEED)
+    model, vision, config = restored(args.checkpoint)
+    codec = Codec(args.tokenizer or args.checkpoint.with_name("tokenizer.json"))
+    shutil.rmtree(args.out, ignore_errors=True)
+    graphs: dict[str, list] = {}
+
+    def case(graph, module, inputs, outputs):
+        got = module(*inputs.values())
+        name = f"{graph}/{len(graphs.setdefault(graph, []))}"
+        (args.out / name).mkdir(parents=True)
+        files = {"inputs": {}, "outputs": {}}
+        for kind, tensors in (("inputs", inputs), ("outputs", dict(zip(outputs, got if isinstance(got, tuple) else (got,))))):
+            for n, t in tensors.items():
+                np.save(args.out / name / f"{n}.npy", np.ascontiguousarray(t.numpy()))
+                files[kind][n] = f"{name}/{n}.npy"
+        graphs[graph].append(files)
+        return got
+
+    seen = [torch.tensor(pixels(Image.open(args.images / n)))[None] for n in ("apple.png", "blue-triangle.png", "dog.png")]
+    embeds = [case("vision_encoder", vision, {"pixel_values": x}, ["image_embeds"]) for x in (seen[0], torch.cat(seen[1:]))]
+    qformer = QFormer(model.qformer, model.query_tokens).eval()
+    for x in (*embeds, torch.randn(3, 19, model.c.width)):
+        case("qformer", qformer, {"image_embeds": x}, ["query_output"])
+    embed = model.lm.get_input_embeddings()
+    for shape in ((1, 1), (3, 7)):
+        case("embed_tokens", embed, {"input_ids": torch.randint(0, model.c.vocab, shape)}, ["inputs_embeds"])
+    layers, heads, dim = model.c.lm_layers, model.c.heads, model.c.width // model.c.heads
+    decoder = CausalDecoder(model.lm).eval()
+    for batch, length, past in ((1, 5, 0), (2, 3, 0), (1, 1, 6), (3, 2, 4)):
+        inputs = {"inputs_embeds": torch.randn(batch, length, model.c.width) * 0.1, "attention_mask": padded_mask(batch, past, length)}
+        inputs |= {n: torch.randn(batch, heads, past, dim) for n in cache_names("past_key_values", layers)}
+        case("decoder", decoder, inputs, ["logits", *cache_names("present", layers)])
+
+    texts = []
+    for name, question in PAIRS:
+        q = model.query_output(vision(torch.tensor(pixels(Image.open(args.images / name)))[None]))
+        ids = model.generate(q, [codec.prompt(question)], [0], IDS["eos"], MAX_NEW_TOKENS)[0]
+        texts.append({"image": name, "question": question, "ids": ids, "text": codec.decode(ids)})
+        print(name, "|", question, "|", texts[-1]["text"])
+    step = torch.load(args.checkpoint, weights_only=False)["step"]
+    (args.out / "golden.json").write_text(json.dumps({
+        "script": "models/train/xpipe_train/golden.py", "seed": SEED, "checkpoint_step": step,
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__,
+                     "tokenizers": tokenizers, "pillow": pillow, "numpy": np.__version__},
+        "decoding": f"greedy, at most {MAX_NEW_TOKENS} tokens", "graphs": graphs, "texts": texts}, indent=1) + "\n")
+    print(f"{sum(p.stat().st_size for p in args.out.rglob('*') if p.is_file()) / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()
