@@ -16,6 +16,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 )
 
 // ErrTruncated is wrapped by errors about files that end too early.
@@ -47,6 +48,7 @@ func ReadHeader(data []byte) (Header, error) {
 // Decode decodes a whole file.
 func Decode(data []byte) (*Picture, error) {
 	d := decoder{data: data}
+	defer d.free()
 	if err := d.readHeader(); err != nil {
 		return nil, err
 	}
@@ -122,9 +124,29 @@ type decoder struct {
 	adobe     bool
 	transform uint8 // of the Adobe segment
 
-	bits bitReader
-	scan scanHeader
-	eob  int // progressive: blocks left in a run without coefficients
+	bits   bitReader
+	scan   scanHeader
+	memory []*[]uint8 // of the planes, to be given back
+	eob    int        // progressive: blocks left in a run without coefficients
+}
+
+// planes is memory for planes that is used again. It is not cleared: every
+// sample that is read has been decoded before.
+var planes = sync.Pool{New: func() any { return new([]uint8) }}
+
+func (d *decoder) samples(n int) []uint8 {
+	mem := planes.Get().(*[]uint8)
+	if cap(*mem) < n {
+		*mem = make([]uint8, n)
+	}
+	d.memory = append(d.memory, mem)
+	return (*mem)[:n]
+}
+
+func (d *decoder) free() {
+	for _, mem := range d.memory {
+		planes.Put(mem)
+	}
 }
 
 // nextMarker returns the next marker and the content of its segment. Bytes that

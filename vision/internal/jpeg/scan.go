@@ -71,7 +71,7 @@ func (d *decoder) readScans() error {
 	}
 	for i := range d.comps {
 		c := &d.comps[i]
-		c.plane = make([]uint8, c.paddedWide*c.paddedHigh*64)
+		c.plane = d.samples(c.paddedWide * c.paddedHigh * 64)
 		if d.Progressive {
 			c.coef = make([]block, c.paddedWide*c.paddedHigh)
 			for k := range c.successiveLow {

@@ -1,6 +1,7 @@
 package resample
 
 import (
+	"encoding/binary"
 	"image"
 	"sync"
 )
@@ -57,15 +58,15 @@ func Resize(dst, src Pixels, w, h int, f Filter, win image.Rectangle) {
 	}
 }
 
-// horizontalPass fills each row of dst from the same row of src.
-func horizontalPass(dst, src Pixels, k *kernel) {
+// horizontalPassGeneric fills each row of dst from the same row of src.
+func horizontalPassGeneric(dst, src Pixels, k *kernel) {
 	for y := range dst.Height {
 		horizontalRow(dst.row(y), src.row(y), k)
 	}
 }
 
-// verticalPass fills row i of dst from the rows of src that k names for i.
-func verticalPass(dst, src Pixels, k *kernel) {
+// verticalPassGeneric fills row i of dst from the rows of src that k names for i.
+func verticalPassGeneric(dst, src Pixels, k *kernel) {
 	for y := range dst.Height {
 		verticalRow(dst.row(y), src.Pix[k.start[y]*src.Stride:], src.Stride, k.coef[y*k.stride:][:k.taps[y]])
 	}
@@ -108,17 +109,21 @@ func nearest(dst, src Pixels, w, h int, win image.Rectangle) {
 	ys := steps(src.Height, h, win.Min.Y, win.Max.Y)
 	for y, sy := range ys {
 		d := dst.row(y)
-		if sy < 0 {
+		switch {
+		case sy < 0:
 			clear(d)
+			continue
+		case y > 0 && sy == ys[y-1]:
+			copy(d, dst.row(y-1))
 			continue
 		}
 		s := src.row(sy)
 		for x, sx := range xs {
-			if sx < 0 {
-				clear(d[4*x : 4*x+4])
-			} else {
-				copy(d[4*x:4*x+4], s[4*sx:4*sx+4])
+			px := uint32(0)
+			if sx >= 0 {
+				px = binary.LittleEndian.Uint32(s[4*sx:])
 			}
+			binary.LittleEndian.PutUint32(d[4*x:4*x+4], px)
 		}
 	}
 }
