@@ -1,4 +1,4 @@
-"""BLIP-2: vision encoder -> Q-Former -> projection (in Go) -> language model.
+"""BLIP-2 and InstructBLIP: vision encoder -> Q-Former -> projection (in Go) -> language model.
 
 The wrappers take modules, so a model that is only BLIP-2 in shape (another vision
 encoder, a small language model) is exported by the same `add_parts`.
@@ -11,7 +11,8 @@ from torch import nn
 
 from ..bundle import Bundle
 from ..graph import GraphSpec
-from . import causal
+from . import causal, t5
+from .common import add_generation_config, release
 
 
 class Captured:
@@ -66,6 +67,43 @@ class QFormer(nn.Module):
         return (out.last_hidden_state, *maps) if maps else out.last_hidden_state
 
 
+class QFormerWithText(nn.Module):
+    """image_embeds [B,N,Dv], qformer_input_ids [B,T], qformer_attention_mask [B,T] -> query_output [B,Q,Dq]
+
+    The instruction of InstructBLIP, or the text of BLIP-2's matching head; T may be 0 with the latter. embed maps
+    ids and queries to the Q-Former's input where the Q-Former does not do it itself. With attention, the self maps
+    are [B,heads,Q+T,Q+T].
+    """
+
+    def __init__(self, qformer: nn.Module, query_tokens: nn.Parameter, embed: nn.Module | None = None, attention: bool = False):
+        super().__init__()
+        self.qformer, self.query_tokens, self.embed, self.attention = qformer, query_tokens, embed, attention
+
+    def forward(self, image_embeds, qformer_input_ids, qformer_attention_mask):
+        queries = self.query_tokens.expand(image_embeds.shape[0], -1, -1)
+        count = self.query_tokens.shape[1]
+        mask = torch.cat([torch.ones_like(queries[:, :, 0], dtype=torch.int64), qformer_attention_mask], dim=1)
+        with Captured(qformer_attention(self.qformer) if self.attention else []) as maps:
+            if self.embed is None:
+                out = self.qformer(input_ids=qformer_input_ids, attention_mask=mask, query_embeds=queries, encoder_hidden_states=image_embeds)
+            else:
+                out = self.qformer(query_embeds=self.embed(input_ids=qformer_input_ids, query_embeds=queries), query_length=count,
+                                   attention_mask=mask, encoder_hidden_states=image_embeds)
+        return out.last_hidden_state[:, :count], *maps
+
+
+class QFormerText(nn.Module):
+    """input_ids [B,T], attention_mask [B,T] -> text_embeds [B,Dq], the state of the first token"""
+
+    def __init__(self, qformer: nn.Module, embed: nn.Module):
+        super().__init__()
+        self.qformer, self.embed = qformer, embed
+
+    def forward(self, input_ids, attention_mask):
+        out = self.qformer(query_embeds=self.embed(input_ids=input_ids), query_length=0, attention_mask=attention_mask)
+        return out.last_hidden_state[:, 0]
+
+
 def qformer_attention(qformer: nn.Module) -> list[nn.Module]:
     """The attention modules in the order they run: per layer self, then cross where there is one."""
     found = []
@@ -105,16 +143,88 @@ def qformer_spec(qformer: nn.Module, query_tokens: nn.Parameter, attention: bool
                      [{"batch": 1, "tokens": 17}, {"batch": 3, "tokens": 9}])
 
 
+def qformer_text_spec(qformer: nn.Module, query_tokens: nn.Parameter, vocab: int, embed: nn.Module | None = None,
+                      attention: bool = False) -> GraphSpec:
+    width = qformer.config.encoder_hidden_size
+    names = qformer_attention_names(qformer) if attention else []
+    axes = {"image_embeds": ["batch", "tokens", width], "qformer_input_ids": ["batch", "length"],
+            "qformer_attention_mask": ["batch", "length"], "query_output": ["batch", "queries", "width"]}
+    axes |= {n: ["batch", "heads", "rows", "tokens" if n.startswith("cross") else "rows"] for n in names}
+
+    def make(s):
+        return {"image_embeds": torch.randn(s["batch"], s["tokens"], width),
+                "qformer_input_ids": torch.randint(0, vocab, (s["batch"], s["length"])),
+                "qformer_attention_mask": t5.right_padded(s["batch"], s["length"])}
+
+    return GraphSpec(QFormerWithText(qformer, query_tokens, embed, attention), make, ["query_output", *names], axes,
+                     {"batch": 2, "tokens": 5, "length": 3},
+                     [{"batch": 1, "tokens": 17, "length": 6}, {"batch": 3, "tokens": 9, "length": 4}, {"batch": 2, "tokens": 7, "length": 0}])
+
+
+def text_spec(qformer: nn.Module, embed: nn.Module, vocab: int) -> GraphSpec:
+    axes = {"input_ids": ["batch", "length"], "attention_mask": ["batch", "length"], "text_embeds": ["batch", "width"]}
+    return GraphSpec(QFormerText(qformer, embed),
+                     lambda s: {"input_ids": torch.randint(0, vocab, (s["batch"], s["length"])), "attention_mask": t5.right_padded(s["batch"], s["length"])},
+                     ["text_embeds"], axes, {"batch": 2, "length": 3}, [{"batch": 1, "length": 7}, {"batch": 3, "length": 5}])
+
+
+def add_language_model(bundle: Bundle, lm: nn.Module, attention: bool) -> None:
+    """embed_tokens and decoder, and encoder where lm has one."""
+    embedding = lm.get_input_embeddings()
+    bundle.add_graph("embed_tokens", causal.embed_spec(embedding, embedding.num_embeddings))
+    if lm.config.is_encoder_decoder:
+        bundle.add_graph("encoder", t5.encoder_spec(lm, attention))
+        bundle.add_graph("decoder", t5.decoder_spec(lm, attention))
+    else:
+        bundle.add_graph("decoder", causal.decoder_spec(lm, attention=attention))
+
+
+def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
+    """Blip2ForConditionalGeneration, InstructBlipForConditionalGeneration or Blip2ForImageTextRetrieval."""
+    config, kind = model.config, type(model).__name__
+    # The real checkpoints keep the Q-Former in float32 when the rest is float16.
+    qformer_dtype = "fp32" if bundle.dtype == "fp16" else None
+    model.set_attn_implementation({"vision_config": "eager", "text_config": "eager"})
+    maps = [layer.self_attn for layer in model.vision_model.encoder.layers] if attention else []
+    bundle.add_graph("vision_encoder", vision_spec(model.vision_model, config.vision_config.image_size, maps))
+    release(model, "vision_model")
+    bundle.meta["num_query_tokens"] = config.num_query_tokens
+    bundle.meta["image_token_id"] = config.image_token_index
+
+    if kind == "Blip2ForImageTextRetrieval":
+        bundle.meta["tasks"] = ["match"]
+        vocab = config.qformer_config.vocab_size
+        bundle.add_graph("qformer", qformer_text_spec(model.qformer, model.query_tokens, vocab, model.embeddings, attention), dtype=qformer_dtype)
+        bundle.add_graph("text_encoder", text_spec(model.qformer, model.embeddings, vocab), dtype=qformer_dtype)
+        for name in ("itm_head", "vision_projection", "text_projection"):
+            bundle.add_linear(name, getattr(model, name))
+        return
+
+    bundle.meta["tasks"] = ["caption", "answer"]
+    bundle.meta["prompts"] = {"caption": "", "answer": "Question: {} Answer:"}
+    if kind == "InstructBlipForConditionalGeneration":
+        bundle.meta["prompts"] = {"caption": "A short image description.", "answer": "{}"}
+        spec = qformer_text_spec(model.qformer, model.query_tokens, config.qformer_config.vocab_size, attention=attention)
+    else:
+        spec = qformer_spec(model.qformer, model.query_tokens, attention)
+    bundle.add_graph("qformer", spec, dtype=qformer_dtype)
+    bundle.add_linear("language_projection", model.language_projection)
+    release(model, "qformer")
+    lm = model.language_model
+    add_generation_config(bundle, lm.generation_config)
+    if not lm.config.is_encoder_decoder:
+        bundle.meta["limits"] = {"max_positions": lm.config.max_position_embeddings}
+    add_language_model(bundle, lm, attention)
+
+
 def add_parts(bundle: Bundle, *, vision: nn.Module, image_size: int, qformer: nn.Module, query_tokens: nn.Parameter,
               language_projection: nn.Linear, language_model: nn.Module, attention_maps: bool = False,
               vision_attention: list[nn.Module] = (), qformer_dtype: str | None = None) -> None:
-    """The four graphs and the projection of a BLIP-2 with a decoder-only language model.
+    """The four graphs and the projection of a BLIP-2; five with an encoder-decoder language model.
 
     qformer_dtype defaults to the bundle's; checkpoints of the real BLIP-2 keep it in fp32.
     """
     bundle.add_graph("vision_encoder", vision_spec(vision, image_size, vision_attention if attention_maps else []))
     bundle.add_graph("qformer", qformer_spec(qformer, query_tokens, attention_maps), dtype=qformer_dtype)
     bundle.add_linear("language_projection", language_projection)
-    embedding = language_model.get_input_embeddings()
-    bundle.add_graph("embed_tokens", causal.embed_spec(embedding, embedding.num_embeddings))
-    bundle.add_graph("decoder", causal.decoder_spec(language_model, attention=attention_maps))
+    add_language_model(bundle, language_model, attention_maps)

@@ -1,0 +1,76 @@
+"""The committed golden files: the bundles alone, run by ONNX Runtime and numpy, give what transformers gave."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xpipe_export.bundle import sha256
+from xpipe_export.golden import replay
+
+FAMILIES = Path(__file__).resolve().parents[3] / "testdata" / "families"
+NAMES = sorted(p.parent.name for p in FAMILIES.glob("*/golden.json"))
+GENERATIVE = [n for n in NAMES if (FAMILIES / n / "logits.npy").exists()]
+LIMIT = 1e-4
+
+
+def load(name):
+    folder = FAMILIES / name
+    golden = json.loads((folder / "golden.json").read_text())
+    arrays = {k: np.load(folder / v["file"]) for k, v in golden["arrays"].items()}
+    return golden, arrays, replay.Replay(folder / "bundle")
+
+
+def close(a, b):
+    assert a.shape == b.shape
+    assert np.abs(a - b).max() <= LIMIT
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files(name):
+    folder = FAMILIES / name / "bundle"
+    meta = json.loads((folder / "xpipe.json").read_text())
+    files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()} - {"xpipe.json"}
+    assert files == set(meta["sha256"])
+    assert all(sha256(folder / f) == h for f, h in meta["sha256"].items())
+    assert all(v <= LIMIT for v in meta["provenance"]["max_abs_diff"].values())
+
+
+@pytest.mark.parametrize("rows", [[0], [1], [0, 1, 2]], ids=str)
+@pytest.mark.parametrize("name", [n for n in GENERATIVE if not n.startswith(("idefics", "openflamingo"))])
+def test_generation(name, rows):
+    golden, arrays, bundle = load(name)
+    ids, logits = replay.generate(bundle, golden, arrays, rows, 20)
+    assert ids == [golden["greedy"]["ids"][r] for r in rows]
+    close(logits, arrays["logits"][rows])
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n.endswith("-itm")])
+def test_retrieval(name):
+    golden, arrays, b = load(name)
+    embeds = b.run("vision_encoder", pixel_values=arrays["pixel_values"])["image_embeds"]
+    close(embeds, arrays["image_embeds"])
+    unit = lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True)
+    texts, masks = replay.right_pad([np.array(t["input_ids"], np.int64) for t in golden["texts"]])
+    text = b.run("text_encoder", input_ids=texts, attention_mask=masks)["text_embeds"]
+    for i in range(len(embeds)):
+        same = np.repeat(embeds[i:i + 1], len(texts), 0)
+        if "matcher" in b.meta["graphs"]:
+            states = b.run("matcher", input_ids=texts, attention_mask=masks, image_embeds=same)["text_embeds"]
+            itc = unit(b.linear("vision_proj", embeds[i, :1])) @ unit(b.linear("text_proj", text)).T
+        else:
+            states = b.run("qformer", image_embeds=same, qformer_input_ids=texts, qformer_attention_mask=masks)["query_output"].mean(1)
+            none = np.zeros((1, 0), np.int64)
+            queries = b.run("qformer", image_embeds=embeds[i:i + 1], qformer_input_ids=none, qformer_attention_mask=none)["query_output"]
+            itc = (unit(b.linear("vision_projection", queries[0])) @ unit(b.linear("text_projection", text)).T).max(0, keepdims=True)
+        close(b.linear("itm_head", states), arrays["itm_logits"][i])
+        close(itc[0], arrays["itc_similarity"][i])
+
+
+def test_qformer_maps():
+    golden, arrays, b = load("blip2-opt")
+    out = b.run("qformer", image_embeds=arrays["image_embeds"])
+    maps = [out[k][0] for k in sorted(out) if k.startswith("cross_attn")]
+    close(np.stack(maps), arrays["qformer_cross_attn"])
+    assert np.allclose(maps[0].sum(-1), 1, atol=1e-5)

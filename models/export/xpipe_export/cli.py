@@ -1,0 +1,81 @@
+"""xpipe-export CHECKPOINT --out BUNDLE: the command."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import torch
+import transformers
+
+from .bundle import Bundle
+from .families import blip, blip2
+from .families.common import copy_checkpoint_files, resolve
+from .graph import OPSETS, ExportError
+
+FAMILIES = {
+    "Blip2ForConditionalGeneration": ("blip2", blip2.export),
+    "Blip2ForImageTextRetrieval": ("blip2", blip2.export),
+    "InstructBlipForConditionalGeneration": ("blip2", blip2.export),
+    "BlipForConditionalGeneration": ("blip", blip.export),
+    "BlipForQuestionAnswering": ("blip", blip.export),
+    "BlipForImageTextRetrieval": ("blip", blip.export),
+}
+"""Class of transformers -> family of the bundle, exporter."""
+
+
+def export_checkpoint(checkpoint: str, out: str, *, dtype: str = "fp32", opset: int = 17, attention_maps: bool = False, name: str | None = None,
+                      overwrite: bool = False, progress: bool = True) -> None:
+    """Write the checkpoint (a directory or a hub id) as a bundle at out. Raises ExportError, FileNotFoundError."""
+    path = resolve(str(checkpoint))
+    try:
+        config = json.loads((path / "config.json").read_text())
+    except FileNotFoundError:
+        raise ExportError(f"{path} has no config.json: not a transformers checkpoint") from None
+    except ValueError as e:
+        raise ExportError(f"{path}/config.json is not JSON: {e}") from e
+    kind = next((a for a in config.get("architectures") or [] if a in FAMILIES), None)
+    if kind is None:
+        raise ExportError(f"{path}/config.json names {config.get('architectures')}; known are {', '.join(FAMILIES)}")
+    family, export = FAMILIES[kind]
+    with Bundle(out, name=name or Path(out).name, family=family, dtype=dtype, opset=opset, source=name or Path(str(checkpoint)).name,
+                overwrite=overwrite, progress=progress, consume=True) as bundle:
+        bundle.meta["model_type"] = config.get("model_type")
+        bundle.meta["architecture"] = kind
+        if attention_maps:
+            bundle.meta["attention_maps"] = True
+        model = getattr(transformers, kind).from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
+        copy_checkpoint_files(bundle, path)
+        export(model, bundle, attention_maps)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="xpipe-export", description="Export a Hugging Face vision-language checkpoint to an xpipe bundle.",
+                                     epilog="EXIT STATUS: 0 written and verified; 1 not exported (one line says why); 2 usage.")
+    parser.add_argument("checkpoint", help="directory, or id on the hub")
+    parser.add_argument("--out", required=True, help="bundle directory to write")
+    parser.add_argument("--dtype", choices=["fp32", "fp16", "int8"], default="fp32", help="how weights are stored (default fp32)")
+    parser.add_argument("--attention-maps", action="store_true", help="attention probabilities as extra outputs")
+    parser.add_argument("--opset", type=int, default=17, choices=OPSETS, metavar="N", help="17 to 20 (default 17)")
+    parser.add_argument("--name", help="name in xpipe.json (default: that of the bundle directory)")
+    parser.add_argument("--force", action="store_true", help="replace an existing bundle")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    parser.add_argument("--threads", type=int, default=0, help="torch threads (default: torch's own)")
+    args = parser.parse_args(argv)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        export_checkpoint(args.checkpoint, args.out, dtype=args.dtype, opset=args.opset, attention_maps=args.attention_maps,
+                          name=args.name, overwrite=args.force, progress=not args.quiet)
+    except (ExportError, OSError, ValueError) as e:
+        print(f"xpipe-export: {e}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""python -m xpipe_export.golden [--out DIR] [--only NAME ...]: the tiny bundles and golden files."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+import transformers
+
+from ..cli import export_checkpoint
+from . import blip_family, core
+
+FAMILIES = {
+    # name: (family of the bundle, maker, first seed, attention maps in the graphs, weight storage)
+    "blip2-opt": ("blip2", blip_family.blip2_generation("blip2-opt"), 1, True, "fp32"),
+    "blip2-t5": ("blip2", blip_family.blip2_generation("blip2-t5"), 1, False, "fp16"),
+    "blip2-itm": ("blip2", blip_family.blip2_itm, 1, False, "fp32"),
+    "instructblip": ("blip2", blip_family.blip2_generation("instructblip"), 1, False, "fp16"),
+    "blip-caption": ("blip", blip_family.blip_generation("blip-caption"), 1, False, "fp32"),
+    "blip-vqa": ("blip", blip_family.blip_generation("blip-vqa"), 1, False, "fp16"),
+    "blip-itm": ("blip", blip_family.blip_itm, 1, False, "fp16"),
+}
+
+
+def build(name: str, out: Path, images: list[Path]) -> None:
+    family, make, first, maps, dtype = FAMILIES[name]
+    with tempfile.TemporaryDirectory() as tmp:
+        work = Path(tmp)
+
+        def attempt(seed: int) -> None:
+            shutil.rmtree(work / "golden", ignore_errors=True)
+            shutil.rmtree(work / "checkpoint", ignore_errors=True)
+            golden = core.Golden(work / "golden", family, seed)
+            golden.data["script"] = f"{core.SCRIPT} --only {name}"
+            make(seed, work / "checkpoint", golden, images)
+            golden.write()
+
+        core.search(attempt, first)
+        target = out / name
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        for path in sorted((work / "golden").iterdir()):
+            shutil.copyfile(path, target / path.name)
+        export_checkpoint(str(work / "checkpoint"), str(target / "bundle"), name=f"tiny-{name}", attention_maps=maps, dtype=dtype, progress=False)
+
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog=core.SCRIPT)
+    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[4] / "testdata" / "families")
+    parser.add_argument("--only", nargs="*", choices=list(FAMILIES), default=list(FAMILIES))
+    args = parser.parse_args()
+    torch.set_num_threads(1)  # sums come out the same on every machine with the same kernels
+    transformers.utils.logging.set_verbosity_error()
+    images = core.make_images(args.out / "images")
+    for name in args.only:
+        started = time.time()
+        build(name, args.out, images)
+        size = sum(p.stat().st_size for p in (args.out / name).rglob("*") if p.is_file())
+        print(f"{name}: {size / 1024:.0f} KiB, {time.time() - started:.0f} s", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

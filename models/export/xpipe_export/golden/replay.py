@@ -1,0 +1,125 @@
+"""The Go pipeline in a few lines of numpy over ONNX Runtime: proof that a bundle, as BUNDLE.md
+describes it, is enough to get the golden outputs. Tests run it; nothing else does."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from safetensors.numpy import load_file
+
+
+class Replay:
+    """A bundle, opened."""
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+        self.meta = json.loads((self.folder / "xpipe.json").read_text())
+        self.sessions: dict[str, ort.InferenceSession] = {}
+
+    @cached_property
+    def projection(self) -> dict[str, np.ndarray]:
+        return load_file(self.folder / self.meta["projection"])
+
+    def session(self, role: str) -> ort.InferenceSession:
+        if role not in self.sessions:
+            options = ort.SessionOptions()
+            options.intra_op_num_threads = 1
+            options.log_severity_level = 3
+            self.sessions[role] = ort.InferenceSession(str(self.folder / self.meta["graphs"][role]), options, providers=["CPUExecutionProvider"])
+        return self.sessions[role]
+
+    def run(self, role: str, **inputs) -> dict[str, np.ndarray]:
+        session = self.session(role)
+        names = [o.name for o in session.get_outputs()]
+        known = {i.name for i in session.get_inputs()}
+        return dict(zip(names, session.run(names, {k: np.ascontiguousarray(v) for k, v in inputs.items() if k in known})))
+
+    def linear(self, name: str, x: np.ndarray) -> np.ndarray:
+        y = x @ self.projection[f"{name}.weight"].T
+        return y + self.projection[f"{name}.bias"] if f"{name}.bias" in self.projection else y
+
+    def empty_past(self, batch: int) -> dict[str, np.ndarray]:
+        """Zero-length cache for every growing input of the decoder."""
+        out = {}
+        for i in self.session("decoder").get_inputs():
+            if i.name.startswith("past_key_values") and ".encoder." not in i.name:
+                _, heads, _, dim = i.shape
+                out[i.name] = np.zeros((batch, heads, 0, dim), np.float32)
+        return out
+
+    def greedy(self, prefix: np.ndarray, mask: np.ndarray, steps: int, fixed: dict[str, np.ndarray] | None = None,
+               forced: np.ndarray | None = None, each=None) -> tuple[list[list[int]], np.ndarray]:
+        """Decode from prefix embeddings [B,T,D] with mask [B,T].
+
+        fixed: inputs that stay the same at every step (cross-attention keys, values and mask); each(step) gives those that do not.
+        forced [B,steps]: ids to feed instead of the best. Returns ids [B][steps] and logits [B,steps,V].
+        """
+        past = self.empty_past(len(prefix))
+        ids, logits = [], []
+        embeds = prefix
+        for step in range(steps):
+            out = self.run("decoder", inputs_embeds=embeds, attention_mask=mask, **past, **(fixed or {}), **(each(step) if each else {}))
+            logits.append(out["logits"][:, -1])
+            ids.append(forced[:, step] if forced is not None else logits[-1].argmax(-1))
+            past = {k.replace("present", "past_key_values"): v for k, v in out.items() if k.startswith("present")}
+            embeds = self.run("embed_tokens", input_ids=ids[-1][:, None].astype(np.int64))["inputs_embeds"]
+            mask = np.concatenate([mask, np.ones((len(mask), 1), np.int64)], 1)
+        return np.stack(ids, 1).tolist(), np.stack(logits, 1)
+
+
+def left_pad(rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Rows [T_i,D] to [B,T,D] and mask [B,T]."""
+    longest = max(len(r) for r in rows)
+    mask = np.array([[0] * (longest - len(r)) + [1] * len(r) for r in rows], np.int64)
+    return np.stack([np.pad(r, ((longest - len(r), 0), (0, 0))) for r in rows]), mask
+
+
+def right_pad(rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    longest = max(len(r) for r in rows)
+    mask = np.array([[1] * len(r) + [0] * (longest - len(r)) for r in rows], np.int64)
+    pad = lambda r: np.pad(r, ((0, longest - len(r)),) + ((0, 0),) * (r.ndim - 1))
+    return np.stack([pad(r) for r in rows]), mask
+
+
+def start_tokens(b: Replay, batch: int) -> np.ndarray:
+    start = b.meta.get("decoder_start_token_id")
+    if start is None:
+        start = json.loads((b.folder / "generation_config.json").read_text())["decoder_start_token_id"]
+    return np.full((batch, 1), start, np.int64)
+
+
+def generate(b: Replay, golden: dict, arrays: dict[str, np.ndarray], rows: list[int], steps: int, forced=None):
+    """Greedy ids and logits of the rows, in one batch, for any generative bundle of the blip2 and blip families."""
+    graphs = b.meta["graphs"]
+    embeds = b.run("vision_encoder", pixel_values=arrays["pixel_values"][rows])["image_embeds"]
+    ids = [np.array(golden["rows"][r]["input_ids"], np.int64) for r in rows]
+    fixed, prompts = None, None
+    if "qformer" in graphs:
+        text, mask = right_pad([np.array(golden["rows"][r].get("qformer_input_ids", []), np.int64) for r in rows])
+        queries = b.run("qformer", image_embeds=embeds, qformer_input_ids=text, qformer_attention_mask=mask)["query_output"]
+        projected = b.linear("language_projection", queries)
+        prompts = [np.concatenate([projected[i], b.run("embed_tokens", input_ids=ids[i][None])["inputs_embeds"][0]]) for i in range(len(rows))]
+        if "encoder" not in graphs:
+            prefix, mask = left_pad(prompts)
+            return b.greedy(prefix, mask, steps, forced=forced)
+        source, mask = right_pad(prompts)
+        fixed = b.run("encoder", inputs_embeds=source, attention_mask=mask)
+    elif "question_encoder" in graphs:
+        text, mask = right_pad(ids)
+        fixed = b.run("question_encoder", input_ids=text, attention_mask=mask, image_embeds=embeds)
+    elif "cross_kv" in graphs:
+        mask = np.ones(embeds.shape[:2], np.int64)
+        fixed = b.run("cross_kv", image_embeds=embeds)
+        start = start_tokens(b, 1)[0]  # BLIP: [DEC] in the place of [CLS], no [SEP]
+        prompts = [b.run("embed_tokens", input_ids=np.concatenate([start, i[1:-1]])[None])["inputs_embeds"][0] for i in ids]
+    fixed = {k.replace("present", "past_key_values"): v for k, v in fixed.items() if k.startswith("present")} | {"encoder_attention_mask": mask}
+    if "cross_kv" in graphs:
+        prefix, own = left_pad(prompts)
+    else:
+        prefix = b.run("embed_tokens", input_ids=start_tokens(b, len(rows)))["inputs_embeds"]
+        own = np.ones((len(rows), 1), np.int64)
+    return b.greedy(prefix, own, steps, fixed=fixed, forced=forced)

@@ -1,0 +1,132 @@
+"""Tokenizers that are small but of the real kinds, trained on the corpus below."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+from pathlib import Path
+
+import sentencepiece
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import (BertTokenizerFast, CLIPTokenizerFast, GPT2TokenizerFast, LlamaTokenizerFast, PreTrainedTokenizerFast,
+                          T5TokenizerFast)
+
+NOUNS = "cat dog horse apple pear train boat house tree ball cup chair table bird fish child man woman street field river plate".split()
+COLOURS = "red green blue yellow black white brown orange".split()
+VERBS = "sits stands runs lies waits sleeps".split()
+PLACES = "on the grass|next to a wall|under the bridge|in front of a window|near the water|at the corner".split("|")
+
+
+def corpus() -> list[str]:
+    lines = []
+    for i, noun in enumerate(NOUNS):
+        for j, colour in enumerate(COLOURS):
+            place = PLACES[(i + j) % len(PLACES)]
+            lines += [f"a photo of a {colour} {noun} {place}", f"the {noun} {VERBS[(i + 2 * j) % len(VERBS)]} {place}.",
+                      f"Question: what color is the {noun}? Answer: {colour}", f"How many {noun}s are there? {j}",
+                      f"is there a {noun} {place}? yes", f"An image of two {noun}s, one {colour}."]
+    return lines
+
+
+def opt() -> GPT2TokenizerFast:
+    """Byte-level BPE; </s> goes first, as OPT has it."""
+    tok = Tokenizer(models.BPE())
+    tok.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tok.decoder = decoders.ByteLevel()
+    specials = ["<s>", "<pad>", "</s>", "<unk>"]
+    tok.train_from_iterator(corpus(), trainers.BpeTrainer(vocab_size=330, special_tokens=specials, show_progress=False,
+                                                          initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet())))
+    tok.post_processor = processors.TemplateProcessing("</s> $A", "</s> $A $B:1", [("</s>", 2)])
+    return GPT2TokenizerFast(tokenizer_object=tok, bos_token="</s>", eos_token="</s>", unk_token="</s>", pad_token="<pad>",
+                             add_prefix_space=False, add_bos_token=True, padding_side="left")
+
+
+def bert() -> BertTokenizerFast:
+    """WordPiece, uncased, with the [DEC] and [ENC] of BLIP behind the vocabulary."""
+    tok = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tok.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tok.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tok.decoder = decoders.WordPiece()
+    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tok.train_from_iterator(corpus(), trainers.WordPieceTrainer(vocab_size=200, special_tokens=specials, show_progress=False,
+                                                                initial_alphabet=list("abcdefghijklmnopqrstuvwxyz0123456789.,?!'")))
+    tok.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", [("[CLS]", 2), ("[SEP]", 3)])
+    out = BertTokenizerFast(tokenizer_object=tok, do_lower_case=True)
+    out.add_special_tokens({"additional_special_tokens": ["[DEC]", "[ENC]"]})
+    return out
+
+
+def t5() -> T5TokenizerFast:
+    """SentencePiece unigram with the real normaliser (nmt_nfkc) and a few <extra_id_N>."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(corpus()), model_writer=model, model_type="unigram", vocab_size=160, pad_id=0, eos_id=1, unk_id=2, bos_id=-1,
+        hard_vocab_limit=False, num_threads=1, minloglevel=2)
+    with tempfile.TemporaryDirectory() as tmp:
+        path = Path(tmp) / "spiece.model"
+        path.write_bytes(model.getvalue())
+        return T5TokenizerFast(str(path), extra_ids=4)
+
+
+def clip() -> CLIPTokenizerFast:
+    """Lower-case BPE with </w>, as the CLIP converter of transformers builds it."""
+    def empty(model) -> Tokenizer:
+        tok = Tokenizer(model)
+        tok.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
+        tok.pre_tokenizer = pre_tokenizers.Sequence([
+            pre_tokenizers.Split(Regex(r"""'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False)])
+        tok.decoder = decoders.ByteLevel()
+        return tok
+
+    trained = empty(models.BPE(end_of_word_suffix="</w>"))
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trained.train_from_iterator(corpus(), trainers.BpeTrainer(vocab_size=390, end_of_word_suffix="</w>", show_progress=False, initial_alphabet=alphabet))
+    merges = [tuple(m) for m in json.loads(trained.to_str())["model"]["merges"]]
+    # CLIP's order: the bytes, the bytes that end a word, the merges, the two special tokens.
+    pieces = alphabet + [b + "</w>" for b in alphabet] + ["".join(m) for m in merges] + ["<|startoftext|>", "<|endoftext|>"]
+    ids = {t: i for i, t in enumerate(dict.fromkeys(pieces))}
+    tok = empty(models.BPE(ids, merges, continuing_subword_prefix="", end_of_word_suffix="</w>", fuse_unk=False, unk_token="<|endoftext|>"))
+    tok.post_processor = processors.RobertaProcessing(sep=("<|endoftext|>", ids["<|endoftext|>"]), cls=("<|startoftext|>", ids["<|startoftext|>"]),
+                                                      add_prefix_space=False, trim_offsets=False)
+    return CLIPTokenizerFast(tokenizer_object=tok)
+
+
+def llama(extra: list[str] = ()) -> LlamaTokenizerFast:
+    """SentencePiece-type BPE with byte fallback."""
+    trained = Tokenizer(models.BPE())
+    trained.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    trained.train_from_iterator(corpus(), trainers.BpeTrainer(vocab_size=130, show_progress=False))
+    state = json.loads(trained.to_str())["model"]
+    pieces = sorted(state["vocab"], key=state["vocab"].get)
+    merges = [tuple(m) for m in state["merges"]]
+    # Merges of whole sentences are not what SentencePiece learns: keep those within a word.
+    merges = [m for m in merges if "▁" not in "".join(m)[1:]]
+    made = {"".join(m) for m in merges}
+    pieces = [p for p in pieces if len(p) == 1 or p in made]
+    vocab = {t: i for i, t in enumerate(["<unk>", "<s>", "</s>", *(f"<0x{b:02X}>" for b in range(256)), *pieces])}
+    tok = Tokenizer(models.BPE(vocab, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tok.normalizer = trained.normalizer
+    tok.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    tok.post_processor = processors.TemplateProcessing("<s> $A", "<s> $A <s> $B", [("<s>", 1)])
+    out = LlamaTokenizerFast(tokenizer_object=tok, unk_token="<unk>", bos_token="<s>", eos_token="</s>", pad_token="<unk>", padding_side="left")
+    if extra:
+        out.add_special_tokens({"additional_special_tokens": [AddedToken(t, normalized=False, special=True) for t in extra]})
+    return out
+
+
+def gptneox(extra: list[str] = ()) -> PreTrainedTokenizerFast:
+    """Byte-level BPE without a BOS, as GPT-NeoX and MPT have it."""
+    tok = Tokenizer(models.BPE())
+    tok.normalizer = normalizers.NFC()
+    tok.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tok.decoder = decoders.ByteLevel()
+    tok.post_processor = processors.ByteLevel(trim_offsets=True)
+    tok.train_from_iterator(corpus(), trainers.BpeTrainer(vocab_size=330, special_tokens=["<|endoftext|>", "<|padding|>"], show_progress=False,
+                                                          initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet())))
+    out = PreTrainedTokenizerFast(tokenizer_object=tok, bos_token="<|endoftext|>", eos_token="<|endoftext|>", unk_token="<|endoftext|>",
+                                  pad_token="<|padding|>", padding_side="left")
+    if extra:
+        out.add_special_tokens({"additional_special_tokens": [AddedToken(t, normalized=False, special=True) for t in extra]})
+    return out
