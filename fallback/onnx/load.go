@@ -170,6 +170,9 @@ func openRegion(fsys fs.FS, name string, limit int64) (region, error) {
 	if info.Size() > limit {
 		return region{}, fmt.Errorf("%w: %s has %d bytes, more than the %d that are read", engine.ErrGraph, name, info.Size(), limit)
 	}
+	if m, inMemory := f.(*memFile); inMemory {
+		return region{bytes: m.data, close: func() error { return nil }}, nil
+	}
 	if r, ok := mapFile(f, info.Size()); ok {
 		return r, nil
 	}

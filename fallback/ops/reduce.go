@@ -127,7 +127,9 @@ func reduce[T tensor.Element](x *Context, t *tensor.Tensor, p *reductionPlan, f 
 			scratch = make([]T, len(p.rows))
 		}
 		for i := lo; i < hi; i++ {
-			if p.dense {
+			if len(p.rows) == 0 {
+				dst[i] = f(nil)
+			} else if p.dense {
 				dst[i] = f(src[at : at+len(p.rows)])
 			} else {
 				for j, o := range p.rows {

@@ -41,6 +41,9 @@ type place struct {
 	in, out, kernel, strides, dilations, before, after []int
 }
 
+// maxTaps bounds the elements that a window covers.
+const maxTaps = 1 << 24
+
 // on works out the output size for spatial dimensions in.
 func (w *window) on(in, kernel []int) (*place, error) {
 	r := len(in)
@@ -64,8 +67,9 @@ func (w *window) on(in, kernel []int) (*place, error) {
 	if len(kernel) != r || w.pads != nil && len(w.pads) != 2*r {
 		return nil, graphErr("a window %v with pads %v on an input %v", kernel, w.pads, in)
 	}
+	taps := 1
 	for i := range r {
-		if kernel[i] < 1 {
+		if taps *= kernel[i]; taps < 1 || taps > maxTaps {
 			return nil, graphErr("a window of %v", kernel)
 		}
 		reach := (kernel[i]-1)*p.dilations[i] + 1

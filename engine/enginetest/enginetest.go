@@ -1,0 +1,59 @@
+// Package enginetest is the suite that an engine must pass. It runs the same
+// table on any engine.Engine: the official ONNX node tests, golden cases of real
+// graphs, and what the contract says about inputs, outputs, concurrency,
+// cancellation and closing.
+package enginetest
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/crossattn/xpipe/engine"
+)
+
+// Options say what to run an engine on. The zero value runs the node tests that
+// Supported allows and the contract.
+type Options struct {
+	// Supported says which operators the engine claims; nil means all. Node tests
+	// with other operators are counted as not claimed.
+	Supported func(domain, op string, opset int) bool
+	// Out names node tests that this engine does not pass, with the reason. They
+	// come on top of those that are out for every engine.
+	Out map[string]string
+	// Golden lists folders with golden cases; see LoadGolden.
+	Golden []string
+	// Open is how graphs are opened.
+	Open engine.Options
+}
+
+// Run runs the whole suite on e.
+func Run(t *testing.T, e engine.Engine, opts Options) {
+	t.Run("node", func(t *testing.T) { runNodeTests(t, e, opts) })
+	for _, dir := range opts.Golden {
+		t.Run("golden/"+filepath.Base(filepath.Dir(dir)), func(t *testing.T) { runGolden(t, e, dir, opts) })
+	}
+	t.Run("contract", func(t *testing.T) { runContract(t, e, opts) })
+}
+
+// findUp looks for a path in the working directory and those above it, up to the
+// module's root.
+func findUp(rel string) (string, bool) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", false
+	}
+	for {
+		if matches, _ := filepath.Glob(filepath.Join(dir, rel)); len(matches) > 0 {
+			return matches[0], true
+		}
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return "", false
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return "", false
+		}
+		dir = up
+	}
+}

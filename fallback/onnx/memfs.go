@@ -1,0 +1,40 @@
+package onnx
+
+import (
+	"bytes"
+	"io/fs"
+	"time"
+
+	"github.com/crossattn/xpipe/engine"
+)
+
+// MemorySource makes a source of a model file's bytes, which must not change
+// while the source is in use.
+func MemorySource(data []byte) engine.Source {
+	return engine.Source{FS: memFS{data}, Name: "model.onnx"}
+}
+
+// memFS is a file system of one file, model.onnx.
+type memFS struct{ data []byte }
+
+func (m memFS) Open(name string) (fs.File, error) {
+	if name != "model.onnx" {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	return &memFile{Reader: *bytes.NewReader(m.data), data: m.data}, nil
+}
+
+// memFile is an open model.onnx, and its own fs.FileInfo.
+type memFile struct {
+	bytes.Reader
+	data []byte
+}
+
+func (f *memFile) Stat() (fs.FileInfo, error) { return f, nil }
+func (f *memFile) Close() error               { return nil }
+func (f *memFile) Name() string               { return "model.onnx" }
+func (f *memFile) Size() int64                { return int64(len(f.data)) }
+func (f *memFile) Mode() fs.FileMode          { return 0o444 }
+func (f *memFile) ModTime() time.Time         { return time.Time{} }
+func (f *memFile) IsDir() bool                { return false }
+func (f *memFile) Sys() any                   { return nil }
