@@ -28,6 +28,8 @@ func init() {
 	formats = []format{
 		{"JPEG", isJPEG, sizeJPEG, decodeJPEG},
 		{"PNG", isPNG, sizePNG, decodePNG},
+		{"GIF", isGIF, sizeGIF, decodeGIF},
+		{"BMP", isBMP, sizeBMP, decodeBMP},
 	}
 }
 

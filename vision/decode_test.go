@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -65,6 +64,13 @@ func TestDecodeEqualsPillow(t *testing.T) {
 			if hash(packed(m)) != want.RGB {
 				t.Error(explain(t, m, name))
 			}
+			alpha := ""
+			if m.Alpha != nil {
+				alpha = hash(m.Alpha)
+			}
+			if alpha != want.Alpha {
+				t.Error("the alpha differs from Pillow's")
+			}
 			for i := 3; i < len(m.Pix); i += 4 {
 				if m.Pix[i] != 255 {
 					t.Fatal("the fourth byte of a pixel is not 255")
@@ -92,5 +98,3 @@ func explain(t *testing.T, m *RGB, name string, frame ...any) string {
 	}
 	return fmt.Sprintf("%d of %d samples differ from Pillow's, by up to %d, the first at (%d,%d)", n, len(want), worst, first/3%m.Width, first/3/m.Width)
 }
-
-var _ = io.EOF

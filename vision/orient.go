@@ -36,6 +36,9 @@ func orient(m *RGB, orientation int) *RGB {
 		w, h = h, w
 	}
 	out := newRGB(w, h)
+	if m.Alpha != nil {
+		out.Alpha = make([]uint8, w*h)
+	}
 	w, h = m.Width, m.Height
 	// Blocks keep both pictures' lines in the cache while columns are walked.
 	const block = 32
@@ -46,6 +49,9 @@ func orient(m *RGB, orientation int) *RGB {
 				for x := x0; x < min(x0+block, out.Width); x++ {
 					sx, sy := at(x, y)
 					copy(dst[4*x:4*x+4], m.Pix[sy*m.Stride+4*sx:])
+					if m.Alpha != nil {
+						out.Alpha[y*out.Width+x] = m.Alpha[sy*w+sx]
+					}
 				}
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/zlib"
 	"encoding/binary"
+	"image"
 	"image/png"
 	"io"
 )
@@ -45,11 +46,81 @@ func sizePNG(data []byte) (w, h int, err error) {
 }
 
 func decodePNG(data []byte, _ *options) (*RGB, int, error) {
-	img, err := png.Decode(bytes.NewReader(data))
+	m, err := readPNG(data)
 	if err != nil {
 		return nil, 0, err
 	}
-	return FromImage(img), pngMetadata(data).orientation(), nil
+	return m, pngMetadata(data).orientation(), nil
+}
+
+// readPNG decodes pixels, and does to single transparent colours (tRNS of grey
+// and RGB pictures) what Pillow does: it compares with the low byte of each
+// sample of the colour, after the pixels have become 8-bit.
+func readPNG(data []byte) (*RGB, error) {
+	img, err := png.Decode(bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	head, rest, _ := nextPNGChunk(data[len(pngSignature):])
+	depth, grey := head.data[8], head.data[9] == 0
+	if !grey && head.data[9] != 2 {
+		return FromImage(img), nil
+	}
+	trns := findPNGChunk(rest, "tRNS")
+	if trns == nil {
+		return FromImage(img), nil
+	}
+	if src, ok := img.(*image.NRGBA64); ok && grey {
+		img = greyOf(src)
+	}
+	m := FromImage(img)
+	m.Alpha = make([]uint8, m.Width*m.Height)
+	var clear [3]uint8
+	for i := range clear {
+		switch {
+		case !grey:
+			clear[i] = trns[2*i+1]
+		case depth == 1:
+			clear[i] = 255 * min(trns[0]|trns[1], 1)
+		default:
+			clear[i] = trns[1]
+		}
+	}
+	opaque := true
+	for i := range m.Alpha {
+		if [3]uint8(m.Pix[4*i:4*i+3]) == clear {
+			opaque = false
+		} else {
+			m.Alpha[i] = 255
+		}
+	}
+	if opaque {
+		m.Alpha = nil
+	}
+	return m, nil
+}
+
+// greyOf takes the first channel as a 16-bit grey picture.
+func greyOf(src *image.NRGBA64) *image.Gray16 {
+	out := image.NewGray16(src.Rect)
+	for i := 0; i < len(out.Pix); i += 2 {
+		out.Pix[i], out.Pix[i+1] = src.Pix[4*i], src.Pix[4*i+1]
+	}
+	return out
+}
+
+// findPNGChunk returns the data of the first chunk of a kind.
+func findPNGChunk(data []byte, kind string) []byte {
+	for {
+		c, rest, ok := nextPNGChunk(data)
+		if !ok {
+			return nil
+		}
+		if c.kind == kind {
+			return c.data
+		}
+		data = rest
+	}
 }
 
 // pngMetadata collects eXIf, ImageMagick's text form of it, and XMP. Chunks

@@ -14,6 +14,11 @@ type RGB struct {
 	Stride int
 	Width  int
 	Height int
+
+	// Alpha is the transparency that the file had and convert("RGB") drops:
+	// Width*Height bytes, 255 opaque; nil where all is opaque. It does not
+	// change how the picture looks. IDEFICS alone wants it, to blend with white.
+	Alpha []uint8
 }
 
 // NewRGB returns a black picture of w by h pixels.
@@ -57,14 +62,44 @@ func (m *RGB) crop(r image.Rectangle) *RGB {
 	for y := range out.Height {
 		copy(out.row(y), m.row(r.Min.Y + y)[r.Min.X*4:])
 	}
+	if m.Alpha != nil {
+		out.Alpha = make([]uint8, out.Width*out.Height)
+		for y := range out.Height {
+			copy(out.Alpha[y*out.Width:][:out.Width], m.Alpha[(r.Min.Y+y)*m.Width+r.Min.X:])
+		}
+	}
 	return out
 }
 
+// splitAlpha moves the fourth byte of each pixel, the alpha of a picture not
+// premultiplied, to m.Alpha if any is not 255, and makes m opaque.
+func (m *RGB) splitAlpha() *RGB {
+	and := uint8(255)
+	for y := range m.Height {
+		row := m.row(y)
+		for i := 3; i < len(row); i += 4 {
+			and &= row[i]
+		}
+	}
+	if and == 255 {
+		return m
+	}
+	m.Alpha = make([]uint8, 0, m.Width*m.Height)
+	for y := range m.Height {
+		row := m.row(y)
+		for i := 3; i < len(row); i += 4 {
+			m.Alpha = append(m.Alpha, row[i])
+			row[i] = 255
+		}
+	}
+	return m
+}
+
 // FromImage converts any image to RGB as Pillow's convert("RGB") does: alpha is
-// dropped, not blended; 16-bit colours lose their low byte, but 16-bit greys are
-// clipped at 255, for that is what the reference does to them. Pixels that
-// image/color keeps premultiplied by alpha are divided by it first, as their
-// file had them. A *RGB is returned as it is, not copied.
+// dropped, not blended, and kept in Alpha; 16-bit colours lose their low byte,
+// but 16-bit greys are clipped at 255, for that is what the reference does to
+// them. Pixels that image/color keeps premultiplied by alpha are divided by it
+// first, as their file had them. A *RGB is returned as it is, not copied.
 func FromImage(img image.Image) *RGB {
 	if m, ok := img.(*RGB); ok {
 		return m
@@ -72,83 +107,84 @@ func FromImage(img image.Image) *RGB {
 	b := img.Bounds()
 	w, h := b.Dx(), b.Dy()
 	out := newRGB(w, h)
+	convertRow := rowConverter(img)
+	if convertRow == nil {
+		tmp := image.NewNRGBA(image.Rect(0, 0, w, h))
+		draw.Draw(tmp, tmp.Rect, img, b.Min, draw.Src)
+		b, convertRow = tmp.Rect, rowConverter(tmp)
+	}
+	for y := range h {
+		convertRow(out.row(y), b.Min.X, b.Min.Y+y)
+	}
+	return out.splitAlpha()
+}
+
+// rowConverter returns a function that fills dst with pixels, alpha not
+// multiplied in, from (x, y) of img on; nil for types it does not know.
+func rowConverter(img image.Image) func(dst []uint8, x, y int) {
 	switch src := img.(type) {
 	case *image.NRGBA:
-		for y := range h {
-			copyOpaque(out.row(y), src.Pix[src.PixOffset(b.Min.X, b.Min.Y+y):])
+		return func(dst []uint8, x, y int) { copy(dst, src.Pix[src.PixOffset(x, y):]) }
+	case *image.RGBA:
+		return func(dst []uint8, x, y int) {
+			s := src.Pix[src.PixOffset(x, y):]
+			for i := 0; i < len(dst); i += 4 {
+				a := s[i+3]
+				put(dst[i:], unpremultiply(s[i], a), unpremultiply(s[i+1], a), unpremultiply(s[i+2], a), a)
+			}
 		}
 	case *image.NRGBA64:
-		for y := range h {
-			dst, s := out.row(y), src.Pix[src.PixOffset(b.Min.X, b.Min.Y+y):]
-			for i := 0; i < len(dst); i += 4 {
-				dst[i], dst[i+1], dst[i+2], dst[i+3] = s[2*i], s[2*i+2], s[2*i+4], 255
+		return func(dst []uint8, x, y int) {
+			s := src.Pix[src.PixOffset(x, y):]
+			for i := range dst {
+				dst[i] = s[2*i]
 			}
 		}
 	case *image.RGBA64:
-		for y := range h {
-			for x := range w {
-				c := color.NRGBA64Model.Convert(src.RGBA64At(b.Min.X+x, b.Min.Y+y)).(color.NRGBA64)
-				set(out.row(y)[4*x:], uint8(c.R>>8), uint8(c.G>>8), uint8(c.B>>8))
-			}
-		}
-	case *image.RGBA:
-		for y := range h {
-			dst, s := out.row(y), src.Pix[src.PixOffset(b.Min.X, b.Min.Y+y):]
+		return func(dst []uint8, x, y int) {
 			for i := 0; i < len(dst); i += 4 {
-				a := s[i+3]
-				set(dst[i:], unpremultiply(s[i], a), unpremultiply(s[i+1], a), unpremultiply(s[i+2], a))
+				c := color.NRGBA64Model.Convert(src.RGBA64At(x+i/4, y)).(color.NRGBA64)
+				put(dst[i:], uint8(c.R>>8), uint8(c.G>>8), uint8(c.B>>8), uint8(c.A>>8))
 			}
 		}
 	case *image.Gray:
-		for y := range h {
-			dst, s := out.row(y), src.Pix[src.PixOffset(b.Min.X, b.Min.Y+y):]
-			for x := range w {
-				set(dst[4*x:], s[x], s[x], s[x])
+		return func(dst []uint8, x, y int) {
+			for i, v := range src.Pix[src.PixOffset(x, y):][:len(dst)/4] {
+				put(dst[4*i:], v, v, v, 255)
 			}
 		}
 	case *image.Gray16:
-		for y := range h {
-			dst, s := out.row(y), src.Pix[src.PixOffset(b.Min.X, b.Min.Y+y):]
-			for x := range w {
-				v := s[2*x+1]
-				if s[2*x] != 0 {
-					v = 255
-				}
-				set(dst[4*x:], v, v, v)
+		return func(dst []uint8, x, y int) {
+			s := src.Pix[src.PixOffset(x, y):]
+			for i := range len(dst) / 4 {
+				v := clip16(s[2*i], s[2*i+1])
+				put(dst[4*i:], v, v, v, 255)
 			}
 		}
 	case *image.Paletted:
-		var table [256][3]uint8
+		var table [256]color.NRGBA
 		for i, c := range src.Palette[:min(len(src.Palette), 256)] {
-			n := color.NRGBAModel.Convert(c).(color.NRGBA)
-			table[i] = [3]uint8{n.R, n.G, n.B}
+			table[i] = color.NRGBAModel.Convert(c).(color.NRGBA)
 		}
-		for y := range h {
-			dst, s := out.row(y), src.Pix[src.PixOffset(b.Min.X, b.Min.Y+y):]
-			for x := range w {
-				c := &table[s[x]]
-				set(dst[4*x:], c[0], c[1], c[2])
+		return func(dst []uint8, x, y int) {
+			for i, v := range src.Pix[src.PixOffset(x, y):][:len(dst)/4] {
+				c := &table[v]
+				put(dst[4*i:], c.R, c.G, c.B, c.A)
 			}
 		}
-	default:
-		tmp := image.NewNRGBA(image.Rect(0, 0, w, h))
-		draw.Draw(tmp, tmp.Rect, img, b.Min, draw.Src)
-		for y := range h {
-			copyOpaque(out.row(y), tmp.Pix[y*tmp.Stride:])
-		}
 	}
-	return out
+	return nil
 }
 
-// copyOpaque copies len(dst) bytes of pixels and makes them opaque.
-func copyOpaque(dst, src []uint8) {
-	copy(dst, src)
-	for i := 3; i < len(dst); i += 4 {
-		dst[i] = 255
-	}
-}
+func put(p []uint8, r, g, b, a uint8) { _ = p[3]; p[0], p[1], p[2], p[3] = r, g, b, a }
 
-func set(p []uint8, r, g, b uint8) { _ = p[3]; p[0], p[1], p[2], p[3] = r, g, b, 255 }
+// clip16 makes a 16-bit grey one of 8 bits, as Pillow's "I;16" to "RGB" does.
+func clip16(high, low uint8) uint8 {
+	if high != 0 {
+		return 255
+	}
+	return low
+}
 
 // unpremultiply undoes multiplication by alpha as Pillow's "RGBa" to "RGBA"
 // does: truncating, clipped, and leaving the value alone where alpha is 0.
