@@ -11,7 +11,7 @@ from xpipe_export.golden import replay
 
 FAMILIES = Path(__file__).resolve().parents[3] / "testdata" / "families"
 NAMES = sorted(p.parent.name for p in FAMILIES.glob("*/golden.json"))
-GENERATIVE = [n for n in NAMES if (FAMILIES / n / "logits.npy").exists()]
+GENERATIVE = [n for n in NAMES if "greedy" in json.loads((FAMILIES / n / "golden.json").read_text())]
 LIMIT = 1e-4
 
 
@@ -53,11 +53,11 @@ def test_retrieval(name):
     close(embeds, arrays["image_embeds"])
     unit = lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True)
     texts, masks = replay.right_pad([np.array(t["input_ids"], np.int64) for t in golden["texts"]])
-    text = b.run("text_encoder", input_ids=texts, attention_mask=masks)["text_embeds"]
+    text = b.run("text_encoder", input_ids=texts, attention_mask=masks)["pooled_output"]
     for i in range(len(embeds)):
         same = np.repeat(embeds[i:i + 1], len(texts), 0)
         if "matcher" in b.meta["graphs"]:
-            states = b.run("matcher", input_ids=texts, attention_mask=masks, image_embeds=same)["text_embeds"]
+            states = b.run("matcher", input_ids=texts, attention_mask=masks, image_embeds=same)["pooled_output"]
             itc = unit(b.linear("vision_proj", embeds[i, :1])) @ unit(b.linear("text_proj", text)).T
         else:
             states = b.run("qformer", image_embeds=same, qformer_input_ids=texts, qformer_attention_mask=masks)["query_output"].mean(1)
@@ -74,3 +74,37 @@ def test_qformer_maps():
     maps = [out[k][0] for k in sorted(out) if k.startswith("cross_attn")]
     close(np.stack(maps), arrays["qformer_cross_attn"])
     assert np.allclose(maps[0].sum(-1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["clip", "clip-legacy", "siglip"])
+def test_dual_encoder(name):
+    golden, arrays, b = load(name)
+    unit = lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True)
+    image = b.run("vision_encoder", pixel_values=arrays["pixel_values"])["pooled_output"]
+    close(image, arrays["pooled_image"])
+    if "visual_projection.weight" in b.projection:
+        image = b.linear("visual_projection", image)
+    close(unit(image), arrays["image_embeds"])
+    text = b.run("text_encoder", input_ids=np.array([t["input_ids"] for t in golden["texts"]]))["pooled_output"]
+    text = unit(b.linear("text_projection", text))
+    close(text, arrays["text_embeds"])
+    logits = unit(image) @ text.T * np.exp(b.projection["logit_scale"]) + b.projection.get("logit_bias", np.float32(0))
+    close(logits, arrays["logits_per_image"])
+    e = np.exp(logits - logits.max(-1, keepdims=True))
+    close(1 / (1 + np.exp(-logits)) if b.meta["scores"] == "sigmoid" else e / e.sum(-1, keepdims=True), arrays["probabilities"])
+
+
+@pytest.mark.parametrize("name", ["lxmert-vqa", "lxmert-gqa"])
+def test_lxmert(name):
+    golden, arrays, b = load(name)
+    ids, mask = replay.right_pad([np.array(r["input_ids"], np.int64) for r in golden["rows"]])
+    out = b.run("model", input_ids=ids, attention_mask=mask, visual_feats=arrays["visual_feats"], visual_pos=arrays["visual_pos"],
+                visual_attention_mask=np.ones((len(ids), 36), np.int64))
+    close(out["logits"], arrays["logits"])
+    labels = json.loads((b.folder / "labels.json").read_text())
+    assert [labels[i] for i in out["logits"].argmax(-1)] == [r["label"] for r in golden["rows"]]
+    if name == "lxmert-vqa":
+        words = len(golden["rows"][0]["input_ids"])
+        for i in range(2):
+            close(out[f"cross_attn.{i}"][0][:, :words], arrays["cross_attn"][i])
+            close(out[f"visual_cross_attn.{i}"][0][..., :words], arrays["visual_cross_attn"][i])

@@ -11,7 +11,7 @@ import torch
 import transformers
 
 from .bundle import Bundle
-from .families import blip, blip2
+from .families import blip, blip2, clip, lxmert
 from .families.common import copy_checkpoint_files, resolve
 from .graph import OPSETS, ExportError
 
@@ -22,12 +22,19 @@ FAMILIES = {
     "BlipForConditionalGeneration": ("blip", blip.export),
     "BlipForQuestionAnswering": ("blip", blip.export),
     "BlipForImageTextRetrieval": ("blip", blip.export),
+    "CLIPModel": ("clip", clip.export),
+    "SiglipModel": ("clip", clip.export),
+    "LxmertForQuestionAnswering": ("lxmert", lxmert.export),
+    "LxmertForPreTraining": ("lxmert", lxmert.export),
 }
 """Class of transformers -> family of the bundle, exporter."""
 
+CLASSES = {"LxmertForPreTraining": "LxmertForQuestionAnswering"}
+"""Classes that are loaded as another one: the released LXMERT checkpoint keeps its answer head under pre-training."""
+
 
 def export_checkpoint(checkpoint: str, out: str, *, dtype: str = "fp32", opset: int = 17, attention_maps: bool = False, name: str | None = None,
-                      overwrite: bool = False, progress: bool = True) -> None:
+                      overwrite: bool = False, progress: bool = True, labels: str | None = None) -> None:
     """Write the checkpoint (a directory or a hub id) as a bundle at out. Raises ExportError, FileNotFoundError."""
     path = resolve(str(checkpoint))
     try:
@@ -46,9 +53,12 @@ def export_checkpoint(checkpoint: str, out: str, *, dtype: str = "fp32", opset: 
         bundle.meta["architecture"] = kind
         if attention_maps:
             bundle.meta["attention_maps"] = True
-        model = getattr(transformers, kind).from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
+        cls = getattr(transformers, CLASSES.get(kind, kind))
+        model = cls.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
         copy_checkpoint_files(bundle, path)
         export(model, bundle, attention_maps)
+        if family == "lxmert":
+            lxmert.add_labels(bundle, path, labels, bundle.meta["answers"])
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -60,6 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--attention-maps", action="store_true", help="attention probabilities as extra outputs")
     parser.add_argument("--opset", type=int, default=17, choices=OPSETS, metavar="N", help="17 to 20 (default 17)")
     parser.add_argument("--name", help="name in xpipe.json (default: that of the bundle directory)")
+    parser.add_argument("--labels", metavar="FILE", help="lxmert: names of the answers, a JSON list or one a line")
     parser.add_argument("--force", action="store_true", help="replace an existing bundle")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     parser.add_argument("--threads", type=int, default=0, help="torch threads (default: torch's own)")
@@ -70,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
     transformers.utils.logging.disable_progress_bar()
     try:
         export_checkpoint(args.checkpoint, args.out, dtype=args.dtype, opset=args.opset, attention_maps=args.attention_maps,
-                          name=args.name, overwrite=args.force, progress=not args.quiet)
+                          name=args.name, overwrite=args.force, progress=not args.quiet, labels=args.labels)
     except (ExportError, OSError, ValueError) as e:
         print(f"xpipe-export: {e}", file=sys.stderr)
         return 1

@@ -16,7 +16,7 @@ from .t5 import right_padded
 
 
 class TextEncoder(nn.Module):
-    """input_ids [B,T], attention_mask [B,T] (, image_embeds [B,N,Dv]) -> text_embeds [B,D], the state of the first token"""
+    """input_ids [B,T], attention_mask [B,T] (, image_embeds [B,N,Dv]) -> pooled_output [B,D], the state of the first token"""
 
     def __init__(self, text: nn.Module, attention: bool = False):
         super().__init__()
@@ -132,14 +132,14 @@ def text_spec(text: nn.Module, attention: bool, image_width: int = 0, decoder: n
 
     layers, heads, dim = _dims(config)
     axes = {"input_ids": ["batch", "length"], "attention_mask": ["batch", "length"], "image_embeds": ["batch", "tokens", image_width],
-            "text_embeds": ["batch", config.hidden_size], "encoder_hidden_states": ["batch", "length", config.hidden_size]}
+            "pooled_output": ["batch", config.hidden_size], "encoder_hidden_states": ["batch", "length", config.hidden_size]}
     maps = [f"self_attn.{i}" for i in range(layers)] if attention else []
     axes |= {m: ["batch", heads, "length", "length"] for m in maps}
     if image_width and attention:
         cross = [f"cross_attn.{i}" for i in range(layers)]
         axes |= {m: ["batch", heads, "length", "tokens"] for m in cross}
         maps += cross
-    outputs = ["text_embeds"]
+    outputs = ["pooled_output"]
     module = TextEncoder(text, attention)
     if decoder is not None:
         kv = cache_names("present", layers, ".encoder")

@@ -93,7 +93,7 @@ class QFormerWithText(nn.Module):
 
 
 class QFormerText(nn.Module):
-    """input_ids [B,T], attention_mask [B,T] -> text_embeds [B,Dq], the state of the first token"""
+    """input_ids [B,T], attention_mask [B,T] -> pooled_output [B,Dq], the state of the first token"""
 
     def __init__(self, qformer: nn.Module, embed: nn.Module):
         super().__init__()
@@ -162,10 +162,10 @@ def qformer_text_spec(qformer: nn.Module, query_tokens: nn.Parameter, vocab: int
 
 
 def text_spec(qformer: nn.Module, embed: nn.Module, vocab: int) -> GraphSpec:
-    axes = {"input_ids": ["batch", "length"], "attention_mask": ["batch", "length"], "text_embeds": ["batch", "width"]}
+    axes = {"input_ids": ["batch", "length"], "attention_mask": ["batch", "length"], "pooled_output": ["batch", "width"]}
     return GraphSpec(QFormerText(qformer, embed),
                      lambda s: {"input_ids": torch.randint(0, vocab, (s["batch"], s["length"])), "attention_mask": t5.right_padded(s["batch"], s["length"])},
-                     ["text_embeds"], axes, {"batch": 2, "length": 3}, [{"batch": 1, "length": 7}, {"batch": 3, "length": 5}])
+                     ["pooled_output"], axes, {"batch": 2, "length": 3}, [{"batch": 1, "length": 7}, {"batch": 3, "length": 5}])
 
 
 def add_language_model(bundle: Bundle, lm: nn.Module, attention: bool) -> None:

@@ -1,0 +1,95 @@
+"""CLIP and SigLIP: two graphs up to the pooled states; projections, norms and the scale are applied in Go."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ..bundle import Bundle
+from ..graph import GraphSpec
+from .blip2 import Captured
+from .common import release
+
+
+class Vision(nn.Module):
+    """pixel_values [B,3,H,W] -> pooled_output [B,D], last_hidden_state [B,N,D] (, self_attn.{i} [B,heads,N,N])"""
+
+    def __init__(self, vision: nn.Module, attention: list[nn.Module] = ()):
+        super().__init__()
+        self.vision, self.attention = vision, list(attention)
+
+    def forward(self, pixel_values):
+        with Captured(self.attention) as maps:
+            out = self.vision(pixel_values)
+        return out.pooler_output, out.last_hidden_state, *maps
+
+
+class Text(nn.Module):
+    """input_ids [B,T] -> pooled_output [B,D] (, self_attn.{i} [B,heads,T,T])
+
+    CLIP is causal and pooled at the first end of text, SigLIP was trained with padding in sight: neither takes a mask.
+    head False leaves out SigLIP's last projection.
+    """
+
+    def __init__(self, text: nn.Module, attention: list[nn.Module] = ()):
+        super().__init__()
+        self.text, self.attention = text, list(attention)
+        if isinstance(getattr(text, "head", None), nn.Linear):
+            self.text.head = nn.Identity()
+
+    def forward(self, input_ids):
+        with Captured(self.attention) as maps:
+            out = self.text(input_ids)
+        return out.pooler_output, *maps
+
+
+def _attention(module: nn.Module, wanted: bool) -> list[nn.Module]:
+    return [layer.self_attn for layer in module.encoder.layers] if wanted else []
+
+
+def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
+    """CLIPModel or SiglipModel."""
+    config = model.config
+    siglip = config.model_type == "siglip"
+    if not siglip and attention:  # CLIP's layers give their weights only when asked
+        for layer in [*model.vision_model.encoder.layers, *model.text_model.encoder.layers]:
+            layer.self_attn.register_forward_pre_hook(lambda _m, args, kwargs: (args, kwargs | {"output_attentions": True}), with_kwargs=True)
+    text = config.text_config
+    bundle.meta["tasks"] = ["classify", "match", "embed"]
+    bundle.meta["scores"] = "sigmoid" if siglip else "softmax"
+    bundle.meta["text_padding"] = "max_length" if siglip else "longest"
+    bundle.meta["limits"] = {"max_text": text.max_position_embeddings}
+    bundle.meta["prompts"] = {"classify": "This is a photo of {}." if siglip else "a photo of a {}"}
+    bundle.add_projection({"logit_scale": model.logit_scale.reshape(1)})
+    if siglip:
+        bundle.add_projection({"logit_bias": model.logit_bias.reshape(1)})
+        bundle.add_linear("text_projection", model.text_model.head)
+    else:
+        bundle.add_linear("visual_projection", model.visual_projection)
+        bundle.add_linear("text_projection", model.text_projection)
+
+    size = config.vision_config.image_size
+    maps = _attention(model.vision_model, attention)
+    names = [f"self_attn.{i}" for i in range(len(maps))]
+    axes = {"pixel_values": ["batch", 3, size, size], "pooled_output": ["batch", "width"], "last_hidden_state": ["batch", "tokens", "width"]}
+    axes |= {n: ["batch", "heads", "tokens", "tokens"] for n in names}
+    bundle.add_graph("vision_encoder", GraphSpec(Vision(model.vision_model, maps), lambda s: {"pixel_values": torch.randn(s["batch"], 3, size, size)},
+                                                 ["pooled_output", "last_hidden_state", *names], axes, {"batch": 2}, [{"batch": 1}, {"batch": 3}]))
+    release(model, "vision_model")
+
+    maps = _attention(model.text_model, attention)
+    names = [f"self_attn.{i}" for i in range(len(maps))]
+    axes = {"input_ids": ["batch", "length"], "pooled_output": ["batch", "width"]} | {n: ["batch", "heads", "length", "length"] for n in names}
+    eos = text.eos_token_id
+
+    def make(s):
+        ids = torch.randint(0, text.vocab_size, (s["batch"], s["length"]))
+        if not siglip:  # one end of text in each row, at a different place, padding behind
+            ids = ids % (eos if eos > 2 else text.vocab_size - 1)
+            for row in range(s["batch"]):
+                ids[row, max(1, s["length"] - 1 - row):] = eos if eos > 2 else text.vocab_size - 1
+        return {"input_ids": ids}
+
+    longest = min(text.max_position_embeddings, 16)
+    bundle.add_graph("text_encoder", GraphSpec(Text(model.text_model, maps), make, ["pooled_output", *names], axes, {"batch": 2, "length": 5},
+                                               [{"batch": 1, "length": 7}, {"batch": 3, "length": longest}]))
