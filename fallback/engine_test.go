@@ -1,12 +1,29 @@
 package fallback_test
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/crossattn/xpipe/engine/enginetest"
 	"github.com/crossattn/xpipe/fallback"
 )
 
+// goldenDirs lists folders with golden cases: those in the repository, and those
+// that XPIPE_GOLDEN names.
+func goldenDirs(t *testing.T) []string {
+	t.Helper()
+	dirs := filepath.SplitList(os.Getenv("XPIPE_GOLDEN"))
+	found, err := filepath.Glob("../models/mini/*/golden/golden.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range found {
+		dirs = append(dirs, filepath.Dir(f))
+	}
+	return dirs
+}
+
 func TestConformance(t *testing.T) {
-	enginetest.Run(t, fallback.New(), enginetest.Options{Supported: fallback.Supported})
+	enginetest.Run(t, fallback.New(), enginetest.Options{Supported: fallback.Supported, Golden: goldenDirs(t)})
 }

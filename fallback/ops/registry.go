@@ -1,7 +1,9 @@
 package ops
 
 import (
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/crossattn/xpipe/fallback/kernel"
 )
@@ -181,3 +183,10 @@ func Supported(domain, op string, version int) bool {
 	_, ok := find(domain, op, version)
 	return ok
 }
+
+// Names lists the operators of the default domain that the engine has.
+func Names() []string { return slices.Sorted(maps.Keys(table)) }
+
+// Inputs returns how many inputs an operator of Names takes; high is -1 where
+// there is no bound.
+func Inputs(name string) (low, high int) { return table[name].low, table[name].high }
