@@ -29,6 +29,7 @@ func init() {
 		{"JPEG", isJPEG, sizeJPEG, decodeJPEG},
 		{"PNG", isPNG, sizePNG, decodePNG},
 		{"GIF", isGIF, sizeGIF, decodeGIF},
+		{"WebP", isWebP, sizeWebP, decodeWebP},
 		{"BMP", isBMP, sizeBMP, decodeBMP},
 	}
 }

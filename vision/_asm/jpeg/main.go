@@ -224,8 +224,8 @@ func transpose8(r []vec) []vec {
 }
 
 func yccRow() {
-	red := words("yccRed", 16, 26345, 26345)   // 1.402 - 1
-	blue := words("yccBlue", 16, -14942, -14942) // 1.772 - 2
+	red := words("yccRed", 16, 26345, 26345)      // 1.402 - 1
+	blue := words("yccBlue", 16, -14942, -14942)  // 1.772 - 2
 	green := words("yccGreen", 16, -22554, 18734) // -0.34414, 1 - 0.71414
 	half := dwords("yccHalf", 8, 1<<15)
 	one := words("yccOne", 16, 1, 1)
