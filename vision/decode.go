@@ -30,6 +30,7 @@ func init() {
 		{"PNG", isPNG, sizePNG, decodePNG},
 		{"GIF", isGIF, sizeGIF, decodeGIF},
 		{"WebP", isWebP, sizeWebP, decodeWebP},
+		{"TIFF", isTIFF, sizeTIFF, decodeTIFF},
 		{"BMP", isBMP, sizeBMP, decodeBMP},
 	}
 }

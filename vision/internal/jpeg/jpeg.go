@@ -45,9 +45,13 @@ func ReadHeader(data []byte) (Header, error) {
 	return d.Header, err
 }
 
-// Decode decodes a whole file.
-func Decode(data []byte) (*Picture, error) {
-	d := decoder{data: data}
+// Decode decodes a whole file. What its components mean is guessed from its
+// markers, as libjpeg does.
+func Decode(data []byte) (*Picture, error) { return DecodeAs(data, false) }
+
+// DecodeAs is Decode where it may be known that three components are R, G, B.
+func DecodeAs(data []byte, knownRGB bool) (*Picture, error) {
+	d := decoder{data: data, knownRGB: knownRGB}
 	defer d.free()
 	if err := d.readHeader(); err != nil {
 		return nil, err
@@ -120,6 +124,7 @@ type decoder struct {
 	mcusY   int
 	restart int // MCUs between restart markers; 0: none
 
+	knownRGB  bool
 	jfif      bool
 	adobe     bool
 	transform uint8 // of the Adobe segment

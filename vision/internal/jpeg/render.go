@@ -18,6 +18,8 @@ func (d *decoder) colorSpace() space {
 		return grey
 	case 3:
 		switch {
+		case d.knownRGB:
+			return rgb
 		case d.jfif:
 			return ycc
 		case d.adobe:

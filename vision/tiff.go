@@ -1,0 +1,521 @@
+package vision
+
+import (
+	"bytes"
+	"compress/zlib"
+	"encoding/binary"
+	"io"
+	"math/bits"
+	"slices"
+
+	"golang.org/x/image/ccitt"
+	"golang.org/x/image/tiff/lzw"
+
+	"github.com/crossattn/xpipe/vision/internal/jpeg"
+)
+
+func isTIFF(data []byte) bool {
+	return bytes.HasPrefix(data, []byte("II*\x00")) || bytes.HasPrefix(data, []byte("MM\x00*"))
+}
+
+// The tags, compressions and photometric interpretations of TIFF 6.0 that are
+// read here.
+const (
+	tagWidth        = 256
+	tagHeight       = 257
+	tagBits         = 258
+	tagCompression  = 259
+	tagPhotometric  = 262
+	tagFillOrder    = 266
+	tagStripOffsets = 273
+	tagOrientation  = 274
+	tagSamples      = 277
+	tagRowsPerStrip = 278
+	tagStripCounts  = 279
+	tagPlanar       = 284
+	tagT4Options    = 292
+	tagPredictor    = 317
+	tagColorMap     = 320
+	tagTileWidth    = 322
+	tagTileHeight   = 323
+	tagTileOffsets  = 324
+	tagTileCounts   = 325
+	tagExtraSamples = 338
+	tagSampleFormat = 339
+	tagJPEGTables   = 347
+
+	tiffRaw        = 1
+	tiffGroup3     = 3
+	tiffGroup4     = 4
+	tiffLZW        = 5
+	tiffJPEG       = 7
+	tiffDeflate    = 8
+	tiffDeflateOld = 32946
+	tiffPackBits   = 32773
+
+	tiffWhiteIsZero = 0
+	tiffBlackIsZero = 1
+	tiffRGB         = 2
+	tiffPalette     = 3
+	tiffCMYK        = 5
+	tiffYCbCr       = 6
+)
+
+// tiffFile is the first directory of a TIFF file, checked.
+type tiffFile struct {
+	data  []byte
+	order binary.ByteOrder
+	tags  map[int][]uint32
+	raw   map[int][]byte // of tags of bytes
+
+	w, h        int
+	bits        int // a sample
+	samples     int // a pixel
+	extra       int // meaning of the first sample too many; -1: there is none
+	photometric int
+	compression int
+	planar      bool
+	lsbFirst    bool // FillOrder 2
+}
+
+func sizeTIFF(data []byte) (w, h int, err error) {
+	f, err := newTIFF(data)
+	if err != nil {
+		return 0, 0, err
+	}
+	return f.w, f.h, nil
+}
+
+func newTIFF(data []byte) (*tiffFile, error) {
+	f := &tiffFile{data: data, order: binary.LittleEndian, tags: map[int][]uint32{}, raw: map[int][]byte{}}
+	if data[0] == 'M' {
+		f.order = binary.BigEndian
+	}
+	if err := f.readDirectory(); err != nil {
+		return nil, err
+	}
+	f.w, f.h = f.value(tagWidth, 0), f.value(tagHeight, 0)
+	f.compression = f.value(tagCompression, tiffRaw)
+	f.photometric = f.value(tagPhotometric, 0)
+	f.planar = f.value(tagPlanar, 1) == 2
+	f.lsbFirst = f.value(tagFillOrder, 1) == 2
+	f.samples = f.value(tagSamples, 1)
+	f.bits = f.value(tagBits, 1)
+	for _, b := range f.tags[tagBits] {
+		if int(b) != f.bits {
+			return nil, imageErrorf("samples of different sizes, %v bits", f.tags[tagBits])
+		}
+	}
+	for _, s := range f.tags[tagSampleFormat] {
+		if s != 1 && !(s == 2 && f.bits == 8) {
+			return nil, imageErrorf("sample format %d (signed or floating point) is not supported", s)
+		}
+	}
+	return f, f.check()
+}
+
+// readDirectory reads the first directory, numbers only.
+func (f *tiffFile) readDirectory() error {
+	if len(f.data) < 8 {
+		return errTruncated
+	}
+	at := int64(f.order.Uint32(f.data[4:]))
+	if at+2 > int64(len(f.data)) {
+		return errTruncated
+	}
+	n := int64(f.order.Uint16(f.data[at:]))
+	if at+2+12*n > int64(len(f.data)) {
+		return errTruncated
+	}
+	for i := range n {
+		e := f.data[at+2+12*i:][:12]
+		tag, kind, count := int(f.order.Uint16(e)), f.order.Uint16(e[2:]), int64(f.order.Uint32(e[4:]))
+		size := int64(map[uint16]int{1: 1, 3: 2, 4: 4, 7: 1}[kind])
+		if size == 0 {
+			continue
+		}
+		b := e[8:]
+		if count*size > 4 {
+			off := int64(f.order.Uint32(e[8:]))
+			if off+count*size > int64(len(f.data)) {
+				return errTruncated
+			}
+			b = f.data[off:]
+		}
+		if kind == 7 {
+			f.raw[tag] = b[:count]
+			continue
+		}
+		values := make([]uint32, count)
+		for j := range values {
+			switch size {
+			case 1:
+				values[j] = uint32(b[j])
+			case 2:
+				values[j] = uint32(f.order.Uint16(b[2*j:]))
+			default:
+				values[j] = f.order.Uint32(b[4*j:])
+			}
+		}
+		f.tags[tag] = values
+	}
+	return nil
+}
+
+// value is the first number of a tag, or what counts where it is missing.
+func (f *tiffFile) value(tag, missing int) int {
+	if v := f.tags[tag]; len(v) > 0 {
+		return int(v[0])
+	}
+	return missing
+}
+
+// check refuses what is not supported and finds out about extra samples.
+func (f *tiffFile) check() error {
+	unsupported := func() error {
+		return imageErrorf("%d samples of %d bits, photometric %d, compression %d are not supported", f.samples, f.bits, f.photometric, f.compression)
+	}
+	if f.w <= 0 || f.h <= 0 {
+		return imageErrorf("the header gives %dx%d pixels", f.w, f.h)
+	}
+	colors, depths := 1, []int{}
+	switch f.photometric {
+	case tiffWhiteIsZero:
+		depths = []int{1, 2, 4, 8}
+		if f.order == binary.LittleEndian { // Pillow takes these as they are
+			depths = append(depths, 16)
+		}
+	case tiffBlackIsZero:
+		depths = []int{1, 2, 4, 8, 16}
+	case tiffPalette:
+		depths = []int{1, 2, 4, 8}
+	case tiffRGB:
+		colors, depths = 3, []int{8, 16}
+	case tiffCMYK:
+		colors, depths = 4, []int{8, 16}
+	case tiffYCbCr:
+		colors, depths = 3, []int{8}
+		if f.compression != tiffJPEG {
+			return imageErrorf("YCbCr that is not JPEG-compressed is not supported")
+		}
+	default:
+		return unsupported()
+	}
+	if !slices.Contains(depths, f.bits) || f.samples < colors || f.samples > 6 || f.samples > colors && f.bits < 8 {
+		return unsupported()
+	}
+	f.extra = -1
+	if f.samples > colors {
+		f.extra = f.value(tagExtraSamples, 2)
+	}
+	switch f.compression {
+	case tiffRaw, tiffLZW, tiffDeflate, tiffDeflateOld, tiffPackBits, tiffJPEG:
+	case tiffGroup3, tiffGroup4:
+		if f.bits != 1 || f.samples != 1 || f.compression == tiffGroup3 && f.value(tagT4Options, 0)&1 != 0 {
+			return unsupported()
+		}
+	default:
+		return unsupported()
+	}
+	if p := f.value(tagPredictor, 1); p != 1 && (p != 2 || f.bits < 8) {
+		return imageErrorf("predictor %d is not supported", p)
+	}
+	if f.photometric == tiffPalette && len(f.tags[tagColorMap]) < 3<<f.bits {
+		return imageErrorf("has no palette for %d bits", f.bits)
+	}
+	return nil
+}
+
+func decodeTIFF(data []byte, o *options) (*RGB, int, error) {
+	f, err := newTIFF(data)
+	if err != nil {
+		return nil, 0, err
+	}
+	m, err := f.decode(o)
+	if err != nil {
+		return nil, 0, err
+	}
+	return m.splitAlpha(), f.value(tagOrientation, 1), nil
+}
+
+// decode reads strips or tiles, of which planar files have a set per sample.
+func (f *tiffFile) decode(o *options) (*RGB, error) {
+	w, h := f.w, min(f.value(tagRowsPerStrip, f.h), f.h)
+	offsets, counts := f.tags[tagStripOffsets], f.tags[tagStripCounts]
+	if len(f.tags[tagTileOffsets]) > 0 {
+		w, h = f.value(tagTileWidth, 0), f.value(tagTileHeight, 0)
+		offsets, counts = f.tags[tagTileOffsets], f.tags[tagTileCounts]
+		if err := o.limits.checkSize(w, h); err != nil {
+			return nil, err
+		}
+	}
+	if h <= 0 {
+		return nil, imageErrorf("strips of %d rows", h)
+	}
+	across, down := (f.w+w-1)/w, (f.h+h-1)/h
+	planes, samples := 1, f.samples
+	if f.planar {
+		planes, samples = f.samples, 1
+	}
+	if len(offsets) < across*down*planes {
+		return nil, imageErrorf("has %d strips or tiles where %d are needed", len(offsets), across*down*planes)
+	}
+	m := newRGB(f.w, f.h)
+	// Of planar files whole rows of tiles come together before their pixels
+	// can be made.
+	parts := make([][]byte, planes)
+	for i := range across * down {
+		x, y := i%across*w, i/across*h
+		rows := h
+		if len(f.tags[tagTileOffsets]) == 0 {
+			rows = min(h, f.h-y)
+		}
+		for p := range parts {
+			n := p*across*down + i
+			start := int64(offsets[n])
+			if start > int64(len(f.data)) {
+				return nil, errTruncated
+			}
+			part := f.data[start:]
+			if n < len(counts) {
+				part = part[:min(int64(counts[n]), int64(len(part)))]
+			}
+			if f.compression == tiffJPEG {
+				if err := f.jpegPart(m, part, x, y); err != nil {
+					return nil, err
+				}
+				continue
+			}
+			var err error
+			if parts[p], err = f.unpack(part, w, rows, samples); err != nil {
+				return nil, err
+			}
+		}
+		if f.compression != tiffJPEG {
+			f.pixels(m, parts, x, y, w, rows)
+		}
+	}
+	return m, nil
+}
+
+// jpegPart decodes a strip or tile that is a JPEG file without its tables.
+func (f *tiffFile) jpegPart(m *RGB, part []byte, x, y int) error {
+	if f.planar || f.photometric != tiffYCbCr && f.photometric != tiffRGB && f.samples != 1 {
+		return imageErrorf("this kind of JPEG compression is not supported")
+	}
+	if tables := f.raw[tagJPEGTables]; len(tables) > 4 && len(part) > 2 {
+		part = append(append([]byte{}, tables[:len(tables)-2]...), part[2:]...)
+	}
+	head, err := jpeg.ReadHeader(part)
+	if err != nil {
+		return jpegError(err)
+	}
+	if head.Width > f.w+1<<16 || head.Height > f.h+1<<16 {
+		return imageErrorf("a strip of %dx%d pixels", head.Width, head.Height)
+	}
+	p, err := jpeg.DecodeAs(part, f.photometric == tiffRGB)
+	if err != nil {
+		return jpegError(err)
+	}
+	for i := range min(p.Height, m.Height-y) {
+		copy(m.row(y + i)[4*x:], p.Pix[4*i*p.Width:4*(i+1)*p.Width])
+	}
+	return nil
+}
+
+// unpack returns rows*rowBytes bytes of samples, byte order and all as stored.
+func (f *tiffFile) unpack(part []byte, w, rows, samples int) ([]byte, error) {
+	rowBytes := (w*samples*f.bits + 7) / 8
+	size := rowBytes * rows
+	if f.lsbFirst && f.compression != tiffGroup3 && f.compression != tiffGroup4 {
+		part = bytes.Clone(part)
+		for i, v := range part {
+			part[i] = bits.Reverse8(v)
+		}
+	}
+	var r io.Reader
+	switch f.compression {
+	case tiffRaw:
+		if len(part) < size {
+			return nil, errTruncated
+		}
+		return part[:size], nil
+	case tiffPackBits:
+		return unpackBits(part, size)
+	case tiffLZW:
+		z := lzw.NewReader(bytes.NewReader(part), lzw.MSB, 8)
+		defer z.Close()
+		r = z
+	case tiffDeflate, tiffDeflateOld:
+		z, err := zlib.NewReader(bytes.NewReader(part))
+		if err != nil {
+			return nil, err
+		}
+		defer z.Close()
+		r = z
+	default:
+		order, group := ccitt.MSB, ccitt.Group3
+		if f.lsbFirst {
+			order = ccitt.LSB
+		}
+		if f.compression == tiffGroup4 {
+			group = ccitt.Group4
+		}
+		r = ccitt.NewReader(bytes.NewReader(part), order, group, w, rows, &ccitt.Options{Invert: true})
+	}
+	out := make([]byte, size)
+	if _, err := io.ReadFull(r, out); err != nil {
+		return nil, err
+	}
+	if f.value(tagPredictor, 1) == 2 {
+		f.integrate(out, rowBytes, samples)
+	}
+	return out, nil
+}
+
+// integrate undoes the horizontal differences of predictor 2.
+func (f *tiffFile) integrate(out []byte, rowBytes, samples int) {
+	for row := range slices.Chunk(out, rowBytes) {
+		if f.bits == 8 {
+			for i := samples; i < len(row); i++ {
+				row[i] += row[i-samples]
+			}
+			continue
+		}
+		for i := 2 * samples; i+1 < len(row); i += 2 {
+			f.order.PutUint16(row[i:], f.order.Uint16(row[i:])+f.order.Uint16(row[i-2*samples:]))
+		}
+	}
+}
+
+// unpackBits undoes Apple's run-length coding.
+func unpackBits(src []byte, size int) ([]byte, error) {
+	out := make([]byte, 0, size)
+	for len(out) < size {
+		if len(src) < 2 {
+			return nil, errTruncated
+		}
+		n := int(int8(src[0]))
+		switch {
+		case n >= 0:
+			n = min(n+1, size-len(out))
+			if len(src) < 1+n {
+				return nil, errTruncated
+			}
+			out, src = append(out, src[1:1+n]...), src[1+n:]
+		case n == -128:
+			src = src[1:]
+		default:
+			for range min(1-n, size-len(out)) {
+				out = append(out, src[1])
+			}
+			src = src[2:]
+		}
+	}
+	return out, nil
+}
+
+// pixels puts a strip or tile at (x, y). parts holds its samples, of all
+// channels or one of each.
+func (f *tiffFile) pixels(m *RGB, parts [][]byte, x, y, w, rows int) {
+	step := f.samples
+	if f.planar {
+		step = 1
+	}
+	rowBytes := (w*step*f.bits + 7) / 8
+	var colors *palette
+	if f.photometric == tiffPalette {
+		colors = f.colorMap()
+	}
+	for i := range min(rows, f.h-y) {
+		dst := m.row(y + i)[4*x:]
+		// sample returns channel c of pixel j with its low byte, if it has one.
+		sample := func(j, c int) (v, low uint8) {
+			part := parts[0]
+			if f.planar {
+				part, c = parts[c], 0
+			}
+			return f.sample(part[i*rowBytes:][:rowBytes], j*step+c)
+		}
+		for j := range min(w, f.w-x) {
+			f.pixel(dst[4*j:4*j+4], func(c int) (uint8, uint8) { return sample(j, c) }, colors)
+		}
+	}
+}
+
+// sample reads sample n of a row: as it is up to 8 bits, else high and low byte.
+func (f *tiffFile) sample(row []byte, n int) (v, low uint8) {
+	switch f.bits {
+	case 8:
+		return row[n], 0
+	case 16:
+		u := f.order.Uint16(row[2*n:])
+		return uint8(u >> 8), uint8(u)
+	}
+	at := n * f.bits
+	return row[at/8] >> (8 - f.bits - at%8) & (1<<f.bits - 1), 0
+}
+
+// pixel makes one pixel of its samples.
+func (f *tiffFile) pixel(dst []uint8, sample func(c int) (v, low uint8), colors *palette) {
+	v, low := sample(0)
+	alpha := uint8(255)
+	switch f.photometric {
+	case tiffPalette:
+		copy(dst, colors[v][:])
+		if f.extra == 2 {
+			dst[3], _ = sample(1)
+		}
+		return
+	case tiffWhiteIsZero, tiffBlackIsZero:
+		switch {
+		case f.bits == 16:
+			v = clip16(v, low)
+		case f.bits < 8:
+			v *= 255 / (1<<f.bits - 1)
+			fallthrough
+		default:
+			if f.photometric == tiffWhiteIsZero {
+				v = ^v
+			}
+		}
+		if f.extra > 0 {
+			alpha, _ = sample(1)
+			if f.extra == 1 {
+				v = unpremultiply(v, alpha)
+			}
+		}
+		put(dst, v, v, v, alpha)
+		return
+	}
+	g, _ := sample(1)
+	b, _ := sample(2)
+	if f.photometric == tiffCMYK {
+		k, _ := sample(3)
+		put(dst, lessInk(v, k), lessInk(g, k), lessInk(b, k), 255)
+		return
+	}
+	if f.extra > 0 {
+		alpha, _ = sample(3)
+		if f.extra == 1 {
+			v, g, b = unpremultiply(v, alpha), unpremultiply(g, alpha), unpremultiply(b, alpha)
+		}
+	}
+	put(dst, v, g, b, alpha)
+}
+
+// lessInk is cmyk2rgb of Pillow's Convert.c for one ink and black.
+func lessInk(ink, black uint8) uint8 {
+	white := 255 - int(black)
+	t := int(ink)*white + 128
+	return uint8(max(white-(t>>8+t)>>8, 0))
+}
+
+func (f *tiffFile) colorMap() *palette {
+	p, n := new(palette), 1<<f.bits
+	for i := range n {
+		v := f.tags[tagColorMap]
+		put(p[i][:], uint8(v[i]>>8), uint8(v[n+i]>>8), uint8(v[2*n+i]>>8), 255)
+	}
+	return p
+}
