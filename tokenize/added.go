@@ -66,7 +66,9 @@ func newAddedVocabulary(tokens []addedToken, m model, n normalizer) (*addedVocab
 		}
 		p := piece{s: t.content, added: -1}
 		if n != nil {
-			n.normalize(&p)
+			if err := n.normalize(&p); err != nil {
+				return nil, err
+			}
 		}
 		if p.s == "" {
 			return nil, refuse("added_tokens: %q has nothing left after normalization, so it would match everywhere", t.content)

@@ -238,8 +238,8 @@ func buildPreTokenizer(o *object, depth int) (preTokenizer, bool, error) {
 	case "Split":
 		s := splitter{pattern: o.pattern("pattern"), how: o.behavior("behavior"), invert: o.boolean("invert")}
 		p = s
-		if f, ok := s.pattern.(*knownPattern); ok && (s.how == isolated && !s.invert || s.how == removed && s.invert) && f.total {
-			p = scanner{f.scan} // it matches everywhere, so nothing is removed or joined
+		if f, ok := s.pattern.(*knownPattern); ok && (f.total && s.how == isolated || s.how == removed && s.invert) {
+			p = scanner{f.scan} // only the matches remain
 		}
 	case "Punctuation":
 		how := isolated

@@ -139,7 +139,11 @@ func (d replaceDecoder) decode(tokens []string) []string {
 		}
 		var b strings.Builder
 		at := 0
-		for _, m := range d.pattern.find(t) {
+		matches, err := d.pattern.find(t)
+		if err != nil {
+			return t // a pattern that does not end on this token; there is nothing better to show
+		}
+		for _, m := range matches {
 			b.WriteString(t[at:m.start])
 			b.WriteString(d.content)
 			at = m.end

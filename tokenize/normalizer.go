@@ -6,15 +6,18 @@ import (
 
 // normalizer rewrites a piece of text. The types below carry the names of the reference's normalizers.
 type normalizer interface {
-	normalize(p *piece)
+	normalize(p *piece) error
 }
 
 type normalizers []normalizer
 
-func (ns normalizers) normalize(p *piece) {
+func (ns normalizers) normalize(p *piece) error {
 	for _, n := range ns {
-		n.normalize(p)
+		if err := n.normalize(p); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 // bertNormalizer cleans, spaces out CJK characters, strips accents and lowers, each where it is asked for.
@@ -22,9 +25,9 @@ type bertNormalizer struct {
 	cleanText, handleChinese, stripAccents, lowercase bool
 }
 
-func (n bertNormalizer) normalize(p *piece) {
+func (n bertNormalizer) normalize(p *piece) error {
 	if n.plain(p) {
-		return
+		return nil
 	}
 	if n.cleanText {
 		p.filter(func(r rune) bool {
@@ -47,6 +50,7 @@ func (n bertNormalizer) normalize(p *piece) {
 	if n.lowercase {
 		p.lower()
 	}
+	return nil
 }
 
 // plain handles ASCII text without control characters, which keeps its layout, in one pass. It reports false where p is other text.
@@ -113,23 +117,27 @@ func spaceChinese(p *piece) {
 
 type lowercaseNormalizer struct{}
 
-func (lowercaseNormalizer) normalize(p *piece) { p.lower() }
+func (lowercaseNormalizer) normalize(p *piece) error {
+	p.lower()
+	return nil
+}
 
 // unicodeNormalizer is NFC, NFD, NFKC or NFKD.
 type unicodeNormalizer struct{ compose, compatible bool }
 
-func (n unicodeNormalizer) normalize(p *piece) {
+func (n unicodeNormalizer) normalize(p *piece) error {
 	if n.compose {
 		p.compose(n.compatible)
 	} else {
 		p.decompose(n.compatible)
 	}
+	return nil
 }
 
 // nmtNormalizer drops control characters and turns unusual spaces into plain ones, as the NMT rules of SentencePiece do.
 type nmtNormalizer struct{}
 
-func (nmtNormalizer) normalize(p *piece) {
+func (nmtNormalizer) normalize(p *piece) error {
 	p.filter(func(r rune) bool {
 		return r >= 0x01 && r <= 0x08 || r == 0x0B || r >= 0x0E && r <= 0x1F || r == 0x7F || r == 0x8F || r == 0x9F
 	})
@@ -141,35 +149,53 @@ func (nmtNormalizer) normalize(p *piece) {
 		}
 		return r
 	})
+	return nil
 }
 
 type stripNormalizer struct{ left, right bool }
 
-func (n stripNormalizer) normalize(p *piece) { p.strip(n.left, n.right) }
+func (n stripNormalizer) normalize(p *piece) error {
+	p.strip(n.left, n.right)
+	return nil
+}
 
 type stripAccentsNormalizer struct{}
 
-func (stripAccentsNormalizer) normalize(p *piece) {
+func (stripAccentsNormalizer) normalize(p *piece) error {
 	p.filter(func(r rune) bool { return unidata.Is(r, unidata.Combining) })
+	return nil
 }
 
 type prependNormalizer struct{ text string }
 
-func (n prependNormalizer) normalize(p *piece) { p.prepend(n.text) }
+func (n prependNormalizer) normalize(p *piece) error {
+	p.prepend(n.text)
+	return nil
+}
 
 type replaceNormalizer struct {
 	pattern finder
 	content string
 }
 
-func (n replaceNormalizer) normalize(p *piece) {
-	p.replace(n.pattern.find(p.s), n.content)
+func (n replaceNormalizer) normalize(p *piece) error {
+	if len(p.s) == 0 {
+		return nil
+	}
+	matches, err := n.pattern.find(p.s)
+	if err == nil {
+		p.replace(matches, n.content)
+	}
+	return err
 }
 
 // byteLevelNormalizer writes each byte as the visible character that stands for it.
 type byteLevelNormalizer struct{}
 
-func (byteLevelNormalizer) normalize(p *piece) { p.byteLevel() }
+func (byteLevelNormalizer) normalize(p *piece) error {
+	p.byteLevel()
+	return nil
+}
 
 // byteLevel is the byte-level rewriting shared by the normalizer and the pre-tokenizer.
 func (p *piece) byteLevel() {
@@ -211,4 +237,8 @@ func rawBytes(dst []byte, s string) ([]byte, bool) {
 		dst = append(dst, byte(byteOfChar[r]))
 	}
 	return dst, true
+}
+
+func buildPrecompiled(o *object) (normalizer, error) {
+	return nil, refuse("%s: Precompiled is not supported yet", o.path)
 }

@@ -10,13 +10,17 @@ type match struct{ start, end int }
 
 // finder finds the matches of a pattern in a text, in order and without overlap.
 type finder interface {
-	find(s string) []match
+	find(s string) ([]match, error)
 }
 
 // literal matches a fixed string. The empty one matches at every character boundary, as the empty regular expression does.
 type literal string
 
-func (l literal) find(s string) []match {
+func (l literal) find(s string) ([]match, error) {
+	return l.matches(s), nil
+}
+
+func (l literal) matches(s string) []match {
 	var out []match
 	if len(l) == 0 {
 		for i := range s {
@@ -37,14 +41,14 @@ func (l literal) find(s string) []match {
 // runePredicate matches single characters.
 type runePredicate func(r rune) bool
 
-func (f runePredicate) find(s string) []match {
+func (f runePredicate) find(s string) ([]match, error) {
 	var out []match
 	for i, r := range s {
 		if f(r) {
 			out = append(out, match{i, i + utf8.RuneLen(r)})
 		}
 	}
-	return out
+	return out, nil
 }
 
 // behavior says what becomes of the matches of a splitting pattern.
@@ -82,16 +86,20 @@ func sections(matches []match, n int, inverted bool) []section {
 }
 
 // split cuts p by a pattern and appends the non-empty parts to dst.
-func (p *piece) split(dst []piece, f finder, inverted bool, how behavior) []piece {
+func (p *piece) split(dst []piece, f finder, inverted bool, how behavior) ([]piece, error) {
 	if len(p.s) == 0 {
-		return dst
+		return dst, nil
 	}
-	for _, part := range join(sections(f.find(p.s), len(p.s), inverted), how) {
+	matches, err := f.find(p.s)
+	if err != nil {
+		return dst, err
+	}
+	for _, part := range join(sections(matches, len(p.s), inverted), how) {
 		if part.start < part.end {
 			dst = append(dst, p.slice(part.start, part.end))
 		}
 	}
-	return dst
+	return dst, nil
 }
 
 // join merges sections according to the behaviour, in the steps of NormalizedString::split.

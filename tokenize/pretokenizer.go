@@ -8,13 +8,13 @@ import (
 
 // preTokenizer cuts a piece into the words that the model will see, possibly rewriting it, and appends them to dst. Empty words vanish.
 type preTokenizer interface {
-	split(dst []piece, p *piece) []piece
+	split(dst []piece, p *piece) ([]piece, error)
 }
 
 // preTokenizers runs one after the other, each on the words of the one before.
 type preTokenizers []preTokenizer
 
-func (ps preTokenizers) split(dst []piece, p *piece) []piece {
+func (ps preTokenizers) split(dst []piece, p *piece) ([]piece, error) {
 	words := []piece{*p}
 	for i, pre := range ps {
 		var out []piece
@@ -24,14 +24,17 @@ func (ps preTokenizers) split(dst []piece, p *piece) []piece {
 			out = make([]piece, 0, 2*len(words))
 		}
 		for k := range words {
-			out = pre.split(out, &words[k])
+			var err error
+			if out, err = pre.split(out, &words[k]); err != nil {
+				return dst, err
+			}
 		}
 		words = out
 	}
 	if len(ps) == 0 {
-		return append(dst, *p)
+		return append(dst, *p), nil
 	}
-	return words
+	return words, nil
 }
 
 // splitter cuts by a pattern. It is the Split, Digits, Punctuation, WhitespaceSplit and CharDelimiterSplit of the reference.
@@ -41,29 +44,33 @@ type splitter struct {
 	how     behavior
 }
 
-func (t splitter) split(dst []piece, p *piece) []piece {
+func (t splitter) split(dst []piece, p *piece) ([]piece, error) {
 	return p.split(dst, t.pattern, t.invert, t.how)
 }
 
-// scanner cuts a text into the consecutive matches of a pattern that matches at every position: scan returns the end of the match that
-// starts at i.
+// scanner keeps the matches of a pattern and drops what lies between them: scan returns the end of the match that starts at i, or i
+// where there is none.
 type scanner struct {
 	scan func(s string, i int) int
 }
 
-func (t scanner) split(dst []piece, p *piece) []piece {
+func (t scanner) split(dst []piece, p *piece) ([]piece, error) {
 	for at := 0; at < len(p.s); {
 		end := t.scan(p.s, at)
+		if end == at {
+			at += runeLen(p.s[at:])
+			continue
+		}
 		dst = append(dst, p.slice(at, end))
 		at = end
 	}
-	return dst
+	return dst, nil
 }
 
 // bertPreTokenizer cuts at white space and around each punctuation character.
 type bertPreTokenizer struct{}
 
-func (bertPreTokenizer) split(dst []piece, p *piece) []piece {
+func (bertPreTokenizer) split(dst []piece, p *piece) ([]piece, error) {
 	s, word := p.s, 0
 	emit := func(end int) {
 		if word < end {
@@ -87,13 +94,13 @@ func (bertPreTokenizer) split(dst []piece, p *piece) []piece {
 		i += n
 	}
 	emit(len(s))
-	return dst
+	return dst, nil
 }
 
 // whitespacePreTokenizer keeps the matches of \w+|[^\w\s]+.
 type whitespacePreTokenizer struct{}
 
-func (whitespacePreTokenizer) split(dst []piece, p *piece) []piece {
+func (whitespacePreTokenizer) split(dst []piece, p *piece) ([]piece, error) {
 	const none, word, other = 0, 1, 2
 	start, kind := 0, none
 	for i, r := range p.s {
@@ -114,7 +121,7 @@ func (whitespacePreTokenizer) split(dst []piece, p *piece) []piece {
 	if kind != none {
 		dst = append(dst, p.slice(start, len(p.s)))
 	}
-	return dst
+	return dst, nil
 }
 
 // byteLevelPreTokenizer optionally puts a space in front, cuts by the pattern of GPT-2, and writes bytes as characters. The last step
@@ -125,20 +132,20 @@ type byteLevelPreTokenizer struct {
 	raw            bool
 }
 
-func (t byteLevelPreTokenizer) split(dst []piece, p *piece) []piece {
+func (t byteLevelPreTokenizer) split(dst []piece, p *piece) ([]piece, error) {
 	if t.addPrefixSpace && (len(p.s) == 0 || p.s[0] != ' ') {
 		p.prepend(" ")
 	}
 	n := len(dst)
 	if t.useRegex {
-		dst = scanner{scanGPT2}.split(dst, p)
+		dst, _ = scanner{scanGPT2}.split(dst, p)
 	} else {
 		dst = append(dst, *p)
 	}
 	for i := n; !t.raw && i < len(dst); i++ {
 		dst[i].byteLevel()
 	}
-	return dst
+	return dst, nil
 }
 
 // metaspacePreTokenizer writes spaces as another character, may put one in front, and may cut before each.
@@ -156,15 +163,15 @@ const (
 	prependNever
 )
 
-func (t metaspacePreTokenizer) split(dst []piece, p *piece) []piece {
-	p.replace(literal(" ").find(p.s), t.replacement)
+func (t metaspacePreTokenizer) split(dst []piece, p *piece) ([]piece, error) {
+	p.replace(literal(" ").matches(p.s), t.replacement)
 	if len(p.s) >= len(t.replacement) && p.s[:len(t.replacement)] == t.replacement {
 		// begins with one already
 	} else if t.prepend == prependAlways || t.prepend == prependFirst && p.start() == 0 {
 		p.prepend(t.replacement)
 	}
 	if !t.cut {
-		return append(dst, *p)
+		return append(dst, *p), nil
 	}
 	return p.split(dst, literal(t.replacement), false, mergedWithNext)
 }
@@ -172,7 +179,7 @@ func (t metaspacePreTokenizer) split(dst []piece, p *piece) []piece {
 // fixedLength cuts every n characters.
 type fixedLength int
 
-func (n fixedLength) split(dst []piece, p *piece) []piece {
+func (n fixedLength) split(dst []piece, p *piece) ([]piece, error) {
 	start, k := 0, 0
 	for i := range p.s {
 		if k == int(n) {
@@ -184,5 +191,8 @@ func (n fixedLength) split(dst []piece, p *piece) []piece {
 	if start < len(p.s) {
 		dst = append(dst, p.slice(start, len(p.s)))
 	}
-	return dst
+	return dst, nil
 }
+
+func isPunctuation(r rune) bool { return unidata.Is(r, unidata.Punct) }
+func isNumeric(r rune) bool     { return unidata.Is(r, unidata.Numeric) }

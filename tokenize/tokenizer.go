@@ -309,7 +309,9 @@ func (t *Tokenizer) sequence(text string, typeID int64) (*Encoding, error) {
 		s = new(scratch)
 	}
 	defer t.scratch.Put(s)
-	s.split(t, text)
+	if err := s.split(t, text); err != nil {
+		return nil, err
+	}
 	s.tokens, s.ends = s.tokens[:0], s.ends[:0]
 	for i := range s.words {
 		w := &s.words[i]
@@ -342,7 +344,7 @@ func (t *Tokenizer) sequence(text string, typeID int64) (*Encoding, error) {
 }
 
 // split fills s.words with the pre-tokenized words and added tokens of text.
-func (s *scratch) split(t *Tokenizer, text string) {
+func (s *scratch) split(t *Tokenizer, text string) error {
 	s.cut, s.pieces, s.words = s.cut[:0], s.pieces[:0], s.words[:0]
 	whole := piece{s: text, added: -1}
 	s.cut = t.added.extract(s.cut, &whole, &t.added.original)
@@ -353,7 +355,9 @@ func (s *scratch) split(t *Tokenizer, text string) {
 			continue
 		}
 		if t.normalizer != nil {
-			t.normalizer.normalize(p)
+			if err := t.normalizer.normalize(p); err != nil {
+				return err
+			}
 		}
 		s.pieces = t.added.extract(s.pieces, p, &t.added.after)
 	}
@@ -361,10 +365,14 @@ func (s *scratch) split(t *Tokenizer, text string) {
 		p := &s.pieces[i]
 		if p.added >= 0 || t.preTokenizer == nil {
 			s.words = append(s.words, *p)
-		} else {
-			s.words = t.preTokenizer.split(s.words, p)
+			continue
+		}
+		var err error
+		if s.words, err = t.preTokenizer.split(s.words, p); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
 // Decode turns ids into text. Ids that no token has are skipped; so are special tokens if skipSpecial is set.

@@ -204,4 +204,17 @@ mapping("canonicalDecomposition", "is the full canonical decomposition of each c
 mapping("compatibleDecomposition", "is the full compatibility decomposition where it differs from the canonical one.",
         {c: d for c, d in per_char(NFKD).items() if d != nfd.get(c)})
 mapping("lowercase", "is the lower case of each character that has another one.", {c: d for c, d in lower.items() if d != c})
+SCRIPTS = ["Arabic", "Armenian", "Bengali", "Bopomofo", "Common", "Cyrillic", "Devanagari", "Ethiopic", "Georgian", "Greek", "Gujarati", "Gurmukhi",
+           "Han", "Hangul", "Hebrew", "Hiragana", "Inherited", "Kannada", "Katakana", "Khmer", "Lao", "Latin", "Malayalam", "Mongolian", "Myanmar",
+           "Oriya", "Sinhala", "Tamil", "Telugu", "Thai", "Tibetan"]
+print("\n// Scripts holds the ranges (first, last) of the scripts that patterns may name.\nvar Scripts = map[string][]rune{")
+for name in SCRIPTS:
+    kept = pieces(pre_tokenizers.Split(Regex(r"\p{%s}" % name), "removed"), TEXT)
+    edges, at = [], 0
+    for a, b in kept + [(len(TEXT), len(TEXT))]:
+        if a > at:
+            edges += [ord(TEXT[at]), ord(TEXT[a - 1])]
+        at = b
+    print(f'\t"{name}": {{' + ", ".join(f"{e:#x}" for e in edges) + "},")
+print("}")
 print(f"{runs} runs, {len(ccc)} classes, {len(pairs)} compositions", file=sys.stderr)

@@ -1,0 +1,534 @@
+package tokenize
+
+import (
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/crossattn/xpipe/tokenize/internal/unidata"
+)
+
+// regex is a compiled pattern, run by backtracking with a stack of its own.
+type regex struct {
+	prog  []instr
+	first *[256]bool // bytes a match can begin with; nil where it may be empty
+}
+
+type opcode uint8
+
+const (
+	opMatch  opcode = iota
+	opChar          // one character of set
+	opRepeat        // characters of set, min to max of them, the most first, or the fewest if lazy, or all if keep
+	opSplit         // try x, then y
+	opJump          // go on at x
+	opAssert        // the place named by min
+	opLook          // the program at x must match here, or must not if negate; then y
+	opBehind        // the same with text of min characters that ends here
+	opAtomic        // the program at x, then y from where it ended, with no way back in
+	opMark          // remember the position in slot min: a loop begins an iteration
+	opLoop          // leave the loop if the iteration since the mark was empty
+)
+
+type instr struct {
+	op         opcode
+	lazy, keep bool
+	negate     bool
+	x, y       int
+	min, max   int
+	set        *charSet
+}
+
+// compileRegex compiles a pattern, or says what in it is not supported.
+func compileRegex(src string) (*regex, error) {
+	p := &regexParser{src: src}
+	if !utf8.ValidString(src) {
+		return nil, p.fail("not UTF-8")
+	}
+	n, err := p.alternatives()
+	if err != nil {
+		return nil, err
+	}
+	if p.more() {
+		return nil, p.fail("a closing parenthesis too many")
+	}
+	c := &regexCompiler{}
+	if err := c.node(n); err == nil {
+		c.emit(instr{op: opMatch})
+		err = c.err
+	}
+	if c.err != nil {
+		return nil, fmt.Errorf("the pattern %q: %w", src, c.err)
+	}
+	re := &regex{prog: c.prog}
+	var first [256]bool
+	if !firstBytes(n, &first) {
+		re.first = &first
+	}
+	return re, nil
+}
+
+type regexCompiler struct {
+	prog  []instr
+	slots int
+	err   error
+}
+
+func (c *regexCompiler) emit(i instr) int {
+	if len(c.prog) >= maxProgram && c.err == nil {
+		c.err = fmt.Errorf("too large")
+	}
+	if c.err != nil {
+		return 0
+	}
+	c.prog = append(c.prog, i)
+	return len(c.prog) - 1
+}
+
+func (c *regexCompiler) node(n node) error {
+	switch n := n.(type) {
+	case emptyNode:
+	case charNode:
+		c.emit(instr{op: opChar, set: n.set})
+	case concatNode:
+		for _, sub := range n {
+			c.node(sub)
+		}
+	case altNode:
+		var jumps []int
+		for i, sub := range n {
+			if i == len(n)-1 {
+				c.node(sub)
+				break
+			}
+			split := c.emit(instr{op: opSplit})
+			c.at(split).x = len(c.prog)
+			c.node(sub)
+			jumps = append(jumps, c.emit(instr{op: opJump}))
+			c.at(split).y = len(c.prog)
+		}
+		for _, j := range jumps {
+			c.at(j).x = len(c.prog)
+		}
+	case repeatNode:
+		c.repeat(n)
+	case assertNode:
+		c.emit(instr{op: opAssert, min: int(n)})
+	case atomicNode:
+		c.block(instr{op: opAtomic}, n.sub)
+	case lookNode:
+		if !n.behind {
+			c.block(instr{op: opLook, negate: n.negate}, n.sub)
+			break
+		}
+		alts, ok := n.sub.(altNode)
+		if !ok {
+			alts = altNode{n.sub}
+		}
+		if n.negate { // none of the alternatives may match
+			for _, alt := range alts {
+				c.behind(alt, true)
+			}
+			break
+		}
+		var jumps []int
+		for i, alt := range alts {
+			split := -1
+			if i < len(alts)-1 {
+				split = c.emit(instr{op: opSplit})
+				c.at(split).x = len(c.prog)
+			}
+			c.behind(alt, false)
+			if split >= 0 {
+				jumps = append(jumps, c.emit(instr{op: opJump}))
+				c.at(split).y = len(c.prog)
+			}
+		}
+		for _, j := range jumps {
+			c.at(j).x = len(c.prog)
+		}
+	}
+	return c.err
+}
+
+// at returns an instruction to patch; after an error, one that nobody runs.
+func (c *regexCompiler) at(i int) *instr {
+	if c.err != nil {
+		return &instr{}
+	}
+	return &c.prog[i]
+}
+
+// block emits an instruction that runs sub as a program of its own and goes on behind it.
+func (c *regexCompiler) block(i instr, sub node) {
+	k := c.emit(i)
+	c.at(k).x = len(c.prog)
+	c.node(sub)
+	c.emit(instr{op: opMatch})
+	c.at(k).y = len(c.prog)
+}
+
+func (c *regexCompiler) behind(alt node, negate bool) {
+	n, ok := width(alt)
+	if !ok && c.err == nil {
+		c.err = fmt.Errorf("look-behind of varying length is not supported")
+	}
+	c.block(instr{op: opBehind, negate: negate, min: n}, alt)
+}
+
+// width is the number of characters a pattern always matches.
+func width(n node) (int, bool) {
+	switch n := n.(type) {
+	case emptyNode, assertNode, lookNode:
+		return 0, true
+	case charNode:
+		return 1, true
+	case atomicNode:
+		return width(n.sub)
+	case concatNode:
+		total := 0
+		for _, sub := range n {
+			w, ok := width(sub)
+			if !ok {
+				return 0, false
+			}
+			total += w
+		}
+		return total, true
+	case altNode:
+		first, ok := width(n[0])
+		for _, sub := range n[1:] {
+			w, ok2 := width(sub)
+			ok = ok && ok2 && w == first
+		}
+		return first, ok
+	case repeatNode:
+		w, ok := width(n.sub)
+		return w * n.min, ok && n.min == n.max
+	}
+	return 0, false
+}
+
+func (c *regexCompiler) repeat(n repeatNode) {
+	if ch, ok := n.sub.(charNode); ok {
+		c.emit(instr{op: opRepeat, set: ch.set, min: n.min, max: n.max, lazy: n.lazy, keep: n.keep})
+		return
+	}
+	if n.keep {
+		n.keep = false
+		c.block(instr{op: opAtomic}, n)
+		return
+	}
+	for range n.min {
+		if c.node(n.sub); c.err != nil {
+			return
+		}
+	}
+	branch := func() int {
+		return c.emit(instr{op: opSplit, lazy: n.lazy})
+	}
+	// link sets where a branch goes on with the repetition and where it leaves it; a lazy one prefers to leave.
+	link := func(k, body, out int) {
+		if n.lazy {
+			body, out = out, body
+		}
+		c.at(k).x, c.at(k).y = body, out
+	}
+	if n.max < 0 {
+		slot := c.slots
+		c.slots++
+		k := branch()
+		body := len(c.prog)
+		c.emit(instr{op: opMark, min: slot})
+		c.node(n.sub)
+		c.emit(instr{op: opLoop, min: slot})
+		c.emit(instr{op: opJump, x: k})
+		link(k, body, len(c.prog))
+		return
+	}
+	var ks []int
+	for range n.max - n.min {
+		k := branch()
+		ks = append(ks, k, len(c.prog))
+		if c.node(n.sub); c.err != nil {
+			return
+		}
+	}
+	for i := 0; i < len(ks); i += 2 {
+		link(ks[i], ks[i+1], len(c.prog))
+	}
+}
+
+// firstBytes adds the bytes that a match of n can begin with and reports whether n may match the empty string.
+func firstBytes(n node, first *[256]bool) bool {
+	switch n := n.(type) {
+	case charNode:
+		for b := range 256 {
+			if b >= utf8.RuneSelf || n.set.has(rune(b)) {
+				first[b] = true
+			}
+		}
+		return false
+	case concatNode:
+		for _, sub := range n {
+			if !firstBytes(sub, first) {
+				return false
+			}
+		}
+		return true
+	case altNode:
+		empty := false
+		for _, sub := range n {
+			empty = firstBytes(sub, first) || empty
+		}
+		return empty
+	case repeatNode:
+		return firstBytes(n.sub, first) || n.min == 0
+	case atomicNode:
+		return firstBytes(n.sub, first)
+	}
+	return true // assertions match the empty string
+}
+
+// regexBudget is the number of steps after which a search gives up, by far more than any real pattern needs: Oniguruma, too, stops
+// matching that does not end. The second number is added for each byte of text.
+const (
+	regexBudget        = 50_000_000
+	regexBudgetPerByte = 2000
+)
+
+// regexRun is the state of one search.
+type regexRun struct {
+	*regex
+	s     string
+	stack []backtrack
+	marks []int
+	steps int
+}
+
+// backtrack is a way not yet tried. For a repeated set, pos may still go back (or, lazily, forward) character by character to limit.
+type backtrack struct {
+	pc, pos, limit int
+	slot, old      int // a mark to restore when slot >= 0
+}
+
+func (re *regex) find(s string) ([]match, error) {
+	var out []match
+	if len(s) == 0 {
+		return nil, nil
+	}
+	run := &regexRun{regex: re, s: s, steps: regexBudget + regexBudgetPerByte*len(s)}
+	// Empty matches right behind a match are passed over, as in the iterator of the crate onig.
+	for at, last := 0, -1; at <= len(s); {
+		start, end := run.search(at)
+		if run.steps < 0 {
+			return nil, refuse("a pattern takes too long on a text of %d bytes", len(s))
+		}
+		if start < 0 {
+			break
+		}
+		if start == end && end == last {
+			at += max(runeLen(s[at:]), 1)
+			continue
+		}
+		out = append(out, match{start, end})
+		at, last = end, end
+	}
+	return out, nil
+}
+
+// search returns the leftmost match at or after from, or -1.
+func (r *regexRun) search(from int) (int, int) {
+	for at := from; at <= len(r.s); at += max(runeLen(r.s[at:]), 1) {
+		if r.first != nil {
+			for at < len(r.s) && !r.first[r.s[at]] {
+				at++
+			}
+			if at == len(r.s) {
+				return -1, -1
+			}
+			// A byte in the middle of a character may pass as its first one; stay on boundaries.
+			if !utf8.RuneStart(r.s[at]) {
+				for at > from && !utf8.RuneStart(r.s[at]) {
+					at--
+				}
+			}
+		}
+		if end := r.run(0, at); end >= 0 {
+			return at, end
+		}
+		if r.steps < 0 {
+			return -1, -1
+		}
+	}
+	return -1, -1
+}
+
+// run runs the program at pc from position pos; it returns where the match ends, or -1.
+func (r *regexRun) run(pc, pos int) int {
+	base := len(r.stack)
+	s := r.s
+	for {
+		if r.steps--; r.steps < 0 {
+			r.stack = r.stack[:base]
+			return -1
+		}
+		in := &r.prog[pc]
+		ok := true
+		switch in.op {
+		case opMatch:
+			r.stack = r.stack[:base]
+			return pos
+		case opChar:
+			if pos < len(s) {
+				c, n := rune(s[pos]), 1
+				if c >= utf8.RuneSelf {
+					c, n = utf8.DecodeRuneInString(s[pos:])
+				}
+				if ok = in.set.has(c); ok {
+					pos += n
+					pc++
+				}
+			} else {
+				ok = false
+			}
+		case opRepeat:
+			end, count := pos, 0
+			low := pos // position after min characters
+			for count != in.max && end < len(s) && !(in.lazy && count >= in.min) {
+				c, n := rune(s[end]), 1
+				if c >= utf8.RuneSelf {
+					c, n = utf8.DecodeRuneInString(s[end:])
+				}
+				if !in.set.has(c) {
+					break
+				}
+				end += n
+				if count++; count == in.min {
+					low = end
+				}
+			}
+			r.steps -= count / 8
+			if ok = count >= in.min; !ok {
+				break
+			}
+			if in.min == 0 {
+				low = pos
+			}
+			pc++
+			switch {
+			case in.lazy && count != in.max:
+				left := -1
+				if in.max >= 0 {
+					left = in.max - count
+				}
+				r.stack = append(r.stack, backtrack{pc: pc - 1, pos: end, limit: left, slot: -2})
+			case !in.lazy && !in.keep && end > low:
+				r.stack = append(r.stack, backtrack{pc: pc, pos: end, limit: low, slot: -1})
+			}
+			pos = end
+		case opSplit:
+			r.stack = append(r.stack, backtrack{pc: in.y, pos: pos, limit: pos, slot: -1})
+			pc = in.x
+		case opJump:
+			pc = in.x
+		case opAssert:
+			if ok = r.assert(byte(in.min), pos); ok {
+				pc++
+			}
+		case opLook:
+			if ok = (r.run(in.x, pos) >= 0) != in.negate; ok {
+				pc = in.y
+			}
+		case opBehind:
+			at := pos
+			for k := 0; k < in.min && at >= 0; k++ {
+				if at == 0 {
+					at = -1
+					break
+				}
+				_, n := utf8.DecodeLastRuneInString(s[:at])
+				at -= n
+			}
+			if ok = (at >= 0 && r.run(in.x, at) == pos) != in.negate; ok {
+				pc = in.y
+			}
+		case opAtomic:
+			end := r.run(in.x, pos)
+			if ok = end >= 0; ok {
+				pos, pc = end, in.y
+			}
+		case opMark:
+			for len(r.marks) <= in.min {
+				r.marks = append(r.marks, -1)
+			}
+			r.stack = append(r.stack, backtrack{slot: in.min, old: r.marks[in.min]})
+			r.marks[in.min] = pos
+			pc++
+		case opLoop:
+			if r.marks[in.min] == pos {
+				pc += 2 // past the jump: an empty iteration ends the loop
+			} else {
+				pc++
+			}
+		}
+		if ok {
+			continue
+		}
+		// Take the last way not tried.
+		for {
+			if len(r.stack) == base {
+				return -1
+			}
+			b := &r.stack[len(r.stack)-1]
+			if b.slot >= 0 {
+				r.marks[b.slot] = b.old
+				r.stack = r.stack[:len(r.stack)-1]
+				continue
+			}
+			if b.slot == -2 { // a lazy repetition takes one more character
+				set := r.prog[b.pc].set
+				c, n := utf8.DecodeRuneInString(s[b.pos:])
+				if n == 0 || b.limit == 0 || !set.has(c) {
+					r.stack = r.stack[:len(r.stack)-1]
+					continue
+				}
+				b.pos += n
+				b.limit--
+				pc, pos = b.pc+1, b.pos
+				break
+			}
+			if b.pos > b.limit { // a greedy one gives a character back
+				_, n := utf8.DecodeLastRuneInString(s[:b.pos])
+				b.pos -= n
+				pc, pos = b.pc, b.pos
+				if b.pos == b.limit {
+					r.stack = r.stack[:len(r.stack)-1]
+				}
+				break
+			}
+			pc, pos = b.pc, b.pos
+			r.stack = r.stack[:len(r.stack)-1]
+			break
+		}
+	}
+}
+
+func (r *regexRun) assert(kind byte, pos int) bool {
+	s := r.s
+	switch kind {
+	case '^':
+		return pos == 0 || s[pos-1] == '\n' && pos < len(s)
+	case '$':
+		return pos == len(s) || s[pos] == '\n'
+	case 'A':
+		return pos == 0
+	case 'z':
+		return pos == len(s)
+	case 'Z':
+		return pos == len(s) || pos == len(s)-1 && s[pos] == '\n'
+	}
+	before, _ := utf8.DecodeLastRuneInString(s[:pos])
+	after, _ := utf8.DecodeRuneInString(s[pos:])
+	edge := (pos > 0 && unidata.Is(before, unidata.OnigWord)) != (pos < len(s) && unidata.Is(after, unidata.OnigWord))
+	return edge == (kind == 'b')
+}
