@@ -1,0 +1,61 @@
+//go:build cgo && !noort
+
+package ort
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/engine/enginetest"
+)
+
+// nodeTestsOut are the official node tests that ONNX Runtime 1.24.4 itself does
+// not pass on the CPU, by reason.
+var nodeTestsOut = map[string]string{
+	"operators of training, which its releases lack": `test_adagrad test_adagrad_multiple test_adam test_adam_multiple
+		test_momentum test_momentum_multiple test_nesterov_momentum`,
+	"it has no implementation of the operator, or not of this version or type": `test_basic_deform_conv_with_padding
+		test_basic_deform_conv_without_padding test_deform_conv_with_mask_bias test_deform_conv_with_multiple_offset_groups
+		test_bernoulli test_bernoulli_seed test_bernoulli_seed_expanded test_clip_default_int8_max_expanded
+		test_clip_default_int8_min_expanded test_image_decoder_decode_bmp_rgb test_image_decoder_decode_jpeg2k_rgb
+		test_image_decoder_decode_jpeg_bgr test_image_decoder_decode_jpeg_grayscale test_image_decoder_decode_jpeg_rgb
+		test_image_decoder_decode_png_rgb test_image_decoder_decode_pnm_rgb test_image_decoder_decode_tiff_rgb
+		test_image_decoder_decode_webp_rgb test_roialign_aligned_false test_roialign_aligned_true test_roialign_mode_max`,
+	"it lacks layout 1 of recurrent operators": `test_gru_batchwise test_lstm_batchwise test_simple_rnn_batchwise`,
+	"where sums of hundreds cancel, its rounding leaves up to 1.2e-4 of the expected 0": `test_dft test_dft_axis test_dft_axis_opset19 test_dft_inverse
+		test_dft_inverse_opset19 test_dft_opset19 test_stft test_stft_with_window`,
+	"it gives another result where output_shape is given": `test_maxunpool_export_with_output_shape`,
+	"it computes other values where align_corners meets scales below 1": `test_resize_downsample_scales_cubic_align_corners
+		test_resize_downsample_scales_linear_align_corners`,
+}
+
+func TestConformance(t *testing.T) {
+	out := map[string]string{}
+	for reason, names := range nodeTestsOut {
+		for name := range strings.FieldsSeq(names) {
+			out[name] = reason
+		}
+	}
+	dirs := filepath.SplitList(os.Getenv("XPIPE_GOLDEN"))
+	found, err := filepath.Glob("../models/mini/*/golden/golden.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range found {
+		dirs = append(dirs, filepath.Dir(f))
+	}
+	enginetest.Run(t, testEngine(t), enginetest.Options{Out: out, Golden: dirs})
+}
+
+// What NoFusion runs is the graph as written, and must pass no less.
+func TestConformanceNoFusion(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the same suite again")
+	}
+	enginetest.Run(t, testEngine(t), enginetest.Options{Open: engine.Options{NoFusion: true}, Supported: func(domain, op string, _ int) bool {
+		return domain == "" && strings.Contains(" Add Cast Concat Conv Gather Gemm LayerNormalization MatMul Mul Reshape Slice Softmax Split Transpose Where ", " "+op+" ")
+	}})
+}

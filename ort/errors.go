@@ -1,0 +1,81 @@
+//go:build cgo && !noort
+
+package ort
+
+import "C"
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/crossattn/xpipe/engine"
+)
+
+// The codes of OrtErrorCode that tell whose fault it is.
+const (
+	codeEngine         = 5
+	codeNotImplemented = 9
+	codeProvider       = 11
+)
+
+// runError makes an error of what ONNX Runtime says about a run. Nearly always
+// the inputs are to blame, whose sizes do not go together: what could be checked
+// without running has been.
+func runError(code C.int, message string) error {
+	switch text := brief(message); {
+	case outOfMemory.MatchString(message):
+		return fmt.Errorf("%w: out of memory: %s", engine.ErrEngine, text)
+	case code == codeNotImplemented:
+		return fmt.Errorf("%w: %s", engine.ErrGraph, text)
+	case code == codeProvider, code == codeEngine:
+		return fmt.Errorf("%w: %s", engine.ErrEngine, text)
+	default:
+		return fmt.Errorf("%w: %s", engine.ErrInput, text)
+	}
+}
+
+// openError makes an error of what it says about a graph.
+func openError(err error, provider string) error {
+	text := brief(err.Error())
+	if provider != "" && provider != "cpu" && aboutDevice.MatchString(err.Error()) {
+		return fmt.Errorf("%w: provider %s failed to start: %s", engine.ErrEngine, provider, text)
+	}
+	return fmt.Errorf("%w: %s", engine.ErrGraph, text)
+}
+
+var (
+	aboutDevice = regexp.MustCompile(`(?i)cuda|cudnn|cublas|tensorrt|openvino|coreml|directml|dml|execution provider`)
+	outOfMemory = regexp.MustCompile(`(?i)failed to allocate|bad_alloc|out of memory|bad allocation`)
+
+	// What ONNX Runtime's messages hold beside the message: where in its source
+	// the check stands and the C++ name of the function.
+	sourcePlace = regexp.MustCompile(`(?:[A-Za-z]:)?[\w./\\+-]+\.(?:cc|h|cpp|hpp|cu|mm):\d+ `)
+	signature   = regexp.MustCompile(`(?:[\w:<>,*&~]+ )*(?:[\w]+::)+[^\s(]+\([^)]*\)(?: const)?(?: \[with [^\]]*\])? `)
+	exception   = regexp.MustCompile(`\[ONNXRuntimeError\] : \d+ : \w+ : `)
+	tidy        = []struct{ from, to string }{
+		{"Error creating C session: ", ""},
+		{"Error running network: ", ""},
+		{"Non-zero status code returned while running ", "running "},
+		{"Status Message: ", ""},
+		{"Exception during initialization: ", ""},
+		{"Exception during loading: ", ""},
+		{"Fatal error: ", ""},
+	}
+)
+
+// brief makes one clear line of a message of ONNX Runtime.
+func brief(message string) string {
+	text := strings.Join(strings.Fields(message), " ")
+	text = sourcePlace.ReplaceAllString(text, "")
+	text = exception.ReplaceAllString(text, "")
+	text = signature.ReplaceAllString(text, "")
+	for _, t := range tidy {
+		text = strings.ReplaceAll(text, t.from, t.to)
+	}
+	const longest = 400
+	if len(text) > longest {
+		text = strings.ToValidUTF8(text[:longest], "") + "..."
+	}
+	return strings.TrimSpace(text)
+}
