@@ -108,3 +108,30 @@ def test_lxmert(name):
         for i in range(2):
             close(out[f"cross_attn.{i}"][0][:, :words], arrays["cross_attn"][i])
             close(out[f"visual_cross_attn.{i}"][0][..., :words], arrays["visual_cross_attn"][i])
+
+
+FLAMINGO = [n for n in GENERATIVE if n.startswith(("idefics", "openflamingo"))]
+
+
+@pytest.mark.parametrize("rows", [[0], [1], [0, 1, 2]], ids=str)
+@pytest.mark.parametrize("name", FLAMINGO)
+def test_flamingo(name, rows):
+    golden, arrays, b = load(name)
+    ids, logits = replay.generate_flamingo(b, golden, arrays, rows, 20)
+    assert ids == [golden["greedy"]["ids"][r] for r in rows]
+    close(logits, arrays["logits"][rows])
+    token = next(t["id"] for t in json.loads((b.folder / "tokenizer.json").read_text())["added_tokens"] if t["content"] == "<image>")
+    for r in rows:  # the mask made from the ids is transformers' own
+        row = golden["rows"][r]
+        want = np.array(row["image_attention_mask"])
+        assert replay.media_index(row["input_ids"], token, None) == [int(m.argmax()) if m.any() else -1 for m in want]
+
+
+@pytest.mark.parametrize("name", FLAMINGO)
+def test_flamingo_images_matter_only_behind_them(name):
+    golden, arrays, b = load(name)
+    _, logits = replay.generate_flamingo(b, golden, arrays, [0], 3)
+    changed = arrays["pixel_values"].copy()
+    changed[golden["rows"][0]["images"][-1]] += 0.5
+    _, other = replay.generate_flamingo(b, golden, arrays, [0], 3, images=changed)
+    assert np.abs(logits - other).max() > 1e-2

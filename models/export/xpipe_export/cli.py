@@ -11,7 +11,7 @@ import torch
 import transformers
 
 from .bundle import Bundle
-from .families import blip, blip2, clip, lxmert
+from .families import blip, blip2, clip, idefics, lxmert
 from .families.common import copy_checkpoint_files, resolve
 from .graph import OPSETS, ExportError
 
@@ -22,6 +22,7 @@ FAMILIES = {
     "BlipForConditionalGeneration": ("blip", blip.export),
     "BlipForQuestionAnswering": ("blip", blip.export),
     "BlipForImageTextRetrieval": ("blip", blip.export),
+    "IdeficsForVisionText2Text": ("flamingo", idefics.export),
     "CLIPModel": ("clip", clip.export),
     "SiglipModel": ("clip", clip.export),
     "LxmertForQuestionAnswering": ("lxmert", lxmert.export),

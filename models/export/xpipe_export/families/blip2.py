@@ -16,11 +16,17 @@ from .common import add_generation_config, release
 
 
 class Captured:
-    """Collects attention probabilities, output 1 of named modules, during one forward pass."""
+    """Collects attention probabilities, output 1 of the modules, during one forward pass.
 
-    def __init__(self, modules: list[nn.Module]):
+    ask: the modules give them only when told output_attentions.
+    """
+
+    def __init__(self, modules: list[nn.Module], ask: bool = False):
         self.maps: list[torch.Tensor] = []
         self.hooks = [m.register_forward_hook(lambda _m, _i, out: self.maps.append(out[1])) for m in modules]
+        if ask:
+            self.hooks += [m.register_forward_pre_hook(lambda _m, args, kwargs: (args, kwargs | {"output_attentions": True}), with_kwargs=True)
+                           for m in modules]
 
     def __enter__(self) -> list[torch.Tensor]:
         return self.maps

@@ -19,7 +19,7 @@ class Vision(nn.Module):
         self.vision, self.attention = vision, list(attention)
 
     def forward(self, pixel_values):
-        with Captured(self.attention) as maps:
+        with Captured(self.attention, ask=True) as maps:
             out = self.vision(pixel_values)
         return out.pooler_output, out.last_hidden_state, *maps
 
@@ -38,7 +38,7 @@ class Text(nn.Module):
             self.text.head = nn.Identity()
 
     def forward(self, input_ids):
-        with Captured(self.attention) as maps:
+        with Captured(self.attention, ask=True) as maps:
             out = self.text(input_ids)
         return out.pooler_output, *maps
 
@@ -51,9 +51,6 @@ def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
     """CLIPModel or SiglipModel."""
     config = model.config
     siglip = config.model_type == "siglip"
-    if not siglip and attention:  # CLIP's layers give their weights only when asked
-        for layer in [*model.vision_model.encoder.layers, *model.text_model.encoder.layers]:
-            layer.self_attn.register_forward_pre_hook(lambda _m, args, kwargs: (args, kwargs | {"output_attentions": True}), with_kwargs=True)
     text = config.text_config
     bundle.meta["tasks"] = ["classify", "match", "embed"]
     bundle.meta["scores"] = "sigmoid" if siglip else "softmax"

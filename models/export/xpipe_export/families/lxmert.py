@@ -20,11 +20,10 @@ class Model(nn.Module):
     def __init__(self, model: nn.Module, attention: list[nn.Module] = ()):
         super().__init__()
         self.model, self.attention = model, list(attention)
-        for m in self.attention:  # the second direction of a cross layer is never asked for its weights by the model
-            m.register_forward_pre_hook(lambda _m, args, kwargs: (args, kwargs | {"output_attentions": True}), with_kwargs=True)
 
     def forward(self, input_ids, attention_mask, visual_feats, visual_pos, visual_attention_mask):
-        with Captured(self.attention) as maps:
+        # the model itself never asks the second direction of a cross layer for its weights
+        with Captured(self.attention, ask=True) as maps:
             out = self.model(input_ids=input_ids, attention_mask=attention_mask, visual_feats=visual_feats, visual_pos=visual_pos,
                              visual_attention_mask=visual_attention_mask)
         return out.question_answering_score, *maps

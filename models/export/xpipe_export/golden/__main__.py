@@ -13,7 +13,7 @@ import torch
 import transformers
 
 from ..cli import export_checkpoint
-from . import blip_family, core, dual_family
+from . import blip_family, core, dual_family, flamingo_family
 
 FAMILIES = {
     # name: (family of the bundle, maker, first seed, attention maps in the graphs, weight storage)
@@ -24,6 +24,8 @@ FAMILIES = {
     "blip-caption": ("blip", blip_family.blip_generation("blip-caption"), 1, False, "fp32"),
     "blip-vqa": ("blip", blip_family.blip_generation("blip-vqa"), 1, False, "fp16"),
     "blip-itm": ("blip", blip_family.blip_itm, 1, False, "fp16"),
+    "idefics": ("flamingo", flamingo_family.idefics(resampler=True), 1, True, "fp32"),
+    "idefics-plain": ("flamingo", flamingo_family.idefics(resampler=False), 1, False, "fp16"),
     "clip": ("clip", dual_family.clip(legacy_eos=False), 1, True, "fp32"),
     "clip-legacy": ("clip", dual_family.clip(legacy_eos=True), 1, False, "fp16"),
     "siglip": ("clip", dual_family.siglip, 1, False, "fp16"),

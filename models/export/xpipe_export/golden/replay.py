@@ -123,3 +123,48 @@ def generate(b: Replay, golden: dict, arrays: dict[str, np.ndarray], rows: list[
         prefix = b.run("embed_tokens", input_ids=start_tokens(b, len(rows)))["inputs_embeds"]
         own = np.ones((len(rows), 1), np.int64)
     return b.greedy(prefix, own, steps, fixed=fixed, forced=forced)
+
+
+def generate_flamingo(b: Replay, golden: dict, arrays: dict[str, np.ndarray], rows: list[int], steps: int, images: np.ndarray | None = None):
+    """Greedy ids and logits of interleaved prompts in one left-padded batch.
+
+    images overrides the pixels. The media mask is made here from the ids, as in Go.
+    """
+    pixels = arrays["pixel_values"] if images is None else images
+    latents = b.run("vision_encoder", pixel_values=pixels)["image_embeds"]
+    if "resampler" in b.meta["graphs"]:
+        latents = b.run("resampler", image_embeds=latents)["latents"]
+    count = max(1, max(len(golden["rows"][r]["images"]) for r in rows))
+    per_row = np.zeros((len(rows), count, *latents.shape[1:]), np.float32)
+    for i, r in enumerate(rows):
+        per_row[i, : len(golden["rows"][r]["images"])] = latents[golden["rows"][r]["images"]]
+    kv = b.run("cross_kv", latents=per_row.reshape(len(rows), -1, latents.shape[-1]))
+    fixed = {k.replace("present", "past_key_values"): v for k, v in kv.items()}
+    ids = [np.array(golden["rows"][r]["input_ids"], np.int64) for r in rows]
+    embeds, mask = left_pad([b.run("embed_tokens", input_ids=i[None])["inputs_embeds"][0] for i in ids])
+    tokenizer = json.loads((b.folder / "tokenizer.json").read_text())
+    token = next(t["id"] for t in tokenizer["added_tokens"] if t["content"] == b.meta["media"]["token"])
+    eos = json.loads((b.folder / "generation_config.json").read_text())["eos_token_id"]
+    media = np.zeros((*mask.shape, count), np.int64)
+    for i, row in enumerate(ids):
+        seen = media_index(row, token, eos if b.meta["media"]["reset_after_eos"] else None)
+        for t, image in enumerate(seen):
+            if image >= 0:
+                media[i, mask.shape[1] - len(row) + t, image] = 1
+
+    def each(step):
+        m = media if step == 0 else media[:, -1:]
+        return {"image_attention_mask": m, "cross_attention_gate": m.any(-1).astype(np.float32)}
+
+    return b.greedy(embeds, mask, steps, fixed=fixed, each=each)
+
+
+def media_index(ids: np.ndarray, token: int, eos: int | None) -> list[int]:
+    """For each token the number of the last image before or at it, -1 for none; with eos, none between an eos and the next image."""
+    out, count, ended = [], -1, False
+    for i in ids:
+        if i == token:
+            count, ended = count + 1, False
+        out.append(-1 if ended else count)
+        ended = ended or i == eos
+    return out
