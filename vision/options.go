@@ -10,8 +10,8 @@ type Limits struct {
 	Bytes int64
 	// Side is the most pixels of one side: 1,048,576 by default.
 	Side int
-	// Frames is the most frames that are looked at in an animation, and the
-	// most files of a directory: 10,000 by default.
+	// Frames is the most frames of an animation or video, and the most files
+	// of a directory: 100,000 by default.
 	Frames int
 }
 
@@ -19,7 +19,7 @@ const (
 	defaultMaxPixels = 178_956_970
 	defaultMaxBytes  = 512 << 20
 	defaultMaxSide   = 1 << 20
-	defaultMaxFrames = 10_000
+	defaultMaxFrames = 100_000
 )
 
 // An Option changes how images are read.
@@ -29,6 +29,10 @@ type options struct {
 	limits Limits
 	ffmpeg string
 }
+
+// WithFFmpeg names the ffmpeg binary that Frames starts for videos. By default
+// it is looked for on PATH.
+func WithFFmpeg(path string) Option { return func(o *options) { o.ffmpeg = path } }
 
 // WithLimits replaces the default limits. Zero fields keep their default.
 func WithLimits(l Limits) Option { return func(o *options) { o.limits = l } }
