@@ -210,22 +210,3 @@ func LayerNorm(dst, src, scale, bias []float32, eps float32) (mean, inv float32)
 	}
 	return mean, inv
 }
-
-// Gemm adds the product of a [m,k] and b [k,n] to dst [m,n]; all are dense and
-// row-major.
-func Gemm(dst, a, b []float32, m, n, k int) {
-	for i := range m {
-		row := dst[i*n : (i+1)*n]
-		for j, v := range a[i*k : (i+1)*k] {
-			axpy(row, b[j*n:(j+1)*n], v)
-		}
-	}
-}
-
-// axpy adds v times src to dst.
-func axpy(dst, src []float32, v float32) {
-	dst = dst[:len(src)]
-	for i, s := range src {
-		dst[i] += v * s
-	}
-}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// gemm generates the micro-kernels: rows 1 to 6 of a, by a panel of 16 columns
+// of b.
+func gemm() {
+	for rows := 1; rows <= 6; rows++ {
+		gemmRows(rows)
+	}
+}
+
+func gemmRows(rows int) {
+	name := fmt.Sprintf("gemm%dx16", rows)
+	TEXT(name, NOSPLIT, "func(c *float32, ldc int, a *float32, lda int, b *float32, k int, add int)")
+	Pragma("noescape")
+	Doc(fmt.Sprintf("%s computes %d rows of 16 columns: see gemmTile.", name, rows))
+	c, ldc := Load(Param("c"), GP64()), Load(Param("ldc"), GP64())
+	a, lda := Load(Param("a"), GP64()), Load(Param("lda"), GP64())
+	b, k := Load(Param("b"), GP64()), Load(Param("k"), GP64())
+	SHLQ(Imm(2), ldc)
+	SHLQ(Imm(2), lda)
+	// Rows 0-2 are a, a+lda, a+2*lda; rows 3-5 start at a3.
+	var a3 reg.GPVirtual
+	if rows > 3 {
+		a3 = GP64()
+		LEAQ(Mem{Base: lda, Index: lda, Scale: 2}, a3)
+		ADDQ(a, a3)
+	}
+	rowOf := func(r, disp int) Mem {
+		base := a
+		if r >= 3 {
+			base, r = a3, r-3
+		}
+		m := Mem{Base: base, Disp: disp}
+		if r > 0 {
+			m.Index, m.Scale = lda, uint8(r)
+		}
+		return m
+	}
+	// Few rows need several sums for each element, or they would wait for one
+	// another's latency.
+	sets := 1
+	switch rows {
+	case 1:
+		sets = 4
+	case 2, 3:
+		sets = 2
+	}
+	acc := make([][]reg.VecVirtual, sets)
+	for s := range acc {
+		acc[s] = make([]reg.VecVirtual, rows*2)
+		for i := range acc[s] {
+			acc[s][i] = YMM()
+			VXORPS(acc[s][i], acc[s][i], acc[s][i])
+		}
+	}
+	b0, b1, v := YMM(), YMM(), YMM()
+	step := func(s, i int) {
+		VMOVUPS(Mem{Base: b, Disp: i * 64}, b0)
+		VMOVUPS(Mem{Base: b, Disp: i*64 + 32}, b1)
+		for r := range rows {
+			VBROADCASTSS(rowOf(r, i*4), v)
+			VFMADD231PS(v, b0, acc[s][2*r])
+			VFMADD231PS(v, b1, acc[s][2*r+1])
+		}
+	}
+	advance := func(n int) {
+		ADDQ(U32(n*64), b)
+		ADDQ(U32(n*4), a)
+		if rows > 3 {
+			ADDQ(U32(n*4), a3)
+		}
+	}
+	SUBQ(Imm(4), k)
+	JL(LabelRef("tail"))
+	Label("loop")
+	for i := range 4 {
+		step(i%sets, i)
+	}
+	advance(4)
+	SUBQ(Imm(4), k)
+	JGE(LabelRef("loop"))
+	Label("tail")
+	ADDQ(Imm(4), k)
+	JZ(LabelRef("sum"))
+	Label("tailloop")
+	step(0, 0)
+	advance(1)
+	DECQ(k)
+	JNZ(LabelRef("tailloop"))
+	Label("sum")
+	for s := 1; s < sets; s++ {
+		for i := range acc[0] {
+			VADDPS(acc[s][i], acc[0][i], acc[0][i])
+		}
+	}
+	add := Load(Param("add"), GP64())
+	TESTQ(add, add)
+	JZ(LabelRef("store"))
+	cc := GP64()
+	MOVQ(c, cc)
+	for r := range rows {
+		VADDPS(Mem{Base: cc}, acc[0][2*r], acc[0][2*r])
+		VADDPS(Mem{Base: cc, Disp: 32}, acc[0][2*r+1], acc[0][2*r+1])
+		if r < rows-1 {
+			ADDQ(ldc, cc)
+		}
+	}
+	Label("store")
+	for r := range rows {
+		VMOVUPS(acc[0][2*r], Mem{Base: c})
+		VMOVUPS(acc[0][2*r+1], Mem{Base: c, Disp: 32})
+		if r < rows-1 {
+			ADDQ(ldc, c)
+		}
+	}
+	VZEROUPPER()
+	RET()
+}

@@ -1,0 +1,25 @@
+// Command gen writes the assembly of package kernel. Run it through go generate
+// in the folder above.
+package main
+
+import (
+	"flag"
+	"log"
+
+	. "github.com/mmcloughlin/avo/build"
+)
+
+func main() {
+	what := flag.String("kernels", "", "gemm")
+	files := map[string]func(){"gemm": gemm}
+	flag.Usage = func() { flag.PrintDefaults() }
+	// avo's own flags (-out, -stubs) are parsed by Generate.
+	flag.Parse()
+	f, ok := files[*what]
+	if !ok {
+		log.Fatalf("no kernels %q", *what)
+	}
+	ConstraintExpr("!noasm")
+	f()
+	Generate()
+}

@@ -1,0 +1,185 @@
+package kernel
+
+// Matrix products. The right operand is packed into panels of 16 columns, the
+// left one is read where it lies: a micro-kernel keeps a tile of 6 x 16 results
+// in registers while it runs along k. Rows and panels are walked so that a tile's
+// rows stay in the first cache and a block of panels in the second (the order of
+// loops is the one of Goto and van de Geijn, 2008, without packing of the left
+// operand).
+const (
+	panelWidth = 16
+	tileRows   = 6
+	blockK     = 320 // panelWidth * blockK floats: 20 kB, a panel's part
+	blockN     = 8   // panels that share a pass over the rows: 160 kB
+)
+
+//go:generate sh -c "cd _gen && go run . -kernels gemm -pkg kernel -out ../gemm_amd64.s -stubs ../gemm_amd64.go"
+
+// Matrix is a packed right operand of k rows and n columns.
+type Matrix struct {
+	K, N   int
+	panels []float32 // [panel][k][16], zeros where the last panel has no column
+}
+
+// PanelFloats returns the floats that a packed matrix of k rows and n columns
+// takes.
+func PanelFloats(k, n int) int { return (n + panelWidth - 1) / panelWidth * panelWidth * k }
+
+// Panels returns the number of panels, which Multiply and Fill take ranges of.
+func (m *Matrix) Panels() int { return (m.N + panelWidth - 1) / panelWidth }
+
+// NewMatrix makes a matrix whose panels lie in buf, which must hold
+// PanelFloats(k, n); with a nil buf they are allocated. They are filled by Fill
+// or FillTransposed.
+func NewMatrix(buf []float32, k, n int) *Matrix {
+	if buf == nil {
+		buf = make([]float32, PanelFloats(k, n))
+	}
+	return &Matrix{K: k, N: n, panels: buf[:PanelFloats(k, n)]}
+}
+
+// Fill packs panels lo..hi from row-major b, where a row begins ldb after the
+// one before.
+func (m *Matrix) Fill(b []float32, ldb, lo, hi int) {
+	for p := lo; p < hi; p++ {
+		dst := m.panels[p*m.K*panelWidth : (p+1)*m.K*panelWidth]
+		width := min(panelWidth, m.N-p*panelWidth)
+		if width == panelWidth {
+			for k := range m.K {
+				*(*[panelWidth]float32)(dst[k*panelWidth:]) = *(*[panelWidth]float32)(b[k*ldb+p*panelWidth:])
+			}
+			continue
+		}
+		for k := range m.K {
+			row := dst[k*panelWidth : (k+1)*panelWidth]
+			n := copy(row, b[k*ldb+p*panelWidth:k*ldb+p*panelWidth+width])
+			clear(row[n:])
+		}
+	}
+}
+
+// FillTransposed packs panels lo..hi from the rows of b, each of which is a
+// column of the matrix and begins ldb after the one before.
+func (m *Matrix) FillTransposed(b []float32, ldb, lo, hi int) {
+	for p := lo; p < hi; p++ {
+		dst := m.panels[p*m.K*panelWidth : (p+1)*m.K*panelWidth]
+		width := min(panelWidth, m.N-p*panelWidth)
+		for j := range panelWidth {
+			if j >= width {
+				for k := range m.K {
+					dst[k*panelWidth+j] = 0
+				}
+				continue
+			}
+			for k, v := range b[(p*panelWidth+j)*ldb:][:m.K] {
+				dst[k*panelWidth+j] = v
+			}
+		}
+	}
+}
+
+// Epilogue is what happens to results while they are still in the cache. The
+// zero value is nothing.
+type Epilogue struct {
+	Bias     []float32                // one for each column, added first
+	Activate func(dst, src []float32) // then applied; dst and src are the same
+	Residual []float32                // then added: laid out as c
+}
+
+// Multiply sets, for rows of a and the columns of panels lo..hi, c to a times m,
+// or adds it to c where add is set, and applies e, which may be nil. A row of a
+// begins lda after the one before, a row of c ldc; c is the whole matrix.
+func (m *Matrix) Multiply(c []float32, ldc int, a []float32, lda, rows, lo, hi int, add bool, e *Epilogue) {
+	if m.K == 0 && lo < hi {
+		m.empty(c, ldc, rows, lo, hi, add, e)
+		return
+	}
+	for p0 := lo; p0 < hi; p0 += blockN {
+		p1 := min(p0+blockN, hi)
+		for k0 := 0; k0 < m.K; k0 += blockK {
+			kn := min(blockK, m.K-k0)
+			for r := 0; r < rows; r += tileRows {
+				mr := min(tileRows, rows-r)
+				for p := p0; p < p1; p++ {
+					b := m.panels[(p*m.K+k0)*panelWidth : (p*m.K+k0+kn)*panelWidth]
+					width := m.N - p*panelWidth
+					if width >= panelWidth {
+						gemmTile(c[r*ldc+p*panelWidth:], ldc, a[r*lda+k0:], lda, b, kn, mr, add || k0 > 0)
+					} else {
+						edgeTile(c[r*ldc+p*panelWidth:], ldc, a[r*lda+k0:], lda, b, kn, mr, width, add || k0 > 0)
+					}
+				}
+				if e != nil && k0+kn == m.K {
+					e.apply(c, ldc, r, r+mr, p0*panelWidth, min(p1*panelWidth, m.N))
+				}
+			}
+		}
+	}
+}
+
+// empty is Multiply of matrices with nothing to sum over.
+func (m *Matrix) empty(c []float32, ldc, rows, lo, hi int, add bool, e *Epilogue) {
+	c0, c1 := lo*panelWidth, min(hi*panelWidth, m.N)
+	if !add {
+		for r := range rows {
+			clear(c[r*ldc+c0 : r*ldc+c1])
+		}
+	}
+	if e != nil {
+		e.apply(c, ldc, 0, rows, c0, c1)
+	}
+}
+
+func (e *Epilogue) apply(c []float32, ldc, r0, r1, c0, c1 int) {
+	for r := r0; r < r1; r++ {
+		row := c[r*ldc+c0 : r*ldc+c1]
+		if e.Bias != nil {
+			Add(row, row, e.Bias[c0:c1])
+		}
+		if e.Activate != nil {
+			e.Activate(row, row)
+		}
+		if e.Residual != nil {
+			Add(row, row, e.Residual[r*ldc+c0:r*ldc+c1])
+		}
+	}
+}
+
+// edgeTile is gemmTile for a panel of which only width columns count.
+func edgeTile(c []float32, ldc int, a []float32, lda int, b []float32, k, rows, width int, add bool) {
+	var tile [tileRows * panelWidth]float32
+	gemmTile(tile[:], panelWidth, a, lda, b, k, rows, false)
+	for r := range rows {
+		row, from := c[r*ldc:r*ldc+width], tile[r*panelWidth:r*panelWidth+width]
+		if add {
+			for j, v := range from {
+				row[j] += v
+			}
+		} else {
+			copy(row, from)
+		}
+	}
+}
+
+// gemmTileGo sets c[r][j], for rows r up to 6 and 16 columns j, to the sum over k
+// of a[r][k]*b[k][j], or adds it where add is set. It is what the assembly of
+// gemmTile computes, though in another order of additions.
+func gemmTileGo(c []float32, ldc int, a []float32, lda int, b []float32, k, rows int, add bool) {
+	for r := range rows {
+		var sum [panelWidth]float32
+		row := a[r*lda : r*lda+k]
+		for i, v := range row {
+			bb := (*[panelWidth]float32)(b[i*panelWidth:])
+			for j := range sum {
+				sum[j] += v * bb[j]
+			}
+		}
+		to := (*[panelWidth]float32)(c[r*ldc:])
+		for j, v := range sum {
+			if add {
+				v += to[j]
+			}
+			to[j] = v
+		}
+	}
+}
