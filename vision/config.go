@@ -26,6 +26,8 @@ type family struct {
 	crop      bool
 	cropSize  sizeRule
 	mean, std [3]float64
+	pad       bool
+	padSize   sizeRule
 	kind      familyKind
 }
 
@@ -51,9 +53,10 @@ var families = map[string]family{
 	"ChineseCLIP":  {size: sizeRule{shortest: 224}, resample: Bicubic, crop: true, cropSize: square(224), mean: clipMean, std: clipStd},
 	"ConvNext":     {size: sizeRule{shortest: 384}, resample: Bilinear, mean: halfMean, std: halfMean, kind: convNext},
 	"DeiT":         {size: square(256), square: true, resample: Bicubic, crop: true, cropSize: square(224), mean: halfMean, std: halfMean},
-	"Detr":         {size: sizeRule{shortest: 800, longest: 1333}, resample: Bilinear, mean: imageMean, std: imageStd},
+	"Detr":         {size: sizeRule{shortest: 800, longest: 1333}, resample: Bilinear, mean: imageMean, std: imageStd, pad: true},
 	"EfficientNet": {size: square(346), square: true, resample: Nearest, cropSize: square(289), mean: halfMean, std: halfMean, kind: efficientNet},
 	"Idefics":      {size: square(224), square: true, resample: Bicubic, mean: clipMean, std: clipStd, kind: idefics},
+	"Sam":          {size: sizeRule{longest: 1024}, resample: Bilinear, mean: imageMean, std: imageStd, pad: true, padSize: square(1024)},
 	"Siglip":       {size: square(224), square: true, resample: Bicubic, mean: halfMean, std: halfMean},
 	"ViT":          {size: square(224), square: true, resample: Bilinear, mean: halfMean, std: halfMean},
 }
@@ -100,6 +103,7 @@ var (
 		"processor_class", "_valid_processor_keys", "auto_map", "return_tensors", "device", "disable_grouping",
 		"transformers_version", "model_input_names", "num_query_tokens", "image_seq_length", "feature_extractor",
 		"tokenizer_class", "_name_or_path", "name_or_path", "do_reduce_labels", "return_segmentation_masks", "format",
+		"do_convert_annotations", "mask_size", "mask_pad_size",
 	}
 )
 
@@ -162,7 +166,7 @@ func (c *config) build(f family) (*Preprocessor, error) {
 		resample: f.resample,
 		doCrop:   orElse(c.DoCenterCrop, f.crop),
 		onWhite:  f.kind == idefics,
-		doPad:    orElse(c.DoPad, false),
+		doPad:    orElse(c.DoPad, f.pad),
 	}
 	if err := c.geometry(f, p); err != nil {
 		return nil, err
@@ -216,6 +220,7 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 	if p.doCrop && (p.cropSize.height <= 0 || p.cropSize.width <= 0) {
 		return imageErrorf("crop_size needs height and width")
 	}
+	p.padSize = f.padSize
 	if p.doPad && !isNull(c.PadSize) {
 		if p.padSize, err = parseSize("pad_size", c.PadSize, true); err != nil {
 			return err

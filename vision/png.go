@@ -50,6 +50,9 @@ func decodePNG(data []byte, _ *options) (*RGB, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
+	if m.Alpha != nil && findPNGChunk(data[len(pngSignature):], "IHDR")[9] == 2 {
+		m.Alpha = nil // one colour of an RGB picture does not make it RGBA
+	}
 	return m, pngMetadata(data).orientation(), nil
 }
 

@@ -115,6 +115,9 @@ func (p *Preprocessor) Picture(img image.Image) (*RGB, error) {
 	if m.Width <= 0 || m.Height <= 0 {
 		return nil, imageErrorf("the picture is %dx%d pixels: nothing to see", m.Width, m.Height)
 	}
+	if p.onWhite {
+		m = m.onWhite()
+	}
 	l := p.layout(m.Width, m.Height)
 	limits := (Limits{}).withDefaults()
 	if err := limits.checkSize(l.out.X, l.out.Y); err != nil {

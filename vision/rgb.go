@@ -194,3 +194,25 @@ func unpremultiply(v, a uint8) uint8 {
 	}
 	return uint8(min(255*int(v)/int(a), 255))
 }
+
+// onWhite returns the picture blended with white, as Image.alpha_composite of
+// Pillow (AlphaComposite.c) does over an opaque background.
+func (m *RGB) onWhite() *RGB {
+	if m.Alpha == nil {
+		return m
+	}
+	out := newRGB(m.Width, m.Height)
+	for y := range m.Height {
+		src, dst := m.row(y), out.row(y)
+		for x := range m.Width {
+			a := int(m.Alpha[y*m.Width+x])
+			for i := range 3 {
+				const bits = 7
+				t := (int(src[4*x+i])*a+255*(255-a))<<bits + 0x80<<bits
+				dst[4*x+i] = uint8((t>>8 + t) >> 8 >> bits)
+			}
+			dst[4*x+3] = 255
+		}
+	}
+	return out
+}

@@ -3,7 +3,8 @@
     build/venv/bin/python3 testdata/vision/golden.py
 
 writes golden.json: for each file its size after the turn that Exif asks for,
-the SHA-256 of the RGB bytes, that of the alpha bytes if there is transparency,
+the SHA-256 of the RGB bytes, that of the alpha bytes if there is transparency (other than one colour of an
+RGB picture, which convert("RGBA") alone would see),
 and for animations that of every frame. With --stream, file names on stdin
 ("NAME" or "NAME FRAME") get the raw RGB bytes on stdout instead: a test that
 sees a wrong hash uses that to say how far off the pixels are.
@@ -39,7 +40,7 @@ def describe(path: Path) -> dict:
     rgb = im.convert("RGB")
     out: dict = {"size": list(rgb.size), "rgb": sha(rgb.tobytes())}
     alpha = im.convert("RGBA").getchannel("A")
-    if alpha.getextrema()[0] < 255:
+    if im.mode != "RGB" and alpha.getextrema()[0] < 255:
         out["alpha"] = sha(alpha.tobytes())
     n = getattr(Image.open(path), "n_frames", 1)
     if n > 1:

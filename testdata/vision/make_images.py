@@ -252,6 +252,9 @@ def tiffs() -> None:
     save("orientation.tif", scene(40, 24), compression="tiff_lzw", tiffinfo={274: 6})
     px = np.asarray(im)
     write("big-endian.tif", encoders.tiff(px, order=">"))
+    save("jpeg.tif", im, compression="jpeg", quality=85)
+    save("jpeg-grey.tif", grey, compression="jpeg", quality=85)
+    write("cmyk-16bit.tif", encoders.tiff(np.stack([wide, wide[::-1], wide[:, ::-1], wide // 3], -1), photometric=5))
     write("planar.tif", encoders.tiff(px, planar=True))
     write("tiled.tif", encoders.tiff(px, tile=16))
     write("rgb-16bit.tif", encoders.tiff(np.stack([wide, wide[::-1], wide[:, ::-1]], -1)))
@@ -265,11 +268,17 @@ def premultiplied(px: np.ndarray, a: np.ndarray) -> np.ndarray:
     return np.concatenate([px * a // 255, a], -1).astype(np.uint8)
 
 
+def models() -> None:
+    """Pictures for the processors' goldens: of other shapes, and larger."""
+    save("wide.png", scene(400, 90, 5).quantize(128))
+    save("tall.png", scene(61, 330, 6).quantize(128))
+
+
 def main() -> None:
     OUT.mkdir(exist_ok=True)
     for old in OUT.iterdir():
         old.unlink()
-    for make in (jpegs, pngs, gifs, webps, bmps, tiffs):
+    for make in (jpegs, pngs, gifs, webps, bmps, tiffs, models):
         make()
     files = list(OUT.iterdir())
     print(len(files), "files,", sum(f.stat().st_size for f in files), "bytes")
