@@ -1,0 +1,95 @@
+"""What the slow image processors of transformers 4.57.6 make of test pictures.
+
+    build/venv-train/bin/python3 testdata/vision/processors.py
+
+writes processors.json: configurations in the old and new spellings, and for
+each of some PNG files of images/ the shape, the SHA-256 of the float32 bytes
+and 61 values of the result. Needs transformers 4.57.6 and Pillow 13.0.0.
+"""
+
+import hashlib
+import json
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import PIL
+import transformers
+from PIL import Image, ImageOps
+from transformers.models.auto import image_processing_auto
+
+HERE = Path(__file__).parent
+PICTURES = ["rgb.png", "rgba.png", "palette-alpha.png", "grey-clear.png", "grey-alpha.png", "orientation.png", "wide.png", "tall.png"]
+
+CLIP_MEAN, CLIP_STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
+CLIP = {"image_mean": CLIP_MEAN, "image_std": CLIP_STD, "resample": 3}
+HALF = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
+IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+
+CONFIGS = {
+    # As checkpoints have them.
+    "blip2": {"image_processor_type": "BlipImageProcessor", "do_convert_rgb": True, "do_normalize": True, "do_rescale": True, "do_resize": True, **CLIP, "processor_class": "Blip2Processor", "rescale_factor": 0.00392156862745098, "size": {"height": 224, "width": 224}},
+    "blip2-coco": {"image_processor_type": "BlipImageProcessor", **CLIP, "size": {"height": 364, "width": 364}},
+    "blip-defaults": {"image_processor_type": "BlipImageProcessor"},
+    "blip-do-pad-null": {"image_processor_type": "BlipImageProcessor", "do_pad": None, "size": {"height": 48, "width": 40}, "crop_size": None},
+    "clip-old": {"feature_extractor_type": "CLIPFeatureExtractor", "crop_size": 224, "do_center_crop": True, "do_normalize": True, "do_resize": True, **CLIP, "size": 224},
+    "clip": {"image_processor_type": "CLIPImageProcessor", "crop_size": {"height": 64, "width": 64}, "size": {"shortest_edge": 64}, "do_center_crop": True, "do_convert_rgb": True, **CLIP},
+    "clip-defaults": {"image_processor_type": "CLIPImageProcessor"},
+    "clip-crop-larger": {"image_processor_type": "CLIPImageProcessor", "crop_size": {"height": 97, "width": 64}, "size": {"shortest_edge": 40}, **CLIP},
+    "clip-no-resize": {"image_processor_type": "CLIPImageProcessor", "do_resize": False, "crop_size": {"height": 70, "width": 33}},
+    "clip-square": {"image_processor_type": "CLIPImageProcessor", "size": {"height": 50, "width": 70}, "crop_size": 40},
+    "clip-kosmos": {"image_processor_type": "CLIPImageProcessor", "use_square_size": True, "size": {"shortest_edge": 56}, "crop_size": {"height": 56, "width": 56}},
+    "clip-raw": {"image_processor_type": "CLIPImageProcessor", "do_normalize": False, "do_rescale": False, "size": {"shortest_edge": 30}, "crop_size": 30},
+    "clip-no-rescale": {"image_processor_type": "CLIPImageProcessor", "do_rescale": False, "image_mean": [122.7, 116.7, 104.1], "image_std": [68.5, 66.6, 70.3], "size": {"shortest_edge": 30}, "crop_size": 30},
+    "clip-no-normalize": {"image_processor_type": "CLIPImageProcessor", "do_normalize": False, "size": {"shortest_edge": 30}, "crop_size": 30},
+    "idefics": {"image_processor_type": "IdeficsImageProcessor", "image_num_channels": 3, "image_mean": CLIP_MEAN, "image_std": CLIP_STD, "image_size": 224},
+    "vit": {"image_processor_type": "ViTImageProcessor", "do_normalize": True, "do_rescale": True, "do_resize": True, **HALF, "resample": 2, "rescale_factor": 0.00392156862745098, "size": {"height": 224, "width": 224}},
+    "vit-old": {"feature_extractor_type": "ViTFeatureExtractor", "do_normalize": True, "do_resize": True, **HALF, "resample": 2, "size": 96},
+    "vit-lanczos": {"image_processor_type": "ViTImageProcessor", "resample": 1, "size": {"height": 33, "width": 57}, "image_mean": 0.4, "image_std": 0.3},
+    "vit-box": {"image_processor_type": "ViTImageProcessor", "resample": 4, "size": [40, 30]},
+    "vit-hamming": {"image_processor_type": "ViTImageProcessor", "resample": 5, "size": {"height": 40, "width": 30}},
+    "deit": {"image_processor_type": "DeiTImageProcessor", "crop_size": {"height": 56, "width": 56}, "size": {"height": 64, "width": 64}, **IMAGENET},
+    "deit-old": {"feature_extractor_type": "DeiTFeatureExtractor", "crop_size": 224, "size": 256, "resample": 3, **IMAGENET},
+    "convnext-224": {"image_processor_type": "ConvNextImageProcessor", "crop_pct": 0.875, "do_normalize": True, "do_resize": True, **IMAGENET, "resample": 3, "size": {"shortest_edge": 224}},
+    "convnext-384": {"image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 384}, **IMAGENET},
+    "convnext-old": {"feature_extractor_type": "ConvNextFeatureExtractor", "crop_pct": 0.95, "size": 72, "resample": 3, **IMAGENET},
+    "efficientnet": {"image_processor_type": "EfficientNetImageProcessor", "do_center_crop": False, "crop_size": {"height": 289, "width": 289}, **IMAGENET, "include_top": True, "resample": 0, "rescale_factor": 0.00392156862745098, "rescale_offset": False, "size": {"height": 224, "width": 224}},
+    "efficientnet-offset": {"image_processor_type": "EfficientNetImageProcessor", "do_center_crop": True, "crop_size": {"height": 29, "width": 50}, "include_top": False, "rescale_factor": 0.00784313725490196, "rescale_offset": True, "size": {"height": 40, "width": 40}},
+    "siglip": {"image_processor_type": "SiglipImageProcessor", "do_normalize": True, "do_rescale": True, "do_resize": True, **HALF, "processor_class": "SiglipProcessor", "resample": 3, "size": {"height": 224, "width": 224}},
+    "detr": {"image_processor_type": "DetrImageProcessor", "size": {"shortest_edge": 64, "longest_edge": 100}, **IMAGENET, "do_convert_annotations": True, "format": "coco_detection"},
+    "detr-old": {"feature_extractor_type": "DetrFeatureExtractor", "size": 48, "max_size": 90, **IMAGENET},
+    "sam": {"image_processor_type": "SamImageProcessor", "size": {"longest_edge": 80}, "pad_size": {"height": 90, "width": 80}, **IMAGENET, "resample": 2},
+}
+
+
+def run(config: dict, name: str) -> np.ndarray:
+    kind = config.get("image_processor_type") or config["feature_extractor_type"].replace("FeatureExtractor", "ImageProcessor")
+    processor = image_processing_auto.get_image_processor_class_from_name(kind).from_dict(dict(config))
+    im = ImageOps.exif_transpose(Image.open(HERE / "images" / name))
+    if kind != "IdeficsImageProcessor":  # it alone looks at transparency
+        im = im.convert("RGB")
+    out = processor([im], return_tensors="np" if kind != "IdeficsImageProcessor" else "pt")
+    px = out if kind == "IdeficsImageProcessor" else out["pixel_values"]
+    return np.asarray(px)
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    for module, version in ((PIL, "13.0.0"), (transformers, "4.57.6")):
+        if module.__version__ != version:
+            sys.exit(f"{module.__name__} is {module.__version__}, the reference is {version}")
+    cases = []
+    for name, config in CONFIGS.items():
+        results = {}
+        for picture in PICTURES:
+            px = run(config, picture).astype("<f4")
+            flat = px.reshape(-1)
+            at = np.linspace(0, flat.size - 1, 61).astype(int)
+            results[picture] = {"shape": list(px.shape), "sha256": hashlib.sha256(px.tobytes()).hexdigest(), "at": at.tolist(), "values": [float(v) for v in flat[at]]}
+        cases.append({"name": name, "config": config, "results": results})
+    out = {"transformers": transformers.__version__, "pillow": PIL.__version__, "numpy": np.__version__, "cases": cases}
+    (HERE / "processors.json").write_text(json.dumps(out, separators=(",", ":")).replace('{"name"', '\n{"name"') + "\n")
+
+
+main()
