@@ -11,7 +11,7 @@ import torch
 import transformers
 
 from .bundle import Bundle
-from .families import blip, blip2, clip, idefics, lxmert
+from .families import blip, blip2, clip, idefics, lxmert, open_flamingo
 from .families.common import copy_checkpoint_files, resolve
 from .graph import OPSETS, ExportError
 
@@ -35,9 +35,16 @@ CLASSES = {"LxmertForPreTraining": "LxmertForQuestionAnswering"}
 
 
 def export_checkpoint(checkpoint: str, out: str, *, dtype: str = "fp32", opset: int = 17, attention_maps: bool = False, name: str | None = None,
-                      overwrite: bool = False, progress: bool = True, labels: str | None = None) -> None:
+                      overwrite: bool = False, progress: bool = True, labels: str | None = None,
+                      lang_encoder: str | None = None, vision_encoder: str | None = None) -> None:
     """Write the checkpoint (a directory or a hub id) as a bundle at out. Raises ExportError, FileNotFoundError."""
     path = resolve(str(checkpoint))
+    if open_flamingo.is_checkpoint(path):
+        with Bundle(out, name=name or Path(out).name, family="flamingo", dtype=dtype, opset=opset, source=name or path.name, overwrite=overwrite,
+                    progress=progress, consume=True) as bundle:
+            bundle.meta |= {"model_type": "open_flamingo", "architecture": "OpenFlamingo"} | ({"attention_maps": True} if attention_maps else {})
+            open_flamingo.export(path, bundle, attention_maps, *(Path(p) if p else None for p in (lang_encoder, vision_encoder)))
+        return
     try:
         config = json.loads((path / "config.json").read_text())
     except FileNotFoundError:
@@ -72,6 +79,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--opset", type=int, default=17, choices=OPSETS, metavar="N", help="17 to 20 (default 17)")
     parser.add_argument("--name", help="name in xpipe.json (default: that of the bundle directory)")
     parser.add_argument("--labels", metavar="FILE", help="lxmert: names of the answers, a JSON list or one a line")
+    parser.add_argument("--lang-encoder", metavar="DIR", help="open_flamingo: the language model (default: CHECKPOINT/lang_encoder)")
+    parser.add_argument("--vision-encoder", metavar="DIR", help="open_flamingo: the CLIP (default: CHECKPOINT/vision_encoder)")
     parser.add_argument("--force", action="store_true", help="replace an existing bundle")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     parser.add_argument("--threads", type=int, default=0, help="torch threads (default: torch's own)")
@@ -82,7 +91,8 @@ def main(argv: list[str] | None = None) -> int:
     transformers.utils.logging.disable_progress_bar()
     try:
         export_checkpoint(args.checkpoint, args.out, dtype=args.dtype, opset=args.opset, attention_maps=args.attention_maps,
-                          name=args.name, overwrite=args.force, progress=not args.quiet, labels=args.labels)
+                          name=args.name, overwrite=args.force, progress=not args.quiet, labels=args.labels,
+                          lang_encoder=args.lang_encoder, vision_encoder=args.vision_encoder)
     except (ExportError, OSError, ValueError) as e:
         print(f"xpipe-export: {e}", file=sys.stderr)
         return 1

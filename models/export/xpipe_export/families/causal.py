@@ -67,18 +67,22 @@ class CausalDecoder(nn.Module):
     def __init__(self, lm: nn.Module, attention: bool = False):
         super().__init__()
         lm.set_attn_implementation("eager")
-        self.lm, self.attention = lm, attention
+        self.lm, self.attention, self.kind = lm, attention, lm.config.model_type
 
     def forward(self, inputs_embeds, attention_mask, *past):
         length = inputs_embeds.shape[1]
         cache = past_cache(past)
+        mask = causal_mask(attention_mask, length)
         positions = position_ids(attention_mask, length)
-        if self.lm.config.model_type != "opt":
+        if self.kind != "opt":
             positions = positions.clamp(min=0)  # padding; OPT alone has a row for -1
-        out = self.lm(inputs_embeds=inputs_embeds, attention_mask=causal_mask(attention_mask, length),
-                      position_ids=positions, past_key_values=cache, use_cache=True, return_dict=True,
+        if self.kind == "mpt":  # ALiBi: no positions; and its mask is one of ones
+            given = {"attention_mask": (mask == 0).float()}
+        else:
+            given = {"attention_mask": mask, "position_ids": positions}
+        out = self.lm(inputs_embeds=inputs_embeds, past_key_values=cache, use_cache=True, return_dict=True,
                       cache_position=torch.arange(length) + (attention_mask.shape[1] - length),
-                      output_attentions=self.attention)
+                      output_attentions=self.attention, **given)
         maps = out.attentions if self.attention else ()
         return out.logits, *cache_tensors(cache), *maps
 

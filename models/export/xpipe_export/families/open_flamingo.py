@@ -1,0 +1,380 @@
+"""OpenFlamingo, from a state dict in its own naming, without installing it.
+
+Modules and names follow mlfoundations/open_flamingo (open_flamingo/src/helpers.py,
+flamingo.py, flamingo_lm.py); the arithmetic is Flamingo's (Alayrac et al., 2204.14198),
+written here on the exporter's terms: cross-attention keys and values and the
+media mask come from outside.
+
+A checkpoint directory holds
+
+    checkpoint.pt | *.safetensors | *.bin   the state dict: trained parts alone, as released, or everything
+    lang_encoder/      config and tokenizer (and weights, unless the state dict has them) of the language model
+    vision_encoder/    the same of the CLIP, transformers' naming; preprocessor_config.json
+    config.json        optional: {"model_type": "open_flamingo", "heads": 8, "vision_tokens": "patch"}
+
+vision_tokens: "patch" leaves the class token out (version 2, open_clip); "all" keeps it (version 1, CLIPModel).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+from transformers import AutoConfig, AutoImageProcessor, AutoModelForCausalLM, AutoTokenizer, CLIPConfig, CLIPImageProcessor, CLIPVisionModel
+
+from ..bundle import Bundle
+from ..graph import ExportError
+from . import flamingo
+from .causal import CausalDecoder, cache_shape, embed_spec
+from .common import release
+
+MEDIA, END_OF_CHUNK = "<image>", "<|endofchunk|>"
+
+DECODER_LAYERS = {"opt": "model.decoder.layers", "gptj": "transformer.h", "gpt_neo": "transformer.h", "gpt_neox": "gpt_neox.layers",
+                  "llama": "model.layers", "mpt": "transformer.blocks"}
+"""Where a language model of each type keeps its layers."""
+
+
+def feed_forward(dim: int, inner: int) -> nn.Sequential:
+    return nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, inner, bias=False), nn.GELU(), nn.Linear(inner, dim, bias=False))
+
+
+class PerceiverAttention(nn.Module):
+    def __init__(self, dim: int, inner: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.norm_media, self.norm_latents = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.to_q, self.to_kv = nn.Linear(dim, inner, bias=False), nn.Linear(dim, 2 * inner, bias=False)
+        self.to_out = nn.Linear(inner, dim, bias=False)
+
+    def forward(self, media, latents):
+        media, latents = self.norm_media(media), self.norm_latents(latents)
+        key, value = self.to_kv(torch.cat([media, latents], 1)).chunk(2, -1)
+        query, key, value = (flamingo.split_heads(x, self.heads) for x in (self.to_q(latents), key, value))
+        return self.to_out(flamingo.attend(query, key, value, 0.0, query.shape[-1] ** -0.5)[0])
+
+
+class Perceiver(nn.Module):
+    """image_embeds [N,S,D] -> [N,L,D]; one image at a time, one frame each"""
+
+    def __init__(self, dim: int, inner: int, heads: int, latents: int, depth: int, ff: int, frames: int = 0):
+        super().__init__()
+        self.latents = nn.Parameter(torch.zeros(latents, dim))
+        if frames:
+            self.frame_embs = nn.Parameter(torch.zeros(frames, dim))
+        self.layers = nn.ModuleList(nn.ModuleList([PerceiverAttention(dim, inner, heads), feed_forward(dim, ff)]) for _ in range(depth))
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, media):
+        if hasattr(self, "frame_embs"):
+            media = media + self.frame_embs[0]
+        latents = self.latents.expand(media.shape[0], -1, -1)
+        for attention, ff in self.layers:
+            latents = attention(media, latents) + latents
+            latents = ff(latents) + latents
+        return self.norm(latents)
+
+
+class CrossAttention(nn.Module):
+    def __init__(self, dim: int, visual: int, inner: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(dim)
+        self.to_q, self.to_kv = nn.Linear(dim, inner, bias=False), nn.Linear(visual, 2 * inner, bias=False)
+        self.to_out = nn.Linear(inner, dim, bias=False)
+
+
+class GatedBlock(nn.Module):
+    """x + tanh(attn_gate) XAttn(x, media), then x + tanh(ff_gate) FF(x). condition() sets the media of the next forward."""
+
+    def __init__(self, dim: int, visual: int, inner: int, heads: int, ff: int):
+        super().__init__()
+        self.attn, self.attn_gate = CrossAttention(dim, visual, inner, heads), nn.Parameter(torch.zeros(1))
+        self.ff, self.ff_gate = feed_forward(dim, ff), nn.Parameter(torch.zeros(1))
+
+    def keys_values(self, latents):
+        """latents [B,S,Dv] -> key, value [B,heads,S,dim]"""
+        return tuple(flamingo.split_heads(x, self.attn.heads) for x in self.attn.to_kv(latents).chunk(2, -1))
+
+    def condition(self, key, value, mask, gate):
+        self.media = key, value, mask, gate
+
+    def forward(self, x):
+        key, value, mask, gate = self.media
+        query = flamingo.split_heads(self.attn.to_q(self.attn.norm(x)), self.attn.heads)
+        out, self.map = flamingo.attend(query, key, value, mask, query.shape[-1] ** -0.5)
+        x = self.attn.to_out(out) * gate[..., None] * torch.tanh(self.attn_gate) + x
+        return self.ff(x) * torch.tanh(self.ff_gate) + x
+
+
+class GatedLayer(nn.Module):
+    """A layer of the language model with a gated block before it."""
+
+    def __init__(self, gated_cross_attn_layer: GatedBlock, decoder_layer: nn.Module):
+        super().__init__()
+        self.gated_cross_attn_layer, self.decoder_layer = gated_cross_attn_layer, decoder_layer
+
+    def forward(self, hidden_states, *args, **kwargs):
+        return self.decoder_layer(self.gated_cross_attn_layer(hidden_states), *args, **kwargs)
+
+
+class CrossKV(nn.Module):
+    """latents [B,S,Dv] -> present.{j}.encoder.key, .value of each gated block"""
+
+    def __init__(self, blocks: list[GatedBlock]):
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+
+    def forward(self, latents):
+        return tuple(t for block in self.blocks for t in block.keys_values(latents))
+
+
+class Decoder(nn.Module):
+    """See flamingo.decoder_spec."""
+
+    def __init__(self, model: "OpenFlamingo", attention: bool):
+        super().__init__()
+        self.decoder = CausalDecoder(model.lang_encoder, attention)
+        self.layers, self.tokens, self.attention = cache_shape(model.lang_encoder.config)[0], model.tokens, attention
+        self.blocks = model.blocks
+
+    def forward(self, inputs_embeds, attention_mask, image_attention_mask, cross_attention_gate, *past):
+        own, cross = past[:2 * self.layers], past[2 * self.layers:]
+        mask = flamingo.media_mask(image_attention_mask, self.tokens)
+        for block, key, value in zip(self.blocks, cross[::2], cross[1::2]):
+            block.condition(key, value, mask, cross_attention_gate)
+        out = self.decoder(inputs_embeds, attention_mask, *own)
+        return (*out, *(block.map for block in self.blocks)) if self.attention else out
+
+
+class Patches(nn.Module):
+    """A CLIP vision model's states, with or without the class token."""
+
+    def __init__(self, vision: nn.Module, skip: int):
+        super().__init__()
+        self.vision, self.skip = vision, skip
+
+    def forward(self, pixel_values):
+        return self.vision(pixel_values).last_hidden_state[:, self.skip:]
+
+
+class OpenFlamingo(nn.Module):
+    """vision_encoder, perceiver, lang_encoder, as the state dict names them; blocks are the gated ones, in order."""
+
+    def __init__(self, vision_encoder: nn.Module, lang_encoder: nn.Module, perceiver: Perceiver, blocks: dict[int, GatedBlock]):
+        super().__init__()
+        self.vision_encoder, self.lang_encoder, self.perceiver = vision_encoder, lang_encoder, perceiver
+        self.numbers, self.blocks = sorted(blocks), [blocks[i] for i in sorted(blocks)]
+        self.tokens = perceiver.latents.shape[0]
+        layers = lang_encoder.get_submodule(layers_name(lang_encoder))
+        for i, block in blocks.items():
+            layers[i] = GatedLayer(block, layers[i])
+
+
+def layers_name(lang_encoder: nn.Module) -> str:
+    kind = lang_encoder.config.model_type
+    if kind not in DECODER_LAYERS:
+        raise ExportError(f"language models of type {kind!r} are not known to OpenFlamingo's export; known are {sorted(DECODER_LAYERS)}")
+    return DECODER_LAYERS[kind]
+
+
+def is_checkpoint(path: Path) -> bool:
+    config = path / "config.json"
+    if config.is_file():
+        return json.loads(config.read_text()).get("model_type") == "open_flamingo"
+    return (path / "lang_encoder").is_dir()
+
+
+def read_state(path: Path) -> dict[str, torch.Tensor]:
+    files = [p for pattern in ("*.safetensors", "*.pt", "*.pth", "*.bin") for p in sorted(path.glob(pattern))]
+    if len(files) != 1:
+        raise ExportError(f"{path} should hold one state dict (.pt, .bin, .safetensors), found {[p.name for p in files]}")
+    if files[0].suffix == ".safetensors":
+        state = load_file(files[0])
+    else:
+        state = torch.load(files[0], map_location="cpu", weights_only=True, mmap=True)
+        state = state.get("model_state_dict", state)
+    return {k.removeprefix("module.").replace("._checkpoint_wrapped_module", ""): v.float() for k, v in state.items()}
+
+
+def load(path: Path, lang: Path | None = None, vision: Path | None = None) -> tuple[OpenFlamingo, object, object, dict]:
+    """The model, tokenizer, image processor and settings of a checkpoint directory. Raises ExportError."""
+    settings = {"heads": 8, "vision_tokens": "patch"}
+    if (path / "config.json").is_file():
+        settings |= json.loads((path / "config.json").read_text())
+    lang, vision = lang or path / settings.get("lang_encoder", "lang_encoder"), vision or path / settings.get("vision_encoder", "vision_encoder")
+    for role, place in (("language model", lang), ("vision encoder", vision)):
+        if not (place / "config.json").is_file():
+            raise ExportError(f"the {role} is expected in {place}, with config.json; see --lang-encoder and --vision-encoder")
+    state = read_state(path)
+
+    tokenizer = AutoTokenizer.from_pretrained(lang, use_fast=True)
+    missing = [t for t in (END_OF_CHUNK, MEDIA) if t not in tokenizer.get_vocab()]
+    if missing:
+        tokenizer.add_special_tokens({"additional_special_tokens": [END_OF_CHUNK, MEDIA]})
+    if tokenizer.pad_token is None:
+        tokenizer.add_special_tokens({"pad_token": "<PAD>"})
+
+    lang_encoder, state = _language_model(lang, state)
+    vision_encoder = _vision_encoder(vision, state)
+    blocks = _blocks(state, lang_encoder, settings["heads"])
+    perceiver = _perceiver(state, settings["heads"])
+    model = OpenFlamingo(Patches(vision_encoder, 0 if settings["vision_tokens"] == "all" else 1), lang_encoder, perceiver, blocks).eval()
+    try:
+        processor = AutoImageProcessor.from_pretrained(vision, use_fast=False)
+    except (OSError, ValueError):
+        size = vision_encoder.config.image_size
+        processor = CLIPImageProcessor(size={"shortest_edge": size}, crop_size={"height": size, "width": size})
+    return model, tokenizer, processor, settings
+
+
+def _has_weights(path: Path) -> bool:
+    return any(path.glob("*.safetensors")) or any(path.glob("pytorch_model*.bin"))
+
+
+def _language_model(path: Path, state: dict) -> tuple[nn.Module, dict]:
+    """The language model with whatever the state dict has of it; the rest of the state dict."""
+    config = AutoConfig.from_pretrained(path)
+    if _has_weights(path):
+        lm = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="eager")
+    else:
+        lm = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    lm.tie_weights()
+    layers = layers_name(lm)
+    own, rest = {}, {}
+    for key, value in state.items():
+        name = key.removeprefix("lang_encoder.")
+        if name == key or name.startswith("gated_cross_attn_layers.") or ".gated_cross_attn_layer." in name:
+            rest[key] = value
+        elif name.startswith("old_decoder_blocks."):
+            own.setdefault(f"{layers}.{name.removeprefix('old_decoder_blocks.')}", value)
+        else:
+            own[name.replace(".decoder_layer.", ".")] = value
+    table = [n for n, m in lm.named_modules() if m is lm.get_input_embeddings()][0]
+    if (rows := own.get(f"{table}.weight")) is not None and len(rows) != lm.get_input_embeddings().num_embeddings:
+        lm.resize_token_embeddings(len(rows), mean_resizing=False)
+    known = lm.state_dict()
+    unknown = [k for k in own if k not in known and not k.endswith(("rotary_emb.inv_freq", "attention.bias", "masked_bias"))]
+    if unknown:
+        raise ExportError(f"the state dict has language model weights that {config.model_type} lacks: {unknown[:4]} and {max(0, len(unknown) - 4)} more")
+    loaded = lm.load_state_dict({k: v for k, v in own.items() if k in known}, strict=False)
+    tied = {k for k in lm._tied_weights_keys or []} if lm.config.tie_word_embeddings else set()
+    if not _has_weights(path) and (absent := [k for k in loaded.missing_keys if k not in tied]):
+        raise ExportError(f"neither {path} nor the state dict has {absent[:4]} and {max(0, len(absent) - 4)} more weights of the language model")
+    lm.tie_weights()
+    return lm.eval(), rest
+
+
+def _vision_encoder(path: Path, state: dict) -> nn.Module:
+    config = AutoConfig.from_pretrained(path)
+    config = config.vision_config if isinstance(config, CLIPConfig) else config
+    own = {k.removeprefix("vision_encoder."): v for k, v in state.items() if k.startswith("vision_encoder.")}
+    if not own:
+        if not _has_weights(path):
+            raise ExportError(f"neither {path} nor the state dict has the vision encoder's weights")
+        return CLIPVisionModel.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
+    own = {k.removeprefix("visual."): v for k, v in own.items()}
+    if "conv1.weight" in own:
+        own = from_open_clip(own)
+    vision = CLIPVisionModel._from_config(config, attn_implementation="eager")
+    loaded = vision.load_state_dict({k: v for k, v in own.items() if k.startswith("vision_model.")}, strict=False)
+    if absent := [k for k in loaded.missing_keys if "position_ids" not in k]:
+        raise ExportError(f"the state dict lacks weights of the vision encoder: {absent[:4]}")
+    return vision.eval()
+
+
+def from_open_clip(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A vision tower in open_clip's naming (and OpenAI's) to transformers'."""
+    out = {"vision_model.embeddings.class_embedding": state["class_embedding"],
+           "vision_model.embeddings.patch_embedding.weight": state["conv1.weight"],
+           "vision_model.embeddings.position_embedding.weight": state["positional_embedding"]}
+    for ours, theirs in (("pre_layrnorm", "ln_pre"), ("post_layernorm", "ln_post")):
+        for kind in ("weight", "bias"):
+            out[f"vision_model.{ours}.{kind}"] = state[f"{theirs}.{kind}"]
+    names = {"ln_1": "layer_norm1", "ln_2": "layer_norm2", "attn.out_proj": "self_attn.out_proj", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
+    for key, value in state.items():
+        if not key.startswith("transformer.resblocks."):
+            continue
+        number, _, rest = key.removeprefix("transformer.resblocks.").partition(".")
+        layer = f"vision_model.encoder.layers.{number}"
+        if rest.startswith("attn.in_proj_"):
+            for part, piece in zip("qkv", value.chunk(3)):
+                out[f"{layer}.self_attn.{part}_proj.{rest.removeprefix('attn.in_proj_')}"] = piece.clone()
+            continue
+        module, _, kind = rest.rpartition(".")
+        if module in names:
+            out[f"{layer}.{names[module]}.{kind}"] = value
+    return out
+
+
+def _perceiver(state: dict, heads: int) -> Perceiver:
+    own = {k.removeprefix("perceiver."): v for k, v in state.items() if k.startswith("perceiver.")}
+    if "latents" not in own:
+        raise ExportError("the state dict has no perceiver.latents: not an OpenFlamingo checkpoint")
+    if "media_time_embs" in own:
+        raise ExportError("perceivers with media_time_embs are not supported: each image must be resampled by itself")
+    latents, dim = own["latents"].shape
+    depth = 1 + max(int(k.split(".")[1]) for k in own if k.startswith("layers."))
+    perceiver = Perceiver(dim, own["layers.0.0.to_q.weight"].shape[0], heads, latents, depth, own["layers.0.1.1.weight"].shape[0],
+                          len(own.get("frame_embs", [])))
+    perceiver.load_state_dict(own)
+    return perceiver
+
+
+def _blocks(state: dict, lang_encoder: nn.Module, heads: int) -> dict[int, GatedBlock]:
+    """The gated blocks by the number of the layer they precede, from either of the two places the state dict may name."""
+    found: dict[int, dict[str, torch.Tensor]] = {}
+    layers = layers_name(lang_encoder)
+    for key, value in state.items():
+        for prefix, infix in ((f"lang_encoder.{layers}.", "gated_cross_attn_layer."), ("lang_encoder.gated_cross_attn_layers.", "")):
+            if key.startswith(prefix):
+                number, _, name = key.removeprefix(prefix).partition(".")
+                if name.startswith(infix):
+                    found.setdefault(int(number), {})[name.removeprefix(infix)] = value
+    if not found:
+        raise ExportError("the state dict has no gated cross-attention layers")
+    blocks = {}
+    for i, own in found.items():
+        inner, dim = own["attn.to_q.weight"].shape
+        blocks[i] = GatedBlock(dim, own["attn.to_kv.weight"].shape[1], inner, heads, own["ff.1.weight"].shape[0])
+        blocks[i].load_state_dict({k: v.reshape(1) if k.endswith("_gate") else v for k, v in own.items()})
+    return blocks
+
+
+def export(path: Path, bundle: Bundle, attention: bool, lang: Path | None = None, vision: Path | None = None) -> None:
+    """A checkpoint directory; see the module's comment."""
+    model, tokenizer, processor, settings = load(path, lang, vision)
+    lm = model.lang_encoder
+    vocab = lm.get_input_embeddings().num_embeddings
+    layers, heads, dim = cache_shape(lm.config)
+    cross_heads, width = model.blocks[0].attn.heads, model.blocks[0].attn.to_kv.in_features
+    cross_dim = model.blocks[0].attn.to_q.out_features // cross_heads
+    media, end = (tokenizer.convert_tokens_to_ids(t) for t in (MEDIA, END_OF_CHUNK))
+
+    bundle.meta |= {"variant": "openflamingo", "tasks": ["caption", "answer", "converse"], "tokens_per_image": model.tokens, "cross_layers": model.numbers,
+                    "prompts": {"caption": "Output:", "answer": "Question: {} Short answer:"},
+                    "markup": {"begin": "", "image": MEDIA, "next_image": MEDIA, "end": END_OF_CHUNK, "add_special_tokens": True},
+                    "media": {"token": MEDIA, "reset_after_eos": False}}
+    if limit := getattr(lm.config, "max_position_embeddings", None) or getattr(lm.config, "max_seq_len", None):
+        bundle.meta["limits"] = {"max_positions": limit}
+    tokenizer.padding_side = "left"
+    tokenizer.save_pretrained(bundle.dir)
+    processor.save_pretrained(bundle.dir)
+    bundle.add_json("config.json", {"model_type": "open_flamingo", "lang_encoder": lm.config.to_dict(), "vision_encoder": model.vision_encoder.vision.config.to_dict(),
+                                    "heads": settings["heads"], "vision_tokens": settings["vision_tokens"], "media_token_id": media, "eoc_token_id": end})
+    bundle.add_json("generation_config.json", {"eos_token_id": end, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": tokenizer.bos_token_id})
+
+    config = model.vision_encoder.vision.config
+    maps = [layer.self_attn for layer in model.vision_encoder.vision.vision_model.encoder.layers] if attention else []
+    bundle.add_graph("vision_encoder", flamingo.vision_spec(model.vision_encoder, config.image_size, maps))
+    release(model, "vision_encoder")
+    bundle.add_graph("resampler", flamingo.resampler_spec(model.perceiver, model.perceiver.latents.shape[1]))
+    release(model, "perceiver")
+    bundle.add_graph("cross_kv", flamingo.cross_kv_spec(CrossKV(model.blocks), width, len(model.blocks), cross_heads, cross_dim))
+    bundle.add_graph("embed_tokens", embed_spec(lm.get_input_embeddings(), vocab))
+    bundle.add_graph("decoder", flamingo.decoder_spec(
+        Decoder(model, attention), width=lm.get_input_embeddings().embedding_dim, vocab=lm.get_output_embeddings().out_features, layers=layers, heads=heads, dim=dim,
+        cross_layers=len(model.blocks), cross_heads=cross_heads, cross_dim=cross_dim, tokens=model.tokens, attention=attention))
