@@ -4,8 +4,10 @@
     python models/train/evaluate.py --xpipe bin/xpipe [--model NAME|DIR] [--engine go|ort] [--json OUT]
 
 Test sets are made from packages into --work (default build/eval): easy-VQA's official test split (9,673
-questions) and the 1,391 single emoji drawn by Twitter, laid on white. The answers count when they are equal to
-the expected text (lower case, trimmed). Beside each figure stand the question-only prior and chance.
+questions), the 1,391 single emoji drawn by Twitter, laid on white, and 85 photos of Debian's gcompris-qt-data and
+scikit-image. Answers and names count when they are equal to the expected text (lower case, trimmed), captions of
+photos when they hold a right word. Beside each figure stand the question-only prior, chance, and what the emoji are
+called with their alpha dropped instead of laid on white.
 """
 import argparse
 import json
@@ -17,19 +19,19 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from xpipe_train import pictures  # noqa: E402
+from xpipe_train import phototest, pictures  # noqa: E402
 
 
-def emoji_files(root: Path, work: Path):
-    """[(png file, name)] of the held-out style, each drawing laid on white."""
+def emoji_files(root: Path, work: Path, view):
+    """[(png file, name)] of the held-out style, each drawing as view shows it."""
     names, _, test = pictures.emoji_index(root)
-    folder = work / "emoji-twitter"
+    folder = work / f"emoji-twitter-{view.__name__.split('_')[0]}"
     folder.mkdir(parents=True, exist_ok=True)
     out = []
     for _, path, concept in test:
         to = folder / path.name
         if not to.exists():
-            pictures.flat_emoji(path).save(to)
+            view(path).save(to)
         out.append((str(to), names[concept]))
     return out
 
@@ -57,6 +59,11 @@ def run(command: list[str]) -> list[dict]:
     return [json.loads(line) for line in done.stdout.splitlines() if line.strip()]
 
 
+def write(path: Path, wanted: list[tuple[str, str]], said: list[str]) -> None:
+    """A table of what was said of each file, to look at."""
+    path.write_text("".join(f"{Path(f).name}\t{n}\t{s}\n" for (f, n), s in zip(wanted, said)))
+
+
 def kind_of(answer: str) -> str:
     return "yes/no" if answer in ("yes", "no") else "shape" if answer in ("circle", "rectangle", "triangle") else "colour"
 
@@ -76,18 +83,27 @@ def main():
     common = ["--model", args.model, "--engine", args.engine, "--json"]
     figures: dict[str, float] = {}
 
-    files = emoji_files(args.root, args.work)[:args.limit]
+    def captions(files):
+        got = [r for i in range(0, len(files), 200)
+               for r in run([args.xpipe, "caption", *common, *(f for f, _ in files[i:i + 200])])]
+        by_image = {os.path.abspath(r["image"]): r.get("caption", "") for r in got}
+        return [by_image.get(os.path.abspath(f), "").lower().strip() for f, _ in files]
+
+    files = emoji_files(args.root, args.work, pictures.flat_emoji)[:args.limit]
     start = time.time()
-    got = [r for i in range(0, len(files), 200)
-           for r in run([args.xpipe, "caption", *common, *(f for f, _ in files[i:i + 200])])]
-    by_image = {os.path.abspath(r["image"]): r.get("caption", "") for r in got}
-    said = [by_image.get(os.path.abspath(f), "").lower().strip() for f, _ in files]
+    said = captions(files)
     figures["emoji exact"] = sum(s == n for s, (_, n) in zip(said, files)) / len(files)
     overlap = [2 * len(set(s.split()) & set(n.split())) / max(1, len(set(s.split())) + len(set(n.split()))) for s, (_, n) in zip(said, files)]
     figures["emoji word F1"] = sum(overlap) / len(files)
     figures["emoji seconds"] = time.time() - start
-    with open(args.work / "emoji-said.tsv", "w") as out:
-        out.writelines(f"{Path(f).name}\t{n}\t{s}\n" for (f, n), s in zip(files, said))
+    write(args.work / "emoji-said.tsv", files, said)
+    bare = emoji_files(args.root, args.work, pictures.bare_emoji)[:args.limit]
+    figures["emoji exact, alpha dropped"] = sum(s == n for s, (_, n) in zip(captions(bare), bare)) / len(bare)
+
+    photos = phototest.fetch(args.work)[:args.limit]
+    said = captions(photos)
+    figures["photos, a right word"] = sum(phototest.right(s, words) for s, (_, words) in zip(said, photos)) / len(photos)
+    write(args.work / "photos-said.tsv", [(f, words[0]) for f, words in photos], said)
 
     asked = shape_questions()[:args.limit]
     lines = args.work / "easy-vqa.jsonl"
@@ -108,11 +124,11 @@ def main():
     figures["easy-VQA question-only prior"] = sum(prior.get(q) == a for _, q, a in asked) / len(asked)
     figures["emoji chance"] = 1 / len(files)
 
-    print(f"{args.model} through {args.xpipe} on engine {args.engine}: {len(files)} emoji, {len(asked)} questions")
+    print(f"{args.model} through {args.xpipe} on engine {args.engine}: {len(files)} emoji, {len(photos)} photos, {len(asked)} questions")
     for k, v in figures.items():
         print(f"  {k:32s} {v:8.1f} s" if k.endswith("seconds") else f"  {k:32s} {100 * v:7.2f} %")
     if args.json:
-        args.json.write_text(json.dumps({"model": args.model, "engine": args.engine, "emoji": len(files), "questions": len(asked),
+        args.json.write_text(json.dumps({"model": args.model, "engine": args.engine, "emoji": len(files), "photos": len(photos), "questions": len(asked),
                                          "figures": {k: round(v, 5) for k, v in figures.items()}}, indent=2) + "\n")
     if args.floors and (figures["easy-VQA"] < 0.87 or figures["emoji exact"] < 0.25):
         raise SystemExit("below the floors of the first version (easy-VQA 87 %, emoji 25 %)")

@@ -98,6 +98,8 @@ class Data:
                            np.concatenate(style), len(self.names), rank, shrink)
         self.emoji = [Set(g, p, *self.heads.words(p, s), labels=list(c)) for (g, p, _), s, c in zip(raw, style, labels)]
         self.shapes = [self._set(root, n) for n in cached_views(root, "shapes")]
+        self.photos = [self._set(root, n) for n in cached_views(root, "photos")]
+        self.photo_names = imagenet_names()
         self.emoji_test, self.emoji_bare, self.shapes_test = (self._set(root, n) for n in ("emoji-test", "emoji-bare", "shapes-test"))
         for s in (self.emoji_test, self.emoji_bare):
             s.labels = [c for _, c in s.labels]
@@ -133,9 +135,9 @@ class Data:
         return tuple(torch.as_tensor(np.stack([getattr(sets[s], f)[i] for s, i in rows]).astype(t))
                      for f, t in (("grid", np.float32), ("pooled", np.float32), ("ids", np.int64), ("probs", np.float32)))
 
-    def batch(self, rng: random.Random, emoji: int, shapes: int, questions: int):
+    def batch(self, rng: random.Random, emoji: int, shapes: int, questions: int, photos: int):
         """Images (emoji first), emoji labels, and texts as (image number, tokens, targets)."""
-        sets = self.emoji + self.shapes
+        sets = self.emoji + self.shapes + self.photos
         rows, labels, texts = [], [], []
         for n in range(emoji):
             s = rng.randrange(len(self.emoji))
@@ -155,7 +157,20 @@ class Data:
             if len(kind) == 2:
                 whole = f"{'a'} {kind['colour']} {kind['shape']}"
                 texts.append((n, *(self.codec.answer(rephrased(rng.choice(WHAT), rng), whole) if rng.random() < 0.2 else self.codec.caption(whole))))
-        return self.arrays(sets, rows), torch.tensor(labels), texts
+        grid, pooled, ids, probs = self.arrays(sets, rows + [self._photo(rng) for _ in range(photos)])
+        for n in range(emoji + shapes, len(grid)):
+            if rng.random() < 0.75:  # another class's words, as sure as the classifier is of real photos
+                ids[n, 0], ids[n, 1] = rng.randrange(len(self.photo_names)), rng.randrange(len(self.photo_names))
+                probs[n, 0] = rng.uniform(0.15, 1.0)
+                probs[n, 1] = rng.uniform(0.0, 0.6) * min(float(probs[n, 0]), 1 - float(probs[n, 0]))
+            name = self.photo_names[ids[n, 0]]
+            whole = f"a photo of {'an' if name[0] in 'aeiou' else 'a'} {name}"
+            texts.append((n, *(self.codec.answer(rephrased(rng.choice(WHAT), rng), whole) if rng.random() < 0.15 else self.codec.caption(whole))))
+        return (grid, pooled, ids, probs), torch.tensor(labels), texts
+
+    def _photo(self, rng):
+        s = rng.randrange(len(self.photos))
+        return len(self.emoji) + len(self.shapes) + s, rng.randrange(len(self.photos[s].labels))
 
 
 def padded(texts):

@@ -59,9 +59,6 @@ def main():
         b.add_json("preprocessor_config.json", {
             "image_processor_type": "BlipImageProcessor", "do_convert_rgb": True, "do_resize": True, "size": {"height": SIZE, "width": SIZE},
             "resample": 3, "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True, "image_mean": [MEAN] * 3, "image_std": [STD] * 3})
-        for extra in ("README.md", "ATTRIBUTION.md"):
-            if (args.out / extra).is_file():
-                b.add_file(extra, args.out / extra)
         b.meta["tasks"] = ["caption", "answer"]
         b.meta["prompts"] = {"caption": CAPTION, "answer": ANSWER}
         b.meta["limits"] = {"max_positions": model.c.positions}

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from . import pictures
+from . import photos, pictures
 from .encoder import CELL, GRID, POOLED, Features
 
 BATCH = 16
@@ -72,6 +72,19 @@ def shapes_set(root: Path, k: int, encode: Features) -> None:
           encode)
 
 
+def photos_set(root: Path, encode: Features) -> None:
+    """Crops of the photos; meta rows are file names."""
+    rng = random.Random(3000)
+    files = photos.fetch(root)
+
+    def crops():
+        for path in files:
+            im = Image.open(path).convert("RGB")
+            for _ in range(photos.CROPS):
+                yield photos.crop(im, rng), path.name
+    cache(root, "photos-0", photos.CROPS * len(files), crops(), encode)
+
+
 def test_sets(root: Path, encode: Features) -> None:
     """What the evaluation shows: the held-out style on white (and with its alpha dropped), easy-VQA's test images."""
     _, _, test = pictures.emoji_index(root)
@@ -89,6 +102,7 @@ def main():
     args = ap.parse_args()
     encode = Features(args.root / "encoder.onnx")
     test_sets(args.root, encode)
+    photos_set(args.root, encode)
     for k in range(max(args.emoji_views, args.shape_views)):
         if k < args.emoji_views:
             emoji_set(args.root, k, encode)

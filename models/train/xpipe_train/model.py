@@ -82,7 +82,7 @@ def top_two(first, first_offset, second, second_offset):
         rest = torch.where(torch.arange(p.shape[1], device=p.device)[None] == i, torch.full_like(p, -1.0), p)
         j = rest.argmax(-1, keepdim=True)
         ids += [i + offset, j + offset]
-        probs += [p.gather(1, i), p.gather(1, j)]
+        probs += [p.amax(-1, keepdim=True), rest.amax(-1, keepdim=True)]
     return torch.cat(ids, 1), torch.cat(probs, 1)
 
 

@@ -125,7 +125,8 @@ def main():
     last = run / "last.pt"
     if last.exists():
         state = torch.load(last, weights_only=False)
-        model.load_state_dict(state["model"], strict=False)
+        model.load_state_dict(state["model"])
+        data.heads.install(model.concepts)  # there may be more views now than then
         optimiser.load_state_dict(state["optimiser"])
         step = state["step"]
         rng.setstate(state["rng"]), torch.set_rng_state(state["torch_rng"])
@@ -151,7 +152,7 @@ def main():
             lr = (stage["lr"][0] + (stage["lr"][1] - stage["lr"][0]) * t) * min(1.0, (step + 1) / config["warmup"])
             for g in optimiser.param_groups:
                 g["lr"] = lr * g["factor"]
-            images, labels, texts = data.batch(rng, stage["emoji"], stage["shapes"], stage["questions"])
+            images, labels, texts = data.batch(rng, stage["emoji"], stage["shapes"], stage["questions"], stage["photos"])
             q = model.query_output(model.image_embeds(*images))
             loss, shown = 0.0, {}
             if stage["itc"] and stage["emoji"]:
