@@ -238,7 +238,3 @@ func rawBytes(dst []byte, s string) ([]byte, bool) {
 	}
 	return dst, true
 }
-
-func buildPrecompiled(o *object) (normalizer, error) {
-	return nil, refuse("%s: Precompiled is not supported yet", o.path)
-}
