@@ -1,0 +1,221 @@
+package main
+
+import (
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/fallback"
+	"github.com/crossattn/xpipe/fallback/onnx"
+	"github.com/crossattn/xpipe/models"
+	"github.com/crossattn/xpipe/models/mini"
+	"github.com/crossattn/xpipe/tensor"
+	"github.com/spf13/cobra"
+)
+
+// graphReport is what inspect says of one graph.
+type graphReport struct {
+	Role           string         `json:"role,omitempty"`
+	Graph          string         `json:"graph"`
+	Producer       string         `json:"producer,omitempty"`
+	Opsets         map[string]int `json:"opsets"` // "" is the default domain
+	Inputs         []specReport   `json:"inputs"`
+	Outputs        []specReport   `json:"outputs"`
+	Operators      []opReport     `json:"operators"`
+	Nodes          int            `json:"nodes"`
+	Missing        []string       `json:"missing_in_go_engine"`
+	Parameters     int64          `json:"parameters"`
+	ParameterBytes int64          `json:"parameter_bytes"`
+}
+
+type specReport struct {
+	Name  string `json:"name"`
+	DType string `json:"dtype"`
+	Shape []any  `json:"shape"` // numbers, and names of dimensions that are not fixed
+}
+
+type opReport struct {
+	Operator string `json:"operator"`
+	Count    int    `json:"count"`
+	Go       bool   `json:"go_engine"`
+}
+
+// bundleReport is what inspect says of a bundle.
+type bundleReport struct {
+	Bundle  string            `json:"bundle"`
+	Family  models.Family     `json:"family"`
+	Prompts map[string]string `json:"prompts,omitempty"`
+	Limits  map[string]int    `json:"limits,omitempty"`
+	Graphs  []graphReport     `json:"graphs"`
+}
+
+func newInspectCommand(env *environment) *cobra.Command {
+	return &cobra.Command{
+		Use:   "inspect GRAPH.onnx|BUNDLE",
+		Short: "Show what a graph or a model bundle holds",
+		Long: `Shows inputs, outputs, parameters, opset and operators with their counts, and
+which operators the Go engine lacks. BUNDLE is a folder or the name of an
+embedded model.
+
+` + exitHelp,
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error { return runInspect(env, args[0]) },
+	}
+}
+
+func runInspect(env *environment, what string) error {
+	info, err := os.Stat(what)
+	if err == nil && !info.IsDir() {
+		report, err := inspectGraph(engine.FileSource(what))
+		if err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		report.Graph = what
+		if env.json {
+			return env.printJSON(report)
+		}
+		report.print(env)
+		return nil
+	}
+	bundle, err := openBundle(what)
+	if err != nil {
+		return err
+	}
+	defer bundle.Close()
+	report := bundleReport{Bundle: bundle.Name, Family: bundle.Family, Prompts: bundle.Prompts, Limits: bundle.Limits}
+	for _, role := range slices.Sorted(maps.Keys(bundle.Graphs)) {
+		source, err := bundle.Graph(role)
+		if err != nil {
+			return err
+		}
+		graph, err := inspectGraph(source)
+		if err != nil {
+			return fmt.Errorf("%s: %w", source.Name, err)
+		}
+		graph.Role = role
+		report.Graphs = append(report.Graphs, graph)
+	}
+	if env.json {
+		return env.printJSON(report)
+	}
+	fmt.Fprintf(env.stdout, "%s, family %s\n", report.Bundle, report.Family)
+	for _, task := range slices.Sorted(maps.Keys(report.Prompts)) {
+		fmt.Fprintf(env.stdout, "prompt for %s: %q\n", task, report.Prompts[task])
+	}
+	for _, graph := range report.Graphs {
+		fmt.Fprintln(env.stdout)
+		graph.print(env)
+	}
+	return nil
+}
+
+// openBundle opens a bundle by folder or by the name of an embedded model.
+func openBundle(what string) (*models.Bundle, error) {
+	var fsys fs.FS
+	fsys, err := mini.FS(what)
+	if err == nil {
+		return models.OpenFS(fsys)
+	}
+	if _, err := os.Stat(what); err != nil {
+		return nil, fmt.Errorf("%w: there is no file, folder or embedded model named %q; embedded are %v", models.ErrBundle, what, mini.Names())
+	}
+	return models.Open(what)
+}
+
+func inspectGraph(source engine.Source) (graphReport, error) {
+	model, err := onnx.Load(source)
+	if err != nil {
+		return graphReport{}, err
+	}
+	defer model.Close()
+	s := model.Summary()
+	report := graphReport{
+		Graph: source.Name, Producer: s.Producer, Opsets: s.Opsets, Nodes: s.Nodes, Missing: []string{},
+		Inputs: specReports(s.Inputs), Outputs: specReports(s.Outputs),
+		Parameters: s.Parameters, ParameterBytes: s.ParameterBytes,
+	}
+	for _, op := range s.Ops {
+		name := op.Op
+		if op.Domain != "" {
+			name = op.Domain + "." + op.Op
+		}
+		known := fallback.Supported(op.Domain, op.Op, op.Opset)
+		report.Operators = append(report.Operators, opReport{name, op.Count, known})
+		if !known {
+			report.Missing = append(report.Missing, name)
+		}
+	}
+	return report, nil
+}
+
+func specReports(specs []tensor.Spec) []specReport {
+	reports := []specReport{}
+	for _, s := range specs {
+		r := specReport{Name: s.Name, DType: s.DType.String(), Shape: []any{}}
+		for i, d := range s.Shape {
+			switch {
+			case d >= 0:
+				r.Shape = append(r.Shape, d)
+			case s.Dims[i] != "":
+				r.Shape = append(r.Shape, s.Dims[i])
+			default:
+				r.Shape = append(r.Shape, nil)
+			}
+		}
+		reports = append(reports, r)
+	}
+	return reports
+}
+
+// print writes the report for people.
+func (r graphReport) print(env *environment) {
+	w := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
+	defer w.Flush()
+	name := r.Graph
+	if r.Role != "" {
+		name = r.Role + ": " + name
+	}
+	fmt.Fprintf(w, "%s\n", name)
+	for _, domain := range slices.Sorted(maps.Keys(r.Opsets)) {
+		label := "opset"
+		if domain != "" {
+			label += " " + domain
+		}
+		fmt.Fprintf(w, "  %s\t%d\n", label, r.Opsets[domain])
+	}
+	if r.Producer != "" {
+		fmt.Fprintf(w, "  producer\t%s\n", r.Producer)
+	}
+	fmt.Fprintf(w, "  parameters\t%d (%.1f MB)\n", r.Parameters, float64(r.ParameterBytes)/1e6)
+	for _, in := range r.Inputs {
+		fmt.Fprintf(w, "  input\t%s\t%s\t%s\n", in.Name, in.DType, in.shape())
+	}
+	for _, out := range r.Outputs {
+		fmt.Fprintf(w, "  output\t%s\t%s\t%s\n", out.Name, out.DType, out.shape())
+	}
+	for _, op := range r.Operators {
+		note := ""
+		if !op.Go {
+			note = "the Go engine lacks it"
+		}
+		fmt.Fprintf(w, "  %6d\t%s\t%s\n", op.Count, op.Operator, note)
+	}
+}
+
+func (s specReport) shape() string {
+	text := "["
+	for i, d := range s.Shape {
+		if i > 0 {
+			text += ","
+		}
+		if d == nil {
+			d = "?"
+		}
+		text += fmt.Sprint(d)
+	}
+	return text + "]"
+}

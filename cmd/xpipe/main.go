@@ -1,0 +1,21 @@
+// Command xpipe captions pictures, answers questions about them, and shows
+// what the models and engines under it do. One file holds one verb; what the
+// verbs share (flags, output, exit codes) is in root.go and exit.go. No verb
+// holds logic that a Go program would want: that lives in package pipeline.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	env := &environment{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	code := execute(ctx, env, os.Args[1:])
+	stop()
+	os.Exit(code)
+}

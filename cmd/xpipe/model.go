@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"os"
+
+	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/models"
+	"github.com/crossattn/xpipe/models/mini"
+	"github.com/crossattn/xpipe/pipeline"
+	"github.com/spf13/cobra"
+)
+
+// modelOptions are the flags of every verb that uses a model.
+type modelOptions struct {
+	engineOptions
+	model    string
+	noVerify bool
+}
+
+func (o *modelOptions) addFlags(cmd *cobra.Command) {
+	o.engineOptions.addFlags(cmd)
+	cmd.Flags().StringVarP(&o.model, "model", "m", mini.Default, "an embedded model's name or a bundle's folder")
+	cmd.Flags().BoolVar(&o.noVerify, "no-verify", false, "do not compare the model's files with their sha256")
+}
+
+// open opens the engine and the model.
+func (o *modelOptions) open(ctx context.Context, env *environment) (*pipeline.Pipeline, error) {
+	eng, err := o.engineOptions.open(env)
+	if err != nil {
+		return nil, err
+	}
+	opts := []pipeline.Option{pipeline.WithEngine(eng), pipeline.WithEngineOptions(o.options())}
+	if o.noVerify {
+		opts = append(opts, pipeline.WithoutVerification())
+	}
+	if fsys, err := mini.FS(o.model); err == nil {
+		env.verbosef("model: %s (embedded)", o.model)
+		return pipeline.OpenFS(ctx, fsys, opts...)
+	}
+	if _, err := os.Stat(o.model); err != nil {
+		return nil, fmt.Errorf("%w: there is no embedded model and no folder named %q; embedded are %v", models.ErrBundle, o.model, mini.Names())
+	}
+	env.verbosef("model: %s", o.model)
+	return pipeline.Open(ctx, o.model, opts...)
+}
+
+// open selects the engine and, with -v, says which and why.
+func (o *engineOptions) open(env *environment) (engine.Engine, error) {
+	eng, note, err := pipeline.SelectEngine(o.name, o.library)
+	if err != nil {
+		return nil, err
+	}
+	env.verbosef("%s", note)
+	return eng, nil
+}
+
+// loadPicture decodes the picture at path; "-" is standard input.
+func (env *environment) loadPicture(path string) (image.Image, error) {
+	if path == "-" {
+		return decodeReader("standard input", env.stdin)
+	}
+	return decodeFile(path)
+}

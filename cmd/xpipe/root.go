@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// environment is what a verb sees of the world, so that tests can give it
+// another one.
+type environment struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	json           bool // --json
+	verbose        bool // -v
+}
+
+// verbosef tells how things are done; users see it with -v.
+func (env *environment) verbosef(format string, args ...any) {
+	if env.verbose {
+		fmt.Fprintf(env.stderr, format+"\n", args...)
+	}
+}
+
+// printJSON writes v as one line of JSON on stdout.
+func (env *environment) printJSON(v any) error {
+	e := json.NewEncoder(env.stdout)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
+}
+
+// execute runs one command line and returns the exit code.
+func execute(ctx context.Context, env *environment, args []string) int {
+	root := newRootCommand(env)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err != nil {
+		env.report(err)
+	}
+	return exitCode(err)
+}
+
+func newRootCommand(env *environment) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "xpipe",
+		Short: "Captions pictures and answers questions about them",
+		Long: `xpipe runs cross-attention vision-language models: it captions pictures,
+answers questions about them, and shows what the models and engines do.
+
+` + exitHelp,
+		Version:       version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          usageArgs(cobra.NoArgs),
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetIn(env.stdin)
+	root.SetOut(env.stdout)
+	root.SetErr(env.stderr)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%w (see: %s --help)", err, cmd.CommandPath())
+	})
+	root.PersistentFlags().BoolVar(&env.json, "json", false, "print results and errors as JSON")
+	root.PersistentFlags().BoolVarP(&env.verbose, "verbose", "v", false, "say on stderr how things are done")
+	root.AddCommand(
+		newCaptionCommand(env),
+		newAskCommand(env),
+		newRunCommand(env),
+		newInspectCommand(env),
+		newPreprocessCommand(env),
+	)
+	return root
+}
+
+// usageArgs turns what an argument check says into a usage error.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usagef("%w (see: %s --help)", err, cmd.CommandPath())
+		}
+		return nil
+	}
+}
+
+// version is the module's version as the Go tool stamped it.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}

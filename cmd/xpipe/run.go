@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/tensor"
+	"github.com/spf13/cobra"
+)
+
+type runOptions struct {
+	engineOptions
+	inputs  []string
+	outputs []string
+	dir     string
+}
+
+func newRunCommand(env *environment) *cobra.Command {
+	var o runOptions
+	cmd := &cobra.Command{
+		Use:   "run GRAPH.onnx --input NAME=FILE.npy ... --out DIR",
+		Short: "Run any ONNX graph on either engine",
+		Long: `Runs a graph on the inputs given as .npy files and writes each output as
+DIR/NAME.npy. Characters of NAME other than letters, digits, '.', '_' and '-'
+become '_'.
+
+` + exitHelp,
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runRun(cmd.Context(), env, o, args[0])
+		},
+	}
+	o.addFlags(cmd)
+	cmd.Flags().StringArrayVarP(&o.inputs, "input", "i", nil, "an input of the graph: NAME=FILE.npy (repeat)")
+	cmd.Flags().StringArrayVar(&o.outputs, "output", nil, "an output to compute (repeat; default: all)")
+	cmd.Flags().StringVarP(&o.dir, "out", "o", "", "folder for the outputs; made if missing")
+	return cmd
+}
+
+func runRun(ctx context.Context, env *environment, o runOptions, graph string) error {
+	if o.dir == "" {
+		return usagef("run needs --out DIR, the folder for the outputs")
+	}
+	in := map[string]*tensor.Tensor{}
+	for _, arg := range o.inputs {
+		name, file, ok := cutInput(arg)
+		if !ok {
+			return usagef("--input %q is not NAME=FILE.npy", arg)
+		}
+		if _, twice := in[name]; twice {
+			return usagef("input %q is given twice", name)
+		}
+		t, err := tensor.LoadNpy(file)
+		if err != nil {
+			return inputError{fmt.Errorf("input %q: %w", name, err)}
+		}
+		in[name] = t
+	}
+	eng, err := o.engineOptions.open(env)
+	if err != nil {
+		return err
+	}
+	session, err := openGraph(ctx, eng, graph, o.options())
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	out, err := session.Run(ctx, in, o.outputs...)
+	if err != nil {
+		return fmt.Errorf("%s: %w", graph, err)
+	}
+	if err := os.MkdirAll(o.dir, 0o777); err != nil {
+		return err
+	}
+	files := map[string]string{} // file -> output that wrote it
+	for _, name := range slices.Sorted(maps.Keys(out)) {
+		file := filepath.Join(o.dir, fileName(name)+".npy")
+		if other, taken := files[file]; taken {
+			return usagef("outputs %q and %q would both be written to %s; pick one with --output", other, name, file)
+		}
+		files[file] = name
+		if err := tensor.SaveNpy(file, out[name]); err != nil {
+			return err
+		}
+		if env.json {
+			err = env.printJSON(struct {
+				Output string `json:"output"`
+				DType  string `json:"dtype"`
+				Shape  []int  `json:"shape"`
+				File   string `json:"file"`
+			}{name, out[name].DType().String(), out[name].Shape(), file})
+		} else {
+			_, err = fmt.Fprintf(env.stdout, "%s %v -> %s\n", name, out[name], file)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openGraph opens a graph file, with errors that name it.
+func openGraph(ctx context.Context, eng engine.Engine, path string, opts engine.Options) (engine.Session, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", engine.ErrGraph, err)
+	}
+	if info.IsDir() {
+		return nil, fmt.Errorf("%w: %s is a folder; give the .onnx file in it", engine.ErrGraph, path)
+	}
+	session, err := eng.Open(ctx, engine.FileSource(path), opts)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return session, nil
+}
+
+// cutInput splits NAME=FILE at the last '=' before a file that exists, or at
+// the first where none does: names of graph inputs may hold '='.
+func cutInput(arg string) (name, file string, ok bool) {
+	for i := len(arg) - 1; i > 0; i-- {
+		if arg[i] != '=' {
+			continue
+		}
+		if _, err := os.Stat(arg[i+1:]); err == nil {
+			return arg[:i], arg[i+1:], true
+		}
+	}
+	name, file, ok = strings.Cut(arg, "=")
+	return name, file, ok && name != "" && file != ""
+}
+
+// fileName makes the name of an output safe as a file's.
+func fileName(output string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '.', r == '_', r == '-':
+			return r
+		}
+		return '_'
+	}, output)
+}

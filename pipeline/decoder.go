@@ -1,0 +1,314 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/tensor"
+)
+
+// Names a decoder graph uses, as transformers.js and optimum write them.
+const (
+	inputsEmbeds  = "inputs_embeds"
+	attentionMask = "attention_mask"
+	logitsName    = "logits"
+	pastPrefix    = "past_key_values."
+	presentPrefix = "present."
+)
+
+// languageModel continues a batch of sequences token by token.
+type languageModel interface {
+	// prefill reads the prompts and returns the logits [B,V] of what follows.
+	prefill(ctx context.Context) (*tensor.Tensor, error)
+	// step appends one id to each sequence and returns the logits [B,V] of what
+	// follows.
+	step(ctx context.Context, ids []int64) (*tensor.Tensor, error)
+	// reorder makes row i of the batch go on from what was row rows[i], which
+	// drops, repeats or swaps sequences.
+	reorder(rows []int) error
+	// prompts are the ids before the text of each row, as processors see them.
+	prompts() [][]int64
+	// room is how many tokens the model's positions leave after the longest
+	// prompt.
+	room() int
+}
+
+// decoder is a decoder graph with a key/value cache, and the graph that
+// embeds its tokens.
+type decoder struct {
+	session, embed engine.Session
+	caches         []cache
+	constants      []tensor.Spec // inputs that stay the same over all steps
+	outputs        []string      // what a run is asked for: logits and caches
+	maxPositions   int           // of prompt and text together
+}
+
+// cache is one tensor of the growing key/value cache, [B,heads,T,dim].
+type cache struct {
+	past, present string
+	heads, dim    int
+}
+
+// newDecoder opens the graphs of the roles decoder and embed_tokens, and checks
+// that they have the inputs and outputs a decoder needs.
+func newDecoder(graphs *graphOpener) (*decoder, error) {
+	d := &decoder{maxPositions: graphs.bundle.Limits["max_positions"], outputs: []string{logitsName}}
+	if d.maxPositions <= 0 {
+		d.maxPositions = math.MaxInt // the model states no limit
+	}
+	var err error
+	if d.embed, err = graphs.open("embed_tokens"); err != nil {
+		return nil, err
+	}
+	if d.session, err = graphs.open("decoder"); err != nil {
+		return nil, err
+	}
+	outputs := map[string]bool{}
+	for _, o := range d.session.Outputs() {
+		outputs[o.Name] = true
+	}
+	if !outputs[logitsName] {
+		return nil, fmt.Errorf("%w: the decoder has no output %q", ErrBundle, logitsName)
+	}
+	for _, in := range d.session.Inputs() {
+		layer, isPast := strings.CutPrefix(in.Name, pastPrefix)
+		switch {
+		case in.Name == inputsEmbeds || in.Name == attentionMask:
+		case isPast && !strings.Contains(layer, ".encoder."):
+			c := cache{past: in.Name, present: presentPrefix + layer}
+			if len(in.Shape) != 4 || in.Shape[1] <= 0 || in.Shape[3] <= 0 {
+				return nil, fmt.Errorf("%w: the decoder's cache input %v is not [batch,heads,length,dim] with fixed heads and dim", ErrBundle, in)
+			}
+			if !outputs[c.present] {
+				return nil, fmt.Errorf("%w: the decoder takes %q but gives no %q", ErrBundle, c.past, c.present)
+			}
+			c.heads, c.dim = in.Shape[1], in.Shape[3]
+			d.caches = append(d.caches, c)
+			d.outputs = append(d.outputs, c.present)
+		default:
+			d.constants = append(d.constants, in)
+		}
+	}
+	if len(d.caches) == 0 {
+		return nil, fmt.Errorf("%w: the decoder has no cache inputs %s*", ErrBundle, pastPrefix)
+	}
+	return d, nil
+}
+
+// embedText returns the embeddings [L,D] of a text's ids as one row.
+func (d *decoder) embedText(ctx context.Context, ids []int64) ([]float32, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	embeds, err := d.embedTokens(ctx, ids, 1)
+	if err != nil {
+		return nil, err
+	}
+	return tensor.Values[float32](embeds)
+}
+
+// embedTokens returns the embeddings [B,T,D] of ids, B rows of T.
+func (d *decoder) embedTokens(ctx context.Context, ids []int64, rows int) (*tensor.Tensor, error) {
+	in, err := tensor.New([]int{rows, len(ids) / rows}, ids)
+	if err != nil {
+		return nil, err
+	}
+	return runOne(ctx, d.embed, map[string]*tensor.Tensor{"input_ids": in}, inputsEmbeds)
+}
+
+// runOne runs a session for one output.
+func runOne(ctx context.Context, s engine.Session, in map[string]*tensor.Tensor, output string) (*tensor.Tensor, error) {
+	out, err := s.Run(ctx, in, output)
+	if err != nil {
+		return nil, err
+	}
+	return out[output], nil
+}
+
+// prompt is what one sequence starts from.
+type prompt struct {
+	ids    []int64   // the text's ids, special tokens included
+	embeds []float32 // [L,D]: the image's rows and the text's
+}
+
+// sequences is a batch in decoding.
+type sequences struct {
+	*decoder
+	start  []prompt
+	embeds *tensor.Tensor // [B,T,D] of the prompts, padded on the left
+	mask   [][]int64      // for each row, 1 where a token is and 0 where padding
+	past   map[string]*tensor.Tensor
+	fixed  map[string]*tensor.Tensor // the decoder's constants, a row a sequence
+}
+
+// begin pads the prompts on the left to one length. width is D. fixed are the
+// decoder's constant inputs, as rows of the batch. Prompts that fill the model's
+// positions are an error.
+func (d *decoder) begin(prompts []prompt, width int, fixed map[string]*tensor.Tensor) (*sequences, error) {
+	longest := 0
+	for _, p := range prompts {
+		longest = max(longest, len(p.embeds)/width)
+	}
+	if longest >= d.maxPositions {
+		return nil, fmt.Errorf("%w: image and text together take %d positions, and the model has %d, one of them for the answer; shorten the text",
+			ErrPrompt, longest, d.maxPositions)
+	}
+	for _, c := range d.constants {
+		if fixed[c.Name] == nil {
+			return nil, fmt.Errorf("%w: the decoder has an input this pipeline does not know: %v", ErrBundle, c)
+		}
+	}
+	s := &sequences{decoder: d, start: prompts, past: map[string]*tensor.Tensor{}, fixed: fixed}
+	embeds := make([]float32, len(prompts)*longest*width)
+	for i, p := range prompts {
+		pad := longest - len(p.embeds)/width
+		copy(embeds[(i*longest+pad)*width:], p.embeds)
+		mask := make([]int64, longest)
+		for j := pad; j < longest; j++ {
+			mask[j] = 1
+		}
+		s.mask = append(s.mask, mask)
+	}
+	var err error
+	if s.embeds, err = tensor.New([]int{len(prompts), longest, width}, embeds); err != nil {
+		return nil, err
+	}
+	for _, c := range d.caches {
+		if s.past[c.past], err = tensor.Zeros(tensor.Float32, len(prompts), c.heads, 0, c.dim); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *sequences) prompts() [][]int64 {
+	ids := make([][]int64, len(s.start))
+	for i, p := range s.start {
+		ids[i] = p.ids
+	}
+	return ids
+}
+
+func (s *sequences) room() int { return s.maxPositions - s.embeds.Dim(1) }
+
+func (s *sequences) prefill(ctx context.Context) (*tensor.Tensor, error) {
+	return s.forward(ctx, s.embeds)
+}
+
+func (s *sequences) step(ctx context.Context, ids []int64) (*tensor.Tensor, error) {
+	embeds, err := s.embedTokens(ctx, ids, len(ids))
+	if err != nil {
+		return nil, err
+	}
+	for i := range s.mask {
+		s.mask[i] = append(s.mask[i], 1)
+	}
+	return s.forward(ctx, embeds)
+}
+
+func (s *sequences) reorder(rows []int) error {
+	if isIdentity(rows, len(s.mask)) {
+		return nil
+	}
+	mask := make([][]int64, len(rows))
+	for i, r := range rows {
+		mask[i] = slices.Clone(s.mask[r])
+	}
+	s.mask = mask
+	for _, tensors := range []map[string]*tensor.Tensor{s.past, s.fixed} {
+		for name, t := range tensors {
+			picked, err := takeRows(t, rows)
+			if err != nil {
+				return err
+			}
+			t.Release()
+			tensors[name] = picked
+		}
+	}
+	return nil
+}
+
+// isIdentity reports whether rows keeps a batch of n as it is.
+func isIdentity(rows []int, n int) bool {
+	for i, r := range rows {
+		if i != r {
+			return false
+		}
+	}
+	return len(rows) == n
+}
+
+// takeRows returns the given rows of t, along its first dimension.
+func takeRows(t *tensor.Tensor, rows []int) (*tensor.Tensor, error) {
+	switch t.DType() {
+	case tensor.Float32:
+		return pickRows[float32](t, rows)
+	case tensor.Int64:
+		return pickRows[int64](t, rows)
+	}
+	return nil, fmt.Errorf("%w: cannot take rows of %v", ErrBundle, t)
+}
+
+func pickRows[T tensor.Element](t *tensor.Tensor, rows []int) (*tensor.Tensor, error) {
+	values := tensor.Data[T](t)
+	size := 0
+	if t.Dim(0) > 0 {
+		size = len(values) / t.Dim(0)
+	}
+	picked := make([]T, 0, len(rows)*size)
+	for _, r := range rows {
+		picked = append(picked, values[r*size:(r+1)*size]...)
+	}
+	shape := slices.Clone(t.Shape())
+	shape[0] = len(rows)
+	return tensor.New(shape, picked)
+}
+
+// forward runs the decoder over new positions and keeps the grown cache.
+func (s *sequences) forward(ctx context.Context, embeds *tensor.Tensor) (*tensor.Tensor, error) {
+	var flat []int64
+	for _, row := range s.mask {
+		flat = append(flat, row...)
+	}
+	mask, err := tensor.New([]int{len(s.mask), len(s.mask[0])}, flat)
+	if err != nil {
+		return nil, err
+	}
+	in := map[string]*tensor.Tensor{inputsEmbeds: embeds, attentionMask: mask}
+	maps.Copy(in, s.past)
+	for _, c := range s.constants {
+		in[c.Name] = s.fixed[c.Name]
+	}
+	out, err := s.session.Run(ctx, in, s.outputs...)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range s.caches {
+		s.past[c.past].Release()
+		s.past[c.past] = out[c.present]
+	}
+	return lastPosition(out[logitsName])
+}
+
+// lastPosition takes [B,V] from logits [B,T,V].
+func lastPosition(logits *tensor.Tensor) (*tensor.Tensor, error) {
+	values, err := tensor.Values[float32](logits)
+	if err != nil || logits.Rank() != 3 || logits.Dim(1) == 0 {
+		return nil, fmt.Errorf("%w: the decoder's logits are %v, not float32 [batch,length,vocabulary]", ErrBundle, logits)
+	}
+	rows, length, vocabulary := logits.Dim(0), logits.Dim(1), logits.Dim(2)
+	if length == 1 {
+		return logits.Reshape(rows, vocabulary)
+	}
+	last := make([]float32, 0, rows*vocabulary)
+	for r := range rows {
+		at := (r*length + length - 1) * vocabulary
+		last = append(last, values[at:at+vocabulary]...)
+	}
+	return tensor.New([]int{rows, vocabulary}, last)
+}

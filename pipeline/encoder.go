@@ -1,0 +1,133 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/models"
+	"github.com/crossattn/xpipe/tensor"
+	"github.com/crossattn/xpipe/tokenize"
+)
+
+// encoderMask is the decoder's constant input that says which rows of its
+// cross-attention are there, [B,S].
+const encoderMask = "encoder_attention_mask"
+
+// textEncoder is a graph that makes the keys and values a decoder's
+// cross-attention reads, once for all steps: present.{i}.encoder.key|value.
+type textEncoder struct {
+	session engine.Session
+	outputs []string
+	start   int64 // the id a decoder starts from
+}
+
+func openTextEncoder(graphs *graphOpener, role string) (*textEncoder, error) {
+	e := &textEncoder{}
+	var err error
+	if e.session, err = graphs.open(role); err != nil {
+		return nil, err
+	}
+	for _, o := range e.session.Outputs() {
+		if strings.HasPrefix(o.Name, presentPrefix) && strings.Contains(o.Name, ".encoder.") {
+			e.outputs = append(e.outputs, o.Name)
+		}
+	}
+	if len(e.outputs) == 0 {
+		return nil, fmt.Errorf("%w: graph %q gives no cross-attention cache %s*.encoder.*", ErrBundle, role, presentPrefix)
+	}
+	e.start, err = decoderStart(graphs.bundle)
+	return e, err
+}
+
+// decoderStart is the id that a decoder with an encoder starts from.
+func decoderStart(bundle *models.Bundle) (int64, error) {
+	for _, name := range []string{models.ManifestName, "generation_config.json"} {
+		var file struct {
+			Start *int64 `json:"decoder_start_token_id"`
+		}
+		if err := bundle.JSON(name, &file); err != nil {
+			return 0, err
+		}
+		if file.Start != nil {
+			return *file.Start, nil
+		}
+	}
+	return 0, fmt.Errorf("%w: neither %s nor generation_config.json has decoder_start_token_id", ErrBundle, models.ManifestName)
+}
+
+// run returns the decoder's constants: the cross-attention cache under the names
+// the decoder takes it by, and the mask over its rows.
+func (e *textEncoder) run(ctx context.Context, in map[string]*tensor.Tensor, mask *tensor.Tensor) (map[string]*tensor.Tensor, error) {
+	out, err := e.session.Run(ctx, in, e.outputs...)
+	if err != nil {
+		return nil, err
+	}
+	fixed := map[string]*tensor.Tensor{encoderMask: mask}
+	for name, t := range out {
+		fixed[pastPrefix+strings.TrimPrefix(name, presentPrefix)] = t
+	}
+	return fixed, nil
+}
+
+// begin starts rows sequences from the decoder's start token.
+func (e *textEncoder) begin(ctx context.Context, d *decoder, rows int, fixed map[string]*tensor.Tensor) (languageModel, error) {
+	embeds, err := d.embedText(ctx, []int64{e.start})
+	if err != nil {
+		return nil, err
+	}
+	prompts := make([]prompt, rows)
+	for i := range prompts {
+		prompts[i] = prompt{[]int64{e.start}, embeds}
+	}
+	return d.begin(prompts, len(embeds), fixed)
+}
+
+// padRight joins rows [L,D] of different lengths to [B,S,D], with the mask
+// [B,S] of what is there.
+func padRight(rows []prompt, width int) (embeds, mask *tensor.Tensor, err error) {
+	longest := 0
+	for _, r := range rows {
+		longest = max(longest, len(r.embeds)/width)
+	}
+	values := make([]float32, len(rows)*longest*width)
+	there := make([]int64, len(rows)*longest)
+	for i, r := range rows {
+		copy(values[i*longest*width:], r.embeds)
+		for j := range len(r.embeds) / width {
+			there[i*longest+j] = 1
+		}
+	}
+	if embeds, err = tensor.New([]int{len(rows), longest, width}, values); err != nil {
+		return nil, nil, err
+	}
+	mask, err = tensor.New([]int{len(rows), longest}, there)
+	return embeds, mask, err
+}
+
+// encodeRight tokenizes texts, special tokens included, into ids [B,T] padded
+// on the right, with the mask [B,T] of what is there.
+func encodeRight(tokenizer *tokenize.Tokenizer, texts []string) (ids, mask *tensor.Tensor, err error) {
+	encodings := make([]*tokenize.Encoding, len(texts))
+	longest := 0
+	for i, text := range texts {
+		if encodings[i], err = tokenizer.Encode(text); err != nil {
+			return nil, nil, fmt.Errorf("%w: %w", ErrPrompt, err)
+		}
+		longest = max(longest, len(encodings[i].IDs))
+	}
+	padded := make([]int64, len(texts)*longest)
+	there := make([]int64, len(texts)*longest)
+	for i, e := range encodings {
+		copy(padded[i*longest:], e.IDs)
+		for j := range e.IDs {
+			there[i*longest+j] = 1
+		}
+	}
+	if ids, err = tensor.New([]int{len(texts), longest}, padded); err != nil {
+		return nil, nil, err
+	}
+	mask, err = tensor.New([]int{len(texts), longest}, there)
+	return ids, mask, err
+}

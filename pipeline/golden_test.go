@@ -1,0 +1,394 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"image"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/fallback"
+	"github.com/crossattn/xpipe/ort"
+	"github.com/crossattn/xpipe/tensor"
+	"github.com/crossattn/xpipe/vision"
+)
+
+// Golden files are made by `make golden` from tiny seeded models of the real
+// transformers classes; see models/export/README.md.
+const familiesDir = "../testdata/families"
+
+// golden is a golden.json.
+type golden struct {
+	dir    string
+	Arrays map[string]struct {
+		File string `json:"file"`
+	} `json:"arrays"`
+	Rows []struct {
+		Image    string  `json:"image"`
+		Text     string  `json:"text"`
+		InputIDs []int64 `json:"input_ids"`
+	} `json:"rows"`
+	Greedy struct {
+		MaxNewTokens int       `json:"max_new_tokens"`
+		IDs          [][]int64 `json:"ids"`
+		Text         []string  `json:"text"`
+	} `json:"greedy"`
+	Stop struct {
+		EOS          int64   `json:"eos_token_id"`
+		MaxNewTokens int     `json:"max_new_tokens"`
+		IDs          []int64 `json:"ids"`
+	} `json:"stop"`
+	Beams []goldenBeams `json:"beams"`
+}
+
+type goldenBeams struct {
+	Rows       []int `json:"rows"`
+	Parameters struct {
+		NumBeams           int             `json:"num_beams"`
+		MaxNewTokens       int             `json:"max_new_tokens"`
+		MinNewTokens       int             `json:"min_new_tokens"`
+		EOS                int64           `json:"eos_token_id"`
+		LengthPenalty      float64         `json:"length_penalty"`
+		EarlyStopping      json.RawMessage `json:"early_stopping"`
+		NumReturnSequences int             `json:"num_return_sequences"`
+	} `json:"parameters"`
+	IDs    [][]int64 `json:"ids"`
+	Scores []float64 `json:"scores"`
+}
+
+func loadGolden(t *testing.T, name string) *golden {
+	t.Helper()
+	g := &golden{dir: filepath.Join(familiesDir, name)}
+	data, err := os.ReadFile(filepath.Join(g.dir, "golden.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, g); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func (g *golden) array(t *testing.T, name string) *tensor.Tensor {
+	t.Helper()
+	a, err := tensor.LoadNpy(filepath.Join(g.dir, g.Arrays[name].File))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// requests are the rows as requests with their whole prompts.
+func (g *golden) requests(t *testing.T) []Request {
+	t.Helper()
+	var requests []Request
+	for _, row := range g.Rows {
+		requests = append(requests, Request{Image: loadImage(t, filepath.Join(g.dir, row.Image)), Prompt: row.Text})
+	}
+	return requests
+}
+
+func loadImage(t *testing.T, path string) image.Image {
+	t.Helper()
+	img, err := vision.DecodeFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+// eachEngine runs f on the Go engine, and on ONNX Runtime where its library is;
+// with XPIPE_REQUIRE_REFS=1 it has to be there.
+func eachEngine(t *testing.T, f func(t *testing.T, eng engine.Engine)) {
+	t.Run("go", func(t *testing.T) { f(t, fallback.New()) })
+	t.Run("ort", func(t *testing.T) {
+		eng, err := ort.New(ort.WithLibrary(testLibrary()))
+		if err != nil {
+			if os.Getenv("XPIPE_REQUIRE_REFS") == "1" {
+				t.Fatal(err)
+			}
+			t.Skip("no ONNX Runtime for the test (make test installs one):", err)
+		}
+		f(t, eng)
+	})
+}
+
+// testLibrary is the library `make test` installs, or "" to search for one.
+func testLibrary() string {
+	if os.Getenv("XPIPE_ORT_LIB") != "" {
+		return ""
+	}
+	found, _ := filepath.Glob("../build/venv/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.*")
+	if len(found) == 0 {
+		return ""
+	}
+	return found[0]
+}
+
+func openGolden(t *testing.T, g *golden, eng engine.Engine) *Pipeline {
+	t.Helper()
+	p, err := Open(context.Background(), filepath.Join(g.dir, "bundle"), WithEngine(eng))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+// generative lists the golden models that write text.
+func generative(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(familiesDir, "*", "golden.json"))
+	if err != nil || len(files) == 0 {
+		t.Fatal("no golden files", err)
+	}
+	var names []string
+	for _, f := range files {
+		name := filepath.Base(filepath.Dir(f))
+		if g := loadGolden(t, name); len(g.Greedy.IDs) > 0 {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// unbounded lets g run for exactly n tokens.
+func unbounded(n int) GenerateOption {
+	return func(g *Generation) { g.MaxNewTokens, g.EOS = n, nil }
+}
+
+func ids(t *Text) []int64 {
+	list := []int64{}
+	for _, token := range t.Tokens {
+		list = append(list, token.ID)
+	}
+	return list
+}
+
+// The ids that transformers generates, in a batch with padding and row by row.
+func TestGreedyEqualsTransformers(t *testing.T) {
+	for _, name := range generative(t) {
+		g := loadGolden(t, name)
+		t.Run(name, func(t *testing.T) {
+			eachEngine(t, func(t *testing.T, eng engine.Engine) {
+				p := openGolden(t, g, eng)
+				requests := g.requests(t)
+				texts, err := p.Generate(context.Background(), requests, unbounded(g.Greedy.MaxNewTokens))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, want := range g.Greedy.IDs {
+					if got := ids(texts[i][0]); !slices.Equal(got, want) {
+						t.Errorf("row %d in a batch: %v, want %v", i, got, want)
+					}
+					alone, err := p.Generate(context.Background(), requests[i:i+1], unbounded(g.Greedy.MaxNewTokens))
+					if err != nil {
+						t.Fatal(err)
+					}
+					if got := ids(alone[0][0]); !slices.Equal(got, want) {
+						t.Errorf("row %d alone: %v, want %v", i, got, want)
+					}
+				}
+			})
+		})
+	}
+}
+
+// recorder keeps the logits a language model gives.
+type recorder struct {
+	languageModel
+	logits [][]float32 // of each step, [B,V]
+}
+
+func (r *recorder) prefill(ctx context.Context) (*tensor.Tensor, error) {
+	return r.keep(r.languageModel.prefill(ctx))
+}
+
+func (r *recorder) step(ctx context.Context, ids []int64) (*tensor.Tensor, error) {
+	return r.keep(r.languageModel.step(ctx, ids))
+}
+
+func (r *recorder) keep(logits *tensor.Tensor, err error) (*tensor.Tensor, error) {
+	if err == nil {
+		r.logits = append(r.logits, tensor.Data[float32](logits))
+	}
+	return logits, err
+}
+
+// The pixels, token ids and logits of every step, within 1e-4 of transformers.
+func TestStagesEqualTransformers(t *testing.T) {
+	for _, name := range generative(t) {
+		g := loadGolden(t, name)
+		t.Run(name, func(t *testing.T) {
+			eachEngine(t, func(t *testing.T, eng engine.Engine) {
+				ctx := context.Background()
+				p := openGolden(t, g, eng)
+				requests := g.requests(t)
+				pixels, which, err := p.pixels(ctx, requests)
+				if err != nil {
+					t.Fatal(err)
+				}
+				compare(t, "pixel_values", pixels, g.array(t, "pixel_values"), 1e-6)
+				prompts, err := p.prompts(requests)
+				if err != nil {
+					t.Fatal(err)
+				}
+				model := p.model.(generator)
+				images, err := model.encode(ctx, pixels)
+				if err != nil {
+					t.Fatal(err)
+				}
+				lm, err := model.begin(ctx, images, which, prompts)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r := &recorder{languageModel: lm}
+				s := search{Generation: p.defaults, emit: func(int, int64, float64) bool { return true }}
+				s.EOS, s.MaxNewTokens = nil, g.Greedy.MaxNewTokens
+				if _, err := s.run(ctx, r); err != nil {
+					t.Fatal(err)
+				}
+				want := g.array(t, "logits") // [B,steps,V]
+				rows, steps, vocabulary := want.Dim(0), want.Dim(1), want.Dim(2)
+				if len(r.logits) != steps {
+					t.Fatalf("%d steps, want %d", len(r.logits), steps)
+				}
+				got := make([]float32, 0, want.Len())
+				for b := range rows {
+					for _, step := range r.logits {
+						got = append(got, step[b*vocabulary:(b+1)*vocabulary]...)
+					}
+				}
+				compare(t, "logits", tensor.Must(tensor.New(want.Shape(), got)), want, 1e-4)
+			})
+		})
+	}
+}
+
+// compare fails where a shape differs, or a value by more than tolerance, which
+// is relative to the largest value where that is above 1.
+func compare(t *testing.T, what string, got, want *tensor.Tensor, tolerance float64) {
+	t.Helper()
+	if !slices.Equal(got.Shape(), want.Shape()) {
+		t.Errorf("%s: shape %v, want %v", what, got.Shape(), want.Shape())
+		return
+	}
+	worst, at, largest := 0.0, 0, 1.0
+	w := want.Float32s()
+	for _, v := range w {
+		largest = max(largest, math.Abs(float64(v)))
+	}
+	for i, v := range got.Float32s() {
+		d := math.Abs(float64(v) - float64(w[i]))
+		if d > worst || math.IsNaN(d) {
+			worst, at = d, i
+		}
+	}
+	if !(worst <= tolerance*largest) {
+		t.Errorf("%s: differs by %v at %d, more than %v of %v", what, worst, at, tolerance, largest)
+	}
+}
+
+func TestStopsAtEOS(t *testing.T) {
+	for _, name := range generative(t) {
+		g := loadGolden(t, name)
+		if len(g.Stop.IDs) == 0 {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			p := openGolden(t, g, fallback.New())
+			texts, err := p.Generate(context.Background(), g.requests(t)[:1], func(o *Generation) {
+				o.EOS, o.MaxNewTokens = []int64{g.Stop.EOS}, g.Stop.MaxNewTokens
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := g.Stop.IDs[:len(g.Stop.IDs)-1] // the end itself is not part of the text
+			if got := ids(texts[0][0]); !slices.Equal(got, want) {
+				t.Errorf("got %v, want %v", got, want)
+			}
+		})
+	}
+}
+
+// Beam search gives transformers' ids and scores.
+func TestBeamsEqualTransformers(t *testing.T) {
+	for _, name := range generative(t) {
+		g := loadGolden(t, name)
+		t.Run(name, func(t *testing.T) {
+			eachEngine(t, func(t *testing.T, eng engine.Engine) {
+				p := openGolden(t, g, eng)
+				all := g.requests(t)
+				for n, c := range g.Beams {
+					var requests []Request
+					for _, r := range c.Rows {
+						requests = append(requests, all[r])
+					}
+					texts, err := p.Generate(context.Background(), requests, func(o *Generation) {
+						q := c.Parameters
+						o.NumBeams, o.MaxNewTokens, o.MinNewTokens, o.LengthPenalty = q.NumBeams, q.MaxNewTokens, q.MinNewTokens, q.LengthPenalty
+						o.EOS, o.NumReturnSequences = []int64{q.EOS}, max(1, q.NumReturnSequences)
+						o.EarlyStopping = EarlyStopping(trimQuotes(string(q.EarlyStopping)))
+					})
+					if err != nil {
+						t.Fatal(err)
+					}
+					for i, got := range slices.Concat(texts...) {
+						want := c.IDs[i]
+						if end := slices.Index(want, c.Parameters.EOS); end >= 0 {
+							want = want[:end]
+						}
+						if !slices.Equal(ids(got), want) || math.Abs(got.Score-c.Scores[i]) > 1e-4*max(1, math.Abs(c.Scores[i])) {
+							t.Errorf("case %d %+v, sequence %d: %v score %v, want %v score %v", n, c.Parameters, i, ids(got), got.Score, want, c.Scores[i])
+						}
+					}
+				}
+			})
+		})
+	}
+}
+
+// Streamed tokens are those of Generate, and their text joins to its text.
+func TestStream(t *testing.T) {
+	g := loadGolden(t, "blip2-opt")
+	p := openGolden(t, g, fallback.New())
+	request := g.requests(t)[0]
+	want, err := p.Generate(context.Background(), []Request{request}, unbounded(20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []Token
+	for token, err := range p.Stream(context.Background(), request, unbounded(20)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, token)
+	}
+	if !slices.Equal(got, want[0][0].Tokens) {
+		t.Errorf("streamed %v, want %v", got, want[0][0].Tokens)
+	}
+	n := 0
+	for range p.Stream(context.Background(), request, unbounded(20)) {
+		if n++; n == 3 {
+			break
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var last error
+	n = 0
+	for _, err := range p.Stream(ctx, request, unbounded(20)) {
+		if n++; n == 3 {
+			cancel()
+		}
+		last = err
+	}
+	if !errors.Is(last, context.Canceled) || n != 4 {
+		t.Errorf("cancelled at token 3: %d pairs, the last with %v", n, last)
+	}
+}

@@ -1,0 +1,232 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/crossattn/xpipe/tensor"
+)
+
+// Request asks for text about a picture.
+type Request struct {
+	Image    image.Image
+	Question string // "" asks for a caption
+	// Prompt, where it is not "", is given to the model as it is, in place of
+	// what the bundle's templates make of the question.
+	Prompt string
+}
+
+// Text is what the model wrote, and how.
+type Text struct {
+	Text   string
+	Tokens []Token
+	// LogProb is the sum of the tokens' log-probabilities.
+	LogProb float64
+	// Score is what beam search ranked the text by; LogProb without it.
+	Score float64
+	Stats Stats
+}
+
+// Token is one generated token.
+type Token struct {
+	ID int64
+	// Text is what the token adds to the text. It is cut only between whole
+	// characters: where a token ends within one, the next token's Text has it.
+	Text string
+	// LogProb is the natural logarithm of the token's probability under the
+	// model, before any processing for beams or sampling.
+	LogProb float64
+}
+
+// Stats says where the time of a call went. The requests of a batch share it.
+type Stats struct {
+	Preprocess time.Duration // pictures to pixels
+	Encode     time.Duration // pixels to what the text is conditioned on
+	FirstToken time.Duration // from the prompt to the first token
+	Generate   time.Duration // from the prompt to the last token
+	Tokens     int           // tokens generated, over the whole batch
+}
+
+// Caption describes the picture in a few words.
+func (p *Pipeline) Caption(ctx context.Context, img image.Image, opts ...GenerateOption) (*Text, error) {
+	return first(p.CaptionBatch(ctx, []image.Image{img}, opts...))
+}
+
+// CaptionBatch describes several pictures at once. The captions are those that
+// Caption gives one by one.
+func (p *Pipeline) CaptionBatch(ctx context.Context, imgs []image.Image, opts ...GenerateOption) ([]*Text, error) {
+	requests := make([]Request, len(imgs))
+	for i, img := range imgs {
+		requests[i].Image = img
+	}
+	return firsts(p.Generate(ctx, requests, opts...))
+}
+
+// Answer answers a question about the picture. A question of nothing but white
+// space is an error that wraps ErrPrompt.
+func (p *Pipeline) Answer(ctx context.Context, img image.Image, question string, opts ...GenerateOption) (*Text, error) {
+	return first(p.AnswerBatch(ctx, []Request{{Image: img, Question: question}}, opts...))
+}
+
+// AnswerBatch answers several questions at once. The answers are those that
+// Answer gives one by one. A picture that several requests share is encoded
+// once.
+func (p *Pipeline) AnswerBatch(ctx context.Context, requests []Request, opts ...GenerateOption) ([]*Text, error) {
+	for i, r := range requests {
+		if strings.TrimSpace(r.Question) == "" {
+			return nil, fmt.Errorf("%w: question %d is empty", ErrPrompt, i+1)
+		}
+	}
+	return firsts(p.Generate(ctx, requests, opts...))
+}
+
+// first returns the only text of a batch of one.
+func first(texts []*Text, err error) (*Text, error) {
+	if err != nil {
+		return nil, err
+	}
+	return texts[0], nil
+}
+
+// firsts returns the best text of each request.
+func firsts(texts [][]*Text, err error) ([]*Text, error) {
+	if err != nil {
+		return nil, err
+	}
+	best := make([]*Text, len(texts))
+	for i, t := range texts {
+		best[i] = t[0]
+	}
+	return best, nil
+}
+
+// Generate writes NumReturnSequences texts for each request, the best first.
+// Captions and answers may stand in one batch.
+func (p *Pipeline) Generate(ctx context.Context, requests []Request, opts ...GenerateOption) ([][]*Text, error) {
+	if len(requests) == 0 {
+		return nil, nil
+	}
+	if err := p.enter(); err != nil {
+		return nil, err
+	}
+	defer p.running.Done()
+	return p.generate(ctx, requests, opts, nil)
+}
+
+// generate does Generate's work. emit, where it is not nil, is told each token
+// as soon as it is chosen, and ends the run by returning false.
+func (p *Pipeline) generate(ctx context.Context, requests []Request, opts []GenerateOption, emit func(row int, t Token) bool) ([][]*Text, error) {
+	model, ok := p.model.(generator)
+	if !ok {
+		return nil, fmt.Errorf("%w: a model of family %s does not write text", ErrUnsupported, p.bundle.Family)
+	}
+	run := search{Generation: p.defaults, decode: p.decode}
+	for _, opt := range opts {
+		opt(&run.Generation)
+	}
+	if err := run.check(); err != nil {
+		return nil, err
+	}
+	prompts, err := p.prompts(requests)
+	if err != nil {
+		return nil, err
+	}
+	var stats Stats
+	start := time.Now()
+	pixels, which, err := p.pixels(ctx, requests)
+	if err != nil {
+		return nil, err
+	}
+	stats.Preprocess = time.Since(start)
+	start = time.Now()
+	images, err := model.encode(ctx, pixels)
+	if err != nil {
+		return nil, err
+	}
+	stats.Encode = time.Since(start)
+	start = time.Now()
+	lm, err := model.begin(ctx, images, which, prompts)
+	if err != nil {
+		return nil, err
+	}
+	streams := make([]textStream, len(requests)*run.NumReturnSequences)
+	run.emit = func(row int, id int64, logProb float64) bool {
+		if stats.Tokens++; stats.Tokens == 1 {
+			stats.FirstToken = time.Since(start)
+		}
+		if emit == nil {
+			return true
+		}
+		return emit(row, Token{ID: id, LogProb: logProb, Text: streams[row].add(p, id)})
+	}
+	sequences, err := run.run(ctx, lm)
+	if err != nil {
+		return nil, err
+	}
+	stats.Generate = time.Since(start)
+	texts := make([][]*Text, len(requests))
+	for i, s := range sequences {
+		t := p.text(s)
+		t.Stats = stats
+		texts[i/run.NumReturnSequences] = append(texts[i/run.NumReturnSequences], t)
+	}
+	return texts, nil
+}
+
+// prompts is the text of each request as the model was trained to read it.
+func (p *Pipeline) prompts(requests []Request) ([]string, error) {
+	prompts := make([]string, len(requests))
+	for i, r := range requests {
+		if r.Prompt != "" {
+			prompts[i] = r.Prompt
+			continue
+		}
+		task, text := "answer", strings.TrimSpace(r.Question)
+		if text == "" {
+			task = "caption"
+		}
+		template, ok := p.bundle.Prompts[task]
+		if !ok {
+			return nil, fmt.Errorf("%w: model %s has no prompt for the task %q", ErrUnsupported, p.bundle.Name, task)
+		}
+		prompts[i] = strings.Replace(template, "{}", text, 1)
+	}
+	return prompts, nil
+}
+
+// pixels preprocesses the pictures of the requests, each once. Request i is
+// about picture which[i].
+func (p *Pipeline) pixels(ctx context.Context, requests []Request) (pixels *tensor.Tensor, which []int, err error) {
+	var images []image.Image
+	for _, r := range requests {
+		at := slices.IndexFunc(images, func(img image.Image) bool { return sameImage(img, r.Image) })
+		if at < 0 {
+			if r.Image == nil {
+				return nil, nil, fmt.Errorf("%w: a request without a picture", ErrImage)
+			}
+			at = len(images)
+			images = append(images, r.Image)
+		}
+		which = append(which, at)
+	}
+	pixels, err = p.images.Preprocess(ctx, images...)
+	return pixels, which, err
+}
+
+// text turns generated ids into what the user reads.
+func (p *Pipeline) text(s sequence) *Text {
+	t := &Text{Text: strings.TrimSpace(p.decode(s.ids)), Tokens: make([]Token, len(s.ids)), Score: s.score}
+	var stream textStream
+	for i, id := range s.ids {
+		t.Tokens[i] = Token{ID: id, Text: stream.add(p, id), LogProb: s.logProbs[i]}
+		t.LogProb += s.logProbs[i]
+	}
+	return t
+}
+
+// decode writes ids as text, without special tokens.
+func (p *Pipeline) decode(ids []int64) string { return p.tokenizer.Decode(ids, true) }
