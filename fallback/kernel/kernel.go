@@ -8,19 +8,24 @@
 // overlap one otherwise.
 package kernel
 
-import "math"
+import (
+	"math"
+)
+
+//go:generate sh -c "cd _gen && go run . -kernels math -pkg kernel -out ../math_amd64.s -stubs ../math_amd64.go"
 
 // Add sets dst[i] = a[i] + b[i]. In Add, Sub, Mul and Div, a or b may hold one
 // element, which then stands for all.
 func Add(dst, a, b []float32) {
-	switch n := len(dst); {
+	n := len(dst)
+	switch {
+	case n == 0:
 	case len(b) == 1 && n != 1:
-		v := b[0]
-		for i, u := range a[:n] {
-			dst[i] = u + v
-		}
+		affine(dst, a, 1, b[0])
 	case len(a) == 1 && n != 1:
-		Add(dst, b, a)
+		affine(dst, b, 1, a[0])
+	case avx2():
+		addAVX2(&dst[0], &a[:n][0], &b[:n][0], n)
 	default:
 		b = b[:n]
 		for i, u := range a[:n] {
@@ -31,14 +36,15 @@ func Add(dst, a, b []float32) {
 
 // Sub sets dst[i] = a[i] - b[i].
 func Sub(dst, a, b []float32) {
-	switch n := len(dst); {
+	n := len(dst)
+	switch {
+	case n == 0:
 	case len(b) == 1 && n != 1:
-		Add(dst, a, []float32{-b[0]})
+		affine(dst, a, 1, -b[0])
 	case len(a) == 1 && n != 1:
-		u := a[0]
-		for i, v := range b[:n] {
-			dst[i] = u - v
-		}
+		affine(dst, b, -1, a[0])
+	case avx2():
+		subAVX2(&dst[0], &a[:n][0], &b[:n][0], n)
 	default:
 		b = b[:n]
 		for i, u := range a[:n] {
@@ -49,14 +55,15 @@ func Sub(dst, a, b []float32) {
 
 // Mul sets dst[i] = a[i] * b[i].
 func Mul(dst, a, b []float32) {
-	switch n := len(dst); {
+	n := len(dst)
+	switch {
+	case n == 0:
 	case len(b) == 1 && n != 1:
-		v := b[0]
-		for i, u := range a[:n] {
-			dst[i] = u * v
-		}
+		Scale(dst, a, b[0])
 	case len(a) == 1 && n != 1:
-		Mul(dst, b, a)
+		Scale(dst, b, a[0])
+	case avx2():
+		mulAVX2(&dst[0], &a[:n][0], &b[:n][0], n)
 	default:
 		b = b[:n]
 		for i, u := range a[:n] {
@@ -67,9 +74,15 @@ func Mul(dst, a, b []float32) {
 
 // Div sets dst[i] = a[i] / b[i].
 func Div(dst, a, b []float32) {
-	switch n := len(dst); {
+	n := len(dst)
+	switch {
+	case n == 0:
 	case len(b) == 1 && n != 1:
 		v := b[0]
+		if e := math.Float32bits(v); e&(1<<23-1) == 0 && e>>23&0xff > 2 && e>>23&0xff < 252 {
+			Scale(dst, a, 1/v) // a power of two: the same, and quicker
+			return
+		}
 		for i, u := range a[:n] {
 			dst[i] = u / v
 		}
@@ -78,6 +91,8 @@ func Div(dst, a, b []float32) {
 		for i, v := range b[:n] {
 			dst[i] = u / v
 		}
+	case avx2():
+		divAVX2(&dst[0], &a[:n][0], &b[:n][0], n)
 	default:
 		b = b[:n]
 		for i, u := range a[:n] {
@@ -86,20 +101,71 @@ func Div(dst, a, b []float32) {
 	}
 }
 
+// affine sets dst[i] = src[i]*scale + shift, rounded once; with a scale of 1 or
+// -1 that is the rounding of a sum.
+func affine(dst, src []float32, scale, shift float32) {
+	n := len(dst)
+	if n == 0 {
+		return
+	}
+	if avx2() {
+		affineAVX2(&dst[0], &src[:n][0], n, scale, shift)
+		return
+	}
+	for i, v := range src[:n] {
+		dst[i] = float32(math.FMA(float64(v), float64(scale), float64(shift)))
+	}
+}
+
+// Scale sets dst[i] = src[i] * v.
+func Scale(dst, src []float32, v float32) {
+	n := len(dst)
+	if n == 0 {
+		return
+	}
+	if avx2() {
+		affineAVX2(&dst[0], &src[:n][0], n, v, float32(math.Copysign(0, -1)))
+		return
+	}
+	for i, u := range src[:n] {
+		dst[i] = u * v
+	}
+}
+
+// Axpy adds v times src to dst.
+func Axpy(dst, src []float32, v float32) {
+	n := len(src)
+	if n == 0 {
+		return
+	}
+	if avx2() {
+		axpyAVX2(&dst[:n][0], &src[0], n, v)
+		return
+	}
+	dst = dst[:n]
+	for i, s := range src {
+		dst[i] += v * s
+	}
+}
+
 // Clip bounds src by low and high; NaN stays NaN. Where low > high all become
 // high.
 func Clip(dst, src []float32, low, high float32) {
+	n := len(src)
+	if n == 0 {
+		return
+	}
+	if avx2() {
+		clipAVX2(&dst[:n][0], &src[0], n, low, high)
+		return
+	}
 	for i, v := range src {
 		dst[i] = min(max(v, low), high)
 	}
 }
 
 // Relu sets dst[i] = max(src[i], 0).
-func Relu(dst, src []float32) {
-	for i, v := range src {
-		dst[i] = max(v, 0)
-	}
-}
+func Relu(dst, src []float32) { Clip(dst, src, 0, float32(math.Inf(1))) }
 
 // Neg sets dst[i] = -src[i].
 func Neg(dst, src []float32) {
@@ -115,89 +181,157 @@ func Sqrt(dst, src []float32) {
 	}
 }
 
+// The functions below have assembly that computes in float32. Their errors
+// against float64 over the whole range, in units in the last place or absolute,
+// are what TestMathAccuracy allows: Exp 2 ulp, Sigmoid 1.2e-7, Tanh 3e-7,
+// Erf 2.5e-7, Gelu and GeluTanh 4e-7 + 3e-7 |x|.
+
 // Exp sets dst[i] = e^src[i].
 func Exp(dst, src []float32) {
-	for i, v := range src {
-		dst[i] = float32(math.Exp(float64(v)))
+	if n := len(src); avx2() && n > 0 {
+		expAVX2(&dst[:n][0], &src[0], n)
+		return
 	}
+	elementwise(dst, src, math.Exp)
 }
 
 // Tanh sets dst[i] to the hyperbolic tangent of src[i].
 func Tanh(dst, src []float32) {
-	for i, v := range src {
-		dst[i] = float32(math.Tanh(float64(v)))
+	if n := len(src); avx2() && n > 0 {
+		tanhAVX2(&dst[:n][0], &src[0], n)
+		return
 	}
+	elementwise(dst, src, math.Tanh)
 }
 
 // Erf sets dst[i] to the error function of src[i].
 func Erf(dst, src []float32) {
-	for i, v := range src {
-		dst[i] = float32(math.Erf(float64(v)))
+	if n := len(src); avx2() && n > 0 {
+		erfAVX2(&dst[:n][0], &src[0], n)
+		return
 	}
+	elementwise(dst, src, math.Erf)
 }
 
 // Sigmoid sets dst[i] = 1 / (1 + e^-src[i]).
 func Sigmoid(dst, src []float32) {
-	for i, v := range src {
-		dst[i] = float32(1 / (1 + math.Exp(-float64(v))))
+	if n := len(src); avx2() && n > 0 {
+		sigmoidAVX2(&dst[:n][0], &src[0], n)
+		return
 	}
+	elementwise(dst, src, func(v float64) float64 { return 1 / (1 + math.Exp(-v)) })
+}
+
+// Swish sets dst[i] = src[i] / (1 + e^(-alpha*src[i])); alpha 1 is SiLU, 1.702
+// the approximation of Gelu that CLIP calls quick.
+func Swish(dst, src []float32, alpha float32) {
+	if n := len(src); avx2() && n > 0 {
+		swishAVX2(&dst[:n][0], &src[0], n, alpha)
+		return
+	}
+	elementwise(dst, src, func(v float64) float64 { return v / (1 + math.Exp(-float64(alpha)*v)) })
 }
 
 // Gelu sets dst[i] = v/2 * (1 + erf(v/sqrt(2))) for v = src[i].
 func Gelu(dst, src []float32) {
-	for i, v := range src {
-		f := float64(v)
-		dst[i] = float32(f / 2 * (1 + math.Erf(f/math.Sqrt2)))
+	if n := len(src); avx2() && n > 0 {
+		geluAVX2(&dst[:n][0], &src[0], n)
+		return
 	}
+	elementwise(dst, src, func(v float64) float64 { return v / 2 * (1 + math.Erf(v/math.Sqrt2)) })
 }
 
 // GeluTanh is Gelu by its usual approximation
 // v/2 * (1 + tanh(sqrt(2/pi) * (v + 0.044715 v^3))).
 func GeluTanh(dst, src []float32) {
-	for i, v := range src {
-		f := float64(v)
-		dst[i] = float32(f / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(f+0.044715*f*f*f))))
+	if n := len(src); avx2() && n > 0 {
+		geluTanhAVX2(&dst[:n][0], &src[0], n)
+		return
 	}
+	elementwise(dst, src, func(v float64) float64 {
+		return v / 2 * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(v+0.044715*v*v*v)))
+	})
+}
+
+func elementwise(dst, src []float32, f func(float64) float64) {
+	dst = dst[:len(src)]
+	for i, v := range src {
+		dst[i] = float32(f(float64(v)))
+	}
+}
+
+// Max returns the largest element, -Inf where there is none; NaN are passed
+// over.
+func Max(src []float32) float32 {
+	if n := len(src); avx2() && n > 0 {
+		return maxAVX2(&src[0], n)
+	}
+	m := float32(math.Inf(-1))
+	for _, v := range src {
+		if v > m {
+			m = v
+		}
+	}
+	return m
+}
+
+// ExpSum sets dst[i] = e^(src[i]-shift) and returns the sum of dst.
+func ExpSum(dst, src []float32, shift float32) float32 {
+	if n := len(src); avx2() && n > 0 {
+		return expSumAVX2(&dst[:n][0], &src[0], n, shift)
+	}
+	var sum float32
+	for i, v := range src {
+		e := float32(math.Exp(float64(v - shift)))
+		dst[i] = e
+		sum += e
+	}
+	return sum
 }
 
 // Softmax sets dst to e^src scaled to a sum of 1. Rows that hold +Inf or NaN,
 // or nothing but -Inf, become NaN, as the definition makes them.
 func Softmax(dst, src []float32) {
-	if len(src) == 0 {
-		return
+	sum := ExpSum(dst, src, Max(src))
+	Scale(dst[:len(src)], dst, 1/sum)
+}
+
+// Sum adds src up.
+func Sum(src []float32) float32 {
+	if n := len(src); avx2() && n > 0 {
+		return sumAVX2(&src[0], n)
 	}
-	m := src[0]
-	for _, v := range src[1:] {
-		m = max(m, v)
+	var sum float64
+	for _, v := range src {
+		sum += float64(v)
 	}
-	var sum float32
-	for i, v := range src {
-		e := float32(math.Exp(float64(v - m)))
-		dst[i] = e
-		sum += e
+	return float32(sum)
+}
+
+// Squares adds up the squares of src[i]-mean.
+func Squares(src []float32, mean float32) float32 {
+	if n := len(src); avx2() && n > 0 {
+		return squaresAVX2(&src[0], n, mean)
 	}
-	inv := 1 / sum
-	for i := range dst[:len(src)] {
-		dst[i] *= inv
+	var sum float64
+	for _, v := range src {
+		d := float64(v) - float64(mean)
+		sum += d * d
 	}
+	return float32(sum)
 }
 
 // LayerNorm sets dst = (src - mean) / sqrt(variance + eps) * scale + bias and
 // returns the mean and the factor 1/sqrt(variance + eps). A nil scale is 1, a
 // nil bias 0.
 func LayerNorm(dst, src, scale, bias []float32, eps float32) (mean, inv float32) {
-	var sum float64
-	for _, v := range src {
-		sum += float64(v)
+	n := len(src)
+	mean = Sum(src) / float32(n)
+	inv = float32(1 / math.Sqrt(float64(Squares(src, mean))/float64(n)+float64(eps)))
+	if avx2() && n > 0 && scale != nil && bias != nil {
+		normaliseAVX2(&dst[:n][0], &src[0], &scale[:n][0], &bias[:n][0], n, mean, inv)
+		return mean, inv
 	}
-	m := sum / float64(len(src))
-	var squares float64
-	for _, v := range src {
-		d := float64(v) - m
-		squares += d * d
-	}
-	mean = float32(m)
-	inv = float32(1 / math.Sqrt(squares/float64(len(src))+float64(eps)))
 	for i, v := range src {
 		y := (v - mean) * inv
 		if scale != nil {

@@ -10,8 +10,8 @@ import (
 )
 
 func main() {
-	what := flag.String("kernels", "", "gemm")
-	files := map[string]func(){"gemm": gemm}
+	what := flag.String("kernels", "", "gemm or math")
+	files := map[string]func(){"gemm": gemm, "math": mathKernels}
 	flag.Usage = func() { flag.PrintDefaults() }
 	// avo's own flags (-out, -stubs) are parsed by Generate.
 	flag.Parse()

@@ -1,0 +1,73 @@
+//go:build !amd64 || noasm
+
+package kernel
+
+// asmBuilt says whether this build has assembly. Here it has not: the functions
+// below are never called.
+const asmBuilt = false
+
+const noAssembly = "kernel: no assembly in this build"
+
+func gemm1x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add int) {
+	panic(noAssembly)
+}
+
+func gemm2x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add int) {
+	panic(noAssembly)
+}
+
+func gemm3x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add int) {
+	panic(noAssembly)
+}
+
+func gemm4x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add int) {
+	panic(noAssembly)
+}
+
+func gemm5x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add int) {
+	panic(noAssembly)
+}
+
+func gemm6x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add int) {
+	panic(noAssembly)
+}
+
+func expAVX2(dst *float32, src *float32, n int) { panic(noAssembly) }
+
+func tanhAVX2(dst *float32, src *float32, n int) { panic(noAssembly) }
+
+func erfAVX2(dst *float32, src *float32, n int) { panic(noAssembly) }
+
+func sigmoidAVX2(dst *float32, src *float32, n int) { panic(noAssembly) }
+
+func geluAVX2(dst *float32, src *float32, n int) { panic(noAssembly) }
+
+func geluTanhAVX2(dst *float32, src *float32, n int) { panic(noAssembly) }
+
+func swishAVX2(dst *float32, src *float32, n int, alpha float32) { panic(noAssembly) }
+
+func affineAVX2(dst *float32, src *float32, n int, scale float32, shift float32) { panic(noAssembly) }
+
+func clipAVX2(dst *float32, src *float32, n int, low float32, high float32) { panic(noAssembly) }
+
+func addAVX2(dst *float32, a *float32, b *float32, n int) { panic(noAssembly) }
+
+func subAVX2(dst *float32, a *float32, b *float32, n int) { panic(noAssembly) }
+
+func mulAVX2(dst *float32, a *float32, b *float32, n int) { panic(noAssembly) }
+
+func divAVX2(dst *float32, a *float32, b *float32, n int) { panic(noAssembly) }
+
+func sumAVX2(src *float32, n int) float32 { panic(noAssembly) }
+
+func squaresAVX2(src *float32, n int, mean float32) float32 { panic(noAssembly) }
+
+func maxAVX2(src *float32, n int) float32 { panic(noAssembly) }
+
+func expSumAVX2(dst *float32, src *float32, n int, shift float32) float32 { panic(noAssembly) }
+
+func normaliseAVX2(dst *float32, src *float32, scale *float32, bias *float32, n int, mean float32, inv float32) {
+	panic(noAssembly)
+}
+
+func axpyAVX2(dst *float32, src *float32, n int, v float32) { panic(noAssembly) }
