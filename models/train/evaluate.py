@@ -19,7 +19,7 @@ from collections import Counter
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from xpipe_train import phototest, pictures  # noqa: E402
+from xpipe_train import phototest, pictures, sources  # noqa: E402
 
 
 def emoji_files(root: Path, work: Path, view):
@@ -80,6 +80,8 @@ def main():
     ap.add_argument("--floors", action="store_true", help="fail unless easy-VQA >= 87 %% and emoji >= 25 %%")
     args = ap.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
+    if not (args.root / "sprites/index.json").exists():
+        sources.render(args.root)
     common = ["--model", args.model, "--engine", args.engine, "--json"]
     figures: dict[str, float] = {}
 

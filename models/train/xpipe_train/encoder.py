@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-SIZE = 160
+from . import SIZE
+
 MEAN, STD = 0.498, 0.502  # what the weights were trained with: (x - 127) / 128
 GRID, CELL, POOLED, CLASSES = 25, 448 + 320, 1280, 1000
 

@@ -3,6 +3,7 @@
 Emoji by Twitter on white, easy-VQA test images, and photos that scikit-image ships (CC0).
 """
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import Image
@@ -27,9 +28,8 @@ def main(root=Path("build/train"), out=Path("testdata/images")):
     for name, (colour, shape) in SHAPES.items():
         i = min(i for i, s in said.items() if {colour, shape} <= s)
         Image.open(paths[i]).convert("RGB").save(out / f"{name}.png", optimize=True)
-    import skimage
     for name, file in PHOTOS.items():
-        im = Image.open(Path(skimage.__file__).parent / "data" / file).convert("RGB")
+        im = Image.open(Path(find_spec("skimage").origin).parent / "data" / file).convert("RGB")
         im.thumbnail((320, 320), Image.LANCZOS)
         im.save(out / f"{name}.jpg", quality=88)
 

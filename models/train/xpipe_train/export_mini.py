@@ -8,7 +8,8 @@ import torch
 from xpipe_export.bundle import Bundle
 from xpipe_export.families import blip2
 
-from .encoder import MEAN, SIZE, STD, Encoder
+from . import SIZE
+from .encoder import MEAN, STD, Encoder
 from .model import Blip2Mini, MiniConfig, Vision
 from .text import ANSWER, CAPTION, IDS
 

@@ -7,6 +7,7 @@ import re
 import struct
 import subprocess
 import zlib
+from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 
@@ -74,8 +75,7 @@ def fetch(work: Path) -> list[tuple[str, list[str]]]:
         for name, body in sorted(read_rcc(next((deb / "x").rglob(f"{rcc}.rcc"))).items()):
             key = re.sub(r"\d*\.\w+$", "", "/".join(name.split("/")[-2:]))
             pictures += [(name.split("/")[-1], BytesIO(body), words, classes) for k, words, classes in GCOMPRIS if k == key and name.endswith("webp")]
-    import skimage
-    pictures += [(n, Path(skimage.__file__).parent / "data" / n, words, classes) for n, words, classes in SKIMAGE]
+    pictures += [(n, Path(find_spec("skimage").origin).parent / "data" / n, words, classes) for n, words, classes in SKIMAGE]
     out = []
     for name, source, words, classes in pictures:
         to = folder / (Path(name).stem + ".png")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from .encoder import SIZE
+from . import SIZE
 from .sources import TEST_STYLE, TRAIN_STYLES
 
 

@@ -68,6 +68,21 @@ def text_losses(model, query_output, texts):
     return loss / count, accuracy / count
 
 
+def plot(run: Path) -> None:
+    """losses.csv -> losses.png."""
+    import matplotlib
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    with open(run / "losses.csv") as f:
+        rows = list(csv.DictReader(f))
+    figure, axes = pyplot.subplots(figsize=(7, 4))
+    for column in ("itc", "text", "text_accuracy"):
+        points = [(int(r["step"]), float(r[column])) for r in rows if r[column]]
+        axes.plot(*zip(*points), label=column)
+    axes.set_xlabel("step"), axes.legend(), axes.grid(True)
+    figure.savefig(run / "losses.png", dpi=120)
+
+
 @torch.no_grad()
 def evaluate(model, data: Data, codec: Codec, limit: int | None = None, which="emoji_test"):
     """(exact share of held-out emoji names, right share of easy-VQA test questions, by kind)."""
@@ -181,6 +196,7 @@ def main():
                 if stage["text"] and (step % 500 == 0 or step == done):
                     print(f"  held out: emoji %.3f easy-VQA %.3f %s" % evaluate(model, data, codec, 250), flush=True)
     save(run / "final.pt")
+    plot(run)
     print("full test: emoji %.4f easy-VQA %.4f %s" % evaluate(model, data, codec), flush=True)
 
 
