@@ -3,6 +3,7 @@ package ortlib
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,6 +59,9 @@ func (s *search) find(explicit string, accept func(Library) error) (Library, err
 	var looked []string
 	try := func(p place) (Library, bool) {
 		for _, path := range p.paths {
+			if absolute, err := filepath.Abs(path); err == nil {
+				path = absolute
+			}
 			lib := Library{Path: path, Found: p.how}
 			var err error
 			if lib.Version, err = inspect(path, s.goos, s.goarch); err == nil && accept != nil {
@@ -89,11 +93,23 @@ func (s *search) find(explicit string, accept func(Library) error) (Library, err
 			return lib, nil
 		}
 	}
-	return Library{}, errorf("none found. Looked at: %s. %s", strings.Join(looked, "; "), Advice)
+	return Library{}, &SearchError{looked}
 }
 
+// SearchError says that no place has a library that can be used. It wraps
+// ErrLibrary.
+type SearchError struct {
+	Looked []string // each place, and what is wrong there
+}
+
+func (e *SearchError) Error() string {
+	return fmt.Sprintf("%v: none found. To get one: %s. Looked at: %s", ErrLibrary, Advice, strings.Join(e.Looked, "; "))
+}
+
+func (e *SearchError) Unwrap() error { return ErrLibrary }
+
 // Advice is what to do on a machine without the library.
-const Advice = "To get one: `xpipe runtime install`, or `pip install 'onnxruntime>=" + MinVersion + "'`, or set " + Env + " to the path of a library"
+const Advice = "`xpipe runtime install --from pip` (other ways: `xpipe runtime install --help`), or `pip install 'onnxruntime>=" + MinVersion + "'`, or set " + Env + " to the path of a library"
 
 // plain is err's text without this package's prefix.
 func plain(err error) string {

@@ -37,7 +37,7 @@ func (in *installer) unpack(ctx context.Context, src source, dir string) (unpack
 	if err != nil {
 		return unpacked{}, errorf("%s: %w", src.name, err)
 	}
-	problem := errors.New("holds no library of ONNX Runtime")
+	problem := errors.New("holds no library of ONNX Runtime for " + in.goos)
 	for _, lib := range x.libraries {
 		version, err := inspect(lib, in.goos, in.goarch)
 		if err != nil {
