@@ -72,6 +72,8 @@ answers questions about them, and shows what the models and engines do.
 		newRunCommand(env),
 		newInspectCommand(env),
 		newPreprocessCommand(env),
+		newDoctorCommand(env),
+		newRuntimeCommand(env),
 	)
 	return root
 }

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/ort/ortlib"
+)
+
+// emptyCache gives the verbs a cache of their own, on any system.
+func emptyCache(t *testing.T) {
+	dir := t.TempDir()
+	for _, key := range []string{"XDG_CACHE_HOME", "HOME", "LocalAppData"} {
+		t.Setenv(key, dir)
+	}
+	t.Setenv(ortlib.Env, "")
+}
+
+func testEnvironment() (env *environment, stdout, stderr *bytes.Buffer) {
+	stdout, stderr = &bytes.Buffer{}, &bytes.Buffer{}
+	return &environment{stdin: strings.NewReader(""), stdout: stdout, stderr: stderr}, stdout, stderr
+}
+
+// testLibrary is the library in the Python environment that make test fills.
+func testLibrary(t *testing.T) string {
+	t.Helper()
+	found, _ := filepath.Glob("../../build/venv/*/python3*/site-packages/onnxruntime/capi")
+	if env := os.Getenv(ortlib.Env); env != "" {
+		found = []string{env}
+	}
+	if len(found) == 0 {
+		if os.Getenv("XPIPE_REQUIRE_REFS") == "1" {
+			t.Fatal("ONNX Runtime is not there: run make test-env")
+		}
+		t.Skip("ONNX Runtime is not there: run make test-env")
+	}
+	return found[0]
+}
+
+func TestRuntimeVerbs(t *testing.T) {
+	library := testLibrary(t)
+	emptyCache(t)
+	env, stdout, _ := testEnvironment()
+	ctx := t.Context()
+	if err := runRuntimeList(env); err != nil || stdout.Len() > 0 {
+		t.Fatalf("list of an empty cache: %v, %q", err, stdout)
+	}
+	if err := runRuntimeInstall(ctx, env, ortlib.InstallOptions{From: library}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(stdout.String(), "installed ONNX Runtime 1.") {
+		t.Errorf("install says %q", stdout)
+	}
+	stdout.Reset()
+	if err := runRuntimePath(env); err != nil {
+		t.Fatal(err)
+	}
+	path := strings.TrimSpace(stdout.String())
+	if _, err := ortlib.Inspect(path); err != nil || !strings.Contains(path, "xpipe") {
+		t.Errorf("path is %q: %v", path, err)
+	}
+	env.json = true
+	for _, verb := range []func(*environment) error{runRuntimePath, runRuntimeList} {
+		stdout.Reset()
+		var lib ortlib.Installed
+		if err := errors.Join(verb(env), json.Unmarshal(stdout.Bytes(), &lib)); err != nil || lib.Path != path || lib.Problem != "" {
+			t.Errorf("%s: %v", stdout, err)
+		}
+	}
+	if err := os.Truncate(path, 1000); err != nil {
+		t.Fatal(err)
+	}
+	stdout.Reset()
+	if err := runRuntimeList(env); err != nil || !strings.Contains(stdout.String(), "has changed") {
+		t.Errorf("list of a damaged library: %v, %q", err, stdout)
+	}
+	if err := runRuntimeRemove(env, nil, true); err != nil {
+		t.Error(err)
+	}
+	stdout.Reset()
+	if err := runRuntimeList(env); err != nil || stdout.Len() > 0 {
+		t.Errorf("list after remove --all: %v, %q", err, stdout)
+	}
+}
+
+func TestRuntimeErrors(t *testing.T) {
+	emptyCache(t)
+	t.Setenv("PATH", t.TempDir()) // no Python
+	env, _, _ := testEnvironment()
+	ctx := t.Context()
+	for name, c := range map[string]struct {
+		err  error
+		exit int
+	}{
+		"not pinned":   {runRuntimeInstall(ctx, env, ortlib.InstallOptions{}), exitEngine},
+		"no pip":       {runRuntimeInstall(ctx, env, ortlib.InstallOptions{From: "pip"}), exitEngine},
+		"missing file": {runRuntimeInstall(ctx, env, ortlib.InstallOptions{From: "nowhere.whl"}), exitInput},
+		"no library":   {runRuntimeInstall(ctx, env, ortlib.InstallOptions{From: t.TempDir()}), exitEngine},
+		"plain http":   {runRuntimeInstall(ctx, env, ortlib.InstallOptions{From: "http://localhost/a.tgz"}), exitEngine},
+		"nothing":      {runRuntimeRemove(env, nil, false), exitUsage},
+		"both":         {runRuntimeRemove(env, []string{"1.24.4"}, true), exitUsage},
+		"unknown":      {runRuntimeRemove(env, []string{"1.24.4"}, false), exitEngine},
+	} {
+		if got := exitCode(c.err); got != c.exit {
+			t.Errorf("%s: exit code %d, want %d: %v", name, got, c.exit, c.err)
+		}
+	}
+}
+
+func TestDoctor(t *testing.T) {
+	library := testLibrary(t)
+	emptyCache(t)
+	env, stdout, _ := testEnvironment()
+	env.json = true
+	if err := runDoctor(t.Context(), env, doctorOptions{library: library}); err != nil {
+		t.Fatal(err)
+	}
+	var r doctorReport
+	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
+		t.Fatal(err)
+	}
+	if !r.OK || !r.Model.OK || r.Model.Files == 0 || !r.GoEngine.Trial.OK || r.CPU.Threads == 0 || r.Go == "" || len(r.Tools) != 2 {
+		t.Errorf("report %s", stdout)
+	}
+	if r.ORTEngine.Built && (r.Engine != "ort" || r.ORTEngine.Library == nil || !r.ORTEngine.Trial.OK || len(r.ORTEngine.Providers) == 0) {
+		t.Errorf("engine ort: %+v", r.ORTEngine)
+	}
+	env.json = false
+	stdout.Reset()
+	if err := runDoctor(t.Context(), env, doctorOptions{library: library}); err != nil {
+		t.Fatal(err)
+	}
+	for _, word := range []string{"xpipe", "cpu", "model", "captioned a picture", "python3", "ffmpeg"} {
+		if !strings.Contains(stdout.String(), word) {
+			t.Errorf("the report does not speak of %q:\n%s", word, stdout)
+		}
+	}
+}
+
+// What is missing comes with what to do; a broken model is the model's fault.
+func TestDoctorAdvice(t *testing.T) {
+	if r := examineModel("no such model"); r.OK || r.Problem == "" {
+		t.Errorf("an unknown model: %+v", r)
+	}
+	if r := (trialReport{Problem: "broken"}); !strings.Contains(r.String(), "not usable: broken") {
+		t.Error(r)
+	}
+	r := doctorReport{ORTEngine: ortReport{Looked: []string{"here: nothing"}}, Advice: []doctorAdvice{{"engine ort", "install it"}}}
+	env, stdout, _ := testEnvironment()
+	if err := r.print(env); err != nil {
+		t.Fatal(err)
+	}
+	for _, word := range []string{"looked at here: nothing", "to do", "install it", "NOT USABLE"} {
+		if !strings.Contains(stdout.String(), word) {
+			t.Errorf("the report does not say %q:\n%s", word, stdout)
+		}
+	}
+	if err := libraryError(fs.ErrInvalid); !errors.Is(err, engine.ErrEngine) {
+		t.Error(err)
+	}
+}
