@@ -60,11 +60,21 @@ func decodePNG(data []byte, _ *options) (*RGB, int, error) {
 // and RGB pictures) what Pillow does: it compares with the low byte of each
 // sample of the colour, after the pixels have become 8-bit.
 func readPNG(data []byte) (*RGB, error) {
+	head, rest, _ := nextPNGChunk(data[len(pngSignature):])
+	packed, whole := pngData(rest)
+	// Deflate packs 1032 bytes into one at the best. This keeps a short file
+	// from asking for the memory of a large picture.
+	bits := int64(head.data[8]) * int64([7]int{1, 0, 3, 1, 2, 0, 4}[min(head.data[9], 6)])
+	if w, h := binary.BigEndian.Uint32(head.data), binary.BigEndian.Uint32(head.data[4:]); int64(w)*int64(h)*bits/8/1032 > packed {
+		return nil, errTruncated
+	}
 	img, err := png.Decode(bytes.NewReader(data))
 	if err != nil {
+		if !whole {
+			return nil, errTruncated
+		}
 		return nil, err
 	}
-	head, rest, _ := nextPNGChunk(data[len(pngSignature):])
 	depth, grey := head.data[8], head.data[9] == 0
 	if !grey && head.data[9] != 2 {
 		return FromImage(img), nil
@@ -101,6 +111,23 @@ func readPNG(data []byte) (*RGB, error) {
 		m.Alpha = nil
 	}
 	return m, nil
+}
+
+// pngData counts the bytes of pixel data among chunks, and reports whether the
+// last chunk of a file is there.
+func pngData(data []byte) (n int64, whole bool) {
+	for {
+		c, rest, ok := nextPNGChunk(data)
+		switch {
+		case !ok:
+			return n, false
+		case c.kind == "IDAT":
+			n += int64(len(c.data))
+		case c.kind == "IEND":
+			return n, true
+		}
+		data = rest
+	}
 }
 
 // greyOf takes the first channel as a 16-bit grey picture.
