@@ -149,23 +149,32 @@ func assemble(ctx context.Context, bundle *models.Bundle, c config) (*Pipeline, 
 	if p.tokenizer, err = tokenize.New(data); err != nil {
 		return nil, err
 	}
-	if data, err = bundle.File("preprocessor_config.json"); err != nil {
-		return nil, err
-	}
-	if p.images, err = vision.ParseConfig(data); err != nil {
-		return nil, fmt.Errorf("%w: preprocessor_config.json: %w", ErrBundle, err)
+	if bundle.Family != models.LXMERT { // which sees regions, not pixels
+		if data, err = bundle.File("preprocessor_config.json"); err != nil {
+			return nil, err
+		}
+		if p.images, err = vision.ParseConfig(data); err != nil {
+			return nil, fmt.Errorf("%w: preprocessor_config.json: %w", ErrBundle, err)
+		}
 	}
 	if p.defaults, err = loadGeneration(bundle); err != nil {
 		return nil, err
 	}
 	graphs := graphOpener{ctx: ctx, bundle: bundle, engine: c.engine, options: c.engineOptions}
-	switch bundle.Family {
-	case models.BLIP2:
+	writes := bundle.Has("decoder")
+	switch family := bundle.Family; {
+	case family == models.BLIP2 && writes:
 		p.model, err = openBLIP2(&graphs, p.tokenizer)
-	case models.BLIP:
+	case family == models.BLIP && writes:
 		p.model, err = openBLIP(&graphs, p.tokenizer)
+	case family == models.BLIP2 || family == models.BLIP:
+		p.model, err = openRetrieval(&graphs, p.tokenizer, family == models.BLIP2)
+	case family == models.CLIP:
+		p.model, err = openCLIP(&graphs, p.tokenizer)
+	case family == models.LXMERT:
+		p.model, err = openLXMERT(&graphs, p.tokenizer)
 	default:
-		err = fmt.Errorf("%w: no pipeline for family %s yet", ErrUnsupported, bundle.Family)
+		err = fmt.Errorf("%w: no pipeline for family %s", ErrUnsupported, family)
 	}
 	if err != nil {
 		graphs.close()

@@ -18,6 +18,9 @@ type Request struct {
 	// Prompt, where it is not "", is given to the model as it is, in place of
 	// what the bundle's templates make of the question.
 	Prompt string
+	// Regions take the picture's place for models that see through an object
+	// detector (LXMERT).
+	Regions *Regions
 }
 
 // Text is what the model wrote, and how.
@@ -120,9 +123,12 @@ func (p *Pipeline) Generate(ctx context.Context, requests []Request, opts ...Gen
 // generate does Generate's work. emit, where it is not nil, is told each token
 // as soon as it is chosen, and ends the run by returning false.
 func (p *Pipeline) generate(ctx context.Context, requests []Request, opts []GenerateOption, emit func(row int, t Token) bool) ([][]*Text, error) {
+	if m, ok := p.model.(regionAnswerer); ok {
+		return p.classifyAnswers(ctx, m, requests, opts)
+	}
 	model, ok := p.model.(generator)
 	if !ok {
-		return nil, fmt.Errorf("%w: a model of family %s does not write text", ErrUnsupported, p.bundle.Family)
+		return nil, p.unsupported("write text")
 	}
 	run := search{Generation: p.defaults, decode: p.decode}
 	for _, opt := range opts {
@@ -173,6 +179,45 @@ func (p *Pipeline) generate(ctx context.Context, requests []Request, opts []Gene
 		t := p.text(s)
 		t.Stats = stats
 		texts[i/run.NumReturnSequences] = append(texts[i/run.NumReturnSequences], t)
+	}
+	return texts, nil
+}
+
+// classifyAnswers picks the best NumReturnSequences answers of a fixed list for
+// each request. They have no tokens; LogProb is that of the answer.
+func (p *Pipeline) classifyAnswers(ctx context.Context, m regionAnswerer, requests []Request, opts []GenerateOption) ([][]*Text, error) {
+	g := p.defaults
+	for _, opt := range opts {
+		opt(&g)
+	}
+	if g.NumReturnSequences < 1 {
+		return nil, fmt.Errorf("%w: num_return_sequences must be 1 or more", ErrOption)
+	}
+	questions, err := p.prompts(requests)
+	if err != nil {
+		return nil, err
+	}
+	regions := make([]*Regions, len(requests))
+	for i, r := range requests {
+		if r.Regions == nil {
+			return nil, fmt.Errorf("%w: model %s sees regions, and request %d has none", ErrRegions, p.bundle.Name, i+1)
+		}
+		regions[i] = r.Regions
+	}
+	start := time.Now()
+	logits, err := m.answer(ctx, regions, questions)
+	if err != nil {
+		return nil, err
+	}
+	stats := Stats{Generate: time.Since(start)}
+	texts := make([][]*Text, len(requests))
+	for i := range requests {
+		logs := logSoftmax(rowOf(logits, i))
+		order := orderBy(logs, func(a, b int) int { return descending(logs[a], logs[b]) })
+		for _, answer := range order[:min(g.NumReturnSequences, len(order))] {
+			logProb := float64(logs[answer])
+			texts[i] = append(texts[i], &Text{Text: m.label(answer), LogProb: logProb, Score: logProb, Stats: stats})
+		}
 	}
 	return texts, nil
 }
