@@ -28,6 +28,9 @@ func PanelFloats(k, n int) int { return (n + panelWidth - 1) / panelWidth * pane
 // Panels returns the number of panels, which Multiply and Fill take ranges of.
 func (m *Matrix) Panels() int { return (m.N + panelWidth - 1) / panelWidth }
 
+// Panel returns the floats of a panel, [k][16].
+func (m *Matrix) Panel(p int) []float32 { return m.panels[p*m.K*panelWidth : (p+1)*m.K*panelWidth] }
+
 // NewMatrix makes a matrix whose panels lie in buf, which must hold
 // PanelFloats(k, n); with a nil buf they are allocated. They are filled by Fill
 // or FillTransposed.
@@ -82,6 +85,7 @@ func (m *Matrix) FillTransposed(b []float32, ldb, lo, hi int) {
 // zero value is nothing.
 type Epilogue struct {
 	Bias     []float32                // one for each column, added first
+	RowBias  []float32                // one for each row, added too
 	Activate func(dst, src []float32) // then applied; dst and src are the same
 	Residual []float32                // then added: laid out as c
 }
@@ -110,7 +114,7 @@ func (m *Matrix) Multiply(c []float32, ldc int, a []float32, lda, rows, lo, hi i
 					}
 				}
 				if e != nil && k0+kn == m.K {
-					e.apply(c, ldc, r, r+mr, p0*panelWidth, min(p1*panelWidth, m.N))
+					e.Apply(c, ldc, r, r+mr, p0*panelWidth, min(p1*panelWidth, m.N))
 				}
 			}
 		}
@@ -126,15 +130,19 @@ func (m *Matrix) empty(c []float32, ldc, rows, lo, hi int, add bool, e *Epilogue
 		}
 	}
 	if e != nil {
-		e.apply(c, ldc, 0, rows, c0, c1)
+		e.Apply(c, ldc, 0, rows, c0, c1)
 	}
 }
 
-func (e *Epilogue) apply(c []float32, ldc, r0, r1, c0, c1 int) {
+// Apply does it to rows r0..r1 and columns c0..c1 of c.
+func (e *Epilogue) Apply(c []float32, ldc, r0, r1, c0, c1 int) {
 	for r := r0; r < r1; r++ {
 		row := c[r*ldc+c0 : r*ldc+c1]
 		if e.Bias != nil {
 			Add(row, row, e.Bias[c0:c1])
+		}
+		if e.RowBias != nil {
+			affine(row, row, 1, e.RowBias[r])
 		}
 		if e.Activate != nil {
 			e.Activate(row, row)

@@ -71,3 +71,11 @@ func normaliseAVX2(dst *float32, src *float32, scale *float32, bias *float32, n 
 }
 
 func axpyAVX2(dst *float32, src *float32, n int, v float32) { panic(noAssembly) }
+
+func depthwiseAVX2(dst *float32, n int, src *float32, offsets *int, weights *float32, taps int, bias, low, high float32) {
+	panic(noAssembly)
+}
+
+func dotsAVX2(dst *float32, a *float32, b *float32, rows int, stride int, n int) { panic(noAssembly) }
+
+func combineAVX2(dst *float32, a *float32, b *float32, rows int, stride int, n int) { panic(noAssembly) }

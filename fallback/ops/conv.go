@@ -1,6 +1,8 @@
 package ops
 
 import (
+	"slices"
+
 	"github.com/crossattn/xpipe/fallback/kernel"
 	"github.com/crossattn/xpipe/tensor"
 )
@@ -36,7 +38,7 @@ func planConv(w *window, group int, xs, ws []int) (*convolution, error) {
 }
 
 func buildConv(n *Node) Kernel {
-	w, group := newWindow(n), n.int("group", 1)
+	w, group, act := newWindow(n), n.int("group", 1), n.activation()
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
 		if err := floatInputs(n.Op, in); err != nil {
 			return err
@@ -45,27 +47,207 @@ func buildConv(n *Node) Kernel {
 		if err != nil {
 			return err
 		}
+		e := &kernel.Epilogue{Activate: act.f}
+		if b := input(in, 2); b != nil {
+			if b.Len() != c.m {
+				return graphErr("a convolution to %d channels with bias %v", c.m, b)
+			}
+			e.RowBias = tensor.Data[float32](b)
+		}
 		r, dst, err := alloc[float32](x, c.out)
 		out[0] = r
 		if err != nil || len(dst) == 0 {
 			return err
 		}
-		inner := prod(c.place.out)
-		clear(dst)
-		if b := input(in, 2); b != nil {
-			if b.Len() != c.m {
-				return graphErr("a convolution to %d channels with bias %v", c.m, b)
+		if added := input(in, 3); added != nil { // only where it was fused
+			if !slices.Equal(added.Shape(), c.out) {
+				return graphErr("a convolution to %v adds %v", c.out, added)
 			}
-			bias := tensor.Data[float32](b)
-			for i := range c.n * c.m {
-				row := dst[i*inner : (i+1)*inner]
+			e.Residual = tensor.Data[float32](added)
+		}
+		src, weights := tensor.Data[float32](in[0]), tensor.Data[float32](in[1])
+		if c.group == c.c && c.m == c.c && len(c.in) == 2 {
+			return c.depthwise(x, dst, src, weights, e, act)
+		}
+		return c.dense(x, dst, src, weights, e)
+	})
+}
+
+// dense computes the convolution as the product of the weights [M, K] of each
+// group with columns [K, positions], which are packed a few panels at a time.
+func (c *convolution) dense(x *Context, dst, src, weights []float32, e *kernel.Epilogue) error {
+	cg, mg := c.c/c.group, c.m/c.group
+	inner, area, taps := prod(c.place.out), prod(c.in), prod(c.kernel)
+	k := cg * taps
+	if k == 0 {
+		clear(dst)
+		for i := range c.n {
+			part := c.part(e, i, 0, dst)
+			part.Apply(dst[i*c.m*inner:(i+1)*c.m*inner], inner, 0, c.m, 0, inner)
+		}
+		return x.Err()
+	}
+	// A copy of the input is its own columns.
+	plain := taps == 1 && inner == area
+	panels := (inner + 15) / 16
+	step := min(8, max(1, panels*c.n*c.group/(4*x.Threads())))
+	pieces := (panels + step - 1) / step
+	offsets := c.taps()
+	return x.ParallelScratch(c.n*c.group*pieces, max(1, (1<<18)/(2*k*mg*16*step)), kernel.PanelFloats(k, 16*step), func(lo, hi int, buf []float32) {
+		for i := lo; i < hi; i++ {
+			s, g, p := i/pieces/c.group, i/pieces%c.group, i%pieces*step
+			c0, c1 := p*16, min((p+step)*16, inner)
+			m := kernel.NewMatrix(buf, k, c1-c0)
+			from := src[(s*c.c+g*cg)*area : (s*c.c+(g+1)*cg)*area]
+			if plain {
+				m.Fill(from[c0:], area, 0, m.Panels())
+			} else {
+				c.fill(m, from, offsets, cg, c0, c1)
+			}
+			to := dst[(s*c.m+g*mg)*inner : (s*c.m+(g+1)*mg)*inner]
+			part := c.part(e, s, g*mg, dst)
+			if part.Residual != nil {
+				part.Residual = part.Residual[g*mg*inner+c0:]
+			}
+			m.Multiply(to[c0:], inner, weights[g*mg*k:(g+1)*mg*k], k, mg, 0, m.Panels(), false, part)
+		}
+	})
+}
+
+// part is e for channels from first on of sample s.
+func (c *convolution) part(e *kernel.Epilogue, s, first int, dst []float32) *kernel.Epilogue {
+	part := *e
+	if part.RowBias != nil {
+		part.RowBias = part.RowBias[first:]
+	}
+	if part.Residual != nil {
+		part.Residual = part.Residual[s*(len(dst)/c.n):]
+	}
+	return &part
+}
+
+// tap is an element of the window: its distance from the window's corner along
+// each dimension.
+type tap [3]int
+
+func (c *convolution) taps() []tap {
+	r := len(c.in)
+	if r > 3 {
+		return nil
+	}
+	list := make([]tap, prod(c.kernel))
+	for t := range list {
+		rest := t
+		for i := r - 1; i >= 0; i-- {
+			list[t][3-r+i] = rest % c.kernel[i] * c.dilations[i]
+			rest /= c.kernel[i]
+		}
+	}
+	return list
+}
+
+// fill packs the columns of positions c0..c1.
+func (c *convolution) fill(m *kernel.Matrix, src []float32, taps []tap, channels, c0, c1 int) {
+	area := prod(c.in)
+	// Every window as one of three dimensions.
+	in, out, stride, before := [3]int{1, 1, 1}, [3]int{1, 1, 1}, [3]int{1, 1, 1}, [3]int{}
+	for i := range c.in {
+		j := 3 - len(c.in) + i
+		in[j], out[j], stride[j], before[j] = c.in[i], c.place.out[i], c.strides[i], c.before[i]
+	}
+	for p0 := c0; p0 < c1; p0 += 16 {
+		width := min(16, c1-p0)
+		var at [16][3]int // where the corner of each position's window lies
+		for j := range width {
+			rest := p0 + j
+			for d := 2; d >= 0; d-- {
+				at[j][d] = rest%out[d]*stride[d] - before[d]
+				rest /= out[d]
+			}
+		}
+		panel := m.Panel((p0 - c0) / 16)
+		for t, o := range taps {
+			var from [16]int
+			for j := range width {
+				z, y, w := at[j][0]+o[0], at[j][1]+o[1], at[j][2]+o[2]
+				from[j] = -1
+				if z >= 0 && z < in[0] && y >= 0 && y < in[1] && w >= 0 && w < in[2] {
+					from[j] = (z*in[1]+y)*in[2] + w
+				}
+			}
+			for ch := range channels {
+				row := (*[16]float32)(panel[(ch*len(taps)+t)*16:])
+				plane := src[ch*area : (ch+1)*area]
 				for j := range row {
-					row[j] = bias[i%c.m]
+					if j < width && from[j] >= 0 {
+						row[j] = plane[from[j]]
+					} else {
+						row[j] = 0
+					}
 				}
 			}
 		}
-		return convolve(x, c, dst, tensor.Data[float32](in[0]), tensor.Data[float32](in[1]),
-			func(dst, a, b []float32, m, n, k int) { kernel.Gemm(dst, a, b, m, n, k) })
+	}
+}
+
+// depthwise convolves each channel of images with its own window. A channel is
+// padded, and its columns are sorted by their remainder by the stride, so that
+// the elements under a tap lie next to each other.
+func (c *convolution) depthwise(x *Context, dst, src, weights []float32, e *kernel.Epilogue, act activation) error {
+	h, w, oh, ow := c.in[0], c.in[1], c.place.out[0], c.place.out[1]
+	kh, kw, sy, sx := c.kernel[0], c.kernel[1], c.strides[0], c.strides[1]
+	// Phases of the columns, each as long as the last tap reaches.
+	phase := ow + (kw-1)*c.dilations[1]/sx
+	pitch := phase * sx
+	rows := (oh-1)*sy + (kh-1)*c.dilations[0] + 1
+	offsets := make([]int, kh*kw)
+	for t := range offsets {
+		dy, dx := t/kw*c.dilations[0], t%kw*c.dilations[1]
+		offsets[t] = dy*pitch + dx%sx*phase + dx/sx
+	}
+	area, inner := h*w, oh*ow
+	low, high := act.low, act.high
+	return x.ParallelScratch(c.n*c.c, max(1, minWork/(inner*len(offsets)+1)), rows*pitch, func(lo, hi int, plane []float32) {
+		for i := lo; i < hi; i++ {
+			clear(plane)
+			for y := range rows {
+				from := y - c.before[0]
+				if from < 0 || from >= h {
+					continue
+				}
+				line := src[i*area+from*w : i*area+(from+1)*w]
+				if sx == 1 {
+					if c.before[1] < pitch {
+						copy(plane[y*pitch+c.before[1]:(y+1)*pitch], line)
+					}
+					continue
+				}
+				for p := range sx {
+					to := plane[y*pitch+p*phase : y*pitch+(p+1)*phase]
+					for j := range to {
+						if q := j*sx + p - c.before[1]; q >= 0 && q < w {
+							to[j] = line[q]
+						}
+					}
+				}
+			}
+			ch := i % c.c
+			var bias float32
+			if e.RowBias != nil {
+				bias = e.RowBias[ch]
+			}
+			taps := weights[ch*len(offsets) : (ch+1)*len(offsets)]
+			to := dst[i*inner : (i+1)*inner]
+			for y := range oh {
+				kernel.DepthwiseRow(to[y*ow:(y+1)*ow], plane[y*sy*pitch:], offsets, taps, bias, low, high)
+			}
+			if act.f != nil && !act.bounds {
+				act.f(to, to)
+			}
+			if e.Residual != nil {
+				kernel.Add(to, to, e.Residual[i*inner:(i+1)*inner])
+			}
+		}
 	})
 }
 

@@ -254,7 +254,7 @@ func contract(x *Context, a, b *tensor.Tensor, la, lb []rune, needed map[rune]bo
 	if tb, err = reshaped(tb, []int{nb, k, n}); err != nil {
 		return nil, nil, err
 	}
-	t, err := matmul(x, ta, tb)
+	t, err := matmul(x, ta, tb, nil, nil)
 	if err != nil {
 		return nil, nil, err
 	}

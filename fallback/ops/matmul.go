@@ -1,6 +1,9 @@
 package ops
 
 import (
+	"context"
+	"runtime"
+
 	"github.com/crossattn/xpipe/fallback/kernel"
 	"github.com/crossattn/xpipe/tensor"
 )
@@ -59,13 +62,14 @@ func (s *matShapes) each(f func(i, a, b int) error) error {
 }
 
 func buildMatMul(n *Node) Kernel {
+	weights := n.packed(1, false)
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) (err error) {
 		if in[0].DType() != in[1].DType() {
 			return graphErr("MatMul of %v and %v", in[0], in[1])
 		}
 		switch in[0].DType() {
 		case tensor.Float32:
-			out[0], err = matmul(x, in[0], in[1])
+			out[0], err = matmul(x, in[0], in[1], weights, nil)
 		case tensor.Int64:
 			out[0], err = matmulInt[int64](x, in[0], in[1])
 		case tensor.Int32:
@@ -77,32 +81,151 @@ func buildMatMul(n *Node) Kernel {
 	})
 }
 
-// matmul is the float product. Batches of a that meet one matrix b are taken as
-// one tall matrix.
-func matmul(x *Context, a, b *tensor.Tensor) (*tensor.Tensor, error) {
+// packed packs a constant matrix, transposed if asked, so that it is done once
+// when a graph is opened; nil where the input is no constant float matrix.
+func (n *Node) packed(i int, transposed bool) *kernel.Matrix {
+	if i >= len(n.Const) || n.Const[i] == nil || n.Const[i].DType() != tensor.Float32 || n.Const[i].Rank() != 2 || n.Const[i].Len() == 0 {
+		return nil
+	}
+	w := n.Const[i]
+	k, cols := w.Dim(0), w.Dim(1)
+	if transposed {
+		k, cols = cols, k
+	}
+	m := kernel.NewMatrix(nil, k, cols)
+	x := NewContext(context.Background(), runtime.GOMAXPROCS(0), nil)
+	fillMatrix(x, m, tensor.Data[float32](w), transposed)
+	return m
+}
+
+// fillMatrix packs b, whose rows are those of m or, transposed, its columns.
+func fillMatrix(x *Context, m *kernel.Matrix, b []float32, transposed bool) error {
+	return x.Parallel(m.Panels(), max(1, minWork/(16*m.K+1)), func(lo, hi int) {
+		if transposed {
+			m.FillTransposed(b, m.K, lo, hi)
+		} else {
+			m.Fill(b, m.N, lo, hi)
+		}
+	})
+}
+
+// matmul is the float product. weights is b packed, where that was possible
+// before. Batches of a that meet one matrix b are taken as one tall matrix.
+func matmul(x *Context, a, b *tensor.Tensor, weights *kernel.Matrix, e *kernel.Epilogue) (*tensor.Tensor, error) {
 	s, err := matmulShapes(a.Shape(), b.Shape())
 	if err != nil {
 		return nil, err
 	}
-	t, dst, err := zeros[float32](x, s.out)
-	if err != nil || len(dst) == 0 || s.k == 0 {
+	t, dst, err := alloc[float32](x, s.out)
+	if err != nil || len(dst) == 0 {
 		return t, err
 	}
 	av, bv := tensor.Data[float32](a), tensor.Data[float32](b)
-	if len(bv) == s.k*s.n {
-		return t, gemm(x, dst, av, bv, len(dst)/s.n, s.n, s.k)
+	if weights != nil {
+		return t, mulPacked(x, weights, dst, av, len(dst)/s.n, e)
 	}
-	err = s.each(func(i, p, q int) error {
-		return gemm(x, dst[i*s.m*s.n:(i+1)*s.m*s.n], av[p*s.m*s.k:(p+1)*s.m*s.k], bv[q*s.k*s.n:(q+1)*s.k*s.n], s.m, s.n, s.k)
-	})
+	if s.k == 0 {
+		clear(dst)
+	} else if len(bv) == s.k*s.n {
+		err = product(x, dst, av, bv, len(dst)/s.n, s.n, s.k)
+	} else {
+		err = s.products(x, dst, av, bv)
+	}
+	if err == nil && e != nil {
+		err = x.Parallel(len(dst)/s.n, max(1, minWork/s.n), func(lo, hi int) { e.Apply(dst, s.n, lo, hi, 0, s.n) })
+	}
 	return t, err
 }
 
-// gemm adds the product of a [m,k] and b [k,n] to dst [m,n].
-func gemm(x *Context, dst, a, b []float32, m, n, k int) error {
-	return x.Parallel(m, max(1, minWork*4/(n*k+1)), func(lo, hi int) {
-		kernel.Gemm(dst[lo*n:hi*n], a[lo*k:hi*k], b, hi-lo, n, k)
+// product sets dst [m,n] to a [m,k] times b [k,n].
+func product(x *Context, dst, a, b []float32, m, n, k int) error {
+	if m < 4 { // not worth packing
+		return x.Parallel((n+63)/64, max(1, minWork/(64*k*m)), func(lo, hi int) {
+			c0, c1 := lo*64, min(hi*64, n)
+			for i := range m {
+				axpys(dst[i*n+c0:i*n+c1], a[i*k:(i+1)*k], b[c0:], n)
+			}
+		})
+	}
+	_, buf, err := alloc[float32](x, []int{kernel.PanelFloats(k, n)})
+	if err != nil {
+		return err
+	}
+	w := kernel.NewMatrix(buf, k, n)
+	if err := fillMatrix(x, w, b, false); err != nil {
+		return err
+	}
+	return mulPacked(x, w, dst, a, m, nil)
+}
+
+// axpys sets dst to a row times a matrix of which rows begin ldb apart.
+func axpys(dst, a, b []float32, ldb int) {
+	clear(dst)
+	for j, v := range a {
+		kernel.Axpy(dst, b[j*ldb:j*ldb+len(dst)], v)
+	}
+}
+
+// products computes each matrix product of a batch in one piece, several at a
+// time.
+func (s *matShapes) products(x *Context, dst, a, b []float32) error {
+	type job struct{ i, p, q int }
+	var jobs []job
+	if err := s.each(func(i, p, q int) error {
+		jobs = append(jobs, job{i, p, q})
+		return nil
+	}); err != nil {
+		return err
+	}
+	return x.ParallelScratch(len(jobs), max(1, minWork/(s.m*s.n*s.k)), kernel.PanelFloats(s.k, s.n), func(lo, hi int, buf []float32) {
+		w := kernel.NewMatrix(buf, s.k, s.n)
+		for _, j := range jobs[lo:hi] {
+			c, a, b := dst[j.i*s.m*s.n:(j.i+1)*s.m*s.n], a[j.p*s.m*s.k:(j.p+1)*s.m*s.k], b[j.q*s.k*s.n:(j.q+1)*s.k*s.n]
+			if s.m < 4 {
+				for r := range s.m {
+					axpys(c[r*s.n:(r+1)*s.n], a[r*s.k:(r+1)*s.k], b, s.n)
+				}
+				continue
+			}
+			w.Fill(b, s.n, 0, w.Panels())
+			w.Multiply(c, s.n, a, s.k, s.m, 0, w.Panels(), false, nil)
+		}
 	})
+}
+
+// mulPacked sets dst [rows,N] to a [rows,K] times w, on all cores: in pieces that
+// share no panels where there are enough of them, and of rows otherwise.
+func mulPacked(x *Context, w *kernel.Matrix, dst, a []float32, rows int, e *kernel.Epilogue) error {
+	panels := w.Panels()
+	const leastFlops = 1 << 18 // a piece takes 10 microseconds or more
+	total := 2 * rows * w.K * w.N
+	want := max(1, min(x.Threads()*4, total/leastFlops))
+	if x.Threads() > 1 && want < x.Threads() {
+		want = 1
+	}
+	panelStep := min(8, max(1, panels/want))
+	columns := (panels + panelStep - 1) / panelStep
+	parts := max(1, want/columns)
+	rowStep := min(516, ((rows+parts-1)/parts+5)/6*6) // multiples of the micro-kernel's rows
+	parts = (rows + rowStep - 1) / rowStep
+	work := func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			p0, r0 := i/parts*panelStep, i%parts*rowStep
+			r1 := min(rows, r0+rowStep)
+			part := e
+			if e != nil && e.Residual != nil && r0 > 0 {
+				moved := *e
+				moved.Residual = e.Residual[r0*w.N:]
+				part = &moved
+			}
+			w.Multiply(dst[r0*w.N:r1*w.N], w.N, a[r0*w.K:r1*w.K], w.K, r1-r0, p0, min(panels, p0+panelStep), false, part)
+		}
+	}
+	if want == 1 {
+		work(0, columns*parts)
+		return x.Err()
+	}
+	return x.Parallel(columns*parts, 1, work)
 }
 
 func matmulInt[T int64 | int32](x *Context, a, b *tensor.Tensor) (*tensor.Tensor, error) {
@@ -135,6 +258,7 @@ func matmulInt[T int64 | int32](x *Context, a, b *tensor.Tensor) (*tensor.Tensor
 func buildGemm(n *Node) Kernel {
 	alpha, beta := n.float("alpha", 1), n.float("beta", 1)
 	transA, transB := n.int("transA", 0) != 0, n.int("transB", 0) != 0
+	weights := n.packed(1, transB)
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) (err error) {
 		if err := floatInputs(n.Op, in); err != nil {
 			return err
@@ -148,12 +272,16 @@ func buildGemm(n *Node) Kernel {
 				return err
 			}
 		}
-		if transB {
+		if transB && weights == nil {
 			if b, err = transpose(x, b, nil); err != nil {
 				return err
 			}
+		} else if transB { // packed already; only the shape matters
+			if b, err = b.Reshape(b.Dim(1), b.Dim(0)); err != nil {
+				return err
+			}
 		}
-		t, err := matmul(x, a, b)
+		t, err := matmul(x, a, b, weights, nil)
 		if err != nil {
 			return err
 		}

@@ -107,32 +107,52 @@ func zeros[T tensor.Element](x *Context, shape []int) (*tensor.Tensor, []T, erro
 // are handed out as cores get free; when the run is to stop no more are, and
 // Parallel returns the context's error once all calls have returned.
 func (x *Context) Parallel(n, grain int, f func(lo, hi int)) error {
+	return x.parallel(n, grain, func(_, lo, hi int) { f(lo, hi) })
+}
+
+// ParallelScratch is Parallel with room for some floats, their contents unset,
+// that no other call uses at the same time.
+func (x *Context) ParallelScratch(n, grain, floats int, f func(lo, hi int, scratch []float32)) error {
+	_, room, err := alloc[float32](x, []int{x.workers(n, grain), floats})
+	if err != nil {
+		return err
+	}
+	return x.parallel(n, grain, func(worker, lo, hi int) { f(lo, hi, room[worker*floats:(worker+1)*floats]) })
+}
+
+// workers is how many cores n items keep busy.
+func (x *Context) workers(n, grain int) int {
+	grain = max(grain, 1)
+	return min(x.threads, (n+grain-1)/grain)
+}
+
+func (x *Context) parallel(n, grain int, f func(worker, lo, hi int)) error {
 	if n <= 0 {
 		return x.Err()
 	}
 	grain = max(grain, 1)
-	workers := min(x.threads, (n+grain-1)/grain)
+	workers := x.workers(n, grain)
 	// A few parts for each worker even out their speeds and bound how long a
 	// cancelled run goes on.
 	part := max(grain, (n+workers*4-1)/(workers*4))
 	var next atomic.Int64
-	work := func() {
+	work := func(worker int) {
 		for x.ctx.Err() == nil {
 			hi := int(next.Add(int64(part)))
 			lo := hi - part
 			if lo >= n {
 				return
 			}
-			f(lo, min(hi, n))
+			f(worker, lo, min(hi, n))
 		}
 	}
 	if workers == 1 {
-		work()
+		work(0)
 		return x.Err()
 	}
 	var wg sync.WaitGroup
 	var broke atomic.Pointer[any]
-	for range workers - 1 {
+	for worker := 1; worker < workers; worker++ {
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
@@ -142,12 +162,12 @@ func (x *Context) Parallel(n, grain int, f func(lo, hi int)) error {
 					broke.Store(&r)
 				}
 			}()
-			work()
+			work(worker)
 		}()
 	}
 	func() {
 		defer wg.Wait()
-		work()
+		work(0)
 	}()
 	if r := broke.Load(); r != nil {
 		panic(*r)

@@ -10,8 +10,8 @@ import (
 )
 
 func main() {
-	what := flag.String("kernels", "", "gemm or math")
-	files := map[string]func(){"gemm": gemm, "math": mathKernels}
+	what := flag.String("kernels", "", "gemm, math, conv or attention")
+	files := map[string]func(){"gemm": gemm, "math": mathKernels, "conv": conv, "attention": attention}
 	flag.Usage = func() { flag.PrintDefaults() }
 	// avo's own flags (-out, -stubs) are parsed by Generate.
 	flag.Parse()

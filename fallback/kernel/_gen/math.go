@@ -390,7 +390,6 @@ func mathKernels() {
 	TEXT("normaliseAVX2", NOSPLIT, "func(dst, src, scale, bias *float32, n int, mean, inv float32)")
 	Pragma("noescape")
 	Doc("normaliseAVX2 sets dst = (src-mean)*inv*scale + bias.")
-	get := func(name string) reg.GPVirtual { return Load(Param(name), GP64()).(reg.GPVirtual) }
 	dst, src, scale, bias, n := get("dst"), get("src"), get("scale"), get("bias"), get("n")
 	mean, inv := broadcast("mean"), broadcast("inv")
 	body := func(v []vec) vec {
