@@ -43,8 +43,12 @@ func (m *blip) encode(ctx context.Context, pixels *tensor.Tensor) (*tensor.Tenso
 	return runOne(ctx, m.vision, map[string]*tensor.Tensor{"pixel_values": pixels}, "image_embeds")
 }
 
-func (m *blip) begin(ctx context.Context, images *tensor.Tensor, which []int, prompts []string) (languageModel, error) {
-	patches, err := takeRows(images, which)
+func (m *blip) begin(ctx context.Context, images *tensor.Tensor, which [][]int, prompts []string) (languageModel, error) {
+	pictures, err := onePicture(which)
+	if err != nil {
+		return nil, err
+	}
+	patches, err := takeRows(images, pictures)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +92,7 @@ func (m *blip) begin(ctx context.Context, images *tensor.Tensor, which []int, pr
 			return nil, err
 		}
 		width = len(embeds) / len(ids)
-		rows[i] = prompt{ids, embeds}
+		rows[i] = prompt{ids: ids, embeds: embeds}
 	}
 	return m.decoder.begin(rows, width, fixed)
 }

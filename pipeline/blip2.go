@@ -103,14 +103,16 @@ func (m *blip2) instructed(ctx context.Context, patches *tensor.Tensor, which []
 	return m.queries(ctx, map[string]*tensor.Tensor{"image_embeds": rows, "qformer_input_ids": ids, "qformer_attention_mask": mask})
 }
 
-// begin puts the queries of image which[i] before prompt i.
-func (m *blip2) begin(ctx context.Context, images *tensor.Tensor, which []int, prompts []string) (languageModel, error) {
+// begin puts the queries of a prompt's picture before it.
+func (m *blip2) begin(ctx context.Context, images *tensor.Tensor, pictures [][]int, prompts []string) (languageModel, error) {
+	which, err := onePicture(pictures)
+	if err != nil {
+		return nil, err
+	}
 	if m.instruction != nil {
-		var err error
 		if images, err = m.instructed(ctx, images, which, prompts); err != nil {
 			return nil, err
 		}
-		which = slices.Clone(which)
 		for i := range which {
 			which[i] = i
 		}
@@ -135,7 +137,7 @@ func (m *blip2) begin(ctx context.Context, images *tensor.Tensor, which []int, p
 			return nil, fmt.Errorf("%w: the projected queries are %d wide, the text's embeddings are not", ErrBundle, width)
 		}
 		embeds := slices.Clone(queries[which[i]*perImage : (which[i]+1)*perImage])
-		rows[i] = prompt{encoding.IDs, append(embeds, words...)}
+		rows[i] = prompt{ids: encoding.IDs, embeds: append(embeds, words...)}
 	}
 	if m.encoder == nil {
 		return m.decoder.begin(rows, width, nil)

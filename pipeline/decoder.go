@@ -16,6 +16,8 @@ import (
 const (
 	inputsEmbeds  = "inputs_embeds"
 	attentionMask = "attention_mask"
+	imageMask     = "image_attention_mask" // [B,T,I] which picture a token attends to
+	imageGate     = "cross_attention_gate" // [B,T] 1 where it attends to any
 	logitsName    = "logits"
 	pastPrefix    = "past_key_values."
 	presentPrefix = "present."
@@ -46,6 +48,7 @@ type decoder struct {
 	constants      []tensor.Spec // inputs that stay the same over all steps
 	outputs        []string      // what a run is asked for: logits and caches
 	maxPositions   int           // of prompt and text together
+	seesMedia      bool          // whether it takes imageMask and imageGate
 }
 
 // cache is one tensor of the growing key/value cache, [B,heads,T,dim].
@@ -79,6 +82,8 @@ func newDecoder(graphs *graphOpener) (*decoder, error) {
 		layer, isPast := strings.CutPrefix(in.Name, pastPrefix)
 		switch {
 		case in.Name == inputsEmbeds || in.Name == attentionMask:
+		case in.Name == imageMask || in.Name == imageGate:
+			d.seesMedia = true
 		case isPast && !strings.Contains(layer, ".encoder."):
 			c := cache{past: in.Name, present: presentPrefix + layer}
 			if len(in.Shape) != 4 || in.Shape[1] <= 0 || in.Shape[3] <= 0 {
@@ -134,6 +139,7 @@ func runOne(ctx context.Context, s engine.Session, in map[string]*tensor.Tensor,
 type prompt struct {
 	ids    []int64   // the text's ids, special tokens included
 	embeds []float32 // [L,D]: the image's rows and the text's
+	media  []int     // [L] which picture each position attends to, -1 none; nil where the decoder does not ask
 }
 
 // sequences is a batch in decoding.
@@ -144,6 +150,8 @@ type sequences struct {
 	mask   [][]int64      // for each row, 1 where a token is and 0 where padding
 	past   map[string]*tensor.Tensor
 	fixed  map[string]*tensor.Tensor // the decoder's constants, a row a sequence
+	media  [][]int                   // for each row, which picture each new position attends to
+	images int                       // pictures side by side in each row
 }
 
 // begin pads the prompts on the left to one length. width is D. fixed are the
@@ -173,6 +181,9 @@ func (d *decoder) begin(prompts []prompt, width int, fixed map[string]*tensor.Te
 			mask[j] = 1
 		}
 		s.mask = append(s.mask, mask)
+		if d.seesMedia {
+			s.media = append(s.media, append(slices.Repeat([]int{-1}, pad), p.media...))
+		}
 	}
 	var err error
 	if s.embeds, err = tensor.New([]int{len(prompts), longest, width}, embeds); err != nil {
@@ -208,6 +219,9 @@ func (s *sequences) step(ctx context.Context, ids []int64) (*tensor.Tensor, erro
 	for i := range s.mask {
 		s.mask[i] = append(s.mask[i], 1)
 	}
+	for i, m := range s.media {
+		s.media[i] = m[len(m)-1:] // text goes on about the picture it was about
+	}
 	return s.forward(ctx, embeds)
 }
 
@@ -220,6 +234,13 @@ func (s *sequences) reorder(rows []int) error {
 		mask[i] = slices.Clone(s.mask[r])
 	}
 	s.mask = mask
+	if s.seesMedia {
+		media := make([][]int, len(rows))
+		for i, r := range rows {
+			media[i] = s.media[r]
+		}
+		s.media = media
+	}
 	for _, tensors := range []map[string]*tensor.Tensor{s.past, s.fixed} {
 		for name, t := range tensors {
 			picked, err := takeRows(t, rows)
@@ -284,6 +305,11 @@ func (s *sequences) forward(ctx context.Context, embeds *tensor.Tensor) (*tensor
 	for _, c := range s.constants {
 		in[c.Name] = s.fixed[c.Name]
 	}
+	if s.seesMedia {
+		if err := s.addMedia(in); err != nil {
+			return nil, err
+		}
+	}
 	out, err := s.session.Run(ctx, in, s.outputs...)
 	if err != nil {
 		return nil, err
@@ -293,6 +319,28 @@ func (s *sequences) forward(ctx context.Context, embeds *tensor.Tensor) (*tensor
 		s.past[c.past] = out[c.present]
 	}
 	return lastPosition(out[logitsName])
+}
+
+// addMedia adds the masks of gated cross-attention for the new positions.
+func (s *sequences) addMedia(in map[string]*tensor.Tensor) error {
+	length := len(s.media[0])
+	mask := make([]int64, len(s.media)*length*s.images)
+	gate := make([]float32, len(s.media)*length)
+	for i, row := range s.media {
+		for j, image := range row {
+			if image >= 0 {
+				at := i*length + j
+				mask[at*s.images+image] = 1
+				gate[at] = 1
+			}
+		}
+	}
+	var err error
+	if in[imageMask], err = tensor.New([]int{len(s.media), length, s.images}, mask); err != nil {
+		return err
+	}
+	in[imageGate], err = tensor.New([]int{len(s.media), length}, gate)
+	return err
 }
 
 // lastPosition takes [B,V] from logits [B,T,V].

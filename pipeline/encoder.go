@@ -29,16 +29,36 @@ func openTextEncoder(graphs *graphOpener, role string) (*textEncoder, error) {
 	if e.session, err = graphs.open(role); err != nil {
 		return nil, err
 	}
-	for _, o := range e.session.Outputs() {
-		if strings.HasPrefix(o.Name, presentPrefix) && strings.Contains(o.Name, ".encoder.") {
-			e.outputs = append(e.outputs, o.Name)
-		}
-	}
-	if len(e.outputs) == 0 {
-		return nil, fmt.Errorf("%w: graph %q gives no cross-attention cache %s*.encoder.*", ErrBundle, role, presentPrefix)
+	if e.outputs, err = crossOutputs(e.session); err != nil {
+		return nil, err
 	}
 	e.start, err = decoderStart(graphs.bundle)
 	return e, err
+}
+
+// crossOutputs lists the outputs of a graph that are a decoder's
+// cross-attention cache.
+func crossOutputs(s engine.Session) ([]string, error) {
+	var names []string
+	for _, o := range s.Outputs() {
+		if strings.HasPrefix(o.Name, presentPrefix) && strings.Contains(o.Name, ".encoder.") {
+			names = append(names, o.Name)
+		}
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("%w: the graph beside the decoder gives no cross-attention cache %s*.encoder.*", ErrBundle, presentPrefix)
+	}
+	return names, nil
+}
+
+// asPast renames a cross-attention cache from what one graph gives to what the
+// decoder takes.
+func asPast(present map[string]*tensor.Tensor) map[string]*tensor.Tensor {
+	past := make(map[string]*tensor.Tensor, len(present)+1)
+	for name, t := range present {
+		past[pastPrefix+strings.TrimPrefix(name, presentPrefix)] = t
+	}
+	return past
 }
 
 // decoderStart is the id that a decoder with an encoder starts from.
@@ -64,10 +84,8 @@ func (e *textEncoder) run(ctx context.Context, in map[string]*tensor.Tensor, mas
 	if err != nil {
 		return nil, err
 	}
-	fixed := map[string]*tensor.Tensor{encoderMask: mask}
-	for name, t := range out {
-		fixed[pastPrefix+strings.TrimPrefix(name, presentPrefix)] = t
-	}
+	fixed := asPast(out)
+	fixed[encoderMask] = mask
 	return fixed, nil
 }
 
@@ -79,7 +97,7 @@ func (e *textEncoder) begin(ctx context.Context, d *decoder, rows int, fixed map
 	}
 	prompts := make([]prompt, rows)
 	for i := range prompts {
-		prompts[i] = prompt{[]int64{e.start}, embeds}
+		prompts[i] = prompt{ids: []int64{e.start}, embeds: embeds}
 	}
 	return d.begin(prompts, len(embeds), fixed)
 }

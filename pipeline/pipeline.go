@@ -77,8 +77,30 @@ type generator interface {
 	// encode turns pixels [B,3,H,W] into what the text is conditioned on. The
 	// result may be used for any number of prompts.
 	encode(ctx context.Context, pixels *tensor.Tensor) (*tensor.Tensor, error)
-	// begin starts one sequence for each prompt, prompt i about image which[i].
-	begin(ctx context.Context, images *tensor.Tensor, which []int, prompts []string) (languageModel, error)
+	// begin starts one sequence for each prompt, prompt i about the images
+	// which[i], rows of what encode returned.
+	begin(ctx context.Context, images *tensor.Tensor, which [][]int, prompts []string) (languageModel, error)
+}
+
+// composer is a generator whose prompts have pictures in between.
+type composer interface {
+	generator
+	// compose writes the prompt of text and pictures.
+	compose(parts []Part) string
+	// end is what closes an example of a few-shot prompt.
+	end() string
+}
+
+// onePicture is for families whose prompts are about exactly one picture.
+func onePicture(which [][]int) ([]int, error) {
+	pictures := make([]int, len(which))
+	for i, images := range which {
+		if len(images) != 1 {
+			return nil, fmt.Errorf("%w: this model takes one picture for each text; request %d has %d", ErrPrompt, i+1, len(images))
+		}
+		pictures[i] = images[0]
+	}
+	return pictures, nil
 }
 
 // Option adjusts Open and OpenFS.
@@ -169,6 +191,8 @@ func assemble(ctx context.Context, bundle *models.Bundle, c config) (*Pipeline, 
 		p.model, err = openBLIP(&graphs, p.tokenizer)
 	case family == models.BLIP2 || family == models.BLIP:
 		p.model, err = openRetrieval(&graphs, p.tokenizer, family == models.BLIP2)
+	case family == models.Flamingo:
+		p.model, err = openFlamingo(&graphs, p.tokenizer, p.defaults)
 	case family == models.CLIP:
 		p.model, err = openCLIP(&graphs, p.tokenizer)
 	case family == models.LXMERT:

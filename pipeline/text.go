@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"image"
@@ -15,12 +16,31 @@ import (
 type Request struct {
 	Image    image.Image
 	Question string // "" asks for a caption
-	// Prompt, where it is not "", is given to the model as it is, in place of
-	// what the bundle's templates make of the question.
+	// Prompt, where it is not "", is given to the model in place of what the
+	// bundle's templates make of the question.
 	Prompt string
+	// Shots are examples that stand before the request, for Flamingo's kind of
+	// model.
+	Shots []Shot
+	// Parts, where there are any, are the whole request: text and pictures in
+	// their order, for Flamingo's kind of model.
+	Parts []Part
 	// Regions take the picture's place for models that see through an object
 	// detector (LXMERT).
 	Regions *Regions
+}
+
+// Shot is an example of what the model should write.
+type Shot struct {
+	Image    image.Image
+	Question string // "" stands for the request's
+	Text     string // the caption or answer
+}
+
+// Part is a piece of a prompt: a picture, or text where Image is nil.
+type Part struct {
+	Image image.Image
+	Text  string
 }
 
 // Text is what the model wrote, and how.
@@ -137,13 +157,13 @@ func (p *Pipeline) generate(ctx context.Context, requests []Request, opts []Gene
 	if err := run.check(); err != nil {
 		return nil, err
 	}
-	prompts, err := p.prompts(requests)
+	prompts, pictures, err := p.prompts(requests)
 	if err != nil {
 		return nil, err
 	}
 	var stats Stats
 	start := time.Now()
-	pixels, which, err := p.pixels(ctx, requests)
+	pixels, which, err := p.pixels(ctx, pictures)
 	if err != nil {
 		return nil, err
 	}
@@ -193,7 +213,7 @@ func (p *Pipeline) classifyAnswers(ctx context.Context, m regionAnswerer, reques
 	if g.NumReturnSequences < 1 {
 		return nil, fmt.Errorf("%w: num_return_sequences must be 1 or more", ErrOption)
 	}
-	questions, err := p.prompts(requests)
+	questions, _, err := p.prompts(requests)
 	if err != nil {
 		return nil, err
 	}
@@ -222,43 +242,86 @@ func (p *Pipeline) classifyAnswers(ctx context.Context, m regionAnswerer, reques
 	return texts, nil
 }
 
-// prompts is the text of each request as the model was trained to read it.
-func (p *Pipeline) prompts(requests []Request) ([]string, error) {
-	prompts := make([]string, len(requests))
+// prompts is the text of each request as the model was trained to read it, and
+// the pictures in it.
+func (p *Pipeline) prompts(requests []Request) (prompts []string, pictures [][]image.Image, err error) {
+	composer, composes := p.model.(composer)
 	for i, r := range requests {
-		if r.Prompt != "" {
-			prompts[i] = r.Prompt
-			continue
+		if !composes && (len(r.Shots) > 0 || len(r.Parts) > 0) {
+			return nil, nil, p.unsupported("read examples or several pictures")
 		}
-		task, text := "answer", strings.TrimSpace(r.Question)
-		if text == "" {
-			task = "caption"
+		parts := r.Parts
+		if len(parts) == 0 {
+			for _, shot := range r.Shots {
+				text, err := p.prompt(Request{Question: cmp.Or(shot.Question, r.Question)})
+				if err != nil {
+					return nil, nil, err
+				}
+				parts = append(parts, Part{Image: shot.Image}, Part{Text: text + " " + shot.Text + composer.end()})
+			}
+			text, err := p.prompt(r)
+			if err != nil {
+				return nil, nil, err
+			}
+			if r.Image != nil {
+				parts = append(parts, Part{Image: r.Image})
+			} else if _, sees := p.model.(regionAnswerer); !sees && !composes {
+				return nil, nil, fmt.Errorf("%w: request %d has no picture", ErrImage, i+1)
+			}
+			parts = append(parts, Part{Text: text})
 		}
-		template, ok := p.bundle.Prompts[task]
-		if !ok {
-			return nil, fmt.Errorf("%w: model %s has no prompt for the task %q", ErrUnsupported, p.bundle.Name, task)
+		var images []image.Image
+		for _, part := range parts {
+			if part.Image != nil {
+				images = append(images, part.Image)
+			}
 		}
-		prompts[i] = strings.Replace(template, "{}", text, 1)
+		pictures = append(pictures, images)
+		if composes {
+			prompts = append(prompts, composer.compose(parts))
+		} else {
+			prompts = append(prompts, parts[len(parts)-1].Text)
+		}
 	}
-	return prompts, nil
+	return prompts, pictures, nil
 }
 
-// pixels preprocesses the pictures of the requests, each once. Request i is
-// about picture which[i].
-func (p *Pipeline) pixels(ctx context.Context, requests []Request) (pixels *tensor.Tensor, which []int, err error) {
-	var images []image.Image
-	for _, r := range requests {
-		at := slices.IndexFunc(images, func(img image.Image) bool { return sameImage(img, r.Image) })
-		if at < 0 {
-			if r.Image == nil {
-				return nil, nil, fmt.Errorf("%w: a request without a picture", ErrImage)
-			}
-			at = len(images)
-			images = append(images, r.Image)
-		}
-		which = append(which, at)
+// prompt is the text of a request without its pictures.
+func (p *Pipeline) prompt(r Request) (string, error) {
+	if r.Prompt != "" {
+		return r.Prompt, nil
 	}
-	pixels, err = p.images.Preprocess(ctx, images...)
+	task, text := "answer", strings.TrimSpace(r.Question)
+	if text == "" {
+		task = "caption"
+	}
+	template, ok := p.bundle.Prompts[task]
+	if !ok {
+		return "", fmt.Errorf("%w: model %s has no prompt for the task %q", ErrUnsupported, p.bundle.Name, task)
+	}
+	return strings.Replace(template, "{}", text, 1), nil
+}
+
+// pixels preprocesses the pictures of the requests, each once. Those of request
+// i are rows which[i] of the pixels [N,3,H,W].
+func (p *Pipeline) pixels(ctx context.Context, pictures [][]image.Image) (pixels *tensor.Tensor, which [][]int, err error) {
+	var distinct []image.Image
+	for _, images := range pictures {
+		rows := make([]int, len(images))
+		for j, img := range images {
+			at := slices.IndexFunc(distinct, func(other image.Image) bool { return sameImage(img, other) })
+			if at < 0 {
+				at = len(distinct)
+				distinct = append(distinct, img)
+			}
+			rows[j] = at
+		}
+		which = append(which, rows)
+	}
+	if len(distinct) == 0 {
+		return nil, nil, fmt.Errorf("%w: no picture in any request", ErrImage)
+	}
+	pixels, err = p.images.Preprocess(ctx, distinct...)
 	return pixels, which, err
 }
 
