@@ -31,14 +31,6 @@ type bpe struct {
 // metaspace is the character that stands for a space in SentencePiece vocabularies, U+2581.
 const metaspace = "▁"
 
-func (m *bpe) size() int { return len(m.ids) }
-
-func (m *bpe) all(yield func(string)) {
-	for t := range m.ids {
-		yield(t)
-	}
-}
-
 func (m *bpe) tokenize(dst []token, s string) ([]token, error) {
 	if len(s) == 0 {
 		return dst, nil

@@ -2,10 +2,8 @@ package tokenize
 
 import (
 	"encoding/json"
-	"fmt"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -92,6 +90,12 @@ func newTokenizer(root *object) (*Tokenizer, error) {
 	}
 	if t.added, err = newAddedVocabulary(added, t.model, t.normalizer); err != nil {
 		return nil, err
+	}
+	t.vocabSize = t.model.distinct()
+	for token := range t.added.ids {
+		if _, ok := t.model.id(token); !ok {
+			t.vocabSize++
+		}
 	}
 	return t, nil
 }
@@ -226,7 +230,7 @@ func buildPreTokenizer(o *object, depth int) (preTokenizer, bool, error) {
 		o.boolean("trim_offsets") // required, but of no use here
 		p = byteLevelPreTokenizer{addPrefixSpace: o.boolean("add_prefix_space"), useRegex: o.flag("use_regex", true)}
 		byteLevel = true
-	case "Delimiter":
+	case "CharDelimiterSplit":
 		p = splitter{pattern: literal(o.char("delimiter")), how: removed}
 	case "Metaspace":
 		replacement, scheme := o.metaspace()
@@ -583,13 +587,4 @@ func buildDecoder(o *object, depth int) (decoder, error) {
 		o.fail("type", "the decoder %q is not known", kind)
 	}
 	return d, *o.err
-}
-
-// number reads a float as the reference's JSON parser does.
-func number(raw json.RawMessage) (float64, error) {
-	f, err := strconv.ParseFloat(string(raw), 64)
-	if err != nil {
-		return 0, fmt.Errorf("%s is no number", raw)
-	}
-	return f, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -133,4 +134,66 @@ func (o *object) objects(name string) []*object {
 		list = append(list, sub)
 	}
 	return list
+}
+
+// score reads a number as the reference's JSON parser, serde_json, does: the digits as one 64-bit integer, further digits dropped, then
+// one multiplication or division by a power of ten. That is not always the nearest float64, and the last bit decides between
+// segmentations of equal score.
+func score(raw json.RawMessage) (float64, bool) {
+	s := string(raw)
+	if _, err := strconv.ParseFloat(s, 64); err != nil {
+		return 0, false // not a number, or out of range
+	}
+	negative := s[0] == '-'
+	s = strings.TrimPrefix(s, "-")
+	significand, exponent := uint64(0), 0
+	fraction, full := false, false
+	i := 0
+	for ; i < len(s) && s[i] != 'e' && s[i] != 'E'; i++ {
+		if s[i] == '.' {
+			fraction = true
+			continue
+		}
+		d := uint64(s[i] - '0')
+		if full = full || significand > (math.MaxUint64-d)/10; full {
+			if !fraction {
+				exponent++
+			}
+			continue
+		}
+		significand = 10*significand + d
+		if fraction {
+			exponent--
+		}
+	}
+	if i < len(s) {
+		e, err := strconv.Atoi(s[i+1:])
+		if err != nil {
+			return 0, false
+		}
+		exponent += e
+	}
+	f := float64(significand)
+	for ; exponent < -308 && f != 0; exponent += 308 {
+		f /= 1e308
+	}
+	switch {
+	case f == 0:
+	case exponent > 308:
+		return 0, false
+	case exponent >= 0:
+		f *= powerOfTen(exponent)
+	default:
+		f /= powerOfTen(-exponent)
+	}
+	if negative {
+		f = -f
+	}
+	return f, !math.IsInf(f, 0)
+}
+
+// powerOfTen is the float64 nearest to 10^n, for n up to 308; math.Pow10 is not always.
+func powerOfTen(n int) float64 {
+	f, _ := strconv.ParseFloat("1e"+strconv.Itoa(n), 64)
+	return f
 }

@@ -14,8 +14,8 @@ type model interface {
 	token(id int32) (string, bool)
 	// size is the number of tokens, which is also the first id given to an added token that the model lacks.
 	size() int
-	// all calls yield for every token; used to count the joint vocabulary.
-	all(yield func(token string))
+	// distinct is the number of different tokens.
+	distinct() int
 }
 
 // token is one token of a piece: an id, the range it covers in the text of the piece, and its text where that is not the one the

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"unicode/utf8"
 )
 
 // Tokenizer turns text into token ids and back. It is safe for concurrent use.
@@ -20,8 +21,7 @@ type Tokenizer struct {
 	truncation   *Truncation
 	padding      *Padding
 	scratch      sync.Pool // of *scratch
-	vocabSize    sync.Once
-	vocabCount   int
+	vocabSize    int
 }
 
 // Truncation limits the number of tokens of an encoding.
@@ -337,10 +337,35 @@ func (t *Tokenizer) sequence(text string, typeID int64) (*Encoding, error) {
 				name, _ = t.model.token(tok.id)
 			}
 			from, to := w.original(int(tok.start), int(tok.end))
+			if tok.end <= tok.start || int(tok.end) > len(w.s) {
+				from, to = settle(text, from, to)
+			}
 			e.push(int64(tok.id), name, Span{from, to}, i, typeID, 0)
 		}
 	}
 	return e, nil
+}
+
+// settle brings the offsets of an impossible range, such as that of the bytes of an end-of-word suffix, to where the reference shows
+// them: its conversion to characters moves back to the start of a character, and guesses at the end of the text.
+func settle(s string, from, to int) (int, int) {
+	floor := func(i int) int {
+		for i < len(s) && !utf8.RuneStart(s[i]) {
+			i--
+		}
+		return i
+	}
+	switch from = floor(from); {
+	case from >= len(s) || to < len(s):
+		return from, floor(to)
+	case to == len(s):
+		return from, to
+	}
+	to = from
+	for range 2 {
+		to += max(runeLen(s[min(to, len(s)):]), 1)
+	}
+	return from, to
 }
 
 // split fills s.words with the pre-tokenized words and added tokens of text.
@@ -411,15 +436,5 @@ func (t *Tokenizer) IDToToken(id int64) (string, bool) {
 	return t.model.token(int32(id))
 }
 
-// VocabSize is the number of tokens, added ones included.
-func (t *Tokenizer) VocabSize() int {
-	t.vocabSize.Do(func() {
-		t.vocabCount = t.model.size()
-		for token := range t.added.ids {
-			if _, ok := t.model.id(token); !ok {
-				t.vocabCount++
-			}
-		}
-	})
-	return t.vocabCount
-}
+// VocabSize is the number of different tokens, added ones included.
+func (t *Tokenizer) VocabSize() int { return t.vocabSize }

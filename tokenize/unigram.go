@@ -44,9 +44,9 @@ func buildUnigram(o *object) (model, error) {
 		if len(e) != 2 || json.Unmarshal(e[0], &t) != nil {
 			return nil, refuse("model.vocab[%d]: a token with its score expected", i)
 		}
-		score, err := number(e[1])
-		if err != nil {
-			return nil, refuse("model.vocab[%d]: %v", i, err)
+		score, ok := score(e[1])
+		if !ok {
+			return nil, refuse("model.vocab[%d]: %s is no score", i, e[1])
 		}
 		if size += len(t); size >= maxVocabularyBytes {
 			return nil, refuse("model.vocab: more than %d bytes of tokens", maxVocabularyBytes)
@@ -80,11 +80,7 @@ func (m *unigram) token(id int32) (string, bool) {
 	return m.tokens[id], true
 }
 
-func (m *unigram) all(yield func(string)) {
-	for t := range m.ids {
-		yield(t)
-	}
-}
+func (m *unigram) distinct() int { return len(m.ids) }
 
 func (m *unigram) tokenize(dst []token, s string) ([]token, error) {
 	if len(s) == 0 {

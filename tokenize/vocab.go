@@ -60,3 +60,7 @@ func (v *vocabulary) token(id int32) (string, bool) {
 	token, ok := v.sparse[id]
 	return token, ok
 }
+
+func (v *vocabulary) size() int { return len(v.ids) }
+
+func (v *vocabulary) distinct() int { return len(v.ids) }

@@ -29,14 +29,6 @@ func newWordPiece(v *vocabulary, unk, prefix string, maxChars int) *wordPiece {
 	return m
 }
 
-func (m *wordPiece) size() int { return len(m.ids) }
-
-func (m *wordPiece) all(yield func(string)) {
-	for t := range m.ids {
-		yield(t)
-	}
-}
-
 func (m *wordPiece) tokenize(dst []token, s string) ([]token, error) {
 	return m.cache.through(dst, s, m.word)
 }
@@ -73,14 +65,6 @@ func (m *wordPiece) unknown(dst []token, s string) ([]token, error) {
 type wordLevel struct {
 	*vocabulary
 	unk string
-}
-
-func (m *wordLevel) size() int { return len(m.ids) }
-
-func (m *wordLevel) all(yield func(string)) {
-	for t := range m.ids {
-		yield(t)
-	}
 }
 
 func (m *wordLevel) tokenize(dst []token, s string) ([]token, error) {
