@@ -9,6 +9,16 @@
 // a big output stays in ONNX Runtime until somebody looks at it, and can go into
 // the next run as it is; see tensor.Storage.
 //
+// Run asks for the outputs it was told to compute and gets no others, but ONNX
+// Runtime computes every node of the graph all the same: an output that is dear
+// and seldom needed belongs in a graph of its own.
+//
+// Providers other than the CPU are passed what engine.Options says and have not
+// been tried: there was no machine with a GPU to try them on. Outputs come back to
+// the CPU's memory after every run. CUDA is known to replace Go's signal handlers;
+// Open puts them back after it has made such a session, which covers what a
+// provider does while it starts and not what it may do later.
+//
 // Built without cgo, or with the tag noort, the package has the same API, and New
 // says that the engine is not there.
 package ort

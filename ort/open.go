@@ -52,8 +52,7 @@ func (e *Engine) open(ctx context.Context, graph []byte, place externalPlace, op
 	// CUDA and what builds on it install handlers of their own for the signals
 	// by which Go stops goroutines and reports crashes.
 	if opts.Provider != "" && opts.Provider != "cpu" {
-		saved := C.xort_save_signals()
-		defer C.xort_restore_signals(saved)
+		defer saveSignals()()
 	}
 	o, err := onnxruntime.NewSessionOptions()
 	if err != nil {
@@ -84,6 +83,13 @@ func (e *Engine) open(ctx context.Context, graph []byte, place externalPlace, op
 		return nil, openError(err, opts.Provider)
 	}
 	return newSession(ort, place.cleanup)
+}
+
+// saveSignals notes how the process handles signals; what it returns puts that
+// back where it has changed.
+func saveSignals() (restore func()) {
+	saved := C.xort_save_signals()
+	return func() { C.xort_restore_signals(saved) }
 }
 
 // configure sets everything but the provider.
