@@ -1,0 +1,97 @@
+package vision
+
+import (
+	"errors"
+	"image"
+	"math"
+	"slices"
+	"testing"
+)
+
+func TestThumbnail(t *testing.T) {
+	small, err := Thumbnail(testPicture(1, 300, 100, 2), 60, 60)
+	if err != nil || small.Bounds().Dx() != 60 || small.Bounds().Dy() != 20 {
+		t.Errorf("%v, %v", small.Bounds(), err)
+	}
+	for _, size := range []int{0, -1} {
+		if _, err := Thumbnail(NewRGB(3, 3), size, 5); !errors.Is(err, ErrImage) {
+			t.Errorf("size %d: %v", size, err)
+		}
+	}
+	if _, err := Thumbnail(NewRGB(0, 0), 5, 5); !errors.Is(err, ErrImage) {
+		t.Errorf("empty: %v", err)
+	}
+}
+
+func TestOverlay(t *testing.T) {
+	m, err := Overlay(NewRGB(64, 64), []float32{0, 0, 0, 1}, 2, 2, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	corner := func(x, y int) [3]uint8 { return [3]uint8(m.row(y)[4*x:][:3]) }
+	if corner(0, 0) != [3]uint8{0, 0, 255} || corner(63, 63) != [3]uint8{255, 3, 0} {
+		t.Errorf("corners are %v and %v, not blue and red", corner(0, 0), corner(63, 63))
+	}
+	same, err := Overlay(testPicture(1, 9, 9, 0), []float32{1, 2}, 1, 2, 0)
+	if err != nil || !slices.Equal(same.Pix, testPicture(1, 9, 9, 0).Pix) {
+		t.Errorf("strength 0 changes the picture (%v)", err)
+	}
+	nan := float32(math.NaN())
+	for _, c := range []struct {
+		weights    []float32
+		rows, cols int
+		strength   float64
+	}{{nil, 0, 0, 1}, {[]float32{1}, 1, 2, 1}, {[]float32{nan}, 1, 1, 1}, {[]float32{1}, 1, 1, 2}} {
+		if _, err := Overlay(NewRGB(4, 4), c.weights, c.rows, c.cols, c.strength); !errors.Is(err, ErrImage) {
+			t.Errorf("%v: %v", c, err)
+		}
+	}
+}
+
+func TestGrid(t *testing.T) {
+	m := testPicture(1, 10, 7, 0)
+	cells, boxes, err := Grid(m, 2, 3)
+	if err != nil || len(cells) != 6 || len(boxes) != 6 {
+		t.Fatal(len(cells), len(boxes), err)
+	}
+	if c := cells[5]; c.Width != 4 || c.Height != 4 || !slices.Equal(c.row(3), m.row(6)[4*6:]) {
+		t.Errorf("the last cell is %dx%d", c.Width, c.Height)
+	}
+	if boxes[5] != (Region{0.6, 3.0 / 7, 1, 1}) {
+		t.Errorf("the last box is %v", boxes[5])
+	}
+	if _, _, err := Grid(m, 8, 1); !errors.Is(err, ErrImage) {
+		t.Errorf("more rows than pixels: %v", err)
+	}
+}
+
+// TestFromImage converts pictures of the standard library's types.
+func TestFromImage(t *testing.T) {
+	r := image.Rect(-3, 5, 4, 9)
+	at := func(x, y int) (uint8, uint8, uint8) { return uint8(20 * (x + 3)), uint8(30 * (y - 5)), uint8(x * y) }
+	rgba, nrgba, deep := image.NewRGBA(r), image.NewNRGBA(r), image.NewNRGBA64(r)
+	for y := r.Min.Y; y < r.Max.Y; y++ {
+		for x := r.Min.X; x < r.Max.X; x++ {
+			a, b, c := at(x, y)
+			put(rgba.Pix[rgba.PixOffset(x, y):], a, b, c, 255)
+			put(nrgba.Pix[nrgba.PixOffset(x, y):], a, b, c, 7)
+			o := deep.PixOffset(x, y)
+			copy(deep.Pix[o:], []uint8{a, 9, b, 9, c, 9, 255, 255})
+		}
+	}
+	sub := image.Rect(-1, 6, 3, 8)
+	for _, img := range []image.Image{rgba.SubImage(sub), nrgba.SubImage(sub), deep.SubImage(sub), struct{ image.Image }{rgba.SubImage(sub)}} {
+		m := FromImage(img)
+		for y := range m.Height {
+			for x := range m.Width {
+				a, b, c := at(sub.Min.X+x, sub.Min.Y+y)
+				if [4]uint8(m.row(y)[4*x:][:4]) != [4]uint8{a, b, c, 255} {
+					t.Fatalf("%T: pixel (%d,%d) is %v", img, x, y, m.row(y)[4*x:][:4])
+				}
+			}
+		}
+		if _, clear := img.(*image.NRGBA); clear != (m.Alpha != nil) {
+			t.Errorf("%T: alpha is %v", img, m.Alpha)
+		}
+	}
+}
