@@ -28,11 +28,13 @@ type node struct {
 	in, out []int // values; -1 for what is left out
 }
 
-// planner turns a model into a graph.
+// planner turns a model into a graph: it puts the nodes in order, computes what
+// is constant, fuses patterns, drops what nothing needs, and builds the rest.
 type planner struct {
 	ctx     context.Context
 	model   *onnx.Model
 	threads int
+	consts  map[string]*tensor.Tensor // by name
 	ids     map[string]int
 	graph   *graph
 }
@@ -41,22 +43,26 @@ type planner struct {
 const maxNodes = 1 << 20
 
 func plan(ctx context.Context, m *onnx.Model, threads int, noFusion bool) (*graph, error) {
-	p := &planner{ctx: ctx, model: m, threads: threads, ids: map[string]int{}, graph: &graph{}}
+	p := &planner{ctx: ctx, model: m, threads: threads, consts: map[string]*tensor.Tensor{}, ids: map[string]int{}, graph: &graph{}}
 	proto := m.Proto.GetGraph()
-	if len(proto.GetNode()) > maxNodes {
-		return nil, fmt.Errorf("%w: %d nodes; at most %d are supported", engine.ErrGraph, len(proto.GetNode()), maxNodes)
+	if err := check(m, proto); err != nil {
+		return nil, err
 	}
-	if len(proto.GetSparseInitializer()) > 0 {
-		return nil, fmt.Errorf("%w: sparse initializers are not supported", engine.ErrGraph)
-	}
-	order, err := p.order(proto)
+	nodes, err := order(proto)
 	if err != nil {
 		return nil, err
 	}
 	if err := p.declare(proto); err != nil {
 		return nil, err
 	}
-	for _, n := range order {
+	if nodes, err = p.fold(nodes); err != nil {
+		return nil, err
+	}
+	outputs := m.Outputs()
+	if !noFusion {
+		nodes = fuse(nodes, p.consts, outputs)
+	}
+	for _, n := range live(nodes, outputs) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -64,15 +70,32 @@ func plan(ctx context.Context, m *onnx.Model, threads int, noFusion bool) (*grap
 			return nil, fmt.Errorf("%s: %w", describe(n), err)
 		}
 	}
-	p.graph.outputs = m.Outputs()
-	for _, o := range p.graph.outputs {
-		id, ok := p.ids[o.Name]
-		if !ok {
-			return nil, fmt.Errorf("%w: nothing computes the output %q", engine.ErrGraph, o.Name)
+	p.graph.outputs = outputs
+	for _, o := range outputs {
+		id, err := p.use(o.Name)
+		if err != nil {
+			return nil, err
 		}
 		p.graph.outputIDs = append(p.graph.outputIDs, id)
 	}
 	return p.graph, nil
+}
+
+// check finds what the engine lacks, in nodes that nothing needs too.
+func check(m *onnx.Model, proto *pb.GraphProto) error {
+	if len(proto.GetNode()) > maxNodes {
+		return fmt.Errorf("%w: %d nodes; at most %d are supported", engine.ErrGraph, len(proto.GetNode()), maxNodes)
+	}
+	if len(proto.GetSparseInitializer()) > 0 {
+		return fmt.Errorf("%w: sparse initializers are not supported", engine.ErrGraph)
+	}
+	for _, n := range proto.GetNode() {
+		domain := onnx.Domain(n.GetDomain())
+		if domain == ops.FusedDomain || !ops.Supported(domain, n.GetOpType(), m.Opsets[domain]) {
+			return fmt.Errorf("%s: %w", describe(n), ops.Unsupported(domain, n.GetOpType(), m.Opsets[domain]))
+		}
+	}
+	return nil
 }
 
 // describe names a node for messages.
@@ -86,20 +109,29 @@ func describe(n *pb.NodeProto) string {
 	return fmt.Sprintf("a %s node", n.GetOpType())
 }
 
-// value returns the number of a name that nothing has yet.
-func (p *planner) value(name string) (int, error) {
-	if _, taken := p.ids[name]; taken {
-		return 0, fmt.Errorf("%w: two things are called %q", engine.ErrGraph, name)
-	}
+// value gives a name its number.
+func (p *planner) value(name string) int {
 	id := len(p.graph.consts)
-	p.graph.consts = append(p.graph.consts, nil)
+	p.graph.consts = append(p.graph.consts, p.consts[name])
 	p.ids[name] = id
-	return id, nil
+	return id
 }
 
-// declare numbers the inputs and the initializers that something uses.
+// use returns the number of a value that is there: an input, a constant or the
+// output of a node before.
+func (p *planner) use(name string) (int, error) {
+	if id, ok := p.ids[name]; ok {
+		return id, nil
+	}
+	if p.consts[name] == nil {
+		return 0, fmt.Errorf("%w: nothing computes %q", engine.ErrGraph, name)
+	}
+	return p.value(name), nil
+}
+
+// declare numbers the inputs and reads the initializers that something uses.
 func (p *planner) declare(proto *pb.GraphProto) error {
-	used := map[string]bool{}
+	used, names := map[string]bool{}, map[string]bool{}
 	for _, n := range proto.GetNode() {
 		for _, in := range n.GetInput() {
 			used[in] = true
@@ -108,32 +140,38 @@ func (p *planner) declare(proto *pb.GraphProto) error {
 	for _, o := range proto.GetOutput() {
 		used[o.GetName()] = true
 	}
+	unique := func(name string) error {
+		if names[name] {
+			return fmt.Errorf("%w: two things are called %q", engine.ErrGraph, name)
+		}
+		names[name] = true
+		return nil
+	}
 	for _, t := range proto.GetInitializer() {
+		if err := unique(t.GetName()); err != nil {
+			return err
+		}
 		if !used[t.GetName()] {
 			continue
 		}
-		id, err := p.value(t.GetName())
-		if err != nil {
-			return err
-		}
-		if p.graph.consts[id], err = p.model.Tensor(t); err != nil {
+		var err error
+		if p.consts[t.GetName()], err = p.model.Tensor(t); err != nil {
 			return err
 		}
 	}
 	p.graph.inputs = p.model.Inputs()
 	for _, s := range p.graph.inputs {
-		id, err := p.value(s.Name)
-		if err != nil {
+		if err := unique(s.Name); err != nil {
 			return err
 		}
-		p.graph.inputIDs = append(p.graph.inputIDs, id)
+		p.graph.inputIDs = append(p.graph.inputIDs, p.value(s.Name))
 	}
 	return nil
 }
 
 // order returns the nodes so that each comes after those it depends on. Files
 // should have them so already.
-func (p *planner) order(proto *pb.GraphProto) ([]*pb.NodeProto, error) {
+func order(proto *pb.GraphProto) ([]*pb.NodeProto, error) {
 	nodes := proto.GetNode()
 	known := map[string]bool{"": true}
 	for _, t := range proto.GetInitializer() {
@@ -210,23 +248,48 @@ func sorted(nodes []*pb.NodeProto, producer map[string]int) bool {
 	return true
 }
 
-// add plans one node. One whose inputs are all constant is computed now.
+// live returns the nodes that an output needs.
+func live(nodes []*pb.NodeProto, outputs []tensor.Spec) []*pb.NodeProto {
+	needed := map[string]bool{}
+	for _, o := range outputs {
+		needed[o.Name] = true
+	}
+	keep := make([]bool, len(nodes))
+	for i := len(nodes) - 1; i >= 0; i-- {
+		for _, o := range nodes[i].GetOutput() {
+			keep[i] = keep[i] || o != "" && needed[o]
+		}
+		if keep[i] {
+			for _, in := range nodes[i].GetInput() {
+				needed[in] = true
+			}
+		}
+	}
+	var list []*pb.NodeProto
+	for i, n := range nodes {
+		if keep[i] {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+// add builds one node.
 func (p *planner) add(proto *pb.NodeProto) error {
 	n := &node{name: describe(proto)}
 	spec, err := ops.NewNode(p.model, proto)
 	if err != nil {
 		return err
 	}
-	constant := true
 	for i, name := range proto.GetInput() {
-		if name == "" {
-			n.in = append(n.in, -1)
-			continue
+		id := -1
+		if name != "" {
+			spec.Const[i] = p.consts[name]
+			if id, err = p.use(name); err != nil {
+				return err
+			}
 		}
-		id := p.ids[name]
 		n.in = append(n.in, id)
-		spec.Const[i] = p.graph.consts[id]
-		constant = constant && spec.Const[i] != nil
 	}
 	if n.kernel, err = ops.Build(spec); err != nil {
 		return err
@@ -234,14 +297,9 @@ func (p *planner) add(proto *pb.NodeProto) error {
 	for _, name := range proto.GetOutput() {
 		id := -1
 		if name != "" {
-			if id, err = p.value(name); err != nil {
-				return err
-			}
+			id = p.value(name)
 		}
 		n.out = append(n.out, id)
-	}
-	if constant && p.fold(n, spec.Const) {
-		return nil
 	}
 	p.graph.nodes = append(p.graph.nodes, n)
 	return nil
@@ -254,29 +312,55 @@ const (
 	foldGrowth = 4
 )
 
-// fold computes a node of constants. A node that cannot be computed, or only
-// with more memory than is reasonable, is left for the run.
-func (p *planner) fold(n *node, in []*tensor.Tensor) bool {
-	limit := int64(foldFree)
-	for _, t := range in {
-		if t != nil {
-			limit += foldGrowth * int64(t.Len()*t.DType().Size())
+// fold computes the nodes whose inputs are all constant and returns the others.
+func (p *planner) fold(nodes []*pb.NodeProto) ([]*pb.NodeProto, error) {
+	var rest []*pb.NodeProto
+	for _, n := range nodes {
+		if err := p.ctx.Err(); err != nil {
+			return nil, err
+		}
+		if !p.foldNode(n) {
+			rest = append(rest, n)
 		}
 	}
-	memory := newArena(limit)
-	x := ops.NewContext(p.ctx, p.threads, memory)
-	out := make([]*tensor.Tensor, len(n.out))
-	if err := n.run(x, in, out); err != nil {
+	return rest, nil
+}
+
+// foldNode computes a node of constants. A node that cannot be computed, or only
+// with more memory than is reasonable, is left for the run.
+func (p *planner) foldNode(proto *pb.NodeProto) bool {
+	in := make([]*tensor.Tensor, len(proto.GetInput()))
+	limit := int64(foldFree)
+	for i, name := range proto.GetInput() {
+		if name == "" {
+			continue
+		}
+		if in[i] = p.consts[name]; in[i] == nil {
+			return false
+		}
+		limit += foldGrowth * int64(in[i].Len()*in[i].DType().Size())
+	}
+	spec, err := ops.NewNode(p.model, proto)
+	if err != nil {
 		return false
 	}
-	for i, id := range n.out {
-		if id >= 0 && out[i] == nil {
+	kernel, err := ops.Build(spec)
+	if err != nil {
+		return false
+	}
+	n := &node{kernel: kernel}
+	out := make([]*tensor.Tensor, len(proto.GetOutput()))
+	if err := n.run(ops.NewContext(p.ctx, p.threads, newArena(limit)), in, out); err != nil {
+		return false
+	}
+	for i, name := range proto.GetOutput() {
+		if name != "" && out[i] == nil {
 			return false
 		}
 	}
-	for i, id := range n.out {
-		if id >= 0 {
-			p.graph.consts[id] = out[i]
+	for i, name := range proto.GetOutput() {
+		if name != "" {
+			p.consts[name] = out[i]
 		}
 	}
 	return true

@@ -78,4 +78,6 @@ func depthwiseAVX2(dst *float32, n int, src *float32, offsets *int, weights *flo
 
 func dotsAVX2(dst *float32, a *float32, b *float32, rows int, stride int, n int) { panic(noAssembly) }
 
-func combineAVX2(dst *float32, a *float32, b *float32, rows int, stride int, n int) { panic(noAssembly) }
+func combineAVX2(dst *float32, a *float32, b *float32, rows int, stride int, n int) {
+	panic(noAssembly)
+}

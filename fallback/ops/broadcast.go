@@ -215,11 +215,15 @@ func each[T, R any](f func(T) R) func(dst []R, src []T) {
 
 // viaFloat runs a kernel written for float32 on float16 tensors too: inputs are
 // widened, and float32 outputs rounded back.
-func viaFloat(k Kernel) Kernel {
+func viaFloat(k Kernel) Kernel { return viaFloatExcept(-1, k) }
+
+// viaFloatExcept is viaFloat that leaves one input as it is, such as weights that
+// were packed before.
+func viaFloatExcept(skip int, k Kernel) Kernel {
 	return func(x *Context, in, out []*tensor.Tensor) error {
 		half := false
-		for _, t := range in {
-			half = half || t != nil && t.DType() == tensor.Float16
+		for i, t := range in {
+			half = half || t != nil && t.DType() == tensor.Float16 && i != skip
 		}
 		if !half {
 			return k(x, in, out)
@@ -227,7 +231,7 @@ func viaFloat(k Kernel) Kernel {
 		wide := make([]*tensor.Tensor, len(in))
 		for i, t := range in {
 			wide[i] = t
-			if t == nil || t.DType() != tensor.Float16 {
+			if t == nil || t.DType() != tensor.Float16 || i == skip {
 				continue
 			}
 			var err error

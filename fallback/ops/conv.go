@@ -89,6 +89,9 @@ func (c *convolution) dense(x *Context, dst, src, weights []float32, e *kernel.E
 	}
 	// A copy of the input is its own columns.
 	plain := taps == 1 && inner == area
+	if len(c.in) > 3 {
+		return graphErr("a convolution over %d dimensions; at most 3 are supported", len(c.in))
+	}
 	panels := (inner + 15) / 16
 	step := min(8, max(1, panels*c.n*c.group/(4*x.Threads())))
 	pieces := (panels + step - 1) / step
@@ -132,9 +135,6 @@ type tap [3]int
 
 func (c *convolution) taps() []tap {
 	r := len(c.in)
-	if r > 3 {
-		return nil
-	}
 	list := make([]tap, prod(c.kernel))
 	for t := range list {
 		rest := t

@@ -63,8 +63,12 @@ func (s *matShapes) each(f func(i, a, b int) error) error {
 
 func buildMatMul(n *Node) Kernel {
 	weights := n.packed(1, false)
-	return viaFloat(func(x *Context, in, out []*tensor.Tensor) (err error) {
-		if in[0].DType() != in[1].DType() {
+	skip := -1
+	if weights != nil {
+		skip = 1
+	}
+	return viaFloatExcept(skip, func(x *Context, in, out []*tensor.Tensor) (err error) {
+		if weights == nil && in[0].DType() != in[1].DType() {
 			return graphErr("MatMul of %v and %v", in[0], in[1])
 		}
 		switch in[0].DType() {
@@ -84,17 +88,20 @@ func buildMatMul(n *Node) Kernel {
 // packed packs a constant matrix, transposed if asked, so that it is done once
 // when a graph is opened; nil where the input is no constant float matrix.
 func (n *Node) packed(i int, transposed bool) *kernel.Matrix {
-	if i >= len(n.Const) || n.Const[i] == nil || n.Const[i].DType() != tensor.Float32 || n.Const[i].Rank() != 2 || n.Const[i].Len() == 0 {
+	if i >= len(n.Const) || n.Const[i] == nil || n.Const[i].Rank() != 2 || n.Const[i].Len() == 0 {
 		return nil
 	}
 	w := n.Const[i]
+	if w.DType() != tensor.Float32 && w.DType() != tensor.Float16 {
+		return nil
+	}
 	k, cols := w.Dim(0), w.Dim(1)
 	if transposed {
 		k, cols = cols, k
 	}
 	m := kernel.NewMatrix(nil, k, cols)
 	x := NewContext(context.Background(), runtime.GOMAXPROCS(0), nil)
-	fillMatrix(x, m, tensor.Data[float32](w), transposed)
+	fillMatrix(x, m, w.Float32s(), transposed)
 	return m
 }
 
@@ -120,10 +127,11 @@ func matmul(x *Context, a, b *tensor.Tensor, weights *kernel.Matrix, e *kernel.E
 	if err != nil || len(dst) == 0 {
 		return t, err
 	}
-	av, bv := tensor.Data[float32](a), tensor.Data[float32](b)
+	av := tensor.Data[float32](a)
 	if weights != nil {
 		return t, mulPacked(x, weights, dst, av, len(dst)/s.n, e)
 	}
+	bv := tensor.Data[float32](b)
 	if s.k == 0 {
 		clear(dst)
 	} else if len(bv) == s.k*s.n {

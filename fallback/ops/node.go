@@ -148,13 +148,20 @@ func (n *Node) oneOf(name, value string, allowed ...string) {
 	n.fail("attribute %q is %q, of which only %q are supported", name, value, allowed)
 }
 
+// Unsupported is the error for an operator the engine lacks.
+func Unsupported(domain, op string, version int) error {
+	if domain == "" {
+		domain = "ai.onnx"
+	}
+	return fmt.Errorf("%w: %w: the Go engine has no %s of operator set %s version %d", engine.ErrGraph, ErrUnsupported, op, domain, version)
+}
+
 // Build returns the kernel of a node. The error wraps engine.ErrGraph, and
 // ErrUnsupported too where the engine lacks the operator.
 func Build(n *Node) (Kernel, error) {
 	d, ok := find(n.Domain, n.Op, n.Version)
 	if !ok {
-		return nil, fmt.Errorf("%w: %w: the Go engine has no %s of operator set %q version %d",
-			engine.ErrGraph, ErrUnsupported, n.Op, n.Domain, n.Version)
+		return nil, Unsupported(n.Domain, n.Op, n.Version)
 	}
 	n.want(d.low, d.high)
 	k := d.build(n)

@@ -170,6 +170,10 @@ var table = map[string]def{
 
 // find returns the operator if this engine has it in that version.
 func find(domain, op string, version int) (def, bool) {
+	if domain == FusedDomain {
+		d, ok := fused[op]
+		return d, ok
+	}
 	if domain != "" {
 		return def{}, false
 	}

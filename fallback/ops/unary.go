@@ -158,13 +158,7 @@ func buildGelu(n *Node) Kernel {
 // buildSwish is x*sigmoid(alpha*x), of operator set 24.
 func buildSwish(n *Node) Kernel {
 	alpha := n.float("alpha", 1)
-	return floats(n.Op, func(dst, src []float32) {
-		for i, v := range src {
-			dst[i] = alpha * v
-		}
-		kernel.Sigmoid(dst, dst)
-		kernel.Mul(dst, dst, src)
-	})
+	return floats(n.Op, func(dst, src []float32) { kernel.Swish(dst, src, alpha) })
 }
 
 // predicate builds an operator from float to bool.

@@ -1,0 +1,231 @@
+package ops
+
+import (
+	"slices"
+
+	"github.com/crossattn/xpipe/fallback/kernel"
+	"github.com/crossattn/xpipe/tensor"
+)
+
+// FusedDomain is the domain of operators that stand for several of a graph. They
+// come from fusion, not from files, but check their inputs like any other.
+const FusedDomain = "xpipe"
+
+// fused holds the operators of FusedDomain.
+var fused = map[string]def{
+	// A*B + bias, activated, + residual.
+	"MatMul": {0, 2, 4, buildFusedMatMul},
+	// Conv(X, W, B), activated, + residual.
+	"Conv": {0, 2, 4, buildConv},
+	// One element each.
+	"Gelu":     {0, 1, 1, floatOp(kernel.Gelu)},
+	"GeluTanh": {0, 1, 1, floatOp(kernel.GeluTanh)},
+	"Swish":    {0, 1, 1, buildSwish},
+	// softmax(scale*Q*K' + masks) * V.
+	"Attention": {0, 3, 5, buildFusedAttention},
+}
+
+// buildFusedMatMul is MatMul with what follows it. Attribute transB is as in
+// Gemm; bias has one element for each column.
+func buildFusedMatMul(n *Node) Kernel {
+	transB := n.int("transB", 0) != 0
+	weights, act := n.packed(1, transB), n.activation()
+	if weights == nil {
+		n.fail("the second input is no constant matrix")
+	}
+	return viaFloatExcept(1, func(x *Context, in, out []*tensor.Tensor) error {
+		if err := floatInputs(n.Op, append(in[:1:1], in[2:]...)); err != nil {
+			return err
+		}
+		b := in[1]
+		if transB {
+			var err error
+			if b, err = reshaped(b, []int{b.Dim(1), b.Dim(0)}); err != nil {
+				return err
+			}
+		}
+		e := &kernel.Epilogue{Activate: act.f}
+		if bias := input(in, 2); bias != nil {
+			if bias.Len() != weights.N {
+				return graphErr("a product with %d columns adds %v", weights.N, bias)
+			}
+			e.Bias = tensor.Data[float32](bias)
+		}
+		s, err := matmulShapes(in[0].Shape(), b.Shape())
+		if err != nil {
+			return err
+		}
+		residual := input(in, 3)
+		if residual != nil && slices.Equal(residual.Shape(), s.out) {
+			e.Residual, residual = tensor.Data[float32](residual), nil
+		}
+		if out[0], err = matmul(x, in[0], b, weights, e); err != nil || residual == nil {
+			return err
+		}
+		out[0], err = binary(x, out[0], residual, kernel.Add)
+		return err
+	})
+}
+
+// heads says where the dimensions of an attention operand lie: [B,H,T,D] as it
+// is multiplied, or [B,T,H,D] before the transposition that fusion took away.
+// Either may have leading dimensions in place of B and H in the first form.
+type heads struct {
+	data       []float32
+	batch      []int // dimensions before rows and columns
+	strides    []int // of batch
+	rows, cols int
+	pitch      int // between rows
+}
+
+// headsOf reads an operand of attention. bthd: rows are dimension 1, heads
+// dimension 2.
+func headsOf(t *tensor.Tensor, bthd bool) (*heads, error) {
+	s := t.Shape()
+	if t.DType() != tensor.Float32 || len(s) < 2 || bthd && len(s) != 4 {
+		return nil, graphErr("attention of %v", t)
+	}
+	st := stridesOf(s)
+	h := &heads{data: tensor.Data[float32](t)}
+	if bthd {
+		h.batch, h.strides = []int{s[0], s[2]}, []int{st[0], st[2]}
+		h.rows, h.cols, h.pitch = s[1], s[3], st[1]
+		return h, nil
+	}
+	r := len(s)
+	h.batch, h.strides = s[:r-2], st[:r-2]
+	h.rows, h.cols, h.pitch = s[r-2], s[r-1], st[r-2]
+	return h, nil
+}
+
+// at returns the matrix of one batch index; dimensions of 1 are broadcast.
+func (h *heads) at(index []int) kernel.Rows {
+	off := 0
+	for i, d := range h.batch {
+		if d != 1 {
+			off += index[len(index)-len(h.batch)+i] * h.strides[i]
+		}
+	}
+	return kernel.Rows{Data: h.data[off:], Stride: h.pitch}
+}
+
+// buildFusedAttention multiplies queries, keys and values. Attributes: q_bthd,
+// k_bthd, v_bthd and out_bthd say that an operand is [B,T,H,D]; k_transposed that
+// keys are [...,D,T]; scale multiplies the scores. Inputs 3 and 4 are added to
+// the scores, broadcast.
+func buildFusedAttention(n *Node) Kernel {
+	flag := func(name string) bool { return n.int(name, 0) != 0 }
+	qB, kB, vB, outB, kT := flag("q_bthd"), flag("k_bthd"), flag("v_bthd"), flag("out_bthd"), flag("k_transposed")
+	scale := n.float("scale", 1)
+	return viaFloat(func(x *Context, in, out []*tensor.Tensor) (err error) {
+		if err := floatInputs(n.Op, in); err != nil {
+			return err
+		}
+		q, err := headsOf(in[0], qB)
+		if err != nil {
+			return err
+		}
+		k, err := headsOf(in[1], kB)
+		if err != nil {
+			return err
+		}
+		v, err := headsOf(in[2], vB)
+		if err != nil {
+			return err
+		}
+		keys, depth := k.rows, k.cols
+		if kT {
+			keys, depth = k.cols, k.rows
+		}
+		if q.cols != depth || v.rows != keys {
+			return graphErr("attention of %v, %v and %v", in[0], in[1], in[2])
+		}
+		batch, err := broadcastShape(q.batch, k.batch, v.batch)
+		if err != nil {
+			return err
+		}
+		scores := append(clone(batch), q.rows, keys)
+		var masks []*mask
+		for _, t := range in[3:] {
+			if t == nil {
+				continue
+			}
+			m, err := maskOf(x, t, scores)
+			if err != nil {
+				return err
+			}
+			masks = append(masks, m)
+		}
+		shape := append(clone(batch), q.rows, v.cols)
+		if outB {
+			if len(batch) != 2 {
+				return graphErr("attention of %v, %v and %v", in[0], in[1], in[2])
+			}
+			shape = []int{batch[0], q.rows, batch[1], v.cols}
+		}
+		r, dst, err := alloc[float32](x, shape)
+		out[0] = r
+		if err != nil || len(dst) == 0 {
+			return err
+		}
+		if keys == 0 {
+			for i := range dst {
+				dst[i] = 0
+			}
+			return nil
+		}
+		to, err := headsOf(r, outB)
+		if err != nil {
+			return err
+		}
+		head := kernel.AttentionHead{Queries: q.rows, Keys: keys, D: depth, DV: v.cols, KTransposed: kT, Scale: scale}
+		work := 4 * q.rows * keys * (depth + v.cols)
+		return x.ParallelScratch(prod(batch), max(1, (1<<17)/(work+1)), head.Scratch(), func(lo, hi int, scratch []float32) {
+			index, _ := odometer(lo, batch, make([]int, len(batch)), 0)
+			for range hi - lo {
+				h := head
+				h.Q, h.K, h.V, h.Out = q.at(index), k.at(index), v.at(index), to.at(index)
+				for _, m := range masks {
+					h.Masks = append(h.Masks, m.rows(index))
+				}
+				h.Run(scratch)
+				step(index, batch)
+			}
+		})
+	})
+}
+
+// mask is a tensor that broadcasts to the scores [batch..., queries, keys].
+type mask struct {
+	data    []float32
+	strides []int // in the dimensions of the scores, 0 where it repeats
+}
+
+func maskOf(x *Context, t *tensor.Tensor, scores []int) (*mask, error) {
+	shape, err := broadcastShape(t.Shape(), scores)
+	if err != nil || !slices.Equal(shape, scores) {
+		return nil, graphErr("attention scores %v with a mask %v", scores, t)
+	}
+	m := &mask{data: tensor.Data[float32](t), strides: make([]int, len(scores))}
+	for i, s := range stridesOf(t.Shape()) {
+		if t.Dim(i) != 1 {
+			m.strides[len(scores)-t.Rank()+i] = s
+		}
+	}
+	return m, nil
+}
+
+func (m *mask) rows(index []int) func(query, lo, hi int) []float32 {
+	off := 0
+	for i, p := range index {
+		off += p * m.strides[i]
+	}
+	perQuery, perKey := m.strides[len(index)], m.strides[len(index)+1]
+	return func(query, lo, hi int) []float32 {
+		at := off + query*perQuery
+		if perKey == 0 {
+			return m.data[at : at+1]
+		}
+		return m.data[at+lo : at+hi]
+	}
+}
