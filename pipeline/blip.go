@@ -96,3 +96,5 @@ func (m *blip) begin(ctx context.Context, images *tensor.Tensor, which [][]int, 
 	}
 	return m.decoder.begin(rows, width, fixed)
 }
+
+func (m *blip) startsAfresh() bool { return m.questions != nil }

@@ -152,3 +152,5 @@ func (m *blip2) begin(ctx context.Context, images *tensor.Tensor, pictures [][]i
 	}
 	return m.encoder.begin(ctx, m.decoder, len(rows), fixed)
 }
+
+func (m *blip2) startsAfresh() bool { return m.encoder != nil }

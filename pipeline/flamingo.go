@@ -206,3 +206,5 @@ func countID(ids []int64, id int64) int {
 	}
 	return n
 }
+
+func (m *flamingo) startsAfresh() bool { return false }

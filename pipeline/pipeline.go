@@ -80,6 +80,9 @@ type generator interface {
 	// begin starts one sequence for each prompt, prompt i about the images
 	// which[i], rows of what encode returned.
 	begin(ctx context.Context, images *tensor.Tensor, which [][]int, prompts []string) (languageModel, error)
+	// startsAfresh reports whether the decoder's text does not go on from the
+	// prompt, which an encoder has read, but starts from one token.
+	startsAfresh() bool
 }
 
 // composer is a generator whose prompts have pictures in between.

@@ -40,7 +40,7 @@ type captionLine struct {
 
 // tokenLine is one generated token.
 type tokenLine struct {
-	ID      int     `json:"id"`
+	ID      int64   `json:"id"`
 	Text    string  `json:"text"`
 	LogProb float64 `json:"logprob"`
 }

@@ -65,6 +65,7 @@ var errorKinds = []struct {
 	{pipeline.ErrImage, exitInput},
 	{pipeline.ErrLimit, exitInput},
 	{pipeline.ErrPrompt, exitInput},
+	{pipeline.ErrRegions, exitInput},
 	{tensor.ErrTensor, exitInput},
 	{fs.ErrNotExist, exitInput},
 	{fs.ErrPermission, exitInput},

@@ -69,9 +69,13 @@ answers questions about them, and shows what the models and engines do.
 	root.AddCommand(
 		newCaptionCommand(env),
 		newAskCommand(env),
+		newMatchCommand(env),
+		newClassifyCommand(env),
+		newEmbedCommand(env),
 		newRunCommand(env),
 		newInspectCommand(env),
 		newPreprocessCommand(env),
+		newTokenizeCommand(env),
 		newDoctorCommand(env),
 		newRuntimeCommand(env),
 	)
