@@ -2,11 +2,11 @@ package kernel
 
 //go:generate sh -c "cd _gen && go run . -kernels conv -pkg kernel -out ../conv_amd64.s -stubs ../conv_amd64.go"
 
-// DepthwiseRow sets dst[i], for each position i of a row, to bias plus the sum
-// over taps of weights[t] * src[offsets[t]+i], bounded by low and high. It is one
-// output row of a convolution of one channel with itself; src is the padded
-// channel, in which the taps of a position lie at fixed distances.
-func DepthwiseRow(dst, src []float32, offsets []int, weights []float32, bias, low, high float32) {
+// Depthwise sets dst[i], for each position i, to bias plus the sum over taps of
+// weights[t] * src[offsets[t]+i], bounded by low and high: a convolution of one
+// channel with itself, where src is the padded channel, in which the taps of a
+// position lie at fixed distances.
+func Depthwise(dst, src []float32, offsets []int, weights []float32, bias, low, high float32) {
 	n := len(dst)
 	if n == 0 {
 		return

@@ -16,74 +16,142 @@ TEXT ·depthwiseAVX2(SB), NOSPLIT, $0-60
 	VBROADCASTSS bias+48(FP), Y0
 	VBROADCASTSS low+52(FP), Y1
 	VBROADCASTSS high+56(FP), Y2
-	SUBQ         $0x10, CX
-	JL           eight
+	SUBQ         $0x00000040, CX
+	JL           wideend
 
-loop:
+wide:
 	VMOVAPS Y0, Y3
 	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	VMOVAPS Y0, Y7
+	VMOVAPS Y0, Y8
+	VMOVAPS Y0, Y9
+	VMOVAPS Y0, Y10
 	XORQ    R8, R8
 
-taps16:
+widetaps:
 	MOVQ         (BX)(R8*8), R9
-	VBROADCASTSS (SI)(R8*4), Y5
-	VFMADD231PS  (DX)(R9*4), Y5, Y3
-	VFMADD231PS  32(DX)(R9*4), Y5, Y4
+	VBROADCASTSS (SI)(R8*4), Y11
+	VFMADD231PS  (DX)(R9*4), Y11, Y3
+	VFMADD231PS  32(DX)(R9*4), Y11, Y4
+	VFMADD231PS  64(DX)(R9*4), Y11, Y5
+	VFMADD231PS  96(DX)(R9*4), Y11, Y6
+	VFMADD231PS  128(DX)(R9*4), Y11, Y7
+	VFMADD231PS  160(DX)(R9*4), Y11, Y8
+	VFMADD231PS  192(DX)(R9*4), Y11, Y9
+	VFMADD231PS  224(DX)(R9*4), Y11, Y10
 	INCQ         R8
 	CMPQ         R8, DI
-	JL           taps16
+	JL           widetaps
 	VMAXPS       Y3, Y1, Y3
 	VMINPS       Y3, Y2, Y3
+	VMOVUPS      Y3, (AX)
 	VMAXPS       Y4, Y1, Y4
 	VMINPS       Y4, Y2, Y4
-	VMOVUPS      Y3, (AX)
 	VMOVUPS      Y4, 32(AX)
-	ADDQ         $0x40, AX
-	ADDQ         $0x40, DX
-	SUBQ         $0x10, CX
-	JGE          loop
+	VMAXPS       Y5, Y1, Y5
+	VMINPS       Y5, Y2, Y5
+	VMOVUPS      Y5, 64(AX)
+	VMAXPS       Y6, Y1, Y6
+	VMINPS       Y6, Y2, Y6
+	VMOVUPS      Y6, 96(AX)
+	VMAXPS       Y7, Y1, Y7
+	VMINPS       Y7, Y2, Y7
+	VMOVUPS      Y7, 128(AX)
+	VMAXPS       Y8, Y1, Y8
+	VMINPS       Y8, Y2, Y8
+	VMOVUPS      Y8, 160(AX)
+	VMAXPS       Y9, Y1, Y9
+	VMINPS       Y9, Y2, Y9
+	VMOVUPS      Y9, 192(AX)
+	VMAXPS       Y10, Y1, Y10
+	VMINPS       Y10, Y2, Y10
+	VMOVUPS      Y10, 224(AX)
+	ADDQ         $0x00000100, AX
+	ADDQ         $0x00000100, DX
+	SUBQ         $0x00000040, CX
+	JGE          wide
 
-eight:
-	ADDQ    $0x10, CX
-	CMPQ    CX, $0x08
-	JL      rest
+wideend:
+	ADDQ $0x00000040, CX
+	SUBQ $0x00000018, CX
+	JL   middleend
+
+middle:
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	XORQ    R8, R8
+
+middletaps:
+	MOVQ         (BX)(R8*8), R9
+	VBROADCASTSS (SI)(R8*4), Y6
+	VFMADD231PS  (DX)(R9*4), Y6, Y3
+	VFMADD231PS  32(DX)(R9*4), Y6, Y4
+	VFMADD231PS  64(DX)(R9*4), Y6, Y5
+	INCQ         R8
+	CMPQ         R8, DI
+	JL           middletaps
+	VMAXPS       Y3, Y1, Y3
+	VMINPS       Y3, Y2, Y3
+	VMOVUPS      Y3, (AX)
+	VMAXPS       Y4, Y1, Y4
+	VMINPS       Y4, Y2, Y4
+	VMOVUPS      Y4, 32(AX)
+	VMAXPS       Y5, Y1, Y5
+	VMINPS       Y5, Y2, Y5
+	VMOVUPS      Y5, 64(AX)
+	ADDQ         $0x00000060, AX
+	ADDQ         $0x00000060, DX
+	SUBQ         $0x00000018, CX
+	JGE          middle
+
+middleend:
+	ADDQ $0x00000018, CX
+	SUBQ $0x00000008, CX
+	JL   narrowend
+
+narrow:
 	VMOVAPS Y0, Y3
 	XORQ    R8, R8
 
-taps8:
+narrowtaps:
 	MOVQ         (BX)(R8*8), R9
 	VBROADCASTSS (SI)(R8*4), Y4
 	VFMADD231PS  (DX)(R9*4), Y4, Y3
 	INCQ         R8
 	CMPQ         R8, DI
-	JL           taps8
+	JL           narrowtaps
 	VMAXPS       Y3, Y1, Y3
 	VMINPS       Y3, Y2, Y3
 	VMOVUPS      Y3, (AX)
-	ADDQ         $0x20, AX
-	ADDQ         $0x20, DX
-	SUBQ         $0x08, CX
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x00000008, CX
+	JGE          narrow
 
-rest:
+narrowend:
+	ADDQ         $0x00000008, CX
 	TESTQ        CX, CX
 	JZ           done
 	MOVQ         CX, X3
-	VPBROADCASTD X3, Y4
-	VPCMPGTD     iota<>+0(SB), Y4, Y4
-	VMOVAPS      Y0, Y3
+	VPBROADCASTD X3, Y3
+	VPCMPGTD     iota<>+0(SB), Y3, Y3
+	VMOVAPS      Y0, Y0
 	XORQ         R8, R8
 
 tapsrest:
 	MOVQ         (BX)(R8*8), R9
 	VBROADCASTSS (SI)(R8*4), Y5
-	VMASKMOVPS   (DX)(R9*4), Y4, Y0
-	VFMADD231PS  Y0, Y5, Y3
+	VMASKMOVPS   (DX)(R9*4), Y3, Y4
+	VFMADD231PS  Y4, Y5, Y0
 	INCQ         R8
 	CMPQ         R8, DI
 	JL           tapsrest
-	VMAXPS       Y3, Y1, Y3
-	VMINPS       Y3, Y2, Y3
-	VMASKMOVPS   Y3, Y4, (AX)
+	VMAXPS       Y0, Y1, Y0
+	VMINPS       Y0, Y2, Y0
+	VMASKMOVPS   Y0, Y3, (AX)
 
 done:
 	VZEROUPPER

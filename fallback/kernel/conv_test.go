@@ -6,10 +6,10 @@ import (
 	"testing"
 )
 
-func TestDepthwiseRow(t *testing.T) {
+func TestDepthwise(t *testing.T) {
 	both(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(5, 6))
-		for n := range 60 {
+		for n := range 160 {
 			taps := 1 + r.IntN(25)
 			offsets, weights := make([]int, taps), randFloats(r, taps)
 			src := randFloats(r, n+200)
@@ -18,7 +18,7 @@ func TestDepthwiseRow(t *testing.T) {
 			}
 			offsets[0] = 200 // the last element is read, and none beyond
 			dst, check := guarded(t, n, n%2)
-			DepthwiseRow(dst, src, offsets, weights, 0.5, -2, 3)
+			Depthwise(dst, src, offsets, weights, 0.5, -2, 3)
 			check()
 			for i := range dst {
 				want := 0.5

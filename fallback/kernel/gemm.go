@@ -86,6 +86,7 @@ func (m *Matrix) FillTransposed(b []float32, ldb, lo, hi int) {
 type Epilogue struct {
 	Bias     []float32                // one for each column, added first
 	RowBias  []float32                // one for each row, added too
+	Bounds   *[2]float32              // then kept between these
 	Activate func(dst, src []float32) // then applied; dst and src are the same
 	Residual []float32                // then added: laid out as c
 }
@@ -141,8 +142,14 @@ func (e *Epilogue) Apply(c []float32, ldc, r0, r1, c0, c1 int) {
 		if e.Bias != nil {
 			Add(row, row, e.Bias[c0:c1])
 		}
+		var shift float32
 		if e.RowBias != nil {
-			affine(row, row, 1, e.RowBias[r])
+			shift = e.RowBias[r]
+		}
+		if e.Bounds != nil {
+			ShiftClip(row, row, shift, e.Bounds[0], e.Bounds[1])
+		} else if e.RowBias != nil {
+			affine(row, row, 1, shift)
 		}
 		if e.Activate != nil {
 			e.Activate(row, row)

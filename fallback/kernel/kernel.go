@@ -164,6 +164,21 @@ func Clip(dst, src []float32, low, high float32) {
 	}
 }
 
+// ShiftClip adds shift to src and bounds the sum by low and high.
+func ShiftClip(dst, src []float32, shift, low, high float32) {
+	n := len(src)
+	if n == 0 {
+		return
+	}
+	if avx2() {
+		shiftClipAVX2(&dst[:n][0], &src[0], n, shift, low, high)
+		return
+	}
+	for i, v := range src {
+		dst[i] = min(max(v+shift, low), high)
+	}
+}
+
 // Relu sets dst[i] = max(src[i], 0).
 func Relu(dst, src []float32) { Clip(dst, src, 0, float32(math.Inf(1))) }
 

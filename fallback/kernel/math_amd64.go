@@ -49,6 +49,11 @@ func affineAVX2(dst *float32, src *float32, n int, scale float32, shift float32)
 //go:noescape
 func clipAVX2(dst *float32, src *float32, n int, low float32, high float32)
 
+// shiftClipAVX2 is ShiftClip.
+//
+//go:noescape
+func shiftClipAVX2(dst *float32, src *float32, n int, shift float32, low float32, high float32)
+
 // addAVX2 is Add of slices of one length.
 //
 //go:noescape

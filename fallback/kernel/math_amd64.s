@@ -1229,6 +1229,45 @@ done:
 	VZEROUPPER
 	RET
 
+// func shiftClipAVX2(dst *float32, src *float32, n int, shift float32, low float32, high float32)
+// Requires: AVX, AVX2, SSE2
+TEXT ·shiftClipAVX2(SB), NOSPLIT, $0-36
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), CX
+	MOVQ         n+16(FP), DX
+	VBROADCASTSS shift+24(FP), Y0
+	VBROADCASTSS low+28(FP), Y1
+	VBROADCASTSS high+32(FP), Y2
+	SUBQ         $0x08, DX
+	JL           tail
+
+loop:
+	VMOVUPS (CX), Y3
+	ADDQ    $0x20, CX
+	VADDPS  Y0, Y3, Y3
+	VMAXPS  Y3, Y1, Y3
+	VMINPS  Y3, Y2, Y3
+	VMOVUPS Y3, (AX)
+	ADDQ    $0x20, AX
+	SUBQ    $0x08, DX
+	JGE     loop
+
+tail:
+	ADDQ         $0x08, DX
+	JZ           done
+	MOVQ         DX, X3
+	VPBROADCASTD X3, Y3
+	VPCMPGTD     iota<>+0(SB), Y3, Y3
+	VMASKMOVPS   (CX), Y3, Y4
+	VADDPS       Y0, Y4, Y4
+	VMAXPS       Y4, Y1, Y4
+	VMINPS       Y4, Y2, Y4
+	VMASKMOVPS   Y4, Y3, (AX)
+
+done:
+	VZEROUPPER
+	RET
+
 // func addAVX2(dst *float32, a *float32, b *float32, n int)
 // Requires: AVX, AVX2, SSE2
 TEXT ·addAVX2(SB), NOSPLIT, $0-32

@@ -124,6 +124,8 @@ func TestRows(t *testing.T) {
 				}
 				Clip(dst, a, -0.5, 0.25)
 				expect("Clip", 0, func(i int) float64 { return min(max(A(i), -0.5), 0.25) })
+				ShiftClip(dst, a, 0.1, -0.5, 0.25)
+				expect("ShiftClip", 1e-6, func(i int) float64 { return min(max(A(i)+0.1, -0.5), 0.25) })
 				copy(dst, b)
 				Axpy(dst, a, 1.5)
 				expect("Axpy", 1e-5, func(i int) float64 { return B(i) + 1.5*A(i) })

@@ -81,3 +81,7 @@ func dotsAVX2(dst *float32, a *float32, b *float32, rows int, stride int, n int)
 func combineAVX2(dst *float32, a *float32, b *float32, rows int, stride int, n int) {
 	panic(noAssembly)
 }
+
+func shiftClipAVX2(dst *float32, src *float32, n int, shift float32, low float32, high float32) {
+	panic(noAssembly)
+}

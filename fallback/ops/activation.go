@@ -9,8 +9,8 @@ import (
 // activation is what a fused operator does to its result, in place.
 type activation struct {
 	f func(dst, src []float32) // nil where there is none
-	// bounds: f does nothing but keep results between low and high, which
-	// are infinite where there is no such bound.
+	// bounds: results are kept between low and high, which are infinite where
+	// there is no such bound; f is then nil.
 	bounds    bool
 	low, high float32
 }
@@ -40,9 +40,14 @@ func (n *Node) activation() activation {
 	case "HardSwish":
 		a.f = each(hardSwish)
 	}
-	if a.bounds {
-		low, high := a.low, a.high
-		a.f = func(dst, src []float32) { kernel.Clip(dst, src, low, high) }
-	}
 	return a
+}
+
+// epilogue returns the activation as part of a product.
+func (a activation) epilogue() *kernel.Epilogue {
+	e := &kernel.Epilogue{Activate: a.f}
+	if a.bounds {
+		e.Bounds = &[2]float32{a.low, a.high}
+	}
+	return e
 }

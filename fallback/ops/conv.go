@@ -47,7 +47,7 @@ func buildConv(n *Node) Kernel {
 		if err != nil {
 			return err
 		}
-		e := &kernel.Epilogue{Activate: act.f}
+		e := act.epilogue()
 		if b := input(in, 2); b != nil {
 			if b.Len() != c.m {
 				return graphErr("a convolution to %d channels with bias %v", c.m, b)
@@ -191,57 +191,46 @@ func (c *convolution) fill(m *kernel.Matrix, src []float32, taps []tap, channels
 }
 
 // depthwise convolves each channel of images with its own window. A channel is
-// padded, and its columns are sorted by their remainder by the stride, so that
-// the elements under a tap lie next to each other.
+// padded, and its rows and columns are sorted by their remainders by the strides,
+// so that the elements under a tap lie next to each other, through all rows: the
+// whole channel is one row to the kernel. What it computes between the rows is
+// dropped.
 func (c *convolution) depthwise(x *Context, dst, src, weights []float32, e *kernel.Epilogue, act activation) error {
 	h, w, oh, ow := c.in[0], c.in[1], c.place.out[0], c.place.out[1]
 	kh, kw, sy, sx := c.kernel[0], c.kernel[1], c.strides[0], c.strides[1]
-	// Phases of the columns, each as long as the last tap reaches.
-	phase := ow + (kw-1)*c.dilations[1]/sx
-	pitch := phase * sx
-	rows := (oh-1)*sy + (kh-1)*c.dilations[0] + 1
+	rows := oh + (kh-1)*c.dilations[0]/sy // of each part of the channel
+	pitch := ow + (kw-1)*c.dilations[1]/sx
+	size := rows * pitch
 	offsets := make([]int, kh*kw)
 	for t := range offsets {
 		dy, dx := t/kw*c.dilations[0], t%kw*c.dilations[1]
-		offsets[t] = dy*pitch + dx%sx*phase + dx/sx
+		offsets[t] = (dy%sy*sx+dx%sx)*size + dy/sy*pitch + dx/sx
 	}
 	area, inner := h*w, oh*ow
+	span := (oh-1)*pitch + ow // from the first result to the last
 	low, high := act.low, act.high
-	return x.ParallelScratch(c.n*c.c, max(1, minWork/(inner*len(offsets)+1)), rows*pitch, func(lo, hi int, plane []float32) {
+	return x.ParallelScratch(c.n*c.c, max(1, minWork/(inner*len(offsets)+1)), sy*sx*size+span, func(lo, hi int, scratch []float32) {
+		plane, wide := scratch[:sy*sx*size], scratch[sy*sx*size:]
+		clear(plane) // padding stays zero from channel to channel
 		for i := lo; i < hi; i++ {
-			clear(plane)
-			for y := range rows {
-				from := y - c.before[0]
-				if from < 0 || from >= h {
-					continue
-				}
-				line := src[i*area+from*w : i*area+(from+1)*w]
-				if sx == 1 {
-					if c.before[1] < pitch {
-						copy(plane[y*pitch+c.before[1]:(y+1)*pitch], line)
-					}
-					continue
-				}
-				for p := range sx {
-					to := plane[y*pitch+p*phase : y*pitch+(p+1)*phase]
-					for j := range to {
-						if q := j*sx + p - c.before[1]; q >= 0 && q < w {
-							to[j] = line[q]
-						}
-					}
-				}
-			}
+			c.spreadOut(plane, src[i*area:(i+1)*area], rows, pitch)
 			ch := i % c.c
 			var bias float32
 			if e.RowBias != nil {
 				bias = e.RowBias[ch]
 			}
-			taps := weights[ch*len(offsets) : (ch+1)*len(offsets)]
 			to := dst[i*inner : (i+1)*inner]
-			for y := range oh {
-				kernel.DepthwiseRow(to[y*ow:(y+1)*ow], plane[y*sy*pitch:], offsets, taps, bias, low, high)
+			result := wide
+			if pitch == ow {
+				result = to
 			}
-			if act.f != nil && !act.bounds {
+			kernel.Depthwise(result, plane, offsets, weights[ch*len(offsets):(ch+1)*len(offsets)], bias, low, high)
+			if pitch != ow {
+				for y := range oh {
+					copy(to[y*ow:(y+1)*ow], wide[y*pitch:])
+				}
+			}
+			if act.f != nil {
 				act.f(to, to)
 			}
 			if e.Residual != nil {
@@ -249,6 +238,34 @@ func (c *convolution) depthwise(x *Context, dst, src, weights []float32, e *kern
 			}
 		}
 	})
+}
+
+// spreadOut writes a channel into the parts of plane, each of rows x pitch: row y
+// and column x of the padded channel go to part (y%sy, x%sx).
+func (c *convolution) spreadOut(plane, src []float32, rows, pitch int) {
+	h, w, sy, sx := c.in[0], c.in[1], c.strides[0], c.strides[1]
+	for y := range h {
+		py := y + c.before[0]
+		if py/sy >= rows {
+			break
+		}
+		line := src[y*w : (y+1)*w]
+		part := plane[py%sy*sx*rows*pitch:]
+		if sx == 1 {
+			if c.before[1] < pitch {
+				copy(part[py/sy*pitch+c.before[1]:(py/sy+1)*pitch], line)
+			}
+			continue
+		}
+		for p := range sx {
+			to := part[p*rows*pitch+py/sy*pitch:][:pitch]
+			// Column j of this part is column j*sx+p of the padded channel.
+			first := max(0, (c.before[1]-p+sx-1)/sx)
+			for j, q := first, first*sx+p-c.before[1]; j < pitch && q < w; j, q = j+1, q+sx {
+				to[j] = line[q]
+			}
+		}
+	}
 }
 
 // convolve adds to dst, for each sample and group, weights [M/group, K] times

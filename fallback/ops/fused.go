@@ -44,7 +44,7 @@ func buildFusedMatMul(n *Node) Kernel {
 				return err
 			}
 		}
-		e := &kernel.Epilogue{Activate: act.f}
+		e := act.epilogue()
 		if bias := input(in, 2); bias != nil {
 			if bias.Len() != weights.N {
 				return graphErr("a product with %d columns adds %v", weights.N, bias)

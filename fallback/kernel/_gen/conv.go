@@ -32,41 +32,42 @@ func conv() {
 	}
 	at := func(disp int) Mem { return Mem{Base: src, Index: off, Scale: 4, Disp: disp} }
 
-	SUBQ(Imm(16), n)
-	JL(LabelRef("eight"))
-	Label("loop")
-	a, b := YMM(), YMM()
-	VMOVAPS(bias, a)
-	VMOVAPS(bias, b)
-	loop("taps16", func(w vec) {
-		VFMADD231PS(at(0), w, a)
-		VFMADD231PS(at(32), w, b)
-	})
-	bound(a)
-	bound(b)
-	VMOVUPS(a, Mem{Base: dst})
-	VMOVUPS(b, Mem{Base: dst, Disp: 32})
-	ADDQ(Imm(64), dst)
-	ADDQ(Imm(64), src)
-	SUBQ(Imm(16), n)
-	JGE(LabelRef("loop"))
-	Label("eight")
-	ADDQ(Imm(16), n)
-	CMPQ(n, Imm(8))
-	JL(LabelRef("rest"))
-	VMOVAPS(bias, a)
-	loop("taps8", func(w vec) { VFMADD231PS(at(0), w, a) })
-	bound(a)
-	VMOVUPS(a, Mem{Base: dst})
-	ADDQ(Imm(32), dst)
-	ADDQ(Imm(32), src)
-	SUBQ(Imm(8), n)
+	// Whole vectors, as many at a time as there are; src and dst move along.
+	wide := func(label string, vectors int) {
+		SUBQ(U32(8*vectors), n)
+		JL(LabelRef(label + "end"))
+		Label(label)
+		var acc []vec
+		for range vectors {
+			v := YMM()
+			VMOVAPS(bias, v)
+			acc = append(acc, v)
+		}
+		loop(label+"taps", func(w vec) {
+			for i, v := range acc {
+				VFMADD231PS(at(i*32), w, v)
+			}
+		})
+		for i, v := range acc {
+			bound(v)
+			VMOVUPS(v, Mem{Base: dst, Disp: i * 32})
+		}
+		ADDQ(U32(32*vectors), dst)
+		ADDQ(U32(32*vectors), src)
+		SUBQ(U32(8*vectors), n)
+		JGE(LabelRef(label))
+		Label(label + "end")
+		ADDQ(U32(8*vectors), n)
+	}
+	wide("wide", 8)
+	wide("middle", 3)
+	wide("narrow", 1)
 	Label("rest")
 	TESTQ(n, n)
 	JZ(LabelRef("done"))
 	mask := tailMask(n)
+	a, v := YMM(), YMM()
 	VMOVAPS(bias, a)
-	v := YMM()
 	loop("tapsrest", func(w vec) {
 		VMASKMOVPS(at(0), mask, v)
 		VFMADD231PS(v, w, a)

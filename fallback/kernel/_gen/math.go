@@ -343,6 +343,12 @@ func mathKernels() {
 		VMINPS(x, p[1], x)
 		return x
 	})
+	unary("shiftClipAVX2", "shiftClipAVX2 is ShiftClip.", []string{"shift", "low", "high"}, func(x vec, p []vec) vec {
+		VADDPS(p[0], x, x)
+		VMAXPS(x, p[1], x)
+		VMINPS(x, p[2], x)
+		return x
+	})
 	binary("addAVX2", "addAVX2 is Add of slices of one length.", func(b, a, d vec) { VADDPS(b, a, d) })
 	binary("subAVX2", "subAVX2 is Sub of slices of one length.", func(b, a, d vec) { VSUBPS(b, a, d) })
 	binary("mulAVX2", "mulAVX2 is Mul of slices of one length.", func(b, a, d vec) { VMULPS(b, a, d) })
