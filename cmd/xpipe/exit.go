@@ -82,6 +82,9 @@ func exitCode(err error) int {
 	if _, ok := errors.AsType[inputError](err); ok {
 		return exitInput
 	}
+	if _, ok := errors.AsType[breachError](err); ok {
+		return exitVerify
+	}
 	for _, kind := range errorKinds {
 		if errors.Is(err, kind.sentinel) {
 			return kind.code

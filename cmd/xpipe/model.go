@@ -32,7 +32,12 @@ func (o *modelOptions) open(ctx context.Context, env *environment) (*pipeline.Pi
 	if err != nil {
 		return nil, err
 	}
-	opts := []pipeline.Option{pipeline.WithEngine(eng), pipeline.WithEngineOptions(o.options())}
+	return o.openWith(ctx, env, pipeline.WithEngine(eng))
+}
+
+// openWith opens the model, with options that come before the flags' own.
+func (o *modelOptions) openWith(ctx context.Context, env *environment, opts ...pipeline.Option) (*pipeline.Pipeline, error) {
+	opts = append(opts, pipeline.WithEngineOptions(o.options()))
 	if o.noVerify {
 		opts = append(opts, pipeline.WithoutVerification())
 	}

@@ -74,6 +74,7 @@ answers questions about them, and shows what the models and engines do.
 		newEmbedCommand(env),
 		newRunCommand(env),
 		newInspectCommand(env),
+		newVerifyCommand(env),
 		newPreprocessCommand(env),
 		newTokenizeCommand(env),
 		newDoctorCommand(env),
