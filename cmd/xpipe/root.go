@@ -76,6 +76,7 @@ answers questions about them, and shows what the models and engines do.
 		newInspectCommand(env),
 		newVerifyCommand(env),
 		newPreprocessCommand(env),
+		newBenchCommand(env),
 		newTokenizeCommand(env),
 		newDoctorCommand(env),
 		newRuntimeCommand(env),

@@ -1,0 +1,36 @@
+package kernel
+
+import "time"
+
+// Peak measures what one core computes when nothing but the micro-kernel runs on
+// data in its first cache: GFLOP/s, the best of many short tries.
+func Peak() float64 {
+	const k = 256
+	a, c := make([]float32, tileRows*k), make([]float32, tileRows*panelWidth)
+	b := make([]float32, k*panelWidth)
+	best := time.Hour
+	for range 200 {
+		start := time.Now()
+		for range 20 {
+			gemmTile(c, panelWidth, a, k, b, k, tileRows, false)
+		}
+		best = min(best, time.Since(start))
+	}
+	return 20 * 2 * tileRows * panelWidth * k / float64(best.Nanoseconds())
+}
+
+// Bandwidth measures how fast one core reads memory beyond its caches: GB/s, the
+// best of several tries.
+func Bandwidth() float64 {
+	data := make([]float32, 32<<20)
+	for i := range data {
+		data[i] = 1
+	}
+	best := time.Hour
+	for range 8 {
+		start := time.Now()
+		Sum(data)
+		best = min(best, time.Since(start))
+	}
+	return float64(4*len(data)) / float64(best.Nanoseconds())
+}
