@@ -14,7 +14,7 @@ import (
 func goldenDirs(t *testing.T) []string {
 	t.Helper()
 	dirs := filepath.SplitList(os.Getenv("XPIPE_GOLDEN"))
-	found, err := filepath.Glob("../models/mini/*/golden/golden.json")
+	found, err := filepath.Glob("../testdata/golden/*/golden.json")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ func TestConformance(t *testing.T) {
 		}
 	}
 	dirs := filepath.SplitList(os.Getenv("XPIPE_GOLDEN"))
-	found, err := filepath.Glob("../models/mini/*/golden/golden.json")
+	found, err := filepath.Glob("../testdata/golden/*/golden.json")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,8 @@
 """Golden outputs of a checkpoint in torch: python -m xpipe_train.golden CHECKPOINT OUT --images DIR.
 
-OUT/golden.json lists, for every graph, cases with their .npy inputs and outputs, and ten image-question pairs
-with the text that greedy decoding gives. Seeded; versions and the checkpoint's step are recorded in it.
+OUT/golden.json lists cases of every graph with their .npy inputs and outputs, in the layout that engine/enginetest
+reads, and ten image-question pairs with the text that greedy decoding gives. Seeded; versions and the checkpoint's
+step are recorded in it.
 """
 import argparse
 import json
@@ -22,6 +23,8 @@ from .export_mini import MAX_NEW_TOKENS, restored
 from .text import IDS, Codec
 
 SEED = 20
+GRAPHS = {"vision_encoder": "vision_encoder", "qformer": "qformer", "embed_tokens": "embed_tokens", "decoder": "decoder_model_merged"}
+"""The bundle's file of each graph."""
 PAIRS = [("apple.png", None), ("dog.png", None), ("rocket.png", None), ("blue-triangle.png", None), ("umbrella.png", None),
          ("blue-triangle.png", "what color is the shape?"), ("blue-triangle.png", "Is there a triangle?"),
          ("red-circle.png", "what shape is in the image?"), ("red-circle.png", "is there not a red shape in the image?"),
@@ -35,24 +38,25 @@ def main():
     ap.add_argument("out", type=Path)
     ap.add_argument("--images", type=Path, default=Path("testdata/images"))
     ap.add_argument("--tokenizer", type=Path)
+    ap.add_argument("--bundle", default="../../../models/mini/blip2-mini", help="where the graphs lie, seen from OUT")
     args = ap.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
     model, vision, config = restored(args.checkpoint)
     codec = Codec(args.tokenizer or args.checkpoint.with_name("tokenizer.json"))
     shutil.rmtree(args.out, ignore_errors=True)
-    graphs: dict[str, list] = {}
+    cases: list[dict] = []
 
     def case(graph, module, inputs, outputs):
         got = module(*inputs.values())
-        name = f"{graph}/{len(graphs.setdefault(graph, []))}"
+        name = f"{graph}/{sum(c['name'].startswith(graph) for c in cases)}"
         (args.out / name).mkdir(parents=True)
-        files = {"inputs": {}, "outputs": {}}
+        files = {"name": name, "graph": f"{args.bundle}/onnx/{GRAPHS[graph]}.onnx", "inputs": {}, "outputs": {}}
         for kind, tensors in (("inputs", inputs), ("outputs", dict(zip(outputs, got if isinstance(got, tuple) else (got,))))):
             for n, t in tensors.items():
                 np.save(args.out / name / f"{n}.npy", np.ascontiguousarray(t.numpy()))
                 files[kind][n] = f"{name}/{n}.npy"
-        graphs[graph].append(files)
+        cases.append(files)
         return got
 
     seen = [torch.tensor(pixels(Image.open(args.images / n)))[None] for n in ("apple.png", "blue-triangle.png", "dog.png")]
@@ -78,10 +82,10 @@ def main():
         print(name, "|", question, "|", texts[-1]["text"])
     step = torch.load(args.checkpoint, weights_only=False)["step"]
     (args.out / "golden.json").write_text(json.dumps({
-        "script": "models/train/xpipe_train/golden.py", "seed": SEED, "checkpoint_step": step,
+        "made_by": "models/train/xpipe_train/golden.py", "seed": SEED, "checkpoint_step": step,
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__,
                      "tokenizers": tokenizers, "pillow": pillow, "numpy": np.__version__},
-        "decoding": f"greedy, at most {MAX_NEW_TOKENS} tokens", "graphs": graphs, "texts": texts}, indent=1) + "\n")
+        "decoding": f"greedy, at most {MAX_NEW_TOKENS} tokens", "cases": cases, "texts": texts}, indent=1) + "\n")
     print(f"{sum(p.stat().st_size for p in args.out.rglob('*') if p.is_file()) / 1e6:.2f} MB")
 
 
