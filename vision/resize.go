@@ -42,20 +42,24 @@ func Resize(img image.Image, w, h int, f Filter) (*RGB, error) {
 	if err := (Limits{}).withDefaults().checkSize(w, h); err != nil {
 		return nil, fmt.Errorf("resizing to %dx%d: %w", w, h, err)
 	}
-	return resizeWindow(src, w, h, f, image.Rect(0, 0, w, h))
+	out := newRGB(w, h)
+	if err := resizeInto(out, src, w, h, f, image.Rect(0, 0, w, h)); err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
-// resizeWindow computes only the part win of src resized to w by h.
-func resizeWindow(src *RGB, w, h int, f Filter, win image.Rectangle) (*RGB, error) {
+// resizeInto computes the part win of src resized to w by h, into dst, which has
+// the size of win.
+func resizeInto(dst, src *RGB, w, h int, f Filter, win image.Rectangle) error {
 	if f < 0 || int(f) >= len(filterNames) {
-		return nil, imageErrorf("%v is not one of Pillow's filters 0 to 5", f)
+		return imageErrorf("%v is not one of Pillow's filters 0 to 5", f)
 	}
 	if src.Width <= 0 || src.Height <= 0 {
-		return nil, imageErrorf("the picture is %dx%d pixels: nothing to resize", src.Width, src.Height)
+		return imageErrorf("the picture is %dx%d pixels: nothing to resize", src.Width, src.Height)
 	}
-	out := newRGB(win.Dx(), win.Dy())
-	resample.Resize(pixels(out), pixels(src), w, h, resample.Filter(f), win)
-	return out, nil
+	resample.Resize(pixels(dst), pixels(src), w, h, resample.Filter(f), win)
+	return nil
 }
 
 func pixels(m *RGB) resample.Pixels {

@@ -20,6 +20,7 @@ func main() {
 	ConstraintExpr("amd64,!noasm")
 	vertical()
 	horizontal()
+	nearest()
 	Generate()
 }
 
@@ -210,5 +211,44 @@ func horizontal() {
 	JMP(LabelRef("outputs"))
 	Label("horizontalDone")
 	VZEROUPPER()
+	RET()
+}
+
+func nearest() {
+	TEXT("nearestRowAsm", NOSPLIT, "func(dst, src *uint8, at *int32, n int)")
+	Doc("nearestRowAsm copies n pixels, the one at byte at[i] of src to place i of dst.")
+	Pragma("noescape")
+	dst := Load(Param("dst"), GP64())
+	src := Load(Param("src"), GP64())
+	at := Load(Param("at"), GP64())
+	n := Load(Param("n"), GP64())
+
+	pixels := func(count int) {
+		from := make([]GPVirtual, count)
+		for i := range from {
+			from[i] = GP64()
+			MOVLQSX(Mem{Base: at, Disp: 4 * i}, from[i])
+		}
+		for _, f := range from {
+			MOVL(Mem{Base: src, Index: f, Scale: 1}, f.As32())
+		}
+		for i, f := range from {
+			MOVL(f.As32(), Mem{Base: dst, Disp: 4 * i})
+		}
+		ADDQ(Imm(uint64(4*count)), at)
+		ADDQ(Imm(uint64(4*count)), dst)
+		SUBQ(Imm(uint64(count)), n)
+	}
+	Label("eight")
+	CMPQ(n, Imm(8))
+	JL(LabelRef("one"))
+	pixels(8)
+	JMP(LabelRef("eight"))
+	Label("one")
+	TESTQ(n, n)
+	JZ(LabelRef("nearestDone"))
+	pixels(1)
+	JMP(LabelRef("one"))
+	Label("nearestDone")
 	RET()
 }

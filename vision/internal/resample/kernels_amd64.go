@@ -91,3 +91,14 @@ func verticalPass(dst, src Pixels, k *kernel) {
 		}
 	}
 }
+
+// nearestRow relies on 0 <= at[i] <= len(src)-4, rising. No vector is needed.
+func nearestRow(dst, src []uint8, at []int32) {
+	n := len(at)
+	if !useAVX2 || n == 0 {
+		nearestRowGeneric(dst, src, at)
+		return
+	}
+	_, _, _ = dst[4*n-1], src[at[0]], src[at[n-1]+3]
+	nearestRowAsm(&dst[0], &src[0], &at[0], n)
+}

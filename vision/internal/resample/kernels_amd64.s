@@ -287,3 +287,56 @@ taps:
 horizontalDone:
 	VZEROUPPER
 	RET
+
+// func nearestRowAsm(dst *uint8, src *uint8, at *int32, n int)
+TEXT ·nearestRowAsm(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ at+16(FP), DX
+	MOVQ n+24(FP), BX
+
+eight:
+	CMPQ    BX, $0x08
+	JL      one
+	MOVLQSX (DX), SI
+	MOVLQSX 4(DX), DI
+	MOVLQSX 8(DX), R8
+	MOVLQSX 12(DX), R9
+	MOVLQSX 16(DX), R10
+	MOVLQSX 20(DX), R11
+	MOVLQSX 24(DX), R12
+	MOVLQSX 28(DX), R13
+	MOVL    (CX)(SI*1), SI
+	MOVL    (CX)(DI*1), DI
+	MOVL    (CX)(R8*1), R8
+	MOVL    (CX)(R9*1), R9
+	MOVL    (CX)(R10*1), R10
+	MOVL    (CX)(R11*1), R11
+	MOVL    (CX)(R12*1), R12
+	MOVL    (CX)(R13*1), R13
+	MOVL    SI, (AX)
+	MOVL    DI, 4(AX)
+	MOVL    R8, 8(AX)
+	MOVL    R9, 12(AX)
+	MOVL    R10, 16(AX)
+	MOVL    R11, 20(AX)
+	MOVL    R12, 24(AX)
+	MOVL    R13, 28(AX)
+	ADDQ    $0x20, DX
+	ADDQ    $0x20, AX
+	SUBQ    $0x08, BX
+	JMP     eight
+
+one:
+	TESTQ   BX, BX
+	JZ      nearestDone
+	MOVLQSX (DX), SI
+	MOVL    (CX)(SI*1), SI
+	MOVL    SI, (AX)
+	ADDQ    $0x04, DX
+	ADDQ    $0x04, AX
+	SUBQ    $0x01, BX
+	JMP     one
+
+nearestDone:
+	RET

@@ -103,42 +103,51 @@ func clip8(v int32) uint8 {
 }
 
 // nearest is ImagingScaleAffine of src/libImaging/Geometry.c, which steps
-// through the source by adding up the scale.
+// through the source by adding up the scale. A position that rounding carries
+// out of the source is left black and clear.
 func nearest(dst, src Pixels, w, h int, win image.Rectangle) {
 	xs := steps(src.Width, w, win.Min.X, win.Max.X)
 	ys := steps(src.Height, h, win.Min.Y, win.Max.Y)
+	inside := len(xs)
+	for inside > 0 && xs[inside-1] < 0 {
+		inside--
+	}
+	for i := range xs[:inside] {
+		xs[i] *= 4 // bytes a pixel
+	}
 	for y, sy := range ys {
 		d := dst.row(y)
 		switch {
 		case sy < 0:
 			clear(d)
-			continue
 		case y > 0 && sy == ys[y-1]:
 			copy(d, dst.row(y-1))
-			continue
+		default:
+			nearestRow(d, src.row(int(sy)), xs[:inside])
+			clear(d[4*inside:])
 		}
-		s := src.row(sy)
-		for x, sx := range xs {
-			px := uint32(0)
-			if sx >= 0 {
-				px = binary.LittleEndian.Uint32(s[4*sx:])
-			}
-			binary.LittleEndian.PutUint32(d[4*x:4*x+4], px)
-		}
+	}
+}
+
+// nearestRowGeneric copies the pixel at byte at[i] of src to place i of dst.
+func nearestRowGeneric(dst, src []uint8, at []int32) {
+	for i, from := range at {
+		px := binary.LittleEndian.Uint32(src[from:])
+		binary.LittleEndian.PutUint32(dst[4*i:], px)
 	}
 }
 
 // steps lists which of in samples each of the outputs lo..hi-1 of out takes; -1
 // for none.
-func steps(in, out, lo, hi int) []int {
+func steps(in, out, lo, hi int) []int32 {
 	scale := float64(in) / float64(out)
 	pos := float64(scale * 0.5)
-	list := make([]int, hi-lo)
+	list := make([]int32, hi-lo)
 	for i := range hi {
 		if i >= lo {
 			list[i-lo] = -1
 			if p := int(pos); p < in {
-				list[i-lo] = p
+				list[i-lo] = int32(p)
 			}
 		}
 		pos += scale

@@ -16,3 +16,8 @@ func verticalAVX2(dst *uint8, src *uint8, stride int, coef *int16, pairs int, n 
 //
 //go:noescape
 func horizontalAVX2(dst *uint8, dstStride int, src *uint8, srcStride int, start *int32, coef *int16, groups int, n int)
+
+// nearestRowAsm copies n pixels, the one at byte at[i] of src to place i of dst.
+//
+//go:noescape
+func nearestRowAsm(dst *uint8, src *uint8, at *int32, n int)
