@@ -530,11 +530,19 @@ func buildTemplate(o *object) (processor, error) {
 					continue
 				}
 				t := tokens.object(id)
-				t.require("ids", &p.ids, "a list of ids")
-				t.require("tokens", &p.tokens, "a list of tokens")
-				if len(p.ids) != len(p.tokens) {
-					t.fail("ids", "%d ids for %d tokens", len(p.ids), len(p.tokens))
+				var ids []uint32
+				var names []string
+				t.require("ids", &ids, "a list of ids")
+				t.require("tokens", &names, "a list of tokens")
+				if len(ids) != len(names) {
+					t.fail("ids", "%d ids for %d tokens", len(ids), len(names))
+					continue
 				}
+				p.special = newEncoding(len(ids))
+				for i, id := range ids {
+					p.special.push(int64(id), names[i], Span{}, -1, p.typeID, 1)
+				}
+				p.special.shared = true
 			}
 			pieces = append(pieces, p)
 		}

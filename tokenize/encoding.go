@@ -20,7 +20,8 @@ type Encoding struct {
 	// Overflowing holds the parts that truncation cut off, each a full encoding.
 	Overflowing []*Encoding
 
-	text string // the text that Offsets point into, while the encoding is of one text
+	text   string // the text that Offsets point into, while the encoding is of one text
+	shared bool   // part of the tokenizer, not to be changed
 }
 
 // Len is the number of tokens.

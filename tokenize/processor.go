@@ -18,7 +18,12 @@ type processors []processor
 
 func (ps processors) process(parts []*Encoding, special bool) ([]*Encoding, error) {
 	var err error
-	for _, p := range ps {
+	for i, p := range ps {
+		for k := range parts {
+			if i > 0 && parts[k].shared {
+				parts[k] = parts[k].clone()
+			}
+		}
 		if parts, err = p.process(parts, special); err != nil {
 			return nil, err
 		}
@@ -44,8 +49,7 @@ type templatePiece struct {
 	sequence int  // 0 or 1; -1 for a special token
 	repeated bool // the template names the text more than once
 	typeID   int64
-	ids      []int64
-	tokens   []string
+	special  *Encoding // the special token's tokens
 }
 
 func (t *templateProcessing) process(parts []*Encoding, special bool) ([]*Encoding, error) {
@@ -71,11 +75,7 @@ func (t *templateProcessing) process(parts []*Encoding, special bool) ([]*Encodi
 			e.setSequence(piece.sequence, Span{0, e.Len()})
 			out = append(out, e)
 		} else if special {
-			e := newEncoding(len(piece.ids))
-			for i, id := range piece.ids {
-				e.push(id, piece.tokens[i], Span{}, -1, piece.typeID, 1)
-			}
-			out = append(out, e)
+			out = append(out, piece.special)
 		}
 	}
 	return out, nil
@@ -88,7 +88,9 @@ func (t *templateProcessing) added(pair bool) int {
 	}
 	n := 0
 	for _, piece := range template {
-		n += len(piece.ids)
+		if piece.special != nil {
+			n += piece.special.Len()
+		}
 	}
 	return n
 }

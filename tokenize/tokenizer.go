@@ -196,7 +196,7 @@ func (t *Tokenizer) encode(text string, o *options) (*Encoding, error) {
 	if parts, err = t.processor.process(parts, !o.bare); err != nil {
 		return nil, err
 	}
-	if len(parts) == 1 && len(parts[0].Overflowing) == 0 {
+	if len(parts) == 1 && len(parts[0].Overflowing) == 0 && !parts[0].shared {
 		return parts[0], nil
 	}
 	return merge(parts), nil
