@@ -1,12 +1,16 @@
 package vision
 
 import (
+	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -97,4 +101,53 @@ func explain(t *testing.T, m *RGB, name string, frame ...any) string {
 		first++
 	}
 	return fmt.Sprintf("%d of %d samples differ from Pillow's, by up to %d, the first at (%d,%d)", n, len(want), worst, first/3%m.Width, first/3/m.Width)
+}
+
+// TestRandomFiles decodes files that Pillow writes with random sizes, contents
+// and settings, and compares the pixels bit for bit.
+func TestRandomFiles(t *testing.T) {
+	const count = 600
+	cmd := exec.Command(python(t), testdata+"/random_reference.py", strconv.Itoa(count), "1")
+	cmd.Stderr = os.Stderr
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(pipe)
+	for i := range count {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			t.Fatalf("the reference stopped at file %d: %v", i, err)
+		}
+		what, sizes, _ := strings.Cut(strings.TrimSpace(line), "|")
+		var n, w, h int
+		if _, err := fmt.Sscan(sizes, &n, &w, &h); err != nil {
+			t.Fatal(line, err)
+		}
+		file, want := make([]byte, n), make([]byte, w*h*3)
+		if _, err := io.ReadFull(r, file); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(r, want); err != nil {
+			t.Fatal(err)
+		}
+		m, err := Decode(bytes.NewReader(file))
+		if err != nil {
+			t.Errorf("%d, %s, %dx%d: %v", i, what, w, h, err)
+			continue
+		}
+		if m.Width != w || m.Height != h {
+			t.Errorf("%d, %s is %dx%d, want %dx%d", i, what, m.Width, m.Height, w, h)
+			continue
+		}
+		if worst, n := difference(m, want); n > 0 {
+			t.Errorf("%d, %s, %dx%d: %d samples differ, by up to %d", i, what, w, h, n, worst)
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
 }
