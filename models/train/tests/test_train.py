@@ -22,7 +22,7 @@ def codec(tmp_path_factory):
 
 
 def small(codec, **kw):
-    c = MiniConfig(width=32, heads=2, ff=64, qformer_layers=1, queries=3, lm_layers=1, vocab=codec.tok.get_vocab_size(), emoji=5, rank=4, **kw)
+    c = MiniConfig(width=32, heads=2, ff=64, qformer_layers=1, queries=3, lm_layers=1, vocab=codec.tok.get_vocab_size(), emoji=5, **kw)
     torch.manual_seed(0)
     return c, Blip2Mini(c, torch.randint(3, 50, (1005, c.concept_words)), torch.nn.Linear(1280, 1000), text.IDS)
 

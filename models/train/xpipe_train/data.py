@@ -27,8 +27,8 @@ class Set:
 class Heads:
     """The classifier and the emoji discriminant, with its temperature and its leave-one-style-out versions."""
 
-    def __init__(self, classifier: torch.nn.Linear, x, y, style, classes: int, rank: int, shrink: float):
-        self.classifier, self.rank, x = classifier, rank, np.sqrt(x)
+    def __init__(self, classifier: torch.nn.Linear, x, y, style, classes: int, shrink: float):
+        self.classifier, x = classifier, np.sqrt(x)
         self.fit = Discriminant(shrink).fit(x, y, style, classes)
         self.left_out = [self.fit.weights(s) for s in range(self.fit.styles)]
         # one temperature for all: the one under which left-out styles are most likely
@@ -45,20 +45,13 @@ class Heads:
         self.temperature = best[1]
         self.accuracy = float((logits.argmax(1) == y[pick]).mean())
         w, b = self.fit.weights()
-        u, s, vt = np.linalg.svd(w, full_matrices=False)
-        self.narrow = vt[:rank] * self.temperature
-        self.wide, self.bias = (u * s)[:, :rank], b * self.temperature
+        # rounded as the bundle stores them
+        self.weight, self.bias = ((a * self.temperature).astype(np.float16).astype(np.float32) for a in (w, b))
 
     def install(self, concepts) -> None:
-        """Writes the final heads into model.Concepts, rounded as they will be stored."""
-        def put(p, a):
-            p.data = torch.as_tensor(np.ascontiguousarray(a), dtype=torch.float32).half().float()
-        # the scale is shared between the factors so that both fit float16 well
-        scale = np.float32(np.sqrt(np.abs(self.wide).max() / np.abs(self.narrow).max()))
-        put(concepts.narrow.weight, self.narrow * scale)
-        concepts.narrow.bias.data.zero_()
-        put(concepts.emoji.weight, self.wide / scale)
-        concepts.emoji.bias.data = torch.as_tensor(self.bias).float()
+        """Writes the final head into model.Concepts."""
+        concepts.emoji.weight.data = torch.as_tensor(self.weight)
+        concepts.emoji.bias.data = torch.as_tensor(self.bias)
 
     @torch.no_grad()
     def words(self, pooled: np.ndarray, style: np.ndarray | None = None):
@@ -69,7 +62,7 @@ class Heads:
             x = torch.as_tensor(pooled[start:start + 512].astype(np.float32))
             first, x = self.classifier(x).softmax(-1), x.sqrt()
             if style is None:
-                z = (x @ torch.as_tensor(self.narrow).T) @ torch.as_tensor(self.wide).T + torch.as_tensor(self.bias)
+                z = x @ torch.as_tensor(self.weight).T + torch.as_tensor(self.bias)
             else:
                 z = torch.empty(len(x), self.fit.classes)
                 for s in np.unique(style[start:start + 512]):
@@ -87,7 +80,7 @@ def cached_views(root: Path, prefix: str) -> list[str]:
 
 
 class Data:
-    def __init__(self, root: Path, codec: Codec, classifier, rank: int, shrink: float):
+    def __init__(self, root: Path, codec: Codec, classifier, shrink: float):
         self.codec = codec
         self.names, _, _ = pictures.emoji_index(root)
         styles = list(TRAIN_STYLES)
@@ -95,7 +88,7 @@ class Data:
         style = [np.array([styles.index(s) for s, _ in m]) for _, _, m in raw]
         labels = [np.array([c for _, c in m]) for _, _, m in raw]
         self.heads = Heads(classifier, np.concatenate([p for _, p, _ in raw]).astype(np.float32), np.concatenate(labels),
-                           np.concatenate(style), len(self.names), rank, shrink)
+                           np.concatenate(style), len(self.names), shrink)
         self.emoji = [Set(g, p, *self.heads.words(p, s), labels=list(c)) for (g, p, _), s, c in zip(raw, style, labels)]
         self.shapes = [self._set(root, n) for n in cached_views(root, "shapes")]
         self.photos = [self._set(root, n) for n in cached_views(root, "photos")]

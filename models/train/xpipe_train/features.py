@@ -72,17 +72,17 @@ def shapes_set(root: Path, k: int, encode: Features) -> None:
           encode)
 
 
-def photos_set(root: Path, encode: Features) -> None:
-    """Crops of the photos; meta rows are file names."""
-    rng = random.Random(3000)
+def photos_set(root: Path, k: int, encode: Features) -> None:
+    """View 0: crops of the photos; view 1: crops cut out, on plain backgrounds. Meta rows are file names."""
+    rng = random.Random(3000 + k)
     files = photos.fetch(root)
 
     def crops():
         for path in files:
             im = Image.open(path).convert("RGB")
             for _ in range(photos.CROPS):
-                yield photos.crop(im, rng), path.name
-    cache(root, "photos-0", photos.CROPS * len(files), crops(), encode)
+                yield (photos.cut_out if k else photos.crop)(im, rng), path.name
+    cache(root, f"photos-{k}", photos.CROPS * len(files), crops(), encode)
 
 
 def test_sets(root: Path, encode: Features) -> None:
@@ -102,7 +102,8 @@ def main():
     args = ap.parse_args()
     encode = Features(args.root / "encoder.onnx")
     test_sets(args.root, encode)
-    photos_set(args.root, encode)
+    photos_set(args.root, 0, encode)
+    photos_set(args.root, 1, encode)
     for k in range(max(args.emoji_views, args.shape_views)):
         if k < args.emoji_views:
             emoji_set(args.root, k, encode)

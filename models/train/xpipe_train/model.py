@@ -28,10 +28,9 @@ class MiniConfig:
     lm_layers: int = 3
     vocab: int = 3000
     positions: int = 64
-    concept_words: int = 3  # tokens kept of each concept's name
+    concept_words: int = 4  # tokens kept of each concept's name
     dropout: float = 0.1
     emoji: int = 1391
-    rank: int = 256  # of the discriminant
 
     @property
     def concept_tokens(self):
@@ -65,13 +64,13 @@ class Concepts(nn.Module):
     def __init__(self, c: MiniConfig, classifier: nn.Linear):
         super().__init__()
         self.classifier = classifier
-        self.narrow, self.emoji = nn.Linear(POOLED, c.rank), nn.Linear(c.rank, c.emoji)
+        self.emoji = nn.Linear(POOLED, c.emoji)
         for p in self.parameters():
             p.requires_grad_(False)
 
     def forward(self, pooled):
         first = self.classifier(pooled).softmax(-1)
-        second = self.emoji(self.narrow(pooled.sqrt())).softmax(-1)
+        second = self.emoji(pooled.sqrt()).softmax(-1)
         return top_two(first, 0, second, CLASSES)
 
 
@@ -152,6 +151,16 @@ class Blip2Mini(nn.Module):
             self.language_projection.bias.zero_()
         self.text_head, self.image_head = nn.Linear(c.width, c.width), nn.Linear(c.width, c.width)
         self.temperature = nn.Parameter(torch.tensor(2.66))
+
+    def warm_start(self, weights: dict) -> None:
+        """Takes over a checkpoint's trained weights; its concept heads are refitted anyway, and where it keeps fewer
+        words of a concept's name, the new ones start as copies of its last."""
+        weights = {k: v for k, v in weights.items() if not k.startswith("concepts.") and k != "words.words"}
+        for k in ("words.slot", "words.sure"):
+            missing = self.c.concept_words - weights[k].shape[1]
+            weights[k] = torch.cat([weights[k], weights[k][:, -1:].repeat(1, max(0, missing), 1)], 1)
+        left = self.load_state_dict(weights, strict=False)
+        assert not left.unexpected_keys and all(k.startswith("concepts.") or k == "words.words" for k in left.missing_keys), left
 
     @property
     def table(self):

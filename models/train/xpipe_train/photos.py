@@ -1,14 +1,15 @@
 """Real photographs to learn from: what a photo looks like to the encoder, and that the classifier names it.
 
 There are few photographs with a licence that allows it: ten of Debian's lomiri-wallpapers-16.04, each cut into
-many crops. They are not labelled: the caption of a crop is what the frozen classifier calls it. The trainer also
+many crops. They are not labelled: the caption of a crop is what the frozen classifier calls it. A second view shows crops in the
+outline of an ellipse on a plain background, as goods are photographed. The trainer also
 gives a crop's features another class's words, so that all 1,000 names are learned although ten photos show few.
 """
 import random
 import subprocess
 from pathlib import Path
 
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageDraw, ImageEnhance
 
 PACKAGE = "lomiri-wallpapers-16.04"
 PHOTOS = {  # file -> author and licence, from the package's copyright file
@@ -59,3 +60,22 @@ def crop(im: Image.Image, rng: random.Random) -> Image.Image:
         im = ImageEnhance.Color(im).enhance(rng.uniform(0.5, 1.6))
         im = ImageEnhance.Brightness(im).enhance(rng.uniform(0.7, 1.3))
     return im
+
+
+def cut_out(im: Image.Image, rng: random.Random) -> Image.Image:
+    """A crop seen through a turned ellipse or rounded box, on white, black or a plain colour."""
+    im = crop(im, rng).resize((240, 240), Image.BICUBIC)
+    mask = Image.new("L", (480, 480), 0)
+    w, h = rng.randint(100, 220), rng.randint(100, 220)
+    box = (240 - w, 240 - h, 240 + w, 240 + h)
+    draw = ImageDraw.Draw(mask)
+    if rng.random() < 0.6:
+        draw.ellipse(box, fill=255)
+    else:
+        draw.rounded_rectangle(box, radius=min(w, h) // 2, fill=255)
+    mask = mask.rotate(rng.uniform(0, 180), Image.BICUBIC).resize((240, 240), Image.BOX)
+    kind = rng.random()
+    colour = (255, 255, 255) if kind < 0.6 else (0, 0, 0) if kind < 0.7 else tuple(rng.randrange(256) for _ in range(3))
+    out = Image.new("RGB", im.size, colour)
+    out.paste(im, (0, 0), mask)
+    return out

@@ -26,7 +26,7 @@ def build(config: dict, root: Path, run: Path):
         train_tokenizer(*corpus(root), tokenizer, c.vocab)
     codec = Codec(tokenizer)
     classifier = Encoder().classifier
-    data = Data(root, codec, classifier, c.rank, config["shrink"])
+    data = Data(root, codec, classifier, config["shrink"])
     c.emoji = len(data.names)
     words = [(codec.plain(n) + [IDS["pad"]] * c.concept_words)[:c.concept_words] for n in imagenet_names() + data.names]
     torch.manual_seed(config["seed"])
@@ -146,8 +146,7 @@ def main():
         step = state["step"]
         rng.setstate(state["rng"]), torch.set_rng_state(state["torch_rng"])
     elif args.start:
-        kept = {k: v for k, v in torch.load(args.start, weights_only=False)["model"].items() if not k.startswith("concepts.")}
-        print(model.load_state_dict(kept, strict=False))
+        model.warm_start(torch.load(args.start, weights_only=False)["model"])
 
     def save(path):
         torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step, "rng": rng.getstate(),
