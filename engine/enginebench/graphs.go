@@ -297,11 +297,12 @@ func efficientNet() *Model {
 	x := m.Input("pixel_values", tensor.Float32, "batch", 3, 224, 224)
 	size := 224
 	conv := func(x string, in, out, k, stride, group int, relu bool) string {
+		before := size
 		size = (size + stride - 1) / stride
-		pad := (k - stride + 1) / 2
+		total := max(0, (size-1)*stride+k-before) // as TensorFlow pads
 		m.FLOP += 2 * float64(size*size*k*k*(in/group)*out)
 		x = m.Node("Conv", []string{x, m.weights(math.Sqrt(2/float64(k*k*in/group)), out, in/group, k, k), m.weights(0.1, out)},
-			onnx.Attrs{"kernel_shape": []int{k, k}, "strides": []int{stride, stride}, "group": group, "pads": []int{pad, pad, (k - stride + 2) / 2, (k - stride + 2) / 2}})
+			onnx.Attrs{"kernel_shape": []int{k, k}, "strides": []int{stride, stride}, "group": group, "pads": []int{total / 2, total / 2, total - total/2, total - total/2}})
 		if relu {
 			x = m.op("Clip", x, m.scalar(0), m.scalar(6))
 		}
