@@ -1,0 +1,129 @@
+package main
+
+import (
+	"encoding/json"
+	"image/png"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/crossattn/xpipe/tensor"
+	"github.com/crossattn/xpipe/vision"
+)
+
+const (
+	visionData = "../../testdata/vision/"
+	blipConfig = visionData + "preprocessor_config.json"
+)
+
+// TestPreprocess checks the files that the verb writes against the package.
+func TestPreprocess(t *testing.T) {
+	picture := visionData + "images/420.jpg"
+	img, err := vision.DecodeFile(picture)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := os.ReadFile(blipConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := vision.ParseConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	input, err := p.Preprocess(t.Context(), img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	small, err := vision.Resize(img, 224, 224, vision.Bicubic)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	dir := t.TempDir()
+	npy, pngFile := filepath.Join(dir, "x.npy"), filepath.Join(dir, "x.png")
+	check := func() {
+		t.Helper()
+		got, err := tensor.LoadNpy(npy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got.Shape(), []int{1, 3, 224, 224}) || !slices.Equal(tensor.Data[float32](got), tensor.Data[float32](input)) {
+			t.Errorf("%s holds %v and not the model's input", npy, got)
+		}
+		f, err := os.Open(pngFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		m, err := png.Decode(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(vision.FromImage(m).Pix, small.Pix) {
+			t.Errorf("%s is not the resized picture", pngFile)
+		}
+		os.Remove(npy)
+		os.Remove(pngFile)
+	}
+	if got := want(t, "preprocess", picture, "--config", blipConfig, "--out", npy, "--png", pngFile); !strings.HasPrefix(got, "float32[1,3,224,224]") {
+		t.Errorf("printed %q", got)
+	}
+	check()
+
+	data, err := os.ReadFile(picture)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, stderr := xpipe(t, string(data), "preprocess", "-", "--config", blipConfig, "--out", npy, "--png", pngFile, "--json")
+	var line preprocessLine
+	if err := json.Unmarshal([]byte(stdout), &line); code != 0 || err != nil || line.Out != npy || !slices.Equal(line.PNG, []string{pngFile}) {
+		t.Errorf("from stdin: exit %d, %q, %q, %v", code, stdout, stderr, err)
+	}
+	check()
+
+	want(t, "preprocess", picture, visionData+"images/rgb.png", "--out", npy, "--png", pngFile)
+	if batch, err := tensor.LoadNpy(npy); err != nil || batch.Dim(0) != 2 {
+		t.Errorf("two pictures: %v, %v", batch, err)
+	}
+	for _, name := range []string{"x-1.png", "x-2.png"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestPreprocessRefuses(t *testing.T) {
+	dir := t.TempDir()
+	bad := filepath.Join(dir, "preprocessor_config.json")
+	if err := os.WriteFile(bad, []byte(`{"image_processor_type":"BlipImageProcessor","do_sharpen":true}`), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	picture := visionData + "images/420.jpg"
+	for _, c := range []struct {
+		code int
+		say  string
+		args []string
+	}{
+		{exitUsage, "at least 1", nil},
+		{exitUsage, "give one", []string{picture, "--config", blipConfig, "--model", dir}},
+		{exitUsage, "twice", []string{"-", "-"}},
+		{exitUsage, "unknown flag", []string{picture, "--sharp"}},
+		{exitInput, "no such file", []string{picture + "x", "--config", blipConfig}},
+		{exitInput, "is a directory", []string{dir, "--config", blipConfig}},
+		{exitInput, "not an image", []string{bad, "--config", blipConfig}},
+		{exitInput, "is empty", []string{"-", "--config", blipConfig}},
+		{exitInput, "no such file", []string{picture, "--config", bad + "x"}},
+		{exitInput, "do_sharpen", []string{picture, "--config", bad}},
+		{exitModel, "do_sharpen", []string{picture, "--model", dir}},
+		{exitModel, "no such file", []string{picture, "--model", t.TempDir()}},
+		{exitModel, "no embedded model", []string{picture, "--model", "nobody"}},
+	} {
+		code, stdout, stderr := xpipe(t, "", append([]string{"preprocess"}, c.args...)...)
+		if code != c.code || stdout != "" || !strings.Contains(stderr, c.say) || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("%v: exit %d, %q, %q; want %d with %q", c.args, code, stdout, stderr, c.code, c.say)
+		}
+	}
+}
