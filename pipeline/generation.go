@@ -23,6 +23,7 @@ var ErrOption = errors.New("option")
 type Generation struct {
 	MaxNewTokens int // tokens to generate at most; default 20
 	MinNewTokens int // tokens before a sequence may end; default 0
+	MinLength    int // the same, the prompt's ids counted in; default 0
 
 	// Beam search, where NumBeams > 1. A beam's score is the sum of its tokens'
 	// log-probabilities divided by (its length ** LengthPenalty).
@@ -42,6 +43,7 @@ type Generation struct {
 	RepetitionPenalty float64   // default 1: none
 	NoRepeatNgramSize int       // default 0: none
 	BadWordsIDs       [][]int64 // sequences of ids never to be completed
+	BadWords          []string  // words never to be written; they join BadWordsIDs
 	StopStrings       []string
 
 	EOS                []int64 // ids that end a sequence; they are not part of the text
@@ -77,7 +79,7 @@ func loadGeneration(bundle *models.Bundle) (Generation, error) {
 	var eos, early json.RawMessage
 	var maxLength int
 	fields := map[string]any{
-		"max_new_tokens": &g.MaxNewTokens, "max_length": &maxLength, "min_new_tokens": &g.MinNewTokens,
+		"max_new_tokens": &g.MaxNewTokens, "max_length": &maxLength, "min_new_tokens": &g.MinNewTokens, "min_length": &g.MinLength,
 		"num_beams": &g.NumBeams, "length_penalty": &g.LengthPenalty, "early_stopping": &early,
 		"do_sample": &g.DoSample, "temperature": &g.Temperature, "top_k": &g.TopK, "top_p": &g.TopP,
 		"min_p": &g.MinP, "typical_p": &g.TypicalP,
@@ -147,6 +149,7 @@ func (g *Generation) check() error {
 	}{
 		{g.MaxNewTokens > 0, "max_new_tokens", "1 or more"},
 		{g.MinNewTokens >= 0, "min_new_tokens", "0 or more"},
+		{g.MinLength >= 0, "min_length", "0 or more"},
 		{g.NumBeams >= 1, "num_beams", "1 or more"},
 		{!math.IsNaN(g.LengthPenalty), "length_penalty", "a number"},
 		{g.EarlyStopping == StopHeuristic || g.EarlyStopping == StopFirst || g.EarlyStopping == StopNever, "early_stopping", "true, false or never"},
@@ -168,6 +171,11 @@ func (g *Generation) check() error {
 	for _, word := range g.BadWordsIDs {
 		if len(word) == 0 {
 			return fmt.Errorf("%w: bad_words_ids has an empty sequence", ErrOption)
+		}
+	}
+	for _, s := range g.BadWords {
+		if s == "" {
+			return fmt.Errorf("%w: bad_words has an empty string", ErrOption)
 		}
 	}
 	for _, s := range g.StopStrings {

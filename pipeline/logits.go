@@ -28,6 +28,9 @@ func (g *Generation) processors() []processor {
 	if len(g.BadWordsIDs) > 0 {
 		list = append(list, noBadWords(g.BadWordsIDs, g.EOS))
 	}
+	if g.MinLength > 0 {
+		list = append(list, minLength(g.MinLength, g.EOS))
+	}
 	if g.MinNewTokens > 0 {
 		list = append(list, minNewTokens(g.MinNewTokens, g.EOS))
 	}
@@ -105,9 +108,16 @@ func noBadWords(words [][]int64, eos []int64) processor {
 			if len(head) > 0 && (len(word) > len(history) || !slices.Equal(history[len(history)-len(head):], head)) {
 				continue
 			}
-			if last >= 0 && last < int64(len(scores)) {
-				scores[last] = minusInf
-			}
+			forbid(scores, []int64{last})
+		}
+	}
+}
+
+// minLength forbids to end before the history is n ids long.
+func minLength(n int, eos []int64) processor {
+	return func(history []int64, _ int, scores []float32) {
+		if len(history) < n {
+			forbid(scores, eos)
 		}
 	}
 }
@@ -115,13 +125,17 @@ func noBadWords(words [][]int64, eos []int64) processor {
 // minNewTokens forbids to end before n ids are generated.
 func minNewTokens(n int, eos []int64) processor {
 	return func(_ []int64, generated int, scores []float32) {
-		if generated >= n {
-			return
+		if generated < n {
+			forbid(scores, eos)
 		}
-		for _, id := range eos {
-			if id >= 0 && id < int64(len(scores)) {
-				scores[id] = minusInf
-			}
+	}
+}
+
+// forbid makes ids impossible.
+func forbid(scores []float32, ids []int64) {
+	for _, id := range ids {
+		if id >= 0 && id < int64(len(scores)) {
+			scores[id] = minusInf
 		}
 	}
 }

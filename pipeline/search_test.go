@@ -2,13 +2,17 @@ package pipeline
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
+	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/tensor"
 )
 
@@ -262,6 +266,66 @@ func TestGenerationCheck(t *testing.T) {
 		change(&g)
 		if err := g.check(); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// The filtered scores of transformers' logits processors, exactly. The golden
+// file is made by python -m xpipe_export.golden.processors.
+func TestProcessorsEqualTransformers(t *testing.T) {
+	data, err := os.ReadFile(familiesDir + "/logits_processors.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var golden struct {
+		PromptLength int         `json:"prompt_length"`
+		InputIDs     [][]int64   `json:"input_ids"`
+		Logits       [][]float32 `json:"logits"`
+		Tied         [][]float32 `json:"logits_tied"`
+		Cases        []struct {
+			Parameters json.RawMessage `json:"parameters"`
+			Tied       bool            `json:"tied"`
+			Output     [][]any         `json:"output"` // numbers, and "-inf"
+		} `json:"cases"`
+	}
+	if err := json.Unmarshal(data, &golden); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range golden.Cases {
+		bundle, err := models.OpenFS(fstest.MapFS{
+			"xpipe.json":             {Data: []byte(`{"format":1,"family":"clip","graphs":{"a":"a.onnx"}}`)},
+			"generation_config.json": {Data: c.Parameters},
+		}, models.NoVerify())
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := loadGeneration(bundle)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(c.Parameters), "top_k") {
+			g.TopK = 0
+		}
+		g.DoSample = true
+		logits := golden.Logits
+		if c.Tied {
+			logits = golden.Tied
+		}
+		for row := range logits {
+			scores := slices.Clone(logits[row])
+			for _, process := range g.processors() {
+				process(golden.InputIDs[row], len(golden.InputIDs[row])-golden.PromptLength, scores)
+			}
+			for i, v := range c.Output[row] {
+				want, finite := v.(float64)
+				if !finite {
+					want = math.Inf(-1)
+				}
+				if got := float64(scores[i]); got != want && (!finite || !(math.Abs(got-want) <= 1e-6*math.Abs(want))) {
+					t.Errorf("%s: row %d, id %d: %v, want %v", c.Parameters, row, i, got, want)
+					break
+				}
+			}
 		}
 	}
 }

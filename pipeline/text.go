@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/crossattn/xpipe/tensor"
+	"github.com/crossattn/xpipe/tokenize"
 )
 
 // Request asks for text about a picture.
@@ -155,6 +156,9 @@ func (p *Pipeline) generate(ctx context.Context, requests []Request, opts []Gene
 		opt(&run.Generation)
 	}
 	if err := run.check(); err != nil {
+		return nil, err
+	}
+	if err := p.addBadWords(&run.Generation); err != nil {
 		return nil, err
 	}
 	prompts, pictures, err := p.prompts(requests)
@@ -323,6 +327,23 @@ func (p *Pipeline) pixels(ctx context.Context, pictures [][]image.Image) (pixels
 	}
 	pixels, err = p.images.Preprocess(ctx, distinct...)
 	return pixels, which, err
+}
+
+// addBadWords turns words into the ids they are written with, at the beginning of
+// a text and behind a space.
+func (p *Pipeline) addBadWords(g *Generation) error {
+	for _, word := range g.BadWords {
+		for _, text := range []string{word, " " + word} {
+			encoding, err := p.tokenizer.Encode(text, tokenize.WithoutSpecialTokens())
+			if err != nil {
+				return fmt.Errorf("%w: bad word %q: %w", ErrOption, word, err)
+			}
+			if len(encoding.IDs) > 0 {
+				g.BadWordsIDs = append(g.BadWordsIDs[:len(g.BadWordsIDs):len(g.BadWordsIDs)], encoding.IDs)
+			}
+		}
+	}
+	return nil
 }
 
 // text turns generated ids into what the user reads.

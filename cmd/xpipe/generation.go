@@ -15,6 +15,7 @@ type generationOptions struct {
 func (o *generationOptions) addFlags(cmd *cobra.Command) {
 	intFlag(o, cmd, "max-new-tokens", "longest text, in tokens", func(g *pipeline.Generation) *int { return &g.MaxNewTokens })
 	intFlag(o, cmd, "min-new-tokens", "shortest text, in tokens", func(g *pipeline.Generation) *int { return &g.MinNewTokens })
+	intFlag(o, cmd, "min-length", "shortest text, in tokens, the prompt's counted in", func(g *pipeline.Generation) *int { return &g.MinLength })
 	intFlag(o, cmd, "num-beams", "beams of beam search; 1: none", func(g *pipeline.Generation) *int { return &g.NumBeams })
 	floatFlag(o, cmd, "length-penalty", "beam scores are divided by length to this power", func(g *pipeline.Generation) *float64 { return &g.LengthPenalty })
 	stringFlag(o, cmd, "early-stopping", "when beam search ends: false, true or never", func(g *pipeline.Generation, v string) { g.EarlyStopping = pipeline.EarlyStopping(v) })
@@ -27,6 +28,8 @@ func (o *generationOptions) addFlags(cmd *cobra.Command) {
 	floatFlag(o, cmd, "repetition-penalty", "above 1: tokens seen already are less likely", func(g *pipeline.Generation) *float64 { return &g.RepetitionPenalty })
 	intFlag(o, cmd, "no-repeat-ngram-size", "no sequence of this many tokens twice; 0: allowed", func(g *pipeline.Generation) *int { return &g.NoRepeatNgramSize })
 	intFlag(o, cmd, "num-return-sequences", "texts for each picture or question", func(g *pipeline.Generation) *int { return &g.NumReturnSequences })
+	bad := cmd.Flags().StringArray("bad-word", nil, "never write this word (repeat)")
+	o.onChange(cmd, "bad-word", func(g *pipeline.Generation) { g.BadWords = *bad })
 	stop := cmd.Flags().StringArray("stop", nil, "end the text where it holds this string (repeat)")
 	o.onChange(cmd, "stop", func(g *pipeline.Generation) { g.StopStrings = *stop })
 	seed := cmd.Flags().Uint64("seed", 0, "with --do-sample: same seed, same text")
