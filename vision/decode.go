@@ -161,19 +161,28 @@ func identify(data []byte) (*format, error) {
 	return nil, imageErrorf("not an image of a known format (it starts with %q); %s", data[:min(len(data), 8)], supported)
 }
 
-// readAll reads r up to the limit of bytes.
+// readAll reads r up to the limit of bytes, or an error after its first bytes if
+// no picture starts with them.
 func readAll(r io.Reader, l Limits) ([]byte, error) {
-	var buf bytes.Buffer
-	if s, ok := r.(interface{ Stat() (os.FileInfo, error) }); ok {
-		if info, err := s.Stat(); err == nil && info.Size() > 0 && info.Size() <= l.Bytes {
-			buf.Grow(int(info.Size()) + bytes.MinRead)
-		}
-	}
-	n, err := buf.ReadFrom(io.LimitReader(r, l.Bytes+1))
-	if err != nil {
+	head := make([]byte, 64)
+	n, err := io.ReadFull(r, head)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, fileError(err)
 	}
-	if n > l.Bytes {
+	head = head[:n]
+	if _, err := identify(head); err != nil || n < cap(head) {
+		return head, err
+	}
+	buf := bytes.NewBuffer(head)
+	if s, ok := r.(interface{ Stat() (os.FileInfo, error) }); ok {
+		if info, err := s.Stat(); err == nil && info.Size() <= l.Bytes {
+			buf.Grow(int(max(info.Size(), 0)) + bytes.MinRead)
+		}
+	}
+	if _, err := buf.ReadFrom(io.LimitReader(r, l.Bytes+1-int64(n))); err != nil {
+		return nil, fileError(err)
+	}
+	if int64(buf.Len()) > l.Bytes {
 		return nil, limitErrorf("the file has more than %d bytes", l.Bytes)
 	}
 	return buf.Bytes(), nil

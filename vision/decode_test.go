@@ -66,7 +66,8 @@ func TestDecodeEqualsPillow(t *testing.T) {
 				t.Fatalf("is %dx%d, Pillow says %v", m.Width, m.Height, want.Size)
 			}
 			if hash(packed(m)) != want.RGB {
-				t.Error(explain(t, m, name))
+				t.Error("the pixels differ from Pillow's")
+				t.Log(explain(t, m, name))
 			}
 			alpha := ""
 			if m.Alpha != nil {

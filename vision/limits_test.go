@@ -1,6 +1,7 @@
 package vision
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
@@ -262,6 +263,25 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) { tryAll(t, data, p) })
 }
 
+// FuzzPPM reads what a damaged or hostile ffmpeg might write.
+func FuzzPPM(f *testing.F) {
+	f.Add([]byte("P6\n4 2\n255\n123456789012345678901234"))
+	f.Add([]byte("P6 99999 99999 255\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		v := video{limits: Limits{Pixels: 1 << 16}.withDefaults()}
+		r := bufio.NewReader(bytes.NewReader(data))
+		for {
+			m, err := v.readPPM(r, 3)
+			if err != nil {
+				return
+			}
+			if len(m.Pix) != 4*m.Width*m.Height {
+				t.Fatalf("%dx%d pixels in %d bytes", m.Width, m.Height, len(m.Pix))
+			}
+		}
+	})
+}
+
 // FuzzPreprocess takes any configuration and picture size.
 func FuzzPreprocess(f *testing.F) {
 	f.Add([]byte(blipConfig), uint16(30), uint16(20))
@@ -295,6 +315,19 @@ func FuzzPreprocess(f *testing.F) {
 		}
 	})
 }
+
+// TestEndless gives up on a stream that is no picture, and on one that never
+// ends, at once or at the limit.
+func TestEndless(t *testing.T) {
+	_, err := Decode(zeros{})
+	oneLine(t, "zeros", err, ErrImage, "not an image")
+	_, err = Decode(io.MultiReader(bytes.NewReader(readImage(t, "rgb.png")[:100]), zeros{}), WithLimits(Limits{Bytes: 1 << 16}))
+	oneLine(t, "endless PNG", err, ErrLimit, "more than 65536 bytes")
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 // TestReaderKinds reads from readers that give little at a time, or lie about
 // their size.

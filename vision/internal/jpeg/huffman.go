@@ -208,7 +208,17 @@ func (b *bitReader) symbol(h *huffman) (uint8, error) {
 	if b.n < 32 {
 		b.refill()
 	}
-	return b.symbolLoaded(h)
+	e := h.look[b.acc>>(64-lookBits)]
+	if e == 0 {
+		return b.symbolLoaded(h)
+	}
+	symbol, n := uint8(e>>symbolShift), int(e&63)
+	if e&entryDone != 0 {
+		n -= int(symbol & 15) // leave the value
+	}
+	b.acc <<= n
+	b.n -= n
+	return symbol, nil
 }
 
 // symbolLoaded is symbol where 16 bits are known to be there.

@@ -2,6 +2,8 @@
 
 package jpeg
 
+//go:generate sh -c "cd ../../_asm && go run ./jpeg -out ../internal/jpeg/kernels_amd64.s -stubs ../internal/jpeg/stubs_amd64.go -pkg jpeg"
+
 import "golang.org/x/sys/cpu"
 
 // useAVX2 is a variable so that tests can compare both ways.

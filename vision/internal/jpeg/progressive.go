@@ -63,9 +63,22 @@ func (d *decoder) acFirst(c *component, bx, by int) error {
 		d.eob--
 		return nil
 	}
-	coef, h := c.block(bx, by), d.ac[c.acTable]
+	coef, h, b := c.block(bx, by), d.ac[c.acTable], &d.bits
 	for k := d.scan.start; k <= d.scan.end; k++ {
-		symbol, err := d.bits.symbol(h)
+		if b.n < 32 {
+			b.refill()
+		}
+		e := h.look[b.acc>>(64-lookBits)]
+		if symbol := uint8(e >> symbolShift); e&entryDone != 0 && symbol&15 != 0 {
+			b.acc <<= e & 63
+			b.n -= int(e & 63)
+			if k += int(symbol >> 4); k > 63 {
+				return errRun
+			}
+			coef[natural[k]] = int16(e>>valueShift) << d.scan.low
+			continue
+		}
+		symbol, err := b.symbol(h)
 		if err != nil {
 			return err
 		}
@@ -74,7 +87,7 @@ func (d *decoder) acFirst(c *component, bx, by int) error {
 			if run < 15 { // a run of blocks without further coefficients
 				d.eob = 1<<run - 1
 				if run > 0 {
-					d.eob += int(d.bits.take(run))
+					d.eob += int(b.take(run))
 				}
 				break
 			}
@@ -84,7 +97,7 @@ func (d *decoder) acFirst(c *component, bx, by int) error {
 		if k += run; k > 63 {
 			return errRun
 		}
-		coef[natural[k]] = int16(extend(d.bits.take(size), size) << d.scan.low)
+		coef[natural[k]] = int16(extend(b.take(size), size) << d.scan.low)
 	}
 	return nil
 }

@@ -2,6 +2,8 @@
 
 package resample
 
+//go:generate sh -c "cd ../../_asm && go run ./resample -out ../internal/resample/kernels_amd64.s -stubs ../internal/resample/stubs_amd64.go -pkg resample"
+
 import "golang.org/x/sys/cpu"
 
 // useAVX2 is a variable so that tests can compare both ways.
