@@ -116,7 +116,7 @@ func goldenParts(t *testing.T, g *golden, pieces []string, whole string) []Part 
 	return parts
 }
 
-func loadImage(t *testing.T, path string) image.Image {
+func loadImage(t testing.TB, path string) image.Image {
 	t.Helper()
 	img, err := vision.DecodeFile(path)
 	if err != nil {

@@ -257,15 +257,20 @@ func softmax(scores []float32) []float64 {
 
 // logSoftmax returns the natural logarithms of the probabilities of scores.
 func logSoftmax(scores []float32) []float32 {
-	top := float64(slices.Max(scores))
-	sum := 0.0
-	for _, s := range scores {
-		sum += math.Exp(float64(s) - top)
-	}
-	norm := top + math.Log(sum)
+	norm := logSumExp(scores)
 	logs := make([]float32, len(scores))
 	for i, s := range scores {
 		logs[i] = float32(float64(s) - norm)
 	}
 	return logs
+}
+
+// logSumExp returns log(sum(exp(scores))), the norm of their softmax.
+func logSumExp(scores []float32) float64 {
+	top := float64(slices.Max(scores))
+	sum := 0.0
+	for _, s := range scores {
+		sum += math.Exp(float64(s) - top)
+	}
+	return top + math.Log(sum)
 }

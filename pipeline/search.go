@@ -119,9 +119,12 @@ func (s *search) single(ctx context.Context, lm languageModel) ([]sequence, erro
 
 // choose picks the next id of a row from its logits [V].
 func (s *search) choose(r row, logits []float32) (id int64, logProb float64) {
-	scores := slices.Clone(logits)
-	for _, process := range s.list {
-		process(r.history, len(r.ids), scores)
+	scores := logits
+	if len(s.list) > 0 {
+		scores = slices.Clone(logits)
+		for _, process := range s.list {
+			process(r.history, len(r.ids), scores)
+		}
 	}
 	best := 0
 	if s.DoSample {
@@ -129,7 +132,7 @@ func (s *search) choose(r row, logits []float32) (id int64, logProb float64) {
 	} else {
 		best = argmax(scores)
 	}
-	return int64(best), float64(logSoftmax(logits)[best])
+	return int64(best), float64(logits[best]) - logSumExp(logits)
 }
 
 // draw returns an index with the given probabilities.
