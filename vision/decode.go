@@ -49,8 +49,9 @@ func sniff(data []byte) *format {
 //
 //	ImageOps.exif_transpose(Image.open(f)).convert("RGB")
 //
-// so colour profiles are ignored and alpha is dropped. The error wraps ErrImage
-// or, for pictures over the limits, ErrLimit; errors of r are kept in it.
+// so colour profiles are ignored and alpha is dropped. Damaged files are errors,
+// some of them where Pillow shows what is left. The error wraps ErrImage or, for
+// pictures over the limits, ErrLimit; errors of r are kept in it.
 func Decode(r io.Reader, opts ...Option) (*RGB, error) {
 	o := buildOptions(opts)
 	data, err := readAll(r, o.limits)

@@ -329,6 +329,17 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
+// TestPNGWithoutEnd reads a picture whose pixels are all there, as Pillow does.
+func TestPNGWithoutEnd(t *testing.T) {
+	data := readImage(t, "rgb.png")
+	for _, cut := range []int{12, 5} {
+		m, err := Decode(bytes.NewReader(data[:len(data)-cut]))
+		if err != nil || hash(packed(m)) != golden(t)["rgb.png"].RGB {
+			t.Errorf("without the last %d bytes: %v", cut, err)
+		}
+	}
+}
+
 // TestReaderKinds reads from readers that give little at a time, or lie about
 // their size.
 func TestReaderKinds(t *testing.T) {

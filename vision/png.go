@@ -61,7 +61,11 @@ func decodePNG(data []byte, _ *options) (*RGB, int, error) {
 // sample of the colour, after the pixels have become 8-bit.
 func readPNG(data []byte) (*RGB, error) {
 	head, rest, _ := nextPNGChunk(data[len(pngSignature):])
-	packed, whole := pngData(rest)
+	packed, tail, whole := pngData(rest)
+	if !whole {
+		// Pillow asks for no end either, if the pixels are there.
+		data = append(bytes.Clone(data[:len(data)-len(tail)]), "\x00\x00\x00\x00IEND\xae\x42\x60\x82"...)
+	}
 	// Deflate packs 1032 bytes into one at the best. This keeps a short file
 	// from asking for the memory of a large picture.
 	bits := int64(head.data[8]) * int64([7]int{1, 0, 3, 1, 2, 0, 4}[min(head.data[9], 6)])
@@ -113,18 +117,18 @@ func readPNG(data []byte) (*RGB, error) {
 	return m, nil
 }
 
-// pngData counts the bytes of pixel data among chunks, and reports whether the
-// last chunk of a file is there.
-func pngData(data []byte) (n int64, whole bool) {
+// pngData counts the bytes of pixel data among chunks, and reports whether they
+// go on to the one that ends a file. What follows the last whole chunk is tail.
+func pngData(data []byte) (n int64, tail []byte, whole bool) {
 	for {
 		c, rest, ok := nextPNGChunk(data)
 		switch {
 		case !ok:
-			return n, false
+			return n, data, false
 		case c.kind == "IDAT":
 			n += int64(len(c.data))
 		case c.kind == "IEND":
-			return n, true
+			return n, rest, true
 		}
 		data = rest
 	}
