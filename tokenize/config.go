@@ -16,6 +16,9 @@ func New(data []byte) (*Tokenizer, error) {
 	if !utf8.Valid(data) {
 		return nil, refuse("the file is not UTF-8 text")
 	}
+	if loneSurrogate(data) {
+		return nil, refuse("the file has an escape for half a surrogate pair, which is no character")
+	}
 	root, err := parseObject("tokenizer.json", data)
 	if err != nil {
 		if !json.Valid(data) {
@@ -91,7 +94,7 @@ func newTokenizer(root *object) (*Tokenizer, error) {
 	if t.added, err = newAddedVocabulary(added, t.model, t.normalizer); err != nil {
 		return nil, err
 	}
-	t.vocabSize = t.model.distinct()
+	t.vocabSize = len(t.model.vocab())
 	for token := range t.added.ids {
 		if _, ok := t.model.id(token); !ok {
 			t.vocabSize++

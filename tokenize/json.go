@@ -136,6 +136,35 @@ func (o *object) objects(name string) []*object {
 	return list
 }
 
+// loneSurrogate reports whether a string of a JSON text has \\uD800 to \\uDFFF without its other half. encoding/json would read U+FFFD; the
+// reference rejects the file.
+func loneSurrogate(data []byte) bool {
+	high := false // the escape just before was a first half
+	for i := 0; i < len(data); i++ {
+		escape := data[i] == '\\'
+		if !escape || i+1 >= len(data) || data[i+1] != 'u' || i+5 >= len(data) {
+			if high {
+				return true
+			}
+			if escape {
+				i++
+			}
+			continue
+		}
+		code, err := strconv.ParseUint(string(data[i+2:i+6]), 16, 16)
+		if err != nil {
+			return false // no JSON
+		}
+		low := code >= 0xDC00 && code <= 0xDFFF
+		if high != low {
+			return true
+		}
+		high = code >= 0xD800 && code <= 0xDBFF
+		i += 5
+	}
+	return high
+}
+
 // score reads a number as the reference's JSON parser, serde_json, does: the digits as one 64-bit integer, further digits dropped, then
 // one multiplication or division by a power of ten. That is not always the nearest float64, and the last bit decides between
 // segmentations of equal score.

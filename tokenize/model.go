@@ -14,8 +14,8 @@ type model interface {
 	token(id int32) (string, bool)
 	// size is the number of tokens, which is also the first id given to an added token that the model lacks.
 	size() int
-	// distinct is the number of different tokens.
-	distinct() int
+	// vocab maps the different tokens to their ids. It is the model's own map, not to be changed.
+	vocab() map[string]int32
 }
 
 // token is one token of a piece: an id, the range it covers in the text of the piece, and its text where that is not the one the

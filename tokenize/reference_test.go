@@ -188,13 +188,17 @@ var families = []string{"bert", "clip", "gpt2", "opt", "llama2", "t5", "smollm2"
 func TestReference(t *testing.T) {
 	for _, name := range families {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			checkCorpus(t, name, "main", corpusSize)
 		})
 	}
 	// A second corpus, of another shape: XPIPE_TOKENIZE_CORPUS=held-1 go test -run TestReference ./tokenize
 	if corpus := os.Getenv("XPIPE_TOKENIZE_CORPUS"); corpus != "" {
 		for _, name := range families {
-			t.Run(name+"/"+corpus, func(t *testing.T) { checkCorpus(t, name, corpus, corpusSize) })
+			t.Run(name+"/"+corpus, func(t *testing.T) {
+				t.Parallel()
+				checkCorpus(t, name, corpus, corpusSize)
+			})
 		}
 	}
 }

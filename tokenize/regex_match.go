@@ -292,7 +292,7 @@ func firstBytes(n node, first *[256]bool) bool {
 // regexBudget is the number of steps after which a search gives up, by far more than any real pattern needs: Oniguruma, too, stops
 // matching that does not end. The second number is added for each byte of text.
 const (
-	regexBudget        = 50_000_000
+	regexBudget        = 20_000_000
 	regexBudgetPerByte = 2000
 )
 

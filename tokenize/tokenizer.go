@@ -438,3 +438,15 @@ func (t *Tokenizer) IDToToken(id int64) (string, bool) {
 
 // VocabSize is the number of different tokens, added ones included.
 func (t *Tokenizer) VocabSize() int { return t.vocabSize }
+
+// Vocab returns a copy of the vocabulary, from token to id, added tokens included.
+func (t *Tokenizer) Vocab() map[string]int64 {
+	vocab := make(map[string]int64, t.vocabSize)
+	for token, id := range t.model.vocab() {
+		vocab[token] = int64(id)
+	}
+	for token, id := range t.added.ids {
+		vocab[token] = int64(id)
+	}
+	return vocab
+}

@@ -80,7 +80,7 @@ func (m *unigram) token(id int32) (string, bool) {
 	return m.tokens[id], true
 }
 
-func (m *unigram) distinct() int { return len(m.ids) }
+func (m *unigram) vocab() map[string]int32 { return m.ids }
 
 func (m *unigram) tokenize(dst []token, s string) ([]token, error) {
 	if len(s) == 0 {

@@ -63,4 +63,4 @@ func (v *vocabulary) token(id int32) (string, bool) {
 
 func (v *vocabulary) size() int { return len(v.ids) }
 
-func (v *vocabulary) distinct() int { return len(v.ids) }
+func (v *vocabulary) vocab() map[string]int32 { return v.ids }

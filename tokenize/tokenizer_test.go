@@ -1,0 +1,174 @@
+package tokenize
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestNewRefused lists files that are refused, with what the error must name.
+func TestNewRefused(t *testing.T) {
+	model := `"model":{"type":"WordLevel","unk_token":"?","vocab":{"?":0,"a":1}}`
+	for _, c := range []struct{ file, says string }{
+		{``, "not JSON"},
+		{`[1]`, "tokenizer.json"},
+		{"\xff", "UTF-8"},
+		{`{}`, "model"},
+		{`{"model":null}`, "model"},
+		{`{"model":{"type":"Telepathy"}}`, "Telepathy"},
+		{`{"version":"2.0",` + model + `}`, "version"},
+		{`{"normalizer":{"type":"Rot13"},` + model + `}`, "Rot13"},
+		{`{"normalizer":{"type":"Replace","pattern":{"Regex":"(?<x>a)\\k<x>"},"content":""},` + model + `}`, "normalizer.pattern.Regex"},
+		{`{"normalizer":{"type":"Strip","strip_left":true},` + model + `}`, "strip_right"},
+		{`{"normalizer":{"type":"Precompiled","precompiled_charsmap":"!"},` + model + `}`, "precompiled_charsmap"},
+		{`{"normalizer":` + strings.Repeat(`{"type":"Sequence","normalizers":[`, 40) + `{"type":"NFC"}` + strings.Repeat(`]}`, 40) + `,` + model + `}`, "nested"},
+		{`{"pre_tokenizer":{"type":"UnicodeScripts"},` + model + `}`, "UnicodeScripts"},
+		{`{"pre_tokenizer":{"type":"Metaspace","replacement":"ab"},` + model + `}`, "replacement"},
+		{`{"post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"x","type_id":0}}],"pair":[],"special_tokens":{}},` + model + `}`, `"x"`},
+		{`{"decoder":{"type":"Crystal"},` + model + `}`, "Crystal"},
+		{`{"padding":{"strategy":"Sometimes","direction":"Left","pad_id":0,"pad_type_id":0,"pad_token":""},` + model + `}`, "Sometimes"},
+		{`{"truncation":{"max_length":-1,"strategy":"LongestFirst","stride":0},` + model + `}`, "max_length"},
+		{`{"model":{"type":"BPE","vocab":{"a":0,"b":0},"merges":[]}}`, "share"},
+		{`{"model":{"type":"BPE","vocab":{"a":0},"merges":["a b"]}}`, "merges[0]"},
+		{`{"model":{"type":"BPE","vocab":{"a":0},"merges":["a"]}}`, "merges[0]"},
+		{`{"model":{"type":"BPE","vocab":{"a":0}}}`, "merges"},
+		{`{"model":{"type":"Unigram","unk_id":3,"vocab":[["a",0]]}}`, "unk_id"},
+		{`{"model":{"type":"Unigram","unk_id":0,"vocab":[["a","b"]]}}`, "vocab[0]"},
+		{`{"model":{"type":"WordLevel","unk_token":"\ud800","vocab":{"?":0,"a":1}}}`, "surrogate"},
+		{`{"model":{"type":"WordLevel","unk_token":"?","vocab":{"?":4000000000}}}`, "too large"},
+		{`{"added_tokens":[{"id":0,"content":"x"}],` + model + `}`, "single_word"},
+		{`{"normalizer":{"type":"Strip","strip_left":true,"strip_right":true},"added_tokens":[{"id":9,"content":" ","single_word":false,"lstrip":false,"rstrip":false,"normalized":true,"special":false}],` + model + `}`, "nothing left"},
+	} {
+		_, err := New([]byte(c.file))
+		if !errors.Is(err, ErrTokenizer) || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%.120s: error %v, want one that names %s", c.file, err, c.says)
+		}
+	}
+}
+
+func TestOpenRefused(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := Open(filepath.Join(dir, "none.json")); !errors.Is(err, ErrTokenizer) || !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a missing file: %v", err)
+	}
+	path := filepath.Join(dir, "bad.json")
+	if err := os.WriteFile(path, []byte(`{"model":`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path); !errors.Is(err, ErrTokenizer) || !strings.Contains(err.Error(), path) {
+		t.Errorf("a broken file: %v", err)
+	}
+}
+
+// TestEncodeRefused lists requests that fail while encoding.
+func TestEncodeRefused(t *testing.T) {
+	tk, err := New([]byte(`{"pre_tokenizer":{"type":"WhitespaceSplit"},"model":{"type":"WordLevel","unk_token":"?","vocab":{"a":1}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		text string
+		opt  Option
+	}{
+		{"b", WithPadding(nil)}, // an unknown word, and the file has no token for those
+		{"a", WithPairs([]string{"a"})},
+		{"a a a", WithTruncation(&Truncation{MaxLength: 2, Strategy: OnlySecond})},
+		{"a a a", WithTruncation(&Truncation{MaxLength: 2, Stride: 2})},
+		{"a a a", WithTruncation(&Truncation{MaxLength: 2, Strategy: 7})},
+	} {
+		if e, err := tk.Encode(c.text, c.opt); !errors.Is(err, ErrTokenizer) {
+			t.Errorf("%q: %v, %v", c.text, e, err)
+		}
+	}
+	if _, err := tk.EncodeBatch([]string{"a"}, WithPairs(nil), WithPairs([]string{"a", "a"})); !errors.Is(err, ErrTokenizer) {
+		t.Errorf("two second texts for one: %v", err)
+	}
+	if _, err := tk.EncodeBatch([]string{"a", "b"}); !errors.Is(err, ErrTokenizer) || !strings.Contains(err.Error(), "text 1") {
+		t.Errorf("an unknown word in a batch: %v", err)
+	}
+}
+
+// TestLossy compares with Python's bytes.decode("utf-8", "replace"), which like Rust replaces maximal ill-formed parts.
+func TestLossy(t *testing.T) {
+	for in, want := range map[string]string{
+		"a":                    "a",
+		"\xff":                 "\uFFFD",
+		"a\xe4\xb8b":           "a\uFFFDb",
+		"\xe4\xb8\xe4\xb8\xad": "\uFFFD中",
+		"\xed\xa0\x80":         "\uFFFD\uFFFD\uFFFD",
+		"\xf0\x9f\x98":         "\uFFFD",
+		"\xf0\x80\x80\x80":     "\uFFFD\uFFFD\uFFFD\uFFFD",
+		"\xf4\x90\x80\x80":     "\uFFFD\uFFFD\uFFFD\uFFFD",
+		"\xc0\xaf":             "\uFFFD\uFFFD",
+		"\xc3\xc3\xa9":         "\uFFFDé",
+		"\xf1\x80\x80":         "\uFFFD",
+		"\xe0\x9f\xbf":         "\uFFFD\uFFFD\uFFFD",
+	} {
+		if got := lossy(in); got != want {
+			t.Errorf("lossy(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+// TestStream checks that the pieces of a stream join to the decoding of all ids, and never end inside a character.
+func TestStream(t *testing.T) {
+	for _, name := range families {
+		t.Run(name, func(t *testing.T) {
+			tk, err := Open(tokenizerFile(t, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, text := range []string{"two cats on a couch.", "naïve café 👨‍👩‍👧 中文 ok", "e\u0301 \u200d x", "", "don't  stop"} {
+				e, err := tk.Encode(text, WithPadding(nil))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, skip := range []bool{true, false} {
+					s := tk.NewStream(skip)
+					var got []string
+					for _, id := range e.IDs {
+						if p := s.Push(id); p != "" {
+							if strings.HasSuffix(p, "\uFFFD") {
+								t.Errorf("%q: a piece ends in half a character: %q", text, got)
+							}
+							got = append(got, p)
+						}
+					}
+					rest := s.Flush()
+					want := tk.Decode(e.IDs, skip)
+					if joined := strings.Join(got, "") + rest; joined != want {
+						t.Errorf("%q: pieces %q and rest %q, want %q", text, got, rest, want)
+					}
+					if text == "two cats on a couch." && len(got) < 5 {
+						t.Errorf("%q comes in %d pieces only", text, len(got))
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestBatchPadding pads a batch on either side.
+func TestBatchPadding(t *testing.T) {
+	tk, err := New([]byte(`{"pre_tokenizer":{"type":"WhitespaceSplit"},"model":{"type":"WordLevel","unk_token":"?","vocab":{"?":0,"a":1,"b":2}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for left, want := range map[bool][]int64{true: {9, 9, 9, 1}, false: {1, 9, 9, 9}} {
+		list, err := tk.EncodeBatch([]string{"a", "a b a"}, WithPadding(&Padding{Left: left, ID: 9, Token: "p", MultipleOf: 2}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(list[0].IDs, want) || list[1].Len() != 4 {
+			t.Errorf("left %v: %v and %v", left, list[0].IDs, list[1].IDs)
+		}
+		for i, id := range list[0].IDs {
+			if (list[0].AttentionMask[i] == 0) != (id == 9) {
+				t.Errorf("attention mask %v for %v", list[0].AttentionMask, list[0].IDs)
+			}
+		}
+	}
+}
