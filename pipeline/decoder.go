@@ -292,7 +292,24 @@ func pickRows[T tensor.Element](t *tensor.Tensor, rows []int) (*tensor.Tensor, e
 
 // forward runs the decoder over new positions and keeps the grown cache.
 func (s *sequences) forward(ctx context.Context, embeds *tensor.Tensor) (*tensor.Tensor, error) {
-	var flat []int64
+	in, err := s.inputs(embeds)
+	if err != nil {
+		return nil, err
+	}
+	out, err := s.session.Run(ctx, in, s.outputs...)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range s.caches {
+		s.past[c.past].Release()
+		s.past[c.past] = out[c.present]
+	}
+	return lastPosition(out[logitsName])
+}
+
+// inputs are the decoder's for new positions.
+func (s *sequences) inputs(embeds *tensor.Tensor) (map[string]*tensor.Tensor, error) {
+	flat := make([]int64, 0, len(s.mask)*len(s.mask[0]))
 	for _, row := range s.mask {
 		flat = append(flat, row...)
 	}
@@ -306,19 +323,9 @@ func (s *sequences) forward(ctx context.Context, embeds *tensor.Tensor) (*tensor
 		in[c.Name] = s.fixed[c.Name]
 	}
 	if s.seesMedia {
-		if err := s.addMedia(in); err != nil {
-			return nil, err
-		}
+		err = s.addMedia(in)
 	}
-	out, err := s.session.Run(ctx, in, s.outputs...)
-	if err != nil {
-		return nil, err
-	}
-	for _, c := range s.caches {
-		s.past[c.past].Release()
-		s.past[c.past] = out[c.present]
-	}
-	return lastPosition(out[logitsName])
+	return in, err
 }
 
 // addMedia adds the masks of gated cross-attention for the new positions.

@@ -1,0 +1,163 @@
+package pipeline
+
+import (
+	"context"
+	"image"
+	"image/color"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/tensor"
+)
+
+// promptLogits are the logits [1,T,V] at every position of a prompt.
+func promptLogits(t *testing.T, p *Pipeline, r Request) *tensor.Tensor {
+	t.Helper()
+	ctx := context.Background()
+	prompts, pictures, err := p.prompts([]Request{r})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pixels, which, err := p.pixels(ctx, pictures)
+	if err != nil {
+		t.Fatal(err)
+	}
+	model := p.model.(generator)
+	images, err := model.encode(ctx, pixels)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lm, err := model.begin(ctx, images, which, prompts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := lm.(*sequences)
+	in, err := s.inputs(s.embeds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logits, err := runOne(ctx, s.session, in, logitsName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return logits
+}
+
+var flamingos = []string{"idefics", "idefics-plain", "openflamingo-opt", "openflamingo-neox", "openflamingo-mpt"}
+
+// The logits at every position of a prompt are the reference's.
+func TestFlamingoPromptLogits(t *testing.T) {
+	for _, name := range flamingos {
+		g := loadGolden(t, name)
+		eachEngine(t, func(t *testing.T, eng engine.Engine) {
+			got := promptLogits(t, openGolden(t, g, eng), g.requests(t)[0])
+			want := g.array(t, "prompt_logits")
+			compare(t, name, tensor.Must(got.Reshape(want.Shape()...)), want, 1e-4)
+		})
+	}
+}
+
+// negative is the picture with every colour turned round.
+func negative(img image.Image) image.Image {
+	b := img.Bounds()
+	out := image.NewRGBA(b)
+	for y := b.Min.Y; y < b.Max.Y; y++ {
+		for x := b.Min.X; x < b.Max.X; x++ {
+			c := color.RGBAModel.Convert(img.At(x, y)).(color.RGBA)
+			out.SetRGBA(x, y, color.RGBA{255 - c.R, 255 - c.G, 255 - c.B, 255})
+		}
+	}
+	return out
+}
+
+// Another picture k leaves every token before it bit-identical, and changes the
+// one behind it.
+func TestFlamingoPicturesDoNotReachBack(t *testing.T) {
+	for _, name := range flamingos {
+		g := loadGolden(t, name)
+		eachEngine(t, func(t *testing.T, eng engine.Engine) {
+			p := openGolden(t, g, eng)
+			request := g.requests(t)[2] // three pictures
+			media := p.model.(*flamingo).media
+			before := promptLogits(t, p, request)
+			prompts, _, err := p.prompts([]Request{request})
+			if err != nil {
+				t.Fatal(err)
+			}
+			encoding, err := p.tokenizer.Encode(prompts[0], p.model.(*flamingo).encoding...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			vocabulary := before.Dim(2)
+			picture := -1
+			for i, part := range request.Parts {
+				if part.Image == nil {
+					continue
+				}
+				picture++
+				position, seen := 0, -1
+				for ; position < len(encoding.IDs); position++ {
+					if encoding.IDs[position] == media {
+						if seen++; seen == picture {
+							break
+						}
+					}
+				}
+				changed := request
+				changed.Parts = slices.Clone(request.Parts)
+				changed.Parts[i].Image = negative(part.Image)
+				after := promptLogits(t, p, changed)
+				a, b := before.Float32s(), after.Float32s()
+				if at := position * vocabulary; !slices.Equal(a[:at], b[:at]) {
+					t.Errorf("%s on %s: picture %d changes tokens before position %d", name, eng.Name(), picture, position)
+				}
+				if at := position * vocabulary; slices.Equal(a[at:], b[at:]) {
+					t.Errorf("%s on %s: picture %d changes nothing", name, eng.Name(), picture)
+				}
+			}
+		})
+	}
+}
+
+// overlay is a file system with one file in place of another.
+type overlay struct {
+	fs.FS
+	name, file string
+}
+
+func (o overlay) Open(name string) (fs.File, error) {
+	if name == o.name {
+		return os.Open(o.file)
+	}
+	return o.FS.Open(name)
+}
+
+// With closed gates the text does not depend on the pictures at all.
+func TestFlamingoClosedGates(t *testing.T) {
+	for _, name := range []string{"idefics", "openflamingo-opt"} {
+		g := loadGolden(t, name)
+		eachEngine(t, func(t *testing.T, eng engine.Engine) {
+			files := overlay{os.DirFS(filepath.Join(g.dir, "bundle")), "onnx/decoder_model_merged.onnx", filepath.Join(g.dir, "decoder_gates0.onnx")}
+			p, err := OpenFS(context.Background(), files, WithEngine(eng), WithoutVerification())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			request := g.requests(t)[0]
+			before := promptLogits(t, p, request)
+			request.Parts = slices.Clone(request.Parts)
+			for i, part := range request.Parts {
+				if part.Image != nil {
+					request.Parts[i].Image = negative(part.Image)
+				}
+			}
+			if after := promptLogits(t, p, request); !slices.Equal(before.Float32s(), after.Float32s()) {
+				t.Errorf("%s on %s: the pictures matter", name, eng.Name())
+			}
+		})
+	}
+}
