@@ -282,17 +282,19 @@ func (p *planner) add(proto *pb.NodeProto) error {
 		return err
 	}
 	for i, name := range proto.GetInput() {
+		spec.Const[i] = p.consts[name]
+	}
+	if n.kernel, err = ops.Build(spec); err != nil {
+		return err
+	}
+	for i, name := range proto.GetInput() {
 		id := -1
-		if name != "" {
-			spec.Const[i] = p.consts[name]
+		if name != "" && !spec.Dropped[i] {
 			if id, err = p.use(name); err != nil {
 				return err
 			}
 		}
 		n.in = append(n.in, id)
-	}
-	if n.kernel, err = ops.Build(spec); err != nil {
-		return err
 	}
 	for _, name := range proto.GetOutput() {
 		id := -1

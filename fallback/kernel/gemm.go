@@ -19,6 +19,7 @@ const (
 type Matrix struct {
 	K, N   int
 	panels []float32 // [panel][k][16], zeros where the last panel has no column
+	halves []uint16  // the same as float16, where panels is nil
 }
 
 // PanelFloats returns the floats that a packed matrix of k rows and n columns
@@ -41,23 +42,45 @@ func NewMatrix(buf []float32, k, n int) *Matrix {
 	return &Matrix{K: k, N: n, panels: buf[:PanelFloats(k, n)]}
 }
 
+// NewHalfMatrix makes a matrix that keeps its elements as float16, in half the
+// memory; Exact says whether that loses nothing.
+func NewHalfMatrix(k, n int) *Matrix {
+	return &Matrix{K: k, N: n, halves: make([]uint16, PanelFloats(k, n))}
+}
+
 // Fill packs panels lo..hi from row-major b, where a row begins ldb after the
 // one before.
 func (m *Matrix) Fill(b []float32, ldb, lo, hi int) {
 	for p := lo; p < hi; p++ {
-		dst := m.panels[p*m.K*panelWidth : (p+1)*m.K*panelWidth]
+		dst := m.room(p)
 		width := min(panelWidth, m.N-p*panelWidth)
 		if width == panelWidth {
 			for k := range m.K {
 				*(*[panelWidth]float32)(dst[k*panelWidth:]) = *(*[panelWidth]float32)(b[k*ldb+p*panelWidth:])
 			}
-			continue
+		} else {
+			for k := range m.K {
+				row := dst[k*panelWidth : (k+1)*panelWidth]
+				n := copy(row, b[k*ldb+p*panelWidth:k*ldb+p*panelWidth+width])
+				clear(row[n:])
+			}
 		}
-		for k := range m.K {
-			row := dst[k*panelWidth : (k+1)*panelWidth]
-			n := copy(row, b[k*ldb+p*panelWidth:k*ldb+p*panelWidth+width])
-			clear(row[n:])
-		}
+		m.done(p, dst)
+	}
+}
+
+// room returns where the floats of a panel are to be written; done then keeps
+// them.
+func (m *Matrix) room(p int) []float32 {
+	if m.halves != nil {
+		return make([]float32, m.K*panelWidth)
+	}
+	return m.Panel(p)
+}
+
+func (m *Matrix) done(p int, panel []float32) {
+	if m.halves != nil {
+		ToHalf(m.halves[p*m.K*panelWidth:(p+1)*m.K*panelWidth], panel)
 	}
 }
 
@@ -65,7 +88,7 @@ func (m *Matrix) Fill(b []float32, ldb, lo, hi int) {
 // column of the matrix and begins ldb after the one before.
 func (m *Matrix) FillTransposed(b []float32, ldb, lo, hi int) {
 	for p := lo; p < hi; p++ {
-		dst := m.panels[p*m.K*panelWidth : (p+1)*m.K*panelWidth]
+		dst := m.room(p)
 		width := min(panelWidth, m.N-p*panelWidth)
 		for j := range panelWidth {
 			if j >= width {
@@ -78,6 +101,7 @@ func (m *Matrix) FillTransposed(b []float32, ldb, lo, hi int) {
 				dst[k*panelWidth+j] = v
 			}
 		}
+		m.done(p, dst)
 	}
 }
 
@@ -99,19 +123,23 @@ func (m *Matrix) Multiply(c []float32, ldc int, a []float32, lda, rows, lo, hi i
 		m.empty(c, ldc, rows, lo, hi, add, e)
 		return
 	}
+	kStep := blockK
+	if rows <= tileRows {
+		kStep = m.K // each panel is read once: front to back is quickest
+	}
 	for p0 := lo; p0 < hi; p0 += blockN {
 		p1 := min(p0+blockN, hi)
-		for k0 := 0; k0 < m.K; k0 += blockK {
-			kn := min(blockK, m.K-k0)
+		for k0 := 0; k0 < m.K; k0 += kStep {
+			kn := min(kStep, m.K-k0)
 			for r := 0; r < rows; r += tileRows {
 				mr := min(tileRows, rows-r)
 				for p := p0; p < p1; p++ {
-					b := m.panels[(p*m.K+k0)*panelWidth : (p*m.K+k0+kn)*panelWidth]
+					b := (p*m.K + k0) * panelWidth
 					width := m.N - p*panelWidth
 					if width >= panelWidth {
-						gemmTile(c[r*ldc+p*panelWidth:], ldc, a[r*lda+k0:], lda, b, kn, mr, add || k0 > 0)
+						m.tile(c[r*ldc+p*panelWidth:], ldc, a[r*lda+k0:], lda, b, kn, mr, add || k0 > 0)
 					} else {
-						edgeTile(c[r*ldc+p*panelWidth:], ldc, a[r*lda+k0:], lda, b, kn, mr, width, add || k0 > 0)
+						m.edge(c[r*ldc+p*panelWidth:], ldc, a[r*lda+k0:], lda, b, kn, mr, width, add || k0 > 0)
 					}
 				}
 				if e != nil && k0+kn == m.K {
@@ -160,6 +188,31 @@ func (e *Epilogue) Apply(c []float32, ldc, r0, r1, c0, c1 int) {
 	}
 }
 
+// tile is gemmTile for the part of the panels that begins at element b.
+func (m *Matrix) tile(c []float32, ldc int, a []float32, lda, b, k, rows int, add bool) {
+	if m.halves != nil {
+		gemmTileHalf(c, ldc, a, lda, m.halves[b:b+k*panelWidth], k, rows, add)
+	} else {
+		gemmTile(c, ldc, a, lda, m.panels[b:b+k*panelWidth], k, rows, add)
+	}
+}
+
+// edge is tile for a panel of which only width columns count.
+func (m *Matrix) edge(c []float32, ldc int, a []float32, lda, b, k, rows, width int, add bool) {
+	var tile [tileRows * panelWidth]float32
+	m.tile(tile[:], panelWidth, a, lda, b, k, rows, false)
+	for r := range rows {
+		row, from := c[r*ldc:r*ldc+width], tile[r*panelWidth:r*panelWidth+width]
+		if add {
+			for j, v := range from {
+				row[j] += v
+			}
+		} else {
+			copy(row, from)
+		}
+	}
+}
+
 // gemmTile picks the micro-kernel for the number of rows. The slices are indexed
 // at their ends first: assembly checks nothing.
 func gemmTile(c []float32, ldc int, a []float32, lda int, b []float32, k, rows int, add bool) {
@@ -188,19 +241,32 @@ func gemmTile(c []float32, ldc int, a []float32, lda int, b []float32, k, rows i
 	}
 }
 
-// edgeTile is gemmTile for a panel of which only width columns count.
-func edgeTile(c []float32, ldc int, a []float32, lda int, b []float32, k, rows, width int, add bool) {
-	var tile [tileRows * panelWidth]float32
-	gemmTile(tile[:], panelWidth, a, lda, b, k, rows, false)
-	for r := range rows {
-		row, from := c[r*ldc:r*ldc+width], tile[r*panelWidth:r*panelWidth+width]
-		if add {
-			for j, v := range from {
-				row[j] += v
-			}
-		} else {
-			copy(row, from)
-		}
+// gemmTileHalf is gemmTile with b in float16.
+func gemmTileHalf(c []float32, ldc int, a []float32, lda int, b []uint16, k, rows int, add bool) {
+	if !avx2() {
+		wide := make([]float32, len(b))
+		FromHalf(wide, b)
+		gemmTileGo(c, ldc, a, lda, wide, k, rows, add)
+		return
+	}
+	_, _, _ = c[(rows-1)*ldc+panelWidth-1], a[(rows-1)*lda+k-1], b[k*panelWidth-1]
+	flag := 0
+	if add {
+		flag = 1
+	}
+	switch rows {
+	case 1:
+		gemmHalf1x16(&c[0], ldc, &a[0], lda, &b[0], k, flag)
+	case 2:
+		gemmHalf2x16(&c[0], ldc, &a[0], lda, &b[0], k, flag)
+	case 3:
+		gemmHalf3x16(&c[0], ldc, &a[0], lda, &b[0], k, flag)
+	case 4:
+		gemmHalf4x16(&c[0], ldc, &a[0], lda, &b[0], k, flag)
+	case 5:
+		gemmHalf5x16(&c[0], ldc, &a[0], lda, &b[0], k, flag)
+	default:
+		gemmHalf6x16(&c[0], ldc, &a[0], lda, &b[0], k, flag)
 	}
 }
 

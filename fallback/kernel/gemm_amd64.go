@@ -9,27 +9,67 @@ package kernel
 //go:noescape
 func gemm1x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add int)
 
+// gemmHalf1x16 computes 1 rows of 16 columns: see gemmTile.
+//
+//go:noescape
+func gemmHalf1x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, add int)
+
 // gemm2x16 computes 2 rows of 16 columns: see gemmTile.
 //
 //go:noescape
 func gemm2x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add int)
+
+// gemmHalf2x16 computes 2 rows of 16 columns: see gemmTile.
+//
+//go:noescape
+func gemmHalf2x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, add int)
 
 // gemm3x16 computes 3 rows of 16 columns: see gemmTile.
 //
 //go:noescape
 func gemm3x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add int)
 
+// gemmHalf3x16 computes 3 rows of 16 columns: see gemmTile.
+//
+//go:noescape
+func gemmHalf3x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, add int)
+
 // gemm4x16 computes 4 rows of 16 columns: see gemmTile.
 //
 //go:noescape
 func gemm4x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add int)
+
+// gemmHalf4x16 computes 4 rows of 16 columns: see gemmTile.
+//
+//go:noescape
+func gemmHalf4x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, add int)
 
 // gemm5x16 computes 5 rows of 16 columns: see gemmTile.
 //
 //go:noescape
 func gemm5x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add int)
 
+// gemmHalf5x16 computes 5 rows of 16 columns: see gemmTile.
+//
+//go:noescape
+func gemmHalf5x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, add int)
+
 // gemm6x16 computes 6 rows of 16 columns: see gemmTile.
 //
 //go:noescape
 func gemm6x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add int)
+
+// gemmHalf6x16 computes 6 rows of 16 columns: see gemmTile.
+//
+//go:noescape
+func gemmHalf6x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, add int)
+
+// toHalfAVX2 converts n numbers, a multiple of 8 and not 0.
+//
+//go:noescape
+func toHalfAVX2(dst *uint16, src *float32, n int)
+
+// fromHalfAVX2 converts n numbers, a multiple of 8 and not 0.
+//
+//go:noescape
+func fromHalfAVX2(dst *float32, src *uint16, n int)

@@ -83,6 +83,15 @@ func TestMultiply(t *testing.T) {
 			a, b := randFloats(r, m*k), randFloats(r, k*n)
 			want := naive(a, b, m, n, k)
 			x := NewMatrix(nil, k, n)
+			if r.IntN(3) == 0 {
+				half := make([]uint16, len(b))
+				ToHalf(half, b)
+				FromHalf(b, half)
+				if !Exact(b) {
+					t.Fatal("halves are not exact")
+				}
+				want, x = naive(a, b, m, n, k), NewHalfMatrix(k, n)
+			}
 			if r.IntN(2) == 0 {
 				x.Fill(b, n, 0, x.Panels())
 			} else {
@@ -134,4 +143,24 @@ func BenchmarkMultiply(b *testing.B) {
 			b.ReportMetric(2*float64(m)*float64(n)*float64(k)/float64(b.Elapsed().Nanoseconds())*float64(b.N), "GFLOP/s")
 		})
 	}
+}
+
+func TestHalves(t *testing.T) {
+	both(t, func(t *testing.T) {
+		src := make([]uint16, 1<<16+3)
+		for i := range src {
+			src[i] = uint16(i)
+		}
+		wide, back := make([]float32, len(src)), make([]uint16, len(src))
+		FromHalf(wide, src)
+		ToHalf(back, wide)
+		for i, h := range src {
+			if back[i] != h && !math.IsNaN(float64(wide[i])) {
+				t.Fatalf("%#x became %v, then %#x", h, wide[i], back[i])
+			}
+		}
+		if Exact([]float32{1, 0.1}) {
+			t.Error("0.1 is no float16")
+		}
+	})
 }

@@ -12,7 +12,15 @@ func gemm1x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add i
 	panic(noAssembly)
 }
 
+func gemmHalf1x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, add int) {
+	panic(noAssembly)
+}
+
 func gemm2x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add int) {
+	panic(noAssembly)
+}
+
+func gemmHalf2x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, add int) {
 	panic(noAssembly)
 }
 
@@ -20,7 +28,15 @@ func gemm3x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add i
 	panic(noAssembly)
 }
 
+func gemmHalf3x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, add int) {
+	panic(noAssembly)
+}
+
 func gemm4x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add int) {
+	panic(noAssembly)
+}
+
+func gemmHalf4x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, add int) {
 	panic(noAssembly)
 }
 
@@ -28,9 +44,21 @@ func gemm5x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add i
 	panic(noAssembly)
 }
 
+func gemmHalf5x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, add int) {
+	panic(noAssembly)
+}
+
 func gemm6x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add int) {
 	panic(noAssembly)
 }
+
+func gemmHalf6x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, add int) {
+	panic(noAssembly)
+}
+
+func toHalfAVX2(dst *uint16, src *float32, n int) { panic(noAssembly) }
+
+func fromHalfAVX2(dst *float32, src *uint16, n int) { panic(noAssembly) }
 
 func expAVX2(dst *float32, src *float32, n int) { panic(noAssembly) }
 
@@ -49,6 +77,10 @@ func swishAVX2(dst *float32, src *float32, n int, alpha float32) { panic(noAssem
 func affineAVX2(dst *float32, src *float32, n int, scale float32, shift float32) { panic(noAssembly) }
 
 func clipAVX2(dst *float32, src *float32, n int, low float32, high float32) { panic(noAssembly) }
+
+func shiftClipAVX2(dst *float32, src *float32, n int, shift float32, low float32, high float32) {
+	panic(noAssembly)
+}
 
 func addAVX2(dst *float32, a *float32, b *float32, n int) { panic(noAssembly) }
 
@@ -72,16 +104,12 @@ func normaliseAVX2(dst *float32, src *float32, scale *float32, bias *float32, n 
 
 func axpyAVX2(dst *float32, src *float32, n int, v float32) { panic(noAssembly) }
 
-func depthwiseAVX2(dst *float32, n int, src *float32, offsets *int, weights *float32, taps int, bias, low, high float32) {
+func depthwiseAVX2(dst *float32, n int, src *float32, offsets *int, weights *float32, taps int, bias float32, low float32, high float32) {
 	panic(noAssembly)
 }
 
 func dotsAVX2(dst *float32, a *float32, b *float32, rows int, stride int, n int) { panic(noAssembly) }
 
 func combineAVX2(dst *float32, a *float32, b *float32, rows int, stride int, n int) {
-	panic(noAssembly)
-}
-
-func shiftClipAVX2(dst *float32, src *float32, n int, shift float32, low float32, high float32) {
 	panic(noAssembly)
 }

@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"github.com/crossattn/xpipe/fallback/kernel"
 	"github.com/crossattn/xpipe/tensor"
 )
 
@@ -215,15 +216,11 @@ func each[T, R any](f func(T) R) func(dst []R, src []T) {
 
 // viaFloat runs a kernel written for float32 on float16 tensors too: inputs are
 // widened, and float32 outputs rounded back.
-func viaFloat(k Kernel) Kernel { return viaFloatExcept(-1, k) }
-
-// viaFloatExcept is viaFloat that leaves one input as it is, such as weights that
-// were packed before.
-func viaFloatExcept(skip int, k Kernel) Kernel {
+func viaFloat(k Kernel) Kernel {
 	return func(x *Context, in, out []*tensor.Tensor) error {
 		half := false
-		for i, t := range in {
-			half = half || t != nil && t.DType() == tensor.Float16 && i != skip
+		for _, t := range in {
+			half = half || t != nil && t.DType() == tensor.Float16
 		}
 		if !half {
 			return k(x, in, out)
@@ -231,7 +228,7 @@ func viaFloatExcept(skip int, k Kernel) Kernel {
 		wide := make([]*tensor.Tensor, len(in))
 		for i, t := range in {
 			wide[i] = t
-			if t == nil || t.DType() != tensor.Float16 || i == skip {
+			if t == nil || t.DType() != tensor.Float16 {
 				continue
 			}
 			var err error
@@ -257,9 +254,9 @@ func viaFloatExcept(skip int, k Kernel) Kernel {
 }
 
 func widen(x *Context, t *tensor.Tensor) (*tensor.Tensor, error) {
-	return unary(x, t, 2, each(tensor.Half.Float32))
+	return unary(x, t, 2, func(dst []float32, src []tensor.Half) { kernel.FromHalf(dst, as[uint16](src)) })
 }
 
 func narrow(x *Context, t *tensor.Tensor) (*tensor.Tensor, error) {
-	return unary(x, t, 4, each(tensor.ToHalf))
+	return unary(x, t, 2, func(dst []tensor.Half, src []float32) { kernel.ToHalf(as[uint16](dst), src) })
 }

@@ -33,16 +33,9 @@ func buildFusedMatMul(n *Node) Kernel {
 	if weights == nil {
 		n.fail("the second input is no constant matrix")
 	}
-	return viaFloatExcept(1, func(x *Context, in, out []*tensor.Tensor) error {
-		if err := floatInputs(n.Op, append(in[:1:1], in[2:]...)); err != nil {
+	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
+		if err := floatInputs(n.Op, in); err != nil {
 			return err
-		}
-		b := in[1]
-		if transB {
-			var err error
-			if b, err = reshaped(b, []int{b.Dim(1), b.Dim(0)}); err != nil {
-				return err
-			}
 		}
 		e := act.epilogue()
 		if bias := input(in, 2); bias != nil {
@@ -51,7 +44,7 @@ func buildFusedMatMul(n *Node) Kernel {
 			}
 			e.Bias = tensor.Data[float32](bias)
 		}
-		s, err := matmulShapes(in[0].Shape(), b.Shape())
+		s, err := matmulShapes(in[0].Shape(), []int{weights.K, weights.N})
 		if err != nil {
 			return err
 		}
@@ -59,7 +52,7 @@ func buildFusedMatMul(n *Node) Kernel {
 		if residual != nil && slices.Equal(residual.Shape(), s.out) {
 			e.Residual, residual = tensor.Data[float32](residual), nil
 		}
-		if out[0], err = matmul(x, in[0], b, weights, e); err != nil || residual == nil {
+		if out[0], err = matmul(x, in[0], nil, weights, e); err != nil || residual == nil {
 			return err
 		}
 		out[0], err = binary(x, out[0], residual, kernel.Add)

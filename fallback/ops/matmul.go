@@ -63,20 +63,16 @@ func (s *matShapes) each(f func(i, a, b int) error) error {
 
 func buildMatMul(n *Node) Kernel {
 	weights := n.packed(1, false)
-	skip := -1
-	if weights != nil {
-		skip = 1
-	}
-	return viaFloatExcept(skip, func(x *Context, in, out []*tensor.Tensor) (err error) {
+	return viaFloat(func(x *Context, in, out []*tensor.Tensor) (err error) {
 		if weights == nil && in[0].DType() != in[1].DType() {
 			return graphErr("MatMul of %v and %v", in[0], in[1])
 		}
-		switch in[0].DType() {
-		case tensor.Float32:
+		switch {
+		case in[0].DType() == tensor.Float32:
 			out[0], err = matmul(x, in[0], in[1], weights, nil)
-		case tensor.Int64:
+		case weights == nil && in[0].DType() == tensor.Int64:
 			out[0], err = matmulInt[int64](x, in[0], in[1])
-		case tensor.Int32:
+		case weights == nil && in[0].DType() == tensor.Int32:
 			out[0], err = matmulInt[int32](x, in[0], in[1])
 		default:
 			err = typeErr("MatMul", in[0])
@@ -86,7 +82,9 @@ func buildMatMul(n *Node) Kernel {
 }
 
 // packed packs a constant matrix, transposed if asked, so that it is done once
-// when a graph is opened; nil where the input is no constant float matrix.
+// when a graph is opened; nil where the input is no constant float matrix. The
+// kernel does not get the input again. Weights that were stored as float16 stay
+// so.
 func (n *Node) packed(i int, transposed bool) *kernel.Matrix {
 	if i >= len(n.Const) || n.Const[i] == nil || n.Const[i].Rank() != 2 || n.Const[i].Len() == 0 {
 		return nil
@@ -99,9 +97,16 @@ func (n *Node) packed(i int, transposed bool) *kernel.Matrix {
 	if transposed {
 		k, cols = cols, k
 	}
-	m := kernel.NewMatrix(nil, k, cols)
+	values := w.Float32s()
+	var m *kernel.Matrix
+	if kernel.HasHalf() && (w.DType() == tensor.Float16 || kernel.Exact(values)) {
+		m = kernel.NewHalfMatrix(k, cols)
+	} else {
+		m = kernel.NewMatrix(nil, k, cols)
+	}
 	x := NewContext(context.Background(), runtime.GOMAXPROCS(0), nil)
-	fillMatrix(x, m, w.Float32s(), transposed)
+	fillMatrix(x, m, values, transposed)
+	n.drop(i)
 	return m
 }
 
@@ -116,10 +121,15 @@ func fillMatrix(x *Context, m *kernel.Matrix, b []float32, transposed bool) erro
 	})
 }
 
-// matmul is the float product. weights is b packed, where that was possible
-// before. Batches of a that meet one matrix b are taken as one tall matrix.
+// matmul is the float product of a and b or, where b was packed before, weights. Batches of a that meet one matrix b are taken as one tall matrix.
 func matmul(x *Context, a, b *tensor.Tensor, weights *kernel.Matrix, e *kernel.Epilogue) (*tensor.Tensor, error) {
-	s, err := matmulShapes(a.Shape(), b.Shape())
+	var right []int
+	if weights != nil {
+		right = []int{weights.K, weights.N}
+	} else {
+		right = b.Shape()
+	}
+	s, err := matmulShapes(a.Shape(), right)
 	if err != nil {
 		return nil, err
 	}
@@ -272,7 +282,7 @@ func buildGemm(n *Node) Kernel {
 			return err
 		}
 		a, b, c := in[0], in[1], input(in, 2)
-		if a.Rank() != 2 || b.Rank() != 2 {
+		if a.Rank() != 2 || b != nil && b.Rank() != 2 {
 			return graphErr("Gemm of %v and %v", a, b)
 		}
 		if transA {
@@ -282,10 +292,6 @@ func buildGemm(n *Node) Kernel {
 		}
 		if transB && weights == nil {
 			if b, err = transpose(x, b, nil); err != nil {
-				return err
-			}
-		} else if transB { // packed already; only the shape matters
-			if b, err = b.Reshape(b.Dim(1), b.Dim(0)); err != nil {
 				return err
 			}
 		}

@@ -20,6 +20,10 @@ type Node struct {
 	// Const holds the inputs whose values are known already, nil for others.
 	Const []*tensor.Tensor
 
+	// Dropped says of each input whether the kernel does without it, because Build
+	// has taken from the constant what it needs. The planner then passes nil.
+	Dropped []bool
+
 	attrs map[string]*pb.AttributeProto
 	model *onnx.Model
 	err   error // the first thing wrong with the attributes
@@ -33,6 +37,7 @@ func NewNode(m *onnx.Model, p *pb.NodeProto) (*Node, error) {
 		Inputs:  len(p.GetInput()),
 		Outputs: len(p.GetOutput()),
 		Const:   make([]*tensor.Tensor, len(p.GetInput())),
+		Dropped: make([]bool, len(p.GetInput())),
 		attrs:   map[string]*pb.AttributeProto{},
 		model:   m,
 	}
@@ -45,6 +50,8 @@ func NewNode(m *onnx.Model, p *pb.NodeProto) (*Node, error) {
 	}
 	return n, nil
 }
+
+func (n *Node) drop(i int) { n.Dropped[i] = true }
 
 func (n *Node) fail(format string, args ...any) {
 	if n.err == nil {
@@ -168,15 +175,15 @@ func Build(n *Node) (Kernel, error) {
 	if n.err != nil {
 		return nil, n.err
 	}
-	return required(k, d.low), nil
+	return required(k, n, d.low), nil
 }
 
 // required reports left-out inputs that an operator cannot do without, and
 // outputs without a value.
-func required(k Kernel, low int) Kernel {
+func required(k Kernel, n *Node, low int) Kernel {
 	return func(x *Context, in, out []*tensor.Tensor) error {
 		for i := range low {
-			if in[i] == nil {
+			if in[i] == nil && !n.Dropped[i] {
 				return graphErr("input %d is left out", i)
 			}
 		}

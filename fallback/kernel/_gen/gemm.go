@@ -9,16 +9,59 @@ import (
 )
 
 // gemm generates the micro-kernels: rows 1 to 6 of a, by a panel of 16 columns
-// of b.
+// of b, in float32 or in float16.
 func gemm() {
 	for rows := 1; rows <= 6; rows++ {
-		gemmRows(rows)
+		gemmRows(rows, false)
+		gemmRows(rows, true)
+	}
+	halves()
+}
+
+// halves generates conversions of whole vectors of eight.
+func halves() {
+	for _, f := range []struct {
+		name, sig string
+		in, out   int
+		convert   func(dst, src reg.GPVirtual)
+	}{
+		{"toHalfAVX2", "func(dst *uint16, src *float32, n int)", 32, 16, func(dst, src reg.GPVirtual) {
+			v, h := YMM(), XMM()
+			VMOVUPS(Mem{Base: src}, v)
+			VCVTPS2PH(Imm(0), v, h)
+			VMOVUPS(h, Mem{Base: dst})
+		}},
+		{"fromHalfAVX2", "func(dst *float32, src *uint16, n int)", 16, 32, func(dst, src reg.GPVirtual) {
+			v := YMM()
+			VCVTPH2PS(Mem{Base: src}, v)
+			VMOVUPS(v, Mem{Base: dst})
+		}},
+	} {
+		TEXT(f.name, NOSPLIT, f.sig)
+		Pragma("noescape")
+		Doc(f.name + " converts n numbers, a multiple of 8 and not 0.")
+		dst, src, n := get("dst"), get("src"), get("n")
+		Label("loop")
+		f.convert(dst, src)
+		ADDQ(Imm(uint64(f.in)), src)
+		ADDQ(Imm(uint64(f.out)), dst)
+		SUBQ(Imm(8), n)
+		JG(LabelRef("loop"))
+		VZEROUPPER()
+		RET()
 	}
 }
 
-func gemmRows(rows int) {
-	name := fmt.Sprintf("gemm%dx16", rows)
-	TEXT(name, NOSPLIT, "func(c *float32, ldc int, a *float32, lda int, b *float32, k int, add int)")
+// prefetch is how far ahead of its use, in bytes, b is asked for: through memory
+// that packed weights take when each is used for few rows.
+const prefetch = 512
+
+func gemmRows(rows int, half bool) {
+	name, element, size := fmt.Sprintf("gemm%dx16", rows), "float32", 4
+	if half {
+		name, element, size = fmt.Sprintf("gemmHalf%dx16", rows), "uint16", 2
+	}
+	TEXT(name, NOSPLIT, "func(c *float32, ldc int, a *float32, lda int, b *"+element+", k int, add int)")
 	Pragma("noescape")
 	Doc(fmt.Sprintf("%s computes %d rows of 16 columns: see gemmTile.", name, rows))
 	c, ldc := Load(Param("c"), GP64()), Load(Param("ldc"), GP64())
@@ -63,8 +106,13 @@ func gemmRows(rows int) {
 	}
 	b0, b1, v := YMM(), YMM(), YMM()
 	step := func(s, i int) {
-		VMOVUPS(Mem{Base: b, Disp: i * 64}, b0)
-		VMOVUPS(Mem{Base: b, Disp: i*64 + 32}, b1)
+		if half {
+			VCVTPH2PS(Mem{Base: b, Disp: i * 32}, b0)
+			VCVTPH2PS(Mem{Base: b, Disp: i*32 + 16}, b1)
+		} else {
+			VMOVUPS(Mem{Base: b, Disp: i * 64}, b0)
+			VMOVUPS(Mem{Base: b, Disp: i*64 + 32}, b1)
+		}
 		for r := range rows {
 			VBROADCASTSS(rowOf(r, i*4), v)
 			VFMADD231PS(v, b0, acc[s][2*r])
@@ -72,7 +120,7 @@ func gemmRows(rows int) {
 		}
 	}
 	advance := func(n int) {
-		ADDQ(U32(n*64), b)
+		ADDQ(U32(n*16*size), b)
 		ADDQ(U32(n*4), a)
 		if rows > 3 {
 			ADDQ(U32(n*4), a3)
@@ -82,6 +130,9 @@ func gemmRows(rows int) {
 	JL(LabelRef("tail"))
 	Label("loop")
 	for i := range 4 {
+		if at := i * 16 * size; at%64 == 0 {
+			PREFETCHT0(Mem{Base: b, Disp: prefetch + at})
+		}
 		step(i%sets, i)
 	}
 	advance(4)
