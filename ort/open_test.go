@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/engine/enginetest"
@@ -278,5 +279,37 @@ func TestErrorsAreBrief(t *testing.T) {
 				t.Errorf("the error holds %q: %v", noise, err)
 			}
 		}
+	}
+}
+
+// Opening a graph can be given up. Whether a deadline hits depends on the machine;
+// what comes of it does not.
+func TestOpenCancelled(t *testing.T) {
+	b := onnx.NewBuilder("big", 17)
+	b.Input("x", tensor.Float32, 256, 256)
+	v := "x"
+	for range 40 {
+		v = b.Node("MatMul", []string{v, b.Const(ramp(256, 256))}, nil)
+	}
+	b.NodeTo("Identity", []string{v}, []string{"y"}, nil)
+	b.Output("y", tensor.Float32, 256, 256)
+	source, e := b.Source(), testEngine(t)
+	stopped := 0
+	for _, wait := range []time.Duration{0, time.Millisecond, 2 * time.Millisecond, 4 * time.Millisecond, 8 * time.Millisecond, time.Minute} {
+		ctx, cancel := context.WithTimeout(t.Context(), wait)
+		s, err := e.Open(ctx, source, engine.Options{})
+		switch {
+		case err == nil:
+			s.Close()
+		case !errors.Is(err, context.DeadlineExceeded):
+			t.Errorf("deadline of %v: %v", wait, err)
+		default:
+			stopped++
+		}
+		cancel()
+	}
+	t.Logf("%d of 6 were stopped", stopped)
+	if stopped == 0 || stopped == 6 {
+		t.Errorf("%d of 6 were stopped", stopped)
 	}
 }

@@ -433,14 +433,15 @@ func TestCancel(t *testing.T) {
 func TestCloseWaits(t *testing.T) {
 	s := open(t, slow())
 	ctx, cancel := context.WithCancel(t.Context())
-	started, done := make(chan struct{}), make(chan error, 1)
+	done := make(chan error, 1)
 	go func() {
-		close(started)
 		_, err := s.Run(ctx, tensors{"x": tensor.Must(tensor.Zeros(tensor.Float32, 512, 512))})
 		done <- err
 	}()
-	<-started
-	time.Sleep(20 * time.Millisecond)
+	for s.(*session).running.TryLock() { // until the run has begun
+		s.(*session).running.Unlock()
+		time.Sleep(time.Millisecond)
+	}
 	closed := make(chan error, 1)
 	go func() { closed <- s.Close() }()
 	select {

@@ -83,7 +83,9 @@ func (in *installer) get(ctx context.Context, opts InstallOptions, u *url.URL, t
 	body := &meter{r: resp.Body, total: resp.ContentLength, report: opts.Progress, progressed: func() { stalled.Reset(in.stall) }}
 	n, err := io.Copy(f, io.LimitReader(body, in.max+1))
 	switch {
-	case err != nil:
+	// A server that sees us hang up may end its body as if it were whole, and that
+	// end may still arrive.
+	case err != nil || ctx.Err() != nil:
 		return causeOf(ctx, err)
 	case n > in.max:
 		return fmt.Errorf("the server sends more than the limit of %d bytes", in.max)

@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -149,7 +151,9 @@ func server(t *testing.T, routes map[string]http.HandlerFunc) *httptest.Server {
 	for path, h := range routes {
 		mux.HandleFunc(path, h)
 	}
-	s := httptest.NewTLSServer(mux)
+	s := httptest.NewUnstartedServer(mux)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // a client that hangs up is no news
+	s.StartTLS()
 	t.Cleanup(s.Close)
 	return s
 }
