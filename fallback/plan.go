@@ -3,6 +3,7 @@ package fallback
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/fallback/onnx"
@@ -18,7 +19,9 @@ type graph struct {
 	inputIDs        []int
 	outputIDs       []int
 	consts          []*tensor.Tensor // by value; nil for what a run computes
-	nodes           []*node          // in an order in which they can run
+	taps            []engine.Tap
+	tapIDs          []int
+	nodes           []*node // in an order in which they can run
 }
 
 // node is one operator with its place in the graph.
@@ -59,10 +62,15 @@ func plan(ctx context.Context, m *onnx.Model, threads int, noFusion bool) (*grap
 		return nil, err
 	}
 	outputs := m.Outputs()
-	if !noFusion {
-		nodes = fuse(nodes, p.consts, outputs)
+	kept := slices.Clone(outputs) // what fusion must leave: a run may ask for it
+	taps := findTaps(nodes, p.consts)
+	for _, t := range taps {
+		kept = append(kept, tensor.Spec{Name: t.value})
 	}
-	for _, n := range live(nodes, outputs) {
+	if !noFusion {
+		nodes = fuse(nodes, p.consts, kept)
+	}
+	for _, n := range live(nodes, kept) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -77,6 +85,10 @@ func plan(ctx context.Context, m *onnx.Model, threads int, noFusion bool) (*grap
 			return nil, err
 		}
 		p.graph.outputIDs = append(p.graph.outputIDs, id)
+	}
+	for _, t := range taps {
+		p.graph.taps = append(p.graph.taps, t.Tap)
+		p.graph.tapIDs = append(p.graph.tapIDs, p.ids[t.value])
 	}
 	return p.graph, nil
 }

@@ -39,6 +39,9 @@ func newSession(m *onnx.Model, g *graph, threads int, limit int64) *session {
 func (s *session) Inputs() []tensor.Spec  { return s.graph.inputs }
 func (s *session) Outputs() []tensor.Spec { return s.graph.outputs }
 
+// Taps implements engine.Tapper.
+func (s *session) Taps() []engine.Tap { return s.graph.taps }
+
 // Close implements engine.Session.
 func (s *session) Close() error {
 	s.running.Lock()
@@ -48,7 +51,7 @@ func (s *session) Close() error {
 	}
 	s.closed = true
 	s.arenas = nil
-	s.graph = &graph{inputs: s.graph.inputs, outputs: s.graph.outputs}
+	s.graph = &graph{inputs: s.graph.inputs, outputs: s.graph.outputs, taps: s.graph.taps}
 	s.schedules = nil
 	return s.model.Close()
 }
@@ -163,6 +166,11 @@ func (s *session) schedule(out []string) (*schedule, error) {
 		for i, o := range s.graph.outputs {
 			if o.Name == name {
 				id = s.graph.outputIDs[i]
+			}
+		}
+		for i, t := range s.graph.taps {
+			if id < 0 && t.Name == name {
+				id = s.graph.tapIDs[i]
 			}
 		}
 		if id < 0 {
