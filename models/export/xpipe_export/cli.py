@@ -39,9 +39,10 @@ def export_checkpoint(checkpoint: str, out: str, *, dtype: str = "fp32", opset: 
                       lang_encoder: str | None = None, vision_encoder: str | None = None) -> None:
     """Write the checkpoint (a directory or a hub id) as a bundle at out. Raises ExportError, FileNotFoundError."""
     path = resolve(str(checkpoint))
+    settings = {"name": name or Path(out).name, "dtype": dtype, "opset": opset, "source": name or Path(str(checkpoint)).name, "overwrite": overwrite,
+                "progress": progress, "consume": True}
     if open_flamingo.is_checkpoint(path):
-        with Bundle(out, name=name or Path(out).name, family="flamingo", dtype=dtype, opset=opset, source=name or path.name, overwrite=overwrite,
-                    progress=progress, consume=True) as bundle:
+        with Bundle(out, family="flamingo", **settings) as bundle:
             bundle.meta |= {"model_type": "open_flamingo", "architecture": "OpenFlamingo"} | ({"attention_maps": True} if attention_maps else {})
             open_flamingo.export(path, bundle, attention_maps, *(Path(p) if p else None for p in (lang_encoder, vision_encoder)))
         return
@@ -55,14 +56,16 @@ def export_checkpoint(checkpoint: str, out: str, *, dtype: str = "fp32", opset: 
     if kind is None:
         raise ExportError(f"{path}/config.json names {config.get('architectures')}; known are {', '.join(FAMILIES)}")
     family, export = FAMILIES[kind]
-    with Bundle(out, name=name or Path(out).name, family=family, dtype=dtype, opset=opset, source=name or Path(str(checkpoint)).name,
-                overwrite=overwrite, progress=progress, consume=True) as bundle:
+    with Bundle(out, family=family, **settings) as bundle:
         bundle.meta["model_type"] = config.get("model_type")
         bundle.meta["architecture"] = kind
         if attention_maps:
             bundle.meta["attention_maps"] = True
         cls = getattr(transformers, CLASSES.get(kind, kind))
-        model = cls.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
+        model, info = cls.from_pretrained(path, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
+        if missing := sorted(info["missing_keys"]):  # transformers would start them at random and say so in passing
+            raise ExportError(f"{path} lacks {len(missing)} of the weights of {cls.__name__}: {', '.join(missing[:4])}")
+        model.eval()
         copy_checkpoint_files(bundle, path)
         export(model, bundle, attention_maps)
         if family == "lxmert":
@@ -93,8 +96,8 @@ def main(argv: list[str] | None = None) -> int:
         export_checkpoint(args.checkpoint, args.out, dtype=args.dtype, opset=args.opset, attention_maps=args.attention_maps,
                           name=args.name, overwrite=args.force, progress=not args.quiet, labels=args.labels,
                           lang_encoder=args.lang_encoder, vision_encoder=args.vision_encoder)
-    except (ExportError, OSError, ValueError) as e:
-        print(f"xpipe-export: {e}", file=sys.stderr)
+    except (RuntimeError, OSError, ValueError) as e:  # ExportError is a RuntimeError, as are torch's own
+        print(f"xpipe-export: {' '.join(str(e).split())}", file=sys.stderr)
         return 1
     return 0
 

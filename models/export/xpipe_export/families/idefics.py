@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ..bundle import Bundle
-from ..graph import LIMIT
+from ..graph import LIMIT, GraphSpec
 from . import flamingo
 from .causal import causal_mask, embed_spec, position_ids
 from .common import add_generation_config, release
@@ -81,15 +81,28 @@ class Decoder(nn.Module):
         return x + torch.tanh(block.alpha_dense) * block.mlp(block.post_attention_layernorm(x)), probabilities
 
 
+def tokens_per_image(config) -> int:
+    """What the resampler makes of an image, or else its patches and the class token."""
+    if config.use_resampler:
+        return config.perceiver_config.resampler_n_latents
+    return (config.vision_config.image_size // config.vision_config.patch_size) ** 2 + 1
+
+
+def decoder_spec(model: nn.Module, attention: bool) -> GraphSpec:
+    config, heads = model.config, model.config.num_attention_heads
+    dim, tokens = config.hidden_size // heads, tokens_per_image(config)
+    return flamingo.decoder_spec(Decoder(model, tokens, attention).eval(), width=config.hidden_size, vocab=config.vocab_size + config.additional_vocab_size,
+                                 layers=config.num_hidden_layers, heads=heads, dim=dim, cross_layers=len(model.model.gated_cross_attn_layers),
+                                 cross_heads=heads, cross_dim=dim, tokens=tokens, attention=attention)
+
+
 def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
     """IdeficsForVisionText2Text."""
     config, inner = model.config, model.model
-    vision = config.vision_config
-    layers, heads = config.num_hidden_layers, config.num_attention_heads
-    dim, cross_layers = config.hidden_size // heads, len(inner.gated_cross_attn_layers)
-    tokens = config.perceiver_config.resampler_n_latents if config.use_resampler else (vision.image_size // vision.patch_size) ** 2 + 1
-    decoder, cross_kv = Decoder(model, tokens, attention).eval(), CrossKV(inner.gated_cross_attn_layers).eval()
-    _check(model, decoder, cross_kv, tokens)
+    vision, tokens = config.vision_config, tokens_per_image(config)
+    heads = config.num_attention_heads
+    decoder, cross_kv = decoder_spec(model, attention), CrossKV(inner.gated_cross_attn_layers).eval()
+    _check(model, decoder.module, cross_kv, tokens)
 
     bundle.meta |= {"variant": "idefics", "tasks": ["caption", "answer", "converse"], "tokens_per_image": tokens,
                     "prompts": {"caption": "An image of", "answer": "Question: {} Answer:"},
@@ -103,15 +116,13 @@ def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
     if config.use_resampler:
         bundle.add_graph("resampler", flamingo.resampler_spec(inner.perceiver_resampler, vision.embed_dim))
         release(inner, "perceiver_resampler")
-    bundle.add_graph("cross_kv", flamingo.cross_kv_spec(cross_kv, vision.embed_dim, cross_layers, heads, dim))
+    bundle.add_graph("cross_kv", flamingo.cross_kv_spec(cross_kv, vision.embed_dim, len(inner.gated_cross_attn_layers), heads, config.hidden_size // heads))
     table = inner.embed_tokens
     extra = [table.additional_embedding.weight] if table.num_additional_embeddings else []
     embedding = nn.Embedding.from_pretrained(torch.cat([table.weight, *extra]).detach())
     bundle.add_graph("embed_tokens", embed_spec(embedding, embedding.num_embeddings))
     release(inner, "embed_tokens")
-    bundle.add_graph("decoder", flamingo.decoder_spec(decoder, width=config.hidden_size, vocab=config.vocab_size + config.additional_vocab_size, layers=layers,
-                                                      heads=heads, dim=dim, cross_layers=cross_layers, cross_heads=heads, cross_dim=dim, tokens=tokens,
-                                                      attention=attention))
+    bundle.add_graph("decoder", decoder)
 
 
 def _check(model: nn.Module, decoder: nn.Module, cross_kv: nn.Module, tokens: int) -> None:

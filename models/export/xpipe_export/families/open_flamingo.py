@@ -26,7 +26,7 @@ from torch import nn
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForCausalLM, AutoTokenizer, CLIPConfig, CLIPImageProcessor, CLIPVisionModel
 
 from ..bundle import Bundle
-from ..graph import ExportError
+from ..graph import ExportError, GraphSpec
 from . import flamingo
 from .causal import CausalDecoder, cache_shape, embed_spec
 from .common import release
@@ -182,10 +182,10 @@ def layers_name(lang_encoder: nn.Module) -> str:
 
 
 def is_checkpoint(path: Path) -> bool:
+    """Whether a directory is laid out as this module's comment says."""
     config = path / "config.json"
-    if config.is_file():
-        return json.loads(config.read_text()).get("model_type") == "open_flamingo"
-    return (path / "lang_encoder").is_dir()
+    named = config.is_file() and '"open_flamingo"' in config.read_text()
+    return named or (path / "lang_encoder").is_dir()
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:
@@ -344,12 +344,19 @@ def _blocks(state: dict, lang_encoder: nn.Module, heads: int) -> dict[int, Gated
     return blocks
 
 
+def decoder_spec(model: OpenFlamingo, attention: bool) -> GraphSpec:
+    lm, attn = model.lang_encoder, model.blocks[0].attn
+    layers, heads, dim = cache_shape(lm.config)
+    return flamingo.decoder_spec(Decoder(model, attention), width=lm.get_input_embeddings().embedding_dim, vocab=lm.get_output_embeddings().out_features, layers=layers,
+                                 heads=heads, dim=dim, cross_layers=len(model.blocks), cross_heads=attn.heads, cross_dim=attn.to_q.out_features // attn.heads,
+                                 tokens=model.tokens, attention=attention)
+
+
 def export(path: Path, bundle: Bundle, attention: bool, lang: Path | None = None, vision: Path | None = None) -> None:
     """A checkpoint directory; see the module's comment."""
     model, tokenizer, processor, settings = load(path, lang, vision)
     lm = model.lang_encoder
     vocab = lm.get_input_embeddings().num_embeddings
-    layers, heads, dim = cache_shape(lm.config)
     cross_heads, width = model.blocks[0].attn.heads, model.blocks[0].attn.to_kv.in_features
     cross_dim = model.blocks[0].attn.to_q.out_features // cross_heads
     media, end = (tokenizer.convert_tokens_to_ids(t) for t in (MEDIA, END_OF_CHUNK))
@@ -375,6 +382,4 @@ def export(path: Path, bundle: Bundle, attention: bool, lang: Path | None = None
     release(model, "perceiver")
     bundle.add_graph("cross_kv", flamingo.cross_kv_spec(CrossKV(model.blocks), width, len(model.blocks), cross_heads, cross_dim))
     bundle.add_graph("embed_tokens", embed_spec(lm.get_input_embeddings(), vocab))
-    bundle.add_graph("decoder", flamingo.decoder_spec(
-        Decoder(model, attention), width=lm.get_input_embeddings().embedding_dim, vocab=lm.get_output_embeddings().out_features, layers=layers, heads=heads, dim=dim,
-        cross_layers=len(model.blocks), cross_heads=cross_heads, cross_dim=cross_dim, tokens=model.tokens, attention=attention))
+    bundle.add_graph("decoder", decoder_spec(model, attention))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 import tempfile
@@ -17,22 +18,22 @@ from . import blip_family, core, dual_family, flamingo_family
 
 FAMILIES = {
     # name: (family of the bundle, maker, first seed, attention maps in the graphs, weight storage)
-    "blip2-opt": ("blip2", blip_family.blip2_generation("blip2-opt"), 1, True, "fp32"),
-    "blip2-t5": ("blip2", blip_family.blip2_generation("blip2-t5"), 1, False, "fp16"),
-    "blip2-itm": ("blip2", blip_family.blip2_itm, 1, False, "fp32"),
+    "blip2-opt": ("blip2", blip_family.blip2_generation("blip2-opt"), 2, True, "fp32"),
+    "blip2-t5": ("blip2", blip_family.blip2_generation("blip2-t5"), 2, False, "fp16"),
+    "blip2-itm": ("blip2", blip_family.blip2_itm, 1, False, "fp16"),
     "instructblip": ("blip2", blip_family.blip2_generation("instructblip"), 1, False, "fp16"),
-    "blip-caption": ("blip", blip_family.blip_generation("blip-caption"), 1, False, "fp32"),
-    "blip-vqa": ("blip", blip_family.blip_generation("blip-vqa"), 1, False, "fp16"),
+    "blip-caption": ("blip", blip_family.blip_generation("blip-caption"), 6, False, "fp16"),
+    "blip-vqa": ("blip", blip_family.blip_generation("blip-vqa"), 7, False, "fp16"),
     "blip-itm": ("blip", blip_family.blip_itm, 1, False, "fp16"),
-    "idefics": ("flamingo", flamingo_family.idefics(resampler=True), 1, True, "fp32"),
-    "idefics-plain": ("flamingo", flamingo_family.idefics(resampler=False), 1, False, "fp16"),
-    "openflamingo-opt": ("flamingo", flamingo_family.open_flamingo("opt"), 1, False, "fp32"),
+    "idefics": ("flamingo", flamingo_family.idefics(resampler=True), 4, True, "fp16"),
+    "idefics-plain": ("flamingo", flamingo_family.idefics(resampler=False), 6, False, "fp16"),
+    "openflamingo-opt": ("flamingo", flamingo_family.open_flamingo("opt"), 37, False, "fp16"),
     "openflamingo-neox": ("flamingo", flamingo_family.open_flamingo("neox"), 1, False, "fp16"),
     "openflamingo-mpt": ("flamingo", flamingo_family.open_flamingo("mpt"), 1, False, "fp16"),
-    "clip": ("clip", dual_family.clip(legacy_eos=False), 1, True, "fp32"),
+    "clip": ("clip", dual_family.clip(legacy_eos=False), 1, True, "fp16"),
     "clip-legacy": ("clip", dual_family.clip(legacy_eos=True), 1, False, "fp16"),
     "siglip": ("clip", dual_family.siglip, 1, False, "fp16"),
-    "lxmert-vqa": ("lxmert", dual_family.lxmert(31), 1, True, "fp32"),
+    "lxmert-vqa": ("lxmert", dual_family.lxmert(31), 1, True, "fp16"),
     "lxmert-gqa": ("lxmert", dual_family.lxmert(19), 1, False, "fp16"),
 }
 
@@ -49,14 +50,18 @@ def build(name: str, out: Path, images: list[Path]) -> None:
             golden.data["script"] = f"{core.SCRIPT} --only {name}"
             make(seed, work / "checkpoint", golden, images)
             golden.write()
+            export_checkpoint(str(work / "checkpoint"), str(work / "golden" / "bundle"), name=f"tiny-{name}", attention_maps=maps, dtype=dtype, progress=False)
+            meta = json.loads((work / "golden" / "bundle" / "xpipe.json").read_text())
+            worst = max(meta["provenance"]["max_abs_diff"].values())
+            if worst > core.MAX_DIFF:
+                raise core.Unsuitable(f"a graph differs by {worst} in absolute terms")
 
         core.search(attempt, first)
+        if name in ("idefics", "openflamingo-opt"):
+            flamingo_family.zero_gates(work / "checkpoint", work / "golden" / "decoder_gates0.onnx", dtype)
         target = out / name
         shutil.rmtree(target, ignore_errors=True)
-        target.mkdir(parents=True)
-        for path in sorted((work / "golden").iterdir()):
-            shutil.copyfile(path, target / path.name)
-        export_checkpoint(str(work / "checkpoint"), str(target / "bundle"), name=f"tiny-{name}", attention_maps=maps, dtype=dtype, progress=False)
+        shutil.copytree(work / "golden", target)
 
 
 

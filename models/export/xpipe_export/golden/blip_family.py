@@ -22,11 +22,11 @@ def image_processor() -> tf.BlipImageProcessor:
 
 
 def vision(cls, **changes):
-    return cls(**({"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "image_size": SIZE, "patch_size": 8} | changes))
+    return cls(**({"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4, "image_size": SIZE, "patch_size": 8} | changes))
 
 
 def qformer(cls, vocab: int, **changes):
-    return cls(**({"vocab_size": vocab, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64,
+    return cls(**({"vocab_size": vocab, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 48,
                    "encoder_hidden_size": 32, "max_position_embeddings": 64, "cross_attention_frequency": 2} | changes))
 
 
@@ -60,7 +60,7 @@ def blip2_generation(kind: str):
             model = tf.InstructBlipForConditionalGeneration(config)
             processor = tf.InstructBlipProcessor(image_processor(), tokenizer, second, num_query_tokens=6)
         else:
-            config = tf.Blip2Config(vision(tf.Blip2VisionConfig).to_dict(), qformer(tf.Blip2QFormerConfig, 30).to_dict(), text.to_dict(),
+            config = tf.Blip2Config(vision(tf.Blip2VisionConfig, num_hidden_layers=2).to_dict(), qformer(tf.Blip2QFormerConfig, 30).to_dict(), text.to_dict(),
                                     num_query_tokens=6, image_token_index=len(tokenizer))
             model = tf.Blip2ForConditionalGeneration(config)
             processor = tf.Blip2Processor(image_processor(), tokenizer, num_query_tokens=6)
@@ -95,7 +95,7 @@ def blip2_generation(kind: str):
         core.generations(golden, generate, lambda ids: processor.tokenizer.decode(ids, skip_special_tokens=True))
         with torch.no_grad():
             rows = [encode([r]) for r in range(core.ROWS)]
-            golden.array("pixel_values", torch.cat([r["pixel_values"] for r in rows]))
+            golden.shared("pixel_values", torch.cat([r["pixel_values"] for r in rows]), images[0].parent)
             embeds = [model.vision_model(r["pixel_values"]).last_hidden_state for r in rows]
             golden.array("image_embeds", torch.cat(embeds))
             projected, queries = [], []
@@ -165,7 +165,7 @@ def retrieval(model, tokenizer, checkpoint, golden, images, blip2: bool) -> None
         if float(itm.softmax(-1)[..., 1].std()) < 0.05:
             raise core.Unsuitable("all pairs match alike")
         golden.array("image_embeds", model.vision_model(pixels).last_hidden_state)
-    golden.array("pixel_values", pixels)
+    golden.shared("pixel_values", pixels, images[0].parent)
     golden.array("itm_logits", itm)
     golden.array("itm_probability", itm.softmax(-1)[..., 1])
     golden.array("itc_similarity", itc)
@@ -174,7 +174,7 @@ def retrieval(model, tokenizer, checkpoint, golden, images, blip2: bool) -> None
 
 
 def blip_config(tokenizer) -> tf.BlipConfig:
-    text = {"vocab_size": len(tokenizer), "hidden_size": 32, "encoder_hidden_size": 32, "intermediate_size": 64, "projection_dim": 24, "num_hidden_layers": 2,
+    text = {"vocab_size": len(tokenizer), "hidden_size": 32, "encoder_hidden_size": 32, "intermediate_size": 48, "projection_dim": 24, "num_hidden_layers": 2,
             "num_attention_heads": 4, "max_position_embeddings": 64, "bos_token_id": tokenizer.convert_tokens_to_ids("[DEC]"), "pad_token_id": 0,
             "eos_token_id": 2, "sep_token_id": 3, "is_decoder": True}
     return tf.BlipConfig(text, vision(tf.BlipVisionConfig, projection_dim=24).to_dict(), projection_dim=24, image_text_hidden_size=24)
@@ -246,7 +246,7 @@ def blip_generation(kind: str):
                 own = model.generate(pixel_values=pixels[:1], **encoded[0], max_new_tokens=core.NEW_TOKENS, do_sample=False)
                 skip = encoded[0].input_ids.shape[1] - 1
                 assert own[0, skip:].tolist() == golden.data["greedy"]["ids"][0], "BlipForConditionalGeneration.generate disagrees with its decoder"
-        golden.array("pixel_values", pixels)
+        golden.shared("pixel_values", pixels, images[0].parent)
         golden.data["decoder_start_token_id"] = start
         golden.data["rows"] = [{"image": f"../images/{images[i].name}", "text": texts[i], "input_ids": encoded[i].input_ids[0]} for i in range(core.ROWS)]
 

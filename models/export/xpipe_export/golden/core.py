@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -21,6 +22,8 @@ ROWS = 3
 NEW_TOKENS = 20
 MIN_GAP = 2e-3
 """Greedy steps whose two best logits are nearer than this are not kept: another engine may swap them."""
+MAX_DIFF = 3e-5
+"""Models that amplify rounding more than this leave an engine no room below 1e-4."""
 
 
 def versions() -> dict:
@@ -98,6 +101,13 @@ class Golden:
         value = value.astype(np.int64 if np.issubdtype(value.dtype, np.integer) else np.float32)
         np.save(self.folder / f"{name}.npy", np.ascontiguousarray(value))
         self.data["arrays"][name] = {"file": f"{name}.npy", "shape": list(value.shape)}
+
+    def shared(self, name: str, value: torch.Tensor, images: Path) -> None:
+        """An array many families have in common: one file per content, beside the images."""
+        value = np.ascontiguousarray(value.detach().numpy().astype(np.float32))
+        file = f"{name}-{hashlib.sha256(value.tobytes()).hexdigest()[:8]}.npy"
+        np.save(images / file, value)
+        self.data["arrays"][name] = {"file": f"../{images.name}/{file}", "shape": list(value.shape)}
 
     def write(self) -> None:
         (self.folder / "golden.json").write_text(json.dumps(self.data, indent=1, ensure_ascii=False, default=_plain) + "\n")

@@ -21,7 +21,7 @@ SIZE = 32
 
 
 def _vision(width=32):
-    return {"hidden_size": width, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "image_size": SIZE, "patch_size": 8}
+    return {"hidden_size": width, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4, "image_size": SIZE, "patch_size": 8}
 
 
 def clip(legacy_eos: bool):
@@ -40,7 +40,7 @@ def clip(legacy_eos: bool):
 
 
 def siglip(seed: int, checkpoint: Path, golden: Golden, images: list[Path]) -> None:
-    tokenizer = tokens.t5("identity")
+    tokenizer = tokens.t5()
     text = {"vocab_size": len(tokenizer), "hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
             "max_position_embeddings": 48, "projection_size": 32, "eos_token_id": 1, "bos_token_id": 1, "pad_token_id": 0}
     model = tf.SiglipModel(tf.SiglipConfig(text, _vision()))
@@ -61,7 +61,7 @@ def _finish(model, tokenizer, processor, checkpoint, golden, images, padding) ->
     with torch.no_grad():
         out = model(input_ids=encoded.input_ids, pixel_values=pixels)
         logits = out.logits_per_image
-        golden.array("pixel_values", pixels)
+        golden.shared("pixel_values", pixels, images[0].parent)
         golden.array("pooled_image", out.vision_model_output.pooler_output)
         golden.array("image_embeds", out.image_embeds)
         golden.array("text_embeds", out.text_embeds)
@@ -76,8 +76,8 @@ def _finish(model, tokenizer, processor, checkpoint, golden, images, padding) ->
 def lxmert(answers: int):
     def make(seed: int, checkpoint: Path, golden: Golden, images: list[Path]) -> None:
         tokenizer = tokens.bert()
-        config = tf.LxmertConfig(vocab_size=len(tokenizer), hidden_size=32, num_attention_heads=4, num_qa_labels=answers, num_object_labels=5, num_attr_labels=5,
-                                 intermediate_size=64, max_position_embeddings=32, l_layers=2, r_layers=1, x_layers=2, visual_feat_dim=16)
+        config = tf.LxmertConfig(vocab_size=len(tokenizer), hidden_size=24, num_attention_heads=3, num_qa_labels=answers, num_object_labels=5, num_attr_labels=5,
+                                 intermediate_size=40, max_position_embeddings=32, l_layers=2, r_layers=1, x_layers=2, visual_feat_dim=16)
         model = tf.LxmertForQuestionAnswering(config)
         randomise(model, seed)
         core.save_rounded(model, checkpoint)

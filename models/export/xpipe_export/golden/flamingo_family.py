@@ -9,6 +9,9 @@ import torch
 import transformers as tf
 from safetensors.torch import save_file
 
+from ..families import idefics as idefics_family
+from ..families import open_flamingo as open_flamingo_family
+from ..graph import export_graph
 from . import core, tokens
 from .open_flamingo_reference import Flamingo, init_flamingo
 from .blip_family import load_images
@@ -25,10 +28,10 @@ def idefics(resampler: bool):
         extra = ["<fake_token_around_image>", "<image>"]
         tokenizer = tokens.llama(extra)
         config = tf.IdeficsConfig(
-            vocab_size=len(tokenizer) - 2, additional_vocab_size=2, hidden_size=32, intermediate_size=48, num_hidden_layers=4 if resampler else 2, num_attention_heads=4,
+            vocab_size=len(tokenizer) - 2, additional_vocab_size=2, hidden_size=24, intermediate_size=40, num_hidden_layers=4 if resampler else 2, num_attention_heads=3,
             cross_layer_interval=2 if resampler else 1, qk_layer_norms=True, use_resampler=resampler, alpha_type="vector" if resampler else "float",
             max_position_embeddings=128, pad_token_id=0, bos_token_id=1, eos_token_id=2, tie_word_embeddings=False,
-            vision_config={"embed_dim": 24, "image_size": SIZE, "patch_size": 8, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48},
+            vision_config={"embed_dim": 24, "image_size": SIZE, "patch_size": 8, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 48},
             perceiver_config={"use_resampler": resampler, "resampler_n_latents": 5, "resampler_depth": 2, "resampler_n_heads": 3, "resampler_head_dim": 8,
                               "qk_layer_norms_perceiver": True})
         torch.manual_seed(seed)
@@ -58,7 +61,7 @@ def idefics(resampler: bool):
         with torch.no_grad():
             rows = [encode([r]) for r in range(core.ROWS)]
             pixels = tf.IdeficsImageProcessor(image_size=SIZE)(pictures)
-            golden.array("pixel_values", pixels)
+            golden.shared("pixel_values", pixels, images[0].parent)
             embeds = model.model.vision_model(pixels).last_hidden_state
             golden.array("image_embeds", embeds)
             if resampler:
@@ -96,20 +99,20 @@ def open_flamingo(kind: str):
         torch.manual_seed(seed)
         if kind == "opt":
             tokenizer = tokens.opt()
-            config = tf.OPTConfig(vocab_size=len(tokenizer), hidden_size=32, word_embed_proj_dim=32, num_hidden_layers=3, ffn_dim=64, num_attention_heads=4,
+            config = tf.OPTConfig(vocab_size=len(tokenizer), hidden_size=24, word_embed_proj_dim=24, num_hidden_layers=2, ffn_dim=48, num_attention_heads=3,
                                   max_position_embeddings=128, pad_token_id=1, bos_token_id=2, eos_token_id=2)
             every, layers = 1, "model.decoder.layers"
         elif kind == "neox":
             tokenizer = tokens.gptneox()
-            config = tf.GPTNeoXConfig(vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=4, num_attention_heads=4, intermediate_size=64, rotary_pct=0.5,
+            config = tf.GPTNeoXConfig(vocab_size=len(tokenizer), hidden_size=24, num_hidden_layers=3, num_attention_heads=3, intermediate_size=48, rotary_pct=0.5,
                                       max_position_embeddings=128, bos_token_id=0, eos_token_id=0, tie_word_embeddings=False)
             every, layers = 2, "gpt_neox.layers"
         else:
             tokenizer = tokens.gptneox()
-            config = tf.MptConfig(vocab_size=len(tokenizer), d_model=32, n_layers=4, n_heads=4, max_seq_len=128, bos_token_id=0, eos_token_id=0)
-            every, layers = 4, "transformer.blocks"
+            config = tf.MptConfig(vocab_size=len(tokenizer), d_model=24, n_layers=2, n_heads=3, max_seq_len=128, bos_token_id=0, eos_token_id=0)
+            every, layers = 2, "transformer.blocks"
         lm = tf.AutoModelForCausalLM.from_config(config, attn_implementation="eager")
-        vision = tf.CLIPVisionModel(tf.CLIPVisionConfig(hidden_size=24, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, image_size=SIZE, patch_size=8,
+        vision = tf.CLIPVisionModel(tf.CLIPVisionConfig(hidden_size=24, intermediate_size=48, num_hidden_layers=1, num_attention_heads=4, image_size=SIZE, patch_size=8,
                                                         hidden_act="quick_gelu"))
         tokenizer.save_pretrained(checkpoint / "lang_encoder")
         tokenizer.add_special_tokens({"additional_special_tokens": ["<|endofchunk|>", "<image>"]})
@@ -118,7 +121,7 @@ def open_flamingo(kind: str):
         init_flamingo(lm, layers, every, media, 24, heads=4, dim_head=8)
         model = Flamingo(vision, lm, 24, latents=5, depth=2, heads=4, dim_head=8, skip=1)
         randomise(model, seed)
-        randomise(lm, seed + 1000, gain=2.0, embed=0.4)
+        randomise(lm, seed + 1000, gain=2.5, embed=0.4)
         with torch.no_grad():
             for p in model.parameters():
                 p.copy_(p.half())
@@ -160,7 +163,7 @@ def open_flamingo(kind: str):
 
         core.generations(golden, generate, lambda ids: tokenizer.decode(ids, skip_special_tokens=True))
         with torch.no_grad():
-            golden.array("pixel_values", pixels)
+            golden.shared("pixel_values", pixels, images[0].parent)
             golden.array("image_embeds", model.patches(pixels))
             golden.array("latents", model.perceiver(model.patches(pixels)[:, None])[:, 0])
             ids, mask, media_pixels = encode([0])
@@ -174,3 +177,16 @@ def open_flamingo(kind: str):
         golden.data["reference"] = "xpipe_export.golden.open_flamingo_reference over transformers' language model and generate()"
 
     return make
+
+
+def zero_gates(checkpoint: Path, target: Path, dtype: str) -> None:
+    """The decoder graph of a checkpoint with every gate closed: its output must not depend on the images."""
+    if open_flamingo_family.is_checkpoint(checkpoint):
+        model, *_ = open_flamingo_family.load(checkpoint)
+        gates, spec = [p for n, p in model.named_parameters() if n.endswith("_gate")], open_flamingo_family.decoder_spec
+    else:
+        model = tf.IdeficsForVisionText2Text.from_pretrained(checkpoint, attn_implementation="eager").eval()
+        gates, spec = [p for n, p in model.named_parameters() if "alpha_" in n], idefics_family.decoder_spec
+    for gate in gates:
+        gate.data.zero_()
+    export_graph(spec(model, False), target, dtype=dtype)

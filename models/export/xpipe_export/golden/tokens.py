@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tempfile
+import unicodedata
+from collections import Counter
 from pathlib import Path
 
 import sentencepiece
@@ -44,28 +47,51 @@ def opt() -> GPT2TokenizerFast:
 
 def bert() -> BertTokenizerFast:
     """WordPiece, uncased, with the [DEC] and [ENC] of BLIP behind the vocabulary."""
-    tok = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    words = Counter(w for line in corpus() for w in re.findall(r"\w+|[^\w\s]", line.lower()))
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+    # The trainer of tokenizers breaks ties by hash order, differently in each process: the vocabulary is made by hand.
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *".,?!':", *(f"##{c}" for c in letters), "##ing", "##er", "##ed", "##an", "##th"]
+    pieces += [w for w, _ in sorted(words.items(), key=lambda item: (-item[1], item[0])) if len(w) > 1]
+    tok = Tokenizer(models.WordPiece({p: i for i, p in enumerate(pieces[:200])}, unk_token="[UNK]"))
     tok.normalizer = normalizers.BertNormalizer(lowercase=True)
     tok.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tok.decoder = decoders.WordPiece()
-    specials = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tok.train_from_iterator(corpus(), trainers.WordPieceTrainer(vocab_size=200, special_tokens=specials, show_progress=False,
-                                                                initial_alphabet=list("abcdefghijklmnopqrstuvwxyz0123456789.,?!'")))
     tok.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", [("[CLS]", 2), ("[SEP]", 3)])
     out = BertTokenizerFast(tokenizer_object=tok, do_lower_case=True)
     out.add_special_tokens({"additional_special_tokens": ["[DEC]", "[ENC]"]})
     return out
 
 
-def t5(rule: str = "nmt_nfkc") -> T5TokenizerFast:
-    """SentencePiece unigram and a few <extra_id_N>; the real normaliser's table (nmt_nfkc) alone is 320 KiB, "identity" has none."""
+def character_map() -> str:
+    """A small normalisation table in SentencePiece's format: code points in, code points out.
+
+    The real one (nmt_nfkc) takes 320 KiB of each tokenizer.json. This has the same kinds of rules: compatibility forms, composition, spaces, controls.
+    """
+    rules = {chr(c): unicodedata.normalize("NFKC", chr(c)) for c in [*range(0xFF01, 0xFF5F), *range(0xFB00, 0xFB05), 0x2122, 0x00BD, 0x2026]}
+    for base in "aeiouAEIOU":
+        for mark in "\u0300\u0301\u0302\u0308":
+            rules[base + mark] = unicodedata.normalize("NFKC", base + mark)
+    rules |= {c: " " for c in "\t\n\r\u00a0\u2003\u200b\u2581\u3000"} | {chr(c): "" for c in range(1, 9)}
+    return "".join(f"{' '.join(f'{ord(c):X}' for c in k)}\t{' '.join(f'{ord(c):X}' for c in v)}\n" for k, v in sorted(rules.items()))
+
+
+def t5_model() -> bytes:
+    """A SentencePiece unigram model."""
     model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(corpus()), model_writer=model, model_type="unigram", vocab_size=160, pad_id=0, eos_id=1, unk_id=2, bos_id=-1,
-        hard_vocab_limit=False, normalization_rule_name=rule, num_threads=1, minloglevel=2)
+    with tempfile.NamedTemporaryFile("w", suffix=".tsv") as table:
+        table.write(character_map())
+        table.flush()
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(corpus()), model_writer=model, model_type="unigram", vocab_size=160, pad_id=0, eos_id=1, unk_id=2, bos_id=-1,
+            hard_vocab_limit=False, normalization_rule_tsv=table.name, num_threads=1, minloglevel=2)
+    return model.getvalue()
+
+
+def t5() -> T5TokenizerFast:
+    """SentencePiece unigram and a few <extra_id_N>."""
     with tempfile.TemporaryDirectory() as tmp:
         path = Path(tmp) / "spiece.model"
-        path.write_bytes(model.getvalue())
+        path.write_bytes(t5_model())
         return T5TokenizerFast(str(path), extra_ids=4)
 
 
@@ -80,10 +106,8 @@ def clip() -> CLIPTokenizerFast:
         tok.decoder = decoders.ByteLevel()
         return tok
 
-    trained = empty(models.BPE(end_of_word_suffix="</w>"))
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trained.train_from_iterator(corpus(), trainers.BpeTrainer(vocab_size=390, end_of_word_suffix="</w>", show_progress=False, initial_alphabet=alphabet))
-    merges = [tuple(m) for m in json.loads(trained.to_str())["model"]["merges"]]
+    merges = learn_merges(re.findall(r"[a-z]+|[0-9]|[^\sa-z0-9]+", " ".join(corpus()).lower()), 110)
     # CLIP's order: the bytes, the bytes that end a word, the merges, the two special tokens.
     pieces = alphabet + [b + "</w>" for b in alphabet] + ["".join(m) for m in merges] + ["<|startoftext|>", "<|endoftext|>"]
     ids = {t: i for i, t in enumerate(dict.fromkeys(pieces))}
@@ -91,6 +115,27 @@ def clip() -> CLIPTokenizerFast:
     tok.post_processor = processors.RobertaProcessing(sep=("<|endoftext|>", ids["<|endoftext|>"]), cls=("<|startoftext|>", ids["<|startoftext|>"]),
                                                       add_prefix_space=False, trim_offsets=False)
     return CLIPTokenizerFast(tokenizer_object=tok)
+
+
+def learn_merges(words: list[str], count: int) -> list[tuple[str, str]]:
+    """Byte-pair merges with </w> at a word's end; ties go to the alphabetically first pair."""
+    split = {w: [*w[:-1], w[-1] + "</w>"] for w in words}
+    frequency = Counter(words)
+    merges = []
+    for _ in range(count):
+        pairs = Counter()
+        for word, parts in split.items():
+            for pair in zip(parts, parts[1:]):
+                pairs[pair] += frequency[word]
+        best = min(pairs, key=lambda p: (-pairs[p], p))
+        merges.append(best)
+        for parts in split.values():
+            i = 0
+            while i < len(parts) - 1:
+                if (parts[i], parts[i + 1]) == best:
+                    parts[i:i + 2] = ["".join(best)]
+                i += 1
+    return merges
 
 
 def llama(extra: list[str] = ()) -> LlamaTokenizerFast:
