@@ -6,6 +6,9 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	sugarme "github.com/sugarme/tokenizer/decoder"
+	metaspaces "github.com/sugarme/tokenizer/pretokenizer"
 )
 
 // New reads the contents of a tokenizer.json as Hugging Face's tokenizers 0.22 writes it.
@@ -560,6 +563,7 @@ func buildTemplate(o *object) (processor, error) {
 	return t, *o.err
 }
 
+// buildDecoder borrows the decoders of sugarme/tokenizer that do what the reference does; the comment of the package says which.
 func buildDecoder(o *object, depth int) (decoder, error) {
 	var d decoder
 	switch kind := o.kind(depth); kind {
@@ -568,18 +572,18 @@ func buildDecoder(o *object, depth int) (decoder, error) {
 		o.boolean("trim_offsets")
 		d = byteLevelDecoder{}
 	case "WordPiece":
-		d = wordPieceDecoder{o.str("prefix"), o.boolean("cleanup")}
+		d = borrowed{sugarme.NewWordPieceDecoder(o.str("prefix"), o.boolean("cleanup"))}
 	case "BPEDecoder":
-		d = bpeDecoder{o.str("suffix")}
+		d = borrowed{sugarme.NewBpeDecoder(o.str("suffix"))}
 	case "Metaspace":
 		replacement, scheme := o.metaspace()
-		d = metaspaceDecoder{replacement, scheme}
+		d = borrowed{metaspaces.NewMetaspace(replacement, scheme != prependNever)}
 	case "CTC":
-		d = ctcDecoder{o.str("pad_token"), o.str("word_delimiter_token"), o.boolean("cleanup")}
+		d = borrowed{sugarme.NewCTC(o.str("pad_token"), o.str("word_delimiter_token"), o.boolean("cleanup"))}
 	case "Replace":
 		d = replaceDecoder{o.pattern("pattern"), o.str("content")}
 	case "Fuse":
-		d = fuseDecoder{}
+		d = borrowed{sugarme.NewFuse()}
 	case "Strip":
 		d = stripDecoder{o.char("content"), o.integer("start"), o.integer("stop")}
 	case "ByteFallback":

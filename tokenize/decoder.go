@@ -42,90 +42,14 @@ func (byteLevelDecoder) decode(tokens []string) []string {
 	return append(tokens[:0], lossy(string(raw)))
 }
 
-type wordPieceDecoder struct {
-	prefix  string
-	cleanup bool
-}
-
-func (d wordPieceDecoder) decode(tokens []string) []string {
-	return each(tokens, func(i int, t string) string {
-		if i > 0 {
-			if rest, ok := strings.CutPrefix(t, d.prefix); ok {
-				t = rest
-			} else {
-				t = " " + t
-			}
-		}
-		if d.cleanup {
-			t = cleanUp(t)
-		}
-		return t
-	})
-}
-
-// cleanUp undoes the usual artifacts of splitting English, in the order of the reference; one rule's result feeds the next.
-func cleanUp(s string) string {
-	for _, r := range cleanUpRules {
-		s = strings.ReplaceAll(s, r[0], r[1])
+// borrowed is a decoder of sugarme/tokenizer; see buildDecoder for those that are used.
+type borrowed struct {
+	chain interface {
+		DecodeChain(tokens []string) []string
 	}
-	return s
 }
 
-var cleanUpRules = [...][2]string{
-	{" .", "."}, {" ?", "?"}, {" !", "!"}, {" ,", ","}, {" ' ", "'"}, {" n't", "n't"}, {" 'm", "'m"},
-	{" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"},
-}
-
-// bpeDecoder writes the end-of-word suffix as a space, as nothing on the last token.
-type bpeDecoder struct{ suffix string }
-
-func (d bpeDecoder) decode(tokens []string) []string {
-	return each(tokens, func(i int, t string) string {
-		if i == len(tokens)-1 {
-			return strings.ReplaceAll(t, d.suffix, "")
-		}
-		return strings.ReplaceAll(t, d.suffix, " ")
-	})
-}
-
-// metaspaceDecoder writes the replacement as a space; in the first token it vanishes unless nothing was ever put in front.
-type metaspaceDecoder struct {
-	replacement string
-	prepend     prependScheme
-}
-
-func (d metaspaceDecoder) decode(tokens []string) []string {
-	return each(tokens, func(i int, t string) string {
-		space := " "
-		if i == 0 && d.prepend != prependNever {
-			space = ""
-		}
-		return strings.ReplaceAll(t, d.replacement, space)
-	})
-}
-
-// ctcDecoder drops repeated tokens and padding.
-type ctcDecoder struct {
-	pad, delimiter string
-	cleanup        bool
-}
-
-func (d ctcDecoder) decode(tokens []string) []string {
-	var out []string
-	for i, t := range tokens {
-		if i > 0 && t == tokens[i-1] {
-			continue
-		}
-		t = strings.ReplaceAll(t, d.pad, "")
-		if d.cleanup {
-			t = strings.ReplaceAll(cleanUp(t), d.delimiter, " ")
-		}
-		if t != "" {
-			out = append(out, t)
-		}
-	}
-	return out
-}
+func (b borrowed) decode(tokens []string) []string { return b.chain.DecodeChain(tokens) }
 
 type replaceDecoder struct {
 	pattern finder
@@ -151,12 +75,6 @@ func (d replaceDecoder) decode(tokens []string) []string {
 		b.WriteString(t[at:])
 		return b.String()
 	})
-}
-
-type fuseDecoder struct{}
-
-func (fuseDecoder) decode(tokens []string) []string {
-	return append(tokens[:0], strings.Join(tokens, ""))
 }
 
 // stripDecoder cuts up to start characters equal to content off the front of each token, up to stop off its end.
