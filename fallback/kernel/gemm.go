@@ -1,5 +1,7 @@
 package kernel
 
+import "unsafe"
+
 // Matrix products. The right operand is packed into panels of 16 columns, the
 // left one is read where it lies: a micro-kernel keeps a tile of 6 x 16 results
 // in registers while it runs along k. Rows and panels are walked so that a tile's
@@ -131,21 +133,95 @@ func (m *Matrix) Multiply(c []float32, ldc int, a []float32, lda, rows, lo, hi i
 		p1 := min(p0+blockN, hi)
 		for k0 := 0; k0 < m.K; k0 += kStep {
 			kn := min(kStep, m.K-k0)
-			for r := 0; r < rows; r += tileRows {
-				mr := min(tileRows, rows-r)
-				for p := p0; p < p1; p++ {
-					b := (p*m.K + k0) * panelWidth
-					width := m.N - p*panelWidth
-					if width >= panelWidth {
-						m.tile(c[r*ldc+p*panelWidth:], ldc, a[r*lda+k0:], lda, b, kn, mr, add || k0 > 0)
-					} else {
-						m.edge(c[r*ldc+p*panelWidth:], ldc, a[r*lda+k0:], lda, b, kn, mr, width, add || k0 > 0)
-					}
-				}
-				if e != nil && k0+kn == m.K {
-					e.Apply(c, ldc, r, r+mr, p0*panelWidth, min(p1*panelWidth, m.N))
-				}
+			var now *Epilogue // only the last piece of k has results
+			if k0+kn == m.K {
+				now = e
 			}
+			// Tiles of rows as equal as can be: 32 are 6, 6, 5, 5, 5 and 5.
+			count := (rows + tileRows - 1) / tileRows
+			for i, r := 0, 0; i < count; i++ {
+				mr := (rows - r + count - i - 1) / (count - i)
+				m.tiles(c, ldc, a[r*lda+k0:], lda, r, mr, p0, p1, k0, kn, add || k0 > 0, now)
+				r += mr
+			}
+		}
+	}
+}
+
+// tiles computes rows r..r+mr of panels p0..p1, over kn elements of k from k0 on.
+func (m *Matrix) tiles(c []float32, ldc int, a []float32, lda, r, mr, p0, p1, k0, kn int, add bool, e *Epilogue) {
+	var t tileEpilogue
+	flags := 0
+	if add {
+		flags = flagAdd
+	}
+	if e != nil {
+		flags |= e.tile(&t, r)
+	}
+	whole := min(p1, m.N/panelWidth)
+	for p := p0; p < whole; p++ {
+		if flags&flagColBias != 0 {
+			t.colBias = &e.Bias[p*panelWidth : (p+1)*panelWidth][0]
+		}
+		if flags&flagResidual != 0 {
+			t.residual = &e.Residual[r*ldc+p*panelWidth : (r+mr-1)*ldc+(p+1)*panelWidth][0]
+		}
+		m.tile(c[r*ldc+p*panelWidth:], ldc, a, lda, (p*m.K+k0)*panelWidth, kn, mr, flags, &t)
+	}
+	if e != nil && e.Activate != nil && p0 < whole {
+		e.finish(c, ldc, r, r+mr, p0*panelWidth, whole*panelWidth)
+	}
+	if whole < p1 { // the last panel, of fewer columns
+		m.edge(c[r*ldc+whole*panelWidth:], ldc, a, lda, (whole*m.K+k0)*panelWidth, kn, mr, m.N-whole*panelWidth, flags&flagAdd)
+		if e != nil {
+			e.Apply(c, ldc, r, r+mr, whole*panelWidth, m.N)
+		}
+	}
+}
+
+// tileEpilogue is the part of an Epilogue that the micro-kernel does, for one
+// tile; its flags say which fields count. The assembly knows the offsets.
+type tileEpilogue struct {
+	rowBias, colBias, residual *float32
+	low, high                  float32
+}
+
+// The flags of the micro-kernel.
+const (
+	flagAdd = 1 << iota
+	flagRowBias
+	flagColBias
+	flagBounds
+	flagResidual
+)
+
+// tile returns the flags for rows from r on, and fills in what is the same for
+// all panels.
+func (e *Epilogue) tile(t *tileEpilogue, r int) (flags int) {
+	if e.RowBias != nil {
+		t.rowBias = &e.RowBias[r]
+		flags |= flagRowBias
+	}
+	if e.Bias != nil {
+		flags |= flagColBias
+	}
+	if e.Bounds != nil {
+		t.low, t.high = e.Bounds[0], e.Bounds[1]
+		flags |= flagBounds
+	}
+	if e.Residual != nil && e.Activate == nil {
+		flags |= flagResidual
+	}
+	return flags
+}
+
+// finish does what comes after the biases: the activation, and the residual.
+func (e *Epilogue) finish(c []float32, ldc, r0, r1, c0, c1 int) {
+	for r := r0; r < r1; r++ {
+		row := c[r*ldc+c0 : r*ldc+c1]
+		e.Activate(row, row)
+		if e.Residual != nil {
+			Add(row, row, e.Residual[r*ldc+c0:r*ldc+c1])
 		}
 	}
 }
@@ -189,21 +265,21 @@ func (e *Epilogue) Apply(c []float32, ldc, r0, r1, c0, c1 int) {
 }
 
 // tile is gemmTile for the part of the panels that begins at element b.
-func (m *Matrix) tile(c []float32, ldc int, a []float32, lda, b, k, rows int, add bool) {
+func (m *Matrix) tile(c []float32, ldc int, a []float32, lda, b, k, rows, flags int, e *tileEpilogue) {
 	if m.halves != nil {
-		gemmTileHalf(c, ldc, a, lda, m.halves[b:b+k*panelWidth], k, rows, add)
+		gemmTileHalf(c, ldc, a, lda, m.halves[b:b+k*panelWidth], k, rows, flags, e)
 	} else {
-		gemmTile(c, ldc, a, lda, m.panels[b:b+k*panelWidth], k, rows, add)
+		gemmTile(c, ldc, a, lda, m.panels[b:b+k*panelWidth], k, rows, flags, e)
 	}
 }
 
 // edge is tile for a panel of which only width columns count.
-func (m *Matrix) edge(c []float32, ldc int, a []float32, lda, b, k, rows, width int, add bool) {
+func (m *Matrix) edge(c []float32, ldc int, a []float32, lda, b, k, rows, width, add int) {
 	var tile [tileRows * panelWidth]float32
-	m.tile(tile[:], panelWidth, a, lda, b, k, rows, false)
+	m.tile(tile[:], panelWidth, a, lda, b, k, rows, 0, nil)
 	for r := range rows {
 		row, from := c[r*ldc:r*ldc+width], tile[r*panelWidth:r*panelWidth+width]
-		if add {
+		if add != 0 {
 			for j, v := range from {
 				row[j] += v
 			}
@@ -215,65 +291,59 @@ func (m *Matrix) edge(c []float32, ldc int, a []float32, lda, b, k, rows, width 
 
 // gemmTile picks the micro-kernel for the number of rows. The slices are indexed
 // at their ends first: assembly checks nothing.
-func gemmTile(c []float32, ldc int, a []float32, lda int, b []float32, k, rows int, add bool) {
+func gemmTile(c []float32, ldc int, a []float32, lda int, b []float32, k, rows, flags int, e *tileEpilogue) {
 	if !avx2() {
-		gemmTileGo(c, ldc, a, lda, b, k, rows, add)
+		gemmTileGo(c, ldc, a, lda, b, k, rows, flags, e)
 		return
 	}
 	_, _, _ = c[(rows-1)*ldc+panelWidth-1], a[(rows-1)*lda+k-1], b[k*panelWidth-1]
-	flag := 0
-	if add {
-		flag = 1
-	}
+	pe := (*float32)(unsafe.Pointer(e))
 	switch rows {
 	case 1:
-		gemm1x16(&c[0], ldc, &a[0], lda, &b[0], k, flag)
+		gemm1x16(&c[0], ldc, &a[0], lda, &b[0], k, flags, pe)
 	case 2:
-		gemm2x16(&c[0], ldc, &a[0], lda, &b[0], k, flag)
+		gemm2x16(&c[0], ldc, &a[0], lda, &b[0], k, flags, pe)
 	case 3:
-		gemm3x16(&c[0], ldc, &a[0], lda, &b[0], k, flag)
+		gemm3x16(&c[0], ldc, &a[0], lda, &b[0], k, flags, pe)
 	case 4:
-		gemm4x16(&c[0], ldc, &a[0], lda, &b[0], k, flag)
+		gemm4x16(&c[0], ldc, &a[0], lda, &b[0], k, flags, pe)
 	case 5:
-		gemm5x16(&c[0], ldc, &a[0], lda, &b[0], k, flag)
+		gemm5x16(&c[0], ldc, &a[0], lda, &b[0], k, flags, pe)
 	default:
-		gemm6x16(&c[0], ldc, &a[0], lda, &b[0], k, flag)
+		gemm6x16(&c[0], ldc, &a[0], lda, &b[0], k, flags, pe)
 	}
 }
 
 // gemmTileHalf is gemmTile with b in float16.
-func gemmTileHalf(c []float32, ldc int, a []float32, lda int, b []uint16, k, rows int, add bool) {
+func gemmTileHalf(c []float32, ldc int, a []float32, lda int, b []uint16, k, rows, flags int, e *tileEpilogue) {
 	if !avx2() {
 		wide := make([]float32, len(b))
 		FromHalf(wide, b)
-		gemmTileGo(c, ldc, a, lda, wide, k, rows, add)
+		gemmTileGo(c, ldc, a, lda, wide, k, rows, flags, e)
 		return
 	}
 	_, _, _ = c[(rows-1)*ldc+panelWidth-1], a[(rows-1)*lda+k-1], b[k*panelWidth-1]
-	flag := 0
-	if add {
-		flag = 1
-	}
+	pe := (*float32)(unsafe.Pointer(e))
 	switch rows {
 	case 1:
-		gemmHalf1x16(&c[0], ldc, &a[0], lda, &b[0], k, flag)
+		gemmHalf1x16(&c[0], ldc, &a[0], lda, &b[0], k, flags, pe)
 	case 2:
-		gemmHalf2x16(&c[0], ldc, &a[0], lda, &b[0], k, flag)
+		gemmHalf2x16(&c[0], ldc, &a[0], lda, &b[0], k, flags, pe)
 	case 3:
-		gemmHalf3x16(&c[0], ldc, &a[0], lda, &b[0], k, flag)
+		gemmHalf3x16(&c[0], ldc, &a[0], lda, &b[0], k, flags, pe)
 	case 4:
-		gemmHalf4x16(&c[0], ldc, &a[0], lda, &b[0], k, flag)
+		gemmHalf4x16(&c[0], ldc, &a[0], lda, &b[0], k, flags, pe)
 	case 5:
-		gemmHalf5x16(&c[0], ldc, &a[0], lda, &b[0], k, flag)
+		gemmHalf5x16(&c[0], ldc, &a[0], lda, &b[0], k, flags, pe)
 	default:
-		gemmHalf6x16(&c[0], ldc, &a[0], lda, &b[0], k, flag)
+		gemmHalf6x16(&c[0], ldc, &a[0], lda, &b[0], k, flags, pe)
 	}
 }
 
 // gemmTileGo sets c[r][j], for rows r up to 6 and 16 columns j, to the sum over k
-// of a[r][k]*b[k][j], or adds it where add is set. It is what the assembly of
-// gemmTile computes, though in another order of additions.
-func gemmTileGo(c []float32, ldc int, a []float32, lda int, b []float32, k, rows int, add bool) {
+// of a[r][k]*b[k][j], after adding and bounding as flags ask for. It is what the
+// assembly of gemmTile computes, though in another order of additions.
+func gemmTileGo(c []float32, ldc int, a []float32, lda int, b []float32, k, rows, flags int, e *tileEpilogue) {
 	for r := range rows {
 		var sum [panelWidth]float32
 		row := a[r*lda : r*lda+k]
@@ -285,10 +355,28 @@ func gemmTileGo(c []float32, ldc int, a []float32, lda int, b []float32, k, rows
 		}
 		to := (*[panelWidth]float32)(c[r*ldc:])
 		for j, v := range sum {
-			if add {
+			if flags&flagAdd != 0 {
 				v += to[j]
+			}
+			if flags&flagColBias != 0 {
+				v += at(e.colBias, j)
+			}
+			if flags&flagRowBias != 0 {
+				v += at(e.rowBias, r)
+			}
+			if flags&flagBounds != 0 {
+				v = min(max(v, e.low), e.high)
+			}
+			if flags&flagResidual != 0 {
+				v += at(e.residual, r*ldc+j)
 			}
 			to[j] = v
 		}
 	}
+}
+
+// at is element i of the slice that p begins, of which tiles made sure that it
+// is long enough.
+func at(p *float32, i int) float32 {
+	return *(*float32)(unsafe.Add(unsafe.Pointer(p), 4*i))
 }

@@ -7,62 +7,62 @@ package kernel
 // gemm1x16 computes 1 rows of 16 columns: see gemmTile.
 //
 //go:noescape
-func gemm1x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add int)
+func gemm1x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, flags int, e *float32)
 
 // gemmHalf1x16 computes 1 rows of 16 columns: see gemmTile.
 //
 //go:noescape
-func gemmHalf1x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, add int)
+func gemmHalf1x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, flags int, e *float32)
 
 // gemm2x16 computes 2 rows of 16 columns: see gemmTile.
 //
 //go:noescape
-func gemm2x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add int)
+func gemm2x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, flags int, e *float32)
 
 // gemmHalf2x16 computes 2 rows of 16 columns: see gemmTile.
 //
 //go:noescape
-func gemmHalf2x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, add int)
+func gemmHalf2x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, flags int, e *float32)
 
 // gemm3x16 computes 3 rows of 16 columns: see gemmTile.
 //
 //go:noescape
-func gemm3x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add int)
+func gemm3x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, flags int, e *float32)
 
 // gemmHalf3x16 computes 3 rows of 16 columns: see gemmTile.
 //
 //go:noescape
-func gemmHalf3x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, add int)
+func gemmHalf3x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, flags int, e *float32)
 
 // gemm4x16 computes 4 rows of 16 columns: see gemmTile.
 //
 //go:noescape
-func gemm4x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add int)
+func gemm4x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, flags int, e *float32)
 
 // gemmHalf4x16 computes 4 rows of 16 columns: see gemmTile.
 //
 //go:noescape
-func gemmHalf4x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, add int)
+func gemmHalf4x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, flags int, e *float32)
 
 // gemm5x16 computes 5 rows of 16 columns: see gemmTile.
 //
 //go:noescape
-func gemm5x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add int)
+func gemm5x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, flags int, e *float32)
 
 // gemmHalf5x16 computes 5 rows of 16 columns: see gemmTile.
 //
 //go:noescape
-func gemmHalf5x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, add int)
+func gemmHalf5x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, flags int, e *float32)
 
 // gemm6x16 computes 6 rows of 16 columns: see gemmTile.
 //
 //go:noescape
-func gemm6x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add int)
+func gemm6x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, flags int, e *float32)
 
 // gemmHalf6x16 computes 6 rows of 16 columns: see gemmTile.
 //
 //go:noescape
-func gemmHalf6x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, add int)
+func gemmHalf6x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, flags int, e *float32)
 
 // toHalfAVX2 converts n numbers, a multiple of 8 and not 0.
 //

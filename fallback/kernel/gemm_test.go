@@ -113,9 +113,31 @@ func TestMultiply(t *testing.T) {
 			}
 			var e *Epilogue
 			if r.IntN(2) == 0 {
-				e = &Epilogue{Bias: randFloats(r, n), Activate: Relu, Residual: randFloats(r, m*n)}
-				for i := range want {
-					want[i] = max(0, want[i]+e.Bias[i%n]) + e.Residual[i]
+				e = &Epilogue{}
+				each := func(f func(i int)) {
+					for i := range want {
+						f(i)
+					}
+				}
+				if r.IntN(2) == 0 {
+					e.Bias = randFloats(r, n)
+					each(func(i int) { want[i] += e.Bias[i%n] })
+				}
+				if r.IntN(2) == 0 {
+					e.RowBias = randFloats(r, m)
+					each(func(i int) { want[i] += e.RowBias[i/n] })
+				}
+				if r.IntN(2) == 0 {
+					e.Bounds = &[2]float32{-1, 2}
+					each(func(i int) { want[i] = min(max(want[i], -1), 2) })
+				}
+				if r.IntN(2) == 0 {
+					e.Activate = Relu
+					each(func(i int) { want[i] = max(want[i], 0) })
+				}
+				if r.IntN(2) == 0 {
+					e.Residual = randFloats(r, m*n)
+					each(func(i int) { want[i] += e.Residual[i] })
 				}
 			}
 			mid := r.IntN(x.Panels() + 1)

@@ -8,51 +8,51 @@ const asmBuilt = false
 
 const noAssembly = "kernel: no assembly in this build"
 
-func gemm1x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add int) {
+func gemm1x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, flags int, e *float32) {
 	panic(noAssembly)
 }
 
-func gemmHalf1x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, add int) {
+func gemmHalf1x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, flags int, e *float32) {
 	panic(noAssembly)
 }
 
-func gemm2x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add int) {
+func gemm2x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, flags int, e *float32) {
 	panic(noAssembly)
 }
 
-func gemmHalf2x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, add int) {
+func gemmHalf2x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, flags int, e *float32) {
 	panic(noAssembly)
 }
 
-func gemm3x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add int) {
+func gemm3x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, flags int, e *float32) {
 	panic(noAssembly)
 }
 
-func gemmHalf3x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, add int) {
+func gemmHalf3x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, flags int, e *float32) {
 	panic(noAssembly)
 }
 
-func gemm4x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add int) {
+func gemm4x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, flags int, e *float32) {
 	panic(noAssembly)
 }
 
-func gemmHalf4x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, add int) {
+func gemmHalf4x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, flags int, e *float32) {
 	panic(noAssembly)
 }
 
-func gemm5x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add int) {
+func gemm5x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, flags int, e *float32) {
 	panic(noAssembly)
 }
 
-func gemmHalf5x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, add int) {
+func gemmHalf5x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, flags int, e *float32) {
 	panic(noAssembly)
 }
 
-func gemm6x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, add int) {
+func gemm6x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, flags int, e *float32) {
 	panic(noAssembly)
 }
 
-func gemmHalf6x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, add int) {
+func gemmHalf6x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, flags int, e *float32) {
 	panic(noAssembly)
 }
 

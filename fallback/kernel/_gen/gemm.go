@@ -61,7 +61,7 @@ func gemmRows(rows int, half bool) {
 	if half {
 		name, element, size = fmt.Sprintf("gemmHalf%dx16", rows), "uint16", 2
 	}
-	TEXT(name, NOSPLIT, "func(c *float32, ldc int, a *float32, lda int, b *"+element+", k int, add int)")
+	TEXT(name, NOSPLIT, "func(c *float32, ldc int, a *float32, lda int, b *"+element+", k int, flags int, e *float32)")
 	Pragma("noescape")
 	Doc(fmt.Sprintf("%s computes %d rows of 16 columns: see gemmTile.", name, rows))
 	c, ldc := Load(Param("c"), GP64()), Load(Param("ldc"), GP64())
@@ -152,18 +152,7 @@ func gemmRows(rows int, half bool) {
 			VADDPS(acc[s][i], acc[0][i], acc[0][i])
 		}
 	}
-	add := Load(Param("add"), GP64())
-	TESTQ(add, add)
-	JZ(LabelRef("store"))
-	cc := GP64()
-	MOVQ(c, cc)
-	for r := range rows {
-		VADDPS(Mem{Base: cc}, acc[0][2*r], acc[0][2*r])
-		VADDPS(Mem{Base: cc, Disp: 32}, acc[0][2*r+1], acc[0][2*r+1])
-		if r < rows-1 {
-			ADDQ(ldc, cc)
-		}
-	}
+	epilogue(rows, acc[0], c, ldc)
 	Label("store")
 	for r := range rows {
 		VMOVUPS(acc[0][2*r], Mem{Base: c})
@@ -174,4 +163,69 @@ func gemmRows(rows int, half bool) {
 	}
 	VZEROUPPER()
 	RET()
+}
+
+// Offsets of the fields of tileEpilogue, and the flags that ask for them.
+const (
+	fieldRowBias, fieldColBias, fieldResidual, fieldLow, fieldHigh = 0, 8, 16, 24, 28
+	flagAdd, flagRowBias, flagColBias, flagBounds, flagResidual    = 1, 2, 4, 8, 16
+)
+
+// epilogue does to the sums what flags ask for, before they are stored.
+func epilogue(rows int, acc []reg.VecVirtual, c, ldc reg.Register) {
+	flags := Load(Param("flags"), GP64())
+	TESTQ(flags, flags)
+	JZ(LabelRef("store"))
+	e := Load(Param("e"), GP64())
+	x, y := YMM(), YMM()
+	when := func(flag int, label string, body func()) {
+		TESTQ(U32(flag), flags)
+		JZ(LabelRef(label))
+		body()
+		Label(label)
+	}
+	// addRows adds rows that lie as those of c do.
+	addRows := func(from reg.Register) {
+		for r := range rows {
+			VADDPS(Mem{Base: from}, acc[2*r], acc[2*r])
+			VADDPS(Mem{Base: from, Disp: 32}, acc[2*r+1], acc[2*r+1])
+			if r < rows-1 {
+				ADDQ(ldc, from)
+			}
+		}
+	}
+	p := GP64()
+	when(flagAdd, "noadd", func() {
+		MOVQ(c, p)
+		addRows(p)
+	})
+	when(flagColBias, "nocolbias", func() {
+		MOVQ(Mem{Base: e, Disp: fieldColBias}, p)
+		VMOVUPS(Mem{Base: p}, x)
+		VMOVUPS(Mem{Base: p, Disp: 32}, y)
+		for r := range rows {
+			VADDPS(x, acc[2*r], acc[2*r])
+			VADDPS(y, acc[2*r+1], acc[2*r+1])
+		}
+	})
+	when(flagRowBias, "norowbias", func() {
+		MOVQ(Mem{Base: e, Disp: fieldRowBias}, p)
+		for r := range rows {
+			VBROADCASTSS(Mem{Base: p, Disp: 4 * r}, x)
+			VADDPS(x, acc[2*r], acc[2*r])
+			VADDPS(x, acc[2*r+1], acc[2*r+1])
+		}
+	})
+	when(flagBounds, "nobounds", func() {
+		VBROADCASTSS(Mem{Base: e, Disp: fieldLow}, x)
+		VBROADCASTSS(Mem{Base: e, Disp: fieldHigh}, y)
+		for _, v := range acc {
+			VMAXPS(v, x, v)
+			VMINPS(v, y, v)
+		}
+	})
+	when(flagResidual, "noresidual", func() {
+		MOVQ(Mem{Base: e, Disp: fieldResidual}, p)
+		addRows(p)
+	})
 }
