@@ -141,6 +141,27 @@ def test_open_clip_names():
     assert all(torch.equal(converted[k], state[k]) for k in converted)
 
 
+def test_open_flamingo_from_one_file(tmp_path):
+    """The state dict alone, configs in config.json, gated blocks under their other name."""
+    lm = tf.LlamaForCausalLM(llama())
+    vision = tf.CLIPVisionModel(tf.CLIPVisionConfig(**VISION))
+    lm.resize_token_embeddings(52)
+    perceiver = open_flamingo.Perceiver(20, 16, 8, 3, 1, 24)
+    blocks = {1: open_flamingo.GatedBlock(24, 20, 16, 8, 32)}
+    state = {f"lang_encoder.{k}": v for k, v in lm.state_dict().items()} | {f"vision_encoder.{k}": v for k, v in vision.state_dict().items()}
+    state |= {f"perceiver.{k}": v for k, v in perceiver.state_dict().items()} | {f"lang_encoder.gated_cross_attn_layers.1.{k}": v for k, v in blocks[1].state_dict().items()}
+    torch.save(state, tmp_path / "checkpoint.pt")
+    (tmp_path / "config.json").write_text(json.dumps({"lang_encoder": lm.config.to_dict(), "vision_encoder": vision.config.to_dict()}))
+    tokens.llama().save_pretrained(tmp_path)
+    assert main([str(tmp_path / "checkpoint.pt"), "--out", str(tmp_path / "bundle"), "--attention-maps", "--quiet"]) == 0
+    meta = json.loads((tmp_path / "bundle" / "xpipe.json").read_text())
+    assert meta["cross_layers"] == [1] and meta["tokens_per_image"] == 3
+    del state["lang_encoder.model.norm.weight"]
+    torch.save(state, tmp_path / "checkpoint.pt")
+    with pytest.raises(ExportError, match="model.norm.weight"):
+        export_checkpoint(tmp_path / "checkpoint.pt", tmp_path / "other", progress=False)
+
+
 def test_refusals(tmp_path, capsys):
     def fails(message, *args):
         assert main([*args, "--quiet"]) == 1
@@ -148,7 +169,7 @@ def test_refusals(tmp_path, capsys):
         assert message in err and err.count("\n") == 1, err
 
     out = ["--out", str(tmp_path / "bundle")]
-    fails("not a checkpoint directory", str(tmp_path / "nothing"), *out)
+    fails("does not exist", str(tmp_path / "nothing"), *out)
     (tmp_path / "empty").mkdir()
     fails("no config.json", str(tmp_path / "empty"), *out)
     (tmp_path / "bert").mkdir()
@@ -157,7 +178,7 @@ def test_refusals(tmp_path, capsys):
     (tmp_path / "bert" / "config.json").write_text("{")
     fails("is not JSON", str(tmp_path / "bert"), *out)
     (tmp_path / "of" / "lang_encoder").mkdir(parents=True)
-    fails("language model is expected", str(tmp_path / "of"), *out)
+    fails("lang encoder is expected", str(tmp_path / "of"), *out)
     clip().save_pretrained(tmp_path / "clip")
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / "mine").write_text("x")

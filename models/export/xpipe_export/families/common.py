@@ -80,12 +80,12 @@ def release(model: torch.nn.Module, *names: str) -> None:
 
 
 def resolve(checkpoint: str) -> Path:
-    """A directory, or the snapshot directory of a hub id."""
+    """A directory, a state dict's file, or the snapshot directory of a hub id."""
     path = Path(checkpoint)
-    if path.is_dir():
+    if path.exists():
         return path
-    if path.exists() or checkpoint.startswith((".", "/")):
-        raise FileNotFoundError(f"{checkpoint} is not a checkpoint directory")
+    if checkpoint.startswith((".", "/")):
+        raise FileNotFoundError(f"{checkpoint} does not exist")
     from huggingface_hub import snapshot_download
 
     return Path(snapshot_download(checkpoint, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.bin", "*.pt"]))

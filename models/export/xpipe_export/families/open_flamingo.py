@@ -5,14 +5,16 @@ flamingo.py, flamingo_lm.py); the arithmetic is Flamingo's (Alayrac et al., 2204
 written here on the exporter's terms: cross-attention keys and values and the
 media mask come from outside.
 
-A checkpoint directory holds
+A checkpoint is a state dict (trained parts alone, as released, or everything) or a directory with one:
 
-    checkpoint.pt | *.safetensors | *.bin   the state dict: trained parts alone, as released, or everything
+    checkpoint.pt | *.pth | *.bin | *.safetensors
     lang_encoder/      config and tokenizer (and weights, unless the state dict has them) of the language model
     vision_encoder/    the same of the CLIP, transformers' naming; preprocessor_config.json
     config.json        optional: {"model_type": "open_flamingo", "heads": 8, "vision_tokens": "patch"}
 
-vision_tokens: "patch" leaves the class token out (version 2, open_clip); "all" keeps it (version 1, CLIPModel).
+In config.json "lang_encoder" and "vision_encoder" may name other directories, or be the configs themselves; the tokenizer
+and the preprocessor then lie beside config.json. vision_tokens: "patch" leaves the class token out (version 2, open_clip); "all" keeps
+it (version 1, CLIPModel).
 """
 
 from __future__ import annotations
@@ -181,37 +183,57 @@ def layers_name(lang_encoder: nn.Module) -> str:
     return DECODER_LAYERS[kind]
 
 
+STATE_DICTS = (".pt", ".pth", ".bin", ".safetensors")
+
+
 def is_checkpoint(path: Path) -> bool:
-    """Whether a directory is laid out as this module's comment says."""
+    """Whether path is a state dict or a directory laid out as this module's comment says."""
+    if path.is_file():
+        return path.suffix in STATE_DICTS
     config = path / "config.json"
     named = config.is_file() and '"open_flamingo"' in config.read_text()
     return named or (path / "lang_encoder").is_dir()
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:
-    files = [p for pattern in ("*.safetensors", "*.pt", "*.pth", "*.bin") for p in sorted(path.glob(pattern))]
+    files = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.suffix in STATE_DICTS)
     if len(files) != 1:
-        raise ExportError(f"{path} should hold one state dict (.pt, .bin, .safetensors), found {[p.name for p in files]}")
+        raise ExportError(f"{path} should hold one state dict ({', '.join(STATE_DICTS)}), found {[p.name for p in files]}")
     if files[0].suffix == ".safetensors":
         state = load_file(files[0])
     else:
-        state = torch.load(files[0], map_location="cpu", weights_only=True, mmap=True)
+        state = torch.load(files[0], map_location="cpu", weights_only=True)
         state = state.get("model_state_dict", state)
     return {k.removeprefix("module.").replace("._checkpoint_wrapped_module", ""): v.float() for k, v in state.items()}
+
+
+class Part:
+    """Where a backbone's config, files and weights are."""
+
+    def __init__(self, role: str, folder: Path, given):
+        self.role = role
+        if isinstance(given, dict):
+            self.folder, self.weights = folder, False
+            self.config = AutoConfig.for_model(**given)
+            return
+        self.folder = Path(given) if given and Path(given).is_absolute() else folder / (given or role)
+        if not (self.folder / "config.json").is_file():
+            raise ExportError(f"the {role.replace('_', ' ')} is expected in {self.folder}, with config.json; see --{role.replace('_', '-')}")
+        self.config = AutoConfig.from_pretrained(self.folder)
+        self.weights = any(self.folder.glob("*.safetensors")) or any(self.folder.glob("pytorch_model*.bin"))
 
 
 def load(path: Path, lang: Path | None = None, vision: Path | None = None) -> tuple[OpenFlamingo, object, object, dict]:
     """The model, tokenizer, image processor and settings of a checkpoint directory. Raises ExportError."""
     settings = {"heads": 8, "vision_tokens": "patch"}
-    if (path / "config.json").is_file():
-        settings |= json.loads((path / "config.json").read_text())
-    lang, vision = lang or path / settings.get("lang_encoder", "lang_encoder"), vision or path / settings.get("vision_encoder", "vision_encoder")
-    for role, place in (("language model", lang), ("vision encoder", vision)):
-        if not (place / "config.json").is_file():
-            raise ExportError(f"the {role} is expected in {place}, with config.json; see --lang-encoder and --vision-encoder")
+    folder = path.parent if path.is_file() else path
+    if (folder / "config.json").is_file():
+        settings |= json.loads((folder / "config.json").read_text())
+    lang = Part("lang_encoder", folder, lang.absolute() if lang else settings.get("lang_encoder"))
+    vision = Part("vision_encoder", folder, vision.absolute() if vision else settings.get("vision_encoder"))
     state = read_state(path)
 
-    tokenizer = AutoTokenizer.from_pretrained(lang, use_fast=True)
+    tokenizer = AutoTokenizer.from_pretrained(lang.folder, use_fast=True)
     missing = [t for t in (END_OF_CHUNK, MEDIA) if t not in tokenizer.get_vocab()]
     if missing:
         tokenizer.add_special_tokens({"additional_special_tokens": [END_OF_CHUNK, MEDIA]})
@@ -224,24 +246,19 @@ def load(path: Path, lang: Path | None = None, vision: Path | None = None) -> tu
     perceiver = _perceiver(state, settings["heads"])
     model = OpenFlamingo(Patches(vision_encoder, 0 if settings["vision_tokens"] == "all" else 1), lang_encoder, perceiver, blocks).eval()
     try:
-        processor = AutoImageProcessor.from_pretrained(vision, use_fast=False)
+        processor = AutoImageProcessor.from_pretrained(vision.folder, use_fast=False)
     except (OSError, ValueError):
         size = vision_encoder.config.image_size
         processor = CLIPImageProcessor(size={"shortest_edge": size}, crop_size={"height": size, "width": size})
     return model, tokenizer, processor, settings
 
 
-def _has_weights(path: Path) -> bool:
-    return any(path.glob("*.safetensors")) or any(path.glob("pytorch_model*.bin"))
-
-
-def _language_model(path: Path, state: dict) -> tuple[nn.Module, dict]:
+def _language_model(part: Part, state: dict) -> tuple[nn.Module, dict]:
     """The language model with whatever the state dict has of it; the rest of the state dict."""
-    config = AutoConfig.from_pretrained(path)
-    if _has_weights(path):
-        lm = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, attn_implementation="eager")
+    if part.weights:
+        lm = AutoModelForCausalLM.from_pretrained(part.folder, dtype=torch.float32, attn_implementation="eager")
     else:
-        lm = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+        lm = AutoModelForCausalLM.from_config(part.config, attn_implementation="eager")
     lm.tie_weights()
     layers = layers_name(lm)
     own, rest = {}, {}
@@ -259,23 +276,22 @@ def _language_model(path: Path, state: dict) -> tuple[nn.Module, dict]:
     known = lm.state_dict()
     unknown = [k for k in own if k not in known and not k.endswith(("rotary_emb.inv_freq", "attention.bias", "masked_bias"))]
     if unknown:
-        raise ExportError(f"the state dict has language model weights that {config.model_type} lacks: {unknown[:4]} and {max(0, len(unknown) - 4)} more")
+        raise ExportError(f"the state dict has language model weights that {part.config.model_type} lacks: {unknown[:4]} and {max(0, len(unknown) - 4)} more")
     loaded = lm.load_state_dict({k: v for k, v in own.items() if k in known}, strict=False)
     tied = {k for k in lm._tied_weights_keys or []} if lm.config.tie_word_embeddings else set()
-    if not _has_weights(path) and (absent := [k for k in loaded.missing_keys if k not in tied]):
-        raise ExportError(f"neither {path} nor the state dict has {absent[:4]} and {max(0, len(absent) - 4)} more weights of the language model")
+    if not part.weights and (absent := [k for k in loaded.missing_keys if k not in tied]):
+        raise ExportError(f"neither {part.folder} nor the state dict has {absent[:4]} and {max(0, len(absent) - 4)} more weights of the language model")
     lm.tie_weights()
     return lm.eval(), rest
 
 
-def _vision_encoder(path: Path, state: dict) -> nn.Module:
-    config = AutoConfig.from_pretrained(path)
-    config = config.vision_config if isinstance(config, CLIPConfig) else config
+def _vision_encoder(part: Part, state: dict) -> nn.Module:
+    config = part.config.vision_config if isinstance(part.config, CLIPConfig) else part.config
     own = {k.removeprefix("vision_encoder."): v for k, v in state.items() if k.startswith("vision_encoder.")}
     if not own:
-        if not _has_weights(path):
-            raise ExportError(f"neither {path} nor the state dict has the vision encoder's weights")
-        return CLIPVisionModel.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
+        if not part.weights:
+            raise ExportError(f"neither {part.folder} nor the state dict has the vision encoder's weights")
+        return CLIPVisionModel.from_pretrained(part.folder, dtype=torch.float32, attn_implementation="eager").eval()
     own = {k.removeprefix("visual."): v for k, v in own.items()}
     if "conv1.weight" in own:
         own = from_open_clip(own)
@@ -310,6 +326,12 @@ def from_open_clip(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return out
 
 
+def _heads(inner: int, heads: int) -> int:
+    if inner % heads:
+        raise ExportError(f"attention is {inner} wide, no multiple of {heads} heads: set \"heads\" in config.json")
+    return heads
+
+
 def _perceiver(state: dict, heads: int) -> Perceiver:
     own = {k.removeprefix("perceiver."): v for k, v in state.items() if k.startswith("perceiver.")}
     if "latents" not in own:
@@ -318,7 +340,8 @@ def _perceiver(state: dict, heads: int) -> Perceiver:
         raise ExportError("perceivers with media_time_embs are not supported: each image must be resampled by itself")
     latents, dim = own["latents"].shape
     depth = 1 + max(int(k.split(".")[1]) for k in own if k.startswith("layers."))
-    perceiver = Perceiver(dim, own["layers.0.0.to_q.weight"].shape[0], heads, latents, depth, own["layers.0.1.1.weight"].shape[0],
+    inner = own["layers.0.0.to_q.weight"].shape[0]
+    perceiver = Perceiver(dim, inner, _heads(inner, heads), latents, depth, own["layers.0.1.1.weight"].shape[0],
                           len(own.get("frame_embs", [])))
     perceiver.load_state_dict(own)
     return perceiver
@@ -339,7 +362,7 @@ def _blocks(state: dict, lang_encoder: nn.Module, heads: int) -> dict[int, Gated
     blocks = {}
     for i, own in found.items():
         inner, dim = own["attn.to_q.weight"].shape
-        blocks[i] = GatedBlock(dim, own["attn.to_kv.weight"].shape[1], inner, heads, own["ff.1.weight"].shape[0])
+        blocks[i] = GatedBlock(dim, own["attn.to_kv.weight"].shape[1], inner, _heads(inner, heads), own["ff.1.weight"].shape[0])
         blocks[i].load_state_dict({k: v.reshape(1) if k.endswith("_gate") else v for k, v in own.items()})
     return blocks
 
