@@ -129,6 +129,12 @@ func WithoutVerification() Option {
 	return func(c *config) { c.bundleOptions = append(c.bundleOptions, models.NoVerify()) }
 }
 
+// WithVariant takes graphs stored as another type, such as "fp16", where the
+// bundle has several; see models.WithVariant.
+func WithVariant(name string) Option {
+	return func(c *config) { c.bundleOptions = append(c.bundleOptions, models.WithVariant(name)) }
+}
+
 // Open opens the bundle in a directory.
 func Open(ctx context.Context, dir string, opts ...Option) (*Pipeline, error) {
 	return open(ctx, opts, func(o ...models.Option) (*models.Bundle, error) { return models.Open(dir, o...) })
@@ -197,7 +203,7 @@ func assemble(ctx context.Context, bundle *models.Bundle, c config) (*Pipeline, 
 	case family == models.Flamingo:
 		p.model, err = openFlamingo(&graphs, p.tokenizer, p.defaults)
 	case family == models.CLIP:
-		p.model, err = openCLIP(&graphs, p.tokenizer)
+		p.model, err = openCLIP(&graphs, p.tokenizer, p.images)
 	case family == models.LXMERT:
 		p.model, err = openLXMERT(&graphs, p.tokenizer)
 	default:
@@ -229,6 +235,7 @@ func (g *graphOpener) open(role string) (engine.Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", source.Name, err)
 	}
+	session = &watchedSession{session, role}
 	g.opened = append(g.opened, session)
 	return session, nil
 }

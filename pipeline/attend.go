@@ -1,0 +1,349 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"strings"
+
+	"github.com/crossattn/xpipe/tensor"
+	"github.com/crossattn/xpipe/vision"
+)
+
+// Attention is where a model looked. It holds the attention probabilities of
+// every layer and head on the way from a token to the picture; Map draws them
+// together.
+//
+// Attention shows what was read, not what decided: whether the maps are faithful
+// is measured, model by model, by `make eval-attention`.
+type Attention struct {
+	// Text is what the model wrote or answered; nil where it writes nothing.
+	Text *Text
+	// Tokens are the texts of what there is a map for: the tokens that were
+	// written; the question's tokens for LXMERT; one for CLIP, whose maps belong
+	// to the picture as a whole.
+	Tokens []string
+	// Stages lead from the tokens to the picture: the columns of one are the rows
+	// of the next. BLIP-2: tokens over queries, queries over patches. Flamingo:
+	// tokens over latents, latents over patches where there is a resampler. LXMERT:
+	// words over regions. CLIP: the class token over patches.
+	Stages []AttentionStage
+	// Reverse is LXMERT's other direction, regions over words; else nil.
+	Reverse *AttentionStage
+	// Image is the picture the maps lie on (the last of several); nil for
+	// LXMERT's regions.
+	Image image.Image
+	// Seen is the part of Image that the model saw and the maps cover.
+	Seen vision.Region
+	// Boxes are the regions of LXMERT, one for each column of a map; else nil.
+	Boxes []vision.Region
+
+	columns []place // of the last stage
+	rows    int     // of a map
+	cols    int
+}
+
+// AttentionStage is attention of one module: probabilities after the softmax.
+type AttentionStage struct {
+	Name          string // what it goes from and to, "tokens over queries"
+	Layers, Heads int
+	// Maps are [layers,heads,rows,columns]. Columns that lead nowhere in the picture
+	// (text, padding) are left out, so rows sum to 1 or less.
+	Maps *tensor.Tensor
+	// Rollout is attention with the residual connections from the module's input
+	// to its output (Abnar and Zuidema, 2005.00928): each layer's map averaged over
+	// heads, A = 0.5*M + 0.5*I, multiplied over layers; cross-attention leads to the
+	// picture in place of the module's own positions. [rows,columns]; nil where the
+	// engine showed only part of the layers.
+	Rollout *tensor.Tensor
+}
+
+// Pick chooses the layer and head of a stage. The zero value is the mean over
+// all layers and heads.
+type Pick struct {
+	Layer, Head int  // from 1; 0 is the mean over all
+	Rollout     bool // the rollout in place of both
+}
+
+// Map is where a token looked: Rows*Cols weights that sum to 1, row by row from
+// the top left of Attention.Seen. For LXMERT it is one row, a column a region.
+type Map struct {
+	Rows, Cols int
+	Weights    []float32
+	// Share is the part of the model's attention that went to places of the picture
+	// at all, before the weights were scaled to a sum of 1; the rest went to
+	// text, to a class token or to tokens without a place. Where it is 0 the
+	// weights are equal.
+	Share float64
+}
+
+// Map multiplies the stages for a token: the row of the first, times the maps of
+// those behind it. picks choose layer and head of each stage; stages without one
+// use the mean. The error wraps ErrOption where there is no such token, layer or
+// head.
+func (a *Attention) Map(token int, picks ...Pick) (Map, error) {
+	m := Map{Rows: a.rows, Cols: a.cols, Weights: make([]float32, a.rows*a.cols)}
+	if token < 0 || token >= len(a.Tokens) {
+		return m, fmt.Errorf("%w: there is no token %d among %d", ErrOption, token, len(a.Tokens))
+	}
+	var row []float64
+	for i := range a.Stages {
+		var pick Pick
+		if i < len(picks) {
+			pick = picks[i]
+		}
+		matrix, cols, err := a.Stages[i].matrix(pick)
+		if err != nil {
+			return m, err
+		}
+		if i == 0 {
+			row = matrix[token*cols : (token+1)*cols]
+			continue
+		}
+		next := make([]float64, cols)
+		for r, w := range row {
+			for c := range next {
+				next[c] += w * matrix[r*cols+c]
+			}
+		}
+		row = next
+	}
+	fine := make([]float64, len(m.Weights))
+	for c, w := range row {
+		m.Share += a.columns[c].spread(fine, a.rows, a.cols, w)
+	}
+	for i := range fine {
+		if m.Share > 0 {
+			m.Weights[i] = float32(fine[i] / m.Share)
+		} else {
+			m.Weights[i] = 1 / float32(len(fine))
+		}
+	}
+	return m, nil
+}
+
+// matrix is the stage as [rows,columns] for a pick.
+func (s *AttentionStage) matrix(p Pick) (m []float64, cols int, err error) {
+	rows, cols := s.Maps.Dim(2), s.Maps.Dim(3)
+	size := rows * cols
+	m = make([]float64, size)
+	switch {
+	case p.Rollout && s.Rollout == nil:
+		return nil, 0, fmt.Errorf("%w: there is no rollout of %s: the engine shows only part of its layers", ErrOption, s.Name)
+	case p.Layer < 0 || p.Layer > s.Layers || p.Head < 0 || p.Head > s.Heads:
+		return nil, 0, fmt.Errorf("%w: layer %d, head %d of %s, which has %d layers and %d heads", ErrOption, p.Layer, p.Head, s.Name, s.Layers, s.Heads)
+	case p.Rollout:
+		for i, v := range tensor.Data[float32](s.Rollout) {
+			m[i] = float64(v)
+		}
+		return m, cols, nil
+	}
+	values := tensor.Data[float32](s.Maps)
+	n := 0.0
+	for l := range s.Layers {
+		for h := range s.Heads {
+			if (p.Layer == 0 || p.Layer == l+1) && (p.Head == 0 || p.Head == h+1) {
+				n++
+				for i, v := range values[(l*s.Heads+h)*size:][:size] {
+					m[i] += float64(v)
+				}
+			}
+		}
+	}
+	for i := range m {
+		m[i] /= n
+	}
+	return m, cols, nil
+}
+
+// Word is a run of tokens that make one word.
+type Word struct {
+	Text        string
+	First, Last int // tokens
+}
+
+// Words joins the tokens to words: a token that begins with a space, or follows
+// one, begins a word.
+func (a *Attention) Words() []Word {
+	var words []Word
+	for i, t := range a.Tokens {
+		begins := i == 0 || strings.HasPrefix(t, " ") || strings.HasSuffix(a.Tokens[i-1], " ") || a.Boxes != nil
+		if begins {
+			words = append(words, Word{First: i})
+		}
+		w := &words[len(words)-1]
+		w.Text += t
+		w.Last = i
+	}
+	for i := range words {
+		words[i].Text = strings.TrimSpace(words[i].Text)
+	}
+	return words
+}
+
+// WordMap is the mean of the maps of a word's tokens.
+func (a *Attention) WordMap(w Word, picks ...Pick) (Map, error) {
+	var mean Map
+	n := float32(w.Last - w.First + 1)
+	for t := w.First; t <= w.Last; t++ {
+		m, err := a.Map(t, picks...)
+		if err != nil {
+			return m, err
+		}
+		if mean.Weights == nil {
+			mean = Map{Rows: m.Rows, Cols: m.Cols, Weights: make([]float32, len(m.Weights))}
+		}
+		for i, v := range m.Weights {
+			mean.Weights[i] += v / n
+		}
+		mean.Share += m.Share / float64(n)
+	}
+	return mean, nil
+}
+
+// attender is a model that can say where it looks.
+type attender interface {
+	model
+	// watched are the roles of the graphs whose attention leads to the picture.
+	watched() []string
+	// attention joins what w saw of a run to stages, of which the first has a row a
+	// token, and the last a column for each of the picture's n tokens. It sets
+	// a.Tokens where a.Text has none.
+	attention(a *Attention, w *watch) error
+}
+
+// Attend writes text as Generate does, and says where the model looked for each
+// token. It takes any engine whose graphs show their attention: the Go engine
+// taps it inside any graph; ONNX Runtime shows what bundles exported with
+// --attention-maps give as outputs. Elsewhere the error wraps ErrUnsupported.
+// Decoding is without beams.
+//
+// A model of CLIP's kind writes nothing: its one map is of the picture. LXMERT
+// answers from request.Regions; its maps are of the question's words.
+func (p *Pipeline) Attend(ctx context.Context, request Request, opts ...GenerateOption) (*Attention, error) {
+	return p.attend(ctx, request, &watch{}, func(ctx context.Context) (*Text, error) {
+		if _, writes := p.model.(generator); !writes {
+			if _, answers := p.model.(regionAnswerer); !answers {
+				return nil, nil
+			}
+		}
+		opts = append(opts[:len(opts):len(opts)], func(g *Generation) { g.NumBeams, g.NumReturnSequences = 1, 1 })
+		return first(firsts(p.generate(ctx, []Request{request}, opts, nil)))
+	})
+}
+
+// AttendText says where the model looks while it is made to write the given text.
+func (p *Pipeline) AttendText(ctx context.Context, request Request, text string) (*Attention, error) {
+	return p.attend(ctx, request, &watch{}, func(ctx context.Context) (*Text, error) {
+		model, ok := p.model.(generator)
+		if !ok {
+			return nil, p.unsupported("write text")
+		}
+		return p.write(ctx, model, request, text)
+	})
+}
+
+// attend runs the model under a watch and joins what it saw.
+func (p *Pipeline) attend(ctx context.Context, request Request, w *watch, run func(context.Context) (*Text, error)) (*Attention, error) {
+	if err := p.enter(); err != nil {
+		return nil, err
+	}
+	defer p.running.Done()
+	m, ok := p.model.(attender)
+	if !ok {
+		return nil, p.unsupported("say where it looked")
+	}
+	w.roles = m.watched()
+	ctx = context.WithValue(ctx, watchKey{}, w)
+	a := &Attention{Image: lastImage(request), Seen: vision.Region{0, 0, 1, 1}}
+	if a.Image != nil && p.images != nil {
+		b := a.Image.Bounds()
+		a.Seen = p.images.Seen(b.Dx(), b.Dy())
+	}
+	if request.Regions != nil {
+		a.setBoxes(request.Regions)
+	}
+	var err error
+	if a.Text, err = run(ctx); err != nil {
+		return nil, err
+	}
+	if a.Text != nil {
+		for _, t := range a.Text.Tokens {
+			a.Tokens = append(a.Tokens, t.Text)
+		}
+	} else if c, ok := m.(*clip); ok {
+		if request.Image == nil {
+			return nil, fmt.Errorf("%w: the request has no picture", ErrImage)
+		}
+		pixels, err := p.images.Preprocess(ctx, request.Image)
+		if err == nil {
+			_, err = c.embedImages(ctx, pixels)
+		}
+		if err != nil {
+			return nil, err
+		}
+		a.Tokens = []string{request.Question}
+	}
+	for _, role := range w.roles {
+		if len(w.runs[role]) > 0 && len(w.runs[role][0].maps) == 0 {
+			return nil, fmt.Errorf("%w: the graph %s of model %s does not show its attention on the engine %s; export the model with --attention-maps, or use the Go engine",
+				ErrUnsupported, role, p.bundle.Name, p.engine.Name())
+		}
+	}
+	if err := m.attention(a, w); err != nil {
+		return nil, err
+	}
+	if a.Boxes == nil {
+		err = a.setGrids(p.bundle, a.Stages[len(a.Stages)-1].Maps.Dim(3))
+	}
+	return a, err
+}
+
+func lastImage(r Request) image.Image {
+	img := r.Image
+	for _, part := range r.Parts {
+		if part.Image != nil {
+			img = part.Image
+		}
+	}
+	return img
+}
+
+// write makes the model write text: one step a token.
+func (p *Pipeline) write(ctx context.Context, model generator, request Request, text string) (*Text, error) {
+	prompts, pictures, err := p.prompts([]Request{request})
+	if err != nil {
+		return nil, err
+	}
+	pixels, which, err := p.pixels(ctx, pictures)
+	if err != nil {
+		return nil, err
+	}
+	images, err := model.encode(ctx, pixels)
+	if err != nil {
+		return nil, err
+	}
+	lm, err := model.begin(ctx, images, which, prompts)
+	if err != nil {
+		return nil, err
+	}
+	ids, err := p.choiceIDs(prompts[0], text, model.startsAfresh())
+	if err != nil {
+		return nil, err
+	}
+	if len(ids) > lm.room() {
+		return nil, fmt.Errorf("%w: %q is longer than the model's positions allow", ErrPrompt, text)
+	}
+	logits, err := lm.prefill(ctx)
+	s := sequence{ids: ids}
+	for i, id := range ids {
+		if err != nil {
+			return nil, err
+		}
+		s.logProbs = append(s.logProbs, float64(logSoftmax(rowOf(logits, 0))[id]))
+		if i < len(ids)-1 {
+			logits, err = lm.step(ctx, []int64{id})
+		}
+	}
+	return p.text(s), err
+}
