@@ -1,6 +1,7 @@
 // Package models reads model bundles: directories (or embedded file systems)
 // of ONNX graphs with their tokenizer, preprocessing and weights, as
-// BUNDLE.md describes them. It checks that what it hands out is what the
+// BUNDLE.md describes them, and as transformers.js, optimum and
+// onnxruntime-genai lay them out. It checks that what it hands out is what the
 // bundle's maker wrote, and that nothing outside the bundle is read.
 //
 // It runs nothing and knows no task. The default models live in models/mini,
@@ -8,6 +9,7 @@
 package models
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -31,8 +33,9 @@ var ErrBundle = errors.New("bundle")
 // Bundle is an opened bundle. It is safe for concurrent use.
 type Bundle struct {
 	Manifest
-	fsys fs.FS
-	root *os.Root // nil unless the bundle is a directory opened by Open
+	fsys     fs.FS
+	manifest []byte   // xpipe.json, or what it would be
+	root     *os.Root // nil unless the bundle is a directory opened by Open
 }
 
 // Option adjusts Open and OpenFS.
@@ -40,14 +43,26 @@ type Option func(*options)
 
 type options struct {
 	noVerify bool
+	variant  string
 }
 
 // NoVerify skips the comparison of each file with its SHA-256, which reads
 // the whole bundle once.
 func NoVerify() Option { return func(o *options) { o.noVerify = true } }
 
+// WithVariant takes the graphs as they are stored in another type, where the
+// bundle has several: "fp16" those in files such as model_fp16.onnx. Variants
+// lists the names. "" takes the files that xpipe.json names; without xpipe.json
+// those without a suffix, or the only ones.
+func WithVariant(name string) Option { return func(o *options) { o.variant = name } }
+
 // Open opens the bundle in a directory of the operating system. Symbolic links
 // that lead out of it are not followed.
+//
+// A directory without xpipe.json is read as transformers.js, optimum or
+// onnxruntime-genai lay it out, by config.json's model_type: clip, siglip, blip,
+// blip-2, instructblip, idefics or lxmert. It has no hashes to verify. Where
+// more than one file could be meant, the error lists them.
 func Open(dir string, opts ...Option) (*Bundle, error) {
 	info, err := os.Stat(dir)
 	if err == nil && !info.IsDir() {
@@ -79,15 +94,29 @@ func OpenFS(fsys fs.FS, opts ...Option) (*Bundle, error) {
 	for _, opt := range opts {
 		opt(&o)
 	}
+	if err := checkVariant(o.variant); err != nil {
+		return nil, err
+	}
 	data, err := fs.ReadFile(fsys, ManifestName)
+	native := !errors.Is(err, fs.ErrNotExist)
+	if !native {
+		data, err = layoutManifest(fsys, o.variant)
+	} else if err != nil {
+		err = fmt.Errorf("%w: no usable %s, the file that makes a directory a bundle: %w", ErrBundle, ManifestName, err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: no usable %s, the file that makes a directory a bundle: %w", ErrBundle, ManifestName, err)
+		return nil, err
 	}
 	manifest, err := parseManifest(data)
 	if err != nil {
 		return nil, err
 	}
-	b := &Bundle{Manifest: manifest, fsys: fsys}
+	if native && o.variant != "" {
+		if err := manifest.useVariant(fsys, o.variant); err != nil {
+			return nil, err
+		}
+	}
+	b := &Bundle{Manifest: manifest, fsys: fsys, manifest: data}
 	if !o.noVerify {
 		if err := b.verify(); err != nil {
 			return nil, err
@@ -152,14 +181,19 @@ func (b *Bundle) Has(role string) bool { return b.Graphs[role] != "" }
 func (b *Bundle) Graph(role string) (engine.Source, error) {
 	name, ok := b.Graphs[role]
 	if !ok {
-		return engine.Source{}, fmt.Errorf("%w: family %s needs a graph %q; %s has %v",
-			ErrBundle, b.Family, role, ManifestName, slices.Sorted(maps.Keys(b.Graphs)))
+		return engine.Source{}, fmt.Errorf("%w: family %s needs a graph %q; the bundle has %v",
+			ErrBundle, b.Family, role, slices.Sorted(maps.Keys(b.Graphs)))
 	}
 	return engine.Source{FS: b.fsys, Name: name}, nil
 }
 
 // File returns the content of a file of the bundle, such as tokenizer.json.
+// Where the directory has no xpipe.json, that name gives what was worked out
+// in its place.
 func (b *Bundle) File(name string) ([]byte, error) {
+	if name == ManifestName {
+		return bytes.Clone(b.manifest), nil
+	}
 	data, err := fs.ReadFile(b.fsys, name)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBundle, err)

@@ -36,6 +36,8 @@ type Manifest struct {
 	// Projection is a safetensors file of weights that are applied in Go; "" if
 	// there are none.
 	Projection string `json:"projection,omitempty"`
+	// DType is how weights are stored: "fp32", "fp16" or "int8".
+	DType string `json:"dtype,omitempty"`
 	// Prompts gives the text around what the user says, by task: "caption",
 	// "answer". {} stands for the user's text.
 	Prompts map[string]string `json:"prompts,omitempty"`
@@ -64,27 +66,27 @@ func parseManifest(data []byte) (Manifest, error) {
 		return m, fmt.Errorf("%w: %s names no graphs", ErrBundle, ManifestName)
 	}
 	for role, file := range m.Graphs {
-		if err := checkName(file); err != nil {
+		if err := checkName(ManifestName, file); err != nil {
 			return m, fmt.Errorf("%w (graph %q)", err, role)
 		}
 	}
 	if m.Projection != "" {
-		if err := checkName(m.Projection); err != nil {
+		if err := checkName(ManifestName, m.Projection); err != nil {
 			return m, err
 		}
 	}
 	for file := range m.SHA256 {
-		if err := checkName(file); err != nil {
+		if err := checkName(ManifestName, file); err != nil {
 			return m, err
 		}
 	}
 	return m, nil
 }
 
-// checkName refuses names that could leave the bundle.
-func checkName(name string) error {
+// checkName refuses names, written in a file of the bundle, that could leave it.
+func checkName(in, name string) error {
 	if !fs.ValidPath(name) || name == "." || strings.ContainsAny(name, `\:`) {
-		return fmt.Errorf("%w: %s: %q is not a path inside the bundle", ErrBundle, ManifestName, name)
+		return fmt.Errorf("%w: %s: %q is not a path inside the bundle", ErrBundle, in, name)
 	}
 	return nil
 }

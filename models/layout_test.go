@@ -1,0 +1,227 @@
+package models
+
+import (
+	"encoding/json"
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+// directory makes a file system of config.json with the model type and empty
+// files. A name may have its content behind "=".
+func directory(modelType string, names ...string) fstest.MapFS {
+	fsys := fstest.MapFS{}
+	if modelType != "" {
+		fsys["config.json"] = &fstest.MapFile{Data: []byte(`{"model_type":"` + modelType + `","text_config":{"max_position_embeddings":33}}`)}
+	}
+	for _, name := range names {
+		name, content, _ := strings.Cut(name, "=")
+		fsys[name] = &fstest.MapFile{Data: []byte(content)}
+	}
+	return fsys
+}
+
+func TestLayouts(t *testing.T) {
+	for name, c := range map[string]struct {
+		modelType string
+		files     []string
+		variant   string
+		family    Family
+		graphs    map[string]string
+		dtype     string
+	}{
+		"transformers.js": {"clip", []string{"onnx/text_model.onnx", "onnx/vision_model.onnx", "onnx/text_model_fp16.onnx", "onnx/vision_model_fp16.onnx"}, "",
+			CLIP, map[string]string{"text_encoder": "onnx/text_model.onnx", "vision_encoder": "onnx/vision_model.onnx"}, "fp32"},
+		"transformers.js, variant": {"clip", []string{"onnx/text_model.onnx", "onnx/vision_model.onnx", "onnx/text_model_fp16.onnx", "onnx/vision_model_fp16.onnx"}, "fp16",
+			CLIP, map[string]string{"text_encoder": "onnx/text_model_fp16.onnx", "vision_encoder": "onnx/vision_model_fp16.onnx"}, "fp16"},
+		"the plain variant by name": {"clip", []string{"onnx/model.onnx", "onnx/model_q4.onnx"}, "fp32", CLIP, map[string]string{"model": "onnx/model.onnx"}, "fp32"},
+		"only one variant":          {"siglip", []string{"onnx/model_quantized.onnx"}, "", CLIP, map[string]string{"model": "onnx/model_quantized.onnx"}, "int8"},
+		"variants that differ by role": {"siglip", []string{"onnx/vision_model_q4f16.onnx", "onnx/text_model_uint8.onnx"}, "",
+			CLIP, map[string]string{"vision_encoder": "onnx/vision_model_q4f16.onnx", "text_encoder": "onnx/text_model_uint8.onnx"}, "int8"},
+		"whole model and towers": {"siglip", []string{"onnx/model.onnx", "onnx/text_model.onnx", "onnx/vision_model.onnx"}, "",
+			CLIP, map[string]string{"model": "onnx/model.onnx", "text_encoder": "onnx/text_model.onnx", "vision_encoder": "onnx/vision_model.onnx"}, "fp32"},
+		"a variant of the whole model only": {"clip", []string{"onnx/model_bnb4.onnx", "onnx/text_model.onnx", "onnx/vision_model.onnx"}, "bnb4",
+			CLIP, map[string]string{"model": "onnx/model_bnb4.onnx"}, "bnb4"},
+		"external data": {"clip", []string{"onnx/model.onnx", "onnx/model.onnx_data", "onnx/model.onnx_data_1"}, "", CLIP, map[string]string{"model": "onnx/model.onnx"}, "fp32"},
+		"optimum, flat": {"clip", []string{"model.onnx", "model.onnx_data"}, "", CLIP, map[string]string{"model": "model.onnx"}, "fp32"},
+		"one flat, one below": {"clip", []string{"text_model.onnx", "onnx/vision_model.onnx"}, "",
+			CLIP, map[string]string{"text_encoder": "text_model.onnx", "vision_encoder": "onnx/vision_model.onnx"}, "fp32"},
+		"graphs of no role": {"clip", []string{"model.onnx", "model_O3.onnx", "onnx/audio.onnx"}, "", CLIP, map[string]string{"model": "model.onnx"}, "fp32"},
+		"lxmert":            {"lxmert", []string{"onnx/model.onnx"}, "", LXMERT, map[string]string{"model": "onnx/model.onnx"}, "fp32"},
+		"blip-2 with a T5": {"blip-2", []string{"onnx/vision_encoder.onnx", "onnx/qformer.onnx", "onnx/embed_tokens.onnx", "onnx/encoder_model.onnx",
+			"onnx/decoder_model_merged.onnx", "onnx/decoder_model.onnx", "onnx/decoder_with_past_model.onnx", "projection.safetensors"}, "",
+			BLIP2, map[string]string{"vision_encoder": "onnx/vision_encoder.onnx", "qformer": "onnx/qformer.onnx", "embed_tokens": "onnx/embed_tokens.onnx",
+				"encoder": "onnx/encoder_model.onnx", "decoder": "onnx/decoder_model_merged.onnx"}, "fp32"},
+		"instructblip": {"instructblip", []string{"onnx/vision_encoder_int8.onnx", "onnx/qformer.onnx", "onnx/embed_tokens.onnx", "onnx/decoder_model_merged_int8.onnx", "projection.safetensors"}, "",
+			BLIP2, map[string]string{"vision_encoder": "onnx/vision_encoder_int8.onnx", "qformer": "onnx/qformer.onnx", "embed_tokens": "onnx/embed_tokens.onnx",
+				"decoder": "onnx/decoder_model_merged_int8.onnx"}, "int8"},
+		"blip retrieval": {"blip", []string{"vision_encoder.onnx", "matcher.onnx", "text_model.onnx", "projection.safetensors"}, "",
+			BLIP, map[string]string{"vision_encoder": "vision_encoder.onnx", "matcher": "matcher.onnx", "text_encoder": "text_model.onnx"}, "fp32"},
+		"onnxruntime-genai": {"blip-2", []string{`genai_config.json={"model":{"type":"other","vision":{"filename":"v.onnx"},"embedding":{"filename":"onnx/e.onnx"},"decoder":{"filename":"model.onnx"}}}`,
+			"v.onnx", "onnx/e.onnx", "model.onnx", "qformer.onnx", "projection.safetensors"}, "",
+			BLIP2, map[string]string{"vision_encoder": "v.onnx", "embed_tokens": "onnx/e.onnx", "decoder": "model.onnx", "qformer": "qformer.onnx"}, "fp32"},
+	} {
+		b, err := OpenFS(directory(c.modelType, c.files...), WithVariant(c.variant))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if b.Family != c.family || !maps.Equal(b.Graphs, c.graphs) || b.DType != c.dtype {
+			t.Errorf("%s: family %s, graphs %v, dtype %s, want %s, %v, %s", name, b.Family, b.Graphs, b.DType, c.family, c.graphs, c.dtype)
+		}
+	}
+}
+
+// What a layout leaves unsaid is in the xpipe.json that stands for it.
+func TestLayoutManifest(t *testing.T) {
+	for modelType, want := range map[string]string{
+		"clip":   `{"scores":"softmax","text_padding":"longest","limits":{"max_text":33},"prompts":{"classify":"a photo of a {}"}}`,
+		"siglip": `{"scores":"sigmoid","text_padding":"max_length","limits":{"max_text":33},"prompts":{"classify":"This is a photo of {}."}}`,
+	} {
+		b, err := OpenFS(directory(modelType, "model.onnx"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got, keys map[string]any
+		if err := errors.Join(b.JSON(ManifestName, &got), json.Unmarshal([]byte(want), &keys)); err != nil {
+			t.Fatal(err)
+		}
+		for key, value := range keys {
+			if !reflect.DeepEqual(got[key], value) {
+				t.Errorf("%s: %s is %v, want %v", modelType, key, got[key], value)
+			}
+		}
+	}
+	fsys := directory("", `config.json={"model_type":"clip","text_config":{}}`, "model.onnx", "projection.safetensors")
+	b, err := OpenFS(fsys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.Limits["max_text"] != 77 || b.Projection != projectionName {
+		t.Errorf("limits %v, projection %q", b.Limits, b.Projection)
+	}
+}
+
+func TestLayoutRefuses(t *testing.T) {
+	genAI := func(file string) string {
+		return `genai_config.json={"model":{"type":"phi3v","decoder":{"filename":"` + file + `"}}}`
+	}
+	for name, c := range map[string]struct {
+		modelType string
+		files     []string
+		variant   string
+		want      []string // parts of the error
+	}{
+		"nothing known":      {"", []string{"model.onnx"}, "", []string{"no usable xpipe.json", "config.json"}},
+		"unknown model type": {"qwen2_vl", []string{"onnx/model.onnx"}, "", []string{`model_type "qwen2_vl" is not supported`, "blip, blip-2, clip, idefics, instructblip, lxmert, siglip"}},
+		"half of CLIP":       {"clip_vision_model", []string{"model.onnx"}, "", []string{`"clip_vision_model"`}},
+		"no model type":      {"", []string{"config.json={}", "model.onnx"}, "", []string{`model_type ""`}},
+		"config no JSON":     {"", []string{"config.json={", "model.onnx"}, "", []string{"config.json: "}},
+		"config no object":   {"", []string{"config.json=[1]", "model.onnx"}, "", []string{"config.json: "}},
+		"no graphs":          {"clip", nil, "", []string{"no .onnx files", "Missing: vision_encoder, text_encoder; or model"}},
+		"flat and below":     {"clip", []string{"model.onnx", "onnx/model.onnx"}, "", []string{`the graph "model": model.onnx, onnx/model.onnx; keep one`}},
+		"two names of a role": {"siglip", []string{"onnx/vision_model.onnx", "onnx/vision_encoder.onnx", "onnx/text_model.onnx"}, "",
+			[]string{`"vision_encoder": onnx/vision_encoder.onnx, onnx/vision_model.onnx; keep one`}},
+		"variants, none plain": {"clip", []string{"onnx/model_fp16.onnx", "onnx/model_q4.onnx"}, "", []string{"onnx/model_fp16.onnx, onnx/model_q4.onnx; choose one with --variant"}},
+		"a variant twice":      {"clip", []string{"model_fp16.onnx", "onnx/model_fp16.onnx"}, "fp16", []string{"model_fp16.onnx, onnx/model_fp16.onnx; keep one"}},
+		"one variant twice":    {"clip", []string{"model_fp16.onnx", "onnx/model_fp16.onnx"}, "", []string{"model_fp16.onnx, onnx/model_fp16.onnx; keep one"}},
+		"variant not there":    {"clip", []string{"model.onnx", "model_fp16.onnx"}, "int8", []string{"no whole clip in the variant int8 model", "Found: model (model.onnx, model_fp16.onnx)"}},
+		"unknown variant":      {"clip", []string{"model.onnx"}, "fp17", []string{`no variant "fp17"`, "bnb4, fp16, fp32, int8, q4, q4f16, quantized, uint8"}},
+		"half a variant":       {"clip", []string{"text_model.onnx", "vision_model.onnx", "vision_model_fp16.onnx"}, "fp16", []string{"Missing: text_encoder; or model"}},
+		"optimum's BLIP-2": {"blip-2", []string{"vision_encoder.onnx", "decoder_model.onnx", "decoder_with_past_model.onnx"}, "",
+			[]string{"no whole blip-2 model", "decoder_model (decoder_model.onnx)", "decoder_with_past_model", "vision_encoder (vision_encoder.onnx)",
+				"Missing: qformer, embed_tokens, decoder, projection.safetensors; or"}},
+		"idefics": {"idefics", []string{"onnx/vision_encoder.onnx", "onnx/embed_tokens.onnx", "onnx/cross_kv.onnx", "onnx/decoder_model_merged.onnx"}, "",
+			[]string{"no whole idefics model", "Missing: xpipe.json"}},
+		"genai model":          {"", []string{genAI("model.onnx"), "model.onnx"}, "", []string{`model_type "phi3v" is not supported`}},
+		"genai no JSON":        {"clip", []string{"genai_config.json={", "model.onnx"}, "", []string{"genai_config.json: "}},
+		"genai outside":        {"", []string{genAI("../model.onnx"), "model.onnx"}, "", []string{`genai_config.json: "../model.onnx" is not a path inside`}},
+		"genai absolute":       {"", []string{genAI("/etc/passwd"), "model.onnx"}, "", []string{"not a path inside"}},
+		"genai with backslash": {"", []string{genAI(`..\\\\model.onnx`), "model.onnx"}, "", []string{"not a path inside"}},
+		"genai file missing":   {"blip-2", []string{genAI("gone.onnx")}, "", []string{"genai_config.json: model.decoder", "gone.onnx"}},
+		"genai and optimum": {"blip-2", []string{genAI("text.onnx"), "text.onnx", "decoder_model_merged.onnx"}, "",
+			[]string{`the graph "decoder": text.onnx, decoder_model_merged.onnx`}},
+	} {
+		_, err := OpenFS(directory(c.modelType, c.files...), WithVariant(c.variant))
+		if !errors.Is(err, ErrBundle) {
+			t.Errorf("%s: got %v, want ErrBundle", name, err)
+			continue
+		}
+		for _, want := range c.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %q lacks %q", name, err, want)
+			}
+		}
+	}
+}
+
+// A bundle of xpipe's own may have variants, too; their hashes count.
+func TestVariantOfBundle(t *testing.T) {
+	with := func(f map[string]string) { f["onnx/a_fp16.onnx"] = "half" }
+	hashed := func(f map[string]string) {
+		with(f)
+		f[ManifestName] = strings.Replace(f[ManifestName], `"sha256":{`,
+			`"sha256":{"onnx/a_fp16.onnx":"f3bcfcf5c1b8f1f80a8b20ea6a3a7a3c0c1a24b3d0a2b0ad8b2b0a9b5d4b6d31",`, 1)
+	}
+	b, err := OpenFS(bundleFiles(t, with), WithVariant("fp16"), NoVerify())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.Graphs["a"] != "onnx/a_fp16.onnx" || b.DType != "fp16" {
+		t.Errorf("graphs %v, dtype %s", b.Graphs, b.DType)
+	}
+	if b, err = OpenFS(bundleFiles(t, with), WithVariant("fp32")); err != nil || b.Graphs["a"] != "onnx/a.onnx" {
+		t.Errorf("fp32: %v, %v", b, err)
+	}
+	for want, open := range map[string]func() error{
+		"no sha256 for onnx/a_fp16.onnx":                               func() error { _, err := OpenFS(bundleFiles(t, with), WithVariant("fp16")); return err },
+		"onnx/a_fp16.onnx is damaged":                                  func() error { _, err := OpenFS(bundleFiles(t, hashed), WithVariant("fp16")); return err },
+		"no onnx/a_q4.onnx; there are onnx/a.onnx, onnx/a_fp16.onnx":   func() error { _, err := OpenFS(bundleFiles(t, with), WithVariant("q4")); return err },
+		`there is no variant "half"; it is one of bnb4, fp16, fp32, i`: func() error { _, err := OpenFS(bundleFiles(t, with), WithVariant("half")); return err },
+	} {
+		if err := open(); !errors.Is(err, ErrBundle) || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want ErrBundle with %q", err, want)
+		}
+	}
+}
+
+// The configurations of a layout may not lead out of it by links either.
+func TestLayoutLinks(t *testing.T) {
+	dir, outside := t.TempDir(), t.TempDir()
+	os.WriteFile(filepath.Join(outside, "config.json"), []byte(`{"model_type":"clip"}`), 0o666)
+	os.WriteFile(filepath.Join(dir, "model.onnx"), nil, 0o666)
+	if err := os.Symlink(filepath.Join(outside, "config.json"), filepath.Join(dir, "config.json")); err != nil {
+		t.Skip("no symbolic links here:", err)
+	}
+	if _, err := Open(dir); !errors.Is(err, ErrBundle) || !strings.Contains(err.Error(), "config.json") {
+		t.Errorf("link out of the directory: %v", err)
+	}
+	os.Remove(filepath.Join(dir, "config.json"))
+	os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"model_type":"clip"}`), 0o666)
+	b, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if b.Name != filepath.Base(dir) {
+		t.Errorf("name %q", b.Name)
+	}
+}
+
+func FuzzLayout(f *testing.F) {
+	f.Add(`{"model_type":"clip"}`, `{"model":{"decoder":{"filename":"a.onnx"}}}`)
+	f.Fuzz(func(t *testing.T, config, genAI string) {
+		b, err := OpenFS(directory("", "model.onnx", "config.json="+config, "genai_config.json="+genAI))
+		if err != nil && !errors.Is(err, ErrBundle) {
+			t.Errorf("%v is no ErrBundle", err)
+		}
+		if err == nil && len(b.Graphs) == 0 {
+			t.Error("opened without graphs")
+		}
+	})
+}
