@@ -9,7 +9,7 @@ from xpipe_export.bundle import Bundle
 from xpipe_export.families import blip2
 
 from . import SIZE
-from .encoder import MEAN, STD, Encoder
+from .encoder import GRID, MEAN, STD, Encoder
 from .model import Blip2Mini, MiniConfig, Vision
 from .text import ANSWER, CAPTION, IDS
 
@@ -63,6 +63,7 @@ def main():
         b.meta["tasks"] = ["caption", "answer"]
         b.meta["prompts"] = {"caption": CAPTION, "answer": ANSWER}
         b.meta["limits"] = {"max_positions": model.c.positions}
+        b.meta["patches"] = {"before": 1, "grids": [[int(GRID ** 0.5)] * 2]}  # pooled, grid; concept words have no place
         b.meta["training"] = {"config": config, "checkpoint_step": torch.load(args.checkpoint, weights_only=False)["step"]}
     total = sum(p.stat().st_size for p in args.out.rglob("*") if p.is_file())
     print(f"{args.out}: {total / 1e6:.1f} MB")
