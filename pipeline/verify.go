@@ -10,7 +10,6 @@ import (
 	"math/rand/v2"
 
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/tensor"
 )
 
@@ -76,13 +75,7 @@ func Verify(ctx context.Context, first, second engine.Engine, request VerifyRequ
 	defer p.Close()
 	report := &Report{Engines: [2]string{first.Name(), second.Name()}, Tolerance: request.Tolerance}
 	if report.Tolerance == 0 {
-		var manifest struct {
-			DType string `json:"dtype"`
-		}
-		if err := p.bundle.JSON(models.ManifestName, &manifest); err != nil {
-			return nil, err
-		}
-		report.Tolerance = Tolerance(manifest.DType)
+		report.Tolerance = Tolerance(p.bundle.DType)
 	}
 	if err := p.verify(ctx, request, report); err != nil {
 		return nil, err
