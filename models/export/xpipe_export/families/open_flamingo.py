@@ -367,6 +367,10 @@ def _blocks(state: dict, lang_encoder: nn.Module, heads: int) -> dict[int, Gated
     return blocks
 
 
+def _plain(config) -> dict:
+    return {k: v for k, v in config.to_dict().items() if k != "_name_or_path"}
+
+
 def decoder_spec(model: OpenFlamingo, attention: bool) -> GraphSpec:
     lm, attn = model.lang_encoder, model.blocks[0].attn
     layers, heads, dim = cache_shape(lm.config)
@@ -393,7 +397,7 @@ def export(path: Path, bundle: Bundle, attention: bool, lang: Path | None = None
     tokenizer.padding_side = "left"
     tokenizer.save_pretrained(bundle.dir)
     processor.save_pretrained(bundle.dir)
-    bundle.add_json("config.json", {"model_type": "open_flamingo", "lang_encoder": lm.config.to_dict(), "vision_encoder": model.vision_encoder.vision.config.to_dict(),
+    bundle.add_json("config.json", {"model_type": "open_flamingo", "lang_encoder": _plain(lm.config), "vision_encoder": _plain(model.vision_encoder.vision.config),
                                     "heads": settings["heads"], "vision_tokens": settings["vision_tokens"], "media_token_id": media, "eoc_token_id": end})
     bundle.add_json("generation_config.json", {"eos_token_id": end, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": tokenizer.bos_token_id})
 

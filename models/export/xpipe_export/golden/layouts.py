@@ -17,7 +17,6 @@ import onnxruntime
 import torch
 import transformers as tf
 from onnx.external_data_helper import set_external_data
-from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from torch import nn
 
@@ -27,8 +26,8 @@ from .blip_family import load_images
 
 SIZE = 32
 TEXTS = ["a photo of a red cat", "Two boats, near the WATER!", "the dog sleeps under the bridge", "a"]
-VISION = {"hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 3, "image_size": SIZE, "patch_size": 8}
-TEXT = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 24}
+VISION = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": SIZE, "patch_size": 8}
+TEXT = {"hidden_size": 12, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 24}
 
 
 class Outputs(nn.Module):
@@ -60,6 +59,10 @@ def export(model: nn.Module, path: Path, inputs: list[str], outputs: list[str], 
     lengths = (full, full, full) if "siglip" in model.config.model_type else (5, 7, full)
     sizes = [{"texts": t, "length": n, "images": i} for t, i, n in zip((4, 1, 3), (2, 3, 1), lengths)]
     export_graph(GraphSpec(Outputs(model, inputs, outputs), make, outputs, AXES, sizes[0], sizes[1:]), path)
+    graph = onnx.load(path)
+    for node in graph.graph.node:  # names are half of so small a graph
+        node.ClearField("name")
+    onnx.save(graph, path)
 
 
 def external(path: Path, parts: int) -> None:
@@ -73,13 +76,12 @@ def external(path: Path, parts: int) -> None:
     onnx.save(model, path)
 
 
-def variant(path: Path, name: str) -> None:
-    """Write path's fp16 (float16 arithmetic, float32 inputs and outputs) or quantized (dynamic int8) form beside it."""
-    to = path.with_name(f"{path.stem}_{name}.onnx")
-    if name == "fp16":
-        onnx.save(convert_float_to_float16(onnx.load(path), keep_io_types=True), to)
-    else:
-        quantize_dynamic(path, to, weight_type=QuantType.QUInt8, op_types_to_quantize=["MatMul"])
+def fp16(path: Path) -> None:
+    """Write path_fp16.onnx: float16 arithmetic, float32 inputs and outputs."""
+    model = convert_float_to_float16(onnx.load(path), keep_io_types=True)
+    for node in model.graph.node:
+        node.ClearField("name")
+    onnx.save(model, path.with_name(f"{path.stem}_fp16.onnx"))
 
 
 def clip(seed: int):
@@ -95,7 +97,7 @@ def clip(seed: int):
 def siglip(seed: int):
     tokenizer = tokens.t5()
     tokenizer.model_max_length = 48
-    text = TEXT | {"vocab_size": len(tokenizer), "projection_size": 24, "eos_token_id": 1, "bos_token_id": 1, "pad_token_id": 0, "max_position_embeddings": 48}
+    text = TEXT | {"vocab_size": len(tokenizer), "projection_size": 16, "eos_token_id": 1, "bos_token_id": 1, "pad_token_id": 0, "max_position_embeddings": 48}
     model = tf.SiglipModel(tf.SiglipConfig(text, VISION))
     core.randomise(model, seed)
     model.logit_scale.data.fill_(2.3)
@@ -132,8 +134,7 @@ def clip_transformersjs(folder: Path, load, vocabulary: int) -> None:
     export(load(tf.CLIPTextModelWithProjection), text, ["input_ids"], ["text_embeds", "last_hidden_state"], vocabulary)
     export(load(tf.CLIPVisionModelWithProjection), vision, ["pixel_values"], ["image_embeds", "last_hidden_state"], vocabulary)
     for path, parts in ((text, 1), (vision, 2)):
-        variant(path, "fp16")
-        variant(path, "quantized")
+        fp16(path)
         external(path, parts)
 
 
