@@ -46,6 +46,13 @@ func inverseDCTGeneric(dst []uint8, stride int, coef *block, quant *quantTable) 
 		in[i/8][i%8] = coef[i] * quant[i]
 	}
 	for x := range 8 { // columns
+		if in[1][x]|in[2][x]|in[3][x]|in[4][x]|in[5][x]|in[6][x]|in[7][x] == 0 {
+			v := saturate16(int32(in[0][x]) << pass1Bits) // which is most of them
+			for y := range mid {
+				mid[y][x] = v
+			}
+			continue
+		}
 		out := transform8([8]int16{in[0][x], in[1][x], in[2][x], in[3][x], in[4][x], in[5][x], in[6][x], in[7][x]})
 		for y, v := range out {
 			mid[y][x] = saturate16((v + 1<<(constBits-pass1Bits-1)) >> (constBits - pass1Bits))
