@@ -62,6 +62,21 @@ func Supported(domain, op string, version int) bool {
 	return ops.Supported(domain, op, version)
 }
 
+// Operators counts what a session of this engine runs, by operator: those of the
+// graph that are left after folding and fusion, and fused ones, which begin with
+// "xpipe.". It is nil for another engine's session.
+func Operators(s engine.Session) map[string]int {
+	own, ok := s.(*session)
+	if !ok {
+		return nil
+	}
+	counts := map[string]int{}
+	for _, n := range own.graph.nodes {
+		counts[n.op]++
+	}
+	return counts
+}
+
 // planSafely turns a panic while planning, which would be a defect of this
 // package, into an error.
 func planSafely(ctx context.Context, m *onnx.Model, threads int, noFusion bool) (g *graph, err error) {

@@ -27,6 +27,7 @@ type graph struct {
 // node is one operator with its place in the graph.
 type node struct {
 	name    string // for messages
+	op      string // with its domain, as Operators gives it
 	kernel  ops.Kernel
 	in, out []int // values; -1 for what is left out
 }
@@ -288,7 +289,10 @@ func live(nodes []*pb.NodeProto, outputs []tensor.Spec) []*pb.NodeProto {
 
 // add builds one node.
 func (p *planner) add(proto *pb.NodeProto) error {
-	n := &node{name: describe(proto)}
+	n := &node{name: describe(proto), op: proto.GetOpType()}
+	if d := onnx.Domain(proto.GetDomain()); d != "" {
+		n.op = d + "." + n.op
+	}
 	spec, err := ops.NewNode(p.model, proto)
 	if err != nil {
 		return err

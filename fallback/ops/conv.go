@@ -59,17 +59,21 @@ func buildConv(n *Node) Kernel {
 		if err != nil || len(dst) == 0 {
 			return err
 		}
-		if added := input(in, 3); added != nil { // only where it was fused
-			if !slices.Equal(added.Shape(), c.out) {
-				return graphErr("a convolution to %v adds %v", c.out, added)
-			}
-			e.Residual = tensor.Data[float32](added)
+		added := input(in, 3) // only where it was fused
+		if added != nil && slices.Equal(added.Shape(), c.out) {
+			e.Residual, added = tensor.Data[float32](added), nil
 		}
 		src, weights := tensor.Data[float32](in[0]), tensor.Data[float32](in[1])
 		if c.group == c.c && c.m == c.c && len(c.in) == 2 {
-			return c.depthwise(x, dst, src, weights, e, act)
+			err = c.depthwise(x, dst, src, weights, e, act)
+		} else {
+			err = c.dense(x, dst, src, weights, e)
 		}
-		return c.dense(x, dst, src, weights, e)
+		if err != nil || added == nil {
+			return err
+		}
+		out[0], err = binary(x, r, added, kernel.Add)
+		return err
 	})
 }
 
@@ -87,8 +91,10 @@ func (c *convolution) dense(x *Context, dst, src, weights []float32, e *kernel.E
 		}
 		return x.Err()
 	}
-	// A copy of the input is its own columns.
-	plain := taps == 1 && inner == area
+	plain := taps == 1 // the input is its own columns
+	for i := range c.in {
+		plain = plain && c.strides[i] == 1 && c.before[i] == 0 && c.after[i] == 0
+	}
 	if len(c.in) > 3 {
 		return graphErr("a convolution over %d dimensions; at most 3 are supported", len(c.in))
 	}
