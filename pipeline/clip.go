@@ -151,9 +151,13 @@ func (m *clip) openTower(t *tower, role, embeds string, whole engine.Session) er
 			return err
 		}
 	}
-	outputs := []string{embeds, "pooled_output"}
+	// States before the projection cannot be compared. SigLIP has none for
+	// pictures, and has the texts' inside where transformers names the output.
+	outputs := []string{embeds}
+	if t.projection != nil || m.sigmoid && t == &m.vision {
+		outputs = append(outputs, "pooled_output")
+	}
 	if t.projection != nil || m.sigmoid {
-		// Before CLIP's projection the two towers cannot be compared.
 		outputs = append(outputs, "pooler_output")
 	}
 	for _, name := range outputs {
@@ -164,7 +168,7 @@ func (m *clip) openTower(t *tower, role, embeds string, whole engine.Session) er
 			return nil
 		}
 	}
-	return fmt.Errorf("%w: the graph of %s gives none of %v, the embedding that is compared", ErrBundle, role, outputs)
+	return fmt.Errorf("%w: the graph of %s gives none of %v, and nothing projects what it gives", ErrBundle, role, outputs)
 }
 
 // hasOutput reports whether the graph of s has an output of the given name.

@@ -74,6 +74,8 @@ def external(path: Path, parts: int) -> None:
         set_external_data(w, path.name + "_data" + (f"_{part}" if part else ""))
     path.unlink()
     onnx.save(model, path)
+    for file in path.parent.glob(path.name + "_data*"):
+        file.chmod(0o644)
 
 
 def fp16(path: Path) -> None:
