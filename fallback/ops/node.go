@@ -24,6 +24,7 @@ type Node struct {
 	// has taken from the constant what it needs. The planner then passes nil.
 	Dropped []bool
 
+	names []string // of the inputs
 	attrs map[string]*pb.AttributeProto
 	model *onnx.Model
 	err   error // the first thing wrong with the attributes
@@ -38,6 +39,7 @@ func NewNode(m *onnx.Model, p *pb.NodeProto) (*Node, error) {
 		Outputs: len(p.GetOutput()),
 		Const:   make([]*tensor.Tensor, len(p.GetInput())),
 		Dropped: make([]bool, len(p.GetInput())),
+		names:   p.GetInput(),
 		attrs:   map[string]*pb.AttributeProto{},
 		model:   m,
 	}
@@ -51,6 +53,10 @@ func NewNode(m *onnx.Model, p *pb.NodeProto) (*Node, error) {
 	return n, nil
 }
 
+// left says whether an input is left out.
+func (n *Node) left(i int) bool { return i >= len(n.names) || n.names[i] == "" }
+
+// drop says that the kernel does without an input.
 func (n *Node) drop(i int) { n.Dropped[i] = true }
 
 func (n *Node) fail(format string, args ...any) {
