@@ -5,7 +5,9 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -175,5 +177,22 @@ func TestSpecCheck(t *testing.T) {
 		if err := spec.Check(bad); err == nil || !strings.Contains(err.Error(), "x float32[batch,3]") {
 			t.Errorf("%v: %v", bad, err)
 		}
+	}
+}
+
+func TestNpzRoundTrip(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "two.npz")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]*Tensor{"ids": Must(New([]int{2}, []int64{1, 2})), "maps": Must(New([]int{1, 2}, []float32{0.5, 3}))}
+	if err := WriteNpz(f, want); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	got, err := LoadNpz(path)
+	if err != nil || len(got) != 2 || !slices.Equal(Data[int64](got["ids"]), []int64{1, 2}) || !slices.Equal(Data[float32](got["maps"]), []float32{0.5, 3}) {
+		t.Error(got, err)
 	}
 }

@@ -2,6 +2,7 @@ package vision
 
 import (
 	"image"
+	"image/color"
 	"math"
 
 	"github.com/nfnt/resize"
@@ -27,10 +28,10 @@ func Thumbnail(img image.Image, width, height int) (image.Image, error) {
 }
 
 // Overlay lays a heat map over a picture: weights has rows*cols values, row by
-// row from the top, such as the attention paid to each patch. The least weight
-// is shown in blue and the greatest in red; all equal, all are blue. strength,
-// 0 to 1, is how much of the picture the colours hide. The error wraps ErrImage.
-func Overlay(img image.Image, weights []float32, rows, cols int, strength float64) (*RGB, error) {
+// row from the top, such as the attention paid to each patch. HeatColor shows
+// them from 0 to most; a most of 0 stands for the greatest weight. strength, 0 to
+// 1, is how much of the picture the colours hide. The error wraps ErrImage.
+func Overlay(img image.Image, weights []float32, rows, cols int, most, strength float64) (*RGB, error) {
 	m := FromImage(img)
 	switch {
 	case rows <= 0 || cols <= 0 || len(weights) != rows*cols:
@@ -39,19 +40,22 @@ func Overlay(img image.Image, weights []float32, rows, cols int, strength float6
 		return nil, imageErrorf("the picture is %dx%d pixels: nothing to see", m.Width, m.Height)
 	case !(strength >= 0 && strength <= 1):
 		return nil, imageErrorf("strength %v is not between 0 and 1", strength)
+	case !(most >= 0) || math.IsInf(most, 1):
+		return nil, imageErrorf("a heat map cannot go from 0 to %v", most)
 	}
-	low, high := float32(math.Inf(1)), float32(math.Inf(-1))
+	greatest := 0.0
 	for _, w := range weights {
 		if w-w != 0 {
 			return nil, imageErrorf("the heat map has the weight %v", w)
 		}
-		low, high = min(low, w), max(high, w)
+		greatest = max(greatest, float64(w))
+	}
+	if most == 0 {
+		most = max(greatest, math.SmallestNonzeroFloat32)
 	}
 	heat := image.NewGray(image.Rect(0, 0, cols, rows))
 	for i, w := range weights {
-		if high > low {
-			heat.Pix[i] = uint8(255*(float64(w)-float64(low))/(float64(high)-float64(low)) + 0.5)
-		}
+		heat.Pix[i] = uint8(255*min(max(float64(w)/most, 0), 1) + 0.5)
 	}
 	large, ok := resize.Resize(uint(m.Width), uint(m.Height), heat, resize.Bilinear).(*image.Gray)
 	if !ok {
@@ -61,8 +65,8 @@ func Overlay(img image.Image, weights []float32, rows, cols int, strength float6
 	for y := range m.Height {
 		src, dst, weight := m.row(y), out.row(y), large.Pix[y*large.Stride:]
 		for x := range m.Width {
-			color := heatColor(weight[x])
-			for i, c := range color {
+			c := HeatColor(float64(weight[x]) / 255)
+			for i, c := range [3]uint8{c.R, c.G, c.B} {
 				dst[4*x+i] = uint8(float64(src[4*x+i])*(1-strength) + float64(c)*strength + 0.5)
 			}
 			dst[4*x+3] = 255
@@ -71,16 +75,20 @@ func Overlay(img image.Image, weights []float32, rows, cols int, strength float6
 	return out, nil
 }
 
-// heatColor goes from blue over cyan, green and yellow to red.
-func heatColor(v uint8) [3]uint8 {
-	part, rest := v/64, 4*(v%64)
-	switch part {
-	case 0:
-		return [3]uint8{0, rest, 255}
-	case 1:
-		return [3]uint8{0, 255, 255 - rest}
-	case 2:
-		return [3]uint8{rest, 255, 0}
+// HeatColor is the colour of v, 0 to 1: from black over violet, red and orange to
+// pale yellow, in steps that look even and get brighter all the way (the map
+// inferno of matplotlib, by van der Walt and Smith, CC0, at 17 points).
+func HeatColor(v float64) color.RGBA {
+	v = min(max(v, 0), 1) * float64(len(inferno)-1)
+	i := min(int(v), len(inferno)-2)
+	var c [3]uint8
+	for k := range c {
+		c[k] = uint8(float64(inferno[i][k])*(1-v+float64(i)) + float64(inferno[i+1][k])*(v-float64(i)) + 0.5)
 	}
-	return [3]uint8{255, 255 - rest, 0}
+	return color.RGBA{c[0], c[1], c[2], 255}
+}
+
+var inferno = [17][3]uint8{
+	{0, 0, 4}, {11, 7, 36}, {33, 12, 74}, {61, 9, 101}, {87, 16, 110}, {113, 25, 110}, {138, 34, 106}, {163, 44, 97}, {188, 55, 84},
+	{210, 70, 68}, {228, 90, 49}, {241, 115, 29}, {249, 142, 9}, {252, 172, 17}, {249, 203, 53}, {242, 234, 105}, {252, 255, 164},
 }

@@ -24,15 +24,18 @@ func TestThumbnail(t *testing.T) {
 }
 
 func TestOverlay(t *testing.T) {
-	m, err := Overlay(NewRGB(64, 64), []float32{0, 0, 0, 1}, 2, 2, 1)
+	m, err := Overlay(NewRGB(64, 64), []float32{0, 0, 0, 1}, 2, 2, 0, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	corner := func(x, y int) [3]uint8 { return [3]uint8(m.row(y)[4*x:][:3]) }
-	if corner(0, 0) != [3]uint8{0, 0, 255} || corner(63, 63) != [3]uint8{255, 3, 0} {
-		t.Errorf("corners are %v and %v, not blue and red", corner(0, 0), corner(63, 63))
+	if corner(0, 0) != [3]uint8{0, 0, 4} || corner(63, 63) != [3]uint8{252, 255, 164} {
+		t.Errorf("corners are %v and %v, not the ends of the scale", corner(0, 0), corner(63, 63))
 	}
-	same, err := Overlay(testPicture(1, 9, 9, 0), []float32{1, 2}, 1, 2, 0)
+	if m, err = Overlay(NewRGB(64, 64), []float32{0, 0, 0, 1}, 2, 2, 2, 1); err != nil || corner(63, 63) != [3]uint8{189, 55, 83} {
+		t.Errorf("half of the scale is %v (%v)", corner(63, 63), err)
+	}
+	same, err := Overlay(testPicture(1, 9, 9, 0), []float32{1, 2}, 1, 2, 0, 0)
 	if err != nil || !slices.Equal(same.Pix, testPicture(1, 9, 9, 0).Pix) {
 		t.Errorf("strength 0 changes the picture (%v)", err)
 	}
@@ -42,9 +45,21 @@ func TestOverlay(t *testing.T) {
 		rows, cols int
 		strength   float64
 	}{{nil, 0, 0, 1}, {[]float32{1}, 1, 2, 1}, {[]float32{nan}, 1, 1, 1}, {[]float32{1}, 1, 1, 2}} {
-		if _, err := Overlay(NewRGB(4, 4), c.weights, c.rows, c.cols, c.strength); !errors.Is(err, ErrImage) {
+		if _, err := Overlay(NewRGB(4, 4), c.weights, c.rows, c.cols, 0, c.strength); !errors.Is(err, ErrImage) {
 			t.Errorf("%v: %v", c, err)
 		}
+	}
+	if _, err := Overlay(NewRGB(4, 4), []float32{1}, 1, 1, math.NaN(), 1); !errors.Is(err, ErrImage) {
+		t.Errorf("a scale up to NaN: %v", err)
+	}
+	last := -1.0
+	for i := range 101 { // brighter all the way
+		c := HeatColor(float64(i) / 100)
+		light := 0.2126*float64(c.R) + 0.7152*float64(c.G) + 0.0722*float64(c.B)
+		if light < last {
+			t.Errorf("the scale gets darker at %d %%", i)
+		}
+		last = light
 	}
 }
 
