@@ -221,6 +221,10 @@ func (p *regexParser) quantifiers(n node) (node, error) {
 		} else if p.accept("+") {
 			r.keep = true
 		}
+		if _, single := n.(charNode); !single && (r.min > 1 || r.max > 1) && firstBytes(n, new([256]bool)) {
+			// Oniguruma ends such a repetition at the first empty round in some cases and not in others.
+			return nil, p.fail("an interval after something that may be empty is not supported")
+		}
 		n = *r
 	}
 	return n, nil
@@ -604,7 +608,7 @@ func (p *regexParser) class() (*charSet, error) {
 			and, set = left, &charSet{}
 			continue
 		}
-		if err := p.classItem(set); err != nil {
+		if err := p.classItem(set, and != nil); err != nil {
 			return nil, err
 		}
 	}
@@ -615,7 +619,7 @@ func (p *regexParser) class() (*charSet, error) {
 	return set.seal(), nil
 }
 
-func (p *regexParser) classItem(set *charSet) error {
+func (p *regexParser) classItem(set *charSet, intersected bool) error {
 	switch {
 	case p.accept("[:"):
 		name, rest, ok := strings.Cut(p.src[p.at:], ":]")
@@ -641,6 +645,10 @@ func (p *regexParser) classItem(set *charSet) error {
 		item, err := p.class()
 		if err != nil {
 			return err
+		}
+		if item.negate && !intersected {
+			// Oniguruma 6.9 loses the characters beyond Latin-1 of some such unions.
+			return p.fail("a negated class inside a class, but for after &&, is not supported")
 		}
 		set.in = append(set.in, item)
 		return nil
