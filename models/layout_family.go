@@ -117,9 +117,10 @@ func (l layout) check(modelType, variant string, graphs map[string]string, found
 	if len(saw) == 0 {
 		saw = []string{describe(nil)}
 	}
+	model := modelType + " model"
 	if variant != "" {
-		modelType += " in the variant " + variant
+		model += " in the variant " + variant
 	}
-	return fmt.Errorf("%w: the graphs here are no whole %s model. Found: %s. Missing: %s. models/export makes a bundle from the checkpoint",
-		ErrBundle, modelType, strings.Join(saw, ", "), strings.Join(missing, "; or "))
+	return fmt.Errorf("%w: the graphs here are no whole %s. Found: %s. Missing: %s. models/export makes a bundle from the checkpoint",
+		ErrBundle, model, strings.Join(saw, ", "), strings.Join(missing, "; or "))
 }

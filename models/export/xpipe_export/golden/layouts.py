@@ -102,8 +102,8 @@ def siglip(seed: int):
     text = TEXT | {"vocab_size": len(tokenizer), "projection_size": 16, "eos_token_id": 1, "bos_token_id": 1, "pad_token_id": 0, "max_position_embeddings": 48}
     model = tf.SiglipModel(tf.SiglipConfig(text, VISION))
     core.randomise(model, seed)
-    model.logit_scale.data.fill_(2.3)
-    model.logit_bias.data.fill_(-5.0)
+    model.logit_scale.data.fill_(4.0)
+    model.logit_bias.data.fill_(13.0)
     return model, tokenizer, tf.SiglipImageProcessor(size={"height": SIZE, "width": SIZE}), "max_length"
 
 
