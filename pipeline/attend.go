@@ -156,6 +156,17 @@ func (s *AttentionStage) matrix(p Pick) (m []float64, cols int, err error) {
 	return m, cols, nil
 }
 
+// Places says what each column of the last stage stands for: row and column of a
+// cell and the rows and columns of its grid over Seen; zeros where the column has
+// no place in the picture. Cells of a coarser grid cover several of a Map's.
+func (a *Attention) Places() [][4]int {
+	list := make([][4]int, len(a.columns))
+	for i, p := range a.columns {
+		list[i] = [4]int{p.row, p.col, p.rows, p.cols}
+	}
+	return list
+}
+
 // Word is a run of tokens that make one word.
 type Word struct {
 	Text        string
