@@ -92,6 +92,8 @@ func storedAs(variant string) string {
 	switch variant {
 	case "quantized", "uint8":
 		return "int8"
+	case "fp16", "q4f16": // whose arithmetic is float16, unlike that of our own fp16
+		return "float16"
 	}
 	return variant
 }

@@ -38,7 +38,7 @@ func TestLayouts(t *testing.T) {
 		"transformers.js": {"clip", []string{"onnx/text_model.onnx", "onnx/vision_model.onnx", "onnx/text_model_fp16.onnx", "onnx/vision_model_fp16.onnx"}, "",
 			CLIP, map[string]string{"text_encoder": "onnx/text_model.onnx", "vision_encoder": "onnx/vision_model.onnx"}, "fp32"},
 		"transformers.js, variant": {"clip", []string{"onnx/text_model.onnx", "onnx/vision_model.onnx", "onnx/text_model_fp16.onnx", "onnx/vision_model_fp16.onnx"}, "fp16",
-			CLIP, map[string]string{"text_encoder": "onnx/text_model_fp16.onnx", "vision_encoder": "onnx/vision_model_fp16.onnx"}, "fp16"},
+			CLIP, map[string]string{"text_encoder": "onnx/text_model_fp16.onnx", "vision_encoder": "onnx/vision_model_fp16.onnx"}, "float16"},
 		"the plain variant by name": {"clip", []string{"onnx/model.onnx", "onnx/model_q4.onnx"}, "fp32", CLIP, map[string]string{"model": "onnx/model.onnx"}, "fp32"},
 		"only one variant":          {"siglip", []string{"onnx/model_quantized.onnx"}, "", CLIP, map[string]string{"model": "onnx/model_quantized.onnx"}, "int8"},
 		"variants that differ by role": {"siglip", []string{"onnx/vision_model_q4f16.onnx", "onnx/text_model_uint8.onnx"}, "",
@@ -172,7 +172,7 @@ func TestVariantOfBundle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b.Graphs["a"] != "onnx/a_fp16.onnx" || b.DType != "fp16" {
+	if b.Graphs["a"] != "onnx/a_fp16.onnx" || b.DType != "float16" {
 		t.Errorf("graphs %v, dtype %s", b.Graphs, b.DType)
 	}
 	if b, err = OpenFS(bundleFiles(t, with), WithVariant("fp32")); err != nil || b.Graphs["a"] != "onnx/a.onnx" {

@@ -36,7 +36,8 @@ type Manifest struct {
 	// Projection is a safetensors file of weights that are applied in Go; "" if
 	// there are none.
 	Projection string `json:"projection,omitempty"`
-	// DType is how weights are stored: "fp32", "fp16" or "int8".
+	// DType is how weights are stored: "fp32", "fp16" or "int8"; "float16" where
+	// arithmetic is float16, too.
 	DType string `json:"dtype,omitempty"`
 	// Prompts gives the text around what the user says, by task: "caption",
 	// "answer". {} stands for the user's text.

@@ -295,6 +295,9 @@ func (m *clip) watched() []string { return []string{visionRole} }
 // attention of CLIP is that of the class token, of SigLIP that of the probe which
 // pools the patches; the rollout follows it through all layers.
 func (m *clip) attention(a *Attention, w *watch) error {
+	if len(w.runs[visionRole]) == 0 {
+		return fmt.Errorf("%w: the image encoder is not a graph of its own", ErrUnsupported)
+	}
 	run := &w.runs[visionRole][0]
 	self, probe := run.kind(selfAttention), run.kind(crossAttention)
 	if len(self) == 0 {

@@ -202,6 +202,19 @@ func TestSigLIPWithoutScale(t *testing.T) {
 	}
 }
 
+// One graph for both encoders has no attention of the picture's alone.
+func TestAttendWholeModel(t *testing.T) {
+	_, images := loadLayouts(t)
+	p, err := Open(context.Background(), filepath.Join(layoutsDir, "clip-optimum"), WithEngine(fallback.New()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if _, err := p.Attend(context.Background(), Request{Image: images[0]}); !errors.Is(err, ErrUnsupported) {
+		t.Errorf("got %v, want ErrUnsupported", err)
+	}
+}
+
 // Graphs whose outputs lie before CLIP's projection are refused.
 func TestUnprojectedCLIP(t *testing.T) {
 	fsys := only(t, filepath.Join(layoutsDir, "siglip-transformersjs"), "onnx/model.onnx")

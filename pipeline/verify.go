@@ -45,10 +45,14 @@ func (s *Stage) Within(tolerance float64) bool {
 // Tolerance is what Verify allows for a bundle whose weights are stored as
 // dtype, in the terms of xpipe.json. Both engines compute in float32 from the
 // same weights; int8 graphs round activations too, where a difference in the
-// last bit can become one of a whole step.
+// last bit can become one of a whole step. Graphs of other tools may compute in
+// float16 themselves.
 func Tolerance(dtype string) float64 {
-	if dtype == "int8" {
+	switch dtype {
+	case "int8":
 		return 5e-2
+	case "float16":
+		return 1e-2
 	}
 	return 1e-4
 }

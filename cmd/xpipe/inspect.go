@@ -54,7 +54,8 @@ type bundleReport struct {
 }
 
 func newInspectCommand(env *environment) *cobra.Command {
-	return &cobra.Command{
+	var variant string
+	cmd := &cobra.Command{
 		Use:   "inspect GRAPH.onnx|BUNDLE",
 		Short: "Show what a graph or a model bundle holds",
 		Long: `Shows inputs, outputs, parameters, opset and operators with their counts, and
@@ -63,11 +64,16 @@ embedded model.
 
 ` + exitHelp,
 		Args: usageArgs(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error { return runInspect(env, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error { return runInspect(env, args[0], variant) },
 	}
+	addVariantFlag(cmd, &variant)
+	return cmd
 }
 
-func runInspect(env *environment, what string) error {
+func runInspect(env *environment, what, variant string) error {
+	if err := checkVariant(variant); err != nil {
+		return err
+	}
 	info, err := os.Stat(what)
 	if err == nil && !info.IsDir() {
 		report, err := inspectGraph(engine.FileSource(what))
@@ -81,7 +87,7 @@ func runInspect(env *environment, what string) error {
 		report.print(env)
 		return nil
 	}
-	bundle, err := openBundle(what)
+	bundle, err := openBundle(what, models.WithVariant(variant))
 	if err != nil {
 		return err
 	}
@@ -114,16 +120,16 @@ func runInspect(env *environment, what string) error {
 }
 
 // openBundle opens a bundle by folder or by the name of an embedded model.
-func openBundle(what string) (*models.Bundle, error) {
+func openBundle(what string, opts ...models.Option) (*models.Bundle, error) {
 	var fsys fs.FS
 	fsys, err := mini.FS(what)
 	if err == nil {
-		return models.OpenFS(fsys)
+		return models.OpenFS(fsys, opts...)
 	}
 	if _, err := os.Stat(what); err != nil {
 		return nil, fmt.Errorf("%w: there is no file, folder or embedded model named %q; embedded are %v", models.ErrBundle, what, mini.Names())
 	}
-	return models.Open(what)
+	return models.Open(what, opts...)
 }
 
 func inspectGraph(source engine.Source) (graphReport, error) {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"image"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/models"
@@ -17,13 +19,27 @@ import (
 type modelOptions struct {
 	engineOptions
 	model    string
+	variant  string
 	noVerify bool
 }
 
 func (o *modelOptions) addFlags(cmd *cobra.Command) {
 	o.engineOptions.addFlags(cmd)
 	cmd.Flags().StringVarP(&o.model, "model", "m", mini.Default, "an embedded model's name or a bundle's folder")
+	addVariantFlag(cmd, &o.variant)
 	cmd.Flags().BoolVar(&o.noVerify, "no-verify", false, "do not compare the model's files with their sha256")
+}
+
+func addVariantFlag(cmd *cobra.Command, variant *string) {
+	cmd.Flags().StringVar(variant, "variant", "", "graphs stored as "+strings.Join(models.Variants(), ", ")+", where the model has several")
+}
+
+// checkVariant refuses a --variant that no model has.
+func checkVariant(variant string) error {
+	if variant != "" && !slices.Contains(models.Variants(), variant) {
+		return usagef("--variant is one of %s, not %q", strings.Join(models.Variants(), ", "), variant)
+	}
+	return nil
 }
 
 // open opens the engine and the model.
@@ -37,7 +53,10 @@ func (o *modelOptions) open(ctx context.Context, env *environment) (*pipeline.Pi
 
 // openWith opens the model, with options that come before the flags' own.
 func (o *modelOptions) openWith(ctx context.Context, env *environment, opts ...pipeline.Option) (*pipeline.Pipeline, error) {
-	opts = append(opts, pipeline.WithEngineOptions(o.options()))
+	if err := checkVariant(o.variant); err != nil {
+		return nil, err
+	}
+	opts = append(opts, pipeline.WithEngineOptions(o.options()), pipeline.WithVariant(o.variant))
 	if o.noVerify {
 		opts = append(opts, pipeline.WithoutVerification())
 	}
