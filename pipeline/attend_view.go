@@ -20,7 +20,7 @@ func (a *Attention) Overlay(m Map, width, height int, most float64) (*image.RGBA
 	if a.Image == nil || a.Boxes != nil {
 		return nil, fmt.Errorf("%w: there is no picture to lay the map on", ErrImage)
 	}
-	small, err := vision.Thumbnail(a.Image, width, height)
+	small, err := vision.Fit(a.Image, width, height)
 	if err != nil {
 		return nil, err
 	}

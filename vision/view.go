@@ -27,6 +27,27 @@ func Thumbnail(img image.Image, width, height int) (image.Image, error) {
 	return resize.Thumbnail(uint(width), uint(height), img, resize.Lanczos3), nil
 }
 
+// Fit is Thumbnail that makes a small picture larger too.
+func Fit(img image.Image, width, height int) (image.Image, error) {
+	small, err := Thumbnail(img, width, height)
+	if err != nil {
+		return nil, err
+	}
+	w, h := small.Bounds().Dx(), small.Bounds().Dy()
+	if w < width && h < height { // what Thumbnail left as it was
+		if w*height > h*width {
+			w, h = width, max(1, (h*width+w/2)/w)
+		} else {
+			w, h = max(1, (w*height+h/2)/h), height
+		}
+		if m, ok := small.(*RGB); ok {
+			small = m.Image()
+		}
+		small = resize.Resize(uint(w), uint(h), small, resize.Bicubic)
+	}
+	return small, nil
+}
+
 // Overlay lays a heat map over a picture: weights has rows*cols values, row by
 // row from the top, such as the attention paid to each patch. HeatColor shows
 // them from 0 to most; a most of 0 stands for the greatest weight. strength, 0 to

@@ -13,6 +13,12 @@ func TestThumbnail(t *testing.T) {
 	if err != nil || small.Bounds().Dx() != 60 || small.Bounds().Dy() != 20 {
 		t.Errorf("%v, %v", small.Bounds(), err)
 	}
+	for _, want := range [][4]int{{300, 100, 60, 20}, {6, 12, 30, 60}, {12, 6, 60, 30}, {1, 200, 1, 60}} {
+		m, err := Fit(testPicture(1, want[0], want[1], 2), 60, 60)
+		if err != nil || m.Bounds().Dx() != want[2] || m.Bounds().Dy() != want[3] {
+			t.Errorf("%v: %v, %v", want, m.Bounds(), err)
+		}
+	}
 	for _, size := range []int{0, -1} {
 		if _, err := Thumbnail(NewRGB(3, 3), size, 5); !errors.Is(err, ErrImage) {
 			t.Errorf("size %d: %v", size, err)

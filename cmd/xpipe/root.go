@@ -72,6 +72,7 @@ answers questions about them, and shows what the models and engines do.
 		newMatchCommand(env),
 		newClassifyCommand(env),
 		newEmbedCommand(env),
+		newAttendCommand(env),
 		newRunCommand(env),
 		newInspectCommand(env),
 		newVerifyCommand(env),

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"image/png"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/crossattn/xpipe/pipeline"
+	"github.com/crossattn/xpipe/tensor"
+)
+
+const circle = "../../testdata/images/red-circle.png"
+
+func TestAttendFiles(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string, args ...string) []byte {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		var out, errs bytes.Buffer
+		args = append([]string{"attend", circle, "-o", path}, args...)
+		if code := execute(t.Context(), &environment{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}, args); code != exitOK {
+			t.Fatal(code, errs.String())
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	var f attendFile
+	if err := json.Unmarshal(write("a.json"), &f); err != nil {
+		t.Fatal(err)
+	}
+	if f.Text == "" || len(f.Tokens) == 0 || f.Rows != 5 || f.Cols != 5 {
+		t.Errorf("%+v", f)
+	}
+	for _, token := range f.Tokens {
+		sum := 0.0
+		for _, row := range token.Map {
+			for _, v := range row {
+				sum += float64(v)
+			}
+		}
+		if math.Abs(sum-1) > 1e-5 || len(token.Map) != f.Rows || token.LogProb == nil {
+			t.Errorf("%q: %d rows sum to %v", token.Text, len(token.Map), sum)
+		}
+	}
+
+	write("a.npz")
+	arrays, err := tensor.LoadNpz(filepath.Join(dir, "a.npz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := arrays["maps"]; m == nil || m.Dim(0) != len(f.Tokens) || m.Dim(1) != 5 || arrays["stage1"].Rank() != 4 || arrays["ids"].Len() != len(f.Tokens) {
+		t.Errorf("%v", arrays)
+	}
+	for i, v := range tensor.Data[float32](arrays["maps"]) {
+		if v != f.Tokens[i/25].Map[i/5%5][i%5] {
+			t.Fatal("the maps of .npz and .json differ")
+		}
+	}
+
+	sheet, err := png.Decode(bytes.NewReader(write("a.png", "--rollout")))
+	if err != nil || sheet.Bounds().Dx() < 600 || sheet.Bounds().Dy() < 250 {
+		t.Error(sheet.Bounds(), err)
+	}
+	page := string(write("a.html"))
+	for _, must := range []string{"<!doctype html>", f.Text, "data:image/png;base64,", `"stages":[{`} {
+		if !strings.Contains(page, must) {
+			t.Errorf("the page lacks %s", must)
+		}
+	}
+	for _, never := range []string{"http://", "https://", "src=\"", "{{"} {
+		if strings.Contains(page, never) {
+			t.Errorf("the page has %s", never)
+		}
+	}
+
+	// Other layers and heads, another text.
+	var picked, forced attendFile
+	if err := json.Unmarshal(write("b.json", "--pick", "0", "--pick", "2/1"), &picked); err != nil {
+		t.Fatal(err)
+	}
+	if picked.Tokens[0].Map[0][0] == f.Tokens[0].Map[0][0] {
+		t.Error("--pick changes nothing")
+	}
+	if err := json.Unmarshal(write("c.json", "--text", "a blue square"), &forced); err != nil {
+		t.Fatal(err)
+	}
+	if forced.Text != "a blue square" {
+		t.Errorf("wrote %q", forced.Text)
+	}
+}
+
+func TestAttendTerminal(t *testing.T) {
+	var out, errs bytes.Buffer
+	env := &environment{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}
+	if code := execute(t.Context(), env, []string{"attend", circle, "what color is the shape?"}); code != exitOK {
+		t.Fatal(code, errs.String())
+	}
+	if line := out.String(); !strings.Contains(line, "\trow ") || !strings.Contains(line, "of 5x5\t") {
+		t.Errorf("%q", line)
+	}
+	out.Reset()
+	v := circleView(t, env)
+	if err := v.terminal(&out, 80); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(out.String(), "\n")
+	// The text, 13 lines of blocks, the words, the scale.
+	if len(lines) != 17 || strings.Count(lines[1], "▀") != 26*len(v.words) || !strings.Contains(lines[14], v.words[0].Text) {
+		t.Errorf("%d lines: %q", len(lines), lines)
+	}
+	for _, args := range [][]string{
+		{"attend", circle, "-o", "map.gif"}, {"attend", circle, "--pick", "two"}, {"attend", circle, "--pick", "1/-1"},
+		{"attend", circle, "--pick", "99"}, {"attend", circle, "--rollout", "--pick", "1"}, {"attend"},
+	} {
+		if code := execute(t.Context(), env, args); code != exitUsage {
+			t.Errorf("%v: exit %d", args, code)
+		}
+	}
+	if code := execute(t.Context(), env, []string{"attend", circle, " "}); code != exitInput {
+		t.Errorf("an empty question: exit %d", code)
+	}
+}
+
+// circleView is attention to the circle, as runAttend makes it.
+func circleView(t *testing.T, env *environment) *attendView {
+	t.Helper()
+	o := modelOptions{engineOptions: engineOptions{name: "go", provider: "cpu"}, model: "blip2-mini"}
+	p, err := o.open(t.Context(), env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	img, err := env.loadPicture(circle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := p.AttendText(t.Context(), pipeline.Request{Image: img}, "a red")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &attendView{Attention: a, words: a.Words(), image: circle}
+	if v.most, err = a.Greatest(v.words); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
