@@ -74,7 +74,10 @@ func checkVariant(variant string) error {
 
 // useVariant turns the graphs of xpipe.json to their files in the variant.
 func (m *Manifest) useVariant(fsys fs.FS, variant string) error {
-	files := listGraphs(fsys)
+	files, err := listGraphs(fsys)
+	if err != nil {
+		return err
+	}
 	for _, role := range slices.Sorted(maps.Keys(m.Graphs)) {
 		f := parseGraphFile(m.Graphs[role])
 		name := f.inVariant(variant)
@@ -99,12 +102,12 @@ func storedAs(variant string) string {
 }
 
 // listGraphs lists the graphs of a directory and of its folder onnx.
-func listGraphs(fsys fs.FS) []graphFile {
+func listGraphs(fsys fs.FS) ([]graphFile, error) {
 	var files []graphFile
 	for _, dir := range []string{".", "onnx"} {
 		entries, err := fs.ReadDir(fsys, dir)
-		if err != nil {
-			continue // there need not be a folder onnx
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // there need not be a folder onnx
+			return nil, fmt.Errorf("%w: %w", ErrBundle, err)
 		}
 		for _, e := range entries {
 			if !e.IsDir() && strings.HasSuffix(e.Name(), ".onnx") {
@@ -112,7 +115,7 @@ func listGraphs(fsys fs.FS) []graphFile {
 			}
 		}
 	}
-	return files
+	return files, nil
 }
 
 func describe(files []graphFile) string {
@@ -147,38 +150,14 @@ var genAIRoles = map[string]string{"vision": "vision_encoder", "embedding": "emb
 // layout of transformers.js, optimum or onnxruntime-genai. variant "" takes the
 // plain file of each role, or the only one.
 func layoutManifest(fsys fs.FS, variant string) ([]byte, error) {
-	var config layoutConfig
-	found := map[string][]graphFile{}
-	named := map[string]bool{}
-	isModel := false
-	if ok, err := readJSON(fsys, "genai_config.json", func(data []byte) error { return readGenAI(fsys, data, &config, found, named) }); err != nil {
+	config, found, err := survey(fsys)
+	if err != nil {
 		return nil, err
-	} else if ok {
-		isModel = true
-	}
-	if ok, err := readJSON(fsys, "config.json", func(data []byte) error { return json.Unmarshal(data, &config) }); err != nil {
-		return nil, err
-	} else if ok {
-		isModel = true
-	}
-	files := listGraphs(fsys)
-	if !isModel {
-		return nil, fmt.Errorf("%w: no usable %s, the file that makes a directory a bundle, and neither config.json nor genai_config.json, which other tools write", ErrBundle, ManifestName)
 	}
 	family, ok := layouts[config.ModelType]
 	if !ok {
 		return nil, fmt.Errorf("%w: model_type %q is not supported without %s; supported are %s", ErrBundle,
 			config.ModelType, ManifestName, strings.Join(slices.Sorted(maps.Keys(layouts)), ", "))
-	}
-	for _, f := range files {
-		if named[f.name] {
-			continue
-		}
-		role, ok := layoutRoles[f.stem]
-		if !ok {
-			role = f.stem
-		}
-		found[role] = append(found[role], f)
 	}
 	graphs := map[string]string{}
 	for _, role := range family.roles() {
@@ -190,17 +169,50 @@ func layoutManifest(fsys fs.FS, variant string) ([]byte, error) {
 			graphs[role] = name
 		}
 	}
-	_, statErr := fs.Stat(fsys, projectionName)
-	if err := family.check(config.ModelType, variant, graphs, found, statErr == nil); err != nil {
+	_, err = fs.Stat(fsys, projectionName)
+	projection := err == nil
+	if err := family.check(config.ModelType, variant, graphs, found, projection); err != nil {
 		return nil, err
 	}
 	manifest := family.manifest(config)
 	manifest["format"], manifest["family"], manifest["graphs"] = manifestFormat, family.family, graphs
 	manifest["dtype"] = layoutDType(graphs)
-	if statErr == nil {
+	if projection {
 		manifest["projection"] = projectionName
 	}
 	return json.Marshal(manifest)
+}
+
+// survey reads a directory's configuration and finds its graphs by role.
+func survey(fsys fs.FS) (config layoutConfig, found map[string][]graphFile, err error) {
+	found = map[string][]graphFile{}
+	named := map[string]bool{} // by genai_config.json
+	genAI, err := readJSON(fsys, "genai_config.json", func(data []byte) error { return readGenAI(fsys, data, &config, found, named) })
+	if err != nil {
+		return config, nil, err
+	}
+	standard, err := readJSON(fsys, "config.json", func(data []byte) error { return json.Unmarshal(data, &config) })
+	if err != nil {
+		return config, nil, err
+	}
+	if !genAI && !standard {
+		return config, nil, fmt.Errorf("%w: no usable %s, the file that makes a directory a bundle, and neither config.json nor genai_config.json, which other tools write", ErrBundle, ManifestName)
+	}
+	files, err := listGraphs(fsys)
+	if err != nil {
+		return config, nil, err
+	}
+	for _, f := range files {
+		if named[f.name] {
+			continue
+		}
+		role, ok := layoutRoles[f.stem]
+		if !ok {
+			role = f.stem
+		}
+		found[role] = append(found[role], f)
+	}
+	return config, found, nil
 }
 
 // layoutDType is the coarsest storage among the graphs: it decides how far apart

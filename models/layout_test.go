@@ -211,6 +211,12 @@ func TestLayoutLinks(t *testing.T) {
 	if b.Name != filepath.Base(dir) {
 		t.Errorf("name %q", b.Name)
 	}
+	if err := os.Symlink(outside, filepath.Join(dir, "onnx")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir); !errors.Is(err, ErrBundle) {
+		t.Errorf("folder onnx out of the directory: %v", err)
+	}
 }
 
 func FuzzLayout(f *testing.F) {
