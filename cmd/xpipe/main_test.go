@@ -188,7 +188,7 @@ func TestRunWritesOutputs(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "new", "folder")
 	want(t, "run", "--engine", "go", qformer, "-i", "image_embeds="+filepath.Join(dir, "good.npy"), "--output", "query_output", "--out", out)
 	x, err := tensor.LoadNpy(filepath.Join(out, "query_output.npy"))
-	if err != nil || !slices.Equal(x.Shape(), []int{1, 6, 32}) {
+	if err != nil || x.Rank() != 3 || x.Dim(0) != 1 {
 		t.Errorf("query_output: %v, %v", x, err)
 	}
 	if got := fileName("a/b:c d.1_2-3"); got != "a_b_c_d.1_2-3" {
