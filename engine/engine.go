@@ -68,6 +68,11 @@ type Options struct {
 	Provider string
 	// ProviderOptions go to the provider as they are, such as device_id=1.
 	ProviderOptions map[string]string
+	// MemoryLimit bounds the bytes that the tensors of one run may take, weights
+	// not counted; 0 means no bound. The Go engine works in smaller pieces where
+	// that keeps within it, and fails with ErrGraph where nothing does; ONNX Runtime
+	// has no such bound and takes none.
+	MemoryLimit int64
 	// NoFusion runs the graph operator by operator, as written.
 	NoFusion bool
 }

@@ -2,6 +2,7 @@ package fallback
 
 import (
 	"fmt"
+	"math"
 	"unsafe"
 
 	"github.com/crossattn/xpipe/engine"
@@ -99,6 +100,19 @@ func (a *arena) buffer(words int) (*buffer, error) {
 	a.live[unsafe.Pointer(&b.words[0])] = b
 	a.fresh = append(a.fresh, b)
 	return b, nil
+}
+
+// Room returns the bytes that are left of the limit; without one, more than
+// there can be.
+func (a *arena) Room() int64 {
+	if a.limit == 0 {
+		return math.MaxInt64
+	}
+	room := a.limit - a.taken
+	for _, b := range a.free {
+		room += int64(len(b.words)) * 8
+	}
+	return room
 }
 
 // trim gives free buffers up.

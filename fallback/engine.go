@@ -40,6 +40,9 @@ func (e *Engine) Open(ctx context.Context, source engine.Source, opts engine.Opt
 	if opts.Threads < 0 {
 		return nil, fmt.Errorf("%w: %d threads", engine.ErrEngine, opts.Threads)
 	}
+	if opts.MemoryLimit < 0 {
+		return nil, fmt.Errorf("%w: a memory limit of %d bytes", engine.ErrEngine, opts.MemoryLimit)
+	}
 	threads := opts.Threads
 	if threads == 0 {
 		threads = runtime.GOMAXPROCS(0)
@@ -53,7 +56,11 @@ func (e *Engine) Open(ctx context.Context, source engine.Source, opts engine.Opt
 		m.Close()
 		return nil, fmt.Errorf("opening %s: %w", source.Name, err)
 	}
-	return newSession(m, g, threads, e.MemoryLimit), nil
+	limit := e.MemoryLimit
+	if opts.MemoryLimit > 0 && (limit == 0 || opts.MemoryLimit < limit) {
+		limit = opts.MemoryLimit
+	}
+	return newSession(m, g, threads, limit), nil
 }
 
 // Supported says whether the engine has an operator in a version of its

@@ -152,3 +152,29 @@ func circleView(t *testing.T, env *environment) *attendView {
 	}
 	return v
 }
+
+func TestByteSize(t *testing.T) {
+	for text, want := range map[string]int64{"1000": 1000, "64k": 64 << 10, "500M": 500 << 20, "2GB": 2 << 30, "1T": 1 << 40} {
+		var b byteSize
+		if err := b.Set(text); err != nil || int64(b) != want {
+			t.Errorf("%s: %d, %v", text, b, err)
+		}
+	}
+	for _, text := range []string{"", "0", "-1", "M", "1.5G", "9999999999T"} {
+		var b byteSize
+		if err := b.Set(text); err == nil {
+			t.Errorf("%q is taken as %d", text, b)
+		}
+	}
+}
+
+// A limit too small for the model is the graph's failure, with its exit code.
+func TestMemoryLimitFlag(t *testing.T) {
+	for limit, code := range map[string]int{"64M": exitOK, "1K": exitModel, "lots": exitUsage} {
+		var out, errs bytes.Buffer
+		env := &environment{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}
+		if got := execute(t.Context(), env, []string{"attend", circle, "--memory-limit", limit}); got != code {
+			t.Errorf("%s: exit %d, %s", limit, got, errs.String())
+		}
+	}
+}

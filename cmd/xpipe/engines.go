@@ -1,6 +1,11 @@
 package main
 
 import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
 	"github.com/crossattn/xpipe/engine"
 	"github.com/spf13/cobra"
 )
@@ -12,6 +17,7 @@ type engineOptions struct {
 	provider        string
 	providerOptions map[string]string
 	threads         int
+	memoryLimit     byteSize
 	noFusion        bool
 }
 
@@ -23,9 +29,34 @@ func (o *engineOptions) addFlags(cmd *cobra.Command) {
 	f.StringVar(&o.provider, "provider", "cpu", "where ONNX Runtime computes: cpu, cuda, tensorrt, openvino, coreml, directml")
 	f.StringToStringVar(&o.providerOptions, "provider-option", nil, "option for the provider, such as device_id=1")
 	f.IntVar(&o.threads, "threads", 0, "cores to use (0: all)")
+	f.Var(&o.memoryLimit, "memory-limit", "most memory for the tensors of one run of a graph, such as 500M or 2G; the Go engine keeps to it (default: no bound)")
 	f.BoolVar(&o.noFusion, "no-fusion", false, "run graphs operator by operator, as written")
 }
 
 func (o *engineOptions) options() engine.Options {
-	return engine.Options{Threads: o.threads, Provider: o.provider, ProviderOptions: o.providerOptions, NoFusion: o.noFusion}
+	return engine.Options{Threads: o.threads, Provider: o.provider, ProviderOptions: o.providerOptions, MemoryLimit: int64(o.memoryLimit), NoFusion: o.noFusion}
+}
+
+// byteSize is a flag for a number of bytes: 1000, 64K, 500M, 2G, by 1024.
+type byteSize int64
+
+func (b *byteSize) Type() string { return "size" }
+
+func (b *byteSize) String() string { return strconv.FormatInt(int64(*b), 10) }
+
+func (b *byteSize) Set(text string) error {
+	upper := strings.TrimSuffix(strings.ToUpper(text), "B")
+	shift := 0
+	for i, unit := range []string{"K", "M", "G", "T"} {
+		if number, ok := strings.CutSuffix(upper, unit); ok {
+			upper, shift = number, 10*(i+1)
+			break
+		}
+	}
+	n, err := strconv.ParseInt(upper, 10, 64)
+	if err != nil || n <= 0 || n > math.MaxInt64>>shift {
+		return fmt.Errorf("%q is no number of bytes such as 500M", text)
+	}
+	*b = byteSize(n << shift)
+	return nil
 }

@@ -59,6 +59,8 @@ type AttentionHead struct {
 	Q, K, V, Out  Rows // [Queries,D], [Keys,D], [Keys,DV], [Queries,DV]
 	KTransposed   bool // K is [D,Keys]
 	Scale         float32
+	// MostKeys bounds the keys of a piece, which Scratch grows with; 0 chooses.
+	MostKeys int
 	// Mask returns what is added to the scores of a query from key lo on; nil
 	// stands for nothing. The slice has hi-lo elements, or one for all keys.
 	Masks []func(query, lo, hi int) []float32
@@ -72,7 +74,11 @@ const (
 
 // chunk returns the number of keys of a piece.
 func (h *AttentionHead) chunk() int {
-	pieces := max(1, (h.Keys+keyChunk-1)/keyChunk)
+	most := keyChunk
+	if h.MostKeys > 0 {
+		most = min(most, h.MostKeys)
+	}
+	pieces := max(1, (h.Keys+most-1)/most)
 	return max(panelWidth, ((h.Keys+pieces-1)/pieces+panelWidth-1)/panelWidth*panelWidth)
 }
 

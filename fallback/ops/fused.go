@@ -173,7 +173,13 @@ func buildFusedAttention(n *Node) Kernel {
 		}
 		head := kernel.AttentionHead{Queries: q.rows, Keys: keys, D: depth, DV: v.cols, KTransposed: kT, Scale: scale}
 		work := 4 * q.rows * keys * (depth + v.cols)
-		return x.ParallelScratch(prod(batch), max(1, (1<<17)/(work+1)), head.Scratch(), func(lo, hi int, scratch []float32) {
+		grain := max(1, (1<<17)/(work+1))
+		// Where memory is short, smaller pieces of keys do.
+		workers, room := int64(x.workers(prod(batch), grain)), x.memory.Room()
+		for head.MostKeys = keys; head.MostKeys > 16 && int64(head.Scratch())*4*workers > room; {
+			head.MostKeys /= 2
+		}
+		return x.ParallelScratch(prod(batch), grain, head.Scratch(), func(lo, hi int, scratch []float32) {
 			index, _ := odometer(lo, batch, make([]int, len(batch)), 0)
 			for range hi - lo {
 				h := head

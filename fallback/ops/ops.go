@@ -46,6 +46,8 @@ type Memory interface {
 	// Alloc returns a tensor whose elements are not set. What an operator has
 	// allocated and does not return is taken back when its kernel returns.
 	Alloc(dtype tensor.DType, shape []int) (*tensor.Tensor, error)
+	// Room returns how many bytes Alloc can still give.
+	Room() int64
 }
 
 // NewContext returns a context that computes on at most threads cores.

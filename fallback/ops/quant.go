@@ -379,6 +379,8 @@ func (heap) Alloc(dtype tensor.DType, shape []int) (*tensor.Tensor, error) {
 	return tensor.Zeros(dtype, shape...)
 }
 
+func (heap) Room() int64 { return math.MaxInt64 }
+
 // addProduct adds the product of a [m,k] and b [k,n] to dst.
 func addProduct(dst, a, b []int32, m, n, k int) {
 	for i := range m {
