@@ -192,8 +192,9 @@ def _trace(spec: GraphSpec, opset: int, seed: int) -> tuple[dict[str, torch.Tens
     buffer = io.BytesIO()
     with torch.no_grad(), _quiet():
         torch.onnx.export(spec.module, tuple(inputs.values()), buffer, dynamo=False, opset_version=opset,
-                          export_params=False, do_constant_folding=False, input_names=list(inputs),
-                          output_names=spec.outputs, dynamic_axes=dynamic)
+                          export_params=False, do_constant_folding=False,
+                          keep_initializers_as_inputs=True,  # or equal weights are searched for and merged
+                          input_names=list(inputs), output_names=spec.outputs, dynamic_axes=dynamic)
     model = onnx.load_from_string(buffer.getvalue())
     state = {k: v.detach() for k, v in torch.jit._unique_state_dict(spec.module).items()}
     unknown = [i.name for i in model.graph.input if i.name not in inputs and i.name not in state]
@@ -324,16 +325,14 @@ def _attach(model: onnx.ModelProto, weights: dict[str, torch.Tensor], path: Path
     data = path.with_name(path.name + "_data")
     data.unlink(missing_ok=True)
     if size <= EXTERNAL_BYTES:
-        for name, w, dt in stored:
-            graph.initializer.append(_tensor(name, w, dt, w.to(dt).contiguous().numpy().tobytes()))
-        path.write_bytes(model.SerializeToString())
+        _write_embedded(model, stored, path)
         return
     offset = 0
     with open(data, "wb") as f:
         for name, w, dt in stored:
             offset += f.write(b"\0" * (-offset % 4096))  # page aligned, so an engine can map each tensor
-            raw = memoryview(w.to(dt).contiguous().numpy()).cast("B") if w.numel() else b""
-            t = _tensor(name, w, dt, None)
+            raw = _raw(w, dt)
+            t = _tensor(name, w, dt)
             t.data_location = TensorProto.EXTERNAL
             for k, v in (("location", data.name), ("offset", offset), ("length", len(raw))):
                 t.external_data.add(key=k, value=str(v))
@@ -342,11 +341,42 @@ def _attach(model: onnx.ModelProto, weights: dict[str, torch.Tensor], path: Path
     path.write_bytes(model.SerializeToString())
 
 
-def _tensor(name: str, w: torch.Tensor, dtype: torch.dtype, raw: bytes | None) -> TensorProto:
-    t = TensorProto(name=name, data_type=_onnx_type(torch.empty(0, dtype=dtype)), dims=list(w.shape))
-    if raw is not None:
-        t.raw_data = raw
-    return t
+def _write_embedded(model: onnx.ModelProto, stored: list[tuple[str, torch.Tensor, torch.dtype]], path: Path) -> None:
+    """Write model with the weights as initializers, one after the other: building the message first would hold them three times."""
+    graph = model.graph.SerializeToString()
+    model.ClearField("graph")
+    heads = []
+    for name, w, dt in stored:
+        head, length = _tensor(name, w, dt).SerializeToString(), w.numel() * dt.itemsize
+        body = head + _field(TensorProto.RAW_DATA_FIELD_NUMBER, length)
+        heads.append(_field(onnx.GraphProto.INITIALIZER_FIELD_NUMBER, len(body) + length) + body)
+    total = len(graph) + sum(len(h) + w.numel() * dt.itemsize for h, (_, w, dt) in zip(heads, stored))
+    with open(path, "wb") as f:
+        f.write(model.SerializeToString())
+        f.write(_field(onnx.ModelProto.GRAPH_FIELD_NUMBER, total))
+        f.write(graph)
+        for head, (_, w, dt) in zip(heads, stored):
+            f.write(head)
+            f.write(_raw(w, dt))
+
+
+def _field(number: int, length: int) -> bytes:
+    """Tag and length of a length-delimited protobuf field."""
+    out = bytearray()
+    for value in (number << 3 | 2, length):
+        while value > 127:
+            out.append(value & 127 | 128)
+            value >>= 7
+        out.append(value)
+    return bytes(out)
+
+
+def _raw(w: torch.Tensor, dtype: torch.dtype) -> memoryview | bytes:
+    return memoryview(w.to(dtype).contiguous().numpy()).cast("B") if w.numel() else b""
+
+
+def _tensor(name: str, w: torch.Tensor, dtype: torch.dtype) -> TensorProto:
+    return TensorProto(name=name, data_type=_onnx_type(torch.empty(0, dtype=dtype)), dims=list(w.shape))
 
 
 def _halves(w: torch.Tensor) -> bool:
