@@ -96,7 +96,6 @@ type Tensor struct {
 	shape []int
 	dtype DType
 	data  any // []T of the dtype's Go type
-	keep  any // keeps memory that data points into alive
 
 	stored *stored // where the elements are, in place of data, while an engine holds them
 }
@@ -113,17 +112,6 @@ func New[T Element](shape []int, data []T) (*Tensor, error) {
 		return nil, fmt.Errorf("%w: shape %v holds %d elements, the data has %d", ErrTensor, shape, n, len(data))
 	}
 	return &Tensor{shape: append([]int{}, shape...), dtype: TypeOf[T](), data: data}, nil
-}
-
-// NewBacked is New for data that lives in memory the garbage collector does
-// not see (mapped files, an engine's own buffers): keep stays reachable as
-// long as the tensor does.
-func NewBacked[T Element](shape []int, data []T, keep any) (*Tensor, error) {
-	t, err := New(shape, data)
-	if err == nil {
-		t.keep = keep
-	}
-	return t, err
 }
 
 // Must returns t and panics on err. It is for literals in programs and tests
