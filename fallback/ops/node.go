@@ -3,6 +3,7 @@ package ops
 import (
 	"fmt"
 	"math"
+	mathbits "math/bits"
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/fallback/onnx"
@@ -226,10 +227,10 @@ func axes(list []int, rank int) ([]int, error) {
 }
 
 // intsOf reads a tensor of int64 or int32 as integers, such as a shape, axes or
-// indices. Values beyond 48 bits are brought to that bound, which no dimension
-// reaches and from which sums do not overflow.
+// indices. Values beyond 48 bits (30 on machines of 32) are brought to that bound,
+// which no dimension reaches and from which sums do not overflow.
 func intsOf(t *tensor.Tensor) ([]int, error) {
-	const bound = 1 << 48
+	const bound = 1 << (30 + 18*(mathbits.UintSize/64))
 	v := make([]int, t.Len())
 	switch t.DType() {
 	case tensor.Int64:
