@@ -2,6 +2,7 @@ package ops
 
 import (
 	"context"
+	"math"
 	"runtime"
 
 	"github.com/crossattn/xpipe/fallback/kernel"
