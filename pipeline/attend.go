@@ -224,10 +224,10 @@ type attender interface {
 }
 
 // Attend writes text as Generate does, and says where the model looked for each
-// token. It takes any engine whose graphs show their attention: the Go engine
-// taps it inside any graph; ONNX Runtime shows what bundles exported with
-// --attention-maps give as outputs. Elsewhere the error wraps ErrUnsupported.
-// Decoding is without beams.
+// token. Graphs exported with --attention-maps give their attention as outputs, on
+// any engine; the Go engine taps it inside any graph. On another engine a graph
+// without such outputs is run a second time, on the same inputs, by the Go engine
+// for what it shows. Decoding is without beams.
 //
 // A model of CLIP's kind writes nothing: its one map is of the picture. LXMERT
 // answers from request.Regions; its maps are of the question's words.
@@ -297,8 +297,8 @@ func (p *Pipeline) attend(ctx context.Context, request Request, w *watch, run fu
 	}
 	for _, role := range w.roles {
 		if len(w.runs[role]) > 0 && len(w.runs[role][0].maps) == 0 {
-			return nil, fmt.Errorf("%w: the graph %s of model %s does not show its attention on the engine %s; export the model with --attention-maps, or use the Go engine",
-				ErrUnsupported, role, p.bundle.Name, p.engine.Name())
+			return nil, fmt.Errorf("%w: the graph %s of model %s has no attention that can be recognised; export the model with --attention-maps",
+				ErrUnsupported, role, p.bundle.Name)
 		}
 	}
 	if err := m.attention(a, w); err != nil {

@@ -3,12 +3,15 @@ package pipeline
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/fallback"
 	"github.com/crossattn/xpipe/tensor"
 )
 
@@ -56,7 +59,41 @@ type watchKey struct{}
 // watchedSession runs a graph, and under a watch asks it for its attention too.
 type watchedSession struct {
 	engine.Session
-	role string
+	role   string
+	source engine.Source
+
+	mu     sync.Mutex
+	shadow engine.Session // the graph on the Go engine, where the engine shows nothing
+}
+
+// Close closes the shadow too.
+func (s *watchedSession) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.Session.Close()
+	if s.shadow != nil {
+		err = errors.Join(err, s.shadow.Close())
+		s.shadow = nil
+	}
+	return err
+}
+
+// shown returns the session that shows the graph's attention, and where: the
+// engine's own, or else a second one on the Go engine, opened once.
+func (s *watchedSession) shown(ctx context.Context, taps bool) (engine.Session, []attentionPlace, error) {
+	if places := attentionPlaces(s.Session, taps); len(places) > 0 {
+		return s.Session, places, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shadow == nil {
+		session, err := fallback.New().Open(ctx, s.source, engine.Options{})
+		if err != nil {
+			return nil, nil, fmt.Errorf("looking inside %s, whose attention the engine does not show: %w", s.source.Name, err)
+		}
+		s.shadow = session
+	}
+	return s.shadow, attentionPlaces(s.shadow, taps), nil
 }
 
 func (s *watchedSession) Run(ctx context.Context, in map[string]*tensor.Tensor, out ...string) (map[string]*tensor.Tensor, error) {
@@ -64,31 +101,40 @@ func (s *watchedSession) Run(ctx context.Context, in map[string]*tensor.Tensor, 
 	if w == nil || !slices.Contains(w.roles, s.role) {
 		return s.Session.Run(ctx, in, out...)
 	}
-	places := attentionPlaces(s.Session, w.taps)
+	shown, places, err := s.shown(ctx, w.taps)
+	if err != nil {
+		return nil, err
+	}
 	if len(out) == 0 {
 		for _, o := range s.Outputs() {
 			out = append(out, o.Name)
 		}
 	}
-	names := slices.Clone(out)
+	var more []string // to ask for
 	for _, p := range places {
-		if !slices.Contains(names, p.output) {
-			names = append(names, p.output)
+		if !slices.Contains(out, p.output) {
+			more = append(more, p.output)
 		}
 	}
-	results, err := s.Session.Run(ctx, in, names...)
+	var results, maps map[string]*tensor.Tensor
+	if shown == s.Session {
+		results, err = s.Session.Run(ctx, in, append(slices.Clone(out), more...)...)
+		maps = results
+	} else if results, err = s.Session.Run(ctx, in, out...); err == nil && len(more) > 0 {
+		maps, err = shown.Run(ctx, in, more...)
+	}
 	if err != nil {
 		return nil, err
 	}
 	run := watchedRun{in: in}
 	for _, p := range places {
-		if t := results[p.output]; t != nil && t.Rank() == 4 && t.DType() == tensor.Float32 {
+		if t := maps[p.output]; t != nil && t.Rank() == 4 && t.DType() == tensor.Float32 {
 			run.maps = append(run.maps, attentionMap{p, t.Clone()})
 		}
-		if !slices.Contains(out, p.output) {
-			results[p.output].Release()
-			delete(results, p.output)
-		}
+	}
+	for _, name := range more {
+		maps[name].Release()
+		delete(maps, name)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

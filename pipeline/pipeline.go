@@ -235,7 +235,7 @@ func (g *graphOpener) open(role string) (engine.Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", source.Name, err)
 	}
-	session = &watchedSession{session, role}
+	session = &watchedSession{Session: session, role: role, source: source}
 	g.opened = append(g.opened, session)
 	return session, nil
 }

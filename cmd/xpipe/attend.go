@@ -69,9 +69,10 @@ the way to the picture LAYER/HEAD, counted from 1, 0 for the mean over all, or
 language model's and the Q-Former's: --pick 0 --pick 2/1 is head 1 of the
 Q-Former's second cross-attention.
 
-The Go engine shows the attention of any model. ONNX Runtime (--engine ort)
-needs a bundle exported with --attention-maps. Attention shows what was read,
-not why: make eval-attention measures how far it can be trusted.
+The Go engine, the default here, shows the attention of any model. With ONNX
+Runtime (--engine ort) graphs that were not exported with --attention-maps run a
+second time on the Go engine. Attention shows what was read, not why: make
+eval-attention measures how far it can be trusted.
 
 ` + exitHelp,
 		Args: usageArgs(cobra.RangeArgs(1, 2)),

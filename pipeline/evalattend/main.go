@@ -1,0 +1,392 @@
+// Command evalattend measures how far the attention maps of the embedded models
+// can be trusted, on scenes it draws itself from a seed: `make eval-attention`.
+//
+// Pointing game (Zhang et al., 1608.00507): a scene has one named object on a
+// plain ground; a hit is a map whose greatest cell has its middle in the object's
+// box. Chance is the share of cells of which that is true.
+//
+// Deletion and insertion (RISE, Petsiuk et al., 1806.07421): cells are painted
+// over with the ground, or uncovered on it, in the order of the map, and the
+// probability of the object's word is followed: a faithful map has a small area
+// under the deletion curve and a large one under the insertion curve. Both are
+// compared with random orders of the same cells; the interval is a bootstrap over
+// scenes, 95 %.
+//
+// The maps are those of the true caption's last word, its object. Which layer and
+// head points best is chosen on other scenes than it is measured on.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	"log"
+	"math"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"slices"
+
+	"github.com/crossattn/xpipe/fallback"
+	"github.com/crossattn/xpipe/models/mini"
+	"github.com/crossattn/xpipe/pipeline"
+)
+
+// The floors that the maps of a default model should reach.
+const (
+	pointingFloor = 0.70
+	pointingGoal  = 0.90
+)
+
+func main() {
+	log.SetFlags(0)
+	model := flag.String("model", "", "an embedded model or a bundle's folder (default: every embedded model)")
+	scenes := flag.Int("scenes", 200, "scenes of the pointing game")
+	curves := flag.Int("curves", 40, "scenes of the deletion and insertion curves")
+	seed := flag.Uint64("seed", 1, "of the scenes")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	names := mini.Names()
+	if *model != "" {
+		names = []string{*model}
+	}
+	for _, name := range names {
+		if err := evaluate(ctx, name, *seed, *scenes, *curves); err != nil {
+			log.Fatalf("%s: %v", name, err)
+		}
+	}
+}
+
+func open(ctx context.Context, name string) (*pipeline.Pipeline, error) {
+	opt := pipeline.WithEngine(fallback.New())
+	if fsys, err := mini.FS(name); err == nil {
+		return pipeline.OpenFS(ctx, fsys, opt)
+	}
+	return pipeline.Open(ctx, name, opt)
+}
+
+// way is a way to make a map of a result's stages.
+type way struct {
+	name string
+	pick []pipeline.Pick
+}
+
+func evaluate(ctx context.Context, name string, seed uint64, n, curves int) error {
+	p, err := open(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	fmt.Printf("%s (%s), seed %d\n", p.Bundle().Name, p.Bundle().Family, seed)
+	first := newScene(rand.New(rand.NewPCG(seed, 0)))
+	a, err := p.AttendText(ctx, pipeline.Request{Image: first.img}, first.caption)
+	if errors.Is(err, pipeline.ErrUnsupported) {
+		fmt.Println("  not measured: it writes no captions")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	// Choose a layer and head on scenes of another seed.
+	ways := append([]way{}, waysOf(a)...)
+	hits, _, err := point(ctx, p, rand.New(rand.NewPCG(seed, 1)), n/2, ways)
+	if err != nil {
+		return err
+	}
+	best := 2 + slices.Index(hits[2:], slices.Max(hits[2:]))
+	chosen := []way{ways[0], ways[1], {"best of other scenes: " + ways[best].name, ways[best].pick}}
+	hits, chance, err := point(ctx, p, rand.New(rand.NewPCG(seed, 2)), n, chosen)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("  pointing game, %d scenes, chance %.1f %%, floor %.0f %%, goal %.0f %%\n", n, 100*chance, 100*pointingFloor, 100*pointingGoal)
+	for i, w := range chosen {
+		rate := float64(hits[i]) / float64(n)
+		verdict := "below the floor"
+		switch {
+		case rate >= pointingGoal:
+			verdict = "reaches the goal"
+		case rate >= pointingFloor:
+			verdict = "reaches the floor"
+		}
+		low, high := wilson(rate, n)
+		fmt.Printf("    %5.1f %% (95 %%: %.1f to %.1f)  %s: %s\n", 100*rate, 100*low, 100*high, w.name, verdict)
+	}
+	return follow(ctx, p, rand.New(rand.NewPCG(seed, 3)), curves, chosen)
+}
+
+// waysOf lists the mean, the rollout, and each layer and head of the last stage.
+func waysOf(a *pipeline.Attention) []way {
+	last := len(a.Stages) - 1
+	pick := func(p pipeline.Pick) []pipeline.Pick {
+		picks := make([]pipeline.Pick, last+1)
+		picks[last] = p
+		return picks
+	}
+	roll := make([]pipeline.Pick, last+1)
+	for i, s := range a.Stages {
+		roll[i].Rollout = s.Rollout != nil
+	}
+	ways := []way{{"mean", nil}, {"rollout", roll}}
+	for l := range a.Stages[last].Layers {
+		for h := range a.Stages[last].Heads + 1 {
+			name := fmt.Sprintf("layer %d, head %d of %s", l+1, h, a.Stages[last].Name)
+			if h == 0 {
+				name = fmt.Sprintf("layer %d of %s", l+1, a.Stages[last].Name)
+			}
+			ways = append(ways, way{name, pick(pipeline.Pick{Layer: l + 1, Head: h})})
+		}
+	}
+	return ways
+}
+
+// point plays the pointing game: hits of each way, and what chance would hit.
+func point(ctx context.Context, p *pipeline.Pipeline, r *rand.Rand, n int, ways []way) (hits []int, chance float64, err error) {
+	hits = make([]int, len(ways))
+	for range n {
+		s := newScene(r)
+		a, err := p.AttendText(ctx, pipeline.Request{Image: s.img}, s.caption)
+		if err != nil {
+			return nil, 0, err
+		}
+		words := a.Words()
+		for i, w := range ways {
+			m, err := a.WordMap(words[len(words)-1], w.pick...)
+			if err != nil {
+				return nil, 0, err
+			}
+			best := 0
+			for c, v := range m.Weights {
+				if v > m.Weights[best] {
+					best = c
+				}
+				if i == 0 && s.holds(m, c) {
+					chance += 1 / float64(n*len(m.Weights))
+				}
+			}
+			if s.holds(m, best) {
+				hits[i]++
+			}
+		}
+	}
+	return hits, chance, nil
+}
+
+// follow prints the areas under deletion and insertion curves.
+func follow(ctx context.Context, p *pipeline.Pipeline, r *rand.Rand, n int, ways []way) error {
+	const orders = 2 // random orders a scene
+	var areas [2][][]float64
+	for kind := range areas {
+		areas[kind] = make([][]float64, len(ways)+1) // the last is of random orders
+	}
+	for range n {
+		s := newScene(r)
+		a, err := p.AttendText(ctx, pipeline.Request{Image: s.img}, s.caption)
+		if err != nil {
+			return err
+		}
+		words := a.Words()
+		for i := range len(ways) + 1 {
+			var order [][]int
+			m, err := a.WordMap(words[len(words)-1], ways[min(i, len(ways)-1)].pick...)
+			if err != nil {
+				return err
+			}
+			if i < len(ways) {
+				cells := make([]int, len(m.Weights))
+				for c := range cells {
+					cells[c] = c
+				}
+				slices.SortStableFunc(cells, func(x, y int) int { return cmpDesc(m.Weights[x], m.Weights[y]) })
+				order = [][]int{cells}
+			} else {
+				for range orders {
+					order = append(order, r.Perm(len(m.Weights)))
+				}
+			}
+			for kind := range areas {
+				mean := 0.0
+				for _, cells := range order {
+					area, err := s.area(ctx, p, m, cells, kind == 1)
+					if err != nil {
+						return err
+					}
+					mean += area / float64(len(order))
+				}
+				areas[kind][i] = append(areas[kind][i], mean)
+			}
+		}
+	}
+	for kind, title := range []string{"deletion area (less is better)", "insertion area (more is better)"} {
+		random := areas[kind][len(ways)]
+		fmt.Printf("  %s, %d scenes; random orders %.3f\n", title, n, mean(random))
+		for i, w := range ways {
+			differences := make([]float64, n)
+			for k := range differences {
+				differences[k] = areas[kind][i][k] - random[k]
+			}
+			low, high := bootstrap(r, differences)
+			verdict := "not told from random"
+			if better := [2]bool{high < 0, low > 0}[kind]; better {
+				verdict = "better than random"
+			} else if low > 0 || high < 0 {
+				verdict = "worse than random"
+			}
+			fmt.Printf("    %.3f, %+.3f against random (95 %%: %+.3f to %+.3f)  %s: %s\n", mean(areas[kind][i]), mean(differences), low, high, w.name, verdict)
+		}
+	}
+	return nil
+}
+
+func cmpDesc(a, b float32) int {
+	switch {
+	case a > b:
+		return -1
+	case a < b:
+		return 1
+	}
+	return 0
+}
+
+// scene is a picture of one object on a plain ground, as easy-VQA draws them.
+type scene struct {
+	img     *image.RGBA
+	ground  color.RGBA
+	box     image.Rectangle
+	caption string
+}
+
+const side = 160 // pixels
+
+var (
+	colors = map[string]color.RGBA{
+		"red": {220, 20, 30, 255}, "green": {20, 150, 40, 255}, "blue": {20, 30, 220, 255}, "black": {10, 10, 10, 255},
+		"gray": {128, 128, 128, 255}, "teal": {0, 128, 128, 255}, "brown": {150, 75, 20, 255}, "yellow": {245, 225, 30, 255},
+	}
+	colorNames = []string{"black", "blue", "brown", "gray", "green", "red", "teal", "yellow"}
+	shapes     = []string{"circle", "rectangle", "triangle"}
+)
+
+// newScene draws a scene: an object of a third to half of the side, anywhere.
+func newScene(r *rand.Rand) *scene {
+	s := &scene{img: image.NewRGBA(image.Rect(0, 0, side, side))}
+	name, shape := colorNames[r.IntN(len(colorNames))], shapes[r.IntN(len(shapes))]
+	s.caption = "a " + name + " " + shape
+	s.ground = color.RGBA{uint8(225 + r.IntN(31)), uint8(225 + r.IntN(31)), uint8(225 + r.IntN(31)), 255}
+	w, h := side*(33+r.IntN(18))/100, side*(33+r.IntN(18))/100
+	if shape == "circle" {
+		h = w
+	}
+	x, y := r.IntN(side-w), r.IntN(side-h)
+	s.box = image.Rect(x, y, x+w, y+h)
+	inside := func(u, v float64) bool { // of the box, each 0 to 1
+		switch shape {
+		case "circle":
+			return math.Hypot(u-0.5, v-0.5) <= 0.5
+		case "triangle":
+			return math.Abs(u-0.5) <= v/2
+		}
+		return true
+	}
+	const fine = 4 // samples a pixel and axis, against jagged edges
+	for py := range side {
+		for px := range side {
+			n := 0
+			for i := range fine * fine {
+				u := (float64(px) + (float64(i%fine)+0.5)/fine - float64(x)) / float64(w)
+				v := (float64(py) + (float64(i/fine)+0.5)/fine - float64(y)) / float64(h)
+				if u >= 0 && u <= 1 && v >= 0 && v <= 1 && inside(u, v) {
+					n++
+				}
+			}
+			mix := func(a, b uint8) uint8 { return uint8((int(a)*n + int(b)*(fine*fine-n)) / (fine * fine)) }
+			c := colors[name]
+			s.img.SetRGBA(px, py, color.RGBA{mix(c.R, s.ground.R), mix(c.G, s.ground.G), mix(c.B, s.ground.B), 255})
+		}
+	}
+	return s
+}
+
+// cell is the rectangle of a map's cell in the picture.
+func cell(m pipeline.Map, i int) image.Rectangle {
+	r, c := i/m.Cols, i%m.Cols
+	return image.Rect(c*side/m.Cols, r*side/m.Rows, (c+1)*side/m.Cols, (r+1)*side/m.Rows)
+}
+
+// holds says whether the middle of a cell lies in the object's box.
+func (s *scene) holds(m pipeline.Map, i int) bool {
+	b := cell(m, i)
+	return b.Min.Add(b.Max).Div(2).In(s.box)
+}
+
+// area is the mean probability of the object's word while cells are painted over in
+// order, or uncovered, from none to all, a tenth at a time.
+func (s *scene) area(ctx context.Context, p *pipeline.Pipeline, m pipeline.Map, order []int, insert bool) (float64, error) {
+	const steps = 10
+	canvas := image.NewRGBA(s.img.Rect)
+	ground := image.NewUniform(s.ground)
+	draw.Draw(canvas, canvas.Rect, s.img, image.Point{}, draw.Src)
+	if insert {
+		draw.Draw(canvas, canvas.Rect, ground, image.Point{}, draw.Src)
+	}
+	area, done := 0.0, 0
+	for step := range steps + 1 {
+		for ; done < step*len(order)/steps; done++ {
+			b := cell(m, order[done])
+			if insert {
+				draw.Draw(canvas, b, s.img, b.Min, draw.Src)
+			} else {
+				draw.Draw(canvas, b, ground, image.Point{}, draw.Src)
+			}
+		}
+		a, err := p.AttendText(ctx, pipeline.Request{Image: canvas}, s.caption)
+		if err != nil {
+			return 0, err
+		}
+		weight := 1.0 / steps
+		if step == 0 || step == steps { // trapezoids
+			weight /= 2
+		}
+		words := a.Words()
+		logProb := 0.0
+		for t := words[len(words)-1].First; t < len(a.Text.Tokens); t++ {
+			logProb += a.Text.Tokens[t].LogProb
+		}
+		area += weight * math.Exp(logProb)
+	}
+	return area, nil
+}
+
+func mean(v []float64) float64 {
+	sum := 0.0
+	for _, x := range v {
+		sum += x / float64(len(v))
+	}
+	return sum
+}
+
+// bootstrap is the 95 % interval of the mean, of 5,000 samples with replacement.
+func bootstrap(r *rand.Rand, v []float64) (low, high float64) {
+	means := make([]float64, 5000)
+	for i := range means {
+		for range v {
+			means[i] += v[r.IntN(len(v))] / float64(len(v))
+		}
+	}
+	slices.Sort(means)
+	return means[len(means)*25/1000], means[len(means)*975/1000-1]
+}
+
+// wilson is the 95 % interval of a rate (Wilson, 1927).
+func wilson(rate float64, n int) (low, high float64) {
+	const z = 1.96
+	k := float64(n)
+	middle := (rate + z*z/(2*k)) / (1 + z*z/k)
+	half := z / (1 + z*z/k) * math.Sqrt(rate*(1-rate)/k+z*z/(4*k*k))
+	return middle - half, middle + half
+}
