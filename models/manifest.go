@@ -14,6 +14,10 @@ const ManifestName = "xpipe.json"
 // The format version this package reads.
 const manifestFormat = 1
 
+// maxLimit is more positions than any model of these families has. A manifest's
+// limits become sizes of tensors.
+const maxLimit = 1 << 20
+
 // Family names how the graphs of a bundle fit together.
 type Family string
 
@@ -74,6 +78,11 @@ func parseManifest(data []byte) (Manifest, error) {
 	if m.Projection != "" {
 		if err := checkName(ManifestName, m.Projection); err != nil {
 			return m, err
+		}
+	}
+	for name, n := range m.Limits {
+		if n < 0 || n > maxLimit {
+			return m, fmt.Errorf("%w: %s: limit %q is %d, not from 0 to %d", ErrBundle, ManifestName, name, n, maxLimit)
 		}
 	}
 	for file := range m.SHA256 {

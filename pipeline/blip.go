@@ -40,7 +40,7 @@ func openBLIP(graphs *graphOpener, tokenizer *tokenize.Tokenizer) (*blip, error)
 
 // encode returns the patches [B,N,Dv] of pixels [B,3,H,W].
 func (m *blip) encode(ctx context.Context, pixels *tensor.Tensor) (*tensor.Tensor, error) {
-	return runOne(ctx, m.vision, map[string]*tensor.Tensor{"pixel_values": pixels}, "image_embeds")
+	return runOne(ctx, m.vision, map[string]*tensor.Tensor{"pixel_values": pixels}, "image_embeds", pixels.Dim(0), -1, -1)
 }
 
 func (m *blip) begin(ctx context.Context, images *tensor.Tensor, which [][]int, prompts []string) (languageModel, error) {

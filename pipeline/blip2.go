@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/tensor"
 	"github.com/crossattn/xpipe/tokenize"
 )
@@ -25,12 +26,20 @@ type blip2 struct {
 	decoder         *decoder
 	encoder         *textEncoder // nil for decoder-only language models
 	projection      *projection
+	count           int // queries of a picture; 0 where the manifest does not say
 	tokenizer       *tokenize.Tokenizer
 	instruction     *tokenize.Tokenizer // of the Q-Former; nil where it reads no text
 }
 
 func openBLIP2(graphs *graphOpener, tokenizer *tokenize.Tokenizer) (*blip2, error) {
 	m := &blip2{graphOpener: graphs, tokenizer: tokenizer}
+	var manifest struct {
+		Queries int `json:"num_query_tokens"`
+	}
+	if err := graphs.bundle.JSON(models.ManifestName, &manifest); err != nil {
+		return nil, err
+	}
+	m.count = manifest.Queries
 	weights, err := graphs.bundle.Weights()
 	if err != nil {
 		return nil, err
@@ -71,7 +80,7 @@ func hasInput(s engine.Session, name string) bool {
 // Q-Former reads the text, it has to wait for it, and encode returns the patches
 // [B,N,Dv].
 func (m *blip2) encode(ctx context.Context, pixels *tensor.Tensor) (*tensor.Tensor, error) {
-	patches, err := runOne(ctx, m.vision, map[string]*tensor.Tensor{"pixel_values": pixels}, "image_embeds")
+	patches, err := runOne(ctx, m.vision, map[string]*tensor.Tensor{"pixel_values": pixels}, "image_embeds", pixels.Dim(0), -1, -1)
 	if err != nil || m.instruction != nil {
 		return patches, err
 	}
@@ -80,12 +89,12 @@ func (m *blip2) encode(ctx context.Context, pixels *tensor.Tensor) (*tensor.Tens
 
 // queries runs the Q-Former and projects its output to [B,Q,D].
 func (m *blip2) queries(ctx context.Context, in map[string]*tensor.Tensor) (*tensor.Tensor, error) {
-	queries, err := runOne(ctx, m.qformer, in, "query_output")
+	queries, err := runOne(ctx, m.qformer, in, "query_output", in["image_embeds"].Dim(0), -1, -1)
 	if err != nil {
 		return nil, err
 	}
-	if queries.Rank() != 3 {
-		return nil, fmt.Errorf("%w: the Q-Former gives %v, not [batch,queries,width]", ErrBundle, queries)
+	if m.count > 0 && queries.Dim(1) != m.count {
+		return nil, fmt.Errorf("%w: the Q-Former gives %d queries, %s says %d", ErrBundle, queries.Dim(1), models.ManifestName, m.count)
 	}
 	return m.projection.apply(ctx, queries)
 }

@@ -164,6 +164,9 @@ func forced(ctx context.Context, lm languageModel, texts [][]int64, eos []int64)
 				continue
 			}
 			id := texts[text][n]
+			if id >= int64(len(logs)) {
+				return nil, fmt.Errorf("%w: the tokenizer has an id %d, the decoder gives logits for %d", ErrBundle, id, len(logs))
+			}
 			totals[text] += float64(logs[id])
 			going, keep, next = append(going, text), append(keep, from[i]), append(next, id)
 		}

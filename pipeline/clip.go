@@ -176,10 +176,10 @@ func hasOutput(s engine.Session, name string) bool {
 	return slices.ContainsFunc(s.Outputs(), func(out tensor.Spec) bool { return out.Name == name })
 }
 
-// embed returns L2-normalised rows [B,E].
-func (t *tower) embed(ctx context.Context, in map[string]*tensor.Tensor) (*tensor.Tensor, error) {
+// embed returns L2-normalised rows [B,E] for an input of B rows.
+func (t *tower) embed(ctx context.Context, rows int, in map[string]*tensor.Tensor) (*tensor.Tensor, error) {
 	maps.Copy(in, t.rest)
-	pooled, err := runOne(ctx, t.session, in, t.output)
+	pooled, err := runOne(ctx, t.session, in, t.output, rows, -1)
 	if err != nil {
 		return nil, err
 	}
@@ -217,7 +217,7 @@ func padID(bundle *models.Bundle, tokenizer *tokenize.Tokenizer) (int64, error) 
 }
 
 func (m *clip) embedImages(ctx context.Context, pixels *tensor.Tensor) (*tensor.Tensor, error) {
-	return m.vision.embed(ctx, map[string]*tensor.Tensor{"pixel_values": pixels})
+	return m.vision.embed(ctx, pixels.Dim(0), map[string]*tensor.Tensor{"pixel_values": pixels})
 }
 
 func (m *clip) embedTexts(ctx context.Context, texts []string) (*tensor.Tensor, error) {
@@ -225,7 +225,7 @@ func (m *clip) embedTexts(ctx context.Context, texts []string) (*tensor.Tensor, 
 	if err != nil {
 		return nil, err
 	}
-	return m.text.embed(ctx, in)
+	return m.text.embed(ctx, len(texts), in)
 }
 
 // textInputs returns what the graph of s takes of the texts: input_ids [B,T],
@@ -332,6 +332,11 @@ func (m *clip) compare(ctx context.Context, pixels *tensor.Tensor, texts []strin
 	out, err := m.joint.Run(ctx, in, "image_embeds", "text_embeds", logitsPerImage)
 	if err != nil {
 		return nil, nil, nil, err
+	}
+	for name, rows := range map[string]int{"image_embeds": 1, "text_embeds": len(texts)} {
+		if err := checkOutput(name, out[name], rows, -1); err != nil {
+			return nil, nil, nil, err
+		}
 	}
 	if out[logitsPerImage].Len() != len(texts) {
 		return nil, nil, nil, fmt.Errorf("%w: the graph gives logits %v for one picture and %d texts", ErrBundle, out[logitsPerImage], len(texts))

@@ -123,16 +123,45 @@ func (d *decoder) embedTokens(ctx context.Context, ids []int64, rows int) (*tens
 	if err != nil {
 		return nil, err
 	}
-	return runOne(ctx, d.embed, map[string]*tensor.Tensor{"input_ids": in}, inputsEmbeds)
+	return runOne(ctx, d.embed, map[string]*tensor.Tensor{"input_ids": in}, inputsEmbeds, rows, len(ids)/rows, -1)
 }
 
-// runOne runs a session for one output.
-func runOne(ctx context.Context, s engine.Session, in map[string]*tensor.Tensor, output string) (*tensor.Tensor, error) {
+// runOne runs a session for one float32 output of the given shape, in which -1
+// fits any size but 0. No shape fits any.
+func runOne(ctx context.Context, s engine.Session, in map[string]*tensor.Tensor, output string, shape ...int) (*tensor.Tensor, error) {
 	out, err := s.Run(ctx, in, output)
 	if err != nil {
 		return nil, err
 	}
-	return out[output], nil
+	if len(shape) > 0 {
+		err = checkOutput(output, out[output], shape...)
+	}
+	return out[output], err
+}
+
+// checkOutput refuses what a graph gave where it is not float32 of the given shape.
+// A graph may declare what it likes, so what the code behind relies on is checked
+// on the tensor itself.
+func checkOutput(name string, t *tensor.Tensor, shape ...int) error {
+	fits := t.DType() == tensor.Float32 && t.Rank() == len(shape)
+	for i := 0; fits && i < len(shape); i++ {
+		fits = t.Dim(i) == shape[i] || shape[i] < 0 && t.Dim(i) > 0
+	}
+	if !fits {
+		return fmt.Errorf("%w: the graph's output %q is %v, not float32 %v (-1: any size but 0)", ErrBundle, name, t, tensor.FormatShape(shape))
+	}
+	return nil
+}
+
+// checkNumbers refuses values that are not numbers: damaged weights, or arithmetic
+// that overflowed.
+func checkNumbers(name string, values []float32) error {
+	for i, v := range values {
+		if v != v {
+			return fmt.Errorf("%w: value %d of %s is not a number (NaN): the weights are damaged, or the arithmetic overflows in their type", ErrBundle, i, name)
+		}
+	}
+	return nil
 }
 
 // prompt is what one sequence starts from.
@@ -169,6 +198,9 @@ func (d *decoder) begin(prompts []prompt, width int, fixed map[string]*tensor.Te
 	for _, c := range d.constants {
 		if fixed[c.Name] == nil {
 			return nil, fmt.Errorf("%w: the decoder has an input this pipeline does not know: %v", ErrBundle, c)
+		}
+		if t := fixed[c.Name]; t.Rank() == 0 || t.Dim(0) != len(prompts) {
+			return nil, fmt.Errorf("%w: %q is %v, not a row for each of %d texts", ErrBundle, c.Name, t, len(prompts))
 		}
 	}
 	s := &sequences{decoder: d, start: prompts, past: map[string]*tensor.Tensor{}, fixed: fixed}
@@ -300,11 +332,22 @@ func (s *sequences) forward(ctx context.Context, embeds *tensor.Tensor) (*tensor
 	if err != nil {
 		return nil, err
 	}
+	rows, length := embeds.Dim(0), embeds.Dim(1)
 	for _, c := range s.caches {
+		if err := checkOutput(c.present, out[c.present], rows, c.heads, s.past[c.past].Dim(2)+length, c.dim); err != nil {
+			return nil, err
+		}
 		s.past[c.past].Release()
 		s.past[c.past] = out[c.present]
 	}
-	return lastPosition(out[logitsName])
+	if err := checkOutput(logitsName, out[logitsName], rows, -1, -1); err != nil {
+		return nil, err
+	}
+	last, err := lastPosition(out[logitsName])
+	if err != nil {
+		return nil, err
+	}
+	return last, checkNumbers("the decoder's logits", tensor.Data[float32](last))
 }
 
 // inputs are the decoder's for new positions.

@@ -101,12 +101,9 @@ func (m *flamingo) end() string { return m.markup.End }
 
 // encode returns each picture's latents [N,L,Dv].
 func (m *flamingo) encode(ctx context.Context, pixels *tensor.Tensor) (*tensor.Tensor, error) {
-	embeds, err := runOne(ctx, m.vision, map[string]*tensor.Tensor{"pixel_values": pixels}, "image_embeds")
+	embeds, err := runOne(ctx, m.vision, map[string]*tensor.Tensor{"pixel_values": pixels}, "image_embeds", pixels.Dim(0), -1, -1)
 	if err == nil && m.resampler != nil {
-		embeds, err = runOne(ctx, m.resampler, map[string]*tensor.Tensor{"image_embeds": embeds}, "latents")
-	}
-	if err == nil && embeds.Rank() != 3 {
-		err = fmt.Errorf("%w: pictures are encoded as %v, not [pictures,latents,width]", ErrBundle, embeds)
+		embeds, err = runOne(ctx, m.resampler, map[string]*tensor.Tensor{"image_embeds": embeds}, "latents", pixels.Dim(0), -1, -1)
 	}
 	return embeds, err
 }

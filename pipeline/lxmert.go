@@ -95,9 +95,12 @@ func (m *lxmert) answer(ctx context.Context, regions []*Regions, questions []str
 	if in["visual_attention_mask"], err = tensor.New([]int{len(regions), most}, there); err != nil {
 		return nil, err
 	}
-	logits, err := runOne(ctx, m.session, in, logitsName)
+	logits, err := runOne(ctx, m.session, in, logitsName, len(regions), -1)
 	if errors.Is(err, engine.ErrInput) {
 		err = fmt.Errorf("%w: they do not fit the model: %w", ErrRegions, err)
 	}
-	return logits, err
+	if err != nil {
+		return nil, err
+	}
+	return logits, checkNumbers("the answers' logits", tensor.Data[float32](logits))
 }

@@ -171,6 +171,9 @@ func normalized(t *tensor.Tensor) (*tensor.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkNumbers("the embeddings", values); err != nil {
+		return nil, err
+	}
 	width := t.Dim(-1)
 	out := make([]float32, len(values))
 	for at := 0; at < len(values); at += width {

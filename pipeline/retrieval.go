@@ -57,7 +57,7 @@ func openRetrieval(graphs *graphOpener, tokenizer *tokenize.Tokenizer, blip2 boo
 }
 
 func (m *retrieval) match(ctx context.Context, pixels *tensor.Tensor, texts []string) ([]Match, error) {
-	patches, err := runOne(ctx, m.vision, map[string]*tensor.Tensor{"pixel_values": pixels}, "image_embeds")
+	patches, err := runOne(ctx, m.vision, map[string]*tensor.Tensor{"pixel_values": pixels}, "image_embeds", 1, -1, -1)
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +71,9 @@ func (m *retrieval) match(ctx context.Context, pixels *tensor.Tensor, texts []st
 	}
 	logits, err := m.itmLogits(ctx, repeated, ids, mask)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkNumbers("the matching head's logits", tensor.Data[float32](logits)); err != nil {
 		return nil, err
 	}
 	image, err := m.imageVectors(ctx, patches)
@@ -96,7 +99,7 @@ func (m *retrieval) match(ctx context.Context, pixels *tensor.Tensor, texts []st
 // Q-Former's output, BLIP the text's first position.
 func (m *retrieval) itmLogits(ctx context.Context, patches, ids, mask *tensor.Tensor) (*tensor.Tensor, error) {
 	if !m.blip2 {
-		pooled, err := runOne(ctx, m.cross, map[string]*tensor.Tensor{"input_ids": ids, attentionMask: mask, "image_embeds": patches}, "pooled_output")
+		pooled, err := runOne(ctx, m.cross, map[string]*tensor.Tensor{"input_ids": ids, attentionMask: mask, "image_embeds": patches}, "pooled_output", ids.Dim(0), -1)
 		if err != nil {
 			return nil, err
 		}
@@ -124,10 +127,7 @@ func (m *retrieval) itmLogits(ctx context.Context, patches, ids, mask *tensor.Te
 }
 
 func (m *retrieval) queries(ctx context.Context, patches, ids, mask *tensor.Tensor) (*tensor.Tensor, error) {
-	queries, err := runOne(ctx, m.cross, map[string]*tensor.Tensor{"image_embeds": patches, "qformer_input_ids": ids, "qformer_attention_mask": mask}, "query_output")
-	if err == nil && queries.Rank() != 3 {
-		err = fmt.Errorf("%w: the Q-Former gives %v, not [batch,queries,width]", ErrBundle, queries)
-	}
+	queries, err := runOne(ctx, m.cross, map[string]*tensor.Tensor{"image_embeds": patches, "qformer_input_ids": ids, "qformer_attention_mask": mask}, "query_output", patches.Dim(0), -1, -1)
 	return queries, err
 }
 
@@ -160,7 +160,7 @@ func (m *retrieval) imageVectors(ctx context.Context, patches *tensor.Tensor) (*
 
 // textVectors returns the texts' normalised vectors [B,E].
 func (m *retrieval) textVectors(ctx context.Context, ids, mask *tensor.Tensor) (*tensor.Tensor, error) {
-	pooled, err := runOne(ctx, m.text, map[string]*tensor.Tensor{"input_ids": ids, attentionMask: mask}, "pooled_output")
+	pooled, err := runOne(ctx, m.text, map[string]*tensor.Tensor{"input_ids": ids, attentionMask: mask}, "pooled_output", ids.Dim(0), -1)
 	if err != nil {
 		return nil, err
 	}
