@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/engine/enginetest"
 	"github.com/crossattn/xpipe/fallback"
 )
@@ -26,4 +27,11 @@ func goldenDirs(t *testing.T) []string {
 
 func TestConformance(t *testing.T) {
 	enginetest.Run(t, fallback.New(), enginetest.Options{Supported: fallback.Supported, Golden: goldenDirs(t)})
+}
+
+// Graphs as written must pass no less than fused ones.
+func TestConformanceNoFusion(t *testing.T) {
+	enginetest.Run(t, fallback.New(), enginetest.Options{
+		Supported: fallback.Supported, Golden: goldenDirs(t), Open: engine.Options{NoFusion: true},
+	})
 }
