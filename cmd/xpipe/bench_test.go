@@ -1,0 +1,49 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+func TestBench(t *testing.T) {
+	var out, errs bytes.Buffer
+	env := &environment{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}
+	args := []string{"bench", "blip2-mini", "--engine", "go", "--runs", "2", "--warm", "0", "--threads", "1", "--json", "--dim", "length=1", "--dim", "past=3", "--dim", "total=4"}
+	if code := execute(context.Background(), env, args); code != exitOK {
+		t.Fatalf("exit %d: %s", code, errs.String())
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(lines) != 4 {
+		t.Fatalf("%d lines: %s", len(lines), out.String())
+	}
+	for _, line := range lines {
+		var r benchReport
+		if err := json.Unmarshal([]byte(line), &r); err != nil || r.GoMS <= 0 || r.Threads != 1 || r.Runs != 2 || !strings.HasPrefix(r.Graph, "blip2-mini/") {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+}
+
+func TestBenchRefuses(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		code int
+	}{
+		{"bench", exitUsage},
+		{"bench builtin:nothing --engine go", exitUsage},
+		{"bench blip2-mini --engine fast", exitUsage},
+		{"bench blip2-mini --engine go --dim batch", exitUsage},
+		{"bench blip2-mini --engine go --dim batch=-1", exitUsage},
+		{"bench blip2-mini --engine go --runs 0", exitUsage},
+		{"bench no/such/graph.onnx --engine go", exitModel},
+	} {
+		var out, errs bytes.Buffer
+		env := &environment{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}
+		if code := execute(context.Background(), env, strings.Fields(c.args)); code != c.code {
+			t.Errorf("%s: exit %d, want %d: %s", c.args, code, c.code, errs.String())
+		}
+	}
+}
