@@ -5,7 +5,8 @@ VENV   := build/venv
 # Tests that compare with a reference fail, not skip, where the reference is missing.
 REFS   := XPIPE_REQUIRE_REFS=1 XPIPE_PYTHON=$(CURDIR)/$(VENV)/bin/python3
 
-.PHONY: help test test-env test-race test-portable eval-attention bench-engines lint clean
+.PHONY: help test test-env test-race test-portable test-slow test-export soak eval eval-attention \
+	bench-engines bench-decode export-env golden train lint clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,7 +23,7 @@ $(VENV)/.done: testdata/requirements.txt
 	touch $@
 
 test-race: ## what is concurrent, under the race detector
-	go test -race ./pipeline/... ./ort/... ./tokenize/...
+	go test -race -run 'Concurrent|Conformance/contract|Close|Cancel|Stream|Parallel|Race|Goroutine' ./pipeline ./ort ./fallback/... ./tokenize ./vision
 
 test-portable: ## without cgo, without assembly, and for other systems
 	CGO_ENABLED=0 go build ./...
@@ -31,6 +32,40 @@ test-portable: ## without cgo, without assembly, and for other systems
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go build ./...
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build ./...
 
+test-slow: test-env ## soak, random kills and cancels: many minutes
+	$(REFS) go test -tags slow -timeout 60m ./pipeline ./ort ./cmd/xpipe
+
+soak: test-env ## 10,000 captions and questions on each engine, memory watched
+	XPIPE_SOAK=10000 go test -tags slow -timeout 3h -run Soak -v ./pipeline
+
+# The Python side: PyTorch and transformers, 6.5 GB.
+TRAINVENV := build/venv-train
+
+export-env: $(TRAINVENV)/.done ## PyTorch and xpipe-export, under build/
+
+$(TRAINVENV)/.done: models/export/pyproject.toml models/train/requirements.txt
+	$(PYTHON) -m venv $(TRAINVENV)
+	$(TRAINVENV)/bin/pip install --quiet --disable-pip-version-check -r models/train/requirements.txt -e 'models/export[test]'
+	touch $@
+
+test-export: export-env ## the exporter's own tests
+	cd models/export && ../../$(TRAINVENV)/bin/python -m pytest
+
+golden: export-env ## make the golden files of every family again
+	cd models/export && ../../$(TRAINVENV)/bin/python -m xpipe_export.golden && ../../$(TRAINVENV)/bin/python -m xpipe_export.golden.layouts
+
+train: export-env ## from packages to the embedded model: hours on two cores
+	models/train/build.sh
+
+eval: build/venv-eval/.done ## the embedded model's figures, through the binary on the Go engine
+	go build -o build/xpipe ./cmd/xpipe
+	build/venv-eval/bin/python models/train/evaluate.py --xpipe build/xpipe --engine go
+
+build/venv-eval/.done: models/train/requirements-eval.txt
+	$(PYTHON) -m venv build/venv-eval
+	build/venv-eval/bin/pip install --quiet --disable-pip-version-check --no-deps -r models/train/requirements-eval.txt
+	touch $@
+
 eval-attention: ## how far the attention maps of the embedded models can be trusted
 	go run ./pipeline/evalattend
 
@@ -38,6 +73,10 @@ bench-engines: test-env ## graphs of full size on both engines, in turns, on one
 	go build -o build/xpipe ./cmd/xpipe
 	export XPIPE_ORT_LIB=$$(ls $(VENV)/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.*); \
 	for threads in 1 2; do build/xpipe bench builtin:all -v --threads $$threads --runs 10; done
+
+bench-decode: test-env export-env ## decoding at OPT-125m's size: time outside the graphs, what batches gain
+	test -f build/decode-bench/xpipe.json || (cd models/export && ../../$(TRAINVENV)/bin/python decode_bundle.py ../../build/decode-bench)
+	XPIPE_DECODE_BENCH=$(CURDIR)/build/decode-bench go test ./pipeline -run - -bench Decode -benchtime 3x
 
 lint: ## formatting and vet
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
