@@ -99,7 +99,12 @@ func (c *convolution) dense(x *Context, dst, src, weights []float32, e *kernel.E
 		return graphErr("a convolution over %d dimensions; at most 3 are supported", len(c.in))
 	}
 	panels := (inner + 15) / 16
-	step := min(8, max(1, panels*c.n*c.group/(4*x.Threads())))
+	// Panels that share a pass over the weights: as many as leave work for all
+	// cores.
+	step := min(8, panels)
+	if x.Threads() > 1 {
+		step = min(8, max(1, panels*c.n*c.group/(2*x.Threads())))
+	}
 	pieces := (panels + step - 1) / step
 	offsets := c.taps()
 	return x.ParallelScratch(c.n*c.group*pieces, max(1, (1<<18)/(2*k*mg*16*step)), kernel.PanelFloats(k, 16*step), func(lo, hi int, buf []float32) {
