@@ -30,8 +30,8 @@ type Attention struct {
 	Stages []AttentionStage
 	// Reverse is LXMERT's other direction, regions over words; else nil.
 	Reverse *AttentionStage
-	// Image is the picture the maps lie on (the last of several); nil for
-	// LXMERT's regions.
+	// Image is the picture the maps lie on (the last of several); nil where only
+	// regions were given.
 	Image image.Image
 	// Seen is the part of Image that the model saw and the maps cover.
 	Seen vision.Region
@@ -174,12 +174,18 @@ type Word struct {
 }
 
 // Words joins the tokens to words: a token that begins with a space, or follows
-// one, begins a word.
+// one, begins a word; of a question's tokens (LXMERT) each that does not begin
+// with BERT's "##".
 func (a *Attention) Words() []Word {
 	var words []Word
 	for i, t := range a.Tokens {
-		begins := i == 0 || strings.HasPrefix(t, " ") || strings.HasSuffix(a.Tokens[i-1], " ") || a.Boxes != nil
-		if begins {
+		begins := strings.HasPrefix(t, " ") || i > 0 && strings.HasSuffix(a.Tokens[i-1], " ")
+		if a.Boxes != nil {
+			var continues bool
+			t, continues = strings.CutPrefix(t, "##")
+			begins = !continues
+		}
+		if i == 0 || begins {
 			words = append(words, Word{First: i})
 		}
 		w := &words[len(words)-1]
@@ -267,7 +273,7 @@ func (p *Pipeline) attend(ctx context.Context, request Request, w *watch, run fu
 	w.roles = m.watched()
 	ctx = context.WithValue(ctx, watchKey{}, w)
 	a := &Attention{Image: lastImage(request), Seen: vision.Region{0, 0, 1, 1}}
-	if a.Image != nil && p.images != nil {
+	if a.Image != nil && p.images != nil && request.Regions == nil {
 		b := a.Image.Bounds()
 		a.Seen = p.images.Seen(b.Dx(), b.Dy())
 	}

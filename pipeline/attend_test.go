@@ -6,6 +6,7 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/crossattn/xpipe/engine"
@@ -190,6 +191,9 @@ func TestMapsEqualPyTorch(t *testing.T) {
 		// The golden row stands in a batch whose questions may be longer.
 		want := g.array(t, "cross_attn")
 		compare(t, "cross_attn", a.Stages[0].Maps, want, 1e-5)
+		if w := a.Words(); w[0].Text != "[CLS]" || w[len(w)-1].Text != "[SEP]" || strings.Contains(w[len(w)/2].Text, "##") {
+			t.Errorf("words %v", w)
+		}
 		compare(t, "visual_cross_attn", a.Reverse.Maps, g.array(t, "visual_cross_attn"), 1e-5)
 	})
 }

@@ -14,11 +14,14 @@ const overlayStrength = 0.65
 
 // Overlay lays a map over the picture, made to fit into width by height pixels:
 // vision.HeatColor shows weights from 0 to most, or to the map's greatest where
-// most is 0. What the model did not see is dimmed. LXMERT's regions have no
-// picture: the error wraps ErrImage.
+// most is 0. What the model did not see is dimmed. Regions show as their boxes, the
+// greatest weight where they overlap. Without a picture the error wraps ErrImage.
 func (a *Attention) Overlay(m Map, width, height int, most float64) (*image.RGBA, error) {
-	if a.Image == nil || a.Boxes != nil {
+	if a.Image == nil {
 		return nil, fmt.Errorf("%w: there is no picture to lay the map on", ErrImage)
+	}
+	if a.Boxes != nil {
+		m = a.drawBoxes(m)
 	}
 	small, err := vision.Fit(a.Image, width, height)
 	if err != nil {
@@ -42,6 +45,24 @@ func (a *Attention) Overlay(m Map, width, height int, most float64) (*image.RGBA
 	imagedraw.Draw(out, out.Bounds(), image.NewUniform(color.RGBA{A: 160}), image.Point{}, imagedraw.Over)
 	imagedraw.Draw(out, whole, heat.Image(), image.Point{}, imagedraw.Src)
 	return out, nil
+}
+
+// drawBoxes turns the weights of regions into a fine map of the picture.
+func (a *Attention) drawBoxes(m Map) Map {
+	const fine = 96
+	drawn := Map{Rows: fine, Cols: fine, Weights: make([]float32, fine*fine), Share: m.Share}
+	for i, box := range a.Boxes {
+		for r := range fine {
+			for c := range fine {
+				x, y := (float32(c)+0.5)/fine, (float32(r)+0.5)/fine
+				if x >= box[0] && x < box[2] && y >= box[1] && y < box[3] {
+					at := &drawn.Weights[r*fine+c]
+					*at = max(*at, m.Weights[i])
+				}
+			}
+		}
+	}
+	return drawn
 }
 
 // Greatest is the largest weight of the words' maps, which puts several on one

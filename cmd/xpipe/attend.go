@@ -88,7 +88,7 @@ eval-attention measures how far it can be trusted.
 	f := cmd.Flags()
 	f.StringVarP(&o.out, "out", "o", "", "file to write: .png, .html, .json or .npz")
 	f.StringVar(&o.text, "text", "", "make the model write this text instead of its own")
-	f.StringVar(&o.regions, "regions", "", "regions for LXMERT: .npz or .tsv; IMAGE then only names the picture")
+	f.StringVar(&o.regions, "regions", "", "regions for LXMERT: .npz or .tsv; IMAGE names the picture, and is drawn on if it is a file")
 	f.StringArrayVar(&o.picks, "pick", nil, "LAYER/HEAD or rollout for one stage (repeat for the next)")
 	f.BoolVar(&o.rollout, "rollout", false, "rollout in every stage")
 	f.Lookup("engine").Usage = "engine: go (pure Go, the default here), ort (ONNX Runtime), or auto"
@@ -118,6 +118,9 @@ func runAttend(ctx context.Context, env *environment, o attendOptions, args []st
 		a := asker{env: env, options: askOptions{regions: o.regions}, regions: all}
 		if request.Regions, err = a.regionsOf(args[0]); err != nil {
 			return err
+		}
+		if img, err := env.loadPicture(args[0]); err == nil {
+			request.Image = img // to draw on
 		}
 	} else if request.Image, err = env.loadPicture(args[0]); err != nil {
 		return err
@@ -153,7 +156,7 @@ func runAttend(ctx context.Context, env *environment, o attendOptions, args []st
 				return err
 			}
 			return env.printJSON(file)
-		case isTerminal(env.stdout) && a.Image != nil && a.Boxes == nil:
+		case isTerminal(env.stdout) && a.Image != nil:
 			return v.terminal(env.stdout, terminalWidth(env.stdout))
 		}
 		return v.lines(env.stdout)

@@ -30,8 +30,8 @@ const (
 
 // png draws the text, a picture for each word with its map, and the scale.
 func (v *attendView) png(w io.Writer) error {
-	if v.Image == nil || v.Boxes != nil {
-		return fmt.Errorf("%w: there is no picture to draw on; .json, .npz and .html show regions", pipeline.ErrUnsupported)
+	if v.Image == nil {
+		return fmt.Errorf("%w: %s is no picture to draw on; .json, .npz and .html show regions without one", pipeline.ErrImage, v.image)
 	}
 	small, err := vision.Fit(v.Image, sheetTile, sheetTile)
 	if err != nil {
@@ -80,8 +80,17 @@ func (v *attendView) png(w io.Writer) error {
 		draw.Draw(sheet, line, image.NewUniform(vision.HeatColor(float64(x-bar.Min.X)/255)), image.Point{}, draw.Src)
 	}
 	write(bar.Min.X, bar.Max.Y, 60, "0")
-	write(bar.Max.X-24, bar.Max.Y, width-bar.Max.X+24, fmt.Sprintf("%.1f %% of a word's attention in one cell", 100*v.most))
+	write(bar.Max.X-24, bar.Max.Y, width-bar.Max.X+24, v.scale())
 	return png.Encode(w, sheet)
+}
+
+// scale says what the end of the colour scale stands for.
+func (v *attendView) scale() string {
+	what := "cell"
+	if v.Boxes != nil {
+		what = "region"
+	}
+	return fmt.Sprintf("%.1f %% of a word's attention in one %s", 100*v.most, what)
 }
 
 // newWriter returns a function that writes text in black below y, cut at so many
@@ -152,7 +161,7 @@ func (v *attendView) terminal(w io.Writer, width int) error {
 		c := vision.HeatColor(float64(i) / (tile - 1))
 		fmt.Fprintf(&scale, "\x1b[48;2;%d;%d;%dm ", c.R, c.G, c.B)
 	}
-	_, err := fmt.Fprintf(w, "%s\x1b[0m  0 to %.1f %% of a word's attention in one cell\n", &scale, 100*v.most)
+	_, err := fmt.Fprintf(w, "%s\x1b[0m  0 to %s\n", &scale, v.scale())
 	return err
 }
 

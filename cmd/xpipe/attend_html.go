@@ -59,7 +59,7 @@ const pagePicture = 640
 
 func (v *attendView) html(w io.Writer) error {
 	d := pageData{Seen: v.Seen, Places: v.Places(), Boxes: [][4]float32{}, Words: []pageWord{}}
-	if v.Image != nil && v.Boxes == nil {
+	if v.Image != nil {
 		small, err := vision.Fit(v.Image, pagePicture, pagePicture)
 		if err != nil {
 			return err

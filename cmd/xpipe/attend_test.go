@@ -178,3 +178,37 @@ func TestMemoryLimitFlag(t *testing.T) {
 		}
 	}
 }
+
+// LXMERT's regions are drawn on the picture where there is one.
+func TestAttendRegions(t *testing.T) {
+	const family = "../../testdata/families/lxmert-vqa/"
+	dir := t.TempDir()
+	for _, c := range []struct {
+		image, out string
+		code       int
+	}{
+		{circle, "a.png", exitOK}, {circle, "a.html", exitOK}, {"no-file", "b.html", exitOK}, {"no-file", "b.json", exitOK},
+		{"no-file", "b.npz", exitOK}, {"no-file", "b.png", exitInput}, {"no-file", "", exitOK},
+	} {
+		var out, errs bytes.Buffer
+		env := &environment{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}
+		args := []string{"attend", c.image, "what is it?", "--model", family + "bundle", "--regions", family + "regions.npz"}
+		if c.out != "" {
+			args = append(args, "-o", filepath.Join(dir, c.out))
+		}
+		if code := execute(t.Context(), env, args); code != c.code {
+			t.Errorf("%v: exit %d, %s", c, code, errs.String())
+		}
+		_, err := os.Stat(filepath.Join(dir, c.out))
+		if left := err == nil; c.out != "" && left != (c.code == exitOK) {
+			t.Errorf("%v: a file is there: %v", c, left)
+		}
+		if c.out == "" && !strings.Contains(out.String(), "region ") {
+			t.Errorf("%q", out.String())
+		}
+	}
+	arrays, err := tensor.LoadNpz(filepath.Join(dir, "b.npz"))
+	if err != nil || arrays["boxes"].Dim(0) != 36 || arrays["reverse"].Dim(2) != 36 || arrays["stage0"].Dim(3) != 36 {
+		t.Errorf("%v, %v", arrays, err)
+	}
+}
