@@ -420,3 +420,21 @@ func TestMemoryLimit(t *testing.T) {
 		}
 	}
 }
+
+// Twelve heads of 257 queries and keys, 64 wide: a layer of a ViT.
+func BenchmarkAttend(b *testing.B) {
+	r := rand.New(rand.NewPCG(13, 14))
+	x := random(r, 1, 12, 257, 64)
+	for _, c := range []struct {
+		name string
+		opts []Option
+	}{{"dense", nil}, {"causal", []Option{Causal()}}, {"window", []Option{Sparse(Window{Width: 16, Global: ints(0)})}}, {"topk", []Option{TopK(16)}}} {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := Attend(b.Context(), x, x, x, c.opts...); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
