@@ -23,7 +23,8 @@ type bpe struct {
 	rawLast  [256]int32       // the same at the end of a word, suffix included
 	rawWords map[string]int32 // whole words by their bytes, for ignoreMerges
 
-	// cutSpaces is set where no merge joins anything before a "▁" to it, so that a text may be cut there without changing its tokens.
+	// cutSpaces is set where no merge joins anything before a "▁" to it, so that a text may be cut there without changing its tokens or
+	// offsets.
 	cutSpaces bool
 	cache     *wordCache
 }
@@ -163,11 +164,13 @@ func (m *bpe) addBytes(w *bpeWord, c string) bool {
 // pre-tokenizer; the answer says whether the vocabulary allows that (it must hold a symbol for each byte).
 func (m *bpe) prepare(results []string, rawInput bool) bool {
 	m.cache = newWordCache()
+	allBytes := true
 	for b := range 256 {
-		m.byteIDs[b] = -1
-		if id, ok := m.ids[fmt.Sprintf("<0x%02X>", b)]; ok {
-			m.byteIDs[b] = id
+		id, ok := m.ids[fmt.Sprintf("<0x%02X>", b)]
+		if !ok {
+			id, allBytes = -1, false
 		}
+		m.byteIDs[b] = id
 	}
 	if rawInput && m.prefix == "" {
 		m.raw = true
@@ -188,8 +191,9 @@ func (m *bpe) prepare(results []string, rawInput bool) bool {
 		}
 		return m.raw
 	}
+	// Characters that are dropped shift the offsets of all that follow them in the same word, so none may be.
 	_, ok := m.ids[metaspace]
-	m.cutSpaces = ok && m.prefix == "" && m.suffix == "" && !m.ignoreMerges
+	m.cutSpaces = ok && m.prefix == "" && m.suffix == "" && !m.ignoreMerges && (!m.dropUnk || m.byteFallback && allBytes)
 	for _, t := range results {
 		m.cutSpaces = m.cutSpaces && nextCut(t, 0) == len(t)
 	}

@@ -85,10 +85,21 @@ func (e *Encoding) setTypeIDs(id int64) {
 	}
 }
 
+// clone copies e; the overflowing parts stay shared.
 func (e *Encoding) clone() *Encoding {
 	c := e.part(0, e.Len())
 	c.Sequences = append(c.Sequences, e.Sequences...)
 	c.Overflowing = e.Overflowing
+	return c
+}
+
+// deepClone copies e with its overflowing parts.
+func (e *Encoding) deepClone() *Encoding {
+	c := e.clone()
+	c.Overflowing = nil
+	for _, o := range e.Overflowing {
+		c.Overflowing = append(c.Overflowing, o.deepClone())
+	}
 	return c
 }
 

@@ -69,7 +69,7 @@ func (t *templateProcessing) process(parts []*Encoding, special bool) ([]*Encodi
 			}
 			e := parts[piece.sequence]
 			if piece.repeated {
-				e = e.clone()
+				e = e.deepClone()
 			}
 			e.setTypeIDs(piece.typeID)
 			e.setSequence(piece.sequence, Span{0, e.Len()})

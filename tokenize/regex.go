@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/crossattn/xpipe/tokenize/internal/unidata"
 )
 
 // The patterns in tokenizer files are Oniguruma's (its own syntax, UTF-8). This file reads the part of that syntax which such files use
@@ -337,6 +339,10 @@ func (p *regexParser) escape() (node, error) {
 	case 'A', 'z', 'Z', 'b', 'B':
 		p.at++
 		return assertNode(c), nil
+	case 'w', 'W':
+		// Outside of a class Oniguruma has its own idea of word characters below U+0100: ² and ½ are some.
+		p.at++
+		return charNode{(&charSet{props: unidata.OnigWord, negate: c == 'W'}).seal()}, nil
 	}
 	set, r, err := p.escapedSet()
 	switch {

@@ -93,7 +93,7 @@ func (p *regexParser) escapedSet() (*charSet, rune, error) {
 	case 'd', 'D':
 		set.gc = 1 << unidata.Nd
 	case 'w', 'W':
-		set.props = unidata.OnigWord
+		set.props = unidata.OnigWordClass
 	case 'h', 'H':
 		set.ranges = []rune{'0', '9', 'a', 'f', 'A', 'F'}
 	case 'p', 'P':
@@ -191,7 +191,7 @@ func (p *regexParser) property(set *charSet) error {
 	case "lower", "lowercase":
 		set.props = unidata.OnigLower
 	case "word":
-		set.props = unidata.OnigWord
+		set.props = unidata.OnigWordClass
 	case "digit":
 		set.gc = 1 << unidata.Nd
 	case "alnum":

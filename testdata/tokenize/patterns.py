@@ -11,7 +11,7 @@ import sys
 
 from tokenizers import Regex, pre_tokenizers
 
-CHARS = list("aabbcdAB12 .'é") + ["中", "\n", "ſ", "́"]
+CHARS = list("aabbcdAB12 .'é") + ["中", "\n", "ſ", "́", "²", "½", "ª", "·", "×", "µ", "\u00a0", "\u0085", "\u00ad", "٣", "Ⅷ", "\u2028"]
 SETS = [r"\s", r"\S", r"\d", r"\D", r"\w", r"\W", r"\h", r"\p{L}", r"\p{Lu}", r"\P{L}", r"\p{^N}", r"\p{M}", r"\p{P}", r"\p{Han}", ".", r"\p{Alpha}", r"[[:lower:]]", r"[[:^space:]]"]
 
 

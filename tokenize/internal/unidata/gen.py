@@ -70,7 +70,7 @@ for n, name in enumerate(GC):
             assert flags[i] == 0
             flags[i] = n
 
-ONIG = {"OnigSpace": r"\s", "OnigWord": r"\w", "OnigAlpha": r"\p{Alpha}", "OnigUpper": r"\p{Upper}", "OnigLower": r"\p{Lower}"}
+ONIG = {"OnigSpace": r"\s", "OnigWord": r"\w", "OnigWordClass": r"[\w]", "OnigAlpha": r"\p{Alpha}", "OnigUpper": r"\p{Upper}", "OnigLower": r"\p{Lower}"}
 BITS = ["White", "Numeric", "Punct", "Control", "Nonspacing", "Combining", "Word"] + list(ONIG)
 sets = {
     "White": covered(pre_tokenizers.WhitespaceSplit()),
