@@ -261,18 +261,19 @@ func (p *Pipeline) AttendText(ctx context.Context, request Request, text string)
 }
 
 // attend runs the model under a watch and joins what it saw.
-func (p *Pipeline) attend(ctx context.Context, request Request, w *watch, run func(context.Context) (*Text, error)) (*Attention, error) {
-	if err := p.enter(); err != nil {
+func (p *Pipeline) attend(ctx context.Context, request Request, w *watch, run func(context.Context) (*Text, error)) (a *Attention, err error) {
+	ctx, leave, err := p.enter(ctx)
+	if err != nil {
 		return nil, err
 	}
-	defer p.running.Done()
+	defer func() { leave(&err) }()
 	m, ok := p.model.(attender)
 	if !ok {
 		return nil, p.unsupported("say where it looked")
 	}
 	w.roles = m.watched()
 	ctx = context.WithValue(ctx, watchKey{}, w)
-	a := &Attention{Image: lastImage(request), Seen: vision.Region{0, 0, 1, 1}}
+	a = &Attention{Image: lastImage(request), Seen: vision.Region{0, 0, 1, 1}}
 	if a.Image != nil && p.images != nil && request.Regions == nil {
 		b := a.Image.Bounds()
 		a.Seen = p.images.Seen(b.Dx(), b.Dy())
@@ -280,7 +281,6 @@ func (p *Pipeline) attend(ctx context.Context, request Request, w *watch, run fu
 	if request.Regions != nil {
 		a.setBoxes(request.Regions)
 	}
-	var err error
 	if a.Text, err = run(ctx); err != nil {
 		return nil, err
 	}
@@ -292,7 +292,7 @@ func (p *Pipeline) attend(ctx context.Context, request Request, w *watch, run fu
 		if request.Image == nil {
 			return nil, fmt.Errorf("%w: the request has no picture", ErrImage)
 		}
-		pixels, err := p.images.Preprocess(ctx, request.Image)
+		pixels, err := p.preprocess(ctx, request.Image)
 		if err == nil {
 			_, err = c.embedImages(ctx, pixels)
 		}

@@ -96,7 +96,17 @@ func (s *watchedSession) shown(ctx context.Context, taps bool) (engine.Session, 
 	return s.shadow, attentionPlaces(s.shadow, taps), nil
 }
 
+// Run is the session's. What it is given comes from the bundle's other parts, so
+// that an input which does not fit is the bundle's fault.
 func (s *watchedSession) Run(ctx context.Context, in map[string]*tensor.Tensor, out ...string) (map[string]*tensor.Tensor, error) {
+	results, err := s.run(ctx, in, out...)
+	if errors.Is(err, engine.ErrInput) {
+		err = fmt.Errorf("%w: the graph %s does not fit the rest of it: %w", ErrBundle, s.role, err)
+	}
+	return results, err
+}
+
+func (s *watchedSession) run(ctx context.Context, in map[string]*tensor.Tensor, out ...string) (map[string]*tensor.Tensor, error) {
 	w, _ := ctx.Value(watchKey{}).(*watch)
 	if w == nil || !slices.Contains(w.roles, s.role) {
 		return s.Session.Run(ctx, in, out...)

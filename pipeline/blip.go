@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/tensor"
@@ -40,7 +39,7 @@ func openBLIP(graphs *graphOpener, tokenizer *tokenize.Tokenizer) (*blip, error)
 
 // encode returns the patches [B,N,Dv] of pixels [B,3,H,W].
 func (m *blip) encode(ctx context.Context, pixels *tensor.Tensor) (*tensor.Tensor, error) {
-	return runOne(ctx, m.vision, map[string]*tensor.Tensor{"pixel_values": pixels}, "image_embeds", pixels.Dim(0), -1, -1)
+	return runVision(ctx, m.vision, pixels, "image_embeds", pixels.Dim(0), -1, -1)
 }
 
 func (m *blip) begin(ctx context.Context, images *tensor.Tensor, which [][]int, prompts []string) (languageModel, error) {
@@ -53,7 +52,7 @@ func (m *blip) begin(ctx context.Context, images *tensor.Tensor, which [][]int, 
 		return nil, err
 	}
 	if m.questions != nil {
-		ids, mask, err := encodeRight(m.tokenizer, prompts)
+		ids, mask, err := m.encodeRight(m.tokenizer, prompts)
 		if err != nil {
 			return nil, err
 		}
@@ -78,9 +77,9 @@ func (m *blip) begin(ctx context.Context, images *tensor.Tensor, which [][]int, 
 	rows := make([]prompt, len(prompts))
 	width := 0
 	for i, text := range prompts {
-		encoding, err := m.tokenizer.Encode(text)
+		encoding, err := m.readText(m.tokenizer, text)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrPrompt, err)
+			return nil, err
 		}
 		// [CLS] gives way to the decoder's own start, and [SEP] would end the text.
 		ids := []int64{m.captioner.start}

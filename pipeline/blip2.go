@@ -80,7 +80,7 @@ func hasInput(s engine.Session, name string) bool {
 // Q-Former reads the text, it has to wait for it, and encode returns the patches
 // [B,N,Dv].
 func (m *blip2) encode(ctx context.Context, pixels *tensor.Tensor) (*tensor.Tensor, error) {
-	patches, err := runOne(ctx, m.vision, map[string]*tensor.Tensor{"pixel_values": pixels}, "image_embeds", pixels.Dim(0), -1, -1)
+	patches, err := runVision(ctx, m.vision, pixels, "image_embeds", pixels.Dim(0), -1, -1)
 	if err != nil || m.instruction != nil {
 		return patches, err
 	}
@@ -105,7 +105,7 @@ func (m *blip2) instructed(ctx context.Context, patches *tensor.Tensor, which []
 	if err != nil {
 		return nil, err
 	}
-	ids, mask, err := encodeRight(m.instruction, prompts)
+	ids, mask, err := m.encodeRight(m.instruction, prompts)
 	if err != nil {
 		return nil, err
 	}
@@ -134,9 +134,9 @@ func (m *blip2) begin(ctx context.Context, images *tensor.Tensor, pictures [][]i
 	perImage := images.Dim(1) * width
 	rows := make([]prompt, len(prompts))
 	for i, text := range prompts {
-		encoding, err := m.tokenizer.Encode(text)
+		encoding, err := m.readText(m.tokenizer, text)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrPrompt, err)
+			return nil, err
 		}
 		words, err := m.decoder.embedText(ctx, encoding.IDs)
 		if err != nil {

@@ -28,11 +28,12 @@ type Choice struct {
 // Choose compares the answers to a request by their probabilities under the
 // model, in the order given: multiple choice, or yes and no. The request's
 // picture is encoded once for all of them.
-func (p *Pipeline) Choose(ctx context.Context, request Request, choices ...string) ([]Choice, error) {
-	if err := p.enter(); err != nil {
+func (p *Pipeline) Choose(ctx context.Context, request Request, choices ...string) (scored []Choice, err error) {
+	ctx, leave, err := p.enter(ctx)
+	if err != nil {
 		return nil, err
 	}
-	defer p.running.Done()
+	defer func() { leave(&err) }()
 	model, ok := p.model.(generator)
 	if !ok {
 		return nil, p.unsupported("compare answers of its own writing")
@@ -43,7 +44,10 @@ func (p *Pipeline) Choose(ctx context.Context, request Request, choices ...strin
 	if err := checkTexts(choices); err != nil {
 		return nil, err
 	}
-	scored := make([]Choice, len(choices))
+	if err := checkLimit("choices", len(choices), p.limits.Batch); err != nil {
+		return nil, err
+	}
+	scored = make([]Choice, len(choices))
 	logProbs, err := p.choiceLogProbs(ctx, model, request, choices)
 	if err != nil {
 		return nil, err
@@ -125,6 +129,9 @@ func (p *Pipeline) choiceIDs(prompt, choice string, fresh bool) ([]int64, error)
 		prompt = ""
 	} else if prompt != "" {
 		choice = " " + choice
+	}
+	if err := p.limits.checkText(prompt + choice); err != nil {
+		return nil, err
 	}
 	before, err := p.tokenizer.Encode(prompt, tokenize.WithoutSpecialTokens())
 	if err != nil {

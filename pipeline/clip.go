@@ -217,7 +217,8 @@ func padID(bundle *models.Bundle, tokenizer *tokenize.Tokenizer) (int64, error) 
 }
 
 func (m *clip) embedImages(ctx context.Context, pixels *tensor.Tensor) (*tensor.Tensor, error) {
-	return m.vision.embed(ctx, pixels.Dim(0), map[string]*tensor.Tensor{"pixel_values": pixels})
+	embeds, err := m.vision.embed(ctx, pixels.Dim(0), map[string]*tensor.Tensor{"pixel_values": pixels})
+	return embeds, misfit(err)
 }
 
 func (m *clip) embedTexts(ctx context.Context, texts []string) (*tensor.Tensor, error) {
@@ -253,9 +254,9 @@ func (m *clip) tokens(texts []string) (ids, mask *tensor.Tensor, err error) {
 	rows := make([][]int64, len(texts))
 	longest := m.padTo
 	for i, text := range texts {
-		encoding, err := m.tokenizer.Encode(text, opts...)
+		encoding, err := m.readText(m.tokenizer, text, opts...)
 		if err != nil {
-			return nil, nil, fmt.Errorf("%w: %w", ErrPrompt, err)
+			return nil, nil, err
 		}
 		if len(encoding.IDs) == 0 {
 			return nil, nil, fmt.Errorf("%w: nothing of %q is left after tokenizing", ErrPrompt, text)

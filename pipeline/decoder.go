@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -57,6 +58,9 @@ type cache struct {
 	heads, dim    int
 }
 
+// maxCacheSide is far beyond the heads, and their width, of any model.
+const maxCacheSide = 1 << 20
+
 // newDecoder opens the graphs of the roles decoder and embed_tokens, and checks
 // that they have the inputs and outputs a decoder needs.
 func newDecoder(graphs *graphOpener) (*decoder, error) {
@@ -86,7 +90,7 @@ func newDecoder(graphs *graphOpener) (*decoder, error) {
 			d.seesMedia = true
 		case isPast && !strings.Contains(layer, ".encoder."):
 			c := cache{past: in.Name, present: presentPrefix + layer}
-			if len(in.Shape) != 4 || in.Shape[1] <= 0 || in.Shape[3] <= 0 {
+			if len(in.Shape) != 4 || in.Shape[1] <= 0 || in.Shape[3] <= 0 || max(in.Shape[1], in.Shape[3]) > maxCacheSide {
 				return nil, fmt.Errorf("%w: the decoder's cache input %v is not [batch,heads,length,dim] with fixed heads and dim", ErrBundle, in)
 			}
 			if !outputs[c.present] {
@@ -129,6 +133,9 @@ func (d *decoder) embedTokens(ctx context.Context, ids []int64, rows int) (*tens
 // runOne runs a session for one float32 output of the given shape, in which -1
 // fits any size but 0. No shape fits any.
 func runOne(ctx context.Context, s engine.Session, in map[string]*tensor.Tensor, output string, shape ...int) (*tensor.Tensor, error) {
+	if !hasOutput(s, output) {
+		return nil, fmt.Errorf("%w: a graph lacks the output %q", ErrBundle, output)
+	}
 	out, err := s.Run(ctx, in, output)
 	if err != nil {
 		return nil, err
@@ -137,6 +144,22 @@ func runOne(ctx context.Context, s engine.Session, in map[string]*tensor.Tensor,
 		err = checkOutput(output, out[output], shape...)
 	}
 	return out[output], err
+}
+
+// runVision runs a graph over pixels [B,3,H,W], for an output of the given shape.
+// Pixels that do not fit the graph are the bundle's fault: its preprocessor made
+// them.
+func runVision(ctx context.Context, s engine.Session, pixels *tensor.Tensor, output string, shape ...int) (*tensor.Tensor, error) {
+	out, err := runOne(ctx, s, map[string]*tensor.Tensor{"pixel_values": pixels}, output, shape...)
+	return out, misfit(err)
+}
+
+// misfit names the preprocessor where a graph does not take its pixels.
+func misfit(err error) error {
+	if errors.Is(err, engine.ErrInput) {
+		return fmt.Errorf("%w: preprocessor_config.json makes what the graph does not take: %w", ErrBundle, err)
+	}
+	return err
 }
 
 // checkOutput refuses what a graph gave where it is not float32 of the given shape.
@@ -198,6 +221,9 @@ func (d *decoder) begin(prompts []prompt, width int, fixed map[string]*tensor.Te
 	for _, c := range d.constants {
 		if fixed[c.Name] == nil {
 			return nil, fmt.Errorf("%w: the decoder has an input this pipeline does not know: %v", ErrBundle, c)
+		}
+		if err := c.Check(fixed[c.Name]); err != nil {
+			return nil, fmt.Errorf("%w: what goes to the decoder from the graph before it: %w", ErrBundle, err)
 		}
 		if t := fixed[c.Name]; t.Rank() == 0 || t.Dim(0) != len(prompts) {
 			return nil, fmt.Errorf("%w: %q is %v, not a row for each of %d texts", ErrBundle, c.Name, t, len(prompts))

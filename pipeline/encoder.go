@@ -126,12 +126,12 @@ func padRight(rows []prompt, width int) (embeds, mask *tensor.Tensor, err error)
 
 // encodeRight tokenizes texts, special tokens included, into ids [B,T] padded
 // on the right, with the mask [B,T] of what is there.
-func encodeRight(tokenizer *tokenize.Tokenizer, texts []string, opts ...tokenize.Option) (ids, mask *tensor.Tensor, err error) {
+func (g *graphOpener) encodeRight(tokenizer *tokenize.Tokenizer, texts []string, opts ...tokenize.Option) (ids, mask *tensor.Tensor, err error) {
 	encodings := make([]*tokenize.Encoding, len(texts))
 	longest := 0
 	for i, text := range texts {
-		if encodings[i], err = tokenizer.Encode(text, opts...); err != nil {
-			return nil, nil, fmt.Errorf("%w: %w", ErrPrompt, err)
+		if encodings[i], err = g.readText(tokenizer, text, opts...); err != nil {
+			return nil, nil, err
 		}
 		longest = max(longest, len(encodings[i].IDs))
 	}

@@ -101,7 +101,7 @@ func (m *flamingo) end() string { return m.markup.End }
 
 // encode returns each picture's latents [N,L,Dv].
 func (m *flamingo) encode(ctx context.Context, pixels *tensor.Tensor) (*tensor.Tensor, error) {
-	embeds, err := runOne(ctx, m.vision, map[string]*tensor.Tensor{"pixel_values": pixels}, "image_embeds", pixels.Dim(0), -1, -1)
+	embeds, err := runVision(ctx, m.vision, pixels, "image_embeds", pixels.Dim(0), -1, -1)
 	if err == nil && m.resampler != nil {
 		embeds, err = runOne(ctx, m.resampler, map[string]*tensor.Tensor{"image_embeds": embeds}, "latents", pixels.Dim(0), -1, -1)
 	}
@@ -116,9 +116,9 @@ func (m *flamingo) begin(ctx context.Context, latents *tensor.Tensor, which [][]
 	rows := make([]prompt, len(prompts))
 	width := 0
 	for i, text := range prompts {
-		encoding, err := m.tokenizer.Encode(text, m.encoding...)
+		encoding, err := m.readText(m.tokenizer, text, m.encoding...)
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrPrompt, err)
+			return nil, err
 		}
 		if len(encoding.IDs) == 0 {
 			return nil, fmt.Errorf("%w: prompt %d is empty", ErrPrompt, i+1)

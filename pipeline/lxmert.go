@@ -64,7 +64,7 @@ func (m *lxmert) answer(ctx context.Context, regions []*Regions, questions []str
 	if m.maxText > 0 {
 		opts = append(opts, tokenize.WithTruncation(&tokenize.Truncation{MaxLength: m.maxText}))
 	}
-	ids, mask, err := encodeRight(m.tokenizer, questions, opts...)
+	ids, mask, err := m.encodeRight(m.tokenizer, questions, opts...)
 	if err != nil {
 		return nil, err
 	}
@@ -95,10 +95,14 @@ func (m *lxmert) answer(ctx context.Context, regions []*Regions, questions []str
 	if in["visual_attention_mask"], err = tensor.New([]int{len(regions), most}, there); err != nil {
 		return nil, err
 	}
-	logits, err := runOne(ctx, m.session, in, logitsName, len(regions), -1)
-	if errors.Is(err, engine.ErrInput) {
-		err = fmt.Errorf("%w: they do not fit the model: %w", ErrRegions, err)
+	for _, spec := range m.session.Inputs() {
+		if spec.Name == "visual_feats" {
+			if err := spec.Check(in[spec.Name]); err != nil {
+				return nil, fmt.Errorf("%w: they do not fit the model: %w", ErrRegions, err)
+			}
+		}
 	}
+	logits, err := runOne(ctx, m.session, in, logitsName, len(regions), -1)
 	if err != nil {
 		return nil, err
 	}

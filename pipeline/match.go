@@ -45,11 +45,12 @@ type embedder interface {
 }
 
 // Match judges how well each text fits the picture, in the order given.
-func (p *Pipeline) Match(ctx context.Context, img image.Image, texts ...string) ([]Match, error) {
-	if err := p.enter(); err != nil {
+func (p *Pipeline) Match(ctx context.Context, img image.Image, texts ...string) (matches []Match, err error) {
+	ctx, leave, err := p.enter(ctx)
+	if err != nil {
 		return nil, err
 	}
-	defer p.running.Done()
+	defer func() { leave(&err) }()
 	m, ok := p.model.(matcher)
 	if !ok {
 		return nil, p.unsupported("match pictures with texts")
@@ -57,7 +58,10 @@ func (p *Pipeline) Match(ctx context.Context, img image.Image, texts ...string) 
 	if err := checkTexts(texts); err != nil {
 		return nil, err
 	}
-	pixels, err := p.images.Preprocess(ctx, img)
+	if err := checkLimit("texts at once", len(texts), p.limits.Batch); err != nil {
+		return nil, err
+	}
+	pixels, err := p.preprocess(ctx, img)
 	if err != nil {
 		return nil, err
 	}
@@ -101,11 +105,12 @@ func (p *Pipeline) Classify(ctx context.Context, img image.Image, labels ...stri
 
 // EmbedImages returns one L2-normalised vector for each picture. Their dot
 // products with those of EmbedTexts are cosines.
-func (p *Pipeline) EmbedImages(ctx context.Context, imgs ...image.Image) ([][]float32, error) {
-	if err := p.enter(); err != nil {
+func (p *Pipeline) EmbedImages(ctx context.Context, imgs ...image.Image) (rows [][]float32, err error) {
+	ctx, leave, err := p.enter(ctx)
+	if err != nil {
 		return nil, err
 	}
-	defer p.running.Done()
+	defer func() { leave(&err) }()
 	m, ok := p.model.(embedder)
 	if !ok {
 		return nil, p.unsupported("embed pictures")
@@ -113,7 +118,7 @@ func (p *Pipeline) EmbedImages(ctx context.Context, imgs ...image.Image) ([][]fl
 	if len(imgs) == 0 {
 		return nil, nil
 	}
-	pixels, err := p.images.Preprocess(ctx, imgs...)
+	pixels, err := p.preprocess(ctx, imgs...)
 	if err != nil {
 		return nil, err
 	}
@@ -121,17 +126,21 @@ func (p *Pipeline) EmbedImages(ctx context.Context, imgs ...image.Image) ([][]fl
 }
 
 // EmbedTexts returns one L2-normalised vector for each text.
-func (p *Pipeline) EmbedTexts(ctx context.Context, texts ...string) ([][]float32, error) {
-	if err := p.enter(); err != nil {
+func (p *Pipeline) EmbedTexts(ctx context.Context, texts ...string) (rows [][]float32, err error) {
+	ctx, leave, err := p.enter(ctx)
+	if err != nil {
 		return nil, err
 	}
-	defer p.running.Done()
+	defer func() { leave(&err) }()
 	m, ok := p.model.(embedder)
 	if !ok {
 		return nil, p.unsupported("embed texts")
 	}
 	if len(texts) == 0 {
 		return nil, nil
+	}
+	if err := checkLimit("texts at once", len(texts), p.limits.Batch); err != nil {
+		return nil, err
 	}
 	return vectors(m.embedTexts(ctx, texts))
 }

@@ -20,6 +20,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
+	"os"
 	"sync"
 
 	"github.com/crossattn/xpipe/engine"
@@ -42,7 +44,8 @@ var (
 	ErrEngine = engine.ErrEngine
 	// ErrImage: the picture cannot be decoded or used.
 	ErrImage = vision.ErrImage
-	// ErrLimit: the picture or its claims are larger than allowed.
+	// ErrLimit: the picture, the model or the request is beyond the limits; see
+	// Limits.
 	ErrLimit = vision.ErrLimit
 	// ErrPrompt: the text is too long or lacks what the model needs.
 	ErrPrompt = errors.New("prompt")
@@ -61,6 +64,8 @@ type Pipeline struct {
 	model     model
 	defaults  Generation
 
+	limits  Limits
+	turns   chan struct{} // a place for each call that may run
 	mu      sync.Mutex
 	running sync.WaitGroup
 	closed  bool
@@ -113,6 +118,7 @@ type config struct {
 	engine        engine.Engine
 	engineOptions engine.Options
 	bundleOptions []models.Option
+	limits        Limits
 }
 
 // WithEngine runs the graphs on eng. Without it, or with nil, SelectEngine
@@ -137,19 +143,26 @@ func WithVariant(name string) Option {
 
 // Open opens the bundle in a directory.
 func Open(ctx context.Context, dir string, opts ...Option) (*Pipeline, error) {
-	return open(ctx, opts, func(o ...models.Option) (*models.Bundle, error) { return models.Open(dir, o...) })
+	return open(ctx, os.DirFS(dir), opts, func(o ...models.Option) (*models.Bundle, error) { return models.Open(dir, o...) })
 }
 
 // OpenFS opens the bundle at the root of a file system, such as an embedded
 // one.
 func OpenFS(ctx context.Context, fsys fs.FS, opts ...Option) (*Pipeline, error) {
-	return open(ctx, opts, func(o ...models.Option) (*models.Bundle, error) { return models.OpenFS(fsys, o...) })
+	return open(ctx, fsys, opts, func(o ...models.Option) (*models.Bundle, error) { return models.OpenFS(fsys, o...) })
 }
 
-func open(ctx context.Context, opts []Option, openBundle func(...models.Option) (*models.Bundle, error)) (*Pipeline, error) {
+func open(ctx context.Context, files fs.FS, opts []Option, openBundle func(...models.Option) (*models.Bundle, error)) (*Pipeline, error) {
 	var c config
 	for _, opt := range opts {
 		opt(&c)
+	}
+	c.limits = c.limits.withDefaults()
+	if err := c.limits.checkModel(files); err != nil {
+		return nil, err
+	}
+	if c.engineOptions.MemoryLimit == 0 && c.limits.Memory < math.MaxInt64 {
+		c.engineOptions.MemoryLimit = c.limits.Memory
 	}
 	if c.engine == nil {
 		eng, _, err := SelectEngine("auto", "")
@@ -172,7 +185,7 @@ func open(ctx context.Context, opts []Option, openBundle func(...models.Option) 
 
 // assemble opens everything in the bundle.
 func assemble(ctx context.Context, bundle *models.Bundle, c config) (*Pipeline, error) {
-	p := &Pipeline{bundle: bundle, engine: c.engine}
+	p := &Pipeline{bundle: bundle, engine: c.engine, limits: c.limits, turns: make(chan struct{}, min(c.limits.Concurrent, maxTurns))}
 	data, err := bundle.File("tokenizer.json")
 	if err != nil {
 		return nil, err
@@ -191,7 +204,7 @@ func assemble(ctx context.Context, bundle *models.Bundle, c config) (*Pipeline, 
 	if p.defaults, err = loadGeneration(bundle); err != nil {
 		return nil, err
 	}
-	graphs := graphOpener{ctx: ctx, bundle: bundle, engine: c.engine, options: c.engineOptions}
+	graphs := graphOpener{ctx: ctx, bundle: bundle, engine: c.engine, options: c.engineOptions, limits: c.limits}
 	writes := bundle.Has("decoder")
 	switch family := bundle.Family; {
 	case family == models.BLIP2 && writes:
@@ -223,6 +236,7 @@ type graphOpener struct {
 	bundle  *models.Bundle
 	engine  engine.Engine
 	options engine.Options
+	limits  Limits
 	opened  []engine.Session
 }
 
@@ -230,6 +244,9 @@ func (g *graphOpener) open(role string) (engine.Session, error) {
 	source, err := g.bundle.Graph(role)
 	if err != nil {
 		return nil, err
+	}
+	if info, err := fs.Stat(source.FS, source.Name); err != nil || !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: %s, the graph %q, is not there or not a file", ErrBundle, source.Name, role)
 	}
 	session, err := g.engine.Open(g.ctx, source, g.options)
 	if err != nil {
@@ -266,15 +283,4 @@ func (p *Pipeline) Close() error {
 	p.mu.Unlock()
 	p.running.Wait()
 	return errors.Join(p.model.close(), p.bundle.Close())
-}
-
-// enter registers a call; the caller defers p.running.Done.
-func (p *Pipeline) enter() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		return ErrClosed
-	}
-	p.running.Add(1)
-	return nil
 }

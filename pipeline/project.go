@@ -21,6 +21,9 @@ func loadProjection(w models.Weights, name string) (*projection, error) {
 	if err != nil {
 		return nil, err
 	}
+	if weight.Len() == 0 {
+		return nil, fmt.Errorf("%w: the projection's %s.weight is empty: %v", ErrBundle, name, weight)
+	}
 	p := &projection{weight: tensor.Data[float32](weight), out: weight.Dim(0), in: weight.Dim(1)}
 	if w[name+".bias"] != nil {
 		bias, err := w.Need(name+".bias", p.out)

@@ -53,6 +53,35 @@ func NewRegions(features, boxes *tensor.Tensor, width, height float64) (*Regions
 	return &Regions{Features: f, Boxes: b}, err
 }
 
+// check refuses regions that no model takes, whoever made them.
+func (r *Regions) check() error {
+	if r.Features == nil || r.Boxes == nil {
+		return fmt.Errorf("%w: features or boxes are missing", ErrRegions)
+	}
+	count := -1
+	if r.Features.Rank() > 0 {
+		count = r.Features.Dim(0)
+	}
+	for _, c := range []struct {
+		name string
+		t    *tensor.Tensor
+		spec tensor.Spec
+	}{
+		{"features", r.Features, tensor.Spec{Name: "features", DType: tensor.Float32, Shape: []int{-1, -1}}},
+		{"boxes", r.Boxes, tensor.Spec{Name: "boxes", DType: tensor.Float32, Shape: []int{count, 4}}},
+	} {
+		if err := c.spec.Check(c.t); err != nil || c.t.Len() == 0 {
+			return fmt.Errorf("%w: %s are %v, not float32 [regions,width] with boxes [regions,4]", ErrRegions, c.name, c.t)
+		}
+		for i, v := range tensor.Data[float32](c.t) {
+			if v != v {
+				return fmt.Errorf("%w: value %d of the %s is not a number (NaN)", ErrRegions, i, c.name)
+			}
+		}
+	}
+	return nil
+}
+
 // LoadRegions reads the regions of pictures from a file, by picture: an .npz with
 // features, boxes in pixels, image_w and image_h (one picture, named as the
 // file), or the .tsv of the original LXMERT and bottom-up attention code

@@ -57,11 +57,11 @@ func openRetrieval(graphs *graphOpener, tokenizer *tokenize.Tokenizer, blip2 boo
 }
 
 func (m *retrieval) match(ctx context.Context, pixels *tensor.Tensor, texts []string) ([]Match, error) {
-	patches, err := runOne(ctx, m.vision, map[string]*tensor.Tensor{"pixel_values": pixels}, "image_embeds", 1, -1, -1)
+	patches, err := runVision(ctx, m.vision, pixels, "image_embeds", 1, -1, -1)
 	if err != nil {
 		return nil, err
 	}
-	ids, mask, err := encodeRight(m.tokenizer, texts)
+	ids, mask, err := m.encodeRight(m.tokenizer, texts)
 	if err != nil {
 		return nil, err
 	}

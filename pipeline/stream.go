@@ -19,16 +19,19 @@ import (
 // sequences, the tokens come in turn; use Generate to tell them apart.
 func (p *Pipeline) Stream(ctx context.Context, request Request, opts ...GenerateOption) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
-		if err := p.enter(); err != nil {
-			yield(Token{}, err)
-			return
-		}
-		defer p.running.Done()
 		going := true
-		_, err := p.generate(ctx, []Request{request}, opts, func(_ int, t Token) bool {
-			going = yield(t, nil)
-			return going
-		})
+		err := func() (err error) {
+			ctx, leave, err := p.enter(ctx)
+			if err != nil {
+				return err
+			}
+			defer func() { leave(&err) }()
+			_, err = p.generate(ctx, []Request{request}, opts, func(_ int, t Token) bool {
+				going = yield(t, nil)
+				return going
+			})
+			return err
+		}()
 		if err != nil && going {
 			yield(Token{}, err)
 		}

@@ -130,14 +130,15 @@ func firsts(texts [][]*Text, err error) ([]*Text, error) {
 
 // Generate writes NumReturnSequences texts for each request, the best first.
 // Captions and answers may stand in one batch.
-func (p *Pipeline) Generate(ctx context.Context, requests []Request, opts ...GenerateOption) ([][]*Text, error) {
+func (p *Pipeline) Generate(ctx context.Context, requests []Request, opts ...GenerateOption) (texts [][]*Text, err error) {
 	if len(requests) == 0 {
 		return nil, nil
 	}
-	if err := p.enter(); err != nil {
+	ctx, leave, err := p.enter(ctx)
+	if err != nil {
 		return nil, err
 	}
-	defer p.running.Done()
+	defer func() { leave(&err) }()
 	return p.generate(ctx, requests, opts, nil)
 }
 
@@ -156,6 +157,9 @@ func (p *Pipeline) generate(ctx context.Context, requests []Request, opts []Gene
 		opt(&run.Generation)
 	}
 	if err := run.check(); err != nil {
+		return nil, err
+	}
+	if err := p.limits.checkGeneration(&run.Generation, len(requests)); err != nil {
 		return nil, err
 	}
 	if err := p.addBadWords(&run.Generation); err != nil {
@@ -217,6 +221,9 @@ func (p *Pipeline) classifyAnswers(ctx context.Context, m regionAnswerer, reques
 	if g.NumReturnSequences < 1 {
 		return nil, fmt.Errorf("%w: num_return_sequences must be 1 or more", ErrOption)
 	}
+	if err := checkLimit("rows of the batch", len(requests), p.limits.Batch); err != nil {
+		return nil, err
+	}
 	questions, _, err := p.prompts(requests)
 	if err != nil {
 		return nil, err
@@ -225,6 +232,9 @@ func (p *Pipeline) classifyAnswers(ctx context.Context, m regionAnswerer, reques
 	for i, r := range requests {
 		if r.Regions == nil {
 			return nil, fmt.Errorf("%w: model %s sees regions, and request %d has none", ErrRegions, p.bundle.Name, i+1)
+		}
+		if err := r.Regions.check(); err != nil {
+			return nil, fmt.Errorf("request %d: %w", i+1, err)
 		}
 		regions[i] = r.Regions
 	}
@@ -325,7 +335,7 @@ func (p *Pipeline) pixels(ctx context.Context, pictures [][]image.Image) (pixels
 	if len(distinct) == 0 {
 		return nil, nil, fmt.Errorf("%w: no picture in any request", ErrImage)
 	}
-	pixels, err = p.images.Preprocess(ctx, distinct...)
+	pixels, err = p.preprocess(ctx, distinct...)
 	return pixels, which, err
 }
 
