@@ -32,7 +32,7 @@ func fuse(nodes []*pb.NodeProto, consts map[string]*tensor.Tensor, outputs []ten
 	}
 	// Each pass sees what the ones before have made.
 	for _, pass := range []func(n *pb.NodeProto) *pb.NodeProto{
-		f.gelu, f.geluTanh, f.swish, f.product, f.bias, f.activation, f.residual, f.attention,
+		f.gelu, f.geluTanh, f.swish, f.product, f.bias, f.activation, f.residual, f.attention, f.append,
 	} {
 		f.index()
 		for i, n := range f.nodes {

@@ -70,6 +70,29 @@ func (f *fuser) attention(n *pb.NodeProto) *pb.NodeProto {
 	return replace(n, "Attention", append([]string{q, k, v}, s.masks...), attrs...)
 }
 
+// append matches the growth of a decoder's cache: what the caller gives and what
+// is new, joined along the rows of [B,H,T,D], read in place by attention and given
+// back. Whatever else reads it, such as a tap, gets a copy.
+func (f *fuser) append(n *pb.NodeProto) *pb.NodeProto {
+	if !is(n, "Concat") || len(n.GetInput()) != 2 || !f.output[n.GetOutput()[0]] {
+		return nil
+	}
+	if axis := attr(n, "axis").GetI(); axis != 2 && axis != -2 {
+		return nil
+	}
+	past, present := input(n, 0), n.GetOutput()[0]
+	if f.producer[past] != nil || f.consts[past] != nil {
+		return nil
+	}
+	for _, user := range f.users[present] {
+		inPlace := input(user, 1) == present && attr(user, "k_bthd") == nil || input(user, 2) == present && attr(user, "v_bthd") == nil
+		if isFused(user, "Attention") && inPlace {
+			return replace(n, "Append", n.GetInput())
+		}
+	}
+	return nil
+}
+
 // permutes says whether n is a Transpose by perm.
 func (f *fuser) permutes(n *pb.NodeProto, perm ...int64) bool {
 	return is(n, "Transpose") && slices.Equal(attr(n, "perm").GetInts(), perm)

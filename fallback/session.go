@@ -288,7 +288,7 @@ func (r *run) results(sched *schedule) (map[string]*tensor.Tensor, error) {
 	out := make(map[string]*tensor.Tensor, len(sched.names))
 	for i, name := range sched.names {
 		t := r.values[sched.values[i]]
-		if !r.arena.give(t) {
+		if t.Storage() == nil && !r.arena.give(t) {
 			t = t.Clone()
 		}
 		out[name] = t

@@ -23,6 +23,8 @@ var fused = map[string]def{
 	"Swish":    {0, 1, 1, buildSwish},
 	// softmax(scale*Q*K' + masks) * V.
 	"Attention": {0, 3, 5, buildFusedAttention},
+	// Concat of a decoder's cache and what is new.
+	"Append": {0, 2, 2, buildAppend},
 }
 
 // buildFusedMatMul is MatMul with what follows it. Attribute transB is as in
@@ -79,7 +81,13 @@ func headsOf(t *tensor.Tensor, bthd bool) (*heads, error) {
 		return nil, graphErr("attention of %v", t)
 	}
 	st := stridesOf(s)
-	h := &heads{data: tensor.Data[float32](t)}
+	h := &heads{}
+	if g, ok := t.Storage().(grown); ok && !bthd {
+		// A cache with room behind its rows is read where it lies.
+		h.data, st = g.data, stridesOf([]int{s[0], s[1], g.capacity, g.width})
+	} else {
+		h.data = tensor.Data[float32](t)
+	}
 	if bthd {
 		h.batch, h.strides = []int{s[0], s[2]}, []int{st[0], st[2]}
 		h.rows, h.cols, h.pitch = s[1], s[3], st[1]

@@ -53,9 +53,10 @@ func raw(t *tensor.Tensor) []byte {
 	return unsafe.Slice((*byte)(Pointer(t)), t.Len()*t.DType().Size())
 }
 
-// Pointer returns where the elements of t lie, nil where there are none.
+// Pointer returns where the elements of t lie, nil where there are none or an
+// engine holds them.
 func Pointer(t *tensor.Tensor) unsafe.Pointer {
-	if t.Len() == 0 {
+	if t.Len() == 0 || t.Storage() != nil {
 		return nil
 	}
 	switch t.DType().Size() {
