@@ -77,7 +77,8 @@ func (f *fuser) append(n *pb.NodeProto) *pb.NodeProto {
 	if !is(n, "Concat") || len(n.GetInput()) != 2 || !f.output[n.GetOutput()[0]] {
 		return nil
 	}
-	if axis := attr(n, "axis").GetI(); axis != 2 && axis != -2 {
+	axis := attr(n, "axis").GetI()
+	if axis != 2 && axis != -2 {
 		return nil
 	}
 	past, present := input(n, 0), n.GetOutput()[0]
@@ -87,7 +88,7 @@ func (f *fuser) append(n *pb.NodeProto) *pb.NodeProto {
 	for _, user := range f.users[present] {
 		inPlace := input(user, 1) == present && attr(user, "k_bthd") == nil || input(user, 2) == present && attr(user, "v_bthd") == nil
 		if isFused(user, "Attention") && inPlace {
-			return replace(n, "Append", n.GetInput())
+			return replace(n, "Append", n.GetInput(), intAttr("axis", axis))
 		}
 	}
 	return nil

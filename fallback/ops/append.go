@@ -64,13 +64,15 @@ func (g *growing) take(rows, n int) bool {
 // growRoom returns the rows to make room for where rows are needed now.
 func growRoom(rows int) int { return rows + max(rows/2, 32) }
 
-// buildAppend is Concat of a past and new rows, [B,H,P,D] and [B,H,N,D].
-func buildAppend(*Node) Kernel {
+// buildAppend is Concat of a past and new rows, [B,H,P,D] and [B,H,N,D]; tensors
+// of another rank or type are joined along the axis as Concat does.
+func buildAppend(n *Node) Kernel {
+	at := n.int("axis", 2)
 	return func(x *Context, in, out []*tensor.Tensor) error {
 		past, added := in[0], in[1]
 		if past.DType() != tensor.Float32 || past.Rank() != 4 || added.DType() != tensor.Float32 || added.Rank() != 4 {
 			var err error
-			out[0], err = concat(x, in, 2)
+			out[0], err = concat(x, in, at)
 			return err
 		}
 		s, n := past.Shape(), added.Shape()
