@@ -121,7 +121,7 @@ var badTokenizers = []bad{
 	{name: "vocabulary of texts", edit: set(tokenizerFile, map[string]any{"a": "b"}, "model", "vocab"), err: ErrTokenizer},
 	{name: "negative id", edit: set(tokenizerFile, -7, "model", "vocab", "a"), err: ErrTokenizer},
 	{name: "id without end", edit: set(tokenizerFile, 1e15, "model", "vocab", "a"), err: ErrTokenizer},
-	{name: "id beyond the model", edit: set(tokenizerFile, 100000, "model", "vocab", "a"), err: ErrGraph, says: "index", use: asks("a a a a")},
+	{name: "id beyond the model", edit: set(tokenizerFile, 100000, "model", "vocab", "z"), err: ErrGraph, says: "index", use: asks("zzzz")},
 	{name: "merges of nothing", edit: set(tokenizerFile, []any{[]string{"qqqq", "zzzz"}}, "model", "merges"), err: ErrTokenizer},
 	{name: "merges of one part", edit: set(tokenizerFile, []any{[]string{"a"}}, "model", "merges"), err: ErrTokenizer},
 	{name: "merges a number", edit: set(tokenizerFile, 3, "model", "merges"), err: ErrTokenizer},
@@ -533,11 +533,17 @@ func TestHostileBundles(t *testing.T) {
 					return row.use(t.Context(), p)
 				})
 				used := allocatedBytes() - before
-				says := row.says
-				if eng.Name() != "go" && (row.err == ErrGraph || row.err == engine.ErrInput) {
-					says = ""
+				says, right := row.says, errors.Is(err, row.err)
+				// ONNX Runtime infers shapes when it opens a graph and checks some inputs
+				// only when it runs: it may blame the graph for what the pipeline would
+				// have blamed the bundle for, or the other way round, in its own words.
+				if eng.Name() != "go" && (row.err == ErrGraph || row.err == ErrBundle) {
+					if errors.Is(err, ErrGraph) || row.err == ErrGraph {
+						says = ""
+					}
+					right = errors.Is(err, ErrGraph) || errors.Is(err, ErrBundle)
 				}
-				if !errors.Is(err, row.err) || !strings.Contains(err.Error(), says) {
+				if !right || !strings.Contains(err.Error(), says) {
 					t.Errorf("error %v, want %v with %q", err, row.err, says)
 				}
 				if err != nil && strings.Contains(err.Error(), "failed on it") {
