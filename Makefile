@@ -48,18 +48,21 @@ $(TRAINVENV)/.done: models/export/pyproject.toml models/train/requirements.txt
 	$(TRAINVENV)/bin/pip install --quiet --disable-pip-version-check -r models/train/requirements.txt -e 'models/export[test]'
 	touch $@
 
-test-export: export-env ## the exporter's own tests
-	cd models/export && ../../$(TRAINVENV)/bin/python -m pytest
+test-export: export-env ## the tests of the exporter and the trainer
+	$(TRAINVENV)/bin/python -m pytest models/export
+	PYTHONPATH=models/train $(TRAINVENV)/bin/python -m pytest models/train/tests
 
 golden: export-env ## make the golden files of every family again
-	cd models/export && ../../$(TRAINVENV)/bin/python -m xpipe_export.golden && ../../$(TRAINVENV)/bin/python -m xpipe_export.golden.layouts
+	$(TRAINVENV)/bin/python -m xpipe_export.golden
+	$(TRAINVENV)/bin/python -m xpipe_export.golden.processors
+	$(TRAINVENV)/bin/python -m xpipe_export.golden.layouts
 
 train: export-env ## from packages to the embedded model: hours on two cores
 	models/train/build.sh
 
 eval: build/venv-eval/.done ## the embedded model's figures, through the binary on the Go engine
 	go build -o build/xpipe ./cmd/xpipe
-	build/venv-eval/bin/python models/train/evaluate.py --xpipe build/xpipe --engine go
+	build/venv-eval/bin/python models/train/evaluate.py --xpipe build/xpipe --engine go --floors --json models/mini/blip2-mini.eval.json
 
 build/venv-eval/.done: models/train/requirements-eval.txt
 	$(PYTHON) -m venv build/venv-eval
