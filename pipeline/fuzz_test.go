@@ -1,0 +1,177 @@
+package pipeline
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/crossattn/xpipe/models"
+	"github.com/crossattn/xpipe/tensor"
+	"github.com/crossattn/xpipe/tokenize"
+)
+
+// loadRegionBytes writes data to a file and loads it.
+func loadRegionBytes(t *testing.T, data []byte, suffix string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "regions"+suffix)
+	if err := os.WriteFile(path, data, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	all, err := LoadRegions(path)
+	if err != nil && !errors.Is(err, ErrRegions) {
+		t.Errorf("%s: %v is no ErrRegions", suffix, err)
+	}
+	for _, r := range all {
+		if r.Features.Dim(0) != r.Boxes.Dim(0) {
+			t.Errorf("%v with %v", r.Features, r.Boxes)
+		}
+	}
+}
+
+func FuzzRegions(f *testing.F) {
+	for _, name := range []string{"regions.npz", "regions.tsv"} {
+		data, err := os.ReadFile(filepath.Join(familiesDir, "lxmert-gqa", name))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Add([]byte(strings.Repeat("1\t", 9) + "AAAA"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		loadRegionBytes(t, data, ".tsv")
+		loadRegionBytes(t, data, ".npz")
+	})
+}
+
+func FuzzGenerationConfig(f *testing.F) {
+	f.Add([]byte(`{"eos_token_id":[1,2],"num_beams":4,"early_stopping":"never","bad_words_ids":[[1]],"max_length":20}`))
+	f.Add([]byte(`{"max_new_tokens":1e30,"temperature":null}`))
+	bundle := func(data []byte) *models.Bundle {
+		b, err := models.OpenFS(fstest.MapFS{
+			manifestFile:   {Data: []byte(`{"format":1,"family":"clip","graphs":{"a":"a.onnx"}}`)},
+			generationFile: {Data: data},
+		})
+		if err != nil {
+			f.Fatal(err)
+		}
+		return b
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		g, err := loadGeneration(bundle(data))
+		if err == nil {
+			if err = g.check(); err == nil {
+				err = DefaultLimits().checkGeneration(&g, 1)
+			}
+		}
+		switch {
+		case err == nil: // what passes can process scores
+			scores := []float32{1, 2, 3, 4}
+			for _, process := range g.processors() {
+				process([]int64{0, 1, 2, 3, 1 << 40, -1}, 2, scores)
+			}
+		case !errors.Is(err, ErrBundle) && !errors.Is(err, ErrOption) && !errors.Is(err, ErrLimit):
+			t.Error(err)
+		}
+	})
+}
+
+// The pieces of a streamed text are the text, whatever the ids.
+func FuzzTextStream(f *testing.F) {
+	data, err := os.ReadFile(filepath.Join(familiesDir, "blip2-opt", "bundle", tokenizerFile))
+	if err != nil {
+		f.Fatal(err)
+	}
+	tokenizer, err := tokenize.New(data)
+	if err != nil {
+		f.Fatal(err)
+	}
+	p := &Pipeline{tokenizer: tokenizer}
+	f.Add([]byte{3, 4, 200, 201, 255, 0, 2})
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var stream textStream
+		var joined strings.Builder
+		var ids []int64
+		for i, b := range raw[:min(len(raw), 64)] {
+			id := int64(b) * int64(1+i%2)
+			ids = append(ids, id)
+			joined.WriteString(stream.add(p, id))
+		}
+		whole := strings.TrimRight(p.decode(ids), "\uFFFD")
+		if joined.String() != whole {
+			t.Errorf("%q in pieces, %q in one", joined.String(), whole)
+		}
+	})
+}
+
+// Files of regions that must fail, each with a part of its message.
+func TestHostileRegions(t *testing.T) {
+	npz := func(arrays map[string]*tensor.Tensor) []byte {
+		var b bytes.Buffer
+		if err := tensor.WriteNpz(&b, arrays); err != nil {
+			t.Fatal(err)
+		}
+		return b.Bytes()
+	}
+	with := func(name string, x *tensor.Tensor) []byte {
+		arrays := map[string]*tensor.Tensor{"features": zeros(2, 3), "boxes": zeros(2, 4), "image_w": zeros(1), "image_h": zeros(1)}
+		tensor.Data[float32](arrays["image_w"])[0], tensor.Data[float32](arrays["image_h"])[0] = 10, 10
+		if arrays[name] = x; x == nil {
+			delete(arrays, name)
+		}
+		return npz(arrays)
+	}
+	far := zeros(2, 4)
+	tensor.Data[float32](far)[3] = 1e9
+	line := func(columns ...string) []byte { return []byte(strings.Join(columns, "\t") + "\n") }
+	good, err := os.ReadFile(filepath.Join(familiesDir, "lxmert-gqa", "regions.npz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		data []byte
+		says string
+	}{
+		{"empty.npz", nil, "not a .npz"},
+		{"half.npz", good[:len(good)/2], "not a .npz"},
+		{"text.npz", []byte("hello"), "not a .npz"},
+		{"width left out.npz", with("image_w", nil), "image_w"},
+		{"width two.npz", with("image_w", zeros(2)), "image_w"},
+		{"width zero.npz", with("image_w", zeros(1)), "picture of 0"},
+		{"features left out.npz", with("features", nil), "features"},
+		{"features of one dimension.npz", with("features", zeros(6)), "[R,F]"},
+		{"no features.npz", with("features", zeros(0, 3)), "[R,F]"},
+		{"features more than boxes.npz", with("features", zeros(3, 3)), "[R,F]"},
+		{"boxes of five.npz", with("boxes", zeros(2, 5)), "[R,4]"},
+		{"boxes outside.npz", with("boxes", far), "box 0"},
+		{"member above.npz", with("../features", zeros(2, 3)), ""},
+		{"empty.tsv", nil, "no pictures"},
+		{"columns.tsv", line("a", "b"), "2 columns"},
+		{"size.tsv", line("a", "x", "2", "0", "0", "0", "0", "1", "AAAA", "AAAA"), "not a size"},
+		{"negative size.tsv", line("a", "-1", "2", "0", "0", "0", "0", "1", "AAAA", "AAAA"), "not a size"},
+		{"count.tsv", line("a", "1", "2", "0", "0", "0", "0", "9223372036854775807", "AAAA", "AAAA"), "boxes"},
+		{"base64.tsv", line("a", "1", "2", "0", "0", "0", "0", "1", "!!!!", "AAAA"), "boxes"},
+		{"short.tsv", line("a", "1", "2", "0", "0", "0", "0", "1", "AAAAAA==", "AAAAAA=="), "[R,4]"},
+		{"binary.tsv", []byte{0, 1, 2, 255}, "columns"},
+		{"regions.csv", []byte("a,b"), ".npz or .tsv"},
+	} {
+		path := filepath.Join(t.TempDir(), c.name)
+		if err := os.WriteFile(path, c.data, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		_, err := LoadRegions(path)
+		if c.says == "" { // a member's name is only a name: nothing is written
+			if err != nil {
+				t.Errorf("%s: %v", c.name, err)
+			}
+			continue
+		}
+		if !errors.Is(err, ErrRegions) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, want ErrRegions with %q", c.name, err, c.says)
+		}
+	}
+}
