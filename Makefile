@@ -6,7 +6,7 @@ VENV   := build/venv
 REFS   := XPIPE_REQUIRE_REFS=1 XPIPE_PYTHON=$(CURDIR)/$(VENV)/bin/python3
 
 .PHONY: help test test-env test-race test-portable test-slow test-export soak eval eval-attention \
-	bench-engines bench-decode export-env golden train lint clean
+	bench-engines bench-decode export-env golden train fuzz soak vuln licences reproducible lint clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,24 @@ bench-engines: test-env ## graphs of full size on both engines, in turns, on one
 bench-decode: test-env export-env ## decoding at OPT-125m's size: time outside the graphs, what batches gain
 	test -f build/decode-bench/xpipe.json || (cd models/export && ../../$(TRAINVENV)/bin/python decode_bundle.py ../../build/decode-bench)
 	XPIPE_DECODE_BENCH=$(CURDIR)/build/decode-bench go test ./pipeline -run - -bench Decode -benchtime 3x
+
+fuzz: ## every fuzz target, FUZZTIME (60s) each
+	scripts/fuzz.sh
+
+soak: test-env ## 10,000 calls on each engine, and batches killed and resumed
+	$(REFS) XPIPE_SOAK=10000 go test -tags slow -timeout 4h -run 'Soak|Kills|AtRandom' -v ./pipeline ./ort ./cmd/xpipe
+
+vuln: ## known vulnerabilities and staticcheck
+	go run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...
+	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+
+licences: ## the table of THIRD_PARTY.md
+	@scripts/licences.sh
+
+reproducible: ## the same source gives the same binary
+	mkdir -p build/repro
+	for i in 1 2; do CGO_ENABLED=0 GOCACHE=$(CURDIR)/build/repro/cache$$i go build -trimpath -o build/repro/xpipe$$i ./cmd/xpipe; done
+	cmp build/repro/xpipe1 build/repro/xpipe2
 
 lint: ## formatting and vet
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }

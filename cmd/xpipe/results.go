@@ -25,6 +25,14 @@ func openResults(path string, resume bool) (*resultFile, error) {
 		return nil, err
 	}
 	r := &resultFile{file: f, done: map[string]bool{}}
+	// A device or a pipe has no results to go on from, and may be read without end.
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		if err == nil && !resume {
+			return r, nil
+		}
+		f.Close()
+		return nil, errors.Join(err, usagef("%s is no regular file; --resume needs one", path))
+	}
 	if err := r.read(path, resume); err != nil {
 		f.Close()
 		return nil, err
@@ -76,5 +84,9 @@ func (r *resultFile) add(v any) error {
 }
 
 func (r *resultFile) Close() error {
-	return errors.Join(r.file.Sync(), r.file.Close())
+	info, err := r.file.Stat()
+	if err == nil && info.Mode().IsRegular() { // a device or a pipe has nothing to sync
+		err = r.file.Sync()
+	}
+	return errors.Join(err, r.file.Close())
 }

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/crossattn/xpipe/ort"
+)
+
+// A disk that is full ends a run with an error that says so, and what was written
+// before stays whole.
+func TestDiskFull(t *testing.T) {
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip("this system has no /dev/full")
+	}
+	code, _, stderr := xpipe(t, "", "caption", "--engine", "go", "--out", "/dev/full", apple, triangle)
+	if code != exitOther || !strings.Contains(stderr, "no space left") || !strings.Contains(stderr, "/dev/full") {
+		t.Errorf("caption: exit %d: %s", code, stderr)
+	}
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	for _, args := range [][]string{
+		{"caption", "--engine", "go", apple},
+		{"caption", "--engine", "go", "--json", apple},
+		{"ask", "--engine", "go", triangle, "what color is it?"},
+	} {
+		env, _, errs := testEnvironment()
+		env.stdout = full
+		if code := execute(t.Context(), env, args); code != exitOther || !strings.Contains(errs.String(), "no space left") {
+			t.Errorf("%v: exit %d: %s", args, code, errs)
+		}
+	}
+}
+
+// Files that cannot be read are lines with an error amid the others'.
+func TestUnreadableAmidBatch(t *testing.T) {
+	dir := t.TempDir()
+	good, err := os.ReadFile(apple)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{"a.png": good, "b.png": nil, "c.png": []byte("no picture"), "e.png": good[:len(good)/2], "f.png": good} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(filepath.Join(dir, "nowhere"), filepath.Join(dir, "d.png")); err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(dir, "out.jsonl")
+	code, _, stderr := xpipe(t, "", "caption", "--engine", "go", "--batch", "3", "--out", out, dir)
+	data, err := os.ReadFile(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := 0
+	got := lines(t, string(data))
+	for _, line := range got {
+		if line["error"] != nil {
+			failed++
+		}
+	}
+	if code != exitOther || len(got) != 6 || failed != 4 || !strings.Contains(stderr, "4 of 6") {
+		t.Errorf("exit %d, %d lines, %d of them errors: %s", code, len(got), failed, stderr)
+	}
+}
+
+// auto falls back to Go where ONNX Runtime cannot be used, and says why; a library
+// or an engine that was asked for by name is not replaced by another.
+func TestFallback(t *testing.T) {
+	broken := filepath.Join(t.TempDir(), "libonnxruntime.so")
+	if err := os.WriteFile(broken, []byte("no library"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("XPIPE_ORT_LIB", broken)
+	if code, stdout, stderr := xpipe(t, "", "caption", "-v", apple); code != 0 || !strings.Contains(stdout, "apple") ||
+		!strings.Contains(stderr, "engine: go, because") || !strings.Contains(stderr, broken) {
+		t.Errorf("auto: exit %d: %s%s", code, stdout, stderr)
+	}
+	if code, _, stderr := xpipe(t, "", "caption", "--engine", "ort", apple); code != exitEngine || !strings.Contains(stderr, broken) {
+		t.Errorf("ort by name: exit %d: %s", code, stderr)
+	}
+	if code, _, stderr := xpipe(t, "", "caption", "--ort-lib", broken, apple); code != exitEngine || !strings.Contains(stderr, broken) {
+		t.Errorf("library by name: exit %d: %s", code, stderr)
+	}
+	for _, provider := range ort.Providers {
+		if provider == "cpu" {
+			continue
+		}
+		// The provider was asked for: no engine without it takes its place.
+		if code, _, stderr := xpipe(t, "", "caption", "--provider", provider, apple); code != exitEngine || !strings.Contains(stderr, provider) {
+			t.Errorf("provider %s: exit %d: %s", provider, code, stderr)
+		}
+	}
+}
+
+func FuzzResults(f *testing.F) {
+	f.Add([]byte(`{"image":"a.png","caption":"a"}` + "\n" + `{"image":"b.png"`))
+	f.Add([]byte("\n\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		path := filepath.Join(t.TempDir(), "out.jsonl")
+		if err := os.WriteFile(path, data, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		r, err := openResults(path, true)
+		if err != nil { // then the file is as it was
+			if left, _ := os.ReadFile(path); !bytes.Equal(left, data) {
+				t.Errorf("refused, and changed %q to %q", data, left)
+			}
+			return
+		}
+		if err := r.add(failedLine{"new", "x"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Close(); err != nil {
+			t.Fatal(err)
+		}
+		left, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range bytes.Split(bytes.TrimSuffix(left, []byte("\n")), []byte("\n")) {
+			if !json.Valid(line) {
+				t.Errorf("a line is no JSON: %q", line)
+			}
+		}
+	})
+}
