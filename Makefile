@@ -6,7 +6,7 @@ VENV   := build/venv
 REFS   := XPIPE_REQUIRE_REFS=1 XPIPE_PYTHON=$(CURDIR)/$(VENV)/bin/python3
 
 .PHONY: help test test-env test-race test-portable test-slow test-export soak eval eval-attention \
-	bench-engines bench-decode export-env golden train fuzz soak vuln licences reproducible lint clean
+	bench-engines bench-decode export-env golden train fuzz vuln licences reproducible lint clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,9 +34,6 @@ test-portable: ## without cgo, without assembly, and for other systems
 
 test-slow: test-env ## soak, random kills and cancels: many minutes
 	$(REFS) go test -tags slow -timeout 60m ./pipeline ./ort ./cmd/xpipe
-
-soak: test-env ## 10,000 captions and questions on each engine, memory watched
-	XPIPE_SOAK=10000 go test -tags slow -timeout 3h -run Soak -v ./pipeline
 
 # The Python side: PyTorch and transformers, 6.5 GB.
 TRAINVENV := build/venv-train
