@@ -13,7 +13,8 @@ help: ## list the targets
 
 test: test-env lint ## install what the tests need, under build/, and run them all
 	$(REFS) go test ./...
-	$(REFS) $(MAKE) test-race test-portable
+	$(REFS) $(MAKE) test-race
+	$(MAKE) test-portable
 
 test-env: $(VENV)/.done ## the Python references the Go tests compare with
 
@@ -25,6 +26,7 @@ $(VENV)/.done: testdata/requirements.txt
 test-race: ## what is concurrent, under the race detector
 	go test -race -run 'Concurrent|Conformance/contract|Close|Cancel|Stream|Parallel|Race|Goroutine' ./pipeline ./ort ./fallback/... ./tokenize ./vision
 
+# Without cgo there is no ONNX Runtime to require.
 test-portable: ## without cgo, without assembly, and for other systems
 	CGO_ENABLED=0 go build ./...
 	CGO_ENABLED=0 go test -tags noasm ./fallback/... ./pipeline/... ./tensor/...

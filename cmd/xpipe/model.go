@@ -56,7 +56,8 @@ func (o *modelOptions) openWith(ctx context.Context, env *environment, opts ...p
 	if err := checkVariant(o.variant); err != nil {
 		return nil, err
 	}
-	opts = append(opts, pipeline.WithEngineOptions(o.options()), pipeline.WithVariant(o.variant))
+	// Whoever waits at a terminal can interrupt; no time bound cuts a long batch.
+	opts = append(opts, pipeline.WithEngineOptions(o.options()), pipeline.WithVariant(o.variant), pipeline.WithLimits(pipeline.Limits{Time: -1}))
 	if o.noVerify {
 		opts = append(opts, pipeline.WithoutVerification())
 	}
