@@ -131,15 +131,7 @@ func (f *fuser) scaled(name string) (x string, c float64, ok bool) {
 
 func near(a, b float64) bool { return math.Abs(a-b) <= 1e-3*math.Abs(b) }
 
-// other returns the operand of a node of two that is not name.
-func other(n *pb.NodeProto, name string) string {
-	if input(n, 0) == name {
-		return input(n, 1)
-	}
-	return input(n, 0)
-}
-
-// node makes a fused node that takes n's place.
+// replace makes a fused node that takes n's place.
 func replace(n *pb.NodeProto, op string, in []string, attrs ...*pb.AttributeProto) *pb.NodeProto {
 	return &pb.NodeProto{OpType: proto.String(op), Input: in, Output: n.GetOutput()[:1], Attribute: attrs}
 }

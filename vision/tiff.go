@@ -177,7 +177,8 @@ func (f *tiffFile) check() error {
 	if f.w <= 0 || f.h <= 0 {
 		return imageErrorf("the header gives %dx%d pixels", f.w, f.h)
 	}
-	colors, depths := 1, []int{}
+	colors := 1
+	var depths []int
 	switch f.photometric {
 	case tiffWhiteIsZero:
 		depths = []int{1, 2, 4, 8}

@@ -36,11 +36,11 @@ type huffman struct {
 func (d *decoder) readHuffman(s []byte) error {
 	for len(s) > 0 {
 		if len(s) < 17 {
-			return errors.New("Huffman table is cut off")
+			return errors.New("a Huffman table is cut off")
 		}
 		class, id := s[0]>>4, s[0]&15
 		if class > 1 || id > 3 {
-			return fmt.Errorf("Huffman table %d of class %d", id, class)
+			return fmt.Errorf("the Huffman table %d of class %d", id, class)
 		}
 		var counts [17]int
 		total := 0
@@ -49,7 +49,7 @@ func (d *decoder) readHuffman(s []byte) error {
 			total += counts[i]
 		}
 		if total > 256 || len(s) < 17+total {
-			return errors.New("Huffman table is cut off")
+			return errors.New("a Huffman table is cut off")
 		}
 		h, err := newHuffman(counts, s[17:17+total], class == 0)
 		if err != nil {
@@ -76,10 +76,10 @@ func newHuffman(counts [17]int, symbols []byte, dc bool) (*huffman, error) {
 		for range counts[n] {
 			symbol := h.symbols[k]
 			if dc && symbol > 15 {
-				return nil, fmt.Errorf("Huffman table has a DC size of %d bits", symbol)
+				return nil, fmt.Errorf("a Huffman table has a DC size of %d bits", symbol)
 			}
 			if code >= 1<<n {
-				return nil, errors.New("Huffman table has more codes than fit")
+				return nil, errors.New("a Huffman table has more codes than fit")
 			}
 			if n <= lookBits {
 				h.fill(code, n, symbol)
