@@ -328,29 +328,11 @@ func lastImage(r Request) image.Image {
 
 // write makes the model write text: one step a token.
 func (p *Pipeline) write(ctx context.Context, model generator, request Request, text string) (*Text, error) {
-	prompts, pictures, err := p.prompts([]Request{request})
+	lm, given, err := p.beginGiven(ctx, model, request, []string{text})
 	if err != nil {
 		return nil, err
 	}
-	pixels, which, err := p.pixels(ctx, pictures)
-	if err != nil {
-		return nil, err
-	}
-	images, err := model.encode(ctx, pixels)
-	if err != nil {
-		return nil, err
-	}
-	lm, err := model.begin(ctx, images, which, prompts)
-	if err != nil {
-		return nil, err
-	}
-	ids, err := p.choiceIDs(prompts[0], text, model.startsAfresh())
-	if err != nil {
-		return nil, err
-	}
-	if len(ids) > lm.room() {
-		return nil, fmt.Errorf("%w: %q is longer than the model's positions allow", ErrPrompt, text)
-	}
+	ids := given[0]
 	logits, err := lm.prefill(ctx)
 	s := sequence{ids: ids}
 	for i, id := range ids {

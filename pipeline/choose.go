@@ -93,32 +93,42 @@ func withoutContent(r Request) Request {
 
 // choiceLogProbs returns the log-probability of each choice as the whole text.
 func (p *Pipeline) choiceLogProbs(ctx context.Context, model generator, request Request, choices []string) ([]float64, error) {
-	prompts, pictures, err := p.prompts([]Request{request})
+	lm, texts, err := p.beginGiven(ctx, model, request, choices)
 	if err != nil {
 		return nil, err
+	}
+	return forced(ctx, lm, texts, p.defaults.EOS)
+}
+
+// beginGiven starts the request's sequence and returns the ids of texts that are
+// to be forced on it, each of which the model's positions have room for.
+func (p *Pipeline) beginGiven(ctx context.Context, model generator, request Request, texts []string) (languageModel, [][]int64, error) {
+	prompts, pictures, err := p.prompts([]Request{request})
+	if err != nil {
+		return nil, nil, err
 	}
 	pixels, which, err := p.pixels(ctx, pictures)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	images, err := model.encode(ctx, pixels)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	lm, err := model.begin(ctx, images, which, prompts)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	texts := make([][]int64, len(choices))
-	for i, choice := range choices {
-		if texts[i], err = p.choiceIDs(prompts[0], choice, model.startsAfresh()); err != nil {
-			return nil, err
+	ids := make([][]int64, len(texts))
+	for i, text := range texts {
+		if ids[i], err = p.choiceIDs(prompts[0], text, model.startsAfresh()); err != nil {
+			return nil, nil, err
 		}
-		if len(texts[i]) > lm.room() {
-			return nil, fmt.Errorf("%w: choice %q is longer than the model's positions allow", ErrPrompt, choice)
+		if len(ids[i]) > lm.room() {
+			return nil, nil, fmt.Errorf("%w: %q is longer than the model's positions allow", ErrPrompt, text)
 		}
 	}
-	return forced(ctx, lm, texts, p.defaults.EOS)
+	return lm, ids, nil
 }
 
 // choiceIDs are the ids that a model which goes on from the prompt would write
