@@ -16,8 +16,6 @@ import (
 	"github.com/crossattn/xpipe/engine/enginebench"
 	"github.com/crossattn/xpipe/fallback"
 	"github.com/crossattn/xpipe/fallback/kernel"
-	"github.com/crossattn/xpipe/models"
-	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/spf13/cobra"
 )
@@ -197,14 +195,7 @@ func benchTargets(target string, dims map[string]int) (graphs []benchGraph, done
 	if statErr == nil && !info.IsDir() {
 		return []benchGraph{{target, func() (engine.Source, float64, error) { return engine.FileSource(target), 0, nil }, dims}}, done, nil
 	}
-	var b *models.Bundle
-	if fsys, embedded := mini.FS(target); embedded == nil {
-		b, err = models.OpenFS(fsys)
-	} else if statErr != nil {
-		return nil, done, fmt.Errorf("%w: %w", engine.ErrGraph, statErr)
-	} else {
-		b, err = models.Open(target)
-	}
+	b, err := openBundle(target)
 	if err != nil {
 		return nil, done, err
 	}

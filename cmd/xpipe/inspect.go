@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -12,7 +11,6 @@ import (
 	"github.com/crossattn/xpipe/fallback"
 	"github.com/crossattn/xpipe/fallback/onnx"
 	"github.com/crossattn/xpipe/models"
-	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/tensor"
 	"github.com/spf13/cobra"
 )
@@ -117,19 +115,6 @@ func runInspect(env *environment, what, variant string) error {
 		graph.print(env)
 	}
 	return nil
-}
-
-// openBundle opens a bundle by folder or by the name of an embedded model.
-func openBundle(what string, opts ...models.Option) (*models.Bundle, error) {
-	var fsys fs.FS
-	fsys, err := mini.FS(what)
-	if err == nil {
-		return models.OpenFS(fsys, opts...)
-	}
-	if _, err := os.Stat(what); err != nil {
-		return nil, fmt.Errorf("%w: there is no file, folder or embedded model named %q; embedded are %v", models.ErrBundle, what, mini.Names())
-	}
-	return models.Open(what, opts...)
 }
 
 func inspectGraph(source engine.Source) (graphReport, error) {

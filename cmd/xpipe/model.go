@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"image"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -61,15 +62,40 @@ func (o *modelOptions) openWith(ctx context.Context, env *environment, opts ...p
 	if o.noVerify {
 		opts = append(opts, pipeline.WithoutVerification())
 	}
-	if fsys, err := mini.FS(o.model); err == nil {
+	embedded, err := findModel(o.model)
+	switch {
+	case err != nil:
+		return nil, err
+	case embedded != nil:
 		env.verbosef("model: %s (embedded)", o.model)
-		return pipeline.OpenFS(ctx, fsys, opts...)
-	}
-	if _, err := os.Stat(o.model); err != nil {
-		return nil, fmt.Errorf("%w: there is no embedded model and no folder named %q; embedded are %v", models.ErrBundle, o.model, mini.Names())
+		return pipeline.OpenFS(ctx, embedded, opts...)
 	}
 	env.verbosef("model: %s", o.model)
 	return pipeline.Open(ctx, o.model, opts...)
+}
+
+// findModel returns the embedded model of a name, and nil where the name is that
+// of a file or folder.
+func findModel(name string) (fs.FS, error) {
+	if embedded, err := mini.FS(name); err == nil {
+		return embedded, nil
+	}
+	if _, err := os.Stat(name); err != nil {
+		return nil, fmt.Errorf("%w: there is no embedded model and no file or folder named %q; embedded are %v", models.ErrBundle, name, mini.Names())
+	}
+	return nil, nil
+}
+
+// openBundle opens a bundle by folder or by the name of an embedded model.
+func openBundle(name string, opts ...models.Option) (*models.Bundle, error) {
+	embedded, err := findModel(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case embedded != nil:
+		return models.OpenFS(embedded, opts...)
+	}
+	return models.Open(name, opts...)
 }
 
 // open selects the engine and, with -v, says which and why.
