@@ -18,7 +18,7 @@ import (
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/engine/enginetest"
-	"github.com/crossattn/xpipe/ort/internal/cmem"
+	"github.com/crossattn/xpipe/internal/cmem"
 	"github.com/crossattn/xpipe/tensor"
 )
 
