@@ -1,3 +1,3 @@
 """Training of xpipe's small default models: packages -> pictures -> features -> weights -> bundle."""
 
-SIZE = 160  # pixels a side that the encoder sees
+SIZE = 224  # pixels a side that the encoder sees

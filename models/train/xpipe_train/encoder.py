@@ -11,7 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from . import SIZE
 
 MEAN, STD = 0.498, 0.502  # what the weights were trained with: (x - 127) / 128
-GRID, CELL, POOLED, CLASSES = 25, 448 + 320, 1280, 1000
+GRID, CELL, POOLED, CLASSES = (SIZE // 32) ** 2, 448 + 320, 1280, 1000
 
 
 class Encoder(nn.Module):

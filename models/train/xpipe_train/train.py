@@ -1,10 +1,28 @@
-"""Trains blip2-mini from cached features: python -m xpipe_train.train CONFIG. Resumes from its last checkpoint.
+"""Trains a model of any family from cached features: python -m xpipe_train.train CONFIG. Resumes from its last checkpoint.
 
-A config (configs/*.json) names the model's sizes, the learning rate factor of each component and the stages;
-a stage has its steps, its learning rate from and to, the batch and the weight of each loss.
+A config (configs/*.json) names the family, and tasks/<family>.py has its class Task:
+
+    Task(config, root, run)          makes self.model, its data under root, and the tokenizer file in run if it has one
+    .batch(rng, stage)               anything; tensors in it are moved to the device
+    .losses(batch, stage)            (total as a scalar tensor, {name: float} to show)
+    .evaluate(limit)                 {name: share} on held-out material; all of it where limit is None
+    .state(), .load(state)           optional: more to keep in checkpoints
+    .warm_start(weights)             optional: how another checkpoint's weights are taken over
+
+The rest is here and the same for all. Keys of a config, beside "family", "model" (the family's own) and "stages":
+
+    seed, warmup (steps), clip (gradient norm), weight_decay
+    factors          learning rate factor of each top-level component of the model, 1 where not named; 0 freezes it
+    stages           [{name, steps, lr: [from, to], factors: {overrides}, ... the family's own}]
+    precision        "fp32" or "bf16" (autocast)
+    checkpointing    names of modules whose activations are computed again on the way back
+    uniform_attention  endings of the names of query projections that start at zero
+    pruning          {"at": step, "amount": share, "components": [...]}
+    evaluate         {"every": steps, "limit": number}
 """
 import argparse
 import csv
+import importlib
 import json
 import random
 import time
@@ -12,60 +30,53 @@ from pathlib import Path
 
 import torch
 
-from .data import Data, corpus, padded
-from .encoder import Encoder
-from .model import Blip2Mini, MiniConfig
-from .text import IDS, Codec, imagenet_names, train_tokenizer
+from . import techniques
+
+DEFAULTS = {"seed": 1, "warmup": 100, "clip": 1.0, "weight_decay": 0.02, "factors": {}, "precision": "fp32", "checkpointing": [],
+            "uniform_attention": [], "pruning": None, "evaluate": {"every": 500, "limit": 250}}
+SHOW, SAVE, SAVE_SECONDS = 50, 100, 60
 
 
-def build(config: dict, root: Path, run: Path):
-    """(model, data, codec) as the config and the cached features have them."""
-    c = MiniConfig(**config["model"])
-    tokenizer = run / "tokenizer.json"
-    if not tokenizer.exists():
-        train_tokenizer(*corpus(root), tokenizer, c.vocab)
-    codec = Codec(tokenizer)
-    classifier = Encoder().classifier
-    data = Data(root, codec, classifier, config["shrink"])
-    c.emoji = len(data.names)
-    words = [(codec.plain(n) + [IDS["pad"]] * c.concept_words)[:c.concept_words] for n in imagenet_names() + data.names]
-    torch.manual_seed(config["seed"])
-    model = Blip2Mini(c, torch.tensor(words), classifier, IDS)
-    data.heads.install(model.concepts)
-    sample = data.arrays(data.emoji + data.shapes, [(s, i) for s, v in enumerate(data.emoji + data.shapes)
-                                                    for i in range(0, len(v.labels), max(1, len(v.labels) // 300))])
-    for name, x in (("grid", sample[0].flatten(0, 1)), ("pooled", sample[1])):
-        getattr(model.neck, f"{name}_mean").copy_(x.mean(0))
-        getattr(model.neck, f"{name}_std").copy_(x.std(0) + 1e-3)
-    return model, data, codec
+def load_config(path: Path, overrides: list[str] = ()) -> dict:
+    """The config file over the defaults; an override is "dotted.key=JSON"."""
+    config = DEFAULTS | json.loads(path.read_text())
+    config.setdefault("name", path.stem)
+    for o in overrides:
+        key, value = o.split("=", 1)
+        *parents, last = key.split(".")
+        at = config
+        for p in parents:
+            at = at[int(p)] if isinstance(at, list) else at.setdefault(p, {})
+        at[last] = json.loads(value)
+    return config
 
 
-def groups(model, factors: dict):
-    """Parameter groups, one a component and decay kind; a factor of 0 freezes the component."""
+def groups(model, weight_decay: float):
+    """Parameter groups, one a top-level component and decay kind. Vectors do not decay."""
     out: dict[tuple, list] = {}
     for name, p in model.named_parameters():
-        if not p.requires_grad:
-            continue
-        component = name.split(".")[0]
-        factor = factors.get(component, 1.0)
-        if factor == 0:
-            p.requires_grad_(False)
-            continue
-        out.setdefault((factor, p.ndim > 1), []).append(p)
-    return [{"params": ps, "factor": f, "weight_decay": 0.02 if decay else 0.0} for (f, decay), ps in out.items()]
+        if p.requires_grad:
+            out.setdefault((name.split(".")[0], p.ndim > 1), []).append(p)
+    return [{"params": ps, "component": c, "weight_decay": weight_decay if decay else 0.0} for (c, decay), ps in out.items()]
 
 
-def text_losses(model, query_output, texts):
-    """Mean loss and accuracy over the target tokens; short and long texts apart, so that little is padding."""
-    prefix = model.prefix(query_output)
-    loss = accuracy = count = 0
-    for part in ([t for t in texts if len(t[1]) <= 7], [t for t in texts if len(t[1]) > 7]):
-        if part:
-            image, tokens, targets = padded(part)
-            n = int((targets >= 0).sum())
-            part_loss, part_accuracy = model.text_loss(prefix, image, tokens, targets)
-            loss, accuracy, count = loss + part_loss * n, accuracy + part_accuracy * n, count + n
-    return loss / count, accuracy / count
+def begin_stage(optimiser, factors: dict) -> None:
+    """Sets each group's factor; where it is 0 no gradient is computed."""
+    for g in optimiser.param_groups:
+        g["factor"] = factors.get(g["component"], 1.0)
+        for p in g["params"]:
+            p.requires_grad_(g["factor"] != 0)
+
+
+def moved(x, device):
+    """x with every tensor in it on the device."""
+    if isinstance(x, torch.Tensor):
+        return x.to(device)
+    if isinstance(x, dict):
+        return {k: moved(v, device) for k, v in x.items()}
+    if isinstance(x, (list, tuple)):
+        return type(x)(moved(v, device) for v in x)
+    return x
 
 
 def plot(run: Path) -> None:
@@ -73,130 +84,147 @@ def plot(run: Path) -> None:
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot
+    lines: dict[str, list] = {}
     with open(run / "losses.csv") as f:
-        rows = list(csv.DictReader(f))
+        for r in csv.DictReader(f):
+            lines.setdefault(r["name"], []).append((int(r["step"]), float(r["value"])))
     figure, axes = pyplot.subplots(figsize=(7, 4))
-    for column in ("itc", "text", "text_accuracy"):
-        points = [(int(r["step"]), float(r[column])) for r in rows if r[column]]
-        axes.plot(*zip(*points), label=column)
-    axes.set_xlabel("step"), axes.legend(), axes.grid(True)
+    for name, points in lines.items():
+        axes.plot(*zip(*points), label=name, marker="." if name.startswith("held out") else None)
+    axes.set_xlabel("step"), axes.set_yscale("symlog", linthresh=0.1), axes.legend(fontsize=6), axes.grid(True)
     figure.savefig(run / "losses.png", dpi=120)
+    pyplot.close(figure)
 
 
-@torch.no_grad()
-def evaluate(model, data: Data, codec: Codec, limit: int | None = None, which="emoji_test"):
-    """(exact share of held-out emoji names, right share of easy-VQA test questions, by kind)."""
-    from . import pictures
-    model.eval()
-    rng = random.Random(0)
-    test = getattr(data, which)
-    rows = list(range(len(test.labels)))
-    rows = rows if limit is None else rng.sample(rows, limit)
-    right = 0
-    for start in range(0, len(rows), 128):
-        part = rows[start:start + 128]
-        q = model.query_output(model.image_embeds(*data.arrays([test], [(0, i) for i in part])))
-        got = model.generate(q, [codec.prompt(None)] * len(part), list(range(len(part))), IDS["eos"])
-        right += sum(codec.decode(g) == data.names[test.labels[i]] for g, i in zip(got, part))
-    emoji = right / len(rows)
-    _, asked = pictures.easy_vqa("test")
-    if limit is not None:
-        asked = rng.sample(asked, limit * 2)
-    place = {i: n for n, i in enumerate(data.shapes_test.labels)}
-    by: dict[str, list] = {}
-    asked = sorted(asked, key=lambda r: r[2])
-    for start in range(0, len(asked), 512):
-        part = asked[start:start + 512]
-        images = sorted({i for _, _, i in part})
-        q = model.query_output(model.image_embeds(*data.arrays([data.shapes_test], [(0, place[i]) for i in images])))
-        number = {i: n for n, i in enumerate(images)}
-        got = model.generate(q, [codec.prompt(x) for x, _, _ in part], [number[i] for _, _, i in part], IDS["eos"], 4)
-        for g, (_, a, _) in zip(got, part):
-            kind = "yes/no" if a in ("yes", "no") else "shape" if a in ("circle", "rectangle", "triangle") else "colour"
-            by.setdefault(kind, []).append(codec.decode(g) == a)
-    model.train()
-    everything = [r for v in by.values() for r in v]
-    return emoji, sum(everything) / len(everything), {k: round(sum(v) / len(v), 4) for k, v in sorted(by.items())}
+class Training:
+    """A task with its optimiser, at a step."""
+
+    def __init__(self, config: dict, root: Path, run: Path, start: Path | None = None):
+        self.config, self.run, self.step, self.history = config, run, 0, []
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        torch.manual_seed(config["seed"])
+        self.task = importlib.import_module(f"{__package__}.tasks.{config['family']}").Task(config, root, run)
+        model = self.model = self.task.model
+        if config["uniform_attention"]:
+            techniques.uniform_attention(model, config["uniform_attention"])
+        last = torch.load(run / "last.pt", weights_only=False, map_location="cpu") if (run / "last.pt").exists() else None
+        if last is None and start:
+            state = torch.load(start, weights_only=False, map_location="cpu")
+            self.history = [*state.get("history", []), {"config": state["config"], "steps": state["step"]}]
+            getattr(self.task, "warm_start", model.load_state_dict)(state["model"])
+        self.optimiser = torch.optim.AdamW(groups(model.to(self.device), config["weight_decay"]), lr=1e-3, betas=(0.9, 0.98))
+        techniques.recomputed(model, config["checkpointing"])
+        self.rng = random.Random(config["seed"])
+        torch.manual_seed(config["seed"])
+        if last is not None:
+            self.step, self.history = last["step"], last["history"]
+            self._prune_at(self.step, reached=True)
+            model.load_state_dict(last["model"])
+            self.optimiser.load_state_dict(last["optimiser"])
+            if last["task"] is not None:
+                self.task.load(last["task"])
+            self.rng.setstate(last["rng"]), torch.set_rng_state(last["torch_rng"])
+
+    def _prune_at(self, step: int, reached=False) -> None:
+        p = self.config["pruning"]
+        if p and (step == p["at"] or reached and step > p["at"]):
+            techniques.pruned(self.model, p["components"], p["amount"])
+
+    def save(self, path: Path, final=False) -> None:
+        state = {"model": self.model.state_dict(), "step": self.step, "config": self.config, "history": self.history}
+        if not final:
+            state |= {"optimiser": self.optimiser.state_dict(), "rng": self.rng.getstate(), "torch_rng": torch.get_rng_state(),
+                      "task": self.task.state() if hasattr(self.task, "state") else None}
+        torch.save(state, path.with_suffix(".part"))
+        path.with_suffix(".part").rename(path)
+
+    def one(self, stage: dict, lr: float) -> dict[str, float]:
+        """One step; returns what the task shows of it."""
+        self._prune_at(self.step)
+        for g in self.optimiser.param_groups:
+            g["lr"] = lr * g["factor"]
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config["precision"] == "bf16"):
+            total, shown = self.task.losses(moved(self.task.batch(self.rng, stage), self.device), stage)
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config["clip"])
+        self.optimiser.step()
+        self.step += 1
+        return shown
+
+    @torch.no_grad()
+    def evaluate(self, limit: int | None) -> dict[str, float]:
+        self.model.eval()
+        figures = self.task.evaluate(limit)
+        self.model.train()
+        return figures
+
+    def go(self, until: int | None = None) -> None:
+        """Runs all stages, or up to a step, and leaves final.pt."""
+        config, stages = self.config, self.config["stages"]
+        total = sum(s["steps"] for s in stages)
+        log = open(self.run / "losses.csv", "a", newline="")
+        rows = csv.writer(log)
+        if self.step == 0:
+            rows.writerow(["step", "stage", "lr", "seconds", "name", "value"])
+        self.model.train()
+        begun = saved = time.time()
+        done, sums = 0, {}
+        for stage in stages:
+            begin, done = done, done + stage["steps"]
+            begin_stage(self.optimiser, config["factors"] | stage.get("factors", {}))
+            while self.step < min(done, until or done):
+                t = (self.step - begin) / stage["steps"]
+                lr = (stage["lr"][0] + (stage["lr"][1] - stage["lr"][0]) * t) * min(1.0, (self.step + 1) / config["warmup"])
+                for k, v in self.one(stage, lr).items():
+                    sums.setdefault(k, []).append(v)
+                ended = self.step in (done, until)
+
+                def record(figures):
+                    for k, v in figures.items():
+                        rows.writerow([self.step, stage["name"], f"{lr:.2e}", f"{time.time() - begun:.0f}", k, f"{v:.4f}"])
+                    log.flush()
+
+                if self.step % SHOW == 0 or ended:
+                    mean = {k: sum(v) / len(v) for k, v in sums.items()}
+                    sums = {}
+                    record(mean)
+                    print(f"{stage['name']} {self.step}/{total} lr {lr:.1e} " + " ".join(f"{k} {v:.3f}" for k, v in mean.items())
+                          + f" {time.time() - begun:.0f} s", flush=True)
+                if self.step % SAVE == 0 or ended or time.time() - saved > SAVE_SECONDS:
+                    self.save(self.run / "last.pt")
+                    saved = time.time()
+                if self.step % config["evaluate"]["every"] == 0 or ended:
+                    figures = self.evaluate(config["evaluate"]["limit"])
+                    record({f"held out: {k}": v for k, v in figures.items()})
+                    print("  held out: " + " ".join(f"{k} {v:.3f}" for k, v in figures.items()), flush=True)
+        log.close()
+        techniques.unpruned(self.model)
+        self.save(self.run / "final.pt", final=True)
+        plot(self.run)
 
 
 def main():
-    ap = argparse.ArgumentParser(description=__doc__)
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("config", type=Path)
     ap.add_argument("--root", type=Path, default=Path("build/train"))
     ap.add_argument("--run", type=Path, help="where checkpoints go (default root/runs/NAME)")
     ap.add_argument("--threads", type=int, default=1)
     ap.add_argument("--from", dest="start", type=Path, help="start from this checkpoint's weights")
+    ap.add_argument("--until", type=int, help="stop at this step")
+    ap.add_argument("--set", action="append", default=[], metavar="KEY=JSON", help="another value for a key of the config")
+    ap.add_argument("--no-test", action="store_true", help="leave out the full evaluation at the end")
     args = ap.parse_args()
-    config = json.loads(args.config.read_text())
+    torch.set_num_threads(args.threads)
+    config = load_config(args.config, args.set)
     run = args.run or args.root / "runs" / config["name"]
     run.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(args.threads)
-    model, data, codec = build(config, args.root, run)
-    print(f"{sum(p.numel() for p in model.parameters() if p.requires_grad) / 1e6:.2f} M trained parameters; "
-          f"{len(data.emoji)} emoji views, {len(data.shapes)} shape views; discriminant on left-out styles "
-          f"{data.heads.accuracy:.3f}, temperature {data.heads.temperature}", flush=True)
-    optimiser = torch.optim.AdamW(groups(model, config["factors"]), lr=1e-3, betas=(0.9, 0.98))
-    step, rng = 0, random.Random(config["seed"])
-    last = run / "last.pt"
-    if last.exists():
-        state = torch.load(last, weights_only=False)
-        model.load_state_dict(state["model"])
-        data.heads.install(model.concepts)  # there may be more views now than then
-        optimiser.load_state_dict(state["optimiser"])
-        step = state["step"]
-        rng.setstate(state["rng"]), torch.set_rng_state(state["torch_rng"])
-    elif args.start:
-        model.warm_start(torch.load(args.start, weights_only=False)["model"])
-
-    def save(path):
-        torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step, "rng": rng.getstate(),
-                    "torch_rng": torch.get_rng_state(), "config": config}, path.with_suffix(".part"))
-        path.with_suffix(".part").rename(path)
-
-    log = open(run / "losses.csv", "a", newline="")
-    rows = csv.writer(log)
-    if step == 0:
-        rows.writerow(["step", "stage", "lr", "itc", "text", "text_accuracy", "seconds"])
-    model.train()
-    begun, done, sums = time.time(), 0, {}
-    for stage in config["stages"]:
-        begin, done = done, done + stage["steps"]
-        while step < done:
-            t = (step - begin) / stage["steps"]
-            lr = (stage["lr"][0] + (stage["lr"][1] - stage["lr"][0]) * t) * min(1.0, (step + 1) / config["warmup"])
-            for g in optimiser.param_groups:
-                g["lr"] = lr * g["factor"]
-            images, labels, texts = data.batch(rng, stage["emoji"], stage["shapes"], stage["questions"], stage["photos"])
-            q = model.query_output(model.image_embeds(*images))
-            loss, shown = 0.0, {}
-            if stage["itc"] and stage["emoji"]:
-                itc = torch.nn.functional.cross_entropy(model.itc_logits(q[:stage["emoji"]], data.name_tokens), labels, label_smoothing=0.05)
-                loss, shown["itc"] = loss + stage["itc"] * itc, itc.item()
-            if stage["text"]:
-                text, accuracy = text_losses(model, q, texts)
-                loss, shown["text"], shown["accuracy"] = loss + stage["text"] * text, text.item(), accuracy.item()
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), config["clip"])
-            optimiser.step()
-            step += 1
-            for k, v in shown.items():
-                sums.setdefault(k, []).append(v)
-            if step % 50 == 0:
-                mean = {k: sum(v) / len(v) for k, v in sums.items()}
-                sums = {}
-                seconds = time.time() - begun
-                rows.writerow([step, stage["name"], f"{lr:.2e}", *(f"{mean[k]:.4f}" if k in mean else "" for k in ("itc", "text", "accuracy")), f"{seconds:.0f}"])
-                log.flush()
-                print(f"{stage['name']} {step}/{sum(s['steps'] for s in config['stages'])} lr {lr:.1e} "
-                      + " ".join(f"{k} {v:.3f}" for k, v in mean.items()) + f" {seconds:.0f} s", flush=True)
-            if step % 100 == 0 or step == done:
-                save(last)
-                if stage["text"] and (step % 500 == 0 or step == done):
-                    print(f"  held out: emoji %.3f easy-VQA %.3f %s" % evaluate(model, data, codec, 250), flush=True)
-    save(run / "final.pt")
-    plot(run)
-    print("full test: emoji %.4f easy-VQA %.4f %s" % evaluate(model, data, codec), flush=True)
+    training = Training(config, args.root, run, args.start)
+    trained = sum(p.numel() for p in training.model.parameters() if p.requires_grad)
+    print(f"{config['name']} on {training.device}: {trained / 1e6:.2f} M trained parameters, from step {training.step}", flush=True)
+    training.go(args.until)
+    if not args.no_test:
+        print("full test: " + " ".join(f"{k} {v:.4f}" for k, v in training.evaluate(None).items()), flush=True)
 
 
 if __name__ == "__main__":
