@@ -10,8 +10,8 @@ import (
 )
 
 func main() {
-	what := flag.String("kernels", "", "gemm, math, conv or attention")
-	files := map[string]func(){"gemm": gemm, "math": mathKernels, "conv": conv, "attention": attention}
+	what := flag.String("kernels", "", "gemm, math, conv, attention or int8")
+	files := map[string]func(){"gemm": gemm, "math": mathKernels, "conv": conv, "attention": attention, "int8": int8Kernels}
 	flag.Usage = func() { flag.PrintDefaults() }
 	// avo's own flags (-out, -stubs) are parsed by Generate.
 	flag.Parse()

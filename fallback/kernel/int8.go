@@ -1,0 +1,332 @@
+package kernel
+
+import (
+	"math"
+	"unsafe"
+)
+
+//go:generate sh -c "cd _gen && go run . -kernels int8 -pkg kernel -out ../int8_amd64.s -stubs ../int8_amd64.go"
+
+// Products of 8-bit integers, exact. Bytes stand for int8 or uint8: where a function
+// takes flip, it is 0x80 for int8 and 0 for uint8, and a byte XOR flip is the number
+// plus 128 or the number itself, unsigned both ways.
+//
+// The right operand is packed as unsigned bytes in panels of 16 columns, in fours
+// along k: 64 bytes hold four rows of a panel, column by column. That is the order of
+// instructions that sum four products at once (VPDPBUSD) too. AVX2 has none; there the
+// bytes at even and at odd k are taken apart into 16-bit numbers and VPMADDWD sums
+// pairs, which never saturates. The left operand is packed to match: less its zero
+// point, as 16-bit numbers in the order 0, 2, 1, 3 of each four.
+
+// byteRows is how many rows the micro-kernel takes at once.
+const byteRows = 4
+
+// byteBlock is how many rows share a pass over the panels.
+const byteBlock = 64
+
+// ByteMatrix is a packed right operand of k rows and n columns of 8-bit integers.
+type ByteMatrix struct {
+	K, N   int
+	panels []uint8 // [panel][quad][16][4]
+	zeros  []int32 // the zero point of each column's unsigned bytes, for whole panels
+}
+
+// Quads returns the fours that k elements take, the last one filled up.
+func Quads(k int) int { return (k + 3) / 4 }
+
+// NewByteMatrix makes a matrix of k rows and n columns, k at least 1, to be filled by
+// Fill. buf, which may be nil, is room for its BytePanels.
+func NewByteMatrix(buf []uint8, k, n int) *ByteMatrix {
+	if buf == nil {
+		buf = make([]uint8, BytePanels(k, n))
+	}
+	m := &ByteMatrix{K: k, N: n, panels: buf[:BytePanels(k, n)]}
+	m.zeros = make([]int32, m.Panels()*panelWidth)
+	return m
+}
+
+// BytePanels returns the bytes that a packed matrix of k rows and n columns takes.
+func BytePanels(k, n int) int { return (n + panelWidth - 1) / panelWidth * panelWidth * 4 * Quads(k) }
+
+// Panels returns the number of panels, which Multiply and Fill take ranges of.
+func (m *ByteMatrix) Panels() int { return (m.N + panelWidth - 1) / panelWidth }
+
+// Panel returns the bytes of a panel, [quad][16][4].
+func (m *ByteMatrix) Panel(p int) []uint8 {
+	size := 4 * Quads(m.K) * panelWidth
+	return m.panels[p*size : (p+1)*size]
+}
+
+// SetZeros gives the zero points, as the numbers are and not as their unsigned bytes:
+// one for all columns or one for each.
+func (m *ByteMatrix) SetZeros(zeros []int32, flip uint8) {
+	for j := range m.N {
+		m.zeros[j] = zeros[j%len(zeros)] + int32(flip)
+	}
+}
+
+// Fill packs panels lo..hi from row-major b, where a row begins ldb after the one
+// before.
+func (m *ByteMatrix) Fill(b []uint8, ldb int, flip uint8, lo, hi int) {
+	whole := m.K / 4
+	for p := lo; p < hi; p++ {
+		dst, done := m.Panel(p), 0
+		width := min(panelWidth, m.N-p*panelWidth)
+		if avx2() && width == panelWidth && whole > 0 {
+			_ = b[(4*whole-1)*ldb+(p+1)*panelWidth-1]
+			interleaveAVX2(&dst[0], &b[p*panelWidth], ldb, whole, flip)
+			done = whole
+		}
+		clear(dst[done*64:])
+		for k := 4 * done; k < m.K; k++ {
+			row := b[k*ldb+p*panelWidth:][:width]
+			for j, v := range row {
+				dst[k/4*64+4*j+k%4] = v ^ flip
+			}
+		}
+	}
+}
+
+// FillTransposed packs panels lo..hi from the rows of b, each of which is a column of
+// the matrix and begins ldb after the one before.
+func (m *ByteMatrix) FillTransposed(b []uint8, ldb int, flip uint8, lo, hi int) {
+	for p := lo; p < hi; p++ {
+		dst := m.Panel(p)
+		clear(dst)
+		for j := range min(panelWidth, m.N-p*panelWidth) {
+			for k, v := range b[(p*panelWidth+j)*ldb:][:m.K] {
+				dst[k/4*64+4*j+k%4] = v ^ flip
+			}
+		}
+	}
+}
+
+// PackBytes packs a row of the left operand, of Quads(len(src)) times two int32 of two
+// 16-bit numbers each, and returns the sum of its numbers. Each is src less zero, the
+// zero point of the unsigned bytes.
+func PackBytes(dst []int32, src []uint8, flip uint8, zero int32) (sum int32) {
+	dst = dst[:2*Quads(len(src))]
+	n := 0
+	if avx2() {
+		if n = len(src) &^ 15; n > 0 {
+			sum = packBytesAVX2(&dst[:n/2][0], &src[0], n, flip, zero)
+		}
+	}
+	for ; n < len(src); n += 4 {
+		var v [4]int32
+		for i, b := range src[n:min(n+4, len(src))] {
+			v[i] = int32(b^flip) - zero
+		}
+		sum += v[0] + v[1] + v[2] + v[3]
+		dst[n/2] = v[0]&0xffff | v[2]<<16
+		dst[n/2+1] = v[1]&0xffff | v[3]<<16
+	}
+	return sum
+}
+
+// ByteEpilogue makes floats of the sums. Where Scale is set, it and Bias are for the
+// columns, a number for each; RowScale and RowBias are for the rows instead. Without
+// either scale the results are integers. Products and sums are rounded one after the
+// other.
+type ByteEpilogue struct {
+	Scale, Bias       []float32
+	RowScale, RowBias []float32
+}
+
+// Multiply sets c, for rows of the packed left operand a and the columns of panels
+// lo..hi, to the product of a and m. Rows of a lie 2*Quads(m.K) apart and have the
+// given sums; a row of c begins ldc after the one before. With e, c holds float32.
+func (m *ByteMatrix) Multiply(c []int32, ldc int, a, sums []int32, rows, lo, hi int, e *ByteEpilogue) {
+	quads := Quads(m.K)
+	for r0 := 0; r0 < rows; r0 += byteBlock {
+		r1 := min(rows, r0+byteBlock)
+		for p := lo; p < hi; p++ {
+			m.block(c, ldc, a, sums, r0, r1, p, quads, e)
+		}
+	}
+}
+
+// MultiplyFloat is Multiply with an epilogue that makes floats.
+func (m *ByteMatrix) MultiplyFloat(c []float32, ldc int, a, sums []int32, rows, lo, hi int, e *ByteEpilogue) {
+	m.Multiply(asInts(c), ldc, a, sums, rows, lo, hi, e)
+}
+
+// block computes rows r0..r1 of panel p, in tiles as equal as can be.
+func (m *ByteMatrix) block(c []int32, ldc int, a, sums []int32, r0, r1, p, quads int, e *ByteEpilogue) {
+	b, c0 := m.Panel(p), p*panelWidth
+	width := min(panelWidth, m.N-c0)
+	t := byteEpilogue{zeros: &m.zeros[c0 : c0+panelWidth][0]}
+	var edge struct {
+		scale, bias [panelWidth]float32
+		tile        [byteRows * panelWidth]int32
+	}
+	if e != nil && e.Scale != nil {
+		t.scale = columnsOf(e.Scale, c0, width, &edge.scale)
+		if e.Bias != nil {
+			t.bias = columnsOf(e.Bias, c0, width, &edge.bias)
+		}
+	}
+	count := (r1 - r0 + byteRows - 1) / byteRows
+	for i, r := 0, r0; i < count; i++ {
+		mr := (r1 - r + count - i - 1) / (count - i)
+		t.sums = &sums[r : r+mr][0]
+		if e != nil && e.RowScale != nil {
+			t.rowScale = &e.RowScale[r : r+mr][0]
+			if e.RowBias != nil {
+				t.rowBias = &e.RowBias[r : r+mr][0]
+			}
+		}
+		from := a[r*2*quads : (r+mr)*2*quads]
+		if width == panelWidth {
+			byteTile(c[r*ldc+c0:], ldc, from, 2*quads, b, quads, mr, &t)
+		} else {
+			byteTile(edge.tile[:], panelWidth, from, 2*quads, b, quads, mr, &t)
+			for i := range mr {
+				copy(c[(r+i)*ldc+c0:][:width], edge.tile[i*panelWidth:])
+			}
+		}
+		r += mr
+	}
+}
+
+// columnsOf is where v for the columns from c0 on lies, in room where there are fewer
+// than a panel has.
+func columnsOf(v []float32, c0, width int, room *[panelWidth]float32) *float32 {
+	if width == panelWidth {
+		return &v[c0 : c0+panelWidth][0]
+	}
+	copy(room[:], v[c0:c0+width])
+	return &room[0]
+}
+
+// byteEpilogue is what the micro-kernel does to the sums of one tile: it takes zeros of
+// the columns times the sums of the rows off, and where a scale is set makes floats.
+// The assembly knows the offsets.
+type byteEpilogue struct {
+	sums, zeros       *int32
+	scale, bias       *float32
+	rowScale, rowBias *float32
+}
+
+// byteTile picks the micro-kernel for the number of rows. The slices are indexed at
+// their ends first: assembly checks nothing.
+func byteTile(c []int32, ldc int, a []int32, lda int, b []uint8, quads, rows int, e *byteEpilogue) {
+	if !avx2() {
+		byteTileGo(c, ldc, a, lda, b, quads, rows, e)
+		return
+	}
+	_, _, _ = c[(rows-1)*ldc+panelWidth-1], a[(rows-1)*lda+2*quads-1], b[quads*64-1]
+	pe := (*int32)(unsafe.Pointer(e))
+	switch rows {
+	case 1:
+		byteTile1x16(&c[0], ldc, &a[0], lda, &b[0], quads, pe)
+	case 2:
+		byteTile2x16(&c[0], ldc, &a[0], lda, &b[0], quads, pe)
+	case 3:
+		byteTile3x16(&c[0], ldc, &a[0], lda, &b[0], quads, pe)
+	default:
+		byteTile4x16(&c[0], ldc, &a[0], lda, &b[0], quads, pe)
+	}
+}
+
+// byteTileGo sets c[r][j], for rows r up to 4 and 16 columns j, to the sum over k of
+// a[r][k] * (b[k][j] - zeros[j]), in a float with scale and bias where e asks for it.
+func byteTileGo(c []int32, ldc int, a []int32, lda int, b []uint8, quads, rows int, e *byteEpilogue) {
+	for r := range rows {
+		var sum [panelWidth]int32
+		for q, row := 0, a[r*lda:]; q < quads; q++ {
+			even, odd := row[2*q], row[2*q+1]
+			a0, a2, a1, a3 := int32(int16(even)), even>>16, int32(int16(odd)), odd>>16
+			bb := (*[64]uint8)(b[64*q:])
+			for j := range sum {
+				sum[j] += a0*int32(bb[4*j]) + a1*int32(bb[4*j+1]) + a2*int32(bb[4*j+2]) + a3*int32(bb[4*j+3])
+			}
+		}
+		to := (*[panelWidth]int32)(c[r*ldc:])
+		for j, v := range sum {
+			v -= intAt(e.zeros, j) * intAt(e.sums, r)
+			var scale, bias float32
+			switch {
+			case e.scale != nil:
+				scale = at(e.scale, j)
+				if e.bias != nil {
+					bias = at(e.bias, j)
+				}
+			case e.rowScale != nil:
+				scale = at(e.rowScale, r)
+				if e.rowBias != nil {
+					bias = at(e.rowBias, r)
+				}
+			default:
+				to[j] = v
+				continue
+			}
+			f := float32(float32(v) * scale)
+			if e.bias != nil || e.rowBias != nil {
+				f += bias
+			}
+			to[j] = int32(math.Float32bits(f))
+		}
+	}
+}
+
+// intAt is at for integers.
+func intAt(p *int32, i int) int32 { return *(*int32)(unsafe.Add(unsafe.Pointer(p), 4*i)) }
+
+// MinMax returns the least and the greatest of src and 0; NaNs do not count.
+func MinMax(src []float32) (low, high float32) {
+	if n := len(src) &^ 7; n > 0 && avx2() {
+		var r [2]float32
+		minMaxAVX2(&r[0], &src[0], n)
+		low, high = r[0], r[1]
+		src = src[n:]
+	}
+	for _, v := range src {
+		if v < low {
+			low = v
+		}
+		if v > high {
+			high = v
+		}
+	}
+	return low, high
+}
+
+// Quantize sets dst[i] to src[i]/scale, rounded to an integer, ties to even, plus zero
+// (of the unsigned bytes), kept within a byte, XOR flip. A NaN becomes zero.
+func Quantize(dst []uint8, src []float32, scale float32, zero int32, flip uint8) {
+	n := 0
+	if avx2() {
+		if n = len(src) &^ 31; n > 0 {
+			quantizeAVX2(&dst[:n][0], &src[0], n, scale, float32(zero), flip)
+		}
+	}
+	for i, v := range src[n:] {
+		q := math.RoundToEven(float64(v/scale)) + float64(zero)
+		if q != q {
+			q = float64(zero)
+		}
+		dst[n+i] = uint8(min(max(q, 0), 255)) ^ flip
+	}
+}
+
+// Dequantize sets dst[i] to scale times src[i] XOR flip less zero.
+func Dequantize(dst []float32, src []uint8, scale float32, zero int32, flip uint8) {
+	n := 0
+	if avx2() {
+		if n = len(src) &^ 7; n > 0 {
+			dequantizeAVX2(&dst[:n][0], &src[0], n, scale, zero, flip)
+		}
+	}
+	for i, b := range src[n:] {
+		dst[n+i] = float32(int32(b^flip)-zero) * scale
+	}
+}
+
+// asInts is v seen as integers of the same bits.
+func asInts(v []float32) []int32 {
+	if len(v) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*int32)(unsafe.Pointer(&v[0])), len(v))
+}

@@ -1,0 +1,198 @@
+package kernel
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+)
+
+// bothWays runs f with assembly, where there is some, and without.
+func bothWays(t *testing.T, f func(t *testing.T)) {
+	t.Run("assembly", f)
+	t.Run("go", func(t *testing.T) {
+		was := hasAVX2
+		hasAVX2 = false
+		defer func() { hasAVX2 = was }()
+		f(t)
+	})
+}
+
+func randBytes(r *rand.Rand, n int, extreme bool) []uint8 {
+	v := make([]uint8, n)
+	for i := range v {
+		v[i] = uint8(r.Uint32())
+		if extreme {
+			v[i] = []uint8{0, 0x7f, 0x80, 0xff}[r.IntN(4)]
+		}
+	}
+	return v
+}
+
+// number is the integer that a byte stands for.
+func number(b, flip uint8) int32 {
+	if flip != 0 {
+		return int32(int8(b))
+	}
+	return int32(b)
+}
+
+func TestByteMatrix(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(1, 2))
+		for try := range 200 {
+			rows, k, n := 1+r.IntN(9), 1+r.IntN(70), 1+r.IntN(70)
+			if try%20 == 0 {
+				rows, k = 130, 1+r.IntN(300)
+			}
+			aflip, bflip := uint8(r.IntN(2))<<7, uint8(r.IntN(2))<<7
+			lda, ldb, ldc := k+r.IntN(5), n+r.IntN(5), n+r.IntN(5)
+			a, b := randBytes(r, rows*lda, try%3 == 0), randBytes(r, k*ldb+1, try%3 == 0)[1:]
+			bt := make([]uint8, n*k)
+			zb := make([]int32, []int{1, n}[r.IntN(2)])
+			for i := range zb {
+				zb[i] = number(uint8(r.Uint32()), bflip)
+			}
+			stride := 2 * Quads(k)
+			packed, sums, za := make([]int32, rows*stride), make([]int32, rows), make([]int32, rows)
+			for i := range rows {
+				za[i] = number(uint8(r.Uint32()), aflip)
+				sums[i] = PackBytes(packed[i*stride:], a[i*lda:i*lda+k], aflip, za[i]+int32(aflip))
+			}
+			for i := range k {
+				for j := range n {
+					bt[j*k+i] = b[i*ldb+j]
+				}
+			}
+			scale, bias := randFloats(r, n), randFloats(r, n)
+			rowScale, rowBias := randFloats(r, rows), randFloats(r, rows)
+			epilogues := []*ByteEpilogue{nil, {Scale: scale}, {Scale: scale, Bias: bias}, {RowScale: rowScale}, {RowScale: rowScale, RowBias: rowBias}}
+			m, mt := NewByteMatrix(nil, k, n), NewByteMatrix(make([]uint8, BytePanels(k, n)+3)[3:], k, n)
+			m.SetZeros(zb, bflip)
+			mt.SetZeros(zb, bflip)
+			m.Fill(b, ldb, bflip, 0, m.Panels())
+			mt.FillTransposed(bt, k, bflip, 0, mt.Panels())
+			for i, v := range m.panels {
+				if mt.panels[i] != v {
+					t.Fatal("the two ways of packing differ")
+				}
+			}
+			for kind, e := range epilogues {
+				c, check := guarded(t, (rows-1)*ldc+n, r.IntN(8))
+				for i := range c {
+					c[i] = 7
+				}
+				if kind == 0 {
+					m.Multiply(asInts(c), ldc, packed, sums, rows, 0, m.Panels(), nil)
+				} else {
+					m.MultiplyFloat(c, ldc, packed, sums, rows, 0, m.Panels(), e)
+				}
+				check()
+				for i := range rows {
+					for j := range ldc {
+						if i*ldc+j >= len(c) {
+							break
+						}
+						got := c[i*ldc+j]
+						if j >= n {
+							if got != 7 {
+								t.Fatal("written between rows")
+							}
+							continue
+						}
+						var sum int32
+						for l := range k {
+							sum += (number(a[i*lda+l], aflip) - za[i]) * (number(b[l*ldb+j], bflip) - zb[j%len(zb)])
+						}
+						want := math.Float32frombits(uint32(sum))
+						switch kind {
+						case 1:
+							want = float32(sum) * scale[j]
+						case 2:
+							want = float32(float32(sum)*scale[j]) + bias[j]
+						case 3:
+							want = float32(sum) * rowScale[i]
+						case 4:
+							want = float32(float32(sum)*rowScale[i]) + rowBias[i]
+						}
+						if math.Float32bits(got) != math.Float32bits(want) {
+							t.Fatalf("%dx%dx%d, epilogue %d, at %d,%d: %v, want %v", rows, k, n, kind, i, j, got, want)
+						}
+					}
+				}
+			}
+		}
+	})
+}
+
+func TestQuantize(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(3, 4))
+		for n := range 100 {
+			src := randFloats(r, n+1)[1:]
+			for i := range src {
+				src[i] *= 100
+				if r.IntN(4) == 0 { // ties
+					src[i] = float32(r.IntN(600)-300) / 2
+				}
+			}
+			if n > 20 {
+				for i, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), math.MaxFloat32, -math.MaxFloat32, math.Copysign(0, -1), 1e-42} {
+					src[r.IntN(n)/7*7%(n-7)+i] = float32(v)
+				}
+			}
+			low, high := MinMax(src)
+			var wantLow, wantHigh float32
+			for _, v := range src {
+				if v == v {
+					wantLow, wantHigh = min(wantLow, v), max(wantHigh, v)
+				}
+			}
+			if low != wantLow || high != wantHigh {
+				t.Fatalf("%v: %v to %v, want %v to %v", src, low, high, wantLow, wantHigh)
+			}
+			flip := uint8(r.IntN(2)) << 7
+			scale, zero := float32(r.IntN(3))+0.5, int32(r.IntN(256))
+			buf := make([]uint8, n+70)
+			dst := buf[r.IntN(5)+32:][:n]
+			Quantize(dst, src, scale, zero, flip)
+			back, check := guarded(t, n, 1)
+			Dequantize(back, dst, scale, zero, flip)
+			check()
+			for i, v := range src {
+				want := math.RoundToEven(float64(v/scale)) + float64(zero)
+				if v != v {
+					want = float64(zero)
+				}
+				want = min(max(want, 0), 255)
+				if got := float64(dst[i] ^ flip); got != want {
+					t.Fatalf("%v / %v + %d: %v, want %v", v, scale, zero, got, want)
+				}
+				if got, want := back[i], float32(want-float64(zero))*scale; got != want {
+					t.Fatalf("back: %v, want %v", got, want)
+				}
+			}
+			clear(dst)
+			for _, b := range buf {
+				if b != 0 {
+					t.Fatal("written outside")
+				}
+			}
+		}
+	})
+}
+
+func BenchmarkByteMatrix(b *testing.B) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for _, rows := range []int{1, 2, 4, 32} {
+		const k, n = 768, 3072
+		m := NewByteMatrix(randBytes(r, BytePanels(k, n), false), k, n)
+		a, sums, c := make([]int32, rows*2*Quads(k)), make([]int32, rows), make([]int32, rows*n)
+		b.Run(string(rune('0'+rows/10))+string(rune('0'+rows%10)), func(b *testing.B) {
+			for b.Loop() {
+				m.Multiply(c, n, a, sums, rows, 0, m.Panels(), nil)
+			}
+			b.ReportMetric(2*float64(rows*k*n)*float64(b.N)/float64(b.Elapsed().Nanoseconds()), "GOP/s")
+			b.ReportMetric(float64(k*n)*float64(b.N)/float64(b.Elapsed().Nanoseconds()), "GB/s")
+		})
+	}
+}
