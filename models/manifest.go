@@ -48,10 +48,22 @@ type Manifest struct {
 	Prompts map[string]string `json:"prompts,omitempty"`
 	// Limits bound what the model can take, such as "max_positions".
 	Limits map[string]int `json:"limits,omitempty"`
+	// Calibration says, by task, how likely a text is to be right; only
+	// "caption" is used.
+	Calibration map[string]Calibration `json:"calibration,omitempty"`
 	// Provenance says what made the bundle; it is shown, not used.
 	Provenance json.RawMessage `json:"provenance,omitempty"`
 	// SHA256 gives the lower-case hexadecimal hash of every other file.
 	SHA256 map[string]string `json:"sha256,omitempty"`
+}
+
+// Calibration turns the mean log-probability m of a text's tokens into the
+// probability 1 / (1 + exp(-(Slope*m + Intercept))) that it is right. A text
+// below Threshold is better doubted.
+type Calibration struct {
+	Slope     float64 `json:"slope"`
+	Intercept float64 `json:"intercept"`
+	Threshold float64 `json:"threshold"`
 }
 
 func parseManifest(data []byte) (Manifest, error) {
@@ -83,6 +95,11 @@ func parseManifest(data []byte) (Manifest, error) {
 	for name, n := range m.Limits {
 		if n < 0 || n > maxLimit {
 			return m, fmt.Errorf("%w: %s: limit %q is %d, not from 0 to %d", ErrBundle, ManifestName, name, n, maxLimit)
+		}
+	}
+	for task, c := range m.Calibration {
+		if c.Threshold < 0 || c.Threshold > 1 {
+			return m, fmt.Errorf("%w: %s: calibration of %q: the threshold %v is not from 0 to 1", ErrBundle, ManifestName, task, c.Threshold)
 		}
 	}
 	for file := range m.SHA256 {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/spf13/cobra"
 )
@@ -73,7 +74,8 @@ share its encoding. "-" reads the lines from standard input.
 
 --choices picks among given answers by their probabilities. Models of
 Flamingo's kind learn from examples: --shot IMAGE=TEXT, or --shots FILE of JSON
-lines {"image","text"} and, where an example has its own, "question". LXMERT
+lines {"image","text"} and, where an example has its own, "question"; the model
+is then `+mini.Shots+`, unless --model says otherwise. LXMERT
 sees regions instead of pixels: --regions FILE.npz or FILE.tsv; IMAGE then only
 names the picture.
 
@@ -88,10 +90,17 @@ With --json each answer is one line {"image","question","answer","tokens",
 			return usageArgs(cobra.MinimumNArgs(2))(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case cmd.Flags().Changed("model"):
+			case len(o.shots) > 0 || o.shotsFile != "":
+				o.model = mini.Shots
+			case o.regions != "":
+				o.model = mini.Regions
+			}
 			return runAsk(cmd.Context(), env, o, args)
 		},
 	}
-	o.modelOptions.addFlags(cmd)
+	o.modelOptions.addFlags(cmd, mini.Captions)
 	o.generationOptions.addFlags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&o.questions, "questions", "", "read pictures and questions from a file of JSON lines")

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/tensor"
 	"github.com/spf13/cobra"
@@ -80,10 +81,13 @@ eval-attention measures how far it can be trusted.
 			if !cmd.Flags().Changed("engine") {
 				o.name = "go"
 			}
+			if o.regions != "" && !cmd.Flags().Changed("model") {
+				o.model = mini.Regions
+			}
 			return runAttend(cmd.Context(), env, o, args)
 		},
 	}
-	o.modelOptions.addFlags(cmd)
+	o.modelOptions.addFlags(cmd, mini.Captions)
 	o.generationOptions.addFlags(cmd)
 	f := cmd.Flags()
 	f.StringVarP(&o.out, "out", "o", "", "file to write: .png, .html, .json or .npz")

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -36,6 +37,10 @@ type captionLine struct {
 	LogProb float64     `json:"logprob"`
 	Seconds float64     `json:"seconds"`
 	Each    []tokenLine `json:"token_logprobs"`
+	// Where the model is calibrated: the probability that the caption is right,
+	// and whether it is below the model's threshold.
+	Confidence *float64 `json:"confidence,omitempty"`
+	Unsure     bool     `json:"unsure,omitempty"`
 }
 
 // tokenLine is one generated token.
@@ -62,8 +67,11 @@ stands for every picture in and below it, a .tar for every picture in it.
 "-" reads a picture, or a list of files, from standard input. The caption of a
 single picture is written word by word on a terminal.
 
+A model that knows how far to trust itself, as the default one does, adds
+"(unsure)" to captions that are wrong too often; its card has the figures.
+
 With --json each picture is one line {"image","caption","tokens","logprob",
-"seconds","token_logprobs"}, or {"image","error"}. With --out the lines go to
+"seconds","token_logprobs","confidence","unsure"}, or {"image","error"}. With --out the lines go to
 a file, a progress bar shows on a terminal, and --resume goes on where an
 earlier run ended, whatever ended it.
 
@@ -73,7 +81,7 @@ earlier run ended, whatever ended it.
 			return runCaption(cmd.Context(), env, o, args)
 		},
 	}
-	o.modelOptions.addFlags(cmd)
+	o.modelOptions.addFlags(cmd, mini.Captions)
 	o.generationOptions.addFlags(cmd)
 	cmd.Flags().IntVar(&o.batch, "batch", 1, "pictures to run through the model at once")
 	cmd.Flags().IntVar(&o.jobs, "jobs", runtime.NumCPU(), "pictures to decode at once")
@@ -269,7 +277,7 @@ func (c *captioner) write(ctx context.Context, l loaded, texts []*pipeline.Text)
 	c.advance(1)
 	if l.err == nil {
 		c.env.verboseStats(l.name, texts[0])
-		line := newCaptionLine(l, texts)
+		line := c.line(l, texts)
 		switch {
 		case c.results != nil:
 			return c.results.add(line)
@@ -280,7 +288,7 @@ func (c *captioner) write(ctx context.Context, l loaded, texts []*pipeline.Text)
 			if !c.single {
 				fmt.Fprintf(c.env.stdout, "%s: ", l.name)
 			}
-			if _, err := fmt.Fprintln(c.env.stdout, t.Text); err != nil {
+			if _, err := fmt.Fprintln(c.env.stdout, t.Text+doubt(c.pipeline.CaptionConfidence(t.Tokens))); err != nil {
 				return err
 			}
 		}
@@ -303,13 +311,25 @@ func (c *captioner) write(ctx context.Context, l loaded, texts []*pipeline.Text)
 	return err
 }
 
-func newCaptionLine(l loaded, texts []*pipeline.Text) captionLine {
+// doubt is what follows a caption that is better not trusted.
+func doubt(c *pipeline.Confidence) string {
+	if c != nil && c.Unsure {
+		return " (unsure)"
+	}
+	return ""
+}
+
+// line is what --json and --out write of a captioned picture.
+func (c *captioner) line(l loaded, texts []*pipeline.Text) captionLine {
 	line := captionLine{
 		Image: l.name, Caption: texts[0].Text, Tokens: len(texts[0].Tokens), LogProb: texts[0].LogProb,
 		Seconds: l.seconds, Each: tokenLines(texts[0]),
 	}
 	for _, t := range texts[1:] {
 		line.Others = append(line.Others, t.Text)
+	}
+	if confidence := c.pipeline.CaptionConfidence(texts[0].Tokens); confidence != nil {
+		line.Confidence, line.Unsure = &confidence.Probability, confidence.Unsure
 	}
 	return line
 }
@@ -339,7 +359,19 @@ func (c *captioner) stream(ctx context.Context, pictures func(func(picture, erro
 		if err != nil {
 			return err
 		}
-		return c.env.printStream(c.pipeline.Stream(ctx, pipeline.Request{Image: img}, c.options.generation()...))
+		var tokens []pipeline.Token
+		stream := func(yield func(pipeline.Token, error) bool) {
+			for t, err := range c.pipeline.Stream(ctx, pipeline.Request{Image: img}, c.options.generation()...) {
+				tokens = append(tokens, t)
+				if !yield(t, err) {
+					return
+				}
+			}
+			if text := doubt(c.pipeline.CaptionConfidence(tokens)); text != "" {
+				yield(pipeline.Token{Text: text}, nil)
+			}
+		}
+		return c.env.printStream(stream)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/tensor"
 	"github.com/spf13/cobra"
 )
@@ -39,7 +40,7 @@ With --json each is one line {"image","embedding"} or {"text","embedding"}.
 			return runEmbed(cmd.Context(), env, o, args)
 		},
 	}
-	o.addFlags(cmd)
+	o.addFlags(cmd, mini.Labels)
 	cmd.Flags().StringArrayVar(&o.texts, "text", nil, "a text to embed (repeat)")
 	cmd.Flags().StringVarP(&o.out, "out", "o", "", "write the vectors as .npy")
 	return cmd

@@ -135,7 +135,7 @@ func TestBadInput(t *testing.T) {
 		{[]string{"caption", "--model", "gpt-7", apple}, exitModel, "gpt-7"},
 		{[]string{"caption", "--model", dir, apple}, exitModel, "xpipe.json"},
 		{[]string{"caption", "--model", clipTiny, apple}, exitModel, "write text"},
-		{[]string{"match", apple, "an apple"}, exitModel, "match"},
+		{[]string{"match", "-m", "blip2-mini", apple, "an apple"}, exitModel, "match"},
 		{run(at("missing.onnx")), exitModel, "missing.onnx"},
 		{run(dir), exitModel, "folder"},
 		{run(at("cut.onnx"), "-i", "image_embeds="+at("good.npy")), exitModel, "cut.onnx"},

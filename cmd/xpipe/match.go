@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/crossattn/xpipe/models/mini"
 	"github.com/spf13/cobra"
 )
 
@@ -24,7 +25,7 @@ With --json each text is one line {"image","text","probability","similarity"}.
 			return runMatch(cmd.Context(), env, o, args[0], args[1:])
 		},
 	}
-	o.addFlags(cmd)
+	o.addFlags(cmd, mini.Labels)
 	return cmd
 }
 
@@ -81,7 +82,7 @@ With --json each label is one line {"image","label","probability"}.
 			return runClassify(cmd.Context(), env, o, args[0], args[1:])
 		},
 	}
-	o.addFlags(cmd)
+	o.addFlags(cmd, mini.Labels)
 	cmd.Flags().IntVar(&o.top, "top", 0, "print the best N only (0: all)")
 	return cmd
 }

@@ -24,9 +24,10 @@ type modelOptions struct {
 	noVerify bool
 }
 
-func (o *modelOptions) addFlags(cmd *cobra.Command) {
+// addFlags adds the flags to a verb whose work byDefault, an embedded model, does.
+func (o *modelOptions) addFlags(cmd *cobra.Command, byDefault string) {
 	o.engineOptions.addFlags(cmd)
-	cmd.Flags().StringVarP(&o.model, "model", "m", mini.Default, "an embedded model's name or a bundle's folder")
+	cmd.Flags().StringVarP(&o.model, "model", "m", byDefault, "an embedded model's name ("+strings.Join(mini.Names(), ", ")+") or a bundle's folder")
 	addVariantFlag(cmd, &o.variant)
 	cmd.Flags().BoolVar(&o.noVerify, "no-verify", false, "do not compare the model's files with their sha256")
 }

@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/spf13/cobra"
 )
@@ -72,7 +73,7 @@ above 1: 1e-4, and 5e-2 for int8 bundles, unless --tolerance says otherwise.
 			return runVerify(cmd.Context(), env, o)
 		},
 	}
-	o.addFlags(cmd)
+	o.addFlags(cmd, mini.Default)
 	cmd.Flags().Lookup("engine").Hidden = true // both are run
 	cmd.Flags().StringVar(&o.image, "image", "", "picture to run on (default: a synthetic one)")
 	cmd.Flags().StringVar(&o.prompt, "prompt", "", "text to run on (default: the model's own)")

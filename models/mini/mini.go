@@ -1,6 +1,6 @@
 // Package mini carries the small default models inside the program: a bundle a model, as models/train makes
 // them. It is a package of its own so that a program which only imports pipeline does not grow by their size.
-// What each can and cannot do is in the README.md of its bundle.
+// What each can and cannot do is on its card, NAME.md in this folder.
 package mini
 
 import (
@@ -11,10 +11,18 @@ import (
 	"strings"
 )
 
-// Default is the name of the bundle that captions pictures and answers questions about them.
-const Default = "blip2-mini"
+// The bundle of each family, by what it is there for.
+const (
+	Captions = "blip2-mini"    // captions, questions about pictures
+	Labels   = "clip-mini"     // matching and classifying without training, embeddings
+	Shots    = "flamingo-mini" // learning from examples in the prompt
+	Regions  = "lxmert-mini"   // questions about what stands where, from regions
+)
 
-//go:embed all:blip2-mini
+// Default is the bundle for whoever names none.
+const Default = Captions
+
+//go:embed all:*-mini
 var files embed.FS
 
 // Names lists the embedded bundles, sorted.
