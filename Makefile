@@ -5,11 +5,12 @@ VENV   := build/venv
 # Tests that compare with a reference fail, not skip, where the reference is missing.
 REFS   := XPIPE_REQUIRE_REFS=1 XPIPE_PYTHON=$(CURDIR)/$(VENV)/bin/python3
 
+# train-% cannot be phony, and needs not be: no file has such a name.
 .PHONY: help test test-env test-race test-portable test-slow test-export soak eval eval-attention \
 	bench-engines bench-decode export-env golden train fuzz vuln licences reproducible lint clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z%-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 test: test-env lint ## install what the tests need, under build/, and run them all
 	$(REFS) go test ./...
@@ -56,8 +57,12 @@ golden: export-env ## make the golden files of every family again
 	$(TRAINVENV)/bin/python -m xpipe_export.golden.processors
 	$(TRAINVENV)/bin/python -m xpipe_export.golden.layouts
 
-train: export-env ## from packages to the embedded model: hours on two cores
-	models/train/build.sh
+MINI := blip2-mini clip-mini lxmert-mini flamingo-mini
+
+train: $(MINI:%=train-%) ## from packages to the embedded models: hours on two cores
+
+train-%: export-env ## from packages to one embedded model, such as train-clip-mini
+	models/train/build.sh $*
 
 eval: build/venv-eval/.done ## the embedded model's figures, through the binary on the Go engine
 	go build -o build/xpipe ./cmd/xpipe
