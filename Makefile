@@ -5,7 +5,6 @@ VENV   := build/venv
 # Tests that compare with a reference fail, not skip, where the reference is missing.
 REFS   := XPIPE_REQUIRE_REFS=1 XPIPE_PYTHON=$(CURDIR)/$(VENV)/bin/python3
 
-# train-% cannot be phony, and needs not be: no file has such a name.
 .PHONY: help test test-env test-race test-portable test-slow test-export soak eval eval-attention \
 	bench-engines bench-decode export-env golden train fuzz vuln licences reproducible lint clean
 
