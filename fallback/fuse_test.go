@@ -239,19 +239,21 @@ func TestConvolutions(t *testing.T) {
 		b.NodeTo("Conv", []string{"x", b.Const(w), b.Const(bias)}, []string{"y"},
 			onnx.Attrs{"group": group, "strides": strides, "dilations": dilations, "pads": pads})
 		b.Output("y", tensor.Float32, free...)
-		s, err := fallback.New().Open(ctx, b.Source(), engine.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		out, err := s.Run(ctx, map[string]*tensor.Tensor{"x": x})
-		if err != nil {
-			t.Fatal(err)
-		}
 		want := convolution(x, w, bias, group, strides, dilations, pads)
-		if err := enginetest.Compare(out["y"], want, 1e-5, 2e-5); err != nil {
-			t.Fatalf("x %v, w %v, group %d, strides %v, dilations %v, pads %v: %v", xs, ws, group, strides, dilations, pads, err)
+		for _, plain := range []bool{true, false} {
+			s, err := fallback.New().Open(ctx, b.Source(), engine.Options{NoFusion: plain, Threads: 1 + r.IntN(2)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := s.Run(ctx, map[string]*tensor.Tensor{"x": x})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := enginetest.Compare(out["y"], want, 1e-5, 2e-5); err != nil {
+				t.Fatalf("x %v, w %v, group %d, strides %v, dilations %v, pads %v, unfused %v: %v", xs, ws, group, strides, dilations, pads, plain, err)
+			}
+			s.Close()
 		}
-		s.Close()
 	}
 }
 

@@ -69,7 +69,7 @@ func plan(ctx context.Context, m *onnx.Model, threads int, noFusion bool) (*grap
 		kept = append(kept, tensor.Spec{Name: t.value})
 	}
 	if !noFusion {
-		nodes = fuse(nodes, p.consts, kept)
+		nodes = channelsLast(fuse(nodes, p.consts, kept), p.consts, kept)
 	}
 	for _, n := range live(nodes, kept) {
 		if err := ctx.Err(); err != nil {

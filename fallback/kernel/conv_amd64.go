@@ -8,3 +8,13 @@ package kernel
 //
 //go:noescape
 func depthwiseAVX2(dst *float32, n int, src *float32, offsets *int, weights *float32, taps int, bias float32, low float32, high float32)
+
+// depthwiseLast16AVX2 is DepthwiseLast for 16 channels and taps that there are.
+//
+//go:noescape
+func depthwiseLast16AVX2(dst *float32, dstStep int, src *float32, srcStep int, n int, taps *int, count int, weights *float32, bias *float32, low float32, high float32)
+
+// depthwiseLast8AVX2 is DepthwiseLast for 8 channels and taps that there are.
+//
+//go:noescape
+func depthwiseLast8AVX2(dst *float32, dstStep int, src *float32, srcStep int, n int, taps *int, count int, weights *float32, bias *float32, low float32, high float32)

@@ -166,3 +166,650 @@ DATA iota<>+20(SB)/4, $0x00000005
 DATA iota<>+24(SB)/4, $0x00000006
 DATA iota<>+28(SB)/4, $0x00000007
 GLOBL iota<>(SB), RODATA|NOPTR, $32
+
+// func depthwiseLast16AVX2(dst *float32, dstStep int, src *float32, srcStep int, n int, taps *int, count int, weights *float32, bias *float32, low float32, high float32)
+// Requires: AVX, FMA3
+TEXT ·depthwiseLast16AVX2(SB), NOSPLIT, $0-80
+	MOVQ         dst+0(FP), AX
+	MOVQ         dstStep+8(FP), CX
+	MOVQ         src+16(FP), DX
+	MOVQ         srcStep+24(FP), BX
+	MOVQ         n+32(FP), SI
+	MOVQ         taps+40(FP), DI
+	MOVQ         count+48(FP), R8
+	MOVQ         weights+56(FP), R9
+	MOVQ         bias+64(FP), R10
+	VBROADCASTSS low+72(FP), Y0
+	VBROADCASTSS high+76(FP), Y1
+	SHLQ         $0x02, CX
+	SHLQ         $0x02, BX
+	SHLQ         $0x04, R8
+	ADDQ         DI, R8
+
+next:
+	CMPQ SI, $0x09
+	JGE  of6
+	CMPQ SI, $0x08
+	JEQ  of4
+	CMPQ SI, $0x07
+	JEQ  of4
+	CMPQ SI, $0x06
+	JEQ  of6
+	CMPQ SI, $0x05
+	JEQ  of5
+	CMPQ SI, $0x04
+	JEQ  of4
+	CMPQ SI, $0x03
+	JEQ  of3
+	CMPQ SI, $0x02
+	JEQ  of2
+	CMPQ SI, $0x01
+	JEQ  of1
+	VZEROUPPER
+	RET
+
+of6:
+	VMOVUPS (R10), Y2
+	VMOVUPS 32(R10), Y3
+	VMOVAPS Y2, Y4
+	VMOVAPS Y3, Y5
+	VMOVAPS Y2, Y6
+	VMOVAPS Y3, Y7
+	VMOVAPS Y2, Y8
+	VMOVAPS Y3, Y9
+	VMOVAPS Y2, Y10
+	VMOVAPS Y3, Y11
+	VMOVAPS Y2, Y12
+	VMOVAPS Y3, Y13
+	MOVQ    DI, R11
+
+taps6:
+	MOVQ        (R11), R12
+	MOVQ        8(R11), R14
+	LEAQ        (DX)(R12*4), R12
+	LEAQ        (BX)(BX*2), R13
+	ADDQ        R12, R13
+	VMOVUPS     (R9)(R14*4), Y14
+	VMOVUPS     32(R9)(R14*4), Y15
+	VFMADD231PS (R12), Y14, Y2
+	VFMADD231PS 32(R12), Y15, Y3
+	VFMADD231PS (R12)(BX*1), Y14, Y4
+	VFMADD231PS 32(R12)(BX*1), Y15, Y5
+	VFMADD231PS (R12)(BX*2), Y14, Y6
+	VFMADD231PS 32(R12)(BX*2), Y15, Y7
+	VFMADD231PS (R13), Y14, Y8
+	VFMADD231PS 32(R13), Y15, Y9
+	VFMADD231PS (R13)(BX*1), Y14, Y10
+	VFMADD231PS 32(R13)(BX*1), Y15, Y11
+	VFMADD231PS (R13)(BX*2), Y14, Y12
+	VFMADD231PS 32(R13)(BX*2), Y15, Y13
+	ADDQ        $0x10, R11
+	CMPQ        R11, R8
+	JL          taps6
+	VMAXPS      Y2, Y0, Y2
+	VMINPS      Y2, Y1, Y2
+	VMOVUPS     Y2, (AX)
+	VMAXPS      Y3, Y0, Y3
+	VMINPS      Y3, Y1, Y3
+	VMOVUPS     Y3, 32(AX)
+	ADDQ        CX, AX
+	VMAXPS      Y4, Y0, Y4
+	VMINPS      Y4, Y1, Y4
+	VMOVUPS     Y4, (AX)
+	VMAXPS      Y5, Y0, Y5
+	VMINPS      Y5, Y1, Y5
+	VMOVUPS     Y5, 32(AX)
+	ADDQ        CX, AX
+	VMAXPS      Y6, Y0, Y6
+	VMINPS      Y6, Y1, Y6
+	VMOVUPS     Y6, (AX)
+	VMAXPS      Y7, Y0, Y7
+	VMINPS      Y7, Y1, Y7
+	VMOVUPS     Y7, 32(AX)
+	ADDQ        CX, AX
+	VMAXPS      Y8, Y0, Y8
+	VMINPS      Y8, Y1, Y8
+	VMOVUPS     Y8, (AX)
+	VMAXPS      Y9, Y0, Y9
+	VMINPS      Y9, Y1, Y9
+	VMOVUPS     Y9, 32(AX)
+	ADDQ        CX, AX
+	VMAXPS      Y10, Y0, Y10
+	VMINPS      Y10, Y1, Y10
+	VMOVUPS     Y10, (AX)
+	VMAXPS      Y11, Y0, Y11
+	VMINPS      Y11, Y1, Y11
+	VMOVUPS     Y11, 32(AX)
+	ADDQ        CX, AX
+	VMAXPS      Y12, Y0, Y12
+	VMINPS      Y12, Y1, Y12
+	VMOVUPS     Y12, (AX)
+	VMAXPS      Y13, Y0, Y13
+	VMINPS      Y13, Y1, Y13
+	VMOVUPS     Y13, 32(AX)
+	ADDQ        CX, AX
+	IMUL3Q      $0x06, BX, R12
+	ADDQ        R12, DX
+	SUBQ        $0x06, SI
+	JMP         next
+
+of5:
+	VMOVUPS (R10), Y2
+	VMOVUPS 32(R10), Y3
+	VMOVAPS Y2, Y4
+	VMOVAPS Y3, Y5
+	VMOVAPS Y2, Y6
+	VMOVAPS Y3, Y7
+	VMOVAPS Y2, Y8
+	VMOVAPS Y3, Y9
+	VMOVAPS Y2, Y10
+	VMOVAPS Y3, Y11
+	MOVQ    DI, R11
+
+taps5:
+	MOVQ        (R11), R12
+	MOVQ        8(R11), R14
+	LEAQ        (DX)(R12*4), R12
+	LEAQ        (BX)(BX*2), R13
+	ADDQ        R12, R13
+	VMOVUPS     (R9)(R14*4), Y12
+	VMOVUPS     32(R9)(R14*4), Y13
+	VFMADD231PS (R12), Y12, Y2
+	VFMADD231PS 32(R12), Y13, Y3
+	VFMADD231PS (R12)(BX*1), Y12, Y4
+	VFMADD231PS 32(R12)(BX*1), Y13, Y5
+	VFMADD231PS (R12)(BX*2), Y12, Y6
+	VFMADD231PS 32(R12)(BX*2), Y13, Y7
+	VFMADD231PS (R13), Y12, Y8
+	VFMADD231PS 32(R13), Y13, Y9
+	VFMADD231PS (R13)(BX*1), Y12, Y10
+	VFMADD231PS 32(R13)(BX*1), Y13, Y11
+	ADDQ        $0x10, R11
+	CMPQ        R11, R8
+	JL          taps5
+	VMAXPS      Y2, Y0, Y2
+	VMINPS      Y2, Y1, Y2
+	VMOVUPS     Y2, (AX)
+	VMAXPS      Y3, Y0, Y3
+	VMINPS      Y3, Y1, Y3
+	VMOVUPS     Y3, 32(AX)
+	ADDQ        CX, AX
+	VMAXPS      Y4, Y0, Y4
+	VMINPS      Y4, Y1, Y4
+	VMOVUPS     Y4, (AX)
+	VMAXPS      Y5, Y0, Y5
+	VMINPS      Y5, Y1, Y5
+	VMOVUPS     Y5, 32(AX)
+	ADDQ        CX, AX
+	VMAXPS      Y6, Y0, Y6
+	VMINPS      Y6, Y1, Y6
+	VMOVUPS     Y6, (AX)
+	VMAXPS      Y7, Y0, Y7
+	VMINPS      Y7, Y1, Y7
+	VMOVUPS     Y7, 32(AX)
+	ADDQ        CX, AX
+	VMAXPS      Y8, Y0, Y8
+	VMINPS      Y8, Y1, Y8
+	VMOVUPS     Y8, (AX)
+	VMAXPS      Y9, Y0, Y9
+	VMINPS      Y9, Y1, Y9
+	VMOVUPS     Y9, 32(AX)
+	ADDQ        CX, AX
+	VMAXPS      Y10, Y0, Y10
+	VMINPS      Y10, Y1, Y10
+	VMOVUPS     Y10, (AX)
+	VMAXPS      Y11, Y0, Y11
+	VMINPS      Y11, Y1, Y11
+	VMOVUPS     Y11, 32(AX)
+	ADDQ        CX, AX
+	IMUL3Q      $0x05, BX, R12
+	ADDQ        R12, DX
+	SUBQ        $0x05, SI
+	JMP         next
+
+of4:
+	VMOVUPS (R10), Y2
+	VMOVUPS 32(R10), Y3
+	VMOVAPS Y2, Y4
+	VMOVAPS Y3, Y5
+	VMOVAPS Y2, Y6
+	VMOVAPS Y3, Y7
+	VMOVAPS Y2, Y8
+	VMOVAPS Y3, Y9
+	MOVQ    DI, R11
+
+taps4:
+	MOVQ        (R11), R12
+	MOVQ        8(R11), R14
+	LEAQ        (DX)(R12*4), R12
+	LEAQ        (BX)(BX*2), R13
+	ADDQ        R12, R13
+	VMOVUPS     (R9)(R14*4), Y10
+	VMOVUPS     32(R9)(R14*4), Y11
+	VFMADD231PS (R12), Y10, Y2
+	VFMADD231PS 32(R12), Y11, Y3
+	VFMADD231PS (R12)(BX*1), Y10, Y4
+	VFMADD231PS 32(R12)(BX*1), Y11, Y5
+	VFMADD231PS (R12)(BX*2), Y10, Y6
+	VFMADD231PS 32(R12)(BX*2), Y11, Y7
+	VFMADD231PS (R13), Y10, Y8
+	VFMADD231PS 32(R13), Y11, Y9
+	ADDQ        $0x10, R11
+	CMPQ        R11, R8
+	JL          taps4
+	VMAXPS      Y2, Y0, Y2
+	VMINPS      Y2, Y1, Y2
+	VMOVUPS     Y2, (AX)
+	VMAXPS      Y3, Y0, Y3
+	VMINPS      Y3, Y1, Y3
+	VMOVUPS     Y3, 32(AX)
+	ADDQ        CX, AX
+	VMAXPS      Y4, Y0, Y4
+	VMINPS      Y4, Y1, Y4
+	VMOVUPS     Y4, (AX)
+	VMAXPS      Y5, Y0, Y5
+	VMINPS      Y5, Y1, Y5
+	VMOVUPS     Y5, 32(AX)
+	ADDQ        CX, AX
+	VMAXPS      Y6, Y0, Y6
+	VMINPS      Y6, Y1, Y6
+	VMOVUPS     Y6, (AX)
+	VMAXPS      Y7, Y0, Y7
+	VMINPS      Y7, Y1, Y7
+	VMOVUPS     Y7, 32(AX)
+	ADDQ        CX, AX
+	VMAXPS      Y8, Y0, Y8
+	VMINPS      Y8, Y1, Y8
+	VMOVUPS     Y8, (AX)
+	VMAXPS      Y9, Y0, Y9
+	VMINPS      Y9, Y1, Y9
+	VMOVUPS     Y9, 32(AX)
+	ADDQ        CX, AX
+	IMUL3Q      $0x04, BX, R12
+	ADDQ        R12, DX
+	SUBQ        $0x04, SI
+	JMP         next
+
+of3:
+	VMOVUPS (R10), Y2
+	VMOVUPS 32(R10), Y3
+	VMOVAPS Y2, Y4
+	VMOVAPS Y3, Y5
+	VMOVAPS Y2, Y6
+	VMOVAPS Y3, Y7
+	MOVQ    DI, R11
+
+taps3:
+	MOVQ        (R11), R12
+	MOVQ        8(R11), R14
+	LEAQ        (DX)(R12*4), R12
+	VMOVUPS     (R9)(R14*4), Y8
+	VMOVUPS     32(R9)(R14*4), Y9
+	VFMADD231PS (R12), Y8, Y2
+	VFMADD231PS 32(R12), Y9, Y3
+	VFMADD231PS (R12)(BX*1), Y8, Y4
+	VFMADD231PS 32(R12)(BX*1), Y9, Y5
+	VFMADD231PS (R12)(BX*2), Y8, Y6
+	VFMADD231PS 32(R12)(BX*2), Y9, Y7
+	ADDQ        $0x10, R11
+	CMPQ        R11, R8
+	JL          taps3
+	VMAXPS      Y2, Y0, Y2
+	VMINPS      Y2, Y1, Y2
+	VMOVUPS     Y2, (AX)
+	VMAXPS      Y3, Y0, Y3
+	VMINPS      Y3, Y1, Y3
+	VMOVUPS     Y3, 32(AX)
+	ADDQ        CX, AX
+	VMAXPS      Y4, Y0, Y4
+	VMINPS      Y4, Y1, Y4
+	VMOVUPS     Y4, (AX)
+	VMAXPS      Y5, Y0, Y5
+	VMINPS      Y5, Y1, Y5
+	VMOVUPS     Y5, 32(AX)
+	ADDQ        CX, AX
+	VMAXPS      Y6, Y0, Y6
+	VMINPS      Y6, Y1, Y6
+	VMOVUPS     Y6, (AX)
+	VMAXPS      Y7, Y0, Y7
+	VMINPS      Y7, Y1, Y7
+	VMOVUPS     Y7, 32(AX)
+	ADDQ        CX, AX
+	IMUL3Q      $0x03, BX, R12
+	ADDQ        R12, DX
+	SUBQ        $0x03, SI
+	JMP         next
+
+of2:
+	VMOVUPS (R10), Y2
+	VMOVUPS 32(R10), Y3
+	VMOVAPS Y2, Y4
+	VMOVAPS Y3, Y5
+	MOVQ    DI, R11
+
+taps2:
+	MOVQ        (R11), R12
+	MOVQ        8(R11), R14
+	LEAQ        (DX)(R12*4), R12
+	VMOVUPS     (R9)(R14*4), Y6
+	VMOVUPS     32(R9)(R14*4), Y7
+	VFMADD231PS (R12), Y6, Y2
+	VFMADD231PS 32(R12), Y7, Y3
+	VFMADD231PS (R12)(BX*1), Y6, Y4
+	VFMADD231PS 32(R12)(BX*1), Y7, Y5
+	ADDQ        $0x10, R11
+	CMPQ        R11, R8
+	JL          taps2
+	VMAXPS      Y2, Y0, Y2
+	VMINPS      Y2, Y1, Y2
+	VMOVUPS     Y2, (AX)
+	VMAXPS      Y3, Y0, Y3
+	VMINPS      Y3, Y1, Y3
+	VMOVUPS     Y3, 32(AX)
+	ADDQ        CX, AX
+	VMAXPS      Y4, Y0, Y4
+	VMINPS      Y4, Y1, Y4
+	VMOVUPS     Y4, (AX)
+	VMAXPS      Y5, Y0, Y5
+	VMINPS      Y5, Y1, Y5
+	VMOVUPS     Y5, 32(AX)
+	ADDQ        CX, AX
+	IMUL3Q      $0x02, BX, R12
+	ADDQ        R12, DX
+	SUBQ        $0x02, SI
+	JMP         next
+
+of1:
+	VMOVUPS (R10), Y2
+	VMOVUPS 32(R10), Y3
+	MOVQ    DI, R11
+
+taps1:
+	MOVQ        (R11), R12
+	MOVQ        8(R11), R14
+	LEAQ        (DX)(R12*4), R12
+	VMOVUPS     (R9)(R14*4), Y4
+	VMOVUPS     32(R9)(R14*4), Y5
+	VFMADD231PS (R12), Y4, Y2
+	VFMADD231PS 32(R12), Y5, Y3
+	ADDQ        $0x10, R11
+	CMPQ        R11, R8
+	JL          taps1
+	VMAXPS      Y2, Y0, Y2
+	VMINPS      Y2, Y1, Y2
+	VMOVUPS     Y2, (AX)
+	VMAXPS      Y3, Y0, Y3
+	VMINPS      Y3, Y1, Y3
+	VMOVUPS     Y3, 32(AX)
+	ADDQ        CX, AX
+	ADDQ        BX, DX
+	SUBQ        $0x01, SI
+	JMP         next
+
+// func depthwiseLast8AVX2(dst *float32, dstStep int, src *float32, srcStep int, n int, taps *int, count int, weights *float32, bias *float32, low float32, high float32)
+// Requires: AVX, FMA3
+TEXT ·depthwiseLast8AVX2(SB), NOSPLIT, $0-80
+	MOVQ         dst+0(FP), AX
+	MOVQ         dstStep+8(FP), CX
+	MOVQ         src+16(FP), DX
+	MOVQ         srcStep+24(FP), BX
+	MOVQ         n+32(FP), SI
+	MOVQ         taps+40(FP), DI
+	MOVQ         count+48(FP), R8
+	MOVQ         weights+56(FP), R9
+	MOVQ         bias+64(FP), R10
+	VBROADCASTSS low+72(FP), Y0
+	VBROADCASTSS high+76(FP), Y1
+	SHLQ         $0x02, CX
+	SHLQ         $0x02, BX
+	SHLQ         $0x04, R8
+	ADDQ         DI, R8
+
+next:
+	CMPQ SI, $0x09
+	JGE  of6
+	CMPQ SI, $0x08
+	JEQ  of4
+	CMPQ SI, $0x07
+	JEQ  of4
+	CMPQ SI, $0x06
+	JEQ  of6
+	CMPQ SI, $0x05
+	JEQ  of5
+	CMPQ SI, $0x04
+	JEQ  of4
+	CMPQ SI, $0x03
+	JEQ  of3
+	CMPQ SI, $0x02
+	JEQ  of2
+	CMPQ SI, $0x01
+	JEQ  of1
+	VZEROUPPER
+	RET
+
+of6:
+	VMOVUPS (R10), Y2
+	VMOVAPS Y2, Y3
+	VMOVAPS Y2, Y4
+	VMOVAPS Y2, Y5
+	VMOVAPS Y2, Y6
+	VMOVAPS Y2, Y7
+	MOVQ    DI, R11
+
+taps6:
+	MOVQ        (R11), R12
+	MOVQ        8(R11), R14
+	LEAQ        (DX)(R12*4), R12
+	LEAQ        (BX)(BX*2), R13
+	ADDQ        R12, R13
+	VMOVUPS     (R9)(R14*4), Y8
+	VFMADD231PS (R12), Y8, Y2
+	VFMADD231PS (R12)(BX*1), Y8, Y3
+	VFMADD231PS (R12)(BX*2), Y8, Y4
+	VFMADD231PS (R13), Y8, Y5
+	VFMADD231PS (R13)(BX*1), Y8, Y6
+	VFMADD231PS (R13)(BX*2), Y8, Y7
+	ADDQ        $0x10, R11
+	CMPQ        R11, R8
+	JL          taps6
+	VMAXPS      Y2, Y0, Y2
+	VMINPS      Y2, Y1, Y2
+	VMOVUPS     Y2, (AX)
+	ADDQ        CX, AX
+	VMAXPS      Y3, Y0, Y3
+	VMINPS      Y3, Y1, Y3
+	VMOVUPS     Y3, (AX)
+	ADDQ        CX, AX
+	VMAXPS      Y4, Y0, Y4
+	VMINPS      Y4, Y1, Y4
+	VMOVUPS     Y4, (AX)
+	ADDQ        CX, AX
+	VMAXPS      Y5, Y0, Y5
+	VMINPS      Y5, Y1, Y5
+	VMOVUPS     Y5, (AX)
+	ADDQ        CX, AX
+	VMAXPS      Y6, Y0, Y6
+	VMINPS      Y6, Y1, Y6
+	VMOVUPS     Y6, (AX)
+	ADDQ        CX, AX
+	VMAXPS      Y7, Y0, Y7
+	VMINPS      Y7, Y1, Y7
+	VMOVUPS     Y7, (AX)
+	ADDQ        CX, AX
+	IMUL3Q      $0x06, BX, R12
+	ADDQ        R12, DX
+	SUBQ        $0x06, SI
+	JMP         next
+
+of5:
+	VMOVUPS (R10), Y2
+	VMOVAPS Y2, Y3
+	VMOVAPS Y2, Y4
+	VMOVAPS Y2, Y5
+	VMOVAPS Y2, Y6
+	MOVQ    DI, R11
+
+taps5:
+	MOVQ        (R11), R12
+	MOVQ        8(R11), R14
+	LEAQ        (DX)(R12*4), R12
+	LEAQ        (BX)(BX*2), R13
+	ADDQ        R12, R13
+	VMOVUPS     (R9)(R14*4), Y7
+	VFMADD231PS (R12), Y7, Y2
+	VFMADD231PS (R12)(BX*1), Y7, Y3
+	VFMADD231PS (R12)(BX*2), Y7, Y4
+	VFMADD231PS (R13), Y7, Y5
+	VFMADD231PS (R13)(BX*1), Y7, Y6
+	ADDQ        $0x10, R11
+	CMPQ        R11, R8
+	JL          taps5
+	VMAXPS      Y2, Y0, Y2
+	VMINPS      Y2, Y1, Y2
+	VMOVUPS     Y2, (AX)
+	ADDQ        CX, AX
+	VMAXPS      Y3, Y0, Y3
+	VMINPS      Y3, Y1, Y3
+	VMOVUPS     Y3, (AX)
+	ADDQ        CX, AX
+	VMAXPS      Y4, Y0, Y4
+	VMINPS      Y4, Y1, Y4
+	VMOVUPS     Y4, (AX)
+	ADDQ        CX, AX
+	VMAXPS      Y5, Y0, Y5
+	VMINPS      Y5, Y1, Y5
+	VMOVUPS     Y5, (AX)
+	ADDQ        CX, AX
+	VMAXPS      Y6, Y0, Y6
+	VMINPS      Y6, Y1, Y6
+	VMOVUPS     Y6, (AX)
+	ADDQ        CX, AX
+	IMUL3Q      $0x05, BX, R12
+	ADDQ        R12, DX
+	SUBQ        $0x05, SI
+	JMP         next
+
+of4:
+	VMOVUPS (R10), Y2
+	VMOVAPS Y2, Y3
+	VMOVAPS Y2, Y4
+	VMOVAPS Y2, Y5
+	MOVQ    DI, R11
+
+taps4:
+	MOVQ        (R11), R12
+	MOVQ        8(R11), R14
+	LEAQ        (DX)(R12*4), R12
+	LEAQ        (BX)(BX*2), R13
+	ADDQ        R12, R13
+	VMOVUPS     (R9)(R14*4), Y6
+	VFMADD231PS (R12), Y6, Y2
+	VFMADD231PS (R12)(BX*1), Y6, Y3
+	VFMADD231PS (R12)(BX*2), Y6, Y4
+	VFMADD231PS (R13), Y6, Y5
+	ADDQ        $0x10, R11
+	CMPQ        R11, R8
+	JL          taps4
+	VMAXPS      Y2, Y0, Y2
+	VMINPS      Y2, Y1, Y2
+	VMOVUPS     Y2, (AX)
+	ADDQ        CX, AX
+	VMAXPS      Y3, Y0, Y3
+	VMINPS      Y3, Y1, Y3
+	VMOVUPS     Y3, (AX)
+	ADDQ        CX, AX
+	VMAXPS      Y4, Y0, Y4
+	VMINPS      Y4, Y1, Y4
+	VMOVUPS     Y4, (AX)
+	ADDQ        CX, AX
+	VMAXPS      Y5, Y0, Y5
+	VMINPS      Y5, Y1, Y5
+	VMOVUPS     Y5, (AX)
+	ADDQ        CX, AX
+	IMUL3Q      $0x04, BX, R12
+	ADDQ        R12, DX
+	SUBQ        $0x04, SI
+	JMP         next
+
+of3:
+	VMOVUPS (R10), Y2
+	VMOVAPS Y2, Y3
+	VMOVAPS Y2, Y4
+	MOVQ    DI, R11
+
+taps3:
+	MOVQ        (R11), R12
+	MOVQ        8(R11), R14
+	LEAQ        (DX)(R12*4), R12
+	VMOVUPS     (R9)(R14*4), Y5
+	VFMADD231PS (R12), Y5, Y2
+	VFMADD231PS (R12)(BX*1), Y5, Y3
+	VFMADD231PS (R12)(BX*2), Y5, Y4
+	ADDQ        $0x10, R11
+	CMPQ        R11, R8
+	JL          taps3
+	VMAXPS      Y2, Y0, Y2
+	VMINPS      Y2, Y1, Y2
+	VMOVUPS     Y2, (AX)
+	ADDQ        CX, AX
+	VMAXPS      Y3, Y0, Y3
+	VMINPS      Y3, Y1, Y3
+	VMOVUPS     Y3, (AX)
+	ADDQ        CX, AX
+	VMAXPS      Y4, Y0, Y4
+	VMINPS      Y4, Y1, Y4
+	VMOVUPS     Y4, (AX)
+	ADDQ        CX, AX
+	IMUL3Q      $0x03, BX, R12
+	ADDQ        R12, DX
+	SUBQ        $0x03, SI
+	JMP         next
+
+of2:
+	VMOVUPS (R10), Y2
+	VMOVAPS Y2, Y3
+	MOVQ    DI, R11
+
+taps2:
+	MOVQ        (R11), R12
+	MOVQ        8(R11), R14
+	LEAQ        (DX)(R12*4), R12
+	VMOVUPS     (R9)(R14*4), Y4
+	VFMADD231PS (R12), Y4, Y2
+	VFMADD231PS (R12)(BX*1), Y4, Y3
+	ADDQ        $0x10, R11
+	CMPQ        R11, R8
+	JL          taps2
+	VMAXPS      Y2, Y0, Y2
+	VMINPS      Y2, Y1, Y2
+	VMOVUPS     Y2, (AX)
+	ADDQ        CX, AX
+	VMAXPS      Y3, Y0, Y3
+	VMINPS      Y3, Y1, Y3
+	VMOVUPS     Y3, (AX)
+	ADDQ        CX, AX
+	IMUL3Q      $0x02, BX, R12
+	ADDQ        R12, DX
+	SUBQ        $0x02, SI
+	JMP         next
+
+of1:
+	VMOVUPS (R10), Y2
+	MOVQ    DI, R11
+
+taps1:
+	MOVQ        (R11), R12
+	MOVQ        8(R11), R14
+	LEAQ        (DX)(R12*4), R12
+	VMOVUPS     (R9)(R14*4), Y3
+	VFMADD231PS (R12), Y3, Y2
+	ADDQ        $0x10, R11
+	CMPQ        R11, R8
+	JL          taps1
+	VMAXPS      Y2, Y0, Y2
+	VMINPS      Y2, Y1, Y2
+	VMOVUPS     Y2, (AX)
+	ADDQ        CX, AX
+	ADDQ        BX, DX
+	SUBQ        $0x01, SI
+	JMP         next

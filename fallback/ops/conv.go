@@ -37,6 +37,15 @@ func planConv(w *window, group int, xs, ws []int) (*convolution, error) {
 	return c, nil
 }
 
+// buildFusedConv is a convolution with what follows it; attribute channels_last
+// asks for the form of buildConvLast.
+func buildFusedConv(n *Node) Kernel {
+	if n.int("channels_last", 0) != 0 {
+		return buildConvLast(n)
+	}
+	return buildConv(n)
+}
+
 func buildConv(n *Node) Kernel {
 	w, group, act := newWindow(n), n.int("group", 1), n.activation()
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {

@@ -16,7 +16,13 @@ var fused = map[string]def{
 	// A*B + bias, activated, + residual.
 	"MatMul": {0, 2, 4, buildFusedMatMul},
 	// Conv(X, W, B), activated, + residual.
-	"Conv": {0, 2, 4, buildConv},
+	"Conv": {0, 2, 4, buildFusedConv},
+	// Images with channels last, and the way there and back.
+	"ChannelsLast":      {0, 1, 1, buildChannels([]int{0, 2, 3, 1})},
+	"ChannelsFirst":     {0, 1, 1, buildChannels([]int{0, 3, 1, 2})},
+	"GlobalAveragePool": {0, 1, 1, buildGlobalAverageLast},
+	"MaxPool":           {0, 1, 1, buildPoolLast},
+	"AveragePool":       {0, 1, 1, buildPoolLast},
 	// One element each.
 	"Gelu":     {0, 1, 1, floatOp(kernel.Gelu)},
 	"GeluTanh": {0, 1, 1, floatOp(kernel.GeluTanh)},
