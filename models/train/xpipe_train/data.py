@@ -1,4 +1,4 @@
-"""Batches for the trainer out of cached features: emoji to name, shapes to describe and to ask about."""
+"""Batches for blip2-mini out of cached features: emoji to name, shapes and scenes to ask about, photos to describe."""
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,22 +6,31 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import features, pictures
+from . import features, pictures, scenes
 from .concepts import Discriminant
+from .encoder import GRID
 from .sources import TRAIN_STYLES
 from .text import IDS, Codec, imagenet_names, rephrased
 
 WHAT = ["what is this?", "what is in the picture?", "what is in the image?", "what does the picture show?", "what do you see?", "what is it?"]
+SHAPES = ("circle", "rectangle", "triangle")
+CELL_NAMES = [*scenes.CONCEPTS, *SHAPES]
+CELL_COLOURS = [*scenes.TINTS, "black", "teal"]
+SIDE = int(GRID ** 0.5)
+UNKNOWN = -1
 
 
 @dataclass
 class Set:
-    """Cached pictures with the concept words their heads gave."""
+    """Cached pictures with the concept words their heads gave, and what each cell of them holds."""
     grid: np.ndarray
     pooled: np.ndarray
     ids: np.ndarray  # [n,4] concept numbers
     probs: np.ndarray  # [n,4]
     labels: list
+    names: np.ndarray  # [n,49] 0 nothing, 1.. CELL_NAMES, -1 unknown
+    colours: np.ndarray  # [n,49] 0 its own, 1.. CELL_COLOURS, -1 unknown or nothing there
+    centres: np.ndarray  # [n,49,2] a thing's centre from its cell's, x and y, in cells; NaN where nothing is
 
 
 class Heads:
@@ -50,8 +59,9 @@ class Heads:
 
     def install(self, concepts) -> None:
         """Writes the final head into model.Concepts."""
-        concepts.emoji.weight.data = torch.as_tensor(self.weight)
-        concepts.emoji.bias.data = torch.as_tensor(self.bias)
+        device = concepts.emoji.weight.device
+        concepts.emoji.weight.data = torch.as_tensor(self.weight, device=device)
+        concepts.emoji.bias.data = torch.as_tensor(self.bias, device=device)
 
     @torch.no_grad()
     def words(self, pooled: np.ndarray, style: np.ndarray | None = None):
@@ -74,40 +84,86 @@ class Heads:
         return np.concatenate(ids), np.concatenate(probs).astype(np.float32)
 
 
-def cached_views(root: Path, prefix: str) -> list[str]:
+def cached_views(root: Path, prefix: str, most: int | None = None) -> list[str]:
+    """Sets PREFIX-0, PREFIX-1 ... that are complete."""
     out = [p.parent.name for p in (root / "features").glob(f"{prefix}-*/meta.json")]
-    return sorted((n for n in out if n.split("-")[-1].isdigit()), key=lambda n: int(n.split("-")[-1]))
+    return sorted((n for n in out if n.split("-")[-1].isdigit()), key=lambda n: int(n.split("-")[-1]))[:most]
+
+
+def empty(n: int):
+    """(names, colours, centres) of n pictures whose cells hold nothing."""
+    return np.zeros((n, GRID), np.int8), np.full((n, GRID), UNKNOWN, np.int8), np.full((n, GRID, 2), np.nan, np.float32)
+
+
+def put(cells, row: int, x: float, y: float, name: int, colour: int) -> None:
+    """Marks the cell that holds the point (x, y), both in [0,1]."""
+    c, r = (min(SIDE - 1, max(0, int(v * SIDE))) for v in (x, y))
+    names, colours, centres = cells
+    names[row, r * SIDE + c], colours[row, r * SIDE + c] = name, colour
+    centres[row, r * SIDE + c] = x * SIDE - c - 0.5, y * SIDE - r - 0.5
+
+
+def scene_cells(rows: list[dict]):
+    cells = empty(len(rows))
+    for n, row in enumerate(rows):
+        for t in features.scene_of(row).things:
+            put(cells, n, t.x / scenes.SIDE, t.y / scenes.SIDE, 1 + CELL_NAMES.index(t.concept), 1 + CELL_COLOURS.index(t.tint) if t.tint else 0)
+    return cells
+
+
+def shape_cells(images, kinds):
+    """Where the one shape of each easy-VQA picture is: what differs from the corner's colour. kinds[n] is what is known of it;
+    of a picture whose shape is not known, nothing is."""
+    cells = empty(len(kinds))
+    for n, (im, kind) in enumerate(zip(images, kinds)):
+        a = np.asarray(im.convert("RGB"), np.int16)
+        y, x = np.where(np.abs(a - a[0, 0]).max(-1) > 24)
+        if "shape" not in kind or not len(x):
+            cells[0][n] = UNKNOWN
+            continue
+        put(cells, n, (x.mean() + 0.5) / im.width, (y.mean() + 0.5) / im.height, 1 + CELL_NAMES.index(kind["shape"]),
+            1 + CELL_COLOURS.index(kind["colour"]) if "colour" in kind else UNKNOWN)
+    return cells
 
 
 class Data:
-    def __init__(self, root: Path, codec: Codec, classifier, shrink: float):
+    def __init__(self, root: Path, codec: Codec, classifier, shrink: float, views: dict | None = None):
+        views = views or {}
         self.codec = codec
         self.names, _, _ = pictures.emoji_index(root)
         styles = list(TRAIN_STYLES)
-        raw = [features.load(root, n) for n in cached_views(root, "emoji")]
+        raw = [features.load(root, n) for n in cached_views(root, "emoji", views.get("emoji"))]
         style = [np.array([styles.index(s) for s, _ in m]) for _, _, m in raw]
         labels = [np.array([c for _, c in m]) for _, _, m in raw]
         self.heads = Heads(classifier, np.concatenate([p for _, p, _ in raw]).astype(np.float32), np.concatenate(labels),
                            np.concatenate(style), len(self.names), shrink)
-        self.emoji = [Set(g, p, *self.heads.words(p, s), labels=list(c)) for (g, p, _), s, c in zip(raw, style, labels)]
-        self.shapes = [self._set(root, n) for n in cached_views(root, "shapes")]
+        self.emoji = [Set(g, p, *self.heads.words(p, s), list(c), *empty(len(c))) for (g, p, _), s, c in zip(raw, style, labels)]
+        self._questions()
+        self.shapes = [self._set(root, n, lambda m, n=n: shape_cells(features.shape_views(int(n.split("-")[-1])), [self.kind[i] for i in m]))
+                       for n in cached_views(root, "shapes", views.get("shapes"))]
         self.photos = [self._set(root, n) for n in cached_views(root, "photos")]
+        self.scenes = []
+        for n in cached_views(root, "scenes", views.get("scenes")):
+            g, p, m = features.load(root, n)
+            words = self.heads.words(p, np.array([styles.index(r["style"]) for r in m]))
+            self.scenes.append(Set(g, p, *words, [features.scene_of(r) for r in m], *scene_cells(m)))
         self.photo_names = imagenet_names()
         self.emoji_test, self.emoji_bare, self.shapes_test = (self._set(root, n) for n in ("emoji-test", "emoji-bare", "shapes-test"))
+        self.scenes_test = self._set(root, "scenes-test", scene_cells)
         for s in (self.emoji_test, self.emoji_bare):
             s.labels = [c for _, c in s.labels]
-        self._questions()
+        self.sets = self.emoji + self.shapes + self.scenes + self.photos
         pad = lambda ids, n: (ids + [IDS["pad"]] * n)[:n]
         self.name_tokens = torch.tensor([pad(codec.plain(n), 8) for n in self.names])
 
-    def _set(self, root, name):
+    def _set(self, root, name, cells=lambda meta: empty(len(meta))):
         g, p, m = features.load(root, name)
-        return Set(g, p, *self.heads.words(p), labels=m)
+        return Set(g, p, *self.heads.words(p), m, *cells(m))
 
     def _questions(self):
         _, train = pictures.easy_vqa("train")
         self.kind: dict[int, dict] = {}
-        colours = {a for _, a, _ in train} - {"yes", "no", "circle", "rectangle", "triangle"}
+        colours = {a for _, a, _ in train} - {"yes", "no", *SHAPES}
         for q, a, i in train:
             k = self.kind.setdefault(i, {})
             words = q.rstrip("?").split()
@@ -115,7 +171,7 @@ class Data:
             for w in (words if stated else []) + [a]:
                 if w in colours:
                     k["colour"] = w
-                elif w in ("circle", "rectangle", "triangle"):
+                elif w in SHAPES:
                     k["shape"] = w
         # what is true of one image is true of every image of the same shape and colour
         self.true_of: dict[tuple, list] = {}
@@ -128,30 +184,48 @@ class Data:
         return tuple(torch.as_tensor(np.stack([getattr(sets[s], f)[i] for s, i in rows]).astype(t))
                      for f, t in (("grid", np.float32), ("pooled", np.float32), ("ids", np.int64), ("probs", np.float32)))
 
-    def batch(self, rng: random.Random, emoji: int, shapes: int, questions: int, photos: int):
-        """Images (emoji first), emoji labels, and texts as (image number, tokens, targets)."""
-        sets = self.emoji + self.shapes + self.photos
+    @staticmethod
+    def cells(sets, rows):
+        """The same pictures' cells -> torch names, colours [n,49] int64, centres [n,49,2]."""
+        return tuple(torch.as_tensor(np.stack([getattr(sets[s], f)[i] for s, i in rows]).astype(t))
+                     for f, t in (("names", np.int64), ("colours", np.int64), ("centres", np.float32)))
+
+    def batch(self, rng: random.Random, emoji: int, shapes: int, scenes: int, photos: int, questions: int, each: int) -> dict:
+        """Images (emoji first), their cells, emoji labels, and texts as (image number, tokens, targets); questions of every
+        shape, and up to `each` of every kind of question of a scene."""
         rows, labels, texts = [], [], []
-        for n in range(emoji):
-            s = rng.randrange(len(self.emoji))
-            i = rng.randrange(len(self.emoji[s].labels))
-            rows.append((s, i))
-            labels.append(int(self.emoji[s].labels[i]))
+
+        def pick(sets, before):
+            s = rng.randrange(len(sets))
+            rows.append((before + s, rng.randrange(len(sets[s].labels))))
+            return len(rows) - 1, sets[s].labels[rows[-1][1]]
+
+        before = 0
+        for _ in range(emoji):
+            n, label = pick(self.emoji, before)
+            labels.append(int(label))
             name = self.names[labels[-1]]
             texts.append((n, *(self.codec.answer(rephrased(rng.choice(WHAT), rng), name) if rng.random() < 0.1 else self.codec.caption(name))))
-        for n in range(emoji, emoji + shapes):
-            s = rng.randrange(len(self.shapes))
-            i = rng.randrange(len(self.shapes[s].labels))
-            rows.append((len(self.emoji) + s, i))
-            kind = self.kind[self.shapes[s].labels[i]]
+        before += len(self.emoji)
+        for _ in range(shapes):
+            n, label = pick(self.shapes, before)
+            kind = self.kind[label]
             asked = self.true_of[(kind.get("shape"), kind.get("colour"))]
             for q, a in rng.choices(asked, k=questions):
                 texts.append((n, *self.codec.answer(rephrased(q, rng), a)))
             if len(kind) == 2:
-                whole = f"{'a'} {kind['colour']} {kind['shape']}"
+                whole = f"a {kind['colour']} {kind['shape']}"
                 texts.append((n, *(self.codec.answer(rephrased(rng.choice(WHAT), rng), whole) if rng.random() < 0.2 else self.codec.caption(whole))))
-        grid, pooled, ids, probs = self.arrays(sets, rows + [self._photo(rng) for _ in range(photos)])
-        for n in range(emoji + shapes, len(grid)):
+        before += len(self.shapes)
+        for _ in range(scenes):
+            n, scene = pick(self.scenes, before)
+            texts += [(n, *self.codec.answer(q, a)) for _, q, a in features.scenes.questions(scene, rng, each=each)] if each else []
+        before += len(self.scenes)
+        first = len(rows)
+        for _ in range(photos):
+            pick(self.photos, before)
+        grid, pooled, ids, probs = self.arrays(self.sets, rows)
+        for n in range(first, len(rows)):
             if rng.random() < 0.75:  # another class's words, as sure as the classifier is of real photos
                 ids[n, 0], ids[n, 1] = rng.randrange(len(self.photo_names)), rng.randrange(len(self.photo_names))
                 probs[n, 0] = rng.uniform(0.15, 1.0)
@@ -159,11 +233,9 @@ class Data:
             name = self.photo_names[ids[n, 0]]
             whole = f"a photo of {'an' if name[0] in 'aeiou' else 'a'} {name}"
             texts.append((n, *(self.codec.answer(rephrased(rng.choice(WHAT), rng), whole) if rng.random() < 0.15 else self.codec.caption(whole))))
-        return (grid, pooled, ids, probs), torch.tensor(labels), texts
-
-    def _photo(self, rng):
-        s = rng.randrange(len(self.photos))
-        return len(self.emoji) + len(self.shapes) + s, rng.randrange(len(self.photos[s].labels))
+        # short and long texts apart, so that little is padding
+        parts = [padded(p) for p in ([t for t in texts if len(t[1]) <= 7], [t for t in texts if len(t[1]) > 7]) if p]
+        return {"images": (grid, pooled, ids, probs), "cells": self.cells(self.sets, rows), "labels": torch.tensor(labels, dtype=torch.long), "texts": parts}
 
 
 def padded(texts):
@@ -187,3 +259,12 @@ def corpus(root: Path):
     shapes = sorted({a for _, a, _ in train} - {"yes", "no"})
     photos = imagenet_names()
     return names * 3 + photos * 2 + [f"a photo of a {p}" for p in photos] + [f"a {a}" for a in shapes], asked
+
+
+def question_words() -> list[str]:
+    """Every word of the questions about shapes and scenes and of their answers: each is to be one token."""
+    rng, words = random.Random(0), {*map(scenes.plural, scenes.CONCEPTS), *scenes.CONCEPTS, *scenes.ANSWERS}
+    texts = [rephrased(q, rng) for q in sorted({q for q, _, _ in pictures.easy_vqa("train")[1]})]
+    for _ in range(500):
+        texts += [q for _, q, _ in scenes.questions(scenes.layout(rng), rng, each=4)]
+    return sorted({w for t in texts for w in t.rstrip("?").split()} | words)

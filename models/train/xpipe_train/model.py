@@ -1,21 +1,29 @@
-"""blip2-mini in torch: BLIP-2's parts at small size, with concept words beside the queries.
+"""blip2-mini in torch: BLIP-2's parts at small size, with evidence put in words beside the queries.
 
 vision (frozen encoder + neck + concept words) -> Blip2QFormerModel -> language_projection -> OPTForCausalLM.
-The last `concept_tokens` of image_embeds are word embeddings of what the encoder's classifier and the emoji
-discriminant name first and second; the Q-Former attends to them like to any other image token and also hands
-them on behind its queries, so that the language model can copy a name it was shown.
+
+image_embeds is [pooled | cells | concept words]:
+  - each cell of the encoder's grid says what it holds: a small classifier gives probabilities of names and colours,
+    and its token is the mixture of those words' embeddings, which are the language model's own. A cell that holds nothing is one
+    and the same null token, so that attention to the cells that match a word against those that do not grows with their number;
+  - the concept words are the embeddings of what the encoder's classifier and the emoji discriminant name first and second.
+Of the Q-Former's queries some are free, and one is bound to each cell: it reads that cell alone. The language model gets the free
+queries, the cells (fused with their bound queries) and the concept words, and can copy a name that it was shown.
 """
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 from transformers import Blip2QFormerConfig, Blip2QFormerModel, OPTConfig, OPTForCausalLM
+from transformers.cache_utils import DynamicCache
 from transformers.modeling_outputs import BaseModelOutput
 
 from .encoder import CELL, CLASSES, GRID, POOLED
+from .techniques import GatedFusion
 
 SLOTS = 4  # classifier's first and second, discriminant's first and second
+OFFSET = 2  # OPT's positions start at this row of their table
 
 
 @dataclass
@@ -24,35 +32,92 @@ class MiniConfig:
     heads: int = 4
     ff: int = 512
     qformer_layers: int = 3
-    queries: int = 12
+    queries: int = 12  # free ones; each cell has one of its own besides
     lm_layers: int = 3
     vocab: int = 3000
-    positions: int = 64
+    positions: int = 160
     concept_words: int = 4  # tokens kept of each concept's name
+    cell_hidden: int = 256
     dropout: float = 0.1
+    fusion: str = "gated"  # how cells reach the language model: gated | concat | pool (through the free queries alone)
+    balance: float = 1.0  # factor of the logits from text to image in the language model (TACA); 1 is none
     emoji: int = 1391
+    cell_names: list = field(default_factory=list)
+    cell_colours: list = field(default_factory=list)
 
     @property
     def concept_tokens(self):
         return SLOTS * self.concept_words
 
+    @property
+    def prefix(self):
+        """Image tokens that the language model gets."""
+        return self.queries + (GRID if self.fusion != "pool" else 0) + self.concept_tokens
 
-class Neck(nn.Module):
-    """grid [B,25,768], pooled [B,1280] -> tokens [B,26,D]: standardised, projected, each cell told its place."""
+
+class Cells(nn.Module):
+    """grid [B,49,768] -> hidden [B,49,H], logits of names [B,49,1+names] (0: nothing) and of colours [B,49,1+colours] (0: its
+    own), the thing's centre from the cell's, in cells [B,49,2]. Each cell sees its eight neighbours' features, to know whose a
+    thing between two is."""
 
     def __init__(self, c: MiniConfig):
         super().__init__()
-        for name, n in (("grid", CELL), ("pooled", POOLED)):
-            self.register_buffer(f"{name}_mean", torch.zeros(n))
-            self.register_buffer(f"{name}_std", torch.ones(n))
-        self.grid, self.pooled = nn.Linear(CELL, c.width), nn.Linear(POOLED, c.width)
-        self.place = nn.Parameter(torch.randn(1 + GRID, c.width) * 0.1)
-        self.norm = nn.LayerNorm(c.width)
+        self.register_buffer("mean", torch.zeros(CELL))
+        self.register_buffer("std", torch.ones(CELL))
+        self.read = nn.Linear(CELL, c.cell_hidden)
+        self.around = nn.Conv2d(c.cell_hidden, c.cell_hidden, 3, padding=1, groups=c.cell_hidden)
+        self.mix = nn.Linear(c.cell_hidden, c.cell_hidden)
+        self.drop = nn.Dropout(c.dropout)
+        self.names = nn.Linear(c.cell_hidden, 1 + len(c.cell_names))
+        self.colours = nn.Linear(c.cell_hidden, 1 + len(c.cell_colours))
+        self.centre = nn.Linear(c.cell_hidden, 2)
 
-    def forward(self, grid, pooled):
-        g = self.grid((grid - self.grid_mean) / self.grid_std)
-        p = self.pooled((pooled - self.pooled_mean) / self.pooled_std)
-        return self.norm(torch.cat([p[:, None], g], 1) + self.place)
+    def forward(self, grid):
+        side = int(GRID ** 0.5)
+        x = F.gelu(self.read((grid - self.mean) / self.std))
+        near = self.around(x.transpose(1, 2).unflatten(2, (side, side))).flatten(2).transpose(1, 2)
+        x = x + F.gelu(self.mix(self.drop(near)))
+        x = self.drop(x)
+        return x, self.names(x), self.colours(x), self.centre(x)
+
+
+class Neck(nn.Module):
+    """grid [B,49,768], pooled [B,1280], the language model's embeddings -> tokens [B,50,D], and what the cells' classifier said."""
+
+    def __init__(self, c: MiniConfig, names: torch.Tensor, colours: torch.Tensor):
+        super().__init__()
+        self.register_buffer("pooled_mean", torch.zeros(POOLED))
+        self.register_buffer("pooled_std", torch.ones(POOLED))
+        self.pooled, self.norm = nn.Linear(POOLED, c.width), nn.LayerNorm(c.width)
+        self.place_pooled = nn.Parameter(torch.randn(c.width) * 0.1)
+        self.cells = Cells(c)
+        self.register_buffer("names", names)  # [names, L] token ids, padded with -1
+        self.register_buffer("colours", colours)
+        self.rest = nn.Linear(c.cell_hidden, c.width)
+        nn.init.normal_(self.rest.weight, std=0.002), nn.init.zeros_(self.rest.bias)
+        side = int(GRID ** 0.5)
+        y, x = torch.meshgrid(*[torch.linspace(-1, 1, side)] * 2, indexing="ij")
+        self.axes = nn.Parameter(torch.randn(2, c.width) * 0.1)  # what a step to the right and one down mean
+        self.place = nn.Parameter(torch.stack([x, y], -1).flatten(0, 1) @ self.axes.detach() + torch.randn(GRID, c.width) * 0.02)
+        self.nothing = nn.Parameter(torch.randn(c.width) * 0.1)
+        self.kind = nn.Parameter(torch.randn(2, c.width) * 0.02)  # marks a named thing, and one in its own colours
+
+    def forward(self, grid, pooled, table):
+        p = self.norm(self.pooled((pooled - self.pooled_mean) / self.pooled_std) + self.place_pooled)
+        hidden, names, colours, centre = self.cells(grid)
+        n, k = names.softmax(-1), colours.softmax(-1)
+        thing = 1 - n[..., :1]
+        step = 2 / (GRID ** 0.5 - 1)
+        about = k[..., 1:] @ mean_embedding(self.colours, table) + k[..., :1] * self.kind[1] + self.kind[0]
+        about = about + self.place + step * centre.clamp(-0.5, 0.5) @ self.axes + self.rest(hidden)
+        cells = n[..., 1:] @ mean_embedding(self.names, table) + thing * about + n[..., :1] * self.nothing
+        return torch.cat([p[:, None], cells], 1), (names, colours, centre)
+
+
+def mean_embedding(ids, table):
+    """ids [n,L] padded with -1 -> [n,D], the mean of each row's embeddings."""
+    real = (ids >= 0).to(table.dtype)[..., None]
+    return (F.embedding(ids.clamp(min=0), table) * real).sum(1) / real.sum(1)
 
 
 class Concepts(nn.Module):
@@ -101,7 +166,7 @@ class ConceptWords(nn.Module):
 
 
 class Vision(nn.Module):
-    """pixel_values [B,3,160,160] -> image_embeds [B,26+4L,D]."""
+    """pixel_values [B,3,224,224] -> image_embeds [B,50+4L,D]."""
 
     def __init__(self, encoder, neck, concepts, words, table):
         super().__init__()
@@ -110,35 +175,54 @@ class Vision(nn.Module):
 
     def forward(self, pixel_values):
         grid, pooled = self.encoder(pixel_values)
-        return torch.cat([self.neck(grid, pooled), self.words(*self.concepts(pooled), self.table)], 1)
+        return torch.cat([self.neck(grid, pooled, self.table)[0], self.words(*self.concepts(pooled), self.table)], 1)
 
 
 class ConceptQFormer(Blip2QFormerModel):
-    """Blip2QFormerModel whose output is its queries followed by the image's concept tokens, unchanged."""
+    """Blip2QFormerModel with free and bound queries. Its output is the free queries, the cells as fusion has them, and the image's
+    concept tokens, unchanged. image_embeds may be of any length: between the first and the concept tokens all are cells."""
 
-    def __init__(self, config, concept_tokens: int):
+    def __init__(self, config, c: MiniConfig):
         super().__init__(config)
-        self.concept_tokens = concept_tokens
+        self.free, self.concept_tokens, self.fusion = c.queries, c.concept_tokens, c.fusion
+        if c.fusion == "gated":
+            self.gate = GatedFusion(c.width, 4.0)
 
     def forward(self, query_embeds, encoder_hidden_states):
-        queries = super().forward(query_embeds=query_embeds, encoder_hidden_states=encoder_hidden_states).last_hidden_state
-        return BaseModelOutput(last_hidden_state=torch.cat([queries, encoder_hidden_states[:, -self.concept_tokens:]], 1))
+        x = encoder_hidden_states
+        concepts, free = x[:, -self.concept_tokens:], self.free
+        if self.fusion == "pool":
+            y = super().forward(query_embeds=query_embeds[:, :free], encoder_hidden_states=x).last_hidden_state
+            return BaseModelOutput(last_hidden_state=torch.cat([y, concepts], 1))
+        cells = x[:, 1:-self.concept_tokens]
+        queries = query_embeds[:, :free + cells.shape[1]]
+        # a free query sees everything, the bound query of a cell that cell
+        row = torch.arange(queries.shape[1], device=x.device)[:, None] - free
+        visible = ((row < 0) | (row + 1 == torch.arange(x.shape[1], device=x.device)[None])).to(x.dtype)
+        y = super().forward(query_embeds=queries, encoder_hidden_states=x, encoder_attention_mask=visible[None]).last_hidden_state
+        bound = y[:, free:]
+        if self.fusion == "gated":
+            bound = self.gate(cells, bound)
+        return BaseModelOutput(last_hidden_state=torch.cat([y[:, :free], bound, concepts], 1))
 
 
 class Blip2Mini(nn.Module):
-    """Everything that is trained. Features come from the cache; `vision(encoder)` makes the whole encoder."""
+    """Everything that is trained. Features come from the cache; Vision is the whole encoder."""
 
-    def __init__(self, c: MiniConfig, words: torch.Tensor, classifier: nn.Linear, token_ids: dict):
+    def __init__(self, c: MiniConfig, words: torch.Tensor, cell_names: torch.Tensor, cell_colours: torch.Tensor,
+                 classifier: nn.Linear, token_ids: dict):
         super().__init__()
         self.c = c
-        self.neck = Neck(c)
+        self.neck = Neck(c, cell_names, cell_colours)
         self.concepts = Concepts(c, classifier)
         self.words = ConceptWords(c, words)
-        self.query_tokens = nn.Parameter(torch.randn(1, c.queries, c.width) * 0.5)
+        self.query_tokens = nn.Parameter(torch.randn(1, c.queries + GRID, c.width) * 0.5)
+        with torch.no_grad():
+            self.query_tokens[0, c.queries:] = self.neck.place * 3
         self.qformer = ConceptQFormer(Blip2QFormerConfig(
             vocab_size=1, hidden_size=c.width, num_hidden_layers=c.qformer_layers, num_attention_heads=c.heads,
             intermediate_size=c.ff, hidden_dropout_prob=c.dropout, attention_probs_dropout_prob=c.dropout,
-            cross_attention_frequency=1, encoder_hidden_size=c.width, max_position_embeddings=c.positions), c.concept_tokens)
+            cross_attention_frequency=1, encoder_hidden_size=c.width, max_position_embeddings=c.positions), c)
         self.language_projection = nn.Linear(c.width, c.width)
         self.lm = OPTForCausalLM(OPTConfig(
             vocab_size=c.vocab, hidden_size=c.width, word_embed_proj_dim=c.width, num_hidden_layers=c.lm_layers,
@@ -152,22 +236,14 @@ class Blip2Mini(nn.Module):
         self.text_head, self.image_head = nn.Linear(c.width, c.width), nn.Linear(c.width, c.width)
         self.temperature = nn.Parameter(torch.tensor(2.66))
 
-    def warm_start(self, weights: dict) -> None:
-        """Takes over a checkpoint's trained weights; its concept heads are refitted anyway, and where it keeps fewer
-        words of a concept's name, the new ones start as copies of its last."""
-        weights = {k: v for k, v in weights.items() if not k.startswith("concepts.") and k != "words.words"}
-        for k in ("words.slot", "words.sure"):
-            missing = self.c.concept_words - weights[k].shape[1]
-            weights[k] = torch.cat([weights[k], weights[k][:, -1:].repeat(1, max(0, missing), 1)], 1)
-        left = self.load_state_dict(weights, strict=False)
-        assert not left.unexpected_keys and all(k.startswith("concepts.") or k == "words.words" for k in left.missing_keys), left
-
     @property
     def table(self):
         return self.lm.model.decoder.embed_tokens.weight
 
     def image_embeds(self, grid, pooled, ids, probs):
-        return torch.cat([self.neck(grid, pooled), self.words(ids, probs, self.table)], 1)
+        """(image_embeds [B,50+4L,D], what the cells' classifier said)."""
+        tokens, said = self.neck(grid, pooled, self.table)
+        return torch.cat([tokens, self.words(ids, probs, self.table)], 1), said
 
     def query_output(self, image_embeds):
         queries = self.query_tokens.expand(len(image_embeds), -1, -1)
@@ -181,19 +257,23 @@ class Blip2Mini(nn.Module):
         return image @ F.normalize(self.text_head(text), dim=-1).T * self.temperature.exp()
 
     def prefix(self, query_output):
-        """Runs the projected image tokens through the language model once; returns its keys and values per layer."""
+        """Runs the projected image tokens through the language model once; returns its keys and values per layer. Text asks
+        the keys `balance` times as loudly (they are scaled here, which scales the logits from text to image alone)."""
         out = self.lm.model(inputs_embeds=self.language_projection(query_output), use_cache=True)
-        return [(layer.keys, layer.values) for layer in out.past_key_values.layers], query_output.shape[1]
+        return [(layer.keys * self.c.balance if self.c.balance != 1 else layer.keys, layer.values) for layer in out.past_key_values.layers], query_output.shape[1]
+
+    def behind(self, prefix, image):
+        """A cache that holds the prefix of image[n] in row n, and the prefix's length."""
+        cache = DynamicCache()
+        for i, (k, v) in enumerate(prefix[0]):
+            cache.update(k[image], v[image], i)
+        return cache, prefix[1]
 
     def text_loss(self, prefix, image, tokens, targets):
         """Cross entropy of targets [n,T] (-100 = none) for tokens [n,T] behind the prefix of image[n]."""
-        from transformers.cache_utils import DynamicCache
-        layers, length = prefix
-        cache = DynamicCache()
-        for i, (k, v) in enumerate(layers):
-            cache.update(k[image], v[image], i)
-        hidden = self.lm.model(input_ids=tokens, past_key_values=cache, use_cache=True,
-                               attention_mask=torch.ones(len(tokens), length + tokens.shape[1], dtype=torch.long)).last_hidden_state
+        cache, length = self.behind(prefix, image)
+        seen = torch.ones(len(tokens), length + tokens.shape[1], dtype=torch.long, device=tokens.device)
+        hidden = self.lm.model(input_ids=tokens, past_key_values=cache, use_cache=True, attention_mask=seen).last_hidden_state
         where = targets >= 0
         logits = self.lm.lm_head(hidden[where])
         return F.cross_entropy(logits, targets[where]), (logits.argmax(-1) == targets[where]).float().mean()
@@ -205,18 +285,21 @@ class Blip2Mini(nn.Module):
         by_length: dict[int, list[int]] = {}
         for n, p in enumerate(prompts):
             by_length.setdefault(len(p), []).append(n)
-        projected = self.language_projection(query_output)
+        prefix, device = self.prefix(query_output), query_output.device
         for rows in by_length.values():
-            x = torch.cat([projected[[image[n] for n in rows]], self.lm.get_input_embeddings()(torch.tensor([prompts[n] for n in rows]))], 1)
-            live, past = torch.ones(len(rows), dtype=torch.bool), None
+            cache, seen = self.behind(prefix, torch.tensor([image[n] for n in rows], device=device))
+            tokens = torch.tensor([prompts[n] for n in rows], device=device)
+            live = torch.ones(len(rows), dtype=torch.bool, device=device)
             for _ in range(limit):
-                step = self.lm(inputs_embeds=x, past_key_values=past, use_cache=True)
-                past, token = step.past_key_values, step.logits[:, -1].argmax(-1)
+                seen += tokens.shape[1]
+                mask = torch.ones(len(rows), seen, dtype=torch.long, device=device)
+                hidden = self.lm.model(input_ids=tokens, past_key_values=cache, use_cache=True, attention_mask=mask).last_hidden_state
+                token = self.lm.lm_head(hidden[:, -1]).argmax(-1)
                 live &= token != eos
                 if not live.any():
                     break
                 for i, n in enumerate(rows):
                     if live[i]:
                         out[n].append(int(token[i]))
-                x = self.lm.get_input_embeddings()(token)[:, None]
+                tokens = token[:, None]
         return out

@@ -1,4 +1,5 @@
 """The words: names, questions with their paraphrases, and the tokenizer trained on them."""
+import json
 import random
 from pathlib import Path
 
@@ -44,6 +45,19 @@ def train_tokenizer(names: list[str], questions: list[str], out: Path, vocab: in
     out.parent.mkdir(parents=True, exist_ok=True)
     tok.save(str(out))
     return tok
+
+
+def extend(tokenizer: Path, words: list[str], out: Path) -> None:
+    """Adds merges of the lowest rank until each word is one token. What other texts are cut into changes only where
+    they hold such a word or its beginning; the old tokens keep their ids."""
+    spec = json.loads(tokenizer.read_text())
+    vocab, merges = spec["model"]["vocab"], spec["model"]["merges"]
+    for word in words:
+        while len(pieces := Tokenizer.from_str(json.dumps(spec)).encode(word, add_special_tokens=False).tokens) > 1:
+            merges.append(pieces[:2])
+            vocab[pieces[0] + pieces[1]] = len(vocab)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(spec, ensure_ascii=False, indent=2) + "\n")
 
 
 class Codec:
