@@ -260,16 +260,18 @@ func (f *fuser) swish(n *pb.NodeProto) *pb.NodeProto {
 	return nil
 }
 
-// matrix says whether a name is a constant matrix of floats, and its columns.
-func (f *fuser) matrix(name string, transposed bool) (columns int, ok bool) {
+// matrix says whether a name is a constant matrix of floats, and the columns of a
+// matrix of any numbers.
+func (f *fuser) matrix(name string, transposed bool) (columns int, floats bool) {
 	t := f.consts[name]
-	if t == nil || t.Rank() != 2 || t.Len() == 0 || t.DType() != tensor.Float32 && t.DType() != tensor.Float16 {
+	if t == nil || t.Rank() != 2 || t.Len() == 0 {
 		return 0, false
 	}
+	columns = t.Dim(1)
 	if transposed {
-		return t.Dim(0), true
+		columns = t.Dim(0)
 	}
-	return t.Dim(1), true
+	return columns, t.DType() == tensor.Float32 || t.DType() == tensor.Float16
 }
 
 // product makes fused products of MatMul and Gemm with constant matrices, for the
@@ -337,13 +339,15 @@ func (f *fuser) bias(n *pb.NodeProto) *pb.NodeProto {
 	if !is(n, "Add") {
 		return nil
 	}
-	p, i := f.into(n, "MatMul")
-	if p == nil || input(p, 2) != "" {
-		return nil
-	}
-	columns, _ := f.matrix(input(p, 1), attr(p, "transB") != nil)
-	if b := input(n, 1-i); f.isBias(b, columns) {
-		return extend(p, n, 2, b)
+	for _, op := range []string{"MatMul", "MatMulInteger"} {
+		p, i := f.into(n, op)
+		if p == nil || input(p, 2) != "" {
+			continue
+		}
+		columns, _ := f.matrix(input(p, 1), attr(p, "transB") != nil)
+		if b := input(n, 1-i); f.isBias(b, columns) && (op == "MatMul" || f.consts[b].DType() == tensor.Float32) {
+			return extend(p, n, 2, b)
+		}
 	}
 	return nil
 }
@@ -383,7 +387,7 @@ func (f *fuser) activation(n *pb.NodeProto) *pb.NodeProto {
 	default:
 		return nil
 	}
-	for _, op := range []string{"MatMul", "Conv"} {
+	for _, op := range []string{"MatMul", "MatMulInteger", "Conv"} {
 		if p, i := f.into(n, op); p != nil && i == 0 && attr(p, "activation") == nil && input(p, 3) == "" {
 			return extend(p, n, 0, "", attrs...)
 		}
@@ -397,7 +401,7 @@ func (f *fuser) residual(n *pb.NodeProto) *pb.NodeProto {
 	if !is(n, "Add") {
 		return nil
 	}
-	for _, op := range []string{"MatMul", "Conv"} {
+	for _, op := range []string{"MatMul", "MatMulInteger", "Conv"} {
 		if p, i := f.into(n, op); p != nil && input(p, 3) == "" {
 			return extend(p, n, 3, input(n, 1-i))
 		}

@@ -59,16 +59,24 @@ func plan(ctx context.Context, m *onnx.Model, threads int, noFusion bool) (*grap
 	if err := p.declare(proto); err != nil {
 		return nil, err
 	}
-	if nodes, err = p.fold(nodes); err != nil {
+	outputs := m.Outputs()
+	later := p.quantisedWeights
+	if noFusion {
+		later = func(*pb.NodeProto) bool { return false }
+	}
+	if nodes, err = p.fold(nodes, later); err != nil {
 		return nil, err
 	}
-	outputs := m.Outputs()
 	kept := slices.Clone(outputs) // what fusion must leave: a run may ask for it
 	taps := findTaps(nodes, p.consts)
 	for _, t := range taps {
 		kept = append(kept, tensor.Spec{Name: t.value})
 	}
 	if !noFusion {
+		nodes = fuseQuantised(nodes, p.consts, kept)
+		if nodes, err = p.fold(nodes, func(*pb.NodeProto) bool { return false }); err != nil {
+			return nil, err
+		}
 		nodes = channelsLast(fuse(nodes, p.consts, kept), p.consts, kept)
 	}
 	for _, n := range live(nodes, kept) {
@@ -330,14 +338,15 @@ const (
 	foldGrowth = 4
 )
 
-// fold computes the nodes whose inputs are all constant and returns the others.
-func (p *planner) fold(nodes []*pb.NodeProto) ([]*pb.NodeProto, error) {
+// fold computes the nodes whose inputs are all constant, but for those to be left for
+// later, and returns the others.
+func (p *planner) fold(nodes []*pb.NodeProto, later func(*pb.NodeProto) bool) ([]*pb.NodeProto, error) {
 	var rest []*pb.NodeProto
 	for _, n := range nodes {
 		if err := p.ctx.Err(); err != nil {
 			return nil, err
 		}
-		if !p.foldNode(n) {
+		if later(n) || !p.foldNode(n) {
 			rest = append(rest, n)
 		}
 	}

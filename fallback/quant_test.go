@@ -2,6 +2,8 @@ package fallback_test
 
 import (
 	"context"
+	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -12,8 +14,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// A constant 8-bit matrix goes through float products; the results must be
-// those of integers, to the last one, however many rows are summed.
+// A constant 8-bit matrix is packed; the results must be those of plain integers, to the
+// last one, however many rows are summed.
 func TestConstantIntegerMatrix(t *testing.T) {
 	ctx := context.Background()
 	r := rand.New(rand.NewPCG(15, 16))
@@ -69,5 +71,164 @@ func TestConstantIntegerMatrix(t *testing.T) {
 		if err := enginetest.Compare(results[0], results[1], 0, 0); err != nil {
 			t.Errorf("k %d: %v", k, err)
 		}
+	}
+}
+
+// bytesTensor is a random 8-bit tensor.
+func bytesTensor(r *rand.Rand, signed bool, shape ...int) *tensor.Tensor {
+	if signed {
+		t := tensor.Must(tensor.Zeros(tensor.Int8, shape...))
+		for i := range t.Len() {
+			tensor.Data[int8](t)[i] = int8(r.Uint32())
+		}
+		return t
+	}
+	t := tensor.Must(tensor.Zeros(tensor.Uint8, shape...))
+	for i := range t.Len() {
+		tensor.Data[uint8](t)[i] = uint8(r.Uint32())
+	}
+	return t
+}
+
+// positive makes n scales between 0.005 and 0.03.
+func positive(r *rand.Rand, n int) *tensor.Tensor {
+	t := tensor.Must(tensor.Zeros(tensor.Float32, n))
+	for i := range n {
+		tensor.Data[float32](t)[i] = 0.005 + 0.025*r.Float32()
+	}
+	return t
+}
+
+// The two forms of quantised graphs, run as written and fused. Dynamic ones must agree
+// to the last bit but for GELU; between QuantizeLinear and DequantizeLinear the graph as written
+// rounds each sum in float32, which the fused one does not.
+func TestQuantisedFusion(t *testing.T) {
+	ctx := context.Background()
+	dynamic := func(perColumn, zeros bool, after func(b *onnx.Builder, r *rand.Rand, y string) string) func(b *onnx.Builder, r *rand.Rand) string {
+		return func(b *onnx.Builder, r *rand.Rand) string {
+			b.NodeTo("DynamicQuantizeLinear", []string{"x"}, []string{"xq", "xs", "xz"}, nil)
+			w, ws := b.Const(bytesTensor(r, zeros, 24, 37)), b.Const(tensor.Scalar(float32(0.01)))
+			in := []string{"xq", w, "xz"}
+			if zeros {
+				in = append(in, b.Const(tensor.Scalar(int8(-5))))
+			}
+			if perColumn {
+				ws = b.Const(positive(r, 37))
+				if zeros {
+					in[3] = b.Const(bytesTensor(r, true, 37))
+				}
+			}
+			f := b.Node("Cast", []string{b.Node("MatMulInteger", in, nil)}, onnx.Attrs{"to": 1})
+			y := b.Node("Mul", []string{f, b.Node("Mul", []string{"xs", ws}, nil)}, nil)
+			return after(b, r, y)
+		}
+	}
+	plainly := func(b *onnx.Builder, r *rand.Rand, y string) string { return y }
+	biased := func(b *onnx.Builder, r *rand.Rand, y string) string {
+		return b.Node("Add", []string{b.Const(randTensor(r, 37)), y}, nil)
+	}
+	qdq := func(gemm, perColumn bool) func(b *onnx.Builder, r *rand.Rand) string {
+		return func(b *onnx.Builder, r *rand.Rand) string {
+			x, signed := "x", !gemm
+			if gemm {
+				x = b.Node("Reshape", []string{x, b.Ints(-1, 24)}, nil)
+			}
+			xs := b.Const(tensor.Scalar(float32(0.02)))
+			xz := b.Const(tensor.Scalar(uint8(117)))
+			if signed {
+				xz = b.Const(tensor.Scalar(int8(-11)))
+			}
+			q := b.Node("QuantizeLinear", []string{x, xs, xz}, nil)
+			a := b.Node("DequantizeLinear", []string{q, xs, xz}, nil)
+			shape, axis := []int{24, 37}, 1
+			if gemm {
+				shape, axis = []int{37, 24}, 0
+			}
+			ws, wz := b.Const(tensor.Scalar(float32(0.01))), b.Const(tensor.Scalar(int8(3)))
+			if perColumn {
+				ws, wz = b.Const(positive(r, 37)), b.Const(bytesTensor(r, true, 37))
+			}
+			w := b.Node("DequantizeLinear", []string{b.Const(bytesTensor(r, true, shape...)), ws, wz}, onnx.Attrs{"axis": axis})
+			var y string
+			if gemm {
+				y = b.Node("Gemm", []string{a, w, b.Const(randTensor(r, 37))}, onnx.Attrs{"transB": 1})
+			} else {
+				y = b.Node("MatMul", []string{a, w}, nil)
+				y = b.Node("Add", []string{y, b.Const(randTensor(r, 37))}, nil)
+			}
+			y = b.Node("Relu", []string{y}, nil)
+			ys, yz := b.Const(tensor.Scalar(float32(0.05))), b.Const(tensor.Scalar(uint8(0)))
+			return b.Node("DequantizeLinear", []string{b.Node("QuantizeLinear", []string{y, ys, yz}, nil), ys, yz}, nil)
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		within float64 // relative; -1: a step of the output's scale, rarely
+		build  func(b *onnx.Builder, r *rand.Rand) string
+	}{
+		{"dynamic", 0, dynamic(false, false, plainly)},
+		{"dynamic, zero points, bias", 0, dynamic(false, true, biased)},
+		{"dynamic, per column, bias, relu", 0, dynamic(true, true, func(b *onnx.Builder, r *rand.Rand, y string) string {
+			return b.Node("Relu", []string{biased(b, r, y)}, nil)
+		})},
+		{"dynamic, gelu, sum", 1e-6, dynamic(true, false, func(b *onnx.Builder, r *rand.Rand, y string) string {
+			y = gelu(b, biased(b, r, y), false, false)
+			return b.Node("Add", []string{y, b.Node("ReduceMax", []string{"x"}, onnx.Attrs{"axes": []int{2}})}, nil)
+		})},
+		{"qdq", -1, qdq(false, false)},
+		{"qdq, per column", -1, qdq(false, true)},
+		{"qdq gemm", -1, qdq(true, false)},
+		{"qdq gemm, per column", -1, qdq(true, true)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(17, 18))
+			b := onnx.NewBuilder("quantised", 17)
+			b.Input("x", tensor.Float32, "batch", 7, 24)
+			b.NodeTo("Identity", []string{c.build(b, r)}, []string{"y"}, nil)
+			b.Output("y", tensor.Float32)
+			b.Model.Graph.Output[0].Type.GetTensorType().Shape = nil
+			var sessions []engine.Session
+			for _, plain := range []bool{true, false} {
+				s, err := fallback.New().Open(ctx, b.Source(), engine.Options{NoFusion: plain})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer s.Close()
+				sessions = append(sessions, s)
+			}
+			if found := fallback.Operators(sessions[1]); found["xpipe.MatMulInteger"] != 1 || found["Cast"]+found["MatMulInteger"]+found["MatMul"]+found["Gemm"] != 0 {
+				t.Error(fmt.Sprint(found))
+			}
+			for _, batch := range []int{1, 3} {
+				in := map[string]*tensor.Tensor{"x": randTensor(r, batch, 7, 24)}
+				var y []*tensor.Tensor
+				for _, s := range sessions {
+					out, err := s.Run(ctx, in)
+					if err != nil {
+						t.Fatal(err)
+					}
+					y = append(y, out["y"])
+				}
+				if c.within >= 0 {
+					if err := enginetest.Compare(y[1], y[0], c.within, c.within); err != nil {
+						t.Error(err)
+					}
+					continue
+				}
+				// A sum next to a tie may round to either side: one step, rarely.
+				steps := 0
+				for i, v := range tensor.Data[float32](y[0]) {
+					switch d := math.Abs(float64(v - tensor.Data[float32](y[1])[i])); {
+					case d > 0.0501:
+						t.Fatalf("%v, want %v", tensor.Data[float32](y[1])[i], v)
+					case d > 1e-6:
+						steps++
+					}
+				}
+				if steps*200 > y[0].Len() {
+					t.Errorf("%d of %d results differ", steps, y[0].Len())
+				}
+			}
+		})
 	}
 }

@@ -636,7 +636,9 @@ TEXT ·packBytesAVX2(SB), NOSPLIT, $0-36
 	MOVBLZX      BL, BX
 	VMOVD        BX, X0
 	VPBROADCASTB X0, Y0
-	VPBROADCASTW zero+28(FP), Y1
+	MOVL         zero+28(FP), BX
+	VMOVD        BX, X1
+	VPBROADCASTW X1, Y1
 	VPXOR        Y2, Y2, Y2
 	VMOVDQU      words_1<>+0(SB), Y3
 
@@ -808,7 +810,9 @@ TEXT ·dequantizeAVX2(SB), NOSPLIT, $0-33
 	MOVQ         src+8(FP), CX
 	MOVQ         n+16(FP), DX
 	VBROADCASTSS scale+24(FP), Y0
-	VPBROADCASTD zero+28(FP), Y1
+	MOVL         zero+28(FP), BX
+	VMOVD        BX, X1
+	VPBROADCASTD X1, Y1
 	MOVB         flip+32(FP), BL
 	MOVBLZX      BL, BX
 	VMOVD        BX, X2

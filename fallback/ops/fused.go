@@ -15,6 +15,8 @@ const FusedDomain = "xpipe"
 var fused = map[string]def{
 	// A*B + bias, activated, + residual.
 	"MatMul": {0, 2, 4, buildFusedMatMul},
+	// Integers A*B, scaled, + bias, activated, + residual.
+	"MatMulInteger": {0, 2, 7, buildFusedMatMulInteger},
 	// Conv(X, W, B), activated, + residual.
 	"Conv": {0, 2, 4, buildFusedConv},
 	// Images with channels last, and the way there and back.

@@ -4,20 +4,24 @@ import (
 	"context"
 	"math"
 	"runtime"
+	"slices"
+	"unsafe"
 
 	"github.com/crossattn/xpipe/fallback/kernel"
 	"github.com/crossattn/xpipe/tensor"
 )
 
+// buildMatMulInteger is MatMulInteger; with a constant matrix on the right it is
+// packed when the graph is opened.
 func buildMatMulInteger(n *Node) Kernel {
-	weights := n.packedInts(1, 3)
-	return func(x *Context, in, out []*tensor.Tensor) error {
-		a, err := shifted(x, in[0], input(in, 2), -2)
-		if err != nil {
+	weights := n.packedBytes(1, 3, false)
+	return func(x *Context, in, out []*tensor.Tensor) (err error) {
+		if weights != nil {
+			out[0], err = (&byteProduct{a: in[0], zero: input(in, 2), w: weights}).run(x)
 			return err
 		}
-		if weights != nil {
-			out[0], err = weights.product(x, a)
+		a, err := shifted(x, in[0], input(in, 2), -2)
+		if err != nil {
 			return err
 		}
 		b, err := shifted(x, in[1], input(in, 3), -1)
@@ -29,19 +33,104 @@ func buildMatMulInteger(n *Node) Kernel {
 	}
 }
 
-// intMatrix is a constant 8-bit matrix, less its zero points, packed for float
-// products in pieces of so few rows that every sum is exact: |a| and |b| are at
-// most 255, and float32 holds integers up to 2^24.
-type intMatrix struct {
-	k, n   int
-	pieces []*kernel.Matrix
+// buildFusedMatMulInteger is MatMulInteger with a constant matrix, cast to float32,
+// times a scale, + bias, activated, + residual. Its inputs are A, B, bias, residual,
+// the zero points of A and B, and the scale: one number or one for each column, which
+// the graph may compute. Attribute transB is as in Gemm.
+func buildFusedMatMulInteger(n *Node) Kernel {
+	weights, act := n.packedBytes(1, 5, n.int("transB", 0) != 0), n.activation()
+	if weights == nil || n.Inputs != 7 || n.left(6) {
+		n.fail("the second input is no constant 8-bit matrix, or there is no scale")
+		return nil
+	}
+	return func(x *Context, in, out []*tensor.Tensor) error {
+		p := &byteProduct{a: in[0], zero: input(in, 4), w: weights, e: act.epilogue()}
+		s, err := matmulShapes(in[0].Shape(), []int{weights.K, weights.N})
+		if err != nil {
+			return err
+		}
+		scale, bias, residual := in[6], input(in, 2), input(in, 3)
+		if scale.DType() != tensor.Float32 || bias != nil && bias.DType() != tensor.Float32 || residual != nil && residual.DType() != tensor.Float32 {
+			return graphErr("a quantised product scaled by %v, with bias %v and sum %v", scale, bias, residual)
+		}
+		if bias != nil && bias.Len() != weights.N {
+			return graphErr("a product with %d columns adds %v", weights.N, bias)
+		}
+		if scale.Rank() <= len(s.out) && (scale.Len() == 1 || scale.Len() == weights.N && scale.Dim(-1) == weights.N) {
+			if p.scale = tensor.Data[float32](scale); bias != nil {
+				p.bias = tensor.Data[float32](bias)
+			}
+			if residual != nil && slices.Equal(residual.Shape(), s.out) {
+				p.e.Residual, residual = tensor.Data[float32](residual), nil
+			}
+			if out[0], err = p.run(x); err != nil || residual == nil {
+				return err
+			}
+			out[0], err = binary(x, out[0], residual, kernel.Add)
+			return err
+		}
+		// A scale of some other shape: step by step.
+		e := p.e
+		p.e = nil
+		t, err := p.run(x)
+		if err != nil {
+			return err
+		}
+		if t, err = cast(x, t, tensor.Float32); err != nil {
+			return err
+		}
+		if t, err = binary(x, t, scale, kernel.Mul); err != nil {
+			return err
+		}
+		if bias != nil {
+			if t, err = binary(x, t, bias, kernel.Add); err != nil {
+				return err
+			}
+		}
+		if t.Len() > 0 {
+			d := tensor.Data[float32](t)
+			e.Apply(d, len(d), 0, 1, 0, len(d))
+		}
+		if residual != nil {
+			t, err = binary(x, t, residual, kernel.Add)
+		}
+		out[0] = t
+		return err
+	}
 }
 
-const exactRows = 1 << 24 / (255 * 255)
+// bytesOf returns the elements of an 8-bit tensor as bytes, with what makes them
+// unsigned numbers in package kernel.
+func bytesOf(t *tensor.Tensor) (data []uint8, flip uint8, err error) {
+	switch t.DType() {
+	case tensor.Uint8:
+		return tensor.Data[uint8](t), 0, nil
+	case tensor.Int8:
+		v := tensor.Data[int8](t)
+		if len(v) == 0 {
+			return nil, 0x80, nil
+		}
+		return unsafe.Slice((*uint8)(unsafe.Pointer(&v[0])), len(v)), 0x80, nil
+	}
+	return nil, 0, typeErr("an integer product", t)
+}
 
-// packedInts packs input i with the zero points of input zp; nil where they are
-// no constants of the right kind.
-func (n *Node) packedInts(i, zp int) *intMatrix {
+// byteZeros reads zero points of an 8-bit operand: any number of them, one 0 where
+// there are none.
+func byteZeros(t *tensor.Tensor) ([]int32, error) {
+	if t == nil {
+		return []int32{0}, nil
+	}
+	if t.DType() != tensor.Int8 && t.DType() != tensor.Uint8 || t.Len() == 0 {
+		return nil, graphErr("zero points %v of 8-bit integers", t)
+	}
+	return zeroPoints(t, t.Len())
+}
+
+// packedBytes packs input i, of 8-bit integers, with the zero points of input zp; nil
+// where they are no constants of the right kind. The kernel does not get the input
+// again.
+func (n *Node) packedBytes(i, zp int, transposed bool) *kernel.ByteMatrix {
 	if i >= len(n.Const) || n.Const[i] == nil || n.Const[i].Rank() != 2 || n.Const[i].Len() == 0 {
 		return nil
 	}
@@ -51,68 +140,126 @@ func (n *Node) packedInts(i, zp int) *intMatrix {
 			return nil
 		}
 	}
-	x := NewContext(context.Background(), runtime.GOMAXPROCS(0), heap{})
-	b, err := shifted(x, n.Const[i], zero, -1)
+	w := n.Const[i]
+	data, flip, err := bytesOf(w)
 	if err != nil {
 		return nil
 	}
-	m := &intMatrix{k: b.Dim(0), n: b.Dim(1)}
-	values := b.Float32s()
-	for k := 0; k < m.k; k += exactRows {
-		rows := min(exactRows, m.k-k)
-		var p *kernel.Matrix
-		if kernel.HasHalf() { // holds integers up to 2048
-			p = kernel.NewHalfMatrix(rows, m.n)
-		} else {
-			p = kernel.NewMatrix(nil, rows, m.n)
-		}
-		fillMatrix(x, p, values[k*m.n:], false)
-		m.pieces = append(m.pieces, p)
+	k, cols := w.Dim(0), w.Dim(1)
+	if transposed {
+		k, cols = cols, k
 	}
+	zeros, err := byteZeros(zero)
+	if err != nil || len(zeros) != 1 && len(zeros) != cols || zero != nil && zero.Rank() > 1 && zero.Dim(-1) != len(zeros) {
+		return nil
+	}
+	m := kernel.NewByteMatrix(nil, k, cols)
+	m.SetZeros(zeros, flip)
+	x := NewContext(context.Background(), runtime.GOMAXPROCS(0), heap{})
+	x.Parallel(m.Panels(), max(1, minWork/(2*k)), func(lo, hi int) {
+		if transposed {
+			m.FillTransposed(data, k, flip, lo, hi)
+		} else {
+			m.Fill(data, cols, flip, lo, hi)
+		}
+	})
 	n.drop(i)
 	return m
 }
 
-// product is a, of 8-bit values less their zero points, times the matrix.
-func (m *intMatrix) product(x *Context, a *tensor.Tensor) (*tensor.Tensor, error) {
-	s, err := matmulShapes(a.Shape(), []int{m.k, m.n})
+// byteProduct is a product of 8-bit integers with a packed matrix. Where scale is set,
+// one number or one for each column, the result is float32, with bias and what e asks
+// for; otherwise it is int32.
+type byteProduct struct {
+	a, zero     *tensor.Tensor // zero may be nil
+	w           *kernel.ByteMatrix
+	scale, bias []float32
+	e           *kernel.Epilogue // Activate, Bounds and Residual count
+}
+
+func (p *byteProduct) run(x *Context) (*tensor.Tensor, error) {
+	w := p.w
+	s, err := matmulShapes(p.a.Shape(), []int{w.K, w.N})
 	if err != nil {
 		return nil, err
 	}
-	t, dst, err := alloc[int32](x, s.out)
-	if err != nil || len(dst) == 0 {
+	data, flip, err := bytesOf(p.a)
+	if err != nil {
+		return nil, err
+	}
+	to := tensor.Int32
+	if p.scale != nil {
+		to = tensor.Float32
+	}
+	t, err := x.Alloc(to, s.out)
+	if err != nil || t.Len() == 0 {
 		return t, err
 	}
-	wide, err := cast(x, a, tensor.Float32)
+	rows, stride := t.Len()/w.N, 2*kernel.Quads(w.K)
+	zeros, err := byteZeros(p.zero)
 	if err != nil {
 		return nil, err
 	}
-	_, sums, err := alloc[float32](x, []int{len(dst)})
+	if len(zeros) != 1 && len(zeros) != rows && !(len(zeros) == s.m && p.zero.Rank() == 1) {
+		return nil, graphErr("zero points %v for %v", p.zero, p.a)
+	}
+	_, packed, err := alloc[int32](x, []int{rows * (stride + 1)})
 	if err != nil {
 		return nil, err
 	}
-	rows := len(dst) / m.n
-	av := tensor.Data[float32](wide)
-	for i, p := range m.pieces {
-		err := x.Parallel(p.Panels(), max(1, (1<<18)/(2*rows*p.K*16)), func(lo, hi int) {
-			p.Multiply(sums, m.n, av[i*exactRows:], m.k, rows, lo, hi, false, nil)
-			c0, c1 := lo*16, min(hi*16, m.n)
-			for r := range rows {
-				to := dst[r*m.n+c0 : r*m.n+c1]
-				for j, v := range sums[r*m.n+c0 : r*m.n+c1] {
-					if i == 0 {
-						to[j] = int32(v)
-					} else {
-						to[j] += int32(v)
-					}
-				}
+	packed, sums := packed[:rows*stride], packed[rows*stride:]
+	if err := x.Parallel(rows, max(1, minWork/w.K), func(lo, hi int) {
+		for r := lo; r < hi; r++ {
+			sums[r] = kernel.PackBytes(packed[r*stride:(r+1)*stride], data[r*w.K:(r+1)*w.K], flip, zeros[r%len(zeros)]+int32(flip))
+		}
+	}); err != nil {
+		return nil, err
+	}
+	var e *kernel.ByteEpilogue
+	if p.scale != nil {
+		e = &kernel.ByteEpilogue{Scale: p.scale, Bias: p.bias}
+		if len(p.scale) == 1 && w.N != 1 {
+			if _, e.Scale, err = alloc[float32](x, []int{w.N}); err != nil {
+				return nil, err
 			}
-		})
-		if err != nil {
-			return nil, err
+			for j := range e.Scale {
+				e.Scale[j] = p.scale[0]
+			}
 		}
 	}
-	return t, nil
+	// Pieces of panels, and of rows where there are few panels.
+	const leastOps = 1 << 18
+	want := max(1, min(x.Threads()*4, 2*rows*w.K*w.N/leastOps))
+	if want < x.Threads() {
+		want = 1
+	}
+	panels := w.Panels()
+	panelStep := min(8, max(1, panels/want))
+	columns := (panels + panelStep - 1) / panelStep
+	parts := max(1, want/columns)
+	rowStep := min(512, ((rows+parts-1)/parts+3)&^3)
+	parts = (rows + rowStep - 1) / rowStep
+	work := func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			p0, r0 := i/parts*panelStep, i%parts*rowStep
+			p1, r1 := min(panels, p0+panelStep), min(rows, r0+rowStep)
+			a, sums := packed[r0*stride:r1*stride], sums[r0:r1]
+			if e == nil {
+				w.Multiply(tensor.Data[int32](t)[r0*w.N:r1*w.N], w.N, a, sums, r1-r0, p0, p1, nil)
+				continue
+			}
+			dst := tensor.Data[float32](t)
+			w.MultiplyFloat(dst[r0*w.N:r1*w.N], w.N, a, sums, r1-r0, p0, p1, e)
+			if p.e != nil && (p.e.Activate != nil || p.e.Bounds != nil || p.e.Residual != nil) {
+				p.e.Apply(dst, w.N, r0, r1, p0*16, min(p1*16, w.N))
+			}
+		}
+	}
+	if want == 1 {
+		work(0, columns*parts)
+		return t, x.Err()
+	}
+	return t, x.Parallel(columns*parts, 1, work)
 }
 
 // heap is memory for what is computed when a graph is opened.

@@ -2,7 +2,9 @@ package ops
 
 import (
 	"math"
+	"sync"
 
+	"github.com/crossattn/xpipe/fallback/kernel"
 	"github.com/crossattn/xpipe/tensor"
 )
 
@@ -56,6 +58,22 @@ func (p *perAxis) at(i int) int {
 	}
 	blocks := (p.dim + p.block - 1) / p.block
 	return (i/(p.inner*p.dim)*blocks+i/p.inner%p.dim/p.block)*p.inner + i%p.inner
+}
+
+// runs calls f for parts of elements lo..hi that share a value, and which.
+func (p *perAxis) runs(lo, hi int, f func(lo, hi, j int)) {
+	for lo < hi {
+		end := hi
+		switch {
+		case p.count == 1:
+		case p.block != 0: // values along the axis, each for one element inside
+			end = lo + 1
+		default:
+			end = min(hi, lo+p.inner-lo%p.inner)
+		}
+		f(lo, end, p.at(lo))
+		lo = end
+	}
 }
 
 // zeroPoints reads zero points as integers; nil stands for zeros.
@@ -116,35 +134,30 @@ func buildQuantizeLinear(n *Node) Kernel {
 		if err != nil {
 			return err
 		}
-		switch dtype {
-		case tensor.Uint8:
-			out[0], err = quantize[uint8](x, src, scale, p, zeros, 0, 255)
-		case tensor.Int8:
-			out[0], err = quantize[int8](x, src, scale, p, zeros, -128, 127)
-		default:
-			err = graphErr("QuantizeLinear to %v is not supported", dtype)
+		if dtype != tensor.Uint8 && dtype != tensor.Int8 {
+			return graphErr("QuantizeLinear to %v is not supported", dtype)
 		}
+		out[0], err = quantize(x, dtype, src, scale, p, zeros)
 		return err
 	}
 }
 
-func quantize[T int8 | uint8](x *Context, t, scale *tensor.Tensor, p *perAxis, zeros []int32, low, high float64) (*tensor.Tensor, error) {
-	r, dst, err := alloc[T](x, t.Shape())
+// quantize brings t to 8 bits of a type.
+func quantize(x *Context, to tensor.DType, t, scale *tensor.Tensor, p *perAxis, zeros []int32) (*tensor.Tensor, error) {
+	r, err := x.Alloc(to, t.Shape())
+	if err != nil {
+		return nil, err
+	}
+	dst, flip, err := bytesOf(r)
 	if err != nil {
 		return nil, err
 	}
 	src, s := tensor.Data[float32](t), tensor.Data[float32](scale)
-	err = x.Parallel(len(dst), minWork/4, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			j := p.at(i)
-			q := roundEven(float64(src[i]/s[j])) + float64(zeros[j])
-			if q != q {
-				q = float64(zeros[j])
-			}
-			dst[i] = T(int32(min(max(q, low), high)))
-		}
+	return r, x.Parallel(len(dst), minWork, func(lo, hi int) {
+		p.runs(lo, hi, func(lo, hi, j int) {
+			kernel.Quantize(dst[lo:hi], src[lo:hi], s[j], zeros[j]+int32(flip), flip)
+		})
 	})
-	return r, err
 }
 
 func buildDequantizeLinear(n *Node) Kernel {
@@ -163,17 +176,7 @@ func buildDequantizeLinear(n *Node) Kernel {
 			return err
 		}
 		s := tensor.Data[float32](scale)
-		var r *tensor.Tensor
-		switch in[0].DType() {
-		case tensor.Uint8:
-			r, err = dequantize[uint8](x, in[0], s, p, zeros)
-		case tensor.Int8:
-			r, err = dequantize[int8](x, in[0], s, p, zeros)
-		case tensor.Int32:
-			r, err = dequantize[int32](x, in[0], s, p, zeros)
-		default:
-			err = typeErr(n.Op, in[0])
-		}
+		r, err := dequantize(x, in[0], s, p, zeros)
 		if err == nil && in[1].DType() == tensor.Float16 {
 			r, err = narrow(x, r)
 		}
@@ -182,19 +185,30 @@ func buildDequantizeLinear(n *Node) Kernel {
 	}
 }
 
-func dequantize[T int8 | uint8 | int32](x *Context, t *tensor.Tensor, s []float32, p *perAxis, zeros []int32) (*tensor.Tensor, error) {
+// dequantize widens 8-bit or 32-bit integers to floats.
+func dequantize(x *Context, t *tensor.Tensor, s []float32, p *perAxis, zeros []int32) (*tensor.Tensor, error) {
 	r, dst, err := alloc[float32](x, t.Shape())
 	if err != nil {
 		return nil, err
 	}
-	src := tensor.Data[T](t)
-	err = x.Parallel(len(dst), minWork/2, func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			j := p.at(i)
-			dst[i] = float32(int32(src[i])-zeros[j]) * s[j]
+	run := func(lo, hi, j int) {}
+	if t.DType() == tensor.Int32 {
+		src := tensor.Data[int32](t)
+		run = func(lo, hi, j int) {
+			for i := lo; i < hi; i++ {
+				dst[i] = float32(src[i]-zeros[j]) * s[j]
+			}
 		}
-	})
-	return r, err
+	} else {
+		src, flip, err := bytesOf(t)
+		if err != nil {
+			return nil, typeErr("DequantizeLinear", t)
+		}
+		run = func(lo, hi, j int) {
+			kernel.Dequantize(dst[lo:hi], src[lo:hi], s[j], zeros[j]+int32(flip), flip)
+		}
+	}
+	return r, x.Parallel(len(dst), minWork, func(lo, hi int) { p.runs(lo, hi, run) })
 }
 
 // buildDynamicQuantizeLinear picks scale and zero point from the range of the
@@ -207,9 +221,9 @@ func buildDynamicQuantizeLinear(n *Node) Kernel {
 		if in[0].DType() != tensor.Float32 {
 			return typeErr(n.Op, in[0])
 		}
-		low, high := float32(0), float32(0)
-		for _, v := range tensor.Data[float32](in[0]) {
-			low, high = min(low, v), max(high, v)
+		low, high, err := limits(x, tensor.Data[float32](in[0]))
+		if err != nil {
+			return err
 		}
 		scale := (high - low) / 255
 		zero := float64(0)
@@ -222,9 +236,21 @@ func buildDynamicQuantizeLinear(n *Node) Kernel {
 			zero = 0
 		}
 		out[1], out[2] = tensor.Scalar(scale), tensor.Scalar(uint8(zero))
-		out[0], err = quantize[uint8](x, in[0], out[1], &perAxis{dim: 1, inner: 1, count: 1}, []int32{int32(zero)}, 0, 255)
+		out[0], err = quantize(x, tensor.Uint8, in[0], out[1], &perAxis{dim: 1, inner: 1, count: 1}, []int32{int32(zero)})
 		return err
 	}
+}
+
+// limits returns the least and the greatest of v and 0.
+func limits(x *Context, v []float32) (low, high float32, err error) {
+	var mu sync.Mutex
+	err = x.Parallel(len(v), 4*minWork, func(lo, hi int) {
+		l, h := kernel.MinMax(v[lo:hi])
+		mu.Lock()
+		defer mu.Unlock()
+		low, high = min(low, l), max(high, h)
+	})
+	return low, high, err
 }
 
 // shifted returns t's elements less their zero point, as int32. Zero points are

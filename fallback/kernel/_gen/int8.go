@@ -159,13 +159,12 @@ func byteTile(rows int) {
 	RET()
 }
 
-// address returns where an argument lies.
-func address(param string) Mem {
-	m, err := Param(param).Resolve()
-	if err != nil {
-		panic(err)
-	}
-	return m.Addr
+// inVector loads a 32-bit argument into the lowest part of a register.
+func inVector(param string) reg.VecVirtual {
+	g, x := GP32(), XMM()
+	Load(Param(param), g)
+	VMOVD(g, x)
+	return x
 }
 
 // flips returns a register with copies of the byte argument flip.
@@ -227,7 +226,7 @@ func packBytes() {
 	dst, src, n := get("dst"), get("src"), get("n")
 	flip := flips().AsX()
 	zero, sum, ones := YMM(), YMM(), YMM()
-	VPBROADCASTW(address("zero"), zero)
+	VPBROADCASTW(inVector("zero"), zero)
 	VPXOR(sum, sum, sum)
 	VMOVDQU(words("words_1", 1), ones)
 	x, v, s := XMM(), YMM(), YMM()
@@ -347,7 +346,7 @@ func dequantize() {
 	dst, src, n := get("dst"), get("src"), get("n")
 	scale := broadcast("scale")
 	zero := YMM()
-	VPBROADCASTD(address("zero"), zero)
+	VPBROADCASTD(inVector("zero"), zero)
 	flip := flips().AsX()
 	x, v := XMM(), YMM()
 	Label("loop")
