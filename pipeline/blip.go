@@ -18,6 +18,7 @@ type blip struct {
 	captioner *textEncoder // patches -> keys and values; nil in a VQA model
 	questions *textEncoder // question and patches -> keys and values; nil in a captioning model
 	tokenizer *tokenize.Tokenizer
+	positions int // of a question; 0: unknown
 }
 
 func openBLIP(graphs *graphOpener, tokenizer *tokenize.Tokenizer) (*blip, error) {
@@ -27,6 +28,9 @@ func openBLIP(graphs *graphOpener, tokenizer *tokenize.Tokenizer) (*blip, error)
 		return nil, err
 	}
 	if m.decoder, err = newDecoder(graphs); err != nil {
+		return nil, err
+	}
+	if m.positions, err = graphs.textPositions("text_config"); err != nil {
 		return nil, err
 	}
 	if graphs.bundle.Has("question_encoder") {
@@ -52,7 +56,7 @@ func (m *blip) begin(ctx context.Context, images *tensor.Tensor, which [][]int, 
 		return nil, err
 	}
 	if m.questions != nil {
-		ids, mask, err := m.encodeRight(m.tokenizer, prompts)
+		ids, mask, err := m.encodeRight(m.tokenizer, prompts, m.positions)
 		if err != nil {
 			return nil, err
 		}

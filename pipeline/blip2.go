@@ -29,6 +29,7 @@ type blip2 struct {
 	count           int // queries of a picture; 0 where the manifest does not say
 	tokenizer       *tokenize.Tokenizer
 	instruction     *tokenize.Tokenizer // of the Q-Former; nil where it reads no text
+	positions       int                 // of an instruction; 0: unknown
 }
 
 func openBLIP2(graphs *graphOpener, tokenizer *tokenize.Tokenizer) (*blip2, error) {
@@ -60,6 +61,9 @@ func openBLIP2(graphs *graphOpener, tokenizer *tokenize.Tokenizer) (*blip2, erro
 		}
 		if m.instruction, err = tokenize.New(data); err != nil {
 			return nil, fmt.Errorf("qformer_tokenizer: %w", err)
+		}
+		if m.positions, err = graphs.textPositions("qformer_config"); err != nil {
+			return nil, err
 		}
 	}
 	if m.decoder, err = newDecoder(graphs); err != nil {
@@ -105,7 +109,7 @@ func (m *blip2) instructed(ctx context.Context, patches *tensor.Tensor, which []
 	if err != nil {
 		return nil, err
 	}
-	ids, mask, err := m.encodeRight(m.instruction, prompts)
+	ids, mask, err := m.encodeRight(m.instruction, prompts, m.positions)
 	if err != nil {
 		return nil, err
 	}

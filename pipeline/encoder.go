@@ -2,7 +2,10 @@ package pipeline
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 
 	"github.com/crossattn/xpipe/engine"
@@ -124,14 +127,53 @@ func padRight(rows []prompt, width int) (embeds, mask *tensor.Tensor, err error)
 	return embeds, mask, err
 }
 
+// textPositions is how many tokens the graph of a text encoder has positions for:
+// the bundle's limit or, where it has none, what a section of config.json says; ""
+// is the top. 0 where neither tells.
+func (g *graphOpener) textPositions(section string) (int, error) {
+	if most := g.bundle.Limits["max_text"]; most > 0 {
+		return most, nil
+	}
+	const config = "config.json"
+	if section != "" {
+		var file map[string]json.RawMessage
+		if err := g.bundle.JSON(config, &file); err != nil || file[section] == nil {
+			return 0, ignoreMissing(err)
+		}
+		var part positions
+		if err := json.Unmarshal(file[section], &part); err != nil {
+			return 0, fmt.Errorf("%w: %s: %s: %w", ErrBundle, config, section, err)
+		}
+		return part.Most, nil
+	}
+	var whole positions
+	err := g.bundle.JSON(config, &whole)
+	return whole.Most, ignoreMissing(err)
+}
+
+type positions struct {
+	Most int `json:"max_position_embeddings"`
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
 // encodeRight tokenizes texts, special tokens included, into ids [B,T] padded
-// on the right, with the mask [B,T] of what is there.
-func (g *graphOpener) encodeRight(tokenizer *tokenize.Tokenizer, texts []string, opts ...tokenize.Option) (ids, mask *tensor.Tensor, err error) {
+// on the right, with the mask [B,T] of what is there. most is what the graph has
+// positions for, 0 where that is unknown.
+func (g *graphOpener) encodeRight(tokenizer *tokenize.Tokenizer, texts []string, most int, opts ...tokenize.Option) (ids, mask *tensor.Tensor, err error) {
 	encodings := make([]*tokenize.Encoding, len(texts))
 	longest := 0
 	for i, text := range texts {
 		if encodings[i], err = g.readText(tokenizer, text, opts...); err != nil {
 			return nil, nil, err
+		}
+		if n := len(encodings[i].IDs); most > 0 && n > most {
+			return nil, nil, fmt.Errorf("%w: a text takes %d positions, and the model has %d; shorten it", ErrPrompt, n, most)
 		}
 		longest = max(longest, len(encodings[i].IDs))
 	}

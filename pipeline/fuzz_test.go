@@ -1,7 +1,9 @@
 package pipeline
 
 import (
+	"archive/zip"
 	"bytes"
+	"compress/flate"
 	"errors"
 	"os"
 	"path/filepath"
@@ -131,11 +133,46 @@ func TestHostileRegions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// packed is a .npz whose member features unpacks to so many zeros after its
+	// header, and says that it unpacks to another number of bytes, if that is above 0.
+	packed := func(zeros int, says uint64) []byte {
+		var body bytes.Buffer
+		w, err := flate.NewWriter(&body, flate.BestSpeed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var array bytes.Buffer
+		tensor.WriteNpy(&array, tensor.Must(tensor.Zeros(tensor.Uint8, 1, 4)))
+		head := bytes.Replace(array.Bytes()[:array.Len()-4], []byte("(1, 4), }          "), []byte("(1, 1099511627776)}"), 1)
+		w.Write(head)
+		for range zeros >> 16 {
+			w.Write(make([]byte, 1<<16))
+		}
+		w.Close()
+		if says == 0 {
+			says = uint64(len(head) + zeros)
+		}
+		var b bytes.Buffer
+		z := zip.NewWriter(&b)
+		member, err := z.CreateRaw(&zip.FileHeader{Name: "features.npy", Method: zip.Deflate, CompressedSize64: uint64(body.Len()), UncompressedSize64: says})
+		if err != nil {
+			t.Fatal(err)
+		}
+		member.Write(body.Bytes())
+		if err := z.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return b.Bytes()
+	}
 	for _, c := range []struct {
 		name string
 		data []byte
 		says string
 	}{
+		{"5 GB declared.npz", packed(0, 5<<30), "unpacks to more than"},
+		{"2^63 bytes declared.npz", packed(0, 1<<63), "unpacks to more than"},
+		{"64 MB in 64 kB.npz", packed(64<<20, 0), "unpacks to more than"},
+		{"64 MB that say they are 1 kB.npz", packed(64<<20, 1000), "features.npy"},
 		{"empty.npz", nil, "not a .npz"},
 		{"half.npz", good[:len(good)/2], "not a .npz"},
 		{"text.npz", []byte("hello"), "not a .npz"},
@@ -163,7 +200,11 @@ func TestHostileRegions(t *testing.T) {
 		if err := os.WriteFile(path, c.data, 0o666); err != nil {
 			t.Fatal(err)
 		}
-		_, err := LoadRegions(path)
+		before := allocatedBytes()
+		_, err := Limits{RegionBytes: 1 << 20}.LoadRegions(path)
+		if used := allocatedBytes() - before; used > 16<<20 {
+			t.Errorf("%s: took %d MB", c.name, used>>20)
+		}
 		if c.says == "" { // a member's name is only a name: nothing is written
 			if err != nil {
 				t.Errorf("%s: %v", c.name, err)
@@ -173,5 +214,12 @@ func TestHostileRegions(t *testing.T) {
 		if !errors.Is(err, ErrRegions) || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v, want ErrRegions with %q", c.name, err, c.says)
 		}
+	}
+	big := filepath.Join(t.TempDir(), "big.tsv")
+	if err := os.WriteFile(big, make([]byte, 2<<20), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (Limits{RegionBytes: 1 << 20}).LoadRegions(big); !errors.Is(err, ErrLimit) || !errors.Is(err, ErrRegions) {
+		t.Errorf("a .tsv beyond the limit: %v", err)
 	}
 }

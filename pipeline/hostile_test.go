@@ -406,6 +406,17 @@ var badRequests = []bad{
 	{name: "text longer than the positions, of BLIP", bundle: "blip-itm", use: func(ctx context.Context, p *Pipeline) error {
 		_, err := p.Match(ctx, blankImage, strings.Repeat("cat ", 2000))
 		return err
+	}, err: ErrPrompt, says: "positions"},
+	{name: "text longer than the positions, of BLIP-2", bundle: "blip2-itm", use: func(ctx context.Context, p *Pipeline) error {
+		_, err := p.Match(ctx, blankImage, "a cat", strings.Repeat("cat ", 200))
+		return err
+	}, err: ErrPrompt, says: "positions"},
+	{name: "question longer than the positions, of BLIP", bundle: "blip-vqa", use: asks(strings.Repeat("what ", 200)), err: ErrPrompt, says: "positions"},
+	{name: "instruction longer than the positions", bundle: "instructblip", use: asks(strings.Repeat("what ", 70)), err: ErrPrompt, says: "positions"},
+	{name: "positions a text", bundle: "blip-itm", edit: set("config.json", "many", "text_config", "max_position_embeddings"), err: ErrBundle, says: "text_config"},
+	{name: "positions fewer than none", bundle: "blip-itm", edit: set("config.json", -5, "text_config", "max_position_embeddings"), use: func(ctx context.Context, p *Pipeline) error {
+		_, err := p.Match(ctx, blankImage, strings.Repeat("cat ", 2000))
+		return err
 	}, err: ErrGraph},
 	{name: "choice beyond the positions", use: func(ctx context.Context, p *Pipeline) error {
 		_, err := p.Choose(ctx, Request{Image: blankImage, Question: "what?"}, "a", strings.Repeat("cat ", 500))

@@ -22,13 +22,14 @@ import (
 type Limits struct {
 	ImagePixels  int           // pixels of one picture; default 178,956,970, Pillow's bound
 	ImageBytes   int64         // of a picture's file, by the decoder that Vision sets; default 512 MiB
+	RegionBytes  int64         // of a file of regions, unpacked, by its LoadRegions; default 1 GiB
 	PromptTokens int           // tokens of one text that is read; default 4,096
 	OutputTokens int           // MaxNewTokens at most; default 4,096
 	Batch        int           // rows at once: requests times beams or texts each, pictures, texts; default 1,024
 	ModelBytes   int64         // of the files in a bundle's folder; default 64 GiB
 	Time         time.Duration // of one call; a context may ask for less; default 10 minutes
 	Concurrent   int           // calls that run at once, others wait; default the processors, 4 at least
-	Memory       int64         // engine.Options.MemoryLimit, where that is 0; default 16 GiB
+	Memory       int64         // engine.Options.MemoryLimit, where that is 0; default 16 GiB; ONNX Runtime does not know of it
 }
 
 // DefaultLimits are what the zero Limits stand for.
@@ -38,6 +39,7 @@ func (l Limits) withDefaults() Limits {
 	return Limits{
 		ImagePixels:  bound(l.ImagePixels, 178_956_970),
 		ImageBytes:   bound(l.ImageBytes, 512<<20),
+		RegionBytes:  bound(l.RegionBytes, 1<<30),
 		PromptTokens: bound(l.PromptTokens, 4096),
 		OutputTokens: bound(l.OutputTokens, 4096),
 		Batch:        bound(l.Batch, 1024),

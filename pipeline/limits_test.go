@@ -52,7 +52,7 @@ func TestLimits(t *testing.T) {
 		says   string // "" passes
 	}{
 		{"defaults", "blip2-opt", Limits{}, caption(2), ""},
-		{"no bounds", "blip2-opt", Limits{-1, -1, -1, -1, -1, -1, -1, -1, -1}, caption(2), ""},
+		{"no bounds", "blip2-opt", Limits{-1, -1, -1, -1, -1, -1, -1, -1, -1, -1}, caption(2), ""},
 		{"pixels", "blip2-opt", Limits{ImagePixels: 1199}, caption(1), "pixels of a picture: 1200"},
 		{"pixels within", "blip2-opt", Limits{ImagePixels: 1200}, caption(1), ""},
 		{"prompt", "blip2-opt", Limits{PromptTokens: 8}, asks("what is the colour of the cat?"), "tokens of a text"},

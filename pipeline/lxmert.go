@@ -21,7 +21,8 @@ type lxmert struct {
 	session   engine.Session
 	labels    []string // of the answers; nil where the bundle does not say
 	tokenizer *tokenize.Tokenizer
-	maxText   int
+	maxText   int // beyond which questions lose their end; 0: none does
+	positions int // of a question; 0: unknown
 }
 
 // regionAnswerer is a model that answers from regions by classification.
@@ -47,6 +48,9 @@ func openLXMERT(graphs *graphOpener, tokenizer *tokenize.Tokenizer) (*lxmert, er
 		return nil, fmt.Errorf("%w: labels.json names %d answers, the model has %d", ErrBundle, len(m.labels), manifest.Answers)
 	}
 	var err error
+	if m.positions, err = graphs.textPositions(""); err != nil {
+		return nil, err
+	}
 	m.session, err = graphs.open("model")
 	return m, err
 }
@@ -64,7 +68,7 @@ func (m *lxmert) answer(ctx context.Context, regions []*Regions, questions []str
 	if m.maxText > 0 {
 		opts = append(opts, tokenize.WithTruncation(&tokenize.Truncation{MaxLength: m.maxText}))
 	}
-	ids, mask, err := m.encodeRight(m.tokenizer, questions, opts...)
+	ids, mask, err := m.encodeRight(m.tokenizer, questions, m.positions, opts...)
 	if err != nil {
 		return nil, err
 	}

@@ -85,15 +85,20 @@ func (r *Regions) check() error {
 // LoadRegions reads the regions of pictures from a file, by picture: an .npz with
 // features, boxes in pixels, image_w and image_h (one picture, named as the
 // file), or the .tsv of the original LXMERT and bottom-up attention code
-// (github.com/airsplay/lxmert, src/utils.py), which holds any number.
-func LoadRegions(path string) (map[string]*Regions, error) {
+// (github.com/airsplay/lxmert, src/utils.py), which holds any number. A file beyond
+// the default of Limits.RegionBytes is refused; Limits.LoadRegions takes others.
+func LoadRegions(path string) (map[string]*Regions, error) { return Limits{}.LoadRegions(path) }
+
+// LoadRegions is the function of that name with RegionBytes as l has it.
+func (l Limits) LoadRegions(path string) (map[string]*Regions, error) {
+	most := l.withDefaults().RegionBytes
 	var all map[string]*Regions
 	var err error
 	switch strings.ToLower(filepath.Ext(path)) {
 	case ".npz":
-		all, err = loadNpzRegions(path)
+		all, err = loadNpzRegions(path, most)
 	case ".tsv":
-		all, err = loadTSVRegions(path)
+		all, err = loadTSVRegions(path, most)
 	default:
 		err = fmt.Errorf("%w: regions are read from .npz or .tsv", ErrRegions)
 	}
@@ -103,9 +108,12 @@ func LoadRegions(path string) (map[string]*Regions, error) {
 	return all, nil
 }
 
-func loadNpzRegions(path string) (map[string]*Regions, error) {
-	arrays, err := tensor.LoadNpz(path)
-	if err != nil {
+func loadNpzRegions(path string, most int64) (map[string]*Regions, error) {
+	arrays, err := tensor.LoadNpz(path, most)
+	switch {
+	case errors.Is(err, tensor.ErrTooLarge):
+		return nil, fmt.Errorf("%w: %w: %w (pipeline.Limits)", ErrRegions, ErrLimit, err)
+	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrRegions, err)
 	}
 	number := func(name string) (float64, error) {
@@ -142,12 +150,17 @@ const (
 	tsvID, tsvHeight, tsvWidth, tsvCount, tsvBoxes, tsvFeatures, tsvColumns = 0, 1, 2, 7, 8, 9, 10
 )
 
-func loadTSVRegions(path string) (map[string]*Regions, error) {
+func loadTSVRegions(path string, most int64) (map[string]*Regions, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRegions, err)
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err == nil {
+		if err := checkLimit("bytes of regions", info.Size(), most); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrRegions, err)
+		}
+	}
 	all := map[string]*Regions{}
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, maxTSVLine)

@@ -22,6 +22,7 @@ type retrieval struct {
 	visual    *projection
 	textual   *projection
 	tokenizer *tokenize.Tokenizer
+	positions int // of a text; 0: unknown
 }
 
 func openRetrieval(graphs *graphOpener, tokenizer *tokenize.Tokenizer, blip2 bool) (*retrieval, error) {
@@ -30,9 +31,12 @@ func openRetrieval(graphs *graphOpener, tokenizer *tokenize.Tokenizer, blip2 boo
 	if err != nil {
 		return nil, err
 	}
-	role, visual, textual := "matcher", "vision_proj", "text_proj"
+	role, visual, textual, section := "matcher", "vision_proj", "text_proj", "text_config"
 	if blip2 {
-		role, visual, textual = "qformer", "vision_projection", "text_projection"
+		role, visual, textual, section = "qformer", "vision_projection", "text_projection", "qformer_config"
+	}
+	if m.positions, err = graphs.textPositions(section); err != nil {
+		return nil, err
 	}
 	if m.itm, err = loadProjection(weights, "itm_head"); err != nil {
 		return nil, err
@@ -61,7 +65,7 @@ func (m *retrieval) match(ctx context.Context, pixels *tensor.Tensor, texts []st
 	if err != nil {
 		return nil, err
 	}
-	ids, mask, err := m.encodeRight(m.tokenizer, texts)
+	ids, mask, err := m.encodeRight(m.tokenizer, texts, m.positions)
 	if err != nil {
 		return nil, err
 	}

@@ -96,12 +96,8 @@ func (p *Pipeline) verify(ctx context.Context, request VerifyRequest, report *Re
 	if img == nil {
 		img = syntheticImage()
 	}
-	if p.images != nil {
-		pixels, err := p.images.Preprocess(ctx, img)
-		if err != nil {
-			return err
-		}
-		report.Pixels, report.PixelHash = pixels.Shape(), hashFloats(pixels.Float32s())
+	if err := p.reportPixels(ctx, img, report); err != nil {
+		return err
 	}
 	if _, ok := p.model.(matcher); ok {
 		report.Prompt = request.Prompt
@@ -140,6 +136,24 @@ func (p *Pipeline) verify(ctx context.Context, request VerifyRequest, report *Re
 	}
 	report.Text = texts[0][0].Text
 	return p.reportIDs(report)
+}
+
+// reportPixels is a call of its own, as the task after it is.
+func (p *Pipeline) reportPixels(ctx context.Context, img image.Image, report *Report) (err error) {
+	if p.images == nil {
+		return nil
+	}
+	ctx, leave, err := p.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { leave(&err) }()
+	pixels, err := p.preprocess(ctx, img)
+	if err != nil {
+		return err
+	}
+	report.Pixels, report.PixelHash = pixels.Shape(), hashFloats(pixels.Float32s())
+	return nil
 }
 
 func (p *Pipeline) reportIDs(report *Report) error {

@@ -1,7 +1,6 @@
 package tensor
 
 import (
-	"archive/zip"
 	"bufio"
 	"encoding/binary"
 	"errors"
@@ -209,28 +208,4 @@ func SaveNpy(path string, t *Tensor) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return f.Close()
-}
-
-// LoadNpz reads the arrays of a .npz file (a zip archive of .npy files) by
-// name. A member that is not an array this package reads is an error.
-func LoadNpz(path string) (map[string]*Tensor, error) {
-	z, err := zip.OpenReader(path)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s: not a .npz file: %w", ErrTensor, path, err)
-	}
-	defer z.Close()
-	arrays := map[string]*Tensor{}
-	for _, member := range z.File {
-		r, err := member.Open()
-		if err != nil {
-			return nil, fmt.Errorf("%w: %s: %s: %w", ErrTensor, path, member.Name, err)
-		}
-		t, err := ReadNpy(bufio.NewReader(r))
-		r.Close()
-		if err != nil {
-			return nil, fmt.Errorf("%s: %s: %w", path, member.Name, err)
-		}
-		arrays[strings.TrimSuffix(member.Name, ".npy")] = t
-	}
-	return arrays, nil
 }

@@ -52,7 +52,7 @@ func TestAttendFiles(t *testing.T) {
 	}
 
 	write("a.npz")
-	arrays, err := tensor.LoadNpz(filepath.Join(dir, "a.npz"))
+	arrays, err := tensor.LoadNpz(filepath.Join(dir, "a.npz"), 1<<30)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +207,7 @@ func TestAttendRegions(t *testing.T) {
 			t.Errorf("%q", out.String())
 		}
 	}
-	arrays, err := tensor.LoadNpz(filepath.Join(dir, "b.npz"))
+	arrays, err := tensor.LoadNpz(filepath.Join(dir, "b.npz"), 1<<30)
 	if err != nil || arrays["boxes"].Dim(0) != 36 || arrays["reverse"].Dim(2) != 36 || arrays["stage0"].Dim(3) != 36 {
 		t.Errorf("%v, %v", arrays, err)
 	}
