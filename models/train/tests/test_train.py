@@ -1,16 +1,19 @@
-"""Fast checks of the trainer's own parts; no packages of pictures and no cache needed.
+"""Fast checks of blip2-mini's own parts; no packages of pictures and no cache needed.
 
     PYTHONPATH=models/train build/venv-train/bin/python -m pytest -q models/train/tests
 """
+import json
 import random
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from xpipe_train import data, pictures, text
+from xpipe_train import data, pictures, scenes, text
 from xpipe_train.concepts import Discriminant
-from xpipe_train.model import Blip2Mini, ConceptQFormer, MiniConfig, top_two
+from xpipe_train.encoder import CELL, GRID, POOLED
+from xpipe_train.model import OFFSET, Blip2Mini, MiniConfig, top_two
+from xpipe_train.tasks import blip2
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +25,16 @@ def codec(tmp_path_factory):
 
 
 def small(codec, **kw):
-    c = MiniConfig(width=32, heads=2, ff=64, qformer_layers=1, queries=3, lm_layers=1, vocab=codec.tok.get_vocab_size(), emoji=5, **kw)
+    c = MiniConfig(width=32, heads=2, ff=64, qformer_layers=1, queries=3, lm_layers=1, vocab=codec.tok.get_vocab_size(), emoji=5, cell_hidden=16,
+                   **{"dropout": 0.0, "cell_dropout": 0.0} | kw)
+    c.cell_names, c.cell_colours = ["apple", "dog"], ["red"]
     torch.manual_seed(0)
-    return c, Blip2Mini(c, torch.randint(3, 50, (1005, c.concept_words)), torch.nn.Linear(1280, 1000), text.IDS)
+    ids = lambda *words: blip2.padded_ids([codec.plain(w) for w in words], -1)
+    return c, Blip2Mini(c, torch.randint(3, 50, (1005, c.concept_words)), ids("red apple", "dog"), ids("red"), torch.nn.Linear(1280, 1000), text.IDS)
+
+
+def features(n):
+    return torch.randn(n, GRID, CELL), torch.randn(n, POOLED), torch.randint(0, 1005, (n, 4)), torch.rand(n, 4)
 
 
 def test_names_survive_the_tokenizer_whatever_their_case(codec):
@@ -63,19 +73,112 @@ def test_discriminant_separates_and_leaves_a_style_out():
     assert b[5] == -1e4 and (b[:5] > -1e4).all()
 
 
-def test_concept_tokens_pass_the_qformer_unchanged(codec):
+def test_a_cell_reads_as_the_words_of_what_it_holds(codec):
     c, model = small(codec)
-    x = torch.randn(2, 26 + c.concept_tokens, c.width)
-    out = model.eval().query_output(x)
-    assert out.shape == (2, c.queries + c.concept_tokens, c.width)
-    assert torch.equal(out[:, c.queries:], x[:, -c.concept_tokens:])
-    assert isinstance(model.qformer, ConceptQFormer)
+    names = torch.full((1, GRID, 3), -100.0)
+    names[..., 0] = 100
+    names[0, 4] = torch.tensor([-100.0, -100.0, 100.0])  # a dog
+    colours = torch.full((1, GRID, 2), -100.0)
+    colours[..., 1] = 100  # red
+    model.neck.cells.forward = lambda grid: (torch.zeros(1, GRID, 16), names, colours, torch.zeros(1, GRID, 2))
+    tokens, _ = model.neck(torch.randn(1, GRID, CELL), torch.randn(1, POOLED), model.table)
+    e = lambda word: model.table[codec.plain(word)].mean(0)
+    assert torch.allclose(tokens[0, 5], e("dog") + e("red") + model.neck.kind[0] + model.neck.place[4], atol=1e-5)
+    empty = torch.cat([tokens[0, 1:5], tokens[0, 6:]])
+    assert torch.allclose(empty, model.neck.nothing.expand_as(empty), atol=1e-5)  # all one and the same
+
+
+@pytest.mark.parametrize("fusion", ["gated", "concat", "pool"])
+def test_what_the_language_model_gets(codec, fusion):
+    c, model = small(codec, fusion=fusion)
+    model.eval()
+    x, _ = model.image_embeds(*features(2))
+    out = model.query_output(x)
+    assert out.shape == (2, c.prefix, c.width)
+    assert torch.equal(out[:, -c.concept_tokens:], x[:, -c.concept_tokens:])  # concept words pass unchanged
+    if fusion == "gated":  # the gate starts all but closed to the bound queries
+        assert (out[:, c.queries:-c.concept_tokens] - x[:, 1:-c.concept_tokens]).abs().max() < 0.1
+        model.qformer.bound = False
+        assert torch.allclose(model.query_output(x)[:, :c.queries], out[:, :c.queries], atol=1e-6)  # free queries never look at bound ones
+
+
+def test_a_bound_query_reads_its_cell_alone(codec):
+    c, model = small(codec, fusion="concat")
+    model.eval()
+    x, _ = model.image_embeds(*features(1))
+    seen = []
+    model.qformer.encoder.layer[0].crossattention.attention.register_forward_hook(lambda m, i, out: seen.append(out[1]))
+    model.query_output(x)
+    bound = seen[0][0, :, c.queries:]
+    assert torch.equal(bound, torch.eye(GRID, x.shape[1]).roll(1, 1).expand_as(bound))
+
+
+def test_balance_speaks_from_text_to_image_alone(codec):
+    out = []
+    for balance in (1.0, 2.0):
+        c, model = small(codec, balance=balance)
+        model.eval()
+        torch.manual_seed(1)
+        q = torch.randn(2, c.prefix, c.width)
+        prefix = model.prefix(q)
+        rows = data.padded([(0, *codec.caption("red apple"))])
+        out.append((prefix, model.text_loss(prefix, *rows)[0]))
+    assert torch.allclose(out[0][0][0][0][0] * 2, out[1][0][0][0][0]) and torch.equal(out[0][0][0][0][1], out[1][0][0][0][1])
+    assert out[0][1] != out[1][1]
+
+
+def test_scene_cells_are_where_things_are():
+    rng = random.Random(0)
+    scene = scenes.layout(rng)
+    row = {"things": [[t.concept, t.tint, t.x, t.y, t.side, list(t.box)] for t in scene.things]}
+    names, colours, centres = data.scene_cells([row])
+    want = scenes.cells(scene, 7)
+    assert {int(i): data.CELL_NAMES[names[0, i] - 1] for i in np.flatnonzero(names[0])} == {i: w for i, (w, _) in want.items()}
+    assert all(colours[0, i] == (1 + data.CELL_COLOURS.index(t) if t else 0) for i, (_, t) in want.items())
+    assert np.nanmax(np.abs(centres)) <= 0.5 and np.isnan(centres).sum() == 2 * (GRID - len(want))
+
+
+def test_the_shape_is_found_by_its_colour():
+    a = np.full((64, 64, 3), 240, np.uint8)
+    a[40:60, 2:12] = (250, 20, 20)
+    names, colours, _ = data.shape_cells([Image.fromarray(a)] * 2, [{"shape": "circle", "colour": "red"}, {"colour": "red"}])
+    at = np.flatnonzero(names[0])
+    assert list(at) == [5 * 7] and data.CELL_NAMES[names[0, at[0]] - 1] == "circle" and data.CELL_COLOURS[colours[0, at[0]] - 1] == "red"
+    assert (names[1] == data.UNKNOWN).all()
+
+
+def test_new_words_become_one_token_and_old_ids_stay(codec, tmp_path):
+    old = json.loads(codec.tok.to_str())["model"]["vocab"]
+    (tmp_path / "a.json").write_text(codec.tok.to_str())
+    text.extend(tmp_path / "a.json", ["where", "giraffes"], tmp_path / "b.json")
+    new = text.Codec(tmp_path / "b.json")
+    assert all(len(new.plain(w)) == 1 for w in ("where", "giraffes")) and new.decode(new.plain("where giraffes")) == "where giraffes"
+    vocab = json.loads(new.tok.to_str())["model"]["vocab"]
+    assert {t: vocab[t] for t in old} == old
+    assert new.plain("red apple") == codec.plain("red apple")
+
+
+def test_an_earlier_form_lends_what_fits(codec):
+    c, model = small(codec)
+    task = object.__new__(blip2.Task)
+    task.codec, task.model = codec, model
+    weights = model.state_dict()
+    table, positions = weights["lm.model.decoder.embed_tokens.weight"], torch.randn(OFFSET + 64, c.width)
+    earlier = weights | {"neck.grid.weight": torch.zeros(1), "neck.place": torch.randn(26, c.width), "query_tokens": torch.randn(1, 3, c.width),
+                         "lm.model.decoder.embed_positions.weight": positions, "lm.model.decoder.embed_tokens.weight": table[:-2]}
+    task.warm_start(earlier)
+    assert torch.equal(model.neck.place_pooled, earlier["neck.place"][0])
+    assert torch.equal(model.query_tokens[:, :3], earlier["query_tokens"]) and torch.equal(model.table[:-2], table[:-2])
+    now = model.lm.model.decoder.embed_positions.weight
+    old = c.queries + c.concept_tokens
+    assert torch.equal(now[:OFFSET + c.queries], positions[:OFFSET + c.queries])
+    assert torch.equal(now[OFFSET + c.prefix:OFFSET + c.prefix + 5], positions[OFFSET + old:OFFSET + old + 5])
 
 
 def test_cached_prefix_gives_the_loss_of_the_whole_sequence(codec):
     c, model = small(codec, dropout=0.0)
     model.eval()
-    q = torch.randn(2, c.queries + c.concept_tokens, c.width)
+    q = torch.randn(2, c.prefix, c.width)
     image, tokens, targets = data.padded([(0, *codec.caption("red apple")), (1, *codec.caption("dog face")), (1, *codec.caption("piñata"))])
     loss, _ = model.text_loss(model.prefix(q), image, tokens, targets)
     x = torch.cat([model.language_projection(q)[image], model.lm.get_input_embeddings()(tokens)], 1)

@@ -233,9 +233,15 @@ class Data:
             name = self.photo_names[ids[n, 0]]
             whole = f"a photo of {'an' if name[0] in 'aeiou' else 'a'} {name}"
             texts.append((n, *(self.codec.answer(rephrased(rng.choice(WHAT), rng), whole) if rng.random() < 0.15 else self.codec.caption(whole))))
-        # short and long texts apart, so that little is padding
-        parts = [padded(p) for p in ([t for t in texts if len(t[1]) <= 7], [t for t in texts if len(t[1]) > 7]) if p]
-        return {"images": (grid, pooled, ids, probs), "cells": self.cells(self.sets, rows), "labels": torch.tensor(labels, dtype=torch.long), "texts": parts}
+        return {"images": (grid, pooled, ids, probs), "cells": self.cells(self.sets, rows), "labels": torch.tensor(labels, dtype=torch.long), "texts": [padded(p) for p in by_length(texts)]}
+
+
+def by_length(texts, steps=(7, 11, 13, 15)):
+    """The texts in parts of like length, so that little is padding."""
+    parts: dict[int, list] = {}
+    for t in texts:
+        parts.setdefault(sum(len(t[1]) > s for s in steps), []).append(t)
+    return [parts[k] for k in sorted(parts)]
 
 
 def padded(texts):

@@ -9,6 +9,7 @@ from xpipe_export.bundle import Bundle
 from xpipe_export.families import blip2
 
 from . import SIZE
+from .data import CELL_COLOURS, CELL_NAMES
 from .encoder import GRID, MEAN, STD, Encoder
 from .model import Blip2Mini, MiniConfig, Vision
 from .text import ANSWER, CAPTION, IDS
@@ -21,9 +22,12 @@ def restored(checkpoint: Path):
     state = torch.load(checkpoint, weights_only=False, map_location="cpu")
     config, weights = state["config"], state["model"]
     c = MiniConfig(**config["model"])
-    c.emoji = weights["concepts.emoji.weight"].shape[0]
+    if c.balance != 1:
+        raise SystemExit("the exported decoder knows no balance between the modalities: only 1 can be exported")
+    c.emoji, c.vocab = len(weights["concepts.emoji.weight"]), len(weights["lm.model.decoder.embed_tokens.weight"])
+    c.cell_names, c.cell_colours = CELL_NAMES, CELL_COLOURS
     encoder = Encoder()
-    model = Blip2Mini(c, weights["words.words"], encoder.classifier, IDS)
+    model = Blip2Mini(c, weights["words.words"], weights["neck.names"], weights["neck.colours"], encoder.classifier, IDS)
     model.load_state_dict(weights)
     for p in model.parameters():  # what the bundle stores, so that torch and the graphs compute with the same numbers
         p.data = p.data.half().float()
@@ -34,7 +38,7 @@ def restored(checkpoint: Path):
 def config_json(model: Blip2Mini) -> dict:
     """config.json as Blip2Config writes it; the vision part describes the encoder in its own words."""
     return {"model_type": "blip-2", "architectures": ["Blip2ForConditionalGeneration"],
-            "num_query_tokens": model.c.queries + model.c.concept_tokens,
+            "num_query_tokens": model.c.prefix,
             "vision_config": {"model_type": "efficientnet-lite0-concepts", "image_size": SIZE, "hidden_size": model.c.width},
             "qformer_config": model.qformer.config.to_diff_dict(), "text_config": model.lm.config.to_diff_dict()}
 
@@ -64,7 +68,8 @@ def main():
         b.meta["prompts"] = {"caption": CAPTION, "answer": ANSWER}
         b.meta["limits"] = {"max_positions": model.c.positions}
         b.meta["patches"] = {"before": 1, "grids": [[int(GRID ** 0.5)] * 2]}  # pooled, grid; concept words have no place
-        b.meta["training"] = {"config": config, "checkpoint_step": torch.load(args.checkpoint, weights_only=False)["step"]}
+        state = torch.load(args.checkpoint, weights_only=False, map_location="cpu")
+        b.meta["training"] = {"config": config, "checkpoint_step": state["step"], "started_from": state.get("history", [])}
     total = sum(p.stat().st_size for p in args.out.rglob("*") if p.is_file())
     print(f"{args.out}: {total / 1e6:.1f} MB")
 

@@ -39,6 +39,7 @@ class MiniConfig:
     concept_words: int = 4  # tokens kept of each concept's name
     cell_hidden: int = 256
     dropout: float = 0.1
+    cell_dropout: float = 0.1  # in the classifier of cells
     fusion: str = "gated"  # how cells reach the language model: gated | concat | pool (through the free queries alone)
     balance: float = 1.0  # factor of the logits from text to image in the language model (TACA); 1 is none
     emoji: int = 1391
@@ -67,7 +68,7 @@ class Cells(nn.Module):
         self.read = nn.Linear(CELL, c.cell_hidden)
         self.around = nn.Conv2d(c.cell_hidden, c.cell_hidden, 3, padding=1, groups=c.cell_hidden)
         self.mix = nn.Linear(c.cell_hidden, c.cell_hidden)
-        self.drop = nn.Dropout(c.dropout)
+        self.drop = nn.Dropout(c.cell_dropout)
         self.names = nn.Linear(c.cell_hidden, 1 + len(c.cell_names))
         self.colours = nn.Linear(c.cell_hidden, 1 + len(c.cell_colours))
         self.centre = nn.Linear(c.cell_hidden, 2)
@@ -185,21 +186,25 @@ class ConceptQFormer(Blip2QFormerModel):
     def __init__(self, config, c: MiniConfig):
         super().__init__(config)
         self.free, self.concept_tokens, self.fusion = c.queries, c.concept_tokens, c.fusion
+        self.bound = True  # False: the gate is taken as fully open, so that bound queries need not be computed
         if c.fusion == "gated":
-            self.gate = GatedFusion(c.width, 4.0)
+            self.gate = GatedFusion(c.width, 6.0)
 
     def forward(self, query_embeds, encoder_hidden_states):
         x = encoder_hidden_states
         concepts, free = x[:, -self.concept_tokens:], self.free
-        if self.fusion == "pool":
-            y = super().forward(query_embeds=query_embeds[:, :free], encoder_hidden_states=x).last_hidden_state
-            return BaseModelOutput(last_hidden_state=torch.cat([y, concepts], 1))
         cells = x[:, 1:-self.concept_tokens]
+        if self.fusion == "pool" or self.fusion == "gated" and not self.bound:
+            y = super().forward(query_embeds=query_embeds[:, :free], encoder_hidden_states=x).last_hidden_state
+            return BaseModelOutput(last_hidden_state=torch.cat([y, concepts] if self.fusion == "pool" else [y, cells, concepts], 1))
         queries = query_embeds[:, :free + cells.shape[1]]
-        # a free query sees everything, the bound query of a cell that cell
+        # in the picture a free query sees everything and the bound query of a cell that cell; among the queries the free
+        # ones see each other, the bound ones all
         row = torch.arange(queries.shape[1], device=x.device)[:, None] - free
-        visible = ((row < 0) | (row + 1 == torch.arange(x.shape[1], device=x.device)[None])).to(x.dtype)
-        y = super().forward(query_embeds=queries, encoder_hidden_states=x, encoder_attention_mask=visible[None]).last_hidden_state
+        column = torch.arange(x.shape[1], device=x.device)[None]
+        picture = ((row < 0) | (row + 1 == column)).to(x.dtype)
+        among = ((row >= 0) | (row.T < 0)).to(x.dtype)
+        y = super().forward(query_embeds=queries, encoder_hidden_states=x, attention_mask=among[None], encoder_attention_mask=picture[None]).last_hidden_state
         bound = y[:, free:]
         if self.fusion == "gated":
             bound = self.gate(cells, bound)

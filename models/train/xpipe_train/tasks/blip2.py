@@ -7,6 +7,8 @@ each kind a scene is asked (each), and the weight of each loss:
     itc     emoji against all names (contrastive)
     text    captions and answers
 
+"bound": false saves the bound queries' work while the gate of fusion "gated" hardly lets them through.
+
 Keys of the config: model (MiniConfig), shrink (of the discriminant), views (cached sets used, by kind: emoji, shapes, scenes; all
 where not named), noise (standard deviation of what is added to standardised features of cells in training).
 """
@@ -71,13 +73,13 @@ class Task:
         table = weights["lm.model.decoder.embed_tokens.weight"]
         for name in ("lm.model.decoder.embed_tokens.weight", "lm.lm_head.weight"):
             weights[name] = self._grown(table)
-        if "neck.grid.weight" in weights:  # of the form that had no cells: [pooled | grid], 28 image tokens
+        if "neck.grid.weight" in weights:  # of the form that had no cells: [pooled | grid]; the language model got free queries and concept words
             weights["neck.place_pooled"] = weights["neck.place"][0]
             weights["query_tokens"] = torch.cat([weights["query_tokens"], own["query_tokens"][:, c.queries:]], 1)
-            old, new, name = 12 + c.concept_tokens, c.prefix, "lm.model.decoder.embed_positions.weight"
+            old, new, name = c.queries + c.concept_tokens, c.prefix, "lm.model.decoder.embed_positions.weight"
             p, q = weights[name], own[name].clone()
-            q[:OFFSET + c.queries] = p[:OFFSET + 12]
-            q[OFFSET + new - c.concept_tokens:OFFSET + new] = p[OFFSET + 12:OFFSET + old]
+            q[:OFFSET + c.queries] = p[:OFFSET + c.queries]
+            q[OFFSET + new - c.concept_tokens:OFFSET + new] = p[OFFSET + c.queries:OFFSET + old]
             text = p[OFFSET + old:]
             q[OFFSET + new:] = torch.cat([text, text[-8:].mean(0, keepdim=True).expand(len(q), -1)])[:len(q) - OFFSET - new]
             weights[name] = q
@@ -103,6 +105,7 @@ class Task:
 
     def losses(self, batch: dict, stage: dict):
         model = self.model
+        model.qformer.bound = stage.get("bound", True)
         grid, pooled, ids, probs = batch["images"]
         if self.noise:
             grid = grid + torch.randn_like(grid) * model.neck.cells.std * self.noise
@@ -129,6 +132,7 @@ class Task:
         """Held-out style: emoji exact; scenes by kind, and how many things their cells name right. easy-VQA's test questions."""
         model, data, codec, rng = self.model, self.data, self.codec, random.Random(0)
         device = model.query_tokens.device
+        model.qformer.bound = True
         test = emoji or data.emoji_test
         rows = list(range(len(test.labels)))
         rows = rows if limit is None else rng.sample(rows, min(limit, len(rows)))
