@@ -236,9 +236,10 @@ type attender interface {
 // for what it shows. Decoding is without beams.
 //
 // A model of CLIP's kind writes nothing: its one map is of the picture. LXMERT
-// answers from request.Regions; its maps are of the question's words.
+// answers from request.Regions, or from those that Regions gives for
+// request.Image; its maps are of the question's words.
 func (p *Pipeline) Attend(ctx context.Context, request Request, opts ...GenerateOption) (*Attention, error) {
-	return p.attend(ctx, request, &watch{}, func(ctx context.Context) (*Text, error) {
+	return p.attend(ctx, request, &watch{}, func(ctx context.Context, request Request) (*Text, error) {
 		if _, writes := p.model.(generator); !writes {
 			if _, answers := p.model.(regionAnswerer); !answers {
 				return nil, nil
@@ -251,7 +252,7 @@ func (p *Pipeline) Attend(ctx context.Context, request Request, opts ...Generate
 
 // AttendText says where the model looks while it is made to write the given text.
 func (p *Pipeline) AttendText(ctx context.Context, request Request, text string) (*Attention, error) {
-	return p.attend(ctx, request, &watch{}, func(ctx context.Context) (*Text, error) {
+	return p.attend(ctx, request, &watch{}, func(ctx context.Context, request Request) (*Text, error) {
 		model, ok := p.model.(generator)
 		if !ok {
 			return nil, p.unsupported("write text")
@@ -260,8 +261,9 @@ func (p *Pipeline) AttendText(ctx context.Context, request Request, text string)
 	})
 }
 
-// attend runs the model under a watch and joins what it saw.
-func (p *Pipeline) attend(ctx context.Context, request Request, w *watch, run func(context.Context) (*Text, error)) (a *Attention, err error) {
+// attend runs the model under a watch and joins what it saw. run gets the request
+// with its regions, where the model sees such.
+func (p *Pipeline) attend(ctx context.Context, request Request, w *watch, run func(context.Context, Request) (*Text, error)) (a *Attention, err error) {
 	ctx, leave, err := p.enter(ctx)
 	if err != nil {
 		return nil, err
@@ -270,6 +272,13 @@ func (p *Pipeline) attend(ctx context.Context, request Request, w *watch, run fu
 	m, ok := p.model.(attender)
 	if !ok {
 		return nil, p.unsupported("say where it looked")
+	}
+	if _, answers := p.model.(regionAnswerer); answers {
+		filled, err := p.withRegions(ctx, []Request{request})
+		if err != nil {
+			return nil, err
+		}
+		request = filled[0]
 	}
 	w.roles = m.watched()
 	ctx = context.WithValue(ctx, watchKey{}, w)
@@ -281,7 +290,7 @@ func (p *Pipeline) attend(ctx context.Context, request Request, w *watch, run fu
 	if request.Regions != nil {
 		a.setBoxes(request.Regions)
 	}
-	if a.Text, err = run(ctx); err != nil {
+	if a.Text, err = run(ctx, request); err != nil {
 		return nil, err
 	}
 	if a.Text != nil {

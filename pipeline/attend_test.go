@@ -126,7 +126,7 @@ func TestTapsEqualOutputs(t *testing.T) {
 			look := func(eng engine.Engine, w *watch) (*Attention, error) {
 				p := openGolden(t, g, eng)
 				request := attendRequest(t, g, name)
-				return p.attend(t.Context(), request, w, func(ctx context.Context) (*Text, error) {
+				return p.attend(t.Context(), request, w, func(ctx context.Context, request Request) (*Text, error) {
 					if name == "clip" {
 						return nil, nil
 					}

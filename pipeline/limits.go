@@ -138,15 +138,20 @@ func (p *Pipeline) preprocess(ctx context.Context, images ...image.Image) (*tens
 		return nil, err
 	}
 	for _, img := range images {
-		if img == nil {
-			return nil, fmt.Errorf("%w: there is no picture", ErrImage)
-		}
-		b := img.Bounds()
-		if err := checkLimit("pixels of a picture", int64(b.Dx())*int64(b.Dy()), int64(p.limits.ImagePixels)); err != nil {
+		if err := p.checkPicture(img); err != nil {
 			return nil, err
 		}
 	}
 	return p.images.Preprocess(ctx, images...)
+}
+
+// checkPicture refuses what is no picture, or too large.
+func (p *Pipeline) checkPicture(img image.Image) error {
+	if img == nil {
+		return fmt.Errorf("%w: there is no picture", ErrImage)
+	}
+	b := img.Bounds()
+	return checkLimit("pixels of a picture", int64(b.Dx())*int64(b.Dy()), int64(p.limits.ImagePixels))
 }
 
 // enter registers a call, once it is its turn, and bounds its time. The caller

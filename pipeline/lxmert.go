@@ -19,6 +19,7 @@ import (
 type lxmert struct {
 	*graphOpener
 	session   engine.Session
+	regions   *regionEncoder // nil: regions come with the request
 	labels    []string // of the answers; nil where the bundle does not say
 	tokenizer *tokenize.Tokenizer
 	maxText   int // beyond which questions lose their end; 0: none does
@@ -49,6 +50,9 @@ func openLXMERT(graphs *graphOpener, tokenizer *tokenize.Tokenizer) (*lxmert, er
 	}
 	var err error
 	if m.positions, err = graphs.textPositions(""); err != nil {
+		return nil, err
+	}
+	if m.regions, err = openRegionEncoder(graphs); err != nil {
 		return nil, err
 	}
 	m.session, err = graphs.open("model")

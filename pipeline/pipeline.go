@@ -193,7 +193,7 @@ func assemble(ctx context.Context, bundle *models.Bundle, c config) (*Pipeline, 
 	if p.tokenizer, err = tokenize.New(data); err != nil {
 		return nil, err
 	}
-	if bundle.Family != models.LXMERT { // which sees regions, not pixels
+	if bundle.Family != models.LXMERT || bundle.Has(regionEncoderRole) { // LXMERT itself sees regions, not pixels
 		if data, err = bundle.File("preprocessor_config.json"); err != nil {
 			return nil, err
 		}

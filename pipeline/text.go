@@ -27,7 +27,8 @@ type Request struct {
 	// their order, for Flamingo's kind of model.
 	Parts []Part
 	// Regions take the picture's place for models that see through an object
-	// detector (LXMERT).
+	// detector (LXMERT). Without them a model whose bundle has a region encoder
+	// makes its own from Image; see Pipeline.Regions.
 	Regions *Regions
 }
 
@@ -228,22 +229,21 @@ func (p *Pipeline) classifyAnswers(ctx context.Context, m regionAnswerer, reques
 	if err != nil {
 		return nil, err
 	}
+	start := time.Now()
+	if requests, err = p.withRegions(ctx, requests); err != nil {
+		return nil, err
+	}
 	regions := make([]*Regions, len(requests))
 	for i, r := range requests {
-		if r.Regions == nil {
-			return nil, fmt.Errorf("%w: model %s sees regions, and request %d has none", ErrRegions, p.bundle.Name, i+1)
-		}
-		if err := r.Regions.check(); err != nil {
-			return nil, fmt.Errorf("request %d: %w", i+1, err)
-		}
 		regions[i] = r.Regions
 	}
-	start := time.Now()
+	stats := Stats{Encode: time.Since(start)}
+	start = time.Now()
 	logits, err := m.answer(ctx, regions, questions)
 	if err != nil {
 		return nil, err
 	}
-	stats := Stats{Generate: time.Since(start)}
+	stats.Generate = time.Since(start)
 	texts := make([][]*Text, len(requests))
 	for i := range requests {
 		logs := logSoftmax(rowOf(logits, i))

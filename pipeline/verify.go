@@ -115,7 +115,7 @@ func (p *Pipeline) verify(ctx context.Context, request VerifyRequest, report *Re
 			r.Question = "what color is the shape?"
 		}
 	}
-	if m, ok := p.model.(*lxmert); ok {
+	if m, ok := p.model.(*lxmert); ok && m.regions == nil {
 		r.Image = nil
 		var err error
 		if r.Regions, err = m.syntheticRegions(); err != nil {
