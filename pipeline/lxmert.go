@@ -20,7 +20,7 @@ type lxmert struct {
 	*graphOpener
 	session   engine.Session
 	regions   *regionEncoder // nil: regions come with the request
-	labels    []string // of the answers; nil where the bundle does not say
+	labels    []string       // of the answers; nil where the bundle does not say
 	tokenizer *tokenize.Tokenizer
 	maxText   int // beyond which questions lose their end; 0: none does
 	positions int // of a question; 0: unknown
