@@ -26,39 +26,49 @@ type Model struct {
 	*onnx.Builder
 	FLOP float64
 
-	random uint64
+	random    uint64
+	form      form
+	quantised map[string]string // what dynamic quantisation makes of values
 }
 
 // Graphs lists the graphs, as exporters write the layers of each model.
 func Graphs() []Graph {
 	return []Graph{
-		{"qformer", "BLIP-2 Q-Former: 12 layers, 32 queries x 257 image tokens of 1408", map[string]int{"batch": 1}, func() *Model { return qformer(1) }},
-		{"qformer-8", "the same, batch 8", map[string]int{"batch": 8}, func() *Model { return qformer(8) }},
+		{"qformer", "BLIP-2 Q-Former: 12 layers, 32 queries x 257 image tokens of 1408", map[string]int{"batch": 1}, func() *Model { return qformer(1, asFloats) }},
+		{"qformer-8", "the same, batch 8", map[string]int{"batch": 8}, func() *Model { return qformer(8, asFloats) }},
 		{"clip-vision", "CLIP ViT-B/32 vision, 224 x 224", nil, clipVision},
 		{"clip-text", "CLIP ViT-B/32 text, 77 tokens", nil, clipText},
-		{"opt-step", "OPT-125m, one token, cache of 64", map[string]int{"length": 1, "past": 64, "total": 65}, func() *Model { return opt(1, 64) }},
-		{"opt-prefill", "OPT-125m, 64 tokens, no cache", map[string]int{"length": 64, "past": 0, "total": 64}, func() *Model { return opt(64, 0) }},
+		{"opt-step", "OPT-125m, one token, cache of 64", map[string]int{"length": 1, "past": 64, "total": 65}, func() *Model { return opt(1, 64, asFloats) }},
+		{"opt-prefill", "OPT-125m, 64 tokens, no cache", map[string]int{"length": 64, "past": 0, "total": 64}, func() *Model { return opt(64, 0, asFloats) }},
 		{"lxmert", "LXMERT base, 36 regions, 20 tokens", nil, lxmert},
 		{"gated-block", "OpenFlamingo-3B: perceiver resampler of 256 image tokens, gated cross-attention block on 32 tokens", nil, gatedBlock},
-		{"efficientnet", "EfficientNet-lite0, 224 x 224", nil, efficientNet},
+		{"efficientnet", "EfficientNet-lite0, 224 x 224", nil, func() *Model { return efficientNet(asFloats) }},
+		{"int8-qformer", "qformer in 8 bits, as dynamic quantisation writes it", map[string]int{"batch": 1}, func() *Model { return qformer(1, asDynamic) }},
+		{"int8-opt-step", "opt-step in 8 bits, dynamic", map[string]int{"length": 1, "past": 64, "total": 65}, func() *Model { return opt(1, 64, asDynamic) }},
+		{"int8-mlp", "eight pairs of layers 768 x 3072 on 32 rows, in 8 bits between QuantizeLinear and DequantizeLinear", nil, mlp8},
+		{"int8-efficientnet", "efficientnet in 8 bits between QuantizeLinear and DequantizeLinear", nil, func() *Model { return efficientNet(asQDQ) }},
+		{"half-qformer", "qformer with its weights stored as float16", map[string]int{"batch": 1}, func() *Model { return qformer(1, asHalf) }},
+		{"half-opt-step", "opt-step with its weights stored as float16", map[string]int{"length": 1, "past": 64, "total": 65}, func() *Model { return opt(1, 64, asHalf) }},
 	}
 }
 
 func newModel(name string) *Model {
-	return &Model{Builder: onnx.NewBuilder(name, 17), random: 42}
+	return &Model{Builder: onnx.NewBuilder(name, 17), random: 42, quantised: map[string]string{}}
 }
 
-// weights returns an initializer of seeded numbers, uniform with the given
-// standard deviation.
-func (m *Model) weights(std float64, shape ...int) string {
+// numbers returns seeded numbers, uniform with the given standard deviation.
+func (m *Model) numbers(std float64, shape ...int) *tensor.Tensor {
 	t := tensor.Must(tensor.Zeros(tensor.Float32, shape...))
 	scale := float32(std * math.Sqrt(12) / (1 << 24))
 	for i := range tensor.Data[float32](t) {
 		m.random = m.random*6364136223846793005 + 1442695040888963407
 		tensor.Data[float32](t)[i] = (float32(m.random>>40) - 1<<23) * scale
 	}
-	return m.Const(t)
+	return t
 }
+
+// weights returns an initializer of such numbers.
+func (m *Model) weights(std float64, shape ...int) string { return m.Const(m.numbers(std, shape...)) }
 
 func (m *Model) scalar(v float32) string { return m.Const(tensor.Scalar(v)) }
 
@@ -66,15 +76,13 @@ func (m *Model) op(name string, in ...string) string { return m.Node(name, in, n
 
 // linear is x*W + b for rows of x.
 func (m *Model) linear(x string, rows, in, out int) string {
-	m.FLOP += 2 * float64(rows) * float64(in) * float64(out)
-	y := m.op("MatMul", x, m.weights(1/math.Sqrt(float64(in)), in, out))
-	return m.op("Add", y, m.weights(0.1, out))
+	return m.op("Add", m.plain(x, rows, in, out), m.weights(0.1, out))
 }
 
 // plain is linear without bias.
 func (m *Model) plain(x string, rows, in, out int) string {
 	m.FLOP += 2 * float64(rows) * float64(in) * float64(out)
-	return m.op("MatMul", x, m.weights(1/math.Sqrt(float64(in)), in, out))
+	return m.matmul(x, in, out)
 }
 
 func (m *Model) norm(x string, width int) string {
@@ -139,9 +147,10 @@ func (m *Model) out(x, name string, dims ...any) *Model {
 }
 
 // qformer is post-norm; every second layer attends to the image.
-func qformer(batch int) *Model {
+func qformer(batch int, f form) *Model {
 	const width, heads, queries, tokens = 768, 12, 32, 257
 	m := newModel("qformer")
+	m.form = f
 	image := m.Input("image_embeds", tensor.Float32, "batch", tokens, 1408)
 	x := m.norm(m.batchOf(image, m.weights(1, 1, queries, width), 3), width)
 	for layer := range 12 {
@@ -199,10 +208,11 @@ func clipText() *Model {
 }
 
 // opt is a decoder with cache; its mask comes as a tensor to add.
-func opt(length, past int) *Model {
+func opt(length, past int, f form) *Model {
 	const width, heads, layers, vocabulary = 768, 12, 12, 50272
 	const d = width / heads
 	m := newModel("opt")
+	m.form = f
 	x := m.Input("inputs_embeds", tensor.Float32, "batch", "length", width)
 	mask := m.Input("attention_mask", tensor.Float32, "batch", 1, "length", "total")
 	for layer := range layers {
@@ -292,8 +302,9 @@ func gatedBlock() *Model {
 }
 
 // efficientNet is EfficientNet-lite0 up to its pooled features, batch norms folded.
-func efficientNet() *Model {
+func efficientNet(f form) *Model {
 	m := newModel("efficientnet")
+	m.form = f
 	x := m.Input("pixel_values", tensor.Float32, "batch", 3, 224, 224)
 	size := 224
 	conv := func(x string, in, out, k, stride, group int, relu bool) string {
@@ -301,12 +312,19 @@ func efficientNet() *Model {
 		size = (size + stride - 1) / stride
 		total := max(0, (size-1)*stride+k-before) // as TensorFlow pads
 		m.FLOP += 2 * float64(size*size*k*k*(in/group)*out)
-		x = m.Node("Conv", []string{x, m.weights(math.Sqrt(2/float64(k*k*in/group)), out, in/group, k, k), m.weights(0.1, out)},
-			onnx.Attrs{"kernel_shape": []int{k, k}, "strides": []int{stride, stride}, "group": group, "pads": []int{total / 2, total / 2, total - total/2, total - total/2}})
+		std := math.Sqrt(2 / float64(k*k*in/group))
+		attrs := onnx.Attrs{"kernel_shape": []int{k, k}, "strides": []int{stride, stride}, "group": group, "pads": []int{total / 2, total / 2, total - total/2, total - total/2}}
+		if f == asQDQ {
+			return m.conv8(x, std, relu, attrs, out, in/group, k, k)
+		}
+		x = m.Node("Conv", []string{x, m.weights(std, out, in/group, k, k), m.weights(0.1, out)}, attrs)
 		if relu {
 			x = m.op("Clip", x, m.scalar(0), m.scalar(6))
 		}
 		return x
+	}
+	if f == asQDQ {
+		x = m.around(x, 1.0/64, 128)
 	}
 	x = conv(x, 3, 32, 3, 2, 1, true)
 	in := 32
@@ -326,6 +344,9 @@ func efficientNet() *Model {
 			h = conv(h, in*s.expand, s.out, 1, 1, 1, false)
 			if layer > 0 {
 				h = m.op("Add", h, x)
+				if f == asQDQ {
+					h = m.around(h, linearScale, 128)
+				}
 			}
 			x, in = h, s.out
 		}
