@@ -25,6 +25,7 @@ package ort
 
 import (
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/ort/ortlib"
 )
 
 var _ engine.Engine = (*Engine)(nil)
@@ -37,6 +38,7 @@ type Option func(*config)
 
 type config struct {
 	library  string
+	check    func(ortlib.Library) error
 	verbose  bool
 	spinning bool
 }
@@ -44,6 +46,11 @@ type config struct {
 // WithLibrary names the shared library, or the folder it lies in. Without it, or
 // with "", the library is searched for as ortlib.Find says.
 func WithLibrary(path string) Option { return func(c *config) { c.library = path } }
+
+// WithCheck asks check about every library before it is loaded; one that it has an
+// error for is not. A library is code that runs when it is loaded, and a crash of it
+// ends the process: who has a way to try it elsewhere first can do so here.
+func WithCheck(check func(ortlib.Library) error) Option { return func(c *config) { c.check = check } }
 
 // WithVerbose lets ONNX Runtime write its warnings and errors on stderr; without
 // it nothing is written, and errors are returned only. The first engine of the

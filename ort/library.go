@@ -97,7 +97,14 @@ func load(c config) error {
 	if onnxruntime.IsInitialized() {
 		return errors.New("another part of this program has set up onnxruntime_go; make xpipe's engine first, so that it can")
 	}
-	library, err := ortlib.Find(c.library, tryLibrary)
+	library, err := ortlib.Find(c.library, func(l ortlib.Library) error {
+		if c.check != nil {
+			if err := c.check(l); err != nil {
+				return err
+			}
+		}
+		return tryLibrary(l)
+	})
 	if err != nil {
 		return err
 	}

@@ -12,8 +12,8 @@ import (
 // ONNX Runtime, and "auto" (also "") is ONNX Runtime where its library is
 // found and the pure-Go engine elsewhere. library is the path of the ONNX
 // Runtime library; "" lets package ort look for it. The note says in one line
-// which engine was taken and why.
-func SelectEngine(name, library string) (eng engine.Engine, note string, err error) {
+// which engine was taken and why. opts go to ort.New.
+func SelectEngine(name, library string, opts ...ort.Option) (eng engine.Engine, note string, err error) {
 	switch name {
 	case "go":
 		return fallback.New(), "engine: go", nil
@@ -21,7 +21,7 @@ func SelectEngine(name, library string) (eng engine.Engine, note string, err err
 	default:
 		return nil, "", fmt.Errorf("%w: there is no engine %q; it is go, ort or auto", ErrEngine, name)
 	}
-	runtime, err := ort.New(ort.WithLibrary(library))
+	runtime, err := ort.New(append(opts, ort.WithLibrary(library))...)
 	switch {
 	case err == nil:
 		return runtime, "engine: ort, " + runtime.Library().String(), nil

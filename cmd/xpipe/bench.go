@@ -16,14 +16,17 @@ import (
 	"github.com/crossattn/xpipe/engine/enginebench"
 	"github.com/crossattn/xpipe/fallback"
 	"github.com/crossattn/xpipe/fallback/kernel"
+	"github.com/crossattn/xpipe/ort"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/spf13/cobra"
 )
 
 type benchOptions struct {
 	engineOptions
-	runs, warm int
-	dims       []string
+	runs, warm    int
+	dims          []string
+	withFootprint bool
+	footprintOnly bool // in the process that bench starts for that
 }
 
 // builtin is the prefix of the graphs that enginebench makes.
@@ -56,6 +59,9 @@ GFLOP/s are given for graphs of full size with random weights, made on the spot:
 	cmd.Flags().IntVar(&o.runs, "runs", 20, "runs of each engine that count")
 	cmd.Flags().IntVar(&o.warm, "warm", 3, "runs of each engine before those")
 	cmd.Flags().StringArrayVar(&o.dims, "dim", nil, "size of a dimension that is not fixed: NAME=N (repeat)")
+	cmd.Flags().BoolVar(&o.withFootprint, "footprint", false, "measure peak memory and opening too, each engine in a process of its own")
+	cmd.Flags().BoolVar(&o.footprintOnly, "footprint-only", false, "print the footprint of one engine in this process")
+	cmd.Flags().MarkHidden("footprint-only")
 	return cmd
 }
 
@@ -77,9 +83,18 @@ type benchReport struct {
 	GoCPUMS  float64 `json:"go_cpu_ms,omitempty"`
 	OrtCPUMS float64 `json:"ort_cpu_ms,omitempty"`
 	CPURatio float64 `json:"cpu_ratio,omitempty"`
-	// Opening a graph, once.
+	// Opening a graph: once, or with --footprint the median of several times in a
+	// process of its own.
 	GoOpenMS  float64 `json:"go_open_ms,omitempty"`
 	OrtOpenMS float64 `json:"ort_open_ms,omitempty"`
+	OpenRatio float64 `json:"open_ratio,omitempty"`
+	// With --footprint, the most memory that process had resident until the graph was
+	// open and had run, and what it had then, in MB of 1e6 bytes.
+	GoPeakMB  float64 `json:"go_peak_mb,omitempty"`
+	OrtPeakMB float64 `json:"ort_peak_mb,omitempty"`
+	PeakRatio float64 `json:"peak_ratio,omitempty"`
+	GoHeldMB  float64 `json:"go_held_mb,omitempty"`
+	OrtHeldMB float64 `json:"ort_held_mb,omitempty"`
 	// GFLOP are the operations of a run's products, where they are known, and
 	// PeakShare what the Go engine reached of one core's measured peak times the
 	// cores, in processor time.
@@ -121,8 +136,16 @@ func runBench(ctx context.Context, env *environment, o benchOptions, target stri
 		return err
 	}
 	defer done()
+	if o.footprintOnly {
+		if len(engines) != 1 || len(graphs) != 1 {
+			return usagef("a footprint is that of one graph and one engine")
+		}
+		return o.printFootprint(ctx, env, engines[0], graphs[0])
+	}
 	peak := kernel.Peak()
-	env.verbosef("one core: %.1f GFLOP/s in the micro-kernel, %.1f GB/s from memory; features %v", peak, kernel.Bandwidth(), kernel.Features())
+	if env.verbose {
+		env.verbosef("one core: %.1f GFLOP/s in the micro-kernel, %.1f GB/s from memory; features %v", peak, kernel.Bandwidth(), kernel.Features())
+	}
 	var reports []benchReport
 	for _, g := range graphs {
 		r, err := bench(ctx, engines, g, o, peak)
@@ -149,7 +172,7 @@ func (o *benchOptions) engines(env *environment) ([]engine.Engine, error) {
 	case "go":
 		return []engine.Engine{fallback.New()}, nil
 	case "both", "ort":
-		eng, note, err := pipeline.SelectEngine("ort", o.library)
+		eng, note, err := pipeline.SelectEngine("ort", o.library, ort.WithCheck(env.checkLibrary))
 		if err != nil {
 			return nil, err
 		}
@@ -159,7 +182,7 @@ func (o *benchOptions) engines(env *environment) ([]engine.Engine, error) {
 		}
 		return []engine.Engine{fallback.New(), eng}, nil
 	case "auto", "":
-		eng, note, err := pipeline.SelectEngine("auto", o.library)
+		eng, note, err := pipeline.SelectEngine("auto", o.library, ort.WithCheck(env.checkLibrary))
 		if err != nil {
 			return nil, err
 		}
@@ -217,13 +240,8 @@ func bench(ctx context.Context, engines []engine.Engine, g benchGraph, o benchOp
 	}
 	var sessions []engine.Session
 	for _, e := range engines {
-		opts := o.options()
-		opts.Threads = o.threads
-		if e.Name() == "go" {
-			opts.Provider, opts.ProviderOptions = "", nil
-		}
 		start := time.Now()
-		s, err := e.Open(ctx, source, opts)
+		s, err := e.Open(ctx, source, o.engineOptionsFor(e))
 		if err != nil {
 			return r, err
 		}
@@ -259,19 +277,40 @@ func bench(ctx context.Context, engines []engine.Engine, g benchGraph, o benchOp
 		r.Ratio, r.RatioLow, r.RatioHigh = enginebench.Ratio(timings[0].Wall, timings[1].Wall)
 		r.CPURatio, _, _ = enginebench.Ratio(timings[0].CPU, timings[1].CPU)
 	}
-	return r, nil
+	if o.withFootprint {
+		err = o.footprints(ctx, engines, g, source, &r)
+	}
+	return r, err
+}
+
+// engineOptionsFor are the options to open a graph with.
+func (o *benchOptions) engineOptionsFor(e engine.Engine) engine.Options {
+	opts := o.options()
+	if e.Name() == "go" {
+		opts.Provider, opts.ProviderOptions = "", nil
+	}
+	return opts
 }
 
 func printBench(env *environment, reports []benchReport) error {
 	w := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "graph\tthreads\tgo ms\tort ms\tgo/ort\tquartiles\tcpu go/ort\tgo GFLOP/s\tshare of peak\t")
+	columns := "graph\tthreads\tgo ms\tort ms\tgo/ort\tquartiles\tcpu go/ort\tgo GFLOP/s\tshare of peak\t"
+	footprint := slices.ContainsFunc(reports, func(r benchReport) bool { return r.GoPeakMB+r.OrtPeakMB > 0 })
+	if footprint {
+		columns += "go peak MB\tort peak MB\tgo/ort\tgo open ms\tort open ms\tgo/ort\t"
+	}
+	fmt.Fprintln(w, columns)
 	for _, r := range reports {
 		share, rate := "", ""
 		if r.GFLOP > 0 && r.GoMS > 0 {
 			share, rate = fmt.Sprintf("%.0f %%", 100*r.PeakShare), fmt.Sprintf("%.1f", r.GoGFLOPS)
 		}
-		fmt.Fprintf(w, "%s\t%d\t%.2f\t%.2f\t%.2f\t%.2f-%.2f\t%.2f\t%s\t%s\t\n",
+		fmt.Fprintf(w, "%s\t%d\t%.2f\t%.2f\t%.2f\t%.2f-%.2f\t%.2f\t%s\t%s\t",
 			r.Graph, r.Threads, r.GoMS, r.OrtMS, r.Ratio, r.RatioLow, r.RatioHigh, r.CPURatio, rate, share)
+		if footprint {
+			fmt.Fprintf(w, "%.0f\t%.0f\t%.2f\t%.0f\t%.0f\t%.2f\t", r.GoPeakMB, r.OrtPeakMB, r.PeakRatio, r.GoOpenMS, r.OrtOpenMS, r.OpenRatio)
+		}
+		fmt.Fprintln(w)
 	}
 	return w.Flush()
 }

@@ -110,7 +110,7 @@ has each engine caption a picture, and exits with 0 if one of them can.
 }
 
 func runDoctor(ctx context.Context, env *environment, o doctorOptions) error {
-	r := examine(ctx, o)
+	r := examine(ctx, env, o)
 	print := r.print
 	if env.json {
 		print = func(env *environment) error { return env.printJSON(r) }
@@ -130,7 +130,7 @@ func runDoctor(ctx context.Context, env *environment, o doctorOptions) error {
 }
 
 // examine gathers the report. Each engine has to caption a picture.
-func examine(ctx context.Context, o doctorOptions) doctorReport {
+func examine(ctx context.Context, env *environment, o doctorOptions) doctorReport {
 	r := doctorReport{
 		XPipe: version(), Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH,
 		CPU: examineCPU(), Model: examineModel(mini.Default), GoEngine: goReport{Kernels: kernel.Features()},
@@ -138,7 +138,7 @@ func examine(ctx context.Context, o doctorOptions) doctorReport {
 	}
 	advise := func(missing, do string) { r.Advice = append(r.Advice, doctorAdvice{missing, do}) }
 	r.GoEngine.Trial = try(ctx, fallback.New())
-	r.ORTEngine = examineORT(ctx, o.library)
+	r.ORTEngine = examineORT(ctx, env, o.library)
 	switch {
 	case r.ORTEngine.Library != nil && r.ORTEngine.Built:
 		r.Engine = ort.Name
@@ -183,9 +183,9 @@ func examineCPU() cpuReport {
 	return r
 }
 
-func examineORT(ctx context.Context, library string) ortReport {
+func examineORT(ctx context.Context, env *environment, library string) ortReport {
 	r := ortReport{Built: ort.Built}
-	e, err := ort.New(ort.WithLibrary(library))
+	e, err := ort.New(ort.WithLibrary(library), ort.WithCheck(env.checkLibrary))
 	if err != nil {
 		r.Trial.Problem = err.Error()
 		if search, ok := errors.AsType[*ortlib.SearchError](err); ok {

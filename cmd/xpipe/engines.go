@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/spf13/cobra"
@@ -26,7 +29,7 @@ func (o *engineOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.name, "engine", "auto", "engine: go (pure Go), ort (ONNX Runtime), or auto: ort where its library is there")
 	f.StringVar(&o.library, "ort-lib", "", "path of the ONNX Runtime library (default: searched for, see doctor)")
-	f.StringVar(&o.provider, "provider", "cpu", "where ONNX Runtime computes: cpu, cuda, tensorrt, openvino, coreml, directml")
+	f.StringVar(&o.provider, "provider", "cpu", "where ONNX Runtime computes: cpu, cuda, tensorrt, openvino, coreml, directml; of a list such as cuda,cpu the first that starts")
 	f.StringToStringVar(&o.providerOptions, "provider-option", nil, "option for the provider, such as device_id=1")
 	f.IntVar(&o.threads, "threads", 0, "cores to use (0: all)")
 	f.Var(&o.memoryLimit, "memory-limit", "most memory for the tensors of one run of a graph, such as 500M or 2G; the Go engine keeps to it (default: no bound)")
@@ -35,6 +38,33 @@ func (o *engineOptions) addFlags(cmd *cobra.Command) {
 
 func (o *engineOptions) options() engine.Options {
 	return engine.Options{Threads: o.threads, Provider: o.provider, ProviderOptions: o.providerOptions, MemoryLimit: int64(o.memoryLimit), NoFusion: o.noFusion}
+}
+
+// providerChain is an engine that goes on with the next of some providers where one
+// does not start, and says so. Only a list that the user gave makes one.
+type providerChain struct {
+	engine.Engine
+	warnf func(format string, args ...any)
+
+	mu        sync.Mutex
+	providers []string // that are left, the one in use first
+	failed    bool     // the first, whose the options are
+}
+
+func (c *providerChain) Open(ctx context.Context, source engine.Source, opts engine.Options) (engine.Session, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		if opts.Provider = c.providers[0]; c.failed {
+			opts.ProviderOptions = nil
+		}
+		session, err := c.Engine.Open(ctx, source, opts)
+		if err == nil || len(c.providers) == 1 || !errors.Is(err, engine.ErrEngine) {
+			return session, err
+		}
+		c.warnf("going on with provider %s: %w", c.providers[1], err)
+		c.providers, c.failed = c.providers[1:], true
+	}
 }
 
 // byteSize is a flag for a number of bytes: 1000, 64K, 500M, 2G, by 1024.

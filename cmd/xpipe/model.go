@@ -12,6 +12,8 @@ import (
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/models/mini"
+	"github.com/crossattn/xpipe/ort"
+	"github.com/crossattn/xpipe/ort/ortlib"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/spf13/cobra"
 )
@@ -101,11 +103,20 @@ func openBundle(name string, opts ...models.Option) (*models.Bundle, error) {
 
 // open selects the engine and, with -v, says which and why.
 func (o *engineOptions) open(env *environment) (engine.Engine, error) {
-	eng, note, err := pipeline.SelectEngine(o.name, o.library)
+	eng, note, err := pipeline.SelectEngine(o.name, o.library, ort.WithCheck(env.checkLibrary))
 	if err != nil {
 		return nil, err
 	}
-	env.verbosef("%s", note)
+	// Where there is no ONNX Runtime, nothing is missing; where there is one that does
+	// not work, somebody wanted it to.
+	if wanted := env.refused || os.Getenv(ortlib.Env) != ""; wanted && eng.Name() != ort.Name && o.name != eng.Name() {
+		env.warnf("%s", note)
+	} else {
+		env.verbosef("%s", note)
+	}
+	if providers := strings.Split(o.provider, ","); len(providers) > 1 {
+		eng = &providerChain{Engine: eng, providers: providers, warnf: env.warnf}
+	}
 	return eng, nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/vision"
 )
 
@@ -33,7 +34,7 @@ func isPictureName(name string) bool {
 }
 
 // shardLimit bounds a picture inside a .tar, which is read into memory.
-const shardLimit = 256 << 20
+var shardLimit = pipeline.DefaultLimits().ImageBytes
 
 // pictures lists what the arguments of a verb name: files, folders (every
 // picture in and below them, by name), glob patterns, .tar shards as WebDataset
@@ -123,9 +124,12 @@ func filePictures(files []string) iter.Seq2[picture, error] {
 	}
 }
 
+// pictureLimits are those of the pipeline, which every picture goes to.
+var pictureLimits = vision.WithLimits(pipeline.DefaultLimits().Vision())
+
 // decodeFile decodes a picture file.
 func decodeFile(path string) (image.Image, error) {
-	img, err := vision.DecodeFile(path)
+	img, err := vision.DecodeFile(path, pictureLimits)
 	if err != nil {
 		return nil, err
 	}
@@ -161,7 +165,7 @@ func shardPictures(path string) iter.Seq2[picture, error] {
 				switch {
 				case err != nil:
 					return nil, inputError{fmt.Errorf("%s: %w", name, err)}
-				case len(data) > shardLimit:
+				case int64(len(data)) > shardLimit:
 					return nil, fmt.Errorf("%w: %s: more than %d bytes", vision.ErrLimit, name, shardLimit)
 				}
 				return decodeReader(name, bytes.NewReader(data))
@@ -174,7 +178,7 @@ func shardPictures(path string) iter.Seq2[picture, error] {
 }
 
 func decodeReader(name string, r io.Reader) (image.Image, error) {
-	img, err := vision.Decode(r)
+	img, err := vision.Decode(r, pictureLimits)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

@@ -17,6 +17,9 @@ type environment struct {
 	stdout, stderr io.Writer
 	json           bool // --json
 	verbose        bool // -v
+
+	executable string // of this program; "" where it cannot be started again
+	refused    bool   // a library of ONNX Runtime was found and did not work
 }
 
 // verbosef tells how things are done; users see it with -v.
@@ -24,6 +27,18 @@ func (env *environment) verbosef(format string, args ...any) {
 	if env.verbose {
 		fmt.Fprintf(env.stderr, format+"\n", args...)
 	}
+}
+
+// warnf tells on stderr what the user should know though all goes on.
+func (env *environment) warnf(format string, args ...any) {
+	message := oneLine(fmt.Errorf(format, args...))
+	if env.json {
+		json.NewEncoder(env.stderr).Encode(struct {
+			Warning string `json:"warning"`
+		}{message})
+		return
+	}
+	fmt.Fprintln(env.stderr, "xpipe: warning: "+message)
 }
 
 // printJSON writes v as one line of JSON on stdout.
@@ -95,10 +110,37 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
-// version is the module's version as the Go tool stamped it.
+// stamp is the version where the build gives one:
+// go build -ldflags "-X main.stamp=v1.2.3".
+var stamp string
+
+// version is the stamp, or else what the Go tool knows: the module's version, or the
+// revision that was checked out.
 func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
+	info, ok := debug.ReadBuildInfo()
+	switch {
+	case stamp != "":
+		return stamp
+	case !ok:
+		return "(devel)"
 	}
-	return "(devel)"
+	return versionOf(info)
+}
+
+func versionOf(info *debug.BuildInfo) string {
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	settings := map[string]string{}
+	for _, s := range info.Settings {
+		settings[s.Key] = s.Value
+	}
+	version := "(devel)"
+	if revision := settings["vcs.revision"]; revision != "" {
+		version = "devel-" + revision[:min(12, len(revision))]
+		if settings["vcs.modified"] == "true" {
+			version += "+dirty"
+		}
+	}
+	return version
 }

@@ -26,7 +26,7 @@ xpipe works without it: the Go engine needs no library.
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newRuntimeInstallCommand(env), newRuntimeListCommand(env), newRuntimePathCommand(env), newRuntimeRemoveCommand(env))
+	cmd.AddCommand(newRuntimeInstallCommand(env), newRuntimeListCommand(env), newRuntimePathCommand(env), newRuntimeRemoveCommand(env), newRuntimeProbeCommand(env))
 	return cmd
 }
 

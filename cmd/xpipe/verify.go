@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/crossattn/xpipe/models/mini"
+	"github.com/crossattn/xpipe/ort"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/spf13/cobra"
 )
@@ -97,7 +98,7 @@ func runVerify(ctx context.Context, env *environment, o verifyOptions) error {
 	if err != nil {
 		return err
 	}
-	runtime, note, err := pipeline.SelectEngine("ort", o.library)
+	runtime, note, err := pipeline.SelectEngine("ort", o.library, ort.WithCheck(env.checkLibrary))
 	if err != nil {
 		return err
 	}

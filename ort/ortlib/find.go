@@ -83,7 +83,7 @@ func (s *search) find(explicit string, accept func(Library) error) (Library, err
 		}
 		lib, ok := try(s.named(named.how, named.path))
 		if !ok {
-			return lib, errorf("%s", looked[0])
+			return lib, errorf("%s. To get one that works: %s", looked[0], Advice)
 		}
 		return lib, nil
 	}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/crossattn/xpipe/ort"
+	"github.com/crossattn/xpipe/ort/ortlib"
+	"github.com/spf13/cobra"
+)
+
+// probeTimeout is for a library on a slow disk.
+var probeTimeout = 30 * time.Second
+
+// checkLibrary has a child load a library before this process does, since a library
+// that crashes while it starts takes its process with it. One that has passed is
+// not tried again until its file changes.
+func (env *environment) checkLibrary(lib ortlib.Library) error {
+	if env.executable == "" {
+		return nil
+	}
+	known := loadProbed()
+	now, err := statProbed(lib.Path)
+	if err == nil && known[lib.Path] == now {
+		return nil
+	}
+	loaded, err := probe(env.executable, lib.Path)
+	if env.refused = !loaded; !loaded {
+		return err
+	}
+	known[lib.Path] = now
+	known.save() // where that fails, the next run tries the library again
+	return nil
+}
+
+// probe starts this program once more to load the library at path. A library that
+// is refused there without a crash gives no error: it can be refused here, too.
+func probe(executable, path string) (loaded bool, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, executable, "runtime", "probe", path)
+	cmd.WaitDelay = time.Second
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	err = cmd.Run()
+	exit, ran := errors.AsType[*exec.ExitError](err)
+	switch {
+	case err == nil:
+		return true, nil
+	case ctx.Err() != nil:
+		return false, fmt.Errorf("%s does not come back from being loaded within %v", path, probeTimeout)
+	case !ran:
+		return false, fmt.Errorf("%s cannot be tried: %w", path, err)
+	case exit.ExitCode() == exitEngine:
+		return false, nil
+	}
+	return false, fmt.Errorf("%s crashed when it was loaded (%s)", path, crash(exit, stderr.String()))
+}
+
+// crash says what ended the child: the signal, or Go's word for it.
+func crash(exit *exec.ExitError, stderr string) string {
+	for line := range strings.Lines(stderr) {
+		if strings.HasPrefix(line, "SIG") || strings.HasPrefix(line, "[signal ") || strings.HasPrefix(line, "signal ") {
+			return strings.Trim(strings.TrimSpace(line), "[]")
+		}
+	}
+	return exit.String()
+}
+
+func newRuntimeProbeCommand(*environment) *cobra.Command {
+	return &cobra.Command{
+		Use:    "probe LIBRARY",
+		Short:  "Load a library, and end with 5 where it cannot be used",
+		Long:   "Loads a library, which xpipe does in a process of its own before it loads one\nthat is new to it.\n\n" + exitHelp,
+		Hidden: true,
+		Args:   usageArgs(cobra.ExactArgs(1)),
+		RunE: func(_ *cobra.Command, args []string) error {
+			_, err := ort.New(ort.WithLibrary(args[0]))
+			return err
+		},
+	}
+}
+
+// probed are the libraries that a child has loaded, by path.
+type probed map[string]probedFile
+
+type probedFile struct {
+	Size    int64 `json:"size"`
+	Changed int64 `json:"changed"` // nanoseconds since 1970
+}
+
+func statProbed(path string) (probedFile, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return probedFile{}, err
+	}
+	return probedFile{info.Size(), info.ModTime().UnixNano()}, nil
+}
+
+func probedFileName() (string, error) {
+	dir, err := os.UserCacheDir()
+	return filepath.Join(dir, "xpipe", "probed.json"), err
+}
+
+// loadProbed is empty where the file is missing or damaged.
+func loadProbed() probed {
+	known := probed{}
+	if name, err := probedFileName(); err == nil {
+		if data, err := os.ReadFile(name); err == nil && json.Unmarshal(data, &known) != nil {
+			known = probed{}
+		}
+	}
+	return known
+}
+
+// save replaces the file in one step, without the libraries that are gone.
+func (p probed) save() error {
+	name, err := probedFileName()
+	if err != nil {
+		return err
+	}
+	for path := range p {
+		if _, err := os.Stat(path); err != nil {
+			delete(p, path)
+		}
+	}
+	data, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), "probed-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
+}

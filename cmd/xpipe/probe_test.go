@@ -1,0 +1,255 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/ort"
+	"github.com/crossattn/xpipe/ort/ortlib"
+	"github.com/crossattn/xpipe/tensor"
+)
+
+// runEnv makes the test program the command itself, as which it starts itself.
+const runEnv = "XPIPE_TEST_RUN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(runEnv) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// fakeLibraries are C sources of libraries that look like ONNX Runtime's, with what
+// is said about each.
+var fakeLibraries = []struct{ name, source, says string }{
+	{"aborts while it is loaded", `#include <stdlib.h>
+__attribute__((constructor)) static void start(void) { abort(); }
+const void *OrtGetApiBase(void) { return 0; }`, "crashed when it was loaded (SIGABRT"},
+	{"reads nowhere while it is loaded", `static int *volatile nowhere;
+__attribute__((constructor)) static void start(void) { *nowhere = 1; }
+const void *OrtGetApiBase(void) { return 0; }`, "crashed when it was loaded (SIGSEGV"},
+	{"reads nowhere when it is asked for its version", `static int *volatile nowhere;
+static const void *get_api(unsigned v) { return 0; }
+static const char *version(void) { *nowhere = 1; return "1.24.4"; }
+static struct { const void *(*a)(unsigned); const char *(*v)(void); } base = { get_api, version };
+const void *OrtGetApiBase(void) { return &base; }`, "crashed when it was loaded (SIGSEGV"},
+	{"ends the process", `#include <unistd.h>
+__attribute__((constructor)) static void start(void) { _exit(0x21); }
+const void *OrtGetApiBase(void) { return 0; }`, "crashed when it was loaded (exit status 33"},
+	{"never returns", `#include <unistd.h>
+__attribute__((constructor)) static void start(void) { for (;;) pause(); }
+const void *OrtGetApiBase(void) { return 0; }`, "does not come back"},
+	{"is old", `static const void *get_api(unsigned v) { return 0; }
+static const char *version(void) { return "1.10.0"; }
+static struct { const void *(*a)(unsigned); const char *(*v)(void); } base = { get_api, version };
+const void *OrtGetApiBase(void) { return &base; }`, "1.10.0, too old: xpipe needs " + ortlib.MinVersion},
+	{"lacks the API", `static const void *get_api(unsigned v) { return 0; }
+static const char *version(void) { return "9.9.9"; }
+static struct { const void *(*a)(unsigned); const char *(*v)(void); } base = { get_api, version };
+const void *OrtGetApiBase(void) { return &base; }`, "does not offer the C API"},
+}
+
+// A library that crashes ends neither the command nor the search: auto goes on with
+// the Go engine and says so; who named the engine is told what to do.
+func TestCrashingLibraries(t *testing.T) {
+	if !ort.Built {
+		t.Skip("this program is built without cgo and loads no library")
+	}
+	cc, err := exec.LookPath("cc")
+	if err != nil {
+		t.Skip("NOT TESTED: there is no C compiler (cc) to make bad libraries with")
+	}
+	executable, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	emptyCache(t)
+	t.Setenv(runEnv, "1")
+	run := func(args ...string) (code int, stdout, stderr string) {
+		env, out, errs := testEnvironment()
+		env.executable = executable
+		code = execute(t.Context(), env, args)
+		return code, out.String(), errs.String()
+	}
+	for i, fake := range fakeLibraries {
+		t.Run(fake.name, func(t *testing.T) {
+			dir := t.TempDir()
+			source, library := filepath.Join(dir, "fake.c"), filepath.Join(dir, "libonnxruntime.so")
+			if err := os.WriteFile(source, []byte(fake.source), 0o666); err != nil {
+				t.Fatal(err)
+			}
+			if out, err := exec.Command(cc, "-shared", "-fPIC", "-o", library, source).CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			t.Setenv(ortlib.Env, library)
+			if fake.name == "never returns" {
+				defer func(old time.Duration) { probeTimeout = old }(probeTimeout)
+				probeTimeout = 2 * time.Second
+			}
+			code, _, stderr := run("caption", "--engine", "ort", apple)
+			if code != exitEngine || !strings.Contains(stderr, fake.says) || !strings.Contains(stderr, library) || !strings.Contains(stderr, "runtime install") {
+				t.Errorf("ort by name: exit %d: %s", code, stderr)
+			}
+			if i > 0 { // captioning takes a while
+				return
+			}
+			code, stdout, stderr := run("caption", apple)
+			if code != exitOK || strings.TrimSpace(stdout) == "" || !strings.Contains(stderr, "warning: engine: go, because") || !strings.Contains(stderr, fake.says) {
+				t.Errorf("auto: exit %d: %s%s", code, stdout, stderr)
+			}
+		})
+	}
+	if name, err := probedFileName(); err != nil || len(loadProbed()) != 0 {
+		t.Errorf("%s: %v, %v", name, loadProbed(), err)
+	}
+}
+
+// A good library is tried by a child once, and again when its file has changed.
+func TestProbeOnce(t *testing.T) {
+	library := testLibrary(t)
+	if !ort.Built {
+		t.Skip("this program is built without cgo and loads no library")
+	}
+	lib, err := ortlib.Find(library, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	emptyCache(t)
+	t.Setenv(runEnv, "1")
+	env, _, _ := testEnvironment()
+	if env.executable, err = os.Executable(); err != nil {
+		t.Fatal(err)
+	}
+	if err := env.checkLibrary(lib); err != nil || env.refused {
+		t.Fatal(err, env.refused)
+	}
+	known := loadProbed()
+	if now, err := statProbed(lib.Path); err != nil || len(known) != 1 || known[lib.Path] != now {
+		t.Errorf("%v, %v", known, err)
+	}
+	env.executable = filepath.Join(t.TempDir(), "nothing") // which starts no child
+	if err := env.checkLibrary(lib); err != nil {
+		t.Error(err)
+	}
+	known[lib.Path] = probedFile{}
+	if err := known.save(); err != nil {
+		t.Fatal(err)
+	}
+	if err := env.checkLibrary(lib); err == nil || !env.refused {
+		t.Errorf("a changed library was not tried again: %v", err)
+	}
+	name, err := probedFileName()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte("{"), 0o666); err != nil || len(loadProbed()) != 0 {
+		t.Errorf("a damaged cache: %v, %v", loadProbed(), err)
+	}
+}
+
+// starts is an engine with some providers that start.
+type starts []string
+
+func (s starts) Name() string { return "starts" }
+
+func (s starts) Open(_ context.Context, _ engine.Source, opts engine.Options) (engine.Session, error) {
+	for _, name := range s {
+		if name == opts.Provider && len(opts.ProviderOptions) == 0 {
+			return provided(name), nil
+		}
+	}
+	return nil, fmt.Errorf("%w: provider %s failed to start", engine.ErrEngine, opts.Provider)
+}
+
+type provided string
+
+func (provided) Inputs() []tensor.Spec  { return nil }
+func (provided) Outputs() []tensor.Spec { return nil }
+func (provided) Close() error           { return nil }
+func (provided) Run(context.Context, map[string]*tensor.Tensor, ...string) (map[string]*tensor.Tensor, error) {
+	return nil, nil
+}
+
+// Only a list falls back, says so once, and stays with what has started.
+func TestProviderChain(t *testing.T) {
+	var said []string
+	warnf := func(format string, args ...any) { said = append(said, fmt.Errorf(format, args...).Error()) }
+	chain := &providerChain{Engine: starts{"cpu"}, providers: []string{"tensorrt", "cuda", "cpu"}, warnf: warnf}
+	for range 3 {
+		s, err := chain.Open(t.Context(), engine.Source{}, engine.Options{Provider: "tensorrt,cuda,cpu", ProviderOptions: map[string]string{"device_id": "1"}})
+		if err != nil || s != provided("cpu") {
+			t.Fatal(s, err)
+		}
+	}
+	if len(said) != 2 || !strings.Contains(said[0], "going on with provider cuda: engine: provider tensorrt failed") || !strings.Contains(said[1], "provider cpu") {
+		t.Errorf("%q", said)
+	}
+	chain = &providerChain{Engine: starts{}, providers: []string{"cuda", "cpu"}, warnf: warnf}
+	if _, err := chain.Open(t.Context(), engine.Source{}, engine.Options{}); !errors.Is(err, engine.ErrEngine) {
+		t.Error(err)
+	}
+	// Through the command: cuda is no provider of the Go engine.
+	code, stdout, stderr := xpipe(t, "", "caption", "--engine", "go", "--provider", "cuda,cpu", apple)
+	if code != exitOK || stdout == "" || strings.Count(stderr, "going on with provider cpu") != 1 {
+		t.Errorf("exit %d: %s%s", code, stdout, stderr)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	for _, c := range []struct {
+		info debug.BuildInfo
+		want string
+	}{
+		{debug.BuildInfo{}, "(devel)"},
+		{debug.BuildInfo{Main: debug.Module{Version: "v1.2.3"}}, "v1.2.3"},
+		{debug.BuildInfo{Main: debug.Module{Version: "(devel)"}, Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "0123456789abcdef0123"}}}, "devel-0123456789ab"},
+		{debug.BuildInfo{Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "0123"}, {Key: "vcs.modified", Value: "true"}}}, "devel-0123+dirty"},
+	} {
+		if got := versionOf(&c.info); got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+	defer func() { stamp = "" }()
+	stamp = "v9.9.9"
+	if code, stdout, _ := xpipe(t, "", "--version"); code != exitOK || !strings.Contains(stdout, "v9.9.9") {
+		t.Errorf("exit %d: %s", code, stdout)
+	}
+}
+
+// Warnings are one line, and JSON where that is asked for.
+func TestWarning(t *testing.T) {
+	var errs bytes.Buffer
+	env := &environment{stderr: &errs}
+	env.warnf("one\ntwo %d", 3)
+	env.json = true
+	env.warnf("four")
+	if got := errs.String(); got != "xpipe: warning: one; two 3\n{\"warning\":\"four\"}\n" {
+		t.Errorf("%q", got)
+	}
+}
+
+// The command line keeps to the limits of the pipeline's pictures.
+func TestPictureLimits(t *testing.T) {
+	huge := filepath.Join(t.TempDir(), "huge.png")
+	f, err := os.Create(huge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Truncate(shardLimit + 1); err != nil { // a hole, that takes no place
+		t.Fatal(err)
+	}
+	if code, _, stderr := xpipe(t, "", "caption", "--engine", "go", huge); code != exitInput || !strings.Contains(stderr, "the limit is 536870912") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
