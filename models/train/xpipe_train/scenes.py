@@ -22,6 +22,7 @@ SIDE = 320            # pixels of the canvas
 SMALLEST, LARGEST = 56, 100  # a thing's longer side
 GAP = 6               # pixels between things, and to the canvas's edge
 MOST, MOST_ALIKE = 7, 5
+TEST_SCENES, TEST_SEED = 500, 2026
 CLEAR = 45            # pixels that make "left of" beyond dispute
 DOMINANT = 1.6        # how much one axis must outweigh the other for "where"
 
@@ -299,13 +300,13 @@ def priors(asked: list[tuple[str, str, str]], train: int = 20000, seed: int = 7)
     return {k: right[k] / total[k] for k in KINDS if total[k]}
 
 
-def write_test(out: Path, root: Path, scenes: int = 500, seed: int = 2026) -> dict[str, float]:
+def write_test(out: Path, root: Path) -> dict[str, float]:
     """Writes out/NNN.png, questions.jsonl, boxes.jsonl and priors.json; returns the priors."""
     out.mkdir(parents=True, exist_ok=True)
-    rng = random.Random(seed)
+    rng = random.Random(TEST_SEED)
     sprites = load_sprites(root, TEST_STYLE)
     asked, lines, boxes = [], [], []
-    for n in range(scenes):
+    for n in range(TEST_SCENES):
         scene = layout(rng, sprites)
         name = f"{n:03d}.png"
         render(scene, sprites, rng).save(out / name, optimize=True)
