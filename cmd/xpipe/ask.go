@@ -76,8 +76,9 @@ share its encoding. "-" reads the lines from standard input.
 Flamingo's kind learn from examples: --shot IMAGE=TEXT, or --shots FILE of JSON
 lines {"image","text"} and, where an example has its own, "question"; the model
 is then `+mini.Shots+`, unless --model says otherwise. LXMERT
-sees regions instead of pixels: --regions FILE.npz or FILE.tsv; IMAGE then only
-names the picture.
+sees regions instead of pixels. `+mini.Regions+` finds things on a plain ground
+itself; for a photograph, or a model that cannot, a detector's regions are given
+by --regions FILE.npz or FILE.tsv; IMAGE then only names the picture.
 
 With --json each answer is one line {"image","question","answer","tokens",
 "logprob","seconds","token_logprobs"}, or {"image","error"}.
