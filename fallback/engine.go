@@ -13,6 +13,7 @@ import (
 	"runtime"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/fallback/kernel"
 	"github.com/crossattn/xpipe/fallback/onnx"
 	"github.com/crossattn/xpipe/fallback/ops"
 )
@@ -42,6 +43,9 @@ func (e *Engine) Open(ctx context.Context, source engine.Source, opts engine.Opt
 	}
 	if opts.MemoryLimit < 0 {
 		return nil, fmt.Errorf("%w: a memory limit of %d bytes", engine.ErrEngine, opts.MemoryLimit)
+	}
+	if err := kernel.Check(); err != nil {
+		return nil, fmt.Errorf("%w: %w", engine.ErrEngine, err)
 	}
 	threads := opts.Threads
 	if threads == 0 {

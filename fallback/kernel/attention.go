@@ -3,6 +3,7 @@ package kernel
 import "math"
 
 //go:generate sh -c "cd _gen && go run . -kernels attention -pkg kernel -out ../attention_amd64.s -stubs ../attention_amd64.go"
+//go:generate sh -c "cd _gen && go run . -kernels attention512 -pkg kernel -out ../attention512_amd64.s -stubs ../attention512_amd64.go"
 
 // Dots sets dst[j] to the product of a and row j of b; rows begin stride apart.
 func Dots(dst, a, b []float32, stride int) {
@@ -12,7 +13,7 @@ func Dots(dst, a, b []float32, stride int) {
 	}
 	if avx2() && n > 0 {
 		_ = b[(len(dst)-1)*stride+n-1]
-		dotsAVX2(&dst[0], &a[0], &b[0], len(dst), stride, n)
+		dotsVector(&dst[0], &a[0], &b[0], len(dst), stride, n)
 		return
 	}
 	for j := range dst {
@@ -33,7 +34,7 @@ func Combine(dst, a, b []float32, stride int) {
 	}
 	if avx2() {
 		_ = b[(len(a)-1)*stride+n-1]
-		combineAVX2(&dst[0], &a[0], &b[0], len(a), stride, n)
+		combineVector(&dst[0], &a[0], &b[0], len(a), stride, n)
 		return
 	}
 	for j, w := range a {

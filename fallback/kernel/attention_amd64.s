@@ -29,25 +29,25 @@ row:
 	VXORPS Y2, Y2, Y2
 	MOVQ   R9, R12
 	TESTQ  R12, R12
-	JZ     eight
+	JZ     one
 
 pair:
 	VMOVUPS     (R10), Y3
 	VFMADD231PS (R11), Y3, Y1
 	VMOVUPS     32(R10), Y3
 	VFMADD231PS 32(R11), Y3, Y2
-	ADDQ        $0x40, R10
-	ADDQ        $0x40, R11
+	ADDQ        $0x00000040, R10
+	ADDQ        $0x00000040, R11
 	DECQ        R12
 	JNZ         pair
 
-eight:
+one:
 	TESTQ       $0x00000008, DI
 	JZ          rest
 	VMOVUPS     (R10), Y3
 	VFMADD231PS (R11), Y3, Y1
-	ADDQ        $0x20, R10
-	ADDQ        $0x20, R11
+	ADDQ        $0x00000020, R10
+	ADDQ        $0x00000020, R11
 
 rest:
 	TESTQ       R8, R8
@@ -93,10 +93,10 @@ TEXT ·combineAVX2(SB), NOSPLIT, $0-48
 	MOVQ stride+32(FP), SI
 	MOVQ n+40(FP), DI
 	SHLQ $0x02, SI
-	SUBQ $0x40, DI
-	JL   to8
+	SUBQ $0x00000040, DI
+	JL   by8end
 
-wide:
+by8:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   BX, R10
@@ -109,7 +109,7 @@ wide:
 	VXORPS Y7, Y7, Y7
 	VXORPS Y8, Y8, Y8
 
-rows64:
+by8rows:
 	VBROADCASTSS (R8), Y0
 	VMOVUPS      (R9), Y9
 	VFMADD231PS  Y9, Y0, Y1
@@ -130,7 +130,7 @@ rows64:
 	ADDQ         $0x04, R8
 	ADDQ         SI, R9
 	DECQ         R10
-	JNZ          rows64
+	JNZ          by8rows
 	VADDPS       (AX), Y1, Y1
 	VMOVUPS      Y1, (AX)
 	VADDPS       32(AX), Y2, Y2
@@ -149,37 +149,38 @@ rows64:
 	VMOVUPS      Y8, 224(AX)
 	ADDQ         $0x00000100, AX
 	ADDQ         $0x00000100, DX
-	SUBQ         $0x40, DI
-	JGE          wide
+	SUBQ         $0x00000040, DI
+	JGE          by8
 
-to8:
-	ADDQ $0x40, DI
-	SUBQ $0x08, DI
-	JL   tail
+by8end:
+	ADDQ $0x00000040, DI
+	SUBQ $0x00000008, DI
+	JL   by1end
 
-narrow:
+by1:
 	MOVQ   CX, R8
 	MOVQ   DX, R9
 	MOVQ   BX, R10
 	VXORPS Y1, Y1, Y1
 
-rows8:
+by1rows:
 	VBROADCASTSS (R8), Y0
 	VMOVUPS      (R9), Y2
 	VFMADD231PS  Y2, Y0, Y1
 	ADDQ         $0x04, R8
 	ADDQ         SI, R9
 	DECQ         R10
-	JNZ          rows8
+	JNZ          by1rows
 	VADDPS       (AX), Y1, Y1
 	VMOVUPS      Y1, (AX)
-	ADDQ         $0x20, AX
-	ADDQ         $0x20, DX
-	SUBQ         $0x08, DI
-	JGE          narrow
+	ADDQ         $0x00000020, AX
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x00000008, DI
+	JGE          by1
 
-tail:
-	ADDQ         $0x08, DI
+by1end:
+	ADDQ         $0x00000008, DI
+	TESTQ        DI, DI
 	JZ           done
 	MOVQ         DI, X0
 	VPBROADCASTD X0, Y1

@@ -1,18 +1,85 @@
 package kernel
 
-import "golang.org/x/sys/cpu"
+import (
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
 
-// hasAVX2 says whether the assembly for AVX2 with FMA runs here. Tests switch it
-// off to compare with plain Go in one process.
-var hasAVX2 = cpu.X86.HasAVX2 && cpu.X86.HasFMA
+	"golang.org/x/sys/cpu"
+)
+
+// What of the assembly runs here. Tests switch it off to compare with plain Go in one
+// process; XPIPE_KERNELS does for people who measure.
+var (
+	hasAVX2 = cpu.X86.HasAVX2 && cpu.X86.HasFMA
+	// cpu asks the system too whether it saves the wide registers.
+	hasAVX512 = hasAVX2 && (simulated || cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL && cpu.X86.HasBMI2)
+)
+
+// Instructions is the variable of the environment that says which instructions to use
+// at most: avx512, avx2 or go, which is no assembly.
+const Instructions = "XPIPE_KERNELS"
+
+var badLimit = limit(os.Getenv(Instructions))
+
+func limit(most string) error {
+	switch most {
+	case "", "avx512":
+	case "avx2":
+		hasAVX512 = false
+	case "go":
+		hasAVX2, hasAVX512 = false, false
+	default:
+		return fmt.Errorf("%s is %q: it may be avx512, avx2 or go", Instructions, most)
+	}
+	return nil
+}
+
+// Check returns an error where the environment asks for instructions that do not
+// exist.
+func Check() error { return badLimit }
 
 // avx2 says whether to use the assembly for AVX2.
 func avx2() bool { return asmBuilt && hasAVX2 }
 
+// avx512 says whether to use the assembly for AVX-512, after it was tried once.
+func avx512() bool {
+	return asmBuilt && hasAVX512 && (avx512State.Load() == stateRight || avx512Tried())
+}
+
+var (
+	avx512Once  sync.Once
+	avx512State atomic.Int32
+)
+
+const (
+	stateRight = 1 + iota
+	stateWrong
+)
+
+// avx512Tried compares the assembly for AVX-512 with plain Go, once in a process: few
+// of those who wrote it had a processor that runs it.
+func avx512Tried() bool {
+	avx512Once.Do(func() {
+		if avx512Agrees() {
+			avx512State.Store(stateRight)
+		} else {
+			avx512State.Store(stateWrong)
+		}
+	})
+	return avx512State.Load() == stateRight
+}
+
 // Features names the processor features in use, for people to read.
 func Features() []string {
-	if avx2() {
-		return []string{"avx2", "fma"}
+	switch {
+	case !avx2():
+		return nil
+	case avx512():
+		return []string{"avx2", "fma", "avx512"}
+	case hasAVX512:
+		return []string{"avx2", "fma", "not avx512, whose results are wrong on this processor"}
 	}
-	return nil
+	return []string{"avx2", "fma"}
 }

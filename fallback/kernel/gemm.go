@@ -125,8 +125,11 @@ func (m *Matrix) Multiply(c []float32, ldc int, a []float32, lda, rows, lo, hi i
 		m.empty(c, ldc, rows, lo, hi, add, e)
 		return
 	}
-	kStep := blockK
-	if rows <= tileRows {
+	wide, most, kStep := avx512(), tileRows, blockK
+	if wide {
+		most, kStep = wideRows, wideBlockK
+	}
+	if rows <= most {
 		kStep = m.K // each panel is read once: front to back is quickest
 	}
 	for p0 := lo; p0 < hi; p0 += blockN {
@@ -138,10 +141,14 @@ func (m *Matrix) Multiply(c []float32, ldc int, a []float32, lda, rows, lo, hi i
 				now = e
 			}
 			// Tiles of rows as equal as can be: 32 are 6, 6, 5, 5, 5 and 5.
-			count := (rows + tileRows - 1) / tileRows
+			count := (rows + most - 1) / most
 			for i, r := 0, 0; i < count; i++ {
 				mr := (rows - r + count - i - 1) / (count - i)
-				m.tiles(c, ldc, a[r*lda+k0:], lda, r, mr, p0, p1, k0, kn, add || k0 > 0, now)
+				if wide {
+					m.tilesWide(c, ldc, a[r*lda+k0:], lda, r, mr, p0, p1, k0, kn, add || k0 > 0, now)
+				} else {
+					m.tiles(c, ldc, a[r*lda+k0:], lda, r, mr, p0, p1, k0, kn, add || k0 > 0, now)
+				}
 				r += mr
 			}
 		}

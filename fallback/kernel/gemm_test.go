@@ -59,10 +59,19 @@ func naive(a, b []float32, m, n, k int) []float32 {
 	return c
 }
 
+// both runs a test with each kind of assembly that runs here, and without; in short
+// mode only with the widest vectors.
 func both(t *testing.T, f func(t *testing.T)) {
-	old := hasAVX2
-	defer func() { hasAVX2 = old }()
-	if old && asmBuilt {
+	old, wide := hasAVX2, hasAVX512
+	defer func() { hasAVX2, hasAVX512 = old, wide }()
+	if avx512() {
+		t.Run("avx512", f)
+		if testing.Short() {
+			return
+		}
+	}
+	hasAVX512 = false
+	if avx2() {
 		t.Run("avx2", f)
 	}
 	hasAVX2 = false
@@ -75,7 +84,7 @@ func TestMultiply(t *testing.T) {
 		for range 300 {
 			m, n, k := 1+r.IntN(20), 1+r.IntN(70), r.IntN(40)
 			if r.IntN(8) == 0 {
-				k = blockK - 3 + r.IntN(2*blockK)
+				k = blockK - 3 + r.IntN(2*wideBlockK)
 			}
 			if r.IntN(8) == 0 {
 				n = blockN*panelWidth + r.IntN(40)

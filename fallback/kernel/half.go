@@ -9,7 +9,11 @@ import (
 // ToHalf rounds src to float16, in bits.
 func ToHalf(dst []uint16, src []float32) {
 	n := 0
-	if avx2() {
+	if avx512() {
+		if n = len(src) &^ 15; n > 0 {
+			toHalfAVX512(&dst[:n][0], &src[0], n)
+		}
+	} else if avx2() {
 		if n = len(src) &^ 7; n > 0 {
 			toHalfAVX2(&dst[:n][0], &src[0], n)
 		}
@@ -22,7 +26,11 @@ func ToHalf(dst []uint16, src []float32) {
 // FromHalf widens float16 in bits.
 func FromHalf(dst []float32, src []uint16) {
 	n := 0
-	if avx2() {
+	if avx512() {
+		if n = len(src) &^ 15; n > 0 {
+			fromHalfAVX512(&dst[:n][0], &src[0], n)
+		}
+	} else if avx2() {
 		if n = len(src) &^ 7; n > 0 {
 			fromHalfAVX2(&dst[:n][0], &src[0], n)
 		}

@@ -13,6 +13,7 @@ import (
 )
 
 //go:generate sh -c "cd _gen && go run . -kernels math -pkg kernel -out ../math_amd64.s -stubs ../math_amd64.go"
+//go:generate sh -c "cd _gen && go run . -kernels math512 -pkg kernel -out ../math512_amd64.s -stubs ../math512_amd64.go"
 
 // Add sets dst[i] = a[i] + b[i]. In Add, Sub, Mul and Div, a or b may hold one
 // element, which then stands for all.
@@ -25,7 +26,7 @@ func Add(dst, a, b []float32) {
 	case len(a) == 1 && n != 1:
 		affine(dst, b, 1, a[0])
 	case avx2():
-		addAVX2(&dst[0], &a[:n][0], &b[:n][0], n)
+		addVector(&dst[0], &a[:n][0], &b[:n][0], n)
 	default:
 		b = b[:n]
 		for i, u := range a[:n] {
@@ -44,7 +45,7 @@ func Sub(dst, a, b []float32) {
 	case len(a) == 1 && n != 1:
 		affine(dst, b, -1, a[0])
 	case avx2():
-		subAVX2(&dst[0], &a[:n][0], &b[:n][0], n)
+		subVector(&dst[0], &a[:n][0], &b[:n][0], n)
 	default:
 		b = b[:n]
 		for i, u := range a[:n] {
@@ -63,7 +64,7 @@ func Mul(dst, a, b []float32) {
 	case len(a) == 1 && n != 1:
 		Scale(dst, b, a[0])
 	case avx2():
-		mulAVX2(&dst[0], &a[:n][0], &b[:n][0], n)
+		mulVector(&dst[0], &a[:n][0], &b[:n][0], n)
 	default:
 		b = b[:n]
 		for i, u := range a[:n] {
@@ -92,7 +93,7 @@ func Div(dst, a, b []float32) {
 			dst[i] = u / v
 		}
 	case avx2():
-		divAVX2(&dst[0], &a[:n][0], &b[:n][0], n)
+		divVector(&dst[0], &a[:n][0], &b[:n][0], n)
 	default:
 		b = b[:n]
 		for i, u := range a[:n] {
@@ -109,7 +110,7 @@ func affine(dst, src []float32, scale, shift float32) {
 		return
 	}
 	if avx2() {
-		affineAVX2(&dst[0], &src[:n][0], n, scale, shift)
+		affineVector(&dst[0], &src[:n][0], n, scale, shift)
 		return
 	}
 	for i, v := range src[:n] {
@@ -124,7 +125,7 @@ func Scale(dst, src []float32, v float32) {
 		return
 	}
 	if avx2() {
-		affineAVX2(&dst[0], &src[:n][0], n, v, float32(math.Copysign(0, -1)))
+		affineVector(&dst[0], &src[:n][0], n, v, float32(math.Copysign(0, -1)))
 		return
 	}
 	for i, u := range src[:n] {
@@ -139,7 +140,7 @@ func Axpy(dst, src []float32, v float32) {
 		return
 	}
 	if avx2() {
-		axpyAVX2(&dst[:n][0], &src[0], n, v)
+		axpyVector(&dst[:n][0], &src[0], n, v)
 		return
 	}
 	dst = dst[:n]
@@ -156,7 +157,7 @@ func Clip(dst, src []float32, low, high float32) {
 		return
 	}
 	if avx2() {
-		clipAVX2(&dst[:n][0], &src[0], n, low, high)
+		clipVector(&dst[:n][0], &src[0], n, low, high)
 		return
 	}
 	for i, v := range src {
@@ -171,7 +172,7 @@ func ShiftClip(dst, src []float32, shift, low, high float32) {
 		return
 	}
 	if avx2() {
-		shiftClipAVX2(&dst[:n][0], &src[0], n, shift, low, high)
+		shiftClipVector(&dst[:n][0], &src[0], n, shift, low, high)
 		return
 	}
 	for i, v := range src {
@@ -204,7 +205,7 @@ func Sqrt(dst, src []float32) {
 // Exp sets dst[i] = e^src[i].
 func Exp(dst, src []float32) {
 	if n := len(src); avx2() && n > 0 {
-		expAVX2(&dst[:n][0], &src[0], n)
+		expVector(&dst[:n][0], &src[0], n)
 		return
 	}
 	elementwise(dst, src, math.Exp)
@@ -213,7 +214,7 @@ func Exp(dst, src []float32) {
 // Tanh sets dst[i] to the hyperbolic tangent of src[i].
 func Tanh(dst, src []float32) {
 	if n := len(src); avx2() && n > 0 {
-		tanhAVX2(&dst[:n][0], &src[0], n)
+		tanhVector(&dst[:n][0], &src[0], n)
 		return
 	}
 	elementwise(dst, src, math.Tanh)
@@ -222,7 +223,7 @@ func Tanh(dst, src []float32) {
 // Erf sets dst[i] to the error function of src[i].
 func Erf(dst, src []float32) {
 	if n := len(src); avx2() && n > 0 {
-		erfAVX2(&dst[:n][0], &src[0], n)
+		erfVector(&dst[:n][0], &src[0], n)
 		return
 	}
 	elementwise(dst, src, math.Erf)
@@ -231,7 +232,7 @@ func Erf(dst, src []float32) {
 // Sigmoid sets dst[i] = 1 / (1 + e^-src[i]).
 func Sigmoid(dst, src []float32) {
 	if n := len(src); avx2() && n > 0 {
-		sigmoidAVX2(&dst[:n][0], &src[0], n)
+		sigmoidVector(&dst[:n][0], &src[0], n)
 		return
 	}
 	elementwise(dst, src, func(v float64) float64 { return 1 / (1 + math.Exp(-v)) })
@@ -241,7 +242,7 @@ func Sigmoid(dst, src []float32) {
 // the approximation of Gelu that CLIP calls quick.
 func Swish(dst, src []float32, alpha float32) {
 	if n := len(src); avx2() && n > 0 {
-		swishAVX2(&dst[:n][0], &src[0], n, alpha)
+		swishVector(&dst[:n][0], &src[0], n, alpha)
 		return
 	}
 	elementwise(dst, src, func(v float64) float64 { return v / (1 + math.Exp(-float64(alpha)*v)) })
@@ -250,7 +251,7 @@ func Swish(dst, src []float32, alpha float32) {
 // Gelu sets dst[i] = v/2 * (1 + erf(v/sqrt(2))) for v = src[i].
 func Gelu(dst, src []float32) {
 	if n := len(src); avx2() && n > 0 {
-		geluAVX2(&dst[:n][0], &src[0], n)
+		geluVector(&dst[:n][0], &src[0], n)
 		return
 	}
 	elementwise(dst, src, func(v float64) float64 { return v / 2 * (1 + math.Erf(v/math.Sqrt2)) })
@@ -260,7 +261,7 @@ func Gelu(dst, src []float32) {
 // v/2 * (1 + tanh(sqrt(2/pi) * (v + 0.044715 v^3))).
 func GeluTanh(dst, src []float32) {
 	if n := len(src); avx2() && n > 0 {
-		geluTanhAVX2(&dst[:n][0], &src[0], n)
+		geluTanhVector(&dst[:n][0], &src[0], n)
 		return
 	}
 	elementwise(dst, src, func(v float64) float64 {
@@ -279,7 +280,7 @@ func elementwise(dst, src []float32, f func(float64) float64) {
 // over.
 func Max(src []float32) float32 {
 	if n := len(src); avx2() && n > 0 {
-		return maxAVX2(&src[0], n)
+		return maxVector(&src[0], n)
 	}
 	m := float32(math.Inf(-1))
 	for _, v := range src {
@@ -293,7 +294,7 @@ func Max(src []float32) float32 {
 // ExpSum sets dst[i] = e^(src[i]-shift) and returns the sum of dst.
 func ExpSum(dst, src []float32, shift float32) float32 {
 	if n := len(src); avx2() && n > 0 {
-		return expSumAVX2(&dst[:n][0], &src[0], n, shift)
+		return expSumVector(&dst[:n][0], &src[0], n, shift)
 	}
 	var sum float32
 	for i, v := range src {
@@ -314,7 +315,7 @@ func Softmax(dst, src []float32) {
 // Sum adds src up.
 func Sum(src []float32) float32 {
 	if n := len(src); avx2() && n > 0 {
-		return sumAVX2(&src[0], n)
+		return sumVector(&src[0], n)
 	}
 	var sum float64
 	for _, v := range src {
@@ -326,7 +327,7 @@ func Sum(src []float32) float32 {
 // Squares adds up the squares of src[i]-mean.
 func Squares(src []float32, mean float32) float32 {
 	if n := len(src); avx2() && n > 0 {
-		return squaresAVX2(&src[0], n, mean)
+		return squaresVector(&src[0], n, mean)
 	}
 	var sum float64
 	for _, v := range src {
@@ -344,7 +345,7 @@ func LayerNorm(dst, src, scale, bias []float32, eps float32) (mean, inv float32)
 	mean = Sum(src) / float32(n)
 	inv = float32(1 / math.Sqrt(float64(Squares(src, mean))/float64(n)+float64(eps)))
 	if avx2() && n > 0 && scale != nil && bias != nil {
-		normaliseAVX2(&dst[:n][0], &src[0], &scale[:n][0], &bias[:n][0], n, mean, inv)
+		normaliseVector(&dst[:n][0], &src[0], &scale[:n][0], &bias[:n][0], n, mean, inv)
 		return mean, inv
 	}
 	for i, v := range src {

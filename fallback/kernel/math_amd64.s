@@ -1419,20 +1419,20 @@ TEXT ·sumAVX2(SB), NOSPLIT, $0-20
 	MOVQ    n+8(FP), CX
 	VMOVUPS f32_00000000<>+0(SB), Y0
 	VMOVUPS f32_00000000<>+0(SB), Y1
-	SUBQ    $0x10, CX
+	SUBQ    $0x00000010, CX
 	JL      one
 
 two:
 	VMOVUPS (AX), Y2
 	VMOVUPS 32(AX), Y3
-	ADDQ    $0x40, AX
+	ADDQ    $0x00000040, AX
 	VADDPS  Y2, Y0, Y0
 	VADDPS  Y3, Y1, Y1
-	SUBQ    $0x10, CX
+	SUBQ    $0x00000010, CX
 	JGE     two
 
 one:
-	ADDQ $0x10, CX
+	ADDQ $0x00000010, CX
 	SUBQ $0x08, CX
 	JL   tail
 
@@ -1483,22 +1483,22 @@ TEXT ·squaresAVX2(SB), NOSPLIT, $0-28
 	VBROADCASTSS mean+16(FP), Y0
 	VMOVUPS      f32_00000000<>+0(SB), Y1
 	VMOVUPS      f32_00000000<>+0(SB), Y2
-	SUBQ         $0x10, CX
+	SUBQ         $0x00000010, CX
 	JL           one
 
 two:
 	VMOVUPS     (AX), Y3
 	VMOVUPS     32(AX), Y4
-	ADDQ        $0x40, AX
+	ADDQ        $0x00000040, AX
 	VSUBPS      Y0, Y3, Y3
 	VFMADD231PS Y3, Y3, Y1
 	VSUBPS      Y0, Y4, Y4
 	VFMADD231PS Y4, Y4, Y2
-	SUBQ        $0x10, CX
+	SUBQ        $0x00000010, CX
 	JGE         two
 
 one:
-	ADDQ $0x10, CX
+	ADDQ $0x00000010, CX
 	SUBQ $0x08, CX
 	JL   tail
 
@@ -1518,7 +1518,8 @@ tail:
 	VPCMPGTD     iota<>+0(SB), Y3, Y3
 	VMASKMOVPS   (AX), Y3, Y4
 	VSUBPS       Y0, Y4, Y4
-	VANDPS       Y3, Y4, Y4
+	VMOVUPS      f32_00000000<>+0(SB), Y0
+	VBLENDVPS    Y3, Y4, Y0, Y4
 	VFMADD231PS  Y4, Y4, Y1
 
 done:
@@ -1541,20 +1542,20 @@ TEXT ·maxAVX2(SB), NOSPLIT, $0-20
 	MOVQ    n+8(FP), CX
 	VMOVUPS f32_ff800000<>+0(SB), Y0
 	VMOVUPS f32_ff800000<>+0(SB), Y1
-	SUBQ    $0x10, CX
+	SUBQ    $0x00000010, CX
 	JL      one
 
 two:
 	VMOVUPS (AX), Y2
 	VMOVUPS 32(AX), Y3
-	ADDQ    $0x40, AX
+	ADDQ    $0x00000040, AX
 	VMAXPS  Y0, Y2, Y0
 	VMAXPS  Y1, Y3, Y1
-	SUBQ    $0x10, CX
+	SUBQ    $0x00000010, CX
 	JGE     two
 
 one:
-	ADDQ $0x10, CX
+	ADDQ $0x00000010, CX
 	SUBQ $0x08, CX
 	JL   tail
 
@@ -1608,13 +1609,13 @@ TEXT ·expSumAVX2(SB), NOSPLIT, $0-36
 	VBROADCASTSS shift+24(FP), Y0
 	VMOVUPS      f32_00000000<>+0(SB), Y1
 	VMOVUPS      f32_00000000<>+0(SB), Y2
-	SUBQ         $0x10, CX
+	SUBQ         $0x00000010, CX
 	JL           one
 
 two:
 	VMOVUPS      (AX), Y3
 	VMOVUPS      32(AX), Y4
-	ADDQ         $0x40, AX
+	ADDQ         $0x00000040, AX
 	VSUBPS       Y0, Y3, Y3
 	VMOVUPS      f32_42b20000<>+0(SB), Y5
 	VMOVUPS      f32_c2d00000<>+0(SB), Y6
@@ -1673,12 +1674,12 @@ two:
 	VMULPS       Y3, Y5, Y5
 	VADDPS       Y5, Y2, Y2
 	VMOVUPS      Y5, 32(DX)
-	ADDQ         $0x40, DX
-	SUBQ         $0x10, CX
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x00000010, CX
 	JGE          two
 
 one:
-	ADDQ $0x10, CX
+	ADDQ $0x00000010, CX
 	SUBQ $0x08, CX
 	JL   tail
 
@@ -1752,7 +1753,8 @@ tail:
 	VPADDD       f32_0000007f<>+0(SB), Y0, Y0
 	VPSLLD       $0x17, Y0, Y0
 	VMULPS       Y0, Y5, Y5
-	VANDPS       Y3, Y5, Y5
+	VMOVUPS      f32_00000000<>+0(SB), Y0
+	VBLENDVPS    Y3, Y5, Y0, Y5
 	VADDPS       Y5, Y1, Y1
 	VMASKMOVPS   Y5, Y3, (DX)
 

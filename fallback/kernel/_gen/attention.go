@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -15,49 +17,49 @@ func attention() {
 func get(name string) reg.GPVirtual { return Load(Param(name), GP64()).(reg.GPVirtual) }
 
 func dots() {
-	TEXT("dotsAVX2", NOSPLIT, "func(dst, a, b *float32, rows, stride, n int)")
+	TEXT(named("dots"), NOSPLIT, "func(dst, a, b *float32, rows, stride, n int)")
 	Pragma("noescape")
-	Doc("dotsAVX2 is Dots.")
+	Doc(named("dots") + " is Dots.")
 	dst, a, b, rows, stride, n := get("dst"), get("a"), get("b"), get("rows"), get("stride"), get("n")
 	SHLQ(Imm(2), stride)
-	tail, whole := GP64(), GP64()
-	MOVQ(n, tail)
-	ANDQ(Imm(7), tail)
+	last, whole := GP64(), GP64()
+	MOVQ(n, last)
+	ANDQ(Imm(uint64(lanes-1)), last)
 	MOVQ(n, whole)
-	SHRQ(Imm(4), whole) // pairs of vectors
-	mask := tailMask(tail)
+	SHRQ(Imm(uint64(3+lanes/8)), whole) // pairs of vectors: 16 or 32
+	mask := tail(last)
 	p, q, left := GP64(), GP64(), GP64()
 	Label("row")
 	MOVQ(a, p)
 	MOVQ(b, q)
-	acc, acc2, v := YMM(), YMM(), YMM()
+	acc, acc2, v := V(), V(), V()
 	VXORPS(acc, acc, acc)
 	VXORPS(acc2, acc2, acc2)
 	MOVQ(whole, left)
 	TESTQ(left, left)
-	JZ(LabelRef("eight"))
+	JZ(LabelRef("one"))
 	Label("pair")
 	VMOVUPS(Mem{Base: p}, v)
 	VFMADD231PS(Mem{Base: q}, v, acc)
-	VMOVUPS(Mem{Base: p, Disp: 32}, v)
-	VFMADD231PS(Mem{Base: q, Disp: 32}, v, acc2)
-	ADDQ(Imm(64), p)
-	ADDQ(Imm(64), q)
+	VMOVUPS(Mem{Base: p, Disp: 4 * lanes}, v)
+	VFMADD231PS(Mem{Base: q, Disp: 4 * lanes}, v, acc2)
+	ADDQ(U32(8*lanes), p)
+	ADDQ(U32(8*lanes), q)
 	DECQ(left)
 	JNZ(LabelRef("pair"))
-	Label("eight")
-	TESTQ(U32(8), n)
+	Label("one")
+	TESTQ(U32(lanes), n)
 	JZ(LabelRef("rest"))
 	VMOVUPS(Mem{Base: p}, v)
 	VFMADD231PS(Mem{Base: q}, v, acc)
-	ADDQ(Imm(32), p)
-	ADDQ(Imm(32), q)
+	ADDQ(U32(4*lanes), p)
+	ADDQ(U32(4*lanes), q)
 	Label("rest")
-	TESTQ(tail, tail)
+	TESTQ(last, last)
 	JZ(LabelRef("sum"))
-	w := YMM()
-	VMASKMOVPS(Mem{Base: p}, mask, v)
-	VMASKMOVPS(Mem{Base: q}, mask, w)
+	w := V()
+	loadMasked(Mem{Base: p}, mask, v)
+	loadMasked(Mem{Base: q}, mask, w)
 	VFMADD231PS(w, v, acc2)
 	Label("sum")
 	VADDPS(acc2, acc, acc)
@@ -71,13 +73,13 @@ func dots() {
 }
 
 func combine() {
-	TEXT("combineAVX2", NOSPLIT, "func(dst, a, b *float32, rows, stride, n int)")
+	TEXT(named("combine"), NOSPLIT, "func(dst, a, b *float32, rows, stride, n int)")
 	Pragma("noescape")
-	Doc("combineAVX2 is Combine.")
+	Doc(named("combine") + " is Combine.")
 	dst, a, b, rows, stride, n := get("dst"), get("a"), get("b"), get("rows"), get("stride"), get("n")
 	SHLQ(Imm(2), stride)
 	p, q, left := GP64(), GP64(), GP64()
-	w := YMM()
+	w := V()
 	// columns sums width vectors of columns over all rows.
 	columns := func(label string, width int, load func(i int, v vec), store func(i int, v vec)) {
 		MOVQ(a, p)
@@ -85,14 +87,14 @@ func combine() {
 		MOVQ(rows, left)
 		var acc []vec
 		for range width {
-			v := YMM()
+			v := V()
 			VXORPS(v, v, v)
 			acc = append(acc, v)
 		}
 		Label(label)
 		VBROADCASTSS(Mem{Base: p}, w)
 		for i := range width {
-			v := YMM()
+			v := V()
 			load(i, v)
 			VFMADD231PS(v, w, acc[i])
 		}
@@ -104,40 +106,39 @@ func combine() {
 			store(i, acc[i])
 		}
 	}
-	load := func(i int, v vec) { VMOVUPS(Mem{Base: q, Disp: i * 32}, v) }
+	load := func(i int, v vec) { VMOVUPS(Mem{Base: q, Disp: i * 4 * lanes}, v) }
 	store := func(i int, v vec) {
-		VADDPS(Mem{Base: dst, Disp: i * 32}, v, v)
-		VMOVUPS(v, Mem{Base: dst, Disp: i * 32})
+		VADDPS(Mem{Base: dst, Disp: i * 4 * lanes}, v, v)
+		VMOVUPS(v, Mem{Base: dst, Disp: i * 4 * lanes})
 	}
-	SUBQ(Imm(64), n)
-	JL(LabelRef("to8"))
-	Label("wide")
-	columns("rows64", 8, load, store)
-	ADDQ(U32(256), dst)
-	ADDQ(U32(256), b)
-	SUBQ(Imm(64), n)
-	JGE(LabelRef("wide"))
-	Label("to8")
-	ADDQ(Imm(64), n)
-	SUBQ(Imm(8), n)
-	JL(LabelRef("tail"))
-	Label("narrow")
-	columns("rows8", 1, load, store)
-	ADDQ(Imm(32), dst)
-	ADDQ(Imm(32), b)
-	SUBQ(Imm(8), n)
-	JGE(LabelRef("narrow"))
-	Label("tail")
-	ADDQ(Imm(8), n)
+	// Heads are often of 64 columns.
+	widths := []int{8, 1}
+	if wide() {
+		widths = []int{8, 4, 1}
+	}
+	for _, width := range widths {
+		label := fmt.Sprint("by", width)
+		SUBQ(U32(width*lanes), n)
+		JL(LabelRef(label + "end"))
+		Label(label)
+		columns(label+"rows", width, load, store)
+		ADDQ(U32(4*width*lanes), dst)
+		ADDQ(U32(4*width*lanes), b)
+		SUBQ(U32(width*lanes), n)
+		JGE(LabelRef(label))
+		Label(label + "end")
+		ADDQ(U32(width*lanes), n)
+	}
+	TESTQ(n, n)
 	JZ(LabelRef("done"))
-	mask := tailMask(n)
+	mask := tail(n)
 	columns("rowstail", 1,
-		func(_ int, v vec) { VMASKMOVPS(Mem{Base: q}, mask, v) },
+		func(_ int, v vec) { loadMasked(Mem{Base: q}, mask, v) },
 		func(_ int, v vec) {
-			old := YMM()
-			VMASKMOVPS(Mem{Base: dst}, mask, old)
+			old := V()
+			loadMasked(Mem{Base: dst}, mask, old)
 			VADDPS(old, v, v)
-			VMASKMOVPS(v, mask, Mem{Base: dst})
+			storeMasked(v, mask, Mem{Base: dst})
 		})
 	Label("done")
 	VZEROUPPER()

@@ -1,0 +1,24 @@
+//go:build amd64 && !noasm && simulate
+
+package kernel
+
+import "testing"
+
+// TestSimulated makes sure that with the tag the other tests do run the assembly for
+// AVX-512, and that the check at first use finds what is wrong.
+func TestSimulated(t *testing.T) {
+	if !hasAVX2 {
+		t.Fatal("the simulation covers AVX-512 only: it needs a processor with AVX2")
+	}
+	if !avx512() {
+		t.Fatal("the assembly for AVX-512 disagrees with plain Go")
+	}
+	for _, name := range []string{"gemm12x32", "gemmHalf7x32", "gemm1x32", "fromHalfAVX512", "expAVX512", "erfAVX512", "dotsAVX512"} {
+		right := functions[name]
+		functions[name] = &function{steps: right.steps[len(right.steps)-1:]} // its RET alone
+		if avx512Agrees() {
+			t.Errorf("%s does nothing, and the check agrees", name)
+		}
+		functions[name] = right
+	}
+}
