@@ -75,8 +75,8 @@ share its encoding. "-" reads the lines from standard input.
 --choices picks among given answers by their probabilities. Models of
 Flamingo's kind learn from examples: --shot IMAGE=TEXT, or --shots FILE of JSON
 lines {"image","text"} and, where an example has its own, "question"; the model
-is then `+mini.Shots+`, unless --model says otherwise. LXMERT
-sees regions instead of pixels. `+mini.Regions+` finds things on a plain ground
+is then ` + mini.Shots + `, unless --model says otherwise. LXMERT
+sees regions instead of pixels. ` + mini.Regions + ` finds things on a plain ground
 itself; for a photograph, or a model that cannot, a detector's regions are given
 by --regions FILE.npz or FILE.tsv; IMAGE then only names the picture.
 
