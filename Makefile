@@ -5,7 +5,7 @@ VENV   := build/venv
 # Tests that compare with a reference fail, not skip, where the reference is missing.
 REFS   := XPIPE_REQUIRE_REFS=1 XPIPE_PYTHON=$(CURDIR)/$(VENV)/bin/python3
 
-.PHONY: help test test-env test-race test-portable test-slow test-export soak eval eval-attention \
+.PHONY: help test test-env test-race test-portable test-avx512 test-arm64 test-slow test-export soak eval eval-attention \
 	bench-engines bench-decode export-env golden train fuzz vuln licences reproducible lint clean
 
 help: ## list the targets
@@ -33,6 +33,14 @@ test-portable: ## without cgo, without assembly, and for other systems
 	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 go build ./...
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go build ./...
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build ./...
+
+test-avx512: ## the assembly for AVX-512 simulated, and its encoding read back with objdump
+	go test -tags simulate -short ./fallback/kernel
+	cd fallback/kernel/_gen && go test ./...
+
+test-arm64: ## the kernels without assembly on arm64, emulated
+	@command -v qemu-aarch64 >/dev/null || { echo "test-arm64 needs qemu-aarch64 (Debian: qemu-user)" >&2; exit 1; }
+	GOARCH=arm64 CGO_ENABLED=0 go test -short -exec qemu-aarch64 ./fallback/kernel
 
 test-slow: test-env ## soak, random kills and cancels: many minutes
 	$(REFS) go test -tags slow -timeout 60m ./pipeline ./ort ./cmd/xpipe
