@@ -1,0 +1,272 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"image"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/crossattn/xpipe/pipeline"
+	"github.com/crossattn/xpipe/tensor"
+	"github.com/crossattn/xpipe/vision"
+)
+
+// A model that sees regions is asked "is there a X?" of a thing that a scene has
+// once. The scenes are those of the trainer's test set (xpipe_train.scenes), which
+// `make eval` writes, in a drawing style that no model was trained on. The map is
+// that of the word X over the regions the model's encoder finds; a hit is a
+// greatest region whose middle lies in the thing's box and which is not the whole
+// picture. Deleting is leaving regions out, the probability that of "yes".
+
+// thing is what a scene's list says of one thing in it.
+type thing struct {
+	Concept string     `json:"concept"`
+	Box     [4]float64 `json:"box"` // x1, y1, x2, y2 in pixels
+}
+
+// asked is a question about one thing of a scene.
+type asked struct {
+	regions  *pipeline.Regions
+	question string
+	word     string
+	box      [4]float64 // in [0,1]
+}
+
+// readAsked takes one thing from each scene of a folder that has such.
+func readAsked(ctx context.Context, p *pipeline.Pipeline, dir string, r *rand.Rand, most int) ([]asked, error) {
+	f, err := os.Open(filepath.Join(dir, "boxes.jsonl"))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var all []asked
+	for lines := bufio.NewScanner(f); lines.Scan() && len(all) < most; {
+		var s struct {
+			Image  string  `json:"image"`
+			Things []thing `json:"things"`
+		}
+		if err := json.Unmarshal(lines.Bytes(), &s); err != nil {
+			return nil, err
+		}
+		count := map[string]int{}
+		for _, t := range s.Things {
+			count[t.Concept]++
+		}
+		single := slices.DeleteFunc(s.Things, func(t thing) bool { return count[t.Concept] != 1 })
+		if len(single) == 0 {
+			continue
+		}
+		t := single[r.IntN(len(single))]
+		img, err := vision.DecodeFile(filepath.Join(dir, s.Image))
+		if err != nil {
+			return nil, err
+		}
+		a := asked{word: t.Concept, question: "is there a " + t.Concept + "?"}
+		if slices.Contains([]byte("aeiou"), t.Concept[0]) {
+			a.question = "is there an " + t.Concept + "?"
+		}
+		b := img.Bounds()
+		for i, v := range t.Box {
+			a.box[i] = v / float64([]int{b.Dx(), b.Dy()}[i%2])
+		}
+		if a.regions, err = p.Regions(ctx, img, []image.Rectangle(nil)...); err != nil {
+			return nil, err
+		}
+		all = append(all, a)
+	}
+	return all, nil
+}
+
+// holds reports whether region i is the thing: small enough not to be the picture,
+// its middle in the thing's box.
+func (a *asked) holds(i int) bool {
+	b := tensor.Data[float32](a.regions.Boxes)[4*i : 4*i+4]
+	x, y := float64(b[0]+b[2])/2, float64(b[1]+b[3])/2
+	whole := b[2]-b[0] > 0.99 && b[3]-b[1] > 0.99
+	return !whole && x >= a.box[0] && x <= a.box[2] && y >= a.box[1] && y <= a.box[3]
+}
+
+// look returns the map of the thing's word, and the probability of "yes" with the
+// regions kept.
+func (a *asked) look(ctx context.Context, p *pipeline.Pipeline, picks []pipeline.Pick) (pipeline.Map, error) {
+	v, err := p.Attend(ctx, pipeline.Request{Regions: a.regions, Question: a.question})
+	if err != nil {
+		return pipeline.Map{}, err
+	}
+	for _, w := range v.Words() {
+		if w.Text == a.word {
+			return v.WordMap(w, picks...)
+		}
+	}
+	return pipeline.Map{}, fmt.Errorf("no word %q among those of %q", a.word, a.question)
+}
+
+// yes is the probability of "yes" where the model has only some of the regions.
+func (a *asked) yes(ctx context.Context, p *pipeline.Pipeline, keep []int) (float64, error) {
+	width := a.regions.Features.Dim(1)
+	var features, boxes []float32
+	for _, i := range keep {
+		features = append(features, tensor.Data[float32](a.regions.Features)[i*width:(i+1)*width]...)
+		boxes = append(boxes, tensor.Data[float32](a.regions.Boxes)[4*i:4*i+4]...)
+	}
+	f, err := tensor.New([]int{len(keep), width}, features)
+	if err != nil {
+		return 0, err
+	}
+	b, err := tensor.New([]int{len(keep), 4}, boxes)
+	if err != nil {
+		return 0, err
+	}
+	texts, err := p.Generate(ctx, []pipeline.Request{{Regions: &pipeline.Regions{Features: f, Boxes: b}, Question: a.question}},
+		func(g *pipeline.Generation) { g.NumReturnSequences = 1000 })
+	if err != nil {
+		return 0, err
+	}
+	for _, t := range texts[0] {
+		if t.Text == "yes" {
+			return math.Exp(t.LogProb), nil
+		}
+	}
+	return 0, errors.New(`the model has no answer "yes"`)
+}
+
+// area is the mean probability of "yes" while things are taken away in an order, or
+// put back. The whole picture, region 0, stays.
+func (a *asked) area(ctx context.Context, p *pipeline.Pipeline, order []int, insert bool) (float64, error) {
+	sum := 0.0
+	for n := range len(order) + 1 {
+		keep := append([]int{0}, order[n:]...)
+		if insert {
+			keep = append([]int{0}, order[:n]...)
+		}
+		v, err := a.yes(ctx, p, keep)
+		if err != nil {
+			return 0, err
+		}
+		weight := 1 / float64(len(order))
+		if n == 0 || n == len(order) { // trapezoids
+			weight /= 2
+		}
+		sum += weight * v
+	}
+	return sum, nil
+}
+
+// evaluateRegions plays the pointing game and follows the curves over regions.
+func evaluateRegions(ctx context.Context, p *pipeline.Pipeline, dir string, seed uint64, n, curves int) error {
+	r := rand.New(rand.NewPCG(seed, 4))
+	all, err := readAsked(ctx, p, dir, r, n+n/2)
+	if errors.Is(err, os.ErrNotExist) {
+		fmt.Printf("  not measured: no scenes in %s; make eval writes them\n", dir)
+		return nil
+	}
+	if err != nil || len(all) < 3 {
+		return errors.Join(err, fmt.Errorf("%d scenes in %s", len(all), dir))
+	}
+	first, err := p.Attend(ctx, pipeline.Request{Regions: all[0].regions, Question: all[0].question})
+	if err != nil {
+		return err
+	}
+	point := func(over []asked, ways []way) (hits []int, err error) {
+		hits = make([]int, len(ways))
+		for _, a := range over {
+			for i, w := range ways {
+				m, err := a.look(ctx, p, w.pick)
+				if err != nil {
+					return nil, err
+				}
+				if a.holds(best(m.Weights)) {
+					hits[i]++
+				}
+			}
+		}
+		return hits, nil
+	}
+	// Choose a layer and head on other scenes.
+	ways := regionWays(first)
+	others, over := all[:len(all)/3], all[len(all)/3:]
+	hits, err := point(others, ways)
+	if err != nil {
+		return err
+	}
+	at := 2 + best(hits[2:])
+	chosen := []way{ways[0], ways[1], {"best of other scenes: " + ways[at].name, ways[at].pick}}
+	if hits, err = point(over, chosen); err != nil {
+		return err
+	}
+	chance := 0.0
+	for _, a := range over {
+		for i := range a.regions.Boxes.Dim(0) {
+			if a.holds(i) {
+				chance += 1 / float64(len(over)*a.regions.Boxes.Dim(0))
+			}
+		}
+	}
+	fmt.Printf("  pointing game over regions, %d scenes, chance %.1f %%, floor %.0f %%, goal %.0f %%\n", len(over), 100*chance, 100*pointingFloor, 100*pointingGoal)
+	for i, w := range chosen {
+		rate := float64(hits[i]) / float64(len(over))
+		low, high := wilson(rate, len(over))
+		fmt.Printf("    %5.1f %% (95 %%: %.1f to %.1f)  %s\n", 100*rate, 100*low, 100*high, w.name)
+	}
+	for kind, name := range []string{"deletion (small is faithful)", "insertion (large is faithful)"} {
+		fmt.Printf("  %s of regions, P(yes), %d scenes\n", name, min(curves, len(over)))
+		for _, w := range chosen {
+			var areas, differences []float64
+			for _, a := range over[:min(curves, len(over))] {
+				m, err := a.look(ctx, p, w.pick)
+				if err != nil {
+					return err
+				}
+				order := make([]int, len(m.Weights)-1)
+				for i := range order {
+					order[i] = i + 1
+				}
+				slices.SortStableFunc(order, func(x, y int) int { return cmpDesc(m.Weights[x], m.Weights[y]) })
+				v, err := a.area(ctx, p, order, kind == 1)
+				if err != nil {
+					return err
+				}
+				random := 0.0
+				const orders = 4
+				for range orders {
+					r.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+					x, err := a.area(ctx, p, order, kind == 1)
+					if err != nil {
+						return err
+					}
+					random += x / orders
+				}
+				areas, differences = append(areas, v), append(differences, v-random)
+			}
+			low, high := bootstrap(r, differences)
+			fmt.Printf("    %.3f, %+.3f against random (95 %%: %+.3f to %+.3f)  %s\n", mean(areas), mean(differences), low, high, w.name)
+		}
+	}
+	return nil
+}
+
+// regionWays are the ways to make a map of the first stage, words over regions.
+func regionWays(a *pipeline.Attention) []way {
+	s := a.Stages[0]
+	ways := []way{{"mean", nil}, {"rollout", []pipeline.Pick{{Rollout: s.Rollout != nil}}}}
+	for l := range s.Layers {
+		for h := range s.Heads + 1 {
+			name := fmt.Sprintf("layer %d", l+1)
+			if h > 0 {
+				name = fmt.Sprintf("layer %d, head %d", l+1, h)
+			}
+			ways = append(ways, way{name, []pipeline.Pick{{Layer: l + 1, Head: h}}})
+		}
+	}
+	return ways
+}
+
+// best is the place of the greatest value.
+func best[T int | float32](v []T) int { return slices.Index(v, slices.Max(v)) }
