@@ -519,6 +519,16 @@ func TestHostileBundles(t *testing.T) {
 	rows := hostileRows()
 	t.Logf("%d rows", len(rows))
 	eachEngine(t, func(t *testing.T, eng engine.Engine) {
+		var worst int64 // above the files' size, and of which row
+		var worstRow string
+		measured := true
+		defer func() {
+			if measured {
+				t.Logf("at most %.1f MB resident above the files' size, by %q", float64(worst)/1e6, worstRow)
+			} else {
+				t.Log("this system does not tell the peak of resident memory")
+			}
+		}()
 		for _, row := range rows {
 			t.Run(row.name, func(t *testing.T) {
 				if row.goOnly != "" && eng.Name() != "go" {
@@ -534,7 +544,7 @@ func TestHostileBundles(t *testing.T) {
 				if !row.verify {
 					opts = append(opts, WithoutVerification())
 				}
-				before := allocatedBytes()
+				before, resident := allocatedBytes(), markResident()
 				err := attempt(func() error {
 					p, err := OpenFS(t.Context(), fsys, opts...)
 					if err != nil {
@@ -543,7 +553,10 @@ func TestHostileBundles(t *testing.T) {
 					defer p.Close()
 					return row.use(t.Context(), p)
 				})
-				used := allocatedBytes() - before
+				used, peak := allocatedBytes()-before, resident.peak()-int64(size)
+				if measured = measured && resident.ok; peak > worst {
+					worst, worstRow = peak, row.name
+				}
 				says, right := row.says, errors.Is(err, row.err)
 				// ONNX Runtime infers shapes when it opens a graph and checks some inputs
 				// only when it runs: it may blame the graph for what the pipeline would
@@ -562,6 +575,9 @@ func TestHostileBundles(t *testing.T) {
 				}
 				if used > mostMemory+uint64(size) {
 					t.Errorf("took %d MB before it failed", used>>20)
+				}
+				if resident.ok && peak > mostMemory {
+					t.Errorf("%d MB were resident above the files' %d bytes before it failed", peak>>20, size)
 				}
 			})
 		}

@@ -196,3 +196,27 @@ func TestNpzRoundTrip(t *testing.T) {
 		t.Error(got, err)
 	}
 }
+
+func FuzzLoadNpz(f *testing.F) {
+	var good bytes.Buffer
+	WriteNpz(&good, map[string]*Tensor{"a": Must(New([]int{2}, []int64{1, 2})), "b": Scalar(float32(1))})
+	f.Add(good.Bytes())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		const most = 1 << 16
+		path := filepath.Join(t.TempDir(), "x.npz")
+		if err := os.WriteFile(path, data, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		arrays, err := LoadNpz(path, most)
+		if err != nil && !errors.Is(err, ErrTensor) {
+			t.Error(err)
+		}
+		total := 0
+		for _, x := range arrays {
+			total += x.Len()
+		}
+		if total > most {
+			t.Errorf("%d elements within %d bytes", total, most)
+		}
+	})
+}
