@@ -6,7 +6,7 @@ VENV   := build/venv
 REFS   := XPIPE_REQUIRE_REFS=1 XPIPE_PYTHON=$(CURDIR)/$(VENV)/bin/python3
 
 .PHONY: help test test-env test-race test-portable test-avx512 test-arm64 test-slow test-export soak eval eval-attention \
-	bench-engines bench-decode export-env golden train fuzz vuln licences reproducible lint clean
+	bench-engines bench-decode export-env golden train fuzz vuln licences reproducible lint staticcheck clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z%-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -98,21 +98,22 @@ fuzz: ## every fuzz target, FUZZTIME (60s) each
 soak: test-env ## 10,000 calls on each engine, and batches killed and resumed
 	$(REFS) XPIPE_SOAK=10000 go test -tags slow -timeout 4h -run 'Soak|Kills|AtRandom' -v ./pipeline ./ort ./cmd/xpipe
 
-vuln: ## known vulnerabilities and staticcheck
-	go run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./...
-	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+vuln: ## known vulnerabilities in what is called
+	scripts/vuln.sh
 
 licences: ## the table of THIRD_PARTY.md
 	@scripts/licences.sh
 
-reproducible: ## the same source gives the same binary
-	mkdir -p build/repro
-	for i in 1 2; do CGO_ENABLED=0 GOCACHE=$(CURDIR)/build/repro/cache$$i go build -trimpath -o build/repro/xpipe$$i ./cmd/xpipe; done
-	cmp build/repro/xpipe1 build/repro/xpipe2
+reproducible: ## the same source gives the same binary, in another folder and from nothing
+	scripts/reproducible.sh
 
-lint: ## formatting and vet
+lint: ## formatting, vet, and the list of licences
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
 	go vet ./...
+	scripts/licences.sh --check
+
+staticcheck: ## at a fixed version
+	go run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 
 clean: ## remove what was made
 	rm -rf build

@@ -1,7 +1,16 @@
 #!/bin/sh
-# Writes THIRD_PARTY.md's table: each module the command is built of, and the kind of
-# licence by the words of its licence file.
+# Writes THIRD_PARTY.md's table: each module the packages are built of, and the kind of
+# licence by the words of its licence file. With --check it compares that with the file
+# instead, and refuses a licence that it does not know.
 set -eu
+if [ "${1:-}" = --check ]; then
+	made=$("$0")
+	written=$(grep '^|' THIRD_PARTY.md)
+	case $made in *UNKNOWN*) echo "licences: $made" | grep UNKNOWN >&2 && exit 1 ;; esac
+	[ "$made" = "$written" ] && exit 0
+	echo "licences: THIRD_PARTY.md is not what \`make licences\` writes" >&2
+	exit 1
+fi
 echo "| module | version | licence |"
 echo "|---|---|---|"
 go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' ./... | sort -u | while read -r path version dir; do
