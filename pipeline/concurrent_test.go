@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"image"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -126,4 +127,39 @@ func TestCancelAnywhere(t *testing.T) {
 			t.Errorf("%d goroutines, %d before", n, goroutines)
 		}
 	})
+}
+
+// Whatever is asked of a closed Pipeline fails with ErrClosed.
+func TestClosed(t *testing.T) {
+	ctx := context.Background()
+	request := Request{Image: blankImage, Question: "what?"}
+	for name, call := range map[string]func(p *Pipeline) error{
+		"Caption":      func(p *Pipeline) error { _, err := p.Caption(ctx, blankImage); return err },
+		"CaptionBatch": func(p *Pipeline) error { _, err := p.CaptionBatch(ctx, []image.Image{blankImage}); return err },
+		"Answer":       func(p *Pipeline) error { _, err := p.Answer(ctx, blankImage, "what?"); return err },
+		"AnswerBatch":  func(p *Pipeline) error { _, err := p.AnswerBatch(ctx, []Request{request}); return err },
+		"Generate":     func(p *Pipeline) error { _, err := p.Generate(ctx, []Request{request}); return err },
+		"Choose":       func(p *Pipeline) error { _, err := p.Choose(ctx, request, "a", "b"); return err },
+		"Attend":       func(p *Pipeline) error { _, err := p.Attend(ctx, request); return err },
+		"AttendText":   func(p *Pipeline) error { _, err := p.AttendText(ctx, request, "a"); return err },
+		"Match":        func(p *Pipeline) error { _, err := p.Match(ctx, blankImage, "a"); return err },
+		"Classify":     func(p *Pipeline) error { _, err := p.Classify(ctx, blankImage, "a"); return err },
+		"EmbedImages":  func(p *Pipeline) error { _, err := p.EmbedImages(ctx, blankImage); return err },
+		"EmbedTexts":   func(p *Pipeline) error { _, err := p.EmbedTexts(ctx, "a"); return err },
+		"Regions":      func(p *Pipeline) error { _, err := p.Regions(ctx, blankImage); return err },
+		"verify":       func(p *Pipeline) error { return p.verify(ctx, VerifyRequest{}, &Report{}) },
+	} {
+		for _, bundle := range []string{"blip2-opt", "clip"} { // whether its model can do it or not
+			p, err := openLimited(t, bundle, Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if err := call(p); !errors.Is(err, ErrClosed) {
+				t.Errorf("%s of %s after Close: %v", name, bundle, err)
+			}
+		}
+	}
 }
