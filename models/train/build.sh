@@ -1,11 +1,13 @@
 #!/bin/sh
-# From packages to the committed bundle of blip2-mini, in one command. Repeatable: what is done is not done again.
-#   models/train/build.sh [CONFIG]      (default models/train/configs/blip2-mini.json)
+# From packages to a model's committed bundle, in one command. Repeatable: what is done is not done again.
+#   models/train/build.sh [NAME]      blip2-mini (default), clip-mini, lxmert-mini or flamingo-mini: configs/NAME.json
 # PYTHON is a Python with requirements.txt installed; default build/venv-train, made here if it is missing.
-# Work goes to build/train (about 6 GB with all views). Two cores take three to four hours from nothing.
+# Work goes to build/train (about 8 GB). Two cores take one to four hours a model from nothing.
 set -eu
 cd "$(dirname "$0")/../.."
-config=${1:-models/train/configs/blip2-mini.json}
+name=${1:-blip2-mini}
+config=models/train/configs/$name.json
+[ -f "$config" ] || { echo "build.sh: no $config; there are: $(ls models/train/configs)" >&2; exit 2; }
 python=${PYTHON:-build/venv-train/bin/python}
 if ! "$python" -c "import torch, transformers, resvg_py" 2>/dev/null; then
 	python3 -m venv build/venv-train
@@ -13,10 +15,18 @@ if ! "$python" -c "import torch, transformers, resvg_py" 2>/dev/null; then
 	python=build/venv-train/bin/python
 fi
 export PYTHONPATH=models/train:models/export OMP_NUM_THREADS=1
-name=$("$python" -c "import json,sys; print(json.load(open(sys.argv[1]))['name'])" "$config")
-"$python" -m xpipe_train.sources build/train
-"$python" -m xpipe_train.features
-"$python" -m xpipe_train.train "$config"
-"$python" -m xpipe_train.examples build/train testdata/images
-"$python" -m xpipe_train.export_mini "build/train/runs/$name/final.pt" "models/mini/$name"
-"$python" -m xpipe_train.golden "build/train/runs/$name/final.pt" "testdata/golden/$name"
+run() { "$python" -m "xpipe_train.$@"; }
+family=$("$python" -c "import json,sys; print(json.load(open(sys.argv[1]))['family'])" "$config")
+checkpoint=build/train/runs/$name/final.pt
+
+run sources build/train
+case $family in
+lxmert) run lxmert_crops ;; # crops of things, not whole pictures
+*) run features ;;
+esac
+run train "$config"
+run "export_$family" "$checkpoint" "models/mini/$name"
+if [ "$family" = blip2 ]; then
+	run examples build/train testdata/images
+	run golden "$checkpoint" "testdata/golden/$name"
+fi

@@ -80,7 +80,7 @@ def test_a_cell_reads_as_the_words_of_what_it_holds(codec):
     names[0, 4] = torch.tensor([-100.0, -100.0, 100.0])  # a dog
     colours = torch.full((1, GRID, 2), -100.0)
     colours[..., 1] = 100  # red
-    model.neck.cells.forward = lambda grid: (torch.zeros(1, GRID, 16), names, colours, torch.zeros(1, GRID, 2))
+    model.neck.cells.forward = lambda grid: (names, colours, torch.zeros(1, GRID, 2))
     tokens, _ = model.neck(torch.randn(1, GRID, CELL), torch.randn(1, POOLED), model.table)
     e = lambda word: model.table[codec.plain(word)].mean(0)
     assert torch.allclose(tokens[0, 5], e("dog") + e("red") + model.neck.kind[0] + model.neck.place[4], atol=1e-5)
@@ -180,7 +180,7 @@ def test_cached_prefix_gives_the_loss_of_the_whole_sequence(codec):
     model.eval()
     q = torch.randn(2, c.prefix, c.width)
     image, tokens, targets = data.padded([(0, *codec.caption("red apple")), (1, *codec.caption("dog face")), (1, *codec.caption("piñata"))])
-    loss, _ = model.text_loss(model.prefix(q), image, tokens, targets)
+    loss, _, _ = model.text_loss(model.prefix(q), image, tokens, targets)
     x = torch.cat([model.language_projection(q)[image], model.lm.get_input_embeddings()(tokens)], 1)
     logits = model.lm(inputs_embeds=x).logits[:, q.shape[1]:]
     want = torch.nn.functional.cross_entropy(logits[targets >= 0], targets[targets >= 0])

@@ -152,6 +152,8 @@ class Data:
         self.scenes_test = self._set(root, "scenes-test", scene_cells)
         for s in (self.emoji_test, self.emoji_bare):
             s.labels = [c for _, c in s.labels]
+        words = [*scenes.CONCEPTS, *map(scenes.plural, scenes.CONCEPTS), *SHAPES, *CELL_COLOURS]
+        self.subjects = {codec.plain(w)[-1] for w in words}
         self.sets = self.emoji + self.shapes + self.scenes + self.photos
         pad = lambda ids, n: (ids + [IDS["pad"]] * n)[:n]
         self.name_tokens = torch.tensor([pad(codec.plain(n), 8) for n in self.names])
@@ -177,6 +179,8 @@ class Data:
         self.true_of: dict[tuple, list] = {}
         for q, a, i in train:
             self.true_of.setdefault((self.kind[i].get("shape"), self.kind[i].get("colour")), []).append((q, a))
+        # among them those that name its colour or shape: of eight colours few do, and without them "no" is nearly always right
+        self.names_truth = {k: [(q, a) for q, a in asked if set(q.rstrip("?").split()) & set(k)] for k, asked in self.true_of.items()}
 
     @staticmethod
     def arrays(sets, rows):
@@ -190,9 +194,10 @@ class Data:
         return tuple(torch.as_tensor(np.stack([getattr(sets[s], f)[i] for s, i in rows]).astype(t))
                      for f, t in (("names", np.int64), ("colours", np.int64), ("centres", np.float32)))
 
-    def batch(self, rng: random.Random, emoji: int, shapes: int, scenes: int, photos: int, questions: int, each: int) -> dict:
-        """Images (emoji first), their cells, emoji labels, and texts as (image number, tokens, targets); questions of every
-        shape, and up to `each` of every kind of question of a scene."""
+    def batch(self, rng: random.Random, emoji: int, shapes: int, scenes: int, photos: int, questions: int, each: int, more: int) -> dict:
+        """Images (emoji first), their cells, emoji labels, and texts as (image number, tokens, targets) with their kinds;
+        questions of every shape, and up to `each` of every kind of question of a scene. "more" are the features and cells of as many
+        scenes that nothing is asked about."""
         rows, labels, texts = [], [], []
 
         def pick(sets, before):
@@ -205,21 +210,22 @@ class Data:
             n, label = pick(self.emoji, before)
             labels.append(int(label))
             name = self.names[labels[-1]]
-            texts.append((n, *(self.codec.answer(rephrased(rng.choice(WHAT), rng), name) if rng.random() < 0.1 else self.codec.caption(name))))
+            texts.append((n, *(self.codec.answer(rephrased(rng.choice(WHAT), rng), name) if rng.random() < 0.1 else self.codec.caption(name)), "name"))
         before += len(self.emoji)
         for _ in range(shapes):
             n, label = pick(self.shapes, before)
             kind = self.kind[label]
             asked = self.true_of[(kind.get("shape"), kind.get("colour"))]
-            for q, a in rng.choices(asked, k=questions):
-                texts.append((n, *self.codec.answer(rephrased(q, rng), a)))
+            said = self.names_truth.get((kind.get("shape"), kind.get("colour"))) or asked
+            for q, a in rng.choices(asked, k=questions - questions // 3) + rng.choices(said, k=questions // 3):
+                texts.append((n, *self.codec.answer(rephrased(q, rng), a), "shape yes/no" if a in ("yes", "no") else "shape"))
             if len(kind) == 2:
                 whole = f"a {kind['colour']} {kind['shape']}"
-                texts.append((n, *(self.codec.answer(rephrased(rng.choice(WHAT), rng), whole) if rng.random() < 0.2 else self.codec.caption(whole))))
+                texts.append((n, *(self.codec.answer(rephrased(rng.choice(WHAT), rng), whole) if rng.random() < 0.2 else self.codec.caption(whole)), "shape"))
         before += len(self.shapes)
         for _ in range(scenes):
             n, scene = pick(self.scenes, before)
-            texts += [(n, *self.codec.answer(q, a)) for _, q, a in features.scenes.questions(scene, rng, each=each)] if each else []
+            texts += [(n, *self.codec.answer(q, a), kind) for kind, q, a in asked_of(scene, rng, each)] if each else []
         before += len(self.scenes)
         first = len(rows)
         for _ in range(photos):
@@ -232,8 +238,37 @@ class Data:
                 probs[n, 1] = rng.uniform(0.0, 0.6) * min(float(probs[n, 0]), 1 - float(probs[n, 0]))
             name = self.photo_names[ids[n, 0]]
             whole = f"a photo of {'an' if name[0] in 'aeiou' else 'a'} {name}"
-            texts.append((n, *(self.codec.answer(rephrased(rng.choice(WHAT), rng), whole) if rng.random() < 0.15 else self.codec.caption(whole))))
-        return {"images": (grid, pooled, ids, probs), "cells": self.cells(self.sets, rows), "labels": torch.tensor(labels, dtype=torch.long), "texts": [padded(p) for p in by_length(texts)]}
+            texts.append((n, *(self.codec.answer(rephrased(rng.choice(WHAT), rng), whole) if rng.random() < 0.15 else self.codec.caption(whole)), "photo"))
+        spare, rows_of = [], [(len(self.emoji) + len(self.shapes) + s, i) for s, i in self._some(rng, more)]
+        if more:
+            spare = [torch.as_tensor(np.stack([self.sets[s].grid[i] for s, i in rows_of]).astype(np.float32)), self.cells(self.sets, rows_of)]
+        early = [self.early(p) for p in by_length(texts)]
+        return {"images": (grid, pooled, ids, probs), "cells": self.cells(self.sets, rows), "labels": torch.tensor(labels, dtype=torch.long), "texts": [(*padded(p), e, [t[3] for t in p]) for p, e in zip(by_length(texts), early)], "more": spare}
+
+    def early(self, texts):
+        """Targets [n,T] that ask for an answer's first token at every position from the question's last subject (a thing, shape or
+        colour) to its end, where the answer is known already: the word that finds its cell is taught at that word."""
+        out = torch.full((len(texts), max(len(t[1]) for t in texts)), -100)
+        for r, (_, tokens, targets, _) in enumerate(texts):
+            end = next(i for i, t in enumerate(targets) if t >= 0)
+            subject = next((i for i in range(end, 0, -1) if tokens[i] in self.subjects), end)
+            out[r, subject:end] = targets[end]
+        return out
+
+    def _some(self, rng, count):
+        """(set, row) of as many scenes."""
+        sets = [rng.randrange(len(self.scenes)) for _ in range(count)]
+        return [(s, rng.randrange(len(self.scenes[s].labels))) for s in sets]
+
+
+def asked_of(scene, rng: random.Random, each: int):
+    """Questions of a scene, up to `each` of every kind. Colours and relations can be asked of few scenes, so of counts and
+    existence there are half as many."""
+    most = {"count": (each + 1) // 2, "exist": (each + 1) // 2, "colour": each, "relation": each}
+    for kind, q, a in scenes.questions(scene, rng, each=2 * each):
+        if most[kind]:
+            most[kind] -= 1
+            yield kind, q, a
 
 
 def by_length(texts, steps=(7, 11, 13, 15)):
@@ -249,7 +284,7 @@ def padded(texts):
     t = max(len(x[1]) for x in texts)
     tokens = torch.full((len(texts), t), IDS["pad"])
     targets = torch.full((len(texts), t), -100)
-    for r, (_, a, b) in enumerate(texts):
+    for r, (_, a, b, *_) in enumerate(texts):
         tokens[r, :len(a)], targets[r, :len(b)] = torch.tensor(a), torch.tensor(b)
     return torch.tensor([x[0] for x in texts]), tokens, targets
 

@@ -40,6 +40,7 @@ class MiniConfig:
     cell_hidden: int = 256
     dropout: float = 0.1
     cell_dropout: float = 0.1  # in the classifier of cells
+    matching_heads: int = 0  # of the language model's first layer, that start out attending to what is like themselves
     fusion: str = "gated"  # how cells reach the language model: gated | concat | pool (through the free queries alone)
     balance: float = 1.0  # factor of the logits from text to image in the language model (TACA); 1 is none
     emoji: int = 1391
@@ -57,7 +58,7 @@ class MiniConfig:
 
 
 class Cells(nn.Module):
-    """grid [B,49,768] -> hidden [B,49,H], logits of names [B,49,1+names] (0: nothing) and of colours [B,49,1+colours] (0: its
+    """grid [B,49,768] -> logits of names [B,49,1+names] (0: nothing) and of colours [B,49,1+colours] (0: its
     own), the thing's centre from the cell's, in cells [B,49,2]. Each cell sees its eight neighbours' features, to know whose a
     thing between two is."""
 
@@ -79,7 +80,7 @@ class Cells(nn.Module):
         near = self.around(x.transpose(1, 2).unflatten(2, (side, side))).flatten(2).transpose(1, 2)
         x = x + F.gelu(self.mix(self.drop(near)))
         x = self.drop(x)
-        return x, self.names(x), self.colours(x), self.centre(x)
+        return self.names(x), self.colours(x), self.centre(x)
 
 
 class Neck(nn.Module):
@@ -94,8 +95,6 @@ class Neck(nn.Module):
         self.cells = Cells(c)
         self.register_buffer("names", names)  # [names, L] token ids, padded with -1
         self.register_buffer("colours", colours)
-        self.rest = nn.Linear(c.cell_hidden, c.width)
-        nn.init.normal_(self.rest.weight, std=0.002), nn.init.zeros_(self.rest.bias)
         side = int(GRID ** 0.5)
         y, x = torch.meshgrid(*[torch.linspace(-1, 1, side)] * 2, indexing="ij")
         self.axes = nn.Parameter(torch.randn(2, c.width) * 0.1)  # what a step to the right and one down mean
@@ -105,12 +104,12 @@ class Neck(nn.Module):
 
     def forward(self, grid, pooled, table):
         p = self.norm(self.pooled((pooled - self.pooled_mean) / self.pooled_std) + self.place_pooled)
-        hidden, names, colours, centre = self.cells(grid)
+        names, colours, centre = self.cells(grid)
         n, k = names.softmax(-1), colours.softmax(-1)
         thing = 1 - n[..., :1]
         step = 2 / (GRID ** 0.5 - 1)
         about = k[..., 1:] @ mean_embedding(self.colours, table) + k[..., :1] * self.kind[1] + self.kind[0]
-        about = about + self.place + step * centre.clamp(-0.5, 0.5) @ self.axes + self.rest(hidden)
+        about = about + self.place + step * centre.clamp(-0.5, 0.5) @ self.axes
         cells = n[..., 1:] @ mean_embedding(self.names, table) + thing * about + n[..., :1] * self.nothing
         return torch.cat([p[:, None], cells], 1), (names, colours, centre)
 
@@ -238,8 +237,21 @@ class Blip2Mini(nn.Module):
         with torch.no_grad():  # the language model reads concept words as the words they are, from the start
             self.language_projection.weight.copy_(torch.eye(c.width))
             self.language_projection.bias.zero_()
+        self.match_words(c.matching_heads)
         self.text_head, self.image_head = nn.Linear(c.width, c.width), nn.Linear(c.width, c.width)
         self.temperature = nn.Parameter(torch.tensor(2.66))
+
+    @torch.no_grad()
+    def match_words(self, heads: int) -> None:
+        """Lets that many heads of the language model's first layer start out by attending to what is like themselves (queries and
+        keys are one random projection): a word of a question finds the cell that holds it."""
+        attention, size = self.lm.model.decoder.layers[0].self_attn, self.c.width // self.c.heads
+        for h in range(self.c.heads - heads, self.c.heads):
+            rows = slice(h * size, (h + 1) * size)
+            projection = nn.init.orthogonal_(torch.empty(size, self.c.width)) * 1.4
+            for p in (attention.q_proj, attention.k_proj):
+                p.weight[rows] = projection
+                p.bias[rows] = 0
 
     @property
     def table(self):
@@ -274,14 +286,21 @@ class Blip2Mini(nn.Module):
             cache.update(k[image], v[image], i)
         return cache, prefix[1]
 
-    def text_loss(self, prefix, image, tokens, targets):
-        """Cross entropy of targets [n,T] (-100 = none) for tokens [n,T] behind the prefix of image[n]."""
+    def text_loss(self, prefix, image, tokens, targets, early=None):
+        """Cross entropy of targets [n,T] (-100 = none) for tokens [n,T] behind the prefix of image[n], and whether each
+        text's first target would have been said, [n] bool. early [n,T] are targets of positions before that: (loss, hits, their
+        loss)."""
         cache, length = self.behind(prefix, image)
         seen = torch.ones(len(tokens), length + tokens.shape[1], dtype=torch.long, device=tokens.device)
         hidden = self.lm.model(input_ids=tokens, past_key_values=cache, use_cache=True, attention_mask=seen).last_hidden_state
         where = targets >= 0
         logits = self.lm.lm_head(hidden[where])
-        return F.cross_entropy(logits, targets[where]), (logits.argmax(-1) == targets[where]).float().mean()
+        count = where.sum(1)
+        hits = (logits.argmax(-1) == targets[where])[count.cumsum(0) - count]
+        loss = F.cross_entropy(logits, targets[where])
+        if early is None or not (before := early >= 0).any():
+            return loss, hits, loss.new_zeros(())
+        return loss, hits, F.cross_entropy(self.lm.lm_head(hidden[before]), early[before])
 
     @torch.no_grad()
     def generate(self, query_output, prompts, image, eos, limit=16):

@@ -1,11 +1,12 @@
 """blip2-mini: a BLIP-2 of small parts over a frozen encoder (model.py), trained on cached features (data.py).
 
-A stage says how many pictures of each kind a batch has (emoji, shapes, scenes, photos), the questions of a shape, how many of
-each kind a scene is asked (each), and the weight of each loss:
+A stage says how many pictures of each kind a batch has (emoji, shapes, scenes, photos; `more` scenes for their cells alone),
+the questions of a shape, how many of each kind a scene is asked (each), and the weight of each loss:
 
     cells   each cell names what has its centre there, its colour, and how far off the centre is (word-region alignment)
     itc     emoji against all names (contrastive)
     text    captions and answers
+    early   an answer's first word at every position from the question's last subject on: deep supervision of the word that finds its cell
 
 "bound": false saves the bound queries' work while the gate of fusion "gated" hardly lets them through.
 
@@ -86,6 +87,8 @@ class Task:
         fitting = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
         print("starts from another checkpoint but for", sorted({".".join(k.split(".")[:3]) for k in own if k not in fitting and not k.startswith("concepts.")}))
         model.load_state_dict(own | fitting)
+        if "neck.grid.weight" in weights:
+            model.match_words(c.matching_heads)
 
     def _grown(self, table):
         """The embeddings of the tokens that the tokenizer has now."""
@@ -101,18 +104,17 @@ class Task:
         return out
 
     def batch(self, rng: random.Random, stage: dict):
-        return self.data.batch(rng, *(stage.get(k, 0) for k in ("emoji", "shapes", "scenes", "photos", "questions", "each")))
+        return self.data.batch(rng, *(stage.get(k, 0) for k in ("emoji", "shapes", "scenes", "photos", "questions", "each", "more")))
 
     def losses(self, batch: dict, stage: dict):
         model = self.model
         model.qformer.bound = stage.get("bound", True)
         grid, pooled, ids, probs = batch["images"]
-        if self.noise:
-            grid = grid + torch.randn_like(grid) * model.neck.cells.std * self.noise
-        weight = {k: stage.get(k + "_loss", 0.0) for k in ("cells", "itc", "text")}
+        grid = self.noisy(grid)
+        weight = {k: stage.get(k + "_loss", 0.0) for k in ("cells", "itc", "text", "early")}
         shown, loss = {}, grid.new_zeros(())
         if not weight["itc"] and not weight["text"]:
-            said = model.neck.cells(grid)[1:]
+            said = model.neck.cells(grid)
         else:
             embeds, said = model.image_embeds(grid, pooled, ids, probs)
             q = model.query_output(embeds)
@@ -121,12 +123,20 @@ class Task:
                 itc = F.cross_entropy(model.itc_logits(q[:len(labels)], self.data.name_tokens.to(q.device)), labels, label_smoothing=0.05)
                 loss, shown["itc"] = loss + weight["itc"] * itc, itc.item()
             if weight["text"]:
-                text, right = text_losses(model, q, batch["texts"])
-                loss, shown["text"], shown["right"] = loss + weight["text"] * text, text.item(), right.item()
+                text, early, right = text_losses(model, q, batch["texts"], bool(weight["early"]))
+                loss, shown = loss + weight["text"] * text + weight["early"] * early, shown | {"text": text.item(), "early": early.item()} | right
         if weight["cells"]:
-            cells, figures = cell_losses(said, batch["cells"])
+            want = batch["cells"]
+            if batch["more"]:
+                spare, more = batch["more"]
+                said = tuple(torch.cat(x) for x in zip(said, model.neck.cells(self.noisy(spare))))
+                want = tuple(torch.cat(x) for x in zip(want, more))
+            cells, figures = cell_losses(said, want)
             loss, shown = loss + weight["cells"] * cells, shown | figures
         return loss, shown
+
+    def noisy(self, grid):
+        return grid + torch.randn_like(grid) * self.model.neck.cells.std * self.noise if self.noise else grid
 
     def evaluate(self, limit: int | None, emoji=None) -> dict[str, float]:
         """Held-out style: emoji exact; scenes by kind, and how many things their cells name right. easy-VQA's test questions."""
@@ -152,9 +162,9 @@ class Task:
         rows = range(len(data.scenes_test.labels) if limit is None else min(limit // 2, len(data.scenes_test.labels)))
         figures |= self._asked("scenes", data.scenes_test, [(i, *a) for i in rows for a in data.scenes_test.labels[i]["asked"]], device)
         said = [0, 0, 0]
-        for start in range(0, len(rows), 64):
+        for start in range(0, len(rows), 64):  # what the cells say by themselves
             part = [(0, i) for i in rows[start:start + 64]]
-            _, names, colours, _ = model.neck.cells(data.arrays([data.scenes_test], part)[0].to(device))
+            names, colours, _ = model.neck.cells(data.arrays([data.scenes_test], part)[0].to(device))
             want, tint, _ = (t.to(device) for t in data.cells([data.scenes_test], part))
             there = want > 0
             said[0] += int(there.sum())
@@ -182,15 +192,19 @@ class Task:
         return {name: sum(everything) / len(everything)} | {f"{name} {k}": sum(v) / len(v) for k, v in sorted(by.items())}
 
 
-def text_losses(model, query_output, parts):
-    """Mean loss and accuracy over the target tokens of all parts."""
+def text_losses(model, query_output, parts, with_early=False):
+    """Mean loss over the target tokens of all parts, that over their early targets, and of each kind of text the share whose first
+    token would be right."""
     prefix = model.prefix(query_output)
-    loss = right = count = 0
-    for image, tokens, targets in parts:
-        n = int((targets >= 0).sum())
-        part_loss, part_right = model.text_loss(prefix, image, tokens, targets)
-        loss, right, count = loss + part_loss * n, right + part_right * n, count + n
-    return loss / count, right / count
+    loss, early, count, soon = 0, query_output.new_zeros(()), 0, 0
+    right: dict[str, list] = {}
+    for image, tokens, targets, before, kinds in parts:
+        n, m = int((targets >= 0).sum()), int((before >= 0).sum())
+        part_loss, hits, part_early = model.text_loss(prefix, image, tokens, targets, before if with_early else None)
+        loss, early, count, soon = loss + part_loss * n, early + part_early * m, count + n, soon + m
+        for kind, hit in zip(kinds, hits.tolist()):
+            right.setdefault(kind, []).append(hit)
+    return loss / count, early / max(1, soon), {k: sum(v) / len(v) for k, v in sorted(right.items())}
 
 
 def cell_losses(said, cells):
