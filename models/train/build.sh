@@ -30,3 +30,4 @@ if [ "$family" = blip2 ]; then
 	run examples build/train testdata/images
 	run golden "$checkpoint" "testdata/golden/$name"
 fi
+[ "$family" != lxmert ] || run lxmert_golden "$checkpoint" "testdata/golden/$name"

@@ -6,7 +6,9 @@ crops without being drawn, so no two batches are alike. The first region is alwa
 somewhere to go where nothing matches, without which averages cannot count.
 
 The config's own keys: "held_out", styles kept for evaluation, and in a stage "scenes" a batch, "each" questions of
-a kind, "kinds", and the weights "see" (what a region is and which colour it has) and "align" (a region against the words).
+a kind or "kinds" {kind: number}, and the weights "see" (what a region is and which colour it has), "align" (a region against the words) and
+"ask" (which regions the question names first and second, from what they are before the last cross layer), "tell" (which
+colour the one region has that a noun names, and where it is, from the noun's state before the last cross layer).
 """
 import random
 from pathlib import Path
@@ -66,18 +68,21 @@ class Model(nn.Module):
         super().__init__()
         self.eye = Eye(c["eye"], c["features"], c["eye_dropout"])
         self.concept, self.tint = nn.Linear(c["features"], len(WORDS)), nn.Linear(c["features"], len(COLOURS) + 1)
+        self.asked, self.told = nn.Linear(c["width"], 3), nn.Linear(c["width"], len(COLOURS) + 1 + 2)
         self.lxmert = LxmertForQuestionAnswering(LxmertConfig(
             vocab_size=vocab, hidden_size=c["width"], num_attention_heads=c["heads"], intermediate_size=c["ff"], num_qa_labels=len(ANSWERS),
             l_layers=c["l_layers"], r_layers=c["r_layers"], x_layers=c["x_layers"], visual_feat_dim=c["features"], max_position_embeddings=MAX_TEXT,
-            hidden_dropout_prob=c["dropout"], attention_probs_dropout_prob=c["dropout"], attn_implementation="eager"))
-        for layer in self.lxmert.lxmert.encoder.x_layers:  # a word finds what is like it from the first step
-            for linear in (layer.visual_attention.att.query, layer.visual_attention.att.key):
-                nn.init.eye_(linear.weight)
+            initializer_range=c["init"], hidden_dropout_prob=c["dropout"], attention_probs_dropout_prob=c["dropout"], attn_implementation="eager"))
+        first = self.lxmert.lxmert.encoder.x_layers[0].visual_attention.att
+        for linear in (first.query, first.key):  # a word finds what is like it from the first step
+            nn.init.eye_(linear.weight)
 
     def forward(self, features, boxes, there, ids, mask, scene):
         seen = self.eye(features)
-        out = self.lxmert(input_ids=ids, attention_mask=mask, visual_feats=seen[scene], visual_pos=boxes[scene], visual_attention_mask=there[scene])
-        return seen, out.question_answering_score
+        out = self.lxmert(input_ids=ids, attention_mask=mask, visual_feats=seen[scene], visual_pos=boxes[scene], visual_attention_mask=there[scene],
+                          output_hidden_states=True)
+        # the states after the cross layer before the last
+        return seen, out.question_answering_score, self.asked(out.vision_hidden_states[-2]), self.told(out.language_hidden_states[-2])
 
 
 class Crops:
@@ -143,8 +148,10 @@ class Task:
             s, *regions = self.scene(rng, styles, stage)
             order = [0, *rng.sample(range(1, len(regions[0])), len(regions[0]) - 1)]
             made.append([[r[i] for i in order] for r in regions])
-            kinds = stage.get("kinds", KINDS)
-            asked += [(n, k, q, a) for k, q, a in scenes.questions(s, rng, style_words(self.styles, styles), stage["each"]) if k in kinds]
+            kinds = stage.get("kinds") or {k: stage["each"] for k in KINDS}
+            some = scenes.questions(s, rng, each=max(kinds.values()))
+            for k, most in kinds.items():
+                asked += [(n, k, q, a) for q, a in [(q, a) for kind, q, a in some if kind == k][:most]]
         return pack(made, asked, self.tok)
 
     def _crops(self, rng, styles, count):
@@ -163,14 +170,16 @@ class Task:
         if "crops" in stage:
             see, align = self._names(m.eye(batch["features"]), batch)
             return see * stage["see"] + align * stage["align"], {"see": see.item(), "align": align.item()}
-        seen, logits = m(*(batch[k] for k in ("features", "boxes", "there", "ids", "mask", "scene")))
+        seen, logits, asked, told = m(*(batch[k] for k in ("features", "boxes", "there", "ids", "mask", "scene")))
         answer = functional.cross_entropy(logits, batch["answers"])
         see, align = self._names(seen, batch)
-        total = answer * stage.get("answer", 1.0) + see * stage["see"] + align * stage["align"]
+        asked = functional.cross_entropy(asked.flatten(0, 1), batch["asked"].flatten())
+        tell = self._told(told, batch)
+        total = answer + asked * stage["ask"] + tell * stage["tell"] + see * stage["see"] + align * stage["align"]
         right = logits.argmax(-1) == batch["answers"]
         kinds = batch["kinds"]
         shown = {k: right[kinds == i].float().mean().item() for i, k in enumerate(KINDS) if (kinds == i).any()}
-        return total, {"answer": answer.item(), "see": see.item(), "align": align.item(), **shown}
+        return total, {"answer": answer.item(), "ask": asked.item(), "tell": tell.item(), "see": see.item(), "align": align.item(), **shown}
 
     def _names(self, seen, batch):
         """The losses of naming regions: by the two heads, and by the embeddings of the question's words."""
@@ -183,6 +192,18 @@ class Task:
         words = m.lxmert.lxmert.embeddings.word_embeddings.weight[self.names.to(flat.device)]
         align = sum(functional.cross_entropy(picture @ words[:, i].T * ALIGN, concepts) for i in range(2)) / 2
         return see, align
+
+    def _told(self, told, batch):
+        """The loss of what a noun's state says of the one region it names: its colour and its middle."""
+        rows, at, regions = batch["named"].T
+        said, scene = told[rows, at], batch["scene"][rows]
+        tints, boxes = batch["tints"][scene, regions], batch["boxes"][scene, regions]
+        middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+        colour = functional.cross_entropy(said[:, :-2], torch.where(tints == -1, len(COLOURS), tints))
+        return colour + 5 * functional.smooth_l1_loss(said[:, -2:], middle, beta=0.1)
+
+    def warm_start(self, weights):
+        self.model.load_state_dict(weights, strict=False)
 
     def evaluate(self, limit):
         rng = random.Random(99)
@@ -198,8 +219,12 @@ class Task:
         return out
 
 
-def style_words(styles, names):
-    return sorted({w for s in names for w in styles[s].words})
+NOUNS = {form: i for i, w in enumerate(WORDS) for form in (w, plural(w))}
+
+
+def nouns(question: str) -> list[int]:
+    """The concepts a question names, in their order."""
+    return [NOUNS[w] for w in question.rstrip("?").split() if w in NOUNS]
 
 
 def pack(made, asked, tok):
@@ -211,12 +236,19 @@ def pack(made, asked, tok):
     for i, (f, b, c, t) in enumerate(made):
         n = len(f)
         features[i, :n], boxes[i, :n], there[i, :n], concepts[i, :n], tints[i, :n] = f, np.float32(b) / SIDE, 1, c, t
+    wanted, named = np.full((len(asked), most), -100), []
+    for i, (n, _, q, _) in enumerate(asked):
+        mentioned = nouns(q)
+        for r, c in enumerate(made[n][2]):
+            wanted[i, r] = mentioned.index(c) + 1 if c in mentioned else 0
+        places = [p for p, t in enumerate(tok.encode(q).tokens) if t in NOUNS]
+        named += [(i, p, made[n][2].index(c)) for p, c in zip(places, mentioned) if made[n][2].count(c) == 1]
     ids = [tok.encode(q).ids[:MAX_TEXT] for _, _, q, _ in asked]
     longest = max(map(len, ids))
     return {"features": torch.tensor(features), "boxes": torch.tensor(boxes), "there": torch.tensor(there), "concepts": torch.tensor(concepts),
             "tints": torch.tensor(tints), "ids": torch.tensor([x + [0] * (longest - len(x)) for x in ids]),
             "mask": torch.tensor([[1] * len(x) + [0] * (longest - len(x)) for x in ids]), "scene": torch.tensor([n for n, *_ in asked]),
-            "answers": torch.tensor([ANSWERS.index(a) for *_, a in asked]), "kinds": torch.tensor([KINDS.index(k) for _, k, _, _ in asked])}
+            "asked": torch.tensor(wanted), "named": torch.tensor(named).reshape(-1, 3), "answers": torch.tensor([ANSWERS.index(a) for *_, a in asked]), "kinds": torch.tensor([KINDS.index(k) for _, k, _, _ in asked])}
 
 
 def score(model, parts) -> dict[str, float]:
@@ -225,7 +257,7 @@ def score(model, parts) -> dict[str, float]:
     device = next(model.parameters()).device
     for b in parts:
         b = {k: v.to(device) for k, v in b.items()}
-        seen, logits = model(*(b[k] for k in ("features", "boxes", "there", "ids", "mask", "scene")))
+        seen, logits, *_ = model(*(b[k] for k in ("features", "boxes", "there", "ids", "mask", "scene")))
         ok = logits.argmax(-1) == b["answers"]
         for i, k in enumerate(KINDS):
             right.setdefault(k, []).extend(ok[b["kinds"] == i].tolist())
