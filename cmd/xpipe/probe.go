@@ -31,7 +31,7 @@ func (env *environment) checkLibrary(lib ortlib.Library) error {
 	if err == nil && known[lib.Path] == now {
 		return nil
 	}
-	loaded, err := probe(env.executable, lib.Path)
+	loaded, err := probeLibrary(env.executable, lib.Path)
 	if env.refused = !loaded; !loaded {
 		return err
 	}
@@ -40,9 +40,9 @@ func (env *environment) checkLibrary(lib ortlib.Library) error {
 	return nil
 }
 
-// probe starts this program once more to load the library at path. A library that
+// probeLibrary starts this program once more to load the library at path. A library that
 // is refused there without a crash gives no error: it can be refused here, too.
-func probe(executable, path string) (loaded bool, err error) {
+func probeLibrary(executable, path string) (loaded bool, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, executable, "runtime", "probe", path)
