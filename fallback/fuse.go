@@ -387,7 +387,7 @@ func (f *fuser) activation(n *pb.NodeProto) *pb.NodeProto {
 	default:
 		return nil
 	}
-	for _, op := range []string{"MatMul", "MatMulInteger", "Conv"} {
+	for _, op := range []string{"MatMul", "MatMulInteger", "Conv", "ConvInteger"} {
 		if p, i := f.into(n, op); p != nil && i == 0 && attr(p, "activation") == nil && input(p, 3) == "" {
 			return extend(p, n, 0, "", attrs...)
 		}

@@ -10,17 +10,20 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
+// Weights with fewer bits than the numbers they meet stay so: those of quantised graphs,
+// and those stored as float16.
+//
 // Quantised graphs come in two forms. Dynamic ones compute in integers as they stand:
 // DynamicQuantizeLinear, MatMulInteger, Cast, Mul. In the other form, between
 // QuantizeLinear and DequantizeLinear, products are written in floats of dequantised
 // operands: (a-za)*sa times (b-zb)*sb, summed. That is the sum of integer products
 // times sa*sb, which is computed here without the float roundings between. Both become
-// the fused MatMulInteger; the later passes add bias, activation and residual to it as
+// the fused MatMulInteger, or ConvInteger; the later passes add bias, activation and residual to it as
 // to other products.
 
-// fuseQuantised rewrites nodes, before the constant operands of DequantizeLinear
+// fuseNarrow rewrites nodes, before constant operands of DequantizeLinear and Cast
 // (weights) are folded into floats.
-func fuseQuantised(nodes []*pb.NodeProto, consts map[string]*tensor.Tensor, outputs []tensor.Spec) []*pb.NodeProto {
+func fuseNarrow(nodes []*pb.NodeProto, consts map[string]*tensor.Tensor, outputs []tensor.Spec) []*pb.NodeProto {
 	f := &fuser{nodes: slices.Clone(nodes), consts: consts, output: map[string]bool{}}
 	for _, o := range outputs {
 		f.output[o.Name] = true
@@ -30,6 +33,9 @@ func fuseQuantised(nodes []*pb.NodeProto, consts map[string]*tensor.Tensor, outp
 		r := f.scaledInteger(n)
 		if r == nil {
 			r = f.dequantised(n)
+		}
+		if r == nil {
+			r = f.widened(n)
 		}
 		if r == nil {
 			continue
@@ -43,10 +49,10 @@ func fuseQuantised(nodes []*pb.NodeProto, consts map[string]*tensor.Tensor, outp
 	return live(f.nodes, outputs)
 }
 
-// bytes says whether a name is a constant matrix of 8-bit integers, and its shape.
+// bytes says whether a name is a constant of 8-bit integers, and its shape.
 func (f *fuser) bytes(name string) (shape []int, ok bool) {
 	t := f.consts[name]
-	if t == nil || t.Rank() != 2 || t.Len() == 0 || t.DType() != tensor.Int8 && t.DType() != tensor.Uint8 {
+	if t == nil || t.Rank() < 2 || t.Len() == 0 || t.DType() != tensor.Int8 && t.DType() != tensor.Uint8 {
 		return nil, false
 	}
 	return t.Shape(), true
@@ -77,7 +83,7 @@ func (f *fuser) scaledInteger(n *pb.NodeProto) *pb.NodeProto {
 			continue
 		}
 		shape, ok := f.bytes(input(m, 1))
-		if !ok || !f.columns(input(m, 3), shape[1]) {
+		if !ok || len(shape) != 2 || !f.columns(input(m, 3), shape[1]) {
 			continue
 		}
 		return replace(n, "MatMulInteger", []string{input(m, 0), input(m, 1), "", "", input(m, 2), input(m, 3), input(n, 1-i)})
@@ -85,11 +91,18 @@ func (f *fuser) scaledInteger(n *pb.NodeProto) *pb.NodeProto {
 	return nil
 }
 
-// dequantised matches MatMul or Gemm of an operand and a constant matrix that
+// dequantised matches MatMul, Gemm or Conv of an operand and constant weights that
 // DequantizeLinear made.
 func (f *fuser) dequantised(n *pb.NodeProto) *pb.NodeProto {
 	transposed := attr(n, "transB").GetI() != 0
+	var attrs []*pb.AttributeProto
+	op, rank := "MatMulInteger", 2
 	switch {
+	case is(n, "Conv"): // a convolution of images, in one group
+		if g := attr(n, "group"); g != nil && g.GetI() != 1 {
+			return nil
+		}
+		op, rank, attrs, transposed = "ConvInteger", 4, n.GetAttribute(), true
 	case is(n, "MatMul"):
 	case is(n, "Gemm"):
 		one := func(name string) bool { a := attr(n, name); return a == nil || a.GetF() == 1 }
@@ -105,7 +118,7 @@ func (f *fuser) dequantised(n *pb.NodeProto) *pb.NodeProto {
 	}
 	sa, ok := f.scalar(input(a, 1))
 	shape, ok2 := f.bytes(input(b, 0))
-	if !ok || !ok2 || f.consts[input(a, 1)].DType() != tensor.Float32 || !f.columns(input(a, 2), 1) {
+	if !ok || !ok2 || len(shape) != rank || f.consts[input(a, 1)].DType() != tensor.Float32 || !f.columns(input(a, 2), 1) {
 		return nil
 	}
 	at := 1
@@ -132,11 +145,10 @@ func (f *fuser) dequantised(n *pb.NodeProto) *pb.NodeProto {
 		return nil
 	}
 	f.consts[name] = t
-	var attrs []*pb.AttributeProto
-	if transposed {
+	if transposed && rank == 2 {
 		attrs = append(attrs, intAttr("transB", 1))
 	}
-	return replace(n, "MatMulInteger", []string{input(a, 0), input(b, 0), input(n, 2), "", input(a, 2), input(b, 2), name}, attrs...)
+	return replace(n, op, []string{input(a, 0), input(b, 0), input(n, 2), "", input(a, 2), input(b, 2), name}, attrs...)
 }
 
 // byteRange says whether what a DequantizeLinear widens is known to have 8 bits.
@@ -159,7 +171,7 @@ func (f *fuser) perColumn(n *pb.NodeProto, at, count int) ([]float32, bool) {
 	if a := attr(n, "axis"); a != nil {
 		axis = a.GetI()
 	}
-	if scale.Len() > 1 && axis != int64(at) && axis != int64(at-2) {
+	if scale.Len() > 1 && axis != int64(at) && axis != int64(at-f.consts[input(n, 0)].Rank()) {
 		return nil, false
 	}
 	if z := f.consts[input(n, 2)]; z != nil && (z.Len() != scale.Len() || z.DType() != f.consts[input(n, 0)].DType()) {
@@ -168,9 +180,36 @@ func (f *fuser) perColumn(n *pb.NodeProto, at, count int) ([]float32, bool) {
 	return tensor.Data[float32](scale), true
 }
 
-// quantisedWeights says whether a node dequantises constant 8-bit weights: they are
-// folded only once fusion has had a look at them.
-func (p *planner) quantisedWeights(n *pb.NodeProto) bool {
+// widened matches MatMul or Gemm with a constant matrix of float16 that is cast to
+// float32, and makes the product with the matrix as it is.
+func (f *fuser) widened(n *pb.NodeProto) *pb.NodeProto {
+	if !is(n, "MatMul") && !is(n, "Gemm") {
+		return nil
+	}
+	c := f.from(n, 1, "Cast")
+	if c == nil || attr(c, "to").GetI() != int64(pb.TensorProto_FLOAT) || !f.isHalf(input(c, 0)) {
+		return nil
+	}
+	narrow := proto.Clone(n).(*pb.NodeProto)
+	narrow.Input[1] = input(c, 0)
+	return f.product(narrow)
+}
+
+// isHalf says whether a name is a constant matrix of float16.
+func (f *fuser) isHalf(name string) bool {
+	t := f.consts[name]
+	return t != nil && t.Rank() == 2 && t.DType() == tensor.Float16
+}
+
+// narrowWeights says whether a node widens constant weights of 8 bits or float16: they
+// are folded only once fusion has had a look at them.
+func (p *planner) narrowWeights(n *pb.NodeProto) bool {
 	t := p.consts[input(n, 0)]
-	return is(n, "DequantizeLinear") && t != nil && t.Rank() >= 2 && (t.DType() == tensor.Int8 || t.DType() == tensor.Uint8)
+	if t == nil || t.Rank() < 2 {
+		return false
+	}
+	if t.DType() == tensor.Float16 {
+		return is(n, "Cast")
+	}
+	return is(n, "DequantizeLinear") && (t.DType() == tensor.Int8 || t.DType() == tensor.Uint8)
 }

@@ -60,7 +60,7 @@ func plan(ctx context.Context, m *onnx.Model, threads int, noFusion bool) (*grap
 		return nil, err
 	}
 	outputs := m.Outputs()
-	later := p.quantisedWeights
+	later := p.narrowWeights
 	if noFusion {
 		later = func(*pb.NodeProto) bool { return false }
 	}
@@ -73,7 +73,7 @@ func plan(ctx context.Context, m *onnx.Model, threads int, noFusion bool) (*grap
 		kept = append(kept, tensor.Spec{Name: t.value})
 	}
 	if !noFusion {
-		nodes = fuseQuantised(nodes, p.consts, kept)
+		nodes = fuseNarrow(nodes, p.consts, kept)
 		if nodes, err = p.fold(nodes, func(*pb.NodeProto) bool { return false }); err != nil {
 			return nil, err
 		}
@@ -313,6 +313,9 @@ func (p *planner) add(proto *pb.NodeProto) error {
 	}
 	for i, name := range proto.GetInput() {
 		id := -1
+		if spec.Dropped[i] {
+			p.model.Release(spec.Const[i])
+		}
 		if name != "" && !spec.Dropped[i] {
 			if id, err = p.use(name); err != nil {
 				return err

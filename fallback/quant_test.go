@@ -161,6 +161,21 @@ func TestQuantisedFusion(t *testing.T) {
 			return b.Node("DequantizeLinear", []string{b.Node("QuantizeLinear", []string{y, ys, yz}, nil), ys, yz}, nil)
 		}
 	}
+	conv := func(stride, taps int) func(b *onnx.Builder, r *rand.Rand) string {
+		return func(b *onnx.Builder, r *rand.Rand) string {
+			around := func(x string, scale float32, zero *tensor.Tensor) string {
+				s, z := b.Const(tensor.Scalar(scale)), b.Const(zero)
+				return b.Node("DequantizeLinear", []string{b.Node("QuantizeLinear", []string{x, s, z}, nil), s, z}, nil)
+			}
+			y := around(b.Node("Reshape", []string{"x", b.Ints(0, 7, 6, 4)}, nil), 0.02, tensor.Scalar(int8(9)))
+			for range 2 {
+				w := b.Node("DequantizeLinear", []string{b.Const(bytesTensor(r, true, 7, 7, taps, taps)), b.Const(positive(r, 7)), b.Const(tensor.Must(tensor.Zeros(tensor.Int8, 7)))}, onnx.Attrs{"axis": 0})
+				y = b.Node("Conv", []string{y, w, b.Const(randTensor(r, 7))}, onnx.Attrs{"pads": []int{1, 0, 1, 1}, "strides": []int{stride, 1}})
+				y = around(b.Node("Clip", []string{y, scalar(b, 0), scalar(b, 6)}, nil), 6.0/255, tensor.Scalar(uint8(0)))
+			}
+			return y
+		}
+	}
 	for _, c := range []struct {
 		name   string
 		within float64 // relative; -1: a step of the output's scale, rarely
@@ -179,6 +194,8 @@ func TestQuantisedFusion(t *testing.T) {
 		{"qdq, per column", -1, qdq(false, true)},
 		{"qdq gemm", -1, qdq(true, false)},
 		{"qdq gemm, per column", -1, qdq(true, true)},
+		{"qdq convolution", -1, conv(1, 1)},
+		{"qdq convolution, windows", -1, conv(2, 3)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(17, 18))
@@ -196,7 +213,7 @@ func TestQuantisedFusion(t *testing.T) {
 				defer s.Close()
 				sessions = append(sessions, s)
 			}
-			if found := fallback.Operators(sessions[1]); found["xpipe.MatMulInteger"] != 1 || found["Cast"]+found["MatMulInteger"]+found["MatMul"]+found["Gemm"] != 0 {
+			if found := fallback.Operators(sessions[1]); found["xpipe.MatMulInteger"] != 1 && found["xpipe.ConvInteger"] != 2 || found["Cast"]+found["MatMulInteger"]+found["MatMul"]+found["Gemm"] != 0 {
 				t.Error(fmt.Sprint(found))
 			}
 			for _, batch := range []int{1, 3} {

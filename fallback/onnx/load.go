@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+	"unsafe"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoregistry"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/fallback/onnx/pb"
+	"github.com/crossattn/xpipe/tensor"
 )
 
 // maxModelBytes is the largest model file read; protobuf itself ends at 2 GiB.
@@ -41,8 +43,33 @@ type Model struct {
 
 // region is a file's bytes, mapped or read.
 type region struct {
-	bytes []byte
-	close func() error
+	bytes  []byte
+	mapped bool
+	close  func() error
+}
+
+// Release says that t, if it is a tensor of the model, is not needed for now: memory
+// that its part of a mapped file takes may be given back.
+func (m *Model) Release(t *tensor.Tensor) {
+	if t == nil || t.Len() == 0 {
+		return
+	}
+	b := bytesOf(t)
+	start := uintptr(unsafe.Pointer(&b[0]))
+	inside := func(r region) bool {
+		begin := uintptr(unsafe.Pointer(unsafe.SliceData(r.bytes)))
+		return r.mapped && start >= begin && start+uintptr(len(b)) <= begin+uintptr(len(r.bytes))
+	}
+	for _, r := range m.data {
+		if inside(r) {
+			forget(b)
+		}
+	}
+	for _, r := range m.files {
+		if inside(r) {
+			forget(b)
+		}
+	}
 }
 
 // Load reads the model that source names. Errors about the file's contents wrap

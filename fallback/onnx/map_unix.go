@@ -6,6 +6,9 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // mapFile maps a file of the operating system read-only; ok is false where f is
@@ -20,5 +23,16 @@ func mapFile(f fs.File, size int64) (r region, ok bool) {
 	if err != nil {
 		return region{}, false
 	}
-	return region{bytes: b, close: func() error { return syscall.Munmap(b) }}, true
+	return region{bytes: b, mapped: true, close: func() error { return syscall.Munmap(b) }}, true
+}
+
+// forget lets the system take the whole pages of part of a mapping back. They are read
+// from the file again where someone looks at them after all.
+func forget(b []byte) {
+	page := uintptr(os.Getpagesize())
+	start := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
+	skip := -start & (page - 1)
+	if size := uintptr(len(b)); size >= skip+page {
+		unix.Madvise(b[skip:skip+(size-skip)&^(page-1)], unix.MADV_DONTNEED)
+	}
 }

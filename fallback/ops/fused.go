@@ -19,6 +19,8 @@ var fused = map[string]def{
 	"MatMulInteger": {0, 2, 7, buildFusedMatMulInteger},
 	// Conv(X, W, B), activated, + residual.
 	"Conv": {0, 2, 4, buildFusedConv},
+	// Integer Conv(X, W), scaled, + bias, activated, + residual, with channels last.
+	"ConvInteger": {0, 2, 7, buildFusedConvInteger},
 	// Images with channels last, and the way there and back.
 	"ChannelsLast":      {0, 1, 1, buildChannels([]int{0, 2, 3, 1})},
 	"ChannelsFirst":     {0, 1, 1, buildChannels([]int{0, 3, 1, 2})},

@@ -3,6 +3,7 @@ package ops
 import (
 	"context"
 	"runtime"
+	"unsafe"
 
 	"github.com/crossattn/xpipe/fallback/kernel"
 	"github.com/crossattn/xpipe/tensor"
@@ -97,16 +98,29 @@ func (n *Node) packed(i int, transposed bool) *kernel.Matrix {
 	if transposed {
 		k, cols = cols, k
 	}
+	x := NewContext(context.Background(), runtime.GOMAXPROCS(0), nil)
+	defer n.drop(i)
+	if w.DType() == tensor.Float16 && kernel.HasHalf() {
+		m := kernel.NewHalfMatrix(k, cols)
+		d := tensor.Data[tensor.Half](w)
+		halves := unsafe.Slice((*uint16)(unsafe.Pointer(&d[0])), len(d))
+		x.Parallel(m.Panels(), max(1, minWork/(16*m.K+1)), func(lo, hi int) {
+			if transposed {
+				m.FillHalvesTransposed(halves, m.K, lo, hi)
+			} else {
+				m.FillHalves(halves, m.N, lo, hi)
+			}
+		})
+		return m
+	}
 	values := w.Float32s()
 	var m *kernel.Matrix
-	if kernel.HasHalf() && (w.DType() == tensor.Float16 || kernel.Exact(values)) {
+	if kernel.HasHalf() && kernel.Exact(values) {
 		m = kernel.NewHalfMatrix(k, cols)
 	} else {
 		m = kernel.NewMatrix(nil, k, cols)
 	}
-	x := NewContext(context.Background(), runtime.GOMAXPROCS(0), nil)
 	fillMatrix(x, m, values, transposed)
-	n.drop(i)
 	return m
 }
 

@@ -1,0 +1,163 @@
+package ops
+
+import (
+	"slices"
+	"unsafe"
+
+	"github.com/crossattn/xpipe/fallback/kernel"
+	"github.com/crossattn/xpipe/tensor"
+)
+
+// byteConv is a convolution of 8-bit images with channels last by constant 8-bit
+// weights in one group, scaled to float32.
+type byteConv struct {
+	*window
+	act    activation
+	first  bool // the input is [N, C, H, W]
+	shape  []int
+	matrix *kernel.ByteMatrix // [window and channels, M]
+	scale  []float32          // of each channel of the result
+}
+
+// buildFusedConvInteger is the integer convolution of X with constant weights W, times
+// a scale, one number or one for each channel, + bias, activated, + residual. Its
+// inputs are X, W, bias, residual, the zero points of X and W, and the scale. The result
+// and the residual have channels last, and X too unless attribute input_first is set.
+func buildFusedConvInteger(n *Node) Kernel {
+	k := &byteConv{window: newWindow(n), act: n.activation(), first: n.int("input_first", 0) != 0}
+	if n.Inputs != 7 || n.Const[1] == nil || n.Const[1].Rank() != 4 || n.Const[1].Len() == 0 || n.Const[6] == nil || n.Const[6].DType() != tensor.Float32 ||
+		n.int("channels_last", 0) == 0 || n.int("group", 1) != 1 || !n.left(5) && n.Const[5] == nil {
+		n.fail("a quantised convolution of images in one group has constant weights and scales, and channels last")
+		return nil
+	}
+	w, scale := n.Const[1], tensor.Data[float32](n.Const[6])
+	k.shape = clone(w.Shape())
+	m, channels, taps := w.Dim(0), w.Dim(1), w.Dim(2)*w.Dim(3)
+	data, flip, err := bytesOf(w)
+	if err != nil {
+		n.fail("weights %v", w)
+		return nil
+	}
+	zeros, err := byteZeros(n.Const[5])
+	if err != nil || len(zeros) != 1 && len(zeros) != m || len(scale) != 1 && len(scale) != m {
+		n.fail("%d zero points and %d scales for %d channels", len(zeros), len(scale), m)
+		return nil
+	}
+	if !k.first && taps > 1 { // window by window, as rows are gathered
+		turned := make([]uint8, len(data))
+		for r := range m {
+			row, to := data[r*channels*taps:], turned[r*channels*taps:]
+			for c := range channels {
+				for t := range taps {
+					to[t*channels+c] = row[c*taps+t]
+				}
+			}
+		}
+		data = turned
+	}
+	k.matrix = kernel.NewByteMatrix(nil, channels*taps, m)
+	k.matrix.SetZeros(zeros, flip)
+	k.matrix.FillTransposed(data, k.matrix.K, flip, 0, k.matrix.Panels())
+	k.scale = make([]float32, m)
+	for i := range k.scale {
+		k.scale[i] = scale[i%len(scale)]
+	}
+	n.drop(1)
+	return k.run
+}
+
+func (k *byteConv) run(x *Context, in, out []*tensor.Tensor) error {
+	src, flip, err := bytesOf(in[0])
+	if err != nil {
+		return err
+	}
+	s := in[0].Shape()
+	if len(s) != 4 {
+		return graphErr("a convolution of %v by %v", in[0], tensor.FormatShape(k.shape))
+	}
+	if !k.first {
+		s = []int{s[0], s[3], s[1], s[2]}
+	}
+	c, err := planConv(k.window, 1, s, k.shape)
+	if err != nil {
+		return err
+	}
+	zeros, err := byteZeros(input(in, 4))
+	if err != nil || len(zeros) != 1 {
+		return graphErr("a convolution with zero points %v", input(in, 4))
+	}
+	bytes := &kernel.ByteEpilogue{Scale: k.scale}
+	if b := input(in, 2); b != nil {
+		if b.Len() != c.m || b.DType() != tensor.Float32 {
+			return graphErr("a convolution to %d channels with bias %v", c.m, b)
+		}
+		bytes.Bias = tensor.Data[float32](b)
+	}
+	r, dst, err := alloc[float32](x, []int{c.n, c.out[2], c.out[3], c.m})
+	out[0] = r
+	if err != nil || len(dst) == 0 {
+		return err
+	}
+	e, added := k.act.epilogue(), input(in, 3)
+	if added != nil && added.DType() == tensor.Float32 && slices.Equal(added.Shape(), r.Shape()) {
+		e.Residual, added = tensor.Data[float32](added), nil
+	}
+	depth, rows := k.matrix.K, len(dst)/c.m
+	stride := 2 * kernel.Quads(depth)
+	plain := !k.first && prod(c.kernel) == 1 && prod(c.strides) == 1 && len(src) == rows*depth
+	step := 4 * max(4, (1<<13)/(depth+1))
+	pieces := (rows + step - 1) / step
+	floats := step*(stride+1) + (depth+3)/4
+	err = x.ParallelScratch(pieces, max(1, (1<<17)/(step*depth*c.m+1)), floats, func(lo, hi int, room []float32) {
+		ints := unsafe.Slice((*int32)(unsafe.Pointer(&room[0])), len(room))
+		packed, sums := ints[:step*stride], ints[step*stride:step*(stride+1)]
+		row := unsafe.Slice((*uint8)(unsafe.Pointer(&ints[step*(stride+1)])), depth)
+		for i := lo; i < hi; i++ {
+			r0, r1 := i*step, min(rows, (i+1)*step)
+			for r := r0; r < r1; r++ {
+				from := row
+				if plain {
+					from = src[r*depth : (r+1)*depth]
+				} else {
+					k.gather(row, src, c, r, uint8(zeros[0]))
+				}
+				sums[r-r0] = kernel.PackBytes(packed[(r-r0)*stride:(r-r0+1)*stride], from, flip, zeros[0]+int32(flip))
+			}
+			k.matrix.MultiplyFloat(dst[r0*c.m:r1*c.m], c.m, packed, sums, r1-r0, 0, k.matrix.Panels(), bytes)
+			if e.Activate != nil || e.Bounds != nil || e.Residual != nil {
+				e.Apply(dst, c.m, r0, r1, 0, c.m)
+			}
+		}
+	})
+	if err != nil || added == nil {
+		return err
+	}
+	out[0], err = binary(x, r, added, kernel.Add)
+	return err
+}
+
+// gather lays out what the window covers at position r; padding is the zero point.
+func (k *byteConv) gather(row, src []uint8, c *convolution, r int, zero uint8) {
+	for i := range row {
+		row[i] = zero
+	}
+	h, w, oh, ow := c.in[0], c.in[1], c.out[2], c.out[3]
+	kh, kw := c.kernel[0], c.kernel[1]
+	n, y, x := r/(oh*ow), r/ow%oh*c.strides[0]-c.before[0], r%ow*c.strides[1]-c.before[1]
+	x0, x1 := inside(x, c.dilations[1], kw, w)
+	y0, y1 := inside(y, c.dilations[0], kh, h)
+	for ky := y0; ky < y1; ky++ {
+		line := y + ky*c.dilations[0]
+		for kx := x0; kx < x1; kx++ {
+			column := x + kx*c.dilations[1]
+			if !k.first {
+				at := ((n*h+line)*w + column) * c.c
+				copy(row[(ky*kw+kx)*c.c:(ky*kw+kx+1)*c.c], src[at:])
+				continue
+			}
+			for ch := range c.c {
+				row[(ch*kh+ky)*kw+kx] = src[((n*c.c+ch)*h+line)*w+column]
+			}
+		}
+	}
+}
