@@ -6,7 +6,7 @@ VENV   := build/venv
 REFS   := XPIPE_REQUIRE_REFS=1 XPIPE_PYTHON=$(CURDIR)/$(VENV)/bin/python3
 
 .PHONY: help test test-env test-race test-portable test-avx512 test-arm64 test-slow test-export soak eval eval-attention \
-	bench-engines bench-decode export-env golden train fuzz vuln licences reproducible lint staticcheck clean
+	bench-engines bench-curves bench-profiles bench-decode export-env golden train fuzz vuln licences reproducible lint staticcheck clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z%-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ test-slow: test-env ## soak, random kills and cancels: many minutes
 
 # The Python side: PyTorch and transformers, 6.5 GB.
 TRAINVENV := build/venv-train
+# Pairs that bench-engines counts, and the ONNX Runtime that the benchmarks compare with.
+RUNS ?= 10
+BENCHLIB = export XPIPE_ORT_LIB=$$(ls $(VENV)/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.*)
 
 export-env: $(TRAINVENV)/.done ## PyTorch and xpipe-export, under build/
 
@@ -83,10 +86,23 @@ build/venv-eval/.done: models/train/requirements-eval.txt
 eval-attention: ## how far the attention maps of the embedded models can be trusted
 	go run ./pipeline/evalattend
 
-bench-engines: test-env ## graphs of full size on both engines, in turns, on one core and on two
-	go build -o build/xpipe ./cmd/xpipe
-	export XPIPE_ORT_LIB=$$(ls $(VENV)/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.*); \
-	for threads in 1 2; do build/xpipe bench builtin:all -v --threads $$threads --runs 10; done
+bench-engines: test-env ## graphs of full size on both engines, in turns, on one core and on two; JSON under build/bench
+	go build -o build/xpipe ./cmd/xpipe && mkdir -p build/bench
+	$(BENCHLIB); for threads in 1 2; do \
+		build/xpipe bench builtin:all -v --json --footprint --threads $$threads --runs $(RUNS) > build/bench/engines-$$threads.jsonl || exit; done
+	$(PYTHON) docs/performance/plot.py table build/bench/engines-1.jsonl build/bench/engines-2.jsonl
+
+bench-curves: test-env export-env ## how time grows with tokens, batch and layers: docs/performance/curves.svg
+	go build -o build/xpipe ./cmd/xpipe && mkdir -p build/bench
+	$(BENCHLIB); build/xpipe bench curve:all -v --json --threads 1 --runs 5 --warm 1 > build/bench/curves.jsonl
+	$(TRAINVENV)/bin/python docs/performance/plot.py curves build/bench/curves.jsonl docs/performance/curves.svg
+
+bench-profiles: export-env ## where the Go engine's time goes: docs/performance/profiles.svg
+	go build -o build/xpipe ./cmd/xpipe && mkdir -p build/bench
+	for graph in qformer clip-vision opt-step efficientnet int8-qformer int8-efficientnet; do \
+		build/xpipe bench builtin:$$graph --engine go --threads 1 --runs 20 --cpuprofile build/bench/$$graph.pprof > /dev/null && \
+		go tool pprof -top -nodecount 20 build/xpipe build/bench/$$graph.pprof > build/bench/$$graph.top || exit; done
+	$(TRAINVENV)/bin/python docs/performance/plot.py profiles build/bench/*.top docs/performance/profiles.svg
 
 bench-decode: test-env export-env ## decoding at OPT-125m's size: time outside the graphs, what batches gain
 	test -f build/decode-bench/xpipe.json || (cd models/export && ../../$(TRAINVENV)/bin/python decode_bundle.py ../../build/decode-bench)

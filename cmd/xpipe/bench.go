@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"runtime"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,10 +28,14 @@ type benchOptions struct {
 	dims          []string
 	withFootprint bool
 	footprintOnly bool // in the process that bench starts for that
+	profile       string
 }
 
-// builtin is the prefix of the graphs that enginebench makes.
-const builtin = "builtin:"
+// The prefixes of what enginebench makes: graphs, and graphs in several sizes.
+const (
+	builtin = "builtin:"
+	curves  = "curve:"
+)
 
 func newBenchCommand(env *environment) *cobra.Command {
 	var o benchOptions
@@ -38,8 +43,12 @@ func newBenchCommand(env *environment) *cobra.Command {
 	for _, g := range enginebench.Graphs() {
 		names = append(names, "  "+builtin+g.Name+"  "+g.About)
 	}
+	var growing []string
+	for _, c := range enginebench.Curves() {
+		growing = append(growing, "  "+curves+c.Name+"  "+c.About)
+	}
 	cmd := &cobra.Command{
-		Use:   "bench GRAPH.onnx|BUNDLE|builtin:NAME",
+		Use:   "bench GRAPH.onnx|BUNDLE|builtin:NAME|curve:NAME",
 		Short: "Time a graph on the two engines",
 		Long: `Runs a graph, or each graph of a bundle, on both engines in turns and prints
 the median times and the median of the pairs' ratios go/ort: below 1 the Go
@@ -47,7 +56,10 @@ engine is the faster one. Inputs are seeded random numbers; dimensions that are
 not fixed are 1 unless --dim says otherwise.
 
 GFLOP/s are given for graphs of full size with random weights, made on the spot:
-` + strings.Join(names, "\n") + "\n  " + builtin + "all  all of them\n\n" + exitHelp,
+` + strings.Join(names, "\n") + "\n  " + builtin + "all  all of them" + `
+
+How time grows with one size of a graph:
+` + strings.Join(growing, "\n") + "\n  " + curves + "all  all of them\n\n" + exitHelp,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runBench(cmd.Context(), env, o, args[0])
@@ -62,13 +74,17 @@ GFLOP/s are given for graphs of full size with random weights, made on the spot:
 	cmd.Flags().BoolVar(&o.withFootprint, "footprint", false, "measure peak memory and opening too, each engine in a process of its own")
 	cmd.Flags().BoolVar(&o.footprintOnly, "footprint-only", false, "print the footprint of one engine in this process")
 	cmd.Flags().MarkHidden("footprint-only")
+	cmd.Flags().StringVar(&o.profile, "cpuprofile", "", "write a profile of the runs to this file, for go tool pprof")
 	return cmd
 }
 
 // benchReport is what bench says of one graph; times are medians in
 // milliseconds, zero where an engine was not asked for.
 type benchReport struct {
-	Graph   string  `json:"graph"`
+	Graph string `json:"graph"`
+	// A point of a curve: which, and its size.
+	Curve   string  `json:"curve,omitempty"`
+	X       int     `json:"x,omitempty"`
 	Threads int     `json:"threads"`
 	Runs    int     `json:"runs"`
 	GoMS    float64 `json:"go_ms,omitempty"`
@@ -109,6 +125,8 @@ type benchGraph struct {
 	name   string
 	source func() (engine.Source, float64, error) // and the FLOP of a run, 0 if unknown
 	dims   map[string]int
+	curve  string // and the size, for a point of a curve
+	x      int
 }
 
 func runBench(ctx context.Context, env *environment, o benchOptions, target string) error {
@@ -136,6 +154,9 @@ func runBench(ctx context.Context, env *environment, o benchOptions, target stri
 		return err
 	}
 	defer done()
+	if o.profile != "" && len(graphs) != 1 {
+		return usagef("--cpuprofile is for one graph at a time")
+	}
 	if o.footprintOnly {
 		if len(engines) != 1 || len(graphs) != 1 {
 			return usagef("a footprint is that of one graph and one engine")
@@ -157,7 +178,8 @@ func runBench(ctx context.Context, env *environment, o benchOptions, target stri
 				return err
 			}
 		}
-		env.verbosef("%s: go %.2f ms, ort %.2f ms, ratio %.2f", r.Graph, r.GoMS, r.OrtMS, r.Ratio)
+		env.verbosef("%s: go %.2f ms, ort %.2f ms, ratio %.2f; processor time %.2f; peak memory %.0f and %.0f MB; opening %.0f and %.0f ms",
+			r.Graph, r.GoMS, r.OrtMS, r.Ratio, r.CPURatio, r.GoPeakMB, r.OrtPeakMB, r.GoOpenMS, r.OrtOpenMS)
 		reports = append(reports, r)
 	}
 	if env.json {
@@ -201,39 +223,61 @@ func benchTargets(target string, dims map[string]int) (graphs []benchGraph, done
 	done = func() {}
 	if name, ok := strings.CutPrefix(target, builtin); ok {
 		for _, g := range enginebench.Graphs() {
-			if name != g.Name && name != "all" {
-				continue
+			if name == g.Name || name == "all" {
+				graphs = append(graphs, builtinGraph(builtin, g))
 			}
-			graphs = append(graphs, benchGraph{builtin + g.Name, func() (engine.Source, float64, error) {
-				m := g.Build()
-				return m.Source(), m.FLOP, nil
-			}, g.Dims})
 		}
 		if graphs == nil {
 			return nil, done, usagef("there is no graph %q; bench --help lists them", target)
 		}
 		return graphs, done, nil
 	}
+	if name, ok := strings.CutPrefix(target, curves); ok {
+		for _, c := range enginebench.Curves() {
+			for _, p := range c.Points {
+				if name == c.Name || name == "all" {
+					g := builtinGraph(curves, p.Graph)
+					g.curve, g.x = c.Name, p.X
+					graphs = append(graphs, g)
+				}
+			}
+		}
+		if graphs == nil {
+			return nil, done, usagef("there is no %q; bench --help lists curves", target)
+		}
+		return graphs, done, nil
+	}
 	info, statErr := os.Stat(target)
 	if statErr == nil && !info.IsDir() {
-		return []benchGraph{{target, func() (engine.Source, float64, error) { return engine.FileSource(target), 0, nil }, dims}}, done, nil
+		source := func() (engine.Source, float64, error) { return engine.FileSource(target), 0, nil }
+		return []benchGraph{{name: target, source: source, dims: dims}}, done, nil
 	}
 	b, err := openBundle(target)
 	if err != nil {
 		return nil, done, err
 	}
 	for _, role := range slices.Sorted(maps.Keys(b.Graphs)) {
-		graphs = append(graphs, benchGraph{target + "/" + role, func() (engine.Source, float64, error) {
+		source := func() (engine.Source, float64, error) {
 			s, err := b.Graph(role)
 			return s, 0, err
-		}, dims})
+		}
+		graphs = append(graphs, benchGraph{name: target + "/" + role, source: source, dims: dims})
 	}
 	return graphs, func() { b.Close() }, nil
 }
 
+// builtinGraph is a graph of enginebench, made when it is needed.
+func builtinGraph(prefix string, g enginebench.Graph) benchGraph {
+	source := func() (engine.Source, float64, error) {
+		m := g.Build()
+		return m.Source(), m.FLOP, nil
+	}
+	return benchGraph{name: prefix + g.Name, source: source, dims: g.Dims}
+}
+
 // bench times one graph on the engines.
 func bench(ctx context.Context, engines []engine.Engine, g benchGraph, o benchOptions, peak float64) (benchReport, error) {
-	r := benchReport{Graph: g.name, Threads: o.threads, Runs: o.runs}
+	r := benchReport{Graph: g.name, Curve: g.curve, X: g.x, Threads: o.threads, Runs: o.runs}
 	source, flop, err := g.source()
 	if err != nil {
 		return r, err
@@ -257,7 +301,14 @@ func bench(ctx context.Context, engines []engine.Engine, g benchGraph, o benchOp
 	if err != nil {
 		return r, err
 	}
+	stop, err := startProfile(o.profile)
+	if err != nil {
+		return r, err
+	}
 	timings, err := enginebench.Measure(ctx, sessions, in, o.warm, o.runs)
+	if stopped := stop(); err == nil {
+		err = stopped
+	}
 	if err != nil {
 		return r, err
 	}
@@ -281,6 +332,26 @@ func bench(ctx context.Context, engines []engine.Engine, g benchGraph, o benchOp
 		err = o.footprints(ctx, engines, g, source, &r)
 	}
 	return r, err
+}
+
+// startProfile begins to write a profile of the processor's time to a file, if one is
+// named; stop ends it.
+func startProfile(path string) (stop func() error, err error) {
+	if path == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
 }
 
 // engineOptionsFor are the options to open a graph with.

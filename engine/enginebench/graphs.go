@@ -34,8 +34,8 @@ type Model struct {
 // Graphs lists the graphs, as exporters write the layers of each model.
 func Graphs() []Graph {
 	return []Graph{
-		{"qformer", "BLIP-2 Q-Former: 12 layers, 32 queries x 257 image tokens of 1408", map[string]int{"batch": 1}, func() *Model { return qformer(1, asFloats) }},
-		{"qformer-8", "the same, batch 8", map[string]int{"batch": 8}, func() *Model { return qformer(8, asFloats) }},
+		{"qformer", "BLIP-2 Q-Former: 12 layers, 32 queries x 257 image tokens of 1408", map[string]int{"batch": 1}, func() *Model { return qformer(1, 257, 12, asFloats) }},
+		{"qformer-8", "the same, batch 8", map[string]int{"batch": 8}, func() *Model { return qformer(8, 257, 12, asFloats) }},
 		{"clip-vision", "CLIP ViT-B/32 vision, 224 x 224", nil, clipVision},
 		{"clip-text", "CLIP ViT-B/32 text, 77 tokens", nil, clipText},
 		{"opt-step", "OPT-125m, one token, cache of 64", map[string]int{"length": 1, "past": 64, "total": 65}, func() *Model { return opt(1, 64, asFloats) }},
@@ -43,11 +43,11 @@ func Graphs() []Graph {
 		{"lxmert", "LXMERT base, 36 regions, 20 tokens", nil, lxmert},
 		{"gated-block", "OpenFlamingo-3B: perceiver resampler of 256 image tokens, gated cross-attention block on 32 tokens", nil, gatedBlock},
 		{"efficientnet", "EfficientNet-lite0, 224 x 224", nil, func() *Model { return efficientNet(asFloats) }},
-		{"int8-qformer", "qformer in 8 bits, as dynamic quantisation writes it", map[string]int{"batch": 1}, func() *Model { return qformer(1, asDynamic) }},
+		{"int8-qformer", "qformer in 8 bits, as dynamic quantisation writes it", map[string]int{"batch": 1}, func() *Model { return qformer(1, 257, 12, asDynamic) }},
 		{"int8-opt-step", "opt-step in 8 bits, dynamic", map[string]int{"length": 1, "past": 64, "total": 65}, func() *Model { return opt(1, 64, asDynamic) }},
 		{"int8-mlp", "eight pairs of layers 768 x 3072 on 32 rows, in 8 bits between QuantizeLinear and DequantizeLinear", nil, mlp8},
 		{"int8-efficientnet", "efficientnet in 8 bits between QuantizeLinear and DequantizeLinear", nil, func() *Model { return efficientNet(asQDQ) }},
-		{"half-qformer", "qformer with its weights stored as float16", map[string]int{"batch": 1}, func() *Model { return qformer(1, asHalf) }},
+		{"half-qformer", "qformer with its weights stored as float16", map[string]int{"batch": 1}, func() *Model { return qformer(1, 257, 12, asHalf) }},
 		{"half-opt-step", "opt-step with its weights stored as float16", map[string]int{"length": 1, "past": 64, "total": 65}, func() *Model { return opt(1, 64, asHalf) }},
 	}
 }
@@ -147,13 +147,13 @@ func (m *Model) out(x, name string, dims ...any) *Model {
 }
 
 // qformer is post-norm; every second layer attends to the image.
-func qformer(batch int, f form) *Model {
-	const width, heads, queries, tokens = 768, 12, 32, 257
+func qformer(batch, tokens, layers int, f form) *Model {
+	const width, heads, queries = 768, 12, 32
 	m := newModel("qformer")
 	m.form = f
 	image := m.Input("image_embeds", tensor.Float32, "batch", tokens, 1408)
 	x := m.norm(m.batchOf(image, m.weights(1, 1, queries, width), 3), width)
-	for layer := range 12 {
+	for layer := range layers {
 		x = m.norm(m.op("Add", m.attention(x, x, "", batch, queries, queries, width, width, heads), x), width)
 		if layer%2 == 0 {
 			x = m.norm(m.op("Add", m.attention(x, image, "", batch, queries, tokens, width, 1408, heads), x), width)
