@@ -5,7 +5,7 @@ VENV   := build/venv
 # Tests that compare with a reference fail, not skip, where the reference is missing.
 REFS   := XPIPE_REQUIRE_REFS=1 XPIPE_PYTHON=$(CURDIR)/$(VENV)/bin/python3
 
-.PHONY: help test test-env test-race test-portable test-avx512 test-arm64 test-slow test-export soak eval eval-attention \
+.PHONY: help test test-env test-race test-portable test-avx512 test-arm64 test-slow test-export soak eval gallery eval-attention \
 	bench-engines bench-curves bench-profiles bench-decode export-env golden train fuzz vuln licences reproducible lint staticcheck clean
 
 help: ## list the targets
@@ -74,9 +74,13 @@ train: $(MINI:%=train-%) ## from packages to the embedded models: hours on two c
 train-%: export-env ## from packages to one embedded model, such as train-clip-mini
 	models/train/build.sh $*
 
-eval: build/venv-eval/.done ## the embedded model's figures, through the binary on the Go engine
+eval: build/venv-eval/.done ## the embedded models' figures, through the binary on the Go engine
 	go build -o build/xpipe ./cmd/xpipe
-	build/venv-eval/bin/python models/train/evaluate.py --xpipe build/xpipe --engine go --floors --json models/mini/blip2-mini.eval.json
+	build/venv-eval/bin/python models/train/evaluate.py --xpipe build/xpipe --floors
+
+gallery: ## README's gallery, from what the binary says
+	go build -o build/xpipe ./cmd/xpipe
+	$(PYTHON) models/train/gallery.py --xpipe build/xpipe
 
 build/venv-eval/.done: models/train/requirements-eval.txt
 	$(PYTHON) -m venv build/venv-eval
