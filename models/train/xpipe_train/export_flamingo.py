@@ -55,7 +55,7 @@ def main():
         b.add_json("preprocessor_config.json", {
             "image_processor_type": "BlipImageProcessor", "do_convert_rgb": True, "do_resize": True, "size": {"height": SIZE, "width": SIZE},
             "resample": 3, "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True, "image_mean": [MEAN] * 3, "image_std": [STD] * 3})
-        b.meta |= {"variant": "openflamingo", "tasks": ["caption", "answer", "converse"], "tokens_per_image": model.tokens, "cross_layers": model.numbers,
+        b.meta |= {"variant": "openflamingo", "tasks": ["answer", "converse"], "tokens_per_image": model.tokens, "cross_layers": model.numbers,
                    "prompts": {"caption": CAPTION, "answer": ANSWER},
                    "markup": {"begin": "", "image": MEDIA, "next_image": MEDIA, "end": END, "add_special_tokens": False},
                    "media": {"token": MEDIA, "reset_after_eos": False}, "limits": {"max_positions": c.positions},
