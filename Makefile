@@ -74,7 +74,7 @@ train: $(MINI:%=train-%) ## from packages to the embedded models: hours on two c
 train-%: export-env ## from packages to one embedded model, such as train-clip-mini
 	models/train/build.sh $*
 
-eval: build/venv-eval/.done ## the embedded models' figures, through the binary on the Go engine
+eval: build/venv-eval/.done ## the embedded models' figures, through the binary on the Go engine: models/mini/eval.md
 	go build -o build/xpipe ./cmd/xpipe
 	build/venv-eval/bin/python models/train/evaluate.py --xpipe build/xpipe --floors
 
