@@ -13,8 +13,8 @@ import (
 
 // layout decides which images lie in memory with their channels side by side,
 // [N, H, W, C], where the graph has [N, C, H, W]. Convolutions are quicker so. A
-// chain begins with a convolution, which reads either form, goes on through nodes
-// that compute the same from both, and ends with a transposition where a node
+// chain begins with a transposition before a convolution, goes on through nodes
+// that compute the same from both forms, and ends with a transposition where a node
 // wants the form of the graph.
 type layout struct {
 	consts map[string]*tensor.Tensor
@@ -48,8 +48,48 @@ func channelsLast(nodes []*pb.NodeProto, consts map[string]*tensor.Tensor, kept 
 	for _, k := range kept {
 		l.back(k.Name)
 	}
-	return l.nodes
+	return pairs(l.nodes, consts)
 }
+
+// pairs joins convolutions with the depthwise ones that alone use what they compute.
+func pairs(nodes []*pb.NodeProto, consts map[string]*tensor.Tensor) []*pb.NodeProto {
+	users, producer := map[string]int{}, map[string]*pb.NodeProto{}
+	for _, n := range nodes {
+		for _, name := range n.GetInput() {
+			users[name]++
+		}
+		for _, name := range n.GetOutput() {
+			producer[name] = n
+		}
+	}
+	joined := map[*pb.NodeProto]bool{}
+	nodes = slices.Clone(nodes)
+	for i, n := range nodes {
+		p := producer[input(n, 0)]
+		if !isLastConv(n) || !isLastConv(p) || attr(n, "group").GetI() <= 1 || attr(p, "group").GetI() > 1 || input(p, 3) != "" || users[p.Output[0]] != 1 {
+			continue
+		}
+		if w := consts[input(p, 1)]; w.Dim(2)*w.Dim(3) > 1 && w.Dim(0) > 64 {
+			continue // its windows would be gathered again for each few channels
+		}
+		in := []string{input(p, 0), input(p, 1), input(n, 1), input(p, 2), input(n, 2)}
+		if added := input(n, 3); added != "" {
+			in = append(in, added)
+		}
+		attrs := slices.Clone(p.GetAttribute())
+		for _, a := range n.GetAttribute() {
+			second := proto.Clone(a).(*pb.AttributeProto)
+			second.Name = proto.String(ops.SecondPrefix + a.GetName())
+			attrs = append(attrs, second)
+		}
+		nodes[i] = replace(n, "ConvDepthwise", in, attrs...)
+		nodes[i].Name, nodes[i].Domain = n.Name, n.Domain
+		joined[p] = true
+	}
+	return slices.DeleteFunc(nodes, func(n *pb.NodeProto) bool { return joined[n] })
+}
+
+func isLastConv(n *pb.NodeProto) bool { return isFused(n, "Conv") && attr(n, "channels_last") != nil }
 
 // back makes sure that a value is there in the form of the graph.
 func (l *layout) back(name string) {
@@ -60,6 +100,16 @@ func (l *layout) back(name string) {
 	l.nodes = append(l.nodes, &pb.NodeProto{
 		OpType: proto.String("ChannelsFirst"), Domain: proto.String(ops.FusedDomain),
 		Input: []string{l.last[name]}, Output: []string{name},
+	})
+}
+
+// forth makes sure that a value is there with channels last.
+func (l *layout) forth(name string) {
+	l.first[name] = true
+	l.last[name] = name + l.suffix
+	l.nodes = append(l.nodes, &pb.NodeProto{
+		OpType: proto.String("ChannelsLast"), Domain: proto.String(ops.FusedDomain),
+		Input: []string{name}, Output: []string{l.last[name]},
 	})
 }
 
@@ -74,13 +124,8 @@ var elementwise = map[string]bool{
 // nothing is won.
 func (l *layout) turn(n *pb.NodeProto) *pb.NodeProto {
 	switch op := n.GetOpType(); {
-	case isFused(n, "Conv"), isFused(n, "ConvInteger"):
+	case isFused(n, "Conv"):
 		return l.conv(n)
-	case l.last[input(n, 0)] != "" && (is(n, "QuantizeLinear") || is(n, "DequantizeLinear")):
-		// With one scale, to or from any form.
-		if s := l.consts[input(n, 1)]; s != nil && s.Len() == 1 && s.Rank() <= 1 && (input(n, 2) == "" || l.consts[input(n, 2)] != nil) {
-			return l.like(n)
-		}
 	case l.last[input(n, 0)] != "" && elementwise[op] && (is(n, op) || isFused(n, op)):
 		for _, name := range n.GetInput()[1:] { // bounds
 			if name != "" && l.consts[name] == nil {
@@ -146,7 +191,7 @@ func (l *layout) result(n *pb.NodeProto) {
 // conv turns a fused convolution over two dimensions, in one group or depthwise.
 func (l *layout) conv(n *pb.NodeProto) *pb.NodeProto {
 	w := l.consts[input(n, 1)]
-	if w == nil || w.Rank() != 4 || w.Len() == 0 || isFused(n, "Conv") && w.DType() != tensor.Float32 && w.DType() != tensor.Float16 {
+	if w == nil || w.Rank() != 4 || w.Len() == 0 || w.DType() != tensor.Float32 && w.DType() != tensor.Float16 {
 		return nil
 	}
 	group := int64(1)
@@ -161,11 +206,11 @@ func (l *layout) conv(n *pb.NodeProto) *pb.NodeProto {
 	if added := input(n, 3); added != "" && l.last[added] == "" {
 		return nil
 	}
+	if !turned {
+		l.forth(input(n, 0))
+	}
 	r := l.like(n)
 	r.Attribute = append(slices.Clone(r.Attribute), intAttr("channels_last", 1))
-	if !turned {
-		r.Attribute = append(r.Attribute, intAttr("input_first", 1))
-	}
 	return r
 }
 

@@ -27,55 +27,111 @@ func Depthwise(dst, src []float32, offsets []int, weights []float32, bias, low, 
 	}
 }
 
-// Tap is an element of the window of a depthwise convolution whose channels lie
-// side by side: where in the input, counted from the first position's, and in the
-// weights its first channel lies.
-type Tap struct{ Src, Weight int }
+// Block is how many channels DepthwiseRow computes, and how far apart it expects positions and
+// weights: it takes a few channels of an image whose channels lie side by side, as many as a
+// panel of a matrix has columns.
+const Block = panelWidth
 
-// Taps is a list of taps that DepthwiseLast runs over.
-type Taps struct {
-	list        []Tap
-	src, weight int // the farthest
+// Window is what DepthwiseRow slides along a row: some of the rows of a window, each
+// of Width elements.
+type Window struct {
+	Width, Stride, Dilation int
+	rows                    [][2]int // where their input and their weights begin
+	taps                    [][2]int // the same for all elements
+	reach, weights          int      // the farthest of each
 }
 
-// NewTaps returns a list of taps. Offsets are not negative.
-func NewTaps(list []Tap) *Taps {
-	t := &Taps{list: list}
-	for _, tap := range list {
-		if tap.Src < 0 || tap.Weight < 0 {
-			panic("kernel: a tap before the input")
-		}
-		t.src, t.weight = max(t.src, tap.Src), max(t.weight, tap.Weight)
+// Row adds a row of the window: its input begins at float src, counted from the input of the
+// first row, its weights, Block for each element, at float weights. Neither is negative.
+func (w *Window) Row(src, weights int) {
+	if src < 0 || weights < 0 {
+		panic("kernel: a window before its input")
 	}
-	return t
+	w.rows = append(w.rows, [2]int{src, weights})
+	for i := range w.Width {
+		w.taps = append(w.taps, [2]int{src + i*w.Dilation*Block, weights + i*Block})
+	}
+	w.reach, w.weights = max(w.reach, src), max(w.weights, weights)
 }
 
-// DepthwiseLast sets dst[i*dstStep+c], for n positions i and each channel c that
-// bias has, to bias[c] plus the sum over taps of weights[tap.Weight+c] *
-// src[tap.Src+i*srcStep+c], bounded by low and high.
-func DepthwiseLast(dst []float32, dstStep int, src []float32, srcStep, n int, taps *Taps, weights, bias []float32, low, high float32) {
+// DepthwiseRow sets dst[i*dstStep+c], for n positions i and channels c that bias has, up to
+// Block, to bias[c] plus the sum over elements of the window of weight c times the element's
+// input at float i*w.Stride*Block + c, bounded by low and high.
+func DepthwiseRow(dst []float32, dstStep int, src []float32, n int, w *Window, weights, bias []float32, low, high float32) {
 	channels := len(bias)
-	if n == 0 || channels == 0 {
+	switch {
+	case n == 0 || channels == 0:
+	case !avx2() || len(w.taps) == 0:
+		depthwiseRowGo(dst, dstStep, src, n, w, weights, bias, low, high)
+	case channels == Block || channels == Block/2 && w.quick() != nil:
+		depthwiseRow(dst, dstStep, src, n, w, weights, bias, low, high)
+	default: // fewer channels: the others, which count for nothing, go elsewhere
+		var room [32 * Block]float32
+		var zeros [Block]float32
+		copy(zeros[:], bias)
+		for i := 0; i < n; i += 32 {
+			count := min(32, n-i)
+			depthwiseRow(room[:], Block, src[i*w.Stride*Block:], count, w, weights, zeros[:], low, high)
+			for j := range count {
+				copy(dst[(i+j)*dstStep:(i+j)*dstStep+channels], room[j*Block:])
+			}
+		}
+	}
+}
+
+type rowKernel func(dst *float32, dstStep int, src *float32, n int, rows *int, count int, weights, bias *float32, low, high float32, vectors int)
+
+// quick returns the kernel for usual windows, nil for others.
+func (w *Window) quick() rowKernel {
+	if w.Dilation != 1 {
+		return nil
+	}
+	switch [2]int{w.Width, w.Stride} {
+	case [2]int{3, 1}:
+		return depthwiseRow3x1AVX2
+	case [2]int{3, 2}:
+		return depthwiseRow3x2AVX2
+	case [2]int{5, 1}:
+		return depthwiseRow5x1AVX2
+	case [2]int{5, 2}:
+		return depthwiseRow5x2AVX2
+	case [2]int{7, 1}:
+		return depthwiseRow7x1AVX2
+	case [2]int{7, 2}:
+		return depthwiseRow7x2AVX2
+	}
+	return nil
+}
+
+// depthwiseRow calls the assembly, for 16 channels or, where there is a quick form, 8.
+func depthwiseRow(dst []float32, dstStep int, src []float32, n int, w *Window, weights, bias []float32, low, high float32) {
+	_, _ = dst[(n-1)*dstStep+len(bias)-1], weights[w.weights+w.Width*Block-1]
+	_ = src[w.reach+((n-1)*w.Stride+(w.Width-1)*w.Dilation+1)*Block-1]
+	if k := w.quick(); k != nil {
+		k(&dst[0], dstStep, &src[0], n, &w.rows[0][0], len(w.rows), &weights[0], &bias[0], low, high, len(bias)/8)
 		return
 	}
-	c := 0
-	if avx2() && len(taps.list) > 0 {
-		_, _, _ = dst[(n-1)*dstStep+channels-1], src[taps.src+(n-1)*srcStep+channels-1], weights[taps.weight+channels-1]
-		for ; c+16 <= channels; c += 16 {
-			depthwiseLast16AVX2(&dst[c], dstStep, &src[c], srcStep, n, &taps.list[0].Src, len(taps.list), &weights[c], &bias[c], low, high)
-		}
-		if c+8 <= channels {
-			depthwiseLast8AVX2(&dst[c], dstStep, &src[c], srcStep, n, &taps.list[0].Src, len(taps.list), &weights[c], &bias[c], low, high)
-			c += 8
-		}
-	}
-	for ; c < channels; c++ {
-		for i := range n {
-			v := bias[c]
-			for _, t := range taps.list {
-				v += weights[t.Weight+c] * src[t.Src+i*srcStep+c]
+	depthwiseTapsAVX2(&dst[0], dstStep, &src[0], 4*w.Stride*Block, n, &w.taps[0][0], len(w.taps), &weights[0], &bias[0], low, high)
+}
+
+func depthwiseRowGo(dst []float32, dstStep int, src []float32, n int, w *Window, weights, bias []float32, low, high float32) {
+	for i := range n {
+		for c, v := range bias {
+			for _, t := range w.taps {
+				v += weights[t[1]+c] * src[t[0]+i*w.Stride*Block+c]
 			}
 			dst[i*dstStep+c] = min(max(v, low), high)
 		}
 	}
+}
+
+// Part returns the matrix of panels lo..hi alone, in m's memory.
+func (m *Matrix) Part(lo, hi int) *Matrix {
+	p := &Matrix{K: m.K, N: min(m.N, hi*panelWidth) - lo*panelWidth}
+	if m.halves != nil {
+		p.halves = m.halves[lo*m.K*panelWidth : hi*m.K*panelWidth]
+	} else {
+		p.panels = m.panels[lo*m.K*panelWidth : hi*m.K*panelWidth]
+	}
+	return p
 }

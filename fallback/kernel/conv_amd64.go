@@ -9,12 +9,37 @@ package kernel
 //go:noescape
 func depthwiseAVX2(dst *float32, n int, src *float32, offsets *int, weights *float32, taps int, bias float32, low float32, high float32)
 
-// depthwiseLast16AVX2 is DepthwiseLast for 16 channels and taps that there are.
+// depthwiseRow3x1AVX2 is DepthwiseRow for a window of width 3 and a stride of 1, and for 8 channels a vector.
 //
 //go:noescape
-func depthwiseLast16AVX2(dst *float32, dstStep int, src *float32, srcStep int, n int, taps *int, count int, weights *float32, bias *float32, low float32, high float32)
+func depthwiseRow3x1AVX2(dst *float32, dstStep int, src *float32, n int, rows *int, count int, weights *float32, bias *float32, low float32, high float32, vectors int)
 
-// depthwiseLast8AVX2 is DepthwiseLast for 8 channels and taps that there are.
+// depthwiseRow3x2AVX2 is DepthwiseRow for a window of width 3 and a stride of 2, and for 8 channels a vector.
 //
 //go:noescape
-func depthwiseLast8AVX2(dst *float32, dstStep int, src *float32, srcStep int, n int, taps *int, count int, weights *float32, bias *float32, low float32, high float32)
+func depthwiseRow3x2AVX2(dst *float32, dstStep int, src *float32, n int, rows *int, count int, weights *float32, bias *float32, low float32, high float32, vectors int)
+
+// depthwiseRow5x1AVX2 is DepthwiseRow for a window of width 5 and a stride of 1, and for 8 channels a vector.
+//
+//go:noescape
+func depthwiseRow5x1AVX2(dst *float32, dstStep int, src *float32, n int, rows *int, count int, weights *float32, bias *float32, low float32, high float32, vectors int)
+
+// depthwiseRow5x2AVX2 is DepthwiseRow for a window of width 5 and a stride of 2, and for 8 channels a vector.
+//
+//go:noescape
+func depthwiseRow5x2AVX2(dst *float32, dstStep int, src *float32, n int, rows *int, count int, weights *float32, bias *float32, low float32, high float32, vectors int)
+
+// depthwiseRow7x1AVX2 is DepthwiseRow for a window of width 7 and a stride of 1, and for 8 channels a vector.
+//
+//go:noescape
+func depthwiseRow7x1AVX2(dst *float32, dstStep int, src *float32, n int, rows *int, count int, weights *float32, bias *float32, low float32, high float32, vectors int)
+
+// depthwiseRow7x2AVX2 is DepthwiseRow for a window of width 7 and a stride of 2, and for 8 channels a vector.
+//
+//go:noescape
+func depthwiseRow7x2AVX2(dst *float32, dstStep int, src *float32, n int, rows *int, count int, weights *float32, bias *float32, low float32, high float32, vectors int)
+
+// depthwiseTapsAVX2 is DepthwiseRow for 16 channels and elements of a window that there are, at positions step bytes apart.
+//
+//go:noescape
+func depthwiseTapsAVX2(dst *float32, dstStep int, src *float32, step int, n int, taps *int, count int, weights *float32, bias *float32, low float32, high float32)

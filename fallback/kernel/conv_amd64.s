@@ -167,13 +167,4663 @@ DATA iota<>+24(SB)/4, $0x00000006
 DATA iota<>+28(SB)/4, $0x00000007
 GLOBL iota<>(SB), RODATA|NOPTR, $32
 
-// func depthwiseLast16AVX2(dst *float32, dstStep int, src *float32, srcStep int, n int, taps *int, count int, weights *float32, bias *float32, low float32, high float32)
+// func depthwiseRow3x1AVX2(dst *float32, dstStep int, src *float32, n int, rows *int, count int, weights *float32, bias *float32, low float32, high float32, vectors int)
 // Requires: AVX, FMA3
-TEXT ·depthwiseLast16AVX2(SB), NOSPLIT, $0-80
+TEXT ·depthwiseRow3x1AVX2(SB), NOSPLIT, $0-80
+	MOVQ dst+0(FP), AX
+	MOVQ dstStep+8(FP), CX
+	MOVQ src+16(FP), DX
+	MOVQ n+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ count+40(FP), DI
+	MOVQ weights+48(FP), R8
+	MOVQ bias+56(FP), R9
+	MOVQ vectors+72(FP), R10
+	SHLQ $0x02, CX
+	SHLQ $0x04, DI
+	ADDQ SI, DI
+
+next:
+	CMPQ BX, $0x10
+	JGE  of8
+	MOVQ BX, R12
+	CMPQ BX, $0x08
+	JLE  pick
+	INCQ R12
+	SHRQ $0x01, R12
+
+pick:
+	CMPQ R12, $0x08
+	JEQ  of8
+	CMPQ R12, $0x07
+	JEQ  of7
+	CMPQ R12, $0x06
+	JEQ  of6
+	CMPQ R12, $0x05
+	JEQ  of5
+	CMPQ R12, $0x04
+	JEQ  of4
+	CMPQ R12, $0x03
+	JEQ  of3
+	CMPQ R12, $0x02
+	JEQ  of2
+	CMPQ R12, $0x01
+	JEQ  of1
+	VZEROUPPER
+	RET
+
+of8:
+	XORQ R14, R14
+
+vector8:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	VMOVAPS Y0, Y7
+	MOVQ    SI, R11
+
+row8:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y8
+	VMOVUPS      64(R13), Y9
+	VMOVUPS      128(R13), Y10
+	VMOVUPS      (R12), Y11
+	VFMADD231PS  Y11, Y8, Y0
+	VMOVUPS      64(R12), Y11
+	VFMADD231PS  Y11, Y9, Y0
+	VFMADD231PS  Y11, Y8, Y1
+	VMOVUPS      128(R12), Y11
+	VFMADD231PS  Y11, Y10, Y0
+	VFMADD231PS  Y11, Y9, Y1
+	VFMADD231PS  Y11, Y8, Y2
+	VMOVUPS      192(R12), Y11
+	VFMADD231PS  Y11, Y10, Y1
+	VFMADD231PS  Y11, Y9, Y2
+	VFMADD231PS  Y11, Y8, Y3
+	VMOVUPS      256(R12), Y11
+	VFMADD231PS  Y11, Y10, Y2
+	VFMADD231PS  Y11, Y9, Y3
+	VFMADD231PS  Y11, Y8, Y4
+	VMOVUPS      320(R12), Y11
+	VFMADD231PS  Y11, Y10, Y3
+	VFMADD231PS  Y11, Y9, Y4
+	VFMADD231PS  Y11, Y8, Y5
+	VMOVUPS      384(R12), Y11
+	VFMADD231PS  Y11, Y10, Y4
+	VFMADD231PS  Y11, Y9, Y5
+	VFMADD231PS  Y11, Y8, Y6
+	VMOVUPS      448(R12), Y11
+	VFMADD231PS  Y11, Y10, Y5
+	VFMADD231PS  Y11, Y9, Y6
+	VFMADD231PS  Y11, Y8, Y7
+	VMOVUPS      512(R12), Y8
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y8, Y9, Y7
+	VMOVUPS      576(R12), Y8
+	VFMADD231PS  Y8, Y10, Y7
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row8
+	VBROADCASTSS low+64(FP), Y8
+	VBROADCASTSS high+68(FP), Y9
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y8, Y0
+	VMINPS       Y0, Y9, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y8, Y1
+	VMINPS       Y1, Y9, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y8, Y2
+	VMINPS       Y2, Y9, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y8, Y3
+	VMINPS       Y3, Y9, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y4, Y8, Y4
+	VMINPS       Y4, Y9, Y4
+	VMOVUPS      Y4, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y5, Y8, Y5
+	VMINPS       Y5, Y9, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y6, Y8, Y6
+	VMINPS       Y6, Y9, Y6
+	VMOVUPS      Y6, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y7, Y8, Y7
+	VMINPS       Y7, Y9, Y7
+	VMOVUPS      Y7, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector8
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000200, DX
+	SUBQ         $0x08, BX
+	JMP          next
+
+of7:
+	XORQ R14, R14
+
+vector7:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	MOVQ    SI, R11
+
+row7:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y7
+	VMOVUPS      64(R13), Y8
+	VMOVUPS      128(R13), Y9
+	VMOVUPS      (R12), Y10
+	VFMADD231PS  Y10, Y7, Y0
+	VMOVUPS      64(R12), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y7, Y1
+	VMOVUPS      128(R12), Y10
+	VFMADD231PS  Y10, Y9, Y0
+	VFMADD231PS  Y10, Y8, Y1
+	VFMADD231PS  Y10, Y7, Y2
+	VMOVUPS      192(R12), Y10
+	VFMADD231PS  Y10, Y9, Y1
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y7, Y3
+	VMOVUPS      256(R12), Y10
+	VFMADD231PS  Y10, Y9, Y2
+	VFMADD231PS  Y10, Y8, Y3
+	VFMADD231PS  Y10, Y7, Y4
+	VMOVUPS      320(R12), Y10
+	VFMADD231PS  Y10, Y9, Y3
+	VFMADD231PS  Y10, Y8, Y4
+	VFMADD231PS  Y10, Y7, Y5
+	VMOVUPS      384(R12), Y10
+	VFMADD231PS  Y10, Y9, Y4
+	VFMADD231PS  Y10, Y8, Y5
+	VFMADD231PS  Y10, Y7, Y6
+	VMOVUPS      448(R12), Y7
+	VFMADD231PS  Y7, Y9, Y5
+	VFMADD231PS  Y7, Y8, Y6
+	VMOVUPS      512(R12), Y7
+	VFMADD231PS  Y7, Y9, Y6
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row7
+	VBROADCASTSS low+64(FP), Y7
+	VBROADCASTSS high+68(FP), Y8
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y7, Y0
+	VMINPS       Y0, Y8, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y7, Y1
+	VMINPS       Y1, Y8, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y7, Y2
+	VMINPS       Y2, Y8, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y7, Y3
+	VMINPS       Y3, Y8, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y4, Y7, Y4
+	VMINPS       Y4, Y8, Y4
+	VMOVUPS      Y4, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y5, Y7, Y5
+	VMINPS       Y5, Y8, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y6, Y7, Y6
+	VMINPS       Y6, Y8, Y6
+	VMOVUPS      Y6, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector7
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x000001c0, DX
+	SUBQ         $0x07, BX
+	JMP          next
+
+of6:
+	XORQ R14, R14
+
+vector6:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	MOVQ    SI, R11
+
+row6:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y6
+	VMOVUPS      64(R13), Y7
+	VMOVUPS      128(R13), Y8
+	VMOVUPS      (R12), Y9
+	VFMADD231PS  Y9, Y6, Y0
+	VMOVUPS      64(R12), Y9
+	VFMADD231PS  Y9, Y7, Y0
+	VFMADD231PS  Y9, Y6, Y1
+	VMOVUPS      128(R12), Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VFMADD231PS  Y9, Y7, Y1
+	VFMADD231PS  Y9, Y6, Y2
+	VMOVUPS      192(R12), Y9
+	VFMADD231PS  Y9, Y8, Y1
+	VFMADD231PS  Y9, Y7, Y2
+	VFMADD231PS  Y9, Y6, Y3
+	VMOVUPS      256(R12), Y9
+	VFMADD231PS  Y9, Y8, Y2
+	VFMADD231PS  Y9, Y7, Y3
+	VFMADD231PS  Y9, Y6, Y4
+	VMOVUPS      320(R12), Y9
+	VFMADD231PS  Y9, Y8, Y3
+	VFMADD231PS  Y9, Y7, Y4
+	VFMADD231PS  Y9, Y6, Y5
+	VMOVUPS      384(R12), Y6
+	VFMADD231PS  Y6, Y8, Y4
+	VFMADD231PS  Y6, Y7, Y5
+	VMOVUPS      448(R12), Y6
+	VFMADD231PS  Y6, Y8, Y5
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row6
+	VBROADCASTSS low+64(FP), Y6
+	VBROADCASTSS high+68(FP), Y7
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y6, Y0
+	VMINPS       Y0, Y7, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y6, Y1
+	VMINPS       Y1, Y7, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y6, Y2
+	VMINPS       Y2, Y7, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y6, Y3
+	VMINPS       Y3, Y7, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y4, Y6, Y4
+	VMINPS       Y4, Y7, Y4
+	VMOVUPS      Y4, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y5, Y6, Y5
+	VMINPS       Y5, Y7, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector6
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000180, DX
+	SUBQ         $0x06, BX
+	JMP          next
+
+of5:
+	XORQ R14, R14
+
+vector5:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	MOVQ    SI, R11
+
+row5:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y5
+	VMOVUPS      64(R13), Y6
+	VMOVUPS      128(R13), Y7
+	VMOVUPS      (R12), Y8
+	VFMADD231PS  Y8, Y5, Y0
+	VMOVUPS      64(R12), Y8
+	VFMADD231PS  Y8, Y6, Y0
+	VFMADD231PS  Y8, Y5, Y1
+	VMOVUPS      128(R12), Y8
+	VFMADD231PS  Y8, Y7, Y0
+	VFMADD231PS  Y8, Y6, Y1
+	VFMADD231PS  Y8, Y5, Y2
+	VMOVUPS      192(R12), Y8
+	VFMADD231PS  Y8, Y7, Y1
+	VFMADD231PS  Y8, Y6, Y2
+	VFMADD231PS  Y8, Y5, Y3
+	VMOVUPS      256(R12), Y8
+	VFMADD231PS  Y8, Y7, Y2
+	VFMADD231PS  Y8, Y6, Y3
+	VFMADD231PS  Y8, Y5, Y4
+	VMOVUPS      320(R12), Y5
+	VFMADD231PS  Y5, Y7, Y3
+	VFMADD231PS  Y5, Y6, Y4
+	VMOVUPS      384(R12), Y5
+	VFMADD231PS  Y5, Y7, Y4
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row5
+	VBROADCASTSS low+64(FP), Y5
+	VBROADCASTSS high+68(FP), Y6
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y5, Y0
+	VMINPS       Y0, Y6, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y5, Y1
+	VMINPS       Y1, Y6, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y5, Y2
+	VMINPS       Y2, Y6, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y5, Y3
+	VMINPS       Y3, Y6, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y4, Y5, Y4
+	VMINPS       Y4, Y6, Y4
+	VMOVUPS      Y4, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector5
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000140, DX
+	SUBQ         $0x05, BX
+	JMP          next
+
+of4:
+	XORQ R14, R14
+
+vector4:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	MOVQ    SI, R11
+
+row4:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y4
+	VMOVUPS      64(R13), Y5
+	VMOVUPS      128(R13), Y6
+	VMOVUPS      (R12), Y7
+	VFMADD231PS  Y7, Y4, Y0
+	VMOVUPS      64(R12), Y7
+	VFMADD231PS  Y7, Y5, Y0
+	VFMADD231PS  Y7, Y4, Y1
+	VMOVUPS      128(R12), Y7
+	VFMADD231PS  Y7, Y6, Y0
+	VFMADD231PS  Y7, Y5, Y1
+	VFMADD231PS  Y7, Y4, Y2
+	VMOVUPS      192(R12), Y7
+	VFMADD231PS  Y7, Y6, Y1
+	VFMADD231PS  Y7, Y5, Y2
+	VFMADD231PS  Y7, Y4, Y3
+	VMOVUPS      256(R12), Y4
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y4, Y5, Y3
+	VMOVUPS      320(R12), Y4
+	VFMADD231PS  Y4, Y6, Y3
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row4
+	VBROADCASTSS low+64(FP), Y4
+	VBROADCASTSS high+68(FP), Y5
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y4, Y0
+	VMINPS       Y0, Y5, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y4, Y1
+	VMINPS       Y1, Y5, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y4, Y2
+	VMINPS       Y2, Y5, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y4, Y3
+	VMINPS       Y3, Y5, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector4
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000100, DX
+	SUBQ         $0x04, BX
+	JMP          next
+
+of3:
+	XORQ R14, R14
+
+vector3:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	MOVQ    SI, R11
+
+row3:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y3
+	VMOVUPS      64(R13), Y4
+	VMOVUPS      128(R13), Y5
+	VMOVUPS      (R12), Y6
+	VFMADD231PS  Y6, Y3, Y0
+	VMOVUPS      64(R12), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VFMADD231PS  Y6, Y3, Y1
+	VMOVUPS      128(R12), Y6
+	VFMADD231PS  Y6, Y5, Y0
+	VFMADD231PS  Y6, Y4, Y1
+	VFMADD231PS  Y6, Y3, Y2
+	VMOVUPS      192(R12), Y3
+	VFMADD231PS  Y3, Y5, Y1
+	VFMADD231PS  Y3, Y4, Y2
+	VMOVUPS      256(R12), Y3
+	VFMADD231PS  Y3, Y5, Y2
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row3
+	VBROADCASTSS low+64(FP), Y3
+	VBROADCASTSS high+68(FP), Y4
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y3, Y0
+	VMINPS       Y0, Y4, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y3, Y1
+	VMINPS       Y1, Y4, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y3, Y2
+	VMINPS       Y2, Y4, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector3
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x000000c0, DX
+	SUBQ         $0x03, BX
+	JMP          next
+
+of2:
+	XORQ R14, R14
+
+vector2:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	MOVQ    SI, R11
+
+row2:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y2
+	VMOVUPS      64(R13), Y3
+	VMOVUPS      128(R13), Y4
+	VMOVUPS      (R12), Y5
+	VFMADD231PS  Y5, Y2, Y0
+	VMOVUPS      64(R12), Y5
+	VFMADD231PS  Y5, Y3, Y0
+	VFMADD231PS  Y5, Y2, Y1
+	VMOVUPS      128(R12), Y2
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y2, Y3, Y1
+	VMOVUPS      192(R12), Y2
+	VFMADD231PS  Y2, Y4, Y1
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row2
+	VBROADCASTSS low+64(FP), Y2
+	VBROADCASTSS high+68(FP), Y3
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y2, Y0
+	VMINPS       Y0, Y3, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y2, Y1
+	VMINPS       Y1, Y3, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector2
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000080, DX
+	SUBQ         $0x02, BX
+	JMP          next
+
+of1:
+	XORQ R14, R14
+
+vector1:
+	VMOVUPS (R9)(R14*1), Y0
+	MOVQ    SI, R11
+
+row1:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y1
+	VMOVUPS      64(R13), Y2
+	VMOVUPS      128(R13), Y3
+	VMOVUPS      (R12), Y4
+	VFMADD231PS  Y4, Y1, Y0
+	VMOVUPS      64(R12), Y1
+	VFMADD231PS  Y1, Y2, Y0
+	VMOVUPS      128(R12), Y1
+	VFMADD231PS  Y1, Y3, Y0
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row1
+	VBROADCASTSS low+64(FP), Y1
+	VBROADCASTSS high+68(FP), Y2
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y1, Y0
+	VMINPS       Y0, Y2, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector1
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x01, BX
+	JMP          next
+
+// func depthwiseRow3x2AVX2(dst *float32, dstStep int, src *float32, n int, rows *int, count int, weights *float32, bias *float32, low float32, high float32, vectors int)
+// Requires: AVX, FMA3
+TEXT ·depthwiseRow3x2AVX2(SB), NOSPLIT, $0-80
+	MOVQ dst+0(FP), AX
+	MOVQ dstStep+8(FP), CX
+	MOVQ src+16(FP), DX
+	MOVQ n+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ count+40(FP), DI
+	MOVQ weights+48(FP), R8
+	MOVQ bias+56(FP), R9
+	MOVQ vectors+72(FP), R10
+	SHLQ $0x02, CX
+	SHLQ $0x04, DI
+	ADDQ SI, DI
+
+next:
+	CMPQ BX, $0x10
+	JGE  of8
+	MOVQ BX, R12
+	CMPQ BX, $0x08
+	JLE  pick
+	INCQ R12
+	SHRQ $0x01, R12
+
+pick:
+	CMPQ R12, $0x08
+	JEQ  of8
+	CMPQ R12, $0x07
+	JEQ  of7
+	CMPQ R12, $0x06
+	JEQ  of6
+	CMPQ R12, $0x05
+	JEQ  of5
+	CMPQ R12, $0x04
+	JEQ  of4
+	CMPQ R12, $0x03
+	JEQ  of3
+	CMPQ R12, $0x02
+	JEQ  of2
+	CMPQ R12, $0x01
+	JEQ  of1
+	VZEROUPPER
+	RET
+
+of8:
+	XORQ R14, R14
+
+vector8:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	VMOVAPS Y0, Y7
+	MOVQ    SI, R11
+
+row8:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y8
+	VMOVUPS      64(R13), Y9
+	VMOVUPS      128(R13), Y10
+	VMOVUPS      (R12), Y11
+	VFMADD231PS  Y11, Y8, Y0
+	VMOVUPS      64(R12), Y11
+	VFMADD231PS  Y11, Y9, Y0
+	VMOVUPS      128(R12), Y11
+	VFMADD231PS  Y11, Y10, Y0
+	VFMADD231PS  Y11, Y8, Y1
+	VMOVUPS      192(R12), Y11
+	VFMADD231PS  Y11, Y9, Y1
+	VMOVUPS      256(R12), Y11
+	VFMADD231PS  Y11, Y10, Y1
+	VFMADD231PS  Y11, Y8, Y2
+	VMOVUPS      320(R12), Y11
+	VFMADD231PS  Y11, Y9, Y2
+	VMOVUPS      384(R12), Y11
+	VFMADD231PS  Y11, Y10, Y2
+	VFMADD231PS  Y11, Y8, Y3
+	VMOVUPS      448(R12), Y11
+	VFMADD231PS  Y11, Y9, Y3
+	VMOVUPS      512(R12), Y11
+	VFMADD231PS  Y11, Y10, Y3
+	VFMADD231PS  Y11, Y8, Y4
+	VMOVUPS      576(R12), Y11
+	VFMADD231PS  Y11, Y9, Y4
+	VMOVUPS      640(R12), Y11
+	VFMADD231PS  Y11, Y10, Y4
+	VFMADD231PS  Y11, Y8, Y5
+	VMOVUPS      704(R12), Y11
+	VFMADD231PS  Y11, Y9, Y5
+	VMOVUPS      768(R12), Y11
+	VFMADD231PS  Y11, Y10, Y5
+	VFMADD231PS  Y11, Y8, Y6
+	VMOVUPS      832(R12), Y11
+	VFMADD231PS  Y11, Y9, Y6
+	VMOVUPS      896(R12), Y11
+	VFMADD231PS  Y11, Y10, Y6
+	VFMADD231PS  Y11, Y8, Y7
+	VMOVUPS      960(R12), Y8
+	VFMADD231PS  Y8, Y9, Y7
+	VMOVUPS      1024(R12), Y8
+	VFMADD231PS  Y8, Y10, Y7
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row8
+	VBROADCASTSS low+64(FP), Y8
+	VBROADCASTSS high+68(FP), Y9
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y8, Y0
+	VMINPS       Y0, Y9, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y8, Y1
+	VMINPS       Y1, Y9, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y8, Y2
+	VMINPS       Y2, Y9, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y8, Y3
+	VMINPS       Y3, Y9, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y4, Y8, Y4
+	VMINPS       Y4, Y9, Y4
+	VMOVUPS      Y4, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y5, Y8, Y5
+	VMINPS       Y5, Y9, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y6, Y8, Y6
+	VMINPS       Y6, Y9, Y6
+	VMOVUPS      Y6, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y7, Y8, Y7
+	VMINPS       Y7, Y9, Y7
+	VMOVUPS      Y7, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector8
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000400, DX
+	SUBQ         $0x08, BX
+	JMP          next
+
+of7:
+	XORQ R14, R14
+
+vector7:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	MOVQ    SI, R11
+
+row7:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y7
+	VMOVUPS      64(R13), Y8
+	VMOVUPS      128(R13), Y9
+	VMOVUPS      (R12), Y10
+	VFMADD231PS  Y10, Y7, Y0
+	VMOVUPS      64(R12), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VMOVUPS      128(R12), Y10
+	VFMADD231PS  Y10, Y9, Y0
+	VFMADD231PS  Y10, Y7, Y1
+	VMOVUPS      192(R12), Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VMOVUPS      256(R12), Y10
+	VFMADD231PS  Y10, Y9, Y1
+	VFMADD231PS  Y10, Y7, Y2
+	VMOVUPS      320(R12), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VMOVUPS      384(R12), Y10
+	VFMADD231PS  Y10, Y9, Y2
+	VFMADD231PS  Y10, Y7, Y3
+	VMOVUPS      448(R12), Y10
+	VFMADD231PS  Y10, Y8, Y3
+	VMOVUPS      512(R12), Y10
+	VFMADD231PS  Y10, Y9, Y3
+	VFMADD231PS  Y10, Y7, Y4
+	VMOVUPS      576(R12), Y10
+	VFMADD231PS  Y10, Y8, Y4
+	VMOVUPS      640(R12), Y10
+	VFMADD231PS  Y10, Y9, Y4
+	VFMADD231PS  Y10, Y7, Y5
+	VMOVUPS      704(R12), Y10
+	VFMADD231PS  Y10, Y8, Y5
+	VMOVUPS      768(R12), Y10
+	VFMADD231PS  Y10, Y9, Y5
+	VFMADD231PS  Y10, Y7, Y6
+	VMOVUPS      832(R12), Y7
+	VFMADD231PS  Y7, Y8, Y6
+	VMOVUPS      896(R12), Y7
+	VFMADD231PS  Y7, Y9, Y6
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row7
+	VBROADCASTSS low+64(FP), Y7
+	VBROADCASTSS high+68(FP), Y8
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y7, Y0
+	VMINPS       Y0, Y8, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y7, Y1
+	VMINPS       Y1, Y8, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y7, Y2
+	VMINPS       Y2, Y8, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y7, Y3
+	VMINPS       Y3, Y8, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y4, Y7, Y4
+	VMINPS       Y4, Y8, Y4
+	VMOVUPS      Y4, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y5, Y7, Y5
+	VMINPS       Y5, Y8, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y6, Y7, Y6
+	VMINPS       Y6, Y8, Y6
+	VMOVUPS      Y6, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector7
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000380, DX
+	SUBQ         $0x07, BX
+	JMP          next
+
+of6:
+	XORQ R14, R14
+
+vector6:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	MOVQ    SI, R11
+
+row6:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y6
+	VMOVUPS      64(R13), Y7
+	VMOVUPS      128(R13), Y8
+	VMOVUPS      (R12), Y9
+	VFMADD231PS  Y9, Y6, Y0
+	VMOVUPS      64(R12), Y9
+	VFMADD231PS  Y9, Y7, Y0
+	VMOVUPS      128(R12), Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VFMADD231PS  Y9, Y6, Y1
+	VMOVUPS      192(R12), Y9
+	VFMADD231PS  Y9, Y7, Y1
+	VMOVUPS      256(R12), Y9
+	VFMADD231PS  Y9, Y8, Y1
+	VFMADD231PS  Y9, Y6, Y2
+	VMOVUPS      320(R12), Y9
+	VFMADD231PS  Y9, Y7, Y2
+	VMOVUPS      384(R12), Y9
+	VFMADD231PS  Y9, Y8, Y2
+	VFMADD231PS  Y9, Y6, Y3
+	VMOVUPS      448(R12), Y9
+	VFMADD231PS  Y9, Y7, Y3
+	VMOVUPS      512(R12), Y9
+	VFMADD231PS  Y9, Y8, Y3
+	VFMADD231PS  Y9, Y6, Y4
+	VMOVUPS      576(R12), Y9
+	VFMADD231PS  Y9, Y7, Y4
+	VMOVUPS      640(R12), Y9
+	VFMADD231PS  Y9, Y8, Y4
+	VFMADD231PS  Y9, Y6, Y5
+	VMOVUPS      704(R12), Y6
+	VFMADD231PS  Y6, Y7, Y5
+	VMOVUPS      768(R12), Y6
+	VFMADD231PS  Y6, Y8, Y5
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row6
+	VBROADCASTSS low+64(FP), Y6
+	VBROADCASTSS high+68(FP), Y7
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y6, Y0
+	VMINPS       Y0, Y7, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y6, Y1
+	VMINPS       Y1, Y7, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y6, Y2
+	VMINPS       Y2, Y7, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y6, Y3
+	VMINPS       Y3, Y7, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y4, Y6, Y4
+	VMINPS       Y4, Y7, Y4
+	VMOVUPS      Y4, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y5, Y6, Y5
+	VMINPS       Y5, Y7, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector6
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000300, DX
+	SUBQ         $0x06, BX
+	JMP          next
+
+of5:
+	XORQ R14, R14
+
+vector5:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	MOVQ    SI, R11
+
+row5:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y5
+	VMOVUPS      64(R13), Y6
+	VMOVUPS      128(R13), Y7
+	VMOVUPS      (R12), Y8
+	VFMADD231PS  Y8, Y5, Y0
+	VMOVUPS      64(R12), Y8
+	VFMADD231PS  Y8, Y6, Y0
+	VMOVUPS      128(R12), Y8
+	VFMADD231PS  Y8, Y7, Y0
+	VFMADD231PS  Y8, Y5, Y1
+	VMOVUPS      192(R12), Y8
+	VFMADD231PS  Y8, Y6, Y1
+	VMOVUPS      256(R12), Y8
+	VFMADD231PS  Y8, Y7, Y1
+	VFMADD231PS  Y8, Y5, Y2
+	VMOVUPS      320(R12), Y8
+	VFMADD231PS  Y8, Y6, Y2
+	VMOVUPS      384(R12), Y8
+	VFMADD231PS  Y8, Y7, Y2
+	VFMADD231PS  Y8, Y5, Y3
+	VMOVUPS      448(R12), Y8
+	VFMADD231PS  Y8, Y6, Y3
+	VMOVUPS      512(R12), Y8
+	VFMADD231PS  Y8, Y7, Y3
+	VFMADD231PS  Y8, Y5, Y4
+	VMOVUPS      576(R12), Y5
+	VFMADD231PS  Y5, Y6, Y4
+	VMOVUPS      640(R12), Y5
+	VFMADD231PS  Y5, Y7, Y4
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row5
+	VBROADCASTSS low+64(FP), Y5
+	VBROADCASTSS high+68(FP), Y6
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y5, Y0
+	VMINPS       Y0, Y6, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y5, Y1
+	VMINPS       Y1, Y6, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y5, Y2
+	VMINPS       Y2, Y6, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y5, Y3
+	VMINPS       Y3, Y6, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y4, Y5, Y4
+	VMINPS       Y4, Y6, Y4
+	VMOVUPS      Y4, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector5
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000280, DX
+	SUBQ         $0x05, BX
+	JMP          next
+
+of4:
+	XORQ R14, R14
+
+vector4:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	MOVQ    SI, R11
+
+row4:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y4
+	VMOVUPS      64(R13), Y5
+	VMOVUPS      128(R13), Y6
+	VMOVUPS      (R12), Y7
+	VFMADD231PS  Y7, Y4, Y0
+	VMOVUPS      64(R12), Y7
+	VFMADD231PS  Y7, Y5, Y0
+	VMOVUPS      128(R12), Y7
+	VFMADD231PS  Y7, Y6, Y0
+	VFMADD231PS  Y7, Y4, Y1
+	VMOVUPS      192(R12), Y7
+	VFMADD231PS  Y7, Y5, Y1
+	VMOVUPS      256(R12), Y7
+	VFMADD231PS  Y7, Y6, Y1
+	VFMADD231PS  Y7, Y4, Y2
+	VMOVUPS      320(R12), Y7
+	VFMADD231PS  Y7, Y5, Y2
+	VMOVUPS      384(R12), Y7
+	VFMADD231PS  Y7, Y6, Y2
+	VFMADD231PS  Y7, Y4, Y3
+	VMOVUPS      448(R12), Y4
+	VFMADD231PS  Y4, Y5, Y3
+	VMOVUPS      512(R12), Y4
+	VFMADD231PS  Y4, Y6, Y3
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row4
+	VBROADCASTSS low+64(FP), Y4
+	VBROADCASTSS high+68(FP), Y5
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y4, Y0
+	VMINPS       Y0, Y5, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y4, Y1
+	VMINPS       Y1, Y5, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y4, Y2
+	VMINPS       Y2, Y5, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y4, Y3
+	VMINPS       Y3, Y5, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector4
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000200, DX
+	SUBQ         $0x04, BX
+	JMP          next
+
+of3:
+	XORQ R14, R14
+
+vector3:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	MOVQ    SI, R11
+
+row3:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y3
+	VMOVUPS      64(R13), Y4
+	VMOVUPS      128(R13), Y5
+	VMOVUPS      (R12), Y6
+	VFMADD231PS  Y6, Y3, Y0
+	VMOVUPS      64(R12), Y6
+	VFMADD231PS  Y6, Y4, Y0
+	VMOVUPS      128(R12), Y6
+	VFMADD231PS  Y6, Y5, Y0
+	VFMADD231PS  Y6, Y3, Y1
+	VMOVUPS      192(R12), Y6
+	VFMADD231PS  Y6, Y4, Y1
+	VMOVUPS      256(R12), Y6
+	VFMADD231PS  Y6, Y5, Y1
+	VFMADD231PS  Y6, Y3, Y2
+	VMOVUPS      320(R12), Y3
+	VFMADD231PS  Y3, Y4, Y2
+	VMOVUPS      384(R12), Y3
+	VFMADD231PS  Y3, Y5, Y2
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row3
+	VBROADCASTSS low+64(FP), Y3
+	VBROADCASTSS high+68(FP), Y4
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y3, Y0
+	VMINPS       Y0, Y4, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y3, Y1
+	VMINPS       Y1, Y4, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y3, Y2
+	VMINPS       Y2, Y4, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector3
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000180, DX
+	SUBQ         $0x03, BX
+	JMP          next
+
+of2:
+	XORQ R14, R14
+
+vector2:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	MOVQ    SI, R11
+
+row2:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y2
+	VMOVUPS      64(R13), Y3
+	VMOVUPS      128(R13), Y4
+	VMOVUPS      (R12), Y5
+	VFMADD231PS  Y5, Y2, Y0
+	VMOVUPS      64(R12), Y5
+	VFMADD231PS  Y5, Y3, Y0
+	VMOVUPS      128(R12), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VFMADD231PS  Y5, Y2, Y1
+	VMOVUPS      192(R12), Y2
+	VFMADD231PS  Y2, Y3, Y1
+	VMOVUPS      256(R12), Y2
+	VFMADD231PS  Y2, Y4, Y1
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row2
+	VBROADCASTSS low+64(FP), Y2
+	VBROADCASTSS high+68(FP), Y3
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y2, Y0
+	VMINPS       Y0, Y3, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y2, Y1
+	VMINPS       Y1, Y3, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector2
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000100, DX
+	SUBQ         $0x02, BX
+	JMP          next
+
+of1:
+	XORQ R14, R14
+
+vector1:
+	VMOVUPS (R9)(R14*1), Y0
+	MOVQ    SI, R11
+
+row1:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y1
+	VMOVUPS      64(R13), Y2
+	VMOVUPS      128(R13), Y3
+	VMOVUPS      (R12), Y4
+	VFMADD231PS  Y4, Y1, Y0
+	VMOVUPS      64(R12), Y1
+	VFMADD231PS  Y1, Y2, Y0
+	VMOVUPS      128(R12), Y1
+	VFMADD231PS  Y1, Y3, Y0
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row1
+	VBROADCASTSS low+64(FP), Y1
+	VBROADCASTSS high+68(FP), Y2
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y1, Y0
+	VMINPS       Y0, Y2, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector1
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000080, DX
+	SUBQ         $0x01, BX
+	JMP          next
+
+// func depthwiseRow5x1AVX2(dst *float32, dstStep int, src *float32, n int, rows *int, count int, weights *float32, bias *float32, low float32, high float32, vectors int)
+// Requires: AVX, FMA3
+TEXT ·depthwiseRow5x1AVX2(SB), NOSPLIT, $0-80
+	MOVQ dst+0(FP), AX
+	MOVQ dstStep+8(FP), CX
+	MOVQ src+16(FP), DX
+	MOVQ n+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ count+40(FP), DI
+	MOVQ weights+48(FP), R8
+	MOVQ bias+56(FP), R9
+	MOVQ vectors+72(FP), R10
+	SHLQ $0x02, CX
+	SHLQ $0x04, DI
+	ADDQ SI, DI
+
+next:
+	CMPQ BX, $0x10
+	JGE  of8
+	MOVQ BX, R12
+	CMPQ BX, $0x08
+	JLE  pick
+	INCQ R12
+	SHRQ $0x01, R12
+
+pick:
+	CMPQ R12, $0x08
+	JEQ  of8
+	CMPQ R12, $0x07
+	JEQ  of7
+	CMPQ R12, $0x06
+	JEQ  of6
+	CMPQ R12, $0x05
+	JEQ  of5
+	CMPQ R12, $0x04
+	JEQ  of4
+	CMPQ R12, $0x03
+	JEQ  of3
+	CMPQ R12, $0x02
+	JEQ  of2
+	CMPQ R12, $0x01
+	JEQ  of1
+	VZEROUPPER
+	RET
+
+of8:
+	XORQ R14, R14
+
+vector8:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	VMOVAPS Y0, Y7
+	MOVQ    SI, R11
+
+row8:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y8
+	VMOVUPS      64(R13), Y9
+	VMOVUPS      128(R13), Y10
+	VMOVUPS      192(R13), Y11
+	VMOVUPS      256(R13), Y12
+	VMOVUPS      (R12), Y13
+	VFMADD231PS  Y13, Y8, Y0
+	VMOVUPS      64(R12), Y13
+	VFMADD231PS  Y13, Y9, Y0
+	VFMADD231PS  Y13, Y8, Y1
+	VMOVUPS      128(R12), Y13
+	VFMADD231PS  Y13, Y10, Y0
+	VFMADD231PS  Y13, Y9, Y1
+	VFMADD231PS  Y13, Y8, Y2
+	VMOVUPS      192(R12), Y13
+	VFMADD231PS  Y13, Y11, Y0
+	VFMADD231PS  Y13, Y10, Y1
+	VFMADD231PS  Y13, Y9, Y2
+	VFMADD231PS  Y13, Y8, Y3
+	VMOVUPS      256(R12), Y13
+	VFMADD231PS  Y13, Y12, Y0
+	VFMADD231PS  Y13, Y11, Y1
+	VFMADD231PS  Y13, Y10, Y2
+	VFMADD231PS  Y13, Y9, Y3
+	VFMADD231PS  Y13, Y8, Y4
+	VMOVUPS      320(R12), Y13
+	VFMADD231PS  Y13, Y12, Y1
+	VFMADD231PS  Y13, Y11, Y2
+	VFMADD231PS  Y13, Y10, Y3
+	VFMADD231PS  Y13, Y9, Y4
+	VFMADD231PS  Y13, Y8, Y5
+	VMOVUPS      384(R12), Y13
+	VFMADD231PS  Y13, Y12, Y2
+	VFMADD231PS  Y13, Y11, Y3
+	VFMADD231PS  Y13, Y10, Y4
+	VFMADD231PS  Y13, Y9, Y5
+	VFMADD231PS  Y13, Y8, Y6
+	VMOVUPS      448(R12), Y13
+	VFMADD231PS  Y13, Y12, Y3
+	VFMADD231PS  Y13, Y11, Y4
+	VFMADD231PS  Y13, Y10, Y5
+	VFMADD231PS  Y13, Y9, Y6
+	VFMADD231PS  Y13, Y8, Y7
+	VMOVUPS      512(R12), Y8
+	VFMADD231PS  Y8, Y12, Y4
+	VFMADD231PS  Y8, Y11, Y5
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y8, Y9, Y7
+	VMOVUPS      576(R12), Y8
+	VFMADD231PS  Y8, Y12, Y5
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y8, Y10, Y7
+	VMOVUPS      640(R12), Y8
+	VFMADD231PS  Y8, Y12, Y6
+	VFMADD231PS  Y8, Y11, Y7
+	VMOVUPS      704(R12), Y8
+	VFMADD231PS  Y8, Y12, Y7
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row8
+	VBROADCASTSS low+64(FP), Y8
+	VBROADCASTSS high+68(FP), Y9
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y8, Y0
+	VMINPS       Y0, Y9, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y8, Y1
+	VMINPS       Y1, Y9, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y8, Y2
+	VMINPS       Y2, Y9, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y8, Y3
+	VMINPS       Y3, Y9, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y4, Y8, Y4
+	VMINPS       Y4, Y9, Y4
+	VMOVUPS      Y4, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y5, Y8, Y5
+	VMINPS       Y5, Y9, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y6, Y8, Y6
+	VMINPS       Y6, Y9, Y6
+	VMOVUPS      Y6, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y7, Y8, Y7
+	VMINPS       Y7, Y9, Y7
+	VMOVUPS      Y7, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector8
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000200, DX
+	SUBQ         $0x08, BX
+	JMP          next
+
+of7:
+	XORQ R14, R14
+
+vector7:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	MOVQ    SI, R11
+
+row7:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y7
+	VMOVUPS      64(R13), Y8
+	VMOVUPS      128(R13), Y9
+	VMOVUPS      192(R13), Y10
+	VMOVUPS      256(R13), Y11
+	VMOVUPS      (R12), Y12
+	VFMADD231PS  Y12, Y7, Y0
+	VMOVUPS      64(R12), Y12
+	VFMADD231PS  Y12, Y8, Y0
+	VFMADD231PS  Y12, Y7, Y1
+	VMOVUPS      128(R12), Y12
+	VFMADD231PS  Y12, Y9, Y0
+	VFMADD231PS  Y12, Y8, Y1
+	VFMADD231PS  Y12, Y7, Y2
+	VMOVUPS      192(R12), Y12
+	VFMADD231PS  Y12, Y10, Y0
+	VFMADD231PS  Y12, Y9, Y1
+	VFMADD231PS  Y12, Y8, Y2
+	VFMADD231PS  Y12, Y7, Y3
+	VMOVUPS      256(R12), Y12
+	VFMADD231PS  Y12, Y11, Y0
+	VFMADD231PS  Y12, Y10, Y1
+	VFMADD231PS  Y12, Y9, Y2
+	VFMADD231PS  Y12, Y8, Y3
+	VFMADD231PS  Y12, Y7, Y4
+	VMOVUPS      320(R12), Y12
+	VFMADD231PS  Y12, Y11, Y1
+	VFMADD231PS  Y12, Y10, Y2
+	VFMADD231PS  Y12, Y9, Y3
+	VFMADD231PS  Y12, Y8, Y4
+	VFMADD231PS  Y12, Y7, Y5
+	VMOVUPS      384(R12), Y12
+	VFMADD231PS  Y12, Y11, Y2
+	VFMADD231PS  Y12, Y10, Y3
+	VFMADD231PS  Y12, Y9, Y4
+	VFMADD231PS  Y12, Y8, Y5
+	VFMADD231PS  Y12, Y7, Y6
+	VMOVUPS      448(R12), Y7
+	VFMADD231PS  Y7, Y11, Y3
+	VFMADD231PS  Y7, Y10, Y4
+	VFMADD231PS  Y7, Y9, Y5
+	VFMADD231PS  Y7, Y8, Y6
+	VMOVUPS      512(R12), Y7
+	VFMADD231PS  Y7, Y11, Y4
+	VFMADD231PS  Y7, Y10, Y5
+	VFMADD231PS  Y7, Y9, Y6
+	VMOVUPS      576(R12), Y7
+	VFMADD231PS  Y7, Y11, Y5
+	VFMADD231PS  Y7, Y10, Y6
+	VMOVUPS      640(R12), Y7
+	VFMADD231PS  Y7, Y11, Y6
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row7
+	VBROADCASTSS low+64(FP), Y7
+	VBROADCASTSS high+68(FP), Y8
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y7, Y0
+	VMINPS       Y0, Y8, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y7, Y1
+	VMINPS       Y1, Y8, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y7, Y2
+	VMINPS       Y2, Y8, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y7, Y3
+	VMINPS       Y3, Y8, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y4, Y7, Y4
+	VMINPS       Y4, Y8, Y4
+	VMOVUPS      Y4, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y5, Y7, Y5
+	VMINPS       Y5, Y8, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y6, Y7, Y6
+	VMINPS       Y6, Y8, Y6
+	VMOVUPS      Y6, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector7
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x000001c0, DX
+	SUBQ         $0x07, BX
+	JMP          next
+
+of6:
+	XORQ R14, R14
+
+vector6:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	MOVQ    SI, R11
+
+row6:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y6
+	VMOVUPS      64(R13), Y7
+	VMOVUPS      128(R13), Y8
+	VMOVUPS      192(R13), Y9
+	VMOVUPS      256(R13), Y10
+	VMOVUPS      (R12), Y11
+	VFMADD231PS  Y11, Y6, Y0
+	VMOVUPS      64(R12), Y11
+	VFMADD231PS  Y11, Y7, Y0
+	VFMADD231PS  Y11, Y6, Y1
+	VMOVUPS      128(R12), Y11
+	VFMADD231PS  Y11, Y8, Y0
+	VFMADD231PS  Y11, Y7, Y1
+	VFMADD231PS  Y11, Y6, Y2
+	VMOVUPS      192(R12), Y11
+	VFMADD231PS  Y11, Y9, Y0
+	VFMADD231PS  Y11, Y8, Y1
+	VFMADD231PS  Y11, Y7, Y2
+	VFMADD231PS  Y11, Y6, Y3
+	VMOVUPS      256(R12), Y11
+	VFMADD231PS  Y11, Y10, Y0
+	VFMADD231PS  Y11, Y9, Y1
+	VFMADD231PS  Y11, Y8, Y2
+	VFMADD231PS  Y11, Y7, Y3
+	VFMADD231PS  Y11, Y6, Y4
+	VMOVUPS      320(R12), Y11
+	VFMADD231PS  Y11, Y10, Y1
+	VFMADD231PS  Y11, Y9, Y2
+	VFMADD231PS  Y11, Y8, Y3
+	VFMADD231PS  Y11, Y7, Y4
+	VFMADD231PS  Y11, Y6, Y5
+	VMOVUPS      384(R12), Y6
+	VFMADD231PS  Y6, Y10, Y2
+	VFMADD231PS  Y6, Y9, Y3
+	VFMADD231PS  Y6, Y8, Y4
+	VFMADD231PS  Y6, Y7, Y5
+	VMOVUPS      448(R12), Y6
+	VFMADD231PS  Y6, Y10, Y3
+	VFMADD231PS  Y6, Y9, Y4
+	VFMADD231PS  Y6, Y8, Y5
+	VMOVUPS      512(R12), Y6
+	VFMADD231PS  Y6, Y10, Y4
+	VFMADD231PS  Y6, Y9, Y5
+	VMOVUPS      576(R12), Y6
+	VFMADD231PS  Y6, Y10, Y5
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row6
+	VBROADCASTSS low+64(FP), Y6
+	VBROADCASTSS high+68(FP), Y7
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y6, Y0
+	VMINPS       Y0, Y7, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y6, Y1
+	VMINPS       Y1, Y7, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y6, Y2
+	VMINPS       Y2, Y7, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y6, Y3
+	VMINPS       Y3, Y7, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y4, Y6, Y4
+	VMINPS       Y4, Y7, Y4
+	VMOVUPS      Y4, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y5, Y6, Y5
+	VMINPS       Y5, Y7, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector6
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000180, DX
+	SUBQ         $0x06, BX
+	JMP          next
+
+of5:
+	XORQ R14, R14
+
+vector5:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	MOVQ    SI, R11
+
+row5:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y5
+	VMOVUPS      64(R13), Y6
+	VMOVUPS      128(R13), Y7
+	VMOVUPS      192(R13), Y8
+	VMOVUPS      256(R13), Y9
+	VMOVUPS      (R12), Y10
+	VFMADD231PS  Y10, Y5, Y0
+	VMOVUPS      64(R12), Y10
+	VFMADD231PS  Y10, Y6, Y0
+	VFMADD231PS  Y10, Y5, Y1
+	VMOVUPS      128(R12), Y10
+	VFMADD231PS  Y10, Y7, Y0
+	VFMADD231PS  Y10, Y6, Y1
+	VFMADD231PS  Y10, Y5, Y2
+	VMOVUPS      192(R12), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y7, Y1
+	VFMADD231PS  Y10, Y6, Y2
+	VFMADD231PS  Y10, Y5, Y3
+	VMOVUPS      256(R12), Y10
+	VFMADD231PS  Y10, Y9, Y0
+	VFMADD231PS  Y10, Y8, Y1
+	VFMADD231PS  Y10, Y7, Y2
+	VFMADD231PS  Y10, Y6, Y3
+	VFMADD231PS  Y10, Y5, Y4
+	VMOVUPS      320(R12), Y5
+	VFMADD231PS  Y5, Y9, Y1
+	VFMADD231PS  Y5, Y8, Y2
+	VFMADD231PS  Y5, Y7, Y3
+	VFMADD231PS  Y5, Y6, Y4
+	VMOVUPS      384(R12), Y5
+	VFMADD231PS  Y5, Y9, Y2
+	VFMADD231PS  Y5, Y8, Y3
+	VFMADD231PS  Y5, Y7, Y4
+	VMOVUPS      448(R12), Y5
+	VFMADD231PS  Y5, Y9, Y3
+	VFMADD231PS  Y5, Y8, Y4
+	VMOVUPS      512(R12), Y5
+	VFMADD231PS  Y5, Y9, Y4
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row5
+	VBROADCASTSS low+64(FP), Y5
+	VBROADCASTSS high+68(FP), Y6
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y5, Y0
+	VMINPS       Y0, Y6, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y5, Y1
+	VMINPS       Y1, Y6, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y5, Y2
+	VMINPS       Y2, Y6, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y5, Y3
+	VMINPS       Y3, Y6, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y4, Y5, Y4
+	VMINPS       Y4, Y6, Y4
+	VMOVUPS      Y4, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector5
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000140, DX
+	SUBQ         $0x05, BX
+	JMP          next
+
+of4:
+	XORQ R14, R14
+
+vector4:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	MOVQ    SI, R11
+
+row4:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y4
+	VMOVUPS      64(R13), Y5
+	VMOVUPS      128(R13), Y6
+	VMOVUPS      192(R13), Y7
+	VMOVUPS      256(R13), Y8
+	VMOVUPS      (R12), Y9
+	VFMADD231PS  Y9, Y4, Y0
+	VMOVUPS      64(R12), Y9
+	VFMADD231PS  Y9, Y5, Y0
+	VFMADD231PS  Y9, Y4, Y1
+	VMOVUPS      128(R12), Y9
+	VFMADD231PS  Y9, Y6, Y0
+	VFMADD231PS  Y9, Y5, Y1
+	VFMADD231PS  Y9, Y4, Y2
+	VMOVUPS      192(R12), Y9
+	VFMADD231PS  Y9, Y7, Y0
+	VFMADD231PS  Y9, Y6, Y1
+	VFMADD231PS  Y9, Y5, Y2
+	VFMADD231PS  Y9, Y4, Y3
+	VMOVUPS      256(R12), Y4
+	VFMADD231PS  Y4, Y8, Y0
+	VFMADD231PS  Y4, Y7, Y1
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y4, Y5, Y3
+	VMOVUPS      320(R12), Y4
+	VFMADD231PS  Y4, Y8, Y1
+	VFMADD231PS  Y4, Y7, Y2
+	VFMADD231PS  Y4, Y6, Y3
+	VMOVUPS      384(R12), Y4
+	VFMADD231PS  Y4, Y8, Y2
+	VFMADD231PS  Y4, Y7, Y3
+	VMOVUPS      448(R12), Y4
+	VFMADD231PS  Y4, Y8, Y3
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row4
+	VBROADCASTSS low+64(FP), Y4
+	VBROADCASTSS high+68(FP), Y5
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y4, Y0
+	VMINPS       Y0, Y5, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y4, Y1
+	VMINPS       Y1, Y5, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y4, Y2
+	VMINPS       Y2, Y5, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y4, Y3
+	VMINPS       Y3, Y5, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector4
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000100, DX
+	SUBQ         $0x04, BX
+	JMP          next
+
+of3:
+	XORQ R14, R14
+
+vector3:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	MOVQ    SI, R11
+
+row3:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y3
+	VMOVUPS      64(R13), Y4
+	VMOVUPS      128(R13), Y5
+	VMOVUPS      192(R13), Y6
+	VMOVUPS      256(R13), Y7
+	VMOVUPS      (R12), Y8
+	VFMADD231PS  Y8, Y3, Y0
+	VMOVUPS      64(R12), Y8
+	VFMADD231PS  Y8, Y4, Y0
+	VFMADD231PS  Y8, Y3, Y1
+	VMOVUPS      128(R12), Y8
+	VFMADD231PS  Y8, Y5, Y0
+	VFMADD231PS  Y8, Y4, Y1
+	VFMADD231PS  Y8, Y3, Y2
+	VMOVUPS      192(R12), Y3
+	VFMADD231PS  Y3, Y6, Y0
+	VFMADD231PS  Y3, Y5, Y1
+	VFMADD231PS  Y3, Y4, Y2
+	VMOVUPS      256(R12), Y3
+	VFMADD231PS  Y3, Y7, Y0
+	VFMADD231PS  Y3, Y6, Y1
+	VFMADD231PS  Y3, Y5, Y2
+	VMOVUPS      320(R12), Y3
+	VFMADD231PS  Y3, Y7, Y1
+	VFMADD231PS  Y3, Y6, Y2
+	VMOVUPS      384(R12), Y3
+	VFMADD231PS  Y3, Y7, Y2
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row3
+	VBROADCASTSS low+64(FP), Y3
+	VBROADCASTSS high+68(FP), Y4
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y3, Y0
+	VMINPS       Y0, Y4, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y3, Y1
+	VMINPS       Y1, Y4, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y3, Y2
+	VMINPS       Y2, Y4, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector3
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x000000c0, DX
+	SUBQ         $0x03, BX
+	JMP          next
+
+of2:
+	XORQ R14, R14
+
+vector2:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	MOVQ    SI, R11
+
+row2:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y2
+	VMOVUPS      64(R13), Y3
+	VMOVUPS      128(R13), Y4
+	VMOVUPS      192(R13), Y5
+	VMOVUPS      256(R13), Y6
+	VMOVUPS      (R12), Y7
+	VFMADD231PS  Y7, Y2, Y0
+	VMOVUPS      64(R12), Y7
+	VFMADD231PS  Y7, Y3, Y0
+	VFMADD231PS  Y7, Y2, Y1
+	VMOVUPS      128(R12), Y2
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y2, Y3, Y1
+	VMOVUPS      192(R12), Y2
+	VFMADD231PS  Y2, Y5, Y0
+	VFMADD231PS  Y2, Y4, Y1
+	VMOVUPS      256(R12), Y2
+	VFMADD231PS  Y2, Y6, Y0
+	VFMADD231PS  Y2, Y5, Y1
+	VMOVUPS      320(R12), Y2
+	VFMADD231PS  Y2, Y6, Y1
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row2
+	VBROADCASTSS low+64(FP), Y2
+	VBROADCASTSS high+68(FP), Y3
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y2, Y0
+	VMINPS       Y0, Y3, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y2, Y1
+	VMINPS       Y1, Y3, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector2
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000080, DX
+	SUBQ         $0x02, BX
+	JMP          next
+
+of1:
+	XORQ R14, R14
+
+vector1:
+	VMOVUPS (R9)(R14*1), Y0
+	MOVQ    SI, R11
+
+row1:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y1
+	VMOVUPS      64(R13), Y2
+	VMOVUPS      128(R13), Y3
+	VMOVUPS      192(R13), Y4
+	VMOVUPS      256(R13), Y5
+	VMOVUPS      (R12), Y6
+	VFMADD231PS  Y6, Y1, Y0
+	VMOVUPS      64(R12), Y1
+	VFMADD231PS  Y1, Y2, Y0
+	VMOVUPS      128(R12), Y1
+	VFMADD231PS  Y1, Y3, Y0
+	VMOVUPS      192(R12), Y1
+	VFMADD231PS  Y1, Y4, Y0
+	VMOVUPS      256(R12), Y1
+	VFMADD231PS  Y1, Y5, Y0
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row1
+	VBROADCASTSS low+64(FP), Y1
+	VBROADCASTSS high+68(FP), Y2
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y1, Y0
+	VMINPS       Y0, Y2, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector1
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x01, BX
+	JMP          next
+
+// func depthwiseRow5x2AVX2(dst *float32, dstStep int, src *float32, n int, rows *int, count int, weights *float32, bias *float32, low float32, high float32, vectors int)
+// Requires: AVX, FMA3
+TEXT ·depthwiseRow5x2AVX2(SB), NOSPLIT, $0-80
+	MOVQ dst+0(FP), AX
+	MOVQ dstStep+8(FP), CX
+	MOVQ src+16(FP), DX
+	MOVQ n+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ count+40(FP), DI
+	MOVQ weights+48(FP), R8
+	MOVQ bias+56(FP), R9
+	MOVQ vectors+72(FP), R10
+	SHLQ $0x02, CX
+	SHLQ $0x04, DI
+	ADDQ SI, DI
+
+next:
+	CMPQ BX, $0x10
+	JGE  of8
+	MOVQ BX, R12
+	CMPQ BX, $0x08
+	JLE  pick
+	INCQ R12
+	SHRQ $0x01, R12
+
+pick:
+	CMPQ R12, $0x08
+	JEQ  of8
+	CMPQ R12, $0x07
+	JEQ  of7
+	CMPQ R12, $0x06
+	JEQ  of6
+	CMPQ R12, $0x05
+	JEQ  of5
+	CMPQ R12, $0x04
+	JEQ  of4
+	CMPQ R12, $0x03
+	JEQ  of3
+	CMPQ R12, $0x02
+	JEQ  of2
+	CMPQ R12, $0x01
+	JEQ  of1
+	VZEROUPPER
+	RET
+
+of8:
+	XORQ R14, R14
+
+vector8:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	VMOVAPS Y0, Y7
+	MOVQ    SI, R11
+
+row8:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y8
+	VMOVUPS      64(R13), Y9
+	VMOVUPS      128(R13), Y10
+	VMOVUPS      192(R13), Y11
+	VMOVUPS      256(R13), Y12
+	VMOVUPS      (R12), Y13
+	VFMADD231PS  Y13, Y8, Y0
+	VMOVUPS      64(R12), Y13
+	VFMADD231PS  Y13, Y9, Y0
+	VMOVUPS      128(R12), Y13
+	VFMADD231PS  Y13, Y10, Y0
+	VFMADD231PS  Y13, Y8, Y1
+	VMOVUPS      192(R12), Y13
+	VFMADD231PS  Y13, Y11, Y0
+	VFMADD231PS  Y13, Y9, Y1
+	VMOVUPS      256(R12), Y13
+	VFMADD231PS  Y13, Y12, Y0
+	VFMADD231PS  Y13, Y10, Y1
+	VFMADD231PS  Y13, Y8, Y2
+	VMOVUPS      320(R12), Y13
+	VFMADD231PS  Y13, Y11, Y1
+	VFMADD231PS  Y13, Y9, Y2
+	VMOVUPS      384(R12), Y13
+	VFMADD231PS  Y13, Y12, Y1
+	VFMADD231PS  Y13, Y10, Y2
+	VFMADD231PS  Y13, Y8, Y3
+	VMOVUPS      448(R12), Y13
+	VFMADD231PS  Y13, Y11, Y2
+	VFMADD231PS  Y13, Y9, Y3
+	VMOVUPS      512(R12), Y13
+	VFMADD231PS  Y13, Y12, Y2
+	VFMADD231PS  Y13, Y10, Y3
+	VFMADD231PS  Y13, Y8, Y4
+	VMOVUPS      576(R12), Y13
+	VFMADD231PS  Y13, Y11, Y3
+	VFMADD231PS  Y13, Y9, Y4
+	VMOVUPS      640(R12), Y13
+	VFMADD231PS  Y13, Y12, Y3
+	VFMADD231PS  Y13, Y10, Y4
+	VFMADD231PS  Y13, Y8, Y5
+	VMOVUPS      704(R12), Y13
+	VFMADD231PS  Y13, Y11, Y4
+	VFMADD231PS  Y13, Y9, Y5
+	VMOVUPS      768(R12), Y13
+	VFMADD231PS  Y13, Y12, Y4
+	VFMADD231PS  Y13, Y10, Y5
+	VFMADD231PS  Y13, Y8, Y6
+	VMOVUPS      832(R12), Y13
+	VFMADD231PS  Y13, Y11, Y5
+	VFMADD231PS  Y13, Y9, Y6
+	VMOVUPS      896(R12), Y13
+	VFMADD231PS  Y13, Y12, Y5
+	VFMADD231PS  Y13, Y10, Y6
+	VFMADD231PS  Y13, Y8, Y7
+	VMOVUPS      960(R12), Y8
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y8, Y9, Y7
+	VMOVUPS      1024(R12), Y8
+	VFMADD231PS  Y8, Y12, Y6
+	VFMADD231PS  Y8, Y10, Y7
+	VMOVUPS      1088(R12), Y8
+	VFMADD231PS  Y8, Y11, Y7
+	VMOVUPS      1152(R12), Y8
+	VFMADD231PS  Y8, Y12, Y7
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row8
+	VBROADCASTSS low+64(FP), Y8
+	VBROADCASTSS high+68(FP), Y9
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y8, Y0
+	VMINPS       Y0, Y9, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y8, Y1
+	VMINPS       Y1, Y9, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y8, Y2
+	VMINPS       Y2, Y9, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y8, Y3
+	VMINPS       Y3, Y9, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y4, Y8, Y4
+	VMINPS       Y4, Y9, Y4
+	VMOVUPS      Y4, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y5, Y8, Y5
+	VMINPS       Y5, Y9, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y6, Y8, Y6
+	VMINPS       Y6, Y9, Y6
+	VMOVUPS      Y6, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y7, Y8, Y7
+	VMINPS       Y7, Y9, Y7
+	VMOVUPS      Y7, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector8
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000400, DX
+	SUBQ         $0x08, BX
+	JMP          next
+
+of7:
+	XORQ R14, R14
+
+vector7:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	MOVQ    SI, R11
+
+row7:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y7
+	VMOVUPS      64(R13), Y8
+	VMOVUPS      128(R13), Y9
+	VMOVUPS      192(R13), Y10
+	VMOVUPS      256(R13), Y11
+	VMOVUPS      (R12), Y12
+	VFMADD231PS  Y12, Y7, Y0
+	VMOVUPS      64(R12), Y12
+	VFMADD231PS  Y12, Y8, Y0
+	VMOVUPS      128(R12), Y12
+	VFMADD231PS  Y12, Y9, Y0
+	VFMADD231PS  Y12, Y7, Y1
+	VMOVUPS      192(R12), Y12
+	VFMADD231PS  Y12, Y10, Y0
+	VFMADD231PS  Y12, Y8, Y1
+	VMOVUPS      256(R12), Y12
+	VFMADD231PS  Y12, Y11, Y0
+	VFMADD231PS  Y12, Y9, Y1
+	VFMADD231PS  Y12, Y7, Y2
+	VMOVUPS      320(R12), Y12
+	VFMADD231PS  Y12, Y10, Y1
+	VFMADD231PS  Y12, Y8, Y2
+	VMOVUPS      384(R12), Y12
+	VFMADD231PS  Y12, Y11, Y1
+	VFMADD231PS  Y12, Y9, Y2
+	VFMADD231PS  Y12, Y7, Y3
+	VMOVUPS      448(R12), Y12
+	VFMADD231PS  Y12, Y10, Y2
+	VFMADD231PS  Y12, Y8, Y3
+	VMOVUPS      512(R12), Y12
+	VFMADD231PS  Y12, Y11, Y2
+	VFMADD231PS  Y12, Y9, Y3
+	VFMADD231PS  Y12, Y7, Y4
+	VMOVUPS      576(R12), Y12
+	VFMADD231PS  Y12, Y10, Y3
+	VFMADD231PS  Y12, Y8, Y4
+	VMOVUPS      640(R12), Y12
+	VFMADD231PS  Y12, Y11, Y3
+	VFMADD231PS  Y12, Y9, Y4
+	VFMADD231PS  Y12, Y7, Y5
+	VMOVUPS      704(R12), Y12
+	VFMADD231PS  Y12, Y10, Y4
+	VFMADD231PS  Y12, Y8, Y5
+	VMOVUPS      768(R12), Y12
+	VFMADD231PS  Y12, Y11, Y4
+	VFMADD231PS  Y12, Y9, Y5
+	VFMADD231PS  Y12, Y7, Y6
+	VMOVUPS      832(R12), Y7
+	VFMADD231PS  Y7, Y10, Y5
+	VFMADD231PS  Y7, Y8, Y6
+	VMOVUPS      896(R12), Y7
+	VFMADD231PS  Y7, Y11, Y5
+	VFMADD231PS  Y7, Y9, Y6
+	VMOVUPS      960(R12), Y7
+	VFMADD231PS  Y7, Y10, Y6
+	VMOVUPS      1024(R12), Y7
+	VFMADD231PS  Y7, Y11, Y6
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row7
+	VBROADCASTSS low+64(FP), Y7
+	VBROADCASTSS high+68(FP), Y8
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y7, Y0
+	VMINPS       Y0, Y8, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y7, Y1
+	VMINPS       Y1, Y8, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y7, Y2
+	VMINPS       Y2, Y8, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y7, Y3
+	VMINPS       Y3, Y8, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y4, Y7, Y4
+	VMINPS       Y4, Y8, Y4
+	VMOVUPS      Y4, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y5, Y7, Y5
+	VMINPS       Y5, Y8, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y6, Y7, Y6
+	VMINPS       Y6, Y8, Y6
+	VMOVUPS      Y6, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector7
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000380, DX
+	SUBQ         $0x07, BX
+	JMP          next
+
+of6:
+	XORQ R14, R14
+
+vector6:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	MOVQ    SI, R11
+
+row6:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y6
+	VMOVUPS      64(R13), Y7
+	VMOVUPS      128(R13), Y8
+	VMOVUPS      192(R13), Y9
+	VMOVUPS      256(R13), Y10
+	VMOVUPS      (R12), Y11
+	VFMADD231PS  Y11, Y6, Y0
+	VMOVUPS      64(R12), Y11
+	VFMADD231PS  Y11, Y7, Y0
+	VMOVUPS      128(R12), Y11
+	VFMADD231PS  Y11, Y8, Y0
+	VFMADD231PS  Y11, Y6, Y1
+	VMOVUPS      192(R12), Y11
+	VFMADD231PS  Y11, Y9, Y0
+	VFMADD231PS  Y11, Y7, Y1
+	VMOVUPS      256(R12), Y11
+	VFMADD231PS  Y11, Y10, Y0
+	VFMADD231PS  Y11, Y8, Y1
+	VFMADD231PS  Y11, Y6, Y2
+	VMOVUPS      320(R12), Y11
+	VFMADD231PS  Y11, Y9, Y1
+	VFMADD231PS  Y11, Y7, Y2
+	VMOVUPS      384(R12), Y11
+	VFMADD231PS  Y11, Y10, Y1
+	VFMADD231PS  Y11, Y8, Y2
+	VFMADD231PS  Y11, Y6, Y3
+	VMOVUPS      448(R12), Y11
+	VFMADD231PS  Y11, Y9, Y2
+	VFMADD231PS  Y11, Y7, Y3
+	VMOVUPS      512(R12), Y11
+	VFMADD231PS  Y11, Y10, Y2
+	VFMADD231PS  Y11, Y8, Y3
+	VFMADD231PS  Y11, Y6, Y4
+	VMOVUPS      576(R12), Y11
+	VFMADD231PS  Y11, Y9, Y3
+	VFMADD231PS  Y11, Y7, Y4
+	VMOVUPS      640(R12), Y11
+	VFMADD231PS  Y11, Y10, Y3
+	VFMADD231PS  Y11, Y8, Y4
+	VFMADD231PS  Y11, Y6, Y5
+	VMOVUPS      704(R12), Y6
+	VFMADD231PS  Y6, Y9, Y4
+	VFMADD231PS  Y6, Y7, Y5
+	VMOVUPS      768(R12), Y6
+	VFMADD231PS  Y6, Y10, Y4
+	VFMADD231PS  Y6, Y8, Y5
+	VMOVUPS      832(R12), Y6
+	VFMADD231PS  Y6, Y9, Y5
+	VMOVUPS      896(R12), Y6
+	VFMADD231PS  Y6, Y10, Y5
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row6
+	VBROADCASTSS low+64(FP), Y6
+	VBROADCASTSS high+68(FP), Y7
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y6, Y0
+	VMINPS       Y0, Y7, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y6, Y1
+	VMINPS       Y1, Y7, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y6, Y2
+	VMINPS       Y2, Y7, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y6, Y3
+	VMINPS       Y3, Y7, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y4, Y6, Y4
+	VMINPS       Y4, Y7, Y4
+	VMOVUPS      Y4, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y5, Y6, Y5
+	VMINPS       Y5, Y7, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector6
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000300, DX
+	SUBQ         $0x06, BX
+	JMP          next
+
+of5:
+	XORQ R14, R14
+
+vector5:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	MOVQ    SI, R11
+
+row5:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y5
+	VMOVUPS      64(R13), Y6
+	VMOVUPS      128(R13), Y7
+	VMOVUPS      192(R13), Y8
+	VMOVUPS      256(R13), Y9
+	VMOVUPS      (R12), Y10
+	VFMADD231PS  Y10, Y5, Y0
+	VMOVUPS      64(R12), Y10
+	VFMADD231PS  Y10, Y6, Y0
+	VMOVUPS      128(R12), Y10
+	VFMADD231PS  Y10, Y7, Y0
+	VFMADD231PS  Y10, Y5, Y1
+	VMOVUPS      192(R12), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y6, Y1
+	VMOVUPS      256(R12), Y10
+	VFMADD231PS  Y10, Y9, Y0
+	VFMADD231PS  Y10, Y7, Y1
+	VFMADD231PS  Y10, Y5, Y2
+	VMOVUPS      320(R12), Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VFMADD231PS  Y10, Y6, Y2
+	VMOVUPS      384(R12), Y10
+	VFMADD231PS  Y10, Y9, Y1
+	VFMADD231PS  Y10, Y7, Y2
+	VFMADD231PS  Y10, Y5, Y3
+	VMOVUPS      448(R12), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y6, Y3
+	VMOVUPS      512(R12), Y10
+	VFMADD231PS  Y10, Y9, Y2
+	VFMADD231PS  Y10, Y7, Y3
+	VFMADD231PS  Y10, Y5, Y4
+	VMOVUPS      576(R12), Y5
+	VFMADD231PS  Y5, Y8, Y3
+	VFMADD231PS  Y5, Y6, Y4
+	VMOVUPS      640(R12), Y5
+	VFMADD231PS  Y5, Y9, Y3
+	VFMADD231PS  Y5, Y7, Y4
+	VMOVUPS      704(R12), Y5
+	VFMADD231PS  Y5, Y8, Y4
+	VMOVUPS      768(R12), Y5
+	VFMADD231PS  Y5, Y9, Y4
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row5
+	VBROADCASTSS low+64(FP), Y5
+	VBROADCASTSS high+68(FP), Y6
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y5, Y0
+	VMINPS       Y0, Y6, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y5, Y1
+	VMINPS       Y1, Y6, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y5, Y2
+	VMINPS       Y2, Y6, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y5, Y3
+	VMINPS       Y3, Y6, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y4, Y5, Y4
+	VMINPS       Y4, Y6, Y4
+	VMOVUPS      Y4, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector5
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000280, DX
+	SUBQ         $0x05, BX
+	JMP          next
+
+of4:
+	XORQ R14, R14
+
+vector4:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	MOVQ    SI, R11
+
+row4:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y4
+	VMOVUPS      64(R13), Y5
+	VMOVUPS      128(R13), Y6
+	VMOVUPS      192(R13), Y7
+	VMOVUPS      256(R13), Y8
+	VMOVUPS      (R12), Y9
+	VFMADD231PS  Y9, Y4, Y0
+	VMOVUPS      64(R12), Y9
+	VFMADD231PS  Y9, Y5, Y0
+	VMOVUPS      128(R12), Y9
+	VFMADD231PS  Y9, Y6, Y0
+	VFMADD231PS  Y9, Y4, Y1
+	VMOVUPS      192(R12), Y9
+	VFMADD231PS  Y9, Y7, Y0
+	VFMADD231PS  Y9, Y5, Y1
+	VMOVUPS      256(R12), Y9
+	VFMADD231PS  Y9, Y8, Y0
+	VFMADD231PS  Y9, Y6, Y1
+	VFMADD231PS  Y9, Y4, Y2
+	VMOVUPS      320(R12), Y9
+	VFMADD231PS  Y9, Y7, Y1
+	VFMADD231PS  Y9, Y5, Y2
+	VMOVUPS      384(R12), Y9
+	VFMADD231PS  Y9, Y8, Y1
+	VFMADD231PS  Y9, Y6, Y2
+	VFMADD231PS  Y9, Y4, Y3
+	VMOVUPS      448(R12), Y4
+	VFMADD231PS  Y4, Y7, Y2
+	VFMADD231PS  Y4, Y5, Y3
+	VMOVUPS      512(R12), Y4
+	VFMADD231PS  Y4, Y8, Y2
+	VFMADD231PS  Y4, Y6, Y3
+	VMOVUPS      576(R12), Y4
+	VFMADD231PS  Y4, Y7, Y3
+	VMOVUPS      640(R12), Y4
+	VFMADD231PS  Y4, Y8, Y3
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row4
+	VBROADCASTSS low+64(FP), Y4
+	VBROADCASTSS high+68(FP), Y5
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y4, Y0
+	VMINPS       Y0, Y5, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y4, Y1
+	VMINPS       Y1, Y5, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y4, Y2
+	VMINPS       Y2, Y5, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y4, Y3
+	VMINPS       Y3, Y5, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector4
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000200, DX
+	SUBQ         $0x04, BX
+	JMP          next
+
+of3:
+	XORQ R14, R14
+
+vector3:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	MOVQ    SI, R11
+
+row3:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y3
+	VMOVUPS      64(R13), Y4
+	VMOVUPS      128(R13), Y5
+	VMOVUPS      192(R13), Y6
+	VMOVUPS      256(R13), Y7
+	VMOVUPS      (R12), Y8
+	VFMADD231PS  Y8, Y3, Y0
+	VMOVUPS      64(R12), Y8
+	VFMADD231PS  Y8, Y4, Y0
+	VMOVUPS      128(R12), Y8
+	VFMADD231PS  Y8, Y5, Y0
+	VFMADD231PS  Y8, Y3, Y1
+	VMOVUPS      192(R12), Y8
+	VFMADD231PS  Y8, Y6, Y0
+	VFMADD231PS  Y8, Y4, Y1
+	VMOVUPS      256(R12), Y8
+	VFMADD231PS  Y8, Y7, Y0
+	VFMADD231PS  Y8, Y5, Y1
+	VFMADD231PS  Y8, Y3, Y2
+	VMOVUPS      320(R12), Y3
+	VFMADD231PS  Y3, Y6, Y1
+	VFMADD231PS  Y3, Y4, Y2
+	VMOVUPS      384(R12), Y3
+	VFMADD231PS  Y3, Y7, Y1
+	VFMADD231PS  Y3, Y5, Y2
+	VMOVUPS      448(R12), Y3
+	VFMADD231PS  Y3, Y6, Y2
+	VMOVUPS      512(R12), Y3
+	VFMADD231PS  Y3, Y7, Y2
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row3
+	VBROADCASTSS low+64(FP), Y3
+	VBROADCASTSS high+68(FP), Y4
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y3, Y0
+	VMINPS       Y0, Y4, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y3, Y1
+	VMINPS       Y1, Y4, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y3, Y2
+	VMINPS       Y2, Y4, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector3
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000180, DX
+	SUBQ         $0x03, BX
+	JMP          next
+
+of2:
+	XORQ R14, R14
+
+vector2:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	MOVQ    SI, R11
+
+row2:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y2
+	VMOVUPS      64(R13), Y3
+	VMOVUPS      128(R13), Y4
+	VMOVUPS      192(R13), Y5
+	VMOVUPS      256(R13), Y6
+	VMOVUPS      (R12), Y7
+	VFMADD231PS  Y7, Y2, Y0
+	VMOVUPS      64(R12), Y7
+	VFMADD231PS  Y7, Y3, Y0
+	VMOVUPS      128(R12), Y7
+	VFMADD231PS  Y7, Y4, Y0
+	VFMADD231PS  Y7, Y2, Y1
+	VMOVUPS      192(R12), Y2
+	VFMADD231PS  Y2, Y5, Y0
+	VFMADD231PS  Y2, Y3, Y1
+	VMOVUPS      256(R12), Y2
+	VFMADD231PS  Y2, Y6, Y0
+	VFMADD231PS  Y2, Y4, Y1
+	VMOVUPS      320(R12), Y2
+	VFMADD231PS  Y2, Y5, Y1
+	VMOVUPS      384(R12), Y2
+	VFMADD231PS  Y2, Y6, Y1
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row2
+	VBROADCASTSS low+64(FP), Y2
+	VBROADCASTSS high+68(FP), Y3
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y2, Y0
+	VMINPS       Y0, Y3, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y2, Y1
+	VMINPS       Y1, Y3, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector2
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000100, DX
+	SUBQ         $0x02, BX
+	JMP          next
+
+of1:
+	XORQ R14, R14
+
+vector1:
+	VMOVUPS (R9)(R14*1), Y0
+	MOVQ    SI, R11
+
+row1:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y1
+	VMOVUPS      64(R13), Y2
+	VMOVUPS      128(R13), Y3
+	VMOVUPS      192(R13), Y4
+	VMOVUPS      256(R13), Y5
+	VMOVUPS      (R12), Y6
+	VFMADD231PS  Y6, Y1, Y0
+	VMOVUPS      64(R12), Y1
+	VFMADD231PS  Y1, Y2, Y0
+	VMOVUPS      128(R12), Y1
+	VFMADD231PS  Y1, Y3, Y0
+	VMOVUPS      192(R12), Y1
+	VFMADD231PS  Y1, Y4, Y0
+	VMOVUPS      256(R12), Y1
+	VFMADD231PS  Y1, Y5, Y0
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row1
+	VBROADCASTSS low+64(FP), Y1
+	VBROADCASTSS high+68(FP), Y2
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y1, Y0
+	VMINPS       Y0, Y2, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector1
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000080, DX
+	SUBQ         $0x01, BX
+	JMP          next
+
+// func depthwiseRow7x1AVX2(dst *float32, dstStep int, src *float32, n int, rows *int, count int, weights *float32, bias *float32, low float32, high float32, vectors int)
+// Requires: AVX, FMA3
+TEXT ·depthwiseRow7x1AVX2(SB), NOSPLIT, $0-80
+	MOVQ dst+0(FP), AX
+	MOVQ dstStep+8(FP), CX
+	MOVQ src+16(FP), DX
+	MOVQ n+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ count+40(FP), DI
+	MOVQ weights+48(FP), R8
+	MOVQ bias+56(FP), R9
+	MOVQ vectors+72(FP), R10
+	SHLQ $0x02, CX
+	SHLQ $0x04, DI
+	ADDQ SI, DI
+
+next:
+	CMPQ BX, $0x10
+	JGE  of8
+	MOVQ BX, R12
+	CMPQ BX, $0x08
+	JLE  pick
+	INCQ R12
+	SHRQ $0x01, R12
+
+pick:
+	CMPQ R12, $0x08
+	JEQ  of8
+	CMPQ R12, $0x07
+	JEQ  of7
+	CMPQ R12, $0x06
+	JEQ  of6
+	CMPQ R12, $0x05
+	JEQ  of5
+	CMPQ R12, $0x04
+	JEQ  of4
+	CMPQ R12, $0x03
+	JEQ  of3
+	CMPQ R12, $0x02
+	JEQ  of2
+	CMPQ R12, $0x01
+	JEQ  of1
+	VZEROUPPER
+	RET
+
+of8:
+	XORQ R14, R14
+
+vector8:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	VMOVAPS Y0, Y7
+	MOVQ    SI, R11
+
+row8:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y8
+	VMOVUPS      64(R13), Y9
+	VMOVUPS      128(R13), Y10
+	VMOVUPS      192(R13), Y11
+	VMOVUPS      256(R13), Y12
+	VMOVUPS      320(R13), Y13
+	VMOVUPS      384(R13), Y14
+	VMOVUPS      (R12), Y15
+	VFMADD231PS  Y15, Y8, Y0
+	VMOVUPS      64(R12), Y15
+	VFMADD231PS  Y15, Y9, Y0
+	VFMADD231PS  Y15, Y8, Y1
+	VMOVUPS      128(R12), Y15
+	VFMADD231PS  Y15, Y10, Y0
+	VFMADD231PS  Y15, Y9, Y1
+	VFMADD231PS  Y15, Y8, Y2
+	VMOVUPS      192(R12), Y15
+	VFMADD231PS  Y15, Y11, Y0
+	VFMADD231PS  Y15, Y10, Y1
+	VFMADD231PS  Y15, Y9, Y2
+	VFMADD231PS  Y15, Y8, Y3
+	VMOVUPS      256(R12), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y11, Y1
+	VFMADD231PS  Y15, Y10, Y2
+	VFMADD231PS  Y15, Y9, Y3
+	VFMADD231PS  Y15, Y8, Y4
+	VMOVUPS      320(R12), Y15
+	VFMADD231PS  Y15, Y13, Y0
+	VFMADD231PS  Y15, Y12, Y1
+	VFMADD231PS  Y15, Y11, Y2
+	VFMADD231PS  Y15, Y10, Y3
+	VFMADD231PS  Y15, Y9, Y4
+	VFMADD231PS  Y15, Y8, Y5
+	VMOVUPS      384(R12), Y15
+	VFMADD231PS  Y15, Y14, Y0
+	VFMADD231PS  Y15, Y13, Y1
+	VFMADD231PS  Y15, Y12, Y2
+	VFMADD231PS  Y15, Y11, Y3
+	VFMADD231PS  Y15, Y10, Y4
+	VFMADD231PS  Y15, Y9, Y5
+	VFMADD231PS  Y15, Y8, Y6
+	VMOVUPS      448(R12), Y15
+	VFMADD231PS  Y15, Y14, Y1
+	VFMADD231PS  Y15, Y13, Y2
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y11, Y4
+	VFMADD231PS  Y15, Y10, Y5
+	VFMADD231PS  Y15, Y9, Y6
+	VFMADD231PS  Y15, Y8, Y7
+	VMOVUPS      512(R12), Y8
+	VFMADD231PS  Y8, Y14, Y2
+	VFMADD231PS  Y8, Y13, Y3
+	VFMADD231PS  Y8, Y12, Y4
+	VFMADD231PS  Y8, Y11, Y5
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y8, Y9, Y7
+	VMOVUPS      576(R12), Y8
+	VFMADD231PS  Y8, Y14, Y3
+	VFMADD231PS  Y8, Y13, Y4
+	VFMADD231PS  Y8, Y12, Y5
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y8, Y10, Y7
+	VMOVUPS      640(R12), Y8
+	VFMADD231PS  Y8, Y14, Y4
+	VFMADD231PS  Y8, Y13, Y5
+	VFMADD231PS  Y8, Y12, Y6
+	VFMADD231PS  Y8, Y11, Y7
+	VMOVUPS      704(R12), Y8
+	VFMADD231PS  Y8, Y14, Y5
+	VFMADD231PS  Y8, Y13, Y6
+	VFMADD231PS  Y8, Y12, Y7
+	VMOVUPS      768(R12), Y8
+	VFMADD231PS  Y8, Y14, Y6
+	VFMADD231PS  Y8, Y13, Y7
+	VMOVUPS      832(R12), Y8
+	VFMADD231PS  Y8, Y14, Y7
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row8
+	VBROADCASTSS low+64(FP), Y8
+	VBROADCASTSS high+68(FP), Y9
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y8, Y0
+	VMINPS       Y0, Y9, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y8, Y1
+	VMINPS       Y1, Y9, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y8, Y2
+	VMINPS       Y2, Y9, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y8, Y3
+	VMINPS       Y3, Y9, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y4, Y8, Y4
+	VMINPS       Y4, Y9, Y4
+	VMOVUPS      Y4, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y5, Y8, Y5
+	VMINPS       Y5, Y9, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y6, Y8, Y6
+	VMINPS       Y6, Y9, Y6
+	VMOVUPS      Y6, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y7, Y8, Y7
+	VMINPS       Y7, Y9, Y7
+	VMOVUPS      Y7, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector8
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000200, DX
+	SUBQ         $0x08, BX
+	JMP          next
+
+of7:
+	XORQ R14, R14
+
+vector7:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	MOVQ    SI, R11
+
+row7:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y7
+	VMOVUPS      64(R13), Y8
+	VMOVUPS      128(R13), Y9
+	VMOVUPS      192(R13), Y10
+	VMOVUPS      256(R13), Y11
+	VMOVUPS      320(R13), Y12
+	VMOVUPS      384(R13), Y13
+	VMOVUPS      (R12), Y14
+	VFMADD231PS  Y14, Y7, Y0
+	VMOVUPS      64(R12), Y14
+	VFMADD231PS  Y14, Y8, Y0
+	VFMADD231PS  Y14, Y7, Y1
+	VMOVUPS      128(R12), Y14
+	VFMADD231PS  Y14, Y9, Y0
+	VFMADD231PS  Y14, Y8, Y1
+	VFMADD231PS  Y14, Y7, Y2
+	VMOVUPS      192(R12), Y14
+	VFMADD231PS  Y14, Y10, Y0
+	VFMADD231PS  Y14, Y9, Y1
+	VFMADD231PS  Y14, Y8, Y2
+	VFMADD231PS  Y14, Y7, Y3
+	VMOVUPS      256(R12), Y14
+	VFMADD231PS  Y14, Y11, Y0
+	VFMADD231PS  Y14, Y10, Y1
+	VFMADD231PS  Y14, Y9, Y2
+	VFMADD231PS  Y14, Y8, Y3
+	VFMADD231PS  Y14, Y7, Y4
+	VMOVUPS      320(R12), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y11, Y1
+	VFMADD231PS  Y14, Y10, Y2
+	VFMADD231PS  Y14, Y9, Y3
+	VFMADD231PS  Y14, Y8, Y4
+	VFMADD231PS  Y14, Y7, Y5
+	VMOVUPS      384(R12), Y14
+	VFMADD231PS  Y14, Y13, Y0
+	VFMADD231PS  Y14, Y12, Y1
+	VFMADD231PS  Y14, Y11, Y2
+	VFMADD231PS  Y14, Y10, Y3
+	VFMADD231PS  Y14, Y9, Y4
+	VFMADD231PS  Y14, Y8, Y5
+	VFMADD231PS  Y14, Y7, Y6
+	VMOVUPS      448(R12), Y7
+	VFMADD231PS  Y7, Y13, Y1
+	VFMADD231PS  Y7, Y12, Y2
+	VFMADD231PS  Y7, Y11, Y3
+	VFMADD231PS  Y7, Y10, Y4
+	VFMADD231PS  Y7, Y9, Y5
+	VFMADD231PS  Y7, Y8, Y6
+	VMOVUPS      512(R12), Y7
+	VFMADD231PS  Y7, Y13, Y2
+	VFMADD231PS  Y7, Y12, Y3
+	VFMADD231PS  Y7, Y11, Y4
+	VFMADD231PS  Y7, Y10, Y5
+	VFMADD231PS  Y7, Y9, Y6
+	VMOVUPS      576(R12), Y7
+	VFMADD231PS  Y7, Y13, Y3
+	VFMADD231PS  Y7, Y12, Y4
+	VFMADD231PS  Y7, Y11, Y5
+	VFMADD231PS  Y7, Y10, Y6
+	VMOVUPS      640(R12), Y7
+	VFMADD231PS  Y7, Y13, Y4
+	VFMADD231PS  Y7, Y12, Y5
+	VFMADD231PS  Y7, Y11, Y6
+	VMOVUPS      704(R12), Y7
+	VFMADD231PS  Y7, Y13, Y5
+	VFMADD231PS  Y7, Y12, Y6
+	VMOVUPS      768(R12), Y7
+	VFMADD231PS  Y7, Y13, Y6
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row7
+	VBROADCASTSS low+64(FP), Y7
+	VBROADCASTSS high+68(FP), Y8
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y7, Y0
+	VMINPS       Y0, Y8, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y7, Y1
+	VMINPS       Y1, Y8, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y7, Y2
+	VMINPS       Y2, Y8, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y7, Y3
+	VMINPS       Y3, Y8, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y4, Y7, Y4
+	VMINPS       Y4, Y8, Y4
+	VMOVUPS      Y4, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y5, Y7, Y5
+	VMINPS       Y5, Y8, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y6, Y7, Y6
+	VMINPS       Y6, Y8, Y6
+	VMOVUPS      Y6, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector7
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x000001c0, DX
+	SUBQ         $0x07, BX
+	JMP          next
+
+of6:
+	XORQ R14, R14
+
+vector6:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	MOVQ    SI, R11
+
+row6:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y6
+	VMOVUPS      64(R13), Y7
+	VMOVUPS      128(R13), Y8
+	VMOVUPS      192(R13), Y9
+	VMOVUPS      256(R13), Y10
+	VMOVUPS      320(R13), Y11
+	VMOVUPS      384(R13), Y12
+	VMOVUPS      (R12), Y13
+	VFMADD231PS  Y13, Y6, Y0
+	VMOVUPS      64(R12), Y13
+	VFMADD231PS  Y13, Y7, Y0
+	VFMADD231PS  Y13, Y6, Y1
+	VMOVUPS      128(R12), Y13
+	VFMADD231PS  Y13, Y8, Y0
+	VFMADD231PS  Y13, Y7, Y1
+	VFMADD231PS  Y13, Y6, Y2
+	VMOVUPS      192(R12), Y13
+	VFMADD231PS  Y13, Y9, Y0
+	VFMADD231PS  Y13, Y8, Y1
+	VFMADD231PS  Y13, Y7, Y2
+	VFMADD231PS  Y13, Y6, Y3
+	VMOVUPS      256(R12), Y13
+	VFMADD231PS  Y13, Y10, Y0
+	VFMADD231PS  Y13, Y9, Y1
+	VFMADD231PS  Y13, Y8, Y2
+	VFMADD231PS  Y13, Y7, Y3
+	VFMADD231PS  Y13, Y6, Y4
+	VMOVUPS      320(R12), Y13
+	VFMADD231PS  Y13, Y11, Y0
+	VFMADD231PS  Y13, Y10, Y1
+	VFMADD231PS  Y13, Y9, Y2
+	VFMADD231PS  Y13, Y8, Y3
+	VFMADD231PS  Y13, Y7, Y4
+	VFMADD231PS  Y13, Y6, Y5
+	VMOVUPS      384(R12), Y6
+	VFMADD231PS  Y6, Y12, Y0
+	VFMADD231PS  Y6, Y11, Y1
+	VFMADD231PS  Y6, Y10, Y2
+	VFMADD231PS  Y6, Y9, Y3
+	VFMADD231PS  Y6, Y8, Y4
+	VFMADD231PS  Y6, Y7, Y5
+	VMOVUPS      448(R12), Y6
+	VFMADD231PS  Y6, Y12, Y1
+	VFMADD231PS  Y6, Y11, Y2
+	VFMADD231PS  Y6, Y10, Y3
+	VFMADD231PS  Y6, Y9, Y4
+	VFMADD231PS  Y6, Y8, Y5
+	VMOVUPS      512(R12), Y6
+	VFMADD231PS  Y6, Y12, Y2
+	VFMADD231PS  Y6, Y11, Y3
+	VFMADD231PS  Y6, Y10, Y4
+	VFMADD231PS  Y6, Y9, Y5
+	VMOVUPS      576(R12), Y6
+	VFMADD231PS  Y6, Y12, Y3
+	VFMADD231PS  Y6, Y11, Y4
+	VFMADD231PS  Y6, Y10, Y5
+	VMOVUPS      640(R12), Y6
+	VFMADD231PS  Y6, Y12, Y4
+	VFMADD231PS  Y6, Y11, Y5
+	VMOVUPS      704(R12), Y6
+	VFMADD231PS  Y6, Y12, Y5
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row6
+	VBROADCASTSS low+64(FP), Y6
+	VBROADCASTSS high+68(FP), Y7
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y6, Y0
+	VMINPS       Y0, Y7, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y6, Y1
+	VMINPS       Y1, Y7, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y6, Y2
+	VMINPS       Y2, Y7, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y6, Y3
+	VMINPS       Y3, Y7, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y4, Y6, Y4
+	VMINPS       Y4, Y7, Y4
+	VMOVUPS      Y4, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y5, Y6, Y5
+	VMINPS       Y5, Y7, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector6
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000180, DX
+	SUBQ         $0x06, BX
+	JMP          next
+
+of5:
+	XORQ R14, R14
+
+vector5:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	MOVQ    SI, R11
+
+row5:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y5
+	VMOVUPS      64(R13), Y6
+	VMOVUPS      128(R13), Y7
+	VMOVUPS      192(R13), Y8
+	VMOVUPS      256(R13), Y9
+	VMOVUPS      320(R13), Y10
+	VMOVUPS      384(R13), Y11
+	VMOVUPS      (R12), Y12
+	VFMADD231PS  Y12, Y5, Y0
+	VMOVUPS      64(R12), Y12
+	VFMADD231PS  Y12, Y6, Y0
+	VFMADD231PS  Y12, Y5, Y1
+	VMOVUPS      128(R12), Y12
+	VFMADD231PS  Y12, Y7, Y0
+	VFMADD231PS  Y12, Y6, Y1
+	VFMADD231PS  Y12, Y5, Y2
+	VMOVUPS      192(R12), Y12
+	VFMADD231PS  Y12, Y8, Y0
+	VFMADD231PS  Y12, Y7, Y1
+	VFMADD231PS  Y12, Y6, Y2
+	VFMADD231PS  Y12, Y5, Y3
+	VMOVUPS      256(R12), Y12
+	VFMADD231PS  Y12, Y9, Y0
+	VFMADD231PS  Y12, Y8, Y1
+	VFMADD231PS  Y12, Y7, Y2
+	VFMADD231PS  Y12, Y6, Y3
+	VFMADD231PS  Y12, Y5, Y4
+	VMOVUPS      320(R12), Y5
+	VFMADD231PS  Y5, Y10, Y0
+	VFMADD231PS  Y5, Y9, Y1
+	VFMADD231PS  Y5, Y8, Y2
+	VFMADD231PS  Y5, Y7, Y3
+	VFMADD231PS  Y5, Y6, Y4
+	VMOVUPS      384(R12), Y5
+	VFMADD231PS  Y5, Y11, Y0
+	VFMADD231PS  Y5, Y10, Y1
+	VFMADD231PS  Y5, Y9, Y2
+	VFMADD231PS  Y5, Y8, Y3
+	VFMADD231PS  Y5, Y7, Y4
+	VMOVUPS      448(R12), Y5
+	VFMADD231PS  Y5, Y11, Y1
+	VFMADD231PS  Y5, Y10, Y2
+	VFMADD231PS  Y5, Y9, Y3
+	VFMADD231PS  Y5, Y8, Y4
+	VMOVUPS      512(R12), Y5
+	VFMADD231PS  Y5, Y11, Y2
+	VFMADD231PS  Y5, Y10, Y3
+	VFMADD231PS  Y5, Y9, Y4
+	VMOVUPS      576(R12), Y5
+	VFMADD231PS  Y5, Y11, Y3
+	VFMADD231PS  Y5, Y10, Y4
+	VMOVUPS      640(R12), Y5
+	VFMADD231PS  Y5, Y11, Y4
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row5
+	VBROADCASTSS low+64(FP), Y5
+	VBROADCASTSS high+68(FP), Y6
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y5, Y0
+	VMINPS       Y0, Y6, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y5, Y1
+	VMINPS       Y1, Y6, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y5, Y2
+	VMINPS       Y2, Y6, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y5, Y3
+	VMINPS       Y3, Y6, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y4, Y5, Y4
+	VMINPS       Y4, Y6, Y4
+	VMOVUPS      Y4, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector5
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000140, DX
+	SUBQ         $0x05, BX
+	JMP          next
+
+of4:
+	XORQ R14, R14
+
+vector4:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	MOVQ    SI, R11
+
+row4:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y4
+	VMOVUPS      64(R13), Y5
+	VMOVUPS      128(R13), Y6
+	VMOVUPS      192(R13), Y7
+	VMOVUPS      256(R13), Y8
+	VMOVUPS      320(R13), Y9
+	VMOVUPS      384(R13), Y10
+	VMOVUPS      (R12), Y11
+	VFMADD231PS  Y11, Y4, Y0
+	VMOVUPS      64(R12), Y11
+	VFMADD231PS  Y11, Y5, Y0
+	VFMADD231PS  Y11, Y4, Y1
+	VMOVUPS      128(R12), Y11
+	VFMADD231PS  Y11, Y6, Y0
+	VFMADD231PS  Y11, Y5, Y1
+	VFMADD231PS  Y11, Y4, Y2
+	VMOVUPS      192(R12), Y11
+	VFMADD231PS  Y11, Y7, Y0
+	VFMADD231PS  Y11, Y6, Y1
+	VFMADD231PS  Y11, Y5, Y2
+	VFMADD231PS  Y11, Y4, Y3
+	VMOVUPS      256(R12), Y4
+	VFMADD231PS  Y4, Y8, Y0
+	VFMADD231PS  Y4, Y7, Y1
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y4, Y5, Y3
+	VMOVUPS      320(R12), Y4
+	VFMADD231PS  Y4, Y9, Y0
+	VFMADD231PS  Y4, Y8, Y1
+	VFMADD231PS  Y4, Y7, Y2
+	VFMADD231PS  Y4, Y6, Y3
+	VMOVUPS      384(R12), Y4
+	VFMADD231PS  Y4, Y10, Y0
+	VFMADD231PS  Y4, Y9, Y1
+	VFMADD231PS  Y4, Y8, Y2
+	VFMADD231PS  Y4, Y7, Y3
+	VMOVUPS      448(R12), Y4
+	VFMADD231PS  Y4, Y10, Y1
+	VFMADD231PS  Y4, Y9, Y2
+	VFMADD231PS  Y4, Y8, Y3
+	VMOVUPS      512(R12), Y4
+	VFMADD231PS  Y4, Y10, Y2
+	VFMADD231PS  Y4, Y9, Y3
+	VMOVUPS      576(R12), Y4
+	VFMADD231PS  Y4, Y10, Y3
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row4
+	VBROADCASTSS low+64(FP), Y4
+	VBROADCASTSS high+68(FP), Y5
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y4, Y0
+	VMINPS       Y0, Y5, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y4, Y1
+	VMINPS       Y1, Y5, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y4, Y2
+	VMINPS       Y2, Y5, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y4, Y3
+	VMINPS       Y3, Y5, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector4
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000100, DX
+	SUBQ         $0x04, BX
+	JMP          next
+
+of3:
+	XORQ R14, R14
+
+vector3:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	MOVQ    SI, R11
+
+row3:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y3
+	VMOVUPS      64(R13), Y4
+	VMOVUPS      128(R13), Y5
+	VMOVUPS      192(R13), Y6
+	VMOVUPS      256(R13), Y7
+	VMOVUPS      320(R13), Y8
+	VMOVUPS      384(R13), Y9
+	VMOVUPS      (R12), Y10
+	VFMADD231PS  Y10, Y3, Y0
+	VMOVUPS      64(R12), Y10
+	VFMADD231PS  Y10, Y4, Y0
+	VFMADD231PS  Y10, Y3, Y1
+	VMOVUPS      128(R12), Y10
+	VFMADD231PS  Y10, Y5, Y0
+	VFMADD231PS  Y10, Y4, Y1
+	VFMADD231PS  Y10, Y3, Y2
+	VMOVUPS      192(R12), Y3
+	VFMADD231PS  Y3, Y6, Y0
+	VFMADD231PS  Y3, Y5, Y1
+	VFMADD231PS  Y3, Y4, Y2
+	VMOVUPS      256(R12), Y3
+	VFMADD231PS  Y3, Y7, Y0
+	VFMADD231PS  Y3, Y6, Y1
+	VFMADD231PS  Y3, Y5, Y2
+	VMOVUPS      320(R12), Y3
+	VFMADD231PS  Y3, Y8, Y0
+	VFMADD231PS  Y3, Y7, Y1
+	VFMADD231PS  Y3, Y6, Y2
+	VMOVUPS      384(R12), Y3
+	VFMADD231PS  Y3, Y9, Y0
+	VFMADD231PS  Y3, Y8, Y1
+	VFMADD231PS  Y3, Y7, Y2
+	VMOVUPS      448(R12), Y3
+	VFMADD231PS  Y3, Y9, Y1
+	VFMADD231PS  Y3, Y8, Y2
+	VMOVUPS      512(R12), Y3
+	VFMADD231PS  Y3, Y9, Y2
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row3
+	VBROADCASTSS low+64(FP), Y3
+	VBROADCASTSS high+68(FP), Y4
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y3, Y0
+	VMINPS       Y0, Y4, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y3, Y1
+	VMINPS       Y1, Y4, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y3, Y2
+	VMINPS       Y2, Y4, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector3
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x000000c0, DX
+	SUBQ         $0x03, BX
+	JMP          next
+
+of2:
+	XORQ R14, R14
+
+vector2:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	MOVQ    SI, R11
+
+row2:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y2
+	VMOVUPS      64(R13), Y3
+	VMOVUPS      128(R13), Y4
+	VMOVUPS      192(R13), Y5
+	VMOVUPS      256(R13), Y6
+	VMOVUPS      320(R13), Y7
+	VMOVUPS      384(R13), Y8
+	VMOVUPS      (R12), Y9
+	VFMADD231PS  Y9, Y2, Y0
+	VMOVUPS      64(R12), Y9
+	VFMADD231PS  Y9, Y3, Y0
+	VFMADD231PS  Y9, Y2, Y1
+	VMOVUPS      128(R12), Y2
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y2, Y3, Y1
+	VMOVUPS      192(R12), Y2
+	VFMADD231PS  Y2, Y5, Y0
+	VFMADD231PS  Y2, Y4, Y1
+	VMOVUPS      256(R12), Y2
+	VFMADD231PS  Y2, Y6, Y0
+	VFMADD231PS  Y2, Y5, Y1
+	VMOVUPS      320(R12), Y2
+	VFMADD231PS  Y2, Y7, Y0
+	VFMADD231PS  Y2, Y6, Y1
+	VMOVUPS      384(R12), Y2
+	VFMADD231PS  Y2, Y8, Y0
+	VFMADD231PS  Y2, Y7, Y1
+	VMOVUPS      448(R12), Y2
+	VFMADD231PS  Y2, Y8, Y1
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row2
+	VBROADCASTSS low+64(FP), Y2
+	VBROADCASTSS high+68(FP), Y3
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y2, Y0
+	VMINPS       Y0, Y3, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y2, Y1
+	VMINPS       Y1, Y3, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector2
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000080, DX
+	SUBQ         $0x02, BX
+	JMP          next
+
+of1:
+	XORQ R14, R14
+
+vector1:
+	VMOVUPS (R9)(R14*1), Y0
+	MOVQ    SI, R11
+
+row1:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y1
+	VMOVUPS      64(R13), Y2
+	VMOVUPS      128(R13), Y3
+	VMOVUPS      192(R13), Y4
+	VMOVUPS      256(R13), Y5
+	VMOVUPS      320(R13), Y6
+	VMOVUPS      384(R13), Y7
+	VMOVUPS      (R12), Y8
+	VFMADD231PS  Y8, Y1, Y0
+	VMOVUPS      64(R12), Y1
+	VFMADD231PS  Y1, Y2, Y0
+	VMOVUPS      128(R12), Y1
+	VFMADD231PS  Y1, Y3, Y0
+	VMOVUPS      192(R12), Y1
+	VFMADD231PS  Y1, Y4, Y0
+	VMOVUPS      256(R12), Y1
+	VFMADD231PS  Y1, Y5, Y0
+	VMOVUPS      320(R12), Y1
+	VFMADD231PS  Y1, Y6, Y0
+	VMOVUPS      384(R12), Y1
+	VFMADD231PS  Y1, Y7, Y0
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row1
+	VBROADCASTSS low+64(FP), Y1
+	VBROADCASTSS high+68(FP), Y2
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y1, Y0
+	VMINPS       Y0, Y2, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector1
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x01, BX
+	JMP          next
+
+// func depthwiseRow7x2AVX2(dst *float32, dstStep int, src *float32, n int, rows *int, count int, weights *float32, bias *float32, low float32, high float32, vectors int)
+// Requires: AVX, FMA3
+TEXT ·depthwiseRow7x2AVX2(SB), NOSPLIT, $0-80
+	MOVQ dst+0(FP), AX
+	MOVQ dstStep+8(FP), CX
+	MOVQ src+16(FP), DX
+	MOVQ n+24(FP), BX
+	MOVQ rows+32(FP), SI
+	MOVQ count+40(FP), DI
+	MOVQ weights+48(FP), R8
+	MOVQ bias+56(FP), R9
+	MOVQ vectors+72(FP), R10
+	SHLQ $0x02, CX
+	SHLQ $0x04, DI
+	ADDQ SI, DI
+
+next:
+	CMPQ BX, $0x10
+	JGE  of8
+	MOVQ BX, R12
+	CMPQ BX, $0x08
+	JLE  pick
+	INCQ R12
+	SHRQ $0x01, R12
+
+pick:
+	CMPQ R12, $0x08
+	JEQ  of8
+	CMPQ R12, $0x07
+	JEQ  of7
+	CMPQ R12, $0x06
+	JEQ  of6
+	CMPQ R12, $0x05
+	JEQ  of5
+	CMPQ R12, $0x04
+	JEQ  of4
+	CMPQ R12, $0x03
+	JEQ  of3
+	CMPQ R12, $0x02
+	JEQ  of2
+	CMPQ R12, $0x01
+	JEQ  of1
+	VZEROUPPER
+	RET
+
+of8:
+	XORQ R14, R14
+
+vector8:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	VMOVAPS Y0, Y7
+	MOVQ    SI, R11
+
+row8:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y8
+	VMOVUPS      64(R13), Y9
+	VMOVUPS      128(R13), Y10
+	VMOVUPS      192(R13), Y11
+	VMOVUPS      256(R13), Y12
+	VMOVUPS      320(R13), Y13
+	VMOVUPS      384(R13), Y14
+	VMOVUPS      (R12), Y15
+	VFMADD231PS  Y15, Y8, Y0
+	VMOVUPS      64(R12), Y15
+	VFMADD231PS  Y15, Y9, Y0
+	VMOVUPS      128(R12), Y15
+	VFMADD231PS  Y15, Y10, Y0
+	VFMADD231PS  Y15, Y8, Y1
+	VMOVUPS      192(R12), Y15
+	VFMADD231PS  Y15, Y11, Y0
+	VFMADD231PS  Y15, Y9, Y1
+	VMOVUPS      256(R12), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y10, Y1
+	VFMADD231PS  Y15, Y8, Y2
+	VMOVUPS      320(R12), Y15
+	VFMADD231PS  Y15, Y13, Y0
+	VFMADD231PS  Y15, Y11, Y1
+	VFMADD231PS  Y15, Y9, Y2
+	VMOVUPS      384(R12), Y15
+	VFMADD231PS  Y15, Y14, Y0
+	VFMADD231PS  Y15, Y12, Y1
+	VFMADD231PS  Y15, Y10, Y2
+	VFMADD231PS  Y15, Y8, Y3
+	VMOVUPS      448(R12), Y15
+	VFMADD231PS  Y15, Y13, Y1
+	VFMADD231PS  Y15, Y11, Y2
+	VFMADD231PS  Y15, Y9, Y3
+	VMOVUPS      512(R12), Y15
+	VFMADD231PS  Y15, Y14, Y1
+	VFMADD231PS  Y15, Y12, Y2
+	VFMADD231PS  Y15, Y10, Y3
+	VFMADD231PS  Y15, Y8, Y4
+	VMOVUPS      576(R12), Y15
+	VFMADD231PS  Y15, Y13, Y2
+	VFMADD231PS  Y15, Y11, Y3
+	VFMADD231PS  Y15, Y9, Y4
+	VMOVUPS      640(R12), Y15
+	VFMADD231PS  Y15, Y14, Y2
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y10, Y4
+	VFMADD231PS  Y15, Y8, Y5
+	VMOVUPS      704(R12), Y15
+	VFMADD231PS  Y15, Y13, Y3
+	VFMADD231PS  Y15, Y11, Y4
+	VFMADD231PS  Y15, Y9, Y5
+	VMOVUPS      768(R12), Y15
+	VFMADD231PS  Y15, Y14, Y3
+	VFMADD231PS  Y15, Y12, Y4
+	VFMADD231PS  Y15, Y10, Y5
+	VFMADD231PS  Y15, Y8, Y6
+	VMOVUPS      832(R12), Y15
+	VFMADD231PS  Y15, Y13, Y4
+	VFMADD231PS  Y15, Y11, Y5
+	VFMADD231PS  Y15, Y9, Y6
+	VMOVUPS      896(R12), Y15
+	VFMADD231PS  Y15, Y14, Y4
+	VFMADD231PS  Y15, Y12, Y5
+	VFMADD231PS  Y15, Y10, Y6
+	VFMADD231PS  Y15, Y8, Y7
+	VMOVUPS      960(R12), Y8
+	VFMADD231PS  Y8, Y13, Y5
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y8, Y9, Y7
+	VMOVUPS      1024(R12), Y8
+	VFMADD231PS  Y8, Y14, Y5
+	VFMADD231PS  Y8, Y12, Y6
+	VFMADD231PS  Y8, Y10, Y7
+	VMOVUPS      1088(R12), Y8
+	VFMADD231PS  Y8, Y13, Y6
+	VFMADD231PS  Y8, Y11, Y7
+	VMOVUPS      1152(R12), Y8
+	VFMADD231PS  Y8, Y14, Y6
+	VFMADD231PS  Y8, Y12, Y7
+	VMOVUPS      1216(R12), Y8
+	VFMADD231PS  Y8, Y13, Y7
+	VMOVUPS      1280(R12), Y8
+	VFMADD231PS  Y8, Y14, Y7
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row8
+	VBROADCASTSS low+64(FP), Y8
+	VBROADCASTSS high+68(FP), Y9
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y8, Y0
+	VMINPS       Y0, Y9, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y8, Y1
+	VMINPS       Y1, Y9, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y8, Y2
+	VMINPS       Y2, Y9, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y8, Y3
+	VMINPS       Y3, Y9, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y4, Y8, Y4
+	VMINPS       Y4, Y9, Y4
+	VMOVUPS      Y4, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y5, Y8, Y5
+	VMINPS       Y5, Y9, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y6, Y8, Y6
+	VMINPS       Y6, Y9, Y6
+	VMOVUPS      Y6, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y7, Y8, Y7
+	VMINPS       Y7, Y9, Y7
+	VMOVUPS      Y7, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector8
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000400, DX
+	SUBQ         $0x08, BX
+	JMP          next
+
+of7:
+	XORQ R14, R14
+
+vector7:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	MOVQ    SI, R11
+
+row7:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y7
+	VMOVUPS      64(R13), Y8
+	VMOVUPS      128(R13), Y9
+	VMOVUPS      192(R13), Y10
+	VMOVUPS      256(R13), Y11
+	VMOVUPS      320(R13), Y12
+	VMOVUPS      384(R13), Y13
+	VMOVUPS      (R12), Y14
+	VFMADD231PS  Y14, Y7, Y0
+	VMOVUPS      64(R12), Y14
+	VFMADD231PS  Y14, Y8, Y0
+	VMOVUPS      128(R12), Y14
+	VFMADD231PS  Y14, Y9, Y0
+	VFMADD231PS  Y14, Y7, Y1
+	VMOVUPS      192(R12), Y14
+	VFMADD231PS  Y14, Y10, Y0
+	VFMADD231PS  Y14, Y8, Y1
+	VMOVUPS      256(R12), Y14
+	VFMADD231PS  Y14, Y11, Y0
+	VFMADD231PS  Y14, Y9, Y1
+	VFMADD231PS  Y14, Y7, Y2
+	VMOVUPS      320(R12), Y14
+	VFMADD231PS  Y14, Y12, Y0
+	VFMADD231PS  Y14, Y10, Y1
+	VFMADD231PS  Y14, Y8, Y2
+	VMOVUPS      384(R12), Y14
+	VFMADD231PS  Y14, Y13, Y0
+	VFMADD231PS  Y14, Y11, Y1
+	VFMADD231PS  Y14, Y9, Y2
+	VFMADD231PS  Y14, Y7, Y3
+	VMOVUPS      448(R12), Y14
+	VFMADD231PS  Y14, Y12, Y1
+	VFMADD231PS  Y14, Y10, Y2
+	VFMADD231PS  Y14, Y8, Y3
+	VMOVUPS      512(R12), Y14
+	VFMADD231PS  Y14, Y13, Y1
+	VFMADD231PS  Y14, Y11, Y2
+	VFMADD231PS  Y14, Y9, Y3
+	VFMADD231PS  Y14, Y7, Y4
+	VMOVUPS      576(R12), Y14
+	VFMADD231PS  Y14, Y12, Y2
+	VFMADD231PS  Y14, Y10, Y3
+	VFMADD231PS  Y14, Y8, Y4
+	VMOVUPS      640(R12), Y14
+	VFMADD231PS  Y14, Y13, Y2
+	VFMADD231PS  Y14, Y11, Y3
+	VFMADD231PS  Y14, Y9, Y4
+	VFMADD231PS  Y14, Y7, Y5
+	VMOVUPS      704(R12), Y14
+	VFMADD231PS  Y14, Y12, Y3
+	VFMADD231PS  Y14, Y10, Y4
+	VFMADD231PS  Y14, Y8, Y5
+	VMOVUPS      768(R12), Y14
+	VFMADD231PS  Y14, Y13, Y3
+	VFMADD231PS  Y14, Y11, Y4
+	VFMADD231PS  Y14, Y9, Y5
+	VFMADD231PS  Y14, Y7, Y6
+	VMOVUPS      832(R12), Y7
+	VFMADD231PS  Y7, Y12, Y4
+	VFMADD231PS  Y7, Y10, Y5
+	VFMADD231PS  Y7, Y8, Y6
+	VMOVUPS      896(R12), Y7
+	VFMADD231PS  Y7, Y13, Y4
+	VFMADD231PS  Y7, Y11, Y5
+	VFMADD231PS  Y7, Y9, Y6
+	VMOVUPS      960(R12), Y7
+	VFMADD231PS  Y7, Y12, Y5
+	VFMADD231PS  Y7, Y10, Y6
+	VMOVUPS      1024(R12), Y7
+	VFMADD231PS  Y7, Y13, Y5
+	VFMADD231PS  Y7, Y11, Y6
+	VMOVUPS      1088(R12), Y7
+	VFMADD231PS  Y7, Y12, Y6
+	VMOVUPS      1152(R12), Y7
+	VFMADD231PS  Y7, Y13, Y6
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row7
+	VBROADCASTSS low+64(FP), Y7
+	VBROADCASTSS high+68(FP), Y8
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y7, Y0
+	VMINPS       Y0, Y8, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y7, Y1
+	VMINPS       Y1, Y8, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y7, Y2
+	VMINPS       Y2, Y8, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y7, Y3
+	VMINPS       Y3, Y8, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y4, Y7, Y4
+	VMINPS       Y4, Y8, Y4
+	VMOVUPS      Y4, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y5, Y7, Y5
+	VMINPS       Y5, Y8, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y6, Y7, Y6
+	VMINPS       Y6, Y8, Y6
+	VMOVUPS      Y6, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector7
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000380, DX
+	SUBQ         $0x07, BX
+	JMP          next
+
+of6:
+	XORQ R14, R14
+
+vector6:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	MOVQ    SI, R11
+
+row6:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y6
+	VMOVUPS      64(R13), Y7
+	VMOVUPS      128(R13), Y8
+	VMOVUPS      192(R13), Y9
+	VMOVUPS      256(R13), Y10
+	VMOVUPS      320(R13), Y11
+	VMOVUPS      384(R13), Y12
+	VMOVUPS      (R12), Y13
+	VFMADD231PS  Y13, Y6, Y0
+	VMOVUPS      64(R12), Y13
+	VFMADD231PS  Y13, Y7, Y0
+	VMOVUPS      128(R12), Y13
+	VFMADD231PS  Y13, Y8, Y0
+	VFMADD231PS  Y13, Y6, Y1
+	VMOVUPS      192(R12), Y13
+	VFMADD231PS  Y13, Y9, Y0
+	VFMADD231PS  Y13, Y7, Y1
+	VMOVUPS      256(R12), Y13
+	VFMADD231PS  Y13, Y10, Y0
+	VFMADD231PS  Y13, Y8, Y1
+	VFMADD231PS  Y13, Y6, Y2
+	VMOVUPS      320(R12), Y13
+	VFMADD231PS  Y13, Y11, Y0
+	VFMADD231PS  Y13, Y9, Y1
+	VFMADD231PS  Y13, Y7, Y2
+	VMOVUPS      384(R12), Y13
+	VFMADD231PS  Y13, Y12, Y0
+	VFMADD231PS  Y13, Y10, Y1
+	VFMADD231PS  Y13, Y8, Y2
+	VFMADD231PS  Y13, Y6, Y3
+	VMOVUPS      448(R12), Y13
+	VFMADD231PS  Y13, Y11, Y1
+	VFMADD231PS  Y13, Y9, Y2
+	VFMADD231PS  Y13, Y7, Y3
+	VMOVUPS      512(R12), Y13
+	VFMADD231PS  Y13, Y12, Y1
+	VFMADD231PS  Y13, Y10, Y2
+	VFMADD231PS  Y13, Y8, Y3
+	VFMADD231PS  Y13, Y6, Y4
+	VMOVUPS      576(R12), Y13
+	VFMADD231PS  Y13, Y11, Y2
+	VFMADD231PS  Y13, Y9, Y3
+	VFMADD231PS  Y13, Y7, Y4
+	VMOVUPS      640(R12), Y13
+	VFMADD231PS  Y13, Y12, Y2
+	VFMADD231PS  Y13, Y10, Y3
+	VFMADD231PS  Y13, Y8, Y4
+	VFMADD231PS  Y13, Y6, Y5
+	VMOVUPS      704(R12), Y6
+	VFMADD231PS  Y6, Y11, Y3
+	VFMADD231PS  Y6, Y9, Y4
+	VFMADD231PS  Y6, Y7, Y5
+	VMOVUPS      768(R12), Y6
+	VFMADD231PS  Y6, Y12, Y3
+	VFMADD231PS  Y6, Y10, Y4
+	VFMADD231PS  Y6, Y8, Y5
+	VMOVUPS      832(R12), Y6
+	VFMADD231PS  Y6, Y11, Y4
+	VFMADD231PS  Y6, Y9, Y5
+	VMOVUPS      896(R12), Y6
+	VFMADD231PS  Y6, Y12, Y4
+	VFMADD231PS  Y6, Y10, Y5
+	VMOVUPS      960(R12), Y6
+	VFMADD231PS  Y6, Y11, Y5
+	VMOVUPS      1024(R12), Y6
+	VFMADD231PS  Y6, Y12, Y5
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row6
+	VBROADCASTSS low+64(FP), Y6
+	VBROADCASTSS high+68(FP), Y7
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y6, Y0
+	VMINPS       Y0, Y7, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y6, Y1
+	VMINPS       Y1, Y7, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y6, Y2
+	VMINPS       Y2, Y7, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y6, Y3
+	VMINPS       Y3, Y7, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y4, Y6, Y4
+	VMINPS       Y4, Y7, Y4
+	VMOVUPS      Y4, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y5, Y6, Y5
+	VMINPS       Y5, Y7, Y5
+	VMOVUPS      Y5, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector6
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000300, DX
+	SUBQ         $0x06, BX
+	JMP          next
+
+of5:
+	XORQ R14, R14
+
+vector5:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	MOVQ    SI, R11
+
+row5:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y5
+	VMOVUPS      64(R13), Y6
+	VMOVUPS      128(R13), Y7
+	VMOVUPS      192(R13), Y8
+	VMOVUPS      256(R13), Y9
+	VMOVUPS      320(R13), Y10
+	VMOVUPS      384(R13), Y11
+	VMOVUPS      (R12), Y12
+	VFMADD231PS  Y12, Y5, Y0
+	VMOVUPS      64(R12), Y12
+	VFMADD231PS  Y12, Y6, Y0
+	VMOVUPS      128(R12), Y12
+	VFMADD231PS  Y12, Y7, Y0
+	VFMADD231PS  Y12, Y5, Y1
+	VMOVUPS      192(R12), Y12
+	VFMADD231PS  Y12, Y8, Y0
+	VFMADD231PS  Y12, Y6, Y1
+	VMOVUPS      256(R12), Y12
+	VFMADD231PS  Y12, Y9, Y0
+	VFMADD231PS  Y12, Y7, Y1
+	VFMADD231PS  Y12, Y5, Y2
+	VMOVUPS      320(R12), Y12
+	VFMADD231PS  Y12, Y10, Y0
+	VFMADD231PS  Y12, Y8, Y1
+	VFMADD231PS  Y12, Y6, Y2
+	VMOVUPS      384(R12), Y12
+	VFMADD231PS  Y12, Y11, Y0
+	VFMADD231PS  Y12, Y9, Y1
+	VFMADD231PS  Y12, Y7, Y2
+	VFMADD231PS  Y12, Y5, Y3
+	VMOVUPS      448(R12), Y12
+	VFMADD231PS  Y12, Y10, Y1
+	VFMADD231PS  Y12, Y8, Y2
+	VFMADD231PS  Y12, Y6, Y3
+	VMOVUPS      512(R12), Y12
+	VFMADD231PS  Y12, Y11, Y1
+	VFMADD231PS  Y12, Y9, Y2
+	VFMADD231PS  Y12, Y7, Y3
+	VFMADD231PS  Y12, Y5, Y4
+	VMOVUPS      576(R12), Y5
+	VFMADD231PS  Y5, Y10, Y2
+	VFMADD231PS  Y5, Y8, Y3
+	VFMADD231PS  Y5, Y6, Y4
+	VMOVUPS      640(R12), Y5
+	VFMADD231PS  Y5, Y11, Y2
+	VFMADD231PS  Y5, Y9, Y3
+	VFMADD231PS  Y5, Y7, Y4
+	VMOVUPS      704(R12), Y5
+	VFMADD231PS  Y5, Y10, Y3
+	VFMADD231PS  Y5, Y8, Y4
+	VMOVUPS      768(R12), Y5
+	VFMADD231PS  Y5, Y11, Y3
+	VFMADD231PS  Y5, Y9, Y4
+	VMOVUPS      832(R12), Y5
+	VFMADD231PS  Y5, Y10, Y4
+	VMOVUPS      896(R12), Y5
+	VFMADD231PS  Y5, Y11, Y4
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row5
+	VBROADCASTSS low+64(FP), Y5
+	VBROADCASTSS high+68(FP), Y6
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y5, Y0
+	VMINPS       Y0, Y6, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y5, Y1
+	VMINPS       Y1, Y6, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y5, Y2
+	VMINPS       Y2, Y6, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y5, Y3
+	VMINPS       Y3, Y6, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y4, Y5, Y4
+	VMINPS       Y4, Y6, Y4
+	VMOVUPS      Y4, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector5
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000280, DX
+	SUBQ         $0x05, BX
+	JMP          next
+
+of4:
+	XORQ R14, R14
+
+vector4:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	MOVQ    SI, R11
+
+row4:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y4
+	VMOVUPS      64(R13), Y5
+	VMOVUPS      128(R13), Y6
+	VMOVUPS      192(R13), Y7
+	VMOVUPS      256(R13), Y8
+	VMOVUPS      320(R13), Y9
+	VMOVUPS      384(R13), Y10
+	VMOVUPS      (R12), Y11
+	VFMADD231PS  Y11, Y4, Y0
+	VMOVUPS      64(R12), Y11
+	VFMADD231PS  Y11, Y5, Y0
+	VMOVUPS      128(R12), Y11
+	VFMADD231PS  Y11, Y6, Y0
+	VFMADD231PS  Y11, Y4, Y1
+	VMOVUPS      192(R12), Y11
+	VFMADD231PS  Y11, Y7, Y0
+	VFMADD231PS  Y11, Y5, Y1
+	VMOVUPS      256(R12), Y11
+	VFMADD231PS  Y11, Y8, Y0
+	VFMADD231PS  Y11, Y6, Y1
+	VFMADD231PS  Y11, Y4, Y2
+	VMOVUPS      320(R12), Y11
+	VFMADD231PS  Y11, Y9, Y0
+	VFMADD231PS  Y11, Y7, Y1
+	VFMADD231PS  Y11, Y5, Y2
+	VMOVUPS      384(R12), Y11
+	VFMADD231PS  Y11, Y10, Y0
+	VFMADD231PS  Y11, Y8, Y1
+	VFMADD231PS  Y11, Y6, Y2
+	VFMADD231PS  Y11, Y4, Y3
+	VMOVUPS      448(R12), Y4
+	VFMADD231PS  Y4, Y9, Y1
+	VFMADD231PS  Y4, Y7, Y2
+	VFMADD231PS  Y4, Y5, Y3
+	VMOVUPS      512(R12), Y4
+	VFMADD231PS  Y4, Y10, Y1
+	VFMADD231PS  Y4, Y8, Y2
+	VFMADD231PS  Y4, Y6, Y3
+	VMOVUPS      576(R12), Y4
+	VFMADD231PS  Y4, Y9, Y2
+	VFMADD231PS  Y4, Y7, Y3
+	VMOVUPS      640(R12), Y4
+	VFMADD231PS  Y4, Y10, Y2
+	VFMADD231PS  Y4, Y8, Y3
+	VMOVUPS      704(R12), Y4
+	VFMADD231PS  Y4, Y9, Y3
+	VMOVUPS      768(R12), Y4
+	VFMADD231PS  Y4, Y10, Y3
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row4
+	VBROADCASTSS low+64(FP), Y4
+	VBROADCASTSS high+68(FP), Y5
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y4, Y0
+	VMINPS       Y0, Y5, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y4, Y1
+	VMINPS       Y1, Y5, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y4, Y2
+	VMINPS       Y2, Y5, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y3, Y4, Y3
+	VMINPS       Y3, Y5, Y3
+	VMOVUPS      Y3, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector4
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000200, DX
+	SUBQ         $0x04, BX
+	JMP          next
+
+of3:
+	XORQ R14, R14
+
+vector3:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	MOVQ    SI, R11
+
+row3:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y3
+	VMOVUPS      64(R13), Y4
+	VMOVUPS      128(R13), Y5
+	VMOVUPS      192(R13), Y6
+	VMOVUPS      256(R13), Y7
+	VMOVUPS      320(R13), Y8
+	VMOVUPS      384(R13), Y9
+	VMOVUPS      (R12), Y10
+	VFMADD231PS  Y10, Y3, Y0
+	VMOVUPS      64(R12), Y10
+	VFMADD231PS  Y10, Y4, Y0
+	VMOVUPS      128(R12), Y10
+	VFMADD231PS  Y10, Y5, Y0
+	VFMADD231PS  Y10, Y3, Y1
+	VMOVUPS      192(R12), Y10
+	VFMADD231PS  Y10, Y6, Y0
+	VFMADD231PS  Y10, Y4, Y1
+	VMOVUPS      256(R12), Y10
+	VFMADD231PS  Y10, Y7, Y0
+	VFMADD231PS  Y10, Y5, Y1
+	VFMADD231PS  Y10, Y3, Y2
+	VMOVUPS      320(R12), Y3
+	VFMADD231PS  Y3, Y8, Y0
+	VFMADD231PS  Y3, Y6, Y1
+	VFMADD231PS  Y3, Y4, Y2
+	VMOVUPS      384(R12), Y3
+	VFMADD231PS  Y3, Y9, Y0
+	VFMADD231PS  Y3, Y7, Y1
+	VFMADD231PS  Y3, Y5, Y2
+	VMOVUPS      448(R12), Y3
+	VFMADD231PS  Y3, Y8, Y1
+	VFMADD231PS  Y3, Y6, Y2
+	VMOVUPS      512(R12), Y3
+	VFMADD231PS  Y3, Y9, Y1
+	VFMADD231PS  Y3, Y7, Y2
+	VMOVUPS      576(R12), Y3
+	VFMADD231PS  Y3, Y8, Y2
+	VMOVUPS      640(R12), Y3
+	VFMADD231PS  Y3, Y9, Y2
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row3
+	VBROADCASTSS low+64(FP), Y3
+	VBROADCASTSS high+68(FP), Y4
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y3, Y0
+	VMINPS       Y0, Y4, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y3, Y1
+	VMINPS       Y1, Y4, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y2, Y3, Y2
+	VMINPS       Y2, Y4, Y2
+	VMOVUPS      Y2, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector3
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000180, DX
+	SUBQ         $0x03, BX
+	JMP          next
+
+of2:
+	XORQ R14, R14
+
+vector2:
+	VMOVUPS (R9)(R14*1), Y0
+	VMOVAPS Y0, Y1
+	MOVQ    SI, R11
+
+row2:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y2
+	VMOVUPS      64(R13), Y3
+	VMOVUPS      128(R13), Y4
+	VMOVUPS      192(R13), Y5
+	VMOVUPS      256(R13), Y6
+	VMOVUPS      320(R13), Y7
+	VMOVUPS      384(R13), Y8
+	VMOVUPS      (R12), Y9
+	VFMADD231PS  Y9, Y2, Y0
+	VMOVUPS      64(R12), Y9
+	VFMADD231PS  Y9, Y3, Y0
+	VMOVUPS      128(R12), Y9
+	VFMADD231PS  Y9, Y4, Y0
+	VFMADD231PS  Y9, Y2, Y1
+	VMOVUPS      192(R12), Y2
+	VFMADD231PS  Y2, Y5, Y0
+	VFMADD231PS  Y2, Y3, Y1
+	VMOVUPS      256(R12), Y2
+	VFMADD231PS  Y2, Y6, Y0
+	VFMADD231PS  Y2, Y4, Y1
+	VMOVUPS      320(R12), Y2
+	VFMADD231PS  Y2, Y7, Y0
+	VFMADD231PS  Y2, Y5, Y1
+	VMOVUPS      384(R12), Y2
+	VFMADD231PS  Y2, Y8, Y0
+	VFMADD231PS  Y2, Y6, Y1
+	VMOVUPS      448(R12), Y2
+	VFMADD231PS  Y2, Y7, Y1
+	VMOVUPS      512(R12), Y2
+	VFMADD231PS  Y2, Y8, Y1
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row2
+	VBROADCASTSS low+64(FP), Y2
+	VBROADCASTSS high+68(FP), Y3
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y2, Y0
+	VMINPS       Y0, Y3, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	VMAXPS       Y1, Y2, Y1
+	VMINPS       Y1, Y3, Y1
+	VMOVUPS      Y1, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector2
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000100, DX
+	SUBQ         $0x02, BX
+	JMP          next
+
+of1:
+	XORQ R14, R14
+
+vector1:
+	VMOVUPS (R9)(R14*1), Y0
+	MOVQ    SI, R11
+
+row1:
+	MOVQ         (R11), R12
+	MOVQ         8(R11), R13
+	LEAQ         (DX)(R12*4), R12
+	LEAQ         (R8)(R13*4), R13
+	ADDQ         R14, R12
+	ADDQ         R14, R13
+	VMOVUPS      (R13), Y1
+	VMOVUPS      64(R13), Y2
+	VMOVUPS      128(R13), Y3
+	VMOVUPS      192(R13), Y4
+	VMOVUPS      256(R13), Y5
+	VMOVUPS      320(R13), Y6
+	VMOVUPS      384(R13), Y7
+	VMOVUPS      (R12), Y8
+	VFMADD231PS  Y8, Y1, Y0
+	VMOVUPS      64(R12), Y1
+	VFMADD231PS  Y1, Y2, Y0
+	VMOVUPS      128(R12), Y1
+	VFMADD231PS  Y1, Y3, Y0
+	VMOVUPS      192(R12), Y1
+	VFMADD231PS  Y1, Y4, Y0
+	VMOVUPS      256(R12), Y1
+	VFMADD231PS  Y1, Y5, Y0
+	VMOVUPS      320(R12), Y1
+	VFMADD231PS  Y1, Y6, Y0
+	VMOVUPS      384(R12), Y1
+	VFMADD231PS  Y1, Y7, Y0
+	ADDQ         $0x10, R11
+	CMPQ         R11, DI
+	JL           row1
+	VBROADCASTSS low+64(FP), Y1
+	VBROADCASTSS high+68(FP), Y2
+	LEAQ         (AX)(R14*1), R11
+	VMAXPS       Y0, Y1, Y0
+	VMINPS       Y0, Y2, Y0
+	VMOVUPS      Y0, (R11)
+	ADDQ         CX, R11
+	ADDQ         $0x20, R14
+	MOVQ         R10, R12
+	SHLQ         $0x05, R12
+	CMPQ         R14, R12
+	JL           vector1
+	SUBQ         R14, R11
+	ADDQ         $0x20, R11
+	MOVQ         R11, AX
+	ADDQ         $0x00000080, DX
+	SUBQ         $0x01, BX
+	JMP          next
+
+// func depthwiseTapsAVX2(dst *float32, dstStep int, src *float32, step int, n int, taps *int, count int, weights *float32, bias *float32, low float32, high float32)
+// Requires: AVX, FMA3
+TEXT ·depthwiseTapsAVX2(SB), NOSPLIT, $0-80
 	MOVQ         dst+0(FP), AX
 	MOVQ         dstStep+8(FP), CX
 	MOVQ         src+16(FP), DX
-	MOVQ         srcStep+24(FP), BX
+	MOVQ         step+24(FP), BX
 	MOVQ         n+32(FP), SI
 	MOVQ         taps+40(FP), DI
 	MOVQ         count+48(FP), R8
@@ -182,218 +4832,39 @@ TEXT ·depthwiseLast16AVX2(SB), NOSPLIT, $0-80
 	VBROADCASTSS low+72(FP), Y0
 	VBROADCASTSS high+76(FP), Y1
 	SHLQ         $0x02, CX
-	SHLQ         $0x02, BX
 	SHLQ         $0x04, R8
 	ADDQ         DI, R8
 
-next:
-	CMPQ SI, $0x09
-	JGE  of6
-	CMPQ SI, $0x08
-	JEQ  of4
-	CMPQ SI, $0x07
-	JEQ  of4
-	CMPQ SI, $0x06
-	JEQ  of6
-	CMPQ SI, $0x05
-	JEQ  of5
-	CMPQ SI, $0x04
-	JEQ  of4
-	CMPQ SI, $0x03
-	JEQ  of3
-	CMPQ SI, $0x02
-	JEQ  of2
-	CMPQ SI, $0x01
-	JEQ  of1
-	VZEROUPPER
-	RET
-
-of6:
-	VMOVUPS (R10), Y2
-	VMOVUPS 32(R10), Y3
-	VMOVAPS Y2, Y4
-	VMOVAPS Y3, Y5
-	VMOVAPS Y2, Y6
-	VMOVAPS Y3, Y7
-	VMOVAPS Y2, Y8
-	VMOVAPS Y3, Y9
-	VMOVAPS Y2, Y10
-	VMOVAPS Y3, Y11
-	VMOVAPS Y2, Y12
-	VMOVAPS Y3, Y13
-	MOVQ    DI, R11
-
-taps6:
-	MOVQ        (R11), R12
-	MOVQ        8(R11), R14
-	LEAQ        (DX)(R12*4), R12
-	LEAQ        (BX)(BX*2), R13
-	ADDQ        R12, R13
-	VMOVUPS     (R9)(R14*4), Y14
-	VMOVUPS     32(R9)(R14*4), Y15
-	VFMADD231PS (R12), Y14, Y2
-	VFMADD231PS 32(R12), Y15, Y3
-	VFMADD231PS (R12)(BX*1), Y14, Y4
-	VFMADD231PS 32(R12)(BX*1), Y15, Y5
-	VFMADD231PS (R12)(BX*2), Y14, Y6
-	VFMADD231PS 32(R12)(BX*2), Y15, Y7
-	VFMADD231PS (R13), Y14, Y8
-	VFMADD231PS 32(R13), Y15, Y9
-	VFMADD231PS (R13)(BX*1), Y14, Y10
-	VFMADD231PS 32(R13)(BX*1), Y15, Y11
-	VFMADD231PS (R13)(BX*2), Y14, Y12
-	VFMADD231PS 32(R13)(BX*2), Y15, Y13
-	ADDQ        $0x10, R11
-	CMPQ        R11, R8
-	JL          taps6
-	VMAXPS      Y2, Y0, Y2
-	VMINPS      Y2, Y1, Y2
-	VMOVUPS     Y2, (AX)
-	VMAXPS      Y3, Y0, Y3
-	VMINPS      Y3, Y1, Y3
-	VMOVUPS     Y3, 32(AX)
-	ADDQ        CX, AX
-	VMAXPS      Y4, Y0, Y4
-	VMINPS      Y4, Y1, Y4
-	VMOVUPS     Y4, (AX)
-	VMAXPS      Y5, Y0, Y5
-	VMINPS      Y5, Y1, Y5
-	VMOVUPS     Y5, 32(AX)
-	ADDQ        CX, AX
-	VMAXPS      Y6, Y0, Y6
-	VMINPS      Y6, Y1, Y6
-	VMOVUPS     Y6, (AX)
-	VMAXPS      Y7, Y0, Y7
-	VMINPS      Y7, Y1, Y7
-	VMOVUPS     Y7, 32(AX)
-	ADDQ        CX, AX
-	VMAXPS      Y8, Y0, Y8
-	VMINPS      Y8, Y1, Y8
-	VMOVUPS     Y8, (AX)
-	VMAXPS      Y9, Y0, Y9
-	VMINPS      Y9, Y1, Y9
-	VMOVUPS     Y9, 32(AX)
-	ADDQ        CX, AX
-	VMAXPS      Y10, Y0, Y10
-	VMINPS      Y10, Y1, Y10
-	VMOVUPS     Y10, (AX)
-	VMAXPS      Y11, Y0, Y11
-	VMINPS      Y11, Y1, Y11
-	VMOVUPS     Y11, 32(AX)
-	ADDQ        CX, AX
-	VMAXPS      Y12, Y0, Y12
-	VMINPS      Y12, Y1, Y12
-	VMOVUPS     Y12, (AX)
-	VMAXPS      Y13, Y0, Y13
-	VMINPS      Y13, Y1, Y13
-	VMOVUPS     Y13, 32(AX)
-	ADDQ        CX, AX
-	IMUL3Q      $0x06, BX, R12
-	ADDQ        R12, DX
-	SUBQ        $0x06, SI
-	JMP         next
-
-of5:
-	VMOVUPS (R10), Y2
-	VMOVUPS 32(R10), Y3
-	VMOVAPS Y2, Y4
-	VMOVAPS Y3, Y5
-	VMOVAPS Y2, Y6
-	VMOVAPS Y3, Y7
-	VMOVAPS Y2, Y8
-	VMOVAPS Y3, Y9
-	VMOVAPS Y2, Y10
-	VMOVAPS Y3, Y11
-	MOVQ    DI, R11
-
-taps5:
-	MOVQ        (R11), R12
-	MOVQ        8(R11), R14
-	LEAQ        (DX)(R12*4), R12
-	LEAQ        (BX)(BX*2), R13
-	ADDQ        R12, R13
-	VMOVUPS     (R9)(R14*4), Y12
-	VMOVUPS     32(R9)(R14*4), Y13
-	VFMADD231PS (R12), Y12, Y2
-	VFMADD231PS 32(R12), Y13, Y3
-	VFMADD231PS (R12)(BX*1), Y12, Y4
-	VFMADD231PS 32(R12)(BX*1), Y13, Y5
-	VFMADD231PS (R12)(BX*2), Y12, Y6
-	VFMADD231PS 32(R12)(BX*2), Y13, Y7
-	VFMADD231PS (R13), Y12, Y8
-	VFMADD231PS 32(R13), Y13, Y9
-	VFMADD231PS (R13)(BX*1), Y12, Y10
-	VFMADD231PS 32(R13)(BX*1), Y13, Y11
-	ADDQ        $0x10, R11
-	CMPQ        R11, R8
-	JL          taps5
-	VMAXPS      Y2, Y0, Y2
-	VMINPS      Y2, Y1, Y2
-	VMOVUPS     Y2, (AX)
-	VMAXPS      Y3, Y0, Y3
-	VMINPS      Y3, Y1, Y3
-	VMOVUPS     Y3, 32(AX)
-	ADDQ        CX, AX
-	VMAXPS      Y4, Y0, Y4
-	VMINPS      Y4, Y1, Y4
-	VMOVUPS     Y4, (AX)
-	VMAXPS      Y5, Y0, Y5
-	VMINPS      Y5, Y1, Y5
-	VMOVUPS     Y5, 32(AX)
-	ADDQ        CX, AX
-	VMAXPS      Y6, Y0, Y6
-	VMINPS      Y6, Y1, Y6
-	VMOVUPS     Y6, (AX)
-	VMAXPS      Y7, Y0, Y7
-	VMINPS      Y7, Y1, Y7
-	VMOVUPS     Y7, 32(AX)
-	ADDQ        CX, AX
-	VMAXPS      Y8, Y0, Y8
-	VMINPS      Y8, Y1, Y8
-	VMOVUPS     Y8, (AX)
-	VMAXPS      Y9, Y0, Y9
-	VMINPS      Y9, Y1, Y9
-	VMOVUPS     Y9, 32(AX)
-	ADDQ        CX, AX
-	VMAXPS      Y10, Y0, Y10
-	VMINPS      Y10, Y1, Y10
-	VMOVUPS     Y10, (AX)
-	VMAXPS      Y11, Y0, Y11
-	VMINPS      Y11, Y1, Y11
-	VMOVUPS     Y11, 32(AX)
-	ADDQ        CX, AX
-	IMUL3Q      $0x05, BX, R12
-	ADDQ        R12, DX
-	SUBQ        $0x05, SI
-	JMP         next
-
 of4:
+	SUBQ    $0x04, SI
+	JL      end4
 	VMOVUPS (R10), Y2
 	VMOVUPS 32(R10), Y3
-	VMOVAPS Y2, Y4
-	VMOVAPS Y3, Y5
-	VMOVAPS Y2, Y6
-	VMOVAPS Y3, Y7
-	VMOVAPS Y2, Y8
-	VMOVAPS Y3, Y9
+	VMOVUPS (R10), Y4
+	VMOVUPS 32(R10), Y5
+	VMOVUPS (R10), Y6
+	VMOVUPS 32(R10), Y7
+	VMOVUPS (R10), Y8
+	VMOVUPS 32(R10), Y9
 	MOVQ    DI, R11
 
 taps4:
 	MOVQ        (R11), R12
-	MOVQ        8(R11), R14
+	MOVQ        8(R11), R13
 	LEAQ        (DX)(R12*4), R12
-	LEAQ        (BX)(BX*2), R13
-	ADDQ        R12, R13
-	VMOVUPS     (R9)(R14*4), Y10
-	VMOVUPS     32(R9)(R14*4), Y11
+	VMOVUPS     (R9)(R13*4), Y10
+	VMOVUPS     32(R9)(R13*4), Y11
 	VFMADD231PS (R12), Y10, Y2
 	VFMADD231PS 32(R12), Y11, Y3
-	VFMADD231PS (R12)(BX*1), Y10, Y4
-	VFMADD231PS 32(R12)(BX*1), Y11, Y5
-	VFMADD231PS (R12)(BX*2), Y10, Y6
-	VFMADD231PS 32(R12)(BX*2), Y11, Y7
-	VFMADD231PS (R13), Y10, Y8
-	VFMADD231PS 32(R13), Y11, Y9
+	ADDQ        BX, R12
+	VFMADD231PS (R12), Y10, Y4
+	VFMADD231PS 32(R12), Y11, Y5
+	ADDQ        BX, R12
+	VFMADD231PS (R12), Y10, Y6
+	VFMADD231PS 32(R12), Y11, Y7
+	ADDQ        BX, R12
+	VFMADD231PS (R12), Y10, Y8
+	VFMADD231PS 32(R12), Y11, Y9
 	ADDQ        $0x10, R11
 	CMPQ        R11, R8
 	JL          taps4
@@ -404,6 +4875,7 @@ taps4:
 	VMINPS      Y3, Y1, Y3
 	VMOVUPS     Y3, 32(AX)
 	ADDQ        CX, AX
+	ADDQ        BX, DX
 	VMAXPS      Y4, Y0, Y4
 	VMINPS      Y4, Y1, Y4
 	VMOVUPS     Y4, (AX)
@@ -411,6 +4883,7 @@ taps4:
 	VMINPS      Y5, Y1, Y5
 	VMOVUPS     Y5, 32(AX)
 	ADDQ        CX, AX
+	ADDQ        BX, DX
 	VMAXPS      Y6, Y0, Y6
 	VMINPS      Y6, Y1, Y6
 	VMOVUPS     Y6, (AX)
@@ -418,6 +4891,7 @@ taps4:
 	VMINPS      Y7, Y1, Y7
 	VMOVUPS     Y7, 32(AX)
 	ADDQ        CX, AX
+	ADDQ        BX, DX
 	VMAXPS      Y8, Y0, Y8
 	VMINPS      Y8, Y1, Y8
 	VMOVUPS     Y8, (AX)
@@ -425,111 +4899,25 @@ taps4:
 	VMINPS      Y9, Y1, Y9
 	VMOVUPS     Y9, 32(AX)
 	ADDQ        CX, AX
-	IMUL3Q      $0x04, BX, R12
-	ADDQ        R12, DX
-	SUBQ        $0x04, SI
-	JMP         next
+	ADDQ        BX, DX
+	JMP         of4
 
-of3:
-	VMOVUPS (R10), Y2
-	VMOVUPS 32(R10), Y3
-	VMOVAPS Y2, Y4
-	VMOVAPS Y3, Y5
-	VMOVAPS Y2, Y6
-	VMOVAPS Y3, Y7
-	MOVQ    DI, R11
-
-taps3:
-	MOVQ        (R11), R12
-	MOVQ        8(R11), R14
-	LEAQ        (DX)(R12*4), R12
-	VMOVUPS     (R9)(R14*4), Y8
-	VMOVUPS     32(R9)(R14*4), Y9
-	VFMADD231PS (R12), Y8, Y2
-	VFMADD231PS 32(R12), Y9, Y3
-	VFMADD231PS (R12)(BX*1), Y8, Y4
-	VFMADD231PS 32(R12)(BX*1), Y9, Y5
-	VFMADD231PS (R12)(BX*2), Y8, Y6
-	VFMADD231PS 32(R12)(BX*2), Y9, Y7
-	ADDQ        $0x10, R11
-	CMPQ        R11, R8
-	JL          taps3
-	VMAXPS      Y2, Y0, Y2
-	VMINPS      Y2, Y1, Y2
-	VMOVUPS     Y2, (AX)
-	VMAXPS      Y3, Y0, Y3
-	VMINPS      Y3, Y1, Y3
-	VMOVUPS     Y3, 32(AX)
-	ADDQ        CX, AX
-	VMAXPS      Y4, Y0, Y4
-	VMINPS      Y4, Y1, Y4
-	VMOVUPS     Y4, (AX)
-	VMAXPS      Y5, Y0, Y5
-	VMINPS      Y5, Y1, Y5
-	VMOVUPS     Y5, 32(AX)
-	ADDQ        CX, AX
-	VMAXPS      Y6, Y0, Y6
-	VMINPS      Y6, Y1, Y6
-	VMOVUPS     Y6, (AX)
-	VMAXPS      Y7, Y0, Y7
-	VMINPS      Y7, Y1, Y7
-	VMOVUPS     Y7, 32(AX)
-	ADDQ        CX, AX
-	IMUL3Q      $0x03, BX, R12
-	ADDQ        R12, DX
-	SUBQ        $0x03, SI
-	JMP         next
-
-of2:
-	VMOVUPS (R10), Y2
-	VMOVUPS 32(R10), Y3
-	VMOVAPS Y2, Y4
-	VMOVAPS Y3, Y5
-	MOVQ    DI, R11
-
-taps2:
-	MOVQ        (R11), R12
-	MOVQ        8(R11), R14
-	LEAQ        (DX)(R12*4), R12
-	VMOVUPS     (R9)(R14*4), Y6
-	VMOVUPS     32(R9)(R14*4), Y7
-	VFMADD231PS (R12), Y6, Y2
-	VFMADD231PS 32(R12), Y7, Y3
-	VFMADD231PS (R12)(BX*1), Y6, Y4
-	VFMADD231PS 32(R12)(BX*1), Y7, Y5
-	ADDQ        $0x10, R11
-	CMPQ        R11, R8
-	JL          taps2
-	VMAXPS      Y2, Y0, Y2
-	VMINPS      Y2, Y1, Y2
-	VMOVUPS     Y2, (AX)
-	VMAXPS      Y3, Y0, Y3
-	VMINPS      Y3, Y1, Y3
-	VMOVUPS     Y3, 32(AX)
-	ADDQ        CX, AX
-	VMAXPS      Y4, Y0, Y4
-	VMINPS      Y4, Y1, Y4
-	VMOVUPS     Y4, (AX)
-	VMAXPS      Y5, Y0, Y5
-	VMINPS      Y5, Y1, Y5
-	VMOVUPS     Y5, 32(AX)
-	ADDQ        CX, AX
-	IMUL3Q      $0x02, BX, R12
-	ADDQ        R12, DX
-	SUBQ        $0x02, SI
-	JMP         next
+end4:
+	ADDQ $0x04, SI
 
 of1:
+	SUBQ    $0x01, SI
+	JL      end1
 	VMOVUPS (R10), Y2
 	VMOVUPS 32(R10), Y3
 	MOVQ    DI, R11
 
 taps1:
 	MOVQ        (R11), R12
-	MOVQ        8(R11), R14
+	MOVQ        8(R11), R13
 	LEAQ        (DX)(R12*4), R12
-	VMOVUPS     (R9)(R14*4), Y4
-	VMOVUPS     32(R9)(R14*4), Y5
+	VMOVUPS     (R9)(R13*4), Y4
+	VMOVUPS     32(R9)(R13*4), Y5
 	VFMADD231PS (R12), Y4, Y2
 	VFMADD231PS 32(R12), Y5, Y3
 	ADDQ        $0x10, R11
@@ -543,273 +4931,9 @@ taps1:
 	VMOVUPS     Y3, 32(AX)
 	ADDQ        CX, AX
 	ADDQ        BX, DX
-	SUBQ        $0x01, SI
-	JMP         next
+	JMP         of1
 
-// func depthwiseLast8AVX2(dst *float32, dstStep int, src *float32, srcStep int, n int, taps *int, count int, weights *float32, bias *float32, low float32, high float32)
-// Requires: AVX, FMA3
-TEXT ·depthwiseLast8AVX2(SB), NOSPLIT, $0-80
-	MOVQ         dst+0(FP), AX
-	MOVQ         dstStep+8(FP), CX
-	MOVQ         src+16(FP), DX
-	MOVQ         srcStep+24(FP), BX
-	MOVQ         n+32(FP), SI
-	MOVQ         taps+40(FP), DI
-	MOVQ         count+48(FP), R8
-	MOVQ         weights+56(FP), R9
-	MOVQ         bias+64(FP), R10
-	VBROADCASTSS low+72(FP), Y0
-	VBROADCASTSS high+76(FP), Y1
-	SHLQ         $0x02, CX
-	SHLQ         $0x02, BX
-	SHLQ         $0x04, R8
-	ADDQ         DI, R8
-
-next:
-	CMPQ SI, $0x09
-	JGE  of6
-	CMPQ SI, $0x08
-	JEQ  of4
-	CMPQ SI, $0x07
-	JEQ  of4
-	CMPQ SI, $0x06
-	JEQ  of6
-	CMPQ SI, $0x05
-	JEQ  of5
-	CMPQ SI, $0x04
-	JEQ  of4
-	CMPQ SI, $0x03
-	JEQ  of3
-	CMPQ SI, $0x02
-	JEQ  of2
-	CMPQ SI, $0x01
-	JEQ  of1
+end1:
+	ADDQ $0x01, SI
 	VZEROUPPER
 	RET
-
-of6:
-	VMOVUPS (R10), Y2
-	VMOVAPS Y2, Y3
-	VMOVAPS Y2, Y4
-	VMOVAPS Y2, Y5
-	VMOVAPS Y2, Y6
-	VMOVAPS Y2, Y7
-	MOVQ    DI, R11
-
-taps6:
-	MOVQ        (R11), R12
-	MOVQ        8(R11), R14
-	LEAQ        (DX)(R12*4), R12
-	LEAQ        (BX)(BX*2), R13
-	ADDQ        R12, R13
-	VMOVUPS     (R9)(R14*4), Y8
-	VFMADD231PS (R12), Y8, Y2
-	VFMADD231PS (R12)(BX*1), Y8, Y3
-	VFMADD231PS (R12)(BX*2), Y8, Y4
-	VFMADD231PS (R13), Y8, Y5
-	VFMADD231PS (R13)(BX*1), Y8, Y6
-	VFMADD231PS (R13)(BX*2), Y8, Y7
-	ADDQ        $0x10, R11
-	CMPQ        R11, R8
-	JL          taps6
-	VMAXPS      Y2, Y0, Y2
-	VMINPS      Y2, Y1, Y2
-	VMOVUPS     Y2, (AX)
-	ADDQ        CX, AX
-	VMAXPS      Y3, Y0, Y3
-	VMINPS      Y3, Y1, Y3
-	VMOVUPS     Y3, (AX)
-	ADDQ        CX, AX
-	VMAXPS      Y4, Y0, Y4
-	VMINPS      Y4, Y1, Y4
-	VMOVUPS     Y4, (AX)
-	ADDQ        CX, AX
-	VMAXPS      Y5, Y0, Y5
-	VMINPS      Y5, Y1, Y5
-	VMOVUPS     Y5, (AX)
-	ADDQ        CX, AX
-	VMAXPS      Y6, Y0, Y6
-	VMINPS      Y6, Y1, Y6
-	VMOVUPS     Y6, (AX)
-	ADDQ        CX, AX
-	VMAXPS      Y7, Y0, Y7
-	VMINPS      Y7, Y1, Y7
-	VMOVUPS     Y7, (AX)
-	ADDQ        CX, AX
-	IMUL3Q      $0x06, BX, R12
-	ADDQ        R12, DX
-	SUBQ        $0x06, SI
-	JMP         next
-
-of5:
-	VMOVUPS (R10), Y2
-	VMOVAPS Y2, Y3
-	VMOVAPS Y2, Y4
-	VMOVAPS Y2, Y5
-	VMOVAPS Y2, Y6
-	MOVQ    DI, R11
-
-taps5:
-	MOVQ        (R11), R12
-	MOVQ        8(R11), R14
-	LEAQ        (DX)(R12*4), R12
-	LEAQ        (BX)(BX*2), R13
-	ADDQ        R12, R13
-	VMOVUPS     (R9)(R14*4), Y7
-	VFMADD231PS (R12), Y7, Y2
-	VFMADD231PS (R12)(BX*1), Y7, Y3
-	VFMADD231PS (R12)(BX*2), Y7, Y4
-	VFMADD231PS (R13), Y7, Y5
-	VFMADD231PS (R13)(BX*1), Y7, Y6
-	ADDQ        $0x10, R11
-	CMPQ        R11, R8
-	JL          taps5
-	VMAXPS      Y2, Y0, Y2
-	VMINPS      Y2, Y1, Y2
-	VMOVUPS     Y2, (AX)
-	ADDQ        CX, AX
-	VMAXPS      Y3, Y0, Y3
-	VMINPS      Y3, Y1, Y3
-	VMOVUPS     Y3, (AX)
-	ADDQ        CX, AX
-	VMAXPS      Y4, Y0, Y4
-	VMINPS      Y4, Y1, Y4
-	VMOVUPS     Y4, (AX)
-	ADDQ        CX, AX
-	VMAXPS      Y5, Y0, Y5
-	VMINPS      Y5, Y1, Y5
-	VMOVUPS     Y5, (AX)
-	ADDQ        CX, AX
-	VMAXPS      Y6, Y0, Y6
-	VMINPS      Y6, Y1, Y6
-	VMOVUPS     Y6, (AX)
-	ADDQ        CX, AX
-	IMUL3Q      $0x05, BX, R12
-	ADDQ        R12, DX
-	SUBQ        $0x05, SI
-	JMP         next
-
-of4:
-	VMOVUPS (R10), Y2
-	VMOVAPS Y2, Y3
-	VMOVAPS Y2, Y4
-	VMOVAPS Y2, Y5
-	MOVQ    DI, R11
-
-taps4:
-	MOVQ        (R11), R12
-	MOVQ        8(R11), R14
-	LEAQ        (DX)(R12*4), R12
-	LEAQ        (BX)(BX*2), R13
-	ADDQ        R12, R13
-	VMOVUPS     (R9)(R14*4), Y6
-	VFMADD231PS (R12), Y6, Y2
-	VFMADD231PS (R12)(BX*1), Y6, Y3
-	VFMADD231PS (R12)(BX*2), Y6, Y4
-	VFMADD231PS (R13), Y6, Y5
-	ADDQ        $0x10, R11
-	CMPQ        R11, R8
-	JL          taps4
-	VMAXPS      Y2, Y0, Y2
-	VMINPS      Y2, Y1, Y2
-	VMOVUPS     Y2, (AX)
-	ADDQ        CX, AX
-	VMAXPS      Y3, Y0, Y3
-	VMINPS      Y3, Y1, Y3
-	VMOVUPS     Y3, (AX)
-	ADDQ        CX, AX
-	VMAXPS      Y4, Y0, Y4
-	VMINPS      Y4, Y1, Y4
-	VMOVUPS     Y4, (AX)
-	ADDQ        CX, AX
-	VMAXPS      Y5, Y0, Y5
-	VMINPS      Y5, Y1, Y5
-	VMOVUPS     Y5, (AX)
-	ADDQ        CX, AX
-	IMUL3Q      $0x04, BX, R12
-	ADDQ        R12, DX
-	SUBQ        $0x04, SI
-	JMP         next
-
-of3:
-	VMOVUPS (R10), Y2
-	VMOVAPS Y2, Y3
-	VMOVAPS Y2, Y4
-	MOVQ    DI, R11
-
-taps3:
-	MOVQ        (R11), R12
-	MOVQ        8(R11), R14
-	LEAQ        (DX)(R12*4), R12
-	VMOVUPS     (R9)(R14*4), Y5
-	VFMADD231PS (R12), Y5, Y2
-	VFMADD231PS (R12)(BX*1), Y5, Y3
-	VFMADD231PS (R12)(BX*2), Y5, Y4
-	ADDQ        $0x10, R11
-	CMPQ        R11, R8
-	JL          taps3
-	VMAXPS      Y2, Y0, Y2
-	VMINPS      Y2, Y1, Y2
-	VMOVUPS     Y2, (AX)
-	ADDQ        CX, AX
-	VMAXPS      Y3, Y0, Y3
-	VMINPS      Y3, Y1, Y3
-	VMOVUPS     Y3, (AX)
-	ADDQ        CX, AX
-	VMAXPS      Y4, Y0, Y4
-	VMINPS      Y4, Y1, Y4
-	VMOVUPS     Y4, (AX)
-	ADDQ        CX, AX
-	IMUL3Q      $0x03, BX, R12
-	ADDQ        R12, DX
-	SUBQ        $0x03, SI
-	JMP         next
-
-of2:
-	VMOVUPS (R10), Y2
-	VMOVAPS Y2, Y3
-	MOVQ    DI, R11
-
-taps2:
-	MOVQ        (R11), R12
-	MOVQ        8(R11), R14
-	LEAQ        (DX)(R12*4), R12
-	VMOVUPS     (R9)(R14*4), Y4
-	VFMADD231PS (R12), Y4, Y2
-	VFMADD231PS (R12)(BX*1), Y4, Y3
-	ADDQ        $0x10, R11
-	CMPQ        R11, R8
-	JL          taps2
-	VMAXPS      Y2, Y0, Y2
-	VMINPS      Y2, Y1, Y2
-	VMOVUPS     Y2, (AX)
-	ADDQ        CX, AX
-	VMAXPS      Y3, Y0, Y3
-	VMINPS      Y3, Y1, Y3
-	VMOVUPS     Y3, (AX)
-	ADDQ        CX, AX
-	IMUL3Q      $0x02, BX, R12
-	ADDQ        R12, DX
-	SUBQ        $0x02, SI
-	JMP         next
-
-of1:
-	VMOVUPS (R10), Y2
-	MOVQ    DI, R11
-
-taps1:
-	MOVQ        (R11), R12
-	MOVQ        8(R11), R14
-	LEAQ        (DX)(R12*4), R12
-	VMOVUPS     (R9)(R14*4), Y3
-	VFMADD231PS (R12), Y3, Y2
-	ADDQ        $0x10, R11
-	CMPQ        R11, R8
-	JL          taps1
-	VMAXPS      Y2, Y0, Y2
-	VMINPS      Y2, Y1, Y2
-	VMOVUPS     Y2, (AX)
-	ADDQ        CX, AX
-	ADDQ        BX, DX
-	SUBQ        $0x01, SI
-	JMP         next

@@ -19,10 +19,10 @@ var fused = map[string]def{
 	"MatMulInteger": {0, 2, 7, buildFusedMatMulInteger},
 	// Conv(X, W, B), activated, + residual.
 	"Conv": {0, 2, 4, buildFusedConv},
-	// Integer Conv(X, W), scaled, + bias, activated, + residual, with channels last.
-	"ConvInteger": {0, 2, 7, buildFusedConvInteger},
+	// Conv, activated, then a depthwise one, activated, + residual.
+	"ConvDepthwise": {0, 3, 6, buildConvDepthwise},
 	// Images with channels last, and the way there and back.
-	"ChannelsLast":      {0, 1, 1, buildChannels([]int{0, 2, 3, 1})},
+	"ChannelsLast":      {0, 1, 1, buildChannelsLast},
 	"ChannelsFirst":     {0, 1, 1, buildChannels([]int{0, 3, 1, 2})},
 	"GlobalAveragePool": {0, 1, 1, buildGlobalAverageLast},
 	"MaxPool":           {0, 1, 1, buildPoolLast},

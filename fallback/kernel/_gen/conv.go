@@ -5,13 +5,16 @@ import (
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
-	"github.com/mmcloughlin/avo/reg"
 )
 
 func conv() {
 	depthwise()
-	depthwiseLast(2)
-	depthwiseLast(1)
+	for _, width := range []int{3, 5, 7} {
+		for stride := 1; stride <= 2; stride++ {
+			depthwiseRow(width, stride)
+		}
+	}
+	depthwiseTaps()
 }
 
 // depthwise generates the row of a depthwise convolution: 16 positions at a time, then
@@ -88,99 +91,160 @@ func depthwise() {
 	RET()
 }
 
-// depthwiseLast generates a depthwise convolution of channels that lie side by
-// side: vectors of 8 channels, of up to six positions at a time.
-func depthwiseLast(vectors int) {
-	name := fmt.Sprintf("depthwiseLast%dAVX2", 8*vectors)
-	TEXT(name, NOSPLIT, "func(dst *float32, dstStep int, src *float32, srcStep, n int, taps *int, count int, weights, bias *float32, low, high float32)")
+// depthwiseRow generates the row of a depthwise convolution of 16 channels that lie
+// side by side, for a width of the window and a stride: up to eight positions at a time,
+// whose sums and the weights of a row of the window stay in registers while each vector of
+// the input that they share is loaded once.
+func depthwiseRow(width, stride int) {
+	name := fmt.Sprintf("depthwiseRow%dx%dAVX2", width, stride)
+	TEXT(name, NOSPLIT, "func(dst *float32, dstStep int, src *float32, n int, rows *int, count int, weights, bias *float32, low, high float32, vectors int)")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s is DepthwiseLast for %d channels and taps that there are.", name, 8*vectors))
-	dst, dstStep := get("dst"), get("dstStep")
-	src, srcStep := get("src"), get("srcStep")
-	n, taps, end := get("n"), get("taps"), get("count")
-	weights, bias := get("weights"), get("bias")
-	low, high := broadcast("low"), broadcast("high")
+	Doc(fmt.Sprintf("%s is DepthwiseRow for a window of width %d and a stride of %d, and for 8 channels a vector.", name, width, stride))
+	const pitch = 64
+	dst, dstStep, src, n := get("dst"), get("dstStep"), get("src"), get("n")
+	rows, end := get("rows"), get("count")
+	weights, bias, vectors := get("weights"), get("bias"), get("vectors")
 	SHLQ(Imm(2), dstStep)
-	SHLQ(Imm(2), srcStep)
 	SHLQ(Imm(4), end)
-	ADDQ(taps, end)
-	tap, s, s3, w := GP64(), GP64(), GP64(), GP64()
+	ADDQ(rows, end)
+	row, s, w, to := GP64(), GP64(), GP64(), GP64()
+	v := GP64() // bytes before the vector
 
-	// body computes some positions; src and dst move past them.
 	body := func(positions int) {
-		acc := make([]vec, positions*vectors)
+		label := func(name string) string { return fmt.Sprintf("%s%d", name, positions) }
+		Label(label("of"))
+		XORQ(v, v)
+		Label(label("vector"))
+		acc := make([]vec, positions)
 		for i := range acc {
 			acc[i] = YMM()
-			if i < vectors {
-				VMOVUPS(Mem{Base: bias, Disp: 32 * i}, acc[i])
+			if i == 0 {
+				VMOVUPS(Mem{Base: bias, Index: v, Scale: 1}, acc[i])
 			} else {
-				VMOVAPS(acc[i%vectors], acc[i])
+				VMOVAPS(acc[0], acc[i])
 			}
 		}
-		at := func(p, v int) Mem {
-			m := Mem{Base: s, Disp: 32 * v}
-			if p >= 3 {
-				m.Base, p = s3, p-3
+		MOVQ(rows, row)
+		Label(label("row"))
+		MOVQ(Mem{Base: row}, s)
+		MOVQ(Mem{Base: row, Disp: 8}, w)
+		LEAQ(Mem{Base: src, Index: s, Scale: 4}, s)
+		LEAQ(Mem{Base: weights, Index: w, Scale: 4}, w)
+		ADDQ(v, s)
+		ADDQ(v, w)
+		weight := make([]vec, width)
+		for k := range weight {
+			weight[k] = YMM()
+			VMOVUPS(Mem{Base: w, Disp: pitch * k}, weight[k])
+		}
+		for j := range (positions-1)*stride + width {
+			x := YMM()
+			VMOVUPS(Mem{Base: s, Disp: pitch * j}, x)
+			for p := range positions {
+				if k := j - p*stride; k >= 0 && k < width {
+					VFMADD231PS(x, weight[k], acc[p])
+				}
 			}
-			if p > 0 {
-				m.Index, m.Scale = srcStep, uint8(p)
-			}
-			return m
+		}
+		ADDQ(Imm(16), row)
+		CMPQ(row, end)
+		JL(LabelRef(label("row")))
+		low, high := broadcast("low"), broadcast("high")
+		LEAQ(Mem{Base: dst, Index: v, Scale: 1}, to)
+		for _, a := range acc {
+			VMAXPS(a, low, a)
+			VMINPS(a, high, a)
+			VMOVUPS(a, Mem{Base: to})
+			ADDQ(dstStep, to)
+		}
+		ADDQ(Imm(32), v)
+		MOVQ(vectors, s)
+		SHLQ(Imm(5), s)
+		CMPQ(v, s)
+		JL(LabelRef(label("vector")))
+		SUBQ(v, to)
+		ADDQ(Imm(32), to)
+		MOVQ(to, dst)
+		ADDQ(U32(uint32(pitch*stride*positions)), src)
+		SUBQ(Imm(uint64(positions)), n)
+		JMP(LabelRef("next"))
+	}
+	// Fewer than 16 are two parts as equal as can be: one position alone keeps the
+	// multipliers waiting for its sums.
+	Label("next")
+	CMPQ(n, Imm(16))
+	JGE(LabelRef("of8"))
+	MOVQ(n, s)
+	CMPQ(n, Imm(8))
+	JLE(LabelRef("pick"))
+	INCQ(s)
+	SHRQ(Imm(1), s)
+	Label("pick")
+	for p := 8; p > 0; p-- {
+		CMPQ(s, Imm(uint64(p)))
+		JEQ(LabelRef(fmt.Sprintf("of%d", p)))
+	}
+	VZEROUPPER()
+	RET()
+	for p := 8; p > 0; p-- {
+		body(p)
+	}
+}
+
+// depthwiseTaps generates the same for any window, as a list of its elements.
+func depthwiseTaps() {
+	const name, pitch = "depthwiseTapsAVX2", 64
+	TEXT(name, NOSPLIT, "func(dst *float32, dstStep int, src *float32, step, n int, taps *int, count int, weights, bias *float32, low, high float32)")
+	Pragma("noescape")
+	Doc(name + " is DepthwiseRow for 16 channels and elements of a window that there are, at positions step bytes apart.")
+	dst, dstStep, src, step, n := get("dst"), get("dstStep"), get("src"), get("step"), get("n")
+	taps, end, weights, bias := get("taps"), get("count"), get("weights"), get("bias")
+	low, high := broadcast("low"), broadcast("high")
+	SHLQ(Imm(2), dstStep)
+	SHLQ(Imm(4), end)
+	ADDQ(taps, end)
+	tap, s, w := GP64(), GP64(), GP64()
+	for _, positions := range []int{4, 1} {
+		label := func(name string) string { return fmt.Sprintf("%s%d", name, positions) }
+		Label(label("of"))
+		SUBQ(Imm(uint64(positions)), n)
+		JL(LabelRef(label("end")))
+		acc := make([]vec, 2*positions)
+		for i := range acc {
+			acc[i] = YMM()
+			VMOVUPS(Mem{Base: bias, Disp: i % 2 * 32}, acc[i])
 		}
 		MOVQ(taps, tap)
-		label := fmt.Sprintf("taps%d", positions)
-		Label(label)
+		Label(label("taps"))
 		MOVQ(Mem{Base: tap}, s)
 		MOVQ(Mem{Base: tap, Disp: 8}, w)
 		LEAQ(Mem{Base: src, Index: s, Scale: 4}, s)
-		if positions > 3 {
-			LEAQ(Mem{Base: srcStep, Index: srcStep, Scale: 2}, s3)
-			ADDQ(s, s3)
-		}
-		weight := make([]vec, vectors)
-		for v := range vectors {
-			weight[v] = YMM()
-			VMOVUPS(Mem{Base: weights, Index: w, Scale: 4, Disp: 32 * v}, weight[v])
-		}
+		w0, w1 := YMM(), YMM()
+		VMOVUPS(Mem{Base: weights, Index: w, Scale: 4}, w0)
+		VMOVUPS(Mem{Base: weights, Index: w, Scale: 4, Disp: 32}, w1)
 		for p := range positions {
-			for v := range vectors {
-				VFMADD231PS(at(p, v), weight[v], acc[p*vectors+v])
+			VFMADD231PS(Mem{Base: s}, w0, acc[2*p])
+			VFMADD231PS(Mem{Base: s, Disp: 32}, w1, acc[2*p+1])
+			if p < positions-1 {
+				ADDQ(step, s)
 			}
 		}
 		ADDQ(Imm(16), tap)
 		CMPQ(tap, end)
-		JL(LabelRef(label))
-		for p := range positions {
-			for v := range vectors {
-				a := acc[p*vectors+v]
-				VMAXPS(a, low, a)
-				VMINPS(a, high, a)
-				VMOVUPS(a, Mem{Base: dst, Disp: 32 * v})
+		JL(LabelRef(label("taps")))
+		for i, a := range acc {
+			VMAXPS(a, low, a)
+			VMINPS(a, high, a)
+			VMOVUPS(a, Mem{Base: dst, Disp: i % 2 * 32})
+			if i%2 == 1 {
+				ADDQ(dstStep, dst)
+				ADDQ(step, src)
 			}
-			ADDQ(dstStep, dst)
 		}
-		var step reg.Register = srcStep
-		if positions > 1 {
-			IMUL3Q(Imm(uint64(positions)), srcStep, s)
-			step = s
-		}
-		ADDQ(step, src)
-		SUBQ(Imm(uint64(positions)), n)
-		JMP(LabelRef("next"))
-	}
-	// Seven are four and three, eight twice four: one position alone keeps the
-	// multipliers waiting for its sums.
-	Label("next")
-	CMPQ(n, Imm(9))
-	JGE(LabelRef("of6"))
-	for _, p := range []struct{ n, of int }{{8, 4}, {7, 4}, {6, 6}, {5, 5}, {4, 4}, {3, 3}, {2, 2}, {1, 1}} {
-		CMPQ(n, Imm(uint64(p.n)))
-		JEQ(LabelRef(fmt.Sprintf("of%d", p.of)))
+		JMP(LabelRef(label("of")))
+		Label(label("end"))
+		ADDQ(Imm(uint64(positions)), n)
 	}
 	VZEROUPPER()
 	RET()
-	for p := 6; p > 0; p-- {
-		Label(fmt.Sprintf("of%d", p))
-		body(p)
-	}
 }
