@@ -124,8 +124,13 @@ var elementwise = map[string]bool{
 // nothing is won.
 func (l *layout) turn(n *pb.NodeProto) *pb.NodeProto {
 	switch op := n.GetOpType(); {
-	case isFused(n, "Conv"):
+	case isFused(n, "Conv"), isFused(n, "ConvInteger"):
 		return l.conv(n)
+	case l.last[input(n, 0)] != "" && (is(n, "QuantizeLinear") || is(n, "DequantizeLinear")):
+		// With one scale, to or from any form.
+		if s := l.consts[input(n, 1)]; s != nil && s.Len() == 1 && s.Rank() <= 1 && (input(n, 2) == "" || l.consts[input(n, 2)] != nil) {
+			return l.like(n)
+		}
 	case l.last[input(n, 0)] != "" && elementwise[op] && (is(n, op) || isFused(n, op)):
 		for _, name := range n.GetInput()[1:] { // bounds
 			if name != "" && l.consts[name] == nil {
@@ -191,7 +196,7 @@ func (l *layout) result(n *pb.NodeProto) {
 // conv turns a fused convolution over two dimensions, in one group or depthwise.
 func (l *layout) conv(n *pb.NodeProto) *pb.NodeProto {
 	w := l.consts[input(n, 1)]
-	if w == nil || w.Rank() != 4 || w.Len() == 0 || w.DType() != tensor.Float32 && w.DType() != tensor.Float16 {
+	if w == nil || w.Rank() != 4 || w.Len() == 0 || isFused(n, "Conv") && w.DType() != tensor.Float32 && w.DType() != tensor.Float16 {
 		return nil
 	}
 	group := int64(1)

@@ -19,6 +19,8 @@ var fused = map[string]def{
 	"MatMulInteger": {0, 2, 7, buildFusedMatMulInteger},
 	// Conv(X, W, B), activated, + residual.
 	"Conv": {0, 2, 4, buildFusedConv},
+	// Integer Conv(X, W), scaled, + bias, activated, + residual, with channels last.
+	"ConvInteger": {0, 2, 7, buildFusedConvInteger},
 	// Conv, activated, then a depthwise one, activated, + residual.
 	"ConvDepthwise": {0, 3, 6, buildConvDepthwise},
 	// Images with channels last, and the way there and back.
