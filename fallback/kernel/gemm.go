@@ -15,6 +15,18 @@ const (
 	blockN     = 8   // panels that share a pass over the rows: 160 kB
 )
 
+// PanelWidth is the number of columns of a panel, on every processor.
+const PanelWidth = panelWidth
+
+// Tile returns the rows and panels that the micro-kernel in use takes at once: pieces
+// of a product are best multiples of them.
+func Tile() (rows, panels int) {
+	if avx512() {
+		return wideRows, 2
+	}
+	return tileRows, 1
+}
+
 //go:generate sh -c "cd _gen && go run . -kernels gemm -pkg kernel -out ../gemm_amd64.s -stubs ../gemm_amd64.go"
 
 // Matrix is a packed right operand of k rows and n columns.

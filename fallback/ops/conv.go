@@ -107,19 +107,19 @@ func (c *convolution) dense(x *Context, dst, src, weights []float32, e *kernel.E
 	if len(c.in) > 3 {
 		return graphErr("a convolution over %d dimensions; at most 3 are supported", len(c.in))
 	}
-	panels := (inner + 15) / 16
+	panels := (inner + kernel.PanelWidth - 1) / kernel.PanelWidth
 	// Panels that share a pass over the weights: as many as leave work for all
 	// cores.
 	step := min(8, panels)
 	if x.Threads() > 1 {
-		step = min(8, max(1, panels*c.n*c.group/(2*x.Threads())))
+		step = min(8, wholeTiles(panels*c.n*c.group/(2*x.Threads())))
 	}
 	pieces := (panels + step - 1) / step
 	offsets := c.taps()
-	return x.ParallelScratch(c.n*c.group*pieces, max(1, (1<<18)/(2*k*mg*16*step)), kernel.PanelFloats(k, 16*step), func(lo, hi int, buf []float32) {
+	return x.ParallelScratch(c.n*c.group*pieces, max(1, (1<<18)/(2*k*mg*kernel.PanelWidth*step)), kernel.PanelFloats(k, kernel.PanelWidth*step), func(lo, hi int, buf []float32) {
 		for i := lo; i < hi; i++ {
 			s, g, p := i/pieces/c.group, i/pieces%c.group, i%pieces*step
-			c0, c1 := p*16, min((p+step)*16, inner)
+			c0, c1 := p*kernel.PanelWidth, min((p+step)*kernel.PanelWidth, inner)
 			m := kernel.NewMatrix(buf, k, c1-c0)
 			from := src[(s*c.c+g*cg)*area : (s*c.c+(g+1)*cg)*area]
 			if plain {
@@ -175,9 +175,10 @@ func (c *convolution) fill(m *kernel.Matrix, src []float32, taps []tap, channels
 		j := 3 - len(c.in) + i
 		in[j], out[j], stride[j], before[j] = c.in[i], c.place.out[i], c.strides[i], c.before[i]
 	}
-	for p0 := c0; p0 < c1; p0 += 16 {
-		width := min(16, c1-p0)
-		var at [16][3]int // where the corner of each position's window lies
+	const across = kernel.PanelWidth
+	for p0 := c0; p0 < c1; p0 += across {
+		width := min(across, c1-p0)
+		var at [across][3]int // where the corner of each position's window lies
 		for j := range width {
 			rest := p0 + j
 			for d := 2; d >= 0; d-- {
@@ -185,9 +186,9 @@ func (c *convolution) fill(m *kernel.Matrix, src []float32, taps []tap, channels
 				rest /= out[d]
 			}
 		}
-		panel := m.Panel((p0 - c0) / 16)
+		panel := m.Panel((p0 - c0) / across)
 		for t, o := range taps {
-			var from [16]int
+			var from [across]int
 			for j := range width {
 				z, y, w := at[j][0]+o[0], at[j][1]+o[1], at[j][2]+o[2]
 				from[j] = -1
@@ -196,7 +197,7 @@ func (c *convolution) fill(m *kernel.Matrix, src []float32, taps []tap, channels
 				}
 			}
 			for ch := range channels {
-				row := (*[16]float32)(panel[(ch*len(taps)+t)*16:])
+				row := (*[across]float32)(panel[(ch*len(taps)+t)*across:])
 				plane := src[ch*area : (ch+1)*area]
 				for j := range row {
 					if j < width && from[j] >= 0 {

@@ -235,10 +235,11 @@ func mulPacked(x *Context, w *kernel.Matrix, dst, a []float32, rows int, e *kern
 	if x.Threads() > 1 && want < x.Threads() {
 		want = 1
 	}
-	panelStep := min(8, max(1, panels/want))
+	panelStep := min(8, wholeTiles(panels/want))
 	columns := (panels + panelStep - 1) / panelStep
 	parts := max(1, want/columns)
-	rowStep := min(516, ((rows+parts-1)/parts+5)/6*6) // multiples of the micro-kernel's rows
+	tileRows, _ := kernel.Tile()
+	rowStep := min(516, ((rows+parts-1)/parts+tileRows-1)/tileRows*tileRows) // 516 is a multiple of 6 and 12
 	parts = (rows + rowStep - 1) / rowStep
 	work := func(lo, hi int) {
 		for i := lo; i < hi; i++ {
@@ -258,6 +259,13 @@ func mulPacked(x *Context, w *kernel.Matrix, dst, a []float32, rows int, e *kern
 		return x.Err()
 	}
 	return x.Parallel(columns*parts, 1, work)
+}
+
+// wholeTiles rounds a number of panels down to what fills tiles of the micro-kernel, at
+// least one.
+func wholeTiles(panels int) int {
+	_, tile := kernel.Tile()
+	return max(tile, panels/tile*tile)
 }
 
 func matmulInt[T int64 | int32](x *Context, a, b *tensor.Tensor) (*tensor.Tensor, error) {
