@@ -117,10 +117,8 @@ func Domain(d string) string {
 	return d
 }
 
-// unmarshal decodes m from b. The byte fields of m (tensor data) share b's
-// memory: weights are not copied, and pages of a mapped file that nobody reads
-// are never loaded. proto.Unmarshal has no option for that, the methods it
-// calls have.
+// unmarshal decodes m from b. It asks for byte fields (tensor data) that share b's memory;
+// version 1.36 of the protobuf module copies them all the same.
 func unmarshal(b []byte, m proto.Message) error {
 	r := m.ProtoReflect()
 	methods := r.ProtoMethods()
