@@ -4,7 +4,8 @@ A caption's mean log-probability m a token becomes 1 / (1 + exp(-(slope*m + inte
 right. Right is the exact name of a Twitter drawing, or a right word for a photo; a picture from outside of what the model was taught is never
 right: puzzle pieces and round cuts of paintings (GCompris), letters, coins, notes and signs of mathematics (tuxpaint), and noise. Every second picture of each kind is
 fitted on, and the others say what the numbers hold: calibration error, and accuracy and coverage at the threshold, which is
-the one under which accuracy among what is kept on the fitted half reaches --accuracy.
+the least with which accuracy among what is kept on the fitted half reaches --accuracy; where none does, the one that parts right from wrong best
+(Youden 1950).
 
 --write puts the block into the model's xpipe.json; figures go to --out. Needs what evaluate.py needs.
 """
@@ -71,13 +72,22 @@ def fit(m: np.ndarray, right: np.ndarray, steps: int = 50) -> tuple[float, float
     return float(w[0] / std), float(w[1] - w[0] * mean / std)
 
 
+def threshold_for(p: np.ndarray, right: np.ndarray, accuracy: float, least: float = 0.1) -> float:
+    """See above; at least a tenth of the pictures must be kept for an accuracy to count."""
+    tried = np.unique(np.round(p, 3))
+    enough = [t for t in tried if (p >= t).mean() >= least and right[p >= t].mean() >= accuracy]
+    if enough:
+        return float(enough[0])
+    return float(max(tried, key=lambda t: (p[right] >= t).mean() - (p[~right] >= t).mean()))
+
+
 def report(p: np.ndarray, right: np.ndarray, kinds: np.ndarray, threshold: float) -> dict[str, float]:
     keep = p >= threshold
     out = {"accuracy of all": right.mean(), "accuracy of the sure": right[keep].mean() if keep.any() else 0.0, "accuracy of the unsure": right[~keep].mean() if (~keep).any() else 0.0}
     for kind in dict.fromkeys(kinds):
         rows = kinds == kind
         out[f"{kind}: said without (unsure)"] = keep[rows].mean()
-        if right[rows].any():
+        if (rows & keep).any() and right[rows].any():
             out[f"{kind}: accuracy of the sure"] = right[rows & keep].mean()
     bins = np.minimum((p * 10).astype(int), 9)
     out["expected calibration error"] = sum(abs(p[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean() for b in range(10) if (bins == b).any())
@@ -121,8 +131,7 @@ def main():
         half[np.flatnonzero(kinds == kind)[::2]] = True
     slope, intercept = fit(m[half], right[half])
     p = 1 / (1 + np.exp(-(slope * m + intercept)))
-    thresholds = [t for t in np.arange(0.05, 0.96, 0.01) if (keep := half & (p >= t)).any() and right[keep].mean() >= args.accuracy]
-    threshold = round(float(thresholds[0]), 2) if thresholds else 0.5
+    threshold = threshold_for(p[half], right[half], args.accuracy)
     block = {"slope": round(slope, 5), "intercept": round(intercept, 5), "threshold": threshold}
     figures = {"calibration": {"caption": block}, "model": args.model.name, "engine": args.engine, "pictures": {k: int((kinds == k).sum()) for k in dict.fromkeys(kinds)},
                "fitted half": report(p[half], right[half], kinds[half], threshold), "other half": report(p[~half], right[~half], kinds[~half], threshold)}
