@@ -242,7 +242,7 @@ def shortfalls(results: dict) -> list[str]:
     out = []
     for model, found in results["models"].items():
         if "missing" in found:
-            out.append(f"{model} is missing")
+            out.append(f"{model}: {found['missing']}")
         for r in found.get("figures", []):
             if "floor" in r and r["result"] < r["floor"]:
                 out.append(f"{model}, {r['task']}: {100 * r['result']:.1f} %, floor {100 * r['floor']:.0f} %")
@@ -259,7 +259,7 @@ def as_markdown(results: dict) -> str:
              "", "| model | task | n | result | floor [aim] | to compare with |", "|---|---|---|---|---|---|"]
     for model, found in results["models"].items():
         if "missing" in found:
-            lines.append(f"| {model} | the model is missing | | | | |")
+            lines.append(f"| {model} | ({found['missing']}) | | | | |")
         for r in found.get("figures", []):
             floor = f"{percent(r['floor'])} [{percent(r['aim'])}]" if "floor" in r else ""
             result = f"**{percent(r['result'])}**" if "floor" in r else percent(r["result"])
