@@ -37,7 +37,7 @@ def said(xpipe: str, arguments: list[str]) -> str:
 
 
 def section(xpipe: str) -> str:
-    lines = [BEGIN, "| picture | command (`xpipe ...`) | says | right is |", "|---|---|---|---|"]
+    lines = [BEGIN, "", "| picture | command (`xpipe ...`) | says | right is |", "|---|---|---|---|"]
     cell = lambda s: s.replace("|", "\\|")
     for picture, commands in GALLERY:
         for n, (arguments, right) in enumerate(commands):
@@ -45,7 +45,7 @@ def section(xpipe: str) -> str:
             shown = shlex.join(a.removeprefix(f"{IMAGES}/") for a in arguments).replace(f"{IMAGES}/", "")
             image = f'<img src="{IMAGES}/{picture}" width="96" alt="{Path(picture).stem}">' if n == 0 else ""
             lines.append(f"| {image} | `{cell(shown)}` | {cell(said(xpipe, arguments)) or '(nothing)'} | {cell(right) if right else 'it has no caption for several things'} |")
-    return "\n".join([*lines, "", "Made by `models/train/gallery.py` with the embedded models and the Go engine; failures are left in.", END])
+    return "\n".join([*lines, "", "Made by `models/train/gallery.py` with the embedded models and the Go engine; failures are left in.", "", END])
 
 
 def main():
