@@ -91,16 +91,21 @@ func TestRegionAnswersArePyTorchs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		var requests []pipeline.Request
 		for _, a := range golden.Answers {
-			given, err := p.AnswerBatch(t.Context(), []pipeline.Request{{Regions: regions, Question: a.Question}, {Image: img, Question: a.Question}})
-			if err != nil {
-				t.Fatal(err)
+			requests = append(requests, pipeline.Request{Regions: regions, Question: a.Question}, pipeline.Request{Image: img, Question: a.Question})
+		}
+		texts, err := p.AnswerBatch(t.Context(), requests)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, a := range golden.Answers {
+			given, found := texts[2*i], texts[2*i+1]
+			if d := given.LogProb - a.LogProb; given.Text != a.Answer || d < -1e-3 || d > 1e-3 {
+				t.Errorf("%s: %q: %q (%.5f), want %q (%.5f)", eng.Name(), a.Question, given.Text, given.LogProb, a.Answer, a.LogProb)
 			}
-			if d := given[0].LogProb - a.LogProb; given[0].Text != a.Answer || d < -1e-3 || d > 1e-3 {
-				t.Errorf("%s: %q: %q (%.5f), want %q (%.5f)", eng.Name(), a.Question, given[0].Text, given[0].LogProb, a.Answer, a.LogProb)
-			}
-			if given[1].Text != a.Answer {
-				t.Errorf("%s: %q from regions found: %q, want %q", eng.Name(), a.Question, given[1].Text, a.Answer)
+			if found.Text != a.Answer {
+				t.Errorf("%s: %q from regions found: %q, want %q", eng.Name(), a.Question, found.Text, a.Answer)
 			}
 		}
 	}
