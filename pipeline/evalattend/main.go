@@ -12,12 +12,13 @@
 // compared with random orders of the same cells; the interval is a bootstrap over
 // scenes, 95 %.
 //
-// A model that writes is made to write the true caption; the maps are those of its
-// last word, the object, and the probability is that word's. A model of CLIP's
-// kind has one map for the picture; the probability is the true caption's among
-// those of all scenes. LXMERT sees regions, not scenes: it is not measured here.
-// Which layer and head points best is chosen on other scenes than it is measured
-// on.
+// A model that writes is made to write the true caption; the maps are those of
+// its last word, the object, and the probability is that word's. A model of
+// Flamingo's kind has three examples before the scene, one of them with the same
+// object, and is made to write that one's name. A model of CLIP's kind has one
+// map for the picture; the probability is the true caption's among those of all
+// scenes. LXMERT sees regions: see regions.go. Which layer and head points best
+// is chosen on other scenes than it is measured on.
 package main
 
 import (
@@ -52,6 +53,7 @@ func main() {
 	model := flag.String("model", "", "an embedded model or a bundle's folder (default: every embedded model)")
 	scenes := flag.Int("scenes", 200, "scenes of the pointing game")
 	curves := flag.Int("curves", 40, "scenes of the deletion and insertion curves")
+	drawn := flag.String("drawn", "build/eval/scenes", "the trainer's test scenes, for a model that sees regions; make eval writes them")
 	seed := flag.Uint64("seed", 1, "of the scenes")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -61,7 +63,7 @@ func main() {
 		names = []string{*model}
 	}
 	for _, name := range names {
-		if err := evaluate(ctx, name, *seed, *scenes, *curves); err != nil {
+		if err := evaluate(ctx, name, *drawn, *seed, *scenes, *curves); err != nil {
 			log.Fatalf("%s: %v", name, err)
 		}
 	}
@@ -96,7 +98,11 @@ func look(ctx context.Context, p *pipeline.Pipeline, img image.Image, caption st
 		}
 		v.probability = matches[slices.Index(captions(), caption)].Probability
 	} else {
-		if v.Attention, err = p.AttendText(ctx, pipeline.Request{Image: img}, caption); err != nil {
+		request, text := pipeline.Request{Image: img}, caption
+		if p.Bundle().Family == models.Flamingo {
+			request.Shots, text = shotsOf(caption), called
+		}
+		if v.Attention, err = p.AttendText(ctx, request, text); err != nil {
 			return nil, err
 		}
 	}
@@ -118,13 +124,16 @@ type way struct {
 	pick []pipeline.Pick
 }
 
-func evaluate(ctx context.Context, name string, seed uint64, n, curves int) error {
+func evaluate(ctx context.Context, name, dir string, seed uint64, n, curves int) error {
 	p, err := open(ctx, name)
 	if err != nil {
 		return err
 	}
 	defer p.Close()
 	fmt.Printf("%s (%s), seed %d\n", p.Bundle().Name, p.Bundle().Family, seed)
+	if p.Bundle().Has("region_encoder") {
+		return evaluateRegions(ctx, p, dir, seed, n, curves)
+	}
 	first := newScene(rand.New(rand.NewPCG(seed, 0)))
 	v, err := look(ctx, p, first.img, first.caption)
 	if errors.Is(err, pipeline.ErrUnsupported) {
