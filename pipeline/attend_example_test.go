@@ -43,7 +43,7 @@ func ExamplePipeline_Attend() {
 		fmt.Printf("%s: %d by %d weights, sum %.2f\n", word.Text, m.Rows, m.Cols, sum)
 	}
 	// Output:
-	// a: 5 by 5 weights, sum 1.00
-	// red: 5 by 5 weights, sum 1.00
-	// circle: 5 by 5 weights, sum 1.00
+	// a: 7 by 7 weights, sum 1.00
+	// red: 7 by 7 weights, sum 1.00
+	// circle: 7 by 7 weights, sum 1.00
 }

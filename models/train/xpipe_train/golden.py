@@ -1,7 +1,7 @@
 """Golden outputs of a checkpoint in torch: python -m xpipe_train.golden CHECKPOINT OUT --images DIR.
 
 OUT/golden.json lists cases of every graph with their .npy inputs and outputs, in the layout that engine/enginetest
-reads, and ten image-question pairs with the text that greedy decoding gives. Seeded; versions and the checkpoint's
+reads, and image-question pairs with the text that greedy decoding gives. Seeded; versions and the checkpoint's
 step are recorded in it.
 """
 import argparse
@@ -19,7 +19,7 @@ from xpipe_export.families.blip2 import QFormer
 from xpipe_export.families.causal import CausalDecoder, cache_names, padded_mask
 
 from .encoder import pixels
-from .export_mini import MAX_NEW_TOKENS, restored
+from .export_blip2 import MAX_NEW_TOKENS, restored
 from .text import IDS, Codec
 
 SEED = 20
@@ -28,7 +28,9 @@ GRAPHS = {"vision_encoder": "vision_encoder", "qformer": "qformer", "embed_token
 PAIRS = [("apple.png", None), ("dog.png", None), ("rocket.png", None), ("blue-triangle.png", None), ("umbrella.png", None),
          ("blue-triangle.png", "what color is the shape?"), ("blue-triangle.png", "Is there a triangle?"),
          ("red-circle.png", "what shape is in the image?"), ("red-circle.png", "is there not a red shape in the image?"),
-         ("apple.png", "what is this?")]
+         ("apple.png", "what is this?"),
+         ("scene.png", "how many dogs are there?"), ("scene.png", "is there a car?"), ("scene.png", "what color is the car?"),
+         ("scene.png", "is the car left of the apple?")]
 
 
 @torch.no_grad()

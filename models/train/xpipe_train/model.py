@@ -40,7 +40,6 @@ class MiniConfig:
     cell_hidden: int = 256
     dropout: float = 0.1
     cell_dropout: float = 0.1  # in the classifier of cells
-    matching_heads: int = 0  # of the language model's first layer, that start out attending to what is like themselves
     fusion: str = "gated"  # how cells reach the language model: gated | concat | pool (through the free queries alone)
     balance: float = 1.0  # factor of the logits from text to image in the language model (TACA); 1 is none
     emoji: int = 1391
@@ -237,21 +236,8 @@ class Blip2Mini(nn.Module):
         with torch.no_grad():  # the language model reads concept words as the words they are, from the start
             self.language_projection.weight.copy_(torch.eye(c.width))
             self.language_projection.bias.zero_()
-        self.match_words(c.matching_heads)
         self.text_head, self.image_head = nn.Linear(c.width, c.width), nn.Linear(c.width, c.width)
         self.temperature = nn.Parameter(torch.tensor(2.66))
-
-    @torch.no_grad()
-    def match_words(self, heads: int) -> None:
-        """Lets that many heads of the language model's first layer start out by attending to what is like themselves (queries and
-        keys are one random projection): a word of a question finds the cell that holds it."""
-        attention, size = self.lm.model.decoder.layers[0].self_attn, self.c.width // self.c.heads
-        for h in range(self.c.heads - heads, self.c.heads):
-            rows = slice(h * size, (h + 1) * size)
-            projection = nn.init.orthogonal_(torch.empty(size, self.c.width)) * 1.4
-            for p in (attention.q_proj, attention.k_proj):
-                p.weight[rows] = projection
-                p.bias[rows] = 0
 
     @property
     def table(self):

@@ -8,7 +8,7 @@ the questions of a shape, how many of each kind a scene is asked (each), and the
     text    captions and answers
     early   an answer's first word at every position from the question's last subject on: deep supervision of the word that finds its cell
 
-"bound": false saves the bound queries' work while the gate of fusion "gated" hardly lets them through.
+"heads" names heads of the language model that are set when the stage begins (heads.py). "bound": false saves the bound queries' work while the gate of fusion "gated" hardly lets them through.
 
 Keys of the config: model (MiniConfig), shrink (of the discriminant), views (cached sets used, by kind: emoji, shapes, scenes; all
 where not named), noise (standard deviation of what is added to standardised features of cells in training).
@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from .. import pictures, scenes
 from ..data import CELL_COLOURS, CELL_NAMES, SHAPES, Data, corpus, question_words
 from ..encoder import Encoder
+from ..heads import Heads
 from ..model import OFFSET, Blip2Mini, MiniConfig
 from ..text import IDS, Codec, extend, imagenet_names, train_tokenizer
 
@@ -55,15 +56,17 @@ class Task:
         for at, prefix, x in ((model.neck.cells, "", grid.flatten(0, 1)), (model.neck, "pooled_", pooled)):
             getattr(at, prefix + "mean").copy_(x.mean(0))
             getattr(at, prefix + "std").copy_(x.std(0) + 1e-3)
+        self.begun: set[str] = set()  # stages
         self.noise = config.get("noise", 0.0)
         print(f"{len(data.emoji)} emoji views, {len(data.shapes)} shape views, {sum(len(s.labels) for s in data.scenes)} scenes; discriminant on "
               f"left-out styles {data.heads.accuracy:.3f}, temperature {data.heads.temperature:.4f}; {c.vocab} tokens", flush=True)
 
     def load(self, state):
         self.data.heads.install(self.model.concepts)  # there may be more views now than then
+        self.begun = set(state["begun"])
 
     def state(self):
-        return {}
+        return {"begun": sorted(self.begun)}
 
     def warm_start(self, weights: dict) -> None:
         """Takes over what fits of another checkpoint: the heads are refitted anyway; new tokens start as the mean of what they
@@ -87,8 +90,6 @@ class Task:
         fitting = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
         print("starts from another checkpoint but for", sorted({".".join(k.split(".")[:3]) for k in own if k not in fitting and not k.startswith("concepts.")}))
         model.load_state_dict(own | fitting)
-        if "neck.grid.weight" in weights:
-            model.match_words(c.matching_heads)
 
     def _grown(self, table):
         """The embeddings of the tokens that the tokenizer has now."""
@@ -104,6 +105,9 @@ class Task:
         return out
 
     def batch(self, rng: random.Random, stage: dict):
+        if stage.get("heads") and stage["name"] not in self.begun:
+            Heads(self.model, self.codec, self.data.scenes[0]).set(stage["heads"])
+        self.begun.add(stage["name"])
         return self.data.batch(rng, *(stage.get(k, 0) for k in ("emoji", "shapes", "scenes", "photos", "questions", "each", "more")))
 
     def losses(self, batch: dict, stage: dict):

@@ -1,4 +1,4 @@
-"""Checkpoint -> bundle: python -m xpipe_train.export_mini CHECKPOINT OUT. The graphs, their check against torch and
+"""Checkpoint -> bundle: python -m xpipe_train.export_blip2 CHECKPOINT OUT. The graphs, their check against torch and
 the files are the work of models/export; here is only what a mini model is made of."""
 import argparse
 import json
