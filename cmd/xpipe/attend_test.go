@@ -36,7 +36,7 @@ func TestAttendFiles(t *testing.T) {
 	if err := json.Unmarshal(write("a.json"), &f); err != nil {
 		t.Fatal(err)
 	}
-	if f.Text == "" || len(f.Tokens) == 0 || f.Rows != 5 || f.Cols != 5 {
+	if f.Text == "" || len(f.Tokens) == 0 || f.Rows != 7 || f.Cols != 7 {
 		t.Errorf("%+v", f)
 	}
 	for _, token := range f.Tokens {
@@ -56,11 +56,11 @@ func TestAttendFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m := arrays["maps"]; m == nil || m.Dim(0) != len(f.Tokens) || m.Dim(1) != 5 || arrays["stage1"].Rank() != 4 || arrays["ids"].Len() != len(f.Tokens) {
+	if m := arrays["maps"]; m == nil || m.Dim(0) != len(f.Tokens) || m.Dim(1) != 7 || arrays["stage1"].Rank() != 4 || arrays["ids"].Len() != len(f.Tokens) {
 		t.Errorf("%v", arrays)
 	}
 	for i, v := range tensor.Data[float32](arrays["maps"]) {
-		if v != f.Tokens[i/25].Map[i/5%5][i%5] {
+		if v != f.Tokens[i/49].Map[i/7%7][i%7] {
 			t.Fatal("the maps of .npz and .json differ")
 		}
 	}
@@ -103,7 +103,7 @@ func TestAttendTerminal(t *testing.T) {
 	if code := execute(t.Context(), env, []string{"attend", circle, "what color is the shape?"}); code != exitOK {
 		t.Fatal(code, errs.String())
 	}
-	if line := out.String(); !strings.Contains(line, "\trow ") || !strings.Contains(line, "of 5x5\t") {
+	if line := out.String(); !strings.Contains(line, "\trow ") || !strings.Contains(line, "of 7x7\t") {
 		t.Errorf("%q", line)
 	}
 	out.Reset()

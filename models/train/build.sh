@@ -26,8 +26,11 @@ lxmert) run lxmert_crops ;; # crops of things, not whole pictures
 esac
 run train "$config"
 run "export_$family" "$checkpoint" "models/mini/$name"
-if [ "$family" = blip2 ]; then
+case $family in
+blip2)
 	run examples build/train testdata/images
 	run golden "$checkpoint" "testdata/golden/$name"
-fi
+	;;
+lxmert) run lxmert_golden "$checkpoint" "testdata/golden/$name" ;;
+esac
 [ "$family" != lxmert ] || run lxmert_golden "$checkpoint" "testdata/golden/$name"
