@@ -53,7 +53,7 @@ func openRegions(t testing.TB, opts ...pipeline.Option) *pipeline.Pipeline {
 // PyTorch's, on both engines.
 func TestRegionAnswersArePyTorchs(t *testing.T) {
 	const dir = "../testdata/golden/lxmert-mini"
-	data, err := os.ReadFile(filepath.Join(dir, "golden.json"))
+	data, err := os.ReadFile(filepath.Join(dir, "answers.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

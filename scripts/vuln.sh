@@ -1,8 +1,11 @@
 #!/bin/sh
-# Looks for known vulnerabilities in what the module's packages call. The database is
-# the one behind vuln.go.dev, as its repository has it, and comes as a module from the
-# proxy the dependencies come from; VULNDB names another, such as https://vuln.go.dev
-# or file:///folder.
+# Looks for known vulnerabilities in what the module's packages call, as built with the
+# newest patch of the Go version in use: the standard library's own are mended by
+# updating Go, and a line says so where the Go installed is older.
+#
+# The database is the one behind vuln.go.dev, as its repository has it, and comes as a
+# module from the proxy the dependencies come from; VULNDB names another, such as
+# https://vuln.go.dev or file:///folder.
 set -eu
 if [ -z "${VULNDB:-}" ]; then
 	if ! found=$(cd / && go mod download -json golang.org/x/vulndb@latest); then
@@ -15,6 +18,14 @@ if [ -z "${VULNDB:-}" ]; then
 	VULNDB=file://$dir/data/osv
 fi
 GOBIN=$PWD/build/tools go install golang.org/x/vuln/cmd/govulncheck@v1.9.0
+installed=$(go env GOVERSION)
+minor=$(echo "$installed" | cut -d. -f1,2)
+newest=$(cd / && go list -m -versions golang.org/toolchain | tr ' ' '\n' |
+	sed -n "s/^v0\.0\.1-\($minor\.[0-9]*\)\.$(go env GOHOSTOS)-$(go env GOHOSTARCH)\$/\1/p" | sort -V | tail -n 1)
+if [ -n "$newest" ] && [ "$newest" != "$installed" ]; then
+	echo "checked as built with $newest; $installed is installed: update Go"
+	export GOTOOLCHAIN=$newest
+fi
 code=0
 build/tools/govulncheck -db "$VULNDB" "${@:-./...}" || code=$?
 # 3 is its word for what it found; with another it could not look.

@@ -1,6 +1,6 @@
 """Golden answers of lxmert-mini in torch: python -m xpipe_train.lxmert_golden CHECKPOINT OUT [--root build/train].
 
-OUT gets scene.png, a scene in a drawing style of the training set, and golden.json: the boxes of its things in pixels, and
+OUT gets scene.png, a scene in a drawing style of the training set, and answers.json: the boxes of its things in pixels, and
 questions with the answers and log-probabilities that torch gives when it cuts the picture at those boxes with Pillow.
 """
 import argparse
@@ -50,7 +50,7 @@ def main():
                            visual_attention_mask=torch.ones(1, len(places), dtype=torch.int64))
         best = out.question_answering_score.log_softmax(-1)[0].max(-1)
         answers.append({"question": q, "answer": ANSWERS[best.indices], "logprob": best.values.item()})
-    (args.out / "golden.json").write_text(json.dumps({
+    (args.out / "answers.json").write_text(json.dumps({
         "made_by": "models/train/xpipe_train/lxmert_golden.py", "seed": SEED, "style": STYLE, "checkpoint_step": state["step"],
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__,
                      "pillow": pillow, "numpy": np.__version__},
