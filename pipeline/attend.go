@@ -312,7 +312,7 @@ func (p *Pipeline) attend(ctx context.Context, request Request, w *watch, run fu
 	}
 	for _, role := range w.roles {
 		if len(w.runs[role]) > 0 && len(w.runs[role][0].maps) == 0 {
-			return nil, fmt.Errorf("%w: the graph %s of model %s has no attention that can be recognised; export the model with --attention-maps",
+			return nil, fmt.Errorf("%w: the graph %s of model %s has no attention that can be recognised: either there is none, as in a convolutional encoder, or an export with --attention-maps is needed",
 				ErrUnsupported, role, p.bundle.Name)
 		}
 	}

@@ -53,7 +53,8 @@ func newBenchCommand(env *environment) *cobra.Command {
 		Long: `Runs a graph, or each graph of a bundle, on both engines in turns and prints
 the median times and the median of the pairs' ratios go/ort: below 1 the Go
 engine is the faster one. Inputs are seeded random numbers; dimensions that are
-not fixed are 1 unless --dim says otherwise.
+not fixed are 1 unless --dim says otherwise. XPIPE_KERNELS=avx512, avx2 or go in
+the environment bounds what the Go engine's kernels use of the processor.
 
 GFLOP/s are given for graphs of full size with random weights, made on the spot:
 ` + strings.Join(names, "\n") + "\n  " + builtin + "all  all of them" + `
