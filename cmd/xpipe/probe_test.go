@@ -19,11 +19,18 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// runEnv makes the test program the command itself, as which it starts itself.
-const runEnv = "XPIPE_TEST_RUN"
+// runEnv makes the test program the command itself, as which it starts itself;
+// timeoutEnv is then its probeTimeout.
+const (
+	runEnv     = "XPIPE_TEST_RUN"
+	timeoutEnv = "XPIPE_TEST_PROBE_TIMEOUT"
+)
 
 func TestMain(m *testing.M) {
 	if os.Getenv(runEnv) != "" {
+		if d, err := time.ParseDuration(os.Getenv(timeoutEnv)); err == nil {
+			probeTimeout = d
+		}
 		main()
 	}
 	os.Exit(m.Run())
@@ -75,11 +82,15 @@ func TestCrashingLibraries(t *testing.T) {
 	}
 	emptyCache(t)
 	t.Setenv(runEnv, "1")
+	// In a process of its own: this one may have loaded a library that works.
 	run := func(args ...string) (code int, stdout, stderr string) {
-		env, out, errs := testEnvironment()
-		env.executable = executable
-		code = execute(t.Context(), env, args)
-		return code, out.String(), errs.String()
+		var out, errs strings.Builder
+		cmd := exec.CommandContext(t.Context(), executable, args...)
+		cmd.Stdout, cmd.Stderr = &out, &errs
+		if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+			t.Fatal(err)
+		}
+		return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 	}
 	for i, fake := range fakeLibraries {
 		t.Run(fake.name, func(t *testing.T) {
@@ -93,8 +104,7 @@ func TestCrashingLibraries(t *testing.T) {
 			}
 			t.Setenv(ortlib.Env, library)
 			if fake.name == "never returns" {
-				defer func(old time.Duration) { probeTimeout = old }(probeTimeout)
-				probeTimeout = 2 * time.Second
+				t.Setenv(timeoutEnv, "2s")
 			}
 			code, _, stderr := run("caption", "--engine", "ort", apple)
 			if code != exitEngine || !strings.Contains(stderr, fake.says) || !strings.Contains(stderr, library) || !strings.Contains(stderr, "runtime install") {
