@@ -35,6 +35,10 @@ func channelsLast(nodes []*pb.NodeProto, consts map[string]*tensor.Tensor, kept 
 			}
 		}
 	}
+	isConv := func(n *pb.NodeProto) bool { return isFused(n, "Conv") || isFused(n, "ConvInteger") }
+	if first := slices.IndexFunc(nodes, isConv); first < 0 || !slices.ContainsFunc(nodes[first+1:], isConv) {
+		return nodes // one alone, as that of a vision transformer's patches, makes no chain
+	}
 	for _, n := range nodes {
 		if r := l.turn(n); r != nil {
 			l.nodes = append(l.nodes, r)
