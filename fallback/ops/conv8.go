@@ -13,7 +13,6 @@ import (
 type byteConv struct {
 	*window
 	act    activation
-	first  bool // the input is [N, C, H, W]
 	shape  []int
 	matrix *kernel.ByteMatrix // [window and channels, M]
 	scale  []float32          // of each channel of the result
@@ -21,10 +20,10 @@ type byteConv struct {
 
 // buildFusedConvInteger is the integer convolution of X with constant weights W, times
 // a scale, one number or one for each channel, + bias, activated, + residual. Its
-// inputs are X, W, bias, residual, the zero points of X and W, and the scale. The result
-// and the residual have channels last, and X too unless attribute input_first is set.
+// inputs are X, W, bias, residual, the zero points of X and W, and the scale. The result,
+// the residual and X have channels last.
 func buildFusedConvInteger(n *Node) Kernel {
-	k := &byteConv{window: newWindow(n), act: n.activation(), first: n.int("input_first", 0) != 0}
+	k := &byteConv{window: newWindow(n), act: n.activation()}
 	if n.Inputs != 7 || n.Const[1] == nil || n.Const[1].Rank() != 4 || n.Const[1].Len() == 0 || n.Const[6] == nil || n.Const[6].DType() != tensor.Float32 ||
 		n.int("channels_last", 0) == 0 || n.int("group", 1) != 1 || !n.left(5) && n.Const[5] == nil {
 		n.fail("a quantised convolution of images in one group has constant weights and scales, and channels last")
@@ -43,18 +42,7 @@ func buildFusedConvInteger(n *Node) Kernel {
 		n.fail("%d zero points and %d scales for %d channels", len(zeros), len(scale), m)
 		return nil
 	}
-	if !k.first && taps > 1 { // window by window, as rows are gathered
-		turned := make([]uint8, len(data))
-		for r := range m {
-			row, to := data[r*channels*taps:], turned[r*channels*taps:]
-			for c := range channels {
-				for t := range taps {
-					to[t*channels+c] = row[c*taps+t]
-				}
-			}
-		}
-		data = turned
-	}
+	data = windowFirst(data, channels, taps)
 	k.matrix = kernel.NewByteMatrix(nil, channels*taps, m)
 	k.matrix.SetZeros(zeros, flip)
 	k.matrix.FillTransposed(data, k.matrix.K, flip, 0, k.matrix.Panels())
@@ -71,14 +59,11 @@ func (k *byteConv) run(x *Context, in, out []*tensor.Tensor) error {
 	if err != nil {
 		return err
 	}
-	s := in[0].Shape()
-	if len(s) != 4 {
+	if in[0].Rank() != 4 {
 		return graphErr("a convolution of %v by %v", in[0], tensor.FormatShape(k.shape))
 	}
-	if !k.first {
-		s = []int{s[0], s[3], s[1], s[2]}
-	}
-	c, err := planConv(k.window, 1, s, k.shape)
+	s := in[0].Shape()
+	c, err := planConv(k.window, 1, []int{s[0], s[3], s[1], s[2]}, k.shape)
 	if err != nil {
 		return err
 	}
@@ -104,7 +89,7 @@ func (k *byteConv) run(x *Context, in, out []*tensor.Tensor) error {
 	}
 	depth, rows := k.matrix.K, len(dst)/c.m
 	stride := 2 * kernel.Quads(depth)
-	plain := !k.first && prod(c.kernel) == 1 && prod(c.strides) == 1 && len(src) == rows*depth
+	plain := c.plain()
 	step := 4 * max(4, (1<<13)/(depth+1))
 	pieces := (rows + step - 1) / step
 	floats := step*(stride+1) + (depth+3)/4
@@ -150,14 +135,8 @@ func (k *byteConv) gather(row, src []uint8, c *convolution, r int, zero uint8) {
 		line := y + ky*c.dilations[0]
 		for kx := x0; kx < x1; kx++ {
 			column := x + kx*c.dilations[1]
-			if !k.first {
-				at := ((n*h+line)*w + column) * c.c
-				copy(row[(ky*kw+kx)*c.c:(ky*kw+kx+1)*c.c], src[at:])
-				continue
-			}
-			for ch := range c.c {
-				row[(ch*kh+ky)*kw+kx] = src[((n*c.c+ch)*h+line)*w+column]
-			}
+			at := ((n*h+line)*w + column) * c.c
+			copy(row[(ky*kw+kx)*c.c:(ky*kw+kx+1)*c.c], src[at:])
 		}
 	}
 }

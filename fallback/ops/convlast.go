@@ -40,14 +40,7 @@ func newLastConv(n *Node) *lastConv {
 	values := w.Float32s()
 	switch {
 	case k.group == 1:
-		if taps > 1 { // from [M, C, window] to [M, window, C], as windows are gathered
-			turned := make([]float32, len(values))
-			for i, v := range values {
-				r, c, t := i/(cg*taps), i/taps%cg, i%taps
-				turned[(r*taps+t)*cg+c] = v
-			}
-			values = turned
-		}
+		values = windowFirst(values, cg, taps)
 		k.matrix = kernel.NewMatrix(nil, cg*taps, m)
 		fillMatrix(NewContext(context.Background(), runtime.GOMAXPROCS(0), nil), k.matrix, values, true)
 	case k.group == m && cg == 1:
@@ -63,6 +56,20 @@ func newLastConv(n *Node) *lastConv {
 	}
 	n.drop(1)
 	return k
+}
+
+// windowFirst turns weights [M, channels, window] to [M, window, channels], as windows are
+// gathered where channels lie last.
+func windowFirst[T any](values []T, channels, taps int) []T {
+	if taps == 1 {
+		return values
+	}
+	turned := make([]T, len(values))
+	for i, v := range values {
+		r, c, t := i/(channels*taps), i/taps%channels, i%taps
+		turned[(r*taps+t)*channels+c] = v
+	}
+	return turned
 }
 
 // on plans the convolution of an input [N, H, W, C].

@@ -33,4 +33,3 @@ blip2)
 	;;
 lxmert) run lxmert_golden "$checkpoint" "testdata/golden/$name" ;;
 esac
-[ "$family" != lxmert ] || run lxmert_golden "$checkpoint" "testdata/golden/$name"
