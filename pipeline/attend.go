@@ -24,9 +24,11 @@ type Attention struct {
 	// to the picture as a whole.
 	Tokens []string
 	// Stages lead from the tokens to the picture: the columns of one are the rows
-	// of the next. BLIP-2: tokens over queries, queries over patches. Flamingo:
+	// of the next. BLIP-2: tokens over queries, queries over patches, and where the
+	// encoder's tokens are not cells of the picture, patches over cells. Flamingo:
 	// tokens over latents, latents over patches where there is a resampler. LXMERT:
-	// words over regions. CLIP: the class token over patches.
+	// words over regions. CLIP: the class token over patches; where the encoder is
+	// convolutional, the text over cells.
 	Stages []AttentionStage
 	// Reverse is LXMERT's other direction, regions over words; else nil.
 	Reverse *AttentionStage
@@ -38,8 +40,9 @@ type Attention struct {
 	// Boxes are the regions of LXMERT, one for each column of a map; else nil.
 	Boxes []vision.Region
 
-	columns []place // of the last stage
-	rows    int     // of a map
+	asked   []float32 // the embedding that a map of activation is of, [E]
+	columns []place   // of the last stage
+	rows    int       // of a map
 	cols    int
 }
 
@@ -235,7 +238,8 @@ type attender interface {
 // without such outputs is run a second time, on the same inputs, by the Go engine
 // for what it shows. Decoding is without beams.
 //
-// A model of CLIP's kind writes nothing: its one map is of the picture. LXMERT
+// A model of CLIP's kind writes nothing: its one map is of the picture, or, where
+// its encoder is convolutional, of request.Question in it. LXMERT
 // answers from request.Regions, or from those that Regions gives for
 // request.Image; its maps are of the question's words.
 func (p *Pipeline) Attend(ctx context.Context, request Request, opts ...GenerateOption) (*Attention, error) {
@@ -302,13 +306,17 @@ func (p *Pipeline) attend(ctx context.Context, request Request, w *watch, run fu
 			return nil, fmt.Errorf("%w: the request has no picture", ErrImage)
 		}
 		pixels, err := p.preprocess(ctx, request.Image)
-		if err == nil {
-			_, err = c.embedImages(ctx, pixels)
+		if err != nil {
+			return nil, err
+		}
+		embeds, err := c.embedImages(ctx, pixels)
+		if err == nil && request.Question != "" {
+			embeds, err = c.embedTexts(ctx, []string{request.Question})
 		}
 		if err != nil {
 			return nil, err
 		}
-		a.Tokens = []string{request.Question}
+		a.Tokens, a.asked = []string{request.Question}, rowOf(embeds, 0)
 	}
 	for _, role := range w.roles {
 		if len(w.runs[role]) > 0 && len(w.runs[role][0].maps) == 0 {

@@ -2,8 +2,11 @@ package pipeline
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/crossattn/xpipe/fallback/attention"
+	"github.com/crossattn/xpipe/fallback/kernel"
+	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/tensor"
 )
 
@@ -17,30 +20,48 @@ const (
 	visionRole    = "vision_encoder"
 )
 
-func (m *blip2) watched() []string { return []string{qformerRole, decoderRole} }
+func (m *blip2) watched() []string {
+	roles := []string{qformerRole, decoderRole}
+	if hasOutput(m.vision, string(imagePlaces)) {
+		roles = append(roles, visionRole)
+	}
+	return roles
+}
 
 // attention of BLIP-2 leads from a token through the language model's attention to
 // the queries (self-attention to the prefix; cross-attention to the encoder's
 // output where there is an encoder), and from a query through the Q-Former's
-// cross-attention to the patches.
+// cross-attention to the patches. Tokens of the picture may pass the Q-Former
+// beside the queries: each leads to itself. Where the vision encoder says from
+// where its tokens come, a third stage leads there.
 func (m *blip2) attention(a *Attention, w *watch) error {
 	q := &w.runs[qformerRole][0]
 	cross := q.kind(crossAttention)
 	if len(cross) == 0 {
 		return fmt.Errorf("%w: the Q-Former shows no cross-attention", ErrUnsupported)
 	}
-	queries, patches := cross[0].Dim(2), cross[0].Dim(3)
+	p, err := patchesOf(m.bundle)
+	if err != nil {
+		return err
+	}
+	queries, patches, passed := cross[0].Dim(2), cross[0].Dim(3), 0
+	if p != nil {
+		passed = p.Passed
+	}
+	if passed < 0 || passed > patches {
+		return fmt.Errorf("%w: %s: %d of %d tokens of a picture cannot pass the Q-Former", ErrBundle, models.ManifestName, passed, patches)
+	}
 	kind := selfAttention
 	if m.encoder != nil {
 		kind = crossAttention
 	}
 	runs := w.runs[decoderRole]
-	words, err := stepsOf("tokens over queries", runs, kind, len(a.Tokens), 0, queries)
+	words, err := stepsOf("tokens over queries", runs, kind, len(a.Tokens), 0, queries+passed)
 	if err != nil {
 		return err
 	}
 	if m.encoder == nil {
-		if words.Rollout, err = decoderRollout(runs, len(a.Tokens), queries); err != nil {
+		if words.Rollout, err = decoderRollout(runs, len(a.Tokens), queries+passed); err != nil {
 			return err
 		}
 	}
@@ -51,8 +72,50 @@ func (m *blip2) attention(a *Attention, w *watch) error {
 	if look.Rollout, err = queryRollout(q.kind(selfAttention), cross, queries, patches); err != nil {
 		return err
 	}
+	if look.Maps, err = passedBeside(look.Maps, passed); err != nil {
+		return err
+	}
+	if look.Rollout, err = passedBeside(look.Rollout, passed); err != nil {
+		return err
+	}
 	a.Stages = []AttentionStage{words, look}
-	return nil
+	if len(w.runs[visionRole]) == 0 {
+		return nil
+	}
+	places := w.runs[visionRole][0].kind(imagePlaces)
+	if len(places) == 0 || places[0].Dim(1) != patches {
+		return fmt.Errorf("%w: %s of %s are not those of its %d tokens", ErrBundle, imagePlaces, visionRole, patches)
+	}
+	cells := places[0].Dim(2)
+	values := tensor.Data[float32](places[0].Tensor)[:patches*cells] // of the first picture
+	maps, err := tensor.New([]int{1, 1, patches, cells}, values)
+	if err != nil {
+		return err
+	}
+	rollout, err := tensor.New([]int{patches, cells}, values)
+	a.Stages = append(a.Stages, AttentionStage{Name: "patches over cells", Layers: 1, Heads: 1, Maps: maps, Rollout: rollout})
+	return err
+}
+
+// passedBeside appends n rows to each matrix [...,rows,columns] of m, which lead to
+// the last n columns.
+func passedBeside(m *tensor.Tensor, n int) (*tensor.Tensor, error) {
+	if n == 0 {
+		return m, nil
+	}
+	shape := slices.Clone(m.Shape())
+	rows, cols := m.Dim(-2), m.Dim(-1)
+	shape[len(shape)-2] = rows + n
+	var out []float32
+	for matrix := range slices.Chunk(tensor.Data[float32](m), rows*cols) {
+		out = append(out, matrix...)
+		for i := range n {
+			row := make([]float32, cols)
+			row[cols-n+i] = 1
+			out = append(out, row...)
+		}
+	}
+	return tensor.New(shape, out)
 }
 
 // decoderRollout is the rollout of a decoder's self-attention from the positions
@@ -208,11 +271,12 @@ func (m *flamingo) attention(a *Attention, w *watch) error {
 		return fmt.Errorf("%w: the resampler shows no attention", ErrUnsupported)
 	}
 	patches := q.in["image_embeds"].Dim(1)
+	row := w.pictures[last] // of the batch, which has each picture once
 	read := make([]attentionMap, len(q.maps))
-	for i, t := range q.maps { // pictures are the batch
-		if read[i] = t; t.Dim(0) > last {
+	for i, t := range q.maps {
+		if read[i] = t; t.Dim(0) > row {
 			size := t.Len() / t.Dim(0)
-			row := tensor.Data[float32](t.Tensor)[last*size : (last+1)*size]
+			row := tensor.Data[float32](t.Tensor)[row*size : (row+1)*size]
 			if read[i].Tensor, err = tensor.New(append([]int{1}, t.Shape()[1:]...), row); err != nil {
 				return err
 			}
@@ -293,12 +357,16 @@ func gatedRollout(runs []watchedRun, tokens, col0, columns int, before []int) (*
 func (m *clip) watched() []string { return []string{visionRole} }
 
 // attention of CLIP is that of the class token, of SigLIP that of the probe which
-// pools the patches; the rollout follows it through all layers.
+// pools the patches; the rollout follows it through all layers. A convolutional
+// encoder has activation instead.
 func (m *clip) attention(a *Attention, w *watch) error {
 	if len(w.runs[visionRole]) == 0 {
 		return fmt.Errorf("%w: the image encoder is not a graph of its own", ErrUnsupported)
 	}
 	run := &w.runs[visionRole][0]
+	if cells := run.kind(cellStates); len(cells) > 0 {
+		return m.activation(a, cells[0], run.kind(pooledState)[0])
+	}
 	self, probe := run.kind(selfAttention), run.kind(crossAttention)
 	if len(self) == 0 {
 		return fmt.Errorf("%w: the image encoder shows no attention", ErrUnsupported)
@@ -338,6 +406,50 @@ func (m *clip) attention(a *Attention, w *watch) error {
 	}
 	s.Rollout, err = tensor.New([]int{1, n}, rollout[:n])
 	a.Stages = []AttentionStage{s}
+	return err
+}
+
+// activation is a class activation map (Zhou et al., 1512.04150) of a text: its
+// similarity to the picture, before both are normalised, is a sum over the channels
+// of the pooled state, and a channel's part belongs to the cells in proportion to
+// their share of the channel. Cells that speak against the text are left out.
+// Without a text it is the picture's own embedding that is asked for.
+func (m *clip) activation(a *Attention, cells, pooled attentionMap) error {
+	n, width := cells.Dim(1), cells.Dim(2)
+	p := m.vision.projection
+	if p == nil || pooled.Dim(1) != width || p.in != width {
+		return fmt.Errorf("%w: the image encoder is convolutional, and its states are not those that visual_projection takes", ErrUnsupported)
+	}
+	x, state := tensor.Data[float32](cells.Tensor)[:n*width], tensor.Data[float32](pooled.Tensor)[:width]
+	part := make([]float32, width) // of each channel
+	for o, t := range a.asked {
+		kernel.Axpy(part, p.weight[o*width:(o+1)*width], t)
+	}
+	kernel.Mul(part, part, state)
+	total := make([]float32, width)
+	for i := range n {
+		kernel.Axpy(total, x[i*width:(i+1)*width], 1)
+	}
+	for k := range part {
+		if total[k] > 0 {
+			part[k] /= total[k]
+		} else {
+			part[k] = 0
+		}
+	}
+	row := make([]float32, n)
+	for i := range row {
+		row[i] = max(0, float32(dot(x[i*width:(i+1)*width], part)))
+	}
+	if sum := kernel.Sum(row); sum > 0 {
+		kernel.Scale(row, row, 1/sum)
+	}
+	maps, err := tensor.New([]int{1, 1, 1, n}, row)
+	if err != nil {
+		return err
+	}
+	rollout, err := tensor.New([]int{1, n}, row)
+	a.Stages = []AttentionStage{{Name: "the text over cells", Layers: 1, Heads: 1, Maps: maps, Rollout: rollout}}
 	return err
 }
 

@@ -35,21 +35,32 @@ func (p place) spread(m []float64, rows, cols int, weight float64) float64 {
 	return weight
 }
 
+// patches is what xpipe.json says of the tokens of a picture.
+type patches struct {
+	Before int      `json:"before"` // tokens before the grids that have no place
+	Grids  [][2]int `json:"grids"`  // rows and columns of each; what follows has no place
+	Passed int      `json:"passed"` // of the last tokens, which pass a Q-Former beside its queries
+}
+
+// patchesOf returns nil where xpipe.json says nothing.
+func patchesOf(bundle *models.Bundle) (*patches, error) {
+	var manifest struct {
+		Patches *patches `json:"patches"`
+	}
+	err := bundle.JSON(models.ManifestName, &manifest)
+	return manifest.Patches, err
+}
+
 // setGrids finds out what the n tokens of a picture stand for: xpipe.json may say
 // so under "patches"; else they are a square grid, with or without a class token
 // before it.
 func (a *Attention) setGrids(bundle *models.Bundle, n int) error {
-	var manifest struct {
-		Patches *struct {
-			Before int      `json:"before"` // tokens before the grids that have no place
-			Grids  [][2]int `json:"grids"`  // rows and columns of each; what follows has no place
-		} `json:"patches"`
-	}
-	if err := bundle.JSON(models.ManifestName, &manifest); err != nil {
+	p, err := patchesOf(bundle)
+	if err != nil {
 		return err
 	}
 	before, grids := 0, [][2]int(nil)
-	if p := manifest.Patches; p != nil {
+	if p != nil && len(p.Grids) > 0 {
 		before, grids = p.Before, p.Grids
 	} else if side := int(math.Sqrt(float64(n))); side*side == n {
 		grids = [][2]int{{side, side}}

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"image"
 	"math"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/fallback"
+	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/tensor"
 	"github.com/crossattn/xpipe/vision"
 )
@@ -248,6 +250,98 @@ func TestAttendThroughShadow(t *testing.T) {
 				compare(t, name, a.Stages[i].Maps, b.Stages[i].Maps, 1e-5)
 			}
 		}
+	})
+}
+
+// A picture that is shown twice is in the resampler's batch once.
+func TestAttendPictureShownTwice(t *testing.T) {
+	g := loadGolden(t, "openflamingo-opt")
+	p := openGolden(t, g, fallback.New())
+	one := lastImage(g.requests(t)[0])
+	other, again := negative(one), negative(negative(one)) // again has one's pixels
+	look := func(second image.Image) *Attention {
+		a, err := p.Attend(t.Context(), Request{Shots: []Shot{{Image: one, Text: "a"}, {Image: second, Text: "b"}}, Image: other}, eightTokens)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	a, b := look(one), look(again)
+	for i := range a.Stages {
+		compare(t, a.Stages[i].Name, a.Stages[i].Maps, b.Stages[i].Maps, 1e-6)
+	}
+}
+
+// A convolutional encoder has a map of the text, and one of the picture as a whole.
+func TestAttendConvolutional(t *testing.T) {
+	fsys, err := mini.FS("clip-mini")
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := vision.DecodeFile("../testdata/images/scene.png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	eachEngine(t, func(t *testing.T, eng engine.Engine) {
+		p, err := OpenFS(t.Context(), fsys, WithEngine(eng))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		best := map[string]int{}
+		for _, text := range []string{"", "automobile", "red apple"} {
+			a, err := p.Attend(t.Context(), Request{Image: img, Question: text})
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkMaps(t, a, 49)
+			m, err := a.Map(0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			best[text] = argmax(m.Weights)
+		}
+		if best["automobile"] == best["red apple"] {
+			t.Errorf("asked for two things, the model looks at cell %d for both", best["red apple"])
+		}
+	})
+}
+
+// Concept words pass the Q-Former, and lead to the cells that name them.
+func TestAttendPlaces(t *testing.T) {
+	fsys, err := mini.FS("blip2-mini")
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := vision.DecodeFile("../testdata/images/red-circle.png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before *Attention
+	eachEngine(t, func(t *testing.T, eng engine.Engine) {
+		p, err := OpenFS(t.Context(), fsys, WithEngine(eng))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		a, err := p.Attend(t.Context(), Request{Image: img})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(a.Stages) != 3 {
+			t.Fatalf("%d stages", len(a.Stages))
+		}
+		checkMaps(t, a, 49)
+		// 61 queries and 16 concept words, from 66 tokens, which lie on 49 cells.
+		if s := a.Stages; s[0].Maps.Dim(3) != 77 || s[1].Maps.Dim(2) != 77 || s[1].Maps.Dim(3) != 66 || s[2].Maps.Dim(3) != 49 {
+			t.Errorf("stages %v, %v, %v", s[0].Maps, s[1].Maps, s[2].Maps)
+		}
+		if before != nil {
+			for i := range a.Stages {
+				compare(t, a.Stages[i].Name, a.Stages[i].Maps, before.Stages[i].Maps, 1e-4)
+			}
+		}
+		before = a
 	})
 }
 

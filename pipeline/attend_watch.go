@@ -21,8 +21,18 @@ type watch struct {
 	roles []string // whose graphs are watched
 	taps  bool     // look inside the graphs even where outputs say the same
 
-	mu   sync.Mutex
-	runs map[string][]watchedRun // by role, in order
+	mu       sync.Mutex
+	runs     map[string][]watchedRun // by role, in order
+	pictures []int                   // rows of the encoder's batch that the prompt shows, one after another
+}
+
+// shows notes the pictures of a prompt, where a watch is on.
+func shows(ctx context.Context, pictures []int) {
+	if w, _ := ctx.Value(watchKey{}).(*watch); w != nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.pictures = pictures
+	}
 }
 
 // watchedRun is one run of a graph.
@@ -41,6 +51,16 @@ const (
 	visualCrossAttention attentionKind = "visual_cross_attn"
 )
 
+// What an image encoder shows that is no attention, and leads to places all the
+// same. Its output has the kind's name.
+const (
+	imagePlaces attentionKind = "image_places"      // [B,N,cells], from where each token of the picture comes
+	cellStates  attentionKind = "last_hidden_state" // [B,cells,D], of a convolutional encoder
+	pooledState attentionKind = "pooled_output"     // [B,D], channel by channel of cellStates
+)
+
+var encoderRanks = map[attentionKind]int{imagePlaces: 3, cellStates: 3, pooledState: 2}
+
 // attentionPlace is where a graph shows attention.
 type attentionPlace struct {
 	output string // what Run is asked for
@@ -48,7 +68,8 @@ type attentionPlace struct {
 	layer  int
 }
 
-// attentionMap is [B,heads,rows,columns].
+// attentionMap is [B,heads,rows,columns]; what an image encoder shows, as its kind
+// says.
 type attentionMap struct {
 	attentionPlace
 	*tensor.Tensor
@@ -79,7 +100,8 @@ func (s *watchedSession) Close() error {
 }
 
 // shown returns the session that shows the graph's attention, and where: the
-// engine's own, or else a second one on the Go engine, opened once.
+// engine's own, or else a second one on the Go engine, opened once. Of a graph
+// without attention it is what each cell of the picture came to, if it says so.
 func (s *watchedSession) shown(ctx context.Context, taps bool) (engine.Session, []attentionPlace, error) {
 	if places := attentionPlaces(s.Session, taps); len(places) > 0 {
 		return s.Session, places, nil
@@ -93,7 +115,22 @@ func (s *watchedSession) shown(ctx context.Context, taps bool) (engine.Session, 
 		}
 		s.shadow = session
 	}
-	return s.shadow, attentionPlaces(s.shadow, taps), nil
+	if places := attentionPlaces(s.shadow, taps); len(places) > 0 {
+		return s.shadow, places, nil
+	}
+	return s.Session, outputPlaces(s.Session, cellStates, pooledState), nil
+}
+
+// outputPlaces are a graph's outputs of the given kinds; nil unless it has all.
+func outputPlaces(s engine.Session, kinds ...attentionKind) []attentionPlace {
+	var places []attentionPlace
+	for _, k := range kinds {
+		if !hasOutput(s, string(k)) {
+			return nil
+		}
+		places = append(places, attentionPlace{output: string(k), kind: k})
+	}
+	return places
 }
 
 // Run is the session's. What it is given comes from the bundle's other parts, so
@@ -138,7 +175,11 @@ func (s *watchedSession) run(ctx context.Context, in map[string]*tensor.Tensor, 
 	}
 	run := watchedRun{in: in}
 	for _, p := range places {
-		if t := maps[p.output]; t != nil && t.Rank() == 4 && t.DType() == tensor.Float32 {
+		rank, ok := encoderRanks[p.kind]
+		if !ok {
+			rank = 4
+		}
+		if t := maps[p.output]; t != nil && t.Rank() == rank && t.DType() == tensor.Float32 {
 			run.maps = append(run.maps, attentionMap{p, t.Clone()})
 		}
 	}
@@ -156,8 +197,12 @@ func (s *watchedSession) run(ctx context.Context, in map[string]*tensor.Tensor, 
 }
 
 // attentionPlaces lists where a graph shows attention: its outputs of that name,
-// or else, or with taps, what its engine finds inside; in each kind by layers.
+// or else, or with taps, what its engine finds inside; in each kind by layers. An
+// image encoder that gives its tokens' places shows these alone.
 func attentionPlaces(s engine.Session, taps bool) []attentionPlace {
+	if places := outputPlaces(s, imagePlaces); places != nil {
+		return places
+	}
 	var places []attentionPlace
 	if !taps {
 		for _, o := range s.Outputs() {

@@ -132,6 +132,7 @@ func (m *flamingo) begin(ctx context.Context, latents *tensor.Tensor, which [][]
 		}
 		width = len(rows[i].embeds) / len(encoding.IDs)
 	}
+	shows(ctx, which[0])
 	fixed, err := m.keysAndValues(ctx, latents, which, most)
 	if err != nil {
 		return nil, err

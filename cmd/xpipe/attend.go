@@ -70,6 +70,9 @@ the way to the picture LAYER/HEAD, counted from 1, 0 for the mean over all, or
 language model's and the Q-Former's: --pick 0 --pick 2/1 is head 1 of the
 Q-Former's second cross-attention.
 
+A model of CLIP's kind writes nothing. Where its image encoder is convolutional,
+as clip-mini's, QUESTION is a text, and the map says where the picture fits it.
+
 The Go engine, the default here, shows the attention of any model. With ONNX
 Runtime (--engine ort) graphs that were not exported with --attention-maps run a
 second time on the Go engine. Attention shows what was read, not why: make

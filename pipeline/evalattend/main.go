@@ -15,10 +15,9 @@
 // A model that writes is made to write the true caption; the maps are those of
 // its last word, the object, and the probability is that word's. A model of
 // Flamingo's kind has three examples before the scene, one of them with the same
-// object, and is made to write that one's name. A model of CLIP's kind has one
-// map for the picture; the probability is the true caption's among those of all
-// scenes. LXMERT sees regions: see regions.go. Which layer and head points best
-// is chosen on other scenes than it is measured on.
+// object, and is made to write that one's name. CLIP and LXMERT are asked for one
+// of several drawn things: see drawn.go and regions.go. Which layer and head points
+// best is chosen on other scenes than it is measured on.
 package main
 
 import (
@@ -34,6 +33,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 
 	"github.com/crossattn/xpipe/fallback"
@@ -53,7 +53,7 @@ func main() {
 	model := flag.String("model", "", "an embedded model or a bundle's folder (default: every embedded model)")
 	scenes := flag.Int("scenes", 200, "scenes of the pointing game")
 	curves := flag.Int("curves", 40, "scenes of the deletion and insertion curves")
-	drawn := flag.String("drawn", "build/eval/scenes", "the trainer's test scenes, for a model that sees regions; make eval writes them")
+	drawn := flag.String("drawn", "build", "where make eval keeps drawings and scenes, for models of CLIP's and LXMERT's kind")
 	seed := flag.Uint64("seed", 1, "of the scenes")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -84,37 +84,37 @@ type view struct {
 	probability float64       // of the object
 }
 
-// look shows a picture to the model.
-func look(ctx context.Context, p *pipeline.Pipeline, img image.Image, caption string) (*view, error) {
+// look shows a picture of the scene to the model.
+func (s *scene) look(ctx context.Context, p *pipeline.Pipeline, img image.Image) (*view, error) {
 	var v view
 	var err error
+	caption := s.caption
 	if p.Bundle().Family == models.CLIP {
-		if v.Attention, err = p.Attend(ctx, pipeline.Request{Image: img}); err != nil {
+		if v.Attention, err = p.Attend(ctx, pipeline.Request{Image: img, Question: caption}); err != nil {
 			return nil, err
 		}
-		matches, err := p.Match(ctx, img, captions()...)
+		matches, err := p.Match(ctx, img, s.others...)
 		if err != nil {
 			return nil, err
 		}
-		v.probability = matches[slices.Index(captions(), caption)].Probability
-	} else {
-		request, text := pipeline.Request{Image: img}, caption
-		if p.Bundle().Family == models.Flamingo {
-			request.Shots, text = shotsOf(caption), called
-		}
-		if v.Attention, err = p.AttendText(ctx, request, text); err != nil {
-			return nil, err
-		}
+		v.probability = matches[0].Probability
+		v.word = pipeline.Word{Text: caption}
+		return &v, nil
+	}
+	request, text := pipeline.Request{Image: img}, caption
+	if p.Bundle().Family == models.Flamingo {
+		request.Shots, text = shotsOf(caption), called
+	}
+	if v.Attention, err = p.AttendText(ctx, request, text); err != nil {
+		return nil, err
 	}
 	words := v.Words()
 	v.word = words[len(words)-1]
-	if v.Text != nil {
-		logProb := 0.0
-		for _, t := range v.Text.Tokens[v.word.First:] {
-			logProb += t.LogProb
-		}
-		v.probability = math.Exp(logProb)
+	logProb := 0.0
+	for _, t := range v.Text.Tokens[v.word.First:] {
+		logProb += t.LogProb
 	}
+	v.probability = math.Exp(logProb)
 	return &v, nil
 }
 
@@ -132,10 +132,35 @@ func evaluate(ctx context.Context, name, dir string, seed uint64, n, curves int)
 	defer p.Close()
 	fmt.Printf("%s (%s), seed %d\n", p.Bundle().Name, p.Bundle().Family, seed)
 	if p.Bundle().Has("region_encoder") {
-		return evaluateRegions(ctx, p, dir, seed, n, curves)
+		return evaluateRegions(ctx, p, filepath.Join(dir, "eval/scenes"), seed, n, curves)
 	}
-	first := newScene(rand.New(rand.NewPCG(seed, 0)))
-	v, err := look(ctx, p, first.img, first.caption)
+	if p.Bundle().Family != models.CLIP {
+		return evaluateScenes(ctx, p, newScene, seed, n, curves)
+	}
+	for i, read := range []func(r *rand.Rand) ([]*scene, error){
+		func(r *rand.Rand) ([]*scene, error) { return single(filepath.Join(dir, "train/sprites"), n, r) },
+		func(r *rand.Rand) ([]*scene, error) { return amongOthers(filepath.Join(dir, "eval/scenes"), r) },
+	} {
+		fmt.Println([]string{"  single drawings", "  one thing among others"}[i])
+		scenes, err := read(rand.New(rand.NewPCG(seed, 5)))
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			fmt.Printf("  not measured: %v; make eval writes it\n", err)
+		case err != nil:
+			return err
+		default:
+			if err := evaluateScenes(ctx, p, inTurn(scenes), seed, n, curves); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// evaluateScenes prints all figures over the scenes that draw gives.
+func evaluateScenes(ctx context.Context, p *pipeline.Pipeline, draw func(*rand.Rand) *scene, seed uint64, n, curves int) error {
+	first := draw(rand.New(rand.NewPCG(seed, 0)))
+	v, err := first.look(ctx, p, first.img)
 	if errors.Is(err, pipeline.ErrUnsupported) {
 		fmt.Println("  not measured:", err)
 		return nil
@@ -145,13 +170,16 @@ func evaluate(ctx context.Context, name, dir string, seed uint64, n, curves int)
 	}
 	// Choose a layer and head on scenes of another seed.
 	ways := append([]way{}, waysOf(v.Attention)...)
-	hits, _, err := point(ctx, p, rand.New(rand.NewPCG(seed, 1)), n/2, ways)
-	if err != nil {
-		return err
+	chosen := ways[:min(2, len(ways))]
+	if len(ways) > 2 {
+		hits, _, err := point(ctx, p, draw, rand.New(rand.NewPCG(seed, 1)), n/2, ways)
+		if err != nil {
+			return err
+		}
+		best := 2 + slices.Index(hits[2:], slices.Max(hits[2:]))
+		chosen = append(chosen[:2:2], way{"best of other scenes: " + ways[best].name, ways[best].pick})
 	}
-	best := 2 + slices.Index(hits[2:], slices.Max(hits[2:]))
-	chosen := []way{ways[0], ways[1], {"best of other scenes: " + ways[best].name, ways[best].pick}}
-	hits, chance, err := point(ctx, p, rand.New(rand.NewPCG(seed, 2)), n, chosen)
+	hits, chance, err := point(ctx, p, draw, rand.New(rand.NewPCG(seed, 2)), n, chosen)
 	if err != nil {
 		return err
 	}
@@ -168,27 +196,31 @@ func evaluate(ctx context.Context, name, dir string, seed uint64, n, curves int)
 		low, high := wilson(rate, n)
 		fmt.Printf("    %5.1f %% (95 %%: %.1f to %.1f)  %s: %s\n", 100*rate, 100*low, 100*high, w.name, verdict)
 	}
-	return follow(ctx, p, rand.New(rand.NewPCG(seed, 3)), curves, chosen)
+	return follow(ctx, p, draw, rand.New(rand.NewPCG(seed, 3)), curves, chosen)
 }
 
-// waysOf lists the mean, the rollout, and each layer and head of the last stage.
+// waysOf lists the mean, the rollout, and each layer and head of the stage that
+// leads to the patches: the second, behind words over queries, or the only one.
 func waysOf(a *pipeline.Attention) []way {
-	last := len(a.Stages) - 1
+	chosen := min(1, len(a.Stages)-1)
 	pick := func(p pipeline.Pick) []pipeline.Pick {
-		picks := make([]pipeline.Pick, last+1)
-		picks[last] = p
+		picks := make([]pipeline.Pick, len(a.Stages))
+		picks[chosen] = p
 		return picks
 	}
-	roll := make([]pipeline.Pick, last+1)
+	roll := make([]pipeline.Pick, len(a.Stages))
 	for i, s := range a.Stages {
 		roll[i].Rollout = s.Rollout != nil
 	}
 	ways := []way{{"mean", nil}, {"rollout", roll}}
-	for l := range a.Stages[last].Layers {
-		for h := range a.Stages[last].Heads + 1 {
-			name := fmt.Sprintf("layer %d, head %d of %s", l+1, h, a.Stages[last].Name)
+	if len(a.Stages) == 1 && a.Stages[0].Layers*a.Stages[0].Heads == 1 { // all ways are one
+		return ways[:1]
+	}
+	for l := range a.Stages[chosen].Layers {
+		for h := range a.Stages[chosen].Heads + 1 {
+			name := fmt.Sprintf("layer %d, head %d of %s", l+1, h, a.Stages[chosen].Name)
 			if h == 0 {
-				name = fmt.Sprintf("layer %d of %s", l+1, a.Stages[last].Name)
+				name = fmt.Sprintf("layer %d of %s", l+1, a.Stages[chosen].Name)
 			}
 			ways = append(ways, way{name, pick(pipeline.Pick{Layer: l + 1, Head: h})})
 		}
@@ -197,11 +229,11 @@ func waysOf(a *pipeline.Attention) []way {
 }
 
 // point plays the pointing game: hits of each way, and what chance would hit.
-func point(ctx context.Context, p *pipeline.Pipeline, r *rand.Rand, n int, ways []way) (hits []int, chance float64, err error) {
+func point(ctx context.Context, p *pipeline.Pipeline, draw func(*rand.Rand) *scene, r *rand.Rand, n int, ways []way) (hits []int, chance float64, err error) {
 	hits = make([]int, len(ways))
 	for range n {
-		s := newScene(r)
-		v, err := look(ctx, p, s.img, s.caption)
+		s := draw(r)
+		v, err := s.look(ctx, p, s.img)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -228,15 +260,15 @@ func point(ctx context.Context, p *pipeline.Pipeline, r *rand.Rand, n int, ways 
 }
 
 // follow prints the areas under deletion and insertion curves.
-func follow(ctx context.Context, p *pipeline.Pipeline, r *rand.Rand, n int, ways []way) error {
+func follow(ctx context.Context, p *pipeline.Pipeline, draw func(*rand.Rand) *scene, r *rand.Rand, n int, ways []way) error {
 	const orders = 2 // random orders a scene
 	var areas [2][][]float64
 	for kind := range areas {
 		areas[kind] = make([][]float64, len(ways)+1) // the last is of random orders
 	}
 	for range n {
-		s := newScene(r)
-		v, err := look(ctx, p, s.img, s.caption)
+		s := draw(r)
+		v, err := s.look(ctx, p, s.img)
 		if err != nil {
 			return err
 		}
@@ -302,12 +334,13 @@ func cmpDesc(a, b float32) int {
 	return 0
 }
 
-// scene is a picture of one object on a plain ground, as easy-VQA draws them.
+// scene is a picture with a named object on a plain ground.
 type scene struct {
 	img     *image.RGBA
 	ground  color.RGBA
 	box     image.Rectangle
 	caption string
+	others  []string // for CLIP: what it might be, the caption first
 }
 
 const side = 160 // pixels
@@ -332,12 +365,13 @@ func captions() []string {
 	return all
 }
 
-// newScene draws a scene: an object of a third to half of the side, anywhere.
+// newScene draws a scene as easy-VQA does: an object of a third to half of the
+// side, anywhere.
 func newScene(r *rand.Rand) *scene {
 	s := &scene{img: image.NewRGBA(image.Rect(0, 0, side, side))}
 	name, shape := colorNames[r.IntN(len(colorNames))], shapes[r.IntN(len(shapes))]
 	s.caption = "a " + name + " " + shape
-	s.ground = color.RGBA{uint8(225 + r.IntN(31)), uint8(225 + r.IntN(31)), uint8(225 + r.IntN(31)), 255}
+	s.ground = lightGround(r)
 	w, h := side*(33+r.IntN(18))/100, side*(33+r.IntN(18))/100
 	if shape == "circle" {
 		h = w
@@ -372,15 +406,19 @@ func newScene(r *rand.Rand) *scene {
 	return s
 }
 
+func lightGround(r *rand.Rand) color.RGBA {
+	return color.RGBA{uint8(225 + r.IntN(31)), uint8(225 + r.IntN(31)), uint8(225 + r.IntN(31)), 255}
+}
+
 // cell is the rectangle of a map's cell in the picture.
-func cell(m pipeline.Map, i int) image.Rectangle {
-	r, c := i/m.Cols, i%m.Cols
-	return image.Rect(c*side/m.Cols, r*side/m.Rows, (c+1)*side/m.Cols, (r+1)*side/m.Rows)
+func (s *scene) cell(m pipeline.Map, i int) image.Rectangle {
+	r, c, w, h := i/m.Cols, i%m.Cols, s.img.Rect.Dx(), s.img.Rect.Dy()
+	return image.Rect(c*w/m.Cols, r*h/m.Rows, (c+1)*w/m.Cols, (r+1)*h/m.Rows)
 }
 
 // holds says whether the middle of a cell lies in the object's box.
 func (s *scene) holds(m pipeline.Map, i int) bool {
-	b := cell(m, i)
+	b := s.cell(m, i)
 	return b.Min.Add(b.Max).Div(2).In(s.box)
 }
 
@@ -397,14 +435,14 @@ func (s *scene) area(ctx context.Context, p *pipeline.Pipeline, m pipeline.Map, 
 	area, done := 0.0, 0
 	for step := range steps + 1 {
 		for ; done < step*len(order)/steps; done++ {
-			b := cell(m, order[done])
+			b := s.cell(m, order[done])
 			if insert {
 				draw.Draw(canvas, b, s.img, b.Min, draw.Src)
 			} else {
 				draw.Draw(canvas, b, ground, image.Point{}, draw.Src)
 			}
 		}
-		v, err := look(ctx, p, canvas, s.caption)
+		v, err := s.look(ctx, p, canvas)
 		if err != nil {
 			return 0, err
 		}

@@ -1,16 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"image"
 	"math"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/crossattn/xpipe/pipeline"
@@ -19,17 +16,9 @@ import (
 )
 
 // A model that sees regions is asked "is there a X?" of a thing that a scene has
-// once. The scenes are those of the trainer's test set (xpipe_train.scenes), which
-// `make eval` writes, in a drawing style that no model was trained on. The map is
-// that of the word X over the regions the model's encoder finds; a hit is a
+// once (drawn.go). The map is that of the word X over the regions the model's encoder finds; a hit is a
 // greatest region whose middle lies in the thing's box and which is not the whole
 // picture. Deleting is leaving regions out, the probability that of "yes".
-
-// thing is what a scene's list says of one thing in it.
-type thing struct {
-	Concept string     `json:"concept"`
-	Box     [4]float64 `json:"box"` // x1, y1, x2, y2 in pixels
-}
 
 // asked is a question about one thing of a scene.
 type asked struct {
@@ -41,39 +30,22 @@ type asked struct {
 
 // readAsked takes one thing from each scene of a folder that has such.
 func readAsked(ctx context.Context, p *pipeline.Pipeline, dir string, r *rand.Rand, most int) ([]asked, error) {
-	f, err := os.Open(filepath.Join(dir, "boxes.jsonl"))
+	var all []asked
+	list, err := readDrawn(dir, r)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	var all []asked
-	for lines := bufio.NewScanner(f); lines.Scan() && len(all) < most; {
-		var s struct {
-			Image  string  `json:"image"`
-			Things []thing `json:"things"`
-		}
-		if err := json.Unmarshal(lines.Bytes(), &s); err != nil {
-			return nil, err
-		}
-		count := map[string]int{}
-		for _, t := range s.Things {
-			count[t.Concept]++
-		}
-		single := slices.DeleteFunc(s.Things, func(t thing) bool { return count[t.Concept] != 1 })
-		if len(single) == 0 {
-			continue
-		}
-		t := single[r.IntN(len(single))]
-		img, err := vision.DecodeFile(filepath.Join(dir, s.Image))
+	for _, d := range list[:min(most, len(list))] {
+		img, err := vision.DecodeFile(d.file)
 		if err != nil {
 			return nil, err
 		}
-		a := asked{word: t.Concept, question: "is there a " + t.Concept + "?"}
-		if slices.Contains([]byte("aeiou"), t.Concept[0]) {
-			a.question = "is there an " + t.Concept + "?"
+		a := asked{word: d.Concept, question: "is there a " + d.Concept + "?"}
+		if slices.Contains([]byte("aeiou"), d.Concept[0]) {
+			a.question = "is there an " + d.Concept + "?"
 		}
 		b := img.Bounds()
-		for i, v := range t.Box {
+		for i, v := range d.Box {
 			a.box[i] = v / float64([]int{b.Dx(), b.Dy()}[i%2])
 		}
 		if a.regions, err = p.Regions(ctx, img, []image.Rectangle(nil)...); err != nil {

@@ -18,7 +18,7 @@ class Encoder(nn.Module):
     """pixel_values [B,3,160,160] -> grid [B,25,768], pooled [B,1280].
 
     A grid cell holds the 320 channels at stride 32 and the four cells of 112 channels at stride 16 under it;
-    pooled is the mean that the classifier reads.
+    pooled is the mean that the classifier reads, over channels [B,1280,5,5].
     """
 
     def __init__(self):
@@ -38,14 +38,18 @@ class Encoder(nn.Module):
         self.eval()
 
     def forward(self, pixel_values):
+        grid, channels = self.look(pixel_values)
+        return grid, channels.mean((2, 3))
+
+    def look(self, pixel_values):
+        """(grid, channels)."""
         x = self.act(self.stem(pixel_values))
         for i, block in enumerate(self.blocks):
             x = block(x)
             if i == 10:
                 fine = nn.functional.pixel_unshuffle(x, 2)  # [B,448,5,5]
         grid = torch.cat([x, fine], 1).flatten(2).transpose(1, 2)
-        pooled = self.act(self.head(x)).mean((2, 3))
-        return grid, pooled
+        return grid, self.act(self.head(x))
 
 
 class _Block(nn.Module):

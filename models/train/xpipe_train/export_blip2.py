@@ -54,7 +54,7 @@ def main():
     model, vision, config = restored(args.checkpoint)
     with Bundle(args.out, name=args.name, family="blip2", dtype="fp16", source="models/train", overwrite=True) as b:
         blip2.add_parts(b, vision=vision, image_size=SIZE, qformer=model.qformer, query_tokens=model.query_tokens,
-                        language_projection=model.language_projection, language_model=model.lm)
+                        language_projection=model.language_projection, language_model=model.lm, image_places=True)
         b.add_file("tokenizer.json", args.tokenizer or args.checkpoint.with_name("tokenizer.json"))
         b.add_json("tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>",
                                              "pad_token": "<pad>", "clean_up_tokenization_spaces": False})
@@ -67,7 +67,7 @@ def main():
         b.meta["tasks"] = ["caption", "answer"]
         b.meta["prompts"] = {"caption": CAPTION, "answer": ANSWER}
         b.meta["limits"] = {"max_positions": model.c.positions}
-        b.meta["patches"] = {"before": 1, "grids": [[int(GRID ** 0.5)] * 2]}  # pooled, grid; concept words have no place
+        b.meta["patches"] = {"grids": [[int(GRID ** 0.5)] * 2], "passed": model.c.concept_tokens}
         state = torch.load(args.checkpoint, weights_only=False, map_location="cpu")
         b.meta["training"] = {"config": config, "checkpoint_step": state["step"], "started_from": state.get("history", [])}
     total = sum(p.stat().st_size for p in args.out.rglob("*") if p.is_file())

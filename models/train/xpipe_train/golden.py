@@ -62,7 +62,7 @@ def main():
         return got
 
     seen = [torch.tensor(pixels(Image.open(args.images / n)))[None] for n in ("apple.png", "blue-triangle.png", "dog.png")]
-    embeds = [case("vision_encoder", vision, {"pixel_values": x}, ["image_embeds"]) for x in (seen[0], torch.cat(seen[1:]))]
+    embeds = [case("vision_encoder", vision, {"pixel_values": x}, ["image_embeds", "image_places"])[0] for x in (seen[0], torch.cat(seen[1:]))]
     qformer = QFormer(model.qformer, model.query_tokens).eval()
     for x in (*embeds, torch.randn(3, 19, model.c.width)):
         case("qformer", qformer, {"image_embeds": x}, ["query_output"])
@@ -78,7 +78,7 @@ def main():
 
     texts = []
     for name, question in PAIRS:
-        q = model.query_output(vision(torch.tensor(pixels(Image.open(args.images / name)))[None]))
+        q = model.query_output(vision(torch.tensor(pixels(Image.open(args.images / name)))[None])[0])
         ids = model.generate(q, [codec.prompt(question)], [0], IDS["eos"], MAX_NEW_TOKENS)[0]
         texts.append({"image": name, "question": question, "ids": ids, "text": codec.decode(ids)})
         print(name, "|", question, "|", texts[-1]["text"])

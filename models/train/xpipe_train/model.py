@@ -137,6 +137,20 @@ class Concepts(nn.Module):
         second = self.emoji(pooled.sqrt()).softmax(-1)
         return top_two(first, 0, second, CLASSES)
 
+    def places(self, channels, pooled, ids):
+        """Where each name comes from: channels [B,1280,7,7] -> [B,4,49], rows that sum to 1, or to 0 where nothing speaks for the name.
+
+        A class activation map (Zhou et al., 1512.04150): the name's logit, less the mean of all, is a sum over channels, and each channel's
+        part belongs to the cells that the channel's mean comes from. What speaks against the name is left out."""
+        channels = channels.flatten(2)
+        by = [(self.classifier, 0, None), (self.emoji, CLASSES, pooled.clamp(min=1e-9).rsqrt())]
+        parts = []
+        for i, (head, offset, scale) in enumerate(by):
+            w = F.embedding(ids[:, 2 * i:2 * i + 2] - offset, head.weight) - head.weight.mean(0)  # [B,2,1280]
+            parts.append((w if scale is None else w * scale[:, None]) @ channels)
+        m = torch.cat(parts, 1).clamp(min=0)
+        return m / m.sum(-1, keepdim=True).clamp(min=1e-9)
+
 
 def top_two(first, first_offset, second, second_offset):
     ids, probs = [], []
@@ -165,7 +179,10 @@ class ConceptWords(nn.Module):
 
 
 class Vision(nn.Module):
-    """pixel_values [B,3,224,224] -> image_embeds [B,50+4L,D]."""
+    """pixel_values [B,3,224,224] -> image_embeds [B,50+4L,D], image_places [B,50+4L,49].
+
+    image_places says from which cells a token comes: a cell from itself, concept words from where their name does, the pooled token from
+    nowhere in particular: its row is 0."""
 
     def __init__(self, encoder, neck, concepts, words, table):
         super().__init__()
@@ -173,8 +190,13 @@ class Vision(nn.Module):
         self.table = nn.Parameter(table.detach().clone(), requires_grad=False)
 
     def forward(self, pixel_values):
-        grid, pooled = self.encoder(pixel_values)
-        return torch.cat([self.neck(grid, pooled, self.table)[0], self.words(*self.concepts(pooled), self.table)], 1)
+        grid, channels = self.encoder.look(pixel_values)
+        pooled = channels.mean((2, 3))
+        ids, probs = self.concepts(pooled)
+        tokens = torch.cat([self.neck(grid, pooled, self.table)[0], self.words(ids, probs, self.table)], 1)
+        words = self.concepts.places(channels, pooled, ids).repeat_interleave(self.words.words.shape[1], 1)
+        cells = F.pad(torch.eye(GRID), (0, 0, 1, 0)).expand(tokens.shape[0], -1, -1)
+        return tokens, torch.cat([cells, words], 1)
 
 
 class ConceptQFormer(Blip2QFormerModel):

@@ -39,8 +39,9 @@ class Captured:
 class VisionEncoder(nn.Module):
     """pixel_values [B,3,H,W] -> image_embeds [B,N,Dv]
 
-    vision returns a tensor or an output with last_hidden_state. attention names the
-    modules whose maps become self_attn.{i} [B,heads,N,N].
+    vision returns a tensor, an output with last_hidden_state, or a tensor and image_places
+    [B,N,cells]: from where in the picture each token comes. attention names the modules
+    whose maps become self_attn.{i} [B,heads,N,N].
     """
 
     def __init__(self, vision: nn.Module, attention: list[nn.Module] = ()):
@@ -50,6 +51,8 @@ class VisionEncoder(nn.Module):
     def forward(self, pixel_values):
         with Captured(self.attention) as maps:
             out = self.vision(pixel_values)
+        if type(out) is tuple:
+            return *out, *maps
         embeds = out if isinstance(out, torch.Tensor) else out.last_hidden_state
         return (embeds, *maps) if maps else embeds
 
@@ -129,11 +132,14 @@ def qformer_attention_names(qformer: nn.Module) -> list[str]:
     return names
 
 
-def vision_spec(vision: nn.Module, size: int, attention: list[nn.Module] = ()) -> GraphSpec:
-    """size is the one square image size the encoder takes."""
+def vision_spec(vision: nn.Module, size: int, attention: list[nn.Module] = (), places: bool = False) -> GraphSpec:
+    """size is the one square image size the encoder takes; places says that it gives image_places too."""
     maps = [f"self_attn.{i}" for i in range(len(attention))]
     axes = {"pixel_values": ["batch", 3, size, size], "image_embeds": ["batch", "tokens", "width"]}
     axes |= {m: ["batch", "heads", "tokens", "tokens"] for m in maps}
+    if places:
+        maps = ["image_places", *maps]
+        axes["image_places"] = ["batch", "tokens", "cells"]
     return GraphSpec(VisionEncoder(vision, attention), lambda s: {"pixel_values": torch.randn(s["batch"], 3, size, size)},
                      ["image_embeds", *maps], axes, {"batch": 2}, [{"batch": 1}, {"batch": 3}])
 
@@ -225,12 +231,12 @@ def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
 
 def add_parts(bundle: Bundle, *, vision: nn.Module, image_size: int, qformer: nn.Module, query_tokens: nn.Parameter,
               language_projection: nn.Linear, language_model: nn.Module, attention_maps: bool = False,
-              vision_attention: list[nn.Module] = (), qformer_dtype: str | None = None) -> None:
+              vision_attention: list[nn.Module] = (), qformer_dtype: str | None = None, image_places: bool = False) -> None:
     """The four graphs and the projection of a BLIP-2; five with an encoder-decoder language model.
 
-    qformer_dtype defaults to the bundle's; checkpoints of the real BLIP-2 keep it in fp32.
+    qformer_dtype defaults to the bundle's; checkpoints of the real BLIP-2 keep it in fp32. image_places: vision gives these too.
     """
-    bundle.add_graph("vision_encoder", vision_spec(vision, image_size, vision_attention if attention_maps else []))
+    bundle.add_graph("vision_encoder", vision_spec(vision, image_size, vision_attention if attention_maps else [], image_places))
     bundle.add_graph("qformer", qformer_spec(qformer, query_tokens, attention_maps), dtype=qformer_dtype)
     bundle.add_linear("language_projection", language_projection)
     add_language_model(bundle, language_model, attention_maps)
