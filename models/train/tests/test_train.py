@@ -10,9 +10,9 @@ import pytest
 import torch
 from PIL import Image
 from xpipe_train import data, pictures, scenes, text
-from xpipe_train.concepts import Discriminant
+from xpipe_train.concepts import Discriminant, PhotoGate
 from xpipe_train.encoder import CELL, GRID, POOLED
-from xpipe_train.model import OFFSET, Blip2Mini, MiniConfig, top_two
+from xpipe_train.model import CLASSES, OFFSET, Blip2Mini, MiniConfig, top_two
 from xpipe_train.tasks import blip2
 
 
@@ -71,6 +71,40 @@ def test_discriminant_separates_and_leaves_a_style_out():
     assert ((x @ w.T + b).argmax(1) == y).mean() > 0.95
     w, b = fit.weights(without=0)
     assert b[5] == -1e4 and (b[:5] > -1e4).all()
+
+
+def test_photos_are_told_from_drawings_of_a_style_left_out():
+    rng = np.random.default_rng(0)
+    photo, style = np.arange(400) % 2, np.arange(400) % 3
+    x = rng.normal(size=(400, POOLED)).astype(np.float32) + 2 * photo[:, None] * (np.arange(POOLED) < 8)
+    gate = PhotoGate(mistaken=0.05).fit(x.astype(np.float32), photo, style)
+    said = (torch.tensor(x).float() @ gate.weight + gate.bias > 0).numpy()
+    assert gate.found > 0.9 and (said == photo).mean() > 0.95
+
+
+def test_names_come_from_the_cells_that_speak_for_them(codec):
+    _, model = small(codec)
+    concepts = model.concepts
+    channels = torch.rand(2, POOLED, 7, 7)
+    channels[:, 3] = 0
+    channels[0, 3, 2, 5] = channels[1, 3, 6, 0] = 6
+    with torch.no_grad():
+        for head, name in ((concepts.classifier, 7), (concepts.emoji, 2)):
+            head.weight.zero_(), head.bias.zero_()
+            head.weight[name, 3] = 1
+        pooled = channels.mean((2, 3))
+        ids, _ = concepts(pooled)
+        assert ids[:, 0].tolist() == [7, 7] and ids[:, 2].tolist() == [CLASSES + 2] * 2
+        places = concepts.places(channels, pooled, ids)
+        assert places.shape == (2, 4, GRID)
+        for row, cell in ((0, 2 * 7 + 5), (1, 6 * 7)):
+            assert torch.allclose(places[row, [0, 2], cell], torch.ones(2), atol=1e-5)
+        sums = places.sum(-1)
+        assert ((sums - 1).abs().lt(1e-5) | sums.eq(0)).all()
+        concepts.photo.bias.fill_(1.0)
+        ids, probs = concepts(pooled)
+        assert torch.equal(ids[:, 2:], ids[:, :2]) and torch.equal(probs[:, 2:], probs[:, :2])
+        assert torch.equal(concepts.places(channels, pooled, ids)[:, 2], places[:, 0])
 
 
 def test_a_cell_reads_as_the_words_of_what_it_holds(codec):

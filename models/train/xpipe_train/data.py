@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from . import features, pictures, scenes
-from .concepts import Discriminant
+from .concepts import Discriminant, PhotoGate
 from .encoder import GRID
 from .sources import TRAIN_STYLES
 from .text import IDS, Codec, imagenet_names, rephrased
@@ -34,7 +34,7 @@ class Set:
 
 
 class Heads:
-    """The classifier and the emoji discriminant, with its temperature and its leave-one-style-out versions."""
+    """The classifier, the emoji discriminant with its temperature and its leave-one-style-out versions, and what tells photos."""
 
     def __init__(self, classifier: torch.nn.Linear, x, y, style, classes: int, shrink: float):
         self.classifier, x = classifier, np.sqrt(x)
@@ -56,17 +56,25 @@ class Heads:
         w, b = self.fit.weights()
         # rounded as the bundle stores them
         self.weight, self.bias = ((a * self.temperature).astype(np.float16).astype(np.float32) for a in (w, b))
+        self.gate = None
+
+    def tell_photos(self, drawings: list[tuple[np.ndarray, np.ndarray]], photos: np.ndarray, photo: np.ndarray) -> None:
+        """Fits the gate: drawings are (pooled, style), style -1 where they have none; photo is the number of each photo's picture."""
+        x = np.sqrt(np.concatenate([p for p, _ in drawings] + [photos]).astype(np.float32))
+        fold = np.concatenate([s for _, s in drawings] + [photo % self.fit.styles])
+        self.gate = PhotoGate().fit(x, np.arange(len(x)) >= len(x) - len(photos), fold)
 
     def install(self, concepts) -> None:
         """Writes the final head into model.Concepts."""
         device = concepts.emoji.weight.device
         concepts.emoji.weight.data = torch.as_tensor(self.weight, device=device)
         concepts.emoji.bias.data = torch.as_tensor(self.bias, device=device)
+        concepts.photo.weight.data, concepts.photo.bias.data = self.gate.weight[None].to(device), self.gate.bias[None].to(device)
 
     @torch.no_grad()
     def words(self, pooled: np.ndarray, style: np.ndarray | None = None):
         """Concept numbers and probabilities [n,4]; with style given, of the heads that have not seen it."""
-        from .model import top_two
+        from .model import as_photo, top_two
         ids, probs = [], []
         for start in range(0, len(pooled), 512):
             x = torch.as_tensor(pooled[start:start + 512].astype(np.float32))
@@ -79,7 +87,7 @@ class Heads:
                     rows = torch.as_tensor(style[start:start + 512] == s)
                     w, b = self.left_out[s]
                     z[rows] = (x[rows] @ torch.as_tensor(w).T + torch.as_tensor(b)) * self.temperature
-            i, p = top_two(first, 0, z.softmax(-1), first.shape[1])
+            i, p = as_photo(*top_two(first, 0, z.softmax(-1), first.shape[1]), (x @ self.gate.weight + self.gate.bias > 0)[:, None])
             ids.append(i.numpy()), probs.append(p.numpy())
         return np.concatenate(ids), np.concatenate(probs).astype(np.float32)
 
@@ -137,6 +145,7 @@ class Data:
         labels = [np.array([c for _, c in m]) for _, _, m in raw]
         self.heads = Heads(classifier, np.concatenate([p for _, p, _ in raw]).astype(np.float32), np.concatenate(labels),
                            np.concatenate(style), len(self.names), shrink)
+        self._tell_photos(root, views, raw, style)
         self.emoji = [Set(g, p, *self.heads.words(p, s), list(c), *empty(len(c))) for (g, p, _), s, c in zip(raw, style, labels)]
         self._questions()
         self.shapes = [self._set(root, n, lambda m, n=n: shape_cells(features.shape_views(int(n.split("-")[-1])), [self.kind[i] for i in m]))
@@ -157,6 +166,21 @@ class Data:
         self.sets = self.emoji + self.shapes + self.scenes + self.photos
         pad = lambda ids, n: (ids + [IDS["pad"]] * n)[:n]
         self.name_tokens = torch.tensor([pad(codec.plain(n), 8) for n in self.names])
+
+    def _tell_photos(self, root, views, raw, style):
+        some = np.random.default_rng(0)
+        drawings = []
+        for (_, p, _), s in zip(raw, style):
+            keep = some.permutation(len(s))[:2400]
+            drawings.append((p[keep], s[keep]))
+        for prefix, most in (("shapes", 300), ("scenes", 600)):
+            for n in cached_views(root, prefix, views.get(prefix))[:2]:
+                _, p, m = features.load(root, n)
+                own = [list(TRAIN_STYLES).index(r["style"]) if prefix == "scenes" else -1 for r in m[:most]]
+                drawings.append((p[:most], np.array(own)))
+        photos = [features.load(root, n)[1:] for n in cached_views(root, "photos")]
+        names = sorted({m for _, meta in photos for m in meta})
+        self.heads.tell_photos(drawings, np.concatenate([p for p, _ in photos]), np.array([names.index(m) for _, meta in photos for m in meta]))
 
     def _set(self, root, name, cells=lambda meta: empty(len(meta))):
         g, p, m = features.load(root, name)
@@ -227,15 +251,22 @@ class Data:
             n, scene = pick(self.scenes, before)
             texts += [(n, *self.codec.answer(q, a), kind) for kind, q, a in asked_of(scene, rng, each)] if each else []
         before += len(self.scenes)
-        first = len(rows)
+        first, lent = len(rows), set()
         for _ in range(photos):
-            pick(self.photos, before)
+            if rng.random() < 0.375:  # a picture of any kind, said to be a photo: that both heads agree is what makes it one, whatever it looks like
+                lent.add(len(rows))
+                pick(self.sets, 0)
+            else:
+                pick(self.photos, before)
         grid, pooled, ids, probs = self.arrays(self.sets, rows)
         for n in range(first, len(rows)):
-            if rng.random() < 0.75:  # another class's words, as sure as the classifier is of real photos
+            agree = n in lent or bool(ids[n, 2] == ids[n, 0])
+            if n in lent or rng.random() < 0.6:  # another class's words, as sure as the classifier is of real photos
                 ids[n, 0], ids[n, 1] = rng.randrange(len(self.photo_names)), rng.randrange(len(self.photo_names))
                 probs[n, 0] = rng.uniform(0.15, 1.0)
                 probs[n, 1] = rng.uniform(0.0, 0.6) * min(float(probs[n, 0]), 1 - float(probs[n, 0]))
+            if agree:
+                ids[n, 2:], probs[n, 2:] = ids[n, :2], probs[n, :2]
             name = self.photo_names[ids[n, 0]]
             whole = f"a photo of {'an' if name[0] in 'aeiou' else 'a'} {name}"
             texts.append((n, *(self.codec.answer(rephrased(rng.choice(WHAT), rng), whole) if rng.random() < 0.15 else self.codec.caption(whole)), "photo"))

@@ -123,19 +123,24 @@ class Concepts(nn.Module):
     """pooled [B,1280] -> the first two names of each head, as ids into `words` and probabilities [B,4].
 
     The discriminant reads square roots: rectified means are skewed, and it assumes normal classes (on held-out
-    styles that is worth two to six points)."""
+    styles that is worth two to six points). Of a photo, the classifier's names stand in place of the discriminant's, too."""
 
     def __init__(self, c: MiniConfig, classifier: nn.Linear):
         super().__init__()
         self.classifier = classifier
         self.emoji = nn.Linear(POOLED, c.emoji)
+        self.photo = nn.Linear(POOLED, 1)
+        nn.init.zeros_(self.photo.weight), nn.init.constant_(self.photo.bias, -1.0)  # until it is fitted, nothing is a photo
         for p in self.parameters():
             p.requires_grad_(False)
 
     def forward(self, pooled):
         first = self.classifier(pooled).softmax(-1)
         second = self.emoji(pooled.sqrt()).softmax(-1)
-        return top_two(first, 0, second, CLASSES)
+        return as_photo(*top_two(first, 0, second, CLASSES), self.is_photo(pooled))
+
+    def is_photo(self, pooled):
+        return self.photo(pooled.sqrt()) > 0  # [B,1]
 
     def places(self, channels, pooled, ids):
         """Where each name comes from: channels [B,1280,7,7] -> [B,4,49], rows that sum to 1, or to 0 where nothing speaks for the name.
@@ -146,8 +151,9 @@ class Concepts(nn.Module):
         by = [(self.classifier, 0, None), (self.emoji, CLASSES, pooled.clamp(min=1e-9).rsqrt())]
         parts = []
         for i, (head, offset, scale) in enumerate(by):
-            w = F.embedding(ids[:, 2 * i:2 * i + 2] - offset, head.weight) - head.weight.mean(0)  # [B,2,1280]
+            w = F.embedding((ids[:, 2 * i:2 * i + 2] - offset).clamp(min=0), head.weight) - head.weight.mean(0)  # [B,2,1280]
             parts.append((w if scale is None else w * scale[:, None]) @ channels)
+        parts[1] = torch.where(self.is_photo(pooled)[..., None], parts[0], parts[1])
         m = torch.cat(parts, 1).clamp(min=0)
         return m / m.sum(-1, keepdim=True).clamp(min=1e-9)
 
@@ -161,6 +167,11 @@ def top_two(first, first_offset, second, second_offset):
         ids += [i + offset, j + offset]
         probs += [p.amax(-1, keepdim=True), rest.amax(-1, keepdim=True)]
     return torch.cat(ids, 1), torch.cat(probs, 1)
+
+
+def as_photo(ids, probs, photo):
+    """The classifier's names twice where photo [B,1]."""
+    return torch.where(photo, ids[:, :2].repeat(1, 2), ids), torch.where(photo, probs[:, :2].repeat(1, 2), probs)
 
 
 class ConceptWords(nn.Module):
