@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/crossattn/xpipe/fallback/attention"
-	"github.com/crossattn/xpipe/fallback/kernel"
 	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/tensor"
 )
@@ -83,11 +81,16 @@ func (m *blip2) attention(a *Attention, w *watch) error {
 		return nil
 	}
 	places := w.runs[visionRole][0].kind(imagePlaces)
-	if len(places) == 0 || places[0].Dim(1) != patches {
+	if len(places) == 0 || places[0].Dim(0) < 1 || places[0].Dim(1) != patches {
 		return fmt.Errorf("%w: %s of %s are not those of its %d tokens", ErrBundle, imagePlaces, visionRole, patches)
 	}
 	cells := places[0].Dim(2)
 	values := tensor.Data[float32](places[0].Tensor)[:patches*cells] // of the first picture
+	for i, v := range values {
+		if !(v >= 0 && v <= 1+1e-3) {
+			return fmt.Errorf("%w: %s of %s: token %d comes from cell %d in a part of %v", ErrBundle, imagePlaces, visionRole, i/cells, i%cells, v)
+		}
+	}
 	maps, err := tensor.New([]int{1, 1, patches, cells}, values)
 	if err != nil {
 		return err
@@ -352,105 +355,6 @@ func gatedRollout(runs []watchedRun, tokens, col0, columns int, before []int) (*
 		}
 	}
 	return f.part(sources+prompt-1, tokens, col0, columns)
-}
-
-func (m *clip) watched() []string { return []string{visionRole} }
-
-// attention of CLIP is that of the class token, of SigLIP that of the probe which
-// pools the patches; the rollout follows it through all layers. A convolutional
-// encoder has activation instead.
-func (m *clip) attention(a *Attention, w *watch) error {
-	if len(w.runs[visionRole]) == 0 {
-		return fmt.Errorf("%w: the image encoder is not a graph of its own", ErrUnsupported)
-	}
-	run := &w.runs[visionRole][0]
-	if cells := run.kind(cellStates); len(cells) > 0 {
-		return m.activation(a, cells[0], run.kind(pooledState)[0])
-	}
-	self, probe := run.kind(selfAttention), run.kind(crossAttention)
-	if len(self) == 0 {
-		return fmt.Errorf("%w: the image encoder shows no attention", ErrUnsupported)
-	}
-	n := self[0].Dim(3)
-	var means []*tensor.Tensor
-	for _, l := range self {
-		mean, err := meanOf(l)
-		if err != nil {
-			return err
-		}
-		means = append(means, mean)
-	}
-	whole, err := attention.Rollout(means)
-	if err != nil {
-		return err
-	}
-	rollout := tensor.Data[float32](whole)
-	var s AttentionStage
-	if len(probe) > 0 {
-		if s, err = stageOf("the pooling probe over patches", probe[:1], 0, 1, 0, n); err != nil {
-			return err
-		}
-		mean, err := meanOf(probe[0])
-		if err != nil {
-			return err
-		}
-		row := make([]float32, n)
-		for i, v := range tensor.Data[float32](mean)[:n] {
-			for j := range row {
-				row[j] += v * rollout[i*n+j]
-			}
-		}
-		rollout = row
-	} else if s, err = stageOf("the class token over patches", self, 0, 1, 0, n); err != nil {
-		return err
-	}
-	s.Rollout, err = tensor.New([]int{1, n}, rollout[:n])
-	a.Stages = []AttentionStage{s}
-	return err
-}
-
-// activation is a class activation map (Zhou et al., 1512.04150) of a text: its
-// similarity to the picture, before both are normalised, is a sum over the channels
-// of the pooled state, and a channel's part belongs to the cells in proportion to
-// their share of the channel. Cells that speak against the text are left out.
-// Without a text it is the picture's own embedding that is asked for.
-func (m *clip) activation(a *Attention, cells, pooled attentionMap) error {
-	n, width := cells.Dim(1), cells.Dim(2)
-	p := m.vision.projection
-	if p == nil || pooled.Dim(1) != width || p.in != width {
-		return fmt.Errorf("%w: the image encoder is convolutional, and its states are not those that visual_projection takes", ErrUnsupported)
-	}
-	x, state := tensor.Data[float32](cells.Tensor)[:n*width], tensor.Data[float32](pooled.Tensor)[:width]
-	part := make([]float32, width) // of each channel
-	for o, t := range a.asked {
-		kernel.Axpy(part, p.weight[o*width:(o+1)*width], t)
-	}
-	kernel.Mul(part, part, state)
-	total := make([]float32, width)
-	for i := range n {
-		kernel.Axpy(total, x[i*width:(i+1)*width], 1)
-	}
-	for k := range part {
-		if total[k] > 0 {
-			part[k] /= total[k]
-		} else {
-			part[k] = 0
-		}
-	}
-	row := make([]float32, n)
-	for i := range row {
-		row[i] = max(0, float32(dot(x[i*width:(i+1)*width], part)))
-	}
-	if sum := kernel.Sum(row); sum > 0 {
-		kernel.Scale(row, row, 1/sum)
-	}
-	maps, err := tensor.New([]int{1, 1, 1, n}, row)
-	if err != nil {
-		return err
-	}
-	rollout, err := tensor.New([]int{1, n}, row)
-	a.Stages = []AttentionStage{{Name: "the text over cells", Layers: 1, Heads: 1, Maps: maps, Rollout: rollout}}
-	return err
 }
 
 func (m *lxmert) watched() []string { return []string{lxmertRole} }
