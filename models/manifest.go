@@ -35,6 +35,9 @@ type Manifest struct {
 	Format int    `json:"format"`
 	Name   string `json:"name"`
 	Family Family `json:"family"`
+	// Tasks lists what the model was made for, such as "caption" and "answer"; empty
+	// where nobody said.
+	Tasks []string `json:"tasks,omitempty"`
 	// Graphs gives the file of each role, such as "qformer": "onnx/qformer.onnx".
 	Graphs map[string]string `json:"graphs"`
 	// Projection is a safetensors file of weights that are applied in Go; "" if

@@ -3,10 +3,13 @@ package pipeline_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"image"
 	"log"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/crossattn/xpipe/engine"
@@ -76,6 +79,26 @@ func openMini(t testing.TB, eng engine.Engine) *pipeline.Pipeline {
 	}
 	t.Cleanup(func() { p.Close() })
 	return p
+}
+
+// A model that was not made to describe pictures says so, and does not babble.
+func TestCaptionIsNoTask(t *testing.T) {
+	fsys, err := mini.FS("flamingo-mini")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := pipeline.OpenFS(t.Context(), fsys, pipeline.WithEngine(fallback.New()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	img := image.NewGray(image.Rect(0, 0, 8, 8))
+	if text, err := p.Caption(t.Context(), img); !errors.Is(err, pipeline.ErrUnsupported) || !strings.Contains(err.Error(), "converse") {
+		t.Errorf("%v, %v", text, err)
+	}
+	if _, err := p.Generate(t.Context(), []pipeline.Request{{Image: img, Shots: []pipeline.Shot{{Image: img, Text: "kemi"}}}}); err != nil {
+		t.Error("with an example:", err)
+	}
 }
 
 func Example() {

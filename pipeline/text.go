@@ -264,6 +264,10 @@ func (p *Pipeline) prompts(requests []Request) (prompts []string, pictures [][]i
 		if !composes && (len(r.Shots) > 0 || len(r.Parts) > 0) {
 			return nil, nil, p.unsupported("read examples or several pictures")
 		}
+		if tasks := p.bundle.Tasks; r.bare() && len(tasks) > 0 && !slices.Contains(tasks, "caption") {
+			return nil, nil, fmt.Errorf("%w: model %s describes no picture by itself: ask it something, or show it examples; it was made for: %s",
+				ErrUnsupported, p.bundle.Name, strings.Join(tasks, ", "))
+		}
 		parts := r.Parts
 		if len(parts) == 0 {
 			for _, shot := range r.Shots {
@@ -298,6 +302,11 @@ func (p *Pipeline) prompts(requests []Request) (prompts []string, pictures [][]i
 		}
 	}
 	return prompts, pictures, nil
+}
+
+// bare reports whether a request is a picture and nothing else.
+func (r *Request) bare() bool {
+	return r.Prompt == "" && strings.TrimSpace(r.Question) == "" && len(r.Shots) == 0 && len(r.Parts) == 0
 }
 
 // prompt is the text of a request without its pictures.
