@@ -132,7 +132,8 @@ type Stats struct {
 //
 // for chunks of C keys and tiles of R = 48 queries. Query by query, which Sparse,
 // TopK and Disentangled need, it is 2*R + 5*C + 4*K + 2k + 1 for the top K and
-// tables of 2k rows. It never grows with the number of keys.
+// tables of 2k rows, beside what the Pattern itself allocates. It never grows with
+// the number of keys.
 //
 // Errors wrap engine.ErrInput, or ctx's error; by then all work has stopped.
 func Attend(ctx context.Context, q, k, v *tensor.Tensor, opts ...Option) (*tensor.Tensor, error) {
@@ -159,7 +160,6 @@ type call struct {
 	factor               float32 // of the scores
 	span                 int     // rows of the tables of disentangled positions
 	rowwise              bool    // query by query, not tile by tile
-	scratch              int     // floats for each thread
 	visited              atomic.Int64
 }
 
@@ -259,8 +259,7 @@ func (c *call) plan() error {
 	}
 	c.chunk = max(1, min(c.chunk, c.keys))
 	for {
-		c.scratch = c.scratchFloats()
-		total := int64(c.scratch) * 4 * int64(c.threads)
+		total := int64(c.scratchFloats()) * 4 * int64(c.threads)
 		if c.maxMemory == 0 || total <= c.maxMemory {
 			if c.stats != nil {
 				*c.stats = Stats{Chunk: c.chunk, Scratch: total}
@@ -301,7 +300,7 @@ func (c *call) run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for range c.threads {
 		wg.Go(func() {
-			scratch := make([]float32, c.scratch)
+			scratch := c.newScratch()
 			for ctx.Err() == nil {
 				i := int(next.Add(1)) - 1
 				if i >= len(tasks) {

@@ -243,6 +243,65 @@ func TestRandomBlocks(t *testing.T) {
 	}
 }
 
+// Random blocks against what Attend itself shows: with queries of 0 and values
+// that are the identity, row i of the result is not 0 at the keys that i visits.
+func TestRandomBlocksAttend(t *testing.T) {
+	r := rand.New(rand.NewPCG(17, 18))
+	const size, blocks, n = 4, 12, 48
+	p := Blocks{Size: size, Window: 1, Global: 1, Random: 3, Seed: 21}
+	identity := tensor.Must(tensor.Zeros(tensor.Float32, 1, 1, n, n))
+	for i := range n {
+		tensor.Data[float32](identity)[i*n+i] = 1
+	}
+	for _, queries := range []int{n, 21} {
+		// A global block visits all; another the first, its window and three.
+		first, want := n-queries, int64(0)
+		for i := first; i < n; i++ {
+			switch block := i / size; block {
+			case 0:
+				want += n
+			case 1, blocks - 1: // the window lies half in the global block, or outside
+				want += size * (1 + 2 + 3)
+			default:
+				want += size * (1 + 3 + 3)
+			}
+		}
+		zero := tensor.Must(tensor.Zeros(tensor.Float32, 1, 1, queries, n))
+		q, k, v := random(r, 1, 2, queries, 8), random(r, 1, 2, n, 8), random(r, 1, 2, n, 8)
+		var mask []bool
+		for _, chunk := range []int{0, 1, 3, 7, n} {
+			var stats Stats
+			got, err := Attend(t.Context(), zero, identity, identity, Sparse(p), Chunk(chunk), WithStats(&stats))
+			if err != nil {
+				t.Fatal(err)
+			}
+			visited, count := make([]bool, queries*n), int64(0)
+			for i, x := range tensor.Data[float32](got) {
+				if visited[i] = x != 0; visited[i] {
+					count++
+				}
+			}
+			if stats.Visited != want || count != want {
+				t.Errorf("%d queries, chunk %d: %d pairs stated, %d seen, not %d", queries, chunk, stats.Visited, count, want)
+			}
+			if mask == nil {
+				mask = visited
+			} else if !slices.Equal(visited, mask) {
+				t.Errorf("%d queries: chunks of %d keys visit others", queries, chunk)
+			}
+			sparse, err := Attend(t.Context(), q, k, v, Sparse(p), Chunk(chunk))
+			if err != nil {
+				t.Fatal(err)
+			}
+			dense, err := Attend(t.Context(), q, k, v, Mask(tensor.Must(tensor.New([]int{queries, n}, mask))))
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, "sparse and masked", sparse, dense, 2e-6)
+		}
+	}
+}
+
 func TestInvariants(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	const T, S = 9, 13
@@ -408,15 +467,37 @@ func measured(t *testing.T, T, S, D int, opts ...Option) (beyond uint64, stats S
 	return beyond, stats
 }
 
-// The limit decides the chunk, and the chunk never changes the result.
+// Nothing is allocated beyond the scratch stated but what starts a call: in the
+// dense way, and query by query where every key is a run of its own, where a
+// chunk holds as many runs as keys, and where the best keys are many.
 func TestMemoryLimit(t *testing.T) {
-	for _, limit := range []int64{0, 1 << 20, 60 << 10, 20 << 10} {
-		beyond, stats := measured(t, 100, 3000, 16, MemoryLimit(limit), Threads(2))
-		if limit > 0 && stats.Scratch > limit {
-			t.Errorf("%d bytes of scratch under a limit of %d", stats.Scratch, limit)
+	r := rand.New(rand.NewPCG(15, 16))
+	single := Sparse(patternFunc(func(position, keys int, visit func(lo, hi int)) {
+		for j := range keys {
+			visit(j, j+1)
 		}
-		if beyond > uint64(stats.Scratch)+64<<10 {
-			t.Errorf("limit %d: %d bytes allocated, %d stated", limit, beyond, stats.Scratch)
+	}))
+	tables := Disentangled(random(r, 1, 64, 16), random(r, 1, 64, 16))
+	for _, c := range []struct {
+		name   string
+		opts   []Option
+		limits []int64
+	}{
+		{"dense", nil, []int64{0, 1 << 20, 60 << 10, 20 << 10}},
+		{"runs of one key", []Option{single}, []int64{0, 1 << 20, 8 << 10, 3 << 10}},
+		{"a chunk of all keys", []Option{single, Chunk(1000)}, []int64{0, 1 << 20}},
+		{"top-k", []Option{TopK(800)}, []int64{0, 1 << 20, 30 << 10}},
+		{"disentangled", []Option{tables, single, TopK(100)}, []int64{0, 1 << 20, 8 << 10}},
+	} {
+		for _, limit := range c.limits {
+			beyond, stats := measured(t, 500, 1000, 16, append(c.opts, MemoryLimit(limit), Threads(2))...)
+			t.Logf("%s, limit %d: chunks of %d keys, %d bytes stated, %d allocated", c.name, limit, stats.Chunk, stats.Scratch, beyond)
+			if limit > 0 && stats.Scratch > limit {
+				t.Errorf("%s: %d bytes of scratch under a limit of %d", c.name, stats.Scratch, limit)
+			}
+			if beyond > uint64(stats.Scratch)+32<<10 {
+				t.Errorf("%s, limit %d: %d bytes allocated, %d stated", c.name, limit, beyond, stats.Scratch)
+			}
 		}
 	}
 }

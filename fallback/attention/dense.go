@@ -8,18 +8,37 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// scratchFloats is what a thread needs; Attend's comment states it.
-func (c *call) scratchFloats() int {
-	n := 2 * rowBlock // running maxima and sums
+// scratchSizes is what a thread needs: floats, runs of keys and best keys.
+func (c *call) scratchSizes() (floats, runs, best int) {
+	floats = 2 * rowBlock // running maxima and sums
 	if c.rowwise {
-		// A run of keys and a scored key take as much as four floats.
-		return n + (1+4)*c.chunk + 4*min(c.topK, c.keys) + c.span + 1
+		// A run has at least one key, so a chunk has no more runs than keys.
+		return floats + c.chunk + c.span + 1, c.chunk, min(c.topK, c.keys)
 	}
-	return n + rowBlock*c.chunk + kernel.PanelFloats(c.depth, c.chunk) + kernel.PanelFloats(c.chunk, c.depthV)
+	return floats + rowBlock*c.chunk + kernel.PanelFloats(c.depth, c.chunk) + kernel.PanelFloats(c.chunk, c.depthV), 0, 0
+}
+
+// scratchFloats is the same in floats; Attend's comment states it.
+func (c *call) scratchFloats() int {
+	floats, runs, best := c.scratchSizes()
+	return floats + 4*(runs+best) // a run and a scored key take as much as four floats
+}
+
+// scratch is the memory of a thread. Tasks take turns in it, and nothing in it
+// grows, or the bound would not hold.
+type scratch struct {
+	floats []float32
+	runs   []run
+	best   []scored
+}
+
+func (c *call) newScratch() scratch {
+	floats, runs, best := c.scratchSizes()
+	return scratch{make([]float32, floats), make([]run, 0, runs), make([]scored, 0, best)}
 }
 
 // do computes one task.
-func (c *call) do(ctx context.Context, t task, scratch []float32) {
+func (c *call) do(ctx context.Context, t task, s scratch) {
 	r := &rows{call: c, task: t}
 	kv := (t.batch*c.groups + t.head/(c.heads/c.groups)) * c.keys
 	r.q = c.q[(t.batch*c.heads+t.head)*c.queries*c.depth:]
@@ -31,14 +50,15 @@ func (c *call) do(ctx context.Context, t task, scratch []float32) {
 		r.kr = tensor.Data[float32](c.keyTable)[at : at+c.span*c.depth]
 		r.qr = tensor.Data[float32](c.qryTable)[at : at+c.span*c.depth]
 	}
-	r.top, r.sum = scratch[:rowBlock], scratch[rowBlock:2*rowBlock]
+	r.top, r.sum = s.floats[:rowBlock], s.floats[rowBlock:2*rowBlock]
+	s.floats = s.floats[2*rowBlock:]
 	for i := range r.top {
 		r.top[i], r.sum[i] = hidden, 0
 	}
 	if c.rowwise {
-		r.eachRow(ctx, scratch[2*rowBlock:])
+		r.eachRow(ctx, s)
 	} else {
-		r.tiles(ctx, scratch[2*rowBlock:])
+		r.tiles(ctx, s.floats)
 	}
 	for i := range t.hi - t.lo {
 		row := r.out[i*c.depthV : (i+1)*c.depthV]

@@ -9,18 +9,20 @@ import (
 
 // eachRow computes the task query by query, which sparse patterns, top-k and
 // positions of their own need.
-func (r *rows) eachRow(ctx context.Context, scratch []float32) {
-	w := rowWork{rows: r, scores: scratch[:0:r.chunk]}
-	scratch = scratch[r.chunk:]
-	w.byDistance, w.dot = scratch[:r.span], scratch[r.span:r.span+1]
+func (r *rows) eachRow(ctx context.Context, s scratch) {
+	w := rowWork{rows: r, scores: s.floats[:0:r.chunk], runs: s.runs}
+	rest := s.floats[r.chunk:]
+	w.byDistance, w.one = rest[:r.span], rest[r.span:r.span+1]
 	if r.topK > 0 {
-		w.best = &best{k: min(r.topK, r.keys)}
+		w.best = &best{k: cap(s.best), keys: s.best}
 	}
+	// One function for all rows: patterns take it, so each would be on the heap.
+	take := func(lo, hi int) { w.take(ctx, lo, hi) }
 	for i := range r.hi - r.lo {
 		if ctx.Err() != nil {
 			return
 		}
-		w.row(ctx, i)
+		w.row(i, take)
 	}
 }
 
@@ -28,43 +30,46 @@ func (r *rows) eachRow(ctx context.Context, scratch []float32) {
 type rowWork struct {
 	*rows
 	i          int       // the query, from lo on
+	end        int       // of the keys that it may see
 	scores     []float32 // of the gathered keys
 	runs       []run     // where they lie
 	byDistance []float32 // Qc_i.Kr_d, by d
-	dot        []float32 // Kc_j.Qr_d of one key
+	one        []float32 // Kc_j.Qr_d, or the weight, of one key
 	best       *best     // nil without top-k
 }
 
 // run is n keys in a row.
 type run struct{ lo, n int }
 
-func (w *rowWork) row(ctx context.Context, i int) {
+func (w *rowWork) row(i int, take func(lo, hi int)) {
 	w.i = i
 	query := w.lo + i
 	if w.span > 0 {
 		kernel.Dots(w.byDistance, w.query(), w.kr, w.depth)
 	}
-	end := w.keys
+	w.end = w.keys
 	if w.causal {
-		end = min(end, max(0, w.position(query)+1))
-	}
-	take := func(lo, hi int) {
-		for lo, hi = max(lo, 0), min(hi, end); lo < hi && ctx.Err() == nil; {
-			n := min(hi-lo, w.chunk-len(w.scores))
-			w.gather(query, lo, n)
-			if lo += n; len(w.scores) == w.chunk {
-				w.flush()
-			}
-		}
+		w.end = min(w.end, max(0, w.position(query)+1))
 	}
 	if w.pattern == nil {
-		take(0, end)
+		take(0, w.end)
 	} else {
 		w.pattern.Ranges(w.position(query), w.keys, take)
 	}
 	w.flush()
 	if w.best != nil {
 		w.takeBest()
+	}
+}
+
+// take gathers keys lo to hi, as far as there are any that the query may see.
+func (w *rowWork) take(ctx context.Context, lo, hi int) {
+	for lo, hi = max(lo, 0), min(hi, w.end); lo < hi && ctx.Err() == nil; {
+		n := min(hi-lo, w.chunk-len(w.scores))
+		w.gather(w.lo+w.i, lo, n)
+		if lo += n; len(w.scores) == w.chunk {
+			w.flush()
+		}
 	}
 }
 
@@ -84,8 +89,8 @@ func (w *rowWork) gather(query, lo, n int) {
 			key := w.k[(lo+j)*w.depth : (lo+j+1)*w.depth]
 			behind := w.position(query) - (lo + j)
 			d := distance(-behind, w.span)
-			kernel.Dots(w.dot, key, w.qr[d*w.depth:], w.depth)
-			row[j] += w.byDistance[distance(behind, w.span)] + w.dot[0]
+			kernel.Dots(w.one, key, w.qr[d*w.depth:], w.depth)
+			row[j] += w.byDistance[distance(behind, w.span)] + w.one[0]
 		}
 	}
 	w.adjust(query, lo, row)
@@ -124,9 +129,9 @@ func (w *rowWork) takeBest() {
 	b := w.best
 	slices.SortFunc(b.keys, func(x, y scored) int { return x.key - y.key })
 	for _, s := range b.keys {
-		one := [1]float32{s.score}
-		w.weigh(w.i, one[:])
-		kernel.Axpy(w.out[w.i*w.depthV:(w.i+1)*w.depthV], w.v[s.key*w.depthV:(s.key+1)*w.depthV], one[0])
+		w.one[0] = s.score
+		w.weigh(w.i, w.one)
+		kernel.Axpy(w.out[w.i*w.depthV:(w.i+1)*w.depthV], w.v[s.key*w.depthV:(s.key+1)*w.depthV], w.one[0])
 	}
 	b.keys = b.keys[:0]
 }
