@@ -87,8 +87,10 @@ build/venv-eval/.done: models/train/requirements-eval.txt
 	build/venv-eval/bin/pip install --quiet --disable-pip-version-check --no-deps -r models/train/requirements-eval.txt
 	touch $@
 
-eval-attention: ## how far the attention maps of the embedded models can be trusted
-	go run ./pipeline/evalattend
+eval-attention: build/venv-eval/.done ## how far the embedded models' attention maps can be trusted: models/mini/attention.txt
+	build/venv-eval/bin/python models/train/evaluate.py --sets
+	go build -o build/evalattend ./pipeline/evalattend
+	build/evalattend -floors -out models/mini/attention.txt
 
 bench-engines: test-env ## graphs of full size on both engines, in turns, on one core and on two; JSON under build/bench
 	go build -o build/xpipe ./cmd/xpipe && mkdir -p build/bench

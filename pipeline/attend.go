@@ -11,8 +11,8 @@ import (
 )
 
 // Attention is where a model looked. It holds the attention probabilities of
-// every layer and head on the way from a token to the picture; Map draws them
-// together.
+// every layer and head on the way from a token to the picture, and what else leads
+// there; Map draws them together.
 //
 // Attention shows what was read, not what decided: whether the maps are faithful
 // is measured, model by model, by `make eval-attention`.
@@ -20,8 +20,9 @@ type Attention struct {
 	// Text is what the model wrote or answered; nil where it writes nothing.
 	Text *Text
 	// Tokens are the texts of what there is a map for: the tokens that were
-	// written; the question's tokens for LXMERT; one for CLIP, whose maps belong
-	// to the picture as a whole.
+	// written; the question's tokens for LXMERT; one for CLIP, the request's
+	// question, whose map is of the picture as a whole unless the encoder is
+	// convolutional.
 	Tokens []string
 	// Stages lead from the tokens to the picture: the columns of one are the rows
 	// of the next. BLIP-2: tokens over queries, queries over patches, and where the
@@ -40,13 +41,16 @@ type Attention struct {
 	// Boxes are the regions of LXMERT, one for each column of a map; else nil.
 	Boxes []vision.Region
 
-	asked   []float32 // the embedding that a map of activation is of, [E]
-	columns []place   // of the last stage
-	rows    int       // of a map
+	columns []place // of the last stage
+	rows    int     // of a map
 	cols    int
 }
 
-// AttentionStage is attention of one module: probabilities after the softmax.
+// AttentionStage is attention of one module, probabilities after the softmax. Two
+// kinds of stage are no attention and have one layer and head: "patches over
+// cells", the vision encoder's own word on where its tokens come from, and class
+// activation, a convolutional encoder's parts in a similarity (Zhou et al.,
+// 1512.04150). Their Rollout is the same map.
 type AttentionStage struct {
 	Name          string // what it goes from and to, "tokens over queries"
 	Layers, Heads int
@@ -57,7 +61,8 @@ type AttentionStage struct {
 	// to its output (Abnar and Zuidema, 2005.00928): each layer's map averaged over
 	// heads, A = 0.5*M + 0.5*I, multiplied over layers; cross-attention leads to the
 	// picture in place of the module's own positions. [rows,columns]; nil where the
-	// engine showed only part of the layers.
+	// engine showed only part of the layers, and for words over patches of BLIP and
+	// over queries of BLIP-2 with an encoder (T5).
 	Rollout *tensor.Tensor
 }
 
@@ -132,7 +137,7 @@ func (s *AttentionStage) matrix(p Pick) (m []float64, cols int, err error) {
 	m = make([]float64, size)
 	switch {
 	case p.Rollout && s.Rollout == nil:
-		return nil, 0, fmt.Errorf("%w: there is no rollout of %s: the engine shows only part of its layers", ErrOption, s.Name)
+		return nil, 0, fmt.Errorf("%w: there is no rollout of %s", ErrOption, s.Name)
 	case p.Layer < 0 || p.Layer > s.Layers || p.Head < 0 || p.Head > s.Heads:
 		return nil, 0, fmt.Errorf("%w: layer %d, head %d of %s, which has %d layers and %d heads", ErrOption, p.Layer, p.Head, s.Name, s.Layers, s.Heads)
 	case p.Rollout:
@@ -227,9 +232,9 @@ type attender interface {
 	// watched are the roles of the graphs whose attention leads to the picture.
 	watched() []string
 	// attention joins what w saw of a run to stages, of which the first has a row a
-	// token, and the last a column for each of the picture's n tokens. It sets
+	// token, and the last a column for each of the picture's tokens or cells. It sets
 	// a.Tokens where a.Text has none.
-	attention(a *Attention, w *watch) error
+	attention(ctx context.Context, a *Attention, w *watch) error
 }
 
 // Attend writes text as Generate does, and says where the model looked for each
@@ -309,22 +314,18 @@ func (p *Pipeline) attend(ctx context.Context, request Request, w *watch, run fu
 		if err != nil {
 			return nil, err
 		}
-		embeds, err := c.embedImages(ctx, pixels)
-		if err == nil && request.Question != "" {
-			embeds, err = c.embedTexts(ctx, []string{request.Question})
-		}
-		if err != nil {
+		if _, err := c.embedImages(ctx, pixels); err != nil {
 			return nil, err
 		}
-		a.Tokens, a.asked = []string{request.Question}, rowOf(embeds, 0)
+		a.Tokens = []string{request.Question}
 	}
 	for _, role := range w.roles {
 		if len(w.runs[role]) > 0 && len(w.runs[role][0].maps) == 0 {
-			return nil, fmt.Errorf("%w: the graph %s of model %s has no attention that can be recognised: either there is none, as in a convolutional encoder, or an export with --attention-maps is needed",
+			return nil, fmt.Errorf("%w: the graph %s of model %s has no attention that can be recognised: either there is none, or an export with --attention-maps is needed",
 				ErrUnsupported, role, p.bundle.Name)
 		}
 	}
-	if err := m.attention(a, w); err != nil {
+	if err := m.attention(ctx, a, w); err != nil {
 		return nil, err
 	}
 	if a.Boxes == nil {

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -32,7 +33,7 @@ func (m *blip2) watched() []string {
 // cross-attention to the patches. Tokens of the picture may pass the Q-Former
 // beside the queries: each leads to itself. Where the vision encoder says from
 // where its tokens come, a third stage leads there.
-func (m *blip2) attention(a *Attention, w *watch) error {
+func (m *blip2) attention(ctx context.Context, a *Attention, w *watch) error {
 	q := &w.runs[qformerRole][0]
 	cross := q.kind(crossAttention)
 	if len(cross) == 0 {
@@ -46,8 +47,8 @@ func (m *blip2) attention(a *Attention, w *watch) error {
 	if p != nil {
 		passed = p.Passed
 	}
-	if passed < 0 || passed > patches {
-		return fmt.Errorf("%w: %s: %d of %d tokens of a picture cannot pass the Q-Former", ErrBundle, models.ManifestName, passed, patches)
+	if queries == 0 || passed < 0 || passed > patches {
+		return fmt.Errorf("%w: %s: beside %d queries, %d of %d tokens of a picture pass the Q-Former", ErrBundle, models.ManifestName, queries, passed, patches)
 	}
 	kind := selfAttention
 	if m.encoder != nil {
@@ -59,7 +60,7 @@ func (m *blip2) attention(a *Attention, w *watch) error {
 		return err
 	}
 	if m.encoder == nil {
-		if words.Rollout, err = decoderRollout(runs, len(a.Tokens), queries+passed); err != nil {
+		if words.Rollout, err = decoderRollout(ctx, runs, len(a.Tokens), queries+passed); err != nil {
 			return err
 		}
 	}
@@ -67,7 +68,7 @@ func (m *blip2) attention(a *Attention, w *watch) error {
 	if err != nil {
 		return err
 	}
-	if look.Rollout, err = queryRollout(q.kind(selfAttention), cross, queries, patches); err != nil {
+	if look.Rollout, err = queryRollout(ctx, q.kind(selfAttention), cross, queries, patches); err != nil {
 		return err
 	}
 	if look.Maps, err = passedBeside(look.Maps, passed); err != nil {
@@ -86,9 +87,12 @@ func (m *blip2) attention(a *Attention, w *watch) error {
 	}
 	cells := places[0].Dim(2)
 	values := tensor.Data[float32](places[0].Tensor)[:patches*cells] // of the first picture
-	for i, v := range values {
-		if !(v >= 0 && v <= 1+1e-3) {
-			return fmt.Errorf("%w: %s of %s: token %d comes from cell %d in a part of %v", ErrBundle, imagePlaces, visionRole, i/cells, i%cells, v)
+	for i := range patches {
+		sum := 0.0
+		for _, v := range values[i*cells : (i+1)*cells] {
+			if sum += float64(v); !(v >= 0 && sum <= 1+1e-3) {
+				return fmt.Errorf("%w: %s of %s: row %d is no distribution over cells", ErrBundle, imagePlaces, visionRole, i)
+			}
 		}
 	}
 	maps, err := tensor.New([]int{1, 1, patches, cells}, values)
@@ -124,13 +128,13 @@ func passedBeside(m *tensor.Tensor, n int) (*tensor.Tensor, error) {
 // decoderRollout is the rollout of a decoder's self-attention from the positions
 // that chose tokens to the first columns of the prompt. The first run has the
 // prompt's rows; row t of the result belongs to the last of its t-th run.
-func decoderRollout(runs []watchedRun, tokens, columns int) (*tensor.Tensor, error) {
+func decoderRollout(ctx context.Context, runs []watchedRun, tokens, columns int) (*tensor.Tensor, error) {
 	if tokens == 0 {
 		return tensor.Zeros(tensor.Float32, 0, columns)
 	}
 	runs = runs[:tokens]
 	prompt := runs[0].kind(selfAttention)[0].Dim(2)
-	f := newFlow(prompt + tokens - 1)
+	f := newFlow(ctx, prompt+tokens-1)
 	for l := range runs[0].kind(selfAttention) {
 		m, err := causal(runs, selfAttention, l)
 		if err == nil {
@@ -147,13 +151,13 @@ func decoderRollout(runs []watchedRun, tokens, columns int) (*tensor.Tensor, err
 // in the layers that have cross-attention, to n tokens of the picture. A map of
 // cross-attention may cover more columns: the queries themselves, behind the
 // picture's (Flamingo's resampler).
-func queryRollout(self, cross []attentionMap, queries, n int) (*tensor.Tensor, error) {
+func queryRollout(ctx context.Context, self, cross []attentionMap, queries, n int) (*tensor.Tensor, error) {
 	// Where a text is read along, self-attention has its rows behind the queries.
 	rows := queries
 	if len(self) > 0 {
 		rows = self[0].Dim(2)
 	}
-	f := newFlow(n + rows)
+	f := newFlow(ctx, n+rows)
 	visit := func(m attentionMap, from int) error {
 		mean, err := meanOf(m)
 		if err != nil {
@@ -191,7 +195,7 @@ func (m *blip) watched() []string {
 // attention of BLIP leads from a token through the decoder's cross-attention to
 // the patches, or, in a VQA model, to the question's words, and from those
 // through the question encoder's to the patches.
-func (m *blip) attention(a *Attention, w *watch) error {
+func (m *blip) attention(ctx context.Context, a *Attention, w *watch) error {
 	runs := w.runs[decoderRole]
 	cross := runs[0].kind(crossAttention)
 	if len(cross) == 0 {
@@ -219,7 +223,7 @@ func (m *blip) attention(a *Attention, w *watch) error {
 	if err != nil {
 		return err
 	}
-	if look.Rollout, err = queryRollout(q.kind(selfAttention), read, columns, read[0].Dim(3)); err != nil {
+	if look.Rollout, err = queryRollout(ctx, q.kind(selfAttention), read, columns, read[0].Dim(3)); err != nil {
 		return err
 	}
 	a.Stages = append(a.Stages, look)
@@ -236,7 +240,7 @@ func (m *flamingo) watched() []string {
 // attention of Flamingo leads from a token through gated cross-attention to the
 // latents of the last picture, and from a latent through the resampler to the
 // patches. Without a resampler the patches are the latents.
-func (m *flamingo) attention(a *Attention, w *watch) error {
+func (m *flamingo) attention(ctx context.Context, a *Attention, w *watch) error {
 	runs := w.runs[decoderRole]
 	cross := runs[0].kind(crossAttention)
 	if len(cross) == 0 {
@@ -262,7 +266,7 @@ func (m *flamingo) attention(a *Attention, w *watch) error {
 	if err != nil {
 		return err
 	}
-	if words.Rollout, err = gatedRollout(runs, len(a.Tokens), last*latents, latents, m.crossLayers()); err != nil {
+	if words.Rollout, err = gatedRollout(ctx, runs, len(a.Tokens), last*latents, latents, m.crossLayers()); err != nil {
 		return err
 	}
 	a.Stages = []AttentionStage{words}
@@ -272,6 +276,9 @@ func (m *flamingo) attention(a *Attention, w *watch) error {
 	q := &w.runs[resamplerRole][0]
 	if len(q.maps) == 0 {
 		return fmt.Errorf("%w: the resampler shows no attention", ErrUnsupported)
+	}
+	if last >= len(w.pictures) {
+		return fmt.Errorf("%w: the prompt shows %d pictures, the decoder's mask %d", ErrBundle, len(w.pictures), images)
 	}
 	patches := q.in["image_embeds"].Dim(1)
 	row := w.pictures[last] // of the batch, which has each picture once
@@ -289,7 +296,7 @@ func (m *flamingo) attention(a *Attention, w *watch) error {
 	if err != nil {
 		return err
 	}
-	if look.Rollout, err = queryRollout(nil, read, latents, patches); err != nil {
+	if look.Rollout, err = queryRollout(ctx, nil, read, latents, patches); err != nil {
 		return err
 	}
 	a.Stages = append(a.Stages, look)
@@ -312,7 +319,7 @@ func (m *flamingo) crossLayers() []int {
 // of its layers, from the positions that chose tokens to columns of the
 // pictures' latents. Positions without a picture read none. The gates count as
 // open: what they hold back is not attention's.
-func gatedRollout(runs []watchedRun, tokens, col0, columns int, before []int) (*tensor.Tensor, error) {
+func gatedRollout(ctx context.Context, runs []watchedRun, tokens, col0, columns int, before []int) (*tensor.Tensor, error) {
 	if tokens == 0 {
 		return tensor.Zeros(tensor.Float32, 0, columns)
 	}
@@ -334,7 +341,7 @@ func gatedRollout(runs []watchedRun, tokens, col0, columns int, before []int) (*
 		}
 	}
 	sources, prompt := cross[0].Dim(3), self[0].Dim(2)
-	f := newFlow(sources + prompt + tokens - 1)
+	f := newFlow(ctx, sources+prompt+tokens-1)
 	next := 0
 	for l := range self {
 		for ; next < len(before) && before[next] == l; next++ {
@@ -361,7 +368,7 @@ func (m *lxmert) watched() []string { return []string{lxmertRole} }
 
 // attention of LXMERT is that of the cross layers, both ways: words over regions
 // and regions over words.
-func (m *lxmert) attention(a *Attention, w *watch) error {
+func (m *lxmert) attention(ctx context.Context, a *Attention, w *watch) error {
 	run := &w.runs[lxmertRole][0]
 	ids := tensor.Data[int64](run.in["input_ids"])
 	for _, id := range ids {
@@ -374,7 +381,7 @@ func (m *lxmert) attention(a *Attention, w *watch) error {
 	if err != nil {
 		return err
 	}
-	if s.Rollout, err = m.rollout(run, words, regions); err != nil {
+	if s.Rollout, err = m.rollout(ctx, run, words, regions); err != nil {
 		return err
 	}
 	a.Stages = []AttentionStage{s}
@@ -392,7 +399,7 @@ func (m *lxmert) attention(a *Attention, w *watch) error {
 // cross layers, in which both read the other's state from before, and then each
 // its own. What the last layers do to regions reaches no answer and may be
 // missing in the graph.
-func (m *lxmert) rollout(run *watchedRun, words, regions int) (*tensor.Tensor, error) {
+func (m *lxmert) rollout(ctx context.Context, run *watchedRun, words, regions int) (*tensor.Tensor, error) {
 	var config struct {
 		Language int `json:"l_layers"`
 		Visual   int `json:"r_layers"`
@@ -412,7 +419,7 @@ func (m *lxmert) rollout(run *watchedRun, words, regions int) (*tensor.Tensor, e
 	if len(kinds[selfAttention]) < config.Language+config.Cross || len(kinds[crossAttention]) < config.Cross || config.Cross == 0 {
 		return nil, nil
 	}
-	f := newFlow(words + regions)
+	f := newFlow(ctx, words+regions)
 	at := func(kind attentionKind, layer, to, from int) []update {
 		if layer < len(kinds[kind]) {
 			return []update{{to: to, from: from, weights: kinds[kind][layer]}}

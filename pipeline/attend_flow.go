@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/crossattn/xpipe/fallback/attention"
@@ -76,12 +77,13 @@ func meanOf(m attentionMap) (*tensor.Tensor, error) {
 // and Zuidema, 2005.00928; with several modalities in one matrix as in Chefer et
 // al., 2103.15679): row i says of what, at the input, position i is made.
 type flow struct {
+	ctx  context.Context
 	n    int       // positions, sources that never change included
 	rows []float32 // [n,n]
 }
 
-func newFlow(n int) *flow {
-	f := &flow{n: n, rows: make([]float32, n*n)}
+func newFlow(ctx context.Context, n int) *flow {
+	f := &flow{ctx: ctx, n: n, rows: make([]float32, n*n)}
 	for i := range n {
 		f.rows[i*n+i] = 1
 	}
@@ -107,6 +109,9 @@ func (f *flow) layer(updates ...update) error {
 		}
 		w := tensor.Data[float32](u.weights)
 		for r := range rows {
+			if err := f.ctx.Err(); err != nil {
+				return err
+			}
 			row := w[r*cols : (r+1)*cols]
 			sum := kernel.Sum(row)
 			if u.skip != nil && u.skip[r] || !(sum > 0) {

@@ -71,7 +71,7 @@ func (a *Attention) setGrids(bundle *models.Bundle, n int) error {
 	at := before
 	for _, g := range grids {
 		rows, cols := g[0], g[1]
-		if before < 0 || rows <= 0 || cols <= 0 || rows > n || cols > n || at+rows*cols > n {
+		if before < 0 || before > n || rows <= 0 || cols <= 0 || rows > n || cols > n || at+rows*cols > n {
 			return fmt.Errorf("%w: %s: patches of %v do not fit %d tokens of a picture", ErrBundle, models.ManifestName, grids, n)
 		}
 		for i := range rows * cols {

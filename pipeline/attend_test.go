@@ -58,6 +58,9 @@ func TestAttend(t *testing.T) {
 				t.Fatalf("%d tokens %q in %d stages", len(a.Tokens), a.Tokens, len(a.Stages))
 			}
 			checkMaps(t, a, want.cells)
+			if last := a.Stages[len(a.Stages)-1].Name; strings.Contains(last, "probe") != (name == "siglip") {
+				t.Errorf("the last stage is %s", last)
+			}
 			if a.Text != nil && len(a.Text.Tokens) > 0 {
 				texts, err := p.Generate(t.Context(), []Request{request}, eightTokens)
 				if err != nil {
@@ -122,18 +125,35 @@ func checkMaps(t *testing.T, a *Attention, cells int) {
 
 // What the Go engine taps is what exported outputs say, on both engines.
 func TestTapsEqualOutputs(t *testing.T) {
-	for _, name := range []string{"blip2-opt", "clip", "idefics", "lxmert-vqa"} {
+	for _, name := range []string{"blip2-opt", "clip", "siglip", "idefics", "openflamingo-opt", "lxmert-vqa"} {
 		t.Run(name, func(t *testing.T) {
 			g := loadGolden(t, name)
 			look := func(eng engine.Engine, w *watch) (*Attention, error) {
 				p := openGolden(t, g, eng)
 				request := attendRequest(t, g, name)
-				return p.attend(t.Context(), request, w, func(ctx context.Context, request Request) (*Text, error) {
-					if name == "clip" {
+				a, err := p.attend(t.Context(), request, w, func(ctx context.Context, request Request) (*Text, error) {
+					if _, writes := p.model.(generator); !writes && name != "lxmert-vqa" {
 						return nil, nil
 					}
 					return first(firsts(p.generate(ctx, []Request{request}, []GenerateOption{eightTokens}, nil)))
 				})
+				var graphs *graphOpener
+				switch m := p.model.(type) {
+				case *blip2:
+					graphs = m.graphOpener
+				case *clip:
+					graphs = m.graphOpener
+				case *flamingo:
+					graphs = m.graphOpener
+				case *lxmert:
+					graphs = m.graphOpener
+				}
+				for _, s := range graphs.opened {
+					if s, ok := s.(*watchedSession); ok && s.shadow != nil {
+						t.Errorf("%s says nothing of its attention: the Go engine had to look", s.role)
+					}
+				}
+				return a, err
 			}
 			inside := &watch{taps: true}
 			tapped, err := look(fallback.New(), inside)
@@ -343,6 +363,42 @@ func TestAttendPlaces(t *testing.T) {
 		}
 		before = a
 	})
+}
+
+// What an encoder says of its tokens and cells is checked before it is believed.
+func TestAttendOddStates(t *testing.T) {
+	fsys, err := mini.FS("clip-mini")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := OpenFS(t.Context(), fsys, WithEngine(fallback.New()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	m := p.model.(*clip)
+	state := func(shape ...int) attentionMap {
+		return attentionMap{Tensor: tensor.Must(tensor.Zeros(tensor.Float32, shape...))}
+	}
+	a := &Attention{Tokens: []string{"apple"}}
+	if err := m.activation(t.Context(), a, state(1, 49, 1280), state(1, 1280)); err != nil || len(a.Stages) != 1 {
+		t.Error("cells that hold nothing:", err)
+	}
+	negative := state(1, 49, 1280)
+	tensor.Data[float32](negative.Tensor)[77] = -1
+	for name, bad := range map[string][2]attentionMap{
+		"a transformer's states": {negative, state(1, 1280)},
+		"another width":          {state(1, 49, 8), state(1, 8)},
+		"no picture":             {state(0, 49, 1280), state(0, 1280)},
+		"pooled otherwise":       {state(1, 49, 1280), state(1, 64)},
+	} {
+		if err := m.activation(t.Context(), a, bad[0], bad[1]); !errors.Is(err, ErrUnsupported) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := passedBeside(state(1, 1, 2, 3).Tensor, 2); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestAttendUnsupported(t *testing.T) {

@@ -80,8 +80,9 @@ type watchKey struct{}
 // watchedSession runs a graph, and under a watch asks it for its attention too.
 type watchedSession struct {
 	engine.Session
-	role   string
-	source engine.Source
+	role    string
+	source  engine.Source
+	options engine.Options
 
 	mu     sync.Mutex
 	shadow engine.Session // the graph on the Go engine, where the engine shows nothing
@@ -100,16 +101,30 @@ func (s *watchedSession) Close() error {
 }
 
 // shown returns the session that shows the graph's attention, and where: the
-// engine's own, or else a second one on the Go engine, opened once. Of a graph
-// without attention it is what each cell of the picture came to, if it says so.
+// engine's own, or else a second one on the Go engine, opened once. An image
+// encoder may say instead from where its tokens come, and, where it has no
+// attention, what each cell of the picture came to.
 func (s *watchedSession) shown(ctx context.Context, taps bool) (engine.Session, []attentionPlace, error) {
+	var states []attentionPlace
+	if s.role == visionRole {
+		if places := outputPlaces(s.Session, imagePlaces); places != nil {
+			return s.Session, places, nil
+		}
+		states = outputPlaces(s.Session, cellStates, pooledState)
+	}
 	if places := attentionPlaces(s.Session, taps); len(places) > 0 {
 		return s.Session, places, nil
+	}
+	if _, looked := s.Session.(engine.Tapper); looked {
+		return s.Session, states, nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.shadow == nil {
-		session, err := fallback.New().Open(ctx, s.source, engine.Options{})
+		session, err := fallback.New().Open(ctx, s.source, engine.Options{Threads: s.options.Threads, MemoryLimit: s.options.MemoryLimit})
+		if err != nil && states != nil && ctx.Err() == nil {
+			return s.Session, states, nil
+		}
 		if err != nil {
 			return nil, nil, fmt.Errorf("looking inside %s, whose attention the engine does not show: %w", s.source.Name, err)
 		}
@@ -118,7 +133,7 @@ func (s *watchedSession) shown(ctx context.Context, taps bool) (engine.Session, 
 	if places := attentionPlaces(s.shadow, taps); len(places) > 0 {
 		return s.shadow, places, nil
 	}
-	return s.Session, outputPlaces(s.Session, cellStates, pooledState), nil
+	return s.Session, states, nil
 }
 
 // outputPlaces are a graph's outputs of the given kinds; nil unless it has all.
@@ -179,7 +194,17 @@ func (s *watchedSession) run(ctx context.Context, in map[string]*tensor.Tensor, 
 		if !ok {
 			rank = 4
 		}
-		if t := maps[p.output]; t != nil && t.Rank() == rank && t.DType() == tensor.Float32 {
+		t := maps[p.output]
+		if t == nil || t.DType() != tensor.Float32 {
+			continue
+		}
+		if pixels := in["pixel_values"]; rank == 4 && t.Rank() == 3 && pixels != nil && pixels.Dim(0) > 0 && t.Dim(0)%pixels.Dim(0) == 0 {
+			// PyTorch's MultiheadAttention has [B*heads,rows,columns].
+			if t, err = tensor.New([]int{pixels.Dim(0), t.Dim(0) / pixels.Dim(0), t.Dim(1), t.Dim(2)}, tensor.Data[float32](t)); err != nil {
+				return nil, err
+			}
+		}
+		if t.Rank() == rank {
 			run.maps = append(run.maps, attentionMap{p, t.Clone()})
 		}
 	}
@@ -197,12 +222,8 @@ func (s *watchedSession) run(ctx context.Context, in map[string]*tensor.Tensor, 
 }
 
 // attentionPlaces lists where a graph shows attention: its outputs of that name,
-// or else, or with taps, what its engine finds inside; in each kind by layers. An
-// image encoder that gives its tokens' places shows these alone.
+// or else, or with taps, what its engine finds inside; in each kind by layers.
 func attentionPlaces(s engine.Session, taps bool) []attentionPlace {
-	if places := outputPlaces(s, imagePlaces); places != nil {
-		return places
-	}
 	var places []attentionPlace
 	if !taps {
 		for _, o := range s.Outputs() {

@@ -252,7 +252,7 @@ func (g *graphOpener) open(role string) (engine.Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", source.Name, err)
 	}
-	session = &watchedSession{Session: session, role: role, source: source}
+	session = &watchedSession{Session: session, role: role, source: source, options: g.options}
 	g.opened = append(g.opened, session)
 	return session, nil
 }

@@ -166,6 +166,9 @@ func (p *Pipeline) generate(ctx context.Context, requests []Request, opts []Gene
 	if err := p.addBadWords(&run.Generation); err != nil {
 		return nil, err
 	}
+	if err := p.checkTasks(requests); err != nil {
+		return nil, err
+	}
 	prompts, pictures, err := p.prompts(requests)
 	if err != nil {
 		return nil, err
@@ -264,10 +267,6 @@ func (p *Pipeline) prompts(requests []Request) (prompts []string, pictures [][]i
 		if !composes && (len(r.Shots) > 0 || len(r.Parts) > 0) {
 			return nil, nil, p.unsupported("read examples or several pictures")
 		}
-		if tasks := p.bundle.Tasks; r.bare() && len(tasks) > 0 && !slices.Contains(tasks, "caption") {
-			return nil, nil, fmt.Errorf("%w: model %s describes no picture by itself: ask it something, or show it examples; it was made for: %s",
-				ErrUnsupported, p.bundle.Name, strings.Join(tasks, ", "))
-		}
 		parts := r.Parts
 		if len(parts) == 0 {
 			for _, shot := range r.Shots {
@@ -304,9 +303,26 @@ func (p *Pipeline) prompts(requests []Request) (prompts []string, pictures [][]i
 	return prompts, pictures, nil
 }
 
-// bare reports whether a request is a picture and nothing else.
-func (r *Request) bare() bool {
-	return r.Prompt == "" && strings.TrimSpace(r.Question) == "" && len(r.Shots) == 0 && len(r.Parts) == 0
+// checkTasks refuses to make up a caption where the model was not made to.
+func (p *Pipeline) checkTasks(requests []Request) error {
+	tasks := p.bundle.Tasks
+	if len(tasks) == 0 || slices.Contains(tasks, "caption") {
+		return nil
+	}
+	for _, r := range requests {
+		text := r.Prompt + strings.TrimSpace(r.Question)
+		for _, part := range r.Parts {
+			text += part.Text
+		}
+		if text == "" && len(r.Shots) == 0 {
+			instead := "ask it something"
+			if _, composes := p.model.(composer); composes {
+				instead += ", or show it examples"
+			}
+			return fmt.Errorf("%w: model %s describes no picture by itself: %s; it was made for: %s", ErrUnsupported, p.bundle.Name, instead, strings.Join(tasks, ", "))
+		}
+	}
+	return nil
 }
 
 // prompt is the text of a request without its pictures.

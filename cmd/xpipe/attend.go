@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -68,12 +70,15 @@ Maps are means over layers and heads unless --pick chooses: for each stage on
 the way to the picture LAYER/HEAD, counted from 1, 0 for the mean over all, or
 "rollout", which includes residual connections. For BLIP-2 the stages are the
 language model's and the Q-Former's: --pick 0 --pick 2/1 is head 1 of the
-Q-Former's second cross-attention.
+Q-Former's second cross-attention. A third stage, as blip2-mini has it, says from
+which cells the encoder's tokens come, and leaves nothing to choose.
 
 A model of CLIP's kind writes nothing. Where its image encoder is convolutional,
-as clip-mini's, QUESTION is a text, and the map says where the picture fits it.
+as clip-mini's, QUESTION is a text, and the map (class activation) says where the
+picture fits it.
 
-The Go engine, the default here, shows the attention of any model. With ONNX
+The Go engine, the default here, shows the attention of any graph whose form it
+knows. With ONNX
 Runtime (--engine ort) graphs that were not exported with --attention-maps run a
 second time on the Go engine. Attention shows what was read, not why: make
 eval-attention measures how far it can be trusted.
@@ -172,9 +177,14 @@ func runAttend(ctx context.Context, env *environment, o attendOptions, args []st
 	return writeFile(o.out, write)
 }
 
-// writeFile makes a file, or leaves none where write fails.
+// writeFile writes a file, and where write fails removes one that it made. What was
+// there before stays, since it may be a device or a link.
 func writeFile(path string, write func(io.Writer) error) error {
-	f, err := os.Create(path)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	made := err == nil
+	if errors.Is(err, fs.ErrExist) {
+		f, err = os.Create(path)
+	}
 	if err != nil {
 		return err
 	}
@@ -182,7 +192,7 @@ func writeFile(path string, write func(io.Writer) error) error {
 	if closed := f.Close(); err == nil {
 		err = closed
 	}
-	if err != nil {
+	if err != nil && made {
 		os.Remove(path)
 	}
 	return err

@@ -274,7 +274,8 @@ def as_markdown(results: dict) -> str:
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--xpipe", required=True)
+    ap.add_argument("--xpipe", help="the binary")
+    ap.add_argument("--sets", action="store_true", help="make the drawings and scenes that evalattend reads, and measure nothing")
     ap.add_argument("--only", action="append", choices=list(MODELS), help="measure this model (repeat); default: all")
     ap.add_argument("--models", type=Path, default=Path("models/mini"), help="folder with the bundles")
     ap.add_argument("--engine", default="go")
@@ -284,8 +285,13 @@ def main():
     ap.add_argument("--limit", type=int, help="first N of each set only, for a look: nothing is written")
     ap.add_argument("--floors", action="store_true", help="fail where a figure is below its floor")
     args = ap.parse_args()
+    if not args.sets and not args.xpipe:
+        ap.error("--xpipe BINARY or --sets")
     path = args.out / "eval.json"
     evaluation = Evaluation(args)
+    if args.sets:
+        evaluation.made("scenes", "questions.jsonl")
+        return
 
     def recorded(new: dict) -> dict:
         """What eval.json holds now, with new figures in it: evaluations of different models may run side by side."""

@@ -21,6 +21,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -28,6 +29,7 @@ import (
 	"image"
 	"image/color"
 	"image/draw"
+	"io"
 	"log"
 	"math"
 	"math/rand/v2"
@@ -35,6 +37,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/crossattn/xpipe/fallback"
 	"github.com/crossattn/xpipe/models"
@@ -53,8 +56,10 @@ func main() {
 	model := flag.String("model", "", "an embedded model or a bundle's folder (default: every embedded model)")
 	scenes := flag.Int("scenes", 200, "scenes of the pointing game")
 	curves := flag.Int("curves", 40, "scenes of the deletion and insertion curves")
-	drawn := flag.String("drawn", "build", "where make eval keeps drawings and scenes, for models of CLIP's and LXMERT's kind")
+	drawn := flag.String("drawn", "build", "folder of train/sprites and eval/scenes, drawings and scenes that models/train/evaluate.py --sets makes, for models of CLIP's and LXMERT's kind")
 	seed := flag.Uint64("seed", 1, "of the scenes")
+	floors := flag.Bool("floors", false, "fail where a model is below a floor")
+	file := flag.String("out", "", "write the figures to this file too")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -62,10 +67,41 @@ func main() {
 	if *model != "" {
 		names = []string{*model}
 	}
+	var text bytes.Buffer
+	e := evaluation{Writer: io.MultiWriter(os.Stdout, &text), dir: *drawn, seed: *seed, scenes: *scenes, curves: *curves}
 	for _, name := range names {
-		if err := evaluate(ctx, name, *drawn, *seed, *scenes, *curves); err != nil {
+		if err := e.evaluate(ctx, name); err != nil {
 			log.Fatalf("%s: %v", name, err)
 		}
+	}
+	if *file != "" {
+		if err := os.WriteFile(*file, text.Bytes(), 0o666); err != nil {
+			log.Fatal(err)
+		}
+	}
+	if *floors && len(e.below) > 0 {
+		log.Fatal("below the floors: ", strings.Join(e.below, "; "))
+	}
+}
+
+// evaluation is what is measured, and where its figures go.
+type evaluation struct {
+	io.Writer
+	dir            string // with drawings and scenes
+	seed           uint64
+	scenes, curves int
+	below          []string // floors that are missed
+}
+
+func (e *evaluation) printf(format string, args ...any) { fmt.Fprintf(e, format, args...) }
+
+// floor notes where a model's default map, the mean, is below the floors.
+func (e *evaluation) floor(model string, pointing, deletion float64) {
+	if pointing < pointingFloor {
+		e.below = append(e.below, fmt.Sprintf("%s points right in %.1f %%, the floor is %.0f %%", model, 100*pointing, 100*pointingFloor))
+	}
+	if deletion >= 0 {
+		e.below = append(e.below, model+": deletion is not told from random")
 	}
 }
 
@@ -124,49 +160,73 @@ type way struct {
 	pick []pipeline.Pick
 }
 
-func evaluate(ctx context.Context, name, dir string, seed uint64, n, curves int) error {
+func (e *evaluation) evaluate(ctx context.Context, name string) error {
 	p, err := open(ctx, name)
 	if err != nil {
 		return err
 	}
 	defer p.Close()
-	fmt.Printf("%s (%s), seed %d\n", p.Bundle().Name, p.Bundle().Family, seed)
+	e.printf("%s (%s), seed %d\n", p.Bundle().Name, p.Bundle().Family, e.seed)
+	drawings := filepath.Join(e.dir, "eval/scenes")
 	if p.Bundle().Has("region_encoder") {
-		return evaluateRegions(ctx, p, filepath.Join(dir, "eval/scenes"), seed, n, curves)
+		return e.evaluateRegions(ctx, p, drawings)
 	}
 	if p.Bundle().Family != models.CLIP {
-		return evaluateScenes(ctx, p, newScene, seed, n, curves)
+		pointing, deletion, err := e.evaluateScenes(ctx, p, newScene)
+		if err == nil {
+			e.floor(p.Bundle().Name, pointing, deletion)
+		}
+		return unlessUnsupported(e, err)
 	}
+	needed := 1 + e.scenes/2 + e.scenes + e.curves
 	for i, read := range []func(r *rand.Rand) ([]*scene, error){
-		func(r *rand.Rand) ([]*scene, error) { return single(filepath.Join(dir, "train/sprites"), n, r) },
-		func(r *rand.Rand) ([]*scene, error) { return amongOthers(filepath.Join(dir, "eval/scenes"), r) },
+		func(r *rand.Rand) ([]*scene, error) { return single(filepath.Join(e.dir, "train/sprites"), needed, r) },
+		func(r *rand.Rand) ([]*scene, error) { return amongOthers(drawings, r) },
 	} {
-		fmt.Println([]string{"  single drawings", "  one thing among others"}[i])
-		scenes, err := read(rand.New(rand.NewPCG(seed, 5)))
-		switch {
-		case errors.Is(err, os.ErrNotExist):
-			fmt.Printf("  not measured: %v; make eval writes it\n", err)
-		case err != nil:
-			return err
-		default:
-			if err := evaluateScenes(ctx, p, inTurn(scenes), seed, n, curves); err != nil {
-				return err
-			}
+		e.printf("  %s\n", []string{"single drawings", "one thing among others"}[i])
+		scenes, err := read(rand.New(rand.NewPCG(e.seed, 5)))
+		if err != nil {
+			return notThere(err)
+		}
+		if len(scenes) < needed {
+			return fmt.Errorf("%d scenes are needed, there are %d", needed, len(scenes))
+		}
+		pointing, deletion, err := e.evaluateScenes(ctx, p, inTurn(scenes))
+		if err != nil {
+			return unlessUnsupported(e, err)
+		}
+		if i == 0 { // that of all models: one thing on a plain ground
+			e.floor(p.Bundle().Name, pointing, deletion)
 		}
 	}
 	return nil
 }
 
-// evaluateScenes prints all figures over the scenes that draw gives.
-func evaluateScenes(ctx context.Context, p *pipeline.Pipeline, draw func(*rand.Rand) *scene, seed uint64, n, curves int) error {
-	first := draw(rand.New(rand.NewPCG(seed, 0)))
-	v, err := first.look(ctx, p, first.img)
+// notThere says how to get the drawings that an error misses.
+func notThere(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%w: models/train/evaluate.py --sets makes them", err)
+	}
+	return err
+}
+
+func unlessUnsupported(e *evaluation, err error) error {
 	if errors.Is(err, pipeline.ErrUnsupported) {
-		fmt.Println("  not measured:", err)
+		e.printf("  not measured: %v\n", err)
 		return nil
 	}
+	return err
+}
+
+// evaluateScenes prints all figures over the scenes that draw gives, and returns
+// those of the mean: the rate at which it points right, and the upper end of the
+// interval of its deletion area against random.
+func (e *evaluation) evaluateScenes(ctx context.Context, p *pipeline.Pipeline, draw func(*rand.Rand) *scene) (pointing, deletion float64, err error) {
+	n, seed := e.scenes, e.seed
+	first := draw(rand.New(rand.NewPCG(seed, 0)))
+	v, err := first.look(ctx, p, first.img)
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
 	// Choose a layer and head on scenes of another seed.
 	ways := append([]way{}, waysOf(v.Attention)...)
@@ -174,16 +234,16 @@ func evaluateScenes(ctx context.Context, p *pipeline.Pipeline, draw func(*rand.R
 	if len(ways) > 2 {
 		hits, _, err := point(ctx, p, draw, rand.New(rand.NewPCG(seed, 1)), n/2, ways)
 		if err != nil {
-			return err
+			return 0, 0, err
 		}
 		best := 2 + slices.Index(hits[2:], slices.Max(hits[2:]))
 		chosen = append(chosen[:2:2], way{"best of other scenes: " + ways[best].name, ways[best].pick})
 	}
 	hits, chance, err := point(ctx, p, draw, rand.New(rand.NewPCG(seed, 2)), n, chosen)
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
-	fmt.Printf("  pointing game, %d scenes, chance %.1f %%, floor %.0f %%, goal %.0f %%\n", n, 100*chance, 100*pointingFloor, 100*pointingGoal)
+	e.printf("  pointing game, %d scenes, chance %.1f %%, floor %.0f %%, goal %.0f %%\n", n, 100*chance, 100*pointingFloor, 100*pointingGoal)
 	for i, w := range chosen {
 		rate := float64(hits[i]) / float64(n)
 		verdict := "below the floor"
@@ -194,9 +254,10 @@ func evaluateScenes(ctx context.Context, p *pipeline.Pipeline, draw func(*rand.R
 			verdict = "reaches the floor"
 		}
 		low, high := wilson(rate, n)
-		fmt.Printf("    %5.1f %% (95 %%: %.1f to %.1f)  %s: %s\n", 100*rate, 100*low, 100*high, w.name, verdict)
+		e.printf("    %5.1f %% (95 %%: %.1f to %.1f)  %s: %s\n", 100*rate, 100*low, 100*high, w.name, verdict)
 	}
-	return follow(ctx, p, draw, rand.New(rand.NewPCG(seed, 3)), curves, chosen)
+	deletion, err = e.follow(ctx, p, draw, rand.New(rand.NewPCG(seed, 3)), chosen)
+	return float64(hits[0]) / float64(n), deletion, err
 }
 
 // waysOf lists the mean, the rollout, and each layer and head of the stage that
@@ -259,9 +320,11 @@ func point(ctx context.Context, p *pipeline.Pipeline, draw func(*rand.Rand) *sce
 	return hits, chance, nil
 }
 
-// follow prints the areas under deletion and insertion curves.
-func follow(ctx context.Context, p *pipeline.Pipeline, draw func(*rand.Rand) *scene, r *rand.Rand, n int, ways []way) error {
+// follow prints the areas under deletion and insertion curves, and returns the
+// upper end of the interval of the first way's deletion against random.
+func (e *evaluation) follow(ctx context.Context, p *pipeline.Pipeline, draw func(*rand.Rand) *scene, r *rand.Rand, ways []way) (upper float64, err error) {
 	const orders = 2 // random orders a scene
+	n := e.curves
 	var areas [2][][]float64
 	for kind := range areas {
 		areas[kind] = make([][]float64, len(ways)+1) // the last is of random orders
@@ -270,13 +333,13 @@ func follow(ctx context.Context, p *pipeline.Pipeline, draw func(*rand.Rand) *sc
 		s := draw(r)
 		v, err := s.look(ctx, p, s.img)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		for i := range len(ways) + 1 {
 			var order [][]int
 			m, err := v.WordMap(v.word, ways[min(i, len(ways)-1)].pick...)
 			if err != nil {
-				return err
+				return 0, err
 			}
 			if i < len(ways) {
 				cells := make([]int, len(m.Weights))
@@ -295,7 +358,7 @@ func follow(ctx context.Context, p *pipeline.Pipeline, draw func(*rand.Rand) *sc
 				for _, cells := range order {
 					area, err := s.area(ctx, p, m, cells, kind == 1)
 					if err != nil {
-						return err
+						return 0, err
 					}
 					mean += area / float64(len(order))
 				}
@@ -305,23 +368,26 @@ func follow(ctx context.Context, p *pipeline.Pipeline, draw func(*rand.Rand) *sc
 	}
 	for kind, title := range []string{"deletion area (less is better)", "insertion area (more is better)"} {
 		random := areas[kind][len(ways)]
-		fmt.Printf("  %s, %d scenes; random orders %.3f\n", title, n, mean(random))
+		e.printf("  %s, %d scenes; random orders %.3f\n", title, n, mean(random))
 		for i, w := range ways {
 			differences := make([]float64, n)
 			for k := range differences {
 				differences[k] = areas[kind][i][k] - random[k]
 			}
 			low, high := bootstrap(r, differences)
+			if kind == 0 && i == 0 {
+				upper = high
+			}
 			verdict := "not told from random"
 			if better := [2]bool{high < 0, low > 0}[kind]; better {
 				verdict = "better than random"
 			} else if low > 0 || high < 0 {
 				verdict = "worse than random"
 			}
-			fmt.Printf("    %.3f, %+.3f against random (95 %%: %+.3f to %+.3f)  %s: %s\n", mean(areas[kind][i]), mean(differences), low, high, w.name, verdict)
+			e.printf("    %.3f, %+.3f against random (95 %%: %+.3f to %+.3f)  %s: %s\n", mean(areas[kind][i]), mean(differences), low, high, w.name, verdict)
 		}
 	}
-	return nil
+	return upper, nil
 }
 
 func cmpDesc(a, b float32) int {

@@ -7,7 +7,6 @@ import (
 	"image"
 	"math"
 	"math/rand/v2"
-	"os"
 	"slices"
 
 	"github.com/crossattn/xpipe/pipeline"
@@ -132,15 +131,15 @@ func (a *asked) area(ctx context.Context, p *pipeline.Pipeline, order []int, ins
 }
 
 // evaluateRegions plays the pointing game and follows the curves over regions.
-func evaluateRegions(ctx context.Context, p *pipeline.Pipeline, dir string, seed uint64, n, curves int) error {
-	r := rand.New(rand.NewPCG(seed, 4))
+func (e *evaluation) evaluateRegions(ctx context.Context, p *pipeline.Pipeline, dir string) error {
+	n, curves := e.scenes, e.curves
+	r := rand.New(rand.NewPCG(e.seed, 4))
 	all, err := readAsked(ctx, p, dir, r, n+n/2)
-	if errors.Is(err, os.ErrNotExist) {
-		fmt.Printf("  not measured: no scenes in %s; make eval writes them\n", dir)
-		return nil
+	if err != nil {
+		return notThere(err)
 	}
-	if err != nil || len(all) < 3 {
-		return errors.Join(err, fmt.Errorf("%d scenes in %s", len(all), dir))
+	if len(all) < 3 {
+		return fmt.Errorf("%d scenes in %s", len(all), dir)
 	}
 	first, err := p.Attend(ctx, pipeline.Request{Regions: all[0].regions, Question: all[0].question})
 	if err != nil {
@@ -181,15 +180,15 @@ func evaluateRegions(ctx context.Context, p *pipeline.Pipeline, dir string, seed
 			}
 		}
 	}
-	fmt.Printf("  pointing game over regions, %d scenes, chance %.1f %%, floor %.0f %%, goal %.0f %%\n", len(over), 100*chance, 100*pointingFloor, 100*pointingGoal)
+	e.printf("  pointing game over regions, %d scenes, chance %.1f %%, floor %.0f %%, goal %.0f %%\n", len(over), 100*chance, 100*pointingFloor, 100*pointingGoal)
 	for i, w := range chosen {
 		rate := float64(hits[i]) / float64(len(over))
 		low, high := wilson(rate, len(over))
-		fmt.Printf("    %5.1f %% (95 %%: %.1f to %.1f)  %s\n", 100*rate, 100*low, 100*high, w.name)
+		e.printf("    %5.1f %% (95 %%: %.1f to %.1f)  %s\n", 100*rate, 100*low, 100*high, w.name)
 	}
 	for kind, name := range []string{"deletion (small is faithful)", "insertion (large is faithful)"} {
-		fmt.Printf("  %s of regions, P(yes), %d scenes\n", name, min(curves, len(over)))
-		for _, w := range chosen {
+		e.printf("  %s of regions, P(yes), %d scenes\n", name, min(curves, len(over)))
+		for i, w := range chosen {
 			var areas, differences []float64
 			for _, a := range over[:min(curves, len(over))] {
 				m, err := a.look(ctx, p, w.pick)
@@ -218,7 +217,10 @@ func evaluateRegions(ctx context.Context, p *pipeline.Pipeline, dir string, seed
 				areas, differences = append(areas, v), append(differences, v-random)
 			}
 			low, high := bootstrap(r, differences)
-			fmt.Printf("    %.3f, %+.3f against random (95 %%: %+.3f to %+.3f)  %s\n", mean(areas), mean(differences), low, high, w.name)
+			if kind == 0 && i == 0 {
+				e.floor(p.Bundle().Name, float64(hits[0])/float64(len(over)), high)
+			}
+			e.printf("    %.3f, %+.3f against random (95 %%: %+.3f to %+.3f)  %s\n", mean(areas), mean(differences), low, high, w.name)
 		}
 	}
 	return nil

@@ -11,7 +11,7 @@ from xpipe_export.families import blip2
 from . import SIZE
 from .data import CELL_COLOURS, CELL_NAMES
 from .encoder import GRID, MEAN, STD, Encoder
-from .model import Blip2Mini, MiniConfig, Vision
+from .model import Blip2Mini, MiniConfig, Vision, with_gate
 from .text import ANSWER, CAPTION, IDS
 
 MAX_NEW_TOKENS = 20
@@ -20,7 +20,7 @@ MAX_NEW_TOKENS = 20
 def restored(checkpoint: Path):
     """(model in eval mode, whole vision encoder, config) of a checkpoint."""
     state = torch.load(checkpoint, weights_only=False, map_location="cpu")
-    config, weights = state["config"], state["model"]
+    config, weights = state["config"], with_gate(state["model"])
     c = MiniConfig(**config["model"])
     if c.balance != 1:
         raise SystemExit("the exported decoder knows no balance between the modalities: only 1 can be exported")

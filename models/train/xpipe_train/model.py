@@ -169,6 +169,11 @@ def top_two(first, first_offset, second, second_offset):
     return torch.cat(ids, 1), torch.cat(probs, 1)
 
 
+def with_gate(weights: dict) -> dict:
+    """Weights of a model from before there was a gate: nothing is a photo."""
+    return {"concepts.photo.weight": torch.zeros(1, POOLED), "concepts.photo.bias": torch.full((1,), -1.0)} | weights
+
+
 def as_photo(ids, probs, photo):
     """The classifier's names twice where photo [B,1]."""
     return torch.where(photo, ids[:, :2].repeat(1, 2), ids), torch.where(photo, probs[:, :2].repeat(1, 2), probs)

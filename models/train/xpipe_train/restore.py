@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from .data import CELL_COLOURS, CELL_NAMES
 from .encoder import Encoder
-from .model import Blip2Mini, MiniConfig
+from .model import Blip2Mini, MiniConfig, with_gate
 from .text import IDS
 
 NOT_IN_GRAPHS = ("text_head.", "image_head.", "temperature")
@@ -35,7 +35,7 @@ def weights(bundle: Path) -> dict[str, torch.Tensor]:
 
 def model_of(bundle: Path) -> tuple[Blip2Mini, dict]:
     """(the model, the manifest's "training")."""
-    found, training = weights(bundle), json.loads((bundle / "xpipe.json").read_text())["training"]
+    found, training = with_gate(weights(bundle)), json.loads((bundle / "xpipe.json").read_text())["training"]
     c = MiniConfig(**training["config"]["model"])
     c.emoji, c.vocab = len(found["concepts.emoji.weight"]), len(found["lm.lm_head.weight"])
     c.cell_names, c.cell_colours = CELL_NAMES, CELL_COLOURS

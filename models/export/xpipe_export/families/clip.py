@@ -12,16 +12,22 @@ from .common import release
 
 
 class Vision(nn.Module):
-    """pixel_values [B,3,H,W] -> pooled_output [B,D], last_hidden_state [B,N,D] (, self_attn.{i} [B,heads,N,N])"""
+    """pixel_values [B,3,H,W] -> pooled_output [B,D], last_hidden_state [B,N,D] (, self_attn.{i} [B,heads,N,N])
+
+    SigLIP pools by a probe that attends to the patches: with attention, cross_attn.0 [B,heads,1,N] is behind the others.
+    """
 
     def __init__(self, vision: nn.Module, attention: list[nn.Module] = ()):
         super().__init__()
         self.vision, self.attention = vision, list(attention)
+        self.probe = getattr(getattr(vision, "head", None), "attention", None) if attention else None
+        if self.probe is not None:  # an nn.MultiheadAttention gives the mean over heads unless told otherwise
+            self.probe.register_forward_pre_hook(lambda _m, args, kwargs: (args, kwargs | {"average_attn_weights": False}), with_kwargs=True)
 
     def forward(self, pixel_values):
-        with Captured(self.attention, ask=True) as maps:
+        with Captured(self.attention, ask=True) as maps, Captured([self.probe] if self.probe is not None else []) as probe:
             out = self.vision(pixel_values)
-        return out.pooler_output, out.last_hidden_state, *maps
+        return out.pooler_output, out.last_hidden_state, *maps, *probe
 
 
 class Text(nn.Module):
@@ -70,7 +76,11 @@ def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
     names = [f"self_attn.{i}" for i in range(len(maps))]
     axes = {"pixel_values": ["batch", 3, size, size], "pooled_output": ["batch", "width"], "last_hidden_state": ["batch", "tokens", "width"]}
     axes |= {n: ["batch", "heads", "tokens", "tokens"] for n in names}
-    bundle.add_graph("vision_encoder", GraphSpec(Vision(model.vision_model, maps), lambda s: {"pixel_values": torch.randn(s["batch"], 3, size, size)},
+    encoder = Vision(model.vision_model, maps)
+    if encoder.probe is not None:
+        names.append("cross_attn.0")
+        axes["cross_attn.0"] = ["batch", "heads", 1, "tokens"]
+    bundle.add_graph("vision_encoder", GraphSpec(encoder, lambda s: {"pixel_values": torch.randn(s["batch"], 3, size, size)},
                                                  ["pooled_output", "last_hidden_state", *names], axes, {"batch": 2}, [{"batch": 1}, {"batch": 3}]))
     release(model, "vision_model")
 

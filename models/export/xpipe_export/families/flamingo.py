@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-
-
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from ..graph import ExportError, GraphSpec, difference
 from .blip2 import Captured
@@ -26,15 +25,33 @@ class Images(nn.Module):
         return (embeds, *maps) if maps else embeds
 
 
-class Resampler(nn.Module):
-    """image_embeds [N,S,Dv] -> latents [N,L,Dv]"""
+class Softmaxes(TorchFunctionMode):
+    """Collects what every softmax gives while it is entered: resamplers hand out no attention."""
 
-    def __init__(self, resampler: nn.Module):
+    def __init__(self):
         super().__init__()
-        self.resampler = resampler
+        self.maps: list[torch.Tensor] = []
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if getattr(func, "__name__", "") == "softmax":
+            self.maps.append(out)
+        return out
+
+
+class Resampler(nn.Module):
+    """image_embeds [N,S,Dv] -> latents [N,L,Dv] (, cross_attn.{i} [N,heads,L,S+L]: latents over patches and themselves)"""
+
+    def __init__(self, resampler: nn.Module, attention: bool = False):
+        super().__init__()
+        self.resampler, self.attention = resampler, attention
 
     def forward(self, image_embeds):
-        return self.resampler(image_embeds)
+        if not self.attention:
+            return self.resampler(image_embeds)
+        with Softmaxes() as seen:
+            latents = self.resampler(image_embeds)
+        return latents, *seen.maps
 
 
 def split_heads(x: torch.Tensor, heads: int) -> torch.Tensor:
@@ -77,9 +94,11 @@ def vision_spec(encode: nn.Module, size: int, attention: list[nn.Module] = ()) -
                      {"images": 2}, [{"images": 1}, {"images": 3}])
 
 
-def resampler_spec(resampler: nn.Module, width: int) -> GraphSpec:
-    axes = {"image_embeds": ["images", "tokens", width], "latents": ["images", "latents", width]}
-    return GraphSpec(Resampler(resampler), lambda s: {"image_embeds": torch.randn(s["images"], s["tokens"], width)}, ["latents"], axes,
+def resampler_spec(resampler: nn.Module, width: int, layers: int = 0) -> GraphSpec:
+    """layers: of whose attention maps are given."""
+    maps = [f"cross_attn.{i}" for i in range(layers)]
+    axes = {"image_embeds": ["images", "tokens", width], "latents": ["images", "latents", width]} | {m: ["images", "heads", "latents", "sources"] for m in maps}
+    return GraphSpec(Resampler(resampler, bool(maps)), lambda s: {"image_embeds": torch.randn(s["images"], s["tokens"], width)}, ["latents", *maps], axes,
                      {"images": 2, "tokens": 5}, [{"images": 1, "tokens": 17}, {"images": 3, "tokens": 4}])
 
 

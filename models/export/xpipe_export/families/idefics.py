@@ -114,7 +114,7 @@ def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
     bundle.add_graph("vision_encoder", flamingo.vision_spec(inner.vision_model, vision.image_size, maps))
     release(inner, "vision_model")
     if config.use_resampler:
-        bundle.add_graph("resampler", flamingo.resampler_spec(inner.perceiver_resampler, vision.embed_dim))
+        bundle.add_graph("resampler", flamingo.resampler_spec(inner.perceiver_resampler, vision.embed_dim, len(inner.perceiver_resampler.blocks) if attention else 0))
         release(inner, "perceiver_resampler")
     bundle.add_graph("cross_kv", flamingo.cross_kv_spec(cross_kv, vision.embed_dim, len(inner.gated_cross_attn_layers), heads, config.hidden_size // heads))
     table = inner.embed_tokens

@@ -405,7 +405,7 @@ def export(path: Path, bundle: Bundle, attention: bool, lang: Path | None = None
     maps = [layer.self_attn for layer in model.vision_encoder.vision.vision_model.encoder.layers] if attention else []
     bundle.add_graph("vision_encoder", flamingo.vision_spec(model.vision_encoder, config.image_size, maps))
     release(model, "vision_encoder")
-    bundle.add_graph("resampler", flamingo.resampler_spec(model.perceiver, model.perceiver.latents.shape[1]))
+    bundle.add_graph("resampler", flamingo.resampler_spec(model.perceiver, model.perceiver.latents.shape[1], len(model.perceiver.layers) if attention else 0))
     release(model, "perceiver")
     bundle.add_graph("cross_kv", flamingo.cross_kv_spec(CrossKV(model.blocks), width, len(model.blocks), cross_heads, cross_dim))
     bundle.add_graph("embed_tokens", embed_spec(lm.get_input_embeddings(), vocab))
