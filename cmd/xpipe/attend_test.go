@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"image/color"
 	"image/png"
 	"math"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/tensor"
+	"github.com/crossattn/xpipe/vision"
 )
 
 const circle = "../../testdata/images/red-circle.png"
@@ -97,6 +99,50 @@ func TestAttendFiles(t *testing.T) {
 	}
 }
 
+// The sheet has the picture, each word's overlay beside it, and the scale's colours
+// from end to end.
+func TestAttendSheet(t *testing.T) {
+	v := circleView(t, &environment{stdin: strings.NewReader(""), stdout: &bytes.Buffer{}, stderr: &bytes.Buffer{}})
+	var file bytes.Buffer
+	if err := v.png(&file); err != nil {
+		t.Fatal(err)
+	}
+	sheet, err := png.Decode(&file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same := func(x, y int, want color.Color) bool {
+		r, g, b, _ := sheet.At(x, y).RGBA()
+		wr, wg, wb, _ := want.RGBA()
+		return r == wr && g == wg && b == wb
+	}
+	top := sheetGap + sheetText + sheetGap
+	for i, word := range v.words {
+		m, err := v.WordMap(word)
+		if err != nil {
+			t.Fatal(err)
+		}
+		heat, err := v.Overlay(m, sheetTile, sheetTile, v.most)
+		if err != nil {
+			t.Fatal(err)
+		}
+		left := sheetGap + (i+1)*(heat.Bounds().Dx()+sheetGap)
+		for y := range heat.Bounds().Dy() {
+			for x := range heat.Bounds().Dx() {
+				if !same(left+x, top+y, heat.At(x, y)) {
+					t.Fatalf("%q: pixel %d,%d is %v, not %v", word.Text, x, y, sheet.At(left+x, top+y), heat.At(x, y))
+				}
+			}
+		}
+	}
+	y := sheet.Bounds().Max.Y - sheetGap - sheetText - sheetScaleH/2
+	for x := range 256 {
+		if !same(sheetGap+x, y, vision.HeatColor(float64(x)/255)) {
+			t.Fatalf("the scale has %v at %d", sheet.At(sheetGap+x, y), x)
+		}
+	}
+}
+
 func TestAttendTerminal(t *testing.T) {
 	var out, errs bytes.Buffer
 	env := &environment{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}
@@ -115,6 +161,9 @@ func TestAttendTerminal(t *testing.T) {
 	// The text, 13 lines of blocks, the words, the scale.
 	if len(lines) != 17 || strings.Count(lines[1], "▀") != 26*len(v.words) || !strings.Contains(lines[14], v.words[0].Text) {
 		t.Errorf("%d lines: %q", len(lines), lines)
+	}
+	if first := lines[1]; !strings.HasPrefix(first, "\x1b[38;2;") || !strings.Contains(first, "m\x1b[48;2;") || !strings.HasSuffix(strings.TrimRight(first, " "), "\x1b[0m") {
+		t.Errorf("colours: %q", first)
 	}
 	for _, args := range [][]string{
 		{"attend", circle, "-o", "map.gif"}, {"attend", circle, "--pick", "two"}, {"attend", circle, "--pick", "1/-1"},
