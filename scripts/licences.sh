@@ -1,7 +1,8 @@
 #!/bin/sh
-# Writes THIRD_PARTY.md's table: each module the packages are built of, and the kind of
-# licence by the words of its licence file. With --check it compares that with the file
-# instead, and refuses a licence that it does not know.
+# Writes THIRD_PARTY.md's table: each module the packages are built of on any system that
+# xpipe is built for, and the kind of licence by the words of its licence file. With
+# --check it compares that with the file instead, and refuses a licence that it does not
+# know.
 set -eu
 if [ "${1:-}" = --check ]; then
 	made=$("$0")
@@ -13,7 +14,10 @@ if [ "${1:-}" = --check ]; then
 fi
 echo "| module | version | licence |"
 echo "|---|---|---|"
-go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' ./... | sort -u | while read -r path version dir; do
+for os in linux windows darwin; do
+	# With cgo, without which ONNX Runtime's module is left out.
+	GOOS=$os CGO_ENABLED=1 go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' ./...
+done | sort -u | while read -r path version dir; do
 	file=$(ls "$dir" | grep -iE '^(licen[cs]e|copying)' | head -1 || true)
 	text=$(tr '\n' ' ' <"$dir/${file:-/nowhere}" 2>/dev/null || true)
 	case $text in
