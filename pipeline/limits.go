@@ -22,6 +22,8 @@ import (
 type Limits struct {
 	ImagePixels  int           // pixels of one picture; default 178,956,970, Pillow's bound
 	ImageBytes   int64         // of a picture's file, by the decoder that Vision sets; default 512 MiB
+	ImageSide    int           // pixels of a picture's longer side, as resizing stretches the shorter one; default 1,048,576
+	Frames       int           // of an animation, video or folder, by vision.Frames with what Vision sets; default 100,000
 	RegionBytes  int64         // of a file of regions, unpacked, by its LoadRegions; default 1 GiB
 	PromptTokens int           // tokens of one text that is read; default 4,096
 	OutputTokens int           // MaxNewTokens at most; default 4,096
@@ -39,6 +41,8 @@ func (l Limits) withDefaults() Limits {
 	return Limits{
 		ImagePixels:  bound(l.ImagePixels, 178_956_970),
 		ImageBytes:   bound(l.ImageBytes, 512<<20),
+		ImageSide:    bound(l.ImageSide, 1<<20),
+		Frames:       bound(l.Frames, 100_000),
 		RegionBytes:  bound(l.RegionBytes, 1<<30),
 		PromptTokens: bound(l.PromptTokens, 4096),
 		OutputTokens: bound(l.OutputTokens, 4096),
@@ -69,11 +73,11 @@ func WithLimits(l Limits) Option { return func(c *config) { c.limits = l } }
 // Limits are the Pipeline's, defaults filled in.
 func (p *Pipeline) Limits() Limits { return p.limits }
 
-// Vision are the limits for decoding the pictures of requests:
+// Vision are the limits for decoding the pictures of requests, all of vision's:
 // vision.Decode(r, vision.WithLimits(p.Limits().Vision())).
 func (l Limits) Vision() vision.Limits {
 	l = l.withDefaults()
-	return vision.Limits{Pixels: l.ImagePixels, Bytes: l.ImageBytes}
+	return vision.Limits{Pixels: l.ImagePixels, Bytes: l.ImageBytes, Side: l.ImageSide, Frames: l.Frames}
 }
 
 // checkLimit refuses n of something beyond the most there may be.
@@ -151,6 +155,9 @@ func (p *Pipeline) checkPicture(img image.Image) error {
 		return fmt.Errorf("%w: there is no picture", ErrImage)
 	}
 	b := img.Bounds()
+	if err := checkLimit("pixels of a picture's longer side", max(b.Dx(), b.Dy()), p.limits.ImageSide); err != nil {
+		return err
+	}
 	return checkLimit("pixels of a picture", int64(b.Dx())*int64(b.Dy()), int64(p.limits.ImagePixels))
 }
 

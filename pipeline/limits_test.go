@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"math"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/fallback"
 	"github.com/crossattn/xpipe/tensor"
+	"github.com/crossattn/xpipe/vision"
 )
 
 func openLimited(t *testing.T, name string, l Limits) (*Pipeline, error) {
@@ -52,9 +54,11 @@ func TestLimits(t *testing.T) {
 		says   string // "" passes
 	}{
 		{"defaults", "blip2-opt", Limits{}, caption(2), ""},
-		{"no bounds", "blip2-opt", Limits{-1, -1, -1, -1, -1, -1, -1, -1, -1, -1}, caption(2), ""},
+		{"no bounds", "blip2-opt", Limits{-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1}, caption(2), ""},
 		{"pixels", "blip2-opt", Limits{ImagePixels: 1199}, caption(1), "pixels of a picture: 1200"},
 		{"pixels within", "blip2-opt", Limits{ImagePixels: 1200}, caption(1), ""},
+		{"side", "blip2-opt", Limits{ImageSide: 39}, caption(1), "longer side: 40"},
+		{"side within", "blip2-opt", Limits{ImageSide: 40}, caption(1), ""},
 		{"prompt", "blip2-opt", Limits{PromptTokens: 8}, asks("what is the colour of the cat?"), "tokens of a text"},
 		{"prompt of bytes", "blip2-opt", Limits{PromptTokens: 100}, asks(strings.Repeat("x", 100_000)), "bytes of a text"},
 		{"prompt of CLIP", "clip", Limits{PromptTokens: 3}, match(1), "tokens of a text"},
@@ -87,8 +91,15 @@ func TestLimits(t *testing.T) {
 			t.Errorf("%s: %v, want %v with %q", c.name, err, want, c.says)
 		}
 	}
-	if l := (Limits{ImageBytes: 7}).Vision(); l.Bytes != 7 || l.Pixels != DefaultLimits().ImagePixels {
-		t.Errorf("limits for decoding: %+v", l)
+	for limits, want := range map[Limits]vision.Limits{
+		{}:                             {Pixels: 178_956_970, Bytes: 512 << 20, Side: 1 << 20, Frames: 100_000},
+		{ImagePixels: 5, ImageSide: 6}: {Pixels: 5, Bytes: 512 << 20, Side: 6, Frames: 100_000},
+		{ImageBytes: 7, Frames: 8}:     {Pixels: 178_956_970, Bytes: 7, Side: 1 << 20, Frames: 8},
+		{ImageSide: -1, Frames: -1}:    {Pixels: 178_956_970, Bytes: 512 << 20, Side: math.MaxInt, Frames: math.MaxInt},
+	} {
+		if got := limits.Vision(); got != want {
+			t.Errorf("limits for decoding of %+v: %+v, want %+v", limits, got, want)
+		}
 	}
 }
 
