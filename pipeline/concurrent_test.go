@@ -5,6 +5,7 @@ import (
 	"errors"
 	"image"
 	"math/rand/v2"
+	"path/filepath"
 	"runtime"
 	"sync"
 	"testing"
@@ -13,32 +14,103 @@ import (
 	"github.com/crossattn/xpipe/engine"
 )
 
-// One Pipeline used by many goroutines gives each what it gives one alone.
+// heldImage is a picture that calls wait for once they are inside.
+type heldImage struct {
+	image.Image
+	shown <-chan struct{}
+}
+
+func (h heldImage) Bounds() image.Rectangle {
+	<-h.shown
+	return h.Image.Bounds()
+}
+
+// One Pipeline used by many goroutines at once, for one thing and another, gives
+// each what it gives one alone.
 func TestConcurrentEqualsSerial(t *testing.T) {
-	g := loadGolden(t, "blip2-opt")
-	eachEngine(t, func(t *testing.T, eng engine.Engine) {
-		p := openGolden(t, g, eng)
-		requests := g.requests(t)
-		var want []string
-		for _, r := range requests {
+	const calls = 64
+	// What a call wrote, and numbers that came with it.
+	type result struct {
+		text    string
+		numbers []float64
+	}
+	kinds := map[string]func(*Pipeline, Request) (result, error){
+		"Generate": func(p *Pipeline, r Request) (result, error) {
 			texts, err := p.Generate(context.Background(), []Request{r}, unbounded(8))
 			if err != nil {
-				t.Fatal(err)
+				return result{}, err
 			}
-			want = append(want, texts[0][0].Text)
+			return result{text: texts[0][0].Text}, nil
+		},
+		"Attend": func(p *Pipeline, r Request) (result, error) {
+			a, err := p.Attend(context.Background(), r, unbounded(8))
+			if err != nil {
+				return result{}, err
+			}
+			m, err := a.Map(0)
+			if err != nil {
+				return result{}, err
+			}
+			all := result{text: a.Text.Text, numbers: []float64{m.Share}}
+			for _, weight := range m.Weights {
+				all.numbers = append(all.numbers, float64(weight))
+			}
+			return all, nil
+		},
+		"Choose": func(p *Pipeline, r Request) (result, error) {
+			choices, err := p.Choose(context.Background(), r, "a cat", "two dogs")
+			if err != nil {
+				return result{}, err
+			}
+			return result{choices[0].Text, []float64{choices[0].LogProb, choices[1].LogProb}}, nil
+		},
+	}
+	order := []string{"Generate", "Attend", "Generate", "Choose"}
+	g := loadGolden(t, "blip2-opt")
+	eachEngine(t, func(t *testing.T, eng engine.Engine) {
+		p, err := Open(t.Context(), filepath.Join(g.dir, "bundle"), WithEngine(eng), WithLimits(Limits{Concurrent: calls}))
+		if err != nil {
+			t.Fatal(err)
 		}
-		var all sync.WaitGroup
-		for i := range 64 {
-			all.Go(func() {
-				which := i % len(requests)
-				texts, err := p.Generate(context.Background(), requests[which:which+1], unbounded(8))
+		defer p.Close()
+		requests := g.requests(t)
+		want := map[string][]result{}
+		for kind, call := range kinds {
+			for _, r := range requests {
+				alone, err := call(p, r)
 				if err != nil {
-					t.Error(err)
-				} else if texts[0][0].Text != want[which] {
-					t.Errorf("request %d: %q, want %q", which, texts[0][0].Text, want[which])
+					t.Fatal(kind, err)
+				}
+				want[kind] = append(want[kind], alone)
+			}
+		}
+		shown := make(chan struct{})
+		var all sync.WaitGroup
+		for i := range calls {
+			all.Go(func() {
+				kind, which := order[i%len(order)], i/len(order)%len(requests)
+				r := requests[which]
+				r.Image = heldImage{r.Image, shown}
+				got, err := kinds[kind](p, r)
+				wanted := want[kind][which]
+				if err != nil {
+					t.Errorf("%s: %v", kind, err)
+				} else if got.text != wanted.text || len(got.numbers) != len(wanted.numbers) {
+					t.Errorf("%s of request %d: %v, want %v", kind, which, got, wanted)
+				} else {
+					for j, n := range wanted.numbers {
+						near(t, kind, got.numbers[j], n, 1e-5)
+					}
 				}
 			})
 		}
+		for start := time.Now(); len(p.turns) < calls && time.Since(start) < time.Minute; {
+			time.Sleep(time.Millisecond)
+		}
+		if n := len(p.turns); n != calls {
+			t.Errorf("%d calls are inside at once, not %d", n, calls)
+		}
+		close(shown)
 		all.Wait()
 	})
 }
