@@ -3,6 +3,9 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,6 +39,51 @@ func TestDiskFull(t *testing.T) {
 		if code := execute(t.Context(), env, args); code != exitOther || !strings.Contains(errs.String(), "no space left") {
 			t.Errorf("%v: exit %d: %s", args, code, errs)
 		}
+	}
+}
+
+// A file that cannot be written is removed only where the command made it.
+func TestWriteFile(t *testing.T) {
+	dir := t.TempDir()
+	old, fresh := filepath.Join(dir, "old.png"), filepath.Join(dir, "new.png")
+	if err := os.WriteFile(old, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fails := func(w io.Writer) error {
+		io.WriteString(w, "half")
+		return errors.New("no more")
+	}
+	for path, stays := range map[string]bool{old: true, fresh: false} {
+		if err := writeFile(path, fails); err == nil || err.Error() != "no more" {
+			t.Errorf("%s: %v", path, err)
+		}
+		if _, err := os.Lstat(path); (err == nil) != stays {
+			t.Errorf("%s after a failed write: %v", path, err)
+		}
+	}
+	for _, path := range []string{old, fresh} {
+		err := writeFile(path, func(w io.Writer) error { _, err := io.WriteString(w, "ok"); return err })
+		if data, _ := os.ReadFile(path); err != nil || string(data) != "ok" {
+			t.Errorf("%s: %q, %v", path, data, err)
+		}
+	}
+	missing := filepath.Join(dir, "missing", "a.png")
+	if err := writeFile(missing, fails); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), missing) {
+		t.Errorf("in a folder that is missing: %v", err)
+	}
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip("this system has no /dev/full")
+	}
+	device := filepath.Join(dir, "full.png") // a link, so that a fault here costs no device
+	if err := os.Symlink("/dev/full", device); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := xpipe(t, "", "attend", circle, "-o", device)
+	if code != exitOther || !strings.Contains(stderr, "no space left") || !strings.Contains(stderr, device) {
+		t.Errorf("attend: exit %d: %s", code, stderr)
+	}
+	if _, err := os.Lstat(device); err != nil {
+		t.Errorf("what was there before is gone: %v", err)
 	}
 }
 
