@@ -107,9 +107,9 @@ func (o *engineOptions) open(env *environment) (engine.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Where there is no ONNX Runtime, nothing is missing; where there is one that does
-	// not work, somebody wanted it to.
-	if wanted := env.refused || os.Getenv(ortlib.Env) != ""; wanted && eng.Name() != ort.Name && o.name != eng.Name() {
+	// Who says nothing of engines misses nothing where there is no ONNX Runtime. Who
+	// asks for auto hears of it, and so does who has one that does not work.
+	if wanted := o.name == "auto" || env.refused || os.Getenv(ortlib.Env) != ""; wanted && eng.Name() != ort.Name && o.name != eng.Name() {
 		env.warnf("%s", note)
 	} else {
 		env.verbosef("%s", note)

@@ -125,6 +125,30 @@ func TestCrashingLibraries(t *testing.T) {
 }
 
 // A good library is tried by a child once, and again when its file has changed.
+// Who asks for auto hears that it came to the Go engine; who says nothing does not.
+func TestAutoSaysSo(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		says bool
+	}{{nil, false}, {[]string{"--engine", "go"}, false}, {[]string{"--engine", "auto"}, true}} {
+		cmd := exec.CommandContext(t.Context(), self, append([]string{"caption", circle}, c.args...)...)
+		cmd.Env = []string{runEnv + "=1", "HOME=" + t.TempDir(), "PATH=" + t.TempDir()} // where no library is found, but for the system's
+		var errs bytes.Buffer
+		cmd.Stderr = &errs
+		out, err := cmd.Output()
+		if err != nil || len(out) == 0 {
+			t.Fatalf("%v: %v, %s", c.args, err, errs.String())
+		}
+		if says := strings.Contains(errs.String(), "engine: go, because"); says != c.says {
+			t.Errorf("%v: %q", c.args, errs.String())
+		}
+	}
+}
+
 func TestProbeOnce(t *testing.T) {
 	library := testLibrary(t)
 	if !ort.Built {
