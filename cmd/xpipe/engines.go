@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/pipeline"
 	"github.com/spf13/cobra"
 )
 
@@ -27,12 +28,12 @@ type engineOptions struct {
 // addFlags adds the flags to cmd.
 func (o *engineOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.name, "engine", "auto", "engine: go (pure Go), ort (ONNX Runtime), or auto: ort where its library is there")
+	f.StringVar(&o.name, "engine", "", "engine: go (pure Go), ort (ONNX Runtime), or auto, the default: ort where its library is there")
 	f.StringVar(&o.library, "ort-lib", "", "path of the ONNX Runtime library (default: searched for, see doctor)")
 	f.StringVar(&o.provider, "provider", "cpu", "where ONNX Runtime computes: cpu, cuda, tensorrt, openvino, coreml, directml; of a list such as cuda,cpu the first that starts")
 	f.StringToStringVar(&o.providerOptions, "provider-option", nil, "option for the provider, such as device_id=1")
 	f.IntVar(&o.threads, "threads", 0, "cores to use (0: all)")
-	f.Var(&o.memoryLimit, "memory-limit", "most memory for the tensors of one run of a graph, such as 500M or 2G; the Go engine keeps to it (default: no bound)")
+	f.Var(&o.memoryLimit, "memory-limit", fmt.Sprintf("most memory for the tensors of one run of a graph, such as 500M or 2G; the Go engine keeps to it (default: %dG for models, no bound for a single graph)", pipeline.DefaultLimits().Memory>>30))
 	f.BoolVar(&o.noFusion, "no-fusion", false, "run graphs operator by operator, as written")
 }
 
