@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -162,24 +161,4 @@ func TestDamagedWeights(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-}
-
-func FuzzManifest(f *testing.F) {
-	f.Add([]byte(`{"format":1,"family":"clip","graphs":{"a":"a.onnx"}}`))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		m, err := parseManifest(data)
-		if err != nil {
-			return
-		}
-		for _, name := range m.Graphs {
-			if !fs.ValidPath(name) {
-				t.Errorf("accepted %q", name)
-			}
-		}
-	})
-}
-
-func FuzzWeights(f *testing.F) {
-	f.Add([]byte("\x02\x00\x00\x00\x00\x00\x00\x00{}"))
-	f.Fuzz(func(t *testing.T, data []byte) { parseWeights(data) })
 }

@@ -6,8 +6,9 @@ import (
 	"testing"
 )
 
-// Whatever a .npy file holds, what is wrong with it is an ErrTensor.
-func FuzzNpyErrors(f *testing.F) {
+// Whatever a .npy file holds, what is wrong with it is an ErrTensor, and what is right
+// is no larger than the file.
+func FuzzReadNpy(f *testing.F) {
 	var good bytes.Buffer
 	if err := WriteNpy(&good, Must(New([]int{2, 3}, make([]Half, 6)))); err != nil {
 		f.Fatal(err)
@@ -16,8 +17,12 @@ func FuzzNpyErrors(f *testing.F) {
 		f.Add(bytes.Replace(good.Bytes(), []byte(change[0]), []byte(change[1]), 1))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if _, err := ReadNpy(bytes.NewReader(data)); err != nil && !errors.Is(err, ErrTensor) {
+		x, err := ReadNpy(bytes.NewReader(data))
+		if err != nil && !errors.Is(err, ErrTensor) {
 			t.Errorf("%v is no ErrTensor", err)
+		}
+		if err == nil && x.Len() > len(data) {
+			t.Errorf("%v out of %d bytes", x, len(data))
 		}
 	})
 }

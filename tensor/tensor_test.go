@@ -156,18 +156,6 @@ func TestReadNpyRefuses(t *testing.T) {
 	}
 }
 
-func FuzzReadNpy(f *testing.F) {
-	var good bytes.Buffer
-	WriteNpy(&good, Must(New([]int{2, 3}, make([]Half, 6))))
-	f.Add(good.Bytes())
-	f.Fuzz(func(t *testing.T, data []byte) {
-		x, err := ReadNpy(bytes.NewReader(data))
-		if err == nil && x.Len() > len(data) {
-			t.Errorf("%v out of %d bytes", x, len(data))
-		}
-	})
-}
-
 func TestSpecCheck(t *testing.T) {
 	spec := Spec{Name: "x", DType: Float32, Shape: []int{-1, 3}, Dims: []string{"batch", ""}}
 	if err := spec.Check(Must(Zeros(Float32, 5, 3))); err != nil {
