@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
-	"image"
 	"image/png"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -110,7 +110,7 @@ func runPreprocess(ctx context.Context, env *environment, o preprocessOptions, a
 				ext := filepath.Ext(name)
 				name = fmt.Sprintf("%s-%d%s", strings.TrimSuffix(name, ext), i+1, ext)
 			}
-			if err := writePNG(name, m.Image()); err != nil {
+			if err := writeFile(name, func(w io.Writer) error { return png.Encode(w, m.Image()) }); err != nil {
 				return err
 			}
 			line.PNG = append(line.PNG, name)
@@ -173,16 +173,4 @@ func spread(values []float32) (low, high float32, mean float64) {
 		mean += float64(v)
 	}
 	return low, high, mean / float64(len(values))
-}
-
-func writePNG(path string, img image.Image) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	if err := png.Encode(f, img); err != nil {
-		f.Close()
-		return err
-	}
-	return f.Close()
 }
