@@ -244,9 +244,9 @@ type attender interface {
 // for what it shows. Decoding is without beams.
 //
 // A model of CLIP's kind writes nothing: its one map is of the picture, or, where
-// its encoder is convolutional, of request.Question in it. LXMERT
-// answers from request.Regions, or from those that Regions gives for
-// request.Image; its maps are of the question's words.
+// its encoder is convolutional, of request.Question in it. LXMERT answers from
+// request.Regions, or from those that Regions gives for request.Image; its maps
+// are of the question's words.
 func (p *Pipeline) Attend(ctx context.Context, request Request, opts ...GenerateOption) (*Attention, error) {
 	return p.attend(ctx, request, &watch{}, func(ctx context.Context, request Request) (*Text, error) {
 		if _, writes := p.model.(generator); !writes {

@@ -127,11 +127,7 @@ func (m *clip) activation(ctx context.Context, a *Attention, cells, pooled atten
 	if sum := kernel.Sum(row); sum > 0 {
 		kernel.Scale(row, row, 1/sum)
 	}
-	maps, err := tensor.New([]int{1, 1, 1, n}, row)
-	if err != nil {
-		return err
-	}
-	rollout, err := tensor.New([]int{1, n}, row)
-	a.Stages = []AttentionStage{{Name: name, Layers: 1, Heads: 1, Maps: maps, Rollout: rollout}}
+	s, err := stageOfPlaces(name, 1, n, row)
+	a.Stages = []AttentionStage{s}
 	return err
 }

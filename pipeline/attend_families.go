@@ -95,12 +95,8 @@ func (m *blip2) attention(ctx context.Context, a *Attention, w *watch) error {
 			}
 		}
 	}
-	maps, err := tensor.New([]int{1, 1, patches, cells}, values)
-	if err != nil {
-		return err
-	}
-	rollout, err := tensor.New([]int{patches, cells}, values)
-	a.Stages = append(a.Stages, AttentionStage{Name: "patches over cells", Layers: 1, Heads: 1, Maps: maps, Rollout: rollout})
+	s, err := stageOfPlaces("patches over cells", patches, cells, values)
+	a.Stages = append(a.Stages, s)
 	return err
 }
 

@@ -35,6 +35,16 @@ func stageOf(name string, layers []attentionMap, row0, rows, col0, cols int) (At
 	return s, err
 }
 
+// stageOfPlaces makes a stage of what is no attention: one map, which is its own
+// rollout.
+func stageOfPlaces(name string, rows, cols int, values []float32) (s AttentionStage, err error) {
+	s = AttentionStage{Name: name, Layers: 1, Heads: 1}
+	if s.Maps, err = tensor.New([]int{1, 1, rows, cols}, values); err == nil {
+		s.Rollout, err = tensor.New([]int{rows, cols}, values)
+	}
+	return s, err
+}
+
 // stepsOf makes a stage of a decoder's runs: the last row of each, which chose a
 // token, and columns col0...
 func stepsOf(name string, runs []watchedRun, kind attentionKind, tokens, col0, cols int) (AttentionStage, error) {

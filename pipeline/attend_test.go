@@ -12,7 +12,6 @@ import (
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/fallback"
-	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/tensor"
 	"github.com/crossattn/xpipe/vision"
 )
@@ -294,20 +293,12 @@ func TestAttendPictureShownTwice(t *testing.T) {
 
 // A convolutional encoder has a map of the text, and one of the picture as a whole.
 func TestAttendConvolutional(t *testing.T) {
-	fsys, err := mini.FS("clip-mini")
-	if err != nil {
-		t.Fatal(err)
-	}
 	img, err := vision.DecodeFile("../testdata/images/scene.png")
 	if err != nil {
 		t.Fatal(err)
 	}
 	eachEngine(t, func(t *testing.T, eng engine.Engine) {
-		p, err := OpenFS(t.Context(), fsys, WithEngine(eng))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer p.Close()
+		p := OpenEmbedded(t, "clip-mini", WithEngine(eng))
 		best := map[string]int{}
 		for _, text := range []string{"", "automobile", "red apple"} {
 			a, err := p.Attend(t.Context(), Request{Image: img, Question: text})
@@ -329,21 +320,13 @@ func TestAttendConvolutional(t *testing.T) {
 
 // Concept words pass the Q-Former, and lead to the cells that name them.
 func TestAttendPlaces(t *testing.T) {
-	fsys, err := mini.FS("blip2-mini")
-	if err != nil {
-		t.Fatal(err)
-	}
 	img, err := vision.DecodeFile("../testdata/images/red-circle.png")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var before *Attention
 	eachEngine(t, func(t *testing.T, eng engine.Engine) {
-		p, err := OpenFS(t.Context(), fsys, WithEngine(eng))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer p.Close()
+		p := OpenEmbedded(t, "blip2-mini", WithEngine(eng))
 		a, err := p.Attend(t.Context(), Request{Image: img})
 		if err != nil {
 			t.Fatal(err)
@@ -367,16 +350,7 @@ func TestAttendPlaces(t *testing.T) {
 
 // What an encoder says of its tokens and cells is checked before it is believed.
 func TestAttendOddStates(t *testing.T) {
-	fsys, err := mini.FS("clip-mini")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := OpenFS(t.Context(), fsys, WithEngine(fallback.New()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close()
-	m := p.model.(*clip)
+	m := OpenEmbedded(t, "clip-mini", WithEngine(fallback.New())).model.(*clip)
 	state := func(shape ...int) attentionMap {
 		return attentionMap{Tensor: tensor.Must(tensor.Zeros(tensor.Float32, shape...))}
 	}

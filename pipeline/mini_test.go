@@ -69,29 +69,12 @@ func TestDefaultModelSaysWhatPyTorchSays(t *testing.T) {
 
 func openMini(t testing.TB, eng engine.Engine) *pipeline.Pipeline {
 	t.Helper()
-	bundle, err := mini.FS(mini.Default)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := pipeline.OpenFS(context.Background(), bundle, pipeline.WithEngine(eng))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.Close() })
-	return p
+	return pipeline.OpenEmbedded(t, mini.Default, pipeline.WithEngine(eng))
 }
 
 // A model that was not made to describe pictures says so, and does not babble.
 func TestCaptionIsNoTask(t *testing.T) {
-	fsys, err := mini.FS("flamingo-mini")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := pipeline.OpenFS(t.Context(), fsys, pipeline.WithEngine(fallback.New()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close()
+	p := pipeline.OpenEmbedded(t, "flamingo-mini", pipeline.WithEngine(fallback.New()))
 	img := image.NewGray(image.Rect(0, 0, 8, 8))
 	if text, err := p.Caption(t.Context(), img); !errors.Is(err, pipeline.ErrUnsupported) || !strings.Contains(err.Error(), "converse") {
 		t.Errorf("%v, %v", text, err)

@@ -37,16 +37,7 @@ func engines(t *testing.T) []engine.Engine {
 
 func openRegions(t testing.TB, opts ...pipeline.Option) *pipeline.Pipeline {
 	t.Helper()
-	bundle, err := mini.FS(mini.Regions)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := pipeline.OpenFS(context.Background(), bundle, opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.Close() })
-	return p
+	return pipeline.OpenEmbedded(t, mini.Regions, opts...)
 }
 
 // Things found in Go are where the scene was drawn, and the answers from boxes are

@@ -78,10 +78,9 @@ as clip-mini's, QUESTION is a text, and the map (class activation) says where th
 picture fits it.
 
 The Go engine, the default here, shows the attention of any graph whose form it
-knows. With ONNX
-Runtime (--engine ort) graphs that were not exported with --attention-maps run a
-second time on the Go engine. Attention shows what was read, not why: make
-eval-attention measures how far it can be trusted.
+knows. With ONNX Runtime (--engine ort) graphs that were not exported with
+--attention-maps run a second time on the Go engine. Attention shows what was
+read, not why: make eval-attention measures how far it can be trusted.
 
 ` + exitHelp,
 		Args: usageArgs(cobra.RangeArgs(1, 2)),

@@ -17,7 +17,7 @@ import (
 )
 
 // A model of CLIP's kind is asked for drawn things, in a style that no model was
-// trained on, which `make eval` lays under build: for single emoji, of a third to
+// trained on, which evaluate.py --sets lays under build: for single emoji, of a third to
 // half of the side, on a plain ground; and for one thing of the trainer's test
 // scenes (xpipe_train.scenes), one to seven things on a plain or gently graded
 // ground, of which there is one. The probability is that of its name among up to 40
@@ -141,12 +141,12 @@ func amongOthers(dir string, r *rand.Rand) ([]*scene, error) {
 	return scenes, nil
 }
 
-// inTurn hands out scenes, each once, and then begins again.
+// inTurn hands out scenes, each once.
 func inTurn(scenes []*scene) func(*rand.Rand) *scene {
 	const most = 40 // names that one might have
 	next := 0
 	return func(*rand.Rand) *scene {
-		s := scenes[next%len(scenes)]
+		s := scenes[next]
 		s.others = []string{s.caption}
 		for i := 1; i < len(scenes) && len(s.others) < most; i++ {
 			if name := scenes[(next+i)%len(scenes)].caption; !slices.Contains(s.others, name) {

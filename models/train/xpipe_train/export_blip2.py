@@ -17,17 +17,22 @@ from .text import ANSWER, CAPTION, IDS
 MAX_NEW_TOKENS = 20
 
 
+def shaped(config: dict, weights: dict, encoder: Encoder) -> Blip2Mini:
+    """A model of the shape that a config and weights have; the weights are not loaded."""
+    c = MiniConfig(**config["model"])
+    c.emoji, c.vocab = len(weights["concepts.emoji.weight"]), len(weights["lm.model.decoder.embed_tokens.weight"])
+    c.cell_names, c.cell_colours = CELL_NAMES, CELL_COLOURS
+    return Blip2Mini(c, weights["words.words"], weights["neck.names"], weights["neck.colours"], encoder.classifier, IDS)
+
+
 def restored(checkpoint: Path):
     """(model in eval mode, whole vision encoder, config) of a checkpoint."""
     state = torch.load(checkpoint, weights_only=False, map_location="cpu")
     config, weights = state["config"], with_gate(state["model"])
-    c = MiniConfig(**config["model"])
-    if c.balance != 1:
-        raise SystemExit("the exported decoder knows no balance between the modalities: only 1 can be exported")
-    c.emoji, c.vocab = len(weights["concepts.emoji.weight"]), len(weights["lm.model.decoder.embed_tokens.weight"])
-    c.cell_names, c.cell_colours = CELL_NAMES, CELL_COLOURS
     encoder = Encoder()
-    model = Blip2Mini(c, weights["words.words"], weights["neck.names"], weights["neck.colours"], encoder.classifier, IDS)
+    model = shaped(config, weights, encoder)
+    if model.c.balance != 1:
+        raise SystemExit("the exported decoder knows no balance between the modalities: only 1 can be exported")
     model.load_state_dict(weights)
     for p in model.parameters():  # what the bundle stores, so that torch and the graphs compute with the same numbers
         p.data = p.data.half().float()

@@ -11,10 +11,9 @@ import torch
 from onnx import numpy_helper
 from safetensors.torch import load_file
 
-from .data import CELL_COLOURS, CELL_NAMES
 from .encoder import Encoder
-from .model import Blip2Mini, MiniConfig, with_gate
-from .text import IDS
+from .export_blip2 import shaped
+from .model import Blip2Mini, with_gate
 
 NOT_IN_GRAPHS = ("text_head.", "image_head.", "temperature")
 
@@ -36,10 +35,7 @@ def weights(bundle: Path) -> dict[str, torch.Tensor]:
 def model_of(bundle: Path) -> tuple[Blip2Mini, dict]:
     """(the model, the manifest's "training")."""
     found, training = with_gate(weights(bundle)), json.loads((bundle / "xpipe.json").read_text())["training"]
-    c = MiniConfig(**training["config"]["model"])
-    c.emoji, c.vocab = len(found["concepts.emoji.weight"]), len(found["lm.lm_head.weight"])
-    c.cell_names, c.cell_colours = CELL_NAMES, CELL_COLOURS
-    model = Blip2Mini(c, found["words.words"], found["neck.names"], found["neck.colours"], Encoder().classifier, IDS)
+    model = shaped(training["config"], found, Encoder())
     own = model.state_dict()
     missing = [k for k in own if k not in found and not k.startswith(NOT_IN_GRAPHS)]
     if missing:
