@@ -53,14 +53,14 @@ BENCHLIB = export XPIPE_ORT_LIB=$$(ls $(VENV)/lib/python3*/site-packages/onnxrun
 
 export-env: $(TRAINVENV)/.done ## PyTorch and xpipe-export, under build/
 
-$(TRAINVENV)/.done: models/export/pyproject.toml models/train/requirements.txt
+$(TRAINVENV)/.done: tools/export/pyproject.toml tools/train/requirements.txt
 	$(PYTHON) -m venv $(TRAINVENV)
-	$(TRAINVENV)/bin/pip install --quiet --disable-pip-version-check -r models/train/requirements.txt -e 'models/export[test]'
+	$(TRAINVENV)/bin/pip install --quiet --disable-pip-version-check -r tools/train/requirements.txt -e 'tools/export[test]'
 	touch $@
 
 test-export: export-env ## the tests of the exporter and the trainer
-	$(TRAINVENV)/bin/python -m pytest models/export
-	PYTHONPATH=models/train $(TRAINVENV)/bin/python -m pytest models/train/tests
+	$(TRAINVENV)/bin/python -m pytest tools/export
+	PYTHONPATH=tools/train $(TRAINVENV)/bin/python -m pytest tools/train/tests
 
 golden: export-env ## make the golden files of every family again
 	$(TRAINVENV)/bin/python -m xpipe_export.golden
@@ -72,24 +72,24 @@ MINI := blip2-mini clip-mini lxmert-mini flamingo-mini
 train: $(MINI:%=train-%) ## from packages to the embedded models: hours on two cores
 
 train-%: export-env ## from packages to one embedded model, such as train-clip-mini
-	models/train/build.sh $*
+	tools/train/build.sh $*
 
 eval: build/venv-eval/.done ## the embedded models' figures, through the binary on the Go engine: models/mini/eval.md
 	go build -o build/xpipe ./cmd/xpipe
-	build/venv-eval/bin/python models/train/evaluate.py --xpipe build/xpipe --floors
+	build/venv-eval/bin/python tools/train/evaluate.py --xpipe build/xpipe --floors
 
 gallery: ## README's gallery, from what the binary says
 	go build -o build/xpipe ./cmd/xpipe
-	$(PYTHON) models/train/gallery.py --xpipe build/xpipe
+	$(PYTHON) tools/train/gallery.py --xpipe build/xpipe
 
-build/venv-eval/.done: models/train/requirements-eval.txt
+build/venv-eval/.done: tools/train/requirements-eval.txt
 	$(PYTHON) -m venv build/venv-eval
-	build/venv-eval/bin/pip install --quiet --disable-pip-version-check --no-deps -r models/train/requirements-eval.txt
+	build/venv-eval/bin/pip install --quiet --disable-pip-version-check --no-deps -r tools/train/requirements-eval.txt
 	touch $@
 
 eval-attention: build/venv-eval/.done ## how far the embedded models' attention maps can be trusted: models/mini/attention.txt
-	build/venv-eval/bin/python models/train/evaluate.py --sets
-	go build -o build/evalattend ./pipeline/evalattend
+	build/venv-eval/bin/python tools/train/evaluate.py --sets
+	go build -o build/evalattend ./cmd/evalattend
 	build/evalattend -floors -out models/mini/attention.txt
 
 bench-engines: test-env ## graphs of full size on both engines, in turns, on one core and on two; JSON under build/bench
@@ -111,7 +111,7 @@ bench-profiles: export-env ## where the Go engine's time goes: docs/performance/
 	$(TRAINVENV)/bin/python docs/performance/plot.py profiles build/bench/*.top docs/performance/profiles.svg
 
 bench-decode: test-env export-env ## decoding at OPT-125m's size: time outside the graphs, what batches gain
-	test -f build/decode-bench/xpipe.json || (cd models/export && ../../$(TRAINVENV)/bin/python decode_bundle.py ../../build/decode-bench)
+	test -f build/decode-bench/xpipe.json || (cd tools/export && ../../$(TRAINVENV)/bin/python decode_bundle.py ../../build/decode-bench)
 	XPIPE_DECODE_BENCH=$(CURDIR)/build/decode-bench go test ./pipeline -run - -bench Decode -benchtime 3x
 
 fuzz: ## every fuzz target, FUZZTIME (60s) each

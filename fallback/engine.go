@@ -14,8 +14,8 @@ import (
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/fallback/kernel"
-	"github.com/crossattn/xpipe/fallback/onnx"
 	"github.com/crossattn/xpipe/fallback/ops"
+	"github.com/crossattn/xpipe/onnx"
 )
 
 // Engine is the pure-Go engine. The zero value is ready for use.

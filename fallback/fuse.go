@@ -6,9 +6,9 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/crossattn/xpipe/fallback/onnx"
-	"github.com/crossattn/xpipe/fallback/onnx/pb"
 	"github.com/crossattn/xpipe/fallback/ops"
+	"github.com/crossattn/xpipe/onnx"
+	"github.com/crossattn/xpipe/onnx/pb"
 	"github.com/crossattn/xpipe/tensor"
 )
 

@@ -3,7 +3,7 @@ package fallback
 import (
 	"slices"
 
-	"github.com/crossattn/xpipe/fallback/onnx/pb"
+	"github.com/crossattn/xpipe/onnx/pb"
 )
 
 // attention matches softmax(scale*q*k' + masks) * v, with the transpositions

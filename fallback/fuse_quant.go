@@ -5,8 +5,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/crossattn/xpipe/fallback/onnx/pb"
 	"github.com/crossattn/xpipe/fallback/ops"
+	"github.com/crossattn/xpipe/onnx/pb"
 	"github.com/crossattn/xpipe/tensor"
 )
 

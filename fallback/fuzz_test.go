@@ -10,8 +10,8 @@ import (
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/fallback"
-	"github.com/crossattn/xpipe/fallback/onnx"
 	"github.com/crossattn/xpipe/fallback/ops"
+	"github.com/crossattn/xpipe/onnx"
 	"github.com/crossattn/xpipe/tensor"
 )
 

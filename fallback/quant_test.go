@@ -10,7 +10,7 @@ import (
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/engine/enginetest"
 	"github.com/crossattn/xpipe/fallback"
-	"github.com/crossattn/xpipe/fallback/onnx"
+	"github.com/crossattn/xpipe/onnx"
 	"github.com/crossattn/xpipe/tensor"
 )
 

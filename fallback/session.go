@@ -8,8 +8,8 @@ import (
 	"sync"
 
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/fallback/onnx"
 	"github.com/crossattn/xpipe/fallback/ops"
+	"github.com/crossattn/xpipe/onnx"
 	"github.com/crossattn/xpipe/tensor"
 )
 

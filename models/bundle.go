@@ -5,7 +5,7 @@
 // bundle's maker wrote, and that nothing outside the bundle is read.
 //
 // It runs nothing and knows no task. The default models live in models/mini,
-// the Python programs that make bundles in models/export and models/train.
+// the Python programs that make bundles in tools/export and tools/train.
 package models
 
 import (

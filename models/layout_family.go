@@ -31,7 +31,7 @@ type layout struct {
 }
 
 // layouts are the model types of config.json that can be read without
-// xpipe.json. The prompts are those models/export writes.
+// xpipe.json. The prompts are those tools/export writes.
 var layouts = map[string]layout{
 	"clip": {
 		family: CLIP, forms: [][]string{{"vision_encoder", "text_encoder"}, {"model"}},
@@ -121,6 +121,6 @@ func (l layout) check(modelType, variant string, graphs map[string]string, found
 	if variant != "" {
 		model += " in the variant " + variant
 	}
-	return fmt.Errorf("%w: the graphs here are no whole %s. Found: %s. Missing: %s. models/export makes a bundle from the checkpoint",
+	return fmt.Errorf("%w: the graphs here are no whole %s. Found: %s. Missing: %s. tools/export makes a bundle from the checkpoint",
 		ErrBundle, model, strings.Join(saw, ", "), strings.Join(missing, "; or "))
 }

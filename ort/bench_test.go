@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/crossattn/xpipe/fallback/onnx"
+	"github.com/crossattn/xpipe/onnx"
 	"github.com/crossattn/xpipe/tensor"
 )
 

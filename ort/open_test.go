@@ -16,8 +16,8 @@ import (
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/engine/enginetest"
-	"github.com/crossattn/xpipe/fallback/onnx"
-	"github.com/crossattn/xpipe/fallback/onnx/pb"
+	"github.com/crossattn/xpipe/onnx"
+	"github.com/crossattn/xpipe/onnx/pb"
 	"github.com/crossattn/xpipe/tensor"
 	"google.golang.org/protobuf/proto"
 )

@@ -20,7 +20,7 @@ import (
 )
 
 // Golden files are made by `make golden` from tiny seeded models of the real
-// transformers classes; see models/export/README.md.
+// transformers classes; see tools/export/README.md.
 const familiesDir = "../testdata/families"
 
 // golden is a golden.json.

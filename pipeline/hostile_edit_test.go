@@ -12,7 +12,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/crossattn/xpipe/fallback/onnx/pb"
+	"github.com/crossattn/xpipe/onnx/pb"
 )
 
 // The edits that make bad bundles out of the good ones of testdata/families.

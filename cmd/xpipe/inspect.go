@@ -9,8 +9,8 @@ import (
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/fallback"
-	"github.com/crossattn/xpipe/fallback/onnx"
 	"github.com/crossattn/xpipe/models"
+	"github.com/crossattn/xpipe/onnx"
 	"github.com/crossattn/xpipe/tensor"
 	"github.com/spf13/cobra"
 )

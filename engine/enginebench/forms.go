@@ -3,7 +3,7 @@ package enginebench
 import (
 	"math"
 
-	"github.com/crossattn/xpipe/fallback/onnx"
+	"github.com/crossattn/xpipe/onnx"
 	"github.com/crossattn/xpipe/tensor"
 )
 

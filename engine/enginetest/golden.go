@@ -16,7 +16,7 @@ import (
 // inputs and the outputs that the reference computed for them. All paths are
 // relative to the folder; tensors are .npy files.
 //
-//	{"made_by": "models/export/golden.py, torch 2.8.0, seed 7",
+//	{"made_by": "tools/export/golden.py, torch 2.8.0, seed 7",
 //	 "atol": 1e-4, "rtol": 1e-4,
 //	 "cases": [{"name": "decoder prefill, batch 2",
 //	            "graph": "../onnx/decoder_model_merged.onnx",

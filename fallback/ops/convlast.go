@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/crossattn/xpipe/fallback/kernel"
-	"github.com/crossattn/xpipe/fallback/onnx/pb"
+	"github.com/crossattn/xpipe/onnx/pb"
 	"github.com/crossattn/xpipe/tensor"
 )
 

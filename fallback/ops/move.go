@@ -4,7 +4,7 @@ import (
 	"math"
 	"unsafe"
 
-	"github.com/crossattn/xpipe/fallback/onnx"
+	"github.com/crossattn/xpipe/onnx"
 	"github.com/crossattn/xpipe/tensor"
 )
 

@@ -6,8 +6,8 @@ import (
 	mathbits "math/bits"
 
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/fallback/onnx"
-	"github.com/crossattn/xpipe/fallback/onnx/pb"
+	"github.com/crossattn/xpipe/onnx"
+	"github.com/crossattn/xpipe/onnx/pb"
 	"github.com/crossattn/xpipe/tensor"
 )
 

@@ -1,4 +1,4 @@
-// Package mini carries the small default models inside the program: a bundle a model, as models/train makes
+// Package mini carries the small default models inside the program: a bundle a model, as tools/train makes
 // them. It is a package of its own so that a program which only imports pipeline does not grow by their size.
 // What each can and cannot do is on its card, NAME.md in this folder.
 package mini

@@ -1,20 +1,20 @@
 #!/bin/sh
 # From packages to a model's committed bundle, in one command. Repeatable: what is done is not done again.
-#   models/train/build.sh [NAME]      blip2-mini (default), clip-mini, lxmert-mini or flamingo-mini: configs/NAME.json
+#   tools/train/build.sh [NAME]      blip2-mini (default), clip-mini, lxmert-mini or flamingo-mini: configs/NAME.json
 # PYTHON is a Python with requirements.txt installed; default build/venv-train, made here if it is missing.
 # Work goes to build/train (about 8 GB). Two cores take one to four hours a model from nothing.
 set -eu
 cd "$(dirname "$0")/../.."
 name=${1:-blip2-mini}
-config=models/train/configs/$name.json
-[ -f "$config" ] || { echo "build.sh: no $config; there are: $(ls models/train/configs)" >&2; exit 2; }
+config=tools/train/configs/$name.json
+[ -f "$config" ] || { echo "build.sh: no $config; there are: $(ls tools/train/configs)" >&2; exit 2; }
 python=${PYTHON:-build/venv-train/bin/python}
 if ! "$python" -c "import torch, transformers, resvg_py" 2>/dev/null; then
 	python3 -m venv build/venv-train
-	build/venv-train/bin/pip install --quiet -r models/train/requirements.txt
+	build/venv-train/bin/pip install --quiet -r tools/train/requirements.txt
 	python=build/venv-train/bin/python
 fi
-export PYTHONPATH=models/train:models/export OMP_NUM_THREADS=1
+export PYTHONPATH=tools/train:tools/export OMP_NUM_THREADS=1
 run() { "$python" -m "xpipe_train.$@"; }
 family=$("$python" -c "import json,sys; print(json.load(open(sys.argv[1]))['family'])" "$config")
 checkpoint=build/train/runs/$name/final.pt

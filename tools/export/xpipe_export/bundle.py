@@ -1,6 +1,6 @@
 """Writes a bundle directory: graphs, projections, the files of the checkpoint, xpipe.json.
 
-The format is described in ../../BUNDLE.md. A bundle is built in a directory beside its
+The format is described in ../../models/BUNDLE.md. A bundle is built in a directory beside its
 place and renamed when it is whole, so a failed export leaves nothing that looks right.
 """
 

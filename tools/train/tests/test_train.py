@@ -1,6 +1,6 @@
 """Fast checks of blip2-mini's own parts; no packages of pictures and no cache needed.
 
-    PYTHONPATH=models/train build/venv-train/bin/python -m pytest -q models/train/tests
+    PYTHONPATH=tools/train build/venv-train/bin/python -m pytest -q tools/train/tests
 """
 import json
 import random

@@ -1,6 +1,6 @@
 """Checkpoint -> bundle of lxmert-mini: python -m xpipe_train.export_lxmert CHECKPOINT OUT.
 
-`model` is models/export's own LXMERT graph; `region_encoder` is the frozen trunk and the trained Eye in one.
+`model` is tools/export's own LXMERT graph; `region_encoder` is the frozen trunk and the trained Eye in one.
 """
 import argparse
 from pathlib import Path
@@ -50,7 +50,7 @@ def main():
     torch.set_num_threads(1)
     torch.manual_seed(1)
     model, encoder, state = restored(args.checkpoint)
-    with Bundle(args.out, name="lxmert-mini", family="lxmert", dtype="fp16", source="models/train", overwrite=True) as b:
+    with Bundle(args.out, name="lxmert-mini", family="lxmert", dtype="fp16", source="tools/train", overwrite=True) as b:
         lxmert.export(model.lxmert, b, attention=False)
         b.add_graph("region_encoder", GraphSpec(
             encoder, lambda s: {"pixel_values": (torch.rand(s["regions"], 3, SIZE, SIZE) - MEAN) / STD}, ["visual_feats"],

@@ -1,5 +1,5 @@
 """Checkpoint -> bundle: python -m xpipe_train.export_flamingo CHECKPOINT OUT. The graphs and their check against torch are
-the work of models/export, and the modules are its own for OpenFlamingo."""
+the work of tools/export, and the modules are its own for OpenFlamingo."""
 import argparse
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def main():
     tokenizer = args.checkpoint.with_name("tokenizer.json")
     assert Tokenizer.from_file(str(tokenizer)).get_vocab_size() == c.vocab
     lm, seen = model.lang_encoder, model.perceiver.latents.shape[1]
-    with Bundle(args.out, name=args.name, family="flamingo", dtype="fp16", source="models/train", overwrite=True) as b:
+    with Bundle(args.out, name=args.name, family="flamingo", dtype="fp16", source="tools/train", overwrite=True) as b:
         b.add_graph("vision_encoder", flamingo.vision_spec(Vision(Encoder(), model.vision_encoder).eval(), SIZE))
         b.add_graph("resampler", flamingo.resampler_spec(model.perceiver, seen))
         b.add_graph("cross_kv", flamingo.cross_kv_spec(open_flamingo.CrossKV(model.blocks), seen, len(model.blocks), c.cross_heads, c.cross_width // c.cross_heads))

@@ -60,7 +60,7 @@ def main():
             ids[row, max(1, s["length"] - 1 - row):] = end
         return {"input_ids": ids}
 
-    with Bundle(args.out, name=args.name, family="clip", dtype="fp16", source="models/train", overwrite=True) as b:
+    with Bundle(args.out, name=args.name, family="clip", dtype="fp16", source="tools/train", overwrite=True) as b:
         b.add_graph("vision_encoder", GraphSpec(
             Vision(Encoder()), lambda s: {"pixel_values": torch.randn(s["batch"], 3, SIZE, SIZE)}, ["pooled_output", "last_hidden_state"],
             {"pixel_values": ["batch", 3, SIZE, SIZE], "pooled_output": ["batch", POOLED], "last_hidden_state": ["batch", (SIZE // 32) ** 2, POOLED]},

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures the default models through the xpipe binary, on material they were not trained on.
 
-    python models/train/evaluate.py --xpipe build/xpipe [--only blip2-mini ...] [--engine go|ort] [--out models/mini] [--limit N] [--floors]
+    python tools/train/evaluate.py --xpipe build/xpipe [--only blip2-mini ...] [--engine go|ort] [--out models/mini] [--limit N] [--floors]
 
 A model is a bundle under --models (models/mini), NAME/xpipe.json; one that is not there is said to be missing. Test sets are made from packages into
 --work (build/eval): easy-VQA's official test split; the single emoji drawn by Twitter, a style held out of all training; photos (xpipe_train/phototest.py);
@@ -255,7 +255,7 @@ def shortfalls(results: dict) -> list[str]:
 
 def as_markdown(results: dict) -> str:
     percent = lambda x: f"{100 * x:.1f} %" if x >= 0.01 else f"{100 * x:.2g} %"
-    lines = ["# Figures of the default models", "", "Made by `make eval`: through the xpipe binary, on nothing that was trained on. How: models/train/evaluate.py; all figures and versions: eval.json.",
+    lines = ["# Figures of the default models", "", "Made by `make eval`: through the xpipe binary, on nothing that was trained on. How: tools/train/evaluate.py; all figures and versions: eval.json.",
              "", "| model | task | n | result | floor [aim] | to compare with |", "|---|---|---|---|---|---|"]
     for model, found in results["models"].items():
         if "missing" in found:

@@ -7,4 +7,4 @@ package pb
 // python3 -m grpc_tools.protoc takes the same flags. protoc-gen-go is
 // google.golang.org/protobuf/cmd/protoc-gen-go v1.36.12.
 //
-//go:generate protoc --go_out=. --go_opt=paths=source_relative --go_opt=Monnx.proto=github.com/crossattn/xpipe/fallback/onnx/pb onnx.proto
+//go:generate protoc --go_out=. --go_opt=paths=source_relative --go_opt=Monnx.proto=github.com/crossattn/xpipe/onnx/pb onnx.proto

@@ -26,7 +26,7 @@ def main(out: str) -> None:
     text = tf.OPTConfig()  # its defaults are OPT-125m
     assert (text.hidden_size, text.num_hidden_layers, text.vocab_size) == (768, 12, 50272)
     model = tf.Blip2ForConditionalGeneration(tf.Blip2Config(vision.to_dict(), qformer.to_dict(), text.to_dict(), num_query_tokens=32)).eval()
-    with Bundle(out, name="decode-bench", family="blip2", dtype="fp32", source="models/export/decode_bundle.py, random weights, seed 0") as b:
+    with Bundle(out, name="decode-bench", family="blip2", dtype="fp32", source="tools/export/decode_bundle.py, random weights, seed 0") as b:
         blip2.add_parts(b, vision=model.vision_model, image_size=SIZE, qformer=model.qformer, query_tokens=model.query_tokens,
                         language_projection=model.language_projection, language_model=model.language_model)
         with tempfile.TemporaryDirectory() as folder:

@@ -4,7 +4,7 @@
 directory around the graphs, `families` holds the wrappers and the layout of each
 model family, `cli` is the command, `golden` makes the tiny models and the
 expected outputs under testdata/families. What a bundle holds is in
-../BUNDLE.md.
+../../models/BUNDLE.md.
 """
 
 __version__ = "0.1.0"

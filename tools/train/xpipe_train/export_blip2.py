@@ -1,5 +1,5 @@
 """Checkpoint -> bundle: python -m xpipe_train.export_blip2 CHECKPOINT OUT. The graphs, their check against torch and
-the files are the work of models/export; here is only what a mini model is made of."""
+the files are the work of tools/export; here is only what a mini model is made of."""
 import argparse
 import json
 from pathlib import Path
@@ -57,7 +57,7 @@ def main():
     args = ap.parse_args()
     torch.set_num_threads(1)
     model, vision, config = restored(args.checkpoint)
-    with Bundle(args.out, name=args.name, family="blip2", dtype="fp16", source="models/train", overwrite=True) as b:
+    with Bundle(args.out, name=args.name, family="blip2", dtype="fp16", source="tools/train", overwrite=True) as b:
         blip2.add_parts(b, vision=vision, image_size=SIZE, qformer=model.qformer, query_tokens=model.query_tokens,
                         language_projection=model.language_projection, language_model=model.lm, image_places=True)
         b.add_file("tokenizer.json", args.tokenizer or args.checkpoint.with_name("tokenizer.json"))

@@ -54,7 +54,7 @@ func main() {
 	model := flag.String("model", "", "an embedded model or a bundle's folder (default: every embedded model)")
 	scenes := flag.Int("scenes", 200, "scenes of the pointing game")
 	curves := flag.Int("curves", 40, "scenes of the deletion and insertion curves")
-	drawn := flag.String("drawn", "build", "folder of train/sprites and eval/scenes, drawings and scenes that models/train/evaluate.py --sets makes, for models of CLIP's and LXMERT's kind")
+	drawn := flag.String("drawn", "build", "folder of train/sprites and eval/scenes, drawings and scenes that tools/train/evaluate.py --sets makes, for models of CLIP's and LXMERT's kind")
 	seed := flag.Uint64("seed", 1, "of the scenes")
 	floors := flag.Bool("floors", false, "fail where a model is below a floor")
 	file := flag.String("out", "", "write the figures to this file too")
@@ -203,7 +203,7 @@ func (e *evaluation) evaluate(ctx context.Context, name string) error {
 // notThere says how to get the drawings that an error misses.
 func notThere(err error) error {
 	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%w: models/train/evaluate.py --sets makes them", err)
+		return fmt.Errorf("%w: tools/train/evaluate.py --sets makes them", err)
 	}
 	return err
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes README.md's gallery: what the real binary says of ten pictures, right or wrong.
 
-    python models/train/gallery.py --xpipe build/xpipe [--readme README.md] [--print]
+    python tools/train/gallery.py --xpipe build/xpipe [--readme README.md] [--print]
 
 The section is what stands between <!-- gallery --> and <!-- /gallery -->. Nothing is chosen after the fact: the pictures and questions are fixed
 below, and what is expected stands beside what came, so that failures show. Default models and the Go engine.
@@ -45,7 +45,7 @@ def section(xpipe: str) -> str:
             shown = shlex.join(a.removeprefix(f"{IMAGES}/") for a in arguments).replace(f"{IMAGES}/", "")
             image = f'<img src="{IMAGES}/{picture}" width="96" alt="{Path(picture).stem}">' if n == 0 else ""
             lines.append(f"| {image} | `{cell(shown)}` | {cell(said(xpipe, arguments)) or '(nothing)'} | {cell(right) if right else 'it has no caption for several things'} |")
-    return "\n".join([*lines, "", "Made by `models/train/gallery.py` with the embedded models and the Go engine; failures are left in.", "", END])
+    return "\n".join([*lines, "", "Made by `tools/train/gallery.py` with the embedded models and the Go engine; failures are left in.", "", END])
 
 
 def main():

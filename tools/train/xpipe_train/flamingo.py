@@ -1,4 +1,4 @@
-"""flamingo-mini in torch: OpenFlamingo's own parts (models/export's modules) at small size, over GPT-NeoX's language model.
+"""flamingo-mini in torch: OpenFlamingo's own parts (tools/export's modules) at small size, over GPT-NeoX's language model.
 
 pixels -> frozen encoder -> cells [N,49,66] -> perceiver resampler -> latents [N,4,66] -> gated cross-attention in the
 language model, in which every token sees the picture named last before it.

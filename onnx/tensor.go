@@ -8,7 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/fallback/onnx/pb"
+	"github.com/crossattn/xpipe/onnx/pb"
 	"github.com/crossattn/xpipe/tensor"
 )
 

@@ -16,7 +16,7 @@ import (
 	"google.golang.org/protobuf/runtime/protoiface"
 
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/fallback/onnx/pb"
+	"github.com/crossattn/xpipe/onnx/pb"
 	"github.com/crossattn/xpipe/tensor"
 )
 

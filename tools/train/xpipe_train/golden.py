@@ -84,7 +84,7 @@ def main():
         print(name, "|", question, "|", texts[-1]["text"])
     step = torch.load(args.checkpoint, weights_only=False)["step"]
     (args.out / "golden.json").write_text(json.dumps({
-        "made_by": "models/train/xpipe_train/golden.py", "seed": SEED, "checkpoint_step": step,
+        "made_by": "tools/train/xpipe_train/golden.py", "seed": SEED, "checkpoint_step": step,
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__,
                      "tokenizers": tokenizers, "pillow": pillow, "numpy": np.__version__},
         "decoding": f"greedy, at most {MAX_NEW_TOKENS} tokens", "cases": cases, "texts": texts}, indent=1) + "\n")

@@ -51,7 +51,7 @@ def main():
         best = out.question_answering_score.log_softmax(-1)[0].max(-1)
         answers.append({"question": q, "answer": ANSWERS[best.indices], "logprob": best.values.item()})
     (args.out / "answers.json").write_text(json.dumps({
-        "made_by": "models/train/xpipe_train/lxmert_golden.py", "seed": SEED, "style": STYLE, "checkpoint_step": state["step"],
+        "made_by": "tools/train/xpipe_train/lxmert_golden.py", "seed": SEED, "style": STYLE, "checkpoint_step": state["step"],
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__,
                      "pillow": pillow, "numpy": np.__version__},
         "image": "scene.png", "boxes": boxes, "answers": answers}, indent=1) + "\n")
