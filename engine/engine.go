@@ -82,6 +82,10 @@ type Options struct {
 type Source struct {
 	FS   fs.FS
 	Name string // slash-separated, as fs.ValidPath wants it
+	// Check, where it is not nil, is told every file that is read whole, by its name in FS, before
+	// any of it is used; its error ends the opening. So a file is hashed while it is read, not
+	// read once more for it. Files that ONNX Runtime reads itself (external data) it is not told.
+	Check func(name string, data []byte) error
 }
 
 // FileSource is the source for the graph at a path of the operating system.
@@ -105,7 +109,21 @@ func (s Source) Path() (path string, ok bool) {
 	return "", false
 }
 
-// Read returns the whole graph file.
-func (s Source) Read() ([]byte, error) { return fs.ReadFile(s.FS, s.Name) }
+// Read returns the whole graph file, checked.
+func (s Source) Read() ([]byte, error) {
+	data, err := fs.ReadFile(s.FS, s.Name)
+	if err == nil {
+		err = s.Checked(s.Name, data)
+	}
+	return data, err
+}
+
+// Checked is Check where there is one.
+func (s Source) Checked(name string, data []byte) error {
+	if s.Check == nil {
+		return nil
+	}
+	return s.Check(name, data)
+}
 
 var _ io.Closer = Session(nil)

@@ -22,6 +22,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/crossattn/xpipe/engine"
 )
@@ -36,19 +37,34 @@ type Bundle struct {
 	fsys     fs.FS
 	manifest []byte   // xpipe.json, or what it would be
 	root     *os.Root // nil unless the bundle is a directory opened by Open
+	hashes   bool     // whether files are compared with their SHA256
+
+	mu       sync.Mutex
+	verified map[string]bool // files that were
 }
 
 // Option adjusts Open and OpenFS.
 type Option func(*options)
 
 type options struct {
-	noVerify bool
-	variant  string
+	noVerify, later bool
+	variant         string
+	known           *Known
+	checkSize       func(int64) error
 }
 
-// NoVerify skips the comparison of each file with its SHA-256, which reads
-// the whole bundle once.
+// NoVerify skips the comparison of each file with its SHA-256.
 func NoVerify() Option { return func(o *options) { o.noVerify = true } }
+
+// VerifyLater compares each file with its SHA-256 when it is read, so that it is not read twice;
+// Verify compares the rest.
+func VerifyLater() Option { return func(o *options) { o.later = true } }
+
+// WithSizeCheck asks check about the bytes of all files, summed up, before any is read but for
+// their sizes. Files that cannot be seen are not counted: whoever opens them reports the error.
+func WithSizeCheck(check func(total int64) error) Option {
+	return func(o *options) { o.checkSize = check }
+}
 
 // WithVariant takes the graphs as they are stored in another type, where the
 // bundle has several: "fp16" those in files such as model_fp16.onnx. Variants
@@ -56,13 +72,18 @@ func NoVerify() Option { return func(o *options) { o.noVerify = true } }
 // those without a suffix, or the only ones.
 func WithVariant(name string) Option { return func(o *options) { o.variant = name } }
 
+// WithKnown says which families the caller can run: a manifest that names another is refused, and
+// directories without a manifest are read by its layouts. Without it a manifest may name any
+// family, and every directory needs one.
+func WithKnown(k Known) Option { return func(o *options) { o.known = &k } }
+
 // Open opens the bundle in a directory of the operating system. Symbolic links
 // that lead out of it are not followed.
 //
 // A directory without xpipe.json is read as transformers.js, optimum or
-// onnxruntime-genai lay it out, by config.json's model_type: clip, siglip, blip,
-// blip-2, instructblip, idefics or lxmert. It has no hashes to verify. Where
-// more than one file could be meant, the error lists them.
+// onnxruntime-genai lay it out, by config.json's model_type, where WithKnown has a
+// layout for it. It has no hashes to verify. Where more than one file could be
+// meant, the error lists them.
 func Open(dir string, opts ...Option) (*Bundle, error) {
 	info, err := os.Stat(dir)
 	if err == nil && !info.IsDir() {
@@ -97,17 +118,22 @@ func OpenFS(fsys fs.FS, opts ...Option) (*Bundle, error) {
 	if err := checkVariant(o.variant); err != nil {
 		return nil, err
 	}
+	if o.checkSize != nil {
+		if err := checkSize(fsys, o.checkSize); err != nil {
+			return nil, err
+		}
+	}
 	data, err := fs.ReadFile(fsys, ManifestName)
 	native := !errors.Is(err, fs.ErrNotExist)
 	if !native {
-		data, err = layoutManifest(fsys, o.variant)
+		data, err = layoutManifest(fsys, o.variant, o.known)
 	} else if err != nil {
 		err = fmt.Errorf("%w: no usable %s, the file that makes a directory a bundle: %w", ErrBundle, ManifestName, err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	manifest, err := parseManifest(data)
+	manifest, err := parseManifest(data, o.known)
 	if err != nil {
 		return nil, err
 	}
@@ -116,31 +142,83 @@ func OpenFS(fsys fs.FS, opts ...Option) (*Bundle, error) {
 			return nil, err
 		}
 	}
-	b := &Bundle{Manifest: manifest, fsys: fsys, manifest: data}
-	if !o.noVerify {
-		if err := b.verify(); err != nil {
+	b := &Bundle{Manifest: manifest, fsys: fsys, manifest: data, hashes: !o.noVerify, verified: map[string]bool{}}
+	for _, name := range b.named() {
+		if _, ok := b.SHA256[name]; b.hashes && len(b.SHA256) > 0 && !ok {
+			return nil, fmt.Errorf("%w: %s has no sha256 for %s", ErrBundle, ManifestName, name)
+		}
+	}
+	if !o.later {
+		if err := b.Verify(); err != nil {
 			return nil, err
 		}
 	}
 	return b, nil
 }
 
-// verify compares every file with its hash in the manifest.
-func (b *Bundle) verify() error {
-	for _, name := range b.named() {
-		if _, ok := b.SHA256[name]; len(b.SHA256) > 0 && !ok {
-			return fmt.Errorf("%w: %s has no sha256 for %s", ErrBundle, ManifestName, name)
+// checkSize adds up the files of a bundle.
+func checkSize(fsys fs.FS, check func(int64) error) error {
+	var total int64
+	return fs.WalkDir(fsys, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return nil
 		}
+		if info, err := fs.Stat(fsys, path); err == nil {
+			total += info.Size()
+		}
+		return check(total)
+	})
+}
+
+// Verify compares every file that was not read yet with its hash in the manifest.
+func (b *Bundle) Verify() error {
+	if !b.hashes {
+		return nil
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.SHA256)) {
-		got, err := hashFile(b.fsys, name)
+		if b.isVerified(name) {
+			continue
+		}
+		f, err := b.fsys.Open(name)
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrBundle, err)
 		}
-		if want := strings.ToLower(b.SHA256[name]); got != want {
-			return fmt.Errorf("%w: %s is damaged or was changed: sha256 %s, the manifest says %s", ErrBundle, name, got, want)
+		h := sha256.New()
+		_, err = io.Copy(h, f)
+		f.Close()
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrBundle, err)
+		}
+		if err := b.compare(name, h.Sum(nil)); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// check compares a file that was read with its hash in the manifest, once.
+func (b *Bundle) check(name string, data []byte) error {
+	if _, known := b.SHA256[name]; !known || !b.hashes || b.isVerified(name) {
+		return nil
+	}
+	sum := sha256.Sum256(data)
+	return b.compare(name, sum[:])
+}
+
+func (b *Bundle) isVerified(name string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.verified[name]
+}
+
+// compare notes that a file is what the manifest says, or refuses it.
+func (b *Bundle) compare(name string, sum []byte) error {
+	if got, want := hex.EncodeToString(sum), strings.ToLower(b.SHA256[name]); got != want {
+		return fmt.Errorf("%w: %s is damaged or was changed: sha256 %s, the manifest says %s", ErrBundle, name, got, want)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.verified[name] = true
 	return nil
 }
 
@@ -151,19 +229,6 @@ func (b *Bundle) named() []string {
 		names = append(names, b.Projection)
 	}
 	return names
-}
-
-func hashFile(fsys fs.FS, name string) (string, error) {
-	f, err := fsys.Open(name)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // Close releases the directory. Graphs opened from the bundle stay usable.
@@ -184,7 +249,7 @@ func (b *Bundle) Graph(role string) (engine.Source, error) {
 		return engine.Source{}, fmt.Errorf("%w: family %s needs a graph %q; the bundle has %v",
 			ErrBundle, b.Family, role, slices.Sorted(maps.Keys(b.Graphs)))
 	}
-	return engine.Source{FS: b.fsys, Name: name}, nil
+	return engine.Source{FS: b.fsys, Name: name, Check: b.check}, nil
 }
 
 // File returns the content of a file of the bundle, such as tokenizer.json.
@@ -198,7 +263,7 @@ func (b *Bundle) File(name string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBundle, err)
 	}
-	return data, nil
+	return data, b.check(name, data)
 }
 
 // JSON decodes a JSON file of the bundle into v.

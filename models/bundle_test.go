@@ -94,7 +94,7 @@ func TestOpenRefuses(t *testing.T) {
 		"missing file":         {func(f map[string]string) { delete(f, "onnx/a.onnx") }, "onnx/a.onnx"},
 		"graph without hash":   {manifest(`"a":"onnx/a.onnx"`, `"a":"onnx/a.onnx","c":"onnx/c.onnx"`), "no sha256 for onnx/c.onnx"},
 	} {
-		_, err := OpenFS(bundleFiles(t, c.edit))
+		_, err := OpenFS(bundleFiles(t, c.edit), WithKnown(Known{Families: []Family{"clip"}}))
 		if !errors.Is(err, ErrBundle) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want ErrBundle with %q", name, err, c.want)
 		}
@@ -159,6 +159,36 @@ func TestDamagedWeights(t *testing.T) {
 		}
 		if _, err := b.Weights(); !errors.Is(err, ErrBundle) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A bundle of xpipe's own may have variants, too; their hashes count.
+func TestVariantOfBundle(t *testing.T) {
+	with := func(f map[string]string) { f["onnx/a_fp16.onnx"] = "half" }
+	hashed := func(f map[string]string) {
+		with(f)
+		f[ManifestName] = strings.Replace(f[ManifestName], `"sha256":{`,
+			`"sha256":{"onnx/a_fp16.onnx":"f3bcfcf5c1b8f1f80a8b20ea6a3a7a3c0c1a24b3d0a2b0ad8b2b0a9b5d4b6d31",`, 1)
+	}
+	b, err := OpenFS(bundleFiles(t, with), WithVariant("fp16"), NoVerify())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.Graphs["a"] != "onnx/a_fp16.onnx" || b.DType != "float16" {
+		t.Errorf("graphs %v, dtype %s", b.Graphs, b.DType)
+	}
+	if b, err = OpenFS(bundleFiles(t, with), WithVariant("fp32")); err != nil || b.Graphs["a"] != "onnx/a.onnx" {
+		t.Errorf("fp32: %v, %v", b, err)
+	}
+	for want, open := range map[string]func() error{
+		"no sha256 for onnx/a_fp16.onnx":                               func() error { _, err := OpenFS(bundleFiles(t, with), WithVariant("fp16")); return err },
+		"onnx/a_fp16.onnx is damaged":                                  func() error { _, err := OpenFS(bundleFiles(t, hashed), WithVariant("fp16")); return err },
+		"no onnx/a_q4.onnx; there are onnx/a.onnx, onnx/a_fp16.onnx":   func() error { _, err := OpenFS(bundleFiles(t, with), WithVariant("q4")); return err },
+		`there is no variant "half"; it is one of bnb4, fp16, fp32, i`: func() error { _, err := OpenFS(bundleFiles(t, with), WithVariant("half")); return err },
+	} {
+		if err := open(); !errors.Is(err, ErrBundle) || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want ErrBundle with %q", err, want)
 		}
 	}
 }

@@ -16,7 +16,7 @@ func FuzzManifestAndWeights(f *testing.F) {
 	f.Add([]byte(`{"format":1,"family":"clip","graphs":{"a":"../a.onnx"},"sha256":{"a.onnx":"00"}}`), []byte{})
 	f.Add([]byte(`{"format":2,"limits":{"max_positions":-1}}`), []byte{})
 	f.Fuzz(func(t *testing.T, manifest, weights []byte) {
-		m, err := parseManifest(manifest)
+		m, err := parseManifest(manifest, nil)
 		if err != nil && !errors.Is(err, ErrBundle) {
 			t.Errorf("the manifest: %v is no ErrBundle", err)
 		}

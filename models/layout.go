@@ -129,15 +129,6 @@ func describe(files []graphFile) string {
 	return strings.Join(names, ", ")
 }
 
-// layoutConfig is what a directory's config.json says of its model.
-type layoutConfig struct {
-	ModelType  string `json:"model_type"`
-	TextConfig struct {
-		MaxPositions int `json:"max_position_embeddings"`
-	} `json:"text_config"`
-	Answers int `json:"num_qa_labels"` // LXMERT
-}
-
 // genAI is onnxruntime-genai's genai_config.json: the graphs by part.
 type genAI struct {
 	Model map[string]json.RawMessage `json:"model"`
@@ -149,18 +140,17 @@ var genAIRoles = map[string]string{"vision": "vision_encoder", "embedding": "emb
 // layoutManifest makes the xpipe.json of a directory that has none, in the
 // layout of transformers.js, optimum or onnxruntime-genai. variant "" takes the
 // plain file of each role, or the only one.
-func layoutManifest(fsys fs.FS, variant string) ([]byte, error) {
+func layoutManifest(fsys fs.FS, variant string, known *Known) ([]byte, error) {
 	config, found, err := survey(fsys)
 	if err != nil {
 		return nil, err
 	}
-	family, ok := layouts[config.ModelType]
-	if !ok {
-		return nil, fmt.Errorf("%w: model_type %q is not supported without %s; supported are %s", ErrBundle,
-			config.ModelType, ManifestName, strings.Join(slices.Sorted(maps.Keys(layouts)), ", "))
+	layout, err := known.layout(config.ModelType)
+	if err != nil {
+		return nil, err
 	}
 	graphs := map[string]string{}
-	for _, role := range family.roles() {
+	for _, role := range layout.roles() {
 		name, err := pick(role, found[role], variant)
 		if err != nil {
 			return nil, err
@@ -169,22 +159,25 @@ func layoutManifest(fsys fs.FS, variant string) ([]byte, error) {
 			graphs[role] = name
 		}
 	}
-	_, err = fs.Stat(fsys, projectionName)
+	_, err = fs.Stat(fsys, ProjectionName)
 	projection := err == nil
-	if err := family.check(config.ModelType, variant, graphs, found, projection); err != nil {
+	if err := layout.check(variant, graphs, found, projection); err != nil {
 		return nil, err
 	}
-	manifest := family.manifest(config)
-	manifest["format"], manifest["family"], manifest["graphs"] = manifestFormat, family.family, graphs
+	manifest := map[string]any{}
+	if layout.Manifest != nil {
+		manifest = layout.Manifest(config)
+	}
+	manifest["format"], manifest["family"], manifest["graphs"] = manifestFormat, layout.Family, graphs
 	manifest["dtype"] = layoutDType(graphs)
 	if projection {
-		manifest["projection"] = projectionName
+		manifest["projection"] = ProjectionName
 	}
 	return json.Marshal(manifest)
 }
 
 // survey reads a directory's configuration and finds its graphs by role.
-func survey(fsys fs.FS) (config layoutConfig, found map[string][]graphFile, err error) {
+func survey(fsys fs.FS) (config Config, found map[string][]graphFile, err error) {
 	found = map[string][]graphFile{}
 	named := map[string]bool{} // by genai_config.json
 	genAI, err := readJSON(fsys, "genai_config.json", func(data []byte) error { return readGenAI(fsys, data, &config, found, named) })
@@ -243,7 +236,7 @@ func readJSON(fsys fs.FS, name string, f func([]byte) error) (ok bool, err error
 }
 
 // readGenAI adds the graphs that genai_config.json names.
-func readGenAI(fsys fs.FS, data []byte, config *layoutConfig, found map[string][]graphFile, named map[string]bool) error {
+func readGenAI(fsys fs.FS, data []byte, config *Config, found map[string][]graphFile, named map[string]bool) error {
 	var file genAI
 	if err := json.Unmarshal(data, &file); err != nil {
 		return err

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// projectionName is the file of weights that xpipe applies in Go.
-const projectionName = "projection.safetensors"
+// ProjectionName is the file of weights that xpipe applies in Go.
+const ProjectionName = "projection.safetensors"
 
 // layoutRoles are the roles of graphs by what transformers.js and optimum call
 // them, where it is not the same.
@@ -19,78 +19,61 @@ var layoutRoles = map[string]string{
 	"decoder_model_merged": "decoder", // the others of optimum serve one step or the first only
 }
 
-// layout says which directories without xpipe.json are a model of a family.
-type layout struct {
-	family Family
-	// forms are sets of roles, and of files, each of which makes a whole model.
-	forms [][]string
-	// optional roles are taken where they are there.
-	optional []string
-	// manifest gives the keys of xpipe.json that are not about files.
-	manifest func(layoutConfig) map[string]any
+// Layout says which directories without xpipe.json are a model of a family. The table of them is
+// given by whoever knows the families (package pipeline/family).
+type Layout struct {
+	Type   string // config.json's model_type
+	Family Family
+	// Forms are sets of roles, and of files, each of which makes a whole model.
+	Forms [][]string
+	// Optional roles are taken where they are there.
+	Optional []string
+	// Manifest gives the keys of xpipe.json that are not about files; nil: there are none.
+	Manifest func(Config) map[string]any
 }
 
-// layouts are the model types of config.json that can be read without
-// xpipe.json. The prompts are those tools/export writes.
-var layouts = map[string]layout{
-	"clip": {
-		family: CLIP, forms: [][]string{{"vision_encoder", "text_encoder"}, {"model"}},
-		manifest: func(c layoutConfig) map[string]any {
-			return dual(c, 77, "softmax", "longest", "a photo of a {}")
-		},
-	},
-	"siglip": {
-		family: CLIP, forms: [][]string{{"vision_encoder", "text_encoder"}, {"model"}},
-		manifest: func(c layoutConfig) map[string]any {
-			return dual(c, 64, "sigmoid", "max_length", "This is a photo of {}.")
-		},
-	},
-	"blip": {
-		family: BLIP,
-		forms: [][]string{
-			{"vision_encoder", "embed_tokens", "decoder", "cross_kv"}, {"vision_encoder", "embed_tokens", "decoder", "question_encoder"},
-			{"vision_encoder", "matcher", "text_encoder", projectionName},
-		},
-		manifest: prompts(map[string]string{"caption": "", "answer": "{}"}),
-	},
-	"blip-2":       {family: BLIP2, forms: blip2Forms, optional: []string{"encoder"}, manifest: prompts(map[string]string{"caption": "", "answer": "Question: {} Answer:"})},
-	"instructblip": {family: BLIP2, forms: blip2Forms, optional: []string{"encoder"}, manifest: prompts(map[string]string{"caption": "A short image description.", "answer": "{}"})},
-	// How IDEFICS writes its prompts is in xpipe.json alone.
-	"idefics": {family: Flamingo, forms: [][]string{{"vision_encoder", "embed_tokens", "cross_kv", "decoder", ManifestName}}, optional: []string{"resampler"}},
-	"lxmert": {
-		family: LXMERT, forms: [][]string{{"model"}},
-		manifest: func(c layoutConfig) map[string]any {
-			return map[string]any{"answers": c.Answers, "limits": map[string]int{"max_text": 20}, "prompts": map[string]string{"answer": "{}"}}
-		},
-	},
+// Config is what a directory's config.json says of its model.
+type Config struct {
+	ModelType  string `json:"model_type"`
+	TextConfig struct {
+		MaxPositions int `json:"max_position_embeddings"`
+	} `json:"text_config"`
+	Answers int `json:"num_qa_labels"` // LXMERT
 }
 
-var blip2Forms = [][]string{
-	{"vision_encoder", "qformer", "embed_tokens", "decoder", projectionName},
-	{"vision_encoder", "qformer", "text_encoder", projectionName},
+// Known are the families that a caller can run.
+type Known struct {
+	Families []Family
+	Layouts  []Layout
 }
 
-// dual are the keys of a model with two encoders. positions is the text model's
-// length where config.json leaves out what is transformers' default.
-func dual(c layoutConfig, positions int, scores, padding, prompt string) map[string]any {
-	if c.TextConfig.MaxPositions > 0 {
-		positions = c.TextConfig.MaxPositions
+// layout finds a layout by config.json's model_type.
+func (k *Known) layout(modelType string) (*Layout, error) {
+	if k == nil {
+		k = &Known{}
 	}
-	return map[string]any{
-		"scores": scores, "text_padding": padding,
-		"limits": map[string]int{"max_text": positions}, "prompts": map[string]string{"classify": prompt},
+	var types []string
+	for i := range k.Layouts {
+		if k.Layouts[i].Type == modelType {
+			return &k.Layouts[i], nil
+		}
+		types = append(types, k.Layouts[i].Type)
 	}
+	slices.Sort(types)
+	return nil, fmt.Errorf("%w: model_type %q is not supported without %s; supported are %s", ErrBundle,
+		modelType, ManifestName, strings.Join(types, ", "))
 }
 
-func prompts(p map[string]string) func(layoutConfig) map[string]any {
-	return func(layoutConfig) map[string]any { return map[string]any{"prompts": p} }
+// Prompts is a Layout's Manifest of prompts alone, by task.
+func Prompts(p map[string]string) func(Config) map[string]any {
+	return func(Config) map[string]any { return map[string]any{"prompts": p} }
 }
 
 // roles lists the graphs that matter to the family.
-func (l layout) roles() []string {
+func (l *Layout) roles() []string {
 	var roles []string
-	for _, r := range slices.Concat(append(slices.Clone(l.forms), l.optional)...) {
-		if r != projectionName && r != ManifestName && !slices.Contains(roles, r) {
+	for _, r := range slices.Concat(append(slices.Clone(l.Forms), l.Optional)...) {
+		if r != ProjectionName && r != ManifestName && !slices.Contains(roles, r) {
 			roles = append(roles, r)
 		}
 	}
@@ -99,11 +82,11 @@ func (l layout) roles() []string {
 
 // check refuses graphs that make no whole model: it says what was found and
 // what is missing for each form.
-func (l layout) check(modelType, variant string, graphs map[string]string, found map[string][]graphFile, projection bool) error {
+func (l *Layout) check(variant string, graphs map[string]string, found map[string][]graphFile, projection bool) error {
 	var missing []string
-	for _, form := range l.forms {
+	for _, form := range l.Forms {
 		lacks := slices.DeleteFunc(slices.Clone(form), func(r string) bool {
-			return graphs[r] != "" || r == projectionName && projection
+			return graphs[r] != "" || r == ProjectionName && projection
 		})
 		if len(lacks) == 0 {
 			return nil
@@ -117,7 +100,7 @@ func (l layout) check(modelType, variant string, graphs map[string]string, found
 	if len(saw) == 0 {
 		saw = []string{describe(nil)}
 	}
-	model := modelType + " model"
+	model := l.Type + " model"
 	if variant != "" {
 		model += " in the variant " + variant
 	}

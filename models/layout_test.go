@@ -1,4 +1,4 @@
-package models
+package models_test
 
 import (
 	"encoding/json"
@@ -10,10 +10,16 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"github.com/crossattn/xpipe/models"
+	"github.com/crossattn/xpipe/pipeline/family"
 )
 
 // directory makes a file system of config.json with the model type and empty
 // files. A name may have its content behind "=".
+// known are the families that package pipeline runs.
+var known = family.Families.Known()
+
 func directory(modelType string, names ...string) fstest.MapFS {
 	fsys := fstest.MapFS{}
 	if modelType != "" {
@@ -31,42 +37,42 @@ func TestLayouts(t *testing.T) {
 		modelType string
 		files     []string
 		variant   string
-		family    Family
+		family    models.Family
 		graphs    map[string]string
 		dtype     string
 	}{
 		"transformers.js": {"clip", []string{"onnx/text_model.onnx", "onnx/vision_model.onnx", "onnx/text_model_fp16.onnx", "onnx/vision_model_fp16.onnx"}, "",
-			CLIP, map[string]string{"text_encoder": "onnx/text_model.onnx", "vision_encoder": "onnx/vision_model.onnx"}, "fp32"},
+			family.CLIP, map[string]string{"text_encoder": "onnx/text_model.onnx", "vision_encoder": "onnx/vision_model.onnx"}, "fp32"},
 		"transformers.js, variant": {"clip", []string{"onnx/text_model.onnx", "onnx/vision_model.onnx", "onnx/text_model_fp16.onnx", "onnx/vision_model_fp16.onnx"}, "fp16",
-			CLIP, map[string]string{"text_encoder": "onnx/text_model_fp16.onnx", "vision_encoder": "onnx/vision_model_fp16.onnx"}, "float16"},
-		"the plain variant by name": {"clip", []string{"onnx/model.onnx", "onnx/model_q4.onnx"}, "fp32", CLIP, map[string]string{"model": "onnx/model.onnx"}, "fp32"},
-		"only one variant":          {"siglip", []string{"onnx/model_quantized.onnx"}, "", CLIP, map[string]string{"model": "onnx/model_quantized.onnx"}, "int8"},
+			family.CLIP, map[string]string{"text_encoder": "onnx/text_model_fp16.onnx", "vision_encoder": "onnx/vision_model_fp16.onnx"}, "float16"},
+		"the plain variant by name": {"clip", []string{"onnx/model.onnx", "onnx/model_q4.onnx"}, "fp32", family.CLIP, map[string]string{"model": "onnx/model.onnx"}, "fp32"},
+		"only one variant":          {"siglip", []string{"onnx/model_quantized.onnx"}, "", family.CLIP, map[string]string{"model": "onnx/model_quantized.onnx"}, "int8"},
 		"variants that differ by role": {"siglip", []string{"onnx/vision_model_q4f16.onnx", "onnx/text_model_uint8.onnx"}, "",
-			CLIP, map[string]string{"vision_encoder": "onnx/vision_model_q4f16.onnx", "text_encoder": "onnx/text_model_uint8.onnx"}, "int8"},
+			family.CLIP, map[string]string{"vision_encoder": "onnx/vision_model_q4f16.onnx", "text_encoder": "onnx/text_model_uint8.onnx"}, "int8"},
 		"whole model and towers": {"siglip", []string{"onnx/model.onnx", "onnx/text_model.onnx", "onnx/vision_model.onnx"}, "",
-			CLIP, map[string]string{"model": "onnx/model.onnx", "text_encoder": "onnx/text_model.onnx", "vision_encoder": "onnx/vision_model.onnx"}, "fp32"},
+			family.CLIP, map[string]string{"model": "onnx/model.onnx", "text_encoder": "onnx/text_model.onnx", "vision_encoder": "onnx/vision_model.onnx"}, "fp32"},
 		"a variant of the whole model only": {"clip", []string{"onnx/model_bnb4.onnx", "onnx/text_model.onnx", "onnx/vision_model.onnx"}, "bnb4",
-			CLIP, map[string]string{"model": "onnx/model_bnb4.onnx"}, "bnb4"},
-		"external data": {"clip", []string{"onnx/model.onnx", "onnx/model.onnx_data", "onnx/model.onnx_data_1"}, "", CLIP, map[string]string{"model": "onnx/model.onnx"}, "fp32"},
-		"optimum, flat": {"clip", []string{"model.onnx", "model.onnx_data"}, "", CLIP, map[string]string{"model": "model.onnx"}, "fp32"},
+			family.CLIP, map[string]string{"model": "onnx/model_bnb4.onnx"}, "bnb4"},
+		"external data": {"clip", []string{"onnx/model.onnx", "onnx/model.onnx_data", "onnx/model.onnx_data_1"}, "", family.CLIP, map[string]string{"model": "onnx/model.onnx"}, "fp32"},
+		"optimum, flat": {"clip", []string{"model.onnx", "model.onnx_data"}, "", family.CLIP, map[string]string{"model": "model.onnx"}, "fp32"},
 		"one flat, one below": {"clip", []string{"text_model.onnx", "onnx/vision_model.onnx"}, "",
-			CLIP, map[string]string{"text_encoder": "text_model.onnx", "vision_encoder": "onnx/vision_model.onnx"}, "fp32"},
-		"graphs of no role": {"clip", []string{"model.onnx", "model_O3.onnx", "onnx/audio.onnx"}, "", CLIP, map[string]string{"model": "model.onnx"}, "fp32"},
-		"lxmert":            {"lxmert", []string{"onnx/model.onnx"}, "", LXMERT, map[string]string{"model": "onnx/model.onnx"}, "fp32"},
+			family.CLIP, map[string]string{"text_encoder": "text_model.onnx", "vision_encoder": "onnx/vision_model.onnx"}, "fp32"},
+		"graphs of no role": {"clip", []string{"model.onnx", "model_O3.onnx", "onnx/audio.onnx"}, "", family.CLIP, map[string]string{"model": "model.onnx"}, "fp32"},
+		"lxmert":            {"lxmert", []string{"onnx/model.onnx"}, "", family.LXMERT, map[string]string{"model": "onnx/model.onnx"}, "fp32"},
 		"blip-2 with a T5": {"blip-2", []string{"onnx/vision_encoder.onnx", "onnx/qformer.onnx", "onnx/embed_tokens.onnx", "onnx/encoder_model.onnx",
 			"onnx/decoder_model_merged.onnx", "onnx/decoder_model.onnx", "onnx/decoder_with_past_model.onnx", "projection.safetensors"}, "",
-			BLIP2, map[string]string{"vision_encoder": "onnx/vision_encoder.onnx", "qformer": "onnx/qformer.onnx", "embed_tokens": "onnx/embed_tokens.onnx",
+			family.BLIP2, map[string]string{"vision_encoder": "onnx/vision_encoder.onnx", "qformer": "onnx/qformer.onnx", "embed_tokens": "onnx/embed_tokens.onnx",
 				"encoder": "onnx/encoder_model.onnx", "decoder": "onnx/decoder_model_merged.onnx"}, "fp32"},
 		"instructblip": {"instructblip", []string{"onnx/vision_encoder_int8.onnx", "onnx/qformer.onnx", "onnx/embed_tokens.onnx", "onnx/decoder_model_merged_int8.onnx", "projection.safetensors"}, "",
-			BLIP2, map[string]string{"vision_encoder": "onnx/vision_encoder_int8.onnx", "qformer": "onnx/qformer.onnx", "embed_tokens": "onnx/embed_tokens.onnx",
+			family.BLIP2, map[string]string{"vision_encoder": "onnx/vision_encoder_int8.onnx", "qformer": "onnx/qformer.onnx", "embed_tokens": "onnx/embed_tokens.onnx",
 				"decoder": "onnx/decoder_model_merged_int8.onnx"}, "int8"},
 		"blip retrieval": {"blip", []string{"vision_encoder.onnx", "matcher.onnx", "text_model.onnx", "projection.safetensors"}, "",
-			BLIP, map[string]string{"vision_encoder": "vision_encoder.onnx", "matcher": "matcher.onnx", "text_encoder": "text_model.onnx"}, "fp32"},
+			family.BLIP, map[string]string{"vision_encoder": "vision_encoder.onnx", "matcher": "matcher.onnx", "text_encoder": "text_model.onnx"}, "fp32"},
 		"onnxruntime-genai": {"blip-2", []string{`genai_config.json={"model":{"type":"other","vision":{"filename":"v.onnx"},"embedding":{"filename":"onnx/e.onnx"},"decoder":{"filename":"model.onnx"}}}`,
 			"v.onnx", "onnx/e.onnx", "model.onnx", "qformer.onnx", "projection.safetensors"}, "",
-			BLIP2, map[string]string{"vision_encoder": "v.onnx", "embed_tokens": "onnx/e.onnx", "decoder": "model.onnx", "qformer": "qformer.onnx"}, "fp32"},
+			family.BLIP2, map[string]string{"vision_encoder": "v.onnx", "embed_tokens": "onnx/e.onnx", "decoder": "model.onnx", "qformer": "qformer.onnx"}, "fp32"},
 	} {
-		b, err := OpenFS(directory(c.modelType, c.files...), WithVariant(c.variant))
+		b, err := models.OpenFS(directory(c.modelType, c.files...), models.WithVariant(c.variant), known)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -83,12 +89,12 @@ func TestLayoutManifest(t *testing.T) {
 		"clip":   `{"scores":"softmax","text_padding":"longest","limits":{"max_text":33},"prompts":{"classify":"a photo of a {}"}}`,
 		"siglip": `{"scores":"sigmoid","text_padding":"max_length","limits":{"max_text":33},"prompts":{"classify":"This is a photo of {}."}}`,
 	} {
-		b, err := OpenFS(directory(modelType, "model.onnx"))
+		b, err := models.OpenFS(directory(modelType, "model.onnx"), known)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var got, keys map[string]any
-		if err := errors.Join(b.JSON(ManifestName, &got), json.Unmarshal([]byte(want), &keys)); err != nil {
+		if err := errors.Join(b.JSON(models.ManifestName, &got), json.Unmarshal([]byte(want), &keys)); err != nil {
 			t.Fatal(err)
 		}
 		for key, value := range keys {
@@ -98,11 +104,11 @@ func TestLayoutManifest(t *testing.T) {
 		}
 	}
 	fsys := directory("", `config.json={"model_type":"clip","text_config":{}}`, "model.onnx", "projection.safetensors")
-	b, err := OpenFS(fsys)
+	b, err := models.OpenFS(fsys, known)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b.Limits["max_text"] != 77 || b.Projection != projectionName {
+	if b.Limits["max_text"] != 77 || b.Projection != models.ProjectionName {
 		t.Errorf("limits %v, projection %q", b.Limits, b.Projection)
 	}
 }
@@ -147,45 +153,15 @@ func TestLayoutRefuses(t *testing.T) {
 		"genai and optimum": {"blip-2", []string{genAI("text.onnx"), "text.onnx", "decoder_model_merged.onnx"}, "",
 			[]string{`the graph "decoder": text.onnx, decoder_model_merged.onnx`}},
 	} {
-		_, err := OpenFS(directory(c.modelType, c.files...), WithVariant(c.variant))
-		if !errors.Is(err, ErrBundle) {
-			t.Errorf("%s: got %v, want ErrBundle", name, err)
+		_, err := models.OpenFS(directory(c.modelType, c.files...), models.WithVariant(c.variant), known)
+		if !errors.Is(err, models.ErrBundle) {
+			t.Errorf("%s: got %v, want models.ErrBundle", name, err)
 			continue
 		}
 		for _, want := range c.want {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %q lacks %q", name, err, want)
 			}
-		}
-	}
-}
-
-// A bundle of xpipe's own may have variants, too; their hashes count.
-func TestVariantOfBundle(t *testing.T) {
-	with := func(f map[string]string) { f["onnx/a_fp16.onnx"] = "half" }
-	hashed := func(f map[string]string) {
-		with(f)
-		f[ManifestName] = strings.Replace(f[ManifestName], `"sha256":{`,
-			`"sha256":{"onnx/a_fp16.onnx":"f3bcfcf5c1b8f1f80a8b20ea6a3a7a3c0c1a24b3d0a2b0ad8b2b0a9b5d4b6d31",`, 1)
-	}
-	b, err := OpenFS(bundleFiles(t, with), WithVariant("fp16"), NoVerify())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if b.Graphs["a"] != "onnx/a_fp16.onnx" || b.DType != "float16" {
-		t.Errorf("graphs %v, dtype %s", b.Graphs, b.DType)
-	}
-	if b, err = OpenFS(bundleFiles(t, with), WithVariant("fp32")); err != nil || b.Graphs["a"] != "onnx/a.onnx" {
-		t.Errorf("fp32: %v, %v", b, err)
-	}
-	for want, open := range map[string]func() error{
-		"no sha256 for onnx/a_fp16.onnx":                               func() error { _, err := OpenFS(bundleFiles(t, with), WithVariant("fp16")); return err },
-		"onnx/a_fp16.onnx is damaged":                                  func() error { _, err := OpenFS(bundleFiles(t, hashed), WithVariant("fp16")); return err },
-		"no onnx/a_q4.onnx; there are onnx/a.onnx, onnx/a_fp16.onnx":   func() error { _, err := OpenFS(bundleFiles(t, with), WithVariant("q4")); return err },
-		`there is no variant "half"; it is one of bnb4, fp16, fp32, i`: func() error { _, err := OpenFS(bundleFiles(t, with), WithVariant("half")); return err },
-	} {
-		if err := open(); !errors.Is(err, ErrBundle) || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want ErrBundle with %q", err, want)
 		}
 	}
 }
@@ -198,12 +174,12 @@ func TestLayoutLinks(t *testing.T) {
 	if err := os.Symlink(filepath.Join(outside, "config.json"), filepath.Join(dir, "config.json")); err != nil {
 		t.Skip("no symbolic links here:", err)
 	}
-	if _, err := Open(dir); !errors.Is(err, ErrBundle) || !strings.Contains(err.Error(), "config.json") {
+	if _, err := models.Open(dir, known); !errors.Is(err, models.ErrBundle) || !strings.Contains(err.Error(), "config.json") {
 		t.Errorf("link out of the directory: %v", err)
 	}
 	os.Remove(filepath.Join(dir, "config.json"))
 	os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"model_type":"clip"}`), 0o666)
-	b, err := Open(dir)
+	b, err := models.Open(dir, known)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +190,7 @@ func TestLayoutLinks(t *testing.T) {
 	if err := os.Symlink(outside, filepath.Join(dir, "onnx")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(dir); !errors.Is(err, ErrBundle) {
+	if _, err := models.Open(dir, known); !errors.Is(err, models.ErrBundle) {
 		t.Errorf("folder onnx out of the directory: %v", err)
 	}
 }
@@ -222,9 +198,9 @@ func TestLayoutLinks(t *testing.T) {
 func FuzzLayout(f *testing.F) {
 	f.Add(`{"model_type":"clip"}`, `{"model":{"decoder":{"filename":"a.onnx"}}}`)
 	f.Fuzz(func(t *testing.T, config, genAI string) {
-		b, err := OpenFS(directory("", "model.onnx", "config.json="+config, "genai_config.json="+genAI))
-		if err != nil && !errors.Is(err, ErrBundle) {
-			t.Errorf("%v is no ErrBundle", err)
+		b, err := models.OpenFS(directory("", "model.onnx", "config.json="+config, "genai_config.json="+genAI), known)
+		if err != nil && !errors.Is(err, models.ErrBundle) {
+			t.Errorf("%v is no models.ErrBundle", err)
 		}
 		if err == nil && len(b.Graphs) == 0 {
 			t.Error("opened without graphs")

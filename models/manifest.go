@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 )
 
@@ -18,17 +19,9 @@ const manifestFormat = 1
 // limits become sizes of tensors.
 const maxLimit = 1 << 20
 
-// Family names how the graphs of a bundle fit together.
+// Family names how the graphs of a bundle fit together; BUNDLE.md lists them. Package
+// pipeline/family runs them.
 type Family string
-
-// The families that package pipeline runs. BUNDLE.md gives the graphs of each.
-const (
-	BLIP2    Family = "blip2"
-	BLIP     Family = "blip"
-	Flamingo Family = "flamingo"
-	LXMERT   Family = "lxmert"
-	CLIP     Family = "clip"
-)
 
 // Manifest is the content of xpipe.json; see BUNDLE.md for its fields.
 type Manifest struct {
@@ -69,7 +62,7 @@ type Calibration struct {
 	Threshold float64 `json:"threshold"`
 }
 
-func parseManifest(data []byte) (Manifest, error) {
+func parseManifest(data []byte, known *Known) (Manifest, error) {
 	var m Manifest
 	if err := json.NewDecoder(bytes.NewReader(data)).Decode(&m); err != nil {
 		return m, fmt.Errorf("%w: %s: %w", ErrBundle, ManifestName, err)
@@ -77,10 +70,8 @@ func parseManifest(data []byte) (Manifest, error) {
 	if m.Format != manifestFormat {
 		return m, fmt.Errorf("%w: %s: format %d is unknown; this xpipe reads format %d", ErrBundle, ManifestName, m.Format, manifestFormat)
 	}
-	switch m.Family {
-	case BLIP2, BLIP, Flamingo, LXMERT, CLIP:
-	default:
-		return m, fmt.Errorf("%w: %s: family %q is unknown; it is one of blip2, blip, flamingo, lxmert, clip", ErrBundle, ManifestName, m.Family)
+	if known != nil && !slices.Contains(known.Families, m.Family) {
+		return m, fmt.Errorf("%w: %s: family %q is unknown; it is one of %s", ErrBundle, ManifestName, m.Family, join(known.Families))
 	}
 	if len(m.Graphs) == 0 {
 		return m, fmt.Errorf("%w: %s names no graphs", ErrBundle, ManifestName)
@@ -111,6 +102,14 @@ func parseManifest(data []byte) (Manifest, error) {
 		}
 	}
 	return m, nil
+}
+
+func join(families []Family) string {
+	names := make([]string, len(families))
+	for i, f := range families {
+		names[i] = string(f)
+	}
+	return strings.Join(names, ", ")
 }
 
 // checkName refuses names, written in a file of the bundle, that could leave it.

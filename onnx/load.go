@@ -75,7 +75,7 @@ func (m *Model) Release(t *tensor.Tensor) {
 // Load reads the model that source names. Errors about the file's contents wrap
 // engine.ErrGraph; a file that is not there gives the file system's error.
 func Load(source engine.Source) (*Model, error) {
-	r, err := openRegion(source.FS, source.Name, maxModelBytes)
+	r, err := openRegion(source, source.Name, maxModelBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -163,8 +163,8 @@ func (m *Model) external(location string, offset, length int64) ([]byte, error) 
 	r, ok := m.files[name]
 	if !ok {
 		var err error
-		if r, err = openRegion(m.source.FS, name, 1<<40); err != nil {
-			return nil, fmt.Errorf("%w: external data: %v", engine.ErrGraph, err)
+		if r, err = openRegion(m.source, name, 1<<40); err != nil {
+			return nil, fmt.Errorf("%w: external data: %w", engine.ErrGraph, err)
 		}
 		m.files[name] = r
 	}
@@ -175,8 +175,20 @@ func (m *Model) external(location string, offset, length int64) ([]byte, error) 
 	return r.bytes[offset : offset+length : offset+length], nil
 }
 
-// openRegion maps or reads a whole file.
-func openRegion(fsys fs.FS, name string, limit int64) (region, error) {
+// openRegion maps or reads a whole file of a source, and has it checked.
+func openRegion(source engine.Source, name string, limit int64) (region, error) {
+	r, err := readRegion(source.FS, name, limit)
+	if err != nil {
+		return region{}, err
+	}
+	if err := source.Checked(name, r.bytes); err != nil {
+		r.close()
+		return region{}, err
+	}
+	return r, nil
+}
+
+func readRegion(fsys fs.FS, name string, limit int64) (region, error) {
 	if !fs.ValidPath(name) {
 		return region{}, fmt.Errorf("%w: %q is no valid path", engine.ErrGraph, name)
 	}

@@ -4,255 +4,40 @@ import (
 	"context"
 	"fmt"
 	"image"
-	"strings"
 
-	"github.com/crossattn/xpipe/tensor"
+	"github.com/crossattn/xpipe/media"
+	"github.com/crossattn/xpipe/pipeline/attend"
+	"github.com/crossattn/xpipe/pipeline/decode"
+	"github.com/crossattn/xpipe/pipeline/family"
 	"github.com/crossattn/xpipe/vision"
 )
 
-// Attention is where a model looked. It holds the attention probabilities of
-// every layer and head on the way from a token to the picture, and what else leads
-// there; Map draws them together.
+// Where a model looked; package attend defines it.
+type (
+	// Attention is where a model looked, for each token.
+	Attention = attend.Attention
+	// AttentionStage is attention of one module.
+	AttentionStage = attend.Stage
+	// Pick chooses the layer and head of a stage.
+	Pick = attend.Pick
+	// Map is where a token looked.
+	Map = attend.Map
+	// Word is a run of tokens that make one word.
+	Word = attend.Word
+)
+
+// Attend writes text as Generate does, and says where the model looked for each token. Graphs
+// exported with --attention-maps give their attention as outputs, on any engine; the Go engine taps
+// it inside any graph. On another engine a graph without such outputs is run a second time, on the
+// same inputs, by the Go engine (see WithShadow) for what it shows. Decoding is without beams.
 //
-// Attention shows what was read, not what decided: whether the maps are faithful
-// is measured, model by model, by `make eval-attention`.
-type Attention struct {
-	// Text is what the model wrote or answered; nil where it writes nothing.
-	Text *Text
-	// Tokens are the texts of what there is a map for: the tokens that were
-	// written; the question's tokens for LXMERT; one for CLIP, the request's
-	// question, whose map is of the picture as a whole unless the encoder is
-	// convolutional.
-	Tokens []string
-	// Stages lead from the tokens to the picture: the columns of one are the rows
-	// of the next. BLIP-2: tokens over queries, queries over patches, and where the
-	// encoder's tokens are not cells of the picture, patches over cells. Flamingo:
-	// tokens over latents, latents over patches where there is a resampler. LXMERT:
-	// words over regions. CLIP: the class token over patches; where the encoder is
-	// convolutional, the text over cells.
-	Stages []AttentionStage
-	// Reverse is LXMERT's other direction, regions over words; else nil.
-	Reverse *AttentionStage
-	// Image is the picture the maps lie on (the last of several); nil where only
-	// regions were given.
-	Image image.Image
-	// Seen is the part of Image that the model saw and the maps cover.
-	Seen vision.Region
-	// Boxes are the regions of LXMERT, one for each column of a map; else nil.
-	Boxes []vision.Region
-
-	columns []place // of the last stage
-	rows    int     // of a map
-	cols    int
-}
-
-// AttentionStage is attention of one module, probabilities after the softmax. Two
-// kinds of stage are no attention and have one layer and head: "patches over
-// cells", the vision encoder's own word on where its tokens come from, and class
-// activation, a convolutional encoder's parts in a similarity (Zhou et al.,
-// 1512.04150). Their Rollout is the same map.
-type AttentionStage struct {
-	Name          string // what it goes from and to, "tokens over queries"
-	Layers, Heads int
-	// Maps are [layers,heads,rows,columns]. Columns that lead nowhere in the picture
-	// (text, padding) are left out, so rows sum to 1 or less.
-	Maps *tensor.Tensor
-	// Rollout is attention with the residual connections from the module's input
-	// to its output (Abnar and Zuidema, 2005.00928): each layer's map averaged over
-	// heads, A = 0.5*M + 0.5*I, multiplied over layers; cross-attention leads to the
-	// picture in place of the module's own positions. [rows,columns]; nil where the
-	// engine showed only part of the layers, and for words over patches of BLIP and
-	// over queries of BLIP-2 with an encoder (T5).
-	Rollout *tensor.Tensor
-}
-
-// Pick chooses the layer and head of a stage. The zero value is the mean over
-// all layers and heads.
-type Pick struct {
-	Layer, Head int  // from 1; 0 is the mean over all
-	Rollout     bool // the rollout in place of both
-}
-
-// Map is where a token looked: Rows*Cols weights that sum to 1, row by row from
-// the top left of Attention.Seen. For LXMERT it is one row, a column a region.
-type Map struct {
-	Rows, Cols int
-	Weights    []float32
-	// Share is the part of the model's attention that went to places of the picture
-	// at all, before the weights were scaled to a sum of 1; the rest went to
-	// text, to a class token or to tokens without a place. Where it is 0 the
-	// weights are equal.
-	Share float64
-}
-
-// Map multiplies the stages for a token: the row of the first, times the maps of
-// those behind it. picks choose layer and head of each stage; stages without one
-// use the mean. The error wraps ErrOption where there is no such token, layer or
-// head.
-func (a *Attention) Map(token int, picks ...Pick) (Map, error) {
-	m := Map{Rows: a.rows, Cols: a.cols, Weights: make([]float32, a.rows*a.cols)}
-	if token < 0 || token >= len(a.Tokens) {
-		return m, fmt.Errorf("%w: there is no token %d among %d", ErrOption, token, len(a.Tokens))
-	}
-	var row []float64
-	for i := range a.Stages {
-		var pick Pick
-		if i < len(picks) {
-			pick = picks[i]
-		}
-		matrix, cols, err := a.Stages[i].matrix(pick)
-		if err != nil {
-			return m, err
-		}
-		if i == 0 {
-			row = matrix[token*cols : (token+1)*cols]
-			continue
-		}
-		next := make([]float64, cols)
-		for r, w := range row {
-			for c := range next {
-				next[c] += w * matrix[r*cols+c]
-			}
-		}
-		row = next
-	}
-	fine := make([]float64, len(m.Weights))
-	for c, w := range row {
-		m.Share += a.columns[c].spread(fine, a.rows, a.cols, w)
-	}
-	for i := range fine {
-		if m.Share > 0 {
-			m.Weights[i] = float32(fine[i] / m.Share)
-		} else {
-			m.Weights[i] = 1 / float32(len(fine))
-		}
-	}
-	return m, nil
-}
-
-// matrix is the stage as [rows,columns] for a pick.
-func (s *AttentionStage) matrix(p Pick) (m []float64, cols int, err error) {
-	rows, cols := s.Maps.Dim(2), s.Maps.Dim(3)
-	size := rows * cols
-	m = make([]float64, size)
-	switch {
-	case p.Rollout && s.Rollout == nil:
-		return nil, 0, fmt.Errorf("%w: there is no rollout of %s", ErrOption, s.Name)
-	case p.Layer < 0 || p.Layer > s.Layers || p.Head < 0 || p.Head > s.Heads:
-		return nil, 0, fmt.Errorf("%w: layer %d, head %d of %s, which has %d layers and %d heads", ErrOption, p.Layer, p.Head, s.Name, s.Layers, s.Heads)
-	case p.Rollout:
-		for i, v := range tensor.Data[float32](s.Rollout) {
-			m[i] = float64(v)
-		}
-		return m, cols, nil
-	}
-	values := tensor.Data[float32](s.Maps)
-	n := 0.0
-	for l := range s.Layers {
-		for h := range s.Heads {
-			if (p.Layer == 0 || p.Layer == l+1) && (p.Head == 0 || p.Head == h+1) {
-				n++
-				for i, v := range values[(l*s.Heads+h)*size:][:size] {
-					m[i] += float64(v)
-				}
-			}
-		}
-	}
-	for i := range m {
-		m[i] /= n
-	}
-	return m, cols, nil
-}
-
-// Places says what each column of the last stage stands for: row and column of a
-// cell and the rows and columns of its grid over Seen; zeros where the column has
-// no place in the picture. Cells of a coarser grid cover several of a Map's.
-func (a *Attention) Places() [][4]int {
-	list := make([][4]int, len(a.columns))
-	for i, p := range a.columns {
-		list[i] = [4]int{p.row, p.col, p.rows, p.cols}
-	}
-	return list
-}
-
-// Word is a run of tokens that make one word.
-type Word struct {
-	Text        string
-	First, Last int // tokens
-}
-
-// Words joins the tokens to words: a token that begins with a space, or follows
-// one, begins a word; of a question's tokens (LXMERT) each that does not begin
-// with BERT's "##".
-func (a *Attention) Words() []Word {
-	var words []Word
-	for i, t := range a.Tokens {
-		begins := strings.HasPrefix(t, " ") || i > 0 && strings.HasSuffix(a.Tokens[i-1], " ")
-		if a.Boxes != nil {
-			var continues bool
-			t, continues = strings.CutPrefix(t, "##")
-			begins = !continues
-		}
-		if i == 0 || begins {
-			words = append(words, Word{First: i})
-		}
-		w := &words[len(words)-1]
-		w.Text += t
-		w.Last = i
-	}
-	for i := range words {
-		words[i].Text = strings.TrimSpace(words[i].Text)
-	}
-	return words
-}
-
-// WordMap is the mean of the maps of a word's tokens.
-func (a *Attention) WordMap(w Word, picks ...Pick) (Map, error) {
-	var mean Map
-	n := float32(w.Last - w.First + 1)
-	for t := w.First; t <= w.Last; t++ {
-		m, err := a.Map(t, picks...)
-		if err != nil {
-			return m, err
-		}
-		if mean.Weights == nil {
-			mean = Map{Rows: m.Rows, Cols: m.Cols, Weights: make([]float32, len(m.Weights))}
-		}
-		for i, v := range m.Weights {
-			mean.Weights[i] += v / n
-		}
-		mean.Share += m.Share / float64(n)
-	}
-	return mean, nil
-}
-
-// attender is a model that can say where it looks.
-type attender interface {
-	model
-	// watched are the roles of the graphs whose attention leads to the picture.
-	watched() []string
-	// attention joins what w saw of a run to stages, of which the first has a row a
-	// token, and the last a column for each of the picture's tokens or cells. It sets
-	// a.Tokens where a.Text has none.
-	attention(ctx context.Context, a *Attention, w *watch) error
-}
-
-// Attend writes text as Generate does, and says where the model looked for each
-// token. Graphs exported with --attention-maps give their attention as outputs, on
-// any engine; the Go engine taps it inside any graph. On another engine a graph
-// without such outputs is run a second time, on the same inputs, by the Go engine
-// for what it shows. Decoding is without beams.
-//
-// A model of CLIP's kind writes nothing: its one map is of the picture, or, where
-// its encoder is convolutional, of request.Question in it. LXMERT answers from
-// request.Regions, or from those that Regions gives for request.Image; its maps
-// are of the question's words.
+// A model of CLIP's kind writes nothing: its one map is of the picture, or, where its encoder is
+// convolutional, of request.Question in it. LXMERT answers from request.Regions, or from those that
+// Regions gives for request.Image; its maps are of the question's words.
 func (p *Pipeline) Attend(ctx context.Context, request Request, opts ...GenerateOption) (*Attention, error) {
-	return p.attend(ctx, request, &watch{}, func(ctx context.Context, request Request) (*Text, error) {
-		if _, writes := p.model.(generator); !writes {
-			if _, answers := p.model.(regionAnswerer); !answers {
-				return nil, nil
-			}
+	return p.attend(ctx, request, p.watch(), func(ctx context.Context, request Request, a *Attention) (*Text, error) {
+		if m, ok := p.model.(family.Embedder); ok {
+			return nil, p.show(ctx, m, request, a)
 		}
 		opts = append(opts[:len(opts):len(opts)], func(g *Generation) { g.NumBeams, g.NumReturnSequences = 1, 1 })
 		return first(firsts(p.generate(ctx, []Request{request}, opts, nil)))
@@ -261,83 +46,118 @@ func (p *Pipeline) Attend(ctx context.Context, request Request, opts ...Generate
 
 // AttendText says where the model looks while it is made to write the given text.
 func (p *Pipeline) AttendText(ctx context.Context, request Request, text string) (*Attention, error) {
-	return p.attend(ctx, request, &watch{}, func(ctx context.Context, request Request) (*Text, error) {
-		model, ok := p.model.(generator)
-		if !ok {
-			return nil, p.unsupported("write text")
-		}
-		return p.write(ctx, model, request, text)
+	return p.attend(ctx, request, p.watch(), func(ctx context.Context, request Request, _ *Attention) (*Text, error) {
+		return p.write(ctx, request, text)
 	})
 }
 
-// attend runs the model under a watch and joins what it saw. run gets the request
-// with its regions, where the model sees such.
-func (p *Pipeline) attend(ctx context.Context, request Request, w *watch, run func(context.Context, Request) (*Text, error)) (a *Attention, err error) {
+// watch watches the graphs whose attention leads to the picture; nil where there are none.
+func (p *Pipeline) watch() *attend.Watch {
+	if m, ok := p.model.(family.Attender); ok {
+		return attend.NewWatch(p.bundle.Graphs, m.Watched()...)
+	}
+	return nil
+}
+
+// attend runs the model under a watch and joins what it saw. run gets the request with its regions,
+// where the model sees such.
+func (p *Pipeline) attend(ctx context.Context, request Request, w *attend.Watch, run func(context.Context, Request, *Attention) (*Text, error)) (a *Attention, err error) {
 	ctx, leave, err := p.enter(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { leave(&err) }()
-	m, ok := p.model.(attender)
+	m, ok := p.model.(family.Attender)
 	if !ok {
 		return nil, p.unsupported("say where it looked")
 	}
-	if _, answers := p.model.(regionAnswerer); answers {
-		filled, err := p.withRegions(ctx, []Request{request})
-		if err != nil {
-			return nil, err
-		}
-		request = filled[0]
-	}
-	w.roles = m.watched()
-	ctx = context.WithValue(ctx, watchKey{}, w)
 	a = &Attention{Image: lastImage(request), Seen: vision.Region{0, 0, 1, 1}}
-	if a.Image != nil && p.images != nil && request.Regions == nil {
-		b := a.Image.Bounds()
-		a.Seen = p.images.Seen(b.Dx(), b.Dy())
+	if err := p.ready(ctx, &request, a, w); err != nil {
+		return nil, err
 	}
-	if request.Regions != nil {
-		a.setBoxes(request.Regions)
-	}
-	if a.Text, err = run(ctx, request); err != nil {
+	if a.Text, err = run(attend.Under(ctx, w), request, a); err != nil {
 		return nil, err
 	}
 	if a.Text != nil {
 		for _, t := range a.Text.Tokens {
 			a.Tokens = append(a.Tokens, t.Text)
 		}
-	} else if c, ok := m.(*clip); ok {
-		if request.Image == nil {
-			return nil, fmt.Errorf("%w: the request has no picture", ErrImage)
-		}
-		pixels, err := p.preprocess(ctx, request.Image)
-		if err != nil {
-			return nil, err
-		}
-		if _, err := c.embedImages(ctx, pixels); err != nil {
-			return nil, err
-		}
-		a.Tokens = []string{request.Question}
 	}
-	for _, role := range w.roles {
-		if len(w.runs[role]) > 0 && len(w.runs[role][0].maps) == 0 {
-			return nil, fmt.Errorf("%w: the graph %s of model %s has no attention that can be recognised: either there is none, or an export with --attention-maps is needed",
-				ErrUnsupported, role, p.bundle.Name)
-		}
+	if err := w.Check(p.bundle.Name); err != nil {
+		return nil, err
 	}
-	if err := m.attention(ctx, a, w); err != nil {
+	if err := m.Attend(ctx, a, w); err != nil {
 		return nil, err
 	}
 	if a.Boxes == nil {
-		err = a.setGrids(p.bundle, a.Stages[len(a.Stages)-1].Maps.Dim(3))
+		err = a.SetGrids(p.bundle, a.Stages[len(a.Stages)-1].Maps.Dim(3))
 	}
 	return a, err
 }
 
+// ready notes what the maps will lie on. A request about a picture gets its regions, where the
+// model sees such.
+func (p *Pipeline) ready(ctx context.Context, request *Request, a *Attention, w *attend.Watch) error {
+	if _, answers := p.model.(family.Answerer); answers {
+		prompts, err := p.prompts([]Request{*request})
+		if err != nil {
+			return err
+		}
+		regions, err := p.regionsOf(ctx, prompts)
+		if err != nil {
+			return err
+		}
+		request.Regions = regions[0]
+		request.Parts = nil
+		request.Prompt = prompts[0].text
+		a.SetBoxes(request.Regions)
+		return nil
+	}
+	if a.Image != nil && p.images != nil {
+		if err := p.checkPicture(a.Image); err != nil {
+			return err
+		}
+		b := a.Image.Bounds()
+		a.Seen = p.images.Seen(b.Dx(), b.Dy())
+	}
+	if _, writes := p.model.(family.Writer); !writes {
+		return nil
+	}
+	prompts, err := p.prompts([]Request{*request})
+	if err != nil {
+		return err
+	}
+	for _, item := range prompts[0].items {
+		if _, encoded := item.(*Encoded); encoded {
+			return fmt.Errorf("%w: where the model looked in a picture that was encoded before cannot be seen; give the picture itself", ErrUnsupported)
+		}
+	}
+	_, which := distinct([][]media.Item{prompts[0].items})
+	w.Pictures = which[0]
+	return nil
+}
+
+// show runs the encoder of a model of CLIP's kind.
+func (p *Pipeline) show(ctx context.Context, m family.Embedder, request Request, a *Attention) error {
+	if request.Image == nil {
+		return fmt.Errorf("%w: the request has no picture", ErrImage)
+	}
+	prepared, err := p.preparePictures(ctx, request.Image)
+	if err != nil {
+		return err
+	}
+	a.Tokens = []string{request.Question}
+	_, err = m.EmbedMedia(ctx, prepared)
+	return err
+}
+
+// lastImage is the picture that a request is about; nil where it has none.
 func lastImage(r Request) image.Image {
 	img := r.Image
 	for _, part := range r.Parts {
-		if part.Image != nil {
+		if picture, ok := part.Item.(media.Picture); ok {
+			img = picture.Image
+		} else if part.Image != nil {
 			img = part.Image
 		}
 	}
@@ -345,22 +165,30 @@ func lastImage(r Request) image.Image {
 }
 
 // write makes the model write text: one step a token.
-func (p *Pipeline) write(ctx context.Context, model generator, request Request, text string) (*Text, error) {
-	lm, given, err := p.beginGiven(ctx, model, request, []string{text})
+func (p *Pipeline) write(ctx context.Context, request Request, text string) (*Text, error) {
+	model, ok := p.model.(family.Writer)
+	if !ok {
+		return nil, p.unsupported("write text")
+	}
+	prompts, err := p.prompts([]Request{request})
 	if err != nil {
 		return nil, err
 	}
-	ids := given[0]
-	logits, err := lm.prefill(ctx)
-	s := sequence{ids: ids}
-	for i, id := range ids {
-		if err != nil {
-			return nil, err
-		}
-		s.logProbs = append(s.logProbs, float64(logSoftmax(rowOf(logits, 0))[id]))
-		if i < len(ids)-1 {
-			logits, err = lm.step(ctx, []int64{id})
-		}
+	encoded, _, err := p.encode(ctx, model, [][]media.Item{prompts[0].items}, new(Stats))
+	if err != nil {
+		return nil, err
 	}
-	return p.text(s), err
+	batch, given, err := p.beginGiven(ctx, model, prompts[0], encoded[0], []string{text})
+	if err != nil {
+		return nil, err
+	}
+	s, err := decode.Write(ctx, batch, given[0])
+	if err != nil {
+		return nil, err
+	}
+	writers := newTexts(p.texts.Tokenizer, 1)
+	for i, id := range s.IDs {
+		writers[0].add(id, s.LogProbs[i])
+	}
+	return writers[0].end(s.Score), nil
 }

@@ -12,6 +12,10 @@ import (
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/fallback"
+	"github.com/crossattn/xpipe/media"
+	"github.com/crossattn/xpipe/pipeline/attend"
+	"github.com/crossattn/xpipe/pipeline/family"
+	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/tensor"
 	"github.com/crossattn/xpipe/vision"
 )
@@ -127,46 +131,26 @@ func TestTapsEqualOutputs(t *testing.T) {
 	for _, name := range []string{"blip2-opt", "clip", "siglip", "idefics", "openflamingo-opt", "lxmert-vqa"} {
 		t.Run(name, func(t *testing.T) {
 			g := loadGolden(t, name)
-			look := func(eng engine.Engine, w *watch) (*Attention, error) {
-				p := openGolden(t, g, eng)
-				request := attendRequest(t, g, name)
-				a, err := p.attend(t.Context(), request, w, func(ctx context.Context, request Request) (*Text, error) {
-					if _, writes := p.model.(generator); !writes && name != "lxmert-vqa" {
-						return nil, nil
+			look := func(t *testing.T, eng engine.Engine, taps bool) (*Attention, *attend.Watch, []string) {
+				p := openGolden(t, g, eng, WithShadow(unwanted{t}))
+				w := p.watch()
+				w.Taps = taps
+				a, err := p.attend(t.Context(), attendRequest(t, g, name), w, func(ctx context.Context, request Request, a *Attention) (*Text, error) {
+					if m, ok := p.model.(family.Embedder); ok {
+						return nil, p.show(ctx, m, request, a)
 					}
 					return first(firsts(p.generate(ctx, []Request{request}, []GenerateOption{eightTokens}, nil)))
 				})
-				var graphs *graphOpener
-				switch m := p.model.(type) {
-				case *blip2:
-					graphs = m.graphOpener
-				case *clip:
-					graphs = m.graphOpener
-				case *flamingo:
-					graphs = m.graphOpener
-				case *lxmert:
-					graphs = m.graphOpener
-				}
-				for _, s := range graphs.opened {
-					if s, ok := s.(*watchedSession); ok && s.shadow != nil {
-						t.Errorf("%s says nothing of its attention: the Go engine had to look", s.role)
-					}
-				}
-				return a, err
-			}
-			inside := &watch{taps: true}
-			tapped, err := look(fallback.New(), inside)
-			if err != nil {
-				t.Fatal(err)
-			}
-			eachEngine(t, func(t *testing.T, eng engine.Engine) {
-				outside := &watch{}
-				a, err := look(eng, outside)
-				for role, runs := range outside.runs {
-					compareRuns(t, role, runs, inside.runs[role])
-				}
 				if err != nil {
 					t.Fatal(err)
+				}
+				return a, w, p.model.(family.Attender).Watched()
+			}
+			tapped, inside, roles := look(t, fallback.New(), true)
+			eachEngine(t, func(t *testing.T, eng engine.Engine) {
+				a, outside, _ := look(t, eng, false)
+				for _, role := range roles {
+					compareRuns(t, role, outside.Runs(role), inside.Runs(role))
 				}
 				for i, s := range tapped.Stages {
 					compare(t, s.Name, a.Stages[i].Maps, s.Maps, 1e-5)
@@ -181,16 +165,26 @@ func TestTapsEqualOutputs(t *testing.T) {
 	}
 }
 
+// unwanted is a shadow engine that is not to be asked: graphs say themselves where they look.
+type unwanted struct{ *testing.T }
+
+func (unwanted) Name() string { return "unwanted" }
+
+func (u unwanted) Open(_ context.Context, source engine.Source, _ engine.Options) (engine.Session, error) {
+	u.Errorf("%s says nothing of its attention: the shadow engine had to look", source.Name)
+	return nil, engine.ErrEngine
+}
+
 // compareRuns compares what a graph shows with what is seen inside it, map by map.
-func compareRuns(t *testing.T, role string, shown, tapped []watchedRun) {
+func compareRuns(t *testing.T, role string, shown, tapped []attend.Run) {
 	t.Helper()
 	if len(shown) != len(tapped) {
 		t.Fatalf("%s ran %d times and %d times", role, len(shown), len(tapped))
 	}
 	for i := range shown {
-		for _, kind := range []attentionKind{selfAttention, crossAttention, visualSelfAttention, visualCrossAttention} {
-			for l, m := range tapped[i].kind(kind) { // which lacks what reaches no result
-				compare(t, role+" "+string(kind), shown[i].kind(kind)[l].Tensor, m.Tensor, 1e-5)
+		for _, kind := range []attend.Kind{attend.SelfAttention, attend.CrossAttention, attend.VisualSelfAttention, attend.VisualCrossAttention} {
+			for l, m := range tapped[i].Kind(kind) { // which lacks what reaches no result
+				compare(t, role+" "+string(kind), shown[i].Kind(kind)[l].Tensor, m.Tensor, 1e-5)
 			}
 		}
 	}
@@ -219,6 +213,21 @@ func TestMapsEqualPyTorch(t *testing.T) {
 	})
 }
 
+// choiceLogProbs are those that Choose compares.
+func choiceLogProbs(t *testing.T, p *Pipeline, r Request, choice string) ([]float64, error) {
+	t.Helper()
+	model := p.model.(family.Writer)
+	prompts, err := p.prompts([]Request{r})
+	if err != nil {
+		return nil, err
+	}
+	encoded, _, err := p.encode(t.Context(), model, [][]media.Item{prompts[0].items}, new(Stats))
+	if err != nil {
+		return nil, err
+	}
+	return p.choiceLogProbs(t.Context(), model, prompts[0], encoded[0], []string{choice})
+}
+
 func TestAttendText(t *testing.T) {
 	g := loadGolden(t, "blip2-opt")
 	p := openGolden(t, g, fallback.New())
@@ -236,7 +245,7 @@ func TestAttendText(t *testing.T) {
 	}
 	// Choose adds that the text ends, which a model without an end always does.
 	p.defaults.EOS = nil
-	choice, err := p.choiceLogProbs(t.Context(), p.model.(generator), request, []string{"a cat"})
+	choice, err := choiceLogProbs(t, p, request, "a cat")
 	if err != nil || math.Abs(a.Text.LogProb-choice[0]) > 1e-4 {
 		t.Errorf("log-probability %v, as a choice %v, %v", a.Text.LogProb, choice, err)
 	}
@@ -310,7 +319,7 @@ func TestAttendConvolutional(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			best[text] = argmax(m.Weights)
+			best[text] = graph.Argmax(m.Weights)
 		}
 		if best["automobile"] == best["red apple"] {
 			t.Errorf("asked for two things, the model looks at cell %d for both", best["red apple"])
@@ -348,70 +357,12 @@ func TestAttendPlaces(t *testing.T) {
 	})
 }
 
-// What an encoder says of its tokens and cells is checked before it is believed.
-func TestAttendOddStates(t *testing.T) {
-	m := OpenEmbedded(t, "clip-mini", WithEngine(fallback.New())).model.(*clip)
-	state := func(shape ...int) attentionMap {
-		return attentionMap{Tensor: tensor.Must(tensor.Zeros(tensor.Float32, shape...))}
-	}
-	a := &Attention{Tokens: []string{"apple"}}
-	if err := m.activation(t.Context(), a, state(1, 49, 1280), state(1, 1280)); err != nil || len(a.Stages) != 1 {
-		t.Error("cells that hold nothing:", err)
-	}
-	negative := state(1, 49, 1280)
-	tensor.Data[float32](negative.Tensor)[77] = -1
-	for name, bad := range map[string][2]attentionMap{
-		"a transformer's states": {negative, state(1, 1280)},
-		"another width":          {state(1, 49, 8), state(1, 8)},
-		"no picture":             {state(0, 49, 1280), state(0, 1280)},
-		"pooled otherwise":       {state(1, 49, 1280), state(1, 64)},
-	} {
-		if err := m.activation(t.Context(), a, bad[0], bad[1]); !errors.Is(err, ErrUnsupported) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if _, err := passedBeside(state(1, 1, 2, 3).Tensor, 2); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestAttendUnsupported(t *testing.T) {
 	g := loadGolden(t, "blip-itm")
 	if _, err := openGolden(t, g, fallback.New()).Attend(t.Context(), Request{Image: loadImage(t, filepath.Join(g.dir, g.Rows[0].Image))}); !errors.Is(err, ErrUnsupported) {
 		t.Error(err)
 	}
 	if _, err := openGolden(t, loadGolden(t, "clip"), fallback.New()).Attend(t.Context(), Request{}); !errors.Is(err, ErrImage) {
-		t.Error(err)
-	}
-}
-
-// Coarse cells spread over the finest grid by area, and lose nothing.
-func TestPlaces(t *testing.T) {
-	m := make([]float64, 6)
-	if got := (place{0, 0, 1, 2}).spread(m, 2, 3, 1); got != 1 {
-		t.Error(got)
-	}
-	for i, want := range []float64{1.0 / 3, 1.0 / 6, 0, 1.0 / 3, 1.0 / 6, 0} {
-		if math.Abs(m[i]-want) > 1e-12 {
-			t.Errorf("spread as %v", m)
-			break
-		}
-	}
-	if got := (place{}).spread(m, 2, 3, 1); got != 0 {
-		t.Error("a token without a place lies somewhere")
-	}
-	var a Attention
-	p := openGolden(t, loadGolden(t, "blip2-opt"), fallback.New())
-	for n, want := range map[int][3]int{16: {4, 4, 0}, 17: {4, 4, 1}, 257: {16, 16, 1}} {
-		a = Attention{}
-		if err := a.setGrids(p.bundle, n); err != nil {
-			t.Fatal(err)
-		}
-		if a.rows != want[0] || a.cols != want[1] || len(a.columns) != n || a.columns[want[2]].rows == 0 || want[2] == 1 && a.columns[0].rows != 0 {
-			t.Errorf("%d tokens are a grid of %dx%d", n, a.rows, a.cols)
-		}
-	}
-	if err := (&Attention{}).setGrids(p.bundle, 12); !errors.Is(err, ErrBundle) {
 		t.Error(err)
 	}
 }

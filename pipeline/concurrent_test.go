@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/media"
 )
 
 // heldImage is a picture that calls wait for once they are inside.
@@ -219,7 +220,9 @@ func TestClosed(t *testing.T) {
 		"EmbedImages":  func(p *Pipeline) error { _, err := p.EmbedImages(ctx, blankImage); return err },
 		"EmbedTexts":   func(p *Pipeline) error { _, err := p.EmbedTexts(ctx, "a"); return err },
 		"Regions":      func(p *Pipeline) error { _, err := p.Regions(ctx, blankImage); return err },
-		"verify":       func(p *Pipeline) error { return p.verify(ctx, VerifyRequest{}, &Report{}) },
+		"ChooseBatch":  func(p *Pipeline) error { _, err := p.ChooseBatch(ctx, []Request{request}, "a", "b"); return err },
+		"Encode":       func(p *Pipeline) error { _, err := p.Encode(ctx, media.Picture{Image: blankImage}); return err },
+		"Inputs":       func(p *Pipeline) error { _, err := p.Inputs(ctx, request); return err },
 	} {
 		for _, bundle := range []string{"blip2-opt", "clip"} { // whether its model can do it or not
 			p, err := openLimited(t, bundle, Limits{})

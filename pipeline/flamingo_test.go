@@ -11,40 +11,45 @@ import (
 	"testing"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/pipeline/family"
+	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// promptLogits are the logits [1,T,V] at every position of a prompt.
+// capture is an engine that keeps the first logits which a graph gives.
+type capture struct {
+	engine.Engine
+	logits *tensor.Tensor
+}
+
+func (c *capture) Open(ctx context.Context, source engine.Source, opts engine.Options) (engine.Session, error) {
+	s, err := c.Engine.Open(ctx, source, opts)
+	return &captured{s, c}, err
+}
+
+type captured struct {
+	engine.Session
+	*capture
+}
+
+func (s *captured) Run(ctx context.Context, in map[string]*tensor.Tensor, out ...string) (map[string]*tensor.Tensor, error) {
+	results, err := s.Session.Run(ctx, in, out...)
+	if logits := results[graph.Logits]; logits != nil && s.logits == nil {
+		s.logits = logits.Clone()
+	}
+	return results, err
+}
+
+// promptLogits are the logits [1,T,V] at every position of a prompt, of a model that runs on a
+// capture.
 func promptLogits(t *testing.T, p *Pipeline, r Request) *tensor.Tensor {
 	t.Helper()
-	ctx := context.Background()
-	prompts, pictures, err := p.prompts([]Request{r})
-	if err != nil {
+	c := p.engine.(*capture)
+	c.logits = nil
+	if _, err := p.Generate(t.Context(), []Request{r}, unbounded(1)); err != nil {
 		t.Fatal(err)
 	}
-	pixels, which, err := p.pixels(ctx, pictures)
-	if err != nil {
-		t.Fatal(err)
-	}
-	model := p.model.(generator)
-	images, err := model.encode(ctx, pixels)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lm, err := model.begin(ctx, images, which, prompts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := lm.(*sequences)
-	in, err := s.inputs(s.embeds)
-	if err != nil {
-		t.Fatal(err)
-	}
-	logits, err := runOne(ctx, s.session, in, logitsName)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return logits
+	return c.logits
 }
 
 var flamingos = []string{"idefics", "idefics-plain", "openflamingo-opt", "openflamingo-neox", "openflamingo-mpt"}
@@ -54,7 +59,7 @@ func TestFlamingoPromptLogits(t *testing.T) {
 	for _, name := range flamingos {
 		g := loadGolden(t, name)
 		eachEngine(t, func(t *testing.T, eng engine.Engine) {
-			got := promptLogits(t, openGolden(t, g, eng), g.requests(t)[0])
+			got := promptLogits(t, openGolden(t, g, &capture{Engine: eng}), g.requests(t)[0])
 			want := g.array(t, "prompt_logits")
 			compare(t, name, tensor.Must(got.Reshape(want.Shape()...)), want, 1e-4)
 		})
@@ -80,18 +85,27 @@ func TestFlamingoPicturesDoNotReachBack(t *testing.T) {
 	for _, name := range flamingos {
 		g := loadGolden(t, name)
 		eachEngine(t, func(t *testing.T, eng engine.Engine) {
-			p := openGolden(t, g, eng)
+			p := openGolden(t, g, &capture{Engine: eng})
 			request := g.requests(t)[2] // three pictures
-			media := p.model.(*flamingo).media
 			before := promptLogits(t, p, request)
-			prompts, _, err := p.prompts([]Request{request})
+			prompts, err := p.prompts([]Request{request})
 			if err != nil {
 				t.Fatal(err)
 			}
-			encoding, err := p.tokenizer.Encode(prompts[0], p.model.(*flamingo).encoding...)
+			segments, err := p.compose(t.Context(), p.model.(family.Writer), prompts, new(Stats))
 			if err != nil {
 				t.Fatal(err)
 			}
+			ids := segments[0][0].IDs
+			var manifest struct {
+				Media struct {
+					Token string `json:"token"`
+				} `json:"media"`
+			}
+			if err := p.bundle.JSON(manifestFile, &manifest); err != nil {
+				t.Fatal(err)
+			}
+			media, _ := p.texts.TokenToID(manifest.Media.Token)
 			vocabulary := before.Dim(2)
 			picture := -1
 			for i, part := range request.Parts {
@@ -100,8 +114,8 @@ func TestFlamingoPicturesDoNotReachBack(t *testing.T) {
 				}
 				picture++
 				position, seen := 0, -1
-				for ; position < len(encoding.IDs); position++ {
-					if encoding.IDs[position] == media {
+				for ; position < len(ids); position++ {
+					if ids[position] == media {
 						if seen++; seen == picture {
 							break
 						}
@@ -142,7 +156,7 @@ func TestFlamingoClosedGates(t *testing.T) {
 		g := loadGolden(t, name)
 		eachEngine(t, func(t *testing.T, eng engine.Engine) {
 			files := overlay{os.DirFS(filepath.Join(g.dir, "bundle")), "onnx/decoder_model_merged.onnx", filepath.Join(g.dir, "decoder_gates0.onnx")}
-			p, err := OpenFS(context.Background(), files, WithEngine(eng), WithoutVerification())
+			p, err := OpenFS(context.Background(), files, WithEngine(&capture{Engine: eng}), WithoutVerification())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -10,9 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/fstest"
 
-	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/tensor"
 	"github.com/crossattn/xpipe/tokenize"
 )
@@ -52,38 +50,6 @@ func FuzzRegions(f *testing.F) {
 	})
 }
 
-func FuzzGenerationConfig(f *testing.F) {
-	f.Add([]byte(`{"eos_token_id":[1,2],"num_beams":4,"early_stopping":"never","bad_words_ids":[[1]],"max_length":20}`))
-	f.Add([]byte(`{"max_new_tokens":1e30,"temperature":null}`))
-	bundle := func(data []byte) *models.Bundle {
-		b, err := models.OpenFS(fstest.MapFS{
-			manifestFile:   {Data: []byte(`{"format":1,"family":"clip","graphs":{"a":"a.onnx"}}`)},
-			generationFile: {Data: data},
-		})
-		if err != nil {
-			f.Fatal(err)
-		}
-		return b
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		g, err := loadGeneration(bundle(data))
-		if err == nil {
-			if err = g.check(); err == nil {
-				err = DefaultLimits().checkGeneration(&g, 1)
-			}
-		}
-		switch {
-		case err == nil: // what passes can process scores
-			scores := []float32{1, 2, 3, 4}
-			for _, process := range g.processors() {
-				process([]int64{0, 1, 2, 3, 1 << 40, -1}, 2, scores)
-			}
-		case !errors.Is(err, ErrBundle) && !errors.Is(err, ErrOption) && !errors.Is(err, ErrLimit):
-			t.Error(err)
-		}
-	})
-}
-
 // The pieces of a streamed text are the text, whatever the ids.
 func FuzzTextStream(f *testing.F) {
 	data, err := os.ReadFile(filepath.Join(familiesDir, "blip2-opt", "bundle", tokenizerFile))
@@ -94,20 +60,22 @@ func FuzzTextStream(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	p := &Pipeline{tokenizer: tokenizer}
 	f.Add([]byte{3, 4, 200, 201, 255, 0, 2})
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		var stream textStream
+		writer := &newTexts(tokenizer, 1)[0]
 		var joined strings.Builder
 		var ids []int64
 		for i, b := range raw[:min(len(raw), 64)] {
 			id := int64(b) * int64(1+i%2)
 			ids = append(ids, id)
-			joined.WriteString(stream.add(p, id))
+			joined.WriteString(writer.add(id, 0).Text)
 		}
-		whole := strings.TrimRight(p.decode(ids), "\uFFFD")
-		if joined.String() != whole {
-			t.Errorf("%q in pieces, %q in one", joined.String(), whole)
+		whole := tokenizer.Decode(ids, true)
+		if text := joined.String(); strings.TrimRight(whole, "\uFFFD") != text {
+			t.Errorf("%q in pieces, %q in one", text, whole)
+		}
+		if text := writer.end(0).Text; text != strings.TrimSpace(whole) {
+			t.Errorf("%q at the end, %q in one", text, whole)
 		}
 	})
 }

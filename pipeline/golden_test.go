@@ -14,7 +14,11 @@ import (
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/fallback"
+	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/ort"
+	"github.com/crossattn/xpipe/pipeline/decode"
+	"github.com/crossattn/xpipe/pipeline/family"
+	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/tensor"
 	"github.com/crossattn/xpipe/vision"
 )
@@ -153,9 +157,9 @@ func testLibrary() string {
 	return found[0]
 }
 
-func openGolden(t *testing.T, g *golden, eng engine.Engine) *Pipeline {
+func openGolden(t *testing.T, g *golden, eng engine.Engine, opts ...Option) *Pipeline {
 	t.Helper()
-	p, err := Open(context.Background(), filepath.Join(g.dir, "bundle"), WithEngine(eng))
+	p, err := Open(context.Background(), filepath.Join(g.dir, "bundle"), append(opts, WithEngine(eng))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,16 +228,16 @@ func TestGreedyEqualsTransformers(t *testing.T) {
 
 // recorder keeps the logits a language model gives.
 type recorder struct {
-	languageModel
+	decode.Sequences
 	logits [][]float32 // of each step, [B,V]
 }
 
-func (r *recorder) prefill(ctx context.Context) (*tensor.Tensor, error) {
-	return r.keep(r.languageModel.prefill(ctx))
+func (r *recorder) Prefill(ctx context.Context) (*tensor.Tensor, error) {
+	return r.keep(r.Sequences.Prefill(ctx))
 }
 
-func (r *recorder) step(ctx context.Context, ids []int64) (*tensor.Tensor, error) {
-	return r.keep(r.languageModel.step(ctx, ids))
+func (r *recorder) Step(ctx context.Context, ids []int64) (*tensor.Tensor, error) {
+	return r.keep(r.Sequences.Step(ctx, ids))
 }
 
 func (r *recorder) keep(logits *tensor.Tensor, err error) (*tensor.Tensor, error) {
@@ -252,30 +256,34 @@ func TestStagesEqualTransformers(t *testing.T) {
 				ctx := context.Background()
 				p := openGolden(t, g, eng)
 				requests := g.requests(t)
-				prompts, pictures, err := p.prompts(requests)
-				if err != nil {
-					t.Fatal(err)
-				}
-				pixels, which, err := p.pixels(ctx, pictures)
+				prompts, err := p.prompts(requests)
 				if err != nil {
 					t.Fatal(err)
 				}
 				if len(g.Rows[0].Prompt) == 0 { // the rows of the others are in another order
-					compare(t, "pixel_values", pixels, g.array(t, "pixel_values"), 1e-6)
+					var items []media.Item
+					for _, q := range prompts {
+						items = append(items, q.items...)
+					}
+					prepared, err := p.prepare(ctx, items)
+					if err != nil {
+						t.Fatal(err)
+					}
+					compare(t, "pixel_values", prepared.Tensors[graph.PixelValues], g.array(t, "pixel_values"), 1e-6)
 				}
-				model := p.model.(generator)
-				images, err := model.encode(ctx, pixels)
+				model := p.model.(family.Writer)
+				segments, err := p.compose(ctx, model, prompts, new(Stats))
 				if err != nil {
 					t.Fatal(err)
 				}
-				lm, err := model.begin(ctx, images, which, prompts)
+				batch, err := model.Begin(ctx, segments)
 				if err != nil {
 					t.Fatal(err)
 				}
-				r := &recorder{languageModel: lm}
-				s := search{Generation: p.defaults, emit: func(int, int64, float64) bool { return true }}
+				r := &recorder{Sequences: batch}
+				s := decode.Search{Options: p.defaults}
 				s.EOS, s.MaxNewTokens = nil, g.Greedy.MaxNewTokens
-				if _, err := s.run(ctx, r); err != nil {
+				if _, err := s.Run(ctx, r); err != nil {
 					t.Fatal(err)
 				}
 				want := g.array(t, "logits") // [B,steps,V]
@@ -354,11 +362,14 @@ func TestBeamsEqualTransformers(t *testing.T) {
 					for _, r := range c.Rows {
 						requests = append(requests, all[r])
 					}
+					var err error
 					texts, err := p.Generate(context.Background(), requests, func(o *Generation) {
 						q := c.Parameters
 						o.NumBeams, o.MaxNewTokens, o.MinNewTokens, o.LengthPenalty = q.NumBeams, q.MaxNewTokens, q.MinNewTokens, q.LengthPenalty
 						o.EOS, o.NumReturnSequences = []int64{q.EOS}, max(1, q.NumReturnSequences)
-						o.EarlyStopping = EarlyStopping(trimQuotes(string(q.EarlyStopping)))
+						if o.EarlyStopping, err = decode.ParseEarlyStopping(strings.Trim(string(q.EarlyStopping), `"`)); err != nil {
+							t.Fatal(err)
+						}
 					})
 					if err != nil {
 						t.Fatal(err)

@@ -17,6 +17,8 @@ import (
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/onnx/pb"
+	"github.com/crossattn/xpipe/pipeline/family"
+	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/tensor"
 )
 
@@ -279,7 +281,7 @@ var badGraphFiles = []bad{
 		n.Input[0] = n.Output[0]
 	}), err: ErrGraph, says: "cycle"},
 	{name: "name given twice", edit: change(decoderFile, func(m *pb.ModelProto) { m.Graph.Node[30].Output[0] = m.Graph.Node[31].Output[0] }), err: ErrGraph},
-	{name: "output shadows input", edit: change(decoderFile, func(m *pb.ModelProto) { m.Graph.Node[30].Output[0] = inputsEmbeds }), err: ErrGraph},
+	{name: "output shadows input", edit: change(decoderFile, func(m *pb.ModelProto) { m.Graph.Node[30].Output[0] = graph.InputsEmbeds }), err: ErrGraph},
 	{name: "subgraphs nested 300 deep", edit: change(decoderFile, nested(300)), err: ErrGraph},
 	{name: "negative size", edit: change(decoderFile, tensors(func(w *pb.TensorProto) { w.Dims[0] = -w.Dims[0] })), err: ErrGraph, says: "dimension"},
 	{name: "size overflows", edit: change(decoderFile, tensors(func(w *pb.TensorProto) { w.Dims = []int64{1 << 40, 1 << 40} })), err: ErrGraph},
@@ -289,14 +291,14 @@ var badGraphFiles = []bad{
 	{name: "texts for weights", edit: change(decoderFile, tensors(func(w *pb.TensorProto) { w.DataType = proto.Int32(8) })), err: ErrGraph, says: "STRING"},
 	{name: "integers for weights", edit: change(decoderFile, tensors(func(w *pb.TensorProto) { w.DataType = proto.Int32(6) })), err: ErrGraph},
 	{name: "weights of another shape", edit: change(decoderFile, tensors(func(w *pb.TensorProto) { w.Dims = []int64{int64(len(w.RawData) / 4)} })), err: ErrGraph},
-	{name: "a bomb of zeros", edit: change(decoderFile, through(logitsName, "Expand", 0, [][]int64{{1 << 16, 1 << 16, 331}})), err: ErrGraph, says: "", goOnly: "it asks the system for the memory, and what that says differs"},
-	{name: "a bomb of copies", edit: change(decoderFile, through(logitsName, "Tile", 0, [][]int64{{1 << 20, 1 << 20, 1}})), err: ErrGraph, says: "limit", goOnly: "it asks the system for the memory, and what that says differs"},
+	{name: "a bomb of zeros", edit: change(decoderFile, through(graph.Logits, "Expand", 0, [][]int64{{1 << 16, 1 << 16, 331}})), err: ErrGraph, says: "", goOnly: "it asks the system for the memory, and what that says differs"},
+	{name: "a bomb of copies", edit: change(decoderFile, through(graph.Logits, "Tile", 0, [][]int64{{1 << 20, 1 << 20, 1}})), err: ErrGraph, says: "limit", goOnly: "it asks the system for the memory, and what that says differs"},
 }
 
 // nested adds an If in an If in an If.
 func nested(depth int) func(*pb.ModelProto) {
 	return func(m *pb.ModelProto) {
-		body := &pb.GraphProto{Name: proto.String("b"), Node: []*pb.NodeProto{node("Identity", []string{inputsEmbeds}, []string{"z"})},
+		body := &pb.GraphProto{Name: proto.String("b"), Node: []*pb.NodeProto{node("Identity", []string{graph.InputsEmbeds}, []string{"z"})},
 			Output: []*pb.ValueInfoProto{{Name: proto.String("z")}}}
 		for range depth {
 			branch := func(name string) *pb.AttributeProto {
@@ -314,15 +316,15 @@ func nested(depth int) func(*pb.ModelProto) {
 func shaped() (rows []bad) {
 	type output struct{ bundle, file, name string }
 	for _, o := range []output{
-		{"blip2-opt", visionFile, "image_embeds"}, {"blip2-opt", qformerFile, "query_output"}, {"blip2-opt", embedFile, inputsEmbeds},
-		{"blip2-opt", decoderFile, logitsName}, {"blip2-opt", decoderFile, "present.0.key"},
+		{"blip2-opt", visionFile, "image_embeds"}, {"blip2-opt", qformerFile, "query_output"}, {"blip2-opt", embedFile, graph.InputsEmbeds},
+		{"blip2-opt", decoderFile, graph.Logits}, {"blip2-opt", decoderFile, "present.0.key"},
 		{"blip2-t5", "onnx/encoder_model.onnx", "present.0.encoder.key"},
 		{"instructblip", qformerFile, "query_output"},
 		{"blip-caption", "onnx/cross_kv.onnx", "present.0.encoder.key"}, {"blip-vqa", "onnx/question_encoder.onnx", "present.0.encoder.value"},
 		{"idefics", "onnx/resampler.onnx", "latents"}, {"idefics", "onnx/cross_kv.onnx", "present.0.encoder.key"}, {"idefics", decoderFile, "present.0.decoder.value"},
 		{"clip", visionFile, "pooled_output"}, {"clip", "onnx/text_model.onnx", "pooled_output"},
 		{"blip-itm", "onnx/matcher.onnx", "pooled_output"}, {"blip-itm", "onnx/text_model.onnx", "pooled_output"}, {"blip2-itm", qformerFile, "query_output"},
-		{"lxmert-gqa", "onnx/model.onnx", logitsName},
+		{"lxmert-gqa", "onnx/model.onnx", graph.Logits},
 	} {
 		for _, d := range []struct {
 			name string
@@ -335,9 +337,9 @@ func shaped() (rows []bad) {
 		}
 	}
 	for _, o := range []output{
-		{"blip2-opt", decoderFile, logitsName}, {"blip2-t5", decoderFile, logitsName}, {"idefics", decoderFile, logitsName},
+		{"blip2-opt", decoderFile, graph.Logits}, {"blip2-t5", decoderFile, graph.Logits}, {"idefics", decoderFile, graph.Logits},
 		{"clip", visionFile, "pooled_output"}, {"siglip", "onnx/text_model.onnx", "pooled_output"}, {"blip-itm", "onnx/matcher.onnx", "pooled_output"},
-		{"lxmert-gqa", "onnx/model.onnx", logitsName}, {"blip2-itm", qformerFile, "query_output"},
+		{"lxmert-gqa", "onnx/model.onnx", graph.Logits}, {"blip2-itm", qformerFile, "query_output"},
 	} {
 		rows = append(rows, bad{name: filepath.Base(o.file) + " " + o.name + " no numbers", bundle: o.bundle, edit: change(o.file, notNumbers(o.name)), err: ErrBundle, says: "NaN"},
 			bad{name: filepath.Base(o.file) + " weights no numbers", bundle: o.bundle, edit: change(o.file, nanWeights), err: ErrBundle, says: "NaN"})
@@ -346,7 +348,7 @@ func shaped() (rows []bad) {
 }
 
 var badInterfaces = []bad{
-	{name: "decoder without its embeddings", edit: change(decoderFile, renamed(inputsEmbeds, "embeddings")), err: ErrBundle, says: "embeddings"},
+	{name: "decoder without its embeddings", edit: change(decoderFile, renamed(graph.InputsEmbeds, "embeddings")), err: ErrBundle, says: "embeddings"},
 	{name: "decoder without caches", edit: change(decoderFile, renamed("past_key_values.0.key", "a"), renamed("past_key_values.0.value", "b"), renamed("past_key_values.1.key", "c"), renamed("past_key_values.1.value", "d")), err: ErrBundle, says: "cache"},
 	{name: "cache taken and not given", edit: change(decoderFile, renamed("present.0.key", "gone")), err: ErrBundle, says: "present.0.key"},
 	{name: "cache of three dimensions", edit: change(decoderFile, func(m *pb.ModelProto) {
@@ -427,14 +429,14 @@ var badRequests = []bad{
 		return err
 	}, err: ErrPrompt, says: "two"},
 	{name: "no regions", bundle: "lxmert-gqa", use: regions(nil), err: ErrRegions, says: "has none"},
-	{name: "features of another width", bundle: "lxmert-gqa", use: regions(&Regions{zeros(36, 7), zeros(36, 4)}), err: ErrRegions, says: "fit"},
-	{name: "features of integers", bundle: "lxmert-gqa", use: regions(&Regions{tensor.Must(tensor.Zeros(tensor.Int64, 36, 16)), zeros(36, 4)}), err: ErrRegions},
-	{name: "features without boxes", bundle: "lxmert-gqa", use: regions(&Regions{zeros(36, 16), zeros(2, 4)}), err: ErrRegions},
+	{name: "features of another width", bundle: "lxmert-gqa", use: regions(&Regions{Features: zeros(36, 7), Boxes: zeros(36, 4)}), err: ErrRegions, says: "fit"},
+	{name: "features of integers", bundle: "lxmert-gqa", use: regions(&Regions{Features: tensor.Must(tensor.Zeros(tensor.Int64, 36, 16)), Boxes: zeros(36, 4)}), err: ErrRegions},
+	{name: "features without boxes", bundle: "lxmert-gqa", use: regions(&Regions{Features: zeros(36, 16), Boxes: zeros(2, 4)}), err: ErrRegions},
 	{name: "features nil", bundle: "lxmert-gqa", use: regions(&Regions{}), err: ErrRegions},
 	{name: "features not numbers", bundle: "lxmert-gqa", use: func(ctx context.Context, p *Pipeline) error {
 		f := zeros(36, 16)
 		tensor.Data[float32](f)[0] = float32(nan)
-		return regions(&Regions{f, zeros(36, 4)})(ctx, p)
+		return regions(&Regions{Features: f, Boxes: zeros(36, 4)})(ctx, p)
 	}, err: ErrRegions, says: "NaN"},
 }
 
@@ -468,9 +470,9 @@ func regions(r *Regions) func(context.Context, *Pipeline) error {
 // useModel does what the model is for.
 func useModel(ctx context.Context, p *Pipeline) error {
 	switch p.model.(type) {
-	case regionAnswerer:
-		return regions(&Regions{zeros(36, 16), zeros(36, 4)})(ctx, p)
-	case generator:
+	case family.Answerer:
+		return regions(&Regions{Features: zeros(36, 16), Boxes: zeros(36, 4)})(ctx, p)
+	case family.Writer:
 		var requests []Request
 		for task, question := range map[string]string{"caption": "", "answer": "what is it?"} {
 			if _, ok := p.bundle.Prompts[task]; ok {

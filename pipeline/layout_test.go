@@ -18,6 +18,7 @@ import (
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/fallback"
+	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/tensor"
 	"github.com/nlpodyssey/safetensors"
 )
@@ -144,7 +145,7 @@ func TestLayoutsEqualTransformers(t *testing.T) {
 						// A difference of the cosine counts a hundredfold in the logit. Logarithms,
 						// because most of CLIP's probabilities are next to nothing.
 						near(t, "log probability of "+m.Text, math.Log(m.Probability), math.Log(want.Probabilities[i][j]), 100*c.tolerance)
-						near(t, "similarity of "+m.Text, m.Similarity, dot(want.ImageEmbeds[i], want.TextEmbeds[j]), 2*c.tolerance)
+						near(t, "similarity of "+m.Text, m.Similarity, graph.Dot(want.ImageEmbeds[i], want.TextEmbeds[j]), 2*c.tolerance)
 					}
 				}
 				if _, err := p.Classify(ctx, images[0], "cat", "boat"); err != nil {

@@ -1,17 +1,11 @@
 package pipeline
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"image"
-	"io/fs"
 	"math"
 	"runtime"
 	"time"
 
-	"github.com/crossattn/xpipe/tensor"
-	"github.com/crossattn/xpipe/tokenize"
+	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/vision"
 )
 
@@ -80,26 +74,11 @@ func (l Limits) Vision() vision.Limits {
 	return vision.Limits{Pixels: l.ImagePixels, Bytes: l.ImageBytes, Side: l.ImageSide, Frames: l.Frames}
 }
 
-// checkLimit refuses n of something beyond the most there may be.
-func checkLimit[T int | int64](what string, n, most T) error {
-	if n > most {
-		return fmt.Errorf("%w: %s: %d, the limit is %d (pipeline.Limits)", ErrLimit, what, n, most)
-	}
-	return nil
-}
+func checkLimit[T int | int64](what string, n, most T) error { return graph.CheckLimit(what, n, most) }
 
-// checkModel adds up the files of a bundle, before any is read.
-func (l Limits) checkModel(fsys fs.FS) error {
-	var total int64
-	return fs.WalkDir(fsys, ".", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return nil // what cannot be read is told of by what needs it
-		}
-		if info, err := fs.Stat(fsys, path); err == nil {
-			total += info.Size()
-		}
-		return checkLimit("bytes of the model's files", total, l.ModelBytes)
-	})
+// checkModel bounds the files of a bundle, before any is read.
+func (l Limits) checkModel(total int64) error {
+	return checkLimit("bytes of the model's files", total, l.ModelBytes)
 }
 
 // checkGeneration bounds a run of g for some requests.
@@ -114,78 +93,4 @@ func (l Limits) checkGeneration(g *Generation, requests int) error {
 		return err
 	}
 	return checkLimit("rows of the batch", requests*max(g.NumBeams, g.NumReturnSequences), l.Batch)
-}
-
-// bytesPerToken bounds the text that is tokenized at all.
-const bytesPerToken = 64
-
-// checkText bounds a text before the work of tokenizing it.
-func (l Limits) checkText(text string) error {
-	return checkLimit("bytes of a text", len(text)/bytesPerToken, l.PromptTokens)
-}
-
-// readText tokenizes a text within the limits.
-func (g *graphOpener) readText(tokenizer *tokenize.Tokenizer, text string, opts ...tokenize.Option) (*tokenize.Encoding, error) {
-	if err := g.limits.checkText(text); err != nil {
-		return nil, err
-	}
-	encoding, err := tokenizer.Encode(text, opts...)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrPrompt, err)
-	}
-	return encoding, checkLimit("tokens of a text", len(encoding.IDs), g.limits.PromptTokens)
-}
-
-// preprocess turns pictures into pixels within the limits.
-func (p *Pipeline) preprocess(ctx context.Context, images ...image.Image) (*tensor.Tensor, error) {
-	if err := checkLimit("pictures at once", len(images), p.limits.Batch); err != nil {
-		return nil, err
-	}
-	for _, img := range images {
-		if err := p.checkPicture(img); err != nil {
-			return nil, err
-		}
-	}
-	return p.images.Preprocess(ctx, images...)
-}
-
-// checkPicture refuses what is no picture, or too large.
-func (p *Pipeline) checkPicture(img image.Image) error {
-	if img == nil {
-		return fmt.Errorf("%w: there is no picture", ErrImage)
-	}
-	b := img.Bounds()
-	if err := checkLimit("pixels of a picture's longer side", max(b.Dx(), b.Dy()), p.limits.ImageSide); err != nil {
-		return err
-	}
-	return checkLimit("pixels of a picture", int64(b.Dx())*int64(b.Dy()), int64(p.limits.ImagePixels))
-}
-
-// enter registers a call, once it is its turn, and bounds its time. The caller
-// defers leave with its error.
-func (p *Pipeline) enter(ctx context.Context) (call context.Context, leave func(*error), err error) {
-	select {
-	case p.turns <- struct{}{}:
-	case <-ctx.Done():
-		return nil, nil, fmt.Errorf("waiting for other calls to end: %w", ctx.Err())
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		<-p.turns
-		return nil, nil, ErrClosed
-	}
-	p.running.Add(1)
-	call, cancel := ctx, context.CancelFunc(func() {})
-	if p.limits.Time < math.MaxInt64 {
-		call, cancel = context.WithTimeout(ctx, p.limits.Time)
-	}
-	return call, func(err *error) {
-		if errors.Is(*err, context.DeadlineExceeded) && ctx.Err() == nil {
-			*err = fmt.Errorf("%w: the call took more than %v (pipeline.Limits): %w", ErrLimit, p.limits.Time, *err)
-		}
-		cancel()
-		p.running.Done()
-		<-p.turns
-	}, nil
 }

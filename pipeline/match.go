@@ -4,44 +4,21 @@ import (
 	"context"
 	"fmt"
 	"image"
-	"math"
 	"slices"
 	"strings"
 
+	"github.com/crossattn/xpipe/pipeline/family"
+	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/tensor"
 )
 
 // Match says how well a text fits a picture.
-type Match struct {
-	Text string
-	// Similarity is the cosine between the picture's and the text's embeddings,
-	// from -1 to 1; the largest over the queries for BLIP-2 (its ITC score).
-	Similarity float64
-	// Probability is that the two belong together. BLIP and BLIP-2 judge each
-	// text for itself (their ITM head), as SigLIP does; CLIP only compares, so
-	// that its probabilities sum to 1 over the texts given.
-	Probability float64
-}
+type Match = family.Match
 
 // Label is a label with its probability.
 type Label struct {
 	Label       string
 	Probability float64
-}
-
-// matcher is a model that compares pictures with texts.
-type matcher interface {
-	model
-	// match judges texts against one picture, pixels [1,3,H,W].
-	match(ctx context.Context, pixels *tensor.Tensor, texts []string) ([]Match, error)
-}
-
-// embedder is a model with one space for pictures and texts.
-type embedder interface {
-	model
-	// embedImages and embedTexts return L2-normalised rows [B,E].
-	embedImages(ctx context.Context, pixels *tensor.Tensor) (*tensor.Tensor, error)
-	embedTexts(ctx context.Context, texts []string) (*tensor.Tensor, error)
 }
 
 // Match judges how well each text fits the picture, in the order given.
@@ -51,7 +28,7 @@ func (p *Pipeline) Match(ctx context.Context, img image.Image, texts ...string) 
 		return nil, err
 	}
 	defer func() { leave(&err) }()
-	m, ok := p.model.(matcher)
+	m, ok := p.model.(family.Matcher)
 	if !ok {
 		return nil, p.unsupported("match pictures with texts")
 	}
@@ -61,11 +38,11 @@ func (p *Pipeline) Match(ctx context.Context, img image.Image, texts ...string) 
 	if err := checkLimit("texts at once", len(texts), p.limits.Batch); err != nil {
 		return nil, err
 	}
-	pixels, err := p.preprocess(ctx, img)
+	prepared, err := p.preparePictures(ctx, img)
 	if err != nil {
 		return nil, err
 	}
-	return m.match(ctx, pixels, texts)
+	return m.Match(ctx, prepared, texts)
 }
 
 // Classify gives each label a probability, the best first: zero-shot
@@ -111,18 +88,18 @@ func (p *Pipeline) EmbedImages(ctx context.Context, imgs ...image.Image) (rows [
 		return nil, err
 	}
 	defer func() { leave(&err) }()
-	m, ok := p.model.(embedder)
+	m, ok := p.model.(family.Embedder)
 	if !ok {
 		return nil, p.unsupported("embed pictures")
 	}
 	if len(imgs) == 0 {
 		return nil, nil
 	}
-	pixels, err := p.preprocess(ctx, imgs...)
+	prepared, err := p.preparePictures(ctx, imgs...)
 	if err != nil {
 		return nil, err
 	}
-	return vectors(m.embedImages(ctx, pixels))
+	return vectors(m.EmbedMedia(ctx, prepared))
 }
 
 // EmbedTexts returns one L2-normalised vector for each text.
@@ -132,7 +109,7 @@ func (p *Pipeline) EmbedTexts(ctx context.Context, texts ...string) (rows [][]fl
 		return nil, err
 	}
 	defer func() { leave(&err) }()
-	m, ok := p.model.(embedder)
+	m, ok := p.model.(family.Embedder)
 	if !ok {
 		return nil, p.unsupported("embed texts")
 	}
@@ -142,11 +119,7 @@ func (p *Pipeline) EmbedTexts(ctx context.Context, texts ...string) (rows [][]fl
 	if err := checkLimit("texts at once", len(texts), p.limits.Batch); err != nil {
 		return nil, err
 	}
-	return vectors(m.embedTexts(ctx, texts))
-}
-
-func (p *Pipeline) unsupported(task string) error {
-	return fmt.Errorf("%w: model %s, of family %s, cannot %s", ErrUnsupported, p.bundle.Name, p.bundle.Family, task)
+	return vectors(m.EmbedTexts(ctx, texts))
 }
 
 func checkTexts(texts []string) error {
@@ -168,39 +141,7 @@ func vectors(t *tensor.Tensor, err error) ([][]float32, error) {
 	}
 	rows := make([][]float32, t.Dim(0))
 	for i := range rows {
-		rows[i] = rowOf(t, i)
+		rows[i] = graph.Row(t, i)
 	}
 	return rows, nil
 }
-
-// normalized scales each row of t [...,E] to length 1, as torch's
-// functional.normalize does: a row of zeros stays zeros.
-func normalized(t *tensor.Tensor) (*tensor.Tensor, error) {
-	values, err := tensor.Values[float32](t)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkNumbers("the embeddings", values); err != nil {
-		return nil, err
-	}
-	width := t.Dim(-1)
-	out := make([]float32, len(values))
-	for at := 0; at < len(values); at += width {
-		row := values[at : at+width]
-		scale := 1 / max(math.Sqrt(dot(row, row)), 1e-12)
-		for i, v := range row {
-			out[at+i] = float32(float64(v) * scale)
-		}
-	}
-	return tensor.New(t.Shape(), out)
-}
-
-func dot(a, b []float32) float64 {
-	sum := 0.0
-	for i, v := range a {
-		sum += float64(v) * float64(b[i])
-	}
-	return sum
-}
-
-func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/pipeline/family"
+	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/tensor"
 )
 
@@ -61,8 +63,8 @@ func TestRetrievalEqualsTransformers(t *testing.T) {
 						t.Fatal(err)
 					}
 					for j, m := range matches {
-						near(t, "ITM of "+m.Text, m.Probability, float64(rowOf(itm, i)[j]), 1e-4)
-						near(t, "ITC of "+m.Text, m.Similarity, float64(rowOf(itc, i)[j]), 1e-4)
+						near(t, "ITM of "+m.Text, m.Probability, float64(graph.Row(itm, i)[j]), 1e-4)
+						near(t, "ITC of "+m.Text, m.Similarity, float64(graph.Row(itc, i)[j]), 1e-4)
 					}
 				}
 			})
@@ -85,7 +87,7 @@ func TestCLIPEqualsTransformers(t *testing.T) {
 				}
 				want := g.array(t, "text_embeds")
 				for i, w := range words {
-					compare(t, "embedding of "+texts[i], tensor.Must(tensor.New([]int{len(w)}, w)), tensor.Must(tensor.New([]int{len(w)}, rowOf(want, i))), 1e-4)
+					compare(t, "embedding of "+texts[i], tensor.Must(tensor.New([]int{len(w)}, w)), tensor.Must(tensor.New([]int{len(w)}, graph.Row(want, i))), 1e-4)
 				}
 				probabilities := g.array(t, "probabilities")
 				for i, row := range g.Rows {
@@ -94,13 +96,13 @@ func TestCLIPEqualsTransformers(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					compare(t, "image embedding", tensor.Must(tensor.New([]int{len(v[0])}, v[0])), tensor.Must(tensor.New([]int{len(v[0])}, rowOf(g.array(t, "image_embeds"), i))), 1e-4)
+					compare(t, "image embedding", tensor.Must(tensor.New([]int{len(v[0])}, v[0])), tensor.Must(tensor.New([]int{len(v[0])}, graph.Row(g.array(t, "image_embeds"), i))), 1e-4)
 					matches, err := p.Match(ctx, img, texts...)
 					if err != nil {
 						t.Fatal(err)
 					}
 					for j, m := range matches {
-						near(t, "probability of "+m.Text, m.Probability, float64(rowOf(probabilities, i)[j]), 1e-4)
+						near(t, "probability of "+m.Text, m.Probability, float64(graph.Row(probabilities, i)[j]), 1e-4)
 					}
 				}
 			})
@@ -131,7 +133,7 @@ func TestLXMERTEqualsTransformers(t *testing.T) {
 				feats, boxes := g.array(t, "visual_feats"), g.array(t, "visual_pos")
 				for i, row := range file.Rows {
 					one := func(a *tensor.Tensor) *tensor.Tensor {
-						picked, err := takeRows(a, []int{i})
+						picked, err := graph.TakeRows(a, []int{i})
 						if err != nil {
 							t.Fatal(err)
 						}
@@ -144,7 +146,7 @@ func TestLXMERTEqualsTransformers(t *testing.T) {
 					questions, regions = append(questions, row.Text), append(regions, r)
 					requests = append(requests, Request{Question: row.Text, Regions: r})
 				}
-				logits, err := p.model.(regionAnswerer).answer(ctx, regions, questions)
+				logits, err := p.model.(family.Answerer).Answer(ctx, regions, questions)
 				if err != nil {
 					t.Fatal(err)
 				}

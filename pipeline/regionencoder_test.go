@@ -12,6 +12,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/fallback"
 	"github.com/crossattn/xpipe/models/mini"
@@ -182,7 +183,7 @@ func TestRegionEncoderTwinsAndAttention(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	report, err := pipeline.Verify(t.Context(), all[0], all[1], pipeline.VerifyRequest{}, func(opts ...pipeline.Option) (*pipeline.Pipeline, error) {
+	report, err := api.Verify(t.Context(), all[0], all[1], api.VerifyRequest{}, func(opts ...pipeline.Option) (*pipeline.Pipeline, error) {
 		return pipeline.OpenFS(t.Context(), bundle, opts...)
 	})
 	if err != nil {

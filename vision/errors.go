@@ -3,6 +3,8 @@ package vision
 import (
 	"errors"
 	"fmt"
+
+	"github.com/crossattn/xpipe/media"
 )
 
 // ErrImage is wrapped by every error about input that cannot be used: a file
@@ -12,7 +14,7 @@ var ErrImage = errors.New("image")
 
 // ErrLimit is wrapped by errors about input refused for its size (see Limits),
 // before memory is taken for it.
-var ErrLimit = errors.New("image limit")
+var ErrLimit = media.ErrLimit
 
 func imageErrorf(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrImage, fmt.Errorf(format, args...))

@@ -38,9 +38,9 @@ import (
 	"strings"
 
 	"github.com/crossattn/xpipe/fallback"
-	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline"
+	"github.com/crossattn/xpipe/pipeline/family"
 )
 
 // The floors that the maps of a default model should reach.
@@ -123,7 +123,7 @@ func (s *scene) look(ctx context.Context, p *pipeline.Pipeline, img image.Image)
 	var v view
 	var err error
 	caption := s.caption
-	if p.Bundle().Family == models.CLIP {
+	if p.Bundle().Family == family.CLIP {
 		if v.Attention, err = p.Attend(ctx, pipeline.Request{Image: img, Question: caption}); err != nil {
 			return nil, err
 		}
@@ -136,7 +136,7 @@ func (s *scene) look(ctx context.Context, p *pipeline.Pipeline, img image.Image)
 		return &v, nil
 	}
 	request, text := pipeline.Request{Image: img}, caption
-	if p.Bundle().Family == models.Flamingo {
+	if p.Bundle().Family == family.Flamingo {
 		request.Shots, text = shotsOf(caption), called
 	}
 	if v.Attention, err = p.AttendText(ctx, request, text); err != nil {
@@ -169,7 +169,7 @@ func (e *evaluation) evaluate(ctx context.Context, name string) error {
 	if p.Bundle().Has("region_encoder") {
 		return e.evaluateRegions(ctx, p, drawings)
 	}
-	if p.Bundle().Family != models.CLIP {
+	if p.Bundle().Family != family.CLIP {
 		pointing, deletion, err := e.evaluateScenes(ctx, p, newScene)
 		if err == nil {
 			e.floor(p.Bundle().Name, pointing, deletion)

@@ -13,12 +13,12 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/engine/enginebench"
 	"github.com/crossattn/xpipe/fallback"
 	"github.com/crossattn/xpipe/fallback/kernel"
 	"github.com/crossattn/xpipe/ort"
-	"github.com/crossattn/xpipe/pipeline"
 	"github.com/spf13/cobra"
 )
 
@@ -195,7 +195,7 @@ func (o *benchOptions) engines(env *environment) ([]engine.Engine, error) {
 	case "go":
 		return []engine.Engine{fallback.New()}, nil
 	case "both", "ort":
-		eng, note, err := pipeline.SelectEngine("ort", o.library, ort.WithCheck(env.checkLibrary))
+		eng, note, err := api.SelectEngine("ort", o.library, ort.WithCheck(env.checkLibrary))
 		if err != nil {
 			return nil, err
 		}
@@ -205,7 +205,7 @@ func (o *benchOptions) engines(env *environment) ([]engine.Engine, error) {
 		}
 		return []engine.Engine{fallback.New(), eng}, nil
 	case "auto", "":
-		eng, note, err := pipeline.SelectEngine("auto", o.library, ort.WithCheck(env.checkLibrary))
+		eng, note, err := api.SelectEngine("auto", o.library, ort.WithCheck(env.checkLibrary))
 		if err != nil {
 			return nil, err
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/crossattn/xpipe/pipeline"
+	"github.com/crossattn/xpipe/pipeline/decode"
 	"github.com/spf13/cobra"
 )
 
@@ -18,7 +19,7 @@ func (o *generationOptions) addFlags(cmd *cobra.Command) {
 	intFlag(o, cmd, "min-length", "shortest text, in tokens, the prompt's counted in", func(g *pipeline.Generation) *int { return &g.MinLength })
 	intFlag(o, cmd, "num-beams", "beams of beam search; 1: none", func(g *pipeline.Generation) *int { return &g.NumBeams })
 	floatFlag(o, cmd, "length-penalty", "beam scores are divided by length to this power", func(g *pipeline.Generation) *float64 { return &g.LengthPenalty })
-	stringFlag(o, cmd, "early-stopping", "when beam search ends: false, true or never", func(g *pipeline.Generation, v string) { g.EarlyStopping = pipeline.EarlyStopping(v) })
+	stringFlag(o, cmd, "early-stopping", "when beam search ends: false, true or never", func(g *pipeline.Generation, v string) { g.EarlyStopping = earlyStopping(v) })
 	boolFlag(o, cmd, "do-sample", "draw tokens at random instead of taking the most probable", func(g *pipeline.Generation) *bool { return &g.DoSample })
 	floatFlag(o, cmd, "temperature", "with --do-sample: above 1 more random, below 1 less", func(g *pipeline.Generation) *float64 { return &g.Temperature })
 	intFlag(o, cmd, "top-k", "with --do-sample: keep the k most probable tokens; 0: all", func(g *pipeline.Generation) *int { return &g.TopK })
@@ -66,4 +67,13 @@ func boolFlag(o *generationOptions, cmd *cobra.Command, name, usage string, fiel
 func stringFlag(o *generationOptions, cmd *cobra.Command, name, usage string, set func(*pipeline.Generation, string)) {
 	v := cmd.Flags().String(name, "", usage)
 	o.onChange(cmd, name, func(g *pipeline.Generation) { set(g, *v) })
+}
+
+// earlyStopping reads the flag's value; another than it takes is refused with the other parameters.
+func earlyStopping(text string) pipeline.EarlyStopping {
+	value, err := decode.ParseEarlyStopping(text)
+	if err != nil {
+		return -1
+	}
+	return value
 }

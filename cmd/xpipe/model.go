@@ -9,12 +9,14 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/ort"
 	"github.com/crossattn/xpipe/ort/ortlib"
 	"github.com/crossattn/xpipe/pipeline"
+	"github.com/crossattn/xpipe/pipeline/family"
 	"github.com/spf13/cobra"
 )
 
@@ -91,6 +93,7 @@ func findModel(name string) (fs.FS, error) {
 
 // openBundle opens a bundle by folder or by the name of an embedded model.
 func openBundle(name string, opts ...models.Option) (*models.Bundle, error) {
+	opts = append(opts, family.Families.Known())
 	embedded, err := findModel(name)
 	switch {
 	case err != nil:
@@ -103,7 +106,7 @@ func openBundle(name string, opts ...models.Option) (*models.Bundle, error) {
 
 // open selects the engine and, with -v, says which and why.
 func (o *engineOptions) open(env *environment) (engine.Engine, error) {
-	eng, note, err := pipeline.SelectEngine(o.name, o.library, ort.WithCheck(env.checkLibrary))
+	eng, note, err := api.SelectEngine(o.name, o.library, ort.WithCheck(env.checkLibrary))
 	if err != nil {
 		return nil, err
 	}

@@ -7,9 +7,11 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/ort"
 	"github.com/crossattn/xpipe/pipeline"
+	"github.com/crossattn/xpipe/pipeline/compare"
 	"github.com/spf13/cobra"
 )
 
@@ -86,7 +88,7 @@ func runVerify(ctx context.Context, env *environment, o verifyOptions) error {
 	if o.tolerance < 0 || math.IsNaN(o.tolerance) {
 		return usagef("--tolerance must be 0 or more")
 	}
-	request := pipeline.VerifyRequest{Prompt: o.prompt, Tolerance: o.tolerance}
+	request := api.VerifyRequest{Prompt: o.prompt, Tolerance: o.tolerance}
 	if o.image != "" {
 		img, err := env.loadPicture(o.image)
 		if err != nil {
@@ -94,16 +96,16 @@ func runVerify(ctx context.Context, env *environment, o verifyOptions) error {
 		}
 		request.Image = img
 	}
-	native, _, err := pipeline.SelectEngine("go", "")
+	native, _, err := api.SelectEngine("go", "")
 	if err != nil {
 		return err
 	}
-	runtime, note, err := pipeline.SelectEngine("ort", o.library, ort.WithCheck(env.checkLibrary))
+	runtime, note, err := api.SelectEngine("ort", o.library, ort.WithCheck(env.checkLibrary))
 	if err != nil {
 		return err
 	}
 	env.verbosef("%s", note)
-	report, err := pipeline.Verify(ctx, runtime, native, request, func(opts ...pipeline.Option) (*pipeline.Pipeline, error) {
+	report, err := api.Verify(ctx, runtime, native, request, func(opts ...pipeline.Option) (*pipeline.Pipeline, error) {
 		return o.openWith(ctx, env, opts...)
 	})
 	if err != nil {
@@ -123,7 +125,7 @@ func runVerify(ctx context.Context, env *environment, o verifyOptions) error {
 	return nil
 }
 
-func newVerifyReport(model string, r *pipeline.Report) verifyReport {
+func newVerifyReport(model string, r *compare.Report) verifyReport {
 	v := verifyReport{
 		Model: model, Engines: r.Engines, Prompt: r.Prompt, TokenIDs: r.TokenIDs, Pixels: r.Pixels, PixelHash: r.PixelHash,
 		Text: r.Text, Tolerance: r.Tolerance, OK: len(r.Breaches()) == 0,
@@ -151,7 +153,7 @@ func finite(v float64) float64 {
 
 func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-func printVerify(env *environment, model string, r *pipeline.Report) error {
+func printVerify(env *environment, model string, r *compare.Report) error {
 	w := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "model\t%s\n", model)
 	fmt.Fprintf(w, "prompt\t%q\n", r.Prompt)

@@ -1,0 +1,156 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"image"
+	"math/rand/v2"
+
+	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/media"
+	"github.com/crossattn/xpipe/pipeline"
+	"github.com/crossattn/xpipe/pipeline/compare"
+	"github.com/crossattn/xpipe/pipeline/graph"
+	"github.com/crossattn/xpipe/tensor"
+)
+
+// VerifyRequest says what Verify runs the model on.
+type VerifyRequest struct {
+	Image  image.Image // nil: a synthetic one
+	Prompt string      // "": the bundle's own, about a question or caption
+	// Tolerance of 0 is that of the bundle's dtype.
+	Tolerance float64
+}
+
+// Verify runs a whole task of a model, stage by stage, on two engines, and compares every output of
+// every graph. Each stage gets the same inputs on both: the first engine's. open opens the model
+// with the options given to it, such as
+//
+//	func(opts ...pipeline.Option) (*pipeline.Pipeline, error) { return pipeline.Open(ctx, dir, opts...) }
+func Verify(ctx context.Context, first, second engine.Engine, request VerifyRequest, open func(...pipeline.Option) (*pipeline.Pipeline, error)) (*compare.Report, error) {
+	both := compare.NewEngine(first, second)
+	p, err := open(pipeline.WithEngine(both))
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close()
+	report := &compare.Report{Engines: [2]string{first.Name(), second.Name()}, Tolerance: request.Tolerance}
+	if report.Tolerance == 0 {
+		report.Tolerance = compare.Tolerance(p.Bundle().DType)
+	}
+	if request.Image == nil {
+		request.Image = syntheticImage()
+	}
+	if err := runTask(ctx, p, request, report); err != nil {
+		return nil, err
+	}
+	report.Stages = both.Stages()
+	return report, nil
+}
+
+// runTask runs the task that the model is for and reports what went into it.
+func runTask(ctx context.Context, p *pipeline.Pipeline, request VerifyRequest, report *compare.Report) error {
+	r := pipeline.Request{Image: request.Image, Prompt: request.Prompt}
+	can := p.Abilities()
+	if can.Match {
+		if r.Prompt == "" {
+			r.Prompt = "a photo of a red circle"
+		}
+		if err := reportInputs(ctx, p, r, report); err != nil {
+			return err
+		}
+		_, err := p.Match(ctx, r.Image, r.Prompt, "something else")
+		return err
+	}
+	if _, ok := p.Bundle().Prompts["answer"]; ok && r.Prompt == "" {
+		r.Question = "what color is the shape?"
+	}
+	if !can.Takes(media.Pictures) {
+		regions, err := syntheticRegions(p.RegionWidth())
+		if err != nil {
+			return err
+		}
+		r.Image, r.Regions = nil, regions
+	}
+	if err := reportInputs(ctx, p, r, report); err != nil {
+		return err
+	}
+	texts, err := p.Generate(ctx, []pipeline.Request{r}, func(g *pipeline.Generation) {
+		g.MaxNewTokens = min(g.MaxNewTokens, 20)
+		g.MinNewTokens = min(4, g.MaxNewTokens) // so that decoding with a cache is compared, too
+	})
+	if err == nil {
+		report.Text = texts[0][0].Text
+	}
+	return err
+}
+
+// reportInputs notes what goes into the model.
+func reportInputs(ctx context.Context, p *pipeline.Pipeline, r pipeline.Request, report *compare.Report) error {
+	inputs, err := p.Inputs(ctx, r)
+	if err != nil {
+		return err
+	}
+	report.Prompt, report.TokenIDs = inputs.Prompt, inputs.TokenIDs
+	if pixels := inputs.Tensors[graph.PixelValues]; pixels != nil {
+		report.Pixels, report.PixelHash = pixels.Shape(), hashFloats(pixels.Float32s())
+	}
+	return nil
+}
+
+func hashFloats(values []float32) string {
+	h := sha256.New()
+	binary.Write(h, binary.LittleEndian, values) // a hash does not fail to be written to
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// syntheticImage is a picture with edges, flat parts and noise in it, always the
+// same.
+func syntheticImage() image.Image {
+	img := image.NewRGBA(image.Rect(0, 0, 320, 240))
+	random := rand.New(rand.NewPCG(1, 2))
+	for i := range img.Pix {
+		x, y, c := i/4%320, i/4/320, i%4
+		switch {
+		case c == 3:
+			img.Pix[i] = 255
+		case x > 80 && x < 200 && y > 60 && y < 180:
+			img.Pix[i] = []uint8{200, 40, 30}[c]
+		case y > 200:
+			img.Pix[i] = uint8(random.IntN(256))
+		default:
+			img.Pix[i] = uint8((x + c*40) * 255 / 440)
+		}
+	}
+	return img
+}
+
+// syntheticRegions are as many regions as LXMERT's detector gives, with features of the given width,
+// always the same.
+func syntheticRegions(width int) (*pipeline.Regions, error) {
+	if width <= 0 {
+		return nil, fmt.Errorf("%w: the graph does not say how wide visual_feats are", pipeline.ErrBundle)
+	}
+	const regions = 36
+	random := rand.New(rand.NewPCG(3, 4))
+	features, boxes := make([]float32, regions*width), make([]float32, regions*4)
+	for i := range features {
+		features[i] = max(0, float32(random.NormFloat64()))
+	}
+	for i := 0; i < len(boxes); i += 4 {
+		x, y := random.Float32()/2, random.Float32()/2
+		copy(boxes[i:], []float32{x, y, x + random.Float32()/2, y + random.Float32()/2})
+	}
+	f, err := tensor.New([]int{regions, width}, features)
+	if err != nil {
+		return nil, err
+	}
+	b, err := tensor.New([]int{regions, 4}, boxes)
+	if err != nil {
+		return nil, err
+	}
+	return pipeline.NewRegions(f, b, 1, 1)
+}

@@ -1,0 +1,38 @@
+package pipeline
+
+import (
+	"slices"
+
+	"github.com/crossattn/xpipe/media"
+	"github.com/crossattn/xpipe/pipeline/family"
+)
+
+// Abilities say what a model can be asked. What it cannot do gives ErrUnsupported.
+type Abilities struct {
+	Media    []media.Kind // that a request may hold
+	Write    bool         // Caption, Answer, Generate, Stream, Choose, Encode: text of its own
+	Examples bool         // Request.Shots, and Parts with several items
+	Pick     bool         // Answer and Generate, from a fixed list of answers
+	Match    bool         // Match, Classify
+	Embed    bool         // EmbedImages, EmbedTexts
+	Attend   bool         // Attend
+	Regions  bool         // Regions
+}
+
+// Takes reports whether a request may hold an item of the kind.
+func (a Abilities) Takes(kind media.Kind) bool { return slices.Contains(a.Media, kind) }
+
+// Abilities are the opened model's.
+func (p *Pipeline) Abilities() Abilities {
+	a := Abilities{Media: p.model.Media()}
+	_, a.Write = p.model.(family.Writer)
+	_, a.Examples = p.model.(family.Converser)
+	_, a.Pick = p.model.(family.Answerer)
+	_, a.Match = p.model.(family.Matcher)
+	_, a.Embed = p.model.(family.Embedder)
+	_, a.Attend = p.model.(family.Attender)
+	if m, ok := p.model.(family.RegionEncoder); ok {
+		a.Regions = m.FindsRegions()
+	}
+	return a
+}

@@ -1,0 +1,37 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+)
+
+// enter registers a call, once it is its turn, and bounds its time. The caller
+// defers leave with its error.
+func (p *Pipeline) enter(ctx context.Context) (call context.Context, leave func(*error), err error) {
+	select {
+	case p.turns <- struct{}{}:
+	case <-ctx.Done():
+		return nil, nil, fmt.Errorf("waiting for other calls to end: %w", ctx.Err())
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		<-p.turns
+		return nil, nil, ErrClosed
+	}
+	p.running.Add(1)
+	call, cancel := ctx, context.CancelFunc(func() {})
+	if p.limits.Time < math.MaxInt64 {
+		call, cancel = context.WithTimeout(ctx, p.limits.Time)
+	}
+	return call, func(err *error) {
+		if errors.Is(*err, context.DeadlineExceeded) && ctx.Err() == nil {
+			*err = fmt.Errorf("%w: the call took more than %v (pipeline.Limits): %w", ErrLimit, p.limits.Time, *err)
+		}
+		cancel()
+		p.running.Done()
+		<-p.turns
+	}, nil
+}

@@ -1,0 +1,317 @@
+package attend
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/pipeline/graph"
+	"github.com/crossattn/xpipe/tensor"
+)
+
+// Watch keeps the attention of graphs that run under a context which has it (see Under): so
+// decoding, prompts and caches are those of any other call.
+type Watch struct {
+	// Pictures are the rows of the image encoder's batch that the prompt shows, one after another.
+	Pictures []int
+	// Taps looks inside the graphs even where outputs say the same.
+	Taps bool
+
+	roles map[string]string // of the graphs that are watched, by file
+
+	mu   sync.Mutex
+	runs map[string][]Run // by role, in order
+}
+
+// NewWatch watches the graphs of the given roles; files are those of the bundle by role.
+func NewWatch(files map[string]string, roles ...string) *Watch {
+	w := &Watch{roles: map[string]string{}, runs: map[string][]Run{}}
+	for _, role := range roles {
+		if file := files[role]; file != "" {
+			w.roles[file] = role
+		}
+	}
+	return w
+}
+
+// Under returns a context whose runs w sees.
+func Under(ctx context.Context, w *Watch) context.Context {
+	return context.WithValue(ctx, watchKey{}, w)
+}
+
+type watchKey struct{}
+
+// Runs are what the graph of a role showed, run by run.
+func (w *Watch) Runs(role string) []Run {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.runs[role]
+}
+
+// Check refuses a watch in which a graph ran and showed nothing; the error wraps
+// graph.ErrUnsupported.
+func (w *Watch) Check(model string) error {
+	for role, runs := range w.runs {
+		if len(runs) > 0 && len(runs[0].Layers) == 0 {
+			return fmt.Errorf("%w: the graph %s of model %s has no attention that can be recognised: either there is none, or an export with --attention-maps is needed",
+				graph.ErrUnsupported, role, model)
+		}
+	}
+	return nil
+}
+
+// Run is one run of a graph.
+type Run struct {
+	Layers []Layer
+	In     map[string]*tensor.Tensor
+}
+
+// Kind is what attends to what, in the names of exported outputs.
+type Kind string
+
+const (
+	SelfAttention        Kind = "self_attn"
+	CrossAttention       Kind = "cross_attn"
+	VisualSelfAttention  Kind = "visual_self_attn"
+	VisualCrossAttention Kind = "visual_cross_attn"
+)
+
+// What an image encoder shows that is no attention, and leads to places all the
+// same. Its output has the kind's name.
+const (
+	ImagePlaces Kind = "image_places"      // [B,N,cells], from where each token of the picture comes
+	CellStates  Kind = "last_hidden_state" // [B,cells,D], of a convolutional encoder
+	PooledState Kind = "pooled_output"     // [B,D], channel by channel of CellStates
+)
+
+var encoderRanks = map[Kind]int{ImagePlaces: 3, CellStates: 3, PooledState: 2}
+
+// place is where a graph shows attention.
+type place struct {
+	output string // what Run is asked for
+	kind   Kind
+	layer  int
+}
+
+// Layer is [B,heads,rows,columns]; what an image encoder shows, as its kind
+// says.
+type Layer struct {
+	place
+	*tensor.Tensor
+}
+
+// NewEngine returns eng with graphs that can be watched. shadow runs a graph a second time where
+// eng does not show the attention inside it; nil leaves such graphs unseen.
+func NewEngine(eng, shadow engine.Engine) engine.Engine { return &watchedEngine{eng, shadow} }
+
+type watchedEngine struct {
+	engine.Engine
+	shadow engine.Engine
+}
+
+func (e *watchedEngine) Open(ctx context.Context, source engine.Source, opts engine.Options) (engine.Session, error) {
+	opened, err := e.Engine.Open(ctx, source, opts)
+	if err != nil {
+		return nil, err
+	}
+	return &session{Session: opened, source: source, options: opts, shadowEngine: e.shadow}, nil
+}
+
+// session runs a graph, and under a watch asks it for its attention too.
+type session struct {
+	engine.Session
+	source       engine.Source
+	options      engine.Options
+	shadowEngine engine.Engine
+
+	mu     sync.Mutex
+	shadow engine.Session // the graph on shadowEngine, opened when it is first needed
+}
+
+// Close closes the shadow too.
+func (s *session) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.Session.Close()
+	if s.shadow != nil {
+		err = errors.Join(err, s.shadow.Close())
+		s.shadow = nil
+	}
+	return err
+}
+
+// shown returns the session that shows the graph's attention, and where: the engine's own, or
+// else a second one on the shadow engine, opened once. An image encoder may say instead from where
+// its tokens come, and, where it has no attention, what each cell of the picture came to.
+func (s *session) shown(ctx context.Context, role string, taps bool) (engine.Session, []place, error) {
+	var states []place
+	if role == graph.VisionEncoder {
+		if places := outputPlaces(s.Session, ImagePlaces); places != nil {
+			return s.Session, places, nil
+		}
+		states = outputPlaces(s.Session, CellStates, PooledState)
+	}
+	if places := placesIn(s.Session, taps); len(places) > 0 {
+		return s.Session, places, nil
+	}
+	if _, looked := s.Session.(engine.Tapper); looked || s.shadowEngine == nil {
+		return s.Session, states, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.shadow == nil {
+		opts := engine.Options{Threads: s.options.Threads, MemoryLimit: s.options.MemoryLimit}
+		shadow, err := s.shadowEngine.Open(ctx, s.source, opts)
+		if err != nil && states != nil && ctx.Err() == nil {
+			return s.Session, states, nil
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("looking inside %s, whose attention the engine does not show: %w", s.source.Name, err)
+		}
+		s.shadow = shadow
+	}
+	if places := placesIn(s.shadow, taps); len(places) > 0 {
+		return s.shadow, places, nil
+	}
+	return s.Session, states, nil
+}
+
+// outputPlaces are a graph's outputs of the given kinds; nil unless it has all.
+func outputPlaces(s engine.Session, kinds ...Kind) []place {
+	var places []place
+	for _, k := range kinds {
+		if !slices.ContainsFunc(s.Outputs(), func(o tensor.Spec) bool { return o.Name == string(k) }) {
+			return nil
+		}
+		places = append(places, place{output: string(k), kind: k})
+	}
+	return places
+}
+
+// Run is the session's, of which a watch in ctx sees more.
+func (s *session) Run(ctx context.Context, in map[string]*tensor.Tensor, out ...string) (map[string]*tensor.Tensor, error) {
+	w, _ := ctx.Value(watchKey{}).(*Watch)
+	if w == nil || w.roles[s.source.Name] == "" {
+		return s.Session.Run(ctx, in, out...)
+	}
+	role := w.roles[s.source.Name]
+	shown, places, err := s.shown(ctx, role, w.Taps)
+	if err != nil {
+		return nil, err
+	}
+	if len(out) == 0 {
+		for _, o := range s.Outputs() {
+			out = append(out, o.Name)
+		}
+	}
+	var more []string // to ask for
+	for _, p := range places {
+		if !slices.Contains(out, p.output) {
+			more = append(more, p.output)
+		}
+	}
+	var results, maps map[string]*tensor.Tensor
+	if shown == s.Session {
+		results, err = s.Session.Run(ctx, in, append(slices.Clone(out), more...)...)
+		maps = results
+	} else if results, err = s.Session.Run(ctx, in, out...); err == nil && len(more) > 0 {
+		maps, err = shown.Run(ctx, in, more...)
+	}
+	if err != nil {
+		return nil, err
+	}
+	run := Run{In: in}
+	for _, p := range places {
+		rank, ok := encoderRanks[p.kind]
+		if !ok {
+			rank = 4
+		}
+		t := maps[p.output]
+		if t == nil || t.DType() != tensor.Float32 {
+			continue
+		}
+		if pixels := in[graph.PixelValues]; rank == 4 && t.Rank() == 3 && pixels != nil && pixels.Dim(0) > 0 && t.Dim(0)%pixels.Dim(0) == 0 {
+			// PyTorch's MultiheadAttention has [B*heads,rows,columns].
+			if t, err = tensor.New([]int{pixels.Dim(0), t.Dim(0) / pixels.Dim(0), t.Dim(1), t.Dim(2)}, tensor.Data[float32](t)); err != nil {
+				return nil, err
+			}
+		}
+		if t.Rank() == rank {
+			run.Layers = append(run.Layers, Layer{p, t.Clone()})
+		}
+	}
+	for _, name := range more {
+		maps[name].Release()
+		delete(maps, name)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.runs[role] = append(w.runs[role], run)
+	return results, nil
+}
+
+// placesIn lists where a graph shows attention: its outputs of that name,
+// or else, or with taps, what its engine finds inside; in each kind by layers.
+func placesIn(s engine.Session, taps bool) []place {
+	var places []place
+	if !taps {
+		for _, o := range s.Outputs() {
+			kind, number, ok := strings.Cut(o.Name, ".")
+			layer, err := strconv.Atoi(number)
+			if ok && err == nil && (strings.HasSuffix(kind, "self_attn") || strings.HasSuffix(kind, "cross_attn")) {
+				places = append(places, place{output: o.Name, kind: Kind(kind), layer: layer})
+			}
+		}
+		if len(places) > 0 {
+			slices.SortStableFunc(places, func(a, b place) int { return cmp.Compare(a.layer, b.layer) })
+			return places
+		}
+	}
+	tapper, ok := s.(engine.Tapper)
+	if !ok {
+		return nil
+	}
+	layers := map[Kind]int{}
+	for _, t := range tapper.Taps() {
+		kind := kindOf(t)
+		places = append(places, place{output: t.Name, kind: kind, layer: layers[kind]})
+		layers[kind]++
+	}
+	return places
+}
+
+// kindOf tells kinds apart by what queries and keys were computed from.
+func kindOf(t engine.Tap) Kind {
+	from := func(sources []string, prefix, infix string) bool {
+		return slices.ContainsFunc(sources, func(s string) bool { return strings.HasPrefix(s, prefix) && strings.Contains(s, infix) })
+	}
+	visual := from(t.Queries, "visual_", "")
+	switch {
+	case visual && from(t.Keys, "visual_", ""):
+		return VisualSelfAttention
+	case visual:
+		return VisualCrossAttention
+	case from(t.Keys, "visual_", ""), from(t.Keys, graph.PastPrefix, graph.CrossInfix), from(t.Keys, graph.ImageEmbeds, ""):
+		return CrossAttention
+	case from(t.Keys, graph.PixelValues, "") && len(t.Queries) == 0:
+		return CrossAttention // SigLIP's probe
+	}
+	return SelfAttention
+}
+
+// Kind returns the maps of a kind in a run, by layers.
+func (r *Run) Kind(k Kind) []Layer {
+	var list []Layer
+	for _, m := range r.Layers {
+		if m.kind == k {
+			list = append(list, m)
+		}
+	}
+	return list
+}

@@ -1,0 +1,298 @@
+package decode
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/crossattn/xpipe/pipeline/graph"
+	"github.com/crossattn/xpipe/tensor"
+)
+
+// Sequences is a batch of sequences that a language model continues token by token.
+type Sequences interface {
+	// Prefill reads the prompts and returns the logits [B,V] of what follows.
+	Prefill(ctx context.Context) (*tensor.Tensor, error)
+	// Step appends one id to each sequence and returns the logits [B,V] of what follows.
+	Step(ctx context.Context, ids []int64) (*tensor.Tensor, error)
+	// Reorder makes row i of the batch go on from what was row rows[i], which drops, repeats or
+	// swaps sequences.
+	Reorder(rows []int) error
+	// Prompts are the ids before the text of each row, as processors see them.
+	Prompts() [][]int64
+	// Room is how many tokens the model's positions leave after the longest prompt.
+	Room() int
+}
+
+// Prompt is what one sequence starts from.
+type Prompt struct {
+	IDs    []int64     // the text's ids, special tokens included
+	Embeds [][]float32 // pieces of [L,D], one behind another: a picture's rows, the text's
+	Media  []int       // [L] which picture each position attends to, -1 none; nil where the decoder does not ask
+}
+
+// length is the prompt's, in positions of a model width wide.
+func (p *Prompt) length(width int) int {
+	n := 0
+	for _, piece := range p.Embeds {
+		n += len(piece)
+	}
+	return n / width
+}
+
+// copyTo writes the prompt's positions to dst.
+func (p *Prompt) copyTo(dst []float32) {
+	for _, piece := range p.Embeds {
+		dst = dst[copy(dst, piece):]
+	}
+}
+
+// Start is what a batch of sequences starts from.
+type Start struct {
+	Prompts []Prompt
+	Width   int // D
+	// Fixed are the decoder's constant inputs, a row a prompt.
+	Fixed map[string]*tensor.Tensor
+	// Media is the most pictures side by side in a row, for decoders with gated
+	// cross-attention.
+	Media int
+}
+
+// batch is a Sequences of a Decoder.
+type batch struct {
+	*Decoder
+	start     []Prompt
+	embeds    *tensor.Tensor // [B,T,D] of the prompts, padded on the left
+	mask      [][]int64      // for each row, 1 where a token is and 0 where padding
+	past      map[string]*tensor.Tensor
+	constants constants
+	media     [][]int // for each row, which picture each new position attends to
+	most      int     // pictures side by side in each row
+}
+
+// constants are inputs that stay the same over all steps. Rows of one prompt share what they are,
+// so rows are copied only when the prompt of some row changes: at the first step of a beam search
+// and when a prompt is done, not at each step.
+type constants struct {
+	prompts map[string]*tensor.Tensor // a row a prompt
+	rows    map[string]*tensor.Tensor // a row a sequence
+	of      []int                     // the prompt of each sequence
+}
+
+// Begin starts a sequence for each prompt, padded on the left to one length. Prompts that fill
+// the model's positions give an error that wraps graph.ErrPrompt, constants that do not fit the
+// decoder one that wraps graph.ErrBundle.
+func (d *Decoder) Begin(start Start) (Sequences, error) {
+	prompts, width := start.Prompts, start.Width
+	longest := 0
+	for i := range prompts {
+		longest = max(longest, prompts[i].length(width))
+	}
+	if longest >= d.maxPositions {
+		return nil, fmt.Errorf("%w: image and text together take %d positions, and the model has %d, one of them for the answer; shorten the text",
+			graph.ErrPrompt, longest, d.maxPositions)
+	}
+	if err := d.checkConstants(start.Fixed, len(prompts)); err != nil {
+		return nil, err
+	}
+	b := &batch{Decoder: d, start: prompts, past: map[string]*tensor.Tensor{}, most: start.Media}
+	b.constants = constants{prompts: start.Fixed, rows: start.Fixed}
+	embeds := make([]float32, len(prompts)*longest*width)
+	for i := range prompts {
+		pad := longest - prompts[i].length(width)
+		prompts[i].copyTo(embeds[(i*longest+pad)*width:])
+		mask := make([]int64, longest)
+		for j := pad; j < longest; j++ {
+			mask[j] = 1
+		}
+		b.mask = append(b.mask, mask)
+		b.constants.of = append(b.constants.of, i)
+		if d.seesMedia {
+			b.media = append(b.media, append(slices.Repeat([]int{-1}, pad), prompts[i].Media...))
+		}
+	}
+	var err error
+	if b.embeds, err = tensor.New([]int{len(prompts), longest, width}, embeds); err != nil {
+		return nil, err
+	}
+	for _, c := range d.caches {
+		if b.past[c.past], err = tensor.Zeros(tensor.Float32, len(prompts), c.heads, 0, c.dim); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// checkConstants refuses constants that are missing, of another shape or without a row a prompt.
+func (d *Decoder) checkConstants(fixed map[string]*tensor.Tensor, prompts int) error {
+	for _, c := range d.constants {
+		if fixed[c.Name] == nil {
+			return fmt.Errorf("%w: the decoder has an input this pipeline does not know: %v", graph.ErrBundle, c)
+		}
+		if err := c.Check(fixed[c.Name]); err != nil {
+			return fmt.Errorf("%w: what goes to the decoder from the graph before it: %w", graph.ErrBundle, err)
+		}
+		if t := fixed[c.Name]; t.Rank() == 0 || t.Dim(0) != prompts {
+			return fmt.Errorf("%w: %q is %v, not a row for each of %d texts", graph.ErrBundle, c.Name, t, prompts)
+		}
+	}
+	return nil
+}
+
+func (b *batch) Prompts() [][]int64 {
+	ids := make([][]int64, len(b.start))
+	for i, p := range b.start {
+		ids[i] = p.IDs
+	}
+	return ids
+}
+
+func (b *batch) Room() int { return b.maxPositions - b.embeds.Dim(1) }
+
+func (b *batch) Prefill(ctx context.Context) (*tensor.Tensor, error) {
+	return b.forward(ctx, b.embeds)
+}
+
+func (b *batch) Step(ctx context.Context, ids []int64) (*tensor.Tensor, error) {
+	embeds, err := b.embedTokens(ctx, ids, len(ids))
+	if err != nil {
+		return nil, err
+	}
+	for i := range b.mask {
+		b.mask[i] = append(b.mask[i], 1)
+	}
+	for i, m := range b.media {
+		b.media[i] = m[len(m)-1:] // text goes on about the picture it was about
+	}
+	return b.forward(ctx, embeds)
+}
+
+func (b *batch) Reorder(rows []int) error {
+	if isIdentity(rows, len(b.mask)) {
+		return nil
+	}
+	mask := make([][]int64, len(rows))
+	for i, r := range rows {
+		mask[i] = slices.Clone(b.mask[r])
+	}
+	b.mask = mask
+	if b.seesMedia {
+		media := make([][]int, len(rows))
+		for i, r := range rows {
+			media[i] = b.media[r]
+		}
+		b.media = media
+	}
+	for name, t := range b.past {
+		picked, err := graph.TakeRows(t, rows)
+		if err != nil {
+			return err
+		}
+		t.Release()
+		b.past[name] = picked
+	}
+	return b.constants.reorder(rows)
+}
+
+// reorder makes sequence i go on from what was sequence rows[i].
+func (c *constants) reorder(rows []int) error {
+	of := make([]int, len(rows))
+	for i, r := range rows {
+		of[i] = c.of[r]
+	}
+	if slices.Equal(of, c.of) {
+		return nil
+	}
+	c.of = of
+	next := make(map[string]*tensor.Tensor, len(c.prompts))
+	for name, t := range c.prompts {
+		var err error
+		if next[name], err = graph.TakeRows(t, of); err != nil {
+			return err
+		}
+	}
+	c.rows = next
+	return nil
+}
+
+// isIdentity reports whether rows keeps a batch of n as it is.
+func isIdentity(rows []int, n int) bool {
+	for i, r := range rows {
+		if i != r {
+			return false
+		}
+	}
+	return len(rows) == n
+}
+
+// forward runs the decoder over new positions and keeps the grown cache.
+func (b *batch) forward(ctx context.Context, embeds *tensor.Tensor) (*tensor.Tensor, error) {
+	in, err := b.inputs(embeds)
+	if err != nil {
+		return nil, err
+	}
+	out, err := b.graph.Run(ctx, in, b.outputs...)
+	if err != nil {
+		return nil, err
+	}
+	rows, length := embeds.Dim(0), embeds.Dim(1)
+	for _, c := range b.caches {
+		if err := graph.CheckOutput(c.present, out[c.present], rows, c.heads, b.past[c.past].Dim(2)+length, c.dim); err != nil {
+			return nil, err
+		}
+		b.past[c.past].Release()
+		b.past[c.past] = out[c.present]
+	}
+	if err := graph.CheckOutput(graph.Logits, out[graph.Logits], rows, -1, -1); err != nil {
+		return nil, err
+	}
+	last, err := lastPosition(out[graph.Logits])
+	if err != nil {
+		return nil, err
+	}
+	return last, graph.CheckNumbers("the decoder's logits", tensor.Data[float32](last))
+}
+
+// inputs are the decoder's for new positions.
+func (b *batch) inputs(embeds *tensor.Tensor) (map[string]*tensor.Tensor, error) {
+	mask, err := tensor.New([]int{len(b.mask), len(b.mask[0])}, slices.Concat(b.mask...))
+	if err != nil {
+		return nil, err
+	}
+	in := map[string]*tensor.Tensor{graph.InputsEmbeds: embeds, graph.AttentionMask: mask}
+	maps.Copy(in, b.past)
+	for _, c := range b.Decoder.constants {
+		in[c.Name] = b.constants.rows[c.Name]
+	}
+	if b.keep != nil {
+		in[graph.LogitsToKeep] = b.keep
+	}
+	if b.seesMedia {
+		err = b.addMedia(in)
+	}
+	return in, err
+}
+
+// addMedia adds the masks of gated cross-attention for the new positions.
+func (b *batch) addMedia(in map[string]*tensor.Tensor) error {
+	length := len(b.media[0])
+	mask := make([]int64, len(b.media)*length*b.most)
+	gate := make([]float32, len(b.media)*length)
+	for i, row := range b.media {
+		for j, image := range row {
+			if image >= 0 {
+				at := i*length + j
+				mask[at*b.most+image] = 1
+				gate[at] = 1
+			}
+		}
+	}
+	var err error
+	in[graph.ImageAttentionMask], err = tensor.New([]int{len(b.media), length, b.most}, mask)
+	if err != nil {
+		return err
+	}
+	in[graph.CrossAttentionGate], err = tensor.New([]int{len(b.media), length}, gate)
+	return err
+}

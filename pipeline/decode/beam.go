@@ -1,0 +1,234 @@
+package decode
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/crossattn/xpipe/pipeline/graph"
+)
+
+// farBelow marks a score that cannot win, as transformers' beam search does.
+const farBelow = -1e9
+
+// beam is one hypothesis of a prompt's beam search.
+type beam struct {
+	ids      []int64
+	logProbs []float64
+	total    float32 // sum of the processed log-probabilities
+	row      int     // its row in the language model's batch
+	score    float32 // total under the length penalty, once finished
+	finished bool
+}
+
+// group is the beam search of one prompt.
+type group struct {
+	index    int
+	running  []beam // best first
+	finished []beam // best first, NumBeams of them; unfilled places have score farBelow
+	improves bool   // a running beam may still beat a finished one
+	random   *rand.Rand
+}
+
+// beams decodes each prompt by beam search as transformers 4.57 does
+// (generation/utils.py, _beam_search): the same candidates, the same scores in
+// float32, the same end. Prompts that are done leave the batch.
+func (s *Search) beams(ctx context.Context, batch Sequences) ([]Sequence, error) {
+	logits, err := batch.Prefill(ctx)
+	if err != nil {
+		return nil, err
+	}
+	groups := make([]*group, len(s.history))
+	active := make([]*group, len(s.history))
+	for i := range groups {
+		g := &group{index: i, improves: true, random: rand.New(rand.NewPCG(s.Seed, 0))}
+		for b := range s.NumBeams {
+			first := beam{row: i}
+			if b > 0 {
+				first.total = farBelow // all beams start alike; let only one of them branch
+			}
+			g.running = append(g.running, first)
+			g.finished = append(g.finished, beam{score: farBelow})
+		}
+		groups[i], active[i] = g, g
+	}
+	for n := 1; ; n++ {
+		var going []*group
+		var keep []int
+		var next []int64
+		for _, g := range active {
+			if !s.advance(g, func(b *beam) []float32 { return graph.Row(logits, b.row) }, n) {
+				continue
+			}
+			going = append(going, g)
+			for i := range g.running {
+				b := &g.running[i]
+				keep = append(keep, b.row)
+				next = append(next, b.ids[len(b.ids)-1])
+				b.row = len(keep) - 1
+			}
+		}
+		if active = going; len(active) == 0 {
+			return s.results(groups), nil
+		}
+		if err := batch.Reorder(keep); err != nil {
+			return nil, err
+		}
+		if logits, err = batch.Step(ctx, next); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// advance extends the beams of g by id number n and reports whether it goes on.
+func (s *Search) advance(g *group, logits func(*beam) []float32, n int) bool {
+	candidates := s.candidates(g, logits)
+	allEnd := true
+	for i := range candidates {
+		c := &candidates[i]
+		id := c.ids[len(c.ids)-1]
+		c.finished = slices.Contains(s.EOS, id) || n >= s.limit || s.stopped(c.ids)
+		allEnd = allEnd && c.finished
+	}
+	full := !slices.ContainsFunc(g.finished, func(b beam) bool { return !b.finished })
+
+	// Those that go on: the best that have not ended.
+	going := slices.Clone(candidates)
+	for i := range going {
+		if going[i].finished {
+			going[i].total += farBelow
+		}
+	}
+	slices.SortStableFunc(going, func(a, b beam) int { return cmp.Compare(b.total, a.total) })
+	g.running = going[:s.NumBeams]
+	for i := range g.running {
+		g.running[i].finished = false
+	}
+
+	// Those that have ended, if among the NumBeams best, compete with earlier ones.
+	for i, c := range candidates {
+		c.score = c.total / float32(math.Pow(float64(n), s.LengthPenalty))
+		if full && s.EarlyStopping == StopFirst {
+			c.score += farBelow
+		}
+		if !g.improves {
+			c.score += farBelow
+		}
+		if c.finished = c.finished && i < s.NumBeams; !c.finished {
+			c.score += farBelow
+		}
+		g.finished = append(g.finished, c)
+	}
+	slices.SortStableFunc(g.finished, func(a, b beam) int { return cmp.Compare(b.score, a.score) })
+	g.finished = g.finished[:s.NumBeams]
+
+	g.improves = g.improves && s.mayImprove(g, n)
+	full = !slices.ContainsFunc(g.finished, func(b beam) bool { return !b.finished })
+	return g.improves && !(full && s.EarlyStopping == StopFirst) && !allEnd
+}
+
+// continuation is one id that one running beam may go on with.
+type continuation struct {
+	from  int
+	id    int
+	total float32 // the beam's score with this id
+	key   float64 // what continuations are ranked by
+}
+
+// candidates returns the best continuations of g's running beams, best first:
+// enough that NumBeams of them go on whichever end. With DoSample they are
+// drawn without replacement, in the order of the draw.
+func (s *Search) candidates(g *group, logits func(*beam) []float32) []beam {
+	best := make([]continuation, 0, max(2, 1+len(s.EOS))*s.NumBeams+1)
+	raw := make([][]float32, len(g.running))
+	for i := range g.running {
+		b := &g.running[i]
+		raw[i] = LogSoftmax(logits(b))
+		scores := slices.Clone(raw[i])
+		history := append(slices.Clone(s.history[g.index]), b.ids...)
+		for _, process := range s.list {
+			process(history, len(b.ids), scores)
+		}
+		for id, score := range scores {
+			c := continuation{from: i, id: id, total: score + b.total}
+			c.key = float64(c.total)
+			if s.DoSample {
+				// The largest of log-probabilities plus Gumbel noise are a sample
+				// without replacement (Kool et al., 1903.06059).
+				c.key -= math.Log(-math.Log(g.random.Float64()))
+			}
+			best = insert(best, c)
+		}
+	}
+	next := make([]beam, len(best))
+	for i, c := range best {
+		b := g.running[c.from]
+		next[i] = beam{
+			ids:      append(slices.Clone(b.ids), int64(c.id)),
+			logProbs: append(slices.Clone(b.logProbs), float64(raw[c.from][c.id])),
+			total:    c.total,
+			row:      b.row,
+		}
+	}
+	return next
+}
+
+// insert puts c into best, which is sorted and as long as its capacity less one
+// at most, behind those that are as good.
+func insert(best []continuation, c continuation) []continuation {
+	full := len(best) == cap(best)-1
+	if full && !(c.key > best[len(best)-1].key) {
+		return best
+	}
+	at := len(best)
+	for at > 0 && c.key > best[at-1].key {
+		at--
+	}
+	best = slices.Insert(best, at, c)
+	if full {
+		best = best[:len(best)-1]
+	}
+	return best
+}
+
+// mayImprove estimates whether the best running beam can still beat the worst
+// finished one, after n ids.
+func (s *Search) mayImprove(g *group, n int) bool {
+	length := n
+	if s.EarlyStopping == StopNever && s.LengthPenalty > 0 {
+		length = s.limit
+	}
+	best := g.running[0].total / float32(math.Pow(float64(length), s.LengthPenalty))
+	worst := float32(math.Inf(1))
+	for _, b := range g.finished {
+		worst = min(worst, b.score)
+	}
+	// A place that is not filled is beaten by any beam that is alive.
+	for _, b := range g.finished {
+		limit := float32(farBelow)
+		if b.finished {
+			limit = worst
+		}
+		if best > limit {
+			return true
+		}
+	}
+	return false
+}
+
+// results takes the best NumReturnSequences of each prompt.
+func (s *Search) results(groups []*group) []Sequence {
+	var results []Sequence
+	for _, g := range groups {
+		for _, b := range g.finished[:s.NumReturnSequences] {
+			r := Sequence{IDs: b.ids, LogProbs: b.logProbs, Score: float64(b.score)}
+			if last := len(r.IDs) - 1; last >= 0 && slices.Contains(s.EOS, r.IDs[last]) {
+				r.IDs, r.LogProbs = r.IDs[:last], r.LogProbs[:last]
+			}
+			results = append(results, r)
+		}
+	}
+	return results
+}

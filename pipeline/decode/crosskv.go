@@ -1,0 +1,107 @@
+package decode
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/crossattn/xpipe/models"
+	"github.com/crossattn/xpipe/pipeline/graph"
+	"github.com/crossattn/xpipe/tensor"
+)
+
+// CrossKV is a graph that makes the keys and values a decoder's cross-attention reads, once for
+// all steps: present.{i}.encoder.key|value.
+type CrossKV struct {
+	graph   *graph.Graph
+	outputs []string
+}
+
+// OpenCrossKV opens the graph of a role that gives a cross-attention cache; without such outputs
+// the error wraps graph.ErrBundle.
+func OpenCrossKV(o *graph.Opener, role string) (*CrossKV, error) {
+	g, err := o.Open(role)
+	if err != nil {
+		return nil, err
+	}
+	c := &CrossKV{graph: g}
+	for _, out := range g.Outputs() {
+		if strings.HasPrefix(out.Name, graph.PresentPrefix) && strings.Contains(out.Name, graph.CrossInfix) {
+			c.outputs = append(c.outputs, out.Name)
+		}
+	}
+	if len(c.outputs) == 0 {
+		return nil, fmt.Errorf("%w: the graph beside the decoder gives no cross-attention cache %s*%s*",
+			graph.ErrBundle, graph.PresentPrefix, graph.CrossInfix)
+	}
+	return c, nil
+}
+
+// Run returns a decoder's constants: the cross-attention cache under the names the decoder takes
+// it by and, where mask is not nil, the mask [B,S] over its rows.
+func (c *CrossKV) Run(ctx context.Context, in map[string]*tensor.Tensor, mask *tensor.Tensor) (map[string]*tensor.Tensor, error) {
+	out, err := c.graph.Run(ctx, in, c.outputs...)
+	if err != nil {
+		return nil, err
+	}
+	fixed := make(map[string]*tensor.Tensor, len(out)+1)
+	for name, t := range out {
+		fixed[graph.PastPrefix+strings.TrimPrefix(name, graph.PresentPrefix)] = t
+	}
+	if mask != nil {
+		fixed[graph.EncoderMask] = mask
+	}
+	return fixed, nil
+}
+
+// StartToken is the id that a decoder with an encoder starts from.
+func StartToken(bundle *models.Bundle) (int64, error) {
+	for _, name := range []string{models.ManifestName, generationConfig} {
+		var file struct {
+			Start *int64 `json:"decoder_start_token_id"`
+		}
+		if err := bundle.JSON(name, &file); err != nil {
+			return 0, err
+		}
+		if file.Start != nil {
+			return *file.Start, nil
+		}
+	}
+	return 0, fmt.Errorf("%w: neither %s nor %s has decoder_start_token_id",
+		graph.ErrBundle, models.ManifestName, generationConfig)
+}
+
+// BeginFrom starts rows sequences from one token, with constants of as many rows.
+func (d *Decoder) BeginFrom(ctx context.Context, start int64, rows int, fixed map[string]*tensor.Tensor) (Sequences, error) {
+	embeds, width, err := d.Embed(ctx, []int64{start})
+	if err != nil {
+		return nil, err
+	}
+	prompts := make([]Prompt, rows)
+	for i := range prompts {
+		prompts[i] = Prompt{IDs: []int64{start}, Embeds: embeds}
+	}
+	return d.Begin(Start{Prompts: prompts, Width: width, Fixed: fixed})
+}
+
+// PadRight joins prompts of different lengths to embeddings [B,S,D], with the mask [B,S] of what
+// is there.
+func PadRight(prompts []Prompt, width int) (embeds, mask *tensor.Tensor, err error) {
+	longest := 0
+	for i := range prompts {
+		longest = max(longest, prompts[i].length(width))
+	}
+	values := make([]float32, len(prompts)*longest*width)
+	there := make([]int64, len(prompts)*longest)
+	for i := range prompts {
+		prompts[i].copyTo(values[i*longest*width:])
+		for j := range prompts[i].length(width) {
+			there[i*longest+j] = 1
+		}
+	}
+	if embeds, err = tensor.New([]int{len(prompts), longest, width}, values); err != nil {
+		return nil, nil, err
+	}
+	mask, err = tensor.New([]int{len(prompts), longest}, there)
+	return embeds, mask, err
+}

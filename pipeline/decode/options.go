@@ -1,0 +1,197 @@
+package decode
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/crossattn/xpipe/models"
+	"github.com/crossattn/xpipe/pipeline/graph"
+)
+
+// Options are the parameters of decoding. They have the names and the
+// meaning of transformers' GenerationConfig (4.57), and its defaults where the
+// bundle's generation_config.json says nothing.
+type Options struct {
+	MaxNewTokens int // tokens to generate at most; default 20
+	MinNewTokens int // tokens before a sequence may end; default 0
+	MinLength    int // the same, the prompt's ids counted in; default 0
+
+	// Beam search, where NumBeams > 1. A beam's score is the sum of its tokens'
+	// log-probabilities divided by (its length ** LengthPenalty).
+	NumBeams      int           // default 1
+	LengthPenalty float64       // default 1
+	EarlyStopping EarlyStopping // default StopHeuristic
+
+	// Sampling, where DoSample is true.
+	DoSample    bool
+	Temperature float64 // default 1
+	TopK        int     // keep the k most probable ids; 0: all; default 50
+	TopP        float64 // keep the fewest ids whose probabilities sum to p; default 1
+	MinP        float64 // drop ids less probable than this share of the best; default 0
+	TypicalP    float64 // locally typical sampling (2202.00666); default 1
+	Seed        uint64  // same seed, same text; default 0
+
+	RepetitionPenalty float64   // default 1: none
+	NoRepeatNgramSize int       // default 0: none
+	BadWordsIDs       [][]int64 // sequences of ids never to be completed
+	BadWords          []string  // words never to be written; they join BadWordsIDs
+	StopStrings       []string
+
+	EOS                []int64 // ids that end a sequence; they are not part of the text
+	NumReturnSequences int     // texts for each prompt; default 1
+}
+
+// EarlyStopping says when beam search ends.
+type EarlyStopping int
+
+const (
+	// StopHeuristic: no running beam is likely to get better than the worst finished one.
+	StopHeuristic EarlyStopping = iota
+	// StopFirst: as soon as NumBeams sequences are finished.
+	StopFirst
+	// StopNever: no running beam can get better.
+	StopNever
+)
+
+// earlyStopping are transformers' names of the values.
+var earlyStopping = []string{StopHeuristic: "false", StopFirst: "true", StopNever: "never"}
+
+// String is the value as transformers writes it: "false", "true" or "never".
+func (e EarlyStopping) String() string {
+	if e < 0 || int(e) >= len(earlyStopping) {
+		return strconv.Itoa(int(e))
+	}
+	return earlyStopping[e]
+}
+
+// ParseEarlyStopping reads what String writes. Another text is an error that wraps
+// graph.ErrOption.
+func ParseEarlyStopping(text string) (EarlyStopping, error) {
+	if i := slices.Index(earlyStopping, text); i >= 0 {
+		return EarlyStopping(i), nil
+	}
+	return 0, fmt.Errorf("%w: early_stopping is %q, not true, false or never", graph.ErrOption, text)
+}
+
+const generationConfig = "generation_config.json"
+
+// LoadOptions reads generation_config.json, which a bundle may lack. Errors wrap graph.ErrBundle.
+func LoadOptions(bundle *models.Bundle) (Options, error) {
+	g := Options{
+		NumBeams: 1, LengthPenalty: 1, EarlyStopping: StopHeuristic,
+		Temperature: 1, TopK: 50, TopP: 1, TypicalP: 1,
+		RepetitionPenalty: 1, NumReturnSequences: 1,
+	}
+	const name = generationConfig
+	data, err := bundle.File(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		data = []byte("{}")
+	} else if err != nil {
+		return g, err
+	}
+	var eos, early json.RawMessage
+	var maxLength int
+	fields := map[string]any{
+		"max_new_tokens": &g.MaxNewTokens, "max_length": &maxLength, "min_new_tokens": &g.MinNewTokens, "min_length": &g.MinLength,
+		"num_beams": &g.NumBeams, "length_penalty": &g.LengthPenalty, "early_stopping": &early,
+		"do_sample": &g.DoSample, "temperature": &g.Temperature, "top_k": &g.TopK, "top_p": &g.TopP,
+		"min_p": &g.MinP, "typical_p": &g.TypicalP,
+		"repetition_penalty": &g.RepetitionPenalty, "no_repeat_ngram_size": &g.NoRepeatNgramSize,
+		"bad_words_ids": &g.BadWordsIDs, "stop_strings": &g.StopStrings,
+		"eos_token_id": &eos, "num_return_sequences": &g.NumReturnSequences,
+	}
+	var file map[string]json.RawMessage
+	if err := json.Unmarshal(data, &file); err != nil {
+		return g, fmt.Errorf("%w: %s: %w", graph.ErrBundle, name, err)
+	}
+	for key, field := range fields {
+		// A null leaves the default, as transformers does.
+		if value, ok := file[key]; ok && string(value) != "null" {
+			if err := json.Unmarshal(value, field); err != nil {
+				return g, fmt.Errorf("%w: %s: %s: %w", graph.ErrBundle, name, key, err)
+			}
+		}
+	}
+	if g.EOS, err = oneOrMany(eos); err != nil {
+		return g, fmt.Errorf("%w: %s: eos_token_id: %w", graph.ErrBundle, name, err)
+	}
+	if len(early) > 0 {
+		if g.EarlyStopping, err = ParseEarlyStopping(strings.Trim(string(early), `"`)); err != nil {
+			return g, fmt.Errorf("%w: %s: early_stopping is %s, not true, false or \"never\"", graph.ErrBundle, name, early)
+		}
+	}
+	if g.MaxNewTokens == 0 {
+		// Old configurations bound prompt and text together; the prompt of these
+		// models is not made of ids, so the bound is the text's.
+		if g.MaxNewTokens = maxLength; maxLength == 0 {
+			g.MaxNewTokens = 20
+		}
+	}
+	return g, nil
+}
+
+// oneOrMany reads an id or a list of ids.
+func oneOrMany(value json.RawMessage) ([]int64, error) {
+	if len(value) == 0 {
+		return nil, nil
+	}
+	var one int64
+	if json.Unmarshal(value, &one) == nil {
+		return []int64{one}, nil
+	}
+	var many []int64
+	err := json.Unmarshal(value, &many)
+	return many, err
+}
+
+// Check refuses parameters out of range; the error wraps graph.ErrOption.
+func (g *Options) Check() error {
+	for _, c := range []struct {
+		ok   bool
+		name string
+		want string
+	}{
+		{g.MaxNewTokens > 0, "max_new_tokens", "1 or more"},
+		{g.MinNewTokens >= 0, "min_new_tokens", "0 or more"},
+		{g.MinLength >= 0, "min_length", "0 or more"},
+		{g.NumBeams >= 1, "num_beams", "1 or more"},
+		{!math.IsNaN(g.LengthPenalty), "length_penalty", "a number"},
+		{g.EarlyStopping >= StopHeuristic && g.EarlyStopping <= StopNever, "early_stopping", "true, false or never"},
+		{g.Temperature > 0, "temperature", "above 0 (for the most probable text, leave do_sample off)"},
+		{g.TopK >= 0, "top_k", "0 or more"},
+		{g.TopP >= 0 && g.TopP <= 1, "top_p", "from 0 to 1"},
+		{g.MinP >= 0 && g.MinP <= 1, "min_p", "from 0 to 1"},
+		{g.TypicalP > 0 && g.TypicalP <= 1, "typical_p", "above 0 and up to 1"},
+		{g.RepetitionPenalty > 0, "repetition_penalty", "above 0"},
+		{g.NoRepeatNgramSize >= 0, "no_repeat_ngram_size", "0 or more"},
+		{g.NumReturnSequences >= 1, "num_return_sequences", "1 or more"},
+		{g.DoSample || g.NumReturnSequences <= g.NumBeams, "num_return_sequences", "at most num_beams, unless do_sample is on"},
+		{g.NumBeams == 1 || g.NumReturnSequences <= g.NumBeams, "num_return_sequences", "at most num_beams"},
+	} {
+		if !c.ok {
+			return fmt.Errorf("%w: %s must be %s", graph.ErrOption, c.name, c.want)
+		}
+	}
+	for _, word := range g.BadWordsIDs {
+		if len(word) == 0 {
+			return fmt.Errorf("%w: bad_words_ids has an empty sequence", graph.ErrOption)
+		}
+	}
+	for _, s := range g.BadWords {
+		if s == "" {
+			return fmt.Errorf("%w: bad_words has an empty string", graph.ErrOption)
+		}
+	}
+	for _, s := range g.StopStrings {
+		if s == "" {
+			return fmt.Errorf("%w: stop_strings has an empty string", graph.ErrOption)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,228 @@
+package decode
+
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
+// A processor changes the scores of the next id in place. history is the
+// prompt's ids and those generated so far, of which generated are new.
+//
+// Each does what transformers' LogitsProcessor of the same name does
+// (generation/logits_process.py, 4.57), in the order in which
+// _get_logits_processor lists them.
+type processor func(history []int64, generated int, scores []float32)
+
+var minusInf = float32(math.Inf(-1))
+
+// processors returns those that g asks for.
+func (g *Options) processors() []processor {
+	var list []processor
+	if g.RepetitionPenalty != 1 {
+		list = append(list, repetitionPenalty(g.RepetitionPenalty))
+	}
+	if g.NoRepeatNgramSize > 0 {
+		list = append(list, noRepeatNgram(g.NoRepeatNgramSize))
+	}
+	if len(g.BadWordsIDs) > 0 {
+		list = append(list, noBadWords(g.BadWordsIDs, g.EOS))
+	}
+	if g.MinLength > 0 {
+		list = append(list, minLength(g.MinLength, g.EOS))
+	}
+	if g.MinNewTokens > 0 {
+		list = append(list, minNewTokens(g.MinNewTokens, g.EOS))
+	}
+	if !g.DoSample {
+		return list
+	}
+	keep := 1
+	if g.NumBeams > 1 {
+		// Each beam needs a way to go on beside every way to end.
+		keep = max(2, len(g.EOS)+1)
+	}
+	if g.Temperature != 1 {
+		list = append(list, temperature(g.Temperature))
+	}
+	if g.TopK > 0 {
+		list = append(list, topK(g.TopK, keep))
+	}
+	if g.TopP < 1 {
+		list = append(list, topP(g.TopP, keep))
+	}
+	if g.MinP > 0 {
+		list = append(list, minP(g.MinP, keep))
+	}
+	if g.TypicalP < 1 {
+		list = append(list, typical(g.TypicalP, keep))
+	}
+	return list
+}
+
+// repetitionPenalty makes every id of the history less likely (CTRL, 1909.05858).
+func repetitionPenalty(penalty float64) processor {
+	p := float32(penalty)
+	return func(history []int64, _ int, scores []float32) {
+		seen := map[int64]bool{}
+		for _, id := range history {
+			if id < 0 || id >= int64(len(scores)) || seen[id] {
+				continue
+			}
+			seen[id] = true
+			if scores[id] < 0 {
+				scores[id] *= p
+			} else {
+				scores[id] /= p
+			}
+		}
+	}
+}
+
+// noRepeatNgram forbids every id that would complete a sequence of n ids that
+// the history already has.
+func noRepeatNgram(n int) processor {
+	return func(history []int64, _ int, scores []float32) {
+		if len(history)+1 < n {
+			return
+		}
+		tail := history[len(history)-(n-1):]
+		for i := 0; i+n <= len(history); i++ {
+			if last := history[i+n-1]; slices.Equal(history[i:i+n-1], tail) && last >= 0 && last < int64(len(scores)) {
+				scores[last] = minusInf
+			}
+		}
+	}
+}
+
+// noBadWords forbids the last id of each sequence whose other ids the history
+// ends with. A sequence that is only an end id stays allowed.
+func noBadWords(words [][]int64, eos []int64) processor {
+	return func(history []int64, _ int, scores []float32) {
+		for _, word := range words {
+			head, last := word[:len(word)-1], word[len(word)-1]
+			if len(head) == 0 && slices.Contains(eos, last) {
+				continue
+			}
+			// transformers wants the history to be as long as the whole word.
+			if len(head) > 0 && (len(word) > len(history) || !slices.Equal(history[len(history)-len(head):], head)) {
+				continue
+			}
+			forbid(scores, []int64{last})
+		}
+	}
+}
+
+// minLength forbids to end before the history is n ids long.
+func minLength(n int, eos []int64) processor {
+	return func(history []int64, _ int, scores []float32) {
+		if len(history) < n {
+			forbid(scores, eos)
+		}
+	}
+}
+
+// minNewTokens forbids to end before n ids are generated.
+func minNewTokens(n int, eos []int64) processor {
+	return func(_ []int64, generated int, scores []float32) {
+		if generated < n {
+			forbid(scores, eos)
+		}
+	}
+}
+
+// forbid makes ids impossible.
+func forbid(scores []float32, ids []int64) {
+	for _, id := range ids {
+		if id >= 0 && id < int64(len(scores)) {
+			scores[id] = minusInf
+		}
+	}
+}
+
+func temperature(t float64) processor {
+	return func(_ []int64, _ int, scores []float32) {
+		for i := range scores {
+			scores[i] /= float32(t)
+		}
+	}
+}
+
+// topK keeps the k best scores, and those equal to the last of them.
+func topK(k, keep int) processor {
+	k = max(k, keep)
+	return func(_ []int64, _ int, scores []float32) {
+		if k >= len(scores) {
+			return
+		}
+		sorted := slices.Clone(scores)
+		slices.SortFunc(sorted, Descending)
+		for i, s := range scores {
+			if s < sorted[k-1] {
+				scores[i] = minusInf
+			}
+		}
+	}
+}
+
+// topP keeps the fewest most probable ids whose probabilities sum to p
+// (nucleus sampling, 1904.09751).
+func topP(p float64, keep int) processor {
+	return func(_ []int64, _ int, scores []float32) {
+		order := OrderBy(scores, func(a, b int) int { return cmp.Compare(scores[a], scores[b]) })
+		probs := Softmax(scores)
+		sum := 0.0
+		for n, id := range order {
+			sum += probs[id]
+			if sum <= 1-p && n < len(order)-keep {
+				scores[id] = minusInf
+			}
+		}
+	}
+}
+
+// minP drops ids less probable than p times the best one (2407.01082).
+func minP(p float64, keep int) processor {
+	return func(_ []int64, _ int, scores []float32) {
+		order := OrderBy(scores, func(a, b int) int { return Descending(scores[a], scores[b]) })
+		probs := Softmax(scores)
+		threshold := p * probs[order[0]]
+		for n, id := range order {
+			if n >= keep && probs[id] < threshold {
+				scores[id] = minusInf
+			}
+		}
+	}
+}
+
+// typical keeps the ids whose information is nearest to the distribution's
+// entropy, until their probabilities sum to mass (2202.00666).
+func typical(mass float64, keep int) processor {
+	return func(_ []int64, _ int, scores []float32) {
+		probs := Softmax(scores)
+		entropy := 0.0
+		for _, p := range probs {
+			if p > 0 {
+				entropy -= p * math.Log(p)
+			}
+		}
+		distance := make([]float64, len(scores))
+		for i, p := range probs {
+			distance[i] = math.Abs(-math.Log(p) - entropy)
+		}
+		order := OrderBy(scores, func(a, b int) int { return cmp.Compare(distance[a], distance[b]) })
+		last, sum := 0, 0.0
+		for _, id := range order {
+			if sum += probs[id]; sum >= mass {
+				break
+			}
+			last++
+		}
+		limit := distance[order[min(last, len(order)-1)]]
+		for n, id := range order {
+			if n >= keep && distance[id] > limit {
+				scores[id] = minusInf
+			}
+		}
+	}
+}

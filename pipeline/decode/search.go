@@ -1,0 +1,166 @@
+package decode
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"github.com/crossattn/xpipe/pipeline/graph"
+)
+
+// Sequence is one generated sequence.
+type Sequence struct {
+	IDs      []int64
+	LogProbs []float64 // of each id under the model itself, before any processor
+	Score    float64   // what beam search ranked it by; the sum of LogProbs otherwise
+}
+
+// Search is one decoding run: a batch of sequences under one set of parameters.
+type Search struct {
+	Options
+	// Decode writes ids as text, for StopStrings.
+	Decode func(ids []int64) string
+	// Emit is told each id as it is chosen, and ends the run by returning false; beam search,
+	// which may change its mind until its end, tells it then. nil tells nobody.
+	Emit func(row int, id int64, logProb float64) (goOn bool)
+
+	list    []processor
+	limit   int
+	history [][]int64 // of each prompt, what processors see before the text
+}
+
+// Run decodes every prompt and returns NumReturnSequences sequences for each, those of one prompt
+// together.
+func (s *Search) Run(ctx context.Context, batch Sequences) ([]Sequence, error) {
+	if s.Emit == nil {
+		s.Emit = func(int, int64, float64) bool { return true }
+	}
+	s.list = s.processors()
+	s.limit = min(s.MaxNewTokens, batch.Room())
+	s.history = batch.Prompts()
+	if s.NumBeams == 1 {
+		return s.single(ctx, batch)
+	}
+	results, err := s.beams(ctx, batch)
+	if err != nil {
+		return nil, err
+	}
+	for i, r := range results {
+		for j, id := range r.IDs {
+			if !s.Emit(i, id, r.LogProbs[j]) {
+				return results, nil
+			}
+		}
+	}
+	return results, nil
+}
+
+// row is a sequence in decoding.
+type row struct {
+	index   int // among the results
+	history []int64
+	random  *rand.Rand
+	*Sequence
+}
+
+// single decodes each row on its own: the most probable id each time, or one
+// drawn at random. Rows that end leave the batch.
+func (s *Search) single(ctx context.Context, batch Sequences) ([]Sequence, error) {
+	logits, err := batch.Prefill(ctx)
+	if err != nil {
+		return nil, err
+	}
+	results := make([]Sequence, len(s.history)*s.NumReturnSequences)
+	var active []row
+	var from []int // the row of logits that each active row continues
+	for i := range results {
+		prompt := i / s.NumReturnSequences
+		active = append(active, row{
+			index:    i,
+			history:  slices.Clone(s.history[prompt]),
+			random:   rand.New(rand.NewPCG(s.Seed, uint64(i%s.NumReturnSequences))),
+			Sequence: &results[i],
+		})
+		from = append(from, prompt)
+	}
+	for n := 1; ; n++ {
+		var running []row
+		var keep []int
+		var next []int64
+		for i, r := range active {
+			id, logProb := s.choose(r, graph.Row(logits, from[i]))
+			if slices.Contains(s.EOS, id) {
+				continue
+			}
+			r.IDs = append(r.IDs, id)
+			r.LogProbs = append(r.LogProbs, logProb)
+			r.Score += logProb
+			r.history = append(r.history, id)
+			if !s.Emit(r.index, id, logProb) {
+				return results, nil
+			}
+			if n < s.limit && !s.stopped(r.IDs) {
+				running = append(running, r)
+				keep = append(keep, from[i])
+				next = append(next, id)
+			}
+		}
+		if active = running; len(active) == 0 {
+			return results, nil
+		}
+		if err := batch.Reorder(keep); err != nil {
+			return nil, err
+		}
+		if logits, err = batch.Step(ctx, next); err != nil {
+			return nil, err
+		}
+		from = from[:0]
+		for i := range active {
+			from = append(from, i)
+		}
+	}
+}
+
+// choose picks the next id of a row from its logits [V].
+func (s *Search) choose(r row, logits []float32) (id int64, logProb float64) {
+	scores := logits
+	if len(s.list) > 0 {
+		scores = slices.Clone(logits)
+		for _, process := range s.list {
+			process(r.history, len(r.IDs), scores)
+		}
+	}
+	best := 0
+	if s.DoSample {
+		best = draw(r.random, Softmax(scores))
+	} else {
+		best = graph.Argmax(scores)
+	}
+	return int64(best), float64(logits[best]) - logSumExp(logits)
+}
+
+// draw returns an index with the given probabilities.
+func draw(random *rand.Rand, probs []float64) int {
+	u := random.Float64()
+	last := 0
+	for i, p := range probs {
+		if p == 0 {
+			continue
+		}
+		last = i
+		if u -= p; u < 0 {
+			return i
+		}
+	}
+	return last // rounding left u at the end of the scale
+}
+
+// stopped reports whether the text of ids holds a stop string.
+func (s *Search) stopped(ids []int64) bool {
+	if len(s.StopStrings) == 0 {
+		return false
+	}
+	text := s.Decode(ids)
+	return slices.ContainsFunc(s.StopStrings, func(stop string) bool { return strings.Contains(text, stop) })
+}

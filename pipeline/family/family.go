@@ -1,0 +1,230 @@
+// Package family holds the model families: one file each, and a table with a row for each, which
+// everything that depends on a family reads. A family knows which graphs it has, how text and
+// pictures make its prompt, and how its graphs follow one another; decoding is package decode's,
+// drawing attention package attend's, requests and limits package pipeline's.
+package family
+
+import (
+	"context"
+	"fmt"
+	"image"
+
+	"github.com/crossattn/xpipe/media"
+	"github.com/crossattn/xpipe/models"
+	"github.com/crossattn/xpipe/pipeline/attend"
+	"github.com/crossattn/xpipe/pipeline/decode"
+	"github.com/crossattn/xpipe/pipeline/graph"
+	"github.com/crossattn/xpipe/tensor"
+	"github.com/crossattn/xpipe/vision"
+)
+
+// Family is one row of a table of families.
+type Family struct {
+	// Name is what xpipe.json calls the family.
+	Name models.Family
+	// Layouts are the directories without xpipe.json that are a model of the family, by
+	// config.json's model_type: the roles that make a whole one, and what xpipe.json would say.
+	Layouts []models.Layout
+	// Open opens a model's graphs. What was opened is the Opener's to close.
+	Open func(*graph.Opener, *Config) (Model, error)
+}
+
+// Table is a list of families. A program that wants only some passes a shorter one to Pipeline.
+type Table []Family
+
+// Find returns the row of a family; the error wraps graph.ErrUnsupported.
+func (t Table) Find(name models.Family) (*Family, error) {
+	for i := range t {
+		if t[i].Name == name {
+			return &t[i], nil
+		}
+	}
+	return nil, fmt.Errorf("%w: no pipeline for family %s", graph.ErrUnsupported, name)
+}
+
+// Known tells package models of the families: which names a manifest may have, and which
+// directories without one are models.
+func (t Table) Known() models.Option {
+	known := models.Known{}
+	for _, f := range t {
+		known.Families = append(known.Families, f.Name)
+		known.Layouts = append(known.Layouts, f.Layouts...)
+	}
+	return models.WithKnown(known)
+}
+
+// Config is what a model is opened with beside its graphs.
+type Config struct {
+	Texts   Texts
+	Options decode.Options // of generation_config.json
+	// Preparer gives the front end of a kind of media, as the bundle configures it. A family asks
+	// for those that its models take.
+	Preparer func(media.Kind) (media.Preparer, error)
+}
+
+// Model is an opened model of a family. It is safe for concurrent use. What it can do are the
+// other interfaces of this package that it implements.
+type Model interface {
+	// Media are the kinds of media that a request may hold.
+	Media() []media.Kind
+}
+
+// Part is a piece of a prompt: an item, or text where Item is nil.
+type Part struct {
+	Text string
+	Item media.Item
+}
+
+// Encoded is what a model's encoder made of one item: what text is conditioned on, [1,N,D] patches,
+// queries or latents. It may be used for any number of prompts.
+type Encoded struct {
+	States *tensor.Tensor
+}
+
+// Segment is a piece of a composed prompt: text, or an item's rows.
+type Segment struct {
+	Text   string         // what the ids spell
+	IDs    []int64        // of text
+	Embeds *tensor.Tensor // of an item, [1,N,D]: rows that stand in its place or that cross-attention reads; nil for text
+	Media  int            // which of the prompt's items the rows are
+}
+
+// Writer is a model that writes text.
+type Writer interface {
+	Model
+	// Encode turns what a front end prepared into what the text is conditioned on, one for each
+	// item. A caller may keep the results.
+	Encode(ctx context.Context, prepared media.Prepared) ([]Encoded, error)
+	// Compose lays out one prompt; encoded belong to the parts that are items, in their order.
+	Compose(parts []Part, encoded []Encoded) ([]Segment, error)
+	// Begin starts one sequence for each composed prompt.
+	Begin(ctx context.Context, prompts [][]Segment) (decode.Sequences, error)
+	// StartsAfresh reports whether the decoder's text does not go on from the prompt, which an
+	// encoder has read, but starts from one token.
+	StartsAfresh() bool
+}
+
+// Converser is a Writer whose prompts have any number of items with text in between, such as
+// examples. Other Writers take one item, with text behind it.
+type Converser interface {
+	Writer
+	// Write is the text of a prompt, with markup in the place of items.
+	Write(parts []Part) string
+	// ExampleEnd is what closes an example of a few-shot prompt.
+	ExampleEnd() string
+}
+
+// Answerer answers from regions by picking one of a fixed list.
+type Answerer interface {
+	Model
+	// Answer returns the logits [B,A] over the answers.
+	Answer(ctx context.Context, regions []*vision.Regions, questions []string) (*tensor.Tensor, error)
+	// Label is the text of an answer.
+	Label(answer int) string
+	// FeatureWidth is how wide the features of regions are; 0 where the graph does not say.
+	FeatureWidth() int
+}
+
+// RegionEncoder makes a picture's regions for an Answerer whose bundle can.
+type RegionEncoder interface {
+	// Regions cuts boxes, or what it finds without any, out of a picture and encodes them. prepare
+	// turns pictures into what the graph takes.
+	Regions(ctx context.Context, img image.Image, boxes []image.Rectangle,
+		prepare func(context.Context, []media.Item) (media.Prepared, error)) (*vision.Regions, error)
+	// FindsRegions reports whether the bundle has what Regions needs.
+	FindsRegions() bool
+}
+
+// Match says how well a text fits a picture.
+type Match struct {
+	Text string
+	// Similarity is the cosine between the picture's and the text's embeddings, from -1 to 1; the
+	// largest over the queries for BLIP-2 (its ITC score).
+	Similarity float64
+	// Probability is that the two belong together. BLIP and BLIP-2 judge each text for itself
+	// (their ITM head), as SigLIP does; CLIP only compares, so that its probabilities sum to 1
+	// over the texts given.
+	Probability float64
+}
+
+// Matcher compares pictures with texts.
+type Matcher interface {
+	Model
+	// Match judges texts against one item.
+	Match(ctx context.Context, prepared media.Prepared, texts []string) ([]Match, error)
+}
+
+// Embedder has one space for media and texts.
+type Embedder interface {
+	Model
+	// EmbedMedia and EmbedTexts return L2-normalised rows [B,E].
+	EmbedMedia(ctx context.Context, prepared media.Prepared) (*tensor.Tensor, error)
+	EmbedTexts(ctx context.Context, texts []string) (*tensor.Tensor, error)
+}
+
+// Attender can say where it looks.
+type Attender interface {
+	Model
+	// Watched are the roles of the graphs whose attention leads to the picture.
+	Watched() []string
+	// Attend joins what w saw of a run to stages, of which the first has a row a token, and the
+	// last a column for each of the picture's tokens or cells. It sets a.Tokens where a.Text has
+	// none.
+	Attend(ctx context.Context, a *attend.Attention, w *attend.Watch) error
+}
+
+// onePicture is a base of models that take pictures alone.
+type onePicture struct{}
+
+func (onePicture) Media() []media.Kind { return []media.Kind{media.Pictures} }
+
+// single takes apart a prompt about exactly one item: the item's states, and the text behind it.
+func single(parts []Part, encoded []Encoded) (states *tensor.Tensor, text string, err error) {
+	if len(encoded) != 1 {
+		return nil, "", fmt.Errorf("%w: this model takes one picture for each text; the request has %d",
+			graph.ErrPrompt, len(encoded))
+	}
+	for i, p := range parts {
+		if p.Item != nil && i > 0 {
+			return nil, "", fmt.Errorf("%w: this model takes text behind the picture, not before it", graph.ErrPrompt)
+		}
+		text += p.Text
+	}
+	return encoded[0].States, text, nil
+}
+
+// encodeEach splits states [N,...] into one Encoded for each item.
+func encodeEach(states *tensor.Tensor, err error) ([]Encoded, error) {
+	if err != nil {
+		return nil, err
+	}
+	rows, err := graph.Split(states)
+	if err != nil {
+		return nil, err
+	}
+	encoded := make([]Encoded, len(rows))
+	for i, r := range rows {
+		encoded[i] = Encoded{States: r}
+	}
+	return encoded, nil
+}
+
+// stackStates joins the states of prompts about one item each: [B,N,D].
+func stackStates(prompts [][]Segment) (*tensor.Tensor, error) {
+	rows := make([]*tensor.Tensor, len(prompts))
+	for i, p := range prompts {
+		rows[i] = p[0].Embeds
+	}
+	return graph.Stack(rows)
+}
+
+// textIDs are the ids of each prompt's text.
+func textIDs(prompts [][]Segment) [][]int64 {
+	ids := make([][]int64, len(prompts))
+	for i, p := range prompts {
+		for _, s := range p {
+			ids[i] = append(ids[i], s.IDs...)
+		}
+	}
+	return ids
+}

@@ -1,0 +1,130 @@
+package family
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/crossattn/xpipe/models"
+	"github.com/crossattn/xpipe/pipeline/graph"
+	"github.com/crossattn/xpipe/tensor"
+	"github.com/crossattn/xpipe/tokenize"
+)
+
+// Texts reads texts with a model's tokenizer, within limits.
+type Texts struct {
+	*tokenize.Tokenizer
+	MaxTokens int // of one text
+}
+
+// With reads texts with another tokenizer, within the same limits.
+func (t Texts) With(other *tokenize.Tokenizer) Texts {
+	return Texts{Tokenizer: other, MaxTokens: t.MaxTokens}
+}
+
+// bytesPerToken bounds the text that is tokenized at all.
+const bytesPerToken = 64
+
+// Check bounds a text before the work of tokenizing it.
+func (t Texts) Check(text string) error {
+	return graph.CheckLimit("bytes of a text", len(text)/bytesPerToken, t.MaxTokens)
+}
+
+// Read tokenizes a text. Errors wrap graph.ErrLimit or graph.ErrPrompt.
+func (t Texts) Read(text string, opts ...tokenize.Option) ([]int64, error) {
+	if err := t.Check(text); err != nil {
+		return nil, err
+	}
+	encoding, err := t.Encode(text, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", graph.ErrPrompt, err)
+	}
+	return encoding.IDs, graph.CheckLimit("tokens of a text", len(encoding.IDs), t.MaxTokens)
+}
+
+// ReadUpTo tokenizes a text for a graph that has positions for most tokens, 0 where that is
+// unknown.
+func (t Texts) ReadUpTo(most int, text string, opts ...tokenize.Option) ([]int64, error) {
+	ids, err := t.Read(text, opts...)
+	if err == nil && most > 0 && len(ids) > most {
+		err = fmt.Errorf("%w: a text takes %d positions, and the model has %d; shorten it",
+			graph.ErrPrompt, len(ids), most)
+	}
+	return ids, err
+}
+
+// ReadAll is ReadUpTo for several texts.
+func (t Texts) ReadAll(most int, texts []string, opts ...tokenize.Option) ([][]int64, error) {
+	rows := make([][]int64, len(texts))
+	for i, text := range texts {
+		var err error
+		if rows[i], err = t.ReadUpTo(most, text, opts...); err != nil {
+			return nil, err
+		}
+	}
+	return rows, nil
+}
+
+// padRight joins ids to [B,T], padded on the right, with the mask [B,T] of what is there.
+func padRight(rows [][]int64) (ids, mask *tensor.Tensor, err error) {
+	longest := 0
+	for _, r := range rows {
+		longest = max(longest, len(r))
+	}
+	padded := make([]int64, len(rows)*longest)
+	there := make([]int64, len(rows)*longest)
+	for i, r := range rows {
+		copy(padded[i*longest:], r)
+		for j := range r {
+			there[i*longest+j] = 1
+		}
+	}
+	if ids, err = tensor.New([]int{len(rows), longest}, padded); err != nil {
+		return nil, nil, err
+	}
+	mask, err = tensor.New([]int{len(rows), longest}, there)
+	return ids, mask, err
+}
+
+// maxPositions is how many tokens the graph of a text encoder has positions for: the bundle's limit
+// or, where it has none, what a section of config.json says; "" is the top. 0 where neither tells.
+func maxPositions(bundle *models.Bundle, section string) (int, error) {
+	if most := bundle.Limits["max_text"]; most > 0 {
+		return most, nil
+	}
+	const config = "config.json"
+	if section != "" {
+		var file map[string]json.RawMessage
+		if err := bundle.JSON(config, &file); err != nil || file[section] == nil {
+			return 0, ignoreMissing(err)
+		}
+		var part positions
+		if err := json.Unmarshal(file[section], &part); err != nil {
+			return 0, fmt.Errorf("%w: %s: %s: %w", graph.ErrBundle, config, section, err)
+		}
+		return part.Most, nil
+	}
+	var whole positions
+	err := bundle.JSON(config, &whole)
+	return whole.Most, ignoreMissing(err)
+}
+
+type positions struct {
+	Most int `json:"max_position_embeddings"`
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// truncated is the option that cuts a text's end off behind most tokens; none where most is 0.
+func truncated(most int) []tokenize.Option {
+	if most <= 0 {
+		return nil
+	}
+	return []tokenize.Option{tokenize.WithTruncation(&tokenize.Truncation{MaxLength: most})}
+}

@@ -1,0 +1,295 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"strings"
+	"time"
+
+	"github.com/crossattn/xpipe/media"
+	"github.com/crossattn/xpipe/pipeline/decode"
+	"github.com/crossattn/xpipe/pipeline/family"
+	"github.com/crossattn/xpipe/pipeline/graph"
+	"github.com/crossattn/xpipe/tokenize"
+)
+
+// What a model writes, and the parameters of decoding; package decode defines them.
+type (
+	// Text is what the model wrote, and how.
+	Text = decode.Text
+	// Token is one generated token.
+	Token = decode.Token
+	// Stats says where the time of a call went.
+	Stats = decode.Stats
+	// Generation holds the parameters of decoding. A GenerateOption changes them for one call:
+	//
+	//	p.Caption(ctx, img, func(g *pipeline.Generation) { g.NumBeams, g.LengthPenalty = 5, 0 })
+	Generation = decode.Options
+	// GenerateOption changes the parameters of one call.
+	GenerateOption = func(*Generation)
+	// EarlyStopping says when beam search ends.
+	EarlyStopping = decode.EarlyStopping
+)
+
+// The values of EarlyStopping.
+const (
+	StopHeuristic = decode.StopHeuristic
+	StopFirst     = decode.StopFirst
+	StopNever     = decode.StopNever
+)
+
+// Caption describes the picture in a few words.
+func (p *Pipeline) Caption(ctx context.Context, img image.Image, opts ...GenerateOption) (*Text, error) {
+	return first(p.CaptionBatch(ctx, []image.Image{img}, opts...))
+}
+
+// CaptionBatch describes several pictures at once. The captions are those that Caption gives one
+// by one.
+func (p *Pipeline) CaptionBatch(ctx context.Context, imgs []image.Image, opts ...GenerateOption) ([]*Text, error) {
+	requests := make([]Request, len(imgs))
+	for i, img := range imgs {
+		requests[i].Image = img
+	}
+	return firsts(p.Generate(ctx, requests, opts...))
+}
+
+// Answer answers a question about the picture. A question of nothing but white space is an error
+// that wraps ErrPrompt.
+func (p *Pipeline) Answer(ctx context.Context, img image.Image, question string, opts ...GenerateOption) (*Text, error) {
+	return first(p.AnswerBatch(ctx, []Request{{Image: img, Question: question}}, opts...))
+}
+
+// AnswerBatch answers several questions at once. The answers are those that Answer gives one by
+// one. A picture that several requests share is encoded once.
+func (p *Pipeline) AnswerBatch(ctx context.Context, requests []Request, opts ...GenerateOption) ([]*Text, error) {
+	for i, r := range requests {
+		if strings.TrimSpace(r.Question) == "" {
+			return nil, fmt.Errorf("%w: question %d is empty", ErrPrompt, i+1)
+		}
+	}
+	return firsts(p.Generate(ctx, requests, opts...))
+}
+
+// first returns the only text of a batch of one.
+func first(texts []*Text, err error) (*Text, error) {
+	if err != nil {
+		return nil, err
+	}
+	return texts[0], nil
+}
+
+// firsts returns the best text of each request.
+func firsts(texts [][]*Text, err error) ([]*Text, error) {
+	if err != nil {
+		return nil, err
+	}
+	best := make([]*Text, len(texts))
+	for i, t := range texts {
+		best[i] = t[0]
+	}
+	return best, nil
+}
+
+// Generate writes NumReturnSequences texts for each request, the best first. Captions and answers
+// may stand in one batch.
+func (p *Pipeline) Generate(ctx context.Context, requests []Request, opts ...GenerateOption) (texts [][]*Text, err error) {
+	if len(requests) == 0 {
+		return nil, nil
+	}
+	ctx, leave, err := p.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { leave(&err) }()
+	return p.generate(ctx, requests, opts, nil)
+}
+
+// generate does Generate's work. emit, where it is not nil, is told each token as soon as it is
+// chosen, and ends the run by returning false.
+func (p *Pipeline) generate(ctx context.Context, requests []Request, opts []GenerateOption, emit func(row int, t Token) bool) ([][]*Text, error) {
+	if m, ok := p.model.(family.Answerer); ok {
+		return p.classifyAnswers(ctx, m, requests, opts)
+	}
+	model, ok := p.model.(family.Writer)
+	if !ok {
+		return nil, p.unsupported("write text")
+	}
+	run, err := p.search(opts, len(requests))
+	if err != nil {
+		return nil, err
+	}
+	if err := p.checkTasks(requests); err != nil {
+		return nil, err
+	}
+	prompts, err := p.prompts(requests)
+	if err != nil {
+		return nil, err
+	}
+	var stats Stats
+	segments, err := p.compose(ctx, model, prompts, &stats)
+	if err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	batch, err := model.Begin(ctx, segments)
+	if err != nil {
+		return nil, err
+	}
+	texts := newTexts(p.texts.Tokenizer, len(requests)*run.NumReturnSequences)
+	run.Emit = func(row int, id int64, logProb float64) bool {
+		if stats.Tokens++; stats.Tokens == 1 {
+			stats.FirstToken = time.Since(start)
+		}
+		token := texts[row].add(id, logProb)
+		return emit == nil || emit(row, token)
+	}
+	sequences, err := run.Run(ctx, batch)
+	if err != nil {
+		return nil, err
+	}
+	stats.Generate = time.Since(start)
+	grouped := make([][]*Text, len(requests))
+	for i, s := range sequences {
+		t := texts[i].end(s.Score)
+		t.Stats = stats
+		grouped[i/run.NumReturnSequences] = append(grouped[i/run.NumReturnSequences], t)
+	}
+	return grouped, nil
+}
+
+// search is a decoding run with the bundle's parameters, changed by opts.
+func (p *Pipeline) search(opts []GenerateOption, requests int) (*decode.Search, error) {
+	run := &decode.Search{Options: p.defaults, Decode: p.decode}
+	for _, opt := range opts {
+		opt(&run.Options)
+	}
+	if err := run.Check(); err != nil {
+		return nil, err
+	}
+	if err := p.limits.checkGeneration(&run.Options, requests); err != nil {
+		return nil, err
+	}
+	return run, p.addBadWords(&run.Options)
+}
+
+// compose encodes the items of prompts and lays each out in segments.
+func (p *Pipeline) compose(ctx context.Context, model family.Writer, prompts []prompt, stats *Stats) ([][]family.Segment, error) {
+	items := make([][]media.Item, len(prompts))
+	for i, q := range prompts {
+		items[i] = q.items
+	}
+	encoded, _, err := p.encode(ctx, model, items, stats)
+	if err != nil {
+		return nil, err
+	}
+	segments := make([][]family.Segment, len(prompts))
+	for i, q := range prompts {
+		if segments[i], err = model.Compose(q.parts, states(encoded[i])); err != nil {
+			if len(prompts) > 1 {
+				err = fmt.Errorf("request %d: %w", i+1, err)
+			}
+			return nil, err
+		}
+	}
+	return segments, nil
+}
+
+// classifyAnswers picks the best NumReturnSequences answers of a fixed list for each request. They
+// have no tokens; LogProb is that of the answer.
+func (p *Pipeline) classifyAnswers(ctx context.Context, m family.Answerer, requests []Request, opts []GenerateOption) ([][]*Text, error) {
+	g := p.defaults
+	for _, opt := range opts {
+		opt(&g)
+	}
+	if g.NumReturnSequences < 1 {
+		return nil, fmt.Errorf("%w: num_return_sequences must be 1 or more", ErrOption)
+	}
+	if err := checkLimit("rows of the batch", len(requests), p.limits.Batch); err != nil {
+		return nil, err
+	}
+	prompts, err := p.prompts(requests)
+	if err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	regions, err := p.regionsOf(ctx, prompts)
+	if err != nil {
+		return nil, err
+	}
+	questions := make([]string, len(prompts))
+	for i, q := range prompts {
+		questions[i] = q.text
+	}
+	stats := Stats{Encode: time.Since(start)}
+	start = time.Now()
+	logits, err := m.Answer(ctx, regions, questions)
+	if err != nil {
+		return nil, err
+	}
+	stats.Generate = time.Since(start)
+	texts := make([][]*Text, len(requests))
+	for i := range requests {
+		logs := decode.LogSoftmax(graph.Row(logits, i))
+		order := decode.OrderBy(logs, func(a, b int) int { return decode.Descending(logs[a], logs[b]) })
+		for _, answer := range order[:min(g.NumReturnSequences, len(order))] {
+			logProb := float64(logs[answer])
+			texts[i] = append(texts[i], &Text{Text: m.Label(answer), LogProb: logProb, Score: logProb, Stats: stats})
+		}
+	}
+	return texts, nil
+}
+
+// addBadWords turns words into the ids they are written with, at the beginning of a text and behind
+// a space.
+func (p *Pipeline) addBadWords(g *Generation) error {
+	for _, word := range g.BadWords {
+		for _, text := range []string{word, " " + word} {
+			encoding, err := p.texts.Encode(text, tokenize.WithoutSpecialTokens())
+			if err != nil {
+				return fmt.Errorf("%w: bad word %q: %w", ErrOption, word, err)
+			}
+			if len(encoding.IDs) > 0 {
+				g.BadWordsIDs = append(g.BadWordsIDs[:len(g.BadWordsIDs):len(g.BadWordsIDs)], encoding.IDs)
+			}
+		}
+	}
+	return nil
+}
+
+// decode writes ids as text, without special tokens.
+func (p *Pipeline) decode(ids []int64) string { return p.texts.Decode(ids, true) }
+
+// textWriter turns ids into text as they come.
+type textWriter struct {
+	stream *tokenize.Stream
+	text   Text
+	whole  strings.Builder
+}
+
+func newTexts(t *tokenize.Tokenizer, n int) []textWriter {
+	writers := make([]textWriter, n)
+	for i := range writers {
+		writers[i].stream = t.NewStream(true)
+	}
+	return writers
+}
+
+// add takes the next id and returns it with what it adds to the text.
+func (w *textWriter) add(id int64, logProb float64) Token {
+	token := Token{ID: id, Text: w.stream.Push(id), LogProb: logProb}
+	w.whole.WriteString(token.Text)
+	w.text.Tokens = append(w.text.Tokens, token)
+	w.text.LogProb += logProb
+	return token
+}
+
+// end is the text of all ids.
+func (w *textWriter) end(score float64) *Text {
+	w.whole.WriteString(w.stream.Flush())
+	w.text.Text, w.text.Score = strings.TrimSpace(w.whole.String()), score
+	if w.text.Tokens == nil {
+		w.text.Tokens = []Token{}
+	}
+	return &w.text
+}

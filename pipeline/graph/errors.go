@@ -1,0 +1,36 @@
+// Package graph opens and runs the graphs of a model bundle, checks what they give, and does the
+// arithmetic between them: rows and projections. It knows no family, no text and no task. The
+// names of roles, of tensors and of the errors that everything under pipeline wraps stand here, on
+// the ground.
+package graph
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/crossattn/xpipe/media"
+	"github.com/crossattn/xpipe/models"
+)
+
+// The kinds of failure of the packages under pipeline; package pipeline exports them under the
+// same names.
+var (
+	// ErrBundle: a file of the bundle is missing, damaged or does not fit the others.
+	ErrBundle = models.ErrBundle
+	// ErrPrompt: the text is too long or lacks what the model needs.
+	ErrPrompt = errors.New("prompt")
+	// ErrOption: a parameter is out of its range, or two of them exclude each other.
+	ErrOption = errors.New("option")
+	// ErrUnsupported: the model's family cannot do the task.
+	ErrUnsupported = errors.New("unsupported")
+	// ErrLimit: something is beyond the limits of the Pipeline.
+	ErrLimit = media.ErrLimit
+)
+
+// CheckLimit refuses n of something beyond the most there may be; the error wraps ErrLimit.
+func CheckLimit[T int | int64](what string, n, most T) error {
+	if n > most {
+		return fmt.Errorf("%w: %s: %d, the limit is %d (pipeline.Limits)", ErrLimit, what, n, most)
+	}
+	return nil
+}

@@ -1,0 +1,173 @@
+package graph
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/models"
+	"github.com/crossattn/xpipe/tensor"
+)
+
+// Opener opens the graphs of one bundle while a model is opened. What it has opened is closed by
+// Close, whether opening went on to succeed or not.
+type Opener struct {
+	Bundle *models.Bundle
+
+	ctx     context.Context
+	engine  engine.Engine
+	options engine.Options
+	opened  []*Graph
+}
+
+// NewOpener returns an Opener for graphs that run on eng. ctx bounds the opening alone.
+func NewOpener(ctx context.Context, bundle *models.Bundle, eng engine.Engine, opts engine.Options) *Opener {
+	return &Opener{Bundle: bundle, ctx: ctx, engine: eng, options: opts}
+}
+
+// Context bounds the opening of the model.
+func (o *Opener) Context() context.Context { return o.ctx }
+
+// Open opens the graph of a role. Errors wrap ErrBundle where the bundle lacks it, else the
+// engine's own.
+func (o *Opener) Open(role string) (*Graph, error) {
+	source, err := o.Bundle.Graph(role)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := fs.Stat(source.FS, source.Name); err != nil || !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: %s, the graph %q, is not there or not a file", ErrBundle, source.Name, role)
+	}
+	session, err := o.engine.Open(o.ctx, source, o.options)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", source.Name, err)
+	}
+	g := &Graph{Session: session, Role: role}
+	o.opened = append(o.opened, g)
+	return g, nil
+}
+
+// OpenIfThere opens the graph of a role that a bundle may lack: nil where it does.
+func (o *Opener) OpenIfThere(role string) (*Graph, error) {
+	if !o.Bundle.Has(role) {
+		return nil, nil
+	}
+	return o.Open(role)
+}
+
+// Close closes every graph that was opened.
+func (o *Opener) Close() error {
+	var errs []error
+	for _, g := range o.opened {
+		errs = append(errs, g.Session.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Graph is an open graph of a bundle. It is safe for concurrent use.
+type Graph struct {
+	engine.Session
+	Role string
+}
+
+// Run is the session's. What a graph is given comes from the bundle's other parts, so an input
+// that does not fit is the bundle's fault: the error wraps ErrBundle.
+func (g *Graph) Run(ctx context.Context, in map[string]*tensor.Tensor, out ...string) (map[string]*tensor.Tensor, error) {
+	results, err := g.Session.Run(ctx, in, out...)
+	if errors.Is(err, engine.ErrInput) {
+		err = fmt.Errorf("%w: the graph %s does not fit the rest of it: %w", ErrBundle, g.Role, err)
+	}
+	return results, err
+}
+
+// RunOne runs the graph for one float32 output of the given shape, in which -1 fits any size but
+// 0. No shape fits any. Errors about the output wrap ErrBundle.
+func (g *Graph) RunOne(ctx context.Context, in map[string]*tensor.Tensor, output string, shape ...int) (*tensor.Tensor, error) {
+	if !g.HasOutput(output) {
+		return nil, fmt.Errorf("%w: the graph %s lacks the output %q", ErrBundle, g.Role, output)
+	}
+	out, err := g.Run(ctx, in, output)
+	if err != nil {
+		return nil, err
+	}
+	if len(shape) > 0 {
+		err = CheckOutput(output, out[output], shape...)
+	}
+	return out[output], err
+}
+
+// RunPrepared runs a graph over what a front end prepared, for an output of the given shape. The
+// graph is fed what its inputs ask for. Tensors that do not fit are the bundle's fault, whose
+// preprocessor configuration made them.
+func (g *Graph) RunPrepared(ctx context.Context, prepared map[string]*tensor.Tensor, output string, shape ...int) (*tensor.Tensor, error) {
+	in, err := g.Feed(prepared)
+	if err != nil {
+		return nil, err
+	}
+	out, err := g.RunOne(ctx, in, output, shape...)
+	return out, Misfit(err)
+}
+
+// Feed picks what the graph's inputs ask for, from the first source that has it.
+func (g *Graph) Feed(sources ...map[string]*tensor.Tensor) (map[string]*tensor.Tensor, error) {
+	in := map[string]*tensor.Tensor{}
+	for _, spec := range g.Inputs() {
+		for _, source := range sources {
+			if t := source[spec.Name]; t != nil && in[spec.Name] == nil {
+				in[spec.Name] = t
+			}
+		}
+		if in[spec.Name] == nil {
+			return nil, fmt.Errorf("%w: the graph %s takes %v, which nothing before it makes", ErrBundle, g.Role, spec)
+		}
+	}
+	return in, nil
+}
+
+// Misfit names the preprocessor where a graph does not take its tensors.
+func Misfit(err error) error {
+	if errors.Is(err, engine.ErrInput) {
+		return fmt.Errorf("%w: preprocessor_config.json makes what the graph does not take: %w", ErrBundle, err)
+	}
+	return err
+}
+
+// HasInput reports whether the graph has an input of the given name.
+func (g *Graph) HasInput(name string) bool { return has(g.Inputs(), name) }
+
+// HasOutput reports whether the graph has an output of the given name.
+func (g *Graph) HasOutput(name string) bool { return has(g.Outputs(), name) }
+
+func has(specs []tensor.Spec, name string) bool {
+	return slices.ContainsFunc(specs, func(s tensor.Spec) bool { return s.Name == name })
+}
+
+// CheckOutput refuses what a graph gave where it is not float32 of the given shape, in which -1
+// fits any size but 0. A graph may declare what it likes, so what the code behind relies on is
+// checked on the tensor itself.
+func CheckOutput(name string, t *tensor.Tensor, shape ...int) error {
+	fits := t.DType() == tensor.Float32 && t.Rank() == len(shape)
+	for i := 0; fits && i < len(shape); i++ {
+		fits = t.Dim(i) == shape[i] || shape[i] < 0 && t.Dim(i) > 0
+	}
+	if !fits {
+		return fmt.Errorf("%w: the graph's output %q is %v, not float32 %v (-1: any size but 0)",
+			ErrBundle, name, t, tensor.FormatShape(shape))
+	}
+	return nil
+}
+
+// CheckNumbers refuses values that are not numbers: damaged weights, or arithmetic that
+// overflowed.
+func CheckNumbers(name string, values []float32) error {
+	for i, v := range values {
+		if v != v {
+			return fmt.Errorf("%w: value %d of %s is not a number (NaN): the weights are damaged, "+
+				"or the arithmetic overflows in their type", ErrBundle, i, name)
+		}
+	}
+	return nil
+}

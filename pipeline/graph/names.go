@@ -1,0 +1,39 @@
+package graph
+
+// The roles of graphs, as the key "graphs" of xpipe.json names them. BUNDLE.md says what each
+// takes and gives.
+const (
+	Decoder         = "decoder"          // continues text, with a key/value cache
+	EmbedTokens     = "embed_tokens"     // ids -> embeddings
+	Encoder         = "encoder"          // the text encoder of an encoder-decoder
+	CrossKV         = "cross_kv"         // states -> keys and values of a decoder's cross-attention
+	VisionEncoder   = "vision_encoder"   // pixels -> patches or an embedding
+	TextEncoder     = "text_encoder"     // ids -> an embedding
+	QFormer         = "qformer"          // patches -> queries
+	Resampler       = "resampler"        // patches -> latents
+	QuestionEncoder = "question_encoder" // question and patches -> keys and values
+	Matcher         = "matcher"          // text and patches -> a matching state
+	RegionEncoder   = "region_encoder"   // pixels of a region -> its features
+	Model           = "model"            // the whole model in one graph
+)
+
+// Names of tensors that graphs of several roles share, as transformers.js and optimum write them.
+const (
+	InputIDs      = "input_ids"      // [B,T] int64
+	AttentionMask = "attention_mask" // [B,T] int64, 1 where a token is
+	PixelValues   = "pixel_values"   // [B,3,H,W]
+	ImageEmbeds   = "image_embeds"   // [B,N,D] patches, or [B,E] an embedding
+	InputsEmbeds  = "inputs_embeds"  // [B,T,D]
+	Logits        = "logits"         // [B,T,V] or [B,A]
+	PooledOutput  = "pooled_output"  // [B,D]
+	VisualFeats   = "visual_feats"   // [B,R,F]
+
+	ImageAttentionMask = "image_attention_mask" // [B,T,I] which picture a token attends to
+	CrossAttentionGate = "cross_attention_gate" // [B,T] 1 where it attends to any
+	EncoderMask        = "encoder_attention_mask"
+	LogitsToKeep       = "num_logits_to_keep" // int64: of the last positions; 0: of all
+
+	PastPrefix    = "past_key_values." // a decoder's cache as it takes it
+	PresentPrefix = "present."         // as it gives it
+	CrossInfix    = ".encoder."        // in both, the part that cross-attention reads
+)

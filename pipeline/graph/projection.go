@@ -1,0 +1,69 @@
+package graph
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/crossattn/xpipe/models"
+	"github.com/crossattn/xpipe/tensor"
+)
+
+// Projection is a linear map between the widths of two modalities:
+// y = x Wᵀ + b, with W [out,in] and b [out] as PyTorch's nn.Linear has them.
+type Projection struct {
+	Weight, Bias []float32 // Bias is nil where the layer has none
+	In, Out      int
+}
+
+// LoadProjection takes name.weight and, where it is there, name.bias.
+func LoadProjection(w models.Weights, name string) (*Projection, error) {
+	weight, err := w.Need(name+".weight", -1, -1)
+	if err != nil {
+		return nil, err
+	}
+	if weight.Len() == 0 {
+		return nil, fmt.Errorf("%w: the projection's %s.weight is empty: %v", ErrBundle, name, weight)
+	}
+	p := &Projection{Weight: tensor.Data[float32](weight), Out: weight.Dim(0), In: weight.Dim(1)}
+	if w[name+".bias"] != nil {
+		bias, err := w.Need(name+".bias", p.Out)
+		if err != nil {
+			return nil, err
+		}
+		p.Bias = tensor.Data[float32](bias)
+	}
+	return p, nil
+}
+
+// Apply maps x [...,in] to [...,out].
+func (p *Projection) Apply(ctx context.Context, x *tensor.Tensor) (*tensor.Tensor, error) {
+	if x.Rank() == 0 || x.Dim(-1) != p.In {
+		return nil, fmt.Errorf("%w: the projection takes rows of %d, the graph before it gives %v", ErrBundle, p.In, x)
+	}
+	src, err := tensor.Values[float32](x)
+	if err != nil {
+		return nil, fmt.Errorf("%w: projection: %w", ErrBundle, err)
+	}
+	rows := len(src) / p.In
+	dst := make([]float32, rows*p.Out)
+	for r := range rows {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		row := src[r*p.In : (r+1)*p.In]
+		for o := range p.Out {
+			w := p.Weight[o*p.In : (o+1)*p.In]
+			var sum float32
+			for i, v := range row {
+				sum += v * w[i]
+			}
+			if p.Bias != nil {
+				sum += p.Bias[o]
+			}
+			dst[r*p.Out+o] = sum
+		}
+	}
+	shape := append([]int{}, x.Shape()...)
+	shape[len(shape)-1] = p.Out
+	return tensor.New(shape, dst)
+}

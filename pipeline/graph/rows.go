@@ -1,0 +1,126 @@
+package graph
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/crossattn/xpipe/tensor"
+)
+
+// TakeRows returns the given rows of t, along its first dimension, as a tensor of their own.
+func TakeRows(t *tensor.Tensor, rows []int) (*tensor.Tensor, error) {
+	switch t.DType() {
+	case tensor.Float32:
+		return pickRows[float32](t, rows)
+	case tensor.Int64:
+		return pickRows[int64](t, rows)
+	}
+	return nil, fmt.Errorf("%w: cannot take rows of %v", ErrBundle, t)
+}
+
+func pickRows[T tensor.Element](t *tensor.Tensor, rows []int) (*tensor.Tensor, error) {
+	values := tensor.Data[T](t)
+	size := 0
+	if t.Dim(0) > 0 {
+		size = len(values) / t.Dim(0)
+	}
+	picked := make([]T, 0, len(rows)*size)
+	for _, r := range rows {
+		picked = append(picked, values[r*size:(r+1)*size]...)
+	}
+	shape := slices.Clone(t.Shape())
+	shape[0] = len(rows)
+	return tensor.New(shape, picked)
+}
+
+// Split returns each row of t [N,...] as a tensor [1,...]. Rows share memory with t; a single row
+// is t itself.
+func Split(t *tensor.Tensor) ([]*tensor.Tensor, error) {
+	if t.Dim(0) == 1 {
+		return []*tensor.Tensor{t}, nil
+	}
+	values, err := tensor.Values[float32](t)
+	if err != nil {
+		return nil, err
+	}
+	shape := slices.Clone(t.Shape())
+	shape[0] = 1
+	rows := make([]*tensor.Tensor, t.Dim(0))
+	size := len(values) / max(1, len(rows))
+	for i := range rows {
+		if rows[i], err = tensor.New(shape, values[i*size:(i+1)*size:(i+1)*size]); err != nil {
+			return nil, err
+		}
+	}
+	return rows, nil
+}
+
+// Stack joins tensors [1,...] of one shape to [N,...]; one alone is itself.
+func Stack(rows []*tensor.Tensor) (*tensor.Tensor, error) {
+	if len(rows) == 1 {
+		return rows[0], nil
+	}
+	var values []float32
+	for _, r := range rows {
+		v, err := tensor.Values[float32](r)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Equal(r.Shape(), rows[0].Shape()) {
+			return nil, fmt.Errorf("%w: %v and %v do not stand in one batch", ErrBundle, rows[0], r)
+		}
+		values = append(values, v...)
+	}
+	shape := slices.Clone(rows[0].Shape())
+	shape[0] = len(rows)
+	return tensor.New(shape, values)
+}
+
+// Row returns row i of t [B,V]; it shares t's memory.
+func Row(t *tensor.Tensor, i int) []float32 {
+	v := t.Dim(1)
+	return tensor.Data[float32](t)[i*v : (i+1)*v]
+}
+
+// Normalized scales each row of t [...,E] to length 1, as torch's functional.normalize does: a
+// row of zeros stays zeros.
+func Normalized(t *tensor.Tensor) (*tensor.Tensor, error) {
+	values, err := tensor.Values[float32](t)
+	if err != nil {
+		return nil, err
+	}
+	if err := CheckNumbers("the embeddings", values); err != nil {
+		return nil, err
+	}
+	width := t.Dim(-1)
+	out := make([]float32, len(values))
+	for at := 0; at < len(values); at += width {
+		row := values[at : at+width]
+		scale := 1 / max(math.Sqrt(Dot(row, row)), 1e-12)
+		for i, v := range row {
+			out[at+i] = float32(float64(v) * scale)
+		}
+	}
+	return tensor.New(t.Shape(), out)
+}
+
+// Dot is the scalar product, summed in float64.
+func Dot(a, b []float32) float64 {
+	sum := 0.0
+	for i, v := range a {
+		sum += float64(v) * float64(b[i])
+	}
+	return sum
+}
+
+// Argmax returns the index of the largest value, the first of equals.
+func Argmax(values []float32) int {
+	best := 0
+	for i, v := range values {
+		if v > values[best] {
+			best = i
+		}
+	}
+	return best
+}

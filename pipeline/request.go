@@ -1,0 +1,191 @@
+package pipeline
+
+import (
+	"cmp"
+	"fmt"
+	"image"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/crossattn/xpipe/media"
+	"github.com/crossattn/xpipe/pipeline/family"
+)
+
+// Request asks for text about a picture. It is a list of Parts; Image, Question, Shots, Regions
+// and Encoded are short forms for the usual lists, and become Parts before anything else is done.
+type Request struct {
+	Image    image.Image
+	Question string // "" asks for a caption
+	// Prompt, where it is not "", is given to the model in place of what the bundle's templates
+	// make of the question.
+	Prompt string
+	// Shots are examples that stand before the request, for Flamingo's kind of model.
+	Shots []Shot
+	// Regions take the picture's place for models that see through an object detector (LXMERT).
+	// Without them a model whose bundle has a region encoder makes its own from Image; see
+	// Pipeline.Regions.
+	Regions *Regions
+	// Encoded takes the picture's place: what Pipeline.Encode gave for it.
+	Encoded *Encoded
+	// Parts, where there are any, are the whole request: text and items in their order. Models
+	// that take one item want it first, with text behind it; Flamingo's kind takes any order.
+	Parts []Part
+}
+
+// Shot is an example of what the model should write.
+type Shot struct {
+	Image    image.Image
+	Question string // "" stands for the request's
+	Text     string // the caption or answer
+}
+
+// Part is a piece of a prompt: an item (Item, or Image for a picture), or else text.
+type Part struct {
+	Text  string
+	Image image.Image // short for media.Picture{Image} as Item
+	Item  media.Item
+}
+
+// prompt is a request as the families take it.
+type prompt struct {
+	parts []family.Part
+	items []media.Item // of parts, in order
+	text  string       // of parts, joined
+}
+
+// prompts turns requests into parts, each once: this is the door.
+func (p *Pipeline) prompts(requests []Request) ([]prompt, error) {
+	converser, converses := p.model.(family.Converser)
+	_, writes := p.model.(family.Writer)
+	prompts := make([]prompt, len(requests))
+	for i, r := range requests {
+		if len(r.Shots) > 0 && !converses {
+			return nil, p.unsupported("read examples or several pictures")
+		}
+		parts := r.Parts
+		if len(parts) == 0 {
+			var err error
+			if parts, err = p.spell(r, converser); err != nil {
+				return nil, err
+			}
+		}
+		q := &prompts[i]
+		for _, part := range parts {
+			if part.Item == nil && part.Image != nil {
+				part.Item = media.Picture{Image: part.Image}
+			}
+			q.parts = append(q.parts, family.Part{Text: part.Text, Item: part.Item})
+			if part.Item != nil {
+				q.items = append(q.items, part.Item)
+			} else {
+				q.text += part.Text
+			}
+		}
+		switch {
+		case converses || !writes:
+		case len(q.items) == 0:
+			return nil, fmt.Errorf("%w: request %d has no picture", ErrImage, i+1)
+		case len(q.items) > 1:
+			return nil, p.unsupported("read examples or several pictures")
+		}
+		for _, item := range q.items {
+			if err := p.checkItem(item); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return prompts, nil
+}
+
+// spell writes the short forms of a request out.
+func (p *Pipeline) spell(r Request, converser family.Converser) ([]Part, error) {
+	var parts []Part
+	for _, shot := range r.Shots {
+		text, err := p.template(Request{Question: cmp.Or(shot.Question, r.Question)})
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, Part{Image: shot.Image}, Part{Text: text + " " + shot.Text + converser.ExampleEnd()})
+	}
+	text, err := p.template(r)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case r.Encoded != nil:
+		parts = append(parts, Part{Item: r.Encoded})
+	case r.Regions != nil:
+		parts = append(parts, Part{Item: r.Regions})
+	case r.Image != nil:
+		parts = append(parts, Part{Image: r.Image})
+	}
+	return append(parts, Part{Text: text}), nil
+}
+
+// template is the text of a request without its pictures.
+func (p *Pipeline) template(r Request) (string, error) {
+	if r.Prompt != "" {
+		return r.Prompt, nil
+	}
+	task, text := "answer", strings.TrimSpace(r.Question)
+	if text == "" {
+		task = "caption"
+	}
+	template, ok := p.bundle.Prompts[task]
+	if !ok {
+		return "", fmt.Errorf("%w: model %s has no prompt for the task %q", ErrUnsupported, p.bundle.Name, task)
+	}
+	return strings.Replace(template, "{}", text, 1), nil
+}
+
+// checkTasks refuses to make up a caption where the model was not made to.
+func (p *Pipeline) checkTasks(requests []Request) error {
+	tasks := p.bundle.Tasks
+	if len(tasks) == 0 || slices.Contains(tasks, "caption") {
+		return nil
+	}
+	for _, r := range requests {
+		text := r.Prompt + strings.TrimSpace(r.Question)
+		for _, part := range r.Parts {
+			text += part.Text
+		}
+		if text == "" && len(r.Shots) == 0 {
+			instead := "ask it something"
+			if _, converses := p.model.(family.Converser); converses {
+				instead += ", or show it examples"
+			}
+			return fmt.Errorf("%w: model %s describes no picture by itself: %s; it was made for: %s", ErrUnsupported, p.bundle.Name, instead, strings.Join(tasks, ", "))
+		}
+	}
+	return nil
+}
+
+// checkItem refuses what is no item, is too large, or was encoded by another Pipeline.
+func (p *Pipeline) checkItem(item media.Item) error {
+	switch v := item.(type) {
+	case media.Picture:
+		return p.checkPicture(v.Image)
+	case *Encoded:
+		if v == nil || v.of != p {
+			return fmt.Errorf("%w: what was encoded is another model's", ErrPrompt)
+		}
+	case *Regions:
+		if v == nil {
+			return fmt.Errorf("%w: there are no regions", ErrRegions)
+		}
+	}
+	return nil
+}
+
+// checkPicture refuses what is no picture, or too large.
+func (p *Pipeline) checkPicture(img image.Image) error {
+	if v := reflect.ValueOf(img); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		return fmt.Errorf("%w: there is no picture", ErrImage)
+	}
+	b := img.Bounds()
+	if err := checkLimit("pixels of a picture's longer side", max(b.Dx(), b.Dy()), p.limits.ImageSide); err != nil {
+		return err
+	}
+	return checkLimit("pixels of a picture", int64(b.Dx())*int64(b.Dy()), int64(p.limits.ImagePixels))
+}
