@@ -40,8 +40,12 @@ type Bundle struct {
 	hashes   bool     // whether files are compared with their SHA256
 
 	mu       sync.Mutex
-	verified map[string]bool // files that were
+	verified map[string]bool   // files that were
+	small    map[string][]byte // configurations, which several parts of a model read
 }
+
+// smallFile is the largest file that is kept once it was read.
+const smallFile = 1 << 20
 
 // Option adjusts Open and OpenFS.
 type Option func(*options)
@@ -142,7 +146,7 @@ func OpenFS(fsys fs.FS, opts ...Option) (*Bundle, error) {
 			return nil, err
 		}
 	}
-	b := &Bundle{Manifest: manifest, fsys: fsys, manifest: data, hashes: !o.noVerify, verified: map[string]bool{}}
+	b := &Bundle{Manifest: manifest, fsys: fsys, manifest: data, hashes: !o.noVerify, verified: map[string]bool{}, small: map[string][]byte{}}
 	for _, name := range b.named() {
 		if _, ok := b.SHA256[name]; b.hashes && len(b.SHA256) > 0 && !ok {
 			return nil, fmt.Errorf("%w: %s has no sha256 for %s", ErrBundle, ManifestName, name)
@@ -259,11 +263,25 @@ func (b *Bundle) File(name string) ([]byte, error) {
 	if name == ManifestName {
 		return bytes.Clone(b.manifest), nil
 	}
+	b.mu.Lock()
+	kept, ok := b.small[name]
+	b.mu.Unlock()
+	if ok {
+		return bytes.Clone(kept), nil
+	}
 	data, err := fs.ReadFile(b.fsys, name)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBundle, err)
 	}
-	return data, b.check(name, data)
+	if err := b.check(name, data); err != nil {
+		return nil, err
+	}
+	if len(data) <= smallFile {
+		b.mu.Lock()
+		b.small[name] = bytes.Clone(data)
+		b.mu.Unlock()
+	}
+	return data, nil
 }
 
 // JSON decodes a JSON file of the bundle into v.
