@@ -155,8 +155,11 @@ func rowOf[T, R any](f func(a, b T) R) rowFunc[T, R] {
 	}
 }
 
-// minWork is the number of simple element operations worth another goroutine.
-const minWork = 1 << 14
+// What is worth another goroutine, whose start and end take a core some microseconds.
+const (
+	minWork  = 1 << 14 // simple operations on elements: about 10 microseconds
+	minFlops = 1 << 18 // operations of a product: 3 to 10 microseconds at 90 to 30 GFLOP/s
+)
 
 // binary applies row to a and b broadcast against each other.
 func binary[T, R tensor.Element](x *Context, a, b *tensor.Tensor, row rowFunc[T, R]) (*tensor.Tensor, error) {

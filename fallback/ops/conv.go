@@ -38,10 +38,10 @@ func planConv(w *window, group int, xs, ws []int) (*convolution, error) {
 }
 
 // buildFusedConv is a convolution with what follows it; attribute channels_last
-// asks for the form of buildConvLast.
+// asks for the form of buildConvNHWC.
 func buildFusedConv(n *Node) Kernel {
 	if n.int("channels_last", 0) != 0 {
-		return buildConvLast(n)
+		return buildConvNHWC(n)
 	}
 	return buildConv(n)
 }
@@ -116,7 +116,7 @@ func (c *convolution) dense(x *Context, dst, src, weights []float32, e *kernel.E
 	}
 	pieces := (panels + step - 1) / step
 	offsets := c.taps()
-	return x.ParallelScratch(c.n*c.group*pieces, max(1, (1<<18)/(2*k*mg*kernel.PanelWidth*step)), kernel.PanelFloats(k, kernel.PanelWidth*step), func(lo, hi int, buf []float32) {
+	return x.ParallelScratch(c.n*c.group*pieces, max(1, minFlops/(2*k*mg*kernel.PanelWidth*step)), kernel.PanelFloats(k, kernel.PanelWidth*step), func(lo, hi int, buf []float32) {
 		for i := lo; i < hi; i++ {
 			s, g, p := i/pieces/c.group, i/pieces%c.group, i%pieces*step
 			c0, c1 := p*kernel.PanelWidth, min((p+step)*kernel.PanelWidth, inner)

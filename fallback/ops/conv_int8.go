@@ -93,7 +93,7 @@ func (k *byteConv) run(x *Context, in, out []*tensor.Tensor) error {
 	step := 4 * max(4, (1<<13)/(depth+1))
 	pieces := (rows + step - 1) / step
 	floats := step*(stride+1) + (depth+3)/4
-	err = x.ParallelScratch(pieces, max(1, (1<<17)/(step*depth*c.m+1)), floats, func(lo, hi int, room []float32) {
+	err = x.ParallelScratch(pieces, max(1, minFlops/(2*step*depth*c.m+1)), floats, func(lo, hi int, room []float32) {
 		ints := unsafe.Slice((*int32)(unsafe.Pointer(&room[0])), len(room))
 		packed, sums := ints[:step*stride], ints[step*stride:step*(stride+1)]
 		row := unsafe.Slice((*uint8)(unsafe.Pointer(&ints[step*(stride+1)])), depth)

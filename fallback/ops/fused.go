@@ -24,11 +24,11 @@ var fused = map[string]def{
 	// Conv, activated, then a depthwise one, activated, + residual.
 	"ConvDepthwise": {0, 3, 6, buildConvDepthwise},
 	// Images with channels last, and the way there and back.
-	"ChannelsLast":      {0, 1, 1, buildChannelsLast},
+	"ChannelsLast":      {0, 1, 1, buildToNHWC},
 	"ChannelsFirst":     {0, 1, 1, buildChannels([]int{0, 3, 1, 2})},
-	"GlobalAveragePool": {0, 1, 1, buildGlobalAverageLast},
-	"MaxPool":           {0, 1, 1, buildPoolLast},
-	"AveragePool":       {0, 1, 1, buildPoolLast},
+	"GlobalAveragePool": {0, 1, 1, buildGlobalAveragePoolNHWC},
+	"MaxPool":           {0, 1, 1, buildPoolNHWC},
+	"AveragePool":       {0, 1, 1, buildPoolNHWC},
 	// One element each.
 	"Gelu":     {0, 1, 1, floatOp(kernel.Gelu)},
 	"GeluTanh": {0, 1, 1, floatOp(kernel.GeluTanh)},
@@ -74,49 +74,58 @@ func buildFusedMatMul(n *Node) Kernel {
 	})
 }
 
-// heads says where the dimensions of an attention operand lie: [B,H,T,D] as it
-// is multiplied, or [B,T,H,D] before the transposition that fusion took away.
-// Either may have leading dimensions in place of B and H in the first form.
+// heads says where the matrices of an attention operand lie: those of [B,H,T,D], of which the
+// first two dimensions may be any others, or those of [B,T,H,D] if fusion took the transposition
+// away.
 type heads struct {
 	data       []float32
-	batch      []int // dimensions before rows and columns
-	strides    []int // of batch
+	sequences  []*kvSequence // of a cache, in place of data: one for each index of dimension 0
+	batch      []int         // dimensions before rows and columns
+	strides    []int         // of batch
 	rows, cols int
 	pitch      int // between rows
 }
 
-// headsOf reads an operand of attention. bthd: rows are dimension 1, heads
-// dimension 2.
+// headsOf reads an operand of attention. bthd: rows are dimension 1, heads dimension 2.
 func headsOf(t *tensor.Tensor, bthd bool) (*heads, error) {
 	s := t.Shape()
 	if t.DType() != tensor.Float32 || len(s) < 2 || bthd && len(s) != 4 {
 		return nil, graphErr("attention of %v", t)
 	}
 	st := stridesOf(s)
-	h := &heads{}
-	if g, ok := t.Storage().(grown); ok && !bthd {
-		// A cache with room behind its rows is read where it lies.
-		h.data, st = g.data, stridesOf([]int{s[0], s[1], g.capacity, g.width})
+	if bthd {
+		return &heads{
+			data: tensor.Data[float32](t), batch: []int{s[0], s[2]}, strides: []int{st[0], st[2]},
+			rows: s[1], cols: s[3], pitch: st[1],
+		}, nil
+	}
+	r := len(s)
+	h := &heads{batch: s[:r-2], strides: st[:r-2], rows: s[r-2], cols: s[r-1], pitch: st[r-2]}
+	if c := cacheOf(t); c != nil {
+		h.sequences = c.sequences // with room behind their positions; read where they lie
 	} else {
 		h.data = tensor.Data[float32](t)
 	}
-	if bthd {
-		h.batch, h.strides = []int{s[0], s[2]}, []int{st[0], st[2]}
-		h.rows, h.cols, h.pitch = s[1], s[3], st[1]
-		return h, nil
-	}
-	r := len(s)
-	h.batch, h.strides = s[:r-2], st[:r-2]
-	h.rows, h.cols, h.pitch = s[r-2], s[r-1], st[r-2]
 	return h, nil
 }
 
 // at returns the matrix of one batch index; dimensions of 1 are broadcast.
 func (h *heads) at(index []int) kernel.Rows {
+	index = index[len(index)-len(h.batch):]
+	if h.sequences != nil {
+		var at [2]int
+		for i, d := range h.batch {
+			if d != 1 {
+				at[i] = index[i]
+			}
+		}
+		s := h.sequences[at[0]]
+		return kernel.Rows{Data: s.data[at[1]*s.capacity*h.pitch:], Stride: h.pitch}
+	}
 	off := 0
 	for i, d := range h.batch {
 		if d != 1 {
-			off += index[len(index)-len(h.batch)+i] * h.strides[i]
+			off += index[i] * h.strides[i]
 		}
 	}
 	return kernel.Rows{Data: h.data[off:], Stride: h.pitch}
@@ -192,9 +201,11 @@ func buildFusedAttention(n *Node) Kernel {
 			return err
 		}
 		head := kernel.AttentionHead{Queries: q.rows, Keys: keys, D: depth, DV: v.cols, KTransposed: kT, Scale: scale}
-		work := 4 * q.rows * keys * (depth + v.cols)
-		grain := max(1, (1<<17)/(work+1))
-		// Where memory is short, smaller pieces of keys do.
+		// Packing keys and values and the softmax take longer than the products of a small
+		// head: a quarter of the operations is worth another goroutine.
+		flops := 2 * q.rows * keys * (depth + v.cols)
+		grain := max(1, minFlops/4/(flops+1))
+		// If memory is short, take fewer keys at a time.
 		workers, room := int64(x.workers(prod(batch), grain)), x.memory.Room()
 		for head.MostKeys = keys; head.MostKeys > 16 && int64(head.Scratch())*4*workers > room; {
 			head.MostKeys /= 2

@@ -6,124 +6,169 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// A decoder's cache grows by a row each step: present = Concat(past, new) along
-// the rows of [B,H,T,D]. As an ordinary tensor it would be copied whole each time.
-// Append instead keeps it in memory with room behind every [T,D] block and
-// writes the new rows there, as Go's append does with a slice: where the room
-// behind a past was taken by another run, or there is none, it copies to a
-// larger place first. A tensor never sees rows behind its own, so pasts stay as
-// they were.
+// A decoder's cache grows at every step: present = Concat(past, new) along the positions of
+// [B,H,T,D]. As an ordinary tensor it would be copied whole each time. Append keeps it in memory
+// with room behind the positions and writes the new ones there, as Go's append does with a slice.
+//
+// Each sequence of the batch has memory of its own, so that beam search can reorder the batch
+// (tensor.Tensor.Take) without copying: the result refers to the same sequences. Where several
+// beams continue one sequence, the first Append that gets there takes the room, and the others
+// copy that sequence to room of their own. A tensor never reads positions behind its own, so
+// pasts stay as they were.
 
-// grown is the memory of a tensor [B,H,rows,D] made by Append: it implements
-// tensor.Storage.
-type grown struct {
-	*growing
-	rows int
+// kvCache is the memory of a tensor [B,H,T,D] made by Append. It implements tensor.RowStorage.
+type kvCache struct {
+	sequences []*kvSequence // B of them; one may stand more than once
+	heads     int           // H
+	positions int           // T
+	width     int           // D
 }
 
-// growing is what the tensors that grew out of each other share.
-type growing struct {
-	data     []float32 // blocks*capacity*width
-	blocks   int       // B*H
-	capacity int       // rows a block has room for
-	width    int       // D
+// kvSequence is the memory of one sequence, [H,capacity,D], shared by the caches that hold it or
+// an earlier part of it.
+type kvSequence struct {
+	data     []float32
+	capacity int // positions that each head has room for
 
 	mu    sync.Mutex
-	taken int // rows that some tensor has
+	taken int // positions that some cache has
 }
 
 // Load implements tensor.Storage.
-func (g grown) Load() any {
-	dst := make([]float32, 0, g.blocks*g.rows*g.width)
-	for b := range g.blocks {
-		dst = append(dst, g.block(b, g.rows)...)
+func (c *kvCache) Load() any {
+	dst := make([]float32, 0, len(c.sequences)*c.heads*c.positions*c.width)
+	for _, s := range c.sequences {
+		for h := range c.heads {
+			dst = append(dst, c.head(s, h)...)
+		}
 	}
 	return dst
 }
 
 // Release implements tensor.Storage; the garbage collector does the rest.
-func (grown) Release() {}
+func (*kvCache) Release() {}
 
-// block returns the first rows of a block.
-func (g *growing) block(b, rows int) []float32 {
-	at := b * g.capacity * g.width
-	return g.data[at : at+rows*g.width]
+// Rows implements tensor.RowStorage. It copies nothing.
+func (c *kvCache) Rows(rows []int) (tensor.Storage, error) {
+	r := *c
+	r.sequences = make([]*kvSequence, len(rows))
+	for i, row := range rows {
+		r.sequences[i] = c.sequences[row]
+	}
+	return &r, nil
 }
 
-// take reserves n rows behind the first `rows` for one caller.
-func (g *growing) take(rows, n int) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.taken != rows || g.capacity-rows < n {
+// cacheOf returns the cache that holds t, nil if none does in t's shape.
+func cacheOf(t *tensor.Tensor) *kvCache {
+	c, ok := t.Storage().(*kvCache)
+	if !ok || t.Rank() != 4 || t.Dim(0) != len(c.sequences) || t.Dim(1) != c.heads ||
+		t.Dim(2) != c.positions || t.Dim(3) != c.width {
+		return nil
+	}
+	return c
+}
+
+// head returns c's positions of a head of a sequence.
+func (c *kvCache) head(s *kvSequence, h int) []float32 {
+	at := h * s.capacity * c.width
+	return s.data[at : at+c.positions*c.width]
+}
+
+// take reserves n positions behind the first have for one caller.
+func (s *kvSequence) take(have, n int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.taken != have || s.capacity-have < n {
 		return false
 	}
-	g.taken += n
+	s.taken += n
 	return true
 }
 
-// growRoom returns the rows to make room for where rows are needed now.
-func growRoom(rows int) int { return rows + max(rows/2, 32) }
+// leastRoom is the least room, in positions, that a sequence gets when it moves. A caption of
+// BLIP or BLIP-2 has some 10 to 30 tokens, so most never move again.
+const leastRoom = 32
 
-// buildAppend is Concat of a past and new rows, [B,H,P,D] and [B,H,N,D]; tensors
-// of another rank or type are joined along the axis as Concat does.
+// withRoom returns the positions to allocate for a sequence that has n now: half as many again. A
+// position is then copied two to three times in all, however long the sequence grows, and at most
+// a third of a long one's memory is unused.
+func withRoom(n int) int { return n + max(n/2, leastRoom) }
+
+// buildAppend is Concat of a past and new positions, [B,H,P,D] and [B,H,N,D]; tensors of another
+// rank or type are joined along the axis as Concat does.
 func buildAppend(n *Node) Kernel {
 	at := n.int("axis", 2)
-	return func(x *Context, in, out []*tensor.Tensor) error {
+	return func(x *Context, in, out []*tensor.Tensor) (err error) {
 		past, added := in[0], in[1]
-		if past.DType() != tensor.Float32 || past.Rank() != 4 || added.DType() != tensor.Float32 || added.Rank() != 4 {
-			var err error
+		if past.DType() != tensor.Float32 || past.Rank() != 4 ||
+			added.DType() != tensor.Float32 || added.Rank() != 4 {
 			out[0], err = concat(x, in, at)
 			return err
 		}
-		s, n := past.Shape(), added.Shape()
-		if s[0] != n[0] || s[1] != n[1] || s[3] != n[3] {
+		p, n := past.Shape(), added.Shape()
+		if p[0] != n[0] || p[1] != n[1] || p[3] != n[3] {
 			return graphErr("Concat of %v and %v along axis 2", past, added)
 		}
-		shape := []int{s[0], s[1], s[2] + n[2], s[3]}
+		shape := []int{p[0], p[1], p[2] + n[2], p[3]}
 		if _, err := checkShape(shape); err != nil {
 			return err
 		}
-		g, ok := past.Storage().(grown)
-		if !ok || !g.take(s[2], n[2]) {
-			var err error
-			if g, err = moved(past, shape); err != nil {
-				return err
+		c := &kvCache{heads: shape[1], positions: shape[2], width: shape[3]}
+		if err := c.grow(past); err != nil {
+			return err
+		}
+		values, size := tensor.Data[float32](added), n[2]*n[3]
+		for _, s := range c.sequences {
+			for h := range c.heads {
+				copy(c.head(s, h)[p[2]*p[3]:], values[:size])
+				values = values[size:]
 			}
 		}
-		values := tensor.Data[float32](added)
-		size := n[2] * s[3]
-		for b := range g.blocks {
-			copy(g.block(b, shape[2])[s[2]*s[3]:], values[b*size:(b+1)*size])
-		}
-		var err error
-		out[0], err = tensor.NewStored(tensor.Float32, shape, grown{g.growing, shape[2]})
+		out[0], err = tensor.NewStored(tensor.Float32, shape, c)
 		return err
 	}
 }
 
-// moved copies past to memory with room to grow to the shape and beyond, whose
-// rows are taken.
-func moved(past *tensor.Tensor, shape []int) (grown, error) {
-	room := []int{shape[0], shape[1], growRoom(shape[2]), shape[3]}
-	n, err := checkShape(room)
+// grow gives c the sequences of past, with room for c's positions that nobody else takes: in
+// place if there is such room, else as copies.
+func (c *kvCache) grow(past *tensor.Tensor) error {
+	have := past.Dim(2)
+	old := cacheOf(past)
+	var values []float32 // of a past that is no cache
+	if old == nil {
+		values = tensor.Data[float32](past)
+	}
+	for b := range past.Dim(0) {
+		if old != nil && old.sequences[b].take(have, c.positions-have) {
+			c.sequences = append(c.sequences, old.sequences[b])
+			continue
+		}
+		s, err := newSequence(c.heads, c.positions, c.width)
+		if err != nil {
+			return err
+		}
+		for h := range c.heads {
+			if old != nil {
+				copy(c.head(s, h), old.head(old.sequences[b], h))
+			} else {
+				size := have * c.width
+				copy(c.head(s, h), values[(b*c.heads+h)*size:][:size])
+			}
+		}
+		c.sequences = append(c.sequences, s)
+	}
+	return nil
+}
+
+// newSequence allocates a sequence whose positions are taken, and room for more.
+func newSequence(heads, positions, width int) (*kvSequence, error) {
+	capacity := withRoom(positions)
+	n, err := checkShape([]int{heads, capacity, width})
 	if err != nil { // no room beyond what is needed
-		room[2] = shape[2]
-		if n, err = checkShape(room); err != nil {
-			return grown{}, err
+		capacity = positions
+		if n, err = checkShape([]int{heads, capacity, width}); err != nil {
+			return nil, err
 		}
 	}
-	to := &growing{data: make([]float32, n), blocks: shape[0] * shape[1], capacity: room[2], width: shape[3], taken: shape[2]}
-	rows := past.Dim(2)
-	if from, ok := past.Storage().(grown); ok {
-		for b := range to.blocks {
-			copy(to.block(b, rows), from.block(b, rows))
-		}
-		return grown{to, rows}, nil
-	}
-	values := tensor.Data[float32](past)
-	size := rows * to.width
-	for b := range to.blocks {
-		copy(to.block(b, rows), values[b*size:(b+1)*size])
-	}
-	return grown{to, rows}, nil
+	return &kvSequence{data: make([]float32, n), capacity: capacity, taken: positions}, nil
 }

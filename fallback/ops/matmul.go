@@ -229,9 +229,8 @@ func (s *matShapes) products(x *Context, dst, a, b []float32) error {
 // share no panels where there are enough of them, and of rows otherwise.
 func mulPacked(x *Context, w *kernel.Matrix, dst, a []float32, rows int, e *kernel.Epilogue) error {
 	panels := w.Panels()
-	const leastFlops = 1 << 18 // a piece takes 10 microseconds or more
 	total := 2 * rows * w.K * w.N
-	want := max(1, min(x.Threads()*4, total/leastFlops))
+	want := max(1, min(x.Threads()*4, total/minFlops))
 	if x.Threads() > 1 && want < x.Threads() {
 		want = 1
 	}

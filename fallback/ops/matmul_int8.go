@@ -228,8 +228,7 @@ func (p *byteProduct) run(x *Context) (*tensor.Tensor, error) {
 		}
 	}
 	// Pieces of panels, and of rows where there are few panels.
-	const leastOps = 1 << 18
-	want := max(1, min(x.Threads()*4, 2*rows*w.K*w.N/leastOps))
+	want := max(1, min(x.Threads()*4, 2*rows*w.K*w.N/minFlops))
 	if want < x.Threads() {
 		want = 1
 	}

@@ -9,10 +9,10 @@ import (
 // last"). A convolution by one element is then a product of the image, read where
 // it lies, with packed weights; a depthwise one computes neighbouring channels in
 // one register, and skips what lies in padding. Package fallback decides which
-// values are laid out so. Convolutions are in convlast.go.
+// values are laid out so. Convolutions are in conv_nhwc.go.
 
-// buildChannelsLast turns images [N, C, H, W] to channels last.
-func buildChannelsLast(*Node) Kernel {
+// buildToNHWC turns images [N, C, H, W] to channels last.
+func buildToNHWC(*Node) Kernel {
 	return func(x *Context, in, out []*tensor.Tensor) (err error) {
 		t := in[0]
 		if t.Rank() != 4 || t.DType() != tensor.Float32 || t.Dim(1) > 4 {
@@ -68,9 +68,9 @@ func inside(at, dilation, taps, size int) (first, end int) {
 	return first, end
 }
 
-// buildGlobalAverageLast averages images [N, H, W, C] to [N, 1, 1, C], or to
+// buildGlobalAveragePoolNHWC averages images [N, H, W, C] to [N, 1, 1, C], or to
 // [N, C] where attribute keepdims is 0.
-func buildGlobalAverageLast(n *Node) Kernel {
+func buildGlobalAveragePoolNHWC(n *Node) Kernel {
 	keep := n.int("keepdims", 1) != 0
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
 		t := in[0]
@@ -111,8 +111,8 @@ func buildGlobalAverageLast(n *Node) Kernel {
 	})
 }
 
-// buildPoolLast is MaxPool or AveragePool of images with channels last.
-func buildPoolLast(n *Node) Kernel {
+// buildPoolNHWC is MaxPool or AveragePool of images with channels last.
+func buildPoolNHWC(n *Node) Kernel {
 	w, average, includePad := newWindow(n), n.Op == "AveragePool", n.int("count_include_pad", 0) == 1
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
 		t := in[0]
