@@ -200,23 +200,30 @@ func buildFusedAttention(n *Node) Kernel {
 		if err != nil {
 			return err
 		}
-		head := kernel.AttentionHead{Queries: q.rows, Keys: keys, D: depth, DV: v.cols, KTransposed: kT, Scale: scale}
+		head := kernel.AttentionHead{
+			Queries: q.rows, Keys: keys, D: depth, DV: v.cols, KTransposed: kT, Scale: scale,
+		}
 		// Packing keys and values and the softmax take longer than the products of a small
 		// head: a quarter of the operations is worth another goroutine.
 		flops := 2 * q.rows * keys * (depth + v.cols)
 		grain := max(1, minFlops/4/(flops+1))
 		// If memory is short, take fewer keys at a time.
 		workers, room := int64(x.workers(prod(batch), grain)), x.memory.Room()
-		for head.MostKeys = keys; head.MostKeys > 16 && int64(head.Scratch())*4*workers > room; {
-			head.MostKeys /= 2
+		for most := keys; most > 16 && int64(head.Scratch())*4*workers > room; {
+			most /= 2
+			head.Chunk = kernel.EvenChunk(keys, most)
 		}
 		return x.ParallelScratch(prod(batch), grain, head.Scratch(), func(lo, hi int, scratch []float32) {
 			index, _ := odometer(lo, batch, make([]int, len(batch)), 0)
 			for range hi - lo {
 				h := head
 				h.Q, h.K, h.V, h.Out = q.at(index), k.at(index), v.at(index), to.at(index)
-				for _, m := range masks {
-					h.Masks = append(h.Masks, m.rows(index))
+				if len(masks) > 0 {
+					h.Adjust = func(query, lo int, scores []float32) {
+						for _, m := range masks {
+							kernel.Add(scores, scores, m.at(index, query, lo, len(scores)))
+						}
+					}
 				}
 				h.Run(scratch)
 				step(index, batch)
@@ -245,17 +252,16 @@ func maskOf(x *Context, t *tensor.Tensor, scores []int) (*mask, error) {
 	return m, nil
 }
 
-func (m *mask) rows(index []int) func(query, lo, hi int) []float32 {
-	off := 0
+// at returns what is added to n scores, of a query with keys from lo on, in the head at index: n
+// elements, or one for all.
+func (m *mask) at(index []int, query, lo, n int) []float32 {
+	at := query * m.strides[len(index)]
 	for i, p := range index {
-		off += p * m.strides[i]
+		at += p * m.strides[i]
 	}
-	perQuery, perKey := m.strides[len(index)], m.strides[len(index)+1]
-	return func(query, lo, hi int) []float32 {
-		at := off + query*perQuery
-		if perKey == 0 {
-			return m.data[at : at+1]
-		}
-		return m.data[at+lo : at+hi]
+	perKey := m.strides[len(index)+1]
+	if perKey == 0 {
+		return m.data[at : at+1]
 	}
+	return m.data[at+lo : at+lo+n]
 }
