@@ -27,6 +27,12 @@ func Tile() (rows, panels int) {
 	return tileRows, 1
 }
 
+// WholeTiles rounds a number of panels down to what fills tiles, at least one tile.
+func WholeTiles(panels int) int {
+	_, tile := Tile()
+	return max(tile, panels/tile*tile)
+}
+
 //go:generate sh -c "cd _gen && go run . -kernels gemm -pkg kernel -out ../gemm_amd64.s -stubs ../gemm_amd64.go"
 
 // Matrix is a packed right operand of k rows and n columns.

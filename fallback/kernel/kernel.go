@@ -1,11 +1,11 @@
-// Package kernel holds the inner loops of the pure-Go engine: functions of
-// slices that know no tensors, graphs or goroutines. Each has a plain-Go form,
-// which says what it computes and runs everywhere; on some processors an
-// assembly form takes its place, tested against the plain one.
+// Package kernel holds the inner loops of the pure-Go engine: functions of slices that know no
+// tensors and no graphs, and except for Linear no goroutines. Each has a form in plain Go, which
+// says what it computes and runs everywhere; on some processors assembly takes its place, tested
+// against the plain form. The folder _gen writes the assembly.
 //
-// Slices that a function writes are called dst. dst may be the same slice as a
-// source where the function goes through elements one by one; it may not
-// overlap one otherwise.
+// Slices that a function writes are called dst. dst may be the same slice as a source where the
+// function goes through elements one by one; otherwise it may not overlap one. Lengths that do
+// not fit panic, as indexing does, unless the function returns an error.
 package kernel
 
 import (

@@ -155,10 +155,11 @@ func rowOf[T, R any](f func(a, b T) R) rowFunc[T, R] {
 	}
 }
 
-// What is worth another goroutine, whose start and end take a core some microseconds.
+// What is worth another goroutine: simple operations on elements, about 10 microseconds of them,
+// and floating-point operations of a product.
 const (
-	minWork  = 1 << 14 // simple operations on elements: about 10 microseconds
-	minFlops = 1 << 18 // operations of a product: 3 to 10 microseconds at 90 to 30 GFLOP/s
+	minWork  = 1 << 14
+	minFlops = kernel.PieceFlops
 )
 
 // binary applies row to a and b broadcast against each other.

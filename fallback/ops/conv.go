@@ -112,7 +112,7 @@ func (c *convolution) dense(x *Context, dst, src, weights []float32, e *kernel.E
 	// cores.
 	step := min(8, panels)
 	if x.Threads() > 1 {
-		step = min(8, wholeTiles(panels*c.n*c.group/(2*x.Threads())))
+		step = min(8, kernel.WholeTiles(panels*c.n*c.group/(2*x.Threads())))
 	}
 	pieces := (panels + step - 1) / step
 	offsets := c.taps()

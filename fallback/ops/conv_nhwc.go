@@ -202,7 +202,7 @@ const tileRows = 12
 
 // after returns e for results from the given element on.
 func after(e *kernel.Epilogue, from int) *kernel.Epilogue {
-	if e.Residual == nil || from == 0 {
+	if e == nil || e.Residual == nil || from == 0 {
 		return e
 	}
 	moved := *e

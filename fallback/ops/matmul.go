@@ -225,46 +225,20 @@ func (s *matShapes) products(x *Context, dst, a, b []float32) error {
 	})
 }
 
-// mulPacked sets dst [rows,N] to a [rows,K] times w, on all cores: in pieces that
-// share no panels where there are enough of them, and of rows otherwise.
+// mulPacked sets dst [rows,N] to a [rows,K] times w, on all cores.
 func mulPacked(x *Context, w *kernel.Matrix, dst, a []float32, rows int, e *kernel.Epilogue) error {
-	panels := w.Panels()
-	total := 2 * rows * w.K * w.N
-	want := max(1, min(x.Threads()*4, total/minFlops))
-	if x.Threads() > 1 && want < x.Threads() {
-		want = 1
-	}
-	panelStep := min(8, wholeTiles(panels/want))
-	columns := (panels + panelStep - 1) / panelStep
-	parts := max(1, want/columns)
-	tileRows, _ := kernel.Tile()
-	rowStep := min(516, ((rows+parts-1)/parts+tileRows-1)/tileRows*tileRows) // 516 is a multiple of 6 and 12
-	parts = (rows + rowStep - 1) / rowStep
+	pieces := w.Pieces(rows, x.Threads())
 	work := func(lo, hi int) {
 		for i := lo; i < hi; i++ {
-			p0, r0 := i/parts*panelStep, i%parts*rowStep
-			r1 := min(rows, r0+rowStep)
-			part := e
-			if e != nil && e.Residual != nil && r0 > 0 {
-				moved := *e
-				moved.Residual = e.Residual[r0*w.N:]
-				part = &moved
-			}
-			w.Multiply(dst[r0*w.N:r1*w.N], w.N, a[r0*w.K:r1*w.K], w.K, r1-r0, p0, min(panels, p0+panelStep), false, part)
+			r0, r1, p0, p1 := pieces.At(i)
+			w.Multiply(dst[r0*w.N:r1*w.N], w.N, a[r0*w.K:r1*w.K], w.K, r1-r0, p0, p1, false, after(e, r0*w.N))
 		}
 	}
-	if want == 1 {
-		work(0, columns*parts)
+	if pieces.Cores == 1 {
+		work(0, pieces.Count)
 		return x.Err()
 	}
-	return x.Parallel(columns*parts, 1, work)
-}
-
-// wholeTiles rounds a number of panels down to what fills tiles of the micro-kernel, at
-// least one.
-func wholeTiles(panels int) int {
-	_, tile := kernel.Tile()
-	return max(tile, panels/tile*tile)
+	return x.Parallel(pieces.Count, 1, work)
 }
 
 func matmulInt[T int64 | int32](x *Context, a, b *tensor.Tensor) (*tensor.Tensor, error) {
