@@ -5,23 +5,23 @@ import (
 	"reflect"
 )
 
-// RowStorage is a Storage that takes rows of a tensor without loading it, such as the growing
-// cache of a decoder, of which beam search continues some sequences and drops others.
+// RowStorage is a Storage that takes rows of a tensor without loading it, such as the growing cache
+// of a decoder, of which beam search continues some sequences and drops others.
 type RowStorage interface {
 	Storage
 	// Rows returns a storage of the given rows, in this order, of the first dimension that
-	// NewStored was given together with the receiver. Each is within that dimension, and they
-	// may repeat. Both storages may share memory, which neither changes; Release of one leaves
-	// the other usable.
+	// NewStored was given together with the receiver. Each is within that dimension, and they may
+	// repeat. Both storages may share memory, which neither changes; Release of one leaves the
+	// other usable.
 	Rows(rows []int) (Storage, error)
 }
 
-// Slice returns rows from to to-1 of the first dimension, [to-from,...]. It copies nothing if
-// the elements are in Go memory or in a RowStorage: the result shares them and keeps all of that
-// memory in use. Any other Storage is loaded first, once for all slices of a tensor.
+// Slice returns rows from to to-1 of the first dimension, [to-from,...]. It copies nothing if the
+// elements are in Go memory or in a RowStorage: the result shares them and keeps all of that memory
+// in use. Any other Storage is loaded first, once for all slices of a tensor.
 //
-// Release of either tensor leaves the other usable. The error wraps ErrTensor if t is a scalar
-// or was released, or if the first dimension does not have the range.
+// Release of either tensor leaves the other usable. The error wraps ErrTensor if t is a scalar or
+// was released, or if the first dimension does not have the range.
 func (t *Tensor) Slice(from, to int) (*Tensor, error) {
 	if len(t.shape) == 0 || from < 0 || to < from || to > t.shape[0] {
 		return nil, fmt.Errorf("%w: %v has no rows %d to %d", ErrTensor, t, from, to)
@@ -41,11 +41,11 @@ func (t *Tensor) Slice(from, to int) (*Tensor, error) {
 // Take returns the given rows of the first dimension, [len(rows),...], in this order; they may
 // repeat. It is how beam search reorders a decoder's cache.
 //
-// Each row is copied once, or not at all: a RowStorage decides what to copy, and consecutive
-// rows in Go memory are shared as Slice does. So the result may share memory with t; both are
-// only read. Release of either leaves the other usable: a caller that replaces t by the result
-// releases t right away. The error wraps ErrTensor if t is a scalar or was released, or if the
-// first dimension lacks a row.
+// Each row is copied once, or not at all: a RowStorage decides what to copy, and consecutive rows
+// in Go memory are shared as Slice does. So the result may share memory with t; both are only read.
+// Release of either leaves the other usable: a caller that replaces t by the result releases t
+// right away. The error wraps ErrTensor if t is a scalar or was released, or if the first dimension
+// lacks a row.
 func (t *Tensor) Take(rows []int) (*Tensor, error) {
 	if len(t.shape) == 0 {
 		return nil, fmt.Errorf("%w: %v has no rows", ErrTensor, t)
@@ -102,8 +102,8 @@ func (t *Tensor) storedRows(s RowStorage, rows []int) (*Tensor, error) {
 	return NewStored(t.dtype, t.withRows(len(rows)), taken)
 }
 
-// goRows makes a tensor of n rows in Go memory; pick returns their elements, given all elements
-// of t, a []T, and how many of them a row has.
+// goRows makes a tensor of n rows in Go memory; pick returns their elements, given all elements of
+// t, a []T, and how many of them a row has.
 func (t *Tensor) goRows(n int, pick func(elements reflect.Value, size int) reflect.Value) (*Tensor, error) {
 	elements := t.elements()
 	if elements == nil {

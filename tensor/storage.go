@@ -5,24 +5,24 @@ import (
 	"sync"
 )
 
-// Storage holds the elements of a tensor that an engine made: in C memory, a device's, or Go
-// memory in a layout of its own. They stay there, and can go back into the engine without a copy,
-// until somebody reads them: a slice that Data returns is always Go memory, so it can be kept and
-// outlive the tensor like any other slice.
+// Storage holds the elements of a tensor that an engine made: in C memory, a device's, or Go memory
+// in a layout of its own. They stay there, and can go back into the engine without a copy, until
+// somebody reads them: a slice that Data returns is always Go memory, so it can be kept and outlive
+// the tensor like any other slice.
 //
 // Methods are safe for concurrent use. A storage that can do more says so by implementing
 // RowStorage.
 type Storage interface {
-	// Load returns a copy of the elements in row-major order: a []T of the Go type of the
-	// tensor's element type. It returns nil after Release.
+	// Load returns a copy of the elements in row-major order: a []T of the Go type of the tensor's
+	// element type. It returns nil after Release.
 	Load() any
-	// Release gives the memory back as soon as no run of the engine reads it. Tensors that are
-	// not released are given back when the garbage collector finds them unreachable.
+	// Release gives the memory back as soon as no run of the engine reads it. Tensors that are not
+	// released are given back when the garbage collector finds them unreachable.
 	Release()
 }
 
-// NewStored makes a tensor whose elements an engine holds. The error wraps ErrTensor if a
-// dimension is negative or dtype is Invalid.
+// NewStored makes a tensor whose elements an engine holds. The error wraps ErrTensor if a dimension
+// is negative or dtype is Invalid.
 func NewStored(dtype DType, shape []int, s Storage) (*Tensor, error) {
 	if dtype.Size() == 0 {
 		return nil, fmt.Errorf("%w: cannot hold elements of type %v", ErrTensor, dtype)

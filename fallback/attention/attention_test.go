@@ -52,6 +52,7 @@ func repeat(pairs ...int) []int {
 }
 
 func TestAgainstPyTorch(t *testing.T) {
+	t.Parallel()
 	g := golden(t)
 	mq, mk := repeat(0, 3, 1, 3), repeat(0, 5, 1, 6)
 	tq, tk := ints(0, 0, 1, 1, 2, 2), repeat(1, 4, 2, 4, 3, 3)
@@ -139,6 +140,7 @@ func naive(q, k, v *tensor.Tensor, keep func(b, h, i, j int) bool) *tensor.Tenso
 
 // Random shapes, tails and single rows included, against the definition.
 func TestAgainstDefinition(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 60 {
 		G := 1 + r.IntN(3)
@@ -157,9 +159,9 @@ func TestAgainstDefinition(t *testing.T) {
 	}
 }
 
-// A sparse pattern is dense attention under the same mask, and visits no pair
-// that is not in it.
+// A sparse pattern gives what dense attention gives under the same mask, and visits no other pairs.
 func TestPatterns(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(3, 4))
 	for _, n := range []int{1, 2, 17, 64, 100} {
 		q, k, v := random(r, 1, 2, n, 8), random(r, 1, 2, n, 8), random(r, 1, 2, n, 8)
@@ -214,9 +216,10 @@ func TestPatterns(t *testing.T) {
 	}
 }
 
-// Each block draws the same others for the same seed, as many as asked for, and
-// none that it visits anyway.
+// Each block draws the same others for the same seed, as many as asked for, and none that it visits
+// anyway.
 func TestRandomBlocks(t *testing.T) {
+	t.Parallel()
 	p := Blocks{Size: 1, Window: 2, Global: 3, Random: 4, Seed: 5}
 	differ := false
 	for block := 3; block < 50; block++ {
@@ -243,9 +246,10 @@ func TestRandomBlocks(t *testing.T) {
 	}
 }
 
-// Random blocks against what Attend itself shows: with queries of 0 and values
-// that are the identity, row i of the result is not 0 at the keys that i visits.
+// Random blocks against what Attend itself shows: with queries of 0 and values that are the
+// identity, row i of the result is not 0 at the keys that i visits.
 func TestRandomBlocksAttend(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(17, 18))
 	const size, blocks, n = 4, 12, 48
 	p := Blocks{Size: size, Window: 1, Global: 1, Random: 3, Seed: 21}
@@ -303,6 +307,7 @@ func TestRandomBlocksAttend(t *testing.T) {
 }
 
 func TestInvariants(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(5, 6))
 	const T, S = 9, 13
 	q, k, v := random(r, 2, 3, T, 6), random(r, 2, 3, S, 6), random(r, 2, 3, S, 6)
@@ -339,11 +344,11 @@ func TestInvariants(t *testing.T) {
 		}
 	}
 
-	// Keys and values in another order are the same sum; so is a batch row by row.
+	// Keys and values in another order give the same sum.
 	order := r.Perm(S)
 	same(t, "permuted", attend(q, permuted(k, order), permuted(v, order)), dense, 1e-6)
 
-	// What does not belong to the first picture cannot change what is said about it.
+	// Keys of other pictures do not change the result of a query about the first.
 	pictures := repeat(1, 6, 2, 7)
 	text := ints(0, 1, 1, 1, 1, 2, 2, 2, 2)
 	before := attend(q, k, v, MediaMask(text, pictures))
@@ -388,6 +393,7 @@ func permuted(x *tensor.Tensor, order []int) *tensor.Tensor {
 }
 
 func TestBadInput(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(7, 8))
 	q, k := random(r, 1, 4, 3, 8), random(r, 1, 2, 5, 8)
 	wrong := func(name string, q, k, v *tensor.Tensor, opts ...Option) {
@@ -443,8 +449,7 @@ type patternFunc func(position, keys int, visit func(lo, hi int))
 
 func (f patternFunc) Ranges(position, keys int, visit func(lo, hi int)) { f(position, keys, visit) }
 
-// measured runs attention of T queries over S keys and returns what it allocated
-// beyond its result.
+// measured runs attention of T queries over S keys and returns what it allocated beyond its result.
 func measured(t *testing.T, T, S, D int, opts ...Option) (beyond uint64, stats Stats) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(11, 12))
@@ -457,8 +462,7 @@ func measured(t *testing.T, T, S, D int, opts ...Option) (beyond uint64, stats S
 	}
 	runtime.ReadMemStats(&after)
 	beyond = after.TotalAlloc - before.TotalAlloc - uint64(4*out.Len())
-	// A row of the result is a mean of values: of so many it is near 0, and no
-	// NaN.
+	// A row of the result is a mean of values: of so many it is near 0, and no NaN.
 	for _, x := range tensor.Data[float32](out) {
 		if !(math.Abs(float64(x)) < 1) {
 			t.Fatalf("%v in the result", x)
@@ -467,9 +471,9 @@ func measured(t *testing.T, T, S, D int, opts ...Option) (beyond uint64, stats S
 	return beyond, stats
 }
 
-// Nothing is allocated beyond the scratch stated but what starts a call: in the
-// dense way, and query by query where every key is a run of its own, where a
-// chunk holds as many runs as keys, and where the best keys are many.
+// A call allocates no more than the stated scratch and a constant to start: for dense attention,
+// and query by query when every key is a run of its own, a chunk holds as many runs as keys, and
+// the best keys are many.
 func TestMemoryLimit(t *testing.T) {
 	r := rand.New(rand.NewPCG(15, 16))
 	single := Sparse(patternFunc(func(position, keys int, visit func(lo, hi int)) {

@@ -10,8 +10,8 @@ import (
 // scratchSizes returns what a thread needs: floats, runs of keys and best keys.
 func (c *call) scratchSizes() (floats, runs, best int) {
 	if c.rowwise {
-		// Maxima and sums, then a chunk of scores and what belongs to one key. A run has at
-		// least one key, so a chunk has no more runs than keys.
+		// Maxima and sums, then a chunk of scores and what belongs to one key. A run has at least
+		// one key, so a chunk has no more runs than keys.
 		return 2*rowBlock + c.chunk + c.span + 1, c.chunk, min(c.topK, c.keys)
 	}
 	h := c.kernelHead(rowBlock)
@@ -24,8 +24,8 @@ func (c *call) scratchFloats() int {
 	return floats + 4*(runs+best) // a run and a scored key take as much as four floats
 }
 
-// scratch is the memory of a thread. Tasks take turns in it, and nothing in it grows, or the
-// bound would not hold.
+// scratch is the memory of a thread. Tasks take turns in it, and nothing in it grows, or the bound
+// would not hold.
 type scratch struct {
 	floats []float32
 	runs   []run

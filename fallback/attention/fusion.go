@@ -40,10 +40,9 @@ func (l Linear) Apply(x *tensor.Tensor) (*tensor.Tensor, error) {
 	return tensor.New(shape, dst)
 }
 
-// MultiHead is multi-head attention with its projections (Vaswani et al.,
-// 1706.03762, section 3.2.2), as torch.nn.MultiheadAttention has it. The key and
-// value projections may be narrower than the query's: their heads are then shared
-// by groups of query heads.
+// MultiHead is multi-head attention with its projections (Vaswani et al., 1706.03762, section
+// 3.2.2), as torch.nn.MultiheadAttention has it. The key and value projections may be narrower than
+// the query's: their heads are then shared by groups of query heads.
 type MultiHead struct {
 	Heads                     int
 	Query, Key, Value, Output Linear
@@ -105,10 +104,9 @@ func moved(src []float32, b, n, m, d int) *tensor.Tensor {
 	return tensor.Must(tensor.New([]int{b, m, n, d}, dst))
 }
 
-// Pool is attention pooling: learned probes read a sequence of any length (PMA of
-// the Set Transformer, Lee et al., 1810.00825, section 3.2; the head of SigLIP's
-// image encoder, 2303.15343). The result does not depend on the order of the
-// sequence.
+// Pool is attention pooling: learned probes read a sequence of any length (PMA of the Set
+// Transformer, Lee et al., 1810.00825, section 3.2; the head of SigLIP's image encoder,
+// 2303.15343). The result does not depend on the order of the sequence.
 type Pool struct {
 	Probes *tensor.Tensor // float32 [P,E]
 	MultiHead
@@ -130,9 +128,9 @@ func (p Pool) Apply(ctx context.Context, x *tensor.Tensor, opts ...Option) (*ten
 	return p.Attend(ctx, queries, x, opts...)
 }
 
-// Gated adds what attention gave through a gate: x + tanh(gate)*y, in the shape of
-// x (Flamingo, Alayrac et al., 2204.14198, section 3.1.2). gate has one element, or
-// one for each of the last dimension. A gate of 0 leaves x as it is.
+// Gated adds y, the result of attention, to x through a gate: x + tanh(gate)*y, in the shape of x
+// (Flamingo, Alayrac et al., 2204.14198, section 3.1.2). gate has one element, or one for each of
+// the last dimension. A gate of 0 leaves x as it is.
 func Gated(x, y *tensor.Tensor, gate []float32) (*tensor.Tensor, error) {
 	if err := samePair(x, y); err != nil {
 		return nil, err
@@ -150,8 +148,8 @@ func Gated(x, y *tensor.Tensor, gate []float32) (*tensor.Tensor, error) {
 	return tensor.New(x.Shape(), out)
 }
 
-// GatedFusion weighs two modalities feature by feature (the gated multimodal unit,
-// Arevalo et al., 1702.01992, section 3.1):
+// GatedFusion weighs two modalities feature by feature (the gated multimodal unit, Arevalo et al.,
+// 1702.01992, section 3.1):
 //
 //	z = sigmoid(Gate*[v;t])   h = z*tanh(Vision*v) + (1-z)*tanh(Text*t)
 type GatedFusion struct{ Gate, Vision, Text Linear }
@@ -225,11 +223,10 @@ func samePair(a, b *tensor.Tensor) error {
 	return nil
 }
 
-// Rollout follows attention through the layers of a network (Abnar and Zuidema,
-// 2005.00928, section 3): each layer's map, averaged over heads, is mixed with the
-// identity for the residual connection, A = rownorm(0.5*M + 0.5*I), and the layers
-// are multiplied, the last on the left. maps are [T,T], first layer first, their
-// rows summing to 1; so do the result's.
+// Rollout follows attention through the layers of a network (Abnar and Zuidema, 2005.00928, section
+// 3): each layer's map, averaged over heads, is mixed with the identity for the residual
+// connection, A = rownorm(0.5*M + 0.5*I), and the layers are multiplied, the last on the left. maps
+// are [T,T], first layer first, their rows summing to 1; so do the result's.
 func Rollout(maps []*tensor.Tensor) (*tensor.Tensor, error) {
 	if len(maps) == 0 {
 		return nil, inputErr("rollout of no maps")
@@ -262,8 +259,7 @@ func Rollout(maps []*tensor.Tensor) (*tensor.Tensor, error) {
 	return tensor.New([]int{n, n}, flow)
 }
 
-// MeanHeads averages a map [H,T,S] over its heads: [T,S]. Rows that sum to 1 still
-// do.
+// MeanHeads averages a map [H,T,S] over its heads: [T,S]. Rows that sum to 1 still do.
 func MeanHeads(m *tensor.Tensor) (*tensor.Tensor, error) {
 	if m == nil || m.DType() != tensor.Float32 || m.Rank() != 3 || m.Dim(0) == 0 {
 		return nil, inputErr("a map is float32 [H,T,S], not %v", m)

@@ -7,8 +7,8 @@ import (
 	"github.com/crossattn/xpipe/fallback/kernel"
 )
 
-// eachRow computes the task query by query, which sparse patterns, top-k and positions of their
-// own need.
+// eachRow computes the task query by query, which sparse patterns, top-k and positions of their own
+// need.
 func (r *rows) eachRow(ctx context.Context, s scratch) {
 	w := rowWork{rows: r, runs: s.runs}
 	w.softmax = kernel.OnlineSoftmax{Max: s.floats[:rowBlock], Sum: s.floats[rowBlock : 2*rowBlock]}
@@ -114,8 +114,8 @@ func (w *rowWork) gather(query, lo, n int) {
 	w.visited.Add(int64(n))
 }
 
-// distance is d of DeBERTa: the row of the table for a query that stands so many
-// positions behind a key.
+// distance is d of DeBERTa: the row of the table for a query that stands so many positions behind a
+// key.
 func distance(behind, span int) int { return min(max(behind+span/2, 0), span-1) }
 
 // flush weighs the gathered keys and adds their values.
@@ -164,8 +164,8 @@ type scored struct {
 	key   int
 }
 
-// worse says whether a gives way to b: keys come in order, so of equal scores the
-// later one is worse.
+// worse says whether a gives way to b: keys come in order, so of equal scores the later one is
+// worse.
 func worse(a, b scored) bool { return a.score < b.score || a.score == b.score && a.key > b.key }
 
 func (b *best) add(score float32, key int) {

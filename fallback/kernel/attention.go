@@ -51,8 +51,8 @@ type Rows struct {
 }
 
 // OnlineSoftmax turns rows of scores into weights although the scores of a row come a piece at a
-// time (Milakov and Gimelshein, 1805.02867): it keeps the largest score and the sum of weights
-// that each row has so far. Row i of the result is its sum of weighted values divided by Sum[i].
+// time (Milakov and Gimelshein, 1805.02867): it keeps the largest score and the sum of weights that
+// each row has so far. Row i of the result is its sum of weighted values divided by Sum[i].
 type OnlineSoftmax struct {
 	Max, Sum []float32 // one for each row
 }
@@ -82,22 +82,22 @@ func (s OnlineSoftmax) Weigh(i int, scores, values []float32) {
 	s.Max[i] = top
 }
 
-// AttentionHead is one head of attention: Out = softmax(Scale*Q*K' adjusted) * V. It takes a
-// chunk of keys at a time (Rabe and Staats, 2112.05682), so that the matrix of scores never
-// exists as a whole.
+// AttentionHead is one head of attention: Out = softmax(Scale*Q*K' adjusted) * V. It takes a chunk
+// of keys at a time (Rabe and Staats, 2112.05682), so that the matrix of scores never exists as a
+// whole.
 type AttentionHead struct {
 	Queries, Keys int
 	D, DV         int  // widths of Q and K, and of V and Out
 	Q, K, V, Out  Rows // [Queries,D], [Keys,D], [Keys,DV], [Queries,DV]
 	KTransposed   bool // K is [D,Keys]
 	Scale         float32
-	// Adjust changes the scores of a query with keys lo, lo+1 and so on, which are scaled
-	// already: it adds masks. nil leaves them as they are.
+	// Adjust changes the scores of a query with keys lo, lo+1 and so on, which are scaled already:
+	// it adds masks. nil leaves them as they are.
 	Adjust func(query, lo int, scores []float32)
 	// Chunk is the number of keys to take at a time, on which Scratch depends; 0 chooses.
 	Chunk int
-	// ZeroUnseen makes the result 0 for a query whose scores are all -Inf, or that has no keys.
-	// By the definition, and without it, that result is NaN.
+	// ZeroUnseen makes the result 0 for a query whose scores are all -Inf, or that has no keys. By
+	// the definition, and without it, that result is NaN.
 	ZeroUnseen bool
 	// Stop is asked before each chunk. Once it returns true, Run returns with Out half done; nil
 	// never stops.
@@ -110,8 +110,8 @@ const (
 	fewQueries = 3   // up to which keys are not worth packing
 )
 
-// EvenChunk returns the number of keys to take at a time so that all chunks have about as many,
-// at most most (0: as many as is quick), in whole panels.
+// EvenChunk returns the number of keys to take at a time so that all chunks have about as many, at
+// most most (0: as many as is quick), in whole panels.
 func EvenChunk(keys, most int) int {
 	if most <= 0 || most > mostChunk {
 		most = mostChunk

@@ -9,9 +9,9 @@ import (
 
 //go:generate sh -c "cd _gen && go run . -kernels gemm512 -pkg kernel -out ../gemm512_amd64.s -stubs ../gemm512_amd64.go"
 
-// Products with AVX-512. Panels are those of AVX2: one of 16 columns fills a register,
-// and the micro-kernel takes two side by side, up to 12 x 32 results. Columns that are
-// missing at the right are masked off, so that the last panel is as fused as the rest.
+// Products with AVX-512. Panels are those of AVX2: one of 16 columns fills a register, and the
+// micro-kernel takes two side by side, up to 12 x 32 results. Columns that are missing at the right
+// are masked off, so that the last panel is as fused as the rest.
 const (
 	wideRows   = 12
 	wideBlockK = 512 // with wideRows: 24 kB of the left operand
@@ -53,9 +53,8 @@ func (m *Matrix) tilesWide(c []float32, ldc int, a []float32, lda, r, mr, p0, p1
 	}
 }
 
-// gemmWide is gemmTile for up to 12 rows and the first cols columns of two panels, of
-// which the second begins gap elements of b after the first. A gap of 0 stands for one
-// panel.
+// gemmWide is gemmTile for up to 12 rows and the first cols columns of two panels, the second of
+// which begins gap elements of b after the first. A gap of 0 stands for one panel.
 func gemmWide(c []float32, ldc int, a []float32, lda int, b []float32, gap, k, rows, cols, flags int, e *tileEpilogue) {
 	_, _, _ = c[(rows-1)*ldc+cols-1], a[(rows-1)*lda+k-1], b[gap+k*panelWidth-1]
 	pe, mask := (*float32)(unsafe.Pointer(e)), columnMask(cols)
@@ -124,8 +123,8 @@ func gemmWideHalf(c []float32, ldc int, a []float32, lda int, b []uint16, gap, k
 // columnMask has a bit for each of the first cols of 32 columns.
 func columnMask(cols int) uint32 { return uint32(1<<cols - 1) }
 
-// avx512Agrees says whether the assembly for AVX-512 computes here what plain Go does,
-// on products of a few sizes and rows of numbers: some 25,000 multiplications.
+// avx512Agrees says whether the assembly for AVX-512 computes here what plain Go does, on products
+// of a few sizes and rows of numbers: some 25,000 multiplications.
 func avx512Agrees() bool {
 	const k = 37
 	var seed uint32 = 1

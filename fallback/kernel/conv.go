@@ -2,10 +2,9 @@ package kernel
 
 //go:generate sh -c "cd _gen && go run . -kernels conv -pkg kernel -out ../conv_amd64.s -stubs ../conv_amd64.go"
 
-// Depthwise sets dst[i], for each position i, to bias plus the sum over taps of
-// weights[t] * src[offsets[t]+i], bounded by low and high: a convolution of one
-// channel with itself, where src is the padded channel, in which the taps of a
-// position lie at fixed distances.
+// Depthwise sets dst[i], for each position i, to bias plus the sum over taps of weights[t] *
+// src[offsets[t]+i], bounded by low and high: a convolution of one channel with itself, where src
+// is the padded channel, in which the taps of a position lie at fixed distances.
 func Depthwise(dst, src []float32, offsets []int, weights []float32, bias, low, high float32) {
 	n := len(dst)
 	if n == 0 {
@@ -27,13 +26,12 @@ func Depthwise(dst, src []float32, offsets []int, weights []float32, bias, low, 
 	}
 }
 
-// Block is how many channels DepthwiseRow computes, and how far apart it expects positions and
-// weights: it takes a few channels of an image whose channels lie side by side, as many as a
-// panel of a matrix has columns.
+// Block is how many channels DepthwiseRow computes, and the distance, in floats, between positions
+// and between weights. It is the number of columns of a panel.
 const Block = panelWidth
 
-// Window is what DepthwiseRow slides along a row: some of the rows of a window, each
-// of Width elements.
+// Window is the window that DepthwiseRow slides along a row: some of its rows, of Width elements
+// each.
 type Window struct {
 	Width, Stride, Dilation int
 	rows                    [][2]int // where their input and their weights begin
@@ -41,8 +39,8 @@ type Window struct {
 	reach, weights          int      // the farthest of each
 }
 
-// Row adds a row of the window: its input begins at float src, counted from the input of the
-// first row, its weights, Block for each element, at float weights. Neither is negative.
+// Row adds a row of the window: its input begins at float src, counted from the input of the first
+// row, its weights, Block for each element, at float weights. Neither is negative.
 func (w *Window) Row(src, weights int) {
 	if src < 0 || weights < 0 {
 		panic("kernel: a window before its input")
@@ -54,9 +52,9 @@ func (w *Window) Row(src, weights int) {
 	w.reach, w.weights = max(w.reach, src), max(w.weights, weights)
 }
 
-// DepthwiseRow sets dst[i*dstStep+c], for n positions i and channels c that bias has, up to
-// Block, to bias[c] plus the sum over elements of the window of weight c times the element's
-// input at float i*w.Stride*Block + c, bounded by low and high.
+// DepthwiseRow sets dst[i*dstStep+c], for n positions i and channels c that bias has, up to Block,
+// to bias[c] plus the sum over elements of the window of weight c times the element's input at
+// float i*w.Stride*Block + c, bounded by low and high.
 func DepthwiseRow(dst []float32, dstStep int, src []float32, n int, w *Window, weights, bias []float32, low, high float32) {
 	channels := len(bias)
 	switch {
@@ -65,7 +63,7 @@ func DepthwiseRow(dst []float32, dstStep int, src []float32, n int, w *Window, w
 		depthwiseRowGo(dst, dstStep, src, n, w, weights, bias, low, high)
 	case channels == Block || channels == Block/2 && w.quick() != nil:
 		depthwiseRow(dst, dstStep, src, n, w, weights, bias, low, high)
-	default: // fewer channels: the others, which count for nothing, go elsewhere
+	default: // fewer channels: compute a whole block aside, and keep these
 		var room [32 * Block]float32
 		var zeros [Block]float32
 		copy(zeros[:], bias)

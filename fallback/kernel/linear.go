@@ -58,8 +58,8 @@ type Linear struct {
 }
 
 // NewLinear packs weight [out,in], row-major, and keeps bias [out], which may be nil for none.
-// weight is not used afterwards. Weights that float16 holds exactly take half the memory. The
-// error says which size does not fit.
+// weight is not used afterwards. Weights that float16 holds exactly take half the memory. The error
+// says which size does not fit.
 func NewLinear(weight, bias []float32, in, out int) (*Linear, error) {
 	if in < 0 || out < 0 || len(weight) != in*out || bias != nil && len(bias) != out {
 		return nil, fmt.Errorf("kernel: a linear map from %d to %d has %d weights and %d biases",
@@ -75,9 +75,9 @@ func NewLinear(weight, bias []float32, in, out int) (*Linear, error) {
 	return l, nil
 }
 
-// Apply sets dst [rows,Out] to x [rows,In] mapped, on up to threads cores, 0 for all there are.
-// It returns ctx's error, soon after ctx ends and once all work has stopped, and an error if dst
-// or x do not hold that many rows.
+// Apply sets dst [rows,Out] to x [rows,In] mapped, on up to threads cores, 0 for all there are. It
+// returns ctx's error, soon after ctx ends and once all work has stopped, and an error if dst or x
+// do not hold that many rows.
 func (l *Linear) Apply(ctx context.Context, dst, x []float32, rows, threads int) error {
 	if rows < 0 || len(dst) != rows*l.Out || len(x) != rows*l.In {
 		return fmt.Errorf("kernel: a linear map of %d rows from %d to %d is given %d elements for %d",

@@ -130,8 +130,8 @@ func TestLinearRefuses(t *testing.T) {
 	}
 }
 
-// BenchmarkLinear compares with the scalar loop at the size of BLIP-2's projection: 32 queries
-// of the Q-Former to OPT-2.7B.
+// BenchmarkLinear compares with the scalar loop at the size of BLIP-2's projection: 32 queries of
+// the Q-Former to OPT-2.7B.
 func BenchmarkLinear(b *testing.B) {
 	const rows, in, out = 32, 768, 2560
 	r := rand.New(rand.NewPCG(5, 6))

@@ -5,8 +5,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// broadcastShape returns the shape that all the shapes broadcast to, as numpy
-// does: aligned at the end, dimensions equal or 1.
+// broadcastShape returns the shape that all the shapes broadcast to, as numpy does: aligned at the
+// end, dimensions equal or 1.
 func broadcastShape(shapes ...[]int) ([]int, error) {
 	rank := 0
 	for _, s := range shapes {
@@ -30,9 +30,8 @@ func broadcastShape(shapes ...[]int) ([]int, error) {
 	return out, nil
 }
 
-// spread walks operands that are broadcast to one shape, a row at a time.
-// Adjacent dimensions in which every operand moves alike are merged, so that
-// rows are as long as they can be.
+// spread walks operands that are broadcast to one shape, a row at a time. It merges adjacent
+// dimensions in which every operand moves alike, so that rows are as long as possible.
 type spread struct {
 	outer   []int   // merged dimensions but the last
 	inner   int     // the last: the length of a row
@@ -92,8 +91,7 @@ func newSpread(out []int, shapes ...[]int) *spread {
 	return s
 }
 
-// walk calls f for rows lo..hi with the offset of each operand's row; offs is
-// reused between calls.
+// walk calls f for rows lo..hi with the offset of each operand's row; offs is reused between calls.
 func (s *spread) walk(lo, hi int, f func(row int, offs []int)) {
 	index := make([]int, len(s.outer))
 	offs := make([]int, len(s.strides))
@@ -123,8 +121,8 @@ func (s *spread) walk(lo, hi int, f func(row int, offs []int)) {
 	}
 }
 
-// rowFunc computes a row: dst[i] from a[i] and b[i]. a or b may hold a single
-// element, which then stands for all.
+// rowFunc computes a row: dst[i] from a[i] and b[i]. a or b may hold a single element, which then
+// stands for all.
 type rowFunc[T, R any] func(dst []R, a, b []T)
 
 // rowOf makes a rowFunc of a function of two elements.
@@ -189,7 +187,7 @@ func binary[T, R tensor.Element](x *Context, a, b *tensor.Tensor, row rowFunc[T,
 	return t, err
 }
 
-// part is v[lo:hi] of an operand that moves, v[:1] of one that repeats.
+// part returns v[lo:hi] of an operand that moves along the row, v[:1] of one that repeats.
 func part[T any](v []T, step, lo, hi int) []T {
 	if step == 0 {
 		return v[:1]
@@ -218,8 +216,8 @@ func each[T, R any](f func(T) R) func(dst []R, src []T) {
 	}
 }
 
-// viaFloat runs a kernel written for float32 on float16 tensors too: inputs are
-// widened, and float32 outputs rounded back.
+// viaFloat runs a kernel written for float32 on float16 tensors too: inputs are widened, and
+// float32 outputs rounded back.
 func viaFloat(k Kernel) Kernel {
 	return func(x *Context, in, out []*tensor.Tensor) error {
 		half := false

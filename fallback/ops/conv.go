@@ -37,8 +37,8 @@ func planConv(w *window, group int, xs, ws []int) (*convolution, error) {
 	return c, nil
 }
 
-// buildFusedConv is a convolution with what follows it; attribute channels_last
-// asks for the form of buildConvNHWC.
+// buildFusedConv is a convolution with the operators that follow it; attribute channels_last asks
+// for the form of buildConvNHWC.
 func buildFusedConv(n *Node) Kernel {
 	if n.int("channels_last", 0) != 0 {
 		return buildConvNHWC(n)
@@ -86,8 +86,8 @@ func buildConv(n *Node) Kernel {
 	})
 }
 
-// dense computes the convolution as the product of the weights [M, K] of each
-// group with columns [K, positions], which are packed a few panels at a time.
+// dense computes the convolution as the product of the weights [M, K] of each group with columns
+// [K, positions], which are packed a few panels at a time.
 func (c *convolution) dense(x *Context, dst, src, weights []float32, e *kernel.Epilogue) error {
 	cg, mg := c.c/c.group, c.m/c.group
 	inner, area, taps := prod(c.place.out), prod(c.in), prod(c.kernel)
@@ -108,8 +108,7 @@ func (c *convolution) dense(x *Context, dst, src, weights []float32, e *kernel.E
 		return graphErr("a convolution over %d dimensions; at most 3 are supported", len(c.in))
 	}
 	panels := (inner + kernel.PanelWidth - 1) / kernel.PanelWidth
-	// Panels that share a pass over the weights: as many as leave work for all
-	// cores.
+	// Panels that share a pass over the weights: as many as still leave work for all cores.
 	step := min(8, panels)
 	if x.Threads() > 1 {
 		step = min(8, kernel.WholeTiles(panels*c.n*c.group/(2*x.Threads())))
@@ -149,8 +148,7 @@ func (c *convolution) part(e *kernel.Epilogue, s, first int, dst []float32) *ker
 	return &part
 }
 
-// tap is an element of the window: its distance from the window's corner along
-// each dimension.
+// tap is an element of the window: its distance from the window's corner along each dimension.
 type tap [3]int
 
 func (c *convolution) taps() []tap {
@@ -211,11 +209,10 @@ func (c *convolution) fill(m *kernel.Matrix, src []float32, taps []tap, channels
 	}
 }
 
-// depthwise convolves each channel of images with its own window. A channel is
-// padded, and its rows and columns are sorted by their remainders by the strides,
-// so that the elements under a tap lie next to each other, through all rows: the
-// whole channel is one row to the kernel. What it computes between the rows is
-// dropped.
+// depthwise convolves each channel of images with its own window. It pads a channel and sorts its
+// rows and columns by their remainders modulo the strides, so that the elements under a tap lie
+// next to each other through all rows: the kernel takes the whole channel as one row. The results
+// between the rows are dropped.
 func (c *convolution) depthwise(x *Context, dst, src, weights []float32, e *kernel.Epilogue, act activation) error {
 	h, w, oh, ow := c.in[0], c.in[1], c.place.out[0], c.place.out[1]
 	kh, kw, sy, sx := c.kernel[0], c.kernel[1], c.strides[0], c.strides[1]
@@ -261,8 +258,8 @@ func (c *convolution) depthwise(x *Context, dst, src, weights []float32, e *kern
 	})
 }
 
-// spreadOut writes a channel into the parts of plane, each of rows x pitch: row y
-// and column x of the padded channel go to part (y%sy, x%sx).
+// spreadOut writes a channel into the parts of plane, each of rows x pitch: row y and column x of
+// the padded channel go to part (y%sy, x%sx).
 func (c *convolution) spreadOut(plane, src []float32, rows, pitch int) {
 	h, w, sy, sx := c.in[0], c.in[1], c.strides[0], c.strides[1]
 	for y := range h {
@@ -289,9 +286,8 @@ func (c *convolution) spreadOut(plane, src []float32, rows, pitch int) {
 	}
 }
 
-// convolve adds to dst, for each sample and group, weights [M/group, K] times
-// columns [K, positions], where a column holds what the window covers. gemm adds
-// such a product.
+// convolve adds to dst, for each sample and group, weights [M/group, K] times columns [K,
+// positions], where a column holds what the window covers. gemm adds such a product.
 func convolve[T, R tensor.Element](x *Context, c *convolution, dst []R, src, weights []T, gemm func(dst []R, a, b []T, m, n, k int)) error {
 	cg, mg := c.c/c.group, c.m/c.group
 	inner, area := prod(c.place.out), prod(c.in)
@@ -331,8 +327,8 @@ func convolve[T, R tensor.Element](x *Context, c *convolution, dst []R, src, wei
 	return nil
 }
 
-// columns calls put for each element of the columns of channels lo..hi of a
-// group, with its place in the group's input, or -1 where it lies in padding.
+// columns calls put for each element of the columns of channels lo..hi of a group, with its place
+// in the group's input, or -1 if it lies in padding.
 func (c *convolution) columns(lo, hi int, put func(row, col, at int)) {
 	taps, inner, area := prod(c.kernel), prod(c.place.out), prod(c.in)
 	r := len(c.in)

@@ -48,8 +48,8 @@ func (p *depthwisePlan) needs(y0, y1 int) (from, to int) {
 }
 
 // bands returns into how many bands of rows to cut the output, so that the input rows of a block
-// that a band needs stay in the second cache, and all cores have work; others is how many units
-// of work there are in each band. rows is how many rows of the input the largest band needs.
+// that a band needs stay in the second cache, and all cores have work; others is how many units of
+// work there are in each band. rows is how many rows of the input the largest band needs.
 func (p *depthwisePlan) bands(threads, others int) (bands, rows int) {
 	oh := p.out[2]
 	bands = max(1, min(oh, p.in[0]*p.width*kernel.Block/cacheFloats))
@@ -63,8 +63,8 @@ func (p *depthwisePlan) bands(threads, others int) (bands, rows int) {
 	return bands, rows
 }
 
-// rows computes rows y0..y1 of the output image dst for the block of channels from c0 on. src
-// holds the block from row first of the input on.
+// rows computes rows y0..y1 of the output image dst for the block of channels from c0 on. src holds
+// the block from row first of the input on.
 func (p *depthwisePlan) rows(dst, src []float32, first, y0, y1, c0 int, bias []float32) {
 	const block = kernel.Block
 	size := p.kernel[0] * p.kernel[1] * block
@@ -83,8 +83,8 @@ func (p *depthwisePlan) rows(dst, src []float32, first, y0, y1, c0 int, bias []f
 	}
 }
 
-// finish applies to rows y0..y1 of channels c0..c1 what the kernel does not: an activation that
-// is a function, and the residual.
+// finish applies to rows y0..y1 of channels c0..c1 what the kernel does not: an activation that is
+// a function, and the residual.
 func (p *depthwisePlan) finish(dst []float32, e *kernel.Epilogue, n, y0, y1, c0, c1 int) {
 	if e.Activate == nil && e.Residual == nil {
 		return
@@ -101,8 +101,8 @@ func (p *depthwisePlan) finish(dst []float32, e *kernel.Epilogue, n, y0, y1, c0,
 	}
 }
 
-// lines copies lines of the block to dst, between its padding, which is zero already. Positions
-// lie pitch floats apart in src.
+// lines copies lines of the block to dst, between its padding, which is zero already. Positions lie
+// pitch floats apart in src.
 func (p *depthwisePlan) lines(dst, src []float32, count, pitch, channels int) {
 	const block = kernel.Block
 	w, left := p.in[1], p.before[1]
@@ -214,8 +214,8 @@ func (n *Node) half(inputs []int, second bool) *Node {
 // SecondPrefix begins the names of attributes of the second operator of a fused ConvDepthwise.
 const SecondPrefix = "depthwise_"
 
-// convDepthwise computes a few channels at a time: the first convolution into scratch, for all
-// rows of the image or those that a band of the output needs, then the depthwise one from there.
+// convDepthwise computes a few channels at a time: the first convolution into scratch, for all rows
+// of the image or those that a band of the output needs, then the depthwise one from there.
 func convDepthwise(x *Context, first, second *nhwcConv, c, d *convolution,
 	dst, src []float32, e, f *kernel.Epilogue) error {
 	const block = kernel.Block
@@ -228,8 +228,8 @@ func convDepthwise(x *Context, first, second *nhwcConv, c, d *convolution,
 	}
 	groups := (blocks + together - 1) / together
 	bands, rows := p.bands(x.Threads(), c.n*groups)
-	// The block as it is computed, and as it is padded. Wide lines are computed where they
-	// belong: few of their tiles are smaller than they could be.
+	// The block as it is computed, and as it is padded. Wide lines are computed where they belong:
+	// few of their tiles are smaller than they could be.
 	flat, padded, step := rows*w*block, rows*p.width*block, 0
 	direct := plain && w >= 24 && d.before[1]+w <= p.width
 	if direct {

@@ -8,8 +8,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// byteConv is a convolution of 8-bit images with channels last by constant 8-bit
-// weights in one group, scaled to float32.
+// byteConv is a convolution of 8-bit images [N,H,W,C] by constant 8-bit weights in one group,
+// scaled to float32.
 type byteConv struct {
 	*window
 	act    activation
@@ -18,10 +18,10 @@ type byteConv struct {
 	scale  []float32          // of each channel of the result
 }
 
-// buildFusedConvInteger is the integer convolution of X with constant weights W, times
-// a scale, one number or one for each channel, + bias, activated, + residual. Its
-// inputs are X, W, bias, residual, the zero points of X and W, and the scale. The result,
-// the residual and X have channels last.
+// buildFusedConvInteger is the integer convolution of X with constant weights W, times a scale, one
+// number or one for each channel, + bias, activated, + residual. Its inputs are X, W, bias,
+// residual, the zero points of X and W, and the scale. X, the residual and the result are
+// [N,H,W,C].
 func buildFusedConvInteger(n *Node) Kernel {
 	k := &byteConv{window: newWindow(n), act: n.activation()}
 	if n.Inputs != 7 || n.Const[1] == nil || n.Const[1].Rank() != 4 || n.Const[1].Len() == 0 || n.Const[6] == nil || n.Const[6].DType() != tensor.Float32 ||
@@ -121,7 +121,7 @@ func (k *byteConv) run(x *Context, in, out []*tensor.Tensor) error {
 	return err
 }
 
-// gather lays out what the window covers at position r; padding is the zero point.
+// gather copies what the window covers at position r to row; padding is the zero point.
 func (k *byteConv) gather(row, src []uint8, c *convolution, r int, zero uint8) {
 	for i := range row {
 		row[i] = zero

@@ -22,8 +22,8 @@ type nhwcConv struct {
 }
 
 // newNHWCConv reads the node of a fused convolution and packs its weights. Weights of one group
-// stay float32 although other products keep exact ones as float16: each is used for many
-// positions, which would convert it again.
+// stay float32 although other products keep exact ones as float16: each is used for many positions,
+// which would convert it again.
 func newNHWCConv(n *Node) *nhwcConv {
 	k := &nhwcConv{window: newWindow(n), group: n.int("group", 1), act: n.activation()}
 	w := n.Const[1]
@@ -128,8 +128,8 @@ func buildConvNHWC(n *Node) Kernel {
 	})
 }
 
-// withResidual allocates the result, has run compute it, and adds a tensor: within e if it has
-// the same shape, else afterwards.
+// withResidual allocates the result, has run compute it, and adds a tensor: within e if it has the
+// same shape, else afterwards.
 func withResidual(x *Context, shape []int, added *tensor.Tensor, e *kernel.Epilogue,
 	out []*tensor.Tensor, run func(dst []float32) error) error {
 	r, dst, err := alloc[float32](x, shape)
@@ -154,8 +154,8 @@ func (c *convolution) plain() bool {
 		c.before[0] == 0 && c.before[1] == 0
 }
 
-// cacheFloats is how many floats, 256 kB, are to stay in the second cache while others pass
-// through it. That cache has 256 kB to 2 MB on processors with AVX2.
+// cacheFloats is how many floats, 256 kB, are to stay in the second cache while others pass through
+// it. That cache has 256 kB to 2 MB on processors with AVX2.
 const cacheFloats = 1 << 16
 
 // dense multiplies rows, one for each position, by the packed weights.
@@ -165,8 +165,8 @@ func (k *nhwcConv) dense(x *Context, c *convolution, dst, src []float32, e *kern
 		return tall(x, k.matrix, dst, src, rows, e)
 	}
 	if depth*c.m > cacheFloats {
-		// The weights do not stay in the second cache, so each pass over them should meet
-		// many positions: up to 4 MB of gathered ones.
+		// The weights do not stay in the second cache, so each pass over them should meet many
+		// positions: up to 4 MB of gathered ones.
 		step := min(rows, max(4*tileRows, (1<<20)/depth))
 		_, buf, err := alloc[float32](x, []int{step, depth})
 		for r0 := 0; r0 < rows && err == nil; r0 += step {

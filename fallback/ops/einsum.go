@@ -7,13 +7,13 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// equation is a parsed einsum: labels of each operand and of the result.
-// Dimensions under an ellipsis get labels of their own when the ranks are known.
+// equation is a parsed einsum: labels of each operand and of the result. Dimensions under an
+// ellipsis get labels of their own when the ranks are known.
 type equation struct {
 	in  []string
 	out string // "" with implicit set when the equation has no arrow
-	// implicit: the result has the labels that occur once, in alphabetical
-	// order, after those of the ellipsis.
+	// implicit: the result has the labels that occur once, in alphabetical order, after those of
+	// the ellipsis.
 	implicit bool
 }
 
@@ -49,8 +49,8 @@ func parseEquation(n *Node, text string) *equation {
 // ellipsisLabel is the label of the i-th dimension from the end under "...".
 func ellipsisLabel(i int) rune { return rune(1 + i) }
 
-// run multiplies the operands two at a time, summing each label away as soon as
-// nothing needs it.
+// run multiplies the operands two at a time, and sums over a label as soon as nothing else needs
+// it.
 func (eq *equation) run(x *Context, in []*tensor.Tensor) (*tensor.Tensor, error) {
 	sizes := map[rune]int{}
 	labels := make([][]rune, len(in))
@@ -177,9 +177,8 @@ func diagonal(x *Context, t *tensor.Tensor, labels []rune) (*tensor.Tensor, []ru
 	return t, keep, err
 }
 
-// contract multiplies a and b and sums over labels that only they have. Labels
-// in both that are needed later are batch dimensions; the rest is a matrix
-// product.
+// contract multiplies a and b and sums over labels that only they have. Labels in both that are
+// needed later are batch dimensions; the rest is a matrix product.
 func contract(x *Context, a, b *tensor.Tensor, la, lb []rune, needed map[rune]bool) (*tensor.Tensor, []rune, error) {
 	size := func(t *tensor.Tensor, ls []rune, l rune) int {
 		for i, r := range ls {

@@ -7,8 +7,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// FusedDomain is the domain of operators that stand for several of a graph. They
-// come from fusion, not from files, but check their inputs like any other.
+// FusedDomain is the domain of operators that each replace several of a graph. Fusion makes them,
+// no file holds them; they check their inputs like any other.
 const FusedDomain = "xpipe"
 
 // fused holds the operators of FusedDomain.
@@ -19,11 +19,11 @@ var fused = map[string]def{
 	"MatMulInteger": {0, 2, 7, buildFusedMatMulInteger},
 	// Conv(X, W, B), activated, + residual.
 	"Conv": {0, 2, 4, buildFusedConv},
-	// Integer Conv(X, W), scaled, + bias, activated, + residual, with channels last.
+	// Integer Conv(X, W), scaled, + bias, activated, + residual, of images [N,H,W,C].
 	"ConvInteger": {0, 2, 7, buildFusedConvInteger},
 	// Conv, activated, then a depthwise one, activated, + residual.
 	"ConvDepthwise": {0, 3, 6, buildConvDepthwise},
-	// Images with channels last, and the way there and back.
+	// Images [N,H,W,C], and the conversions to that form and back.
 	"ChannelsLast":      {0, 1, 1, buildToNHWC},
 	"ChannelsFirst":     {0, 1, 1, buildChannels([]int{0, 3, 1, 2})},
 	"GlobalAveragePool": {0, 1, 1, buildGlobalAveragePoolNHWC},
@@ -35,12 +35,12 @@ var fused = map[string]def{
 	"Swish":    {0, 1, 1, buildSwish},
 	// softmax(scale*Q*K' + masks) * V.
 	"Attention": {0, 3, 5, buildFusedAttention},
-	// Concat of a decoder's cache and what is new.
+	// Concat of a decoder's cache and its new positions.
 	"Append": {0, 2, 2, buildAppend},
 }
 
-// buildFusedMatMul is MatMul with what follows it. Attribute transB is as in
-// Gemm; bias has one element for each column.
+// buildFusedMatMul is MatMul with the operators that follow it. Attribute transB is as in Gemm;
+// bias has one element for each column.
 func buildFusedMatMul(n *Node) Kernel {
 	transB := n.int("transB", 0) != 0
 	weights, act := n.packed(1, transB), n.activation()
@@ -74,9 +74,8 @@ func buildFusedMatMul(n *Node) Kernel {
 	})
 }
 
-// heads says where the matrices of an attention operand lie: those of [B,H,T,D], of which the
-// first two dimensions may be any others, or those of [B,T,H,D] if fusion took the transposition
-// away.
+// heads says where the matrices of an attention operand lie: those of [B,H,T,D], of which the first
+// two dimensions may be any others, or those of [B,T,H,D] if fusion took the transposition away.
 type heads struct {
 	data       []float32
 	sequences  []*kvSequence // of a cache, in place of data: one for each index of dimension 0
@@ -131,10 +130,9 @@ func (h *heads) at(index []int) kernel.Rows {
 	return kernel.Rows{Data: h.data[off:], Stride: h.pitch}
 }
 
-// buildFusedAttention multiplies queries, keys and values. Attributes: q_bthd,
-// k_bthd, v_bthd and out_bthd say that an operand is [B,T,H,D]; k_transposed that
-// keys are [...,D,T]; scale multiplies the scores. Inputs 3 and 4 are added to
-// the scores, broadcast.
+// buildFusedAttention multiplies queries, keys and values. Attributes: q_bthd, k_bthd, v_bthd and
+// out_bthd say that an operand is [B,T,H,D]; k_transposed that keys are [...,D,T]; scale multiplies
+// the scores. Inputs 3 and 4 are added to the scores, broadcast.
 func buildFusedAttention(n *Node) Kernel {
 	flag := func(name string) bool { return n.int(name, 0) != 0 }
 	qB, kB, vB, outB, kT := flag("q_bthd"), flag("k_bthd"), flag("v_bthd"), flag("out_bthd"), flag("k_transposed")
@@ -203,8 +201,8 @@ func buildFusedAttention(n *Node) Kernel {
 		head := kernel.AttentionHead{
 			Queries: q.rows, Keys: keys, D: depth, DV: v.cols, KTransposed: kT, Scale: scale,
 		}
-		// Packing keys and values and the softmax take longer than the products of a small
-		// head: a quarter of the operations is worth another goroutine.
+		// Packing keys and values and the softmax take longer than the products of a small head: a
+		// quarter of the operations is worth another goroutine.
 		flops := 2 * q.rows * keys * (depth + v.cols)
 		grain := max(1, minFlops/4/(flops+1))
 		// If memory is short, take fewer keys at a time.

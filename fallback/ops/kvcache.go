@@ -12,9 +12,9 @@ import (
 //
 // Each sequence of the batch has memory of its own, so that beam search can reorder the batch
 // (tensor.Tensor.Take) without copying: the result refers to the same sequences. Where several
-// beams continue one sequence, the first Append that gets there takes the room, and the others
-// copy that sequence to room of their own. A tensor never reads positions behind its own, so
-// pasts stay as they were.
+// beams continue one sequence, the first Append that gets there takes the room, and the others copy
+// that sequence to room of their own. A tensor never reads positions behind its own, so pasts stay
+// as they were.
 
 // kvCache is the memory of a tensor [B,H,T,D] made by Append. It implements tensor.RowStorage.
 type kvCache struct {
@@ -24,8 +24,8 @@ type kvCache struct {
 	width     int           // D
 }
 
-// kvSequence is the memory of one sequence, [H,capacity,D], shared by the caches that hold it or
-// an earlier part of it.
+// kvSequence is the memory of one sequence, [H,capacity,D], shared by the caches that hold it or an
+// earlier part of it.
 type kvSequence struct {
 	data     []float32
 	capacity int // positions that each head has room for
@@ -85,13 +85,13 @@ func (s *kvSequence) take(have, n int) bool {
 	return true
 }
 
-// leastRoom is the least room, in positions, that a sequence gets when it moves. A caption of
-// BLIP or BLIP-2 has some 10 to 30 tokens, so most never move again.
+// leastRoom is the least room, in positions, that a sequence gets when it moves. A caption of BLIP
+// or BLIP-2 has some 10 to 30 tokens, so most never move again.
 const leastRoom = 32
 
 // withRoom returns the positions to allocate for a sequence that has n now: half as many again. A
-// position is then copied two to three times in all, however long the sequence grows, and at most
-// a third of a long one's memory is unused.
+// position is then copied two to three times in all, however long the sequence grows, and at most a
+// third of a long one's memory is unused.
 func withRoom(n int) int { return n + max(n/2, leastRoom) }
 
 // buildAppend is Concat of a past and new positions, [B,H,P,D] and [B,H,N,D]; tensors of another
@@ -129,8 +129,8 @@ func buildAppend(n *Node) Kernel {
 	}
 }
 
-// grow gives c the sequences of past, with room for c's positions that nobody else takes: in
-// place if there is such room, else as copies.
+// grow gives c the sequences of past, with room for c's positions that nobody else takes: in place
+// if there is such room, else as copies.
 func (c *kvCache) grow(past *tensor.Tensor) error {
 	have := past.Dim(2)
 	old := cacheOf(past)

@@ -31,8 +31,8 @@ func appendTo(t *testing.T, past, added *tensor.Tensor) *tensor.Tensor {
 	return out[0]
 }
 
-// copied returns how many sequences of present lie elsewhere than those of past that they
-// continue: what Append copied.
+// copied returns how many sequences of present lie elsewhere than those of past that they continue:
+// what Append copied.
 func copied(past, present *tensor.Tensor) (n int) {
 	p := past.Storage().(*kvCache)
 	for i, s := range present.Storage().(*kvCache).sequences {
@@ -71,8 +71,8 @@ func rowsOf(values []float32, b int, rows []int) []float32 {
 	return all
 }
 
-// A beam step copies the sequences that several beams continue, but for one of them, and
-// nothing else.
+// A beam step copies the sequences that several beams continue, but for one of them, and nothing
+// else.
 func TestBeamStepCopiesOnlyBranches(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 2))
@@ -127,8 +127,8 @@ func tensorOf(x *tensor.Tensor, rows []int) *tensor.Tensor {
 	return tensor.Must(tensor.NewStored(tensor.Float32, shape, &c))
 }
 
-// Many random steps of a beam search give what copying gives, also for pasts that are kept and
-// gone on from later, and copy little.
+// Many random steps of a beam search give what copying gives, also for pasts that are kept and gone
+// on from later, and copy little.
 func TestCacheOfRandomBeams(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(3, 4))

@@ -9,9 +9,9 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// matShapes works out the batched product of two tensors as numpy's matmul: the
-// last two dimensions are matrices, those before broadcast, a tensor of one
-// dimension is a row on the left and a column on the right.
+// matShapes holds the shapes of a batched product, as numpy's matmul has it: the last two
+// dimensions are matrices and those before are broadcast; a tensor of one dimension is a row on the
+// left and a column on the right.
 type matShapes struct {
 	m, k, n int
 	batch   []int // broadcast dimensions before the matrices
@@ -49,8 +49,8 @@ func matmulShapes(a, b []int) (*matShapes, error) {
 	return s, nil
 }
 
-// each calls f for every matrix product with the numbers of the matrices of a
-// and b and of the result.
+// each calls f for every matrix product with the numbers of the matrices of a and b and of the
+// result.
 func (s *matShapes) each(f func(i, a, b int) error) error {
 	walk := newSpread(s.batch, s.a[:len(s.a)-2], s.b[:len(s.b)-2])
 	var first error
@@ -82,10 +82,10 @@ func buildMatMul(n *Node) Kernel {
 	})
 }
 
-// packed packs a constant matrix, transposed if asked, so that it is done once
-// when a graph is opened; nil where the input is no constant float matrix. The
-// kernel does not get the input again. Weights that were stored as float16 stay
-// so.
+// packed packs a constant matrix, transposed if asked, once when a graph is opened. It returns nil
+// if the input is no constant float matrix; otherwise the kernel does not get the input again.
+// Weights that are float16, or lose nothing by it, are kept as float16 where products with those
+// are as quick.
 func (n *Node) packed(i int, transposed bool) *kernel.Matrix {
 	if i >= len(n.Const) || n.Const[i] == nil || n.Const[i].Rank() != 2 || n.Const[i].Len() == 0 {
 		return nil
@@ -135,7 +135,8 @@ func fillMatrix(x *Context, m *kernel.Matrix, b []float32, transposed bool) erro
 	})
 }
 
-// matmul is the float product of a and b or, where b was packed before, weights. Batches of a that meet one matrix b are taken as one tall matrix.
+// matmul is the float product of a and b or, if b was packed before, of a and weights. Batches of a
+// that meet one matrix b are taken as one tall matrix.
 func matmul(x *Context, a, b *tensor.Tensor, weights *kernel.Matrix, e *kernel.Epilogue) (*tensor.Tensor, error) {
 	var right []int
 	if weights != nil {
@@ -190,7 +191,7 @@ func product(x *Context, dst, a, b []float32, m, n, k int) error {
 	return mulPacked(x, w, dst, a, m, nil)
 }
 
-// axpys sets dst to a row times a matrix of which rows begin ldb apart.
+// axpys sets dst to a row times a matrix whose rows begin ldb apart.
 func axpys(dst, a, b []float32, ldb int) {
 	clear(dst)
 	for j, v := range a {
@@ -198,8 +199,7 @@ func axpys(dst, a, b []float32, ldb int) {
 	}
 }
 
-// products computes each matrix product of a batch in one piece, several at a
-// time.
+// products computes each matrix product of a batch in one piece, several at a time.
 func (s *matShapes) products(x *Context, dst, a, b []float32) error {
 	type job struct{ i, p, q int }
 	var jobs []job

@@ -6,8 +6,7 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// reducer turns the elements that meet in one output element into its value.
-// There may be none.
+// reducer turns the elements that one output element combines into its value. There may be none.
 type reducer struct {
 	f32 func(row []float32) float32
 	i64 func(row []int64) int64
@@ -16,8 +15,7 @@ type reducer struct {
 	u8  func(row []uint8) uint8
 }
 
-// reduceOp builds a reduction. Axes are an attribute or, from version axesInput
-// on, an input.
+// reduceOp builds a reduction. Axes are an attribute or, from version axesInput on, an input.
 func reduceOp(r reducer, axesInput int) func(n *Node) Kernel {
 	return func(n *Node) Kernel {
 		keep, noop := n.int("keepdims", 1) == 1, n.int("noop_with_empty_axes", 0) == 1

@@ -74,8 +74,8 @@ func arg[T tensor.Element](x *Context, t *tensor.Tensor, at int, keep, last bool
 	return r, err
 }
 
-// buildTopK sorts along an axis and keeps the first k; equal elements keep the
-// order of their positions.
+// buildTopK sorts along an axis and keeps the first k; equal elements keep the order of their
+// positions.
 func buildTopK(n *Node) Kernel {
 	at, largest := n.int("axis", -1), n.int("largest", 1) == 1
 	fixed := n.int("k", -1) // an attribute before version 10

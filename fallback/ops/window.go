@@ -2,8 +2,8 @@ package ops
 
 import "slices"
 
-// window is what convolutions and pools share: a kernel that slides over the
-// spatial dimensions of [N, C, D1, D2, ...].
+// window is the kernel of a convolution or pool, which slides over the spatial dimensions of
+// [N,C,D1,D2,...].
 type window struct {
 	kernel, strides, dilations []int // as given; nil where not
 	pads                       []int // begins, then ends
@@ -44,7 +44,7 @@ type place struct {
 // maxTaps bounds the elements that a window covers.
 const maxTaps = 1 << 24
 
-// on works out the output size for spatial dimensions in.
+// on places the window on spatial dimensions in, and computes the output size.
 func (w *window) on(in, kernel []int) (*place, error) {
 	r := len(in)
 	ones := func(list []int) ([]int, error) {

@@ -32,8 +32,8 @@ func named(base string) string {
 	return base + "AVX2"
 }
 
-// instruction is one that takes a constant for its first operand: AVX2 reads eight
-// copies, AVX-512 repeats one.
+// instruction is one that takes a constant for its first operand: AVX2 reads eight copies, AVX-512
+// repeats one.
 type instruction struct{ plain, repeating func(...Op) }
 
 var (
@@ -55,8 +55,8 @@ func (i instruction) bits(b uint32, rest ...Op) {
 
 func (i instruction) c(f float64, rest ...Op) { i.bits(math.Float32bits(float32(f)), rest...) }
 
-// tail returns a mask of the first n lanes, n below lanes, as loadMasked,
-// storeMasked and others take it.
+// tail returns a mask of the first n lanes, n below lanes, as loadMasked, storeMasked and others
+// take it.
 func tail(n reg.GPVirtual) Op {
 	if wide() {
 		return firstLanes(n)
@@ -133,8 +133,7 @@ func loadBits(b uint32) vec {
 	return v
 }
 
-// poly computes a polynomial of x by Horner's rule; coefficients from the highest
-// power down.
+// poly computes a polynomial of x by Horner's rule; coefficients from the highest power down.
 func poly(x vec, coeffs ...float64) vec {
 	p := load(coeffs[0])
 	for _, k := range coeffs[1:] {
@@ -143,10 +142,9 @@ func poly(x vec, coeffs ...float64) vec {
 	return p
 }
 
-// exp computes e^x for a vector in place of x, over the whole range of
-// float32; NaN stays NaN. The polynomial is the one of expf in Moshier's Cephes;
-// the power of two is applied in two halves so that neither overflows, or by the
-// instruction of AVX-512 for it.
+// exp computes e^x for a vector in place of x, over the whole range of float32; NaN stays NaN. The
+// polynomial is the one of expf in Moshier's Cephes; the power of two is applied in two halves so
+// that neither overflows, or by the instruction of AVX-512 for it.
 func exp(x vec) vec {
 	high, low := load(89), load(-104)
 	VMINPS(x, high, x) // of a NaN and a bound, the first operand wins
@@ -206,8 +204,8 @@ func tanh(x vec) vec {
 	return p
 }
 
-// erf uses two polynomials fitted for this purpose (minimax, by Lawson's
-// iteration): erf(x)/x in x*x below 1, and -log(erfc(x)) above it.
+// erf uses two polynomials fitted for this purpose (minimax, by Lawson's iteration): erf(x)/x in
+// x*x below 1, and -log(erfc(x)) above it.
 func erf(x vec) vec {
 	a, sign := V(), V()
 	and.bits(1<<31, x, sign)
@@ -278,8 +276,7 @@ func tailMask(n reg.GPVirtual) vec {
 	return mask
 }
 
-// each generates a loop over dst and sources, a vector at a time, the last ones
-// under a mask.
+// each generates a loop over dst and sources, a vector at a time, the last ones under a mask.
 func each(n reg.GPVirtual, dst *reg.GPVirtual, srcs []reg.GPVirtual, body func(v []vec) vec) {
 	SUBQ(Imm(uint64(lanes)), n)
 	JL(LabelRef("tail"))
@@ -390,9 +387,8 @@ func horizontal(v vec, op func(b, a, dst reg.VecVirtual)) reg.VecVirtual {
 func addps(b, a, dst reg.VecVirtual) { VADDPS(b, a, dst) }
 func maxps(b, a, dst reg.VecVirtual) { VMAXPS(b, a, dst) }
 
-// fold generates a function of a row to one number. body adds a vector to acc
-// and returns what belongs into dst, if there is one; dead lanes of the last
-// vector are set to neutral first.
+// fold generates a function of a row to one number. body adds a vector to acc and returns what
+// belongs into dst, if there is one; dead lanes of the last vector are set to neutral first.
 func fold(name, doc, sig string, params []string, hasDst bool, neutral uint32, op func(b, a, dst reg.VecVirtual), body func(x, acc vec, p []vec, mask Op) vec) {
 	name = named(name)
 	TEXT(name, NOSPLIT, sig)

@@ -50,8 +50,8 @@ func writeTwins(stubs string, k kernels) error {
 	return writeGo(strings.TrimSuffix(base, "512")+"_vector.go", header+choices(functions))
 }
 
-// noAssembly returns the functions for builds without assembly, which never call them: they
-// panic. Those for AVX-512 are called if the tag simulate has their text interpreted.
+// noAssembly returns the functions for builds without assembly, which never call them: they panic.
+// Those for AVX-512 are called if the tag simulate has their text interpreted.
 func noAssembly(functions []declared, wide bool) string {
 	var b strings.Builder
 	constraint := "!amd64 || noasm"
