@@ -62,7 +62,8 @@ var (
 // grows with the bytes that are read, not with the header's claim.
 func ReadNpy(r io.Reader) (*Tensor, error) {
 	fail := func(format string, args ...any) (*Tensor, error) {
-		return nil, fmt.Errorf("%w: not a usable .npy file: %w", ErrTensor, fmt.Errorf(format, args...))
+		return nil, fmt.Errorf("%w: not a usable .npy file: %w",
+			ErrTensor, fmt.Errorf(format, args...))
 	}
 	var pre [8]byte
 	if _, err := io.ReadFull(r, pre[:]); err != nil {

@@ -24,7 +24,8 @@ func LoadNpz(path string, most int64) (map[string]*Tensor, error) {
 		return nil, fmt.Errorf("%w: %s: not a .npz file: %w", ErrTensor, path, err)
 	}
 	defer z.Close()
-	tooLarge := fmt.Errorf("%w: %s: %w: it unpacks to more than %d bytes", ErrTensor, path, ErrTooLarge, most)
+	tooLarge := fmt.Errorf("%w: %s: %w: it unpacks to more than %d bytes",
+		ErrTensor, path, ErrTooLarge, most)
 	left := most
 	for _, member := range z.File {
 		if member.UncompressedSize64 > uint64(left) {

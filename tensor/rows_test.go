@@ -118,7 +118,8 @@ func TestRowStorage(t *testing.T) {
 	if got := Data[float32](taken); !slices.Equal(got, []float32{7, 8, 7, 8, 3, 4}) {
 		t.Errorf("Take = %v", got)
 	}
-	if got := Data[float32](part); !slices.Equal(got, []float32{3, 4, 5, 6}) || !slices.Equal(part.Shape(), []int{2, 1, 2}) {
+	if got := Data[float32](part); !slices.Equal(got, []float32{3, 4, 5, 6}) ||
+		!slices.Equal(part.Shape(), []int{2, 1, 2}) {
 		t.Errorf("Slice = %v %v", part, got)
 	}
 
@@ -128,7 +129,8 @@ func TestRowStorage(t *testing.T) {
 	if taken, err = y.Take([]int{1, 0}); err != nil {
 		t.Fatal(err)
 	}
-	if got := Data[float32](taken); !slices.Equal(got, []float32{5, 6, 7, 8, 1, 2, 3, 4}) || c.loads != 1 || len(c.asked) != 0 {
+	if got := Data[float32](taken); !slices.Equal(got, []float32{5, 6, 7, 8, 1, 2, 3, 4}) ||
+		c.loads != 1 || len(c.asked) != 0 {
 		t.Errorf("Take after Reshape = %v, %d loads, asked for %v", got, c.loads, c.asked)
 	}
 }
@@ -147,7 +149,8 @@ func TestRowsOfAnyStorage(t *testing.T) {
 		t.Fatal(err)
 	}
 	x.Release()
-	if !slices.Equal(Data[float32](taken), []float32{3, 4, 1, 2}) || !slices.Equal(Data[float32](part), []float32{3, 4}) || c.loads != 1 {
+	if !slices.Equal(Data[float32](taken), []float32{3, 4, 1, 2}) ||
+		!slices.Equal(Data[float32](part), []float32{3, 4}) || c.loads != 1 {
 		t.Errorf("%v %v, %d loads", Data[float32](taken), Data[float32](part), c.loads)
 	}
 }

@@ -109,7 +109,8 @@ func New[T Element](shape []int, data []T) (*Tensor, error) {
 		return nil, err
 	}
 	if n != len(data) {
-		return nil, fmt.Errorf("%w: shape %v holds %d elements, the data has %d", ErrTensor, shape, n, len(data))
+		return nil, fmt.Errorf("%w: shape %v holds %d elements, the data has %d",
+			ErrTensor, shape, n, len(data))
 	}
 	return &Tensor{shape: append([]int{}, shape...), dtype: TypeOf[T](), data: data}, nil
 }
@@ -205,7 +206,8 @@ func (t *Tensor) Reshape(shape ...int) (*Tensor, error) {
 		return nil, err
 	}
 	if n != t.Len() {
-		return nil, fmt.Errorf("%w: cannot reshape %v (%d elements) to %v (%d elements)", ErrTensor, t.shape, t.Len(), shape, n)
+		return nil, fmt.Errorf("%w: cannot reshape %v (%d elements) to %v (%d elements)",
+			ErrTensor, t.shape, t.Len(), shape, n)
 	}
 	r := *t
 	r.shape = append([]int{}, shape...)
@@ -287,7 +289,8 @@ func NumElements(shape []int) (int, error) {
 			continue
 		}
 		if n > math.MaxInt/d {
-			return 0, fmt.Errorf("%w: shape %v holds more elements than memory can", ErrTensor, shape)
+			return 0, fmt.Errorf("%w: shape %v holds more elements than memory can",
+				ErrTensor, shape)
 		}
 		n *= d
 	}

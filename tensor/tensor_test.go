@@ -187,7 +187,8 @@ func TestNpzRoundTrip(t *testing.T) {
 	}
 	f.Close()
 	got, err := LoadNpz(path, 1<<20)
-	if err != nil || len(got) != 2 || !slices.Equal(Data[int64](got["ids"]), []int64{1, 2}) || !slices.Equal(Data[float32](got["maps"]), []float32{0.5, 3}) {
+	if err != nil || len(got) != 2 || !slices.Equal(Data[int64](got["ids"]), []int64{1, 2}) ||
+		!slices.Equal(Data[float32](got["maps"]), []float32{0.5, 3}) {
 		t.Error(got, err)
 	}
 }

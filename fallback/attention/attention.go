@@ -179,8 +179,10 @@ func newCall(q, k, v *tensor.Tensor, opts []Option) (*call, error) {
 	c.batch, c.heads, c.queries, c.depth = q.Dim(0), q.Dim(1), q.Dim(2), q.Dim(3)
 	c.groups, c.keys, c.depthV = k.Dim(1), k.Dim(2), v.Dim(3)
 	switch {
-	case k.Dim(0) != c.batch || v.Dim(0) != c.batch, k.Dim(3) != c.depth, v.Dim(1) != c.groups, v.Dim(2) != c.keys:
-		return nil, inputErr("queries %v, keys %v and values %v do not fit: [B,H,T,D], [B,G,S,D] and [B,G,S,Dv] are needed", q, k, v)
+	case k.Dim(0) != c.batch || v.Dim(0) != c.batch,
+		k.Dim(3) != c.depth, v.Dim(1) != c.groups, v.Dim(2) != c.keys:
+		return nil, inputErr("queries %v, keys %v and values %v do not fit: "+
+			"[B,H,T,D], [B,G,S,D] and [B,G,S,Dv] are needed", q, k, v)
 	case c.heads > 0 && (c.groups == 0 || c.heads%c.groups != 0):
 		return nil, inputErr("%d heads cannot share %d heads of keys evenly", c.heads, c.groups)
 	case c.depth == 0:
@@ -207,7 +209,8 @@ func (c *call) check() error {
 			continue
 		}
 		if len(labels[0]) != c.queries || len(labels[1]) != c.keys {
-			return inputErr("%s of %d queries and %d keys for %d and %d", what, len(labels[0]), len(labels[1]), c.queries, c.keys)
+			return inputErr("%s of %d queries and %d keys for %d and %d",
+				what, len(labels[0]), len(labels[1]), c.queries, c.keys)
 		}
 	}
 	switch {
@@ -231,9 +234,11 @@ func (c *call) check() error {
 		c.factor = float32(1 / math.Sqrt(3*float64(c.depth)))
 	}
 	for _, t := range []*tensor.Tensor{c.keyTable, c.qryTable} {
-		if t.DType() != tensor.Float32 || t.Rank() != 3 || t.Dim(0) != c.heads || t.Dim(2) != c.depth || t.Dim(1)%2 != 0 || t.Dim(1) == 0 ||
+		if t.DType() != tensor.Float32 || t.Rank() != 3 || t.Dim(0) != c.heads ||
+			t.Dim(2) != c.depth || t.Dim(1)%2 != 0 || t.Dim(1) == 0 ||
 			t.Dim(1) != c.keyTable.Dim(1) {
-			return inputErr("positions %v for %d heads of width %d: [H,2k,D] is needed", t, c.heads, c.depth)
+			return inputErr("positions %v for %d heads of width %d: [H,2k,D] is needed",
+				t, c.heads, c.depth)
 		}
 	}
 	c.span = c.keyTable.Dim(1)
@@ -271,7 +276,8 @@ func (c *call) plan() error {
 		case c.threads > 1:
 			c.threads--
 		default:
-			return inputErr("attention by chunks of %d keys needs %d bytes of scratch, more than the limit of %d", c.chunk, total, c.maxMemory)
+			return inputErr("attention by chunks of %d keys needs %d bytes of scratch, "+
+				"more than the limit of %d", c.chunk, total, c.maxMemory)
 		}
 	}
 }
@@ -335,7 +341,8 @@ func newBroadcast(t *tensor.Tensor, scores []int) (broadcast, error) {
 		bad = bad || d != 1 && d != scores[3-i]
 	}
 	if bad {
-		return b, inputErr("a mask %v does not broadcast to the scores %s", t, tensor.FormatShape(scores))
+		return b, inputErr("a mask %v does not broadcast to the scores %s",
+			t, tensor.FormatShape(scores))
 	}
 	step := 1
 	for i, d := range slices.Backward(shape) {

@@ -286,7 +286,8 @@ func TestRandomBlocksAttend(t *testing.T) {
 				}
 			}
 			if stats.Visited != want || count != want {
-				t.Errorf("%d queries, chunk %d: %d pairs stated, %d seen, not %d", queries, chunk, stats.Visited, count, want)
+				t.Errorf("%d queries, chunk %d: %d pairs stated, %d seen, not %d",
+					queries, chunk, stats.Visited, count, want)
 			}
 			if mask == nil {
 				mask = visited
@@ -495,7 +496,8 @@ func TestMemoryLimit(t *testing.T) {
 	} {
 		for _, limit := range c.limits {
 			beyond, stats := measured(t, 500, 1000, 16, append(c.opts, MemoryLimit(limit), Threads(2))...)
-			t.Logf("%s, limit %d: chunks of %d keys, %d bytes stated, %d allocated", c.name, limit, stats.Chunk, stats.Scratch, beyond)
+			t.Logf("%s, limit %d: chunks of %d keys, %d bytes stated, %d allocated",
+				c.name, limit, stats.Chunk, stats.Scratch, beyond)
 			if limit > 0 && stats.Scratch > limit {
 				t.Errorf("%s: %d bytes of scratch under a limit of %d", c.name, stats.Scratch, limit)
 			}

@@ -17,7 +17,8 @@ type Linear struct {
 // Apply maps the last dimension of x, float32 [...,in] -> [...,out].
 func (l Linear) Apply(x *tensor.Tensor) (*tensor.Tensor, error) {
 	w := l.Weight
-	if w == nil || w.DType() != tensor.Float32 || w.Rank() != 2 || l.Bias != nil && len(l.Bias) != w.Dim(0) {
+	if w == nil || w.DType() != tensor.Float32 || w.Rank() != 2 ||
+		l.Bias != nil && len(l.Bias) != w.Dim(0) {
 		return nil, inputErr("a linear map by %v and %d biases: float32 [out,in] and out are needed", w, len(l.Bias))
 	}
 	if x == nil || x.DType() != tensor.Float32 || x.Rank() == 0 || x.Dim(-1) != w.Dim(1) {
@@ -49,7 +50,8 @@ type MultiHead struct {
 }
 
 // Attend reads context [B,S,C] with the rows of x [B,T,E]: [B,T,E'].
-func (m MultiHead) Attend(ctx context.Context, x, context *tensor.Tensor, opts ...Option) (*tensor.Tensor, error) {
+func (m MultiHead) Attend(ctx context.Context, x, context *tensor.Tensor,
+	opts ...Option) (*tensor.Tensor, error) {
 	q, err := m.Query.Apply(x)
 	if err != nil {
 		return nil, err
@@ -114,8 +116,10 @@ type Pool struct {
 
 // Apply pools x [B,S,C] to [B,P,E'].
 func (p Pool) Apply(ctx context.Context, x *tensor.Tensor, opts ...Option) (*tensor.Tensor, error) {
-	if p.Probes == nil || p.Probes.DType() != tensor.Float32 || p.Probes.Rank() != 2 || x == nil || x.Rank() != 3 {
-		return nil, inputErr("pooling of %v by %v: float32 [B,S,C] and [P,E] are needed", x, p.Probes)
+	if p.Probes == nil || p.Probes.DType() != tensor.Float32 || p.Probes.Rank() != 2 || x == nil ||
+		x.Rank() != 3 {
+		return nil, inputErr("pooling of %v by %v: float32 [B,S,C] and [P,E] are needed",
+			x, p.Probes)
 	}
 	var probes []float32
 	for range x.Dim(0) {
@@ -187,7 +191,8 @@ type ConcatFusion Linear
 
 // Apply fuses v [...,Dv] and t [...,Dt], which have the same leading dimensions.
 func (f ConcatFusion) Apply(v, t *tensor.Tensor) (*tensor.Tensor, error) {
-	if v == nil || t == nil || v.DType() != tensor.Float32 || t.DType() != tensor.Float32 || v.Rank() == 0 || v.Rank() != t.Rank() {
+	if v == nil || t == nil || v.DType() != tensor.Float32 || t.DType() != tensor.Float32 ||
+		v.Rank() == 0 || v.Rank() != t.Rank() {
 		return nil, inputErr("fusion of %v and %v", v, t)
 	}
 	n, m := v.Dim(-1), t.Dim(-1)
@@ -213,7 +218,8 @@ func (f ConcatFusion) Apply(v, t *tensor.Tensor) (*tensor.Tensor, error) {
 }
 
 func samePair(a, b *tensor.Tensor) error {
-	ok := a != nil && b != nil && a.DType() == tensor.Float32 && b.DType() == tensor.Float32 && a.Rank() == b.Rank() && a.Rank() > 0
+	ok := a != nil && b != nil && a.DType() == tensor.Float32 && b.DType() == tensor.Float32 &&
+		a.Rank() == b.Rank() && a.Rank() > 0
 	for i := 0; ok && i < a.Rank(); i++ {
 		ok = a.Dim(i) == b.Dim(i)
 	}
@@ -234,7 +240,8 @@ func Rollout(maps []*tensor.Tensor) (*tensor.Tensor, error) {
 	n := 0
 	var flow []float32
 	for l, m := range maps {
-		if m == nil || m.DType() != tensor.Float32 || m.Rank() != 2 || m.Dim(0) != m.Dim(1) || l > 0 && m.Dim(0) != n {
+		if m == nil || m.DType() != tensor.Float32 || m.Rank() != 2 || m.Dim(0) != m.Dim(1) ||
+			l > 0 && m.Dim(0) != n {
 			return nil, inputErr("rollout of %v: each map is float32 [T,T]", m)
 		}
 		n = m.Dim(0)

@@ -112,7 +112,8 @@ func TestAttentionHead(t *testing.T) {
 				for d := range h.DV {
 					g, w := h.Out.Data[q*h.Out.Stride+d], want[q*h.DV+d]
 					if math.Abs(float64(g-w)) > 2e-5 {
-						t.Fatalf("%d queries, %d keys, %d, %d: [%d,%d] is %v, want %v", h.Queries, h.Keys, h.D, h.DV, q, d, g, w)
+						t.Fatalf("%d queries, %d keys, %d, %d: [%d,%d] is %v, want %v",
+							h.Queries, h.Keys, h.D, h.DV, q, d, g, w)
 					}
 				}
 			}

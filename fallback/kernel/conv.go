@@ -14,7 +14,8 @@ func Depthwise(dst, src []float32, offsets []int, weights []float32, bias, low, 
 		for _, o := range offsets {
 			_ = src[o : o+n]
 		}
-		depthwiseAVX2(&dst[0], n, &src[0], &offsets[0], &weights[:len(offsets)][0], len(offsets), bias, low, high)
+		depthwiseAVX2(&dst[0], n, &src[0], &offsets[0], &weights[:len(offsets)][0], len(offsets),
+			bias, low, high)
 		return
 	}
 	for i := range dst {
@@ -55,7 +56,8 @@ func (w *Window) Row(src, weights int) {
 // DepthwiseRow sets dst[i*dstStep+c], for n positions i and channels c that bias has, up to Block,
 // to bias[c] plus the sum over elements of the window of weight c times the element's input at
 // float i*w.Stride*Block + c, bounded by low and high.
-func DepthwiseRow(dst []float32, dstStep int, src []float32, n int, w *Window, weights, bias []float32, low, high float32) {
+func DepthwiseRow(dst []float32, dstStep int, src []float32, n int, w *Window,
+	weights, bias []float32, low, high float32) {
 	channels := len(bias)
 	switch {
 	case n == 0 || channels == 0:
@@ -102,17 +104,20 @@ func (w *Window) quick() rowKernel {
 }
 
 // depthwiseRow calls the assembly, for 16 channels or, where there is a quick form, 8.
-func depthwiseRow(dst []float32, dstStep int, src []float32, n int, w *Window, weights, bias []float32, low, high float32) {
+func depthwiseRow(dst []float32, dstStep int, src []float32, n int, w *Window,
+	weights, bias []float32, low, high float32) {
 	_, _ = dst[(n-1)*dstStep+len(bias)-1], weights[w.weights+w.Width*Block-1]
 	_ = src[w.reach+((n-1)*w.Stride+(w.Width-1)*w.Dilation+1)*Block-1]
 	if k := w.quick(); k != nil {
 		k(&dst[0], dstStep, &src[0], n, &w.rows[0][0], len(w.rows), &weights[0], &bias[0], low, high, len(bias)/8)
 		return
 	}
-	depthwiseTapsAVX2(&dst[0], dstStep, &src[0], 4*w.Stride*Block, n, &w.taps[0][0], len(w.taps), &weights[0], &bias[0], low, high)
+	depthwiseTapsAVX2(&dst[0], dstStep, &src[0], 4*w.Stride*Block, n, &w.taps[0][0], len(w.taps),
+		&weights[0], &bias[0], low, high)
 }
 
-func depthwiseRowGo(dst []float32, dstStep int, src []float32, n int, w *Window, weights, bias []float32, low, high float32) {
+func depthwiseRowGo(dst []float32, dstStep int, src []float32, n int, w *Window,
+	weights, bias []float32, low, high float32) {
 	for i := range n {
 		for c, v := range bias {
 			for _, t := range w.taps {

@@ -133,7 +133,8 @@ type Epilogue struct {
 // Multiply sets, for rows of a and the columns of panels lo..hi, c to a times m, or adds it to c
 // where add is set, and applies e, which may be nil. A row of a begins lda after the one before, a
 // row of c ldc; c is the whole matrix.
-func (m *Matrix) Multiply(c []float32, ldc int, a []float32, lda, rows, lo, hi int, add bool, e *Epilogue) {
+func (m *Matrix) Multiply(c []float32, ldc int, a []float32, lda, rows, lo, hi int, add bool,
+	e *Epilogue) {
 	if m.K == 0 && lo < hi {
 		m.empty(c, ldc, rows, lo, hi, add, e)
 		return
@@ -169,7 +170,8 @@ func (m *Matrix) Multiply(c []float32, ldc int, a []float32, lda, rows, lo, hi i
 }
 
 // tiles computes rows r..r+mr of panels p0..p1, over kn elements of k from k0 on.
-func (m *Matrix) tiles(c []float32, ldc int, a []float32, lda, r, mr, p0, p1, k0, kn int, add bool, e *Epilogue) {
+func (m *Matrix) tiles(c []float32, ldc int, a []float32, lda, r, mr, p0, p1, k0, kn int, add bool,
+	e *Epilogue) {
 	var t tileEpilogue
 	flags := 0
 	if add {
@@ -192,7 +194,8 @@ func (m *Matrix) tiles(c []float32, ldc int, a []float32, lda, r, mr, p0, p1, k0
 		e.finish(c, ldc, r, r+mr, p0*panelWidth, whole*panelWidth)
 	}
 	if whole < p1 { // the last panel, of fewer columns
-		m.edge(c[r*ldc+whole*panelWidth:], ldc, a, lda, (whole*m.K+k0)*panelWidth, kn, mr, m.N-whole*panelWidth, flags&flagAdd)
+		m.edge(c[r*ldc+whole*panelWidth:], ldc, a, lda, (whole*m.K+k0)*panelWidth, kn, mr,
+			m.N-whole*panelWidth, flags&flagAdd)
 		if e != nil {
 			e.Apply(c, ldc, r, r+mr, whole*panelWidth, m.N)
 		}
@@ -285,7 +288,8 @@ func (e *Epilogue) Apply(c []float32, ldc, r0, r1, c0, c1 int) {
 }
 
 // tile is gemmTile for the part of the panels that begins at element b.
-func (m *Matrix) tile(c []float32, ldc int, a []float32, lda, b, k, rows, flags int, e *tileEpilogue) {
+func (m *Matrix) tile(c []float32, ldc int, a []float32, lda, b, k, rows, flags int,
+	e *tileEpilogue) {
 	if m.halves != nil {
 		gemmTileHalf(c, ldc, a, lda, m.halves[b:b+k*panelWidth], k, rows, flags, e)
 	} else {
@@ -311,7 +315,8 @@ func (m *Matrix) edge(c []float32, ldc int, a []float32, lda, b, k, rows, width,
 
 // gemmTile picks the micro-kernel for the number of rows. It indexes the slices at their ends
 // first, because assembly checks no bounds.
-func gemmTile(c []float32, ldc int, a []float32, lda int, b []float32, k, rows, flags int, e *tileEpilogue) {
+func gemmTile(c []float32, ldc int, a []float32, lda int, b []float32, k, rows, flags int,
+	e *tileEpilogue) {
 	if !avx2() {
 		gemmTileGo(c, ldc, a, lda, b, k, rows, flags, e)
 		return
@@ -335,7 +340,8 @@ func gemmTile(c []float32, ldc int, a []float32, lda int, b []float32, k, rows, 
 }
 
 // gemmTileHalf is gemmTile with b in float16.
-func gemmTileHalf(c []float32, ldc int, a []float32, lda int, b []uint16, k, rows, flags int, e *tileEpilogue) {
+func gemmTileHalf(c []float32, ldc int, a []float32, lda int, b []uint16, k, rows, flags int,
+	e *tileEpilogue) {
 	if !avx2() {
 		wide := make([]float32, len(b))
 		FromHalf(wide, b)
@@ -363,7 +369,8 @@ func gemmTileHalf(c []float32, ldc int, a []float32, lda int, b []uint16, k, row
 // gemmTileGo sets c[r][j], for rows r up to 6 and 16 columns j, to the sum over k of
 // a[r][k]*b[k][j], after adding and bounding as flags ask for. It is what the assembly of gemmTile
 // computes, though in another order of additions.
-func gemmTileGo(c []float32, ldc int, a []float32, lda int, b []float32, k, rows, flags int, e *tileEpilogue) {
+func gemmTileGo(c []float32, ldc int, a []float32, lda int, b []float32, k, rows, flags int,
+	e *tileEpilogue) {
 	for r := range rows {
 		var sum [panelWidth]float32
 		row := a[r*lda : r*lda+k]

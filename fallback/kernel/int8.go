@@ -133,7 +133,8 @@ type ByteEpilogue struct {
 // Multiply sets c, for rows of the packed left operand a and the columns of panels lo..hi, to the
 // product of a and m. Rows of a lie 2*Quads(m.K) apart and have the given sums; a row of c begins
 // ldc after the one before. With e, c holds float32.
-func (m *ByteMatrix) Multiply(c []int32, ldc int, a, sums []int32, rows, lo, hi int, e *ByteEpilogue) {
+func (m *ByteMatrix) Multiply(c []int32, ldc int, a, sums []int32, rows, lo, hi int,
+	e *ByteEpilogue) {
 	quads := Quads(m.K)
 	for r0 := 0; r0 < rows; r0 += byteBlock {
 		r1 := min(rows, r0+byteBlock)
@@ -144,12 +145,14 @@ func (m *ByteMatrix) Multiply(c []int32, ldc int, a, sums []int32, rows, lo, hi 
 }
 
 // MultiplyFloat is Multiply with an epilogue that makes floats.
-func (m *ByteMatrix) MultiplyFloat(c []float32, ldc int, a, sums []int32, rows, lo, hi int, e *ByteEpilogue) {
+func (m *ByteMatrix) MultiplyFloat(c []float32, ldc int, a, sums []int32, rows, lo, hi int,
+	e *ByteEpilogue) {
 	m.Multiply(asInts(c), ldc, a, sums, rows, lo, hi, e)
 }
 
 // block computes rows r0..r1 of panel p, in tiles as equal as can be.
-func (m *ByteMatrix) block(c []int32, ldc int, a, sums []int32, r0, r1, p, quads int, e *ByteEpilogue) {
+func (m *ByteMatrix) block(c []int32, ldc int, a, sums []int32, r0, r1, p, quads int,
+	e *ByteEpilogue) {
 	b, c0 := m.Panel(p), p*panelWidth
 	width := min(panelWidth, m.N-c0)
 	t := byteEpilogue{zeros: &m.zeros[c0 : c0+panelWidth][0]}
@@ -228,7 +231,8 @@ func byteTile(c []int32, ldc int, a []int32, lda int, b []uint8, quads, rows int
 
 // byteTileGo sets c[r][j], for rows r up to 4 and 16 columns j, to the sum over k of a[r][k] *
 // (b[k][j] - zeros[j]), scaled to a float and with bias added if e asks for it.
-func byteTileGo(c []int32, ldc int, a []int32, lda int, b []uint8, quads, rows int, e *byteEpilogue) {
+func byteTileGo(c []int32, ldc int, a []int32, lda int, b []uint8, quads, rows int,
+	e *byteEpilogue) {
 	for r := range rows {
 		var sum [panelWidth]int32
 		for q, row := 0, a[r*lda:]; q < quads; q++ {

@@ -99,7 +99,8 @@ func (l *Linear) Apply(ctx context.Context, dst, x []float32, rows, threads int)
 				return
 			}
 			r0, r1, p0, p1 := pieces.At(i)
-			l.weight.Multiply(dst[r0*l.Out:r1*l.Out], l.Out, x[r0*l.In:r1*l.In], l.In, r1-r0, p0, p1, false, e)
+			to, from := dst[r0*l.Out:r1*l.Out], x[r0*l.In:r1*l.In]
+			l.weight.Multiply(to, l.Out, from, l.In, r1-r0, p0, p1, false, e)
 		}
 	}
 	var wg sync.WaitGroup

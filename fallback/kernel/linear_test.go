@@ -62,7 +62,8 @@ func TestLinear(t *testing.T) {
 				}
 				for i, v := range want {
 					if d := math.Abs(float64(got[i] - v)); !(d <= 1e-4) {
-						t.Fatalf("%d rows, %d to %d, %d threads: element %d is %v, want %v", rows, in, out, threads, i, got[i], v)
+						t.Fatalf("%d rows, %d to %d, %d threads: element %d is %v, want %v",
+							rows, in, out, threads, i, got[i], v)
 					}
 				}
 			}
@@ -95,7 +96,8 @@ func TestPieces(t *testing.T) {
 			}
 			for i, n := range seen {
 				if n != 1 {
-					t.Fatalf("row %d of %d, panel %d of %d is in %d pieces", i/m.Panels(), rows, i%m.Panels(), m.Panels(), n)
+					t.Fatalf("row %d of %d, panel %d of %d is in %d pieces",
+						i/m.Panels(), rows, i%m.Panels(), m.Panels(), n)
 				}
 			}
 		}

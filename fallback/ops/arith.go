@@ -237,7 +237,8 @@ func powIntFloat[T int64 | int32](x *Context, base, exp *tensor.Tensor) (*tensor
 }
 
 // compare builds Equal, Less and the other comparisons for every element type.
-func compareOp(f32 func(a, b float32) bool, i64 func(a, b int64) bool, boolean func(a, b bool) bool) func(n *Node) Kernel {
+func compareOp(f32 func(a, b float32) bool, i64 func(a, b int64) bool,
+	boolean func(a, b bool) bool) func(n *Node) Kernel {
 	return func(n *Node) Kernel {
 		return viaFloat(func(x *Context, in, out []*tensor.Tensor) (err error) {
 			a, b := in[0], in[1]

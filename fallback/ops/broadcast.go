@@ -161,7 +161,8 @@ const (
 )
 
 // binary applies row to a and b broadcast against each other.
-func binary[T, R tensor.Element](x *Context, a, b *tensor.Tensor, row rowFunc[T, R]) (*tensor.Tensor, error) {
+func binary[T, R tensor.Element](x *Context, a, b *tensor.Tensor,
+	row rowFunc[T, R]) (*tensor.Tensor, error) {
 	shape, err := broadcastShape(a.Shape(), b.Shape())
 	if err != nil {
 		return nil, err
@@ -181,7 +182,8 @@ func binary[T, R tensor.Element](x *Context, a, b *tensor.Tensor, row rowFunc[T,
 	err = x.Parallel(len(dst)/s.inner, max(1, minWork/s.inner), func(lo, hi int) {
 		s.walk(lo, hi, func(r int, offs []int) {
 			i, j := offs[0], offs[1]
-			row(dst[r*s.inner:(r+1)*s.inner], part(av[i:], s.step[0], 0, s.inner), part(bv[j:], s.step[1], 0, s.inner))
+			row(dst[r*s.inner:(r+1)*s.inner], part(av[i:], s.step[0], 0, s.inner),
+				part(bv[j:], s.step[1], 0, s.inner))
 		})
 	})
 	return t, err
@@ -196,7 +198,8 @@ func part[T any](v []T, step, lo, hi int) []T {
 }
 
 // unary applies f to every element.
-func unary[T, R tensor.Element](x *Context, a *tensor.Tensor, work int, f func(dst []R, src []T)) (*tensor.Tensor, error) {
+func unary[T, R tensor.Element](x *Context, a *tensor.Tensor, work int,
+	f func(dst []R, src []T)) (*tensor.Tensor, error) {
 	t, dst, err := alloc[R](x, a.Shape())
 	if err != nil {
 		return nil, err
@@ -256,9 +259,11 @@ func viaFloat(k Kernel) Kernel {
 }
 
 func widen(x *Context, t *tensor.Tensor) (*tensor.Tensor, error) {
-	return unary(x, t, 2, func(dst []float32, src []tensor.Half) { kernel.FromHalf(dst, as[uint16](src)) })
+	return unary(x, t, 2,
+		func(dst []float32, src []tensor.Half) { kernel.FromHalf(dst, as[uint16](src)) })
 }
 
 func narrow(x *Context, t *tensor.Tensor) (*tensor.Tensor, error) {
-	return unary(x, t, 2, func(dst []tensor.Half, src []float32) { kernel.ToHalf(as[uint16](dst), src) })
+	return unary(x, t, 2,
+		func(dst []tensor.Half, src []float32) { kernel.ToHalf(as[uint16](dst), src) })
 }

@@ -69,14 +69,16 @@ func (x *Context) Alloc(dtype tensor.DType, shape []int) (*tensor.Tensor, error)
 		return nil, err
 	}
 	if size := dtype.Size(); size > 0 && int64(n) > MaxTensorBytes/int64(size) {
-		return nil, graphErr("a tensor %v%s is larger than the limit of %d bytes", dtype, tensor.FormatShape(shape), int64(MaxTensorBytes))
+		return nil, graphErr("a tensor %v%s is larger than the limit of %d bytes",
+			dtype, tensor.FormatShape(shape), int64(MaxTensorBytes))
 	}
 	return x.memory.Alloc(dtype, shape)
 }
 
 func checkShape(shape []int) (int, error) {
 	if len(shape) > maxRank {
-		return 0, graphErr("a tensor of %d dimensions; at most %d are supported", len(shape), maxRank)
+		return 0, graphErr("a tensor of %d dimensions; at most %d are supported",
+			len(shape), maxRank)
 	}
 	n, err := tensor.NumElements(shape)
 	if err != nil {
@@ -112,12 +114,14 @@ func (x *Context) Parallel(n, grain int, f func(lo, hi int)) error {
 
 // ParallelScratch is Parallel that gives each call scratch floats, their contents unset, which no
 // other call uses at the same time.
-func (x *Context) ParallelScratch(n, grain, floats int, f func(lo, hi int, scratch []float32)) error {
+func (x *Context) ParallelScratch(n, grain, floats int,
+	f func(lo, hi int, scratch []float32)) error {
 	_, room, err := alloc[float32](x, []int{x.workers(n, grain), floats})
 	if err != nil {
 		return err
 	}
-	return x.parallel(n, grain, func(worker, lo, hi int) { f(lo, hi, room[worker*floats:(worker+1)*floats]) })
+	return x.parallel(n, grain,
+		func(worker, lo, hi int) { f(lo, hi, room[worker*floats:(worker+1)*floats]) })
 }
 
 // workers returns how many cores n items keep busy.

@@ -125,7 +125,8 @@ func (p *depthwisePlan) lines(dst, src []float32, count, pitch, channels int) {
 }
 
 // depthwise convolves each channel with its own window.
-func (k *nhwcConv) depthwise(x *Context, c *convolution, dst, src []float32, e *kernel.Epilogue) error {
+func (k *nhwcConv) depthwise(x *Context, c *convolution, dst, src []float32,
+	e *kernel.Epilogue) error {
 	const block = kernel.Block
 	p := k.plan(c)
 	h, w, area, oh := c.in[0], c.in[1], c.out[2]*c.out[3], c.out[2]
@@ -269,7 +270,8 @@ func convDepthwise(x *Context, first, second *nhwcConv, c, d *convolution,
 				switch {
 				case direct:
 					for y := m0; y < m1; y++ {
-						multiply(padded[((y-m0)*p.width+d.before[1])*block:], b, src[(n*h+y)*w*depth:(n*h+y+1)*w*depth], w)
+						multiply(padded[((y-m0)*p.width+d.before[1])*block:], b,
+							src[(n*h+y)*w*depth:(n*h+y+1)*w*depth], w)
 					}
 				case plain && m0 < m1:
 					multiply(middle, b, src[r0*depth:r1*depth], r1-r0)

@@ -24,7 +24,8 @@ type byteConv struct {
 // [N,H,W,C].
 func buildFusedConvInteger(n *Node) Kernel {
 	k := &byteConv{window: newWindow(n), act: n.activation()}
-	if n.Inputs != 7 || n.Const[1] == nil || n.Const[1].Rank() != 4 || n.Const[1].Len() == 0 || n.Const[6] == nil || n.Const[6].DType() != tensor.Float32 ||
+	if n.Inputs != 7 || n.Const[1] == nil || n.Const[1].Rank() != 4 || n.Const[1].Len() == 0 ||
+		n.Const[6] == nil || n.Const[6].DType() != tensor.Float32 ||
 		n.int("channels_last", 0) == 0 || n.int("group", 1) != 1 || !n.left(5) && n.Const[5] == nil {
 		n.fail("a quantised convolution of images in one group has constant weights and scales, and channels last")
 		return nil
@@ -106,9 +107,11 @@ func (k *byteConv) run(x *Context, in, out []*tensor.Tensor) error {
 				} else {
 					k.gather(row, src, c, r, uint8(zeros[0]))
 				}
-				sums[r-r0] = kernel.PackBytes(packed[(r-r0)*stride:(r-r0+1)*stride], from, flip, zeros[0]+int32(flip))
+				sums[r-r0] = kernel.PackBytes(packed[(r-r0)*stride:(r-r0+1)*stride], from, flip,
+					zeros[0]+int32(flip))
 			}
-			k.matrix.MultiplyFloat(dst[r0*c.m:r1*c.m], c.m, packed, sums, r1-r0, 0, k.matrix.Panels(), bytes)
+			k.matrix.MultiplyFloat(dst[r0*c.m:r1*c.m], c.m, packed, sums, r1-r0, 0,
+				k.matrix.Panels(), bytes)
 			if e.Activate != nil || e.Bounds != nil || e.Residual != nil {
 				e.Apply(dst, c.m, r0, r1, 0, c.m)
 			}

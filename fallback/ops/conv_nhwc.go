@@ -27,7 +27,8 @@ type nhwcConv struct {
 func newNHWCConv(n *Node) *nhwcConv {
 	k := &nhwcConv{window: newWindow(n), group: n.int("group", 1), act: n.activation()}
 	w := n.Const[1]
-	if w == nil || w.Rank() != 4 || w.Len() == 0 || w.DType() != tensor.Float32 && w.DType() != tensor.Float16 {
+	if w == nil || w.Rank() != 4 || w.Len() == 0 ||
+		w.DType() != tensor.Float32 && w.DType() != tensor.Float16 {
 		n.fail("the weights are no constant of four dimensions")
 		return k
 	}

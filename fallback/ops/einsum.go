@@ -100,7 +100,8 @@ func (eq *equation) run(x *Context, in []*tensor.Tensor) (*tensor.Tensor, error)
 	return arrange(x, acc, accLabels, want, sizes)
 }
 
-func expandLabels(term string, shape []int, sizes map[rune]int) (labels []rune, under int, err error) {
+func expandLabels(term string, shape []int,
+	sizes map[rune]int) (labels []rune, under int, err error) {
 	before, after, dots := strings.Cut(term, "...")
 	under = len(shape) - len(before) - len(after)
 	if under < 0 || !dots && under != 0 {
@@ -179,7 +180,8 @@ func diagonal(x *Context, t *tensor.Tensor, labels []rune) (*tensor.Tensor, []ru
 
 // contract multiplies a and b and sums over labels that only they have. Labels in both that are
 // needed later are batch dimensions; the rest is a matrix product.
-func contract(x *Context, a, b *tensor.Tensor, la, lb []rune, needed map[rune]bool) (*tensor.Tensor, []rune, error) {
+func contract(x *Context, a, b *tensor.Tensor, la, lb []rune,
+	needed map[rune]bool) (*tensor.Tensor, []rune, error) {
 	size := func(t *tensor.Tensor, ls []rune, l rune) int {
 		for i, r := range ls {
 			if r == l {
@@ -273,7 +275,8 @@ func contains(list []rune, l rune) bool {
 }
 
 // arrange sums away what the result lacks and puts the rest in order.
-func arrange(x *Context, t *tensor.Tensor, labels, want []rune, sizes map[rune]int) (*tensor.Tensor, error) {
+func arrange(x *Context, t *tensor.Tensor, labels, want []rune,
+	sizes map[rune]int) (*tensor.Tensor, error) {
 	var gone []int
 	var keep []rune
 	for i, l := range labels {

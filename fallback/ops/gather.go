@@ -240,7 +240,8 @@ func buildScatterElements(n *Node) Kernel {
 }
 
 // scatter copies t and writes each chunk of updates to its offset.
-func scatter(x *Context, t, updates *tensor.Tensor, to []int, chunk int, kind string) (*tensor.Tensor, error) {
+func scatter(x *Context, t, updates *tensor.Tensor, to []int, chunk int,
+	kind string) (*tensor.Tensor, error) {
 	r, err := x.Alloc(t.DType(), t.Shape())
 	if err != nil {
 		return nil, err

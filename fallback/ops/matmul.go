@@ -137,7 +137,8 @@ func fillMatrix(x *Context, m *kernel.Matrix, b []float32, transposed bool) erro
 
 // matmul is the float product of a and b or, if b was packed before, of a and weights. Batches of a
 // that meet one matrix b are taken as one tall matrix.
-func matmul(x *Context, a, b *tensor.Tensor, weights *kernel.Matrix, e *kernel.Epilogue) (*tensor.Tensor, error) {
+func matmul(x *Context, a, b *tensor.Tensor, weights *kernel.Matrix,
+	e *kernel.Epilogue) (*tensor.Tensor, error) {
 	var right []int
 	if weights != nil {
 		right = []int{weights.K, weights.N}
@@ -165,7 +166,8 @@ func matmul(x *Context, a, b *tensor.Tensor, weights *kernel.Matrix, e *kernel.E
 		err = s.products(x, dst, av, bv)
 	}
 	if err == nil && e != nil {
-		err = x.Parallel(len(dst)/s.n, max(1, minWork/s.n), func(lo, hi int) { e.Apply(dst, s.n, lo, hi, 0, s.n) })
+		err = x.Parallel(len(dst)/s.n, max(1, minWork/s.n),
+			func(lo, hi int) { e.Apply(dst, s.n, lo, hi, 0, s.n) })
 	}
 	return t, err
 }
@@ -209,10 +211,12 @@ func (s *matShapes) products(x *Context, dst, a, b []float32) error {
 	}); err != nil {
 		return err
 	}
-	return x.ParallelScratch(len(jobs), max(1, minWork/(s.m*s.n*s.k)), kernel.PanelFloats(s.k, s.n), func(lo, hi int, buf []float32) {
+	grain, floats := max(1, minWork/(s.m*s.n*s.k)), kernel.PanelFloats(s.k, s.n)
+	return x.ParallelScratch(len(jobs), grain, floats, func(lo, hi int, buf []float32) {
 		w := kernel.NewMatrix(buf, s.k, s.n)
 		for _, j := range jobs[lo:hi] {
-			c, a, b := dst[j.i*s.m*s.n:(j.i+1)*s.m*s.n], a[j.p*s.m*s.k:(j.p+1)*s.m*s.k], b[j.q*s.k*s.n:(j.q+1)*s.k*s.n]
+			c := dst[j.i*s.m*s.n : (j.i+1)*s.m*s.n]
+			a, b := a[j.p*s.m*s.k:(j.p+1)*s.m*s.k], b[j.q*s.k*s.n:(j.q+1)*s.k*s.n]
 			if s.m < 4 {
 				for r := range s.m {
 					axpys(c[r*s.n:(r+1)*s.n], a[r*s.k:(r+1)*s.k], b, s.n)
@@ -231,7 +235,8 @@ func mulPacked(x *Context, w *kernel.Matrix, dst, a []float32, rows int, e *kern
 	work := func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			r0, r1, p0, p1 := pieces.At(i)
-			w.Multiply(dst[r0*w.N:r1*w.N], w.N, a[r0*w.K:r1*w.K], w.K, r1-r0, p0, p1, false, after(e, r0*w.N))
+			w.Multiply(dst[r0*w.N:r1*w.N], w.N, a[r0*w.K:r1*w.K], w.K, r1-r0, p0, p1, false,
+				after(e, r0*w.N))
 		}
 	}
 	if pieces.Cores == 1 {
@@ -252,7 +257,8 @@ func matmulInt[T int64 | int32](x *Context, a, b *tensor.Tensor) (*tensor.Tensor
 	}
 	av, bv := tensor.Data[T](a), tensor.Data[T](b)
 	err = s.each(func(i, p, q int) error {
-		c, a, b := dst[i*s.m*s.n:(i+1)*s.m*s.n], av[p*s.m*s.k:(p+1)*s.m*s.k], bv[q*s.k*s.n:(q+1)*s.k*s.n]
+		c := dst[i*s.m*s.n : (i+1)*s.m*s.n]
+		a, b := av[p*s.m*s.k:(p+1)*s.m*s.k], bv[q*s.k*s.n:(q+1)*s.k*s.n]
 		return x.Parallel(s.m, max(1, minWork/(s.n*s.k+1)), func(lo, hi int) {
 			for r := lo; r < hi; r++ {
 				for j, v := range a[r*s.k : (r+1)*s.k] {
@@ -304,7 +310,8 @@ func buildGemm(n *Node) Kernel {
 		if c == nil || beta == 0 {
 			return nil
 		}
-		if joint, err := broadcastShape(c.Shape(), t.Shape()); err != nil || prod(joint) != t.Len() || len(joint) != 2 {
+		if joint, err := broadcastShape(c.Shape(), t.Shape()); err != nil ||
+			prod(joint) != t.Len() || len(joint) != 2 {
 			return graphErr("Gemm adds %v to %v", c, t)
 		}
 		if beta != 1 {

@@ -50,8 +50,10 @@ func buildFusedMatMulInteger(n *Node) Kernel {
 			return err
 		}
 		scale, bias, residual := in[6], input(in, 2), input(in, 3)
-		if scale.DType() != tensor.Float32 || bias != nil && bias.DType() != tensor.Float32 || residual != nil && residual.DType() != tensor.Float32 {
-			return graphErr("a quantised product scaled by %v, with bias %v and sum %v", scale, bias, residual)
+		if scale.DType() != tensor.Float32 || bias != nil && bias.DType() != tensor.Float32 ||
+			residual != nil && residual.DType() != tensor.Float32 {
+			return graphErr("a quantised product scaled by %v, with bias %v and sum %v",
+				scale, bias, residual)
 		}
 		if bias != nil && bias.Len() != weights.N {
 			return graphErr("a product with %d columns adds %v", weights.N, bias)
@@ -148,7 +150,8 @@ func (n *Node) packedBytes(i, zp int, transposed bool) *kernel.ByteMatrix {
 		k, cols = cols, k
 	}
 	zeros, err := byteZeros(zero)
-	if err != nil || len(zeros) != 1 && len(zeros) != cols || zero != nil && zero.Rank() > 1 && zero.Dim(-1) != len(zeros) {
+	if err != nil || len(zeros) != 1 && len(zeros) != cols ||
+		zero != nil && zero.Rank() > 1 && zero.Dim(-1) != len(zeros) {
 		return nil
 	}
 	m := kernel.NewByteMatrix(nil, k, cols)
@@ -207,7 +210,8 @@ func (p *byteProduct) run(x *Context) (*tensor.Tensor, error) {
 	packed, sums := packed[:rows*stride], packed[rows*stride:]
 	if err := x.Parallel(rows, max(1, minWork/w.K), func(lo, hi int) {
 		for r := lo; r < hi; r++ {
-			sums[r] = kernel.PackBytes(packed[r*stride:(r+1)*stride], data[r*w.K:(r+1)*w.K], flip, zeros[r%len(zeros)]+int32(flip))
+			sums[r] = kernel.PackBytes(packed[r*stride:(r+1)*stride], data[r*w.K:(r+1)*w.K], flip,
+				zeros[r%len(zeros)]+int32(flip))
 		}
 	}); err != nil {
 		return nil, err

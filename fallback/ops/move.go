@@ -75,7 +75,8 @@ func ceilDiv(a, b float64) float64 { return math.Ceil(a / b) }
 
 // strided copies from src to a dense dst of the shape, stepping through src by strides (in
 // elements) from offset: what Transpose and Slice are.
-func strided(x *Context, t *tensor.Tensor, shape, strides []int, offset int) (*tensor.Tensor, error) {
+func strided(x *Context, t *tensor.Tensor, shape, strides []int,
+	offset int) (*tensor.Tensor, error) {
 	r, err := x.Alloc(t.DType(), shape)
 	if err != nil || r.Len() == 0 {
 		return r, err
@@ -138,7 +139,8 @@ func gatherStrided[W word](x *Context, dst, src []W, shape, strides []int, offse
 
 // transposeTiles copies outer matrices of rows x cols, where src has the elements of a row step
 // apart and those of a column next to each other.
-func transposeTiles[W word](x *Context, dst, src []W, outer, steps []int, rows, cols, step, offset int) error {
+func transposeTiles[W word](x *Context, dst, src []W, outer, steps []int,
+	rows, cols, step, offset int) error {
 	const tile = 16
 	bands := (rows + tile - 1) / tile
 	return x.Parallel(prod(outer)*bands, max(1, minWork/(tile*cols)), func(lo, hi int) {
@@ -276,7 +278,8 @@ func slice(x *Context, t *tensor.Tensor, starts, ends, list, steps []int) (*tens
 		}
 	}
 	if len(ends) != len(starts) || len(list) != len(starts) || len(steps) != len(starts) {
-		return nil, graphErr("Slice with %d starts, %d ends, %d axes and %d steps", len(starts), len(ends), len(list), len(steps))
+		return nil, graphErr("Slice with %d starts, %d ends, %d axes and %d steps",
+			len(starts), len(ends), len(list), len(steps))
 	}
 	list, err := axes(list, len(shape))
 	if err != nil {

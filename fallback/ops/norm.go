@@ -141,7 +141,8 @@ func buildLayerNorm(n *Node) Kernel {
 		src := tensor.Data[float32](t)
 		return x.Parallel(len(dst)/d, max(1, minWork/(4*d)), func(lo, hi int) {
 			for i := lo; i < hi; i++ {
-				means[i], invs[i] = kernel.LayerNorm(dst[i*d:(i+1)*d], src[i*d:(i+1)*d], scale, bias, eps)
+				means[i], invs[i] = kernel.LayerNorm(dst[i*d:(i+1)*d], src[i*d:(i+1)*d], scale,
+					bias, eps)
 			}
 		})
 	})
@@ -265,7 +266,8 @@ func buildBatchNorm(n *Node) Kernel {
 }
 
 // groupNorm normalises each of the groups of channels of each sample.
-func groupNorm(x *Context, in, out []*tensor.Tensor, op string, groups int, eps float32, perGroup bool) error {
+func groupNorm(x *Context, in, out []*tensor.Tensor, op string, groups int, eps float32,
+	perGroup bool) error {
 	if err := floatInputs(op, in); err != nil {
 		return err
 	}

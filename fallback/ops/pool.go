@@ -74,7 +74,8 @@ func buildMaxPool(n *Node) Kernel {
 	})
 }
 
-func maxPool[T number](x *Context, w *window, t *tensor.Tensor, out []*tensor.Tensor, column bool) error {
+func maxPool[T number](x *Context, w *window, t *tensor.Tensor, out []*tensor.Tensor,
+	column bool) error {
 	p, shape, err := poolPlan(w, "MaxPool", t)
 	if err != nil {
 		return err

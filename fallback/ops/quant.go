@@ -142,7 +142,8 @@ func buildQuantizeLinear(n *Node) Kernel {
 }
 
 // quantize rounds t to 8-bit integers of a type.
-func quantize(x *Context, to tensor.DType, t, scale *tensor.Tensor, p *perAxis, zeros []int32) (*tensor.Tensor, error) {
+func quantize(x *Context, to tensor.DType, t, scale *tensor.Tensor, p *perAxis,
+	zeros []int32) (*tensor.Tensor, error) {
 	r, err := x.Alloc(to, t.Shape())
 	if err != nil {
 		return nil, err
@@ -185,7 +186,8 @@ func buildDequantizeLinear(n *Node) Kernel {
 }
 
 // dequantize widens 8-bit or 32-bit integers to floats.
-func dequantize(x *Context, t *tensor.Tensor, s []float32, p *perAxis, zeros []int32) (*tensor.Tensor, error) {
+func dequantize(x *Context, t *tensor.Tensor, s []float32, p *perAxis,
+	zeros []int32) (*tensor.Tensor, error) {
 	r, dst, err := alloc[float32](x, t.Shape())
 	if err != nil {
 		return nil, err
@@ -304,7 +306,8 @@ func addProduct(dst, a, b []int32, m, n, k int) {
 
 // convInt convolves integers less their zero points. Zero points of the weights are one for all or
 // one for each output channel.
-func convInt(x *Context, w *window, group int, t, weights, tz, wz *tensor.Tensor) (*tensor.Tensor, []int32, error) {
+func convInt(x *Context, w *window, group int,
+	t, weights, tz, wz *tensor.Tensor) (*tensor.Tensor, []int32, error) {
 	c, err := planConv(w, group, t.Shape(), weights.Shape())
 	if err != nil {
 		return nil, nil, err
@@ -342,7 +345,8 @@ func buildConvInteger(n *Node) Kernel {
 }
 
 // requantize brings int32 sums to 8 bits: q = round(sum * factor) + zero.
-func requantize(x *Context, t *tensor.Tensor, factor func(i int) float64, zero *tensor.Tensor) (*tensor.Tensor, error) {
+func requantize(x *Context, t *tensor.Tensor, factor func(i int) float64,
+	zero *tensor.Tensor) (*tensor.Tensor, error) {
 	z, err := zeroPoints(zero, 1)
 	if err != nil {
 		return nil, err

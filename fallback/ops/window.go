@@ -89,7 +89,8 @@ func (w *window) on(in, kernel []int) (*place, error) {
 		}
 		room := in[i] + p.before[i] + p.after[i] - reach
 		if room < 0 {
-			return nil, graphErr("a window of %d on a dimension of %d", reach, in[i]+p.before[i]+p.after[i])
+			return nil, graphErr("a window of %d on a dimension of %d",
+				reach, in[i]+p.before[i]+p.after[i])
 		}
 		p.out[i] = room/p.strides[i] + 1
 		if w.ceil {
