@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Whatever a .npy file holds, what is wrong with it is an ErrTensor, and what is right
-// is no larger than the file.
+// Whatever a .npy file holds, what is wrong with it is an ErrTensor, and what is right is no larger
+// than the file.
 func FuzzReadNpy(f *testing.F) {
 	var good bytes.Buffer
 	if err := WriteNpy(&good, Must(New([]int{2, 3}, make([]Half, 6)))); err != nil {

@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// The .npy format is numpy's: magic, version, header length, a Python dict
-// with descr, fortran_order and shape, then the elements (numpy/lib/format.py).
+// The .npy format is numpy's: magic, version, header length, a Python dict with descr,
+// fortran_order and shape, then the elements (numpy/lib/format.py).
 const npyMagic = "\x93NUMPY"
 
 // maxNpyHeader bounds the header, which numpy itself keeps under 10,000 bytes.
@@ -57,13 +57,13 @@ var (
 	npyShapeRE   = regexp.MustCompile(`'shape'\s*:\s*\(([0-9, ]*)\)`)
 )
 
-// ReadNpy reads one .npy file of versions 1 to 3. float64 elements are rounded
-// to float32 (numpy's default type; no graph here takes it). Big-endian and
-// Fortran-ordered files are refused. Memory grows with the bytes that are
-// there, not with what the header claims.
+// ReadNpy reads one .npy file of versions 1 to 3. float64 elements are rounded to float32 (numpy's
+// default type; no graph here takes it). Big-endian and Fortran-ordered files are refused. Memory
+// grows with the bytes that are read, not with the header's claim.
 func ReadNpy(r io.Reader) (*Tensor, error) {
 	fail := func(format string, args ...any) (*Tensor, error) {
-		return nil, fmt.Errorf("%w: not a usable .npy file: %w", ErrTensor, fmt.Errorf(format, args...))
+		return nil, fmt.Errorf("%w: not a usable .npy file: %w",
+			ErrTensor, fmt.Errorf(format, args...))
 	}
 	var pre [8]byte
 	if _, err := io.ReadFull(r, pre[:]); err != nil {
@@ -165,8 +165,8 @@ func readInto[T Element](r io.Reader, shape []int, n int) (*Tensor, error) {
 	return New(shape, data)
 }
 
-// readElements reads n little-endian elements a block at a time, so that a
-// header that claims too much costs one block and not n elements.
+// readElements reads n little-endian elements a block at a time, so that a header which claims too
+// much costs one block and not n elements.
 func readElements[T Element | float64](r io.Reader, n int) ([]T, error) {
 	const block = 1 << 16
 	data := make([]T, 0, min(n, block))

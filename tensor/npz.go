@@ -11,21 +11,21 @@ import (
 	"strings"
 )
 
-// ErrTooLarge is wrapped, beside ErrTensor, by the error for a file that unpacks to
-// more than its reader allows.
+// ErrTooLarge is wrapped, beside ErrTensor, by the error for a file that unpacks to more than its
+// reader allows.
 var ErrTooLarge = errors.New("too large")
 
-// LoadNpz reads the arrays of a .npz file (a zip archive of .npy files) by
-// name. A member that is not an array this package reads is an error, and so is a
-// file whose members say that they take, or do take, more than most bytes together
-// when they are unpacked: a thousandth of that may be all there is on disk.
+// LoadNpz reads the arrays of a .npz file (a zip archive of .npy files) by name. A member that is
+// not an array which this package reads is an error. So is a file whose members take, or say that
+// they take, more than most bytes together when unpacked: on disk it may have a thousandth of that.
 func LoadNpz(path string, most int64) (map[string]*Tensor, error) {
 	z, err := zip.OpenReader(path)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: not a .npz file: %w", ErrTensor, path, err)
 	}
 	defer z.Close()
-	tooLarge := fmt.Errorf("%w: %s: %w: it unpacks to more than %d bytes", ErrTensor, path, ErrTooLarge, most)
+	tooLarge := fmt.Errorf("%w: %s: %w: it unpacks to more than %d bytes",
+		ErrTensor, path, ErrTooLarge, most)
 	left := most
 	for _, member := range z.File {
 		if member.UncompressedSize64 > uint64(left) {
@@ -57,8 +57,8 @@ func LoadNpz(path string, most int64) (map[string]*Tensor, error) {
 	return arrays, nil
 }
 
-// WriteNpz writes arrays as a .npz file, a zip archive of .npy files in the order
-// of their names, as numpy.savez_compressed does.
+// WriteNpz writes arrays as a .npz file, a zip archive of .npy files in the order of their names,
+// as numpy.savez_compressed does.
 func WriteNpz(w io.Writer, arrays map[string]*Tensor) error {
 	z := zip.NewWriter(w)
 	for _, name := range slices.Sorted(maps.Keys(arrays)) {

@@ -5,24 +5,24 @@ import (
 	"sync"
 )
 
-// Storage is where an engine keeps the elements of a tensor it made: C memory,
-// a device's. They stay there, and may go back into the engine without a copy,
-// until somebody looks at them: a slice that Data returns is always Go memory,
-// so it can be kept and outlive the tensor like any other slice.
+// Storage holds the elements of a tensor that an engine made: in C memory, a device's, or Go memory
+// in a layout of its own. They stay there, and can go back into the engine without a copy, until
+// somebody reads them: a slice that Data returns is always Go memory, so it can be kept and outlive
+// the tensor like any other slice.
 //
-// Both methods are safe for concurrent use.
+// Methods are safe for concurrent use. A storage that can do more says so by implementing
+// RowStorage.
 type Storage interface {
-	// Load returns a copy of the elements in row-major order: a []T of the Go
-	// type of the tensor's element type. It returns nil after Release.
+	// Load returns a copy of the elements in row-major order: a []T of the Go type of the tensor's
+	// element type. It returns nil after Release.
 	Load() any
-	// Release gives the memory back as soon as no run of the engine reads it.
-	// Tensors that are not released are given back when the garbage collector
-	// finds them unreachable.
+	// Release gives the memory back as soon as no run of the engine reads it. Tensors that are not
+	// released are given back when the garbage collector finds them unreachable.
 	Release()
 }
 
-// NewStored makes a tensor whose elements an engine holds. The error wraps
-// ErrTensor if a dimension is negative or dtype is Invalid.
+// NewStored makes a tensor whose elements an engine holds. The error wraps ErrTensor if a dimension
+// is negative or dtype is Invalid.
 func NewStored(dtype DType, shape []int, s Storage) (*Tensor, error) {
 	if dtype.Size() == 0 {
 		return nil, fmt.Errorf("%w: cannot hold elements of type %v", ErrTensor, dtype)
@@ -30,11 +30,15 @@ func NewStored(dtype DType, shape []int, s Storage) (*Tensor, error) {
 	if _, err := NumElements(shape); err != nil {
 		return nil, err
 	}
-	return &Tensor{shape: append([]int{}, shape...), dtype: dtype, stored: &stored{storage: s}}, nil
+	at := &stored{storage: s}
+	if len(shape) > 0 {
+		at.rows = shape[0]
+	}
+	return &Tensor{shape: append([]int{}, shape...), dtype: dtype, stored: at}, nil
 }
 
-// Storage returns where an engine holds t's elements, and nil where they are in
-// Go memory. It is for engines; everything else reads t with Data.
+// Storage returns where an engine holds t's elements, and nil if they are in Go memory. It is for
+// engines; everything else reads t with Data.
 func (t *Tensor) Storage() Storage {
 	if t.stored == nil {
 		return nil
@@ -42,20 +46,22 @@ func (t *Tensor) Storage() Storage {
 	return t.stored.where()
 }
 
-// Release says that nobody will look at t again, nor at a reshaped t, so that
-// memory which an engine holds for it is free at once rather than at some later
-// garbage collection: worth it for big tensors made in a loop, such as the cache
-// of a decoder. Slices that Data returned stay valid. A tensor in Go memory is
-// left as it is. Afterwards an engine refuses t as an input and Data returns nil.
+// Release says that nobody will read t again, nor a reshaped t, so that memory which an engine
+// holds for it is free at once and not at some later garbage collection: worth it for big tensors
+// made in a loop, such as the cache of a decoder. Slices that Data returned stay valid, and so do
+// tensors that Slice and Take returned. A tensor in Go memory is left as it is. Afterwards an
+// engine refuses t as an input and Data returns nil.
 func (t *Tensor) Release() {
 	if s := t.Storage(); s != nil {
 		s.Release()
 	}
 }
 
-// stored is shared by a tensor and what Reshape makes of it, so that elements
-// are copied to Go memory once.
+// stored is shared by a tensor and what Reshape makes of it, so that elements are copied to Go
+// memory once.
 type stored struct {
+	rows int // first dimension that the storage was made for; 0 for a scalar
+
 	mu      sync.Mutex
 	storage Storage // nil once data is there
 	data    any

@@ -32,6 +32,7 @@ func (c *cell) Release() {
 }
 
 func TestStoredElementsAreLoadedOnce(t *testing.T) {
+	t.Parallel()
 	c := &cell{values: []float32{1, 2, 3, 4}}
 	x := Must(NewStored(Float32, []int{2, 2}, c))
 	y := Must(x.Reshape(4))
@@ -69,6 +70,7 @@ func TestStoredElementsAreLoadedOnce(t *testing.T) {
 }
 
 func TestStoredRelease(t *testing.T) {
+	t.Parallel()
 	c := &cell{values: []float32{1}}
 	x := Must(NewStored(Float32, []int{1}, c))
 	x.Release()
@@ -80,6 +82,7 @@ func TestStoredRelease(t *testing.T) {
 }
 
 func TestNewStoredChecks(t *testing.T) {
+	t.Parallel()
 	for name, f := range map[string]func() (*Tensor, error){
 		"dtype": func() (*Tensor, error) { return NewStored(Invalid, []int{1}, &cell{}) },
 		"shape": func() (*Tensor, error) { return NewStored(Float32, []int{-1}, &cell{}) },

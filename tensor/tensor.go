@@ -1,9 +1,9 @@
-// Package tensor holds the one value both engines speak: a dense, row-major,
-// typed array with a shape. It also reads and writes the .npy and .npz files
-// in which golden outputs and user inputs travel.
+// Package tensor holds the one value both engines speak: a dense, row-major, typed array with a
+// shape. It also reads and writes the .npy and .npz files in which golden outputs and user inputs
+// travel.
 //
-// There is no arithmetic here. Operators live in the engines; the few
-// transformations the pipeline needs (projection, concatenation) live there.
+// It has no arithmetic: operators belong to the engines, and the few transformations that the
+// pipeline needs (projection, concatenation) to the pipeline. Rows can be picked (Take, Slice).
 package tensor
 
 import (
@@ -14,8 +14,8 @@ import (
 	"strings"
 )
 
-// ErrTensor is wrapped by every error of this package: a shape that does not
-// fit its data, an unknown element type, a malformed .npy file.
+// ErrTensor is wrapped by every error of this package: a shape that does not fit its data, an
+// unknown element type, a malformed .npy file.
 var ErrTensor = errors.New("tensor")
 
 // DType names an element type.
@@ -89,9 +89,9 @@ func TypeOf[T Element]() DType {
 	}
 }
 
-// Tensor is a dense row-major array. The zero value is not usable; make one
-// with New, Zeros or Scalar. Shape and data are shared, not copied, and
-// whoever receives a Tensor reads it only, unless the giver says otherwise.
+// Tensor is a dense row-major array. The zero value is not usable; make one with New, Zeros or
+// Scalar. Shape and data are shared, not copied: do not change a tensor that you were given, unless
+// its giver says so.
 type Tensor struct {
 	shape []int
 	dtype DType
@@ -100,22 +100,23 @@ type Tensor struct {
 	stored *stored // where the elements are, in place of data, while an engine holds them
 }
 
-// New makes a tensor over data without copying it. A shape of no dimensions is
-// a scalar with one element. The error wraps ErrTensor if a dimension is
-// negative or the shape does not hold exactly len(data) elements.
+// New makes a tensor over data without copying it. A shape of no dimensions is a scalar with one
+// element. The error wraps ErrTensor if a dimension is negative or the shape does not hold exactly
+// len(data) elements.
 func New[T Element](shape []int, data []T) (*Tensor, error) {
 	n, err := NumElements(shape)
 	if err != nil {
 		return nil, err
 	}
 	if n != len(data) {
-		return nil, fmt.Errorf("%w: shape %v holds %d elements, the data has %d", ErrTensor, shape, n, len(data))
+		return nil, fmt.Errorf("%w: shape %v holds %d elements, the data has %d",
+			ErrTensor, shape, n, len(data))
 	}
 	return &Tensor{shape: append([]int{}, shape...), dtype: TypeOf[T](), data: data}, nil
 }
 
-// Must returns t and panics on err. It is for literals in programs and tests
-// whose shapes are known to be right.
+// Must returns t and panics on err. It is for literals in programs and tests whose shapes are known
+// to be right.
 func Must(t *Tensor, err error) *Tensor {
 	if err != nil {
 		panic(err)
@@ -173,8 +174,7 @@ func (t *Tensor) Dim(i int) int {
 // DType returns the element type.
 func (t *Tensor) DType() DType { return t.dtype }
 
-// Len returns the number of elements, which is 1 for a scalar and 0 where a
-// dimension is 0.
+// Len returns the number of elements, which is 1 for a scalar and 0 where a dimension is 0.
 func (t *Tensor) Len() int {
 	n := 1
 	for _, d := range t.shape {
@@ -183,8 +183,8 @@ func (t *Tensor) Len() int {
 	return n
 }
 
-// Data returns the elements in row-major order, shared with t. It returns nil
-// if T is not the tensor's element type; Values reports that as an error.
+// Data returns the elements in row-major order, shared with t. It returns nil if T is not the
+// tensor's element type; Values reports that as an error.
 func Data[T Element](t *Tensor) []T {
 	d, _ := t.elements().([]T)
 	return d
@@ -198,15 +198,16 @@ func Values[T Element](t *Tensor) ([]T, error) {
 	return nil, fmt.Errorf("%w: elements are %v, not %v", ErrTensor, t.dtype, TypeOf[T]())
 }
 
-// Reshape returns a tensor that shares t's elements under another shape of the
-// same number of elements.
+// Reshape returns a tensor that shares t's elements under another shape of the same number of
+// elements.
 func (t *Tensor) Reshape(shape ...int) (*Tensor, error) {
 	n, err := NumElements(shape)
 	if err != nil {
 		return nil, err
 	}
 	if n != t.Len() {
-		return nil, fmt.Errorf("%w: cannot reshape %v (%d elements) to %v (%d elements)", ErrTensor, t.shape, t.Len(), shape, n)
+		return nil, fmt.Errorf("%w: cannot reshape %v (%d elements) to %v (%d elements)",
+			ErrTensor, t.shape, t.Len(), shape, n)
 	}
 	r := *t
 	r.shape = append([]int{}, shape...)
@@ -235,8 +236,8 @@ func (t *Tensor) Clone() *Tensor {
 	return c
 }
 
-// Float32s returns the elements as float32: shared where they are float32
-// already, converted otherwise (true is 1).
+// Float32s returns the elements as float32: shared where they are float32 already, converted
+// otherwise (true is 1).
 func (t *Tensor) Float32s() []float32 {
 	switch d := t.elements().(type) {
 	case []float32:
@@ -275,8 +276,8 @@ func (t *Tensor) String() string {
 	return t.dtype.String() + FormatShape(t.shape)
 }
 
-// NumElements returns the product of the dimensions. The error wraps ErrTensor
-// if one is negative or the product does not fit an int.
+// NumElements returns the product of the dimensions. The error wraps ErrTensor if one is negative
+// or the product does not fit an int.
 func NumElements(shape []int) (int, error) {
 	n, zero := 1, false
 	for _, d := range shape {
@@ -288,7 +289,8 @@ func NumElements(shape []int) (int, error) {
 			continue
 		}
 		if n > math.MaxInt/d {
-			return 0, fmt.Errorf("%w: shape %v holds more elements than memory can", ErrTensor, shape)
+			return 0, fmt.Errorf("%w: shape %v holds more elements than memory can",
+				ErrTensor, shape)
 		}
 		n *= d
 	}
@@ -316,11 +318,11 @@ func FormatShape(shape []int) string {
 type Spec struct {
 	Name  string
 	DType DType // Invalid where the graph uses a type this package lacks
-	// Shape has -1 for each dimension that is not fixed, and is nil where the
-	// graph does not say how many dimensions there are.
+	// Shape has -1 for each dimension that is not fixed, and is nil where the graph does not say
+	// how many dimensions there are.
 	Shape []int
-	// Dims names the dimensions that are not fixed, such as "batch"; "" where
-	// the graph gives no name. It is as long as Shape.
+	// Dims names the dimensions that are not fixed, such as "batch"; "" where the graph gives no
+	// name. It is as long as Shape.
 	Dims []string
 }
 
@@ -349,8 +351,8 @@ func (s Spec) String() string {
 	return b.String()
 }
 
-// Check reports how t fails to fit the spec: another element type, another
-// rank, another size of a fixed dimension. The error wraps ErrTensor.
+// Check reports how t fails to fit the spec: another element type, another rank, another size of a
+// fixed dimension. The error wraps ErrTensor.
 func (s Spec) Check(t *Tensor) error {
 	fits := s.DType == t.dtype && (s.Shape == nil || len(s.Shape) == len(t.shape))
 	if fits && s.Shape != nil {

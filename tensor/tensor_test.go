@@ -13,6 +13,7 @@ import (
 )
 
 func TestNew(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		shape []int
 		n     int
@@ -40,12 +41,14 @@ func TestNew(t *testing.T) {
 }
 
 func TestValuesNamesBothTypes(t *testing.T) {
+	t.Parallel()
 	if _, err := Values[int64](Scalar(float32(1))); err == nil || !strings.Contains(err.Error(), "float32, not int64") {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestReshapeShares(t *testing.T) {
+	t.Parallel()
 	a := Must(New([]int{2, 3}, []int64{1, 2, 3, 4, 5, 6}))
 	b := Must(a.Reshape(3, 2))
 	Data[int64](b)[0] = 9
@@ -62,9 +65,9 @@ func TestReshapeShares(t *testing.T) {
 	}
 }
 
-// Every Half survives the way to float32 and back, and rounding is to the
-// nearest, ties to even.
+// Every Half survives the way to float32 and back, and rounding is to the nearest, ties to even.
 func TestHalf(t *testing.T) {
+	t.Parallel()
 	for i := range 1 << 16 {
 		h := Half(i)
 		f := h.Float32()
@@ -105,6 +108,7 @@ func TestHalf(t *testing.T) {
 }
 
 func TestNpyRoundTrip(t *testing.T) {
+	t.Parallel()
 	for _, x := range []*Tensor{
 		Must(New([]int{2, 2}, []float32{1, -2, 3.5, float32(math.Inf(1))})),
 		Must(New([]int{3}, []Half{0x3c00, 0, 0xffff})),
@@ -134,6 +138,7 @@ func TestNpyRoundTrip(t *testing.T) {
 }
 
 func TestReadNpyRefuses(t *testing.T) {
+	t.Parallel()
 	var good bytes.Buffer
 	WriteNpy(&good, Must(New([]int{2}, []float32{1, 2})))
 	file := good.String()
@@ -157,6 +162,7 @@ func TestReadNpyRefuses(t *testing.T) {
 }
 
 func TestSpecCheck(t *testing.T) {
+	t.Parallel()
 	spec := Spec{Name: "x", DType: Float32, Shape: []int{-1, 3}, Dims: []string{"batch", ""}}
 	if err := spec.Check(Must(Zeros(Float32, 5, 3))); err != nil {
 		t.Error(err)
@@ -169,6 +175,7 @@ func TestSpecCheck(t *testing.T) {
 }
 
 func TestNpzRoundTrip(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "two.npz")
 	f, err := os.Create(path)
 	if err != nil {
@@ -180,7 +187,8 @@ func TestNpzRoundTrip(t *testing.T) {
 	}
 	f.Close()
 	got, err := LoadNpz(path, 1<<20)
-	if err != nil || len(got) != 2 || !slices.Equal(Data[int64](got["ids"]), []int64{1, 2}) || !slices.Equal(Data[float32](got["maps"]), []float32{0.5, 3}) {
+	if err != nil || len(got) != 2 || !slices.Equal(Data[int64](got["ids"]), []int64{1, 2}) ||
+		!slices.Equal(Data[float32](got["maps"]), []float32{0.5, 3}) {
 		t.Error(got, err)
 	}
 }

@@ -1,14 +1,15 @@
-// Package attention is scaled dot-product attention as a library: dense or by
-// chunks in bounded memory, under boolean, additive, causal and media masks,
-// with grouped heads, over sparse patterns of keys, with the temperature between
-// modalities balanced, with disentangled positions; and what is built on it:
-// multi-head attention with its projections, pooling by learned probes, gated
-// and concatenating fusion, rollout of maps.
+// Package attention is scaled dot-product attention as a library: dense or by chunks in bounded
+// memory, under boolean, additive, causal and media masks, with grouped heads, over sparse patterns
+// of keys, with the temperature between modalities balanced, with disentangled positions. On it
+// build multi-head attention with its projections, pooling by learned probes, gated and
+// concatenating fusion, and rollout of maps.
 //
-// Operands are float32 tensors [B,H,T,D]: batch, heads, positions, width. The
-// arithmetic is that of package kernel, which the pure-Go engine uses too; the
-// engine's own fused operator lives in package ops and knows only what exported
-// graphs need.
+// It is a public library of the attention core: programs import it for computations of their own,
+// and most of its exports are there for them alone. This module's pipelines use Rollout and
+// MeanHeads, for maps. Dense attention runs on kernel.AttentionHead, as the pure-Go engine's fused
+// operator does; that operator knows only what exported graphs need.
+//
+// Operands are float32 tensors [B,H,T,D]: batch, heads, positions, width.
 package attention
 
 import (
@@ -44,17 +45,16 @@ type options struct {
 	stats     *Stats
 }
 
-// Scale multiplies the products of queries and keys; without it, or with 0, they
-// are divided by sqrt(D).
+// Scale multiplies the products of queries and keys; without it, or with 0, they are divided by
+// sqrt(D).
 func Scale(s float64) Option { return func(o *options) { o.scale = s } }
 
-// Causal lets a query see no key after its own position. The last query stands
-// at the last key: query i of T is at position i+S-T of S keys, as in decoding
-// with a cache.
+// Causal lets a query see no key after its own position. The last query stands at the last key:
+// query i of T is at position i+S-T of S keys, as in decoding with a cache.
 func Causal() Option { return func(o *options) { o.causal = true } }
 
-// Mask hides keys: mask is Bool and broadcasts to [B,H,T,S], true where the query
-// attends to the key. Masks add up.
+// Mask hides keys: mask is Bool and broadcasts to [B,H,T,S], true where the query attends to the
+// key. Masks add up.
 func Mask(mask *tensor.Tensor) Option {
 	return func(o *options) { o.masks = append(o.masks, mask) }
 }
@@ -62,48 +62,46 @@ func Mask(mask *tensor.Tensor) Option {
 // Bias is added to the scores: float32, broadcasts to [B,H,T,S]; -Inf hides a key.
 func Bias(bias *tensor.Tensor) Option { return Mask(bias) }
 
-// MediaMask is Flamingo's mask (Alayrac et al., 2204.14198, section 3.1.2; text_time
-// and media_time of open_flamingo): query i attends to exactly the keys of picture
-// queries[i], keys[j] being the picture, from 1 on, that key j belongs to. A query
-// with 0 stands before the first picture: it attends to nothing and its result
-// is 0.
+// MediaMask is Flamingo's mask (Alayrac et al., 2204.14198, section 3.1.2; text_time and media_time
+// of open_flamingo): query i attends to exactly the keys j with keys[j] = queries[i], the number of
+// a picture from 1 on. A query with 0 stands before the first picture: it attends to nothing and
+// its result is 0.
 func MediaMask(queries, keys []int) Option {
 	return func(o *options) { o.media = [2][]int{queries, keys} }
 }
 
-// Balance multiplies the scores between different modalities by gamma, under one
-// softmax over all keys (temperature-adjusted cross-modal attention, TACA,
-// 2506.07986). queries[i] and keys[j] number the modality of a position. Gamma 1
-// changes nothing.
+// Balance multiplies the scores between different modalities by gamma, under one softmax over all
+// keys (temperature-adjusted cross-modal attention, TACA, 2506.07986). queries[i] and keys[j]
+// number the modality of a position. Gamma 1 changes nothing.
 func Balance(gamma float64, queries, keys []int) Option {
 	return func(o *options) { o.gamma, o.modality = gamma, [2][]int{queries, keys} }
 }
 
-// Sparse visits only the keys of a pattern. What is not visited costs nothing.
+// Sparse visits only the keys of a pattern; other keys cost nothing.
 func Sparse(p Pattern) Option { return func(o *options) { o.pattern = p } }
 
-// TopK keeps the k keys of each query with the highest scores, of equal scores the
-// first. All scores are computed; the softmax and the values see k.
+// TopK keeps the k keys of each query with the highest scores, and of equal scores the first. All
+// scores are computed; softmax and values take the k that are kept.
 func TopK(k int) Option { return func(o *options) { o.topK = k } }
 
-// Disentangled adds DeBERTa's relative positions (He et al., 2006.03654, equations
-// 3 and 4): the score of query i and key j is
+// Disentangled adds DeBERTa's relative positions (He et al., 2006.03654, equations 3 and 4): the
+// score of query i and key j is
 //
 //	Qc_i.Kc_j + Qc_i.Kr_d(i,j) + Kc_j.Qr_d(j,i)
 //
-// scaled by 1/sqrt(3D), where d(i,j) is i-j+k kept within [0,2k-1]. keyTable (Kr)
-// and queryTable (Qr) are float32 [H,2k,D].
+// scaled by 1/sqrt(3D), where d(i,j) is i-j+k kept within [0,2k-1]. keyTable (Kr) and queryTable
+// (Qr) are float32 [H,2k,D].
 func Disentangled(keyTable, queryTable *tensor.Tensor) Option {
 	return func(o *options) { o.keyTable, o.qryTable = keyTable, queryTable }
 }
 
-// Chunk is how many keys are weighed at a time; 0 lets the package choose. The
-// result does not depend on it but for rounding.
+// Chunk sets how many keys are weighed at a time; 0 lets the package choose. It changes the result
+// by rounding only.
 func Chunk(keys int) Option { return func(o *options) { o.chunk = keys } }
 
-// MemoryLimit bounds scratch memory in bytes, for all threads together: chunks, and
-// at last threads, become as few as that takes. 0 means no bound. Too small a
-// bound is an error.
+// MemoryLimit bounds scratch memory in bytes, for all threads together. To keep it, Attend makes a
+// chunk smaller unless Chunk sets it, then uses fewer threads. 0 means no bound. Too small a bound
+// is an error.
 func MemoryLimit(bytes int64) Option { return func(o *options) { o.maxMemory = bytes } }
 
 // Threads bounds the cores used; 0 means all there are.
@@ -114,26 +112,27 @@ func WithStats(s *Stats) Option { return func(o *options) { o.stats = s } }
 
 // Stats says what a call did.
 type Stats struct {
-	Visited int64 // pairs of query and key whose score was computed, over all heads; the dense way computes whole tiles, so a causal mask leaves up to a chunk too many in a row
+	// Visited counts pairs of query and key whose score was computed, over all heads. Dense
+	// attention computes whole tiles, so with a causal mask it counts more than the mask shows.
+	Visited int64
 	Chunk   int   // keys weighed at a time
 	Scratch int64 // bytes of memory beside the operands and the result
 }
 
-// Attend computes softmax(scale*q*k' + masks)*v: q [B,H,T,D], k [B,G,S,D], v
-// [B,G,S,Dv] -> [B,H,T,Dv], float32. G divides H: head h reads keys and values
-// h/(H/G) (grouped queries, Ainslie et al., 2305.13245; G = H is multi-head, G = 1
-// multi-query attention). A query that sees no key gives 0.
+// Attend computes softmax(scale*q*k' + masks)*v: q [B,H,T,D], k [B,G,S,D], v [B,G,S,Dv] ->
+// [B,H,T,Dv], float32. G divides H: head h reads keys and values h/(H/G) (grouped queries, Ainslie
+// et al., 2305.13245; G = H is multi-head, G = 1 multi-query attention). A query that sees no key
+// gives 0.
 //
-// Keys go by chunks with a running maximum and sum (Rabe and Staats, 2112.05682;
-// Milakov and Gimelshein, 1805.02867), so that no row of scores exists as a
-// whole. Scratch, in floats and for each thread, is at most
+// Keys go by chunks with a running maximum and sum (Rabe and Staats, 2112.05682; Milakov and
+// Gimelshein, 1805.02867), so that no row of scores exists as a whole. Scratch, in floats and for
+// each thread, is at most
 //
 //	R*(C+2) + D*(C+15) + C*(Dv+15)
 //
-// for chunks of C keys and tiles of R = 48 queries. Query by query, which Sparse,
-// TopK and Disentangled need, it is 2*R + 5*C + 4*K + 2k + 1 for the top K and
-// tables of 2k rows, beside what the Pattern itself allocates. It never grows with
-// the number of keys.
+// for chunks of C keys and tiles of R = 48 queries. Query by query, which Sparse, TopK and
+// Disentangled need, it is 2*R + 5*C + 4*K + 2k + 1 for the top K and tables of 2k rows, beside
+// what the Pattern itself allocates. It never grows with the number of keys.
 //
 // Errors wrap engine.ErrInput, or ctx's error; by then all work has stopped.
 func Attend(ctx context.Context, q, k, v *tensor.Tensor, opts ...Option) (*tensor.Tensor, error) {
@@ -180,8 +179,10 @@ func newCall(q, k, v *tensor.Tensor, opts []Option) (*call, error) {
 	c.batch, c.heads, c.queries, c.depth = q.Dim(0), q.Dim(1), q.Dim(2), q.Dim(3)
 	c.groups, c.keys, c.depthV = k.Dim(1), k.Dim(2), v.Dim(3)
 	switch {
-	case k.Dim(0) != c.batch || v.Dim(0) != c.batch, k.Dim(3) != c.depth, v.Dim(1) != c.groups, v.Dim(2) != c.keys:
-		return nil, inputErr("queries %v, keys %v and values %v do not fit: [B,H,T,D], [B,G,S,D] and [B,G,S,Dv] are needed", q, k, v)
+	case k.Dim(0) != c.batch || v.Dim(0) != c.batch,
+		k.Dim(3) != c.depth, v.Dim(1) != c.groups, v.Dim(2) != c.keys:
+		return nil, inputErr("queries %v, keys %v and values %v do not fit: "+
+			"[B,H,T,D], [B,G,S,D] and [B,G,S,Dv] are needed", q, k, v)
 	case c.heads > 0 && (c.groups == 0 || c.heads%c.groups != 0):
 		return nil, inputErr("%d heads cannot share %d heads of keys evenly", c.heads, c.groups)
 	case c.depth == 0:
@@ -208,7 +209,8 @@ func (c *call) check() error {
 			continue
 		}
 		if len(labels[0]) != c.queries || len(labels[1]) != c.keys {
-			return inputErr("%s of %d queries and %d keys for %d and %d", what, len(labels[0]), len(labels[1]), c.queries, c.keys)
+			return inputErr("%s of %d queries and %d keys for %d and %d",
+				what, len(labels[0]), len(labels[1]), c.queries, c.keys)
 		}
 	}
 	switch {
@@ -232,9 +234,11 @@ func (c *call) check() error {
 		c.factor = float32(1 / math.Sqrt(3*float64(c.depth)))
 	}
 	for _, t := range []*tensor.Tensor{c.keyTable, c.qryTable} {
-		if t.DType() != tensor.Float32 || t.Rank() != 3 || t.Dim(0) != c.heads || t.Dim(2) != c.depth || t.Dim(1)%2 != 0 || t.Dim(1) == 0 ||
+		if t.DType() != tensor.Float32 || t.Rank() != 3 || t.Dim(0) != c.heads ||
+			t.Dim(2) != c.depth || t.Dim(1)%2 != 0 || t.Dim(1) == 0 ||
 			t.Dim(1) != c.keyTable.Dim(1) {
-			return inputErr("positions %v for %d heads of width %d: [H,2k,D] is needed", t, c.heads, c.depth)
+			return inputErr("positions %v for %d heads of width %d: [H,2k,D] is needed",
+				t, c.heads, c.depth)
 		}
 	}
 	c.span = c.keyTable.Dim(1)
@@ -242,8 +246,8 @@ func (c *call) check() error {
 }
 
 const (
-	rowBlock     = 48  // queries of a tile
-	defaultChunk = 256 // keys of a tile
+	rowBlock     = 48  // queries of a task, a block of kernel.AttentionHead
+	defaultChunk = 256 // keys of a chunk
 )
 
 // plan chooses chunk and threads within the memory limit.
@@ -272,7 +276,8 @@ func (c *call) plan() error {
 		case c.threads > 1:
 			c.threads--
 		default:
-			return inputErr("attention by chunks of %d keys needs %d bytes of scratch, more than the limit of %d", c.chunk, total, c.maxMemory)
+			return inputErr("attention by chunks of %d keys needs %d bytes of scratch, "+
+				"more than the limit of %d", c.chunk, total, c.maxMemory)
 		}
 	}
 }
@@ -336,7 +341,8 @@ func newBroadcast(t *tensor.Tensor, scores []int) (broadcast, error) {
 		bad = bad || d != 1 && d != scores[3-i]
 	}
 	if bad {
-		return b, inputErr("a mask %v does not broadcast to the scores %s", t, tensor.FormatShape(scores))
+		return b, inputErr("a mask %v does not broadcast to the scores %s",
+			t, tensor.FormatShape(scores))
 	}
 	step := 1
 	for i, d := range slices.Backward(shape) {

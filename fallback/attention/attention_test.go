@@ -52,6 +52,7 @@ func repeat(pairs ...int) []int {
 }
 
 func TestAgainstPyTorch(t *testing.T) {
+	t.Parallel()
 	g := golden(t)
 	mq, mk := repeat(0, 3, 1, 3), repeat(0, 5, 1, 6)
 	tq, tk := ints(0, 0, 1, 1, 2, 2), repeat(1, 4, 2, 4, 3, 3)
@@ -139,6 +140,7 @@ func naive(q, k, v *tensor.Tensor, keep func(b, h, i, j int) bool) *tensor.Tenso
 
 // Random shapes, tails and single rows included, against the definition.
 func TestAgainstDefinition(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 60 {
 		G := 1 + r.IntN(3)
@@ -157,152 +159,8 @@ func TestAgainstDefinition(t *testing.T) {
 	}
 }
 
-// A sparse pattern is dense attention under the same mask, and visits no pair
-// that is not in it.
-func TestPatterns(t *testing.T) {
-	r := rand.New(rand.NewPCG(3, 4))
-	for _, n := range []int{1, 2, 17, 64, 100} {
-		q, k, v := random(r, 1, 2, n, 8), random(r, 1, 2, n, 8), random(r, 1, 2, n, 8)
-		for _, p := range []struct {
-			name    string
-			pattern Pattern
-			keep    func(i, j int) bool // nil: by the counts alone
-		}{
-			{"window", Window{Width: 3}, func(i, j int) bool { return max(i-j, j-i) <= 3 }},
-			{"window and global", Window{Width: 2, Global: ints(0, 5)}, func(i, j int) bool {
-				return max(i-j, j-i) <= 2 || i == 0 || j == 0 || i == 5 || j == 5
-			}},
-			{"strided", Strided{5}, func(i, j int) bool { return max(i-j, j-i) <= 5 || (i-j)%5 == 0 }},
-			{"blocks", Blocks{Size: 4, Window: 1, Global: 2}, func(i, j int) bool {
-				return max(i/4-j/4, j/4-i/4) <= 1 || i/4 < 2 || j/4 < 2
-			}},
-			{"random blocks", Blocks{Size: 4, Window: 1, Global: 1, Random: 2, Seed: 9}, nil},
-		} {
-			visits := make([]bool, n*n)
-			count := int64(0)
-			for i := range n {
-				last := 0
-				p.pattern.Ranges(i, n, func(lo, hi int) {
-					if lo, hi = max(lo, 0), min(hi, n); lo >= hi {
-						return
-					}
-					if lo < last {
-						t.Errorf("%s: query %d visits %d after %d", p.name, i, lo, last)
-					}
-					last = hi
-					for j := lo; j < hi; j++ {
-						visits[i*n+j] = true
-						count++
-					}
-				})
-				for j := range n {
-					if p.keep != nil && visits[i*n+j] != p.keep(i, j) {
-						t.Errorf("%s: query %d of %d, key %d: %v", p.name, i, n, j, visits[i*n+j])
-					}
-				}
-			}
-			var stats Stats
-			got, err := Attend(t.Context(), q, k, v, Sparse(p.pattern), WithStats(&stats), Chunk(6))
-			if err != nil {
-				t.Fatal(err)
-			}
-			same(t, p.name, got, naive(q, k, v, func(_, _, i, j int) bool { return visits[i*n+j] }), 2e-6)
-			if stats.Visited != 2*count {
-				t.Errorf("%s of %d: %d pairs visited, not %d", p.name, n, stats.Visited, 2*count)
-			}
-		}
-	}
-}
-
-// Each block draws the same others for the same seed, as many as asked for, and
-// none that it visits anyway.
-func TestRandomBlocks(t *testing.T) {
-	p := Blocks{Size: 1, Window: 2, Global: 3, Random: 4, Seed: 5}
-	differ := false
-	for block := 3; block < 50; block++ {
-		chosen := p.draw(block, 50)
-		if len(chosen) != 4 || !slices.Equal(chosen, p.draw(block, 50)) {
-			t.Fatalf("block %d draws %v", block, chosen)
-		}
-		seen := map[int]bool{}
-		for _, b := range chosen {
-			if b < 3 || b >= 50 || max(b-block, block-b) <= 2 || seen[b] {
-				t.Errorf("block %d draws %v", block, chosen)
-			}
-			seen[b] = true
-		}
-		other := p
-		other.Seed++
-		differ = differ || !slices.Equal(chosen, other.draw(block, 50))
-	}
-	if !differ {
-		t.Error("the seed changes nothing")
-	}
-	if got := p.draw(4, 8); len(got) != 1 || got[0] != 7 {
-		t.Errorf("where there is one other block, %v", got)
-	}
-}
-
-// Random blocks against what Attend itself shows: with queries of 0 and values
-// that are the identity, row i of the result is not 0 at the keys that i visits.
-func TestRandomBlocksAttend(t *testing.T) {
-	r := rand.New(rand.NewPCG(17, 18))
-	const size, blocks, n = 4, 12, 48
-	p := Blocks{Size: size, Window: 1, Global: 1, Random: 3, Seed: 21}
-	identity := tensor.Must(tensor.Zeros(tensor.Float32, 1, 1, n, n))
-	for i := range n {
-		tensor.Data[float32](identity)[i*n+i] = 1
-	}
-	for _, queries := range []int{n, 21} {
-		// A global block visits all; another the first, its window and three.
-		first, want := n-queries, int64(0)
-		for i := first; i < n; i++ {
-			switch block := i / size; block {
-			case 0:
-				want += n
-			case 1, blocks - 1: // the window lies half in the global block, or outside
-				want += size * (1 + 2 + 3)
-			default:
-				want += size * (1 + 3 + 3)
-			}
-		}
-		zero := tensor.Must(tensor.Zeros(tensor.Float32, 1, 1, queries, n))
-		q, k, v := random(r, 1, 2, queries, 8), random(r, 1, 2, n, 8), random(r, 1, 2, n, 8)
-		var mask []bool
-		for _, chunk := range []int{0, 1, 3, 7, n} {
-			var stats Stats
-			got, err := Attend(t.Context(), zero, identity, identity, Sparse(p), Chunk(chunk), WithStats(&stats))
-			if err != nil {
-				t.Fatal(err)
-			}
-			visited, count := make([]bool, queries*n), int64(0)
-			for i, x := range tensor.Data[float32](got) {
-				if visited[i] = x != 0; visited[i] {
-					count++
-				}
-			}
-			if stats.Visited != want || count != want {
-				t.Errorf("%d queries, chunk %d: %d pairs stated, %d seen, not %d", queries, chunk, stats.Visited, count, want)
-			}
-			if mask == nil {
-				mask = visited
-			} else if !slices.Equal(visited, mask) {
-				t.Errorf("%d queries: chunks of %d keys visit others", queries, chunk)
-			}
-			sparse, err := Attend(t.Context(), q, k, v, Sparse(p), Chunk(chunk))
-			if err != nil {
-				t.Fatal(err)
-			}
-			dense, err := Attend(t.Context(), q, k, v, Mask(tensor.Must(tensor.New([]int{queries, n}, mask))))
-			if err != nil {
-				t.Fatal(err)
-			}
-			same(t, "sparse and masked", sparse, dense, 2e-6)
-		}
-	}
-}
-
 func TestInvariants(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(5, 6))
 	const T, S = 9, 13
 	q, k, v := random(r, 2, 3, T, 6), random(r, 2, 3, S, 6), random(r, 2, 3, S, 6)
@@ -339,11 +197,11 @@ func TestInvariants(t *testing.T) {
 		}
 	}
 
-	// Keys and values in another order are the same sum; so is a batch row by row.
+	// Keys and values in another order give the same sum.
 	order := r.Perm(S)
 	same(t, "permuted", attend(q, permuted(k, order), permuted(v, order)), dense, 1e-6)
 
-	// What does not belong to the first picture cannot change what is said about it.
+	// Keys of other pictures do not change the result of a query about the first.
 	pictures := repeat(1, 6, 2, 7)
 	text := ints(0, 1, 1, 1, 1, 2, 2, 2, 2)
 	before := attend(q, k, v, MediaMask(text, pictures))
@@ -388,6 +246,7 @@ func permuted(x *tensor.Tensor, order []int) *tensor.Tensor {
 }
 
 func TestBadInput(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(7, 8))
 	q, k := random(r, 1, 4, 3, 8), random(r, 1, 2, 5, 8)
 	wrong := func(name string, q, k, v *tensor.Tensor, opts ...Option) {
@@ -443,8 +302,7 @@ type patternFunc func(position, keys int, visit func(lo, hi int))
 
 func (f patternFunc) Ranges(position, keys int, visit func(lo, hi int)) { f(position, keys, visit) }
 
-// measured runs attention of T queries over S keys and returns what it allocated
-// beyond its result.
+// measured runs attention of T queries over S keys and returns what it allocated beyond its result.
 func measured(t *testing.T, T, S, D int, opts ...Option) (beyond uint64, stats Stats) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(11, 12))
@@ -457,8 +315,7 @@ func measured(t *testing.T, T, S, D int, opts ...Option) (beyond uint64, stats S
 	}
 	runtime.ReadMemStats(&after)
 	beyond = after.TotalAlloc - before.TotalAlloc - uint64(4*out.Len())
-	// A row of the result is a mean of values: of so many it is near 0, and no
-	// NaN.
+	// A row of the result is a mean of values: of so many it is near 0, and no NaN.
 	for _, x := range tensor.Data[float32](out) {
 		if !(math.Abs(float64(x)) < 1) {
 			t.Fatalf("%v in the result", x)
@@ -467,9 +324,9 @@ func measured(t *testing.T, T, S, D int, opts ...Option) (beyond uint64, stats S
 	return beyond, stats
 }
 
-// Nothing is allocated beyond the scratch stated but what starts a call: in the
-// dense way, and query by query where every key is a run of its own, where a
-// chunk holds as many runs as keys, and where the best keys are many.
+// A call allocates no more than the stated scratch and a constant to start: for dense attention,
+// and query by query when every key is a run of its own, a chunk holds as many runs as keys, and
+// the best keys are many.
 func TestMemoryLimit(t *testing.T) {
 	r := rand.New(rand.NewPCG(15, 16))
 	single := Sparse(patternFunc(func(position, keys int, visit func(lo, hi int)) {
@@ -491,7 +348,8 @@ func TestMemoryLimit(t *testing.T) {
 	} {
 		for _, limit := range c.limits {
 			beyond, stats := measured(t, 500, 1000, 16, append(c.opts, MemoryLimit(limit), Threads(2))...)
-			t.Logf("%s, limit %d: chunks of %d keys, %d bytes stated, %d allocated", c.name, limit, stats.Chunk, stats.Scratch, beyond)
+			t.Logf("%s, limit %d: chunks of %d keys, %d bytes stated, %d allocated",
+				c.name, limit, stats.Chunk, stats.Scratch, beyond)
 			if limit > 0 && stats.Scratch > limit {
 				t.Errorf("%s: %d bytes of scratch under a limit of %d", c.name, stats.Scratch, limit)
 			}

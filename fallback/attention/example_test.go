@@ -36,8 +36,8 @@ func ExampleSparse() {
 	// Output: 4994
 }
 
-// Text tokens read only the picture named last before them; the first token
-// stands before any picture and gets nothing.
+// Text tokens read only the picture named last before them; the first token stands before any
+// picture and gets nothing.
 func ExampleMediaMask() {
 	q := tensor.Must(tensor.Zeros(tensor.Float32, 1, 1, 3, 1))
 	k := tensor.Must(tensor.Zeros(tensor.Float32, 1, 1, 4, 1))
@@ -89,8 +89,8 @@ func ExampleGated() {
 	// Output: [1 2]
 }
 
-// Picture keys that weigh 3 to 1 with a text query weigh 9 to 1 when gamma doubles
-// the scores between modalities; gamma 1 changes nothing.
+// Picture keys that weigh 3 to 1 with a text query weigh 9 to 1 when gamma doubles the scores
+// between modalities; gamma 1 changes nothing.
 func ExampleBalance() {
 	const text, picture = 0, 1
 	q := tensor.Must(tensor.New([]int{1, 1, 1, 1}, []float32{1}))
@@ -113,8 +113,8 @@ func ExampleBalance() {
 	// [0.90]
 }
 
-// Only the distance counts: a table with weight at i-j = 1 makes each query read
-// the position before it, wherever that is. The first has none and reads all alike.
+// Only the distance counts: a table with weight at i-j = 1 makes each query read the position
+// before it. The first query has none and reads all positions alike.
 func ExampleDisentangled() {
 	q := tensor.Must(tensor.New([]int{1, 1, 4, 1}, []float32{1, 1, 1, 1}))
 	k := tensor.Must(tensor.Zeros(tensor.Float32, 1, 1, 4, 1))
@@ -130,8 +130,8 @@ func ExampleDisentangled() {
 	// Output: [25.0 10.0 20.0 30.0]
 }
 
-// Of equal scores the first key stays; as many as there are keys is attention to
-// all; and a query whose keys are all hidden gives 0.
+// Of equal scores the first key is kept. With k the number of keys, TopK is attention to all. A
+// query whose keys are all hidden gives 0.
 func ExampleTopK() {
 	q := tensor.Must(tensor.Zeros(tensor.Float32, 1, 1, 2, 1))
 	k := tensor.Must(tensor.Zeros(tensor.Float32, 1, 1, 3, 1))
@@ -171,8 +171,8 @@ func ExamplePool() {
 	// [1 1 1] [2.000]
 }
 
-// A gate far to one side leaves one modality, tanh(0.5) or tanh(-1) here; a gate
-// of 0 is their mean.
+// A gate far to one side leaves one modality, tanh(0.5) or tanh(-1) here; a gate of 0 is their
+// mean.
 func ExampleGatedFusion() {
 	same := attention.Linear{Weight: tensor.Must(tensor.New([]int{1, 1}, []float32{1}))}
 	vision := tensor.Must(tensor.New([]int{1, 1}, []float32{0.5}))
@@ -195,8 +195,8 @@ func ExampleGatedFusion() {
 	// [-0.762]
 }
 
-// The columns of the weight belong to vision first, then to text: the identity and
-// a column of 0 keep vision as it is, a column of 1 adds the text to it.
+// The columns of the weight belong to vision first, then to text: the identity and a column of 0
+// keep vision as it is, a column of 1 adds the text to it.
 func ExampleConcatFusion() {
 	vision := tensor.Must(tensor.New([]int{1, 2}, []float32{1, 2}))
 	text := tensor.Must(tensor.New([]int{1, 1}, []float32{10}))

@@ -17,7 +17,8 @@ type Linear struct {
 // Apply maps the last dimension of x, float32 [...,in] -> [...,out].
 func (l Linear) Apply(x *tensor.Tensor) (*tensor.Tensor, error) {
 	w := l.Weight
-	if w == nil || w.DType() != tensor.Float32 || w.Rank() != 2 || l.Bias != nil && len(l.Bias) != w.Dim(0) {
+	if w == nil || w.DType() != tensor.Float32 || w.Rank() != 2 ||
+		l.Bias != nil && len(l.Bias) != w.Dim(0) {
 		return nil, inputErr("a linear map by %v and %d biases: float32 [out,in] and out are needed", w, len(l.Bias))
 	}
 	if x == nil || x.DType() != tensor.Float32 || x.Rank() == 0 || x.Dim(-1) != w.Dim(1) {
@@ -40,17 +41,17 @@ func (l Linear) Apply(x *tensor.Tensor) (*tensor.Tensor, error) {
 	return tensor.New(shape, dst)
 }
 
-// MultiHead is multi-head attention with its projections (Vaswani et al.,
-// 1706.03762, section 3.2.2), as torch.nn.MultiheadAttention has it. The key and
-// value projections may be narrower than the query's: their heads are then shared
-// by groups of query heads.
+// MultiHead is multi-head attention with its projections (Vaswani et al., 1706.03762, section
+// 3.2.2), as torch.nn.MultiheadAttention has it. The key and value projections may be narrower than
+// the query's: their heads are then shared by groups of query heads.
 type MultiHead struct {
 	Heads                     int
 	Query, Key, Value, Output Linear
 }
 
 // Attend reads context [B,S,C] with the rows of x [B,T,E]: [B,T,E'].
-func (m MultiHead) Attend(ctx context.Context, x, context *tensor.Tensor, opts ...Option) (*tensor.Tensor, error) {
+func (m MultiHead) Attend(ctx context.Context, x, context *tensor.Tensor,
+	opts ...Option) (*tensor.Tensor, error) {
 	q, err := m.Query.Apply(x)
 	if err != nil {
 		return nil, err
@@ -105,10 +106,9 @@ func moved(src []float32, b, n, m, d int) *tensor.Tensor {
 	return tensor.Must(tensor.New([]int{b, m, n, d}, dst))
 }
 
-// Pool is attention pooling: learned probes read a sequence of any length (PMA of
-// the Set Transformer, Lee et al., 1810.00825, section 3.2; the head of SigLIP's
-// image encoder, 2303.15343). The result does not depend on the order of the
-// sequence.
+// Pool is attention pooling: learned probes read a sequence of any length (PMA of the Set
+// Transformer, Lee et al., 1810.00825, section 3.2; the head of SigLIP's image encoder,
+// 2303.15343). The result does not depend on the order of the sequence.
 type Pool struct {
 	Probes *tensor.Tensor // float32 [P,E]
 	MultiHead
@@ -116,8 +116,10 @@ type Pool struct {
 
 // Apply pools x [B,S,C] to [B,P,E'].
 func (p Pool) Apply(ctx context.Context, x *tensor.Tensor, opts ...Option) (*tensor.Tensor, error) {
-	if p.Probes == nil || p.Probes.DType() != tensor.Float32 || p.Probes.Rank() != 2 || x == nil || x.Rank() != 3 {
-		return nil, inputErr("pooling of %v by %v: float32 [B,S,C] and [P,E] are needed", x, p.Probes)
+	if p.Probes == nil || p.Probes.DType() != tensor.Float32 || p.Probes.Rank() != 2 || x == nil ||
+		x.Rank() != 3 {
+		return nil, inputErr("pooling of %v by %v: float32 [B,S,C] and [P,E] are needed",
+			x, p.Probes)
 	}
 	var probes []float32
 	for range x.Dim(0) {
@@ -130,9 +132,9 @@ func (p Pool) Apply(ctx context.Context, x *tensor.Tensor, opts ...Option) (*ten
 	return p.Attend(ctx, queries, x, opts...)
 }
 
-// Gated adds what attention gave through a gate: x + tanh(gate)*y, in the shape of
-// x (Flamingo, Alayrac et al., 2204.14198, section 3.1.2). gate has one element, or
-// one for each of the last dimension. A gate of 0 leaves x as it is.
+// Gated adds y, the result of attention, to x through a gate: x + tanh(gate)*y, in the shape of x
+// (Flamingo, Alayrac et al., 2204.14198, section 3.1.2). gate has one element, or one for each of
+// the last dimension. A gate of 0 leaves x as it is.
 func Gated(x, y *tensor.Tensor, gate []float32) (*tensor.Tensor, error) {
 	if err := samePair(x, y); err != nil {
 		return nil, err
@@ -150,8 +152,8 @@ func Gated(x, y *tensor.Tensor, gate []float32) (*tensor.Tensor, error) {
 	return tensor.New(x.Shape(), out)
 }
 
-// GatedFusion weighs two modalities feature by feature (the gated multimodal unit,
-// Arevalo et al., 1702.01992, section 3.1):
+// GatedFusion weighs two modalities feature by feature (the gated multimodal unit, Arevalo et al.,
+// 1702.01992, section 3.1):
 //
 //	z = sigmoid(Gate*[v;t])   h = z*tanh(Vision*v) + (1-z)*tanh(Text*t)
 type GatedFusion struct{ Gate, Vision, Text Linear }
@@ -189,7 +191,8 @@ type ConcatFusion Linear
 
 // Apply fuses v [...,Dv] and t [...,Dt], which have the same leading dimensions.
 func (f ConcatFusion) Apply(v, t *tensor.Tensor) (*tensor.Tensor, error) {
-	if v == nil || t == nil || v.DType() != tensor.Float32 || t.DType() != tensor.Float32 || v.Rank() == 0 || v.Rank() != t.Rank() {
+	if v == nil || t == nil || v.DType() != tensor.Float32 || t.DType() != tensor.Float32 ||
+		v.Rank() == 0 || v.Rank() != t.Rank() {
 		return nil, inputErr("fusion of %v and %v", v, t)
 	}
 	n, m := v.Dim(-1), t.Dim(-1)
@@ -215,7 +218,8 @@ func (f ConcatFusion) Apply(v, t *tensor.Tensor) (*tensor.Tensor, error) {
 }
 
 func samePair(a, b *tensor.Tensor) error {
-	ok := a != nil && b != nil && a.DType() == tensor.Float32 && b.DType() == tensor.Float32 && a.Rank() == b.Rank() && a.Rank() > 0
+	ok := a != nil && b != nil && a.DType() == tensor.Float32 && b.DType() == tensor.Float32 &&
+		a.Rank() == b.Rank() && a.Rank() > 0
 	for i := 0; ok && i < a.Rank(); i++ {
 		ok = a.Dim(i) == b.Dim(i)
 	}
@@ -225,11 +229,10 @@ func samePair(a, b *tensor.Tensor) error {
 	return nil
 }
 
-// Rollout follows attention through the layers of a network (Abnar and Zuidema,
-// 2005.00928, section 3): each layer's map, averaged over heads, is mixed with the
-// identity for the residual connection, A = rownorm(0.5*M + 0.5*I), and the layers
-// are multiplied, the last on the left. maps are [T,T], first layer first, their
-// rows summing to 1; so do the result's.
+// Rollout follows attention through the layers of a network (Abnar and Zuidema, 2005.00928, section
+// 3): each layer's map, averaged over heads, is mixed with the identity for the residual
+// connection, A = rownorm(0.5*M + 0.5*I), and the layers are multiplied, the last on the left. maps
+// are [T,T], first layer first, their rows summing to 1; so do the result's.
 func Rollout(maps []*tensor.Tensor) (*tensor.Tensor, error) {
 	if len(maps) == 0 {
 		return nil, inputErr("rollout of no maps")
@@ -237,7 +240,8 @@ func Rollout(maps []*tensor.Tensor) (*tensor.Tensor, error) {
 	n := 0
 	var flow []float32
 	for l, m := range maps {
-		if m == nil || m.DType() != tensor.Float32 || m.Rank() != 2 || m.Dim(0) != m.Dim(1) || l > 0 && m.Dim(0) != n {
+		if m == nil || m.DType() != tensor.Float32 || m.Rank() != 2 || m.Dim(0) != m.Dim(1) ||
+			l > 0 && m.Dim(0) != n {
 			return nil, inputErr("rollout of %v: each map is float32 [T,T]", m)
 		}
 		n = m.Dim(0)
@@ -262,8 +266,7 @@ func Rollout(maps []*tensor.Tensor) (*tensor.Tensor, error) {
 	return tensor.New([]int{n, n}, flow)
 }
 
-// MeanHeads averages a map [H,T,S] over its heads: [T,S]. Rows that sum to 1 still
-// do.
+// MeanHeads averages a map [H,T,S] over its heads: [T,S]. Rows that sum to 1 still do.
 func MeanHeads(m *tensor.Tensor) (*tensor.Tensor, error) {
 	if m == nil || m.DType() != tensor.Float32 || m.Rank() != 3 || m.Dim(0) == 0 {
 		return nil, inputErr("a map is float32 [H,T,S], not %v", m)

@@ -25,6 +25,7 @@ func linear(g map[string]*tensor.Tensor, w, b string) Linear {
 }
 
 func TestFusionAgainstPyTorch(t *testing.T) {
+	t.Parallel()
 	g := golden(t)
 	check := func(name string, got *tensor.Tensor, err error) {
 		t.Helper()
@@ -63,9 +64,10 @@ func TestFusionAgainstPyTorch(t *testing.T) {
 	}
 }
 
-// Pooling does not depend on the order of the sequence, and of equal positions it
-// is the projected position itself.
+// Pooling does not depend on the order of the sequence, and of equal positions it is the projected
+// position itself.
 func TestPooling(t *testing.T) {
+	t.Parallel()
 	g := golden(t)
 	p := pool(g)
 	x := g["x"]
@@ -106,6 +108,7 @@ func TestPooling(t *testing.T) {
 
 // A gate of 0 is shut; a saturated z selects one modality.
 func TestGates(t *testing.T) {
+	t.Parallel()
 	g := golden(t)
 	shut, err := Gated(g["a"], g["b"], make([]float32, 5))
 	if err != nil {
@@ -137,6 +140,7 @@ func TestGates(t *testing.T) {
 }
 
 func TestBadFusion(t *testing.T) {
+	t.Parallel()
 	g := golden(t)
 	errs := map[string]error{}
 	_, errs["gates"] = Gated(g["a"], g["b"], make([]float32, 3))

@@ -7,16 +7,15 @@ import (
 
 // Pattern says which keys a query visits.
 type Pattern interface {
-	// Ranges calls visit with the ranges [lo,hi) of keys that the query at a
-	// position visits, in ascending order, none twice. visit cuts what lies
-	// outside the keys, and after a causal query, off. A query stands among the
-	// keys as Causal has it: query i of T at i+S-T of S. Ranges may be called by
-	// several goroutines at once.
+	// Ranges calls visit with the ranges [lo,hi) of keys that the query at a position visits, in
+	// ascending order, none twice. visit ignores keys out of range and, with Causal, keys after the
+	// query. A query stands among the keys as Causal has it: query i of T at i+S-T of S. Ranges may
+	// be called by several goroutines at once.
 	Ranges(position, keys int, visit func(lo, hi int))
 }
 
-// Window is the pattern of Longformer (Beltagy et al., 2004.05150): positions at
-// most Width apart, and everything that is, or stands at, a Global position.
+// Window is the pattern of Longformer (Beltagy et al., 2004.05150): positions at most Width apart.
+// A query at a Global position visits all keys, and every query visits the keys there.
 type Window struct {
 	Width  int
 	Global []int // ascending
@@ -41,9 +40,9 @@ func (p Window) Ranges(position, keys int, visit func(lo, hi int)) {
 	}
 }
 
-// Strided is the pattern of sparse transformers (Child et al., 1904.10509, section
-// 4.3), its two kinds of heads joined: the last Stride positions, and every
-// Stride-th one. It is theirs with Causal, and looks both ways without.
+// Strided is the pattern of sparse transformers (Child et al., 1904.10509, section 4.3), its two
+// kinds of heads joined: the last Stride positions, and every Stride-th one. It is theirs with
+// Causal, and looks both ways without.
 type Strided struct{ Stride int }
 
 // Ranges implements Pattern.
@@ -61,10 +60,9 @@ func (p Strided) Ranges(position, keys int, visit func(lo, hi int)) {
 	}
 }
 
-// Blocks is the pattern of BigBird (Zaheer et al., 2007.14062): positions lie in
-// blocks of Size, and a block visits the blocks up to Window away on both sides,
-// the first Global blocks, which visit all themselves, and Random others, drawn
-// for each block from Seed.
+// Blocks is the pattern of BigBird (Zaheer et al., 2007.14062): positions lie in blocks of Size,
+// and a block visits the blocks up to Window away on both sides, the first Global blocks, which
+// visit all themselves, and Random others, drawn for each block from Seed.
 type Blocks struct {
 	Size, Window, Global, Random int
 	Seed                         uint64
@@ -90,9 +88,8 @@ func (p Blocks) Ranges(position, keys int, visit func(lo, hi int)) {
 	}
 }
 
-// draw returns the random blocks of a block: some of those between the global ones
-// and the window, and behind it, without repetition (Floyd's algorithm; Bentley and
-// Floyd, 1987).
+// draw returns the random blocks of a block: some of those between the global ones and the window,
+// and behind it, without repetition (Floyd's algorithm; Bentley and Floyd, 1987).
 func (p Blocks) draw(block, count int) []int {
 	left, behind := max(0, block-p.Window-p.Global), block+p.Window+1
 	others := left + max(0, count-behind)

@@ -7,11 +7,14 @@ import (
 	"github.com/crossattn/xpipe/fallback/kernel"
 )
 
-// eachRow computes the task query by query, which sparse patterns, top-k and
-// positions of their own need.
+// eachRow computes the task query by query, which sparse patterns, top-k and positions of their own
+// need.
 func (r *rows) eachRow(ctx context.Context, s scratch) {
-	w := rowWork{rows: r, scores: s.floats[:0:r.chunk], runs: s.runs}
-	rest := s.floats[r.chunk:]
+	w := rowWork{rows: r, runs: s.runs}
+	w.softmax = kernel.OnlineSoftmax{Max: s.floats[:rowBlock], Sum: s.floats[rowBlock : 2*rowBlock]}
+	w.softmax.Reset()
+	rest := s.floats[2*rowBlock:]
+	w.scores, rest = rest[:0:r.chunk], rest[r.chunk:]
 	w.byDistance, w.one = rest[:r.span], rest[r.span:r.span+1]
 	if r.topK > 0 {
 		w.best = &best{k: cap(s.best), keys: s.best}
@@ -26,9 +29,10 @@ func (r *rows) eachRow(ctx context.Context, s scratch) {
 	}
 }
 
-// rowWork computes one query: pieces of keys gather until a chunk is full.
+// rowWork computes one query at a time: ranges of keys gather until a chunk is full.
 type rowWork struct {
 	*rows
+	softmax    kernel.OnlineSoftmax
 	i          int       // the query, from lo on
 	end        int       // of the keys that it may see
 	scores     []float32 // of the gathered keys
@@ -60,7 +64,16 @@ func (w *rowWork) row(i int, take func(lo, hi int)) {
 	if w.best != nil {
 		w.takeBest()
 	}
+	out := w.result()
+	if sum := w.softmax.Sum[i]; sum == 0 {
+		clear(out) // the query sees no key
+	} else {
+		kernel.Scale(out, out, 1/sum)
+	}
 }
+
+// result returns the query's part of out.
+func (w *rowWork) result() []float32 { return w.out[w.i*w.depthV : (w.i+1)*w.depthV] }
 
 // take gathers keys lo to hi, as far as there are any that the query may see.
 func (w *rowWork) take(ctx context.Context, lo, hi int) {
@@ -93,13 +106,16 @@ func (w *rowWork) gather(query, lo, n int) {
 			row[j] += w.byDistance[distance(behind, w.span)] + w.one[0]
 		}
 	}
+	if w.factor != 1 {
+		kernel.Scale(row, row, w.factor)
+	}
 	w.adjust(query, lo, row)
 	w.runs = append(w.runs, run{lo, n})
 	w.visited.Add(int64(n))
 }
 
-// distance is d of DeBERTa: the row of the table for a query that stands so many
-// positions behind a key.
+// distance is d of DeBERTa: the row of the table for a query that stands so many positions behind a
+// key.
 func distance(behind, span int) int { return min(max(behind+span/2, 0), span-1) }
 
 // flush weighs the gathered keys and adds their values.
@@ -113,8 +129,8 @@ func (w *rowWork) flush() {
 			at += r.n
 		}
 	} else if len(w.scores) > 0 {
-		w.weigh(w.i, w.scores)
-		out := w.out[w.i*w.depthV : (w.i+1)*w.depthV]
+		out := w.result()
+		w.softmax.Weigh(w.i, w.scores, out)
 		at := 0
 		for _, r := range w.runs {
 			kernel.Combine(out, w.scores[at:at+r.n], w.v[r.lo*w.depthV:], w.depthV)
@@ -127,11 +143,12 @@ func (w *rowWork) flush() {
 // takeBest weighs the best keys of the row.
 func (w *rowWork) takeBest() {
 	b := w.best
+	out := w.result()
 	slices.SortFunc(b.keys, func(x, y scored) int { return x.key - y.key })
 	for _, s := range b.keys {
 		w.one[0] = s.score
-		w.weigh(w.i, w.one)
-		kernel.Axpy(w.out[w.i*w.depthV:(w.i+1)*w.depthV], w.v[s.key*w.depthV:(s.key+1)*w.depthV], w.one[0])
+		w.softmax.Weigh(w.i, w.one, out)
+		kernel.Axpy(out, w.v[s.key*w.depthV:(s.key+1)*w.depthV], w.one[0])
 	}
 	b.keys = b.keys[:0]
 }
@@ -147,8 +164,8 @@ type scored struct {
 	key   int
 }
 
-// worse says whether a gives way to b: keys come in order, so of equal scores the
-// later one is worse.
+// worse says whether a gives way to b: keys come in order, so of equal scores the later one is
+// worse.
 func worse(a, b scored) bool { return a.score < b.score || a.score == b.score && a.key > b.key }
 
 func (b *best) add(score float32, key int) {

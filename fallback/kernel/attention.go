@@ -5,7 +5,7 @@ import "math"
 //go:generate sh -c "cd _gen && go run . -kernels attention -pkg kernel -out ../attention_amd64.s -stubs ../attention_amd64.go"
 //go:generate sh -c "cd _gen && go run . -kernels attention512 -pkg kernel -out ../attention512_amd64.s -stubs ../attention512_amd64.go"
 
-// Dots sets dst[j] to the product of a and row j of b; rows begin stride apart.
+// Dots sets dst[j] to the product of a and row j of b, whose rows begin stride apart.
 func Dots(dst, a, b []float32, stride int) {
 	n := len(a)
 	if len(dst) == 0 {
@@ -25,7 +25,7 @@ func Dots(dst, a, b []float32, stride int) {
 	}
 }
 
-// Combine adds to dst the rows of b weighted by the elements of a; rows begin
+// Combine adds to dst the rows of b, each weighted by the element of a with its number. Rows begin
 // stride apart.
 func Combine(dst, a, b []float32, stride int) {
 	n := len(dst)
@@ -44,66 +44,113 @@ func Combine(dst, a, b []float32, stride int) {
 	}
 }
 
-// Rows is a matrix in memory of which rows begin Stride apart.
+// Rows is a matrix in memory whose rows begin Stride elements apart.
 type Rows struct {
 	Data   []float32
 	Stride int
 }
 
-// AttentionHead is one head of attention: out = softmax(scale*q*k' + mask) * v.
-// It is computed by pieces of keys with a running maximum and sum (Milakov and
-// Gimelshein, 1805.02867; Rabe and Staats, 2112.05682), so that the matrix of
-// scores never exists.
+// OnlineSoftmax turns rows of scores into weights although the scores of a row come a piece at a
+// time (Milakov and Gimelshein, 1805.02867): it keeps the largest score and the sum of weights that
+// each row has so far. Row i of the result is its sum of weighted values divided by Sum[i].
+type OnlineSoftmax struct {
+	Max, Sum []float32 // one for each row
+}
+
+// Reset prepares all rows for their first piece.
+func (s OnlineSoftmax) Reset() {
+	for i := range s.Max {
+		s.Max[i], s.Sum[i] = float32(math.Inf(-1)), 0
+	}
+}
+
+// Weigh replaces the next scores of row i by weights relative to the largest score so far, and
+// brings values, the weighted values that were summed before, to the same scale.
+func (s OnlineSoftmax) Weigh(i int, scores, values []float32) {
+	top := max(s.Max[i], Max(scores))
+	shift := top
+	if math.IsInf(float64(top), -1) {
+		shift = 0 // every score so far is -Inf: their weights are 0
+	}
+	sum := ExpSum(scores, scores, shift)
+	if s.Max[i] != top && s.Sum[i] != 0 {
+		old := float32(math.Exp(float64(s.Max[i] - shift)))
+		s.Sum[i] *= old
+		Scale(values, values, old)
+	}
+	s.Sum[i] += sum
+	s.Max[i] = top
+}
+
+// AttentionHead is one head of attention: Out = softmax(Scale*Q*K' adjusted) * V. It takes a chunk
+// of keys at a time (Rabe and Staats, 2112.05682), so that the matrix of scores never exists as a
+// whole.
 type AttentionHead struct {
 	Queries, Keys int
-	D, DV         int  // widths of q and k, and of v and the result
+	D, DV         int  // widths of Q and K, and of V and Out
 	Q, K, V, Out  Rows // [Queries,D], [Keys,D], [Keys,DV], [Queries,DV]
 	KTransposed   bool // K is [D,Keys]
 	Scale         float32
-	// MostKeys bounds the keys of a piece, which Scratch grows with; 0 chooses.
-	MostKeys int
-	// Mask returns what is added to the scores of a query from key lo on; nil
-	// stands for nothing. The slice has hi-lo elements, or one for all keys.
-	Masks []func(query, lo, hi int) []float32
+	// Adjust changes the scores of a query with keys lo, lo+1 and so on, which are scaled already:
+	// it adds masks. nil leaves them as they are.
+	Adjust func(query, lo int, scores []float32)
+	// Chunk is the number of keys to take at a time, on which Scratch depends; 0 chooses.
+	Chunk int
+	// ZeroUnseen makes the result 0 for a query whose scores are all -Inf, or that has no keys. By
+	// the definition, and without it, that result is NaN.
+	ZeroUnseen bool
+	// Stop is asked before each chunk. Once it returns true, Run returns with Out half done; nil
+	// never stops.
+	Stop func() bool
 }
 
 const (
 	queryBlock = 48  // queries whose scores are computed together
-	keyChunk   = 320 // most keys of a piece
+	mostChunk  = 320 // keys of a chunk: with 48 queries, 60 kB of scores
 	fewQueries = 3   // up to which keys are not worth packing
 )
 
-// chunk returns the number of keys of a piece.
-func (h *AttentionHead) chunk() int {
-	most := keyChunk
-	if h.MostKeys > 0 {
-		most = min(most, h.MostKeys)
+// EvenChunk returns the number of keys to take at a time so that all chunks have about as many, at
+// most most (0: as many as is quick), in whole panels.
+func EvenChunk(keys, most int) int {
+	if most <= 0 || most > mostChunk {
+		most = mostChunk
 	}
-	pieces := max(1, (h.Keys+most-1)/most)
-	return max(panelWidth, ((h.Keys+pieces-1)/pieces+panelWidth-1)/panelWidth*panelWidth)
+	pieces := max(1, (keys+most-1)/most)
+	return max(panelWidth, ((keys+pieces-1)/pieces+panelWidth-1)/panelWidth*panelWidth)
 }
 
-// Scratch returns the floats that Run needs; it does not grow with the number of
-// keys beyond a piece.
+func (h *AttentionHead) chunk() int {
+	if h.Chunk > 0 {
+		return h.Chunk
+	}
+	return EvenChunk(h.Keys, 0)
+}
+
+// Scratch returns how many floats (not bytes) Run needs. It grows with the chunk, not with the
+// number of keys.
 func (h *AttentionHead) Scratch() int {
 	c := h.chunk()
 	return 2*h.Queries + queryBlock*c + PanelFloats(h.D, c) + PanelFloats(c, h.DV)
 }
 
-// Run computes Out. scratch holds Scratch floats.
+// Run computes Out. scratch holds at least Scratch floats.
 func (h *AttentionHead) Run(scratch []float32) {
 	c := h.chunk()
-	most, sum := scratch[:h.Queries], scratch[h.Queries:2*h.Queries]
+	softmax := OnlineSoftmax{scratch[:h.Queries], scratch[h.Queries : 2*h.Queries]}
+	softmax.Reset()
 	scores := scratch[2*h.Queries : 2*h.Queries+queryBlock*c]
 	panels := scratch[2*h.Queries+queryBlock*c:]
-	for i := range most {
-		most[i], sum[i] = float32(math.Inf(-1)), 0
-		clear(h.Out.Data[i*h.Out.Stride : i*h.Out.Stride+h.DV])
+	for i := range h.Queries {
+		clear(h.out(i))
 	}
 	for lo := 0; lo < h.Keys; lo += c {
+		if h.Stop != nil && h.Stop() {
+			return
+		}
 		hi := min(lo+c, h.Keys)
 		if h.Queries <= fewQueries {
-			h.few(lo, hi, scores, most, sum)
+			h.few(lo, hi, scores, softmax)
 			continue
 		}
 		k := NewMatrix(panels, h.D, hi-lo)
@@ -115,23 +162,32 @@ func (h *AttentionHead) Run(scratch []float32) {
 		v := NewMatrix(panels[PanelFloats(h.D, c):], hi-lo, h.DV)
 		v.Fill(h.V.Data[lo*h.V.Stride:], h.V.Stride, 0, v.Panels())
 		for q0 := 0; q0 < h.Queries; q0 += queryBlock {
-			q1 := min(q0+queryBlock, h.Queries)
-			k.Multiply(scores, c, h.Q.Data[q0*h.Q.Stride:], h.Q.Stride, q1-q0, 0, k.Panels(), false, nil)
-			for q := q0; q < q1; q++ {
-				h.weigh(q, lo, hi, scores[(q-q0)*c:(q-q0)*c+hi-lo], most, sum)
+			n := min(queryBlock, h.Queries-q0)
+			q, out := h.Q.Data[q0*h.Q.Stride:], h.Out.Data[q0*h.Out.Stride:]
+			k.Multiply(scores, c, q, h.Q.Stride, n, 0, k.Panels(), false, nil)
+			for i := range n {
+				h.weigh(q0+i, lo, scores[i*c:i*c+hi-lo], softmax)
 			}
-			v.Multiply(h.Out.Data[q0*h.Out.Stride:], h.Out.Stride, scores, c, q1-q0, 0, v.Panels(), true, nil)
+			v.Multiply(out, h.Out.Stride, scores, c, n, 0, v.Panels(), true, nil)
 		}
 	}
-	for i, s := range sum {
-		row := h.Out.Data[i*h.Out.Stride : i*h.Out.Stride+h.DV]
-		Scale(row, row, 1/s)
+	for i, sum := range softmax.Sum {
+		if row := h.out(i); sum == 0 && h.ZeroUnseen {
+			clear(row)
+		} else {
+			Scale(row, row, 1/sum)
+		}
 	}
 }
 
-// few is a piece of Run for so few queries that keys and values are read where
-// they lie.
-func (h *AttentionHead) few(lo, hi int, scores, most, sum []float32) {
+// out returns the result of a query.
+func (h *AttentionHead) out(query int) []float32 {
+	at := query * h.Out.Stride
+	return h.Out.Data[at : at+h.DV]
+}
+
+// few is a chunk of Run for so few queries that keys and values are read where they lie.
+func (h *AttentionHead) few(lo, hi int, scores []float32, softmax OnlineSoftmax) {
 	for q := range h.Queries {
 		row := scores[:hi-lo]
 		query := h.Q.Data[q*h.Q.Stride : q*h.Q.Stride+h.D]
@@ -141,32 +197,18 @@ func (h *AttentionHead) few(lo, hi int, scores, most, sum []float32) {
 		} else {
 			Dots(row, query, h.K.Data[lo*h.K.Stride:], h.K.Stride)
 		}
-		h.weigh(q, lo, hi, row, most, sum)
-		Combine(h.Out.Data[q*h.Out.Stride:q*h.Out.Stride+h.DV], row, h.V.Data[lo*h.V.Stride:], h.V.Stride)
+		h.weigh(q, lo, row, softmax)
+		Combine(h.out(q), row, h.V.Data[lo*h.V.Stride:], h.V.Stride)
 	}
 }
 
-// weigh turns the scores of a query and keys lo..hi into weights relative to the
-// largest score so far, and brings what was summed before to the same scale.
-func (h *AttentionHead) weigh(q, lo, hi int, row, most, sum []float32) {
+// weigh turns the products of a query and keys from lo on into weights.
+func (h *AttentionHead) weigh(query, lo int, row []float32, softmax OnlineSoftmax) {
 	if h.Scale != 1 {
 		Scale(row, row, h.Scale)
 	}
-	for _, mask := range h.Masks {
-		Add(row, row, mask(q, lo, hi))
+	if h.Adjust != nil {
+		h.Adjust(query, lo, row)
 	}
-	top := max(most[q], Max(row))
-	shift := top
-	if math.IsInf(float64(top), -1) {
-		shift = 0 // every key so far is masked: their weights are 0
-	}
-	s := ExpSum(row, row, shift)
-	if lo > 0 && most[q] != top {
-		old := float32(math.Exp(float64(most[q] - shift)))
-		sum[q] *= old
-		out := h.Out.Data[q*h.Out.Stride : q*h.Out.Stride+h.DV]
-		Scale(out, out, old)
-	}
-	sum[q] += s
-	most[q] = top
+	softmax.Weigh(query, row, h.out(query))
 }

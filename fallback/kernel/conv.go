@@ -2,10 +2,9 @@ package kernel
 
 //go:generate sh -c "cd _gen && go run . -kernels conv -pkg kernel -out ../conv_amd64.s -stubs ../conv_amd64.go"
 
-// Depthwise sets dst[i], for each position i, to bias plus the sum over taps of
-// weights[t] * src[offsets[t]+i], bounded by low and high: a convolution of one
-// channel with itself, where src is the padded channel, in which the taps of a
-// position lie at fixed distances.
+// Depthwise sets dst[i], for each position i, to bias plus the sum over taps of weights[t] *
+// src[offsets[t]+i], bounded by low and high: a convolution of one channel with itself, where src
+// is the padded channel, in which the taps of a position lie at fixed distances.
 func Depthwise(dst, src []float32, offsets []int, weights []float32, bias, low, high float32) {
 	n := len(dst)
 	if n == 0 {
@@ -15,7 +14,8 @@ func Depthwise(dst, src []float32, offsets []int, weights []float32, bias, low, 
 		for _, o := range offsets {
 			_ = src[o : o+n]
 		}
-		depthwiseAVX2(&dst[0], n, &src[0], &offsets[0], &weights[:len(offsets)][0], len(offsets), bias, low, high)
+		depthwiseAVX2(&dst[0], n, &src[0], &offsets[0], &weights[:len(offsets)][0], len(offsets),
+			bias, low, high)
 		return
 	}
 	for i := range dst {
@@ -27,13 +27,12 @@ func Depthwise(dst, src []float32, offsets []int, weights []float32, bias, low, 
 	}
 }
 
-// Block is how many channels DepthwiseRow computes, and how far apart it expects positions and
-// weights: it takes a few channels of an image whose channels lie side by side, as many as a
-// panel of a matrix has columns.
+// Block is how many channels DepthwiseRow computes, and the distance, in floats, between positions
+// and between weights. It is the number of columns of a panel.
 const Block = panelWidth
 
-// Window is what DepthwiseRow slides along a row: some of the rows of a window, each
-// of Width elements.
+// Window is the window that DepthwiseRow slides along a row: some of its rows, of Width elements
+// each.
 type Window struct {
 	Width, Stride, Dilation int
 	rows                    [][2]int // where their input and their weights begin
@@ -41,8 +40,8 @@ type Window struct {
 	reach, weights          int      // the farthest of each
 }
 
-// Row adds a row of the window: its input begins at float src, counted from the input of the
-// first row, its weights, Block for each element, at float weights. Neither is negative.
+// Row adds a row of the window: its input begins at float src, counted from the input of the first
+// row, its weights, Block for each element, at float weights. Neither is negative.
 func (w *Window) Row(src, weights int) {
 	if src < 0 || weights < 0 {
 		panic("kernel: a window before its input")
@@ -54,10 +53,11 @@ func (w *Window) Row(src, weights int) {
 	w.reach, w.weights = max(w.reach, src), max(w.weights, weights)
 }
 
-// DepthwiseRow sets dst[i*dstStep+c], for n positions i and channels c that bias has, up to
-// Block, to bias[c] plus the sum over elements of the window of weight c times the element's
-// input at float i*w.Stride*Block + c, bounded by low and high.
-func DepthwiseRow(dst []float32, dstStep int, src []float32, n int, w *Window, weights, bias []float32, low, high float32) {
+// DepthwiseRow sets dst[i*dstStep+c], for n positions i and channels c that bias has, up to Block,
+// to bias[c] plus the sum over elements of the window of weight c times the element's input at
+// float i*w.Stride*Block + c, bounded by low and high.
+func DepthwiseRow(dst []float32, dstStep int, src []float32, n int, w *Window,
+	weights, bias []float32, low, high float32) {
 	channels := len(bias)
 	switch {
 	case n == 0 || channels == 0:
@@ -65,7 +65,7 @@ func DepthwiseRow(dst []float32, dstStep int, src []float32, n int, w *Window, w
 		depthwiseRowGo(dst, dstStep, src, n, w, weights, bias, low, high)
 	case channels == Block || channels == Block/2 && w.quick() != nil:
 		depthwiseRow(dst, dstStep, src, n, w, weights, bias, low, high)
-	default: // fewer channels: the others, which count for nothing, go elsewhere
+	default: // fewer channels: compute a whole block aside, and keep these
 		var room [32 * Block]float32
 		var zeros [Block]float32
 		copy(zeros[:], bias)
@@ -104,17 +104,20 @@ func (w *Window) quick() rowKernel {
 }
 
 // depthwiseRow calls the assembly, for 16 channels or, where there is a quick form, 8.
-func depthwiseRow(dst []float32, dstStep int, src []float32, n int, w *Window, weights, bias []float32, low, high float32) {
+func depthwiseRow(dst []float32, dstStep int, src []float32, n int, w *Window,
+	weights, bias []float32, low, high float32) {
 	_, _ = dst[(n-1)*dstStep+len(bias)-1], weights[w.weights+w.Width*Block-1]
 	_ = src[w.reach+((n-1)*w.Stride+(w.Width-1)*w.Dilation+1)*Block-1]
 	if k := w.quick(); k != nil {
 		k(&dst[0], dstStep, &src[0], n, &w.rows[0][0], len(w.rows), &weights[0], &bias[0], low, high, len(bias)/8)
 		return
 	}
-	depthwiseTapsAVX2(&dst[0], dstStep, &src[0], 4*w.Stride*Block, n, &w.taps[0][0], len(w.taps), &weights[0], &bias[0], low, high)
+	depthwiseTapsAVX2(&dst[0], dstStep, &src[0], 4*w.Stride*Block, n, &w.taps[0][0], len(w.taps),
+		&weights[0], &bias[0], low, high)
 }
 
-func depthwiseRowGo(dst []float32, dstStep int, src []float32, n int, w *Window, weights, bias []float32, low, high float32) {
+func depthwiseRowGo(dst []float32, dstStep int, src []float32, n int, w *Window,
+	weights, bias []float32, low, high float32) {
 	for i := range n {
 		for c, v := range bias {
 			for _, t := range w.taps {

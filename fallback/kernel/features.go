@@ -9,16 +9,17 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// What of the assembly runs here. Tests switch it off to compare with plain Go in one
-// process; XPIPE_KERNELS does for people who measure.
+// Which assembly runs here. Tests switch it off to compare with plain Go in one process; users who
+// measure do so with XPIPE_KERNELS.
 var (
 	hasAVX2 = cpu.X86.HasAVX2 && cpu.X86.HasFMA
-	// cpu asks the system too whether it saves the wide registers.
-	hasAVX512 = hasAVX2 && (simulated || cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL && cpu.X86.HasBMI2)
+	// cpu also asks the system whether it saves the wide registers.
+	hasAVX512 = hasAVX2 && (simulated || cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ &&
+		cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL && cpu.X86.HasBMI2)
 )
 
-// Instructions is the variable of the environment that says which instructions to use
-// at most: avx512, avx2 or go, which is no assembly.
+// Instructions is the environment variable that bounds the instructions in use: avx512, avx2, or go
+// for no assembly.
 const Instructions = "XPIPE_KERNELS"
 
 var badLimit = limit(os.Getenv(Instructions))
@@ -36,8 +37,7 @@ func limit(most string) error {
 	return nil
 }
 
-// Check returns an error where the environment asks for instructions that do not
-// exist.
+// Check returns an error if the environment asks for instructions that do not exist.
 func Check() error { return badLimit }
 
 // avx2 says whether to use the assembly for AVX2.
@@ -58,8 +58,8 @@ const (
 	stateWrong
 )
 
-// avx512Tried compares the assembly for AVX-512 with plain Go, once in a process: few
-// of those who wrote it had a processor that runs it.
+// avx512Tried compares the assembly for AVX-512 with plain Go, once in a process. Not everyone who
+// changes it has a processor that runs it.
 func avx512Tried() bool {
 	avx512Once.Do(func() {
 		if avx512Agrees() {

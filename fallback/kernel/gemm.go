@@ -2,12 +2,11 @@ package kernel
 
 import "unsafe"
 
-// Matrix products. The right operand is packed into panels of 16 columns, the
-// left one is read where it lies: a micro-kernel keeps a tile of 6 x 16 results
-// in registers while it runs along k. Rows and panels are walked so that a tile's
-// rows stay in the first cache and a block of panels in the second (the order of
-// loops is the one of Goto and van de Geijn, 2008, without packing of the left
-// operand).
+// Matrix products. The right operand is packed into panels of 16 columns, the left one is read
+// where it lies: a micro-kernel keeps a tile of 6 x 16 results in registers while it runs along k.
+// Rows and panels are walked so that a tile's rows stay in the first cache and a block of panels in
+// the second (the order of loops is the one of Goto and van de Geijn, 2008, without packing of the
+// left operand).
 const (
 	panelWidth = 16
 	tileRows   = 6
@@ -18,13 +17,19 @@ const (
 // PanelWidth is the number of columns of a panel, on every processor.
 const PanelWidth = panelWidth
 
-// Tile returns the rows and panels that the micro-kernel in use takes at once: pieces
-// of a product are best multiples of them.
+// Tile returns the rows and panels that the micro-kernel in use takes at once. Pieces of a product
+// should be multiples of them.
 func Tile() (rows, panels int) {
 	if avx512() {
 		return wideRows, 2
 	}
 	return tileRows, 1
+}
+
+// WholeTiles rounds a number of panels down to what fills tiles, at least one tile.
+func WholeTiles(panels int) int {
+	_, tile := Tile()
+	return max(tile, panels/tile*tile)
 }
 
 //go:generate sh -c "cd _gen && go run . -kernels gemm -pkg kernel -out ../gemm_amd64.s -stubs ../gemm_amd64.go"
@@ -36,8 +41,7 @@ type Matrix struct {
 	halves []uint16  // the same as float16, where panels is nil
 }
 
-// PanelFloats returns the floats that a packed matrix of k rows and n columns
-// takes.
+// PanelFloats returns the floats that a packed matrix of k rows and n columns takes.
 func PanelFloats(k, n int) int { return (n + panelWidth - 1) / panelWidth * panelWidth * k }
 
 // Panels returns the number of panels, which Multiply and Fill take ranges of.
@@ -46,9 +50,8 @@ func (m *Matrix) Panels() int { return (m.N + panelWidth - 1) / panelWidth }
 // Panel returns the floats of a panel, [k][16].
 func (m *Matrix) Panel(p int) []float32 { return m.panels[p*m.K*panelWidth : (p+1)*m.K*panelWidth] }
 
-// NewMatrix makes a matrix whose panels lie in buf, which must hold
-// PanelFloats(k, n); with a nil buf they are allocated. They are filled by Fill
-// or FillTransposed.
+// NewMatrix makes a matrix whose panels lie in buf, which must hold PanelFloats(k, n); with a nil
+// buf they are allocated. They are filled by Fill or FillTransposed.
 func NewMatrix(buf []float32, k, n int) *Matrix {
 	if buf == nil {
 		buf = make([]float32, PanelFloats(k, n))
@@ -56,14 +59,13 @@ func NewMatrix(buf []float32, k, n int) *Matrix {
 	return &Matrix{K: k, N: n, panels: buf[:PanelFloats(k, n)]}
 }
 
-// NewHalfMatrix makes a matrix that keeps its elements as float16, in half the
-// memory; Exact says whether that loses nothing.
+// NewHalfMatrix makes a matrix that keeps its elements as float16, in half the memory; Exact says
+// whether that loses nothing.
 func NewHalfMatrix(k, n int) *Matrix {
 	return &Matrix{K: k, N: n, halves: make([]uint16, PanelFloats(k, n))}
 }
 
-// Fill packs panels lo..hi from row-major b, where a row begins ldb after the
-// one before.
+// Fill packs panels lo..hi from row-major b, where a row begins ldb after the one before.
 func (m *Matrix) Fill(b []float32, ldb, lo, hi int) {
 	for p := lo; p < hi; p++ {
 		dst := m.room(p)
@@ -83,8 +85,7 @@ func (m *Matrix) Fill(b []float32, ldb, lo, hi int) {
 	}
 }
 
-// room returns where the floats of a panel are to be written; done then keeps
-// them.
+// room returns memory for the floats of a panel; done then stores them.
 func (m *Matrix) room(p int) []float32 {
 	if m.halves != nil {
 		return make([]float32, m.K*panelWidth)
@@ -98,8 +99,8 @@ func (m *Matrix) done(p int, panel []float32) {
 	}
 }
 
-// FillTransposed packs panels lo..hi from the rows of b, each of which is a
-// column of the matrix and begins ldb after the one before.
+// FillTransposed packs panels lo..hi from the rows of b, each of which is a column of the matrix
+// and begins ldb after the one before.
 func (m *Matrix) FillTransposed(b []float32, ldb, lo, hi int) {
 	for p := lo; p < hi; p++ {
 		dst := m.room(p)
@@ -119,8 +120,8 @@ func (m *Matrix) FillTransposed(b []float32, ldb, lo, hi int) {
 	}
 }
 
-// Epilogue is what happens to results while they are still in the cache. The
-// zero value is nothing.
+// Epilogue says what to do to results while they are still in the cache. The zero value does
+// nothing.
 type Epilogue struct {
 	Bias     []float32                // one for each column, added first
 	RowBias  []float32                // one for each row, added too
@@ -129,10 +130,11 @@ type Epilogue struct {
 	Residual []float32                // then added: laid out as c
 }
 
-// Multiply sets, for rows of a and the columns of panels lo..hi, c to a times m,
-// or adds it to c where add is set, and applies e, which may be nil. A row of a
-// begins lda after the one before, a row of c ldc; c is the whole matrix.
-func (m *Matrix) Multiply(c []float32, ldc int, a []float32, lda, rows, lo, hi int, add bool, e *Epilogue) {
+// Multiply sets, for rows of a and the columns of panels lo..hi, c to a times m, or adds it to c
+// where add is set, and applies e, which may be nil. A row of a begins lda after the one before, a
+// row of c ldc; c is the whole matrix.
+func (m *Matrix) Multiply(c []float32, ldc int, a []float32, lda, rows, lo, hi int, add bool,
+	e *Epilogue) {
 	if m.K == 0 && lo < hi {
 		m.empty(c, ldc, rows, lo, hi, add, e)
 		return
@@ -168,7 +170,8 @@ func (m *Matrix) Multiply(c []float32, ldc int, a []float32, lda, rows, lo, hi i
 }
 
 // tiles computes rows r..r+mr of panels p0..p1, over kn elements of k from k0 on.
-func (m *Matrix) tiles(c []float32, ldc int, a []float32, lda, r, mr, p0, p1, k0, kn int, add bool, e *Epilogue) {
+func (m *Matrix) tiles(c []float32, ldc int, a []float32, lda, r, mr, p0, p1, k0, kn int, add bool,
+	e *Epilogue) {
 	var t tileEpilogue
 	flags := 0
 	if add {
@@ -191,15 +194,16 @@ func (m *Matrix) tiles(c []float32, ldc int, a []float32, lda, r, mr, p0, p1, k0
 		e.finish(c, ldc, r, r+mr, p0*panelWidth, whole*panelWidth)
 	}
 	if whole < p1 { // the last panel, of fewer columns
-		m.edge(c[r*ldc+whole*panelWidth:], ldc, a, lda, (whole*m.K+k0)*panelWidth, kn, mr, m.N-whole*panelWidth, flags&flagAdd)
+		m.edge(c[r*ldc+whole*panelWidth:], ldc, a, lda, (whole*m.K+k0)*panelWidth, kn, mr,
+			m.N-whole*panelWidth, flags&flagAdd)
 		if e != nil {
 			e.Apply(c, ldc, r, r+mr, whole*panelWidth, m.N)
 		}
 	}
 }
 
-// tileEpilogue is the part of an Epilogue that the micro-kernel does, for one
-// tile; its flags say which fields count. The assembly knows the offsets.
+// tileEpilogue is the part of an Epilogue that the micro-kernel does, for one tile; its flags say
+// which fields count. The assembly knows their offsets.
 type tileEpilogue struct {
 	rowBias, colBias, residual *float32
 	low, high                  float32
@@ -214,8 +218,8 @@ const (
 	flagResidual
 )
 
-// tile returns the flags for rows from r on, and fills in what is the same for
-// all panels.
+// tile returns the flags for rows from r on, and fills in the fields that are the same for all
+// panels.
 func (e *Epilogue) tile(t *tileEpilogue, r int) (flags int) {
 	if e.RowBias != nil {
 		t.rowBias = &e.RowBias[r]
@@ -234,7 +238,7 @@ func (e *Epilogue) tile(t *tileEpilogue, r int) (flags int) {
 	return flags
 }
 
-// finish does what comes after the biases: the activation, and the residual.
+// finish applies what comes after the biases: the activation and the residual.
 func (e *Epilogue) finish(c []float32, ldc, r0, r1, c0, c1 int) {
 	for r := r0; r < r1; r++ {
 		row := c[r*ldc+c0 : r*ldc+c1]
@@ -258,7 +262,7 @@ func (m *Matrix) empty(c []float32, ldc, rows, lo, hi int, add bool, e *Epilogue
 	}
 }
 
-// Apply does it to rows r0..r1 and columns c0..c1 of c.
+// Apply applies e to rows r0..r1 and columns c0..c1 of c.
 func (e *Epilogue) Apply(c []float32, ldc, r0, r1, c0, c1 int) {
 	for r := r0; r < r1; r++ {
 		row := c[r*ldc+c0 : r*ldc+c1]
@@ -284,7 +288,8 @@ func (e *Epilogue) Apply(c []float32, ldc, r0, r1, c0, c1 int) {
 }
 
 // tile is gemmTile for the part of the panels that begins at element b.
-func (m *Matrix) tile(c []float32, ldc int, a []float32, lda, b, k, rows, flags int, e *tileEpilogue) {
+func (m *Matrix) tile(c []float32, ldc int, a []float32, lda, b, k, rows, flags int,
+	e *tileEpilogue) {
 	if m.halves != nil {
 		gemmTileHalf(c, ldc, a, lda, m.halves[b:b+k*panelWidth], k, rows, flags, e)
 	} else {
@@ -308,9 +313,10 @@ func (m *Matrix) edge(c []float32, ldc int, a []float32, lda, b, k, rows, width,
 	}
 }
 
-// gemmTile picks the micro-kernel for the number of rows. The slices are indexed
-// at their ends first: assembly checks nothing.
-func gemmTile(c []float32, ldc int, a []float32, lda int, b []float32, k, rows, flags int, e *tileEpilogue) {
+// gemmTile picks the micro-kernel for the number of rows. It indexes the slices at their ends
+// first, because assembly checks no bounds.
+func gemmTile(c []float32, ldc int, a []float32, lda int, b []float32, k, rows, flags int,
+	e *tileEpilogue) {
 	if !avx2() {
 		gemmTileGo(c, ldc, a, lda, b, k, rows, flags, e)
 		return
@@ -334,7 +340,8 @@ func gemmTile(c []float32, ldc int, a []float32, lda int, b []float32, k, rows, 
 }
 
 // gemmTileHalf is gemmTile with b in float16.
-func gemmTileHalf(c []float32, ldc int, a []float32, lda int, b []uint16, k, rows, flags int, e *tileEpilogue) {
+func gemmTileHalf(c []float32, ldc int, a []float32, lda int, b []uint16, k, rows, flags int,
+	e *tileEpilogue) {
 	if !avx2() {
 		wide := make([]float32, len(b))
 		FromHalf(wide, b)
@@ -359,10 +366,11 @@ func gemmTileHalf(c []float32, ldc int, a []float32, lda int, b []uint16, k, row
 	}
 }
 
-// gemmTileGo sets c[r][j], for rows r up to 6 and 16 columns j, to the sum over k
-// of a[r][k]*b[k][j], after adding and bounding as flags ask for. It is what the
-// assembly of gemmTile computes, though in another order of additions.
-func gemmTileGo(c []float32, ldc int, a []float32, lda int, b []float32, k, rows, flags int, e *tileEpilogue) {
+// gemmTileGo sets c[r][j], for rows r up to 6 and 16 columns j, to the sum over k of
+// a[r][k]*b[k][j], after adding and bounding as flags ask for. It is what the assembly of gemmTile
+// computes, though in another order of additions.
+func gemmTileGo(c []float32, ldc int, a []float32, lda int, b []float32, k, rows, flags int,
+	e *tileEpilogue) {
 	for r := range rows {
 		var sum [panelWidth]float32
 		row := a[r*lda : r*lda+k]
@@ -394,8 +402,7 @@ func gemmTileGo(c []float32, ldc int, a []float32, lda int, b []float32, k, rows
 	}
 }
 
-// at is element i of the slice that p begins, of which tiles made sure that it
-// is long enough.
+// at returns element i of the slice that begins at p. tiles made sure that it is long enough.
 func at(p *float32, i int) float32 {
 	return *(*float32)(unsafe.Add(unsafe.Pointer(p), 4*i))
 }

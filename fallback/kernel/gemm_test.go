@@ -15,8 +15,7 @@ func randFloats(r *rand.Rand, n int) []float32 {
 	return v
 }
 
-// guarded returns room for n floats between guards, and a check that the guards
-// are still whole.
+// guarded returns room for n floats between guards, and a check that the guards are still whole.
 func guarded(t testing.TB, n, offset int) (v []float32, check func()) {
 	const guard = 64
 	buf := make([]float32, n+2*guard+offset)
@@ -59,8 +58,8 @@ func naive(a, b []float32, m, n, k int) []float32 {
 	return c
 }
 
-// both runs a test with each kind of assembly that runs here, and without; in short
-// mode only with the widest vectors.
+// both runs a test with each kind of assembly that runs here, and without; in short mode only with
+// the widest vectors.
 func both(t *testing.T, f func(t *testing.T)) {
 	old, wide := hasAVX2, hasAVX512
 	defer func() { hasAVX2, hasAVX512 = old, wide }()

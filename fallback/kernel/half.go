@@ -40,8 +40,8 @@ func FromHalf(dst []float32, src []uint16) {
 	}
 }
 
-// Exact says whether float16 holds every element of src: whether they come from
-// a model that was stored so.
+// Exact reports whether float16 holds every element of src, as it does for a model that was stored
+// in float16.
 func Exact(src []float32) bool {
 	const piece = 1024
 	var half [piece]uint16
@@ -60,6 +60,6 @@ func Exact(src []float32) bool {
 	return true
 }
 
-// HasHalf says whether products with float16 matrices are as quick here as with
-// float32 ones. (Every processor with AVX2 and FMA has F16C too.)
+// HasHalf reports whether products with float16 matrices are as quick here as with float32 ones.
+// (Every processor with AVX2 and FMA has F16C too.)
 func HasHalf() bool { return avx2() }

@@ -7,16 +7,15 @@ import (
 
 //go:generate sh -c "cd _gen && go run . -kernels int8 -pkg kernel -out ../int8_amd64.s -stubs ../int8_amd64.go"
 
-// Products of 8-bit integers, exact. Bytes stand for int8 or uint8: where a function
-// takes flip, it is 0x80 for int8 and 0 for uint8, and a byte XOR flip is the number
-// plus 128 or the number itself, unsigned both ways.
+// Products of 8-bit integers, exact. Bytes stand for int8 or uint8: where a function takes flip, it
+// is 0x80 for int8 and 0 for uint8, and a byte XOR flip is the number plus 128 or the number
+// itself, unsigned both ways.
 //
-// The right operand is packed as unsigned bytes in panels of 16 columns, in fours
-// along k: 64 bytes hold four rows of a panel, column by column. That is the order of
-// instructions that sum four products at once (VPDPBUSD) too. AVX2 has none; there the
-// bytes at even and at odd k are taken apart into 16-bit numbers and VPMADDWD sums
-// pairs, which never saturates. The left operand is packed to match: less its zero
-// point, as 16-bit numbers in the order 0, 2, 1, 3 of each four.
+// The right operand is packed as unsigned bytes in panels of 16 columns, in fours along k: 64 bytes
+// hold four rows of a panel, column by column. That is the order of instructions that sum four
+// products at once (VPDPBUSD) too. AVX2 has none; there the bytes at even and at odd k are taken
+// apart into 16-bit numbers and VPMADDWD sums pairs, which never saturates. The left operand is
+// packed to match: less its zero point, as 16-bit numbers in the order 0, 2, 1, 3 of each four.
 
 // byteRows is how many rows the micro-kernel takes at once.
 const byteRows = 4
@@ -34,8 +33,8 @@ type ByteMatrix struct {
 // Quads returns the fours that k elements take, the last one filled up.
 func Quads(k int) int { return (k + 3) / 4 }
 
-// NewByteMatrix makes a matrix of k rows and n columns, k at least 1, to be filled by
-// Fill. buf, which may be nil, is room for its BytePanels.
+// NewByteMatrix makes a matrix of k rows and n columns, k at least 1, to be filled by Fill. buf,
+// which may be nil, is room for its BytePanels.
 func NewByteMatrix(buf []uint8, k, n int) *ByteMatrix {
 	if buf == nil {
 		buf = make([]uint8, BytePanels(k, n))
@@ -57,16 +56,15 @@ func (m *ByteMatrix) Panel(p int) []uint8 {
 	return m.panels[p*size : (p+1)*size]
 }
 
-// SetZeros gives the zero points, as the numbers are and not as their unsigned bytes:
-// one for all columns or one for each.
+// SetZeros gives the zero points, as the numbers are and not as their unsigned bytes: one for all
+// columns or one for each.
 func (m *ByteMatrix) SetZeros(zeros []int32, flip uint8) {
 	for j := range m.N {
 		m.zeros[j] = zeros[j%len(zeros)] + int32(flip)
 	}
 }
 
-// Fill packs panels lo..hi from row-major b, where a row begins ldb after the one
-// before.
+// Fill packs panels lo..hi from row-major b, where a row begins ldb after the one before.
 func (m *ByteMatrix) Fill(b []uint8, ldb int, flip uint8, lo, hi int) {
 	whole := m.K / 4
 	for p := lo; p < hi; p++ {
@@ -87,8 +85,8 @@ func (m *ByteMatrix) Fill(b []uint8, ldb int, flip uint8, lo, hi int) {
 	}
 }
 
-// FillTransposed packs panels lo..hi from the rows of b, each of which is a column of
-// the matrix and begins ldb after the one before.
+// FillTransposed packs panels lo..hi from the rows of b, each of which is a column of the matrix
+// and begins ldb after the one before.
 func (m *ByteMatrix) FillTransposed(b []uint8, ldb int, flip uint8, lo, hi int) {
 	for p := lo; p < hi; p++ {
 		dst := m.Panel(p)
@@ -101,9 +99,9 @@ func (m *ByteMatrix) FillTransposed(b []uint8, ldb int, flip uint8, lo, hi int) 
 	}
 }
 
-// PackBytes packs a row of the left operand, of Quads(len(src)) times two int32 of two
-// 16-bit numbers each, and returns the sum of its numbers. Each is src less zero, the
-// zero point of the unsigned bytes.
+// PackBytes packs a row of the left operand, of Quads(len(src)) times two int32 of two 16-bit
+// numbers each, and returns the sum of its numbers. Each is src less zero, the zero point of the
+// unsigned bytes.
 func PackBytes(dst []int32, src []uint8, flip uint8, zero int32) (sum int32) {
 	dst = dst[:2*Quads(len(src))]
 	n := 0
@@ -124,19 +122,19 @@ func PackBytes(dst []int32, src []uint8, flip uint8, zero int32) (sum int32) {
 	return sum
 }
 
-// ByteEpilogue makes floats of the sums. Where Scale is set, it and Bias are for the
-// columns, a number for each; RowScale and RowBias are for the rows instead. Without
-// either scale the results are integers. Products and sums are rounded one after the
-// other.
+// ByteEpilogue turns the sums into floats. Scale and Bias hold a number for each column; RowScale
+// and RowBias, instead of them, a number for each row. Without either scale the results are
+// integers. Products and sums are rounded one after the other.
 type ByteEpilogue struct {
 	Scale, Bias       []float32
 	RowScale, RowBias []float32
 }
 
-// Multiply sets c, for rows of the packed left operand a and the columns of panels
-// lo..hi, to the product of a and m. Rows of a lie 2*Quads(m.K) apart and have the
-// given sums; a row of c begins ldc after the one before. With e, c holds float32.
-func (m *ByteMatrix) Multiply(c []int32, ldc int, a, sums []int32, rows, lo, hi int, e *ByteEpilogue) {
+// Multiply sets c, for rows of the packed left operand a and the columns of panels lo..hi, to the
+// product of a and m. Rows of a lie 2*Quads(m.K) apart and have the given sums; a row of c begins
+// ldc after the one before. With e, c holds float32.
+func (m *ByteMatrix) Multiply(c []int32, ldc int, a, sums []int32, rows, lo, hi int,
+	e *ByteEpilogue) {
 	quads := Quads(m.K)
 	for r0 := 0; r0 < rows; r0 += byteBlock {
 		r1 := min(rows, r0+byteBlock)
@@ -147,12 +145,14 @@ func (m *ByteMatrix) Multiply(c []int32, ldc int, a, sums []int32, rows, lo, hi 
 }
 
 // MultiplyFloat is Multiply with an epilogue that makes floats.
-func (m *ByteMatrix) MultiplyFloat(c []float32, ldc int, a, sums []int32, rows, lo, hi int, e *ByteEpilogue) {
+func (m *ByteMatrix) MultiplyFloat(c []float32, ldc int, a, sums []int32, rows, lo, hi int,
+	e *ByteEpilogue) {
 	m.Multiply(asInts(c), ldc, a, sums, rows, lo, hi, e)
 }
 
 // block computes rows r0..r1 of panel p, in tiles as equal as can be.
-func (m *ByteMatrix) block(c []int32, ldc int, a, sums []int32, r0, r1, p, quads int, e *ByteEpilogue) {
+func (m *ByteMatrix) block(c []int32, ldc int, a, sums []int32, r0, r1, p, quads int,
+	e *ByteEpilogue) {
 	b, c0 := m.Panel(p), p*panelWidth
 	width := min(panelWidth, m.N-c0)
 	t := byteEpilogue{zeros: &m.zeros[c0 : c0+panelWidth][0]}
@@ -189,8 +189,8 @@ func (m *ByteMatrix) block(c []int32, ldc int, a, sums []int32, r0, r1, p, quads
 	}
 }
 
-// columnsOf is where v for the columns from c0 on lies, in room where there are fewer
-// than a panel has.
+// columnsOf returns v for the columns from c0 on, copied to room if there are fewer than a panel
+// has.
 func columnsOf(v []float32, c0, width int, room *[panelWidth]float32) *float32 {
 	if width == panelWidth {
 		return &v[c0 : c0+panelWidth][0]
@@ -199,17 +199,17 @@ func columnsOf(v []float32, c0, width int, room *[panelWidth]float32) *float32 {
 	return &room[0]
 }
 
-// byteEpilogue is what the micro-kernel does to the sums of one tile: it takes zeros of
-// the columns times the sums of the rows off, and where a scale is set makes floats.
-// The assembly knows the offsets.
+// byteEpilogue is the part that the micro-kernel does to the sums of one tile: it subtracts the
+// zeros of the columns times the sums of the rows and, if a scale is set, converts to floats. The
+// assembly knows the offsets of the fields.
 type byteEpilogue struct {
 	sums, zeros       *int32
 	scale, bias       *float32
 	rowScale, rowBias *float32
 }
 
-// byteTile picks the micro-kernel for the number of rows. The slices are indexed at
-// their ends first: assembly checks nothing.
+// byteTile picks the micro-kernel for the number of rows. It indexes the slices at their ends
+// first, because assembly checks no bounds.
 func byteTile(c []int32, ldc int, a []int32, lda int, b []uint8, quads, rows int, e *byteEpilogue) {
 	if !avx2() {
 		byteTileGo(c, ldc, a, lda, b, quads, rows, e)
@@ -229,9 +229,10 @@ func byteTile(c []int32, ldc int, a []int32, lda int, b []uint8, quads, rows int
 	}
 }
 
-// byteTileGo sets c[r][j], for rows r up to 4 and 16 columns j, to the sum over k of
-// a[r][k] * (b[k][j] - zeros[j]), in a float with scale and bias where e asks for it.
-func byteTileGo(c []int32, ldc int, a []int32, lda int, b []uint8, quads, rows int, e *byteEpilogue) {
+// byteTileGo sets c[r][j], for rows r up to 4 and 16 columns j, to the sum over k of a[r][k] *
+// (b[k][j] - zeros[j]), scaled to a float and with bias added if e asks for it.
+func byteTileGo(c []int32, ldc int, a []int32, lda int, b []uint8, quads, rows int,
+	e *byteEpilogue) {
 	for r := range rows {
 		var sum [panelWidth]int32
 		for q, row := 0, a[r*lda:]; q < quads; q++ {
@@ -292,8 +293,8 @@ func MinMax(src []float32) (low, high float32) {
 	return low, high
 }
 
-// Quantize sets dst[i] to src[i]/scale, rounded to an integer, ties to even, plus zero
-// (of the unsigned bytes), kept within a byte, XOR flip. A NaN becomes zero.
+// Quantize sets dst[i] to src[i]/scale, rounded to an integer, ties to even, plus zero (of the
+// unsigned bytes), kept within a byte, XOR flip. A NaN becomes zero.
 func Quantize(dst []uint8, src []float32, scale float32, zero int32, flip uint8) {
 	n := 0
 	if avx2() {

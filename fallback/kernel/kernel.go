@@ -1,11 +1,11 @@
-// Package kernel holds the inner loops of the pure-Go engine: functions of
-// slices that know no tensors, graphs or goroutines. Each has a plain-Go form,
-// which says what it computes and runs everywhere; on some processors an
-// assembly form takes its place, tested against the plain one.
+// Package kernel holds the inner loops of the pure-Go engine: functions of slices that know no
+// tensors and no graphs, and except for Linear no goroutines. Each has a form in plain Go, which
+// says what it computes and runs everywhere; on some processors assembly takes its place, tested
+// against the plain form. The folder _gen writes the assembly.
 //
-// Slices that a function writes are called dst. dst may be the same slice as a
-// source where the function goes through elements one by one; it may not
-// overlap one otherwise.
+// Slices that a function writes are called dst. dst may be the same slice as a source where the
+// function goes through elements one by one; otherwise it may not overlap one. Lengths that do not
+// fit panic, as indexing does, unless the function returns an error.
 package kernel
 
 import (
@@ -15,8 +15,8 @@ import (
 //go:generate sh -c "cd _gen && go run . -kernels math -pkg kernel -out ../math_amd64.s -stubs ../math_amd64.go"
 //go:generate sh -c "cd _gen && go run . -kernels math512 -pkg kernel -out ../math512_amd64.s -stubs ../math512_amd64.go"
 
-// Add sets dst[i] = a[i] + b[i]. In Add, Sub, Mul and Div, a or b may hold one
-// element, which then stands for all.
+// Add sets dst[i] = a[i] + b[i]. In Add, Sub, Mul and Div, a or b may hold one element, which then
+// stands for all.
 func Add(dst, a, b []float32) {
 	n := len(dst)
 	switch {
@@ -102,8 +102,8 @@ func Div(dst, a, b []float32) {
 	}
 }
 
-// affine sets dst[i] = src[i]*scale + shift, rounded once; with a scale of 1 or
-// -1 that is the rounding of a sum.
+// affine sets dst[i] = src[i]*scale + shift, rounded once; with a scale of 1 or -1 that is the
+// rounding of a sum.
 func affine(dst, src []float32, scale, shift float32) {
 	n := len(dst)
 	if n == 0 {
@@ -149,8 +149,7 @@ func Axpy(dst, src []float32, v float32) {
 	}
 }
 
-// Clip bounds src by low and high; NaN stays NaN. Where low > high all become
-// high.
+// Clip bounds src by low and high; NaN stays NaN. Where low > high all become high.
 func Clip(dst, src []float32, low, high float32) {
 	n := len(src)
 	if n == 0 {
@@ -197,10 +196,9 @@ func Sqrt(dst, src []float32) {
 	}
 }
 
-// The functions below have assembly that computes in float32. Their errors
-// against float64 over the whole range, in units in the last place or absolute,
-// are what TestMathAccuracy allows: Exp 2 ulp, Sigmoid 1.2e-7, Tanh 3e-7,
-// Erf 2.5e-7, Gelu and GeluTanh 4e-7 + 3e-7 |x|.
+// The functions below have assembly that computes in float32. Their errors against float64 over the
+// whole range, in units in the last place or absolute, are what TestMathAccuracy allows: Exp 2 ulp,
+// Sigmoid 1.2e-7, Tanh 3e-7, Erf 2.5e-7, Gelu and GeluTanh 4e-7 + 3e-7 |x|.
 
 // Exp sets dst[i] = e^src[i].
 func Exp(dst, src []float32) {
@@ -238,8 +236,8 @@ func Sigmoid(dst, src []float32) {
 	elementwise(dst, src, func(v float64) float64 { return 1 / (1 + math.Exp(-v)) })
 }
 
-// Swish sets dst[i] = src[i] / (1 + e^(-alpha*src[i])); alpha 1 is SiLU, 1.702
-// the approximation of Gelu that CLIP calls quick.
+// Swish sets dst[i] = src[i] / (1 + e^(-alpha*src[i])); alpha 1 is SiLU, 1.702 the approximation of
+// Gelu that CLIP calls quick.
 func Swish(dst, src []float32, alpha float32) {
 	if n := len(src); avx2() && n > 0 {
 		swishVector(&dst[:n][0], &src[0], n, alpha)
@@ -276,8 +274,7 @@ func elementwise(dst, src []float32, f func(float64) float64) {
 	}
 }
 
-// Max returns the largest element, -Inf where there is none; NaN are passed
-// over.
+// Max returns the largest element, -Inf where there is none; NaN are passed over.
 func Max(src []float32) float32 {
 	if n := len(src); avx2() && n > 0 {
 		return maxVector(&src[0], n)
@@ -305,8 +302,8 @@ func ExpSum(dst, src []float32, shift float32) float32 {
 	return sum
 }
 
-// Softmax sets dst to e^src scaled to a sum of 1. Rows that hold +Inf or NaN,
-// or nothing but -Inf, become NaN, as the definition makes them.
+// Softmax sets dst to e^src scaled to a sum of 1. Rows that hold +Inf or NaN, or nothing but -Inf,
+// become NaN, as the definition makes them.
 func Softmax(dst, src []float32) {
 	sum := ExpSum(dst, src, Max(src))
 	Scale(dst[:len(src)], dst, 1/sum)
@@ -337,9 +334,8 @@ func Squares(src []float32, mean float32) float32 {
 	return float32(sum)
 }
 
-// LayerNorm sets dst = (src - mean) / sqrt(variance + eps) * scale + bias and
-// returns the mean and the factor 1/sqrt(variance + eps). A nil scale is 1, a
-// nil bias 0.
+// LayerNorm sets dst = (src - mean) / sqrt(variance + eps) * scale + bias and returns the mean and
+// the factor 1/sqrt(variance + eps). A nil scale is 1, a nil bias 0.
 func LayerNorm(dst, src, scale, bias []float32, eps float32) (mean, inv float32) {
 	n := len(src)
 	mean = Sum(src) / float32(n)

@@ -7,14 +7,12 @@ import (
 	"testing"
 )
 
-// Where the functions have corners: zeros, halves of the polynomials, ends of
-// the range, and what is no number.
+// Special arguments: zeros, joints of the polynomials, ends of the range, infinities and NaN.
 var corners = []float32{0, float32(math.Copysign(0, -1)), 1e-30, -1e-30, 1e-8, 0.5, -0.5, 0.99999994, 1, -1, 1.0000001, 3.9, 4, -4, 4.1, 7.9, -7.9, 8, 9, 20, -20,
 	87, 88.7, 88.8, 100, -87, -88, -103, -104, -110, 1e30, -1e30, math.MaxFloat32, -math.MaxFloat32,
 	float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN())}
 
-// TestMathAccuracy holds both forms to the errors that the comment in kernel.go
-// states.
+// TestMathAccuracy holds both forms to the errors that the comment in kernel.go states.
 func TestMathAccuracy(t *testing.T) {
 	src := slices.Clone(corners)
 	for v := float32(-110); v < 110; v += 0.0037 {
@@ -74,8 +72,8 @@ func TestMathAccuracy(t *testing.T) {
 	}
 }
 
-// TestRows compares the functions of rows with their definitions, over lengths
-// with every tail and slices that are not aligned.
+// TestRows compares the functions of rows with their definitions, over lengths with every tail and
+// slices that are not aligned.
 func TestRows(t *testing.T) {
 	both(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(3, 4))

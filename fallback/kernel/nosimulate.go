@@ -2,6 +2,6 @@
 
 package kernel
 
-// simulated says whether the assembly for AVX-512 is interpreted, as in builds with the
-// tag simulate: see simulate.go.
+// simulated says whether the assembly for AVX-512 is interpreted, as in builds with the tag
+// simulate: see simulate.go.
 const simulated = false

@@ -1,7 +1,6 @@
 package kernel
 
-// FillHalves is Fill for a matrix of NewHalfMatrix from numbers that are float16
-// already, in bits.
+// FillHalves is Fill for a matrix of NewHalfMatrix from numbers that are float16 already, in bits.
 func (m *Matrix) FillHalves(b []uint16, ldb, lo, hi int) {
 	for p := lo; p < hi; p++ {
 		dst := m.halves[p*m.K*panelWidth : (p+1)*m.K*panelWidth]

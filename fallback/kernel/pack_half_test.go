@@ -8,6 +8,7 @@ import (
 
 // Packing float16 as it is and by way of float32 must give the same.
 func TestFillHalves(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(7, 8))
 	for range 40 {
 		k, n := 1+r.IntN(30), 1+r.IntN(50)

@@ -2,8 +2,8 @@ package kernel
 
 import "time"
 
-// Peak measures what one core computes when nothing but the micro-kernel runs on
-// data in its first cache: GFLOP/s, the best of many short tries.
+// Peak measures what one core computes when nothing but the micro-kernel runs on data in its first
+// cache: GFLOP/s, the best of many short tries.
 func Peak() float64 {
 	const k = 128
 	rows, cols := tileRows, panelWidth
@@ -27,8 +27,8 @@ func Peak() float64 {
 	return float64(20*2*rows*cols*k) / float64(best.Nanoseconds())
 }
 
-// Bandwidth measures how fast one core reads memory beyond its caches: GB/s, the
-// best of several tries.
+// Bandwidth measures how fast one core reads memory beyond its caches: GB/s, the best of several
+// tries.
 func Bandwidth() float64 {
 	data := make([]float32, 32<<20)
 	for i := range data {

@@ -12,10 +12,10 @@ import (
 	"unsafe"
 )
 
-// In builds with the tag simulate the assembly for AVX-512 is interpreted: its text is
-// read and each instruction does what Intel's Software Developer's Manual (volume 2)
-// says, so that the tests run all of it on processors that have no AVX-512. It knows
-// the instructions that the generator emits, and no others.
+// In builds with the tag simulate the assembly for AVX-512 is interpreted: its text is read and
+// each instruction does what Intel's Software Developer's Manual (volume 2) says, so that the tests
+// run all of it on processors that have no AVX-512. It knows the instructions that the generator
+// emits, and no others.
 const simulated = true
 
 //go:embed gemm512_amd64.s
@@ -97,8 +97,7 @@ func load32(a uint64) uint32     { return *(*uint32)(pointer(a)) }
 func load64(a uint64) uint64     { return *(*uint64)(pointer(a)) }
 func store32(a uint64, v uint32) { *(*uint32)(pointer(a)) = v }
 
-// operand is one of an instruction, by kind: r, z (with its lanes), k, i(mmediate),
-// m(emory).
+// operand is one of an instruction, by kind: r, z (with its lanes), k, i(mmediate), m(emory).
 type operand struct {
 	kind    byte
 	n       int // register, or lanes for m
@@ -238,8 +237,7 @@ func assemble(texts ...string) map[string]*function {
 	return fs
 }
 
-// decode makes the step of an instruction. Operands are in Go's order, the destination
-// last.
+// decode makes the step of an instruction. Operands are in Go's order, the destination last.
 func decode(op, rest string, labels map[string]int) step {
 	switch op {
 	case "RET":

@@ -4,8 +4,8 @@ package kernel
 
 import "testing"
 
-// TestSimulated makes sure that with the tag the other tests do run the assembly for
-// AVX-512, and that the check at first use finds what is wrong.
+// TestSimulated makes sure that with the tag the other tests do run the assembly for AVX-512, and
+// that the check at first use finds what is wrong.
 func TestSimulated(t *testing.T) {
 	if !hasAVX2 {
 		t.Fatal("the simulation covers AVX-512 only: it needs a processor with AVX2")

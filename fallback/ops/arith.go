@@ -15,8 +15,8 @@ type integer interface {
 	int64 | int32 | int8 | uint8
 }
 
-// arithmetic holds one operator's row function for each element type; nil where
-// the operator does not take it.
+// arithmetic holds one operator's row function for each element type, nil for types it does not
+// take.
 type arithmetic struct {
 	f32 rowFunc[float32, float32]
 	i64 rowFunc[int64, int64]
@@ -93,8 +93,7 @@ func addOf[T number](a, b T) T { return a + b }
 func subOf[T number](a, b T) T { return a - b }
 func mulOf[T number](a, b T) T { return a * b }
 
-// divOf rounds towards zero. Division by zero, which the specification leaves
-// open, gives 0.
+// divOf rounds towards zero. Division by zero, which the specification leaves open, gives 0.
 func divOf[T integer](a, b T) T {
 	if b == 0 {
 		return 0
@@ -162,8 +161,7 @@ func buildMod(n *Node) Kernel {
 	return binaryOp(modulo)(n)
 }
 
-// buildPow takes an exponent of another type than the base; the result has the
-// base's.
+// buildPow takes an exponent of another type than the base; the result has the base's.
 func buildPow(n *Node) Kernel {
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) (err error) {
 		base, exp := in[0], in[1]
@@ -238,8 +236,9 @@ func powIntFloat[T int64 | int32](x *Context, base, exp *tensor.Tensor) (*tensor
 	return cast(x, p, base.DType())
 }
 
-// compare builds Equal, Less and their kin for every element type.
-func compareOp(f32 func(a, b float32) bool, i64 func(a, b int64) bool, boolean func(a, b bool) bool) func(n *Node) Kernel {
+// compare builds Equal, Less and the other comparisons for every element type.
+func compareOp(f32 func(a, b float32) bool, i64 func(a, b int64) bool,
+	boolean func(a, b bool) bool) func(n *Node) Kernel {
 	return func(n *Node) Kernel {
 		return viaFloat(func(x *Context, in, out []*tensor.Tensor) (err error) {
 			a, b := in[0], in[1]

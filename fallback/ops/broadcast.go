@@ -5,8 +5,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// broadcastShape returns the shape that all the shapes broadcast to, as numpy
-// does: aligned at the end, dimensions equal or 1.
+// broadcastShape returns the shape that all the shapes broadcast to, as numpy does: aligned at the
+// end, dimensions equal or 1.
 func broadcastShape(shapes ...[]int) ([]int, error) {
 	rank := 0
 	for _, s := range shapes {
@@ -30,9 +30,8 @@ func broadcastShape(shapes ...[]int) ([]int, error) {
 	return out, nil
 }
 
-// spread walks operands that are broadcast to one shape, a row at a time.
-// Adjacent dimensions in which every operand moves alike are merged, so that
-// rows are as long as they can be.
+// spread walks operands that are broadcast to one shape, a row at a time. It merges adjacent
+// dimensions in which every operand moves alike, so that rows are as long as possible.
 type spread struct {
 	outer   []int   // merged dimensions but the last
 	inner   int     // the last: the length of a row
@@ -92,8 +91,7 @@ func newSpread(out []int, shapes ...[]int) *spread {
 	return s
 }
 
-// walk calls f for rows lo..hi with the offset of each operand's row; offs is
-// reused between calls.
+// walk calls f for rows lo..hi with the offset of each operand's row; offs is reused between calls.
 func (s *spread) walk(lo, hi int, f func(row int, offs []int)) {
 	index := make([]int, len(s.outer))
 	offs := make([]int, len(s.strides))
@@ -123,8 +121,8 @@ func (s *spread) walk(lo, hi int, f func(row int, offs []int)) {
 	}
 }
 
-// rowFunc computes a row: dst[i] from a[i] and b[i]. a or b may hold a single
-// element, which then stands for all.
+// rowFunc computes a row: dst[i] from a[i] and b[i]. a or b may hold a single element, which then
+// stands for all.
 type rowFunc[T, R any] func(dst []R, a, b []T)
 
 // rowOf makes a rowFunc of a function of two elements.
@@ -155,11 +153,16 @@ func rowOf[T, R any](f func(a, b T) R) rowFunc[T, R] {
 	}
 }
 
-// minWork is the number of simple element operations worth another goroutine.
-const minWork = 1 << 14
+// What is worth another goroutine: simple operations on elements, about 10 microseconds of them,
+// and floating-point operations of a product.
+const (
+	minWork  = 1 << 14
+	minFlops = kernel.PieceFlops
+)
 
 // binary applies row to a and b broadcast against each other.
-func binary[T, R tensor.Element](x *Context, a, b *tensor.Tensor, row rowFunc[T, R]) (*tensor.Tensor, error) {
+func binary[T, R tensor.Element](x *Context, a, b *tensor.Tensor,
+	row rowFunc[T, R]) (*tensor.Tensor, error) {
 	shape, err := broadcastShape(a.Shape(), b.Shape())
 	if err != nil {
 		return nil, err
@@ -179,13 +182,14 @@ func binary[T, R tensor.Element](x *Context, a, b *tensor.Tensor, row rowFunc[T,
 	err = x.Parallel(len(dst)/s.inner, max(1, minWork/s.inner), func(lo, hi int) {
 		s.walk(lo, hi, func(r int, offs []int) {
 			i, j := offs[0], offs[1]
-			row(dst[r*s.inner:(r+1)*s.inner], part(av[i:], s.step[0], 0, s.inner), part(bv[j:], s.step[1], 0, s.inner))
+			row(dst[r*s.inner:(r+1)*s.inner], part(av[i:], s.step[0], 0, s.inner),
+				part(bv[j:], s.step[1], 0, s.inner))
 		})
 	})
 	return t, err
 }
 
-// part is v[lo:hi] of an operand that moves, v[:1] of one that repeats.
+// part returns v[lo:hi] of an operand that moves along the row, v[:1] of one that repeats.
 func part[T any](v []T, step, lo, hi int) []T {
 	if step == 0 {
 		return v[:1]
@@ -194,7 +198,8 @@ func part[T any](v []T, step, lo, hi int) []T {
 }
 
 // unary applies f to every element.
-func unary[T, R tensor.Element](x *Context, a *tensor.Tensor, work int, f func(dst []R, src []T)) (*tensor.Tensor, error) {
+func unary[T, R tensor.Element](x *Context, a *tensor.Tensor, work int,
+	f func(dst []R, src []T)) (*tensor.Tensor, error) {
 	t, dst, err := alloc[R](x, a.Shape())
 	if err != nil {
 		return nil, err
@@ -214,8 +219,8 @@ func each[T, R any](f func(T) R) func(dst []R, src []T) {
 	}
 }
 
-// viaFloat runs a kernel written for float32 on float16 tensors too: inputs are
-// widened, and float32 outputs rounded back.
+// viaFloat runs a kernel written for float32 on float16 tensors too: inputs are widened, and
+// float32 outputs rounded back.
 func viaFloat(k Kernel) Kernel {
 	return func(x *Context, in, out []*tensor.Tensor) error {
 		half := false
@@ -254,9 +259,11 @@ func viaFloat(k Kernel) Kernel {
 }
 
 func widen(x *Context, t *tensor.Tensor) (*tensor.Tensor, error) {
-	return unary(x, t, 2, func(dst []float32, src []tensor.Half) { kernel.FromHalf(dst, as[uint16](src)) })
+	return unary(x, t, 2,
+		func(dst []float32, src []tensor.Half) { kernel.FromHalf(dst, as[uint16](src)) })
 }
 
 func narrow(x *Context, t *tensor.Tensor) (*tensor.Tensor, error) {
-	return unary(x, t, 2, func(dst []tensor.Half, src []float32) { kernel.ToHalf(as[uint16](dst), src) })
+	return unary(x, t, 2,
+		func(dst []tensor.Half, src []float32) { kernel.ToHalf(as[uint16](dst), src) })
 }

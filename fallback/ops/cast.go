@@ -7,8 +7,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// buildCast converts element types. Float to integer drops the fraction;
-// integers wrap; bool is whether a value is not zero.
+// buildCast converts element types. Float to integer drops the fraction; integers wrap; bool is
+// whether a value is not zero.
 func buildCast(n *Node) Kernel {
 	to := n.int("to", 0)
 	dtype := onnx.DType(int32(to))
@@ -28,7 +28,7 @@ func buildCastLike(n *Node) Kernel {
 	}
 }
 
-// cast converts t; where the type is right already, t itself is returned.
+// cast converts t; it returns t itself if the type is right already.
 func cast(x *Context, t *tensor.Tensor, to tensor.DType) (*tensor.Tensor, error) {
 	if t.DType() == to {
 		return t, nil
@@ -66,8 +66,8 @@ func cast(x *Context, t *tensor.Tensor, to tensor.DType) (*tensor.Tensor, error)
 	return cast(x, bytes, to)
 }
 
-// toInt64 drops the fraction. NaN and what an int64 cannot hold become its
-// least value, as the conversion of x86 processors makes them.
+// toInt64 drops the fraction. NaN and numbers that an int64 cannot hold become its least value, as
+// on x86 processors.
 func toInt64(v float32) int64 {
 	if v >= -(1<<63) && v < 1<<63 {
 		return int64(v)

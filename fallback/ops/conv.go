@@ -37,11 +37,11 @@ func planConv(w *window, group int, xs, ws []int) (*convolution, error) {
 	return c, nil
 }
 
-// buildFusedConv is a convolution with what follows it; attribute channels_last
-// asks for the form of buildConvLast.
+// buildFusedConv is a convolution with the operators that follow it; attribute channels_last asks
+// for the form of buildConvNHWC.
 func buildFusedConv(n *Node) Kernel {
 	if n.int("channels_last", 0) != 0 {
-		return buildConvLast(n)
+		return buildConvNHWC(n)
 	}
 	return buildConv(n)
 }
@@ -86,8 +86,8 @@ func buildConv(n *Node) Kernel {
 	})
 }
 
-// dense computes the convolution as the product of the weights [M, K] of each
-// group with columns [K, positions], which are packed a few panels at a time.
+// dense computes the convolution as the product of the weights [M, K] of each group with columns
+// [K, positions], which are packed a few panels at a time.
 func (c *convolution) dense(x *Context, dst, src, weights []float32, e *kernel.Epilogue) error {
 	cg, mg := c.c/c.group, c.m/c.group
 	inner, area, taps := prod(c.place.out), prod(c.in), prod(c.kernel)
@@ -108,15 +108,16 @@ func (c *convolution) dense(x *Context, dst, src, weights []float32, e *kernel.E
 		return graphErr("a convolution over %d dimensions; at most 3 are supported", len(c.in))
 	}
 	panels := (inner + kernel.PanelWidth - 1) / kernel.PanelWidth
-	// Panels that share a pass over the weights: as many as leave work for all
-	// cores.
+	// Panels that share a pass over the weights: as many as still leave work for all cores.
 	step := min(8, panels)
 	if x.Threads() > 1 {
-		step = min(8, wholeTiles(panels*c.n*c.group/(2*x.Threads())))
+		step = min(8, kernel.WholeTiles(panels*c.n*c.group/(2*x.Threads())))
 	}
 	pieces := (panels + step - 1) / step
 	offsets := c.taps()
-	return x.ParallelScratch(c.n*c.group*pieces, max(1, (1<<18)/(2*k*mg*kernel.PanelWidth*step)), kernel.PanelFloats(k, kernel.PanelWidth*step), func(lo, hi int, buf []float32) {
+	columns := kernel.PanelWidth * step
+	grain, floats := max(1, minFlops/(2*k*mg*columns)), kernel.PanelFloats(k, columns)
+	return x.ParallelScratch(c.n*c.group*pieces, grain, floats, func(lo, hi int, buf []float32) {
 		for i := lo; i < hi; i++ {
 			s, g, p := i/pieces/c.group, i/pieces%c.group, i%pieces*step
 			c0, c1 := p*kernel.PanelWidth, min((p+step)*kernel.PanelWidth, inner)
@@ -149,8 +150,7 @@ func (c *convolution) part(e *kernel.Epilogue, s, first int, dst []float32) *ker
 	return &part
 }
 
-// tap is an element of the window: its distance from the window's corner along
-// each dimension.
+// tap is an element of the window: its distance from the window's corner along each dimension.
 type tap [3]int
 
 func (c *convolution) taps() []tap {
@@ -211,12 +211,12 @@ func (c *convolution) fill(m *kernel.Matrix, src []float32, taps []tap, channels
 	}
 }
 
-// depthwise convolves each channel of images with its own window. A channel is
-// padded, and its rows and columns are sorted by their remainders by the strides,
-// so that the elements under a tap lie next to each other, through all rows: the
-// whole channel is one row to the kernel. What it computes between the rows is
-// dropped.
-func (c *convolution) depthwise(x *Context, dst, src, weights []float32, e *kernel.Epilogue, act activation) error {
+// depthwise convolves each channel of images with its own window. It pads a channel and sorts its
+// rows and columns by their remainders modulo the strides, so that the elements under a tap lie
+// next to each other through all rows: the kernel takes the whole channel as one row. The results
+// between the rows are dropped.
+func (c *convolution) depthwise(x *Context, dst, src, weights []float32, e *kernel.Epilogue,
+	act activation) error {
 	h, w, oh, ow := c.in[0], c.in[1], c.place.out[0], c.place.out[1]
 	kh, kw, sy, sx := c.kernel[0], c.kernel[1], c.strides[0], c.strides[1]
 	rows := oh + (kh-1)*c.dilations[0]/sy // of each part of the channel
@@ -230,7 +230,8 @@ func (c *convolution) depthwise(x *Context, dst, src, weights []float32, e *kern
 	area, inner := h*w, oh*ow
 	span := (oh-1)*pitch + ow // from the first result to the last
 	low, high := act.low, act.high
-	return x.ParallelScratch(c.n*c.c, max(1, minWork/(inner*len(offsets)+1)), sy*sx*size+span, func(lo, hi int, scratch []float32) {
+	grain, floats := max(1, minWork/(inner*len(offsets)+1)), sy*sx*size+span
+	return x.ParallelScratch(c.n*c.c, grain, floats, func(lo, hi int, scratch []float32) {
 		plane, wide := scratch[:sy*sx*size], scratch[sy*sx*size:]
 		clear(plane) // padding stays zero from channel to channel
 		for i := lo; i < hi; i++ {
@@ -245,7 +246,8 @@ func (c *convolution) depthwise(x *Context, dst, src, weights []float32, e *kern
 			if pitch == ow {
 				result = to
 			}
-			kernel.Depthwise(result, plane, offsets, weights[ch*len(offsets):(ch+1)*len(offsets)], bias, low, high)
+			kernel.Depthwise(result, plane, offsets, weights[ch*len(offsets):(ch+1)*len(offsets)],
+				bias, low, high)
 			if pitch != ow {
 				for y := range oh {
 					copy(to[y*ow:(y+1)*ow], wide[y*pitch:])
@@ -261,8 +263,8 @@ func (c *convolution) depthwise(x *Context, dst, src, weights []float32, e *kern
 	})
 }
 
-// spreadOut writes a channel into the parts of plane, each of rows x pitch: row y
-// and column x of the padded channel go to part (y%sy, x%sx).
+// spreadOut writes a channel into the parts of plane, each of rows x pitch: row y and column x of
+// the padded channel go to part (y%sy, x%sx).
 func (c *convolution) spreadOut(plane, src []float32, rows, pitch int) {
 	h, w, sy, sx := c.in[0], c.in[1], c.strides[0], c.strides[1]
 	for y := range h {
@@ -289,10 +291,10 @@ func (c *convolution) spreadOut(plane, src []float32, rows, pitch int) {
 	}
 }
 
-// convolve adds to dst, for each sample and group, weights [M/group, K] times
-// columns [K, positions], where a column holds what the window covers. gemm adds
-// such a product.
-func convolve[T, R tensor.Element](x *Context, c *convolution, dst []R, src, weights []T, gemm func(dst []R, a, b []T, m, n, k int)) error {
+// convolve adds to dst, for each sample and group, weights [M/group, K] times columns [K,
+// positions], where a column holds what the window covers. gemm adds such a product.
+func convolve[T, R tensor.Element](x *Context, c *convolution, dst []R, src, weights []T,
+	gemm func(dst []R, a, b []T, m, n, k int)) error {
 	cg, mg := c.c/c.group, c.m/c.group
 	inner, area := prod(c.place.out), prod(c.in)
 	k := cg * prod(c.kernel)
@@ -331,8 +333,8 @@ func convolve[T, R tensor.Element](x *Context, c *convolution, dst []R, src, wei
 	return nil
 }
 
-// columns calls put for each element of the columns of channels lo..hi of a
-// group, with its place in the group's input, or -1 where it lies in padding.
+// columns calls put for each element of the columns of channels lo..hi of a group, with its place
+// in the group's input, or -1 if it lies in padding.
 func (c *convolution) columns(lo, hi int, put func(row, col, at int)) {
 	taps, inner, area := prod(c.kernel), prod(c.place.out), prod(c.in)
 	r := len(c.in)
@@ -378,7 +380,8 @@ func buildConvTranspose(n *Node) Kernel {
 		}
 		xs, ws := in[0].Shape(), in[1].Shape()
 		if len(xs) < 3 || len(ws) != len(xs) || group < 1 || xs[1] != ws[0] || xs[1]%group != 0 {
-			return graphErr("a transposed convolution of %v by %v in %d groups", in[0], in[1], group)
+			return graphErr("a transposed convolution of %v by %v in %d groups",
+				in[0], in[1], group)
 		}
 		p, err := w.transposed(xs[2:], ws[2:], extra, wanted)
 		if err != nil {
@@ -448,7 +451,8 @@ func (w *window) transposed(in, kernel, extra, wanted []int) (*place, error) {
 		wanted = wanted[2:]
 	}
 	if extra != nil && len(extra) != r || wanted != nil && len(wanted) != r {
-		return nil, graphErr("output_padding %v and output_shape %v for %d dimensions", extra, wanted, r)
+		return nil, graphErr("output_padding %v and output_shape %v for %d dimensions",
+			extra, wanted, r)
 	}
 	for i := range r {
 		more := 0

@@ -7,13 +7,13 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// equation is a parsed einsum: labels of each operand and of the result.
-// Dimensions under an ellipsis get labels of their own when the ranks are known.
+// equation is a parsed einsum: labels of each operand and of the result. Dimensions under an
+// ellipsis get labels of their own when the ranks are known.
 type equation struct {
 	in  []string
 	out string // "" with implicit set when the equation has no arrow
-	// implicit: the result has the labels that occur once, in alphabetical
-	// order, after those of the ellipsis.
+	// implicit: the result has the labels that occur once, in alphabetical order, after those of
+	// the ellipsis.
 	implicit bool
 }
 
@@ -49,8 +49,8 @@ func parseEquation(n *Node, text string) *equation {
 // ellipsisLabel is the label of the i-th dimension from the end under "...".
 func ellipsisLabel(i int) rune { return rune(1 + i) }
 
-// run multiplies the operands two at a time, summing each label away as soon as
-// nothing needs it.
+// run multiplies the operands two at a time, and sums over a label as soon as nothing else needs
+// it.
 func (eq *equation) run(x *Context, in []*tensor.Tensor) (*tensor.Tensor, error) {
 	sizes := map[rune]int{}
 	labels := make([][]rune, len(in))
@@ -100,7 +100,8 @@ func (eq *equation) run(x *Context, in []*tensor.Tensor) (*tensor.Tensor, error)
 	return arrange(x, acc, accLabels, want, sizes)
 }
 
-func expandLabels(term string, shape []int, sizes map[rune]int) (labels []rune, under int, err error) {
+func expandLabels(term string, shape []int,
+	sizes map[rune]int) (labels []rune, under int, err error) {
 	before, after, dots := strings.Cut(term, "...")
 	under = len(shape) - len(before) - len(after)
 	if under < 0 || !dots && under != 0 {
@@ -177,10 +178,10 @@ func diagonal(x *Context, t *tensor.Tensor, labels []rune) (*tensor.Tensor, []ru
 	return t, keep, err
 }
 
-// contract multiplies a and b and sums over labels that only they have. Labels
-// in both that are needed later are batch dimensions; the rest is a matrix
-// product.
-func contract(x *Context, a, b *tensor.Tensor, la, lb []rune, needed map[rune]bool) (*tensor.Tensor, []rune, error) {
+// contract multiplies a and b and sums over labels that only they have. Labels in both that are
+// needed later are batch dimensions; the rest is a matrix product.
+func contract(x *Context, a, b *tensor.Tensor, la, lb []rune,
+	needed map[rune]bool) (*tensor.Tensor, []rune, error) {
 	size := func(t *tensor.Tensor, ls []rune, l rune) int {
 		for i, r := range ls {
 			if r == l {
@@ -274,7 +275,8 @@ func contains(list []rune, l rune) bool {
 }
 
 // arrange sums away what the result lacks and puts the rest in order.
-func arrange(x *Context, t *tensor.Tensor, labels, want []rune, sizes map[rune]int) (*tensor.Tensor, error) {
+func arrange(x *Context, t *tensor.Tensor, labels, want []rune,
+	sizes map[rune]int) (*tensor.Tensor, error) {
 	var gone []int
 	var keep []rune
 	for i, l := range labels {

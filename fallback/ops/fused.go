@@ -7,8 +7,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// FusedDomain is the domain of operators that stand for several of a graph. They
-// come from fusion, not from files, but check their inputs like any other.
+// FusedDomain is the domain of operators that each replace several of a graph. Fusion makes them,
+// no file holds them; they check their inputs like any other.
 const FusedDomain = "xpipe"
 
 // fused holds the operators of FusedDomain.
@@ -19,28 +19,28 @@ var fused = map[string]def{
 	"MatMulInteger": {0, 2, 7, buildFusedMatMulInteger},
 	// Conv(X, W, B), activated, + residual.
 	"Conv": {0, 2, 4, buildFusedConv},
-	// Integer Conv(X, W), scaled, + bias, activated, + residual, with channels last.
+	// Integer Conv(X, W), scaled, + bias, activated, + residual, of images [N,H,W,C].
 	"ConvInteger": {0, 2, 7, buildFusedConvInteger},
 	// Conv, activated, then a depthwise one, activated, + residual.
 	"ConvDepthwise": {0, 3, 6, buildConvDepthwise},
-	// Images with channels last, and the way there and back.
-	"ChannelsLast":      {0, 1, 1, buildChannelsLast},
+	// Images [N,H,W,C], and the conversions to that form and back.
+	"ChannelsLast":      {0, 1, 1, buildToNHWC},
 	"ChannelsFirst":     {0, 1, 1, buildChannels([]int{0, 3, 1, 2})},
-	"GlobalAveragePool": {0, 1, 1, buildGlobalAverageLast},
-	"MaxPool":           {0, 1, 1, buildPoolLast},
-	"AveragePool":       {0, 1, 1, buildPoolLast},
+	"GlobalAveragePool": {0, 1, 1, buildGlobalAveragePoolNHWC},
+	"MaxPool":           {0, 1, 1, buildPoolNHWC},
+	"AveragePool":       {0, 1, 1, buildPoolNHWC},
 	// One element each.
 	"Gelu":     {0, 1, 1, floatOp(kernel.Gelu)},
 	"GeluTanh": {0, 1, 1, floatOp(kernel.GeluTanh)},
 	"Swish":    {0, 1, 1, buildSwish},
 	// softmax(scale*Q*K' + masks) * V.
 	"Attention": {0, 3, 5, buildFusedAttention},
-	// Concat of a decoder's cache and what is new.
+	// Concat of a decoder's cache and its new positions.
 	"Append": {0, 2, 2, buildAppend},
 }
 
-// buildFusedMatMul is MatMul with what follows it. Attribute transB is as in
-// Gemm; bias has one element for each column.
+// buildFusedMatMul is MatMul with the operators that follow it. Attribute transB is as in Gemm;
+// bias has one element for each column.
 func buildFusedMatMul(n *Node) Kernel {
 	transB := n.int("transB", 0) != 0
 	weights, act := n.packed(1, transB), n.activation()
@@ -74,58 +74,65 @@ func buildFusedMatMul(n *Node) Kernel {
 	})
 }
 
-// heads says where the dimensions of an attention operand lie: [B,H,T,D] as it
-// is multiplied, or [B,T,H,D] before the transposition that fusion took away.
-// Either may have leading dimensions in place of B and H in the first form.
+// heads says where the matrices of an attention operand lie: those of [B,H,T,D], of which the first
+// two dimensions may be any others, or those of [B,T,H,D] if fusion took the transposition away.
 type heads struct {
 	data       []float32
-	batch      []int // dimensions before rows and columns
-	strides    []int // of batch
+	sequences  []*kvSequence // of a cache, in place of data: one for each index of dimension 0
+	batch      []int         // dimensions before rows and columns
+	strides    []int         // of batch
 	rows, cols int
 	pitch      int // between rows
 }
 
-// headsOf reads an operand of attention. bthd: rows are dimension 1, heads
-// dimension 2.
+// headsOf reads an operand of attention. bthd: rows are dimension 1, heads dimension 2.
 func headsOf(t *tensor.Tensor, bthd bool) (*heads, error) {
 	s := t.Shape()
 	if t.DType() != tensor.Float32 || len(s) < 2 || bthd && len(s) != 4 {
 		return nil, graphErr("attention of %v", t)
 	}
 	st := stridesOf(s)
-	h := &heads{}
-	if g, ok := t.Storage().(grown); ok && !bthd {
-		// A cache with room behind its rows is read where it lies.
-		h.data, st = g.data, stridesOf([]int{s[0], s[1], g.capacity, g.width})
+	if bthd {
+		return &heads{
+			data: tensor.Data[float32](t), batch: []int{s[0], s[2]}, strides: []int{st[0], st[2]},
+			rows: s[1], cols: s[3], pitch: st[1],
+		}, nil
+	}
+	r := len(s)
+	h := &heads{batch: s[:r-2], strides: st[:r-2], rows: s[r-2], cols: s[r-1], pitch: st[r-2]}
+	if c := cacheOf(t); c != nil {
+		h.sequences = c.sequences // with room behind their positions; read where they lie
 	} else {
 		h.data = tensor.Data[float32](t)
 	}
-	if bthd {
-		h.batch, h.strides = []int{s[0], s[2]}, []int{st[0], st[2]}
-		h.rows, h.cols, h.pitch = s[1], s[3], st[1]
-		return h, nil
-	}
-	r := len(s)
-	h.batch, h.strides = s[:r-2], st[:r-2]
-	h.rows, h.cols, h.pitch = s[r-2], s[r-1], st[r-2]
 	return h, nil
 }
 
 // at returns the matrix of one batch index; dimensions of 1 are broadcast.
 func (h *heads) at(index []int) kernel.Rows {
+	index = index[len(index)-len(h.batch):]
+	if h.sequences != nil {
+		var at [2]int
+		for i, d := range h.batch {
+			if d != 1 {
+				at[i] = index[i]
+			}
+		}
+		s := h.sequences[at[0]]
+		return kernel.Rows{Data: s.data[at[1]*s.capacity*h.pitch:], Stride: h.pitch}
+	}
 	off := 0
 	for i, d := range h.batch {
 		if d != 1 {
-			off += index[len(index)-len(h.batch)+i] * h.strides[i]
+			off += index[i] * h.strides[i]
 		}
 	}
 	return kernel.Rows{Data: h.data[off:], Stride: h.pitch}
 }
 
-// buildFusedAttention multiplies queries, keys and values. Attributes: q_bthd,
-// k_bthd, v_bthd and out_bthd say that an operand is [B,T,H,D]; k_transposed that
-// keys are [...,D,T]; scale multiplies the scores. Inputs 3 and 4 are added to
-// the scores, broadcast.
+// buildFusedAttention multiplies queries, keys and values. Attributes: q_bthd, k_bthd, v_bthd and
+// out_bthd say that an operand is [B,T,H,D]; k_transposed that keys are [...,D,T]; scale multiplies
+// the scores. Inputs 3 and 4 are added to the scores, broadcast.
 func buildFusedAttention(n *Node) Kernel {
 	flag := func(name string) bool { return n.int(name, 0) != 0 }
 	qB, kB, vB, outB, kT := flag("q_bthd"), flag("k_bthd"), flag("v_bthd"), flag("out_bthd"), flag("k_transposed")
@@ -191,21 +198,30 @@ func buildFusedAttention(n *Node) Kernel {
 		if err != nil {
 			return err
 		}
-		head := kernel.AttentionHead{Queries: q.rows, Keys: keys, D: depth, DV: v.cols, KTransposed: kT, Scale: scale}
-		work := 4 * q.rows * keys * (depth + v.cols)
-		grain := max(1, (1<<17)/(work+1))
-		// Where memory is short, smaller pieces of keys do.
+		head := kernel.AttentionHead{
+			Queries: q.rows, Keys: keys, D: depth, DV: v.cols, KTransposed: kT, Scale: scale,
+		}
+		// Packing keys and values and the softmax take longer than the products of a small head: a
+		// quarter of the operations is worth another goroutine.
+		flops := 2 * q.rows * keys * (depth + v.cols)
+		grain := max(1, minFlops/4/(flops+1))
+		// If memory is short, take fewer keys at a time.
 		workers, room := int64(x.workers(prod(batch), grain)), x.memory.Room()
-		for head.MostKeys = keys; head.MostKeys > 16 && int64(head.Scratch())*4*workers > room; {
-			head.MostKeys /= 2
+		for most := keys; most > 16 && int64(head.Scratch())*4*workers > room; {
+			most /= 2
+			head.Chunk = kernel.EvenChunk(keys, most)
 		}
 		return x.ParallelScratch(prod(batch), grain, head.Scratch(), func(lo, hi int, scratch []float32) {
 			index, _ := odometer(lo, batch, make([]int, len(batch)), 0)
 			for range hi - lo {
 				h := head
 				h.Q, h.K, h.V, h.Out = q.at(index), k.at(index), v.at(index), to.at(index)
-				for _, m := range masks {
-					h.Masks = append(h.Masks, m.rows(index))
+				if len(masks) > 0 {
+					h.Adjust = func(query, lo int, scores []float32) {
+						for _, m := range masks {
+							kernel.Add(scores, scores, m.at(index, query, lo, len(scores)))
+						}
+					}
 				}
 				h.Run(scratch)
 				step(index, batch)
@@ -234,17 +250,16 @@ func maskOf(x *Context, t *tensor.Tensor, scores []int) (*mask, error) {
 	return m, nil
 }
 
-func (m *mask) rows(index []int) func(query, lo, hi int) []float32 {
-	off := 0
+// at returns what is added to n scores, of a query with keys from lo on, in the head at index: n
+// elements, or one for all.
+func (m *mask) at(index []int, query, lo, n int) []float32 {
+	at := query * m.strides[len(index)]
 	for i, p := range index {
-		off += p * m.strides[i]
+		at += p * m.strides[i]
 	}
-	perQuery, perKey := m.strides[len(index)], m.strides[len(index)+1]
-	return func(query, lo, hi int) []float32 {
-		at := off + query*perQuery
-		if perKey == 0 {
-			return m.data[at : at+1]
-		}
-		return m.data[at+lo : at+hi]
+	perKey := m.strides[len(index)+1]
+	if perKey == 0 {
+		return m.data[at : at+1]
 	}
+	return m.data[at+lo : at+lo+n]
 }

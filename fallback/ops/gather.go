@@ -4,8 +4,7 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// indices reads indices into a dimension of size n; negative ones count from
-// the end.
+// indices reads indices into a dimension of size n; negative ones count from the end.
 func indices(t *tensor.Tensor, n int) ([]int, error) {
 	list, err := intsOf(t)
 	if err != nil {
@@ -54,8 +53,8 @@ func gatherAt(at int) Kernel {
 	}
 }
 
-// elementIndex yields, for each element of an index tensor used along axis a,
-// the offset it names in a tensor of the shape.
+// elementIndex yields, for each element of an index tensor used along axis a, its offset in a
+// tensor of the shape.
 func elementIndex(index *tensor.Tensor, shape []int, a int) ([]int, error) {
 	is := index.Shape()
 	if len(is) != len(shape) {
@@ -123,9 +122,8 @@ func pickWords[W word](dst, src []W, from []int) {
 	}
 }
 
-// ndIndex reads indices whose last dimension names positions in the dimensions
-// of shape after the first batch ones. It returns the offset of each, and the
-// number of elements each stands for.
+// ndIndex reads indices whose last dimension names positions in the dimensions of shape after the
+// first batch ones. It returns the offset of each, and the number of elements each stands for.
 func ndIndex(index *tensor.Tensor, shape []int, batch int) (offsets []int, chunk int, err error) {
 	is := index.Shape()
 	if len(is) < 1 || batch >= len(is) || batch >= len(shape) {
@@ -198,7 +196,7 @@ func buildGatherND(n *Node) Kernel {
 	}
 }
 
-// scatterReduction is how scattered elements meet those already there.
+// scatterReduction says how to combine scattered elements with those already there.
 func scatterReduction(n *Node) string {
 	r := n.str("reduction", "none")
 	n.oneOf("reduction", r, "none", "add", "mul", "max", "min")
@@ -242,7 +240,8 @@ func buildScatterElements(n *Node) Kernel {
 }
 
 // scatter copies t and writes each chunk of updates to its offset.
-func scatter(x *Context, t, updates *tensor.Tensor, to []int, chunk int, kind string) (*tensor.Tensor, error) {
+func scatter(x *Context, t, updates *tensor.Tensor, to []int, chunk int,
+	kind string) (*tensor.Tensor, error) {
 	r, err := x.Alloc(t.DType(), t.Shape())
 	if err != nil {
 		return nil, err
@@ -291,8 +290,7 @@ func combine[T number](dst, src []T, to []int, chunk int, kind string) {
 	}
 }
 
-// buildNonZero lists the positions of elements that are not zero, a row for each
-// dimension.
+// buildNonZero lists the positions of elements that are not zero, a row for each dimension.
 func buildNonZero(n *Node) Kernel {
 	return func(x *Context, in, out []*tensor.Tensor) error {
 		t := in[0]

@@ -9,9 +9,9 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// matShapes works out the batched product of two tensors as numpy's matmul: the
-// last two dimensions are matrices, those before broadcast, a tensor of one
-// dimension is a row on the left and a column on the right.
+// matShapes holds the shapes of a batched product, as numpy's matmul has it: the last two
+// dimensions are matrices and those before are broadcast; a tensor of one dimension is a row on the
+// left and a column on the right.
 type matShapes struct {
 	m, k, n int
 	batch   []int // broadcast dimensions before the matrices
@@ -49,8 +49,8 @@ func matmulShapes(a, b []int) (*matShapes, error) {
 	return s, nil
 }
 
-// each calls f for every matrix product with the numbers of the matrices of a
-// and b and of the result.
+// each calls f for every matrix product with the numbers of the matrices of a and b and of the
+// result.
 func (s *matShapes) each(f func(i, a, b int) error) error {
 	walk := newSpread(s.batch, s.a[:len(s.a)-2], s.b[:len(s.b)-2])
 	var first error
@@ -82,10 +82,10 @@ func buildMatMul(n *Node) Kernel {
 	})
 }
 
-// packed packs a constant matrix, transposed if asked, so that it is done once
-// when a graph is opened; nil where the input is no constant float matrix. The
-// kernel does not get the input again. Weights that were stored as float16 stay
-// so.
+// packed packs a constant matrix, transposed if asked, once when a graph is opened. It returns nil
+// if the input is no constant float matrix; otherwise the kernel does not get the input again.
+// Weights that are float16, or lose nothing by it, are kept as float16 where products with those
+// are as quick.
 func (n *Node) packed(i int, transposed bool) *kernel.Matrix {
 	if i >= len(n.Const) || n.Const[i] == nil || n.Const[i].Rank() != 2 || n.Const[i].Len() == 0 {
 		return nil
@@ -135,8 +135,10 @@ func fillMatrix(x *Context, m *kernel.Matrix, b []float32, transposed bool) erro
 	})
 }
 
-// matmul is the float product of a and b or, where b was packed before, weights. Batches of a that meet one matrix b are taken as one tall matrix.
-func matmul(x *Context, a, b *tensor.Tensor, weights *kernel.Matrix, e *kernel.Epilogue) (*tensor.Tensor, error) {
+// matmul is the float product of a and b or, if b was packed before, of a and weights. Batches of a
+// that meet one matrix b are taken as one tall matrix.
+func matmul(x *Context, a, b *tensor.Tensor, weights *kernel.Matrix,
+	e *kernel.Epilogue) (*tensor.Tensor, error) {
 	var right []int
 	if weights != nil {
 		right = []int{weights.K, weights.N}
@@ -164,7 +166,8 @@ func matmul(x *Context, a, b *tensor.Tensor, weights *kernel.Matrix, e *kernel.E
 		err = s.products(x, dst, av, bv)
 	}
 	if err == nil && e != nil {
-		err = x.Parallel(len(dst)/s.n, max(1, minWork/s.n), func(lo, hi int) { e.Apply(dst, s.n, lo, hi, 0, s.n) })
+		err = x.Parallel(len(dst)/s.n, max(1, minWork/s.n),
+			func(lo, hi int) { e.Apply(dst, s.n, lo, hi, 0, s.n) })
 	}
 	return t, err
 }
@@ -190,7 +193,7 @@ func product(x *Context, dst, a, b []float32, m, n, k int) error {
 	return mulPacked(x, w, dst, a, m, nil)
 }
 
-// axpys sets dst to a row times a matrix of which rows begin ldb apart.
+// axpys sets dst to a row times a matrix whose rows begin ldb apart.
 func axpys(dst, a, b []float32, ldb int) {
 	clear(dst)
 	for j, v := range a {
@@ -198,8 +201,7 @@ func axpys(dst, a, b []float32, ldb int) {
 	}
 }
 
-// products computes each matrix product of a batch in one piece, several at a
-// time.
+// products computes each matrix product of a batch in one piece, several at a time.
 func (s *matShapes) products(x *Context, dst, a, b []float32) error {
 	type job struct{ i, p, q int }
 	var jobs []job
@@ -209,10 +211,12 @@ func (s *matShapes) products(x *Context, dst, a, b []float32) error {
 	}); err != nil {
 		return err
 	}
-	return x.ParallelScratch(len(jobs), max(1, minWork/(s.m*s.n*s.k)), kernel.PanelFloats(s.k, s.n), func(lo, hi int, buf []float32) {
+	grain, floats := max(1, minWork/(s.m*s.n*s.k)), kernel.PanelFloats(s.k, s.n)
+	return x.ParallelScratch(len(jobs), grain, floats, func(lo, hi int, buf []float32) {
 		w := kernel.NewMatrix(buf, s.k, s.n)
 		for _, j := range jobs[lo:hi] {
-			c, a, b := dst[j.i*s.m*s.n:(j.i+1)*s.m*s.n], a[j.p*s.m*s.k:(j.p+1)*s.m*s.k], b[j.q*s.k*s.n:(j.q+1)*s.k*s.n]
+			c := dst[j.i*s.m*s.n : (j.i+1)*s.m*s.n]
+			a, b := a[j.p*s.m*s.k:(j.p+1)*s.m*s.k], b[j.q*s.k*s.n:(j.q+1)*s.k*s.n]
 			if s.m < 4 {
 				for r := range s.m {
 					axpys(c[r*s.n:(r+1)*s.n], a[r*s.k:(r+1)*s.k], b, s.n)
@@ -225,47 +229,21 @@ func (s *matShapes) products(x *Context, dst, a, b []float32) error {
 	})
 }
 
-// mulPacked sets dst [rows,N] to a [rows,K] times w, on all cores: in pieces that
-// share no panels where there are enough of them, and of rows otherwise.
+// mulPacked sets dst [rows,N] to a [rows,K] times w, on all cores.
 func mulPacked(x *Context, w *kernel.Matrix, dst, a []float32, rows int, e *kernel.Epilogue) error {
-	panels := w.Panels()
-	const leastFlops = 1 << 18 // a piece takes 10 microseconds or more
-	total := 2 * rows * w.K * w.N
-	want := max(1, min(x.Threads()*4, total/leastFlops))
-	if x.Threads() > 1 && want < x.Threads() {
-		want = 1
-	}
-	panelStep := min(8, wholeTiles(panels/want))
-	columns := (panels + panelStep - 1) / panelStep
-	parts := max(1, want/columns)
-	tileRows, _ := kernel.Tile()
-	rowStep := min(516, ((rows+parts-1)/parts+tileRows-1)/tileRows*tileRows) // 516 is a multiple of 6 and 12
-	parts = (rows + rowStep - 1) / rowStep
+	pieces := w.Pieces(rows, x.Threads())
 	work := func(lo, hi int) {
 		for i := lo; i < hi; i++ {
-			p0, r0 := i/parts*panelStep, i%parts*rowStep
-			r1 := min(rows, r0+rowStep)
-			part := e
-			if e != nil && e.Residual != nil && r0 > 0 {
-				moved := *e
-				moved.Residual = e.Residual[r0*w.N:]
-				part = &moved
-			}
-			w.Multiply(dst[r0*w.N:r1*w.N], w.N, a[r0*w.K:r1*w.K], w.K, r1-r0, p0, min(panels, p0+panelStep), false, part)
+			r0, r1, p0, p1 := pieces.At(i)
+			w.Multiply(dst[r0*w.N:r1*w.N], w.N, a[r0*w.K:r1*w.K], w.K, r1-r0, p0, p1, false,
+				after(e, r0*w.N))
 		}
 	}
-	if want == 1 {
-		work(0, columns*parts)
+	if pieces.Cores == 1 {
+		work(0, pieces.Count)
 		return x.Err()
 	}
-	return x.Parallel(columns*parts, 1, work)
-}
-
-// wholeTiles rounds a number of panels down to what fills tiles of the micro-kernel, at
-// least one.
-func wholeTiles(panels int) int {
-	_, tile := kernel.Tile()
-	return max(tile, panels/tile*tile)
+	return x.Parallel(pieces.Count, 1, work)
 }
 
 func matmulInt[T int64 | int32](x *Context, a, b *tensor.Tensor) (*tensor.Tensor, error) {
@@ -279,7 +257,8 @@ func matmulInt[T int64 | int32](x *Context, a, b *tensor.Tensor) (*tensor.Tensor
 	}
 	av, bv := tensor.Data[T](a), tensor.Data[T](b)
 	err = s.each(func(i, p, q int) error {
-		c, a, b := dst[i*s.m*s.n:(i+1)*s.m*s.n], av[p*s.m*s.k:(p+1)*s.m*s.k], bv[q*s.k*s.n:(q+1)*s.k*s.n]
+		c := dst[i*s.m*s.n : (i+1)*s.m*s.n]
+		a, b := av[p*s.m*s.k:(p+1)*s.m*s.k], bv[q*s.k*s.n:(q+1)*s.k*s.n]
 		return x.Parallel(s.m, max(1, minWork/(s.n*s.k+1)), func(lo, hi int) {
 			for r := lo; r < hi; r++ {
 				for j, v := range a[r*s.k : (r+1)*s.k] {
@@ -331,7 +310,8 @@ func buildGemm(n *Node) Kernel {
 		if c == nil || beta == 0 {
 			return nil
 		}
-		if joint, err := broadcastShape(c.Shape(), t.Shape()); err != nil || prod(joint) != t.Len() || len(joint) != 2 {
+		if joint, err := broadcastShape(c.Shape(), t.Shape()); err != nil ||
+			prod(joint) != t.Len() || len(joint) != 2 {
 			return graphErr("Gemm adds %v to %v", c, t)
 		}
 		if beta != 1 {

@@ -8,8 +8,7 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// Operators that only move elements care about how large they are, not about
-// what they mean: they work on words.
+// Operators that only move elements depend on their size, not on their type: they work on words.
 type word interface {
 	uint64 | uint32 | uint16 | uint8
 }
@@ -53,8 +52,8 @@ func raw(t *tensor.Tensor) []byte {
 	return unsafe.Slice((*byte)(Pointer(t)), t.Len()*t.DType().Size())
 }
 
-// Pointer returns where the elements of t lie, nil where there are none or an
-// engine holds them.
+// Pointer returns the address of the first element of t, nil if there is none or an engine holds
+// them.
 func Pointer(t *tensor.Tensor) unsafe.Pointer {
 	if t.Len() == 0 || t.Storage() != nil {
 		return nil
@@ -74,9 +73,10 @@ func onnxType(t int) tensor.DType { return onnx.DType(int32(t)) }
 
 func ceilDiv(a, b float64) float64 { return math.Ceil(a / b) }
 
-// strided copies from src to a dense dst of the shape, stepping through src by
-// strides (in elements) from offset: what Transpose and Slice are.
-func strided(x *Context, t *tensor.Tensor, shape, strides []int, offset int) (*tensor.Tensor, error) {
+// strided copies from src to a dense dst of the shape, stepping through src by strides (in
+// elements) from offset: what Transpose and Slice are.
+func strided(x *Context, t *tensor.Tensor, shape, strides []int,
+	offset int) (*tensor.Tensor, error) {
 	r, err := x.Alloc(t.DType(), shape)
 	if err != nil || r.Len() == 0 {
 		return r, err
@@ -115,8 +115,8 @@ func gatherStrided[W word](x *Context, dst, src []W, shape, strides []int, offse
 	last := len(dims) - 1
 	inner, step := dims[last], steps[last]
 	outer, steps := dims[:last], steps[:last]
-	// Where the inner step is large and the one above it 1 (a matrix is
-	// transposed), go through tiles so that each cache line is used whole.
+	// If the inner step is large and the one above it is 1, a matrix is transposed: go through
+	// tiles, so that each cache line is used whole.
 	if last >= 1 && step != 1 && steps[last-1] == 1 && inner >= 8 && outer[last-1] >= 8 {
 		return transposeTiles(x, dst, src, outer[:last-1], steps[:last-1], outer[last-1], inner, step, offset)
 	}
@@ -137,9 +137,10 @@ func gatherStrided[W word](x *Context, dst, src []W, shape, strides []int, offse
 	})
 }
 
-// transposeTiles copies outer matrices of rows x cols, where src has the
-// elements of a row step apart and those of a column next to each other.
-func transposeTiles[W word](x *Context, dst, src []W, outer, steps []int, rows, cols, step, offset int) error {
+// transposeTiles copies outer matrices of rows x cols, where src has the elements of a row step
+// apart and those of a column next to each other.
+func transposeTiles[W word](x *Context, dst, src []W, outer, steps []int,
+	rows, cols, step, offset int) error {
 	const tile = 16
 	bands := (rows + tile - 1) / tile
 	return x.Parallel(prod(outer)*bands, max(1, minWork/(tile*cols)), func(lo, hi int) {
@@ -238,8 +239,7 @@ func transpose(x *Context, t *tensor.Tensor, perm []int) (*tensor.Tensor, error)
 	return strided(x, t, to, strides, 0)
 }
 
-// buildSlice takes starts, ends, axes and steps as inputs; before version 10 as
-// attributes.
+// buildSlice takes starts, ends, axes and steps as inputs; before version 10 as attributes.
 func buildSlice(n *Node) Kernel {
 	var attrs [4][]int
 	if n.Version < 10 {
@@ -278,7 +278,8 @@ func slice(x *Context, t *tensor.Tensor, starts, ends, list, steps []int) (*tens
 		}
 	}
 	if len(ends) != len(starts) || len(list) != len(starts) || len(steps) != len(starts) {
-		return nil, graphErr("Slice with %d starts, %d ends, %d axes and %d steps", len(starts), len(ends), len(list), len(steps))
+		return nil, graphErr("Slice with %d starts, %d ends, %d axes and %d steps",
+			len(starts), len(ends), len(list), len(steps))
 	}
 	list, err := axes(list, len(shape))
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// softmaxOp builds Softmax and its kin: f works on one row in place of the
-// axis. Before version 13 all dimensions from the axis on are one row.
+// softmaxOp builds Softmax, LogSoftmax and Hardmax from f, which computes one row along the axis.
+// Before version 13 all dimensions from the axis on are one row.
 func softmaxOp(f func(dst, src []float32)) func(n *Node) Kernel {
 	return func(n *Node) Kernel {
 		def := -1
@@ -141,14 +141,15 @@ func buildLayerNorm(n *Node) Kernel {
 		src := tensor.Data[float32](t)
 		return x.Parallel(len(dst)/d, max(1, minWork/(4*d)), func(lo, hi int) {
 			for i := lo; i < hi; i++ {
-				means[i], invs[i] = kernel.LayerNorm(dst[i*d:(i+1)*d], src[i*d:(i+1)*d], scale, bias, eps)
+				means[i], invs[i] = kernel.LayerNorm(dst[i*d:(i+1)*d], src[i*d:(i+1)*d], scale,
+					bias, eps)
 			}
 		})
 	})
 }
 
-// affine returns scale (input 1) and bias (input 2, nil where there is none),
-// broadcast to the normalised shape.
+// affine returns scale (input 1) and bias (input 2, nil where there is none), broadcast to the
+// normalised shape.
 func affine(x *Context, in []*tensor.Tensor, shape []int) (scale, bias []float32, err error) {
 	for i, p := range []*[]float32{&scale, &bias} {
 		t := input(in, i+1)
@@ -169,8 +170,7 @@ func affine(x *Context, in []*tensor.Tensor, shape []int) (scale, bias []float32
 	return scale, bias, nil
 }
 
-// buildRMSNorm divides by the root of the mean square over all dimensions from
-// the axis on.
+// buildRMSNorm divides by the root of the mean square over all dimensions from the axis on.
 func buildRMSNorm(n *Node) Kernel {
 	at, eps := n.int("axis", -1), n.float("epsilon", 1e-5)
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
@@ -266,7 +266,8 @@ func buildBatchNorm(n *Node) Kernel {
 }
 
 // groupNorm normalises each of the groups of channels of each sample.
-func groupNorm(x *Context, in, out []*tensor.Tensor, op string, groups int, eps float32, perGroup bool) error {
+func groupNorm(x *Context, in, out []*tensor.Tensor, op string, groups int, eps float32,
+	perGroup bool) error {
 	if err := floatInputs(op, in); err != nil {
 		return err
 	}
@@ -321,8 +322,7 @@ func buildInstanceNorm(n *Node) Kernel {
 	})
 }
 
-// buildGroupNorm has a scale for each group in version 18, for each channel from
-// 21 on.
+// buildGroupNorm has a scale for each group in version 18, for each channel from 21 on.
 func buildGroupNorm(n *Node) Kernel {
 	eps, groups := n.float("epsilon", 1e-5), n.int("num_groups", 0)
 	if groups < 1 {

@@ -6,8 +6,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// eachWindow calls f for every window of a pool on channel planes of t: with the
-// place of its result, and the positions it covers inside the plane.
+// eachWindow calls f for every window of a pool on channel planes of t, with the index of its
+// result and the positions that it covers within the plane.
 func eachWindow(x *Context, p *place, planes int, f func(plane, to int, at []int)) error {
 	outArea, taps, r := prod(p.out), prod(p.kernel), len(p.in)
 	steps := stridesOf(p.in)
@@ -74,7 +74,8 @@ func buildMaxPool(n *Node) Kernel {
 	})
 }
 
-func maxPool[T number](x *Context, w *window, t *tensor.Tensor, out []*tensor.Tensor, column bool) error {
+func maxPool[T number](x *Context, w *window, t *tensor.Tensor, out []*tensor.Tensor,
+	column bool) error {
 	p, shape, err := poolPlan(w, "MaxPool", t)
 	if err != nil {
 		return err
@@ -155,8 +156,8 @@ func buildAveragePool(n *Node) Kernel {
 	})
 }
 
-// padded counts the positions of window number to inside the input and its
-// padding; a window that ceil_mode lets reach further counts less.
+// padded counts the positions of window number to inside the input and its padding; a window that
+// ceil_mode lets reach further counts less.
 func (p *place) padded(to int) int {
 	count := 1
 	for i := len(p.out) - 1; i >= 0; i-- {

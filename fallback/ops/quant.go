@@ -8,9 +8,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// perAxis describes how a scale or zero point of a quantised tensor is spread:
-// one for all, one for each position of an axis, or one for each block of an
-// axis.
+// perAxis says which elements of a quantised tensor share a scale or zero point: all, those at one
+// position of an axis, or those in one block of an axis.
 type perAxis struct {
 	dim, inner int // positions along the axis, elements inside each
 	block      int // positions that share a value, 0 outside blocked quantisation
@@ -102,8 +101,8 @@ func zeroPoints(t *tensor.Tensor, count int) ([]int32, error) {
 	return v, nil
 }
 
-// roundEven rounds to the nearest integer, ties to even, and keeps it within
-// what clamps can handle.
+// roundEven rounds to the nearest integer, ties to even. Beyond 2^40, where callers clamp anyway, it
+// returns that bound.
 func roundEven(v float64) float64 {
 	return math.RoundToEven(min(max(v, -1<<40), 1<<40))
 }
@@ -142,8 +141,9 @@ func buildQuantizeLinear(n *Node) Kernel {
 	}
 }
 
-// quantize brings t to 8 bits of a type.
-func quantize(x *Context, to tensor.DType, t, scale *tensor.Tensor, p *perAxis, zeros []int32) (*tensor.Tensor, error) {
+// quantize rounds t to 8-bit integers of a type.
+func quantize(x *Context, to tensor.DType, t, scale *tensor.Tensor, p *perAxis,
+	zeros []int32) (*tensor.Tensor, error) {
 	r, err := x.Alloc(to, t.Shape())
 	if err != nil {
 		return nil, err
@@ -186,7 +186,8 @@ func buildDequantizeLinear(n *Node) Kernel {
 }
 
 // dequantize widens 8-bit or 32-bit integers to floats.
-func dequantize(x *Context, t *tensor.Tensor, s []float32, p *perAxis, zeros []int32) (*tensor.Tensor, error) {
+func dequantize(x *Context, t *tensor.Tensor, s []float32, p *perAxis,
+	zeros []int32) (*tensor.Tensor, error) {
 	r, dst, err := alloc[float32](x, t.Shape())
 	if err != nil {
 		return nil, err
@@ -211,8 +212,8 @@ func dequantize(x *Context, t *tensor.Tensor, s []float32, p *perAxis, zeros []i
 	return r, x.Parallel(len(dst), minWork, func(lo, hi int) { p.runs(lo, hi, run) })
 }
 
-// buildDynamicQuantizeLinear picks scale and zero point from the range of the
-// input, widened to hold 0.
+// buildDynamicQuantizeLinear picks scale and zero point from the range of the input, widened to
+// hold 0.
 func buildDynamicQuantizeLinear(n *Node) Kernel {
 	if n.Outputs != 3 {
 		n.fail("has %d outputs", n.Outputs)
@@ -253,9 +254,8 @@ func limits(x *Context, v []float32) (low, high float32, err error) {
 	return low, high, err
 }
 
-// shifted returns t's elements less their zero point, as int32. Zero points are
-// one for all, or one for each row (axis -2) or column (axis -1) of the last two
-// dimensions.
+// shifted returns t's elements less their zero point, as int32. Zero points are one for all, or one
+// for each row (axis -2) or column (axis -1) of the last two dimensions.
 func shifted(x *Context, t, zp *tensor.Tensor, at int) (*tensor.Tensor, error) {
 	wide, err := cast(x, t, tensor.Int32)
 	if err != nil || t.DType() != tensor.Int8 && t.DType() != tensor.Uint8 {
@@ -304,9 +304,10 @@ func addProduct(dst, a, b []int32, m, n, k int) {
 	}
 }
 
-// convInt convolves integers less their zero points. Zero points of the weights
-// are one for all or one for each output channel.
-func convInt(x *Context, w *window, group int, t, weights, tz, wz *tensor.Tensor) (*tensor.Tensor, []int32, error) {
+// convInt convolves integers less their zero points. Zero points of the weights are one for all or
+// one for each output channel.
+func convInt(x *Context, w *window, group int,
+	t, weights, tz, wz *tensor.Tensor) (*tensor.Tensor, []int32, error) {
 	c, err := planConv(w, group, t.Shape(), weights.Shape())
 	if err != nil {
 		return nil, nil, err
@@ -344,7 +345,8 @@ func buildConvInteger(n *Node) Kernel {
 }
 
 // requantize brings int32 sums to 8 bits: q = round(sum * factor) + zero.
-func requantize(x *Context, t *tensor.Tensor, factor func(i int) float64, zero *tensor.Tensor) (*tensor.Tensor, error) {
+func requantize(x *Context, t *tensor.Tensor, factor func(i int) float64,
+	zero *tensor.Tensor) (*tensor.Tensor, error) {
 	z, err := zeroPoints(zero, 1)
 	if err != nil {
 		return nil, err

@@ -6,8 +6,7 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// reducer turns the elements that meet in one output element into its value.
-// There may be none.
+// reducer turns the elements that one output element combines into its value. There may be none.
 type reducer struct {
 	f32 func(row []float32) float32
 	i64 func(row []int64) int64
@@ -16,8 +15,7 @@ type reducer struct {
 	u8  func(row []uint8) uint8
 }
 
-// reduceOp builds a reduction. Axes are an attribute or, from version axesInput
-// on, an input.
+// reduceOp builds a reduction. Axes are an attribute or, from version axesInput on, an input.
 func reduceOp(r reducer, axesInput int) func(n *Node) Kernel {
 	return func(n *Node) Kernel {
 		keep, noop := n.int("keepdims", 1) == 1, n.int("noop_with_empty_axes", 0) == 1
@@ -114,7 +112,8 @@ func planReduction(shape, list []int, keep bool) (*reductionPlan, error) {
 	return p, nil
 }
 
-func reduce[T tensor.Element](x *Context, t *tensor.Tensor, p *reductionPlan, f func([]T) T) (*tensor.Tensor, error) {
+func reduce[T tensor.Element](x *Context, t *tensor.Tensor, p *reductionPlan,
+	f func([]T) T) (*tensor.Tensor, error) {
 	r, dst, err := alloc[T](x, p.shape)
 	if err != nil {
 		return nil, err
@@ -143,7 +142,8 @@ func reduce[T tensor.Element](x *Context, t *tensor.Tensor, p *reductionPlan, f 
 	return r, err
 }
 
-func reduceBool(x *Context, t *tensor.Tensor, p *reductionPlan, f func([]uint8) uint8) (*tensor.Tensor, error) {
+func reduceBool(x *Context, t *tensor.Tensor, p *reductionPlan,
+	f func([]uint8) uint8) (*tensor.Tensor, error) {
 	bytes, err := cast(x, t, tensor.Uint8)
 	if err != nil {
 		return nil, err
@@ -266,13 +266,17 @@ func logSumExp(row []float32) float32 {
 var inf = float32(math.Inf(1))
 
 var (
-	reduceSum  = reducer{func(r []float32) float32 { return float32(sumFloats(r)) }, sumInts[int64], sumInts[int32], sumInts[int8], sumInts[uint8]}
+	reduceSum = reducer{func(r []float32) float32 { return float32(sumFloats(r)) },
+		sumInts[int64], sumInts[int32], sumInts[int8], sumInts[uint8]}
 	reduceMean = reducer{func(r []float32) float32 { return float32(sumFloats(r) / float64(len(r))) },
 		meanInts[int64], meanInts[int32], meanInts[int8], meanInts[uint8]}
-	reduceMax = reducer{maxOf(-inf), maxOf[int64](math.MinInt64), maxOf[int32](math.MinInt32), maxOf[int8](math.MinInt8), maxOf[uint8](0)}
-	reduceMin = reducer{minOf(inf), minOf[int64](math.MaxInt64), minOf[int32](math.MaxInt32), minOf[int8](math.MaxInt8), minOf[uint8](math.MaxUint8)}
-	reduceL1  = reducer{func(r []float32) float32 { return float32(sumAbs(r)) }, absInts[int64], absInts[int32], absInts[int8], absInts[uint8]}
-	reduceL2  = reducer{f32: func(r []float32) float32 { return float32(math.Sqrt(sumSquares(r))) },
+	reduceMax = reducer{maxOf(-inf),
+		maxOf[int64](math.MinInt64), maxOf[int32](math.MinInt32), maxOf[int8](math.MinInt8), maxOf[uint8](0)}
+	reduceMin = reducer{minOf(inf),
+		minOf[int64](math.MaxInt64), minOf[int32](math.MaxInt32), minOf[int8](math.MaxInt8), minOf[uint8](math.MaxUint8)}
+	reduceL1 = reducer{func(r []float32) float32 { return float32(sumAbs(r)) },
+		absInts[int64], absInts[int32], absInts[int8], absInts[uint8]}
+	reduceL2 = reducer{f32: func(r []float32) float32 { return float32(math.Sqrt(sumSquares(r))) },
 		i64: func(r []int64) int64 { return int64(math.Sqrt(float64(squareInts(r)))) },
 		i32: func(r []int32) int32 { return int32(math.Sqrt(float64(squareInts(r)))) }}
 	reduceSquare = reducer{func(r []float32) float32 { return float32(sumSquares(r)) },

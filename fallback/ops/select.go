@@ -38,7 +38,8 @@ func better[T number](largest bool) func(a, b T) bool {
 	return less[T]
 }
 
-func arg[T tensor.Element](x *Context, t *tensor.Tensor, at int, keep, last bool, better func(a, b T) bool) (*tensor.Tensor, error) {
+func arg[T tensor.Element](x *Context, t *tensor.Tensor, at int, keep, last bool,
+	better func(a, b T) bool) (*tensor.Tensor, error) {
 	a, err := axis(at, t.Rank())
 	if err != nil {
 		return nil, err
@@ -74,8 +75,8 @@ func arg[T tensor.Element](x *Context, t *tensor.Tensor, at int, keep, last bool
 	return r, err
 }
 
-// buildTopK sorts along an axis and keeps the first k; equal elements keep the
-// order of their positions.
+// buildTopK sorts along an axis and keeps the first k; equal elements keep the order of their
+// positions.
 func buildTopK(n *Node) Kernel {
 	at, largest := n.int("axis", -1), n.int("largest", 1) == 1
 	fixed := n.int("k", -1) // an attribute before version 10
@@ -105,7 +106,8 @@ func buildTopK(n *Node) Kernel {
 	})
 }
 
-func topK[T tensor.Element](x *Context, t *tensor.Tensor, out []*tensor.Tensor, at, k int, better func(a, b T) bool) error {
+func topK[T tensor.Element](x *Context, t *tensor.Tensor, out []*tensor.Tensor, at, k int,
+	better func(a, b T) bool) error {
 	a, err := axis(at, t.Rank())
 	if err != nil {
 		return err
@@ -218,7 +220,8 @@ func buildCumSum(n *Node) Kernel {
 	})
 }
 
-func cumSum[T float32 | int64 | int32](x *Context, t *tensor.Tensor, a int, exclusive, reverse bool) (*tensor.Tensor, error) {
+func cumSum[T float32 | int64 | int32](x *Context, t *tensor.Tensor, a int,
+	exclusive, reverse bool) (*tensor.Tensor, error) {
 	r, dst, err := alloc[T](x, t.Shape())
 	if err != nil {
 		return nil, err
@@ -302,7 +305,8 @@ func buildPad(n *Node) Kernel {
 	}
 }
 
-func pad(x *Context, t *tensor.Tensor, before, after []int, mode string, value *tensor.Tensor) (*tensor.Tensor, error) {
+func pad(x *Context, t *tensor.Tensor, before, after []int, mode string,
+	value *tensor.Tensor) (*tensor.Tensor, error) {
 	shape := clone(t.Shape())
 	for i := range shape {
 		shape[i] += before[i] + after[i]

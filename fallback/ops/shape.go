@@ -61,8 +61,8 @@ func buildReshape(n *Node) Kernel {
 	}
 }
 
-// reshapeTo works out 0 (as in the input, unless allowZero) and -1 (whatever is
-// left) in a wanted shape.
+// reshapeTo resolves a wanted shape: 0 stands for the input's dimension, unless allowZero, and -1
+// for what is left.
 func reshapeTo(from, want []int, allowZero bool) ([]int, error) {
 	shape := clone(want)
 	infer, known := -1, 1
@@ -119,8 +119,8 @@ func buildFlatten(n *Node) Kernel {
 	}
 }
 
-// axesArg reads axes from input i or, before the version in which they became
-// one, from the attribute. given is false where there are none.
+// axesArg reads axes from input i or, in versions before they became an input, from the attribute.
+// given is false if there are none.
 func axesArg(in []*tensor.Tensor, i int, attr []int) (list []int, given bool, err error) {
 	if t := input(in, i); t != nil {
 		list, err = intsOf(t)

@@ -197,7 +197,8 @@ func buildClip(n *Node) Kernel {
 		switch in[0].DType() {
 		case tensor.Float32:
 			l, h := bound(low, float32(math.Inf(-1))), bound(high, float32(math.Inf(1)))
-			out[0], err = unary(x, in[0], 1, func(dst, src []float32) { kernel.Clip(dst, src, l, h) })
+			out[0], err = unary(x, in[0], 1,
+				func(dst, src []float32) { kernel.Clip(dst, src, l, h) })
 		case tensor.Int64:
 			out[0], err = clipInt[int64](x, in[0], low, high, math.MinInt64, math.MaxInt64)
 		case tensor.Int32:
@@ -220,7 +221,8 @@ func bound[T tensor.Element](t *tensor.Tensor, def T) T {
 	return tensor.Data[T](t)[0]
 }
 
-func clipInt[T integer](x *Context, t, low, high *tensor.Tensor, least, most T) (*tensor.Tensor, error) {
+func clipInt[T integer](x *Context, t, low, high *tensor.Tensor,
+	least, most T) (*tensor.Tensor, error) {
 	l, h := bound(low, least), bound(high, most)
 	return unary(x, t, 1, each(func(v T) T { return min(max(v, l), h) }))
 }

@@ -2,8 +2,8 @@ package ops
 
 import "slices"
 
-// window is what convolutions and pools share: a kernel that slides over the
-// spatial dimensions of [N, C, D1, D2, ...].
+// window is the kernel of a convolution or pool, which slides over the spatial dimensions of
+// [N,C,D1,D2,...].
 type window struct {
 	kernel, strides, dilations []int // as given; nil where not
 	pads                       []int // begins, then ends
@@ -44,7 +44,7 @@ type place struct {
 // maxTaps bounds the elements that a window covers.
 const maxTaps = 1 << 24
 
-// on works out the output size for spatial dimensions in.
+// on places the window on spatial dimensions in, and computes the output size.
 func (w *window) on(in, kernel []int) (*place, error) {
 	r := len(in)
 	ones := func(list []int) ([]int, error) {
@@ -89,7 +89,8 @@ func (w *window) on(in, kernel []int) (*place, error) {
 		}
 		room := in[i] + p.before[i] + p.after[i] - reach
 		if room < 0 {
-			return nil, graphErr("a window of %d on a dimension of %d", reach, in[i]+p.before[i]+p.after[i])
+			return nil, graphErr("a window of %d on a dimension of %d",
+				reach, in[i]+p.before[i]+p.after[i])
 		}
 		p.out[i] = room/p.strides[i] + 1
 		if w.ceil {

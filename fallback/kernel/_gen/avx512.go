@@ -8,12 +8,12 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// wideRows is the height of the largest tile of AVX-512: 12 x 32 results take 24 of
-// the 32 registers.
+// wideRows is the height of the largest tile of AVX-512: 12 x 32 results take 24 of the 32
+// registers.
 const wideRows = 12
 
-// gemm512 generates the micro-kernels of AVX-512: 1 to 12 rows of a, by two panels of
-// 16 columns of b, in float32 or in float16.
+// gemm512 generates the micro-kernels of AVX-512: 1 to 12 rows of a, by two panels of 16 columns of
+// b, in float32 or in float16.
 func gemm512() {
 	for rows := 1; rows <= wideRows; rows++ {
 		gemmRows512(rows, false)
@@ -54,10 +54,9 @@ func halves512() {
 	}
 }
 
-// gemmRows512 generates the kernel of a tile. The second panel lies gap bytes after
-// the first; where there is none, gap is 0 and its results are not kept. The low half
-// of the bits of mask says which columns of the first panel to keep, the high half
-// which of the second.
+// gemmRows512 generates the kernel of a tile. The second panel lies gap bytes after the first;
+// where there is none, gap is 0 and its results are not kept. The low half of the bits of mask says
+// which columns of the first panel to keep, the high half which of the second.
 func gemmRows512(rows int, half bool) {
 	name, element, size := fmt.Sprintf("gemm%dx32", rows), "float32", 4
 	if half {
@@ -90,8 +89,7 @@ func gemmRows512(rows int, half bool) {
 		}
 		return m
 	}
-	// Few rows need several sums for each element, or they would wait for one
-	// another's latency.
+	// Few rows need several sums for each element, or they would wait for one another's latency.
 	sets := 1
 	switch {
 	case rows == 1:

@@ -17,8 +17,8 @@ func conv() {
 	depthwiseTaps()
 }
 
-// depthwise generates the row of a depthwise convolution: 16 positions at a time, then
-// 8, then the rest under a mask.
+// depthwise generates the row of a depthwise convolution: 16 positions at a time, then 8, then the
+// rest under a mask.
 func depthwise() {
 	TEXT("depthwiseAVX2", NOSPLIT, "func(dst *float32, n int, src *float32, offsets *int, weights *float32, taps int, bias, low, high float32)")
 	Pragma("noescape")
@@ -91,10 +91,10 @@ func depthwise() {
 	RET()
 }
 
-// depthwiseRow generates the row of a depthwise convolution of 16 channels that lie
-// side by side, for a width of the window and a stride: up to eight positions at a time,
-// whose sums and the weights of a row of the window stay in registers while each vector of
-// the input that they share is loaded once.
+// depthwiseRow generates the row of a depthwise convolution of 16 channels that lie side by side,
+// for a width of the window and a stride: up to eight positions at a time, whose sums and the
+// weights of a row of the window stay in registers while each vector of the input that they share
+// is loaded once.
 func depthwiseRow(width, stride int) {
 	name := fmt.Sprintf("depthwiseRow%dx%dAVX2", width, stride)
 	TEXT(name, NOSPLIT, "func(dst *float32, dstStep int, src *float32, n int, rows *int, count int, weights, bias *float32, low, high float32, vectors int)")
@@ -169,8 +169,8 @@ func depthwiseRow(width, stride int) {
 		SUBQ(Imm(uint64(positions)), n)
 		JMP(LabelRef("next"))
 	}
-	// Fewer than 16 are two parts as equal as can be: one position alone keeps the
-	// multipliers waiting for its sums.
+	// Fewer than 16 are two parts as equal as can be: one position alone keeps the multipliers
+	// waiting for its sums.
 	Label("next")
 	CMPQ(n, Imm(16))
 	JGE(LabelRef("of8"))

@@ -13,11 +13,11 @@ import (
 	"testing"
 )
 
-// TestEncoding compares the assembly for AVX-512 with what GNU objdump reads from the
-// machine code that Go made of it: every vector and mask instruction with its operands.
-// The simulation in package kernel reads the text; this says that the text is what a
-// processor gets.
+// TestEncoding compares the assembly for AVX-512 with what GNU objdump reads from the machine code
+// that Go made of it: every vector and mask instruction with its operands. The simulation in
+// package kernel reads the text; this says that the text is what a processor gets.
 func TestEncoding(t *testing.T) {
+	t.Parallel()
 	objdump, err := exec.LookPath("objdump")
 	if err != nil {
 		t.Skip("needs objdump of GNU binutils")

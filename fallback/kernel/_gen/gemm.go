@@ -8,8 +8,8 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// gemm generates the micro-kernels: rows 1 to 6 of a, by a panel of 16 columns
-// of b, in float32 or in float16.
+// gemm generates the micro-kernels: rows 1 to 6 of a, by a panel of 16 columns of b, in float32 or
+// in float16.
 func gemm() {
 	for rows := 1; rows <= 6; rows++ {
 		gemmRows(rows, false)
@@ -52,8 +52,8 @@ func halves() {
 	}
 }
 
-// prefetch is how far ahead of its use, in bytes, b is asked for: through memory
-// that packed weights take when each is used for few rows.
+// prefetch is how far ahead of its use, in bytes, b is asked for: through memory that packed
+// weights take when each is used for few rows.
 const prefetch = 512
 
 func gemmRows(rows int, half bool) {
@@ -87,8 +87,7 @@ func gemmRows(rows int, half bool) {
 		}
 		return m
 	}
-	// Few rows need several sums for each element, or they would wait for one
-	// another's latency.
+	// Few rows need several sums for each element, or they would wait for one another's latency.
 	sets := 1
 	switch rows {
 	case 1:

@@ -34,9 +34,9 @@ const (
 	fieldSums, fieldZeros, fieldScale, fieldShift, fieldRowScale, fieldRowShift = 0, 8, 16, 24, 32, 40
 )
 
-// byteTile generates the micro-kernel for a number of rows. A panel's bytes lie in
-// fours along k; those at even and at odd k become 16-bit numbers of their own, and
-// VPMADDWD multiplies and adds two of them to exact 32-bit sums.
+// byteTile generates the micro-kernel for a number of rows. A panel's bytes lie in fours along k;
+// those at even and at odd k become 16-bit numbers of their own, and VPMADDWD multiplies and adds
+// two of them to exact 32-bit sums.
 func byteTile(rows int) {
 	name := fmt.Sprintf("byteTile%dx16", rows)
 	TEXT(name, NOSPLIT, "func(c *int32, ldc int, a *int32, lda int, b *uint8, quads int, e *int32)")
@@ -125,8 +125,8 @@ func byteTile(rows int) {
 			VCVTDQ2PS(x, x)
 		}
 	}
-	// columns does something with a row of numbers for the columns, rowwise with a
-	// number for each row.
+	// columns does something with a row of numbers for the columns, rowwise with a number for each
+	// row.
 	columns := func(f func(v, x vec)) {
 		VMOVUPS(Mem{Base: p}, even[0])
 		VMOVUPS(Mem{Base: p, Disp: 32}, even[1])

@@ -1,33 +1,56 @@
-// Command gen writes the assembly of package kernel. Run it through go generate
-// in the folder above.
+// Command gen writes the assembly of package kernel and the Go files around it:
+//
+//	x_amd64.s, x_amd64.go   the assembly and its declarations
+//	x_noasm.go              the same functions for builds without the assembly, see twins.go
+//	x_vector.go             for kernels of both widths: the choice between them
+//
+// Run it in the folder above, with "go generate", after any change here. A new kernel is one
+// function here; the rest is written for it. The test of this folder fails if files are stale.
 package main
 
 import (
 	"flag"
 	"log"
-	"strings"
 
 	. "github.com/mmcloughlin/avo/build"
 )
 
+// kernels is what goes into one file of assembly.
+type kernels struct {
+	write func()
+	wide  bool // for AVX-512; otherwise for AVX2
+	twin  bool // wide, and the file of AVX2 has the same functions
+}
+
+var files = map[string]kernels{
+	"gemm":         {write: gemm},
+	"gemm512":      {write: gemm512, wide: true},
+	"math":         {write: mathKernels},
+	"math512":      {write: mathKernels, wide: true, twin: true},
+	"attention":    {write: attention},
+	"attention512": {write: attention, wide: true, twin: true},
+	"conv":         {write: conv},
+	"int8":         {write: int8Kernels},
+}
+
 func main() {
-	what := flag.String("kernels", "", "gemm, math, conv, attention or int8; gemm512, math512 or attention512")
-	files := map[string]func(){
-		"gemm": gemm, "math": mathKernels, "conv": conv, "attention": attention, "int8": int8Kernels,
-		"gemm512": gemm512, "math512": mathKernels, "attention512": attention,
-	}
+	log.SetFlags(0)
+	what := flag.String("kernels", "", "gemm, math, conv, attention, int8, gemm512, math512 or attention512")
 	flag.Usage = func() { flag.PrintDefaults() }
-	// avo's own flags (-out, -stubs) are parsed by Generate.
+	// avo's own flags (-out, -stubs, -pkg) are parsed by Generate.
 	flag.Parse()
-	f, ok := files[*what]
+	k, ok := files[*what]
 	if !ok {
 		log.Fatalf("no kernels %q", *what)
 	}
 	ConstraintExpr("!noasm")
-	if strings.HasSuffix(*what, "512") {
+	if k.wide {
 		lanes = 16
 		ConstraintExpr("!simulate")
 	}
-	f()
+	k.write()
 	Generate()
+	if err := writeTwins(flag.Lookup("stubs").Value.String(), k); err != nil {
+		log.Fatal(err)
+	}
 }

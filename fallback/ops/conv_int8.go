@@ -8,8 +8,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// byteConv is a convolution of 8-bit images with channels last by constant 8-bit
-// weights in one group, scaled to float32.
+// byteConv is a convolution of 8-bit images [N,H,W,C] by constant 8-bit weights in one group,
+// scaled to float32.
 type byteConv struct {
 	*window
 	act    activation
@@ -18,13 +18,14 @@ type byteConv struct {
 	scale  []float32          // of each channel of the result
 }
 
-// buildFusedConvInteger is the integer convolution of X with constant weights W, times
-// a scale, one number or one for each channel, + bias, activated, + residual. Its
-// inputs are X, W, bias, residual, the zero points of X and W, and the scale. The result,
-// the residual and X have channels last.
+// buildFusedConvInteger is the integer convolution of X with constant weights W, times a scale, one
+// number or one for each channel, + bias, activated, + residual. Its inputs are X, W, bias,
+// residual, the zero points of X and W, and the scale. X, the residual and the result are
+// [N,H,W,C].
 func buildFusedConvInteger(n *Node) Kernel {
 	k := &byteConv{window: newWindow(n), act: n.activation()}
-	if n.Inputs != 7 || n.Const[1] == nil || n.Const[1].Rank() != 4 || n.Const[1].Len() == 0 || n.Const[6] == nil || n.Const[6].DType() != tensor.Float32 ||
+	if n.Inputs != 7 || n.Const[1] == nil || n.Const[1].Rank() != 4 || n.Const[1].Len() == 0 ||
+		n.Const[6] == nil || n.Const[6].DType() != tensor.Float32 ||
 		n.int("channels_last", 0) == 0 || n.int("group", 1) != 1 || !n.left(5) && n.Const[5] == nil {
 		n.fail("a quantised convolution of images in one group has constant weights and scales, and channels last")
 		return nil
@@ -93,7 +94,7 @@ func (k *byteConv) run(x *Context, in, out []*tensor.Tensor) error {
 	step := 4 * max(4, (1<<13)/(depth+1))
 	pieces := (rows + step - 1) / step
 	floats := step*(stride+1) + (depth+3)/4
-	err = x.ParallelScratch(pieces, max(1, (1<<17)/(step*depth*c.m+1)), floats, func(lo, hi int, room []float32) {
+	err = x.ParallelScratch(pieces, max(1, minFlops/(2*step*depth*c.m+1)), floats, func(lo, hi int, room []float32) {
 		ints := unsafe.Slice((*int32)(unsafe.Pointer(&room[0])), len(room))
 		packed, sums := ints[:step*stride], ints[step*stride:step*(stride+1)]
 		row := unsafe.Slice((*uint8)(unsafe.Pointer(&ints[step*(stride+1)])), depth)
@@ -106,9 +107,11 @@ func (k *byteConv) run(x *Context, in, out []*tensor.Tensor) error {
 				} else {
 					k.gather(row, src, c, r, uint8(zeros[0]))
 				}
-				sums[r-r0] = kernel.PackBytes(packed[(r-r0)*stride:(r-r0+1)*stride], from, flip, zeros[0]+int32(flip))
+				sums[r-r0] = kernel.PackBytes(packed[(r-r0)*stride:(r-r0+1)*stride], from, flip,
+					zeros[0]+int32(flip))
 			}
-			k.matrix.MultiplyFloat(dst[r0*c.m:r1*c.m], c.m, packed, sums, r1-r0, 0, k.matrix.Panels(), bytes)
+			k.matrix.MultiplyFloat(dst[r0*c.m:r1*c.m], c.m, packed, sums, r1-r0, 0,
+				k.matrix.Panels(), bytes)
 			if e.Activate != nil || e.Bounds != nil || e.Residual != nil {
 				e.Apply(dst, c.m, r0, r1, 0, c.m)
 			}
@@ -121,7 +124,7 @@ func (k *byteConv) run(x *Context, in, out []*tensor.Tensor) error {
 	return err
 }
 
-// gather lays out what the window covers at position r; padding is the zero point.
+// gather copies what the window covers at position r to row; padding is the zero point.
 func (k *byteConv) gather(row, src []uint8, c *convolution, r int, zero uint8) {
 	for i := range row {
 		row[i] = zero

@@ -5,21 +5,21 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// Operators on images whose channels lie side by side, [N, H, W, C] ("channels
-// last"). A convolution by one element is then a product of the image, read where
-// it lies, with packed weights; a depthwise one computes neighbouring channels in
-// one register, and skips what lies in padding. Package fallback decides which
-// values are laid out so. Convolutions are in convlast.go.
+// Operators on images whose channels lie side by side, [N,H,W,C] ("NHWC", "channels last"). A
+// convolution by one element is then a product of the image, read where it lies, with packed
+// weights; a depthwise one computes neighbouring channels in one register, and skips padding.
+// Package fallback decides which values are laid out so. Convolutions are in conv_nhwc.go and
+// conv_depthwise.go.
 
-// buildChannelsLast turns images [N, C, H, W] to channels last.
-func buildChannelsLast(*Node) Kernel {
+// buildToNHWC turns images [N,C,H,W] to [N,H,W,C].
+func buildToNHWC(*Node) Kernel {
 	return func(x *Context, in, out []*tensor.Tensor) (err error) {
 		t := in[0]
 		if t.Rank() != 4 || t.DType() != tensor.Float32 || t.Dim(1) > 4 {
 			out[0], err = transpose(x, t, []int{0, 2, 3, 1})
 			return err
 		}
-		// Few channels, as of colours: one after the other.
+		// Few channels, such as colours: copy one after the other.
 		c, area := t.Dim(1), t.Dim(2)*t.Dim(3)
 		r, dst, err := alloc[float32](x, []int{t.Dim(0), t.Dim(2), t.Dim(3), c})
 		out[0] = r
@@ -45,7 +45,7 @@ func buildChannelsLast(*Node) Kernel {
 	}
 }
 
-// buildChannels turns images by perm.
+// buildChannels permutes the dimensions of images.
 func buildChannels(perm []int) func(n *Node) Kernel {
 	return func(n *Node) Kernel {
 		return func(x *Context, in, out []*tensor.Tensor) (err error) {
@@ -55,8 +55,8 @@ func buildChannels(perm []int) func(n *Node) Kernel {
 	}
 }
 
-// inside returns the elements first..end of a window at position at of a
-// dimension that lie in it.
+// inside returns which elements of a window at position at, first to end-1, lie within a dimension
+// of the given size.
 func inside(at, dilation, taps, size int) (first, end int) {
 	if at < 0 {
 		first = min(taps, (-at+dilation-1)/dilation)
@@ -68,9 +68,9 @@ func inside(at, dilation, taps, size int) (first, end int) {
 	return first, end
 }
 
-// buildGlobalAverageLast averages images [N, H, W, C] to [N, 1, 1, C], or to
-// [N, C] where attribute keepdims is 0.
-func buildGlobalAverageLast(n *Node) Kernel {
+// buildGlobalAveragePoolNHWC averages images [N,H,W,C] to [N,1,1,C], or to [N,C] if attribute
+// keepdims is 0.
+func buildGlobalAveragePoolNHWC(n *Node) Kernel {
 	keep := n.int("keepdims", 1) != 0
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
 		t := in[0]
@@ -111,8 +111,8 @@ func buildGlobalAverageLast(n *Node) Kernel {
 	})
 }
 
-// buildPoolLast is MaxPool or AveragePool of images with channels last.
-func buildPoolLast(n *Node) Kernel {
+// buildPoolNHWC is MaxPool or AveragePool of images [N,H,W,C].
+func buildPoolNHWC(n *Node) Kernel {
 	w, average, includePad := newWindow(n), n.Op == "AveragePool", n.int("count_include_pad", 0) == 1
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
 		t := in[0]
@@ -172,8 +172,8 @@ func buildPoolLast(n *Node) Kernel {
 	})
 }
 
-// largest keeps the larger element of both; the first of two that are equal, and
-// of NaN what it finds first, as MaxPool does.
+// largest keeps the larger of two elements in to, and the one there if they are equal or either is
+// NaN, as MaxPool does.
 func largest(to, line []float32) {
 	for j, v := range line[:len(to)] {
 		if v > to[j] {

@@ -1,11 +1,10 @@
-// Package ops holds the operators of the pure-Go engine, with the semantics of
-// the ONNX operator specification. An operator is built once, when a graph is
-// opened: attributes are checked, what depends only on them and on constant
-// inputs is prepared. The Kernel it returns then computes outputs from inputs,
-// any number of times and concurrently.
+// Package ops holds the operators of the pure-Go engine, with the semantics of the ONNX operator
+// specification. An operator is built once, when a graph is opened: it checks its attributes and
+// prepares what depends only on them and on constant inputs. The Kernel it returns then computes
+// outputs from inputs, any number of times and concurrently.
 //
-// Operators know tensors and slices. Planning, memory reuse and the order of
-// nodes belong to package fallback; inner loops to package kernel.
+// Operators know tensors and slices. Planning, memory reuse and the order of nodes belong to
+// package fallback; inner loops to package kernel.
 package ops
 
 import (
@@ -19,14 +18,15 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// Kernel computes out from in. in has an entry for each input of the node, nil
-// where an optional one is left out, and is only read. Kernel sets every entry
-// of out that the operator defines, to tensors from x or to inputs (or tensors
-// that begin where an input begins), never to parts inside one.
+// Kernel computes out from in. in has an entry for each input of the node, nil for an optional one
+// that is left out; Kernel does not change it. Kernel sets every entry of out that the operator
+// defines, to a tensor allocated from x, or to an input or a tensor that begins where an input
+// begins. An entry never begins inside an input: package fallback tells by the address which
+// tensors share memory.
 type Kernel func(x *Context, in, out []*tensor.Tensor) error
 
-// Limits on what one operator may ask for, so that a graph of a few bytes
-// cannot take the machine's memory.
+// Limits on what one operator may ask for, so that a graph of a few bytes cannot take the machine's
+// memory.
 const (
 	// MaxTensorBytes is the largest tensor a graph may compute.
 	MaxTensorBytes = 2 << 30
@@ -34,7 +34,7 @@ const (
 	maxRank = 64
 )
 
-// Context is what a running operator has: memory, cores and the wish to stop.
+// Context gives a running operator memory and cores, and tells it when to stop.
 type Context struct {
 	ctx     context.Context
 	threads int
@@ -43,8 +43,8 @@ type Context struct {
 
 // Memory hands out room for tensors.
 type Memory interface {
-	// Alloc returns a tensor whose elements are not set. What an operator has
-	// allocated and does not return is taken back when its kernel returns.
+	// Alloc returns a tensor whose elements are not set. When a kernel returns, the tensors that it
+	// allocated and did not return are taken back.
 	Alloc(dtype tensor.DType, shape []int) (*tensor.Tensor, error)
 	// Room returns how many bytes Alloc can still give.
 	Room() int64
@@ -61,23 +61,24 @@ func (x *Context) Err() error { return x.ctx.Err() }
 // Threads returns the number of cores to compute on.
 func (x *Context) Threads() int { return x.threads }
 
-// Alloc returns a tensor with unset elements, as a result or as scratch. Only
-// the goroutine that runs the kernel may call it. Errors wrap engine.ErrGraph when
-// the shape is not to be had.
+// Alloc returns a tensor with unset elements, as a result or as scratch. Only the goroutine that
+// runs the kernel may call it. Errors wrap engine.ErrGraph if the shape is too large.
 func (x *Context) Alloc(dtype tensor.DType, shape []int) (*tensor.Tensor, error) {
 	n, err := checkShape(shape)
 	if err != nil {
 		return nil, err
 	}
 	if size := dtype.Size(); size > 0 && int64(n) > MaxTensorBytes/int64(size) {
-		return nil, graphErr("a tensor %v%s is larger than the limit of %d bytes", dtype, tensor.FormatShape(shape), int64(MaxTensorBytes))
+		return nil, graphErr("a tensor %v%s is larger than the limit of %d bytes",
+			dtype, tensor.FormatShape(shape), int64(MaxTensorBytes))
 	}
 	return x.memory.Alloc(dtype, shape)
 }
 
 func checkShape(shape []int) (int, error) {
 	if len(shape) > maxRank {
-		return 0, graphErr("a tensor of %d dimensions; at most %d are supported", len(shape), maxRank)
+		return 0, graphErr("a tensor of %d dimensions; at most %d are supported",
+			len(shape), maxRank)
 	}
 	n, err := tensor.NumElements(shape)
 	if err != nil {
@@ -104,25 +105,26 @@ func zeros[T tensor.Element](x *Context, shape []int) (*tensor.Tensor, []T, erro
 	return t, d, err
 }
 
-// Parallel calls f for parts of [0,n) that together are the whole, on up to
-// Threads cores at once. grain is the least number of items worth a call. Parts
-// are handed out as cores get free; when the run is to stop no more are, and
-// Parallel returns the context's error once all calls have returned.
+// Parallel cuts [0,n) into parts and calls f for each, on up to Threads cores at once. grain is the
+// least number of items worth a call. A core that gets free takes the next part. Once the run is to
+// stop, no more parts begin; Parallel returns the context's error when all calls have returned.
 func (x *Context) Parallel(n, grain int, f func(lo, hi int)) error {
 	return x.parallel(n, grain, func(_, lo, hi int) { f(lo, hi) })
 }
 
-// ParallelScratch is Parallel with room for some floats, their contents unset,
-// that no other call uses at the same time.
-func (x *Context) ParallelScratch(n, grain, floats int, f func(lo, hi int, scratch []float32)) error {
+// ParallelScratch is Parallel that gives each call scratch floats, their contents unset, which no
+// other call uses at the same time.
+func (x *Context) ParallelScratch(n, grain, floats int,
+	f func(lo, hi int, scratch []float32)) error {
 	_, room, err := alloc[float32](x, []int{x.workers(n, grain), floats})
 	if err != nil {
 		return err
 	}
-	return x.parallel(n, grain, func(worker, lo, hi int) { f(lo, hi, room[worker*floats:(worker+1)*floats]) })
+	return x.parallel(n, grain,
+		func(worker, lo, hi int) { f(lo, hi, room[worker*floats:(worker+1)*floats]) })
 }
 
-// workers is how many cores n items keep busy.
+// workers returns how many cores n items keep busy.
 func (x *Context) workers(n, grain int) int {
 	grain = max(grain, 1)
 	return min(x.threads, (n+grain-1)/grain)
@@ -134,8 +136,7 @@ func (x *Context) parallel(n, grain int, f func(worker, lo, hi int)) error {
 	}
 	grain = max(grain, 1)
 	workers := x.workers(n, grain)
-	// A few parts for each worker even out their speeds and bound how long a
-	// cancelled run goes on.
+	// A few parts for each worker even out their speeds and bound how long a cancelled run goes on.
 	part := max(grain, (n+workers*4-1)/(workers*4))
 	var next atomic.Int64
 	work := func(worker int) {
@@ -182,11 +183,11 @@ func graphErr(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{engine.ErrGraph}, args...)...)
 }
 
-// typeErr says that an operator does not take elements of a type.
+// typeErr says that an operator does not support the element type of t.
 func typeErr(what string, t *tensor.Tensor) error {
 	return graphErr("%s of %v elements is not supported", what, t.DType())
 }
 
-// ErrUnsupported is wrapped by errors of Build about an operator the engine
-// lacks. It comes together with engine.ErrGraph.
+// ErrUnsupported is wrapped by errors of Build about an operator the engine lacks. It comes
+// together with engine.ErrGraph.
 var ErrUnsupported = errors.New("unsupported operator")

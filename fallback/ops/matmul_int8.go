@@ -11,8 +11,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// buildMatMulInteger is MatMulInteger; with a constant matrix on the right it is
-// packed when the graph is opened.
+// buildMatMulInteger is MatMulInteger; with a constant matrix on the right it is packed when the
+// graph is opened.
 func buildMatMulInteger(n *Node) Kernel {
 	weights := n.packedBytes(1, 3, false)
 	return func(x *Context, in, out []*tensor.Tensor) (err error) {
@@ -33,10 +33,10 @@ func buildMatMulInteger(n *Node) Kernel {
 	}
 }
 
-// buildFusedMatMulInteger is MatMulInteger with a constant matrix, cast to float32,
-// times a scale, + bias, activated, + residual. Its inputs are A, B, bias, residual,
-// the zero points of A and B, and the scale: one number or one for each column, which
-// the graph may compute. Attribute transB is as in Gemm.
+// buildFusedMatMulInteger is MatMulInteger with a constant matrix, cast to float32, times a scale,
+// + bias, activated, + residual. Its inputs are A, B, bias, residual, the zero points of A and B,
+// and the scale: one number or one for each column, which the graph may compute. Attribute transB
+// is as in Gemm.
 func buildFusedMatMulInteger(n *Node) Kernel {
 	weights, act := n.packedBytes(1, 5, n.int("transB", 0) != 0), n.activation()
 	if weights == nil || n.Inputs != 7 || n.left(6) {
@@ -50,8 +50,10 @@ func buildFusedMatMulInteger(n *Node) Kernel {
 			return err
 		}
 		scale, bias, residual := in[6], input(in, 2), input(in, 3)
-		if scale.DType() != tensor.Float32 || bias != nil && bias.DType() != tensor.Float32 || residual != nil && residual.DType() != tensor.Float32 {
-			return graphErr("a quantised product scaled by %v, with bias %v and sum %v", scale, bias, residual)
+		if scale.DType() != tensor.Float32 || bias != nil && bias.DType() != tensor.Float32 ||
+			residual != nil && residual.DType() != tensor.Float32 {
+			return graphErr("a quantised product scaled by %v, with bias %v and sum %v",
+				scale, bias, residual)
 		}
 		if bias != nil && bias.Len() != weights.N {
 			return graphErr("a product with %d columns adds %v", weights.N, bias)
@@ -99,8 +101,8 @@ func buildFusedMatMulInteger(n *Node) Kernel {
 	}
 }
 
-// bytesOf returns the elements of an 8-bit tensor as bytes, with what makes them
-// unsigned numbers in package kernel.
+// bytesOf returns the elements of an 8-bit tensor as bytes, and the flip by which package kernel
+// makes unsigned numbers of them.
 func bytesOf(t *tensor.Tensor) (data []uint8, flip uint8, err error) {
 	switch t.DType() {
 	case tensor.Uint8:
@@ -115,8 +117,7 @@ func bytesOf(t *tensor.Tensor) (data []uint8, flip uint8, err error) {
 	return nil, 0, typeErr("an integer product", t)
 }
 
-// byteZeros reads zero points of an 8-bit operand: any number of them, one 0 where
-// there are none.
+// byteZeros reads zero points of an 8-bit operand, any number of them; a nil t is one zero.
 func byteZeros(t *tensor.Tensor) ([]int32, error) {
 	if t == nil {
 		return []int32{0}, nil
@@ -127,9 +128,8 @@ func byteZeros(t *tensor.Tensor) ([]int32, error) {
 	return zeroPoints(t, t.Len())
 }
 
-// packedBytes packs input i, of 8-bit integers, with the zero points of input zp; nil
-// where they are no constants of the right kind. The kernel does not get the input
-// again.
+// packedBytes packs input i, of 8-bit integers, with the zero points of input zp. It returns nil if
+// they are no constants of the right kind; otherwise the kernel does not get the input again.
 func (n *Node) packedBytes(i, zp int, transposed bool) *kernel.ByteMatrix {
 	if i >= len(n.Const) || n.Const[i] == nil || n.Const[i].Rank() != 2 || n.Const[i].Len() == 0 {
 		return nil
@@ -150,7 +150,8 @@ func (n *Node) packedBytes(i, zp int, transposed bool) *kernel.ByteMatrix {
 		k, cols = cols, k
 	}
 	zeros, err := byteZeros(zero)
-	if err != nil || len(zeros) != 1 && len(zeros) != cols || zero != nil && zero.Rank() > 1 && zero.Dim(-1) != len(zeros) {
+	if err != nil || len(zeros) != 1 && len(zeros) != cols ||
+		zero != nil && zero.Rank() > 1 && zero.Dim(-1) != len(zeros) {
 		return nil
 	}
 	m := kernel.NewByteMatrix(nil, k, cols)
@@ -167,9 +168,8 @@ func (n *Node) packedBytes(i, zp int, transposed bool) *kernel.ByteMatrix {
 	return m
 }
 
-// byteProduct is a product of 8-bit integers with a packed matrix. Where scale is set,
-// one number or one for each column, the result is float32, with bias and what e asks
-// for; otherwise it is int32.
+// byteProduct is a product of 8-bit integers with a packed matrix. If scale is set, one number or
+// one for each column, the result is float32 with bias and e applied; otherwise it is int32.
 type byteProduct struct {
 	a, zero     *tensor.Tensor // zero may be nil
 	w           *kernel.ByteMatrix
@@ -210,7 +210,8 @@ func (p *byteProduct) run(x *Context) (*tensor.Tensor, error) {
 	packed, sums := packed[:rows*stride], packed[rows*stride:]
 	if err := x.Parallel(rows, max(1, minWork/w.K), func(lo, hi int) {
 		for r := lo; r < hi; r++ {
-			sums[r] = kernel.PackBytes(packed[r*stride:(r+1)*stride], data[r*w.K:(r+1)*w.K], flip, zeros[r%len(zeros)]+int32(flip))
+			sums[r] = kernel.PackBytes(packed[r*stride:(r+1)*stride], data[r*w.K:(r+1)*w.K], flip,
+				zeros[r%len(zeros)]+int32(flip))
 		}
 	}); err != nil {
 		return nil, err
@@ -227,9 +228,8 @@ func (p *byteProduct) run(x *Context) (*tensor.Tensor, error) {
 			}
 		}
 	}
-	// Pieces of panels, and of rows where there are few panels.
-	const leastOps = 1 << 18
-	want := max(1, min(x.Threads()*4, 2*rows*w.K*w.N/leastOps))
+	// Cut panels into pieces, and rows too if there are few panels.
+	want := max(1, min(x.Threads()*4, 2*rows*w.K*w.N/minFlops))
 	if want < x.Threads() {
 		want = 1
 	}
@@ -262,7 +262,7 @@ func (p *byteProduct) run(x *Context) (*tensor.Tensor, error) {
 	return t, x.Parallel(columns*parts, 1, work)
 }
 
-// heap is memory for what is computed when a graph is opened.
+// heap is the Memory for computations when a graph is opened.
 type heap struct{}
 
 func (heap) Alloc(dtype tensor.DType, shape []int) (*tensor.Tensor, error) {
