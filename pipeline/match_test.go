@@ -133,7 +133,7 @@ func TestLXMERTEqualsTransformers(t *testing.T) {
 				feats, boxes := g.array(t, "visual_feats"), g.array(t, "visual_pos")
 				for i, row := range file.Rows {
 					one := func(a *tensor.Tensor) *tensor.Tensor {
-						picked, err := graph.TakeRows(a, []int{i})
+						picked, err := a.Take([]int{i})
 						if err != nil {
 							t.Fatal(err)
 						}

@@ -185,7 +185,7 @@ func (b *batch) Reorder(rows []int) error {
 		b.media = media
 	}
 	for name, t := range b.past {
-		picked, err := graph.TakeRows(t, rows)
+		picked, err := t.Take(rows)
 		if err != nil {
 			return err
 		}
@@ -208,7 +208,7 @@ func (c *constants) reorder(rows []int) error {
 	next := make(map[string]*tensor.Tensor, len(c.prompts))
 	for name, t := range c.prompts {
 		var err error
-		if next[name], err = graph.TakeRows(t, of); err != nil {
+		if next[name], err = t.Take(of); err != nil {
 			return err
 		}
 	}

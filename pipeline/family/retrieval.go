@@ -75,7 +75,7 @@ func (m *retrieval) Match(ctx context.Context, prepared media.Prepared, texts []
 	if err != nil {
 		return nil, err
 	}
-	repeated, err := graph.TakeRows(patches, make([]int, len(texts)))
+	repeated, err := patches.Take(make([]int, len(texts)))
 	if err != nil {
 		return nil, err
 	}

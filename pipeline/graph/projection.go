@@ -4,15 +4,18 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/crossattn/xpipe/fallback/kernel"
 	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// Projection is a linear map between the widths of two modalities:
-// y = x Wᵀ + b, with W [out,in] and b [out] as PyTorch's nn.Linear has them.
+// Projection is a linear map between the widths of two modalities: y = x Wᵀ + b, with W [out,in] and
+// b [out] as PyTorch's nn.Linear has them. It runs on the kernels, over all cores.
 type Projection struct {
-	Weight, Bias []float32 // Bias is nil where the layer has none
-	In, Out      int
+	Weight  []float32 // [Out,In]
+	In, Out int
+
+	linear *kernel.Linear
 }
 
 // LoadProjection takes name.weight and, where it is there, name.bias.
@@ -25,14 +28,16 @@ func LoadProjection(w models.Weights, name string) (*Projection, error) {
 		return nil, fmt.Errorf("%w: the projection's %s.weight is empty: %v", ErrBundle, name, weight)
 	}
 	p := &Projection{Weight: tensor.Data[float32](weight), Out: weight.Dim(0), In: weight.Dim(1)}
+	var offsets []float32 // none where the layer has none
 	if w[name+".bias"] != nil {
 		bias, err := w.Need(name+".bias", p.Out)
 		if err != nil {
 			return nil, err
 		}
-		p.Bias = tensor.Data[float32](bias)
+		offsets = tensor.Data[float32](bias)
 	}
-	return p, nil
+	p.linear, err = kernel.NewLinear(p.Weight, offsets, p.In, p.Out)
+	return p, err
 }
 
 // Apply maps x [...,in] to [...,out].
@@ -46,22 +51,8 @@ func (p *Projection) Apply(ctx context.Context, x *tensor.Tensor) (*tensor.Tenso
 	}
 	rows := len(src) / p.In
 	dst := make([]float32, rows*p.Out)
-	for r := range rows {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		row := src[r*p.In : (r+1)*p.In]
-		for o := range p.Out {
-			w := p.Weight[o*p.In : (o+1)*p.In]
-			var sum float32
-			for i, v := range row {
-				sum += v * w[i]
-			}
-			if p.Bias != nil {
-				sum += p.Bias[o]
-			}
-			dst[r*p.Out+o] = sum
-		}
+	if err := p.linear.Apply(ctx, dst, src, rows, 0); err != nil {
+		return nil, err
 	}
 	shape := append([]int{}, x.Shape()...)
 	shape[len(shape)-1] = p.Out

@@ -8,48 +8,17 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// TakeRows returns the given rows of t, along its first dimension, as a tensor of their own.
-func TakeRows(t *tensor.Tensor, rows []int) (*tensor.Tensor, error) {
-	switch t.DType() {
-	case tensor.Float32:
-		return pickRows[float32](t, rows)
-	case tensor.Int64:
-		return pickRows[int64](t, rows)
-	}
-	return nil, fmt.Errorf("%w: cannot take rows of %v", ErrBundle, t)
-}
-
-func pickRows[T tensor.Element](t *tensor.Tensor, rows []int) (*tensor.Tensor, error) {
-	values := tensor.Data[T](t)
-	size := 0
-	if t.Dim(0) > 0 {
-		size = len(values) / t.Dim(0)
-	}
-	picked := make([]T, 0, len(rows)*size)
-	for _, r := range rows {
-		picked = append(picked, values[r*size:(r+1)*size]...)
-	}
-	shape := slices.Clone(t.Shape())
-	shape[0] = len(rows)
-	return tensor.New(shape, picked)
-}
-
 // Split returns each row of t [N,...] as a tensor [1,...]. Rows share memory with t; a single row
 // is t itself.
 func Split(t *tensor.Tensor) ([]*tensor.Tensor, error) {
-	if t.Dim(0) == 1 {
-		return []*tensor.Tensor{t}, nil
-	}
-	values, err := tensor.Values[float32](t)
-	if err != nil {
-		return nil, err
-	}
-	shape := slices.Clone(t.Shape())
-	shape[0] = 1
 	rows := make([]*tensor.Tensor, t.Dim(0))
-	size := len(values) / max(1, len(rows))
+	if len(rows) == 1 {
+		rows[0] = t
+		return rows, nil
+	}
 	for i := range rows {
-		if rows[i], err = tensor.New(shape, values[i*size:(i+1)*size:(i+1)*size]); err != nil {
+		var err error
+		if rows[i], err = t.Slice(i, i+1); err != nil {
 			return nil, err
 		}
 	}
