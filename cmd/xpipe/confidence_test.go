@@ -13,6 +13,7 @@ import (
 // A model with a calibration says of each caption how far it trusts it, and
 // doubts those below its threshold aloud.
 func TestUnsure(t *testing.T) {
+	t.Parallel()
 	files, err := mini.FS(mini.Captions)
 	if err != nil {
 		t.Fatal(err)

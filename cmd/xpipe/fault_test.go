@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
@@ -17,6 +15,7 @@ import (
 // A disk that is full ends a run with an error that says so, and what was written
 // before stays whole.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	if _, err := os.Stat("/dev/full"); err != nil {
 		t.Skip("this system has no /dev/full")
 	}
@@ -44,6 +43,7 @@ func TestDiskFull(t *testing.T) {
 
 // A file that cannot be written is removed only where the command made it.
 func TestWriteFile(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	old, fresh := filepath.Join(dir, "old.png"), filepath.Join(dir, "new.png")
 	if err := os.WriteFile(old, []byte("old"), 0o600); err != nil {
@@ -89,6 +89,7 @@ func TestWriteFile(t *testing.T) {
 
 // Files that cannot be read are lines with an error amid the others'.
 func TestUnreadableAmidBatch(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	good, err := os.ReadFile(apple)
 	if err != nil {
@@ -147,37 +148,4 @@ func TestFallback(t *testing.T) {
 			t.Errorf("provider %s: exit %d: %s", provider, code, stderr)
 		}
 	}
-}
-
-func FuzzResults(f *testing.F) {
-	f.Add([]byte(`{"image":"a.png","caption":"a"}` + "\n" + `{"image":"b.png"`))
-	f.Add([]byte("\n\n"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		path := filepath.Join(t.TempDir(), "out.jsonl")
-		if err := os.WriteFile(path, data, 0o666); err != nil {
-			t.Fatal(err)
-		}
-		r, err := openResults(path, true)
-		if err != nil { // then the file is as it was
-			if left, _ := os.ReadFile(path); !bytes.Equal(left, data) {
-				t.Errorf("refused, and changed %q to %q", data, left)
-			}
-			return
-		}
-		if err := r.add(failedLine{"new", "x"}); err != nil {
-			t.Fatal(err)
-		}
-		if err := r.Close(); err != nil {
-			t.Fatal(err)
-		}
-		left, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, line := range bytes.Split(bytes.TrimSuffix(left, []byte("\n")), []byte("\n")) {
-			if !json.Valid(line) {
-				t.Errorf("a line is no JSON: %q", line)
-			}
-		}
-	})
 }

@@ -8,6 +8,7 @@ import (
 // Directories of other tools are models like any other, and --variant picks
 // among their graphs.
 func TestVariant(t *testing.T) {
+	t.Parallel()
 	const (
 		layouts = "../../testdata/layouts/"
 		figure  = "../../testdata/families/images/figure0.png"
