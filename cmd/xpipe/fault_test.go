@@ -12,8 +12,7 @@ import (
 	"github.com/crossattn/xpipe/ort"
 )
 
-// A disk that is full ends a run with an error that says so, and what was written
-// before stays whole.
+// A full disk ends a run with an error that says so, and what was written before stays whole.
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
 	if _, err := os.Stat("/dev/full"); err != nil {
@@ -87,7 +86,7 @@ func TestWriteFile(t *testing.T) {
 	}
 }
 
-// Files that cannot be read are lines with an error amid the others'.
+// A file that cannot be read becomes a line with its error; the others are captioned.
 func TestUnreadableAmidBatch(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -121,8 +120,8 @@ func TestUnreadableAmidBatch(t *testing.T) {
 	}
 }
 
-// auto falls back to Go where ONNX Runtime cannot be used, and says why; a library
-// or an engine that was asked for by name is not replaced by another.
+// auto falls back to Go where ONNX Runtime cannot be used, and says why; a library or an engine that
+// was asked for by name is not replaced by another.
 func TestFallback(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "libonnxruntime.so")
 	if err := os.WriteFile(broken, []byte("no library"), 0o755); err != nil {

@@ -101,8 +101,8 @@ func badFiles(t *testing.T) string {
 	return dir
 }
 
-// Each kind of bad input gives one line on stderr, or one object with --json,
-// and the documented exit code; nothing panics.
+// Each kind of bad input gives one line on stderr, or one object with --json, and the documented
+// exit code; nothing panics.
 func TestBadInput(t *testing.T) {
 	t.Parallel()
 	dir := badFiles(t)
@@ -360,8 +360,8 @@ func TestAsk(t *testing.T) {
 	}
 }
 
-// The verbs of the families that compare, and of those that read examples or
-// regions, on tiny models: whether they work, not what they say.
+// The verbs of families that compare, read examples or see regions work on tiny models; what those
+// say does not matter.
 func TestFamilies(t *testing.T) {
 	t.Parallel()
 	const families = "../../testdata/families/"
