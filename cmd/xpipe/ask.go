@@ -1,16 +1,14 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
+	"iter"
 	"strings"
 	"time"
 
+	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/spf13/cobra"
@@ -24,39 +22,6 @@ type askOptions struct {
 	shots     []string
 	shotsFile string
 	regions   string
-}
-
-// question is one line of ask --questions.
-type question struct {
-	Image    string `json:"image"`
-	Question string `json:"question"`
-}
-
-// answerLine is one line of ask --json.
-type answerLine struct {
-	question
-	Answer  string       `json:"answer"`
-	Others  []string     `json:"others,omitempty"` // with --num-return-sequences
-	Tokens  int          `json:"tokens"`
-	LogProb float64      `json:"logprob"`
-	Seconds float64      `json:"seconds"`
-	Each    []tokenLine  `json:"token_logprobs"`
-	Choices []choiceLine `json:"choices,omitempty"` // with --choices
-}
-
-// choiceLine is one of the answers of --choices.
-type choiceLine struct {
-	Choice      string  `json:"choice"`
-	LogProb     float64 `json:"logprob"`
-	Probability float64 `json:"probability"`
-	Calibrated  float64 `json:"calibrated"`
-}
-
-// shotLine is one line of ask --shots.
-type shotLine struct {
-	Image    string `json:"image"`
-	Question string `json:"question"`
-	Text     string `json:"text"`
 }
 
 func newAskCommand(env *environment) *cobra.Command {
@@ -122,7 +87,7 @@ func runAsk(ctx context.Context, env *environment, o askOptions, args []string) 
 		return err
 	}
 	if o.regions != "" {
-		if a.regions, err = pipeline.LoadRegions(o.regions); err != nil {
+		if a.regions, err = api.LoadRegions(o.regions); err != nil {
 			return err
 		}
 	}
@@ -137,7 +102,7 @@ func runAsk(ctx context.Context, env *environment, o askOptions, args []string) 
 			continue
 		}
 		if env.json && ctx.Err() == nil {
-			env.printJSON(failedLine{group[0].Image, oneLine(err)})
+			env.printJSON(api.NewFailure(group[0].Image, err))
 		}
 		if !a.several || ctx.Err() != nil {
 			return err
@@ -154,31 +119,31 @@ func runAsk(ctx context.Context, env *environment, o askOptions, args []string) 
 }
 
 // groups are the questions to answer, neighbours about one picture together.
-func (o *askOptions) groups(env *environment, args []string) ([][]question, error) {
+func (o *askOptions) groups(env *environment, args []string) ([][]api.Question, error) {
 	if o.questions == "" {
-		group := make([]question, len(args)-1)
+		group := make([]api.Question, len(args)-1)
 		for i, q := range args[1:] {
 			if strings.TrimSpace(q) == "" {
 				return nil, fmt.Errorf("%w: the question is empty", pipeline.ErrPrompt)
 			}
-			group[i] = question{args[0], q}
+			group[i] = api.Question{Image: args[0], Question: q}
 		}
-		return [][]question{group}, nil
+		return [][]api.Question{group}, nil
 	}
-	var groups [][]question
-	err := eachLine(env, o.questions, func(q question) error {
+	var groups [][]api.Question
+	err := eachLine(env, o.questions, func(q api.Question) error {
 		if q.Image == "" || strings.TrimSpace(q.Question) == "" {
 			return fmt.Errorf(`it needs "image" and "question"`)
 		}
 		if last := len(groups) - 1; last >= 0 && groups[last][0].Image == q.Image {
 			groups[last] = append(groups[last], q)
 		} else {
-			groups = append(groups, []question{q})
+			groups = append(groups, []api.Question{q})
 		}
 		return nil
 	})
 	if err == nil && len(groups) == 0 {
-		err = inputError{fmt.Errorf("%s: no questions in it", o.questions)}
+		err = api.Inputf("%s: no questions in it", o.questions)
 	}
 	return groups, err
 }
@@ -186,10 +151,10 @@ func (o *askOptions) groups(env *environment, args []string) ([][]question, erro
 // loadShots decodes the examples of --shot and --shots.
 func (o *askOptions) loadShots(env *environment) ([]pipeline.Shot, error) {
 	var shots []pipeline.Shot
-	add := func(line shotLine) error {
-		img, err := env.loadPicture(line.Image)
+	add := func(e api.Example) error {
+		img, err := env.loadPicture(e.Image)
 		if err == nil {
-			shots = append(shots, pipeline.Shot{Image: img, Question: line.Question, Text: line.Text})
+			shots = append(shots, pipeline.Shot{Image: img, Question: e.Question, Text: e.Text})
 		}
 		return err
 	}
@@ -198,7 +163,7 @@ func (o *askOptions) loadShots(env *environment) ([]pipeline.Shot, error) {
 		if !ok {
 			return nil, usagef("--shot %q is not IMAGE=TEXT", arg)
 		}
-		if err := add(shotLine{Image: image, Text: text}); err != nil {
+		if err := add(api.Example{Image: image, Text: text}); err != nil {
 			return nil, err
 		}
 	}
@@ -215,25 +180,21 @@ type asker struct {
 	options  askOptions
 	pipeline *pipeline.Pipeline
 	shots    []pipeline.Shot
-	regions  map[string]*pipeline.Regions
+	regions  *api.Regions
 	several  bool // pictures, so that answers are named
 }
 
 // requests are the questions of a group with what they are about.
-func (a *asker) requests(group []question) ([]pipeline.Request, error) {
+func (a *asker) requests(group []api.Question) ([]pipeline.Request, error) {
 	about := pipeline.Request{Shots: a.shots}
+	var err error
 	if a.regions != nil {
-		r, err := a.regionsOf(group[0].Image)
-		if err != nil {
-			return nil, err
-		}
-		about.Regions = r
+		about.Regions, err = a.regions.Of(group[0].Image)
 	} else {
-		img, err := a.env.loadPicture(group[0].Image)
-		if err != nil {
-			return nil, err
-		}
-		about.Image = img
+		about.Image, err = a.env.loadPicture(group[0].Image)
+	}
+	if err != nil {
+		return nil, err
 	}
 	requests := make([]pipeline.Request, len(group))
 	for i, q := range group {
@@ -243,25 +204,8 @@ func (a *asker) requests(group []question) ([]pipeline.Request, error) {
 	return requests, nil
 }
 
-// regionsOf finds a picture's regions by its file name with or without ending;
-// a file of regions of one picture needs no name.
-func (a *asker) regionsOf(image string) (*pipeline.Regions, error) {
-	base := filepath.Base(image)
-	for _, name := range []string{image, base, strings.TrimSuffix(base, filepath.Ext(base))} {
-		if r := a.regions[name]; r != nil {
-			return r, nil
-		}
-	}
-	if len(a.regions) == 1 {
-		for _, r := range a.regions {
-			return r, nil
-		}
-	}
-	return nil, fmt.Errorf("%w: %s has no picture %q among its %d", pipeline.ErrRegions, a.options.regions, image, len(a.regions))
-}
-
 // answer answers the questions about one picture.
-func (a *asker) answer(ctx context.Context, group []question) error {
+func (a *asker) answer(ctx context.Context, group []api.Question) error {
 	start := time.Now()
 	requests, err := a.requests(group)
 	if err != nil {
@@ -270,24 +214,19 @@ func (a *asker) answer(ctx context.Context, group []question) error {
 	if len(a.options.choices) > 0 {
 		return a.choose(ctx, group, requests, start)
 	}
-	if len(group) == 1 && !a.several && !a.env.json && isTerminal(a.env.stdout) && a.regions == nil {
-		return a.env.printStream(a.pipeline.Stream(ctx, requests[0], a.options.generation()...))
+	options := a.options.generation()
+	stream := len(group) == 1 && !a.several && a.regions == nil
+	if stream && !a.env.json && isTerminal(a.env.stdout) {
+		return a.env.printStream(a.pipeline.Stream(ctx, requests[0], options...))
 	}
-	answers, err := a.pipeline.Generate(ctx, requests, a.options.generation()...)
+	answers, err := a.pipeline.Generate(ctx, requests, options...)
 	if err != nil {
 		return err
 	}
 	seconds := time.Since(start).Seconds() / float64(len(group))
 	a.env.verboseStats(group[0].Image, answers[0][0])
 	for i, texts := range answers {
-		line := answerLine{
-			question: group[i], Answer: texts[0].Text, Tokens: len(texts[0].Tokens), LogProb: texts[0].LogProb,
-			Seconds: seconds, Each: tokenLines(texts[0]),
-		}
-		for _, t := range texts[1:] {
-			line.Others = append(line.Others, t.Text)
-		}
-		if err := a.print(line); err != nil {
+		if err := a.print(api.NewAnswer(group[i], texts, seconds)); err != nil {
 			return err
 		}
 	}
@@ -295,32 +234,52 @@ func (a *asker) answer(ctx context.Context, group []question) error {
 }
 
 // choose picks among the answers of --choices for each question.
-func (a *asker) choose(ctx context.Context, group []question, requests []pipeline.Request, start time.Time) error {
-	for i, r := range requests {
-		scored, err := a.pipeline.Choose(ctx, r, a.options.choices...)
+func (a *asker) choose(
+	ctx context.Context, group []api.Question, requests []pipeline.Request, start time.Time,
+) error {
+	i := 0
+	for scored, err := range chooseEach(ctx, a.pipeline, requests, a.options.choices) {
 		if err != nil {
 			return err
 		}
-		line := answerLine{question: group[i], Each: []tokenLine{}, Seconds: time.Since(start).Seconds()}
-		best := scored[0]
-		for _, c := range scored {
-			line.Choices = append(line.Choices, choiceLine{c.Text, c.LogProb, c.Probability, c.Calibrated})
-			if c.Probability > best.Probability {
-				best = c
-			}
-		}
-		line.Answer, line.LogProb = best.Text, best.LogProb
+		line := api.NewChosen(group[i], scored, time.Since(start).Seconds())
 		if err := a.print(line); err != nil {
 			return err
 		}
 		start = time.Now()
+		i++
 	}
 	return nil
 }
 
-// print writes one answer, others below it, or the choices with their
-// probabilities.
-func (a *asker) print(line answerLine) error {
+// chooseEach scores the choices for each request, all of which are about one picture: it, and the
+// grey one beside it, are encoded once.
+func chooseEach(
+	ctx context.Context, p *pipeline.Pipeline, requests []pipeline.Request, choices []string,
+) iter.Seq2[[]pipeline.Choice, error] {
+	return func(yield func([]pipeline.Choice, error) bool) {
+		var encoded []*pipeline.Encoded
+		for _, r := range requests {
+			if len(requests) > 1 && r.Image != nil && p.Abilities().Write {
+				if encoded == nil {
+					var err error
+					if encoded, err = p.Encode(ctx, media.Picture{Image: r.Image}); err != nil {
+						yield(nil, err)
+						return
+					}
+				}
+				r.Encoded = encoded[0]
+			}
+			scored, err := p.Choose(ctx, r, choices...)
+			if !yield(scored, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// print writes one answer, others below it, or the choices with their probabilities.
+func (a *asker) print(line api.Answer) error {
 	if a.env.json {
 		return a.env.printJSON(line)
 	}
@@ -337,37 +296,10 @@ func (a *asker) print(line answerLine) error {
 		}
 	}
 	for _, c := range line.Choices {
-		if _, err := fmt.Fprintf(a.env.stdout, "  %.4f\t%s\n", c.Probability, c.Choice); err != nil {
+		_, err := fmt.Fprintf(a.env.stdout, "  %.4f\t%s\n", c.Probability, c.Choice)
+		if err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// eachLine decodes the JSON lines of a file, "-" being standard input, and
-// gives them to take in order. Errors name the file and the line.
-func eachLine[T any](env *environment, path string, take func(T) error) error {
-	in := env.stdin
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		in = f
-	}
-	lines := json.NewDecoder(bufio.NewReader(in))
-	for n := 1; ; n++ {
-		var v T
-		err := lines.Decode(&v)
-		if err == io.EOF {
-			return nil
-		}
-		if err == nil {
-			err = take(v)
-		}
-		if err != nil {
-			return inputError{fmt.Errorf("%s: line %d: %w", path, n, err)}
-		}
-	}
 }

@@ -2,19 +2,15 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline"
-	"github.com/crossattn/xpipe/tensor"
 	"github.com/spf13/cobra"
 )
 
@@ -26,26 +22,6 @@ type attendOptions struct {
 	regions string
 	picks   []string
 	rollout bool
-}
-
-// attendFile is what attend writes with --json or into a .json.
-type attendFile struct {
-	Image    string        `json:"image"`
-	Question string        `json:"question,omitempty"`
-	Text     string        `json:"text"`
-	Rows     int           `json:"rows"` // of each map
-	Cols     int           `json:"cols"`
-	Seen     [4]float32    `json:"seen"` // what the maps cover: x1, y1, x2, y2, in parts of the picture
-	Boxes    [][4]float32  `json:"boxes,omitempty"`
-	Tokens   []attendToken `json:"tokens"`
-}
-
-// attendToken is a token and its map, [rows][cols] summing to 1.
-type attendToken struct {
-	Text    string      `json:"text"`
-	LogProb *float64    `json:"logprob,omitempty"`
-	Share   float64     `json:"share"`
-	Map     [][]float32 `json:"map"`
 }
 
 func newAttendCommand(env *environment) *cobra.Command {
@@ -99,8 +75,10 @@ read, not why: make eval-attention measures how far it can be trusted.
 	f := cmd.Flags()
 	f.StringVarP(&o.out, "out", "o", "", "file to write: .png, .html, .json or .npz")
 	f.StringVar(&o.text, "text", "", "make the model write this text instead of its own")
-	f.StringVar(&o.regions, "regions", "", "regions for LXMERT: .npz or .tsv; IMAGE names the picture, and is drawn on if it is a file")
-	f.StringArrayVar(&o.picks, "pick", nil, "LAYER/HEAD or rollout for one stage (repeat for the next)")
+	f.StringVar(&o.regions, "regions", "",
+		"regions for LXMERT: .npz or .tsv; IMAGE names the picture, and is drawn on if it is a file")
+	f.StringArrayVar(&o.picks, "pick", nil,
+		"LAYER/HEAD or rollout for one stage (repeat for the next)")
 	f.BoolVar(&o.rollout, "rollout", false, "rollout in every stage")
 	f.Lookup("engine").Usage = "engine: go (pure Go, the default here), ort (ONNX Runtime), or auto"
 	return cmd
@@ -115,25 +93,8 @@ func runAttend(ctx context.Context, env *environment, o attendOptions, args []st
 	if err != nil {
 		return err
 	}
-	request := pipeline.Request{}
-	if len(args) > 1 {
-		if request.Question = strings.TrimSpace(args[1]); request.Question == "" {
-			return fmt.Errorf("%w: the question is empty", pipeline.ErrPrompt)
-		}
-	}
-	if o.regions != "" {
-		all, err := pipeline.LoadRegions(o.regions)
-		if err != nil {
-			return err
-		}
-		a := asker{env: env, options: askOptions{regions: o.regions}, regions: all}
-		if request.Regions, err = a.regionsOf(args[0]); err != nil {
-			return err
-		}
-		if img, err := env.loadPicture(args[0]); err == nil {
-			request.Image = img // to draw on
-		}
-	} else if request.Image, err = env.loadPicture(args[0]); err != nil {
+	request, err := o.request(env, args)
+	if err != nil {
 		return err
 	}
 	p, err := o.open(ctx, env)
@@ -150,51 +111,51 @@ func runAttend(ctx context.Context, env *environment, o attendOptions, args []st
 	if err != nil {
 		return err
 	}
-	v := &attendView{Attention: a, words: a.Words(), image: args[0], question: request.Question, picks: picks}
 	if o.rollout {
 		for range a.Stages {
-			v.picks = append(v.picks, pipeline.Pick{Rollout: true})
+			picks = append(picks, pipeline.Pick{Rollout: true})
 		}
 	}
-	if v.most, err = a.Greatest(v.words, v.picks...); err != nil {
-		return err
-	}
-	if o.out == "" {
-		switch {
-		case env.json:
-			file, err := v.file()
-			if err != nil {
-				return err
-			}
-			return env.printJSON(file)
-		case isTerminal(env.stdout) && a.Image != nil:
-			return v.terminal(env.stdout, terminalWidth(env.stdout))
-		}
-		return v.lines(env.stdout)
-	}
-	write := map[string]func(io.Writer) error{".png": v.png, ".html": v.html, ".json": v.json, ".npz": v.npz}[kind]
-	return writeFile(o.out, write)
-}
-
-// writeFile writes a file, and where write fails removes one that it made. What was
-// there before stays, since it may be a device or a link.
-func writeFile(path string, write func(io.Writer) error) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	made := err == nil
-	if errors.Is(err, fs.ErrExist) {
-		f, err = os.Create(path)
-	}
+	v, err := api.NewAttentionView(a, args[0], request.Question, picks...)
 	if err != nil {
 		return err
 	}
-	err = write(f)
-	if closed := f.Close(); err == nil {
-		err = closed
+	if o.out != "" {
+		return writeFile(o.out, map[string]func(io.Writer) error{
+			".png": v.WritePNG, ".html": v.WriteHTML, ".json": v.WriteJSON, ".npz": v.WriteNpz,
+		}[kind])
 	}
-	if err != nil && made {
-		os.Remove(path)
+	switch {
+	case env.json:
+		return v.WriteJSON(env.stdout)
+	case isTerminal(env.stdout) && a.Image != nil:
+		return drawAttention(env.stdout, v, terminalWidth(env.stdout))
 	}
-	return err
+	return listAttention(env.stdout, v)
+}
+
+// request is what the model is asked. Where it sees regions, the picture is there to draw on.
+func (o *attendOptions) request(env *environment, args []string) (r pipeline.Request, err error) {
+	if len(args) > 1 {
+		if r.Question = strings.TrimSpace(args[1]); r.Question == "" {
+			return r, fmt.Errorf("%w: the question is empty", pipeline.ErrPrompt)
+		}
+	}
+	if o.regions == "" {
+		r.Image, err = env.loadPicture(args[0])
+		return r, err
+	}
+	regions, err := api.LoadRegions(o.regions)
+	if err != nil {
+		return r, err
+	}
+	if r.Regions, err = regions.Of(args[0]); err != nil {
+		return r, err
+	}
+	if img, err := env.loadPicture(args[0]); err == nil {
+		r.Image = img
+	}
+	return r, nil
 }
 
 // parsePicks reads --pick.
@@ -208,123 +169,21 @@ func (o *attendOptions) parsePicks() ([]pipeline.Pick, error) {
 		layer, head, _ := strings.Cut(arg, "/")
 		if arg == "rollout" {
 			p.Rollout = true
-		} else if n, err := fmt.Sscanf(layer+" "+head+" 0", "%d %d", &p.Layer, &p.Head); err != nil || n != 2 || p.Layer < 0 || p.Head < 0 {
-			return nil, usagef("--pick %q is neither LAYER/HEAD nor rollout", arg)
+		} else {
+			n, err := fmt.Sscanf(layer+" "+head+" 0", "%d %d", &p.Layer, &p.Head)
+			if err != nil || n != 2 || p.Layer < 0 || p.Head < 0 {
+				return nil, usagef("--pick %q is neither LAYER/HEAD nor rollout", arg)
+			}
 		}
 		picks = append(picks, p)
 	}
 	return picks, nil
 }
 
-// attendView is one result in all its forms.
-type attendView struct {
-	*pipeline.Attention
-	words           []pipeline.Word
-	image, question string
-	picks           []pipeline.Pick
-	most            float64 // the end of the colour scale
-}
-
-// text is what the model wrote; for CLIP there is nothing.
-func (v *attendView) text() string {
-	if v.Text == nil {
-		return ""
-	}
-	return v.Text.Text
-}
-
-// file is the result as data.
-func (v *attendView) file() (*attendFile, error) {
-	f := &attendFile{Image: v.image, Question: v.question, Text: v.text(), Seen: v.Seen, Tokens: []attendToken{}}
-	for _, b := range v.Boxes {
-		f.Boxes = append(f.Boxes, b)
-	}
-	for i, text := range v.Tokens {
-		m, err := v.Map(i, v.picks...)
-		if err != nil {
-			return nil, err
-		}
-		t := attendToken{Text: text, Share: m.Share}
-		if v.Text != nil && i < len(v.Text.Tokens) {
-			t.LogProb = &v.Text.Tokens[i].LogProb
-		}
-		for r := range m.Rows {
-			t.Map = append(t.Map, m.Weights[r*m.Cols:(r+1)*m.Cols])
-		}
-		f.Rows, f.Cols = m.Rows, m.Cols
-		f.Tokens = append(f.Tokens, t)
-	}
-	return f, nil
-}
-
-func (v *attendView) json(w io.Writer) error {
-	f, err := v.file()
-	if err != nil {
-		return err
-	}
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	return e.Encode(f)
-}
-
-// npz has maps [tokens,rows,cols] and share [tokens]; stage0, stage1 ...
-// [layers,heads,rows,columns] and rollout0 ... [rows,columns] as the pipeline has
-// them; ids [tokens] where there are any; boxes for regions.
-func (v *attendView) npz(w io.Writer) error {
-	f, err := v.file()
-	if err != nil {
-		return err
-	}
-	var maps, share []float32
-	for _, t := range f.Tokens {
-		maps, share = append(maps, slices.Concat(t.Map...)...), append(share, float32(t.Share))
-	}
-	arrays := map[string]*tensor.Tensor{}
-	put := func(name string, t *tensor.Tensor, e error) {
-		if e != nil {
-			err = e
-		}
-		arrays[name] = t
-	}
-	t, e := tensor.New([]int{len(f.Tokens), f.Rows, f.Cols}, maps)
-	put("maps", t, e)
-	t, e = tensor.New([]int{len(share)}, share)
-	put("share", t, e)
-	if v.Text != nil && len(v.Text.Tokens) > 0 {
-		var ids []int64
-		for _, t := range v.Text.Tokens {
-			ids = append(ids, t.ID)
-		}
-		t, e = tensor.New([]int{len(ids)}, ids)
-		put("ids", t, e)
-	}
-	for i, s := range v.Stages {
-		put(fmt.Sprintf("stage%d", i), s.Maps, nil)
-		if s.Rollout != nil {
-			put(fmt.Sprintf("rollout%d", i), s.Rollout, nil)
-		}
-	}
-	if v.Reverse != nil {
-		put("reverse", v.Reverse.Maps, nil)
-	}
-	if len(v.Boxes) > 0 {
-		var boxes []float32
-		for _, b := range v.Boxes {
-			boxes = append(boxes, b[:]...)
-		}
-		t, e = tensor.New([]int{len(v.Boxes), 4}, boxes)
-		put("boxes", t, e)
-	}
-	if err != nil {
-		return err
-	}
-	return tensor.WriteNpz(w, arrays)
-}
-
-// lines says in words where each word looked.
-func (v *attendView) lines(w io.Writer) error {
-	for _, word := range v.words {
-		m, err := v.WordMap(word, v.picks...)
+// listAttention says in words where each word looked.
+func listAttention(w io.Writer, v *api.AttentionView) error {
+	for _, word := range v.Words() {
+		m, err := v.WordMap(word, v.Picks...)
 		if err != nil {
 			return err
 		}
@@ -334,11 +193,13 @@ func (v *attendView) lines(w io.Writer) error {
 				best = i
 			}
 		}
-		where := fmt.Sprintf("row %d, column %d of %dx%d", best/m.Cols+1, best%m.Cols+1, m.Rows, m.Cols)
+		row, column := best/m.Cols+1, best%m.Cols+1
+		where := fmt.Sprintf("row %d, column %d of %dx%d", row, column, m.Rows, m.Cols)
 		if v.Boxes != nil {
 			where = fmt.Sprintf("region %d of %d", best+1, len(v.Boxes))
 		}
-		if _, err := fmt.Fprintf(w, "%s\t%.3f\t%s\t%.3f\n", word.Text, m.Share, where, m.Weights[best]); err != nil {
+		_, err = fmt.Fprintf(w, "%s\t%.3f\t%s\t%.3f\n", word.Text, m.Share, where, m.Weights[best])
+		if err != nil {
 			return err
 		}
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"image/color"
 	"image/png"
 	"math"
 	"os"
@@ -11,14 +10,16 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/fallback"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/tensor"
-	"github.com/crossattn/xpipe/vision"
 )
 
 const circle = "../../testdata/images/red-circle.png"
 
 func TestAttendFiles(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	write := func(name string, args ...string) []byte {
 		t.Helper()
@@ -34,7 +35,7 @@ func TestAttendFiles(t *testing.T) {
 		}
 		return data
 	}
-	var f attendFile
+	var f api.Attention
 	if err := json.Unmarshal(write("a.json"), &f); err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +85,7 @@ func TestAttendFiles(t *testing.T) {
 	}
 
 	// Other layers and heads, another text.
-	var picked, forced attendFile
+	var picked, forced api.Attention
 	if err := json.Unmarshal(write("b.json", "--pick", "0", "--pick", "2/1"), &picked); err != nil {
 		t.Fatal(err)
 	}
@@ -99,51 +100,8 @@ func TestAttendFiles(t *testing.T) {
 	}
 }
 
-// The sheet has the picture, each word's overlay beside it, and the scale's colours
-// from end to end.
-func TestAttendSheet(t *testing.T) {
-	v := circleView(t, &environment{stdin: strings.NewReader(""), stdout: &bytes.Buffer{}, stderr: &bytes.Buffer{}})
-	var file bytes.Buffer
-	if err := v.png(&file); err != nil {
-		t.Fatal(err)
-	}
-	sheet, err := png.Decode(&file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	same := func(x, y int, want color.Color) bool {
-		r, g, b, _ := sheet.At(x, y).RGBA()
-		wr, wg, wb, _ := want.RGBA()
-		return r == wr && g == wg && b == wb
-	}
-	top := sheetGap + sheetText + sheetGap
-	for i, word := range v.words {
-		m, err := v.WordMap(word)
-		if err != nil {
-			t.Fatal(err)
-		}
-		heat, err := v.Overlay(m, sheetTile, sheetTile, v.most)
-		if err != nil {
-			t.Fatal(err)
-		}
-		left := sheetGap + (i+1)*(heat.Bounds().Dx()+sheetGap)
-		for y := range heat.Bounds().Dy() {
-			for x := range heat.Bounds().Dx() {
-				if !same(left+x, top+y, heat.At(x, y)) {
-					t.Fatalf("%q: pixel %d,%d is %v, not %v", word.Text, x, y, sheet.At(left+x, top+y), heat.At(x, y))
-				}
-			}
-		}
-	}
-	y := sheet.Bounds().Max.Y - sheetGap - sheetText - sheetScaleH/2
-	for x := range 256 {
-		if !same(sheetGap+x, y, vision.HeatColor(float64(x)/255)) {
-			t.Fatalf("the scale has %v at %d", sheet.At(sheetGap+x, y), x)
-		}
-	}
-}
-
 func TestAttendTerminal(t *testing.T) {
+	t.Parallel()
 	var out, errs bytes.Buffer
 	env := &environment{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}
 	if code := execute(t.Context(), env, []string{"attend", circle, "what color is the shape?"}); code != exitOK {
@@ -151,19 +109,6 @@ func TestAttendTerminal(t *testing.T) {
 	}
 	if line := out.String(); !strings.Contains(line, "\trow ") || !strings.Contains(line, "of 7x7\t") {
 		t.Errorf("%q", line)
-	}
-	out.Reset()
-	v := circleView(t, env)
-	if err := v.terminal(&out, 80); err != nil {
-		t.Fatal(err)
-	}
-	lines := strings.Split(out.String(), "\n")
-	// The text, 13 lines of blocks, the words, the scale.
-	if len(lines) != 17 || strings.Count(lines[1], "▀") != 26*len(v.words) || !strings.Contains(lines[14], v.words[0].Text) {
-		t.Errorf("%d lines: %q", len(lines), lines)
-	}
-	if first := lines[1]; !strings.HasPrefix(first, "\x1b[38;2;") || !strings.Contains(first, "m\x1b[48;2;") || !strings.HasSuffix(strings.TrimRight(first, " "), "\x1b[0m") {
-		t.Errorf("colours: %q", first)
 	}
 	for _, args := range [][]string{
 		{"attend", circle, "-o", "map.gif"}, {"attend", circle, "--pick", "two"}, {"attend", circle, "--pick", "1/-1"},
@@ -178,31 +123,8 @@ func TestAttendTerminal(t *testing.T) {
 	}
 }
 
-// circleView is attention to the circle, as runAttend makes it.
-func circleView(t *testing.T, env *environment) *attendView {
-	t.Helper()
-	o := modelOptions{engineOptions: engineOptions{name: "go", provider: "cpu"}, model: "blip2-mini"}
-	p, err := o.open(t.Context(), env)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer p.Close()
-	img, err := env.loadPicture(circle)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := p.AttendText(t.Context(), pipeline.Request{Image: img}, "a red")
-	if err != nil {
-		t.Fatal(err)
-	}
-	v := &attendView{Attention: a, words: a.Words(), image: circle}
-	if v.most, err = a.Greatest(v.words); err != nil {
-		t.Fatal(err)
-	}
-	return v
-}
-
 func TestByteSize(t *testing.T) {
+	t.Parallel()
 	for text, want := range map[string]int64{"1000": 1000, "64k": 64 << 10, "500M": 500 << 20, "2GB": 2 << 30, "1T": 1 << 40} {
 		var b byteSize
 		if err := b.Set(text); err != nil || int64(b) != want {
@@ -217,8 +139,46 @@ func TestByteSize(t *testing.T) {
 	}
 }
 
+// A terminal shows a small picture for each word.
+func TestAttendDraws(t *testing.T) {
+	t.Parallel()
+	p, err := api.Open(t.Context(), "blip2-mini", pipeline.WithEngine(fallback.New()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	img, err := api.Sources{}.LoadPicture(circle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := p.AttendText(t.Context(), pipeline.Request{Image: img}, "a red")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := api.NewAttentionView(a, circle, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := drawAttention(&out, v, 80); err != nil {
+		t.Fatal(err)
+	}
+	lines, words := strings.Split(out.String(), "\n"), v.Words()
+	// The text, 13 lines of blocks, the words, the scale.
+	if len(lines) != 17 || strings.Count(lines[1], "▀") != 26*len(words) ||
+		!strings.Contains(lines[14], words[0].Text) {
+		t.Errorf("%d lines: %q", len(lines), lines)
+	}
+	if first := lines[1]; !strings.HasPrefix(first, "\x1b[38;2;") ||
+		!strings.Contains(first, "m\x1b[48;2;") ||
+		!strings.HasSuffix(strings.TrimRight(first, " "), "\x1b[0m") {
+		t.Errorf("colours: %q", first)
+	}
+}
+
 // A limit too small for the model is the graph's failure, with its exit code.
 func TestMemoryLimitFlag(t *testing.T) {
+	t.Parallel()
 	for limit, code := range map[string]int{"64M": exitOK, "1K": exitModel, "lots": exitUsage} {
 		var out, errs bytes.Buffer
 		env := &environment{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}
@@ -230,6 +190,7 @@ func TestMemoryLimitFlag(t *testing.T) {
 
 // LXMERT's regions are drawn on the picture where there is one.
 func TestAttendRegions(t *testing.T) {
+	t.Parallel()
 	const family = "../../testdata/families/lxmert-vqa/"
 	dir := t.TempDir()
 	for _, c := range []struct {

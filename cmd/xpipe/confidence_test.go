@@ -10,9 +10,9 @@ import (
 	"github.com/crossattn/xpipe/models/mini"
 )
 
-// A model with a calibration says of each caption how far it trusts it, and
-// doubts those below its threshold aloud.
+// A calibrated model gives each caption a confidence, and marks those below its threshold.
 func TestUnsure(t *testing.T) {
+	t.Parallel()
 	files, err := mini.FS(mini.Captions)
 	if err != nil {
 		t.Fatal(err)

@@ -3,10 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
-	"image"
+	"iter"
 	"strconv"
 	"strings"
 
+	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/tensor"
 	"github.com/spf13/cobra"
@@ -46,40 +47,44 @@ With --json each is one line {"image","embedding"} or {"text","embedding"}.
 	return cmd
 }
 
-// embedLine is one line of embed --json.
-type embedLine struct {
-	Image     string    `json:"image,omitempty"`
-	Text      string    `json:"text,omitempty"`
-	Embedding []float32 `json:"embedding"`
-}
+// embedBatch is how many pictures are decoded and go through the model at once.
+const embedBatch = 32
 
 func runEmbed(ctx context.Context, env *environment, o embedOptions, paths []string) error {
-	images := make([]image.Image, len(paths))
-	for i, path := range paths {
-		var err error
-		if images[i], err = env.loadPicture(path); err != nil {
-			return err
-		}
+	batches, stop := iter.Pull2(api.LoadBatches(env.sources().Files(paths...), embedBatch))
+	defer stop()
+	images, err, _ := batches() // before the model is opened, which takes longer
+	if err != nil {
+		return err
 	}
 	p, err := o.open(ctx, env)
 	if err != nil {
 		return err
 	}
 	defer p.Close()
-	pictures, err := p.EmbedImages(ctx, images...)
+	var lines []api.Embedding
+	for {
+		vectors, err := p.EmbedImages(ctx, images...)
+		if err != nil {
+			return err
+		}
+		for _, v := range vectors {
+			lines = append(lines, api.Embedding{Image: paths[len(lines)], Embedding: v})
+		}
+		var more bool
+		if images, err, more = batches(); err != nil {
+			return err
+		}
+		if !more {
+			break
+		}
+	}
+	vectors, err := p.EmbedTexts(ctx, o.texts...)
 	if err != nil {
 		return err
 	}
-	words, err := p.EmbedTexts(ctx, o.texts...)
-	if err != nil {
-		return err
-	}
-	var lines []embedLine
-	for i, v := range pictures {
-		lines = append(lines, embedLine{Image: paths[i], Embedding: v})
-	}
-	for i, v := range words {
-		lines = append(lines, embedLine{Text: o.texts[i], Embedding: v})
+	for i, v := range vectors {
+		lines = append(lines, api.Embedding{Text: o.texts[i], Embedding: v})
 	}
 	if o.out != "" {
 		return saveVectors(o.out, lines)
@@ -88,7 +93,7 @@ func runEmbed(ctx context.Context, env *environment, o embedOptions, paths []str
 		if env.json {
 			err = env.printJSON(line)
 		} else {
-			_, err = fmt.Fprintln(env.stdout, line)
+			_, err = fmt.Fprintln(env.stdout, numbers(line.Embedding))
 		}
 		if err != nil {
 			return err
@@ -97,10 +102,10 @@ func runEmbed(ctx context.Context, env *environment, o embedOptions, paths []str
 	return nil
 }
 
-// String is the vector's numbers with spaces between.
-func (l embedLine) String() string {
+// numbers are a vector's numbers with spaces between.
+func numbers(vector []float32) string {
 	var b strings.Builder
-	for i, v := range l.Embedding {
+	for i, v := range vector {
 		if i > 0 {
 			b.WriteByte(' ')
 		}
@@ -109,7 +114,7 @@ func (l embedLine) String() string {
 	return b.String()
 }
 
-func saveVectors(path string, lines []embedLine) error {
+func saveVectors(path string, lines []api.Embedding) error {
 	var all []float32
 	for _, l := range lines {
 		all = append(all, l.Embedding...)

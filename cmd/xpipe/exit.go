@@ -1,28 +1,19 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
-	"strings"
-
-	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/pipeline"
-	"github.com/crossattn/xpipe/tensor"
+	"github.com/crossattn/xpipe/api"
 )
 
-// The exit codes of every verb. exitHelp says them to users.
+// The exit codes of every verb, by the kind of the error. exitHelp says them to users.
 const (
-	exitOK     = 0
-	exitOther  = 1
-	exitUsage  = 2
-	exitInput  = 3
-	exitModel  = 4
-	exitEngine = 5
-	exitVerify = 6
-	exitSignal = 130
+	exitOK     = api.ExitOK
+	exitOther  = api.ExitOther
+	exitUsage  = api.ExitUsage
+	exitInput  = api.ExitInput
+	exitModel  = api.ExitModel
+	exitEngine = api.ExitEngine
+	exitVerify = api.ExitBreach
+	exitSignal = api.ExitInterrupted
 )
 
 const exitHelp = `EXIT STATUS
@@ -35,78 +26,19 @@ const exitHelp = `EXIT STATUS
   6  verification found a difference beyond the tolerance
   130  interrupted`
 
-// usageError is a mistake on the command line.
-type usageError struct{ error }
+// exitCode returns the documented exit code for err.
+func exitCode(err error) int { return api.KindOf(err).Exit }
 
-func usagef(format string, args ...any) error {
-	return usageError{fmt.Errorf(format, args...)}
-}
+// usagef makes an error about a mistake on the command line.
+func usagef(format string, args ...any) error { return api.Usagef(format, args...) }
 
 // inputError marks an error as about what the user gave, whatever caused it.
 type inputError struct{ error }
 
 func (e inputError) Unwrap() error { return e.error }
 
-// errorKinds maps sentinels to exit codes; the first that an error wraps
-// counts, so that a damaged tensor inside a bundle is the model's fault and
-// one given by the user is the input's.
-var errorKinds = []struct {
-	sentinel error
-	code     int
-}{
-	{context.Canceled, exitSignal},
-	{pipeline.ErrOption, exitUsage},
-	{pipeline.ErrBundle, exitModel},
-	{pipeline.ErrTokenizer, exitModel},
-	{pipeline.ErrUnsupported, exitModel},
-	{engine.ErrGraph, exitModel},
-	{engine.ErrEngine, exitEngine},
-	{engine.ErrInput, exitInput},
-	{pipeline.ErrImage, exitInput},
-	{pipeline.ErrLimit, exitInput},
-	{pipeline.ErrPrompt, exitInput},
-	{pipeline.ErrRegions, exitInput},
-	{tensor.ErrTensor, exitInput},
-	{fs.ErrNotExist, exitInput},
-	{fs.ErrPermission, exitInput},
-}
+// Kind is for api.KindOf.
+func (inputError) Kind() api.Kind { return api.KindInput }
 
-// exitCode returns the documented exit code for err.
-func exitCode(err error) int {
-	if err == nil {
-		return exitOK
-	}
-	if _, ok := errors.AsType[usageError](err); ok {
-		return exitUsage
-	}
-	if _, ok := errors.AsType[inputError](err); ok {
-		return exitInput
-	}
-	if _, ok := errors.AsType[breachError](err); ok {
-		return exitVerify
-	}
-	for _, kind := range errorKinds {
-		if errors.Is(err, kind.sentinel) {
-			return kind.code
-		}
-	}
-	return exitOther
-}
-
-// report writes err to stderr: one line, or with --json one object.
-func (env *environment) report(err error) {
-	message := oneLine(err)
-	if !env.json {
-		fmt.Fprintln(env.stderr, "xpipe: "+message)
-		return
-	}
-	json.NewEncoder(env.stderr).Encode(struct {
-		Error string `json:"error"`
-		Exit  int    `json:"exit"`
-	}{message, exitCode(err)})
-}
-
-// oneLine is the message of err without line breaks.
-func oneLine(err error) string {
-	return strings.Join(strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
-}
+// Kind is for api.KindOf.
+func (breachError) Kind() api.Kind { return api.KindBreach }

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
@@ -14,9 +12,9 @@ import (
 	"github.com/crossattn/xpipe/ort"
 )
 
-// A disk that is full ends a run with an error that says so, and what was written
-// before stays whole.
+// A full disk ends a run with an error that says so, and what was written before stays whole.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	if _, err := os.Stat("/dev/full"); err != nil {
 		t.Skip("this system has no /dev/full")
 	}
@@ -44,6 +42,7 @@ func TestDiskFull(t *testing.T) {
 
 // A file that cannot be written is removed only where the command made it.
 func TestWriteFile(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	old, fresh := filepath.Join(dir, "old.png"), filepath.Join(dir, "new.png")
 	if err := os.WriteFile(old, []byte("old"), 0o600); err != nil {
@@ -87,8 +86,9 @@ func TestWriteFile(t *testing.T) {
 	}
 }
 
-// Files that cannot be read are lines with an error amid the others'.
+// A file that cannot be read becomes a line with its error; the others are captioned.
 func TestUnreadableAmidBatch(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	good, err := os.ReadFile(apple)
 	if err != nil {
@@ -120,8 +120,8 @@ func TestUnreadableAmidBatch(t *testing.T) {
 	}
 }
 
-// auto falls back to Go where ONNX Runtime cannot be used, and says why; a library
-// or an engine that was asked for by name is not replaced by another.
+// auto falls back to Go where ONNX Runtime cannot be used, and says why; a library or an engine that
+// was asked for by name is not replaced by another.
 func TestFallback(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "libonnxruntime.so")
 	if err := os.WriteFile(broken, []byte("no library"), 0o755); err != nil {
@@ -147,37 +147,4 @@ func TestFallback(t *testing.T) {
 			t.Errorf("provider %s: exit %d: %s", provider, code, stderr)
 		}
 	}
-}
-
-func FuzzResults(f *testing.F) {
-	f.Add([]byte(`{"image":"a.png","caption":"a"}` + "\n" + `{"image":"b.png"`))
-	f.Add([]byte("\n\n"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		path := filepath.Join(t.TempDir(), "out.jsonl")
-		if err := os.WriteFile(path, data, 0o666); err != nil {
-			t.Fatal(err)
-		}
-		r, err := openResults(path, true)
-		if err != nil { // then the file is as it was
-			if left, _ := os.ReadFile(path); !bytes.Equal(left, data) {
-				t.Errorf("refused, and changed %q to %q", data, left)
-			}
-			return
-		}
-		if err := r.add(failedLine{"new", "x"}); err != nil {
-			t.Fatal(err)
-		}
-		if err := r.Close(); err != nil {
-			t.Fatal(err)
-		}
-		left, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, line := range bytes.Split(bytes.TrimSuffix(left, []byte("\n")), []byte("\n")) {
-			if !json.Valid(line) {
-				t.Errorf("a line is no JSON: %q", line)
-			}
-		}
-	})
 }

@@ -13,9 +13,10 @@ import (
 	"time"
 )
 
-// A batch that is killed at random moments and resumed loses no picture and
-// captions none twice, and leaves no half line. -short kills 5 times, not 50.
+// A batch that is killed at random moments and resumed loses no picture, captions none twice, and
+// leaves no half line. -short kills 5 times, not 50.
 func TestCaptionSurvivesKills(t *testing.T) {
+	t.Parallel()
 	kills := 50
 	if testing.Short() {
 		kills = 5

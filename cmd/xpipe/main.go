@@ -1,7 +1,7 @@
-// Command xpipe captions pictures, answers questions about them, and shows
-// what the models and engines under it do. One file holds one verb; what the
-// verbs share (flags, output, exit codes) is in root.go and exit.go. No verb
-// holds logic that a Go program would want: that lives in package pipeline.
+// Command xpipe captions pictures, answers questions about them, and shows what the models and
+// engines under it do. One file holds one verb; what the verbs share is in root.go (flags of all),
+// model.go and engines.go (flags of models and engines), input.go, output.go and exit.go. No verb
+// holds logic that a Go program would want: that is in packages pipeline and api.
 package main
 
 import (

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/tensor"
 )
 
@@ -45,6 +46,7 @@ func want(t *testing.T, args ...string) string {
 }
 
 func TestFirstCommands(t *testing.T) {
+	t.Parallel()
 	if got := want(t, "caption", "--engine", "go", apple); !strings.Contains(got, "apple") || strings.Count(got, "\n") != 1 {
 		t.Errorf("caption of the apple: %q", got)
 	}
@@ -99,9 +101,10 @@ func badFiles(t *testing.T) string {
 	return dir
 }
 
-// Each kind of bad input gives one line on stderr, or one object with --json,
-// and the documented exit code; nothing panics.
+// Each kind of bad input gives one line on stderr, or one object with --json, and the documented
+// exit code; nothing panics.
 func TestBadInput(t *testing.T) {
+	t.Parallel()
 	dir := badFiles(t)
 	at := func(name string) string { return filepath.Join(dir, name) }
 	out := t.TempDir()
@@ -175,6 +178,7 @@ func TestBadInput(t *testing.T) {
 
 // Pictures of odd shapes are pictures.
 func TestOddPictures(t *testing.T) {
+	t.Parallel()
 	dir := badFiles(t)
 	for _, name := range []string{"dot.png", "wide.png"} {
 		if got := want(t, "caption", "--engine", "go", filepath.Join(dir, name)); strings.Count(got, "\n") != 1 {
@@ -184,6 +188,7 @@ func TestOddPictures(t *testing.T) {
 }
 
 func TestRunWritesOutputs(t *testing.T) {
+	t.Parallel()
 	dir := badFiles(t)
 	out := filepath.Join(t.TempDir(), "new", "folder")
 	want(t, "run", "--engine", "go", qformer, "-i", "image_embeds="+filepath.Join(dir, "good.npy"), "--output", "query_output", "--out", out)
@@ -197,6 +202,7 @@ func TestRunWritesOutputs(t *testing.T) {
 }
 
 func TestInspect(t *testing.T) {
+	t.Parallel()
 	if got := want(t, "inspect", "blip2-mini"); !strings.Contains(got, "pixel_values") || !strings.Contains(got, "family blip2") {
 		t.Errorf("inspect: %s", got)
 	}
@@ -225,6 +231,7 @@ func lines(t *testing.T, text string) []map[string]any {
 
 // A failed picture is a line with its error, and the others go on.
 func TestCaptionSeveral(t *testing.T) {
+	t.Parallel()
 	dir := badFiles(t)
 	bad := filepath.Join(dir, "cut.png")
 	code, stdout, _ := xpipe(t, "", "caption", "--engine", "go", "--json", "--batch", "2", apple, bad, triangle)
@@ -252,6 +259,7 @@ func TestCaptionSeveral(t *testing.T) {
 
 // A run goes on where an earlier one ended, wherever that was.
 func TestCaptionResume(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	var names []string
 	for i := range 7 {
@@ -301,6 +309,7 @@ func TestCaptionResume(t *testing.T) {
 }
 
 func TestCaptionShard(t *testing.T) {
+	t.Parallel()
 	data, err := os.ReadFile(apple)
 	if err != nil {
 		t.Fatal(err)
@@ -330,6 +339,7 @@ func TestCaptionShard(t *testing.T) {
 }
 
 func TestAsk(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "questions.jsonl")
 	questions := fmt.Sprintf("{\"image\":%q,\"question\":\"what color is the shape?\"}\n{\"image\":%q,\"question\":\"What shape is in the image\"}\n{\"image\":\"missing.png\",\"question\":\"what?\"}\n", triangle, triangle)
 	if err := os.WriteFile(file, []byte(questions), 0o666); err != nil {
@@ -350,9 +360,10 @@ func TestAsk(t *testing.T) {
 	}
 }
 
-// The verbs of the families that compare, and of those that read examples or
-// regions, on tiny models: whether they work, not what they say.
+// The verbs of families that compare, read examples or see regions work on tiny models; what those
+// say does not matter.
 func TestFamilies(t *testing.T) {
+	t.Parallel()
 	const families = "../../testdata/families/"
 	figure := families + "images/figure0.png"
 	go_ := []string{"--engine", "go", "--model"}
@@ -384,7 +395,59 @@ func TestFamilies(t *testing.T) {
 	}
 }
 
+// again decodes lines of JSON into a type, to which no key may be unknown, and encodes them.
+func again[T any](t *testing.T, printed string) string {
+	t.Helper()
+	var b strings.Builder
+	d := json.NewDecoder(strings.NewReader(printed))
+	d.DisallowUnknownFields()
+	for d.More() {
+		var v T
+		if err := d.Decode(&v); err != nil {
+			t.Fatalf("%v: %s", err, printed)
+		}
+		if err := api.WriteJSON(&b, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b.String()
+}
+
+// Verbs print the types of package api, whose keys its tests hold.
+func TestJSON(t *testing.T) {
+	t.Parallel()
+	bad := filepath.Join(badFiles(t), "cut.png")
+	tokenizer := filepath.Join(clipTiny, "tokenizer.json")
+	for verb, c := range map[string]struct {
+		args  []string
+		stdin string
+		again func(*testing.T, string) string
+	}{
+		"caption": {[]string{"caption", "--engine", "go", apple, triangle}, "", again[api.Caption]},
+		"failure": {[]string{"caption", "--engine", "go", bad, bad + "x"}, "", again[api.Failure]},
+		"answer": {[]string{"ask", "--engine", "go", triangle, "what color is it?", "what shape?"},
+			"", again[api.Answer]},
+		"choices": {[]string{"ask", "--engine", "go", triangle, "what color is it?", "--choices", "a,b"},
+			"", again[api.Answer]},
+		"match":      {[]string{"match", "--engine", "go", apple, "<b>", "x"}, "", again[api.Match]},
+		"classify":   {[]string{"classify", "--engine", "go", apple, "a", "b"}, "", again[api.Label]},
+		"embed":      {[]string{"embed", "--engine", "go", apple, "--text", "x"}, "", again[api.Embedding]},
+		"attend":     {[]string{"attend", circle, "what is it?"}, "", again[api.Attention]},
+		"preprocess": {[]string{"preprocess", apple, circle}, "", again[api.Preprocessed]},
+		"tokenize":   {[]string{"tokenize", "--tokenizer", tokenizer}, "a <b>\nx", again[api.Encoded]},
+		"offsets": {[]string{"tokenize", "--offsets", "--tokenizer", tokenizer},
+			"a <b>\nx", again[api.Encoded]},
+		"decode": {[]string{"tokenize", "--decode", "--tokenizer", tokenizer}, "[3,4]", again[api.Decoded]},
+	} {
+		_, stdout, stderr := xpipe(t, c.stdin, append([]string{"--json"}, c.args...)...)
+		if again := c.again(t, stdout); stdout == "" || again != stdout {
+			t.Errorf("%s printed %swhere its type gives %s%s", verb, stdout, again, stderr)
+		}
+	}
+}
+
 func TestVerify(t *testing.T) {
+	t.Parallel()
 	library := testLibrary(t)
 	for _, bundle := range []string{"blip2-t5", "idefics", "lxmert-vqa", "clip"} {
 		dir := "../../testdata/families/" + bundle + "/bundle"
@@ -401,6 +464,7 @@ func TestVerify(t *testing.T) {
 
 // Every verb's help ends with what its exit codes mean.
 func TestHelp(t *testing.T) {
+	t.Parallel()
 	env, _, _ := testEnvironment()
 	for _, cmd := range newRootCommand(env).Commands() {
 		if cmd.Name() == "help" || cmd.Name() == "completion" {

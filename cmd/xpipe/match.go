@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/models/mini"
 	"github.com/spf13/cobra"
 )
@@ -29,7 +30,9 @@ With --json each text is one line {"image","text","probability","similarity"}.
 	return cmd
 }
 
-func runMatch(ctx context.Context, env *environment, o modelOptions, path string, texts []string) error {
+func runMatch(
+	ctx context.Context, env *environment, o modelOptions, path string, texts []string,
+) error {
 	img, err := env.loadPicture(path)
 	if err != nil {
 		return err
@@ -45,77 +48,10 @@ func runMatch(ctx context.Context, env *environment, o modelOptions, path string
 	}
 	for _, m := range matches {
 		if env.json {
-			err = env.printJSON(struct {
-				Image       string  `json:"image"`
-				Text        string  `json:"text"`
-				Probability float64 `json:"probability"`
-				Similarity  float64 `json:"similarity"`
-			}{path, m.Text, m.Probability, m.Similarity})
+			err = env.printJSON(api.NewMatch(path, m))
 		} else {
-			_, err = fmt.Fprintf(env.stdout, "%.4f\t%.4f\t%s\n", m.Probability, m.Similarity, m.Text)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-type classifyOptions struct {
-	modelOptions
-	top int
-}
-
-func newClassifyCommand(env *environment) *cobra.Command {
-	var o classifyOptions
-	cmd := &cobra.Command{
-		Use:   "classify IMAGE LABEL...",
-		Short: "Pick the label that fits a picture best, without training",
-		Long: `Prints each label with its probability, the best first. The model reads the
-label inside its own prompt, such as "a photo of a {}".
-
-With --json each label is one line {"image","label","probability"}.
-
-` + exitHelp,
-		Args: usageArgs(cobra.MinimumNArgs(2)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return runClassify(cmd.Context(), env, o, args[0], args[1:])
-		},
-	}
-	o.addFlags(cmd, mini.Labels)
-	cmd.Flags().IntVar(&o.top, "top", 0, "print the best N only (0: all)")
-	return cmd
-}
-
-func runClassify(ctx context.Context, env *environment, o classifyOptions, path string, labels []string) error {
-	if o.top < 0 {
-		return usagef("--top must be 0 or more")
-	}
-	img, err := env.loadPicture(path)
-	if err != nil {
-		return err
-	}
-	p, err := o.open(ctx, env)
-	if err != nil {
-		return err
-	}
-	defer p.Close()
-	scored, err := p.Classify(ctx, img, labels...)
-	if err != nil {
-		return err
-	}
-	if o.top > 0 && o.top < len(scored) {
-		scored = scored[:o.top]
-	}
-	for _, s := range scored {
-		if env.json {
-			err = env.printJSON(struct {
-				Image       string  `json:"image"`
-				Label       string  `json:"label"`
-				Probability float64 `json:"probability"`
-			}{path, s.Label, s.Probability})
-		} else {
-			_, err = fmt.Fprintf(env.stdout, "%.4f\t%s\n", s.Probability, s.Label)
+			_, err = fmt.Fprintf(env.stdout, "%.4f\t%.4f\t%s\n",
+				m.Probability, m.Similarity, m.Text)
 		}
 		if err != nil {
 			return err

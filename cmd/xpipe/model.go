@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"image"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -16,7 +13,6 @@ import (
 	"github.com/crossattn/xpipe/ort"
 	"github.com/crossattn/xpipe/ort/ortlib"
 	"github.com/crossattn/xpipe/pipeline"
-	"github.com/crossattn/xpipe/pipeline/family"
 	"github.com/spf13/cobra"
 )
 
@@ -28,22 +24,25 @@ type modelOptions struct {
 	noVerify bool
 }
 
-// addFlags adds the flags to a verb whose work byDefault, an embedded model, does.
+// addFlags adds the flags to a verb; byDefault is the embedded model that does its work.
 func (o *modelOptions) addFlags(cmd *cobra.Command, byDefault string) {
 	o.engineOptions.addFlags(cmd)
-	cmd.Flags().StringVarP(&o.model, "model", "m", byDefault, "an embedded model's name ("+strings.Join(mini.Names(), ", ")+") or a bundle's folder")
+	f := cmd.Flags()
+	f.StringVarP(&o.model, "model", "m", byDefault,
+		"an embedded model's name ("+strings.Join(mini.Names(), ", ")+") or a bundle's folder")
 	addVariantFlag(cmd, &o.variant)
-	cmd.Flags().BoolVar(&o.noVerify, "no-verify", false, "do not compare the model's files with their sha256")
+	f.BoolVar(&o.noVerify, "no-verify", false, "do not compare the model's files with their sha256")
 }
 
 func addVariantFlag(cmd *cobra.Command, variant *string) {
-	cmd.Flags().StringVar(variant, "variant", "", "graphs stored as "+strings.Join(models.Variants(), ", ")+", where the model has several")
+	cmd.Flags().StringVar(variant, "variant", "",
+		"graphs stored as "+strings.Join(models.Variants(), ", ")+", where the model has several")
 }
 
 // checkVariant refuses a --variant that no model has.
 func checkVariant(variant string) error {
-	if variant != "" && !slices.Contains(models.Variants(), variant) {
-		return usagef("--variant is one of %s, not %q", strings.Join(models.Variants(), ", "), variant)
+	if all := models.Variants(); variant != "" && !slices.Contains(all, variant) {
+		return usagef("--variant is one of %s, not %q", strings.Join(all, ", "), variant)
 	}
 	return nil
 }
@@ -58,50 +57,29 @@ func (o *modelOptions) open(ctx context.Context, env *environment) (*pipeline.Pi
 }
 
 // openWith opens the model, with options that come before the flags' own.
-func (o *modelOptions) openWith(ctx context.Context, env *environment, opts ...pipeline.Option) (*pipeline.Pipeline, error) {
+func (o *modelOptions) openWith(
+	ctx context.Context, env *environment, opts ...pipeline.Option,
+) (*pipeline.Pipeline, error) {
 	if err := checkVariant(o.variant); err != nil {
 		return nil, err
 	}
-	// Whoever waits at a terminal can interrupt; no time bound cuts a long batch.
-	opts = append(opts, pipeline.WithEngineOptions(o.options()), pipeline.WithVariant(o.variant), pipeline.WithLimits(pipeline.Limits{Time: -1}))
+	// A user at a terminal can interrupt, and a long batch must not be cut: no bound on time.
+	opts = append(opts, pipeline.WithEngineOptions(o.options()), pipeline.WithVariant(o.variant),
+		pipeline.WithLimits(pipeline.Limits{Time: -1}))
 	if o.noVerify {
 		opts = append(opts, pipeline.WithoutVerification())
 	}
-	embedded, err := findModel(o.model)
-	switch {
-	case err != nil:
+	model, err := api.Find(o.model)
+	if err != nil {
 		return nil, err
-	case embedded != nil:
-		env.verbosef("model: %s (embedded)", o.model)
-		return pipeline.OpenFS(ctx, embedded, opts...)
 	}
-	env.verbosef("model: %s", o.model)
-	return pipeline.Open(ctx, o.model, opts...)
-}
-
-// findModel returns the embedded model of a name, and nil where the name is that
-// of a file or folder.
-func findModel(name string) (fs.FS, error) {
-	if embedded, err := mini.FS(name); err == nil {
-		return embedded, nil
-	}
-	if _, err := os.Stat(name); err != nil {
-		return nil, fmt.Errorf("%w: there is no embedded model and no file or folder named %q; embedded are %v", models.ErrBundle, name, mini.Names())
-	}
-	return nil, nil
+	env.verbosef("model: %v", model)
+	return model.Open(ctx, opts...)
 }
 
 // openBundle opens a bundle by folder or by the name of an embedded model.
 func openBundle(name string, opts ...models.Option) (*models.Bundle, error) {
-	opts = append(opts, family.Families.Known())
-	embedded, err := findModel(name)
-	switch {
-	case err != nil:
-		return nil, err
-	case embedded != nil:
-		return models.OpenFS(embedded, opts...)
-	}
-	return models.Open(name, opts...)
+	return api.OpenBundle(name, opts...)
 }
 
 // open selects the engine and, with -v, says which and why.
@@ -110,9 +88,10 @@ func (o *engineOptions) open(env *environment) (engine.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Who says nothing of engines misses nothing where there is no ONNX Runtime. Who
-	// asks for auto hears of it, and so does who has one that does not work.
-	if wanted := o.name == "auto" || env.refused || os.Getenv(ortlib.Env) != ""; wanted && eng.Name() != ort.Name && o.name != eng.Name() {
+	// Stay quiet if the user named no engine and no library exists. Warn if they asked for auto, or
+	// if a library was found but failed.
+	wanted := o.name == "auto" || env.refused || os.Getenv(ortlib.Env) != ""
+	if wanted && eng.Name() != ort.Name && o.name != eng.Name() {
 		env.warnf("%s", note)
 	} else {
 		env.verbosef("%s", note)
@@ -121,12 +100,4 @@ func (o *engineOptions) open(env *environment) (engine.Engine, error) {
 		eng = &providerChain{Engine: eng, providers: providers, warnf: env.warnf}
 	}
 	return eng, nil
-}
-
-// loadPicture decodes the picture at path; "-" is standard input.
-func (env *environment) loadPicture(path string) (image.Image, error) {
-	if path == "-" {
-		return decodeReader("standard input", env.stdin)
-	}
-	return decodeFile(path)
 }

@@ -5,12 +5,11 @@ import (
 	"fmt"
 	"image/png"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
-	"github.com/crossattn/xpipe/models"
+	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/tensor"
 	"github.com/crossattn/xpipe/vision"
@@ -46,26 +45,18 @@ FILE-1.png, FILE-2.png and so on.
 			return runPreprocess(cmd.Context(), env, o, args)
 		},
 	}
-	cmd.Flags().StringVar(&o.config, "config", "", "a preprocessor_config.json")
-	cmd.Flags().StringVarP(&o.model, "model", "m", mini.Default, "an embedded model's name or a bundle's folder")
-	cmd.Flags().StringVarP(&o.out, "out", "o", "", "write the tensor to a .npy file")
-	cmd.Flags().StringVar(&o.png, "png", "", "write the 8-bit picture to a .png file")
+	f := cmd.Flags()
+	f.StringVar(&o.config, "config", "", "a preprocessor_config.json")
+	f.StringVarP(&o.model, "model", "m", mini.Default,
+		"an embedded model's name or a bundle's folder")
+	f.StringVarP(&o.out, "out", "o", "", "write the tensor to a .npy file")
+	f.StringVar(&o.png, "png", "", "write the 8-bit picture to a .png file")
 	return cmd
 }
 
-// preprocessLine is what preprocess --json prints.
-type preprocessLine struct {
-	Images []string `json:"images"`
-	DType  string   `json:"dtype"`
-	Shape  []int    `json:"shape"`
-	Min    float32  `json:"min"`
-	Max    float32  `json:"max"`
-	Mean   float64  `json:"mean"`
-	Out    string   `json:"out,omitempty"`
-	PNG    []string `json:"png,omitempty"`
-}
-
-func runPreprocess(ctx context.Context, env *environment, o preprocessOptions, args []string) error {
+func runPreprocess(
+	ctx context.Context, env *environment, o preprocessOptions, args []string,
+) error {
 	stdin := false
 	for _, arg := range args {
 		if arg == "-" && stdin {
@@ -77,27 +68,28 @@ func runPreprocess(ctx context.Context, env *environment, o preprocessOptions, a
 	if err != nil {
 		return err
 	}
-	pictures := make([]*vision.RGB, len(args))
-	for i, arg := range args {
+	var pictures []*vision.RGB // as small as the model's; the files' are let go one by one
+	for file := range env.sources().Files(args...) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		img, err := env.loadPicture(arg)
+		img, err := file.Load()
 		if err != nil {
 			return err
 		}
-		// The model's picture is small; the file's is let go before the next.
-		if pictures[i], err = p.Picture(img); err != nil {
-			return fmt.Errorf("%s: %w", arg, err)
+		picture, err := p.Picture(img)
+		if err != nil {
+			return fmt.Errorf("%s: %w", file.Name, err)
 		}
+		pictures = append(pictures, picture)
 	}
 	t, err := p.Tensor(ctx, pictures...)
 	if err != nil {
 		return err
 	}
 
-	line := preprocessLine{Images: args, DType: t.DType().String(), Shape: t.Shape(), Out: o.out}
-	line.Min, line.Max, line.Mean = spread(tensor.Data[float32](t))
+	line := api.NewPreprocessed(args, t)
+	line.Out = o.out
 	if o.out != "" {
 		if err := tensor.SaveNpy(o.out, t); err != nil {
 			return err
@@ -110,7 +102,8 @@ func runPreprocess(ctx context.Context, env *environment, o preprocessOptions, a
 				ext := filepath.Ext(name)
 				name = fmt.Sprintf("%s-%d%s", strings.TrimSuffix(name, ext), i+1, ext)
 			}
-			if err := writeFile(name, func(w io.Writer) error { return png.Encode(w, m.Image()) }); err != nil {
+			err := writeFile(name, func(w io.Writer) error { return png.Encode(w, m.Image()) })
+			if err != nil {
 				return err
 			}
 			line.PNG = append(line.PNG, name)
@@ -127,7 +120,8 @@ func runPreprocess(ctx context.Context, env *environment, o preprocessOptions, a
 	if len(written) > 0 {
 		arrow = " -> " + strings.Join(written, ", ")
 	}
-	_, err = fmt.Fprintf(env.stdout, "%v, %.4f to %.4f, mean %.4f%s\n", t, line.Min, line.Max, line.Mean, arrow)
+	_, err = fmt.Fprintf(env.stdout, "%v, %.4f to %.4f, mean %.4f%s\n",
+		t, line.Min, line.Max, line.Mean, arrow)
 	return err
 }
 
@@ -136,7 +130,7 @@ func (o *preprocessOptions) preprocessor(env *environment) (*vision.Preprocessor
 	if o.config != "" {
 		data, err := os.ReadFile(o.config)
 		if err != nil {
-			return nil, inputError{err}
+			return nil, api.WithKind(err, api.KindInput)
 		}
 		p, err := vision.ParseConfig(data)
 		if err != nil {
@@ -144,33 +138,9 @@ func (o *preprocessOptions) preprocessor(env *environment) (*vision.Preprocessor
 		}
 		return p, nil
 	}
-	// The bundle need not be whole: no graph of it is used.
-	const name = "preprocessor_config.json"
-	fsys, err := mini.FS(o.model)
-	if err != nil {
-		fsys = os.DirFS(o.model)
-		if info, err := os.Stat(o.model); err != nil || !info.IsDir() {
-			return nil, fmt.Errorf("%w: there is no embedded model and no folder named %q; embedded are %v", models.ErrBundle, o.model, mini.Names())
-		}
+	p, err := api.OpenPreprocessor(o.model)
+	if err == nil {
+		env.verbosef("configuration: %s of %s", api.PreprocessorConfig, o.model)
 	}
-	data, err := fs.ReadFile(fsys, name)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", models.ErrBundle, o.model, err)
-	}
-	p, err := vision.ParseConfig(data)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", models.ErrBundle, filepath.Join(o.model, name), err)
-	}
-	env.verbosef("configuration: %s of %s", name, o.model)
-	return p, nil
-}
-
-// spread describes values, of which there is at least one.
-func spread(values []float32) (low, high float32, mean float64) {
-	low, high = values[0], values[0]
-	for _, v := range values {
-		low, high = min(low, v), max(high, v)
-		mean += float64(v)
-	}
-	return low, high, mean / float64(len(values))
+	return p, err
 }

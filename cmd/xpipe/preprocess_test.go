@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/tensor"
 	"github.com/crossattn/xpipe/vision"
 )
@@ -20,6 +21,7 @@ const (
 
 // TestPreprocess checks the files that the verb writes against the package.
 func TestPreprocess(t *testing.T) {
+	t.Parallel()
 	picture := visionData + "images/420.jpg"
 	img, err := vision.DecodeFile(picture)
 	if err != nil {
@@ -78,7 +80,7 @@ func TestPreprocess(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, stdout, stderr := xpipe(t, string(data), "preprocess", "-", "--config", blipConfig, "--out", npy, "--png", pngFile, "--json")
-	var line preprocessLine
+	var line api.Preprocessed
 	if err := json.Unmarshal([]byte(stdout), &line); code != 0 || err != nil || line.Out != npy || !slices.Equal(line.PNG, []string{pngFile}) {
 		t.Errorf("from stdin: exit %d, %q, %q, %v", code, stdout, stderr, err)
 	}
@@ -96,6 +98,7 @@ func TestPreprocess(t *testing.T) {
 }
 
 func TestPreprocessRefuses(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	bad := filepath.Join(dir, "preprocessor_config.json")
 	if err := os.WriteFile(bad, []byte(`{"image_processor_type":"BlipImageProcessor","do_sharpen":true}`), 0o666); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/ort"
 	"github.com/crossattn/xpipe/ort/ortlib"
+	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/tensor"
 )
 
@@ -127,6 +128,7 @@ func TestCrashingLibraries(t *testing.T) {
 // A good library is tried by a child once, and again when its file has changed.
 // Who asks for auto hears that it came to the Go engine; who says nothing does not.
 func TestAutoSaysSo(t *testing.T) {
+	t.Parallel()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -216,6 +218,7 @@ func (provided) Run(context.Context, map[string]*tensor.Tensor, ...string) (map[
 
 // Only a list falls back, says so once, and stays with what has started.
 func TestProviderChain(t *testing.T) {
+	t.Parallel()
 	var said []string
 	warnf := func(format string, args ...any) { said = append(said, fmt.Errorf(format, args...).Error()) }
 	chain := &providerChain{Engine: starts{"cpu"}, providers: []string{"tensorrt", "cuda", "cpu"}, warnf: warnf}
@@ -262,6 +265,7 @@ func TestVersion(t *testing.T) {
 
 // Warnings are one line, and JSON where that is asked for.
 func TestWarning(t *testing.T) {
+	t.Parallel()
 	var errs bytes.Buffer
 	env := &environment{stderr: &errs}
 	env.warnf("one\ntwo %d", 3)
@@ -274,13 +278,14 @@ func TestWarning(t *testing.T) {
 
 // The command line keeps to the limits of the pipeline's pictures.
 func TestPictureLimits(t *testing.T) {
+	t.Parallel()
 	huge := filepath.Join(t.TempDir(), "huge.png")
 	f, err := os.Create(huge)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := f.Truncate(shardLimit + 1); err != nil { // a hole, that takes no place
+	if err := f.Truncate(pipeline.DefaultLimits().ImageBytes + 1); err != nil { // a hole, that takes no place
 		t.Fatal(err)
 	}
 	if code, _, stderr := xpipe(t, "", "caption", "--engine", "go", huge); code != exitInput || !strings.Contains(stderr, "the limit is 536870912") {

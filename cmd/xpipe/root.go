@@ -2,16 +2,13 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"io"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
 )
 
-// environment is what a verb sees of the world, so that tests can give it
-// another one.
+// environment is what a verb sees of the world, so that tests can give it another one.
 type environment struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
@@ -20,32 +17,6 @@ type environment struct {
 
 	executable string // of this program; "" where it cannot be started again
 	refused    bool   // a library of ONNX Runtime was found and did not work
-}
-
-// verbosef tells how things are done; users see it with -v.
-func (env *environment) verbosef(format string, args ...any) {
-	if env.verbose {
-		fmt.Fprintf(env.stderr, format+"\n", args...)
-	}
-}
-
-// warnf tells on stderr what the user should know though all goes on.
-func (env *environment) warnf(format string, args ...any) {
-	message := oneLine(fmt.Errorf(format, args...))
-	if env.json {
-		json.NewEncoder(env.stderr).Encode(struct {
-			Warning string `json:"warning"`
-		}{message})
-		return
-	}
-	fmt.Fprintln(env.stderr, "xpipe: warning: "+message)
-}
-
-// printJSON writes v as one line of JSON on stdout.
-func (env *environment) printJSON(v any) error {
-	e := json.NewEncoder(env.stdout)
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
 }
 
 // execute runs one command line and returns the exit code.
@@ -79,8 +50,9 @@ answers questions about them, and shows what the models and engines do.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w (see: %s --help)", err, cmd.CommandPath())
 	})
-	root.PersistentFlags().BoolVar(&env.json, "json", false, "print results and errors as JSON")
-	root.PersistentFlags().BoolVarP(&env.verbose, "verbose", "v", false, "say on stderr how things are done")
+	f := root.PersistentFlags()
+	f.BoolVar(&env.json, "json", false, "print results and errors as JSON")
+	f.BoolVarP(&env.verbose, "verbose", "v", false, "say on stderr how things are done")
 	root.AddCommand(
 		newCaptionCommand(env),
 		newAskCommand(env),
@@ -114,8 +86,8 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 // go build -ldflags "-X main.stamp=v1.2.3".
 var stamp string
 
-// version is the stamp, or else what the Go tool knows: the module's version, or the
-// revision that was checked out.
+// version is the stamp, or else what the Go tool knows: the module's version, or the revision that
+// was checked out.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	switch {

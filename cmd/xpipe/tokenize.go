@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/tokenize"
 	"github.com/spf13/cobra"
 )
@@ -71,7 +72,8 @@ func runTokenize(ctx context.Context, env *environment, opts tokenizeOptions) er
 	case opts.tokenizer == "":
 		return usagef("tokenize needs --tokenizer FILE")
 	case len(opts.second) > 0 && !opts.pair:
-		return usagef("%q is no flag; texts come from standard input (a second text needs --pair)", opts.second[0])
+		return usagef("%q is no flag; texts come from standard input (a second text needs --pair)",
+			opts.second[0])
 	case opts.decode && (opts.pair || opts.offsets):
 		return usagef("--decode goes with neither --pair nor --offsets")
 	}
@@ -90,14 +92,14 @@ func runTokenize(ctx context.Context, env *environment, opts tokenizeOptions) er
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if in.Buffered() == 0 { // somebody may be waiting for an answer
+		if in.Buffered() == 0 { // a program may wait for this answer before it writes on
 			if err := out.Flush(); err != nil {
 				return err
 			}
 		}
 		line, err := in.ReadString('\n')
 		if err != nil && !errors.Is(err, io.EOF) {
-			return inputError{fmt.Errorf("reading standard input: %w", err)}
+			return api.Inputf("reading standard input: %w", err)
 		}
 		last := err != nil
 		if last && line == "" {
@@ -118,14 +120,9 @@ func runTokenize(ctx context.Context, env *environment, opts tokenizeOptions) er
 	}
 }
 
-// tokenizeReport is one line of output as an object.
-type tokenizeReport struct {
-	IDs     []int64  `json:"ids"`
-	Tokens  []string `json:"tokens,omitempty"`
-	Offsets [][2]int `json:"offsets,omitempty"`
-}
-
-func encodeLine(out io.Writer, env *environment, t *tokenize.Tokenizer, opts tokenizeOptions, line string) error {
+func encodeLine(
+	out io.Writer, env *environment, t *tokenize.Tokenizer, opts tokenizeOptions, line string,
+) error {
 	text, pair, err := opts.texts(line)
 	if err != nil {
 		return err
@@ -148,17 +145,9 @@ func encodeLine(out io.Writer, env *environment, t *tokenize.Tokenizer, opts tok
 		return err
 	}
 	if !opts.offsets && !env.json {
-		return writeJSON(out, e.IDs)
+		return api.WriteJSON(out, e.IDs)
 	}
-	report := tokenizeReport{IDs: e.IDs}
-	if opts.offsets {
-		report.Tokens = e.Tokens
-		report.Offsets = make([][2]int, len(e.Offsets))
-		for i, o := range e.Offsets {
-			report.Offsets[i] = [2]int{o.Start, o.End}
-		}
-	}
-	return writeJSON(out, report)
+	return api.WriteJSON(out, api.NewEncoded(e, opts.offsets))
 }
 
 // texts reads the one or two texts of a line.
@@ -174,13 +163,13 @@ func (opts *tokenizeOptions) texts(line string) (text string, pair *string, err 
 			break
 		}
 		if json.Unmarshal([]byte(line), &object) != nil || object.Text == nil {
-			return "", nil, inputError{errors.New(`a JSON string or an object {"text": "..."} expected`)}
+			return "", nil, api.Inputf(`a JSON string or an object {"text": "..."} expected`)
 		}
 		text, pair = *object.Text, object.Pair
 	case opts.pair && len(opts.second) == 0:
 		first, second, ok := strings.Cut(line, "\t")
 		if !ok {
-			return "", nil, inputError{errors.New("--pair needs two texts with a tab between them")}
+			return "", nil, api.Inputf("--pair needs two texts with a tab between them")
 		}
 		text, pair = first, &second
 	}
@@ -188,32 +177,25 @@ func (opts *tokenizeOptions) texts(line string) (text string, pair *string, err 
 		pair = &opts.second[0]
 	}
 	if pair == nil && opts.pair {
-		return "", nil, inputError{errors.New(`--pair needs a second text: {"text": "...", "pair": "..."}`)}
+		return "", nil, api.Inputf(`--pair needs a second text: {"text": "...", "pair": "..."}`)
 	}
 	return text, pair, nil
 }
 
-func decodeLine(out io.Writer, env *environment, t *tokenize.Tokenizer, opts tokenizeOptions, line string) error {
+func decodeLine(
+	out io.Writer, env *environment, t *tokenize.Tokenizer, opts tokenizeOptions, line string,
+) error {
 	var ids []int64
 	if json.Unmarshal([]byte(line), &ids) != nil {
-		return inputError{errors.New("a JSON array of ids expected")}
+		return api.Inputf("a JSON array of ids expected")
 	}
 	text := t.Decode(ids, opts.noSpecial)
 	switch {
 	case env.json:
-		return writeJSON(out, struct {
-			Text string `json:"text"`
-		}{text})
+		return api.WriteJSON(out, api.Decoded{Text: text})
 	case opts.jsonl:
-		return writeJSON(out, text)
+		return api.WriteJSON(out, text)
 	}
 	_, err := fmt.Fprintln(out, text)
 	return err
-}
-
-// writeJSON writes v as one line.
-func writeJSON(out io.Writer, v any) error {
-	e := json.NewEncoder(out)
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
 }

@@ -17,6 +17,7 @@ const smallTokenizer = `{"version":"1.0","truncation":null,"padding":null,
 	"decoder":null,"model":{"type":"WordLevel","unk_token":"?","vocab":{"?":0,"two":1,"cats":2,"\ncats":3,"<s>":4}}}`
 
 func TestTokenize(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "tokenizer.json")
 	if err := os.WriteFile(file, []byte(smallTokenizer), 0o644); err != nil {
@@ -50,6 +51,7 @@ func TestTokenize(t *testing.T) {
 		{name: "a file that asks too much", args: "--tokenizer " + broken, code: exitModel, stderr: "Telepathy"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			var stdout, stderr strings.Builder
 			env := &environment{stdin: strings.NewReader(c.stdin), stdout: &stdout, stderr: &stderr}
 			args := append([]string{"tokenize", "--tokenizer", file}, strings.Fields(c.args)...)

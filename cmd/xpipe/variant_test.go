@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// Directories of other tools are models like any other, and --variant picks
-// among their graphs.
+// Directories of other tools are models like any other, and --variant picks among their graphs.
 func TestVariant(t *testing.T) {
+	t.Parallel()
 	const (
 		layouts = "../../testdata/layouts/"
 		figure  = "../../testdata/families/images/figure0.png"

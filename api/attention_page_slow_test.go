@@ -1,6 +1,6 @@
 //go:build slow
 
-package main
+package api
 
 import (
 	"bytes"
@@ -41,9 +41,8 @@ window.addEventListener("load", () => setTimeout(() => {
 }, 300));
 </script>`
 
-// The page works in a browser: maps as Go computes them, keys, layers and heads,
-// light and dark.
-func TestAttendPage(t *testing.T) {
+// The page works in a browser: maps as Go computes them, keys, layers and heads, light and dark.
+func TestPageInBrowser(t *testing.T) {
 	chromium, err := exec.LookPath("chromium")
 	if err != nil {
 		if os.Getenv("XPIPE_REQUIRE_REFS") == "1" {
@@ -51,10 +50,10 @@ func TestAttendPage(t *testing.T) {
 		}
 		t.Skip("no chromium (Debian: apt-get install chromium):", err)
 	}
-	env := &environment{stdin: strings.NewReader(""), stdout: &bytes.Buffer{}, stderr: &bytes.Buffer{}}
-	v := circleView(t, env)
+	v := view(t, "blip2-mini", "a red", picture(t, "red-circle.png"))
+	words := v.Words()
 	var page bytes.Buffer
-	if err := v.html(&page); err != nil {
+	if err := v.WriteHTML(&page); err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
@@ -64,8 +63,11 @@ func TestAttendPage(t *testing.T) {
 	}
 	backs := map[string]bool{}
 	for scheme, flag := range map[string]string{"dark": "0", "light": "1"} {
-		cmd := exec.CommandContext(t.Context(), chromium, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-			"--disable-component-update", "--disable-sync", "--user-data-dir="+filepath.Join(dir, scheme), "--blink-settings=preferredColorScheme="+flag,
+		cmd := exec.CommandContext(t.Context(), chromium, "--headless", "--no-sandbox",
+			"--disable-gpu", "--no-first-run", "--disable-background-networking",
+			"--disable-component-update", "--disable-sync",
+			"--user-data-dir="+filepath.Join(dir, scheme),
+			"--blink-settings=preferredColorScheme="+flag,
 			"--virtual-time-budget=5000", "--dump-dom", "file://"+path)
 		dom, err := cmd.Output()
 		if err != nil {
@@ -85,14 +87,14 @@ func TestAttendPage(t *testing.T) {
 		if err := json.Unmarshal([]byte(html.UnescapeString(string(found[1]))), &notes); err != nil {
 			t.Fatal(err)
 		}
-		last := len(v.words) - 1
+		last := len(words) - 1
 		if notes.TabStops != 1 || notes.Right != 1 || notes.Around != last || notes.Home != 0 || notes.End != last || notes.Current[last] != "true" {
 			t.Errorf("%s: keys lead to %+v", scheme, notes)
 		}
-		if !strings.Contains(notes.Says, v.words[1].Text) || !notes.HeadChanges || !notes.Drawn {
+		if !strings.Contains(notes.Says, words[1].Text) || !notes.HeadChanges || !notes.Drawn {
 			t.Errorf("%s: says %q, a head changes maps: %v, drawn: %v", scheme, notes.Says, notes.HeadChanges, notes.Drawn)
 		}
-		for i, w := range v.words {
+		for i, w := range words {
 			m, err := v.WordMap(w)
 			if err != nil {
 				t.Fatal(err)

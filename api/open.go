@@ -1,0 +1,133 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/crossattn/xpipe/models"
+	"github.com/crossattn/xpipe/models/mini"
+	"github.com/crossattn/xpipe/pipeline"
+	"github.com/crossattn/xpipe/pipeline/family"
+	"github.com/crossattn/xpipe/vision"
+)
+
+// ErrNoModel: there is no model of that name. Such errors wrap models.ErrBundle, too.
+var ErrNoModel = errors.New("no such model")
+
+// Model is a model that was found by its name and is not opened yet.
+type Model struct {
+	// Name is what it was found by.
+	Name string
+	// Embedded says that the model is part of the program.
+	Embedded bool
+
+	files fs.FS // nil: the file or folder called Name
+}
+
+// finders are the kinds of names, tried in order; each returns false where a name is none of its
+// kind. Names of a hub's cache, such as org/name, will be one more.
+var finders = []func(name string) (Model, bool){findEmbedded, findPath}
+
+// Find returns the model that a name stands for: that of an embedded model (mini.Names), or else of
+// a file or folder. Errors wrap ErrNoModel and models.ErrBundle.
+func Find(name string) (Model, error) {
+	for _, find := range finders {
+		if m, ok := find(name); ok {
+			return m, nil
+		}
+	}
+	return Model{}, noModel(name, "file or folder")
+}
+
+func findEmbedded(name string) (Model, bool) {
+	files, err := mini.FS(name)
+	return Model{Name: name, Embedded: true, files: files}, err == nil
+}
+
+func findPath(name string) (Model, bool) {
+	_, err := os.Stat(name)
+	return Model{Name: name}, err == nil
+}
+
+// noModelError is ErrNoModel under a message that begins with models.ErrBundle's.
+type noModelError struct{ error }
+
+func (e noModelError) Unwrap() []error { return []error{ErrNoModel, e.error} }
+
+func noModel(name, what string) error {
+	return noModelError{fmt.Errorf(
+		"%w: there is no embedded model and no %s named %q; embedded are %v",
+		models.ErrBundle, what, name, mini.Names())}
+}
+
+// String names the model for people.
+func (m Model) String() string {
+	if m.Embedded {
+		return m.Name + " (embedded)"
+	}
+	return m.Name
+}
+
+// Open opens the model, with the errors of pipeline.Open.
+func (m Model) Open(ctx context.Context, opts ...pipeline.Option) (*pipeline.Pipeline, error) {
+	if m.files != nil {
+		return pipeline.OpenFS(ctx, m.files, opts...)
+	}
+	return pipeline.Open(ctx, m.Name, opts...)
+}
+
+// Bundle opens the model's files alone, with the errors of models.Open.
+func (m Model) Bundle(opts ...models.Option) (*models.Bundle, error) {
+	opts = append(opts, family.Families.Known())
+	if m.files != nil {
+		return models.OpenFS(m.files, opts...)
+	}
+	return models.Open(m.Name, opts...)
+}
+
+// Open finds a model by its name and opens it.
+func Open(ctx context.Context, name string, opts ...pipeline.Option) (*pipeline.Pipeline, error) {
+	m, err := Find(name)
+	if err != nil {
+		return nil, err
+	}
+	return m.Open(ctx, opts...)
+}
+
+// OpenBundle finds a model by its name and opens its files.
+func OpenBundle(name string, opts ...models.Option) (*models.Bundle, error) {
+	m, err := Find(name)
+	if err != nil {
+		return nil, err
+	}
+	return m.Bundle(opts...)
+}
+
+// PreprocessorConfig is the file of a model's folder that says how pictures are prepared for it.
+const PreprocessorConfig = "preprocessor_config.json"
+
+// OpenPreprocessor reads how a model prepares its pictures. The model need not be whole: no graph of
+// it is read. Errors wrap models.ErrBundle.
+func OpenPreprocessor(name string) (*vision.Preprocessor, error) {
+	m, found := findEmbedded(name)
+	if !found {
+		if info, err := os.Stat(name); err != nil || !info.IsDir() {
+			return nil, noModel(name, "folder")
+		}
+		m.files = os.DirFS(name)
+	}
+	data, err := fs.ReadFile(m.files, PreprocessorConfig)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", models.ErrBundle, name, err)
+	}
+	p, err := vision.ParseConfig(data)
+	if err != nil {
+		path := filepath.Join(name, PreprocessorConfig)
+		return nil, fmt.Errorf("%w: %s: %w", models.ErrBundle, path, err)
+	}
+	return p, nil
+}

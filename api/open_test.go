@@ -1,0 +1,84 @@
+package api
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/crossattn/xpipe/models"
+	"github.com/crossattn/xpipe/models/mini"
+)
+
+func TestFind(t *testing.T) {
+	t.Parallel()
+	for _, name := range mini.Names() {
+		m, err := Find(name)
+		if err != nil || !m.Embedded || m.String() != name+" (embedded)" {
+			t.Errorf("%s: %v, %v", name, m, err)
+		}
+	}
+	folder := families + "clip/bundle"
+	if m, err := Find(folder); err != nil || m.Embedded || m.String() != folder {
+		t.Errorf("%v, %v", m, err)
+	}
+	_, err := Find("org/nobody")
+	want := models.ErrBundle.Error() + `: there is no embedded model and no file or folder named ` +
+		`"org/nobody"; embedded are [blip2-mini `
+	if !errors.Is(err, ErrNoModel) || !errors.Is(err, models.ErrBundle) ||
+		!strings.HasPrefix(err.Error(), want) {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
+func TestOpen(t *testing.T) {
+	t.Parallel()
+	for name, family := range map[string]models.Family{
+		"clip-mini": "clip", families + "blip-vqa/bundle": "blip",
+	} {
+		if p := open(t, name); p.Bundle().Family != family {
+			t.Errorf("%s is of family %s", name, p.Bundle().Family)
+		}
+		b, err := OpenBundle(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.Family != family {
+			t.Errorf("%s is of family %s", name, b.Family)
+		}
+		b.Close()
+	}
+	empty := t.TempDir()
+	_, err := Open(t.Context(), empty)
+	if !errors.Is(err, models.ErrBundle) || errors.Is(err, ErrNoModel) {
+		t.Errorf("an empty folder: %v", err)
+	}
+	if _, err := Open(t.Context(), "nobody"); !errors.Is(err, ErrNoModel) {
+		t.Error(err)
+	}
+	if _, err := OpenBundle("nobody"); !errors.Is(err, ErrNoModel) {
+		t.Error(err)
+	}
+}
+
+func TestOpenPreprocessor(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"blip2-mini", families + "clip/bundle"} {
+		if _, err := OpenPreprocessor(name); err != nil {
+			t.Error(err)
+		}
+	}
+	bad := t.TempDir()
+	_, err := OpenPreprocessor(bad)
+	wantError(t, err, ExitModel, bad)
+	path := filepath.Join(bad, PreprocessorConfig)
+	config := []byte(`{"image_processor_type":"BlipImageProcessor","do_sharpen":true}`)
+	if err := os.WriteFile(path, config, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	_, err = OpenPreprocessor(bad)
+	wantError(t, err, ExitModel, path)
+	_, err = OpenPreprocessor(path)
+	wantError(t, err, ExitModel, "no folder named")
+}

@@ -1,0 +1,234 @@
+package api
+
+import (
+	"strings"
+
+	"github.com/crossattn/xpipe/pipeline"
+	"github.com/crossattn/xpipe/tensor"
+	"github.com/crossattn/xpipe/tokenize"
+)
+
+// The types of this file are what verbs print with --json and write to results files, one object a
+// line. Keys and their order are part of what xpipe promises.
+
+// Error is the object on standard error where a command failed.
+type Error struct {
+	Error string `json:"error"` // one line
+	Exit  int    `json:"exit"`  // the command's exit code
+}
+
+// NewError is what is printed of an error.
+func NewError(err error) Error { return Error{OneLine(err), KindOf(err).Exit} }
+
+// Warning is the object on standard error for what the user should know though all goes on.
+type Warning struct {
+	Warning string `json:"warning"`
+}
+
+// Failure takes the place of a picture's line where the picture failed and others go on.
+type Failure struct {
+	Image string `json:"image"`
+	Error string `json:"error"` // one line
+}
+
+// NewFailure is what is printed of a picture that failed.
+func NewFailure(image string, err error) Failure { return Failure{image, OneLine(err)} }
+
+// OneLine is the message of an error without line breaks.
+func OneLine(err error) string {
+	breaks := func(r rune) bool { return r == '\n' || r == '\r' }
+	return strings.Join(strings.FieldsFunc(err.Error(), breaks), "; ")
+}
+
+// Token is one token that a model wrote.
+type Token struct {
+	ID      int64   `json:"id"`
+	Text    string  `json:"text"`
+	LogProb float64 `json:"logprob"` // natural logarithm
+}
+
+func newTokens(text *pipeline.Text) []Token {
+	tokens := make([]Token, len(text.Tokens))
+	for i, t := range text.Tokens {
+		tokens[i] = Token{t.ID, t.Text, t.LogProb}
+	}
+	return tokens
+}
+
+// others are the texts after the best one.
+func others(texts []*pipeline.Text) []string {
+	var list []string
+	for _, t := range texts[1:] {
+		list = append(list, t.Text)
+	}
+	return list
+}
+
+// Caption is one picture's line of caption.
+type Caption struct {
+	Image   string   `json:"image"`
+	Caption string   `json:"caption"`
+	Others  []string `json:"others,omitempty"` // where several texts were asked for
+	Tokens  int      `json:"tokens"`
+	LogProb float64  `json:"logprob"` // of the whole caption
+	Seconds float64  `json:"seconds"`
+	Each    []Token  `json:"token_logprobs"`
+	// Where the model is calibrated: the probability that the caption is right, and whether it is
+	// below the model's threshold.
+	Confidence *float64 `json:"confidence,omitempty"`
+	Unsure     bool     `json:"unsure,omitempty"`
+}
+
+// NewCaption makes a picture's line from its texts, one at least, the best first, and what the
+// model's CaptionConfidence says of that one.
+func NewCaption(
+	image string, texts []*pipeline.Text, c *pipeline.Confidence, seconds float64,
+) Caption {
+	best := texts[0]
+	line := Caption{
+		Image: image, Caption: best.Text, Others: others(texts), Tokens: len(best.Tokens),
+		LogProb: best.LogProb, Seconds: seconds, Each: newTokens(best),
+	}
+	if c != nil {
+		line.Confidence, line.Unsure = &c.Probability, c.Unsure
+	}
+	return line
+}
+
+// Question is a line of the file that ask --questions reads.
+type Question struct {
+	Image    string `json:"image"`
+	Question string `json:"question"`
+}
+
+// Example is a line of the file that ask --shots reads: what the model should write of a picture.
+type Example struct {
+	Image    string `json:"image"`
+	Question string `json:"question"`
+	Text     string `json:"text"`
+}
+
+// Answer is one question's line of ask.
+type Answer struct {
+	Image    string         `json:"image"`
+	Question string         `json:"question"`
+	Answer   string         `json:"answer"`
+	Others   []string       `json:"others,omitempty"` // where several texts were asked for
+	Tokens   int            `json:"tokens"`
+	LogProb  float64        `json:"logprob"` // of the whole answer
+	Seconds  float64        `json:"seconds"`
+	Each     []Token        `json:"token_logprobs"`
+	Choices  []ScoredChoice `json:"choices,omitempty"` // where the answer was picked among some
+}
+
+// ScoredChoice is one of the answers that a model picks among.
+type ScoredChoice struct {
+	Choice      string  `json:"choice"`
+	LogProb     float64 `json:"logprob"`
+	Probability float64 `json:"probability"` // of this one among the choices
+	Calibrated  float64 `json:"calibrated"`
+}
+
+// NewAnswer makes a question's line from its texts, one at least, the best first.
+func NewAnswer(q Question, texts []*pipeline.Text, seconds float64) Answer {
+	best := texts[0]
+	return Answer{
+		Image: q.Image, Question: q.Question, Answer: best.Text, Others: others(texts),
+		Tokens: len(best.Tokens), LogProb: best.LogProb, Seconds: seconds, Each: newTokens(best),
+	}
+}
+
+// NewChosen makes a question's line from choices, one at least; the answer is the most probable.
+func NewChosen(q Question, scored []pipeline.Choice, seconds float64) Answer {
+	line := Answer{Image: q.Image, Question: q.Question, Seconds: seconds, Each: []Token{}}
+	best := scored[0]
+	for _, c := range scored {
+		choice := ScoredChoice{c.Text, c.LogProb, c.Probability, c.Calibrated}
+		line.Choices = append(line.Choices, choice)
+		if c.Probability > best.Probability {
+			best = c
+		}
+	}
+	line.Answer, line.LogProb = best.Text, best.LogProb
+	return line
+}
+
+// Match is one text's line of match.
+type Match struct {
+	Image       string  `json:"image"`
+	Text        string  `json:"text"`
+	Probability float64 `json:"probability"`
+	Similarity  float64 `json:"similarity"` // a cosine
+}
+
+// NewMatch is what is printed of a match.
+func NewMatch(image string, m pipeline.Match) Match {
+	return Match{image, m.Text, m.Probability, m.Similarity}
+}
+
+// Label is one label's line of classify.
+type Label struct {
+	Image       string  `json:"image"`
+	Label       string  `json:"label"`
+	Probability float64 `json:"probability"`
+}
+
+// NewLabel is what is printed of a label.
+func NewLabel(image string, l pipeline.Label) Label { return Label{image, l.Label, l.Probability} }
+
+// Embedding is the line of embed for a picture or a text; the other one is empty.
+type Embedding struct {
+	Image     string    `json:"image,omitempty"`
+	Text      string    `json:"text,omitempty"`
+	Embedding []float32 `json:"embedding"` // of length 1
+}
+
+// Preprocessed is the line of preprocess.
+type Preprocessed struct {
+	Images []string `json:"images"`
+	DType  string   `json:"dtype"`
+	Shape  []int    `json:"shape"`
+	Min    float32  `json:"min"`
+	Max    float32  `json:"max"`
+	Mean   float64  `json:"mean"`
+	Out    string   `json:"out,omitempty"` // file of the tensor
+	PNG    []string `json:"png,omitempty"` // files of the pictures
+}
+
+// NewPreprocessed describes a model's input, float32 with one value at least.
+func NewPreprocessed(images []string, t *tensor.Tensor) Preprocessed {
+	line := Preprocessed{Images: images, DType: t.DType().String(), Shape: t.Shape()}
+	values := tensor.Data[float32](t)
+	line.Min, line.Max = values[0], values[0]
+	for _, v := range values {
+		line.Min, line.Max = min(line.Min, v), max(line.Max, v)
+		line.Mean += float64(v)
+	}
+	line.Mean /= float64(len(values))
+	return line
+}
+
+// Encoded is one text's line of tokenize.
+type Encoded struct {
+	IDs     []int64  `json:"ids"`
+	Tokens  []string `json:"tokens,omitempty"`
+	Offsets [][2]int `json:"offsets,omitempty"` // first byte and the one after the last
+}
+
+// NewEncoded is what is printed of a text's tokens, with their places in the text if wanted.
+func NewEncoded(e *tokenize.Encoding, offsets bool) Encoded {
+	line := Encoded{IDs: e.IDs}
+	if offsets {
+		line.Tokens = e.Tokens
+		line.Offsets = make([][2]int, len(e.Offsets))
+		for i, o := range e.Offsets {
+			line.Offsets[i] = [2]int{o.Start, o.End}
+		}
+	}
+	return line
+}
+
+// Decoded is one line of tokenize --decode.
+type Decoded struct {
+	Text string `json:"text"`
+}
