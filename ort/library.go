@@ -29,22 +29,18 @@ const Built = true
 type Engine struct {
 	library   ortlib.Library
 	providers []string
-	spinning  bool
-	verbose   bool
 }
 
-// loaded is the one library of this process: ONNX Runtime's environment can be
-// made once, and unloading the library under its threads is not safe.
+// loaded is the one library of this process: ONNX Runtime's environment can be made once, and
+// unloading the library while its threads run is not safe.
 var loaded struct {
 	sync.Mutex
 	library   *ortlib.Library
 	providers []string
-	verbose   bool
 }
 
-// New finds and loads the library, or takes the one that this process has
-// loaded. Naming another one then is an error. All errors wrap engine.ErrEngine
-// and say what to do.
+// New finds and loads the library, or takes the one that this process has loaded. Naming another one
+// then is an error. All errors wrap engine.ErrEngine and say what to do.
 func New(opts ...Option) (*Engine, error) {
 	var c config
 	for _, o := range opts {
@@ -59,7 +55,7 @@ func New(opts ...Option) (*Engine, error) {
 	} else if err := sameLibrary(c.library); err != nil {
 		return nil, fmt.Errorf("%w: %w", engine.ErrEngine, err)
 	}
-	return &Engine{library: *loaded.library, providers: loaded.providers, spinning: c.spinning, verbose: loaded.verbose}, nil
+	return &Engine{library: *loaded.library, providers: loaded.providers}, nil
 }
 
 // Name is "ort".
@@ -108,12 +104,8 @@ func load(c config) error {
 	if err != nil {
 		return err
 	}
-	level := onnxruntime.WithLogLevelFatal()
-	if c.verbose {
-		level = onnxruntime.WithLogLevelWarning()
-	}
 	onnxruntime.SetSharedLibraryPath(library.Path)
-	if err := onnxruntime.InitializeEnvironment(level); err != nil {
+	if err := onnxruntime.InitializeEnvironment(onnxruntime.WithLogLevelFatal()); err != nil {
 		return fmt.Errorf("%s: %w", library.Path, err)
 	}
 	if err := onnxruntime.DisableTelemetry(); err != nil {
@@ -123,13 +115,12 @@ func load(c config) error {
 	if loaded.providers, err = providers(); err != nil {
 		return fmt.Errorf("%s: %w", library.Path, err)
 	}
-	loaded.library, loaded.verbose = &library, c.verbose
+	loaded.library = &library
 	return nil
 }
 
-// tryLibrary loads a library that looked good and takes its C API. A library
-// too old for the API is asked for its version only: asked for the API, it would
-// write to stderr.
+// tryLibrary loads a library that looked good and takes its C API. It asks a library that is too old
+// for the API for its version only: asked for the API, such a library writes to stderr.
 func tryLibrary(library ortlib.Library) error {
 	path := C.CString(library.Path)
 	defer C.free(unsafe.Pointer(path))

@@ -16,6 +16,7 @@ import (
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/ort/ortlib"
+	"github.com/crossattn/xpipe/ort/orttest"
 )
 
 // childEnv makes this test program load one library and say what came of it, so
@@ -76,7 +77,7 @@ func runChild(t *testing.T, library string) string {
 // A library is loaded without a word on stderr, and its errors come as errors
 // only.
 func TestLoadIsSilent(t *testing.T) {
-	if out := runChild(t, testLibrary(t)); !strings.HasPrefix(out, "loaded ONNX Runtime 1.") {
+	if out := runChild(t, orttest.Library(t)); !strings.HasPrefix(out, "loaded ONNX Runtime 1.") {
 		t.Error(out)
 	}
 }
@@ -148,9 +149,9 @@ const void *OrtGetApiBase(void) { return &base; }
 	try("unlinked", build("unlinked", "extern int nowhere_to_be_found; int *OrtGetApiBase(void) { return &nowhere_to_be_found; }\n"), "cannot be loaded: ")
 }
 
-// libraryFile is the library itself where testLibrary may be its folder.
+// libraryFile is the library itself where orttest.Library may be its folder.
 func libraryFile(t *testing.T) string {
-	lib, err := ortlib.Find(testLibrary(t), nil)
+	lib, err := ortlib.Find(orttest.Library(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +166,7 @@ func TestOneLibraryPerProcess(t *testing.T) {
 	if p := e.Providers(); len(p) == 0 || p[len(p)-1] != "CPUExecutionProvider" {
 		t.Errorf("providers %v", p)
 	}
-	for _, opts := range [][]Option{nil, {WithLibrary(libraryFile(t))}, {WithLibrary(filepath.Dir(libraryFile(t)))}, {WithSpinning(true)}} {
+	for _, opts := range [][]Option{nil, {WithLibrary(libraryFile(t))}, {WithLibrary(filepath.Dir(libraryFile(t)))}} {
 		again, err := New(opts...)
 		if err != nil || again.Library() != e.Library() {
 			t.Errorf("the loaded library again: %v, %v", again, err)

@@ -13,12 +13,10 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/engine/enginebench"
-	"github.com/crossattn/xpipe/fallback"
 	"github.com/crossattn/xpipe/fallback/kernel"
-	"github.com/crossattn/xpipe/ort"
-	"github.com/crossattn/xpipe/pipeline"
 	"github.com/spf13/cobra"
 )
 
@@ -49,12 +47,12 @@ func newBenchCommand(env *environment) *cobra.Command {
 	}
 	cmd := &cobra.Command{
 		Use:   "bench GRAPH.onnx|BUNDLE|builtin:NAME|curve:NAME",
-		Short: "Time a graph on the two engines",
-		Long: `Runs a graph, or each graph of a bundle, on both engines in turns and prints
-the median times and the median of the pairs' ratios go/ort: below 1 the Go
-engine is the faster one. Inputs are seeded random numbers; dimensions that are
-not fixed are 1 unless --dim says otherwise. XPIPE_KERNELS=avx512, avx2 or go in
-the environment bounds what the Go engine's kernels use of the processor.
+		Short: "Time a graph on the engines",
+		Long: `Runs a graph, or each graph of a bundle, on the engines in turns and prints the
+median times and the median of the pairs' ratios ` + strings.Join(ratioNames(api.EngineNames()), ", ") + `: below 1 the
+first of the two is the faster one. Inputs are seeded random numbers; dimensions
+that are not fixed are 1 unless --dim says otherwise. XPIPE_KERNELS=avx512, avx2
+or go in the environment bounds what the Go engine's kernels use of the processor.
 
 GFLOP/s are given for graphs of full size with random weights, made on the spot:
 ` + strings.Join(names, "\n") + "\n  " + builtin + "all  all of them" + `
@@ -68,7 +66,8 @@ How time grows with one size of a graph:
 	}
 	o.addFlags(cmd)
 	engineFlag := cmd.Flags().Lookup("engine")
-	engineFlag.Usage, engineFlag.DefValue = "engines to time: go, ort or both; auto: both where ONNX Runtime is there", "auto"
+	engineFlag.Usage = fmt.Sprintf("engines to time: %s; %s: all that can be used", api.OrList(benchNames()), api.AutoEngine)
+	engineFlag.DefValue = api.AutoEngine
 	cmd.Flags().IntVar(&o.runs, "runs", 20, "runs of each engine that count")
 	cmd.Flags().IntVar(&o.warm, "warm", 3, "runs of each engine before those")
 	cmd.Flags().StringArrayVar(&o.dims, "dim", nil, "size of a dimension that is not fixed: NAME=N (repeat)")
@@ -79,46 +78,105 @@ How time grows with one size of a graph:
 	return cmd
 }
 
-// benchReport is what bench says of one graph; times are medians in
-// milliseconds, zero where an engine was not asked for.
+// benchReport is what bench says of one graph: medians of the runs.
 type benchReport struct {
 	Graph string `json:"graph"`
 	// A point of a curve: which, and its size.
-	Curve   string  `json:"curve,omitempty"`
-	X       int     `json:"x,omitempty"`
-	Threads int     `json:"threads"`
-	Runs    int     `json:"runs"`
-	GoMS    float64 `json:"go_ms,omitempty"`
-	OrtMS   float64 `json:"ort_ms,omitempty"`
-	// Ratio is the median of the pairs' go/ort, RatioLow and RatioHigh their
-	// quartiles.
+	Curve   string `json:"curve,omitempty"`
+	X       int    `json:"x,omitempty"`
+	Threads int    `json:"threads"`
+	Runs    int    `json:"runs"`
+	// GFLOP are the operations of a run's products, where they are known.
+	GFLOP   float64                 `json:"gflop,omitempty"`
+	Engines map[string]*benchEngine `json:"engines"` // that were timed, by name
+}
+
+// benchEngine is what bench says of one graph on one engine. Zero is left out: it stands for what
+// was not measured.
+type benchEngine struct {
+	MS float64 `json:"ms,omitempty"`
+	// CPUMS is the processor time of the whole process, which a busy machine disturbs less.
+	CPUMS float64 `json:"cpu_ms,omitempty"`
+	// OpenMS is the time to open the graph: once, or with --footprint the median of several times in
+	// a process of its own.
+	OpenMS float64 `json:"open_ms,omitempty"`
+	// With --footprint, the most memory that process had resident until the graph was open and had
+	// run, and what it had then, in MB of 1e6 bytes.
+	PeakMB float64 `json:"peak_mb,omitempty"`
+	HeldMB float64 `json:"held_mb,omitempty"`
+	GFLOPS float64 `json:"gflops,omitempty"`
+	// PeakShare is what was reached of one core's peak, as measured in the Go engine's kernels, times
+	// the cores, in processor time.
+	PeakShare float64 `json:"peak_share,omitempty"`
+	benchRatios
+}
+
+// benchRatios compare the first engine timed with another: its time over the other's.
+type benchRatios struct {
+	// Ratio is the median of the pairs' ratios, RatioLow and RatioHigh are their quartiles.
 	Ratio     float64 `json:"ratio,omitempty"`
 	RatioLow  float64 `json:"ratio_low,omitempty"`
 	RatioHigh float64 `json:"ratio_high,omitempty"`
-	// The same in processor time of the whole process, which a busy machine
-	// disturbs less.
-	GoCPUMS  float64 `json:"go_cpu_ms,omitempty"`
-	OrtCPUMS float64 `json:"ort_cpu_ms,omitempty"`
-	CPURatio float64 `json:"cpu_ratio,omitempty"`
-	// Opening a graph: once, or with --footprint the median of several times in a
-	// process of its own.
-	GoOpenMS  float64 `json:"go_open_ms,omitempty"`
-	OrtOpenMS float64 `json:"ort_open_ms,omitempty"`
+	CPURatio  float64 `json:"cpu_ratio,omitempty"`
 	OpenRatio float64 `json:"open_ratio,omitempty"`
-	// With --footprint, the most memory that process had resident until the graph was
-	// open and had run, and what it had then, in MB of 1e6 bytes.
-	GoPeakMB  float64 `json:"go_peak_mb,omitempty"`
-	OrtPeakMB float64 `json:"ort_peak_mb,omitempty"`
 	PeakRatio float64 `json:"peak_ratio,omitempty"`
-	GoHeldMB  float64 `json:"go_held_mb,omitempty"`
-	OrtHeldMB float64 `json:"ort_held_mb,omitempty"`
-	// GFLOP are the operations of a run's products, where they are known, and
-	// PeakShare what the Go engine reached of one core's measured peak times the
-	// cores, in processor time.
-	GFLOP     float64 `json:"gflop,omitempty"`
-	GoGFLOPS  float64 `json:"go_gflops,omitempty"`
-	OrtGFLOPS float64 `json:"ort_gflops,omitempty"`
-	PeakShare float64 `json:"go_peak_share,omitempty"`
+}
+
+// MarshalJSON adds the keys that were there before "engines": the figures of its first two under
+// their names, such as go_ms, and the ratios of the two.
+func (r benchReport) MarshalJSON() ([]byte, error) {
+	type plain benchReport
+	object := struct {
+		plain
+		benchRatios
+	}{plain: plain(r)}
+	var more namedKeys
+	for _, name := range namedEngines() {
+		e := r.Engines[name]
+		if e == nil {
+			continue
+		}
+		more.addNonZero(name+"_ms", e.MS)
+		more.addNonZero(name+"_cpu_ms", e.CPUMS)
+		more.addNonZero(name+"_open_ms", e.OpenMS)
+		more.addNonZero(name+"_peak_mb", e.PeakMB)
+		more.addNonZero(name+"_held_mb", e.HeldMB)
+		more.addNonZero(name+"_gflops", e.GFLOPS)
+		more.addNonZero(name+"_peak_share", e.PeakShare)
+		object.benchRatios = e.benchRatios
+	}
+	return marshalWith(object, more)
+}
+
+// timed are the names of the engines in the report, in the order of the table.
+func (r benchReport) timed() []string {
+	return slices.DeleteFunc(api.EngineNames(), func(name string) bool { return r.Engines[name] == nil })
+}
+
+// String is the report in one line.
+func (r benchReport) String() string {
+	each := func(format, join string, figure func(*benchEngine) float64) string {
+		var all []string
+		for _, name := range r.timed() {
+			all = append(all, fmt.Sprintf(format, figure(r.Engines[name])))
+		}
+		return strings.Join(all, join)
+	}
+	var times, ratios, cpu []string
+	for i, name := range r.timed() {
+		e := r.Engines[name]
+		times = append(times, fmt.Sprintf("%s %.2f ms", name, e.MS))
+		if i > 0 {
+			ratios = append(ratios, fmt.Sprintf("%.2f", e.Ratio))
+			cpu = append(cpu, fmt.Sprintf("%.2f", e.CPURatio))
+		}
+	}
+	if ratios != nil {
+		times = append(times, "ratio "+strings.Join(ratios, ", ")+"; processor time "+strings.Join(cpu, ", "))
+	}
+	return fmt.Sprintf("%s: %s; peak memory %s MB; opening %s ms", r.Graph, strings.Join(times, ", "),
+		each("%.0f", " and ", func(e *benchEngine) float64 { return e.PeakMB }),
+		each("%.0f", " and ", func(e *benchEngine) float64 { return e.OpenMS }))
 }
 
 // benchGraph is a graph to time.
@@ -166,7 +224,8 @@ func runBench(ctx context.Context, env *environment, o benchOptions, target stri
 	}
 	peak := kernel.Peak()
 	if env.verbose {
-		env.verbosef("one core: %.1f GFLOP/s in the micro-kernel, %.1f GB/s from memory; features %v", peak, kernel.Bandwidth(), kernel.Features())
+		env.verbosef("one core: %.1f GFLOP/s in the micro-kernel, %.1f GB/s from memory; features %v",
+			peak, kernel.Bandwidth(), kernel.Features())
 	}
 	var reports []benchReport
 	for _, g := range graphs {
@@ -179,8 +238,7 @@ func runBench(ctx context.Context, env *environment, o benchOptions, target stri
 				return err
 			}
 		}
-		env.verbosef("%s: go %.2f ms, ort %.2f ms, ratio %.2f; processor time %.2f; peak memory %.0f and %.0f MB; opening %.0f and %.0f ms",
-			r.Graph, r.GoMS, r.OrtMS, r.Ratio, r.CPURatio, r.GoPeakMB, r.OrtPeakMB, r.GoOpenMS, r.OrtOpenMS)
+		env.verbosef("%v", r)
 		reports = append(reports, r)
 	}
 	if env.json {
@@ -189,33 +247,43 @@ func runBench(ctx context.Context, env *environment, o benchOptions, target stri
 	return printBench(env, reports)
 }
 
-// engines opens the engines to compare: the Go engine first.
-func (o *benchOptions) engines(env *environment) ([]engine.Engine, error) {
-	switch o.name {
-	case "go":
-		return []engine.Engine{fallback.New()}, nil
-	case "both", "ort":
-		eng, note, err := pipeline.SelectEngine("ort", o.library, ort.WithCheck(env.checkLibrary))
+// The words for all engines; "both" is from when there were two.
+const benchBoth, benchAll = "both", "all"
+
+// benchNames are the values of --engine that name engines.
+func benchNames() []string { return append(api.EngineNames(), benchBoth, benchAll) }
+
+// timedEngine is an engine to time.
+type timedEngine struct {
+	engine.Engine
+	row engine.Row
+}
+
+// engines opens the engines to compare, in the order of the table.
+func (o *benchOptions) engines(env *environment) ([]timedEngine, error) {
+	rows := api.Engines
+	auto := o.name == api.AutoEngine || o.name == ""
+	if !auto && o.name != benchBoth && o.name != benchAll {
+		row, err := api.FindEngine(o.name)
 		if err != nil {
-			return nil, err
+			return nil, usagef("there is no engine %q; bench takes %s", o.name, api.OrList(append(benchNames(), api.AutoEngine)))
 		}
-		env.verbosef("%s", note)
-		if o.name == "ort" {
-			return []engine.Engine{eng}, nil
-		}
-		return []engine.Engine{fallback.New(), eng}, nil
-	case "auto", "":
-		eng, note, err := pipeline.SelectEngine("auto", o.library, ort.WithCheck(env.checkLibrary))
-		if err != nil {
-			return nil, err
-		}
-		env.verbosef("%s", note)
-		if eng.Name() == "go" {
-			return []engine.Engine{eng}, nil
-		}
-		return []engine.Engine{fallback.New(), eng}, nil
+		rows = []engine.Row{row}
 	}
-	return nil, usagef("there is no engine %q; bench takes go, ort, both or auto", o.name)
+	var engines []timedEngine
+	for _, row := range rows {
+		choice, err := api.SelectEngine(row.Name, o.libraries.config(env))
+		switch {
+		case err == nil:
+			engines = append(engines, timedEngine{choice.Engine, row})
+			env.verbosef("%v", choice)
+		case auto && o.libraries[row.Name] == "":
+			env.verbosef("engine: without %s, because %s is not usable (%v)", row.Name, row.About, err)
+		default:
+			return nil, err
+		}
+	}
+	return engines, nil
 }
 
 // benchTargets lists the graphs that an argument names; done closes what they
@@ -277,8 +345,11 @@ func builtinGraph(prefix string, g enginebench.Graph) benchGraph {
 }
 
 // bench times one graph on the engines.
-func bench(ctx context.Context, engines []engine.Engine, g benchGraph, o benchOptions, peak float64) (benchReport, error) {
-	r := benchReport{Graph: g.name, Curve: g.curve, X: g.x, Threads: o.threads, Runs: o.runs}
+func bench(ctx context.Context, engines []timedEngine, g benchGraph, o benchOptions, peak float64) (benchReport, error) {
+	r := benchReport{
+		Graph: g.name, Curve: g.curve, X: g.x, Threads: o.threads, Runs: o.runs,
+		Engines: map[string]*benchEngine{},
+	}
 	source, flop, err := g.source()
 	if err != nil {
 		return r, err
@@ -286,16 +357,12 @@ func bench(ctx context.Context, engines []engine.Engine, g benchGraph, o benchOp
 	var sessions []engine.Session
 	for _, e := range engines {
 		start := time.Now()
-		s, err := e.Open(ctx, source, o.engineOptionsFor(e))
+		s, err := e.Open(ctx, source, o.optionsFor(e))
 		if err != nil {
 			return r, err
 		}
 		defer s.Close()
-		if ms := float64(time.Since(start)) / 1e6; e.Name() == "go" {
-			r.GoOpenMS = ms
-		} else {
-			r.OrtOpenMS = ms
-		}
+		r.Engines[e.Name()] = &benchEngine{OpenMS: float64(time.Since(start)) / 1e6}
 		sessions = append(sessions, s)
 	}
 	in, err := enginebench.Inputs(sessions[0].Inputs(), g.dims)
@@ -315,19 +382,17 @@ func bench(ctx context.Context, engines []engine.Engine, g benchGraph, o benchOp
 	}
 	r.GFLOP = flop / 1e9
 	for i, e := range engines {
-		wall, cpu := enginebench.Median(timings[i].Wall), enginebench.Median(timings[i].CPU)
-		if e.Name() == "go" {
-			r.GoMS, r.GoCPUMS, r.GoGFLOPS = wall, cpu, r.GFLOP/wall*1e3
-			if cpu > 0 {
-				r.PeakShare = r.GFLOP / cpu * 1e3 / peak
-			}
-		} else {
-			r.OrtMS, r.OrtCPUMS, r.OrtGFLOPS = wall, cpu, r.GFLOP/wall*1e3
+		t, first := timings[i], timings[0]
+		b := r.Engines[e.Name()]
+		b.MS, b.CPUMS = enginebench.Median(t.Wall), enginebench.Median(t.CPU)
+		b.GFLOPS = r.GFLOP / b.MS * 1e3
+		if b.CPUMS > 0 {
+			b.PeakShare = r.GFLOP / b.CPUMS * 1e3 / peak
 		}
-	}
-	if len(timings) == 2 {
-		r.Ratio, r.RatioLow, r.RatioHigh = enginebench.Ratio(timings[0].Wall, timings[1].Wall)
-		r.CPURatio, _, _ = enginebench.Ratio(timings[0].CPU, timings[1].CPU)
+		if i > 0 {
+			b.Ratio, b.RatioLow, b.RatioHigh = enginebench.Ratio(first.Wall, t.Wall)
+			b.CPURatio, _, _ = enginebench.Ratio(first.CPU, t.CPU)
+		}
 	}
 	if o.withFootprint {
 		err = o.footprints(ctx, engines, g, source, &r)
@@ -335,8 +400,8 @@ func bench(ctx context.Context, engines []engine.Engine, g benchGraph, o benchOp
 	return r, err
 }
 
-// startProfile begins to write a profile of the processor's time to a file, if one is
-// named; stop ends it.
+// startProfile begins to write a profile of the processor's time to a file, if one is named; stop
+// ends it.
 func startProfile(path string) (stop func() error, err error) {
 	if path == "" {
 		return func() error { return nil }, nil
@@ -355,34 +420,95 @@ func startProfile(path string) (stop func() error, err error) {
 	}, nil
 }
 
-// engineOptionsFor are the options to open a graph with.
-func (o *benchOptions) engineOptionsFor(e engine.Engine) engine.Options {
+// optionsFor are the options to open a graph with. The provider is for engines that have a choice.
+func (o *benchOptions) optionsFor(e timedEngine) engine.Options {
 	opts := o.options()
-	if e.Name() == "go" {
+	if len(e.row.Providers) < 2 {
 		opts.Provider, opts.ProviderOptions = "", nil
 	}
 	return opts
 }
 
+// ratioNames are the names of the ratios between the first engine and each of the others.
+func ratioNames(engines []string) []string {
+	var names []string
+	for _, other := range engines[1:] {
+		names = append(names, engines[0]+"/"+other)
+	}
+	return names
+}
+
 func printBench(env *environment, reports []benchReport) error {
 	w := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	columns := "graph\tthreads\tgo ms\tort ms\tgo/ort\tquartiles\tcpu go/ort\tgo GFLOP/s\tshare of peak\t"
-	footprint := slices.ContainsFunc(reports, func(r benchReport) bool { return r.GoPeakMB+r.OrtPeakMB > 0 })
-	if footprint {
-		columns += "go peak MB\tort peak MB\tgo/ort\tgo open ms\tort open ms\tgo/ort\t"
-	}
-	fmt.Fprintln(w, columns)
+	row := func(cells []string) { fmt.Fprintln(w, strings.Join(cells, "\t")+"\t") }
+	footprint := slices.ContainsFunc(reports, benchReport.hasFootprint)
+	row(benchColumns(reports[0].timed(), footprint))
 	for _, r := range reports {
-		share, rate := "", ""
-		if r.GFLOP > 0 && r.GoMS > 0 {
-			share, rate = fmt.Sprintf("%.0f %%", 100*r.PeakShare), fmt.Sprintf("%.1f", r.GoGFLOPS)
-		}
-		fmt.Fprintf(w, "%s\t%d\t%.2f\t%.2f\t%.2f\t%.2f-%.2f\t%.2f\t%s\t%s\t",
-			r.Graph, r.Threads, r.GoMS, r.OrtMS, r.Ratio, r.RatioLow, r.RatioHigh, r.CPURatio, rate, share)
-		if footprint {
-			fmt.Fprintf(w, "%.0f\t%.0f\t%.2f\t%.0f\t%.0f\t%.2f\t", r.GoPeakMB, r.OrtPeakMB, r.PeakRatio, r.GoOpenMS, r.OrtOpenMS, r.OpenRatio)
-		}
-		fmt.Fprintln(w)
+		row(r.cells(footprint))
 	}
 	return w.Flush()
+}
+
+func (r benchReport) hasFootprint() bool {
+	for _, e := range r.Engines {
+		if e.PeakMB > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// benchColumns are the heads of the table, for engines of which the first is compared with the
+// others.
+func benchColumns(names []string, footprint bool) []string {
+	columns := []string{"graph", "threads"}
+	each := func(what string) {
+		for _, name := range names {
+			columns = append(columns, name+" "+what)
+		}
+	}
+	each("ms")
+	for _, ratio := range ratioNames(names) {
+		columns = append(columns, ratio, "quartiles", "cpu "+ratio)
+	}
+	columns = append(columns, names[0]+" GFLOP/s", "share of peak")
+	if footprint {
+		each("peak MB")
+		columns = append(columns, ratioNames(names)...)
+		each("open ms")
+		columns = append(columns, ratioNames(names)...)
+	}
+	return columns
+}
+
+// cells are what stands under benchColumns for one graph.
+func (r benchReport) cells(footprint bool) []string {
+	var engines []*benchEngine
+	for _, name := range r.timed() {
+		engines = append(engines, r.Engines[name])
+	}
+	first, others := engines[0], engines[1:]
+	cells := []string{r.Graph, strconv.Itoa(r.Threads)}
+	add := func(list []*benchEngine, format string, figure func(*benchEngine) float64) {
+		for _, e := range list {
+			cells = append(cells, fmt.Sprintf(format, figure(e)))
+		}
+	}
+	add(engines, "%.2f", func(e *benchEngine) float64 { return e.MS })
+	for _, e := range others {
+		cells = append(cells, fmt.Sprintf("%.2f", e.Ratio),
+			fmt.Sprintf("%.2f-%.2f", e.RatioLow, e.RatioHigh), fmt.Sprintf("%.2f", e.CPURatio))
+	}
+	rate, share := "", ""
+	if r.GFLOP > 0 {
+		rate, share = fmt.Sprintf("%.1f", first.GFLOPS), fmt.Sprintf("%.0f %%", 100*first.PeakShare)
+	}
+	cells = append(cells, rate, share)
+	if footprint {
+		add(engines, "%.0f", func(e *benchEngine) float64 { return e.PeakMB })
+		add(others, "%.2f", func(e *benchEngine) float64 { return e.PeakRatio })
+		add(engines, "%.0f", func(e *benchEngine) float64 { return e.OpenMS })
+		add(others, "%.2f", func(e *benchEngine) float64 { return e.OpenRatio })
+	}
+	return cells
 }

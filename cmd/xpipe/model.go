@@ -9,11 +9,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/models/mini"
-	"github.com/crossattn/xpipe/ort"
-	"github.com/crossattn/xpipe/ort/ortlib"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/spf13/cobra"
 )
@@ -99,25 +96,6 @@ func openBundle(name string, opts ...models.Option) (*models.Bundle, error) {
 		return models.OpenFS(embedded, opts...)
 	}
 	return models.Open(name, opts...)
-}
-
-// open selects the engine and, with -v, says which and why.
-func (o *engineOptions) open(env *environment) (engine.Engine, error) {
-	eng, note, err := pipeline.SelectEngine(o.name, o.library, ort.WithCheck(env.checkLibrary))
-	if err != nil {
-		return nil, err
-	}
-	// Who says nothing of engines misses nothing where there is no ONNX Runtime. Who
-	// asks for auto hears of it, and so does who has one that does not work.
-	if wanted := o.name == "auto" || env.refused || os.Getenv(ortlib.Env) != ""; wanted && eng.Name() != ort.Name && o.name != eng.Name() {
-		env.warnf("%s", note)
-	} else {
-		env.verbosef("%s", note)
-	}
-	if providers := strings.Split(o.provider, ","); len(providers) > 1 {
-		eng = &providerChain{Engine: eng, providers: providers, warnf: env.warnf}
-	}
-	return eng, nil
 }
 
 // loadPicture decodes the picture at path; "-" is standard input.

@@ -13,9 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/ort"
 	"github.com/crossattn/xpipe/ort/ortlib"
+	"github.com/crossattn/xpipe/ort/orttest"
 	"github.com/crossattn/xpipe/tensor"
 )
 
@@ -150,7 +152,7 @@ func TestAutoSaysSo(t *testing.T) {
 }
 
 func TestProbeOnce(t *testing.T) {
-	library := testLibrary(t)
+	library := orttest.Library(t)
 	if !ort.Built {
 		t.Skip("this program is built without cgo and loads no library")
 	}
@@ -164,22 +166,26 @@ func TestProbeOnce(t *testing.T) {
 	if env.executable, err = os.Executable(); err != nil {
 		t.Fatal(err)
 	}
-	if err := env.checkLibrary(lib); err != nil || env.refused {
-		t.Fatal(err, env.refused)
+	row, err := api.FindEngine(ort.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := env.tryLibrary(row, lib.Path); err != nil {
+		t.Fatal(err)
 	}
 	known := loadProbed()
 	if now, err := statProbed(lib.Path); err != nil || len(known) != 1 || known[lib.Path] != now {
 		t.Errorf("%v, %v", known, err)
 	}
 	env.executable = filepath.Join(t.TempDir(), "nothing") // which starts no child
-	if err := env.checkLibrary(lib); err != nil {
+	if err := env.tryLibrary(row, lib.Path); err != nil {
 		t.Error(err)
 	}
 	known[lib.Path] = probedFile{}
 	if err := known.save(); err != nil {
 		t.Fatal(err)
 	}
-	if err := env.checkLibrary(lib); err == nil || !env.refused {
+	if err := env.tryLibrary(row, lib.Path); err == nil {
 		t.Errorf("a changed library was not tried again: %v", err)
 	}
 	name, err := probedFileName()

@@ -19,7 +19,6 @@ type environment struct {
 	verbose        bool // -v
 
 	executable string // of this program; "" where it cannot be started again
-	refused    bool   // a library of ONNX Runtime was found and did not work
 }
 
 // verbosef tells how things are done; users see it with -v.

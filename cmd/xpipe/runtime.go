@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/ort"
 	"github.com/crossattn/xpipe/ort/ortlib"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -17,8 +18,8 @@ func newRuntimeCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "runtime",
 		Short: "Install and manage the ONNX Runtime library",
-		Long: `The engine ort needs the shared library of ONNX Runtime, ` + ortlib.MinVersion + ` or newer. These
-commands keep one in the user's cache, where xpipe looks after --ort-lib and
+		Long: `The engine ` + ort.Name + ` needs the shared library of ONNX Runtime, ` + ortlib.MinVersion + ` or newer. These
+commands keep one in the user's cache, where xpipe looks after --` + libraryFlagName(ort.Name) + ` and
 ` + ortlib.Env + `, and before the system and Python. Nothing else is changed, and
 xpipe works without it: the Go engine needs no library.
 
@@ -26,7 +27,13 @@ xpipe works without it: the Go engine needs no library.
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newRuntimeInstallCommand(env), newRuntimeListCommand(env), newRuntimePathCommand(env), newRuntimeRemoveCommand(env), newRuntimeProbeCommand(env))
+	cmd.AddCommand(
+		newRuntimeInstallCommand(env),
+		newRuntimeListCommand(env),
+		newRuntimePathCommand(env),
+		newRuntimeRemoveCommand(env),
+		newRuntimeProbeCommand(env),
+	)
 	return cmd
 }
 
@@ -66,8 +73,10 @@ func runRuntimeInstall(ctx context.Context, env *environment, o ortlib.InstallOp
 		var bar *progressbar.ProgressBar
 		o.Progress = func(done, total int64) {
 			if bar == nil {
-				bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(env.stderr), progressbar.OptionSetDescription("downloading"),
-					progressbar.OptionShowBytes(true), progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())
+				bar = progressbar.NewOptions64(total,
+					progressbar.OptionSetWriter(env.stderr), progressbar.OptionSetDescription("downloading"),
+					progressbar.OptionShowBytes(true), progressbar.OptionSetPredictTime(true),
+					progressbar.OptionClearOnFinish())
 			}
 			bar.Set64(done)
 		}
