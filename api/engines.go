@@ -72,11 +72,10 @@ func OrList(words []string) string {
 // EngineConfig says how engines are opened. The zero value searches for their libraries, and loads
 // what it finds.
 type EngineConfig struct {
-	// Libraries are the paths of libraries, by the names of their engines; "" or none lets the engine
-	// search.
+	// Libraries are the paths of libraries, by the names of their engines; "" or none lets the
+	// engine search.
 	Libraries map[string]string
-	// Trial, if not nil, is asked about every library before an engine loads it: see
-	// engine.Config.
+	// Trial, if not nil, is asked about every library before an engine loads it: see engine.Config.
 	Trial func(row engine.Row, library string) error
 }
 
@@ -96,8 +95,8 @@ type Choice struct {
 	Name   string
 	// Found describes what the engine found.
 	Found engine.Description
-	// Refused are the engines that are preferred and could not be used. An engine that was asked for
-	// by name has none.
+	// Refused are the engines that are preferred and could not be used. An engine that was asked
+	// for by name has none.
 	Refused []Refusal
 }
 

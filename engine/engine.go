@@ -2,8 +2,8 @@
 // the suite that an engine must pass, enginebench times engines side by side, and a Row puts an
 // engine into a program's table of engines.
 //
-// An engine knows graphs and tensors. It knows no task, no model family and no file beyond the graph
-// it is asked to open.
+// An engine knows graphs and tensors. It knows no task, no model family and no file beyond the
+// graph it is asked to open.
 package engine
 
 import (

@@ -12,9 +12,9 @@
 // same: an output that is costly and seldom needed belongs in a graph of its own.
 //
 // Providers other than the CPU get the options of engine.Options and have not been tried: there was
-// no machine with a GPU to try them on. Outputs are copied to the CPU's memory after every run. CUDA
-// is known to replace Go's signal handlers; Open puts them back after it has made such a session,
-// which covers what a provider does while it starts and not what it may do later.
+// no machine with a GPU to try them on. Outputs are copied to the CPU's memory after every run.
+// CUDA is known to replace Go's signal handlers; Open puts them back after it has made such a
+// session, which covers what a provider does while it starts and not what it may do later.
 //
 // Built without cgo, or with the tag noort, the package has the same API, and New says that the
 // engine is missing.
@@ -44,8 +44,8 @@ type config struct {
 // library is searched for as ortlib.Find says.
 func WithLibrary(path string) Option { return func(c *config) { c.library = path } }
 
-// WithCheck asks check about every library before it is loaded; one that it has an error for is not.
-// Loading a library runs its code, and a crash there kills the process. Use check to try it in
+// WithCheck asks check about every library before it is loaded; one that it has an error for is
+// not. Loading a library runs its code, and a crash there kills the process. Use check to try it in
 // another process first.
 func WithCheck(check func(ortlib.Library) error) Option { return func(c *config) { c.check = check } }
 

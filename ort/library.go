@@ -39,8 +39,8 @@ var loaded struct {
 	providers []string
 }
 
-// New finds and loads the library, or takes the one that this process has loaded. Naming another one
-// then is an error. All errors wrap engine.ErrEngine and say what to do.
+// New finds and loads the library, or takes the one that this process has loaded. Naming another
+// one then is an error. All errors wrap engine.ErrEngine and say what to do.
 func New(opts ...Option) (*Engine, error) {
 	var c config
 	for _, o := range opts {
@@ -64,8 +64,7 @@ func (e *Engine) Name() string { return Name }
 // Library is where the engine's library lies.
 func (e *Engine) Library() ortlib.Library { return e.library }
 
-// Providers are those of the library, as ONNX Runtime calls them, such as
-// "CUDAExecutionProvider".
+// Providers are those of the library, as ONNX Runtime calls them, such as "CUDAExecutionProvider".
 func (e *Engine) Providers() []string { return slices.Clone(e.providers) }
 
 // sameLibrary reports whether path names another library than the loaded one.
@@ -119,8 +118,8 @@ func load(c config) error {
 	return nil
 }
 
-// tryLibrary loads a library that looked good and takes its C API. It asks a library that is too old
-// for the API for its version only: asked for the API, such a library writes to stderr.
+// tryLibrary loads a library that looked good and takes its C API. It asks a library that is too
+// old for the API for its version only: asked for the API, such a library writes to stderr.
 func tryLibrary(library ortlib.Library) error {
 	path := C.CString(library.Path)
 	defer C.free(unsafe.Pointer(path))

@@ -19,8 +19,8 @@ import (
 	"github.com/crossattn/xpipe/ort/orttest"
 )
 
-// childEnv makes this test program load one library and say what came of it, so
-// that a crash is seen as one.
+// childEnv makes this test program load one library and say what came of it, so that a crash is
+// seen as one.
 const childEnv = "XPIPE_ORT_TEST_CHILD"
 
 func TestMain(m *testing.M) {
@@ -30,8 +30,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// child loads the library, provokes errors in it, and reports on stdout; stderr
-// belongs to ONNX Runtime.
+// child loads the library, provokes errors in it, and reports on stdout; stderr belongs to ONNX
+// Runtime.
 func child(library string) int {
 	e, err := New(WithLibrary(library))
 	if err != nil {
@@ -59,8 +59,7 @@ func child(library string) int {
 	return 0
 }
 
-// runChild returns what the child says, and fails if it crashed or wrote to
-// stderr.
+// runChild returns what the child says, and fails if it crashed or wrote to stderr.
 func runChild(t *testing.T, library string) string {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -74,8 +73,7 @@ func runChild(t *testing.T, library string) string {
 	return string(out)
 }
 
-// A library is loaded without a word on stderr, and its errors come as errors
-// only.
+// A library is loaded without a word on stderr, and its errors come as errors only.
 func TestLoadIsSilent(t *testing.T) {
 	if out := runChild(t, orttest.Library(t)); !strings.HasPrefix(out, "loaded ONNX Runtime 1.") {
 		t.Error(out)
@@ -177,8 +175,7 @@ func TestOneLibraryPerProcess(t *testing.T) {
 	}
 }
 
-// The places in shim.c are those of the C API's header, which onnxruntime_go
-// brings along.
+// The places in shim.c are those of the C API's header, which onnxruntime_go brings along.
 func TestShimPlaces(t *testing.T) {
 	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/yalue/onnxruntime_go").Output()
 	if err != nil {

@@ -22,9 +22,9 @@ import (
 	onnxruntime "github.com/yalue/onnxruntime_go"
 )
 
-// Open implements engine.Engine. The graph must be an ONNX file below 2 GiB; external data may be of
-// any size. External data that does not lie on a disk is copied to a temporary folder for as long as
-// the session is open.
+// Open implements engine.Engine. The graph must be an ONNX file below 2 GiB; external data may be
+// of any size. External data that does not lie on a disk is copied to a temporary folder for as
+// long as the session is open.
 func (e *Engine) Open(ctx context.Context, source engine.Source, opts engine.Options) (engine.Session, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("opening %s: %w", source.Name, err)

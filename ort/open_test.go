@@ -286,8 +286,8 @@ func TestErrorsAreBrief(t *testing.T) {
 	}
 }
 
-// Opening a graph can be given up. Whether a deadline hits depends on the machine;
-// what comes of it does not.
+// Opening a graph can be given up. Whether a deadline hits depends on the machine; what comes of it
+// does not.
 func TestOpenCancelled(t *testing.T) {
 	b := onnx.NewBuilder("big", 17)
 	b.Input("x", tensor.Float32, 256, 256)

@@ -22,8 +22,8 @@ import (
 	onnxruntime "github.com/yalue/onnxruntime_go"
 )
 
-// copyBelow is the size in bytes below which an output is copied to Go memory at once: keeping track
-// of it would cost more.
+// copyBelow is the size in bytes below which an output is copied to Go memory at once: keeping
+// track of it would cost more.
 const copyBelow = 64 << 10
 
 // session implements engine.Session.
@@ -35,7 +35,7 @@ type session struct {
 	running sync.RWMutex // held for reading by each run, for writing by Close
 	ort     *onnxruntime.DynamicAdvancedSession
 	handle  unsafe.Pointer // OrtSession; nil once closed
-	close   func()         // what else there is to free
+	close   func()         // frees the rest
 }
 
 func newSession(ort *onnxruntime.DynamicAdvancedSession, close func()) (*session, error) {
@@ -254,8 +254,8 @@ type arguments struct {
 	values []*value
 }
 
-// add puts an input in the list. Its elements are used where they are: in Go memory, which is pinned,
-// or in ONNX Runtime's own.
+// add puts an input in the list. Its elements are used where they are: in Go memory, which is
+// pinned, or in ONNX Runtime's own.
 func (a *arguments) add(t *tensor.Tensor) error {
 	input := C.xort_input{bytes: C.size_t(t.Len() * t.DType().Size()), rank: C.size_t(t.Rank()), _type: typeNumbers[t.DType()]}
 	if t.Rank() > 0 {
@@ -325,7 +325,7 @@ func (a *arguments) output(o *C.xort_output) (*tensor.Tensor, error) {
 		C.xort_release(o.value)
 		return nil, err
 	}
-	// A graph may return an input as it is; then the memory is the input's.
+	// A graph may return an input unchanged; then the memory is the input's.
 	if n*dtype.Size() < copyBelow || a.holds(o.data) {
 		defer C.xort_release(o.value)
 		return newTensor(dtype, shape, o.data, n)

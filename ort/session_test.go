@@ -56,9 +56,8 @@ func slow() *onnx.Builder {
 	return b
 }
 
-// Every element type, in every kind of shape, goes through unchanged, be the
-// output small or big: the cases in which onnxruntime_go's own outputs fail
-// (float16, no dimensions) among them.
+// Every element type, in every kind of shape, goes through unchanged, be the output small or big:
+// the cases in which onnxruntime_go's own outputs fail (float16, no dimensions) among them.
 func TestElementTypesAndShapes(t *testing.T) {
 	fill := map[tensor.DType]func(n int) any{
 		tensor.Float32: func(n int) any { return make2(n, func(i int) float32 { return float32(i) - 1.5 }) },
@@ -79,7 +78,7 @@ func TestElementTypesAndShapes(t *testing.T) {
 				}
 				b.Input("x", dtype, dims...)
 				b.Output("y", dtype, dims...)
-				// Twice transposed, it is what it was, but no copy of the input.
+				// Transposed twice, the value is the input's, but the memory is not.
 				v := b.Node("Transpose", []string{"x"}, nil)
 				b.NodeTo("Transpose", []string{v}, []string{"y"}, nil)
 				in, err := fromAny(shape, fill[dtype](product(shape)))
@@ -182,8 +181,8 @@ func TestGraphWithoutInputs(t *testing.T) {
 	}
 }
 
-// Outputs must not share memory with what the caller may change (an input handed
-// through) or what Close frees (a constant).
+// Outputs must not share memory with what the caller may change (an input handed through) or what
+// Close frees (a constant).
 func TestOutputsAreTheCallers(t *testing.T) {
 	const n = 1 << 16
 	b := onnx.NewBuilder("through", 17)
@@ -217,8 +216,7 @@ func TestOutputsAreTheCallers(t *testing.T) {
 	}
 }
 
-// A big output stays in ONNX Runtime, goes back in as it is, and is copied once
-// if somebody looks.
+// A big output stays in ONNX Runtime, goes back in as it is, and is copied once if somebody looks.
 func TestBigOutputsStayInside(t *testing.T) {
 	s := open(t, cacheGraph(1))
 	in := tensors{"past.0": tensor.Must(tensor.Zeros(tensor.Float32, 1, 4, 0, 8)), "new": ramp(1, 4, 1024, 8)}
@@ -294,8 +292,8 @@ func TestReleasedOutputs(t *testing.T) {
 	}
 }
 
-// The collector does not see what outputs hold; dropping them without a word must
-// not pile them up all the same.
+// The collector does not see what outputs hold; dropping them without a word must not pile them up
+// all the same.
 func TestDroppedOutputsAreFreed(t *testing.T) {
 	s := open(t, doubler())
 	x := ramp(1 << 18) // 1 MiB
@@ -319,8 +317,8 @@ func TestDroppedOutputsAreFreed(t *testing.T) {
 	t.Errorf("%d bytes are held when nothing is in use", bytesHeld())
 }
 
-// Elements in Go memory are pinned while C reads them: a collector that runs all
-// the time, and a heap that is written all over, change nothing.
+// Elements in Go memory are pinned while C reads them: a collector that runs all the time, and a
+// heap that is written all over, change nothing.
 func TestCollectorUnderRuns(t *testing.T) {
 	s := open(t, doubler())
 	var stop atomic.Bool

@@ -106,7 +106,8 @@ func (o *engineOptions) open(env *environment) (engine.Engine, error) {
 // libraries are the paths that the user gave for the libraries of engines, by their names.
 type libraries map[string]string
 
-// addFlags adds --NAME-lib for each engine that loads a library; byDefault says what happens without.
+// addFlags adds --NAME-lib for each engine that loads a library; byDefault says what happens
+// without.
 func (l *libraries) addFlags(cmd *cobra.Command, byDefault string) {
 	*l = libraries{}
 	for _, row := range api.Engines {
@@ -139,8 +140,8 @@ func (f libraryFlag) Set(path string) error {
 	return nil
 }
 
-// providerChain is an engine that tries the next of some providers where one does not start, and
-// says so. Only a list that the user gave makes one.
+// providerChain is an engine that tries the next of several providers where one does not start, and
+// warns about it. It is made only where the user gave a list.
 type providerChain struct {
 	engine.Engine
 	warnf func(format string, args ...any)

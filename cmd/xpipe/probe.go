@@ -16,7 +16,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// probeTimeout is for a library on a slow disk.
+// probeTimeout bounds the time to load a library, which may lie on a slow disk.
 var probeTimeout = 30 * time.Second
 
 // tryLibrary has a child load an engine's library before this process does, since a library that
@@ -63,7 +63,7 @@ func probeLibrary(executable, engineName, path string) (loaded bool, err error) 
 	return false, fmt.Errorf("%s crashed when it was loaded (%s)", path, crash(exit, stderr.String()))
 }
 
-// crash says what ended the child: the signal, or Go's word for it.
+// crash says what ended the child: the signal, as Go prints it, or else the exit status.
 func crash(exit *exec.ExitError, stderr string) string {
 	for line := range strings.Lines(stderr) {
 		if strings.HasPrefix(line, "SIG") || strings.HasPrefix(line, "[signal ") || strings.HasPrefix(line, "signal ") {

@@ -21,8 +21,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// runEnv makes the test program the command itself, as which it starts itself;
-// timeoutEnv is then its probeTimeout.
+// runEnv makes the test program the command itself, as which it starts itself; timeoutEnv is then
+// its probeTimeout.
 const (
 	runEnv     = "XPIPE_TEST_RUN"
 	timeoutEnv = "XPIPE_TEST_PROBE_TIMEOUT"
@@ -38,8 +38,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// fakeLibraries are C sources of libraries that look like ONNX Runtime's, with what
-// is said about each.
+// fakeLibraries are C sources of libraries that look like ONNX Runtime's, and the words of the
+// error that each gives.
 var fakeLibraries = []struct{ name, source, says string }{
 	{"aborts while it is loaded", `#include <stdlib.h>
 __attribute__((constructor)) static void start(void) { abort(); }
@@ -68,8 +68,8 @@ static struct { const void *(*a)(unsigned); const char *(*v)(void); } base = { g
 const void *OrtGetApiBase(void) { return &base; }`, "does not offer the C API"},
 }
 
-// A library that crashes ends neither the command nor the search: auto goes on with
-// the Go engine and says so; who named the engine is told what to do.
+// A library that crashes ends neither the command nor the search: auto goes on with the Go engine
+// and warns; an engine named by the user gives an error that says what to do.
 func TestCrashingLibraries(t *testing.T) {
 	if !ort.Built {
 		t.Skip("this program is built without cgo and loads no library")
@@ -126,8 +126,8 @@ func TestCrashingLibraries(t *testing.T) {
 	}
 }
 
-// A good library is tried by a child once, and again when its file has changed.
-// Who asks for auto hears that it came to the Go engine; who says nothing does not.
+// An explicit --engine auto warns that the Go engine was taken; without the flag there is no
+// warning.
 func TestAutoSaysSo(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -151,6 +151,7 @@ func TestAutoSaysSo(t *testing.T) {
 	}
 }
 
+// A good library is tried by a child once, and again when its file has changed.
 func TestProbeOnce(t *testing.T) {
 	library := orttest.Library(t)
 	if !ort.Built {
@@ -220,7 +221,7 @@ func (provided) Run(context.Context, map[string]*tensor.Tensor, ...string) (map[
 	return nil, nil
 }
 
-// Only a list falls back, says so once, and stays with what has started.
+// Only a list falls back; it warns once and stays with the provider that has started.
 func TestProviderChain(t *testing.T) {
 	var said []string
 	warnf := func(format string, args ...any) { said = append(said, fmt.Errorf(format, args...).Error()) }

@@ -138,7 +138,7 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
-// What is missing comes with what to do; a broken model is the model's fault.
+// The report says what to do about each missing thing; a broken model is the model's fault.
 func TestDoctorAdvice(t *testing.T) {
 	if r := examineModel("no such model"); r.OK || r.Problem == "" {
 		t.Errorf("an unknown model: %+v", r)

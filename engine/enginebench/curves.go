@@ -14,8 +14,8 @@ type Point struct {
 	Graph
 }
 
-// Curves lists the curves: the Q-Former by image tokens, batch and layers, and
-// OPT-125m by the text it reads at once and by the text before the token it adds.
+// Curves lists the curves: the Q-Former by image tokens, batch and layers, and OPT-125m by the text
+// it reads at once and by the text before the token it adds.
 func Curves() []Curve {
 	curve := func(name, about string, sizes []int, at func(n int) (map[string]int, func() *Model)) Curve {
 		c := Curve{Name: name, About: about}

@@ -12,7 +12,8 @@ import (
 )
 
 // Golden is what golden.json in a folder of golden cases holds: graphs with inputs and the outputs
-// that the reference computed for them. All paths are relative to the folder; tensors are .npy files.
+// that the reference computed for them. All paths are relative to the folder; tensors are .npy
+// files.
 //
 //	{"made_by": "tools/export/golden.py, torch 2.8.0, seed 7",
 //	 "atol": 1e-4, "rtol": 1e-4,

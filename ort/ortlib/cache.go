@@ -22,8 +22,7 @@ func CacheDir() (string, error) {
 	return filepath.Join(dir, "xpipe", "onnxruntime"), nil
 }
 
-// receiptName is the file in an installed version's folder that says what was
-// installed.
+// receiptName is the file in an installed version's folder that says what was installed.
 const receiptName = "install.json"
 
 // receipt is what receiptName holds.
@@ -41,8 +40,8 @@ type Installed struct {
 	Problem string `json:"problem,omitempty"` // "" if its files are as they were installed
 }
 
-// List returns the versions in the cache, newest first. Each file is read and
-// compared with what was installed.
+// List returns the versions in the cache, newest first. Each file is read and compared with what
+// was installed.
 func List() ([]Installed, error) {
 	cache, err := CacheDir()
 	if err != nil {
@@ -79,7 +78,7 @@ func remove(cache, version, goos string) error {
 	if !slices.Contains(have, version) {
 		return errorf("version %q is not installed; installed: %s", version, orNone(have))
 	}
-	// The folder leaves its place in one step: nobody finds half of it.
+	// The folder is renamed first, in one step, so that no other process finds half of it.
 	doomed, err := os.MkdirTemp(cache, tempPrefix+"*")
 	if err != nil {
 		return errorf("%w", err)

@@ -13,15 +13,15 @@ import (
 	"time"
 )
 
-// Find returns the first library that can be used: the explicit path if there
-// is one, else the one XPIPE_ORT_LIB names, else the newest in the cache that
-// Install fills, else one in the usual places of the system, else that of the
-// onnxruntime package of the Python on PATH. A path may name a folder.
+// Find returns the first library that can be used: the explicit path if there is one, else the one
+// XPIPE_ORT_LIB names, else the newest in the cache that Install fills, else one in the usual
+// places of the system, else that of the onnxruntime package of the Python on PATH. A path may name
+// a folder.
 //
-// accept, if not nil, has the last word on a candidate that Inspect found good;
-// package ort loads it there. A library named explicitly or by XPIPE_ORT_LIB is
-// used or refused; only where neither is given does the search go on after one
-// that cannot be used. The error tells every place and what to do.
+// accept, if not nil, decides last on a candidate that Inspect found good; package ort loads it
+// there. A library named explicitly or by XPIPE_ORT_LIB is used or refused; the search goes on
+// after a candidate that cannot be used only where neither names one. The error lists every place
+// and says what to do.
 func Find(explicit string, accept func(Library) error) (Library, error) {
 	return systemSearch().find(explicit, accept)
 }
@@ -96,8 +96,7 @@ func (s *search) find(explicit string, accept func(Library) error) (Library, err
 	return Library{}, &SearchError{looked}
 }
 
-// SearchError says that no place has a library that can be used. It wraps
-// ErrLibrary.
+// SearchError says that no place has a library that can be used. It wraps ErrLibrary.
 type SearchError struct {
 	Looked []string // each place, and what is wrong there
 }
@@ -108,7 +107,7 @@ func (e *SearchError) Error() string {
 
 func (e *SearchError) Unwrap() error { return ErrLibrary }
 
-// Advice is what to do on a machine without the library.
+// Advice says what to do on a machine without the library.
 const Advice = "`xpipe runtime install --from pip` (other ways: `xpipe runtime install --help`), or `pip install 'onnxruntime>=" + MinVersion + "'`, or set " + Env + " to the path of a library"
 
 // plain is err's text without this package's prefix.
@@ -194,8 +193,8 @@ func (s *search) pip() place {
 	return p
 }
 
-// librariesIn lists the libraries in a folder, newest first. Files with equal
-// names behind symbolic links count once.
+// librariesIn lists the libraries in a folder, newest first. Files with equal names behind symbolic
+// links count once.
 func (s *search) librariesIn(folder string) []string {
 	return librariesIn(folder, s.goos)
 }
@@ -236,9 +235,9 @@ func isLibraryName(name, goos string) bool {
 // pythonTimeout is for a cold start from a slow disk.
 const pythonTimeout = 15 * time.Second
 
-// pythonPackage asks the Python on PATH where its onnxruntime package lies. The
-// package is not imported: that takes a second, and a broken one may crash. The
-// current folder is no place to take code from, so it is dropped from the path.
+// pythonPackage asks the Python on PATH where its onnxruntime package lies. It does not import the
+// package: that takes a second, and a broken one may crash. It drops the current folder from
+// Python's path, so that no code is taken from there.
 func pythonPackage() (string, error) {
 	const ask = `import sys
 sys.path[:] = [p for p in sys.path if p]

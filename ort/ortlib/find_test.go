@@ -155,8 +155,8 @@ func TestFindSkipsAndRefuses(t *testing.T) {
 	}
 }
 
-// Libraries of other names (providers, Python bindings) are no candidates, and
-// links to one library count once.
+// Libraries of other names (providers, Python bindings) are no candidates, and links to one library
+// count once.
 func TestLibrariesIn(t *testing.T) {
 	dir := t.TempDir()
 	target := write(t, dir, "libonnxruntime.so.1.24.4", fakeLibrary())
@@ -178,8 +178,8 @@ func TestLibrariesIn(t *testing.T) {
 	}
 }
 
-// The Python on PATH is asked without importing the package, and a folder called
-// onnxruntime in the current folder is no answer.
+// The Python on PATH is asked without importing the package, and a folder called onnxruntime in the
+// current folder is no answer.
 func TestPythonPackage(t *testing.T) {
 	bin := t.TempDir()
 	t.Setenv("PATH", bin)

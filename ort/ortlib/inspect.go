@@ -18,10 +18,9 @@ import (
 // entryPoint is the one symbol through which a program reaches the C API.
 const entryPoint = "OrtGetApiBase"
 
-// Inspect checks, without loading it, that the file at path is an ONNX Runtime
-// library for this operating system and processor, that none of it is missing,
-// and that it is new enough; a file cut short would kill the process that loads
-// it. It returns the version as far as the file tells.
+// Inspect checks, without loading it, that the file at path is an ONNX Runtime library for this
+// operating system and processor, that none of it is missing, and that it is new enough; a file cut
+// short would kill the process that loads it. It returns the version as far as the file tells.
 func Inspect(path string) (version string, err error) {
 	return inspect(path, runtime.GOOS, runtime.GOARCH)
 }
@@ -172,8 +171,8 @@ func inspectMachO(r io.ReaderAt, size int64, goarch string) (string, error) {
 	return "", notORT
 }
 
-// machOVersion finds the release in the library's own name, which a load command
-// (LC_ID_DYLIB) holds: @rpath/libonnxruntime.1.24.4.dylib.
+// machOVersion finds the release in the library's own name, which a load command (LC_ID_DYLIB)
+// holds: @rpath/libonnxruntime.1.24.4.dylib.
 func machOVersion(f *macho.File) string {
 	const idDylib = 0xd
 	for _, l := range f.Loads {
@@ -253,8 +252,8 @@ func peVersion(rsrc []byte) string {
 
 var versionRE = regexp.MustCompile(`[0-9]+\.[0-9]+(\.[0-9]+)?`)
 
-// versionInName finds the version in libonnxruntime.so.1.24.4 or
-// libonnxruntime.1.24.4.dylib; one number, as in libonnxruntime.so.1, is none.
+// versionInName finds the version in libonnxruntime.so.1.24.4 or libonnxruntime.1.24.4.dylib; one
+// number, as in libonnxruntime.so.1, is none.
 func versionInName(path string) string {
 	return versionRE.FindString(filepath.Base(path))
 }

@@ -20,8 +20,8 @@ func testInstaller(t *testing.T) *installer {
 	return &installer{cache: filepath.Join(t.TempDir(), "cache"), goos: "linux", goarch: "amd64", stall: 10 * time.Second, max: 1 << 20}
 }
 
-// checkCache says what is wrong unless the cache holds exactly the versions, and
-// nothing of a failed installation.
+// checkCache says what is wrong unless the cache holds exactly the versions, and nothing of a
+// failed installation.
 func checkCache(t *testing.T, in *installer, versions ...string) {
 	t.Helper()
 	entries, _ := os.ReadDir(in.cache)

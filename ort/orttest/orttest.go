@@ -17,8 +17,8 @@ const RequireEnv = "XPIPE_REQUIRE_REFS"
 const missing = "ONNX Runtime is missing: set " + ortlib.Env + " or run make test-env"
 
 // Find returns the path of the library for tests, or of the folder it lies in: the one that
-// XPIPE_ORT_LIB names, or that of the Python environment under build/ which make test-env fills.
-// It looks in the working directory and those above it, up to the module's root.
+// XPIPE_ORT_LIB names, or that of the Python environment under build/ which make test-env fills. It
+// looks in the working directory and those above it, up to the module's root.
 func Find() (path string, ok bool) {
 	if path := os.Getenv(ortlib.Env); path != "" {
 		return path, true
