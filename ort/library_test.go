@@ -75,12 +75,14 @@ func runChild(t *testing.T, library string) string {
 
 // A library is loaded without a word on stderr, and its errors come as errors only.
 func TestLoadIsSilent(t *testing.T) {
+	t.Parallel()
 	if out := runChild(t, orttest.Library(t)); !strings.HasPrefix(out, "loaded ONNX Runtime 1.") {
 		t.Error(out)
 	}
 }
 
 func TestBadLibraries(t *testing.T) {
+	t.Parallel()
 	whole, err := os.ReadFile(libraryFile(t))
 	if err != nil {
 		t.Fatal(err)
@@ -157,6 +159,7 @@ func libraryFile(t *testing.T) string {
 }
 
 func TestOneLibraryPerProcess(t *testing.T) {
+	t.Parallel()
 	e := testEngine(t)
 	if e.Name() != Name || ortlib.CheckVersion(e.Library().Version) != nil || e.Library().Path == "" || e.Library().Found == "" {
 		t.Errorf("library %+v", e.Library())
@@ -177,6 +180,7 @@ func TestOneLibraryPerProcess(t *testing.T) {
 
 // The places in shim.c are those of the C API's header, which onnxruntime_go brings along.
 func TestShimPlaces(t *testing.T) {
+	t.Parallel()
 	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/yalue/onnxruntime_go").Output()
 	if err != nil {
 		t.Skip("the go command cannot say where onnxruntime_go lies: ", err)

@@ -9,6 +9,7 @@ import (
 )
 
 func TestBench(t *testing.T) {
+	t.Parallel()
 	var out, errs bytes.Buffer
 	env := &environment{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}
 	args := []string{"bench", "blip2-mini", "--engine", "go", "--runs", "2", "--warm", "0", "--threads", "1", "--json", "--dim", "length=1", "--dim", "past=3", "--dim", "total=4"}
@@ -34,6 +35,7 @@ func TestBench(t *testing.T) {
 }
 
 func TestBenchRefuses(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		args string
 		code int

@@ -129,6 +129,7 @@ func TestCrashingLibraries(t *testing.T) {
 // An explicit --engine auto warns that the Go engine was taken; without the flag there is no
 // warning.
 func TestAutoSaysSo(t *testing.T) {
+	t.Parallel()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -223,6 +224,7 @@ func (provided) Run(context.Context, map[string]*tensor.Tensor, ...string) (map[
 
 // Only a list falls back; it warns once and stays with the provider that has started.
 func TestProviderChain(t *testing.T) {
+	t.Parallel()
 	var said []string
 	warnf := func(format string, args ...any) { said = append(said, fmt.Errorf(format, args...).Error()) }
 	chain := &providerChain{Engine: starts{"cpu"}, providers: []string{"tensorrt", "cuda", "cpu"}, warnf: warnf}
@@ -269,6 +271,7 @@ func TestVersion(t *testing.T) {
 
 // Warnings are one line, and JSON where that is asked for.
 func TestWarning(t *testing.T) {
+	t.Parallel()
 	var errs bytes.Buffer
 	env := &environment{stderr: &errs}
 	env.warnf("one\ntwo %d", 3)
@@ -281,6 +284,7 @@ func TestWarning(t *testing.T) {
 
 // The command line keeps to the limits of the pipeline's pictures.
 func TestPictureLimits(t *testing.T) {
+	t.Parallel()
 	huge := filepath.Join(t.TempDir(), "huge.png")
 	f, err := os.Create(huge)
 	if err != nil {

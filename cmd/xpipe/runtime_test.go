@@ -140,6 +140,7 @@ func TestDoctor(t *testing.T) {
 
 // The report says what to do about each missing thing; a broken model is the model's fault.
 func TestDoctorAdvice(t *testing.T) {
+	t.Parallel()
 	if r := examineModel("no such model"); r.OK || r.Problem == "" {
 		t.Errorf("an unknown model: %+v", r)
 	}
