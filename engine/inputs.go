@@ -18,7 +18,8 @@ func CheckInputs(inputs []tensor.Spec, in map[string]*tensor.Tensor) error {
 		t := in[spec.Name]
 		switch {
 		case spec.DType == tensor.Invalid:
-			return fmt.Errorf("%w: input %q is of a type that xpipe has no tensors for", ErrGraph, spec.Name)
+			return fmt.Errorf("%w: input %q is of a type that xpipe has no tensors for",
+				ErrGraph, spec.Name)
 		case t == nil:
 			return fmt.Errorf("%w: %v is not given", ErrInput, spec)
 		}

@@ -47,7 +47,9 @@ func WithLibrary(path string) Option { return func(c *config) { c.library = path
 // WithCheck asks check about every library before it is loaded; one that it has an error for is
 // not. Loading a library runs its code, and a crash there kills the process. Use check to try it in
 // another process first.
-func WithCheck(check func(ortlib.Library) error) Option { return func(c *config) { c.check = check } }
+func WithCheck(check func(ortlib.Library) error) Option {
+	return func(c *config) { c.check = check }
+}
 
 // Open is New for a table of engines: it also describes what it found. The returned engine is an
 // *Engine.
@@ -77,7 +79,8 @@ func describeFailure(library string, err error) engine.Description {
 	}
 	do := ortlib.Advice + "; or go on with the Go engine, which needs none"
 	if !Built {
-		do = "this program is built without cgo: build it with CGO_ENABLED=1 and a C compiler, or go on with the Go engine"
+		do = "this program is built without cgo: build it with CGO_ENABLED=1 and a C compiler, " +
+			"or go on with the Go engine"
 	}
 	found.Advice = []engine.Advice{{Missing: "engine " + Name, Do: do}}
 	return found

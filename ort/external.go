@@ -20,11 +20,14 @@ import (
 
 // The fields of onnx.proto that lead to tensors, by message. Only tensors can name files.
 var protoFields = map[string]map[protowire.Number]string{
-	"ModelProto":        {7: "GraphProto", 25: "FunctionProto"},
-	"FunctionProto":     {7: "NodeProto", 11: "AttributeProto"},
-	"GraphProto":        {1: "NodeProto", 5: "TensorProto", 15: "SparseTensorProto"},
-	"NodeProto":         {5: "AttributeProto"},
-	"AttributeProto":    {5: "TensorProto", 6: "GraphProto", 10: "TensorProto", 11: "GraphProto", 22: "SparseTensorProto", 23: "SparseTensorProto"},
+	"ModelProto":    {7: "GraphProto", 25: "FunctionProto"},
+	"FunctionProto": {7: "NodeProto", 11: "AttributeProto"},
+	"GraphProto":    {1: "NodeProto", 5: "TensorProto", 15: "SparseTensorProto"},
+	"NodeProto":     {5: "AttributeProto"},
+	"AttributeProto": {
+		5: "TensorProto", 6: "GraphProto", 10: "TensorProto", 11: "GraphProto",
+		22: "SparseTensorProto", 23: "SparseTensorProto",
+	},
 	"SparseTensorProto": {1: "TensorProto", 2: "TensorProto"},
 	"TensorProto":       {13: "StringStringEntryProto"},
 }

@@ -85,12 +85,14 @@ func sameLibrary(path string) error {
 	if p := real(path); p == have || p == filepath.Dir(have) {
 		return nil
 	}
-	return fmt.Errorf("this process has already loaded the library %s and cannot load %s as well", loaded.library.Path, path)
+	return fmt.Errorf("this process has already loaded the library %s and cannot load %s as well",
+		loaded.library.Path, path)
 }
 
 func load(c config) error {
 	if onnxruntime.IsInitialized() {
-		return errors.New("another part of this program has set up onnxruntime_go; make xpipe's engine first, so that it can")
+		return errors.New("another part of this program has set up onnxruntime_go; " +
+			"make xpipe's engine first, so that it can")
 	}
 	library, err := ortlib.Find(c.library, func(l ortlib.Library) error {
 		if c.check != nil {
@@ -133,7 +135,8 @@ func tryLibrary(library ortlib.Library) error {
 		return fmt.Errorf("%s: %w", library.Path, err)
 	}
 	if C.xort_use(base) == 0 {
-		return fmt.Errorf("%s (version %s) does not offer the C API that came with %s", library.Path, C.GoString(version), ortlib.MinVersion)
+		return fmt.Errorf("%s (version %s) does not offer the C API that came with %s",
+			library.Path, C.GoString(version), ortlib.MinVersion)
 	}
 	return nil
 }

@@ -165,7 +165,8 @@ func (e *Engine) addProvider(o *onnxruntime.SessionOptions, opts engine.Options)
 	case p.name == cpu:
 		return nil
 	case !slices.Contains(e.providers, p.ort):
-		return fmt.Errorf("the library %s has no provider %s; it has %s. A library with it: %s; name it with --ort-lib or %s",
+		return fmt.Errorf("the library %s has no provider %s; it has %s. "+
+			"A library with it: %s; name it with --ort-lib or %s",
 			e.library.Path, p.name, strings.Join(shortNames(e.providers), ", "), p.get, ortlib.Env)
 	}
 	if err := p.append(o, opts.ProviderOptions); err != nil {

@@ -11,16 +11,16 @@ type provider struct {
 // it. The first is the default. How a session is given one is in (*Engine).addProvider.
 var providerTable = []provider{
 	{cpu, "CPUExecutionProvider", "every library has it"},
-	{"cuda", "CUDAExecutionProvider", "pip install onnxruntime-gpu, or the -gpu archive of a release; " +
-		"it needs CUDA 12 and cuDNN 9 on the library path"},
-	{"tensorrt", "TensorrtExecutionProvider", "pip install onnxruntime-gpu, or the -gpu archive of a release; " +
-		"it needs CUDA 12, cuDNN 9 and TensorRT 10 on the library path"},
+	{"cuda", "CUDAExecutionProvider", gpuLibrary + "CUDA 12 and cuDNN 9 on the library path"},
+	{"tensorrt", "TensorrtExecutionProvider", gpuLibrary + "CUDA 12, cuDNN 9 and TensorRT 10 on the library path"},
 	{"openvino", "OpenVINOExecutionProvider", "pip install onnxruntime-openvino"},
 	{"coreml", "CoreMLExecutionProvider", "the macOS archive of a release, or pip install onnxruntime on macOS"},
 	{"directml", "DmlExecutionProvider", "pip install onnxruntime-directml on Windows"},
 }
 
-// cpu is the provider of every library, which the others leave to it what they lack.
+const gpuLibrary = "pip install onnxruntime-gpu, or the -gpu archive of a release; it needs "
+
+// cpu is the provider that every library has; it takes the operators that another provider lacks.
 const cpu = "cpu"
 
 // Providers are the names that engine.Options.Provider takes here, the default first.

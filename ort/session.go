@@ -158,7 +158,8 @@ func (s *session) wantedOutputs(out []string) ([]string, error) {
 			continue
 		}
 		if spec.DType == tensor.Invalid {
-			return nil, fmt.Errorf("%w: output %q is of a type that xpipe has no tensors for; ask for other outputs", engine.ErrGraph, spec.Name)
+			return nil, fmt.Errorf("%w: output %q is of a type that xpipe has no tensors for; ask for other outputs",
+				engine.ErrGraph, spec.Name)
 		}
 		names = append(names, spec.Name)
 	}
@@ -195,7 +196,8 @@ func (s *session) call(ctx context.Context, in map[string]*tensor.Tensor, names 
 	}
 	outputs := make([]C.xort_output, len(names))
 	var message *C.char
-	code := C.xort_run(s.handle, runOptions, C.size_t(len(inputNames)), unsafe.SliceData(inputNames), unsafe.SliceData(args.list),
+	code := C.xort_run(s.handle, runOptions,
+		C.size_t(len(inputNames)), unsafe.SliceData(inputNames), unsafe.SliceData(args.list),
 		C.size_t(len(names)), unsafe.SliceData(outputNames), unsafe.SliceData(outputs), &message)
 	stop()
 	if code != 0 {
@@ -257,7 +259,11 @@ type arguments struct {
 // add puts an input in the list. Its elements are used where they are: in Go memory, which is
 // pinned, or in ONNX Runtime's own.
 func (a *arguments) add(t *tensor.Tensor) error {
-	input := C.xort_input{bytes: C.size_t(t.Len() * t.DType().Size()), rank: C.size_t(t.Rank()), _type: typeNumbers[t.DType()]}
+	input := C.xort_input{
+		bytes: C.size_t(t.Len() * t.DType().Size()),
+		rank:  C.size_t(t.Rank()),
+		_type: typeNumbers[t.DType()],
+	}
 	if t.Rank() > 0 {
 		dims := make([]C.int64_t, t.Rank())
 		for i, d := range t.Shape() {

@@ -20,7 +20,8 @@ import (
 
 // elementTypes pairs ONNX's numbers for element types with those of tensor.
 var elementTypes = map[C.int]tensor.DType{
-	1: tensor.Float32, 2: tensor.Uint8, 3: tensor.Int8, 6: tensor.Int32, 7: tensor.Int64, 9: tensor.Bool, 10: tensor.Float16,
+	1: tensor.Float32, 2: tensor.Uint8, 3: tensor.Int8, 6: tensor.Int32, 7: tensor.Int64,
+	9: tensor.Bool, 10: tensor.Float16,
 }
 
 // typeNumbers is elementTypes the other way round.

@@ -65,12 +65,14 @@ How time grows with one size of a graph:
 	}
 	o.addFlags(cmd)
 	engineFlag := cmd.Flags().Lookup("engine")
-	engineFlag.Usage = fmt.Sprintf("engines to time: %s; %s: all that can be used", api.OrList(benchNames()), api.AutoEngine)
+	engineFlag.Usage = fmt.Sprintf("engines to time: %s; %s: all that can be used",
+		api.OrList(benchNames()), api.AutoEngine)
 	engineFlag.DefValue = api.AutoEngine
 	cmd.Flags().IntVar(&o.runs, "runs", 20, "runs of each engine that count")
 	cmd.Flags().IntVar(&o.warm, "warm", 3, "runs of each engine before those")
 	cmd.Flags().StringArrayVar(&o.dims, "dim", nil, "size of a dimension that is not fixed: NAME=N (repeat)")
-	cmd.Flags().BoolVar(&o.withFootprint, "footprint", false, "measure peak memory and opening too, each engine in a process of its own")
+	cmd.Flags().BoolVar(&o.withFootprint, "footprint", false,
+		"measure peak memory and opening too, each engine in a process of its own")
 	cmd.Flags().BoolVar(&o.footprintOnly, "footprint-only", false, "print the footprint of one engine in this process")
 	cmd.Flags().MarkHidden("footprint-only")
 	cmd.Flags().StringVar(&o.profile, "cpuprofile", "", "write a profile of the runs to this file, for go tool pprof")
@@ -164,7 +166,8 @@ func (o *benchOptions) engines(env *environment) ([]timedEngine, error) {
 	if !auto && o.name != benchBoth && o.name != benchAll {
 		row, err := api.FindEngine(o.name)
 		if err != nil {
-			return nil, usagef("there is no engine %q; bench takes %s", o.name, api.OrList(append(benchNames(), api.AutoEngine)))
+			names := api.OrList(append(benchNames(), api.AutoEngine))
+			return nil, usagef("there is no engine %q; bench takes %s", o.name, names)
 		}
 		rows = []engine.Row{row}
 	}
@@ -242,7 +245,9 @@ func builtinGraph(prefix string, g enginebench.Graph) benchGraph {
 }
 
 // bench times one graph on the engines.
-func bench(ctx context.Context, engines []timedEngine, g benchGraph, o benchOptions, peak float64) (benchReport, error) {
+func bench(
+	ctx context.Context, engines []timedEngine, g benchGraph, o benchOptions, peak float64,
+) (benchReport, error) {
 	r := benchReport{
 		Graph: g.name, Curve: g.curve, X: g.x, Threads: o.threads, Runs: o.runs,
 		Engines: map[string]*benchEngine{},

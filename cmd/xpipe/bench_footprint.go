@@ -19,12 +19,15 @@ const footprintRuns, footprintOpens = 3, 5
 
 // printFootprint measures one engine in this process, which does nothing else: bench --footprint
 // starts it.
-func (o *benchOptions) printFootprint(ctx context.Context, env *environment, e timedEngine, g benchGraph) error {
+func (o *benchOptions) printFootprint(
+	ctx context.Context, env *environment, e timedEngine, g benchGraph,
+) error {
 	source, _, err := g.source()
 	if err != nil {
 		return err
 	}
-	f, err := enginebench.MeasureFootprint(ctx, e.Engine, source, o.optionsFor(e), g.dims, footprintRuns, footprintOpens)
+	f, err := enginebench.MeasureFootprint(
+		ctx, e.Engine, source, o.optionsFor(e), g.dims, footprintRuns, footprintOpens)
 	if err != nil {
 		return err
 	}
@@ -32,7 +35,9 @@ func (o *benchOptions) printFootprint(ctx context.Context, env *environment, e t
 }
 
 // footprints measures each engine in a process of its own, and fills in the report.
-func (o *benchOptions) footprints(ctx context.Context, engines []timedEngine, g benchGraph, source engine.Source, r *benchReport) error {
+func (o *benchOptions) footprints(
+	ctx context.Context, engines []timedEngine, g benchGraph, source engine.Source, r *benchReport,
+) error {
 	path, ok := source.Path()
 	if !ok { // a process of its own needs a file
 		var err error
@@ -60,7 +65,9 @@ func (o *benchOptions) footprints(ctx context.Context, engines []timedEngine, g 
 }
 
 // footprint runs this program for one engine and one graph file.
-func (o *benchOptions) footprint(ctx context.Context, engineName, path string, dims map[string]int) (f enginebench.Footprint, err error) {
+func (o *benchOptions) footprint(
+	ctx context.Context, engineName, path string, dims map[string]int,
+) (f enginebench.Footprint, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return f, err

@@ -122,7 +122,8 @@ func runDoctor(ctx context.Context, env *environment, o doctorOptions) error {
 	case !r.Model.OK:
 		return fmt.Errorf("%w: the default model is not usable: %s", models.ErrBundle, r.Model.Problem)
 	case !r.OK:
-		return fmt.Errorf("%w: no engine can caption a picture: %s", engine.ErrEngine, r.Engines[api.Engines[0].Name].Trial.Problem)
+		problem := r.Engines[api.Engines[0].Name].Trial.Problem
+		return fmt.Errorf("%w: no engine can caption a picture: %s", engine.ErrEngine, problem)
 	}
 	return nil
 }
@@ -137,7 +138,9 @@ func examine(ctx context.Context, env *environment, o doctorOptions) doctorRepor
 			{Name: "ffmpeg", For: "frames of videos"},
 		},
 	}
-	advise := func(missing, do string) { r.Advice = append(r.Advice, engine.Advice{Missing: missing, Do: do}) }
+	advise := func(missing, do string) {
+		r.Advice = append(r.Advice, engine.Advice{Missing: missing, Do: do})
+	}
 	for _, row := range api.PreferredEngines() {
 		e, found, err := o.libraries.config(env).Open(row)
 		report := engineReport{

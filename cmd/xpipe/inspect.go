@@ -156,7 +156,9 @@ func inspectGraph(source engine.Source) (graphReport, error) {
 		Inputs: specReports(s.Inputs), Outputs: specReports(s.Outputs),
 		Parameters: s.Parameters, ParameterBytes: s.ParameterBytes, Missing: map[string][]string{},
 	}
-	telling := slices.DeleteFunc(slices.Clone(api.Engines), func(row engine.Row) bool { return row.Supported == nil })
+	telling := slices.DeleteFunc(slices.Clone(api.Engines), func(row engine.Row) bool {
+		return row.Supported == nil
+	})
 	for _, row := range telling {
 		report.Missing[row.Name] = []string{}
 	}

@@ -62,7 +62,8 @@ place you trust publishes it. Files on this machine are taken as they are unless
 			return runRuntimeInstall(cmd.Context(), env, o)
 		},
 	}
-	cmd.Flags().StringVar(&o.From, "from", "", "wheel, archive, folder, library, https address, or pip (default: the release page)")
+	cmd.Flags().StringVar(&o.From, "from", "",
+		"wheel, archive, folder, library, https address, or pip (default: the release page)")
 	cmd.Flags().StringVar(&o.Version, "version", ortlib.DefaultVersion, "release to fetch")
 	cmd.Flags().StringVar(&o.SHA256, "sha256", "", "SHA-256 that the file must have")
 	return cmd
@@ -96,7 +97,8 @@ func runRuntimeInstall(ctx context.Context, env *environment, o ortlib.InstallOp
 	if env.json {
 		return env.printJSON(installed)
 	}
-	_, err = fmt.Fprintf(env.stdout, "installed ONNX Runtime %s from %s at %s\n", installed.Version, installed.Source, installed.Path)
+	_, err = fmt.Fprintf(env.stdout, "installed ONNX Runtime %s from %s at %s\n",
+		installed.Version, installed.Source, installed.Path)
 	return err
 }
 

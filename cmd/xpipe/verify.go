@@ -59,7 +59,7 @@ func newVerifyCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify [BUNDLE]",
 		Short: "Compare the engines on a model, stage by stage",
-		Long: `Runs the model's task on engine ` + api.Engines[0].Name + ` and on each other engine (` + strings.Join(api.EngineNames()[1:], ", ") + `), and compares
+		Long: fmt.Sprintf(`Runs the model's task on engine %s and on each other engine (%s), and compares
 every output of every graph; each stage gets the same inputs on both, so that a
 difference shows where it arises. The table also has what goes in: the prompt's
 token ids and a hash of the preprocessed pixels. It is what to put into a bug
@@ -69,7 +69,7 @@ BUNDLE is a folder or the name of an embedded model. A stage fails where a value
 differs by more than the tolerance, relative to the largest value where that is
 above 1: 1e-4, and 5e-2 for int8 bundles, unless --tolerance says otherwise.
 
-` + exitHelp,
+`, api.Engines[0].Name, strings.Join(api.EngineNames()[1:], ", ")) + exitHelp,
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {

@@ -26,7 +26,10 @@ type Footprint struct {
 
 // MeasureFootprint opens a graph, runs it, and opens it again several times. Its memory figures
 // mean something only in a fresh process.
-func MeasureFootprint(ctx context.Context, e engine.Engine, source engine.Source, opts engine.Options, dims map[string]int, runs, opens int) (Footprint, error) {
+func MeasureFootprint(
+	ctx context.Context, e engine.Engine, source engine.Source, opts engine.Options,
+	dims map[string]int, runs, opens int,
+) (Footprint, error) {
 	var f Footprint
 	var times []time.Duration
 	open := func() (engine.Session, error) {

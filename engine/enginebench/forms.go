@@ -80,7 +80,8 @@ func (m *Model) weights8(std float64, inputScale float32, shape ...int) (weights
 	axis := onnx.Attrs{"axis": 0}
 	weights = m.Node("DequantizeLinear", []string{w, vector(scales), zeros}, axis)
 	zeros32 := m.Const(tensor.Must(tensor.Zeros(tensor.Int32, n)))
-	return weights, m.Node("DequantizeLinear", []string{m.Const(tensor.Must(tensor.New([]int{n}, offsets))), vector(products), zeros32}, axis)
+	integers := m.Const(tensor.Must(tensor.New([]int{n}, offsets)))
+	return weights, m.Node("DequantizeLinear", []string{integers, vector(products), zeros32}, axis)
 }
 
 // conv8 is a convolution between QuantizeLinear and DequantizeLinear; bounds of 0 and 6 are those

@@ -76,7 +76,9 @@ type Timing struct {
 
 // Measure runs the sessions in turns, warm-up runs first: a run of each, again and again, so that
 // other load on the machine affects all of them alike.
-func Measure(ctx context.Context, sessions []engine.Session, in map[string]*tensor.Tensor, warm, runs int) ([]Timing, error) {
+func Measure(
+	ctx context.Context, sessions []engine.Session, in map[string]*tensor.Tensor, warm, runs int,
+) ([]Timing, error) {
 	timings := make([]Timing, len(sessions))
 	for i := range warm + runs {
 		for k, s := range sessions {

@@ -23,7 +23,8 @@ import (
 // (onnx/backend/test/data/node of PyPI onnx 1.17.0). Without it they are looked for in build/venv.
 const NodeTestsEnv = "XPIPE_ONNX_NODE_TESTS"
 
-// RequireEnv makes tests that miss their reference fail instead of skip.
+// RequireEnv names the environment variable that, where it is "1", makes tests without their
+// reference fail instead of skip.
 const RequireEnv = "XPIPE_REQUIRE_REFS"
 
 func nodeTestsDir(t *testing.T) string {

@@ -22,6 +22,9 @@ func CacheDir() (string, error) {
 	return filepath.Join(dir, "xpipe", "onnxruntime"), nil
 }
 
+// foundInCache is Library.Found of what CacheDir holds.
+const foundInCache = "cache of `xpipe runtime install`"
+
 // receiptName is the file in an installed version's folder that says what was installed.
 const receiptName = "install.json"
 
@@ -109,7 +112,7 @@ func installedIn(cache, goos string) []Library {
 			continue
 		}
 		for _, path := range librariesIn(filepath.Join(cache, e.Name()), goos) {
-			libs = append(libs, Library{Path: path, Version: e.Name(), Found: "cache of `xpipe runtime install`"})
+			libs = append(libs, Library{Path: path, Version: e.Name(), Found: foundInCache})
 			break
 		}
 	}

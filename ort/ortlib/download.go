@@ -79,7 +79,10 @@ func (in *installer) get(ctx context.Context, opts InstallOptions, u *url.URL, t
 		return err
 	}
 	defer f.Close()
-	body := &meter{r: resp.Body, total: resp.ContentLength, report: opts.Progress, progressed: func() { stalled.Reset(in.stall) }}
+	body := &meter{
+		r: resp.Body, total: resp.ContentLength, report: opts.Progress,
+		progressed: func() { stalled.Reset(in.stall) },
+	}
 	n, err := io.Copy(f, io.LimitReader(body, in.max+1))
 	switch {
 	// When we hang up, a server may end its body as if it were whole, and that end may still

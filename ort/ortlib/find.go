@@ -108,7 +108,8 @@ func (e *SearchError) Error() string {
 func (e *SearchError) Unwrap() error { return ErrLibrary }
 
 // Advice says what to do on a machine without the library.
-const Advice = "`xpipe runtime install --from pip` (other ways: `xpipe runtime install --help`), or `pip install 'onnxruntime>=" + MinVersion + "'`, or set " + Env + " to the path of a library"
+const Advice = "`xpipe runtime install --from pip` (other ways: `xpipe runtime install --help`), " +
+	"or `pip install 'onnxruntime>=" + MinVersion + "'`, or set " + Env + " to the path of a library"
 
 // plain is err's text without this package's prefix.
 func plain(err error) string {
@@ -123,7 +124,7 @@ func (s *search) named(how, path string) place {
 }
 
 func (s *search) installed() place {
-	p := place{how: "cache of `xpipe runtime install`", why: s.cache + " is empty"}
+	p := place{how: foundInCache, why: s.cache + " is empty"}
 	if s.cache == "" {
 		p.why = "this user has no cache folder"
 	}
@@ -157,7 +158,8 @@ func (s *search) system() place {
 		// Not System32: the onnxruntime.dll that Windows itself brings is old.
 		for _, base := range []string{s.getenv("ProgramFiles"), s.getenv("LOCALAPPDATA")} {
 			if base != "" {
-				add(filepath.Join(base, "onnxruntime"), filepath.Join(base, "onnxruntime", "lib"), filepath.Join(base, "onnxruntime", "bin"))
+				base = filepath.Join(base, "onnxruntime")
+				add(base, filepath.Join(base, "lib"), filepath.Join(base, "bin"))
 			}
 		}
 		for _, f := range filepath.SplitList(s.getenv("PATH")) {
@@ -167,7 +169,8 @@ func (s *search) system() place {
 		}
 	case "darwin":
 		add(filepath.SplitList(s.getenv("DYLD_LIBRARY_PATH"))...)
-		absolute("/opt/homebrew/lib", "/opt/homebrew/opt/onnxruntime/lib", "/usr/local/lib", "/usr/local/opt/onnxruntime/lib", "/opt/local/lib")
+		absolute("/opt/homebrew/lib", "/opt/homebrew/opt/onnxruntime/lib",
+			"/usr/local/lib", "/usr/local/opt/onnxruntime/lib", "/opt/local/lib")
 	default:
 		add(filepath.SplitList(s.getenv("LD_LIBRARY_PATH"))...)
 		triplet := map[string]string{"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}[s.goarch]

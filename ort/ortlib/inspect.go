@@ -91,7 +91,10 @@ func inspectELF(r io.ReaderAt, size int64, goarch string) (string, error) {
 		return "", damaged
 	}
 	defer f.Close()
-	machines := map[elf.Machine]string{elf.EM_X86_64: "amd64", elf.EM_AARCH64: "arm64", elf.EM_386: "386", elf.EM_ARM: "arm", elf.EM_RISCV: "riscv64", elf.EM_PPC64: "ppc64le", elf.EM_S390: "s390x", elf.EM_LOONGARCH: "loong64"}
+	machines := map[elf.Machine]string{
+		elf.EM_X86_64: "amd64", elf.EM_AARCH64: "arm64", elf.EM_386: "386", elf.EM_ARM: "arm",
+		elf.EM_RISCV: "riscv64", elf.EM_PPC64: "ppc64le", elf.EM_S390: "s390x", elf.EM_LOONGARCH: "loong64",
+	}
 	if err := checkArch(machines[f.Machine], f.Machine.String(), goarch); err != nil {
 		return "", err
 	}
@@ -193,7 +196,11 @@ func inspectPE(r io.ReaderAt, size int64, goarch string) (string, error) {
 		return "", damaged
 	}
 	defer f.Close()
-	machines := map[uint16]string{pe.IMAGE_FILE_MACHINE_AMD64: "amd64", pe.IMAGE_FILE_MACHINE_ARM64: "arm64", pe.IMAGE_FILE_MACHINE_I386: "386"}
+	machines := map[uint16]string{
+		pe.IMAGE_FILE_MACHINE_AMD64: "amd64",
+		pe.IMAGE_FILE_MACHINE_ARM64: "arm64",
+		pe.IMAGE_FILE_MACHINE_I386:  "386",
+	}
 	if err := checkArch(machines[f.Machine], "other", goarch); err != nil {
 		return "", err
 	}

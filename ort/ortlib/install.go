@@ -120,7 +120,8 @@ func (in *installer) install(ctx context.Context, opts InstallOptions) (Installe
 	if err := CheckVersion(strings.TrimPrefix(version, "unknown")); err != nil {
 		return Installed{}, err
 	}
-	note, err := json.MarshalIndent(receipt{Version: version, Source: src.name, Installed: time.Now().UTC().Truncate(time.Second), SHA256: sums}, "", "  ")
+	now := time.Now().UTC().Truncate(time.Second)
+	note, err := json.MarshalIndent(receipt{Version: version, Source: src.name, Installed: now, SHA256: sums}, "", "  ")
 	if err != nil {
 		return Installed{}, err
 	}
@@ -133,8 +134,12 @@ func (in *installer) install(ctx context.Context, opts InstallOptions) (Installe
 		return Installed{}, errorf("%w", err)
 	}
 	return Installed{
-		Library: Library{Path: filepath.Join(final, filepath.Base(found.files[0])), Version: version, Found: "cache of `xpipe runtime install`"},
-		Source:  src.name,
+		Library: Library{
+			Path:    filepath.Join(final, filepath.Base(found.files[0])),
+			Version: version,
+			Found:   foundInCache,
+		},
+		Source: src.name,
 	}, nil
 }
 
@@ -191,7 +196,8 @@ func (in *installer) fetch(ctx context.Context, opts InstallOptions, want, temp 
 			want = archivePins[archive]
 		}
 		if want == "" {
-			return source{}, errorf("no SHA-256 is pinned for %s. Either give the one its release page shows: `xpipe runtime install --sha256 HEX`; "+
+			return source{}, errorf("no SHA-256 is pinned for %s. "+
+				"Either give the one its release page shows: `xpipe runtime install --sha256 HEX`; "+
 				"or install the library of the Python package, which is pinned: `xpipe runtime install --from pip`, "+
 				"or `pip download --no-deps onnxruntime==%s` and `xpipe runtime install --from FILE.whl`", url, DefaultVersion)
 		}

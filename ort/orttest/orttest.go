@@ -7,12 +7,9 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/crossattn/xpipe/engine/enginetest"
 	"github.com/crossattn/xpipe/ort/ortlib"
 )
-
-// RequireEnv names the environment variable that makes tests without their reference fail instead
-// of skip, where it is "1".
-const RequireEnv = "XPIPE_REQUIRE_REFS"
 
 const missing = "ONNX Runtime is missing: set " + ortlib.Env + " or run make test-env"
 
@@ -41,13 +38,13 @@ func Find() (path string, ok bool) {
 }
 
 // Library is Find for a test that needs the library: without one it skips the test, or fails it
-// where RequireEnv is set.
+// where enginetest.RequireEnv is 1.
 func Library(t testing.TB) string {
 	t.Helper()
 	path, ok := Find()
 	switch {
 	case ok:
-	case os.Getenv(RequireEnv) == "1":
+	case os.Getenv(enginetest.RequireEnv) == "1":
 		t.Fatal(missing)
 	default:
 		t.Skip(missing)
