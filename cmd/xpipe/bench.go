@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -172,6 +173,7 @@ func (o *benchOptions) engines(env *environment) ([]timedEngine, error) {
 		rows = []engine.Row{row}
 	}
 	var engines []timedEngine
+	var unusable error // why the first that is left out cannot be used
 	for _, row := range rows {
 		choice, err := api.SelectEngine(row.Name, o.libraries.config(env))
 		switch {
@@ -179,10 +181,14 @@ func (o *benchOptions) engines(env *environment) ([]timedEngine, error) {
 			engines = append(engines, timedEngine{choice.Engine, row})
 			env.verbosef("%v", choice)
 		case auto && o.libraries[row.Name] == "":
+			unusable = cmp.Or(unusable, err)
 			env.verbosef("engine: without %s, because %s is not usable (%v)", row.Name, row.About, err)
 		default:
 			return nil, err
 		}
+	}
+	if engines == nil {
+		return nil, unusable
 	}
 	return engines, nil
 }

@@ -87,28 +87,22 @@ func (r benchReport) timed() []string {
 
 // String is the report in one line.
 func (r benchReport) String() string {
-	each := func(format, join string, figure func(*benchEngine) float64) string {
-		var all []string
-		for _, name := range r.timed() {
-			all = append(all, fmt.Sprintf(format, figure(r.Engines[name])))
-		}
-		return strings.Join(all, join)
-	}
-	var times, ratios, cpu []string
+	var times, ratios, cpu, peak, open []string
 	for i, name := range r.timed() {
 		e := r.Engines[name]
 		times = append(times, fmt.Sprintf("%s %.2f ms", name, e.MS))
+		peak = append(peak, fmt.Sprintf("%.0f", e.PeakMB))
+		open = append(open, fmt.Sprintf("%.0f", e.OpenMS))
 		if i > 0 {
 			ratios = append(ratios, fmt.Sprintf("%.2f", e.Ratio))
 			cpu = append(cpu, fmt.Sprintf("%.2f", e.CPURatio))
 		}
 	}
+	text := r.Graph + ": " + strings.Join(times, ", ")
 	if ratios != nil {
-		times = append(times, "ratio "+strings.Join(ratios, ", ")+"; processor time "+strings.Join(cpu, ", "))
+		text += ", ratio " + strings.Join(ratios, ", ") + "; processor time " + strings.Join(cpu, ", ")
 	}
-	return fmt.Sprintf("%s: %s; peak memory %s MB; opening %s ms", r.Graph, strings.Join(times, ", "),
-		each("%.0f", " and ", func(e *benchEngine) float64 { return e.PeakMB }),
-		each("%.0f", " and ", func(e *benchEngine) float64 { return e.OpenMS }))
+	return text + "; peak memory " + strings.Join(peak, " and ") + " MB; opening " + strings.Join(open, " and ") + " ms"
 }
 
 // ratioNames are the names of the ratios between the first engine and each of the others.

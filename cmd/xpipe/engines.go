@@ -32,7 +32,8 @@ func (o *engineOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.name, "engine", "", engineUsage(api.AutoEngine))
 	o.libraries.addFlags(cmd, "searched for, see doctor")
-	f.StringVar(&o.provider, "provider", api.Engines[0].Providers[0], providerUsage())
+	f.StringVar(&o.provider, "provider", "", providerUsage())
+	f.Lookup("provider").DefValue = api.Engines[0].Providers[0] // of each engine, its first
 	f.StringToStringVar(&o.providerOptions, "provider-option", nil, "option for the provider, such as device_id=1")
 	f.IntVar(&o.threads, "threads", 0, "cores to use (0: all)")
 	f.Var(&o.memoryLimit, "memory-limit", fmt.Sprintf("most memory for the tensors of one run of a graph, "+
