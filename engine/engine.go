@@ -1,9 +1,9 @@
-// Package engine is the contract between graphs and whatever runs them. Two
-// engines implement it: fallback (pure Go) and ort (ONNX Runtime). Package
-// enginetest holds the suite that an engine must pass.
+// Package engine is the contract between graphs and whatever runs them. Package enginetest holds
+// the suite that an engine must pass, enginebench times engines side by side, and a Row puts an
+// engine into a program's table of engines.
 //
-// An engine knows graphs and tensors. It knows no task, no model family and
-// no file beyond the graph it is asked to open.
+// An engine knows graphs and tensors. It knows no task, no model family and no file beyond the
+// graph it is asked to open.
 package engine
 
 import (
@@ -17,68 +17,67 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// The kinds of failure an engine reports; every error it returns wraps one of
-// them or a context's error.
+// The kinds of failure an engine reports; every error it returns wraps one of them or a context's
+// error.
 var (
-	// ErrGraph: the file is no ONNX graph, is damaged, or asks for what the
-	// engine lacks. Another file may work.
+	// ErrGraph: the file is no ONNX graph, is damaged, or asks for what the engine lacks. Another
+	// file may work.
 	ErrGraph = errors.New("graph")
 	// ErrInput: an input's name, element type or shape does not fit the graph.
 	ErrInput = errors.New("input")
-	// ErrEngine: the engine itself is not there or broke (no library, no such
-	// provider, a closed session).
+	// ErrEngine: the engine itself is missing or broke (no library, no such provider, a closed
+	// session).
 	ErrEngine = errors.New("engine")
 )
 
 // Engine opens graphs. It is safe for concurrent use.
 type Engine interface {
-	// Name is "go" or "ort".
+	// Name is the name of the engine's Row, such as "go" or "ort".
 	Name() string
 	// Open reads and prepares the graph. It does not keep source.FS.
 	Open(ctx context.Context, source Source, opts Options) (Session, error)
 }
 
-// Session runs one graph. It is safe for concurrent use.
+// Session runs one graph. It is safe for concurrent use. A session that can show the attention
+// inside its graph is a Tapper as well.
 type Session interface {
-	// Inputs and Outputs describe the graph in its own order. The caller must
-	// not change what they return.
+	// Inputs and Outputs describe the graph in its own order. The caller must not change what they
+	// return.
 	Inputs() []tensor.Spec
 	Outputs() []tensor.Spec
-	// Run computes the named outputs; with no names, all of them. Every graph
-	// input must be given; an input the graph does not have is an error. Inputs
-	// are only read, and may be used again at once after Run returns. Outputs
-	// belong to the caller, may share memory with nothing the engine writes to
-	// again, and may be given as inputs to a later Run.
+	// Run computes the named outputs; with no names, all of them. Every graph input must be given;
+	// an input the graph does not have is an error: see CheckInputs, which every engine calls.
+	// Inputs are only read, and may be used again at once after Run returns. Outputs belong to the
+	// caller, may share memory with nothing the engine writes to again, and may be given as inputs
+	// to a later Run.
 	//
-	// When ctx ends, Run stops the computation, waits until it has stopped, and
-	// returns an error that wraps ctx.Err().
+	// When ctx ends, Run stops the computation, waits until it has stopped, and returns an error
+	// that wraps ctx.Err().
 	Run(ctx context.Context, in map[string]*tensor.Tensor, out ...string) (map[string]*tensor.Tensor, error)
-	// Close waits for calls of Run in progress and frees what the session
-	// holds. Later calls of Run fail with ErrEngine; a second Close does nothing.
+	// Close waits for calls of Run in progress and frees what the session holds. Later calls of Run
+	// fail with ErrEngine; a second Close does nothing.
 	Close() error
 }
 
 // Options adjust how a graph is opened. The zero value is right for most uses.
 type Options struct {
-	// Threads bounds the cores one Run uses; 0 means all there are.
+	// Threads bounds the cores one Run uses; 0 means all of them.
 	Threads int
-	// Provider is where ONNX Runtime computes: "cpu" (also ""), "cuda",
-	// "tensorrt", "openvino", "coreml" or "directml". The Go engine takes "cpu"
-	// only.
+	// Provider is where the engine computes, one of its Row's Providers; "" is the first of them,
+	// the CPU.
 	Provider string
-	// ProviderOptions go to the provider as they are, such as device_id=1.
+	// ProviderOptions go to the provider unchanged, such as device_id=1.
 	ProviderOptions map[string]string
-	// MemoryLimit bounds the bytes that the tensors of one run may take, weights
-	// not counted; 0 means no bound. The Go engine works in smaller pieces where
-	// that keeps within it, and fails with ErrGraph where nothing does; ONNX Runtime
-	// has no such bound and takes none.
+	// MemoryLimit bounds the bytes that the tensors of one run may take, weights not counted; 0
+	// means no bound. The Go engine works in smaller pieces where that keeps within it, and fails
+	// with ErrGraph where nothing does; ONNX Runtime has no such bound and takes none.
 	MemoryLimit int64
 	// NoFusion runs the graph operator by operator, as written.
 	NoFusion bool
 }
 
-// Source names a graph inside a file system, in which its external data lies
-// too. Nothing outside the file system is ever read.
+// Source names a graph inside a file system, which must hold its external data too. Nothing outside
+// the file system is ever read.
 type Source struct {
 	FS   fs.FS
 	Name string // slash-separated, as fs.ValidPath wants it
@@ -88,15 +87,14 @@ type Source struct {
 	Check func(name string, data []byte) error
 }
 
-// FileSource is the source for the graph at a path of the operating system.
-// External data is looked for in the file's folder and below.
+// FileSource is the source for the graph at a path of the operating system. External data is looked
+// for in the file's folder and below.
 func FileSource(path string) Source {
 	return Source{FS: os.DirFS(filepath.Dir(path)), Name: filepath.Base(path)}
 }
 
-// Path returns the operating system's path of the graph where the source lies
-// on a disk, for engines that read files themselves; ok is false where it is
-// embedded or archived.
+// Path returns the operating system's path of the graph, for engines that read files themselves; ok
+// is false where the source does not lie on a disk but is embedded or archived.
 func (s Source) Path() (path string, ok bool) {
 	f, err := s.FS.Open(s.Name)
 	if err != nil {

@@ -3,7 +3,6 @@ package fallback
 import (
 	"context"
 	"fmt"
-	"sort"
 	"strings"
 	"sync"
 
@@ -66,7 +65,7 @@ func (s *session) Run(ctx context.Context, in map[string]*tensor.Tensor, out ...
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if err := checkInputs(s.graph.inputs, in); err != nil {
+	if err := engine.CheckInputs(s.graph.inputs, in); err != nil {
 		return nil, err
 	}
 	sched, err := s.schedule(out)
@@ -102,35 +101,6 @@ func (s *session) returnArena(a *arena) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.arenas = append(s.arenas, a)
-}
-
-// checkInputs compares what is given with what the graph takes.
-func checkInputs(specs []tensor.Spec, in map[string]*tensor.Tensor) error {
-	known := map[string]bool{}
-	for _, s := range specs {
-		known[s.Name] = true
-		t := in[s.Name]
-		if t == nil {
-			return fmt.Errorf("%w: %v is not given", engine.ErrInput, s)
-		}
-		if err := s.Check(t); err != nil {
-			return fmt.Errorf("%w: %v", engine.ErrInput, err)
-		}
-	}
-	if len(in) > len(specs) {
-		var unknown, names []string
-		for name := range in {
-			if !known[name] {
-				unknown = append(unknown, name)
-			}
-		}
-		for _, s := range specs {
-			names = append(names, s.Name)
-		}
-		sort.Strings(unknown)
-		return fmt.Errorf("%w: the graph has no input %q; it takes %q", engine.ErrInput, unknown[0], names)
-	}
-	return nil
 }
 
 // schedule is what to run for a set of outputs.

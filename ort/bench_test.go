@@ -10,10 +10,10 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// BenchmarkCache appends to the 24 caches of a decoder of 125M parameters, whose
-// step takes some 25 ms; the graph holds nothing but the caches. "inside" gives
-// outputs back as they are, "released" says so when an old one is done with, and
-// "copied" has every one in Go memory, as onnxruntime_go would.
+// BenchmarkCache appends to the 24 caches of a decoder of 125M parameters, whose step takes some 25
+// ms; the graph holds nothing but the caches. "inside" gives outputs back as they are, "released"
+// says so when an old one is done with, and "copied" has every one in Go memory, as onnxruntime_go
+// would.
 func BenchmarkCache(b *testing.B) {
 	const layers, heads, dim = 24, 12, 64
 	g := onnx.NewBuilder("caches", 17)

@@ -12,8 +12,8 @@ import (
 	"github.com/crossattn/xpipe/engine/enginetest"
 )
 
-// nodeTestsOut are the official node tests that ONNX Runtime 1.24.4 itself does
-// not pass on the CPU, by reason.
+// nodeTestsOut are the official node tests that ONNX Runtime 1.24.4 itself does not pass on the
+// CPU, by reason.
 var nodeTestsOut = map[string]string{
 	"operators of training, which its releases lack": `test_adagrad test_adagrad_multiple test_adam test_adam_multiple
 		test_momentum test_momentum_multiple test_nesterov_momentum`,

@@ -1,29 +1,28 @@
-// Package ort is the engine over ONNX Runtime. It finds the shared library
-// (package ortlib), loads it once per process through onnxruntime_go, and runs
-// graphs in it, on the CPU or on what else the library has a provider for.
+// Package ort is the engine over ONNX Runtime. It finds the shared library (package ortlib), loads
+// it once per process through onnxruntime_go, and runs graphs in it, on the CPU or on any other
+// provider that the library has.
 //
-// What onnxruntime_go 1.27 lacks or does wrong is done in a small C file here
-// that calls the same library: outputs of every element type and of no dimensions,
-// outputs that are not copied, graphs without inputs, the names of open dimensions,
-// the list of providers. Nothing of the engine's memory is ever under a Go slice:
-// a big output stays in ONNX Runtime until somebody looks at it, and can go into
-// the next run as it is; see tensor.Storage.
+// A small C file here calls the same library for what onnxruntime_go 1.27 lacks or does wrong:
+// outputs of every element type and of no dimensions, outputs that are not copied, graphs without
+// inputs, the names of open dimensions, the list of providers. A Go slice never points into the
+// engine's memory: a big output stays in ONNX Runtime until somebody looks at it, and can be the
+// input of the next run without a copy; see tensor.Storage.
 //
-// Run asks for the outputs it was told to compute and gets no others, but ONNX
-// Runtime computes every node of the graph all the same: an output that is dear
-// and seldom needed belongs in a graph of its own.
+// Run returns only the outputs asked for, but ONNX Runtime computes every node of the graph all the
+// same: an output that is costly and seldom needed belongs in a graph of its own.
 //
-// Providers other than the CPU are passed what engine.Options says and have not
-// been tried: there was no machine with a GPU to try them on. Outputs come back to
-// the CPU's memory after every run. CUDA is known to replace Go's signal handlers;
-// Open puts them back after it has made such a session, which covers what a
-// provider does while it starts and not what it may do later.
+// Providers other than the CPU get the options of engine.Options and have not been tried: there was
+// no machine with a GPU to try them on. Outputs are copied to the CPU's memory after every run.
+// CUDA is known to replace Go's signal handlers; Open puts them back after it has made such a
+// session, which covers what a provider does while it starts and not what it may do later.
 //
-// Built without cgo, or with the tag noort, the package has the same API, and New
-// says that the engine is not there.
+// Built without cgo, or with the tag noort, the package has the same API, and New says that the
+// engine is missing.
 package ort
 
 import (
+	"errors"
+
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/ort/ortlib"
 )
@@ -37,30 +36,56 @@ const Name = "ort"
 type Option func(*config)
 
 type config struct {
-	library  string
-	check    func(ortlib.Library) error
-	verbose  bool
-	spinning bool
+	library string
+	check   func(ortlib.Library) error
 }
 
-// WithLibrary names the shared library, or the folder it lies in. Without it, or
-// with "", the library is searched for as ortlib.Find says.
+// WithLibrary names the shared library, or the folder it lies in. Without it, or with "", the
+// library is searched for as ortlib.Find says.
 func WithLibrary(path string) Option { return func(c *config) { c.library = path } }
 
-// WithCheck asks check about every library before it is loaded; one that it has an
-// error for is not. A library is code that runs when it is loaded, and a crash of it
-// ends the process: who has a way to try it elsewhere first can do so here.
-func WithCheck(check func(ortlib.Library) error) Option { return func(c *config) { c.check = check } }
+// WithCheck asks check about every library before it is loaded; one that it has an error for is
+// not. Loading a library runs its code, and a crash there kills the process. Use check to try it in
+// another process first.
+func WithCheck(check func(ortlib.Library) error) Option {
+	return func(c *config) { c.check = check }
+}
 
-// WithVerbose lets ONNX Runtime write its warnings and errors on stderr; without
-// it nothing is written, and errors are returned only. The first engine of the
-// process settles it.
-func WithVerbose(verbose bool) Option { return func(c *config) { c.verbose = verbose } }
+// Open is New for a table of engines: it also describes what it found. The returned engine is an
+// *Engine.
+func Open(c engine.Config) (engine.Engine, engine.Description, error) {
+	opts := []Option{WithLibrary(c.Library)}
+	if c.Trial != nil {
+		opts = append(opts, WithCheck(func(l ortlib.Library) error { return c.Trial(l.Path) }))
+	}
+	e, err := New(opts...)
+	if err != nil {
+		return nil, describeFailure(c.Library, err), err
+	}
+	found := describeLibrary(e.Library())
+	found.Built, found.Providers = true, e.Providers()
+	return e, found, nil
+}
 
-// WithSpinning lets idle threads of ONNX Runtime wait for work in a busy loop. On
-// a machine that does nothing else it makes small graphs a little faster; on a
-// busy one it can make them many times slower, so that it is off by default.
-func WithSpinning(spinning bool) Option { return func(c *config) { c.spinning = spinning } }
+// describeFailure says what there is of a library where New gave an error.
+func describeFailure(library string, err error) engine.Description {
+	found := engine.Description{Built: Built}
+	if l, e := ortlib.Find(library, nil); e == nil && !Built {
+		found = describeLibrary(l) // a program with cgo would take it
+	}
+	found.Problem = err.Error()
+	if search, ok := errors.AsType[*ortlib.SearchError](err); ok {
+		found.Problem, found.Looked = "no library of ONNX Runtime was found", search.Looked
+	}
+	do := ortlib.Advice + "; or go on with the Go engine, which needs none"
+	if !Built {
+		do = "this program is built without cgo: build it with CGO_ENABLED=1 and a C compiler, " +
+			"or go on with the Go engine"
+	}
+	found.Advice = []engine.Advice{{Missing: "engine " + Name, Do: do}}
+	return found
+}
 
-// Providers are the names that engine.Options.Provider takes here.
-var Providers = []string{"cpu", "cuda", "tensorrt", "openvino", "coreml", "directml"}
+func describeLibrary(l ortlib.Library) engine.Description {
+	return engine.Description{Summary: l.String(), Library: (*engine.Library)(&l)}
+}

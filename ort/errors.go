@@ -19,9 +19,8 @@ const (
 	codeProvider       = 11
 )
 
-// runError makes an error of what ONNX Runtime says about a run. Nearly always
-// the inputs are to blame, whose sizes do not go together: what could be checked
-// without running has been.
+// runError makes an error of ONNX Runtime's message about a run. Nearly always the sizes of the
+// inputs do not go together: everything that can be checked without running was checked before.
 func runError(code C.int, message string) error {
 	switch text := brief(message); {
 	case outOfMemory.MatchString(message):
@@ -35,7 +34,7 @@ func runError(code C.int, message string) error {
 	}
 }
 
-// openError makes an error of what it says about a graph.
+// openError makes an error of its message about a graph.
 func openError(err error, provider string) error {
 	text := brief(err.Error())
 	if provider != "" && provider != "cpu" && aboutDevice.MatchString(err.Error()) {
@@ -48,8 +47,8 @@ var (
 	aboutDevice = regexp.MustCompile(`(?i)cuda|cudnn|cublas|tensorrt|openvino|coreml|directml|dml|execution provider`)
 	outOfMemory = regexp.MustCompile(`(?i)failed to allocate|bad_alloc|out of memory|bad allocation`)
 
-	// What ONNX Runtime's messages hold beside the message: where in its source
-	// the check stands and the C++ name of the function.
+	// ONNX Runtime puts into its messages where in its source the check stands, and the C++ name of
+	// the function.
 	sourcePlace = regexp.MustCompile(`(?:[A-Za-z]:)?[\w./\\+-]+\.(?:cc|h|cpp|hpp|cu|mm):\d+ `)
 	signature   = regexp.MustCompile(`(?:[\w:<>,*&~]+ )*(?:[\w]+::)+[^\s(]+\([^)]*\)(?: const)?(?: \[with [^\]]*\])? `)
 	exception   = regexp.MustCompile(`\[ONNXRuntimeError\] : \d+ : \w+ : `)

@@ -10,8 +10,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// Run a graph that lies on disk. There is no output to check: whether there is a
-// library depends on the machine.
+// Run a graph that lies on disk. There is no output to check: whether there is a library depends on
+// the machine.
 func Example() {
 	ctx := context.Background()
 	e, err := ort.New()

@@ -18,14 +18,16 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// The fields of onnx.proto that lead to tensors, by message. Only tensors can
-// name files.
+// The fields of onnx.proto that lead to tensors, by message. Only tensors can name files.
 var protoFields = map[string]map[protowire.Number]string{
-	"ModelProto":        {7: "GraphProto", 25: "FunctionProto"},
-	"FunctionProto":     {7: "NodeProto", 11: "AttributeProto"},
-	"GraphProto":        {1: "NodeProto", 5: "TensorProto", 15: "SparseTensorProto"},
-	"NodeProto":         {5: "AttributeProto"},
-	"AttributeProto":    {5: "TensorProto", 6: "GraphProto", 10: "TensorProto", 11: "GraphProto", 22: "SparseTensorProto", 23: "SparseTensorProto"},
+	"ModelProto":    {7: "GraphProto", 25: "FunctionProto"},
+	"FunctionProto": {7: "NodeProto", 11: "AttributeProto"},
+	"GraphProto":    {1: "NodeProto", 5: "TensorProto", 15: "SparseTensorProto"},
+	"NodeProto":     {5: "AttributeProto"},
+	"AttributeProto": {
+		5: "TensorProto", 6: "GraphProto", 10: "TensorProto", 11: "GraphProto",
+		22: "SparseTensorProto", 23: "SparseTensorProto",
+	},
 	"SparseTensorProto": {1: "TensorProto", 2: "TensorProto"},
 	"TensorProto":       {13: "StringStringEntryProto"},
 }
@@ -33,10 +35,9 @@ var protoFields = map[string]map[protowire.Number]string{
 // maxDepth bounds graphs in nodes in graphs, as protobuf itself does.
 const maxDepth = 100
 
-// externalFiles lists the files that the tensors of a graph name, each once. It
-// walks the protobuf without decoding it, so that what lies outside the graph's
-// folder is refused before anything is opened. The error completes a sentence
-// that starts with the graph's name.
+// externalFiles lists the files that the tensors of a graph name, each once. It walks the protobuf
+// without decoding it, so that files outside the graph's folder are refused before anything is
+// opened. The error completes a sentence that starts with the graph's name.
 func externalFiles(graph []byte) ([]string, error) {
 	if len(graph) == 0 {
 		return nil, errors.New("is empty")
@@ -63,8 +64,7 @@ func externalFiles(graph []byte) ([]string, error) {
 
 var errProto = errors.New("is no ONNX graph, or damaged")
 
-// walkProto calls visit with every StringStringEntryProto of a tensor below a
-// message.
+// walkProto calls visit with every StringStringEntryProto of a tensor below a message.
 func walkProto(b []byte, message string, depth int, visit func([]byte) error) error {
 	if message == "StringStringEntryProto" {
 		return visit(b)
@@ -134,11 +134,10 @@ type externalPlace struct {
 	cleanup func()
 }
 
-// placeExternal checks that the files are there. Those of a source on a disk stay
-// where they are, and ONNX Runtime opens the graph by its path, so that a graph
-// and data that are symbolic links into one folder (as Hugging Face's cache has
-// them) stay together; links to anywhere else it refuses. Those of a source that
-// is embedded or archived are copied to a temporary folder.
+// placeExternal checks that the files exist. Files of a source on a disk stay in place, and ONNX
+// Runtime opens the graph by its path, so that a graph and data that are symbolic links into one
+// folder (as in Hugging Face's cache) stay together; it refuses links to anywhere else. Files of a
+// source that is embedded or archived are copied to a temporary folder.
 func placeExternal(ctx context.Context, source engine.Source, files []string) (externalPlace, error) {
 	place := externalPlace{cleanup: func() {}}
 	if len(files) == 0 {

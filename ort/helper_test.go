@@ -3,51 +3,17 @@
 package ort
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/onnx"
-	"github.com/crossattn/xpipe/ort/ortlib"
+	"github.com/crossattn/xpipe/ort/orttest"
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// testLibrary finds the library that the tests use: the one XPIPE_ORT_LIB names,
-// or that of the Python environment which make test fills.
-func testLibrary(t testing.TB) string {
-	t.Helper()
-	if path := os.Getenv(ortlib.Env); path != "" {
-		return path
-	}
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		for _, pattern := range []string{"lib/python3*/site-packages", "Lib/site-packages"} {
-			found, _ := filepath.Glob(filepath.Join(dir, "build/venv", pattern, "onnxruntime/capi"))
-			if len(found) > 0 {
-				return found[0]
-			}
-		}
-		up := filepath.Dir(dir)
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil || up == dir {
-			break
-		}
-		dir = up
-	}
-	const missing = "ONNX Runtime is not there: set XPIPE_ORT_LIB or run make test-env"
-	if os.Getenv("XPIPE_REQUIRE_REFS") == "1" {
-		t.Fatal(missing)
-	}
-	t.Skip(missing)
-	return ""
-}
-
 func testEngine(t testing.TB) *Engine {
 	t.Helper()
-	e, err := New(WithLibrary(testLibrary(t)))
+	e, err := New(WithLibrary(orttest.Library(t)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,10 +8,9 @@ import (
 	"unsafe"
 )
 
-// pointerIn reads a C pointer that onnxruntime_go keeps to itself: it follows the
-// named fields from the struct that p points to. Reflection checks what an
-// assumption about the layout would not: after an update that renames a field
-// this is an error, not a crash.
+// pointerIn reads a C pointer that onnxruntime_go does not export: it follows the named fields from
+// the struct that p points to. Reflection turns an update that renames a field into an error, where
+// an assumption about the layout would crash.
 func pointerIn(p any, fields ...string) (unsafe.Pointer, error) {
 	v := reflect.ValueOf(p)
 	for _, name := range fields {

@@ -29,22 +29,18 @@ const Built = true
 type Engine struct {
 	library   ortlib.Library
 	providers []string
-	spinning  bool
-	verbose   bool
 }
 
-// loaded is the one library of this process: ONNX Runtime's environment can be
-// made once, and unloading the library under its threads is not safe.
+// loaded is the one library of this process: ONNX Runtime's environment can be made once, and
+// unloading the library while its threads run is not safe.
 var loaded struct {
 	sync.Mutex
 	library   *ortlib.Library
 	providers []string
-	verbose   bool
 }
 
-// New finds and loads the library, or takes the one that this process has
-// loaded. Naming another one then is an error. All errors wrap engine.ErrEngine
-// and say what to do.
+// New finds and loads the library, or takes the one that this process has loaded. Naming another
+// one then is an error. All errors wrap engine.ErrEngine and say what to do.
 func New(opts ...Option) (*Engine, error) {
 	var c config
 	for _, o := range opts {
@@ -59,7 +55,7 @@ func New(opts ...Option) (*Engine, error) {
 	} else if err := sameLibrary(c.library); err != nil {
 		return nil, fmt.Errorf("%w: %w", engine.ErrEngine, err)
 	}
-	return &Engine{library: *loaded.library, providers: loaded.providers, spinning: c.spinning, verbose: loaded.verbose}, nil
+	return &Engine{library: *loaded.library, providers: loaded.providers}, nil
 }
 
 // Name is "ort".
@@ -68,8 +64,7 @@ func (e *Engine) Name() string { return Name }
 // Library is where the engine's library lies.
 func (e *Engine) Library() ortlib.Library { return e.library }
 
-// Providers are those of the library, as ONNX Runtime calls them, such as
-// "CUDAExecutionProvider".
+// Providers are those of the library, as ONNX Runtime calls them, such as "CUDAExecutionProvider".
 func (e *Engine) Providers() []string { return slices.Clone(e.providers) }
 
 // sameLibrary reports whether path names another library than the loaded one.
@@ -90,12 +85,14 @@ func sameLibrary(path string) error {
 	if p := real(path); p == have || p == filepath.Dir(have) {
 		return nil
 	}
-	return fmt.Errorf("this process has already loaded the library %s and cannot load %s as well", loaded.library.Path, path)
+	return fmt.Errorf("this process has already loaded the library %s and cannot load %s as well",
+		loaded.library.Path, path)
 }
 
 func load(c config) error {
 	if onnxruntime.IsInitialized() {
-		return errors.New("another part of this program has set up onnxruntime_go; make xpipe's engine first, so that it can")
+		return errors.New("another part of this program has set up onnxruntime_go; " +
+			"make xpipe's engine first, so that it can")
 	}
 	library, err := ortlib.Find(c.library, func(l ortlib.Library) error {
 		if c.check != nil {
@@ -108,12 +105,8 @@ func load(c config) error {
 	if err != nil {
 		return err
 	}
-	level := onnxruntime.WithLogLevelFatal()
-	if c.verbose {
-		level = onnxruntime.WithLogLevelWarning()
-	}
 	onnxruntime.SetSharedLibraryPath(library.Path)
-	if err := onnxruntime.InitializeEnvironment(level); err != nil {
+	if err := onnxruntime.InitializeEnvironment(onnxruntime.WithLogLevelFatal()); err != nil {
 		return fmt.Errorf("%s: %w", library.Path, err)
 	}
 	if err := onnxruntime.DisableTelemetry(); err != nil {
@@ -123,13 +116,12 @@ func load(c config) error {
 	if loaded.providers, err = providers(); err != nil {
 		return fmt.Errorf("%s: %w", library.Path, err)
 	}
-	loaded.library, loaded.verbose = &library, c.verbose
+	loaded.library = &library
 	return nil
 }
 
-// tryLibrary loads a library that looked good and takes its C API. A library
-// too old for the API is asked for its version only: asked for the API, it would
-// write to stderr.
+// tryLibrary loads a library that looked good and takes its C API. It asks a library that is too
+// old for the API for its version only: asked for the API, such a library writes to stderr.
 func tryLibrary(library ortlib.Library) error {
 	path := C.CString(library.Path)
 	defer C.free(unsafe.Pointer(path))
@@ -143,7 +135,8 @@ func tryLibrary(library ortlib.Library) error {
 		return fmt.Errorf("%s: %w", library.Path, err)
 	}
 	if C.xort_use(base) == 0 {
-		return fmt.Errorf("%s (version %s) does not offer the C API that came with %s", library.Path, C.GoString(version), ortlib.MinVersion)
+		return fmt.Errorf("%s (version %s) does not offer the C API that came with %s",
+			library.Path, C.GoString(version), ortlib.MinVersion)
 	}
 	return nil
 }

@@ -16,10 +16,11 @@ import (
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/ort/ortlib"
+	"github.com/crossattn/xpipe/ort/orttest"
 )
 
-// childEnv makes this test program load one library and say what came of it, so
-// that a crash is seen as one.
+// childEnv makes this test program load one library and say what came of it, so that a crash is
+// seen as one.
 const childEnv = "XPIPE_ORT_TEST_CHILD"
 
 func TestMain(m *testing.M) {
@@ -29,8 +30,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// child loads the library, provokes errors in it, and reports on stdout; stderr
-// belongs to ONNX Runtime.
+// child loads the library, provokes errors in it, and reports on stdout; stderr belongs to ONNX
+// Runtime.
 func child(library string) int {
 	e, err := New(WithLibrary(library))
 	if err != nil {
@@ -58,8 +59,7 @@ func child(library string) int {
 	return 0
 }
 
-// runChild returns what the child says, and fails if it crashed or wrote to
-// stderr.
+// runChild returns what the child says, and fails if it crashed or wrote to stderr.
 func runChild(t *testing.T, library string) string {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -73,15 +73,16 @@ func runChild(t *testing.T, library string) string {
 	return string(out)
 }
 
-// A library is loaded without a word on stderr, and its errors come as errors
-// only.
+// A library is loaded without a word on stderr, and its errors come as errors only.
 func TestLoadIsSilent(t *testing.T) {
-	if out := runChild(t, testLibrary(t)); !strings.HasPrefix(out, "loaded ONNX Runtime 1.") {
+	t.Parallel()
+	if out := runChild(t, orttest.Library(t)); !strings.HasPrefix(out, "loaded ONNX Runtime 1.") {
 		t.Error(out)
 	}
 }
 
 func TestBadLibraries(t *testing.T) {
+	t.Parallel()
 	whole, err := os.ReadFile(libraryFile(t))
 	if err != nil {
 		t.Fatal(err)
@@ -148,9 +149,9 @@ const void *OrtGetApiBase(void) { return &base; }
 	try("unlinked", build("unlinked", "extern int nowhere_to_be_found; int *OrtGetApiBase(void) { return &nowhere_to_be_found; }\n"), "cannot be loaded: ")
 }
 
-// libraryFile is the library itself where testLibrary may be its folder.
+// libraryFile is the library itself where orttest.Library may be its folder.
 func libraryFile(t *testing.T) string {
-	lib, err := ortlib.Find(testLibrary(t), nil)
+	lib, err := ortlib.Find(orttest.Library(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,6 +159,7 @@ func libraryFile(t *testing.T) string {
 }
 
 func TestOneLibraryPerProcess(t *testing.T) {
+	t.Parallel()
 	e := testEngine(t)
 	if e.Name() != Name || ortlib.CheckVersion(e.Library().Version) != nil || e.Library().Path == "" || e.Library().Found == "" {
 		t.Errorf("library %+v", e.Library())
@@ -165,7 +167,7 @@ func TestOneLibraryPerProcess(t *testing.T) {
 	if p := e.Providers(); len(p) == 0 || p[len(p)-1] != "CPUExecutionProvider" {
 		t.Errorf("providers %v", p)
 	}
-	for _, opts := range [][]Option{nil, {WithLibrary(libraryFile(t))}, {WithLibrary(filepath.Dir(libraryFile(t)))}, {WithSpinning(true)}} {
+	for _, opts := range [][]Option{nil, {WithLibrary(libraryFile(t))}, {WithLibrary(filepath.Dir(libraryFile(t)))}} {
 		again, err := New(opts...)
 		if err != nil || again.Library() != e.Library() {
 			t.Errorf("the loaded library again: %v, %v", again, err)
@@ -176,9 +178,9 @@ func TestOneLibraryPerProcess(t *testing.T) {
 	}
 }
 
-// The places in shim.c are those of the C API's header, which onnxruntime_go
-// brings along.
+// The places in shim.c are those of the C API's header, which onnxruntime_go brings along.
 func TestShimPlaces(t *testing.T) {
+	t.Parallel()
 	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/yalue/onnxruntime_go").Output()
 	if err != nil {
 		t.Skip("the go command cannot say where onnxruntime_go lies: ", err)

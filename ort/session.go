@@ -22,8 +22,8 @@ import (
 	onnxruntime "github.com/yalue/onnxruntime_go"
 )
 
-// copyBelow is the size in bytes below which an output is copied to Go memory at
-// once: keeping track of it would cost more.
+// copyBelow is the size in bytes below which an output is copied to Go memory at once: keeping
+// track of it would cost more.
 const copyBelow = 64 << 10
 
 // session implements engine.Session.
@@ -35,7 +35,7 @@ type session struct {
 	running sync.RWMutex // held for reading by each run, for writing by Close
 	ort     *onnxruntime.DynamicAdvancedSession
 	handle  unsafe.Pointer // OrtSession; nil once closed
-	close   func()         // what else there is to free
+	close   func()         // frees the rest
 }
 
 func newSession(ort *onnxruntime.DynamicAdvancedSession, close func()) (*session, error) {
@@ -133,7 +133,7 @@ func (s *session) Run(ctx context.Context, in map[string]*tensor.Tensor, out ...
 	if s.ort == nil {
 		return nil, fmt.Errorf("%w: the session is closed", engine.ErrEngine)
 	}
-	if err := checkInputs(s.inputs, in); err != nil {
+	if err := engine.CheckInputs(s.inputs, in); err != nil {
 		return nil, err
 	}
 	names, err := s.wantedOutputs(out)
@@ -148,8 +148,8 @@ func (s *session) Run(ctx context.Context, in map[string]*tensor.Tensor, out ...
 	return results, nil
 }
 
-// wantedOutputs returns the outputs to compute, each once, and checks that they
-// can be represented.
+// wantedOutputs returns the outputs to compute, each once, and checks that package tensor has their
+// element types.
 func (s *session) wantedOutputs(out []string) ([]string, error) {
 	var all, names []string
 	for _, spec := range s.outputs {
@@ -158,7 +158,8 @@ func (s *session) wantedOutputs(out []string) ([]string, error) {
 			continue
 		}
 		if spec.DType == tensor.Invalid {
-			return nil, fmt.Errorf("%w: output %q is of a type that xpipe has no tensors for; ask for other outputs", engine.ErrGraph, spec.Name)
+			return nil, fmt.Errorf("%w: output %q is of a type that xpipe has no tensors for; ask for other outputs",
+				engine.ErrGraph, spec.Name)
 		}
 		names = append(names, spec.Name)
 	}
@@ -170,36 +171,7 @@ func (s *session) wantedOutputs(out []string) ([]string, error) {
 	return names, nil
 }
 
-func checkInputs(specs []tensor.Spec, in map[string]*tensor.Tensor) error {
-	for _, spec := range specs {
-		t := in[spec.Name]
-		switch {
-		case spec.DType == tensor.Invalid:
-			return fmt.Errorf("%w: input %q is of a type that xpipe has no tensors for", engine.ErrGraph, spec.Name)
-		case t == nil:
-			return fmt.Errorf("%w: input %v is not given", engine.ErrInput, spec)
-		}
-		if err := spec.Check(t); err != nil {
-			return fmt.Errorf("%w: %w", engine.ErrInput, err)
-		}
-	}
-	if len(in) == len(specs) {
-		return nil
-	}
-	var names, unknown []string
-	for _, spec := range specs {
-		names = append(names, spec.Name)
-	}
-	for name := range in {
-		if !slices.Contains(names, name) {
-			unknown = append(unknown, name)
-		}
-	}
-	return fmt.Errorf("%w: the graph has no input %q; it takes %q", engine.ErrInput, slices.Min(unknown), names)
-}
-
-// call runs the graph: everything that C sees is pinned, or held in C, until it
-// has returned.
+// call runs the graph: everything that C sees is pinned, or held in C, until it has returned.
 func (s *session) call(ctx context.Context, in map[string]*tensor.Tensor, names []string) (map[string]*tensor.Tensor, error) {
 	var args arguments
 	defer args.done()
@@ -224,7 +196,8 @@ func (s *session) call(ctx context.Context, in map[string]*tensor.Tensor, names 
 	}
 	outputs := make([]C.xort_output, len(names))
 	var message *C.char
-	code := C.xort_run(s.handle, runOptions, C.size_t(len(inputNames)), unsafe.SliceData(inputNames), unsafe.SliceData(args.list),
+	code := C.xort_run(s.handle, runOptions,
+		C.size_t(len(inputNames)), unsafe.SliceData(inputNames), unsafe.SliceData(args.list),
 		C.size_t(len(names)), unsafe.SliceData(outputNames), unsafe.SliceData(outputs), &message)
 	stop()
 	if code != 0 {
@@ -249,8 +222,8 @@ func (s *session) call(ctx context.Context, in map[string]*tensor.Tensor, names 
 	return results, nil
 }
 
-// cancelledBy returns OrtRunOptions which tell a run to stop when ctx ends, and
-// what to call once the run has returned. They are NULL if ctx never ends.
+// cancelledBy returns OrtRunOptions that stop a run when ctx ends; they are NULL if ctx never ends.
+// Call stop once the run has returned.
 func cancelledBy(ctx context.Context) (options unsafe.Pointer, stop func(), err error) {
 	if ctx.Done() == nil {
 		return nil, func() {}, nil
@@ -283,10 +256,14 @@ type arguments struct {
 	values []*value
 }
 
-// add puts an input in the list. Its elements are used where they are: in Go
-// memory, pinned, or in ONNX Runtime's own.
+// add puts an input in the list. Its elements are used where they are: in Go memory, which is
+// pinned, or in ONNX Runtime's own.
 func (a *arguments) add(t *tensor.Tensor) error {
-	input := C.xort_input{bytes: C.size_t(t.Len() * t.DType().Size()), rank: C.size_t(t.Rank()), _type: typeNumbers[t.DType()]}
+	input := C.xort_input{
+		bytes: C.size_t(t.Len() * t.DType().Size()),
+		rank:  C.size_t(t.Rank()),
+		_type: typeNumbers[t.DType()],
+	}
 	if t.Rank() > 0 {
 		dims := make([]C.int64_t, t.Rank())
 		for i, d := range t.Shape() {
@@ -354,7 +331,7 @@ func (a *arguments) output(o *C.xort_output) (*tensor.Tensor, error) {
 		C.xort_release(o.value)
 		return nil, err
 	}
-	// A graph may return an input as it is; then the memory is the input's.
+	// A graph may return an input unchanged; then the memory is the input's.
 	if n*dtype.Size() < copyBelow || a.holds(o.data) {
 		defer C.xort_release(o.value)
 		return newTensor(dtype, shape, o.data, n)

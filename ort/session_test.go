@@ -56,10 +56,10 @@ func slow() *onnx.Builder {
 	return b
 }
 
-// Every element type, in every kind of shape, goes through unchanged, be the
-// output small or big: the cases in which onnxruntime_go's own outputs fail
-// (float16, no dimensions) among them.
+// Every element type, in every kind of shape, goes through unchanged, be the output small or big:
+// the cases in which onnxruntime_go's own outputs fail (float16, no dimensions) among them.
 func TestElementTypesAndShapes(t *testing.T) {
+	t.Parallel()
 	fill := map[tensor.DType]func(n int) any{
 		tensor.Float32: func(n int) any { return make2(n, func(i int) float32 { return float32(i) - 1.5 }) },
 		tensor.Float16: func(n int) any { return make2(n, func(i int) tensor.Half { return tensor.ToHalf(float32(i % 999)) }) },
@@ -79,7 +79,7 @@ func TestElementTypesAndShapes(t *testing.T) {
 				}
 				b.Input("x", dtype, dims...)
 				b.Output("y", dtype, dims...)
-				// Twice transposed, it is what it was, but no copy of the input.
+				// Transposed twice, the value is the input's, but the memory is not.
 				v := b.Node("Transpose", []string{"x"}, nil)
 				b.NodeTo("Transpose", []string{v}, []string{"y"}, nil)
 				in, err := fromAny(shape, fill[dtype](product(shape)))
@@ -133,6 +133,7 @@ func fromAny(shape []int, data any) (*tensor.Tensor, error) {
 }
 
 func TestSpecs(t *testing.T) {
+	t.Parallel()
 	b := onnx.NewBuilder("specs", 17)
 	b.Input("fixed", tensor.Float32, 2, 3)
 	b.Input("open", tensor.Int64, "batch", 3)
@@ -170,6 +171,7 @@ func TestSpecs(t *testing.T) {
 
 // onnxruntime_go panics on a graph without inputs.
 func TestGraphWithoutInputs(t *testing.T) {
+	t.Parallel()
 	b := onnx.NewBuilder("constant", 17)
 	b.NodeTo("Identity", []string{b.Const(ramp(3))}, []string{"y"}, nil)
 	b.Output("y", tensor.Float32, 3)
@@ -182,9 +184,10 @@ func TestGraphWithoutInputs(t *testing.T) {
 	}
 }
 
-// Outputs must not share memory with what the caller may change (an input handed
-// through) or what Close frees (a constant).
+// Outputs must not share memory with what the caller may change (an input handed through) or what
+// Close frees (a constant).
 func TestOutputsAreTheCallers(t *testing.T) {
+	t.Parallel()
 	const n = 1 << 16
 	b := onnx.NewBuilder("through", 17)
 	b.Input("x", tensor.Float32, "n")
@@ -217,9 +220,9 @@ func TestOutputsAreTheCallers(t *testing.T) {
 	}
 }
 
-// A big output stays in ONNX Runtime, goes back in as it is, and is copied once
-// if somebody looks.
+// A big output stays in ONNX Runtime, goes back in as it is, and is copied once if somebody looks.
 func TestBigOutputsStayInside(t *testing.T) {
+	t.Parallel()
 	s := open(t, cacheGraph(1))
 	in := tensors{"past.0": tensor.Must(tensor.Zeros(tensor.Float32, 1, 4, 0, 8)), "new": ramp(1, 4, 1024, 8)}
 	var want []float32 // of head 0
@@ -294,8 +297,8 @@ func TestReleasedOutputs(t *testing.T) {
 	}
 }
 
-// The collector does not see what outputs hold; dropping them without a word must
-// not pile them up all the same.
+// The collector does not see what outputs hold; dropping them without a word must not pile them up
+// all the same.
 func TestDroppedOutputsAreFreed(t *testing.T) {
 	s := open(t, doubler())
 	x := ramp(1 << 18) // 1 MiB
@@ -319,8 +322,8 @@ func TestDroppedOutputsAreFreed(t *testing.T) {
 	t.Errorf("%d bytes are held when nothing is in use", bytesHeld())
 }
 
-// Elements in Go memory are pinned while C reads them: a collector that runs all
-// the time, and a heap that is written all over, change nothing.
+// Elements in Go memory are pinned while C reads them: a collector that runs all the time, and a
+// heap that is written all over, change nothing.
 func TestCollectorUnderRuns(t *testing.T) {
 	s := open(t, doubler())
 	var stop atomic.Bool
@@ -350,6 +353,7 @@ func TestCollectorUnderRuns(t *testing.T) {
 }
 
 func TestManyGoroutines(t *testing.T) {
+	t.Parallel()
 	s := open(t, cacheGraph(2))
 	var wg sync.WaitGroup
 	for g := range 64 {
@@ -431,6 +435,7 @@ func TestCancel(t *testing.T) {
 
 // Close waits for the run, which comes to its right end or is cancelled.
 func TestCloseWaits(t *testing.T) {
+	t.Parallel()
 	s := open(t, slow())
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -469,6 +474,7 @@ func TestCloseWaits(t *testing.T) {
 
 // Types that package tensor lacks: what can be run without them is run.
 func TestForeignTypes(t *testing.T) {
+	t.Parallel()
 	b := onnx.NewBuilder("foreign", 17)
 	b.Input("x", tensor.Float32, 2)
 	b.NodeTo("Cast", []string{"x"}, []string{"double"}, onnx.Attrs{"to": 11})

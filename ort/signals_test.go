@@ -33,8 +33,8 @@ func mask(t *testing.T, name string) uint64 {
 	return 0
 }
 
-// A provider that replaces handlers is played by signal.Ignore, which tells the
-// kernel as a provider would.
+// A provider that replaces handlers is played by signal.Ignore, which tells the kernel as a
+// provider would.
 func TestSignalsAreRestored(t *testing.T) {
 	caught, ignored := mask(t, "SigCgt"), mask(t, "SigIgn")
 	restore := saveSignals()

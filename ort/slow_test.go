@@ -59,9 +59,9 @@ func inUse(t *testing.T) memory {
 	return memory{c, int64(stats.HeapInuse), pages * int64(os.Getpagesize())}
 }
 
-// checkGrowth fails where memory grew by more than 5 %, as C and Go count it. The
-// kernel counts what Go's heap keeps idle and what it joined to huge pages, too,
-// which in so small a process is more than 5 % either way.
+// checkGrowth fails where memory grew by more than 5 %, as C and Go count it. The kernel counts
+// what Go's heap keeps idle and what it joined to huge pages, too, which in so small a process is
+// more than 5 % either way.
 func checkGrowth(t *testing.T, before, after memory) {
 	t.Helper()
 	if before.c < 0 {
@@ -72,8 +72,8 @@ func checkGrowth(t *testing.T, before, after memory) {
 	}
 }
 
-// A run cancelled at any moment, 1,000 times: the error is the context's, nothing
-// is left behind, and the next run is right.
+// A run cancelled at any moment, 1,000 times: the error is the context's, nothing is left behind,
+// and the next run is right.
 func TestCancelAtRandom(t *testing.T) {
 	s := open(t, slow())
 	check := open(t, doubler())
@@ -119,10 +119,10 @@ func TestCancelAtRandom(t *testing.T) {
 	checkGrowth(t, before, after)
 }
 
-// 10,000 captions' worth of decoding, with caches that grow token by token. Where
-// each cache is released when it is done with, the memory after 1,000 and after
-// 10,000 is the same within 5 %. Where caches are just dropped, the collector
-// decides when they go, and what may pile up has a bound.
+// 10,000 captions' worth of decoding, with caches that grow token by token. Where each cache is
+// released when it is done with, the memory after 1,000 and after 10,000 is the same within 5 %.
+// Where caches are just dropped, the collector decides when they go, and what may pile up has a
+// bound.
 func TestSoak(t *testing.T) {
 	const layers, longestPrompt, mostTokens = 6, 616, 24
 	caption := func(t *testing.T, s engine.Session, prompt, tokens int, release bool) {
@@ -155,8 +155,8 @@ func TestSoak(t *testing.T) {
 		t.Run(fmt.Sprint("release=", release), func(t *testing.T) {
 			start := inUse(t)
 			s := open(t, cacheGraph(layers))
-			// ONNX Runtime keeps the most that was ever in use at once, so let
-			// that be more than what follows.
+			// ONNX Runtime keeps the most that was ever in use at once, so let that be more than
+			// what follows.
 			var wg sync.WaitGroup
 			for range 4 {
 				wg.Go(func() { caption(t, s, longestPrompt, mostTokens, release) })

@@ -20,7 +20,8 @@ import (
 
 // elementTypes pairs ONNX's numbers for element types with those of tensor.
 var elementTypes = map[C.int]tensor.DType{
-	1: tensor.Float32, 2: tensor.Uint8, 3: tensor.Int8, 6: tensor.Int32, 7: tensor.Int64, 9: tensor.Bool, 10: tensor.Float16,
+	1: tensor.Float32, 2: tensor.Uint8, 3: tensor.Int8, 6: tensor.Int32, 7: tensor.Int64,
+	9: tensor.Bool, 10: tensor.Float16,
 }
 
 // typeNumbers is elementTypes the other way round.
@@ -39,7 +40,7 @@ type value struct {
 	n     int // elements
 
 	mu       sync.Mutex
-	handle   unsafe.Pointer // OrtValue; nil once it is given back
+	handle   unsafe.Pointer // OrtValue; nil once it was given back
 	users    int            // runs that read data now
 	released bool           // give back when users is 0
 	cleanup  runtime.Cleanup
@@ -77,8 +78,8 @@ func (v *value) Release() {
 	v.giveBack()
 }
 
-// acquire keeps the memory for a reader until done; it returns false if the
-// memory has been released.
+// acquire keeps the memory for a reader until done; it returns false if the memory has been
+// released.
 func (v *value) acquire() bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -104,8 +105,7 @@ func (v *value) giveBack() {
 	}
 }
 
-// copyElements copies n elements at data, which may be nil if n is 0, to Go
-// memory: a []T.
+// copyElements copies n elements at data, which may be nil if n is 0, to Go memory: a []T.
 func copyElements(dtype tensor.DType, data unsafe.Pointer, n int) any {
 	switch dtype {
 	case tensor.Float32:
@@ -157,9 +157,9 @@ func newTensor(dtype tensor.DType, shape []int, data unsafe.Pointer, n int) (*te
 	return nil, fmt.Errorf("no element type %v", dtype)
 }
 
-// held counts the bytes that values hold. The garbage collector does not see
-// them and so would let them pile up behind a few small Go objects; held calls it
-// once they have doubled since the last time, as it does itself for Go memory.
+// held counts the bytes that values hold. The garbage collector does not see them and would let
+// them pile up behind a few small Go objects; held runs it once they have doubled since the last
+// collection, the rule that the collector itself has for Go memory.
 var held heldMemory
 
 type heldMemory struct {
@@ -169,7 +169,7 @@ type heldMemory struct {
 	collecting bool
 }
 
-// minGarbage is what may pile up in any case.
+// minGarbage is how many bytes may pile up without a collection.
 const minGarbage = 64 << 20
 
 func (h *heldMemory) add(n int64) {
@@ -179,8 +179,7 @@ func (h *heldMemory) add(n int64) {
 	h.low = min(h.low, h.bytes)
 }
 
-// collect runs the garbage collector if it is time. Run calls it, once its
-// outputs are made.
+// collect runs the garbage collector if it is time. Run calls it, once its outputs are made.
 func (h *heldMemory) collect() {
 	h.mu.Lock()
 	if h.collecting || h.bytes < h.low+max(h.low, minGarbage) {
@@ -190,8 +189,7 @@ func (h *heldMemory) collect() {
 	h.collecting = true
 	h.mu.Unlock()
 
-	// A collection costs in proportion to the live Go memory, so there should be
-	// as much to gain.
+	// A collection costs in proportion to the live Go memory, so wait until it can free as much.
 	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(live)
 	h.mu.Lock()

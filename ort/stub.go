@@ -16,7 +16,8 @@ const Built = false
 // Engine is the ONNX Runtime engine; in this program there is none.
 type Engine struct{}
 
-var errNotBuilt = fmt.Errorf("%w: this program was built without cgo and so without ONNX Runtime; use the Go engine, or build with CGO_ENABLED=1 and a C compiler", engine.ErrEngine)
+var errNotBuilt = fmt.Errorf("%w: this program was built without cgo and so without ONNX Runtime; "+
+	"use the Go engine, or build with CGO_ENABLED=1 and a C compiler", engine.ErrEngine)
 
 // New returns an error: the program was built without cgo or with the tag noort.
 func New(...Option) (*Engine, error) { return nil, errNotBuilt }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -10,15 +11,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/engine/enginebench"
-	"github.com/crossattn/xpipe/fallback"
 	"github.com/crossattn/xpipe/fallback/kernel"
-	"github.com/crossattn/xpipe/ort"
 	"github.com/spf13/cobra"
 )
 
@@ -49,12 +47,12 @@ func newBenchCommand(env *environment) *cobra.Command {
 	}
 	cmd := &cobra.Command{
 		Use:   "bench GRAPH.onnx|BUNDLE|builtin:NAME|curve:NAME",
-		Short: "Time a graph on the two engines",
-		Long: `Runs a graph, or each graph of a bundle, on both engines in turns and prints
-the median times and the median of the pairs' ratios go/ort: below 1 the Go
-engine is the faster one. Inputs are seeded random numbers; dimensions that are
-not fixed are 1 unless --dim says otherwise. XPIPE_KERNELS=avx512, avx2 or go in
-the environment bounds what the Go engine's kernels use of the processor.
+		Short: "Time a graph on the engines",
+		Long: `Runs a graph, or each graph of a bundle, on the engines in turns and prints the
+median times and the median of the pairs' ratios ` + strings.Join(ratioNames(api.EngineNames()), ", ") + `: below 1 the
+first of the two is the faster one. Inputs are seeded random numbers; dimensions
+that are not fixed are 1 unless --dim says otherwise. XPIPE_KERNELS=avx512, avx2
+or go in the environment bounds what the Go engine's kernels use of the processor.
 
 GFLOP/s are given for graphs of full size with random weights, made on the spot:
 ` + strings.Join(names, "\n") + "\n  " + builtin + "all  all of them" + `
@@ -68,57 +66,18 @@ How time grows with one size of a graph:
 	}
 	o.addFlags(cmd)
 	engineFlag := cmd.Flags().Lookup("engine")
-	engineFlag.Usage, engineFlag.DefValue = "engines to time: go, ort or both; auto: both where ONNX Runtime is there", "auto"
+	engineFlag.Usage = fmt.Sprintf("engines to time: %s; %s: all that can be used",
+		api.OrList(benchNames()), api.AutoEngine)
+	engineFlag.DefValue = api.AutoEngine
 	cmd.Flags().IntVar(&o.runs, "runs", 20, "runs of each engine that count")
 	cmd.Flags().IntVar(&o.warm, "warm", 3, "runs of each engine before those")
 	cmd.Flags().StringArrayVar(&o.dims, "dim", nil, "size of a dimension that is not fixed: NAME=N (repeat)")
-	cmd.Flags().BoolVar(&o.withFootprint, "footprint", false, "measure peak memory and opening too, each engine in a process of its own")
+	cmd.Flags().BoolVar(&o.withFootprint, "footprint", false,
+		"measure peak memory and opening too, each engine in a process of its own")
 	cmd.Flags().BoolVar(&o.footprintOnly, "footprint-only", false, "print the footprint of one engine in this process")
 	cmd.Flags().MarkHidden("footprint-only")
 	cmd.Flags().StringVar(&o.profile, "cpuprofile", "", "write a profile of the runs to this file, for go tool pprof")
 	return cmd
-}
-
-// benchReport is what bench says of one graph; times are medians in
-// milliseconds, zero where an engine was not asked for.
-type benchReport struct {
-	Graph string `json:"graph"`
-	// A point of a curve: which, and its size.
-	Curve   string  `json:"curve,omitempty"`
-	X       int     `json:"x,omitempty"`
-	Threads int     `json:"threads"`
-	Runs    int     `json:"runs"`
-	GoMS    float64 `json:"go_ms,omitempty"`
-	OrtMS   float64 `json:"ort_ms,omitempty"`
-	// Ratio is the median of the pairs' go/ort, RatioLow and RatioHigh their
-	// quartiles.
-	Ratio     float64 `json:"ratio,omitempty"`
-	RatioLow  float64 `json:"ratio_low,omitempty"`
-	RatioHigh float64 `json:"ratio_high,omitempty"`
-	// The same in processor time of the whole process, which a busy machine
-	// disturbs less.
-	GoCPUMS  float64 `json:"go_cpu_ms,omitempty"`
-	OrtCPUMS float64 `json:"ort_cpu_ms,omitempty"`
-	CPURatio float64 `json:"cpu_ratio,omitempty"`
-	// Opening a graph: once, or with --footprint the median of several times in a
-	// process of its own.
-	GoOpenMS  float64 `json:"go_open_ms,omitempty"`
-	OrtOpenMS float64 `json:"ort_open_ms,omitempty"`
-	OpenRatio float64 `json:"open_ratio,omitempty"`
-	// With --footprint, the most memory that process had resident until the graph was
-	// open and had run, and what it had then, in MB of 1e6 bytes.
-	GoPeakMB  float64 `json:"go_peak_mb,omitempty"`
-	OrtPeakMB float64 `json:"ort_peak_mb,omitempty"`
-	PeakRatio float64 `json:"peak_ratio,omitempty"`
-	GoHeldMB  float64 `json:"go_held_mb,omitempty"`
-	OrtHeldMB float64 `json:"ort_held_mb,omitempty"`
-	// GFLOP are the operations of a run's products, where they are known, and
-	// PeakShare what the Go engine reached of one core's measured peak times the
-	// cores, in processor time.
-	GFLOP     float64 `json:"gflop,omitempty"`
-	GoGFLOPS  float64 `json:"go_gflops,omitempty"`
-	OrtGFLOPS float64 `json:"ort_gflops,omitempty"`
-	PeakShare float64 `json:"go_peak_share,omitempty"`
 }
 
 // benchGraph is a graph to time.
@@ -166,7 +125,8 @@ func runBench(ctx context.Context, env *environment, o benchOptions, target stri
 	}
 	peak := kernel.Peak()
 	if env.verbose {
-		env.verbosef("one core: %.1f GFLOP/s in the micro-kernel, %.1f GB/s from memory; features %v", peak, kernel.Bandwidth(), kernel.Features())
+		env.verbosef("one core: %.1f GFLOP/s in the micro-kernel, %.1f GB/s from memory; features %v",
+			peak, kernel.Bandwidth(), kernel.Features())
 	}
 	var reports []benchReport
 	for _, g := range graphs {
@@ -179,8 +139,7 @@ func runBench(ctx context.Context, env *environment, o benchOptions, target stri
 				return err
 			}
 		}
-		env.verbosef("%s: go %.2f ms, ort %.2f ms, ratio %.2f; processor time %.2f; peak memory %.0f and %.0f MB; opening %.0f and %.0f ms",
-			r.Graph, r.GoMS, r.OrtMS, r.Ratio, r.CPURatio, r.GoPeakMB, r.OrtPeakMB, r.GoOpenMS, r.OrtOpenMS)
+		env.verbosef("%v", r)
 		reports = append(reports, r)
 	}
 	if env.json {
@@ -189,37 +148,52 @@ func runBench(ctx context.Context, env *environment, o benchOptions, target stri
 	return printBench(env, reports)
 }
 
-// engines opens the engines to compare: the Go engine first.
-func (o *benchOptions) engines(env *environment) ([]engine.Engine, error) {
-	switch o.name {
-	case "go":
-		return []engine.Engine{fallback.New()}, nil
-	case "both", "ort":
-		eng, note, err := api.SelectEngine("ort", o.library, ort.WithCheck(env.checkLibrary))
-		if err != nil {
-			return nil, err
-		}
-		env.verbosef("%s", note)
-		if o.name == "ort" {
-			return []engine.Engine{eng}, nil
-		}
-		return []engine.Engine{fallback.New(), eng}, nil
-	case "auto", "":
-		eng, note, err := api.SelectEngine("auto", o.library, ort.WithCheck(env.checkLibrary))
-		if err != nil {
-			return nil, err
-		}
-		env.verbosef("%s", note)
-		if eng.Name() == "go" {
-			return []engine.Engine{eng}, nil
-		}
-		return []engine.Engine{fallback.New(), eng}, nil
-	}
-	return nil, usagef("there is no engine %q; bench takes go, ort, both or auto", o.name)
+// The words for all engines; "both" is from when there were two.
+const benchBoth, benchAll = "both", "all"
+
+// benchNames are the values of --engine that name engines.
+func benchNames() []string { return append(api.EngineNames(), benchBoth, benchAll) }
+
+// timedEngine is an engine to time.
+type timedEngine struct {
+	engine.Engine
+	row engine.Row
 }
 
-// benchTargets lists the graphs that an argument names; done closes what they
-// are read from.
+// engines opens the engines to compare, in the order of the table.
+func (o *benchOptions) engines(env *environment) ([]timedEngine, error) {
+	rows := api.Engines
+	auto := o.name == api.AutoEngine || o.name == ""
+	if !auto && o.name != benchBoth && o.name != benchAll {
+		row, err := api.FindEngine(o.name)
+		if err != nil {
+			names := api.OrList(append(benchNames(), api.AutoEngine))
+			return nil, usagef("there is no engine %q; bench takes %s", o.name, names)
+		}
+		rows = []engine.Row{row}
+	}
+	var engines []timedEngine
+	var unusable error // why the first that is left out cannot be used
+	for _, row := range rows {
+		choice, err := api.SelectEngine(row.Name, o.libraries.config(env))
+		switch {
+		case err == nil:
+			engines = append(engines, timedEngine{choice.Engine, row})
+			env.verbosef("%v", choice)
+		case auto && o.libraries[row.Name] == "":
+			unusable = cmp.Or(unusable, err)
+			env.verbosef("engine: without %s, because %s is not usable (%v)", row.Name, row.About, err)
+		default:
+			return nil, err
+		}
+	}
+	if engines == nil {
+		return nil, unusable
+	}
+	return engines, nil
+}
+
+// benchTargets lists the graphs that an argument names; done closes what they are read from.
 func benchTargets(target string, dims map[string]int) (graphs []benchGraph, done func(), err error) {
 	done = func() {}
 	if name, ok := strings.CutPrefix(target, builtin); ok {
@@ -277,8 +251,13 @@ func builtinGraph(prefix string, g enginebench.Graph) benchGraph {
 }
 
 // bench times one graph on the engines.
-func bench(ctx context.Context, engines []engine.Engine, g benchGraph, o benchOptions, peak float64) (benchReport, error) {
-	r := benchReport{Graph: g.name, Curve: g.curve, X: g.x, Threads: o.threads, Runs: o.runs}
+func bench(
+	ctx context.Context, engines []timedEngine, g benchGraph, o benchOptions, peak float64,
+) (benchReport, error) {
+	r := benchReport{
+		Graph: g.name, Curve: g.curve, X: g.x, Threads: o.threads, Runs: o.runs,
+		Engines: map[string]*benchEngine{},
+	}
 	source, flop, err := g.source()
 	if err != nil {
 		return r, err
@@ -286,16 +265,12 @@ func bench(ctx context.Context, engines []engine.Engine, g benchGraph, o benchOp
 	var sessions []engine.Session
 	for _, e := range engines {
 		start := time.Now()
-		s, err := e.Open(ctx, source, o.engineOptionsFor(e))
+		s, err := e.Open(ctx, source, o.optionsFor(e))
 		if err != nil {
 			return r, err
 		}
 		defer s.Close()
-		if ms := float64(time.Since(start)) / 1e6; e.Name() == "go" {
-			r.GoOpenMS = ms
-		} else {
-			r.OrtOpenMS = ms
-		}
+		r.Engines[e.Name()] = &benchEngine{OpenMS: float64(time.Since(start)) / 1e6}
 		sessions = append(sessions, s)
 	}
 	in, err := enginebench.Inputs(sessions[0].Inputs(), g.dims)
@@ -315,19 +290,17 @@ func bench(ctx context.Context, engines []engine.Engine, g benchGraph, o benchOp
 	}
 	r.GFLOP = flop / 1e9
 	for i, e := range engines {
-		wall, cpu := enginebench.Median(timings[i].Wall), enginebench.Median(timings[i].CPU)
-		if e.Name() == "go" {
-			r.GoMS, r.GoCPUMS, r.GoGFLOPS = wall, cpu, r.GFLOP/wall*1e3
-			if cpu > 0 {
-				r.PeakShare = r.GFLOP / cpu * 1e3 / peak
-			}
-		} else {
-			r.OrtMS, r.OrtCPUMS, r.OrtGFLOPS = wall, cpu, r.GFLOP/wall*1e3
+		t, first := timings[i], timings[0]
+		b := r.Engines[e.Name()]
+		b.MS, b.CPUMS = enginebench.Median(t.Wall), enginebench.Median(t.CPU)
+		b.GFLOPS = r.GFLOP / b.MS * 1e3
+		if b.CPUMS > 0 {
+			b.PeakShare = r.GFLOP / b.CPUMS * 1e3 / peak
 		}
-	}
-	if len(timings) == 2 {
-		r.Ratio, r.RatioLow, r.RatioHigh = enginebench.Ratio(timings[0].Wall, timings[1].Wall)
-		r.CPURatio, _, _ = enginebench.Ratio(timings[0].CPU, timings[1].CPU)
+		if i > 0 {
+			b.Ratio, b.RatioLow, b.RatioHigh = enginebench.Ratio(first.Wall, t.Wall)
+			b.CPURatio, _, _ = enginebench.Ratio(first.CPU, t.CPU)
+		}
 	}
 	if o.withFootprint {
 		err = o.footprints(ctx, engines, g, source, &r)
@@ -335,8 +308,8 @@ func bench(ctx context.Context, engines []engine.Engine, g benchGraph, o benchOp
 	return r, err
 }
 
-// startProfile begins to write a profile of the processor's time to a file, if one is
-// named; stop ends it.
+// startProfile begins to write a profile of the processor's time to a file, if one is named; stop
+// ends it.
 func startProfile(path string) (stop func() error, err error) {
 	if path == "" {
 		return func() error { return nil }, nil
@@ -355,34 +328,11 @@ func startProfile(path string) (stop func() error, err error) {
 	}, nil
 }
 
-// engineOptionsFor are the options to open a graph with.
-func (o *benchOptions) engineOptionsFor(e engine.Engine) engine.Options {
+// optionsFor are the options to open a graph with. The provider is for engines that have a choice.
+func (o *benchOptions) optionsFor(e timedEngine) engine.Options {
 	opts := o.options()
-	if e.Name() == "go" {
+	if len(e.row.Providers) < 2 {
 		opts.Provider, opts.ProviderOptions = "", nil
 	}
 	return opts
-}
-
-func printBench(env *environment, reports []benchReport) error {
-	w := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	columns := "graph\tthreads\tgo ms\tort ms\tgo/ort\tquartiles\tcpu go/ort\tgo GFLOP/s\tshare of peak\t"
-	footprint := slices.ContainsFunc(reports, func(r benchReport) bool { return r.GoPeakMB+r.OrtPeakMB > 0 })
-	if footprint {
-		columns += "go peak MB\tort peak MB\tgo/ort\tgo open ms\tort open ms\tgo/ort\t"
-	}
-	fmt.Fprintln(w, columns)
-	for _, r := range reports {
-		share, rate := "", ""
-		if r.GFLOP > 0 && r.GoMS > 0 {
-			share, rate = fmt.Sprintf("%.0f %%", 100*r.PeakShare), fmt.Sprintf("%.1f", r.GoGFLOPS)
-		}
-		fmt.Fprintf(w, "%s\t%d\t%.2f\t%.2f\t%.2f\t%.2f-%.2f\t%.2f\t%s\t%s\t",
-			r.Graph, r.Threads, r.GoMS, r.OrtMS, r.Ratio, r.RatioLow, r.RatioHigh, r.CPURatio, rate, share)
-		if footprint {
-			fmt.Fprintf(w, "%.0f\t%.0f\t%.2f\t%.0f\t%.0f\t%.2f\t", r.GoPeakMB, r.OrtPeakMB, r.PeakRatio, r.GoOpenMS, r.OrtOpenMS, r.OpenRatio)
-		}
-		fmt.Fprintln(w)
-	}
-	return w.Flush()
 }

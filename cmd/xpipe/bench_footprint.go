@@ -17,14 +17,17 @@ import (
 // Runs and openings in the process that measures an engine's footprint.
 const footprintRuns, footprintOpens = 3, 5
 
-// printFootprint measures one engine in this process, which does nothing else: what
-// bench --footprint starts.
-func (o *benchOptions) printFootprint(ctx context.Context, env *environment, e engine.Engine, g benchGraph) error {
+// printFootprint measures one engine in this process, which does nothing else: bench --footprint
+// starts it.
+func (o *benchOptions) printFootprint(
+	ctx context.Context, env *environment, e timedEngine, g benchGraph,
+) error {
 	source, _, err := g.source()
 	if err != nil {
 		return err
 	}
-	f, err := enginebench.MeasureFootprint(ctx, e, source, o.engineOptionsFor(e), g.dims, footprintRuns, footprintOpens)
+	f, err := enginebench.MeasureFootprint(
+		ctx, e.Engine, source, o.optionsFor(e), g.dims, footprintRuns, footprintOpens)
 	if err != nil {
 		return err
 	}
@@ -32,7 +35,9 @@ func (o *benchOptions) printFootprint(ctx context.Context, env *environment, e e
 }
 
 // footprints measures each engine in a process of its own, and fills in the report.
-func (o *benchOptions) footprints(ctx context.Context, engines []engine.Engine, g benchGraph, source engine.Source, r *benchReport) error {
+func (o *benchOptions) footprints(
+	ctx context.Context, engines []timedEngine, g benchGraph, source engine.Source, r *benchReport,
+) error {
 	path, ok := source.Path()
 	if !ok { // a process of its own needs a file
 		var err error
@@ -41,33 +46,37 @@ func (o *benchOptions) footprints(ctx context.Context, engines []engine.Engine, 
 		}
 		defer os.Remove(path)
 	}
-	for _, e := range engines {
+	first := r.Engines[engines[0].Name()]
+	for i, e := range engines {
 		f, err := o.footprint(ctx, e.Name(), path, g.dims)
 		if err != nil {
 			return fmt.Errorf("the footprint of engine %s: %w", e.Name(), err)
 		}
-		if e.Name() == "go" {
-			r.GoOpenMS, r.GoPeakMB, r.GoHeldMB = f.OpenMS, f.PeakMB, f.HeldMB
-		} else {
-			r.OrtOpenMS, r.OrtPeakMB, r.OrtHeldMB = f.OpenMS, f.PeakMB, f.HeldMB
-		}
-	}
-	if len(engines) == 2 {
-		r.OpenRatio = r.GoOpenMS / r.OrtOpenMS
-		if r.OrtPeakMB > 0 {
-			r.PeakRatio = r.GoPeakMB / r.OrtPeakMB
+		b := r.Engines[e.Name()]
+		b.OpenMS, b.PeakMB, b.HeldMB = f.OpenMS, f.PeakMB, f.HeldMB
+		if i > 0 {
+			b.OpenRatio = first.OpenMS / b.OpenMS
+			if b.PeakMB > 0 {
+				b.PeakRatio = first.PeakMB / b.PeakMB
+			}
 		}
 	}
 	return nil
 }
 
 // footprint runs this program for one engine and one graph file.
-func (o *benchOptions) footprint(ctx context.Context, engineName, path string, dims map[string]int) (f enginebench.Footprint, err error) {
+func (o *benchOptions) footprint(
+	ctx context.Context, engineName, path string, dims map[string]int,
+) (f enginebench.Footprint, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return f, err
 	}
-	args := []string{"bench", path, "--footprint-only", "--engine", engineName, "--ort-lib", o.library, "--threads", strconv.Itoa(o.threads), "--no-fusion=" + strconv.FormatBool(o.noFusion)}
+	args := []string{"bench", path, "--footprint-only", "--engine", engineName,
+		"--threads", strconv.Itoa(o.threads), "--no-fusion=" + strconv.FormatBool(o.noFusion)}
+	for name, library := range o.libraries {
+		args = append(args, "--"+libraryFlagName(name), library)
+	}
 	for name, n := range dims {
 		args = append(args, "--dim", name+"="+strconv.Itoa(n))
 	}

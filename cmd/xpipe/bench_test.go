@@ -9,6 +9,7 @@ import (
 )
 
 func TestBench(t *testing.T) {
+	t.Parallel()
 	var out, errs bytes.Buffer
 	env := &environment{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}
 	args := []string{"bench", "blip2-mini", "--engine", "go", "--runs", "2", "--warm", "0", "--threads", "1", "--json", "--dim", "length=1", "--dim", "past=3", "--dim", "total=4"}
@@ -21,13 +22,20 @@ func TestBench(t *testing.T) {
 	}
 	for _, line := range lines {
 		var r benchReport
-		if err := json.Unmarshal([]byte(line), &r); err != nil || r.GoMS <= 0 || r.Threads != 1 || r.Runs != 2 || !strings.HasPrefix(r.Graph, "blip2-mini/") {
+		if err := json.Unmarshal([]byte(line), &r); err != nil || r.Threads != 1 || r.Runs != 2 || !strings.HasPrefix(r.Graph, "blip2-mini/") {
+			t.Errorf("%s: %v", line, err)
+		}
+		var before struct { // the table of engines
+			GoMS float64 `json:"go_ms"`
+		}
+		if err := json.Unmarshal([]byte(line), &before); err != nil || before.GoMS <= 0 || r.Engines["go"] == nil || r.Engines["go"].MS != before.GoMS {
 			t.Errorf("%s: %v", line, err)
 		}
 	}
 }
 
 func TestBenchRefuses(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		args string
 		code int

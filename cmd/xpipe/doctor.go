@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"image"
 	"io/fs"
@@ -11,36 +10,32 @@ import (
 	"strings"
 	"time"
 
+	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/fallback"
-	"github.com/crossattn/xpipe/fallback/kernel"
 	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/models/mini"
-	"github.com/crossattn/xpipe/ort"
-	"github.com/crossattn/xpipe/ort/ortlib"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/klauspost/cpuid/v2"
 	"github.com/spf13/cobra"
 )
 
 type doctorOptions struct {
-	library string
+	libraries libraries
 }
 
 // doctorReport is what doctor --json prints.
 type doctorReport struct {
-	XPipe     string         `json:"xpipe"`
-	Go        string         `json:"go"`
-	OS        string         `json:"os"`
-	Arch      string         `json:"arch"`
-	CPU       cpuReport      `json:"cpu"`
-	Engine    string         `json:"engine"` // that "auto" takes; "" if none works
-	GoEngine  goReport       `json:"go_engine"`
-	ORTEngine ortReport      `json:"ort_engine"`
-	Model     modelReport    `json:"model"`
-	Tools     []toolReport   `json:"tools"`
-	Advice    []doctorAdvice `json:"advice"`
-	OK        bool           `json:"ok"` // a picture can be captioned
+	XPipe   string                  `json:"xpipe"`
+	Go      string                  `json:"go"`
+	OS      string                  `json:"os"`
+	Arch    string                  `json:"arch"`
+	CPU     cpuReport               `json:"cpu"`
+	Engine  string                  `json:"engine"`  // that "auto" takes
+	Engines map[string]engineReport `json:"engines"` // all, by name
+	Model   modelReport             `json:"model"`
+	Tools   []toolReport            `json:"tools"`
+	Advice  []engine.Advice         `json:"advice"`
+	OK      bool                    `json:"ok"` // a picture can be captioned
 }
 
 type cpuReport struct {
@@ -49,17 +44,26 @@ type cpuReport struct {
 	Features []string `json:"features"` // that matter to the engines
 }
 
-type goReport struct {
-	Kernels []string    `json:"kernels"` // features that the assembly in use needs; none is plain Go
-	Trial   trialReport `json:"trial"`
-}
-
-type ortReport struct {
-	Built     bool            `json:"built"` // into this program
-	Library   *ortlib.Library `json:"library,omitempty"`
+// engineReport says what an engine found: see engine.Description.
+type engineReport struct {
+	Built     bool            `json:"built"`   // into this program
+	Kernels   []string        `json:"kernels"` // features that its assembly needs; null without any
+	Library   *engine.Library `json:"library,omitempty"`
 	Providers []string        `json:"providers,omitempty"`
 	Trial     trialReport     `json:"trial"`
 	Looked    []string        `json:"looked,omitempty"` // where a search came to nothing, and why
+
+	summary string
+}
+
+// MarshalJSON adds the keys that were there before "engines", such as go_engine.
+func (r doctorReport) MarshalJSON() ([]byte, error) {
+	type plain doctorReport
+	var more namedKeys
+	for _, name := range namedEngines() {
+		more = append(more, namedKey{name + "_engine", r.Engines[name]})
+	}
+	return marshalWith(plain(r), more)
 }
 
 // trialReport says how captioning a picture with the default model went.
@@ -84,12 +88,6 @@ type toolReport struct {
 	Path string `json:"path,omitempty"` // "" if it is not there
 }
 
-// doctorAdvice is something missing and what to do about it.
-type doctorAdvice struct {
-	Missing string `json:"missing"`
-	Do      string `json:"do"`
-}
-
 func newDoctorCommand(env *environment) *cobra.Command {
 	var o doctorOptions
 	cmd := &cobra.Command{
@@ -105,7 +103,7 @@ has each engine caption a picture, and exits with 0 if one of them can.
 			return runDoctor(cmd.Context(), env, o)
 		},
 	}
-	cmd.Flags().StringVar(&o.library, "ort-lib", "", "path of the ONNX Runtime library (default: searched for)")
+	o.libraries.addFlags(cmd, "searched for")
 	return cmd
 }
 
@@ -124,7 +122,8 @@ func runDoctor(ctx context.Context, env *environment, o doctorOptions) error {
 	case !r.Model.OK:
 		return fmt.Errorf("%w: the default model is not usable: %s", models.ErrBundle, r.Model.Problem)
 	case !r.OK:
-		return fmt.Errorf("%w: no engine can caption a picture: %s", engine.ErrEngine, r.GoEngine.Trial.Problem)
+		problem := r.Engines[api.Engines[0].Name].Trial.Problem
+		return fmt.Errorf("%w: no engine can caption a picture: %s", engine.ErrEngine, problem)
 	}
 	return nil
 }
@@ -133,26 +132,30 @@ func runDoctor(ctx context.Context, env *environment, o doctorOptions) error {
 func examine(ctx context.Context, env *environment, o doctorOptions) doctorReport {
 	r := doctorReport{
 		XPipe: version(), Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH,
-		CPU: examineCPU(), Model: examineModel(mini.Default), GoEngine: goReport{Kernels: kernel.Features()},
-		Tools: []toolReport{{Name: "python3", For: "the onnxruntime package of Python, and runtime install --from pip"}, {Name: "ffmpeg", For: "frames of videos"}},
+		CPU: examineCPU(), Model: examineModel(mini.Default), Engines: map[string]engineReport{},
+		Tools: []toolReport{
+			{Name: "python3", For: "the onnxruntime package of Python, and runtime install --from pip"},
+			{Name: "ffmpeg", For: "frames of videos"},
+		},
 	}
-	advise := func(missing, do string) { r.Advice = append(r.Advice, doctorAdvice{missing, do}) }
-	r.GoEngine.Trial = try(ctx, fallback.New())
-	r.ORTEngine = examineORT(ctx, env, o.library)
-	switch {
-	case r.ORTEngine.Library != nil && r.ORTEngine.Built:
-		r.Engine = ort.Name
-	default:
-		r.Engine = "go"
+	advise := func(missing, do string) {
+		r.Advice = append(r.Advice, engine.Advice{Missing: missing, Do: do})
 	}
-	switch {
-	case !r.ORTEngine.Built:
-		advise("engine ort", "this program is built without cgo: build it with CGO_ENABLED=1 and a C compiler, or go on with the Go engine")
-	case r.ORTEngine.Library == nil:
-		advise("engine ort", ortlib.Advice+"; or go on with the Go engine, which needs none")
-	}
-	if len(r.GoEngine.Kernels) == 0 {
-		advise("fast kernels of the Go engine", "they need a processor with AVX2 and FMA, and a program built without the tag noasm; without them the Go engine is many times slower, so prefer ort")
+	for _, row := range api.PreferredEngines() {
+		e, found, err := o.libraries.config(env).Open(row)
+		report := engineReport{
+			Built: found.Built, Kernels: found.Kernels, Library: found.Library, Providers: found.Providers,
+			Trial: trialReport{Problem: found.Problem}, Looked: found.Looked, summary: found.Summary,
+		}
+		if err == nil {
+			report.Trial = try(ctx, e)
+			if r.Engine == "" {
+				r.Engine = row.Name
+			}
+		}
+		r.OK = r.OK || report.Trial.OK
+		r.Engines[row.Name] = report
+		r.Advice = append(r.Advice, found.Advice...)
 	}
 	if !r.Model.OK {
 		advise("default model", "build xpipe again from an unchanged checkout, or give another bundle with --model")
@@ -165,7 +168,6 @@ func examine(ctx context.Context, env *environment, o doctorOptions) doctorRepor
 			advise(tool.Name, "install it and put it on PATH if you want "+tool.For)
 		}
 	}
-	r.OK = r.GoEngine.Trial.OK || r.ORTEngine.Trial.OK
 	return r
 }
 
@@ -174,30 +176,15 @@ func examineCPU() cpuReport {
 	if r.Name == "" {
 		r.Name = "unknown " + runtime.GOARCH
 	}
-	for _, f := range []cpuid.FeatureID{cpuid.SSE4, cpuid.AVX, cpuid.F16C, cpuid.FMA3, cpuid.AVX2, cpuid.AVXVNNI, cpuid.AVX512F, cpuid.AVX512BW,
-		cpuid.AVX512VNNI, cpuid.AVX512BF16, cpuid.AVX512FP16, cpuid.AMXTILE, cpuid.AMXINT8, cpuid.AMXBF16, cpuid.ASIMD, cpuid.ASIMDDP, cpuid.FPHP, cpuid.SVE} {
+	for _, f := range []cpuid.FeatureID{
+		cpuid.SSE4, cpuid.AVX, cpuid.F16C, cpuid.FMA3, cpuid.AVX2, cpuid.AVXVNNI,
+		cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512VNNI, cpuid.AVX512BF16, cpuid.AVX512FP16,
+		cpuid.AMXTILE, cpuid.AMXINT8, cpuid.AMXBF16, cpuid.ASIMD, cpuid.ASIMDDP, cpuid.FPHP, cpuid.SVE,
+	} {
 		if cpuid.CPU.Supports(f) {
 			r.Features = append(r.Features, strings.ToLower(f.String()))
 		}
 	}
-	return r
-}
-
-func examineORT(ctx context.Context, env *environment, library string) ortReport {
-	r := ortReport{Built: ort.Built}
-	e, err := ort.New(ort.WithLibrary(library), ort.WithCheck(env.checkLibrary))
-	if err != nil {
-		r.Trial.Problem = err.Error()
-		if search, ok := errors.AsType[*ortlib.SearchError](err); ok {
-			r.Trial.Problem, r.Looked = "no library of ONNX Runtime was found", search.Looked
-		}
-		if lib, err := ortlib.Find(library, nil); err == nil && !r.Built {
-			r.Library = &lib // a program with cgo would take it
-		}
-		return r
-	}
-	found := e.Library()
-	r.Library, r.Providers, r.Trial = &found, e.Providers(), try(ctx, e)
 	return r
 }
 
@@ -261,25 +248,20 @@ func (r doctorReport) print(env *environment) error {
 	}
 	line("xpipe", "%s, built with %s for %s/%s", r.XPipe, r.Go, r.OS, r.Arch)
 	line("cpu", "%s, %d threads; %s", r.CPU.Name, r.CPU.Threads, orDash(r.CPU.Features))
-	kernels := "plain Go kernels"
-	if len(r.GoEngine.Kernels) > 0 {
-		kernels = "assembly kernels for " + strings.Join(r.GoEngine.Kernels, ", ")
+	for _, row := range api.Engines {
+		report := r.Engines[row.Name]
+		line(row.Name, "%v", report)
+		for _, place := range report.Looked {
+			line("", "  looked at %s", place)
+		}
 	}
-	line("go", "%s; %v", kernels, r.GoEngine.Trial)
-	if r.ORTEngine.Library != nil {
-		line("ort", "%v; providers %s; %v", *r.ORTEngine.Library, orDash(r.ORTEngine.Providers), r.ORTEngine.Trial)
-	} else {
-		line("ort", "%v", r.ORTEngine.Trial)
-	}
-	for _, place := range r.ORTEngine.Looked {
-		line("", "  looked at %s", place)
-	}
-	line("auto", "--engine auto takes %s", r.Engine)
+	line("auto", "--engine %s takes %s", api.AutoEngine, r.Engine)
 	state := "every file has its sha256"
 	if !r.Model.OK {
 		state = "NOT USABLE: " + r.Model.Problem
 	}
-	line("model", "%s (%s), %d files, %.1f MB; %s", r.Model.Name, r.Model.Family, r.Model.Files, float64(r.Model.Bytes)/1e6, state)
+	line("model", "%s (%s), %d files, %.1f MB; %s",
+		r.Model.Name, r.Model.Family, r.Model.Files, float64(r.Model.Bytes)/1e6, state)
 	for _, tool := range r.Tools {
 		path := tool.Path
 		if path == "" {
@@ -292,6 +274,18 @@ func (r doctorReport) print(env *environment) error {
 	}
 	_, err := env.stdout.Write([]byte(b.String()))
 	return err
+}
+
+// String is a line about an engine.
+func (r engineReport) String() string {
+	var parts []string
+	if r.summary != "" {
+		parts = append(parts, r.summary)
+	}
+	if r.Library != nil {
+		parts = append(parts, "providers "+orDash(r.Providers))
+	}
+	return strings.Join(append(parts, r.Trial.String()), "; ")
 }
 
 // String completes a line about an engine.

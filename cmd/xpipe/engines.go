@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
+	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/spf13/cobra"
@@ -17,7 +19,7 @@ import (
 // engineOptions are the flags of every verb that runs graphs.
 type engineOptions struct {
 	name            string
-	library         string
+	libraries       libraries
 	provider        string
 	providerOptions map[string]string
 	threads         int
@@ -28,28 +30,126 @@ type engineOptions struct {
 // addFlags adds the flags to cmd.
 func (o *engineOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.name, "engine", "", "engine: go (pure Go), ort (ONNX Runtime), or auto, the default: ort where its library is there")
-	f.StringVar(&o.library, "ort-lib", "", "path of the ONNX Runtime library (default: searched for, see doctor)")
-	f.StringVar(&o.provider, "provider", "cpu", "where ONNX Runtime computes: cpu, cuda, tensorrt, openvino, coreml, directml; of a list such as cuda,cpu the first that starts")
+	f.StringVar(&o.name, "engine", "", engineUsage(api.AutoEngine))
+	o.libraries.addFlags(cmd, "searched for, see doctor")
+	f.StringVar(&o.provider, "provider", "", providerUsage())
+	f.Lookup("provider").DefValue = api.Engines[0].Providers[0] // of each engine, its first
 	f.StringToStringVar(&o.providerOptions, "provider-option", nil, "option for the provider, such as device_id=1")
 	f.IntVar(&o.threads, "threads", 0, "cores to use (0: all)")
-	f.Var(&o.memoryLimit, "memory-limit", fmt.Sprintf("most memory for the tensors of one run of a graph, such as 500M or 2G; the Go engine keeps to it (default: %dG for models, no bound for a single graph)", pipeline.DefaultLimits().Memory>>30))
+	f.Var(&o.memoryLimit, "memory-limit", fmt.Sprintf("most memory for the tensors of one run of a graph, "+
+		"such as 500M or 2G; the Go engine keeps to it (default: %dG for models, no bound for a single graph)",
+		pipeline.DefaultLimits().Memory>>30))
 	f.BoolVar(&o.noFusion, "no-fusion", false, "run graphs operator by operator, as written")
 }
 
-func (o *engineOptions) options() engine.Options {
-	return engine.Options{Threads: o.threads, Provider: o.provider, ProviderOptions: o.providerOptions, MemoryLimit: int64(o.memoryLimit), NoFusion: o.noFusion}
+// engineUsage lists the engines for --engine of a verb, with the one it takes without the flag.
+func engineUsage(byDefault string) string {
+	var all []string
+	for _, row := range api.Engines {
+		about := row.About
+		if row.Name == byDefault {
+			about += ", the default here"
+		}
+		all = append(all, fmt.Sprintf("%s (%s)", row.Name, about))
+	}
+	usage := "engine: " + strings.Join(all, ", ") + ", or " + api.AutoEngine
+	if byDefault == api.AutoEngine {
+		usage += ", the default: " + api.OrList(api.EngineNames()[1:]) + " where its library is there"
+	}
+	return usage
 }
 
-// providerChain is an engine that goes on with the next of some providers where one
-// does not start, and says so. Only a list that the user gave makes one.
+// providerUsage lists the providers of the engines that have a choice of them.
+func providerUsage() string {
+	var all []string
+	for _, row := range api.Engines {
+		if names := row.Providers; len(names) > 1 {
+			all = append(all, fmt.Sprintf("where %s computes: %s; of a list such as %s,%s the first that starts",
+				row.About, strings.Join(names, ", "), names[1], names[0]))
+		}
+	}
+	return strings.Join(all, "; ")
+}
+
+// tappingEngine is the name of the first engine that shows the attention inside its graphs.
+func tappingEngine() string {
+	i := slices.IndexFunc(api.Engines, func(row engine.Row) bool { return row.Taps })
+	return api.Engines[max(0, i)].Name
+}
+
+func (o *engineOptions) options() engine.Options {
+	return engine.Options{
+		Threads: o.threads, Provider: o.provider, ProviderOptions: o.providerOptions,
+		MemoryLimit: int64(o.memoryLimit), NoFusion: o.noFusion,
+	}
+}
+
+// open selects the engine and, with -v, says which and why.
+func (o *engineOptions) open(env *environment) (engine.Engine, error) {
+	choice, err := api.SelectEngine(o.name, o.libraries.config(env))
+	if err != nil {
+		return nil, err
+	}
+	// Stay quiet if the user named no engine and no library exists. Warn if they asked for auto, or
+	// if a library was named or found but failed.
+	broken := slices.ContainsFunc(choice.Refused, func(r api.Refusal) bool { return r.Library })
+	if len(choice.Refused) > 0 && (o.name == api.AutoEngine || broken) {
+		env.warnf("%v", choice)
+	} else {
+		env.verbosef("%v", choice)
+	}
+	if providers := strings.Split(o.provider, ","); len(providers) > 1 {
+		return &providerChain{Engine: choice.Engine, providers: providers, warnf: env.warnf}, nil
+	}
+	return choice.Engine, nil
+}
+
+// libraries are the paths that the user gave for the libraries of engines, by their names.
+type libraries map[string]string
+
+// addFlags adds --NAME-lib for each engine that loads a library; byDefault says what happens
+// without.
+func (l *libraries) addFlags(cmd *cobra.Command, byDefault string) {
+	*l = libraries{}
+	for _, row := range api.Engines {
+		if row.Library != "" {
+			usage := fmt.Sprintf("path of the %s (default: %s)", row.Library, byDefault)
+			cmd.Flags().Var(libraryFlag{*l, row.Name}, libraryFlagName(row.Name), usage)
+		}
+	}
+}
+
+func libraryFlagName(engineName string) string { return engineName + "-lib" }
+
+// config opens engines with these libraries, each tried in another process first.
+func (l libraries) config(env *environment) api.EngineConfig {
+	return api.EngineConfig{Libraries: l, Trial: env.tryLibrary}
+}
+
+// libraryFlag is the flag for one engine's library.
+type libraryFlag struct {
+	libraries libraries
+	engine    string
+}
+
+func (f libraryFlag) Type() string { return "string" }
+
+func (f libraryFlag) String() string { return f.libraries[f.engine] }
+
+func (f libraryFlag) Set(path string) error {
+	f.libraries[f.engine] = path
+	return nil
+}
+
+// providerChain is an engine that tries the next of several providers where one does not start, and
+// warns about it. It is made only where the user gave a list.
 type providerChain struct {
 	engine.Engine
 	warnf func(format string, args ...any)
 
 	mu        sync.Mutex
 	providers []string // that are left, the one in use first
-	failed    bool     // the first, whose the options are
+	failed    bool     // the first provider has failed; the options were for it alone
 }
 
 func (c *providerChain) Open(ctx context.Context, source engine.Source, opts engine.Options) (engine.Session, error) {
@@ -86,7 +186,7 @@ func (b *byteSize) Set(text string) error {
 	}
 	n, err := strconv.ParseInt(upper, 10, 64)
 	if err != nil || n <= 0 || n > math.MaxInt64>>shift {
-		return fmt.Errorf("%q is no number of bytes such as 500M", text)
+		return fmt.Errorf("%q is not a valid size (example: 500M)", text)
 	}
 	*b = byteSize(n << shift)
 	return nil

@@ -5,10 +5,11 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
+	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/fallback"
 	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/onnx"
 	"github.com/crossattn/xpipe/tensor"
@@ -25,9 +26,23 @@ type graphReport struct {
 	Outputs        []specReport   `json:"outputs"`
 	Operators      []opReport     `json:"operators"`
 	Nodes          int            `json:"nodes"`
-	Missing        []string       `json:"missing_in_go_engine"`
 	Parameters     int64          `json:"parameters"`
 	ParameterBytes int64          `json:"parameter_bytes"`
+	// Missing are the operators that an engine lacks, by its name; engines that do not tell
+	// beforehand are left out.
+	Missing map[string][]string `json:"missing"`
+}
+
+// MarshalJSON adds a key from before "missing", missing_in_go_engine.
+func (r graphReport) MarshalJSON() ([]byte, error) {
+	type plain graphReport
+	var more namedKeys
+	for _, name := range namedEngines() {
+		if missing, tells := r.Missing[name]; tells {
+			more = append(more, namedKey{"missing_in_" + name + "_engine", missing})
+		}
+	}
+	return marshalWith(plain(r), more)
 }
 
 type specReport struct {
@@ -37,9 +52,21 @@ type specReport struct {
 }
 
 type opReport struct {
-	Operator string `json:"operator"`
-	Count    int    `json:"count"`
-	Go       bool   `json:"go_engine"`
+	Operator string          `json:"operator"`
+	Count    int             `json:"count"`
+	Engines  map[string]bool `json:"engines"` // whether one has it, as in graphReport.Missing
+}
+
+// MarshalJSON adds a key from before "engines", go_engine.
+func (r opReport) MarshalJSON() ([]byte, error) {
+	type plain opReport
+	var more namedKeys
+	for _, name := range namedEngines() {
+		if has, tells := r.Engines[name]; tells {
+			more = append(more, namedKey{name + "_engine", has})
+		}
+	}
+	return marshalWith(plain(r), more)
 }
 
 // bundleReport is what inspect says of a bundle.
@@ -57,8 +84,8 @@ func newInspectCommand(env *environment) *cobra.Command {
 		Use:   "inspect GRAPH.onnx|BUNDLE",
 		Short: "Show what a graph or a model bundle holds",
 		Long: `Shows inputs, outputs, parameters, opset and operators with their counts, and
-which operators the Go engine lacks. BUNDLE is a folder or the name of an
-embedded model.
+which operators an engine lacks, where it tells beforehand. BUNDLE is a folder
+or the name of an embedded model.
 
 ` + exitHelp,
 		Args: usageArgs(cobra.ExactArgs(1)),
@@ -125,20 +152,29 @@ func inspectGraph(source engine.Source) (graphReport, error) {
 	defer model.Close()
 	s := model.Summary()
 	report := graphReport{
-		Graph: source.Name, Producer: s.Producer, Opsets: s.Opsets, Nodes: s.Nodes, Missing: []string{},
+		Graph: source.Name, Producer: s.Producer, Opsets: s.Opsets, Nodes: s.Nodes,
 		Inputs: specReports(s.Inputs), Outputs: specReports(s.Outputs),
-		Parameters: s.Parameters, ParameterBytes: s.ParameterBytes,
+		Parameters: s.Parameters, ParameterBytes: s.ParameterBytes, Missing: map[string][]string{},
+	}
+	telling := slices.DeleteFunc(slices.Clone(api.Engines), func(row engine.Row) bool {
+		return row.Supported == nil
+	})
+	for _, row := range telling {
+		report.Missing[row.Name] = []string{}
 	}
 	for _, op := range s.Ops {
 		name := op.Op
 		if op.Domain != "" {
 			name = op.Domain + "." + op.Op
 		}
-		known := fallback.Supported(op.Domain, op.Op, op.Opset)
-		report.Operators = append(report.Operators, opReport{name, op.Count, known})
-		if !known {
-			report.Missing = append(report.Missing, name)
+		has := map[string]bool{}
+		for _, row := range telling {
+			has[row.Name] = row.Supported(op.Domain, op.Op, op.Opset)
+			if !has[row.Name] {
+				report.Missing[row.Name] = append(report.Missing[row.Name], name)
+			}
 		}
+		report.Operators = append(report.Operators, opReport{name, op.Count, has})
 	}
 	return report, nil
 }
@@ -189,11 +225,13 @@ func (r graphReport) print(env *environment) {
 		fmt.Fprintf(w, "  output\t%s\t%s\t%s\n", out.Name, out.DType, out.shape())
 	}
 	for _, op := range r.Operators {
-		note := ""
-		if !op.Go {
-			note = "the Go engine lacks it"
+		var lacking []string
+		for _, row := range api.Engines {
+			if has, tells := op.Engines[row.Name]; tells && !has {
+				lacking = append(lacking, "engine "+row.Name+" lacks it")
+			}
 		}
-		fmt.Fprintf(w, "  %6d\t%s\t%s\n", op.Count, op.Operator, note)
+		fmt.Fprintf(w, "  %6d\t%s\t%s\n", op.Count, op.Operator, strings.Join(lacking, ", "))
 	}
 }
 

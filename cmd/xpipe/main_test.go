@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -16,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/ort/orttest"
 	"github.com/crossattn/xpipe/tensor"
 )
 
@@ -206,11 +208,21 @@ func TestInspect(t *testing.T) {
 	if got := want(t, "inspect", "blip2-mini"); !strings.Contains(got, "pixel_values") || !strings.Contains(got, "family blip2") {
 		t.Errorf("inspect: %s", got)
 	}
+	said := []byte(want(t, "--json", "inspect", qformer))
 	var report graphReport
-	if err := json.Unmarshal([]byte(want(t, "--json", "inspect", qformer)), &report); err != nil {
+	var before struct { // the table of engines
+		Missing   []string `json:"missing_in_go_engine"`
+		Operators []struct {
+			Go bool `json:"go_engine"`
+		} `json:"operators"`
+	}
+	if err := errors.Join(json.Unmarshal(said, &report), json.Unmarshal(said, &before)); err != nil {
 		t.Fatal(err)
 	}
-	if report.Nodes == 0 || len(report.Inputs) != 1 || report.Inputs[0].Name != "image_embeds" || len(report.Missing) != 0 || report.Opsets[""] != 17 {
+	if before.Missing == nil || len(before.Operators) == 0 || !before.Operators[0].Go {
+		t.Errorf("%s", said)
+	}
+	if report.Nodes == 0 || len(report.Inputs) != 1 || report.Inputs[0].Name != "image_embeds" || report.Missing["go"] == nil || len(report.Missing["go"]) != 0 || report.Opsets[""] != 17 {
 		t.Errorf("%+v", report)
 	}
 }
@@ -448,7 +460,7 @@ func TestJSON(t *testing.T) {
 
 func TestVerify(t *testing.T) {
 	t.Parallel()
-	library := testLibrary(t)
+	library := orttest.Library(t)
 	for _, bundle := range []string{"blip2-t5", "idefics", "lxmert-vqa", "clip"} {
 		dir := "../../testdata/families/" + bundle + "/bundle"
 		got := lines(t, want(t, "--json", "verify", dir, "--ort-lib", library))

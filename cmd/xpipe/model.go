@@ -2,16 +2,12 @@ package main
 
 import (
 	"context"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/crossattn/xpipe/api"
-	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/models/mini"
-	"github.com/crossattn/xpipe/ort"
-	"github.com/crossattn/xpipe/ort/ortlib"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/spf13/cobra"
 )
@@ -80,24 +76,4 @@ func (o *modelOptions) openWith(
 // openBundle opens a bundle by folder or by the name of an embedded model.
 func openBundle(name string, opts ...models.Option) (*models.Bundle, error) {
 	return api.OpenBundle(name, opts...)
-}
-
-// open selects the engine and, with -v, says which and why.
-func (o *engineOptions) open(env *environment) (engine.Engine, error) {
-	eng, note, err := api.SelectEngine(o.name, o.library, ort.WithCheck(env.checkLibrary))
-	if err != nil {
-		return nil, err
-	}
-	// Stay quiet if the user named no engine and no library exists. Warn if they asked for auto, or
-	// if a library was found but failed.
-	wanted := o.name == "auto" || env.refused || os.Getenv(ortlib.Env) != ""
-	if wanted && eng.Name() != ort.Name && o.name != eng.Name() {
-		env.warnf("%s", note)
-	} else {
-		env.verbosef("%s", note)
-	}
-	if providers := strings.Split(o.provider, ","); len(providers) > 1 {
-		eng = &providerChain{Engine: eng, providers: providers, warnf: env.warnf}
-	}
-	return eng, nil
 }

@@ -11,41 +11,40 @@ import (
 	"strings"
 	"time"
 
-	"github.com/crossattn/xpipe/ort"
-	"github.com/crossattn/xpipe/ort/ortlib"
+	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/engine"
 	"github.com/spf13/cobra"
 )
 
-// probeTimeout is for a library on a slow disk.
+// probeTimeout bounds the time to load a library, which may lie on a slow disk.
 var probeTimeout = 30 * time.Second
 
-// checkLibrary has a child load a library before this process does, since a library
-// that crashes while it starts takes its process with it. One that has passed is
-// not tried again until its file changes.
-func (env *environment) checkLibrary(lib ortlib.Library) error {
+// tryLibrary has a child load an engine's library before this process does, since a library that
+// crashes while it starts takes its process with it. A library that has passed is not tried again
+// until its file changes.
+func (env *environment) tryLibrary(row engine.Row, path string) error {
 	if env.executable == "" {
 		return nil
 	}
 	known := loadProbed()
-	now, err := statProbed(lib.Path)
-	if err == nil && known[lib.Path] == now {
+	now, err := statProbed(path)
+	if err == nil && known[path] == now {
 		return nil
 	}
-	loaded, err := probeLibrary(env.executable, lib.Path)
-	if env.refused = !loaded; !loaded {
+	if loaded, err := probeLibrary(env.executable, row.Name, path); !loaded {
 		return err
 	}
-	known[lib.Path] = now
+	known[path] = now
 	known.save() // where that fails, the next run tries the library again
 	return nil
 }
 
-// probeLibrary starts this program once more to load the library at path. A library that
-// is refused there without a crash gives no error: it can be refused here, too.
-func probeLibrary(executable, path string) (loaded bool, err error) {
+// probeLibrary starts this program once more to load an engine's library. A library that the child
+// refuses without a crash gives no error: this process can safely refuse it, too.
+func probeLibrary(executable, engineName, path string) (loaded bool, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, executable, "runtime", "probe", path)
+	cmd := exec.CommandContext(ctx, executable, "runtime", "probe", engineName, path)
 	cmd.WaitDelay = time.Second
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
@@ -64,7 +63,7 @@ func probeLibrary(executable, path string) (loaded bool, err error) {
 	return false, fmt.Errorf("%s crashed when it was loaded (%s)", path, crash(exit, stderr.String()))
 }
 
-// crash says what ended the child: the signal, or Go's word for it.
+// crash says what ended the child: the signal, as Go prints it, or else the exit status.
 func crash(exit *exec.ExitError, stderr string) string {
 	for line := range strings.Lines(stderr) {
 		if strings.HasPrefix(line, "SIG") || strings.HasPrefix(line, "[signal ") || strings.HasPrefix(line, "signal ") {
@@ -76,13 +75,20 @@ func crash(exit *exec.ExitError, stderr string) string {
 
 func newRuntimeProbeCommand(*environment) *cobra.Command {
 	return &cobra.Command{
-		Use:    "probe LIBRARY",
-		Short:  "Load a library, and end with 5 where it cannot be used",
-		Long:   "Loads a library, which xpipe does in a process of its own before it loads one\nthat is new to it.\n\n" + exitHelp,
+		Use:   "probe ENGINE LIBRARY",
+		Short: "Load an engine's library, and end with 5 where it cannot be used",
+		Long: `Loads a library, which xpipe does in a process of its own before it loads one
+that is new to it.
+
+` + exitHelp,
 		Hidden: true,
-		Args:   usageArgs(cobra.ExactArgs(1)),
+		Args:   usageArgs(cobra.ExactArgs(2)),
 		RunE: func(_ *cobra.Command, args []string) error {
-			_, err := ort.New(ort.WithLibrary(args[0]))
+			row, err := api.FindEngine(args[0])
+			if err != nil {
+				return err
+			}
+			_, _, err = row.Open(engine.Config{Library: args[1]})
 			return err
 		},
 	}

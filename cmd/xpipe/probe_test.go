@@ -13,15 +13,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/ort"
 	"github.com/crossattn/xpipe/ort/ortlib"
+	"github.com/crossattn/xpipe/ort/orttest"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// runEnv makes the test program the command itself, as which it starts itself;
-// timeoutEnv is then its probeTimeout.
+// runEnv makes the test program the command itself, as which it starts itself; timeoutEnv is then
+// its probeTimeout.
 const (
 	runEnv     = "XPIPE_TEST_RUN"
 	timeoutEnv = "XPIPE_TEST_PROBE_TIMEOUT"
@@ -37,8 +39,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// fakeLibraries are C sources of libraries that look like ONNX Runtime's, with what
-// is said about each.
+// fakeLibraries are C sources of libraries that look like ONNX Runtime's, and the words of the
+// error that each gives.
 var fakeLibraries = []struct{ name, source, says string }{
 	{"aborts while it is loaded", `#include <stdlib.h>
 __attribute__((constructor)) static void start(void) { abort(); }
@@ -67,8 +69,8 @@ static struct { const void *(*a)(unsigned); const char *(*v)(void); } base = { g
 const void *OrtGetApiBase(void) { return &base; }`, "does not offer the C API"},
 }
 
-// A library that crashes ends neither the command nor the search: auto goes on with
-// the Go engine and says so; who named the engine is told what to do.
+// A library that crashes ends neither the command nor the search: auto goes on with the Go engine
+// and warns; an engine named by the user gives an error that says what to do.
 func TestCrashingLibraries(t *testing.T) {
 	if !ort.Built {
 		t.Skip("this program is built without cgo and loads no library")
@@ -125,8 +127,8 @@ func TestCrashingLibraries(t *testing.T) {
 	}
 }
 
-// A good library is tried by a child once, and again when its file has changed.
-// Who asks for auto hears that it came to the Go engine; who says nothing does not.
+// An explicit --engine auto warns that the Go engine was taken; without the flag there is no
+// warning.
 func TestAutoSaysSo(t *testing.T) {
 	t.Parallel()
 	self, err := os.Executable()
@@ -151,8 +153,9 @@ func TestAutoSaysSo(t *testing.T) {
 	}
 }
 
+// A good library is tried by a child once, and again when its file has changed.
 func TestProbeOnce(t *testing.T) {
-	library := testLibrary(t)
+	library := orttest.Library(t)
 	if !ort.Built {
 		t.Skip("this program is built without cgo and loads no library")
 	}
@@ -166,22 +169,26 @@ func TestProbeOnce(t *testing.T) {
 	if env.executable, err = os.Executable(); err != nil {
 		t.Fatal(err)
 	}
-	if err := env.checkLibrary(lib); err != nil || env.refused {
-		t.Fatal(err, env.refused)
+	row, err := api.FindEngine(ort.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := env.tryLibrary(row, lib.Path); err != nil {
+		t.Fatal(err)
 	}
 	known := loadProbed()
 	if now, err := statProbed(lib.Path); err != nil || len(known) != 1 || known[lib.Path] != now {
 		t.Errorf("%v, %v", known, err)
 	}
 	env.executable = filepath.Join(t.TempDir(), "nothing") // which starts no child
-	if err := env.checkLibrary(lib); err != nil {
+	if err := env.tryLibrary(row, lib.Path); err != nil {
 		t.Error(err)
 	}
 	known[lib.Path] = probedFile{}
 	if err := known.save(); err != nil {
 		t.Fatal(err)
 	}
-	if err := env.checkLibrary(lib); err == nil || !env.refused {
+	if err := env.tryLibrary(row, lib.Path); err == nil {
 		t.Errorf("a changed library was not tried again: %v", err)
 	}
 	name, err := probedFileName()
@@ -216,7 +223,7 @@ func (provided) Run(context.Context, map[string]*tensor.Tensor, ...string) (map[
 	return nil, nil
 }
 
-// Only a list falls back, says so once, and stays with what has started.
+// Only a list falls back; it warns once and stays with the provider that has started.
 func TestProviderChain(t *testing.T) {
 	t.Parallel()
 	var said []string

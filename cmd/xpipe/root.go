@@ -16,7 +16,6 @@ type environment struct {
 	verbose        bool // -v
 
 	executable string // of this program; "" where it cannot be started again
-	refused    bool   // a library of ONNX Runtime was found and did not work
 }
 
 // execute runs one command line and returns the exit code.

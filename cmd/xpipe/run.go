@@ -25,7 +25,7 @@ func newRunCommand(env *environment) *cobra.Command {
 	var o runOptions
 	cmd := &cobra.Command{
 		Use:   "run GRAPH.onnx --input NAME=FILE.npy ... --out DIR",
-		Short: "Run any ONNX graph on either engine",
+		Short: "Run any ONNX graph on any engine",
 		Long: `Runs a graph on the inputs given as .npy files and writes each output as
 DIR/NAME.npy. Characters of NAME other than letters, digits, '.', '_' and '-'
 become '_'.
@@ -121,8 +121,8 @@ func openGraph(ctx context.Context, eng engine.Engine, path string, opts engine.
 	return session, nil
 }
 
-// cutInput splits NAME=FILE at the last '=' before a file that exists, or at
-// the first where none does: names of graph inputs may hold '='.
+// cutInput splits NAME=FILE at the last '=' before a file that exists, or at the first where none
+// does: names of graph inputs may hold '='.
 func cutInput(arg string) (name, file string, ok bool) {
 	for i := len(arg) - 1; i > 0; i-- {
 		if arg[i] != '=' {

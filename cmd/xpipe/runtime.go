@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/ort"
 	"github.com/crossattn/xpipe/ort/ortlib"
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -17,8 +18,8 @@ func newRuntimeCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "runtime",
 		Short: "Install and manage the ONNX Runtime library",
-		Long: `The engine ort needs the shared library of ONNX Runtime, ` + ortlib.MinVersion + ` or newer. These
-commands keep one in the user's cache, where xpipe looks after --ort-lib and
+		Long: `The engine ` + ort.Name + ` needs the shared library of ONNX Runtime, ` + ortlib.MinVersion + ` or newer. These
+commands keep one in the user's cache, where xpipe looks after --` + libraryFlagName(ort.Name) + ` and
 ` + ortlib.Env + `, and before the system and Python. Nothing else is changed, and
 xpipe works without it: the Go engine needs no library.
 
@@ -26,7 +27,13 @@ xpipe works without it: the Go engine needs no library.
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newRuntimeInstallCommand(env), newRuntimeListCommand(env), newRuntimePathCommand(env), newRuntimeRemoveCommand(env), newRuntimeProbeCommand(env))
+	cmd.AddCommand(
+		newRuntimeInstallCommand(env),
+		newRuntimeListCommand(env),
+		newRuntimePathCommand(env),
+		newRuntimeRemoveCommand(env),
+		newRuntimeProbeCommand(env),
+	)
 	return cmd
 }
 
@@ -55,7 +62,8 @@ place you trust publishes it. Files on this machine are taken as they are unless
 			return runRuntimeInstall(cmd.Context(), env, o)
 		},
 	}
-	cmd.Flags().StringVar(&o.From, "from", "", "wheel, archive, folder, library, https address, or pip (default: the release page)")
+	cmd.Flags().StringVar(&o.From, "from", "",
+		"wheel, archive, folder, library, https address, or pip (default: the release page)")
 	cmd.Flags().StringVar(&o.Version, "version", ortlib.DefaultVersion, "release to fetch")
 	cmd.Flags().StringVar(&o.SHA256, "sha256", "", "SHA-256 that the file must have")
 	return cmd
@@ -66,8 +74,10 @@ func runRuntimeInstall(ctx context.Context, env *environment, o ortlib.InstallOp
 		var bar *progressbar.ProgressBar
 		o.Progress = func(done, total int64) {
 			if bar == nil {
-				bar = progressbar.NewOptions64(total, progressbar.OptionSetWriter(env.stderr), progressbar.OptionSetDescription("downloading"),
-					progressbar.OptionShowBytes(true), progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())
+				bar = progressbar.NewOptions64(total,
+					progressbar.OptionSetWriter(env.stderr), progressbar.OptionSetDescription("downloading"),
+					progressbar.OptionShowBytes(true), progressbar.OptionSetPredictTime(true),
+					progressbar.OptionClearOnFinish())
 			}
 			bar.Set64(done)
 		}
@@ -87,7 +97,8 @@ func runRuntimeInstall(ctx context.Context, env *environment, o ortlib.InstallOp
 	if env.json {
 		return env.printJSON(installed)
 	}
-	_, err = fmt.Fprintf(env.stdout, "installed ONNX Runtime %s from %s at %s\n", installed.Version, installed.Source, installed.Path)
+	_, err = fmt.Fprintf(env.stdout, "installed ONNX Runtime %s from %s at %s\n",
+		installed.Version, installed.Source, installed.Path)
 	return err
 }
 

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/ort"
 	"github.com/crossattn/xpipe/ort/ortlib"
+	"github.com/crossattn/xpipe/ort/orttest"
 )
 
 // emptyCache gives the verbs a cache of their own, on any system.
@@ -28,24 +30,8 @@ func testEnvironment() (env *environment, stdout, stderr *bytes.Buffer) {
 	return &environment{stdin: strings.NewReader(""), stdout: stdout, stderr: stderr}, stdout, stderr
 }
 
-// testLibrary is the library in the Python environment that make test fills.
-func testLibrary(t *testing.T) string {
-	t.Helper()
-	found, _ := filepath.Glob("../../build/venv/*/python3*/site-packages/onnxruntime/capi")
-	if env := os.Getenv(ortlib.Env); env != "" {
-		found = []string{env}
-	}
-	if len(found) == 0 {
-		if os.Getenv("XPIPE_REQUIRE_REFS") == "1" {
-			t.Fatal("ONNX Runtime is not there: run make test-env")
-		}
-		t.Skip("ONNX Runtime is not there: run make test-env")
-	}
-	return found[0]
-}
-
 func TestRuntimeVerbs(t *testing.T) {
-	library := testLibrary(t)
+	library := orttest.Library(t)
 	emptyCache(t)
 	env, stdout, _ := testEnvironment()
 	ctx := t.Context()
@@ -115,26 +101,34 @@ func TestRuntimeErrors(t *testing.T) {
 }
 
 func TestDoctor(t *testing.T) {
-	library := testLibrary(t)
+	library := orttest.Library(t)
 	emptyCache(t)
 	env, stdout, _ := testEnvironment()
 	env.json = true
-	if err := runDoctor(t.Context(), env, doctorOptions{library: library}); err != nil {
+	if err := runDoctor(t.Context(), env, doctorOptions{libraries: libraries{ort.Name: library}}); err != nil {
 		t.Fatal(err)
 	}
 	var r doctorReport
 	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
 		t.Fatal(err)
 	}
-	if !r.OK || !r.Model.OK || r.Model.Files == 0 || !r.GoEngine.Trial.OK || r.CPU.Threads == 0 || r.Go == "" || len(r.Tools) != 2 {
+	native, onnx := r.Engines["go"], r.Engines["ort"]
+	if !r.OK || !r.Model.OK || r.Model.Files == 0 || !native.Trial.OK || r.CPU.Threads == 0 || r.Go == "" || len(r.Tools) != 2 {
 		t.Errorf("report %s", stdout)
 	}
-	if r.ORTEngine.Built && (r.Engine != "ort" || r.ORTEngine.Library == nil || !r.ORTEngine.Trial.OK || len(r.ORTEngine.Providers) == 0) {
-		t.Errorf("engine ort: %+v", r.ORTEngine)
+	if onnx.Built && (r.Engine != "ort" || onnx.Library == nil || !onnx.Trial.OK || len(onnx.Providers) == 0) {
+		t.Errorf("engine ort: %+v", onnx)
+	}
+	var before struct { // the table of engines
+		GoEngine  engineReport `json:"go_engine"`
+		OrtEngine engineReport `json:"ort_engine"`
+	}
+	if err := json.Unmarshal(stdout.Bytes(), &before); err != nil || !reflect.DeepEqual(before.GoEngine, native) || !reflect.DeepEqual(before.OrtEngine, onnx) {
+		t.Errorf("%v: the keys go_engine and ort_engine differ from engines: %s", err, stdout)
 	}
 	env.json = false
 	stdout.Reset()
-	if err := runDoctor(t.Context(), env, doctorOptions{library: library}); err != nil {
+	if err := runDoctor(t.Context(), env, doctorOptions{libraries: libraries{ort.Name: library}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, word := range []string{"xpipe", "cpu", "model", "captioned a picture", "python3", "ffmpeg"} {
@@ -144,15 +138,19 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
-// What is missing comes with what to do; a broken model is the model's fault.
+// The report says what to do about each missing thing; a broken model is the model's fault.
 func TestDoctorAdvice(t *testing.T) {
+	t.Parallel()
 	if r := examineModel("no such model"); r.OK || r.Problem == "" {
 		t.Errorf("an unknown model: %+v", r)
 	}
 	if r := (trialReport{Problem: "broken"}); !strings.Contains(r.String(), "not usable: broken") {
 		t.Error(r)
 	}
-	r := doctorReport{ORTEngine: ortReport{Looked: []string{"here: nothing"}}, Advice: []doctorAdvice{{"engine ort", "install it"}}}
+	r := doctorReport{
+		Engines: map[string]engineReport{"ort": {Looked: []string{"here: nothing"}}},
+		Advice:  []engine.Advice{{Missing: "engine ort", Do: "install it"}},
+	}
 	env, stdout, _ := testEnvironment()
 	if err := r.print(env); err != nil {
 		t.Fatal(err)

@@ -14,10 +14,11 @@ type Point struct {
 	Graph
 }
 
-// Curves lists the curves: the Q-Former by image tokens, batch and layers, and
-// OPT-125m by the text it reads at once and by the text before the token it adds.
+// Curves lists the curves: the Q-Former by image tokens, batch and layers, and OPT-125m by the text
+// it reads at once and by the text before the token it adds.
 func Curves() []Curve {
-	curve := func(name, about string, sizes []int, at func(n int) (map[string]int, func() *Model)) Curve {
+	type sized func(n int) (dims map[string]int, build func() *Model)
+	curve := func(name, about string, sizes []int, at sized) Curve {
 		c := Curve{Name: name, About: about}
 		for _, n := range sizes {
 			dims, build := at(n)
@@ -25,20 +26,23 @@ func Curves() []Curve {
 		}
 		return c
 	}
+	queries := func(tokens, batch, layers int) (map[string]int, func() *Model) {
+		return map[string]int{"batch": batch}, func() *Model { return qformer(batch, tokens, layers, asFloats) }
+	}
 	steps := func(length, past int) (map[string]int, func() *Model) {
-		return map[string]int{"length": length, "past": past, "total": length + past}, func() *Model { return opt(length, past, asFloats) }
+		dims := map[string]int{"length": length, "past": past, "total": length + past}
+		return dims, func() *Model { return opt(length, past, asFloats) }
 	}
 	return []Curve{
-		curve("tokens", "Q-Former by image tokens", []int{65, 129, 257, 513, 1025}, func(n int) (map[string]int, func() *Model) {
-			return map[string]int{"batch": 1}, func() *Model { return qformer(1, n, 12, asFloats) }
-		}),
-		curve("batch", "Q-Former by images in a batch", []int{1, 2, 4, 8}, func(n int) (map[string]int, func() *Model) {
-			return map[string]int{"batch": n}, func() *Model { return qformer(n, 257, 12, asFloats) }
-		}),
-		curve("layers", "Q-Former by layers", []int{2, 6, 12, 24}, func(n int) (map[string]int, func() *Model) {
-			return map[string]int{"batch": 1}, func() *Model { return qformer(1, 257, n, asFloats) }
-		}),
-		curve("text", "OPT-125m by tokens read at once", []int{8, 16, 32, 64, 128, 256}, func(n int) (map[string]int, func() *Model) { return steps(n, 0) }),
-		curve("cache", "OPT-125m, one token, by tokens before it", []int{0, 64, 256, 1024}, func(n int) (map[string]int, func() *Model) { return steps(1, n) }),
+		curve("tokens", "Q-Former by image tokens", []int{65, 129, 257, 513, 1025},
+			func(n int) (map[string]int, func() *Model) { return queries(n, 1, 12) }),
+		curve("batch", "Q-Former by images in a batch", []int{1, 2, 4, 8},
+			func(n int) (map[string]int, func() *Model) { return queries(257, n, 12) }),
+		curve("layers", "Q-Former by layers", []int{2, 6, 12, 24},
+			func(n int) (map[string]int, func() *Model) { return queries(257, 1, n) }),
+		curve("text", "OPT-125m by tokens read at once", []int{8, 16, 32, 64, 128, 256},
+			func(n int) (map[string]int, func() *Model) { return steps(n, 0) }),
+		curve("cache", "OPT-125m, one token, by tokens before it", []int{0, 64, 256, 1024},
+			func(n int) (map[string]int, func() *Model) { return steps(1, n) }),
 	}
 }

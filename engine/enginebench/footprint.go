@@ -11,22 +11,25 @@ import (
 	"github.com/crossattn/xpipe/engine"
 )
 
-// Footprint is what it takes to have a graph open, measured in a process that does
+// Footprint is the time and memory that an open graph takes, measured in a process that does
 // nothing else.
 type Footprint struct {
-	// OpenMS is the median of several openings, in milliseconds; the file lies in the
-	// system's cache for all but, perhaps, the first.
+	// OpenMS is the median of several openings, in milliseconds; the file lies in the system's
+	// cache for all but, perhaps, the first.
 	OpenMS float64 `json:"open_ms"`
-	// PeakMB is the most memory the process had resident from its start until the graph
-	// had been opened once and run, in MB of 1e6 bytes; 0 where the system does not tell.
+	// PeakMB is the most memory the process had resident from its start until the graph had been
+	// opened once and run, in MB of 1e6 bytes; 0 where the system does not tell.
 	PeakMB float64 `json:"peak_mb"`
 	// HeldMB is what it had after those runs.
 	HeldMB float64 `json:"held_mb"`
 }
 
-// MeasureFootprint opens a graph and runs it, and opens it again some times. It is only
-// worth its name in a fresh process.
-func MeasureFootprint(ctx context.Context, e engine.Engine, source engine.Source, opts engine.Options, dims map[string]int, runs, opens int) (Footprint, error) {
+// MeasureFootprint opens a graph, runs it, and opens it again several times. Its memory figures
+// mean something only in a fresh process.
+func MeasureFootprint(
+	ctx context.Context, e engine.Engine, source engine.Source, opts engine.Options,
+	dims map[string]int, runs, opens int,
+) (Footprint, error) {
 	var f Footprint
 	var times []time.Duration
 	open := func() (engine.Session, error) {

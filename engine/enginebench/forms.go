@@ -17,8 +17,8 @@ const (
 	asQDQ          // int8; what they meet is quantised by fixed scales
 )
 
-// linearScale is the scale of what has no activation between QuantizeLinear and
-// DequantizeLinear, about as far as such numbers reach here.
+// linearScale is the scale of what has no activation between QuantizeLinear and DequantizeLinear,
+// about as far as such numbers reach here.
 const linearScale = 1.0 / 16
 
 // int8s returns seeded weights of 8 bits, and the scale that gives them the deviation.
@@ -63,8 +63,8 @@ func (m *Model) around(x string, scale float32, zero uint8) string {
 	return m.op("DequantizeLinear", m.op("QuantizeLinear", x, s, z), s, z)
 }
 
-// weights8 is weights of 8 bits, dequantised by a scale for each position of axis 0, and
-// a bias to match: int32 by the product of the scales.
+// weights8 is weights of 8 bits, dequantised by a scale for each position of axis 0, and a bias to
+// match: int32 by the product of the scales.
 func (m *Model) weights8(std float64, inputScale float32, shape ...int) (weights, bias string) {
 	w, scale := m.int8s(std, shape...)
 	n := shape[0]
@@ -80,11 +80,12 @@ func (m *Model) weights8(std float64, inputScale float32, shape ...int) (weights
 	axis := onnx.Attrs{"axis": 0}
 	weights = m.Node("DequantizeLinear", []string{w, vector(scales), zeros}, axis)
 	zeros32 := m.Const(tensor.Must(tensor.Zeros(tensor.Int32, n)))
-	return weights, m.Node("DequantizeLinear", []string{m.Const(tensor.Must(tensor.New([]int{n}, offsets))), vector(products), zeros32}, axis)
+	integers := m.Const(tensor.Must(tensor.New([]int{n}, offsets)))
+	return weights, m.Node("DequantizeLinear", []string{integers, vector(products), zeros32}, axis)
 }
 
-// conv8 is a convolution between QuantizeLinear and DequantizeLinear; bounds of 0 and 6
-// are those of its output's 8 bits.
+// conv8 is a convolution between QuantizeLinear and DequantizeLinear; bounds of 0 and 6 are those
+// of its output's 8 bits.
 func (m *Model) conv8(x string, std float64, relu bool, attrs onnx.Attrs, shape ...int) string {
 	scale, zero := float32(linearScale), uint8(128)
 	if relu {

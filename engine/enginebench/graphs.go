@@ -1,7 +1,6 @@
-// Package enginebench measures engines against each other: graphs of the sizes
-// that real models have, with seeded random weights, and a way to time two
-// engines in turns, so that both see the same machine. It checks no results;
-// package enginetest does.
+// Package enginebench measures engines against each other: graphs of the sizes that real models
+// have, with seeded random weights, and a way to time engines in turns, so that all see the same
+// machine. It checks no results; package enginetest does.
 package enginebench
 
 import (
@@ -20,8 +19,8 @@ type Graph struct {
 	Build func() *Model
 }
 
-// Model is a built graph with the floating point operations of its products, for
-// the sizes that Graph.Dims gives.
+// Model is a built graph with the floating point operations of its products, for the sizes that
+// Graph.Dims gives.
 type Model struct {
 	*onnx.Builder
 	FLOP float64

@@ -11,9 +11,9 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// Inputs makes seeded inputs for a graph: normal floats of deviation about 1,
-// ones where a mask is asked for, small integers elsewhere. Dimensions that are
-// not fixed have the sizes that dims gives them, 1 where it gives none.
+// Inputs makes seeded inputs for a graph: normal floats of deviation about 1, ones where a mask is
+// asked for, small integers elsewhere. Dimensions that are not fixed have the sizes that dims gives
+// them, 1 where it gives none.
 func Inputs(specs []tensor.Spec, dims map[string]int) (map[string]*tensor.Tensor, error) {
 	in := map[string]*tensor.Tensor{}
 	random := uint64(7)
@@ -70,13 +70,15 @@ func Inputs(specs []tensor.Spec, dims map[string]int) (map[string]*tensor.Tensor
 // Timing is what one engine took for each run, in order.
 type Timing struct {
 	Wall []time.Duration
-	CPU  []time.Duration // of the whole process; nil where the system does not tell
+	CPU  []time.Duration // of the whole process; nil where the system does not report it
 	Open time.Duration
 }
 
-// Measure runs the sessions in turns, warm-up runs first: a run of each, again
-// and again, so that what else the machine does meets all alike.
-func Measure(ctx context.Context, sessions []engine.Session, in map[string]*tensor.Tensor, warm, runs int) ([]Timing, error) {
+// Measure runs the sessions in turns, warm-up runs first: a run of each, again and again, so that
+// other load on the machine affects all of them alike.
+func Measure(
+	ctx context.Context, sessions []engine.Session, in map[string]*tensor.Tensor, warm, runs int,
+) ([]Timing, error) {
 	timings := make([]Timing, len(sessions))
 	for i := range warm + runs {
 		for k, s := range sessions {

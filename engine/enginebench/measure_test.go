@@ -13,6 +13,7 @@ import (
 )
 
 func TestRatio(t *testing.T) {
+	t.Parallel()
 	a := []time.Duration{10, 20, 30, 1000}
 	b := []time.Duration{10, 10, 10, 10}
 	if m, low, high := enginebench.Ratio(a, b); m != 2.5 || low != 1.75 || math.Abs(high-27.25) > 1e-9 {
@@ -24,6 +25,7 @@ func TestRatio(t *testing.T) {
 }
 
 func TestInputs(t *testing.T) {
+	t.Parallel()
 	specs := []tensor.Spec{
 		{Name: "x", DType: tensor.Float32, Shape: []int{-1, 3, -1}, Dims: []string{"batch", "", "n"}},
 		{Name: "attention_mask", DType: tensor.Int64, Shape: []int{-1}, Dims: []string{"n"}},
@@ -45,6 +47,7 @@ func TestInputs(t *testing.T) {
 
 // The smallest of the graphs runs, and its weights keep numbers in range.
 func TestGraph(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	for _, g := range enginebench.Graphs() {
 		if g.Name != "efficientnet" {

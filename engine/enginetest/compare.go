@@ -8,8 +8,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// Compare reports the first element in which got is not want. Floats may differ
-// by absolute + relative*|want|; NaN equals NaN; everything else must be equal.
+// Compare reports the first element in which got is not want. Floats may differ by absolute +
+// relative*|want|; NaN equals NaN; everything else must be equal.
 func Compare(got, want *tensor.Tensor, relative, absolute float64) error {
 	if got == nil {
 		return fmt.Errorf("not there")

@@ -15,59 +15,41 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// floats makes a tensor of 0, 1, 2, ... times step.
-func floats(step float32, shape ...int) *tensor.Tensor {
-	t := tensor.Must(tensor.Zeros(tensor.Float32, shape...))
-	for i := range tensor.Data[float32](t) {
-		tensor.Data[float32](t)[i] = float32(i) * step
-	}
-	return t
+// contract is what package engine promises, case by case.
+var contract = []struct {
+	name string
+	test func(t *testing.T, e subject)
+	// alone: the test counts what the process does, and does not run beside others.
+	alone bool
+}{
+	{name: "specs", test: testSpecs},
+	{name: "outputs", test: testOutputs},
+	{name: "outputs stay", test: testOutputsStay},
+	{name: "zero-length cache", test: testZeroLengthCache},
+	{name: "empty batch", test: testEmptyBatch},
+	{name: "bad inputs", test: testBadInputs},
+	{name: "bad shapes inside", test: testBadShapesInside},
+	{name: "bad graphs", test: testBadGraphs},
+	{name: "concurrent", test: testConcurrent},
+	{name: "cancelled before", test: testCancelledBefore},
+	{name: "cancelled while running", test: testCancelledWhileRunning, alone: true},
+	{name: "close", test: testClose},
+	{name: "close while running", test: testCloseWhileRunning},
+	{name: "provider", test: testProvider},
+	{name: "taps", test: testTaps},
+	{name: "taps after close", test: testTapsAfterClose},
 }
 
-// smallGraph has two inputs and three outputs: the sum of the inputs, its
-// product with a constant matrix, and a sum over the batch.
-func smallGraph() *onnx.Builder {
-	b := onnx.NewBuilder("small", 17)
-	b.Input("a", tensor.Float32, "batch", 4)
-	b.Input("b", tensor.Float32, "batch", 4)
-	b.NodeTo("Add", []string{"a", "b"}, []string{"sum"}, nil)
-	b.NodeTo("MatMul", []string{"sum", b.Const(floats(0.5, 4, 3))}, []string{"product"}, nil)
-	b.NodeTo("ReduceSum", []string{"sum", b.Ints(0)}, []string{"total"}, onnx.Attrs{"keepdims": 0})
-	b.Output("sum", tensor.Float32, "batch", 4)
-	b.Output("product", tensor.Float32, "batch", 3)
-	b.Output("total", tensor.Float32, 4)
-	return b
+// subject is the engine under test, and how it opens graphs.
+type subject struct {
+	engine.Engine
+	options engine.Options
 }
 
-// cacheGraph appends to a cache, as decoders do.
-func cacheGraph() *onnx.Builder {
-	b := onnx.NewBuilder("cache", 17)
-	b.Input("past", tensor.Float32, "batch", 2, "past", 4)
-	b.Input("new", tensor.Float32, "batch", 2, "new", 4)
-	b.NodeTo("Concat", []string{"past", "new"}, []string{"present"}, onnx.Attrs{"axis": 2})
-	b.NodeTo("ReduceSum", []string{"present", b.Ints(2)}, []string{"total"}, onnx.Attrs{"keepdims": 0})
-	b.Output("present", tensor.Float32, "batch", 2, "all", 4)
-	b.Output("total", tensor.Float32, "batch", 2, 4)
-	return b
-}
-
-// slowGraph multiplies a matrix by itself many times: seconds of work.
-func slowGraph() *onnx.Builder {
-	b := onnx.NewBuilder("slow", 17)
-	b.Input("x", tensor.Float32, 768, 768)
-	v := "x"
-	for range 400 {
-		v = b.Node("MatMul", []string{v, "x"}, nil)
-		v = b.Node("Tanh", []string{v}, nil)
-	}
-	b.NodeTo("Identity", []string{v}, []string{"y"}, nil)
-	b.Output("y", tensor.Float32, 768, 768)
-	return b
-}
-
-func open(t *testing.T, e engine.Engine, b *onnx.Builder, opts Options) engine.Session {
+// open opens a graph for the length of a test.
+func (e subject) open(t *testing.T, b *onnx.Builder) engine.Session {
 	t.Helper()
-	s, err := e.Open(context.Background(), b.Source(), opts.Open)
+	s, err := e.Open(t.Context(), b.Source(), e.options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,236 +57,274 @@ func open(t *testing.T, e engine.Engine, b *onnx.Builder, opts Options) engine.S
 	return s
 }
 
-func runContract(t *testing.T, e engine.Engine, opts Options) {
-	ctx := context.Background()
-	type tensors = map[string]*tensor.Tensor
-	good := func(batch int) tensors { return tensors{"a": floats(1, batch, 4), "b": floats(2, batch, 4)} }
+func runContract(t *testing.T, e subject) {
+	for _, c := range contract {
+		t.Run(c.name, func(t *testing.T) {
+			if !c.alone {
+				t.Parallel()
+			}
+			c.test(t, e)
+		})
+	}
+}
 
-	t.Run("specs", func(t *testing.T) {
-		s := open(t, e, smallGraph(), opts)
-		if in, out := s.Inputs(), s.Outputs(); len(in) != 2 || in[0].String() != "a float32[batch,4]" || in[1].Name != "b" ||
-			len(out) != 3 || out[1].String() != "product float32[batch,3]" {
-			t.Errorf("inputs %v, outputs %v", in, out)
+func testSpecs(t *testing.T, e subject) {
+	s := e.open(t, smallGraph())
+	if in, out := s.Inputs(), s.Outputs(); len(in) != 2 || in[0].String() != "a float32[batch,4]" || in[1].Name != "b" ||
+		len(out) != 3 || out[1].String() != "product float32[batch,3]" {
+		t.Errorf("inputs %v, outputs %v", in, out)
+	}
+}
+
+// The outputs asked for are computed, and no others.
+func testOutputs(t *testing.T, e subject) {
+	s := e.open(t, smallGraph())
+	for _, batch := range []int{1, 3, 2} {
+		all, err := s.Run(t.Context(), small(batch))
+		if err != nil || len(all) != 3 {
+			t.Fatalf("%v, %v", all, err)
 		}
-	})
-	t.Run("outputs", func(t *testing.T) {
-		s := open(t, e, smallGraph(), opts)
-		for _, batch := range []int{1, 3, 2} {
-			all, err := s.Run(ctx, good(batch))
-			if err != nil || len(all) != 3 {
-				t.Fatalf("%v, %v", all, err)
+		if err := Compare(all["sum"], floats(3, batch, 4), 0, 0); err != nil {
+			t.Error(err)
+		}
+		for name, want := range all {
+			one, err := s.Run(t.Context(), small(batch), name)
+			if err != nil || len(one) != 1 {
+				t.Fatalf("%v, %v", one, err)
 			}
-			if err := Compare(all["sum"], floats(3, batch, 4), 0, 0); err != nil {
-				t.Error(err)
-			}
-			for name, want := range all {
-				one, err := s.Run(ctx, good(batch), name)
-				if err != nil || len(one) != 1 {
-					t.Fatalf("%v, %v", one, err)
-				}
-				if err := Compare(one[name], want, 0, 0); err != nil {
-					t.Errorf("%s alone: %v", name, err)
-				}
+			if err := Compare(one[name], want, 0, 0); err != nil {
+				t.Errorf("%s alone: %v", name, err)
 			}
 		}
-	})
-	t.Run("outputs stay", func(t *testing.T) { // a later run must not write to them
-		s := open(t, e, smallGraph(), opts)
-		first, err := s.Run(ctx, good(2))
+	}
+}
+
+// A later run does not write to the outputs of an earlier one.
+func testOutputsStay(t *testing.T, e subject) {
+	s := e.open(t, smallGraph())
+	first, err := s.Run(t.Context(), small(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := small(2)
+	clear(tensor.Data[float32](in["a"]))
+	if _, err := s.Run(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	if err := Compare(first["sum"], floats(3, 2, 4), 0, 0); err != nil {
+		t.Error(err)
+	}
+}
+
+func testZeroLengthCache(t *testing.T, e subject) {
+	s := e.open(t, cacheGraph())
+	cache := tensors{"past": tensor.Must(tensor.Zeros(tensor.Float32, 3, 2, 0, 4))}
+	for step := range 4 {
+		cache["new"] = floats(1, 3, 2, 1, 4)
+		out, err := s.Run(t.Context(), cache)
 		if err != nil {
 			t.Fatal(err)
 		}
-		in := good(2)
-		clear(tensor.Data[float32](in["a"]))
-		if _, err := s.Run(ctx, in); err != nil {
-			t.Fatal(err)
+		want := tensor.Must(floats(float32(step+1), 3, 2, 1, 4).Reshape(3, 2, 4))
+		if err := Compare(out["total"], want, 0, 0); err != nil {
+			t.Fatalf("step %d: %v", step, err)
 		}
-		if err := Compare(first["sum"], floats(3, 2, 4), 0, 0); err != nil {
-			t.Error(err)
+		cache["past"] = out["present"] // an output is a later run's input
+	}
+}
+
+func testEmptyBatch(t *testing.T, e subject) {
+	s := e.open(t, smallGraph())
+	out, err := s.Run(t.Context(), small(0), "product")
+	if err != nil || out["product"].Len() != 0 || out["product"].Dim(1) != 3 {
+		t.Errorf("%v, %v", out, err)
+	}
+}
+
+// Inputs are refused with the error of engine.CheckInputs, the same on every engine.
+func testBadInputs(t *testing.T, e subject) {
+	s := e.open(t, smallGraph())
+	for name, c := range map[string]struct {
+		in    tensors
+		unfit bool // a tensor that does not fit its spec
+	}{
+		"missing":      {in: tensors{"a": floats(1, 2, 4)}},
+		"nothing":      {},
+		"nil":          {in: tensors{"a": floats(1, 2, 4), "b": nil}},
+		"unknown":      {in: tensors{"a": floats(1, 2, 4), "b": floats(1, 2, 4), "c": floats(1, 2, 4)}},
+		"unknown, nil": {in: tensors{"a": floats(1, 2, 4), "b": floats(1, 2, 4), "c": nil}},
+		"type": {
+			in:    tensors{"a": floats(1, 2, 4), "b": tensor.Must(tensor.Zeros(tensor.Int64, 2, 4))},
+			unfit: true,
+		},
+		"rank":       {in: tensors{"a": floats(1, 2, 4), "b": floats(1, 4)}, unfit: true},
+		"fixed size": {in: tensors{"a": floats(1, 2, 4), "b": floats(1, 2, 5)}, unfit: true},
+	} {
+		out, err := s.Run(t.Context(), c.in)
+		if !errors.Is(err, engine.ErrInput) || errors.Is(err, tensor.ErrTensor) != c.unfit {
+			t.Errorf("%s: %v, %v", name, out, err)
 		}
-	})
-	t.Run("zero-length cache", func(t *testing.T) {
-		s := open(t, e, cacheGraph(), opts)
-		cache := tensors{"past": tensor.Must(tensor.Zeros(tensor.Float32, 3, 2, 0, 4))}
-		for step := range 4 {
-			cache["new"] = floats(1, 3, 2, 1, 4)
-			out, err := s.Run(ctx, cache)
-			if err != nil {
-				t.Fatal(err)
-			}
-			want := tensor.Must(floats(float32(step+1), 3, 2, 1, 4).Reshape(3, 2, 4))
-			if err := Compare(out["total"], want, 0, 0); err != nil {
-				t.Fatalf("step %d: %v", step, err)
-			}
-			cache["past"] = out["present"] // an output is a later run's input
+		if want := engine.CheckInputs(s.Inputs(), c.in); err == nil || want == nil || err.Error() != want.Error() {
+			t.Errorf("%s: error %v, CheckInputs says %v", name, err, want)
 		}
-	})
-	t.Run("empty batch", func(t *testing.T) {
-		s := open(t, e, smallGraph(), opts)
-		out, err := s.Run(ctx, good(0), "product")
-		if err != nil || out["product"].Len() != 0 || out["product"].Dim(1) != 3 {
-			t.Errorf("%v, %v", out, err)
-		}
-	})
-	t.Run("bad inputs", func(t *testing.T) {
-		s := open(t, e, smallGraph(), opts)
-		for name, in := range map[string]tensors{
-			"missing":    {"a": floats(1, 2, 4)},
-			"nil":        {"a": floats(1, 2, 4), "b": nil},
-			"unknown":    {"a": floats(1, 2, 4), "b": floats(1, 2, 4), "c": floats(1, 2, 4)},
-			"type":       {"a": floats(1, 2, 4), "b": tensor.Must(tensor.Zeros(tensor.Int64, 2, 4))},
-			"rank":       {"a": floats(1, 2, 4), "b": floats(1, 4)},
-			"fixed size": {"a": floats(1, 2, 4), "b": floats(1, 2, 5)},
-		} {
-			if out, err := s.Run(ctx, in); !errors.Is(err, engine.ErrInput) {
-				t.Errorf("%s: %v, %v", name, out, err)
-			}
-		}
-		if out, err := s.Run(ctx, good(2), "nothing"); !errors.Is(err, engine.ErrInput) {
-			t.Errorf("unknown output: %v, %v", out, err)
-		}
-		if _, err := s.Run(ctx, good(2)); err != nil {
-			t.Errorf("a good run after bad ones: %v", err)
-		}
-	})
-	t.Run("bad shapes inside", func(t *testing.T) { // free dimensions that disagree
-		s := open(t, e, smallGraph(), opts)
-		in := tensors{"a": floats(1, 2, 4), "b": floats(1, 3, 4)}
-		if out, err := s.Run(ctx, in); !errors.Is(err, engine.ErrInput) && !errors.Is(err, engine.ErrGraph) {
-			t.Errorf("%v, %v", out, err)
-		}
-	})
-	t.Run("bad graphs", func(t *testing.T) {
-		whole, err := smallGraph().Bytes()
+	}
+	if out, err := s.Run(t.Context(), small(2), "nothing"); !errors.Is(err, engine.ErrInput) {
+		t.Errorf("unknown output: %v, %v", out, err)
+	}
+	if err := engine.CheckInputs(s.Inputs(), small(2)); err != nil {
+		t.Errorf("CheckInputs of good inputs: %v", err)
+	}
+	if _, err := s.Run(t.Context(), small(2)); err != nil {
+		t.Errorf("a good run after bad ones: %v", err)
+	}
+}
+
+// Free dimensions may disagree, which only the run can tell.
+func testBadShapesInside(t *testing.T, e subject) {
+	s := e.open(t, smallGraph())
+	in := tensors{"a": floats(1, 2, 4), "b": floats(1, 3, 4)}
+	if out, err := s.Run(t.Context(), in); !errors.Is(err, engine.ErrInput) && !errors.Is(err, engine.ErrGraph) {
+		t.Errorf("%v, %v", out, err)
+	}
+}
+
+func testBadGraphs(t *testing.T, e subject) {
+	whole, err := smallGraph().Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	unknown := smallGraph()
+	unknown.NodeTo("NoSuchOperator", []string{"a"}, []string{"x"}, nil)
+	missing := smallGraph()
+	missing.NodeTo("Add", []string{"a", "nowhere"}, []string{"x"}, nil)
+	files := fstest.MapFS{
+		"empty.onnx":     {Data: nil},
+		"text.onnx":      {Data: []byte("this is no graph, whatever its name says\n")},
+		"truncated.onnx": {Data: whole[:len(whole)*2/3]},
+	}
+	for name, b := range map[string]*onnx.Builder{"unknown.onnx": unknown, "missing.onnx": missing} {
+		data, err := b.Bytes()
 		if err != nil {
 			t.Fatal(err)
 		}
-		unknown := smallGraph()
-		unknown.NodeTo("NoSuchOperator", []string{"a"}, []string{"x"}, nil)
-		missing := smallGraph()
-		missing.NodeTo("Add", []string{"a", "nowhere"}, []string{"x"}, nil)
-		files := fstest.MapFS{
-			"empty.onnx":     {Data: nil},
-			"text.onnx":      {Data: []byte("this is no graph, whatever its name says\n")},
-			"truncated.onnx": {Data: whole[:len(whole)*2/3]},
+		files[name] = &fstest.MapFile{Data: data}
+	}
+	for name := range files {
+		s, err := e.Open(t.Context(), engine.Source{FS: files, Name: name}, e.options)
+		if !errors.Is(err, engine.ErrGraph) {
+			t.Errorf("%s: %v", name, err)
 		}
-		for name, b := range map[string]*onnx.Builder{"unknown.onnx": unknown, "missing.onnx": missing} {
-			data, err := b.Bytes()
-			if err != nil {
-				t.Fatal(err)
-			}
-			files[name] = &fstest.MapFile{Data: data}
+		if err == nil {
+			s.Close()
 		}
-		for name := range files {
-			s, err := e.Open(ctx, engine.Source{FS: files, Name: name}, opts.Open)
-			if !errors.Is(err, engine.ErrGraph) {
-				t.Errorf("%s: %v", name, err)
-			}
-			if err == nil {
-				s.Close()
-			}
-		}
-		if _, err := e.Open(ctx, engine.Source{FS: files, Name: "absent.onnx"}, opts.Open); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("absent: %v", err)
-		}
-	})
-	t.Run("concurrent", func(t *testing.T) {
-		s := open(t, e, smallGraph(), opts)
-		var wg sync.WaitGroup
-		for g := range 8 {
-			wg.Add(1)
-			go func() {
-				defer wg.Done()
-				for range 20 {
-					out, err := s.Run(ctx, good(g+1), "sum")
-					if err == nil {
-						err = Compare(out["sum"], floats(3, g+1, 4), 0, 0)
-					}
-					if err != nil {
-						t.Error(err)
-						return
-					}
+	}
+	if _, err := e.Open(t.Context(), engine.Source{FS: files, Name: "absent.onnx"}, e.options); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("absent: %v", err)
+	}
+}
+
+func testConcurrent(t *testing.T, e subject) {
+	s := e.open(t, smallGraph())
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			for range 20 {
+				if err := runSum(t.Context(), s, g+1); err != nil {
+					t.Error(err)
+					return
 				}
-			}()
-		}
-		wg.Wait()
-	})
-	t.Run("cancelled before", func(t *testing.T) {
-		s := open(t, e, smallGraph(), opts)
-		gone, cancel := context.WithCancel(ctx)
-		cancel()
-		if _, err := s.Run(gone, good(2)); !errors.Is(err, context.Canceled) {
-			t.Error(err)
-		}
-		if _, err := s.Run(ctx, good(2)); err != nil {
-			t.Errorf("the next run: %v", err)
-		}
-	})
-	t.Run("cancelled while running", func(t *testing.T) {
-		s := open(t, e, slowGraph(), opts)
-		before := runtime.NumGoroutine()
-		soon, cancel := context.WithTimeout(ctx, 30*time.Millisecond)
-		defer cancel()
-		if _, err := s.Run(soon, tensors{"x": floats(1e-7, 768, 768)}); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("want a deadline error, got %v", err)
-		}
-		for i := 0; runtime.NumGoroutine() > before && i < 100; i++ {
-			time.Sleep(10 * time.Millisecond) // the context's own timer goroutine
-		}
-		if n := runtime.NumGoroutine(); n > before {
-			t.Errorf("%d goroutines before, %d after", before, n)
-		}
-	})
-	t.Run("close", func(t *testing.T) {
-		s := open(t, e, smallGraph(), opts)
-		for range 2 {
-			if err := s.Close(); err != nil {
-				t.Errorf("close: %v", err)
 			}
-		}
-		if _, err := s.Run(ctx, good(2)); !errors.Is(err, engine.ErrEngine) {
-			t.Errorf("a run after close: %v", err)
-		}
-	})
-	t.Run("close while running", func(t *testing.T) {
-		s := open(t, e, smallGraph(), opts)
-		var wg sync.WaitGroup
-		start := make(chan struct{})
-		for range 4 {
-			wg.Add(1)
-			go func() {
-				defer wg.Done()
-				<-start
-				for {
-					out, err := s.Run(ctx, good(2), "sum")
-					if err == nil {
-						err = Compare(out["sum"], floats(3, 2, 4), 0, 0)
-					}
-					if errors.Is(err, engine.ErrEngine) {
-						return
-					}
-					if err != nil {
-						t.Error(err)
-						return
-					}
-				}
-			}()
-		}
-		close(start)
-		time.Sleep(5 * time.Millisecond)
+		})
+	}
+	wg.Wait()
+}
+
+// runSum runs smallGraph for its sum, and checks it.
+func runSum(ctx context.Context, s engine.Session, batch int) error {
+	out, err := s.Run(ctx, small(batch), "sum")
+	if err != nil {
+		return err
+	}
+	return Compare(out["sum"], floats(3, batch, 4), 0, 0)
+}
+
+func testCancelledBefore(t *testing.T, e subject) {
+	s := e.open(t, smallGraph())
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.Run(gone, small(2)); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if _, err := s.Run(t.Context(), small(2)); err != nil {
+		t.Errorf("the next run: %v", err)
+	}
+}
+
+// A run that is stopped leaves no goroutine behind.
+func testCancelledWhileRunning(t *testing.T, e subject) {
+	s := e.open(t, slowGraph())
+	before := runtime.NumGoroutine()
+	soon, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+	defer cancel()
+	if _, err := s.Run(soon, tensors{"x": floats(1e-7, 768, 768)}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("want a deadline error, got %v", err)
+	}
+	for i := 0; runtime.NumGoroutine() > before && i < 100; i++ {
+		time.Sleep(10 * time.Millisecond) // the context's own timer goroutine
+	}
+	if n := runtime.NumGoroutine(); n > before {
+		t.Errorf("%d goroutines before, %d after", before, n)
+	}
+}
+
+func testClose(t *testing.T, e subject) {
+	s := e.open(t, smallGraph())
+	for range 2 {
 		if err := s.Close(); err != nil {
-			t.Error(err)
+			t.Errorf("close: %v", err)
 		}
-		wg.Wait()
-	})
-	t.Run("provider", func(t *testing.T) {
-		o := opts.Open
-		o.Provider = "no such provider"
-		if s, err := e.Open(ctx, smallGraph().Source(), o); !errors.Is(err, engine.ErrEngine) {
-			t.Error(err)
-			if err == nil {
-				s.Close()
+	}
+	if _, err := s.Run(t.Context(), small(2)); !errors.Is(err, engine.ErrEngine) {
+		t.Errorf("a run after close: %v", err)
+	}
+}
+
+// Runs in progress end well, and later ones say that the session is closed.
+func testCloseWhileRunning(t *testing.T, e subject) {
+	s := e.open(t, smallGraph())
+	var running, all sync.WaitGroup
+	for range 4 {
+		running.Add(1)
+		all.Go(func() {
+			for started := false; ; started = true {
+				err := runSum(t.Context(), s, 2)
+				if !started {
+					running.Done()
+				}
+				if errors.Is(err, engine.ErrEngine) && started {
+					return
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
 			}
+		})
+	}
+	running.Wait()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	all.Wait()
+}
+
+func testProvider(t *testing.T, e subject) {
+	o := e.options
+	o.Provider = "no such provider"
+	if s, err := e.Open(t.Context(), smallGraph().Source(), o); !errors.Is(err, engine.ErrEngine) {
+		t.Error(err)
+		if err == nil {
+			s.Close()
 		}
-	})
+	}
 }

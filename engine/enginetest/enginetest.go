@@ -1,7 +1,6 @@
-// Package enginetest is the suite that an engine must pass. It runs the same
-// table on any engine.Engine: the official ONNX node tests, golden cases of real
-// graphs, and what the contract says about inputs, outputs, concurrency,
-// cancellation and closing.
+// Package enginetest is the suite that an engine must pass. It runs the same tables on any
+// engine.Engine: the official ONNX node tests, golden cases of real graphs, and what the contract
+// says about inputs, outputs, concurrency, cancellation, closing and attention.
 package enginetest
 
 import (
@@ -12,14 +11,13 @@ import (
 	"github.com/crossattn/xpipe/engine"
 )
 
-// Options say what to run an engine on. The zero value runs the node tests that
-// Supported allows and the contract.
+// Options say what to run an engine on. The zero value runs all node tests and the contract.
 type Options struct {
-	// Supported says which operators the engine claims; nil means all. Node tests
-	// with other operators are counted as not claimed.
+	// Supported says which operators the engine claims; nil means all. Node tests with other
+	// operators are counted as not claimed.
 	Supported func(domain, op string, opset int) bool
-	// Out names node tests that this engine does not pass, with the reason. They
-	// come on top of those that are out for every engine.
+	// Out names node tests that this engine does not pass, with the reason, beside those that no
+	// engine runs.
 	Out map[string]string
 	// Golden lists folders with golden cases; see LoadGolden.
 	Golden []string
@@ -33,11 +31,10 @@ func Run(t *testing.T, e engine.Engine, opts Options) {
 	for _, dir := range opts.Golden {
 		t.Run("golden/"+filepath.Base(filepath.Dir(dir)), func(t *testing.T) { runGolden(t, e, dir, opts) })
 	}
-	t.Run("contract", func(t *testing.T) { runContract(t, e, opts) })
+	t.Run("contract", func(t *testing.T) { runContract(t, subject{e, opts.Open}) })
 }
 
-// findUp looks for a path in the working directory and those above it, up to the
-// module's root.
+// findUp looks for a path in the working directory and those above it, up to the module's root.
 func findUp(rel string) (string, bool) {
 	dir, err := os.Getwd()
 	if err != nil {

@@ -1,7 +1,6 @@
 package enginetest
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -12,9 +11,9 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// Golden is what golden.json in a folder of golden cases holds: graphs with
-// inputs and the outputs that the reference computed for them. All paths are
-// relative to the folder; tensors are .npy files.
+// Golden is what golden.json in a folder of golden cases holds: graphs with inputs and the outputs
+// that the reference computed for them. All paths are relative to the folder; tensors are .npy
+// files.
 //
 //	{"made_by": "tools/export/golden.py, torch 2.8.0, seed 7",
 //	 "atol": 1e-4, "rtol": 1e-4,
@@ -83,7 +82,8 @@ func runGolden(t *testing.T, e engine.Engine, dir string, opts Options) {
 	}
 	for _, c := range g.Cases {
 		t.Run(c.Name, func(t *testing.T) {
-			ctx := context.Background()
+			t.Parallel()
+			ctx := t.Context()
 			s, err := e.Open(ctx, engine.FileSource(filepath.Join(dir, filepath.FromSlash(c.Graph))), opts.Open)
 			if err != nil {
 				t.Fatal(err)

@@ -19,12 +19,12 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// NodeTestsEnv names the environment variable with the folder of the ONNX node
-// tests (onnx/backend/test/data/node of PyPI onnx 1.17.0). Without it they are
-// looked for in build/venv.
+// NodeTestsEnv names the environment variable with the folder of the ONNX node tests
+// (onnx/backend/test/data/node of PyPI onnx 1.17.0). Without it they are looked for in build/venv.
 const NodeTestsEnv = "XPIPE_ONNX_NODE_TESTS"
 
-// RequireEnv makes tests that miss their reference fail instead of skip.
+// RequireEnv names the environment variable that, where it is "1", makes tests without their
+// reference fail instead of skip.
 const RequireEnv = "XPIPE_REQUIRE_REFS"
 
 func nodeTestsDir(t *testing.T) string {
@@ -47,9 +47,8 @@ const (
 	nodeAbsolute = 1e-7
 )
 
-// out lists node tests that no engine behind this interface can run, by prefix
-// of their name, with the reason. Tests of element types that package tensor
-// lacks are found by looking at them.
+// out lists node tests that no engine behind this interface can run, by prefix of their name, with
+// the reason. Tests of element types that package tensor lacks are found by looking at them.
 var out = []struct{ prefix, reason string }{
 	{"test_training_dropout", "training"},
 	{"test_batchnorm_epsilon_training_mode", "training"},
@@ -261,9 +260,9 @@ func (c *nodeTest) run(e engine.Engine, opts engine.Options) error {
 	return nil
 }
 
-// narrow turns float64 inputs, outputs and constants of a model into float32,
-// so that tests that differ from others by nothing else can be run; it says
-// whether there were any. Models that cast to float64 are left alone.
+// narrow turns float64 inputs, outputs and constants of a model into float32, so that tests that
+// differ from others by nothing else can be run; it says whether there were any. Models that cast
+// to float64 are left alone.
 func narrow(m *pb.ModelProto) bool {
 	found := false
 	for _, n := range m.Graph.Node {

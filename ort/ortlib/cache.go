@@ -22,8 +22,10 @@ func CacheDir() (string, error) {
 	return filepath.Join(dir, "xpipe", "onnxruntime"), nil
 }
 
-// receiptName is the file in an installed version's folder that says what was
-// installed.
+// foundInCache is Library.Found of what CacheDir holds.
+const foundInCache = "cache of `xpipe runtime install`"
+
+// receiptName is the file in an installed version's folder that says what was installed.
 const receiptName = "install.json"
 
 // receipt is what receiptName holds.
@@ -41,8 +43,8 @@ type Installed struct {
 	Problem string `json:"problem,omitempty"` // "" if its files are as they were installed
 }
 
-// List returns the versions in the cache, newest first. Each file is read and
-// compared with what was installed.
+// List returns the versions in the cache, newest first. Each file is read and compared with what
+// was installed.
 func List() ([]Installed, error) {
 	cache, err := CacheDir()
 	if err != nil {
@@ -79,7 +81,7 @@ func remove(cache, version, goos string) error {
 	if !slices.Contains(have, version) {
 		return errorf("version %q is not installed; installed: %s", version, orNone(have))
 	}
-	// The folder leaves its place in one step: nobody finds half of it.
+	// The folder is renamed first, in one step, so that no other process finds half of it.
 	doomed, err := os.MkdirTemp(cache, tempPrefix+"*")
 	if err != nil {
 		return errorf("%w", err)
@@ -110,7 +112,7 @@ func installedIn(cache, goos string) []Library {
 			continue
 		}
 		for _, path := range librariesIn(filepath.Join(cache, e.Name()), goos) {
-			libs = append(libs, Library{Path: path, Version: e.Name(), Found: "cache of `xpipe runtime install`"})
+			libs = append(libs, Library{Path: path, Version: e.Name(), Found: foundInCache})
 			break
 		}
 	}

@@ -15,13 +15,12 @@ import (
 
 const (
 	maxRedirects = 5
-	// minProgress is how much a server must send in installer.stall.
+	// minProgress is how many bytes a server must send in installer.stall.
 	minProgress = 64 << 10
 )
 
-// download fetches an archive over https into temp. It ends with an error when
-// the server sends too much, too slowly, less than it promised, or points to an
-// address that is not https.
+// download fetches an archive over https into temp. It ends with an error when the server sends too
+// much, too slowly, less than it promised, or points to an address that is not https.
 func (in *installer) download(ctx context.Context, opts InstallOptions, address, want, temp string) (source, error) {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -80,11 +79,14 @@ func (in *installer) get(ctx context.Context, opts InstallOptions, u *url.URL, t
 		return err
 	}
 	defer f.Close()
-	body := &meter{r: resp.Body, total: resp.ContentLength, report: opts.Progress, progressed: func() { stalled.Reset(in.stall) }}
+	body := &meter{
+		r: resp.Body, total: resp.ContentLength, report: opts.Progress,
+		progressed: func() { stalled.Reset(in.stall) },
+	}
 	n, err := io.Copy(f, io.LimitReader(body, in.max+1))
 	switch {
-	// A server that sees us hang up may end its body as if it were whole, and that
-	// end may still arrive.
+	// When we hang up, a server may end its body as if it were whole, and that end may still
+	// arrive.
 	case err != nil || ctx.Err() != nil:
 		return causeOf(ctx, err)
 	case n > in.max:
@@ -95,7 +97,7 @@ func (in *installer) get(ctx context.Context, opts InstallOptions, u *url.URL, t
 	return f.Close()
 }
 
-// causeOf prefers why the context ended to the error it caused.
+// causeOf returns the reason why the context ended, or else err.
 func causeOf(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause

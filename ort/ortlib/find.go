@@ -13,15 +13,15 @@ import (
 	"time"
 )
 
-// Find returns the first library that can be used: the explicit path if there
-// is one, else the one XPIPE_ORT_LIB names, else the newest in the cache that
-// Install fills, else one in the usual places of the system, else that of the
-// onnxruntime package of the Python on PATH. A path may name a folder.
+// Find returns the first library that can be used: the explicit path if there is one, else the one
+// XPIPE_ORT_LIB names, else the newest in the cache that Install fills, else one in the usual
+// places of the system, else that of the onnxruntime package of the Python on PATH. A path may name
+// a folder.
 //
-// accept, if not nil, has the last word on a candidate that Inspect found good;
-// package ort loads it there. A library named explicitly or by XPIPE_ORT_LIB is
-// used or refused; only where neither is given does the search go on after one
-// that cannot be used. The error tells every place and what to do.
+// accept, if not nil, decides last on a candidate that Inspect found good; package ort loads it
+// there. A library named explicitly or by XPIPE_ORT_LIB is used or refused; the search goes on
+// after a candidate that cannot be used only where neither names one. The error lists every place
+// and says what to do.
 func Find(explicit string, accept func(Library) error) (Library, error) {
 	return systemSearch().find(explicit, accept)
 }
@@ -96,8 +96,7 @@ func (s *search) find(explicit string, accept func(Library) error) (Library, err
 	return Library{}, &SearchError{looked}
 }
 
-// SearchError says that no place has a library that can be used. It wraps
-// ErrLibrary.
+// SearchError says that no place has a library that can be used. It wraps ErrLibrary.
 type SearchError struct {
 	Looked []string // each place, and what is wrong there
 }
@@ -108,8 +107,9 @@ func (e *SearchError) Error() string {
 
 func (e *SearchError) Unwrap() error { return ErrLibrary }
 
-// Advice is what to do on a machine without the library.
-const Advice = "`xpipe runtime install --from pip` (other ways: `xpipe runtime install --help`), or `pip install 'onnxruntime>=" + MinVersion + "'`, or set " + Env + " to the path of a library"
+// Advice says what to do on a machine without the library.
+const Advice = "`xpipe runtime install --from pip` (other ways: `xpipe runtime install --help`), " +
+	"or `pip install 'onnxruntime>=" + MinVersion + "'`, or set " + Env + " to the path of a library"
 
 // plain is err's text without this package's prefix.
 func plain(err error) string {
@@ -124,7 +124,7 @@ func (s *search) named(how, path string) place {
 }
 
 func (s *search) installed() place {
-	p := place{how: "cache of `xpipe runtime install`", why: s.cache + " is empty"}
+	p := place{how: foundInCache, why: s.cache + " is empty"}
 	if s.cache == "" {
 		p.why = "this user has no cache folder"
 	}
@@ -158,7 +158,8 @@ func (s *search) system() place {
 		// Not System32: the onnxruntime.dll that Windows itself brings is old.
 		for _, base := range []string{s.getenv("ProgramFiles"), s.getenv("LOCALAPPDATA")} {
 			if base != "" {
-				add(filepath.Join(base, "onnxruntime"), filepath.Join(base, "onnxruntime", "lib"), filepath.Join(base, "onnxruntime", "bin"))
+				base = filepath.Join(base, "onnxruntime")
+				add(base, filepath.Join(base, "lib"), filepath.Join(base, "bin"))
 			}
 		}
 		for _, f := range filepath.SplitList(s.getenv("PATH")) {
@@ -168,7 +169,8 @@ func (s *search) system() place {
 		}
 	case "darwin":
 		add(filepath.SplitList(s.getenv("DYLD_LIBRARY_PATH"))...)
-		absolute("/opt/homebrew/lib", "/opt/homebrew/opt/onnxruntime/lib", "/usr/local/lib", "/usr/local/opt/onnxruntime/lib", "/opt/local/lib")
+		absolute("/opt/homebrew/lib", "/opt/homebrew/opt/onnxruntime/lib",
+			"/usr/local/lib", "/usr/local/opt/onnxruntime/lib", "/opt/local/lib")
 	default:
 		add(filepath.SplitList(s.getenv("LD_LIBRARY_PATH"))...)
 		triplet := map[string]string{"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}[s.goarch]
@@ -194,8 +196,8 @@ func (s *search) pip() place {
 	return p
 }
 
-// librariesIn lists the libraries in a folder, newest first. Files with equal
-// names behind symbolic links count once.
+// librariesIn lists the libraries in a folder, newest first. Files with equal names behind symbolic
+// links count once.
 func (s *search) librariesIn(folder string) []string {
 	return librariesIn(folder, s.goos)
 }
@@ -236,9 +238,9 @@ func isLibraryName(name, goos string) bool {
 // pythonTimeout is for a cold start from a slow disk.
 const pythonTimeout = 15 * time.Second
 
-// pythonPackage asks the Python on PATH where its onnxruntime package lies. The
-// package is not imported: that takes a second, and a broken one may crash. The
-// current folder is no place to take code from, so it is dropped from the path.
+// pythonPackage asks the Python on PATH where its onnxruntime package lies. It does not import the
+// package: that takes a second, and a broken one may crash. It drops the current folder from
+// Python's path, so that no code is taken from there.
 func pythonPackage() (string, error) {
 	const ask = `import sys
 sys.path[:] = [p for p in sys.path if p]

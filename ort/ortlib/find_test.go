@@ -10,6 +10,7 @@ import (
 )
 
 func TestCompareVersions(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		a, b string
 		want int
@@ -27,6 +28,7 @@ func TestCompareVersions(t *testing.T) {
 }
 
 func TestInspect(t *testing.T) {
+	t.Parallel()
 	good := fakeLibrary()
 	dir := t.TempDir()
 	for _, c := range []struct {
@@ -94,6 +96,7 @@ func machine(t *testing.T) (*search, map[string]string) {
 }
 
 func TestFindOrder(t *testing.T) {
+	t.Parallel()
 	s, env := machine(t)
 	lib := fakeLibrary()
 	want := func(how, path string) {
@@ -129,6 +132,7 @@ func TestFindOrder(t *testing.T) {
 }
 
 func TestFindSkipsAndRefuses(t *testing.T) {
+	t.Parallel()
 	s, env := machine(t)
 	write(t, s.root, "usr/local/lib/libonnxruntime.so.1.18.0", fakeLibrary())
 	bad := write(t, s.root, "usr/lib/libonnxruntime.so.1.24.4", []byte("not a library"))
@@ -155,9 +159,10 @@ func TestFindSkipsAndRefuses(t *testing.T) {
 	}
 }
 
-// Libraries of other names (providers, Python bindings) are no candidates, and
-// links to one library count once.
+// Libraries of other names (providers, Python bindings) are no candidates, and links to one library
+// count once.
 func TestLibrariesIn(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	target := write(t, dir, "libonnxruntime.so.1.24.4", fakeLibrary())
 	for _, name := range []string{"libonnxruntime_providers_cuda.so", "onnxruntime_pybind11_state.so", "libonnxruntime.dylib", "onnxruntime.dll"} {
@@ -178,8 +183,8 @@ func TestLibrariesIn(t *testing.T) {
 	}
 }
 
-// The Python on PATH is asked without importing the package, and a folder called
-// onnxruntime in the current folder is no answer.
+// The Python on PATH is asked without importing the package, and a folder called onnxruntime in the
+// current folder is no answer.
 func TestPythonPackage(t *testing.T) {
 	bin := t.TempDir()
 	t.Setenv("PATH", bin)

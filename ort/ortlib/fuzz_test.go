@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// Whatever a file holds, looking at it neither panics nor takes memory by what it
-// declares.
+// Whatever a file holds, looking at it neither panics nor takes memory by what it declares.
 func FuzzInspect(f *testing.F) {
 	f.Add(fakeLibrary(), uint8(0))
 	f.Add(fakeELF(elf.EM_AARCH64, "other"), uint8(0))

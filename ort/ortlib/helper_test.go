@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// fakeELF is the smallest file that passes for a shared library with one
-// exported symbol: header, one segment, a symbol table and its strings.
+// fakeELF is the smallest file that passes for a shared library with one exported symbol: header,
+// one segment, a symbol table and its strings.
 func fakeELF(machine elf.Machine, symbol string) []byte {
 	const ehsize, phsize, shsize, symsize = 64, 56, 64, 24
 	strings := "\x00" + symbol + "\x00"

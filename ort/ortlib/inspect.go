@@ -18,10 +18,9 @@ import (
 // entryPoint is the one symbol through which a program reaches the C API.
 const entryPoint = "OrtGetApiBase"
 
-// Inspect checks, without loading it, that the file at path is an ONNX Runtime
-// library for this operating system and processor, that none of it is missing,
-// and that it is new enough; a file cut short would kill the process that loads
-// it. It returns the version as far as the file tells.
+// Inspect checks, without loading it, that the file at path is an ONNX Runtime library for this
+// operating system and processor, that none of it is missing, and that it is new enough; a file cut
+// short would kill the process that loads it. It returns the version as far as the file tells.
 func Inspect(path string) (version string, err error) {
 	return inspect(path, runtime.GOOS, runtime.GOARCH)
 }
@@ -92,7 +91,10 @@ func inspectELF(r io.ReaderAt, size int64, goarch string) (string, error) {
 		return "", damaged
 	}
 	defer f.Close()
-	machines := map[elf.Machine]string{elf.EM_X86_64: "amd64", elf.EM_AARCH64: "arm64", elf.EM_386: "386", elf.EM_ARM: "arm", elf.EM_RISCV: "riscv64", elf.EM_PPC64: "ppc64le", elf.EM_S390: "s390x", elf.EM_LOONGARCH: "loong64"}
+	machines := map[elf.Machine]string{
+		elf.EM_X86_64: "amd64", elf.EM_AARCH64: "arm64", elf.EM_386: "386", elf.EM_ARM: "arm",
+		elf.EM_RISCV: "riscv64", elf.EM_PPC64: "ppc64le", elf.EM_S390: "s390x", elf.EM_LOONGARCH: "loong64",
+	}
 	if err := checkArch(machines[f.Machine], f.Machine.String(), goarch); err != nil {
 		return "", err
 	}
@@ -172,8 +174,8 @@ func inspectMachO(r io.ReaderAt, size int64, goarch string) (string, error) {
 	return "", notORT
 }
 
-// machOVersion finds the release in the library's own name, which a load command
-// (LC_ID_DYLIB) holds: @rpath/libonnxruntime.1.24.4.dylib.
+// machOVersion finds the release in the library's own name, which a load command (LC_ID_DYLIB)
+// holds: @rpath/libonnxruntime.1.24.4.dylib.
 func machOVersion(f *macho.File) string {
 	const idDylib = 0xd
 	for _, l := range f.Loads {
@@ -194,7 +196,11 @@ func inspectPE(r io.ReaderAt, size int64, goarch string) (string, error) {
 		return "", damaged
 	}
 	defer f.Close()
-	machines := map[uint16]string{pe.IMAGE_FILE_MACHINE_AMD64: "amd64", pe.IMAGE_FILE_MACHINE_ARM64: "arm64", pe.IMAGE_FILE_MACHINE_I386: "386"}
+	machines := map[uint16]string{
+		pe.IMAGE_FILE_MACHINE_AMD64: "amd64",
+		pe.IMAGE_FILE_MACHINE_ARM64: "arm64",
+		pe.IMAGE_FILE_MACHINE_I386:  "386",
+	}
 	if err := checkArch(machines[f.Machine], "other", goarch); err != nil {
 		return "", err
 	}
@@ -253,8 +259,8 @@ func peVersion(rsrc []byte) string {
 
 var versionRE = regexp.MustCompile(`[0-9]+\.[0-9]+(\.[0-9]+)?`)
 
-// versionInName finds the version in libonnxruntime.so.1.24.4 or
-// libonnxruntime.1.24.4.dylib; one number, as in libonnxruntime.so.1, is none.
+// versionInName finds the version in libonnxruntime.so.1.24.4 or libonnxruntime.1.24.4.dylib; one
+// number, as in libonnxruntime.so.1, is none.
 func versionInName(path string) string {
 	return versionRE.FindString(filepath.Base(path))
 }

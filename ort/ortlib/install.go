@@ -14,21 +14,19 @@ import (
 	"time"
 )
 
-// InstallOptions says what to install. The zero value installs DefaultVersion
-// from the project's release page.
+// InstallOptions says what to install. The zero value installs DefaultVersion from the project's
+// release page.
 type InstallOptions struct {
-	// From is a wheel, an archive (.zip, .tgz), a folder, a library, or the
-	// https address of a wheel or archive. "pip" asks pip for the wheel; ""
-	// stands for the release page.
+	// From is a wheel, an archive (.zip, .tgz), a folder, a library, or the https address of a
+	// wheel or archive. "pip" asks pip for the wheel; "" stands for the release page.
 	From string
-	// Version is the release to fetch where From does not settle it; "" is
-	// DefaultVersion.
+	// Version is the release to fetch where From does not name one; "" is DefaultVersion.
 	Version string
-	// SHA256 is what the file given or fetched must have, in hexadecimal. It may
-	// be "" for files on this machine, and for what is pinned in this package.
+	// SHA256 is the digest that the file given or fetched must have, in hexadecimal. It may be ""
+	// for files on this machine, and for files that are pinned in this package.
 	SHA256 string
-	// Progress, if not nil, hears how many bytes of a download are done; total
-	// is -1 if the server does not say.
+	// Progress, if not nil, is called with the number of bytes downloaded; total is -1 if the
+	// server does not say.
 	Progress func(done, total int64)
 	// Client fetches; nil is a client with the usual settings.
 	Client *http.Client
@@ -42,12 +40,11 @@ const (
 	tempPrefix   = ".install-"
 )
 
-// Install puts a library into the user's cache, where Find sees it. What comes
-// over the network must have a SHA-256 known beforehand: opts.SHA256, or one of
-// the pins in this package. Of an archive only the library (and the libraries of
-// its providers beside it) is unpacked, and it must be one that this machine can
-// load. The cache holds the whole version or, after any failure, what it held
-// before.
+// Install puts a library into the user's cache, where Find looks. Files fetched over the network
+// must have a SHA-256 known beforehand: opts.SHA256, or one of the pins in this package. Only the
+// library (and the libraries of its providers beside it) is unpacked from an archive, and this
+// machine must be able to load it. The cache holds the whole version or, after any failure, what it
+// held before.
 func Install(ctx context.Context, opts InstallOptions) (Installed, error) {
 	cache, err := CacheDir()
 	if err != nil {
@@ -57,7 +54,7 @@ func Install(ctx context.Context, opts InstallOptions) (Installed, error) {
 	return in.install(ctx, opts)
 }
 
-// installer is the machine that Install works for; tests change it.
+// installer is the machine that Install runs on; tests change it.
 type installer struct {
 	cache        string
 	goos, goarch string
@@ -123,7 +120,8 @@ func (in *installer) install(ctx context.Context, opts InstallOptions) (Installe
 	if err := CheckVersion(strings.TrimPrefix(version, "unknown")); err != nil {
 		return Installed{}, err
 	}
-	note, err := json.MarshalIndent(receipt{Version: version, Source: src.name, Installed: time.Now().UTC().Truncate(time.Second), SHA256: sums}, "", "  ")
+	now := time.Now().UTC().Truncate(time.Second)
+	note, err := json.MarshalIndent(receipt{Version: version, Source: src.name, Installed: now, SHA256: sums}, "", "  ")
 	if err != nil {
 		return Installed{}, err
 	}
@@ -136,8 +134,12 @@ func (in *installer) install(ctx context.Context, opts InstallOptions) (Installe
 		return Installed{}, errorf("%w", err)
 	}
 	return Installed{
-		Library: Library{Path: filepath.Join(final, filepath.Base(found.files[0])), Version: version, Found: "cache of `xpipe runtime install`"},
-		Source:  src.name,
+		Library: Library{
+			Path:    filepath.Join(final, filepath.Base(found.files[0])),
+			Version: version,
+			Found:   foundInCache,
+		},
+		Source: src.name,
 	}, nil
 }
 
@@ -152,7 +154,7 @@ func parseSHA256(s string) (string, error) {
 	return s, nil
 }
 
-// sweep removes what an installation that was killed left behind.
+// sweep removes the folders that killed installations left behind.
 func (in *installer) sweep() {
 	left, _ := filepath.Glob(filepath.Join(in.cache, tempPrefix+"*"))
 	for _, dir := range left {
@@ -194,7 +196,8 @@ func (in *installer) fetch(ctx context.Context, opts InstallOptions, want, temp 
 			want = archivePins[archive]
 		}
 		if want == "" {
-			return source{}, errorf("no SHA-256 is pinned for %s. Either give the one its release page shows: `xpipe runtime install --sha256 HEX`; "+
+			return source{}, errorf("no SHA-256 is pinned for %s. "+
+				"Either give the one its release page shows: `xpipe runtime install --sha256 HEX`; "+
 				"or install the library of the Python package, which is pinned: `xpipe runtime install --from pip`, "+
 				"or `pip download --no-deps onnxruntime==%s` and `xpipe runtime install --from FILE.whl`", url, DefaultVersion)
 		}
@@ -251,8 +254,8 @@ func writeSynced(path string, data []byte) error {
 	return err
 }
 
-// replaceFolder renames dir to final; a folder already there is moved to old
-// first and put back if the renaming fails.
+// replaceFolder renames dir to final; a folder already there is moved to old first and put back if
+// the renaming fails.
 func replaceFolder(dir, final, old string) error {
 	had := true
 	if err := os.Rename(final, old); err != nil {

@@ -20,8 +20,8 @@ func testInstaller(t *testing.T) *installer {
 	return &installer{cache: filepath.Join(t.TempDir(), "cache"), goos: "linux", goarch: "amd64", stall: 10 * time.Second, max: 1 << 20}
 }
 
-// checkCache says what is wrong unless the cache holds exactly the versions, and
-// nothing of a failed installation.
+// checkCache says what is wrong unless the cache holds exactly the versions, and nothing of a
+// failed installation.
 func checkCache(t *testing.T, in *installer, versions ...string) {
 	t.Helper()
 	entries, _ := os.ReadDir(in.cache)
@@ -44,6 +44,7 @@ func wheel() []byte {
 }
 
 func TestInstallFromFiles(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	lib := string(fakeLibrary())
 	write(t, dir, "folder/lib/libonnxruntime.so.1.24.2", fakeLibrary())
@@ -101,6 +102,7 @@ func TestInstallFromFiles(t *testing.T) {
 }
 
 func TestInstallRefusesFiles(t *testing.T) {
+	t.Parallel()
 	lib := string(fakeLibrary())
 	good := wheel()
 	for name, c := range map[string]struct {
@@ -187,6 +189,7 @@ func TestInstallFromServer(t *testing.T) {
 
 // A server may lie in every way; nothing of it reaches the cache.
 func TestInstallFromLyingServer(t *testing.T) {
+	t.Parallel()
 	data := wheel()
 	hang := make(chan struct{})
 	defer close(hang)
@@ -271,6 +274,7 @@ func TestInstallFromLyingServer(t *testing.T) {
 
 // The cache keeps what it held when a new installation fails.
 func TestFailedInstallKeepsTheOld(t *testing.T) {
+	t.Parallel()
 	in := testInstaller(t)
 	dir := t.TempDir()
 	if _, err := in.install(t.Context(), InstallOptions{From: write(t, dir, wheelName, wheel())}); err != nil {

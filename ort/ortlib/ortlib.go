@@ -1,8 +1,7 @@
-// Package ortlib knows the shared library of ONNX Runtime as a file: where such
-// libraries lie on a machine, whether a file is one that this machine can load,
-// and how to install one in the user's cache. It is plain Go and loads nothing,
-// so that it works, and can give advice, in programs built without cgo. Package
-// ort loads and runs what this package finds.
+// Package ortlib knows the shared library of ONNX Runtime as a file: where such libraries lie on a
+// machine, whether a file is one that this machine can load, and how to install one in the user's
+// cache. It is plain Go and loads nothing, so that it works, and can give advice, in programs built
+// without cgo. Package ort loads and runs what this package finds.
 package ortlib
 
 import (
@@ -18,9 +17,8 @@ const Env = "XPIPE_ORT_LIB"
 // MinVersion is the oldest release that can be used: C API 24 came with it.
 const MinVersion = "1.24"
 
-// ErrLibrary is wrapped by every error of this package: a library that is not
-// there, damaged, made for another machine or too old; a download that is not
-// what was asked for.
+// ErrLibrary is wrapped by every error of this package: a library that is missing, damaged, made
+// for another machine or too old; a download that is not the file asked for.
 var ErrLibrary = errors.New("ONNX Runtime library")
 
 func errorf(format string, args ...any) error {
@@ -43,8 +41,8 @@ func (l Library) String() string {
 	return fmt.Sprintf("ONNX Runtime %s at %s (%s)", version, l.Path, l.Found)
 }
 
-// CheckVersion reports a version older than MinVersion; "" passes, since the
-// library itself is asked once it is loaded.
+// CheckVersion reports a version older than MinVersion; "" passes, since the library itself is
+// asked once it is loaded.
 func CheckVersion(version string) error {
 	if err := checkVersion(version); err != nil {
 		return errorf("%w", err)
@@ -59,8 +57,8 @@ func checkVersion(version string) error {
 	return problem("is version " + version + ", too old: xpipe needs " + MinVersion + " or newer")
 }
 
-// CompareVersions orders versions by their numbers: negative where a is older,
-// positive where it is newer. Whatever follows the numbers counts for nothing.
+// CompareVersions orders versions by their numbers: negative where a is older, positive where it is
+// newer. Text after the numbers is ignored.
 func CompareVersions(a, b string) int {
 	x, y := versionNumbers(a), versionNumbers(b)
 	for i := range max(len(x), len(y)) {

@@ -5,12 +5,12 @@ import "fmt"
 // DefaultVersion is the release that xpipe is tested with.
 const DefaultVersion = "1.24.4"
 
-// releasePage is where the project publishes its archives; a version and the
-// name of an archive complete it.
+// releasePage is where the project publishes its archives; a version and the name of an archive
+// complete it.
 const releasePage = "https://github.com/microsoft/onnxruntime/releases/download/v%s/%s"
 
-// releaseArchive names the archive of a release for a platform, and is "" for
-// platforms that releases do not cover.
+// releaseArchive names the archive of a release for a platform, and is "" for platforms that
+// releases do not cover.
 func releaseArchive(version, goos, goarch string) string {
 	platform := map[string]string{
 		"linux/amd64":   "linux-x64-%s.tgz",
@@ -25,14 +25,13 @@ func releaseArchive(version, goos, goarch string) string {
 	return fmt.Sprintf("onnxruntime-"+platform, version)
 }
 
-// archivePins holds the SHA-256 of release archives that were downloaded and
-// looked into by hand. There is none yet: add one only so.
+// archivePins holds the SHA-256 of release archives that were downloaded and inspected by hand.
+// There are none yet; add one only after doing so.
 var archivePins = map[string]string{}
 
-// libraryPins holds the SHA-256 of the libraries themselves, as they lie in the
-// wheels of onnxruntime 1.24.4 for CPython 3.13, and in that for 3.11 on Linux
-// x86_64, where they are the same bytes. The archives of the release page hold
-// other builds of the same release.
+// libraryPins holds the SHA-256 of the libraries themselves, taken from the wheels of onnxruntime
+// 1.24.4 for CPython 3.13; the wheel for 3.11 on Linux x86_64 holds the same bytes. The archives of
+// the release page hold other builds of the same release.
 var libraryPins = map[string]string{
 	"2d518e11c7767f9fdc4413bdbeb45acf30db504ff76a82fc19d9238a3f9f6c24": "libonnxruntime.so.1.24.4 of the wheel for manylinux x86_64",
 	"f373ae5fd4d878ed17ebea26e5480bd3d0a15e3bd6bc94b878e6c1b73998d22a": "libonnxruntime.so.1.24.4 of the wheel for manylinux aarch64",

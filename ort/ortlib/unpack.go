@@ -23,9 +23,8 @@ type unpacked struct {
 	version string   // "" where the library does not tell
 }
 
-// unpack copies the library that src holds, and no other file, to a folder below
-// dir. Of several (packages for several platforms) it takes the first that this
-// machine can load.
+// unpack copies the library that src holds, and no other file, to a folder below dir. From a
+// package for several platforms it takes the first library that this machine can load.
 func (in *installer) unpack(ctx context.Context, src source, dir string) (unpacked, error) {
 	x := &extraction{ctx: ctx, goos: in.goos, dir: dir, folders: map[string]string{}}
 	var err error
@@ -55,9 +54,8 @@ func (in *installer) unpack(ctx context.Context, src source, dir string) (unpack
 	return unpacked{}, errorf("%s: %s", src.name, plain(problem))
 }
 
-// extraction copies libraries out of an archive. The names in the archive decide
-// nothing but the last element of the file's name, so that none can lead out of
-// dir; an archive that tries is refused all the same.
+// extraction copies libraries out of an archive. Only the last element of a name in the archive is
+// used, so that none can lead out of dir; an archive that tries is refused nevertheless.
 type extraction struct {
 	ctx       context.Context
 	goos      string
@@ -156,7 +154,7 @@ func (x *extraction) tgz(f *os.File) error {
 	if err != nil {
 		return fmt.Errorf("is a damaged or cut archive: %w", err)
 	}
-	// What is skipped has to be unpacked, too.
+	// Skipping data means unpacking it.
 	limited := &io.LimitedReader{R: gz, N: maxExtracted}
 	t := tar.NewReader(limited)
 	for {
@@ -195,7 +193,7 @@ func checkName(name string) error {
 	return nil
 }
 
-// wanted tells the library and those of its providers from all else.
+// wanted reports whether a name is that of the library or of one of its providers' libraries.
 func (x *extraction) wanted(name string) bool {
 	base := path.Base(name)
 	return isLibraryName(base, x.goos) || isProviderName(base, x.goos)
