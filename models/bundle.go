@@ -1,11 +1,10 @@
-// Package models reads model bundles: directories (or embedded file systems)
-// of ONNX graphs with their tokenizer, preprocessing and weights, as
-// BUNDLE.md describes them, and as transformers.js, optimum and
-// onnxruntime-genai lay them out. It checks that what it hands out is what the
-// bundle's maker wrote, and that nothing outside the bundle is read.
+// Package models reads model bundles: directories (or embedded file systems) of ONNX graphs with
+// their tokenizer, preprocessing and weights, as BUNDLE.md describes them, and as transformers.js,
+// optimum and onnxruntime-genai lay them out. It checks that what it hands out is what the bundle's
+// maker wrote, and that nothing outside the bundle is read.
 //
-// It runs nothing and knows no task. The default models live in models/mini,
-// the Python programs that make bundles in tools/export and tools/train.
+// It runs nothing and knows no task. The default models live in models/mini, the Python programs
+// that make bundles in tools/export and tools/train.
 package models
 
 import (
@@ -27,8 +26,8 @@ import (
 	"github.com/crossattn/xpipe/engine"
 )
 
-// ErrBundle is wrapped by every error about a bundle: a file that is missing,
-// damaged or not what the manifest says.
+// ErrBundle is wrapped by every error about a bundle: a file that is missing, damaged or not what
+// the manifest says.
 var ErrBundle = errors.New("bundle")
 
 // Bundle is an opened bundle. It is safe for concurrent use.
@@ -70,10 +69,9 @@ func WithSizeCheck(check func(total int64) error) Option {
 	return func(o *options) { o.checkSize = check }
 }
 
-// WithVariant takes the graphs as they are stored in another type, where the
-// bundle has several: "fp16" those in files such as model_fp16.onnx. Variants
-// lists the names. "" takes the files that xpipe.json names; without xpipe.json
-// those without a suffix, or the only ones.
+// WithVariant takes the graphs as they are stored in another type, where the bundle has several:
+// "fp16" those in files such as model_fp16.onnx. Variants lists the names. "" takes the files that
+// xpipe.json names; without xpipe.json those without a suffix, or the only ones.
 func WithVariant(name string) Option { return func(o *options) { o.variant = name } }
 
 // WithKnown says which families the caller can run: a manifest that names another is refused, and
@@ -81,13 +79,12 @@ func WithVariant(name string) Option { return func(o *options) { o.variant = nam
 // family, and every directory needs one.
 func WithKnown(k Known) Option { return func(o *options) { o.known = &k } }
 
-// Open opens the bundle in a directory of the operating system. Symbolic links
-// that lead out of it are not followed.
+// Open opens the bundle in a directory of the operating system. Symbolic links that lead out of it
+// are not followed.
 //
-// A directory without xpipe.json is read as transformers.js, optimum or
-// onnxruntime-genai lay it out, by config.json's model_type, where WithKnown has a
-// layout for it. It has no hashes to verify. Where more than one file could be
-// meant, the error lists them.
+// A directory without xpipe.json is read as transformers.js, optimum or onnxruntime-genai lay it
+// out, by config.json's model_type, where WithKnown has a layout for it. It has no hashes to
+// verify. Where more than one file could be meant, the error lists them.
 func Open(dir string, opts ...Option) (*Bundle, error) {
 	info, err := os.Stat(dir)
 	if err == nil && !info.IsDir() {
@@ -112,8 +109,7 @@ func Open(dir string, opts ...Option) (*Bundle, error) {
 	return b, nil
 }
 
-// OpenFS opens the bundle at the root of a file system, such as an embedded
-// one.
+// OpenFS opens the bundle at the root of a file system, such as an embedded one.
 func OpenFS(fsys fs.FS, opts ...Option) (*Bundle, error) {
 	var o options
 	for _, opt := range opts {
@@ -132,7 +128,8 @@ func OpenFS(fsys fs.FS, opts ...Option) (*Bundle, error) {
 	if !native {
 		data, err = layoutManifest(fsys, o.variant, o.known)
 	} else if err != nil {
-		err = fmt.Errorf("%w: no usable %s, the file that makes a directory a bundle: %w", ErrBundle, ManifestName, err)
+		err = fmt.Errorf("%w: no usable %s, the file that makes a directory a bundle: %w",
+			ErrBundle, ManifestName, err)
 	}
 	if err != nil {
 		return nil, err
@@ -218,7 +215,8 @@ func (b *Bundle) isVerified(name string) bool {
 // compare notes that a file is what the manifest says, or refuses it.
 func (b *Bundle) compare(name string, sum []byte) error {
 	if got, want := hex.EncodeToString(sum), strings.ToLower(b.SHA256[name]); got != want {
-		return fmt.Errorf("%w: %s is damaged or was changed: sha256 %s, the manifest says %s", ErrBundle, name, got, want)
+		return fmt.Errorf("%w: %s is damaged or was changed: sha256 %s, the manifest says %s",
+			ErrBundle, name, got, want)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -256,9 +254,8 @@ func (b *Bundle) Graph(role string) (engine.Source, error) {
 	return engine.Source{FS: b.fsys, Name: name, Check: b.check}, nil
 }
 
-// File returns the content of a file of the bundle, such as tokenizer.json.
-// Where the directory has no xpipe.json, that name gives what was worked out
-// in its place.
+// File returns the content of a file of the bundle, such as tokenizer.json. Where the directory has
+// no xpipe.json, that name gives what was worked out in its place.
 func (b *Bundle) File(name string) ([]byte, error) {
 	if name == ManifestName {
 		return bytes.Clone(b.manifest), nil

@@ -11,12 +11,11 @@ import (
 	"strings"
 )
 
-// Directories that other tools made have no xpipe.json. This file works out the
-// one they would have, from config.json's model_type and the names of their
-// graphs; everything behind it then sees a bundle like any other.
+// Directories that other tools made have no xpipe.json. This file works out the one they would
+// have, from config.json's model_type and the names of their graphs; everything behind it then sees
+// a bundle like any other.
 
-// graphFile is a graph by its name: onnx/text_model_fp16.onnx is text_model in
-// the variant fp16.
+// graphFile is a graph by its name: onnx/text_model_fp16.onnx is text_model in the variant fp16.
 type graphFile struct {
 	name    string // path in the directory
 	stem    string
@@ -26,15 +25,14 @@ type graphFile struct {
 // plain is the variant of a file without a suffix.
 const plain = "fp32"
 
-// suffixes end the names of files by variant, as transformers.js has them.
-// Longer ones come before those they end in.
+// suffixes end the names of files by variant, as transformers.js has them. Longer ones come before
+// those they end in.
 var suffixes = []struct{ variant, suffix string }{
 	{"q4f16", "_q4f16"}, {"quantized", "_quantized"}, {"bnb4", "_bnb4"},
 	{"uint8", "_uint8"}, {"int8", "_int8"}, {"fp16", "_fp16"}, {"q4", "_q4"}, {plain, ""},
 }
 
-// Variants are the names that WithVariant takes: "fp32" is the file without a
-// suffix.
+// Variants are the names that WithVariant takes: "fp32" is the file without a suffix.
 func Variants() []string {
 	var names []string
 	for _, s := range suffixes {
@@ -67,7 +65,8 @@ func (f graphFile) inVariant(variant string) string {
 // checkVariant refuses names that are not in Variants; "" stands for none.
 func checkVariant(variant string) error {
 	if variant != "" && !slices.Contains(Variants(), variant) {
-		return fmt.Errorf("%w: there is no variant %q; it is one of %s", ErrBundle, variant, strings.Join(Variants(), ", "))
+		return fmt.Errorf("%w: there is no variant %q; it is one of %s",
+			ErrBundle, variant, strings.Join(Variants(), ", "))
 	}
 	return nil
 }
@@ -82,7 +81,8 @@ func (m *Manifest) useVariant(fsys fs.FS, variant string) error {
 		f := parseGraphFile(m.Graphs[role])
 		name := f.inVariant(variant)
 		if info, err := fs.Stat(fsys, name); err != nil || info.IsDir() {
-			return fmt.Errorf("%w: no variant %s of graph %q: there is no %s; there are %s", ErrBundle, variant, role, name, describe(files))
+			return fmt.Errorf("%w: no variant %s of graph %q: there is no %s; there are %s",
+				ErrBundle, variant, role, name, describe(files))
 		}
 		m.Graphs[role] = name
 	}
@@ -137,9 +137,9 @@ type genAI struct {
 // genAIRoles gives our names of genai_config.json's parts.
 var genAIRoles = map[string]string{"vision": "vision_encoder", "embedding": "embed_tokens", "encoder": "encoder", "decoder": "decoder", "speech": "speech"}
 
-// layoutManifest makes the xpipe.json of a directory that has none, in the
-// layout of transformers.js, optimum or onnxruntime-genai. variant "" takes the
-// plain file of each role, or the only one.
+// layoutManifest makes the xpipe.json of a directory that has none, in the layout of
+// transformers.js, optimum or onnxruntime-genai. variant "" takes the plain file of each role, or
+// the only one.
 func layoutManifest(fsys fs.FS, variant string, known *Known) ([]byte, error) {
 	config, found, err := survey(fsys)
 	if err != nil {
@@ -189,7 +189,10 @@ func survey(fsys fs.FS) (config Config, found map[string][]graphFile, err error)
 		return config, nil, err
 	}
 	if !genAI && !standard {
-		return config, nil, fmt.Errorf("%w: no usable %s, the file that makes a directory a bundle, and neither config.json nor genai_config.json, which other tools write", ErrBundle, ManifestName)
+		return config, nil, fmt.Errorf(
+			"%w: no usable %s, the file that makes a directory a bundle, and neither "+
+				"config.json nor genai_config.json, which other tools write",
+			ErrBundle, ManifestName)
 	}
 	files, err := listGraphs(fsys)
 	if err != nil {
@@ -208,8 +211,8 @@ func survey(fsys fs.FS) (config Config, found map[string][]graphFile, err error)
 	return config, found, nil
 }
 
-// layoutDType is the coarsest storage among the graphs: it decides how far apart
-// two engines may be.
+// layoutDType is the coarsest storage among the graphs: it decides how far apart two engines may
+// be.
 func layoutDType(graphs map[string]string) string {
 	dtype := plain
 	for _, name := range graphs {
@@ -236,7 +239,9 @@ func readJSON(fsys fs.FS, name string, f func([]byte) error) (ok bool, err error
 }
 
 // readGenAI adds the graphs that genai_config.json names.
-func readGenAI(fsys fs.FS, data []byte, config *Config, found map[string][]graphFile, named map[string]bool) error {
+func readGenAI(
+	fsys fs.FS, data []byte, config *Config, found map[string][]graphFile, named map[string]bool,
+) error {
 	var file genAI
 	if err := json.Unmarshal(data, &file); err != nil {
 		return err
@@ -261,8 +266,8 @@ func readGenAI(fsys fs.FS, data []byte, config *Config, found map[string][]graph
 	return nil
 }
 
-// pick chooses the file of a role: the one in the variant asked for; without
-// that the plain one, or the only one. It returns "" where there is none.
+// pick chooses the file of a role: the one in the variant asked for; without that the plain one, or
+// the only one. It returns "" where there is none.
 func pick(role string, files []graphFile, variant string) (string, error) {
 	in := func(variant string) []graphFile {
 		return slices.DeleteFunc(slices.Clone(files), func(f graphFile) bool { return f.variant != variant })
@@ -283,5 +288,6 @@ func pick(role string, files []graphFile, variant string) (string, error) {
 	if advice != "keep one" && !slices.ContainsFunc(candidates, func(f graphFile) bool { return f.variant != candidates[0].variant }) {
 		advice = "keep one"
 	}
-	return "", fmt.Errorf("%w: several files could be the graph %q: %s; %s", ErrBundle, role, describe(candidates), advice)
+	return "", fmt.Errorf("%w: several files could be the graph %q: %s; %s",
+		ErrBundle, role, describe(candidates), advice)
 }

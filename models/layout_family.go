@@ -10,8 +10,8 @@ import (
 // ProjectionName is the file of weights that xpipe applies in Go.
 const ProjectionName = "projection.safetensors"
 
-// layoutRoles are the roles of graphs by what transformers.js and optimum call
-// them, where it is not the same.
+// layoutRoles are the roles of graphs by what transformers.js and optimum call them, where it is
+// not the same.
 var layoutRoles = map[string]string{
 	"vision_model":         "vision_encoder",
 	"text_model":           "text_encoder",
@@ -80,9 +80,11 @@ func (l *Layout) roles() []string {
 	return roles
 }
 
-// check refuses graphs that make no whole model: it says what was found and
-// what is missing for each form.
-func (l *Layout) check(variant string, graphs map[string]string, found map[string][]graphFile, projection bool) error {
+// check refuses graphs that make no whole model: it says what was found and what is missing for
+// each form.
+func (l *Layout) check(
+	variant string, graphs map[string]string, found map[string][]graphFile, projection bool,
+) error {
 	var missing []string
 	for _, form := range l.Forms {
 		lacks := slices.DeleteFunc(slices.Clone(form), func(r string) bool {

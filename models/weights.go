@@ -12,8 +12,8 @@ import (
 // Weights are the named float32 tensors of a safetensors file.
 type Weights map[string]*tensor.Tensor
 
-// Weights reads the bundle's projection file. Float16 and bfloat16 tensors are
-// widened to float32; other element types are refused.
+// Weights reads the bundle's projection file. Float16 and bfloat16 tensors are widened to float32;
+// other element types are refused.
 func (b *Bundle) Weights() (Weights, error) {
 	if b.Projection == "" {
 		return nil, fmt.Errorf("%w: %s names no projection file", ErrBundle, ManifestName)
@@ -69,13 +69,13 @@ func toFloat32(view safetensors.TensorView) (*tensor.Tensor, error) {
 			values[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(raw[2*i:])) << 16)
 		}
 	default:
-		return nil, fmt.Errorf("elements of type %v are not supported; use F32, F16 or BF16", view.DType())
+		return nil, fmt.Errorf("elements of type %v are not supported; use F32, F16 or BF16",
+			view.DType())
 	}
 	return tensor.New(shape, values)
 }
 
-// Need returns the named tensor, which must have the given shape; -1 fits any
-// size.
+// Need returns the named tensor, which must have the given shape; -1 fits any size.
 func (w Weights) Need(name string, shape ...int) (*tensor.Tensor, error) {
 	t, ok := w[name]
 	if !ok {

@@ -7,8 +7,8 @@ import (
 	"math"
 )
 
-// enter registers a call, once it is its turn, and bounds its time. The caller
-// defers leave with its error.
+// enter registers a call, once it is its turn, and bounds its time. The caller defers leave with
+// its error.
 func (p *Pipeline) enter(ctx context.Context) (call context.Context, leave func(*error), err error) {
 	select {
 	case p.turns <- struct{}{}:
@@ -28,7 +28,8 @@ func (p *Pipeline) enter(ctx context.Context) (call context.Context, leave func(
 	}
 	return call, func(err *error) {
 		if errors.Is(*err, context.DeadlineExceeded) && ctx.Err() == nil {
-			*err = fmt.Errorf("%w: the call took more than %v (pipeline.Limits): %w", ErrLimit, p.limits.Time, *err)
+			*err = fmt.Errorf("%w: the call took more than %v (pipeline.Limits): %w",
+				ErrLimit, p.limits.Time, *err)
 		}
 		cancel()
 		p.running.Done()

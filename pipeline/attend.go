@@ -34,7 +34,9 @@ type (
 // A model of CLIP's kind writes nothing: its one map is of the picture, or, where its encoder is
 // convolutional, of request.Question in it. LXMERT answers from request.Regions, or from those that
 // Regions gives for request.Image; its maps are of the question's words.
-func (p *Pipeline) Attend(ctx context.Context, request Request, opts ...GenerateOption) (*Attention, error) {
+func (p *Pipeline) Attend(
+	ctx context.Context, request Request, opts ...GenerateOption,
+) (*Attention, error) {
 	return p.attend(ctx, request, p.watch(), func(ctx context.Context, request Request, a *Attention) (*Text, error) {
 		if m, ok := p.model.(family.Embedder); ok {
 			return nil, p.show(ctx, m, request, a)
@@ -45,7 +47,9 @@ func (p *Pipeline) Attend(ctx context.Context, request Request, opts ...Generate
 }
 
 // AttendText says where the model looks while it is made to write the given text.
-func (p *Pipeline) AttendText(ctx context.Context, request Request, text string) (*Attention, error) {
+func (p *Pipeline) AttendText(
+	ctx context.Context, request Request, text string,
+) (*Attention, error) {
 	return p.attend(ctx, request, p.watch(), func(ctx context.Context, request Request, _ *Attention) (*Text, error) {
 		return p.write(ctx, request, text)
 	})
@@ -61,7 +65,10 @@ func (p *Pipeline) watch() *attend.Watch {
 
 // attend runs the model under a watch and joins what it saw. run gets the request with its regions,
 // where the model sees such.
-func (p *Pipeline) attend(ctx context.Context, request Request, w *attend.Watch, run func(context.Context, Request, *Attention) (*Text, error)) (a *Attention, err error) {
+func (p *Pipeline) attend(
+	ctx context.Context, request Request, w *attend.Watch,
+	run func(context.Context, Request, *Attention) (*Text, error),
+) (a *Attention, err error) {
 	ctx, leave, err := p.enter(ctx)
 	if err != nil {
 		return nil, err
@@ -97,7 +104,9 @@ func (p *Pipeline) attend(ctx context.Context, request Request, w *attend.Watch,
 
 // ready notes what the maps will lie on. A request about a picture gets its regions, where the
 // model sees such.
-func (p *Pipeline) ready(ctx context.Context, request *Request, a *Attention, w *attend.Watch) error {
+func (p *Pipeline) ready(
+	ctx context.Context, request *Request, a *Attention, w *attend.Watch,
+) error {
 	if _, answers := p.model.(family.Answerer); answers {
 		prompts, err := p.prompts([]Request{*request})
 		if err != nil {
@@ -129,7 +138,10 @@ func (p *Pipeline) ready(ctx context.Context, request *Request, a *Attention, w 
 	}
 	for _, item := range prompts[0].items {
 		if _, encoded := item.(*Encoded); encoded {
-			return fmt.Errorf("%w: where the model looked in a picture that was encoded before cannot be seen; give the picture itself", ErrUnsupported)
+			return fmt.Errorf(
+				"%w: where the model looked in a picture that was encoded before cannot be "+
+					"seen; give the picture itself",
+				ErrUnsupported)
 		}
 	}
 	_, which := distinct([][]media.Item{prompts[0].items})
@@ -138,7 +150,9 @@ func (p *Pipeline) ready(ctx context.Context, request *Request, a *Attention, w 
 }
 
 // show runs the encoder of a model of CLIP's kind.
-func (p *Pipeline) show(ctx context.Context, m family.Embedder, request Request, a *Attention) error {
+func (p *Pipeline) show(
+	ctx context.Context, m family.Embedder, request Request, a *Attention,
+) error {
 	if request.Image == nil {
 		return fmt.Errorf("%w: the request has no picture", ErrImage)
 	}

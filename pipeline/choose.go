@@ -28,7 +28,9 @@ type Choice struct {
 
 // Choose compares the answers to a request by their probabilities under the model, in the order
 // given: multiple choice, or yes and no. The request's picture is encoded once for all of them.
-func (p *Pipeline) Choose(ctx context.Context, request Request, choices ...string) ([]Choice, error) {
+func (p *Pipeline) Choose(
+	ctx context.Context, request Request, choices ...string,
+) ([]Choice, error) {
 	scored, err := p.ChooseBatch(ctx, []Request{request}, choices...)
 	if err != nil {
 		return nil, err
@@ -38,7 +40,9 @@ func (p *Pipeline) Choose(ctx context.Context, request Request, choices ...strin
 
 // ChooseBatch is Choose for several requests with the same answers. A picture that several of them
 // share is encoded once, and so is the grey one beside it.
-func (p *Pipeline) ChooseBatch(ctx context.Context, requests []Request, choices ...string) (scored [][]Choice, err error) {
+func (p *Pipeline) ChooseBatch(
+	ctx context.Context, requests []Request, choices ...string,
+) (scored [][]Choice, err error) {
 	ctx, leave, err := p.enter(ctx)
 	if err != nil {
 		return nil, err
@@ -49,7 +53,8 @@ func (p *Pipeline) ChooseBatch(ctx context.Context, requests []Request, choices 
 		return nil, p.unsupported("compare answers of its own writing")
 	}
 	if len(choices) < 2 {
-		return nil, fmt.Errorf("%w: there is nothing to choose with fewer than two answers", ErrPrompt)
+		return nil, fmt.Errorf("%w: there is nothing to choose with fewer than two answers",
+			ErrPrompt)
 	}
 	if err := checkTexts(choices); err != nil {
 		return nil, err
@@ -82,7 +87,9 @@ func (p *Pipeline) ChooseBatch(ctx context.Context, requests []Request, choices 
 }
 
 // choose scores the choices for one prompt whose items are encoded.
-func (p *Pipeline) choose(ctx context.Context, model family.Writer, q prompt, encoded []*Encoded, choices []string) ([]Choice, error) {
+func (p *Pipeline) choose(
+	ctx context.Context, model family.Writer, q prompt, encoded []*Encoded, choices []string,
+) ([]Choice, error) {
 	logProbs, err := p.choiceLogProbs(ctx, model, q, encoded, choices)
 	if err != nil {
 		return nil, err
@@ -111,7 +118,9 @@ func (p *Pipeline) choose(ctx context.Context, model family.Writer, q prompt, en
 }
 
 // choiceLogProbs returns the log-probability of each choice as the whole text.
-func (p *Pipeline) choiceLogProbs(ctx context.Context, model family.Writer, q prompt, encoded []*Encoded, choices []string) ([]float64, error) {
+func (p *Pipeline) choiceLogProbs(
+	ctx context.Context, model family.Writer, q prompt, encoded []*Encoded, choices []string,
+) ([]float64, error) {
 	batch, texts, err := p.beginGiven(ctx, model, q, encoded, choices)
 	if err != nil {
 		return nil, err
@@ -121,7 +130,9 @@ func (p *Pipeline) choiceLogProbs(ctx context.Context, model family.Writer, q pr
 
 // beginGiven starts a prompt's sequence and returns the ids of texts that are to be forced on it,
 // each of which the model's positions have room for.
-func (p *Pipeline) beginGiven(ctx context.Context, model family.Writer, q prompt, encoded []*Encoded, texts []string) (decode.Sequences, [][]int64, error) {
+func (p *Pipeline) beginGiven(
+	ctx context.Context, model family.Writer, q prompt, encoded []*Encoded, texts []string,
+) (decode.Sequences, [][]int64, error) {
 	segments, err := model.Compose(q.parts, states(encoded))
 	if err != nil {
 		return nil, nil, err
@@ -142,7 +153,8 @@ func (p *Pipeline) beginGiven(ctx context.Context, model family.Writer, q prompt
 	}
 	for i, text := range texts {
 		if len(ids[i]) > batch.Room() {
-			return nil, nil, fmt.Errorf("%w: %q is longer than the model's positions allow", ErrPrompt, text)
+			return nil, nil, fmt.Errorf("%w: %q is longer than the model's positions allow",
+				ErrPrompt, text)
 		}
 	}
 	return batch, ids, nil
@@ -177,7 +189,9 @@ func (p *Pipeline) idsBehind(prompt string, texts []string) ([][]int64, error) {
 		}
 		n := len(before)
 		if len(whole) <= n || !slices.Equal(whole[:n], before) {
-			return nil, fmt.Errorf("%w: the tokenizer does not write %q behind the prompt as a text of its own", ErrPrompt, text)
+			return nil, fmt.Errorf(
+				"%w: the tokenizer does not write %q behind the prompt as a text of its own",
+				ErrPrompt, text)
 		}
 		ids[i] = whole[n:]
 	}

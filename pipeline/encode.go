@@ -30,7 +30,9 @@ func (e *Encoded) Kind() media.Kind { return e.kind }
 
 // Encode runs the model's encoder over pictures, for requests to come (Request.Encoded, or
 // Part.Item). Models that write no text give ErrUnsupported.
-func (p *Pipeline) Encode(ctx context.Context, items ...media.Item) (encoded []*Encoded, err error) {
+func (p *Pipeline) Encode(
+	ctx context.Context, items ...media.Item,
+) (encoded []*Encoded, err error) {
 	ctx, leave, err := p.enter(ctx)
 	if err != nil {
 		return nil, err
@@ -61,7 +63,9 @@ func (p *Pipeline) Encode(ctx context.Context, items ...media.Item) (encoded []*
 // encode prepares and encodes the items of prompts, each distinct one once; those that are encoded
 // already stay as they are. which says, for each item, which row of the encoder's batch it was, -1
 // for none.
-func (p *Pipeline) encode(ctx context.Context, model family.Writer, prompts [][]media.Item, stats *Stats) (encoded [][]*Encoded, which [][]int, err error) {
+func (p *Pipeline) encode(
+	ctx context.Context, model family.Writer, prompts [][]media.Item, stats *Stats,
+) (encoded [][]*Encoded, which [][]int, err error) {
 	items, which := distinct(prompts)
 	if len(slices.Concat(prompts...)) == 0 {
 		return nil, nil, fmt.Errorf("%w: no picture in any request", ErrImage)
@@ -105,7 +109,9 @@ func distinct(prompts [][]media.Item) (items []media.Item, which [][]int) {
 }
 
 // encodeDistinct encodes items in one batch.
-func (p *Pipeline) encodeDistinct(ctx context.Context, model family.Writer, items []media.Item, stats *Stats) ([]*Encoded, error) {
+func (p *Pipeline) encodeDistinct(
+	ctx context.Context, model family.Writer, items []media.Item, stats *Stats,
+) ([]*Encoded, error) {
 	if len(items) == 0 {
 		return nil, nil
 	}
@@ -148,7 +154,9 @@ func (p *Pipeline) prepare(ctx context.Context, items []media.Item) (media.Prepa
 }
 
 // preparePictures is prepare for pictures.
-func (p *Pipeline) preparePictures(ctx context.Context, imgs ...image.Image) (media.Prepared, error) {
+func (p *Pipeline) preparePictures(
+	ctx context.Context, imgs ...image.Image,
+) (media.Prepared, error) {
 	items := make([]media.Item, len(imgs))
 	for i, img := range imgs {
 		items[i] = media.Picture{Image: img}
@@ -167,7 +175,9 @@ func states(encoded []*Encoded) []family.Encoded {
 
 // withoutContent is what a picture of the size of e that shows nothing (a grey one) comes to; it is
 // encoded once.
-func (p *Pipeline) withoutContent(ctx context.Context, model family.Writer, e *Encoded) (*Encoded, error) {
+func (p *Pipeline) withoutContent(
+	ctx context.Context, model family.Writer, e *Encoded,
+) (*Encoded, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.blank == nil {

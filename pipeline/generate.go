@@ -40,13 +40,17 @@ const (
 )
 
 // Caption describes the picture in a few words.
-func (p *Pipeline) Caption(ctx context.Context, img image.Image, opts ...GenerateOption) (*Text, error) {
+func (p *Pipeline) Caption(
+	ctx context.Context, img image.Image, opts ...GenerateOption,
+) (*Text, error) {
 	return first(p.CaptionBatch(ctx, []image.Image{img}, opts...))
 }
 
 // CaptionBatch describes several pictures at once. The captions are those that Caption gives one
 // by one.
-func (p *Pipeline) CaptionBatch(ctx context.Context, imgs []image.Image, opts ...GenerateOption) ([]*Text, error) {
+func (p *Pipeline) CaptionBatch(
+	ctx context.Context, imgs []image.Image, opts ...GenerateOption,
+) ([]*Text, error) {
 	requests := make([]Request, len(imgs))
 	for i, img := range imgs {
 		requests[i].Image = img
@@ -56,13 +60,17 @@ func (p *Pipeline) CaptionBatch(ctx context.Context, imgs []image.Image, opts ..
 
 // Answer answers a question about the picture. A question of nothing but white space is an error
 // that wraps ErrPrompt.
-func (p *Pipeline) Answer(ctx context.Context, img image.Image, question string, opts ...GenerateOption) (*Text, error) {
+func (p *Pipeline) Answer(
+	ctx context.Context, img image.Image, question string, opts ...GenerateOption,
+) (*Text, error) {
 	return first(p.AnswerBatch(ctx, []Request{{Image: img, Question: question}}, opts...))
 }
 
 // AnswerBatch answers several questions at once. The answers are those that Answer gives one by
 // one. A picture that several requests share is encoded once.
-func (p *Pipeline) AnswerBatch(ctx context.Context, requests []Request, opts ...GenerateOption) ([]*Text, error) {
+func (p *Pipeline) AnswerBatch(
+	ctx context.Context, requests []Request, opts ...GenerateOption,
+) ([]*Text, error) {
 	for i, r := range requests {
 		if strings.TrimSpace(r.Question) == "" {
 			return nil, fmt.Errorf("%w: question %d is empty", ErrPrompt, i+1)
@@ -93,7 +101,9 @@ func firsts(texts [][]*Text, err error) ([]*Text, error) {
 
 // Generate writes NumReturnSequences texts for each request, the best first. Captions and answers
 // may stand in one batch.
-func (p *Pipeline) Generate(ctx context.Context, requests []Request, opts ...GenerateOption) (texts [][]*Text, err error) {
+func (p *Pipeline) Generate(
+	ctx context.Context, requests []Request, opts ...GenerateOption,
+) (texts [][]*Text, err error) {
 	if len(requests) == 0 {
 		return nil, nil
 	}
@@ -107,7 +117,10 @@ func (p *Pipeline) Generate(ctx context.Context, requests []Request, opts ...Gen
 
 // generate does Generate's work. emit, where it is not nil, is told each token as soon as it is
 // chosen, and ends the run by returning false.
-func (p *Pipeline) generate(ctx context.Context, requests []Request, opts []GenerateOption, emit func(row int, t Token) bool) ([][]*Text, error) {
+func (p *Pipeline) generate(
+	ctx context.Context, requests []Request, opts []GenerateOption,
+	emit func(row int, t Token) bool,
+) ([][]*Text, error) {
 	if m, ok := p.model.(family.Answerer); ok {
 		return p.classifyAnswers(ctx, m, requests, opts)
 	}
@@ -174,7 +187,9 @@ func (p *Pipeline) search(opts []GenerateOption, requests int) (*decode.Search, 
 }
 
 // compose encodes the items of prompts and lays each out in segments.
-func (p *Pipeline) compose(ctx context.Context, model family.Writer, prompts []prompt, stats *Stats) ([][]family.Segment, error) {
+func (p *Pipeline) compose(
+	ctx context.Context, model family.Writer, prompts []prompt, stats *Stats,
+) ([][]family.Segment, error) {
 	items := make([][]media.Item, len(prompts))
 	for i, q := range prompts {
 		items[i] = q.items
@@ -197,7 +212,9 @@ func (p *Pipeline) compose(ctx context.Context, model family.Writer, prompts []p
 
 // classifyAnswers picks the best NumReturnSequences answers of a fixed list for each request. They
 // have no tokens; LogProb is that of the answer.
-func (p *Pipeline) classifyAnswers(ctx context.Context, m family.Answerer, requests []Request, opts []GenerateOption) ([][]*Text, error) {
+func (p *Pipeline) classifyAnswers(
+	ctx context.Context, m family.Answerer, requests []Request, opts []GenerateOption,
+) ([][]*Text, error) {
 	g := p.defaults
 	for _, opt := range opts {
 		opt(&g)

@@ -9,10 +9,10 @@ import (
 	"github.com/crossattn/xpipe/vision"
 )
 
-// Limits bound what a Pipeline takes on, so that neither a request nor a bundle can
-// take the machine with it. A field of 0 stands for its default, which is meant for
-// a server that strangers send requests to; a negative field lifts the bound. What
-// goes beyond one gives an error that wraps ErrLimit.
+// Limits bound what a Pipeline takes on, so that neither a request nor a bundle can take the
+// machine with it. A field of 0 stands for its default, which is meant for a server that strangers
+// send requests to; a negative field lifts the bound. What goes beyond one gives an error that
+// wraps ErrLimit.
 type Limits struct {
 	ImagePixels  int           // pixels of one picture; default 178,956,970, Pillow's bound
 	ImageBytes   int64         // of a picture's file, by the decoder that Vision sets; default 512 MiB

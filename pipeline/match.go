@@ -22,7 +22,9 @@ type Label struct {
 }
 
 // Match judges how well each text fits the picture, in the order given.
-func (p *Pipeline) Match(ctx context.Context, img image.Image, texts ...string) (matches []Match, err error) {
+func (p *Pipeline) Match(
+	ctx context.Context, img image.Image, texts ...string,
+) (matches []Match, err error) {
 	ctx, leave, err := p.enter(ctx)
 	if err != nil {
 		return nil, err
@@ -45,10 +47,11 @@ func (p *Pipeline) Match(ctx context.Context, img image.Image, texts ...string) 
 	return m.Match(ctx, prepared, texts)
 }
 
-// Classify gives each label a probability, the best first: zero-shot
-// classification. The label stands in the bundle's prompt for the task, such as
-// "a photo of a {}".
-func (p *Pipeline) Classify(ctx context.Context, img image.Image, labels ...string) ([]Label, error) {
+// Classify gives each label a probability, the best first: zero-shot classification. The label
+// stands in the bundle's prompt for the task, such as "a photo of a {}".
+func (p *Pipeline) Classify(
+	ctx context.Context, img image.Image, labels ...string,
+) ([]Label, error) {
 	if err := checkTexts(labels); err != nil {
 		return nil, err
 	}
@@ -80,9 +83,11 @@ func (p *Pipeline) Classify(ctx context.Context, img image.Image, labels ...stri
 	return scored, nil
 }
 
-// EmbedImages returns one L2-normalised vector for each picture. Their dot
-// products with those of EmbedTexts are cosines.
-func (p *Pipeline) EmbedImages(ctx context.Context, imgs ...image.Image) (rows [][]float32, err error) {
+// EmbedImages returns one L2-normalised vector for each picture. Their dot products with those of
+// EmbedTexts are cosines.
+func (p *Pipeline) EmbedImages(
+	ctx context.Context, imgs ...image.Image,
+) (rows [][]float32, err error) {
 	ctx, leave, err := p.enter(ctx)
 	if err != nil {
 		return nil, err

@@ -127,7 +127,9 @@ func OpenFS(ctx context.Context, fsys fs.FS, opts ...Option) (*Pipeline, error) 
 	return open(ctx, opts, func(o ...models.Option) (*models.Bundle, error) { return models.OpenFS(fsys, o...) })
 }
 
-func open(ctx context.Context, opts []Option, openBundle func(...models.Option) (*models.Bundle, error)) (*Pipeline, error) {
+func open(
+	ctx context.Context, opts []Option, openBundle func(...models.Option) (*models.Bundle, error),
+) (*Pipeline, error) {
 	var c config
 	for _, opt := range opts {
 		opt(&c)
@@ -234,5 +236,6 @@ func (p *Pipeline) Close() error {
 
 // unsupported says what the model's family cannot do.
 func (p *Pipeline) unsupported(task string) error {
-	return fmt.Errorf("%w: model %s, of family %s, cannot %s", ErrUnsupported, p.bundle.Name, p.bundle.Family, task)
+	return fmt.Errorf("%w: model %s, of family %s, cannot %s",
+		ErrUnsupported, p.bundle.Name, p.bundle.Family, task)
 }

@@ -38,7 +38,9 @@ func (l Limits) LoadRegions(path string) (map[string]*Regions, error) {
 // looks for objects on a plain ground, and takes the cells of a 3x3 grid where it finds none; on a
 // photograph a detector's boxes are better. A request that has an Image and no Regions gets what
 // Regions gives without boxes. A model whose bundle has no region encoder gives ErrUnsupported.
-func (p *Pipeline) Regions(ctx context.Context, img image.Image, boxes ...image.Rectangle) (regions *Regions, err error) {
+func (p *Pipeline) Regions(
+	ctx context.Context, img image.Image, boxes ...image.Rectangle,
+) (regions *Regions, err error) {
 	ctx, leave, err := p.enter(ctx)
 	if err != nil {
 		return nil, err
@@ -56,7 +58,9 @@ func (p *Pipeline) RegionWidth() int {
 	return 0
 }
 
-func (p *Pipeline) regions(ctx context.Context, img image.Image, boxes []image.Rectangle) (*Regions, error) {
+func (p *Pipeline) regions(
+	ctx context.Context, img image.Image, boxes []image.Rectangle,
+) (*Regions, error) {
 	m, ok := p.model.(family.RegionEncoder)
 	if !ok || !m.FindsRegions() {
 		return nil, p.unsupported("find a picture's regions itself")
@@ -97,7 +101,10 @@ func (p *Pipeline) regionsOf(ctx context.Context, prompts []prompt) ([]*Regions,
 				}
 			}
 		default:
-			return nil, fmt.Errorf("%w: model %s sees regions, and request %d has none; give a file of them (--regions)", ErrRegions, p.bundle.Name, i+1)
+			return nil, fmt.Errorf(
+				"%w: model %s sees regions, and request %d has none; give a file of them "+
+					"(--regions)",
+				ErrRegions, p.bundle.Name, i+1)
 		}
 		if err := all[i].Check(); err != nil {
 			return nil, fmt.Errorf("request %d: %w", i+1, err)

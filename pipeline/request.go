@@ -134,7 +134,8 @@ func (p *Pipeline) template(r Request) (string, error) {
 	}
 	template, ok := p.bundle.Prompts[task]
 	if !ok {
-		return "", fmt.Errorf("%w: model %s has no prompt for the task %q", ErrUnsupported, p.bundle.Name, task)
+		return "", fmt.Errorf("%w: model %s has no prompt for the task %q",
+			ErrUnsupported, p.bundle.Name, task)
 	}
 	return strings.Replace(template, "{}", text, 1), nil
 }
@@ -155,7 +156,9 @@ func (p *Pipeline) checkTasks(requests []Request) error {
 			if _, converses := p.model.(family.Converser); converses {
 				instead += ", or show it examples"
 			}
-			return fmt.Errorf("%w: model %s describes no picture by itself: %s; it was made for: %s", ErrUnsupported, p.bundle.Name, instead, strings.Join(tasks, ", "))
+			return fmt.Errorf(
+				"%w: model %s describes no picture by itself: %s; it was made for: %s",
+				ErrUnsupported, p.bundle.Name, instead, strings.Join(tasks, ", "))
 		}
 	}
 	return nil

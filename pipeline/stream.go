@@ -12,7 +12,9 @@ import (
 //
 // Beam search decides at its end, so its tokens come all at once. Of several sequences, the tokens
 // come in turn; use Generate to tell them apart.
-func (p *Pipeline) Stream(ctx context.Context, request Request, opts ...GenerateOption) iter.Seq2[Token, error] {
+func (p *Pipeline) Stream(
+	ctx context.Context, request Request, opts ...GenerateOption,
+) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		going := true
 		err := func() (err error) {

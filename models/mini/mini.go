@@ -1,6 +1,6 @@
-// Package mini carries the small default models inside the program: a bundle a model, as tools/train makes
-// them. It is a package of its own so that a program which only imports pipeline does not grow by their size.
-// What each can and cannot do is on its card, NAME.md in this folder.
+// Package mini carries the small default models inside the program: a bundle a model, as
+// tools/train makes them. It is a package of its own so that a program which only imports pipeline
+// does not grow by their size. What each can and cannot do is on its card, NAME.md in this folder.
 package mini
 
 import (
@@ -39,11 +39,12 @@ func Names() []string {
 	return names
 }
 
-// FS returns the embedded bundle of the given name, rooted at its xpipe.json. An unknown name is an error
-// that lists the names there are.
+// FS returns the embedded bundle of the given name, rooted at its xpipe.json. An unknown name is an
+// error that lists the names there are.
 func FS(name string) (fs.FS, error) {
 	if !slices.Contains(Names(), name) {
-		return nil, fmt.Errorf("no embedded model %q; there are: %s", name, strings.Join(Names(), ", "))
+		return nil, fmt.Errorf("no embedded model %q; there are: %s",
+			name, strings.Join(Names(), ", "))
 	}
 	return fs.Sub(files, name)
 }

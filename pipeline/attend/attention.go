@@ -15,31 +15,28 @@ import (
 	"github.com/crossattn/xpipe/vision"
 )
 
-// Attention is where a model looked. It holds the attention probabilities of
-// every layer and head on the way from a token to the picture, and what else leads
-// there; Map draws them together.
+// Attention is where a model looked. It holds the attention probabilities of every layer and head
+// on the way from a token to the picture, and what else leads there; Map draws them together.
 //
-// Attention shows what was read, not what decided: whether the maps are faithful
-// is measured, model by model, by `make eval-attention`.
+// Attention shows what was read, not what decided: whether the maps are faithful is measured, model
+// by model, by `make eval-attention`.
 type Attention struct {
 	// Text is what the model wrote or answered; nil where it writes nothing.
 	Text *decode.Text
-	// Tokens are the texts of what there is a map for: the tokens that were
-	// written; the question's tokens for LXMERT; one for CLIP, the request's
-	// question, whose map is of the picture as a whole unless the encoder is
-	// convolutional.
+	// Tokens are the texts of what there is a map for: the tokens that were written; the question's
+	// tokens for LXMERT; one for CLIP, the request's question, whose map is of the picture as a
+	// whole unless the encoder is convolutional.
 	Tokens []string
-	// Stages lead from the tokens to the picture: the columns of one are the rows
-	// of the next. BLIP-2: tokens over queries, queries over patches, and where the
-	// encoder's tokens are not cells of the picture, patches over cells. Flamingo:
-	// tokens over latents, latents over patches where there is a resampler. LXMERT:
-	// words over regions. CLIP: the class token over patches; where the encoder is
-	// convolutional, the text over cells.
+	// Stages lead from the tokens to the picture: the columns of one are the rows of the next.
+	// BLIP-2: tokens over queries, queries over patches, and where the encoder's tokens are not
+	// cells of the picture, patches over cells. Flamingo: tokens over latents, latents over patches
+	// where there is a resampler. LXMERT: words over regions. CLIP: the class token over patches;
+	// where the encoder is convolutional, the text over cells.
 	Stages []Stage
 	// Reverse is LXMERT's other direction, regions over words; else nil.
 	Reverse *Stage
-	// Image is the picture the maps lie on (the last of several); nil where only
-	// regions were given.
+	// Image is the picture the maps lie on (the last of several); nil where only regions were
+	// given.
 	Image image.Image
 	// Seen is the part of Image that the model saw and the maps cover.
 	Seen vision.Region
@@ -51,53 +48,49 @@ type Attention struct {
 	cols    int
 }
 
-// Stage is attention of one module, probabilities after the softmax. Two
-// kinds of stage are no attention and have one layer and head: "patches over
-// cells", the vision encoder's own word on where its tokens come from, and class
-// activation, a convolutional encoder's parts in a similarity (Zhou et al.,
-// 1512.04150). Their Rollout is the same map.
+// Stage is attention of one module, probabilities after the softmax. Two kinds of stage are no
+// attention and have one layer and head: "patches over cells", the vision encoder's own word on
+// where its tokens come from, and class activation, a convolutional encoder's parts in a similarity
+// (Zhou et al., 1512.04150). Their Rollout is the same map.
 type Stage struct {
 	Name          string // what it goes from and to, "tokens over queries"
 	Layers, Heads int
-	// Maps are [layers,heads,rows,columns]. Columns that lead nowhere in the picture
-	// (text, padding) are left out, so rows sum to 1 or less.
+	// Maps are [layers,heads,rows,columns]. Columns that lead nowhere in the picture (text,
+	// padding) are left out, so rows sum to 1 or less.
 	Maps *tensor.Tensor
-	// Rollout is attention with the residual connections from the module's input
-	// to its output (Abnar and Zuidema, 2005.00928): each layer's map averaged over
-	// heads, A = 0.5*M + 0.5*I, multiplied over layers; cross-attention leads to the
-	// picture in place of the module's own positions. [rows,columns]; nil where the
-	// engine showed only part of the layers, and for words over patches of BLIP and
-	// over queries of BLIP-2 with an encoder (T5).
+	// Rollout is attention with the residual connections from the module's input to its output
+	// (Abnar and Zuidema, 2005.00928): each layer's map averaged over heads, A = 0.5*M + 0.5*I,
+	// multiplied over layers; cross-attention leads to the picture in place of the module's own
+	// positions. [rows,columns]; nil where the engine showed only part of the layers, and for words
+	// over patches of BLIP and over queries of BLIP-2 with an encoder (T5).
 	Rollout *tensor.Tensor
 }
 
-// Pick chooses the layer and head of a stage. The zero value is the mean over
-// all layers and heads.
+// Pick chooses the layer and head of a stage. The zero value is the mean over all layers and heads.
 type Pick struct {
 	Layer, Head int  // from 1; 0 is the mean over all
 	Rollout     bool // the rollout in place of both
 }
 
-// Map is where a token looked: Rows*Cols weights that sum to 1, row by row from
-// the top left of Attention.Seen. For LXMERT it is one row, a column a region.
+// Map is where a token looked: Rows*Cols weights that sum to 1, row by row from the top left of
+// Attention.Seen. For LXMERT it is one row, a column a region.
 type Map struct {
 	Rows, Cols int
 	Weights    []float32
-	// Share is the part of the model's attention that went to places of the picture
-	// at all, before the weights were scaled to a sum of 1; the rest went to
-	// text, to a class token or to tokens without a place. Where it is 0 the
-	// weights are equal.
+	// Share is the part of the model's attention that went to places of the picture at all, before
+	// the weights were scaled to a sum of 1; the rest went to text, to a class token or to tokens
+	// without a place. Where it is 0 the weights are equal.
 	Share float64
 }
 
-// Map multiplies the stages for a token: the row of the first, times the maps of
-// those behind it. picks choose layer and head of each stage; stages without one
-// use the mean. The error wraps graph.ErrOption where there is no such token, layer or
-// head.
+// Map multiplies the stages for a token: the row of the first, times the maps of those behind it.
+// picks choose layer and head of each stage; stages without one use the mean. The error wraps
+// graph.ErrOption where there is no such token, layer or head.
 func (a *Attention) Map(token int, picks ...Pick) (Map, error) {
 	m := Map{Rows: a.rows, Cols: a.cols, Weights: make([]float32, a.rows*a.cols)}
 	if token < 0 || token >= len(a.Tokens) {
-		return m, fmt.Errorf("%w: there is no token %d among %d", graph.ErrOption, token, len(a.Tokens))
+		return m, fmt.Errorf("%w: there is no token %d among %d",
+			graph.ErrOption, token, len(a.Tokens))
 	}
 	var row []float64
 	for i := range a.Stages {
@@ -144,7 +137,8 @@ func (s *Stage) matrix(p Pick) (m []float64, cols int, err error) {
 	case p.Rollout && s.Rollout == nil:
 		return nil, 0, fmt.Errorf("%w: there is no rollout of %s", graph.ErrOption, s.Name)
 	case p.Layer < 0 || p.Layer > s.Layers || p.Head < 0 || p.Head > s.Heads:
-		return nil, 0, fmt.Errorf("%w: layer %d, head %d of %s, which has %d layers and %d heads", graph.ErrOption, p.Layer, p.Head, s.Name, s.Layers, s.Heads)
+		return nil, 0, fmt.Errorf("%w: layer %d, head %d of %s, which has %d layers and %d heads",
+			graph.ErrOption, p.Layer, p.Head, s.Name, s.Layers, s.Heads)
 	case p.Rollout:
 		for i, v := range tensor.Data[float32](s.Rollout) {
 			m[i] = float64(v)
@@ -169,9 +163,9 @@ func (s *Stage) matrix(p Pick) (m []float64, cols int, err error) {
 	return m, cols, nil
 }
 
-// Places says what each column of the last stage stands for: row and column of a
-// cell and the rows and columns of its grid over Seen; zeros where the column has
-// no place in the picture. Cells of a coarser grid cover several of a Map's.
+// Places says what each column of the last stage stands for: row and column of a cell and the rows
+// and columns of its grid over Seen; zeros where the column has no place in the picture. Cells of a
+// coarser grid cover several of a Map's.
 func (a *Attention) Places() [][4]int {
 	list := make([][4]int, len(a.columns))
 	for i, p := range a.columns {
@@ -186,9 +180,8 @@ type Word struct {
 	First, Last int // tokens
 }
 
-// Words joins the tokens to words: a token that begins with a space, or follows
-// one, begins a word; of a question's tokens (LXMERT) each that does not begin
-// with BERT's "##".
+// Words joins the tokens to words: a token that begins with a space, or follows one, begins a word;
+// of a question's tokens (LXMERT) each that does not begin with BERT's "##".
 func (a *Attention) Words() []Word {
 	var words []Word
 	for i, t := range a.Tokens {

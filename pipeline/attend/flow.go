@@ -9,9 +9,9 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// Flow follows attention and residual connections through layers (rollout, Abnar
-// and Zuidema, 2005.00928; with several modalities in one matrix as in Chefer et
-// al., 2103.15679): row i says of what, at the input, position i is made.
+// Flow follows attention and residual connections through layers (rollout, Abnar and Zuidema,
+// 2005.00928; with several modalities in one matrix as in Chefer et al., 2103.15679): row i says of
+// what, at the input, position i is made.
 type Flow struct {
 	ctx  context.Context
 	n    int       // positions, sources that never change included
@@ -35,14 +35,15 @@ type Update struct {
 	Skip     []bool
 }
 
-// Layer mixes half of what positions are with half of what they read, all from the
-// state before: rows of 0.5*M + 0.5*I, scaled to sum to 1.
+// Layer mixes half of what positions are with half of what they read, all from the state before:
+// rows of 0.5*M + 0.5*I, scaled to sum to 1.
 func (f *Flow) Layer(updates ...Update) error {
 	next := append([]float32{}, f.rows...)
 	for _, u := range updates {
 		rows, cols := u.Weights.Dim(0), u.Weights.Dim(1)
 		if u.To+rows > f.n || u.From+cols > f.n {
-			return fmt.Errorf("%w: attention %v does not fit its %d positions", graph.ErrBundle, u.Weights, f.n)
+			return fmt.Errorf("%w: attention %v does not fit its %d positions",
+				graph.ErrBundle, u.Weights, f.n)
 		}
 		w := tensor.Data[float32](u.Weights)
 		for r := range rows {

@@ -10,15 +10,15 @@ import (
 	"github.com/crossattn/xpipe/vision"
 )
 
-// cell is what a token of the picture stands for: a cell of a grid over the
-// picture, or nothing (Rows 0): a class token, a token of the whole.
+// cell is what a token of the picture stands for: a cell of a grid over the picture, or nothing
+// (Rows 0): a class token, a token of the whole.
 type cell struct {
 	row, col   int
 	rows, cols int
 }
 
-// spread lays weight over the cells of a rows*cols map that the place covers, by
-// area, and returns what it has laid: 0 for no place.
+// spread lays weight over the cells of a rows*cols map that the place covers, by area, and returns
+// what it has laid: 0 for no place.
 func (p cell) spread(m []float64, rows, cols int, weight float64) float64 {
 	if p.rows == 0 {
 		return 0
@@ -52,9 +52,8 @@ func PatchesOf(bundle *models.Bundle) (*Patches, error) {
 	return manifest.Patches, err
 }
 
-// SetGrids finds out what the n tokens of a picture stand for: xpipe.json may say
-// so under "patches"; else they are a square grid, with or without a class token
-// before it.
+// SetGrids finds out what the n tokens of a picture stand for: xpipe.json may say so under
+// "patches"; else they are a square grid, with or without a class token before it.
 func (a *Attention) SetGrids(bundle *models.Bundle, n int) error {
 	p, err := PatchesOf(bundle)
 	if err != nil {
@@ -73,7 +72,8 @@ func (a *Attention) SetGrids(bundle *models.Bundle, n int) error {
 	for _, g := range grids {
 		rows, cols := g[0], g[1]
 		if before < 0 || before > n || rows <= 0 || cols <= 0 || rows > n || cols > n || at+rows*cols > n {
-			return fmt.Errorf("%w: %s: patches of %v do not fit %d tokens of a picture", graph.ErrBundle, models.ManifestName, grids, n)
+			return fmt.Errorf("%w: %s: patches of %v do not fit %d tokens of a picture",
+				graph.ErrBundle, models.ManifestName, grids, n)
 		}
 		for i := range rows * cols {
 			a.columns[at+i] = cell{i / cols, i % cols, rows, cols}

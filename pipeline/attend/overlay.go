@@ -12,10 +12,10 @@ import (
 // overlayStrength is how much of the picture the colours of a map hide.
 const overlayStrength = 0.65
 
-// Overlay lays a map over the picture, made to fit into width by height pixels:
-// vision.HeatColor shows weights from 0 to most, or to the map's greatest where
-// most is 0. What the model did not see is dimmed. Regions show as their boxes, the
-// greatest weight where they overlap. Without a picture the error wraps vision.ErrImage.
+// Overlay lays a map over the picture, made to fit into width by height pixels: vision.HeatColor
+// shows weights from 0 to most, or to the map's greatest where most is 0. What the model did not
+// see is dimmed. Regions show as their boxes, the greatest weight where they overlap. Without a
+// picture the error wraps vision.ErrImage.
 func (a *Attention) Overlay(m Map, width, height int, most float64) (*image.RGBA, error) {
 	if a.Image == nil {
 		return nil, fmt.Errorf("%w: there is no picture to lay the map on", vision.ErrImage)
@@ -65,8 +65,7 @@ func (a *Attention) drawBoxes(m Map) Map {
 	return drawn
 }
 
-// Greatest is the largest weight of the words' maps, which puts several on one
-// scale.
+// Greatest is the largest weight of the words' maps, which puts several on one scale.
 func (a *Attention) Greatest(words []Word, picks ...Pick) (float64, error) {
 	greatest := 0.0
 	for _, w := range words {

@@ -7,9 +7,9 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// causal joins the runs of a decoder with a cache to its whole map of a layer:
-// the first run has the prompt's rows, each later one a row more. [positions,columns],
-// zeros behind a row's end where columns grow.
+// causal joins the runs of a decoder with a cache to its whole map of a layer: the first run has
+// the prompt's rows, each later one a row more. [positions,columns], zeros behind a row's end where
+// columns grow.
 func causal(runs []Run, kind Kind, layer int) (*tensor.Tensor, error) {
 	var means []*tensor.Tensor
 	rows, cols := 0, 0
@@ -32,9 +32,9 @@ func causal(runs []Run, kind Kind, layer int) (*tensor.Tensor, error) {
 	return tensor.New([]int{rows, cols}, all)
 }
 
-// DecoderRollout is the rollout of a decoder's self-attention from the positions
-// that chose tokens to the first columns of the prompt. The first run has the
-// prompt's rows; row t of the result belongs to the last of its t-th run.
+// DecoderRollout is the rollout of a decoder's self-attention from the positions that chose tokens
+// to the first columns of the prompt. The first run has the prompt's rows; row t of the result
+// belongs to the last of its t-th run.
 func DecoderRollout(ctx context.Context, runs []Run, tokens, columns int) (*tensor.Tensor, error) {
 	if tokens == 0 {
 		return tensor.Zeros(tensor.Float32, 0, columns)
@@ -54,11 +54,12 @@ func DecoderRollout(ctx context.Context, runs []Run, tokens, columns int) (*tens
 	return f.Part(prompt-1, tokens, 0, columns)
 }
 
-// QueryRollout follows queries that attend to each other in every layer, and then,
-// in the layers that have cross-attention, to n tokens of the picture. A map of
-// cross-attention may cover more columns: the queries themselves, behind the
-// picture's (Flamingo's resampler).
-func QueryRollout(ctx context.Context, self, cross []Layer, queries, n int) (*tensor.Tensor, error) {
+// QueryRollout follows queries that attend to each other in every layer, and then, in the layers
+// that have cross-attention, to n tokens of the picture. A map of cross-attention may cover more
+// columns: the queries themselves, behind the picture's (Flamingo's resampler).
+func QueryRollout(
+	ctx context.Context, self, cross []Layer, queries, n int,
+) (*tensor.Tensor, error) {
 	// Where a text is read along, self-attention has its rows behind the queries.
 	rows := queries
 	if len(self) > 0 {
@@ -92,11 +93,12 @@ func QueryRollout(ctx context.Context, self, cross []Layer, queries, n int) (*te
 	return f.Part(n, queries, 0, n)
 }
 
-// GatedRollout is the rollout of a decoder with gated cross-attention before some
-// of its layers, from the positions that chose tokens to columns of the
-// pictures' latents. Positions without a picture read none. Gates are
-// treated as fully open; their effect is not included in the rollout.
-func GatedRollout(ctx context.Context, runs []Run, tokens, col0, columns int, before []int) (*tensor.Tensor, error) {
+// GatedRollout is the rollout of a decoder with gated cross-attention before some of its layers,
+// from the positions that chose tokens to columns of the pictures' latents. Positions without a
+// picture read none. Gates are treated as fully open; their effect is not included in the rollout.
+func GatedRollout(
+	ctx context.Context, runs []Run, tokens, col0, columns int, before []int,
+) (*tensor.Tensor, error) {
 	if tokens == 0 {
 		return tensor.Zeros(tensor.Float32, 0, columns)
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// StageOf joins maps of layers to a stage: rows row0.. of each, columns col0..,
-// of the first in a batch.
+// StageOf joins maps of layers to a stage: rows row0.. of each, columns col0.., of the first in a
+// batch.
 func StageOf(name string, layers []Layer, row0, rows, col0, cols int) (Stage, error) {
 	s := Stage{Name: name, Layers: len(layers)}
 	if len(layers) == 0 {
@@ -19,7 +19,9 @@ func StageOf(name string, layers []Layer, row0, rows, col0, cols int) (Stage, er
 	var all []float32
 	for _, m := range layers {
 		if m.Dim(0) < 1 || m.Dim(1) != s.Heads || m.Dim(2) < row0+rows || m.Dim(3) < col0+cols {
-			return s, fmt.Errorf("%w: attention %s is %v; %d heads, %d rows and %d columns are needed", graph.ErrBundle, m.output, m.Tensor, s.Heads, row0+rows, col0+cols)
+			return s, fmt.Errorf(
+				"%w: attention %s is %v; %d heads, %d rows and %d columns are needed",
+				graph.ErrBundle, m.output, m.Tensor, s.Heads, row0+rows, col0+cols)
 		}
 		v := tensor.Data[float32](m.Tensor)
 		for h := range s.Heads {
@@ -34,8 +36,7 @@ func StageOf(name string, layers []Layer, row0, rows, col0, cols int) (Stage, er
 	return s, err
 }
 
-// StageOfPlaces makes a stage of what is no attention: one map, which is its own
-// rollout.
+// StageOfPlaces makes a stage of what is no attention: one map, which is its own rollout.
 func StageOfPlaces(name string, rows, cols int, values []float32) (s Stage, err error) {
 	s = Stage{Name: name, Layers: 1, Heads: 1}
 	if s.Maps, err = tensor.New([]int{1, 1, rows, cols}, values); err == nil {
@@ -44,8 +45,8 @@ func StageOfPlaces(name string, rows, cols int, values []float32) (s Stage, err 
 	return s, err
 }
 
-// StepsOf makes a stage of a decoder's runs: the last row of each, which chose a
-// token, and columns col0...
+// StepsOf makes a stage of a decoder's runs: the last row of each, which chose a token, and columns
+// col0...
 func StepsOf(name string, runs []Run, kind Kind, tokens, col0, cols int) (Stage, error) {
 	s := Stage{Name: name}
 	var maps []float32 // [tokens,layers,heads,columns]

@@ -82,8 +82,8 @@ const (
 	VisualCrossAttention Kind = "visual_cross_attn"
 )
 
-// What an image encoder shows that is no attention, and leads to places all the
-// same. Its output has the kind's name.
+// What an image encoder shows that is no attention, and leads to places all the same. Its output
+// has the kind's name.
 const (
 	ImagePlaces Kind = "image_places"      // [B,N,cells], from where each token of the picture comes
 	CellStates  Kind = "last_hidden_state" // [B,cells,D], of a convolutional encoder
@@ -99,8 +99,7 @@ type place struct {
 	layer  int
 }
 
-// Layer is [B,heads,rows,columns]; what an image encoder shows, as its kind
-// says.
+// Layer is [B,heads,rows,columns]; what an image encoder shows, as its kind says.
 type Layer struct {
 	place
 	*tensor.Tensor
@@ -115,7 +114,9 @@ type watchedEngine struct {
 	shadow engine.Engine
 }
 
-func (e *watchedEngine) Open(ctx context.Context, source engine.Source, opts engine.Options) (engine.Session, error) {
+func (e *watchedEngine) Open(
+	ctx context.Context, source engine.Source, opts engine.Options,
+) (engine.Session, error) {
 	opened, err := e.Engine.Open(ctx, source, opts)
 	if err != nil {
 		return nil, err
@@ -149,7 +150,9 @@ func (s *session) Close() error {
 // shown returns the session that shows the graph's attention, and where: the engine's own, or
 // else a second one on the shadow engine, opened once. An image encoder may say instead from where
 // its tokens come, and, where it has no attention, what each cell of the picture came to.
-func (s *session) shown(ctx context.Context, role string, taps bool) (engine.Session, []place, error) {
+func (s *session) shown(
+	ctx context.Context, role string, taps bool,
+) (engine.Session, []place, error) {
 	var states []place
 	if role == graph.VisionEncoder {
 		if places := outputPlaces(s.Session, ImagePlaces); places != nil {
@@ -172,7 +175,9 @@ func (s *session) shown(ctx context.Context, role string, taps bool) (engine.Ses
 			return s.Session, states, nil
 		}
 		if err != nil {
-			return nil, nil, fmt.Errorf("looking inside %s, whose attention the engine does not show: %w", s.source.Name, err)
+			return nil, nil, fmt.Errorf(
+				"looking inside %s, whose attention the engine does not show: %w", s.source.Name,
+				err)
 		}
 		s.shadow = shadow
 	}
@@ -195,7 +200,9 @@ func outputPlaces(s engine.Session, kinds ...Kind) []place {
 }
 
 // Run is the session's, of which a watch in ctx sees more.
-func (s *session) Run(ctx context.Context, in map[string]*tensor.Tensor, out ...string) (map[string]*tensor.Tensor, error) {
+func (s *session) Run(
+	ctx context.Context, in map[string]*tensor.Tensor, out ...string,
+) (map[string]*tensor.Tensor, error) {
 	w, _ := ctx.Value(watchKey{}).(*Watch)
 	if w == nil || w.roles[s.source.Name] == "" {
 		return s.Session.Run(ctx, in, out...)
@@ -256,8 +263,8 @@ func (s *session) Run(ctx context.Context, in map[string]*tensor.Tensor, out ...
 	return results, nil
 }
 
-// placesIn lists where a graph shows attention: its outputs of that name,
-// or else, or with taps, what its engine finds inside; in each kind by layers.
+// placesIn lists where a graph shows attention: its outputs of that name, or else, or with taps,
+// what its engine finds inside; in each kind by layers.
 func placesIn(s engine.Session, taps bool) []place {
 	var places []place
 	if !taps {

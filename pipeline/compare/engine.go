@@ -16,8 +16,7 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// Stage compares what two engines computed for one output of one graph, over
-// all its runs.
+// Stage compares what two engines computed for one output of one graph, over all its runs.
 type Stage struct {
 	Graph    string           // file in the bundle
 	Output   string           // name in the graph
@@ -62,7 +61,9 @@ func (e *Engine) Stages() []Stage {
 func (e *Engine) Name() string { return e.first.Name() + "+" + e.second.Name() }
 
 // Open opens the graph on both. The provider of opts is the first engine's.
-func (e *Engine) Open(ctx context.Context, source engine.Source, opts engine.Options) (engine.Session, error) {
+func (e *Engine) Open(
+	ctx context.Context, source engine.Source, opts engine.Options,
+) (engine.Session, error) {
 	first, err := e.first.Open(ctx, source, opts)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", e.first.Name(), err)
@@ -91,7 +92,9 @@ func (s *session) Close() error {
 	return err
 }
 
-func (s *session) Run(ctx context.Context, in map[string]*tensor.Tensor, out ...string) (map[string]*tensor.Tensor, error) {
+func (s *session) Run(
+	ctx context.Context, in map[string]*tensor.Tensor, out ...string,
+) (map[string]*tensor.Tensor, error) {
 	start := time.Now()
 	a, err := s.Session.Run(ctx, in, out...)
 	if err != nil {
@@ -134,7 +137,8 @@ func (e *Engine) stage(graph, output string) *Stage {
 // add takes in one run.
 func (s *Stage) add(a, b *tensor.Tensor, times [2]time.Duration) error {
 	if !slices.Equal(a.Shape(), b.Shape()) || a.DType() != b.DType() {
-		return fmt.Errorf("%w: output %s of %s is %v on one engine and %v on the other", engine.ErrGraph, s.Output, s.Graph, a, b)
+		return fmt.Errorf("%w: output %s of %s is %v on one engine and %v on the other",
+			engine.ErrGraph, s.Output, s.Graph, a, b)
 	}
 	s.Shape = a.Shape()
 	s.Runs++

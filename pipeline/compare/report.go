@@ -23,17 +23,16 @@ func (r *Report) Breaches() []Stage {
 	return list
 }
 
-// Within reports whether the two engines agree on the stage: no value differs
-// by more than the tolerance, relative to the largest where that is above 1.
+// Within reports whether the two engines agree on the stage: no value differs by more than the
+// tolerance, relative to the largest where that is above 1.
 func (s *Stage) Within(tolerance float64) bool {
 	return s.MaxDiff <= tolerance*max(1, s.Largest)
 }
 
-// Tolerance is what is allowed for a bundle whose weights are stored as
-// dtype, in the terms of xpipe.json. Both engines compute in float32 from the
-// same weights; int8 graphs round activations too, where a difference in the
-// last bit can become one of a whole step. Graphs of other tools may compute in
-// float16 themselves.
+// Tolerance is what is allowed for a bundle whose weights are stored as dtype, in the terms of
+// xpipe.json. Both engines compute in float32 from the same weights; int8 graphs round activations
+// too, where a difference in the last bit can become one of a whole step. Graphs of other tools may
+// compute in float16 themselves.
 func Tolerance(dtype string) float64 {
 	switch dtype {
 	case "int8":

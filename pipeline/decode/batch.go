@@ -128,13 +128,16 @@ func (d *Decoder) Begin(start Start) (Sequences, error) {
 func (d *Decoder) checkConstants(fixed map[string]*tensor.Tensor, prompts int) error {
 	for _, c := range d.constants {
 		if fixed[c.Name] == nil {
-			return fmt.Errorf("%w: the decoder has an input this pipeline does not know: %v", graph.ErrBundle, c)
+			return fmt.Errorf("%w: the decoder has an input this pipeline does not know: %v",
+				graph.ErrBundle, c)
 		}
 		if err := c.Check(fixed[c.Name]); err != nil {
-			return fmt.Errorf("%w: what goes to the decoder from the graph before it: %w", graph.ErrBundle, err)
+			return fmt.Errorf("%w: what goes to the decoder from the graph before it: %w",
+				graph.ErrBundle, err)
 		}
 		if t := fixed[c.Name]; t.Rank() == 0 || t.Dim(0) != prompts {
-			return fmt.Errorf("%w: %q is %v, not a row for each of %d texts", graph.ErrBundle, c.Name, t, prompts)
+			return fmt.Errorf("%w: %q is %v, not a row for each of %d texts",
+				graph.ErrBundle, c.Name, t, prompts)
 		}
 	}
 	return nil

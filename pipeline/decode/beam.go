@@ -32,9 +32,9 @@ type group struct {
 	random   *rand.Rand
 }
 
-// beams decodes each prompt by beam search as transformers 4.57 does
-// (generation/utils.py, _beam_search): the same candidates, the same scores in
-// float32, the same end. Prompts that are done leave the batch.
+// beams decodes each prompt by beam search as transformers 4.57 does (generation/utils.py,
+// _beam_search): the same candidates, the same scores in float32, the same end. Prompts that are
+// done leave the batch.
 func (s *Search) beams(ctx context.Context, batch Sequences) ([]Sequence, error) {
 	logits, err := batch.Prefill(ctx)
 	if err != nil {
@@ -137,9 +137,9 @@ type continuation struct {
 	key   float64 // what continuations are ranked by
 }
 
-// candidates returns the best continuations of g's running beams, best first:
-// enough that NumBeams of them go on whichever end. With DoSample they are
-// drawn without replacement, in the order of the draw.
+// candidates returns the best continuations of g's running beams, best first: enough that NumBeams
+// of them go on whichever end. With DoSample they are drawn without replacement, in the order of
+// the draw.
 func (s *Search) candidates(g *group, logits func(*beam) []float32) []beam {
 	best := make([]continuation, 0, max(2, 1+len(s.EOS))*s.NumBeams+1)
 	raw := make([][]float32, len(g.running))
@@ -155,8 +155,8 @@ func (s *Search) candidates(g *group, logits func(*beam) []float32) []beam {
 			c := continuation{from: i, id: id, total: score + b.total}
 			c.key = float64(c.total)
 			if s.DoSample {
-				// The largest of log-probabilities plus Gumbel noise are a sample
-				// without replacement (Kool et al., 1903.06059).
+				// The largest of log-probabilities plus Gumbel noise are a sample without
+				// replacement (Kool et al., 1903.06059).
 				c.key -= math.Log(-math.Log(g.random.Float64()))
 			}
 			best = insert(best, c)
@@ -175,8 +175,8 @@ func (s *Search) candidates(g *group, logits func(*beam) []float32) []beam {
 	return next
 }
 
-// insert puts c into best, which is sorted and as long as its capacity less one
-// at most, behind those that are as good.
+// insert puts c into best, which is sorted and as long as its capacity less one at most, behind
+// those that are as good.
 func insert(best []continuation, c continuation) []continuation {
 	full := len(best) == cap(best)-1
 	if full && !(c.key > best[len(best)-1].key) {
@@ -193,8 +193,8 @@ func insert(best []continuation, c continuation) []continuation {
 	return best
 }
 
-// mayImprove estimates whether the best running beam can still beat the worst
-// finished one, after n ids.
+// mayImprove estimates whether the best running beam can still beat the worst finished one, after n
+// ids.
 func (s *Search) mayImprove(g *group, n int) bool {
 	length := n
 	if s.EarlyStopping == StopNever && s.LengthPenalty > 0 {

@@ -39,7 +39,9 @@ func OpenCrossKV(o *graph.Opener, role string) (*CrossKV, error) {
 
 // Run returns a decoder's constants: the cross-attention cache under the names the decoder takes
 // it by and, where mask is not nil, the mask [B,S] over its rows.
-func (c *CrossKV) Run(ctx context.Context, in map[string]*tensor.Tensor, mask *tensor.Tensor) (map[string]*tensor.Tensor, error) {
+func (c *CrossKV) Run(
+	ctx context.Context, in map[string]*tensor.Tensor, mask *tensor.Tensor,
+) (map[string]*tensor.Tensor, error) {
 	out, err := c.graph.Run(ctx, in, c.outputs...)
 	if err != nil {
 		return nil, err
@@ -72,7 +74,9 @@ func StartToken(bundle *models.Bundle) (int64, error) {
 }
 
 // BeginFrom starts rows sequences from one token, with constants of as many rows.
-func (d *Decoder) BeginFrom(ctx context.Context, start int64, rows int, fixed map[string]*tensor.Tensor) (Sequences, error) {
+func (d *Decoder) BeginFrom(
+	ctx context.Context, start int64, rows int, fixed map[string]*tensor.Tensor,
+) (Sequences, error) {
 	embeds, width, err := d.Embed(ctx, []int64{start})
 	if err != nil {
 		return nil, err

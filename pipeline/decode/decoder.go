@@ -58,7 +58,8 @@ func Open(o *graph.Opener) (*Decoder, error) {
 		}
 	}
 	if len(d.caches) == 0 {
-		return nil, fmt.Errorf("%w: the decoder has no cache inputs %s*", graph.ErrBundle, graph.PastPrefix)
+		return nil, fmt.Errorf("%w: the decoder has no cache inputs %s*",
+			graph.ErrBundle, graph.PastPrefix)
 	}
 	return d, nil
 }
@@ -81,7 +82,8 @@ func (d *Decoder) addInput(in tensor.Spec) (err error) {
 				graph.ErrBundle, in)
 		}
 		if !d.graph.HasOutput(c.present) {
-			return fmt.Errorf("%w: the decoder takes %q but gives no %q", graph.ErrBundle, c.past, c.present)
+			return fmt.Errorf("%w: the decoder takes %q but gives no %q",
+				graph.ErrBundle, c.past, c.present)
 		}
 		c.heads, c.dim = in.Shape[1], in.Shape[3]
 		d.caches = append(d.caches, c)
@@ -94,7 +96,9 @@ func (d *Decoder) addInput(in tensor.Spec) (err error) {
 
 // Embed returns the embeddings of texts' ids, [L,D] for each, and their width D. All are computed
 // in one run; without any id there is none, and width is 0.
-func (d *Decoder) Embed(ctx context.Context, texts ...[]int64) (embeds [][]float32, width int, err error) {
+func (d *Decoder) Embed(
+	ctx context.Context, texts ...[]int64,
+) (embeds [][]float32, width int, err error) {
 	longest := 0
 	for _, ids := range texts {
 		longest = max(longest, len(ids))
@@ -135,7 +139,9 @@ func (d *Decoder) embedTokens(ctx context.Context, ids []int64, rows int) (*tens
 func lastPosition(logits *tensor.Tensor) (*tensor.Tensor, error) {
 	values, err := tensor.Values[float32](logits)
 	if err != nil || logits.Rank() != 3 || logits.Dim(1) == 0 {
-		return nil, fmt.Errorf("%w: the decoder's logits are %v, not float32 [batch,length,vocabulary]", graph.ErrBundle, logits)
+		return nil, fmt.Errorf(
+			"%w: the decoder's logits are %v, not float32 [batch,length,vocabulary]",
+			graph.ErrBundle, logits)
 	}
 	rows, length, vocabulary := logits.Dim(0), logits.Dim(1), logits.Dim(2)
 	if length == 1 {

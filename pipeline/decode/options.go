@@ -14,9 +14,8 @@ import (
 	"github.com/crossattn/xpipe/pipeline/graph"
 )
 
-// Options are the parameters of decoding. They have the names and the
-// meaning of transformers' GenerationConfig (4.57), and its defaults where the
-// bundle's generation_config.json says nothing.
+// Options are the parameters of decoding. They have the names and the meaning of transformers'
+// GenerationConfig (4.57), and its defaults where the bundle's generation_config.json says nothing.
 type Options struct {
 	MaxNewTokens int // tokens to generate at most; default 20
 	MinNewTokens int // tokens before a sequence may end; default 0
@@ -76,7 +75,8 @@ func ParseEarlyStopping(text string) (EarlyStopping, error) {
 	if i := slices.Index(earlyStopping, text); i >= 0 {
 		return EarlyStopping(i), nil
 	}
-	return 0, fmt.Errorf("%w: early_stopping is %q, not true, false or never", graph.ErrOption, text)
+	return 0, fmt.Errorf("%w: early_stopping is %q, not true, false or never",
+		graph.ErrOption, text)
 }
 
 const generationConfig = "generation_config.json"
@@ -123,12 +123,13 @@ func LoadOptions(bundle *models.Bundle) (Options, error) {
 	}
 	if len(early) > 0 {
 		if g.EarlyStopping, err = ParseEarlyStopping(strings.Trim(string(early), `"`)); err != nil {
-			return g, fmt.Errorf("%w: %s: early_stopping is %s, not true, false or \"never\"", graph.ErrBundle, name, early)
+			return g, fmt.Errorf("%w: %s: early_stopping is %s, not true, false or \"never\"",
+				graph.ErrBundle, name, early)
 		}
 	}
 	if g.MaxNewTokens == 0 {
-		// Old configurations bound prompt and text together; the prompt of these
-		// models is not made of ids, so the bound is the text's.
+		// Old configurations bound prompt and text together; the prompt of these models is not made
+		// of ids, so the bound is the text's.
 		if g.MaxNewTokens = maxLength; maxLength == 0 {
 			g.MaxNewTokens = 20
 		}

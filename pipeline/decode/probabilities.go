@@ -8,8 +8,7 @@ import (
 	"github.com/crossattn/xpipe/fallback/kernel"
 )
 
-// OrderBy returns the indices of scores sorted by compare; equal ones keep
-// their order.
+// OrderBy returns the indices of scores sorted by compare; equal ones keep their order.
 func OrderBy(scores []float32, compare func(a, b int) int) []int {
 	order := make([]int, len(scores))
 	for i := range order {
@@ -46,9 +45,9 @@ func LogSoftmax(scores []float32) []float32 {
 	return logs
 }
 
-// logSumExp returns log(sum(exp(scores))), the norm of their Softmax. A
-// vocabulary of 50,000 is summed at every step for every row, so the
-// exponentials are the vectorised ones of the Go engine (2 ulp).
+// logSumExp returns log(sum(exp(scores))), the norm of their Softmax. A vocabulary of 50,000 is
+// summed at every step for every row, so the exponentials are the vectorised ones of the Go engine
+// (2 ulp).
 func logSumExp(scores []float32) float64 {
 	const piece = 1024
 	var exps [piece]float32

@@ -6,12 +6,11 @@ import (
 	"slices"
 )
 
-// A processor changes the scores of the next id in place. history is the
-// prompt's ids and those generated so far, of which generated are new.
+// A processor changes the scores of the next id in place. history is the prompt's ids and those
+// generated so far, of which generated are new.
 //
-// Each does what transformers' LogitsProcessor of the same name does
-// (generation/logits_process.py, 4.57), in the order in which
-// _get_logits_processor lists them.
+// Each does what transformers' LogitsProcessor of the same name does (generation/logits_process.py,
+// 4.57), in the order in which _get_logits_processor lists them.
 type processor func(history []int64, generated int, scores []float32)
 
 var minusInf = float32(math.Inf(-1))
@@ -79,8 +78,8 @@ func repetitionPenalty(penalty float64) processor {
 	}
 }
 
-// noRepeatNgram forbids every id that would complete a sequence of n ids that
-// the history already has.
+// noRepeatNgram forbids every id that would complete a sequence of n ids that the history already
+// has.
 func noRepeatNgram(n int) processor {
 	return func(history []int64, _ int, scores []float32) {
 		if len(history)+1 < n {
@@ -95,8 +94,8 @@ func noRepeatNgram(n int) processor {
 	}
 }
 
-// noBadWords forbids the last id of each sequence whose other ids the history
-// ends with. A sequence that is only an end id stays allowed.
+// noBadWords forbids the last id of each sequence whose other ids the history ends with. A sequence
+// that is only an end id stays allowed.
 func noBadWords(words [][]int64, eos []int64) processor {
 	return func(history []int64, _ int, scores []float32) {
 		for _, word := range words {
@@ -165,8 +164,8 @@ func topK(k, keep int) processor {
 	}
 }
 
-// topP keeps the fewest most probable ids whose probabilities sum to p
-// (nucleus sampling, 1904.09751).
+// topP keeps the fewest most probable ids whose probabilities sum to p (nucleus sampling,
+// 1904.09751).
 func topP(p float64, keep int) processor {
 	return func(_ []int64, _ int, scores []float32) {
 		order := OrderBy(scores, func(a, b int) int { return cmp.Compare(scores[a], scores[b]) })
@@ -195,8 +194,8 @@ func minP(p float64, keep int) processor {
 	}
 }
 
-// typical keeps the ids whose information is nearest to the distribution's
-// entropy, until their probabilities sum to mass (2202.00666).
+// typical keeps the ids whose information is nearest to the distribution's entropy, until their
+// probabilities sum to mass (2202.00666).
 func typical(mass float64, keep int) processor {
 	return func(_ []int64, _ int, scores []float32) {
 		probs := Softmax(scores)

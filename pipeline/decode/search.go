@@ -64,8 +64,8 @@ type row struct {
 	*Sequence
 }
 
-// single decodes each row on its own: the most probable id each time, or one
-// drawn at random. Rows that end leave the batch.
+// single decodes each row on its own: the most probable id each time, or one drawn at random. Rows
+// that end leave the batch.
 func (s *Search) single(ctx context.Context, batch Sequences) ([]Sequence, error) {
 	logits, err := batch.Prefill(ctx)
 	if err != nil {

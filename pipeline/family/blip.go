@@ -123,7 +123,9 @@ func (m *blip) Begin(ctx context.Context, prompts [][]Segment) (decode.Sequences
 
 // beginText starts sequences from the text of prompts, whose items the decoder reads by
 // cross-attention alone.
-func beginText(ctx context.Context, d *decode.Decoder, prompts [][]Segment, fixed map[string]*tensor.Tensor) (decode.Sequences, error) {
+func beginText(
+	ctx context.Context, d *decode.Decoder, prompts [][]Segment, fixed map[string]*tensor.Tensor,
+) (decode.Sequences, error) {
 	ids := textIDs(prompts)
 	embeds, width, err := d.Embed(ctx, ids...)
 	if err != nil {

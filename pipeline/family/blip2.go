@@ -140,7 +140,8 @@ func (m *blip2) queries(ctx context.Context, in map[string]*tensor.Tensor) (*ten
 		return nil, err
 	}
 	if m.count > 0 && queries.Dim(1) != m.count {
-		return nil, fmt.Errorf("%w: the Q-Former gives %d queries, %s says %d", graph.ErrBundle, queries.Dim(1), models.ManifestName, m.count)
+		return nil, fmt.Errorf("%w: the Q-Former gives %d queries, %s says %d",
+			graph.ErrBundle, queries.Dim(1), models.ManifestName, m.count)
 	}
 	return m.projection.Apply(ctx, queries)
 }
@@ -219,7 +220,9 @@ func (m *blip2) join(ctx context.Context, prompts [][]Segment) (decode.Start, er
 	}
 	start := decode.Start{Width: prompts[0][0].Embeds.Dim(2)}
 	if wide != start.Width && wide > 0 {
-		return start, fmt.Errorf("%w: the projected queries are %d wide, the text's embeddings are not", graph.ErrBundle, start.Width)
+		return start, fmt.Errorf(
+			"%w: the projected queries are %d wide, the text's embeddings are not", graph.ErrBundle,
+			start.Width)
 	}
 	for i, p := range prompts {
 		queries, err := tensor.Values[float32](p[0].Embeds)
@@ -241,12 +244,11 @@ func (m *blip2) Watched() []string {
 	return roles
 }
 
-// Attend leads from a token through the language model's attention to
-// the queries (self-attention to the prefix; cross-attention to the encoder's
-// output where there is an encoder), and from a query through the Q-Former's
-// cross-attention to the patches. Tokens of the picture may pass the Q-Former
-// beside the queries: each leads to itself. Where the vision encoder says from
-// where its tokens come, a third stage leads there.
+// Attend leads from a token through the language model's attention to the queries (self-attention
+// to the prefix; cross-attention to the encoder's output where there is an encoder), and from a
+// query through the Q-Former's cross-attention to the patches. Tokens of the picture may pass the
+// Q-Former beside the queries: each leads to itself. Where the vision encoder says from where its
+// tokens come, a third stage leads there.
 func (m *blip2) Attend(ctx context.Context, a *attend.Attention, w *attend.Watch) error {
 	q := &w.Runs(graph.QFormer)[0]
 	cross := q.Kind(attend.CrossAttention)
@@ -262,7 +264,9 @@ func (m *blip2) Attend(ctx context.Context, a *attend.Attention, w *attend.Watch
 		passed = p.Passed
 	}
 	if queries == 0 || passed < 0 || passed > patches {
-		return fmt.Errorf("%w: %s: beside %d queries, %d of %d tokens of a picture pass the Q-Former", graph.ErrBundle, models.ManifestName, queries, passed, patches)
+		return fmt.Errorf(
+			"%w: %s: beside %d queries, %d of %d tokens of a picture pass the Q-Former",
+			graph.ErrBundle, models.ManifestName, queries, passed, patches)
 	}
 	kind := attend.SelfAttention
 	if m.encoder != nil {
@@ -297,7 +301,8 @@ func (m *blip2) Attend(ctx context.Context, a *attend.Attention, w *attend.Watch
 	}
 	places := w.Runs(graph.VisionEncoder)[0].Kind(attend.ImagePlaces)
 	if len(places) == 0 || places[0].Dim(0) < 1 || places[0].Dim(1) != patches {
-		return fmt.Errorf("%w: %s of %s are not those of its %d tokens", graph.ErrBundle, attend.ImagePlaces, graph.VisionEncoder, patches)
+		return fmt.Errorf("%w: %s of %s are not those of its %d tokens",
+			graph.ErrBundle, attend.ImagePlaces, graph.VisionEncoder, patches)
 	}
 	cells := places[0].Dim(2)
 	values := tensor.Data[float32](places[0].Tensor)[:patches*cells] // of the first picture
@@ -305,7 +310,8 @@ func (m *blip2) Attend(ctx context.Context, a *attend.Attention, w *attend.Watch
 		sum := 0.0
 		for _, v := range values[i*cells : (i+1)*cells] {
 			if sum += float64(v); !(v >= 0 && sum <= 1+1e-3) {
-				return fmt.Errorf("%w: %s of %s: row %d is no distribution over cells", graph.ErrBundle, attend.ImagePlaces, graph.VisionEncoder, i)
+				return fmt.Errorf("%w: %s of %s: row %d is no distribution over cells",
+					graph.ErrBundle, attend.ImagePlaces, graph.VisionEncoder, i)
 			}
 		}
 	}
@@ -314,8 +320,8 @@ func (m *blip2) Attend(ctx context.Context, a *attend.Attention, w *attend.Watch
 	return err
 }
 
-// passedBeside appends n rows to each matrix [...,rows,columns] of m, which lead to
-// the last n columns.
+// passedBeside appends n rows to each matrix [...,rows,columns] of m, which lead to the last n
+// columns.
 func passedBeside(m *tensor.Tensor, n int) (*tensor.Tensor, error) {
 	if n == 0 {
 		return m, nil

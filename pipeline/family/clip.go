@@ -48,15 +48,14 @@ func dual(c models.Config, positions int, scores, padding, prompt string) map[st
 	}
 }
 
-// clip is the way of CLIP (Radford et al., 2103.00020) and of SigLIP (Zhai et
-// al., 2303.15343): two encoders, each followed by a projection into one space
-// and L2 normalisation. CLIP compares by a softmax over the texts, SigLIP judges
-// each pair by a sigmoid.
+// clip is the way of CLIP (Radford et al., 2103.00020) and of SigLIP (Zhai et al., 2303.15343): two
+// encoders, each followed by a projection into one space and L2 normalisation. CLIP compares by a
+// softmax over the texts, SigLIP judges each pair by a sigmoid.
 //
-// Graphs of transformers.js and optimum have the projection inside. Where one of
-// them is the whole model, its own logits count. Two separate graphs do not have
-// the scale of the logits: CLIP's is then 100, where training clips it (section
-// 2.5 of the paper) and where OpenAI's checkpoints are; SigLIP has no such value.
+// Graphs of transformers.js and optimum have the projection inside. Where one of them is the whole
+// model, its own logits count. Two separate graphs do not have the scale of the logits: CLIP's is
+// then 100, where training clips it (section 2.5 of the paper) and where OpenAI's checkpoints are;
+// SigLIP has no such value.
 type clip struct {
 	onePicture
 	vision, text tower
@@ -75,8 +74,7 @@ type tower struct {
 	graph      *graph.Graph
 	output     string
 	projection *graph.Projection // nil where the output is in the common space already
-	// rest are inputs that stand in for the other tower's, where both are in one
-	// graph.
+	// rest are inputs that stand in for the other tower's, where both are in one graph.
 	rest map[string]*tensor.Tensor
 }
 
@@ -209,11 +207,14 @@ func (m *clip) openTower(o *graph.Opener, t *tower, role, embeds string, whole *
 			return nil
 		}
 	}
-	return fmt.Errorf("%w: the graph of %s gives none of %v, and nothing projects what it gives", graph.ErrBundle, role, outputs)
+	return fmt.Errorf("%w: the graph of %s gives none of %v, and nothing projects what it gives",
+		graph.ErrBundle, role, outputs)
 }
 
 // embed returns L2-normalised rows [B,E] for an input of B rows.
-func (t *tower) embed(ctx context.Context, rows int, given map[string]*tensor.Tensor) (*tensor.Tensor, error) {
+func (t *tower) embed(
+	ctx context.Context, rows int, given map[string]*tensor.Tensor,
+) (*tensor.Tensor, error) {
 	in, err := t.graph.Feed(given, t.rest)
 	if err != nil {
 		return nil, err
@@ -244,13 +245,16 @@ func padID(bundle *models.Bundle, texts Texts) (int64, error) {
 			Content string `json:"content"`
 		}
 		if err := json.Unmarshal(file.Pad, &object); err != nil {
-			return 0, fmt.Errorf("%w: tokenizer_config.json has no usable pad_token", graph.ErrBundle)
+			return 0, fmt.Errorf("%w: tokenizer_config.json has no usable pad_token",
+				graph.ErrBundle)
 		}
 		token = object.Content
 	}
 	id, ok := texts.TokenToID(token)
 	if !ok {
-		return 0, fmt.Errorf("%w: tokenizer.json has no token %q, which tokenizer_config.json pads with", graph.ErrBundle, token)
+		return 0, fmt.Errorf(
+			"%w: tokenizer.json has no token %q, which tokenizer_config.json pads with",
+			graph.ErrBundle, token)
 	}
 	return id, nil
 }
@@ -284,9 +288,9 @@ func (m *clip) textInputs(g *graph.Graph, texts []string) (map[string]*tensor.Te
 	return in, nil
 }
 
-// tokens returns ids [B,T], padded on the right, and the mask [B,T] of what is
-// in sight: all of it where texts have one length for the model. Texts longer
-// than the model's positions lose their end, as in the reference.
+// tokens returns ids [B,T], padded on the right, and the mask [B,T] of what is in sight: all of it
+// where texts have one length for the model. Texts longer than the model's positions lose their
+// end, as in the reference.
 func (m *clip) tokens(texts []string) (ids, mask *tensor.Tensor, err error) {
 	rows, err := m.texts.ReadAll(0, texts, truncated(m.maxText)...)
 	if err != nil {
@@ -295,7 +299,8 @@ func (m *clip) tokens(texts []string) (ids, mask *tensor.Tensor, err error) {
 	longest := m.padTo
 	for i, row := range rows {
 		if len(row) == 0 {
-			return nil, nil, fmt.Errorf("%w: nothing of %q is left after tokenizing", graph.ErrPrompt, texts[i])
+			return nil, nil, fmt.Errorf("%w: nothing of %q is left after tokenizing",
+				graph.ErrPrompt, texts[i])
 		}
 		longest = max(longest, len(row))
 	}
@@ -319,13 +324,16 @@ func (m *clip) tokens(texts []string) (ids, mask *tensor.Tensor, err error) {
 }
 
 // Match compares each text's embedding with the picture's.
-func (m *clip) Match(ctx context.Context, prepared media.Prepared, texts []string) ([]Match, error) {
+func (m *clip) Match(
+	ctx context.Context, prepared media.Prepared, texts []string,
+) ([]Match, error) {
 	images, words, logits, err := m.compare(ctx, prepared, texts)
 	if err != nil {
 		return nil, err
 	}
 	if images.Dim(-1) != words.Dim(-1) {
-		return nil, fmt.Errorf("%w: pictures are embedded in %d dimensions, texts in %d", graph.ErrBundle, images.Dim(-1), words.Dim(-1))
+		return nil, fmt.Errorf("%w: pictures are embedded in %d dimensions, texts in %d",
+			graph.ErrBundle, images.Dim(-1), words.Dim(-1))
 	}
 	matches := make([]Match, len(texts))
 	for i, text := range texts {
@@ -346,9 +354,11 @@ func (m *clip) Match(ctx context.Context, prepared media.Prepared, texts []strin
 	return matches, nil
 }
 
-// compare returns the picture's embedding [1,E], the texts' [B,E] and, from a
-// graph that is the whole model, the logits of the texts; nil without one.
-func (m *clip) compare(ctx context.Context, prepared media.Prepared, texts []string) (images, words *tensor.Tensor, logits []float32, err error) {
+// compare returns the picture's embedding [1,E], the texts' [B,E] and, from a graph that is the
+// whole model, the logits of the texts; nil without one.
+func (m *clip) compare(
+	ctx context.Context, prepared media.Prepared, texts []string,
+) (images, words *tensor.Tensor, logits []float32, err error) {
 	if m.joint == nil {
 		if !m.scaled {
 			return nil, nil, nil, fmt.Errorf("%w: this SigLIP model has neither the whole model's graph nor %s with logit_scale and logit_bias, without which its scores are not known; it can embed",
@@ -377,7 +387,9 @@ func (m *clip) compare(ctx context.Context, prepared media.Prepared, texts []str
 		}
 	}
 	if out[logitsPerImage].Len() != len(texts) {
-		return nil, nil, nil, fmt.Errorf("%w: the graph gives logits %v for one picture and %d texts", graph.ErrBundle, out[logitsPerImage], len(texts))
+		return nil, nil, nil, fmt.Errorf(
+			"%w: the graph gives logits %v for one picture and %d texts", graph.ErrBundle,
+			out[logitsPerImage], len(texts))
 	}
 	if images, err = graph.Normalized(out[graph.ImageEmbeds]); err != nil {
 		return nil, nil, nil, err
@@ -390,9 +402,8 @@ func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
 
 func (m *clip) Watched() []string { return []string{graph.VisionEncoder} }
 
-// Attend of CLIP is that of the class token, of SigLIP that of the probe which
-// pools the patches; the rollout follows it through all layers. A convolutional
-// encoder has activation instead.
+// Attend of CLIP is that of the class token, of SigLIP that of the probe which pools the patches;
+// the rollout follows it through all layers. A convolutional encoder has activation instead.
 func (m *clip) Attend(ctx context.Context, a *attend.Attention, w *attend.Watch) error {
 	if len(w.Runs(graph.VisionEncoder)) == 0 {
 		return fmt.Errorf("%w: the image encoder is not a graph of its own", graph.ErrUnsupported)
@@ -444,23 +455,30 @@ func (m *clip) Attend(ctx context.Context, a *attend.Attention, w *attend.Watch)
 	return err
 }
 
-// activation is a class activation map (Zhou et al., 1512.04150) of a text: its
-// similarity to the picture, before both are normalised, is a sum over the channels
-// of the pooled state, and a channel's part belongs to the cells in proportion to
-// their share of the channel. Cells that speak against the text are left out.
-// Without a text it is the picture's own embedding that is asked for. Shares need
-// channels that are nowhere negative, as behind a rectifier: a transformer's states
-// are not.
-func (m *clip) activation(ctx context.Context, a *attend.Attention, cells, pooled attend.Layer) error {
+// activation is a class activation map (Zhou et al., 1512.04150) of a text: its similarity to the
+// picture, before both are normalised, is a sum over the channels of the pooled state, and a
+// channel's part belongs to the cells in proportion to their share of the channel. Cells that speak
+// against the text are left out. Without a text it is the picture's own embedding that is asked
+// for. Shares need channels that are nowhere negative, as behind a rectifier: a transformer's
+// states are not.
+func (m *clip) activation(
+	ctx context.Context, a *attend.Attention, cells, pooled attend.Layer,
+) error {
 	n, width := cells.Dim(1), cells.Dim(2)
 	p := m.vision.projection
 	if p == nil || p.In != width || pooled.Dim(1) != width || pooled.Dim(0) < 1 || cells.Dim(0) < 1 {
-		return fmt.Errorf("%w: the image encoder shows no attention, and its states are not those that visual_projection takes", graph.ErrUnsupported)
+		return fmt.Errorf(
+			"%w: the image encoder shows no attention, and its states are not those that "+
+				"visual_projection takes",
+			graph.ErrUnsupported)
 	}
 	x, state := tensor.Data[float32](cells.Tensor)[:n*width], tensor.Data[float32](pooled.Tensor)[:width]
 	for _, v := range x {
 		if !(v >= 0) {
-			return fmt.Errorf("%w: the image encoder shows no attention, and its states are not the rectified ones of a convolutional encoder", graph.ErrUnsupported)
+			return fmt.Errorf(
+				"%w: the image encoder shows no attention, and its states are not the "+
+					"rectified ones of a convolutional encoder",
+				graph.ErrUnsupported)
 		}
 	}
 	name, asked := "the text over cells", []float32(nil)
@@ -470,7 +488,8 @@ func (m *clip) activation(ctx context.Context, a *attend.Attention, cells, poole
 			return err
 		}
 		if asked = graph.Row(embeds, 0); len(asked) != p.Out {
-			return fmt.Errorf("%w: pictures are embedded in %d dimensions, texts in %d", graph.ErrBundle, p.Out, len(asked))
+			return fmt.Errorf("%w: pictures are embedded in %d dimensions, texts in %d",
+				graph.ErrBundle, p.Out, len(asked))
 		}
 	} else {
 		one, err := tensor.New([]int{1, width}, state)

@@ -186,7 +186,8 @@ func single(parts []Part, encoded []Encoded) (states *tensor.Tensor, text string
 	}
 	for i, p := range parts {
 		if p.Item != nil && i > 0 {
-			return nil, "", fmt.Errorf("%w: this model takes text behind the picture, not before it", graph.ErrPrompt)
+			return nil, "", fmt.Errorf(
+				"%w: this model takes text behind the picture, not before it", graph.ErrPrompt)
 		}
 		text += p.Text
 	}

@@ -75,7 +75,8 @@ func openFlamingo(o *graph.Opener, c *Config) (Model, error) {
 	}
 	var ok bool
 	if m.media, ok = c.Texts.TokenToID(manifest.Media.Token); !ok {
-		return nil, fmt.Errorf("%w: tokenizer.json has no token %q, which %s puts for pictures", graph.ErrBundle, manifest.Media.Token, models.ManifestName)
+		return nil, fmt.Errorf("%w: tokenizer.json has no token %q, which %s puts for pictures",
+			graph.ErrBundle, manifest.Media.Token, models.ManifestName)
 	}
 	var err error
 	if m.vision, err = o.Open(graph.VisionEncoder); err != nil {
@@ -116,7 +117,8 @@ func (m *flamingo) Compose(parts []Part, encoded []Encoded) ([]Segment, error) {
 		return nil, fmt.Errorf("%w: the prompt is empty", graph.ErrPrompt)
 	}
 	if named := countID(ids, m.media); named != len(encoded) {
-		return nil, fmt.Errorf("%w: the prompt names %d pictures and %d are given", graph.ErrPrompt, named, len(encoded))
+		return nil, fmt.Errorf("%w: the prompt names %d pictures and %d are given",
+			graph.ErrPrompt, named, len(encoded))
 	}
 	segments := []Segment{{Text: text, IDs: ids}}
 	for i, e := range encoded {
@@ -163,7 +165,9 @@ func (m *flamingo) Begin(ctx context.Context, prompts [][]Segment) (decode.Seque
 
 // keysAndValues runs cross_kv over the latents of each prompt's pictures, side by side:
 // [B,most*L,Dv]. Places without a picture are zeros.
-func (m *flamingo) keysAndValues(ctx context.Context, prompts [][]Segment, most int) (map[string]*tensor.Tensor, error) {
+func (m *flamingo) keysAndValues(
+	ctx context.Context, prompts [][]Segment, most int,
+) (map[string]*tensor.Tensor, error) {
 	var length, width int
 	for _, p := range prompts {
 		for _, picture := range p[1:] {
@@ -188,13 +192,12 @@ func (m *flamingo) keysAndValues(ctx context.Context, prompts [][]Segment, most 
 	return m.cross.Run(ctx, map[string]*tensor.Tensor{"latents": latents}, nil)
 }
 
-// mediaOf returns, for each position of a prompt, which of its pictures the
-// token there attends to: the last one named at or before it, -1 for none. With
-// reset, an end of text hides the pictures before it from what follows.
+// mediaOf returns, for each position of a prompt, which of its pictures the token there attends to:
+// the last one named at or before it, -1 for none. With reset, an end of text hides the pictures
+// before it from what follows.
 //
-// This is Flamingo's media mask (2204.14198, section 3.1.2; text_time and
-// media_time of open_flamingo/src/helpers.py; IDEFICS's
-// image_attention_mask_for_packed_input_ids).
+// This is Flamingo's media mask (2204.14198, section 3.1.2; text_time and media_time of
+// open_flamingo/src/helpers.py; IDEFICS's image_attention_mask_for_packed_input_ids).
 func mediaOf(ids []int64, media int64, eos []int64, reset bool) []int {
 	at := make([]int, len(ids))
 	last, hidden := -1, false
@@ -232,9 +235,9 @@ func (m *flamingo) Watched() []string {
 	return []string{graph.Decoder}
 }
 
-// Attend leads from a token through gated cross-attention to the
-// latents of the last picture, and from a latent through the resampler to the
-// patches. Without a resampler the patches are the latents.
+// Attend leads from a token through gated cross-attention to the latents of the last picture, and
+// from a latent through the resampler to the patches. Without a resampler the patches are the
+// latents.
 func (m *flamingo) Attend(ctx context.Context, a *attend.Attention, w *attend.Watch) error {
 	runs := w.Runs(graph.Decoder)
 	cross := runs[0].Kind(attend.CrossAttention)
@@ -273,7 +276,8 @@ func (m *flamingo) Attend(ctx context.Context, a *attend.Attention, w *attend.Wa
 		return fmt.Errorf("%w: the resampler shows no attention", graph.ErrUnsupported)
 	}
 	if last >= len(w.Pictures) {
-		return fmt.Errorf("%w: the prompt shows %d pictures, the decoder's mask %d", graph.ErrBundle, len(w.Pictures), images)
+		return fmt.Errorf("%w: the prompt shows %d pictures, the decoder's mask %d",
+			graph.ErrBundle, len(w.Pictures), images)
 	}
 	patches := q.In[graph.ImageEmbeds].Dim(1)
 	row := w.Pictures[last] // of the batch, which has each picture once

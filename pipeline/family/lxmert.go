@@ -30,9 +30,9 @@ var lxmertRow = Family{
 	Open: openLXMERT,
 }
 
-// lxmert is the way of LXMERT (Tan and Bansal, 1908.07490): the question's
-// words and the picture's regions attend to each other in both directions, and
-// a classifier over the whole picks one of a fixed list of answers.
+// lxmert is the way of LXMERT (Tan and Bansal, 1908.07490): the question's words and the picture's
+// regions attend to each other in both directions, and a classifier over the whole picks one of a
+// fixed list of answers.
 type lxmert struct {
 	graph     *graph.Graph
 	regions   *regionEncoder // nil: regions come with the request
@@ -65,7 +65,8 @@ func openLXMERT(o *graph.Opener, c *Config) (Model, error) {
 		return nil, err
 	}
 	if m.labels != nil && manifest.Answers > 0 && len(m.labels) != manifest.Answers {
-		return nil, fmt.Errorf("%w: labels.json names %d answers, the model has %d", graph.ErrBundle, len(m.labels), manifest.Answers)
+		return nil, fmt.Errorf("%w: labels.json names %d answers, the model has %d",
+			graph.ErrBundle, len(m.labels), manifest.Answers)
 	}
 	var err error
 	if m.positions, err = maxPositions(o.Bundle, ""); err != nil {
@@ -105,7 +106,9 @@ func (m *lxmert) FeatureWidth() int {
 }
 
 // Answer returns the logits [B,A] over the answers.
-func (m *lxmert) Answer(ctx context.Context, regions []*vision.Regions, questions []string) (*tensor.Tensor, error) {
+func (m *lxmert) Answer(
+	ctx context.Context, regions []*vision.Regions, questions []string,
+) (*tensor.Tensor, error) {
 	rows, err := m.texts.ReadAll(m.positions, questions, truncated(m.maxText)...)
 	if err != nil {
 		return nil, err
@@ -117,7 +120,8 @@ func (m *lxmert) Answer(ctx context.Context, regions []*vision.Regions, question
 	most, width := 0, regions[0].Features.Dim(1)
 	for _, r := range regions {
 		if r.Features.Dim(1) != width {
-			return nil, fmt.Errorf("%w: features of width %d and %d in one batch", vision.ErrRegions, width, r.Features.Dim(1))
+			return nil, fmt.Errorf("%w: features of width %d and %d in one batch",
+				vision.ErrRegions, width, r.Features.Dim(1))
 		}
 		most = max(most, r.Features.Dim(0))
 	}
@@ -157,8 +161,8 @@ func (m *lxmert) Answer(ctx context.Context, regions []*vision.Regions, question
 
 func (m *lxmert) Watched() []string { return []string{graph.Model} }
 
-// Attend of LXMERT is that of the cross layers, both ways: words over regions
-// and regions over words.
+// Attend of LXMERT is that of the cross layers, both ways: words over regions and regions over
+// words.
 func (m *lxmert) Attend(ctx context.Context, a *attend.Attention, w *attend.Watch) error {
 	run := &w.Runs(graph.Model)[0]
 	ids := tensor.Data[int64](run.In[graph.InputIDs])
@@ -186,11 +190,12 @@ func (m *lxmert) Attend(ctx context.Context, a *attend.Attention, w *attend.Watc
 	return nil
 }
 
-// rollout follows both modalities at once: the layers of each alone, then the
-// cross layers, in which both read the other's state from before, and then each
-// its own. What the last layers do to regions reaches no answer and may be
-// missing in the graph.
-func (m *lxmert) rollout(ctx context.Context, run *attend.Run, words, regions int) (*tensor.Tensor, error) {
+// rollout follows both modalities at once: the layers of each alone, then the cross layers, in
+// which both read the other's state from before, and then each its own. What the last layers do to
+// regions reaches no answer and may be missing in the graph.
+func (m *lxmert) rollout(
+	ctx context.Context, run *attend.Run, words, regions int,
+) (*tensor.Tensor, error) {
 	kinds := map[attend.Kind][]*tensor.Tensor{}
 	for _, kind := range []attend.Kind{attend.SelfAttention, attend.CrossAttention, attend.VisualSelfAttention, attend.VisualCrossAttention} {
 		for _, layer := range run.Kind(kind) {

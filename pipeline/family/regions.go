@@ -30,7 +30,8 @@ func openRegionEncoder(o *graph.Opener, c *Config) (*regionEncoder, error) {
 	}
 	e := &regionEncoder{most: o.Bundle.Limits["regions"]}
 	if e.most < 2 {
-		return nil, fmt.Errorf("%w: a %s needs limits.regions, 2 at least", graph.ErrBundle, graph.RegionEncoder)
+		return nil, fmt.Errorf("%w: a %s needs limits.regions, 2 at least",
+			graph.ErrBundle, graph.RegionEncoder)
 	}
 	var manifest struct {
 		Margin float64 `json:"region_margin"`
@@ -57,7 +58,8 @@ func (m *lxmert) Regions(ctx context.Context, img image.Image, boxes []image.Rec
 	whole := vision.FromImage(img)
 	origin := img.Bounds().Min
 	if len(boxes)+1 > e.most && boxes != nil {
-		return nil, fmt.Errorf("%w: %w: %d boxes, the model takes %d", vision.ErrRegions, graph.ErrLimit, len(boxes), e.most-1)
+		return nil, fmt.Errorf("%w: %w: %d boxes, the model takes %d",
+			vision.ErrRegions, graph.ErrLimit, len(boxes), e.most-1)
 	}
 	if len(boxes) == 0 {
 		var err error

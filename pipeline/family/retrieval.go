@@ -10,9 +10,9 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// retrieval judges whether a text belongs to a picture, as BLIP and BLIP-2 do:
-// by cross-attention from the text to the picture (image-text matching, ITM),
-// and by the cosine of two embeddings (image-text contrast, ITC).
+// retrieval judges whether a text belongs to a picture, as BLIP and BLIP-2 do: by cross-attention
+// from the text to the picture (image-text matching, ITM), and by the cosine of two embeddings
+// (image-text contrast, ITC).
 type retrieval struct {
 	onePicture
 	vision    *graph.Graph
@@ -62,7 +62,9 @@ func openRetrieval(o *graph.Opener, c *Config, blip2 bool) (*retrieval, error) {
 }
 
 // Match judges texts against one picture.
-func (m *retrieval) Match(ctx context.Context, prepared media.Prepared, texts []string) ([]Match, error) {
+func (m *retrieval) Match(
+	ctx context.Context, prepared media.Prepared, texts []string,
+) ([]Match, error) {
 	patches, err := m.vision.RunPrepared(ctx, prepared.Tensors, graph.ImageEmbeds, 1, -1, -1)
 	if err != nil {
 		return nil, err
@@ -105,9 +107,11 @@ func (m *retrieval) Match(ctx context.Context, prepared media.Prepared, texts []
 	return matches, nil
 }
 
-// itmLogits returns [B,2]: BLIP-2 takes the mean over the queries of the
-// Q-Former's output, BLIP the text's first position.
-func (m *retrieval) itmLogits(ctx context.Context, patches, ids, mask *tensor.Tensor) (*tensor.Tensor, error) {
+// itmLogits returns [B,2]: BLIP-2 takes the mean over the queries of the Q-Former's output, BLIP
+// the text's first position.
+func (m *retrieval) itmLogits(
+	ctx context.Context, patches, ids, mask *tensor.Tensor,
+) (*tensor.Tensor, error) {
 	if !m.blip2 {
 		pooled, err := m.cross.RunOne(ctx, map[string]*tensor.Tensor{graph.InputIDs: ids, graph.AttentionMask: mask, graph.ImageEmbeds: patches}, graph.PooledOutput, ids.Dim(0), -1)
 		if err != nil {
@@ -136,14 +140,18 @@ func (m *retrieval) itmLogits(ctx context.Context, patches, ids, mask *tensor.Te
 	return tensor.New([]int{rows, 2}, mean)
 }
 
-func (m *retrieval) queries(ctx context.Context, patches, ids, mask *tensor.Tensor) (*tensor.Tensor, error) {
+func (m *retrieval) queries(
+	ctx context.Context, patches, ids, mask *tensor.Tensor,
+) (*tensor.Tensor, error) {
 	queries, err := m.cross.RunOne(ctx, map[string]*tensor.Tensor{graph.ImageEmbeds: patches, qformerIDs: ids, qformerMask: mask}, queryOutput, patches.Dim(0), -1, -1)
 	return queries, err
 }
 
-// imageVectors returns the picture's normalised vectors [n,E]: one for each
-// query of BLIP-2, one in all for BLIP.
-func (m *retrieval) imageVectors(ctx context.Context, patches *tensor.Tensor) (*tensor.Tensor, error) {
+// imageVectors returns the picture's normalised vectors [n,E]: one for each query of BLIP-2, one in
+// all for BLIP.
+func (m *retrieval) imageVectors(
+	ctx context.Context, patches *tensor.Tensor,
+) (*tensor.Tensor, error) {
 	states := patches // BLIP: the first patch, the class token
 	rows := 1
 	if m.blip2 {
@@ -169,7 +177,9 @@ func (m *retrieval) imageVectors(ctx context.Context, patches *tensor.Tensor) (*
 }
 
 // textVectors returns the texts' normalised vectors [B,E].
-func (m *retrieval) textVectors(ctx context.Context, ids, mask *tensor.Tensor) (*tensor.Tensor, error) {
+func (m *retrieval) textVectors(
+	ctx context.Context, ids, mask *tensor.Tensor,
+) (*tensor.Tensor, error) {
 	pooled, err := m.text.RunOne(ctx, map[string]*tensor.Tensor{graph.InputIDs: ids, graph.AttentionMask: mask}, graph.PooledOutput, ids.Dim(0), -1)
 	if err != nil {
 		return nil, err

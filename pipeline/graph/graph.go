@@ -24,7 +24,9 @@ type Opener struct {
 }
 
 // NewOpener returns an Opener for graphs that run on eng. ctx bounds the opening alone.
-func NewOpener(ctx context.Context, bundle *models.Bundle, eng engine.Engine, opts engine.Options) *Opener {
+func NewOpener(
+	ctx context.Context, bundle *models.Bundle, eng engine.Engine, opts engine.Options,
+) *Opener {
 	return &Opener{Bundle: bundle, ctx: ctx, engine: eng, options: opts}
 }
 
@@ -39,7 +41,8 @@ func (o *Opener) Open(role string) (*Graph, error) {
 		return nil, err
 	}
 	if info, err := fs.Stat(source.FS, source.Name); err != nil || !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%w: %s, the graph %q, is not there or not a file", ErrBundle, source.Name, role)
+		return nil, fmt.Errorf("%w: %s, the graph %q, is not there or not a file",
+			ErrBundle, source.Name, role)
 	}
 	session, err := o.engine.Open(o.ctx, source, o.options)
 	if err != nil {
@@ -75,7 +78,9 @@ type Graph struct {
 
 // Run is the session's. What a graph is given comes from the bundle's other parts, so an input
 // that does not fit is the bundle's fault: the error wraps ErrBundle.
-func (g *Graph) Run(ctx context.Context, in map[string]*tensor.Tensor, out ...string) (map[string]*tensor.Tensor, error) {
+func (g *Graph) Run(
+	ctx context.Context, in map[string]*tensor.Tensor, out ...string,
+) (map[string]*tensor.Tensor, error) {
 	results, err := g.Session.Run(ctx, in, out...)
 	if errors.Is(err, engine.ErrInput) {
 		err = fmt.Errorf("%w: the graph %s does not fit the rest of it: %w", ErrBundle, g.Role, err)
@@ -85,7 +90,9 @@ func (g *Graph) Run(ctx context.Context, in map[string]*tensor.Tensor, out ...st
 
 // RunOne runs the graph for one float32 output of the given shape, in which -1 fits any size but
 // 0. No shape fits any. Errors about the output wrap ErrBundle.
-func (g *Graph) RunOne(ctx context.Context, in map[string]*tensor.Tensor, output string, shape ...int) (*tensor.Tensor, error) {
+func (g *Graph) RunOne(
+	ctx context.Context, in map[string]*tensor.Tensor, output string, shape ...int,
+) (*tensor.Tensor, error) {
 	if !g.HasOutput(output) {
 		return nil, fmt.Errorf("%w: the graph %s lacks the output %q", ErrBundle, g.Role, output)
 	}
@@ -102,7 +109,9 @@ func (g *Graph) RunOne(ctx context.Context, in map[string]*tensor.Tensor, output
 // RunPrepared runs a graph over what a front end prepared, for an output of the given shape. The
 // graph is fed what its inputs ask for. Tensors that do not fit are the bundle's fault, whose
 // preprocessor configuration made them.
-func (g *Graph) RunPrepared(ctx context.Context, prepared map[string]*tensor.Tensor, output string, shape ...int) (*tensor.Tensor, error) {
+func (g *Graph) RunPrepared(
+	ctx context.Context, prepared map[string]*tensor.Tensor, output string, shape ...int,
+) (*tensor.Tensor, error) {
 	in, err := g.Feed(prepared)
 	if err != nil {
 		return nil, err
@@ -121,7 +130,8 @@ func (g *Graph) Feed(sources ...map[string]*tensor.Tensor) (map[string]*tensor.T
 			}
 		}
 		if in[spec.Name] == nil {
-			return nil, fmt.Errorf("%w: the graph %s takes %v, which nothing before it makes", ErrBundle, g.Role, spec)
+			return nil, fmt.Errorf("%w: the graph %s takes %v, which nothing before it makes",
+				ErrBundle, g.Role, spec)
 		}
 	}
 	return in, nil
@@ -130,7 +140,8 @@ func (g *Graph) Feed(sources ...map[string]*tensor.Tensor) (map[string]*tensor.T
 // Misfit names the preprocessor where a graph does not take its tensors.
 func Misfit(err error) error {
 	if errors.Is(err, engine.ErrInput) {
-		return fmt.Errorf("%w: preprocessor_config.json makes what the graph does not take: %w", ErrBundle, err)
+		return fmt.Errorf("%w: preprocessor_config.json makes what the graph does not take: %w",
+			ErrBundle, err)
 	}
 	return err
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// Projection is a linear map between the widths of two modalities: y = x Wᵀ + b, with W [out,in] and
-// b [out] as PyTorch's nn.Linear has them. It runs on the kernels, over all cores.
+// Projection is a linear map between the widths of two modalities: y = x Wᵀ + b, with W [out,in]
+// and b [out] as PyTorch's nn.Linear has them. It runs on the kernels, over all cores.
 type Projection struct {
 	Weight  []float32 // [Out,In]
 	In, Out int
@@ -25,7 +25,8 @@ func LoadProjection(w models.Weights, name string) (*Projection, error) {
 		return nil, err
 	}
 	if weight.Len() == 0 {
-		return nil, fmt.Errorf("%w: the projection's %s.weight is empty: %v", ErrBundle, name, weight)
+		return nil, fmt.Errorf("%w: the projection's %s.weight is empty: %v",
+			ErrBundle, name, weight)
 	}
 	p := &Projection{Weight: tensor.Data[float32](weight), Out: weight.Dim(0), In: weight.Dim(1)}
 	var offsets []float32 // none where the layer has none
@@ -43,7 +44,8 @@ func LoadProjection(w models.Weights, name string) (*Projection, error) {
 // Apply maps x [...,in] to [...,out].
 func (p *Projection) Apply(ctx context.Context, x *tensor.Tensor) (*tensor.Tensor, error) {
 	if x.Rank() == 0 || x.Dim(-1) != p.In {
-		return nil, fmt.Errorf("%w: the projection takes rows of %d, the graph before it gives %v", ErrBundle, p.In, x)
+		return nil, fmt.Errorf("%w: the projection takes rows of %d, the graph before it gives %v",
+			ErrBundle, p.In, x)
 	}
 	src, err := tensor.Values[float32](x)
 	if err != nil {
