@@ -1,18 +1,3 @@
-// Package pipeline is xpipe's Go API: open a model bundle, then caption pictures and answer
-// questions about them.
-//
-//	p, err := pipeline.Open(ctx, "path/to/bundle")
-//	text, err := p.Caption(ctx, img)
-//	text, err = p.Answer(ctx, img, "what color is the shape?")
-//
-// A Pipeline joins what the packages below it do: a front end (vision) turns a picture into what
-// the model saw in training, tokenize turns text into ids, an engine runs the graphs. What lies
-// between the graphs is in the folders of this one: the families' ways (family), decoding
-// (decode), the projection from image to language width (graph), maps of attention (attend). This
-// package holds what a caller meets: requests, tasks, limits.
-//
-// The embedded default models are not here but in models/mini, so that a program which brings its
-// own bundle does not carry them.
 package pipeline
 
 import (

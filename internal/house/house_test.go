@@ -1,0 +1,170 @@
+// Package house holds tests of the source itself: which package may import which.
+package house
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/crossattn/xpipe/"
+
+// order lists the packages from the ground up: a package imports only those before it. A folder
+// stands for the packages below it that have no line of their own. CONTRIBUTING.md says what each
+// is for.
+var order = []string{
+	"internal/cmem",
+	"tensor",
+	"media",
+	"engine",
+	"onnx",
+	"engine/enginetest", "engine/enginebench",
+	"fallback/kernel", "fallback/attention", "fallback",
+	"ort/ortlib", "ort", "ort/orttest",
+	"tokenize",
+	"vision",
+	"models", "models/mini",
+	"pipeline/graph", "pipeline/decode", "pipeline/attend", "pipeline/compare", "pipeline/family",
+	"pipeline",
+	"api",
+	"cmd",
+	"internal/house",
+}
+
+// rules are what the order does not say. from and to are folders of this module, or of others by
+// their whole path; a rule without "to" forbids everything of this module but what except has.
+var rules = []struct {
+	from, to []string
+	except   []string
+	reason   string
+}{
+	{
+		from:   []string{"tokenize", "vision", "media", "tensor"},
+		to:     []string{"models", "engine", "onnx", "fallback", "ort", "pipeline"},
+		reason: "a front end turns files into items and named tensors; it knows no model and no engine",
+	},
+	{
+		from:   []string{"fallback", "ort", "engine", "onnx"},
+		to:     []string{"media", "tokenize", "vision", "models", "pipeline"},
+		except: []string{},
+		reason: "an engine knows graphs and tensors; it knows no task, no family and no medium",
+	},
+	{
+		from:   []string{"pipeline/graph", "pipeline/decode", "pipeline/attend", "pipeline/compare", "pipeline/family"},
+		to:     []string{"fallback", "ort"},
+		except: []string{"fallback/kernel", "fallback/attention"},
+		reason: "no task knows an engine: the caller chooses it, and what shows attention in its place; the kernels are arithmetic",
+	},
+	{
+		from:   []string{"pipeline"},
+		to:     []string{"ort", "models/mini"},
+		reason: "a program that embeds the pipeline chooses its engine and brings its model; neither comes along unasked",
+	},
+	{
+		from:   []string{"pipeline", "fallback", "ort", "engine", "onnx", "tokenize", "vision", "models", "media", "tensor"},
+		to:     []string{"api", "cmd", "server", "studio", "index"},
+		reason: "libraries stand below the command, the server and the studio",
+	},
+	{
+		from: []string{
+			"pipeline", "fallback", "ort", "engine", "onnx", "vision", "models", "media", "tensor", "tokenize", "api",
+		},
+		to:     []string{"github.com/spf13", "modernc.org", "github.com/mattn/go-sqlite3"},
+		reason: "flags are the command's, databases the index's and the studio's",
+	},
+	{
+		from:   []string{"pipeline", "fallback", "ort", "engine", "onnx", "vision", "models", "media", "tensor"},
+		to:     []string{"github.com/sugarme"},
+		reason: "sugarme/tokenizer drags in a progress bar and does not build for 32 bits; tokenize/sugarme adapts it for who wants it",
+	},
+	{
+		from:   []string{"tokenize"},
+		to:     []string{"github.com/sugarme"},
+		except: []string{"tokenize/sugarme"},
+		reason: "package tokenize stands alone; only its folder sugarme adapts the other library",
+	},
+}
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+	Deps       []string
+}
+
+// packages are those of the module, with what they import outside of tests.
+func packages(t *testing.T) []pkg {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports,Deps", "./...")
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []pkg
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+// within reports whether a package is one of the folders, or below one.
+func within(path string, folders []string) bool {
+	return slices.ContainsFunc(folders, func(f string) bool { return path == f || strings.HasPrefix(path, f+"/") })
+}
+
+// floor is the place of a package in the order: that of the longest entry it lies in.
+func floor(path string) int {
+	at, longest := -1, 0
+	for i, f := range order {
+		if (path == f || strings.HasPrefix(path, f+"/")) && len(f) > longest {
+			at, longest = i, len(f)
+		}
+	}
+	return at
+}
+
+// Imports point one way.
+func TestOrder(t *testing.T) {
+	t.Parallel()
+	for _, p := range packages(t) {
+		from := strings.TrimPrefix(p.ImportPath, module)
+		at := floor(from)
+		if at < 0 {
+			t.Errorf("%s has no place: add it to the order in this test and to CONTRIBUTING.md", from)
+		}
+		for _, imported := range p.Imports {
+			to, ours := strings.CutPrefix(imported, module)
+			if ours && floor(to) > at {
+				t.Errorf("%s imports %s, which stands above it: imports point one way, from the command down to tensor", from, to)
+			}
+		}
+	}
+}
+
+// What packages must not import, directly or through others.
+func TestRules(t *testing.T) {
+	t.Parallel()
+	for _, p := range packages(t) {
+		from := strings.TrimPrefix(p.ImportPath, module)
+		for _, r := range rules {
+			if !within(from, r.from) || within(from, r.except) {
+				continue
+			}
+			for _, dep := range p.Deps {
+				to := strings.TrimPrefix(dep, module)
+				if within(to, r.to) && !within(to, r.except) && !within(to, []string{from}) {
+					t.Errorf("%s depends on %s: %s", from, to, r.reason)
+				}
+			}
+		}
+	}
+}
