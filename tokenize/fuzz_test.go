@@ -102,8 +102,8 @@ func FuzzNew(f *testing.F) {
 	})
 }
 
-// FuzzEncode encodes and decodes any bytes. Invalid UTF-8 must give what its lossy decoding gives, and ids any caller may think of must
-// decode to something.
+// FuzzEncode encodes and decodes any bytes. Invalid UTF-8 must give what its lossy decoding gives,
+// and ids any caller may think of must decode to something.
 func FuzzEncode(f *testing.F) {
 	f.Add("Abab é\u0301 <s> 12!x", "\xff▁ a", int64(3))
 	f.Add("\xe4\xb8", "a\xc3", int64(-1))
@@ -167,6 +167,7 @@ func equalEncodings(a, b *Encoding) bool {
 
 // TestConcurrent uses one tokenizer from many goroutines, for the race detector.
 func TestConcurrent(t *testing.T) {
+	t.Parallel()
 	for _, m := range miniatures {
 		tk, err := New([]byte(miniature(m)))
 		if err != nil {
