@@ -27,8 +27,8 @@ type addedVocabulary struct {
 }
 
 // newAddedVocabulary registers tokens in the way of AddedVocabulary::add_tokens: a token that the
-// model knows keeps its id, the others get the next free ones in order. The ids in the file play no
-// part in that, in the reference either.
+// model knows keeps its id, the others get the next free ones in order. The ids in the file are not
+// used, as in the reference.
 func newAddedVocabulary(tokens []addedToken, m model, n normalizer) (*addedVocabulary, error) {
 	v := &addedVocabulary{
 		ids:     make(map[string]int32),
@@ -127,9 +127,9 @@ func (m *addedMatcher) next(s string, from int) (id int32, start, end int) {
 	return -1, 0, 0
 }
 
-// extract cuts the tokens of m out of p and appends the parts to dst. Matches are sought one after
-// the other whatever becomes of them; the white space that a token takes may reach over what was
-// cut before, as in AddedVocabulary::find_matches.
+// extract cuts the tokens of m out of p and appends the parts to dst, as
+// AddedVocabulary::find_matches does: a match that is not used still ends where it ends, and the
+// white space that a token takes may reach into the part before it.
 func (v *addedVocabulary) extract(dst []aligned, p *aligned, m *addedMatcher) []aligned {
 	done := 0
 	for from := 0; ; {

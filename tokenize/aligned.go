@@ -9,15 +9,15 @@ import (
 // span is a byte range of the original text.
 type span struct{ start, end int32 }
 
-// piece is a stretch of text on its way through the tokenizer: what the normalizers have made of it
+// aligned is a part of a text on its way through the tokenizer: what the normalizers have made of it
 // so far, and for each of its bytes the range of the original text that the byte stands for. All
-// bytes of one character share one range. It plays the part of NormalizedString and Split in the
-// reference, with absolute offsets in place of shifted ones.
+// bytes of one character share one range. The reference has NormalizedString and Split for this,
+// with offsets from the start of the part; here they are from the start of the text.
 type aligned struct {
 	s     string
 	align []span // one a byte; nil while every byte is where it was, at base + its index
 	base  int32
-	added int32 // id of the added token this piece is, or -1
+	added int32 // id of the added token that this is, or -1
 }
 
 // slice returns the part [a, b) of p; both must lie on character boundaries.
@@ -129,7 +129,7 @@ func (p *aligned) transform(changes []change, removed int) {
 	p.s, p.align = string(out), align
 }
 
-// filter drops the characters that have any of the property bits.
+// filter drops the characters for which drop is true.
 func (p *aligned) filter(drop func(r rune) bool) {
 	clean := true
 	for _, r := range p.s {
@@ -238,8 +238,8 @@ func lowerASCII(s string) string {
 	return string(b)
 }
 
-// prepend puts text before p; nothing happens to an empty piece. The new bytes share the alignment
-// of the first character.
+// prepend puts text before p, unless p is empty. The new bytes share the alignment of the first
+// character.
 func (p *aligned) prepend(text string) {
 	if len(p.s) == 0 || len(text) == 0 {
 		return

@@ -9,7 +9,7 @@ type bpe struct {
 	merges       pairTable
 	unk          string // the unknown token
 	dropUnk      bool   // the file names none, and unknown characters are dropped
-	unkID        int32  // -1 where unk is not in the vocabulary: then an unknown character is an error
+	unkID        int32  // -1 without one in the vocabulary: an unknown character is an error
 	prefix       string // continuing_subword_prefix
 	suffix       string // end_of_word_suffix
 	fuseUnk      bool

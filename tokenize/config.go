@@ -82,7 +82,7 @@ func newTokenizer(root *object) (*Tokenizer, error) {
 	var added []addedToken
 	if _, ok := root.fields["added_tokens"]; ok {
 		for _, o := range root.objects("added_tokens") {
-			o.integer("id") // must be there; its value plays no part, see newAddedVocabulary
+			o.integer("id") // required but not used, see newAddedVocabulary
 			added = append(added, addedToken{
 				content:    o.str("content"),
 				singleWord: o.boolean("single_word"),
@@ -229,10 +229,11 @@ func (o *object) pattern(name string) finder {
 
 // behavior reads what to do with matches, in either spelling the reference writes.
 func (o *object) behavior(name string) behavior {
-	return behavior(o.enum(name, "Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"))
+	return behavior(o.enum(name,
+		"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"))
 }
 
-// buildPreTokenizer also reports whether the text leaves it in byte-level form.
+// buildPreTokenizer also reports whether text is in byte-level form after it.
 func buildPreTokenizer(o *object, depth int) (preTokenizer, bool, error) {
 	var p preTokenizer
 	byteLevel := false
@@ -319,7 +320,8 @@ func (o *object) metaspace() (replacement string, scheme prependScheme) {
 			if _, ok := o.fields["prepend_scheme"]; ok {
 				o.fail("add_prefix_space", "does not agree with prepend_scheme")
 			} else {
-				o.fail("add_prefix_space", "the reference rejects false without prepend_scheme \"never\"")
+				o.fail("add_prefix_space",
+					"the reference rejects false without prepend_scheme \"never\"")
 			}
 		}
 	}

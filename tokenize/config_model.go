@@ -113,7 +113,8 @@ func buildBPE(o *object, byteLevelInput bool) (model, bool, error) {
 		whole := pair[0] + pair[1][len(m.prefix):]
 		into, ok := m.ids[whole]
 		if !ok {
-			return nil, false, refuse("model.merges[%d]: its result %q is not in the vocabulary", rank, whole)
+			return nil, false, refuse("model.merges[%d]: its result %q is not in the vocabulary",
+				rank, whole)
 		}
 		m.merges.put(left, right, uint32(rank), uint32(into))
 		results = append(results, whole)

@@ -6,16 +6,16 @@ import (
 	"unicode/utf8"
 )
 
-// A decoder turns tokens into text. It works on them in order, as they come, so that Decode and
-// Stream are one thing: the decoders of a file stand in a row, each writing to the next one.
+// A decoder turns tokens into text. The decoders of a file form a chain that tokens pass through in
+// order, one at a time; Decode and Stream are both built on it.
 type decoder interface {
-	// onto begins a text and returns what its tokens are to be written to; what becomes of them
-	// is written to out.
+	// onto begins a text: it returns the sink for the tokens, which writes what it makes of them
+	// to out.
 	onto(out sink) sink
 }
 
-// A sink takes the tokens of one text. What a sink hands on is final: no token that follows can
-// change it. Whatever one still can is held back.
+// A sink takes the tokens of one text. It writes only what is final to the next sink, and holds
+// back what a later token may still change.
 type sink interface {
 	// write takes a token, or the next part of one that is still growing.
 	write(part string)
@@ -23,11 +23,11 @@ type sink interface {
 	next()
 	// close ends the text. No token is open then.
 	close()
-	// fork returns a copy of the sink, and of those that it writes to, that ends in another text.
+	// fork copies the sink and those that it writes to; the copies write to end.
 	fork(end *decoded) sink
 }
 
-// decoders are those of a Sequence.
+// decoders are the decoders of a Sequence.
 type decoders []decoder
 
 func (ds decoders) onto(out sink) sink {
@@ -37,7 +37,7 @@ func (ds decoders) onto(out sink) sink {
 	return out
 }
 
-// decoded is the end of the row: the text itself.
+// decoded is the end of the chain: the text itself.
 type decoded struct{ text []byte }
 
 func (d *decoded) write(part string)      { d.text = append(d.text, part...) }
@@ -45,7 +45,7 @@ func (d *decoded) next()                  {}
 func (d *decoded) close()                 {}
 func (d *decoded) fork(end *decoded) sink { return end }
 
-// spaced is what the reference does without a decoder: tokens with a space between them.
+// spaced joins tokens with spaces, as the reference does without a decoder.
 type spaced struct{}
 
 func (spaced) onto(out sink) sink { return &rewriter{out: out, rewrite: spaced{}.rewrite} }
@@ -84,11 +84,12 @@ func (g *growing) take() string {
 	return token
 }
 
-// copied is g for a fork, with memory of its own.
+// copied returns a copy that shares no memory with g.
 func (g *growing) copied() growing { return growing{g.first, slices.Clone(g.parts)} }
 
-// rewriter is the sink of decoders that rewrite tokens one by one. rewrite is given the index of a
-// token, the token before it and the token, and returns what stands for it, or false for nothing.
+// rewriter is the sink of decoders that rewrite tokens one by one. The function rewrite is given the
+// index of a token, the token before it and the token. It returns the token to write, or false for
+// none.
 type rewriter struct {
 	growing
 	out      sink
@@ -168,7 +169,8 @@ func (d metaspaceDecoder) rewrite(i int, _, token string) (string, bool) {
 	return strings.ReplaceAll(token, d.replacement, space), true
 }
 
-// ctcDecoder drops repetitions, and the token that stands between sounds.
+// ctcDecoder drops repeated tokens and the padding token, which separates true repetitions
+// (Connectionist Temporal Classification).
 type ctcDecoder struct {
 	pad, delimiter string
 	cleanup        bool
@@ -220,7 +222,7 @@ func (d replaceDecoder) rewrite(_ int, _, token string) (string, bool) {
 }
 
 // literalReplacer replaces a fixed text in a token that may be growing. It holds back an end that
-// may become a match.
+// more text may complete to a match.
 type literalReplacer struct {
 	out      sink
 	old, new string
@@ -273,8 +275,8 @@ type stripper struct {
 	stripDecoder
 	out  sink
 	cut  int  // characters cut off the front of the current token
-	open bool // its front is behind
-	held int  // characters held back that are cut if the token ends here
+	open bool // no more are cut off there
+	held int  // characters equal to content that are held back, to be cut if the token ends
 }
 
 func (s *stripper) write(part string) {
@@ -325,8 +327,8 @@ type suffixReplacer struct {
 	bpeDecoder
 	growing
 	out  sink
-	last bool   // a token is complete, and may be the last one
-	held string // that token from its first suffix on
+	last bool   // a token is complete and not yet ended, as it may be the last one
+	held string // that token, from its first suffix on
 }
 
 func (s *suffixReplacer) next() {
@@ -340,10 +342,10 @@ func (s *suffixReplacer) next() {
 	s.last, s.held = true, token[cut:]
 }
 
-// release ends the token that is held back, with what its suffix has turned out to be.
-func (s *suffixReplacer) release(suffix string) {
+// release ends the token that is held back, now that it is known what to write for its suffix.
+func (s *suffixReplacer) release(instead string) {
 	if s.last {
-		s.out.write(strings.ReplaceAll(s.held, s.suffix, suffix))
+		s.out.write(strings.ReplaceAll(s.held, s.suffix, instead))
 		s.out.next()
 	}
 }
@@ -408,8 +410,8 @@ func (j *byteJoiner) fork(end *decoded) sink {
 	return &byteJoiner{j.copied(), j.out.fork(end), slices.Clone(j.held)}
 }
 
-// byteFallbackDecoder turns runs of tokens like <0x61> into the text of those bytes, or one U+FFFD
-// a byte where that is not UTF-8. So a run must end before it is known what any of it stands for.
+// byteFallbackDecoder turns runs of tokens like <0x61> into the text of those bytes, or into one
+// U+FFFD for each byte if the run as a whole is not UTF-8. So a run is held back until it ends.
 type byteFallbackDecoder struct{}
 
 func (byteFallbackDecoder) onto(out sink) sink { return &byteRun{out: out} }

@@ -17,11 +17,17 @@
 // part replaced by U+FFFD, and offsets then refer to that text. Dropout, which is for training, is
 // ignored.
 //
-// Every normalizer, pre-tokenizer, model, post-processor and decoder of that version is known but
-// the pre-tokenizer UnicodeScripts. What cannot be done exactly is refused by Open with an error
+// Every normalizer, pre-tokenizer, model, post-processor and decoder of that version is known,
+// except the pre-tokenizer UnicodeScripts. Open refuses what cannot be done exactly, with an error
 // that names the place in the file: regular expressions beyond the syntax in regex.go, two tokens
-// of one id, added tokens that normalization leaves nothing of, files without types from before
-// 2020.
+// with one id, added tokens of which normalization leaves nothing, and files from before 2020 whose
+// components have no types.
+//
+// # Streaming
+//
+// Decode and Stream are the same code: each decoder takes token by token and hands on the text that
+// no later token can change. So a stream decodes each id once, and its pieces join to exactly what
+// Decode gives.
 //
 // TestReference compares whole tokenizers on a corpus of every kind of text, TestComponents
 // tokenizers drawn at random with every component and option; both run the reference.
@@ -32,9 +38,9 @@
 // interfaces over this package. Its algorithms are not used, since most of them do not give what
 // the reference gives:
 //
-//   - model/bpe never adds end_of_word_suffix, panics on unknown characters, does not take merges of
-//     equal rank from left to right, and takes time that grows with the square of the length; it has
-//     no byte_fallback, fuse_unk or ignore_merges
+//   - model/bpe never adds end_of_word_suffix, panics on unknown characters, does not take merges
+//     of equal rank from left to right, and takes time that grows with the square of the length; it
+//     has no byte_fallback, fuse_unk or ignore_merges
 //   - normalizer runs NFD for NFC, ends offsets one off, panics on zero-width and control
 //     characters, and reads strip_accents null as false
 //   - pretokenizer lacks the white space rules of ByteLevel's pattern, ignores use_regex, drops
@@ -42,8 +48,8 @@
 //   - added tokens are matched in the order of their ids, not of their places
 //   - processor panics in RobertaProcessing without trim_offsets and on left padding, and cannot
 //     truncate on the left
-//   - decoder panics on short tokens in ByteFallback and Strip, garbles tokens that are not bytes in
-//     ByteLevel, and races when it decodes batches
+//   - decoder panics on short tokens in ByteFallback and Strip, garbles tokens that are not bytes
+//     in ByteLevel, and races when it decodes batches
 //
 // # What this package does not do
 //

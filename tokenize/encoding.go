@@ -3,15 +3,24 @@ package tokenize
 // Span is a half-open range of bytes in the text given to Encode.
 type Span struct{ Start, End int }
 
-// Encoding is what a text became. All slices have one entry per token.
+// Encoding holds the tokens of a text or of a pair of texts. Its slices have one entry per token.
 type Encoding struct {
-	IDs           []int64  // ids, as ONNX graphs take them
-	TypeIDs       []int64  // 0 for the first text, 1 for the second, unless the file says otherwise
-	AttentionMask []int64  // 1 for tokens, 0 for padding
-	SpecialMask   []int64  // 1 for tokens that the post-processor or the padding added
-	Tokens        []string // as the vocabulary writes them; the text matched for unknown and added ones
-	Offsets       []Span   // place of each token in its text, in bytes; {0,0} for those added around it
-	Words         []int    // index of the pre-tokenized word the token belongs to, -1 for added tokens
+	IDs           []int64 // ids, as ONNX graphs take them
+	TypeIDs       []int64 // 0 for the first text, 1 for the second, unless the file says otherwise
+	AttentionMask []int64 // 1 for tokens, 0 for padding
+	SpecialMask   []int64 // 1 for tokens that the post-processor or the padding added
+
+	// Tokens are as the vocabulary writes them; an unknown or added token is the text that it
+	// matched, as in the reference.
+	Tokens []string
+
+	// Offsets are the bytes of its text that each token covers. Tokens of the second text of a pair
+	// have offsets in that one, tokens that the post-processor or the padding added have {0, 0}.
+	Offsets []Span
+
+	// Words are the indexes of the pre-tokenized words that the tokens belong to, -1 for tokens that
+	// were added.
+	Words []int
 
 	// Sequences holds the range of tokens of each text, the added ones left out. It is empty where
 	// that is not known: without a post-processor, or after truncation.
@@ -20,7 +29,7 @@ type Encoding struct {
 	// Overflowing holds the parts that truncation cut off, each a full encoding.
 	Overflowing []*Encoding
 
-	text   string // the text that Offsets point into, while the encoding is of one text
+	text   string // the text of Offsets, while there is only one
 	shared bool   // part of the tokenizer, not to be changed
 }
 
@@ -164,7 +173,8 @@ func (e *Encoding) truncate(maxLen, stride int, left bool) error {
 		return nil
 	}
 	if stride >= maxLen {
-		return refuse("truncation: the stride of %d leaves nothing of the %d tokens kept", stride, maxLen)
+		return refuse("truncation: the stride of %d leaves nothing of the %d tokens kept",
+			stride, maxLen)
 	}
 	var parts []match
 	for i := 0; i < n; i += maxLen - stride {

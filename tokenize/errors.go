@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// ErrTokenizer is wrapped by every error of this package: a file that is no tokenizer.json, one
+// ErrTokenizer is wrapped by every error of this package: a file that is not a tokenizer.json, one
 // that asks for something this package cannot do exactly, or a text that the tokenizer's own rules
 // reject.
 var ErrTokenizer = errors.New("tokenizer")

@@ -71,12 +71,13 @@ func use(t *testing.T, tk *Tokenizer, text, pair string) {
 		if !utf8.ValidString(tk.Decode(e.IDs, true)) {
 			t.Fatalf("%q decodes to invalid UTF-8", text)
 		}
-		s := tk.NewStream(false)
-		var joined strings.Builder
-		for _, id := range e.IDs {
-			joined.WriteString(s.Push(id))
+		whole := tk.Decode(e.IDs, false)
+		if got := streamed(tk, e.IDs, false); got != whole {
+			t.Fatalf("%v streams as %q, decodes to %q", e.IDs, got, whole)
 		}
-		joined.WriteString(s.Flush())
+		if got := forked(tk, e.IDs); got != whole {
+			t.Fatalf("%v streams as %q after a fork, decodes to %q", e.IDs, got, whole)
+		}
 	}
 }
 
@@ -122,7 +123,10 @@ func FuzzEncode(f *testing.F) {
 		}
 		for _, tk := range tokenizers {
 			use(t, tk, text, pair)
-			tk.Decode([]int64{id, 1, id}, false)
+			ids := []int64{id, 1, id}
+			if got, whole := streamed(tk, ids, false), tk.Decode(ids, false); got != whole {
+				t.Fatalf("%v streams as %q, decodes to %q", ids, got, whole)
+			}
 			a, err1 := tk.Encode(text, WithPair(pair))
 			b, err2 := tk.Encode(lossy(text), WithPair(lossy(pair)))
 			if (err1 == nil) != (err2 == nil) || err1 == nil && !equalEncodings(a, b) {

@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 )
 
-// model turns one piece of pre-tokenized text into tokens.
+// model turns one word of pre-tokenized text into tokens.
 type model interface {
 	// tokenize appends the tokens of s to dst, their ranges in bytes of s. It fails where a
 	// character is unknown and the file names no token for that.
@@ -19,8 +19,8 @@ type model interface {
 	vocab() map[string]int32
 }
 
-// token is one token of a piece: an id, the range it covers in the text of the piece, and its text
-// where that is not the one the vocabulary has for its id.
+// token is one token of a word: an id, the range of the word's bytes that it covers, and its text
+// where that is not the one that the vocabulary has for its id.
 type token struct {
 	id         int32
 	start, end int32

@@ -4,7 +4,7 @@ import (
 	"github.com/crossattn/xpipe/tokenize/internal/unidata"
 )
 
-// normalizer rewrites a piece of text. The types below carry the names of the reference's
+// normalizer rewrites a part of a text. The types below have the names of the reference's
 // normalizers.
 type normalizer interface {
 	normalize(p *aligned) error

@@ -134,8 +134,8 @@ func (n *precompiled) plain(s string) bool {
 
 // substitute appends the change from old to text. Characters beyond the length of old count as
 // inserted; where text is shorter, the last change so far, be it of this text or of the one before,
-// takes the rest of old away. With no change before it, nothing does: the alignment is off by as
-// much from there on, in the reference as here.
+// takes the rest of old away. If there is no change before it, the rest stays, and the alignment is
+// off by that much from there on, as in the reference.
 func substitute(changes []change, old, text string) []change {
 	diff := utf8.RuneCountInString(text) - utf8.RuneCountInString(old)
 	for _, r := range text {

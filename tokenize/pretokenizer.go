@@ -6,8 +6,8 @@ import (
 	"github.com/crossattn/xpipe/tokenize/internal/unidata"
 )
 
-// preTokenizer cuts a piece into the words that the model will see, possibly rewriting it, and
-// appends them to dst. Empty words vanish.
+// preTokenizer cuts a part of a text into the words that the model will see, possibly rewriting it,
+// and appends them to dst. Empty words are dropped.
 type preTokenizer interface {
 	split(dst []aligned, p *aligned) ([]aligned, error)
 }

@@ -17,7 +17,7 @@ type opcode uint8
 const (
 	opMatch  opcode = iota
 	opChar          // one character of set
-	opRepeat        // characters of set, min to max of them, the most first, or the fewest if lazy, or all if keep
+	opRepeat        // min to max characters of set: the most first, lazy the fewest, keep the most alone
 	opSplit         // try x, then y
 	opJump          // go on at x
 	opAssert        // the place named by min

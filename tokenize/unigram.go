@@ -130,8 +130,8 @@ func (m *unigram) word(dst []token, s string) ([]token, error) {
 		if !single {
 			if to := &best[at+first]; to.start < 0 || m.unkScore+here > to.score {
 				if m.unkID < 0 {
-					return dst, refuse("the text holds the unknown character %q and the file names "+
-						"no unknown token", s[at:at+first])
+					return dst, refuse("the text holds the unknown character %q "+
+						"and the file names no unknown token", s[at:at+first])
 				}
 				*to = unigramNode{m.unkScore + here, int32(at), m.unkID}
 			}

@@ -61,8 +61,8 @@ func (m *wordPiece) unknown(dst []token, s string) ([]token, error) {
 }
 
 func refuseWord(word, unk string) error {
-	return refuse("the text holds the unknown word %q and the unknown token %q is not in the vocabulary",
-		word, unk)
+	return refuse("the text holds the unknown word %q and the unknown token %q "+
+		"is not in the vocabulary", word, unk)
 }
 
 // wordLevel knows whole words only.

@@ -3,16 +3,19 @@
 
     python3 reference.py CORPUS COUNT OUT TOKENIZER.json...
 
-writes OUT/<tokenizer>.<corpus>.gz, one record a text. Each record has a uint32 for its length in front; all numbers are little-endian.
+writes OUT/<tokenizer>.<corpus>.gz, one record a text, each with a uint32 for its length in front.
+All numbers are little-endian. A record holds
 
-    strings   text, pair (empty without one), decoded, skipped; each a uint32 and so many bytes of UTF-8
-    lists     flags, ids, offsets, types, words, special, ids2, lengths of the tokens in bytes; each a uint32 and so many int32
+    strings   text, pair (empty without one), decoded, skipped; each a uint32 and so many bytes
+    lists     flags, ids, offsets, types, words, special, ids2, lengths of the tokens in bytes; each
+              a uint32 and so many int32
     string    the tokens, joined
 
-flags are [has a pair, is encoded without special tokens, has tokens]. offsets are flat [start, end, ...] in bytes of UTF-8: the Python face of
-the library counts in characters, so they are converted here. ids2 are ids to decode (the text's own, or a random sequence), decoded and skipped
-what they decode to without and with special tokens left out. Long texts have no tokens, to save space.
-Padding and truncation of the file are switched off; they have tests of their own.
+flags are [has a pair, is encoded without special tokens, has tokens]; long texts have none, to save
+space. offsets are flat [start, end, ...] in bytes of UTF-8: the Python face of the library counts in
+characters, so they are converted here. ids2 are ids to decode (the text's own, or a random
+sequence), decoded and skipped what they decode to with and without special tokens. Padding and
+truncation of the file are switched off; they have tests of their own.
 """
 import gzip
 import os

@@ -36,7 +36,9 @@ func (m Model) Tokenize(sequence string) ([]tokenizer.Token, error) {
 	tokens := make([]tokenizer.Token, e.Len())
 	for i := range tokens {
 		at := e.Offsets[i]
-		tokens[i] = tokenizer.Token{Id: int(e.IDs[i]), Value: e.Tokens[i], Offsets: []int{at.Start, at.End}}
+		tokens[i] = tokenizer.Token{
+			Id: int(e.IDs[i]), Value: e.Tokens[i], Offsets: []int{at.Start, at.End},
+		}
 	}
 	return tokens, nil
 }
