@@ -52,7 +52,7 @@ func openRegionEncoder(graphs *graphOpener) (*regionEncoder, error) {
 // Regions makes the regions of a picture with the model's own encoder, for
 // Request.Regions: the picture as a whole, then the boxes, in pixels of img as its
 // Bounds count them. Without boxes it looks for things on a plain ground
-// (vision.Things), and takes the cells of a 3x3 grid where it finds none; on a
+// (vision.PlainObjects), and takes the cells of a 3x3 grid where it finds none; on a
 // photograph a detector's boxes are better. A request that has an Image and no
 // Regions gets what Regions gives without boxes. A model whose bundle has no region
 // encoder gives ErrUnsupported.
@@ -80,7 +80,7 @@ func (p *Pipeline) regions(ctx context.Context, img image.Image, boxes []image.R
 	}
 	if len(boxes) == 0 {
 		var err error
-		if boxes, err = vision.Things(ctx, whole, m.regions.most-1); err != nil {
+		if boxes, err = vision.PlainObjects(ctx, whole, m.regions.most-1); err != nil {
 			return nil, err
 		}
 		if len(boxes) == 0 {
