@@ -4,10 +4,14 @@ go 1.26.0
 
 require (
 	github.com/klauspost/cpuid/v2 v2.4.2
+	// A library that the project names: thumbnails and overlays for people, in vision/view.go. What
+	// models see is resized by vision/internal/resample, which equals Pillow.
 	github.com/nfnt/resize v0.0.0-20180221191011-83c6a9932646
 	github.com/nlpodyssey/safetensors v0.0.0-20250209183917-bfb01cc25f7c
 	github.com/schollz/progressbar/v3 v3.19.1
 	github.com/spf13/cobra v1.10.2
+	// A library that the project names: tokenize/sugarme offers its interfaces over package tokenize,
+	// to programs that are built on them. Nothing else imports it.
 	github.com/sugarme/tokenizer v0.3.0
 	github.com/yalue/onnxruntime_go v1.27.0
 	golang.org/x/image v0.47.0

@@ -173,7 +173,7 @@ func (p *Pipeline) generate(
 
 // search is a decoding run with the bundle's parameters, changed by opts.
 func (p *Pipeline) search(opts []GenerateOption, requests int) (*decode.Search, error) {
-	run := &decode.Search{Options: p.defaults, Decode: p.decode}
+	run := &decode.Search{Options: p.defaults, Tokenizer: p.texts.Tokenizer}
 	for _, opt := range opts {
 		opt(&run.Options)
 	}
@@ -273,9 +273,6 @@ func (p *Pipeline) addBadWords(g *Generation) error {
 	}
 	return nil
 }
-
-// decode writes ids as text, without special tokens.
-func (p *Pipeline) decode(ids []int64) string { return p.texts.Decode(ids, true) }
 
 // textWriter turns ids into text as they come.
 type textWriter struct {

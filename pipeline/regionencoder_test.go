@@ -68,7 +68,7 @@ func TestRegionAnswersArePyTorchs(t *testing.T) {
 	for i, b := range golden.Boxes {
 		boxes[i] = image.Rect(b[0], b[1], b[2], b[3])
 	}
-	found, err := vision.Things(t.Context(), img, 35)
+	found, err := vision.PlainObjects(t.Context(), img, 35)
 	if err != nil || len(found) != len(boxes) {
 		t.Fatalf("%d things, want %d (%v)", len(found), len(boxes), err)
 	}

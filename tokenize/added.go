@@ -26,10 +26,15 @@ type addedVocabulary struct {
 	after    addedMatcher // finds tokens in the normalized text
 }
 
-// newAddedVocabulary registers tokens in the way of AddedVocabulary::add_tokens: a token that the model knows keeps its id, the others
-// get the next free ones in order. The ids in the file play no part in that, in the reference either.
+// newAddedVocabulary registers tokens in the way of AddedVocabulary::add_tokens: a token that the
+// model knows keeps its id, the others get the next free ones in order. The ids in the file are not
+// used, as in the reference.
 func newAddedVocabulary(tokens []addedToken, m model, n normalizer) (*addedVocabulary, error) {
-	v := &addedVocabulary{ids: make(map[string]int32), tokens: make(map[int32]addedToken), special: make(map[string]bool)}
+	v := &addedVocabulary{
+		ids:     make(map[string]int32),
+		tokens:  make(map[int32]addedToken),
+		special: make(map[string]bool),
+	}
 	var specials, others []addedToken
 	for _, t := range tokens {
 		if t.special && t.content != "" && !v.special[t.content] {
@@ -64,14 +69,15 @@ func newAddedVocabulary(tokens []addedToken, m model, n normalizer) (*addedVocab
 			v.original.add(t.content, id)
 			continue
 		}
-		p := piece{s: t.content, added: -1}
+		p := aligned{s: t.content, added: -1}
 		if n != nil {
 			if err := n.normalize(&p); err != nil {
 				return nil, err
 			}
 		}
 		if p.s == "" {
-			return nil, refuse("added_tokens: %q has nothing left after normalization, so it would match everywhere", t.content)
+			return nil, refuse("added_tokens: %q has nothing left after normalization, "+
+				"so it would match everywhere", t.content)
 		}
 		v.after.add(p.s, id)
 	}
@@ -121,9 +127,10 @@ func (m *addedMatcher) next(s string, from int) (id int32, start, end int) {
 	return -1, 0, 0
 }
 
-// extract cuts the tokens of m out of p and appends the parts to dst. Matches are sought one after the other whatever becomes of them;
-// the white space that a token takes may reach over what was cut before, as in AddedVocabulary::find_matches.
-func (v *addedVocabulary) extract(dst []piece, p *piece, m *addedMatcher) []piece {
+// extract cuts the tokens of m out of p and appends the parts to dst, as
+// AddedVocabulary::find_matches does: a match that is not used still ends where it ends, and the
+// white space that a token takes may reach into the part before it.
+func (v *addedVocabulary) extract(dst []aligned, p *aligned, m *addedMatcher) []aligned {
 	done := 0
 	for from := 0; ; {
 		id, start, end := m.next(p.s, from)

@@ -138,8 +138,8 @@ func BenchmarkLength(b *testing.B) {
 	}
 }
 
-// processTime is the processor time this process has taken, garbage collection included: on a busy machine the clock would measure the
-// others.
+// processTime is the processor time this process has taken, garbage collection included: on a busy
+// machine the clock would measure the others.
 func processTime(b *testing.B) time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

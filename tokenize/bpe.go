@@ -2,13 +2,14 @@ package tokenize
 
 import "fmt"
 
-// bpe is byte pair encoding as the reference runs it: adjacent symbols are merged in order of rank, the leftmost of equal rank first.
+// bpe is byte pair encoding as the reference runs it: adjacent symbols are merged in order of rank,
+// the leftmost of equal rank first.
 type bpe struct {
 	*vocabulary
 	merges       pairTable
 	unk          string // the unknown token
 	dropUnk      bool   // the file names none, and unknown characters are dropped
-	unkID        int32  // -1 where unk is not in the vocabulary, which is an error once a character is unknown
+	unkID        int32  // -1 without one in the vocabulary: an unknown character is an error
 	prefix       string // continuing_subword_prefix
 	suffix       string // end_of_word_suffix
 	fuseUnk      bool
@@ -16,15 +17,16 @@ type bpe struct {
 	ignoreMerges bool
 	byteIDs      [256]int32 // ids of <0x00> to <0xFF>, -1 where the vocabulary lacks one
 
-	// raw is set where the text comes from a byte-level pre-tokenizer. Words are then given as the bytes themselves, not as the
-	// characters that stand for them: a byte is a symbol, and the vocabulary is looked up by bytes.
+	// raw is set where the text comes from a byte-level pre-tokenizer. Words are then given as the
+	// bytes themselves, not as the characters that stand for them: a byte is a symbol, and the
+	// vocabulary is looked up by bytes.
 	raw      bool
 	rawIDs   [256]int32       // id of the symbol of each byte
 	rawLast  [256]int32       // the same at the end of a word, suffix included
 	rawWords map[string]int32 // whole words by their bytes, for ignoreMerges
 
-	// cutSpaces is set where no merge joins anything before a "▁" to it, so that a text may be cut there without changing its tokens or
-	// offsets.
+	// cutSpaces is set where no merge joins anything before a "▁" to it, so that a text may be cut
+	// there without changing its tokens or offsets.
 	cutSpaces bool
 	cache     *wordCache
 }
@@ -105,7 +107,8 @@ func (m *bpe) word(dst []token, s string) ([]token, error) {
 	return dst, nil
 }
 
-// symbols fills w with the characters of s. It follows BPE::merge_word of the reference, its order of unknown and byte symbols included.
+// symbols fills w with the characters of s. It follows BPE::merge_word of the reference, its order
+// of unknown and byte symbols included.
 func (m *bpe) symbols(w *bpeWord, s string) error {
 	unkLen := int32(0) // length of the unknown characters not yet added
 	for i := 0; i < len(s); {
@@ -133,7 +136,8 @@ func (m *bpe) symbols(w *bpeWord, s string) error {
 			continue
 		}
 		if m.unkID < 0 {
-			return fmt.Errorf("%w: the text holds the unknown character %q and the unknown token %q is not in the vocabulary", ErrTokenizer, c, m.unk)
+			return refuse("the text holds the unknown character %q and the unknown token %q "+
+				"is not in the vocabulary", c, m.unk)
 		}
 		if unkLen > 0 && !m.fuseUnk {
 			w.add(m.unkID, unkLen)
@@ -160,8 +164,9 @@ func (m *bpe) addBytes(w *bpeWord, c string) bool {
 	return true
 }
 
-// prepare fills the tables that follow from the vocabulary and the merges. rawInput says that words come as bytes of a byte-level
-// pre-tokenizer; the answer says whether the vocabulary allows that (it must hold a symbol for each byte).
+// prepare fills the tables that follow from the vocabulary and the merges. rawInput says that words
+// come as bytes of a byte-level pre-tokenizer; the answer says whether the vocabulary allows that
+// (it must hold a symbol for each byte).
 func (m *bpe) prepare(results []string, rawInput bool) bool {
 	m.cache = newWordCache()
 	allBytes := true
@@ -191,9 +196,11 @@ func (m *bpe) prepare(results []string, rawInput bool) bool {
 		}
 		return m.raw
 	}
-	// Characters that are dropped shift the offsets of all that follow them in the same word, so none may be.
+	// Characters that are dropped shift the offsets of all that follow them in the same word, so
+	// none may be.
 	_, ok := m.ids[metaspace]
-	m.cutSpaces = ok && m.prefix == "" && m.suffix == "" && !m.ignoreMerges && (!m.dropUnk || m.byteFallback && allBytes)
+	m.cutSpaces = ok && m.prefix == "" && m.suffix == "" && !m.ignoreMerges &&
+		(!m.dropUnk || m.byteFallback && allBytes)
 	for _, t := range results {
 		m.cutSpaces = m.cutSpaces && nextCut(t, 0) == len(t)
 	}
@@ -215,7 +222,8 @@ const noMerge = ^uint32(0)
 
 func (w *bpeWord) add(id, n int32) { w.syms = append(w.syms, bpeSymbol{id: id, len: n}) }
 
-// scanLimit is the number of symbols up to which searching the lowest rank anew for each merge beats keeping a heap.
+// scanLimit is the number of symbols up to which searching the lowest rank anew for each merge
+// beats keeping a heap.
 const scanLimit = 24
 
 func (w *bpeWord) merge(merges *pairTable) {
@@ -262,8 +270,8 @@ func (w *bpeWord) mergeScanning(merges *pairTable) {
 	w.syms = syms
 }
 
-// mergeHeap does the same with the candidates in a heap ordered by rank and position: n log n for any length. An entry whose symbol has
-// another rank by now is out of date and dropped.
+// mergeHeap does the same with the candidates in a heap ordered by rank and position: n log n for
+// any length. An entry whose symbol has another rank by now is out of date and dropped.
 func (w *bpeWord) mergeHeap(merges *pairTable) {
 	syms := w.syms
 	heap := make(minHeap, 0, len(syms))
@@ -355,7 +363,8 @@ func (h *minHeap) push(v uint64) {
 	}
 }
 
-// pairTable maps a pair of symbols to the rank of their merge and the symbol it makes. Open addressing, at most half full.
+// pairTable maps a pair of symbols to the rank of their merge and the symbol it makes. Open
+// addressing, at most half full.
 type pairTable struct {
 	slots []pairSlot
 	shift uint8

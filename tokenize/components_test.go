@@ -17,7 +17,8 @@ import (
 	"unicode/utf8"
 )
 
-// drawn is one line of components.py: a tokenizer drawn at random with what the reference makes of random texts.
+// drawn is one line of components.py: a tokenizer drawn at random with what the reference makes of
+// random texts.
 type drawn struct {
 	Tokenizer string
 	Error     string
@@ -51,9 +52,10 @@ type drawnEncoding struct {
 	Overflow []drawnEncoding
 }
 
-// TestComponents compares tokenizers drawn at random, every component with every option, with the reference. XPIPE_TOKENIZE_SEED draws
-// others.
+// TestComponents compares tokenizers drawn at random, every component with every option, with the
+// reference. XPIPE_TOKENIZE_SEED draws others.
 func TestComponents(t *testing.T) {
+	t.Parallel()
 	seed, count, texts := "1", 300, 30
 	if s := os.Getenv("XPIPE_TOKENIZE_SEED"); s != "" {
 		seed, count, texts = s, 1000, 40
@@ -61,7 +63,7 @@ func TestComponents(t *testing.T) {
 	dir := root(t)
 	scripts := filepath.Join(dir, "testdata", "tokenize")
 	h := sha256.New()
-	for _, name := range []string{"components.py", "reference.py", "corpus.py"} {
+	for _, name := range []string{"components.py", "corpus.py"} {
 		data, err := os.ReadFile(filepath.Join(scripts, name))
 		if err != nil {
 			t.Fatal(err)
@@ -212,6 +214,12 @@ func (c *drawnCase) compare(tk *Tokenizer) string {
 		}
 	}
 	got, skipped := tk.Decode(c.IDs2, false), tk.Decode(c.IDs2, true)
+	if s := streamed(tk, c.IDs2, false); s != got {
+		return fmt.Sprintf("%v streams as %q, want %q", c.IDs2, s, got)
+	}
+	if s := forked(tk, c.IDs2); s != got {
+		return fmt.Sprintf("%v streams as %q after a fork, want %q", c.IDs2, s, got)
+	}
 	if c.DecodeError == "" && got != c.Decoded {
 		return fmt.Sprintf("%v decodes to %q, want %q", c.IDs2, got, c.Decoded)
 	}
@@ -241,7 +249,8 @@ func (x *drawnEncoding) compare(e *Encoding, text, pair string) string {
 	for i, at := range e.Offsets {
 		want := [2]int{x.Chars[i][0], x.Chars[i][1]}
 		raw := [2]int{at.Start, at.End}
-		// Offsets that begin at the end of a text or beyond are bytes in the reference too, unless it moved them later on.
+		// Offsets that begin at the end of a text or beyond are bytes in the reference too, unless
+		// it moved them later on.
 		beyond := (at.Start >= len(text) || at.Start >= len(pair)) && raw == want
 		if !beyond && inChars(text, at) != want && inChars(pair, at) != want {
 			return fmt.Sprintf("token %d %q at bytes %v, characters %v, want %v", i, e.Tokens[i], at, inChars(text, at), want)

@@ -5,15 +5,12 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
-
-	sugarme "github.com/sugarme/tokenizer/decoder"
-	metaspaces "github.com/sugarme/tokenizer/pretokenizer"
 )
 
 // New reads the contents of a tokenizer.json as Hugging Face's tokenizers 0.22 writes it.
 //
-// A file that asks for a part this package does not know, or for one that it could only approximate, is refused with an error that
-// wraps ErrTokenizer and names the place in the file.
+// A file that asks for a part this package does not know, or for one that it could only
+// approximate, is refused with an error that wraps ErrTokenizer and names the place in the file.
 func New(data []byte) (*Tokenizer, error) {
 	if !utf8.Valid(data) {
 		return nil, refuse("the file is not UTF-8 text")
@@ -47,7 +44,8 @@ func newTokenizer(root *object) (*Tokenizer, error) {
 	}
 	byteLevelLast := false
 	if !root.null("pre_tokenizer") {
-		if t.preTokenizer, byteLevelLast, err = buildPreTokenizer(sub(root, "pre_tokenizer"), 0); err != nil {
+		t.preTokenizer, byteLevelLast, err = buildPreTokenizer(sub(root, "pre_tokenizer"), 0)
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -63,6 +61,7 @@ func newTokenizer(root *object) (*Tokenizer, error) {
 			return nil, err
 		}
 	}
+	t.decoder = spaced{}
 	if !root.null("decoder") {
 		if t.decoder, err = buildDecoder(sub(root, "decoder"), 0); err != nil {
 			return nil, err
@@ -83,10 +82,14 @@ func newTokenizer(root *object) (*Tokenizer, error) {
 	var added []addedToken
 	if _, ok := root.fields["added_tokens"]; ok {
 		for _, o := range root.objects("added_tokens") {
-			o.integer("id") // must be there; its value plays no part, see newAddedVocabulary
+			o.integer("id") // required but not used, see newAddedVocabulary
 			added = append(added, addedToken{
-				content: o.str("content"), singleWord: o.boolean("single_word"), lstrip: o.boolean("lstrip"), rstrip: o.boolean("rstrip"),
-				normalized: o.boolean("normalized"), special: o.boolean("special"),
+				content:    o.str("content"),
+				singleWord: o.boolean("single_word"),
+				lstrip:     o.boolean("lstrip"),
+				rstrip:     o.boolean("rstrip"),
+				normalized: o.boolean("normalized"),
+				special:    o.boolean("special"),
 			})
 		}
 	}
@@ -125,7 +128,8 @@ func (o *object) enum(name string, values ...string) int {
 // maxNesting bounds Sequences inside Sequences.
 const maxNesting = 32
 
-// kind reads the type of a component, and refuses deep nesting before a malicious file exhausts the stack.
+// kind reads the type of a component, and refuses deep nesting before a malicious file exhausts the
+// stack.
 func (o *object) kind(depth int) string {
 	if depth > maxNesting {
 		o.fail("type", "nested more than %d deep", maxNesting)
@@ -159,7 +163,11 @@ func buildNormalizer(o *object, depth int) (normalizer, error) {
 	var n normalizer
 	switch kind := o.kind(depth); kind {
 	case "BertNormalizer", "Bert":
-		b := bertNormalizer{cleanText: o.boolean("clean_text"), handleChinese: o.boolean("handle_chinese_chars"), lowercase: o.boolean("lowercase")}
+		b := bertNormalizer{
+			cleanText:     o.boolean("clean_text"),
+			handleChinese: o.boolean("handle_chinese_chars"),
+			lowercase:     o.boolean("lowercase"),
+		}
 		b.stripAccents = o.optionalBool("strip_accents", b.lowercase)
 		n = b
 	case "Lowercase":
@@ -221,10 +229,11 @@ func (o *object) pattern(name string) finder {
 
 // behavior reads what to do with matches, in either spelling the reference writes.
 func (o *object) behavior(name string) behavior {
-	return behavior(o.enum(name, "Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"))
+	return behavior(o.enum(name,
+		"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"))
 }
 
-// buildPreTokenizer also reports whether the text leaves it in byte-level form.
+// buildPreTokenizer also reports whether text is in byte-level form after it.
 func buildPreTokenizer(o *object, depth int) (preTokenizer, bool, error) {
 	var p preTokenizer
 	byteLevel := false
@@ -233,7 +242,10 @@ func buildPreTokenizer(o *object, depth int) (preTokenizer, bool, error) {
 		p = bertPreTokenizer{}
 	case "ByteLevel":
 		o.boolean("trim_offsets") // required, but of no use here
-		p = byteLevelPreTokenizer{addPrefixSpace: o.boolean("add_prefix_space"), useRegex: o.flag("use_regex", true)}
+		p = byteLevelPreTokenizer{
+			addPrefixSpace: o.boolean("add_prefix_space"),
+			useRegex:       o.flag("use_regex", true),
+		}
 		byteLevel = true
 	case "CharDelimiterSplit":
 		p = splitter{pattern: literal(o.char("delimiter")), how: removed}
@@ -245,10 +257,12 @@ func buildPreTokenizer(o *object, depth int) (preTokenizer, bool, error) {
 	case "WhitespaceSplit":
 		p = splitter{pattern: runePredicate(isWhite), how: removed}
 	case "Split":
-		s := splitter{pattern: o.pattern("pattern"), how: o.behavior("behavior"), invert: o.boolean("invert")}
+		s := splitter{o.pattern("pattern"), o.boolean("invert"), o.behavior("behavior")}
 		p = s
-		if f, ok := s.pattern.(*knownPattern); ok && (f.total && s.how == isolated || s.how == removed && s.invert) {
-			p = scanner{f.scan} // only the matches remain
+		if f, ok := s.pattern.(*knownPattern); ok {
+			if f.total && s.how == isolated || s.how == removed && s.invert {
+				p = scanner{f.scan} // only the matches remain
+			}
 		}
 	case "Punctuation":
 		how := isolated
@@ -306,14 +320,16 @@ func (o *object) metaspace() (replacement string, scheme prependScheme) {
 			if _, ok := o.fields["prepend_scheme"]; ok {
 				o.fail("add_prefix_space", "does not agree with prepend_scheme")
 			} else {
-				o.fail("add_prefix_space", "false without prepend_scheme \"never\" is rejected by the reference")
+				o.fail("add_prefix_space",
+					"the reference rejects false without prepend_scheme \"never\"")
 			}
 		}
 	}
 	return replacement, scheme
 }
 
-// leaveRaw takes the last step of the byte-level pre-tokenizer at the end of p away, for a model that reads bytes.
+// leaveRaw takes the last step of the byte-level pre-tokenizer at the end of p away, for a model
+// that reads bytes.
 func leaveRaw(p preTokenizer) preTokenizer {
 	switch p := p.(type) {
 	case byteLevelPreTokenizer:
@@ -338,7 +354,12 @@ func buildProcessor(o *object, depth int) (processor, error) {
 		}
 		p = bertProcessing{o.special("sep"), o.special("cls")}
 	case "RobertaProcessing":
-		p = robertaProcessing{o.special("sep"), o.special("cls"), o.boolean("trim_offsets"), o.boolean("add_prefix_space")}
+		p = robertaProcessing{
+			sep:            o.special("sep"),
+			cls:            o.special("cls"),
+			trimOffsets:    o.boolean("trim_offsets"),
+			addPrefixSpace: o.boolean("add_prefix_space"),
+		}
 	case "ByteLevel":
 		o.flag("use_regex", true)
 		p = byteLevelProcessing{o.boolean("trim_offsets"), o.boolean("add_prefix_space")}
@@ -418,7 +439,6 @@ func buildTemplate(o *object) (processor, error) {
 	return t, *o.err
 }
 
-// buildDecoder borrows the decoders of sugarme/tokenizer that do what the reference does; the comment of the package says which.
 func buildDecoder(o *object, depth int) (decoder, error) {
 	var d decoder
 	switch kind := o.kind(depth); kind {
@@ -427,18 +447,18 @@ func buildDecoder(o *object, depth int) (decoder, error) {
 		o.boolean("trim_offsets")
 		d = byteLevelDecoder{}
 	case "WordPiece":
-		d = borrowed{sugarme.NewWordPieceDecoder(o.str("prefix"), o.boolean("cleanup"))}
+		d = wordPieceDecoder{o.str("prefix"), o.boolean("cleanup")}
 	case "BPEDecoder":
-		d = borrowed{sugarme.NewBpeDecoder(o.str("suffix"))}
+		d = bpeDecoder{o.str("suffix")}
 	case "Metaspace":
 		replacement, scheme := o.metaspace()
-		d = borrowed{metaspaces.NewMetaspace(replacement, scheme != prependNever)}
+		d = metaspaceDecoder{replacement, scheme != prependNever}
 	case "CTC":
-		d = borrowed{sugarme.NewCTC(o.str("pad_token"), o.str("word_delimiter_token"), o.boolean("cleanup"))}
+		d = ctcDecoder{o.str("pad_token"), o.str("word_delimiter_token"), o.boolean("cleanup")}
 	case "Replace":
 		d = replaceDecoder{o.pattern("pattern"), o.str("content")}
 	case "Fuse":
-		d = borrowed{sugarme.NewFuse()}
+		d = fuseDecoder{}
 	case "Strip":
 		d = stripDecoder{o.char("content"), o.integer("start"), o.integer("stop")}
 	case "ByteFallback":

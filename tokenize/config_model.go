@@ -23,7 +23,8 @@ func buildModel(o *object, byteLevelInput bool) (m model, raw bool, err error) {
 	case "BPE":
 		return buildBPE(o, byteLevelInput)
 	case "WordPiece":
-		prefix, unk, limit := o.str("continuing_subword_prefix"), o.str("unk_token"), o.integer("max_input_chars_per_word")
+		prefix, unk := o.str("continuing_subword_prefix"), o.str("unk_token")
+		limit := o.integer("max_input_chars_per_word")
 		v, err := o.vocabulary()
 		if err != nil {
 			return nil, false, err
@@ -43,7 +44,8 @@ func buildModel(o *object, byteLevelInput bool) (m model, raw bool, err error) {
 	return nil, false, refuse("model.type: the model %q is not known", kind)
 }
 
-// maxVocabularyBytes bounds the text of a vocabulary, so that a trie of it has node numbers of 24 bits.
+// maxVocabularyBytes bounds the text of a vocabulary, so that a trie of it has node numbers of 24
+// bits.
 const maxVocabularyBytes = 1 << 24
 
 // vocabulary reads the field vocab, an object from token to id.
@@ -74,8 +76,12 @@ func (o *object) vocabulary() (*vocabulary, error) {
 
 func buildBPE(o *object, byteLevelInput bool) (model, bool, error) {
 	m := &bpe{
-		unk: o.optionalStr("unk_token"), prefix: o.optionalStr("continuing_subword_prefix"), suffix: o.optionalStr("end_of_word_suffix"),
-		fuseUnk: o.optionalBool("fuse_unk", false), byteFallback: o.optionalBool("byte_fallback", false), ignoreMerges: o.optionalBool("ignore_merges", false),
+		unk:          o.optionalStr("unk_token"),
+		prefix:       o.optionalStr("continuing_subword_prefix"),
+		suffix:       o.optionalStr("end_of_word_suffix"),
+		fuseUnk:      o.optionalBool("fuse_unk", false),
+		byteFallback: o.optionalBool("byte_fallback", false),
+		ignoreMerges: o.optionalBool("ignore_merges", false),
 	}
 	if !o.null("dropout") { // of use in training only: Encode never drops merges
 		var p float64
@@ -101,12 +107,14 @@ func buildBPE(o *object, byteLevelInput bool) (model, bool, error) {
 		left, ok1 := m.ids[pair[0]]
 		right, ok2 := m.ids[pair[1]]
 		if !ok1 || !ok2 || len(pair[1]) < len(m.prefix) {
-			return nil, false, refuse("model.merges[%d]: %q or %q is not in the vocabulary", rank, pair[0], pair[1])
+			return nil, false, refuse("model.merges[%d]: %q or %q is not in the vocabulary",
+				rank, pair[0], pair[1])
 		}
 		whole := pair[0] + pair[1][len(m.prefix):]
 		into, ok := m.ids[whole]
 		if !ok {
-			return nil, false, refuse("model.merges[%d]: its result %q is not in the vocabulary", rank, whole)
+			return nil, false, refuse("model.merges[%d]: its result %q is not in the vocabulary",
+				rank, whole)
 		}
 		m.merges.put(left, right, uint32(rank), uint32(into))
 		results = append(results, whole)
@@ -130,7 +138,8 @@ func (o *object) merges() ([][2]string, error) {
 			}
 			a, b, ok := strings.Cut(line, " ")
 			if !ok || strings.Contains(b, " ") {
-				return nil, refuse("model.merges[%d]: %q is not two tokens with a space between", i, line)
+				return nil, refuse("model.merges[%d]: %q is not two tokens with a space between",
+					i, line)
 			}
 			pairs = append(pairs, [2]string{a, b})
 		}

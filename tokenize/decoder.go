@@ -1,208 +1,459 @@
 package tokenize
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
-// decoder rewrites the tokens of a text on their way to being joined.
+// A decoder turns tokens into text. The decoders of a file form a chain that tokens pass through in
+// order, one at a time; Decode and Stream are both built on it.
 type decoder interface {
-	decode(tokens []string) []string
+	// onto begins a text: it returns the sink for the tokens, which writes what it makes of them
+	// to out.
+	onto(out sink) sink
 }
 
+// A sink takes the tokens of one text. It writes only what is final to the next sink, and holds
+// back what a later token may still change.
+type sink interface {
+	// write takes a token, or the next part of one that is still growing.
+	write(part string)
+	// next ends the current token.
+	next()
+	// close ends the text. No token is open then.
+	close()
+	// fork copies the sink and those that it writes to; the copies write to end.
+	fork(end *decoded) sink
+}
+
+// decoders are the decoders of a Sequence.
 type decoders []decoder
 
-func (ds decoders) decode(tokens []string) []string {
-	for _, d := range ds {
-		tokens = d.decode(tokens)
+func (ds decoders) onto(out sink) sink {
+	for _, d := range slices.Backward(ds) {
+		out = d.onto(out)
 	}
-	return tokens
+	return out
 }
 
-// each rewrites tokens one by one.
-func each(tokens []string, f func(i int, t string) string) []string {
-	for i, t := range tokens {
-		tokens[i] = f(i, t)
+// decoded is the end of the chain: the text itself.
+type decoded struct{ text []byte }
+
+func (d *decoded) write(part string)      { d.text = append(d.text, part...) }
+func (d *decoded) next()                  {}
+func (d *decoded) close()                 {}
+func (d *decoded) fork(end *decoded) sink { return end }
+
+// spaced joins tokens with spaces, as the reference does without a decoder.
+type spaced struct{}
+
+func (spaced) onto(out sink) sink { return &rewriter{out: out, rewrite: spaced{}.rewrite} }
+
+func (spaced) rewrite(i int, _, token string) (string, bool) {
+	if i > 0 {
+		token = " " + token
 	}
-	return tokens
+	return token, true
 }
 
-// byteLevelDecoder turns byte-level text into the text it stands for. A token with other characters stands for itself.
-type byteLevelDecoder struct{}
+// growing is a token that is put together from its parts.
+type growing struct {
+	first string // its first part
+	parts []byte // all parts, where there are more
+}
 
-func (byteLevelDecoder) decode(tokens []string) []string {
-	var raw []byte
-	for _, t := range tokens {
-		n := len(raw)
-		var ok bool
-		if raw, ok = rawBytes(raw, t); !ok {
-			raw = append(raw[:n], t...)
+func (g *growing) write(part string) {
+	switch {
+	case g.first == "":
+		g.first = part
+	case len(g.parts) == 0:
+		g.parts = append(append(g.parts, g.first...), part...)
+	default:
+		g.parts = append(g.parts, part...)
+	}
+}
+
+// take returns the token and starts another one.
+func (g *growing) take() string {
+	token := g.first
+	if len(g.parts) > 0 {
+		token = string(g.parts)
+	}
+	g.first, g.parts = "", g.parts[:0]
+	return token
+}
+
+// copied returns a copy that shares no memory with g.
+func (g *growing) copied() growing { return growing{g.first, slices.Clone(g.parts)} }
+
+// rewriter is the sink of decoders that rewrite tokens one by one. The function rewrite is given the
+// index of a token, the token before it and the token. It returns the token to write, or false for
+// none.
+type rewriter struct {
+	growing
+	out      sink
+	rewrite  func(i int, previous, token string) (string, bool)
+	i        int
+	previous string
+}
+
+func (r *rewriter) next() {
+	token := r.take()
+	text, ok := r.rewrite(r.i, r.previous, token)
+	r.i++
+	r.previous = token
+	if ok {
+		r.out.write(text)
+		r.out.next()
+	}
+}
+
+func (r *rewriter) close() { r.out.close() }
+
+func (r *rewriter) fork(end *decoded) sink {
+	c := *r
+	c.growing, c.out = r.copied(), r.out.fork(end)
+	return &c
+}
+
+// wordPieceDecoder puts a space before each token but the first, or takes the prefix off that
+// marks the rest of a word.
+type wordPieceDecoder struct {
+	prefix  string
+	cleanup bool
+}
+
+func (d wordPieceDecoder) onto(out sink) sink { return &rewriter{out: out, rewrite: d.rewrite} }
+
+func (d wordPieceDecoder) rewrite(i int, _, token string) (string, bool) {
+	if i > 0 {
+		if rest, ok := strings.CutPrefix(token, d.prefix); ok {
+			token = rest
+		} else {
+			token = " " + token
 		}
 	}
-	return append(tokens[:0], lossy(string(raw)))
-}
-
-// borrowed is a decoder of sugarme/tokenizer; see buildDecoder for those that are used.
-type borrowed struct {
-	chain interface {
-		DecodeChain(tokens []string) []string
+	if d.cleanup {
+		token = cleanUp(token)
 	}
+	return token, true
 }
 
-func (b borrowed) decode(tokens []string) []string { return b.chain.DecodeChain(tokens) }
+// cleanUp takes out spaces that tokenizing English has left. The steps run one after the other, as
+// in the reference's wordpiece::cleanup.
+func cleanUp(token string) string {
+	for _, step := range [...][2]string{
+		{" .", "."}, {" ?", "?"}, {" !", "!"}, {" ,", ","}, {" ' ", "'"}, {" n't", "n't"},
+		{" 'm", "'m"}, {" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"},
+	} {
+		token = strings.ReplaceAll(token, step[0], step[1])
+	}
+	return token
+}
 
+// metaspaceDecoder writes spaces for the character that stands for them, in the first token
+// nothing if one was put in front of the text.
+type metaspaceDecoder struct {
+	replacement string // one character
+	prepended   bool
+}
+
+func (d metaspaceDecoder) onto(out sink) sink { return &rewriter{out: out, rewrite: d.rewrite} }
+
+func (d metaspaceDecoder) rewrite(i int, _, token string) (string, bool) {
+	space := " "
+	if i == 0 && d.prepended {
+		space = ""
+	}
+	return strings.ReplaceAll(token, d.replacement, space), true
+}
+
+// ctcDecoder drops repeated tokens and the padding token, which separates true repetitions
+// (Connectionist Temporal Classification).
+type ctcDecoder struct {
+	pad, delimiter string
+	cleanup        bool
+}
+
+func (d ctcDecoder) onto(out sink) sink { return &rewriter{out: out, rewrite: d.rewrite} }
+
+func (d ctcDecoder) rewrite(i int, previous, token string) (string, bool) {
+	if i > 0 && token == previous {
+		return "", false
+	}
+	token = strings.ReplaceAll(token, d.pad, "")
+	if d.cleanup {
+		token = strings.ReplaceAll(cleanUp(token), d.delimiter, " ")
+	}
+	return token, token != ""
+}
+
+// replaceDecoder writes content for each match of a pattern in a token.
 type replaceDecoder struct {
 	pattern finder
 	content string
 }
 
-func (d replaceDecoder) decode(tokens []string) []string {
-	return each(tokens, func(_ int, t string) string {
-		if t == "" {
-			return t
-		}
-		var b strings.Builder
-		at := 0
-		matches, err := d.pattern.find(t)
-		if err != nil {
-			return t // a pattern that does not end on this token; there is nothing better to show
-		}
-		for _, m := range matches {
-			b.WriteString(t[at:m.start])
-			b.WriteString(d.content)
-			at = m.end
-		}
-		b.WriteString(t[at:])
-		return b.String()
-	})
+func (d replaceDecoder) onto(out sink) sink {
+	if text, ok := d.pattern.(literal); ok && text != "" {
+		return &literalReplacer{out: out, old: string(text), new: d.content}
+	}
+	return &rewriter{out: out, rewrite: d.rewrite}
 }
 
-// stripDecoder cuts up to start characters equal to content off the front of each token, up to stop off its end.
+func (d replaceDecoder) rewrite(_ int, _, token string) (string, bool) {
+	if token == "" {
+		return token, true
+	}
+	matches, err := d.pattern.find(token)
+	if err != nil {
+		return token, true // matching took too long; there is nothing better to show
+	}
+	var b strings.Builder
+	at := 0
+	for _, m := range matches {
+		b.WriteString(token[at:m.start])
+		b.WriteString(d.content)
+		at = m.end
+	}
+	b.WriteString(token[at:])
+	return b.String(), true
+}
+
+// literalReplacer replaces a fixed text in a token that may be growing. It holds back an end that
+// more text may complete to a match.
+type literalReplacer struct {
+	out      sink
+	old, new string
+	held     string // shorter than old
+}
+
+func (r *literalReplacer) write(part string) {
+	part = r.held + part
+	for {
+		before, after, found := strings.Cut(part, r.old)
+		if !found {
+			break
+		}
+		r.out.write(before)
+		r.out.write(r.new)
+		part = after
+	}
+	cut := max(0, len(part)-len(r.old)+1)
+	for !strings.HasPrefix(r.old, part[cut:]) {
+		cut++
+	}
+	r.out.write(part[:cut])
+	r.held = part[cut:]
+}
+
+func (r *literalReplacer) next() {
+	r.out.write(r.held)
+	r.held = ""
+	r.out.next()
+}
+
+func (r *literalReplacer) close() { r.out.close() }
+
+func (r *literalReplacer) fork(end *decoded) sink {
+	c := *r
+	c.out = r.out.fork(end)
+	return &c
+}
+
+// stripDecoder cuts up to start characters equal to content off the front of each token, and up to
+// stop off its end.
 type stripDecoder struct {
-	content     string
+	content     string // one character
 	start, stop int
 }
 
-func (d stripDecoder) decode(tokens []string) []string {
-	return each(tokens, func(_ int, t string) string {
-		rest := t
-		for i := 0; i < d.start; i++ {
-			r, ok := strings.CutPrefix(rest, d.content)
-			if !ok {
-				break
-			}
-			rest = r
-		}
-		for i := 0; i < d.stop && len(rest) > 0; i++ {
-			r, ok := strings.CutSuffix(rest, d.content)
-			if !ok {
-				break
-			}
-			rest = r
-		}
-		return rest
-	})
+func (d stripDecoder) onto(out sink) sink { return &stripper{stripDecoder: d, out: out} }
+
+type stripper struct {
+	stripDecoder
+	out  sink
+	cut  int  // characters cut off the front of the current token
+	open bool // no more are cut off there
+	held int  // characters equal to content that are held back, to be cut if the token ends
 }
 
-// byteFallbackDecoder turns runs of tokens like <0x61> into the text of those bytes, or one U+FFFD a byte where that is no UTF-8.
+func (s *stripper) write(part string) {
+	for !s.open && part != "" {
+		rest, ok := strings.CutPrefix(part, s.content)
+		if s.open = !ok || s.cut == s.start; !s.open {
+			part = rest
+			s.cut++
+		}
+	}
+	text := strings.TrimRight(part, s.content)
+	if text != "" {
+		s.release(s.held)
+		s.out.write(text)
+	}
+	s.held += (len(part) - len(text)) / len(s.content)
+	s.release(s.held - s.stop)
+}
+
+// release writes n of the characters held back, if n is above 0.
+func (s *stripper) release(n int) {
+	if n > 0 {
+		s.out.write(strings.Repeat(s.content, n))
+		s.held -= n
+	}
+}
+
+func (s *stripper) next() {
+	s.cut, s.open, s.held = 0, false, 0
+	s.out.next()
+}
+
+func (s *stripper) close() { s.out.close() }
+
+func (s *stripper) fork(end *decoded) sink {
+	c := *s
+	c.out = s.out.fork(end)
+	return &c
+}
+
+// bpeDecoder writes a space for the suffix that ends a word, and nothing for that of the last
+// token.
+type bpeDecoder struct{ suffix string }
+
+func (d bpeDecoder) onto(out sink) sink { return &suffixReplacer{bpeDecoder: d, out: out} }
+
+type suffixReplacer struct {
+	bpeDecoder
+	growing
+	out  sink
+	last bool   // a token is complete and not yet ended, as it may be the last one
+	held string // that token, from its first suffix on
+}
+
+func (s *suffixReplacer) next() {
+	s.release(" ")
+	token := s.take()
+	cut := strings.Index(token, s.suffix)
+	if cut < 0 {
+		cut = len(token)
+	}
+	s.out.write(token[:cut])
+	s.last, s.held = true, token[cut:]
+}
+
+// release ends the token that is held back, now that it is known what to write for its suffix.
+func (s *suffixReplacer) release(instead string) {
+	if s.last {
+		s.out.write(strings.ReplaceAll(s.held, s.suffix, instead))
+		s.out.next()
+	}
+}
+
+func (s *suffixReplacer) close() {
+	s.release("")
+	s.out.close()
+}
+
+func (s *suffixReplacer) fork(end *decoded) sink {
+	c := *s
+	c.growing, c.out = s.copied(), s.out.fork(end)
+	return &c
+}
+
+// fuseDecoder makes one token of all.
+type fuseDecoder struct{}
+
+func (fuseDecoder) onto(out sink) sink { return &fused{out} }
+
+type fused struct{ out sink }
+
+func (f *fused) write(part string)      { f.out.write(part) }
+func (f *fused) next()                  {}
+func (f *fused) fork(end *decoded) sink { return &fused{f.out.fork(end)} }
+
+func (f *fused) close() {
+	f.out.next()
+	f.out.close()
+}
+
+// byteLevelDecoder turns byte-level text into the text it stands for, as one token. A token with
+// other characters stands for itself.
+type byteLevelDecoder struct{}
+
+func (byteLevelDecoder) onto(out sink) sink { return &byteJoiner{out: out} }
+
+type byteJoiner struct {
+	growing
+	out  sink
+	held []byte // a character that lacks its last bytes
+}
+
+func (j *byteJoiner) next() {
+	token, n := j.take(), len(j.held)
+	raw, ok := rawBytes(j.held, token)
+	if !ok {
+		raw = append(raw[:n], token...)
+	}
+	cut := len(raw) - unfinished(raw)
+	j.out.write(lossy(string(raw[:cut])))
+	j.held = append(raw[:0], raw[cut:]...)
+}
+
+func (j *byteJoiner) close() {
+	j.out.write(lossy(string(j.held)))
+	j.out.next()
+	j.out.close()
+}
+
+func (j *byteJoiner) fork(end *decoded) sink {
+	return &byteJoiner{j.copied(), j.out.fork(end), slices.Clone(j.held)}
+}
+
+// byteFallbackDecoder turns runs of tokens like <0x61> into the text of those bytes, or into one
+// U+FFFD for each byte if the run as a whole is not UTF-8. So a run is held back until it ends.
 type byteFallbackDecoder struct{}
 
-func (byteFallbackDecoder) decode(tokens []string) []string {
-	var out []string
-	var raw []byte
-	flush := func() {
-		if len(raw) == 0 {
-			return
-		}
-		if utf8.Valid(raw) {
-			out = append(out, string(raw))
-		} else {
-			for range raw {
-				out = append(out, "\uFFFD")
-			}
-		}
-		raw = raw[:0]
-	}
-	for _, t := range tokens {
-		if b, ok := byteToken(t); ok {
-			raw = append(raw, b)
-			continue
-		}
-		flush()
-		out = append(out, t)
-	}
-	flush()
-	return out
+func (byteFallbackDecoder) onto(out sink) sink { return &byteRun{out: out} }
+
+type byteRun struct {
+	growing
+	out  sink
+	held []byte
 }
 
-// byteToken reads <0xHH>. Like the reference's number parser it takes either case, and a plus sign for the first digit.
-func byteToken(t string) (byte, bool) {
-	if len(t) != 6 || t[:3] != "<0x" || t[5] != '>' {
-		return 0, false
+func (r *byteRun) next() {
+	token := r.take()
+	if b, ok := byteToken(token); ok {
+		r.held = append(r.held, b)
+		return
 	}
-	high, ok1 := hexDigit(t[3])
-	low, ok2 := hexDigit(t[4])
-	if t[3] == '+' {
-		ok1 = true
-	}
-	return high<<4 | low, ok1 && ok2
+	r.end()
+	r.out.write(token)
+	r.out.next()
 }
 
-func hexDigit(c byte) (byte, bool) {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0', true
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10, true
-	case 'A' <= c && c <= 'F':
-		return c - 'A' + 10, true
-	}
-	return 0, false
-}
-
-// lossy returns s with each maximal ill-formed part replaced by U+FFFD, the practice of Rust and Python (Unicode, section 3.9).
-func lossy(s string) string {
-	if utf8.ValidString(s) {
-		return s
-	}
-	out := make([]byte, 0, len(s)+8)
-	for i := 0; i < len(s); {
-		r, n := utf8.DecodeRuneInString(s[i:])
-		if r != utf8.RuneError || n > 1 {
-			out = append(out, s[i:i+n]...)
-			i += n
-			continue
+// end hands on the run that is held back.
+func (r *byteRun) end() {
+	if utf8.Valid(r.held) {
+		if len(r.held) > 0 {
+			r.out.write(string(r.held))
+			r.out.next()
 		}
-		out = append(out, "\uFFFD"...)
-		i += illFormed(s[i:])
+	} else {
+		for range r.held {
+			r.out.write("\uFFFD")
+			r.out.next()
+		}
 	}
-	return string(out)
+	r.held = r.held[:0]
 }
 
-// illFormed returns the length of the ill-formed part at the start of s: the longest prefix of a sequence that could have become a
-// character, at least one byte.
-func illFormed(s string) int {
-	var need int
-	low, high := byte(0x80), byte(0xBF)
-	switch c := s[0]; {
-	case c >= 0xC2 && c <= 0xDF:
-		need = 1
-	case c == 0xE0:
-		need, low = 2, 0xA0
-	case c == 0xED:
-		need, high = 2, 0x9F
-	case c >= 0xE1 && c <= 0xEF:
-		need = 2
-	case c == 0xF0:
-		need, low = 3, 0x90
-	case c == 0xF4:
-		need, high = 3, 0x8F
-	case c >= 0xF1 && c <= 0xF3:
-		need = 3
-	}
-	n := 1
-	for ; n <= need && n < len(s) && s[n] >= low && s[n] <= high; n++ {
-		low, high = 0x80, 0xBF
-	}
-	return n
+func (r *byteRun) close() {
+	r.end()
+	r.out.close()
+}
+
+func (r *byteRun) fork(end *decoded) sink {
+	return &byteRun{r.copied(), r.out.fork(end), slices.Clone(r.held)}
 }

@@ -3,24 +3,33 @@ package tokenize
 // Span is a half-open range of bytes in the text given to Encode.
 type Span struct{ Start, End int }
 
-// Encoding is what a text became. All slices have one entry per token.
+// Encoding holds the tokens of a text or of a pair of texts. Its slices have one entry per token.
 type Encoding struct {
-	IDs           []int64  // ids, as ONNX graphs take them
-	TypeIDs       []int64  // 0 for the first text, 1 for the second, unless the file says otherwise
-	AttentionMask []int64  // 1 for tokens, 0 for padding
-	SpecialMask   []int64  // 1 for tokens that the post-processor or the padding added
-	Tokens        []string // as the vocabulary writes them; for unknown and added tokens the text that was matched, as in the reference
-	Offsets       []Span   // where each token stands in its text (in the pair's second text for tokens of that); {0,0} for added ones
-	Words         []int    // index of the pre-tokenized word the token belongs to, -1 for added tokens
+	IDs           []int64 // ids, as ONNX graphs take them
+	TypeIDs       []int64 // 0 for the first text, 1 for the second, unless the file says otherwise
+	AttentionMask []int64 // 1 for tokens, 0 for padding
+	SpecialMask   []int64 // 1 for tokens that the post-processor or the padding added
 
-	// Sequences holds the range of tokens of each text, the added ones left out. It is empty where that is not known: without a
-	// post-processor, or after truncation.
+	// Tokens are as the vocabulary writes them; an unknown or added token is the text that it
+	// matched, as in the reference.
+	Tokens []string
+
+	// Offsets are the bytes of its text that each token covers. Tokens of the second text of a pair
+	// have offsets in that one, tokens that the post-processor or the padding added have {0, 0}.
+	Offsets []Span
+
+	// Words are the indexes of the pre-tokenized words that the tokens belong to, -1 for tokens that
+	// were added.
+	Words []int
+
+	// Sequences holds the range of tokens of each text, the added ones left out. It is empty where
+	// that is not known: without a post-processor, or after truncation.
 	Sequences []Span
 
 	// Overflowing holds the parts that truncation cut off, each a full encoding.
 	Overflowing []*Encoding
 
-	text   string // the text that Offsets point into, while the encoding is of one text
+	text   string // the text of Offsets, while there is only one
 	shared bool   // part of the tokenizer, not to be changed
 }
 
@@ -30,8 +39,13 @@ func (e *Encoding) Len() int { return len(e.IDs) }
 func newEncoding(n int) *Encoding {
 	ints := make([]int64, 4*n)
 	return &Encoding{
-		IDs: ints[0:0:n], TypeIDs: ints[n : n : 2*n], AttentionMask: ints[2*n : 2*n : 3*n], SpecialMask: ints[3*n : 3*n : 4*n],
-		Tokens: make([]string, 0, n), Offsets: make([]Span, 0, n), Words: make([]int, 0, n),
+		IDs:           ints[0:0:n],
+		TypeIDs:       ints[n : n : 2*n],
+		AttentionMask: ints[2*n : 2*n : 3*n],
+		SpecialMask:   ints[3*n : 3*n : 4*n],
+		Tokens:        make([]string, 0, n),
+		Offsets:       make([]Span, 0, n),
+		Words:         make([]int, 0, n),
 	}
 }
 
@@ -45,13 +59,19 @@ func (e *Encoding) push(id int64, text string, at Span, word int, typeID int64, 
 	e.Words = append(e.Words, word)
 }
 
-// part returns a copy of the tokens [a, b); the ranges of the sequences are lost, as in the reference.
+// part returns a copy of the tokens [a, b); the ranges of the sequences are lost, as in the
+// reference.
 func (e *Encoding) part(a, b int) *Encoding {
 	p := newEncoding(b - a)
 	p.text = e.text
 	p.append(&Encoding{
-		IDs: e.IDs[a:b], TypeIDs: e.TypeIDs[a:b], AttentionMask: e.AttentionMask[a:b], SpecialMask: e.SpecialMask[a:b],
-		Tokens: e.Tokens[a:b], Offsets: e.Offsets[a:b], Words: e.Words[a:b],
+		IDs:           e.IDs[a:b],
+		TypeIDs:       e.TypeIDs[a:b],
+		AttentionMask: e.AttentionMask[a:b],
+		SpecialMask:   e.SpecialMask[a:b],
+		Tokens:        e.Tokens[a:b],
+		Offsets:       e.Offsets[a:b],
+		Words:         e.Words[a:b],
 	})
 	return p
 }
@@ -103,7 +123,8 @@ func (e *Encoding) deepClone() *Encoding {
 	return c
 }
 
-// mergeWith appends o, and combines the overflowing parts of both with each other (Encoding::merge_with).
+// mergeWith appends o, and combines the overflowing parts of both with each other
+// (Encoding::merge_with).
 func (e *Encoding) mergeWith(o *Encoding) {
 	var over []*Encoding
 	for _, mine := range e.Overflowing {
@@ -138,7 +159,8 @@ func merge(parts []*Encoding) *Encoding {
 	return e
 }
 
-// truncate keeps maxLen tokens and moves the rest to Overflowing, in windows that share stride tokens.
+// truncate keeps maxLen tokens and moves the rest to Overflowing, in windows that share stride
+// tokens.
 func (e *Encoding) truncate(maxLen, stride int, left bool) error {
 	n := e.Len()
 	if maxLen >= n {
@@ -151,7 +173,8 @@ func (e *Encoding) truncate(maxLen, stride int, left bool) error {
 		return nil
 	}
 	if stride >= maxLen {
-		return refuse("truncation: the stride of %d leaves nothing of the %d tokens kept", stride, maxLen)
+		return refuse("truncation: the stride of %d leaves nothing of the %d tokens kept",
+			stride, maxLen)
 	}
 	var parts []match
 	for i := 0; i < n; i += maxLen - stride {

@@ -71,12 +71,13 @@ func use(t *testing.T, tk *Tokenizer, text, pair string) {
 		if !utf8.ValidString(tk.Decode(e.IDs, true)) {
 			t.Fatalf("%q decodes to invalid UTF-8", text)
 		}
-		s := tk.NewStream(false)
-		var joined strings.Builder
-		for _, id := range e.IDs {
-			joined.WriteString(s.Push(id))
+		whole := tk.Decode(e.IDs, false)
+		if got := streamed(tk, e.IDs, false); got != whole {
+			t.Fatalf("%v streams as %q, decodes to %q", e.IDs, got, whole)
 		}
-		joined.WriteString(s.Flush())
+		if got := forked(tk, e.IDs); got != whole {
+			t.Fatalf("%v streams as %q after a fork, decodes to %q", e.IDs, got, whole)
+		}
 	}
 }
 
@@ -102,8 +103,8 @@ func FuzzNew(f *testing.F) {
 	})
 }
 
-// FuzzEncode encodes and decodes any bytes. Invalid UTF-8 must give what its lossy decoding gives, and ids any caller may think of must
-// decode to something.
+// FuzzEncode encodes and decodes any bytes. Invalid UTF-8 must give what its lossy decoding gives,
+// and ids any caller may think of must decode to something.
 func FuzzEncode(f *testing.F) {
 	f.Add("Abab é\u0301 <s> 12!x", "\xff▁ a", int64(3))
 	f.Add("\xe4\xb8", "a\xc3", int64(-1))
@@ -122,7 +123,10 @@ func FuzzEncode(f *testing.F) {
 		}
 		for _, tk := range tokenizers {
 			use(t, tk, text, pair)
-			tk.Decode([]int64{id, 1, id}, false)
+			ids := []int64{id, 1, id}
+			if got, whole := streamed(tk, ids, false), tk.Decode(ids, false); got != whole {
+				t.Fatalf("%v streams as %q, decodes to %q", ids, got, whole)
+			}
 			a, err1 := tk.Encode(text, WithPair(pair))
 			b, err2 := tk.Encode(lossy(text), WithPair(lossy(pair)))
 			if (err1 == nil) != (err2 == nil) || err1 == nil && !equalEncodings(a, b) {
@@ -167,6 +171,7 @@ func equalEncodings(a, b *Encoding) bool {
 
 // TestConcurrent uses one tokenizer from many goroutines, for the race detector.
 func TestConcurrent(t *testing.T) {
+	t.Parallel()
 	for _, m := range miniatures {
 		tk, err := New([]byte(miniature(m)))
 		if err != nil {

@@ -9,9 +9,10 @@ import (
 	"unicode/utf8"
 )
 
-// object is a JSON object of a tokenizer file, with its place in the file for messages. Reading a field that is missing or of the wrong
-// type records the first such error in err, so that a component reads all its fields and then looks once. Field names match exactly,
-// unlike in encoding/json's structs, and unknown fields are ignored: the reference does both.
+// object is a JSON object of a tokenizer file, with its place in the file for messages. Reading a
+// field that is missing or of the wrong type records the first such error in err, so that a
+// component reads all its fields and then looks once. Field names match exactly, unlike in
+// encoding/json's structs, and unknown fields are ignored: the reference does both.
 type object struct {
 	path   string
 	fields map[string]json.RawMessage
@@ -136,8 +137,8 @@ func (o *object) objects(name string) []*object {
 	return list
 }
 
-// loneSurrogate reports whether a string of a JSON text has \\uD800 to \\uDFFF without its other half. encoding/json would read U+FFFD; the
-// reference rejects the file.
+// loneSurrogate reports whether a string of a JSON text has \\uD800 to \\uDFFF without its other
+// half. encoding/json would read U+FFFD; the reference rejects the file.
 func loneSurrogate(data []byte) bool {
 	high := false // the escape just before was a first half
 	for i := 0; i < len(data); i++ {
@@ -165,9 +166,9 @@ func loneSurrogate(data []byte) bool {
 	return high
 }
 
-// score reads a number as the reference's JSON parser, serde_json, does: the digits as one 64-bit integer, further digits dropped, then
-// one multiplication or division by a power of ten. That is not always the nearest float64, and the last bit decides between
-// segmentations of equal score.
+// score reads a number as the reference's JSON parser, serde_json, does: the digits as one 64-bit
+// integer, further digits dropped, then one multiplication or division by a power of ten. That is
+// not always the nearest float64, and the last bit decides between segmentations of equal score.
 func score(raw json.RawMessage) (float64, bool) {
 	s := string(raw)
 	if _, err := strconv.ParseFloat(s, 64); err != nil {

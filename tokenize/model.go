@@ -5,29 +5,30 @@ import (
 	"sync/atomic"
 )
 
-// model turns one piece of pre-tokenized text into tokens.
+// model turns one word of pre-tokenized text into tokens.
 type model interface {
-	// tokenize appends the tokens of s to dst, their ranges in bytes of s. It fails where a character is unknown and the file
-	// names no token for that.
+	// tokenize appends the tokens of s to dst, their ranges in bytes of s. It fails where a
+	// character is unknown and the file names no token for that.
 	tokenize(dst []token, s string) ([]token, error)
 	id(token string) (int32, bool)
 	token(id int32) (string, bool)
-	// size is the number of tokens, which is also the first id given to an added token that the model lacks.
+	// size is the number of tokens, which is also the first id given to an added token that the
+	// model lacks.
 	size() int
 	// vocab maps the different tokens to their ids. It is the model's own map, not to be changed.
 	vocab() map[string]int32
 }
 
-// token is one token of a piece: an id, the range it covers in the text of the piece, and its text where that is not the one the
-// vocabulary has for its id.
+// token is one token of a word: an id, the range of the word's bytes that it covers, and its text
+// where that is not the one that the vocabulary has for its id.
 type token struct {
 	id         int32
 	start, end int32
 	text       string
 }
 
-// wordCache remembers the tokens of recent words. It is direct-mapped: a slot holds the last word that hashed to it, so its size is
-// bounded, a hit costs one load, and goroutines need no lock.
+// wordCache remembers the tokens of recent words. It is direct-mapped: a slot holds the last word
+// that hashed to it, so its size is bounded, a hit costs one load, and goroutines need no lock.
 type wordCache struct {
 	seed  maphash.Seed
 	slots [cacheSlots]atomic.Pointer[cachedWord]
@@ -43,6 +44,9 @@ type cachedWord struct {
 	tokens []token
 }
 
+// tokenizeWord appends the tokens of a word to dst.
+type tokenizeWord func(dst []token, word string) ([]token, error)
+
 func newWordCache() *wordCache { return &wordCache{seed: maphash.MakeSeed()} }
 
 func (c *wordCache) slot(word string) *atomic.Pointer[cachedWord] {
@@ -50,7 +54,7 @@ func (c *wordCache) slot(word string) *atomic.Pointer[cachedWord] {
 }
 
 // through appends the tokens of word to dst, computing them only where the slot holds another word.
-func (c *wordCache) through(dst []token, word string, compute func(dst []token, word string) ([]token, error)) ([]token, error) {
+func (c *wordCache) through(dst []token, word string, compute tokenizeWord) ([]token, error) {
 	if len(word) > cacheMaxWord {
 		return compute(dst, word)
 	}

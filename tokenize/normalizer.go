@@ -4,14 +4,15 @@ import (
 	"github.com/crossattn/xpipe/tokenize/internal/unidata"
 )
 
-// normalizer rewrites a piece of text. The types below carry the names of the reference's normalizers.
+// normalizer rewrites a part of a text. The types below have the names of the reference's
+// normalizers.
 type normalizer interface {
-	normalize(p *piece) error
+	normalize(p *aligned) error
 }
 
 type normalizers []normalizer
 
-func (ns normalizers) normalize(p *piece) error {
+func (ns normalizers) normalize(p *aligned) error {
 	for _, n := range ns {
 		if err := n.normalize(p); err != nil {
 			return err
@@ -20,18 +21,20 @@ func (ns normalizers) normalize(p *piece) error {
 	return nil
 }
 
-// bertNormalizer cleans, spaces out CJK characters, strips accents and lowers, each where it is asked for.
+// bertNormalizer cleans, spaces out CJK characters, strips accents and lowers, each where it is
+// asked for.
 type bertNormalizer struct {
 	cleanText, handleChinese, stripAccents, lowercase bool
 }
 
-func (n bertNormalizer) normalize(p *piece) error {
+func (n bertNormalizer) normalize(p *aligned) error {
 	if n.plain(p) {
 		return nil
 	}
 	if n.cleanText {
 		p.filter(func(r rune) bool {
-			return r == 0 || r == 0xFFFD || r != '\t' && r != '\n' && r != '\r' && unidata.Is(r, unidata.Control)
+			return r == 0 || r == 0xFFFD ||
+				r != '\t' && r != '\n' && r != '\r' && unidata.Is(r, unidata.Control)
 		})
 		p.mapRunes(func(r rune) rune {
 			if unidata.Is(r, unidata.White) {
@@ -53,8 +56,9 @@ func (n bertNormalizer) normalize(p *piece) error {
 	return nil
 }
 
-// plain handles ASCII text without control characters, which keeps its layout, in one pass. It reports false where p is other text.
-func (n bertNormalizer) plain(p *piece) bool {
+// plain handles ASCII text without control characters, which keeps its layout, in one pass. It
+// reports false where p is other text.
+func (n bertNormalizer) plain(p *aligned) bool {
 	change := false
 	for i := 0; i < len(p.s); i++ {
 		c := p.s[i]
@@ -93,7 +97,7 @@ func isChinese(r rune) bool {
 }
 
 // spaceChinese puts a space on each side of each CJK ideograph.
-func spaceChinese(p *piece) {
+func spaceChinese(p *aligned) {
 	found := false
 	for _, r := range p.s {
 		if isChinese(r) {
@@ -117,7 +121,7 @@ func spaceChinese(p *piece) {
 
 type lowercaseNormalizer struct{}
 
-func (lowercaseNormalizer) normalize(p *piece) error {
+func (lowercaseNormalizer) normalize(p *aligned) error {
 	p.lower()
 	return nil
 }
@@ -125,7 +129,7 @@ func (lowercaseNormalizer) normalize(p *piece) error {
 // unicodeNormalizer is NFC, NFD, NFKC or NFKD.
 type unicodeNormalizer struct{ compose, compatible bool }
 
-func (n unicodeNormalizer) normalize(p *piece) error {
+func (n unicodeNormalizer) normalize(p *aligned) error {
 	if n.compose {
 		p.compose(n.compatible)
 	} else {
@@ -134,12 +138,14 @@ func (n unicodeNormalizer) normalize(p *piece) error {
 	return nil
 }
 
-// nmtNormalizer drops control characters and turns unusual spaces into plain ones, as the NMT rules of SentencePiece do.
+// nmtNormalizer drops control characters and turns unusual spaces into plain ones, as the NMT rules
+// of SentencePiece do.
 type nmtNormalizer struct{}
 
-func (nmtNormalizer) normalize(p *piece) error {
+func (nmtNormalizer) normalize(p *aligned) error {
 	p.filter(func(r rune) bool {
-		return r >= 0x01 && r <= 0x08 || r == 0x0B || r >= 0x0E && r <= 0x1F || r == 0x7F || r == 0x8F || r == 0x9F
+		return r >= 0x01 && r <= 0x08 || r == 0x0B || r >= 0x0E && r <= 0x1F ||
+			r == 0x7F || r == 0x8F || r == 0x9F
 	})
 	p.mapRunes(func(r rune) rune {
 		switch {
@@ -154,21 +160,21 @@ func (nmtNormalizer) normalize(p *piece) error {
 
 type stripNormalizer struct{ left, right bool }
 
-func (n stripNormalizer) normalize(p *piece) error {
+func (n stripNormalizer) normalize(p *aligned) error {
 	p.strip(n.left, n.right)
 	return nil
 }
 
 type stripAccentsNormalizer struct{}
 
-func (stripAccentsNormalizer) normalize(p *piece) error {
+func (stripAccentsNormalizer) normalize(p *aligned) error {
 	p.filter(func(r rune) bool { return unidata.Is(r, unidata.Combining) })
 	return nil
 }
 
 type prependNormalizer struct{ text string }
 
-func (n prependNormalizer) normalize(p *piece) error {
+func (n prependNormalizer) normalize(p *aligned) error {
 	p.prepend(n.text)
 	return nil
 }
@@ -178,7 +184,7 @@ type replaceNormalizer struct {
 	content string
 }
 
-func (n replaceNormalizer) normalize(p *piece) error {
+func (n replaceNormalizer) normalize(p *aligned) error {
 	if len(p.s) == 0 {
 		return nil
 	}
@@ -192,13 +198,13 @@ func (n replaceNormalizer) normalize(p *piece) error {
 // byteLevelNormalizer writes each byte as the visible character that stands for it.
 type byteLevelNormalizer struct{}
 
-func (byteLevelNormalizer) normalize(p *piece) error {
+func (byteLevelNormalizer) normalize(p *aligned) error {
 	p.byteLevel()
 	return nil
 }
 
 // byteLevel is the byte-level rewriting shared by the normalizer and the pre-tokenizer.
-func (p *piece) byteLevel() {
+func (p *aligned) byteLevel() {
 	changes := make([]change, 0, len(p.s))
 	for i := 0; i < len(p.s); {
 		n := runeLen(p.s[i:])
@@ -210,8 +216,9 @@ func (p *piece) byteLevel() {
 	p.transform(changes, 0)
 }
 
-// byteChars gives each byte its visible character: printable Latin-1 stands for itself, the others follow from U+0100 on (GPT-2's
-// encoder.py, bytes_to_unicode). byteOfChar is the way back, -1 where a character stands for no byte.
+// byteChars gives each byte its visible character: printable Latin-1 stands for itself, the others
+// follow from U+0100 on (GPT-2's encoder.py, bytes_to_unicode). byteOfChar is the way back, -1
+// where a character stands for no byte.
 var byteChars, byteOfChar = func() (chars [256]rune, bytes [0x144]int16) {
 	for i := range bytes {
 		bytes[i] = -1
@@ -228,7 +235,8 @@ var byteChars, byteOfChar = func() (chars [256]rune, bytes [0x144]int16) {
 	return
 }()
 
-// rawBytes turns byte-level text back into the bytes it stands for; false where it holds another character.
+// rawBytes turns byte-level text back into the bytes it stands for; false where it holds another
+// character.
 func rawBytes(dst []byte, s string) ([]byte, bool) {
 	for _, r := range s {
 		if int(r) >= len(byteOfChar) || byteOfChar[r] < 0 {

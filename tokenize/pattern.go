@@ -13,7 +13,8 @@ type finder interface {
 	find(s string) ([]match, error)
 }
 
-// literal matches a fixed string. The empty one matches at every character boundary, as the empty regular expression does.
+// literal matches a fixed string. The empty one matches at every character boundary, as the empty
+// regular expression does.
 type literal string
 
 func (l literal) find(s string) ([]match, error) {
@@ -68,7 +69,8 @@ type section struct {
 	hit bool
 }
 
-// sections covers n bytes by the matches and the gaps between them; inverted turns matches into gaps.
+// sections covers n bytes by the matches and the gaps between them; inverted turns matches into
+// gaps.
 func sections(matches []match, n int, inverted bool) []section {
 	out := make([]section, 0, 2*len(matches)+1)
 	at := 0
@@ -86,7 +88,7 @@ func sections(matches []match, n int, inverted bool) []section {
 }
 
 // split cuts p by a pattern and appends the non-empty parts to dst.
-func (p *piece) split(dst []piece, f finder, inverted bool, how behavior) ([]piece, error) {
+func (p *aligned) split(dst []aligned, f finder, inverted bool, how behavior) ([]aligned, error) {
 	if len(p.s) == 0 {
 		return dst, nil
 	}

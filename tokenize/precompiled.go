@@ -9,9 +9,10 @@ import (
 	"github.com/crossattn/xpipe/tokenize/internal/unidata"
 )
 
-// precompiled applies the charsmap of a SentencePiece model: a double-array trie (Darts) from byte sequences to offsets in a text of
-// replacements, each ended by a NUL. It does so as the crate spm_precompiled does, oddities included: a grapheme cluster of less than six
-// bytes is replaced as a whole by the entry of its *shortest* prefix that has one.
+// precompiled applies the charsmap of a SentencePiece model: a double-array trie (Darts) from byte
+// sequences to offsets in a text of replacements, each ended by a NUL. It does so as the crate
+// spm_precompiled does, oddities included: a grapheme cluster of less than six bytes is replaced as
+// a whole by the entry of its *shortest* prefix that has one.
 type precompiled struct {
 	trie        []uint32
 	replacement string
@@ -44,7 +45,8 @@ func buildPrecompiled(o *object) (normalizer, error) {
 		return nil, refuse("%s.precompiled_charsmap: the replacements are not UTF-8", o.path)
 	}
 	for _, u := range n.trie {
-		if at := u & (1<<31 - 1); u>>31 == 1 && int(at) < len(n.replacement) && !utf8.RuneStart(n.replacement[at]) {
+		at := int(u & (1<<31 - 1))
+		if u>>31 == 1 && at < len(n.replacement) && !utf8.RuneStart(n.replacement[at]) {
 			return nil, refuse("%s.precompiled_charsmap: an entry begins inside a character", o.path)
 		}
 	}
@@ -86,7 +88,7 @@ func (n *precompiled) lookup(s string) (string, bool) {
 	return "", false
 }
 
-func (n *precompiled) normalize(p *piece) error {
+func (n *precompiled) normalize(p *aligned) error {
 	if n.plain(p.s) {
 		return nil
 	}
@@ -119,7 +121,8 @@ func (n *precompiled) normalize(p *piece) error {
 	return nil
 }
 
-// plain reports whether s is ASCII text that no entry touches; clusters are single characters then, but for CR LF.
+// plain reports whether s is ASCII text that no entry touches; clusters are single characters then,
+// but for CR LF.
 func (n *precompiled) plain(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; c >= utf8.RuneSelf || n.ascii[c] || c == '\r' {
@@ -129,9 +132,10 @@ func (n *precompiled) plain(s string) bool {
 	return true
 }
 
-// substitute appends the change from old to text. Characters beyond the length of old count as inserted; where text is shorter, the last
-// change so far, be it of this text or of the one before, takes the rest of old away. With no change before it, nothing does: the
-// alignment is off by as much from there on, in the reference as here.
+// substitute appends the change from old to text. Characters beyond the length of old count as
+// inserted; where text is shorter, the last change so far, be it of this text or of the one before,
+// takes the rest of old away. If there is no change before it, the rest stays, and the alignment is
+// off by that much from there on, as in the reference.
 func substitute(changes []change, old, text string) []change {
 	diff := utf8.RuneCountInString(text) - utf8.RuneCountInString(old)
 	for _, r := range text {

@@ -6,22 +6,23 @@ import (
 	"github.com/crossattn/xpipe/tokenize/internal/unidata"
 )
 
-// preTokenizer cuts a piece into the words that the model will see, possibly rewriting it, and appends them to dst. Empty words vanish.
+// preTokenizer cuts a part of a text into the words that the model will see, possibly rewriting it,
+// and appends them to dst. Empty words are dropped.
 type preTokenizer interface {
-	split(dst []piece, p *piece) ([]piece, error)
+	split(dst []aligned, p *aligned) ([]aligned, error)
 }
 
 // preTokenizers runs one after the other, each on the words of the one before.
 type preTokenizers []preTokenizer
 
-func (ps preTokenizers) split(dst []piece, p *piece) ([]piece, error) {
-	words := []piece{*p}
+func (ps preTokenizers) split(dst []aligned, p *aligned) ([]aligned, error) {
+	words := []aligned{*p}
 	for i, pre := range ps {
-		var out []piece
+		var out []aligned
 		if i == len(ps)-1 {
 			out = dst
 		} else {
-			out = make([]piece, 0, 2*len(words))
+			out = make([]aligned, 0, 2*len(words))
 		}
 		for k := range words {
 			var err error
@@ -37,24 +38,25 @@ func (ps preTokenizers) split(dst []piece, p *piece) ([]piece, error) {
 	return words, nil
 }
 
-// splitter cuts by a pattern. It is the Split, Digits, Punctuation, WhitespaceSplit and CharDelimiterSplit of the reference.
+// splitter cuts by a pattern. It is the Split, Digits, Punctuation, WhitespaceSplit and
+// CharDelimiterSplit of the reference.
 type splitter struct {
 	pattern finder
 	invert  bool
 	how     behavior
 }
 
-func (t splitter) split(dst []piece, p *piece) ([]piece, error) {
+func (t splitter) split(dst []aligned, p *aligned) ([]aligned, error) {
 	return p.split(dst, t.pattern, t.invert, t.how)
 }
 
-// scanner keeps the matches of a pattern and drops what lies between them: scan returns the end of the match that starts at i, or i
-// where there is none.
+// scanner keeps the matches of a pattern and drops what lies between them: scan returns the end of
+// the match that starts at i, or i where there is none.
 type scanner struct {
 	scan func(s string, i int) int
 }
 
-func (t scanner) split(dst []piece, p *piece) ([]piece, error) {
+func (t scanner) split(dst []aligned, p *aligned) ([]aligned, error) {
 	for at := 0; at < len(p.s); {
 		end := t.scan(p.s, at)
 		if end == at {
@@ -70,7 +72,7 @@ func (t scanner) split(dst []piece, p *piece) ([]piece, error) {
 // bertPreTokenizer cuts at white space and around each punctuation character.
 type bertPreTokenizer struct{}
 
-func (bertPreTokenizer) split(dst []piece, p *piece) ([]piece, error) {
+func (bertPreTokenizer) split(dst []aligned, p *aligned) ([]aligned, error) {
 	s, word := p.s, 0
 	emit := func(end int) {
 		if word < end {
@@ -100,7 +102,7 @@ func (bertPreTokenizer) split(dst []piece, p *piece) ([]piece, error) {
 // whitespacePreTokenizer keeps the matches of \w+|[^\w\s]+.
 type whitespacePreTokenizer struct{}
 
-func (whitespacePreTokenizer) split(dst []piece, p *piece) ([]piece, error) {
+func (whitespacePreTokenizer) split(dst []aligned, p *aligned) ([]aligned, error) {
 	const none, word, other = 0, 1, 2
 	start, kind := 0, none
 	for i, r := range p.s {
@@ -124,15 +126,15 @@ func (whitespacePreTokenizer) split(dst []piece, p *piece) ([]piece, error) {
 	return dst, nil
 }
 
-// byteLevelPreTokenizer optionally puts a space in front, cuts by the pattern of GPT-2, and writes bytes as characters. The last step
-// is left out where the model reads raw bytes itself.
+// byteLevelPreTokenizer optionally puts a space in front, cuts by the pattern of GPT-2, and writes
+// bytes as characters. The last step is left out where the model reads raw bytes itself.
 type byteLevelPreTokenizer struct {
 	addPrefixSpace bool
 	useRegex       bool
 	raw            bool
 }
 
-func (t byteLevelPreTokenizer) split(dst []piece, p *piece) ([]piece, error) {
+func (t byteLevelPreTokenizer) split(dst []aligned, p *aligned) ([]aligned, error) {
 	if t.addPrefixSpace && (len(p.s) == 0 || p.s[0] != ' ') {
 		p.prepend(" ")
 	}
@@ -148,7 +150,8 @@ func (t byteLevelPreTokenizer) split(dst []piece, p *piece) ([]piece, error) {
 	return dst, nil
 }
 
-// metaspacePreTokenizer writes spaces as another character, may put one in front, and may cut before each.
+// metaspacePreTokenizer writes spaces as another character, may put one in front, and may cut
+// before each.
 type metaspacePreTokenizer struct {
 	replacement string
 	prepend     prependScheme
@@ -163,7 +166,7 @@ const (
 	prependNever
 )
 
-func (t metaspacePreTokenizer) split(dst []piece, p *piece) ([]piece, error) {
+func (t metaspacePreTokenizer) split(dst []aligned, p *aligned) ([]aligned, error) {
 	p.replace(literal(" ").matches(p.s), t.replacement)
 	if len(p.s) >= len(t.replacement) && p.s[:len(t.replacement)] == t.replacement {
 		// begins with one already
@@ -179,7 +182,7 @@ func (t metaspacePreTokenizer) split(dst []piece, p *piece) ([]piece, error) {
 // fixedLength cuts every n characters.
 type fixedLength int
 
-func (n fixedLength) split(dst []piece, p *piece) ([]piece, error) {
+func (n fixedLength) split(dst []aligned, p *aligned) ([]aligned, error) {
 	start, k := 0, 0
 	for i := range p.s {
 		if k == int(n) {

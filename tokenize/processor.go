@@ -6,8 +6,8 @@ import (
 	"github.com/crossattn/xpipe/tokenize/internal/unidata"
 )
 
-// processor adds the tokens a model expects around the texts. It is given one encoding a text, and may return any number, which are
-// joined in the end.
+// processor adds the tokens a model expects around the texts. It is given one encoding a text, and
+// may return any number, which are joined in the end.
 type processor interface {
 	process(parts []*Encoding, special bool) ([]*Encoding, error)
 	// added is the number of tokens that process adds, for truncation.
@@ -59,7 +59,8 @@ func (t *templateProcessing) process(parts []*Encoding, special bool) ([]*Encodi
 	case 2:
 		template = t.pair
 	default:
-		return nil, refuse("post_processor: a template takes one or two texts, an earlier step made %d parts", len(parts))
+		return nil, refuse("post_processor: a template takes one or two texts, "+
+			"an earlier step made %d parts", len(parts))
 	}
 	out := make([]*Encoding, 0, len(template))
 	for _, piece := range template {
@@ -163,8 +164,8 @@ func (r robertaProcessing) process(parts []*Encoding, special bool) ([]*Encoding
 	return out, nil
 }
 
-// surround puts special tokens of one type around e and its overflowing parts. The tokens of the text keep their types, but count as
-// ordinary from here on.
+// surround puts special tokens of one type around e and its overflowing parts. The tokens of the
+// text keep their types, but count as ordinary from here on.
 func surround(e *Encoding, first, last *specialToken, sequence int, typeID int64) *Encoding {
 	out := newEncoding(e.Len() + 2)
 	if first != nil {
@@ -201,9 +202,10 @@ func (b byteLevelProcessing) process(parts []*Encoding, special bool) ([]*Encodi
 	return parts, nil
 }
 
-// trimOffsets takes the white space at the ends of each token out of its offsets. The reference counts in characters of the text (its
-// Python face does; counting bytes could end inside a character), and leaves a single space in front of the text alone where
-// addPrefixSpace says that it may not have been there.
+// trimOffsets takes the white space at the ends of each token out of its offsets. The reference
+// counts in characters of the text (its Python face does; counting bytes could end inside a
+// character), and leaves a single space in front of the text alone where addPrefixSpace says that
+// it may not have been there.
 func trimOffsets(e *Encoding, addPrefixSpace bool) {
 	for i, t := range e.Tokens {
 		lead, trail := spacesAround(t)

@@ -8,9 +8,11 @@ import (
 	"github.com/crossattn/xpipe/tokenize/internal/unidata"
 )
 
-// The patterns in tokenizer files are Oniguruma's (its own syntax, UTF-8). This file reads the part of that syntax which such files use
-// and refuses the rest: back references, conditionals, absent groups, \X and other rarities, and ignoring case where more than one
-// character may be one (so "ss" for "ß"). regex_match.go runs them. Character classes have Oniguruma's own tables, see unidata.
+// The patterns in tokenizer files are Oniguruma's (its own syntax, UTF-8). This file reads the part
+// of that syntax which such files use and refuses the rest: back references, conditionals, absent
+// groups, \X and other rarities, and ignoring case where more than one character may be one (so
+// "ss" for "ß"). regex_match.go runs them. Character classes have Oniguruma's own tables, see
+// unidata.
 
 // node is a parsed pattern.
 type node interface{}
@@ -63,7 +65,8 @@ func (p *regexParser) rune() rune {
 	return r
 }
 
-// alternatives parses up to a closing parenthesis or the end. Options set inside hold to the end of the group.
+// alternatives parses up to a closing parenthesis or the end. Options set inside hold to the end of
+// the group.
 func (p *regexParser) alternatives() (node, error) {
 	if p.depth++; p.depth > 100 {
 		return nil, p.fail("groups nested more than 100 deep")
@@ -100,7 +103,8 @@ func (p *regexParser) sequence() (node, error) {
 			folded += strings.ToLower(p.src[start:p.at])
 			for _, multi := range []string{"ss", "ff", "fi", "fl", "st"} {
 				if strings.HasSuffix(folded, multi) {
-					return nil, p.fail("%q ignoring case also means single characters; this is not supported", multi)
+					return nil, p.fail("%q ignoring case also means single characters; "+
+						"this is not supported", multi)
 				}
 			}
 		} else {
@@ -156,7 +160,8 @@ func (p *regexParser) quantifiers(n node) (node, error) {
 			r.keep = true
 		}
 		if _, single := n.(charNode); !single && (r.min > 1 || r.max > 1) && firstBytes(n, new([256]bool)) {
-			// Oniguruma ends such a repetition at the first empty round in some cases and not in others.
+			// Oniguruma ends such a repetition at the first empty round in some cases and not in
+			// others.
 			return nil, p.fail("an interval after something that may be empty is not supported")
 		}
 		n = *r
@@ -340,7 +345,8 @@ func (p *regexParser) escape() (node, error) {
 		p.at++
 		return assertNode(c), nil
 	case 'w', 'W':
-		// Outside of a class Oniguruma has its own idea of word characters below U+0100: ² and ½ are some.
+		// Outside of a class Oniguruma has its own idea of word characters below U+0100: ² and ½
+		// are some.
 		p.at++
 		return charNode{(&charSet{props: unidata.OnigWord, negate: c == 'W'}).seal()}, nil
 	}

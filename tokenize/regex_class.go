@@ -211,11 +211,16 @@ func (p *regexParser) property(set *charSet) error {
 // categoryNames maps the names of general categories to their bits.
 var categoryNames = func() map[string]uint32 {
 	m := map[string]uint32{
-		"cc": 1 << unidata.Cc, "cf": 1 << unidata.Cf, "co": 1 << unidata.Co, "ll": 1 << unidata.Ll, "lm": 1 << unidata.Lm,
-		"lo": 1 << unidata.Lo, "lt": 1 << unidata.Lt, "lu": 1 << unidata.Lu, "mc": 1 << unidata.Mc, "me": 1 << unidata.Me,
-		"mn": 1 << unidata.Mn, "nd": 1 << unidata.Nd, "nl": 1 << unidata.Nl, "no": 1 << unidata.No, "pc": 1 << unidata.Pc,
-		"pd": 1 << unidata.Pd, "pe": 1 << unidata.Pe, "pf": 1 << unidata.Pf, "pi": 1 << unidata.Pi, "po": 1 << unidata.Po,
-		"ps": 1 << unidata.Ps, "sc": 1 << unidata.Sc, "sk": 1 << unidata.Sk, "sm": 1 << unidata.Sm, "so": 1 << unidata.So,
+		"cc": 1 << unidata.Cc, "cf": 1 << unidata.Cf, "co": 1 << unidata.Co,
+		"ll": 1 << unidata.Ll, "lm": 1 << unidata.Lm,
+		"lo": 1 << unidata.Lo, "lt": 1 << unidata.Lt, "lu": 1 << unidata.Lu,
+		"mc": 1 << unidata.Mc, "me": 1 << unidata.Me,
+		"mn": 1 << unidata.Mn, "nd": 1 << unidata.Nd, "nl": 1 << unidata.Nl,
+		"no": 1 << unidata.No, "pc": 1 << unidata.Pc,
+		"pd": 1 << unidata.Pd, "pe": 1 << unidata.Pe, "pf": 1 << unidata.Pf,
+		"pi": 1 << unidata.Pi, "po": 1 << unidata.Po,
+		"ps": 1 << unidata.Ps, "sc": 1 << unidata.Sc, "sk": 1 << unidata.Sk,
+		"sm": 1 << unidata.Sm, "so": 1 << unidata.So,
 		"zl": 1 << unidata.Zl, "zp": 1 << unidata.Zp, "zs": 1 << unidata.Zs,
 	}
 	for name, bit := range m {
@@ -224,9 +229,12 @@ var categoryNames = func() map[string]uint32 {
 	m["cn"] = 1<<unidata.Cn | 1<<unidata.Cs // a valid text holds no surrogates
 	m["c"] |= m["cn"]
 	for long, short := range map[string]string{
-		"letter": "l", "mark": "m", "number": "n", "punctuation": "p", "symbol": "s", "separator": "z", "other": "c",
-		"lowercaseletter": "ll", "uppercaseletter": "lu", "titlecaseletter": "lt", "modifierletter": "lm", "otherletter": "lo",
-		"decimalnumber": "nd", "letternumber": "nl", "othernumber": "no", "nonspacingmark": "mn", "spacingmark": "mc", "enclosingmark": "me",
+		"letter": "l", "mark": "m", "number": "n", "punctuation": "p", "symbol": "s",
+		"separator": "z", "other": "c",
+		"lowercaseletter": "ll", "uppercaseletter": "lu", "titlecaseletter": "lt",
+		"modifierletter": "lm", "otherletter": "lo",
+		"decimalnumber": "nd", "letternumber": "nl", "othernumber": "no", "nonspacingmark": "mn",
+		"spacingmark": "mc", "enclosingmark": "me",
 		"spaceseparator": "zs", "control": "cc", "format": "cf",
 	} {
 		m[long] = m[short]

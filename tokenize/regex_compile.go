@@ -194,7 +194,8 @@ func (c *regexCompiler) repeat(n repeatNode) {
 	branch := func() int {
 		return c.emit(instr{op: opSplit, lazy: n.lazy})
 	}
-	// link sets where a branch goes on with the repetition and where it leaves it; a lazy one prefers to leave.
+	// link sets where a branch goes on with the repetition and where it leaves it; a lazy one
+	// prefers to leave.
 	link := func(k, body, out int) {
 		if n.lazy {
 			body, out = out, body
@@ -226,7 +227,8 @@ func (c *regexCompiler) repeat(n repeatNode) {
 	}
 }
 
-// firstBytes adds the bytes that a match of n can begin with and reports whether n may match the empty string.
+// firstBytes adds the bytes that a match of n can begin with and reports whether n may match the
+// empty string.
 func firstBytes(n node, first *[256]bool) bool {
 	switch n := n.(type) {
 	case charNode:

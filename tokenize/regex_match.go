@@ -17,7 +17,7 @@ type opcode uint8
 const (
 	opMatch  opcode = iota
 	opChar          // one character of set
-	opRepeat        // characters of set, min to max of them, the most first, or the fewest if lazy, or all if keep
+	opRepeat        // min to max characters of set: the most first, lazy the fewest, keep the most alone
 	opSplit         // try x, then y
 	opJump          // go on at x
 	opAssert        // the place named by min
@@ -37,8 +37,9 @@ type instr struct {
 	set        *charSet
 }
 
-// regexBudget is the number of steps after which a search gives up, by far more than any real pattern needs: Oniguruma, too, stops
-// matching that does not end. The second number is added for each byte of text.
+// regexBudget is the number of steps after which a search gives up, by far more than any real
+// pattern needs: Oniguruma, too, stops matching that does not end. The second number is added for
+// each byte of text.
 const (
 	regexBudget        = 20_000_000
 	regexBudgetPerByte = 2000
@@ -53,7 +54,8 @@ type regexRun struct {
 	steps int
 }
 
-// backtrack is a way not yet tried. For a repeated set, pos may still go back (or, lazily, forward) character by character to limit.
+// backtrack is a way not yet tried. For a repeated set, pos may still go back (or, lazily, forward)
+// character by character to limit.
 type backtrack struct {
 	pc, pos, limit int
 	slot, old      int // a mark to restore when slot >= 0
@@ -277,6 +279,7 @@ func (r *regexRun) assert(kind byte, pos int) bool {
 	}
 	before, _ := utf8.DecodeLastRuneInString(s[:pos])
 	after, _ := utf8.DecodeRuneInString(s[pos:])
-	edge := (pos > 0 && unidata.Is(before, unidata.OnigWord)) != (pos < len(s) && unidata.Is(after, unidata.OnigWord))
+	edge := (pos > 0 && unidata.Is(before, unidata.OnigWord)) !=
+		(pos < len(s) && unidata.Is(after, unidata.OnigWord))
 	return edge == (kind == 'b')
 }

@@ -6,8 +6,9 @@ import (
 	"github.com/crossattn/xpipe/tokenize/internal/unidata"
 )
 
-// The well-known splitting patterns, written out as scanners. Each matches at every position, so a scanner need only say where the match
-// that starts at i ends. pattern_test.go holds them to the general engine running the pattern itself.
+// The well-known splitting patterns, written out as scanners. Each matches at every position, so a
+// scanner need only say where the match that starts at i ends. pattern_test.go holds them to the
+// general engine running the pattern itself.
 
 // Character kinds as the patterns see them.
 const (
@@ -62,7 +63,8 @@ func runEnd(s string, i int, kind uint8) int {
 	}
 }
 
-// spaceEnd matches \s+(?!\S)|\s+ at i, where there is white space: the run, but for its last character if something follows.
+// spaceEnd matches \s+(?!\S)|\s+ at i, where there is white space: the run, but for its last
+// character if something follows.
 func spaceEnd(s string, i int) int {
 	end := runEnd(s, i, kindSpace)
 	if end == len(s) {
@@ -94,7 +96,8 @@ func scanGPT2(s string, i int) int {
 	return runEnd(s, i+n, kind)
 }
 
-// contraction returns the length of an English contraction at the start of s: s, t, re, ve, m, ll or d.
+// contraction returns the length of an English contraction at the start of s: s, t, re, ve, m, ll
+// or d.
 func contraction(s string) int {
 	if len(s) == 0 {
 		return 0

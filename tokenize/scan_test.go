@@ -11,9 +11,10 @@ import (
 	"testing"
 )
 
-// TestScanners holds the scanners of well-known patterns to the general engine running the pattern itself, which in turn TestComponents
-// holds to the reference.
+// TestScanners holds the scanners of well-known patterns to the general engine running the pattern
+// itself, which in turn TestComponents holds to the reference.
 func TestScanners(t *testing.T) {
+	t.Parallel()
 	alphabet := []string{"a", "B", "s", "S", "t", "ll", "LL", "re", "'", "’", "ſ", " ", "  ", "\t", "\n", "\r\n", "\u00a0", "\u3000", "\u2028", "\u0085", "1", "23", "½", "५", "!", "?!", "é", "e\u0301",
 		"中", "\u200d", "😀", "_", "-", "\x00", "\U000e0001", "ª", "Ⅷ", "\u0303"}
 	r := rand.New(rand.NewPCG(1, 2))
@@ -52,6 +53,7 @@ func TestScanners(t *testing.T) {
 
 // TestPatternRefused lists syntax that is refused rather than guessed at.
 func TestPatternRefused(t *testing.T) {
+	t.Parallel()
 	for _, p := range []string{`(`, `)`, `[`, `[]`, `[]a]`, `a**`, `*a`, `(?<name>a)\k<name>`, `\1`, `\X`, `\R`, `\G`, `\K`, `(?i:ss)`, `(?i:ß)`, `(?i:[a-z])`, `(?<=a*)b`, `a{3}?`, `a{2,3}+`, `a{5000}`,
 		`\p{Klingon}`, `\pL`, `[[:punct:]]`, `(?x: a )`, `(?~a)`, `[z-a]`, `[a-\w]`, `\xff`, `\u12`, `((((((((((a{100}){100}){100}){100}){100}){100}){100}){100}){100}){100})`, `\`, "\xff", strings.Repeat("(", 500)} {
 		if _, err := compileRegex(p); err == nil {
@@ -60,8 +62,10 @@ func TestPatternRefused(t *testing.T) {
 	}
 }
 
-// TestPatternEnds runs patterns that would backtrack for ever: they end with an error, and one that looks alike with its match.
+// TestPatternEnds runs patterns that would backtrack for ever: they end with an error, and one that
+// looks alike with its match.
 func TestPatternEnds(t *testing.T) {
+	t.Parallel()
 	text := strings.Repeat("a", 60) + "c"
 	for p, ends := range map[string]bool{`(a|a)*b`: false, `(a+)+$`: false, `a?a?a?a?a{50}c`: true} {
 		re, err := compileRegex(p)
@@ -76,6 +80,7 @@ func TestPatternEnds(t *testing.T) {
 
 // TestMergeWays holds the two ways of merging to each other.
 func TestMergeWays(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(3, 4))
 	for range 300 {
 		merges := newPairTable(64)
@@ -109,8 +114,10 @@ func TestMergeWays(t *testing.T) {
 	}
 }
 
-// TestPatterns compares the engine with Oniguruma on patterns drawn at random (patterns.py). XPIPE_TOKENIZE_SEED draws others.
+// TestPatterns compares the engine with Oniguruma on patterns drawn at random (patterns.py).
+// XPIPE_TOKENIZE_SEED draws others.
 func TestPatterns(t *testing.T) {
+	t.Parallel()
 	seed, count := "1", 1500
 	if s := os.Getenv("XPIPE_TOKENIZE_SEED"); s != "" {
 		seed, count = s, 20000

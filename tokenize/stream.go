@@ -1,46 +1,83 @@
 package tokenize
 
-import "strings"
+import "bytes"
 
-// Stream decodes ids one at a time, for text that is shown while a model still writes. What it returns joins to the decoding of all ids;
-// text is held back while it may still change, that is while it ends inside a character or the next token decides about a space.
-// A Stream is for one goroutine.
+// Stream decodes ids one at a time, for text that is shown while a model still writes. What Push
+// and Flush return joins to what Decode makes of all ids, whatever the tokenizer and the ids are.
+//
+// A Stream gives out text as soon as no id that follows can change it. It holds back a character
+// whose last bytes are missing, and what a decoder reads together: a run of byte tokens such as
+// <0xE4> until it ends, the suffix that ends a word until the next token, repetitions of CTC. Text
+// that ends in U+FFFD is held back too: for most tokenizers it is how an unfinished character
+// looks.
+//
+// Each id is decoded once. A Stream is for one goroutine.
 type Stream struct {
 	t           *Tokenizer
 	skipSpecial bool
-	ids         []int64 // the window that is decoded: tokens given out already as context, then those not yet given out
-	prefix      string  // decoding of the context
-	prefixLen   int     // number of ids in the context
+	in          sink
+	out         *decoded
+	given       int // bytes of the text given out
+	flushed     bool
 }
 
-// NewStream starts a stream; skipSpecial leaves special tokens out, as in Decode.
+// NewStream starts a stream. skipSpecial leaves special tokens out, as in Decode.
 func (t *Tokenizer) NewStream(skipSpecial bool) *Stream {
-	return &Stream{t: t, skipSpecial: skipSpecial}
+	out := new(decoded)
+	return &Stream{t: t, skipSpecial: skipSpecial, in: t.decoder.onto(out), out: out}
 }
 
-// Push takes the next id and returns the text that has become certain, often that of this id, or "" while there is none.
+// Push takes the next id and returns the text that has become certain, often that of this id, or
+// "" where there is none. After Flush it does nothing.
 func (s *Stream) Push(id int64) string {
-	if s.prefix == "" && len(s.ids) > 0 {
-		if p := s.t.Decode(s.ids, s.skipSpecial); !strings.HasSuffix(p, "\uFFFD") {
-			s.prefix, s.prefixLen = p, len(s.ids)
-		}
-	}
-	s.ids = append(s.ids, id)
-	text := s.t.Decode(s.ids, s.skipSpecial)
-	if len(text) <= len(s.prefix) || strings.HasSuffix(text, "\uFFFD") || !strings.HasPrefix(text, s.prefix) {
+	if s.flushed {
 		return ""
 	}
-	out := text[len(s.prefix):]
-	context := len(s.ids) - s.prefixLen
-	s.ids = append(s.ids[:0], s.ids[s.prefixLen:]...)
-	s.prefix, s.prefixLen = s.t.Decode(s.ids, s.skipSpecial), context
-	return out
+	before := len(s.out.text)
+	s.add(id)
+	if n := len(bytes.TrimRight(s.out.text[before:], "\uFFFD")); n > 0 {
+		return s.give(before + n)
+	}
+	return ""
 }
 
-// Flush returns what is still held back, incomplete characters as U+FFFD, and ends the stream.
+// Flush ends the stream and returns what is still held back, an incomplete character as U+FFFD.
 func (s *Stream) Flush() string {
-	text := s.t.Decode(s.ids, s.skipSpecial)
-	out := strings.TrimPrefix(text, s.prefix)
-	s.ids, s.prefix, s.prefixLen = nil, "", 0
-	return out
+	s.finish()
+	return s.give(len(s.out.text))
+}
+
+// Text returns all that the stream has given out so far.
+func (s *Stream) Text() string { return string(s.out.text[:s.given]) }
+
+// Clone returns a second stream that goes on from here on its own, as the beams of a search do.
+func (s *Stream) Clone() *Stream {
+	c := *s
+	c.out = &decoded{bytes.Clone(s.out.text)}
+	c.in = s.in.fork(c.out)
+	return &c
+}
+
+// add decodes an id. One that no token has is skipped.
+func (s *Stream) add(id int64) {
+	token, ok := s.t.IDToToken(id)
+	if !ok || s.skipSpecial && s.t.added.special[token] {
+		return
+	}
+	s.in.write(token)
+	s.in.next()
+}
+
+func (s *Stream) finish() {
+	if !s.flushed {
+		s.in.close()
+		s.flushed = true
+	}
+}
+
+// give returns the text from where the last piece ended up to byte end.
+func (s *Stream) give(end int) string {
+	text := string(s.out.text[s.given:end])
+	s.given = end
+	return text
 }

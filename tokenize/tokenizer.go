@@ -5,7 +5,6 @@ import (
 	"math"
 	"os"
 	"runtime"
-	"strings"
 	"sync"
 	"unicode/utf8"
 )
@@ -42,7 +41,8 @@ const (
 	OnlySecond
 )
 
-// Padding fills encodings up. The zero value pads to the longest of a batch, on the right, with id 0.
+// Padding fills encodings up. The zero value pads to the longest of a batch, on the right, with id
+// 0.
 type Padding struct {
 	Fixed      bool // to Length, else to the longest of the batch
 	Length     int
@@ -91,10 +91,12 @@ func WithPairs(seconds []string) Option {
 // WithoutSpecialTokens leaves out the tokens that the post-processor adds. The default adds them.
 func WithoutSpecialTokens() Option { return func(o *options) { o.bare = true } }
 
-// WithTruncation replaces the truncation that the file asks for; nil turns it off. The default is the file's.
+// WithTruncation replaces the truncation that the file asks for; nil turns it off. The default is
+// the file's.
 func WithTruncation(t *Truncation) Option { return func(o *options) { o.truncation = t } }
 
-// WithPadding replaces the padding that the file asks for; nil turns it off. The default is the file's.
+// WithPadding replaces the padding that the file asks for; nil turns it off. The default is the
+// file's.
 func WithPadding(p *Padding) Option { return func(o *options) { o.padding = p } }
 
 func (t *Tokenizer) options(opts []Option) options {
@@ -107,7 +109,8 @@ func (t *Tokenizer) options(opts []Option) options {
 
 // Encode turns text into tokens.
 //
-// Text that is not valid UTF-8 is encoded as if each maximal ill-formed part were U+FFFD, and Offsets then refer to that text.
+// Text that is not valid UTF-8 is encoded as if each maximal ill-formed part were U+FFFD, and
+// Offsets then refer to that text.
 func (t *Tokenizer) Encode(text string, opts ...Option) (*Encoding, error) {
 	o := t.options(opts)
 	if o.pairs != nil {
@@ -123,7 +126,8 @@ func (t *Tokenizer) Encode(text string, opts ...Option) (*Encoding, error) {
 	return e, nil
 }
 
-// EncodeBatch encodes several texts, on as many threads as GOMAXPROCS allows, and pads them to one length where padding is set.
+// EncodeBatch encodes several texts, on as many threads as GOMAXPROCS allows, and pads them to one
+// length where padding is set.
 func (t *Tokenizer) EncodeBatch(texts []string, opts ...Option) ([]*Encoding, error) {
 	o := t.options(opts)
 	if o.pairs != nil && len(o.pairs) != len(texts) {
@@ -244,14 +248,16 @@ func (t *Tokenizer) truncate(parts []*Encoding, o *options) error {
 			return refuse("truncation of the second text, but there is only one")
 		}
 		if parts[i].Len() <= excess {
-			return refuse("truncation: text %d has %d tokens, too few to take %d away", i+1, parts[i].Len(), excess)
+			return refuse("truncation: text %d has %d tokens, too few to take %d away",
+				i+1, parts[i].Len(), excess)
 		}
 		return parts[i].truncate(parts[i].Len()-excess, tr.Stride, tr.Left)
 	}
 	return refuse("truncation: no strategy %d", tr.Strategy)
 }
 
-// evenOut divides limit tokens between texts of a and b tokens: the shorter keeps all it has while it is no more than half.
+// evenOut divides limit tokens between texts of a and b tokens: the shorter keeps all it has while
+// it is no more than half.
 func evenOut(a, b, limit int) (int, int) {
 	swap := a > b
 	if swap {
@@ -291,9 +297,9 @@ func padAll(list []*Encoding, p *Padding) {
 
 // scratch is the working space of one encoding.
 type scratch struct {
-	cut    []piece // the text between added tokens found in the original
-	pieces []piece // the same after normalization
-	words  []piece
+	cut    []aligned // the text between added tokens found in the original
+	parts  []aligned // the same after normalization
+	words  []aligned
 	tokens []token
 	ends   []int // end in tokens of each word
 }
@@ -346,8 +352,9 @@ func (t *Tokenizer) sequence(text string, typeID int64) (*Encoding, error) {
 	return e, nil
 }
 
-// settle brings the offsets of an impossible range, such as that of the bytes of an end-of-word suffix, to where the reference shows
-// them: its conversion to characters moves back to the start of a character, and guesses at the end of the text.
+// settle brings the offsets of an impossible range, such as that of the bytes of an end-of-word
+// suffix, to where the reference shows them: its conversion to characters moves back to the start
+// of a character, and guesses at the end of the text.
 func settle(s string, from, to int) (int, int) {
 	floor := func(i int) int {
 		for i < len(s) && !utf8.RuneStart(s[i]) {
@@ -370,13 +377,13 @@ func settle(s string, from, to int) (int, int) {
 
 // split fills s.words with the pre-tokenized words and added tokens of text.
 func (s *scratch) split(t *Tokenizer, text string) error {
-	s.cut, s.pieces, s.words = s.cut[:0], s.pieces[:0], s.words[:0]
-	whole := piece{s: text, added: -1}
+	s.cut, s.parts, s.words = s.cut[:0], s.parts[:0], s.words[:0]
+	whole := aligned{s: text, added: -1}
 	s.cut = t.added.extract(s.cut, &whole, &t.added.original)
 	for i := range s.cut {
 		p := &s.cut[i]
 		if p.added >= 0 {
-			s.pieces = append(s.pieces, *p)
+			s.parts = append(s.parts, *p)
 			continue
 		}
 		if t.normalizer != nil {
@@ -384,10 +391,10 @@ func (s *scratch) split(t *Tokenizer, text string) error {
 				return err
 			}
 		}
-		s.pieces = t.added.extract(s.pieces, p, &t.added.after)
+		s.parts = t.added.extract(s.parts, p, &t.added.after)
 	}
-	for i := range s.pieces {
-		p := &s.pieces[i]
+	for i := range s.parts {
+		p := &s.parts[i]
 		if p.added >= 0 || t.preTokenizer == nil {
 			s.words = append(s.words, *p)
 			continue
@@ -400,20 +407,15 @@ func (s *scratch) split(t *Tokenizer, text string) error {
 	return nil
 }
 
-// Decode turns ids into text. Ids that no token has are skipped; so are special tokens if skipSpecial is set.
+// Decode turns ids into text. Ids that no token has are skipped; so are special tokens if
+// skipSpecial is set. NewStream does the same id by id.
 func (t *Tokenizer) Decode(ids []int64, skipSpecial bool) string {
-	tokens := make([]string, 0, len(ids))
+	s := t.NewStream(skipSpecial)
 	for _, id := range ids {
-		token, ok := t.IDToToken(id)
-		if !ok || skipSpecial && t.added.special[token] {
-			continue
-		}
-		tokens = append(tokens, token)
+		s.add(id)
 	}
-	if t.decoder == nil {
-		return strings.Join(tokens, " ")
-	}
-	return strings.Join(t.decoder.decode(tokens), "")
+	s.finish()
+	return string(s.out.text)
 }
 
 // TokenToID returns the id of a token.

@@ -11,6 +11,7 @@ import (
 
 // TestNewRefused lists files that are refused, with what the error must name.
 func TestNewRefused(t *testing.T) {
+	t.Parallel()
 	model := `"model":{"type":"WordLevel","unk_token":"?","vocab":{"?":0,"a":1}}`
 	for _, c := range []struct{ file, says string }{
 		{``, "not JSON"},
@@ -50,6 +51,7 @@ func TestNewRefused(t *testing.T) {
 }
 
 func TestOpenRefused(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if _, err := Open(filepath.Join(dir, "none.json")); !errors.Is(err, ErrTokenizer) || !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a missing file: %v", err)
@@ -65,6 +67,7 @@ func TestOpenRefused(t *testing.T) {
 
 // TestEncodeRefused lists requests that fail while encoding.
 func TestEncodeRefused(t *testing.T) {
+	t.Parallel()
 	tk, err := New([]byte(`{"pre_tokenizer":{"type":"WhitespaceSplit"},"model":{"type":"WordLevel","unk_token":"?","vocab":{"a":1}}}`))
 	if err != nil {
 		t.Fatal(err)
@@ -91,8 +94,10 @@ func TestEncodeRefused(t *testing.T) {
 	}
 }
 
-// TestLossy compares with Python's bytes.decode("utf-8", "replace"), which like Rust replaces maximal ill-formed parts.
+// TestLossy compares with Python's bytes.decode("utf-8", "replace"), which like Rust replaces
+// maximal ill-formed parts.
 func TestLossy(t *testing.T) {
+	t.Parallel()
 	for in, want := range map[string]string{
 		"a":                    "a",
 		"\xff":                 "\uFFFD",
@@ -113,46 +118,9 @@ func TestLossy(t *testing.T) {
 	}
 }
 
-// TestStream checks that the pieces of a stream join to the decoding of all ids, and never end inside a character.
-func TestStream(t *testing.T) {
-	for _, name := range families {
-		t.Run(name, func(t *testing.T) {
-			tk, err := Open(tokenizerFile(t, name))
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, text := range []string{"two cats on a couch.", "naïve café 👨‍👩‍👧 中文 ok", "e\u0301 \u200d x", "", "don't  stop"} {
-				e, err := tk.Encode(text, WithPadding(nil))
-				if err != nil {
-					t.Fatal(err)
-				}
-				for _, skip := range []bool{true, false} {
-					s := tk.NewStream(skip)
-					var got []string
-					for _, id := range e.IDs {
-						if p := s.Push(id); p != "" {
-							if strings.HasSuffix(p, "\uFFFD") {
-								t.Errorf("%q: a piece ends in half a character: %q", text, got)
-							}
-							got = append(got, p)
-						}
-					}
-					rest := s.Flush()
-					want := tk.Decode(e.IDs, skip)
-					if joined := strings.Join(got, "") + rest; joined != want {
-						t.Errorf("%q: pieces %q and rest %q, want %q", text, got, rest, want)
-					}
-					if text == "two cats on a couch." && len(got) < 5 {
-						t.Errorf("%q comes in %d pieces only", text, len(got))
-					}
-				}
-			}
-		})
-	}
-}
-
 // TestBatchPadding pads a batch on either side.
 func TestBatchPadding(t *testing.T) {
+	t.Parallel()
 	tk, err := New([]byte(`{"pre_tokenizer":{"type":"WhitespaceSplit"},"model":{"type":"WordLevel","unk_token":"?","vocab":{"?":0,"a":1,"b":2}}}`))
 	if err != nil {
 		t.Fatal(err)

@@ -1,7 +1,8 @@
 package tokenize
 
-// trie finds the words of a vocabulary that begin a text, byte by byte. Edges live in one hash table keyed by node and byte, which is
-// quick to build for large vocabularies and needs two or three cache lines a step.
+// trie finds the words of a vocabulary that begin a text, byte by byte. Edges live in one hash
+// table keyed by node and byte, which is quick to build for large vocabularies and needs two or
+// three cache lines a step.
 type trie struct {
 	first [256]int32 // children of the root, 0 where there is none
 	edges []trieEdge
@@ -11,7 +12,7 @@ type trie struct {
 }
 
 type trieEdge struct {
-	key  uint32 // node<<8 | byte; 0 marks a free slot, which no edge has since the root's edges are in first
+	key  uint32 // node<<8 | byte; 0 is a free slot: the root's edges are in trie.first
 	node int32
 }
 
@@ -70,7 +71,8 @@ func (t *trie) put(e trieEdge) {
 	t.edges[i] = e
 }
 
-// add enters a word with its value. Of equal words the first one stays if keep is set, else the last.
+// add enters a word with its value. Of equal words the first one stays if keep is set, else the
+// last.
 func (t *trie) add(word string, value int32, keep bool) {
 	node := int32(0)
 	for i := 0; i < len(word); i++ {
@@ -87,7 +89,8 @@ func (t *trie) add(word string, value int32, keep bool) {
 	}
 }
 
-// longest returns the value and the length of the longest word that begins s, -1 where there is none.
+// longest returns the value and the length of the longest word that begins s, -1 where there is
+// none.
 func (t *trie) longest(s string) (value int32, n int) {
 	value = -1
 	node := int32(0)

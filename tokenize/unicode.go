@@ -6,14 +6,17 @@ import (
 	"github.com/crossattn/xpipe/tokenize/internal/unidata"
 )
 
-// decompose returns the characters of the NFD (or NFKD) of s, marked as changes, and whether they are the characters of s themselves.
-// The first character of a decomposition replaces the old one, the others are inserted; canonical ordering moves the marks with their
-// characters, as in the crate unicode-normalization-alignments that the reference uses.
+// decompose returns the characters of the NFD (or NFKD) of s, marked as changes, and whether they
+// are the characters of s themselves. The first character of a decomposition replaces the old one,
+// the others are inserted; canonical ordering moves the marks with their characters, as in the
+// crate unicode-normalization-alignments that the reference uses.
 func decompose(s string, compatible bool) (changes []change, same bool) {
 	changes = make([]change, 0, len(s))
 	same = true
 	var parts []rune
-	block := 0 // where the characters since the last starter begin; they are sorted by class once the next starter comes
+	// The characters since the last starter begin at block; they are sorted by class once the next
+	// starter comes.
+	block := 0
 	sorted := true
 	for _, r := range s {
 		parts = unidata.AppendDecomposition(parts[:0], r, compatible)
@@ -53,8 +56,9 @@ func sortMarks(block []change) bool {
 	return false
 }
 
-// recompose composes decomposed characters canonically. Composing two characters adds up their changes and takes one more old character
-// away. The order of the tests follows the reference, where a mark blocked by an equal class stays put.
+// recompose composes decomposed characters canonically. Composing two characters adds up their
+// changes and takes one more old character away. The order of the tests follows the reference,
+// where a mark blocked by an equal class stays put.
 func recompose(in []change) []change {
 	out := make([]change, 0, len(in))
 	var base change

@@ -6,7 +6,8 @@ import (
 	"math"
 )
 
-// unigram takes the segmentation of the highest total score, by dynamic programming over byte positions (Unigram::encode_optimized).
+// unigram takes the segmentation of the highest total score, by dynamic programming over byte
+// positions (Unigram::encode_optimized).
 type unigram struct {
 	ids      map[string]int32 // the last of equal tokens counts
 	tokens   []string
@@ -33,7 +34,8 @@ func buildUnigram(o *object) (model, error) {
 		return nil, *o.err
 	}
 	if int(m.unkID) >= len(entries) {
-		return nil, refuse("model.unk_id: %d is not in the vocabulary of %d tokens", m.unkID, len(entries))
+		return nil, refuse("model.unk_id: %d is not in the vocabulary of %d tokens",
+			m.unkID, len(entries))
 	}
 	m.ids = make(map[string]int32, len(entries))
 	m.words = newTrie(4 * len(entries))
@@ -128,7 +130,8 @@ func (m *unigram) word(dst []token, s string) ([]token, error) {
 		if !single {
 			if to := &best[at+first]; to.start < 0 || m.unkScore+here > to.score {
 				if m.unkID < 0 {
-					return dst, fmt.Errorf("%w: the text holds the unknown character %q and the file names no unknown token", ErrTokenizer, s[at:at+first])
+					return dst, refuse("the text holds the unknown character %q "+
+						"and the file names no unknown token", s[at:at+first])
 				}
 				*to = unigramNode{m.unkScore + here, int32(at), m.unkID}
 			}
@@ -152,8 +155,8 @@ func (m *unigram) word(dst []token, s string) ([]token, error) {
 	return m.resolve(dst, n, s), nil
 }
 
-// resolve looks the segments up again by their text, as the reference does: an unknown one may be in the vocabulary after all, or
-// become bytes.
+// resolve looks the segments up again by their text, as the reference does: an unknown one may be
+// in the vocabulary after all, or become bytes.
 func (m *unigram) resolve(dst []token, n int, s string) []token {
 	known := true
 	for i := n; i < len(dst); i++ {

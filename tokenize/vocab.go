@@ -9,8 +9,8 @@ type vocabulary struct {
 	sparse map[int32]string // tokens of ids beyond
 }
 
-// newVocabulary builds the way back. Two tokens with one id are refused: which of them decoding gives is a matter of chance in the
-// reference.
+// newVocabulary builds the way back. Two tokens with one id are refused: which of them decoding
+// gives is a matter of chance in the reference.
 func newVocabulary(ids map[string]int32) (*vocabulary, error) {
 	v := &vocabulary{ids: ids}
 	size := int32(0)

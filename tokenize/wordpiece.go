@@ -1,13 +1,12 @@
 package tokenize
 
 import (
-	"fmt"
 	"strings"
 	"unicode/utf8"
 )
 
-// wordPiece takes the longest token at each place, with a prefix on all but the first of a word; a word with an unknown rest is unknown
-// as a whole.
+// wordPiece takes the longest token at each place, with a prefix on all but the first of a word; a
+// word with an unknown rest is unknown as a whole.
 type wordPiece struct {
 	*vocabulary
 	first    *trie // tokens that may begin a word
@@ -56,9 +55,14 @@ func (m *wordPiece) word(dst []token, s string) ([]token, error) {
 func (m *wordPiece) unknown(dst []token, s string) ([]token, error) {
 	id, ok := m.ids[m.unk]
 	if !ok {
-		return dst, fmt.Errorf("%w: the text holds the unknown word %q and the unknown token %q is not in the vocabulary", ErrTokenizer, s, m.unk)
+		return dst, refuseWord(s, m.unk)
 	}
 	return append(dst, token{id: id, end: int32(len(s))}), nil
+}
+
+func refuseWord(word, unk string) error {
+	return refuse("the text holds the unknown word %q and the unknown token %q "+
+		"is not in the vocabulary", word, unk)
 }
 
 // wordLevel knows whole words only.
@@ -71,7 +75,7 @@ func (m *wordLevel) tokenize(dst []token, s string) ([]token, error) {
 	id, ok := m.ids[s]
 	if !ok {
 		if id, ok = m.ids[m.unk]; !ok {
-			return dst, fmt.Errorf("%w: the text holds the unknown word %q and the unknown token %q is not in the vocabulary", ErrTokenizer, s, m.unk)
+			return dst, refuseWord(s, m.unk)
 		}
 	}
 	return append(dst, token{id: id, end: int32(len(s))}), nil

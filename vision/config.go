@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 )
@@ -112,12 +113,17 @@ var (
 // older feature extractors. Fields left out take the default of the class that
 // image_processor_type names; without a class, the fields that decide pixels
 // must be there. A field that is not known and could change pixels is an error,
-// as is any other problem; all wrap ErrImage.
-func ParseConfig(data []byte) (*Preprocessor, error) {
+// as is any other problem; all wrap ErrImage, or ErrLimit for a size beyond
+// 1,048,576 pixels a side.
+//
+// WithLimits bounds what the Preprocessor makes, Pixels and Side: a picture, and
+// a batch as a whole. It does not look at the pictures that it is given.
+func ParseConfig(data []byte, opts ...Option) (*Preprocessor, error) {
 	p, err := parseConfig(data)
 	if err != nil {
 		return nil, fmt.Errorf("preprocessor configuration: %w", err)
 	}
+	p.limits = buildOptions(opts).limits
 	return p, nil
 }
 
@@ -255,7 +261,8 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 
 // refuse reports settings that would change pixels in ways not supported here.
 func (c *config) refuse(f family) error {
-	for name, n := range map[string]*int{"num_channels": c.NumChannels, "image_num_channels": c.ImageChannels} {
+	channels := map[string]*int{"num_channels": c.NumChannels, "image_num_channels": c.ImageChannels}
+	for name, n := range channels {
 		if n != nil && *n != 3 {
 			return imageErrorf("%s is %d: only pictures of 3 channels are made", name, *n)
 		}
@@ -340,22 +347,24 @@ func parseTriple(field string, raw json.RawMessage) (v [3]float64, err error) {
 
 // parseSize reads a size in one of its spellings; each number is 1 or more.
 func parseSize(field string, raw json.RawMessage, bareIsSquare bool) (s sizeRule, err error) {
-	var n int
-	var list []int
-	var object map[string]*int
+	// 64 bits everywhere, so that a size is too large and not senseless where int is smaller.
+	var n int64
+	var list []int64
+	var object map[string]*int64
+	pixels := func(n int64) int { return int(min(max(n, math.MinInt32), math.MaxInt32)) }
 	switch {
 	case json.Unmarshal(raw, &n) == nil:
 		if bareIsSquare {
-			s = square(n)
+			s = square(pixels(n))
 		} else {
-			s.shortest = n
+			s.shortest = pixels(n)
 		}
 	case json.Unmarshal(raw, &list) == nil:
 		switch len(list) {
 		case 1:
 			return parseSize(field, fmt.Appendf(nil, "%d", list[0]), bareIsSquare)
 		case 2:
-			s = sizeRule{height: list[0], width: list[1]}
+			s = sizeRule{height: pixels(list[0]), width: pixels(list[1])}
 		default:
 			return s, imageErrorf("%s lists %d numbers, not height and width", field, len(list))
 		}
@@ -366,13 +375,13 @@ func parseSize(field string, raw json.RawMessage, bareIsSquare bool) (s sizeRule
 			}
 			switch key {
 			case "height":
-				s.height = *val
+				s.height = pixels(*val)
 			case "width":
-				s.width = *val
+				s.width = pixels(*val)
 			case "shortest_edge":
-				s.shortest = *val
+				s.shortest = pixels(*val)
 			case "longest_edge":
-				s.longest = *val
+				s.longest = pixels(*val)
 			default:
 				return s, imageErrorf("%s.%s is not understood", field, key)
 			}
@@ -381,7 +390,8 @@ func parseSize(field string, raw json.RawMessage, bareIsSquare bool) (s sizeRule
 			}
 		}
 	default:
-		return s, imageErrorf("%s: %.60s is neither a number, a list nor an object of numbers", field, raw)
+		return s, imageErrorf("%s: %.60s is neither a number, a list nor an object of numbers",
+			field, raw)
 	}
 	if max(s.height, s.width, s.shortest, s.longest) > defaultMaxSide {
 		return s, limitErrorf("%s: %.60s is over %d pixels a side", field, raw, defaultMaxSide)

@@ -21,11 +21,9 @@ type format struct {
 	decode func(data []byte, o *options) (m *RGB, orientation int, err error)
 }
 
-// formats is filled by init below, since some decoders sniff in their turn.
-var formats []format
-
-func init() {
-	formats = []format{
+// formats are those that Decode reads. A function, since some decoders sniff in their turn.
+func formats() []format {
+	return []format{
 		{"JPEG", isJPEG, sizeJPEG, decodeJPEG},
 		{"PNG", isPNG, sizePNG, decodePNG},
 		{"GIF", isGIF, sizeGIF, decodeGIF},
@@ -36,9 +34,9 @@ func init() {
 }
 
 func sniff(data []byte) *format {
-	for i := range formats {
-		if formats[i].is(data) {
-			return &formats[i]
+	for _, f := range formats() {
+		if f.is(data) {
+			return &f
 		}
 	}
 	return nil
@@ -180,7 +178,7 @@ func readAll(r io.Reader, l Limits) ([]byte, error) {
 			buf.Grow(int(max(info.Size(), 0)) + bytes.MinRead)
 		}
 	}
-	if _, err := buf.ReadFrom(io.LimitReader(r, l.Bytes+1-int64(n))); err != nil {
+	if _, err := buf.ReadFrom(io.LimitReader(r, l.Bytes-int64(n)+1)); err != nil {
 		return nil, fileError(err)
 	}
 	if int64(buf.Len()) > l.Bytes {

@@ -56,6 +56,7 @@ func hash(b []byte) string {
 // TestDecodeEqualsPillow decodes every committed file and compares the pixels'
 // hash with Pillow's. All are equal bit for bit, the lossy formats too.
 func TestDecodeEqualsPillow(t *testing.T) {
+	t.Parallel()
 	for name, want := range golden(t) {
 		t.Run(name, func(t *testing.T) {
 			m, err := DecodeFile(testdata + "/images/" + name)
@@ -107,6 +108,7 @@ func explain(t *testing.T, m *RGB, name string, frame ...any) string {
 // TestRandomFiles decodes files that Pillow writes with random sizes, contents
 // and settings, and compares the pixels bit for bit.
 func TestRandomFiles(t *testing.T) {
+	t.Parallel()
 	const count = 600
 	cmd := exec.Command(python(t), testdata+"/random_reference.py", strconv.Itoa(count), "1")
 	cmd.Stderr = os.Stderr

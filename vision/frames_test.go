@@ -145,6 +145,7 @@ func TestVideoCancel(t *testing.T) {
 // TestRealVideo has the real ffmpeg make videos and read them again. It needs
 // ffmpeg on PATH, or XPIPE_FFMPEG.
 func TestRealVideo(t *testing.T) {
+	t.Parallel()
 	ffmpeg := os.Getenv("XPIPE_FFMPEG")
 	if ffmpeg == "" {
 		ffmpeg = "ffmpeg"
@@ -190,6 +191,7 @@ func TestRealVideo(t *testing.T) {
 }
 
 func TestFramesOfDirectory(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	for _, name := range []string{"orientation-1.jpg", "orientation-6.jpg", "rgb.png", "lossy.webp", "grey.bmp"} {
 		data, err := os.ReadFile(testdata + "/images/" + name)
@@ -221,6 +223,7 @@ func TestFramesOfDirectory(t *testing.T) {
 
 // TestFramesEqualPillow compares every frame of every animation.
 func TestFramesEqualPillow(t *testing.T) {
+	t.Parallel()
 	tested := 0
 	for name, want := range golden(t) {
 		if want.Frames == nil {

@@ -10,6 +10,7 @@ import (
 	"hash/crc32"
 	"image"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -42,6 +43,7 @@ func oneLine(t *testing.T, what string, err error, sentinel error, say string) {
 }
 
 func TestBadInput(t *testing.T) {
+	t.Parallel()
 	for what, c := range map[string]struct {
 		data []byte
 		say  string
@@ -168,6 +170,7 @@ func write(t *testing.T, data []byte) string {
 }
 
 func TestLimits(t *testing.T) {
+	t.Parallel()
 	data := readImage(t, "rgb.png") // 45x31
 	for _, c := range []struct {
 		limits Limits
@@ -195,6 +198,63 @@ func TestLimits(t *testing.T) {
 	oneLine(t, "an empty result", err, ErrImage, "0x3")
 	_, err = Resize(NewRGB(2, 2), 3, 3, 17)
 	oneLine(t, "an unknown filter", err, ErrImage, "filter 17")
+}
+
+// TestLimitsOfMade bounds what is made: a negative limit lifts the bound, zero is
+// the default.
+func TestLimitsOfMade(t *testing.T) {
+	t.Parallel()
+	lifted := WithLimits(Limits{Pixels: -1, Bytes: -1, Side: -1, Frames: -1})
+	if _, err := Decode(bytes.NewReader(readImage(t, "rgb.png")), lifted); err != nil {
+		t.Errorf("decoding without limits: %v", err)
+	}
+	const wide = defaultMaxSide + 1
+	for name, make := range map[string]func(opts ...Option) (image.Image, error){
+		"Resize":    func(opts ...Option) (image.Image, error) { return Resize(NewRGB(2, 1), wide, 1, Nearest, opts...) },
+		"Thumbnail": func(opts ...Option) (image.Image, error) { return Thumbnail(NewRGB(2, 1), wide, 1, opts...) },
+		"Fit":       func(opts ...Option) (image.Image, error) { return Fit(NewRGB(2, 1), wide, 1, opts...) },
+	} {
+		_, err := make()
+		oneLine(t, name, err, ErrLimit, "1048576 a side")
+		if _, err := make(lifted); err != nil {
+			t.Errorf("%s without limits: %v", name, err)
+		}
+	}
+	_, err := Resize(NewRGB(2, 1), math.MaxInt, math.MaxInt, Nearest, lifted)
+	oneLine(t, "more than memory", err, ErrLimit, "in all")
+
+	preprocess := func(config string, pictures []image.Image, opts ...Option) error {
+		p, err := ParseConfig([]byte(config), opts...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = p.Preprocess(context.Background(), pictures...)
+		return err
+	}
+	const edge = `{"image_processor_type":"CLIPImageProcessor","do_center_crop":false,"size":{"shortest_edge":2}}`
+	for _, opts := range [][]Option{nil, {lifted}} {
+		p, err := ParseConfig([]byte(edge), opts...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = p.Picture(NewRGB(1, wide/2+1))
+		if opts == nil {
+			oneLine(t, "a long picture", err, ErrLimit, "1048576 a side")
+		} else if err != nil {
+			t.Errorf("a long picture without limits: %v", err)
+		}
+	}
+	const small = `{"image_processor_type":"BlipImageProcessor","size":20}`
+	three := []image.Image{NewRGB(9, 9), NewRGB(8, 8), NewRGB(7, 7)}
+	oneLine(t, "a batch", preprocess(small, three, WithLimits(Limits{Pixels: 1000})), ErrLimit, "batch of 3")
+	oneLine(t, "a picture", preprocess(small, three, WithLimits(Limits{Pixels: 399})), ErrLimit, "399 in all")
+	for _, opts := range [][]Option{nil, {lifted}, {WithLimits(Limits{Pixels: 1200})}} {
+		if err := preprocess(small, three, opts...); err != nil {
+			t.Errorf("a batch within its limits: %v", err)
+		}
+	}
+	const padded = `{"image_processor_type":"SamImageProcessor","size":{"longest_edge":4},"pad_size":{"height":1048576,"width":1048576}}`
+	oneLine(t, "a padded picture", preprocess(padded, three[:1]), ErrLimit, "in all")
 }
 
 // tryAll decodes data in every way there is; only panics and errors without a
@@ -225,6 +285,7 @@ func tryAll(t *testing.T, data []byte, p *Preprocessor) {
 
 // TestDamaged cuts every file short and flips bits in it.
 func TestDamaged(t *testing.T) {
+	t.Parallel()
 	p, err := ParseConfig([]byte(`{"image_processor_type":"IdeficsImageProcessor","image_size":16}`))
 	if err != nil {
 		t.Fatal(err)
@@ -319,6 +380,7 @@ func FuzzPreprocess(f *testing.F) {
 // TestEndless gives up on a stream that is no picture, and on one that never
 // ends, at once or at the limit.
 func TestEndless(t *testing.T) {
+	t.Parallel()
 	_, err := Decode(zeros{})
 	oneLine(t, "zeros", err, ErrImage, "not an image")
 	_, err = Decode(io.MultiReader(bytes.NewReader(readImage(t, "rgb.png")[:100]), zeros{}), WithLimits(Limits{Bytes: 1 << 16}))
@@ -331,6 +393,7 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 // TestPNGWithoutEnd reads a picture whose pixels are all there, as Pillow does.
 func TestPNGWithoutEnd(t *testing.T) {
+	t.Parallel()
 	data := readImage(t, "rgb.png")
 	for _, cut := range []int{12, 5} {
 		m, err := Decode(bytes.NewReader(data[:len(data)-cut]))
@@ -343,6 +406,7 @@ func TestPNGWithoutEnd(t *testing.T) {
 // TestReaderKinds reads from readers that give little at a time, or lie about
 // their size.
 func TestReaderKinds(t *testing.T) {
+	t.Parallel()
 	want := golden(t)["rgb.png"].RGB
 	data := readImage(t, "rgb.png")
 	for _, r := range []io.Reader{iotest.OneByteReader(bytes.NewReader(data)), iotest.DataErrReader(bytes.NewReader(data)), bytes.NewBuffer(data)} {

@@ -1,10 +1,14 @@
 package vision
 
-// Limits bounds what is accepted. They are checked against the header of a
-// file, before memory for its pixels is taken. A zero field means its default.
+import "math"
+
+// Limits bounds what is accepted. They are checked against the header of a file, before memory for
+// its pixels is taken. A zero field means its default, a negative one that there is no bound. What
+// goes beyond a bound gives an error that wraps ErrLimit.
 type Limits struct {
-	// Pixels is the most pixels of one picture, decoded or resized: 178,956,970
-	// by default, beyond which Pillow raises its decompression bomb error.
+	// Pixels is the most pixels of one picture that is decoded or made, and of all pictures of a
+	// batch together: 178,956,970 by default, beyond which Pillow raises its decompression bomb
+	// error.
 	Pixels int
 	// Bytes is the longest file: 512 MiB by default.
 	Bytes int64
@@ -22,7 +26,10 @@ const (
 	defaultMaxFrames = 100_000
 )
 
-// An Option changes how images are read.
+// mostPixels is what one address space can hold, whatever the limits: 4 bytes a pixel.
+const mostPixels = min(math.MaxInt/4, 1<<44)
+
+// An Option changes how pictures are read and made.
 type Option func(*options)
 
 type options struct {
@@ -34,7 +41,7 @@ type options struct {
 // it is looked for on PATH.
 func WithFFmpeg(path string) Option { return func(o *options) { o.ffmpeg = path } }
 
-// WithLimits replaces the default limits. Zero fields keep their default.
+// WithLimits replaces the default limits.
 func WithLimits(l Limits) Option { return func(o *options) { o.limits = l } }
 
 func buildOptions(opts []Option) options {
@@ -47,30 +54,34 @@ func buildOptions(opts []Option) options {
 }
 
 func (l Limits) withDefaults() Limits {
-	if l.Pixels <= 0 {
-		l.Pixels = defaultMaxPixels
+	return Limits{
+		Pixels: bound(l.Pixels, defaultMaxPixels, math.MaxInt),
+		Bytes:  bound(l.Bytes, defaultMaxBytes, math.MaxInt64),
+		Side:   bound(l.Side, defaultMaxSide, math.MaxInt),
+		Frames: bound(l.Frames, defaultMaxFrames, math.MaxInt),
 	}
-	if l.Bytes <= 0 {
-		l.Bytes = defaultMaxBytes
+}
+
+func bound[T int | int64](value, byDefault, none T) T {
+	switch {
+	case value == 0:
+		return byDefault
+	case value < 0:
+		return none
 	}
-	if l.Side <= 0 {
-		l.Side = defaultMaxSide
-	}
-	if l.Frames <= 0 {
-		l.Frames = defaultMaxFrames
-	}
-	return l
+	return value
 }
 
 // checkSize refuses a picture of w by h pixels that is empty or over a limit.
 func (l Limits) checkSize(w, h int) error {
+	most := min(l.Pixels, mostPixels)
 	switch {
 	case w <= 0 || h <= 0:
 		return imageErrorf("the picture is %dx%d pixels: nothing to see", w, h)
 	case w > l.Side || h > l.Side:
 		return limitErrorf("the picture is %dx%d pixels, the limit is %d a side", w, h, l.Side)
-	case w > l.Pixels/h:
-		return limitErrorf("the picture is %dx%d pixels, the limit is %d in all", w, h, l.Pixels)
+	case w > most/h:
+		return limitErrorf("the picture is %dx%d pixels, the limit is %d in all", w, h, most)
 	}
 	return nil
 }

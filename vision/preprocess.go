@@ -15,6 +15,7 @@ import (
 // Preprocessor turns pictures into the input of one model. ParseConfig makes
 // one. It is never changed and may be used by many goroutines at once.
 type Preprocessor struct {
+	limits   Limits
 	doResize bool
 	size     sizeRule
 	cropPct  float64 // ConvNext: the share of the picture that is kept; else 0
@@ -38,7 +39,7 @@ func (s sizeRule) fit(w, h int) (int, int) {
 	case s.height > 0:
 		return s.width, s.height
 	case s.longest == 0: // get_resize_output_image_size of transformers
-		l := int(float64(s.shortest*long) / float64(short))
+		l := int(float64(int64(s.shortest)*int64(long)) / float64(short))
 		if w <= h {
 			return s.shortest, l
 		}
@@ -51,7 +52,7 @@ func (s sizeRule) fit(w, h int) (int, int) {
 	// one would pass its limit.
 	size, raw := s.shortest, float64(s.shortest)
 	if float64(long)/float64(short)*raw > float64(s.longest) {
-		raw = float64(s.longest*short) / float64(long)
+		raw = float64(int64(s.longest)*int64(short)) / float64(long)
 		size = int(math.RoundToEven(raw))
 	}
 	if short == size {
@@ -108,6 +109,19 @@ func centre(n, size int) (lo, hi, offset int) {
 	return 0, n, (size - n + 1) / 2
 }
 
+// Seen returns the part of a picture of width by height pixels that the model sees: all of it where
+// it is stretched, the middle where a crop cuts the edges off. Where a crop pads, it reaches beyond
+// 0 to 1.
+func (p *Preprocessor) Seen(width, height int) Region {
+	if width <= 0 || height <= 0 {
+		return Region{0, 0, 1, 1}
+	}
+	l := p.layout(width, height)
+	w, h := float32(max(l.w, 1)), float32(max(l.h, 1))
+	x, y := float32(l.win.Min.X-l.offset.X), float32(l.win.Min.Y-l.offset.Y)
+	return Region{x / w, y / h, (x + float32(l.out.X)) / w, (y + float32(l.out.Y)) / h}
+}
+
 // Picture returns what the model will see, before its samples are rescaled to
 // numbers: resized, cropped and, where a crop is larger than the picture,
 // padded with black.
@@ -129,8 +143,7 @@ func (p *Preprocessor) pictureInto(dst *RGB, img image.Image) error {
 		m = m.onWhite()
 	}
 	l := p.layout(m.Width, m.Height)
-	limits := (Limits{}).withDefaults()
-	if err := limits.checkSize(l.out.X, l.out.Y); err != nil {
+	if err := p.limits.withDefaults().checkSize(l.out.X, l.out.Y); err != nil {
 		return err
 	}
 	if l.w <= 0 || l.h <= 0 || l.w > maxResized || l.h > maxResized {
@@ -201,18 +214,24 @@ func (p *Preprocessor) Tensor(ctx context.Context, pictures ...*RGB) (*tensor.Te
 		if p.doPad {
 			w, h = max(w, m.Width), max(h, m.Height)
 		} else if m.Width != w || m.Height != h {
-			return nil, imageErrorf("picture %d comes out as %dx%d and the first as %dx%d: give them one at a time", i+1, m.Width, m.Height, w, h)
+			return nil, imageErrorf("picture %d comes out as %dx%d and the first as %dx%d: "+
+				"give them one at a time", i+1, m.Width, m.Height, w, h)
 		}
 	}
 	if p.padSize.width > 0 {
 		if w > p.padSize.width || h > p.padSize.height {
-			return nil, imageErrorf("a picture of %dx%d does not fit pad_size %dx%d", w, h, p.padSize.width, p.padSize.height)
+			return nil, imageErrorf("a picture of %dx%d does not fit pad_size %dx%d",
+				w, h, p.padSize.width, p.padSize.height)
 		}
 		w, h = p.padSize.width, p.padSize.height
 	}
-	limits := (Limits{}).withDefaults()
-	if len(pictures) > limits.Pixels/(w*h) {
-		return nil, limitErrorf("a batch of %d pictures of %dx%d pixels is over %d in all", len(pictures), w, h, limits.Pixels)
+	limits := p.limits.withDefaults()
+	if err := limits.checkSize(w, h); err != nil {
+		return nil, err
+	}
+	if most := min(limits.Pixels, mostPixels/3); len(pictures) > most/(w*h) {
+		return nil, limitErrorf("a batch of %d pictures of %dx%d pixels is over %d in all",
+			len(pictures), w, h, most)
 	}
 	data := make([]float32, len(pictures)*3*w*h)
 	err := parallel(ctx, len(pictures), func(i int) error {

@@ -18,6 +18,7 @@ import (
 // TestPreprocessEqualsTransformers compares with the slow image processors of
 // transformers 4.57.6 (testdata/vision/processors.py).
 func TestPreprocessEqualsTransformers(t *testing.T) {
+	t.Parallel()
 	data, err := os.ReadFile(testdata + "/processors.json")
 	if err != nil {
 		t.Fatal(err)
@@ -42,6 +43,7 @@ func TestPreprocessEqualsTransformers(t *testing.T) {
 	}
 	for _, c := range g.Cases {
 		t.Run(c.Name, func(t *testing.T) {
+			t.Parallel()
 			p, err := ParseConfig(c.Config)
 			if err != nil {
 				t.Fatal(err)
@@ -83,6 +85,7 @@ func floatHash(v []float32) string {
 }
 
 func TestParseConfigRefuses(t *testing.T) {
+	t.Parallel()
 	blip := func(fields string) string { return `{"image_processor_type":"BlipImageProcessor",` + fields + `}` }
 	for config, want := range map[string]string{
 		``:                          "not a JSON object",
@@ -135,6 +138,7 @@ func TestParseConfigRefuses(t *testing.T) {
 }
 
 func TestPreprocessBatch(t *testing.T) {
+	t.Parallel()
 	p, err := ParseConfig([]byte(blipConfig))
 	if err != nil {
 		t.Fatal(err)
@@ -174,6 +178,7 @@ func TestPreprocessBatch(t *testing.T) {
 }
 
 func TestPreprocessSizes(t *testing.T) {
+	t.Parallel()
 	clip, err := ParseConfig([]byte(`{"image_processor_type":"CLIPImageProcessor"}`))
 	if err != nil {
 		t.Fatal(err)

@@ -36,10 +36,10 @@ func (f Filter) String() string {
 // Image.resize((w, h), f) of Pillow 13.0.0 on an RGB picture. Images other than
 // *RGB are converted with FromImage first. The result never shares memory with
 // img. The error wraps ErrImage for an empty size or unknown filter, ErrLimit
-// for a result over the default Limits.
-func Resize(img image.Image, w, h int, f Filter) (*RGB, error) {
+// for a result over the Limits, which are the default ones without WithLimits.
+func Resize(img image.Image, w, h int, f Filter, opts ...Option) (*RGB, error) {
 	src := FromImage(img)
-	if err := (Limits{}).withDefaults().checkSize(w, h); err != nil {
+	if err := buildOptions(opts).limits.checkSize(w, h); err != nil {
 		return nil, fmt.Errorf("resizing to %dx%d: %w", w, h, err)
 	}
 	out := newRGB(w, h)

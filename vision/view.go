@@ -12,9 +12,10 @@ import (
 // not exact and need not be: no model sees them.
 
 // Thumbnail returns img made to fit into width by height pixels with its shape
-// kept, or img itself if it fits already. The error wraps ErrImage or ErrLimit.
-func Thumbnail(img image.Image, width, height int) (image.Image, error) {
-	if err := (Limits{}).withDefaults().checkSize(width, height); err != nil {
+// kept, or img itself if it fits already. The error wraps ErrImage, or ErrLimit for
+// a width and height over the Limits, which are the default ones without WithLimits.
+func Thumbnail(img image.Image, width, height int, opts ...Option) (image.Image, error) {
+	if err := buildOptions(opts).limits.checkSize(width, height); err != nil {
 		return nil, err
 	}
 	b := img.Bounds()
@@ -28,8 +29,8 @@ func Thumbnail(img image.Image, width, height int) (image.Image, error) {
 }
 
 // Fit is Thumbnail that makes a small picture larger too.
-func Fit(img image.Image, width, height int) (image.Image, error) {
-	small, err := Thumbnail(img, width, height)
+func Fit(img image.Image, width, height int, opts ...Option) (image.Image, error) {
+	small, err := Thumbnail(img, width, height, opts...)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +57,8 @@ func Overlay(img image.Image, weights []float32, rows, cols int, most, strength 
 	m := FromImage(img)
 	switch {
 	case rows <= 0 || cols <= 0 || len(weights) != rows*cols:
-		return nil, imageErrorf("a heat map of %d rows and %d columns has %d weights", rows, cols, len(weights))
+		return nil, imageErrorf("a heat map of %d rows and %d columns has %d weights",
+			rows, cols, len(weights))
 	case m.Width <= 0 || m.Height <= 0:
 		return nil, imageErrorf("the picture is %dx%d pixels: nothing to see", m.Width, m.Height)
 	case !(strength >= 0 && strength <= 1):
@@ -104,12 +106,14 @@ func HeatColor(v float64) color.RGBA {
 	i := min(int(v), len(inferno)-2)
 	var c [3]uint8
 	for k := range c {
-		c[k] = uint8(float64(inferno[i][k])*(1-v+float64(i)) + float64(inferno[i+1][k])*(v-float64(i)) + 0.5)
+		low, high := float64(inferno[i][k]), float64(inferno[i+1][k])
+		c[k] = uint8(low*(1-v+float64(i)) + high*(v-float64(i)) + 0.5)
 	}
 	return color.RGBA{c[0], c[1], c[2], 255}
 }
 
 var inferno = [17][3]uint8{
-	{0, 0, 4}, {11, 7, 36}, {33, 12, 74}, {61, 9, 101}, {87, 16, 110}, {113, 25, 110}, {138, 34, 106}, {163, 44, 97}, {188, 55, 84},
-	{210, 70, 68}, {228, 90, 49}, {241, 115, 29}, {249, 142, 9}, {252, 172, 17}, {249, 203, 53}, {242, 234, 105}, {252, 255, 164},
+	{0, 0, 4}, {11, 7, 36}, {33, 12, 74}, {61, 9, 101}, {87, 16, 110}, {113, 25, 110},
+	{138, 34, 106}, {163, 44, 97}, {188, 55, 84}, {210, 70, 68}, {228, 90, 49}, {241, 115, 29},
+	{249, 142, 9}, {252, 172, 17}, {249, 203, 53}, {242, 234, 105}, {252, 255, 164},
 }

@@ -9,6 +9,7 @@ import (
 )
 
 func TestThumbnail(t *testing.T) {
+	t.Parallel()
 	small, err := Thumbnail(testPicture(1, 300, 100, 2), 60, 60)
 	if err != nil || small.Bounds().Dx() != 60 || small.Bounds().Dy() != 20 {
 		t.Errorf("%v, %v", small.Bounds(), err)
@@ -30,6 +31,7 @@ func TestThumbnail(t *testing.T) {
 }
 
 func TestOverlay(t *testing.T) {
+	t.Parallel()
 	m, err := Overlay(NewRGB(64, 64), []float32{0, 0, 0, 1}, 2, 2, 0, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -70,24 +72,32 @@ func TestOverlay(t *testing.T) {
 }
 
 func TestGrid(t *testing.T) {
-	m := testPicture(1, 10, 7, 0)
-	cells, boxes, err := Grid(m, 2, 3)
-	if err != nil || len(cells) != 6 || len(boxes) != 6 {
-		t.Fatal(len(cells), len(boxes), err)
+	t.Parallel()
+	cells := Grid(10, 7, 2, 3)
+	want := []image.Rectangle{
+		image.Rect(0, 0, 3, 3), image.Rect(3, 0, 6, 3), image.Rect(6, 0, 10, 3),
+		image.Rect(0, 3, 3, 7), image.Rect(3, 3, 6, 7), image.Rect(6, 3, 10, 7),
 	}
-	if c := cells[5]; c.Width != 4 || c.Height != 4 || !slices.Equal(c.row(3), m.row(6)[4*6:]) {
-		t.Errorf("the last cell is %dx%d", c.Width, c.Height)
+	if !slices.Equal(cells, want) {
+		t.Errorf("%v, want %v", cells, want)
 	}
-	if boxes[5] != (Region{0.6, 3.0 / 7, 1, 1}) {
-		t.Errorf("the last box is %v", boxes[5])
-	}
-	if _, _, err := Grid(m, 8, 1); !errors.Is(err, ErrImage) {
-		t.Errorf("more rows than pixels: %v", err)
+	for _, c := range [][5]int{ // width, height, rows, columns, cells
+		{1, 1, 3, 3, 1}, {2, 5, 3, 3, 6}, {4, 2, 8, 1, 2}, {0, 4, 1, 1, 0}, {4, -1, 1, 1, 0}, {4, 4, 0, 1, 0}, {4, 4, 1, -1, 0},
+	} {
+		cells := Grid(c[0], c[1], c[2], c[3])
+		area := 0
+		for _, cell := range cells {
+			area += cell.Dx() * cell.Dy()
+		}
+		if len(cells) != c[4] || len(cells) > 0 && area != c[0]*c[1] {
+			t.Errorf("%v: %v", c, cells)
+		}
 	}
 }
 
 // TestFromImage converts pictures of the standard library's types.
 func TestFromImage(t *testing.T) {
+	t.Parallel()
 	r := image.Rect(-3, 5, 4, 9)
 	at := func(x, y int) (uint8, uint8, uint8) { return uint8(20 * (x + 3)), uint8(30 * (y - 5)), uint8(x * y) }
 	rgba, nrgba, deep := image.NewRGBA(r), image.NewNRGBA(r), image.NewNRGBA64(r)

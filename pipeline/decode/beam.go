@@ -21,6 +21,7 @@ type beam struct {
 	row      int     // its row in the language model's batch
 	score    float32 // total under the length penalty, once finished
 	finished bool
+	stops    *stopWatch
 }
 
 // group is the beam search of one prompt.
@@ -45,7 +46,7 @@ func (s *Search) beams(ctx context.Context, batch Sequences) ([]Sequence, error)
 	for i := range groups {
 		g := &group{index: i, improves: true, random: rand.New(rand.NewPCG(s.Seed, 0))}
 		for b := range s.NumBeams {
-			first := beam{row: i}
+			first := beam{row: i, stops: s.watchStops()}
 			if b > 0 {
 				first.total = farBelow // all beams start alike; let only one of them branch
 			}
@@ -89,7 +90,8 @@ func (s *Search) advance(g *group, logits func(*beam) []float32, n int) bool {
 	for i := range candidates {
 		c := &candidates[i]
 		id := c.ids[len(c.ids)-1]
-		c.finished = slices.Contains(s.EOS, id) || n >= s.limit || s.stopped(c.ids)
+		stopped := c.stops.add(id)
+		c.finished = slices.Contains(s.EOS, id) || n >= s.limit || stopped
 		allEnd = allEnd && c.finished
 	}
 	full := !slices.ContainsFunc(g.finished, func(b beam) bool { return !b.finished })
@@ -170,6 +172,7 @@ func (s *Search) candidates(g *group, logits func(*beam) []float32) []beam {
 			logProbs: append(slices.Clone(b.logProbs), float64(raw[c.from][c.id])),
 			total:    c.total,
 			row:      b.row,
+			stops:    b.stops.fork(),
 		}
 	}
 	return next

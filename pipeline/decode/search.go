@@ -4,9 +4,9 @@ import (
 	"context"
 	"math/rand/v2"
 	"slices"
-	"strings"
 
 	"github.com/crossattn/xpipe/pipeline/graph"
+	"github.com/crossattn/xpipe/tokenize"
 )
 
 // Sequence is one generated sequence.
@@ -19,8 +19,8 @@ type Sequence struct {
 // Search is one decoding run: a batch of sequences under one set of parameters.
 type Search struct {
 	Options
-	// Decode writes ids as text, for StopStrings.
-	Decode func(ids []int64) string
+	// Tokenizer writes ids as text, for StopStrings.
+	Tokenizer *tokenize.Tokenizer
 	// Emit is told each id as it is chosen, and ends the run by returning false; beam search,
 	// which may change its mind until its end, tells it then. nil tells nobody.
 	Emit func(row int, id int64, logProb float64) (goOn bool)
@@ -61,6 +61,7 @@ type row struct {
 	index   int // among the results
 	history []int64
 	random  *rand.Rand
+	stops   *stopWatch
 	*Sequence
 }
 
@@ -80,6 +81,7 @@ func (s *Search) single(ctx context.Context, batch Sequences) ([]Sequence, error
 			index:    i,
 			history:  slices.Clone(s.history[prompt]),
 			random:   rand.New(rand.NewPCG(s.Seed, uint64(i%s.NumReturnSequences))),
+			stops:    s.watchStops(),
 			Sequence: &results[i],
 		})
 		from = append(from, prompt)
@@ -100,7 +102,7 @@ func (s *Search) single(ctx context.Context, batch Sequences) ([]Sequence, error
 			if !s.Emit(r.index, id, logProb) {
 				return results, nil
 			}
-			if n < s.limit && !s.stopped(r.IDs) {
+			if n < s.limit && !r.stops.add(id) {
 				running = append(running, r)
 				keep = append(keep, from[i])
 				next = append(next, id)
@@ -154,13 +156,4 @@ func draw(random *rand.Rand, probs []float64) int {
 		}
 	}
 	return last // rounding left u at the end of the scale
-}
-
-// stopped reports whether the text of ids holds a stop string.
-func (s *Search) stopped(ids []int64) bool {
-	if len(s.StopStrings) == 0 {
-		return false
-	}
-	text := s.Decode(ids)
-	return slices.ContainsFunc(s.StopStrings, func(stop string) bool { return strings.Contains(text, stop) })
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/tensor"
+	"github.com/crossattn/xpipe/tokenize"
 )
 
 // toyModel is a language model whose next-id scores depend on the row's prompt
@@ -88,21 +89,33 @@ func plain() Options {
 	}
 }
 
+// letters is a tokenizer whose ids 0, 1 ... are a, b ...
+func letters(t *testing.T) *tokenize.Tokenizer {
+	t.Helper()
+	vocabulary := map[string]int{}
+	for i := range 26 {
+		vocabulary[string(rune('a'+i))] = i
+	}
+	data, err := json.Marshal(map[string]any{
+		"model":   map[string]any{"type": "BPE", "vocab": vocabulary, "merges": []string{}},
+		"decoder": map[string]any{"type": "Fuse"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokenizer, err := tokenize.New(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tokenizer
+}
+
 func runSearch(t *testing.T, lm Sequences, g Options) []Sequence {
 	t.Helper()
 	if err := g.Check(); err != nil {
 		t.Fatal(err)
 	}
-	s := Search{
-		Options: g,
-		Decode: func(ids []int64) string {
-			var b strings.Builder
-			for _, id := range ids {
-				b.WriteByte(byte('a' + id))
-			}
-			return b.String()
-		},
-	}
+	s := Search{Options: g, Tokenizer: letters(t)}
 	results, err := s.Run(context.Background(), lm)
 	if err != nil {
 		t.Fatal(err)

@@ -63,11 +63,12 @@ func (m *lxmert) Regions(ctx context.Context, img image.Image, boxes []image.Rec
 	}
 	if len(boxes) == 0 {
 		var err error
-		if boxes, err = vision.Things(ctx, whole, e.most-1); err != nil {
+		if boxes, err = vision.PlainObjects(ctx, whole, e.most-1); err != nil {
 			return nil, err
 		}
 		if len(boxes) == 0 {
-			boxes = gridBoxes(whole.Width, whole.Height, min(gridSide*gridSide, e.most-1))
+			boxes = vision.Grid(whole.Width, whole.Height, gridSide, gridSide)
+			boxes = boxes[:min(len(boxes), e.most-1)]
 		}
 		origin = image.Point{}
 	}
@@ -96,17 +97,4 @@ func (m *lxmert) Regions(ctx context.Context, img image.Image, boxes []image.Rec
 		return nil, err
 	}
 	return vision.NewRegions(features, at, float64(whole.Width), float64(whole.Height))
-}
-
-// gridBoxes are the first n cells of a grid over a picture, row by row; cells without a pixel are
-// left out.
-func gridBoxes(w, h, n int) (boxes []image.Rectangle) {
-	for i := range n {
-		x, y := i%gridSide, i/gridSide
-		b := image.Rect(x*w/gridSide, y*h/gridSide, (x+1)*w/gridSide, (y+1)*h/gridSide)
-		if !b.Empty() {
-			boxes = append(boxes, b)
-		}
-	}
-	return boxes
 }

@@ -18,7 +18,6 @@ from tokenizers import Tokenizer, models, trainers
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from corpus import CODE, EMOJI, KINDS, MARKS, ODD, PROSE, SCRIPTS, SPACES, SPECIALS, WORDS, any_char
-from reference import byte_offsets
 
 PATTERNS = [r"\s+", r"\d+", r"\w+|[^\w\s]+", r"[^\s]+", r" ", r"\p{P}", r"\p{L}+", r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
             r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+", r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",

@@ -3,18 +3,24 @@
 
     python3 reference.py CORPUS COUNT OUT TOKENIZER.json...
 
-writes OUT/<tokenizer>.<corpus>.jsonl.gz, one line a text:
+writes OUT/<tokenizer>.<corpus>.gz, one record a text, each with a uint32 for its length in front.
+All numbers are little-endian. A record holds
 
-    {"text", "pair"?, "bare"?, "ids", "offsets", "tokens", "types", "words", "special", "ids2", "decoded", "skipped"}
+    strings   text, pair (empty without one), decoded, skipped; each a uint32 and so many bytes
+    lists     flags, ids, offsets, types, words, special, ids2, lengths of the tokens in bytes; each
+              a uint32 and so many int32
+    string    the tokens, joined
 
-offsets are flat [start, end, ...] in bytes of UTF-8: the Python face of the library counts in characters, so they are converted here.
-ids2 are ids to decode (the text's own, or a random sequence), decoded and skipped what they decode to without and with special tokens
-left out. Padding and truncation of the file are switched off; they have tests of their own.
+flags are [has a pair, is encoded without special tokens, has tokens]; long texts have none, to save
+space. offsets are flat [start, end, ...] in bytes of UTF-8: the Python face of the library counts in
+characters, so they are converted here. ids2 are ids to decode (the text's own, or a random
+sequence), decoded and skipped what they decode to with and without special tokens. Padding and
+truncation of the file are switched off; they have tests of their own.
 """
 import gzip
-import json
 import os
 import random
+import struct
 import sys
 
 import tokenizers
@@ -31,10 +37,19 @@ def byte_offsets(text):
     return out
 
 
+def string(s):
+    data = s.encode()
+    return struct.pack("<I", len(data)) + data
+
+
+def numbers(values):
+    return struct.pack(f"<I{len(values)}i", len(values), *values)
+
+
 def write(tokenizer, texts, path, seed):
     r = random.Random(seed)
     size = tokenizer.get_vocab_size()
-    with gzip.open(path + ".part", "wt", encoding="utf-8", compresslevel=1) as f:
+    with gzip.open(path + ".part", "wb", compresslevel=1) as f:
         for n, text in enumerate(texts):
             pair = texts[(n * 7 + 3) % len(texts)] if n % 6 == 1 else None
             if pair is not None and len(pair) > 2000:
@@ -47,14 +62,14 @@ def write(tokenizer, texts, path, seed):
                 m = maps[seq or 0]
                 offsets += [m[a], m[b]] if seq is not None else [a, b]
             ids2 = e.ids if n % 4 or len(text) > 5000 else [r.randrange(size + 3) for _ in range(r.randint(0, 12))]
-            row = {"text": text, "ids": e.ids, "offsets": offsets, "tokens": e.tokens if len(text) < 5000 else [], "types": e.type_ids,
-                   "words": [-1 if w is None else w for w in e.word_ids], "special": e.special_tokens_mask, "ids2": ids2,
-                   "decoded": tokenizer.decode(ids2, skip_special_tokens=False), "skipped": tokenizer.decode(ids2, skip_special_tokens=True)}
-            if pair is not None:
-                row["pair"] = pair
-            if bare:
-                row["bare"] = True
-            f.write(json.dumps(row, ensure_ascii=False) + "\n")
+            tokens = e.tokens if len(text) < 5000 else []
+            record = b"".join((
+                string(text), string(pair or ""), string(tokenizer.decode(ids2, skip_special_tokens=False)),
+                string(tokenizer.decode(ids2, skip_special_tokens=True)),
+                numbers([pair is not None, bare, bool(tokens)]), numbers(e.ids), numbers(offsets), numbers(e.type_ids),
+                numbers([-1 if w is None else w for w in e.word_ids]), numbers(e.special_tokens_mask), numbers(ids2),
+                numbers([len(t.encode()) for t in tokens]), string("".join(tokens))))
+            f.write(struct.pack("<I", len(record)) + record)
     os.rename(path + ".part", path)
 
 
@@ -69,7 +84,7 @@ def main():
         t.no_padding()
         t.no_truncation()
         base = os.path.splitext(os.path.basename(path))[0]
-        write(t, texts, os.path.join(out, f"{base}.{name}.jsonl.gz"), name + base)
+        write(t, texts, os.path.join(out, f"{base}.{name}.gz"), name + base)
 
 
 if __name__ == "__main__":

@@ -15,22 +15,24 @@ from PIL import Image
 def noise(seed: int, n: int) -> np.ndarray:
     """n bytes of splitmix64, counter based, low byte first."""
     words = (n + 7) // 8
-    z = np.uint64(seed) + np.arange(1, words + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z = np.arange(1, words + 1, dtype=np.uint64)
+    z *= np.uint64(0x9E3779B97F4A7C15)
+    z += np.uint64(seed)
+    z ^= z >> np.uint64(30)
+    z *= np.uint64(0xBF58476D1CE4E5B9)
+    z ^= z >> np.uint64(27)
+    z *= np.uint64(0x94D049BB133111EB)
     z ^= z >> np.uint64(31)
     return z.astype("<u8").view(np.uint8)[:n]
 
 
 def picture(seed: int, w: int, h: int, kind: int) -> np.ndarray:
     """kind 0: noise; 1: black and white noise, which overshoots; 2: a gradient."""
-    px = noise(seed, w * h * 3).reshape(h, w, 3)
-    if kind == 1:
-        px = np.where(px < 128, 0, 255).astype(np.uint8)
     if kind == 2:
-        y, x, c = np.ogrid[:h, :w, :3]
-        px = ((x * 7 + y * 3 + c * 50) & 255).astype(np.uint8)
-    return px
+        y, x, c = (a.astype(np.uint8) for a in np.ogrid[:h, :w, :3])
+        return x * np.uint8(7) + y * np.uint8(3) + c * np.uint8(50)
+    px = noise(seed, w * h * 3).reshape(h, w, 3)
+    return px if kind == 0 else (px >> np.uint8(7)) * np.uint8(255)
 
 
 def main() -> None:

@@ -1,9 +1,11 @@
-// Package sugarme puts the tokenizers of package tokenize behind the interfaces and types of github.com/sugarme/tokenizer, for programs
-// that are built on those: NewModel gives its Model interface, Encoding its Encoding type.
+// Package sugarme puts the tokenizers of package tokenize behind the interfaces and types of
+// github.com/sugarme/tokenizer, for programs that are built on those: NewModel gives its Model
+// interface, Encoding its Encoding type.
 //
-// Of that library, version 0.3.0, the interfaces and data types are sound and are what is used here. Its algorithms are not, measured
-// against Hugging Face tokenizers: 17 % of varied texts get wrong ids with BERT, 36 % with a Llama-type BPE, CLIP panics (places and causes
-// are in the comment of package tokenize).
+// Of that library, version 0.3.0, the interfaces and data types are sound and are what is used
+// here. Its algorithms are not, measured against Hugging Face tokenizers: 17 % of varied texts get
+// wrong ids with BERT, 36 % with a Llama-type BPE, CLIP panics (places and causes are in the
+// comment of package tokenize).
 package sugarme
 
 import (
@@ -13,8 +15,9 @@ import (
 	"github.com/sugarme/tokenizer"
 )
 
-// Model is a tokenize.Tokenizer as a tokenizer.Model. Unlike other implementations of that interface it is the whole tokenizer:
-// Tokenize takes text that was not normalized or cut before, and finds added tokens in it.
+// Model is a tokenize.Tokenizer as a tokenizer.Model. Unlike other implementations of that
+// interface it is the whole tokenizer: Tokenize takes text that was not normalized or cut before,
+// and finds added tokens in it.
 type Model struct{ t *tokenize.Tokenizer }
 
 var _ tokenizer.Model = Model{}
@@ -22,15 +25,20 @@ var _ tokenizer.Model = Model{}
 // NewModel wraps t.
 func NewModel(t *tokenize.Tokenizer) Model { return Model{t} }
 
-// Tokenize implements tokenizer.Model. Offsets are in bytes of sequence; no special tokens are added.
+// Tokenize implements tokenizer.Model. Offsets are in bytes of sequence; no special tokens are
+// added.
 func (m Model) Tokenize(sequence string) ([]tokenizer.Token, error) {
-	e, err := m.t.Encode(sequence, tokenize.WithoutSpecialTokens(), tokenize.WithPadding(nil), tokenize.WithTruncation(nil))
+	e, err := m.t.Encode(sequence, tokenize.WithoutSpecialTokens(), tokenize.WithPadding(nil),
+		tokenize.WithTruncation(nil))
 	if err != nil {
 		return nil, err
 	}
 	tokens := make([]tokenizer.Token, e.Len())
 	for i := range tokens {
-		tokens[i] = tokenizer.Token{Id: int(e.IDs[i]), Value: e.Tokens[i], Offsets: []int{e.Offsets[i].Start, e.Offsets[i].End}}
+		at := e.Offsets[i]
+		tokens[i] = tokenizer.Token{
+			Id: int(e.IDs[i]), Value: e.Tokens[i], Offsets: []int{at.Start, at.End},
+		}
 	}
 	return tokens, nil
 }
@@ -56,7 +64,8 @@ func (m Model) GetVocab() map[string]int {
 // GetVocabSize implements tokenizer.Model.
 func (m Model) GetVocabSize() int { return m.t.VocabSize() }
 
-// Save implements tokenizer.Model; it always fails, since a tokenizer.json is more than a model's files.
+// Save implements tokenizer.Model; it always fails, since a tokenizer.json is more than a model's
+// files.
 func (m Model) Save(path string, prefix ...string) error {
 	return fmt.Errorf("%w: saving to %s: copy the tokenizer.json instead", tokenize.ErrTokenizer, path)
 }
@@ -64,8 +73,14 @@ func (m Model) Save(path string, prefix ...string) error {
 // Encoding converts an encoding. Offsets stay in bytes.
 func Encoding(e *tokenize.Encoding) *tokenizer.Encoding {
 	out := &tokenizer.Encoding{
-		Ids: ints(e.IDs), TypeIds: ints(e.TypeIDs), AttentionMask: ints(e.AttentionMask), SpecialTokenMask: ints(e.SpecialMask),
-		Tokens: e.Tokens, Words: e.Words, Offsets: make([][]int, e.Len()), SequenceRanges: make(map[int]tokenizer.Range, len(e.Sequences)),
+		Ids:              ints(e.IDs),
+		TypeIds:          ints(e.TypeIDs),
+		AttentionMask:    ints(e.AttentionMask),
+		SpecialTokenMask: ints(e.SpecialMask),
+		Tokens:           e.Tokens,
+		Words:            e.Words,
+		Offsets:          make([][]int, e.Len()),
+		SequenceRanges:   make(map[int]tokenizer.Range, len(e.Sequences)),
 	}
 	for i, o := range e.Offsets {
 		out.Offsets[i] = []int{o.Start, o.End}

@@ -28,6 +28,7 @@ func Example() {
 }
 
 func TestModel(t *testing.T) {
+	t.Parallel()
 	tk, err := tokenize.New([]byte(file))
 	if err != nil {
 		t.Fatal(err)
@@ -49,6 +50,7 @@ func TestModel(t *testing.T) {
 
 // TestEncoding reads a converted encoding through the library's own accessors.
 func TestEncoding(t *testing.T) {
+	t.Parallel()
 	tk, err := tokenize.New([]byte(file))
 	if err != nil {
 		t.Fatal(err)

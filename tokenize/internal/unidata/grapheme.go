@@ -5,8 +5,8 @@ import (
 	"unicode/utf8"
 )
 
-// GraphemeLen returns the length of the extended grapheme cluster at the start of s (Unicode Standard Annex 29), 0 for an empty s. The
-// text before s must end at a cluster boundary.
+// GraphemeLen returns the length of the extended grapheme cluster at the start of s (Unicode
+// Standard Annex 29), 0 for an empty s. The text before s must end at a cluster boundary.
 func GraphemeLen(s string) int {
 	if len(s) == 0 {
 		return 0
@@ -66,8 +66,8 @@ func (c *context) follow(class uint8) {
 	}
 }
 
-// boundary applies the rules GB3 to GB999. Regional indicators are left out: pairs of them are longer than any cluster that matters to
-// the one user of this, the charsmap normalizer.
+// boundary applies the rules GB3 to GB999. Regional indicators are left out: pairs of them are
+// longer than any cluster that matters to the one user of this, the charsmap normalizer.
 func (c *context) boundary(before, after uint8) bool {
 	switch {
 	case before == gCR && after == gLF:

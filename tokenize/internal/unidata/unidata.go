@@ -1,9 +1,11 @@
-// Package unidata holds the character data that the reference tokenizer library uses: general categories, white space, punctuation,
-// lower case, canonical and compatibility decomposition, canonical order and composition.
+// Package unidata holds the character data that the reference tokenizer library uses: general
+// categories, white space, punctuation, lower case, canonical and compatibility decomposition,
+// canonical order and composition.
 //
-// The data is asked from the reference (gen.py) because it mixes several Unicode versions: Unicode 9 for normalization, Unicode 8 for
-// the classes of BERT, newer ones elsewhere. Go's unicode and x/text tables follow one version and would be wrong in each.
-// Nothing here changes after package initialisation.
+// The data is asked from the reference (gen.py) because it mixes several Unicode versions: Unicode
+// 9 for normalization, Unicode 8 for the classes of BERT, newer ones elsewhere. Go's unicode and
+// x/text tables follow one version and would be wrong in each. Nothing here changes after package
+// initialisation.
 package unidata
 
 import "unicode/utf8"
@@ -66,8 +68,8 @@ func decodeMap(s string) map[rune]string {
 	return m
 }
 
-// Props returns the general category of r in the low five bits and the property bits above them. Surrogates and values beyond
-// Unicode, which no valid text holds, have category Cn.
+// Props returns the general category of r in the low five bits and the property bits above them.
+// Surrogates and values beyond Unicode, which no valid text holds, have category Cn.
 func Props(r rune) uint32 {
 	if uint32(r) >= maxRune {
 		return 0

@@ -8,6 +8,7 @@ import (
 // The tables come from the reference; these tests are about the code around them.
 
 func TestProps(t *testing.T) {
+	t.Parallel()
 	for r, want := range map[rune]int{'a': Ll, 'A': Lu, '1': Nd, ' ': Zs, '\n': Cc, 'é': Ll, '中': Lo, '\u0301': Mn, '😀': So, 0x10FFFF: Cn, 0x110000: Cn, -1: Cn} {
 		if got := Category(r); got != want {
 			t.Errorf("category of %U is %d, want %d", r, got, want)
@@ -25,6 +26,7 @@ func TestProps(t *testing.T) {
 }
 
 func TestDecompose(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		r          rune
 		compatible bool
@@ -58,6 +60,7 @@ func TestDecompose(t *testing.T) {
 }
 
 func TestGraphemeLen(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		s    string
 		want []int

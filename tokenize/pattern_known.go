@@ -2,7 +2,8 @@ package tokenize
 
 import ()
 
-// knownPattern is a pattern written out as a scanner: scan returns where the match that starts at i ends, or i where none does.
+// knownPattern is a pattern written out as a scanner: scan returns where the match that starts at i
+// ends, or i where none does.
 type knownPattern struct {
 	scan  func(s string, i int) int
 	total bool // it matches at every position
@@ -22,7 +23,8 @@ func (k *knownPattern) find(s string) ([]match, error) {
 	return out, nil
 }
 
-// compilePattern returns a finder for an Oniguruma pattern: a scanner for the well-known ones, the general engine for others.
+// compilePattern returns a finder for an Oniguruma pattern: a scanner for the well-known ones, the
+// general engine for others.
 func compilePattern(src string) (finder, error) {
 	if k, ok := knownPatterns[src]; ok {
 		return k, nil
@@ -48,7 +50,8 @@ var knownPatterns = map[string]*knownPattern{
 	patternSpace: {func(s string, i int) int { return runEnd(s, i, kindSpace) }, false},
 }
 
-// scanLlama3 is the pattern of Llama 3 and, with one digit at a time, of Qwen 2 and 3 (see patternLlama).
+// scanLlama3 is the pattern of Llama 3 and, with one digit at a time, of Qwen 2 and 3 (see
+// patternLlama).
 func scanLlama3(s string, i, digits int) int {
 	if s[i] == '\'' {
 		if n := contractionFold(s[i+1:]); n > 0 {

@@ -9,27 +9,29 @@ import (
 // span is a byte range of the original text.
 type span struct{ start, end int32 }
 
-// piece is a stretch of text on its way through the tokenizer: what the normalizers have made of it so far, and for each of its bytes
-// the range of the original text that the byte stands for. All bytes of one character share one range. It plays the part of
-// NormalizedString and Split in the reference, with absolute offsets in place of shifted ones.
-type piece struct {
+// aligned is a part of a text on its way through the tokenizer: what the normalizers have made of it
+// so far, and for each of its bytes the range of the original text that the byte stands for. All
+// bytes of one character share one range. The reference has NormalizedString and Split for this,
+// with offsets from the start of the part; here they are from the start of the text.
+type aligned struct {
 	s     string
-	align []span // one a byte; nil while every byte still stands where it stood, at base + its index
+	align []span // one a byte; nil while every byte is where it was, at base + its index
 	base  int32
-	added int32 // id of the added token this piece is, or -1
+	added int32 // id of the added token that this is, or -1
 }
 
 // slice returns the part [a, b) of p; both must lie on character boundaries.
-func (p *piece) slice(a, b int) piece {
-	q := piece{s: p.s[a:b], base: p.base + int32(a), added: -1}
+func (p *aligned) slice(a, b int) aligned {
+	q := aligned{s: p.s[a:b], base: p.base + int32(a), added: -1}
 	if p.align != nil {
 		q.align = p.align[a:b:b]
 	}
 	return q
 }
 
-// original maps the range [a, b) of p.s, given in bytes, to the original text. A range that cuts a character covers it whole.
-func (p *piece) original(a, b int) (int, int) {
+// original maps the range [a, b) of p.s, given in bytes, to the original text. A range that cuts a
+// character covers it whole.
+func (p *aligned) original(a, b int) (int, int) {
 	switch {
 	case a == b: // an empty range has no alignment; the reference hands it through
 		return int(p.start()) + a, int(p.start()) + b
@@ -48,7 +50,7 @@ func (p *piece) original(a, b int) (int, int) {
 }
 
 // start is the offset of p in the original text.
-func (p *piece) start() int32 {
+func (p *aligned) start() int32 {
 	if len(p.align) > 0 {
 		return p.align[0].start
 	}
@@ -56,7 +58,7 @@ func (p *piece) start() int32 {
 }
 
 // alignment returns the alignment of p, built where it was implicit.
-func (p *piece) alignment() []span {
+func (p *aligned) alignment() []span {
 	if p.align != nil {
 		return p.align
 	}
@@ -72,16 +74,18 @@ func (p *piece) alignment() []span {
 	return align
 }
 
-// change is one character of a transformed text. delta says how it came about: 1 inserted after the character before it, 0 in place of
-// the next old character, -n in place of the next one with n more removed after that.
+// change is one character of a transformed text. delta says how it came about: 1 inserted after the
+// character before it, 0 in place of the next old character, -n in place of the next one with n
+// more removed after that.
 type change struct {
 	r     rune
 	delta int32
 }
 
-// transform replaces the text of p by the given characters after dropping the first `removed` old ones, and carries the alignment along
-// as NormalizedString::transform does: an inserted character takes the alignment of the byte before it.
-func (p *piece) transform(changes []change, removed int) {
+// transform replaces the text of p by the given characters after dropping the first `removed` old
+// ones, and carries the alignment along as NormalizedString::transform does: an inserted character
+// takes the alignment of the byte before it.
+func (p *aligned) transform(changes []change, removed int) {
 	if len(p.s) == 0 {
 		return // the reference has nothing to align to
 	}
@@ -89,7 +93,8 @@ func (p *piece) transform(changes []change, removed int) {
 	out := make([]byte, 0, len(old)+len(old)/2)
 	align := make([]span, 0, cap(out))
 	at := 0
-	// The reference finds the text to transform by its alignment, and so leaves out leading characters that stand for nothing.
+	// The reference finds the text to transform by its alignment, and so leaves out leading
+	// characters that stand for nothing.
 	for at < len(old) && oldAlign[at].start == oldAlign[at].end {
 		at++
 	}
@@ -124,8 +129,8 @@ func (p *piece) transform(changes []change, removed int) {
 	p.s, p.align = string(out), align
 }
 
-// filter drops the characters that have any of the property bits.
-func (p *piece) filter(drop func(r rune) bool) {
+// filter drops the characters for which drop is true.
+func (p *aligned) filter(drop func(r rune) bool) {
 	clean := true
 	for _, r := range p.s {
 		if drop(r) {
@@ -152,7 +157,7 @@ func (p *piece) filter(drop func(r rune) bool) {
 }
 
 // mapRunes replaces each character by another one.
-func (p *piece) mapRunes(f func(r rune) rune) {
+func (p *aligned) mapRunes(f func(r rune) rune) {
 	same, sameLen := true, true
 	for _, r := range p.s {
 		if m := f(r); m != r {
@@ -181,7 +186,7 @@ func (p *piece) mapRunes(f func(r rune) rune) {
 }
 
 // lower puts p into lower case, character by character (no context rules, as in the reference).
-func (p *piece) lower() {
+func (p *aligned) lower() {
 	upper, ascii := false, true
 	for i := 0; i < len(p.s); i++ {
 		c := p.s[i]
@@ -233,8 +238,9 @@ func lowerASCII(s string) string {
 	return string(b)
 }
 
-// prepend puts text before p; nothing happens to an empty piece. The new bytes share the alignment of the first character.
-func (p *piece) prepend(text string) {
+// prepend puts text before p, unless p is empty. The new bytes share the alignment of the first
+// character.
+func (p *aligned) prepend(text string) {
 	if len(p.s) == 0 || len(text) == 0 {
 		return
 	}
@@ -246,8 +252,9 @@ func (p *piece) prepend(text string) {
 	p.s, p.align = text+p.s, append(align, old...)
 }
 
-// replace puts text in place of each match, a list of byte ranges in order. New bytes take the alignment of the last replaced byte.
-func (p *piece) replace(matches []match, text string) {
+// replace puts text in place of each match, a list of byte ranges in order. New bytes take the
+// alignment of the last replaced byte.
+func (p *aligned) replace(matches []match, text string) {
 	if len(matches) == 0 {
 		return
 	}
@@ -272,7 +279,7 @@ func (p *piece) replace(matches []match, text string) {
 }
 
 // strip removes white space at the ends.
-func (p *piece) strip(left, right bool) {
+func (p *aligned) strip(left, right bool) {
 	a, b := 0, len(p.s)
 	for left && a < b {
 		r, n := utf8.DecodeRuneInString(p.s[a:])
@@ -292,7 +299,7 @@ func (p *piece) strip(left, right bool) {
 }
 
 // decompose puts p into NFD or, compatibly, NFKD.
-func (p *piece) decompose(compatible bool) {
+func (p *aligned) decompose(compatible bool) {
 	if isASCII(p.s) {
 		return
 	}
@@ -302,7 +309,7 @@ func (p *piece) decompose(compatible bool) {
 }
 
 // compose puts p into NFC or NFKC.
-func (p *piece) compose(compatible bool) {
+func (p *aligned) compose(compatible bool) {
 	if isASCII(p.s) || !compatible && maxRuneBelow(p.s, 0x300) {
 		return // no character below U+0300 composes or decomposes to another in NFC
 	}

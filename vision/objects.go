@@ -8,30 +8,30 @@ import (
 	"slices"
 )
 
-// How Things looks, in pixels of a picture whose longer side is thingsSide, and
-// grey levels.
+// Thresholds of PlainObjects, tuned on drawn scenes. Lengths are in pixels of the picture at
+// workingSide, differences of colour in levels of 255.
 const (
-	thingsSide   = 320
-	borderWidth  = 2    // of the frame that the ground is learnt from
-	leastStep    = 16.  // from the ground that counts as a thing
-	noisySteps   = 5.   // the same in standard deviations of the frame
-	mostNoise    = 12.  // standard deviation beyond which the ground is not plain
-	joinedGap    = 2    // nearer parts are one thing
-	fragmentGap  = 5    // parts nearer to a thing are its own if they are small
-	fragmentPart = 0.75 // small: of the thing's longer side
-	leastThing   = 12   // longer side
-	leastPart    = 0.3  // of the largest thing's longer side
+	workingSide  = 320  // longer side of the picture that is looked at
+	borderWidth  = 2    // of the border that the background is fitted to
+	leastStep    = 16.  // a pixel differs from the background beyond this many levels
+	noisySteps   = 5.   // and beyond this many standard deviations of the border
+	mostNoise    = 12.  // standard deviation beyond which the background is not plain
+	joinedGap    = 2    // pixels at most this far apart are connected
+	fragmentGap  = 5    // a small part at most this far from an object belongs to it
+	fragmentPart = 0.75 // small: its longer side, in parts of the object's
+	leastObject  = 12   // longer side of the smallest object
+	leastPart    = 0.3  // the same in parts of the largest object's
 )
 
-// Things finds what stands on a plain or gently graded ground: the boxes, in
-// pixels of img, of at most `most` things, from top to bottom. The ground is a
-// plane through the colours of the picture's frame, fitted so that things which
-// touch the frame have no say; what differs from it and hangs together is a thing.
+// PlainObjects finds the objects on a plain or gently graded background: it returns the boxes, in
+// pixels of img, of at most `most` of them, the largest ones, from top to bottom. The background is
+// a plane through the colours of the picture's border, fitted robustly, so that objects that touch
+// the border do not bias it; connected regions that differ from the fit are objects.
 //
-// It is no detector: on a photograph, whose ground is not plain, it finds nothing
-// or patches of colour. Nothing found is no error. Work and memory do not grow
-// with the picture beyond one reading of it, and ctx ends it.
-func Things(ctx context.Context, img image.Image, most int) ([]image.Rectangle, error) {
+// It is not a general detector: on a photograph, whose background is not plain, it finds nothing,
+// or patches of colour. Finding nothing is not an error. Beyond one reading of the picture, work and
+// memory do not grow with its size. The error wraps ErrImage for an empty picture, or ctx.Err().
+func PlainObjects(ctx context.Context, img image.Image, most int) ([]image.Rectangle, error) {
 	b := img.Bounds()
 	if b.Empty() {
 		return nil, imageErrorf("a picture of %dx%d pixels", b.Dx(), b.Dy())
@@ -39,7 +39,7 @@ func Things(ctx context.Context, img image.Image, most int) ([]image.Rectangle, 
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	scale := max(1, float64(max(b.Dx(), b.Dy()))/thingsSide)
+	scale := max(1, float64(max(b.Dx(), b.Dy()))/workingSide)
 	small := FromImage(img)
 	if scale > 1 {
 		var err error
@@ -55,14 +55,16 @@ func Things(ctx context.Context, img image.Image, most int) ([]image.Rectangle, 
 	if mask == nil {
 		return nil, nil
 	}
-	boxes := things(components(mask, small.Width, small.Height), most)
+	boxes := objects(components(mask, small.Width, small.Height), most)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	sx, sy := float64(b.Dx())/float64(small.Width), float64(b.Dy())/float64(small.Height)
 	for i, r := range boxes {
-		boxes[i] = image.Rect(int(float64(r.Min.X)*sx), int(float64(r.Min.Y)*sy),
-			int(math.Ceil(float64(r.Max.X)*sx)), int(math.Ceil(float64(r.Max.Y)*sy))).Add(b.Min).Intersect(b)
+		box := image.Rect(
+			int(float64(r.Min.X)*sx), int(float64(r.Min.Y)*sy),
+			int(math.Ceil(float64(r.Max.X)*sx)), int(math.Ceil(float64(r.Max.Y)*sy)))
+		boxes[i] = box.Add(b.Min).Intersect(b)
 	}
 	return boxes, nil
 }
@@ -80,69 +82,70 @@ func (p *plane) at(x, y float64) (c [3]float64) {
 // differs is how far a pixel is from the plane, in its worst channel.
 func (p *plane) differs(px []uint8, x, y float64) float64 {
 	c := p.at(x, y)
-	return max(math.Abs(float64(px[0])-c[0]), math.Abs(float64(px[1])-c[1]), math.Abs(float64(px[2])-c[2]))
+	off := func(k int) float64 { return math.Abs(float64(px[k]) - c[k]) }
+	return max(off(0), off(1), off(2))
 }
 
-// framePixel is a pixel of the frame and its distance from the fit so far.
-type framePixel struct {
+// borderPixel is a pixel of the border and its distance from the fit so far.
+type borderPixel struct {
 	x, y, off float64
 	px        []uint8
 }
 
-// foreground marks the pixels that are not the ground, or returns nil where there
-// is no plain ground.
+// foreground marks the pixels that differ from the background, or returns nil where
+// there are none or the background is not plain.
 func foreground(m *RGB) []bool {
-	// Places are in [-1,1], so that the sums below are of one size.
+	// Coordinates in [-1,1] keep the sums of the fit of one magnitude.
 	px := func(x int) float64 { return 2*float64(x)/float64(max(1, m.Width-1)) - 1 }
 	py := func(y int) float64 { return 2*float64(y)/float64(max(1, m.Height-1)) - 1 }
-	var frame []framePixel
+	var border []borderPixel
 	for y := range m.Height {
 		row := m.row(y)
 		for x := range m.Width {
 			if min(x, y, m.Width-1-x, m.Height-1-y) < borderWidth {
-				frame = append(frame, framePixel{x: px(x), y: py(y), px: row[4*x : 4*x+3]})
+				border = append(border, borderPixel{x: px(x), y: py(y), px: row[4*x : 4*x+3]})
 			}
 		}
 	}
-	ground, middle := fitGround(frame)
+	background, middle := fitBackground(border)
 	deviation := 1.4826 * middle // of a normal distribution with this median distance
 	if deviation > mostNoise {
 		return nil
 	}
 	step := max(leastStep, noisySteps*deviation)
-	mask, seen := make([]bool, m.Width*m.Height), 0
+	mask, marked := make([]bool, m.Width*m.Height), 0
 	for y := range m.Height {
 		row := m.row(y)
 		for x := range m.Width {
-			if ground.differs(row[4*x:4*x+3], px(x), py(y)) > step {
+			if background.differs(row[4*x:4*x+3], px(x), py(y)) > step {
 				mask[y*m.Width+x] = true
-				seen++
+				marked++
 			}
 		}
 	}
-	if seen == 0 {
+	if marked == 0 {
 		return nil
 	}
 	return mask
 }
 
-// fitGround fits a plane to the frame by least squares, five times over, each time
-// to the half and more of the samples that the last fit suits best. It returns the
-// median distance too.
-func fitGround(frame []framePixel) (p plane, middle float64) {
-	for k := range p { // the median colour is where it starts
-		values := make([]uint8, len(frame))
-		for i, s := range frame {
+// fitBackground fits a plane to the border by least squares, five times over, each time
+// to those samples, at least half, that are near the last fit. It also returns the
+// median distance from the fit.
+func fitBackground(border []borderPixel) (p plane, middle float64) {
+	for k := range p { // start from the median colour
+		values := make([]uint8, len(border))
+		for i, s := range border {
 			values[i] = s.px[k]
 		}
 		slices.Sort(values)
 		p[k][0] = float64(values[len(values)/2])
 	}
-	off := make([]float64, len(frame))
+	off := make([]float64, len(border))
 	for round := 0; ; round++ {
-		for i := range frame {
-			frame[i].off = p.differs(frame[i].px, frame[i].x, frame[i].y)
-			off[i] = frame[i].off
+		for i := range border {
+			border[i].off = p.differs(border[i].px, border[i].x, border[i].y)
+			off[i] = border[i].off
 		}
 		slices.Sort(off)
 		middle = off[len(off)/2]
@@ -152,7 +155,7 @@ func fitGround(frame []framePixel) (p plane, middle float64) {
 		near := max(6, 2*middle)
 		var moments [3][3]float64
 		var sums [3][3]float64
-		for _, s := range frame {
+		for _, s := range border {
 			if s.off > near {
 				continue
 			}
@@ -178,7 +181,9 @@ func fitGround(frame []framePixel) (p plane, middle float64) {
 // for a picture of one row.
 func solve3(a [3][3]float64, b [3]float64) (x [3]float64, ok bool) {
 	det := func(m [3][3]float64) float64 {
-		return m[0][0]*(m[1][1]*m[2][2]-m[1][2]*m[2][1]) - m[0][1]*(m[1][0]*m[2][2]-m[1][2]*m[2][0]) + m[0][2]*(m[1][0]*m[2][1]-m[1][1]*m[2][0])
+		return m[0][0]*(m[1][1]*m[2][2]-m[1][2]*m[2][1]) -
+			m[0][1]*(m[1][0]*m[2][2]-m[1][2]*m[2][0]) +
+			m[0][2]*(m[1][0]*m[2][1]-m[1][1]*m[2][0])
 	}
 	d := det(a)
 	if math.Abs(d) < 1e-6 {
@@ -234,17 +239,17 @@ func components(mask []bool, w, h int) []part {
 	return parts
 }
 
-// belongsTo reports whether a part is a fragment of a larger one: mostly inside its
-// box, or small and near.
+// belongsTo reports whether a part is a fragment of a larger one: most of its box lies
+// inside that one's, or it is small and near.
 func (p part) belongsTo(w part) bool {
 	in := p.box.Intersect(w.box)
 	return 2*in.Dx()*in.Dy() > p.box.Dx()*p.box.Dy() ||
 		float64(p.longer()) < fragmentPart*float64(w.longer()) && p.box.Inset(-fragmentGap).Overlaps(w.box)
 }
 
-// things are the parts that stand for themselves: fragments are joined to what they
-// belong to, specks are dropped.
-func things(parts []part, most int) []image.Rectangle {
+// objects joins fragments to the parts that they belong to, drops specks, and returns
+// the boxes of the rest.
+func objects(parts []part, most int) []image.Rectangle {
 	for joined := true; joined; { // what has grown may reach more
 		slices.SortStableFunc(parts, func(a, b part) int { return cmp.Compare(b.longer(), a.longer()) })
 		var whole []part
@@ -264,7 +269,7 @@ func things(parts []part, most int) []image.Rectangle {
 	}
 	least := leastPart * float64(parts[0].longer())
 	whole := slices.DeleteFunc(parts, func(p part) bool {
-		return float64(p.longer()) < max(leastThing, least)
+		return float64(p.longer()) < max(leastObject, least)
 	})
 	slices.SortStableFunc(whole, func(a, b part) int { return cmp.Compare(b.area, a.area) })
 	var boxes []image.Rectangle

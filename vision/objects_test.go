@@ -40,7 +40,8 @@ func disc(img draw.Image, c color.Color, box image.Rectangle) {
 	}
 }
 
-func TestThings(t *testing.T) {
+func TestPlainObjects(t *testing.T) {
+	t.Parallel()
 	white, grey, red := color.RGBA{255, 255, 255, 255}, color.RGBA{120, 120, 120, 255}, color.RGBA{200, 30, 30, 255}
 	cases := []struct {
 		name string
@@ -53,17 +54,17 @@ func TestThings(t *testing.T) {
 			disc(m, grey, image.Rect(200, 150, 280, 230))
 			return m
 		}, []image.Rectangle{image.Rect(20, 30, 90, 110), image.Rect(200, 150, 280, 230)}},
-		{"on a graded ground", func() image.Image {
+		{"on a graded background", func() image.Image {
 			m := ground(320, 240, color.RGBA{30, 60, 120, 255}, color.RGBA{110, 110, 150, 255})
 			paint(m, red, image.Rect(100, 80, 170, 140))
 			return m
 		}, []image.Rectangle{image.Rect(100, 80, 170, 140)}},
-		{"one touches the frame", func() image.Image {
+		{"one touches the border", func() image.Image {
 			m := ground(300, 300, white, grey)
 			paint(m, color.Black, image.Rect(0, 100, 80, 200), image.Rect(150, 20, 220, 90))
 			return m
 		}, []image.Rectangle{image.Rect(150, 20, 220, 90), image.Rect(0, 100, 80, 200)}},
-		{"a fragment belongs to its thing, a speck to none", func() image.Image {
+		{"a fragment belongs to its object, a speck to none", func() image.Image {
 			m := ground(320, 320, white, white)
 			paint(m, red, image.Rect(50, 50, 130, 130), image.Rect(134, 60, 150, 80))
 			paint(m, red, image.Rect(250, 250, 256, 256))
@@ -82,7 +83,7 @@ func TestThings(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := Things(t.Context(), c.img(), 35)
+			got, err := PlainObjects(t.Context(), c.img(), 35)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -99,11 +100,12 @@ func TestThings(t *testing.T) {
 }
 
 // A large picture is looked at small: the boxes are right to its coarser pixels.
-func TestThingsOfALargePicture(t *testing.T) {
+func TestPlainObjectsLarge(t *testing.T) {
+	t.Parallel()
 	m := ground(1600, 800, color.RGBA{240, 240, 240, 255}, color.RGBA{220, 230, 240, 255})
 	want := image.Rect(403, 201, 808, 599)
 	disc(m, color.Black, want)
-	got, err := Things(t.Context(), m, 35)
+	got, err := PlainObjects(t.Context(), m, 35)
 	if err != nil || len(got) != 1 {
 		t.Fatalf("%v, %v", got, err)
 	}
@@ -115,29 +117,31 @@ func TestThingsOfALargePicture(t *testing.T) {
 	}
 }
 
-func TestThingsIsBounded(t *testing.T) {
+func TestPlainObjectsBounded(t *testing.T) {
+	t.Parallel()
 	m := ground(320, 320, color.RGBA{255, 255, 255, 255}, color.RGBA{255, 255, 255, 255})
 	for i := range 64 {
 		x, y := 6+i%8*39, 6+i/8*39
 		paint(m, color.Black, image.Rect(x, y, x+20+i%3, y+20))
 	}
 	for _, most := range []int{-1, 0, 1, 35, 100} {
-		got, err := Things(t.Context(), m, most)
+		got, err := PlainObjects(t.Context(), m, most)
 		if want := min(64, max(0, most)); err != nil || len(got) != want {
-			t.Errorf("%d things, want %d (%v)", len(got), want, err)
+			t.Errorf("%d objects, want %d (%v)", len(got), want, err)
 		}
 	}
-	if _, err := Things(t.Context(), image.NewRGBA(image.Rectangle{}), 5); !errors.Is(err, ErrImage) {
+	if _, err := PlainObjects(t.Context(), image.NewRGBA(image.Rectangle{}), 5); !errors.Is(err, ErrImage) {
 		t.Errorf("an empty picture: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := Things(ctx, m, 5); !errors.Is(err, context.Canceled) {
+	if _, err := PlainObjects(ctx, m, 5); !errors.Is(err, context.Canceled) {
 		t.Errorf("after cancel: %v", err)
 	}
 }
 
 func TestCropSquare(t *testing.T) {
+	t.Parallel()
 	m := NewRGB(100, 60)
 	for _, c := range []struct {
 		box  image.Rectangle
