@@ -10,10 +10,10 @@ import (
 	"context"
 	"errors"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
+	"github.com/crossattn/xpipe/onnx"
 	"github.com/crossattn/xpipe/tensor"
 )
 
@@ -22,7 +22,7 @@ import (
 var (
 	// ErrGraph: the file is no ONNX graph, is damaged, or asks for what the engine lacks. Another
 	// file may work.
-	ErrGraph = errors.New("graph")
+	ErrGraph = onnx.ErrGraph
 	// ErrInput: an input's name, element type or shape does not fit the graph.
 	ErrInput = errors.New("input")
 	// ErrEngine: the engine itself is missing or broke (no library, no such provider, a closed
@@ -78,50 +78,12 @@ type Options struct {
 
 // Source names a graph inside a file system, which must hold its external data too. Nothing outside
 // the file system is ever read.
-type Source struct {
-	FS   fs.FS
-	Name string // slash-separated, as fs.ValidPath wants it
-	// Check, where it is not nil, is told every file that is read whole, by its name in FS, before
-	// any of it is used; its error ends the opening. So a file is hashed while it is read, not
-	// read once more for it. Files that ONNX Runtime reads itself (external data) it is not told.
-	Check func(name string, data []byte) error
-}
+type Source = onnx.Source
 
 // FileSource is the source for the graph at a path of the operating system. External data is looked
 // for in the file's folder and below.
 func FileSource(path string) Source {
 	return Source{FS: os.DirFS(filepath.Dir(path)), Name: filepath.Base(path)}
-}
-
-// Path returns the operating system's path of the graph, for engines that read files themselves; ok
-// is false where the source does not lie on a disk but is embedded or archived.
-func (s Source) Path() (path string, ok bool) {
-	f, err := s.FS.Open(s.Name)
-	if err != nil {
-		return "", false
-	}
-	defer f.Close()
-	if disk, isFile := f.(*os.File); isFile {
-		return disk.Name(), true
-	}
-	return "", false
-}
-
-// Read returns the whole graph file, checked.
-func (s Source) Read() ([]byte, error) {
-	data, err := fs.ReadFile(s.FS, s.Name)
-	if err == nil {
-		err = s.Checked(s.Name, data)
-	}
-	return data, err
-}
-
-// Checked is Check where there is one.
-func (s Source) Checked(name string, data []byte) error {
-	if s.Check == nil {
-		return nil
-	}
-	return s.Check(name, data)
 }
 
 var _ io.Closer = Session(nil)

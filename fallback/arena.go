@@ -10,9 +10,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// arena is the memory of one run. Tensors of values that are done with make room
-// for later ones, and a later run with the same arena finds the room still
-// there.
+// arena is the memory of one run. The memory of a value that nothing needs any more goes to later
+// values, and to later runs with the same arena.
 type arena struct {
 	limit int64 // bytes; 0 means none
 	taken int64 // bytes of all buffers, free ones included
@@ -22,7 +21,7 @@ type arena struct {
 	fresh []*buffer                  // allocated since the last settle
 }
 
-// buffer is a piece of memory that one tensor or several (reshaped) share.
+// buffer is a piece of memory that one tensor uses, or several that are reshaped from each other.
 type buffer struct {
 	words []uint64
 	refs  int  // values that use it
@@ -66,17 +65,26 @@ func (a *arena) Alloc(dtype tensor.DType, shape []int) (*tensor.Tensor, error) {
 	case tensor.Uint8:
 		return tensor.New(shape, unsafe.Slice((*uint8)(p), n))
 	}
-	// Old contents may be no valid bools.
+	// A bool must be 0 or 1, which old contents need not be.
 	clear(b.words)
 	return tensor.New(shape, unsafe.Slice((*bool)(p), n))
 }
 
-// buffer returns a free buffer that fits well, or a new one.
+// A free buffer serves a value that needs at least half of it. Shapes grow step by step in a
+// decoder, so an exact fit is rare; a much larger buffer would lie mostly idle while others need
+// its room. fitSlack words, 4 KiB or a page, are too little to count.
+const (
+	fitFactor = 2
+	fitSlack  = 512
+)
+
+// buffer returns the smallest free buffer that fits, or a new one.
 func (a *arena) buffer(words int) (*buffer, error) {
 	best := -1
 	for i, b := range a.free {
 		size := len(b.words)
-		if size >= words && size <= 2*words+512 && (best < 0 || size < len(a.free[best].words)) {
+		fits := size >= words && size <= fitFactor*words+fitSlack
+		if fits && (best < 0 || size < len(a.free[best].words)) {
 			best = i
 		}
 	}
@@ -90,7 +98,8 @@ func (a *arena) buffer(words int) (*buffer, error) {
 		if a.limit > 0 && a.taken+size > a.limit {
 			a.trim()
 			if a.taken+size > a.limit {
-				return nil, fmt.Errorf("%w: the run needs more than the memory limit of %d bytes", engine.ErrGraph, a.limit)
+				return nil, fmt.Errorf("%w: the run needs more than the memory limit of %d bytes",
+					engine.ErrGraph, a.limit)
 			}
 		}
 		b = &buffer{words: make([]uint64, words)}
@@ -102,8 +111,7 @@ func (a *arena) buffer(words int) (*buffer, error) {
 	return b, nil
 }
 
-// Room returns the bytes that are left of the limit; without one, more than
-// there can be.
+// Room returns the bytes that are left of the limit; without a limit, more than there can be.
 func (a *arena) Room() int64 {
 	if a.limit == 0 {
 		return math.MaxInt64
@@ -115,7 +123,7 @@ func (a *arena) Room() int64 {
 	return room
 }
 
-// trim gives free buffers up.
+// trim leaves the free buffers to the garbage collector.
 func (a *arena) trim() {
 	for _, b := range a.free {
 		a.taken -= int64(len(b.words)) * 8
@@ -123,7 +131,7 @@ func (a *arena) trim() {
 	a.free = nil
 }
 
-// find returns the buffer a tensor lies in; nil where it is not of this arena.
+// find returns the buffer that a tensor lies in; nil where it is not of this arena.
 func (a *arena) find(t *tensor.Tensor) *buffer {
 	if p := ops.Pointer(t); p != nil {
 		return a.live[p]
@@ -152,8 +160,8 @@ func (a *arena) release(b *buffer) {
 	a.free = append(a.free, b)
 }
 
-// settle takes back what was allocated since the last call and no value holds:
-// the scratch of the operator that just ran.
+// settle takes back the scratch of the operator that just ran: all memory allocated since the last
+// call that no value holds.
 func (a *arena) settle() {
 	for _, b := range a.fresh {
 		if b.refs == 0 {
@@ -163,19 +171,20 @@ func (a *arena) settle() {
 	a.fresh = a.fresh[:0]
 }
 
-// give hands t's memory over to the caller of the run; false where the arena
-// does not own it or something else shares it.
+// give hands t's memory over to the caller of the run. It returns false, and the caller needs a
+// copy, where the arena does not own the memory, another result has it, or most of it would be
+// wasted.
 func (a *arena) give(t *tensor.Tensor) bool {
 	b := a.find(t)
-	if b == nil || b.gone || len(b.words) > 2*(t.Len()*t.DType().Size()+7)/8 {
+	if b == nil || b.gone || len(b.words) > fitFactor*(t.Len()*t.DType().Size()+7)/8 {
 		return false
 	}
 	b.gone = true
 	return true
 }
 
-// reset ends a run: everything is free again but what was given away, and what
-// the run did not need is left to the garbage collector.
+// reset ends a run. Memory given away leaves the arena, buffers that the run did not use are left
+// to the garbage collector, and the rest is free again.
 func (a *arena) reset() {
 	for _, b := range a.live {
 		if b.gone {

@@ -1,10 +1,17 @@
-// Package fallback is the pure-Go engine: it reads ONNX graphs, plans them once
-// and runs them, without cgo and without any library. It runs wherever Go does,
-// which is why it is the engine that is always there.
+// Package fallback is the pure-Go engine: it reads ONNX graphs, plans them once and runs them,
+// without cgo and without any library. It runs wherever Go does, so it is the engine that is always
+// there.
 //
-// Package onnx reads the files, package ops holds the operators and package
-// kernel their inner loops; what is here is the plan (the order of nodes, what
-// is constant, when memory is free again) and the sessions that run it.
+// A graph passes through these files:
+//
+//	onnx, onnx/ir    the file is read into nodes, attributes and uses
+//	plan.go          constants are folded, and the rest is built
+//	tap.go           attention is found, so that a run can give its probabilities
+//	fuse*.go         patterns of nodes become fused operators
+//	layout.go        images are laid out with their channels side by side
+//	session.go       a plan is run, in the memory of arena.go
+//
+// Package ops holds the operators and package kernel their inner loops.
 package fallback
 
 import (
@@ -20,9 +27,8 @@ import (
 
 // Engine is the pure-Go engine. The zero value is ready for use.
 type Engine struct {
-	// MemoryLimit bounds the bytes that the tensors of one run may take at any
-	// time, the weights not counted. 0 means no bound but ops.MaxTensorBytes for
-	// each tensor.
+	// MemoryLimit bounds the bytes that the tensors of one run may take at any time, weights not
+	// counted. 0 means no bound but ops.MaxTensorBytes for each tensor.
 	MemoryLimit int64
 }
 
@@ -32,11 +38,16 @@ func New() *Engine { return &Engine{} }
 // Name is "go".
 func (e *Engine) Name() string { return "go" }
 
-// Open reads and plans a graph. Errors about the graph wrap engine.ErrGraph; a
-// provider other than the CPU gives engine.ErrEngine.
-func (e *Engine) Open(ctx context.Context, source engine.Source, opts engine.Options) (engine.Session, error) {
+// Open reads and plans a graph. Errors about the graph wrap engine.ErrGraph; a provider other than
+// the CPU gives engine.ErrEngine. So does a panic inside the engine, here and in Session.Run: it is
+// a bug of ours, and its error has a method Stack() []byte.
+func (e *Engine) Open(
+	ctx context.Context, source engine.Source, opts engine.Options,
+) (engine.Session, error) {
 	if opts.Provider != "" && opts.Provider != "cpu" {
-		return nil, fmt.Errorf("%w: the Go engine computes on the CPU, not on %q; use the ort engine for that", engine.ErrEngine, opts.Provider)
+		return nil, fmt.Errorf(
+			"%w: the Go engine computes on the CPU, not on %q; use the ort engine for that",
+			engine.ErrEngine, opts.Provider)
 	}
 	if opts.Threads < 0 {
 		return nil, fmt.Errorf("%w: %d threads", engine.ErrEngine, opts.Threads)
@@ -55,7 +66,7 @@ func (e *Engine) Open(ctx context.Context, source engine.Source, opts engine.Opt
 	if err != nil {
 		return nil, err
 	}
-	g, err := planSafely(ctx, m, threads, opts.NoFusion)
+	g, err := plan(ctx, m, threads, opts.NoFusion)
 	if err != nil {
 		m.Close()
 		return nil, fmt.Errorf("opening %s: %w", source.Name, err)
@@ -67,34 +78,8 @@ func (e *Engine) Open(ctx context.Context, source engine.Source, opts engine.Opt
 	return newSession(m, g, threads, limit), nil
 }
 
-// Supported says whether the engine has an operator in a version of its
-// operator set. The default domain is "".
+// Supported says whether the engine has an operator in a version of its operator set. The default
+// domain is "".
 func Supported(domain, op string, version int) bool {
 	return ops.Supported(domain, op, version)
-}
-
-// Operators counts what a session of this engine runs, by operator: those of the
-// graph that are left after folding and fusion, and fused ones, which begin with
-// "xpipe.". It is nil for another engine's session.
-func Operators(s engine.Session) map[string]int {
-	own, ok := s.(*session)
-	if !ok {
-		return nil
-	}
-	counts := map[string]int{}
-	for _, n := range own.graph.nodes {
-		counts[n.op]++
-	}
-	return counts
-}
-
-// planSafely turns a panic while planning, which would be a defect of this
-// package, into an error.
-func planSafely(ctx context.Context, m *onnx.Model, threads int, noFusion bool) (g *graph, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%w: the Go engine failed on it: %v", engine.ErrGraph, r)
-		}
-	}()
-	return plan(ctx, m, threads, noFusion)
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/crossattn/xpipe/fallback"
 )
 
-// goldenDirs lists folders with golden cases: those in the repository, and those
-// that XPIPE_GOLDEN names.
+// goldenDirs lists folders with golden cases: those in the repository, and those that XPIPE_GOLDEN
+// names.
 func goldenDirs(t *testing.T) []string {
 	t.Helper()
 	dirs := filepath.SplitList(os.Getenv("XPIPE_GOLDEN"))
@@ -26,7 +26,9 @@ func goldenDirs(t *testing.T) []string {
 }
 
 func TestConformance(t *testing.T) {
-	enginetest.Run(t, fallback.New(), enginetest.Options{Supported: fallback.Supported, Golden: goldenDirs(t)})
+	enginetest.Run(t, fallback.New(), enginetest.Options{
+		Supported: fallback.Supported, Golden: goldenDirs(t),
+	})
 }
 
 // Graphs as written must pass no less than fused ones.
@@ -34,4 +36,25 @@ func TestConformanceNoFusion(t *testing.T) {
 	enginetest.Run(t, fallback.New(), enginetest.Options{
 		Supported: fallback.Supported, Golden: goldenDirs(t), Open: engine.Options{NoFusion: true},
 	})
+}
+
+// BenchmarkOpen opens graphs of several hundred nodes with small weights: most of the time goes
+// into reading and planning.
+func BenchmarkOpen(b *testing.B) {
+	for _, name := range []string{
+		"../testdata/families/lxmert-vqa/bundle/onnx/model.onnx",
+		"../testdata/families/idefics/bundle/onnx/decoder_model_merged.onnx",
+		"../models/mini/blip2-mini/onnx/decoder_model_merged.onnx",
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				s, err := fallback.New().Open(b.Context(), engine.FileSource(name), engine.Options{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				s.Close()
+			}
+		})
+	}
 }

@@ -4,172 +4,123 @@ import (
 	"math"
 	"slices"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/crossattn/xpipe/fallback/ops"
-	"github.com/crossattn/xpipe/onnx"
-	"github.com/crossattn/xpipe/onnx/pb"
+	"github.com/crossattn/xpipe/onnx/ir"
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// fuser replaces patterns of nodes by operators of ops.FusedDomain. Exporters
-// write the same layers in a few ways; each pattern here is one of them. The
-// last node of a pattern becomes the fused one, under the same output name; the
-// others fall away where nothing else needs them.
+// fuser replaces patterns of nodes by operators of ops.FusedDomain. Exporters write the same layers
+// in a few ways; each pattern here is one of them. The last node of a pattern becomes the fused
+// one, under the same output name; the others fall away where nothing else needs them.
 type fuser struct {
-	nodes    []*pb.NodeProto
-	consts   map[string]*tensor.Tensor
-	producer map[string]*pb.NodeProto
-	users    map[string][]*pb.NodeProto
-	output   map[string]bool
+	*ir.Graph
+	inPlace map[string]bool // see readInPlace
 }
 
-// fuse rewrites nodes, which stay in an order in which they can run.
-func fuse(nodes []*pb.NodeProto, consts map[string]*tensor.Tensor, outputs []tensor.Spec) []*pb.NodeProto {
-	f := &fuser{nodes: slices.Clone(nodes), consts: consts, output: map[string]bool{}}
-	for _, o := range outputs {
-		f.output[o.Name] = true
-	}
-	// Each pass sees what the ones before have made.
-	for _, pass := range []func(n *pb.NodeProto) *pb.NodeProto{
-		f.gelu, f.geluTanh, f.swish, f.product, f.bias, f.activation, f.residual, f.attention, f.append,
+// pattern makes a fused node that takes the place of n; nil where n is not the end of the pattern.
+type pattern func(n *ir.Node) *ir.Node
+
+// fuse rewrites a graph.
+func fuse(g *ir.Graph) {
+	f := &fuser{Graph: g}
+	// A pattern may match nodes that the patterns before it have made.
+	for _, p := range []pattern{
+		f.gelu, f.geluTanh, f.swish, f.product, f.bias, f.activation, f.residual, f.attention,
+		f.joinHeads,
 	} {
-		f.index()
-		for i, n := range f.nodes {
-			if r := pass(n); r != nil {
-				r.Name = n.Name
-				r.Domain = proto.String(ops.FusedDomain)
-				f.nodes[i] = r
-				for _, o := range r.Output {
-					f.producer[o] = r
-				}
+		f.apply(p)
+	}
+	f.readInPlace()
+	f.apply(f.append)
+}
+
+// apply replaces the nodes where one of the patterns, tried in turn, ends.
+func (f *fuser) apply(patterns ...pattern) {
+	for i, n := range f.Nodes {
+		for _, p := range patterns {
+			if r := p(n); r != nil {
+				f.Replace(i, r)
+				break
 			}
 		}
-		f.nodes = live(f.nodes, outputs)
 	}
-	return f.nodes
-}
-
-func (f *fuser) index() {
-	f.producer, f.users = map[string]*pb.NodeProto{}, map[string][]*pb.NodeProto{}
-	for _, n := range f.nodes {
-		for _, o := range n.GetOutput() {
-			f.producer[o] = n
-		}
-		for _, in := range n.GetInput() {
-			f.users[in] = append(f.users[in], n)
-		}
-	}
+	f.Prune()
 }
 
 // is says whether n is an operator of the default domain.
-func is(n *pb.NodeProto, op string) bool {
-	return n != nil && n.GetOpType() == op && onnx.Domain(n.GetDomain()) == ""
-}
+func is(n *ir.Node, op string) bool { return n != nil && n.Op == op && n.Domain == "" }
 
 // isFused says whether n was made by fusion.
-func isFused(n *pb.NodeProto, op string) bool {
-	return n != nil && n.GetOpType() == op && n.GetDomain() == ops.FusedDomain
-}
-
-// input returns the name of input i, "" where there is none.
-func input(n *pb.NodeProto, i int) string {
-	if i < len(n.GetInput()) {
-		return n.GetInput()[i]
-	}
-	return ""
+func isFused(n *ir.Node, op string) bool {
+	return n != nil && n.Op == op && n.Domain == ops.FusedDomain
 }
 
 // from returns the node that computes input i of n if it is such an operator.
-func (f *fuser) from(n *pb.NodeProto, i int, op string) *pb.NodeProto {
-	if p := f.producer[input(n, i)]; is(p, op) {
+func (f *fuser) from(n *ir.Node, i int, op string) *ir.Node {
+	if p := f.Producer(n.Input(i)); is(p, op) {
 		return p
 	}
 	return nil
 }
 
-// sole returns the one node that uses a value; nil where several do, or the
-// caller of the graph.
-func (f *fuser) sole(name string) *pb.NodeProto {
-	if u := f.users[name]; len(u) == 1 && !f.output[name] {
-		return u[0]
-	}
-	return nil
-}
+// sole says whether the one node that reads a value, by whose inputs it was found, is the only one
+// that needs it.
+func (f *fuser) sole(value string) bool { return f.Uses(value) == 1 }
 
 // scalar returns the value of a constant of one element.
 func (f *fuser) scalar(name string) (float64, bool) {
-	t := f.consts[name]
-	if t == nil || t.Len() != 1 || t.DType() != tensor.Float32 && t.DType() != tensor.Float16 {
+	t := f.Consts[name]
+	if !isFloat(t) || t.Len() != 1 {
 		return 0, false
 	}
 	return float64(t.Float32s()[0]), true
 }
 
 // withScalar splits a commutative node into its variable operand and a constant.
-func (f *fuser) withScalar(n *pb.NodeProto) (x string, c float64, ok bool) {
-	if c, ok := f.scalar(input(n, 1)); ok {
-		return input(n, 0), c, true
+func (f *fuser) withScalar(n *ir.Node) (x string, c float64, ok bool) {
+	if c, ok := f.scalar(n.Input(1)); ok {
+		return n.Input(0), c, true
 	}
-	c, ok = f.scalar(input(n, 0))
-	return input(n, 1), c, ok
+	c, ok = f.scalar(n.Input(0))
+	return n.Input(1), c, ok
 }
 
-// scaled takes a multiplication or division by a constant off a value: name is x
-// times c.
+// scaled takes a multiplication or division by a constant off a value: name is x times c.
 func (f *fuser) scaled(name string) (x string, c float64, ok bool) {
-	n := f.producer[name]
+	n := f.Producer(name)
 	switch {
 	case is(n, "Mul"):
 		return f.withScalar(n)
 	case is(n, "Div"):
-		c, ok := f.scalar(input(n, 1))
-		return input(n, 0), 1 / c, ok && c != 0
+		c, ok := f.scalar(n.Input(1))
+		return n.Input(0), 1 / c, ok && c != 0
 	}
 	return "", 0, false
 }
 
 func near(a, b float64) bool { return math.Abs(a-b) <= 1e-3*math.Abs(b) }
 
-// replace makes a fused node that takes n's place.
-func replace(n *pb.NodeProto, op string, in []string, attrs ...*pb.AttributeProto) *pb.NodeProto {
-	return &pb.NodeProto{OpType: proto.String(op), Input: in, Output: n.GetOutput()[:1], Attribute: attrs}
-}
-
-func floatAttr(name string, v float64) *pb.AttributeProto {
-	return &pb.AttributeProto{Name: proto.String(name), Type: pb.AttributeProto_FLOAT.Enum(), F: proto.Float32(float32(v))}
-}
-
-func intAttr(name string, v int64) *pb.AttributeProto {
-	return &pb.AttributeProto{Name: proto.String(name), Type: pb.AttributeProto_INT.Enum(), I: proto.Int64(v)}
-}
-
-func stringAttr(name, v string) *pb.AttributeProto {
-	return &pb.AttributeProto{Name: proto.String(name), Type: pb.AttributeProto_STRING.Enum(), S: []byte(v)}
-}
-
-func attr(n *pb.NodeProto, name string) *pb.AttributeProto {
-	for _, a := range n.GetAttribute() {
-		if a.GetName() == name {
-			return a
-		}
+// fused makes a fused node that computes n's first output.
+func fused(n *ir.Node, op string, in []string, attrs ...ir.Attr) *ir.Node {
+	return &ir.Node{
+		Name: n.Name, Domain: ops.FusedDomain, Op: op,
+		Inputs: in, Outputs: n.Outputs[:1], Attrs: attrs,
 	}
-	return nil
 }
 
-// gate matches x * 0.5 * (inner + 1), in whatever order it is multiplied, where
-// inner computes from x; last must be its last node. It returns inner's node.
-func (f *fuser) gate(last *pb.NodeProto, op string) (x string, inner *pb.NodeProto) {
+// gate matches x * 0.5 * (inner + 1), in whatever order it is multiplied, where inner computes from
+// x; last must be its last node. It returns inner's node.
+func (f *fuser) gate(last *ir.Node, op string) (x string, inner *ir.Node) {
 	if !is(last, "Mul") {
 		return "", nil
 	}
 	// The factors of up to three multiplications.
 	var factors []string
 	half := 1.0
-	var collect func(n *pb.NodeProto, depth int)
-	collect = func(n *pb.NodeProto, depth int) {
+	var collect func(n *ir.Node, depth int)
+	collect = func(n *ir.Node, depth int) {
 		for i := range 2 {
-			name := input(n, i)
+			name := n.Input(i)
 			if c, ok := f.scalar(name); ok {
 				half *= c
 			} else if m := f.from(n, i, "Mul"); m != nil && depth > 0 {
@@ -184,12 +135,12 @@ func (f *fuser) gate(last *pb.NodeProto, op string) (x string, inner *pb.NodePro
 		return "", nil
 	}
 	for i, name := range factors {
-		add := f.producer[name]
+		add := f.Producer(name)
 		if !is(add, "Add") {
 			continue
 		}
 		v, c, ok := f.withScalar(add)
-		if e := f.producer[v]; ok && c == 1 && is(e, op) {
+		if e := f.Producer(v); ok && c == 1 && is(e, op) {
 			return factors[1-i], e
 		}
 	}
@@ -197,50 +148,50 @@ func (f *fuser) gate(last *pb.NodeProto, op string) (x string, inner *pb.NodePro
 }
 
 // gelu matches x/2 * (1 + erf(x/sqrt 2)).
-func (f *fuser) gelu(n *pb.NodeProto) *pb.NodeProto {
+func (f *fuser) gelu(n *ir.Node) *ir.Node {
 	x, e := f.gate(n, "Erf")
 	if e == nil {
 		return nil
 	}
-	if y, c, ok := f.scaled(input(e, 0)); !ok || y != x || !near(c, 1/math.Sqrt2) {
+	if y, c, ok := f.scaled(e.Input(0)); !ok || y != x || !near(c, 1/math.Sqrt2) {
 		return nil
 	}
-	return replace(n, "Gelu", []string{x})
+	return fused(n, "Gelu", []string{x})
 }
 
 // geluTanh matches x/2 * (1 + tanh(sqrt(2/pi) * (x + 0.044715 x^3))).
-func (f *fuser) geluTanh(n *pb.NodeProto) *pb.NodeProto {
+func (f *fuser) geluTanh(n *ir.Node) *ir.Node {
 	x, t := f.gate(n, "Tanh")
 	if t == nil {
 		return nil
 	}
-	sum, c, ok := f.scaled(input(t, 0))
-	add := f.producer[sum]
+	sum, c, ok := f.scaled(t.Input(0))
+	add := f.Producer(sum)
 	if !ok || !near(c, math.Sqrt(2/math.Pi)) || !is(add, "Add") {
 		return nil
 	}
 	var cubed string
 	switch x {
-	case input(add, 0):
-		cubed = input(add, 1)
-	case input(add, 1):
-		cubed = input(add, 0)
+	case add.Input(0):
+		cubed = add.Input(1)
+	case add.Input(1):
+		cubed = add.Input(0)
 	default:
 		return nil
 	}
 	y, c, ok := f.scaled(cubed)
-	p := f.producer[y]
-	if !ok || !near(c, 0.044715) || !is(p, "Pow") || input(p, 0) != x {
+	p := f.Producer(y)
+	if !ok || !near(c, 0.044715) || !is(p, "Pow") || p.Input(0) != x {
 		return nil
 	}
-	if e, ok := f.scalar(input(p, 1)); !ok || e != 3 {
+	if e, ok := f.scalar(p.Input(1)); !ok || e != 3 {
 		return nil
 	}
-	return replace(n, "GeluTanh", []string{x})
+	return fused(n, "GeluTanh", []string{x})
 }
 
 // swish matches x * sigmoid(alpha * x).
-func (f *fuser) swish(n *pb.NodeProto) *pb.NodeProto {
+func (f *fuser) swish(n *ir.Node) *ir.Node {
 	if !is(n, "Mul") {
 		return nil
 	}
@@ -249,21 +200,21 @@ func (f *fuser) swish(n *pb.NodeProto) *pb.NodeProto {
 		if s == nil {
 			continue
 		}
-		x := input(n, 1-i)
-		if input(s, 0) == x {
-			return replace(n, "Swish", []string{x}, floatAttr("alpha", 1))
+		x := n.Input(1 - i)
+		if s.Input(0) == x {
+			return fused(n, "Swish", []string{x}, ir.Attr{Name: "alpha", Value: float32(1)})
 		}
-		if y, c, ok := f.scaled(input(s, 0)); ok && y == x {
-			return replace(n, "Swish", []string{x}, floatAttr("alpha", c))
+		if y, c, ok := f.scaled(s.Input(0)); ok && y == x {
+			return fused(n, "Swish", []string{x}, ir.Attr{Name: "alpha", Value: float32(c)})
 		}
 	}
 	return nil
 }
 
-// matrix says whether a name is a constant matrix of floats, and the columns of a
-// matrix of any numbers.
+// matrix says whether a name is a constant matrix of floats, and the columns of a matrix of any
+// numbers.
 func (f *fuser) matrix(name string, transposed bool) (columns int, floats bool) {
-	t := f.consts[name]
+	t := f.Consts[name]
 	if t == nil || t.Rank() != 2 || t.Len() == 0 {
 		return 0, false
 	}
@@ -271,139 +222,121 @@ func (f *fuser) matrix(name string, transposed bool) (columns int, floats bool) 
 	if transposed {
 		columns = t.Dim(0)
 	}
-	return columns, t.DType() == tensor.Float32 || t.DType() == tensor.Float16
+	return columns, isFloat(t)
 }
 
-// product makes fused products of MatMul and Gemm with constant matrices, for the
-// later passes to add to, and fused convolutions of plain ones.
-func (f *fuser) product(n *pb.NodeProto) *pb.NodeProto {
+// product makes fused products of MatMul and Gemm with constant matrices, for the later passes to
+// add to, and fused convolutions of plain ones.
+func (f *fuser) product(n *ir.Node) *ir.Node {
 	switch {
 	case is(n, "MatMul"):
-		if _, ok := f.matrix(input(n, 1), false); ok {
-			return replace(n, "MatMul", []string{input(n, 0), input(n, 1)})
+		if _, ok := f.matrix(n.Input(1), false); ok {
+			return fused(n, "MatMul", []string{n.Input(0), n.Input(1)})
 		}
 	case is(n, "Gemm"):
-		one := func(name string) bool { a := attr(n, name); return a == nil || a.GetF() == 1 }
-		if !one("alpha") || !one("beta") || attr(n, "transA").GetI() != 0 {
+		if !plainGemm(n) {
 			return nil
 		}
-		transposed := attr(n, "transB").GetI() != 0
-		columns, ok := f.matrix(input(n, 1), transposed)
-		if !ok || input(n, 2) != "" && !f.isBias(input(n, 2), columns) {
+		transposed := n.Int("transB", 0) != 0
+		columns, ok := f.matrix(n.Input(1), transposed)
+		if !ok || n.Input(2) != "" && !f.isBias(n.Input(2), columns) {
 			return nil
 		}
-		var attrs []*pb.AttributeProto
+		var attrs []ir.Attr
 		if transposed {
-			attrs = append(attrs, intAttr("transB", 1))
+			attrs = append(attrs, ir.Attr{Name: "transB", Value: int64(1)})
 		}
-		return replace(n, "MatMul", []string{input(n, 0), input(n, 1), input(n, 2)}, attrs...)
+		return fused(n, "MatMul", []string{n.Input(0), n.Input(1), n.Input(2)}, attrs...)
 	case is(n, "Conv"):
-		if f.consts[input(n, 1)] != nil {
-			return replace(n, "Conv", []string{input(n, 0), input(n, 1), input(n, 2)}, n.GetAttribute()...)
+		if f.Consts[n.Input(1)] != nil {
+			return fused(n, "Conv", []string{n.Input(0), n.Input(1), n.Input(2)}, n.Attrs...)
 		}
 	}
 	return nil
 }
 
-// isBias says whether a name is a constant with one element for each column.
-func (f *fuser) isBias(name string, columns int) bool {
-	t := f.consts[name]
-	return t != nil && t.Len() == columns && t.Rank() > 0 && t.Dim(-1) == columns && (t.DType() == tensor.Float32 || t.DType() == tensor.Float16)
+// plainGemm says whether a Gemm is A*B + C, with B transposed or not.
+func plainGemm(n *ir.Node) bool {
+	return n.Defaults("alpha", float32(1)) && n.Defaults("beta", float32(1)) &&
+		n.Defaults("transA", int64(0))
 }
 
-// into finds a fused node of the operator that computes an input of n and that
-// nothing else uses, and returns the input's number.
-func (f *fuser) into(n *pb.NodeProto, op string) (*pb.NodeProto, int) {
-	for i, name := range n.GetInput() {
-		if p := f.producer[name]; isFused(p, op) && f.sole(name) == n {
+// isFloat says whether a constant is there and of floats.
+func isFloat(t *tensor.Tensor) bool {
+	return t != nil && (t.DType() == tensor.Float32 || t.DType() == tensor.Float16)
+}
+
+// isBias says whether a name is a constant with one element for each column.
+func (f *fuser) isBias(name string, columns int) bool {
+	t := f.Consts[name]
+	return isFloat(t) && t.Len() == columns && t.Rank() > 0 && t.Dim(-1) == columns
+}
+
+// into finds a fused node of the operator that computes an input of n and that nothing else uses,
+// and returns the input's number.
+func (f *fuser) into(n *ir.Node, op string) (*ir.Node, int) {
+	for i, name := range n.Inputs {
+		if p := f.Producer(name); isFused(p, op) && f.sole(name) {
 			return p, i
 		}
 	}
 	return nil, 0
 }
 
-// extend copies p, to compute what n does, with another input and attributes.
-func extend(p, n *pb.NodeProto, at int, in string, attrs ...*pb.AttributeProto) *pb.NodeProto {
-	inputs := slices.Clone(p.GetInput())
+// extend makes a fused node that computes n: p with another input and more attributes.
+func extend(p, n *ir.Node, at int, in string, attrs ...ir.Attr) *ir.Node {
+	inputs := slices.Clone(p.Inputs)
 	if in != "" {
 		for len(inputs) <= at {
 			inputs = append(inputs, "")
 		}
 		inputs[at] = in
 	}
-	return replace(n, p.GetOpType(), inputs, append(slices.Clone(p.GetAttribute()), attrs...)...)
+	return fused(n, p.Op, inputs, slices.Concat(p.Attrs, attrs)...)
 }
 
 // bias adds a constant row to a product.
-func (f *fuser) bias(n *pb.NodeProto) *pb.NodeProto {
+func (f *fuser) bias(n *ir.Node) *ir.Node {
 	if !is(n, "Add") {
 		return nil
 	}
 	for _, op := range []string{"MatMul", "MatMulInteger"} {
 		p, i := f.into(n, op)
-		if p == nil || input(p, 2) != "" {
+		if p == nil || p.Input(2) != "" {
 			continue
 		}
-		columns, _ := f.matrix(input(p, 1), attr(p, "transB") != nil)
-		if b := input(n, 1-i); f.isBias(b, columns) && (op == "MatMul" || f.consts[b].DType() == tensor.Float32) {
+		columns, _ := f.matrix(p.Input(1), p.Has("transB"))
+		b := n.Input(1 - i)
+		if f.isBias(b, columns) && (op == "MatMul" || f.Consts[b].DType() == tensor.Float32) {
 			return extend(p, n, 2, b)
 		}
 	}
 	return nil
 }
 
-// activation applies an elementwise function to a product or a convolution.
-func (f *fuser) activation(n *pb.NodeProto) *pb.NodeProto {
-	var attrs []*pb.AttributeProto
-	switch op := n.GetOpType(); {
-	case is(n, "Relu"), is(n, "Sigmoid"), is(n, "Tanh"), is(n, "HardSwish"), isFused(n, "Gelu"), isFused(n, "GeluTanh"):
-		attrs = append(attrs, stringAttr("activation", op))
-	case is(n, "Gelu"):
-		name := "Gelu"
-		if string(attr(n, "approximate").GetS()) == "tanh" {
-			name = "GeluTanh"
-		}
-		attrs = append(attrs, stringAttr("activation", name))
-	case isFused(n, "Swish"):
-		attrs = append(attrs, stringAttr("activation", "Swish"), floatAttr("alpha", float64(attr(n, "alpha").GetF())))
-	case is(n, "Clip"):
-		low, high := math.Inf(-1), math.Inf(1)
-		for i, bound := range []*float64{&low, &high} {
-			if name := input(n, i+1); name != "" {
-				v, ok := f.scalar(name)
-				if !ok {
-					return nil
-				}
-				*bound = v
-			}
-		}
-		if a := attr(n, "min"); a != nil {
-			low = float64(a.GetF())
-		}
-		if a := attr(n, "max"); a != nil {
-			high = float64(a.GetF())
-		}
-		attrs = append(attrs, stringAttr("activation", "Clip"), floatAttr("low", low), floatAttr("high", high))
-	default:
+// activation applies an activation to a product or a convolution.
+func (f *fuser) activation(n *ir.Node) *ir.Node {
+	act, ok := ops.Activation(n, f.Consts)
+	if !ok {
 		return nil
 	}
 	for _, op := range []string{"MatMul", "MatMulInteger", "Conv", "ConvInteger"} {
-		if p, i := f.into(n, op); p != nil && i == 0 && attr(p, "activation") == nil && input(p, 3) == "" {
-			return extend(p, n, 0, "", attrs...)
+		if p, i := f.into(n, op); p != nil && i == 0 && !ops.Activated(p) && p.Input(3) == "" {
+			return extend(p, n, 0, "", act)
 		}
 	}
 	return nil
 }
 
-// residual adds a computed tensor to a product or a convolution. Whether it has
-// the same shape or is broadcast shows when it runs.
-func (f *fuser) residual(n *pb.NodeProto) *pb.NodeProto {
+// residual adds a computed tensor to a product or a convolution. Whether it has the same shape or
+// is broadcast shows when it runs.
+func (f *fuser) residual(n *ir.Node) *ir.Node {
 	if !is(n, "Add") {
 		return nil
 	}
 	for _, op := range []string{"MatMul", "MatMulInteger", "Conv"} {
-		if p, i := f.into(n, op); p != nil && input(p, 3) == "" {
-			return extend(p, n, 3, input(n, 1-i))
+		if p, i := f.into(n, op); p != nil && p.Input(3) == "" {
+			return extend(p, n, 3, n.Input(1-i))
 		}
 	}
 	return nil

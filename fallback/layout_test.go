@@ -66,7 +66,8 @@ func (g *images) conv(x image, out int, depthwise bool) image {
 		in = append(in, g.weights(0.1, out))
 	}
 	g.log = append(g.log, fmt.Sprintf("conv %v %d %v %v %v %v", x, out, k, strides, dilations, pads))
-	return image{g.b.Node("Conv", in, onnx.Attrs{"group": group, "strides": strides, "dilations": dilations, "pads": pads}), out, size[0], size[1]}
+	attrs := onnx.Attrs{"group": group, "strides": strides, "dilations": dilations, "pads": pads}
+	return image{g.b.Node("Conv", in, attrs), out, size[0], size[1]}
 }
 
 // step adds a node, or a few that fusion makes one of.
@@ -107,11 +108,14 @@ func (g *images) step() {
 		x.name = node("Mul", x.name, s.name)
 	case 10:
 		op := []string{"MaxPool", "AveragePool"}[g.r.IntN(2)]
-		attrs := onnx.Attrs{"kernel_shape": []int{2, 3}, "strides": []int{1 + g.r.IntN(2), 1}, "pads": []int{1, 1, 0, 1}}
+		stride := 1 + g.r.IntN(2)
+		attrs := onnx.Attrs{
+			"kernel_shape": []int{2, 3}, "strides": []int{stride, 1}, "pads": []int{1, 1, 0, 1},
+		}
 		if op == "AveragePool" && g.r.IntN(2) == 0 {
 			attrs["count_include_pad"] = 1
 		}
-		x = image{g.b.Node(op, []string{x.name}, attrs), x.c, (x.h+1-2)/attrs["strides"].([]int)[0] + 1, x.w + 2 - 3 + 1}
+		x = image{g.b.Node(op, []string{x.name}, attrs), x.c, (x.h+1-2)/stride + 1, x.w + 2 - 3 + 1}
 	default: // what keeps the form of the graph
 		x.name = g.b.Node("Softmax", []string{x.name}, onnx.Attrs{"axis": 1})
 	}
@@ -119,9 +123,10 @@ func (g *images) step() {
 	g.made = append(g.made, x)
 }
 
-// TestChannelsLast runs random graphs of images as they are written and as the
-// planner lays them out.
+// TestChannelsLast runs random graphs of images as they are written and as the planner lays them
+// out.
 func TestChannelsLast(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	r := rand.New(rand.NewPCG(21, 22))
 	turned := 0
@@ -136,7 +141,8 @@ func TestChannelsLast(t *testing.T) {
 		}
 		last := g.made[len(g.made)-1]
 		if r.IntN(3) == 0 {
-			last.name = g.b.Node("ReduceMean", []string{last.name}, onnx.Attrs{"axes": []int{2, 3}, "keepdims": 0})
+			attrs := onnx.Attrs{"axes": []int{2, 3}, "keepdims": 0}
+			last.name = g.b.Node("ReduceMean", []string{last.name}, attrs)
 		}
 		var outputs []string
 		for j, name := range []string{last.name, g.made[1+r.IntN(len(g.made)-1)].name} {
@@ -149,13 +155,12 @@ func TestChannelsLast(t *testing.T) {
 		in := map[string]*tensor.Tensor{"x": randTensor(r, batch, x.c, x.h, x.w)}
 		var got [2]map[string]*tensor.Tensor
 		for plain := range 2 {
-			s, err := fallback.New().Open(ctx, g.b.Source(), engine.Options{NoFusion: plain == 1, Threads: 1 + r.IntN(2)})
+			s := open(t, g.b, engine.Options{NoFusion: plain == 1, Threads: 1 + r.IntN(2)})
+			out, err := s.Run(ctx, in)
 			if err != nil {
-				t.Fatal(err)
-			}
-			if got[plain], err = s.Run(ctx, in); err != nil {
 				t.Fatalf("graph %d: %v\n%q", i, err, g.log)
 			}
+			got[plain] = out
 			turned += fallback.Operators(s)["xpipe.ChannelsFirst"]
 			s.Close()
 		}

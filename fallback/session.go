@@ -3,6 +3,7 @@ package fallback
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -27,12 +28,14 @@ type session struct {
 	arenas    []*arena // of runs that ended, for the next ones
 }
 
-// maxSchedules bounds the kept schedules, of which a caller normally needs one
-// or two.
+// maxSchedules bounds the kept schedules, one for each set of outputs that was asked for. Callers
+// normally need one or two.
 const maxSchedules = 32
 
 func newSession(m *onnx.Model, g *graph, threads int, limit int64) *session {
-	return &session{graph: g, threads: threads, limit: limit, model: m, schedules: map[string]*schedule{}}
+	return &session{
+		graph: g, threads: threads, limit: limit, model: m, schedules: map[string]*schedule{},
+	}
 }
 
 func (s *session) Inputs() []tensor.Spec  { return s.graph.inputs }
@@ -56,7 +59,9 @@ func (s *session) Close() error {
 }
 
 // Run implements engine.Session.
-func (s *session) Run(ctx context.Context, in map[string]*tensor.Tensor, out ...string) (map[string]*tensor.Tensor, error) {
+func (s *session) Run(
+	ctx context.Context, in map[string]*tensor.Tensor, out ...string,
+) (map[string]*tensor.Tensor, error) {
 	s.running.RLock()
 	defer s.running.RUnlock()
 	if s.closed {
@@ -74,8 +79,7 @@ func (s *session) Run(ctx context.Context, in map[string]*tensor.Tensor, out ...
 	}
 	a := s.takeArena()
 	defer s.returnArena(a)
-	r := &run{graph: s.graph, arena: a, x: ops.NewContext(ctx, s.threads, a), values: make([]*tensor.Tensor, len(s.graph.consts))}
-	copy(r.values, s.graph.consts)
+	r := &run{arena: a, x: ops.NewContext(ctx, s.threads, a), values: slices.Clone(s.graph.consts)}
 	for i, spec := range s.graph.inputs {
 		r.values[s.graph.inputIDs[i]] = in[spec.Name]
 	}
@@ -103,21 +107,20 @@ func (s *session) returnArena(a *arena) {
 	s.arenas = append(s.arenas, a)
 }
 
-// schedule is what to run for a set of outputs.
+// schedule lists the steps that compute a set of outputs.
 type schedule struct {
 	names  []string // of the outputs
 	values []int
 	steps  []step
 }
 
-// step is a node with the values that nothing needs after it.
+// step is a node and the values that nothing needs after it.
 type step struct {
 	*node
 	done []int
 }
 
-// schedule returns the nodes that the named outputs need; no names stand for
-// all outputs.
+// schedule returns the nodes that the named outputs need; no names stand for all outputs.
 func (s *session) schedule(out []string) (*schedule, error) {
 	key := strings.Join(out, "\x00")
 	s.mu.Lock()
@@ -128,7 +131,8 @@ func (s *session) schedule(out []string) (*schedule, error) {
 	sched := &schedule{}
 	if len(out) == 0 {
 		for i, o := range s.graph.outputs {
-			sched.names, sched.values = append(sched.names, o.Name), append(sched.values, s.graph.outputIDs[i])
+			sched.names = append(sched.names, o.Name)
+			sched.values = append(sched.values, s.graph.outputIDs[i])
 		}
 	}
 	for _, name := range out {
@@ -148,7 +152,8 @@ func (s *session) schedule(out []string) (*schedule, error) {
 			for _, o := range s.graph.outputs {
 				names = append(names, o.Name)
 			}
-			return nil, fmt.Errorf("%w: the graph has no output %q; it gives %q", engine.ErrInput, name, names)
+			return nil, fmt.Errorf("%w: the graph has no output %q; it gives %q",
+				engine.ErrInput, name, names)
 		}
 		sched.names, sched.values = append(sched.names, name), append(sched.values, id)
 	}
@@ -160,8 +165,8 @@ func (s *session) schedule(out []string) (*schedule, error) {
 	return sched, nil
 }
 
-// steps returns the nodes that the values need, in order, and after which of
-// them each value is done with.
+// steps returns the nodes that the values need, in order, and after which of them each value is
+// done with.
 func (g *graph) steps(values []int) []step {
 	needed := make([]bool, len(g.consts))
 	for _, v := range values {
@@ -196,15 +201,12 @@ func (g *graph) steps(values []int) []step {
 		}
 		rev = append(rev, st)
 	}
-	for i, j := 0, len(rev)-1; i < j; i, j = i+1, j-1 {
-		rev[i], rev[j] = rev[j], rev[i]
-	}
+	slices.Reverse(rev)
 	return rev
 }
 
 // run is one run of a session.
 type run struct {
-	graph  *graph
 	arena  *arena
 	x      *ops.Context
 	values []*tensor.Tensor

@@ -12,8 +12,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// Two attentions, the second over keys of another input, its rows masked after
-// the softmax as OpenFlamingo does; and a softmax that is none.
+// Two attentions, the second over keys of another input, its rows masked after the softmax as
+// OpenFlamingo does; and a softmax that is none.
 func attentionGraph() *onnx.Builder {
 	b := onnx.NewBuilder("taps", 17)
 	for _, name := range []string{"x", "media"} {
@@ -23,19 +23,20 @@ func attentionGraph() *onnx.Builder {
 	half := b.Const(tensor.Scalar(float32(0.5)))
 	attend := func(q, kv string) string {
 		kT := b.Node("Transpose", []string{kv}, onnx.Attrs{"perm": []int{0, 2, 1}})
-		scores := b.Node("Mul", []string{b.Node("MatMul", []string{q, kT}, nil), half}, nil)
+		scores := do(b, "Mul", do(b, "MatMul", q, kT), half)
 		return b.Node("Softmax", []string{scores}, onnx.Attrs{"axis": -1})
 	}
-	own := b.Node("MatMul", []string{attend("x", "x"), "x"}, nil)
-	x := b.Node("Add", []string{"x", own}, nil)
-	seen := b.Node("Where", []string{"blank", b.Const(tensor.Scalar(float32(0))), attend(x, "media")}, nil)
-	y := b.Node("Add", []string{x, b.Node("MatMul", []string{seen, "media"}, nil)}, nil)
+	own := do(b, "MatMul", attend("x", "x"), "x")
+	x := do(b, "Add", "x", own)
+	seen := do(b, "Where", "blank", b.Const(tensor.Scalar(float32(0))), attend(x, "media"))
+	y := do(b, "Add", x, do(b, "MatMul", seen, "media"))
 	b.NodeTo("Softmax", []string{y}, []string{"y"}, onnx.Attrs{"axis": -1})
 	b.Output("y", tensor.Float32, "b", "n", 4)
 	return b
 }
 
 func TestTaps(t *testing.T) {
+	t.Parallel()
 	in := map[string]*tensor.Tensor{
 		"x":     tensor.Must(tensor.New([]int{1, 2, 4}, []float32{1, 2, 0, 1, 0, 1, 3, 1})),
 		"media": tensor.Must(tensor.New([]int{1, 3, 4}, []float32{1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0})),
@@ -56,7 +57,9 @@ func TestTaps(t *testing.T) {
 			{Name: "attention.0", Queries: []string{"x"}, Keys: []string{"x"}},
 			{Name: "attention.1", Queries: []string{"x"}, Keys: []string{"media"}},
 		} {
-			if got := taps[i]; got.Name != want.Name || !slices.Equal(got.Queries, want.Queries) || !slices.Equal(got.Keys, want.Keys) {
+			got := taps[i]
+			if got.Name != want.Name ||
+				!slices.Equal(got.Queries, want.Queries) || !slices.Equal(got.Keys, want.Keys) {
 				t.Errorf("tap %d is %v, want %v", i, got, want)
 			}
 		}

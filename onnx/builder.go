@@ -6,13 +6,12 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/onnx/pb"
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// Builder writes a model node by node, for tests and benchmarks that need a
-// graph of a certain form. Values are known by their names.
+// Builder writes a model node by node, for tests and benchmarks that need a graph of a certain
+// form. Values are known by their names.
 type Builder struct {
 	Model *pb.ModelProto
 	next  int
@@ -20,16 +19,16 @@ type Builder struct {
 
 // NewBuilder begins a model of an operator set of the default domain.
 func NewBuilder(name string, opset int) *Builder {
+	version := &pb.OperatorSetIdProto{Domain: proto.String(""), Version: proto.Int64(int64(opset))}
 	return &Builder{Model: &pb.ModelProto{
 		IrVersion:    proto.Int64(8),
 		ProducerName: proto.String("xpipe"),
-		OpsetImport:  []*pb.OperatorSetIdProto{{Domain: proto.String(""), Version: proto.Int64(int64(opset))}},
+		OpsetImport:  []*pb.OperatorSetIdProto{version},
 		Graph:        &pb.GraphProto{Name: proto.String(name)},
 	}}
 }
 
-// Input declares an input. A dimension is an int, or a string that names one
-// that is not fixed.
+// Input declares an input. A dimension is an int, or a string that names one that is not fixed.
 func (b *Builder) Input(name string, dtype tensor.DType, dims ...any) string {
 	b.Model.Graph.Input = append(b.Model.Graph.Input, valueInfo(name, dtype, dims))
 	return name
@@ -66,27 +65,11 @@ func (b *Builder) Node(op string, in []string, attrs Attrs) string {
 
 // NodeTo adds a node whose outputs have the given names.
 func (b *Builder) NodeTo(op string, in, out []string, attrs Attrs) {
-	n := &pb.NodeProto{OpType: proto.String(op), Name: proto.String(op + "/" + out[0]), Input: in, Output: out}
+	n := &pb.NodeProto{
+		OpType: proto.String(op), Name: proto.String(op + "/" + out[0]), Input: in, Output: out,
+	}
 	for name, v := range attrs {
-		a := &pb.AttributeProto{Name: proto.String(name)}
-		switch v := v.(type) {
-		case int:
-			a.Type, a.I = pb.AttributeProto_INT.Enum(), proto.Int64(int64(v))
-		case float32:
-			a.Type, a.F = pb.AttributeProto_FLOAT.Enum(), proto.Float32(v)
-		case string:
-			a.Type, a.S = pb.AttributeProto_STRING.Enum(), []byte(v)
-		case []int:
-			a.Type = pb.AttributeProto_INTS.Enum()
-			for _, x := range v {
-				a.Ints = append(a.Ints, int64(x))
-			}
-		case *tensor.Tensor:
-			a.Type, a.T = pb.AttributeProto_TENSOR.Enum(), TensorProto("", v)
-		default:
-			panic(fmt.Sprintf("onnx: attribute of type %T", v))
-		}
-		n.Attribute = append(n.Attribute, a)
+		n.Attribute = append(n.Attribute, attributeProto(name, v))
 	}
 	b.Model.Graph.Node = append(b.Model.Graph.Node, n)
 }
@@ -94,9 +77,8 @@ func (b *Builder) NodeTo(op string, in, out []string, attrs Attrs) {
 // Bytes returns the model file.
 func (b *Builder) Bytes() ([]byte, error) { return proto.Marshal(b.Model) }
 
-// Source returns the model as a file in memory. It panics where the model does
-// not fit a file.
-func (b *Builder) Source() engine.Source {
+// Source returns the model as a file in memory. It panics where the model does not fit a file.
+func (b *Builder) Source() Source {
 	data, err := b.Bytes()
 	if err != nil {
 		panic(err)
@@ -106,7 +88,11 @@ func (b *Builder) Source() engine.Source {
 
 // TensorProto wraps t, sharing its memory.
 func TensorProto(name string, t *tensor.Tensor) *pb.TensorProto {
-	p := &pb.TensorProto{Name: proto.String(name), DataType: proto.Int32(elementType(t.DType())), RawData: bytesOf(t)}
+	p := &pb.TensorProto{
+		Name:     proto.String(name),
+		DataType: proto.Int32(ElementType(t.DType())),
+		RawData:  bytesOf(t),
+	}
 	for _, d := range t.Shape() {
 		p.Dims = append(p.Dims, int64(d))
 	}
@@ -125,11 +111,15 @@ func valueInfo(name string, dtype tensor.DType, dims []any) *pb.ValueInfoProto {
 		}
 		shape.Dim = append(shape.Dim, dim)
 	}
-	return &pb.ValueInfoProto{Name: proto.String(name), Type: &pb.TypeProto{Value: &pb.TypeProto_TensorType{
-		TensorType: &pb.TypeProto_Tensor{ElemType: proto.Int32(elementType(dtype)), Shape: shape}}}}
+	t := &pb.TypeProto_Tensor{ElemType: proto.Int32(ElementType(dtype)), Shape: shape}
+	return &pb.ValueInfoProto{
+		Name: proto.String(name),
+		Type: &pb.TypeProto{Value: &pb.TypeProto_TensorType{TensorType: t}},
+	}
 }
 
-func elementType(d tensor.DType) int32 {
+// ElementType returns the ONNX element type of a tensor type; 0, UNDEFINED, for tensor.Invalid.
+func ElementType(d tensor.DType) int32 {
 	for t := range int32(32) {
 		if d != tensor.Invalid && DType(t) == d {
 			return t
@@ -138,8 +128,8 @@ func elementType(d tensor.DType) int32 {
 	return int32(pb.TensorProto_UNDEFINED)
 }
 
-// bytesOf views t's elements as little-endian bytes, copying only on machines
-// that order them otherwise.
+// bytesOf views t's elements as little-endian bytes, copying only on machines that order them
+// otherwise.
 func bytesOf(t *tensor.Tensor) []byte {
 	if t.Len() == 0 {
 		return []byte{}

@@ -1,6 +1,6 @@
-// Package onnx reads ONNX model files: the protobuf message, the tensors inside
-// it and in external data files beside it, and a summary of what a graph holds.
-// It computes nothing; package fallback plans and runs what is read here.
+// Package onnx reads ONNX model files: graphs, in the form of package ir; the tensors inside the
+// file and in external data files beside it; and a summary for people. It computes nothing. A
+// Builder writes small models, for tests and benchmarks.
 package onnx
 
 import (
@@ -15,28 +15,25 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/runtime/protoiface"
 
-	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/onnx/pb"
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// maxModelBytes is the largest model file read; protobuf itself ends at 2 GiB.
-// Larger models keep their weights in external data.
+// maxModelBytes is the largest model file read; protobuf itself ends at 2 GiB. Larger models keep
+// their weights in external data.
 const maxModelBytes = 1<<31 - 1
 
 // maxNesting bounds how deep messages (subgraphs) may nest.
 const maxNesting = 200
 
-// Model is a model file in memory. Its tensors share memory with the file,
-// which is mapped where that is possible, so nothing obtained from a Model may
-// be used after Close.
+// Model is a model file in memory. Its tensors share memory with the file, which is mapped where
+// that is possible, so nothing obtained from a Model may be used after Close.
 type Model struct {
 	Proto *pb.ModelProto
-	// Opsets holds the version of each operator domain the model imports; the
-	// default domain is "".
+	// Opsets holds the version of each operator domain the model imports; the default domain is "".
 	Opsets map[string]int
 
-	source engine.Source
+	source Source
 	data   []region          // the model file
 	files  map[string]region // external data files by path
 }
@@ -48,8 +45,8 @@ type region struct {
 	close  func() error
 }
 
-// Release says that t, if it is a tensor of the model, is not needed for now: memory
-// that its part of a mapped file takes may be given back.
+// Release gives back the memory that t takes where it lies in a mapped file of the model. t stays
+// valid: the system reads the file again if someone looks at it.
 func (m *Model) Release(t *tensor.Tensor) {
 	if t == nil || t.Len() == 0 {
 		return
@@ -72,21 +69,25 @@ func (m *Model) Release(t *tensor.Tensor) {
 	}
 }
 
-// Load reads the model that source names. Errors about the file's contents wrap
-// engine.ErrGraph; a file that is not there gives the file system's error.
-func Load(source engine.Source) (*Model, error) {
+// Load reads the model that source names. Errors about the file's contents wrap ErrGraph; a file
+// that is not there gives the file system's error.
+func Load(source Source) (*Model, error) {
 	r, err := openRegion(source, source.Name, maxModelBytes)
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{Proto: new(pb.ModelProto), source: source, data: []region{r}, files: map[string]region{}}
+	m := &Model{
+		Proto: new(pb.ModelProto), source: source, data: []region{r}, files: map[string]region{},
+	}
 	if err := unmarshal(r.bytes, m.Proto); err != nil {
 		m.Close()
-		return nil, fmt.Errorf("%w: %s is not an ONNX model, or is damaged: %v", engine.ErrGraph, source.Name, err)
+		return nil, fmt.Errorf("%w: %s is not an ONNX model, or is damaged: %v",
+			ErrGraph, source.Name, err)
 	}
 	if m.Proto.GetGraph() == nil {
 		m.Close()
-		return nil, fmt.Errorf("%w: %s is not an ONNX model: it holds no graph", engine.ErrGraph, source.Name)
+		return nil, fmt.Errorf("%w: %s is not an ONNX model: it holds no graph",
+			ErrGraph, source.Name)
 	}
 	m.Opsets, err = opsets(m.Proto.GetOpsetImport())
 	if err != nil {
@@ -101,15 +102,15 @@ func opsets(imports []*pb.OperatorSetIdProto) (map[string]int, error) {
 	for _, o := range imports {
 		v := o.GetVersion()
 		if v < 1 || v > 1<<20 {
-			return nil, fmt.Errorf("%w: operator set %q has version %d", engine.ErrGraph, o.GetDomain(), v)
+			return nil, fmt.Errorf("%w: operator set %q has version %d", ErrGraph, o.GetDomain(), v)
 		}
 		set[Domain(o.GetDomain())] = int(v)
 	}
 	return set, nil
 }
 
-// Domain returns the usual spelling of an operator domain: the default domain,
-// which may also be written "ai.onnx", is "".
+// Domain returns the usual spelling of an operator domain: the default domain, which may also be
+// written "ai.onnx", is "".
 func Domain(d string) string {
 	if d == "ai.onnx" {
 		return ""
@@ -117,8 +118,8 @@ func Domain(d string) string {
 	return d
 }
 
-// unmarshal decodes m from b. It asks for byte fields (tensor data) that share b's memory;
-// version 1.36 of the protobuf module copies them all the same.
+// unmarshal decodes m from b. It asks for byte fields (tensor data) that share b's memory; version
+// 1.36 of the protobuf module copies them all the same.
 func unmarshal(b []byte, m proto.Message) error {
 	r := m.ProtoReflect()
 	methods := r.ProtoMethods()
@@ -135,8 +136,7 @@ func unmarshal(b []byte, m proto.Message) error {
 	return err
 }
 
-// Close frees the memory of the files. Tensors of the model must not be used
-// any more.
+// Close frees the memory of the files. Tensors of the model must not be used any more.
 func (m *Model) Close() error {
 	var first error
 	for _, r := range m.data {
@@ -153,30 +153,33 @@ func (m *Model) Close() error {
 	return first
 }
 
-// external returns the bytes that an external data entry points to. location is
-// relative to the model's folder and may not leave it.
+// external returns the bytes that an external data entry points to. location is relative to the
+// model's folder and may not leave it.
 func (m *Model) external(location string, offset, length int64) ([]byte, error) {
-	if location == "" || strings.ContainsAny(location, "\\\x00") || path.IsAbs(location) || !fs.ValidPath(path.Clean(location)) {
-		return nil, fmt.Errorf("%w: external data %q lies outside the model's folder", engine.ErrGraph, location)
+	if location == "" || strings.ContainsAny(location, "\\\x00") ||
+		path.IsAbs(location) || !fs.ValidPath(path.Clean(location)) {
+		return nil, fmt.Errorf("%w: external data %q lies outside the model's folder",
+			ErrGraph, location)
 	}
 	name := path.Join(path.Dir(m.source.Name), location)
 	r, ok := m.files[name]
 	if !ok {
 		var err error
 		if r, err = openRegion(m.source, name, 1<<40); err != nil {
-			return nil, fmt.Errorf("%w: external data: %w", engine.ErrGraph, err)
+			return nil, fmt.Errorf("%w: external data: %w", ErrGraph, err)
 		}
 		m.files[name] = r
 	}
 	size := int64(len(r.bytes))
 	if offset < 0 || length < 0 || offset > size || length > size-offset {
-		return nil, fmt.Errorf("%w: external data %q holds %d bytes, %d at %d are asked for", engine.ErrGraph, location, size, length, offset)
+		return nil, fmt.Errorf("%w: external data %q holds %d bytes, %d at %d are asked for",
+			ErrGraph, location, size, length, offset)
 	}
 	return r.bytes[offset : offset+length : offset+length], nil
 }
 
 // openRegion maps or reads a whole file of a source, and has it checked.
-func openRegion(source engine.Source, name string, limit int64) (region, error) {
+func openRegion(source Source, name string, limit int64) (region, error) {
 	r, err := readRegion(source.FS, name, limit)
 	if err != nil {
 		return region{}, err
@@ -190,7 +193,7 @@ func openRegion(source engine.Source, name string, limit int64) (region, error) 
 
 func readRegion(fsys fs.FS, name string, limit int64) (region, error) {
 	if !fs.ValidPath(name) {
-		return region{}, fmt.Errorf("%w: %q is no valid path", engine.ErrGraph, name)
+		return region{}, fmt.Errorf("%w: %q is no valid path", ErrGraph, name)
 	}
 	f, err := fsys.Open(name)
 	if err != nil {
@@ -202,10 +205,11 @@ func readRegion(fsys fs.FS, name string, limit int64) (region, error) {
 		return region{}, err
 	}
 	if !info.Mode().IsRegular() {
-		return region{}, fmt.Errorf("%w: %s is no regular file", engine.ErrGraph, name)
+		return region{}, fmt.Errorf("%w: %s is no regular file", ErrGraph, name)
 	}
 	if info.Size() > limit {
-		return region{}, fmt.Errorf("%w: %s has %d bytes, more than the %d that are read", engine.ErrGraph, name, info.Size(), limit)
+		return region{}, fmt.Errorf("%w: %s has %d bytes, more than the %d that are read",
+			ErrGraph, name, info.Size(), limit)
 	}
 	if m, inMemory := f.(*memFile); inMemory {
 		return region{bytes: m.data, close: func() error { return nil }}, nil

@@ -11,9 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mapFile maps a file of the operating system read-only; ok is false where f is
-// something else or mapping fails, and the file is then read. Whoever shortens
-// a model file while it is in use crashes the process, as with any mapping.
+// mapFile maps a file of the operating system read-only. ok is false where f is something else or
+// mapping fails; the file is then read. As with any mapping, the process crashes if someone
+// shortens the file while it is in use.
 func mapFile(f fs.File, size int64) (r region, ok bool) {
 	disk, isFile := f.(*os.File)
 	if !isFile || size == 0 || int64(int(size)) != size {
@@ -26,8 +26,8 @@ func mapFile(f fs.File, size int64) (r region, ok bool) {
 	return region{bytes: b, mapped: true, close: func() error { return syscall.Munmap(b) }}, true
 }
 
-// forget lets the system take the whole pages of part of a mapping back. They are read
-// from the file again where someone looks at them after all.
+// forget lets the system take the whole pages of part of a mapping back. They are read from the
+// file again where someone looks at them after all.
 func forget(b []byte) {
 	page := uintptr(os.Getpagesize())
 	start := uintptr(unsafe.Pointer(unsafe.SliceData(b)))

@@ -4,14 +4,12 @@ import (
 	"bytes"
 	"io/fs"
 	"time"
-
-	"github.com/crossattn/xpipe/engine"
 )
 
-// MemorySource makes a source of a model file's bytes, which must not change
-// while the source is in use.
-func MemorySource(data []byte) engine.Source {
-	return engine.Source{FS: memFS{data}, Name: "model.onnx"}
+// MemorySource makes a source of a model file's bytes, which must not change while the source is in
+// use.
+func MemorySource(data []byte) Source {
+	return Source{FS: memFS{data}, Name: "model.onnx"}
 }
 
 // memFS is a file system of one file, model.onnx.

@@ -7,7 +7,7 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// Summary is what a model file holds, for people to read.
+// Summary describes a model file to people.
 type Summary struct {
 	Name      string         // of the graph
 	Producer  string         // what wrote the file, with its version
@@ -17,8 +17,8 @@ type Summary struct {
 	Outputs   []tensor.Spec
 	Ops       []OpCount // by count, then by name; subgraphs and functions included
 	Nodes     int
-	// Parameters counts the elements of all initializers, ParameterBytes what
-	// they take in the file.
+	// Parameters counts the elements of all initializers, ParameterBytes what they take in the
+	// file.
 	Parameters     int64
 	ParameterBytes int64
 	External       bool // whether some lie in other files
@@ -31,7 +31,7 @@ type OpCount struct {
 	Count      int
 }
 
-// Summary counts what the model holds.
+// Summary describes the model.
 func (m *Model) Summary() Summary {
 	p := m.Proto
 	s := Summary{
@@ -97,15 +97,19 @@ func countNodes(nodes []*pb.NodeProto, s *Summary, counts map[[2]string]int) {
 	}
 }
 
-// Inputs describes the graph's inputs, without those that initializers give a
-// value.
-func (m *Model) Inputs() []tensor.Spec {
-	given := map[string]bool{}
-	for _, t := range m.Proto.GetGraph().GetInitializer() {
+// Inputs describes the graph's inputs, but not those to which an initializer gives a value.
+func (m *Model) Inputs() []tensor.Spec { return inputs(m.Proto.GetGraph()) }
+
+// Outputs describes the graph's outputs.
+func (m *Model) Outputs() []tensor.Spec { return outputs(m.Proto.GetGraph()) }
+
+func inputs(p *pb.GraphProto) []tensor.Spec {
+	given := make(map[string]bool, len(p.GetInitializer()))
+	for _, t := range p.GetInitializer() {
 		given[t.GetName()] = true
 	}
 	specs := []tensor.Spec{}
-	for _, v := range m.Proto.GetGraph().GetInput() {
+	for _, v := range p.GetInput() {
 		if !given[v.GetName()] {
 			specs = append(specs, spec(v))
 		}
@@ -113,10 +117,9 @@ func (m *Model) Inputs() []tensor.Spec {
 	return specs
 }
 
-// Outputs describes the graph's outputs.
-func (m *Model) Outputs() []tensor.Spec {
+func outputs(p *pb.GraphProto) []tensor.Spec {
 	specs := []tensor.Spec{}
-	for _, v := range m.Proto.GetGraph().GetOutput() {
+	for _, v := range p.GetOutput() {
 		specs = append(specs, spec(v))
 	}
 	return specs
@@ -136,7 +139,8 @@ func spec(v *pb.ValueInfoProto) tensor.Spec {
 	s.Dims = []string{}
 	for _, d := range t.GetShape().GetDim() {
 		size, name := -1, d.GetDimParam()
-		if v, fixed := d.GetValue().(*pb.TensorShapeProto_Dimension_DimValue); fixed && v.DimValue >= 0 && int64(int(v.DimValue)) == v.DimValue {
+		v, fixed := d.GetValue().(*pb.TensorShapeProto_Dimension_DimValue)
+		if fixed && v.DimValue >= 0 && int64(int(v.DimValue)) == v.DimValue {
 			size, name = int(v.DimValue), ""
 		}
 		s.Shape = append(s.Shape, size)

@@ -7,13 +7,12 @@ import (
 	"strconv"
 	"unsafe"
 
-	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/onnx/pb"
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// DType returns the tensor type of an ONNX element type; tensor.Invalid where
-// package tensor has none.
+// DType returns the tensor type of an ONNX element type; tensor.Invalid where package tensor has
+// none.
 func DType(t int32) tensor.DType {
 	switch pb.TensorProto_DataType(t) {
 	case pb.TensorProto_FLOAT:
@@ -37,22 +36,22 @@ func DType(t int32) tensor.DType {
 // TypeName returns the name of an ONNX element type, such as "DOUBLE".
 func TypeName(t int32) string { return pb.TensorProto_DataType(t).String() }
 
-// ParseTensor decodes a serialized TensorProto, as the files of the ONNX node
-// tests hold it. The tensor may share b's memory.
+// ParseTensor decodes a serialized TensorProto, as the files of the ONNX node tests hold it. The
+// tensor may share b's memory.
 func ParseTensor(b []byte) (name string, t *tensor.Tensor, err error) {
 	p := new(pb.TensorProto)
 	if err := unmarshal(b, p); err != nil {
-		return "", nil, fmt.Errorf("%w: not an ONNX tensor: %v", engine.ErrGraph, err)
+		return "", nil, fmt.Errorf("%w: not an ONNX tensor: %v", ErrGraph, err)
 	}
 	t, err = (&Model{}).Tensor(p)
 	return p.GetName(), t, err
 }
 
-// Tensor decodes p. It shares the file's memory where the layout allows that.
-// Errors wrap engine.ErrGraph.
+// Tensor decodes p. It shares the file's memory where the layout allows that. Errors wrap ErrGraph.
 func (m *Model) Tensor(p *pb.TensorProto) (*tensor.Tensor, error) {
 	fail := func(format string, args ...any) (*tensor.Tensor, error) {
-		return nil, fmt.Errorf("%w: tensor %q: "+format, append([]any{engine.ErrGraph, p.GetName()}, args...)...)
+		args = append([]any{ErrGraph, p.GetName()}, args...)
+		return nil, fmt.Errorf("%w: tensor %q: "+format, args...)
 	}
 	dtype := DType(p.GetDataType())
 	if dtype == tensor.Invalid {
@@ -98,7 +97,7 @@ func (m *Model) externalData(p *pb.TensorProto, n int64, dtype tensor.DType) ([]
 	var offset int64
 	length := n * int64(dtype.Size()) // NumElements made sure that it fits
 	if length/int64(dtype.Size()) != n {
-		return nil, fmt.Errorf("%w: too many elements", engine.ErrGraph)
+		return nil, fmt.Errorf("%w: too many elements", ErrGraph)
 	}
 	for _, e := range p.GetExternalData() {
 		var err error
@@ -111,15 +110,17 @@ func (m *Model) externalData(p *pb.TensorProto, n int64, dtype tensor.DType) ([]
 			var given int64
 			given, err = strconv.ParseInt(e.GetValue(), 10, 64)
 			if err == nil && given != length {
-				return nil, fmt.Errorf("%w: external length %d, the shape needs %d bytes", engine.ErrGraph, given, length)
+				return nil, fmt.Errorf("%w: external length %d, the shape needs %d bytes",
+					ErrGraph, given, length)
 			}
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%w: external data %s %q is no number", engine.ErrGraph, e.GetKey(), e.GetValue())
+			return nil, fmt.Errorf("%w: external data %s %q is no number",
+				ErrGraph, e.GetKey(), e.GetValue())
 		}
 	}
 	if m.source.FS == nil {
-		return nil, fmt.Errorf("%w: external data has no file to lie in", engine.ErrGraph)
+		return nil, fmt.Errorf("%w: external data has no file to lie in", ErrGraph)
 	}
 	return m.external(location, offset, length)
 }
@@ -127,14 +128,16 @@ func (m *Model) externalData(p *pb.TensorProto, n int64, dtype tensor.DType) ([]
 // hostLittleEndian says whether numbers in memory look as they do in the file.
 var hostLittleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
 
-// unalignedOK says whether numbers may lie at any address. Protobuf does not
-// align what it holds.
-const unalignedOK = runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64" || runtime.GOARCH == "386"
+// unalignedOK says whether numbers may lie at any address. Protobuf does not align what it holds.
+const unalignedOK = runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64" ||
+	runtime.GOARCH == "386"
 
-func fromRaw(p *pb.TensorProto, dtype tensor.DType, shape []int, n int, raw []byte) (*tensor.Tensor, error) {
+func fromRaw(
+	p *pb.TensorProto, dtype tensor.DType, shape []int, n int, raw []byte,
+) (*tensor.Tensor, error) {
 	if n > len(raw) || n*dtype.Size() != len(raw) {
 		return nil, fmt.Errorf("%w: tensor %q: %v%s needs %d elements, the file holds %d bytes",
-			engine.ErrGraph, p.GetName(), dtype, tensor.FormatShape(shape), n, len(raw))
+			ErrGraph, p.GetName(), dtype, tensor.FormatShape(shape), n, len(raw))
 	}
 	switch dtype {
 	case tensor.Float32:
@@ -175,8 +178,7 @@ func view[T float32 | tensor.Half | int64 | int32 | int8 | uint8](raw []byte, n 
 	return dst
 }
 
-// fromTyped reads the repeated fields that hold a tensor's elements where
-// raw_data does not.
+// fromTyped reads the repeated fields that hold a tensor's elements where raw_data does not.
 func fromTyped(p *pb.TensorProto, dtype tensor.DType, shape []int, n int) (*tensor.Tensor, error) {
 	have := 0
 	switch dtype {
@@ -189,7 +191,7 @@ func fromTyped(p *pb.TensorProto, dtype tensor.DType, shape []int, n int) (*tens
 	}
 	if have != n {
 		return nil, fmt.Errorf("%w: tensor %q: %v%s needs %d elements, the file holds %d",
-			engine.ErrGraph, p.GetName(), dtype, tensor.FormatShape(shape), n, have)
+			ErrGraph, p.GetName(), dtype, tensor.FormatShape(shape), n, have)
 	}
 	switch dtype {
 	case tensor.Float32:
@@ -199,19 +201,24 @@ func fromTyped(p *pb.TensorProto, dtype tensor.DType, shape []int, n int) (*tens
 	case tensor.Int32:
 		return tensor.New(shape, p.Int32Data)
 	case tensor.Float16:
-		return tensor.New(shape, convert(p.Int32Data, func(v int32) tensor.Half { return tensor.Half(v) }))
+		return tensor.New(shape, narrow[tensor.Half](p.Int32Data))
 	case tensor.Int8:
-		return tensor.New(shape, convert(p.Int32Data, func(v int32) int8 { return int8(v) }))
+		return tensor.New(shape, narrow[int8](p.Int32Data))
 	case tensor.Uint8:
-		return tensor.New(shape, convert(p.Int32Data, func(v int32) uint8 { return uint8(v) }))
+		return tensor.New(shape, narrow[uint8](p.Int32Data))
 	}
-	return tensor.New(shape, convert(p.Int32Data, func(v int32) bool { return v != 0 }))
+	bools := make([]bool, n)
+	for i, v := range p.Int32Data {
+		bools[i] = v != 0
+	}
+	return tensor.New(shape, bools)
 }
 
-func convert[T any](src []int32, f func(int32) T) []T {
+// narrow converts numbers that the format keeps in 32 bits.
+func narrow[T tensor.Half | int8 | uint8](src []int32) []T {
 	dst := make([]T, len(src))
 	for i, v := range src {
-		dst[i] = f(v)
+		dst[i] = T(v)
 	}
 	return dst
 }

@@ -154,7 +154,7 @@ func (x *Context) parallel(n, grain int, f func(worker, lo, hi int)) error {
 		return x.Err()
 	}
 	var wg sync.WaitGroup
-	var broke atomic.Pointer[any]
+	var broke atomic.Pointer[Panic]
 	for worker := 1; worker < workers; worker++ {
 		wg.Add(1)
 		go func() {
@@ -162,7 +162,7 @@ func (x *Context) parallel(n, grain int, f func(worker, lo, hi int)) error {
 			// A panic must reach the goroutine of the run, which can report it.
 			defer func() {
 				if r := recover(); r != nil {
-					broke.Store(&r)
+					broke.Store(NewPanic(r))
 				}
 			}()
 			work(worker)
@@ -173,7 +173,7 @@ func (x *Context) parallel(n, grain int, f func(worker, lo, hi int)) error {
 		work(0)
 	}()
 	if r := broke.Load(); r != nil {
-		panic(*r)
+		panic(r)
 	}
 	return x.Err()
 }

@@ -4,7 +4,6 @@ import (
 	"strings"
 
 	"github.com/crossattn/xpipe/fallback/kernel"
-	"github.com/crossattn/xpipe/onnx/pb"
 	"github.com/crossattn/xpipe/tensor"
 )
 
@@ -195,9 +194,9 @@ func buildConvDepthwise(n *Node) Kernel {
 // SecondPrefix, which is taken off, or those without.
 func (n *Node) half(inputs []int, second bool) *Node {
 	h := &Node{
-		Op: n.Op, Domain: n.Domain, Version: n.Version, Inputs: len(inputs), Outputs: 1, model: n.model,
+		Op: n.Op, Domain: n.Domain, Version: n.Version, Inputs: len(inputs), Outputs: 1,
 		Const: make([]*tensor.Tensor, len(inputs)), Dropped: make([]bool, len(inputs)),
-		attrs: map[string]*pb.AttributeProto{},
+		attrs: map[string]any{},
 	}
 	for i, j := range inputs {
 		if j >= 0 && j < len(n.Const) {

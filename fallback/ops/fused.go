@@ -11,34 +11,6 @@ import (
 // no file holds them; they check their inputs like any other.
 const FusedDomain = "xpipe"
 
-// fused holds the operators of FusedDomain.
-var fused = map[string]def{
-	// A*B + bias, activated, + residual.
-	"MatMul": {0, 2, 4, buildFusedMatMul},
-	// Integers A*B, scaled, + bias, activated, + residual.
-	"MatMulInteger": {0, 2, 7, buildFusedMatMulInteger},
-	// Conv(X, W, B), activated, + residual.
-	"Conv": {0, 2, 4, buildFusedConv},
-	// Integer Conv(X, W), scaled, + bias, activated, + residual, of images [N,H,W,C].
-	"ConvInteger": {0, 2, 7, buildFusedConvInteger},
-	// Conv, activated, then a depthwise one, activated, + residual.
-	"ConvDepthwise": {0, 3, 6, buildConvDepthwise},
-	// Images [N,H,W,C], and the conversions to that form and back.
-	"ChannelsLast":      {0, 1, 1, buildToNHWC},
-	"ChannelsFirst":     {0, 1, 1, buildChannels([]int{0, 3, 1, 2})},
-	"GlobalAveragePool": {0, 1, 1, buildGlobalAveragePoolNHWC},
-	"MaxPool":           {0, 1, 1, buildPoolNHWC},
-	"AveragePool":       {0, 1, 1, buildPoolNHWC},
-	// One element each.
-	"Gelu":     {0, 1, 1, floatOp(kernel.Gelu)},
-	"GeluTanh": {0, 1, 1, floatOp(kernel.GeluTanh)},
-	"Swish":    {0, 1, 1, buildSwish},
-	// softmax(scale*Q*K' + masks) * V.
-	"Attention": {0, 3, 5, buildFusedAttention},
-	// Concat of a decoder's cache and its new positions.
-	"Append": {0, 2, 2, buildAppend},
-}
-
 // buildFusedMatMul is MatMul with the operators that follow it. Attribute transB is as in Gemm;
 // bias has one element for each column.
 func buildFusedMatMul(n *Node) Kernel {

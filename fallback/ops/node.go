@@ -6,52 +6,48 @@ import (
 	mathbits "math/bits"
 
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/onnx"
-	"github.com/crossattn/xpipe/onnx/pb"
+	"github.com/crossattn/xpipe/onnx/ir"
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// Node is what an operator sees of its node when it is built.
+// Node is a node as its operator sees it when it is built.
 type Node struct {
 	Op      string
 	Domain  string
-	Version int // of the operator set the model imports
-	Inputs  int // number of inputs, left-out ones in between included
+	Version int // of the operator set that the graph imports
+	Inputs  int // number of inputs, those left out in between included
 	Outputs int
-	// Const holds the inputs whose values are known already, nil for others.
+	// Const holds the inputs whose values are known already; nil for others.
 	Const []*tensor.Tensor
-
-	// Dropped says of each input whether the kernel does without it, because Build
-	// has taken from the constant what it needs. The planner then passes nil.
+	// Dropped marks the inputs that the kernel does without, because Build has taken what it needs
+	// from the constant. The planner then passes nil.
 	Dropped []bool
 
 	names []string // of the inputs
-	attrs map[string]*pb.AttributeProto
-	model *onnx.Model
+	attrs map[string]any
 	err   error // the first thing wrong with the attributes
 }
 
-// NewNode describes node p of a model. The error wraps engine.ErrGraph.
-func NewNode(m *onnx.Model, p *pb.NodeProto) (*Node, error) {
+// NewNode prepares a node for Build. consts holds the values that are known, by name.
+func NewNode(p *ir.Node, consts map[string]*tensor.Tensor) *Node {
 	n := &Node{
-		Op:      p.GetOpType(),
-		Domain:  onnx.Domain(p.GetDomain()),
-		Inputs:  len(p.GetInput()),
-		Outputs: len(p.GetOutput()),
-		Const:   make([]*tensor.Tensor, len(p.GetInput())),
-		Dropped: make([]bool, len(p.GetInput())),
-		names:   p.GetInput(),
-		attrs:   map[string]*pb.AttributeProto{},
-		model:   m,
+		Op:      p.Op,
+		Domain:  p.Domain,
+		Version: p.Version,
+		Inputs:  len(p.Inputs),
+		Outputs: len(p.Outputs),
+		Const:   make([]*tensor.Tensor, len(p.Inputs)),
+		Dropped: make([]bool, len(p.Inputs)),
+		names:   p.Inputs,
+		attrs:   make(map[string]any, len(p.Attrs)),
 	}
-	n.Version = m.Opsets[n.Domain]
-	for _, a := range p.GetAttribute() {
-		if _, twice := n.attrs[a.GetName()]; twice {
-			return nil, graphErr("attribute %q is given twice", a.GetName())
-		}
-		n.attrs[a.GetName()] = a
+	for i, name := range p.Inputs {
+		n.Const[i] = consts[name]
 	}
-	return n, nil
+	for _, a := range p.Attrs {
+		n.attrs[a.Name] = a.Value
+	}
+	return n
 }
 
 // left says whether an input is left out.
@@ -66,86 +62,88 @@ func (n *Node) fail(format string, args ...any) {
 	}
 }
 
-// attr returns the attribute if it is there and of the type.
-func (n *Node) attr(name string, t pb.AttributeProto_AttributeType) *pb.AttributeProto {
-	a := n.attrs[name]
-	if a == nil {
-		return nil
+// has says whether an attribute is given.
+func (n *Node) has(name string) bool {
+	_, given := n.attrs[name]
+	return given
+}
+
+// attribute returns an attribute of a type. Where the attribute is not given, ok is false; where it
+// is of another type or cannot be read, ok is false and n fails.
+func attribute[T any](n *Node, name string) (value T, ok bool) {
+	a, given := n.attrs[name]
+	if !given {
+		return value, false
 	}
-	if a.GetType() != t && a.GetType() != pb.AttributeProto_UNDEFINED {
-		n.fail("attribute %q is %v, not %v", name, a.GetType(), t)
-		return nil
-	}
-	if a.GetRefAttrName() != "" {
+	switch a := a.(type) {
+	case T:
+		return a, true
+	case nil: // the file gives no type and no value
+		return value, true
+	case ir.Ref:
 		n.fail("attribute %q refers to a function's attribute", name)
-		return nil
+	case error:
+		if n.err == nil {
+			n.err = a
+		}
+	default:
+		n.fail("attribute %q is %s, not %s", name, ir.TypeName(a), ir.TypeName(value))
 	}
-	return a
+	return value, false
 }
 
-// has says whether the attribute is given.
-func (n *Node) has(name string) bool { return n.attrs[name] != nil }
-
-// int returns an integer attribute. Values are kept within 32 bits, more than
-// any axis, count or flag needs.
+// int returns an integer attribute, or def where it is not given. Values are kept within 32 bits,
+// more than any axis, count or flag needs.
 func (n *Node) int(name string, def int) int {
-	a := n.attr(name, pb.AttributeProto_INT)
-	if a == nil {
+	v, ok := attribute[int64](n, name)
+	if !ok {
 		return def
 	}
-	if a.GetI() > math.MaxInt32 || a.GetI() < math.MinInt32 {
-		n.fail("attribute %q is %d", name, a.GetI())
+	if v > math.MaxInt32 || v < math.MinInt32 {
+		n.fail("attribute %q is %d", name, v)
 		return def
 	}
-	return int(a.GetI())
+	return int(v)
 }
 
-// ints returns an integer list attribute, nil where it is not given. Bounds are
-// as for int; ends of slices beyond them are brought to them.
+// ints returns an attribute that lists integers; nil where it is not given. Values beyond 32 bits,
+// such as ends of slices, are brought to the nearest one within.
 func (n *Node) ints(name string) []int {
-	a := n.attr(name, pb.AttributeProto_INTS)
-	if a == nil {
+	list, ok := attribute[[]int64](n, name)
+	if !ok {
 		return nil
 	}
-	v := make([]int, len(a.GetInts()))
-	for i, x := range a.GetInts() {
+	v := make([]int, len(list))
+	for i, x := range list {
 		v[i] = int(min(max(x, math.MinInt32), math.MaxInt32))
 	}
 	return v
 }
 
 func (n *Node) float(name string, def float32) float32 {
-	if a := n.attr(name, pb.AttributeProto_FLOAT); a != nil {
-		return a.GetF()
+	if v, ok := attribute[float32](n, name); ok {
+		return v
 	}
 	return def
 }
 
 func (n *Node) str(name, def string) string {
-	if a := n.attr(name, pb.AttributeProto_STRING); a != nil {
-		return string(a.GetS())
+	if v, ok := attribute[string](n, name); ok {
+		return v
 	}
 	return def
 }
 
+// tensor returns an attribute that holds a tensor; nil where it is not given.
 func (n *Node) tensor(name string) *tensor.Tensor {
-	a := n.attr(name, pb.AttributeProto_TENSOR)
-	if a == nil {
-		return nil
-	}
-	if a.GetT() == nil {
+	t, ok := attribute[*tensor.Tensor](n, name)
+	if ok && t == nil {
 		n.fail("attribute %q holds no tensor", name)
-		return nil
-	}
-	t, err := n.model.Tensor(a.GetT())
-	if err != nil && n.err == nil {
-		n.err = err
 	}
 	return t
 }
 
-// want checks the number of inputs: from low to high, or any number from low on
-// where high is -1.
+// want checks the number of inputs: from low to high, or any number from low on where high is -1.
 func (n *Node) want(low, high int) {
 	if n.Inputs < low || high >= 0 && n.Inputs > high {
 		n.fail("has %d inputs", n.Inputs)
@@ -167,11 +165,12 @@ func Unsupported(domain, op string, version int) error {
 	if domain == "" {
 		domain = "ai.onnx"
 	}
-	return fmt.Errorf("%w: %w: the Go engine has no %s of operator set %s version %d", engine.ErrGraph, ErrUnsupported, op, domain, version)
+	return fmt.Errorf("%w: %w: the Go engine has no %s of operator set %s version %d",
+		engine.ErrGraph, ErrUnsupported, op, domain, version)
 }
 
-// Build returns the kernel of a node. The error wraps engine.ErrGraph, and
-// ErrUnsupported too where the engine lacks the operator.
+// Build returns the kernel of a node. The error wraps engine.ErrGraph, and ErrUnsupported too where
+// the engine lacks the operator.
 func Build(n *Node) (Kernel, error) {
 	d, ok := find(n.Domain, n.Op, n.Version)
 	if !ok {
@@ -185,8 +184,7 @@ func Build(n *Node) (Kernel, error) {
 	return required(k, n, d.low), nil
 }
 
-// required reports left-out inputs that an operator cannot do without, and
-// outputs without a value.
+// required reports left-out inputs that an operator cannot do without, and outputs without a value.
 func required(k Kernel, n *Node, low int) Kernel {
 	return func(x *Context, in, out []*tensor.Tensor) error {
 		for i := range low {
@@ -226,9 +224,9 @@ func axes(list []int, rank int) ([]int, error) {
 	return norm, nil
 }
 
-// intsOf reads a tensor of int64 or int32 as integers, such as a shape, axes or
-// indices. Values beyond 48 bits (30 on machines of 32) are brought to that bound,
-// which no dimension reaches and from which sums do not overflow.
+// intsOf reads a tensor of int64 or int32 as integers, such as a shape, axes or indices. Values
+// beyond 48 bits (30 on machines of 32) are brought to that bound, which no dimension reaches and
+// from which sums do not overflow.
 func intsOf(t *tensor.Tensor) ([]int, error) {
 	const bound = 1 << (30 + 18*(mathbits.UintSize/64))
 	v := make([]int, t.Len())

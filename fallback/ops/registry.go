@@ -6,166 +6,235 @@ import (
 	"slices"
 
 	"github.com/crossattn/xpipe/fallback/kernel"
+	"github.com/crossattn/xpipe/onnx/ir"
 )
 
-// newestOpset is the newest version of the default operator set whose changes
-// are taken into account here.
+// newestOpset is the newest version of the default operator set whose changes the operators below
+// follow.
 const newestOpset = 24
 
-// def is an operator: the first version of the operator set whose semantics the
-// engine has, how many inputs it takes (high -1: any number), and how to build
-// it.
+// def is one row of a table: all that the engine knows of an operator. A new operator is a builder
+// in the file of its theme and a row here; fusion, layout and taps read the rest of the row.
 type def struct {
-	since, low, high int
-	build            func(n *Node) Kernel
+	since     int // the first version of the operator set whose semantics the engine has
+	low, high int // how many inputs; high -1: any number
+	build     func(n *Node) Kernel
+	traits    Trait
+	activate  func(n *Node) (a activation, ok bool) // nil where the operator is no activation
+}
+
+// Trait is a property of an operator that rewrites of a graph rely on.
+type Trait uint8
+
+const (
+	// Elementwise operators compute each element from one of their first input, so the input may
+	// lie in memory in any order. Further inputs, if any, are parameters.
+	Elementwise Trait = 1 << iota
+	// Broadcast operators compute each element from one of each input, broadcast.
+	Broadcast
+	// OnScores operators may stand between attention's product of queries and keys and its softmax:
+	// they scale, mask, bound or convert the scores.
+	OnScores
+)
+
+// row makes a row without traits.
+func row(since, low, high int, build func(n *Node) Kernel) def {
+	return def{since: since, low: low, high: high, build: build}
+}
+
+// activating makes the row of an activation without parameters.
+func activating(since int, f func(dst, src []float32)) def {
+	applies := func(*Node) (activation, bool) { return function(f), true }
+	return row(since, 1, 1, floatOp(f)).is(Elementwise).activates(applies)
+}
+
+// is adds traits to a row.
+func (d def) is(t Trait) def {
+	d.traits |= t
+	return d
+}
+
+// activates makes a row's operator an activation, which fused products and convolutions apply to
+// their results. activate reads its parameters; ok is false where only a run knows them.
+func (d def) activates(activate func(n *Node) (a activation, ok bool)) def {
+	d.activate = activate
+	return d
 }
 
 // table holds the operators of the default domain.
 var table = map[string]def{
 	// Arithmetic, broadcast.
-	"Add":  {7, 2, 2, binaryOp(add)},
-	"Sub":  {7, 2, 2, binaryOp(subtract)},
-	"Mul":  {7, 2, 2, binaryOp(multiply)},
-	"Div":  {7, 2, 2, binaryOp(divide)},
-	"Mod":  {10, 2, 2, buildMod},
-	"Pow":  {7, 2, 2, buildPow},
-	"Max":  {8, 1, -1, foldOp(maximum, false)},
-	"Min":  {8, 1, -1, foldOp(minimum, false)},
-	"Sum":  {8, 1, -1, foldOp(add, false)},
-	"Mean": {8, 1, -1, foldOp(add, true)},
+	"Add":  row(7, 2, 2, binaryOp(add)).is(Broadcast | OnScores),
+	"Sub":  row(7, 2, 2, binaryOp(subtract)).is(Broadcast | OnScores),
+	"Mul":  row(7, 2, 2, binaryOp(multiply)).is(Broadcast | OnScores),
+	"Div":  row(7, 2, 2, binaryOp(divide)).is(Broadcast | OnScores),
+	"Mod":  row(10, 2, 2, buildMod).is(Broadcast),
+	"Pow":  row(7, 2, 2, buildPow).is(Broadcast),
+	"Max":  row(8, 1, -1, foldOp(maximum, false)).is(Broadcast | OnScores),
+	"Min":  row(8, 1, -1, foldOp(minimum, false)).is(Broadcast | OnScores),
+	"Sum":  row(8, 1, -1, foldOp(add, false)).is(Broadcast),
+	"Mean": row(8, 1, -1, foldOp(add, true)).is(Broadcast),
 	// Comparison and logic.
-	"Equal":          {7, 2, 2, compareOp(equal, equal, equal)},
-	"Less":           {7, 2, 2, compareOp(less, less, nil)},
-	"LessOrEqual":    {12, 2, 2, compareOp(lessEq, lessEq, nil)},
-	"Greater":        {7, 2, 2, compareOp(greater, greater, nil)},
-	"GreaterOrEqual": {12, 2, 2, compareOp(greaterEq, greaterEq, nil)},
-	"And":            {7, 2, 2, logicalOp(logicalAnd)},
-	"Or":             {7, 2, 2, logicalOp(logicalOr)},
-	"Xor":            {7, 2, 2, logicalOp(logicalXor)},
-	"Not":            {1, 1, 1, buildNot},
-	"Where":          {9, 3, 3, buildWhere},
-	"IsNaN":          {9, 1, 1, buildIsNaN},
-	"IsInf":          {10, 1, 1, buildIsInf},
+	"Equal":          row(7, 2, 2, compareOp(equal, equal, equal)),
+	"Less":           row(7, 2, 2, compareOp(less, less, nil)),
+	"LessOrEqual":    row(12, 2, 2, compareOp(lessEq, lessEq, nil)),
+	"Greater":        row(7, 2, 2, compareOp(greater, greater, nil)),
+	"GreaterOrEqual": row(12, 2, 2, compareOp(greaterEq, greaterEq, nil)),
+	"And":            row(7, 2, 2, logicalOp(logicalAnd)),
+	"Or":             row(7, 2, 2, logicalOp(logicalOr)),
+	"Xor":            row(7, 2, 2, logicalOp(logicalXor)),
+	"Not":            row(1, 1, 1, buildNot),
+	"Where":          row(9, 3, 3, buildWhere).is(OnScores),
+	"IsNaN":          row(9, 1, 1, buildIsNaN),
+	"IsInf":          row(10, 1, 1, buildIsInf),
 	// Functions of one element.
-	"Abs":             {6, 1, 1, numberOp(each(absFloat), absInt)},
-	"Neg":             {6, 1, 1, numberOp(kernel.Neg, func(v int64) int64 { return -v })},
-	"Sign":            {9, 1, 1, numberOp(each(signFloat), signInt)},
-	"Relu":            {6, 1, 1, numberOp(kernel.Relu, func(v int64) int64 { return max(v, 0) })},
-	"Reciprocal":      {6, 1, 1, floatOp(each(func(v float32) float32 { return 1 / v }))},
-	"Sqrt":            {6, 1, 1, floatOp(kernel.Sqrt)},
-	"Exp":             {6, 1, 1, floatOp(kernel.Exp)},
-	"Log":             {6, 1, 1, math64(math.Log)},
-	"Erf":             {9, 1, 1, floatOp(kernel.Erf)},
-	"Sigmoid":         {6, 1, 1, floatOp(kernel.Sigmoid)},
-	"Tanh":            {6, 1, 1, floatOp(kernel.Tanh)},
-	"Sin":             {7, 1, 1, math64(math.Sin)},
-	"Cos":             {7, 1, 1, math64(math.Cos)},
-	"Tan":             {7, 1, 1, math64(math.Tan)},
-	"Asin":            {7, 1, 1, math64(math.Asin)},
-	"Acos":            {7, 1, 1, math64(math.Acos)},
-	"Atan":            {7, 1, 1, math64(math.Atan)},
-	"Sinh":            {9, 1, 1, math64(math.Sinh)},
-	"Cosh":            {9, 1, 1, math64(math.Cosh)},
-	"Asinh":           {9, 1, 1, math64(math.Asinh)},
-	"Acosh":           {9, 1, 1, math64(math.Acosh)},
-	"Atanh":           {9, 1, 1, math64(math.Atanh)},
-	"Floor":           {6, 1, 1, math64(math.Floor)},
-	"Ceil":            {6, 1, 1, math64(math.Ceil)},
-	"Round":           {11, 1, 1, math64(math.RoundToEven)},
-	"Softplus":        {1, 1, 1, math64(softplus)},
-	"Softsign":        {1, 1, 1, math64(softsign)},
-	"Mish":            {18, 1, 1, math64(mish)},
-	"HardSwish":       {14, 1, 1, floatOp(each(hardSwish))},
-	"HardSigmoid":     {6, 1, 1, buildHardSigmoid},
-	"LeakyRelu":       {6, 1, 1, buildLeakyRelu},
-	"PRelu":           {7, 2, 2, binaryOp(prelu)},
-	"ThresholdedRelu": {10, 1, 1, buildThresholdedRelu},
-	"Elu":             {6, 1, 1, buildElu},
-	"Celu":            {12, 1, 1, buildCelu},
-	"Selu":            {6, 1, 1, buildSelu},
-	"Shrink":          {9, 1, 1, buildShrink},
-	"Gelu":            {20, 1, 1, buildGelu},
-	"Swish":           {24, 1, 1, buildSwish},
-	"Clip":            {6, 1, 3, buildClip},
-	"Dropout":         {7, 1, 3, buildDropout},
-	"Identity":        {1, 1, 1, buildIdentity},
-	"Cast":            {6, 1, 1, buildCast},
-	"CastLike":        {15, 2, 2, buildCastLike},
+	"Abs":             row(6, 1, 1, numberOp(each(absFloat), absInt)).is(Elementwise),
+	"Neg":             row(6, 1, 1, numberOp(kernel.Neg, negInt)).is(Elementwise),
+	"Sign":            row(9, 1, 1, numberOp(each(signFloat), signInt)).is(Elementwise),
+	"Relu":            row(6, 1, 1, numberOp(kernel.Relu, reluInt)).is(Elementwise).activates(relu),
+	"Reciprocal":      row(6, 1, 1, floatOp(each(reciprocal))).is(Elementwise),
+	"Sqrt":            row(6, 1, 1, floatOp(kernel.Sqrt)).is(Elementwise),
+	"Exp":             row(6, 1, 1, floatOp(kernel.Exp)).is(Elementwise),
+	"Log":             row(6, 1, 1, math64(math.Log)).is(Elementwise),
+	"Erf":             row(9, 1, 1, floatOp(kernel.Erf)).is(Elementwise),
+	"Sigmoid":         activating(6, kernel.Sigmoid),
+	"Tanh":            activating(6, kernel.Tanh),
+	"Sin":             row(7, 1, 1, math64(math.Sin)).is(Elementwise),
+	"Cos":             row(7, 1, 1, math64(math.Cos)).is(Elementwise),
+	"Tan":             row(7, 1, 1, math64(math.Tan)).is(Elementwise),
+	"Asin":            row(7, 1, 1, math64(math.Asin)).is(Elementwise),
+	"Acos":            row(7, 1, 1, math64(math.Acos)).is(Elementwise),
+	"Atan":            row(7, 1, 1, math64(math.Atan)).is(Elementwise),
+	"Sinh":            row(9, 1, 1, math64(math.Sinh)).is(Elementwise),
+	"Cosh":            row(9, 1, 1, math64(math.Cosh)).is(Elementwise),
+	"Asinh":           row(9, 1, 1, math64(math.Asinh)).is(Elementwise),
+	"Acosh":           row(9, 1, 1, math64(math.Acosh)).is(Elementwise),
+	"Atanh":           row(9, 1, 1, math64(math.Atanh)).is(Elementwise),
+	"Floor":           row(6, 1, 1, math64(math.Floor)).is(Elementwise),
+	"Ceil":            row(6, 1, 1, math64(math.Ceil)).is(Elementwise),
+	"Round":           row(11, 1, 1, math64(math.RoundToEven)).is(Elementwise),
+	"Softplus":        row(1, 1, 1, math64(softplus)).is(Elementwise),
+	"Softsign":        row(1, 1, 1, math64(softsign)).is(Elementwise),
+	"Mish":            row(18, 1, 1, math64(mish)).is(Elementwise),
+	"HardSwish":       activating(14, each(hardSwish)),
+	"HardSigmoid":     row(6, 1, 1, buildHardSigmoid).is(Elementwise),
+	"LeakyRelu":       row(6, 1, 1, buildLeakyRelu).is(Elementwise),
+	"PRelu":           row(7, 2, 2, binaryOp(prelu)).is(Broadcast),
+	"ThresholdedRelu": row(10, 1, 1, buildThresholdedRelu).is(Elementwise),
+	"Elu":             row(6, 1, 1, buildElu).is(Elementwise),
+	"Celu":            row(12, 1, 1, buildCelu).is(Elementwise),
+	"Selu":            row(6, 1, 1, buildSelu).is(Elementwise),
+	"Shrink":          row(9, 1, 1, buildShrink).is(Elementwise),
+	"Gelu":            row(20, 1, 1, buildGelu).is(Elementwise).activates(gelu),
+	"Swish":           row(24, 1, 1, buildSwish).is(Elementwise).activates(swish),
+	"Clip":            row(6, 1, 3, buildClip).is(Elementwise | OnScores).activates(clip),
+	"Dropout":         row(7, 1, 3, buildDropout).is(OnScores),
+	"Identity":        row(1, 1, 1, buildIdentity).is(Elementwise | OnScores),
+	"Cast":            row(6, 1, 1, buildCast).is(OnScores),
+	"CastLike":        row(15, 2, 2, buildCastLike),
 	// Shapes and movement.
-	"Shape":           {1, 1, 1, buildShape},
-	"Size":            {1, 1, 1, buildSize},
-	"Reshape":         {5, 2, 2, buildReshape},
-	"Flatten":         {1, 1, 1, buildFlatten},
-	"Squeeze":         {1, 1, 2, buildSqueeze},
-	"Unsqueeze":       {1, 1, 2, buildUnsqueeze},
-	"Expand":          {8, 2, 2, buildExpand},
-	"Transpose":       {1, 1, 1, buildTranspose},
-	"Slice":           {1, 1, 5, buildSlice},
-	"Concat":          {4, 1, -1, buildConcat},
-	"Split":           {2, 1, 2, buildSplit},
-	"Tile":            {6, 2, 2, buildTile},
-	"Pad":             {2, 1, 4, buildPad},
-	"Trilu":           {14, 1, 2, buildTrilu},
-	"DepthToSpace":    {1, 1, 1, buildDepthToSpace},
-	"SpaceToDepth":    {1, 1, 1, buildSpaceToDepth},
-	"Constant":        {1, 0, 0, buildConstant},
-	"ConstantOfShape": {9, 1, 1, buildConstantOfShape},
-	"Range":           {11, 3, 3, buildRange},
-	"EyeLike":         {9, 1, 1, buildEyeLike},
+	"Shape":           row(1, 1, 1, buildShape),
+	"Size":            row(1, 1, 1, buildSize),
+	"Reshape":         row(5, 2, 2, buildReshape).is(OnScores),
+	"Flatten":         row(1, 1, 1, buildFlatten),
+	"Squeeze":         row(1, 1, 2, buildSqueeze),
+	"Unsqueeze":       row(1, 1, 2, buildUnsqueeze),
+	"Expand":          row(8, 2, 2, buildExpand),
+	"Transpose":       row(1, 1, 1, buildTranspose),
+	"Slice":           row(1, 1, 5, buildSlice),
+	"Concat":          row(4, 1, -1, buildConcat),
+	"Split":           row(2, 1, 2, buildSplit),
+	"Tile":            row(6, 2, 2, buildTile),
+	"Pad":             row(2, 1, 4, buildPad),
+	"Trilu":           row(14, 1, 2, buildTrilu),
+	"DepthToSpace":    row(1, 1, 1, buildDepthToSpace),
+	"SpaceToDepth":    row(1, 1, 1, buildSpaceToDepth),
+	"Constant":        row(1, 0, 0, buildConstant),
+	"ConstantOfShape": row(9, 1, 1, buildConstantOfShape),
+	"Range":           row(11, 3, 3, buildRange),
+	"EyeLike":         row(9, 1, 1, buildEyeLike),
 	// Selection by index.
-	"Gather":          {1, 2, 2, buildGather},
-	"GatherElements":  {11, 2, 2, buildGatherElements},
-	"GatherND":        {11, 2, 2, buildGatherND},
-	"ScatterND":       {11, 3, 3, buildScatterND},
-	"ScatterElements": {11, 3, 3, buildScatterElements},
-	"NonZero":         {9, 1, 1, buildNonZero},
-	"Compress":        {9, 2, 2, buildCompress},
-	"OneHot":          {9, 3, 3, buildOneHot},
-	"ArgMax":          {1, 1, 1, buildArg(true)},
-	"ArgMin":          {1, 1, 1, buildArg(false)},
-	"TopK":            {1, 1, 2, buildTopK},
-	"CumSum":          {11, 2, 2, buildCumSum},
+	"Gather":          row(1, 2, 2, buildGather),
+	"GatherElements":  row(11, 2, 2, buildGatherElements),
+	"GatherND":        row(11, 2, 2, buildGatherND),
+	"ScatterND":       row(11, 3, 3, buildScatterND),
+	"ScatterElements": row(11, 3, 3, buildScatterElements),
+	"NonZero":         row(9, 1, 1, buildNonZero),
+	"Compress":        row(9, 2, 2, buildCompress),
+	"OneHot":          row(9, 3, 3, buildOneHot),
+	"ArgMax":          row(1, 1, 1, buildArg(true)),
+	"ArgMin":          row(1, 1, 1, buildArg(false)),
+	"TopK":            row(1, 1, 2, buildTopK),
+	"CumSum":          row(11, 2, 2, buildCumSum),
 	// Reductions.
-	"ReduceSum":       {1, 1, 2, reduceOp(reduceSum, 13)},
-	"ReduceMean":      {1, 1, 2, reduceOp(reduceMean, 18)},
-	"ReduceMax":       {1, 1, 2, reduceOp(reduceMax, 18)},
-	"ReduceMin":       {1, 1, 2, reduceOp(reduceMin, 18)},
-	"ReduceProd":      {1, 1, 2, reduceOp(reduceProd, 18)},
-	"ReduceL1":        {1, 1, 2, reduceOp(reduceL1, 18)},
-	"ReduceL2":        {1, 1, 2, reduceOp(reduceL2, 18)},
-	"ReduceSumSquare": {1, 1, 2, reduceOp(reduceSquare, 18)},
-	"ReduceLogSum":    {1, 1, 2, reduceOp(reduceLogSum, 18)},
-	"ReduceLogSumExp": {1, 1, 2, reduceOp(reduceLogSumExp, 18)},
+	"ReduceSum":       row(1, 1, 2, reduceOp(reduceSum, 13)),
+	"ReduceMean":      row(1, 1, 2, reduceOp(reduceMean, 18)),
+	"ReduceMax":       row(1, 1, 2, reduceOp(reduceMax, 18)),
+	"ReduceMin":       row(1, 1, 2, reduceOp(reduceMin, 18)),
+	"ReduceProd":      row(1, 1, 2, reduceOp(reduceProd, 18)),
+	"ReduceL1":        row(1, 1, 2, reduceOp(reduceL1, 18)),
+	"ReduceL2":        row(1, 1, 2, reduceOp(reduceL2, 18)),
+	"ReduceSumSquare": row(1, 1, 2, reduceOp(reduceSquare, 18)),
+	"ReduceLogSum":    row(1, 1, 2, reduceOp(reduceLogSum, 18)),
+	"ReduceLogSumExp": row(1, 1, 2, reduceOp(reduceLogSumExp, 18)),
 	// Products.
-	"MatMul": {1, 2, 2, buildMatMul},
-	"Gemm":   {7, 2, 3, buildGemm},
-	"Einsum": {12, 1, -1, buildEinsum},
+	"MatMul": row(1, 2, 2, buildMatMul),
+	"Gemm":   row(7, 2, 3, buildGemm),
+	"Einsum": row(12, 1, -1, buildEinsum),
 	// Normalisation.
-	"Softmax":               {1, 1, 1, softmaxOp(kernel.Softmax)},
-	"LogSoftmax":            {1, 1, 1, softmaxOp(logSoftmax)},
-	"Hardmax":               {1, 1, 1, softmaxOp(hardmax)},
-	"LayerNormalization":    {17, 2, 3, buildLayerNorm},
-	"RMSNormalization":      {23, 2, 2, buildRMSNorm},
-	"BatchNormalization":    {9, 5, 5, buildBatchNorm},
-	"InstanceNormalization": {6, 3, 3, buildInstanceNorm},
-	"GroupNormalization":    {18, 3, 3, buildGroupNorm},
-	"LRN":                   {1, 1, 1, buildLRN},
+	"Softmax":               row(1, 1, 1, softmaxOp(kernel.Softmax)),
+	"LogSoftmax":            row(1, 1, 1, softmaxOp(logSoftmax)),
+	"Hardmax":               row(1, 1, 1, softmaxOp(hardmax)),
+	"LayerNormalization":    row(17, 2, 3, buildLayerNorm),
+	"RMSNormalization":      row(23, 2, 2, buildRMSNorm),
+	"BatchNormalization":    row(9, 5, 5, buildBatchNorm),
+	"InstanceNormalization": row(6, 3, 3, buildInstanceNorm),
+	"GroupNormalization":    row(18, 3, 3, buildGroupNorm),
+	"LRN":                   row(1, 1, 1, buildLRN),
 	// Windows.
-	"Conv":              {1, 2, 3, buildConv},
-	"ConvTranspose":     {1, 2, 3, buildConvTranspose},
-	"MaxPool":           {1, 1, 1, buildMaxPool},
-	"AveragePool":       {1, 1, 1, buildAveragePool},
-	"LpPool":            {2, 1, 1, buildLpPool},
-	"GlobalAveragePool": {1, 1, 1, globalPool(reduceMean.f32)},
-	"GlobalMaxPool":     {1, 1, 1, globalPool(reduceMax.f32)},
+	"Conv":              row(1, 2, 3, buildConv),
+	"ConvTranspose":     row(1, 2, 3, buildConvTranspose),
+	"MaxPool":           row(1, 1, 1, buildMaxPool),
+	"AveragePool":       row(1, 1, 1, buildAveragePool),
+	"LpPool":            row(2, 1, 1, buildLpPool),
+	"GlobalAveragePool": row(1, 1, 1, globalPool(reduceMean.f32)),
+	"GlobalMaxPool":     row(1, 1, 1, globalPool(reduceMax.f32)),
 	// Quantisation.
-	"QuantizeLinear":        {10, 2, 3, buildQuantizeLinear},
-	"DequantizeLinear":      {10, 2, 3, buildDequantizeLinear},
-	"DynamicQuantizeLinear": {11, 1, 1, buildDynamicQuantizeLinear},
-	"MatMulInteger":         {10, 2, 4, buildMatMulInteger},
-	"ConvInteger":           {10, 2, 4, buildConvInteger},
-	"QLinearMatMul":         {10, 8, 8, buildQLinearMatMul},
-	"QLinearConv":           {10, 8, 9, buildQLinearConv},
+	"QuantizeLinear":        row(10, 2, 3, buildQuantizeLinear),
+	"DequantizeLinear":      row(10, 2, 3, buildDequantizeLinear),
+	"DynamicQuantizeLinear": row(11, 1, 1, buildDynamicQuantizeLinear),
+	"MatMulInteger":         row(10, 2, 4, buildMatMulInteger),
+	"ConvInteger":           row(10, 2, 4, buildConvInteger),
+	"QLinearMatMul":         row(10, 8, 8, buildQLinearMatMul),
+	"QLinearConv":           row(10, 8, 9, buildQLinearConv),
+}
+
+// fused holds the operators of FusedDomain.
+var fused = map[string]def{
+	// A*B + bias, activated, + residual.
+	"MatMul": row(0, 2, 4, buildFusedMatMul),
+	// Integers A*B, scaled, + bias, activated, + residual.
+	"MatMulInteger": row(0, 2, 7, buildFusedMatMulInteger),
+	// Conv(X, W, B), activated, + residual.
+	"Conv": row(0, 2, 4, buildFusedConv),
+	// Integer Conv(X, W), scaled, + bias, activated, + residual, of images [N,H,W,C].
+	"ConvInteger": row(0, 2, 7, buildFusedConvInteger),
+	// Conv, activated, then a depthwise one, activated, + residual.
+	"ConvDepthwise": row(0, 3, 6, buildConvDepthwise),
+	// Images [N,H,W,C], and the conversions to that form and back.
+	"ChannelsLast":      row(0, 1, 1, buildToNHWC),
+	"ChannelsFirst":     row(0, 1, 1, buildChannels([]int{0, 3, 1, 2})),
+	"GlobalAveragePool": row(0, 1, 1, buildGlobalAveragePoolNHWC),
+	"MaxPool":           row(0, 1, 1, buildPoolNHWC),
+	"AveragePool":       row(0, 1, 1, buildPoolNHWC),
+	// One element each.
+	"Gelu":     activating(0, kernel.Gelu),
+	"GeluTanh": activating(0, kernel.GeluTanh),
+	"Swish":    row(0, 1, 1, buildSwish).is(Elementwise).activates(swish),
+	// softmax(scale*Q*K' + masks) * V.
+	"Attention": row(0, 3, 5, buildFusedAttention),
+	// Concat of a decoder's cache and its new rows.
+	"Append": row(0, 2, 2, buildAppend),
 }
 
 // find returns the operator if this engine has it in that version.
@@ -181,16 +250,20 @@ func find(domain, op string, version int) (def, bool) {
 	return d, ok && version >= d.since && version <= newestOpset
 }
 
-// Supported says whether the engine has an operator in a version of its
-// operator set.
+// Supported says whether the engine has an operator in a version of its operator set.
 func Supported(domain, op string, version int) bool {
 	_, ok := find(domain, op, version)
 	return ok
 }
 
+// Has says whether the operator of a node has all the traits of t.
+func Has(n *ir.Node, t Trait) bool {
+	d, ok := find(n.Domain, n.Op, n.Version)
+	return ok && d.traits&t == t
+}
+
 // Names lists the operators of the default domain that the engine has.
 func Names() []string { return slices.Sorted(maps.Keys(table)) }
 
-// Inputs returns how many inputs an operator of Names takes; high is -1 where
-// there is no bound.
+// Inputs returns how many inputs an operator of Names takes; high is -1 where there is no bound.
 func Inputs(name string) (low, high int) { return table[name].low, table[name].high }

@@ -265,12 +265,13 @@ func buildConstant(n *Node) Kernel {
 	case n.has("value_float"):
 		t = tensor.Scalar(n.float("value_float", 0))
 	case n.has("value_int"):
-		t = tensor.Scalar(n.attrs["value_int"].GetI())
+		v, _ := attribute[int64](n, "value_int")
+		t = tensor.Scalar(v)
 	case n.has("value_floats"):
-		v := n.attrs["value_floats"].GetFloats()
+		v, _ := attribute[[]float32](n, "value_floats")
 		t, _ = tensor.New([]int{len(v)}, v)
 	case n.has("value_ints"):
-		v := n.attrs["value_ints"].GetInts()
+		v, _ := attribute[[]int64](n, "value_ints")
 		t, _ = tensor.New([]int{len(v)}, v)
 	default:
 		n.fail("this kind of Constant is not supported")

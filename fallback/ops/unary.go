@@ -52,6 +52,12 @@ func numberOp(f32 func(dst, src []float32), i64 func(int64) int64) func(n *Node)
 
 func absFloat(v float32) float32 { return math.Float32frombits(math.Float32bits(v) &^ (1 << 31)) }
 
+func negInt(v int64) int64 { return -v }
+
+func reluInt(v int64) int64 { return max(v, 0) }
+
+func reciprocal(v float32) float32 { return 1 / v }
+
 func absInt(v int64) int64 {
 	if v < 0 {
 		return -v

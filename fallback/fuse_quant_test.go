@@ -14,14 +14,16 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// A constant 8-bit matrix is packed; the results must be those of plain integers, to the
-// last one, however many rows are summed.
+// A constant 8-bit matrix is packed; the results must be those of plain integers, to the last one,
+// however many rows are summed.
 func TestConstantIntegerMatrix(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	r := rand.New(rand.NewPCG(15, 16))
 	for _, k := range []int{1, 5, 257, 258, 259, 1000} {
 		n, m := 1+r.IntN(40), 1+r.IntN(12)
-		a, w := tensor.Must(tensor.Zeros(tensor.Uint8, 2, m, k)), tensor.Must(tensor.Zeros(tensor.Int8, k, n))
+		a := tensor.Must(tensor.Zeros(tensor.Uint8, 2, m, k))
+		w := tensor.Must(tensor.Zeros(tensor.Int8, k, n))
 		for i := range a.Len() {
 			tensor.Data[uint8](a)[i] = uint8(r.Uint32())
 		}
@@ -57,10 +59,7 @@ func TestConstantIntegerMatrix(t *testing.T) {
 			}
 			b.NodeTo("MatMulInteger", names, []string{"y"}, nil)
 			b.Output("y", tensor.Int32, 2, m, n)
-			s, err := fallback.New().Open(ctx, b.Source(), engine.Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			s := open(t, b, engine.Options{})
 			out, err := s.Run(ctx, given)
 			if err != nil {
 				t.Fatal(err)
@@ -99,12 +98,15 @@ func positive(r *rand.Rand, n int) *tensor.Tensor {
 	return t
 }
 
-// The two forms of quantised graphs, run as written and fused. Dynamic ones must agree
-// to the last bit but for GELU; between QuantizeLinear and DequantizeLinear the graph as written
-// rounds each sum in float32, which the fused one does not.
+// The two forms of quantised graphs, run as written and fused. Dynamic ones must agree to the last
+// bit but for GELU; between QuantizeLinear and DequantizeLinear the graph as written rounds each
+// sum in float32, which the fused one does not.
 func TestQuantisedFusion(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
-	dynamic := func(perColumn, zeros bool, after func(b *onnx.Builder, r *rand.Rand, y string) string) func(b *onnx.Builder, r *rand.Rand) string {
+	type build = func(b *onnx.Builder, r *rand.Rand) string
+	type behind = func(b *onnx.Builder, r *rand.Rand, y string) string
+	dynamic := func(perColumn, zeros bool, after behind) build {
 		return func(b *onnx.Builder, r *rand.Rand) string {
 			b.NodeTo("DynamicQuantizeLinear", []string{"x"}, []string{"xq", "xs", "xz"}, nil)
 			w, ws := b.Const(bytesTensor(r, zeros, 24, 37)), b.Const(tensor.Scalar(float32(0.01)))
@@ -119,27 +121,27 @@ func TestQuantisedFusion(t *testing.T) {
 				}
 			}
 			f := b.Node("Cast", []string{b.Node("MatMulInteger", in, nil)}, onnx.Attrs{"to": 1})
-			y := b.Node("Mul", []string{f, b.Node("Mul", []string{"xs", ws}, nil)}, nil)
+			y := do(b, "Mul", f, do(b, "Mul", "xs", ws))
 			return after(b, r, y)
 		}
 	}
 	plainly := func(b *onnx.Builder, r *rand.Rand, y string) string { return y }
 	biased := func(b *onnx.Builder, r *rand.Rand, y string) string {
-		return b.Node("Add", []string{b.Const(randTensor(r, 37)), y}, nil)
+		return do(b, "Add", b.Const(randTensor(r, 37)), y)
 	}
-	qdq := func(gemm, perColumn bool) func(b *onnx.Builder, r *rand.Rand) string {
+	qdq := func(gemm, perColumn bool) build {
 		return func(b *onnx.Builder, r *rand.Rand) string {
 			x, signed := "x", !gemm
 			if gemm {
-				x = b.Node("Reshape", []string{x, b.Ints(-1, 24)}, nil)
+				x = do(b, "Reshape", x, b.Ints(-1, 24))
 			}
 			xs := b.Const(tensor.Scalar(float32(0.02)))
 			xz := b.Const(tensor.Scalar(uint8(117)))
 			if signed {
 				xz = b.Const(tensor.Scalar(int8(-11)))
 			}
-			q := b.Node("QuantizeLinear", []string{x, xs, xz}, nil)
-			a := b.Node("DequantizeLinear", []string{q, xs, xz}, nil)
+			q := do(b, "QuantizeLinear", x, xs, xz)
+			a := do(b, "DequantizeLinear", q, xs, xz)
 			shape, axis := []int{24, 37}, 1
 			if gemm {
 				shape, axis = []int{37, 24}, 0
@@ -148,48 +150,56 @@ func TestQuantisedFusion(t *testing.T) {
 			if perColumn {
 				ws, wz = b.Const(positive(r, 37)), b.Const(bytesTensor(r, true, 37))
 			}
-			w := b.Node("DequantizeLinear", []string{b.Const(bytesTensor(r, true, shape...)), ws, wz}, onnx.Attrs{"axis": axis})
+			w := b.Const(bytesTensor(r, true, shape...))
+			w = b.Node("DequantizeLinear", []string{w, ws, wz}, onnx.Attrs{"axis": axis})
 			var y string
 			if gemm {
-				y = b.Node("Gemm", []string{a, w, b.Const(randTensor(r, 37))}, onnx.Attrs{"transB": 1})
+				bias := b.Const(randTensor(r, 37))
+				y = b.Node("Gemm", []string{a, w, bias}, onnx.Attrs{"transB": 1})
 			} else {
-				y = b.Node("MatMul", []string{a, w}, nil)
-				y = b.Node("Add", []string{y, b.Const(randTensor(r, 37))}, nil)
+				y = do(b, "MatMul", a, w)
+				y = do(b, "Add", y, b.Const(randTensor(r, 37)))
 			}
-			y = b.Node("Relu", []string{y}, nil)
+			y = do(b, "Relu", y)
 			ys, yz := b.Const(tensor.Scalar(float32(0.05))), b.Const(tensor.Scalar(uint8(0)))
-			return b.Node("DequantizeLinear", []string{b.Node("QuantizeLinear", []string{y, ys, yz}, nil), ys, yz}, nil)
+			return do(b, "DequantizeLinear", do(b, "QuantizeLinear", y, ys, yz), ys, yz)
 		}
 	}
-	conv := func(stride, taps int) func(b *onnx.Builder, r *rand.Rand) string {
+	conv := func(stride, taps int) build {
 		return func(b *onnx.Builder, r *rand.Rand) string {
 			around := func(x string, scale float32, zero *tensor.Tensor) string {
 				s, z := b.Const(tensor.Scalar(scale)), b.Const(zero)
-				return b.Node("DequantizeLinear", []string{b.Node("QuantizeLinear", []string{x, s, z}, nil), s, z}, nil)
+				return do(b, "DequantizeLinear", do(b, "QuantizeLinear", x, s, z), s, z)
 			}
-			y := around(b.Node("Reshape", []string{"x", b.Ints(0, 7, 6, 4)}, nil), 0.02, tensor.Scalar(int8(9)))
+			y := around(do(b, "Reshape", "x", b.Ints(0, 7, 6, 4)), 0.02, tensor.Scalar(int8(9)))
 			for range 2 {
-				w := b.Node("DequantizeLinear", []string{b.Const(bytesTensor(r, true, 7, 7, taps, taps)), b.Const(positive(r, 7)), b.Const(tensor.Must(tensor.Zeros(tensor.Int8, 7)))}, onnx.Attrs{"axis": 0})
-				y = b.Node("Conv", []string{y, w, b.Const(randTensor(r, 7))}, onnx.Attrs{"pads": []int{1, 0, 1, 1}, "strides": []int{stride, 1}})
-				y = around(b.Node("Clip", []string{y, scalar(b, 0), scalar(b, 6)}, nil), 6.0/255, tensor.Scalar(uint8(0)))
+				w, ws := b.Const(bytesTensor(r, true, 7, 7, taps, taps)), b.Const(positive(r, 7))
+				wz := b.Const(tensor.Must(tensor.Zeros(tensor.Int8, 7)))
+				w = b.Node("DequantizeLinear", []string{w, ws, wz}, onnx.Attrs{"axis": 0})
+				y = b.Node("Conv", []string{y, w, b.Const(randTensor(r, 7))},
+					onnx.Attrs{"pads": []int{1, 0, 1, 1}, "strides": []int{stride, 1}})
+				y = do(b, "Clip", y, scalar(b, 0), scalar(b, 6))
+				y = around(y, 6.0/255, tensor.Scalar(uint8(0)))
 			}
 			return y
 		}
 	}
+	rectified := func(b *onnx.Builder, r *rand.Rand, y string) string {
+		return do(b, "Relu", biased(b, r, y))
+	}
+	added := func(b *onnx.Builder, r *rand.Rand, y string) string {
+		y = gelu(b, biased(b, r, y), false, false)
+		return do(b, "Add", y, b.Node("ReduceMax", []string{"x"}, onnx.Attrs{"axes": []int{2}}))
+	}
 	for _, c := range []struct {
 		name   string
 		within float64 // relative; -1: a step of the output's scale, rarely
-		build  func(b *onnx.Builder, r *rand.Rand) string
+		build  build
 	}{
 		{"dynamic", 0, dynamic(false, false, plainly)},
 		{"dynamic, zero points, bias", 0, dynamic(false, true, biased)},
-		{"dynamic, per column, bias, relu", 0, dynamic(true, true, func(b *onnx.Builder, r *rand.Rand, y string) string {
-			return b.Node("Relu", []string{biased(b, r, y)}, nil)
-		})},
-		{"dynamic, gelu, sum", 1e-6, dynamic(true, false, func(b *onnx.Builder, r *rand.Rand, y string) string {
-			y = gelu(b, biased(b, r, y), false, false)
-			return b.Node("Add", []string{y, b.Node("ReduceMax", []string{"x"}, onnx.Attrs{"axes": []int{2}})}, nil)
-		})},
+		{"dynamic, per column, bias, relu", 0, dynamic(true, true, rectified)},
+		{"dynamic, gelu, sum", 1e-6, dynamic(true, false, added)},
 		{"qdq", -1, qdq(false, false)},
 		{"qdq, per column", -1, qdq(false, true)},
 		{"qdq gemm", -1, qdq(true, false)},
@@ -198,6 +208,7 @@ func TestQuantisedFusion(t *testing.T) {
 		{"qdq convolution, windows", -1, conv(2, 3)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			r := rand.New(rand.NewPCG(17, 18))
 			b := onnx.NewBuilder("quantised", 17)
 			b.Input("x", tensor.Float32, "batch", 7, 24)
@@ -206,14 +217,12 @@ func TestQuantisedFusion(t *testing.T) {
 			b.Model.Graph.Output[0].Type.GetTensorType().Shape = nil
 			var sessions []engine.Session
 			for _, plain := range []bool{true, false} {
-				s, err := fallback.New().Open(ctx, b.Source(), engine.Options{NoFusion: plain})
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer s.Close()
+				s := open(t, b, engine.Options{NoFusion: plain})
 				sessions = append(sessions, s)
 			}
-			if found := fallback.Operators(sessions[1]); found["xpipe.MatMulInteger"] != 1 && found["xpipe.ConvInteger"] != 2 || found["Cast"]+found["MatMulInteger"]+found["MatMul"]+found["Gemm"] != 0 {
+			found := fallback.Operators(sessions[1])
+			if found["xpipe.MatMulInteger"] != 1 && found["xpipe.ConvInteger"] != 2 ||
+				found["Cast"]+found["MatMulInteger"]+found["MatMul"]+found["Gemm"] != 0 {
 				t.Error(fmt.Sprint(found))
 			}
 			for _, batch := range []int{1, 3} {

@@ -20,9 +20,11 @@ type steps struct {
 	session engine.Session
 }
 
-// run runs n new positions of rows sequences behind past, with values that seed
-// decides, and returns all outputs.
-func (s steps) run(past map[string]*tensor.Tensor, rows, n int, seed uint64) map[string]*tensor.Tensor {
+// run runs n new positions of rows sequences behind past, with values that seed decides, and
+// returns all outputs.
+func (s steps) run(
+	past map[string]*tensor.Tensor, rows, n int, seed uint64,
+) map[string]*tensor.Tensor {
 	s.t.Helper()
 	random := rand.New(rand.NewPCG(seed, 1))
 	in := map[string]*tensor.Tensor{}
@@ -31,7 +33,8 @@ func (s steps) run(past map[string]*tensor.Tensor, rows, n int, seed uint64) map
 		if p := past[strings.Replace(spec.Name, "past_key_values", "present", 1)]; p != nil {
 			in[spec.Name], length = p, p.Dim(2)
 		} else if len(spec.Shape) == 4 {
-			in[spec.Name] = tensor.Must(tensor.Zeros(tensor.Float32, rows, spec.Shape[1], 0, spec.Shape[3]))
+			none := []int{rows, spec.Shape[1], 0, spec.Shape[3]}
+			in[spec.Name] = tensor.Must(tensor.Zeros(tensor.Float32, none...))
 		}
 	}
 	mask := make([]int64, rows*(length+n))
@@ -57,7 +60,8 @@ func (s steps) run(past map[string]*tensor.Tensor, rows, n int, seed uint64) map
 
 func openDecoder(t testing.TB, noFusion bool) steps {
 	t.Helper()
-	s, err := New().Open(context.Background(), engine.FileSource(decoder), engine.Options{NoFusion: noFusion})
+	opts := engine.Options{NoFusion: noFusion}
+	s, err := New().Open(context.Background(), engine.FileSource(decoder), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,9 +69,10 @@ func openDecoder(t testing.TB, noFusion bool) steps {
 	return steps{t, s}
 }
 
-// A cache that grows in place gives what copied caches give: over many steps, in
-// branches that go on from one past, and from a past that was looked at.
+// A cache that grows in place gives what copied caches give: over many steps, in branches that go
+// on from one past, and from a past that was looked at.
 func TestCacheGrowsInPlace(t *testing.T) {
+	t.Parallel()
 	grows, copies := openDecoder(t, false), openDecoder(t, true)
 	same := func(what string, a, b map[string]*tensor.Tensor) {
 		t.Helper()
@@ -91,7 +96,8 @@ func TestCacheGrowsInPlace(t *testing.T) {
 			switch i % 10 {
 			case 3: // two branches from one past, the first of which has taken the room
 				same("branch", grows.run(a, rows, 2, 1000+i), copies.run(b, rows, 2, 1000+i))
-				same("branch again", grows.run(nextA, rows, 1, 2000+i), copies.run(nextB, rows, 1, 2000+i))
+				same("branch again",
+					grows.run(nextA, rows, 1, 2000+i), copies.run(nextB, rows, 1, 2000+i))
 				nextA = grows.run(a, rows, n, i+2)
 			case 7: // looked at in between
 				same("step", nextA, nextB)
@@ -102,8 +108,8 @@ func TestCacheGrowsInPlace(t *testing.T) {
 	}
 }
 
-// Steps do not copy the cache: the memory a step allocates does not grow with
-// the length of the past.
+// Steps do not copy the cache: the memory that a step allocates does not grow with the length of
+// the past. The test counts what the process allocates, so it runs alone.
 func TestCacheIsNotCopied(t *testing.T) {
 	s := openDecoder(t, false)
 	short, long := s.run(nil, 1, 4, 1), s.run(nil, 1, 50, 1)
@@ -125,6 +131,7 @@ func TestCacheIsNotCopied(t *testing.T) {
 		}
 	}
 	if b-a > cache/4 {
-		t.Errorf("a step behind 53 positions allocates %v bytes, behind 7 %v; the cache is %v", b, a, cache)
+		t.Errorf("a step behind 53 positions allocates %v bytes, behind 7 %v; the cache is %v",
+			b, a, cache)
 	}
 }

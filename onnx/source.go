@@ -1,0 +1,53 @@
+package onnx
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+)
+
+// ErrGraph is wrapped by every error about a model file: it is no ONNX model, is damaged, or needs
+// something that is not supported.
+var ErrGraph = errors.New("graph")
+
+// Source names a model file inside a file system, which must hold its external data too. Nothing
+// outside the file system is ever read.
+type Source struct {
+	FS   fs.FS
+	Name string // slash-separated, as fs.ValidPath wants it
+	// Check, where it is not nil, is told every file that is read whole, by its name in FS, before
+	// any of it is used; its error ends the opening. So a file is hashed while it is read, not
+	// read once more for it. Files that ONNX Runtime reads itself (external data) it is not told.
+	Check func(name string, data []byte) error
+}
+
+// Path returns the operating system's path of the file, for engines that read files themselves; ok
+// is false where the source does not lie on a disk but is embedded or archived.
+func (s Source) Path() (path string, ok bool) {
+	f, err := s.FS.Open(s.Name)
+	if err != nil {
+		return "", false
+	}
+	defer f.Close()
+	if disk, isFile := f.(*os.File); isFile {
+		return disk.Name(), true
+	}
+	return "", false
+}
+
+// Read returns the whole model file, checked.
+func (s Source) Read() ([]byte, error) {
+	data, err := fs.ReadFile(s.FS, s.Name)
+	if err == nil {
+		err = s.Checked(s.Name, data)
+	}
+	return data, err
+}
+
+// Checked is Check where there is one.
+func (s Source) Checked(name string, data []byte) error {
+	if s.Check == nil {
+		return nil
+	}
+	return s.Check(name, data)
+}
