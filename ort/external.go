@@ -138,7 +138,9 @@ type externalPlace struct {
 // Runtime opens the graph by its path, so that a graph and data that are symbolic links into one
 // folder (as in Hugging Face's cache) stay together; it refuses links to anywhere else. Files of a
 // source that is embedded or archived are copied to a temporary folder.
-func placeExternal(ctx context.Context, source engine.Source, files []string) (externalPlace, error) {
+func placeExternal(
+	ctx context.Context, source engine.Source, files []string,
+) (externalPlace, error) {
 	place := externalPlace{cleanup: func() {}}
 	if len(files) == 0 {
 		return place, nil

@@ -15,7 +15,8 @@ func pointerIn(p any, fields ...string) (unsafe.Pointer, error) {
 	v := reflect.ValueOf(p)
 	for _, name := range fields {
 		if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
-			return nil, fmt.Errorf("onnxruntime_go has changed: %T holds no struct with a field %q", p, name)
+			return nil, fmt.Errorf("onnxruntime_go has changed: %T holds no struct with a field %q",
+				p, name)
 		}
 		if v = v.Elem().FieldByName(name); !v.IsValid() {
 			return nil, fmt.Errorf("onnxruntime_go has changed: %T lacks the field %q", p, name)

@@ -25,7 +25,9 @@ import (
 // Open implements engine.Engine. The graph must be an ONNX file below 2 GiB; external data may be
 // of any size. External data that does not lie on a disk is copied to a temporary folder for as
 // long as the session is open.
-func (e *Engine) Open(ctx context.Context, source engine.Source, opts engine.Options) (engine.Session, error) {
+func (e *Engine) Open(
+	ctx context.Context, source engine.Source, opts engine.Options,
+) (engine.Session, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("opening %s: %w", source.Name, err)
 	}
@@ -49,7 +51,9 @@ func (e *Engine) Open(ctx context.Context, source engine.Source, opts engine.Opt
 	return s, nil
 }
 
-func (e *Engine) open(ctx context.Context, graph []byte, place externalPlace, opts engine.Options) (*session, error) {
+func (e *Engine) open(
+	ctx context.Context, graph []byte, place externalPlace, opts engine.Options,
+) (*session, error) {
 	// CUDA and what builds on it install handlers of their own for the signals by which Go stops
 	// goroutines and reports crashes.
 	if opts.Provider != "" && opts.Provider != cpu {
@@ -93,7 +97,9 @@ func saveSignals() (restore func()) {
 }
 
 // configure sets everything but the provider.
-func (e *Engine) configure(o *onnxruntime.SessionOptions, folder string, opts engine.Options) error {
+func (e *Engine) configure(
+	o *onnxruntime.SessionOptions, folder string, opts engine.Options,
+) error {
 	if opts.Threads < 0 {
 		return fmt.Errorf("%d threads", opts.Threads)
 	}
@@ -159,9 +165,11 @@ func (e *Engine) addProvider(o *onnxruntime.SessionOptions, opts engine.Options)
 	p, ok := findProvider(opts.Provider)
 	switch {
 	case !ok:
-		return fmt.Errorf("there is no provider %q; there are %s", opts.Provider, strings.Join(Providers, ", "))
+		return fmt.Errorf("there is no provider %q; there are %s",
+			opts.Provider, strings.Join(Providers, ", "))
 	case p.name == cpu && len(opts.ProviderOptions) > 0:
-		return fmt.Errorf("provider cpu takes no options, given %q", slices.Sorted(maps.Keys(opts.ProviderOptions)))
+		return fmt.Errorf("provider cpu takes no options, given %q",
+			slices.Sorted(maps.Keys(opts.ProviderOptions)))
 	case p.name == cpu:
 		return nil
 	case !slices.Contains(e.providers, p.ort):
@@ -216,7 +224,8 @@ func (p provider) append(o *onnxruntime.SessionOptions, options map[string]strin
 func directMLDevice(options map[string]string) (device int, err error) {
 	for key, text := range options {
 		if device, err = strconv.Atoi(text); key != "device_id" || err != nil || device < 0 {
-			return 0, fmt.Errorf("directml takes the option device_id with a number, not %s=%s", key, text)
+			return 0, fmt.Errorf("directml takes the option device_id with a number, not %s=%s",
+				key, text)
 		}
 	}
 	return device, nil

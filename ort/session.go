@@ -124,7 +124,9 @@ func (s *session) Close() error {
 }
 
 // Run implements engine.Session.
-func (s *session) Run(ctx context.Context, in map[string]*tensor.Tensor, out ...string) (map[string]*tensor.Tensor, error) {
+func (s *session) Run(
+	ctx context.Context, in map[string]*tensor.Tensor, out ...string,
+) (map[string]*tensor.Tensor, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("the run was not started: %w", err)
 	}
@@ -165,14 +167,17 @@ func (s *session) wantedOutputs(out []string) ([]string, error) {
 	}
 	for _, name := range out {
 		if !slices.Contains(all, name) {
-			return nil, fmt.Errorf("%w: the graph has no output %q; it gives %q", engine.ErrInput, name, all)
+			return nil, fmt.Errorf("%w: the graph has no output %q; it gives %q",
+				engine.ErrInput, name, all)
 		}
 	}
 	return names, nil
 }
 
 // call runs the graph: everything that C sees is pinned, or held in C, until it has returned.
-func (s *session) call(ctx context.Context, in map[string]*tensor.Tensor, names []string) (map[string]*tensor.Tensor, error) {
+func (s *session) call(
+	ctx context.Context, in map[string]*tensor.Tensor, names []string,
+) (map[string]*tensor.Tensor, error) {
 	var args arguments
 	defer args.done()
 	inputNames := make([]*C.char, len(s.inputs))

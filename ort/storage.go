@@ -137,7 +137,9 @@ func view[T any](data unsafe.Pointer, n int) []T {
 }
 
 // newTensor makes a tensor of an output in Go memory.
-func newTensor(dtype tensor.DType, shape []int, data unsafe.Pointer, n int) (*tensor.Tensor, error) {
+func newTensor(
+	dtype tensor.DType, shape []int, data unsafe.Pointer, n int,
+) (*tensor.Tensor, error) {
 	switch d := copyElements(dtype, data, n).(type) {
 	case []float32:
 		return tensor.New(shape, d)

@@ -5,8 +5,8 @@ import "math"
 // Half is an IEEE 754 binary16 number in its bits.
 type Half uint16
 
-// ToHalf rounds f to the nearest Half, ties to even. Values beyond
-// 65504 become infinite; NaN stays NaN.
+// ToHalf rounds f to the nearest Half, ties to even. Values beyond 65504 become infinite; NaN stays
+// NaN.
 func ToHalf(f float32) Half {
 	bits := math.Float32bits(f)
 	sign := uint16(bits >> 16 & 0x8000)

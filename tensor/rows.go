@@ -104,7 +104,9 @@ func (t *Tensor) storedRows(s RowStorage, rows []int) (*Tensor, error) {
 
 // goRows makes a tensor of n rows in Go memory; pick returns their elements, given all elements of
 // t, a []T, and how many of them a row has.
-func (t *Tensor) goRows(n int, pick func(elements reflect.Value, size int) reflect.Value) (*Tensor, error) {
+func (t *Tensor) goRows(
+	n int, pick func(elements reflect.Value, size int) reflect.Value,
+) (*Tensor, error) {
 	elements := t.elements()
 	if elements == nil {
 		return nil, fmt.Errorf("%w: %v was released", ErrTensor, t)

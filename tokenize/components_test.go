@@ -123,7 +123,8 @@ func TestComponents(t *testing.T) {
 			}
 			if diff := c.compare(tk); diff != "" {
 				if stats.wrong++; stats.wrong <= 12 {
-					t.Errorf("%q pair %q bare %v: %s\n\t%s", c.Text, deref(c.Pair), c.Bare, diff, brief(d.Tokenizer))
+					t.Errorf("%q pair %q bare %v: %s\n\t%s",
+						c.Text, deref(c.Pair), c.Bare, diff, brief(d.Tokenizer))
 				}
 			}
 		}
@@ -135,7 +136,8 @@ func TestComponents(t *testing.T) {
 			}
 			for i := range got {
 				if diff := d.Batch.Results[i].compare(got[i], d.Batch.Texts[i], ""); diff != "" {
-					t.Errorf("batch, text %d %q: %s\n\t%s", i, d.Batch.Texts[i], diff, brief(d.Tokenizer))
+					t.Errorf("batch, text %d %q: %s\n\t%s",
+						i, d.Batch.Texts[i], diff, brief(d.Tokenizer))
 				}
 			}
 		}

@@ -87,9 +87,9 @@ func (g *growing) take() string {
 // copied returns a copy that shares no memory with g.
 func (g *growing) copied() growing { return growing{g.first, slices.Clone(g.parts)} }
 
-// rewriter is the sink of decoders that rewrite tokens one by one. The function rewrite is given the
-// index of a token, the token before it and the token. It returns the token to write, or false for
-// none.
+// rewriter is the sink of decoders that rewrite tokens one by one. The function rewrite is given
+// the index of a token, the token before it and the token. It returns the token to write, or false
+// for none.
 type rewriter struct {
 	growing
 	out      sink

@@ -18,8 +18,8 @@ type Encoding struct {
 	// have offsets in that one, tokens that the post-processor or the padding added have {0, 0}.
 	Offsets []Span
 
-	// Words are the indexes of the pre-tokenized words that the tokens belong to, -1 for tokens that
-	// were added.
+	// Words are the indexes of the pre-tokenized words that the tokens belong to, -1 for tokens
+	// that were added.
 	Words []int
 
 	// Sequences holds the range of tokens of each text, the added ones left out. It is empty where

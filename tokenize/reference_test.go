@@ -155,7 +155,9 @@ func (x *expectation) read(r record) {
 
 // expectations runs reference.py for a tokenizer file, or reads what it wrote before: the result's
 // name holds a hash of all it follows from. What is yielded holds until yield returns.
-func expectations(t testing.TB, file, corpus string, count int, yield func(n int, x *expectation) bool) {
+func expectations(
+	t testing.TB, file, corpus string, count int, yield func(n int, x *expectation) bool,
+) {
 	scripts := filepath.Join(root(t), "testdata", "tokenize")
 	h := sha256.New()
 	fmt.Fprintln(h, corpus, count)
@@ -296,7 +298,8 @@ func checkCorpus(t *testing.T, name, corpus string, count int) {
 		tokens += len(x.IDs)
 		if diff := x.compare(tk); diff != "" {
 			if wrong++; wrong <= 5 {
-				t.Errorf("text %d %q pair %v bare %v: %s", n, clipText(x.Text), x.HasPair, x.Bare, diff)
+				t.Errorf("text %d %q pair %v bare %v: %s",
+					n, clipText(x.Text), x.HasPair, x.Bare, diff)
 			}
 		}
 		return !raceEnabled || n < 1500

@@ -8,10 +8,9 @@ import (
 	"io"
 )
 
-// apngReader goes through the frames of an animated PNG and puts each on the
-// canvas in the way of Pillow's PngImagePlugin. A picture without animation has
-// one frame. Pixels for viewers that know no animation are frame 0, as Pillow
-// counts.
+// apngReader goes through the frames of an animated PNG and puts each on the canvas in the way of
+// Pillow's PngImagePlugin. A picture without animation has one frame. Pixels for viewers that know
+// no animation are frame 0, as Pillow counts.
 type apngReader struct {
 	head   []byte   // the data of IHDR
 	tables [][]byte // whole chunks that every frame needs: PLTE, tRNS

@@ -53,9 +53,8 @@ func (r *reference) run(b *testing.B) time.Duration {
 	return time.Duration(s * float64(time.Second))
 }
 
-// beside times work and Pillow's in turns, on one thread, and reports the best
-// of both, as other work on the machine only ever adds, and their ratio: below
-// 1, we are the faster.
+// beside times work and Pillow's in turns, on one thread, and reports the best of both, as other
+// work on the machine only ever adds, and their ratio: below 1, we are the faster.
 func beside(b *testing.B, ref *reference, work func()) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	work()
@@ -73,8 +72,8 @@ func beside(b *testing.B, ref *reference, work func()) {
 	b.ReportMetric(float64(a)/float64(c), "ratio")
 }
 
-// BenchmarkResizeBesidePillow resizes at sizes that models use, into memory
-// that is there: Go clears new memory, Pillow does not.
+// BenchmarkResizeBesidePillow resizes at sizes that models use, into memory that is there: Go
+// clears new memory, Pillow does not.
 func BenchmarkResizeBesidePillow(b *testing.B) {
 	for _, c := range []resizeCase{
 		{f: Bicubic, w: 640, h: 480, ow: 224, oh: 224},
@@ -102,8 +101,7 @@ func BenchmarkResizeBesidePillow(b *testing.B) {
 	}
 }
 
-// BenchmarkFileBesidePillow goes from a JPEG file to model input as BLIP-2
-// takes it.
+// BenchmarkFileBesidePillow goes from a JPEG file to model input as BLIP-2 takes it.
 func BenchmarkFileBesidePillow(b *testing.B) {
 	dir := b.TempDir()
 	if out, err := exec.Command(python(b), testdata+"/benchmark_reference.py", "make", dir).CombinedOutput(); err != nil {

@@ -207,7 +207,9 @@ func (b *bmpHeader) pixel() (func(dst, row []byte, x int), error) {
 			put(dst, row[4*x+at[0]], row[4*x+at[1]], row[4*x+at[2]], 255)
 		}, nil
 	}
-	return nil, imageErrorf("%d bits a pixel with compression %d and bit fields %#x are not supported", b.bits, b.compression, b.masks)
+	return nil, imageErrorf(
+		"%d bits a pixel with compression %d and bit fields %#x are not supported", b.bits,
+		b.compression, b.masks)
 }
 
 // runs reads run-length encoded rows. What they leave out is index 0.

@@ -18,8 +18,8 @@ var (
 	imageStd  = [3]float64{0.229, 0.224, 0.225}
 )
 
-// family holds what an image processor class of transformers does where its
-// configuration is silent, and the rules that only that class knows.
+// family holds what an image processor class of transformers does where its configuration is
+// silent, and the rules that only that class knows.
 type family struct {
 	size      sizeRule
 	square    bool // a bare number means both sides, not the shorter one
@@ -44,9 +44,8 @@ const (
 
 func square(n int) sizeRule { return sizeRule{height: n, width: n} }
 
-// families is by class name without "ImageProcessor", "ImageProcessorFast" or
-// the older "FeatureExtractor". Source: the image_processing_*.py of
-// transformers 4.57.6.
+// families is by class name without "ImageProcessor", "ImageProcessorFast" or the older
+// "FeatureExtractor". Source: the image_processing_*.py of transformers 4.57.6.
 var families = map[string]family{
 	"":             {kind: explicit},
 	"Blip":         {size: square(384), square: true, resample: Bicubic, mean: clipMean, std: clipStd},
@@ -108,16 +107,15 @@ var (
 	}
 )
 
-// ParseConfig reads a preprocessor_config.json in any spelling of transformers
-// up to 4.57.6: sizes as a number, a list or an object, image processors or the
-// older feature extractors. Fields left out take the default of the class that
-// image_processor_type names; without a class, the fields that decide pixels
-// must be there. A field that is not known and could change pixels is an error,
-// as is any other problem; all wrap ErrImage, or ErrLimit for a size beyond
-// 1,048,576 pixels a side.
+// ParseConfig reads a preprocessor_config.json in any spelling of transformers up to 4.57.6: sizes
+// as a number, a list or an object, image processors or the older feature extractors. Fields left
+// out take the default of the class that image_processor_type names; without a class, the fields
+// that decide pixels must be there. A field that is not known and could change pixels is an error,
+// as is any other problem; all wrap ErrImage, or ErrLimit for a size beyond 1,048,576 pixels a
+// side.
 //
-// WithLimits bounds what the Preprocessor makes, Pixels and Side: a picture, and
-// a batch as a whole. It does not look at the pictures that it is given.
+// WithLimits bounds what the Preprocessor makes, Pixels and Side: a picture, and a batch as a
+// whole. It does not look at the pictures that it is given.
 func ParseConfig(data []byte, opts ...Option) (*Preprocessor, error) {
 	p, err := parseConfig(data)
 	if err != nil {
@@ -276,9 +274,9 @@ func (c *config) refuse(f family) error {
 	return nil
 }
 
-// values fills p.table, what becomes of each 8-bit sample. The steps and their
-// types are those of the reference, so that the results are too: rescale in
-// float64, rounded to float32, the rest in float32.
+// values fills p.table, what becomes of each 8-bit sample. The steps and their types are those of
+// the reference, so that the results are too: rescale in float64, rounded to float32, the rest in
+// float32.
 func (c *config) values(f family, p *Preprocessor) error {
 	rescale := orElse(c.DoRescale, true) || f.kind == idefics
 	factor := orElse(c.RescaleFactor, 1.0/255)

@@ -13,11 +13,11 @@ type format struct {
 	name string
 	// is reports whether data starts like this format.
 	is func(data []byte) bool
-	// size reads the header only, so that limits hold before anything is
-	// allocated. It returns the size before any turn.
+	// size reads the header only, so that limits hold before anything is allocated. It returns the
+	// size before any turn.
 	size func(data []byte) (w, h int, err error)
-	// decode returns the pixels of the first frame and the Exif orientation,
-	// 1 to 8, that is still to be applied.
+	// decode returns the pixels of the first frame and the Exif orientation, 1 to 8, that is still
+	// to be applied.
 	decode func(data []byte, o *options) (m *RGB, orientation int, err error)
 }
 
@@ -42,14 +42,14 @@ func sniff(data []byte) *format {
 	return nil
 }
 
-// Decode reads one picture: JPEG, PNG, GIF, WebP, BMP or TIFF, of an animation
-// the first frame. The pixels are those of Pillow 13.0.0's
+// Decode reads one picture: JPEG, PNG, GIF, WebP, BMP or TIFF, of an animation the first frame. The
+// pixels are those of Pillow 13.0.0's
 //
 //	ImageOps.exif_transpose(Image.open(f)).convert("RGB")
 //
-// so colour profiles are ignored and alpha is dropped. Damaged files are errors,
-// some of them where Pillow shows what is left. The error wraps ErrImage or, for
-// pictures over the limits, ErrLimit; errors of r are kept in it.
+// so colour profiles are ignored and alpha is dropped. Damaged files are errors, some of them where
+// Pillow shows what is left. The error wraps ErrImage or, for pictures over the limits, ErrLimit;
+// errors of r are kept in it.
 func Decode(r io.Reader, opts ...Option) (*RGB, error) {
 	o := buildOptions(opts)
 	data, err := readAll(r, o.limits)
@@ -83,7 +83,8 @@ func decodeFile(path string, opts []Option) (*RGB, error) {
 	}
 	o := buildOptions(opts)
 	if info.Size() > o.limits.Bytes {
-		return nil, limitErrorf("the file has %d bytes, the limit is %d", info.Size(), o.limits.Bytes)
+		return nil, limitErrorf("the file has %d bytes, the limit is %d",
+			info.Size(), o.limits.Bytes)
 	}
 	data, err := readAll(f, o.limits)
 	if err != nil {
@@ -92,8 +93,8 @@ func decodeFile(path string, opts []Option) (*RGB, error) {
 	return decode(data, &o)
 }
 
-// fileError makes an error of package os an ErrImage, without the path that
-// the caller puts in front.
+// fileError makes an error of package os an ErrImage, without the path that the caller puts in
+// front.
 func fileError(err error) error {
 	var pathErr *os.PathError
 	if errors.As(err, &pathErr) {
@@ -155,13 +156,15 @@ func identify(data []byte) (*format, error) {
 				kind = "AVIF"
 			}
 		}
-		return nil, imageErrorf("%s is not supported: convert it to PNG or JPEG; %s", kind, supported)
+		return nil, imageErrorf("%s is not supported: convert it to PNG or JPEG; %s",
+			kind, supported)
 	}
-	return nil, imageErrorf("not an image of a known format (it starts with %q); %s", data[:min(len(data), 8)], supported)
+	return nil, imageErrorf("not an image of a known format (it starts with %q); %s",
+		data[:min(len(data), 8)], supported)
 }
 
-// readAll reads r up to the limit of bytes, or an error after its first bytes if
-// no picture starts with them.
+// readAll reads r up to the limit of bytes, or an error after its first bytes if no picture starts
+// with them.
 func readAll(r io.Reader, l Limits) ([]byte, error) {
 	head := make([]byte, 64)
 	n, err := io.ReadFull(r, head)

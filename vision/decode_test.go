@@ -53,8 +53,8 @@ func hash(b []byte) string {
 	return hex.EncodeToString(h[:])
 }
 
-// TestDecodeEqualsPillow decodes every committed file and compares the pixels'
-// hash with Pillow's. All are equal bit for bit, the lossy formats too.
+// TestDecodeEqualsPillow decodes every committed file and compares the pixels' hash with Pillow's.
+// All are equal bit for bit, the lossy formats too.
 func TestDecodeEqualsPillow(t *testing.T) {
 	t.Parallel()
 	for name, want := range golden(t) {
@@ -105,8 +105,8 @@ func explain(t *testing.T, m *RGB, name string, frame ...any) string {
 	return fmt.Sprintf("%d of %d samples differ from Pillow's, by up to %d, the first at (%d,%d)", n, len(want), worst, first/3%m.Width, first/3/m.Width)
 }
 
-// TestRandomFiles decodes files that Pillow writes with random sizes, contents
-// and settings, and compares the pixels bit for bit.
+// TestRandomFiles decodes files that Pillow writes with random sizes, contents and settings, and
+// compares the pixels bit for bit.
 func TestRandomFiles(t *testing.T) {
 	t.Parallel()
 	const count = 600

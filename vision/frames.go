@@ -14,18 +14,16 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Frames returns n pictures that lie evenly over a moving one, in order: frame
-// floor(i*total/n) for i = 0..n-1, or all frames where there are no more than n
-// or n is 0. The path is an animated GIF, WebP or PNG; a directory, whose image
-// files in the order of their names are the frames; or a video, which is read
-// with ffmpeg. Any other picture has one frame.
+// Frames returns n pictures that lie evenly over a moving one, in order: frame floor(i*total/n) for
+// i = 0..n-1, or all frames where there are no more than n or n is 0. The path is an animated GIF,
+// WebP or PNG; a directory, whose image files in the order of their names are the frames; or a
+// video, which is read with ffmpeg. Any other picture has one frame.
 //
-// Frames of animations are those that Pillow shows; the Exif orientation is
-// applied to directories' pictures only, as seeking in Pillow drops it.
+// Frames of animations are those that Pillow shows; the Exif orientation is applied to directories'
+// pictures only, as seeking in Pillow drops it.
 //
-// For videos ffmpeg must be on PATH or given by WithFFmpeg. It is fed and read
-// through pipes, and killed when ctx is done, before Frames returns. Errors wrap
-// ErrImage, ErrLimit or ctx.Err().
+// For videos ffmpeg must be on PATH or given by WithFFmpeg. It is fed and read through pipes, and
+// killed when ctx is done, before Frames returns. Errors wrap ErrImage, ErrLimit or ctx.Err().
 func Frames(ctx context.Context, path string, n int, opts ...Option) ([]*RGB, error) {
 	o := buildOptions(opts)
 	frames, err := framesOf(ctx, path, n, &o, opts)
@@ -141,7 +139,9 @@ func openAnimation(data []byte, f *format, o *options) (animation, error) {
 	return animation{1, func() (*RGB, error) { return decode(data, o) }}, nil
 }
 
-func animationFrames(ctx context.Context, data []byte, f *format, n int, o *options) ([]*RGB, error) {
+func animationFrames(
+	ctx context.Context, data []byte, f *format, n int, o *options,
+) ([]*RGB, error) {
 	w, h, err := f.size(data)
 	if err == nil {
 		err = o.limits.checkSize(w, h)
@@ -182,12 +182,15 @@ func animationFrames(ctx context.Context, data []byte, f *format, n int, o *opti
 // checkAll bounds the pixels of all frames together.
 func checkAll(n, w, h int, o *options) error {
 	if w*h > o.limits.Pixels/n {
-		return limitErrorf("%d frames of %dx%d pixels are more than %d in all: ask for fewer", n, w, h, o.limits.Pixels)
+		return limitErrorf("%d frames of %dx%d pixels are more than %d in all: ask for fewer",
+			n, w, h, o.limits.Pixels)
 	}
 	return nil
 }
 
-func directoryFrames(ctx context.Context, path string, n int, o *options, opts []Option) ([]*RGB, error) {
+func directoryFrames(
+	ctx context.Context, path string, n int, o *options, opts []Option,
+) ([]*RGB, error) {
 	entries, err := os.ReadDir(path)
 	if err != nil {
 		return nil, fileError(err)

@@ -24,8 +24,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// fakeFFmpeg acts as ffmpeg does on a "video" of ten frames of 4x2 pixels,
-// frame k of them grey k.
+// fakeFFmpeg acts as ffmpeg does on a "video" of ten frames of 4x2 pixels, frame k of them grey k.
 func fakeFFmpeg(mode string, args []string) int {
 	if mode == "hang" {
 		time.Sleep(time.Minute)
@@ -142,8 +141,8 @@ func TestVideoCancel(t *testing.T) {
 	}
 }
 
-// TestRealVideo has the real ffmpeg make videos and read them again. It needs
-// ffmpeg on PATH, or XPIPE_FFMPEG.
+// TestRealVideo has the real ffmpeg make videos and read them again. It needs ffmpeg on PATH, or
+// XPIPE_FFMPEG.
 func TestRealVideo(t *testing.T) {
 	t.Parallel()
 	ffmpeg := os.Getenv("XPIPE_FFMPEG")

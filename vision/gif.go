@@ -13,8 +13,8 @@ func isGIF(data []byte) bool {
 	return bytes.HasPrefix(data, []byte("GIF87a")) || bytes.HasPrefix(data, []byte("GIF89a"))
 }
 
-// sizeGIF is the size of the first frame's canvas: the screen, or more where
-// the frame reaches over its edge.
+// sizeGIF is the size of the first frame's canvas: the screen, or more where the frame reaches over
+// its edge.
 func sizeGIF(data []byte) (w, h int, err error) {
 	g, err := newGIF(data)
 	if err != nil {
@@ -46,8 +46,8 @@ func gifEnd(err error) error {
 	return err
 }
 
-// palette maps indices to pixels with alpha. Entries that a file leaves out are
-// greys, as Pillow's are.
+// palette maps indices to pixels with alpha. Entries that a file leaves out are greys, as Pillow's
+// are.
 type palette [256][4]uint8
 
 func greyPalette() *palette {
@@ -59,8 +59,8 @@ func greyPalette() *palette {
 	return p
 }
 
-// gifReader goes through the frames of a GIF and puts each on the canvas, in
-// the way of Pillow's GifImagePlugin with its default loading strategy.
+// gifReader goes through the frames of a GIF and puts each on the canvas, in the way of Pillow's
+// GifImagePlugin with its default loading strategy.
 type gifReader struct {
 	data       []byte
 	pos        int
@@ -141,8 +141,8 @@ func (g *gifReader) blocks() ([]byte, error) {
 	}
 }
 
-// nextFrame reads up to the end of the next frame's data without decoding it.
-// It returns io.EOF after the last.
+// nextFrame reads up to the end of the next frame's data without decoding it. It returns io.EOF
+// after the last.
 func (g *gifReader) nextFrame() (*gifFrame, error) {
 	f := &gifFrame{clear: -1}
 	for {
@@ -317,8 +317,8 @@ func (g *gifReader) grow(w, h int, fill [4]uint8) {
 // decode returns the colour indices of a frame, its rows in order.
 func (f *gifFrame) decode() ([]uint8, error) {
 	w, h := f.rect.Dx(), f.rect.Dy()
-	// LZW packs a row of 4096 codes into 12 bits at the best, in two thousand
-	// times fewer bytes: a short file cannot ask for much memory.
+	// LZW packs a row of 4096 codes into 12 bits at the best, in two thousand times fewer bytes: a
+	// short file cannot ask for much memory.
 	if w*h/4096 > len(f.data) {
 		return nil, errTruncated
 	}

@@ -2,8 +2,8 @@ package vision
 
 import "image"
 
-// Region is a rectangle in parts of a picture's width and height: left, top,
-// right, bottom, each 0 to 1, as LXMERT takes the boxes of regions.
+// Region is a rectangle in parts of a picture's width and height: left, top, right, bottom, each 0
+// to 1, as LXMERT takes the boxes of regions.
 type Region [4]float32
 
 // Grid returns the cells of a picture of width by height pixels that is cut into rows by cols cells

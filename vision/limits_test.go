@@ -132,8 +132,8 @@ func TestBombs(t *testing.T) {
 	}
 }
 
-// TestHollow has pictures within the limits, but far too large for the data
-// that follows, refused without taking their memory.
+// TestHollow has pictures within the limits, but far too large for the data that follows, refused
+// without taking their memory.
 func TestHollow(t *testing.T) {
 	png := bytes.Clone(bombs()["PNG"])
 	binary.BigEndian.PutUint32(png[16:], 13000)
@@ -200,8 +200,7 @@ func TestLimits(t *testing.T) {
 	oneLine(t, "an unknown filter", err, ErrImage, "filter 17")
 }
 
-// TestLimitsOfMade bounds what is made: a negative limit lifts the bound, zero is
-// the default.
+// TestLimitsOfMade bounds what is made: a negative limit lifts the bound, zero is the default.
 func TestLimitsOfMade(t *testing.T) {
 	t.Parallel()
 	lifted := WithLimits(Limits{Pixels: -1, Bytes: -1, Side: -1, Frames: -1})
@@ -257,8 +256,8 @@ func TestLimitsOfMade(t *testing.T) {
 	oneLine(t, "a padded picture", preprocess(padded, three[:1]), ErrLimit, "in all")
 }
 
-// tryAll decodes data in every way there is; only panics and errors without a
-// sentinel count as failures.
+// tryAll decodes data in every way there is; only panics and errors without a sentinel count as
+// failures.
 func tryAll(t *testing.T, data []byte, p *Preprocessor) {
 	t.Helper()
 	opts := options{limits: Limits{Pixels: 1 << 18, Side: 1 << 12, Frames: 50}.withDefaults()}
@@ -311,8 +310,8 @@ func TestDamaged(t *testing.T) {
 	}
 }
 
-// FuzzDecode is TestDamaged with the fuzzer's inputs: all formats, still and
-// moving, and preprocessing of what decodes.
+// FuzzDecode is TestDamaged with the fuzzer's inputs: all formats, still and moving, and
+// preprocessing of what decodes.
 func FuzzDecode(f *testing.F) {
 	p, err := ParseConfig([]byte(`{"image_processor_type":"IdeficsImageProcessor","image_size":16}`))
 	if err != nil {
@@ -377,8 +376,8 @@ func FuzzPreprocess(f *testing.F) {
 	})
 }
 
-// TestEndless gives up on a stream that is no picture, and on one that never
-// ends, at once or at the limit.
+// TestEndless gives up on a stream that is no picture, and on one that never ends, at once or at
+// the limit.
 func TestEndless(t *testing.T) {
 	t.Parallel()
 	_, err := Decode(zeros{})
@@ -403,8 +402,7 @@ func TestPNGWithoutEnd(t *testing.T) {
 	}
 }
 
-// TestReaderKinds reads from readers that give little at a time, or lie about
-// their size.
+// TestReaderKinds reads from readers that give little at a time, or lie about their size.
 func TestReaderKinds(t *testing.T) {
 	t.Parallel()
 	want := golden(t)["rgb.png"].RGB

@@ -29,8 +29,9 @@ const (
 // the border do not bias it; connected regions that differ from the fit are objects.
 //
 // It is not a general detector: on a photograph, whose background is not plain, it finds nothing,
-// or patches of colour. Finding nothing is not an error. Beyond one reading of the picture, work and
-// memory do not grow with its size. The error wraps ErrImage for an empty picture, or ctx.Err().
+// or patches of colour. Finding nothing is not an error. Beyond one reading of the picture, work
+// and memory do not grow with its size. The error wraps ErrImage for an empty picture, or
+// ctx.Err().
 func PlainObjects(ctx context.Context, img image.Image, most int) ([]image.Rectangle, error) {
 	b := img.Bounds()
 	if b.Empty() {
@@ -92,8 +93,8 @@ type borderPixel struct {
 	px        []uint8
 }
 
-// foreground marks the pixels that differ from the background, or returns nil where
-// there are none or the background is not plain.
+// foreground marks the pixels that differ from the background, or returns nil where there are none
+// or the background is not plain.
 func foreground(m *RGB) []bool {
 	// Coordinates in [-1,1] keep the sums of the fit of one magnitude.
 	px := func(x int) float64 { return 2*float64(x)/float64(max(1, m.Width-1)) - 1 }
@@ -129,9 +130,9 @@ func foreground(m *RGB) []bool {
 	return mask
 }
 
-// fitBackground fits a plane to the border by least squares, five times over, each time
-// to those samples, at least half, that are near the last fit. It also returns the
-// median distance from the fit.
+// fitBackground fits a plane to the border by least squares, five times over, each time to those
+// samples, at least half, that are near the last fit. It also returns the median distance from the
+// fit.
 func fitBackground(border []borderPixel) (p plane, middle float64) {
 	for k := range p { // start from the median colour
 		values := make([]uint8, len(border))
@@ -177,8 +178,8 @@ func fitBackground(border []borderPixel) (p plane, middle float64) {
 	}
 }
 
-// solve3 solves a x = b by Cramer's rule. ok is false where a is singular, as it is
-// for a picture of one row.
+// solve3 solves a x = b by Cramer's rule. ok is false where a is singular, as it is for a picture
+// of one row.
 func solve3(a [3][3]float64, b [3]float64) (x [3]float64, ok bool) {
 	det := func(m [3][3]float64) float64 {
 		return m[0][0]*(m[1][1]*m[2][2]-m[1][2]*m[2][1]) -
@@ -239,16 +240,16 @@ func components(mask []bool, w, h int) []part {
 	return parts
 }
 
-// belongsTo reports whether a part is a fragment of a larger one: most of its box lies
-// inside that one's, or it is small and near.
+// belongsTo reports whether a part is a fragment of a larger one: most of its box lies inside that
+// one's, or it is small and near.
 func (p part) belongsTo(w part) bool {
 	in := p.box.Intersect(w.box)
 	return 2*in.Dx()*in.Dy() > p.box.Dx()*p.box.Dy() ||
 		float64(p.longer()) < fragmentPart*float64(w.longer()) && p.box.Inset(-fragmentGap).Overlaps(w.box)
 }
 
-// objects joins fragments to the parts that they belong to, drops specks, and returns
-// the boxes of the rest.
+// objects joins fragments to the parts that they belong to, drops specks, and returns the boxes of
+// the rest.
 func objects(parts []part, most int) []image.Rectangle {
 	for joined := true; joined; { // what has grown may reach more
 		slices.SortStableFunc(parts, func(a, b part) int { return cmp.Compare(b.longer(), a.longer()) })
@@ -282,9 +283,9 @@ func objects(parts []part, most int) []image.Rectangle {
 	return boxes
 }
 
-// CropSquare cuts out a box of a picture with a margin, of its longer side, on
-// every side: a square about the box's middle, moved where it would reach over the
-// picture's edge, and cut where it is larger than the picture.
+// CropSquare cuts out a box of a picture with a margin, of its longer side, on every side: a square
+// about the box's middle, moved where it would reach over the picture's edge, and cut where it is
+// larger than the picture.
 func CropSquare(m *RGB, box image.Rectangle, margin float64) (*RGB, error) {
 	box = box.Intersect(m.Bounds())
 	if box.Empty() {

@@ -14,8 +14,8 @@ type Limits struct {
 	Bytes int64
 	// Side is the most pixels of one side: 1,048,576 by default.
 	Side int
-	// Frames is the most frames of an animation or video, and the most files
-	// of a directory: 100,000 by default.
+	// Frames is the most frames of an animation or video, and the most files of a directory:
+	// 100,000 by default.
 	Frames int
 }
 
@@ -37,8 +37,8 @@ type options struct {
 	ffmpeg string
 }
 
-// WithFFmpeg names the ffmpeg binary that Frames starts for videos. By default
-// it is looked for on PATH.
+// WithFFmpeg names the ffmpeg binary that Frames starts for videos. By default it is looked for on
+// PATH.
 func WithFFmpeg(path string) Option { return func(o *options) { o.ffmpeg = path } }
 
 // WithLimits replaces the default limits.

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// orient applies an Exif orientation, as ImageOps.exif_transpose does. Values
-// other than 2 to 8 leave the picture as it is.
+// orient applies an Exif orientation, as ImageOps.exif_transpose does. Values other than 2 to 8
+// leave the picture as it is.
 func orient(m *RGB, orientation int) *RGB {
 	w, h := m.Width, m.Height
 	// Destination pixel (x, y) comes from source pixel at(x, y).
@@ -59,8 +59,8 @@ func orient(m *RGB, orientation int) *RGB {
 	return out
 }
 
-// metadata is what a file may say of its orientation, in the order in which
-// Pillow looks: an Exif block, then an XMP packet.
+// metadata is what a file may say of its orientation, in the order in which Pillow looks: an Exif
+// block, then an XMP packet.
 type metadata struct {
 	exif []byte // a TIFF stream, "Exif\0\0" before it allowed
 	xmp  []byte
@@ -117,8 +117,8 @@ func exifOrientation(b []byte) (int, bool) {
 	return 0, false
 }
 
-// rawProfile reads ImageMagick's text form of an Exif block in a PNG: a blank
-// line, the name, the length and then hexadecimal lines.
+// rawProfile reads ImageMagick's text form of an Exif block in a PNG: a blank line, the name, the
+// length and then hexadecimal lines.
 func rawProfile(text string) []byte {
 	lines := strings.Split(text, "\n")
 	if len(lines) < 4 {

@@ -19,9 +19,8 @@ type pngChunk struct {
 	data, whole []byte
 }
 
-// nextPNGChunk splits the first chunk off data, which starts after the
-// signature or an earlier chunk. It returns false at the end of the file or
-// where a chunk is cut off.
+// nextPNGChunk splits the first chunk off data, which starts after the signature or an earlier
+// chunk. It returns false at the end of the file or where a chunk is cut off.
 func nextPNGChunk(data []byte) (c pngChunk, rest []byte, ok bool) {
 	if len(data) < 12 {
 		return c, nil, false
@@ -56,9 +55,9 @@ func decodePNG(data []byte, _ *options) (*RGB, int, error) {
 	return m, pngMetadata(data).orientation(), nil
 }
 
-// readPNG decodes pixels, and does to single transparent colours (tRNS of grey
-// and RGB pictures) what Pillow does: it compares with the low byte of each
-// sample of the colour, after the pixels have become 8-bit.
+// readPNG decodes pixels, and does to single transparent colours (tRNS of grey and RGB pictures)
+// what Pillow does: it compares with the low byte of each sample of the colour, after the pixels
+// have become 8-bit.
 func readPNG(data []byte) (*RGB, error) {
 	head, rest, _ := nextPNGChunk(data[len(pngSignature):])
 	packed, tail, whole := pngData(rest)
@@ -66,8 +65,8 @@ func readPNG(data []byte) (*RGB, error) {
 		// Pillow asks for no end either, if the pixels are there.
 		data = append(bytes.Clone(data[:len(data)-len(tail)]), "\x00\x00\x00\x00IEND\xae\x42\x60\x82"...)
 	}
-	// Deflate packs 1032 bytes into one at the best. This keeps a short file
-	// from asking for the memory of a large picture.
+	// Deflate packs 1032 bytes into one at the best. This keeps a short file from asking for the
+	// memory of a large picture.
 	bits := int64(head.data[8]) * int64([7]int{1, 0, 3, 1, 2, 0, 4}[min(head.data[9], 6)])
 	if w, h := binary.BigEndian.Uint32(head.data), binary.BigEndian.Uint32(head.data[4:]); int64(w)*int64(h)*bits/8/1032 > packed {
 		return nil, errTruncated
@@ -117,8 +116,8 @@ func readPNG(data []byte) (*RGB, error) {
 	return m, nil
 }
 
-// pngData counts the bytes of pixel data among chunks, and reports whether they
-// go on to the one that ends a file. What follows the last whole chunk is tail.
+// pngData counts the bytes of pixel data among chunks, and reports whether they go on to the one
+// that ends a file. What follows the last whole chunk is tail.
 func pngData(data []byte) (n int64, tail []byte, whole bool) {
 	for {
 		c, rest, ok := nextPNGChunk(data)
@@ -157,8 +156,8 @@ func findPNGChunk(data []byte, kind string) []byte {
 	}
 }
 
-// pngMetadata collects eXIf, ImageMagick's text form of it, and XMP. Chunks
-// after the pixels count too, as they do for Pillow.
+// pngMetadata collects eXIf, ImageMagick's text form of it, and XMP. Chunks after the pixels count
+// too, as they do for Pillow.
 func pngMetadata(data []byte) (md metadata) {
 	var raw []byte
 	for rest := data[len(pngSignature):]; ; {

@@ -12,8 +12,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// Preprocessor turns pictures into the input of one model. ParseConfig makes
-// one. It is never changed and may be used by many goroutines at once.
+// Preprocessor turns pictures into the input of one model. ParseConfig makes one. It is never
+// changed and may be used by many goroutines at once.
 type Preprocessor struct {
 	limits   Limits
 	doResize bool
@@ -28,8 +28,8 @@ type Preprocessor struct {
 	table    [3][256]float32
 }
 
-// sizeRule is a size as configurations give it: height and width, or the
-// shorter edge, the longer edge, or both. Zero fields are not given.
+// sizeRule is a size as configurations give it: height and width, or the shorter edge, the longer
+// edge, or both. Zero fields are not given.
 type sizeRule struct{ height, width, shortest, longest int }
 
 // fit returns the size to which a picture of w by h pixels is resized.
@@ -48,8 +48,8 @@ func (s sizeRule) fit(w, h int) (int, int) {
 		scale := float64(s.longest) / float64(long)
 		return max(int(float64(float64(w)*scale)+0.5), 1), max(int(float64(float64(h)*scale)+0.5), 1)
 	}
-	// get_size_with_aspect_ratio of DETR: the shorter edge, unless the longer
-	// one would pass its limit.
+	// get_size_with_aspect_ratio of DETR: the shorter edge, unless the longer one would pass its
+	// limit.
 	size, raw := s.shortest, float64(s.shortest)
 	if float64(long)/float64(short)*raw > float64(s.longest) {
 		raw = float64(int64(s.longest)*int64(short)) / float64(long)
@@ -67,8 +67,8 @@ func (s sizeRule) fit(w, h int) (int, int) {
 // maxResized bounds the sides of a picture of which a crop keeps only a window.
 const maxResized = 1 << 30
 
-// layout says how a picture becomes the model's: resized to w by h, of which
-// win is kept, put at offset into a black picture of size out.
+// layout says how a picture becomes the model's: resized to w by h, of which win is kept, put at
+// offset into a black picture of size out.
 type layout struct {
 	w, h   int
 	win    image.Rectangle
@@ -99,8 +99,8 @@ func (p *Preprocessor) layout(w, h int) layout {
 	return l
 }
 
-// centre crops or pads one axis of n pixels to size as center_crop of
-// transformers does: pixels lo to hi are kept and start at offset.
+// centre crops or pads one axis of n pixels to size as center_crop of transformers does: pixels lo
+// to hi are kept and start at offset.
 func centre(n, size int) (lo, hi, offset int) {
 	if size <= n {
 		lo = (n - size) / 2
@@ -122,9 +122,8 @@ func (p *Preprocessor) Seen(width, height int) Region {
 	return Region{x / w, y / h, (x + float32(l.out.X)) / w, (y + float32(l.out.Y)) / h}
 }
 
-// Picture returns what the model will see, before its samples are rescaled to
-// numbers: resized, cropped and, where a crop is larger than the picture,
-// padded with black.
+// Picture returns what the model will see, before its samples are rescaled to numbers: resized,
+// cropped and, where a crop is larger than the picture, padded with black.
 func (p *Preprocessor) Picture(img image.Image) (*RGB, error) {
 	m := new(RGB)
 	if err := p.pictureInto(m, img); err != nil {
@@ -147,7 +146,8 @@ func (p *Preprocessor) pictureInto(dst *RGB, img image.Image) error {
 		return err
 	}
 	if l.w <= 0 || l.h <= 0 || l.w > maxResized || l.h > maxResized {
-		return limitErrorf("a picture of %dx%d pixels would be resized to %dx%d", m.Width, m.Height, l.w, l.h)
+		return limitErrorf("a picture of %dx%d pixels would be resized to %dx%d",
+			m.Width, m.Height, l.w, l.h)
 	}
 	dst.reshape(l.out.X, l.out.Y)
 	if l.win.Size() == l.out {
@@ -169,8 +169,8 @@ func (p *Preprocessor) pictureInto(dst *RGB, img image.Image) error {
 	return nil
 }
 
-// reshape makes m a picture of w by h pixels of any content, in the memory that
-// it has if that is enough.
+// reshape makes m a picture of w by h pixels of any content, in the memory that it has if that is
+// enough.
 func (m *RGB) reshape(w, h int) {
 	if n := 4 * w * h; cap(m.Pix) < n {
 		m.Pix = make([]uint8, n)
@@ -183,14 +183,16 @@ func (m *RGB) reshape(w, h int) {
 // pictures keeps memory of pictures between the steps of Preprocess.
 var pictures = sync.Pool{New: func() any { return new(RGB) }}
 
-// Preprocess returns the model input [B,3,H,W] float32 for a batch of pictures,
-// equal to the slow image processor of transformers 4.57.6 to 1e-6. Pictures
-// are worked on by all cores. The error wraps ErrImage, ErrLimit or ctx.Err();
-// a batch whose pictures end in different sizes is an ErrImage.
+// Preprocess returns the model input [B,3,H,W] float32 for a batch of pictures, equal to the slow
+// image processor of transformers 4.57.6 to 1e-6. Pictures are worked on by all cores. The error
+// wraps ErrImage, ErrLimit or ctx.Err(); a batch whose pictures end in different sizes is an
+// ErrImage.
 //
-// One thing is not as in transformers: a picture 1 or 3 pixels high, which it
-// takes for a stack of planes, is treated like every other.
-func (p *Preprocessor) Preprocess(ctx context.Context, imgs ...image.Image) (*tensor.Tensor, error) {
+// One thing is not as in transformers: a picture 1 or 3 pixels high, which it takes for a stack of
+// planes, is treated like every other.
+func (p *Preprocessor) Preprocess(
+	ctx context.Context, imgs ...image.Image,
+) (*tensor.Tensor, error) {
 	batch := make([]*RGB, len(imgs))
 	for i := range batch {
 		batch[i] = pictures.Get().(*RGB)
@@ -203,8 +205,7 @@ func (p *Preprocessor) Preprocess(ctx context.Context, imgs ...image.Image) (*te
 	return p.Tensor(ctx, batch...)
 }
 
-// Tensor does the rest of Preprocess for pictures made by Picture: samples to
-// numbers, [B,3,H,W].
+// Tensor does the rest of Preprocess for pictures made by Picture: samples to numbers, [B,3,H,W].
 func (p *Preprocessor) Tensor(ctx context.Context, pictures ...*RGB) (*tensor.Tensor, error) {
 	if len(pictures) == 0 {
 		return nil, imageErrorf("no picture to preprocess")
@@ -257,8 +258,8 @@ func (p *Preprocessor) planes(dst []float32, m *RGB, w, h int) {
 	}
 }
 
-// parallel calls f for 0..n-1 on all cores. It returns the first error or
-// ctx's, after every call has returned.
+// parallel calls f for 0..n-1 on all cores. It returns the first error or ctx's, after every call
+// has returned.
 func parallel(ctx context.Context, n int, f func(i int) error) error {
 	if n == 1 {
 		if err := ctx.Err(); err != nil {

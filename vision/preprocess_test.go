@@ -15,8 +15,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// TestPreprocessEqualsTransformers compares with the slow image processors of
-// transformers 4.57.6 (testdata/vision/processors.py).
+// TestPreprocessEqualsTransformers compares with the slow image processors of transformers 4.57.6
+// (testdata/vision/processors.py).
 func TestPreprocessEqualsTransformers(t *testing.T) {
 	t.Parallel()
 	data, err := os.ReadFile(testdata + "/processors.json")
@@ -69,7 +69,8 @@ func TestPreprocessEqualsTransformers(t *testing.T) {
 				if worst > 1e-6 {
 					t.Errorf("%s: off by %g", name, worst)
 				} else if floatHash(got) != want.SHA256 {
-					t.Errorf("%s: the values sampled are right (within %g), others are not", name, worst)
+					t.Errorf("%s: the values sampled are right (within %g), others are not",
+						name, worst)
 				}
 			}
 		})
@@ -183,8 +184,8 @@ func TestPreprocessSizes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The crop of a very long picture is computed alone, so none of these takes
-	// long or much memory.
+	// The crop of a very long picture is computed alone, so none of these takes long or much
+	// memory.
 	for _, size := range [][2]int{{1, 1}, {20000, 1}, {1, 20000}, {2, 3}} {
 		out, err := clip.Preprocess(context.Background(), testPicture(1, size[0], size[1], 0))
 		if err != nil || !slices.Equal(out.Shape(), []int{1, 3, 224, 224}) {

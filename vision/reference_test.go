@@ -10,9 +10,8 @@ import (
 // testdata is the folder of test pictures, goldens and reference scripts.
 const testdata = "../testdata/vision"
 
-// python returns an interpreter with Pillow 13.0.0: XPIPE_PYTHON, or the test
-// environment that make test builds. Without one the test is skipped, or fails
-// where XPIPE_REQUIRE_REFS is 1.
+// python returns an interpreter with Pillow 13.0.0: XPIPE_PYTHON, or the test environment that make
+// test builds. Without one the test is skipped, or fails where XPIPE_REQUIRE_REFS is 1.
 func python(t testing.TB) string {
 	t.Helper()
 	path := os.Getenv("XPIPE_PYTHON")

@@ -30,11 +30,12 @@ type Regions struct {
 // Kind is media.Regions.
 func (r *Regions) Kind() media.Kind { return media.Regions }
 
-// NewRegions checks shapes and scales boxes in pixels by the picture's size. A
-// width and height of 1 leaves boxes that are in [0,1] already.
+// NewRegions checks shapes and scales boxes in pixels by the picture's size. A width and height of
+// 1 leaves boxes that are in [0,1] already.
 func NewRegions(features, boxes *tensor.Tensor, width, height float64) (*Regions, error) {
 	if features.Rank() != 2 || boxes.Rank() != 2 || boxes.Dim(1) != 4 || boxes.Dim(0) != features.Dim(0) || features.Dim(0) == 0 {
-		return nil, fmt.Errorf("%w: features %v and boxes %v are not [R,F] and [R,4]", ErrRegions, features, boxes)
+		return nil, fmt.Errorf("%w: features %v and boxes %v are not [R,F] and [R,4]",
+			ErrRegions, features, boxes)
 	}
 	if !(width > 0) || !(height > 0) {
 		return nil, fmt.Errorf("%w: a picture of %v by %v", ErrRegions, width, height)
@@ -47,7 +48,8 @@ func NewRegions(features, boxes *tensor.Tensor, width, height float64) (*Regions
 		}
 		scaled[i] = float32(float64(v) / size)
 		if !(scaled[i] >= -0.01 && scaled[i] <= 1.01) {
-			return nil, fmt.Errorf("%w: box %d reaches to %v in a picture of size %v", ErrRegions, i/4, v, size)
+			return nil, fmt.Errorf("%w: box %d reaches to %v in a picture of size %v",
+				ErrRegions, i/4, v, size)
 		}
 	}
 	b, err := tensor.New(boxes.Shape(), scaled)
@@ -76,11 +78,13 @@ func (r *Regions) Check() error {
 		{"boxes", r.Boxes, tensor.Spec{Name: "boxes", DType: tensor.Float32, Shape: []int{count, 4}}},
 	} {
 		if err := c.spec.Check(c.t); err != nil || c.t.Len() == 0 {
-			return fmt.Errorf("%w: %s are %v, not float32 [regions,width] with boxes [regions,4]", ErrRegions, c.name, c.t)
+			return fmt.Errorf("%w: %s are %v, not float32 [regions,width] with boxes [regions,4]",
+				ErrRegions, c.name, c.t)
 		}
 		for i, v := range tensor.Data[float32](c.t) {
 			if v != v {
-				return fmt.Errorf("%w: value %d of the %s is not a number (NaN)", ErrRegions, i, c.name)
+				return fmt.Errorf("%w: value %d of the %s is not a number (NaN)",
+					ErrRegions, i, c.name)
 			}
 		}
 	}
@@ -192,7 +196,8 @@ func parseTSVRegions(line string) (id string, r *Regions, err error) {
 	var numbers [3]int
 	for i, c := range []int{tsvHeight, tsvWidth, tsvCount} {
 		if numbers[i], err = strconv.Atoi(columns[c]); err != nil || numbers[i] <= 0 {
-			return "", nil, fmt.Errorf("%w: column %d is %q, not a size", ErrRegions, c+1, columns[c])
+			return "", nil, fmt.Errorf("%w: column %d is %q, not a size",
+				ErrRegions, c+1, columns[c])
 		}
 	}
 	height, width, count := numbers[0], numbers[1], numbers[2]
@@ -215,7 +220,8 @@ func decodeFloats(text string, rows int) (*tensor.Tensor, error) {
 		return nil, fmt.Errorf("%w: %w", ErrRegions, err)
 	}
 	if len(data) == 0 || len(data)%(4*rows) != 0 {
-		return nil, fmt.Errorf("%w: %d bytes do not hold %d rows of float32", ErrRegions, len(data), rows)
+		return nil, fmt.Errorf("%w: %d bytes do not hold %d rows of float32",
+			ErrRegions, len(data), rows)
 	}
 	values := make([]float32, len(data)/4)
 	for i := range values {

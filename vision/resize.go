@@ -8,8 +8,8 @@ import (
 	"github.com/crossattn/xpipe/vision/internal/resample"
 )
 
-// Filter is a resampling filter. Its number is Pillow's, which is the number
-// that preprocessor_config.json calls "resample".
+// Filter is a resampling filter. Its number is Pillow's, which is the number that
+// preprocessor_config.json calls "resample".
 type Filter int
 
 // The filters, as PIL.Image.Resampling numbers them.
@@ -32,11 +32,10 @@ func (f Filter) String() string {
 	return "filter " + strconv.Itoa(int(f))
 }
 
-// Resize returns img stretched to w by h pixels, equal in every bit to
-// Image.resize((w, h), f) of Pillow 13.0.0 on an RGB picture. Images other than
-// *RGB are converted with FromImage first. The result never shares memory with
-// img. The error wraps ErrImage for an empty size or unknown filter, ErrLimit
-// for a result over the Limits, which are the default ones without WithLimits.
+// Resize returns img stretched to w by h pixels, equal in every bit to Image.resize((w, h), f) of
+// Pillow 13.0.0 on an RGB picture. Images other than *RGB are converted with FromImage first. The
+// result never shares memory with img. The error wraps ErrImage for an empty size or unknown
+// filter, ErrLimit for a result over the Limits, which are the default ones without WithLimits.
 func Resize(img image.Image, w, h int, f Filter, opts ...Option) (*RGB, error) {
 	src := FromImage(img)
 	if err := buildOptions(opts).limits.checkSize(w, h); err != nil {
@@ -49,8 +48,7 @@ func Resize(img image.Image, w, h int, f Filter, opts ...Option) (*RGB, error) {
 	return out, nil
 }
 
-// resizeInto computes the part win of src resized to w by h, into dst, which has
-// the size of win.
+// resizeInto computes the part win of src resized to w by h, into dst, which has the size of win.
 func resizeInto(dst, src *RGB, w, h int, f Filter, win image.Rectangle) error {
 	if f < 0 || int(f) >= len(filterNames) {
 		return imageErrorf("%v is not one of Pillow's filters 0 to 5", f)

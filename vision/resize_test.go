@@ -83,9 +83,8 @@ func resizeCases(f Filter, n int) []resizeCase {
 	return cases
 }
 
-// TestResizeEqualsPillow compares 500 random sizes and pictures per filter with
-// Pillow, bit for bit. One reference process does all, as starting one takes
-// longer than its share of the work.
+// TestResizeEqualsPillow compares 500 random sizes and pictures per filter with Pillow, bit for
+// bit. One reference process does all, as starting one takes longer than its share of the work.
 func TestResizeEqualsPillow(t *testing.T) {
 	t.Parallel()
 	const each = 500

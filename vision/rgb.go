@@ -6,18 +6,18 @@ import (
 	"image/draw"
 )
 
-// RGB is an opaque picture of 8-bit sRGB samples. A pixel takes four bytes,
-// R G B 255, so that vector code can step over pixels; the rows are Stride
-// bytes apart and start at Pix[0], and the top left pixel is at (0, 0).
+// RGB is an opaque picture of 8-bit sRGB samples. A pixel takes four bytes, R G B 255, so that
+// vector code can step over pixels; the rows are Stride bytes apart and start at Pix[0], and the
+// top left pixel is at (0, 0).
 type RGB struct {
 	Pix    []uint8
 	Stride int
 	Width  int
 	Height int
 
-	// Alpha is the transparency that the file had and convert("RGB") drops:
-	// Width*Height bytes, 255 opaque; nil where all is opaque. It does not
-	// change how the picture looks. IDEFICS alone wants it, to blend with white.
+	// Alpha is the transparency that the file had and convert("RGB") drops: Width*Height bytes, 255
+	// opaque; nil where all is opaque. It does not change how the picture looks. IDEFICS alone
+	// wants it, to blend with white.
 	Alpha []uint8
 }
 
@@ -47,8 +47,8 @@ func (m *RGB) Opaque() bool { return true }
 // At returns the color.RGBA of a pixel, or zero outside of the picture.
 func (m *RGB) At(x, y int) color.Color { return m.Image().RGBAAt(x, y) }
 
-// Image returns a view of the same pixels as the standard library's type, for
-// encoders and drawing. Whoever draws on it must keep it opaque.
+// Image returns a view of the same pixels as the standard library's type, for encoders and drawing.
+// Whoever draws on it must keep it opaque.
 func (m *RGB) Image() *image.RGBA {
 	return &image.RGBA{Pix: m.Pix, Stride: m.Stride, Rect: m.Bounds()}
 }
@@ -71,8 +71,8 @@ func (m *RGB) crop(r image.Rectangle) *RGB {
 	return out
 }
 
-// splitAlpha moves the fourth byte of each pixel, the alpha of a picture not
-// premultiplied, to m.Alpha if any is not 255, and makes m opaque.
+// splitAlpha moves the fourth byte of each pixel, the alpha of a picture not premultiplied, to
+// m.Alpha if any is not 255, and makes m opaque.
 func (m *RGB) splitAlpha() *RGB {
 	and := uint8(255)
 	for y := range m.Height {
@@ -95,11 +95,10 @@ func (m *RGB) splitAlpha() *RGB {
 	return m
 }
 
-// FromImage converts any image to RGB as Pillow's convert("RGB") does: alpha is
-// dropped, not blended, and kept in Alpha; 16-bit colours lose their low byte,
-// but 16-bit greys are clipped at 255, for that is what the reference does to
-// them. Pixels that image/color keeps premultiplied by alpha are divided by it
-// first, as their file had them. A *RGB is returned as it is, not copied.
+// FromImage converts any image to RGB as Pillow's convert("RGB") does: alpha is dropped, not
+// blended, and kept in Alpha; 16-bit colours lose their low byte, but 16-bit greys are clipped at
+// 255, for that is what the reference does to them. Pixels that image/color keeps premultiplied by
+// alpha are divided by it first, as their file had them. A *RGB is returned as it is, not copied.
 func FromImage(img image.Image) *RGB {
 	if m, ok := img.(*RGB); ok {
 		return m
@@ -119,8 +118,8 @@ func FromImage(img image.Image) *RGB {
 	return out.splitAlpha()
 }
 
-// rowConverter returns a function that fills dst with pixels, alpha not
-// multiplied in, from (x, y) of img on; nil for types it does not know.
+// rowConverter returns a function that fills dst with pixels, alpha not multiplied in, from (x, y)
+// of img on; nil for types it does not know.
 func rowConverter(img image.Image) func(dst []uint8, x, y int) {
 	switch src := img.(type) {
 	case *image.NRGBA:
@@ -186,8 +185,8 @@ func clip16(high, low uint8) uint8 {
 	return low
 }
 
-// unpremultiply undoes multiplication by alpha as Pillow's "RGBa" to "RGBA"
-// does: truncating, clipped, and leaving the value alone where alpha is 0.
+// unpremultiply undoes multiplication by alpha as Pillow's "RGBa" to "RGBA" does: truncating,
+// clipped, and leaving the value alone where alpha is 0.
 func unpremultiply(v, a uint8) uint8 {
 	if a == 255 || a == 0 {
 		return v
@@ -195,8 +194,8 @@ func unpremultiply(v, a uint8) uint8 {
 	return uint8(min(255*int(v)/int(a), 255))
 }
 
-// onWhite returns the picture blended with white, as Image.alpha_composite of
-// Pillow (AlphaComposite.c) does over an opaque background.
+// onWhite returns the picture blended with white, as Image.alpha_composite of Pillow
+// (AlphaComposite.c) does over an opaque background.
 func (m *RGB) onWhite() *RGB {
 	if m.Alpha == nil {
 		return m

@@ -10,8 +10,7 @@ func isTIFF(data []byte) bool {
 	return bytes.HasPrefix(data, []byte("II*\x00")) || bytes.HasPrefix(data, []byte("MM\x00*"))
 }
 
-// The tags, compressions and photometric interpretations of TIFF 6.0 that are
-// read here.
+// The tags, compressions and photometric interpretations of TIFF 6.0 that are read here.
 const (
 	tagWidth        = 256
 	tagHeight       = 257
@@ -107,7 +106,8 @@ func newTIFF(data []byte) (*tiffFile, error) {
 	}
 	for _, s := range f.tags[tagSampleFormat] {
 		if s != 1 && !(s == 2 && f.bits == 8) {
-			return nil, imageErrorf("sample format %d (signed or floating point) is not supported", s)
+			return nil, imageErrorf("sample format %d (signed or floating point) is not supported",
+				s)
 		}
 	}
 	return f, f.check()
@@ -172,7 +172,9 @@ func (f *tiffFile) value(tag, missing int) int {
 // check refuses what is not supported and finds out about extra samples.
 func (f *tiffFile) check() error {
 	unsupported := func() error {
-		return imageErrorf("%d samples of %d bits, photometric %d, compression %d are not supported", f.samples, f.bits, f.photometric, f.compression)
+		return imageErrorf(
+			"%d samples of %d bits, photometric %d, compression %d are not supported", f.samples,
+			f.bits, f.photometric, f.compression)
 	}
 	if f.w <= 0 || f.h <= 0 {
 		return imageErrorf("the header gives %dx%d pixels", f.w, f.h)
@@ -258,11 +260,11 @@ func (f *tiffFile) decode(o *options) (*RGB, error) {
 		planes, samples = f.samples, 1
 	}
 	if len(offsets) < across*down*planes {
-		return nil, imageErrorf("has %d strips or tiles where %d are needed", len(offsets), across*down*planes)
+		return nil, imageErrorf("has %d strips or tiles where %d are needed",
+			len(offsets), across*down*planes)
 	}
 	m := newRGB(f.w, f.h)
-	// Of planar files whole rows of tiles come together before their pixels
-	// can be made.
+	// Of planar files whole rows of tiles come together before their pixels can be made.
 	parts := make([][]byte, planes)
 	for i := range across * down {
 		x, y := i%across*w, i/across*h

@@ -13,8 +13,8 @@ import (
 	"github.com/crossattn/xpipe/vision/internal/jpeg"
 )
 
-// This file turns the strips and tiles of TIFF files into pixels; tiff.go reads
-// what surrounds them.
+// This file turns the strips and tiles of TIFF files into pixels; tiff.go reads what surrounds
+// them.
 
 // jpegPart decodes a strip or tile that is a JPEG file without its tables.
 func (f *tiffFile) jpegPart(m *RGB, part []byte, x, y int) error {
@@ -133,8 +133,7 @@ func unpackBits(src []byte, size int) ([]byte, error) {
 	return out, nil
 }
 
-// pixels puts a strip or tile at (x, y). parts holds its samples, of all
-// channels or one of each.
+// pixels puts a strip or tile at (x, y). parts holds its samples, of all channels or one of each.
 func (f *tiffFile) pixels(m *RGB, parts [][]byte, x, y, w, rows int) {
 	step := f.samples
 	if f.planar {

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// videoFrames reads frames of a video with ffmpeg: once over it to count them,
-// once to decode those wanted.
+// videoFrames reads frames of a video with ffmpeg: once over it to count them, once to decode those
+// wanted.
 func videoFrames(ctx context.Context, path string, n int, o *options) ([]*RGB, error) {
 	name := o.ffmpeg
 	if name == "" {
@@ -24,13 +24,16 @@ func videoFrames(ctx context.Context, path string, n int, o *options) ([]*RGB, e
 	}
 	binary, err := exec.LookPath(name)
 	if err != nil {
-		return nil, imageErrorf("not a picture, and to read it as a video needs ffmpeg: install it, or put it on PATH (%w)", err)
+		return nil, imageErrorf(
+			"not a picture, and to read it as a video needs ffmpeg: install it, or put it on "+
+				"PATH (%w)",
+			err)
 	}
 	v := &video{binary: binary, path: path, limits: o.limits}
 	frames, err := v.frames(ctx, n, false)
 	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrLimit) {
-		// Some files, such as MP4 whose index comes last, cannot be read from
-		// start to end. For those ffmpeg opens the file itself.
+		// Some files, such as MP4 whose index comes last, cannot be read from start to end. For
+		// those ffmpeg opens the file itself.
 		if again, err := v.frames(ctx, n, true); err == nil {
 			return again, nil
 		}
@@ -88,8 +91,8 @@ func (v *video) frames(ctx context.Context, n int, byName bool) ([]*RGB, error) 
 			}
 		}
 	}
-	// The option that keeps ffmpeg from repeating or dropping frames has this
-	// name since 5.1; the older one went with 9.0.
+	// The option that keeps ffmpeg from repeating or dropping frames has this name since 5.1; the
+	// older one went with 9.0.
 	for _, keepAll := range []string{"-fps_mode", "-vsync"} {
 		args := []string{"-map", "0:v:0", "-vf", filter, keepAll, "passthrough", "-pix_fmt", "rgb24", "-c:v", "ppm", "-f", "image2pipe", "pipe:1"}
 		err = v.run(ctx, byName, args, read)
@@ -106,9 +109,10 @@ func (v *video) frames(ctx context.Context, n int, byName bool) ([]*RGB, error) 
 	return frames, nil
 }
 
-// run starts ffmpeg on the video and gives its output to read. It returns when
-// ffmpeg has ended.
-func (v *video) run(parent context.Context, byName bool, args []string, read func(io.Reader) error) error {
+// run starts ffmpeg on the video and gives its output to read. It returns when ffmpeg has ended.
+func (v *video) run(
+	parent context.Context, byName bool, args []string, read func(io.Reader) error,
+) error {
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
 	input := []string{"-hide_banner", "-nostdin", "-loglevel", "error", "-protocol_whitelist", "pipe", "-i", "pipe:0"}
@@ -170,8 +174,8 @@ func (t *tail) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// readPPM reads one picture of the form "P6 width height 255" and RGB bytes.
-// io.EOF means that there is no further one. n are to come in all.
+// readPPM reads one picture of the form "P6 width height 255" and RGB bytes. io.EOF means that
+// there is no further one. n are to come in all.
 func (v *video) readPPM(r *bufio.Reader, n int) (*RGB, error) {
 	var field [4]string
 	for i := range field {

@@ -8,12 +8,12 @@ import (
 	"github.com/nfnt/resize"
 )
 
-// This file makes pictures for people. They are resized by nfnt/resize, which is
-// not exact and need not be: no model sees them.
+// This file makes pictures for people. They are resized by nfnt/resize, which is not exact and need
+// not be: no model sees them.
 
-// Thumbnail returns img made to fit into width by height pixels with its shape
-// kept, or img itself if it fits already. The error wraps ErrImage, or ErrLimit for
-// a width and height over the Limits, which are the default ones without WithLimits.
+// Thumbnail returns img made to fit into width by height pixels with its shape kept, or img itself
+// if it fits already. The error wraps ErrImage, or ErrLimit for a width and height over the Limits,
+// which are the default ones without WithLimits.
 func Thumbnail(img image.Image, width, height int, opts ...Option) (image.Image, error) {
 	if err := buildOptions(opts).limits.checkSize(width, height); err != nil {
 		return nil, err
@@ -49,11 +49,13 @@ func Fit(img image.Image, width, height int, opts ...Option) (image.Image, error
 	return small, nil
 }
 
-// Overlay lays a heat map over a picture: weights has rows*cols values, row by
-// row from the top, such as the attention paid to each patch. HeatColor shows
-// them from 0 to most; a most of 0 stands for the greatest weight. strength, 0 to
-// 1, is how much of the picture the colours hide. The error wraps ErrImage.
-func Overlay(img image.Image, weights []float32, rows, cols int, most, strength float64) (*RGB, error) {
+// Overlay lays a heat map over a picture: weights has rows*cols values, row by row from the top,
+// such as the attention paid to each patch. HeatColor shows them from 0 to most; a most of 0 stands
+// for the greatest weight. strength, 0 to 1, is how much of the picture the colours hide. The error
+// wraps ErrImage.
+func Overlay(
+	img image.Image, weights []float32, rows, cols int, most, strength float64,
+) (*RGB, error) {
 	m := FromImage(img)
 	switch {
 	case rows <= 0 || cols <= 0 || len(weights) != rows*cols:
@@ -98,9 +100,9 @@ func Overlay(img image.Image, weights []float32, rows, cols int, most, strength 
 	return out, nil
 }
 
-// HeatColor is the colour of v, 0 to 1: from black over violet, red and orange to
-// pale yellow, in steps that look even and get brighter all the way (the map
-// inferno of matplotlib, by van der Walt and Smith, CC0, at 17 points).
+// HeatColor is the colour of v, 0 to 1: from black over violet, red and orange to pale yellow, in
+// steps that look even and get brighter all the way (the map inferno of matplotlib, by van der Walt
+// and Smith, CC0, at 17 points).
 func HeatColor(v float64) color.RGBA {
 	v = min(max(v, 0), 1) * float64(len(inferno)-1)
 	i := min(int(v), len(inferno)-2)

@@ -15,9 +15,8 @@ func isWebP(data []byte) bool {
 	return len(data) >= 16 && string(data[:4]) == "RIFF" && string(data[8:15]) == "WEBPVP8"
 }
 
-// webpReader goes through the frames of a WebP file, still or animated, and
-// puts each on the canvas in the way of libwebp's WebPAnimDecoder, which is
-// what Pillow reads all of them with.
+// webpReader goes through the frames of a WebP file, still or animated, and puts each on the canvas
+// in the way of libwebp's WebPAnimDecoder, which is what Pillow reads all of them with.
 type webpReader struct {
 	w, h   int
 	chunks []riffChunk // of frames: ANMF, or the one picture's
@@ -195,8 +194,8 @@ func (r *webpReader) frame() (f webpFrame, err error) {
 	return f, err
 }
 
-// next decodes the next frame and returns the canvas, or io.EOF. The size of
-// the canvas must have been checked.
+// next decodes the next frame and returns the canvas, or io.EOF. The size of the canvas must have
+// been checked.
 func (r *webpReader) next() (*RGB, error) {
 	f, err := r.frame()
 	if err != nil {
@@ -278,7 +277,8 @@ func (f *webpFrame) decode() ([]uint8, error) {
 		return nil, err
 	}
 	if w != f.rect.Dx() || h != f.rect.Dy() {
-		return nil, imageErrorf("a picture of %dx%d pixels in a frame of %dx%d", w, h, f.rect.Dx(), f.rect.Dy())
+		return nil, imageErrorf("a picture of %dx%d pixels in a frame of %dx%d",
+			w, h, f.rect.Dx(), f.rect.Dy())
 	}
 	if f.vp8l != nil {
 		img, err := vp8l.Decode(bytes.NewReader(f.vp8l))
@@ -333,9 +333,8 @@ func (f *webpFrame) withAlpha(w, h int) []byte {
 	return out
 }
 
-// yuvToRGBA converts as libwebp does by default: chroma is interpolated
-// ("fancy upsampling", src/dsp/upsampling.c), colours are limited-range BT.601
-// in 14-bit fixed point (src/dsp/yuv.h).
+// yuvToRGBA converts as libwebp does by default: chroma is interpolated ("fancy upsampling",
+// src/dsp/upsampling.c), colours are limited-range BT.601 in 14-bit fixed point (src/dsp/yuv.h).
 func yuvToRGBA(img *image.YCbCr, w, h int) []uint8 {
 	out := make([]uint8, 4*w*h)
 	cw := (w + 1) / 2
@@ -343,8 +342,8 @@ func yuvToRGBA(img *image.YCbCr, w, h int) []uint8 {
 		return img.Cb[y*img.CStride:][:cw], img.Cr[y*img.CStride:][:cw]
 	}
 	for y := range h {
-		// The nearer row of chroma counts three times; above the first row and
-		// below the last there is none, and the nearer stands in for it.
+		// The nearer row of chroma counts three times; above the first row and below the last there
+		// is none, and the nearer stands in for it.
 		near, far := y/2, y/2-1+y%2*2
 		if far < 0 || far >= (h+1)/2 {
 			far = near
@@ -366,8 +365,8 @@ func yuvToRGBA(img *image.YCbCr, w, h int) []uint8 {
 	return out
 }
 
-// upsampleWebP weighs four samples 9:3:3:1, the nearest first, with libwebp's
-// way of rounding: first the diagonal, then the mean with the nearest.
+// upsampleWebP weighs four samples 9:3:3:1, the nearest first, with libwebp's way of rounding:
+// first the diagonal, then the mean with the nearest.
 func upsampleWebP(near, across, down, diagonal uint8) int {
 	n, a, d, x := int(near), int(across), int(down), int(diagonal)
 	return ((n+a+d+x+8+2*(a+d))>>3 + n) >> 1

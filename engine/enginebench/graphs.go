@@ -117,7 +117,9 @@ func (m *Model) attend(q, k, v, mask string, batch, heads, depth, queries, keys 
 }
 
 // attention is a layer of attention from x to context.
-func (m *Model) attention(x, context, mask string, batch, queries, keys, width, contextWidth, heads int) string {
+func (m *Model) attention(
+	x, context, mask string, batch, queries, keys, width, contextWidth, heads int,
+) string {
 	d := width / heads
 	q := m.split(m.linear(x, batch*queries, width, width), heads, d)
 	k := m.split(m.linear(context, batch*keys, contextWidth, width), heads, d)
@@ -163,7 +165,9 @@ func qformer(batch, tokens, layers int, f form) *Model {
 }
 
 // preNorm is a stack of pre-norm layers of self-attention.
-func (m *Model) preNorm(x, mask string, layers, rows, width, heads int, f func(string) string) string {
+func (m *Model) preNorm(
+	x, mask string, layers, rows, width, heads int, f func(string) string,
+) string {
 	for range layers {
 		h := m.norm(x, width)
 		x = m.op("Add", x, m.attention(h, h, mask, 1, rows, rows, width, width, heads))

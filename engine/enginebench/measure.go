@@ -23,7 +23,8 @@ func Inputs(specs []tensor.Spec, dims map[string]int) (map[string]*tensor.Tensor
 	}
 	for _, s := range specs {
 		if s.Shape == nil {
-			return nil, fmt.Errorf("%w: the graph does not say how many dimensions input %q has", engine.ErrInput, s.Name)
+			return nil, fmt.Errorf("%w: the graph does not say how many dimensions input %q has",
+				engine.ErrInput, s.Name)
 		}
 		shape := slices.Clone(s.Shape)
 		for i, d := range shape {

@@ -351,10 +351,12 @@ func TestMemoryLimit(t *testing.T) {
 			t.Logf("%s, limit %d: chunks of %d keys, %d bytes stated, %d allocated",
 				c.name, limit, stats.Chunk, stats.Scratch, beyond)
 			if limit > 0 && stats.Scratch > limit {
-				t.Errorf("%s: %d bytes of scratch under a limit of %d", c.name, stats.Scratch, limit)
+				t.Errorf("%s: %d bytes of scratch under a limit of %d",
+					c.name, stats.Scratch, limit)
 			}
 			if beyond > uint64(stats.Scratch)+32<<10 {
-				t.Errorf("%s, limit %d: %d bytes allocated, %d stated", c.name, limit, beyond, stats.Scratch)
+				t.Errorf("%s, limit %d: %d bytes allocated, %d stated",
+					c.name, limit, beyond, stats.Scratch)
 			}
 		}
 	}

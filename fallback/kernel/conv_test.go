@@ -80,7 +80,9 @@ func TestDepthwiseRow(t *testing.T) {
 					want = min(max(want, -3), 4)
 				}
 				if math.Abs(want-float64(got)) > 1e-5 {
-					t.Fatalf("window %dx%d, stride %d, channel %d of %d, position %d of %d: %v, want %v", height, w.Width, w.Stride, c, channels, p, n, got, want)
+					t.Fatalf(
+						"window %dx%d, stride %d, channel %d of %d, position %d of %d: %v, want %v",
+						height, w.Width, w.Stride, c, channels, p, n, got, want)
 				}
 			}
 		}

@@ -115,7 +115,8 @@ func TestByteMatrix(t *testing.T) {
 							want = float32(float32(sum)*rowScale[i]) + rowBias[i]
 						}
 						if math.Float32bits(got) != math.Float32bits(want) {
-							t.Fatalf("%dx%dx%d, epilogue %d, at %d,%d: %v, want %v", rows, k, n, kind, i, j, got, want)
+							t.Fatalf("%dx%dx%d, epilogue %d, at %d,%d: %v, want %v",
+								rows, k, n, kind, i, j, got, want)
 						}
 					}
 				}

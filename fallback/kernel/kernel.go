@@ -255,8 +255,7 @@ func Gelu(dst, src []float32) {
 	elementwise(dst, src, func(v float64) float64 { return v / 2 * (1 + math.Erf(v/math.Sqrt2)) })
 }
 
-// GeluTanh is Gelu by its usual approximation
-// v/2 * (1 + tanh(sqrt(2/pi) * (v + 0.044715 v^3))).
+// GeluTanh is Gelu by its usual approximation v/2 * (1 + tanh(sqrt(2/pi) * (v + 0.044715 v^3))).
 func GeluTanh(dst, src []float32) {
 	if n := len(src); avx2() && n > 0 {
 		geluTanhVector(&dst[:n][0], &src[0], n)

@@ -86,7 +86,8 @@ func TestRows(t *testing.T) {
 					check()
 					for i := range dst {
 						if math.Abs(float64(dst[i])-f(i)) > tol {
-							t.Fatalf("%s of %d: element %d is %v, want %v", name, n, i, dst[i], f(i))
+							t.Fatalf("%s of %d: element %d is %v, want %v",
+								name, n, i, dst[i], f(i))
 						}
 					}
 				}

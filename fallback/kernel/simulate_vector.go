@@ -9,8 +9,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// lanewise are the instructions that compute each lane from the operands in their
-// order, the destination's old lane last.
+// lanewise are the instructions that compute each lane from the operands in their order, the
+// destination's old lane last.
 var lanewise = map[string]func(v *[4]float32) float32{
 	"VADDPS": func(v *[4]float32) float32 { return v[1] + v[0] },
 	"VSUBPS": func(v *[4]float32) float32 { return v[1] - v[0] },
@@ -49,16 +49,16 @@ var bitwise = map[string]func(a, b uint32) uint32{
 	"VORPS":  func(a, b uint32) uint32 { return a | b },
 }
 
-// fma rounds once to float64 and then to float32, which differs from the instruction
-// in rare last places.
+// fma rounds once to float64 and then to float32, which differs from the instruction in rare last
+// places.
 func fma(a, b, c float32) float32 { return float32(math.FMA(float64(a), float64(b), float64(c))) }
 
 // decodeVector makes the steps of vectors and masks.
 func decodeVector(op string, o []operand) step {
 	name, suffix, _ := strings.Cut(op, ".")
 	last := o[len(o)-1]
-	// A mask before the destination is a mask of lanes to write; the others keep what
-	// they were, or become 0 where the suffix says so.
+	// A mask before the destination is a mask of lanes to write; the others keep what they were, or
+	// become 0 where the suffix says so.
 	mask := func(*machine) uint64 { return math.MaxUint64 }
 	if n := len(o) - 2; n > 0 && o[n].kind == 'k' && last.kind != 'k' {
 		k := o[n].n
@@ -84,8 +84,8 @@ func decodeVector(op string, o []operand) step {
 		}
 		return 0
 	}
-	// write sets the destination register's lanes from f, which is asked for lanes in
-	// the mask only: memory outside of it is not touched.
+	// write sets the destination register's lanes from f, which is asked for lanes in the mask
+	// only: memory outside of it is not touched.
 	write := func(m *machine, lanes int, f func(i int) uint32) {
 		k := mask(m)
 		var v [16]uint32

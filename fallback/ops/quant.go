@@ -101,8 +101,8 @@ func zeroPoints(t *tensor.Tensor, count int) ([]int32, error) {
 	return v, nil
 }
 
-// roundEven rounds to the nearest integer, ties to even. Beyond 2^40, where callers clamp anyway, it
-// returns that bound.
+// roundEven rounds to the nearest integer, ties to even. Beyond 2^40, where callers clamp anyway,
+// it returns that bound.
 func roundEven(v float64) float64 {
 	return math.RoundToEven(min(max(v, -1<<40), 1<<40))
 }

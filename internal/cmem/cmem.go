@@ -1,7 +1,7 @@
 //go:build cgo && !noort
 
-// Package cmem reads C's own account of its memory, for tests that look for
-// leaks: what Go's runtime does not see.
+// Package cmem reads C's own account of its memory, for tests that look for leaks: what Go's
+// runtime does not see.
 package cmem
 
 /*
@@ -21,8 +21,8 @@ static void trim(void) {}
 */
 import "C"
 
-// InUse returns the bytes that C has allocated and not freed; ok is false where
-// the C library does not tell.
+// InUse returns the bytes that C has allocated and not freed; ok is false where the C library does
+// not tell.
 func InUse() (bytes int64, ok bool) {
 	n := int64(C.in_use())
 	return n, n >= 0

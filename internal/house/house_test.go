@@ -139,12 +139,16 @@ func TestOrder(t *testing.T) {
 		from := strings.TrimPrefix(p.ImportPath, module)
 		at := floor(from)
 		if at < 0 {
-			t.Errorf("%s has no place: add it to the order in this test and to CONTRIBUTING.md", from)
+			t.Errorf("%s has no place: add it to the order in this test and to CONTRIBUTING.md",
+				from)
 		}
 		for _, imported := range p.Imports {
 			to, ours := strings.CutPrefix(imported, module)
 			if ours && floor(to) > at {
-				t.Errorf("%s imports %s, which stands above it: imports point one way, from the command down to tensor", from, to)
+				t.Errorf(
+					"%s imports %s, which stands above it: imports point one way, from the "+
+						"command down to tensor",
+					from, to)
 			}
 		}
 	}

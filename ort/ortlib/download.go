@@ -21,7 +21,9 @@ const (
 
 // download fetches an archive over https into temp. It ends with an error when the server sends too
 // much, too slowly, less than it promised, or points to an address that is not https.
-func (in *installer) download(ctx context.Context, opts InstallOptions, address, want, temp string) (source, error) {
+func (in *installer) download(
+	ctx context.Context, opts InstallOptions, address, want, temp string,
+) (source, error) {
 	u, err := url.Parse(address)
 	if err != nil {
 		return source{}, errorf("%w", err)
@@ -72,7 +74,8 @@ func (in *installer) get(ctx context.Context, opts InstallOptions, u *url.URL, t
 		return errors.New("the server answered " + resp.Status)
 	}
 	if resp.ContentLength > in.max {
-		return fmt.Errorf("the server announces %d bytes, more than the limit of %d", resp.ContentLength, in.max)
+		return fmt.Errorf("the server announces %d bytes, more than the limit of %d",
+			resp.ContentLength, in.max)
 	}
 	f, err := os.Create(to)
 	if err != nil {

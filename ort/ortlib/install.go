@@ -89,7 +89,8 @@ func (in *installer) install(ctx context.Context, opts InstallOptions) (Installe
 			return Installed{}, errorf("%w", err)
 		}
 		if got != src.sha256 {
-			return Installed{}, errorf("%s has SHA-256 %s, expected %s: nothing was installed", src.name, got, src.sha256)
+			return Installed{}, errorf("%s has SHA-256 %s, expected %s: nothing was installed",
+				src.name, got, src.sha256)
 		}
 	}
 	found, err := in.unpack(ctx, src, filepath.Join(temp, "unpacked"))
@@ -174,7 +175,9 @@ type source struct {
 }
 
 // fetch finds out what opts.From is and brings it to this machine, in temp.
-func (in *installer) fetch(ctx context.Context, opts InstallOptions, want, temp string) (source, error) {
+func (in *installer) fetch(
+	ctx context.Context, opts InstallOptions, want, temp string,
+) (source, error) {
 	version := opts.Version
 	if version == "" {
 		version = DefaultVersion
@@ -189,7 +192,10 @@ func (in *installer) fetch(ctx context.Context, opts InstallOptions, want, temp 
 	case opts.From == "":
 		archive := releaseArchive(version, in.goos, in.goarch)
 		if archive == "" {
-			return source{}, errorf("its releases have no archive for %s/%s; build it, and give the library with --from", in.goos, in.goarch)
+			return source{}, errorf(
+				"its releases have no archive for %s/%s; build it, and give the library with "+
+					"--from",
+				in.goos, in.goarch)
 		}
 		url := fmt.Sprintf(releasePage, version, archive)
 		if want == "" {

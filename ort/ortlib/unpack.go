@@ -67,7 +67,8 @@ type extraction struct {
 	providers []string
 }
 
-var errBomb = fmt.Errorf("unpacks to more than %d bytes or %d files", int64(maxExtracted), maxEntries)
+var errBomb = fmt.Errorf("unpacks to more than %d bytes or %d files",
+	int64(maxExtracted), maxEntries)
 
 // file handles an archive or a library.
 func (x *extraction) file(file, name string) error {
@@ -188,7 +189,9 @@ func (x *extraction) tgz(f *os.File) error {
 
 func checkName(name string) error {
 	if !filepath.IsLocal(filepath.FromSlash(name)) || strings.Contains(name, `\`) || slices.Contains(strings.Split(name, "/"), "..") {
-		return fmt.Errorf("is refused: it holds a file named %q, which would be written outside of its folder", name)
+		return fmt.Errorf(
+			"is refused: it holds a file named %q, which would be written outside of its folder",
+			name)
 	}
 	return nil
 }

@@ -67,7 +67,8 @@ func (m Model) GetVocabSize() int { return m.t.VocabSize() }
 // Save implements tokenizer.Model; it always fails, since a tokenizer.json is more than a model's
 // files.
 func (m Model) Save(path string, prefix ...string) error {
-	return fmt.Errorf("%w: saving to %s: copy the tokenizer.json instead", tokenize.ErrTokenizer, path)
+	return fmt.Errorf("%w: saving to %s: copy the tokenizer.json instead",
+		tokenize.ErrTokenizer, path)
 }
 
 // Encoding converts an encoding. Offsets stay in bytes.

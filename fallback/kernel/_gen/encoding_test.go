@@ -47,7 +47,8 @@ func TestEncoding(t *testing.T) {
 			got := read[name]
 			for i := range max(len(got), len(want)) {
 				if i >= len(got) || i >= len(want) || got[i] != want[i] {
-					t.Fatalf("%s: instruction %d of %d is %q, want %q", name, i, len(got), at(got, i), at(want, i))
+					t.Fatalf("%s: instruction %d of %d is %q, want %q",
+						name, i, len(got), at(got, i), at(want, i))
 				}
 			}
 			instructions += len(want)

@@ -60,7 +60,8 @@ func TestGenerated(t *testing.T) {
 		}
 		got, err := os.ReadFile(filepath.Join("..", filepath.Base(path)))
 		if err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%s is stale: run go generate in fallback/kernel (%v)", filepath.Base(path), err)
+			t.Errorf("%s is stale: run go generate in fallback/kernel (%v)",
+				filepath.Base(path), err)
 		}
 	}
 	for _, path := range sources {

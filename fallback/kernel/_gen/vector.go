@@ -177,7 +177,9 @@ func each(n reg.GPVirtual, dst *reg.GPVirtual, srcs []reg.GPVirtual, body func(v
 }
 
 // eachMasked is the part of each after the whole vectors.
-func eachMasked(n reg.GPVirtual, dst *reg.GPVirtual, srcs []reg.GPVirtual, body func(v []vec, mask Op) vec) {
+func eachMasked(
+	n reg.GPVirtual, dst *reg.GPVirtual, srcs []reg.GPVirtual, body func(v []vec, mask Op) vec,
+) {
 	mask := tail(n)
 	var v []vec
 	for _, s := range srcs {

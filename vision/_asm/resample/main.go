@@ -9,8 +9,8 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// Coefficients have up to 26 bits and the multiply-add of AVX2 takes 16, so a
-// coefficient c goes in two parts, c = high<<11 + low with 0 <= low < 2048.
+// Coefficients have up to 26 bits and the multiply-add of AVX2 takes 16, so a coefficient c goes in
+// two parts, c = high<<11 + low with 0 <= low < 2048.
 const (
 	lowBits       = 11
 	precisionBits = 22

@@ -31,8 +31,8 @@ func mixGeneric(dst []uint16, near, far []uint8) {
 	}
 }
 
-// spreadGeneric is the horizontal half: from the n+2 sums of src, whose first
-// and last repeat their neighbours, it makes 2n samples
+// spreadGeneric is the horizontal half: from the n+2 sums of src, whose first and last repeat their
+// neighbours, it makes 2n samples
 //
 //	(3*src[i] + src[i-1] + even) >> shift  and  (3*src[i] + src[i+1] + odd) >> shift
 func spreadGeneric(dst []uint8, src []uint16, even, odd uint16, shift uint) {

@@ -8,13 +8,13 @@ import (
 
 var errHuffman = errors.New("damaged: a Huffman code that does not exist")
 
-// lookBits is the length of the codes, with the bits of the coefficient that
-// follow them where there is room, that one table look-up decodes.
+// lookBits is the length of the codes, with the bits of the coefficient that follow them where
+// there is room, that one table look-up decodes.
 const lookBits = 10
 
-// An entry of the look-up table packs, from the low end: 6 bits, how many bits
-// to consume; 1 bit, whether the value is in the entry; 4 bits of size and
-// 4 of run, or rather the symbol; 16 bits of value. Zero: a longer code.
+// An entry of the look-up table packs, from the low end: 6 bits, how many bits to consume; 1 bit,
+// whether the value is in the entry; 4 bits of size and 4 of run, or rather the symbol; 16 bits of
+// value. Zero: a longer code.
 type entry uint32
 
 const (
@@ -25,9 +25,8 @@ const (
 
 type huffman struct {
 	look [1 << lookBits]entry
-	// Codes of length n are maxCode[n] at most, left-aligned in 16 bits with
-	// all bits after them set; -1 where there are none. The symbol of code c
-	// is symbols[c+offset[n]].
+	// Codes of length n are maxCode[n] at most, left-aligned in 16 bits with all bits after them
+	// set; -1 where there are none. The symbol of code c is symbols[c+offset[n]].
 	maxCode [18]int32
 	offset  [17]int32
 	symbols [256]uint8
@@ -126,8 +125,8 @@ type bitReader struct {
 	pos  int
 	acc  uint64 // the next n bits, from the top; what lies below them is void
 	n    int
-	// padded counts zero bits made up since a marker, or the end of the file,
-	// was reached; ended tells which.
+	// padded counts zero bits made up since a marker, or the end of the file, was reached; ended
+	// tells which.
 	padded int
 	ended  bool
 }

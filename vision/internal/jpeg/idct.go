@@ -36,10 +36,10 @@ const (
 	pass1Bits = 2
 )
 
-// inverseDCTGeneric multiplies coef by quant, transforms it and writes the 8x8
-// samples. It is the algorithm of Loeffler, Ligtenberg and Moschytz in
-// libjpeg's "islow" form, with the 16-bit products, sums and saturation of its
-// vector versions, so that even damaged blocks come out the same.
+// inverseDCTGeneric multiplies coef by quant, transforms it and writes the 8x8 samples. It is the
+// algorithm of Loeffler, Ligtenberg and Moschytz in libjpeg's "islow" form, with the 16-bit
+// products, sums and saturation of its vector versions, so that even damaged blocks come out the
+// same.
 func inverseDCTGeneric(dst []uint8, stride int, coef *block, quant *quantTable) {
 	var in, mid [8][8]int16
 	for i := range 64 {

@@ -1,15 +1,14 @@
-// Package jpeg decodes JPEG files to the very samples that libjpeg-turbo gives
-// with its default settings, which are those that Pillow uses: the accurate
-// integer inverse DCT ("islow"), triangle-filter upsampling of chroma, and the
-// fixed-point colour conversion of jdcolor.c.
+// Package jpeg decodes JPEG files to the very samples that libjpeg-turbo gives with its default
+// settings, which are those that Pillow uses: the accurate integer inverse DCT ("islow"),
+// triangle-filter upsampling of chroma, and the fixed-point colour conversion of jdcolor.c.
 //
-// Baseline, extended sequential and progressive files of 8-bit samples are
-// read, with 1, 3 or 4 components and any whole sampling ratios. Arithmetic
-// coding, 12-bit samples and lossless files are refused.
+// Baseline, extended sequential and progressive files of 8-bit samples are read, with 1, 3 or 4
+// components and any whole sampling ratios. Arithmetic coding, 12-bit samples and lossless files
+// are refused.
 //
-// The format is that of ITU-T T.81; the arithmetic that T.81 leaves open was
-// taken from the documentation and behaviour of libjpeg-turbo 3 (jidctint.c,
-// jdsample.c, jdcolor.c, jdapimin.c) and written anew.
+// The format is that of ITU-T T.81; the arithmetic that T.81 leaves open was taken from the
+// documentation and behaviour of libjpeg-turbo 3 (jidctint.c, jdsample.c, jdcolor.c, jdapimin.c)
+// and written anew.
 package jpeg
 
 import (
@@ -27,8 +26,8 @@ type Header struct {
 	Width, Height int
 	Components    int
 	Progressive   bool
-	// Exif is the joined data of the APP1 Exif segments, starting with
-	// "Exif\0\0"; XMP is the packet of the last XMP segment. Both may be nil.
+	// Exif is the joined data of the APP1 Exif segments, starting with "Exif\0\0"; XMP is the
+	// packet of the last XMP segment. Both may be nil.
 	Exif, XMP []byte
 }
 
@@ -45,8 +44,8 @@ func ReadHeader(data []byte) (Header, error) {
 	return d.Header, err
 }
 
-// Decode decodes a whole file. What its components mean is guessed from its
-// markers, as libjpeg does.
+// Decode decodes a whole file. What its components mean is guessed from its markers, as libjpeg
+// does.
 func Decode(data []byte) (*Picture, error) { return DecodeAs(data, false) }
 
 // DecodeAs is Decode where it may be known that three components are R, G, B.
@@ -95,8 +94,8 @@ type component struct {
 	quantIndex uint8
 	quant      *quantTable // as it was when the component's first scan began
 
-	// Samples that matter, and blocks of 8x8 they are made of; the last two
-	// include those that only fill up the last MCUs.
+	// Samples that matter, and blocks of 8x8 they are made of; the last two include those that only
+	// fill up the last MCUs.
 	width, height          int
 	blocksWide, blocksHigh int
 	paddedWide, paddedHigh int
@@ -135,8 +134,8 @@ type decoder struct {
 	eob    int        // progressive: blocks left in a run without coefficients
 }
 
-// planes is memory for planes that is used again. It is not cleared: every
-// sample that is read has been decoded before.
+// planes is memory for planes that is used again. It is not cleared: every sample that is read has
+// been decoded before.
 var planes = sync.Pool{New: func() any { return new([]uint8) }}
 
 func (d *decoder) samples(n int) []uint8 {
@@ -154,8 +153,8 @@ func (d *decoder) free() {
 	}
 }
 
-// nextMarker returns the next marker and the content of its segment. Bytes that
-// belong to no marker are skipped, as libjpeg does.
+// nextMarker returns the next marker and the content of its segment. Bytes that belong to no marker
+// are skipped, as libjpeg does.
 func (d *decoder) nextMarker() (marker uint8, segment []byte, err error) {
 	for {
 		for d.pos < len(d.data) && d.data[d.pos] != 0xff {
@@ -288,7 +287,9 @@ func (d *decoder) readQuant(s []byte) error {
 func (d *decoder) readFrame(marker uint8, s []byte) error {
 	switch {
 	case marker > markerSOF2:
-		return fmt.Errorf("coding process SOF%d (lossless, hierarchical or arithmetic) is not supported", marker-markerSOF0)
+		return fmt.Errorf(
+			"coding process SOF%d (lossless, hierarchical or arithmetic) is not supported",
+			marker-markerSOF0)
 	case len(d.comps) > 0:
 		return errors.New("has more than one frame header")
 	case len(s) < 6:
@@ -330,7 +331,9 @@ func (d *decoder) readFrame(marker uint8, s []byte) error {
 	for i := range d.comps {
 		c := &d.comps[i]
 		if d.maxH%c.h != 0 || d.maxV%c.v != 0 {
-			return fmt.Errorf("component %d has sampling factors %dx%d of %dx%d: fractions are not supported", i, c.h, c.v, d.maxH, d.maxV)
+			return fmt.Errorf(
+				"component %d has sampling factors %dx%d of %dx%d: fractions are not supported", i,
+				c.h, c.v, d.maxH, d.maxV)
 		}
 		c.width, c.height = ceilDiv(d.Width*c.h, d.maxH), ceilDiv(d.Height*c.v, d.maxV)
 		c.blocksWide, c.blocksHigh = ceilDiv(c.width, 8), ceilDiv(c.height, 8)
@@ -341,8 +344,8 @@ func (d *decoder) readFrame(marker uint8, s []byte) error {
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }
 
-// natural maps the zigzag order of the file to row-major order. Damaged files
-// can count past the end, so it goes on with the last coefficient.
+// natural maps the zigzag order of the file to row-major order. Damaged files can count past the
+// end, so it goes on with the last coefficient.
 var natural = [64 + 16]uint8{
 	0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5,
 	12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21, 28,

@@ -153,8 +153,7 @@ func TestRowKernels(t *testing.T) {
 	}
 }
 
-// FuzzDecode looks for panics, and compares both sets of kernels on every file
-// that decodes.
+// FuzzDecode looks for panics, and compares both sets of kernels on every file that decodes.
 func FuzzDecode(f *testing.F) {
 	files, err := filepath.Glob("../../../testdata/vision/images/*.jpg")
 	if err != nil || len(files) == 0 {

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// progressiveBlock checks the current scan against T.81 table G.1 and returns
-// the function that decodes its blocks.
+// progressiveBlock checks the current scan against T.81 table G.1 and returns the function that
+// decodes its blocks.
 func (d *decoder) progressiveBlock() (func(c *component, bx, by int) error, error) {
 	s := &d.scan
 	valid := s.low <= 13 && (s.high == 0 || s.high == s.low+1)
@@ -16,7 +16,8 @@ func (d *decoder) progressiveBlock() (func(c *component, bx, by int) error, erro
 		valid = valid && s.start <= s.end && s.end <= 63 && len(s.comps) == 1
 	}
 	if !valid {
-		return nil, fmt.Errorf("progressive scan of coefficients %d to %d, bits %d to %d", s.start, s.end, s.high, s.low)
+		return nil, fmt.Errorf("progressive scan of coefficients %d to %d, bits %d to %d",
+			s.start, s.end, s.high, s.low)
 	}
 	for _, c := range s.comps {
 		if s.start > 0 && c.successiveLow[0] < 0 {
@@ -142,8 +143,8 @@ func (d *decoder) acRefine(c *component, bx, by int) error {
 	return nil
 }
 
-// refine reads a bit for each coefficient from k on that is not zero, until it
-// has passed run coefficients that are. It returns where it stopped.
+// refine reads a bit for each coefficient from k on that is not zero, until it has passed run
+// coefficients that are. It returns where it stopped.
 func (d *decoder) refine(coef *block, k, run int, plus int16) int {
 	for ; k <= d.scan.end; k++ {
 		p := &coef[natural[k]]

@@ -87,9 +87,9 @@ func rgbRow(dst, r, g, b []uint8) {
 	}
 }
 
-// cmykRow applies black ink to a row that holds 255 less the ink as the file
-// has it, as Pillow does: it takes the file's inks for inverted, whatever the
-// file says, and then converts (cmyk2rgb of Convert.c).
+// cmykRow applies black ink to a row that holds 255 less the ink as the file has it, as Pillow
+// does: it takes the file's inks for inverted, whatever the file says, and then converts (cmyk2rgb
+// of Convert.c).
 func cmykRow(dst, black []uint8) {
 	for i := range len(dst) / 4 {
 		k := int32(black[i]) // 255 - ink, inverted

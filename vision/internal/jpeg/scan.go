@@ -60,8 +60,8 @@ func (d *decoder) readScanHeader(s []byte) error {
 // readScans decodes scan after scan up to the end of the file.
 func (d *decoder) readScans() error {
 	d.bits.data = d.data
-	// Each block takes a bit at the least. This keeps a short file from asking
-	// for the memory of a large picture.
+	// Each block takes a bit at the least. This keeps a short file from asking for the memory of a
+	// large picture.
 	blocks := 0
 	for _, c := range d.scan.comps {
 		blocks += c.blocksWide * c.blocksHigh
@@ -167,8 +167,8 @@ func (d *decoder) readScan() error {
 	d.bits.start(d.pos)
 	d.resetPredictors()
 
-	// With one component the scan holds just the blocks that matter; with more
-	// it goes by MCUs, which may reach over the edges.
+	// With one component the scan holds just the blocks that matter; with more it goes by MCUs,
+	// which may reach over the edges.
 	c := d.scan.comps[0]
 	single := len(d.scan.comps) == 1
 	wide, high := d.mcusX, d.mcusY
@@ -221,9 +221,9 @@ func (d *decoder) resetPredictors() {
 
 // readRestart goes over the restart marker number n.
 func (d *decoder) readRestart(n int) error {
-	// What is left of the last byte is filling; the marker comes next. Whole
-	// bytes that were taken in advance are given back by looking for it from
-	// where reading stopped, since no marker lies within them.
+	// What is left of the last byte is filling; the marker comes next. Whole bytes that were taken
+	// in advance are given back by looking for it from where reading stopped, since no marker lies
+	// within them.
 	d.pos = d.bits.pos
 	marker, _, err := d.nextMarker()
 	if err != nil {

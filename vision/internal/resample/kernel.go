@@ -1,10 +1,9 @@
-// Package resample is Pillow's 8-bit resampling (src/libImaging/Resample.c of
-// Pillow 13.0.0), bit for bit: coefficients computed in float64, rounded to
-// 22-bit fixed point, applied in two passes that each round to 8 bits.
+// Package resample is Pillow's 8-bit resampling (src/libImaging/Resample.c of Pillow 13.0.0), bit
+// for bit: coefficients computed in float64, rounded to 22-bit fixed point, applied in two passes
+// that each round to 8 bits.
 //
-// Pixels have four bytes. Only a window of the result need be computed, which
-// is how a crop after a resize costs nothing. The passes have vector kernels
-// for amd64 and a plain Go reference.
+// Pixels have four bytes. Only a window of the result need be computed, which is how a crop after a
+// resize costs nothing. The passes have vector kernels for amd64 and a plain Go reference.
 package resample
 
 import "math"
@@ -37,9 +36,8 @@ func (f Filter) support() float64 {
 	return 1
 }
 
-// at evaluates the filter. Products that feed an addition are converted
-// explicitly, which keeps compilers from fusing the two: a fused result would
-// round differently from the reference.
+// at evaluates the filter. Products that feed an addition are converted explicitly, which keeps
+// compilers from fusing the two: a fused result would round differently from the reference.
 func (f Filter) at(x float64) float64 {
 	switch f {
 	case Box:
@@ -86,8 +84,8 @@ func sinc(x float64) float64 {
 	return math.Sin(x) / x
 }
 
-// kernel holds, for each output position of one axis, where its taps start and
-// their fixed-point coefficients, taps[i] of them at coef[i*stride:].
+// kernel holds, for each output position of one axis, where its taps start and their fixed-point
+// coefficients, taps[i] of them at coef[i*stride:].
 type kernel struct {
 	start  []int
 	taps   []int

@@ -9,12 +9,11 @@ import "golang.org/x/sys/cpu"
 // useAVX2 is a variable so that tests can compare both ways.
 var useAVX2 = cpu.X86.HasAVX2
 
-// lowBits splits a coefficient into c>>lowBits, which must fit 16 bits, and the
-// bits below.
+// lowBits splits a coefficient into c>>lowBits, which must fit 16 bits, and the bits below.
 const lowBits = 11
 
-// packed is a kernel as the vector code takes it: the same number of taps for
-// every output, a multiple of some unit, none outside of the source.
+// packed is a kernel as the vector code takes it: the same number of taps for every output, a
+// multiple of some unit, none outside of the source.
 type packed struct {
 	start  []int32
 	groups int
@@ -22,8 +21,8 @@ type packed struct {
 	coef []int16
 }
 
-// pack pads the taps of k with zero coefficients, for a source of n samples. It
-// returns false where the source is too short, or a coefficient too large.
+// pack pads the taps of k with zero coefficients, for a source of n samples. It returns false where
+// the source is too short, or a coefficient too large.
 func (k *kernel) pack(n, unit int) (p packed, ok bool) {
 	most := 0
 	for _, taps := range k.taps {

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// picture returns w by h pixels of noise whose rows lie slack bytes apart from
-// each other; the slack is filled with 0xa5.
+// picture returns w by h pixels of noise whose rows lie slack bytes apart from each other; the
+// slack is filled with 0xa5.
 func picture(rng *rand.Rand, w, h, slack int) Pixels {
 	stride := 4*w + slack
 	p := Pixels{bytes.Repeat([]byte{0xa5}, stride*h), stride, w, h}
@@ -36,12 +36,13 @@ func compare(t *testing.T, rng *rand.Rand, f Filter, sw, sh, w, h, slack int, wi
 	Resize(want, src, w, h, f, win)
 	useAVX2 = old
 	if !bytes.Equal(got.Pix, want.Pix) {
-		t.Fatalf("filter %d, %dx%d to %dx%d, window %v, slack %d: the kernels differ", f, sw, sh, w, h, win, slack)
+		t.Fatalf("filter %d, %dx%d to %dx%d, window %v, slack %d: the kernels differ",
+			f, sw, sh, w, h, win, slack)
 	}
 }
 
-// TestKernels compares the vector passes with the reference on random shapes:
-// tails, single rows, windows, rows that do not touch.
+// TestKernels compares the vector passes with the reference on random shapes: tails, single rows,
+// windows, rows that do not touch.
 func TestKernels(t *testing.T) {
 	if !useAVX2 {
 		t.Skip("this processor has no AVX2: there is nothing to compare")
@@ -79,7 +80,8 @@ func TestWindow(t *testing.T) {
 		Resize(part, src, w, h, f, win)
 		for i := range part.Height {
 			if !bytes.Equal(part.row(i), all.row(win.Min.Y + i)[4*win.Min.X:4*win.Max.X]) {
-				t.Fatalf("filter %d, %dx%d to %dx%d: row %d of window %v differs", f, sw, sh, w, h, i, win)
+				t.Fatalf("filter %d, %dx%d to %dx%d: row %d of window %v differs",
+					f, sw, sh, w, h, i, win)
 			}
 		}
 	}

@@ -13,8 +13,8 @@ type Pixels struct {
 	Width, Height int
 }
 
-// Resize computes the window win of src resized to w by h pixels into dst,
-// which has the size of win. All sizes must be positive and win inside w by h.
+// Resize computes the window win of src resized to w by h pixels into dst, which has the size of
+// win. All sizes must be positive and win inside w by h.
 func Resize(dst, src Pixels, w, h int, f Filter, win image.Rectangle) {
 	horizontal, vertical := w != src.Width, h != src.Height
 	if f == Nearest {
@@ -25,8 +25,7 @@ func Resize(dst, src Pixels, w, h int, f Filter, win image.Rectangle) {
 	}
 	switch {
 	case horizontal && vertical:
-		// Since 13.0 Pillow takes the cheaper order when the picture shrinks
-		// much in height.
+		// Since 13.0 Pillow takes the cheaper order when the picture shrinks much in height.
 		if h < src.Height && src.Height-h > 2*(src.Width-w) {
 			kx := newKernel(f, src.Width, w, win.Min.X, win.Max.X)
 			ky := newKernel(f, src.Height, h, win.Min.Y, win.Max.Y)
@@ -102,9 +101,8 @@ func clip8(v int32) uint8 {
 	return uint8(min(max(v, 0), 255))
 }
 
-// nearest is ImagingScaleAffine of src/libImaging/Geometry.c, which steps
-// through the source by adding up the scale. A position that rounding carries
-// out of the source is left black and clear.
+// nearest is ImagingScaleAffine of src/libImaging/Geometry.c, which steps through the source by
+// adding up the scale. A position that rounding carries out of the source is left black and clear.
 func nearest(dst, src Pixels, w, h int, win image.Rectangle) {
 	xs := steps(src.Width, w, win.Min.X, win.Max.X)
 	ys := steps(src.Height, h, win.Min.Y, win.Max.Y)
@@ -137,8 +135,7 @@ func nearestRowGeneric(dst, src []uint8, at []int32) {
 	}
 }
 
-// steps lists which of in samples each of the outputs lo..hi-1 of out takes; -1
-// for none.
+// steps lists which of in samples each of the outputs lo..hi-1 of out takes; -1 for none.
 func steps(in, out, lo, hi int) []int32 {
 	scale := float64(in) / float64(out)
 	pos := float64(scale * 0.5)
