@@ -163,9 +163,13 @@ def difference(got: np.ndarray, want: np.ndarray) -> tuple[float, float]:
 def run_graph(path: Path, outputs: list[str], inputs: dict) -> list[np.ndarray]:
     """Run the file on ONNX Runtime, one thread."""
     session = _session(path)
-    feeds = {k: np.ascontiguousarray(v.numpy() if isinstance(v, torch.Tensor) else v) for k, v in inputs.items()}
     known = {i.name for i in session.get_inputs()}
-    return session.run(outputs, {k: v for k, v in feeds.items() if k in known})
+    return session.run(outputs, {k: feed(v) for k, v in inputs.items() if k in known})
+
+
+def feed(value) -> np.ndarray:
+    """A tensor or array as ONNX Runtime takes it. Not np.ascontiguousarray, which makes a scalar a row of one."""
+    return np.asarray(value.numpy() if isinstance(value, torch.Tensor) else value, order="C")
 
 
 # --- tracing -----------------------------------------------------------------------------------
@@ -507,7 +511,7 @@ def _verify(spec: GraphSpec, path: Path, cases: list[dict], want: list[list[np.n
     session = _session(path)
     for sizes, case, expected in zip(report.cases, cases, want):
         try:
-            got = session.run(spec.outputs, {k: np.ascontiguousarray(v.numpy()) for k, v in case.items()})
+            got = session.run(spec.outputs, {k: feed(v) for k, v in case.items()})
         except Exception as e:  # the runtime's own error classes differ by kind
             raise ExportError(f"{path.name} fails at sizes {sizes}: {e}") from e
         for name, a, b in zip(spec.outputs, got, expected):

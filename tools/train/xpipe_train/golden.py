@@ -16,7 +16,8 @@ import transformers
 from PIL import Image, __version__ as pillow
 from tokenizers import __version__ as tokenizers
 from xpipe_export.families.blip2 import QFormer
-from xpipe_export.families.causal import CausalDecoder, cache_names, padded_mask
+from xpipe_export.families.causal import KEEP, CausalDecoder, cache_names, padded_mask
+from xpipe_export.graph import feed
 
 from .encoder import pixels
 from .export_blip2 import MAX_NEW_TOKENS, restored
@@ -56,7 +57,7 @@ def main():
         files = {"name": name, "graph": f"{args.bundle}/onnx/{GRAPHS[graph]}.onnx", "inputs": {}, "outputs": {}}
         for kind, tensors in (("inputs", inputs), ("outputs", dict(zip(outputs, got if isinstance(got, tuple) else (got,))))):
             for n, t in tensors.items():
-                np.save(args.out / name / f"{n}.npy", np.ascontiguousarray(t.numpy()))
+                np.save(args.out / name / f"{n}.npy", feed(t))
                 files[kind][n] = f"{name}/{n}.npy"
         cases.append(files)
         return got
@@ -72,7 +73,8 @@ def main():
     layers, heads, dim = model.c.lm_layers, model.c.heads, model.c.width // model.c.heads
     decoder = CausalDecoder(model.lm).eval()
     for batch, length, past in ((1, 5, 0), (2, 3, 0), (1, 1, 6), (3, 2, 4)):
-        inputs = {"inputs_embeds": torch.randn(batch, length, model.c.width) * 0.1, "attention_mask": padded_mask(batch, past, length)}
+        inputs = {"inputs_embeds": torch.randn(batch, length, model.c.width) * 0.1,
+                  "attention_mask": padded_mask(batch, past, length), KEEP: torch.tensor(0)}
         inputs |= {n: torch.randn(batch, heads, past, dim) for n in cache_names("past_key_values", layers)}
         case("decoder", decoder, inputs, ["logits", *cache_names("present", layers)])
 

@@ -10,7 +10,8 @@ from transformers.cache_utils import EncoderDecoderCache
 from ..bundle import Bundle
 from ..graph import GraphSpec
 from .blip2 import vision_spec
-from .causal import cache_names, cache_tensors, causal_mask, embed_spec, padded_mask, past_cache, position_ids
+from .causal import (KEEP, cache_names, cache_tensors, causal_mask, embed_spec, heading_last, padded_mask, past_cache,
+                     position_ids)
 from .common import release
 from .t5 import right_padded
 
@@ -72,17 +73,19 @@ class Decoder(nn.Module):
         for layer in decoder.bert.encoder.layer:
             layer.crossattention.self.register_forward_pre_hook(_deliver_mask, with_kwargs=True)
 
-    def forward(self, inputs_embeds, attention_mask, encoder_attention_mask, *past):
+    def forward(self, inputs_embeds, attention_mask, encoder_attention_mask, num_logits_to_keep, *past):
         half = len(past) // 2
         cache = EncoderDecoderCache(past_cache(past[:half]), past_cache(past[half:]))
         cache.is_updated = {i: True for i in range(half // 2)}
         length = inputs_embeds.shape[1]
         visible = (causal_mask(attention_mask, length)[:, 0] == 0).float()  # the model subtracts 10,000 where this is 0
-        out = self.decoder(inputs_embeds=inputs_embeds.clone(),  # the model adds positions in place
-                           attention_mask=visible, position_ids=position_ids(attention_mask, length).clamp(min=0),
-                           # only its presence is read: the cache has the keys and values
-                           encoder_hidden_states=inputs_embeds, encoder_attention_mask=encoder_attention_mask,
-                           past_key_values=cache, use_cache=True, is_decoder=True, output_attentions=self.attention, return_dict=True)
+        with heading_last(self.decoder.cls, num_logits_to_keep):
+            out = self.decoder(inputs_embeds=inputs_embeds.clone(),  # the model adds positions in place
+                               attention_mask=visible, position_ids=position_ids(attention_mask, length).clamp(min=0),
+                               # only its presence is read: the cache has the keys and values
+                               encoder_hidden_states=inputs_embeds, encoder_attention_mask=encoder_attention_mask,
+                               past_key_values=cache, use_cache=True, is_decoder=True,
+                               output_attentions=self.attention, return_dict=True)
         maps = (*out.attentions, *out.cross_attentions) if self.attention else ()
         return out.logits, *cache_tensors(cache.self_attention_cache), *maps
 
@@ -104,20 +107,21 @@ def decoder_spec(decoder: nn.Module, attention: bool) -> GraphSpec:
     def make(s):
         inputs = {"inputs_embeds": torch.randn(s["batch"], s["length"], config.hidden_size) * 0.1,
                   "attention_mask": padded_mask(s["batch"], s["past"], s["length"]),
-                  "encoder_attention_mask": right_padded(s["batch"], s["source"])}
+                  "encoder_attention_mask": right_padded(s["batch"], s["source"]), KEEP: torch.tensor(s["keep"])}
         inputs |= {n: torch.randn(s["batch"], heads, s["past"], dim) for n in own}
         return inputs | {n: torch.randn(s["batch"], heads, s["source"], dim) for n in cross}
 
     maps = [f"{kind}.{i}" for kind in ("self_attn", "cross_attn") for i in range(layers)] if attention else []
     axes = {"inputs_embeds": ["batch", "length", config.hidden_size], "attention_mask": ["batch", "total"],
-            "encoder_attention_mask": ["batch", "source"], "logits": ["batch", "length", config.vocab_size]}
+            "encoder_attention_mask": ["batch", "source"], KEEP: [], "logits": ["batch", "kept", config.vocab_size]}
     axes |= {n: ["batch", heads, "past", dim] for n in own} | {n: ["batch", heads, "source", dim] for n in cross}
     axes |= {n: ["batch", heads, "total", dim] for n in present}
     axes |= {n: ["batch", heads, "length", "source" if n.startswith("cross") else "total"] for n in maps}
     return GraphSpec(Decoder(decoder, attention), make, ["logits", *present, *maps], axes,
-                     {"batch": 2, "length": 3, "past": 5, "source": 7},
-                     [{"batch": 1, "length": 1, "past": 0, "source": 9}, {"batch": 3, "length": 4, "past": 0, "source": 2},
-                      {"batch": 3, "length": 1, "past": 11, "source": 6}])
+                     {"batch": 2, "length": 4, "past": 5, "source": 7, "keep": 3},
+                     [{"batch": 1, "length": 1, "past": 0, "source": 9, "keep": 1},
+                      {"batch": 3, "length": 4, "past": 0, "source": 2, "keep": 0},
+                      {"batch": 3, "length": 1, "past": 11, "source": 6, "keep": 1}])
 
 
 def text_spec(text: nn.Module, attention: bool, image_width: int = 0, decoder: nn.Module | None = None) -> GraphSpec:

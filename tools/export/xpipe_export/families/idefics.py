@@ -8,7 +8,7 @@ from torch import nn
 from ..bundle import Bundle
 from ..graph import LIMIT, GraphSpec
 from . import flamingo
-from .causal import causal_mask, embed_spec, position_ids
+from .causal import causal_mask, embed_spec, last_positions, position_ids
 from .common import add_generation_config, release
 
 
@@ -42,7 +42,7 @@ class Decoder(nn.Module):
         self.interval, self.tokens, self.attention = inner.cross_layer_interval, tokens, attention
         self.register_buffer("inv_freq", inner.layers[0].self_attn.rotary_emb.inv_freq, persistent=True)
 
-    def forward(self, inputs_embeds, attention_mask, image_attention_mask, cross_attention_gate, *past):
+    def forward(self, inputs_embeds, attention_mask, image_attention_mask, cross_attention_gate, num_logits_to_keep, *past):
         length = inputs_embeds.shape[1]
         own, cross = past[:2 * len(self.layers)], past[2 * len(self.layers):]
         mask = causal_mask(attention_mask, length)
@@ -69,7 +69,7 @@ class Decoder(nn.Module):
             x = x + a.o_proj(h)
             x = x + layer.mlp(layer.post_attention_layernorm(x))
         maps = (*self_maps, *cross_maps) if self.attention else ()
-        return self.head(self.norm(x)), *present, *maps
+        return self.head(self.norm(last_positions(x, num_logits_to_keep))), *present, *maps
 
     def cross(self, block, x, key, value, media, gate):
         a = block.cross_attn
@@ -138,5 +138,6 @@ def _check(model: nn.Module, decoder: nn.Module, cross_kv: nn.Module, tokens: in
         heads = config.num_attention_heads
         empty = [torch.zeros(2, heads, 0, config.hidden_size // heads)] * (2 * config.num_hidden_layers)
         kv = cross_kv(states.flatten(1, 2))
-        got = decoder(model.model.embed_tokens(ids), mask, images, images.any(-1).float(), *empty, *kv)[0]
+        every = torch.tensor(0)
+        got = decoder(model.model.embed_tokens(ids), mask, images, images.any(-1).float(), every, *empty, *kv)[0]
     flamingo.check_against("idefics", got[mask.bool()], want[mask.bool()], LIMIT)

@@ -143,12 +143,12 @@ class Decoder(nn.Module):
         self.layers, self.tokens, self.attention = cache_shape(model.lang_encoder.config)[0], model.tokens, attention
         self.blocks = model.blocks
 
-    def forward(self, inputs_embeds, attention_mask, image_attention_mask, cross_attention_gate, *past):
+    def forward(self, inputs_embeds, attention_mask, image_attention_mask, cross_attention_gate, num_logits_to_keep, *past):
         own, cross = past[:2 * self.layers], past[2 * self.layers:]
         mask = flamingo.media_mask(image_attention_mask, self.tokens)
         for block, key, value in zip(self.blocks, cross[::2], cross[1::2]):
             block.condition(key, value, mask, cross_attention_gate)
-        out = self.decoder(inputs_embeds, attention_mask, *own)
+        out = self.decoder(inputs_embeds, attention_mask, num_logits_to_keep, *own)
         return (*out, *(block.map for block in self.blocks)) if self.attention else out
 
 

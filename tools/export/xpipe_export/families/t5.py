@@ -9,7 +9,7 @@ from torch import nn
 from transformers.cache_utils import EncoderDecoderCache
 
 from ..graph import GraphSpec
-from .causal import cache_names, cache_tensors, causal_mask, padded_mask, past_cache
+from .causal import KEEP, cache_names, cache_tensors, causal_mask, last_positions, padded_mask, past_cache
 
 
 class Encoder(nn.Module):
@@ -31,8 +31,8 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """inputs_embeds [B,T,D], attention_mask [B,P+T], encoder_attention_mask [B,S], past decoder and encoder tensors
-    -> logits [B,T,V], present.{i}.decoder.key, .value
+    """inputs_embeds [B,T,D], attention_mask [B,P+T], encoder_attention_mask [B,S], num_logits_to_keep [],
+    past decoder and encoder tensors -> logits [B,K,V], present.{i}.decoder.key, .value
 
     past holds the 2L self-attention tensors [B,heads,P,dim], then the 2L tensors of the encoder graph [B,heads,S,dim].
     """
@@ -43,7 +43,7 @@ class Decoder(nn.Module):
         # Tied T5 scales before the head; untied (Flan-T5) does not.
         self.scale = lm.model_dim ** -0.5 if lm.config.tie_word_embeddings else 1.0
 
-    def forward(self, inputs_embeds, attention_mask, encoder_attention_mask, *past):
+    def forward(self, inputs_embeds, attention_mask, encoder_attention_mask, num_logits_to_keep, *past):
         half = len(past) // 2
         cache = EncoderDecoderCache(past_cache(past[:half]), past_cache(past[half:]))
         cache.is_updated = {i: True for i in range(half // 2)}
@@ -53,7 +53,7 @@ class Decoder(nn.Module):
                            encoder_hidden_states=inputs_embeds, encoder_attention_mask=encoder_attention_mask, use_cache=True,
                            cache_position=torch.arange(length) + (attention_mask.shape[1] - length),
                            output_attentions=self.attention, return_dict=True)
-        logits = self.lm_head(out.last_hidden_state * self.scale)
+        logits = self.lm_head(last_positions(out.last_hidden_state, num_logits_to_keep) * self.scale)
         maps = (*out.attentions, *out.cross_attentions) if self.attention else ()
         return logits, *cache_tensors(cache.self_attention_cache), *maps
 
@@ -89,17 +89,19 @@ def decoder_spec(lm: nn.Module, attention: bool = False) -> GraphSpec:
     def make(s):
         inputs = {"inputs_embeds": torch.randn(s["batch"], s["length"], width),
                   "attention_mask": padded_mask(s["batch"], s["past"], s["length"]),
-                  "encoder_attention_mask": right_padded(s["batch"], s["source"])}
+                  "encoder_attention_mask": right_padded(s["batch"], s["source"]), KEEP: torch.tensor(s["keep"])}
         inputs |= {n: torch.randn(s["batch"], heads, s["past"], dim) for n in own}
         return inputs | {n: torch.randn(s["batch"], heads, s["source"], dim) for n in cross}
 
     maps = [f"{kind}.{i}" for kind in ("self_attn", "cross_attn") for i in range(layers)] if attention else []
     axes = {"inputs_embeds": ["batch", "length", width], "attention_mask": ["batch", "total"], "encoder_attention_mask": ["batch", "source"],
-            "logits": ["batch", "length", config.vocab_size]}
+            KEEP: [], "logits": ["batch", "kept", config.vocab_size]}
     axes |= {n: ["batch", heads, "past", dim] for n in own} | {n: ["batch", heads, "source", dim] for n in cross}
     axes |= {n: ["batch", heads, "total", dim] for n in present}
     axes |= {n: ["batch", heads, "length", "source" if n.startswith("cross") else "total"] for n in maps}
     return GraphSpec(Decoder(lm, attention), make, ["logits", *present, *maps], axes,
-                     {"batch": 2, "length": 3, "past": 5, "source": 7},
-                     [{"batch": 1, "length": 1, "past": 0, "source": 9}, {"batch": 3, "length": 4, "past": 0, "source": 2},
-                      {"batch": 3, "length": 1, "past": 23, "source": 6}, {"batch": 2, "length": 2, "past": 4, "source": 33}])
+                     {"batch": 2, "length": 4, "past": 5, "source": 7, "keep": 3},
+                     [{"batch": 1, "length": 1, "past": 0, "source": 9, "keep": 1},
+                      {"batch": 3, "length": 4, "past": 0, "source": 2, "keep": 0},
+                      {"batch": 3, "length": 1, "past": 23, "source": 6, "keep": 1},
+                      {"batch": 2, "length": 2, "past": 4, "source": 33, "keep": 2}])

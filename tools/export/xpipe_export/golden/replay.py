@@ -11,6 +11,8 @@ import numpy as np
 import onnxruntime as ort
 from safetensors.numpy import load_file
 
+from ..graph import feed
+
 
 class Replay:
     """A bundle, opened."""
@@ -36,7 +38,7 @@ class Replay:
         session = self.session(role)
         names = [o.name for o in session.get_outputs()]
         known = {i.name for i in session.get_inputs()}
-        return dict(zip(names, session.run(names, {k: np.ascontiguousarray(v) for k, v in inputs.items() if k in known})))
+        return dict(zip(names, session.run(names, {k: feed(v) for k, v in inputs.items() if k in known})))
 
     def linear(self, name: str, x: np.ndarray) -> np.ndarray:
         y = x @ self.projection[f"{name}.weight"].T
@@ -62,7 +64,8 @@ class Replay:
         ids, logits = [], []
         embeds = prefix
         for step in range(steps):
-            out = self.run("decoder", inputs_embeds=embeds, attention_mask=mask, **past, **(fixed or {}), **(each(step) if each else {}))
+            out = self.run("decoder", inputs_embeds=embeds, attention_mask=mask, num_logits_to_keep=np.int64(1), **past,
+                           **(fixed or {}), **(each(step) if each else {}))
             logits.append(out["logits"][:, -1])
             ids.append(forced[:, step] if forced is not None else logits[-1].argmax(-1))
             past = {k.replace("present", "past_key_values"): v for k, v in out.items() if k.startswith("present")}
