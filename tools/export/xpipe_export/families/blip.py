@@ -5,15 +5,13 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from transformers.cache_utils import EncoderDecoderCache
 
 from ..bundle import Bundle
 from ..graph import GraphSpec
 from .blip2 import vision_spec
-from .causal import (KEEP, cache_names, cache_tensors, causal_mask, embed_spec, heading_last, padded_mask, past_cache,
-                     position_ids)
+from .causal import cache_names, cache_tensors, causal_mask, embed_spec, heading_last, position_ids
 from .common import release
-from .t5 import right_padded
+from .t5 import crossing_cache, crossing_spec, right_padded
 
 
 class TextEncoder(nn.Module):
@@ -74,9 +72,7 @@ class Decoder(nn.Module):
             layer.crossattention.self.register_forward_pre_hook(_deliver_mask, with_kwargs=True)
 
     def forward(self, inputs_embeds, attention_mask, encoder_attention_mask, num_logits_to_keep, *past):
-        half = len(past) // 2
-        cache = EncoderDecoderCache(past_cache(past[:half]), past_cache(past[half:]))
-        cache.is_updated = {i: True for i in range(half // 2)}
+        cache = crossing_cache(past)
         length = inputs_embeds.shape[1]
         visible = (causal_mask(attention_mask, length)[:, 0] == 0).float()  # the model subtracts 10,000 where this is 0
         with heading_last(self.decoder.cls, num_logits_to_keep):
@@ -99,29 +95,9 @@ def _dims(text) -> tuple[int, int, int]:
 
 
 def decoder_spec(decoder: nn.Module, attention: bool) -> GraphSpec:
-    config = decoder.config
-    layers, heads, dim = _dims(config)
-    own, cross = cache_names("past_key_values", layers, ".decoder"), cache_names("past_key_values", layers, ".encoder")
-    present = cache_names("present", layers, ".decoder")
-
-    def make(s):
-        inputs = {"inputs_embeds": torch.randn(s["batch"], s["length"], config.hidden_size) * 0.1,
-                  "attention_mask": padded_mask(s["batch"], s["past"], s["length"]),
-                  "encoder_attention_mask": right_padded(s["batch"], s["source"]), KEEP: torch.tensor(s["keep"])}
-        inputs |= {n: torch.randn(s["batch"], heads, s["past"], dim) for n in own}
-        return inputs | {n: torch.randn(s["batch"], heads, s["source"], dim) for n in cross}
-
-    maps = [f"{kind}.{i}" for kind in ("self_attn", "cross_attn") for i in range(layers)] if attention else []
-    axes = {"inputs_embeds": ["batch", "length", config.hidden_size], "attention_mask": ["batch", "total"],
-            "encoder_attention_mask": ["batch", "source"], KEEP: [], "logits": ["batch", "kept", config.vocab_size]}
-    axes |= {n: ["batch", heads, "past", dim] for n in own} | {n: ["batch", heads, "source", dim] for n in cross}
-    axes |= {n: ["batch", heads, "total", dim] for n in present}
-    axes |= {n: ["batch", heads, "length", "source" if n.startswith("cross") else "total"] for n in maps}
-    return GraphSpec(Decoder(decoder, attention), make, ["logits", *present, *maps], axes,
-                     {"batch": 2, "length": 4, "past": 5, "source": 7, "keep": 3},
-                     [{"batch": 1, "length": 1, "past": 0, "source": 9, "keep": 1},
-                      {"batch": 3, "length": 4, "past": 0, "source": 2, "keep": 0},
-                      {"batch": 3, "length": 1, "past": 11, "source": 6, "keep": 1}])
+    layers, heads, dim = _dims(decoder.config)
+    return crossing_spec(Decoder(decoder, attention), width=decoder.config.hidden_size, vocab=decoder.config.vocab_size,
+                         layers=layers, heads=heads, dim=dim, attention=attention, spread=0.1)
 
 
 def text_spec(text: nn.Module, attention: bool, image_width: int = 0, decoder: nn.Module | None = None) -> GraphSpec:

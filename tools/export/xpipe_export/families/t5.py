@@ -30,6 +30,14 @@ class Encoder(nn.Module):
         return hidden, *kv, *(out.attentions if self.attention else ())
 
 
+def crossing_cache(past: tuple[torch.Tensor, ...]) -> EncoderDecoderCache:
+    """past is the growing tensors of each layer, then the encoder's, which are made already."""
+    half = len(past) // 2
+    cache = EncoderDecoderCache(past_cache(past[:half]), past_cache(past[half:]))
+    cache.is_updated = {i: True for i in range(half // 2)}
+    return cache
+
+
 class Decoder(nn.Module):
     """inputs_embeds [B,T,D], attention_mask [B,P+T], encoder_attention_mask [B,S], num_logits_to_keep [],
     past decoder and encoder tensors -> logits [B,K,V], present.{i}.decoder.key, .value
@@ -44,9 +52,7 @@ class Decoder(nn.Module):
         self.scale = lm.model_dim ** -0.5 if lm.config.tie_word_embeddings else 1.0
 
     def forward(self, inputs_embeds, attention_mask, encoder_attention_mask, num_logits_to_keep, *past):
-        half = len(past) // 2
-        cache = EncoderDecoderCache(past_cache(past[:half]), past_cache(past[half:]))
-        cache.is_updated = {i: True for i in range(half // 2)}
+        cache = crossing_cache(past)
         length = inputs_embeds.shape[1]
         out = self.decoder(inputs_embeds=inputs_embeds, attention_mask=causal_mask(attention_mask, length), past_key_values=cache,
                            # only its presence is read: the cache has the keys and values
@@ -82,24 +88,33 @@ def encoder_spec(lm: nn.Module, attention: bool = False) -> GraphSpec:
 
 def decoder_spec(lm: nn.Module, attention: bool = False) -> GraphSpec:
     config = lm.config
-    layers, heads, dim, width = config.num_decoder_layers, config.num_heads, config.d_kv, config.d_model
+    return crossing_spec(Decoder(lm, attention), width=config.d_model, vocab=config.vocab_size, layers=config.num_decoder_layers,
+                         heads=config.num_heads, dim=config.d_kv, attention=attention)
+
+
+def crossing_spec(module: nn.Module, *, width: int, vocab: int, layers: int, heads: int, dim: int, attention: bool,
+                  spread: float = 1.0) -> GraphSpec:
+    """The decoder graph of any model whose cross-attention reads an encoder's states.
+
+    module's forward is that of Decoder above. spread is the standard deviation of the embeddings it is tried on.
+    """
     own, cross = cache_names("past_key_values", layers, ".decoder"), cache_names("past_key_values", layers, ".encoder")
     present = cache_names("present", layers, ".decoder")
 
     def make(s):
-        inputs = {"inputs_embeds": torch.randn(s["batch"], s["length"], width),
+        inputs = {"inputs_embeds": torch.randn(s["batch"], s["length"], width) * spread,
                   "attention_mask": padded_mask(s["batch"], s["past"], s["length"]),
                   "encoder_attention_mask": right_padded(s["batch"], s["source"]), KEEP: torch.tensor(s["keep"])}
         inputs |= {n: torch.randn(s["batch"], heads, s["past"], dim) for n in own}
         return inputs | {n: torch.randn(s["batch"], heads, s["source"], dim) for n in cross}
 
     maps = [f"{kind}.{i}" for kind in ("self_attn", "cross_attn") for i in range(layers)] if attention else []
-    axes = {"inputs_embeds": ["batch", "length", width], "attention_mask": ["batch", "total"], "encoder_attention_mask": ["batch", "source"],
-            KEEP: [], "logits": ["batch", "kept", config.vocab_size]}
+    axes = {"inputs_embeds": ["batch", "length", width], "attention_mask": ["batch", "total"],
+            "encoder_attention_mask": ["batch", "source"], KEEP: [], "logits": ["batch", "kept", vocab]}
     axes |= {n: ["batch", heads, "past", dim] for n in own} | {n: ["batch", heads, "source", dim] for n in cross}
     axes |= {n: ["batch", heads, "total", dim] for n in present}
     axes |= {n: ["batch", heads, "length", "source" if n.startswith("cross") else "total"] for n in maps}
-    return GraphSpec(Decoder(lm, attention), make, ["logits", *present, *maps], axes,
+    return GraphSpec(module, make, ["logits", *present, *maps], axes,
                      {"batch": 2, "length": 4, "past": 5, "source": 7, "keep": 3},
                      [{"batch": 1, "length": 1, "past": 0, "source": 9, "keep": 1},
                       {"batch": 3, "length": 4, "past": 0, "source": 2, "keep": 0},
