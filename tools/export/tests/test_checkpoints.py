@@ -194,6 +194,12 @@ def test_refusals(tmp_path, capsys):
     assert e.value.code == 2
 
 
+def test_debug_says_where(tmp_path, capsys):
+    assert main([str(tmp_path / "nothing"), "--out", str(tmp_path / "bundle"), "--quiet", "--debug"]) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" in err and "in resolve" in err and err.splitlines()[-1].startswith("xpipe-export: "), err
+
+
 def test_lxmert_labels(tmp_path):
     lxmert(tf.LxmertForQuestionAnswering).save_pretrained(tmp_path / "checkpoint")
     (tmp_path / "nine.txt").write_text("\n".join(f"answer {i}" for i in range(9)))

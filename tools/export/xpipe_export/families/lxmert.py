@@ -71,8 +71,9 @@ def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
                                         [{"batch": 1, "length": 9, "regions": 36}, {"batch": 3, "length": 4, "regions": 3}]))
 
 
-def add_labels(bundle: Bundle, checkpoint: Path, given: str | None, count: int) -> None:
+def add_labels(bundle: Bundle, checkpoint: Path, given: str | None) -> None:
     """The answers as labels.json, a list in the order of the logits: from --labels, the checkpoint's folder or its config."""
+    count = bundle.meta["answers"]
     found = [Path(given)] if given else [p for n in ("labels.json", "label2ans.json", "trainval_label2ans.json") if (p := checkpoint / n).is_file()]
     if found:
         text = found[0].read_text()
