@@ -23,7 +23,6 @@ from .encoder import CELL, CLASSES, GRID, POOLED
 from .techniques import GatedFusion
 
 SLOTS = 4  # classifier's first and second, discriminant's first and second
-OFFSET = 2  # OPT's positions start at this row of their table
 
 
 @dataclass
@@ -167,11 +166,6 @@ def top_two(first, first_offset, second, second_offset):
         ids += [i + offset, j + offset]
         probs += [p.amax(-1, keepdim=True), rest.amax(-1, keepdim=True)]
     return torch.cat(ids, 1), torch.cat(probs, 1)
-
-
-def with_gate(weights: dict) -> dict:
-    """Weights of a model from before there was a gate: nothing is a photo."""
-    return {"concepts.photo.weight": torch.zeros(1, POOLED), "concepts.photo.bias": torch.full((1,), -1.0)} | weights
 
 
 def as_photo(ids, probs, photo):

@@ -24,7 +24,7 @@ from .. import pictures, scenes
 from ..data import CELL_COLOURS, CELL_NAMES, SHAPES, Data, corpus, question_words
 from ..encoder import Encoder
 from ..heads import Heads
-from ..model import OFFSET, Blip2Mini, MiniConfig
+from ..model import Blip2Mini, MiniConfig
 from ..text import IDS, Codec, extend, imagenet_names, train_tokenizer
 
 
@@ -70,23 +70,13 @@ class Task:
 
     def warm_start(self, weights: dict) -> None:
         """Takes over what fits of another checkpoint: the heads are refitted anyway; new tokens start as the mean of what they
-        are made of, plurals as their singulars; positions move with what stands at them."""
-        model, c = self.model, self.model.c
+        are made of, plurals as their singulars."""
+        model = self.model
         own = model.state_dict()
         weights = {k: v for k, v in weights.items() if not k.startswith("concepts.") and k not in ("words.words", "neck.names", "neck.colours")}
         table = weights["lm.model.decoder.embed_tokens.weight"]
         for name in ("lm.model.decoder.embed_tokens.weight", "lm.lm_head.weight"):
             weights[name] = self._grown(table)
-        if "neck.grid.weight" in weights:  # of the form that had no cells: [pooled | grid]; the language model got free queries and concept words
-            weights["neck.place_pooled"] = weights["neck.place"][0]
-            weights["query_tokens"] = torch.cat([weights["query_tokens"], own["query_tokens"][:, c.queries:]], 1)
-            old, new, name = c.queries + c.concept_tokens, c.prefix, "lm.model.decoder.embed_positions.weight"
-            p, q = weights[name], own[name].clone()
-            q[:OFFSET + c.queries] = p[:OFFSET + c.queries]
-            q[OFFSET + new - c.concept_tokens:OFFSET + new] = p[OFFSET + c.queries:OFFSET + old]
-            text = p[OFFSET + old:]
-            q[OFFSET + new:] = torch.cat([text, text[-8:].mean(0, keepdim=True).expand(len(q), -1)])[:len(q) - OFFSET - new]
-            weights[name] = q
         fitting = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
         print("starts from another checkpoint but for", sorted({".".join(k.split(".")[:3]) for k in own if k not in fitting and not k.startswith("concepts.")}))
         model.load_state_dict(own | fitting)
