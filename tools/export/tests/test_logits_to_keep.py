@@ -1,4 +1,5 @@
-"""num_logits_to_keep: the decoder's head reads the last positions alone, in every family that writes text."""
+"""num_logits_to_keep: the decoder's head reads the last positions alone, in every family that
+writes text."""
 
 import json
 from pathlib import Path
@@ -82,7 +83,8 @@ def test_the_last_positions_alone(bundles, name, batch, length, past):
 
 @pytest.mark.parametrize("keep", [0, 1, 3])
 def test_equals_the_language_model(bundles, keep):
-    """Against OPTForCausalLM itself, which knows nothing of positions to keep: prefill, then a step."""
+    """Against OPTForCausalLM itself, which knows nothing of positions to keep: prefill, then a
+    step."""
     model, bundle = bundles("opt")
     given = inputs(bundle, 2, 6, 0)
     tensors = {k: torch.tensor(v) for k, v in given.items() if not k.startswith("past")}

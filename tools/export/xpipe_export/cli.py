@@ -48,10 +48,12 @@ FAMILIES = {
 """By the class that config.json names."""
 
 
-def export_checkpoint(checkpoint: str, out: str, *, dtype: str = "fp32", opset: int = 17, attention_maps: bool = False,
-                      name: str | None = None, overwrite: bool = False, progress: bool = True, labels: str | None = None,
+def export_checkpoint(checkpoint: str, out: str, *, dtype: str = "fp32", opset: int = 17,
+                      attention_maps: bool = False, name: str | None = None,
+                      overwrite: bool = False, progress: bool = True, labels: str | None = None,
                       lang_encoder: str | None = None, vision_encoder: str | None = None) -> None:
-    """Write the checkpoint (a directory or a hub id) as a bundle at out. Raises ExportError, FileNotFoundError."""
+    """Write the checkpoint (a directory or a hub id) as a bundle at out. Raises ExportError,
+    FileNotFoundError."""
     path = resolve(str(checkpoint))
     settings = {"name": name or Path(out).name, "dtype": dtype, "opset": opset,
                 "source": name or Path(str(checkpoint)).name, "overwrite": overwrite,
@@ -72,7 +74,8 @@ def export_checkpoint(checkpoint: str, out: str, *, dtype: str = "fp32", opset: 
         raise ExportError(f"{path}/config.json is not JSON: {e}") from e
     kind = next((a for a in config.get("architectures") or [] if a in FAMILIES), None)
     if kind is None:
-        raise ExportError(f"{path}/config.json names {config.get('architectures')}; known are {', '.join(FAMILIES)}")
+        raise ExportError(f"{path}/config.json names {config.get('architectures')}; known are "
+                          f"{', '.join(FAMILIES)}")
     family = FAMILIES[kind]
     with Bundle(out, family=family.name, **settings) as bundle:
         bundle.meta["model_type"] = config.get("model_type")
@@ -80,9 +83,11 @@ def export_checkpoint(checkpoint: str, out: str, *, dtype: str = "fp32", opset: 
         if attention_maps:
             bundle.meta["attention_maps"] = True
         cls = getattr(transformers, family.load_as or kind)
-        model, info = cls.from_pretrained(path, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
+        model, info = cls.from_pretrained(path, dtype=torch.float32, attn_implementation="eager",
+                                          output_loading_info=True)
         if missing := sorted(info["missing_keys"]):  # transformers would start them at random and say so in passing
-            raise ExportError(f"{path} lacks {len(missing)} of the weights of {cls.__name__}: {', '.join(missing[:4])}")
+            raise ExportError(f"{path} lacks {len(missing)} of the weights of {cls.__name__}: "
+                              f"{', '.join(missing[:4])}")
         model.eval()
         copy_checkpoint_files(bundle, path)
         family.export(model, bundle, attention_maps)
@@ -91,20 +96,27 @@ def export_checkpoint(checkpoint: str, out: str, *, dtype: str = "fp32", opset: 
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="xpipe-export", description="Export a Hugging Face vision-language checkpoint to an xpipe bundle.",
-                                     epilog="EXIT STATUS: 0 written and verified; 1 not exported (one line says why); 2 usage.")
+    parser = argparse.ArgumentParser(
+        prog="xpipe-export",
+        description="Export a Hugging Face vision-language checkpoint to an xpipe bundle.",
+        epilog="EXIT STATUS: 0 written and verified; 1 not exported (one line says why); 2 usage.")
     parser.add_argument("checkpoint", help="directory, or id on the hub")
     parser.add_argument("--out", required=True, help="bundle directory to write")
-    parser.add_argument("--dtype", choices=["fp32", "fp16", "int8"], default="fp32", help="how weights are stored (default fp32)")
+    parser.add_argument("--dtype", choices=["fp32", "fp16", "int8"], default="fp32",
+                        help="how weights are stored (default fp32)")
     parser.add_argument("--attention-maps", action="store_true", help="attention probabilities as extra outputs")
     parser.add_argument("--opset", type=int, default=17, choices=OPSETS, metavar="N", help="17 to 20 (default 17)")
     parser.add_argument("--name", help="name in xpipe.json (default: that of the bundle directory)")
-    parser.add_argument("--labels", metavar="FILE", help="lxmert: names of the answers, a JSON list or one a line")
-    parser.add_argument("--lang-encoder", metavar="DIR", help="open_flamingo: the language model (default: CHECKPOINT/lang_encoder)")
-    parser.add_argument("--vision-encoder", metavar="DIR", help="open_flamingo: the CLIP (default: CHECKPOINT/vision_encoder)")
+    parser.add_argument("--labels", metavar="FILE", help="lxmert: names of the answers, a JSON "
+                                                         "list or one a line")
+    parser.add_argument("--lang-encoder", metavar="DIR",
+                        help="open_flamingo: the language model (default: CHECKPOINT/lang_encoder)")
+    parser.add_argument("--vision-encoder", metavar="DIR",
+                        help="open_flamingo: the CLIP (default: CHECKPOINT/vision_encoder)")
     parser.add_argument("--force", action="store_true", help="replace an existing bundle")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
-    parser.add_argument("--debug", action="store_true", help="say where an error came from, with Python's trace")
+    parser.add_argument("--debug", action="store_true",
+                        help="say where an error came from, with Python's trace")
     parser.add_argument("--threads", type=int, default=0, help="torch threads (default: torch's own)")
     args = parser.parse_args(argv)
     if args.threads:
@@ -112,8 +124,9 @@ def main(argv: list[str] | None = None) -> int:
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     try:
-        export_checkpoint(args.checkpoint, args.out, dtype=args.dtype, opset=args.opset, attention_maps=args.attention_maps,
-                          name=args.name, overwrite=args.force, progress=not args.quiet, labels=args.labels,
+        export_checkpoint(args.checkpoint, args.out, dtype=args.dtype, opset=args.opset,
+                          attention_maps=args.attention_maps, name=args.name, overwrite=args.force,
+                          progress=not args.quiet, labels=args.labels,
                           lang_encoder=args.lang_encoder, vision_encoder=args.vision_encoder)
     except (RuntimeError, OSError, ValueError) as e:  # ExportError is a RuntimeError, as are torch's own
         if args.debug:

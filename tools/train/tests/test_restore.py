@@ -1,4 +1,5 @@
-"""The committed bundles as torch models again; what torch then says is what their golden files hold."""
+"""The committed bundles as torch models again; what torch then says is what their golden files
+hold."""
 import json
 from pathlib import Path
 

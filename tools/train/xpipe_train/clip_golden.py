@@ -1,7 +1,9 @@
-"""Golden outputs of clip-mini in torch: python -m xpipe_train.clip_golden CHECKPOINT OUT --images DIR.
+"""Golden outputs of clip-mini in torch: python -m xpipe_train.clip_golden CHECKPOINT OUT --images
+DIR.
 
-OUT/golden.json lists cases of both graphs with their .npy files, in the layout that engine/enginetest reads, and what becomes of
-pictures and texts: the digests of the pixels that transformers makes, the tokenizers library's ids, embeddings, probabilities.
+OUT/golden.json lists cases of both graphs with their .npy files, in the layout that
+engine/enginetest reads, and what becomes of pictures and texts: the digests of the pixels that
+transformers makes, the tokenizers library's ids, embeddings, probabilities.
 """
 import hashlib
 import json
@@ -21,7 +23,8 @@ from .export_clip import Vision, restored
 from .golden_cases import Cases, arguments, size, versions
 from .mini_export import preprocessor
 
-TEXTS = ["apple", "a photo of a dog", "Umbrella", "guitar", "a slice of pizza", "rocket", "a red circle", "blue triangle",
+TEXTS = ["apple", "a photo of a dog", "Umbrella", "guitar", "a slice of pizza", "rocket",
+         "a red circle", "blue triangle",
          "something else altogether, with more words: caf\u00e9, 42!"]
 PIXELS = "../blip2-mini/vision_encoder/0/pixel_values.npy"
 """One picture's pixels that are in the repository already, seen from OUT."""
@@ -38,7 +41,8 @@ def digest(pixels: torch.Tensor) -> str:
 
 
 class TextEncoder(nn.Module):
-    """input_ids -> what transformers' own CLIPTextModel pools. The graph is of the exporter's wrapper."""
+    """input_ids -> what transformers' own CLIPTextModel pools. The graph is of the exporter's
+    wrapper."""
 
     def __init__(self, text: nn.Module):
         super().__init__()
@@ -58,7 +62,8 @@ def main():
     longest, end = max(map(len, rows)), model.c.vocab - 1
     ids = torch.tensor([r + [end] * (longest - len(r)) for r in rows])
 
-    cases.add("vision_encoder", "vision_encoder", lambda x: vision(x)[0], {"pixel_values": torch.tensor(np.load(args.out / PIXELS))},
+    cases.add("vision_encoder", "vision_encoder", lambda x: vision(x)[0],
+              {"pixel_values": torch.tensor(np.load(args.out / PIXELS))},
               ["pooled_output"], given={"pixel_values": PIXELS})
     for some in (ids[:1], ids):
         cases.add("text_encoder", "text_model", text, {"input_ids": some}, ["pooled_output"])
@@ -70,7 +75,8 @@ def main():
     texts = F.normalize(model.text_projection(text(ids)), dim=-1)
     chances = (images @ texts.T * state["config"]["scale"]).softmax(-1)
     (args.out / "golden.json").write_text(json.dumps({
-        "made_by": "tools/train/xpipe_train/clip_golden.py, PyTorch restored from the bundle (xpipe_train.restore)",
+        "made_by": "tools/train/xpipe_train/clip_golden.py, PyTorch restored from the bundle "
+                   "(xpipe_train.restore)",
         "checkpoint_step": state["step"], "versions": versions(), "cases": cases.list,
         "images": [{"image": f.name, "pixels_sha256": digest(p), "embedding": e.tolist(), "probabilities": c.tolist()}
                    for f, p, e, c in zip(files, pixels, images, chances)],

@@ -1,5 +1,6 @@
-"""Checkpoint -> bundle: python -m xpipe_train.export_blip2 CHECKPOINT OUT. The graphs, their check against torch and
-the files are the work of tools/export; here is only what a mini model is made of."""
+"""Checkpoint -> bundle: python -m xpipe_train.export_blip2 CHECKPOINT OUT. The graphs, their check
+against torch and the files are the work of tools/export; here is only what a mini model is made
+of."""
 from pathlib import Path
 
 import torch
@@ -30,18 +31,22 @@ def restored(checkpoint: Path):
     encoder = Encoder()
     model = shaped(config, weights, encoder)
     if model.c.balance != 1:
-        raise SystemExit("the exported decoder knows no balance between the modalities: only 1 can be exported")
+        raise SystemExit("the exported decoder knows no balance between the modalities: only 1 can "
+                         "be exported")
     model.load_state_dict(weights)
     as_stored(model)
     return model, Vision(encoder, model.neck, model.concepts, model.words, model.table).eval(), config
 
 
 def config_json(model: Blip2Mini) -> dict:
-    """config.json as Blip2Config writes it; the vision part describes the encoder in its own words."""
+    """config.json as Blip2Config writes it; the vision part describes the encoder in its own
+    words."""
     return {"model_type": "blip-2", "architectures": ["Blip2ForConditionalGeneration"],
-            "num_query_tokens": model.c.prefix,
-            "vision_config": {"model_type": "efficientnet-lite0-concepts", "image_size": SIZE, "hidden_size": model.c.width},
-            "qformer_config": model.qformer.config.to_diff_dict(), "text_config": model.lm.config.to_diff_dict()}
+            "num_query_tokens": model.c.prefix, "vision_config": {
+                "model_type": "efficientnet-lite0-concepts", "image_size": SIZE,
+                "hidden_size": model.c.width},
+            "qformer_config": model.qformer.config.to_diff_dict(),
+            "text_config": model.lm.config.to_diff_dict()}
 
 
 def main():

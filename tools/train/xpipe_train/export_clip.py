@@ -13,7 +13,8 @@ from .tasks.clip import BOS, EOS, Clip, ClipConfig
 
 
 class Vision(nn.Module):
-    """pixel_values [B,3,224,224] -> pooled_output [B,1280], the square roots of the mean over last_hidden_state [B,49,1280]."""
+    """pixel_values [B,3,224,224] -> pooled_output [B,1280], the square roots of the mean over
+    last_hidden_state [B,49,1280]."""
 
     def __init__(self, encoder: Encoder):
         super().__init__()
@@ -66,7 +67,8 @@ def main():
         b.add_linear("text_projection", model.text_projection)
         b.add_projection({"logit_scale": torch.tensor([config["scale"]]).log()})
         b.add_json("tokenizer_config.json", {
-            "tokenizer_class": "CLIPTokenizerFast", "bos_token": BOS, "eos_token": EOS, "pad_token": EOS, "unk_token": EOS,
+            "tokenizer_class": "CLIPTokenizerFast", "bos_token": BOS, "eos_token": EOS,
+            "pad_token": EOS, "unk_token": EOS,
             "clean_up_tokenization_spaces": False, "model_max_length": c.positions})
         b.add_json("config.json", {
             "model_type": "clip", "architectures": ["CLIPModel"], "projection_dim": c.drawn + c.photo,

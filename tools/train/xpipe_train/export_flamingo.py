@@ -1,5 +1,5 @@
-"""Checkpoint -> bundle: python -m xpipe_train.export_flamingo CHECKPOINT OUT. The graphs and their check against torch are
-the work of tools/export, and the modules are its own for OpenFlamingo."""
+"""Checkpoint -> bundle: python -m xpipe_train.export_flamingo CHECKPOINT OUT. The graphs and their
+check against torch are the work of tools/export, and the modules are its own for OpenFlamingo."""
 from pathlib import Path
 
 import torch
@@ -34,7 +34,8 @@ def main():
         b.add_graph("vision_encoder", flamingo.vision_spec(Vision(Encoder(), model.vision_encoder).eval(), SIZE))
         b.add_graph("resampler", flamingo.resampler_spec(model.perceiver, seen))
         b.add_graph("cross_kv", flamingo.cross_kv_spec(
-            open_flamingo.CrossKV(model.blocks), seen, len(model.blocks), c.cross_heads, c.cross_width // c.cross_heads))
+            open_flamingo.CrossKV(model.blocks), seen, len(model.blocks), c.cross_heads,
+            c.cross_width // c.cross_heads))
         b.add_graph("embed_tokens", embed_spec(lm.get_input_embeddings(), c.vocab))
         b.add_graph("decoder", open_flamingo.decoder_spec(model, False))
         b.add_json("tokenizer_config.json", {
@@ -46,12 +47,16 @@ def main():
             "heads": c.cross_heads, "vision_tokens": "all", "media_token_id": IDS["media"], "eoc_token_id": IDS["end"]})
         b.add_json("generation_config.json", {
             "eos_token_id": IDS["end"], "pad_token_id": IDS["pad"], "max_new_tokens": MAX_NEW_TOKENS})
-        b.meta |= {"variant": "openflamingo", "tasks": ["answer", "converse"], "tokens_per_image": model.tokens,
-                   "cross_layers": model.numbers, "prompts": {"caption": CAPTION, "answer": ANSWER},
-                   "markup": {"begin": "", "image": MEDIA, "next_image": MEDIA, "end": END, "add_special_tokens": False},
-                   "media": {"token": MEDIA, "reset_after_eos": False}, "limits": {"max_positions": c.positions},
+        b.meta |= {"variant": "openflamingo", "tasks": ["answer", "converse"],
+                   "tokens_per_image": model.tokens, "cross_layers": model.numbers,
+                   "prompts": {"caption": CAPTION, "answer": ANSWER},
+                   "markup": {"begin": "", "image": MEDIA, "next_image": MEDIA, "end": END,
+                              "add_special_tokens": False},
+                   "media": {"token": MEDIA, "reset_after_eos": False},
+                   "limits": {"max_positions": c.positions},
                    "patches": {"before": 0, "grids": [[int(GRID ** 0.5)] * 2]},
-                   "training": {"config": state["config"], "history": state["history"], "checkpoint_step": state["step"]}}
+                   "training": {"config": state["config"], "history": state["history"],
+                                "checkpoint_step": state["step"]}}
 
 
 if __name__ == "__main__":

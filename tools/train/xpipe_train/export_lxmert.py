@@ -1,6 +1,7 @@
 """Checkpoint -> bundle of lxmert-mini: python -m xpipe_train.export_lxmert CHECKPOINT OUT.
 
-`model` is tools/export's own LXMERT graph; `region_encoder` is the frozen trunk and the trained Eye in one.
+`model` is tools/export's own LXMERT graph; `region_encoder` is the frozen trunk and the trained Eye
+in one.
 """
 from pathlib import Path
 
@@ -30,7 +31,8 @@ class RegionEncoder(nn.Module):
 
 
 def restored(checkpoint: Path):
-    """(model, region encoder), both in eval mode with weights as the bundle stores them, and the checkpoint."""
+    """(model, region encoder), both in eval mode with weights as the bundle stores them, and the
+    checkpoint."""
     state = torch.load(checkpoint, weights_only=False, map_location="cpu")
     vocab = state["model"]["lxmert.lxmert.embeddings.word_embeddings.weight"].shape[0]
     model = Model(state["config"]["model"], vocab)
@@ -46,7 +48,9 @@ def main():
     with mini_bundle(args, "lxmert", SIZE) as b:
         lxmert.export(model.lxmert, b, attention=False)
         b.add_graph("region_encoder", GraphSpec(
-            encoder, lambda s: {"pixel_values": (torch.rand(s["regions"], 3, SIZE, SIZE) - MEAN) / STD}, ["visual_feats"],
+            encoder,
+            lambda s: {"pixel_values": (torch.rand(s["regions"], 3, SIZE, SIZE) - MEAN) / STD},
+            ["visual_feats"],
             {"pixel_values": ["regions", 3, SIZE, SIZE],
              "visual_feats": ["regions", model.lxmert.config.visual_feat_dim]},
             {"regions": 2}, [{"regions": 1}, {"regions": 5}]))

@@ -1,8 +1,9 @@
-"""Golden outputs of a checkpoint in torch: python -m xpipe_train.golden CHECKPOINT OUT --images DIR.
+"""Golden outputs of a checkpoint in torch: python -m xpipe_train.golden CHECKPOINT OUT --images
+DIR.
 
-OUT/golden.json lists cases of every graph with their .npy inputs and outputs, in the layout that engine/enginetest
-reads, and image-question pairs with the text that greedy decoding gives. Seeded; versions and the checkpoint's
-step are recorded in it.
+OUT/golden.json lists cases of every graph with their .npy inputs and outputs, in the layout that
+engine/enginetest reads, and image-question pairs with the text that greedy decoding gives. Seeded;
+versions and the checkpoint's step are recorded in it.
 """
 import json
 
@@ -19,11 +20,15 @@ from .text import IDS, Codec
 SEED = 20
 GRAPHS = {"decoder": "decoder_model_merged"}
 """The bundle's file of a graph where its name is another."""
-PAIRS = [("apple.png", None), ("dog.png", None), ("rocket.png", None), ("blue-triangle.png", None), ("umbrella.png", None),
-         ("blue-triangle.png", "what color is the shape?"), ("blue-triangle.png", "Is there a triangle?"),
-         ("red-circle.png", "what shape is in the image?"), ("red-circle.png", "is there not a red shape in the image?"),
+PAIRS = [("apple.png", None), ("dog.png", None), ("rocket.png", None), ("blue-triangle.png", None),
+         ("umbrella.png", None),
+         ("blue-triangle.png", "what color is the shape?"),
+         ("blue-triangle.png", "Is there a triangle?"),
+         ("red-circle.png", "what shape is in the image?"),
+         ("red-circle.png", "is there not a red shape in the image?"),
          ("apple.png", "what is this?"),
-         ("scene.png", "how many dogs are there?"), ("scene.png", "is there a car?"), ("scene.png", "what color is the car?"),
+         ("scene.png", "how many dogs are there?"), ("scene.png", "is there a car?"),
+         ("scene.png", "what color is the car?"),
          ("scene.png", "is the car left of the apple?")]
 
 
@@ -38,7 +43,8 @@ def main():
     def case(graph, module, inputs, outputs):
         return cases.add(graph, GRAPHS.get(graph, graph), module, inputs, outputs)
 
-    seen = [torch.tensor(pixels(Image.open(args.images / n)))[None] for n in ("apple.png", "blue-triangle.png", "dog.png")]
+    seen = [torch.tensor(pixels(Image.open(args.images / n)))[None]
+            for n in ("apple.png", "blue-triangle.png", "dog.png")]
     embeds = [case("vision_encoder", vision, {"pixel_values": x}, ["image_embeds", "image_places"])[0]
               for x in (seen[0], torch.cat(seen[1:]))]
     qformer = QFormer(model.qformer, model.query_tokens).eval()

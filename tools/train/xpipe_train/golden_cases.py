@@ -1,4 +1,5 @@
-"""Cases of graphs in the layout that engine/enginetest reads: .npy inputs, and the outputs that torch gives for them."""
+"""Cases of graphs in the layout that engine/enginetest reads: .npy inputs, and the outputs that
+torch gives for them."""
 import argparse
 import platform
 import shutil
@@ -14,7 +15,8 @@ from xpipe_export.graph import feed
 
 
 class Cases:
-    """The cases of one folder; it is emptied first. bundle is where the graphs lie, seen from there."""
+    """The cases of one folder; it is emptied first. bundle is where the graphs lie, seen from
+    there."""
 
     def __init__(self, out: Path, bundle: str):
         self.out, self.bundle, self.list = out, bundle, []
@@ -22,9 +24,9 @@ class Cases:
         out.mkdir(parents=True)
 
     def add(self, graph: str, file: str, module, inputs: dict, outputs: list[str], given: dict[str, str] | None = None):
-        """Run module and note inputs and outputs of graph, the bundle's onnx/file.onnx. Inputs the graph does not declare are left
-        out (bundles of before num_logits_to_keep); given are those whose files are there already, seen from the folder.
-        Returns what module gave."""
+        """Run module and note inputs and outputs of graph, the bundle's onnx/file.onnx. Inputs the
+        graph does not declare are left out (bundles of before num_logits_to_keep); given are those
+        whose files are there already, seen from the folder. Returns what module gave."""
         got = module(*inputs.values())
         path = f"{self.bundle}/onnx/{file}.onnx"
         declared = {i.name for i in onnx.load(self.out / path, load_external_data=False).graph.input}
@@ -32,7 +34,8 @@ class Cases:
         (self.out / name).mkdir(parents=True)
         case = {"name": name, "graph": path, "inputs": dict(given or {}), "outputs": {}}
         kept = {k: v for k, v in inputs.items() if k in declared and k not in case["inputs"]}
-        for kind, tensors in (("inputs", kept), ("outputs", dict(zip(outputs, got if isinstance(got, tuple) else (got,))))):
+        for kind, tensors in (("inputs", kept), ("outputs", dict(
+            zip(outputs, got if isinstance(got, tuple) else (got,))))):
             for n, t in tensors.items():
                 np.save(self.out / name / f"{n}.npy", feed(t))
                 case[kind][n] = f"{name}/{n}.npy"

@@ -1,4 +1,5 @@
-"""What the exports of the four models have in common: their arguments, the files every bundle has, the weights' rounding."""
+"""What the exports of the four models have in common: their arguments, the files every bundle has,
+the weights' rounding."""
 import argparse
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,8 @@ def preprocessor(side: int) -> dict:
 
 
 def as_stored(module: nn.Module) -> nn.Module:
-    """module in eval mode, its parameters rounded to what the bundle stores: torch and the graphs then compute with the same numbers."""
+    """module in eval mode, its parameters rounded to what the bundle stores: torch and the graphs
+    then compute with the same numbers."""
     for p in module.parameters():
         p.data = p.data.half().float()
     return module.eval()
@@ -40,7 +42,8 @@ def as_stored(module: nn.Module) -> nn.Module:
 
 @contextmanager
 def mini_bundle(args: argparse.Namespace, family: str, side: int):
-    """The bundle at args.out with the tokenizer and the preprocessor in it; says its size when it is written."""
+    """The bundle at args.out with the tokenizer and the preprocessor in it; says its size when it
+    is written."""
     with Bundle(args.out, name=args.name, family=family, dtype="fp16", source="tools/train", overwrite=True) as bundle:
         bundle.add_file("tokenizer.json", args.tokenizer)
         bundle.add_json("preprocessor_config.json", preprocessor(side))

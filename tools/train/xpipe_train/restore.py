@@ -1,6 +1,7 @@
-"""Bundle -> checkpoint: python -m xpipe_train.restore BUNDLE OUT. For blip2-mini, clip-mini and flamingo-mini: their graphs keep the
-names of the weights, so that a bundle can be exported again, or trained on (`train --from`), where the checkpoint it came from is
-gone. Weights come back as the bundle stores them, in float16's precision; what only training reads (contrastive heads, free
+"""Bundle -> checkpoint: python -m xpipe_train.restore BUNDLE OUT. For blip2-mini, clip-mini and
+flamingo-mini: their graphs keep the names of the weights, so that a bundle can be exported again,
+or trained on (`train --from`), where the checkpoint it came from is gone. Weights come back as the
+bundle stores them, in float16's precision; what only training reads (contrastive heads, free
 vectors) starts afresh."""
 import argparse
 import json
@@ -20,7 +21,8 @@ from .tasks.clip import Clip, ClipConfig
 
 
 def stored(bundle: Path) -> dict[str, dict[str, torch.Tensor]]:
-    """{file without its ending: {name in the graph: weight}}, the projection's among them under "projection"."""
+    """{file without its ending: {name in the graph: weight}}, the projection's among them under
+    "projection"."""
     found: dict[str, dict] = {"projection": {}}
     if (bundle / "projection.safetensors").exists():
         found["projection"] = {k: v.float() for k, v in load_file(bundle / "projection.safetensors").items()}
@@ -36,7 +38,8 @@ def stored(bundle: Path) -> dict[str, dict[str, torch.Tensor]]:
 
 def blip2(graphs: dict, config: dict) -> tuple[nn.Module, dict]:
     found = {k.removeprefix("vision."): v for weights in graphs.values() for k, v in weights.items()}
-    found["concepts.classifier.weight"], found["concepts.classifier.bias"] = found["encoder.classifier.weight"], found["encoder.classifier.bias"]
+    found["concepts.classifier.weight"], found["concepts.classifier.bias"] = (
+        found["encoder.classifier.weight"], found["encoder.classifier.bias"])
     found["lm.lm_head.weight"] = found["lm.model.decoder.embed_tokens.weight"]
     return export_blip2.shaped(config, found, Encoder()), found
 
@@ -56,14 +59,16 @@ def flamingo(graphs: dict, config: dict) -> tuple[nn.Module, dict]:
     c.vocab = len(table)
     found = {k.replace("decoder.lm.", "lang_encoder.", 1): v for k, v in graphs["decoder_model_merged"].items()}
     found |= {k.replace("resampler.", "perceiver.", 1): v for k, v in graphs["resampler"].items()}
-    found |= {k.replace("blocks.", "lang_encoder.gpt_neox.layers.", 1).replace(".attn.", ".gated_cross_attn_layer.attn.", 1): v
-              for k, v in graphs["cross_kv"].items()}
+    for k, v in graphs["cross_kv"].items():
+        name = k.replace("blocks.", "lang_encoder.gpt_neox.layers.", 1)
+        found[name.replace(".attn.", ".gated_cross_attn_layer.attn.", 1)] = v
     found |= {k.replace("encode.cells.", "vision_encoder.", 1): v for k, v in graphs["vision_encoder"].items()}
     return blank(c), found | {"lang_encoder.gpt_neox.embed_in.weight": table}
 
 
 FAMILIES = {
-    # family: (model of the right shape and the weights found for it, beginnings of the names that only training reads)
+    # family: (model of the right shape and the weights found for it, beginnings of the names that
+    # only training reads)
     "blip2": (blip2, ("text_head.", "image_head.", "temperature")),
     "clip": (clip, ("vectors", "sharpness")),
     "flamingo": (flamingo, ()),
@@ -74,14 +79,16 @@ def model_of(bundle: Path) -> tuple[nn.Module, dict]:
     """(the model, the manifest's "training")."""
     manifest = json.loads((bundle / "xpipe.json").read_text())
     if manifest["family"] not in FAMILIES:
-        raise SystemExit(f"{bundle}: family {manifest['family']} cannot be restored, only {', '.join(FAMILIES)}")
+        raise SystemExit(f"{bundle}: family {manifest['family']} cannot be restored, only "
+                         f"{', '.join(FAMILIES)}")
     make, afresh = FAMILIES[manifest["family"]]
     training = manifest["training"]
     model, found = make(stored(bundle), training["config"])
     own = model.state_dict()
     missing = [k for k in own if k not in found and not k.startswith(afresh)]
     if missing:
-        raise SystemExit(f"{bundle}: no weights {missing[:5]} ({len(missing)} in all): not a bundle that xpipe_train made")
+        raise SystemExit(
+            f"{bundle}: no weights {missing[:5]} ({len(missing)} in all): not a bundle that xpipe_train made")
     model.load_state_dict({k: found.get(k, v) for k, v in own.items()})
     return model, training
 

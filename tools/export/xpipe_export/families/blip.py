@@ -15,7 +15,8 @@ from .t5 import crossing_cache, crossing_spec, right_padded
 
 
 class TextEncoder(nn.Module):
-    """input_ids [B,T], attention_mask [B,T] (, image_embeds [B,N,Dv]) -> pooled_output [B,D], the state of the first token"""
+    """input_ids [B,T], attention_mask [B,T] (, image_embeds [B,N,Dv]) -> pooled_output [B,D], the
+    state of the first token"""
 
     def __init__(self, text: nn.Module, attention: bool = False):
         super().__init__()
@@ -29,7 +30,8 @@ class TextEncoder(nn.Module):
 
 
 class CrossKV(nn.Module):
-    """encoder states [B,N,De] -> present.{i}.encoder.key, .value [B,heads,N,dim] of every decoder layer"""
+    """encoder states [B,N,De] -> present.{i}.encoder.key, .value [B,heads,N,dim] of every decoder
+    layer"""
 
     def __init__(self, decoder: nn.Module):
         super().__init__()
@@ -39,12 +41,15 @@ class CrossKV(nn.Module):
         out = []
         for m in self.cross:
             for projection in (m.key, m.value):
-                out.append(projection(states).view(states.shape[0], -1, m.num_attention_heads, m.attention_head_size).transpose(1, 2))
+                out.append(
+                    projection(states).view(states.shape[0], -1, m.num_attention_heads,
+                                            m.attention_head_size).transpose(1, 2))
         return tuple(out)
 
 
 class QuestionEncoder(nn.Module):
-    """input_ids [B,S], attention_mask [B,S], image_embeds [B,N,Dv] -> encoder_hidden_states [B,S,D], present.{i}.encoder.key, .value"""
+    """input_ids [B,S], attention_mask [B,S], image_embeds [B,N,Dv] -> encoder_hidden_states
+    [B,S,D], present.{i}.encoder.key, .value"""
 
     def __init__(self, text: nn.Module, decoder: nn.Module, attention: bool = False):
         super().__init__()
@@ -60,9 +65,9 @@ class QuestionEncoder(nn.Module):
 class Decoder(nn.Module):
     """The same inputs and outputs as t5.Decoder.
 
-    transformers 4.57 drops encoder_attention_mask on its way to BLIP's cross-attention, so a batch of questions attends to
-    the padding of the shorter ones. Here the mask arrives: with all ones the graph equals transformers, and a
-    batch equals its rows.
+    transformers 4.57 drops encoder_attention_mask on its way to BLIP's cross-attention, so a batch
+    of questions attends to the padding of the shorter ones. Here the mask arrives: with all ones
+    the graph equals transformers, and a batch equals its rows.
     """
 
     def __init__(self, decoder: nn.Module, attention: bool = False):
@@ -105,14 +110,17 @@ def text_spec(text: nn.Module, attention: bool, image_width: int = 0, decoder: n
     config = text.config
 
     def make(s):
-        inputs = {"input_ids": torch.randint(0, config.vocab_size, (s["batch"], s["length"])), "attention_mask": right_padded(s["batch"], s["length"])}
+        inputs = {"input_ids": torch.randint(0, config.vocab_size, (s["batch"], s["length"])),
+                  "attention_mask": right_padded(s["batch"], s["length"])}
         if image_width:
             inputs["image_embeds"] = torch.randn(s["batch"], s["tokens"], image_width)
         return inputs
 
     layers, heads, dim = _dims(config)
-    axes = {"input_ids": ["batch", "length"], "attention_mask": ["batch", "length"], "image_embeds": ["batch", "tokens", image_width],
-            "pooled_output": ["batch", config.hidden_size], "encoder_hidden_states": ["batch", "length", config.hidden_size]}
+    axes = {"input_ids": ["batch", "length"], "attention_mask": ["batch", "length"],
+            "image_embeds": ["batch", "tokens", image_width],
+            "pooled_output": ["batch", config.hidden_size],
+            "encoder_hidden_states": ["batch", "length", config.hidden_size]}
     maps = [f"self_attn.{i}" for i in range(layers)] if attention else []
     axes |= {m: ["batch", heads, "length", "length"] for m in maps}
     if image_width and attention:
@@ -133,8 +141,11 @@ def cross_kv_spec(decoder: nn.Module, width: int) -> GraphSpec:
     layers, heads, dim = _dims(decoder.config)
     kv = cache_names("present", layers, ".encoder")
     axes = {"image_embeds": ["batch", "tokens", width]} | {n: ["batch", heads, "tokens", dim] for n in kv}
-    return GraphSpec(CrossKV(decoder), lambda s: {"image_embeds": torch.randn(s["batch"], s["tokens"], width)}, kv, axes,
-                     {"batch": 2, "tokens": 5}, [{"batch": 1, "tokens": 17}, {"batch": 3, "tokens": 9}])
+    return GraphSpec(CrossKV(decoder),
+                     lambda s: {"image_embeds": torch.randn(s["batch"], s["tokens"], width)}, kv,
+                     axes,
+                     {"batch": 2, "tokens": 5},
+                     [{"batch": 1, "tokens": 17}, {"batch": 3, "tokens": 9}])
 
 
 def vision_attention(vision: nn.Module, attention: bool) -> list[nn.Module]:
@@ -145,7 +156,9 @@ def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
     """BlipForConditionalGeneration, BlipForQuestionAnswering or BlipForImageTextRetrieval."""
     config, kind = model.config, type(model).__name__
     width = config.vision_config.hidden_size
-    bundle.add_graph("vision_encoder", vision_spec(model.vision_model, config.vision_config.image_size, vision_attention(model.vision_model, attention)))
+    bundle.add_graph("vision_encoder", vision_spec(model.vision_model,
+                                                   config.vision_config.image_size,
+                                                   vision_attention(model.vision_model, attention)))
     release(model, "vision_model")
 
     if kind == "BlipForImageTextRetrieval":
@@ -158,13 +171,17 @@ def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
 
     text = config.text_config
     bundle.meta["decoder_start_token_id"] = text.bos_token_id
-    bundle.add_json("generation_config.json", {"bos_token_id": text.bos_token_id, "eos_token_id": text.sep_token_id, "pad_token_id": text.pad_token_id})
+    bundle.add_json("generation_config.json", {"bos_token_id": text.bos_token_id,
+                                               "eos_token_id": text.sep_token_id,
+                                               "pad_token_id": text.pad_token_id})
     if kind == "BlipForQuestionAnswering":
-        bundle.meta |= {"tasks": ["answer"], "prompts": {"answer": "{}"}, "limits": {"max_positions": text.max_position_embeddings}}
+        bundle.meta |= {"tasks": ["answer"], "prompts": {"answer": "{}"},
+                        "limits": {"max_positions": text.max_position_embeddings}}
         bundle.add_graph("question_encoder", text_spec(model.text_encoder, attention, width, model.text_decoder))
         release(model, "text_encoder")
     else:
-        bundle.meta |= {"tasks": ["caption"], "prompts": {"caption": ""}, "limits": {"max_positions": text.max_position_embeddings}}
+        bundle.meta |= {"tasks": ["caption"], "prompts": {"caption": ""},
+                        "limits": {"max_positions": text.max_position_embeddings}}
         bundle.add_graph("cross_kv", cross_kv_spec(model.text_decoder, width))
     bundle.add_graph("embed_tokens", embed_spec(model.text_decoder.get_input_embeddings(), text.vocab_size))
     bundle.add_graph("decoder", decoder_spec(model.text_decoder, attention))

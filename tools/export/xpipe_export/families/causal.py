@@ -25,7 +25,8 @@ class PastLayer(DynamicLayer):
         self.is_initialized = True
 
     def get_seq_length(self):
-        # The base class answers 0 for an empty cache by a Python branch, which tracing would freeze.
+        # The base class answers 0 for an empty cache by a Python branch, which tracing would
+        # freeze.
         return self.keys.shape[-2]
 
 
@@ -53,17 +54,20 @@ def causal_mask(attention_mask: torch.Tensor, length) -> torch.Tensor:
 
 
 def position_ids(attention_mask: torch.Tensor, length) -> torch.Tensor:
-    """Positions [B,T] that count tokens and not padding; padding itself gets -1 (OPT's offset makes that a row)."""
+    """Positions [B,T] that count tokens and not padding; padding itself gets -1 (OPT's offset makes
+    that a row)."""
     counted = attention_mask.cumsum(1) * attention_mask - 1
     return counted[:, attention_mask.shape[1] - length:]
 
 
 KEEP = "num_logits_to_keep"
-"""The decoders' input that says of how many last positions logits are wanted (transformers.js' name)."""
+"""The decoders' input that says of how many last positions logits are wanted (transformers.js'
+name)."""
 
 
 def last_positions(hidden: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
-    """The last keep (int64 scalar) rows of hidden [B,T,D]; all of them where keep is 0 or above T."""
+    """The last keep (int64 scalar) rows of hidden [B,T,D]; all of them where keep is 0 or above
+    T."""
     return hidden[:, -keep:]
 
 
@@ -85,9 +89,9 @@ class CausalDecoder(nn.Module):
     """inputs_embeds [B,T,D], attention_mask [B,P+T], num_logits_to_keep [], past [B,heads,P,dim]...
     -> logits [B,K,V], present...
 
-    lm is any transformers decoder-only model with a head. Positions come out of
-    attention_mask, so prefill (P = 0), steps, batches and left padding are one graph.
-    K is num_logits_to_keep, or T where that is 0. attention adds self_attn.{i} [B,heads,T,P+T] behind the present tensors.
+    lm is any transformers decoder-only model with a head. Positions come out of attention_mask, so
+    prefill (P = 0), steps, batches and left padding are one graph. K is num_logits_to_keep, or T
+    where that is 0. attention adds self_attn.{i} [B,heads,T,P+T] behind the present tensors.
     """
 
     def __init__(self, lm: nn.Module, attention: bool = False):
@@ -174,7 +178,10 @@ def decoder_spec(lm: nn.Module, embed_dim: int | None = None, attention: bool = 
     axes |= {n: ["batch", heads, "total", dim] for n in cache_names("present", layers)}
     maps = [f"self_attn.{i}" for i in range(layers)] if attention else []
     axes |= {n: ["batch", config.num_attention_heads, "length", "total"] for n in maps}
-    return GraphSpec(CausalDecoder(lm, attention), make, ["logits", *cache_names("present", layers), *maps], axes,
+    return GraphSpec(CausalDecoder(lm, attention), make,
+                     ["logits", *cache_names("present", layers), *maps], axes,
                      {"batch": 2, "length": 4, "past": 5, "keep": 3},
-                     [{"batch": 1, "length": 7, "past": 0, "keep": 1}, {"batch": 3, "length": 4, "past": 0, "keep": 0},
-                      {"batch": 1, "length": 1, "past": 11, "keep": 1}, {"batch": 3, "length": 2, "past": 6, "keep": 2}])
+                     [{"batch": 1, "length": 7, "past": 0, "keep": 1},
+                      {"batch": 3, "length": 4, "past": 0, "keep": 0},
+                      {"batch": 1, "length": 1, "past": 11, "keep": 1},
+                      {"batch": 3, "length": 2, "past": 6, "keep": 2}])

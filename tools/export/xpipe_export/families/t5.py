@@ -13,7 +13,8 @@ from .causal import KEEP, cache_names, cache_tensors, causal_mask, last_position
 
 
 class Encoder(nn.Module):
-    """inputs_embeds [B,S,D], attention_mask [B,S] -> encoder_hidden_states [B,S,D], present.{i}.encoder.key, .value [B,heads,S,dim]"""
+    """inputs_embeds [B,S,D], attention_mask [B,S] -> encoder_hidden_states [B,S,D],
+    present.{i}.encoder.key, .value [B,heads,S,dim]"""
 
     def __init__(self, lm: nn.Module, attention: bool = False):
         super().__init__()
@@ -21,12 +22,15 @@ class Encoder(nn.Module):
         self.cross = nn.ModuleList(block.layer[1].EncDecAttention for block in lm.decoder.block)
 
     def forward(self, inputs_embeds, attention_mask):
-        out = self.encoder(inputs_embeds=inputs_embeds, attention_mask=attention_mask, output_attentions=self.attention, return_dict=True)
+        out = self.encoder(inputs_embeds=inputs_embeds, attention_mask=attention_mask,
+                           output_attentions=self.attention, return_dict=True)
         hidden = out.last_hidden_state
         kv = []
         for module in self.cross:
             for projection in (module.k, module.v):
-                kv.append(projection(hidden).view(hidden.shape[0], -1, module.n_heads, module.key_value_proj_dim).transpose(1, 2))
+                kv.append(
+                    projection(hidden).view(hidden.shape[0], -1, module.n_heads,
+                                            module.key_value_proj_dim).transpose(1, 2))
         return hidden, *kv, *(out.attentions if self.attention else ())
 
 
@@ -39,10 +43,12 @@ def crossing_cache(past: tuple[torch.Tensor, ...]) -> EncoderDecoderCache:
 
 
 class Decoder(nn.Module):
-    """inputs_embeds [B,T,D], attention_mask [B,P+T], encoder_attention_mask [B,S], num_logits_to_keep [],
-    past decoder and encoder tensors -> logits [B,K,V], present.{i}.decoder.key, .value
+    """inputs_embeds [B,T,D], attention_mask [B,P+T], encoder_attention_mask [B,S],
+    num_logits_to_keep [], past decoder and encoder tensors -> logits [B,K,V],
+    present.{i}.decoder.key, .value
 
-    past holds the 2L self-attention tensors [B,heads,P,dim], then the 2L tensors of the encoder graph [B,heads,S,dim].
+    past holds the 2L self-attention tensors [B,heads,P,dim], then the 2L tensors of the encoder
+    graph [B,heads,S,dim].
     """
 
     def __init__(self, lm: nn.Module, attention: bool = False):
@@ -54,9 +60,10 @@ class Decoder(nn.Module):
     def forward(self, inputs_embeds, attention_mask, encoder_attention_mask, num_logits_to_keep, *past):
         cache = crossing_cache(past)
         length = inputs_embeds.shape[1]
-        out = self.decoder(inputs_embeds=inputs_embeds, attention_mask=causal_mask(attention_mask, length), past_key_values=cache,
-                           # only its presence is read: the cache has the keys and values
-                           encoder_hidden_states=inputs_embeds, encoder_attention_mask=encoder_attention_mask, use_cache=True,
+        # Of the encoder's states only the presence is read: the cache has the keys and values.
+        out = self.decoder(inputs_embeds=inputs_embeds, attention_mask=causal_mask(attention_mask, length),
+                           past_key_values=cache, use_cache=True, encoder_hidden_states=inputs_embeds,
+                           encoder_attention_mask=encoder_attention_mask,
                            cache_position=torch.arange(length) + (attention_mask.shape[1] - length),
                            output_attentions=self.attention, return_dict=True)
         logits = self.lm_head(last_positions(out.last_hidden_state, num_logits_to_keep) * self.scale)
@@ -80,23 +87,26 @@ def encoder_spec(lm: nn.Module, attention: bool = False) -> GraphSpec:
             "encoder_hidden_states": ["batch", "source", width]}
     axes |= {n: ["batch", config.num_heads, "source", config.d_kv] for n in names}
     axes |= {n: ["batch", config.num_heads, "source", "source"] for n in maps}
-    return GraphSpec(Encoder(lm, attention),
-                     lambda s: {"inputs_embeds": torch.randn(s["batch"], s["source"], width), "attention_mask": right_padded(s["batch"], s["source"])},
+    return GraphSpec(Encoder(lm, attention), lambda s: {
+        "inputs_embeds": torch.randn(s["batch"], s["source"], width),
+        "attention_mask": right_padded(s["batch"], s["source"])},
                      ["encoder_hidden_states", *names, *maps], axes, {"batch": 2, "source": 5},
                      [{"batch": 1, "source": 40}, {"batch": 3, "source": 11}])
 
 
 def decoder_spec(lm: nn.Module, attention: bool = False) -> GraphSpec:
     config = lm.config
-    return crossing_spec(Decoder(lm, attention), width=config.d_model, vocab=config.vocab_size, layers=config.num_decoder_layers,
-                         heads=config.num_heads, dim=config.d_kv, attention=attention)
+    return crossing_spec(Decoder(lm, attention), width=config.d_model, vocab=config.vocab_size,
+                         layers=config.num_decoder_layers, heads=config.num_heads, dim=config.d_kv,
+                         attention=attention)
 
 
 def crossing_spec(module: nn.Module, *, width: int, vocab: int, layers: int, heads: int, dim: int, attention: bool,
                   spread: float = 1.0) -> GraphSpec:
     """The decoder graph of any model whose cross-attention reads an encoder's states.
 
-    module's forward is that of Decoder above. spread is the standard deviation of the embeddings it is tried on.
+    module's forward is that of Decoder above. spread is the standard deviation of the embeddings it
+    is tried on.
     """
     own, cross = cache_names("past_key_values", layers, ".decoder"), cache_names("past_key_values", layers, ".encoder")
     present = cache_names("present", layers, ".decoder")
