@@ -43,7 +43,8 @@ func captions() []string {
 }
 
 // newScene draws a scene as easy-VQA does: an object of a third to half of the
-// side, anywhere.
+// side, anywhere. The pictures the models train on are made in Python:
+// tools/train/xpipe_train, pictures.py (easy_vqa) and scenes.py.
 func newScene(r *rand.Rand) *scene {
 	s := &scene{img: image.NewRGBA(image.Rect(0, 0, side, side))}
 	name, shape := colorNames[r.IntN(len(colorNames))], shapes[r.IntN(len(shapes))]

@@ -1,4 +1,5 @@
-"""A BLIP-2 bundle for `make bench-decode`: tiny vision and Q-Former before a language model of OPT-125m's size, random weights.
+"""A BLIP-2 bundle for `make bench-decode`: tiny vision and Q-Former before a language model of
+OPT-125m's size, random weights.
 
     python decode_bundle.py OUT
 """
@@ -20,19 +21,26 @@ SIZE = 32
 def main(out: str) -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    vision = tf.Blip2VisionConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, image_size=SIZE, patch_size=8)
-    qformer = tf.Blip2QFormerConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, encoder_hidden_size=32,
-                                    vocab_size=300, cross_attention_frequency=2)
+    vision = tf.Blip2VisionConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=1,
+                                  num_attention_heads=2, image_size=SIZE, patch_size=8)
+    qformer = tf.Blip2QFormerConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=2,
+                                    num_attention_heads=2, encoder_hidden_size=32, vocab_size=300,
+                                    cross_attention_frequency=2)
     text = tf.OPTConfig()  # its defaults are OPT-125m
     assert (text.hidden_size, text.num_hidden_layers, text.vocab_size) == (768, 12, 50272)
-    model = tf.Blip2ForConditionalGeneration(tf.Blip2Config(vision.to_dict(), qformer.to_dict(), text.to_dict(), num_query_tokens=32)).eval()
-    with Bundle(out, name="decode-bench", family="blip2", dtype="fp32", source="tools/export/decode_bundle.py, random weights, seed 0") as b:
-        blip2.add_parts(b, vision=model.vision_model, image_size=SIZE, qformer=model.qformer, query_tokens=model.query_tokens,
-                        language_projection=model.language_projection, language_model=model.language_model)
+    model = tf.Blip2ForConditionalGeneration(
+        tf.Blip2Config(vision.to_dict(), qformer.to_dict(), text.to_dict(), num_query_tokens=32)).eval()
+    with Bundle(out, name="decode-bench", family="blip2", dtype="fp32",
+                source="tools/export/decode_bundle.py, random weights, seed 0") as b:
+        blip2.add_parts(b, vision=model.vision_model, image_size=SIZE, qformer=model.qformer,
+                        query_tokens=model.query_tokens,
+                        language_projection=model.language_projection,
+                        language_model=model.language_model)
         with tempfile.TemporaryDirectory() as folder:
             tokens.opt().save_pretrained(folder)
             b.add_file("tokenizer.json", Path(folder, "tokenizer.json"))
-        b.add_json("preprocessor_config.json", json.loads(tf.BlipImageProcessor(size={"height": SIZE, "width": SIZE}).to_json_string()))
+        b.add_json("preprocessor_config.json", json.loads(
+            tf.BlipImageProcessor(size={"height": SIZE, "width": SIZE}).to_json_string()))
         b.add_json("generation_config.json", {"eos_token_id": 2, "bos_token_id": 2, "pad_token_id": 1})
         b.add_json("config.json", {"model_type": "blip-2"})
         b.meta["prompts"] = {"caption": "", "answer": "Question: {} Answer:"}

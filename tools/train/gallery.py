@@ -3,8 +3,9 @@
 
     python tools/train/gallery.py --xpipe build/xpipe [--readme README.md] [--print]
 
-The section is what stands between <!-- gallery --> and <!-- /gallery -->. Nothing is chosen after the fact: the pictures and questions are fixed
-below, and what is expected stands beside what came, so that failures show. Default models and the Go engine.
+The section is what stands between <!-- gallery --> and <!-- /gallery -->. Nothing is chosen after
+the fact: the pictures and questions are fixed below, and what is expected stands beside what came,
+so that failures show. Default models and the Go engine.
 """
 import argparse
 import shlex
@@ -13,19 +14,34 @@ from pathlib import Path
 
 IMAGES = "testdata/images"
 BEGIN, END = "<!-- gallery -->", "<!-- /gallery -->"
-GALLERY = [  # picture -> [(arguments behind the verb's name, what is right; None: nothing is)]
+# picture -> [(arguments behind the verb's name, what is right; None: nothing is)]
+GALLERY = [
     ("apple.png", [(["caption", "@"], "red apple")]),
-    ("umbrella.png", [(["caption", "@"], "umbrella"), (["classify", "@", "--top", "2", "rain hat", "umbrella", "parachute", "mushroom"], "umbrella")]),
-    ("guitar.png", [(["caption", "@"], "guitar"), (["match", "@", "a guitar", "a violin", "a frying pan"], "a guitar")]),
-    ("dog.png", [(["caption", "@"], "dog face"), (["ask", "@", "what is this?", "--shot", f"{IMAGES}/pizza.png=zudo", "--shot", f"{IMAGES}/dog.png=wemi"], "wemi")]),
-    ("red-circle.png", [(["ask", "@", "what color is the shape?"], "red"), (["ask", "@", "is there not a red shape in the image?"], "no")]),
+    ("umbrella.png", [(["caption", "@"], "umbrella"), (
+        ["classify", "@", "--top", "2", "rain hat", "umbrella", "parachute", "mushroom"],
+        "umbrella")]),
+    ("guitar.png", [(["caption", "@"], "guitar"),
+                    (["match", "@", "a guitar", "a violin", "a frying pan"], "a guitar")]),
+    ("dog.png", [(["caption", "@"], "dog face"), (
+        ["ask", "@", "what is this?", "--shot", f"{IMAGES}/pizza.png=zudo", "--shot",
+         f"{IMAGES}/dog.png=wemi"], "wemi")]),
+    ("red-circle.png", [(["ask", "@", "what color is the shape?"], "red"),
+                        (["ask", "@", "is there not a red shape in the image?"], "no")]),
     ("gray-rectangle.png", [(["caption", "@"], "a gray rectangle")]),
-    ("scene.png", [(["caption", "@"], None), (["ask", "@", "how many dogs are there?"], "2"), (["ask", "@", "what color is the car?"], "blue"),
-                   (["ask", "@", "is there an umbrella?"], "no"), (["ask", "@", "how many dogs are there?", "--model", "lxmert-mini"], "2"),
+    ("scene.png", [(["caption", "@"], None), (["ask", "@", "how many dogs are there?"], "2"),
+                   (["ask", "@", "what color is the car?"], "blue"),
+                   (["ask", "@", "is there an umbrella?"], "no"),
+                   (["ask", "@", "how many dogs are there?", "--model", "lxmert-mini"], "2"),
                    (["ask", "@", "is the apple above the car?", "--model", "lxmert-mini"], "yes")]),
-    ("cat.jpg", [(["caption", "@"], "a cat"), (["classify", "@", "--top", "2", "cat", "dog", "fox", "rabbit"], "cat"), (["ask", "@", "how many cats are there?"], "1")]),
-    ("coffee.jpg", [(["caption", "@"], "espresso, coffee or a cup"), (["classify", "@", "--top", "2", "espresso", "soup", "red wine", "plate"], "espresso")]),
-    ("rocket.png", [(["caption", "@"], "rocket"), (["classify", "@", "--top", "2", "rocket", "missile", "airplane", "lighthouse"], "rocket")]),
+    ("cat.jpg", [(["caption", "@"], "a cat"),
+                 (["classify", "@", "--top", "2", "cat", "dog", "fox", "rabbit"], "cat"),
+                 (["ask", "@", "how many cats are there?"], "1")]),
+    ("coffee.jpg", [(["caption", "@"], "espresso, coffee or a cup"),
+                    (["classify", "@", "--top", "2", "espresso", "soup", "red wine", "plate"],
+                     "espresso")]),
+    ("rocket.png", [(["caption", "@"], "rocket"), (
+        ["classify", "@", "--top", "2", "rocket", "missile", "airplane", "lighthouse"],
+        "rocket")]),
 ]
 
 
@@ -44,8 +60,13 @@ def section(xpipe: str) -> str:
             arguments = [a.replace("@", f"{IMAGES}/{picture}") if a == "@" else a for a in arguments]
             shown = shlex.join(a.removeprefix(f"{IMAGES}/") for a in arguments).replace(f"{IMAGES}/", "")
             image = f'<img src="{IMAGES}/{picture}" width="96" alt="{Path(picture).stem}">' if n == 0 else ""
-            lines.append(f"| {image} | `{cell(shown)}` | {cell(said(xpipe, arguments)) or '(nothing)'} | {cell(right) if right else 'it has no caption for several things'} |")
-    return "\n".join([*lines, "", "Made by `tools/train/gallery.py` with the embedded models and the Go engine; failures are left in.", "", END])
+            lines.append(
+                f"| {image} | `{cell(shown)}` | {cell(said(xpipe, arguments)) or '(nothing)'} | "
+                f"{cell(right) if right else 'it has no caption for several things'} |")
+    return "\n".join(
+        [*lines, "", "Made by `tools/train/gallery.py` with the embedded models and the Go engine; "
+                     "failures are left in.",
+         "", END])
 
 
 def main():

@@ -1,4 +1,5 @@
-"""Checkpoints of other shapes than the golden ones: each must export, which verifies every graph against torch."""
+"""Checkpoints of other shapes than the golden ones: each must export, which verifies every graph
+against torch."""
 
 import json
 
@@ -12,64 +13,90 @@ from xpipe_export.families import open_flamingo
 from xpipe_export.golden import core, tokens
 from xpipe_export.graph import ExportError
 
-VISION = {"hidden_size": 20, "intermediate_size": 28, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 24, "patch_size": 8}
-QFORMER = {"vocab_size": 40, "hidden_size": 18, "num_hidden_layers": 3, "num_attention_heads": 3, "intermediate_size": 24, "encoder_hidden_size": 20,
-           "max_position_embeddings": 32}
+VISION = {"hidden_size": 20, "intermediate_size": 28, "num_hidden_layers": 2,
+          "num_attention_heads": 2, "image_size": 24, "patch_size": 8}
+QFORMER = {"vocab_size": 40, "hidden_size": 18, "num_hidden_layers": 3, "num_attention_heads": 3,
+           "intermediate_size": 24, "encoder_hidden_size": 20, "max_position_embeddings": 32}
 
 
 def opt(**changes):
-    return tf.OPTConfig(**({"vocab_size": 50, "hidden_size": 24, "word_embed_proj_dim": 24, "num_hidden_layers": 2, "ffn_dim": 32, "num_attention_heads": 3,
-                            "max_position_embeddings": 64} | changes))
+    return tf.OPTConfig(
+        **({"vocab_size": 50, "hidden_size": 24, "word_embed_proj_dim": 24, "num_hidden_layers": 2,
+            "ffn_dim": 32, "num_attention_heads": 3, "max_position_embeddings": 64} | changes))
 
 
 def t5(**changes):
-    return tf.T5Config(**({"vocab_size": 50, "d_model": 24, "d_kv": 6, "d_ff": 32, "num_layers": 2, "num_heads": 3, "decoder_start_token_id": 0} | changes))
+    return tf.T5Config(
+        **({"vocab_size": 50, "d_model": 24, "d_kv": 6, "d_ff": 32, "num_layers": 2, "num_heads": 3,
+            "decoder_start_token_id": 0} | changes))
 
 
 def llama():
-    return tf.LlamaConfig(vocab_size=50, hidden_size=24, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64)
+    return tf.LlamaConfig(vocab_size=50, hidden_size=24, intermediate_size=32, num_hidden_layers=2,
+                          num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64)
 
 
 def blip2(text, **changes):
-    return tf.Blip2ForConditionalGeneration(tf.Blip2Config(tf.Blip2VisionConfig(**VISION).to_dict(), tf.Blip2QFormerConfig(**QFORMER).to_dict(), text.to_dict(),
-                                                           num_query_tokens=5, **changes))
+    return tf.Blip2ForConditionalGeneration(
+        tf.Blip2Config(tf.Blip2VisionConfig(**VISION).to_dict(),
+                       tf.Blip2QFormerConfig(**QFORMER).to_dict(), text.to_dict(),
+                       num_query_tokens=5, **changes))
 
 
 def instruct(text):
-    return tf.InstructBlipForConditionalGeneration(tf.InstructBlipConfig(tf.InstructBlipVisionConfig(**VISION).to_dict(), tf.InstructBlipQFormerConfig(**QFORMER).to_dict(),
-                                                                         text.to_dict(), num_query_tokens=5))
+    return tf.InstructBlipForConditionalGeneration(
+        tf.InstructBlipConfig(tf.InstructBlipVisionConfig(**VISION).to_dict(),
+                              tf.InstructBlipQFormerConfig(**QFORMER).to_dict(), text.to_dict(),
+                              num_query_tokens=5))
 
 
 def blip(cls):
-    text = {"vocab_size": 40, "hidden_size": 18, "encoder_hidden_size": 20, "intermediate_size": 24, "projection_dim": 12, "num_hidden_layers": 2, "num_attention_heads": 3,
-            "max_position_embeddings": 32, "bos_token_id": 1, "sep_token_id": 2, "pad_token_id": 0, "eos_token_id": 2}
+    text = {"vocab_size": 40, "hidden_size": 18, "encoder_hidden_size": 20, "intermediate_size": 24,
+            "projection_dim": 12, "num_hidden_layers": 2, "num_attention_heads": 3,
+            "max_position_embeddings": 32, "bos_token_id": 1, "sep_token_id": 2, "pad_token_id": 0,
+            "eos_token_id": 2}
     if cls is tf.BlipForQuestionAnswering:  # its decoder reads the text encoder's states
         text["encoder_hidden_size"] = 20
         text["hidden_size"], text["num_attention_heads"] = 20, 2
-    return cls(tf.BlipConfig(text, tf.BlipVisionConfig(**VISION).to_dict(), projection_dim=12, image_text_hidden_size=10))
+    return cls(
+        tf.BlipConfig(text, tf.BlipVisionConfig(**VISION).to_dict(), projection_dim=12,
+                      image_text_hidden_size=10))
 
 
 def idefics(**changes):
-    settings = {"vocab_size": 40, "additional_vocab_size": 2, "hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 3,
+    settings = {"vocab_size": 40, "additional_vocab_size": 2, "hidden_size": 24,
+                "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 3,
                 "cross_layer_interval": 2, "pad_token_id": 0, "max_position_embeddings": 64,
-                "vision_config": {"embed_dim": 20, "image_size": 24, "patch_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 28},
-                "perceiver_config": {"resampler_n_latents": 3, "resampler_depth": 1, "resampler_n_heads": 2, "resampler_head_dim": 6}}
+                "vision_config": {"embed_dim": 20, "image_size": 24, "patch_size": 8,
+                                  "num_hidden_layers": 1, "num_attention_heads": 2,
+                                  "intermediate_size": 28},
+                "perceiver_config": {"resampler_n_latents": 3, "resampler_depth": 1,
+                                     "resampler_n_heads": 2, "resampler_head_dim": 6}}
     return tf.IdeficsForVisionText2Text(tf.IdeficsConfig(**(settings | changes)))
 
 
 def clip(**text):
-    return tf.CLIPModel(tf.CLIPConfig({"vocab_size": 60, "hidden_size": 18, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3,
-                                       "max_position_embeddings": 12, "eos_token_id": 59} | text, VISION, projection_dim=14))
+    return tf.CLIPModel(
+        tf.CLIPConfig(
+            {"vocab_size": 60, "hidden_size": 18, "intermediate_size": 24, "num_hidden_layers": 2,
+             "num_attention_heads": 3, "max_position_embeddings": 12, "eos_token_id": 59} | text,
+            VISION, projection_dim=14))
 
 
 def siglip(**vision):
-    return tf.SiglipModel(tf.SiglipConfig({"vocab_size": 60, "hidden_size": 20, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2,
-                                           "max_position_embeddings": 12, "projection_size": 20}, VISION | vision))
+    return tf.SiglipModel(
+        tf.SiglipConfig(
+            {"vocab_size": 60, "hidden_size": 20, "intermediate_size": 24, "num_hidden_layers": 2,
+             "num_attention_heads": 2, "max_position_embeddings": 12, "projection_size": 20},
+            VISION | vision))
 
 
 def lxmert(cls):
-    return cls(tf.LxmertConfig(vocab_size=60, hidden_size=18, num_attention_heads=3, num_qa_labels=9, num_object_labels=4, num_attr_labels=4, intermediate_size=24,
-                               max_position_embeddings=24, l_layers=2, r_layers=2, x_layers=1, visual_feat_dim=10))
+    return cls(
+        tf.LxmertConfig(vocab_size=60, hidden_size=18, num_attention_heads=3, num_qa_labels=9,
+                        num_object_labels=4, num_attr_labels=4, intermediate_size=24,
+                        max_position_embeddings=24, l_layers=2, r_layers=2, x_layers=1,
+                        visual_feat_dim=10))
 
 
 CHECKPOINTS = {
@@ -126,7 +153,8 @@ def test_open_clip_names():
     """open_clip's tower and transformers' hold the same numbers under other names."""
     vision = tf.CLIPVisionModel(tf.CLIPVisionConfig(**VISION))
     state = vision.state_dict()
-    theirs = {"class_embedding": state["vision_model.embeddings.class_embedding"], "conv1.weight": state["vision_model.embeddings.patch_embedding.weight"],
+    theirs = {"class_embedding": state["vision_model.embeddings.class_embedding"],
+              "conv1.weight": state["vision_model.embeddings.patch_embedding.weight"],
               "positional_embedding": state["vision_model.embeddings.position_embedding.weight"]}
     for ours, name in (("pre_layrnorm", "ln_pre"), ("post_layernorm", "ln_post")):
         theirs |= {f"{name}.{k}": state[f"vision_model.{ours}.{k}"] for k in ("weight", "bias")}
@@ -134,7 +162,9 @@ def test_open_clip_names():
         layer, block = f"vision_model.encoder.layers.{i}", f"transformer.resblocks.{i}"
         for k in ("weight", "bias"):
             theirs[f"{block}.attn.in_proj_{k}"] = torch.cat([state[f"{layer}.self_attn.{p}_proj.{k}"] for p in "qkv"])
-            for name, ours in (("attn.out_proj", "self_attn.out_proj"), ("ln_1", "layer_norm1"), ("ln_2", "layer_norm2"), ("mlp.c_fc", "mlp.fc1"), ("mlp.c_proj", "mlp.fc2")):
+            for name, ours in (("attn.out_proj", "self_attn.out_proj"), ("ln_1", "layer_norm1"),
+                               ("ln_2", "layer_norm2"), ("mlp.c_fc", "mlp.fc1"),
+                               ("mlp.c_proj", "mlp.fc2")):
                 theirs[f"{block}.{name}.{k}"] = state[f"{layer}.{ours}.{k}"]
     converted = open_flamingo.from_open_clip(theirs)
     assert set(converted) == {k for k in state if "position_ids" not in k}
@@ -148,12 +178,19 @@ def test_open_flamingo_from_one_file(tmp_path):
     lm.resize_token_embeddings(52)
     perceiver = open_flamingo.Perceiver(20, 16, 8, 3, 1, 24)
     blocks = {1: open_flamingo.GatedBlock(24, 20, 16, 8, 32)}
-    state = {f"lang_encoder.{k}": v for k, v in lm.state_dict().items()} | {f"vision_encoder.{k}": v for k, v in vision.state_dict().items()}
-    state |= {f"perceiver.{k}": v for k, v in perceiver.state_dict().items()} | {f"lang_encoder.gated_cross_attn_layers.1.{k}": v for k, v in blocks[1].state_dict().items()}
+    state = ({f"lang_encoder.{k}": v for k, v in lm.state_dict().items()}
+             | {f"vision_encoder.{k}": v for k, v in vision.state_dict().items()})
+    state |= ({f"perceiver.{k}": v for k, v in perceiver.state_dict().items()}
+              | {f"lang_encoder.gated_cross_attn_layers.1.{k}": v
+                 for k, v in blocks[1].state_dict().items()})
     torch.save(state, tmp_path / "checkpoint.pt")
-    (tmp_path / "config.json").write_text(json.dumps({"lang_encoder": lm.config.to_dict(), "vision_encoder": vision.config.to_dict()}))
+    (tmp_path / "config.json").write_text(
+        json.dumps(
+            {"lang_encoder": lm.config.to_dict(), "vision_encoder": vision.config.to_dict()}))
     tokens.llama().save_pretrained(tmp_path)
-    assert main([str(tmp_path / "checkpoint.pt"), "--out", str(tmp_path / "bundle"), "--attention-maps", "--quiet"]) == 0
+    assert main(
+        [str(tmp_path / "checkpoint.pt"), "--out", str(tmp_path / "bundle"), "--attention-maps",
+         "--quiet"]) == 0
     meta = json.loads((tmp_path / "bundle" / "xpipe.json").read_text())
     assert meta["cross_layers"] == [1] and meta["tokens_per_image"] == 3
     del state["lang_encoder.model.norm.weight"]
@@ -188,16 +225,25 @@ def test_refusals(tmp_path, capsys):
     model = clip()
     state = {k: v for k, v in model.state_dict().items() if k != "text_projection.weight"}
     model.save_pretrained(tmp_path / "part", state_dict=state)
-    fails("lacks 1 of the weights of CLIPModel: text_projection.weight", str(tmp_path / "part"), "--out", str(tmp_path / "new"))
+    fails("lacks 1 of the weights of CLIPModel: text_projection.weight", str(tmp_path / "part"),
+          "--out", str(tmp_path / "new"))
     with pytest.raises(SystemExit) as e:
         main([str(tmp_path / "clip"), *out, "--opset", "11"])
     assert e.value.code == 2
 
 
+def test_debug_says_where(tmp_path, capsys):
+    assert main([str(tmp_path / "nothing"), "--out", str(tmp_path / "bundle"), "--quiet", "--debug"]) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" in err and "in resolve" in err and err.splitlines()[-1].startswith("xpipe-export: "), err
+
+
 def test_lxmert_labels(tmp_path):
     lxmert(tf.LxmertForQuestionAnswering).save_pretrained(tmp_path / "checkpoint")
     (tmp_path / "nine.txt").write_text("\n".join(f"answer {i}" for i in range(9)))
-    assert main([str(tmp_path / "checkpoint"), "--out", str(tmp_path / "b"), "--labels", str(tmp_path / "nine.txt"), "--quiet"]) == 0
+    assert main(
+        [str(tmp_path / "checkpoint"), "--out", str(tmp_path / "b"), "--labels",
+         str(tmp_path / "nine.txt"), "--quiet"]) == 0
     assert json.loads((tmp_path / "b" / "labels.json").read_text())[8] == "answer 8"
     (tmp_path / "few.txt").write_text("yes\nno")
     with pytest.raises(ExportError, match="2 labels for 9 answers"):
@@ -213,12 +259,14 @@ def test_slow_tokenizer_is_converted(tmp_path):
 
 
 def test_siglip_tokenizer_is_converted(tmp_path):
-    """SigLIP's tokenizer exists in Python only; what the exporter writes must give its ids, punctuation and case included."""
+    """SigLIP's tokenizer exists in Python only; what the exporter writes must give its ids,
+    punctuation and case included."""
     siglip().save_pretrained(tmp_path / "checkpoint")
     (tmp_path / "checkpoint" / "spiece.model").write_bytes(tokens.t5_model())
     slow = tf.SiglipTokenizer(str(tmp_path / "checkpoint" / "spiece.model"))
     slow.save_pretrained(tmp_path / "checkpoint")
     export_checkpoint(tmp_path / "checkpoint", tmp_path / "bundle", progress=False)
     ours = Tokenizer.from_file(str(tmp_path / "bundle" / "tokenizer.json"))
-    for text in ["Two boats, near the WATER!", "a photo of a red cat on the grass", "what's this?  (a-b_c)", "\tthe dog\nsleeps ", "caf\u00e9 \u6f22\u5b57"]:
+    for text in ["Two boats, near the WATER!", "a photo of a red cat on the grass",
+                 "what's this?  (a-b_c)", "\tthe dog\nsleeps ", "caf\u00e9 \u6f22\u5b57"]:
         assert ours.encode(text).ids == slow(text).input_ids, text

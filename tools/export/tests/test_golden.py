@@ -1,4 +1,5 @@
-"""The committed golden files: the bundles alone, run by ONNX Runtime and numpy, give what transformers gave."""
+"""The committed golden files: the bundles alone, run by ONNX Runtime and numpy, give what
+transformers gave."""
 
 import json
 from pathlib import Path
@@ -64,10 +65,13 @@ def test_retrieval(name):
             states = b.run("matcher", input_ids=texts, attention_mask=masks, image_embeds=same)["pooled_output"]
             itc = unit(b.linear("vision_proj", embeds[i, :1])) @ unit(b.linear("text_proj", text)).T
         else:
-            states = b.run("qformer", image_embeds=same, qformer_input_ids=texts, qformer_attention_mask=masks)["query_output"].mean(1)
+            states = b.run("qformer", image_embeds=same, qformer_input_ids=texts,
+                           qformer_attention_mask=masks)["query_output"].mean(1)
             none = np.zeros((1, 0), np.int64)
-            queries = b.run("qformer", image_embeds=embeds[i:i + 1], qformer_input_ids=none, qformer_attention_mask=none)["query_output"]
-            itc = (unit(b.linear("vision_projection", queries[0])) @ unit(b.linear("text_projection", text)).T).max(0, keepdims=True)
+            queries = b.run("qformer", image_embeds=embeds[i:i + 1], qformer_input_ids=none,
+                            qformer_attention_mask=none)["query_output"]
+            itc = (unit(b.linear("vision_projection", queries[0]))
+                   @ unit(b.linear("text_projection", text)).T).max(0, keepdims=True)
         close(b.linear("itm_head", states), arrays["itm_logits"][i])
         close(itc[0], arrays["itc_similarity"][i])
 
@@ -95,14 +99,16 @@ def test_dual_encoder(name):
     logits = unit(image) @ text.T * np.exp(b.projection["logit_scale"]) + b.projection.get("logit_bias", np.float32(0))
     close(logits, arrays["logits_per_image"])
     e = np.exp(logits - logits.max(-1, keepdims=True))
-    close(1 / (1 + np.exp(-logits)) if b.meta["scores"] == "sigmoid" else e / e.sum(-1, keepdims=True), arrays["probabilities"])
+    close(1 / (1 + np.exp(-logits)) if b.meta["scores"] == "sigmoid"
+          else e / e.sum(-1, keepdims=True), arrays["probabilities"])
 
 
 @pytest.mark.parametrize("name", ["lxmert-vqa", "lxmert-gqa"])
 def test_lxmert(name):
     golden, arrays, b = load(name)
     ids, mask = replay.right_pad([np.array(r["input_ids"], np.int64) for r in golden["rows"]])
-    out = b.run("model", input_ids=ids, attention_mask=mask, visual_feats=arrays["visual_feats"], visual_pos=arrays["visual_pos"],
+    out = b.run("model", input_ids=ids, attention_mask=mask, visual_feats=arrays["visual_feats"],
+                visual_pos=arrays["visual_pos"],
                 visual_attention_mask=np.ones((len(ids), 36), np.int64))
     close(out["logits"], arrays["logits"])
     labels = json.loads((b.folder / "labels.json").read_text())
@@ -123,7 +129,9 @@ def test_flamingo(name, rows):
     golden, arrays, b = load(name)
     ids, logits = replay.generate_flamingo(b, golden, arrays, rows, 20)
     check_generation(golden, arrays, rows, ids, logits)
-    token = next(t["id"] for t in json.loads((b.folder / "tokenizer.json").read_text())["added_tokens"] if t["content"] == "<image>")
+    token = next(t["id"]
+                 for t in json.loads((b.folder / "tokenizer.json").read_text())["added_tokens"]
+                 if t["content"] == "<image>")
     for r in rows:  # the mask made from the ids is transformers' own
         row = golden["rows"][r]
         want = np.array(row["image_attention_mask"])

@@ -24,8 +24,11 @@ class Net(nn.Module):
 
 
 def spec(module=None, **changes):
-    values = dict(module=module or Net(), make=lambda s: {"ids": torch.randint(0, 200, (s["batch"], s["length"]))}, outputs=["y"],
-                  axes={"ids": ["batch", "length"], "y": ["batch", "length", "width"]}, trace={"batch": 2, "length": 3},
+    values = dict(module=module or Net(),
+                  make=lambda s: {"ids": torch.randint(0, 200, (s["batch"], s["length"]))},
+                  outputs=["y"],
+                  axes={"ids": ["batch", "length"], "y": ["batch", "length", "width"]},
+                  trace={"batch": 2, "length": 3},
                   checks=[{"batch": 1, "length": 1}, {"batch": 3, "length": 9}])
     return GraphSpec(**(values | changes))
 
@@ -38,7 +41,8 @@ def test_dtypes(tmp_path, dtype, opset):
     before = {k: v.clone() for k, v in net.state_dict().items()}
     report = export_graph(spec(net), tmp_path / "net.onnx", dtype=dtype, opset=opset)
     assert report.max_abs_diff < 1e-5
-    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items()), "the module's weights must stay as they were"
+    same = [torch.equal(v, before[k]) for k, v in net.state_dict().items()]
+    assert all(same), "the module's weights must stay as they were"
     model = onnx.load(tmp_path / "net.onnx")
     onnx.checker.check_model(model)
     kinds = {t.name: t.data_type for t in model.graph.initializer if len(t.dims) == 2}
@@ -86,7 +90,8 @@ def test_refusals(tmp_path):
 
 def test_batchnorm_is_fused():
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 1), nn.BatchNorm2d(4))
+    net = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+                        nn.Conv2d(8, 4, 1), nn.BatchNorm2d(4))
     net(torch.randn(16, 3, 9, 9))  # running statistics
     fused = graph.fuse_batchnorm(net, torch.randn(2, 3, 9, 9))
     assert not any(isinstance(m, nn.BatchNorm2d) for m in fused.modules())

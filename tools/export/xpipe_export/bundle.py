@@ -32,7 +32,8 @@ FILES = {
     "decoder": "decoder_model_merged", "encoder": "encoder_model", "text_encoder": "text_model",
     "vision_model": "vision_model", "text_model": "text_model", "model": "model",
 }
-"""Role to file name where the two differ or transformers.js has a name for it; other roles are files of their own name."""
+"""Role to file name where the two differ or transformers.js has a name for it; other roles are
+files of their own name."""
 
 
 class Bundle:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import traceback
 from pathlib import Path
+from typing import Callable, NamedTuple
 
 import torch
 import transformers
@@ -15,36 +17,54 @@ from .families import blip, blip2, clip, idefics, lxmert, open_flamingo
 from .families.common import copy_checkpoint_files, resolve
 from .graph import OPSETS, ExportError
 
+
+class Family(NamedTuple):
+    """How checkpoints of one class of transformers are exported."""
+
+    name: str
+    """The bundle's family."""
+    export: Callable[[torch.nn.Module, Bundle, bool], None]
+    """Given the model, the bundle, and whether attention maps are wanted."""
+    load_as: str | None = None
+    """The class it is loaded as, where that is another."""
+    finish: Callable[[Bundle, Path, str | None], None] | None = None
+    """What is left to do with the checkpoint's folder and --labels."""
+
+
 FAMILIES = {
-    "Blip2ForConditionalGeneration": ("blip2", blip2.export),
-    "Blip2ForImageTextRetrieval": ("blip2", blip2.export),
-    "InstructBlipForConditionalGeneration": ("blip2", blip2.export),
-    "BlipForConditionalGeneration": ("blip", blip.export),
-    "BlipForQuestionAnswering": ("blip", blip.export),
-    "BlipForImageTextRetrieval": ("blip", blip.export),
-    "IdeficsForVisionText2Text": ("flamingo", idefics.export),
-    "CLIPModel": ("clip", clip.export),
-    "SiglipModel": ("clip", clip.export),
-    "LxmertForQuestionAnswering": ("lxmert", lxmert.export),
-    "LxmertForPreTraining": ("lxmert", lxmert.export),
+    "Blip2ForConditionalGeneration": Family("blip2", blip2.export),
+    "Blip2ForImageTextRetrieval": Family("blip2", blip2.export),
+    "InstructBlipForConditionalGeneration": Family("blip2", blip2.export),
+    "BlipForConditionalGeneration": Family("blip", blip.export),
+    "BlipForQuestionAnswering": Family("blip", blip.export),
+    "BlipForImageTextRetrieval": Family("blip", blip.export),
+    "IdeficsForVisionText2Text": Family("flamingo", idefics.export),
+    "CLIPModel": Family("clip", clip.export),
+    "SiglipModel": Family("clip", clip.export),
+    "LxmertForQuestionAnswering": Family("lxmert", lxmert.export, finish=lxmert.add_labels),
+    # the released checkpoint keeps its answer head under pre-training
+    "LxmertForPreTraining": Family("lxmert", lxmert.export, "LxmertForQuestionAnswering", lxmert.add_labels),
 }
-"""Class of transformers -> family of the bundle, exporter."""
-
-CLASSES = {"LxmertForPreTraining": "LxmertForQuestionAnswering"}
-"""Classes that are loaded as another one: the released LXMERT checkpoint keeps its answer head under pre-training."""
+"""By the class that config.json names."""
 
 
-def export_checkpoint(checkpoint: str, out: str, *, dtype: str = "fp32", opset: int = 17, attention_maps: bool = False, name: str | None = None,
+def export_checkpoint(checkpoint: str, out: str, *, dtype: str = "fp32", opset: int = 17,
+                      attention_maps: bool = False, name: str | None = None,
                       overwrite: bool = False, progress: bool = True, labels: str | None = None,
                       lang_encoder: str | None = None, vision_encoder: str | None = None) -> None:
-    """Write the checkpoint (a directory or a hub id) as a bundle at out. Raises ExportError, FileNotFoundError."""
+    """Write the checkpoint (a directory or a hub id) as a bundle at out. Raises ExportError,
+    FileNotFoundError."""
     path = resolve(str(checkpoint))
-    settings = {"name": name or Path(out).name, "dtype": dtype, "opset": opset, "source": name or Path(str(checkpoint)).name, "overwrite": overwrite,
+    settings = {"name": name or Path(out).name, "dtype": dtype, "opset": opset,
+                "source": name or Path(str(checkpoint)).name, "overwrite": overwrite,
                 "progress": progress, "consume": True}
     if open_flamingo.is_checkpoint(path):
         with Bundle(out, family="flamingo", **settings) as bundle:
-            bundle.meta |= {"model_type": "open_flamingo", "architecture": "OpenFlamingo"} | ({"attention_maps": True} if attention_maps else {})
-            open_flamingo.export(path, bundle, attention_maps, *(Path(p) if p else None for p in (lang_encoder, vision_encoder)))
+            bundle.meta |= {"model_type": "open_flamingo", "architecture": "OpenFlamingo"}
+            if attention_maps:
+                bundle.meta["attention_maps"] = True
+            lang, vision = (Path(p) if p else None for p in (lang_encoder, vision_encoder))
+            open_flamingo.export(path, bundle, attention_maps, lang, vision)
         return
     try:
         config = json.loads((path / "config.json").read_text())
@@ -54,38 +74,49 @@ def export_checkpoint(checkpoint: str, out: str, *, dtype: str = "fp32", opset: 
         raise ExportError(f"{path}/config.json is not JSON: {e}") from e
     kind = next((a for a in config.get("architectures") or [] if a in FAMILIES), None)
     if kind is None:
-        raise ExportError(f"{path}/config.json names {config.get('architectures')}; known are {', '.join(FAMILIES)}")
-    family, export = FAMILIES[kind]
-    with Bundle(out, family=family, **settings) as bundle:
+        raise ExportError(f"{path}/config.json names {config.get('architectures')}; known are "
+                          f"{', '.join(FAMILIES)}")
+    family = FAMILIES[kind]
+    with Bundle(out, family=family.name, **settings) as bundle:
         bundle.meta["model_type"] = config.get("model_type")
         bundle.meta["architecture"] = kind
         if attention_maps:
             bundle.meta["attention_maps"] = True
-        cls = getattr(transformers, CLASSES.get(kind, kind))
-        model, info = cls.from_pretrained(path, dtype=torch.float32, attn_implementation="eager", output_loading_info=True)
+        cls = getattr(transformers, family.load_as or kind)
+        model, info = cls.from_pretrained(path, dtype=torch.float32, attn_implementation="eager",
+                                          output_loading_info=True)
         if missing := sorted(info["missing_keys"]):  # transformers would start them at random and say so in passing
-            raise ExportError(f"{path} lacks {len(missing)} of the weights of {cls.__name__}: {', '.join(missing[:4])}")
+            raise ExportError(f"{path} lacks {len(missing)} of the weights of {cls.__name__}: "
+                              f"{', '.join(missing[:4])}")
         model.eval()
         copy_checkpoint_files(bundle, path)
-        export(model, bundle, attention_maps)
-        if family == "lxmert":
-            lxmert.add_labels(bundle, path, labels, bundle.meta["answers"])
+        family.export(model, bundle, attention_maps)
+        if family.finish:
+            family.finish(bundle, path, labels)
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="xpipe-export", description="Export a Hugging Face vision-language checkpoint to an xpipe bundle.",
-                                     epilog="EXIT STATUS: 0 written and verified; 1 not exported (one line says why); 2 usage.")
+    parser = argparse.ArgumentParser(
+        prog="xpipe-export",
+        description="Export a Hugging Face vision-language checkpoint to an xpipe bundle.",
+        epilog="EXIT STATUS: 0 written and verified; 1 not exported (one line says why); 2 usage.")
     parser.add_argument("checkpoint", help="directory, or id on the hub")
     parser.add_argument("--out", required=True, help="bundle directory to write")
-    parser.add_argument("--dtype", choices=["fp32", "fp16", "int8"], default="fp32", help="how weights are stored (default fp32)")
+    parser.add_argument("--dtype", choices=["fp32", "fp16", "int8"], default="fp32",
+                        help="how weights are stored (default fp32)")
     parser.add_argument("--attention-maps", action="store_true", help="attention probabilities as extra outputs")
     parser.add_argument("--opset", type=int, default=17, choices=OPSETS, metavar="N", help="17 to 20 (default 17)")
     parser.add_argument("--name", help="name in xpipe.json (default: that of the bundle directory)")
-    parser.add_argument("--labels", metavar="FILE", help="lxmert: names of the answers, a JSON list or one a line")
-    parser.add_argument("--lang-encoder", metavar="DIR", help="open_flamingo: the language model (default: CHECKPOINT/lang_encoder)")
-    parser.add_argument("--vision-encoder", metavar="DIR", help="open_flamingo: the CLIP (default: CHECKPOINT/vision_encoder)")
+    parser.add_argument("--labels", metavar="FILE", help="lxmert: names of the answers, a JSON "
+                                                         "list or one a line")
+    parser.add_argument("--lang-encoder", metavar="DIR",
+                        help="open_flamingo: the language model (default: CHECKPOINT/lang_encoder)")
+    parser.add_argument("--vision-encoder", metavar="DIR",
+                        help="open_flamingo: the CLIP (default: CHECKPOINT/vision_encoder)")
     parser.add_argument("--force", action="store_true", help="replace an existing bundle")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    parser.add_argument("--debug", action="store_true",
+                        help="say where an error came from, with Python's trace")
     parser.add_argument("--threads", type=int, default=0, help="torch threads (default: torch's own)")
     args = parser.parse_args(argv)
     if args.threads:
@@ -93,10 +124,13 @@ def main(argv: list[str] | None = None) -> int:
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     try:
-        export_checkpoint(args.checkpoint, args.out, dtype=args.dtype, opset=args.opset, attention_maps=args.attention_maps,
-                          name=args.name, overwrite=args.force, progress=not args.quiet, labels=args.labels,
+        export_checkpoint(args.checkpoint, args.out, dtype=args.dtype, opset=args.opset,
+                          attention_maps=args.attention_maps, name=args.name, overwrite=args.force,
+                          progress=not args.quiet, labels=args.labels,
                           lang_encoder=args.lang_encoder, vision_encoder=args.vision_encoder)
     except (RuntimeError, OSError, ValueError) as e:  # ExportError is a RuntimeError, as are torch's own
+        if args.debug:
+            traceback.print_exc()
         print(f"xpipe-export: {' '.join(str(e).split())}", file=sys.stderr)
         return 1
     return 0

@@ -140,7 +140,8 @@ def export_graph(spec: GraphSpec, path: Path, *, dtype: str = "fp32", opset: int
         step("quantise")
         _quantise(path)
         report.rounding_abs_diff = max(
-            difference(a, b)[0] for c, want in zip(cases, stored) for a, b in zip(run_graph(path, spec.outputs, c), want))
+            difference(a, b)[0] for c, want in zip(cases, stored)
+            for a, b in zip(run_graph(path, spec.outputs, c), want))
     return report
 
 
@@ -163,9 +164,14 @@ def difference(got: np.ndarray, want: np.ndarray) -> tuple[float, float]:
 def run_graph(path: Path, outputs: list[str], inputs: dict) -> list[np.ndarray]:
     """Run the file on ONNX Runtime, one thread."""
     session = _session(path)
-    feeds = {k: np.ascontiguousarray(v.numpy() if isinstance(v, torch.Tensor) else v) for k, v in inputs.items()}
     known = {i.name for i in session.get_inputs()}
-    return session.run(outputs, {k: v for k, v in feeds.items() if k in known})
+    return session.run(outputs, {k: feed(v) for k, v in inputs.items() if k in known})
+
+
+def feed(value) -> np.ndarray:
+    """A tensor or array as ONNX Runtime takes it. Not np.ascontiguousarray, which makes a scalar a
+    row of one."""
+    return np.asarray(value.numpy() if isinstance(value, torch.Tensor) else value, order="C")
 
 
 # --- tracing -----------------------------------------------------------------------------------
@@ -210,7 +216,8 @@ def _trace(spec: GraphSpec, opset: int, seed: int) -> tuple[dict[str, torch.Tens
 
 @contextmanager
 def _quiet():
-    """The tracer warns of every Python branch on a shape; the checks on other shapes are the real guard."""
+    """The tracer warns of every Python branch on a shape; the checks on other shapes are the real
+    guard."""
     loggers = [logging.getLogger(n) for n in (None, "torch.onnx", "transformers")]
     levels = [lg.level for lg in loggers]
     with warnings.catch_warnings():
@@ -342,7 +349,8 @@ def _attach(model: onnx.ModelProto, weights: dict[str, torch.Tensor], path: Path
 
 
 def _write_embedded(model: onnx.ModelProto, stored: list[tuple[str, torch.Tensor, torch.dtype]], path: Path) -> None:
-    """Write model with the weights as initializers, one after the other: building the message first would hold them three times."""
+    """Write model with the weights as initializers, one after the other: building the message first
+    would hold them three times."""
     graph = model.graph.SerializeToString()
     model.ClearField("graph")
     heads = []
@@ -465,7 +473,9 @@ def fuse_batchnorm(module: torch.nn.Module, example: torch.Tensor) -> torch.nn.M
         if isinstance(m, torch.nn.Conv2d):
             hooks.append(m.register_forward_hook(lambda m, _i, out: made.__setitem__(id(out), (m, out))))
         elif isinstance(m, torch.nn.BatchNorm2d):
-            hooks.append(m.register_forward_hook(lambda m, i, _o: pairs.append((made[id(i[0])][0], m)) if id(i[0]) in made else None))
+            hooks.append(
+                m.register_forward_hook(lambda m, i, _o: pairs.append((made[id(i[0])][0], m))
+                                        if id(i[0]) in made else None))
     with torch.no_grad():
         want = module.eval()(example)
         fused(example)
@@ -507,7 +517,7 @@ def _verify(spec: GraphSpec, path: Path, cases: list[dict], want: list[list[np.n
     session = _session(path)
     for sizes, case, expected in zip(report.cases, cases, want):
         try:
-            got = session.run(spec.outputs, {k: np.ascontiguousarray(v.numpy()) for k, v in case.items()})
+            got = session.run(spec.outputs, {k: feed(v) for k, v in case.items()})
         except Exception as e:  # the runtime's own error classes differ by kind
             raise ExportError(f"{path.name} fails at sizes {sizes}: {e}") from e
         for name, a, b in zip(spec.outputs, got, expected):

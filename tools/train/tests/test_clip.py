@@ -1,4 +1,5 @@
-"""clip-mini's parts: the text encoder's short cut, its start as a sum of words, the tokenizer, the closed forms."""
+"""clip-mini's parts: the text encoder's short cut, its start as a sum of words, the tokenizer, the
+closed forms."""
 import json
 
 import numpy as np

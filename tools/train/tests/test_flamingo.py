@@ -51,15 +51,20 @@ def test_a_token_sees_the_picture_named_last():
 
 @torch.no_grad()
 def test_the_first_weights_bind_names_already(task):
-    """Made-up pictures whose drawings differ less than the pictures do: before any training the name of the like one is said."""
+    """Made-up pictures whose drawings differ less than the pictures do: before any training the
+    name of the like one is said."""
     rng, right = random.Random(1), {"shots": 0, "control": 0}
     for _ in range(60):
         things = 2.5 * torch.randn(4, 1, flamingo.PART)
         steady = torch.tensor([flamingo.STEADY, -flamingo.STEADY]).expand(8, 49, 2)
-        cells = torch.cat([things.repeat(2, 1, 1) + torch.randn(8, 1, flamingo.PART) + 2 * torch.randn(8, 49, flamingo.PART), steady], -1)
+        cells = torch.cat(
+            [things.repeat(2, 1, 1) + torch.randn(8, 1, flamingo.PART)
+             + 2 * torch.randn(8, 49, flamingo.PART), steady], -1)
         names, asked = episodes.made_up(rng, 4), rng.randrange(4)
         for kind, shown in (("shots", [0, 1, 2, 3]), ("control", episodes.shifted([0, 1, 2, 3], rng))):
-            rows = [task.row([*((i, name, False) for i, name in zip(shown, names)), (4 + asked, names[asked], True)], None)]
+            rows = [task.row(
+                [*((i, name, False) for i, name in zip(shown, names)),
+                 (4 + asked, names[asked], True)], None)]
             seen, which, ids, targets = task.padded(rows, cells.numpy())
             got = task.model.lang_encoder.embed_out(flamingo.hidden(task.model, seen, which, ids)).argmax(-1)
             right[kind] += bool(((got == targets) | (targets < 0)).all())

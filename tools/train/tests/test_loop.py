@@ -8,8 +8,10 @@ import torch
 from torch import nn
 from xpipe_train import techniques, train
 
-CONFIG = {"family": "toy", "seed": 3, "warmup": 2, "factors": {"head": 0.1}, "evaluate": {"every": 4, "limit": 5},
-          "stages": [{"name": "first", "steps": 4, "lr": [0.01, 0.01]}, {"name": "last", "steps": 4, "lr": [0.01, 0.001], "factors": {"body": 0}}]}
+CONFIG = {"family": "toy", "seed": 3, "warmup": 2, "factors": {"head": 0.1},
+          "evaluate": {"every": 4, "limit": 5}, "stages": [
+              {"name": "first", "steps": 4, "lr": [0.01, 0.01]},
+              {"name": "last", "steps": 4, "lr": [0.01, 0.001], "factors": {"body": 0}}]}
 
 
 class Toy(nn.Module):
@@ -106,20 +108,26 @@ def test_autocast_runs(tmp_path):
 def test_a_start_brings_its_history(tmp_path):
     trained(tmp_path / "a")
     (tmp_path / "b").mkdir()
-    t = train.Training({**train.DEFAULTS, "name": "toy", **CONFIG}, tmp_path, tmp_path / "b", tmp_path / "a" / "final.pt")
+    t = train.Training({**train.DEFAULTS, "name": "toy", **CONFIG}, tmp_path, tmp_path / "b",
+                       tmp_path / "a" / "final.pt")
     assert t.step == 0 and [h["steps"] for h in t.history] == [8]
-    assert torch.equal(weights(t), torch.cat([p.flatten() for p in torch.load(tmp_path / "a" / "final.pt", weights_only=False)["model"].values()]))
+    assert torch.equal(weights(t), torch.cat(
+        [p.flatten()
+         for p in torch.load(tmp_path / "a" / "final.pt", weights_only=False)["model"].values()]))
 
 
 def test_overrides_reach_into_the_config(tmp_path):
     path = tmp_path / "toy.json"
     path.write_text(json.dumps(CONFIG))
     c = train.load_config(path, ["stages.1.steps=9", "model.dropout=0.2", "precision=\"bf16\""])
-    assert c["stages"][1]["steps"] == 9 and c["model"] == {"dropout": 0.2} and c["precision"] == "bf16" and c["name"] == "toy"
+    assert c["stages"][1]["steps"] == 9 and c["model"] == {"dropout": 0.2}
+    assert c["precision"] == "bf16" and c["name"] == "toy"
 
 
 def test_uniform_attention_zeroes_the_queries_alone():
-    m = nn.ModuleDict({"cross": nn.ModuleDict({"query": nn.Linear(4, 4), "key": nn.Linear(4, 4)}), "self": nn.ModuleDict({"query": nn.Linear(4, 4)})})
+    m = nn.ModuleDict(
+        {"cross": nn.ModuleDict({"query": nn.Linear(4, 4), "key": nn.Linear(4, 4)}),
+         "self": nn.ModuleDict({"query": nn.Linear(4, 4)})})
     assert techniques.uniform_attention(m, ["cross.query"]) == 1
     assert not m["cross"]["query"].weight.any() and m["cross"]["key"].weight.any() and m["self"]["query"].weight.any()
     with pytest.raises(ValueError, match="no linear layer"):
@@ -136,7 +144,8 @@ def test_tied_weights_are_not_pruned():
 def test_fusions_at_their_extremes():
     torch.manual_seed(0)
     a, b = torch.randn(2, 3, 8), torch.randn(2, 3, 8)
-    assert torch.allclose(techniques.GatedFusion(8, 20.0)(a, b), a) and torch.allclose(techniques.GatedFusion(8, -20.0)(a, b), b)
+    assert (torch.allclose(techniques.GatedFusion(8, 20.0)(a, b), a)
+            and torch.allclose(techniques.GatedFusion(8, -20.0)(a, b), b))
     pool = techniques.AttentionPool(8, 2, 4)
     assert torch.allclose(pool(a), pool(a[:, [2, 0, 1]]), atol=1e-6)  # whatever the order of the tokens
     same = a[:, :1].expand(-1, 3, -1)

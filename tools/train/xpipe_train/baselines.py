@@ -1,11 +1,13 @@
-"""Plain ways of doing the default models' tasks, to stand beside their figures: python -m xpipe_train.baselines OUT.json.
+"""Plain ways of doing the default models' tasks, to stand beside their figures: python -m
+xpipe_train.baselines OUT.json.
 
 They read the cached features of the frozen encoder, as the models do, but nothing of the models:
 
     nearest centroid   the mean pooled feature of a name's training drawings, compared by cosine
     discriminant       linear discriminant on square roots of the pooled feature (concepts.py)
     classifier         the encoder's own ImageNet classifier
-    linear probe       easy-VQA: for each wording of a question, ridge regression from the pooled feature to its answers
+    linear probe       easy-VQA: for each wording of a question, ridge regression from the pooled
+                       feature to its answers
 """
 import argparse
 import json
@@ -43,19 +45,25 @@ def emoji(root: Path, views: int) -> dict[str, float]:
     near = unit(test - centre) @ unit(means - centre).T
     w, b = Discriminant(0.5).fit(np.sqrt(x), y, style, classes).weights()
     linear = np.sqrt(test) @ w.T + b
-    return {"emoji, nearest centroid, top 1": top(near, labels, 1), "emoji, nearest centroid, top 5": top(near, labels, 5),
-            "emoji, discriminant, top 1": top(linear, labels, 1), "emoji, discriminant, top 5": top(linear, labels, 5)}
+    return {"emoji, nearest centroid, top 1": top(near, labels, 1),
+            "emoji, nearest centroid, top 5": top(near, labels, 5),
+            "emoji, discriminant, top 1": top(linear, labels, 1),
+            "emoji, discriminant, top 5": top(linear, labels, 5)}
 
 
 def photos(root: Path, work: Path) -> dict[str, float]:
     from .encoder import Encoder, Features
     encode, classifier = Features(root / "encoder.onnx"), Encoder().classifier
     found, names = phototest.fetch(work), imagenet_names()
-    pooled = np.concatenate([encode([Image.open(p.file) for p in found[i:i + 16]])[1] for i in range(0, len(found), 16)]).astype(np.float32)
+    pooled = np.concatenate(
+        [encode([Image.open(p.file) for p in found[i:i + 16]])[1]
+         for i in range(0, len(found), 16)]).astype(np.float32)
     order = np.argsort(-(pooled @ classifier.weight.detach().numpy().T + classifier.bias.detach().numpy()), 1)
     right = np.array([phototest.right(names[o[0]], p.words) for o, p in zip(order, found)])
     classed = np.array([bool(p.classes) for p in found])
-    hit = lambda k: float(np.mean([any(names[c] in {names[d] for d in p.classes} for c in o[:k]) for o, p in zip(order, found) if p.classes]))
+    hit = lambda k: float(
+        np.mean([any(names[c] in {names[d] for d in p.classes} for c in o[:k])
+                 for o, p in zip(order, found) if p.classes]))
     return {"photos, classifier's first name holds a right word": float(right.mean()),
             "photos with an ImageNet class, classifier's first name holds a right word": float(right[classed].mean()),
             "photos, classifier top 1": hit(1), "photos, classifier top 5": hit(5)}
@@ -80,7 +88,8 @@ def easy_vqa(root: Path) -> dict[str, float]:
         answers = sorted({a for _, a in train.get(q, [])})
         if not answers:
             continue
-        f, y = x[[i for i, _ in train[q]]], np.eye(len(answers), dtype=np.float32)[[answers.index(a) for _, a in train[q]]]
+        f, y = (x[[i for i, _ in train[q]]],
+                np.eye(len(answers), dtype=np.float32)[[answers.index(a) for _, a in train[q]]])
         f, bias = np.hstack([f, np.ones((len(f), 1), np.float32)]), y.mean(0)
         k = f @ f.T  # in the dual: a question has fewer pictures than the feature has numbers
         alpha = np.linalg.solve(k + 0.05 * np.trace(k) / len(k) * np.eye(len(k), dtype=np.float32), y - bias)
@@ -100,7 +109,10 @@ def main():
     figures = photos(args.root, args.work) | easy_vqa(args.root) | emoji(args.root, args.views)
     for k, v in figures.items():
         print(f"{k:80s} {100 * v:6.2f} %")
-    args.out.write_text(json.dumps({"pixels": SIZE, "numpy": np.__version__, "figures": {k: round(v, 5) for k, v in figures.items()}}, indent=1) + "\n")
+    args.out.write_text(
+        json.dumps(
+            {"pixels": SIZE, "numpy": np.__version__,
+             "figures": {k: round(v, 5) for k, v in figures.items()}}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """Concept words from the frozen encoder: a linear discriminant over its pooled feature.
 
 The 1,000 ImageNet names come from the encoder's own classifier. The emoji names come from a linear
-discriminant analysis (Fisher; shared within-class covariance, shrunk) fitted in closed form on the cached
-views of the training styles. While the language model is trained, each picture gets the words of a head that
-has not seen its style: it learns to trust the words as far as they hold on a style nobody trained on.
+discriminant analysis (Fisher; shared within-class covariance, shrunk) fitted in closed form on the
+cached views of the training styles. While the language model is trained, each picture gets the
+words of a head that has not seen its style: it learns to trust the words as far as they hold on a
+style nobody trained on.
 
-The discriminant names every picture as a drawing; of a photo its names are noise. Where PhotoGate says photo, the classifier's
-names take their place.
+The discriminant names every picture as a drawing; of a photo its names are noise. Where PhotoGate
+says photo, the classifier's names take their place.
 """
 import numpy as np
 import torch
@@ -33,13 +34,16 @@ class Discriminant:
         means = self.sums.sum(0) / np.maximum(self.counts.sum(0), 1)[:, None]
         r = x - means[y]
         cov = (r.T @ r) / len(x)
-        self.inverse = np.linalg.inv((1 - self.shrink) * cov + self.shrink * np.trace(cov) / d * np.eye(d, dtype=np.float32))
+        even = self.shrink * np.trace(cov) / d * np.eye(d, dtype=np.float32)
+        self.inverse = np.linalg.inv((1 - self.shrink) * cov + even)
         return self
 
     def weights(self, without: int | None = None):
-        """(W, b), the means of style `without` left out; a class drawn in no other style gets b = -1e4."""
+        """(W, b), the means of style `without` left out; a class drawn in no other style gets b =
+        -1e4."""
         keep = [s for s in range(self.styles) if s != without]
-        # every style counts the same: a style with more variants of a concept does not outvote the others
+        # every style counts the same: a style with more variants of a concept does not outvote the
+        # others
         have = self.counts[keep] > 0
         per_style = self.sums[keep] / np.maximum(self.counts[keep], 1)[..., None]
         n = have.sum(0)
@@ -50,14 +54,17 @@ class Discriminant:
 
 
 class PhotoGate:
-    """Drawing or photo: a logistic regression on the square roots of the pooled feature. Its threshold lets 1 drawing in 200 pass for a photo,
-    counted on drawings that were left out of the fit, a style at a time."""
+    """Drawing or photo: a logistic regression on the square roots of the pooled feature. Its
+    threshold lets 1 drawing in 200 pass for a photo, counted on drawings that were left out of the
+    fit, a style at a time."""
 
     def __init__(self, decay=1e-3, mistaken=0.005):
-        self.decay, self.mistaken = decay, mistaken  # of the squared weights over standardised features; share of drawings
+        # of the squared weights over standardised features; share of drawings
+        self.decay, self.mistaken = decay, mistaken
 
     def fit(self, x: np.ndarray, photo: np.ndarray, fold: np.ndarray):
-        """x [n,1280] square roots, photo [n] 1 where it is one, fold [n]: what is left out together, -1 for what never is."""
+        """x [n,1280] square roots, photo [n] 1 where it is one, fold [n]: what is left out
+        together, -1 for what never is."""
         x, photo, fold = torch.as_tensor(x), torch.as_tensor(photo).float(), torch.as_tensor(fold)
         said = torch.full_like(photo, float("nan"))
         for k in sorted(set(fold.tolist()) - {-1}):

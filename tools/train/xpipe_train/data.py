@@ -1,4 +1,5 @@
-"""Batches for blip2-mini out of cached features: emoji to name, shapes and scenes to ask about, photos to describe."""
+"""Batches for blip2-mini out of cached features: emoji to name, shapes and scenes to ask about,
+photos to describe."""
 import random
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ from .encoder import GRID
 from .sources import TRAIN_STYLES
 from .text import IDS, Codec, imagenet_names, rephrased
 
-WHAT = ["what is this?", "what is in the picture?", "what is in the image?", "what does the picture show?", "what do you see?", "what is it?"]
+WHAT = ["what is this?", "what is in the picture?", "what is in the image?",
+        "what does the picture show?", "what do you see?", "what is it?"]
 SHAPES = ("circle", "rectangle", "triangle")
 CELL_NAMES = [*scenes.CONCEPTS, *SHAPES]
 CELL_COLOURS = [*scenes.TINTS, "black", "teal"]
@@ -34,7 +36,8 @@ class Set:
 
 
 class Heads:
-    """The classifier, the emoji discriminant with its temperature and its leave-one-style-out versions, and what tells photos."""
+    """The classifier, the emoji discriminant with its temperature and its leave-one-style-out
+    versions, and what tells photos."""
 
     def __init__(self, classifier: torch.nn.Linear, x, y, style, classes: int, shrink: float):
         self.classifier, x = classifier, np.sqrt(x)
@@ -59,7 +62,8 @@ class Heads:
         self.gate = None
 
     def tell_photos(self, drawings: list[tuple[np.ndarray, np.ndarray]], photos: np.ndarray, photo: np.ndarray) -> None:
-        """Fits the gate: drawings are (pooled, style), style -1 where they have none; photo is the number of each photo's picture."""
+        """Fits the gate: drawings are (pooled, style), style -1 where they have none; photo is the
+        number of each photo's picture."""
         x = np.sqrt(np.concatenate([p for p, _ in drawings] + [photos]).astype(np.float32))
         fold = np.concatenate([s for _, s in drawings] + [photo % self.fit.styles])
         self.gate = PhotoGate().fit(x, np.arange(len(x)) >= len(x) - len(photos), fold)
@@ -69,11 +73,13 @@ class Heads:
         device = concepts.emoji.weight.device
         concepts.emoji.weight.data = torch.as_tensor(self.weight, device=device)
         concepts.emoji.bias.data = torch.as_tensor(self.bias, device=device)
-        concepts.photo.weight.data, concepts.photo.bias.data = self.gate.weight[None].to(device), self.gate.bias[None].to(device)
+        concepts.photo.weight.data, concepts.photo.bias.data = (
+            self.gate.weight[None].to(device), self.gate.bias[None].to(device))
 
     @torch.no_grad()
     def words(self, pooled: np.ndarray, style: np.ndarray | None = None):
-        """Concept numbers and probabilities [n,4]; with style given, of the heads that have not seen it."""
+        """Concept numbers and probabilities [n,4]; with style given, of the heads that have not
+        seen it."""
         from .model import as_photo, top_two
         ids, probs = [], []
         for start in range(0, len(pooled), 512):
@@ -87,8 +93,10 @@ class Heads:
                     rows = torch.as_tensor(style[start:start + 512] == s)
                     w, b = self.left_out[s]
                     z[rows] = (x[rows] @ torch.as_tensor(w).T + torch.as_tensor(b)) * self.temperature
-            i, p = as_photo(*top_two(first, 0, z.softmax(-1), first.shape[1]), (x @ self.gate.weight + self.gate.bias > 0)[:, None])
-            ids.append(i.numpy()), probs.append(p.numpy())
+            i, p = as_photo(*top_two(first, 0, z.softmax(-1), first.shape[1]),
+                            (x @ self.gate.weight + self.gate.bias > 0)[:, None])
+            ids.append(i.numpy())
+            probs.append(p.numpy())
         return np.concatenate(ids), np.concatenate(probs).astype(np.float32)
 
 
@@ -115,13 +123,14 @@ def scene_cells(rows: list[dict]):
     cells = empty(len(rows))
     for n, row in enumerate(rows):
         for t in features.scene_of(row).things:
-            put(cells, n, t.x / scenes.SIDE, t.y / scenes.SIDE, 1 + CELL_NAMES.index(t.concept), 1 + CELL_COLOURS.index(t.tint) if t.tint else 0)
+            put(cells, n, t.x / scenes.SIDE, t.y / scenes.SIDE, 1 + CELL_NAMES.index(t.concept),
+                1 + CELL_COLOURS.index(t.tint) if t.tint else 0)
     return cells
 
 
 def shape_cells(images, kinds):
-    """Where the one shape of each easy-VQA picture is: what differs from the corner's colour. kinds[n] is what is known of it;
-    of a picture whose shape is not known, nothing is."""
+    """Where the one shape of each easy-VQA picture is: what differs from the corner's colour.
+    kinds[n] is what is known of it; of a picture whose shape is not known, nothing is."""
     cells = empty(len(kinds))
     for n, (im, kind) in enumerate(zip(images, kinds)):
         a = np.asarray(im.convert("RGB"), np.int16)
@@ -143,13 +152,16 @@ class Data:
         raw = [features.load(root, n) for n in cached_views(root, "emoji", views.get("emoji"))]
         style = [np.array([styles.index(s) for s, _ in m]) for _, _, m in raw]
         labels = [np.array([c for _, c in m]) for _, _, m in raw]
-        self.heads = Heads(classifier, np.concatenate([p for _, p, _ in raw]).astype(np.float32), np.concatenate(labels),
-                           np.concatenate(style), len(self.names), shrink)
+        self.heads = Heads(classifier, np.concatenate([p for _, p, _ in raw]).astype(np.float32),
+                           np.concatenate(labels), np.concatenate(style), len(self.names), shrink)
         self._tell_photos(root, views, raw, style)
-        self.emoji = [Set(g, p, *self.heads.words(p, s), list(c), *empty(len(c))) for (g, p, _), s, c in zip(raw, style, labels)]
+        self.emoji = [Set(g, p, *self.heads.words(p, s), list(c), *empty(len(c)))
+                      for (g, p, _), s, c in zip(raw, style, labels)]
         self._questions()
-        self.shapes = [self._set(root, n, lambda m, n=n: shape_cells(features.shape_views(int(n.split("-")[-1])), [self.kind[i] for i in m]))
-                       for n in cached_views(root, "shapes", views.get("shapes"))]
+        self.shapes = [
+            self._set(root, n, lambda m, n=n: shape_cells(
+                features.shape_views(int(n.split("-")[-1])), [self.kind[i] for i in m]))
+            for n in cached_views(root, "shapes", views.get("shapes"))]
         self.photos = [self._set(root, n) for n in cached_views(root, "photos")]
         self.scenes = []
         for n in cached_views(root, "scenes", views.get("scenes")):
@@ -157,7 +169,8 @@ class Data:
             words = self.heads.words(p, np.array([styles.index(r["style"]) for r in m]))
             self.scenes.append(Set(g, p, *words, [features.scene_of(r) for r in m], *scene_cells(m)))
         self.photo_names = imagenet_names()
-        self.emoji_test, self.emoji_bare, self.shapes_test = (self._set(root, n) for n in ("emoji-test", "emoji-bare", "shapes-test"))
+        self.emoji_test, self.emoji_bare, self.shapes_test = (
+            self._set(root, n) for n in ("emoji-test", "emoji-bare", "shapes-test"))
         self.scenes_test = self._set(root, "scenes-test", scene_cells)
         for s in (self.emoji_test, self.emoji_bare):
             s.labels = [c for _, c in s.labels]
@@ -180,7 +193,8 @@ class Data:
                 drawings.append((p[:most], np.array(own)))
         photos = [features.load(root, n)[1:] for n in cached_views(root, "photos")]
         names = sorted({m for _, meta in photos for m in meta})
-        self.heads.tell_photos(drawings, np.concatenate([p for p, _ in photos]), np.array([names.index(m) for _, meta in photos for m in meta]))
+        self.heads.tell_photos(drawings, np.concatenate([p for p, _ in photos]),
+                               np.array([names.index(m) for _, meta in photos for m in meta]))
 
     def _set(self, root, name, cells=lambda meta: empty(len(meta))):
         g, p, m = features.load(root, name)
@@ -203,14 +217,17 @@ class Data:
         self.true_of: dict[tuple, list] = {}
         for q, a, i in train:
             self.true_of.setdefault((self.kind[i].get("shape"), self.kind[i].get("colour")), []).append((q, a))
-        # among them those that name its colour or shape: of eight colours few do, and without them "no" is nearly always right
-        self.names_truth = {k: [(q, a) for q, a in asked if set(q.rstrip("?").split()) & set(k)] for k, asked in self.true_of.items()}
+        # among them those that name its colour or shape: of eight colours few do, and without them
+        # "no" is nearly always right
+        self.names_truth = {k: [(q, a) for q, a in asked if set(q.rstrip("?").split()) & set(k)]
+                            for k, asked in self.true_of.items()}
 
     @staticmethod
     def arrays(sets, rows):
         """rows is [(set number, row)] -> torch grid, pooled, ids, probs."""
         return tuple(torch.as_tensor(np.stack([getattr(sets[s], f)[i] for s, i in rows]).astype(t))
-                     for f, t in (("grid", np.float32), ("pooled", np.float32), ("ids", np.int64), ("probs", np.float32)))
+                     for f, t in (("grid", np.float32), ("pooled", np.float32), ("ids", np.int64),
+                                  ("probs", np.float32)))
 
     @staticmethod
     def cells(sets, rows):
@@ -218,10 +235,12 @@ class Data:
         return tuple(torch.as_tensor(np.stack([getattr(sets[s], f)[i] for s, i in rows]).astype(t))
                      for f, t in (("names", np.int64), ("colours", np.int64), ("centres", np.float32)))
 
-    def batch(self, rng: random.Random, emoji: int, shapes: int, scenes: int, photos: int, questions: int, each: int, more: int) -> dict:
-        """Images (emoji first), their cells, emoji labels, and texts as (image number, tokens, targets) with their kinds;
-        questions of every shape, and up to `each` of every kind of question of a scene. "more" are the features and cells of as many
-        scenes that nothing is asked about."""
+    def batch(self, rng: random.Random, emoji: int, shapes: int, scenes: int, photos: int,
+              questions: int, each: int, more: int) -> dict:
+        """Images (emoji first), their cells, emoji labels, and texts as (image number, tokens,
+        targets) with their kinds; questions of every shape, and up to `each` of every kind of
+        question of a scene. "more" are the features and cells of as many scenes that nothing is
+        asked about."""
         rows, labels, texts = [], [], []
 
         def pick(sets, before):
@@ -234,7 +253,9 @@ class Data:
             n, label = pick(self.emoji, before)
             labels.append(int(label))
             name = self.names[labels[-1]]
-            texts.append((n, *(self.codec.answer(rephrased(rng.choice(WHAT), rng), name) if rng.random() < 0.1 else self.codec.caption(name)), "name"))
+            texts.append(
+                (n, *(self.codec.answer(rephrased(rng.choice(WHAT), rng), name)
+                      if rng.random() < 0.1 else self.codec.caption(name)), "name"))
         before += len(self.emoji)
         for _ in range(shapes):
             n, label = pick(self.shapes, before)
@@ -242,10 +263,14 @@ class Data:
             asked = self.true_of[(kind.get("shape"), kind.get("colour"))]
             said = self.names_truth.get((kind.get("shape"), kind.get("colour"))) or asked
             for q, a in rng.choices(asked, k=questions - questions // 3) + rng.choices(said, k=questions // 3):
-                texts.append((n, *self.codec.answer(rephrased(q, rng), a), "shape yes/no" if a in ("yes", "no") else "shape"))
+                texts.append(
+                    (n, *self.codec.answer(rephrased(q, rng), a),
+                     "shape yes/no" if a in ("yes", "no") else "shape"))
             if len(kind) == 2:
                 whole = f"a {kind['colour']} {kind['shape']}"
-                texts.append((n, *(self.codec.answer(rephrased(rng.choice(WHAT), rng), whole) if rng.random() < 0.2 else self.codec.caption(whole)), "shape"))
+                texts.append(
+                    (n, *(self.codec.answer(rephrased(rng.choice(WHAT), rng), whole)
+                          if rng.random() < 0.2 else self.codec.caption(whole)), "shape"))
         before += len(self.shapes)
         for _ in range(scenes):
             n, scene = pick(self.scenes, before)
@@ -253,7 +278,9 @@ class Data:
         before += len(self.scenes)
         first, lent = len(rows), set()
         for _ in range(photos):
-            if rng.random() < 0.375:  # a picture of any kind, said to be a photo: that both heads agree is what makes it one, whatever it looks like
+            # a picture of any kind, said to be a photo: that both heads agree is what makes it one,
+            # whatever it looks like
+            if rng.random() < 0.375:
                 lent.add(len(rows))
                 pick(self.sets, 0)
             else:
@@ -269,16 +296,25 @@ class Data:
                 ids[n, 2:], probs[n, 2:] = ids[n, :2], probs[n, :2]
             name = self.photo_names[ids[n, 0]]
             whole = f"a photo of {'an' if name[0] in 'aeiou' else 'a'} {name}"
-            texts.append((n, *(self.codec.answer(rephrased(rng.choice(WHAT), rng), whole) if rng.random() < 0.15 else self.codec.caption(whole)), "photo"))
+            texts.append(
+                (n, *(self.codec.answer(rephrased(rng.choice(WHAT), rng), whole)
+                      if rng.random() < 0.15 else self.codec.caption(whole)), "photo"))
         spare, rows_of = [], [(len(self.emoji) + len(self.shapes) + s, i) for s, i in self._some(rng, more)]
         if more:
-            spare = [torch.as_tensor(np.stack([self.sets[s].grid[i] for s, i in rows_of]).astype(np.float32)), self.cells(self.sets, rows_of)]
+            spare = [
+                torch.as_tensor(
+                    np.stack([self.sets[s].grid[i] for s, i in rows_of]).astype(np.float32)),
+                self.cells(self.sets, rows_of)]
         early = [self.early(p) for p in by_length(texts)]
-        return {"images": (grid, pooled, ids, probs), "cells": self.cells(self.sets, rows), "labels": torch.tensor(labels, dtype=torch.long), "texts": [(*padded(p), e, [t[3] for t in p]) for p, e in zip(by_length(texts), early)], "more": spare}
+        return {"images": (grid, pooled, ids, probs), "cells": self.cells(self.sets, rows),
+                "labels": torch.tensor(labels, dtype=torch.long),
+                "texts": [(*padded(p), e, [t[3] for t in p])
+                          for p, e in zip(by_length(texts), early)], "more": spare}
 
     def early(self, texts):
-        """Targets [n,T] that ask for an answer's first token at every position from the question's last subject (a thing, shape or
-        colour) to its end, where the answer is known already: the word that finds its cell is taught at that word."""
+        """Targets [n,T] that ask for an answer's first token at every position from the question's
+        last subject (a thing, shape or colour) to its end, where the answer is known already: the
+        word that finds its cell is taught at that word."""
         out = torch.full((len(texts), max(len(t[1]) for t in texts)), -100)
         for r, (_, tokens, targets, _) in enumerate(texts):
             end = next(i for i, t in enumerate(targets) if t >= 0)
@@ -293,8 +329,8 @@ class Data:
 
 
 def asked_of(scene, rng: random.Random, each: int):
-    """Questions of a scene, up to `each` of every kind. Colours and relations can be asked of few scenes, so of counts and
-    existence there are half as many."""
+    """Questions of a scene, up to `each` of every kind. Colours and relations can be asked of few
+    scenes, so of counts and existence there are half as many."""
     most = {"count": (each + 1) // 2, "exist": (each + 1) // 2, "colour": each, "relation": each}
     for kind, q, a in scenes.questions(scene, rng, each=2 * each):
         if most[kind]:
@@ -334,7 +370,8 @@ def corpus(root: Path):
 
 
 def question_words() -> list[str]:
-    """Every word of the questions about shapes and scenes and of their answers: each is to be one token."""
+    """Every word of the questions about shapes and scenes and of their answers: each is to be one
+    token."""
     rng, words = random.Random(0), {*map(scenes.plural, scenes.CONCEPTS), *scenes.CONCEPTS, *scenes.ANSWERS}
     texts = [rephrased(q, rng) for q in sorted({q for q, _, _ in pictures.easy_vqa("train")[1]})]
     for _ in range(500):

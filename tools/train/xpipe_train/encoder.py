@@ -1,7 +1,8 @@
 """The frozen image encoder: EfficientNet-lite0 (ImageNet, Apache-2.0) at 160 px.
 
-Batch norms are folded into the convolutions and every weight is rounded to float16 and back, so that the
-features seen in training are those of the exported graph, whose weights are stored as float16.
+Batch norms are folded into the convolutions and every weight is rounded to float16 and back, so
+that the features seen in training are those of the exported graph, whose weights are stored as
+float16.
 """
 import numpy as np
 import torch
@@ -17,8 +18,8 @@ GRID, CELL, POOLED, CLASSES = (SIZE // 32) ** 2, 448 + 320, 1280, 1000
 class Encoder(nn.Module):
     """pixel_values [B,3,160,160] -> grid [B,25,768], pooled [B,1280].
 
-    A grid cell holds the 320 channels at stride 32 and the four cells of 112 channels at stride 16 under it;
-    pooled is the mean that the classifier reads, over channels [B,1280,5,5].
+    A grid cell holds the 320 channels at stride 32 and the four cells of 112 channels at stride 16
+    under it; pooled is the mean that the classifier reads, over channels [B,1280,5,5].
     """
 
     def __init__(self):
@@ -71,9 +72,11 @@ class _Block(nn.Module):
 
 
 def _fused(conv, bn):
-    """conv with bn folded in; the "same" padding becomes a layer of its own only where it is lopsided."""
+    """conv with bn folded in; the "same" padding becomes a layer of its own only where it is
+    lopsided."""
     pad = getattr(conv, "static_padding", None)
-    plain = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, 0, groups=conv.groups, bias=False)
+    plain = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, 0,
+                      groups=conv.groups, bias=False)
     plain.weight.data = conv.weight.data
     plain = fuse_conv_bn_eval(plain.eval(), bn.eval())
     if not isinstance(pad, nn.ZeroPad2d):
@@ -86,7 +89,8 @@ def _fused(conv, bn):
 
 
 def pixels(im) -> np.ndarray:
-    """A PIL image as users hand it over -> float32 [3,160,160], as preprocessor_config.json says."""
+    """A PIL image as users hand it over -> float32 [3,160,160], as preprocessor_config.json
+    says."""
     from PIL import Image
     im = im.convert("RGB")
     if im.size != (SIZE, SIZE):
@@ -96,7 +100,8 @@ def pixels(im) -> np.ndarray:
 
 
 class Features:
-    """Runs the encoder over batches through ONNX Runtime, three times faster than eager torch on one core."""
+    """Runs the encoder over batches through ONNX Runtime, three times faster than eager torch on
+    one core."""
 
     def __init__(self, path, threads=1):
         import onnxruntime as ort

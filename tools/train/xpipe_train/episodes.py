@@ -1,14 +1,19 @@
-"""Episodes: pictures with made-up names, then another drawing of one of them, whose name is asked for.
+"""Episodes: pictures with made-up names, then another drawing of one of them, whose name is asked
+for.
 
-    python -m xpipe_train.episodes OUT [--root build/train]     # the fixed test set, of concepts never trained on
+    python -m xpipe_train.episodes OUT [--root build/train]     # the fixed test set, of concepts
+        never trained on
 
-A seventh of the concepts is held out: no picture of them is in any training episode, nor in the fit of the encoder's
-projection. In the test the query is the Twitter drawing, a style held out as well, and the shots are drawings of the other
-styles, all laid on white. OUT gets PNG files and episodes.jsonl, a line an episode:
+A seventh of the concepts is held out: no picture of them is in any training episode, nor in the fit
+of the encoder's projection. In the test the query is the Twitter drawing, a style held out as well,
+and the shots are drawings of the other styles, all laid on white. OUT gets PNG files and
+episodes.jsonl, a line an episode:
 
-    {"n": 4, "shots": [{"image", "text"}], "image", "question", "answer", "control_shots": [{"image", "text"}]}
+    {"n": 4, "shots": [{"image", "text"}], "image", "question", "answer", "control_shots":
+        [{"image", "text"}]}
 
-The control has the same pictures and names, and no picture keeps its name: what is right there is luck.
+The control has the same pictures and names, and no picture keeps its name: what is right there is
+luck.
 """
 import argparse
 import json
@@ -52,8 +57,8 @@ def shifted(items: list, rng: random.Random) -> list:
 
 
 def held_out_drawings(root: Path):
-    """(shots, queries): concept -> [file, ...] in the training styles, concept -> file in the held-out style; for held-out
-    concepts that have both."""
+    """(shots, queries): concept -> [file, ...] in the training styles, concept -> file in the
+    held-out style; for held-out concepts that have both."""
     _, train, test = pictures.emoji_index(root)
     shots: dict[int, list] = {}
     for _, path, concept in train:
@@ -64,7 +69,8 @@ def held_out_drawings(root: Path):
 
 
 def test_episodes(root: Path):
-    """Yields the test's episodes with files of the sprites in place of pictures; n, shots, image, answer, control."""
+    """Yields the test's episodes with files of the sprites in place of pictures; n, shots, image,
+    answer, control."""
     shots, queries = held_out_drawings(root)
     for n in SHOTS:
         rng = random.Random(SEED * 100 + n)
@@ -73,7 +79,8 @@ def test_episodes(root: Path):
             names = made_up(rng, len(concepts))
             files = [rng.choice(shots[c]) for c in concepts]
             asked = rng.randrange(len(concepts))
-            yield {"n": n, "shots": list(zip(files, names))[:n], "image": queries[concepts[asked]], "answer": names[asked],
+            yield {"n": n, "shots": list(zip(files, names))[:n], "image": queries[concepts[asked]],
+                   "answer": names[asked],
                    "control": list(zip(shifted(files, rng), names)) if n > 1 else []}
 
 

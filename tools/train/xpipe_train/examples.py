@@ -1,6 +1,7 @@
 """Makes testdata/images: python -m xpipe_train.examples OUT. Nothing among them was trained on.
 
-Emoji by Twitter on white, a scene of them, easy-VQA test images, and photos that scikit-image ships (CC0).
+Emoji by Twitter on white, a scene of them, easy-VQA test images, and photos that scikit-image ships
+(CC0).
 """
 import random
 import sys
@@ -12,9 +13,13 @@ from PIL import Image
 from . import pictures, scenes
 from .sources import TEST_STYLE
 
-EMOJI = {"apple": "red apple", "dog": "dog face", "umbrella": "umbrella", "rocket": "rocket", "pizza": "pizza", "guitar": "guitar"}
-SHAPES = {"blue-triangle": ("blue", "triangle"), "red-circle": ("red", "circle"), "gray-rectangle": ("gray", "rectangle")}
-SCENE = [("dog", None, 70, 75), ("dog", None, 250, 230), ("car", "blue", 75, 240), ("apple", "green", 240, 80)]  # what, its tint, its centre
+EMOJI = {"apple": "red apple", "dog": "dog face", "umbrella": "umbrella", "rocket": "rocket",
+         "pizza": "pizza", "guitar": "guitar"}
+SHAPES = {"blue-triangle": ("blue", "triangle"), "red-circle": ("red", "circle"),
+          "gray-rectangle": ("gray", "rectangle")}
+# what, its tint, its centre
+SCENE = [("dog", None, 70, 75), ("dog", None, 250, 230), ("car", "blue", 75, 240),
+         ("apple", "green", 240, 80)]
 PHOTOS = {"cat": "chelsea.png", "coffee": "coffee.png"}  # scikit-image's names
 
 
@@ -25,7 +30,8 @@ def main(root=Path("build/train"), out=Path("testdata/images")):
     for name, label in EMOJI.items():
         pictures.flat_emoji(files[label]).save(out / f"{name}.png", optimize=True)
     things = [scenes.Thing(w, tint, x, y, 90, ()) for w, tint, x, y in SCENE]
-    scenes.render(scenes.Scene(things), scenes.load_sprites(root, TEST_STYLE), random.Random(8)).save(out / "scene.png", optimize=True)
+    scene = scenes.render(scenes.Scene(things), scenes.load_sprites(root, TEST_STYLE), random.Random(8))
+    scene.save(out / "scene.png", optimize=True)
     paths, asked = pictures.easy_vqa("test")
     said: dict[int, set] = {}
     for _, a, i in asked:

@@ -1,17 +1,16 @@
-"""Checkpoint -> bundle: python -m xpipe_train.export_blip2 CHECKPOINT OUT. The graphs, their check against torch and
-the files are the work of tools/export; here is only what a mini model is made of."""
-import argparse
-import json
+"""Checkpoint -> bundle: python -m xpipe_train.export_blip2 CHECKPOINT OUT. The graphs, their check
+against torch and the files are the work of tools/export; here is only what a mini model is made
+of."""
 from pathlib import Path
 
 import torch
-from xpipe_export.bundle import Bundle
 from xpipe_export.families import blip2
 
 from . import SIZE
 from .data import CELL_COLOURS, CELL_NAMES
-from .encoder import GRID, MEAN, STD, Encoder
-from .model import Blip2Mini, MiniConfig, Vision, with_gate
+from .encoder import GRID, Encoder
+from .mini_export import arguments, as_stored, mini_bundle
+from .model import Blip2Mini, MiniConfig, Vision
 from .text import ANSWER, CAPTION, IDS
 
 MAX_NEW_TOKENS = 20
@@ -28,55 +27,48 @@ def shaped(config: dict, weights: dict, encoder: Encoder) -> Blip2Mini:
 def restored(checkpoint: Path):
     """(model in eval mode, whole vision encoder, config) of a checkpoint."""
     state = torch.load(checkpoint, weights_only=False, map_location="cpu")
-    config, weights = state["config"], with_gate(state["model"])
+    config, weights = state["config"], state["model"]
     encoder = Encoder()
     model = shaped(config, weights, encoder)
     if model.c.balance != 1:
-        raise SystemExit("the exported decoder knows no balance between the modalities: only 1 can be exported")
+        raise SystemExit("the exported decoder knows no balance between the modalities: only 1 can "
+                         "be exported")
     model.load_state_dict(weights)
-    for p in model.parameters():  # what the bundle stores, so that torch and the graphs compute with the same numbers
-        p.data = p.data.half().float()
-    model.eval()
+    as_stored(model)
     return model, Vision(encoder, model.neck, model.concepts, model.words, model.table).eval(), config
 
 
 def config_json(model: Blip2Mini) -> dict:
-    """config.json as Blip2Config writes it; the vision part describes the encoder in its own words."""
+    """config.json as Blip2Config writes it; the vision part describes the encoder in its own
+    words."""
     return {"model_type": "blip-2", "architectures": ["Blip2ForConditionalGeneration"],
-            "num_query_tokens": model.c.prefix,
-            "vision_config": {"model_type": "efficientnet-lite0-concepts", "image_size": SIZE, "hidden_size": model.c.width},
-            "qformer_config": model.qformer.config.to_diff_dict(), "text_config": model.lm.config.to_diff_dict()}
+            "num_query_tokens": model.c.prefix, "vision_config": {
+                "model_type": "efficientnet-lite0-concepts", "image_size": SIZE,
+                "hidden_size": model.c.width},
+            "qformer_config": model.qformer.config.to_diff_dict(),
+            "text_config": model.lm.config.to_diff_dict()}
 
 
 def main():
-    ap = argparse.ArgumentParser(description=__doc__)
-    ap.add_argument("checkpoint", type=Path)
-    ap.add_argument("out", type=Path)
-    ap.add_argument("--tokenizer", type=Path, help="default: tokenizer.json beside the checkpoint")
-    ap.add_argument("--name", default="blip2-mini")
-    args = ap.parse_args()
-    torch.set_num_threads(1)
+    args = arguments(__doc__, "blip2-mini")
     model, vision, config = restored(args.checkpoint)
-    with Bundle(args.out, name=args.name, family="blip2", dtype="fp16", source="tools/train", overwrite=True) as b:
+    state = torch.load(args.checkpoint, weights_only=False, map_location="cpu")
+    with mini_bundle(args, "blip2", SIZE) as b:
         blip2.add_parts(b, vision=vision, image_size=SIZE, qformer=model.qformer, query_tokens=model.query_tokens,
                         language_projection=model.language_projection, language_model=model.lm, image_places=True)
-        b.add_file("tokenizer.json", args.tokenizer or args.checkpoint.with_name("tokenizer.json"))
-        b.add_json("tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>",
-                                             "pad_token": "<pad>", "clean_up_tokenization_spaces": False})
+        b.add_json("tokenizer_config.json", {
+            "tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>",
+            "pad_token": "<pad>", "clean_up_tokenization_spaces": False})
         b.add_json("config.json", config_json(model))
-        b.add_json("generation_config.json", {"bos_token_id": IDS["bos"], "eos_token_id": IDS["eos"], "pad_token_id": IDS["pad"],
-                                              "max_new_tokens": MAX_NEW_TOKENS})
-        b.add_json("preprocessor_config.json", {
-            "image_processor_type": "BlipImageProcessor", "do_convert_rgb": True, "do_resize": True, "size": {"height": SIZE, "width": SIZE},
-            "resample": 3, "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True, "image_mean": [MEAN] * 3, "image_std": [STD] * 3})
+        b.add_json("generation_config.json", {
+            "bos_token_id": IDS["bos"], "eos_token_id": IDS["eos"], "pad_token_id": IDS["pad"],
+            "max_new_tokens": MAX_NEW_TOKENS})
         b.meta["tasks"] = ["caption", "answer"]
         b.meta["prompts"] = {"caption": CAPTION, "answer": ANSWER}
         b.meta["limits"] = {"max_positions": model.c.positions}
         b.meta["patches"] = {"grids": [[int(GRID ** 0.5)] * 2], "passed": model.c.concept_tokens}
-        state = torch.load(args.checkpoint, weights_only=False, map_location="cpu")
-        b.meta["training"] = {"config": config, "checkpoint_step": state["step"], "started_from": state.get("history", [])}
-    total = sum(p.stat().st_size for p in args.out.rglob("*") if p.is_file())
-    print(f"{args.out}: {total / 1e6:.1f} MB")
+        b.meta["training"] = {"config": config, "checkpoint_step": state["step"],
+                              "started_from": state.get("history", [])}
 
 
 if __name__ == "__main__":

@@ -1,21 +1,20 @@
 """Checkpoint -> bundle: python -m xpipe_train.export_clip CHECKPOINT OUT."""
-import argparse
-import json
 from pathlib import Path
 
 import torch
 from torch import nn
-from xpipe_export.bundle import Bundle
 from xpipe_export.families.clip import Text
 from xpipe_export.graph import GraphSpec
 
 from . import SIZE
-from .encoder import MEAN, POOLED, STD, Encoder
+from .encoder import POOLED, Encoder
+from .mini_export import arguments, as_stored, mini_bundle
 from .tasks.clip import BOS, EOS, Clip, ClipConfig
 
 
 class Vision(nn.Module):
-    """pixel_values [B,3,224,224] -> pooled_output [B,1280], the square roots of the mean over last_hidden_state [B,49,1280]."""
+    """pixel_values [B,3,224,224] -> pooled_output [B,1280], the square roots of the mean over
+    last_hidden_state [B,49,1280]."""
 
     def __init__(self, encoder: Encoder):
         super().__init__()
@@ -37,19 +36,12 @@ def restored(checkpoint: Path):
     c.vocab = state["model"]["text_model.text_model.embeddings.token_embedding.weight"].shape[0]
     model = Clip(c, len(state["model"]["vectors"]))
     model.load_state_dict(state["model"])
-    for p in model.text_model.parameters():
-        p.data = p.data.half().float()
+    as_stored(model.text_model)
     return model.eval(), state
 
 
 def main():
-    ap = argparse.ArgumentParser(description=__doc__)
-    ap.add_argument("checkpoint", type=Path)
-    ap.add_argument("out", type=Path)
-    ap.add_argument("--tokenizer", type=Path, help="default: tokenizer.json beside the checkpoint")
-    ap.add_argument("--name", default="clip-mini")
-    args = ap.parse_args()
-    torch.set_num_threads(1)
+    args = arguments(__doc__, "clip-mini")
     model, state = restored(args.checkpoint)
     c, config = model.c, state["config"]
     end = c.vocab - 1
@@ -60,35 +52,34 @@ def main():
             ids[row, max(1, s["length"] - 1 - row):] = end
         return {"input_ids": ids}
 
-    with Bundle(args.out, name=args.name, family="clip", dtype="fp16", source="tools/train", overwrite=True) as b:
+    with mini_bundle(args, "clip", SIZE) as b:
         b.add_graph("vision_encoder", GraphSpec(
-            Vision(Encoder()), lambda s: {"pixel_values": torch.randn(s["batch"], 3, SIZE, SIZE)}, ["pooled_output", "last_hidden_state"],
-            {"pixel_values": ["batch", 3, SIZE, SIZE], "pooled_output": ["batch", POOLED], "last_hidden_state": ["batch", (SIZE // 32) ** 2, POOLED]},
+            Vision(Encoder()), lambda s: {"pixel_values": torch.randn(s["batch"], 3, SIZE, SIZE)},
+            ["pooled_output", "last_hidden_state"],
+            {"pixel_values": ["batch", 3, SIZE, SIZE], "pooled_output": ["batch", POOLED],
+             "last_hidden_state": ["batch", (SIZE // 32) ** 2, POOLED]},
             {"batch": 2}, [{"batch": 1}, {"batch": 3}]))
         b.add_graph("text_encoder", GraphSpec(
-            Text(model.text_model.text_model), texts, ["pooled_output"], {"input_ids": ["batch", "length"], "pooled_output": ["batch", "width"]},
+            Text(model.text_model.text_model), texts, ["pooled_output"],
+            {"input_ids": ["batch", "length"], "pooled_output": ["batch", "width"]},
             {"batch": 2, "length": 5}, [{"batch": 1, "length": 7}, {"batch": 3, "length": 16}]))
         b.add_linear("visual_projection", model.visual_projection)
         b.add_linear("text_projection", model.text_projection)
         b.add_projection({"logit_scale": torch.tensor([config["scale"]]).log()})
-        b.add_file("tokenizer.json", args.tokenizer or args.checkpoint.with_name("tokenizer.json"))
-        b.add_json("tokenizer_config.json", {"tokenizer_class": "CLIPTokenizerFast", "bos_token": BOS, "eos_token": EOS, "pad_token": EOS, "unk_token": EOS,
-                                             "clean_up_tokenization_spaces": False, "model_max_length": c.positions})
-        b.add_json("config.json", {"model_type": "clip", "architectures": ["CLIPModel"], "projection_dim": c.drawn + c.photo,
-                                   "vision_config": {"model_type": "efficientnet-lite0", "image_size": SIZE, "hidden_size": POOLED},
-                                   "text_config": model.text_model.config.to_diff_dict()})
-        b.add_json("preprocessor_config.json", {
-            "image_processor_type": "BlipImageProcessor", "do_convert_rgb": True, "do_resize": True, "size": {"height": SIZE, "width": SIZE},
-            "resample": 3, "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True, "image_mean": [MEAN] * 3, "image_std": [STD] * 3})
+        b.add_json("tokenizer_config.json", {
+            "tokenizer_class": "CLIPTokenizerFast", "bos_token": BOS, "eos_token": EOS,
+            "pad_token": EOS, "unk_token": EOS,
+            "clean_up_tokenization_spaces": False, "model_max_length": c.positions})
+        b.add_json("config.json", {
+            "model_type": "clip", "architectures": ["CLIPModel"], "projection_dim": c.drawn + c.photo,
+            "vision_config": {"model_type": "efficientnet-lite0", "image_size": SIZE, "hidden_size": POOLED},
+            "text_config": model.text_model.config.to_diff_dict()})
         b.meta["tasks"] = ["classify", "match", "embed"]
         b.meta["scores"] = "softmax"
         b.meta["text_padding"] = "longest"
         b.meta["limits"] = {"max_text": c.positions}
         b.meta["prompts"] = {"classify": "{}"}
         b.meta["training"] = {"config": config, "checkpoint_step": state["step"]}
-    total = sum(p.stat().st_size for p in args.out.rglob("*") if p.is_file())
-    print(json.dumps({p.relative_to(args.out).as_posix(): p.stat().st_size for p in args.out.rglob("*") if p.is_file()}))
-    print(f"{args.out}: {total / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

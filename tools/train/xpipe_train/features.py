@@ -1,7 +1,7 @@
 """Caches encoder features on disk: features/<set>/{grid,pooled}.npy (float16) and meta.json.
 
-A set that is complete is not made again, so that the command may be stopped and repeated; more views of the
-emoji are more sets (`emoji-0`, `emoji-1`, ...), each with its own seed.
+A set that is complete is not made again, so that the command may be stopped and repeated; more
+views of the emoji are more sets (`emoji-0`, `emoji-1`, ...), each with its own seed.
 """
 import argparse
 import json
@@ -40,11 +40,13 @@ def cache(root: Path, name: str, count: int, items, encode: Features) -> None:
         if len(batch) == BATCH:
             flush()
             if len(meta) % (BATCH * 50) == 0:
-                print(f"{name} {len(meta)}/{count} {(time.time() - start) / len(meta) * 1e3:.1f} ms each", flush=True)
+                print(f"{name} {len(meta)}/{count} {(time.time() - start) / len(meta) * 1e3:.1f} "
+                      "ms each", flush=True)
     if batch:
         flush()
     assert len(meta) == count, (name, len(meta), count)
-    grid.flush(), pooled.flush()
+    grid.flush()
+    pooled.flush()
     (out / "meta.json").write_text(json.dumps(meta))
     print(f"{name} done: {count} in {time.time() - start:.0f} s", flush=True)
 
@@ -61,11 +63,13 @@ def emoji_set(root: Path, k: int, encode: Features) -> None:
     _, train, _ = pictures.emoji_index(root)
     rng = random.Random(1000 + k)
     cache(root, f"emoji-{k}", len(train),
-          ((pictures.augmented_emoji(Image.open(path).convert("RGBA"), rng), [style, c]) for style, path, c in train), encode)
+          ((pictures.augmented_emoji(Image.open(path).convert("RGBA"), rng), [style, c])
+           for style, path, c in train), encode)
 
 
 def shapes_set(root: Path, k: int, encode: Features) -> None:
-    """View k of every easy-VQA training image; view 0 is the file itself. Meta rows are image ids."""
+    """View k of every easy-VQA training image; view 0 is the file itself. Meta rows are image
+    ids."""
     paths, _ = pictures.easy_vqa("train")
     cache(root, f"shapes-{k}", len(paths), zip(shape_views(k), sorted(paths)), encode)
 
@@ -79,7 +83,8 @@ def shape_views(k: int):
 
 
 def photos_set(root: Path, k: int, encode: Features) -> None:
-    """View 0: crops of the photos; view 1: crops cut out, on plain backgrounds. Meta rows are file names."""
+    """View 0: crops of the photos; view 1: crops cut out, on plain backgrounds. Meta rows are file
+    names."""
     rng = random.Random(3000 + k)
     files = photos.fetch(root)
 
@@ -95,7 +100,8 @@ SCENES = 1000  # in a set
 
 
 def jittered(sprite: Image.Image, rng: random.Random) -> Image.Image:
-    """A drawing mirrored, turned a little, its colours stronger or weaker: the hand of yet another style."""
+    """A drawing mirrored, turned a little, its colours stronger or weaker: the hand of yet another
+    style."""
     if rng.random() < 0.5:
         sprite = sprite.transpose(Image.FLIP_LEFT_RIGHT)
     if rng.random() < 0.5:
@@ -121,7 +127,8 @@ def scenes_set(root: Path, k: int, encode: Features) -> None:
     rng = random.Random(4000 + k)
     sprites = {}
     for style in TRAIN_STYLES:  # each drawing as it is, and in four other ways
-        sprites[style] = {w: drawn + [jittered(s, rng) for s in drawn for _ in range(4)] for w, drawn in scenes.load_sprites(root, style).items()}
+        sprites[style] = {w: drawn + [jittered(s, rng) for s in drawn for _ in range(4)]
+                          for w, drawn in scenes.load_sprites(root, style).items()}
 
     def drawn():
         for _ in range(SCENES):
@@ -146,7 +153,8 @@ def scenes_test(root: Path, encode: Features, count=500, seed=2026) -> None:
 
 
 def test_sets(root: Path, encode: Features) -> None:
-    """What the evaluation shows: the held-out style on white (and with its alpha dropped), easy-VQA's test images."""
+    """What the evaluation shows: the held-out style on white (and with its alpha dropped),
+    easy-VQA's test images."""
     _, _, test = pictures.emoji_index(root)
     cache(root, "emoji-test", len(test), ((pictures.flat_emoji(p), [s, c]) for s, p, c in test), encode)
     cache(root, "emoji-bare", len(test), ((pictures.bare_emoji(p), [s, c]) for s, p, c in test), encode)

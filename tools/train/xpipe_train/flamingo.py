@@ -1,18 +1,21 @@
-"""flamingo-mini in torch: OpenFlamingo's own parts (tools/export's modules) at small size, over GPT-NeoX's language model.
+"""flamingo-mini in torch: OpenFlamingo's own parts (tools/export's modules) at small size, over
+GPT-NeoX's language model.
 
-pixels -> frozen encoder -> cells [N,49,66] -> perceiver resampler -> latents [N,4,66] -> gated cross-attention in the
-language model, in which every token sees the picture named last before it.
+pixels -> frozen encoder -> cells [N,49,66] -> perceiver resampler -> latents [N,4,66] -> gated
+cross-attention in the language model, in which every token sees the picture named last before it.
 
-What has to happen in an episode is known (an induction head, 2209.11895, that matches pictures as well as tokens), and the weights start close
-to it, so that training refines a mechanism instead of searching for one. The residual stream of 192 is thought of in three
-parts of 64:
+What has to happen in an episode is known (an induction head, 2209.11895, that matches pictures as
+well as tokens), and the weights start close to it, so that training refines a mechanism instead of
+searching for one. The residual stream of 192 is thought of in three parts of 64:
 
     SEEN   what the picture before this token looks like        written by the first gated block
     OWN    which token this is                                  the embeddings
-    TOLD   which token stood before, and then what to say next  written by the first layer's and the second layer's attention
+    TOLD   which token stood before, and then what to say next  written by the first layer's and the
+           second layer's attention
 
-The first layer's first head looks one token back. The second layer's looks for a token whose picture looks alike and that
-follows a token like this one, and says what it is. All of it is trained on from there, and the rest starts small.
+The first layer's first head looks one token back. The second layer's looks for a token whose
+picture looks alike and that follows a token like this one, and says what it is. All of it is
+trained on from there, and the rest starts small.
 """
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,8 +56,9 @@ class FlamingoConfig:
 class Cells(nn.Module):
     """The encoder's last features [N,1280,7,7] -> cells [N,49,66].
 
-    64 discriminant directions, and two steady channels +-20 beside them. Their mean over the cells is the projection of the pooled feature; the steady
-    channels keep the layer norm that the resampler begins with from stretching empty cells to the size of full ones.
+    64 discriminant directions, and two steady channels +-20 beside them. Their mean over the cells
+    is the projection of the pooled feature; the steady channels keep the layer norm that the
+    resampler begins with from stretching empty cells to the size of full ones.
     """
 
     def __init__(self):
@@ -68,8 +72,9 @@ class Cells(nn.Module):
         return torch.cat([x, steady, -steady], -1)
 
     def fit(self, pooled: torch.Tensor, concepts: torch.Tensor, shrink: float) -> None:
-        """Fisher's discriminant of the concepts: the directions that tell them apart, in units of how far drawings of one concept differ.
-        pooled [n,1280], concepts [n]. What it learns is which differences do not matter, and that holds for concepts it has not seen."""
+        """Fisher's discriminant of the concepts: the directions that tell them apart, in units of
+        how far drawings of one concept differ. pooled [n,1280], concepts [n]. What it learns is
+        which differences do not matter, and that holds for concepts it has not seen."""
         mean = pooled.mean(0)
         x = pooled - mean
         number = torch.unique(concepts, return_inverse=True)[1]
@@ -82,7 +87,8 @@ class Cells(nn.Module):
         white = vectors * values.rsqrt()
         _, directions = torch.linalg.eigh((means @ white).T @ (means @ white))
         # rounded as the bundle stores them
-        self.mean.copy_(mean.half().float()), self.weight.copy_((white @ directions.flip(1)[:, :PART]).T.half().float())
+        self.mean.copy_(mean.half().float())
+        self.weight.copy_((white @ directions.flip(1)[:, :PART]).T.half().float())
 
 
 class Vision(nn.Module):
@@ -102,10 +108,14 @@ class Vision(nn.Module):
 
 def blank(c: FlamingoConfig) -> OpenFlamingo:
     """The model with the weights its modules begin with; vision_encoder is Cells alone."""
-    lm = GPTNeoXForCausalLM._from_config(GPTNeoXConfig(
-        vocab_size=c.vocab, hidden_size=c.width, num_hidden_layers=c.layers, num_attention_heads=c.heads, intermediate_size=c.ff,
-        rotary_pct=c.rotary / (c.width // c.heads), rotary_emb_base=c.base, max_position_embeddings=c.positions, use_parallel_residual=False,
-        hidden_act="gelu", tie_word_embeddings=False, bos_token_id=None, eos_token_id=IDS["end"], pad_token_id=IDS["pad"]), attn_implementation="eager")
+    lm = GPTNeoXForCausalLM._from_config(
+        GPTNeoXConfig(
+            vocab_size=c.vocab, hidden_size=c.width, num_hidden_layers=c.layers,
+            num_attention_heads=c.heads, intermediate_size=c.ff,
+            rotary_pct=c.rotary / (c.width // c.heads), rotary_emb_base=c.base,
+            max_position_embeddings=c.positions, use_parallel_residual=False,
+            hidden_act="gelu", tie_word_embeddings=False, bos_token_id=None,
+            eos_token_id=IDS["end"], pad_token_id=IDS["pad"]), attn_implementation="eager")
     seen = PART + 2
     perceiver = Perceiver(seen, c.cross_width, c.cross_heads, c.latents, 1, 4 * seen)
     blocks = {i: GatedBlock(c.width, seen, c.cross_width, c.cross_heads, c.ff) for i in range(c.layers)}
@@ -119,8 +129,9 @@ def begin(model: OpenFlamingo) -> None:
     for p in model.parameters():
         if p.ndim > 1:
             nn.init.normal_(p, std=0.02)
-    # The resampler: latents are a mean of the cells in which those that hold something outweigh plain ground. (In a cell
-    # with much in it the layer norm leaves less of the steady channel, so the key is that channel, negative.)
+    # The resampler: latents are a mean of the cells in which those that hold something outweigh
+    # plain ground. (In a cell with much in it the layer norm leaves less of the steady channel, so
+    # the key is that channel, negative.)
     perceiver = model.perceiver
     nn.init.normal_(perceiver.latents, std=0.1)
     perceiver.latents[:, PART:] = torch.tensor([2.0, -2.0])
@@ -131,22 +142,29 @@ def begin(model: OpenFlamingo) -> None:
     attention.to_kv.weight[inner:inner + PART, :PART] = one
     attention.to_out.weight[:PART, :PART] = 4 * one
     nn.init.zeros_(ff[3].weight)
-    # The gated blocks: the first writes what the latents say to SEEN, those behind it are nearly shut.
+    # The gated blocks: the first writes what the latents say to SEEN, those behind it are nearly
+    # shut.
     for number, block in enumerate(model.blocks):
         nn.init.zeros_(block.attn.to_q.weight)
         block.attn.to_kv.weight[inner:inner + PART, :PART] = one
         if number == 0:
             block.attn.to_out.weight[SEEN, :PART] = one
-        block.attn_gate.fill_(1.0 if number == 0 else 0.3), block.ff_gate.fill_(0.3)
+        block.attn_gate.fill_(1.0 if number == 0 else 0.3)
+        block.ff_gate.fill_(0.3)
     # The language model.
     embedding = torch.randn(lm.config.vocab_size, PART)
     tables = lm.get_input_embeddings().weight, lm.get_output_embeddings().weight
     tables[0][:, OWN], tables[1][:, TOLD] = embedding, 0.15 * embedding
-    size, rotary = lm.config.hidden_size // lm.config.num_attention_heads, int(lm.config.rotary_pct * lm.config.hidden_size // lm.config.num_attention_heads)
+    size, rotary = (lm.config.hidden_size // lm.config.num_attention_heads,
+                    int(lm.config.rotary_pct * lm.config.hidden_size // lm.config.num_attention_heads))
     layers = [layer.decoder_layer for layer in lm.gpt_neox.layers]
-    parts = [(l.attention.query_key_value.weight[:3 * size].view(3, size, -1), l.attention.query_key_value.bias[:3 * size].view(3, size), l.attention.dense.weight)
-             for l in layers[:2]]  # of each layer's first head
-    # One token back: key and query point the same way once the positions have turned the query one step less.
+    # of each layer's first head
+    parts = [
+        (l.attention.query_key_value.weight[:3 * size].view(3, size, -1),
+         l.attention.query_key_value.bias[:3 * size].view(3, size), l.attention.dense.weight)
+        for l in layers[:2]]
+    # One token back: key and query point the same way once the positions have turned the query one
+    # step less.
     (weight, bias, out), half = parts[0], rotary // 2
     angle = -1.0 / lm.config.rotary_emb_base ** (torch.arange(half) * 2 / rotary)
     sharp = 8.0
@@ -167,29 +185,34 @@ def begin(model: OpenFlamingo) -> None:
 
 
 def media_rows(ids: torch.Tensor, images: int) -> torch.Tensor:
-    """ids [B,T] -> image_attention_mask [B,T,I]: 1 at the picture named last at or before each token."""
+    """ids [B,T] -> image_attention_mask [B,T,I]: 1 at the picture named last at or before each
+    token."""
     time = (ids == IDS["media"]).cumsum(1)
     return F.one_hot(time, images + 1)[..., 1:]
 
 
 def hidden(model: OpenFlamingo, cells: torch.Tensor, which: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
-    """cells [N,49,66] of distinct pictures, which [B,I] the pictures of each row (-1 for none), ids [B,T] padded behind -> last states [B,T,D]."""
+    """cells [N,49,66] of distinct pictures, which [B,I] the pictures of each row (-1 for none), ids
+    [B,T] padded behind -> last states [B,T,D]."""
     latents = model.perceiver(cells)[which.clamp(min=0)] * (which >= 0)[..., None, None]
     media = media_rows(ids, which.shape[1])
     mask = contract.media_mask(media, model.tokens)
     gate = media.any(-1).to(latents.dtype)
     for block in model.blocks:
         block.condition(*block.keys_values(latents.flatten(1, 2)), mask, gate)
-    return model.lang_encoder.gpt_neox(input_ids=ids, attention_mask=(ids != IDS["pad"]).long(), use_cache=False).last_hidden_state
+    return model.lang_encoder.gpt_neox(input_ids=ids, attention_mask=(ids != IDS["pad"]).long(),
+                                       use_cache=False).last_hidden_state
 
 
 def train_tokenizer(texts: list[str], out: Path, vocab: int) -> Tokenizer:
-    """Byte-level BPE over words between spaces, case kept, so that any name a user makes up comes back as it was."""
+    """Byte-level BPE over words between spaces, case kept, so that any name a user makes up comes
+    back as it was."""
     tok = Tokenizer(models.BPE(unk_token=None))
     tok.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(r" ?\S+"), "isolated"),
                                                  pre_tokenizers.ByteLevel(add_prefix_space=True, use_regex=False)])
     tok.decoder = decoders.ByteLevel()
-    tok.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=vocab, special_tokens=[PAD, END, MEDIA], show_progress=False,
-                                                       initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    tok.train_from_iterator(texts, trainers.BpeTrainer(
+        vocab_size=vocab, special_tokens=[PAD, END, MEDIA], show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
     tok.save(str(out))
     return tok

@@ -1,10 +1,12 @@
 """Features of things cut out of drawn scenes: what lxmert-mini is trained on.
 
-    python -m xpipe_train.lxmert_crops [--root build/train] [--scenes 220]     # build/train/lxmert/STYLE.npz
+    python -m xpipe_train.lxmert_crops [--root build/train] [--scenes 220]     #
+        build/train/lxmert/STYLE.npz
 
-Scenes full of different things are drawn in each training style, cut as the Go side cuts regions, and put through the
-frozen trunk. Training then lays out any number of scenes from these without drawing one. A style's file holds
-features [n,F] float16, concept [n], tint [n] (-1: its own colours) and whole [scenes,F], the scenes as a whole.
+Scenes full of different things are drawn in each training style, cut as the Go side cuts regions,
+and put through the frozen trunk. Training then lays out any number of scenes from these without
+drawing one. A style's file holds features [n,F] float16, concept [n], tint [n] (-1: its own
+colours) and whole [scenes,F], the scenes as a whole.
 """
 import argparse
 import random
@@ -16,8 +18,8 @@ from PIL import Image, ImageEnhance
 from torch import nn
 
 from .encoder import MEAN, STD, Encoder
-from .scenes import (CONCEPTS, LARGEST, MOST, SIDE, SMALLEST, TEST_SCENES, TEST_SEED, TINTS, Scene, Thing, _place, layout, load_sprites,
-                     questions, render)
+from .scenes import (CONCEPTS, LARGEST, MOST, SIDE, SMALLEST, TEST_SCENES, TEST_SEED, TINTS, Scene,
+                     Thing, _place, layout, load_sprites, questions, render)
 from .sources import TEST_STYLE, TRAIN_STYLES
 
 SIZE = 128     # pixels of a region's side, as the trunk sees it
@@ -28,8 +30,9 @@ FEATURES = 1280 + 112 + 3 * GRID * GRID + 27 + 6
 
 
 class Colours(nn.Module):
-    """pixel_values [R,3,128,128] -> [R,81]: the mean colours of 4x4 cells; how much of the palette's colours there is in what
-    differs from the crop's frame; that part's mean colour, and the frame's. Deep features forget much of this."""
+    """pixel_values [R,3,128,128] -> [R,81]: the mean colours of 4x4 cells; how much of the
+    palette's colours there is in what differs from the crop's frame; that part's mean colour, and
+    the frame's. Deep features forget much of this."""
 
     def __init__(self):
         super().__init__()
@@ -43,13 +46,15 @@ class Colours(nn.Module):
         weight = torch.sigmoid((away - 0.25) * 16)[:, :, None]
         total = weight.sum(1) + 1
         near = ((x[:, :, None] - self.palette) ** 2).sum(3).mul(-6).softmax(2)  # [R,1024,27]
-        return torch.cat([nn.functional.avg_pool2d(pixel_values, SIZE // GRID).flatten(1), (near * weight).sum(1) / total,
-                          (x * weight).sum(1) / total, frame], 1)
+        return torch.cat(
+            [nn.functional.avg_pool2d(pixel_values, SIZE // GRID).flatten(1),
+             (near * weight).sum(1) / total,
+             (x * weight).sum(1) / total, frame], 1)
 
 
 class Trunk(nn.Module):
-    """pixel_values [R,3,128,128] -> [R,F]: EfficientNet-lite0's pooled feature (square root), the mean of its 112 channels
-    at stride 16, and Colours."""
+    """pixel_values [R,3,128,128] -> [R,F]: EfficientNet-lite0's pooled feature (square root), the
+    mean of its 112 channels at stride 16, and Colours."""
 
     def __init__(self):
         super().__init__()
@@ -68,7 +73,8 @@ class Trunk(nn.Module):
 
 
 def square(box, width, height):
-    """The part of a picture that is cut out for a box: see pipeline's region crops, which this repeats."""
+    """The part of a picture that is cut out for a box: see pipeline's region crops, which this
+    repeats."""
     x1, y1, x2, y2 = box
     longer = max(x2 - x1, y2 - y1)
     side = round(longer * (1 + 2 * MARGIN))
@@ -94,7 +100,9 @@ def varied(sprite: Image.Image, rng: random.Random) -> Image.Image:
         sprite = sprite.crop(sprite.getchannel("A").point(lambda a: 255 if a > 24 else 0).getbbox())
     if rng.random() < 0.4:
         w, h = sprite.size
-        sprite = sprite.resize((max(8, round(w * rng.uniform(0.85, 1.15))), max(8, round(h * rng.uniform(0.85, 1.15)))), Image.BICUBIC)
+        sprite = sprite.resize(
+            (max(8, round(w * rng.uniform(0.85, 1.15))),
+             max(8, round(h * rng.uniform(0.85, 1.15)))), Image.BICUBIC)
     if rng.random() < 0.5:
         alpha, rgb = sprite.getchannel("A"), sprite.convert("RGB")
         for kind in (ImageEnhance.Color, ImageEnhance.Brightness, ImageEnhance.Contrast):
@@ -124,7 +132,8 @@ def crops(sprites, rng: random.Random):
     for t in scene.things:
         box = [v + rng.randint(-3, 3) for v in t.box]  # a proposal is not exact
         cut.append(im.crop(square((max(0, box[0]), max(0, box[1]), min(SIDE, box[2]), min(SIDE, box[3])), SIDE, SIDE)))
-    return cut, [words.index(t.concept) for t in scene.things], [tints.index(t.tint) if t.tint else -1 for t in scene.things], im
+    return (cut, [words.index(t.concept) for t in scene.things],
+            [tints.index(t.tint) if t.tint else -1 for t in scene.things], im)
 
 
 def session(root: Path):
@@ -143,8 +152,8 @@ def session(root: Path):
 
 
 def test_set(root: Path):
-    """The fixed test scenes, cut at their things' boxes: ([(features, boxes, concepts, tints)], [(scene, kind, question,
-    answer)]). Their features are cached in root/lxmert/test.npz."""
+    """The fixed test scenes, cut at their things' boxes: ([(features, boxes, concepts, tints)],
+    [(scene, kind, question, answer)]). Their features are cached in root/lxmert/test.npz."""
     rng = random.Random(TEST_SEED)
     sprites, words, tints = load_sprites(root, TEST_STYLE), list(CONCEPTS), list(TINTS)
     path, made, asked, run = root / "lxmert/test.npz", [], [], None
@@ -183,7 +192,8 @@ def main():
         for n in range(a.scenes):
             ims, concept, tint, im = crops(sprites, rng)
             f = run(ims + [im])
-            kept["features"].append(f[:-1]), kept["whole"].append(f[-1:])
+            kept["features"].append(f[:-1])
+            kept["whole"].append(f[-1:])
             kept["concept"] += concept
             kept["tint"] += tint
             if n % 50 == 0:

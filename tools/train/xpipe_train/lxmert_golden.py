@@ -1,7 +1,9 @@
-"""Golden answers of lxmert-mini in torch: python -m xpipe_train.lxmert_golden CHECKPOINT OUT [--root build/train].
+"""Golden answers of lxmert-mini in torch: python -m xpipe_train.lxmert_golden CHECKPOINT OUT
+[--root build/train].
 
-OUT gets scene.png, a scene in a drawing style of the training set, and answers.json: the boxes of its things in pixels, and
-questions with the answers and log-probabilities that torch gives when it cuts the picture at those boxes with Pillow.
+OUT gets scene.png, a scene in a drawing style of the training set, and answers.json: the boxes of
+its things in pixels, and questions with the answers and log-probabilities that torch gives when it
+cuts the picture at those boxes with Pillow.
 """
 import argparse
 import json
@@ -41,20 +43,27 @@ def main():
     args.out.mkdir(parents=True, exist_ok=True)
     im.save(args.out / "scene.png", optimize=True)
     boxes = [t.box for t in scene.things]
-    features = encoder(torch.tensor(np.stack([pixels(c) for c in [im, *(im.crop(square(b, SIDE, SIDE)) for b in boxes)]])))
+    features = encoder(
+        torch.tensor(
+            np.stack([pixels(c) for c in [im, *(im.crop(square(b, SIDE, SIDE)) for b in boxes)]])))
     places = torch.tensor([(0, 0, SIDE, SIDE), *boxes], dtype=torch.float32) / SIDE
     answers = []
     for _, q, _ in questions(scene, rng, sprites, each=3):
         ids = torch.tensor([tok.encode(q).ids])
-        out = model.lxmert(input_ids=ids, attention_mask=torch.ones_like(ids), visual_feats=features[None], visual_pos=places[None],
+        out = model.lxmert(input_ids=ids, attention_mask=torch.ones_like(ids),
+                           visual_feats=features[None], visual_pos=places[None],
                            visual_attention_mask=torch.ones(1, len(places), dtype=torch.int64))
         best = out.question_answering_score.log_softmax(-1)[0].max(-1)
         answers.append({"question": q, "answer": ANSWERS[best.indices], "logprob": best.values.item()})
-    (args.out / "answers.json").write_text(json.dumps({
-        "made_by": "tools/train/xpipe_train/lxmert_golden.py", "seed": SEED, "style": STYLE, "checkpoint_step": state["step"],
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__,
-                     "pillow": pillow, "numpy": np.__version__},
-        "image": "scene.png", "boxes": boxes, "answers": answers}, indent=1) + "\n")
+    (args.out / "answers.json").write_text(
+        json.dumps(
+            {
+                "made_by": "tools/train/xpipe_train/lxmert_golden.py", "seed": SEED, "style": STYLE,
+                "checkpoint_step": state["step"],
+                "versions": {"python": platform.python_version(), "torch": torch.__version__,
+                             "transformers": transformers.__version__, "pillow": pillow,
+                             "numpy": np.__version__},
+                "image": "scene.png", "boxes": boxes, "answers": answers}, indent=1) + "\n")
     print(f"{len(answers)} answers about {len(boxes)} things")
 
 

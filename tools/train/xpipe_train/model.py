@@ -1,14 +1,20 @@
 """blip2-mini in torch: BLIP-2's parts at small size, with evidence put in words beside the queries.
 
-vision (frozen encoder + neck + concept words) -> Blip2QFormerModel -> language_projection -> OPTForCausalLM.
+vision (frozen encoder + neck + concept words) -> Blip2QFormerModel -> language_projection ->
+OPTForCausalLM.
 
 image_embeds is [pooled | cells | concept words]:
-  - each cell of the encoder's grid says what it holds: a small classifier gives probabilities of names and colours,
-    and its token is the mixture of those words' embeddings, which are the language model's own. A cell that holds nothing is one
-    and the same null token, so that attention to the cells that match a word against those that do not grows with their number;
-  - the concept words are the embeddings of what the encoder's classifier and the emoji discriminant name first and second.
-Of the Q-Former's queries some are free, and one is bound to each cell: it reads that cell alone. The language model gets the free
-queries, the cells (fused with their bound queries) and the concept words, and can copy a name that it was shown.
+  - each cell of the encoder's grid says what it holds: a small classifier gives probabilities of
+      names and colours,
+    and its token is the mixture of those words' embeddings, which are the language model's own. A
+        cell that holds nothing is one
+    and the same null token, so that attention to the cells that match a word against those that do
+        not grows with their number;
+  - the concept words are the embeddings of what the encoder's classifier and the emoji discriminant
+      name first and second.
+Of the Q-Former's queries some are free, and one is bound to each cell: it reads that cell alone.
+The language model gets the free queries, the cells (fused with their bound queries) and the concept
+words, and can copy a name that it was shown.
 """
 from dataclasses import dataclass, field
 
@@ -23,7 +29,6 @@ from .encoder import CELL, CLASSES, GRID, POOLED
 from .techniques import GatedFusion
 
 SLOTS = 4  # classifier's first and second, discriminant's first and second
-OFFSET = 2  # OPT's positions start at this row of their table
 
 
 @dataclass
@@ -57,9 +62,9 @@ class MiniConfig:
 
 
 class Cells(nn.Module):
-    """grid [B,49,768] -> logits of names [B,49,1+names] (0: nothing) and of colours [B,49,1+colours] (0: its
-    own), the thing's centre from the cell's, in cells [B,49,2]. Each cell sees its eight neighbours' features, to know whose a
-    thing between two is."""
+    """grid [B,49,768] -> logits of names [B,49,1+names] (0: nothing) and of colours
+    [B,49,1+colours] (0: its own), the thing's centre from the cell's, in cells [B,49,2]. Each cell
+    sees its eight neighbours' features, to know whose a thing between two is."""
 
     def __init__(self, c: MiniConfig):
         super().__init__()
@@ -83,7 +88,8 @@ class Cells(nn.Module):
 
 
 class Neck(nn.Module):
-    """grid [B,49,768], pooled [B,1280], the language model's embeddings -> tokens [B,50,D], and what the cells' classifier said."""
+    """grid [B,49,768], pooled [B,1280], the language model's embeddings -> tokens [B,50,D], and
+    what the cells' classifier said."""
 
     def __init__(self, c: MiniConfig, names: torch.Tensor, colours: torch.Tensor):
         super().__init__()
@@ -97,7 +103,8 @@ class Neck(nn.Module):
         side = int(GRID ** 0.5)
         y, x = torch.meshgrid(*[torch.linspace(-1, 1, side)] * 2, indexing="ij")
         self.axes = nn.Parameter(torch.randn(2, c.width) * 0.1)  # what a step to the right and one down mean
-        self.place = nn.Parameter(torch.stack([x, y], -1).flatten(0, 1) @ self.axes.detach() + torch.randn(GRID, c.width) * 0.02)
+        self.place = nn.Parameter(torch.stack([x, y], -1).flatten(0, 1) @ self.axes.detach()
+                                  + torch.randn(GRID, c.width) * 0.02)
         self.nothing = nn.Parameter(torch.randn(c.width) * 0.1)
         self.kind = nn.Parameter(torch.randn(2, c.width) * 0.02)  # marks a named thing, and one in its own colours
 
@@ -120,17 +127,21 @@ def mean_embedding(ids, table):
 
 
 class Concepts(nn.Module):
-    """pooled [B,1280] -> the first two names of each head, as ids into `words` and probabilities [B,4].
+    """pooled [B,1280] -> the first two names of each head, as ids into `words` and probabilities
+    [B,4].
 
-    The discriminant reads square roots: rectified means are skewed, and it assumes normal classes (on held-out
-    styles that is worth two to six points). Of a photo, the classifier's names stand in place of the discriminant's, too."""
+    The discriminant reads square roots: rectified means are skewed, and it assumes normal classes
+    (on held-out styles that is worth two to six points). Of a photo, the classifier's names stand
+    in place of the discriminant's, too."""
 
     def __init__(self, c: MiniConfig, classifier: nn.Linear):
         super().__init__()
         self.classifier = classifier
         self.emoji = nn.Linear(POOLED, c.emoji)
         self.photo = nn.Linear(POOLED, 1)
-        nn.init.zeros_(self.photo.weight), nn.init.constant_(self.photo.bias, -1.0)  # until it is fitted, nothing is a photo
+        # until it is fitted, nothing is a photo
+        nn.init.zeros_(self.photo.weight)
+        nn.init.constant_(self.photo.bias, -1.0)
         for p in self.parameters():
             p.requires_grad_(False)
 
@@ -143,15 +154,19 @@ class Concepts(nn.Module):
         return self.photo(pooled.sqrt()) > 0  # [B,1]
 
     def places(self, channels, pooled, ids):
-        """Where each name comes from: channels [B,1280,7,7] -> [B,4,49], rows that sum to 1, or to 0 where nothing speaks for the name.
+        """Where each name comes from: channels [B,1280,7,7] -> [B,4,49], rows that sum to 1, or to
+        0 where nothing speaks for the name.
 
-        A class activation map (Zhou et al., 1512.04150): the name's logit, less the mean of all, is a sum over channels, and each channel's
-        part belongs to the cells that the channel's mean comes from. What speaks against the name is left out."""
+        A class activation map (Zhou et al., 1512.04150): the name's logit, less the mean of all, is
+        a sum over channels, and each channel's part belongs to the cells that the channel's mean
+        comes from. What speaks against the name is left out."""
         channels = channels.flatten(2)
         by = [(self.classifier, 0, None), (self.emoji, CLASSES, pooled.clamp(min=1e-9).rsqrt())]
         parts = []
         for i, (head, offset, scale) in enumerate(by):
-            w = F.embedding((ids[:, 2 * i:2 * i + 2] - offset).clamp(min=0), head.weight) - head.weight.mean(0)  # [B,2,1280]
+            # [B,2,1280]
+            w = F.embedding((ids[:, 2 * i:2 * i + 2] - offset).clamp(min=0), head.weight)
+            w = w - head.weight.mean(0)
             parts.append((w if scale is None else w * scale[:, None]) @ channels)
         parts[1] = torch.where(self.is_photo(pooled)[..., None], parts[0], parts[1])
         m = torch.cat(parts, 1).clamp(min=0)
@@ -169,19 +184,14 @@ def top_two(first, first_offset, second, second_offset):
     return torch.cat(ids, 1), torch.cat(probs, 1)
 
 
-def with_gate(weights: dict) -> dict:
-    """Weights of a model from before there was a gate: nothing is a photo."""
-    return {"concepts.photo.weight": torch.zeros(1, POOLED), "concepts.photo.bias": torch.full((1,), -1.0)} | weights
-
-
 def as_photo(ids, probs, photo):
     """The classifier's names twice where photo [B,1]."""
     return torch.where(photo, ids[:, :2].repeat(1, 2), ids), torch.where(photo, probs[:, :2].repeat(1, 2), probs)
 
 
 class ConceptWords(nn.Module):
-    """ids, probabilities [B,4] -> tokens [B,4*L,D]: embeddings of the names' first L tokens, marked by slot and
-    probability. The embedding table is the language model's own."""
+    """ids, probabilities [B,4] -> tokens [B,4*L,D]: embeddings of the names' first L tokens, marked
+    by slot and probability. The embedding table is the language model's own."""
 
     def __init__(self, c: MiniConfig, words: torch.Tensor):
         super().__init__()
@@ -197,8 +207,8 @@ class ConceptWords(nn.Module):
 class Vision(nn.Module):
     """pixel_values [B,3,224,224] -> image_embeds [B,50+4L,D], image_places [B,50+4L,49].
 
-    image_places says from which cells a token comes: a cell from itself, concept words from where their name does, the pooled token from
-    nowhere in particular: its row is 0."""
+    image_places says from which cells a token comes: a cell from itself, concept words from where
+    their name does, the pooled token from nowhere in particular: its row is 0."""
 
     def __init__(self, encoder, neck, concepts, words, table):
         super().__init__()
@@ -216,8 +226,9 @@ class Vision(nn.Module):
 
 
 class ConceptQFormer(Blip2QFormerModel):
-    """Blip2QFormerModel with free and bound queries. Its output is the free queries, the cells as fusion has them, and the image's
-    concept tokens, unchanged. image_embeds may be of any length: between the first and the concept tokens all are cells."""
+    """Blip2QFormerModel with free and bound queries. Its output is the free queries, the cells as
+    fusion has them, and the image's concept tokens, unchanged. image_embeds may be of any length:
+    between the first and the concept tokens all are cells."""
 
     def __init__(self, config, c: MiniConfig):
         super().__init__(config)
@@ -232,15 +243,18 @@ class ConceptQFormer(Blip2QFormerModel):
         cells = x[:, 1:-self.concept_tokens]
         if self.fusion == "pool" or self.fusion == "gated" and not self.bound:
             y = super().forward(query_embeds=query_embeds[:, :free], encoder_hidden_states=x).last_hidden_state
-            return BaseModelOutput(last_hidden_state=torch.cat([y, concepts] if self.fusion == "pool" else [y, cells, concepts], 1))
+            return BaseModelOutput(
+                last_hidden_state=torch.cat([y, concepts] if self.fusion == "pool"
+                                            else [y, cells, concepts], 1))
         queries = query_embeds[:, :free + cells.shape[1]]
-        # in the picture a free query sees everything and the bound query of a cell that cell; among the queries the free
-        # ones see each other, the bound ones all
+        # in the picture a free query sees everything and the bound query of a cell that cell; among
+        # the queries the free ones see each other, the bound ones all
         row = torch.arange(queries.shape[1], device=x.device)[:, None] - free
         column = torch.arange(x.shape[1], device=x.device)[None]
         picture = ((row < 0) | (row + 1 == column)).to(x.dtype)
         among = ((row >= 0) | (row.T < 0)).to(x.dtype)
-        y = super().forward(query_embeds=queries, encoder_hidden_states=x, attention_mask=among[None], encoder_attention_mask=picture[None]).last_hidden_state
+        y = super().forward(query_embeds=queries, encoder_hidden_states=x,
+                            attention_mask=among[None], encoder_attention_mask=picture[None]).last_hidden_state
         bound = y[:, free:]
         if self.fusion == "gated":
             bound = self.gate(cells, bound)
@@ -291,17 +305,20 @@ class Blip2Mini(nn.Module):
         return self.qformer(query_embeds=queries, encoder_hidden_states=image_embeds).last_hidden_state
 
     def itc_logits(self, query_output, names):
-        """Image against every name: query_output [B,Q+C,D], names [n,T] padded token ids -> [B,n]."""
+        """Image against every name: query_output [B,Q+C,D], names [n,T] padded token ids ->
+        [B,n]."""
         image = F.normalize(self.image_head(query_output[:, :self.c.queries].mean(1)), dim=-1)
         real = (names != self.lm.config.pad_token_id).float()[..., None]
         text = (F.embedding(names, self.table) * real).sum(1) / real.sum(1).clamp(min=1)
         return image @ F.normalize(self.text_head(text), dim=-1).T * self.temperature.exp()
 
     def prefix(self, query_output):
-        """Runs the projected image tokens through the language model once; returns its keys and values per layer. Text asks
-        the keys `balance` times as loudly (they are scaled here, which scales the logits from text to image alone)."""
+        """Runs the projected image tokens through the language model once; returns its keys and
+        values per layer. Text asks the keys `balance` times as loudly (they are scaled here, which
+        scales the logits from text to image alone)."""
         out = self.lm.model(inputs_embeds=self.language_projection(query_output), use_cache=True)
-        return [(layer.keys * self.c.balance if self.c.balance != 1 else layer.keys, layer.values) for layer in out.past_key_values.layers], query_output.shape[1]
+        return [(layer.keys * self.c.balance if self.c.balance != 1 else layer.keys, layer.values)
+                for layer in out.past_key_values.layers], query_output.shape[1]
 
     def behind(self, prefix, image):
         """A cache that holds the prefix of image[n] in row n, and the prefix's length."""
@@ -311,12 +328,13 @@ class Blip2Mini(nn.Module):
         return cache, prefix[1]
 
     def text_loss(self, prefix, image, tokens, targets, early=None):
-        """Cross entropy of targets [n,T] (-100 = none) for tokens [n,T] behind the prefix of image[n], and whether each
-        text's first target would have been said, [n] bool. early [n,T] are targets of positions before that: (loss, hits, their
-        loss)."""
+        """Cross entropy of targets [n,T] (-100 = none) for tokens [n,T] behind the prefix of
+        image[n], and whether each text's first target would have been said, [n] bool. early [n,T]
+        are targets of positions before that: (loss, hits, their loss)."""
         cache, length = self.behind(prefix, image)
         seen = torch.ones(len(tokens), length + tokens.shape[1], dtype=torch.long, device=tokens.device)
-        hidden = self.lm.model(input_ids=tokens, past_key_values=cache, use_cache=True, attention_mask=seen).last_hidden_state
+        hidden = self.lm.model(input_ids=tokens, past_key_values=cache, use_cache=True,
+                               attention_mask=seen).last_hidden_state
         where = targets >= 0
         logits = self.lm.lm_head(hidden[where])
         count = where.sum(1)
@@ -341,7 +359,8 @@ class Blip2Mini(nn.Module):
             for _ in range(limit):
                 seen += tokens.shape[1]
                 mask = torch.ones(len(rows), seen, dtype=torch.long, device=device)
-                hidden = self.lm.model(input_ids=tokens, past_key_values=cache, use_cache=True, attention_mask=mask).last_hidden_state
+                hidden = self.lm.model(input_ids=tokens, past_key_values=cache, use_cache=True,
+                                       attention_mask=mask).last_hidden_state
                 token = self.lm.lm_head(hidden[:, -1]).argmax(-1)
                 live &= token != eos
                 if not live.any():

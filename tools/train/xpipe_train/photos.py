@@ -1,9 +1,11 @@
-"""Real photographs to learn from: what a photo looks like to the encoder, and that the classifier names it.
+"""Real photographs to learn from: what a photo looks like to the encoder, and that the classifier
+names it.
 
-There are few photographs with a licence that allows it: ten of Debian's lomiri-wallpapers-16.04, each cut into
-many crops. They are not labelled: the caption of a crop is what the frozen classifier calls it. A second view shows crops in the
-outline of an ellipse on a plain background, as goods are photographed. The trainer also
-gives a crop's features another class's words, so that all 1,000 names are learned although ten photos show few.
+There are few photographs with a licence that allows it: ten of Debian's lomiri-wallpapers-16.04,
+each cut into many crops. They are not labelled: the caption of a crop is what the frozen classifier
+calls it. A second view shows crops in the outline of an ellipse on a plain background, as goods are
+photographed. The trainer also gives a crop's features another class's words, so that all 1,000
+names are learned although ten photos show few.
 """
 import random
 import subprocess

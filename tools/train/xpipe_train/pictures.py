@@ -1,4 +1,5 @@
-"""Training pictures: emoji drawn as users' files arrive, and the easy-VQA images. Everything is seeded."""
+"""Training pictures: emoji drawn as users' files arrive, and the easy-VQA images. Everything is
+seeded."""
 import json
 import random
 from pathlib import Path
@@ -11,8 +12,8 @@ from .sources import TEST_STYLE, TRAIN_STYLES
 
 
 def emoji_index(root: Path):
-    """(names, train rows, test rows); a row is (style, file, hexcode). Joined (ZWJ) sequences stay out: the
-    test asks for one name among those of the single emoji (about 1,400)."""
+    """(names, train rows, test rows); a row is (style, file, hexcode). Joined (ZWJ) sequences stay
+    out: the test asks for one name among those of the single emoji (about 1,400)."""
     index = json.loads((root / "sprites/index.json").read_text())
     drawn = {s: {h for _, h in rows} for s, rows in index["styles"].items()}
     keep = sorted(h for h in index["names"] if "200D" not in h and h in drawn["google"] and h in drawn[TEST_STYLE])
@@ -39,8 +40,8 @@ def background(rng: random.Random, size: int) -> Image.Image:
 
 
 def augmented_emoji(sprite: Image.Image, rng: random.Random) -> Image.Image:
-    """One view of an RGBA sprite: four in ten the bare file with its alpha dropped or laid on white, the rest
-    shifted, scaled, turned, recoloured and on another background."""
+    """One view of an RGBA sprite: four in ten the bare file with its alpha dropped or laid on
+    white, the rest shifted, scaled, turned, recoloured and on another background."""
     if rng.random() < 0.4:
         if rng.random() < 0.5:
             size = rng.choice([64, 72, 96, 128, 144])
@@ -76,7 +77,8 @@ def augmented_emoji(sprite: Image.Image, rng: random.Random) -> Image.Image:
 
 
 def bled(sprite: Image.Image) -> Image.Image:
-    """RGB of a sprite whose colours run on under its transparent part, as many exporters leave them."""
+    """RGB of a sprite whose colours run on under its transparent part, as many exporters leave
+    them."""
     rgba = np.asarray(sprite, np.float32)
     alpha = rgba[..., 3:] / 255
     colour, weight = rgba[..., :3] * alpha, alpha
@@ -94,8 +96,9 @@ def bled(sprite: Image.Image) -> Image.Image:
 
 
 def flat_emoji(path) -> Image.Image:
-    """The drawing laid on white: how the test set shows the held-out style (the Twitter files themselves have
-    their colours run on under alpha 0, so that dropping alpha drops the outline)."""
+    """The drawing laid on white: how the test set shows the held-out style (the Twitter files
+    themselves have their colours run on under alpha 0, so that dropping alpha drops the
+    outline)."""
     sprite = Image.open(path).convert("RGBA")
     im = Image.new("RGB", sprite.size, (255, 255, 255))
     im.paste(sprite, (0, 0), sprite)
@@ -108,7 +111,10 @@ def bare_emoji(path) -> Image.Image:
 
 
 def easy_vqa(split: str):
-    """(image paths by id, [(question, answer, image id)]) of the official split "train" or "test"."""
+    """(image paths by id, [(question, answer, image id)]) of the official split "train" or "test".
+
+    cmd/evalattend/scene.go draws plain shapes of the same kind in Go, to measure maps on.
+    """
     import easy_vqa as pkg
     questions = (pkg.get_train_questions if split == "train" else pkg.get_test_questions)()
     paths = (pkg.get_train_image_paths if split == "train" else pkg.get_test_image_paths)()
@@ -116,7 +122,8 @@ def easy_vqa(split: str):
 
 
 def augmented_shape(im: Image.Image, rng: random.Random) -> Image.Image:
-    """An easy-VQA image with small shifts and brightness changes; colours stay nameable, answers stay true."""
+    """An easy-VQA image with small shifts and brightness changes; colours stay nameable, answers
+    stay true."""
     im = im.convert("RGB")
     if rng.random() < 0.75:
         corner = im.getpixel((0, 0))

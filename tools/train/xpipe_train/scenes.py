@@ -1,10 +1,13 @@
 """Scenes: pictures with several things in them, and questions about them whose answers are known.
 
-    python -m xpipe_train.scenes OUT [--root build/train]     # the fixed test set, in the held-out drawing style
+    python -m xpipe_train.scenes OUT [--root build/train]     # the fixed test set, in the held-out
+        drawing style
 
-A scene is a canvas of 320 px with one to seven things on a plain or gently graded background. A thing is one of
-CONCEPTS, in its own colours or recoloured in one of TINTS; the same thing may be there up to five times. Things do not
-touch, so each has its own cell of a 7x7 grid and its own box. Everything is drawn from the random.Random handed in.
+A scene is a canvas of 320 px with one to seven things on a plain or gently graded background. A
+thing is one of CONCEPTS, in its own colours or recoloured in one of TINTS; the same thing may be
+there up to five times. Things do not touch, so each has its own cell of a 7x7 grid and its own box.
+Everything is drawn from the random.Random handed in.
+Plain single shapes are drawn a second time, in Go: cmd/evalattend/scene.go.
 """
 import argparse
 import json
@@ -38,10 +41,14 @@ CONCEPTS = {  # the word in questions -> CLDR name of the emoji
     "book": "open book", "key": "key", "hammer": "hammer", "bell": "bell", "dress": "dress", "star": "star",
     "umbrella": "umbrella", "tree": "deciduous tree", "flower": "sunflower", "house": "house",
 }
-PLURALS = {"butterfly": "butterflies", "strawberry": "strawberries", "bus": "buses", "dress": "dresses", "octopus": "octopuses"}
-TINTS = {  # RGB of a thing's middle grey
-    "red": (215, 30, 35), "orange": (250, 135, 15), "yellow": (245, 220, 30), "green": (40, 160, 60),
-    "blue": (40, 85, 220), "purple": (130, 50, 175), "pink": (250, 130, 185), "brown": (120, 70, 35), "gray": (135, 135, 135),
+PLURALS = {"butterfly": "butterflies", "strawberry": "strawberries", "bus": "buses",
+           "dress": "dresses", "octopus": "octopuses"}
+# RGB of a thing's middle grey
+TINTS = {
+    "red": (215, 30, 35), "orange": (250, 135, 15), "yellow": (245, 220, 30),
+    "green": (40, 160, 60),
+    "blue": (40, 85, 220), "purple": (130, 50, 175), "pink": (250, 130, 185),
+    "brown": (120, 70, 35), "gray": (135, 135, 135),
 }
 PLACES = ("left", "right", "above", "below")
 ANSWERS = ("yes", "no", *map(str, range(MOST_ALIKE + 1)), *TINTS, *PLACES)
@@ -77,14 +84,16 @@ def plural(concept: str) -> str:
 
 
 def load_sprites(root: Path, style: str) -> dict[str, list[Image.Image]]:
-    """concept -> its drawings in a style, cut to what is opaque, RGBA. A style may lack some concepts."""
+    """concept -> its drawings in a style, cut to what is opaque, RGBA. A style may lack some
+    concepts."""
     index = json.loads((root / "sprites/index.json").read_text())
     word = {h: w for w, name in CONCEPTS.items() for h, n in index["names"].items() if n == name}
     out: dict[str, list[Image.Image]] = {}
     for file, h in index["styles"][style]:
         if h in word:
             im = Image.open(root / "sprites" / file).convert("RGBA")
-            out.setdefault(word[h], []).append(im.crop(im.getchannel("A").point(lambda a: 255 if a > 24 else 0).getbbox()))
+            out.setdefault(word[h], []).append(
+                im.crop(im.getchannel("A").point(lambda a: 255 if a > 24 else 0).getbbox()))
     return out
 
 
@@ -173,7 +182,8 @@ def hidden(sprite: Image.Image, background: tuple) -> float:
 
 
 def render(scene: Scene, sprites: dict[str, list[Image.Image]], rng: random.Random) -> Image.Image:
-    """Draws the scene in the style of sprites (see load_sprites) as RGB; sets the things' boxes and the background.
+    """Draws the scene in the style of sprites (see load_sprites) as RGB; sets the things' boxes and
+    the background.
 
     The background is one on which every thing can be seen, as far as 30 draws find one."""
     drawn = []
@@ -208,18 +218,25 @@ def _a(word: str) -> str:
 
 
 FORMS = {
-    "count": ("how many {s} are there", "how many {s} are in the picture", "how many {s} do you see", "count the {s}"),
-    "colour": ("what {c} is the {w}", "which {c} is the {w}", "what is the {c} of the {w}", "what {c} does the {w} have"),
-    "exist": ("is there {a}", "is there {a} in the picture", "do you see {a}", "does the picture show {a}"),
-    "where": ("where is the {w} relative to the {v}", "where is the {w} compared to the {v}", "where is the {w} seen from the {v}"),
+    "count": ("how many {s} are there", "how many {s} are in the picture",
+              "how many {s} do you see", "count the {s}"),
+    "colour": ("what {c} is the {w}", "which {c} is the {w}", "what is the {c} of the {w}",
+               "what {c} does the {w} have"),
+    "exist": ("is there {a}", "is there {a} in the picture", "do you see {a}",
+              "does the picture show {a}"),
+    "where": ("where is the {w} relative to the {v}", "where is the {w} compared to the {v}",
+              "where is the {w} seen from the {v}"),
     "side": ("is the {w} {p} the {v}", "is the {w} {p} the {v} in the picture"),
 }
-PHRASES = {"left": ("left of", "to the left of"), "right": ("right of", "to the right of"), "above": ("above",), "below": ("below", "under")}
+PHRASES = {"left": ("left of", "to the left of"), "right": ("right of", "to the right of"),
+           "above": ("above",), "below": ("below", "under")}
 
 
 def _ask(form: str, rng: random.Random, word="", other="", place="") -> str:
-    text = rng.choice(FORMS[form]).format(w=word, v=other, s=plural(word), a=_a(word) if word else "",
-                                          c=rng.choice(("color", "colour")), p=rng.choice(PHRASES[place]) if place else "")
+    text = rng.choice(FORMS[form]).format(w=word, v=other, s=plural(word),
+                                          a=_a(word) if word else "",
+                                          c=rng.choice(("color", "colour")),
+                                          p=rng.choice(PHRASES[place]) if place else "")
     return text + ("?" if rng.random() < 0.7 else "")
 
 
@@ -244,9 +261,11 @@ def _side(a: Thing, b: Thing, rng) -> tuple[str, str] | None:
 
 
 def questions(scene: Scene, rng: random.Random, concepts=None, each: int = 2) -> list[tuple[str, str, str]]:
-    """Up to `each` questions of every kind: (kind, question, answer). Absent things asked about are of concepts (all).
+    """Up to `each` questions of every kind: (kind, question, answer). Absent things asked about are
+    of concepts (all).
 
-    A colour is asked of a recoloured thing that is there once, a relation of two things that are there once."""
+    A colour is asked of a recoloured thing that is there once, a relation of two things that are
+    there once."""
     absent = sorted(set(concepts or CONCEPTS) - set(scene.counts))
     present = sorted(scene.counts)
     most = max(present, key=lambda w: (scene.counts[w], w))
@@ -313,14 +332,18 @@ def write_test(out: Path, root: Path) -> dict[str, float]:
         for kind, q, a in dict.fromkeys(questions(scene, rng, sprites, each=3)):
             asked.append((kind, q, a))
             lines.append(json.dumps({"image": name, "question": q, "answer": a, "kind": kind}))
-        boxes.append(json.dumps({"image": name, "things": [{"concept": t.concept, "tint": t.tint, "box": t.box} for t in scene.things]}))
+        boxes.append(
+            json.dumps(
+                {"image": name, "things": [{"concept": t.concept, "tint": t.tint, "box": t.box}
+                                           for t in scene.things]}))
     (out / "questions.jsonl").write_text("\n".join(lines) + "\n")
     (out / "boxes.jsonl").write_text("\n".join(boxes) + "\n")
     found = priors(asked)
     (out / "priors.json").write_text(json.dumps(found, indent=1) + "\n")
     for kind in KINDS:
         answers = Counter(a for k, _, a in asked if k == kind)
-        print(f"{kind:9s} {sum(answers.values()):5d} questions, prior {found[kind]:.1%}, answers {dict(sorted(answers.items()))}")
+        print(f"{kind:9s} {sum(answers.values()):5d} questions, prior {found[kind]:.1%}, answers "
+              f"{dict(sorted(answers.items()))}")
     return found
 
 

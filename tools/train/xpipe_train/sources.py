@@ -1,8 +1,9 @@
 """Pictures and names out of registry packages.
 
-`fetch` brings the npm packages with the ordinary client; `render` writes every emoji of every style as a
-PNG with alpha, `sprites/<style>/<hexcode>[_k].png`, 144 px on the longer side. What may go into committed
-weights is listed in TRAIN_STYLES with its licence; the Twitter style is for testing alone.
+`fetch` brings the npm packages with the ordinary client; `render` writes every emoji of every style
+as a PNG with alpha, `sprites/<style>/<hexcode>[_k].png`, 144 px on the longer side. What may go
+into committed weights is listed in TRAIN_STYLES with its licence; the Twitter style is for testing
+alone.
 """
 import json
 import re
@@ -64,7 +65,8 @@ def normal_name(label: str) -> str:
 
 
 def concepts(packages: Path) -> dict[str, str]:
-    """hexcode (emojibase's, upper case) -> name, for every emoji but flags, skin tones and components."""
+    """hexcode (emojibase's, upper case) -> name, for every emoji but flags, skin tones and
+    components."""
     out = {}
     for e in json.loads((packages / "emojibase-data/en/data.json").read_text()):
         if e.get("group") in (None, 2, 9):  # regional letters, components, flags
@@ -145,7 +147,8 @@ def _styles(packages: Path, names: dict[str, str]):
 
 
 def render(root: Path) -> None:
-    """Writes sprites/<style>/<hexcode>[_k].png and sprites/index.json (style -> [[file, hexcode], ...])."""
+    """Writes sprites/<style>/<hexcode>[_k].png and sprites/index.json (style -> [[file, hexcode],
+    ...])."""
     packages, out = fetch(root), root / "sprites"
     names = concepts(packages)
     index: dict[str, list] = {}

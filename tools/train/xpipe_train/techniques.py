@@ -1,6 +1,8 @@
-"""Techniques that any family's training can switch on: each is a few lines, named in the config, and off unless named.
+"""Techniques that any family's training can switch on: each is a few lines, named in the config,
+and off unless named.
 
-What depends on a family's shape (dropout, augmented views, fusion, the balance between modalities) is that family's own.
+What depends on a family's shape (dropout, augmented views, fusion, the balance between modalities)
+is that family's own.
 """
 from functools import partial
 
@@ -11,8 +13,9 @@ from torch.utils.checkpoint import checkpoint
 
 
 def uniform_attention(model: nn.Module, endings: list[str]) -> int:
-    """Sets the linear layers whose names end so to zero. Given the query projections of an attention, it starts out
-    uniform: a query of zero likes every key equally. The keys stay as they are, or no gradient would ever reach either."""
+    """Sets the linear layers whose names end so to zero. Given the query projections of an
+    attention, it starts out uniform: a query of zero likes every key equally. The keys stay as they
+    are, or no gradient would ever reach either."""
     found = [m for n, m in model.named_modules() if isinstance(m, nn.Linear) and n.endswith(tuple(endings))]
     if not found:
         raise ValueError(f"uniform_attention: no linear layer's name ends in {endings}")
@@ -24,8 +27,9 @@ def uniform_attention(model: nn.Module, endings: list[str]) -> int:
 
 
 def recomputed(model: nn.Module, names: list[str]) -> None:
-    """Gradient checkpointing: the named modules (of a ModuleList, each of its modules) keep no activations for the way
-    back but compute them again. Not for layers that write to a cache: they would write twice."""
+    """Gradient checkpointing: the named modules (of a ModuleList, each of its modules) keep no
+    activations for the way back but compute them again. Not for layers that write to a cache: they
+    would write twice."""
     for name in names:
         module = model.get_submodule(name)
         for m in module if isinstance(module, nn.ModuleList) else [module]:
@@ -33,7 +37,8 @@ def recomputed(model: nn.Module, names: list[str]) -> None:
 
 
 def prunable(model: nn.Module, components: list[str]) -> list[nn.Linear]:
-    """The linear layers of the named components, but for those whose weight is another module's too."""
+    """The linear layers of the named components, but for those whose weight is another module's
+    too."""
     owners: dict[int, int] = {}
     for m in model.modules():
         for p in m._parameters.values():
@@ -44,8 +49,8 @@ def prunable(model: nn.Module, components: list[str]) -> list[nn.Linear]:
 
 
 def pruned(model: nn.Module, components: list[str], amount: float) -> None:
-    """Magnitude pruning (Han et al. 1506.02626): the smallest `amount` of each layer's weights is zero from here on; what is
-    left goes on training under the mask."""
+    """Magnitude pruning (Han et al. 1506.02626): the smallest `amount` of each layer's weights is
+    zero from here on; what is left goes on training under the mask."""
     for m in prunable(model, components):
         prune.l1_unstructured(m, "weight", amount)
 
@@ -58,7 +63,8 @@ def unpruned(model: nn.Module) -> None:
 
 
 class AttentionPool(nn.Module):
-    """tokens [B,N,D] -> [B,n,D]: n learned probes attend to them (Set Transformer's PMA, 1810.00825)."""
+    """tokens [B,N,D] -> [B,n,D]: n learned probes attend to them (Set Transformer's PMA,
+    1810.00825)."""
 
     def __init__(self, width: int, heads: int, probes: int):
         super().__init__()
@@ -70,8 +76,8 @@ class AttentionPool(nn.Module):
 
 
 class GatedFusion(nn.Module):
-    """a, b [...,D] -> z*a + (1-z)*b, z = sigmoid(W[a;b]) (the gate of GMU, 1702.01992). It starts at z = sigmoid(open): nearly
-    all a for a large one."""
+    """a, b [...,D] -> z*a + (1-z)*b, z = sigmoid(W[a;b]) (the gate of GMU, 1702.01992). It starts
+    at z = sigmoid(open): nearly all a for a large one."""
 
     def __init__(self, width: int, open: float = 0.0):
         super().__init__()

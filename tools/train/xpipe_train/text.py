@@ -22,10 +22,13 @@ def rephrased(question: str, rng: random.Random) -> str:
     body = q.rstrip("?").strip()
     r = rng.random()
     if r < 0.35:
-        for old, new in (("what color is the shape", ["which color is the shape", "what colour is the shape", "what is the color of the shape",
-                                                      "what color is it", "the color of the shape"]),
-                         ("what shape is in the image", ["which shape is in the image", "what shape is it", "which shape is this", "what shape is this",
-                                                         "what is the shape", "what shape is in the picture"])):
+        for old, new in (
+            ("what color is the shape", ["which color is the shape", "what colour is the shape",
+                                         "what is the color of the shape", "what color is it",
+                                         "the color of the shape"]),
+            ("what shape is in the image", ["which shape is in the image", "what shape is it",
+                                            "which shape is this", "what shape is this",
+                                            "what is the shape", "what shape is in the picture"])):
             if body == old:
                 body = rng.choice(new)
         body = body.replace("image", rng.choice(["image", "picture", "image"]))
@@ -41,15 +44,16 @@ def train_tokenizer(names: list[str], questions: list[str], out: Path, vocab: in
     trainer = trainers.BpeTrainer(vocab_size=vocab, special_tokens=[BOS, PAD, EOS], show_progress=False,
                                   initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
     tok.train_from_iterator(names + questions, trainer)
-    tok.post_processor = processors.TemplateProcessing(single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, IDS["bos"])])
+    tok.post_processor = processors.TemplateProcessing(single=f"{BOS} $A", pair=f"{BOS} $A $B",
+                                                       special_tokens=[(BOS, IDS["bos"])])
     out.parent.mkdir(parents=True, exist_ok=True)
     tok.save(str(out))
     return tok
 
 
 def extend(tokenizer: Path, words: list[str], out: Path) -> None:
-    """Adds merges of the lowest rank until each word is one token. What other texts are cut into changes only where
-    they hold such a word or its beginning; the old tokens keep their ids."""
+    """Adds merges of the lowest rank until each word is one token. What other texts are cut into
+    changes only where they hold such a word or its beginning; the old tokens keep their ids."""
     spec = json.loads(tokenizer.read_text())
     vocab, merges = spec["model"]["vocab"], spec["model"]["merges"]
     for word in words:

@@ -1,18 +1,23 @@
-"""Trains a model of any family from cached features: python -m xpipe_train.train CONFIG. Resumes from its last checkpoint.
+"""Trains a model of any family from cached features: python -m xpipe_train.train CONFIG. Resumes
+from its last checkpoint.
 
 A config (configs/*.json) names the family, and tasks/<family>.py has its class Task:
 
-    Task(config, root, run)          makes self.model, its data under root, and the tokenizer file in run if it has one
+    Task(config, root, run)          makes self.model, its data under root, and the tokenizer file
+                                     in run if it has one
     .batch(rng, stage)               anything; tensors in it are moved to the device
     .losses(batch, stage)            (total as a scalar tensor, {name: float} to show)
-    .evaluate(limit)                 {name: share} on held-out material; all of it where limit is None
+    .evaluate(limit)                 {name: share} on held-out material; all of it where limit is
+                                     None
     .state(), .load(state)           optional: more to keep in checkpoints
     .warm_start(weights)             optional: how another checkpoint's weights are taken over
 
-The rest is here and the same for all. Keys of a config, beside "family", "model" (the family's own) and "stages":
+The rest is here and the same for all. Keys of a config, beside "family", "model" (the family's own)
+and "stages":
 
     seed, warmup (steps), clip (gradient norm), weight_decay
-    factors          learning rate factor of each top-level component of the model, 1 where not named; 0 freezes it
+    factors          learning rate factor of each top-level component of the model, 1 where not
+                     named; 0 freezes it
     stages           [{name, steps, lr: [from, to], factors: {overrides}, ... the family's own}]
     precision        "fp32" or "bf16" (autocast)
     checkpointing    names of modules whose activations are computed again on the way back
@@ -32,8 +37,9 @@ import torch
 
 from . import techniques
 
-DEFAULTS = {"seed": 1, "warmup": 100, "clip": 1.0, "weight_decay": 0.02, "factors": {}, "precision": "fp32", "checkpointing": [],
-            "uniform_attention": [], "pruning": None, "evaluate": {"every": 500, "limit": 250}}
+DEFAULTS = {"seed": 1, "warmup": 100, "clip": 1.0, "weight_decay": 0.02, "factors": {},
+            "precision": "fp32", "checkpointing": [], "uniform_attention": [], "pruning": None,
+            "evaluate": {"every": 500, "limit": 250}}
 SHOW, SAVE, SAVE_SECONDS = 50, 100, 60
 
 
@@ -57,7 +63,8 @@ def groups(model, weight_decay: float):
     for name, p in model.named_parameters():
         if p.requires_grad:
             out.setdefault((name.split(".")[0], p.ndim > 1), []).append(p)
-    return [{"params": ps, "component": c, "weight_decay": weight_decay if decay else 0.0} for (c, decay), ps in out.items()]
+    return [{"params": ps, "component": c, "weight_decay": weight_decay if decay else 0.0}
+            for (c, decay), ps in out.items()]
 
 
 def begin_stage(optimiser, factors: dict) -> None:
@@ -91,7 +98,10 @@ def plot(run: Path) -> None:
     figure, axes = pyplot.subplots(figsize=(7, 4))
     for name, points in lines.items():
         axes.plot(*zip(*points), label=name, marker="." if name.startswith("held out") else None)
-    axes.set_xlabel("step"), axes.set_yscale("symlog", linthresh=0.1), axes.legend(fontsize=6), axes.grid(True)
+    axes.set_xlabel("step")
+    axes.set_yscale("symlog", linthresh=0.1)
+    axes.legend(fontsize=6)
+    axes.grid(True)
     figure.savefig(run / "losses.png", dpi=120)
     pyplot.close(figure)
 
@@ -107,12 +117,15 @@ class Training:
         model = self.model = self.task.model
         if config["uniform_attention"]:
             techniques.uniform_attention(model, config["uniform_attention"])
-        last = torch.load(run / "last.pt", weights_only=False, map_location="cpu") if (run / "last.pt").exists() else None
+        last = None
+        if (run / "last.pt").exists():
+            last = torch.load(run / "last.pt", weights_only=False, map_location="cpu")
         if last is None and start:
             state = torch.load(start, weights_only=False, map_location="cpu")
             self.history = [*state.get("history", []), {"config": state["config"], "steps": state["step"]}]
             getattr(self.task, "warm_start", model.load_state_dict)(state["model"])
-        self.optimiser = torch.optim.AdamW(groups(model.to(self.device), config["weight_decay"]), lr=1e-3, betas=(0.9, 0.98))
+        self.optimiser = torch.optim.AdamW(groups(model.to(self.device), config["weight_decay"]),
+                                           lr=1e-3, betas=(0.9, 0.98))
         techniques.recomputed(model, config["checkpointing"])
         self.rng = random.Random(config["seed"])
         torch.manual_seed(config["seed"])
@@ -123,7 +136,8 @@ class Training:
             self.optimiser.load_state_dict(last["optimiser"])
             if last["task"] is not None:
                 self.task.load(last["task"])
-            self.rng.setstate(last["rng"]), torch.set_rng_state(last["torch_rng"])
+            self.rng.setstate(last["rng"])
+            torch.set_rng_state(last["torch_rng"])
 
     def _prune_at(self, step: int, reached=False) -> None:
         p = self.config["pruning"]
@@ -133,7 +147,8 @@ class Training:
     def save(self, path: Path, final=False) -> None:
         state = {"model": self.model.state_dict(), "step": self.step, "config": self.config, "history": self.history}
         if not final:
-            state |= {"optimiser": self.optimiser.state_dict(), "rng": self.rng.getstate(), "torch_rng": torch.get_rng_state(),
+            state |= {"optimiser": self.optimiser.state_dict(), "rng": self.rng.getstate(),
+                      "torch_rng": torch.get_rng_state(),
                       "task": self.task.state() if hasattr(self.task, "state") else None}
         torch.save(state, path.with_suffix(".part"))
         path.with_suffix(".part").rename(path)
@@ -175,21 +190,25 @@ class Training:
             begin_stage(self.optimiser, config["factors"] | stage.get("factors", {}))
             while self.step < min(done, until or done):
                 t = (self.step - begin) / stage["steps"]
-                lr = (stage["lr"][0] + (stage["lr"][1] - stage["lr"][0]) * t) * min(1.0, (self.step + 1) / config["warmup"])
+                first, end = stage["lr"]
+                lr = (first + (end - first) * t) * min(1.0, (self.step + 1) / config["warmup"])
                 for k, v in self.one(stage, lr).items():
                     sums.setdefault(k, []).append(v)
                 ended = self.step in (done, until)
 
                 def record(figures):
                     for k, v in figures.items():
-                        rows.writerow([self.step, stage["name"], f"{lr:.2e}", f"{time.time() - begun:.0f}", k, f"{v:.4f}"])
+                        rows.writerow(
+                            [self.step, stage["name"], f"{lr:.2e}", f"{time.time() - begun:.0f}", k,
+                             f"{v:.4f}"])
                     log.flush()
 
                 if self.step % SHOW == 0 or ended:
                     mean = {k: sum(v) / len(v) for k, v in sums.items()}
                     sums = {}
                     record(mean)
-                    print(f"{stage['name']} {self.step}/{total} lr {lr:.1e} " + " ".join(f"{k} {v:.3f}" for k, v in mean.items())
+                    print(f"{stage['name']} {self.step}/{total} lr {lr:.1e} "
+                          + " ".join(f"{k} {v:.3f}" for k, v in mean.items())
                           + f" {time.time() - begun:.0f} s", flush=True)
                 if self.step % SAVE == 0 or ended or time.time() - saved > SAVE_SECONDS:
                     self.save(self.run / "last.pt")
@@ -212,7 +231,8 @@ def main():
     ap.add_argument("--threads", type=int, default=1)
     ap.add_argument("--from", dest="start", type=Path, help="start from this checkpoint's weights")
     ap.add_argument("--until", type=int, help="stop at this step")
-    ap.add_argument("--set", action="append", default=[], metavar="KEY=JSON", help="another value for a key of the config")
+    ap.add_argument("--set", action="append", default=[], metavar="KEY=JSON",
+                    help="another value for a key of the config")
     ap.add_argument("--no-test", action="store_true", help="leave out the full evaluation at the end")
     args = ap.parse_args()
     torch.set_num_threads(args.threads)
@@ -221,7 +241,9 @@ def main():
     run.mkdir(parents=True, exist_ok=True)
     training = Training(config, args.root, run, args.start)
     trained = sum(p.numel() for p in training.model.parameters() if p.requires_grad)
-    print(f"{config['name']} on {training.device}: {trained / 1e6:.2f} M trained parameters, from step {training.step}", flush=True)
+    print(f"{config['name']} on {training.device}: {trained / 1e6:.2f} M trained parameters, from "
+          f"step {training.step}",
+          flush=True)
     training.go(args.until)
     if not args.no_test:
         print("full test: " + " ".join(f"{k} {v:.4f}" for k, v in training.evaluate(None).items()), flush=True)

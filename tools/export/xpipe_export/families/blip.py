@@ -5,18 +5,18 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from transformers.cache_utils import EncoderDecoderCache
 
 from ..bundle import Bundle
 from ..graph import GraphSpec
 from .blip2 import vision_spec
-from .causal import cache_names, cache_tensors, causal_mask, embed_spec, padded_mask, past_cache, position_ids
+from .causal import cache_names, cache_tensors, causal_mask, embed_spec, heading_last, position_ids
 from .common import release
-from .t5 import right_padded
+from .t5 import crossing_cache, crossing_spec, right_padded
 
 
 class TextEncoder(nn.Module):
-    """input_ids [B,T], attention_mask [B,T] (, image_embeds [B,N,Dv]) -> pooled_output [B,D], the state of the first token"""
+    """input_ids [B,T], attention_mask [B,T] (, image_embeds [B,N,Dv]) -> pooled_output [B,D], the
+    state of the first token"""
 
     def __init__(self, text: nn.Module, attention: bool = False):
         super().__init__()
@@ -30,7 +30,8 @@ class TextEncoder(nn.Module):
 
 
 class CrossKV(nn.Module):
-    """encoder states [B,N,De] -> present.{i}.encoder.key, .value [B,heads,N,dim] of every decoder layer"""
+    """encoder states [B,N,De] -> present.{i}.encoder.key, .value [B,heads,N,dim] of every decoder
+    layer"""
 
     def __init__(self, decoder: nn.Module):
         super().__init__()
@@ -40,12 +41,15 @@ class CrossKV(nn.Module):
         out = []
         for m in self.cross:
             for projection in (m.key, m.value):
-                out.append(projection(states).view(states.shape[0], -1, m.num_attention_heads, m.attention_head_size).transpose(1, 2))
+                out.append(
+                    projection(states).view(states.shape[0], -1, m.num_attention_heads,
+                                            m.attention_head_size).transpose(1, 2))
         return tuple(out)
 
 
 class QuestionEncoder(nn.Module):
-    """input_ids [B,S], attention_mask [B,S], image_embeds [B,N,Dv] -> encoder_hidden_states [B,S,D], present.{i}.encoder.key, .value"""
+    """input_ids [B,S], attention_mask [B,S], image_embeds [B,N,Dv] -> encoder_hidden_states
+    [B,S,D], present.{i}.encoder.key, .value"""
 
     def __init__(self, text: nn.Module, decoder: nn.Module, attention: bool = False):
         super().__init__()
@@ -61,9 +65,9 @@ class QuestionEncoder(nn.Module):
 class Decoder(nn.Module):
     """The same inputs and outputs as t5.Decoder.
 
-    transformers 4.57 drops encoder_attention_mask on its way to BLIP's cross-attention, so a batch of questions attends to
-    the padding of the shorter ones. Here the mask arrives: with all ones the graph equals transformers, and a
-    batch equals its rows.
+    transformers 4.57 drops encoder_attention_mask on its way to BLIP's cross-attention, so a batch
+    of questions attends to the padding of the shorter ones. Here the mask arrives: with all ones
+    the graph equals transformers, and a batch equals its rows.
     """
 
     def __init__(self, decoder: nn.Module, attention: bool = False):
@@ -72,17 +76,17 @@ class Decoder(nn.Module):
         for layer in decoder.bert.encoder.layer:
             layer.crossattention.self.register_forward_pre_hook(_deliver_mask, with_kwargs=True)
 
-    def forward(self, inputs_embeds, attention_mask, encoder_attention_mask, *past):
-        half = len(past) // 2
-        cache = EncoderDecoderCache(past_cache(past[:half]), past_cache(past[half:]))
-        cache.is_updated = {i: True for i in range(half // 2)}
+    def forward(self, inputs_embeds, attention_mask, encoder_attention_mask, num_logits_to_keep, *past):
+        cache = crossing_cache(past)
         length = inputs_embeds.shape[1]
         visible = (causal_mask(attention_mask, length)[:, 0] == 0).float()  # the model subtracts 10,000 where this is 0
-        out = self.decoder(inputs_embeds=inputs_embeds.clone(),  # the model adds positions in place
-                           attention_mask=visible, position_ids=position_ids(attention_mask, length).clamp(min=0),
-                           # only its presence is read: the cache has the keys and values
-                           encoder_hidden_states=inputs_embeds, encoder_attention_mask=encoder_attention_mask,
-                           past_key_values=cache, use_cache=True, is_decoder=True, output_attentions=self.attention, return_dict=True)
+        with heading_last(self.decoder.cls, num_logits_to_keep):
+            out = self.decoder(inputs_embeds=inputs_embeds.clone(),  # the model adds positions in place
+                               attention_mask=visible, position_ids=position_ids(attention_mask, length).clamp(min=0),
+                               # only its presence is read: the cache has the keys and values
+                               encoder_hidden_states=inputs_embeds, encoder_attention_mask=encoder_attention_mask,
+                               past_key_values=cache, use_cache=True, is_decoder=True,
+                               output_attentions=self.attention, return_dict=True)
         maps = (*out.attentions, *out.cross_attentions) if self.attention else ()
         return out.logits, *cache_tensors(cache.self_attention_cache), *maps
 
@@ -96,28 +100,9 @@ def _dims(text) -> tuple[int, int, int]:
 
 
 def decoder_spec(decoder: nn.Module, attention: bool) -> GraphSpec:
-    config = decoder.config
-    layers, heads, dim = _dims(config)
-    own, cross = cache_names("past_key_values", layers, ".decoder"), cache_names("past_key_values", layers, ".encoder")
-    present = cache_names("present", layers, ".decoder")
-
-    def make(s):
-        inputs = {"inputs_embeds": torch.randn(s["batch"], s["length"], config.hidden_size) * 0.1,
-                  "attention_mask": padded_mask(s["batch"], s["past"], s["length"]),
-                  "encoder_attention_mask": right_padded(s["batch"], s["source"])}
-        inputs |= {n: torch.randn(s["batch"], heads, s["past"], dim) for n in own}
-        return inputs | {n: torch.randn(s["batch"], heads, s["source"], dim) for n in cross}
-
-    maps = [f"{kind}.{i}" for kind in ("self_attn", "cross_attn") for i in range(layers)] if attention else []
-    axes = {"inputs_embeds": ["batch", "length", config.hidden_size], "attention_mask": ["batch", "total"],
-            "encoder_attention_mask": ["batch", "source"], "logits": ["batch", "length", config.vocab_size]}
-    axes |= {n: ["batch", heads, "past", dim] for n in own} | {n: ["batch", heads, "source", dim] for n in cross}
-    axes |= {n: ["batch", heads, "total", dim] for n in present}
-    axes |= {n: ["batch", heads, "length", "source" if n.startswith("cross") else "total"] for n in maps}
-    return GraphSpec(Decoder(decoder, attention), make, ["logits", *present, *maps], axes,
-                     {"batch": 2, "length": 3, "past": 5, "source": 7},
-                     [{"batch": 1, "length": 1, "past": 0, "source": 9}, {"batch": 3, "length": 4, "past": 0, "source": 2},
-                      {"batch": 3, "length": 1, "past": 11, "source": 6}])
+    layers, heads, dim = _dims(decoder.config)
+    return crossing_spec(Decoder(decoder, attention), width=decoder.config.hidden_size, vocab=decoder.config.vocab_size,
+                         layers=layers, heads=heads, dim=dim, attention=attention, spread=0.1)
 
 
 def text_spec(text: nn.Module, attention: bool, image_width: int = 0, decoder: nn.Module | None = None) -> GraphSpec:
@@ -125,14 +110,17 @@ def text_spec(text: nn.Module, attention: bool, image_width: int = 0, decoder: n
     config = text.config
 
     def make(s):
-        inputs = {"input_ids": torch.randint(0, config.vocab_size, (s["batch"], s["length"])), "attention_mask": right_padded(s["batch"], s["length"])}
+        inputs = {"input_ids": torch.randint(0, config.vocab_size, (s["batch"], s["length"])),
+                  "attention_mask": right_padded(s["batch"], s["length"])}
         if image_width:
             inputs["image_embeds"] = torch.randn(s["batch"], s["tokens"], image_width)
         return inputs
 
     layers, heads, dim = _dims(config)
-    axes = {"input_ids": ["batch", "length"], "attention_mask": ["batch", "length"], "image_embeds": ["batch", "tokens", image_width],
-            "pooled_output": ["batch", config.hidden_size], "encoder_hidden_states": ["batch", "length", config.hidden_size]}
+    axes = {"input_ids": ["batch", "length"], "attention_mask": ["batch", "length"],
+            "image_embeds": ["batch", "tokens", image_width],
+            "pooled_output": ["batch", config.hidden_size],
+            "encoder_hidden_states": ["batch", "length", config.hidden_size]}
     maps = [f"self_attn.{i}" for i in range(layers)] if attention else []
     axes |= {m: ["batch", heads, "length", "length"] for m in maps}
     if image_width and attention:
@@ -153,8 +141,11 @@ def cross_kv_spec(decoder: nn.Module, width: int) -> GraphSpec:
     layers, heads, dim = _dims(decoder.config)
     kv = cache_names("present", layers, ".encoder")
     axes = {"image_embeds": ["batch", "tokens", width]} | {n: ["batch", heads, "tokens", dim] for n in kv}
-    return GraphSpec(CrossKV(decoder), lambda s: {"image_embeds": torch.randn(s["batch"], s["tokens"], width)}, kv, axes,
-                     {"batch": 2, "tokens": 5}, [{"batch": 1, "tokens": 17}, {"batch": 3, "tokens": 9}])
+    return GraphSpec(CrossKV(decoder),
+                     lambda s: {"image_embeds": torch.randn(s["batch"], s["tokens"], width)}, kv,
+                     axes,
+                     {"batch": 2, "tokens": 5},
+                     [{"batch": 1, "tokens": 17}, {"batch": 3, "tokens": 9}])
 
 
 def vision_attention(vision: nn.Module, attention: bool) -> list[nn.Module]:
@@ -165,7 +156,9 @@ def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
     """BlipForConditionalGeneration, BlipForQuestionAnswering or BlipForImageTextRetrieval."""
     config, kind = model.config, type(model).__name__
     width = config.vision_config.hidden_size
-    bundle.add_graph("vision_encoder", vision_spec(model.vision_model, config.vision_config.image_size, vision_attention(model.vision_model, attention)))
+    bundle.add_graph("vision_encoder", vision_spec(model.vision_model,
+                                                   config.vision_config.image_size,
+                                                   vision_attention(model.vision_model, attention)))
     release(model, "vision_model")
 
     if kind == "BlipForImageTextRetrieval":
@@ -178,13 +171,17 @@ def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
 
     text = config.text_config
     bundle.meta["decoder_start_token_id"] = text.bos_token_id
-    bundle.add_json("generation_config.json", {"bos_token_id": text.bos_token_id, "eos_token_id": text.sep_token_id, "pad_token_id": text.pad_token_id})
+    bundle.add_json("generation_config.json", {"bos_token_id": text.bos_token_id,
+                                               "eos_token_id": text.sep_token_id,
+                                               "pad_token_id": text.pad_token_id})
     if kind == "BlipForQuestionAnswering":
-        bundle.meta |= {"tasks": ["answer"], "prompts": {"answer": "{}"}, "limits": {"max_positions": text.max_position_embeddings}}
+        bundle.meta |= {"tasks": ["answer"], "prompts": {"answer": "{}"},
+                        "limits": {"max_positions": text.max_position_embeddings}}
         bundle.add_graph("question_encoder", text_spec(model.text_encoder, attention, width, model.text_decoder))
         release(model, "text_encoder")
     else:
-        bundle.meta |= {"tasks": ["caption"], "prompts": {"caption": ""}, "limits": {"max_positions": text.max_position_embeddings}}
+        bundle.meta |= {"tasks": ["caption"], "prompts": {"caption": ""},
+                        "limits": {"max_positions": text.max_position_embeddings}}
         bundle.add_graph("cross_kv", cross_kv_spec(model.text_decoder, width))
     bundle.add_graph("embed_tokens", embed_spec(model.text_decoder.get_input_embeddings(), text.vocab_size))
     bundle.add_graph("decoder", decoder_spec(model.text_decoder, attention))

@@ -25,8 +25,10 @@ class Captured:
         self.maps: list[torch.Tensor] = []
         self.hooks = [m.register_forward_hook(lambda _m, _i, out: self.maps.append(out[1])) for m in modules]
         if ask:
-            self.hooks += [m.register_forward_pre_hook(lambda _m, args, kwargs: (args, kwargs | {"output_attentions": True}), with_kwargs=True)
-                           for m in modules]
+            self.hooks += [
+                m.register_forward_pre_hook(
+                    lambda _m, args, kwargs: (args, kwargs | {"output_attentions": True}),
+                    with_kwargs=True) for m in modules]
 
     def __enter__(self) -> list[torch.Tensor]:
         return self.maps
@@ -77,14 +79,16 @@ class QFormer(nn.Module):
 
 
 class QFormerWithText(nn.Module):
-    """image_embeds [B,N,Dv], qformer_input_ids [B,T], qformer_attention_mask [B,T] -> query_output [B,Q,Dq]
+    """image_embeds [B,N,Dv], qformer_input_ids [B,T], qformer_attention_mask [B,T] -> query_output
+    [B,Q,Dq]
 
-    The instruction of InstructBLIP, or the text of BLIP-2's matching head; T may be 0 with the latter. embed maps
-    ids and queries to the Q-Former's input where the Q-Former does not do it itself. With attention, the self maps
-    are [B,heads,Q+T,Q+T].
+    The instruction of InstructBLIP, or the text of BLIP-2's matching head; T may be 0 with the
+    latter. embed maps ids and queries to the Q-Former's input where the Q-Former does not do it
+    itself. With attention, the self maps are [B,heads,Q+T,Q+T].
     """
 
-    def __init__(self, qformer: nn.Module, query_tokens: nn.Parameter, embed: nn.Module | None = None, attention: bool = False):
+    def __init__(self, qformer: nn.Module, query_tokens: nn.Parameter,
+                 embed: nn.Module | None = None, attention: bool = False):
         super().__init__()
         self.qformer, self.query_tokens, self.embed, self.attention = qformer, query_tokens, embed, attention
 
@@ -94,15 +98,18 @@ class QFormerWithText(nn.Module):
         mask = torch.cat([torch.ones_like(queries[:, :, 0], dtype=torch.int64), qformer_attention_mask], dim=1)
         with Captured(qformer_attention(self.qformer) if self.attention else []) as maps:
             if self.embed is None:
-                out = self.qformer(input_ids=qformer_input_ids, attention_mask=mask, query_embeds=queries, encoder_hidden_states=image_embeds)
+                out = self.qformer(input_ids=qformer_input_ids, attention_mask=mask,
+                                   query_embeds=queries, encoder_hidden_states=image_embeds)
             else:
-                out = self.qformer(query_embeds=self.embed(input_ids=qformer_input_ids, query_embeds=queries), query_length=count,
-                                   attention_mask=mask, encoder_hidden_states=image_embeds)
+                out = self.qformer(
+                    query_embeds=self.embed(input_ids=qformer_input_ids, query_embeds=queries),
+                    query_length=count, attention_mask=mask, encoder_hidden_states=image_embeds)
         return out.last_hidden_state[:, :count], *maps
 
 
 class QFormerText(nn.Module):
-    """input_ids [B,T], attention_mask [B,T] -> pooled_output [B,Dq], the state of the first token"""
+    """input_ids [B,T], attention_mask [B,T] -> pooled_output [B,Dq], the state of the first
+    token"""
 
     def __init__(self, qformer: nn.Module, embed: nn.Module):
         super().__init__()
@@ -114,7 +121,8 @@ class QFormerText(nn.Module):
 
 
 def qformer_attention(qformer: nn.Module) -> list[nn.Module]:
-    """The attention modules in the order they run: per layer self, then cross where there is one."""
+    """The attention modules in the order they run: per layer self, then cross where there is
+    one."""
     found = []
     for layer in qformer.encoder.layer:
         found.append(layer.attention.attention)
@@ -133,14 +141,16 @@ def qformer_attention_names(qformer: nn.Module) -> list[str]:
 
 
 def vision_spec(vision: nn.Module, size: int, attention: list[nn.Module] = (), places: bool = False) -> GraphSpec:
-    """size is the one square image size the encoder takes; places says that it gives image_places too."""
+    """size is the one square image size the encoder takes; places says that it gives image_places
+    too."""
     maps = [f"self_attn.{i}" for i in range(len(attention))]
     axes = {"pixel_values": ["batch", 3, size, size], "image_embeds": ["batch", "tokens", "width"]}
     axes |= {m: ["batch", "heads", "tokens", "tokens"] for m in maps}
     if places:
         maps = ["image_places", *maps]
         axes["image_places"] = ["batch", "tokens", "cells"]
-    return GraphSpec(VisionEncoder(vision, attention), lambda s: {"pixel_values": torch.randn(s["batch"], 3, size, size)},
+    return GraphSpec(VisionEncoder(vision, attention),
+                     lambda s: {"pixel_values": torch.randn(s["batch"], 3, size, size)},
                      ["image_embeds", *maps], axes, {"batch": 2}, [{"batch": 1}, {"batch": 3}])
 
 
@@ -168,16 +178,22 @@ def qformer_text_spec(qformer: nn.Module, query_tokens: nn.Parameter, vocab: int
                 "qformer_input_ids": torch.randint(0, vocab, (s["batch"], s["length"])),
                 "qformer_attention_mask": t5.right_padded(s["batch"], s["length"])}
 
-    return GraphSpec(QFormerWithText(qformer, query_tokens, embed, attention), make, ["query_output", *names], axes,
+    return GraphSpec(QFormerWithText(qformer, query_tokens, embed, attention), make,
+                     ["query_output", *names], axes,
                      {"batch": 2, "tokens": 5, "length": 3},
-                     [{"batch": 1, "tokens": 17, "length": 6}, {"batch": 3, "tokens": 9, "length": 4}, {"batch": 2, "tokens": 7, "length": 0}])
+                     [{"batch": 1, "tokens": 17, "length": 6},
+                      {"batch": 3, "tokens": 9, "length": 4},
+                      {"batch": 2, "tokens": 7, "length": 0}])
 
 
 def text_spec(qformer: nn.Module, embed: nn.Module, vocab: int) -> GraphSpec:
-    axes = {"input_ids": ["batch", "length"], "attention_mask": ["batch", "length"], "pooled_output": ["batch", "width"]}
-    return GraphSpec(QFormerText(qformer, embed),
-                     lambda s: {"input_ids": torch.randint(0, vocab, (s["batch"], s["length"])), "attention_mask": t5.right_padded(s["batch"], s["length"])},
-                     ["pooled_output"], axes, {"batch": 2, "length": 3}, [{"batch": 1, "length": 7}, {"batch": 3, "length": 5}])
+    axes = {"input_ids": ["batch", "length"], "attention_mask": ["batch", "length"],
+            "pooled_output": ["batch", "width"]}
+    return GraphSpec(QFormerText(qformer, embed), lambda s: {
+        "input_ids": torch.randint(0, vocab, (s["batch"], s["length"])),
+        "attention_mask": t5.right_padded(s["batch"], s["length"])}, ["pooled_output"], axes,
+                     {"batch": 2, "length": 3},
+                     [{"batch": 1, "length": 7}, {"batch": 3, "length": 5}])
 
 
 def add_language_model(bundle: Bundle, lm: nn.Module, attention: bool) -> None:
@@ -192,7 +208,8 @@ def add_language_model(bundle: Bundle, lm: nn.Module, attention: bool) -> None:
 
 
 def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
-    """Blip2ForConditionalGeneration, InstructBlipForConditionalGeneration or Blip2ForImageTextRetrieval."""
+    """Blip2ForConditionalGeneration, InstructBlipForConditionalGeneration or
+    Blip2ForImageTextRetrieval."""
     config, kind = model.config, type(model).__name__
     # The real checkpoints keep the Q-Former in float32 when the rest is float16.
     qformer_dtype = "fp32" if bundle.dtype == "fp16" else None
@@ -206,7 +223,9 @@ def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
     if kind == "Blip2ForImageTextRetrieval":
         bundle.meta["tasks"] = ["match"]
         vocab = config.qformer_config.vocab_size
-        bundle.add_graph("qformer", qformer_text_spec(model.qformer, model.query_tokens, vocab, model.embeddings, attention), dtype=qformer_dtype)
+        bundle.add_graph("qformer", qformer_text_spec(model.qformer, model.query_tokens, vocab,
+                                                      model.embeddings, attention),
+                         dtype=qformer_dtype)
         bundle.add_graph("text_encoder", text_spec(model.qformer, model.embeddings, vocab), dtype=qformer_dtype)
         for name in ("itm_head", "vision_projection", "text_projection"):
             bundle.add_linear(name, getattr(model, name))
@@ -216,7 +235,8 @@ def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
     bundle.meta["prompts"] = {"caption": "", "answer": "Question: {} Answer:"}
     if kind == "InstructBlipForConditionalGeneration":
         bundle.meta["prompts"] = {"caption": "A short image description.", "answer": "{}"}
-        spec = qformer_text_spec(model.qformer, model.query_tokens, config.qformer_config.vocab_size, attention=attention)
+        spec = qformer_text_spec(model.qformer, model.query_tokens,
+                                 config.qformer_config.vocab_size, attention=attention)
     else:
         spec = qformer_spec(model.qformer, model.query_tokens, attention)
     bundle.add_graph("qformer", spec, dtype=qformer_dtype)
@@ -229,14 +249,18 @@ def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
     add_language_model(bundle, lm, attention)
 
 
-def add_parts(bundle: Bundle, *, vision: nn.Module, image_size: int, qformer: nn.Module, query_tokens: nn.Parameter,
-              language_projection: nn.Linear, language_model: nn.Module, attention_maps: bool = False,
-              vision_attention: list[nn.Module] = (), qformer_dtype: str | None = None, image_places: bool = False) -> None:
+def add_parts(bundle: Bundle, *, vision: nn.Module, image_size: int, qformer: nn.Module,
+              query_tokens: nn.Parameter, language_projection: nn.Linear, language_model: nn.Module,
+              attention_maps: bool = False, vision_attention: list[nn.Module] = (),
+              qformer_dtype: str | None = None, image_places: bool = False) -> None:
     """The four graphs and the projection of a BLIP-2; five with an encoder-decoder language model.
 
-    qformer_dtype defaults to the bundle's; checkpoints of the real BLIP-2 keep it in fp32. image_places: vision gives these too.
+    qformer_dtype defaults to the bundle's; checkpoints of the real BLIP-2 keep it in fp32.
+    image_places: vision gives these too.
     """
-    bundle.add_graph("vision_encoder", vision_spec(vision, image_size, vision_attention if attention_maps else [], image_places))
+    bundle.add_graph("vision_encoder", vision_spec(vision, image_size,
+                                                   vision_attention if attention_maps else [],
+                                                   image_places))
     bundle.add_graph("qformer", qformer_spec(qformer, query_tokens, attention_maps), dtype=qformer_dtype)
     bundle.add_linear("language_projection", language_projection)
     add_language_model(bundle, language_model, attention_maps)

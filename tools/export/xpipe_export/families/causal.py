@@ -6,6 +6,8 @@ and handed over ready made: the models' own mask builders do not trace.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 from transformers.cache_utils import DynamicCache, DynamicLayer
@@ -23,7 +25,8 @@ class PastLayer(DynamicLayer):
         self.is_initialized = True
 
     def get_seq_length(self):
-        # The base class answers 0 for an empty cache by a Python branch, which tracing would freeze.
+        # The base class answers 0 for an empty cache by a Python branch, which tracing would
+        # freeze.
         return self.keys.shape[-2]
 
 
@@ -51,17 +54,44 @@ def causal_mask(attention_mask: torch.Tensor, length) -> torch.Tensor:
 
 
 def position_ids(attention_mask: torch.Tensor, length) -> torch.Tensor:
-    """Positions [B,T] that count tokens and not padding; padding itself gets -1 (OPT's offset makes that a row)."""
+    """Positions [B,T] that count tokens and not padding; padding itself gets -1 (OPT's offset makes
+    that a row)."""
     counted = attention_mask.cumsum(1) * attention_mask - 1
     return counted[:, attention_mask.shape[1] - length:]
 
 
-class CausalDecoder(nn.Module):
-    """inputs_embeds [B,T,D], attention_mask [B,P+T], past [B,heads,P,dim]... -> logits [B,T,V], present...
+KEEP = "num_logits_to_keep"
+"""The decoders' input that says of how many last positions logits are wanted (transformers.js'
+name)."""
 
-    lm is any transformers decoder-only model with a head. Positions come out of
-    attention_mask, so prefill (P = 0), steps, batches and left padding are one graph.
-    attention adds self_attn.{i} [B,heads,T,P+T] behind the present tensors.
+
+def last_positions(hidden: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+    """The last keep (int64 scalar) rows of hidden [B,T,D]; all of them where keep is 0 or above
+    T."""
+    return hidden[:, -keep:]
+
+
+@contextmanager
+def heading_last(head: nn.Module, keep: torch.Tensor):
+    """While entered, the head of a language model reads the last keep positions alone.
+
+    The hidden states are cut before the head, which at OPT-2.7B's size costs 129 MMAC a position.
+    A hook and not the models' own logits_to_keep, which OPT, MPT, T5 and BLIP do not have.
+    """
+    hook = head.register_forward_pre_hook(lambda _m, args: (last_positions(args[0], keep), *args[1:]))
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+class CausalDecoder(nn.Module):
+    """inputs_embeds [B,T,D], attention_mask [B,P+T], num_logits_to_keep [], past [B,heads,P,dim]...
+    -> logits [B,K,V], present...
+
+    lm is any transformers decoder-only model with a head. Positions come out of attention_mask, so
+    prefill (P = 0), steps, batches and left padding are one graph. K is num_logits_to_keep, or T
+    where that is 0. attention adds self_attn.{i} [B,heads,T,P+T] behind the present tensors.
     """
 
     def __init__(self, lm: nn.Module, attention: bool = False):
@@ -69,7 +99,7 @@ class CausalDecoder(nn.Module):
         lm.set_attn_implementation("eager")
         self.lm, self.attention, self.kind = lm, attention, lm.config.model_type
 
-    def forward(self, inputs_embeds, attention_mask, *past):
+    def forward(self, inputs_embeds, attention_mask, num_logits_to_keep, *past):
         length = inputs_embeds.shape[1]
         cache = past_cache(past)
         mask = causal_mask(attention_mask, length)
@@ -80,9 +110,10 @@ class CausalDecoder(nn.Module):
             given = {"attention_mask": (mask == 0).float()}
         else:
             given = {"attention_mask": mask, "position_ids": positions}
-        out = self.lm(inputs_embeds=inputs_embeds, past_key_values=cache, use_cache=True, return_dict=True,
-                      cache_position=torch.arange(length) + (attention_mask.shape[1] - length),
-                      output_attentions=self.attention, **given)
+        with heading_last(self.lm.get_output_embeddings(), num_logits_to_keep):
+            out = self.lm(inputs_embeds=inputs_embeds, past_key_values=cache, use_cache=True, return_dict=True,
+                          cache_position=torch.arange(length) + (attention_mask.shape[1] - length),
+                          output_attentions=self.attention, **given)
         maps = out.attentions if self.attention else ()
         return out.logits, *cache_tensors(cache), *maps
 
@@ -135,17 +166,22 @@ def decoder_spec(lm: nn.Module, embed_dim: int | None = None, attention: bool = 
 
     def make(s):
         inputs = {"inputs_embeds": torch.randn(s["batch"], s["length"], width) * 0.1,
-                  "attention_mask": padded_mask(s["batch"], s["past"], s["length"])}
+                  "attention_mask": padded_mask(s["batch"], s["past"], s["length"]),
+                  KEEP: torch.tensor(s["keep"])}
         for name in cache_names("past_key_values", layers):
             inputs[name] = torch.randn(s["batch"], heads, s["past"], dim)
         return inputs
 
-    axes = {"inputs_embeds": ["batch", "length", width], "attention_mask": ["batch", "total"], "logits": ["batch", "length", config.vocab_size]}
+    axes = {"inputs_embeds": ["batch", "length", width], "attention_mask": ["batch", "total"], KEEP: [],
+            "logits": ["batch", "kept", config.vocab_size]}
     axes |= {n: ["batch", heads, "past", dim] for n in cache_names("past_key_values", layers)}
     axes |= {n: ["batch", heads, "total", dim] for n in cache_names("present", layers)}
     maps = [f"self_attn.{i}" for i in range(layers)] if attention else []
     axes |= {n: ["batch", config.num_attention_heads, "length", "total"] for n in maps}
-    return GraphSpec(CausalDecoder(lm, attention), make, ["logits", *cache_names("present", layers), *maps], axes,
-                     {"batch": 2, "length": 3, "past": 5},
-                     [{"batch": 1, "length": 7, "past": 0}, {"batch": 3, "length": 4, "past": 0},
-                      {"batch": 1, "length": 1, "past": 11}, {"batch": 3, "length": 2, "past": 6}])
+    return GraphSpec(CausalDecoder(lm, attention), make,
+                     ["logits", *cache_names("present", layers), *maps], axes,
+                     {"batch": 2, "length": 4, "past": 5, "keep": 3},
+                     [{"batch": 1, "length": 7, "past": 0, "keep": 1},
+                      {"batch": 3, "length": 4, "past": 0, "keep": 0},
+                      {"batch": 1, "length": 1, "past": 11, "keep": 1},
+                      {"batch": 3, "length": 2, "past": 6, "keep": 2}])

@@ -1,4 +1,5 @@
-"""CLIP and SigLIP: two graphs up to the pooled states; projections, norms and the scale are applied in Go."""
+"""CLIP and SigLIP: two graphs up to the pooled states; projections, norms and the scale are applied
+in Go."""
 
 from __future__ import annotations
 
@@ -12,9 +13,11 @@ from .common import release
 
 
 class Vision(nn.Module):
-    """pixel_values [B,3,H,W] -> pooled_output [B,D], last_hidden_state [B,N,D] (, self_attn.{i} [B,heads,N,N])
+    """pixel_values [B,3,H,W] -> pooled_output [B,D], last_hidden_state [B,N,D] (, self_attn.{i}
+    [B,heads,N,N])
 
-    SigLIP pools by a probe that attends to the patches: with attention, cross_attn.0 [B,heads,1,N] is behind the others.
+    SigLIP pools by a probe that attends to the patches: with attention, cross_attn.0 [B,heads,1,N]
+    is behind the others.
     """
 
     def __init__(self, vision: nn.Module, attention: list[nn.Module] = ()):
@@ -22,10 +25,13 @@ class Vision(nn.Module):
         self.vision, self.attention = vision, list(attention)
         self.probe = getattr(getattr(vision, "head", None), "attention", None) if attention else None
         if self.probe is not None:  # an nn.MultiheadAttention gives the mean over heads unless told otherwise
-            self.probe.register_forward_pre_hook(lambda _m, args, kwargs: (args, kwargs | {"average_attn_weights": False}), with_kwargs=True)
+            self.probe.register_forward_pre_hook(
+                lambda _m, args, kwargs: (args, kwargs | {"average_attn_weights": False}),
+                with_kwargs=True)
 
     def forward(self, pixel_values):
-        with Captured(self.attention, ask=True) as maps, Captured([self.probe] if self.probe is not None else []) as probe:
+        with Captured(self.attention, ask=True) as maps, Captured(
+            [self.probe] if self.probe is not None else []) as probe:
             out = self.vision(pixel_values)
         return out.pooler_output, out.last_hidden_state, *maps, *probe
 
@@ -33,8 +39,8 @@ class Vision(nn.Module):
 class Text(nn.Module):
     """input_ids [B,T] -> pooled_output [B,D] (, self_attn.{i} [B,heads,T,T])
 
-    CLIP is causal and pooled at the first end of text, SigLIP was trained with padding in sight: neither takes a mask.
-    head False leaves out SigLIP's last projection.
+    CLIP is causal and pooled at the first end of text, SigLIP was trained with padding in sight:
+    neither takes a mask. head False leaves out SigLIP's last projection.
     """
 
     def __init__(self, text: nn.Module, attention: list[nn.Module] = ()):
@@ -74,19 +80,22 @@ def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
     size = config.vision_config.image_size
     maps = _attention(model.vision_model, attention)
     names = [f"self_attn.{i}" for i in range(len(maps))]
-    axes = {"pixel_values": ["batch", 3, size, size], "pooled_output": ["batch", "width"], "last_hidden_state": ["batch", "tokens", "width"]}
+    axes = {"pixel_values": ["batch", 3, size, size], "pooled_output": ["batch", "width"],
+            "last_hidden_state": ["batch", "tokens", "width"]}
     axes |= {n: ["batch", "heads", "tokens", "tokens"] for n in names}
     encoder = Vision(model.vision_model, maps)
     if encoder.probe is not None:
         names.append("cross_attn.0")
         axes["cross_attn.0"] = ["batch", "heads", 1, "tokens"]
-    bundle.add_graph("vision_encoder", GraphSpec(encoder, lambda s: {"pixel_values": torch.randn(s["batch"], 3, size, size)},
-                                                 ["pooled_output", "last_hidden_state", *names], axes, {"batch": 2}, [{"batch": 1}, {"batch": 3}]))
+    bundle.add_graph("vision_encoder", GraphSpec(
+        encoder, lambda s: {"pixel_values": torch.randn(s["batch"], 3, size, size)},
+        ["pooled_output", "last_hidden_state", *names], axes, {"batch": 2}, [{"batch": 1}, {"batch": 3}]))
     release(model, "vision_model")
 
     maps = _attention(model.text_model, attention)
     names = [f"self_attn.{i}" for i in range(len(maps))]
-    axes = {"input_ids": ["batch", "length"], "pooled_output": ["batch", "width"]} | {n: ["batch", "heads", "length", "length"] for n in names}
+    axes = ({"input_ids": ["batch", "length"], "pooled_output": ["batch", "width"]}
+            | {n: ["batch", "heads", "length", "length"] for n in names})
     eos = text.eos_token_id
 
     def make(s):
@@ -98,5 +107,8 @@ def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
         return {"input_ids": ids}
 
     longest = min(text.max_position_embeddings, 16)
-    bundle.add_graph("text_encoder", GraphSpec(Text(model.text_model, maps), make, ["pooled_output", *names], axes, {"batch": 2, "length": 5},
-                                               [{"batch": 1, "length": 7}, {"batch": 3, "length": longest}]))
+    bundle.add_graph("text_encoder", GraphSpec(Text(model.text_model, maps), make,
+                                               ["pooled_output", *names], axes,
+                                               {"batch": 2, "length": 5},
+                                               [{"batch": 1, "length": 7},
+                                                {"batch": 3, "length": longest}]))

@@ -17,8 +17,8 @@ from transformers.convert_slow_tokenizer import SpmConverter
 from ..bundle import Bundle
 from ..graph import ExportError
 
-COPIED = ("config.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-          "added_tokens.json")
+COPIED = ("config.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json",
+          "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 
 
 def copy_checkpoint_files(bundle: Bundle, checkpoint: Path) -> None:
@@ -47,19 +47,23 @@ def _fast(tokenizer) -> Tokenizer:
         raise ExportError(f"{type(tokenizer).__name__} has no tokenizer.json and no fast form")
 
     class Converter(SpmConverter):
-        """What SiglipTokenizer does in Python: lower case, no ASCII punctuation, single spaces; </s> behind."""
+        """What SiglipTokenizer does in Python: lower case, no ASCII punctuation, single spaces;
+        </s> behind."""
 
         def normalizer(self, proto):
             lower = [normalizers.Lowercase()] if tokenizer.do_lower_case else []
             punctuation = "[" + "".join(re.escape(c) for c in string.punctuation) + "]"
-            return normalizers.Sequence([*lower, normalizers.Replace(Regex(punctuation), ""), normalizers.Replace(Regex(r"\s+"), " "),
-                                         normalizers.Strip(), super().normalizer(proto)])
+            return normalizers.Sequence(
+                [*lower, normalizers.Replace(Regex(punctuation), ""),
+                 normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip(),
+                 super().normalizer(proto)])
 
         def post_processor(self):
             return processors.TemplateProcessing("$A </s>", "$A </s> $B </s>", [("</s>", tokenizer.eos_token_id)])
 
     fast = Converter(tokenizer).converted()
-    for text in ("a photo of a cat", "This is a photo of 2 dogs.", "  Hello,   WORLD! it's 'quoted' ", "caf\u00e9", "a"):
+    for text in ("a photo of a cat", "This is a photo of 2 dogs.",
+                 "  Hello,   WORLD! it's 'quoted' ", "caf\u00e9", "a"):
         if fast.encode(text).ids != tokenizer(text).input_ids:
             raise ExportError(f"the converted SigLIP tokenizer differs from transformers' on {text!r}")
     return fast
@@ -88,6 +92,8 @@ def resolve(checkpoint: str) -> Path:
         raise FileNotFoundError(f"{checkpoint} does not exist")
     from huggingface_hub import snapshot_download
 
-    return Path(snapshot_download(checkpoint, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.bin", "*.pt"]))
+    return Path(
+        snapshot_download(checkpoint, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt",
+                                                      "*.bin", "*.pt"]))
 
 

@@ -8,12 +8,13 @@ from torch import nn
 from ..bundle import Bundle
 from ..graph import LIMIT, GraphSpec
 from . import flamingo
-from .causal import causal_mask, embed_spec, position_ids
+from .causal import causal_mask, embed_spec, last_positions, position_ids
 from .common import add_generation_config, release
 
 
 class CrossKV(nn.Module):
-    """latents [B,S,Dv] -> present.{j}.encoder.key (normalised), .value [B,heads,S,dim] of each cross layer"""
+    """latents [B,S,Dv] -> present.{j}.encoder.key (normalised), .value [B,heads,S,dim] of each
+    cross layer"""
 
     def __init__(self, blocks: nn.ModuleList):
         super().__init__()
@@ -23,7 +24,8 @@ class CrossKV(nn.Module):
         out = []
         for a in self.attention:
             key = flamingo.split_heads(a.k_proj(latents), a.num_heads)
-            out += [a.k_layer_norm(key) if a.qk_layer_norms else key, flamingo.split_heads(a.v_proj(latents), a.num_heads)]
+            out += [a.k_layer_norm(key) if a.qk_layer_norms else key,
+                    flamingo.split_heads(a.v_proj(latents), a.num_heads)]
         return tuple(out)
 
 
@@ -33,16 +35,19 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
 
 
 class Decoder(nn.Module):
-    """See flamingo.decoder_spec. The cross-attention reads keys and values that CrossKV made, where transformers makes them at each step."""
+    """See flamingo.decoder_spec. The cross-attention reads keys and values that CrossKV made, where
+    transformers makes them at each step."""
 
     def __init__(self, model: nn.Module, tokens: int, attention: bool = False):
         super().__init__()
         inner = model.model
-        self.layers, self.blocks, self.norm, self.head = inner.layers, inner.gated_cross_attn_layers, inner.norm, model.lm_head
+        self.layers, self.blocks = inner.layers, inner.gated_cross_attn_layers
+        self.norm, self.head = inner.norm, model.lm_head
         self.interval, self.tokens, self.attention = inner.cross_layer_interval, tokens, attention
         self.register_buffer("inv_freq", inner.layers[0].self_attn.rotary_emb.inv_freq, persistent=True)
 
-    def forward(self, inputs_embeds, attention_mask, image_attention_mask, cross_attention_gate, *past):
+    def forward(self, inputs_embeds, attention_mask, image_attention_mask, cross_attention_gate,
+                num_logits_to_keep, *past):
         length = inputs_embeds.shape[1]
         own, cross = past[:2 * len(self.layers)], past[2 * len(self.layers):]
         mask = causal_mask(attention_mask, length)
@@ -54,7 +59,8 @@ class Decoder(nn.Module):
         for i, layer in enumerate(self.layers):
             if i % self.interval == 0:
                 j = i // self.interval
-                x, probabilities = self.cross(self.blocks[j], x, cross[2 * j], cross[2 * j + 1], media, cross_attention_gate)
+                x, probabilities = self.cross(self.blocks[j], x, cross[2 * j], cross[2 * j + 1],
+                                              media, cross_attention_gate)
                 cross_maps.append(probabilities)
             a, h = layer.self_attn, layer.input_layernorm(x)
             query, key, value = (flamingo.split_heads(p(h), a.num_heads) for p in (a.q_proj, a.k_proj, a.v_proj))
@@ -69,7 +75,7 @@ class Decoder(nn.Module):
             x = x + a.o_proj(h)
             x = x + layer.mlp(layer.post_attention_layernorm(x))
         maps = (*self_maps, *cross_maps) if self.attention else ()
-        return self.head(self.norm(x)), *present, *maps
+        return self.head(self.norm(last_positions(x, num_logits_to_keep))), *present, *maps
 
     def cross(self, block, x, key, value, media, gate):
         a = block.cross_attn
@@ -91,9 +97,12 @@ def tokens_per_image(config) -> int:
 def decoder_spec(model: nn.Module, attention: bool) -> GraphSpec:
     config, heads = model.config, model.config.num_attention_heads
     dim, tokens = config.hidden_size // heads, tokens_per_image(config)
-    return flamingo.decoder_spec(Decoder(model, tokens, attention).eval(), width=config.hidden_size, vocab=config.vocab_size + config.additional_vocab_size,
-                                 layers=config.num_hidden_layers, heads=heads, dim=dim, cross_layers=len(model.model.gated_cross_attn_layers),
-                                 cross_heads=heads, cross_dim=dim, tokens=tokens, attention=attention)
+    return flamingo.decoder_spec(Decoder(model, tokens, attention).eval(), width=config.hidden_size,
+                                 vocab=config.vocab_size + config.additional_vocab_size,
+                                 layers=config.num_hidden_layers, heads=heads, dim=dim,
+                                 cross_layers=len(model.model.gated_cross_attn_layers),
+                                 cross_heads=heads, cross_dim=dim, tokens=tokens,
+                                 attention=attention)
 
 
 def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
@@ -104,19 +113,26 @@ def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
     decoder, cross_kv = decoder_spec(model, attention), CrossKV(inner.gated_cross_attn_layers).eval()
     _check(model, decoder.module, cross_kv, tokens)
 
-    bundle.meta |= {"variant": "idefics", "tasks": ["caption", "answer", "converse"], "tokens_per_image": tokens,
+    bundle.meta |= {"variant": "idefics", "tasks": ["caption", "answer", "converse"],
+                    "tokens_per_image": tokens,
                     "prompts": {"caption": "An image of", "answer": "Question: {} Answer:"},
-                    "markup": {"begin": "<s>", "image": "<fake_token_around_image><image><fake_token_around_image>",
-                               "next_image": "<image><fake_token_around_image>", "end": "\n", "add_special_tokens": False},
-                    "media": {"token": "<image>", "reset_after_eos": True}, "limits": {"max_positions": config.max_position_embeddings}}
+                    "markup": {"begin": "<s>",
+                               "image": "<fake_token_around_image><image><fake_token_around_image>",
+                               "next_image": "<image><fake_token_around_image>", "end": "\n",
+                               "add_special_tokens": False},
+                    "media": {"token": "<image>", "reset_after_eos": True},
+                    "limits": {"max_positions": config.max_position_embeddings}}
     add_generation_config(bundle, model.generation_config)
     maps = [layer.self_attn for layer in inner.vision_model.encoder.layers] if attention else []
     bundle.add_graph("vision_encoder", flamingo.vision_spec(inner.vision_model, vision.image_size, maps))
     release(inner, "vision_model")
     if config.use_resampler:
-        bundle.add_graph("resampler", flamingo.resampler_spec(inner.perceiver_resampler, vision.embed_dim, len(inner.perceiver_resampler.blocks) if attention else 0))
+        layers = len(inner.perceiver_resampler.blocks) if attention else 0
+        bundle.add_graph("resampler", flamingo.resampler_spec(inner.perceiver_resampler, vision.embed_dim, layers))
         release(inner, "perceiver_resampler")
-    bundle.add_graph("cross_kv", flamingo.cross_kv_spec(cross_kv, vision.embed_dim, len(inner.gated_cross_attn_layers), heads, config.hidden_size // heads))
+    bundle.add_graph("cross_kv", flamingo.cross_kv_spec(cross_kv, vision.embed_dim,
+                                                        len(inner.gated_cross_attn_layers), heads,
+                                                        config.hidden_size // heads))
     table = inner.embed_tokens
     extra = [table.additional_embedding.weight] if table.num_additional_embeddings else []
     embedding = nn.Embedding.from_pretrained(torch.cat([table.weight, *extra]).detach())
@@ -138,5 +154,6 @@ def _check(model: nn.Module, decoder: nn.Module, cross_kv: nn.Module, tokens: in
         heads = config.num_attention_heads
         empty = [torch.zeros(2, heads, 0, config.hidden_size // heads)] * (2 * config.num_hidden_layers)
         kv = cross_kv(states.flatten(1, 2))
-        got = decoder(model.model.embed_tokens(ids), mask, images, images.any(-1).float(), *empty, *kv)[0]
+        every = torch.tensor(0)
+        got = decoder(model.model.embed_tokens(ids), mask, images, images.any(-1).float(), every, *empty, *kv)[0]
     flamingo.check_against("idefics", got[mask.bool()], want[mask.bool()], LIMIT)

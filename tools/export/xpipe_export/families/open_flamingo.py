@@ -5,16 +5,19 @@ flamingo.py, flamingo_lm.py); the arithmetic is Flamingo's (Alayrac et al., 2204
 written here on the exporter's terms: cross-attention keys and values and the
 media mask come from outside.
 
-A checkpoint is a state dict (trained parts alone, as released, or everything) or a directory with one:
+A checkpoint is a state dict (trained parts alone, as released, or everything) or a directory with
+one:
 
     checkpoint.pt | *.pth | *.bin | *.safetensors
-    lang_encoder/      config and tokenizer (and weights, unless the state dict has them) of the language model
+    lang_encoder/      config and tokenizer (and weights, unless the state dict has them) of the
+                       language model
     vision_encoder/    the same of the CLIP, transformers' naming; preprocessor_config.json
-    config.json        optional: {"model_type": "open_flamingo", "heads": 8, "vision_tokens": "patch"}
+    config.json        optional: {"model_type": "open_flamingo", "heads": 8, "vision_tokens":
+                       "patch"}
 
-In config.json "lang_encoder" and "vision_encoder" may name other directories, or be the configs themselves; the tokenizer
-and the preprocessor then lie beside config.json. vision_tokens: "patch" leaves the class token out (version 2, open_clip); "all" keeps
-it (version 1, CLIPModel).
+In config.json "lang_encoder" and "vision_encoder" may name other directories, or be the configs
+themselves; the tokenizer and the preprocessor then lie beside config.json. vision_tokens: "patch"
+leaves the class token out (version 2, open_clip); "all" keeps it (version 1, CLIPModel).
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 from torch import nn
-from transformers import AutoConfig, AutoImageProcessor, AutoModelForCausalLM, AutoTokenizer, CLIPConfig, CLIPImageProcessor, CLIPVisionModel
+from transformers import (AutoConfig, AutoImageProcessor, AutoModelForCausalLM, AutoTokenizer, CLIPConfig,
+                          CLIPImageProcessor, CLIPVisionModel)
 
 from ..bundle import Bundle
 from ..graph import ExportError, GraphSpec
@@ -35,13 +39,15 @@ from .common import release
 
 MEDIA, END_OF_CHUNK = "<image>", "<|endofchunk|>"
 
-DECODER_LAYERS = {"opt": "model.decoder.layers", "gptj": "transformer.h", "gpt_neo": "transformer.h", "gpt_neox": "gpt_neox.layers",
+DECODER_LAYERS = {"opt": "model.decoder.layers", "gptj": "transformer.h",
+                  "gpt_neo": "transformer.h", "gpt_neox": "gpt_neox.layers",
                   "llama": "model.layers", "mpt": "transformer.blocks"}
 """Where a language model of each type keeps its layers."""
 
 
 def feed_forward(dim: int, inner: int) -> nn.Sequential:
-    return nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, inner, bias=False), nn.GELU(), nn.Linear(inner, dim, bias=False))
+    return nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, inner, bias=False), nn.GELU(),
+                         nn.Linear(inner, dim, bias=False))
 
 
 class PerceiverAttention(nn.Module):
@@ -67,7 +73,9 @@ class Perceiver(nn.Module):
         self.latents = nn.Parameter(torch.zeros(latents, dim))
         if frames:
             self.frame_embs = nn.Parameter(torch.zeros(frames, dim))
-        self.layers = nn.ModuleList(nn.ModuleList([PerceiverAttention(dim, inner, heads), feed_forward(dim, ff)]) for _ in range(depth))
+        self.layers = nn.ModuleList(
+            nn.ModuleList([PerceiverAttention(dim, inner, heads), feed_forward(dim, ff)])
+            for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, media):
@@ -90,7 +98,8 @@ class CrossAttention(nn.Module):
 
 
 class GatedBlock(nn.Module):
-    """x + tanh(attn_gate) XAttn(x, media), then x + tanh(ff_gate) FF(x). condition() sets the media of the next forward."""
+    """x + tanh(attn_gate) XAttn(x, media), then x + tanh(ff_gate) FF(x). condition() sets the media
+    of the next forward."""
 
     def __init__(self, dim: int, visual: int, inner: int, heads: int, ff: int):
         super().__init__()
@@ -143,12 +152,13 @@ class Decoder(nn.Module):
         self.layers, self.tokens, self.attention = cache_shape(model.lang_encoder.config)[0], model.tokens, attention
         self.blocks = model.blocks
 
-    def forward(self, inputs_embeds, attention_mask, image_attention_mask, cross_attention_gate, *past):
+    def forward(self, inputs_embeds, attention_mask, image_attention_mask, cross_attention_gate,
+                num_logits_to_keep, *past):
         own, cross = past[:2 * self.layers], past[2 * self.layers:]
         mask = flamingo.media_mask(image_attention_mask, self.tokens)
         for block, key, value in zip(self.blocks, cross[::2], cross[1::2]):
             block.condition(key, value, mask, cross_attention_gate)
-        out = self.decoder(inputs_embeds, attention_mask, *own)
+        out = self.decoder(inputs_embeds, attention_mask, num_logits_to_keep, *own)
         return (*out, *(block.map for block in self.blocks)) if self.attention else out
 
 
@@ -164,9 +174,11 @@ class Patches(nn.Module):
 
 
 class OpenFlamingo(nn.Module):
-    """vision_encoder, perceiver, lang_encoder, as the state dict names them; blocks are the gated ones, in order."""
+    """vision_encoder, perceiver, lang_encoder, as the state dict names them; blocks are the gated
+    ones, in order."""
 
-    def __init__(self, vision_encoder: nn.Module, lang_encoder: nn.Module, perceiver: Perceiver, blocks: dict[int, GatedBlock]):
+    def __init__(self, vision_encoder: nn.Module, lang_encoder: nn.Module, perceiver: Perceiver,
+                 blocks: dict[int, GatedBlock]):
         super().__init__()
         self.vision_encoder, self.lang_encoder, self.perceiver = vision_encoder, lang_encoder, perceiver
         self.numbers, self.blocks = sorted(blocks), [blocks[i] for i in sorted(blocks)]
@@ -179,7 +191,9 @@ class OpenFlamingo(nn.Module):
 def layers_name(lang_encoder: nn.Module) -> str:
     kind = lang_encoder.config.model_type
     if kind not in DECODER_LAYERS:
-        raise ExportError(f"language models of type {kind!r} are not known to OpenFlamingo's export; known are {sorted(DECODER_LAYERS)}")
+        raise ExportError(
+            f"language models of type {kind!r} are not known to OpenFlamingo's export; known are "
+            f"{sorted(DECODER_LAYERS)}")
     return DECODER_LAYERS[kind]
 
 
@@ -198,7 +212,8 @@ def is_checkpoint(path: Path) -> bool:
 def read_state(path: Path) -> dict[str, torch.Tensor]:
     files = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.suffix in STATE_DICTS)
     if len(files) != 1:
-        raise ExportError(f"{path} should hold one state dict ({', '.join(STATE_DICTS)}), found {[p.name for p in files]}")
+        raise ExportError(
+            f"{path} should hold one state dict ({', '.join(STATE_DICTS)}), found {[p.name for p in files]}")
     if files[0].suffix == ".safetensors":
         state = load_file(files[0])
     else:
@@ -218,13 +233,16 @@ class Part:
             return
         self.folder = Path(given) if given and Path(given).is_absolute() else folder / (given or role)
         if not (self.folder / "config.json").is_file():
-            raise ExportError(f"the {role.replace('_', ' ')} is expected in {self.folder}, with config.json; see --{role.replace('_', '-')}")
+            raise ExportError(
+                f"the {role.replace('_', ' ')} is expected in {self.folder}, with config.json; see "
+                f"--{role.replace('_', '-')}")
         self.config = AutoConfig.from_pretrained(self.folder)
         self.weights = any(self.folder.glob("*.safetensors")) or any(self.folder.glob("pytorch_model*.bin"))
 
 
 def load(path: Path, lang: Path | None = None, vision: Path | None = None) -> tuple[OpenFlamingo, object, object, dict]:
-    """The model, tokenizer, image processor and settings of a checkpoint directory. Raises ExportError."""
+    """The model, tokenizer, image processor and settings of a checkpoint directory. Raises
+    ExportError."""
     settings = {"heads": 8, "vision_tokens": "patch"}
     folder = path.parent if path.is_file() else path
     if (folder / "config.json").is_file():
@@ -244,7 +262,8 @@ def load(path: Path, lang: Path | None = None, vision: Path | None = None) -> tu
     vision_encoder = _vision_encoder(vision, state)
     blocks = _blocks(state, lang_encoder, settings["heads"])
     perceiver = _perceiver(state, settings["heads"])
-    model = OpenFlamingo(Patches(vision_encoder, 0 if settings["vision_tokens"] == "all" else 1), lang_encoder, perceiver, blocks).eval()
+    model = OpenFlamingo(Patches(vision_encoder, 0 if settings["vision_tokens"] == "all" else 1),
+                         lang_encoder, perceiver, blocks).eval()
     try:
         processor = AutoImageProcessor.from_pretrained(vision.folder, use_fast=False)
     except (OSError, ValueError):
@@ -274,13 +293,18 @@ def _language_model(part: Part, state: dict) -> tuple[nn.Module, dict]:
     if (rows := own.get(f"{table}.weight")) is not None and len(rows) != lm.get_input_embeddings().num_embeddings:
         lm.resize_token_embeddings(len(rows), mean_resizing=False)
     known = lm.state_dict()
-    unknown = [k for k in own if k not in known and not k.endswith(("rotary_emb.inv_freq", "attention.bias", "masked_bias"))]
+    unknown = [k for k in own if k not in known
+               and not k.endswith(("rotary_emb.inv_freq", "attention.bias", "masked_bias"))]
     if unknown:
-        raise ExportError(f"the state dict has language model weights that {part.config.model_type} lacks: {unknown[:4]} and {max(0, len(unknown) - 4)} more")
+        raise ExportError(
+            f"the state dict has language model weights that {part.config.model_type} lacks: "
+            f"{unknown[:4]} and {max(0, len(unknown) - 4)} more")
     loaded = lm.load_state_dict({k: v for k, v in own.items() if k in known}, strict=False)
     tied = {k for k in lm._tied_weights_keys or []} if lm.config.tie_word_embeddings else set()
     if not part.weights and (absent := [k for k in loaded.missing_keys if k not in tied]):
-        raise ExportError(f"neither {part.folder} nor the state dict has {absent[:4]} and {max(0, len(absent) - 4)} more weights of the language model")
+        raise ExportError(
+            f"neither {part.folder} nor the state dict has {absent[:4]} and "
+            f"{max(0, len(absent) - 4)} more weights of the language model")
     lm.tie_weights()
     return lm.eval(), rest
 
@@ -310,7 +334,8 @@ def from_open_clip(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     for ours, theirs in (("pre_layrnorm", "ln_pre"), ("post_layernorm", "ln_post")):
         for kind in ("weight", "bias"):
             out[f"vision_model.{ours}.{kind}"] = state[f"{theirs}.{kind}"]
-    names = {"ln_1": "layer_norm1", "ln_2": "layer_norm2", "attn.out_proj": "self_attn.out_proj", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
+    names = {"ln_1": "layer_norm1", "ln_2": "layer_norm2", "attn.out_proj": "self_attn.out_proj",
+             "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
     for key, value in state.items():
         if not key.startswith("transformer.resblocks."):
             continue
@@ -328,7 +353,8 @@ def from_open_clip(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def _heads(inner: int, heads: int) -> int:
     if inner % heads:
-        raise ExportError(f"attention is {inner} wide, no multiple of {heads} heads: set \"heads\" in config.json")
+        raise ExportError(f"attention is {inner} wide, no multiple of {heads} heads: set \"heads\" "
+                          "in config.json")
     return heads
 
 
@@ -337,7 +363,8 @@ def _perceiver(state: dict, heads: int) -> Perceiver:
     if "latents" not in own:
         raise ExportError("the state dict has no perceiver.latents: not an OpenFlamingo checkpoint")
     if "media_time_embs" in own:
-        raise ExportError("perceivers with media_time_embs are not supported: each image must be resampled by itself")
+        raise ExportError("perceivers with media_time_embs are not supported: each image must be "
+                          "resampled by itself")
     latents, dim = own["latents"].shape
     depth = 1 + max(int(k.split(".")[1]) for k in own if k.startswith("layers."))
     inner = own["layers.0.0.to_q.weight"].shape[0]
@@ -348,11 +375,13 @@ def _perceiver(state: dict, heads: int) -> Perceiver:
 
 
 def _blocks(state: dict, lang_encoder: nn.Module, heads: int) -> dict[int, GatedBlock]:
-    """The gated blocks by the number of the layer they precede, from either of the two places the state dict may name."""
+    """The gated blocks by the number of the layer they precede, from either of the two places the
+    state dict may name."""
     found: dict[int, dict[str, torch.Tensor]] = {}
     layers = layers_name(lang_encoder)
     for key, value in state.items():
-        for prefix, infix in ((f"lang_encoder.{layers}.", "gated_cross_attn_layer."), ("lang_encoder.gated_cross_attn_layers.", "")):
+        for prefix, infix in ((f"lang_encoder.{layers}.", "gated_cross_attn_layer."),
+                              ("lang_encoder.gated_cross_attn_layers.", "")):
             if key.startswith(prefix):
                 number, _, name = key.removeprefix(prefix).partition(".")
                 if name.startswith(infix):
@@ -362,7 +391,8 @@ def _blocks(state: dict, lang_encoder: nn.Module, heads: int) -> dict[int, Gated
     blocks = {}
     for i, own in found.items():
         inner, dim = own["attn.to_q.weight"].shape
-        blocks[i] = GatedBlock(dim, own["attn.to_kv.weight"].shape[1], inner, _heads(inner, heads), own["ff.1.weight"].shape[0])
+        blocks[i] = GatedBlock(dim, own["attn.to_kv.weight"].shape[1], inner, _heads(inner, heads),
+                               own["ff.1.weight"].shape[0])
         blocks[i].load_state_dict({k: v.reshape(1) if k.endswith("_gate") else v for k, v in own.items()})
     return blocks
 
@@ -374,8 +404,12 @@ def _plain(config) -> dict:
 def decoder_spec(model: OpenFlamingo, attention: bool) -> GraphSpec:
     lm, attn = model.lang_encoder, model.blocks[0].attn
     layers, heads, dim = cache_shape(lm.config)
-    return flamingo.decoder_spec(Decoder(model, attention), width=lm.get_input_embeddings().embedding_dim, vocab=lm.get_output_embeddings().out_features, layers=layers,
-                                 heads=heads, dim=dim, cross_layers=len(model.blocks), cross_heads=attn.heads, cross_dim=attn.to_q.out_features // attn.heads,
+    return flamingo.decoder_spec(Decoder(model, attention),
+                                 width=lm.get_input_embeddings().embedding_dim,
+                                 vocab=lm.get_output_embeddings().out_features, layers=layers,
+                                 heads=heads, dim=dim, cross_layers=len(model.blocks),
+                                 cross_heads=attn.heads,
+                                 cross_dim=attn.to_q.out_features // attn.heads,
                                  tokens=model.tokens, attention=attention)
 
 
@@ -388,25 +422,35 @@ def export(path: Path, bundle: Bundle, attention: bool, lang: Path | None = None
     cross_dim = model.blocks[0].attn.to_q.out_features // cross_heads
     media, end = (tokenizer.convert_tokens_to_ids(t) for t in (MEDIA, END_OF_CHUNK))
 
-    bundle.meta |= {"variant": "openflamingo", "tasks": ["caption", "answer", "converse"], "tokens_per_image": model.tokens, "cross_layers": model.numbers,
+    bundle.meta |= {"variant": "openflamingo", "tasks": ["caption", "answer", "converse"],
+                    "tokens_per_image": model.tokens, "cross_layers": model.numbers,
                     "prompts": {"caption": "Output:", "answer": "Question: {} Short answer:"},
-                    "markup": {"begin": "", "image": MEDIA, "next_image": MEDIA, "end": END_OF_CHUNK, "add_special_tokens": True},
+                    "markup": {"begin": "", "image": MEDIA, "next_image": MEDIA,
+                               "end": END_OF_CHUNK, "add_special_tokens": True},
                     "media": {"token": MEDIA, "reset_after_eos": False}}
     if limit := getattr(lm.config, "max_position_embeddings", None) or getattr(lm.config, "max_seq_len", None):
         bundle.meta["limits"] = {"max_positions": limit}
     tokenizer.padding_side = "left"
     tokenizer.save_pretrained(bundle.dir)
     processor.save_pretrained(bundle.dir)
-    bundle.add_json("config.json", {"model_type": "open_flamingo", "lang_encoder": _plain(lm.config), "vision_encoder": _plain(model.vision_encoder.vision.config),
-                                    "heads": settings["heads"], "vision_tokens": settings["vision_tokens"], "media_token_id": media, "eoc_token_id": end})
-    bundle.add_json("generation_config.json", {"eos_token_id": end, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": tokenizer.bos_token_id})
+    bundle.add_json("config.json", {"model_type": "open_flamingo",
+                                    "lang_encoder": _plain(lm.config),
+                                    "vision_encoder": _plain(model.vision_encoder.vision.config),
+                                    "heads": settings["heads"],
+                                    "vision_tokens": settings["vision_tokens"],
+                                    "media_token_id": media, "eoc_token_id": end})
+    bundle.add_json("generation_config.json", {"eos_token_id": end,
+                                               "pad_token_id": tokenizer.pad_token_id,
+                                               "bos_token_id": tokenizer.bos_token_id})
 
     config = model.vision_encoder.vision.config
     maps = [layer.self_attn for layer in model.vision_encoder.vision.vision_model.encoder.layers] if attention else []
     bundle.add_graph("vision_encoder", flamingo.vision_spec(model.vision_encoder, config.image_size, maps))
     release(model, "vision_encoder")
-    bundle.add_graph("resampler", flamingo.resampler_spec(model.perceiver, model.perceiver.latents.shape[1], len(model.perceiver.layers) if attention else 0))
+    bundle.add_graph("resampler", flamingo.resampler_spec(
+        model.perceiver, model.perceiver.latents.shape[1], len(model.perceiver.layers) if attention else 0))
     release(model, "perceiver")
-    bundle.add_graph("cross_kv", flamingo.cross_kv_spec(CrossKV(model.blocks), width, len(model.blocks), cross_heads, cross_dim))
+    bundle.add_graph("cross_kv", flamingo.cross_kv_spec(CrossKV(model.blocks), width,
+                                                        len(model.blocks), cross_heads, cross_dim))
     bundle.add_graph("embed_tokens", embed_spec(lm.get_input_embeddings(), vocab))
     bundle.add_graph("decoder", decoder_spec(model, attention))

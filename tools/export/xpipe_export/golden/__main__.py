@@ -1,4 +1,5 @@
-"""python -m xpipe_export.golden [--out DIR] [--only NAME ...]: the tiny bundles and golden files."""
+"""python -m xpipe_export.golden [--out DIR] [--only NAME ...]: the tiny bundles and golden
+files."""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ def build(name: str, out: Path, images: list[Path]) -> None:
             golden.data["script"] = f"{core.SCRIPT} --only {name}"
             make(seed, work / "checkpoint", golden, images)
             golden.write()
-            export_checkpoint(str(work / "checkpoint"), str(work / "golden" / "bundle"), name=f"tiny-{name}", attention_maps=maps, dtype=dtype, progress=False)
+            export_checkpoint(str(work / "checkpoint"), str(work / "golden" / "bundle"),
+                              name=f"tiny-{name}", attention_maps=maps, dtype=dtype, progress=False)
             meta = json.loads((work / "golden" / "bundle" / "xpipe.json").read_text())
             worst = max(meta["provenance"]["max_abs_diff"].values())
             if worst > core.MAX_DIFF:

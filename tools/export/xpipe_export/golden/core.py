@@ -21,7 +21,8 @@ SCRIPT = "python -m xpipe_export.golden"
 ROWS = 3
 NEW_TOKENS = 20
 MIN_GAP = 2e-3
-"""Greedy steps whose two best logits are nearer than this are not kept: another engine may swap them."""
+"""Greedy steps whose two best logits are nearer than this are not kept: another engine may swap
+them."""
 MAX_DIFF = 3e-5
 """Models that amplify rounding more than this leave an engine no room below 1e-4."""
 
@@ -33,14 +34,17 @@ def versions() -> dict:
 
 
 def make_images(folder: Path) -> list[Path]:
-    """Three PNGs of different shapes: smooth colour fields with hard-edged figures, RGB, no metadata."""
+    """Three PNGs of different shapes: smooth colour fields with hard-edged figures, RGB, no
+    metadata."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for i, (w, h) in enumerate([(64, 48), (50, 71), (96, 96)]):
         rng = np.random.default_rng(100 + i)
         y, x = np.mgrid[0:h, 0:w].astype(np.float64)
         phase = rng.uniform(0, 6, 3)
-        field = np.stack([127 + 100 * np.sin(x / (9 + 4 * c) + phase[c]) * np.cos(y / (7 + 3 * c)) for c in range(3)], -1)
+        field = np.stack(
+            [127 + 100 * np.sin(x / (9 + 4 * c) + phase[c]) * np.cos(y / (7 + 3 * c))
+             for c in range(3)], -1)
         cx, cy, r = w * 0.4, h * 0.55, min(w, h) * 0.28
         field[(x - cx) ** 2 + (y - cy) ** 2 < r * r] = rng.integers(0, 256, 3)
         field[int(h * 0.1):int(h * 0.35), int(w * 0.6):int(w * 0.9)] = rng.integers(0, 256, 3)
@@ -50,7 +54,8 @@ def make_images(folder: Path) -> list[Path]:
 
 
 def randomise(model: nn.Module, seed: int, gain: float = 1.0, embed: float = 1.0) -> None:
-    """Seeded weights at which every part matters: no zero gates, biases or norms at their neutral start."""
+    """Seeded weights at which every part matters: no zero gates, biases or norms at their neutral
+    start."""
     g = torch.Generator().manual_seed(seed)
 
     def normal(p: torch.Tensor, std: float, mean: float = 0.0) -> None:
@@ -79,7 +84,8 @@ def randomise(model: nn.Module, seed: int, gain: float = 1.0, embed: float = 1.0
 
 
 def save_rounded(model: nn.Module, folder: Path) -> None:
-    """Save with weights that float16 holds exactly: a bundle stored as fp16 then has the same outputs."""
+    """Save with weights that float16 holds exactly: a bundle stored as fp16 then has the same
+    outputs."""
     with torch.no_grad():
         for p in model.parameters():
             p.copy_(p.half())
@@ -92,8 +98,9 @@ class Golden:
     def __init__(self, folder: Path, family: str, seed: int, **about):
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.data = {"script": f"{SCRIPT} --only {folder.name}", "seed": seed, "versions": versions(), "bundle": "bundle", "family": family,
-                     "arrays": {}, **about}
+        self.data = {"script": f"{SCRIPT} --only {folder.name}", "seed": seed,
+                     "versions": versions(), "bundle": "bundle", "family": family, "arrays": {},
+                     **about}
 
     def array(self, name: str, value) -> None:
         """Save value as name.npy, float32 or int64."""
@@ -110,7 +117,8 @@ class Golden:
         self.data["arrays"][name] = {"file": f"../{images.name}/{file}", "shape": list(value.shape)}
 
     def write(self) -> None:
-        (self.folder / "golden.json").write_text(json.dumps(self.data, indent=1, ensure_ascii=False, default=_plain) + "\n")
+        (self.folder / "golden.json").write_text(
+            json.dumps(self.data, indent=1, ensure_ascii=False, default=_plain) + "\n")
 
 
 def _plain(value):
@@ -122,25 +130,29 @@ def _plain(value):
 
 
 Generate = Callable[..., tuple[torch.Tensor, object]]
-"""generate(rows, **parameters of transformers) -> new ids [B,T] without prompt or start token, the ModelOutput"""
+"""generate(rows, **parameters of transformers) -> new ids [B,T] without prompt or start token, the
+ModelOutput"""
 
 
 class Unsuitable(Exception):
     """This seed's weights give dull or ambiguous texts."""
 
 
-def generations(golden: Golden, generate: Generate, decode: Callable[[list[int]], str], batch: bool = True, distinct: int = 7) -> None:
+def generations(golden: Golden, generate: Generate, decode: Callable[[list[int]], str],
+                batch: bool = True, distinct: int = 7) -> None:
     """Greedy, stopping, and beam search texts of ROWS rows; raises Unsuitable.
 
     batch: all rows in one call must give what single calls give (left padding).
     """
     logits, greedy = [], []
     for row in range(ROWS):
-        ids, out = generate([row], max_new_tokens=NEW_TOKENS, do_sample=False, num_beams=1, output_logits=True, return_dict_in_generate=True)
+        ids, out = generate([row], max_new_tokens=NEW_TOKENS, do_sample=False, num_beams=1,
+                            output_logits=True, return_dict_in_generate=True)
         steps = torch.stack(out.logits)[:, 0]
         best = steps.topk(2).values
-        if ids.shape[1] < NEW_TOKENS or float((best[:, 0] - best[:, 1]).min()) < MIN_GAP or len(set(ids[0].tolist())) < distinct:
-            raise Unsuitable(f"row {row}: {ids[0].tolist()}, gap {float((best[:, 0] - best[:, 1]).min()):.2g}")
+        gap = float((best[:, 0] - best[:, 1]).min())
+        if ids.shape[1] < NEW_TOKENS or gap < MIN_GAP or len(set(ids[0].tolist())) < distinct:
+            raise Unsuitable(f"row {row}: {ids[0].tolist()}, gap {gap:.2g}")
         logits.append(steps)
         greedy.append(ids[0].tolist())
     if len({tuple(g) for g in greedy}) < ROWS:
@@ -150,24 +162,32 @@ def generations(golden: Golden, generate: Generate, decode: Callable[[list[int]]
         raise RuntimeError("logits so large that 1e-4 is no fair limit")
     golden.data["greedy"] = {"max_new_tokens": NEW_TOKENS, "ids": greedy, "text": [decode(g) for g in greedy]}
     if batch:
-        ids, out = generate(list(range(ROWS)), max_new_tokens=NEW_TOKENS, do_sample=False, num_beams=1, output_logits=True, return_dict_in_generate=True)
+        ids, out = generate(list(range(ROWS)), max_new_tokens=NEW_TOKENS, do_sample=False,
+                            num_beams=1, output_logits=True, return_dict_in_generate=True)
         diff = float((torch.stack(out.logits, 1) - torch.stack(logits)).abs().max())
         if ids.tolist() != greedy or diff > 5e-5:
             raise RuntimeError(f"transformers' batch differs from its single rows by {diff}")
         golden.data["greedy"]["batch_max_abs_diff"] = diff
 
     stop = greedy[0][6]
-    ids, _ = generate([0], max_new_tokens=NEW_TOKENS, do_sample=False, num_beams=1, eos_token_id=stop, return_dict_in_generate=True)
+    ids, _ = generate([0], max_new_tokens=NEW_TOKENS, do_sample=False, num_beams=1,
+                      eos_token_id=stop, return_dict_in_generate=True)
     golden.data["stop"] = {"eos_token_id": stop, "max_new_tokens": NEW_TOKENS, "ids": ids[0].tolist()}
 
-    free, _ = generate([0], max_new_tokens=12, do_sample=False, num_beams=3, num_return_sequences=3, return_dict_in_generate=True, output_scores=True)
+    free, _ = generate([0], max_new_tokens=12, do_sample=False, num_beams=3, num_return_sequences=3,
+                       return_dict_in_generate=True, output_scores=True)
     counts = np.bincount(free[:, 2:10].flatten().numpy())
     eos = int(counts.argmax())
     beams = []
-    for rows, parameters in [([0], {}), ([0], {"length_penalty": 0.0}), ([0], {"length_penalty": -1.0}), ([0], {"length_penalty": 2.0, "num_return_sequences": 3}),
-                             ([0], {"early_stopping": True, "num_return_sequences": 3}), ([0], {"early_stopping": "never", "length_penalty": 2.0}),
-                             ([1], {"num_return_sequences": 2, "min_new_tokens": 6}), (list(range(ROWS)) if batch else [2], {"num_return_sequences": 2})]:
-        parameters = {"num_beams": 3, "max_new_tokens": 12, "eos_token_id": eos, "length_penalty": 1.0, "early_stopping": False} | parameters
+    for rows, parameters in [([0], {}), ([0], {"length_penalty": 0.0}),
+                             ([0], {"length_penalty": -1.0}),
+                             ([0], {"length_penalty": 2.0, "num_return_sequences": 3}),
+                             ([0], {"early_stopping": True, "num_return_sequences": 3}),
+                             ([0], {"early_stopping": "never", "length_penalty": 2.0}),
+                             ([1], {"num_return_sequences": 2, "min_new_tokens": 6}),
+                             (list(range(ROWS)) if batch else [2], {"num_return_sequences": 2})]:
+        parameters = {"num_beams": 3, "max_new_tokens": 12, "eos_token_id": eos,
+                      "length_penalty": 1.0, "early_stopping": False} | parameters
         ids, out = generate(rows, do_sample=False, return_dict_in_generate=True, output_scores=True, **parameters)
         beams.append({"rows": rows, "parameters": parameters, "ids": ids, "scores": out.sequences_scores})
     golden.data["beams"] = beams

@@ -15,22 +15,27 @@ from . import core, tokens
 from .blip_family import load_images
 from .core import Golden, randomise
 
-TEXTS = ["a photo of a red cat", "Two boats, near the WATER!", "the dog sleeps under the bridge", "café 漢字 street", "a"]
+TEXTS = ["a photo of a red cat", "Two boats, near the WATER!", "the dog sleeps under the bridge",
+         "café 漢字 street", "a"]
 QUESTIONS = ["what color is the cat?", "how many trees are there next to the wall?", "is there a boat?"]
 SIZE = 32
 
 
 def _vision(width=32):
-    return {"hidden_size": width, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4, "image_size": SIZE, "patch_size": 8}
+    return {"hidden_size": width, "intermediate_size": 48, "num_hidden_layers": 1,
+            "num_attention_heads": 4, "image_size": SIZE, "patch_size": 8}
 
 
 def clip(legacy_eos: bool):
-    """legacy_eos: eos 2 in the config, as the first released checkpoints have it; pooling then takes the largest id."""
+    """legacy_eos: eos 2 in the config, as the first released checkpoints have it; pooling then
+    takes the largest id."""
 
     def make(seed: int, checkpoint: Path, golden: Golden, images: list[Path]) -> None:
         tokenizer = tokens.clip()
-        text = {"vocab_size": len(tokenizer), "hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-                "max_position_embeddings": 32, "eos_token_id": 2 if legacy_eos else tokenizer.eos_token_id, "bos_token_id": tokenizer.bos_token_id}
+        text = {"vocab_size": len(tokenizer), "hidden_size": 24, "intermediate_size": 48,
+                "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 32,
+                "eos_token_id": 2 if legacy_eos else tokenizer.eos_token_id,
+                "bos_token_id": tokenizer.bos_token_id}
         model = tf.CLIPModel(tf.CLIPConfig(text, _vision(), projection_dim=20))
         randomise(model, seed)
         processor = tf.CLIPImageProcessor(size={"shortest_edge": SIZE}, crop_size={"height": SIZE, "width": SIZE})
@@ -41,14 +46,16 @@ def clip(legacy_eos: bool):
 
 def siglip(seed: int, checkpoint: Path, golden: Golden, images: list[Path]) -> None:
     tokenizer = tokens.t5()
-    text = {"vocab_size": len(tokenizer), "hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-            "max_position_embeddings": 48, "projection_size": 32, "eos_token_id": 1, "bos_token_id": 1, "pad_token_id": 0}
+    text = {"vocab_size": len(tokenizer), "hidden_size": 24, "intermediate_size": 48,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 48,
+            "projection_size": 32, "eos_token_id": 1, "bos_token_id": 1, "pad_token_id": 0}
     model = tf.SiglipModel(tf.SiglipConfig(text, _vision()))
     randomise(model, seed)
     model.logit_scale.data.fill_(2.3)
     model.logit_bias.data.fill_(-5.0)
     tokenizer.model_max_length = 48
-    _finish(model, tokenizer, tf.SiglipImageProcessor(size={"height": SIZE, "width": SIZE}), checkpoint, golden, images, padding="max_length")
+    _finish(model, tokenizer, tf.SiglipImageProcessor(size={"height": SIZE, "width": SIZE}),
+            checkpoint, golden, images, padding="max_length")
 
 
 def _finish(model, tokenizer, processor, checkpoint, golden, images, padding) -> None:
@@ -76,8 +83,10 @@ def _finish(model, tokenizer, processor, checkpoint, golden, images, padding) ->
 def lxmert(answers: int):
     def make(seed: int, checkpoint: Path, golden: Golden, images: list[Path]) -> None:
         tokenizer = tokens.bert()
-        config = tf.LxmertConfig(vocab_size=len(tokenizer), hidden_size=24, num_attention_heads=3, num_qa_labels=answers, num_object_labels=5, num_attr_labels=5,
-                                 intermediate_size=40, max_position_embeddings=32, l_layers=2, r_layers=1, x_layers=2, visual_feat_dim=16)
+        config = tf.LxmertConfig(vocab_size=len(tokenizer), hidden_size=24, num_attention_heads=3,
+                                 num_qa_labels=answers, num_object_labels=5, num_attr_labels=5,
+                                 intermediate_size=40, max_position_embeddings=32, l_layers=2,
+                                 r_layers=1, x_layers=2, visual_feat_dim=16)
         model = tf.LxmertForQuestionAnswering(config)
         randomise(model, seed)
         core.save_rounded(model, checkpoint)
@@ -91,7 +100,8 @@ def lxmert(answers: int):
         width, height = 640, 480
         features = rng.gamma(0.6, 1.0, (core.ROWS, 36, 16)).astype(np.float32)
         corner = rng.uniform(0, 0.7, (core.ROWS, 36, 2))
-        boxes = (np.concatenate([corner, corner + rng.uniform(0.05, 0.3, corner.shape)], -1) * [width, height, width, height]).astype(np.float32)
+        boxes = np.concatenate([corner, corner + rng.uniform(0.05, 0.3, corner.shape)], -1)
+        boxes = (boxes * [width, height, width, height]).astype(np.float32)
         places = (boxes / np.array([width, height, width, height], np.float32)).astype(np.float32)
         encoded = [tokenizer(q, return_tensors="pt") for q in QUESTIONS]
         maps: dict[str, list] = {"cross_attn": [], "visual_cross_attn": []}
@@ -103,9 +113,13 @@ def lxmert(answers: int):
                     seen = []
                     for layer in model.lxmert.encoder.x_layers:
                         att = layer.visual_attention.att
-                        hooks.append(att.register_forward_pre_hook(lambda _m, a, k: (a, k | {"output_attentions": True}), with_kwargs=True))
+                        hooks.append(
+                            att.register_forward_pre_hook(
+                                lambda _m, a, k: (a, k | {"output_attentions": True}),
+                                with_kwargs=True))
                         hooks.append(att.register_forward_hook(lambda _m, _i, out: seen.append(out[1])))
-                out = model(input_ids=e.input_ids, attention_mask=e.attention_mask, visual_feats=torch.from_numpy(features[i:i + 1]),
+                out = model(input_ids=e.input_ids, attention_mask=e.attention_mask,
+                            visual_feats=torch.from_numpy(features[i:i + 1]),
                             visual_pos=torch.from_numpy(places[i:i + 1]))
                 for h in hooks:
                     h.remove()
@@ -122,17 +136,22 @@ def lxmert(answers: int):
         for name, values in maps.items():
             golden.array(name, torch.cat(values))
         golden.data["image_size"] = [width, height]
-        golden.data["rows"] = [{"text": q, "input_ids": e.input_ids[0], "answer": int(logits[i].argmax()), "label": labels[int(logits[i].argmax())]}
-                               for i, (q, e) in enumerate(zip(QUESTIONS, encoded))]
-        golden.data["maps"] = "row 0, [cross layer, heads, rows, columns]; cross_attn: words over regions, visual_cross_attn: regions over words"
+        golden.data["rows"] = [
+            {"text": q, "input_ids": e.input_ids[0], "answer": int(logits[i].argmax()),
+             "label": labels[int(logits[i].argmax())]}
+            for i, (q, e) in enumerate(zip(QUESTIONS, encoded))]
+        golden.data["maps"] = ("row 0, [cross layer, heads, rows, columns]; cross_attn: words over "
+                               "regions, visual_cross_attn: regions over words")
         np.savez(golden.folder / "regions.npz", features=features[0], boxes=boxes[0], image_w=width, image_h=height)
         write_tsv(golden.folder / "regions.tsv", features, boxes, width, height)
-        golden.data["files"] = {"regions.npz": "row 0; boxes in pixels", "regions.tsv": "the rows in the original's layout; boxes in pixels"}
+        golden.data["files"] = {"regions.npz": "row 0; boxes in pixels",
+                                "regions.tsv": "the rows in the original's layout; boxes in pixels"}
 
     return make
 
 
-FIELDS = ["img_id", "img_h", "img_w", "objects_id", "objects_conf", "attrs_id", "attrs_conf", "num_boxes", "boxes", "features"]
+FIELDS = ["img_id", "img_h", "img_w", "objects_id", "objects_conf", "attrs_id", "attrs_conf",
+          "num_boxes", "boxes", "features"]
 
 
 def write_tsv(path: Path, features: np.ndarray, boxes: np.ndarray, width: int, height: int) -> None:
@@ -142,6 +161,10 @@ def write_tsv(path: Path, features: np.ndarray, boxes: np.ndarray, width: int, h
         out = csv.DictWriter(f, FIELDS, delimiter="\t", lineterminator="\n")
         for i in range(len(features)):
             n = len(features[i])
-            out.writerow({"img_id": f"figure{i}", "img_h": height, "img_w": width, "num_boxes": n, "boxes": encode(boxes[i]), "features": encode(features[i]),
-                          "objects_id": encode(np.zeros(n, np.int64)), "objects_conf": encode(np.ones(n, np.float32)),
-                          "attrs_id": encode(np.zeros(n, np.int64)), "attrs_conf": encode(np.ones(n, np.float32))})
+            out.writerow(
+                {"img_id": f"figure{i}", "img_h": height, "img_w": width, "num_boxes": n,
+                 "boxes": encode(boxes[i]), "features": encode(features[i]),
+                 "objects_id": encode(np.zeros(n, np.int64)),
+                 "objects_conf": encode(np.ones(n, np.float32)),
+                 "attrs_id": encode(np.zeros(n, np.int64)),
+                 "attrs_conf": encode(np.ones(n, np.float32))})

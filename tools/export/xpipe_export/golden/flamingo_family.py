@@ -28,11 +28,17 @@ def idefics(resampler: bool):
         extra = ["<fake_token_around_image>", "<image>"]
         tokenizer = tokens.llama(extra)
         config = tf.IdeficsConfig(
-            vocab_size=len(tokenizer) - 2, additional_vocab_size=2, hidden_size=24, intermediate_size=40, num_hidden_layers=4 if resampler else 2, num_attention_heads=3,
-            cross_layer_interval=2 if resampler else 1, qk_layer_norms=True, use_resampler=resampler, alpha_type="vector" if resampler else "float",
-            max_position_embeddings=128, pad_token_id=0, bos_token_id=1, eos_token_id=2, tie_word_embeddings=False,
-            vision_config={"embed_dim": 24, "image_size": SIZE, "patch_size": 8, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 48},
-            perceiver_config={"use_resampler": resampler, "resampler_n_latents": 5, "resampler_depth": 2, "resampler_n_heads": 3, "resampler_head_dim": 8,
+            vocab_size=len(tokenizer) - 2, additional_vocab_size=2, hidden_size=24,
+            intermediate_size=40, num_hidden_layers=4 if resampler else 2, num_attention_heads=3,
+            cross_layer_interval=2 if resampler else 1, qk_layer_norms=True,
+            use_resampler=resampler, alpha_type="vector" if resampler else "float",
+            max_position_embeddings=128, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+            tie_word_embeddings=False,
+            vision_config={"embed_dim": 24, "image_size": SIZE, "patch_size": 8,
+                           "num_hidden_layers": 1, "num_attention_heads": 4,
+                           "intermediate_size": 48},
+            perceiver_config={"use_resampler": resampler, "resampler_n_latents": 5,
+                              "resampler_depth": 2, "resampler_n_heads": 3, "resampler_head_dim": 8,
                               "qk_layer_norms_perceiver": True})
         torch.manual_seed(seed)
         model = tf.IdeficsForVisionText2Text(config)
@@ -44,7 +50,8 @@ def idefics(resampler: bool):
         processor = tf.IdeficsProcessor(tf.IdeficsImageProcessor(image_size=SIZE), tokenizer)
         processor.save_pretrained(checkpoint)
         model = tf.IdeficsForVisionText2Text.from_pretrained(checkpoint, attn_implementation="eager").eval()
-        # Beam search of transformers 4.57 reshapes by vocab_size, which leaves out IDEFICS' additional tokens.
+        # Beam search of transformers 4.57 reshapes by vocab_size, which leaves out IDEFICS'
+        # additional tokens.
         model.config.vocab_size += model.config.additional_vocab_size
         pictures = load_images(images)
 
@@ -86,34 +93,44 @@ def markup(prompt: list) -> str:
 
 
 def finish(golden: Golden, images: list[Path], ids: list, masks: list, texts: list[str]) -> None:
-    golden.data["rows"] = [{"prompt": [f"../images/{images[x].name}" if isinstance(x, int) else x for x in PROMPTS[r]],
-                            "images": [x for x in PROMPTS[r] if isinstance(x, int)], "text": texts[r], "input_ids": ids[r],
-                            "image_attention_mask": masks[r].tolist()} for r in range(core.ROWS)]
+    golden.data["rows"] = [
+        {"prompt": [f"../images/{images[x].name}" if isinstance(x, int) else x for x in PROMPTS[r]],
+         "images": [x for x in PROMPTS[r] if isinstance(x, int)], "text": texts[r],
+         "input_ids": ids[r], "image_attention_mask": masks[r].tolist()} for r in range(core.ROWS)]
     golden.data["prompt_logits"] = "row 0, every position of its prompt"
 
 
 def open_flamingo(kind: str):
-    """opt: trained parts alone in the state dict, open_clip's class token left out. neox, mpt: everything in the state dict."""
+    """opt: trained parts alone in the state dict, open_clip's class token left out. neox, mpt:
+    everything in the state dict."""
 
     def make(seed: int, checkpoint: Path, golden: Golden, images: list[Path]) -> None:
         torch.manual_seed(seed)
         if kind == "opt":
             tokenizer = tokens.opt()
-            config = tf.OPTConfig(vocab_size=len(tokenizer), hidden_size=24, word_embed_proj_dim=24, num_hidden_layers=2, ffn_dim=48, num_attention_heads=3,
-                                  max_position_embeddings=128, pad_token_id=1, bos_token_id=2, eos_token_id=2)
+            config = tf.OPTConfig(vocab_size=len(tokenizer), hidden_size=24, word_embed_proj_dim=24,
+                                  num_hidden_layers=2, ffn_dim=48, num_attention_heads=3,
+                                  max_position_embeddings=128, pad_token_id=1, bos_token_id=2,
+                                  eos_token_id=2)
             every, layers = 1, "model.decoder.layers"
         elif kind == "neox":
             tokenizer = tokens.gptneox()
-            config = tf.GPTNeoXConfig(vocab_size=len(tokenizer), hidden_size=24, num_hidden_layers=3, num_attention_heads=3, intermediate_size=48, rotary_pct=0.5,
-                                      max_position_embeddings=128, bos_token_id=0, eos_token_id=0, tie_word_embeddings=False)
+            config = tf.GPTNeoXConfig(vocab_size=len(tokenizer), hidden_size=24,
+                                      num_hidden_layers=3, num_attention_heads=3,
+                                      intermediate_size=48, rotary_pct=0.5,
+                                      max_position_embeddings=128, bos_token_id=0, eos_token_id=0,
+                                      tie_word_embeddings=False)
             every, layers = 2, "gpt_neox.layers"
         else:
             tokenizer = tokens.gptneox()
-            config = tf.MptConfig(vocab_size=len(tokenizer), d_model=24, n_layers=2, n_heads=3, max_seq_len=128, bos_token_id=0, eos_token_id=0)
+            config = tf.MptConfig(vocab_size=len(tokenizer), d_model=24, n_layers=2, n_heads=3,
+                                  max_seq_len=128, bos_token_id=0, eos_token_id=0)
             every, layers = 2, "transformer.blocks"
         lm = tf.AutoModelForCausalLM.from_config(config, attn_implementation="eager")
-        vision = tf.CLIPVisionModel(tf.CLIPVisionConfig(hidden_size=24, intermediate_size=48, num_hidden_layers=1, num_attention_heads=4, image_size=SIZE, patch_size=8,
-                                                        hidden_act="quick_gelu"))
+        vision = tf.CLIPVisionModel(
+            tf.CLIPVisionConfig(hidden_size=24, intermediate_size=48, num_hidden_layers=1,
+                                num_attention_heads=4, image_size=SIZE, patch_size=8,
+                                hidden_act="quick_gelu"))
         tokenizer.save_pretrained(checkpoint / "lang_encoder")
         tokenizer.add_special_tokens({"additional_special_tokens": ["<|endofchunk|>", "<image>"]})
         lm.resize_token_embeddings(len(tokenizer))
@@ -132,13 +149,16 @@ def open_flamingo(kind: str):
         vision.config.save_pretrained(checkpoint / "vision_encoder")
         lm.config.save_pretrained(checkpoint / "lang_encoder")
         state = model.state_dict()
-        (checkpoint / "config.json").write_text(json.dumps({"model_type": "open_flamingo", "heads": 4, "vision_tokens": "patch"}))
+        (checkpoint / "config.json").write_text(
+            json.dumps({"model_type": "open_flamingo", "heads": 4, "vision_tokens": "patch"}))
         if kind == "opt":  # as released: the backbones in their own files, the trained parts in the checkpoint
             plain = {k.removeprefix("lang_encoder.").replace(".decoder_layer.", "."): v for k, v in state.items()
                      if k.startswith("lang_encoder.") and "gated_cross" not in k}
-            save_file({k: v.clone() for k, v in plain.items() if k != "lm_head.weight"}, checkpoint / "lang_encoder" / "model.safetensors", metadata={"format": "pt"})
+            save_file({k: v.clone() for k, v in plain.items() if k != "lm_head.weight"},
+                      checkpoint / "lang_encoder" / "model.safetensors", metadata={"format": "pt"})
             vision.save_pretrained(checkpoint / "vision_encoder")
-            state = {k: v for k, v in state.items() if k.startswith("perceiver.") or "gated_cross" in k or "embed_tokens" in k}
+            state = {k: v for k, v in state.items() if k.startswith("perceiver.")
+                     or "gated_cross" in k or "embed_tokens" in k}
         torch.save({"model_state_dict": {f"module.{k}": v for k, v in state.items()}}, checkpoint / "checkpoint.pt")
 
         tokenizer.padding_side = "left"
@@ -172,15 +192,19 @@ def open_flamingo(kind: str):
         masks = []
         for r, row in enumerate(rows):
             time = (row == media).cumsum(0)
-            masks.append((time[:, None] == torch.arange(1, 1 + sum(isinstance(x, int) for x in PROMPTS[r]))[None]).long())
+            masks.append(
+                (time[:, None]
+                 == torch.arange(1, 1 + sum(isinstance(x, int) for x in PROMPTS[r]))[None]).long())
         finish(golden, images, rows, masks, texts)
-        golden.data["reference"] = "xpipe_export.golden.open_flamingo_reference over transformers' language model and generate()"
+        golden.data["reference"] = ("xpipe_export.golden.open_flamingo_reference over transformers' "
+                                    "language model and generate()")
 
     return make
 
 
 def zero_gates(checkpoint: Path, target: Path, dtype: str) -> None:
-    """The decoder graph of a checkpoint with every gate closed: its output must not depend on the images."""
+    """The decoder graph of a checkpoint with every gate closed: its output must not depend on the
+    images."""
     if open_flamingo_family.is_checkpoint(checkpoint):
         model, *_ = open_flamingo_family.load(checkpoint)
         gates, spec = [p for n, p in model.named_parameters() if n.endswith("_gate")], open_flamingo_family.decoder_spec

@@ -1,7 +1,9 @@
-"""python -m xpipe_export.golden.layouts [--out DIR]: CLIP and SigLIP in the layouts of other tools, with what they should give.
+"""python -m xpipe_export.golden.layouts [--out DIR]: CLIP and SigLIP in the layouts of other tools,
+with what they should give.
 
-Folders as transformers.js and optimum lay them out, of tiny seeded models of the real classes: names of files, inputs and outputs are theirs,
-no xpipe.json. golden.json beside them has transformers' embeddings and logits.
+Folders as transformers.js and optimum lay them out, of tiny seeded models of the real classes:
+names of files, inputs and outputs are theirs, no xpipe.json. golden.json beside them has
+transformers' embeddings and logits.
 """
 
 from __future__ import annotations
@@ -26,8 +28,10 @@ from .blip_family import load_images
 
 SIZE = 32
 TEXTS = ["a photo of a red cat", "Two boats, near the WATER!", "the dog sleeps under the bridge", "a"]
-VISION = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": SIZE, "patch_size": 8}
-TEXT = {"hidden_size": 12, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 24}
+VISION = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1,
+          "num_attention_heads": 2, "image_size": SIZE, "patch_size": 8}
+TEXT = {"hidden_size": 12, "intermediate_size": 24, "num_hidden_layers": 1,
+        "num_attention_heads": 2, "max_position_embeddings": 24}
 
 
 class Outputs(nn.Module):
@@ -42,20 +46,24 @@ class Outputs(nn.Module):
         return tuple(getattr(out, n) for n in self.names)
 
 
-AXES = {"input_ids": ["texts", "length"], "attention_mask": ["texts", "length"], "pixel_values": ["images", 3, "height", "width"],
-        "logits_per_image": ["images", "texts"], "logits_per_text": ["texts", "images"], "text_embeds": ["texts", "width"], "image_embeds": ["images", "width"],
-        "pooler_output": ["rows", "width"], "last_hidden_state": ["rows", "positions", "width"]}
+AXES = {"input_ids": ["texts", "length"], "attention_mask": ["texts", "length"],
+        "pixel_values": ["images", 3, "height", "width"], "logits_per_image": ["images", "texts"],
+        "logits_per_text": ["texts", "images"], "text_embeds": ["texts", "width"],
+        "image_embeds": ["images", "width"], "pooler_output": ["rows", "width"],
+        "last_hidden_state": ["rows", "positions", "width"]}
 
 
 def export(model: nn.Module, path: Path, inputs: list[str], outputs: list[str], vocabulary: int) -> None:
     """Write one verified graph."""
     def make(s):
-        every = {"input_ids": torch.randint(0, vocabulary - 1, (s["texts"], s["length"])), "pixel_values": torch.randn(s["images"], 3, SIZE, SIZE),
+        every = {"input_ids": torch.randint(0, vocabulary - 1, (s["texts"], s["length"])),
+                 "pixel_values": torch.randn(s["images"], 3, SIZE, SIZE),
                  "attention_mask": torch.ones(s["texts"], s["length"], dtype=torch.int64)}
         every["input_ids"][:, -1] = vocabulary - 1
         return {n: every[n] for n in inputs}
 
-    full = getattr(getattr(model.config, "text_config", model.config), "max_position_embeddings", 8)  # of no matter to pictures
+    # of no matter to pictures
+    full = getattr(getattr(model.config, "text_config", model.config), "max_position_embeddings", 8)
     lengths = (full, full, full) if "siglip" in model.config.model_type else (5, 7, full)
     sizes = [{"texts": t, "length": n, "images": i} for t, i, n in zip((4, 1, 3), (2, 3, 1), lengths)]
     export_graph(GraphSpec(Outputs(model, inputs, outputs), make, outputs, AXES, sizes[0], sizes[1:]), path)
@@ -88,18 +96,21 @@ def fp16(path: Path) -> None:
 
 def clip(seed: int):
     tokenizer = tokens.clip()
-    text = TEXT | {"vocab_size": len(tokenizer), "eos_token_id": tokenizer.eos_token_id, "bos_token_id": tokenizer.bos_token_id, "projection_dim": 12}
+    text = TEXT | {"vocab_size": len(tokenizer), "eos_token_id": tokenizer.eos_token_id,
+                   "bos_token_id": tokenizer.bos_token_id, "projection_dim": 12}
     config = tf.CLIPConfig(text, VISION | {"projection_dim": 12}, projection_dim=12)
     model = tf.CLIPModel(config)
     core.randomise(model, seed)
     model.logit_scale.data.fill_(4.6052)  # ln 100, where OpenAI's checkpoints are
-    return model, tokenizer, tf.CLIPImageProcessor(size={"shortest_edge": SIZE}, crop_size={"height": SIZE, "width": SIZE}), True
+    return model, tokenizer, tf.CLIPImageProcessor(size={"shortest_edge": SIZE},
+                                                   crop_size={"height": SIZE, "width": SIZE}), True
 
 
 def siglip(seed: int):
     tokenizer = tokens.t5()
     tokenizer.model_max_length = 48
-    text = TEXT | {"vocab_size": len(tokenizer), "projection_size": 16, "eos_token_id": 1, "bos_token_id": 1, "pad_token_id": 0, "max_position_embeddings": 48}
+    text = TEXT | {"vocab_size": len(tokenizer), "projection_size": 16, "eos_token_id": 1,
+                   "bos_token_id": 1, "pad_token_id": 0, "max_position_embeddings": 48}
     model = tf.SiglipModel(tf.SiglipConfig(text, VISION))
     core.randomise(model, seed)
     model.logit_scale.data.fill_(4.0)
@@ -127,14 +138,17 @@ def save(folder: Path, make, seed: int, images: list[Path], graphs) -> dict:
     with torch.no_grad():
         out = model(**encoded, pixel_values=processor(load_images(images), return_tensors="pt").pixel_values)
     logits = out.logits_per_image
-    return {"seed": seed, "input_ids": encoded.input_ids.tolist(), "text_embeds": out.text_embeds.tolist(), "image_embeds": out.image_embeds.tolist(),
-            "logits_per_image": logits.tolist(), "probabilities": (logits.softmax(-1) if padding is True else logits.sigmoid()).tolist()}
+    return {"seed": seed, "input_ids": encoded.input_ids.tolist(),
+            "text_embeds": out.text_embeds.tolist(), "image_embeds": out.image_embeds.tolist(),
+            "logits_per_image": logits.tolist(),
+            "probabilities": (logits.softmax(-1) if padding is True else logits.sigmoid()).tolist()}
 
 
 def clip_transformersjs(folder: Path, load, vocabulary: int) -> None:
     text, vision = folder / "onnx" / "text_model.onnx", folder / "onnx" / "vision_model.onnx"
     export(load(tf.CLIPTextModelWithProjection), text, ["input_ids"], ["text_embeds", "last_hidden_state"], vocabulary)
-    export(load(tf.CLIPVisionModelWithProjection), vision, ["pixel_values"], ["image_embeds", "last_hidden_state"], vocabulary)
+    export(load(tf.CLIPVisionModelWithProjection), vision, ["pixel_values"],
+           ["image_embeds", "last_hidden_state"], vocabulary)
     for path, parts in ((text, 1), (vision, 2)):
         fp16(path)
         external(path, parts)
@@ -149,8 +163,10 @@ def siglip_transformersjs(folder: Path, load, vocabulary: int) -> None:
     onnx_folder = folder / "onnx"
     export(load(tf.SiglipModel), onnx_folder / "model.onnx", ["input_ids", "pixel_values"],
            ["logits_per_image", "logits_per_text", "text_embeds", "image_embeds"], vocabulary)
-    export(load(tf.SiglipTextModel), onnx_folder / "text_model.onnx", ["input_ids"], ["last_hidden_state", "pooler_output"], vocabulary)
-    export(load(tf.SiglipVisionModel), onnx_folder / "vision_model.onnx", ["pixel_values"], ["last_hidden_state", "pooler_output"], vocabulary)
+    export(load(tf.SiglipTextModel), onnx_folder / "text_model.onnx", ["input_ids"],
+           ["last_hidden_state", "pooler_output"], vocabulary)
+    export(load(tf.SiglipVisionModel), onnx_folder / "vision_model.onnx", ["pixel_values"],
+           ["last_hidden_state", "pooler_output"], vocabulary)
 
 
 FOLDERS = {"clip-transformersjs": (clip, 1, clip_transformersjs), "clip-optimum": (clip, 2, clip_optimum),
@@ -165,9 +181,11 @@ def main() -> None:
     tf.utils.logging.set_verbosity_error()
     with tempfile.TemporaryDirectory() as tmp:
         images = core.make_images(Path(tmp))  # those of testdata/families/images
-        models = {name: save(args.out / name, make, seed, images, graphs) for name, (make, seed, graphs) in FOLDERS.items()}
+        models = {name: save(args.out / name, make, seed, images, graphs)
+                  for name, (make, seed, graphs) in FOLDERS.items()}
     versions = core.versions() | {"onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__}
-    golden = {"script": "python -m xpipe_export.golden.layouts", "versions": versions, "texts": TEXTS, "images": [p.name for p in images], "models": models}
+    golden = {"script": "python -m xpipe_export.golden.layouts", "versions": versions,
+              "texts": TEXTS, "images": [p.name for p in images], "models": models}
     (args.out / "golden.json").write_text(json.dumps(golden) + "\n")
 
 

@@ -14,7 +14,8 @@ from torch import nn
 
 class FeedForward(nn.Sequential):
     def __init__(self, dim: int):
-        super().__init__(nn.LayerNorm(dim), nn.Linear(dim, 4 * dim, bias=False), nn.GELU(), nn.Linear(4 * dim, dim, bias=False))
+        super().__init__(nn.LayerNorm(dim), nn.Linear(dim, 4 * dim, bias=False), nn.GELU(),
+                         nn.Linear(4 * dim, dim, bias=False))
 
 
 def heads_first(x: torch.Tensor, heads: int) -> torch.Tensor:
@@ -45,7 +46,9 @@ class PerceiverResampler(nn.Module):
     def __init__(self, dim: int, latents: int, depth: int, heads: int, dim_head: int):
         super().__init__()
         self.latents = nn.Parameter(torch.randn(latents, dim))
-        self.layers = nn.ModuleList(nn.ModuleList([PerceiverAttention(dim, heads, dim_head), FeedForward(dim)]) for _ in range(depth))
+        self.layers = nn.ModuleList(
+            nn.ModuleList([PerceiverAttention(dim, heads, dim_head), FeedForward(dim)])
+            for _ in range(depth))
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, x):
@@ -66,7 +69,8 @@ class MaskedCrossAttention(nn.Module):
         self.to_out = nn.Linear(heads * dim_head, dim, bias=False)
 
     def forward(self, x, media, text_time):
-        """x [B,T,D], media [B,I,n,Dv], text_time [B,T]: how many media tokens came up to each token."""
+        """x [B,T,D], media [B,I,n,Dv], text_time [B,T]: how many media tokens came up to each
+        token."""
         images, n = media.shape[1:3]
         k, v = self.to_kv(media.flatten(1, 2)).chunk(2, dim=-1)
         q, k, v = (heads_first(t, self.heads) for t in (self.to_q(self.norm(x)), k, v))
@@ -100,18 +104,22 @@ class FlamingoLayer(nn.Module):
         return self.decoder_layer(x, *args, **kwargs)
 
 
-def init_flamingo(lm: nn.Module, layers: str, every: int, media_token_id: int, visual: int, heads: int, dim_head: int) -> None:
+def init_flamingo(lm: nn.Module, layers: str, every: int, media_token_id: int, visual: int,
+                  heads: int, dim_head: int) -> None:
     """Put a gated block before every `every`-th layer of lm, where (index + 1) % every == 0."""
     blocks = lm.get_submodule(layers)
     lm.condition = {"media_token_id": media_token_id}
     for i, layer in enumerate(blocks):
-        gated = GatedCrossAttentionBlock(lm.config.hidden_size, visual, heads, dim_head) if (i + 1) % every == 0 else None
+        gated = None
+        if (i + 1) % every == 0:
+            gated = GatedCrossAttentionBlock(lm.config.hidden_size, visual, heads, dim_head)
         blocks[i] = FlamingoLayer(gated, layer, lm.condition)
     lm.register_forward_pre_hook(_locate_media, with_kwargs=True)
 
 
 def _locate_media(lm, _args, kwargs):
-    """Before each forward: the prompt's media locations, or, for cached decoding, the last image for every new token."""
+    """Before each forward: the prompt's media locations, or, for cached decoding, the last image
+    for every new token."""
     ids, condition = kwargs["input_ids"], lm.condition
     locations = ids == condition["media_token_id"]
     past = kwargs.get("past_key_values")
@@ -125,7 +133,8 @@ def _locate_media(lm, _args, kwargs):
 
 
 class Flamingo(nn.Module):
-    def __init__(self, vision_encoder, lang_encoder, dim: int, latents: int, depth: int, heads: int, dim_head: int, skip: int):
+    def __init__(self, vision_encoder, lang_encoder, dim: int, latents: int, depth: int, heads: int,
+                 dim_head: int, skip: int):
         super().__init__()
         self.vision_encoder, self.lang_encoder, self.skip = vision_encoder, lang_encoder, skip
         self.perceiver = PerceiverResampler(dim, latents, depth, heads, dim_head)
@@ -146,4 +155,5 @@ class Flamingo(nn.Module):
     @torch.no_grad()
     def generate(self, vision_x, lang_x, attention_mask, num_beams: int = 1, **parameters):
         self.see(vision_x.repeat_interleave(num_beams, dim=0))
-        return self.lang_encoder.generate(input_ids=lang_x, attention_mask=attention_mask, num_beams=num_beams, **parameters)
+        return self.lang_encoder.generate(input_ids=lang_x, attention_mask=attention_mask,
+                                          num_beams=num_beams, **parameters)

@@ -11,6 +11,8 @@ import numpy as np
 import onnxruntime as ort
 from safetensors.numpy import load_file
 
+from ..graph import feed
+
 
 class Replay:
     """A bundle, opened."""
@@ -29,14 +31,15 @@ class Replay:
             options = ort.SessionOptions()
             options.intra_op_num_threads = 1
             options.log_severity_level = 3
-            self.sessions[role] = ort.InferenceSession(str(self.folder / self.meta["graphs"][role]), options, providers=["CPUExecutionProvider"])
+            self.sessions[role] = ort.InferenceSession(str(self.folder / self.meta["graphs"][role]),
+                                                       options, providers=["CPUExecutionProvider"])
         return self.sessions[role]
 
     def run(self, role: str, **inputs) -> dict[str, np.ndarray]:
         session = self.session(role)
         names = [o.name for o in session.get_outputs()]
         known = {i.name for i in session.get_inputs()}
-        return dict(zip(names, session.run(names, {k: np.ascontiguousarray(v) for k, v in inputs.items() if k in known})))
+        return dict(zip(names, session.run(names, {k: feed(v) for k, v in inputs.items() if k in known})))
 
     def linear(self, name: str, x: np.ndarray) -> np.ndarray:
         y = x @ self.projection[f"{name}.weight"].T
@@ -55,14 +58,16 @@ class Replay:
                forced: np.ndarray | None = None, each=None) -> tuple[list[list[int]], np.ndarray]:
         """Decode from prefix embeddings [B,T,D] with mask [B,T].
 
-        fixed: inputs that stay the same at every step (cross-attention keys, values and mask); each(step) gives those that do not.
-        forced [B,steps]: ids to feed instead of the best. Returns ids [B][steps] and logits [B,steps,V].
+        fixed: inputs that stay the same at every step (cross-attention keys, values and mask);
+        each(step) gives those that do not. forced [B,steps]: ids to feed instead of the best.
+        Returns ids [B][steps] and logits [B,steps,V].
         """
         past = self.empty_past(len(prefix))
         ids, logits = [], []
         embeds = prefix
         for step in range(steps):
-            out = self.run("decoder", inputs_embeds=embeds, attention_mask=mask, **past, **(fixed or {}), **(each(step) if each else {}))
+            out = self.run("decoder", inputs_embeds=embeds, attention_mask=mask, num_logits_to_keep=np.int64(1), **past,
+                           **(fixed or {}), **(each(step) if each else {}))
             logits.append(out["logits"][:, -1])
             ids.append(forced[:, step] if forced is not None else logits[-1].argmax(-1))
             past = {k.replace("present", "past_key_values"): v for k, v in out.items() if k.startswith("present")}
@@ -93,16 +98,21 @@ def start_tokens(b: Replay, batch: int) -> np.ndarray:
 
 
 def generate(b: Replay, golden: dict, arrays: dict[str, np.ndarray], rows: list[int], steps: int, forced=None):
-    """Greedy ids and logits of the rows, in one batch, for any generative bundle of the blip2 and blip families."""
+    """Greedy ids and logits of the rows, in one batch, for any generative bundle of the blip2 and
+    blip families."""
     graphs = b.meta["graphs"]
     embeds = b.run("vision_encoder", pixel_values=arrays["pixel_values"][rows])["image_embeds"]
     ids = [np.array(golden["rows"][r]["input_ids"], np.int64) for r in rows]
     fixed, prompts = None, None
     if "qformer" in graphs:
         text, mask = right_pad([np.array(golden["rows"][r].get("qformer_input_ids", []), np.int64) for r in rows])
-        queries = b.run("qformer", image_embeds=embeds, qformer_input_ids=text, qformer_attention_mask=mask)["query_output"]
+        queries = b.run("qformer", image_embeds=embeds, qformer_input_ids=text,
+                        qformer_attention_mask=mask)["query_output"]
         projected = b.linear("language_projection", queries)
-        prompts = [np.concatenate([projected[i], b.run("embed_tokens", input_ids=ids[i][None])["inputs_embeds"][0]]) for i in range(len(rows))]
+        prompts = [
+            np.concatenate(
+                [projected[i], b.run("embed_tokens", input_ids=ids[i][None])["inputs_embeds"][0]])
+            for i in range(len(rows))]
         if "encoder" not in graphs:
             prefix, mask = left_pad(prompts)
             return b.greedy(prefix, mask, steps, forced=forced)
@@ -115,8 +125,10 @@ def generate(b: Replay, golden: dict, arrays: dict[str, np.ndarray], rows: list[
         mask = np.ones(embeds.shape[:2], np.int64)
         fixed = b.run("cross_kv", image_embeds=embeds)
         start = start_tokens(b, 1)[0]  # BLIP: [DEC] in the place of [CLS], no [SEP]
-        prompts = [b.run("embed_tokens", input_ids=np.concatenate([start, i[1:-1]])[None])["inputs_embeds"][0] for i in ids]
-    fixed = {k.replace("present", "past_key_values"): v for k, v in fixed.items() if k.startswith("present")} | {"encoder_attention_mask": mask}
+        begun = [np.concatenate([start, i[1:-1]]) for i in ids]
+        prompts = [b.run("embed_tokens", input_ids=i[None])["inputs_embeds"][0] for i in begun]
+    fixed = {k.replace("present", "past_key_values"): v for k, v in fixed.items()
+             if k.startswith("present")} | {"encoder_attention_mask": mask}
     if "cross_kv" in graphs:
         prefix, own = left_pad(prompts)
     else:
@@ -125,7 +137,8 @@ def generate(b: Replay, golden: dict, arrays: dict[str, np.ndarray], rows: list[
     return b.greedy(prefix, own, steps, fixed=fixed, forced=forced)
 
 
-def generate_flamingo(b: Replay, golden: dict, arrays: dict[str, np.ndarray], rows: list[int], steps: int, images: np.ndarray | None = None):
+def generate_flamingo(b: Replay, golden: dict, arrays: dict[str, np.ndarray], rows: list[int],
+                      steps: int, images: np.ndarray | None = None):
     """Greedy ids and logits of interleaved prompts in one left-padded batch.
 
     images overrides the pixels. The media mask is made here from the ids, as in Go.
@@ -160,7 +173,8 @@ def generate_flamingo(b: Replay, golden: dict, arrays: dict[str, np.ndarray], ro
 
 
 def media_index(ids: np.ndarray, token: int, eos: int | None) -> list[int]:
-    """For each token the number of the last image before or at it, -1 for none; with eos, none between an eos and the next image."""
+    """For each token the number of the last image before or at it, -1 for none; with eos, none
+    between an eos and the next image."""
     out, count, ended = [], -1, False
     for i in ids:
         if i == token:

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import sentencepiece
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import (BertTokenizerFast, CLIPTokenizerFast, GPT2TokenizerFast, LlamaTokenizerFast, PreTrainedTokenizerFast,
-                          T5TokenizerFast)
+from transformers import (BertTokenizerFast, CLIPTokenizerFast, GPT2TokenizerFast,
+                          LlamaTokenizerFast, PreTrainedTokenizerFast, T5TokenizerFast)
 
-NOUNS = "cat dog horse apple pear train boat house tree ball cup chair table bird fish child man woman street field river plate".split()
+NOUNS = ("cat dog horse apple pear train boat house tree ball cup chair table bird fish child man woman "
+         "street field river plate").split()
 COLOURS = "red green blue yellow black white brown orange".split()
 VERBS = "sits stands runs lies waits sleeps".split()
 PLACES = "on the grass|next to a wall|under the bridge|in front of a window|near the water|at the corner".split("|")
@@ -38,25 +39,31 @@ def opt() -> GPT2TokenizerFast:
     tok.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tok.decoder = decoders.ByteLevel()
     specials = ["<s>", "<pad>", "</s>", "<unk>"]
-    tok.train_from_iterator(corpus(), trainers.BpeTrainer(vocab_size=330, special_tokens=specials, show_progress=False,
-                                                          initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet())))
+    tok.train_from_iterator(corpus(), trainers.BpeTrainer(
+        vocab_size=330, special_tokens=specials, show_progress=False,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet())))
     tok.post_processor = processors.TemplateProcessing("</s> $A", "</s> $A $B:1", [("</s>", 2)])
-    return GPT2TokenizerFast(tokenizer_object=tok, bos_token="</s>", eos_token="</s>", unk_token="</s>", pad_token="<pad>",
-                             add_prefix_space=False, add_bos_token=True, padding_side="left")
+    return GPT2TokenizerFast(tokenizer_object=tok, bos_token="</s>", eos_token="</s>",
+                             unk_token="</s>", pad_token="<pad>", add_prefix_space=False,
+                             add_bos_token=True, padding_side="left")
 
 
 def bert() -> BertTokenizerFast:
     """WordPiece, uncased, with the [DEC] and [ENC] of BLIP behind the vocabulary."""
     words = Counter(w for line in corpus() for w in re.findall(r"\w+|[^\w\s]", line.lower()))
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
-    # The trainer of tokenizers breaks ties by hash order, differently in each process: the vocabulary is made by hand.
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *".,?!':", *(f"##{c}" for c in letters), "##ing", "##er", "##ed", "##an", "##th"]
+    # The trainer of tokenizers breaks ties by hash order, differently in each process: the
+    # vocabulary is made by hand.
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *".,?!':",
+              *(f"##{c}" for c in letters), "##ing", "##er", "##ed", "##an", "##th"]
     pieces += [w for w, _ in sorted(words.items(), key=lambda item: (-item[1], item[0])) if len(w) > 1]
     tok = Tokenizer(models.WordPiece({p: i for i, p in enumerate(pieces[:200])}, unk_token="[UNK]"))
     tok.normalizer = normalizers.BertNormalizer(lowercase=True)
     tok.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tok.decoder = decoders.WordPiece()
-    tok.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A [SEP] $B:1 [SEP]:1", [("[CLS]", 2), ("[SEP]", 3)])
+    tok.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]",
+                                                       "[CLS] $A [SEP] $B:1 [SEP]:1",
+                                                       [("[CLS]", 2), ("[SEP]", 3)])
     out = BertTokenizerFast(tokenizer_object=tok, do_lower_case=True)
     out.add_special_tokens({"additional_special_tokens": ["[DEC]", "[ENC]"]})
     return out
@@ -65,14 +72,17 @@ def bert() -> BertTokenizerFast:
 def character_map() -> str:
     """A small normalisation table in SentencePiece's format: code points in, code points out.
 
-    The real one (nmt_nfkc) takes 320 KiB of each tokenizer.json. This has the same kinds of rules: compatibility forms, composition, spaces, controls.
+    The real one (nmt_nfkc) takes 320 KiB of each tokenizer.json. This has the same kinds of rules:
+    compatibility forms, composition, spaces, controls.
     """
-    rules = {chr(c): unicodedata.normalize("NFKC", chr(c)) for c in [*range(0xFF01, 0xFF5F), *range(0xFB00, 0xFB05), 0x2122, 0x00BD, 0x2026]}
+    rules = {chr(c): unicodedata.normalize("NFKC", chr(c))
+             for c in [*range(0xFF01, 0xFF5F), *range(0xFB00, 0xFB05), 0x2122, 0x00BD, 0x2026]}
     for base in "aeiouAEIOU":
         for mark in "\u0300\u0301\u0302\u0308":
             rules[base + mark] = unicodedata.normalize("NFKC", base + mark)
     rules |= {c: " " for c in "\t\n\r\u00a0\u2003\u200b\u2581\u3000"} | {chr(c): "" for c in range(1, 9)}
-    return "".join(f"{' '.join(f'{ord(c):X}' for c in k)}\t{' '.join(f'{ord(c):X}' for c in v)}\n" for k, v in sorted(rules.items()))
+    return "".join(f"{' '.join(f'{ord(c):X}' for c in k)}\t{' '.join(f'{ord(c):X}' for c in v)}\n"
+                   for k, v in sorted(rules.items()))
 
 
 def t5_model() -> bytes:
@@ -82,7 +92,8 @@ def t5_model() -> bytes:
         table.write(character_map())
         table.flush()
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(corpus()), model_writer=model, model_type="unigram", vocab_size=160, pad_id=0, eos_id=1, unk_id=2, bos_id=-1,
+            sentence_iterator=iter(corpus()), model_writer=model, model_type="unigram",
+            vocab_size=160, pad_id=0, eos_id=1, unk_id=2, bos_id=-1,
             hard_vocab_limit=False, normalization_rule_tsv=table.name, num_threads=1, minloglevel=2)
     return model.getvalue()
 
@@ -99,21 +110,29 @@ def clip() -> CLIPTokenizerFast:
     """Lower-case BPE with </w>, as the CLIP converter of transformers builds it."""
     def empty(model) -> Tokenizer:
         tok = Tokenizer(model)
-        tok.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
-        tok.pre_tokenizer = pre_tokenizers.Sequence([
-            pre_tokenizers.Split(Regex(r"""'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""), behavior="removed", invert=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False)])
+        tok.normalizer = normalizers.Sequence(
+            [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
+        tok.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(
+                    Regex(r"""'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""),
+                    behavior="removed", invert=True),
+                pre_tokenizers.ByteLevel(add_prefix_space=False)])
         tok.decoder = decoders.ByteLevel()
         return tok
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     merges = learn_merges(re.findall(r"[a-z]+|[0-9]|[^\sa-z0-9]+", " ".join(corpus()).lower()), 110)
     # CLIP's order: the bytes, the bytes that end a word, the merges, the two special tokens.
-    pieces = alphabet + [b + "</w>" for b in alphabet] + ["".join(m) for m in merges] + ["<|startoftext|>", "<|endoftext|>"]
+    pieces = (alphabet + [b + "</w>" for b in alphabet] + ["".join(m) for m in merges]
+              + ["<|startoftext|>", "<|endoftext|>"])
     ids = {t: i for i, t in enumerate(dict.fromkeys(pieces))}
-    tok = empty(models.BPE(ids, merges, continuing_subword_prefix="", end_of_word_suffix="</w>", fuse_unk=False, unk_token="<|endoftext|>"))
-    tok.post_processor = processors.RobertaProcessing(sep=("<|endoftext|>", ids["<|endoftext|>"]), cls=("<|startoftext|>", ids["<|startoftext|>"]),
-                                                      add_prefix_space=False, trim_offsets=False)
+    tok = empty(
+        models.BPE(ids, merges, continuing_subword_prefix="", end_of_word_suffix="</w>",
+                   fuse_unk=False, unk_token="<|endoftext|>"))
+    tok.post_processor = processors.RobertaProcessing(
+        sep=("<|endoftext|>", ids["<|endoftext|>"]), cls=("<|startoftext|>", ids["<|startoftext|>"]),
+        add_prefix_space=False, trim_offsets=False)
     return CLIPTokenizerFast(tokenizer_object=tok)
 
 
@@ -153,11 +172,16 @@ def llama(extra: list[str] = ()) -> LlamaTokenizerFast:
     vocab = {t: i for i, t in enumerate(["<unk>", "<s>", "</s>", *(f"<0x{b:02X}>" for b in range(256)), *pieces])}
     tok = Tokenizer(models.BPE(vocab, merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
     tok.normalizer = trained.normalizer
-    tok.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
+    tok.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(),
+         decoders.Strip(" ", 1, 0)])
     tok.post_processor = processors.TemplateProcessing("<s> $A", "<s> $A <s> $B", [("<s>", 1)])
-    out = LlamaTokenizerFast(tokenizer_object=tok, unk_token="<unk>", bos_token="<s>", eos_token="</s>", pad_token="<unk>", padding_side="left")
+    out = LlamaTokenizerFast(tokenizer_object=tok, unk_token="<unk>", bos_token="<s>",
+                             eos_token="</s>", pad_token="<unk>", padding_side="left")
     if extra:
-        out.add_special_tokens({"additional_special_tokens": [AddedToken(t, normalized=False, special=True) for t in extra]})
+        out.add_special_tokens(
+            {"additional_special_tokens": [AddedToken(t, normalized=False, special=True)
+                                           for t in extra]})
     return out
 
 
@@ -168,10 +192,14 @@ def gptneox(extra: list[str] = ()) -> PreTrainedTokenizerFast:
     tok.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tok.decoder = decoders.ByteLevel()
     tok.post_processor = processors.ByteLevel(trim_offsets=True)
-    tok.train_from_iterator(corpus(), trainers.BpeTrainer(vocab_size=330, special_tokens=["<|endoftext|>", "<|padding|>"], show_progress=False,
-                                                          initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet())))
-    out = PreTrainedTokenizerFast(tokenizer_object=tok, bos_token="<|endoftext|>", eos_token="<|endoftext|>", unk_token="<|endoftext|>",
+    tok.train_from_iterator(corpus(), trainers.BpeTrainer(
+        vocab_size=330, special_tokens=["<|endoftext|>", "<|padding|>"], show_progress=False,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet())))
+    out = PreTrainedTokenizerFast(tokenizer_object=tok, bos_token="<|endoftext|>",
+                                  eos_token="<|endoftext|>", unk_token="<|endoftext|>",
                                   pad_token="<|padding|>", padding_side="left")
     if extra:
-        out.add_special_tokens({"additional_special_tokens": [AddedToken(t, normalized=False, special=True) for t in extra]})
+        out.add_special_tokens(
+            {"additional_special_tokens": [AddedToken(t, normalized=False, special=True)
+                                           for t in extra]})
     return out

@@ -1,1 +1,2 @@
-"""What is trained: one module a family, each with a class Task (its interface is told in train.py)."""
+"""What is trained: one module a family, each with a class Task (its interface is told in
+train.py)."""

@@ -1,17 +1,23 @@
-"""blip2-mini: a BLIP-2 of small parts over a frozen encoder (model.py), trained on cached features (data.py).
+"""blip2-mini: a BLIP-2 of small parts over a frozen encoder (model.py), trained on cached features
+(data.py).
 
-A stage says how many pictures of each kind a batch has (emoji, shapes, scenes, photos; `more` scenes for their cells alone),
-the questions of a shape, how many of each kind a scene is asked (each), and the weight of each loss:
+A stage says how many pictures of each kind a batch has (emoji, shapes, scenes, photos; `more`
+scenes for their cells alone), the questions of a shape, how many of each kind a scene is asked
+(each), and the weight of each loss:
 
-    cells   each cell names what has its centre there, its colour, and how far off the centre is (word-region alignment)
+    cells   each cell names what has its centre there, its colour, and how far off the centre is
+            (word-region alignment)
     itc     emoji against all names (contrastive)
     text    captions and answers
-    early   an answer's first word at every position from the question's last subject on: deep supervision of the word that finds its cell
+    early   an answer's first word at every position from the question's last subject on: deep
+            supervision of the word that finds its cell
 
-"heads" names heads of the language model that are set when the stage begins (heads.py). "bound": false saves the bound queries' work while the gate of fusion "gated" hardly lets them through.
+"heads" names heads of the language model that are set when the stage begins (heads.py). "bound":
+false saves the bound queries' work while the gate of fusion "gated" hardly lets them through.
 
-Keys of the config: model (MiniConfig), shrink (of the discriminant), views (cached sets used, by kind: emoji, shapes, scenes; all
-where not named), noise (standard deviation of what is added to standardised features of cells in training).
+Keys of the config: model (MiniConfig), shrink (of the discriminant), views (cached sets used, by
+kind: emoji, shapes, scenes; all where not named), noise (standard deviation of what is added to
+standardised features of cells in training).
 """
 import json
 import random
@@ -24,7 +30,7 @@ from .. import pictures, scenes
 from ..data import CELL_COLOURS, CELL_NAMES, SHAPES, Data, corpus, question_words
 from ..encoder import Encoder
 from ..heads import Heads
-from ..model import OFFSET, Blip2Mini, MiniConfig
+from ..model import Blip2Mini, MiniConfig
 from ..text import IDS, Codec, extend, imagenet_names, train_tokenizer
 
 
@@ -48,8 +54,10 @@ class Task:
         c.emoji = len(data.names)
         names = [codec.plain(n) for n in imagenet_names() + data.names]
         torch.manual_seed(config["seed"])
-        self.model = model = Blip2Mini(c, padded_ids(names, IDS["pad"], c.concept_words), padded_ids([codec.plain(n) for n in CELL_NAMES], -1),
-                                       padded_ids([codec.plain(n) for n in CELL_COLOURS], -1), classifier, IDS)
+        self.model = model = Blip2Mini(c, padded_ids(names, IDS["pad"], c.concept_words),
+                                       padded_ids([codec.plain(n) for n in CELL_NAMES], -1),
+                                       padded_ids([codec.plain(n) for n in CELL_COLOURS], -1),
+                                       classifier, IDS)
         data.heads.install(model.concepts)
         some = [(s, i) for s, v in enumerate(data.sets) for i in range(0, len(v.labels), max(1, len(v.labels) // 150))]
         grid, pooled, _, _ = data.arrays(data.sets, some)
@@ -58,8 +66,11 @@ class Task:
             getattr(at, prefix + "std").copy_(x.std(0) + 1e-3)
         self.begun: set[str] = set()  # stages
         self.noise = config.get("noise", 0.0)
-        print(f"{len(data.emoji)} emoji views, {len(data.shapes)} shape views, {sum(len(s.labels) for s in data.scenes)} scenes; discriminant on "
-              f"left-out styles {data.heads.accuracy:.3f}, temperature {data.heads.temperature:.4f}; {c.vocab} tokens", flush=True)
+        print(f"{len(data.emoji)} emoji views, {len(data.shapes)} shape views, "
+              f"{sum(len(s.labels) for s in data.scenes)} scenes; discriminant on "
+              f"left-out styles {data.heads.accuracy:.3f}, temperature "
+              f"{data.heads.temperature:.4f}; {c.vocab} tokens",
+              flush=True)
 
     def load(self, state):
         self.data.heads.install(self.model.concepts)  # there may be more views now than then
@@ -69,33 +80,28 @@ class Task:
         return {"begun": sorted(self.begun)}
 
     def warm_start(self, weights: dict) -> None:
-        """Takes over what fits of another checkpoint: the heads are refitted anyway; new tokens start as the mean of what they
-        are made of, plurals as their singulars; positions move with what stands at them."""
-        model, c = self.model, self.model.c
+        """Takes over what fits of another checkpoint: the heads are refitted anyway; new tokens
+        start as the mean of what they are made of, plurals as their singulars."""
+        model = self.model
         own = model.state_dict()
-        weights = {k: v for k, v in weights.items() if not k.startswith("concepts.") and k not in ("words.words", "neck.names", "neck.colours")}
+        weights = {k: v for k, v in weights.items() if not k.startswith("concepts.")
+                   and k not in ("words.words", "neck.names", "neck.colours")}
         table = weights["lm.model.decoder.embed_tokens.weight"]
         for name in ("lm.model.decoder.embed_tokens.weight", "lm.lm_head.weight"):
             weights[name] = self._grown(table)
-        if "neck.grid.weight" in weights:  # of the form that had no cells: [pooled | grid]; the language model got free queries and concept words
-            weights["neck.place_pooled"] = weights["neck.place"][0]
-            weights["query_tokens"] = torch.cat([weights["query_tokens"], own["query_tokens"][:, c.queries:]], 1)
-            old, new, name = c.queries + c.concept_tokens, c.prefix, "lm.model.decoder.embed_positions.weight"
-            p, q = weights[name], own[name].clone()
-            q[:OFFSET + c.queries] = p[:OFFSET + c.queries]
-            q[OFFSET + new - c.concept_tokens:OFFSET + new] = p[OFFSET + c.queries:OFFSET + old]
-            text = p[OFFSET + old:]
-            q[OFFSET + new:] = torch.cat([text, text[-8:].mean(0, keepdim=True).expand(len(q), -1)])[:len(q) - OFFSET - new]
-            weights[name] = q
         fitting = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
-        print("starts from another checkpoint but for", sorted({".".join(k.split(".")[:3]) for k in own if k not in fitting and not k.startswith("concepts.")}))
+        print("starts from another checkpoint but for",
+              sorted({".".join(k.split(".")[:3]) for k in own if k not in fitting
+                      and not k.startswith("concepts.")}))
         model.load_state_dict(own | fitting)
 
     def _grown(self, table):
         """The embeddings of the tokens that the tokenizer has now."""
         spec = json.loads(self.codec.tok.to_str())["model"]
-        more = [m.split(" ") if isinstance(m, str) else m for m in spec["merges"]][len(spec["merges"]) - (self.model.c.vocab - len(table)):]
-        out = torch.cat([table, torch.zeros(self.model.c.vocab - len(table), table.shape[1])])
+        count = self.model.c.vocab - len(table)
+        merges = [m.split(" ") if isinstance(m, str) else m for m in spec["merges"]]
+        more = merges[len(merges) - count:]
+        out = torch.cat([table, torch.zeros(count, table.shape[1])])
         for a, b in more:
             out[spec["vocab"][a + b]] = (out[spec["vocab"][a]] + out[spec["vocab"][b]]) / 2
         for word in scenes.CONCEPTS:
@@ -108,7 +114,8 @@ class Task:
         if stage.get("heads") and stage["name"] not in self.begun:
             Heads(self.model, self.codec, self.data.scenes[0]).set(stage["heads"])
         self.begun.add(stage["name"])
-        return self.data.batch(rng, *(stage.get(k, 0) for k in ("emoji", "shapes", "scenes", "photos", "questions", "each", "more")))
+        return self.data.batch(rng, *(stage.get(k, 0) for k in (
+            "emoji", "shapes", "scenes", "photos", "questions", "each", "more")))
 
     def losses(self, batch: dict, stage: dict):
         model = self.model
@@ -124,11 +131,14 @@ class Task:
             q = model.query_output(embeds)
             labels = batch["labels"]
             if weight["itc"] and len(labels):
-                itc = F.cross_entropy(model.itc_logits(q[:len(labels)], self.data.name_tokens.to(q.device)), labels, label_smoothing=0.05)
+                itc = F.cross_entropy(
+                    model.itc_logits(q[:len(labels)], self.data.name_tokens.to(q.device)), labels,
+                    label_smoothing=0.05)
                 loss, shown["itc"] = loss + weight["itc"] * itc, itc.item()
             if weight["text"]:
                 text, early, right = text_losses(model, q, batch["texts"], bool(weight["early"]))
-                loss, shown = loss + weight["text"] * text + weight["early"] * early, shown | {"text": text.item(), "early": early.item()} | right
+                loss, shown = (loss + weight["text"] * text + weight["early"] * early,
+                               shown | {"text": text.item(), "early": early.item()} | right)
         if weight["cells"]:
             want = batch["cells"]
             if batch["more"]:
@@ -143,7 +153,8 @@ class Task:
         return grid + torch.randn_like(grid) * self.model.neck.cells.std * self.noise if self.noise else grid
 
     def evaluate(self, limit: int | None, emoji=None) -> dict[str, float]:
-        """Held-out style: emoji exact; scenes by kind, and how many things their cells name right. easy-VQA's test questions."""
+        """Held-out style: emoji exact; scenes by kind, and how many things their cells name right.
+        easy-VQA's test questions."""
         model, data, codec, rng = self.model, self.data, self.codec, random.Random(0)
         device = model.query_tokens.device
         model.qformer.bound = True
@@ -164,7 +175,9 @@ class Task:
         kind = lambda a: "yes/no" if a in ("yes", "no") else "shape" if a in SHAPES else "colour"
         figures |= self._asked("easy-VQA", data.shapes_test, [(place[i], kind(a), q, a) for q, a, i in asked], device)
         rows = range(len(data.scenes_test.labels) if limit is None else min(limit // 2, len(data.scenes_test.labels)))
-        figures |= self._asked("scenes", data.scenes_test, [(i, *a) for i in rows for a in data.scenes_test.labels[i]["asked"]], device)
+        figures |= self._asked("scenes", data.scenes_test,
+                               [(i, *a) for i in rows for a in data.scenes_test.labels[i]["asked"]],
+                               device)
         said = [0, 0, 0]
         for start in range(0, len(rows), 64):  # what the cells say by themselves
             part = [(0, i) for i in rows[start:start + 64]]
@@ -181,7 +194,8 @@ class Task:
         return self.model.query_output(self.model.image_embeds(*images)[0])
 
     def _asked(self, name, test, asked, device) -> dict[str, float]:
-        """asked is [(row of test, kind, question, answer)]; the share of right answers, in all and by kind."""
+        """asked is [(row of test, kind, question, answer)]; the share of right answers, in all and
+        by kind."""
         by: dict[str, list] = {}
         asked = sorted(asked, key=lambda r: r[0])
         for start in range(0, len(asked), 512):
@@ -189,16 +203,18 @@ class Task:
             images = sorted({r[0] for r in part})
             q = self._query_output(test, images, device)
             number = {i: n for n, i in enumerate(images)}
-            got = self.model.generate(q, [self.codec.prompt(r[2]) for r in part], [number[r[0]] for r in part], IDS["eos"], 4)
+            got = self.model.generate(q, [self.codec.prompt(r[2]) for r in part],
+                                      [number[r[0]] for r in part], IDS["eos"], 4)
             for g, r in zip(got, part):
                 by.setdefault(r[1], []).append(self.codec.decode(g) == r[3])
         everything = [r for v in by.values() for r in v]
-        return {name: sum(everything) / len(everything)} | {f"{name} {k}": sum(v) / len(v) for k, v in sorted(by.items())}
+        kinds = {f"{name} {k}": sum(v) / len(v) for k, v in sorted(by.items())}
+        return {name: sum(everything) / len(everything)} | kinds
 
 
 def text_losses(model, query_output, parts, with_early=False):
-    """Mean loss over the target tokens of all parts, that over their early targets, and of each kind of text the share whose first
-    token would be right."""
+    """Mean loss over the target tokens of all parts, that over their early targets, and of each
+    kind of text the share whose first token would be right."""
     prefix = model.prefix(query_output)
     loss, early, count, soon = 0, query_output.new_zeros(()), 0, 0
     right: dict[str, list] = {}
@@ -212,7 +228,8 @@ def text_losses(model, query_output, parts, with_early=False):
 
 
 def cell_losses(said, cells):
-    """Names of all cells, colours and centres of those that hold a thing; summed, for each thing there is.
+    """Names of all cells, colours and centres of those that hold a thing; summed, for each thing
+    there is.
 
     (loss, {share of things named right, of things coloured right, of empty cells called so})"""
     names, colours, centre = said
@@ -226,7 +243,8 @@ def cell_losses(said, cells):
         loss = loss + (centre[there] - place[there]).abs().sum() / things
     with torch.no_grad():
         guess, nothing = names.argmax(-1), want == 0
-        shown = {"cells": loss.item(), "named": float((guess == want)[there].float().mean()), "nothing": float((guess == want)[nothing].float().mean())}
+        shown = {"cells": loss.item(), "named": float((guess == want)[there].float().mean()),
+                 "nothing": float((guess == want)[nothing].float().mean())}
         if known.any():
             shown["coloured"] = float((colours.argmax(-1) == tint)[known].float().mean())
     return loss, shown

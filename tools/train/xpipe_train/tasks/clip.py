@@ -1,19 +1,24 @@
 """clip-mini: CLIP (2103.00020) over the frozen encoder, from cached pooled features.
 
-The image encoder is EfficientNet-lite0 up to the square roots of its pooled feature; visual_projection leads from there into the
-common space. The text encoder is transformers' CLIPTextModel, small. They are taught in two stages: "vectors" learns the
-projection and one free vector a name, starting from clip_teacher's closed forms (the classifier's part by distillation); "words" makes
-the text encoder say these vectors, and then compares it with pictures themselves.
+The image encoder is EfficientNet-lite0 up to the square roots of its pooled feature;
+visual_projection leads from there into the common space. The text encoder is transformers'
+CLIPTextModel, small. They are taught in two stages: "vectors" learns the projection and one free
+vector a name, starting from clip_teacher's closed forms (the classifier's part by distillation);
+"words" makes the text encoder say these vectors, and then compares it with pictures themselves.
 
 A stage's weights:
-    distil    KL of the ImageNet names' scores to the classifier's, on photos, drawings and synthetic features, `pictures` of them a batch
+    distil    KL of the ImageNet names' scores to the classifier's, on photos, drawings and
+              synthetic features, `pictures` of them a batch
     drawn     cross entropy of drawings (`drawings` a batch) over the emoji names
     all       both over all names at once
     regress   1 - cosine between `texts` names in the words of some prompt and their vectors
-    bag       steps in which, as the stage begins, the text encoder is fitted as a weighted sum of words
-    contrast  cross entropy both ways between drawings and their names' texts within the batch (`texts` of them), InfoNCE
+    bag       steps in which, as the stage begins, the text encoder is fitted as a weighted sum of
+              words
+    contrast  cross entropy both ways between drawings and their names' texts within the batch
+        (`texts` of them), InfoNCE
 
-Keys of the config: model (ClipConfig), shrink, scale (exp of logit_scale; measured on a left-out style), left_out (a style kept out of everything, to measure on; null for the final model).
+Keys of the config: model (ClipConfig), shrink, scale (exp of logit_scale; measured on a left-out
+style), left_out (a style kept out of everything, to measure on; null for the final model).
 """
 import json
 import math
@@ -35,7 +40,8 @@ from ..sources import TRAIN_STYLES
 from ..text import imagenet_names
 
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
-PROMPTS = ["{}", "{}", "{}", "a photo of a {}", "a photo of a {}", "a photo of {}", "an emoji of {}", "an emoji of a {}", "a picture of a {}", "a drawing of a {}",
+PROMPTS = ["{}", "{}", "{}", "a photo of a {}", "a photo of a {}", "a photo of {}",
+           "an emoji of {}", "an emoji of a {}", "a picture of a {}", "a drawing of a {}",
            "this is a photo of a {}", "{} emoji", "an image of a {}"]
 TAGGED = 40  # a tag of more drawings than this says too little
 
@@ -60,9 +66,12 @@ class Clip(nn.Module):
         self.visual_projection = nn.Linear(POOLED, space)
         self.vectors = nn.Parameter(torch.zeros(names, space))
         self.sharpness = nn.Parameter(torch.zeros(2))  # log scales of the stages that learn vectors: drawings, photos
-        self.text_model = CLIPTextModel._from_config(CLIPTextConfig(
-            vocab_size=c.vocab, hidden_size=c.width, intermediate_size=c.ff, projection_dim=space, num_hidden_layers=c.layers, num_attention_heads=c.heads,
-            max_position_embeddings=c.positions, hidden_act="quick_gelu", bos_token_id=c.vocab - 2, eos_token_id=c.vocab - 1, pad_token_id=c.vocab - 1),
+        self.text_model = CLIPTextModel._from_config(
+            CLIPTextConfig(
+                vocab_size=c.vocab, hidden_size=c.width, intermediate_size=c.ff,
+                projection_dim=space, num_hidden_layers=c.layers, num_attention_heads=c.heads,
+                max_position_embeddings=c.positions, hidden_act="quick_gelu",
+                bos_token_id=c.vocab - 2, eos_token_id=c.vocab - 1, pad_token_id=c.vocab - 1),
             attn_implementation="eager")
         self.text_projection = nn.Linear(c.width, space, bias=False)
         self.logit_scale = nn.Parameter(torch.tensor(2.6592))
@@ -72,7 +81,8 @@ class Clip(nn.Module):
         return self.visual_projection(pooled.sqrt())
 
     def text(self, ids):
-        """ids [B,T], end of text behind -> [B,E] of length 1. One layer is computed at the end of the text alone: nothing else of it is read."""
+        """ids [B,T], end of text behind -> [B,E] of length 1. One layer is computed at the end of
+        the text alone: nothing else of it is read."""
         t = self.text_model.text_model
         if self.c.layers != 1:
             return F.normalize(self.text_projection(self.text_model(ids).pooler_output), dim=-1)
@@ -82,16 +92,20 @@ class Clip(nn.Module):
         h, a = layer.layer_norm1(x), layer.self_attn
         split = lambda y: y.unflatten(-1, (self.c.heads, -1)).transpose(1, 2)
         seen = torch.arange(ids.shape[1], device=ids.device)[None] <= end[:, None]
-        y = F.scaled_dot_product_attention(split(a.q_proj(h[rows, end])[:, None]), split(a.k_proj(h)), split(a.v_proj(h)), attn_mask=seen[:, None, None])
+        y = F.scaled_dot_product_attention(split(a.q_proj(h[rows, end])[:, None]),
+                                           split(a.k_proj(h)), split(a.v_proj(h)),
+                                           attn_mask=seen[:, None, None])
         y = x[rows, end] + a.out_proj(y.transpose(1, 2).flatten(2)[:, 0])
         y = y + layer.mlp(layer.layer_norm2(y))
         return F.normalize(self.text_projection(t.final_layer_norm(y)), dim=-1)
 
-    def start_as_bag(self, rows: list[list[int]], targets: torch.Tensor, weight: torch.Tensor, prompts, steps: int) -> float:
-        """Fits the embeddings, and how much attention each word draws, with the rest of the text encoder standing still: values and
-        outputs are the identity, the query is constant, the MLP adds nothing. That is a weighted sum of words, a thousandth of the
-        work; what the layers add is learned from there. rows: ids of the names [n]; prompts(n): n random (ids before, ids behind);
-        targets [n,E] of length 1. Returns the mean cosine reached."""
+    def start_as_bag(self, rows: list[list[int]], targets: torch.Tensor, weight: torch.Tensor,
+                     prompts, steps: int) -> float:
+        """Fits the embeddings, and how much attention each word draws, with the rest of the text
+        encoder standing still: values and outputs are the identity, the query is constant, the MLP
+        adds nothing. That is a weighted sum of words, a thousandth of the work; what the layers add
+        is learned from there. rows: ids of the names [n]; prompts(n): n random (ids before, ids
+        behind); targets [n,E] of length 1. Returns the mean cosine reached."""
         t, c = self.text_model.text_model, self.c
         table, norm = t.embeddings.token_embedding.weight, nn.functional.layer_norm
         draw = nn.Parameter(torch.zeros(c.heads, c.width))
@@ -107,7 +121,8 @@ class Clip(nn.Module):
         for step in range(steps):
             for g in optimiser.param_groups:
                 g["lr"] = 0.01 * (1 - step / steps) + 1e-4
-            texts = [[c.vocab - 2, *before, *r, *behind, c.vocab - 1] for r, (before, behind) in zip(rows, prompts(len(rows)))]
+            texts = [[c.vocab - 2, *before, *r, *behind, c.vocab - 1]
+                     for r, (before, behind) in zip(rows, prompts(len(rows)))]
             flat = torch.tensor([i for x in texts for i in x])
             where = torch.repeat_interleave(torch.arange(len(texts)), torch.tensor([len(x) for x in texts]))
             h = norm(e, (c.width,))  # of each word, not of each place
@@ -127,26 +142,37 @@ class Clip(nn.Module):
             layer, width = t.encoder.layers[-1], c.width // c.heads
             a = layer.self_attn
             for m in (a.q_proj, a.k_proj):
-                m.weight.zero_(), m.bias.zero_()
+                m.weight.zero_()
+                m.bias.zero_()
             for h in range(c.heads):
                 a.q_proj.bias[h * width] = width ** 0.5
                 a.k_proj.weight[h * width] = draw[h]
             for m in (a.v_proj, a.out_proj):
-                m.weight.copy_(torch.eye(c.width)), m.bias.zero_()
-            layer.mlp.fc2.weight.zero_(), layer.mlp.fc2.bias.zero_()
+                m.weight.copy_(torch.eye(c.width))
+                m.bias.zero_()
+            layer.mlp.fc2.weight.zero_()
+            layer.mlp.fc2.bias.zero_()
         return cosine.detach().mean().item()
 
 
 def train_tokenizer(texts: list[str], out: Path, vocab: int) -> None:
     """Lower-case BPE in CLIP's form: words end in </w>, the two special tokens are the last."""
     tok = Tokenizer(models.BPE(end_of_word_suffix="</w>", continuing_subword_prefix="", fuse_unk=False))
-    tok.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
-    tok.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(r"""'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""), behavior="removed", invert=True),
-        pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    tok.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
+    tok.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(
+                Regex(r"""'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""),
+                behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False)])
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tok.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=vocab - len(alphabet) - 2, show_progress=False, end_of_word_suffix="</w>", initial_alphabet=alphabet))
-    merges = [tuple(m) if not isinstance(m, str) else tuple(m.split(" ")) for m in json.loads(tok.to_str())["model"]["merges"]]
+    tok.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=vocab - len(alphabet) - 2,
+                                                       show_progress=False,
+                                                       end_of_word_suffix="</w>",
+                                                       initial_alphabet=alphabet))
+    merges = [tuple(m) if not isinstance(m, str) else tuple(m.split(" "))
+              for m in json.loads(tok.to_str())["model"]["merges"]]
     while True:  # the trainer counts other pieces than we keep
         pieces = list(dict.fromkeys(alphabet + [a + "</w>" for a in alphabet] + ["".join(m) for m in merges]))
         if len(pieces) <= vocab - 2:
@@ -154,16 +180,20 @@ def train_tokenizer(texts: list[str], out: Path, vocab: int) -> None:
         merges = merges[:len(merges) - (len(pieces) - (vocab - 2))]
     ids = {t: i for i, t in enumerate(pieces + [BOS, EOS])}
     pre, norm = tok.pre_tokenizer, tok.normalizer
-    tok = Tokenizer(models.BPE(ids, merges, continuing_subword_prefix="", end_of_word_suffix="</w>", fuse_unk=False, unk_token=EOS))
+    tok = Tokenizer(
+        models.BPE(ids, merges, continuing_subword_prefix="", end_of_word_suffix="</w>",
+                   fuse_unk=False, unk_token=EOS))
     tok.normalizer, tok.pre_tokenizer, tok.decoder = norm, pre, decoders.ByteLevel()
     tok.add_special_tokens([BOS, EOS])
-    tok.post_processor = processors.RobertaProcessing(sep=(EOS, ids[EOS]), cls=(BOS, ids[BOS]), add_prefix_space=False, trim_offsets=False)
+    tok.post_processor = processors.RobertaProcessing(sep=(EOS, ids[EOS]), cls=(BOS, ids[BOS]),
+                                                      add_prefix_space=False, trim_offsets=False)
     out.parent.mkdir(parents=True, exist_ok=True)
     tok.save(str(out))
 
 
 class Names:
-    """All names, and which concepts and classes each stands for. More words have no vector of their own: theirs is the mean of their names'."""
+    """All names, and which concepts and classes each stands for. More words have no vector of their
+    own: theirs is the mean of their names'."""
 
     def __init__(self, root: Path):
         emoji, _, _ = pictures.emoji_index(root)
@@ -173,7 +203,8 @@ class Names:
         self.of_emoji = torch.tensor([number[n] for n in emoji])
         self.of_photo = torch.tensor([number[n] for n in photo])
         self.families = {number[w]: ks for w, ks in clip_teacher.FAMILIES.items() if w in number}
-        more: dict[str, set] = {w: {number[photo[k]] for k in ks} for w, ks in clip_teacher.FAMILIES.items() if w not in number}
+        more: dict[str, set] = {w: {number[photo[k]] for k in ks}
+                                for w, ks in clip_teacher.FAMILIES.items() if w not in number}
         data = json.loads((root / "packages/emojibase-data/en/data.json").read_text())
         from ..sources import normal_name
         for e in data:
@@ -192,7 +223,9 @@ class Task:
         self.words = names.all + list(names.more)
         tokenizer = run / "tokenizer.json"
         if not tokenizer.exists():
-            train_tokenizer(names.all * 4 + list(names.more) + [p.format(n) for p in dict.fromkeys(PROMPTS) for n in names.all[:3]], tokenizer, c.vocab)
+            train_tokenizer(names.all * 4 + list(names.more)
+                            + [p.format(n) for p in dict.fromkeys(PROMPTS) for n in names.all[:3]],
+                            tokenizer, c.vocab)
         self.tok = Tokenizer.from_file(str(tokenizer))
         c.vocab = self.tok.get_vocab_size()
         self.memo: dict[str, list[int]] = {}
@@ -211,11 +244,14 @@ class Task:
         style = np.array([styles.index(s) for _, m in raw for s, _ in m])
         out = style == styles.index(left) if left else np.zeros(len(style), bool)
         tensor = lambda a: torch.as_tensor(a.astype(np.float32))
-        self.drawn, self.drawn_labels, self.drawn_styles = tensor(pooled[~out]), torch.as_tensor(labels[~out]), style[~out]
+        self.drawn, self.drawn_labels, self.drawn_styles = (tensor(pooled[~out]),
+                                                            torch.as_tensor(labels[~out]),
+                                                            style[~out])
         pick = np.flatnonzero(out)[::3]
         self.left = (tensor(pooled[pick]), torch.as_tensor(labels[pick])) if left else None
         crops = [features.load(root, n)[1:] for n in cached_views(root, "photos")]
-        held = sorted({f for _, m in crops for f in m})[:2]  # photos that the agreement with the classifier is measured on
+        # photos that the agreement with the classifier is measured on
+        held = sorted({f for _, m in crops for f in m})[:2]
         rows = [(tensor(p), np.array([f in held for f in m])) for p, m in crops]
         self.photos = torch.cat([p[~h] for p, h in rows])
         self.photos_held = torch.cat([p[h] for p, h in rows])
@@ -226,9 +262,13 @@ class Task:
     @torch.no_grad()
     def _start(self, config):
         m, n, c = self.model, self.names, self.c
-        a, a0, means, seen = clip_teacher.canonical(np.sqrt(self.drawn.numpy()), self.drawn_labels.numpy(), self.drawn_styles, len(n.of_emoji), config["shrink"], c.drawn)
-        some = torch.cat([self.photos.repeat(4, 1), self.drawn[::9], self.shapes, clip_teacher.synthetic(self.classifier, self.photos, 6000),
-                          clip_teacher.synthetic(self.classifier, self.drawn, 2000)])
+        a, a0, means, seen = clip_teacher.canonical(np.sqrt(self.drawn.numpy()),
+                                                    self.drawn_labels.numpy(), self.drawn_styles,
+                                                    len(n.of_emoji), config["shrink"], c.drawn)
+        some = torch.cat(
+            [self.photos.repeat(4, 1), self.drawn[::9], self.shapes,
+             clip_teacher.synthetic(self.classifier, self.photos, 6000),
+             clip_teacher.synthetic(self.classifier, self.drawn, 2000)])
         b, b0, u = clip_teacher.classifier_plane(self.classifier, some, c.photo)
         a, a0, means = (torch.as_tensor(x) * c.balance for x in (a, a0, means))
         m.visual_projection.weight.copy_(torch.cat([a, b]))
@@ -251,7 +291,9 @@ class Task:
             frames.append((self.ids(before)[1:-1] if before else [], self.ids(behind)[1:-1] if behind else []))
         weight = torch.tensor([1.0] * len(self.names.all) + [0.1] * len(self.names.more))
         with torch.enable_grad():
-            cosine = self.model.start_as_bag([self.ids(w)[1:-1] for w in self.words], self.targets(), weight, lambda n: rng.choices(frames, k=n), steps)
+            cosine = self.model.start_as_bag([self.ids(w)[1:-1] for w in self.words],
+                                             self.targets(), weight,
+                                             lambda n: rng.choices(frames, k=n), steps)
         print(f"  words summed: cosine {cosine:.3f}", flush=True)
 
     def targets(self):
@@ -283,8 +325,11 @@ class Task:
         out, n = {}, stage.get("pictures", 0)
         if n:
             real, fake = n // 2, n // 2
-            out["pictures"] = torch.cat([take(self.photos, real * 2 // 3), take(self.drawn, real // 3), take(self.shapes, real // 12),
-                                         clip_teacher.synthetic(self.classifier, self.photos, fake * 3 // 4), clip_teacher.synthetic(self.classifier, self.drawn, fake // 4)])
+            out["pictures"] = torch.cat(
+                [take(self.photos, real * 2 // 3), take(self.drawn, real // 3),
+                 take(self.shapes, real // 12),
+                 clip_teacher.synthetic(self.classifier, self.photos, fake * 3 // 4),
+                 clip_teacher.synthetic(self.classifier, self.drawn, fake // 4)])
         if stage.get("drawings"):
             rows = torch.tensor([rng.randrange(len(self.drawn)) for _ in range(stage["drawings"])])
             out["drawings"], out["labels"] = self.drawn[rows], self.drawn_labels[rows]
@@ -296,7 +341,8 @@ class Task:
             chosen = self.names.of_emoji[self.drawn_labels[rows]].tolist()
             chosen += rng.sample(range(len(self.words)), n // 2)
         elif n:
-            chosen = rng.sample(range(len(self.names.all)), n * 3 // 4) + rng.sample(range(len(self.names.all), len(self.words)), n - n * 3 // 4)
+            chosen = (rng.sample(range(len(self.names.all)), n * 3 // 4)
+                      + rng.sample(range(len(self.names.all), len(self.words)), n - n * 3 // 4))
         if n:
             out["words"] = torch.tensor(chosen)
             out["ids"] = self.tokens([rng.choice(PROMPTS).format(self.words[i]) for i in chosen])
@@ -356,8 +402,9 @@ class Task:
 
     @torch.no_grad()
     def evaluate(self, limit):
-        """With the vectors themselves (v) and with the text encoder: the left-out style, the test style, the share of held photos' crops on which
-        the classifier's first class comes first; all: among all names."""
+        """With the vectors themselves (v) and with the text encoder: the left-out style, the test
+        style, the share of held photos' crops on which the classifier's first class comes first;
+        all: among all names."""
         m, n = self.model, self.names
         every = torch.cat([m.text(self.tokens(n.all[i:i + 256])) for i in range(0, len(n.all), 256)])
         out = {}

@@ -1,14 +1,17 @@
 """lxmert-mini: questions about scenes, answered from regions.
 
-transformers' LxmertForQuestionAnswering at small size. A region's features are those of the frozen trunk (lxmert_crops)
-through a small trained map, the Eye, which becomes part of the bundle's region encoder. Scenes are laid out from cached
-crops without being drawn, so no two batches are alike. The first region is always the picture as a whole: attention has
-somewhere to go where nothing matches, without which averages cannot count.
+transformers' LxmertForQuestionAnswering at small size. A region's features are those of the frozen
+trunk (lxmert_crops) through a small trained map, the Eye, which becomes part of the bundle's region
+encoder. Scenes are laid out from cached crops without being drawn, so no two batches are alike. The
+first region is always the picture as a whole: attention has somewhere to go where nothing matches,
+without which averages cannot count.
 
-The config's own keys: "held_out", styles kept for evaluation, and in a stage "scenes" a batch, "each" questions of
-a kind or "kinds" {kind: number}, and the weights "see" (what a region is and which colour it has), "align" (a region against the words) and
-"ask" (which regions the question names first and second, from what they are before the last cross layer), "tell" (which
-colour the one region has that a noun names, and where it is, from the noun's state before the last cross layer).
+The config's own keys: "held_out", styles kept for evaluation, and in a stage "scenes" a batch,
+"each" questions of a kind or "kinds" {kind: number}, and the weights "see" (what a region is and
+which colour it has), "align" (a region against the words) and "ask" (which regions the question
+names first and second, from what they are before the last cross layer), "tell" (which colour the
+one region has that a noun names, and where it is, from the noun's state before the last cross
+layer).
 """
 import random
 from pathlib import Path
@@ -40,10 +43,13 @@ def train_tokenizer(path: Path, vocab: int) -> Tokenizer:
     tok.normalizer = normalizers.BertNormalizer(lowercase=True)
     tok.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tok.decoder = decoders.WordPiece()
-    tok.train_from_iterator(texts, trainers.WordPieceTrainer(vocab_size=vocab, special_tokens=SPECIAL, show_progress=False,
-                                                              initial_alphabet=list("abcdefghijklmnopqrstuvwxyz0123456789?!.,'-")))
+    tok.train_from_iterator(texts, trainers.WordPieceTrainer(
+        vocab_size=vocab, special_tokens=SPECIAL, show_progress=False,
+        initial_alphabet=list("abcdefghijklmnopqrstuvwxyz0123456789?!.,'-")))
     ids = {s: tok.token_to_id(s) for s in ("[CLS]", "[SEP]")}
-    tok.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=list(ids.items()))
+    tok.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]",
+                                                       pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+                                                       special_tokens=list(ids.items()))
     tok.save(str(path))
     return tok
 
@@ -69,20 +75,26 @@ class Model(nn.Module):
         self.eye = Eye(c["eye"], c["features"], c["eye_dropout"])
         self.concept, self.tint = nn.Linear(c["features"], len(WORDS)), nn.Linear(c["features"], len(COLOURS) + 1)
         self.asked, self.told = nn.Linear(c["width"], 3), nn.Linear(c["width"], len(COLOURS) + 1 + 2)
-        self.lxmert = LxmertForQuestionAnswering(LxmertConfig(
-            vocab_size=vocab, hidden_size=c["width"], num_attention_heads=c["heads"], intermediate_size=c["ff"], num_qa_labels=len(ANSWERS),
-            l_layers=c["l_layers"], r_layers=c["r_layers"], x_layers=c["x_layers"], visual_feat_dim=c["features"], max_position_embeddings=MAX_TEXT,
-            initializer_range=c["init"], hidden_dropout_prob=c["dropout"], attention_probs_dropout_prob=c["dropout"], attn_implementation="eager"))
+        self.lxmert = LxmertForQuestionAnswering(
+            LxmertConfig(
+                vocab_size=vocab, hidden_size=c["width"], num_attention_heads=c["heads"],
+                intermediate_size=c["ff"], num_qa_labels=len(ANSWERS),
+                l_layers=c["l_layers"], r_layers=c["r_layers"], x_layers=c["x_layers"],
+                visual_feat_dim=c["features"], max_position_embeddings=MAX_TEXT,
+                initializer_range=c["init"], hidden_dropout_prob=c["dropout"],
+                attention_probs_dropout_prob=c["dropout"], attn_implementation="eager"))
         first = self.lxmert.lxmert.encoder.x_layers[0].visual_attention.att
         for linear in (first.query, first.key):  # a word finds what is like it from the first step
             nn.init.eye_(linear.weight)
 
     def forward(self, features, boxes, there, ids, mask, scene):
         seen = self.eye(features)
-        out = self.lxmert(input_ids=ids, attention_mask=mask, visual_feats=seen[scene], visual_pos=boxes[scene], visual_attention_mask=there[scene],
+        out = self.lxmert(input_ids=ids, attention_mask=mask, visual_feats=seen[scene],
+                          visual_pos=boxes[scene], visual_attention_mask=there[scene],
                           output_hidden_states=True)
         # the states after the cross layer before the last
-        return seen, out.question_answering_score, self.asked(out.vision_hidden_states[-2]), self.told(out.language_hidden_states[-2])
+        return (seen, out.question_answering_score, self.asked(out.vision_hidden_states[-2]),
+                self.told(out.language_hidden_states[-2]))
 
 
 class Crops:
@@ -101,7 +113,8 @@ class Task:
     def __init__(self, config: dict, root: Path, run: Path):
         self.config, self.root = config, root
         tokenizer = run / "tokenizer.json"
-        self.tok = Tokenizer.from_file(str(tokenizer)) if tokenizer.exists() else train_tokenizer(tokenizer, config["model"]["vocab"])
+        self.tok = (Tokenizer.from_file(str(tokenizer)) if tokenizer.exists()
+                    else train_tokenizer(tokenizer, config["model"]["vocab"]))
         self.styles = {s: Crops(root / f"lxmert/{s}.npz") for s in TRAIN_STYLES}
         self.held = config.get("held_out", [])
         self.train = [s for s in TRAIN_STYLES if s not in self.held]
@@ -118,10 +131,12 @@ class Task:
         return ids[0]
 
     def scene(self, rng: random.Random, styles, stage):
-        """(scene, features [n+1,F], boxes [n+1,4], concepts, tints); the first region is the picture as a whole."""
+        """(scene, features [n+1,F], boxes [n+1,4], concepts, tints); the first region is the
+        picture as a whole."""
         style = self.styles[rng.choice(styles)]
         s = scenes.layout(rng, style.words)
-        features, boxes, concepts, tints = [style.whole[rng.randrange(len(style.whole))]], [(0, 0, SIDE, SIDE)], [-100], [-100]
+        features, boxes, concepts, tints = ([style.whole[rng.randrange(len(style.whole))]],
+                                            [(0, 0, SIDE, SIDE)], [-100], [-100])
         for t in s.things:
             c = WORDS.index(t.concept)
             source = self.styles[rng.choice(styles)] if rng.random() < 0.1 else style
@@ -136,7 +151,8 @@ class Task:
             shape = rng.choice(((1, 1), (1, rng.uniform(0.5, 1)), (rng.uniform(0.5, 1), 1)))
             w, h = t.side * shape[0] / 2, t.side * shape[1] / 2
             boxes.append(tuple(min(SIDE, max(0, v + rng.uniform(-3, 3))) for v in (t.x - w, t.y - h, t.x + w, t.y + h)))
-            concepts.append(c), tints.append(tint)
+            concepts.append(c)
+            tints.append(tint)
         return s, features, boxes, concepts, tints
 
     def batch(self, rng: random.Random, stage: dict, styles=None, count=None):
@@ -163,7 +179,8 @@ class Task:
             t = rng.choice(list(style.at[c]))
             rows.append((style.features[rng.choice(style.at[c][t])], c, t))
         f, c, t = zip(*rows)
-        return {"features": torch.tensor(np.float32(f))[:, None], "concepts": torch.tensor(c)[:, None], "tints": torch.tensor(t)[:, None]}
+        return {"features": torch.tensor(np.float32(f))[:, None],
+                "concepts": torch.tensor(c)[:, None], "tints": torch.tensor(t)[:, None]}
 
     def losses(self, batch, stage):
         m = self.model
@@ -179,14 +196,18 @@ class Task:
         right = logits.argmax(-1) == batch["answers"]
         kinds = batch["kinds"]
         shown = {k: right[kinds == i].float().mean().item() for i, k in enumerate(KINDS) if (kinds == i).any()}
-        return total, {"answer": answer.item(), "ask": asked.item(), "tell": tell.item(), "see": see.item(), "align": align.item(), **shown}
+        return total, {"answer": answer.item(), "ask": asked.item(), "tell": tell.item(),
+                       "see": see.item(), "align": align.item(), **shown}
 
     def _names(self, seen, batch):
-        """The losses of naming regions: by the two heads, and by the embeddings of the question's words."""
+        """The losses of naming regions: by the two heads, and by the embeddings of the question's
+        words."""
         m = self.model
         flat, concepts, tints = seen.flatten(0, 1), batch["concepts"].flatten(), batch["tints"].flatten()
-        see = functional.cross_entropy(m.concept(flat), concepts, label_smoothing=0.05) + functional.cross_entropy(
-            m.tint(flat), torch.where(tints == -1, len(COLOURS), tints), label_smoothing=0.05)
+        see = (functional.cross_entropy(m.concept(flat), concepts, label_smoothing=0.05)
+               + functional.cross_entropy(m.tint(flat),
+                                          torch.where(tints == -1, len(COLOURS), tints),
+                                          label_smoothing=0.05))
         fc = m.lxmert.lxmert.encoder.visn_fc
         picture = fc.visn_layer_norm(fc.visn_fc(flat))
         words = m.lxmert.lxmert.embeddings.word_embeddings.weight[self.names.to(flat.device)]
@@ -194,7 +215,8 @@ class Task:
         return see, align
 
     def _told(self, told, batch):
-        """The loss of what a noun's state says of the one region it names: its colour and its middle."""
+        """The loss of what a noun's state says of the one region it names: its colour and its
+        middle."""
         rows, at, regions = batch["named"].T
         said, scene = told[rows, at], batch["scene"][rows]
         tints, boxes = batch["tints"][scene, regions], batch["boxes"][scene, regions]
@@ -214,7 +236,9 @@ class Task:
         if limit is None:
             if self.test is None:
                 made, asked = test_set(self.root)
-                self.test = [pack(made[i:i + 50], [(n - i, *rest) for n, *rest in asked if i <= n < i + 50], self.tok) for i in range(0, len(made), 50)]
+                self.test = [
+                    pack(made[i:i + 50], [(n - i, *rest) for n, *rest in asked if i <= n < i + 50],
+                         self.tok) for i in range(0, len(made), 50)]
             out |= {f"test {k}": v for k, v in score(self.model, self.test).items()}
         return out
 
@@ -232,7 +256,8 @@ def pack(made, asked, tok):
     most = max(len(m[0]) for m in made)
     width = len(made[0][0][0])
     features, boxes = np.zeros((len(made), most, width), np.float32), np.zeros((len(made), most, 4), np.float32)
-    there, concepts, tints = np.zeros((len(made), most), np.int64), np.full((len(made), most), -100), np.full((len(made), most), -100)
+    there, concepts, tints = (np.zeros((len(made), most), np.int64),
+                              np.full((len(made), most), -100), np.full((len(made), most), -100))
     for i, (f, b, c, t) in enumerate(made):
         n = len(f)
         features[i, :n], boxes[i, :n], there[i, :n], concepts[i, :n], tints[i, :n] = f, np.float32(b) / SIDE, 1, c, t
@@ -245,10 +270,15 @@ def pack(made, asked, tok):
         named += [(i, p, made[n][2].index(c)) for p, c in zip(places, mentioned) if made[n][2].count(c) == 1]
     ids = [tok.encode(q).ids[:MAX_TEXT] for _, _, q, _ in asked]
     longest = max(map(len, ids))
-    return {"features": torch.tensor(features), "boxes": torch.tensor(boxes), "there": torch.tensor(there), "concepts": torch.tensor(concepts),
-            "tints": torch.tensor(tints), "ids": torch.tensor([x + [0] * (longest - len(x)) for x in ids]),
-            "mask": torch.tensor([[1] * len(x) + [0] * (longest - len(x)) for x in ids]), "scene": torch.tensor([n for n, *_ in asked]),
-            "asked": torch.tensor(wanted), "named": torch.tensor(named).reshape(-1, 3), "answers": torch.tensor([ANSWERS.index(a) for *_, a in asked]), "kinds": torch.tensor([KINDS.index(k) for _, k, _, _ in asked])}
+    return {"features": torch.tensor(features), "boxes": torch.tensor(boxes),
+            "there": torch.tensor(there), "concepts": torch.tensor(concepts),
+            "tints": torch.tensor(tints),
+            "ids": torch.tensor([x + [0] * (longest - len(x)) for x in ids]),
+            "mask": torch.tensor([[1] * len(x) + [0] * (longest - len(x)) for x in ids]),
+            "scene": torch.tensor([n for n, *_ in asked]), "asked": torch.tensor(wanted),
+            "named": torch.tensor(named).reshape(-1, 3),
+            "answers": torch.tensor([ANSWERS.index(a) for *_, a in asked]),
+            "kinds": torch.tensor([KINDS.index(k) for _, k, _, _ in asked])}
 
 
 def score(model, parts) -> dict[str, float]:
@@ -261,7 +291,9 @@ def score(model, parts) -> dict[str, float]:
         ok = logits.argmax(-1) == b["answers"]
         for i, k in enumerate(KINDS):
             right.setdefault(k, []).extend(ok[b["kinds"] == i].tolist())
-        for k, head, wanted in (("thing", model.concept, b["concepts"]), ("tint", model.tint, torch.where(b["tints"] == -1, len(COLOURS), b["tints"]))):
+        for k, head, wanted in (("thing", model.concept, b["concepts"]),
+                                ("tint", model.tint,
+                                 torch.where(b["tints"] == -1, len(COLOURS), b["tints"]))):
             there = b["concepts"] >= 0
             right.setdefault(k, []).extend((head(seen).argmax(-1) == wanted)[there].tolist())
     out = {k: sum(v) / max(1, len(v)) for k, v in right.items()}
