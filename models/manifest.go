@@ -41,6 +41,9 @@ type Manifest struct {
 	// Prompts gives the text around what the user says, by task: "caption", "answer". {} stands for
 	// the user's text.
 	Prompts map[string]string `json:"prompts,omitempty"`
+	// KeepSpecialTokens leaves special tokens in the texts that are written, where they are what
+	// the model has to say: tags of a document, places in a picture. The end is never part of it.
+	KeepSpecialTokens bool `json:"keep_special_tokens,omitempty"`
 	// Limits bound what the model can take, such as "max_positions".
 	Limits map[string]int `json:"limits,omitempty"`
 	// Calibration says, by task, how likely a text is to be right; only "caption" is used.

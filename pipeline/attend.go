@@ -200,7 +200,7 @@ func (p *Pipeline) write(ctx context.Context, request Request, text string) (*Te
 	if err != nil {
 		return nil, err
 	}
-	writers := newTexts(p.texts.Tokenizer, 1)
+	writers := p.newTexts(1)
 	for i, id := range s.IDs {
 		writers[0].add(id, s.LogProbs[i])
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/crossattn/xpipe/models"
+	"github.com/crossattn/xpipe/pipeline/family"
 	"github.com/crossattn/xpipe/tensor"
 	"github.com/crossattn/xpipe/tokenize"
 )
@@ -60,9 +62,10 @@ func FuzzTextStream(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	p := &Pipeline{bundle: new(models.Bundle), texts: family.Texts{Tokenizer: tokenizer}}
 	f.Add([]byte{3, 4, 200, 201, 255, 0, 2})
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		writer := &newTexts(tokenizer, 1)[0]
+		writer := &p.newTexts(1)[0]
 		var joined strings.Builder
 		var ids []int64
 		for i, b := range raw[:min(len(raw), 64)] {

@@ -149,7 +149,7 @@ func (p *Pipeline) generate(
 	if err != nil {
 		return nil, err
 	}
-	texts := newTexts(p.texts.Tokenizer, len(requests)*run.NumReturnSequences)
+	texts := p.newTexts(len(requests) * run.NumReturnSequences)
 	run.Emit = func(row int, id int64, logProb float64) bool {
 		if stats.Tokens++; stats.Tokens == 1 {
 			stats.FirstToken = time.Since(start)
@@ -281,10 +281,10 @@ type textWriter struct {
 	whole  strings.Builder
 }
 
-func newTexts(t *tokenize.Tokenizer, n int) []textWriter {
+func (p *Pipeline) newTexts(n int) []textWriter {
 	writers := make([]textWriter, n)
 	for i := range writers {
-		writers[i].stream = t.NewStream(true)
+		writers[i].stream = p.texts.NewStream(!p.bundle.KeepSpecialTokens)
 	}
 	return writers
 }

@@ -1,0 +1,103 @@
+package family
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/crossattn/xpipe/media"
+	"github.com/crossattn/xpipe/pipeline/attend"
+	"github.com/crossattn/xpipe/pipeline/decode"
+	"github.com/crossattn/xpipe/pipeline/graph"
+	"github.com/crossattn/xpipe/tensor"
+)
+
+// crossReader is what families share whose decoder reads a picture by cross-attention alone: the
+// vision encoder's states become its keys and values once, and the prompt is text.
+type crossReader struct {
+	onePicture
+	vision  *graph.Graph
+	decoder *decode.Decoder
+	cross   *decode.CrossKV // states -> keys and values; nil where another graph makes them
+	start   int64           // the id that the decoder starts from
+}
+
+// open opens all but the graph of keys and values.
+func (m *crossReader) open(o *graph.Opener) error {
+	var err error
+	if m.vision, err = o.Open(graph.VisionEncoder); err != nil {
+		return err
+	}
+	if m.decoder, err = decode.Open(o); err != nil {
+		return err
+	}
+	m.start, err = decode.StartToken(o.Bundle)
+	return err
+}
+
+// Encode returns the encoder's states [1,N,Dv] of each picture.
+func (m *crossReader) Encode(ctx context.Context, prepared media.Prepared) ([]Encoded, error) {
+	states, err := m.vision.RunPrepared(ctx, prepared.Tensors, graph.ImageEmbeds,
+		prepared.Items(), -1, -1)
+	return encodeEach(states, err)
+}
+
+// Begin starts a sequence from the ids of each prompt's text.
+func (m *crossReader) Begin(ctx context.Context, prompts [][]Segment) (decode.Sequences, error) {
+	states, err := stackStates(prompts)
+	if err != nil {
+		return nil, err
+	}
+	mask, err := ones(states.Dim(0), states.Dim(1))
+	if err != nil {
+		return nil, err
+	}
+	fixed, err := m.cross.Run(ctx, map[string]*tensor.Tensor{graph.ImageEmbeds: states}, mask)
+	if err != nil {
+		return nil, err
+	}
+	ids := textIDs(prompts)
+	embeds, width, err := m.decoder.Embed(ctx, ids...)
+	if err != nil {
+		return nil, err
+	}
+	start := decode.Start{Width: width, Fixed: fixed}
+	for i := range prompts {
+		prompt := decode.Prompt{IDs: ids[i], Embeds: embeds[i : i+1]}
+		start.Prompts = append(start.Prompts, prompt)
+	}
+	return m.decoder.Begin(start)
+}
+
+// ones is a mask [B,S] of what is all there.
+func ones(rows, length int) (*tensor.Tensor, error) {
+	values := make([]int64, rows*length)
+	for i := range values {
+		values[i] = 1
+	}
+	return tensor.New([]int{rows, length}, values)
+}
+
+// StartsAfresh is false: the text goes on from the prompt.
+func (m *crossReader) StartsAfresh() bool { return false }
+
+func (m *crossReader) Watched() []string { return []string{graph.Decoder} }
+
+// Attend leads from a token through the decoder's cross-attention to the patches.
+func (m *crossReader) Attend(_ context.Context, a *attend.Attention, w *attend.Watch) error {
+	_, err := crossTokens(a, w, "tokens over patches")
+	return err
+}
+
+// crossTokens makes the stage from tokens to the columns of the decoder's cross-attention, and
+// returns how many those are.
+func crossTokens(a *attend.Attention, w *attend.Watch, name string) (columns int, err error) {
+	runs := w.Runs(graph.Decoder)
+	cross := runs[0].Kind(attend.CrossAttention)
+	if len(cross) == 0 {
+		return 0, fmt.Errorf("%w: the decoder shows no cross-attention", graph.ErrUnsupported)
+	}
+	columns = cross[0].Dim(3)
+	stage, err := attend.StepsOf(name, runs, attend.CrossAttention, len(a.Tokens), 0, columns)
+	a.Stages = []attend.Stage{stage}
+	return columns, err
+}
