@@ -5,6 +5,7 @@ package family
 var Families = Table{
 	blip2Row,
 	blipRow,
+	encdecRow,
 	flamingoRow,
 	lxmertRow,
 	clipRow,

@@ -99,23 +99,67 @@ def lxmert(cls):
                         visual_feat_dim=10))
 
 
+def encdec(encoder, decoder):
+    model = tf.VisionEncoderDecoderModel(tf.VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder))
+    model.generation_config.decoder_start_token_id = 2
+    return model
+
+
+def gpt2(**changes):
+    return tf.GPT2Config(**({"vocab_size": 50, "n_positions": 64, "n_embd": 24, "n_layer": 2, "n_head": 3,
+                             "is_decoder": True, "add_cross_attention": True} | changes))
+
+
+def trocr(**changes):
+    return tf.TrOCRConfig(
+        **({"vocab_size": 50, "d_model": 24, "decoder_layers": 2, "decoder_attention_heads": 3,
+            "decoder_ffn_dim": 32, "max_position_embeddings": 64, "cross_attention_hidden_size": 20}
+           | changes))
+
+
+def mbart():
+    return tf.MBartConfig(vocab_size=50, d_model=32, decoder_layers=3, decoder_attention_heads=4,
+                          decoder_ffn_dim=32, max_position_embeddings=64, is_decoder=True,
+                          add_cross_attention=True, is_encoder_decoder=False)
+
+
+def swin(cls, **changes):
+    return cls(
+        **({"patch_size": 4, "embed_dim": 16, "depths": [2, 2], "num_heads": [2, 4],
+            "window_size": 4} | changes))
+
+
 CHECKPOINTS = {
-    "blip2-opt350m": lambda: blip2(opt(word_embed_proj_dim=16, do_layer_norm_before=False), image_token_index=49),
+    "blip2-opt350m": lambda: blip2(opt(word_embed_proj_dim=16, do_layer_norm_before=False),
+                                   image_token_index=49),
     "blip2-old": lambda: blip2(opt()),
     "blip2-t5-tied": lambda: blip2(t5(feed_forward_proj="relu", tie_word_embeddings=True)),
     "blip2-llama": lambda: blip2(llama()),
     "instructblip-llama": lambda: instruct(llama()),
-    "instructblip-t5": lambda: instruct(t5(feed_forward_proj="gated-gelu", tie_word_embeddings=False)),
+    "instructblip-t5": lambda: instruct(
+        t5(feed_forward_proj="gated-gelu", tie_word_embeddings=False)),
     "blip-caption": lambda: blip(tf.BlipForConditionalGeneration),
     "blip-vqa": lambda: blip(tf.BlipForQuestionAnswering),
     "blip-itm": lambda: blip(tf.BlipForImageTextRetrieval),
     "idefics": lambda: idefics(qk_layer_norms=False, use_resampler=True),
-    "idefics-no-extra": lambda: idefics(additional_vocab_size=0, use_resampler=False, tie_word_embeddings=True),
+    "idefics-no-extra": lambda: idefics(additional_vocab_size=0, use_resampler=False,
+                                        tie_word_embeddings=True),
     "clip": clip,
     "clip-legacy": lambda: clip(eos_token_id=2),
     "siglip": siglip,
     "lxmert": lambda: lxmert(tf.LxmertForQuestionAnswering),
     "lxmert-pretraining": lambda: lxmert(tf.LxmertForPreTraining),
+    "vit-gpt2": lambda: encdec(tf.ViTConfig(**VISION), gpt2()),
+    "vit-gpt2-scaled": lambda: encdec(tf.ViTConfig(**VISION), gpt2(
+        scale_attn_by_inverse_layer_idx=True, reorder_and_upcast_attn=True)),
+    "trocr": lambda: encdec(tf.ViTConfig(**VISION), trocr()),
+    "trocr-sinusoids": lambda: encdec(tf.DeiTConfig(**VISION), trocr(
+        use_learned_position_embeddings=False, scale_embedding=True, layernorm_embedding=False)),
+    "donut": lambda: encdec(swin(tf.DonutSwinConfig, image_size=[64, 40]), mbart()),
+    "donut-one-window": lambda: encdec(
+        swin(tf.DonutSwinConfig, image_size=[32, 64], embed_dim=32, depths=[2], num_heads=[4],
+             window_size=8), mbart()),
+    "swin-gpt2": lambda: encdec(swin(tf.SwinConfig, image_size=32, window_size=3), gpt2()),
 }
 
 
@@ -128,6 +172,28 @@ def test_exports_with_attention_maps(tmp_path, name):
     export_checkpoint(tmp_path / "checkpoint", tmp_path / "bundle", attention_maps=True, progress=False)
     meta = json.loads((tmp_path / "bundle" / "xpipe.json").read_text())
     assert meta["attention_maps"] and max(g["max_rel_diff"] for g in meta["provenance"]["graphs"].values()) < 1e-4
+
+
+def test_vision_encoder_decoder_of_other_kinds_is_refused(tmp_path):
+    bert = tf.BertConfig(vocab_size=50, hidden_size=24, num_hidden_layers=1, num_attention_heads=3,
+                         intermediate_size=32, is_decoder=True, add_cross_attention=True)
+    encdec(tf.ViTConfig(**VISION), bert).save_pretrained(tmp_path / "checkpoint")
+    with pytest.raises(ExportError, match="decoder of type 'bert'; known are gpt2, trocr, mbart"):
+        export_checkpoint(tmp_path / "checkpoint", tmp_path / "bundle", progress=False)
+
+
+def test_donut_prompts_come_from_its_tokens(tmp_path):
+    encdec(swin(tf.DonutSwinConfig, image_size=[32, 32]), mbart()).save_pretrained(tmp_path / "checkpoint")
+    for name, tags, prompts in (("base", ["<s_iitcdip>"], {"caption": "<s_iitcdip>"}),
+                                ("own", ["<s_menu>"], {"caption": ""}),
+                                ("vqa", ["<s_iitcdip>", "<s_docvqa>"],
+                                 {"caption": "<s_iitcdip>",
+                                  "answer": "<s_docvqa><s_question>{}</s_question><s_answer>"})):
+        tokens.xlm_roberta(tags).save_pretrained(tmp_path / "checkpoint")
+        export_checkpoint(tmp_path / "checkpoint", tmp_path / name, progress=False)
+        meta = json.loads((tmp_path / name / "xpipe.json").read_text())
+        assert meta["prompts"] == prompts and set(meta["tasks"]) == set(prompts)
+        assert meta["prompt_replaces_start"] and not meta["prompt_special_tokens"]
 
 
 def test_half_precision_checkpoint(tmp_path):

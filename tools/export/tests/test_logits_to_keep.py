@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
-from test_checkpoints import blip, blip2, idefics, opt, t5
+from test_checkpoints import VISION, blip, blip2, encdec, gpt2, idefics, opt, t5, trocr
 
 import transformers as tf
 from xpipe_export.cli import export_checkpoint
@@ -20,6 +20,8 @@ FAMILIES = {
     "t5": lambda: blip2(t5(feed_forward_proj="relu", tie_word_embeddings=True)),
     "blip": lambda: blip(tf.BlipForConditionalGeneration),
     "idefics": lambda: idefics(qk_layer_norms=True, use_resampler=True),
+    "vit-gpt2": lambda: encdec(tf.ViTConfig(**VISION), gpt2()),
+    "trocr": lambda: encdec(tf.ViTConfig(**VISION), trocr()),
 }
 
 
@@ -102,7 +104,8 @@ def test_equals_the_language_model(bundles, keep):
     assert np.abs(got["logits"] - want.logits.numpy()).max() < 1e-4
 
 
-@pytest.mark.parametrize("name, vocabulary", [("opt", 50), ("t5", 50), ("blip", 40), ("idefics", 40)])
+@pytest.mark.parametrize("name, vocabulary", [("opt", 50), ("t5", 50), ("blip", 40),
+                                              ("idefics", 40), ("vit-gpt2", 50), ("trocr", 50)])
 def test_the_head_multiplies_the_kept_rows_alone(bundles, name, vocabulary, tmp_path):
     """By ONNX Runtime's own profile: of 30 prompt positions one row goes through the head."""
     _, bundle = bundles(name)

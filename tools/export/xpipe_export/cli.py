@@ -13,7 +13,7 @@ import torch
 import transformers
 
 from .bundle import Bundle
-from .families import blip, blip2, clip, idefics, lxmert, open_flamingo
+from .families import blip, blip2, clip, idefics, lxmert, open_flamingo, vision_encoder_decoder
 from .families.common import copy_checkpoint_files, resolve
 from .graph import OPSETS, ExportError
 
@@ -44,6 +44,7 @@ FAMILIES = {
     "LxmertForQuestionAnswering": Family("lxmert", lxmert.export, finish=lxmert.add_labels),
     # the released checkpoint keeps its answer head under pre-training
     "LxmertForPreTraining": Family("lxmert", lxmert.export, "LxmertForQuestionAnswering", lxmert.add_labels),
+    "VisionEncoderDecoderModel": Family("encdec", vision_encoder_decoder.export),
 }
 """By the class that config.json names."""
 

@@ -32,7 +32,7 @@ def copy_checkpoint_files(bundle: Bundle, checkpoint: Path) -> None:
                 bundle.add_file(f"{folder}/{path.name}", path)
     for folder in (".", "qformer_tokenizer"):
         place = checkpoint / folder
-        has_slow = any((place / f).exists() for f in ("vocab.txt", "vocab.json", "spiece.model", "tokenizer.model"))
+        has_slow = any((place / f).exists() for f in ("vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model"))
         if has_slow and not (place / "tokenizer.json").exists():
             with tempfile.TemporaryDirectory() as tmp:
                 _fast(AutoTokenizer.from_pretrained(place, use_fast=True)).save(f"{tmp}/tokenizer.json")

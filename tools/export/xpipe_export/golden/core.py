@@ -16,6 +16,7 @@ import torch
 import transformers
 from PIL import Image
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 SCRIPT = "python -m xpipe_export.golden"
 ROWS = 3
@@ -73,6 +74,8 @@ def randomise(model: nn.Module, seed: int, gain: float = 1.0, embed: float = 1.0
                 normal(p, 0.2, 0.7)
             elif isinstance(module, (nn.Linear, nn.Conv2d)) and p.dim() >= 2:
                 normal(p, gain / np.sqrt(p[0].numel()))
+            elif isinstance(module, Conv1D) and p.dim() == 2:  # GPT-2's, stored [in,out]
+                normal(p, gain / np.sqrt(len(p)))
             elif isinstance(module, nn.Embedding):
                 normal(p, embed)
             elif name == "bias":

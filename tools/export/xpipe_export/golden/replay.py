@@ -104,6 +104,9 @@ def generate(b: Replay, golden: dict, arrays: dict[str, np.ndarray], rows: list[
     embeds = b.run("vision_encoder", pixel_values=arrays["pixel_values"][rows])["image_embeds"]
     ids = [np.array(golden["rows"][r]["input_ids"], np.int64) for r in rows]
     fixed, prompts = None, None
+    # What of a tokenized prompt follows the decoder's start: BLIP's [CLS] gives way to it, and
+    # [SEP] would end the text.
+    inner = (lambda i: i) if b.meta["family"] == "encdec" else (lambda i: i[1:-1])
     if "qformer" in graphs:
         text, mask = right_pad([np.array(golden["rows"][r].get("qformer_input_ids", []), np.int64) for r in rows])
         queries = b.run("qformer", image_embeds=embeds, qformer_input_ids=text,
@@ -124,8 +127,8 @@ def generate(b: Replay, golden: dict, arrays: dict[str, np.ndarray], rows: list[
     elif "cross_kv" in graphs:
         mask = np.ones(embeds.shape[:2], np.int64)
         fixed = b.run("cross_kv", image_embeds=embeds)
-        start = start_tokens(b, 1)[0]  # BLIP: [DEC] in the place of [CLS], no [SEP]
-        begun = [np.concatenate([start, i[1:-1]]) for i in ids]
+        start, replaced = start_tokens(b, 1)[0], b.meta.get("prompt_replaces_start", False)
+        begun = [i if replaced and len(i) else np.concatenate([start, inner(i)]) for i in ids]
         prompts = [b.run("embed_tokens", input_ids=i[None])["inputs_embeds"][0] for i in begun]
     fixed = {k.replace("present", "past_key_values"): v for k, v in fixed.items()
              if k.startswith("present")} | {"encoder_attention_mask": mask}

@@ -13,7 +13,8 @@ from pathlib import Path
 import sentencepiece
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (BertTokenizerFast, CLIPTokenizerFast, GPT2TokenizerFast,
-                          LlamaTokenizerFast, PreTrainedTokenizerFast, T5TokenizerFast)
+                          LlamaTokenizerFast, PreTrainedTokenizerFast, RobertaTokenizerFast,
+                          T5TokenizerFast, XLMRobertaTokenizerFast)
 
 NOUNS = ("cat dog horse apple pear train boat house tree ball cup chair table bird fish child man woman "
          "street field river plate").split()
@@ -46,6 +47,31 @@ def opt() -> GPT2TokenizerFast:
     return GPT2TokenizerFast(tokenizer_object=tok, bos_token="</s>", eos_token="</s>",
                              unk_token="</s>", pad_token="<pad>", add_prefix_space=False,
                              add_bos_token=True, padding_side="left")
+
+
+def byte_level(specials: list[str], size: int = 330) -> Tokenizer:
+    """A trained byte-level BPE without a post-processor."""
+    tok = Tokenizer(models.BPE())
+    tok.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tok.decoder = decoders.ByteLevel()
+    tok.train_from_iterator(corpus(), trainers.BpeTrainer(vocab_size=size, special_tokens=specials, show_progress=False,
+                                                          initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet())))
+    return tok
+
+
+def gpt2() -> GPT2TokenizerFast:
+    """Byte-level BPE; one special token, which begins, ends and pads."""
+    tok = byte_level(["<|endoftext|>"])
+    tok.post_processor = processors.ByteLevel(trim_offsets=False)
+    return GPT2TokenizerFast(tokenizer_object=tok, pad_token="<|endoftext|>")
+
+
+def roberta() -> RobertaTokenizerFast:
+    """Byte-level BPE between <s> and </s>, as TrOCR's base and large sizes have it."""
+    tok = byte_level(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
+    tok.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), trim_offsets=True,
+                                                      add_prefix_space=False)
+    return RobertaTokenizerFast(tokenizer_object=tok)
 
 
 def bert() -> BertTokenizerFast:
@@ -104,6 +130,24 @@ def t5() -> T5TokenizerFast:
         path = Path(tmp) / "spiece.model"
         path.write_bytes(t5_model())
         return T5TokenizerFast(str(path), extra_ids=4)
+
+
+def xlm_roberta(extra: list[str] = ()) -> XLMRobertaTokenizerFast:
+    """SentencePiece unigram between <s> and </s>, as Donut has it; extra are its tags."""
+    trained = json.loads(t5().backend_tokenizer.to_str())
+    pieces = [tuple(p) for p in trained["model"]["vocab"] if not p[0].startswith("<")]
+    tok = Tokenizer(
+        models.Unigram(
+            [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *pieces, ("<mask>", 0.0)],
+            3))
+    same = t5().backend_tokenizer
+    tok.normalizer, tok.pre_tokenizer, tok.decoder = same.normalizer, same.pre_tokenizer, same.decoder
+    tok.post_processor = processors.TemplateProcessing("<s> $A </s>", "<s> $A </s> </s> $B </s>",
+                                                       [("<s>", 0), ("</s>", 2)])
+    out = XLMRobertaTokenizerFast(tokenizer_object=tok)
+    if extra:
+        out.add_special_tokens({"additional_special_tokens": list(extra)})
+    return out
 
 
 def clip() -> CLIPTokenizerFast:
