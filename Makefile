@@ -33,6 +33,7 @@ test-portable: ## without cgo, without assembly, and for other systems
 	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 go build ./...
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go build ./...
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build ./...
+	GOOS=linux GOARCH=386 CGO_ENABLED=0 go build ./cmd/...
 
 test-avx512: ## the assembly for AVX-512 simulated, and its encoding read back with objdump
 	go test -tags simulate -short ./fallback/kernel
@@ -110,9 +111,11 @@ bench-profiles: export-env ## where the Go engine's time goes: docs/performance/
 		go tool pprof -top -nodecount 20 build/xpipe build/bench/$$graph.pprof > build/bench/$$graph.top || exit; done
 	$(TRAINVENV)/bin/python docs/performance/plot.py profiles build/bench/*.top docs/performance/profiles.svg
 
-bench-decode: test-env export-env ## decoding at OPT-125m's size: time outside the graphs, what batches gain
+bench-decode: test-env export-env ## decoding at OPT-125m's size: time outside the graphs, what batches gain; beams at BLIP's
 	test -f build/decode-bench/xpipe.json || (cd tools/export && ../../$(TRAINVENV)/bin/python decode_bundle.py ../../build/decode-bench)
-	XPIPE_DECODE_BENCH=$(CURDIR)/build/decode-bench go test ./pipeline -run - -bench Decode -benchtime 3x
+	test -f build/beam-bench/xpipe.json || (cd tools/export && ../../$(TRAINVENV)/bin/python decode_bundle.py ../../build/beam-bench blip)
+	XPIPE_DECODE_BENCH=$(CURDIR)/build/decode-bench XPIPE_BEAM_BENCH=$(CURDIR)/build/beam-bench \
+		go test ./pipeline -run - -bench 'Decode|Beams' -benchtime 3x
 
 fuzz: ## every fuzz target, FUZZTIME (60s) each
 	scripts/fuzz.sh

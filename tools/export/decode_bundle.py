@@ -1,7 +1,8 @@
-"""A BLIP-2 bundle for `make bench-decode`: tiny vision and Q-Former before a language model of
-OPT-125m's size, random weights.
+"""Bundles of random weights for `make bench-decode`.
 
-    python decode_bundle.py OUT
+    python decode_bundle.py OUT        BLIP-2: tiny vision and Q-Former before OPT-125m's size
+    python decode_bundle.py OUT blip   BLIP's captioning at base size: 577 patches that each of 12
+                                       layers' cross-attention reads
 """
 
 import json
@@ -12,15 +13,31 @@ from pathlib import Path
 import torch
 import transformers as tf
 from xpipe_export.bundle import Bundle
-from xpipe_export.families import blip2
+from xpipe_export.families import blip, blip2
 from xpipe_export.golden import tokens
 
 SIZE = 32
+SOURCE = "tools/export/decode_bundle.py, random weights, seed 0"
 
 
-def main(out: str) -> None:
-    torch.manual_seed(0)
-    torch.set_num_threads(1)
+def blip_base(out: str) -> None:
+    vision = tf.BlipVisionConfig(hidden_size=768, intermediate_size=768, num_hidden_layers=1,
+                                 num_attention_heads=12, image_size=384, patch_size=16)
+    text = tf.BlipTextConfig(vocab_size=30524, encoder_hidden_size=768)
+    assert (text.hidden_size, text.num_hidden_layers) == (768, 12)
+    model = tf.BlipForConditionalGeneration(
+        tf.BlipConfig(vision_config=vision.to_dict(), text_config=text.to_dict())).eval()
+    with Bundle(out, name="beam-bench", family="blip", dtype="fp32", source=SOURCE) as b:
+        blip.export(model, b, attention=False)
+        with tempfile.TemporaryDirectory() as folder:
+            tokens.bert().save_pretrained(folder)
+            b.add_file("tokenizer.json", Path(folder, "tokenizer.json"))
+        b.add_json("preprocessor_config.json", json.loads(
+            tf.BlipImageProcessor(size={"height": 384, "width": 384}).to_json_string()))
+        b.add_json("config.json", {"model_type": "blip"})
+
+
+def blip2_opt(out: str) -> None:
     vision = tf.Blip2VisionConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=1,
                                   num_attention_heads=2, image_size=SIZE, patch_size=8)
     qformer = tf.Blip2QFormerConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=2,
@@ -31,7 +48,7 @@ def main(out: str) -> None:
     model = tf.Blip2ForConditionalGeneration(
         tf.Blip2Config(vision.to_dict(), qformer.to_dict(), text.to_dict(), num_query_tokens=32)).eval()
     with Bundle(out, name="decode-bench", family="blip2", dtype="fp32",
-                source="tools/export/decode_bundle.py, random weights, seed 0") as b:
+                source=SOURCE) as b:
         blip2.add_parts(b, vision=model.vision_model, image_size=SIZE, qformer=model.qformer,
                         query_tokens=model.query_tokens,
                         language_projection=model.language_projection,
@@ -48,4 +65,6 @@ def main(out: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    (blip_base if sys.argv[2:] == ["blip"] else blip2_opt)(sys.argv[1])
