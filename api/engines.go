@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/crossattn/xpipe/engine"
@@ -46,6 +47,12 @@ func EngineNames() []string {
 		names[i] = row.Name
 	}
 	return names
+}
+
+// TappingEngine is the name of the first engine that shows the attention inside its graphs.
+func TappingEngine() string {
+	i := slices.IndexFunc(Engines, func(row engine.Row) bool { return row.Taps })
+	return Engines[max(0, i)].Name
 }
 
 // FindEngine returns the row of a name. Its error wraps engine.ErrEngine and lists the names there

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline"
@@ -105,6 +106,24 @@ func OpenBundle(name string, opts ...models.Option) (*models.Bundle, error) {
 		return nil, err
 	}
 	return m.Bundle(opts...)
+}
+
+// OpenGraph opens a graph file. Errors name it and wrap engine.ErrGraph or engine.ErrEngine.
+func OpenGraph(
+	ctx context.Context, e engine.Engine, path string, opts engine.Options,
+) (engine.Session, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", engine.ErrGraph, err)
+	}
+	if info.IsDir() {
+		return nil, fmt.Errorf("%w: %s is a folder; give the .onnx file in it", engine.ErrGraph, path)
+	}
+	session, err := e.Open(ctx, engine.FileSource(path), opts)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return session, nil
 }
 
 // PreprocessorConfig is the file of a model's folder that says how pictures are prepared for it.

@@ -208,6 +208,19 @@ func NewPreprocessed(images []string, t *tensor.Tensor) Preprocessed {
 	return line
 }
 
+// Output is one output's line of run.
+type Output struct {
+	Output string `json:"output"` // name in the graph
+	DType  string `json:"dtype"`
+	Shape  []int  `json:"shape"`
+	File   string `json:"file"`
+}
+
+// NewOutput describes an output of a graph that was written to a file.
+func NewOutput(name string, t *tensor.Tensor, file string) Output {
+	return Output{name, t.DType().String(), t.Shape(), file}
+}
+
 // Encoded is one text's line of tokenize.
 type Encoded struct {
 	IDs     []int64  `json:"ids"`

@@ -62,7 +62,7 @@ read, not why: make eval-attention measures how far it can be trusted.
 		Args: usageArgs(cobra.RangeArgs(1, 2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !cmd.Flags().Changed("engine") {
-				o.name = tappingEngine()
+				o.name = api.TappingEngine()
 			}
 			if o.regions != "" && !cmd.Flags().Changed("model") {
 				o.model = mini.Regions
@@ -80,7 +80,7 @@ read, not why: make eval-attention measures how far it can be trusted.
 	f.StringArrayVar(&o.picks, "pick", nil,
 		"LAYER/HEAD or rollout for one stage (repeat for the next)")
 	f.BoolVar(&o.rollout, "rollout", false, "rollout in every stage")
-	f.Lookup("engine").Usage = engineUsage(tappingEngine())
+	f.Lookup("engine").Usage = engineUsage(api.TappingEngine())
 	return cmd
 }
 

@@ -128,24 +128,24 @@ func runBench(ctx context.Context, env *environment, o benchOptions, target stri
 		env.verbosef("one core: %.1f GFLOP/s in the micro-kernel, %.1f GB/s from memory; features %v",
 			peak, kernel.Bandwidth(), kernel.Features())
 	}
-	var reports []benchReport
+	var lines []api.Bench
 	for _, g := range graphs {
-		r, err := bench(ctx, engines, g, o, peak)
+		line, err := bench(ctx, engines, g, o, peak)
 		if err != nil {
 			return fmt.Errorf("%s: %w", g.name, err)
 		}
 		if env.json {
-			if err := env.printJSON(r); err != nil {
+			if err := env.printJSON(line); err != nil {
 				return err
 			}
 		}
-		env.verbosef("%v", r)
-		reports = append(reports, r)
+		env.verbosef("%s", benchLine(line))
+		lines = append(lines, line)
 	}
 	if env.json {
 		return nil
 	}
-	return printBench(env, reports)
+	return printBench(env, lines)
 }
 
 // The words for all engines; "both" is from when there were two.
@@ -227,7 +227,7 @@ func benchTargets(target string, dims map[string]int) (graphs []benchGraph, done
 		source := func() (engine.Source, float64, error) { return engine.FileSource(target), 0, nil }
 		return []benchGraph{{name: target, source: source, dims: dims}}, done, nil
 	}
-	b, err := openBundle(target)
+	b, err := api.OpenBundle(target)
 	if err != nil {
 		return nil, done, err
 	}
@@ -253,59 +253,50 @@ func builtinGraph(prefix string, g enginebench.Graph) benchGraph {
 // bench times one graph on the engines.
 func bench(
 	ctx context.Context, engines []timedEngine, g benchGraph, o benchOptions, peak float64,
-) (benchReport, error) {
-	r := benchReport{
-		Graph: g.name, Curve: g.curve, X: g.x, Threads: o.threads, Runs: o.runs,
-		Engines: map[string]*benchEngine{},
-	}
+) (line api.Bench, err error) {
 	source, flop, err := g.source()
 	if err != nil {
-		return r, err
+		return line, err
 	}
+	var names []string
 	var sessions []engine.Session
+	var opened []time.Duration
 	for _, e := range engines {
 		start := time.Now()
 		s, err := e.Open(ctx, source, o.optionsFor(e))
 		if err != nil {
-			return r, err
+			return line, err
 		}
 		defer s.Close()
-		r.Engines[e.Name()] = &benchEngine{OpenMS: float64(time.Since(start)) / 1e6}
+		names = append(names, e.Name())
 		sessions = append(sessions, s)
+		opened = append(opened, time.Since(start))
 	}
 	in, err := enginebench.Inputs(sessions[0].Inputs(), g.dims)
 	if err != nil {
-		return r, err
+		return line, err
 	}
 	stop, err := startProfile(o.profile)
 	if err != nil {
-		return r, err
+		return line, err
 	}
 	timings, err := enginebench.Measure(ctx, sessions, in, o.warm, o.runs)
-	if stopped := stop(); err == nil {
-		err = stopped
+	if err := cmp.Or(err, stop()); err != nil {
+		return line, err
 	}
-	if err != nil {
-		return r, err
+	for i, took := range opened {
+		timings[i].Open = took
 	}
-	r.GFLOP = flop / 1e9
-	for i, e := range engines {
-		t, first := timings[i], timings[0]
-		b := r.Engines[e.Name()]
-		b.MS, b.CPUMS = enginebench.Median(t.Wall), enginebench.Median(t.CPU)
-		b.GFLOPS = r.GFLOP / b.MS * 1e3
-		if b.CPUMS > 0 {
-			b.PeakShare = r.GFLOP / b.CPUMS * 1e3 / peak
-		}
-		if i > 0 {
-			b.Ratio, b.RatioLow, b.RatioHigh = enginebench.Ratio(first.Wall, t.Wall)
-			b.CPURatio, _, _ = enginebench.Ratio(first.CPU, t.CPU)
-		}
-	}
+	line = api.NewBench(g.name, names, timings, flop, peak)
+	line.Curve, line.X, line.Threads = g.curve, g.x, o.threads
 	if o.withFootprint {
-		err = o.footprints(ctx, engines, g, source, &r)
+		footprints, err := o.footprints(ctx, engines, g, source)
+		if err != nil {
+			return line, err
+		}
+		line.AddFootprints(names, footprints)
 	}
-	return r, err
+	return line, nil
 }
 
 // startProfile begins to write a profile of the processor's time to a file, if one is named; stop

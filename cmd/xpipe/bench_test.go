@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"github.com/crossattn/xpipe/api"
 )
 
 func TestBench(t *testing.T) {
@@ -21,7 +23,7 @@ func TestBench(t *testing.T) {
 		t.Fatalf("%d lines: %s", len(lines), out.String())
 	}
 	for _, line := range lines {
-		var r benchReport
+		var r api.Bench
 		if err := json.Unmarshal([]byte(line), &r); err != nil || r.Threads != 1 || r.Runs != 2 || !strings.HasPrefix(r.Graph, "blip2-mini/") {
 			t.Errorf("%s: %v", line, err)
 		}

@@ -1,8 +1,6 @@
 package main
 
-import (
-	"github.com/crossattn/xpipe/api"
-)
+import "github.com/crossattn/xpipe/api"
 
 // The exit codes of every verb, by the kind of the error. exitHelp says them to users.
 const (
@@ -31,14 +29,3 @@ func exitCode(err error) int { return api.KindOf(err).Exit }
 
 // usagef makes an error about a mistake on the command line.
 func usagef(format string, args ...any) error { return api.Usagef(format, args...) }
-
-// inputError marks an error as about what the user gave, whatever caused it.
-type inputError struct{ error }
-
-func (e inputError) Unwrap() error { return e.error }
-
-// Kind is for api.KindOf.
-func (inputError) Kind() api.Kind { return api.KindInput }
-
-// Kind is for api.KindOf.
-func (breachError) Kind() api.Kind { return api.KindBreach }

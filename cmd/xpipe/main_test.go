@@ -209,7 +209,7 @@ func TestInspect(t *testing.T) {
 		t.Errorf("inspect: %s", got)
 	}
 	said := []byte(want(t, "--json", "inspect", qformer))
-	var report graphReport
+	var report api.GraphInfo
 	var before struct { // the table of engines
 		Missing   []string `json:"missing_in_go_engine"`
 		Operators []struct {

@@ -72,8 +72,3 @@ func (o *modelOptions) openWith(
 	env.verbosef("model: %v", model)
 	return model.Open(ctx, opts...)
 }
-
-// openBundle opens a bundle by folder or by the name of an embedded model.
-func openBundle(name string, opts ...models.Option) (*models.Bundle, error) {
-	return api.OpenBundle(name, opts...)
-}

@@ -23,14 +23,16 @@ func (env *environment) verbosef(format string, args ...any) {
 	}
 }
 
+// millis is a duration in milliseconds.
+func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
 // verboseStats tells where the time went.
 func (env *environment) verboseStats(name string, t *pipeline.Text) {
-	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	s := t.Stats
 	env.verbosef("%s: preprocess %.1f ms, encode %.1f ms, first token after %.1f ms, "+
 		"%d tokens in %.1f ms (%.0f tokens/s)",
-		name, ms(s.Preprocess), ms(s.Encode), ms(s.FirstToken),
-		s.Tokens, ms(s.Generate), float64(s.Tokens)/s.Generate.Seconds())
+		name, millis(s.Preprocess), millis(s.Encode), millis(s.FirstToken),
+		s.Tokens, millis(s.Generate), float64(s.Tokens)/s.Generate.Seconds())
 }
 
 // warnf tells on stderr what the user should know though all goes on.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"text/tabwriter"
 
+	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/ort"
 	"github.com/crossattn/xpipe/ort/ortlib"
@@ -90,7 +91,7 @@ func runRuntimeInstall(ctx context.Context, env *environment, o ortlib.InstallOp
 	installed, err := ortlib.Install(ctx, o)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && o.From != "":
-		return inputError{err}
+		return api.WithKind(err, api.KindInput)
 	case err != nil:
 		return libraryError(err)
 	}

@@ -76,7 +76,7 @@ func TestThirdEngine(t *testing.T) {
 		t.Errorf("exit %d: %s%s", code, stdout, stderr)
 	}
 
-	var b benchReport
+	var b api.Bench
 	said := want(t, "--json", "bench", qformer, "--engine", "all", "--ort-lib", library, "--runs", "3", "--warm", "0")
 	if err := json.Unmarshal([]byte(said), &b); err != nil {
 		t.Fatal(err)
@@ -96,7 +96,7 @@ func TestThirdEngine(t *testing.T) {
 		t.Errorf("bench: %s", said)
 	}
 
-	var d doctorReport
+	var d api.Diagnosis
 	said = want(t, "--json", "doctor", "--ort-lib", library, "--third-lib", "lib.broken")
 	if err := json.Unmarshal([]byte(said), &d); err != nil {
 		t.Fatal(err)
@@ -120,7 +120,7 @@ func TestThirdEngine(t *testing.T) {
 		}
 	}
 
-	var g graphReport
+	var g api.GraphInfo
 	if err := json.Unmarshal([]byte(want(t, "--json", "inspect", qformer)), &g); err != nil {
 		t.Fatal(err)
 	}
