@@ -8,9 +8,9 @@ import (
 	"github.com/crossattn/xpipe/pipeline"
 )
 
-// ChooseEach scores the choices for each request, in order, as Pipeline.Choose does. The requests are
-// all about one picture: it, and the grey one beside it, are encoded once. The sequence ends at the
-// first error.
+// ChooseEach scores the choices for each request, in order, as Pipeline.Choose does. The requests
+// are all about one picture: it, and the grey one beside it, are encoded once. The sequence ends at
+// the first error.
 func ChooseEach(
 	ctx context.Context, p *pipeline.Pipeline, requests []pipeline.Request, choices []string,
 ) iter.Seq2[[]pipeline.Choice, error] {

@@ -82,7 +82,8 @@ func Diagnose(ctx context.Context, version string, config EngineConfig) Diagnosi
 		XPipe: version, Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH,
 		CPU: examineCPU(), Model: examineModel(mini.Default), Engines: map[string]EngineState{},
 		Tools: []Tool{
-			{Name: "python3", For: "the onnxruntime package of Python, and runtime install --from pip"},
+			{Name: "python3",
+				For: "the onnxruntime package of Python, and runtime install --from pip"},
 			{Name: "ffmpeg", For: "frames of videos"},
 		},
 	}
@@ -106,7 +107,8 @@ func Diagnose(ctx context.Context, version string, config EngineConfig) Diagnosi
 	if !d.Model.OK {
 		d.Advice = append(d.Advice, engine.Advice{
 			Missing: "default model",
-			Do:      "build xpipe again from an unchanged checkout, or give another bundle with --model",
+			Do: "build xpipe again from an unchanged checkout, " +
+				"or give another bundle with --model",
 		})
 	}
 	for i := range d.Tools {
@@ -117,12 +119,13 @@ func Diagnose(ctx context.Context, version string, config EngineConfig) Diagnosi
 	return d
 }
 
-// Err is nil where a picture can be captioned. Otherwise it says why not, and wraps models.ErrBundle
-// or engine.ErrEngine.
+// Err is nil where a picture can be captioned. Otherwise it says why not, and wraps
+// models.ErrBundle or engine.ErrEngine.
 func (d Diagnosis) Err() error {
 	switch {
 	case !d.Model.OK:
-		return fmt.Errorf("%w: the default model is not usable: %s", models.ErrBundle, d.Model.Problem)
+		return fmt.Errorf("%w: the default model is not usable: %s",
+			models.ErrBundle, d.Model.Problem)
 	case !d.OK:
 		problem := d.Engines[Engines[0].Name].Trial.Problem
 		return fmt.Errorf("%w: no engine can caption a picture: %s", engine.ErrEngine, problem)
@@ -148,7 +151,8 @@ func examineCPU() CPUInfo {
 	for _, f := range []cpuid.FeatureID{
 		cpuid.SSE4, cpuid.AVX, cpuid.F16C, cpuid.FMA3, cpuid.AVX2, cpuid.AVXVNNI,
 		cpuid.AVX512F, cpuid.AVX512BW, cpuid.AVX512VNNI, cpuid.AVX512BF16, cpuid.AVX512FP16,
-		cpuid.AMXTILE, cpuid.AMXINT8, cpuid.AMXBF16, cpuid.ASIMD, cpuid.ASIMDDP, cpuid.FPHP, cpuid.SVE,
+		cpuid.AMXTILE, cpuid.AMXINT8, cpuid.AMXBF16,
+		cpuid.ASIMD, cpuid.ASIMDDP, cpuid.FPHP, cpuid.SVE,
 	} {
 		if cpuid.CPU.Supports(f) {
 			c.Features = append(c.Features, strings.ToLower(f.String()))

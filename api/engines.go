@@ -64,7 +64,8 @@ func FindEngine(name string, also ...string) (engine.Row, error) {
 		}
 	}
 	names := OrList(append(EngineNames(), also...))
-	return engine.Row{}, fmt.Errorf("%w: there is no engine %q; it is %s", engine.ErrEngine, name, names)
+	return engine.Row{}, fmt.Errorf("%w: there is no engine %q; it is %s",
+		engine.ErrEngine, name, names)
 }
 
 // OrList joins words as in "go, ort or auto".

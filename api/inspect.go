@@ -23,8 +23,8 @@ type GraphInfo struct {
 	Nodes          int            `json:"nodes"`
 	Parameters     int64          `json:"parameters"`
 	ParameterBytes int64          `json:"parameter_bytes"`
-	// Missing are the operators that an engine lacks, by the engine's name. Engines that do not tell
-	// before they open a graph are left out.
+	// Missing are the operators that an engine lacks, by the engine's name. Engines that do not
+	// tell before they open a graph are left out.
 	Missing map[string][]string `json:"missing"`
 }
 
@@ -52,8 +52,8 @@ type BundleInfo struct {
 	Graphs  []GraphInfo       `json:"graphs"` // in the order of their roles' names
 }
 
-// InspectBundle reads all graphs of a bundle. Errors are those of Bundle.Graph, or name the graph and
-// are those of InspectGraph.
+// InspectBundle reads all graphs of a bundle. Errors are those of Bundle.Graph, or name the graph
+// and are those of InspectGraph.
 func InspectBundle(b *models.Bundle) (BundleInfo, error) {
 	info := BundleInfo{Bundle: b.Name, Family: b.Family, Prompts: b.Prompts, Limits: b.Limits}
 	for _, role := range slices.Sorted(maps.Keys(b.Graphs)) {

@@ -117,7 +117,8 @@ func OpenGraph(
 		return nil, fmt.Errorf("%w: %w", engine.ErrGraph, err)
 	}
 	if info.IsDir() {
-		return nil, fmt.Errorf("%w: %s is a folder; give the .onnx file in it", engine.ErrGraph, path)
+		return nil, fmt.Errorf("%w: %s is a folder; give the .onnx file in it",
+			engine.ErrGraph, path)
 	}
 	session, err := e.Open(ctx, engine.FileSource(path), opts)
 	if err != nil {
@@ -129,8 +130,8 @@ func OpenGraph(
 // PreprocessorConfig is the file of a model's folder that says how pictures are prepared for it.
 const PreprocessorConfig = "preprocessor_config.json"
 
-// OpenPreprocessor reads how a model prepares its pictures. The model need not be whole: no graph of
-// it is read. Errors wrap models.ErrBundle.
+// OpenPreprocessor reads how a model prepares its pictures. The model need not be whole: no graph
+// of it is read. Errors wrap models.ErrBundle.
 func OpenPreprocessor(name string) (*vision.Preprocessor, error) {
 	m, found := findEmbedded(name)
 	if !found {

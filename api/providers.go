@@ -9,9 +9,9 @@ import (
 	"github.com/crossattn/xpipe/engine"
 )
 
-// WithProviders returns an engine that opens graphs on the first of several providers, one at least,
-// that starts. It tells warn about each that does not, and does not try it again. Provider options
-// are for the first of the list alone.
+// WithProviders returns an engine that opens graphs on the first of several providers, one at
+// least, that starts. It tells warn about each that does not, and does not try it again. Provider
+// options are for the first of the list alone.
 func WithProviders(e engine.Engine, providers []string, warn func(error)) engine.Engine {
 	return &providerChain{Engine: e, providers: providers, warn: warn}
 }

@@ -23,24 +23,25 @@ type BenchEngine struct {
 	MS float64 `json:"ms,omitempty"`
 	// CPUMS is the processor time of the whole process, which a busy machine disturbs less.
 	CPUMS float64 `json:"cpu_ms,omitempty"`
-	// OpenMS is the time to open the graph: once, or with a footprint the median of several times in
-	// a process of its own.
+	// OpenMS is the time to open the graph: once, or with a footprint the median of several times
+	// in a process of its own.
 	OpenMS float64 `json:"open_ms,omitempty"`
 	// PeakMB and HeldMB are of the footprint: the most memory that the process had resident until
 	// the graph was open and had run, and what it had then, in MB of 1e6 bytes.
 	PeakMB float64 `json:"peak_mb,omitempty"`
 	HeldMB float64 `json:"held_mb,omitempty"`
 	GFLOPS float64 `json:"gflops,omitempty"` // GFLOP a second
-	// PeakShare is the share of the cores' peak that was reached in processor time. A core's peak is
-	// what the Go engine's kernels reach.
+	// PeakShare is the share of the cores' peak that was reached in processor time. A core's peak
+	// is what the Go engine's kernels reach.
 	PeakShare float64 `json:"peak_share,omitempty"`
 	BenchRatios
 }
 
-// BenchRatios compare the first engine timed with another: its figure over the other's, below 1 where
-// the first one is better.
+// BenchRatios compare the first engine timed with another: its figure over the other's, below 1
+// where the first one is better.
 type BenchRatios struct {
-	// Ratio is the median of the ratios of pairs of runs; RatioLow and RatioHigh are their quartiles.
+	// Ratio is the median of the ratios of pairs of runs; RatioLow and RatioHigh are their
+	// quartiles.
 	Ratio     float64 `json:"ratio,omitempty"`
 	RatioLow  float64 `json:"ratio_low,omitempty"`
 	RatioHigh float64 `json:"ratio_high,omitempty"`
@@ -49,9 +50,9 @@ type BenchRatios struct {
 	PeakRatio float64 `json:"peak_ratio,omitempty"`
 }
 
-// NewBench makes a graph's line from the timings of engines, one at least, in the order in which they
-// ran: the first is compared with each of the others. flop are the operations of a run, 0 where they
-// are not known; peak is what one core can do, in GFLOP/s.
+// NewBench makes a graph's line from the timings of engines, one at least, in the order in which
+// they ran: the first is compared with each of the others. flop are the operations of a run, 0
+// where they are not known; peak is what one core can do, in GFLOP/s.
 func NewBench(
 	graph string, engines []string, timings []enginebench.Timing, flop, peak float64,
 ) Bench {

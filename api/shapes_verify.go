@@ -14,8 +14,8 @@ type Verification struct {
 	Prompt    string          `json:"prompt"`  // the text as the model reads it
 	TokenIDs  []int64         `json:"token_ids"`
 	Pixels    []int           `json:"pixels,omitempty"`        // shape
-	PixelHash string          `json:"pixels_sha256,omitempty"` // of the values as little-endian float32
-	Text      string          `json:"text"`                    // what the model wrote, where it writes
+	PixelHash string          `json:"pixels_sha256,omitempty"` // of the values, little-endian
+	Text      string          `json:"text"`                    // that the model wrote
 	Tolerance float64         `json:"tolerance"`
 	OK        bool            `json:"ok"` // all stages are
 	Stages    []VerifiedStage `json:"stages"`

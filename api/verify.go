@@ -23,20 +23,21 @@ type VerifyRequest struct {
 	// Image is the picture; nil stands for a synthetic one. A model that sees regions alone gets
 	// synthetic regions instead.
 	Image image.Image
-	// Prompt is the text; "" stands for the bundle's own, about a question or caption, or for a text
-	// to match.
+	// Prompt is the text; "" stands for the bundle's own, about a question or caption, or for a
+	// text to match.
 	Prompt string
 	// Tolerance is that of compare.Report; 0 stands for that of the bundle's dtype.
 	Tolerance float64
 }
 
-// Verify runs a whole task of a model on two engines, and compares every output of every graph. Each
-// graph gets the same inputs on both: what the first engine computed before it. open opens the model
-// with the options given to it, the engine among them:
+// Verify runs a whole task of a model on two engines, and compares every output of every graph.
+// Each graph gets the same inputs on both: what the first engine computed before it. open opens the
+// model with the options given to it, the engine among them:
 //
 //	func(opts ...pipeline.Option) (*pipeline.Pipeline, error) { return api.Open(ctx, name, opts...) }
 //
-// Errors are those of open and of the task. Engines that disagree are no error: see Report.Breaches.
+// Errors are those of open and of the task. Engines that disagree are no error: see
+// Report.Breaches.
 func Verify(
 	ctx context.Context, first, second engine.Engine, request VerifyRequest,
 	open func(...pipeline.Option) (*pipeline.Pipeline, error),
@@ -147,8 +148,8 @@ func syntheticImage() image.Image {
 	return img
 }
 
-// syntheticRegions are as many regions as LXMERT's detector gives, with features of the given width,
-// always the same.
+// syntheticRegions are as many regions as LXMERT's detector gives, with features of the given
+// width, always the same.
 func syntheticRegions(width int) (*pipeline.Regions, error) {
 	if width <= 0 {
 		return nil, fmt.Errorf("%w: the graph does not say how wide visual_feats are",

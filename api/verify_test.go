@@ -17,8 +17,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// twin is the Go engine under another name, which runs graphs operator by operator and is off by 1 in
-// the first value of an output.
+// twin is the Go engine under another name, which runs graphs operator by operator and is off by 1
+// in the first value of an output.
 type twin struct {
 	engine.Engine
 	wrong string // the output; "": none
@@ -56,8 +56,8 @@ func openBundle(t *testing.T, name string) func(...pipeline.Option) (*pipeline.P
 	}
 }
 
-// The stages, and what goes into them, are the same on every machine and from version to version, so
-// that reports can be compared.
+// The stages, and what goes into them, are the same on every machine and from version to version,
+// so that reports can be compared.
 func TestVerify(t *testing.T) {
 	t.Parallel()
 	second := fallback.New()

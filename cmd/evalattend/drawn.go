@@ -19,9 +19,9 @@ import (
 
 // A model of CLIP's kind is asked for drawn things, in a style that no model was trained on, which
 // evaluate.py --sets lays under build: for single emoji, of a third to half of the side, on a plain
-// ground; and for one thing of the trainer's test scenes (tools/train/xpipe_train/scenes.py), one to
-// seven things on a plain or gently graded ground, of which there is one. The probability is that of
-// its name among up to 40 of other scenes.
+// ground; and for one thing of the trainer's test scenes (tools/train/xpipe_train/scenes.py), one
+// to seven things on a plain or gently graded ground, of which there is one. The probability is
+// that of its name among up to 40 of other scenes.
 
 // thing is what a scene's list says of one thing in it.
 type thing struct {

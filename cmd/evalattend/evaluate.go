@@ -60,7 +60,8 @@ func (s *scene) look(
 	caption := s.caption
 	can := p.Abilities()
 	if can.Match {
-		if v.Attention, err = p.Attend(ctx, pipeline.Request{Image: img, Question: caption}); err != nil {
+		request := pipeline.Request{Image: img, Question: caption}
+		if v.Attention, err = p.Attend(ctx, request); err != nil {
 			return nil, err
 		}
 		matches, err := p.Match(ctx, img, s.others...)
@@ -202,8 +203,8 @@ func (e *evaluation) evaluateScenes(
 	return float64(hits[0]) / float64(n), deletion, err
 }
 
-// waysOf lists the mean, the rollout, and each layer and head of the stage that leads to the patches:
-// the second, behind words over queries, or the only one.
+// waysOf lists the mean, the rollout, and each layer and head of the stage that leads to the
+// patches: the second, behind words over queries, or the only one.
 func waysOf(a *pipeline.Attention) []way {
 	chosen := min(1, len(a.Stages)-1)
 	pick := func(p pipeline.Pick) []pipeline.Pick {
@@ -264,7 +265,8 @@ func point(
 // follow prints the areas under deletion and insertion curves, and returns the upper end of the
 // interval of the first way's deletion against random.
 func (e *evaluation) follow(
-	ctx context.Context, p *pipeline.Pipeline, draw func(*rand.Rand) *scene, r *rand.Rand, ways []way,
+	ctx context.Context, p *pipeline.Pipeline, draw func(*rand.Rand) *scene, r *rand.Rand,
+	ways []way,
 ) (upper float64, err error) {
 	const orders = 2 // random orders a scene
 	n := e.curves

@@ -7,8 +7,8 @@ import (
 	"github.com/crossattn/xpipe/pipeline"
 )
 
-// called is the made-up name by which the examples call a scene's object. It is the text that a model
-// of Flamingo's kind is made to write.
+// called is the made-up name by which the examples call a scene's object. It is the text that a
+// model of Flamingo's kind is made to write.
 const called = "zudo"
 
 // otherNames are what the examples call two other objects.

@@ -1,21 +1,21 @@
 // Command evalattend measures how far the attention maps of the embedded models can be trusted, on
 // scenes that it draws itself from a seed: make eval-attention.
 //
-// Pointing game (Zhang et al., 1608.00507): a scene has one named object on a plain ground. A hit is a
-// map whose greatest cell has its middle in the object's box. Chance is the share of cells of which
-// that is true.
+// Pointing game (Zhang et al., 1608.00507): a scene has one named object on a plain ground. A hit
+// is a map whose greatest cell has its middle in the object's box. Chance is the share of cells of
+// which that is true.
 //
-// Deletion and insertion (RISE, Petsiuk et al., 1806.07421): cells are painted over with the ground,
-// or uncovered on it, in the order of the map, while the probability of the object's word is followed.
-// A faithful map has a small area under the deletion curve and a large one under the insertion curve.
-// Both are compared with random orders of the same cells; the interval is a bootstrap over scenes,
-// 95 %.
+// Deletion and insertion (RISE, Petsiuk et al., 1806.07421): cells are painted over with the
+// ground, or uncovered on it, in the order of the map, while the probability of the object's word
+// is followed. A faithful map has a small area under the deletion curve and a large one under the
+// insertion curve. Both are compared with random orders of the same cells; the interval is a
+// bootstrap over scenes, 95 %.
 //
 // A model that writes is made to write the true caption. The maps are those of its last word, the
-// object, and the probability is that word's. A model of Flamingo's kind has three examples before the
-// scene, one of them with the same object, and is made to write that one's name. CLIP and LXMERT are
-// asked for one of several drawn things: see drawn.go and regions.go. Which layer and head points best
-// is chosen on other scenes than it is measured on.
+// object, and the probability is that word's. A model of Flamingo's kind has three examples before
+// the scene, one of them with the same object, and is made to write that one's name. CLIP and
+// LXMERT are asked for one of several drawn things: see drawn.go and regions.go. Which layer and
+// head points best is chosen on other scenes than it is measured on.
 package main
 
 import (
@@ -87,7 +87,8 @@ EXIT STATUS
 		SilenceUsage:  true,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return api.Usagef("evalattend takes flags alone, not %q (see: evalattend --help)", args[0])
+				return api.Usagef("evalattend takes flags alone, not %q (see: evalattend --help)",
+					args[0])
 			}
 			return nil
 		},

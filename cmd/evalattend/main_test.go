@@ -19,7 +19,8 @@ import (
 	"github.com/crossattn/xpipe/models/mini"
 )
 
-// tinySets writes a folder as evaluate.py --sets does: n drawings of one thing, and n scenes with one.
+// tinySets writes a folder as evaluate.py --sets does: n drawings of one thing, and n scenes with
+// one.
 func tinySets(t *testing.T, n int) string {
 	t.Helper()
 	dir := t.TempDir()

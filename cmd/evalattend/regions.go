@@ -14,10 +14,10 @@ import (
 	"github.com/crossattn/xpipe/vision"
 )
 
-// A model that sees regions is asked "is there a X?" of a thing that a scene has once (drawn.go). The
-// map is that of the word X over the regions that the model's encoder finds. A hit is a greatest region
-// whose middle lies in the thing's box and which is not the whole picture. To delete is to leave
-// regions out, and the probability is that of "yes".
+// A model that sees regions is asked "is there a X?" of a thing that a scene has once (drawn.go).
+// The map is that of the word X over the regions that the model's encoder finds. A hit is a
+// greatest region whose middle lies in the thing's box and which is not the whole picture. To
+// delete is to leave regions out, and the probability is that of "yes".
 
 // asked is a question about one thing of a scene.
 type asked struct {
@@ -57,8 +57,8 @@ func readAsked(
 	return all, nil
 }
 
-// holds reports whether region i is the thing: small enough not to be the picture, its middle in the
-// thing's box.
+// holds reports whether region i is the thing: small enough not to be the picture, its middle in
+// the thing's box.
 func (a *asked) holds(i int) bool {
 	b := tensor.Data[float32](a.regions.Boxes)[4*i : 4*i+4]
 	x, y := float64(b[0]+b[2])/2, float64(b[1]+b[3])/2
@@ -85,10 +85,12 @@ func (a *asked) look(
 // yes is the probability of "yes" where the model has only some of the regions.
 func (a *asked) yes(ctx context.Context, p *pipeline.Pipeline, keep []int) (float64, error) {
 	width := a.regions.Features.Dim(1)
+	allFeatures := tensor.Data[float32](a.regions.Features)
+	allBoxes := tensor.Data[float32](a.regions.Boxes)
 	var features, boxes []float32
 	for _, i := range keep {
-		features = append(features, tensor.Data[float32](a.regions.Features)[i*width:(i+1)*width]...)
-		boxes = append(boxes, tensor.Data[float32](a.regions.Boxes)[4*i:4*i+4]...)
+		features = append(features, allFeatures[i*width:(i+1)*width]...)
+		boxes = append(boxes, allBoxes[4*i:4*i+4]...)
 	}
 	f, err := tensor.New([]int{len(keep), width}, features)
 	if err != nil {

@@ -67,7 +67,8 @@ With --json each answer is one line {"image","question","answer","tokens",
 	o.modelOptions.addFlags(cmd, mini.Captions)
 	o.generationOptions.addFlags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&o.questions, "questions", "", "read pictures and questions from a file of JSON lines")
+	f.StringVar(&o.questions, "questions", "",
+		"read pictures and questions from a file of JSON lines")
 	f.StringSliceVar(&o.choices, "choices", nil, "pick among these answers, such as yes,no")
 	f.StringArrayVar(&o.shots, "shot", nil, "an example before the question: IMAGE=TEXT (repeat)")
 	f.StringVar(&o.shotsFile, "shots", "", "examples from a file of JSON lines")
@@ -159,7 +160,7 @@ func (o *askOptions) loadShots(env *environment) ([]pipeline.Shot, error) {
 	for _, arg := range o.shots {
 		image, text, ok := strings.Cut(arg, "=")
 		if !ok {
-			return nil, usagef("--shot %q is not IMAGE=TEXT", arg)
+			return nil, api.Usagef("--shot %q is not IMAGE=TEXT", arg)
 		}
 		if err := add(api.Example{Image: image, Text: text}); err != nil {
 			return nil, err

@@ -12,7 +12,8 @@ import (
 
 // timed are the names of the engines in a line, in the order of the table.
 func timed(b api.Bench) []string {
-	return slices.DeleteFunc(api.EngineNames(), func(name string) bool { return b.Engines[name] == nil })
+	left := func(name string) bool { return b.Engines[name] == nil }
+	return slices.DeleteFunc(api.EngineNames(), left)
 }
 
 // benchLine is what -v says of a graph.
@@ -30,7 +31,8 @@ func benchLine(b api.Bench) string {
 	}
 	text := b.Graph + ": " + strings.Join(times, ", ")
 	if ratios != nil {
-		text += ", ratio " + strings.Join(ratios, ", ") + "; processor time " + strings.Join(cpu, ", ")
+		text += ", ratio " + strings.Join(ratios, ", ") +
+			"; processor time " + strings.Join(cpu, ", ")
 	}
 	return text + "; peak memory " + strings.Join(peak, " and ") + " MB; opening " +
 		strings.Join(open, " and ") + " ms"

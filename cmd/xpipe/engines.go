@@ -31,10 +31,12 @@ func (o *engineOptions) addFlags(cmd *cobra.Command) {
 	o.libraries.addFlags(cmd, "searched for, see doctor")
 	f.StringVar(&o.provider, "provider", "", providerUsage())
 	f.Lookup("provider").DefValue = api.Engines[0].Providers[0] // of each engine, its first
-	f.StringToStringVar(&o.providerOptions, "provider-option", nil, "option for the provider, such as device_id=1")
+	f.StringToStringVar(&o.providerOptions, "provider-option", nil,
+		"option for the provider, such as device_id=1")
 	f.IntVar(&o.threads, "threads", 0, "cores to use (0: all)")
-	f.Var(&o.memoryLimit, "memory-limit", fmt.Sprintf("most memory for the tensors of one run of a graph, "+
-		"such as 500M or 2G; the Go engine keeps to it (default: %dG for models, no bound for a single graph)",
+	f.Var(&o.memoryLimit, "memory-limit", fmt.Sprintf(
+		"most memory for the tensors of one run of a graph, such as 500M or 2G; the Go engine keeps "+
+			"to it (default: %dG for models, no bound for a single graph)",
 		pipeline.DefaultLimits().Memory>>30))
 	f.BoolVar(&o.noFusion, "no-fusion", false, "run graphs operator by operator, as written")
 }
@@ -51,7 +53,8 @@ func engineUsage(byDefault string) string {
 	}
 	usage := "engine: " + strings.Join(all, ", ") + ", or " + api.AutoEngine
 	if byDefault == api.AutoEngine {
-		usage += ", the default: " + api.OrList(api.EngineNames()[1:]) + " where its library is there"
+		usage += ", the default: " + api.OrList(api.EngineNames()[1:]) +
+			" where its library is there"
 	}
 	return usage
 }
@@ -61,7 +64,8 @@ func providerUsage() string {
 	var all []string
 	for _, row := range api.Engines {
 		if names := row.Providers; len(names) > 1 {
-			all = append(all, fmt.Sprintf("where %s computes: %s; of a list such as %s,%s the first that starts",
+			all = append(all, fmt.Sprintf(
+				"where %s computes: %s; of a list such as %s,%s the first that starts",
 				row.About, strings.Join(names, ", "), names[1], names[0]))
 		}
 	}

@@ -24,7 +24,9 @@ or the name of an embedded model.
 
 ` + exitHelp,
 		Args: usageArgs(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error { return runInspect(env, args[0], variant) },
+		RunE: func(_ *cobra.Command, args []string) error {
+			return runInspect(env, args[0], variant)
+		},
 	}
 	addVariantFlag(cmd, &variant)
 	return cmd

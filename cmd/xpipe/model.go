@@ -38,7 +38,7 @@ func addVariantFlag(cmd *cobra.Command, variant *string) {
 // checkVariant refuses a --variant that no model has.
 func checkVariant(variant string) error {
 	if all := models.Variants(); variant != "" && !slices.Contains(all, variant) {
-		return usagef("--variant is one of %s, not %q", strings.Join(all, ", "), variant)
+		return api.Usagef("--variant is one of %s, not %q", strings.Join(all, ", "), variant)
 	}
 	return nil
 }

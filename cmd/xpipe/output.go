@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/pipeline"
 	"golang.org/x/term"
 )
@@ -21,6 +22,11 @@ func (env *environment) verbosef(format string, args ...any) {
 	if env.verbose {
 		fmt.Fprintf(env.stderr, format+"\n", args...)
 	}
+}
+
+// verboseUnusable tells that a verb over all engines goes on without one.
+func (env *environment) verboseUnusable(row engine.Row, err error) {
+	env.verbosef("engine: without %s, because %s is not usable (%v)", row.Name, row.About, err)
 }
 
 // millis is a duration in milliseconds.

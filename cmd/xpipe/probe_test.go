@@ -105,14 +105,14 @@ func TestCrashingLibraries(t *testing.T) {
 				t.Setenv(timeoutEnv, "2s")
 			}
 			code, _, stderr := run("caption", "--engine", "ort", apple)
-			if code != exitEngine || !strings.Contains(stderr, fake.says) || !strings.Contains(stderr, library) || !strings.Contains(stderr, "runtime install") {
+			if code != api.ExitEngine || !strings.Contains(stderr, fake.says) || !strings.Contains(stderr, library) || !strings.Contains(stderr, "runtime install") {
 				t.Errorf("ort by name: exit %d: %s", code, stderr)
 			}
 			if i > 0 { // captioning takes a while
 				return
 			}
 			code, stdout, stderr := run("caption", apple)
-			if code != exitOK || strings.TrimSpace(stdout) == "" || !strings.Contains(stderr, "warning: engine: go, because") || !strings.Contains(stderr, fake.says) {
+			if code != api.ExitOK || strings.TrimSpace(stdout) == "" || !strings.Contains(stderr, "warning: engine: go, because") || !strings.Contains(stderr, fake.says) {
 				t.Errorf("auto: exit %d: %s%s", code, stdout, stderr)
 			}
 		})
@@ -199,7 +199,7 @@ func TestProbeOnce(t *testing.T) {
 func TestProviderList(t *testing.T) {
 	t.Parallel()
 	code, stdout, stderr := xpipe(t, "", "caption", "--engine", "go", "--provider", "cuda,cpu", apple)
-	if code != exitOK || stdout == "" || strings.Count(stderr, "going on with provider cpu") != 1 {
+	if code != api.ExitOK || stdout == "" || strings.Count(stderr, "going on with provider cpu") != 1 {
 		t.Errorf("exit %d: %s%s", code, stdout, stderr)
 	}
 }
@@ -220,7 +220,7 @@ func TestVersion(t *testing.T) {
 	}
 	defer func() { stamp = "" }()
 	stamp = "v9.9.9"
-	if code, stdout, _ := xpipe(t, "", "--version"); code != exitOK || !strings.Contains(stdout, "v9.9.9") {
+	if code, stdout, _ := xpipe(t, "", "--version"); code != api.ExitOK || !strings.Contains(stdout, "v9.9.9") {
 		t.Errorf("exit %d: %s", code, stdout)
 	}
 }
@@ -250,7 +250,7 @@ func TestPictureLimits(t *testing.T) {
 	if err := f.Truncate(pipeline.DefaultLimits().ImageBytes + 1); err != nil { // a hole, that takes no place
 		t.Fatal(err)
 	}
-	if code, _, stderr := xpipe(t, "", "caption", "--engine", "go", huge); code != exitInput || !strings.Contains(stderr, "the limit is 536870912") {
+	if code, _, stderr := xpipe(t, "", "caption", "--engine", "go", huge); code != api.ExitInput || !strings.Contains(stderr, "the limit is 536870912") {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 }

@@ -46,16 +46,16 @@ become '_'.
 
 func runRun(ctx context.Context, env *environment, o runOptions, graph string) error {
 	if o.dir == "" {
-		return usagef("run needs --out DIR, the folder for the outputs")
+		return api.Usagef("run needs --out DIR, the folder for the outputs")
 	}
 	in := map[string]*tensor.Tensor{}
 	for _, arg := range o.inputs {
 		name, file, ok := cutInput(arg)
 		if !ok {
-			return usagef("--input %q is not NAME=FILE.npy", arg)
+			return api.Usagef("--input %q is not NAME=FILE.npy", arg)
 		}
 		if _, twice := in[name]; twice {
-			return usagef("input %q is given twice", name)
+			return api.Usagef("input %q is given twice", name)
 		}
 		t, err := tensor.LoadNpy(file)
 		if err != nil {
@@ -83,7 +83,7 @@ func runRun(ctx context.Context, env *environment, o runOptions, graph string) e
 	for _, name := range slices.Sorted(maps.Keys(out)) {
 		file := filepath.Join(o.dir, fileName(name)+".npy")
 		if other, taken := files[file]; taken {
-			return usagef("outputs %q and %q would both be written to %s; pick one with --output",
+			return api.Usagef("outputs %q and %q would both be written to %s; pick one with --output",
 				other, name, file)
 		}
 		files[file] = name

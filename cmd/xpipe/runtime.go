@@ -76,7 +76,8 @@ func runRuntimeInstall(ctx context.Context, env *environment, o ortlib.InstallOp
 		o.Progress = func(done, total int64) {
 			if bar == nil {
 				bar = progressbar.NewOptions64(total,
-					progressbar.OptionSetWriter(env.stderr), progressbar.OptionSetDescription("downloading"),
+					progressbar.OptionSetWriter(env.stderr),
+					progressbar.OptionSetDescription("downloading"),
 					progressbar.OptionShowBytes(true), progressbar.OptionSetPredictTime(true),
 					progressbar.OptionClearOnFinish())
 			}
@@ -184,7 +185,7 @@ func newRuntimeRemoveCommand(env *environment) *cobra.Command {
 
 func runRuntimeRemove(env *environment, versions []string, all bool) error {
 	if all == (len(versions) > 0) {
-		return usagef("runtime remove takes versions or --all (see: xpipe runtime remove --help)")
+		return api.Usagef("runtime remove takes versions or --all (see: xpipe runtime remove --help)")
 	}
 	if all {
 		list, err := ortlib.List()

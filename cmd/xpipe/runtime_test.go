@@ -86,16 +86,16 @@ func TestRuntimeErrors(t *testing.T) {
 		err  error
 		exit int
 	}{
-		"not pinned":   {runRuntimeInstall(ctx, env, ortlib.InstallOptions{}), exitEngine},
-		"no pip":       {runRuntimeInstall(ctx, env, ortlib.InstallOptions{From: "pip"}), exitEngine},
-		"missing file": {runRuntimeInstall(ctx, env, ortlib.InstallOptions{From: "nowhere.whl"}), exitInput},
-		"no library":   {runRuntimeInstall(ctx, env, ortlib.InstallOptions{From: t.TempDir()}), exitEngine},
-		"plain http":   {runRuntimeInstall(ctx, env, ortlib.InstallOptions{From: "http://localhost/a.tgz"}), exitEngine},
-		"nothing":      {runRuntimeRemove(env, nil, false), exitUsage},
-		"both":         {runRuntimeRemove(env, []string{"1.24.4"}, true), exitUsage},
-		"unknown":      {runRuntimeRemove(env, []string{"1.24.4"}, false), exitEngine},
+		"not pinned":   {runRuntimeInstall(ctx, env, ortlib.InstallOptions{}), api.ExitEngine},
+		"no pip":       {runRuntimeInstall(ctx, env, ortlib.InstallOptions{From: "pip"}), api.ExitEngine},
+		"missing file": {runRuntimeInstall(ctx, env, ortlib.InstallOptions{From: "nowhere.whl"}), api.ExitInput},
+		"no library":   {runRuntimeInstall(ctx, env, ortlib.InstallOptions{From: t.TempDir()}), api.ExitEngine},
+		"plain http":   {runRuntimeInstall(ctx, env, ortlib.InstallOptions{From: "http://localhost/a.tgz"}), api.ExitEngine},
+		"nothing":      {runRuntimeRemove(env, nil, false), api.ExitUsage},
+		"both":         {runRuntimeRemove(env, []string{"1.24.4"}, true), api.ExitUsage},
+		"unknown":      {runRuntimeRemove(env, []string{"1.24.4"}, false), api.ExitEngine},
 	} {
-		if got := exitCode(c.err); got != c.exit {
+		if got := api.KindOf(c.err).Exit; got != c.exit {
 			t.Errorf("%s: exit code %d, want %d: %v", name, got, c.exit, c.err)
 		}
 	}

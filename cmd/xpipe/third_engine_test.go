@@ -67,12 +67,12 @@ func TestThirdEngine(t *testing.T) {
 			t.Errorf("the help does not say %q:\n%s", words, help)
 		}
 	}
-	if code, _, stderr := xpipe(t, "", "caption", "--engine", "fourth", apple); code != exitEngine ||
+	if code, _, stderr := xpipe(t, "", "caption", "--engine", "fourth", apple); code != api.ExitEngine ||
 		!strings.Contains(stderr, `there is no engine "fourth"; it is go, ort, third or auto`) {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 	code, stdout, stderr := xpipe(t, "", "caption", "-v", "--engine", "third", "--third-lib", "/lib3", "--provider", "abacus", apple)
-	if code != exitOK || !strings.Contains(stdout, "apple") || !strings.Contains(stderr, "engine: third, third of three") {
+	if code != api.ExitOK || !strings.Contains(stdout, "apple") || !strings.Contains(stderr, "engine: third, third of three") {
 		t.Errorf("exit %d: %s%s", code, stdout, stderr)
 	}
 

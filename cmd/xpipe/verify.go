@@ -58,7 +58,7 @@ above 1: 1e-4, and 5e-2 for int8 bundles, unless --tolerance says otherwise.
 
 func runVerify(ctx context.Context, env *environment, o verifyOptions) error {
 	if o.tolerance < 0 || math.IsNaN(o.tolerance) {
-		return usagef("--tolerance must be 0 or more")
+		return api.Usagef("--tolerance must be 0 or more")
 	}
 	request := api.VerifyRequest{Prompt: o.prompt, Tolerance: o.tolerance}
 	if o.image != "" {
@@ -82,7 +82,7 @@ func runVerify(ctx context.Context, env *environment, o verifyOptions) error {
 		}
 		if err != nil {
 			unusable = cmp.Or(unusable, err)
-			env.verbosef("engine: without %s, because %s is not usable (%v)", row.Name, row.About, err)
+			env.verboseUnusable(row, err)
 			continue
 		}
 		env.verbosef("%v", choice)
@@ -137,8 +137,8 @@ func printVerify(env *environment, model string, r *compare.Report) error {
 	}
 	fmt.Fprintf(w, "tolerance\t%g\n\n", r.Tolerance)
 	w.Flush()
-	fmt.Fprintf(w, "graph\toutput\tshape\truns\tmax diff\tmean diff\tcosine\targmax\t%s ms\t%s ms\t\n",
-		r.Engines[0], r.Engines[1])
+	fmt.Fprintf(w, "graph\toutput\tshape\truns\tmax diff\tmean diff\tcosine\targmax\t"+
+		"%s ms\t%s ms\t\n", r.Engines[0], r.Engines[1])
 	for _, s := range r.Stages {
 		verdict, agreement := "ok", "-"
 		if !s.Within(r.Tolerance) {
