@@ -97,8 +97,8 @@ func (c EngineConfig) Open(row engine.Row) (engine.Engine, engine.Description, e
 	return row.Open(config)
 }
 
-// Choice is the engine that SelectEngine took, and why.
-type Choice struct {
+// EngineChoice is the engine that SelectEngine took, and why.
+type EngineChoice struct {
 	Engine engine.Engine
 	Name   string
 	// Found describes what the engine found.
@@ -118,12 +118,12 @@ type Refusal struct {
 
 // SelectEngine opens the engine of a name. "auto", or "", is the first of PreferredEngines that can
 // be used; one whose library config names is used, or is an error. Errors wrap engine.ErrEngine.
-func SelectEngine(name string, config EngineConfig) (Choice, error) {
+func SelectEngine(name string, config EngineConfig) (EngineChoice, error) {
 	rows := PreferredEngines()
 	if name != AutoEngine && name != "" {
 		row, err := FindEngine(name, AutoEngine)
 		if err != nil {
-			return Choice{}, err
+			return EngineChoice{}, err
 		}
 		rows = []engine.Row{row}
 	}
@@ -140,10 +140,10 @@ func SelectEngine(name string, config EngineConfig) (Choice, error) {
 		}
 		e, found, err := watched.Open(row)
 		if err == nil {
-			return Choice{Engine: e, Name: row.Name, Found: found, Refused: refused}, nil
+			return EngineChoice{Engine: e, Name: row.Name, Found: found, Refused: refused}, nil
 		}
 		if rows = rows[1:]; len(rows) == 0 || config.Libraries[row.Name] != "" {
-			return Choice{}, err
+			return EngineChoice{}, err
 		}
 		refusal.Err = err
 		refused = append(refused, refusal)
@@ -156,7 +156,7 @@ func inEnvironment(row engine.Row) bool {
 }
 
 // String says in one line which engine was taken, and why.
-func (c Choice) String() string {
+func (c EngineChoice) String() string {
 	var b strings.Builder
 	b.WriteString("engine: " + c.Name)
 	if c.Found.Library != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/crossattn/xpipe/vision"
 )
 
-// ErrNoModel: there is no model of that name. Such errors wrap models.ErrBundle, too.
+// ErrNoModel says that there is no model of a name. Such errors wrap models.ErrBundle, too.
 var ErrNoModel = errors.New("no such model")
 
 // Model is a model that was found by its name and is not opened yet.

@@ -8,8 +8,8 @@ import (
 	"github.com/crossattn/xpipe/tokenize"
 )
 
-// The types of this file are what verbs print with --json and write to results files, one object a
-// line. Keys and their order are part of what xpipe promises.
+// The types of this file, of the other files shapes_*.go, and of attention.go, doctor.go and
+// inspect.go are what verbs print with --json and write to results files, one object a line.
 
 // Error is the object on standard error where a command failed.
 type Error struct {

@@ -153,7 +153,7 @@ func runBench(ctx context.Context, env *environment, o benchOptions, target stri
 	return printBench(env, lines)
 }
 
-// The words for all engines; "both" is from when there were two.
+// The words for all engines; benchBoth dates from when there were two.
 const benchBoth, benchAll = "both", "all"
 
 // benchNames are the values of --engine that name engines.

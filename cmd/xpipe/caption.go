@@ -207,7 +207,7 @@ func (c *captions) writeLine(line any) error {
 	return c.env.printJSON(line)
 }
 
-// doubt is what follows a caption that is better not trusted.
+// doubt marks a caption that the model does not trust.
 func doubt(c *pipeline.Confidence) string {
 	if c != nil && c.Unsure {
 		return " (unsure)"

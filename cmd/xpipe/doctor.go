@@ -84,7 +84,7 @@ func printDiagnosis(env *environment, d api.Diagnosis) error {
 	return err
 }
 
-// engineLine says how an engine is.
+// engineLine describes an engine in one line.
 func engineLine(e api.EngineState) string {
 	var parts []string
 	if e.Summary != "" {

@@ -113,7 +113,8 @@ func runVerify(ctx context.Context, env *environment, o verifyOptions) error {
 	return nil
 }
 
-// showVerify prints one report, or with --json one object; more says that others stand before it.
+// showVerify prints one report, or with --json one object. A report after another one (more) has an
+// empty line before it.
 func showVerify(env *environment, model string, report *compare.Report, more bool) error {
 	if env.json {
 		return env.printJSON(api.NewVerification(model, report))
