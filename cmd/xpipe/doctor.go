@@ -19,7 +19,7 @@ func newDoctorCommand(env *environment) *cobra.Command {
 		Use:   "doctor",
 		Short: "Show what xpipe found on this machine, and what to do about what is missing",
 		Long: `Shows versions, the processor, what each engine found, the default model, and
-helpers that some inputs need. For each thing missing it says what to do. It
+helper programs. For each thing missing that a verb needs it says what to do. It
 has each engine caption a picture, and exits with 0 if one of them can.
 
 ` + exitHelp,
