@@ -91,7 +91,7 @@ build/venv-eval/.done: tools/train/requirements-eval.txt
 eval-attention: build/venv-eval/.done ## how far the embedded models' attention maps can be trusted: models/mini/attention.txt
 	build/venv-eval/bin/python tools/train/evaluate.py --sets
 	go build -o build/evalattend ./cmd/evalattend
-	build/evalattend -floors -out models/mini/attention.txt
+	build/evalattend --floors --out models/mini/attention.txt
 
 bench-engines: test-env ## graphs of full size on both engines, in turns, on one core and on two; JSON under build/bench
 	go build -o build/xpipe ./cmd/xpipe && mkdir -p build/bench

@@ -1,7 +1,18 @@
-// Package api holds what every front of xpipe shares, the command and an HTTP server alike: opening
-// a model by its name, the pictures that arguments stand for, the JSON that is printed, results
-// files that a later run goes on with, and what kind of failure an error is.
+// Package api holds what the command and an HTTP server share. A Go program that needs a model and
+// nothing else imports package pipeline; one that should behave as the command does imports this
+// one. It knows no flags, no terminal and no routes.
 //
-// It knows no flags, no terminal and no routes. A Go program that needs a model and nothing else
-// imports package pipeline; one that should behave as the command does imports this one.
+//   - Models: [Find] and [Open] take a name as users give it; [OpenBundle], [OpenGraph] and
+//     [OpenPreprocessor] open parts of one.
+//   - Engines: [Engines] is the table of all, [SelectEngine] takes one, [WithProviders] goes
+//     through a list of providers.
+//   - Inputs: [Sources] finds the pictures that arguments stand for, [EachLine] reads files of JSON
+//     lines, [LoadRegions] reads a detector's regions.
+//   - Work on several inputs or engines: [Captioner], [ChooseEach], [Verify], [NewAttentionView].
+//   - What there is: [Diagnose] examines the machine, [InspectFile] and [InspectBundle] models.
+//   - Outputs: each line of JSON that is printed has a type, such as [Caption], with the function
+//     that makes it from results; [Results] is a file of such lines that a later run goes on with.
+//   - Errors: [KindOf] gives an exit code and an HTTP status to each.
+//
+// Keys of JSON and their order are part of what xpipe promises.
 package api

@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/crossattn/xpipe/engine"
@@ -48,6 +49,12 @@ func EngineNames() []string {
 	return names
 }
 
+// TappingEngine is the name of the first engine that shows the attention inside its graphs.
+func TappingEngine() string {
+	i := slices.IndexFunc(Engines, func(row engine.Row) bool { return row.Taps })
+	return Engines[max(0, i)].Name
+}
+
 // FindEngine returns the row of a name. Its error wraps engine.ErrEngine and lists the names there
 // are, then those in also.
 func FindEngine(name string, also ...string) (engine.Row, error) {
@@ -57,7 +64,8 @@ func FindEngine(name string, also ...string) (engine.Row, error) {
 		}
 	}
 	names := OrList(append(EngineNames(), also...))
-	return engine.Row{}, fmt.Errorf("%w: there is no engine %q; it is %s", engine.ErrEngine, name, names)
+	return engine.Row{}, fmt.Errorf("%w: there is no engine %q; it is %s",
+		engine.ErrEngine, name, names)
 }
 
 // OrList joins words as in "go, ort or auto".
@@ -89,8 +97,8 @@ func (c EngineConfig) Open(row engine.Row) (engine.Engine, engine.Description, e
 	return row.Open(config)
 }
 
-// Choice is the engine that SelectEngine took, and why.
-type Choice struct {
+// EngineChoice is the engine that SelectEngine took, and why.
+type EngineChoice struct {
 	Engine engine.Engine
 	Name   string
 	// Found describes what the engine found.
@@ -110,12 +118,12 @@ type Refusal struct {
 
 // SelectEngine opens the engine of a name. "auto", or "", is the first of PreferredEngines that can
 // be used; one whose library config names is used, or is an error. Errors wrap engine.ErrEngine.
-func SelectEngine(name string, config EngineConfig) (Choice, error) {
+func SelectEngine(name string, config EngineConfig) (EngineChoice, error) {
 	rows := PreferredEngines()
 	if name != AutoEngine && name != "" {
 		row, err := FindEngine(name, AutoEngine)
 		if err != nil {
-			return Choice{}, err
+			return EngineChoice{}, err
 		}
 		rows = []engine.Row{row}
 	}
@@ -132,10 +140,10 @@ func SelectEngine(name string, config EngineConfig) (Choice, error) {
 		}
 		e, found, err := watched.Open(row)
 		if err == nil {
-			return Choice{Engine: e, Name: row.Name, Found: found, Refused: refused}, nil
+			return EngineChoice{Engine: e, Name: row.Name, Found: found, Refused: refused}, nil
 		}
 		if rows = rows[1:]; len(rows) == 0 || config.Libraries[row.Name] != "" {
-			return Choice{}, err
+			return EngineChoice{}, err
 		}
 		refusal.Err = err
 		refused = append(refused, refusal)
@@ -148,7 +156,7 @@ func inEnvironment(row engine.Row) bool {
 }
 
 // String says in one line which engine was taken, and why.
-func (c Choice) String() string {
+func (c EngineChoice) String() string {
 	var b strings.Builder
 	b.WriteString("engine: " + c.Name)
 	if c.Found.Library != nil {

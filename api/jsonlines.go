@@ -14,7 +14,8 @@ func WriteJSON(w io.Writer, v any) error {
 }
 
 // EachLine decodes JSON lines, such as Questions or Examples, and gives them to take in order. It
-// ends at the first error, whose kind is KindInput and which says the line; name is what it calls r.
+// ends at the first error, whose kind is KindInput and which says the line; name is what it calls
+// r.
 func EachLine[T any](r io.Reader, name string, take func(T) error) error {
 	lines := json.NewDecoder(bufio.NewReader(r))
 	for n := 1; ; n++ {

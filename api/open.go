@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline"
@@ -15,7 +16,7 @@ import (
 	"github.com/crossattn/xpipe/vision"
 )
 
-// ErrNoModel: there is no model of that name. Such errors wrap models.ErrBundle, too.
+// ErrNoModel says that there is no model of a name. Such errors wrap models.ErrBundle, too.
 var ErrNoModel = errors.New("no such model")
 
 // Model is a model that was found by its name and is not opened yet.
@@ -107,11 +108,30 @@ func OpenBundle(name string, opts ...models.Option) (*models.Bundle, error) {
 	return m.Bundle(opts...)
 }
 
+// OpenGraph opens a graph file. Errors name it and wrap engine.ErrGraph or engine.ErrEngine.
+func OpenGraph(
+	ctx context.Context, e engine.Engine, path string, opts engine.Options,
+) (engine.Session, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", engine.ErrGraph, err)
+	}
+	if info.IsDir() {
+		return nil, fmt.Errorf("%w: %s is a folder; give the .onnx file in it",
+			engine.ErrGraph, path)
+	}
+	session, err := e.Open(ctx, engine.FileSource(path), opts)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return session, nil
+}
+
 // PreprocessorConfig is the file of a model's folder that says how pictures are prepared for it.
 const PreprocessorConfig = "preprocessor_config.json"
 
-// OpenPreprocessor reads how a model prepares its pictures. The model need not be whole: no graph of
-// it is read. Errors wrap models.ErrBundle.
+// OpenPreprocessor reads how a model prepares its pictures. The model need not be whole: no graph
+// of it is read. Errors wrap models.ErrBundle.
 func OpenPreprocessor(name string) (*vision.Preprocessor, error) {
 	m, found := findEmbedded(name)
 	if !found {

@@ -96,8 +96,8 @@ func LoadBatches(pictures iter.Seq[Picture], n int) iter.Seq2[[]image.Image, err
 }
 
 // Pictures are those that arguments stand for, in order: files, folders (each picture in and below
-// them, by name), glob patterns, .tar shards as WebDataset makes them, and "-". Standard input holds
-// a picture, or a list of files, one a line. The count is -1 where only the end tells it.
+// them, by name), glob patterns, .tar shards as WebDataset makes them, and "-". Standard input
+// holds a picture, or a list of files, one a line. The count is -1 where only the end tells it.
 //
 // An argument that stands for nothing is an error at once. Where the sequence gives an error, the
 // source is damaged and the sequence ends.

@@ -8,8 +8,8 @@ import (
 	"github.com/crossattn/xpipe/tokenize"
 )
 
-// The types of this file are what verbs print with --json and write to results files, one object a
-// line. Keys and their order are part of what xpipe promises.
+// The types of this file, of the other files shapes_*.go, and of attention.go, doctor.go and
+// inspect.go are what verbs print with --json and write to results files, one object a line.
 
 // Error is the object on standard error where a command failed.
 type Error struct {
@@ -206,6 +206,19 @@ func NewPreprocessed(images []string, t *tensor.Tensor) Preprocessed {
 	}
 	line.Mean /= float64(len(values))
 	return line
+}
+
+// Output is one output's line of run.
+type Output struct {
+	Output string `json:"output"` // name in the graph
+	DType  string `json:"dtype"`
+	Shape  []int  `json:"shape"`
+	File   string `json:"file"`
+}
+
+// NewOutput describes an output of a graph that was written to a file.
+func NewOutput(name string, t *tensor.Tensor, file string) Output {
+	return Output{name, t.DType().String(), t.Shape(), file}
 }
 
 // Encoded is one text's line of tokenize.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/crossattn/xpipe/ort/ortlib"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/tensor"
 	"github.com/crossattn/xpipe/tokenize"
@@ -30,13 +31,32 @@ var printed = map[string]func(line []byte, escape bool) ([]byte, error){
 	"decode":     again[Decoded],
 	"error":      again[Error],
 	"warning":    again[Warning],
+	"run":        again[Output],
+	"verify":     again[Verification],
+	"installed":  again[ortlib.Installed], // runtime install and list
+	"library":    again[ortlib.Library],   // runtime path
+
+	// With the keys "engines" and "missing", which came later: see printed/before.
+	"bench":          againNamed[Bench],
+	"doctor":         againNamed[Diagnosis],
+	"inspect":        againNamed[GraphInfo],
+	"inspect_bundle": againNamed[BundleInfo],
 }
 
 // again decodes a line and encodes it; a key that T lacks is an error.
-func again[T any](line []byte, escape bool) ([]byte, error) {
+func again[T any](line []byte, escape bool) ([]byte, error) { return recode[T](line, escape, true) }
+
+// againNamed is again for a T with keys that are made of others, such as go_ms of engines.
+func againNamed[T any](line []byte, escape bool) ([]byte, error) {
+	return recode[T](line, escape, false)
+}
+
+func recode[T any](line []byte, escape, strict bool) ([]byte, error) {
 	var v T
 	d := json.NewDecoder(bytes.NewReader(line))
-	d.DisallowUnknownFields()
+	if strict {
+		d.DisallowUnknownFields()
+	}
 	if err := d.Decode(&v); err != nil {
 		return nil, err
 	}
@@ -67,6 +87,72 @@ func TestPrinted(t *testing.T) {
 	if err != nil || len(files) != len(printed) {
 		t.Errorf("%d files for %d types: %v", len(files), len(printed), err)
 	}
+}
+
+// Every key that was printed before engines had a table is still there, with its value.
+func TestPrintedBefore(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/printed/before/*.jsonl")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no files", err)
+	}
+	for _, file := range files {
+		before := decodeLines(t, file)
+		now := decodeLines(t, filepath.Join("testdata/printed", filepath.Base(file)))
+		if len(before) != len(now) {
+			t.Fatalf("%s: %d lines, and %d before", file, len(now), len(before))
+		}
+		for i := range before {
+			if lost := missing(before[i], now[i], "line"); lost != nil {
+				t.Errorf("%s: line %d: %s", file, i+1, strings.Join(lost, ", "))
+			}
+		}
+	}
+}
+
+func decodeLines(t *testing.T, file string) (values []any) {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range bytes.Lines(data) {
+		var v any
+		if err := json.Unmarshal(line, &v); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		values = append(values, v)
+	}
+	return values
+}
+
+// missing lists the places of before whose value is another one, or none, in now.
+func missing(before, now any, at string) (list []string) {
+	switch b := before.(type) {
+	case map[string]any:
+		n, _ := now.(map[string]any)
+		for key, value := range b {
+			if other, has := n[key]; has {
+				list = append(list, missing(value, other, at+"."+key)...)
+			} else {
+				list = append(list, at+"."+key)
+			}
+		}
+		return list
+	case []any:
+		n, _ := now.([]any)
+		if len(n) != len(b) {
+			return []string{at}
+		}
+		for i, value := range b {
+			list = append(list, missing(value, n[i], fmt.Sprintf("%s[%d]", at, i))...)
+		}
+		return list
+	}
+	if before != now {
+		return []string{at}
+	}
+	return nil
 }
 
 // keys are a line's keys in their order, of what lies in it, too; numbers in arrays count for
@@ -154,6 +240,8 @@ func TestShapes(t *testing.T) {
 		{NewEncoded(encoding, true), `{"ids":[4,1],"tokens":["<s>","two"],"offsets":[[0,0],[0,3]]}`},
 		{NewFailure("a.png", fmt.Errorf("one\ntwo\r\n")), `{"image":"a.png","error":"one; two"}`},
 		{NewError(Usagef("odd")), `{"error":"odd","exit":2}`},
+		{NewOutput("y", pixels, "out/y.npy"),
+			`{"output":"y","dtype":"float32","shape":[1,1,1,4],"file":"out/y.npy"}`},
 	} {
 		var b strings.Builder
 		if err := WriteJSON(&b, c.value); err != nil || b.String() != c.want+"\n" {

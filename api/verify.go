@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"image"
 	"math/rand/v2"
@@ -19,25 +20,37 @@ import (
 
 // VerifyRequest says what Verify runs the model on.
 type VerifyRequest struct {
-	Image  image.Image // nil: a synthetic one
-	Prompt string      // "": the bundle's own, about a question or caption
-	// Tolerance of 0 is that of the bundle's dtype.
+	// Image is the picture; nil stands for a synthetic one. A model that sees regions alone gets
+	// synthetic regions instead.
+	Image image.Image
+	// Prompt is the text; "" stands for the bundle's own, about a question or caption, or for a
+	// text to match.
+	Prompt string
+	// Tolerance is that of compare.Report; 0 stands for that of the bundle's dtype.
 	Tolerance float64
 }
 
-// Verify runs a whole task of a model, stage by stage, on two engines, and compares every output of
-// every graph. Each stage gets the same inputs on both: the first engine's. open opens the model
-// with the options given to it, such as
+// Verify runs a whole task of a model on two engines, and compares every output of every graph.
+// Each graph gets the same inputs on both: what the first engine computed before it. open opens the
+// model with the options given to it, the engine among them:
 //
-//	func(opts ...pipeline.Option) (*pipeline.Pipeline, error) { return pipeline.Open(ctx, dir, opts...) }
-func Verify(ctx context.Context, first, second engine.Engine, request VerifyRequest, open func(...pipeline.Option) (*pipeline.Pipeline, error)) (*compare.Report, error) {
+//	func(opts ...pipeline.Option) (*pipeline.Pipeline, error) { return api.Open(ctx, name, opts...) }
+//
+// Errors are those of open and of the task. Engines that disagree are no error: see
+// Report.Breaches.
+func Verify(
+	ctx context.Context, first, second engine.Engine, request VerifyRequest,
+	open func(...pipeline.Option) (*pipeline.Pipeline, error),
+) (*compare.Report, error) {
 	both := compare.NewEngine(first, second)
 	p, err := open(pipeline.WithEngine(both))
 	if err != nil {
 		return nil, err
 	}
 	defer p.Close()
-	report := &compare.Report{Engines: [2]string{first.Name(), second.Name()}, Tolerance: request.Tolerance}
+	report := &compare.Report{
+		Engines: [2]string{first.Name(), second.Name()}, Tolerance: request.Tolerance,
+	}
 	if report.Tolerance == 0 {
 		report.Tolerance = compare.Tolerance(p.Bundle().DType)
 	}
@@ -47,12 +60,17 @@ func Verify(ctx context.Context, first, second engine.Engine, request VerifyRequ
 	if err := runTask(ctx, p, request, report); err != nil {
 		return nil, err
 	}
-	report.Stages = both.Stages()
+	// A report without stages has no breaches, and would pass for one where all is well.
+	if report.Stages = both.Stages(); len(report.Stages) == 0 {
+		return nil, errors.New("nothing was compared: the model was opened on another engine")
+	}
 	return report, nil
 }
 
 // runTask runs the task that the model is for and reports what went into it.
-func runTask(ctx context.Context, p *pipeline.Pipeline, request VerifyRequest, report *compare.Report) error {
+func runTask(
+	ctx context.Context, p *pipeline.Pipeline, request VerifyRequest, report *compare.Report,
+) error {
 	r := pipeline.Request{Image: request.Image, Prompt: request.Prompt}
 	can := p.Abilities()
 	if can.Match {
@@ -89,7 +107,9 @@ func runTask(ctx context.Context, p *pipeline.Pipeline, request VerifyRequest, r
 }
 
 // reportInputs notes what goes into the model.
-func reportInputs(ctx context.Context, p *pipeline.Pipeline, r pipeline.Request, report *compare.Report) error {
+func reportInputs(
+	ctx context.Context, p *pipeline.Pipeline, r pipeline.Request, report *compare.Report,
+) error {
 	inputs, err := p.Inputs(ctx, r)
 	if err != nil {
 		return err
@@ -101,14 +121,14 @@ func reportInputs(ctx context.Context, p *pipeline.Pipeline, r pipeline.Request,
 	return nil
 }
 
+// hashFloats is the SHA-256 of values as little-endian float32.
 func hashFloats(values []float32) string {
 	h := sha256.New()
 	binary.Write(h, binary.LittleEndian, values) // a hash does not fail to be written to
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// syntheticImage is a picture with edges, flat parts and noise in it, always the
-// same.
+// syntheticImage is a picture with edges, flat parts and noise in it, always the same.
 func syntheticImage() image.Image {
 	img := image.NewRGBA(image.Rect(0, 0, 320, 240))
 	random := rand.New(rand.NewPCG(1, 2))
@@ -128,11 +148,12 @@ func syntheticImage() image.Image {
 	return img
 }
 
-// syntheticRegions are as many regions as LXMERT's detector gives, with features of the given width,
-// always the same.
+// syntheticRegions are as many regions as LXMERT's detector gives, with features of the given
+// width, always the same.
 func syntheticRegions(width int) (*pipeline.Regions, error) {
 	if width <= 0 {
-		return nil, fmt.Errorf("%w: the graph does not say how wide visual_feats are", pipeline.ErrBundle)
+		return nil, fmt.Errorf("%w: the graph does not say how wide visual_feats are",
+			pipeline.ErrBundle)
 	}
 	const regions = 36
 	random := rand.New(rand.NewPCG(3, 4))

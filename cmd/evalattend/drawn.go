@@ -13,15 +13,15 @@ import (
 
 	xdraw "golang.org/x/image/draw"
 
+	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/vision"
 )
 
-// A model of CLIP's kind is asked for drawn things, in a style that no model was
-// trained on, which evaluate.py --sets lays under build: for single emoji, of a third to
-// half of the side, on a plain ground; and for one thing of the trainer's test
-// scenes (xpipe_train.scenes), one to seven things on a plain or gently graded
-// ground, of which there is one. The probability is that of its name among up to 40
-// of other scenes.
+// A model of CLIP's kind is asked for drawn things, in a style that no model was trained on, which
+// evaluate.py --sets lays under build: for single emoji, of a third to half of the side, on a plain
+// ground; and for one thing of the trainer's test scenes (tools/train/xpipe_train/scenes.py), one
+// to seven things on a plain or gently graded ground, of which there is one. The probability is
+// that of its name among up to 40 of other scenes.
 
 // thing is what a scene's list says of one thing in it.
 type thing struct {
@@ -50,7 +50,7 @@ func readDrawn(dir string, r *rand.Rand) ([]drawn, error) {
 			Things []thing `json:"things"`
 		}
 		if err := json.Unmarshal(lines.Bytes(), &s); err != nil {
-			return nil, err
+			return nil, api.Inputf("%s: %w", f.Name(), err)
 		}
 		d := drawn{file: filepath.Join(dir, s.Image)}
 		count := map[string]int{}
@@ -68,7 +68,8 @@ func readDrawn(dir string, r *rand.Rand) ([]drawn, error) {
 
 // single draws n emoji of the held-out style, each alone.
 func single(dir string, n int, r *rand.Rand) ([]*scene, error) {
-	data, err := os.ReadFile(filepath.Join(dir, "index.json"))
+	path := filepath.Join(dir, "index.json")
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +78,7 @@ func single(dir string, n int, r *rand.Rand) ([]*scene, error) {
 		Styles map[string][][2]string `json:"styles"` // file, code points
 	}
 	if err := json.Unmarshal(data, &index); err != nil {
-		return nil, err
+		return nil, api.Inputf("%s: %w", path, err)
 	}
 	sprites := index.Styles["twitter"] // xpipe_train.sources.TEST_STYLE
 	r.Shuffle(len(sprites), func(i, j int) { sprites[i], sprites[j] = sprites[j], sprites[i] })
@@ -87,10 +88,15 @@ func single(dir string, n int, r *rand.Rand) ([]*scene, error) {
 		if err != nil {
 			return nil, err
 		}
-		s := &scene{img: image.NewRGBA(image.Rect(0, 0, side, side)), caption: index.Names[sprite[1]]}
+		s := &scene{
+			img: image.NewRGBA(image.Rect(0, 0, side, side)), caption: index.Names[sprite[1]],
+		}
 		s.ground = lightGround(r)
 		draw.Draw(s.img, s.img.Rect, image.NewUniform(s.ground), image.Point{}, draw.Src)
 		from := opaque(img)
+		if from.Empty() {
+			return nil, api.Inputf("%s: there is nothing in it", sprite[0])
+		}
 		long := side * (33 + r.IntN(18)) / 100
 		w, h := long, long
 		if from.Dx() > from.Dy() {

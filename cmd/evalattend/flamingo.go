@@ -7,18 +7,18 @@ import (
 	"github.com/crossattn/xpipe/pipeline"
 )
 
-// called is the made-up name by which the examples call a scene's object; it is
-// the text that a model of Flamingo's kind is made to write.
+// called is the made-up name by which the examples call a scene's object. It is the text that a
+// model of Flamingo's kind is made to write.
 const called = "zudo"
 
 // otherNames are what the examples call two other objects.
 var otherNames = []string{"kemi", "lopa"}
 
-// examples keeps the shots of each caption.
+// examples keeps the shots of each caption, which take long to draw. One goroutine uses it.
 var examples = map[string][]pipeline.Shot{}
 
-// shotsOf shows three objects with a name each: one like the caption's, drawn
-// elsewhere at another size, and two of other shapes and colours.
+// shotsOf shows three objects with a name each: one like the caption's, drawn elsewhere at another
+// size, and two of other shapes and colours.
 func shotsOf(caption string) []pipeline.Shot {
 	if shots, ok := examples[caption]; ok {
 		return shots

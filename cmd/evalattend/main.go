@@ -1,428 +1,142 @@
-// Command evalattend measures how far the attention maps of the embedded models
-// can be trusted, on scenes it draws itself from a seed: `make eval-attention`.
+// Command evalattend measures how far the attention maps of the embedded models can be trusted, on
+// scenes that it draws itself from a seed: make eval-attention.
 //
-// Pointing game (Zhang et al., 1608.00507): a scene has one named object on a
-// plain ground; a hit is a map whose greatest cell has its middle in the object's
-// box. Chance is the share of cells of which that is true.
+// Pointing game (Zhang et al., 1608.00507): a scene has one named object on a plain ground. A hit
+// is a map whose greatest cell has its middle in the object's box. Chance is the share of cells of
+// which that is true.
 //
-// Deletion and insertion (RISE, Petsiuk et al., 1806.07421): cells are painted
-// over with the ground, or uncovered on it, in the order of the map, and the
-// probability of the object's word is followed: a faithful map has a small area
-// under the deletion curve and a large one under the insertion curve. Both are
-// compared with random orders of the same cells; the interval is a bootstrap over
-// scenes, 95 %.
+// Deletion and insertion (RISE, Petsiuk et al., 1806.07421): cells are painted over with the
+// ground, or uncovered on it, in the order of the map, while the probability of the object's word
+// is followed. A faithful map has a small area under the deletion curve and a large one under the
+// insertion curve. Both are compared with random orders of the same cells; the interval is a
+// bootstrap over scenes, 95 %.
 //
-// A model that writes is made to write the true caption; the maps are those of
-// its last word, the object, and the probability is that word's. A model of
-// Flamingo's kind has three examples before the scene, one of them with the same
-// object, and is made to write that one's name. CLIP and LXMERT are asked for one
-// of several drawn things: see drawn.go and regions.go. Which layer and head points
-// best is chosen on other scenes than it is measured on.
+// A model that writes is made to write the true caption. The maps are those of its last word, the
+// object, and the probability is that word's. A model of Flamingo's kind has three examples before
+// the scene, one of them with the same object, and is made to write that one's name. CLIP and
+// LXMERT are asked for one of several drawn things: see drawn.go and regions.go. Which layer and
+// head points best is chosen on other scenes than it is measured on.
 package main
 
 import (
 	"bytes"
 	"context"
-	"errors"
-	"flag"
 	"fmt"
-	"image"
 	"io"
-	"log"
-	"math"
-	"math/rand/v2"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"slices"
 	"strings"
+	"syscall"
 
-	"github.com/crossattn/xpipe/fallback"
+	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/models/mini"
-	"github.com/crossattn/xpipe/pipeline"
-	"github.com/crossattn/xpipe/pipeline/family"
-)
-
-// The floors that the maps of a default model should reach.
-const (
-	pointingFloor = 0.70
-	pointingGoal  = 0.90
+	"github.com/spf13/cobra"
 )
 
 func main() {
-	log.SetFlags(0)
-	model := flag.String("model", "", "an embedded model or a bundle's folder (default: every embedded model)")
-	scenes := flag.Int("scenes", 200, "scenes of the pointing game")
-	curves := flag.Int("curves", 40, "scenes of the deletion and insertion curves")
-	drawn := flag.String("drawn", "build", "folder of train/sprites and eval/scenes, drawings and scenes that tools/train/evaluate.py --sets makes, for models of CLIP's and LXMERT's kind")
-	seed := flag.Uint64("seed", 1, "of the scenes")
-	floors := flag.Bool("floors", false, "fail where a model is below a floor")
-	file := flag.String("out", "", "write the figures to this file too")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// execute runs one command line and returns the exit code.
+func execute(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	cmd := newCommand()
+	cmd.SetArgs(args)
+	cmd.SetOut(stdout)
+	cmd.SetErr(stderr)
+	err := cmd.ExecuteContext(ctx)
+	if err != nil {
+		fmt.Fprintln(stderr, "evalattend: "+api.OneLine(err))
+	}
+	return api.KindOf(err).Exit
+}
+
+// options are the flags.
+type options struct {
+	model          string
+	scenes, curves int
+	drawn          string
+	seed           uint64
+	floors         bool
+	out            string
+}
+
+func newCommand() *cobra.Command {
+	var o options
+	cmd := &cobra.Command{
+		Use:   "evalattend",
+		Short: "Measure how far attention maps can be trusted",
+		Long: `Draws scenes of which it is known where the named object is, and prints how often
+a model's map points at it (pointing game), and how the object's probability
+falls and rises as the picture is deleted and inserted in the order of the map.
+Each figure stands with its 95 % interval and next to chance or random orders.
+
+Models of CLIP's and LXMERT's kind are asked for drawings and scenes that
+"tools/train/evaluate.py --sets" makes under build; --drawn says where they are.
+
+EXIT STATUS
+  0  done
+  1  with --floors: a map is below a floor; or another error
+  2  the command line is wrong
+  3  the drawings are missing or damaged
+  4  the model is missing or damaged
+  130  interrupted`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return api.Usagef("evalattend takes flags alone, not %q (see: evalattend --help)",
+					args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return run(cmd.Context(), o, cmd.OutOrStdout())
+		},
+	}
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		return api.Usagef("%w (see: evalattend --help)", err)
+	})
+	f := cmd.Flags()
+	f.StringVarP(&o.model, "model", "m", "",
+		"an embedded model's name ("+strings.Join(mini.Names(), ", ")+") or a bundle's folder "+
+			"(default: every embedded model)")
+	f.IntVar(&o.scenes, "scenes", 200, "scenes of the pointing game")
+	f.IntVar(&o.curves, "curves", 40, "scenes of the deletion and insertion curves")
+	f.StringVar(&o.drawn, "drawn", "build", "folder of train/sprites and eval/scenes")
+	f.Uint64Var(&o.seed, "seed", 1, "same seed, same scenes")
+	f.BoolVar(&o.floors, "floors", false, "fail where a model's mean map is below a floor")
+	f.StringVarP(&o.out, "out", "o", "", "write the figures to this file, too")
+	return cmd
+}
+
+func run(ctx context.Context, o options, stdout io.Writer) error {
+	if o.scenes < 1 || o.curves < 1 {
+		return api.Usagef("--scenes and --curves must be 1 or more")
+	}
 	names := mini.Names()
-	if *model != "" {
-		names = []string{*model}
+	if o.model != "" {
+		names = []string{o.model}
 	}
 	var text bytes.Buffer
-	e := evaluation{Writer: io.MultiWriter(os.Stdout, &text), dir: *drawn, seed: *seed, scenes: *scenes, curves: *curves}
+	e := evaluation{
+		Writer: io.MultiWriter(stdout, &text),
+		dir:    o.drawn, seed: o.seed, scenes: o.scenes, curves: o.curves,
+	}
 	for _, name := range names {
 		if err := e.evaluate(ctx, name); err != nil {
-			log.Fatalf("%s: %v", name, err)
+			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	if *file != "" {
-		if err := os.WriteFile(*file, text.Bytes(), 0o666); err != nil {
-			log.Fatal(err)
+	if o.out != "" {
+		if err := os.WriteFile(o.out, text.Bytes(), 0o666); err != nil {
+			return err
 		}
 	}
-	if *floors && len(e.below) > 0 {
-		log.Fatal("below the floors: ", strings.Join(e.below, "; "))
-	}
-}
-
-// evaluation is what is measured, and where its figures go.
-type evaluation struct {
-	io.Writer
-	dir            string // with drawings and scenes
-	seed           uint64
-	scenes, curves int
-	below          []string // floors that are missed
-}
-
-func (e *evaluation) printf(format string, args ...any) { fmt.Fprintf(e, format, args...) }
-
-// floor notes where a model's default map, the mean, is below the floors.
-func (e *evaluation) floor(model string, pointing, deletion float64) {
-	if pointing < pointingFloor {
-		e.below = append(e.below, fmt.Sprintf("%s points right in %.1f %%, the floor is %.0f %%", model, 100*pointing, 100*pointingFloor))
-	}
-	if deletion >= 0 {
-		e.below = append(e.below, model+": deletion is not told from random")
-	}
-}
-
-func open(ctx context.Context, name string) (*pipeline.Pipeline, error) {
-	opt := pipeline.WithEngine(fallback.New())
-	if fsys, err := mini.FS(name); err == nil {
-		return pipeline.OpenFS(ctx, fsys, opt)
-	}
-	return pipeline.Open(ctx, name, opt)
-}
-
-// view is what a model makes of a scene.
-type view struct {
-	*pipeline.Attention
-	word        pipeline.Word // the object's
-	probability float64       // of the object
-}
-
-// look shows a picture of the scene to the model.
-func (s *scene) look(ctx context.Context, p *pipeline.Pipeline, img image.Image) (*view, error) {
-	var v view
-	var err error
-	caption := s.caption
-	if p.Bundle().Family == family.CLIP {
-		if v.Attention, err = p.Attend(ctx, pipeline.Request{Image: img, Question: caption}); err != nil {
-			return nil, err
-		}
-		matches, err := p.Match(ctx, img, s.others...)
-		if err != nil {
-			return nil, err
-		}
-		v.probability = matches[0].Probability
-		v.word = pipeline.Word{Text: caption}
-		return &v, nil
-	}
-	request, text := pipeline.Request{Image: img}, caption
-	if p.Bundle().Family == family.Flamingo {
-		request.Shots, text = shotsOf(caption), called
-	}
-	if v.Attention, err = p.AttendText(ctx, request, text); err != nil {
-		return nil, err
-	}
-	words := v.Words()
-	v.word = words[len(words)-1]
-	logProb := 0.0
-	for _, t := range v.Text.Tokens[v.word.First:] {
-		logProb += t.LogProb
-	}
-	v.probability = math.Exp(logProb)
-	return &v, nil
-}
-
-// way is a way to make a map of a result's stages.
-type way struct {
-	name string
-	pick []pipeline.Pick
-}
-
-func (e *evaluation) evaluate(ctx context.Context, name string) error {
-	p, err := open(ctx, name)
-	if err != nil {
-		return err
-	}
-	defer p.Close()
-	e.printf("%s (%s), seed %d\n", p.Bundle().Name, p.Bundle().Family, e.seed)
-	drawings := filepath.Join(e.dir, "eval/scenes")
-	if p.Bundle().Has("region_encoder") {
-		return e.evaluateRegions(ctx, p, drawings)
-	}
-	if p.Bundle().Family != family.CLIP {
-		pointing, deletion, err := e.evaluateScenes(ctx, p, newScene)
-		if err == nil {
-			e.floor(p.Bundle().Name, pointing, deletion)
-		}
-		return unlessUnsupported(e, err)
-	}
-	needed := 1 + e.scenes/2 + e.scenes + e.curves
-	for i, read := range []func(r *rand.Rand) ([]*scene, error){
-		func(r *rand.Rand) ([]*scene, error) { return single(filepath.Join(e.dir, "train/sprites"), needed, r) },
-		func(r *rand.Rand) ([]*scene, error) { return amongOthers(drawings, r) },
-	} {
-		e.printf("  %s\n", []string{"single drawings", "one thing among others"}[i])
-		scenes, err := read(rand.New(rand.NewPCG(e.seed, 5)))
-		if err != nil {
-			return notThere(err)
-		}
-		if len(scenes) < needed {
-			return fmt.Errorf("%d scenes are needed, there are %d", needed, len(scenes))
-		}
-		pointing, deletion, err := e.evaluateScenes(ctx, p, inTurn(scenes))
-		if err != nil {
-			return unlessUnsupported(e, err)
-		}
-		if i == 0 { // that of all models: one thing on a plain ground
-			e.floor(p.Bundle().Name, pointing, deletion)
-		}
+	if o.floors && len(e.below) > 0 {
+		return fmt.Errorf("below the floors: %s", strings.Join(e.below, "; "))
 	}
 	return nil
-}
-
-// notThere says how to get the drawings that an error misses.
-func notThere(err error) error {
-	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%w: tools/train/evaluate.py --sets makes them", err)
-	}
-	return err
-}
-
-func unlessUnsupported(e *evaluation, err error) error {
-	if errors.Is(err, pipeline.ErrUnsupported) {
-		e.printf("  not measured: %v\n", err)
-		return nil
-	}
-	return err
-}
-
-// evaluateScenes prints all figures over the scenes that draw gives, and returns
-// those of the mean: the rate at which it points right, and the upper end of the
-// interval of its deletion area against random.
-func (e *evaluation) evaluateScenes(ctx context.Context, p *pipeline.Pipeline, draw func(*rand.Rand) *scene) (pointing, deletion float64, err error) {
-	n, seed := e.scenes, e.seed
-	first := draw(rand.New(rand.NewPCG(seed, 0)))
-	v, err := first.look(ctx, p, first.img)
-	if err != nil {
-		return 0, 0, err
-	}
-	// Choose a layer and head on scenes of another seed.
-	ways := append([]way{}, waysOf(v.Attention)...)
-	chosen := ways[:min(2, len(ways))]
-	if len(ways) > 2 {
-		hits, _, err := point(ctx, p, draw, rand.New(rand.NewPCG(seed, 1)), n/2, ways)
-		if err != nil {
-			return 0, 0, err
-		}
-		best := 2 + slices.Index(hits[2:], slices.Max(hits[2:]))
-		chosen = append(chosen[:2:2], way{"best of other scenes: " + ways[best].name, ways[best].pick})
-	}
-	hits, chance, err := point(ctx, p, draw, rand.New(rand.NewPCG(seed, 2)), n, chosen)
-	if err != nil {
-		return 0, 0, err
-	}
-	e.printf("  pointing game, %d scenes, chance %.1f %%, floor %.0f %%, goal %.0f %%\n", n, 100*chance, 100*pointingFloor, 100*pointingGoal)
-	for i, w := range chosen {
-		rate := float64(hits[i]) / float64(n)
-		verdict := "below the floor"
-		switch {
-		case rate >= pointingGoal:
-			verdict = "reaches the goal"
-		case rate >= pointingFloor:
-			verdict = "reaches the floor"
-		}
-		low, high := wilson(rate, n)
-		e.printf("    %5.1f %% (95 %%: %.1f to %.1f)  %s: %s\n", 100*rate, 100*low, 100*high, w.name, verdict)
-	}
-	deletion, err = e.follow(ctx, p, draw, rand.New(rand.NewPCG(seed, 3)), chosen)
-	return float64(hits[0]) / float64(n), deletion, err
-}
-
-// waysOf lists the mean, the rollout, and each layer and head of the stage that
-// leads to the patches: the second, behind words over queries, or the only one.
-func waysOf(a *pipeline.Attention) []way {
-	chosen := min(1, len(a.Stages)-1)
-	pick := func(p pipeline.Pick) []pipeline.Pick {
-		picks := make([]pipeline.Pick, len(a.Stages))
-		picks[chosen] = p
-		return picks
-	}
-	roll := make([]pipeline.Pick, len(a.Stages))
-	for i, s := range a.Stages {
-		roll[i].Rollout = s.Rollout != nil
-	}
-	ways := []way{{"mean", nil}, {"rollout", roll}}
-	if len(a.Stages) == 1 && a.Stages[0].Layers*a.Stages[0].Heads == 1 { // all ways are one
-		return ways[:1]
-	}
-	for l := range a.Stages[chosen].Layers {
-		for h := range a.Stages[chosen].Heads + 1 {
-			name := fmt.Sprintf("layer %d, head %d of %s", l+1, h, a.Stages[chosen].Name)
-			if h == 0 {
-				name = fmt.Sprintf("layer %d of %s", l+1, a.Stages[chosen].Name)
-			}
-			ways = append(ways, way{name, pick(pipeline.Pick{Layer: l + 1, Head: h})})
-		}
-	}
-	return ways
-}
-
-// point plays the pointing game: hits of each way, and what chance would hit.
-func point(ctx context.Context, p *pipeline.Pipeline, draw func(*rand.Rand) *scene, r *rand.Rand, n int, ways []way) (hits []int, chance float64, err error) {
-	hits = make([]int, len(ways))
-	for range n {
-		s := draw(r)
-		v, err := s.look(ctx, p, s.img)
-		if err != nil {
-			return nil, 0, err
-		}
-		for i, w := range ways {
-			m, err := v.WordMap(v.word, w.pick...)
-			if err != nil {
-				return nil, 0, err
-			}
-			best := 0
-			for c, v := range m.Weights {
-				if v > m.Weights[best] {
-					best = c
-				}
-				if i == 0 && s.holds(m, c) {
-					chance += 1 / float64(n*len(m.Weights))
-				}
-			}
-			if s.holds(m, best) {
-				hits[i]++
-			}
-		}
-	}
-	return hits, chance, nil
-}
-
-// follow prints the areas under deletion and insertion curves, and returns the
-// upper end of the interval of the first way's deletion against random.
-func (e *evaluation) follow(ctx context.Context, p *pipeline.Pipeline, draw func(*rand.Rand) *scene, r *rand.Rand, ways []way) (upper float64, err error) {
-	const orders = 2 // random orders a scene
-	n := e.curves
-	var areas [2][][]float64
-	for kind := range areas {
-		areas[kind] = make([][]float64, len(ways)+1) // the last is of random orders
-	}
-	for range n {
-		s := draw(r)
-		v, err := s.look(ctx, p, s.img)
-		if err != nil {
-			return 0, err
-		}
-		for i := range len(ways) + 1 {
-			var order [][]int
-			m, err := v.WordMap(v.word, ways[min(i, len(ways)-1)].pick...)
-			if err != nil {
-				return 0, err
-			}
-			if i < len(ways) {
-				cells := make([]int, len(m.Weights))
-				for c := range cells {
-					cells[c] = c
-				}
-				slices.SortStableFunc(cells, func(x, y int) int { return cmpDesc(m.Weights[x], m.Weights[y]) })
-				order = [][]int{cells}
-			} else {
-				for range orders {
-					order = append(order, r.Perm(len(m.Weights)))
-				}
-			}
-			for kind := range areas {
-				mean := 0.0
-				for _, cells := range order {
-					area, err := s.area(ctx, p, m, cells, kind == 1)
-					if err != nil {
-						return 0, err
-					}
-					mean += area / float64(len(order))
-				}
-				areas[kind][i] = append(areas[kind][i], mean)
-			}
-		}
-	}
-	for kind, title := range []string{"deletion area (less is better)", "insertion area (more is better)"} {
-		random := areas[kind][len(ways)]
-		e.printf("  %s, %d scenes; random orders %.3f\n", title, n, mean(random))
-		for i, w := range ways {
-			differences := make([]float64, n)
-			for k := range differences {
-				differences[k] = areas[kind][i][k] - random[k]
-			}
-			low, high := bootstrap(r, differences)
-			if kind == 0 && i == 0 {
-				upper = high
-			}
-			verdict := "not told from random"
-			if better := [2]bool{high < 0, low > 0}[kind]; better {
-				verdict = "better than random"
-			} else if low > 0 || high < 0 {
-				verdict = "worse than random"
-			}
-			e.printf("    %.3f, %+.3f against random (95 %%: %+.3f to %+.3f)  %s: %s\n", mean(areas[kind][i]), mean(differences), low, high, w.name, verdict)
-		}
-	}
-	return upper, nil
-}
-
-func cmpDesc(a, b float32) int {
-	switch {
-	case a > b:
-		return -1
-	case a < b:
-		return 1
-	}
-	return 0
-}
-
-func mean(v []float64) float64 {
-	sum := 0.0
-	for _, x := range v {
-		sum += x / float64(len(v))
-	}
-	return sum
-}
-
-// bootstrap is the 95 % interval of the mean, of 5,000 samples with replacement.
-func bootstrap(r *rand.Rand, v []float64) (low, high float64) {
-	means := make([]float64, 5000)
-	for i := range means {
-		for range v {
-			means[i] += v[r.IntN(len(v))] / float64(len(v))
-		}
-	}
-	slices.Sort(means)
-	return means[len(means)*25/1000], means[len(means)*975/1000-1]
-}
-
-// wilson is the 95 % interval of a rate (Wilson, 1927).
-func wilson(rate float64, n int) (low, high float64) {
-	const z = 1.96
-	k := float64(n)
-	middle := (rate + z*z/(2*k)) / (1 + z*z/k)
-	half := z / (1 + z*z/k) * math.Sqrt(rate*(1-rate)/k+z*z/(4*k*k))
-	return middle - half, middle + half
 }

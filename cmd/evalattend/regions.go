@@ -7,17 +7,17 @@ import (
 	"image"
 	"math"
 	"math/rand/v2"
-	"slices"
+	"strings"
 
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/tensor"
 	"github.com/crossattn/xpipe/vision"
 )
 
-// A model that sees regions is asked "is there a X?" of a thing that a scene has
-// once (drawn.go). The map is that of the word X over the regions the model's encoder finds; a hit is a
-// greatest region whose middle lies in the thing's box and which is not the whole
-// picture. Deleting is leaving regions out, the probability that of "yes".
+// A model that sees regions is asked "is there a X?" of a thing that a scene has once (drawn.go).
+// The map is that of the word X over the regions that the model's encoder finds. A hit is a
+// greatest region whose middle lies in the thing's box and which is not the whole picture. To
+// delete is to leave regions out, and the probability is that of "yes".
 
 // asked is a question about one thing of a scene.
 type asked struct {
@@ -28,7 +28,9 @@ type asked struct {
 }
 
 // readAsked takes one thing from each scene of a folder that has such.
-func readAsked(ctx context.Context, p *pipeline.Pipeline, dir string, r *rand.Rand, most int) ([]asked, error) {
+func readAsked(
+	ctx context.Context, p *pipeline.Pipeline, dir string, r *rand.Rand, most int,
+) ([]asked, error) {
 	var all []asked
 	list, err := readDrawn(dir, r)
 	if err != nil {
@@ -40,7 +42,7 @@ func readAsked(ctx context.Context, p *pipeline.Pipeline, dir string, r *rand.Ra
 			return nil, err
 		}
 		a := asked{word: d.Concept, question: "is there a " + d.Concept + "?"}
-		if slices.Contains([]byte("aeiou"), d.Concept[0]) {
+		if strings.IndexAny(d.Concept, "aeiou") == 0 {
 			a.question = "is there an " + d.Concept + "?"
 		}
 		b := img.Bounds()
@@ -55,8 +57,8 @@ func readAsked(ctx context.Context, p *pipeline.Pipeline, dir string, r *rand.Ra
 	return all, nil
 }
 
-// holds reports whether region i is the thing: small enough not to be the picture,
-// its middle in the thing's box.
+// holds reports whether region i is the thing: small enough not to be the picture, its middle in
+// the thing's box.
 func (a *asked) holds(i int) bool {
 	b := tensor.Data[float32](a.regions.Boxes)[4*i : 4*i+4]
 	x, y := float64(b[0]+b[2])/2, float64(b[1]+b[3])/2
@@ -64,9 +66,10 @@ func (a *asked) holds(i int) bool {
 	return !whole && x >= a.box[0] && x <= a.box[2] && y >= a.box[1] && y <= a.box[3]
 }
 
-// look returns the map of the thing's word, and the probability of "yes" with the
-// regions kept.
-func (a *asked) look(ctx context.Context, p *pipeline.Pipeline, picks []pipeline.Pick) (pipeline.Map, error) {
+// look returns the map of the thing's word.
+func (a *asked) look(
+	ctx context.Context, p *pipeline.Pipeline, picks []pipeline.Pick,
+) (pipeline.Map, error) {
 	v, err := p.Attend(ctx, pipeline.Request{Regions: a.regions, Question: a.question})
 	if err != nil {
 		return pipeline.Map{}, err
@@ -82,10 +85,12 @@ func (a *asked) look(ctx context.Context, p *pipeline.Pipeline, picks []pipeline
 // yes is the probability of "yes" where the model has only some of the regions.
 func (a *asked) yes(ctx context.Context, p *pipeline.Pipeline, keep []int) (float64, error) {
 	width := a.regions.Features.Dim(1)
+	allFeatures := tensor.Data[float32](a.regions.Features)
+	allBoxes := tensor.Data[float32](a.regions.Boxes)
 	var features, boxes []float32
 	for _, i := range keep {
-		features = append(features, tensor.Data[float32](a.regions.Features)[i*width:(i+1)*width]...)
-		boxes = append(boxes, tensor.Data[float32](a.regions.Boxes)[4*i:4*i+4]...)
+		features = append(features, allFeatures[i*width:(i+1)*width]...)
+		boxes = append(boxes, allBoxes[4*i:4*i+4]...)
 	}
 	f, err := tensor.New([]int{len(keep), width}, features)
 	if err != nil {
@@ -95,8 +100,11 @@ func (a *asked) yes(ctx context.Context, p *pipeline.Pipeline, keep []int) (floa
 	if err != nil {
 		return 0, err
 	}
-	texts, err := p.Generate(ctx, []pipeline.Request{{Regions: &pipeline.Regions{Features: f, Boxes: b}, Question: a.question}},
-		func(g *pipeline.Generation) { g.NumReturnSequences = 1000 })
+	request := pipeline.Request{
+		Regions: &pipeline.Regions{Features: f, Boxes: b}, Question: a.question,
+	}
+	all := func(g *pipeline.Generation) { g.NumReturnSequences = 1000 } // all answers
+	texts, err := p.Generate(ctx, []pipeline.Request{request}, all)
 	if err != nil {
 		return 0, err
 	}
@@ -108,9 +116,11 @@ func (a *asked) yes(ctx context.Context, p *pipeline.Pipeline, keep []int) (floa
 	return 0, errors.New(`the model has no answer "yes"`)
 }
 
-// area is the mean probability of "yes" while things are taken away in an order, or
-// put back. The whole picture, region 0, stays.
-func (a *asked) area(ctx context.Context, p *pipeline.Pipeline, order []int, insert bool) (float64, error) {
+// area is the mean probability of "yes" while things are taken away in an order, or put back. The
+// whole picture, region 0, stays.
+func (a *asked) area(
+	ctx context.Context, p *pipeline.Pipeline, order []int, insert bool,
+) (float64, error) {
 	sum := 0.0
 	for n := range len(order) + 1 {
 		keep := append([]int{0}, order[n:]...)
@@ -141,7 +151,8 @@ func (e *evaluation) evaluateRegions(ctx context.Context, p *pipeline.Pipeline, 
 	if len(all) < 3 {
 		return fmt.Errorf("%d scenes in %s", len(all), dir)
 	}
-	first, err := p.Attend(ctx, pipeline.Request{Regions: all[0].regions, Question: all[0].question})
+	request := pipeline.Request{Regions: all[0].regions, Question: all[0].question}
+	first, err := p.Attend(ctx, request)
 	if err != nil {
 		return err
 	}
@@ -180,13 +191,15 @@ func (e *evaluation) evaluateRegions(ctx context.Context, p *pipeline.Pipeline, 
 			}
 		}
 	}
-	e.printf("  pointing game over regions, %d scenes, chance %.1f %%, floor %.0f %%, goal %.0f %%\n", len(over), 100*chance, 100*pointingFloor, 100*pointingGoal)
+	e.printf("  pointing game over regions, %d scenes, chance %.1f %%, floor %.0f %%, goal %.0f %%\n",
+		len(over), 100*chance, 100*pointingFloor, 100*pointingGoal)
 	for i, w := range chosen {
 		rate := float64(hits[i]) / float64(len(over))
 		low, high := wilson(rate, len(over))
 		e.printf("    %5.1f %% (95 %%: %.1f to %.1f)  %s\n", 100*rate, 100*low, 100*high, w.name)
 	}
-	for kind, name := range []string{"deletion (small is faithful)", "insertion (large is faithful)"} {
+	titles := []string{"deletion (small is faithful)", "insertion (large is faithful)"}
+	for kind, name := range titles {
 		e.printf("  %s of regions, P(yes), %d scenes\n", name, min(curves, len(over)))
 		for i, w := range chosen {
 			var areas, differences []float64
@@ -195,11 +208,10 @@ func (e *evaluation) evaluateRegions(ctx context.Context, p *pipeline.Pipeline, 
 				if err != nil {
 					return err
 				}
-				order := make([]int, len(m.Weights)-1)
+				order := descending(m.Weights[1:])
 				for i := range order {
-					order[i] = i + 1
+					order[i]++ // from 1: region 0 is the whole picture
 				}
-				slices.SortStableFunc(order, func(x, y int) int { return cmpDesc(m.Weights[x], m.Weights[y]) })
 				v, err := a.area(ctx, p, order, kind == 1)
 				if err != nil {
 					return err
@@ -220,7 +232,8 @@ func (e *evaluation) evaluateRegions(ctx context.Context, p *pipeline.Pipeline, 
 			if kind == 0 && i == 0 {
 				e.floor(p.Bundle().Name, float64(hits[0])/float64(len(over)), high)
 			}
-			e.printf("    %.3f, %+.3f against random (95 %%: %+.3f to %+.3f)  %s\n", mean(areas), mean(differences), low, high, w.name)
+			e.printf("    %.3f, %+.3f against random (95 %%: %+.3f to %+.3f)  %s\n",
+				mean(areas), mean(differences), low, high, w.name)
 		}
 	}
 	return nil
@@ -241,6 +254,3 @@ func regionWays(a *pipeline.Attention) []way {
 	}
 	return ways
 }
-
-// best is the place of the greatest value.
-func best[T int | float32](v []T) int { return slices.Index(v, slices.Max(v)) }

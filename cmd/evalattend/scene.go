@@ -17,15 +17,17 @@ type scene struct {
 	ground  color.RGBA
 	box     image.Rectangle
 	caption string
-	others  []string // for CLIP: what it might be, the caption first
+	others  []string // for a model that matches: what it might be, the caption first
 }
 
 const side = 160 // pixels
 
 var (
 	colors = map[string]color.RGBA{
-		"red": {220, 20, 30, 255}, "green": {20, 150, 40, 255}, "blue": {20, 30, 220, 255}, "black": {10, 10, 10, 255},
-		"gray": {128, 128, 128, 255}, "teal": {0, 128, 128, 255}, "brown": {150, 75, 20, 255}, "yellow": {245, 225, 30, 255},
+		"red": {220, 20, 30, 255}, "green": {20, 150, 40, 255},
+		"blue": {20, 30, 220, 255}, "black": {10, 10, 10, 255},
+		"gray": {128, 128, 128, 255}, "teal": {0, 128, 128, 255},
+		"brown": {150, 75, 20, 255}, "yellow": {245, 225, 30, 255},
 	}
 	colorNames = []string{"black", "blue", "brown", "gray", "green", "red", "teal", "yellow"}
 	shapes     = []string{"circle", "rectangle", "triangle"}
@@ -42,9 +44,10 @@ func captions() []string {
 	return all
 }
 
-// newScene draws a scene as easy-VQA does: an object of a third to half of the
-// side, anywhere. The pictures the models train on are made in Python:
-// tools/train/xpipe_train, pictures.py (easy_vqa) and scenes.py.
+// newScene draws a scene as easy-VQA does: an object of a third to half of the side, anywhere. Its
+// twins in Python are what the models were trained on: the easy-VQA pictures of easy_vqa and
+// augmented_shape in tools/train/xpipe_train/pictures.py, with the same shapes and colours, and the
+// scenes of several things of scenes.py beside it.
 func newScene(r *rand.Rand) *scene {
 	s := &scene{img: image.NewRGBA(image.Rect(0, 0, side, side))}
 	name, shape := colorNames[r.IntN(len(colorNames))], shapes[r.IntN(len(shapes))]
@@ -76,16 +79,20 @@ func newScene(r *rand.Rand) *scene {
 					n++
 				}
 			}
-			mix := func(a, b uint8) uint8 { return uint8((int(a)*n + int(b)*(fine*fine-n)) / (fine * fine)) }
-			c := colors[name]
-			s.img.SetRGBA(px, py, color.RGBA{mix(c.R, s.ground.R), mix(c.G, s.ground.G), mix(c.B, s.ground.B), 255})
+			mix := func(a, b uint8) uint8 {
+				return uint8((int(a)*n + int(b)*(fine*fine-n)) / (fine * fine))
+			}
+			c, g := colors[name], s.ground
+			s.img.SetRGBA(px, py, color.RGBA{mix(c.R, g.R), mix(c.G, g.G), mix(c.B, g.B), 255})
 		}
 	}
 	return s
 }
 
+// lightGround is a ground on which every colour shows.
 func lightGround(r *rand.Rand) color.RGBA {
-	return color.RGBA{uint8(225 + r.IntN(31)), uint8(225 + r.IntN(31)), uint8(225 + r.IntN(31)), 255}
+	light := func() uint8 { return uint8(225 + r.IntN(31)) }
+	return color.RGBA{light(), light(), light(), 255}
 }
 
 // cell is the rectangle of a map's cell in the picture.
@@ -100,9 +107,11 @@ func (s *scene) holds(m pipeline.Map, i int) bool {
 	return b.Min.Add(b.Max).Div(2).In(s.box)
 }
 
-// area is the mean probability of the object's word while cells are painted over in
-// order, or uncovered, from none to all, a tenth at a time.
-func (s *scene) area(ctx context.Context, p *pipeline.Pipeline, m pipeline.Map, order []int, insert bool) (float64, error) {
+// area is the mean probability of the object's word while cells are painted over in order, or
+// uncovered, from none to all, a tenth at a time.
+func (s *scene) area(
+	ctx context.Context, p *pipeline.Pipeline, m pipeline.Map, order []int, insert bool,
+) (float64, error) {
 	const steps = 10
 	canvas := image.NewRGBA(s.img.Rect)
 	ground := image.NewUniform(s.ground)

@@ -3,12 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
-	"iter"
 	"strings"
 	"time"
 
 	"github.com/crossattn/xpipe/api"
-	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/spf13/cobra"
@@ -69,7 +67,8 @@ With --json each answer is one line {"image","question","answer","tokens",
 	o.modelOptions.addFlags(cmd, mini.Captions)
 	o.generationOptions.addFlags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&o.questions, "questions", "", "read pictures and questions from a file of JSON lines")
+	f.StringVar(&o.questions, "questions", "",
+		"read pictures and questions from a file of JSON lines")
 	f.StringSliceVar(&o.choices, "choices", nil, "pick among these answers, such as yes,no")
 	f.StringArrayVar(&o.shots, "shot", nil, "an example before the question: IMAGE=TEXT (repeat)")
 	f.StringVar(&o.shotsFile, "shots", "", "examples from a file of JSON lines")
@@ -161,7 +160,7 @@ func (o *askOptions) loadShots(env *environment) ([]pipeline.Shot, error) {
 	for _, arg := range o.shots {
 		image, text, ok := strings.Cut(arg, "=")
 		if !ok {
-			return nil, usagef("--shot %q is not IMAGE=TEXT", arg)
+			return nil, api.Usagef("--shot %q is not IMAGE=TEXT", arg)
 		}
 		if err := add(api.Example{Image: image, Text: text}); err != nil {
 			return nil, err
@@ -238,7 +237,7 @@ func (a *asker) choose(
 	ctx context.Context, group []api.Question, requests []pipeline.Request, start time.Time,
 ) error {
 	i := 0
-	for scored, err := range chooseEach(ctx, a.pipeline, requests, a.options.choices) {
+	for scored, err := range api.ChooseEach(ctx, a.pipeline, requests, a.options.choices) {
 		if err != nil {
 			return err
 		}
@@ -250,32 +249,6 @@ func (a *asker) choose(
 		i++
 	}
 	return nil
-}
-
-// chooseEach scores the choices for each request, all of which are about one picture: it, and the
-// grey one beside it, are encoded once.
-func chooseEach(
-	ctx context.Context, p *pipeline.Pipeline, requests []pipeline.Request, choices []string,
-) iter.Seq2[[]pipeline.Choice, error] {
-	return func(yield func([]pipeline.Choice, error) bool) {
-		var encoded []*pipeline.Encoded
-		for _, r := range requests {
-			if len(requests) > 1 && r.Image != nil && p.Abilities().Write {
-				if encoded == nil {
-					var err error
-					if encoded, err = p.Encode(ctx, media.Picture{Image: r.Image}); err != nil {
-						yield(nil, err)
-						return
-					}
-				}
-				r.Encoded = encoded[0]
-			}
-			scored, err := p.Choose(ctx, r, choices...)
-			if !yield(scored, err) || err != nil {
-				return
-			}
-		}
-	}
 }
 
 // print writes one answer, others below it, or the choices with their probabilities.

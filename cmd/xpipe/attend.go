@@ -62,7 +62,7 @@ read, not why: make eval-attention measures how far it can be trusted.
 		Args: usageArgs(cobra.RangeArgs(1, 2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !cmd.Flags().Changed("engine") {
-				o.name = tappingEngine()
+				o.name = api.TappingEngine()
 			}
 			if o.regions != "" && !cmd.Flags().Changed("model") {
 				o.model = mini.Regions
@@ -80,14 +80,14 @@ read, not why: make eval-attention measures how far it can be trusted.
 	f.StringArrayVar(&o.picks, "pick", nil,
 		"LAYER/HEAD or rollout for one stage (repeat for the next)")
 	f.BoolVar(&o.rollout, "rollout", false, "rollout in every stage")
-	f.Lookup("engine").Usage = engineUsage(tappingEngine())
+	f.Lookup("engine").Usage = engineUsage(api.TappingEngine())
 	return cmd
 }
 
 func runAttend(ctx context.Context, env *environment, o attendOptions, args []string) error {
 	kind := strings.ToLower(filepath.Ext(o.out))
 	if o.out != "" && !slices.Contains([]string{".png", ".html", ".json", ".npz"}, kind) {
-		return usagef("--out %s: the file ends in .png, .html, .json or .npz", o.out)
+		return api.Usagef("--out %s: the file ends in .png, .html, .json or .npz", o.out)
 	}
 	picks, err := o.parsePicks()
 	if err != nil {
@@ -161,7 +161,7 @@ func (o *attendOptions) request(env *environment, args []string) (r pipeline.Req
 // parsePicks reads --pick.
 func (o *attendOptions) parsePicks() ([]pipeline.Pick, error) {
 	if o.rollout && len(o.picks) > 0 {
-		return nil, usagef("--rollout and --pick exclude each other")
+		return nil, api.Usagef("--rollout and --pick exclude each other")
 	}
 	var picks []pipeline.Pick
 	for _, arg := range o.picks {
@@ -172,7 +172,7 @@ func (o *attendOptions) parsePicks() ([]pipeline.Pick, error) {
 		} else {
 			n, err := fmt.Sscanf(layer+" "+head+" 0", "%d %d", &p.Layer, &p.Head)
 			if err != nil || n != 2 || p.Layer < 0 || p.Head < 0 {
-				return nil, usagef("--pick %q is neither LAYER/HEAD nor rollout", arg)
+				return nil, api.Usagef("--pick %q is neither LAYER/HEAD nor rollout", arg)
 			}
 		}
 		picks = append(picks, p)

@@ -26,7 +26,7 @@ func TestAttendFiles(t *testing.T) {
 		path := filepath.Join(dir, name)
 		var out, errs bytes.Buffer
 		args = append([]string{"attend", circle, "-o", path}, args...)
-		if code := execute(t.Context(), &environment{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}, args); code != exitOK {
+		if code := execute(t.Context(), &environment{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}, args); code != api.ExitOK {
 			t.Fatal(code, errs.String())
 		}
 		data, err := os.ReadFile(path)
@@ -104,7 +104,7 @@ func TestAttendTerminal(t *testing.T) {
 	t.Parallel()
 	var out, errs bytes.Buffer
 	env := &environment{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}
-	if code := execute(t.Context(), env, []string{"attend", circle, "what color is the shape?"}); code != exitOK {
+	if code := execute(t.Context(), env, []string{"attend", circle, "what color is the shape?"}); code != api.ExitOK {
 		t.Fatal(code, errs.String())
 	}
 	if line := out.String(); !strings.Contains(line, "\trow ") || !strings.Contains(line, "of 7x7\t") {
@@ -114,11 +114,11 @@ func TestAttendTerminal(t *testing.T) {
 		{"attend", circle, "-o", "map.gif"}, {"attend", circle, "--pick", "two"}, {"attend", circle, "--pick", "1/-1"},
 		{"attend", circle, "--pick", "99"}, {"attend", circle, "--rollout", "--pick", "1"}, {"attend"},
 	} {
-		if code := execute(t.Context(), env, args); code != exitUsage {
+		if code := execute(t.Context(), env, args); code != api.ExitUsage {
 			t.Errorf("%v: exit %d", args, code)
 		}
 	}
-	if code := execute(t.Context(), env, []string{"attend", circle, " "}); code != exitInput {
+	if code := execute(t.Context(), env, []string{"attend", circle, " "}); code != api.ExitInput {
 		t.Errorf("an empty question: exit %d", code)
 	}
 }
@@ -179,7 +179,7 @@ func TestAttendDraws(t *testing.T) {
 // A limit too small for the model is the graph's failure, with its exit code.
 func TestMemoryLimitFlag(t *testing.T) {
 	t.Parallel()
-	for limit, code := range map[string]int{"64M": exitOK, "1K": exitModel, "lots": exitUsage} {
+	for limit, code := range map[string]int{"64M": api.ExitOK, "1K": api.ExitModel, "lots": api.ExitUsage} {
 		var out, errs bytes.Buffer
 		env := &environment{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}
 		if got := execute(t.Context(), env, []string{"attend", circle, "--memory-limit", limit}); got != code {
@@ -197,8 +197,8 @@ func TestAttendRegions(t *testing.T) {
 		image, out string
 		code       int
 	}{
-		{circle, "a.png", exitOK}, {circle, "a.html", exitOK}, {"no-file", "b.html", exitOK}, {"no-file", "b.json", exitOK},
-		{"no-file", "b.npz", exitOK}, {"no-file", "b.png", exitInput}, {"no-file", "", exitOK},
+		{circle, "a.png", api.ExitOK}, {circle, "a.html", api.ExitOK}, {"no-file", "b.html", api.ExitOK}, {"no-file", "b.json", api.ExitOK},
+		{"no-file", "b.npz", api.ExitOK}, {"no-file", "b.png", api.ExitInput}, {"no-file", "", api.ExitOK},
 	} {
 		var out, errs bytes.Buffer
 		env := &environment{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}
@@ -210,7 +210,7 @@ func TestAttendRegions(t *testing.T) {
 			t.Errorf("%v: exit %d, %s", c, code, errs.String())
 		}
 		_, err := os.Stat(filepath.Join(dir, c.out))
-		if left := err == nil; c.out != "" && left != (c.code == exitOK) {
+		if left := err == nil; c.out != "" && left != (c.code == api.ExitOK) {
 			t.Errorf("%v: a file is there: %v", c, left)
 		}
 		if c.out == "" && !strings.Contains(out.String(), "region ") {

@@ -45,11 +45,12 @@ func newBenchCommand(env *environment) *cobra.Command {
 	for _, c := range enginebench.Curves() {
 		growing = append(growing, "  "+curves+c.Name+"  "+c.About)
 	}
+	ratios := strings.Join(ratioNames(api.EngineNames()), ", ")
 	cmd := &cobra.Command{
 		Use:   "bench GRAPH.onnx|BUNDLE|builtin:NAME|curve:NAME",
 		Short: "Time a graph on the engines",
 		Long: `Runs a graph, or each graph of a bundle, on the engines in turns and prints the
-median times and the median of the pairs' ratios ` + strings.Join(ratioNames(api.EngineNames()), ", ") + `: below 1 the
+median times and the median of the pairs' ratios ` + ratios + `: below 1 the
 first of the two is the faster one. Inputs are seeded random numbers; dimensions
 that are not fixed are 1 unless --dim says otherwise. XPIPE_KERNELS=avx512, avx2
 or go in the environment bounds what the Go engine's kernels use of the processor.
@@ -69,14 +70,18 @@ How time grows with one size of a graph:
 	engineFlag.Usage = fmt.Sprintf("engines to time: %s; %s: all that can be used",
 		api.OrList(benchNames()), api.AutoEngine)
 	engineFlag.DefValue = api.AutoEngine
-	cmd.Flags().IntVar(&o.runs, "runs", 20, "runs of each engine that count")
-	cmd.Flags().IntVar(&o.warm, "warm", 3, "runs of each engine before those")
-	cmd.Flags().StringArrayVar(&o.dims, "dim", nil, "size of a dimension that is not fixed: NAME=N (repeat)")
-	cmd.Flags().BoolVar(&o.withFootprint, "footprint", false,
+	f := cmd.Flags()
+	f.IntVar(&o.runs, "runs", 20, "runs of each engine that count")
+	f.IntVar(&o.warm, "warm", 3, "runs of each engine before those")
+	f.StringArrayVar(&o.dims, "dim", nil,
+		"size of a dimension that is not fixed: NAME=N (repeat)")
+	f.BoolVar(&o.withFootprint, "footprint", false,
 		"measure peak memory and opening too, each engine in a process of its own")
-	cmd.Flags().BoolVar(&o.footprintOnly, "footprint-only", false, "print the footprint of one engine in this process")
-	cmd.Flags().MarkHidden("footprint-only")
-	cmd.Flags().StringVar(&o.profile, "cpuprofile", "", "write a profile of the runs to this file, for go tool pprof")
+	f.BoolVar(&o.footprintOnly, "footprint-only", false,
+		"print the footprint of one engine in this process")
+	f.MarkHidden("footprint-only")
+	f.StringVar(&o.profile, "cpuprofile", "",
+		"write a profile of the runs to this file, for go tool pprof")
 	return cmd
 }
 
@@ -95,12 +100,12 @@ func runBench(ctx context.Context, env *environment, o benchOptions, target stri
 		name, size, ok := strings.Cut(d, "=")
 		n, err := strconv.Atoi(size)
 		if !ok || name == "" || err != nil || n < 0 {
-			return usagef("--dim %q is not NAME=N", d)
+			return api.Usagef("--dim %q is not NAME=N", d)
 		}
 		dims[name] = n
 	}
 	if o.runs < 1 || o.warm < 0 || o.threads < 0 {
-		return usagef("--runs must be 1 or more, --warm and --threads 0 or more")
+		return api.Usagef("--runs must be 1 or more, --warm and --threads 0 or more")
 	}
 	if o.threads == 0 {
 		o.threads = runtime.GOMAXPROCS(0)
@@ -115,40 +120,40 @@ func runBench(ctx context.Context, env *environment, o benchOptions, target stri
 	}
 	defer done()
 	if o.profile != "" && len(graphs) != 1 {
-		return usagef("--cpuprofile is for one graph at a time")
+		return api.Usagef("--cpuprofile is for one graph at a time")
 	}
 	if o.footprintOnly {
 		if len(engines) != 1 || len(graphs) != 1 {
-			return usagef("a footprint is that of one graph and one engine")
+			return api.Usagef("a footprint is that of one graph and one engine")
 		}
 		return o.printFootprint(ctx, env, engines[0], graphs[0])
 	}
 	peak := kernel.Peak()
 	if env.verbose {
-		env.verbosef("one core: %.1f GFLOP/s in the micro-kernel, %.1f GB/s from memory; features %v",
-			peak, kernel.Bandwidth(), kernel.Features())
+		env.verbosef("one core: %.1f GFLOP/s in the micro-kernel, %.1f GB/s from memory; "+
+			"features %v", peak, kernel.Bandwidth(), kernel.Features())
 	}
-	var reports []benchReport
+	var lines []api.Bench
 	for _, g := range graphs {
-		r, err := bench(ctx, engines, g, o, peak)
+		line, err := bench(ctx, engines, g, o, peak)
 		if err != nil {
 			return fmt.Errorf("%s: %w", g.name, err)
 		}
 		if env.json {
-			if err := env.printJSON(r); err != nil {
+			if err := env.printJSON(line); err != nil {
 				return err
 			}
 		}
-		env.verbosef("%v", r)
-		reports = append(reports, r)
+		env.verbosef("%s", benchLine(line))
+		lines = append(lines, line)
 	}
 	if env.json {
 		return nil
 	}
-	return printBench(env, reports)
+	return printBench(env, lines)
 }
 
-// The words for all engines; "both" is from when there were two.
+// The words for all engines; benchBoth dates from when there were two.
 const benchBoth, benchAll = "both", "all"
 
 // benchNames are the values of --engine that name engines.
@@ -168,7 +173,7 @@ func (o *benchOptions) engines(env *environment) ([]timedEngine, error) {
 		row, err := api.FindEngine(o.name)
 		if err != nil {
 			names := api.OrList(append(benchNames(), api.AutoEngine))
-			return nil, usagef("there is no engine %q; bench takes %s", o.name, names)
+			return nil, api.Usagef("there is no engine %q; bench takes %s", o.name, names)
 		}
 		rows = []engine.Row{row}
 	}
@@ -182,7 +187,7 @@ func (o *benchOptions) engines(env *environment) ([]timedEngine, error) {
 			env.verbosef("%v", choice)
 		case auto && o.libraries[row.Name] == "":
 			unusable = cmp.Or(unusable, err)
-			env.verbosef("engine: without %s, because %s is not usable (%v)", row.Name, row.About, err)
+			env.verboseUnusable(row, err)
 		default:
 			return nil, err
 		}
@@ -194,7 +199,9 @@ func (o *benchOptions) engines(env *environment) ([]timedEngine, error) {
 }
 
 // benchTargets lists the graphs that an argument names; done closes what they are read from.
-func benchTargets(target string, dims map[string]int) (graphs []benchGraph, done func(), err error) {
+func benchTargets(
+	target string, dims map[string]int,
+) (graphs []benchGraph, done func(), err error) {
 	done = func() {}
 	if name, ok := strings.CutPrefix(target, builtin); ok {
 		for _, g := range enginebench.Graphs() {
@@ -203,7 +210,7 @@ func benchTargets(target string, dims map[string]int) (graphs []benchGraph, done
 			}
 		}
 		if graphs == nil {
-			return nil, done, usagef("there is no graph %q; bench --help lists them", target)
+			return nil, done, api.Usagef("there is no graph %q; bench --help lists them", target)
 		}
 		return graphs, done, nil
 	}
@@ -218,16 +225,18 @@ func benchTargets(target string, dims map[string]int) (graphs []benchGraph, done
 			}
 		}
 		if graphs == nil {
-			return nil, done, usagef("there is no %q; bench --help lists curves", target)
+			return nil, done, api.Usagef("there is no %q; bench --help lists curves", target)
 		}
 		return graphs, done, nil
 	}
 	info, statErr := os.Stat(target)
 	if statErr == nil && !info.IsDir() {
-		source := func() (engine.Source, float64, error) { return engine.FileSource(target), 0, nil }
+		source := func() (engine.Source, float64, error) {
+			return engine.FileSource(target), 0, nil
+		}
 		return []benchGraph{{name: target, source: source, dims: dims}}, done, nil
 	}
-	b, err := openBundle(target)
+	b, err := api.OpenBundle(target)
 	if err != nil {
 		return nil, done, err
 	}
@@ -253,59 +262,50 @@ func builtinGraph(prefix string, g enginebench.Graph) benchGraph {
 // bench times one graph on the engines.
 func bench(
 	ctx context.Context, engines []timedEngine, g benchGraph, o benchOptions, peak float64,
-) (benchReport, error) {
-	r := benchReport{
-		Graph: g.name, Curve: g.curve, X: g.x, Threads: o.threads, Runs: o.runs,
-		Engines: map[string]*benchEngine{},
-	}
+) (line api.Bench, err error) {
 	source, flop, err := g.source()
 	if err != nil {
-		return r, err
+		return line, err
 	}
+	var names []string
 	var sessions []engine.Session
+	var opened []time.Duration
 	for _, e := range engines {
 		start := time.Now()
 		s, err := e.Open(ctx, source, o.optionsFor(e))
 		if err != nil {
-			return r, err
+			return line, err
 		}
 		defer s.Close()
-		r.Engines[e.Name()] = &benchEngine{OpenMS: float64(time.Since(start)) / 1e6}
+		names = append(names, e.Name())
 		sessions = append(sessions, s)
+		opened = append(opened, time.Since(start))
 	}
 	in, err := enginebench.Inputs(sessions[0].Inputs(), g.dims)
 	if err != nil {
-		return r, err
+		return line, err
 	}
 	stop, err := startProfile(o.profile)
 	if err != nil {
-		return r, err
+		return line, err
 	}
 	timings, err := enginebench.Measure(ctx, sessions, in, o.warm, o.runs)
-	if stopped := stop(); err == nil {
-		err = stopped
+	if err := cmp.Or(err, stop()); err != nil {
+		return line, err
 	}
-	if err != nil {
-		return r, err
+	for i, took := range opened {
+		timings[i].Open = took
 	}
-	r.GFLOP = flop / 1e9
-	for i, e := range engines {
-		t, first := timings[i], timings[0]
-		b := r.Engines[e.Name()]
-		b.MS, b.CPUMS = enginebench.Median(t.Wall), enginebench.Median(t.CPU)
-		b.GFLOPS = r.GFLOP / b.MS * 1e3
-		if b.CPUMS > 0 {
-			b.PeakShare = r.GFLOP / b.CPUMS * 1e3 / peak
-		}
-		if i > 0 {
-			b.Ratio, b.RatioLow, b.RatioHigh = enginebench.Ratio(first.Wall, t.Wall)
-			b.CPURatio, _, _ = enginebench.Ratio(first.CPU, t.CPU)
-		}
-	}
+	line = api.NewBench(g.name, names, timings, flop, peak)
+	line.Curve, line.X, line.Threads = g.curve, g.x, o.threads
 	if o.withFootprint {
-		err = o.footprints(ctx, engines, g, source, &r)
+		footprints, err := o.footprints(ctx, engines, g, source)
+		if err != nil {
+			return line, err
+		}
+		line.AddFootprints(names, footprints)
 	}
-	return r, err
+	return line, nil
 }
 
 // startProfile begins to write a profile of the processor's time to a file, if one is named; stop

@@ -34,34 +34,27 @@ func (o *benchOptions) printFootprint(
 	return env.printJSON(f)
 }
 
-// footprints measures each engine in a process of its own, and fills in the report.
+// footprints measures each engine in a process of its own.
 func (o *benchOptions) footprints(
-	ctx context.Context, engines []timedEngine, g benchGraph, source engine.Source, r *benchReport,
-) error {
+	ctx context.Context, engines []timedEngine, g benchGraph, source engine.Source,
+) ([]enginebench.Footprint, error) {
 	path, ok := source.Path()
 	if !ok { // a process of its own needs a file
 		var err error
 		if path, err = temporaryGraph(source); err != nil {
-			return err
+			return nil, err
 		}
 		defer os.Remove(path)
 	}
-	first := r.Engines[engines[0].Name()]
-	for i, e := range engines {
+	var footprints []enginebench.Footprint
+	for _, e := range engines {
 		f, err := o.footprint(ctx, e.Name(), path, g.dims)
 		if err != nil {
-			return fmt.Errorf("the footprint of engine %s: %w", e.Name(), err)
+			return nil, fmt.Errorf("the footprint of engine %s: %w", e.Name(), err)
 		}
-		b := r.Engines[e.Name()]
-		b.OpenMS, b.PeakMB, b.HeldMB = f.OpenMS, f.PeakMB, f.HeldMB
-		if i > 0 {
-			b.OpenRatio = first.OpenMS / b.OpenMS
-			if b.PeakMB > 0 {
-				b.PeakRatio = first.PeakMB / b.PeakMB
-			}
-		}
+		footprints = append(footprints, f)
 	}
-	return nil
+	return footprints, nil
 }
 
 // footprint runs this program for one engine and one graph file.

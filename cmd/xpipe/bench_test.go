@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"github.com/crossattn/xpipe/api"
 )
 
 func TestBench(t *testing.T) {
@@ -13,7 +15,7 @@ func TestBench(t *testing.T) {
 	var out, errs bytes.Buffer
 	env := &environment{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}
 	args := []string{"bench", "blip2-mini", "--engine", "go", "--runs", "2", "--warm", "0", "--threads", "1", "--json", "--dim", "length=1", "--dim", "past=3", "--dim", "total=4"}
-	if code := execute(context.Background(), env, args); code != exitOK {
+	if code := execute(context.Background(), env, args); code != api.ExitOK {
 		t.Fatalf("exit %d: %s", code, errs.String())
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
@@ -21,7 +23,7 @@ func TestBench(t *testing.T) {
 		t.Fatalf("%d lines: %s", len(lines), out.String())
 	}
 	for _, line := range lines {
-		var r benchReport
+		var r api.Bench
 		if err := json.Unmarshal([]byte(line), &r); err != nil || r.Threads != 1 || r.Runs != 2 || !strings.HasPrefix(r.Graph, "blip2-mini/") {
 			t.Errorf("%s: %v", line, err)
 		}
@@ -40,13 +42,13 @@ func TestBenchRefuses(t *testing.T) {
 		args string
 		code int
 	}{
-		{"bench", exitUsage},
-		{"bench builtin:nothing --engine go", exitUsage},
-		{"bench blip2-mini --engine fast", exitUsage},
-		{"bench blip2-mini --engine go --dim batch", exitUsage},
-		{"bench blip2-mini --engine go --dim batch=-1", exitUsage},
-		{"bench blip2-mini --engine go --runs 0", exitUsage},
-		{"bench no/such/graph.onnx --engine go", exitModel},
+		{"bench", api.ExitUsage},
+		{"bench builtin:nothing --engine go", api.ExitUsage},
+		{"bench blip2-mini --engine fast", api.ExitUsage},
+		{"bench blip2-mini --engine go --dim batch", api.ExitUsage},
+		{"bench blip2-mini --engine go --dim batch=-1", api.ExitUsage},
+		{"bench blip2-mini --engine go --runs 0", api.ExitUsage},
+		{"bench no/such/graph.onnx --engine go", api.ExitModel},
 	} {
 		var out, errs bytes.Buffer
 		env := &environment{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}

@@ -61,11 +61,11 @@ earlier run ended, whatever ended it.
 func runCaption(ctx context.Context, env *environment, o captionOptions, args []string) error {
 	switch {
 	case o.batch < 1:
-		return usagef("--batch must be 1 or more")
+		return api.Usagef("--batch must be 1 or more")
 	case o.jobs < 1:
-		return usagef("--jobs must be 1 or more")
+		return api.Usagef("--jobs must be 1 or more")
 	case o.resume && o.out == "":
-		return usagef("--resume needs --out FILE")
+		return api.Usagef("--resume needs --out FILE")
 	}
 	pictures, count, err := env.sources().Pictures(args...)
 	if err != nil {
@@ -103,9 +103,9 @@ func openResults(path string, resume bool) (*api.Results, error) {
 	r, err := api.OpenResults(path, resume)
 	switch {
 	case errors.Is(err, api.ErrHasResults):
-		err = usagef("%s has results already; --resume goes on with them", path)
+		err = api.Usagef("%s has results already; --resume goes on with them", path)
 	case errors.Is(err, api.ErrNotRegular):
-		err = usagef("%s is no regular file; --resume needs one", path)
+		err = api.Usagef("%s is no regular file; --resume needs one", path)
 	}
 	return r, err
 }
@@ -207,7 +207,7 @@ func (c *captions) writeLine(line any) error {
 	return c.env.printJSON(line)
 }
 
-// doubt is what follows a caption that is better not trusted.
+// doubt marks a caption that the model does not trust.
 func doubt(c *pipeline.Confidence) string {
 	if c != nil && c.Unsure {
 		return " (unsure)"

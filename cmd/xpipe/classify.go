@@ -39,7 +39,7 @@ func runClassify(
 	ctx context.Context, env *environment, o classifyOptions, path string, labels []string,
 ) error {
 	if o.top < 0 {
-		return usagef("--top must be 0 or more")
+		return api.Usagef("--top must be 0 or more")
 	}
 	img, err := env.loadPicture(path)
 	if err != nil {

@@ -33,7 +33,8 @@ With --json each is one line {"image","embedding"} or {"text","embedding"}.
 ` + exitHelp,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args)+len(o.texts) == 0 {
-				return usagef("embed needs a picture or --text TEXT (see: %s --help)", cmd.CommandPath())
+				return api.Usagef("embed needs a picture or --text TEXT (see: %s --help)",
+					cmd.CommandPath())
 			}
 			return nil
 		},

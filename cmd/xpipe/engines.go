@@ -1,14 +1,11 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/engine"
@@ -34,10 +31,12 @@ func (o *engineOptions) addFlags(cmd *cobra.Command) {
 	o.libraries.addFlags(cmd, "searched for, see doctor")
 	f.StringVar(&o.provider, "provider", "", providerUsage())
 	f.Lookup("provider").DefValue = api.Engines[0].Providers[0] // of each engine, its first
-	f.StringToStringVar(&o.providerOptions, "provider-option", nil, "option for the provider, such as device_id=1")
+	f.StringToStringVar(&o.providerOptions, "provider-option", nil,
+		"option for the provider, such as device_id=1")
 	f.IntVar(&o.threads, "threads", 0, "cores to use (0: all)")
-	f.Var(&o.memoryLimit, "memory-limit", fmt.Sprintf("most memory for the tensors of one run of a graph, "+
-		"such as 500M or 2G; the Go engine keeps to it (default: %dG for models, no bound for a single graph)",
+	f.Var(&o.memoryLimit, "memory-limit", fmt.Sprintf(
+		"most memory for the tensors of one run of a graph, such as 500M or 2G; the Go engine keeps "+
+			"to it (default: %dG for models, no bound for a single graph)",
 		pipeline.DefaultLimits().Memory>>30))
 	f.BoolVar(&o.noFusion, "no-fusion", false, "run graphs operator by operator, as written")
 }
@@ -54,7 +53,8 @@ func engineUsage(byDefault string) string {
 	}
 	usage := "engine: " + strings.Join(all, ", ") + ", or " + api.AutoEngine
 	if byDefault == api.AutoEngine {
-		usage += ", the default: " + api.OrList(api.EngineNames()[1:]) + " where its library is there"
+		usage += ", the default: " + api.OrList(api.EngineNames()[1:]) +
+			" where its library is there"
 	}
 	return usage
 }
@@ -64,17 +64,12 @@ func providerUsage() string {
 	var all []string
 	for _, row := range api.Engines {
 		if names := row.Providers; len(names) > 1 {
-			all = append(all, fmt.Sprintf("where %s computes: %s; of a list such as %s,%s the first that starts",
+			all = append(all, fmt.Sprintf(
+				"where %s computes: %s; of a list such as %s,%s the first that starts",
 				row.About, strings.Join(names, ", "), names[1], names[0]))
 		}
 	}
 	return strings.Join(all, "; ")
-}
-
-// tappingEngine is the name of the first engine that shows the attention inside its graphs.
-func tappingEngine() string {
-	i := slices.IndexFunc(api.Engines, func(row engine.Row) bool { return row.Taps })
-	return api.Engines[max(0, i)].Name
 }
 
 func (o *engineOptions) options() engine.Options {
@@ -99,7 +94,8 @@ func (o *engineOptions) open(env *environment) (engine.Engine, error) {
 		env.verbosef("%v", choice)
 	}
 	if providers := strings.Split(o.provider, ","); len(providers) > 1 {
-		return &providerChain{Engine: choice.Engine, providers: providers, warnf: env.warnf}, nil
+		warn := func(err error) { env.warnf("%w", err) }
+		return api.WithProviders(choice.Engine, providers, warn), nil
 	}
 	return choice.Engine, nil
 }
@@ -139,33 +135,6 @@ func (f libraryFlag) String() string { return f.libraries[f.engine] }
 func (f libraryFlag) Set(path string) error {
 	f.libraries[f.engine] = path
 	return nil
-}
-
-// providerChain is an engine that tries the next of several providers where one does not start, and
-// warns about it. It is made only where the user gave a list.
-type providerChain struct {
-	engine.Engine
-	warnf func(format string, args ...any)
-
-	mu        sync.Mutex
-	providers []string // that are left, the one in use first
-	failed    bool     // the first provider has failed; the options were for it alone
-}
-
-func (c *providerChain) Open(ctx context.Context, source engine.Source, opts engine.Options) (engine.Session, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for {
-		if opts.Provider = c.providers[0]; c.failed {
-			opts.ProviderOptions = nil
-		}
-		session, err := c.Engine.Open(ctx, source, opts)
-		if err == nil || len(c.providers) == 1 || !errors.Is(err, engine.ErrEngine) {
-			return session, err
-		}
-		c.warnf("going on with provider %s: %w", c.providers[1], err)
-		c.providers, c.failed = c.providers[1:], true
-	}
 }
 
 // byteSize is a flag for a number of bytes: 1000, 64K, 500M, 2G, by 1024.

@@ -1,21 +1,6 @@
 package main
 
-import (
-	"github.com/crossattn/xpipe/api"
-)
-
-// The exit codes of every verb, by the kind of the error. exitHelp says them to users.
-const (
-	exitOK     = api.ExitOK
-	exitOther  = api.ExitOther
-	exitUsage  = api.ExitUsage
-	exitInput  = api.ExitInput
-	exitModel  = api.ExitModel
-	exitEngine = api.ExitEngine
-	exitVerify = api.ExitBreach
-	exitSignal = api.ExitInterrupted
-)
-
+// exitHelp says to users what the exit codes of every verb mean; api.KindOf gives them to errors.
 const exitHelp = `EXIT STATUS
   0  done
   1  some of several inputs failed, or another error
@@ -25,20 +10,3 @@ const exitHelp = `EXIT STATUS
   5  the engine (ONNX Runtime library, provider) is missing or failed
   6  verification found a difference beyond the tolerance
   130  interrupted`
-
-// exitCode returns the documented exit code for err.
-func exitCode(err error) int { return api.KindOf(err).Exit }
-
-// usagef makes an error about a mistake on the command line.
-func usagef(format string, args ...any) error { return api.Usagef(format, args...) }
-
-// inputError marks an error as about what the user gave, whatever caused it.
-type inputError struct{ error }
-
-func (e inputError) Unwrap() error { return e.error }
-
-// Kind is for api.KindOf.
-func (inputError) Kind() api.Kind { return api.KindInput }
-
-// Kind is for api.KindOf.
-func (breachError) Kind() api.Kind { return api.KindBreach }

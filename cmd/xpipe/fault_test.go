@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/ort"
 )
 
@@ -19,7 +20,7 @@ func TestDiskFull(t *testing.T) {
 		t.Skip("this system has no /dev/full")
 	}
 	code, _, stderr := xpipe(t, "", "caption", "--engine", "go", "--out", "/dev/full", apple, triangle)
-	if code != exitOther || !strings.Contains(stderr, "no space left") || !strings.Contains(stderr, "/dev/full") {
+	if code != api.ExitOther || !strings.Contains(stderr, "no space left") || !strings.Contains(stderr, "/dev/full") {
 		t.Errorf("caption: exit %d: %s", code, stderr)
 	}
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
@@ -34,7 +35,7 @@ func TestDiskFull(t *testing.T) {
 	} {
 		env, _, errs := testEnvironment()
 		env.stdout = full
-		if code := execute(t.Context(), env, args); code != exitOther || !strings.Contains(errs.String(), "no space left") {
+		if code := execute(t.Context(), env, args); code != api.ExitOther || !strings.Contains(errs.String(), "no space left") {
 			t.Errorf("%v: exit %d: %s", args, code, errs)
 		}
 	}
@@ -78,7 +79,7 @@ func TestWriteFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, _, stderr := xpipe(t, "", "attend", circle, "-o", device)
-	if code != exitOther || !strings.Contains(stderr, "no space left") || !strings.Contains(stderr, device) {
+	if code != api.ExitOther || !strings.Contains(stderr, "no space left") || !strings.Contains(stderr, device) {
 		t.Errorf("attend: exit %d: %s", code, stderr)
 	}
 	if _, err := os.Lstat(device); err != nil {
@@ -115,13 +116,13 @@ func TestUnreadableAmidBatch(t *testing.T) {
 			failed++
 		}
 	}
-	if code != exitOther || len(got) != 6 || failed != 4 || !strings.Contains(stderr, "4 of 6") {
+	if code != api.ExitOther || len(got) != 6 || failed != 4 || !strings.Contains(stderr, "4 of 6") {
 		t.Errorf("exit %d, %d lines, %d of them errors: %s", code, len(got), failed, stderr)
 	}
 }
 
-// auto falls back to Go where ONNX Runtime cannot be used, and says why; a library or an engine that
-// was asked for by name is not replaced by another.
+// auto falls back to Go where ONNX Runtime cannot be used, and says why; a library or an engine
+// that was asked for by name is not replaced by another.
 func TestFallback(t *testing.T) {
 	broken := filepath.Join(t.TempDir(), "libonnxruntime.so")
 	if err := os.WriteFile(broken, []byte("no library"), 0o755); err != nil {
@@ -132,10 +133,10 @@ func TestFallback(t *testing.T) {
 		!strings.Contains(stderr, "engine: go, because") || !strings.Contains(stderr, broken) {
 		t.Errorf("auto: exit %d: %s%s", code, stdout, stderr)
 	}
-	if code, _, stderr := xpipe(t, "", "caption", "--engine", "ort", apple); code != exitEngine || !strings.Contains(stderr, broken) {
+	if code, _, stderr := xpipe(t, "", "caption", "--engine", "ort", apple); code != api.ExitEngine || !strings.Contains(stderr, broken) {
 		t.Errorf("ort by name: exit %d: %s", code, stderr)
 	}
-	if code, _, stderr := xpipe(t, "", "caption", "--ort-lib", broken, apple); code != exitEngine || !strings.Contains(stderr, broken) {
+	if code, _, stderr := xpipe(t, "", "caption", "--ort-lib", broken, apple); code != api.ExitEngine || !strings.Contains(stderr, broken) {
 		t.Errorf("library by name: exit %d: %s", code, stderr)
 	}
 	for _, provider := range ort.Providers {
@@ -143,7 +144,7 @@ func TestFallback(t *testing.T) {
 			continue
 		}
 		// The provider was asked for: no engine without it takes its place.
-		if code, _, stderr := xpipe(t, "", "caption", "--provider", provider, apple); code != exitEngine || !strings.Contains(stderr, provider) {
+		if code, _, stderr := xpipe(t, "", "caption", "--provider", provider, apple); code != api.ExitEngine || !strings.Contains(stderr, provider) {
 			t.Errorf("provider %s: exit %d: %s", provider, code, stderr)
 		}
 	}

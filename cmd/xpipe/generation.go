@@ -74,7 +74,8 @@ func (o *generationOptions) addFlags(cmd *cobra.Command) {
 	for _, p := range stringsParameters {
 		p.change(o, cmd, f.StringArray(p.name, nil, p.usage))
 	}
-	sample := parameter[bool]{"do-sample", "draw tokens at random instead of taking the most probable",
+	sample := parameter[bool]{
+		"do-sample", "draw tokens at random instead of taking the most probable",
 		func(g *settings) *bool { return &g.DoSample }}
 	sample.change(o, cmd, f.Bool(sample.name, false, sample.usage))
 	seed := parameter[uint64]{"seed", "with --do-sample: same seed, same text",

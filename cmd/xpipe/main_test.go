@@ -118,49 +118,49 @@ func TestBadInput(t *testing.T) {
 		code int
 		says string
 	}{
-		{[]string{"caption", at("missing.png")}, exitInput, "missing.png"},
-		{[]string{"caption", dir + "/nowhere/*.png"}, exitInput, "no file matches"},
-		{[]string{"ask", dir, "what is it?"}, exitInput, dir},
-		{[]string{"caption", out}, exitInput, "no pictures"},
-		{[]string{"caption", at("zero.png")}, exitInput, "zero.png"},
-		{[]string{"caption", at("cut.png")}, exitInput, "cut.png"},
-		{[]string{"caption", at("cut.jpg")}, exitInput, "cut.jpg"},
-		{[]string{"caption", at("text.png")}, exitInput, "text.png"},
-		{[]string{"ask", apple, "  "}, exitInput, "question"},
-		{[]string{"ask", apple, strings.Repeat("long words ", 500)}, exitInput, "shorten"},
-		{[]string{"caption", "--colour", apple}, exitUsage, "--colour"},
-		{[]string{"caption"}, exitUsage, "caption --help"},
-		{[]string{"captoin", apple}, exitUsage, "captoin"},
-		{[]string{"ask", apple}, exitUsage, "ask --help"},
-		{[]string{"caption", "--temperature", "-1", apple}, exitUsage, "temperature"},
-		{[]string{"caption", "--batch", "0", apple}, exitUsage, "--batch"},
-		{[]string{"caption", "--engine", "abacus", apple}, exitEngine, "abacus"},
-		{[]string{"caption", "--engine", "ort", "--ort-lib", at("text.png"), apple}, exitEngine, "text.png"},
-		{[]string{"caption", "--engine", "go", "--provider", "cuda", apple}, exitEngine, "cuda"},
-		{[]string{"caption", "--model", "gpt-7", apple}, exitModel, "gpt-7"},
-		{[]string{"caption", "--model", dir, apple}, exitModel, "xpipe.json"},
-		{[]string{"caption", "--model", clipTiny, apple}, exitModel, "write text"},
-		{[]string{"match", "-m", "blip2-mini", apple, "an apple"}, exitModel, "match"},
-		{run(at("missing.onnx")), exitModel, "missing.onnx"},
-		{run(dir), exitModel, "folder"},
-		{run(at("cut.onnx"), "-i", "image_embeds="+at("good.npy")), exitModel, "cut.onnx"},
-		{run(at("text.onnx")), exitModel, "text.onnx"},
-		{run(at("zero.onnx")), exitModel, "zero.onnx"},
-		{run(qformer), exitInput, "image_embeds"},
-		{run(qformer, "-i", "pictures="+at("good.npy")), exitInput, "image_embeds"},
-		{run(qformer, "-i", "image_embeds="+at("missing.npy")), exitInput, "missing.npy"},
-		{run(qformer, "-i", "image_embeds="+at("zero.png")), exitInput, "zero.png"},
-		{run(qformer, "-i", "image_embeds="+at("shape.npy")), exitInput, "image_embeds"},
-		{run(qformer, "-i", "image_embeds="+at("rank.npy")), exitInput, "image_embeds"},
-		{run(qformer, "-i", "image_embeds="+at("dtype.npy")), exitInput, "int64"},
-		{run(qformer, "-i", "image_embeds="+at("good.npy"), "--output", "answer"), exitInput, "answer"},
-		{run(qformer, "-i", "image_embeds"), exitUsage, "NAME=FILE"},
-		{[]string{"run", qformer}, exitUsage, "--out"},
-		{[]string{"inspect", at("text.onnx")}, exitModel, "text.onnx"},
-		{[]string{"inspect", at("nothing")}, exitModel, "nothing"},
+		{[]string{"caption", at("missing.png")}, api.ExitInput, "missing.png"},
+		{[]string{"caption", dir + "/nowhere/*.png"}, api.ExitInput, "no file matches"},
+		{[]string{"ask", dir, "what is it?"}, api.ExitInput, dir},
+		{[]string{"caption", out}, api.ExitInput, "no pictures"},
+		{[]string{"caption", at("zero.png")}, api.ExitInput, "zero.png"},
+		{[]string{"caption", at("cut.png")}, api.ExitInput, "cut.png"},
+		{[]string{"caption", at("cut.jpg")}, api.ExitInput, "cut.jpg"},
+		{[]string{"caption", at("text.png")}, api.ExitInput, "text.png"},
+		{[]string{"ask", apple, "  "}, api.ExitInput, "question"},
+		{[]string{"ask", apple, strings.Repeat("long words ", 500)}, api.ExitInput, "shorten"},
+		{[]string{"caption", "--colour", apple}, api.ExitUsage, "--colour"},
+		{[]string{"caption"}, api.ExitUsage, "caption --help"},
+		{[]string{"captoin", apple}, api.ExitUsage, "captoin"},
+		{[]string{"ask", apple}, api.ExitUsage, "ask --help"},
+		{[]string{"caption", "--temperature", "-1", apple}, api.ExitUsage, "temperature"},
+		{[]string{"caption", "--batch", "0", apple}, api.ExitUsage, "--batch"},
+		{[]string{"caption", "--engine", "abacus", apple}, api.ExitEngine, "abacus"},
+		{[]string{"caption", "--engine", "ort", "--ort-lib", at("text.png"), apple}, api.ExitEngine, "text.png"},
+		{[]string{"caption", "--engine", "go", "--provider", "cuda", apple}, api.ExitEngine, "cuda"},
+		{[]string{"caption", "--model", "gpt-7", apple}, api.ExitModel, "gpt-7"},
+		{[]string{"caption", "--model", dir, apple}, api.ExitModel, "xpipe.json"},
+		{[]string{"caption", "--model", clipTiny, apple}, api.ExitModel, "write text"},
+		{[]string{"match", "-m", "blip2-mini", apple, "an apple"}, api.ExitModel, "match"},
+		{run(at("missing.onnx")), api.ExitModel, "missing.onnx"},
+		{run(dir), api.ExitModel, "folder"},
+		{run(at("cut.onnx"), "-i", "image_embeds="+at("good.npy")), api.ExitModel, "cut.onnx"},
+		{run(at("text.onnx")), api.ExitModel, "text.onnx"},
+		{run(at("zero.onnx")), api.ExitModel, "zero.onnx"},
+		{run(qformer), api.ExitInput, "image_embeds"},
+		{run(qformer, "-i", "pictures="+at("good.npy")), api.ExitInput, "image_embeds"},
+		{run(qformer, "-i", "image_embeds="+at("missing.npy")), api.ExitInput, "missing.npy"},
+		{run(qformer, "-i", "image_embeds="+at("zero.png")), api.ExitInput, "zero.png"},
+		{run(qformer, "-i", "image_embeds="+at("shape.npy")), api.ExitInput, "image_embeds"},
+		{run(qformer, "-i", "image_embeds="+at("rank.npy")), api.ExitInput, "image_embeds"},
+		{run(qformer, "-i", "image_embeds="+at("dtype.npy")), api.ExitInput, "int64"},
+		{run(qformer, "-i", "image_embeds="+at("good.npy"), "--output", "answer"), api.ExitInput, "answer"},
+		{run(qformer, "-i", "image_embeds"), api.ExitUsage, "NAME=FILE"},
+		{[]string{"run", qformer}, api.ExitUsage, "--out"},
+		{[]string{"inspect", at("text.onnx")}, api.ExitModel, "text.onnx"},
+		{[]string{"inspect", at("nothing")}, api.ExitModel, "nothing"},
 	} {
 		args := c.args
-		if !slices.Contains(args, "--engine") && args[0] != "inspect" && args[0] != "captoin" && c.code != exitUsage {
+		if !slices.Contains(args, "--engine") && args[0] != "inspect" && args[0] != "captoin" && c.code != api.ExitUsage {
 			args = append([]string{args[0], "--engine", "go"}, args[1:]...)
 		}
 		code, _, stderr := xpipe(t, "", args...)
@@ -209,7 +209,7 @@ func TestInspect(t *testing.T) {
 		t.Errorf("inspect: %s", got)
 	}
 	said := []byte(want(t, "--json", "inspect", qformer))
-	var report graphReport
+	var report api.GraphInfo
 	var before struct { // the table of engines
 		Missing   []string `json:"missing_in_go_engine"`
 		Operators []struct {
@@ -248,7 +248,7 @@ func TestCaptionSeveral(t *testing.T) {
 	bad := filepath.Join(dir, "cut.png")
 	code, stdout, _ := xpipe(t, "", "caption", "--engine", "go", "--json", "--batch", "2", apple, bad, triangle)
 	got := lines(t, stdout)
-	if code != exitOther || len(got) != 3 || got[0]["caption"] == nil || got[1]["error"] == nil || got[1]["image"] != bad || got[2]["caption"] == nil {
+	if code != api.ExitOther || len(got) != 3 || got[0]["caption"] == nil || got[1]["error"] == nil || got[1]["image"] != bad || got[2]["caption"] == nil {
 		t.Errorf("exit %d, %v", code, got)
 	}
 	for _, key := range []string{"image", "tokens", "logprob", "seconds", "token_logprobs"} {
@@ -288,7 +288,7 @@ func TestCaptionResume(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if code, _, _ := xpipe(t, "", args...); code != exitUsage {
+	if code, _, _ := xpipe(t, "", args...); code != api.ExitUsage {
 		t.Errorf("a second run without --resume: exit %d", code)
 	}
 	for _, cut := range []int{0, 1, len(whole) / 3, len(whole) / 2, len(whole) - 1, len(whole)} {
@@ -312,7 +312,7 @@ func TestCaptionResume(t *testing.T) {
 	if err := os.WriteFile(out, []byte("my notes\n"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, _ := xpipe(t, "", append(slices.Clone(args), "--resume")...); code != exitInput {
+	if code, _, _ := xpipe(t, "", append(slices.Clone(args), "--resume")...); code != api.ExitInput {
 		t.Errorf("a file of something else: exit %d", code)
 	}
 	if data, _ := os.ReadFile(out); string(data) != "my notes\n" {
@@ -340,7 +340,7 @@ func TestCaptionShard(t *testing.T) {
 	f.Close()
 	code, stdout, _ := xpipe(t, "", "--json", "caption", "--engine", "go", path)
 	got := lines(t, stdout)
-	if code != exitOther || len(got) != 2 {
+	if code != api.ExitOther || len(got) != 2 {
 		t.Fatalf("exit %d, %v", code, got)
 	}
 	for _, line := range got {
@@ -359,7 +359,7 @@ func TestAsk(t *testing.T) {
 	}
 	code, stdout, stderr := xpipe(t, "", "--json", "ask", "--engine", "go", "--questions", file)
 	got := lines(t, stdout)
-	if code != exitOther || len(got) != 3 || got[0]["answer"] != "blue" || got[1]["answer"] != "triangle" || got[2]["error"] == nil {
+	if code != api.ExitOther || len(got) != 3 || got[0]["answer"] != "blue" || got[1]["answer"] != "triangle" || got[2]["error"] == nil {
 		t.Errorf("exit %d, %v, %s", code, got, stderr)
 	}
 	stdout = want(t, "ask", "--engine", "go", triangle, "what color is the shape?", "--choices", "red,blue")
@@ -468,7 +468,7 @@ func TestVerify(t *testing.T) {
 			t.Errorf("%s: %v", bundle, got)
 		}
 		code, stdout, stderr := xpipe(t, "", "verify", dir, "--ort-lib", library, "--tolerance", "1e-12")
-		if code != exitVerify || !strings.Contains(stdout, "DIFFERS") || !strings.Contains(stderr, "tolerance") {
+		if code != api.ExitBreach || !strings.Contains(stdout, "DIFFERS") || !strings.Contains(stderr, "tolerance") {
 			t.Errorf("%s: exit %d at no tolerance: %s", bundle, code, stderr)
 		}
 	}

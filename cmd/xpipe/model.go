@@ -38,7 +38,7 @@ func addVariantFlag(cmd *cobra.Command, variant *string) {
 // checkVariant refuses a --variant that no model has.
 func checkVariant(variant string) error {
 	if all := models.Variants(); variant != "" && !slices.Contains(all, variant) {
-		return usagef("--variant is one of %s, not %q", strings.Join(all, ", "), variant)
+		return api.Usagef("--variant is one of %s, not %q", strings.Join(all, ", "), variant)
 	}
 	return nil
 }
@@ -71,9 +71,4 @@ func (o *modelOptions) openWith(
 	}
 	env.verbosef("model: %v", model)
 	return model.Open(ctx, opts...)
-}
-
-// openBundle opens a bundle by folder or by the name of an embedded model.
-func openBundle(name string, opts ...models.Option) (*models.Bundle, error) {
-	return api.OpenBundle(name, opts...)
 }

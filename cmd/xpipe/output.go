@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/pipeline"
 	"golang.org/x/term"
 )
@@ -23,14 +24,21 @@ func (env *environment) verbosef(format string, args ...any) {
 	}
 }
 
+// verboseUnusable tells that a verb over all engines goes on without one.
+func (env *environment) verboseUnusable(row engine.Row, err error) {
+	env.verbosef("engine: without %s, because %s is not usable (%v)", row.Name, row.About, err)
+}
+
+// millis is a duration in milliseconds.
+func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
 // verboseStats tells where the time went.
 func (env *environment) verboseStats(name string, t *pipeline.Text) {
-	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	s := t.Stats
 	env.verbosef("%s: preprocess %.1f ms, encode %.1f ms, first token after %.1f ms, "+
 		"%d tokens in %.1f ms (%.0f tokens/s)",
-		name, ms(s.Preprocess), ms(s.Encode), ms(s.FirstToken),
-		s.Tokens, ms(s.Generate), float64(s.Tokens)/s.Generate.Seconds())
+		name, millis(s.Preprocess), millis(s.Encode), millis(s.FirstToken),
+		s.Tokens, millis(s.Generate), float64(s.Tokens)/s.Generate.Seconds())
 }
 
 // warnf tells on stderr what the user should know though all goes on.

@@ -40,7 +40,7 @@ FILE-1.png, FILE-2.png and so on.
 		Args: usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("config") && cmd.Flags().Changed("model") {
-				return usagef("--config and --model name two configurations; give one")
+				return api.Usagef("--config and --model name two configurations; give one")
 			}
 			return runPreprocess(cmd.Context(), env, o, args)
 		},
@@ -60,7 +60,7 @@ func runPreprocess(
 	stdin := false
 	for _, arg := range args {
 		if arg == "-" && stdin {
-			return usagef(`"-" is given twice`)
+			return api.Usagef(`"-" is given twice`)
 		}
 		stdin = stdin || arg == "-"
 	}

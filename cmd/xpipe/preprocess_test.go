@@ -110,19 +110,19 @@ func TestPreprocessRefuses(t *testing.T) {
 		say  string
 		args []string
 	}{
-		{exitUsage, "at least 1", nil},
-		{exitUsage, "give one", []string{picture, "--config", blipConfig, "--model", dir}},
-		{exitUsage, "twice", []string{"-", "-"}},
-		{exitUsage, "unknown flag", []string{picture, "--sharp"}},
-		{exitInput, "no such file", []string{picture + "x", "--config", blipConfig}},
-		{exitInput, "is a directory", []string{dir, "--config", blipConfig}},
-		{exitInput, "not an image", []string{bad, "--config", blipConfig}},
-		{exitInput, "is empty", []string{"-", "--config", blipConfig}},
-		{exitInput, "no such file", []string{picture, "--config", bad + "x"}},
-		{exitInput, "do_sharpen", []string{picture, "--config", bad}},
-		{exitModel, "do_sharpen", []string{picture, "--model", dir}},
-		{exitModel, "no such file", []string{picture, "--model", t.TempDir()}},
-		{exitModel, "no embedded model", []string{picture, "--model", "nobody"}},
+		{api.ExitUsage, "at least 1", nil},
+		{api.ExitUsage, "give one", []string{picture, "--config", blipConfig, "--model", dir}},
+		{api.ExitUsage, "twice", []string{"-", "-"}},
+		{api.ExitUsage, "unknown flag", []string{picture, "--sharp"}},
+		{api.ExitInput, "no such file", []string{picture + "x", "--config", blipConfig}},
+		{api.ExitInput, "is a directory", []string{dir, "--config", blipConfig}},
+		{api.ExitInput, "not an image", []string{bad, "--config", blipConfig}},
+		{api.ExitInput, "is empty", []string{"-", "--config", blipConfig}},
+		{api.ExitInput, "no such file", []string{picture, "--config", bad + "x"}},
+		{api.ExitInput, "do_sharpen", []string{picture, "--config", bad}},
+		{api.ExitModel, "do_sharpen", []string{picture, "--model", dir}},
+		{api.ExitModel, "no such file", []string{picture, "--model", t.TempDir()}},
+		{api.ExitModel, "no embedded model", []string{picture, "--model", "nobody"}},
 	} {
 		code, stdout, stderr := xpipe(t, "", append([]string{"preprocess"}, c.args...)...)
 		if code != c.code || stdout != "" || !strings.Contains(stderr, c.say) || strings.Count(stderr, "\n") != 1 {

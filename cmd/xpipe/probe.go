@@ -54,20 +54,24 @@ func probeLibrary(executable, engineName, path string) (loaded bool, err error) 
 	case err == nil:
 		return true, nil
 	case ctx.Err() != nil:
-		return false, fmt.Errorf("%s does not come back from being loaded within %v", path, probeTimeout)
+		return false, fmt.Errorf("%s does not come back from being loaded within %v",
+			path, probeTimeout)
 	case !ran:
 		return false, fmt.Errorf("%s cannot be tried: %w", path, err)
-	case exit.ExitCode() == exitEngine:
+	case exit.ExitCode() == api.ExitEngine:
 		return false, nil
 	}
-	return false, fmt.Errorf("%s crashed when it was loaded (%s)", path, crash(exit, stderr.String()))
+	return false, fmt.Errorf("%s crashed when it was loaded (%s)",
+		path, crash(exit, stderr.String()))
 }
 
 // crash says what ended the child: the signal, as Go prints it, or else the exit status.
 func crash(exit *exec.ExitError, stderr string) string {
 	for line := range strings.Lines(stderr) {
-		if strings.HasPrefix(line, "SIG") || strings.HasPrefix(line, "[signal ") || strings.HasPrefix(line, "signal ") {
-			return strings.Trim(strings.TrimSpace(line), "[]")
+		for _, prefix := range []string{"SIG", "[signal ", "signal "} {
+			if strings.HasPrefix(line, prefix) {
+				return strings.Trim(strings.TrimSpace(line), "[]")
+			}
 		}
 	}
 	return exit.String()

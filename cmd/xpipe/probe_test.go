@@ -2,9 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
-	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,12 +11,10 @@ import (
 	"time"
 
 	"github.com/crossattn/xpipe/api"
-	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/ort"
 	"github.com/crossattn/xpipe/ort/ortlib"
 	"github.com/crossattn/xpipe/ort/orttest"
 	"github.com/crossattn/xpipe/pipeline"
-	"github.com/crossattn/xpipe/tensor"
 )
 
 // runEnv makes the test program the command itself, as which it starts itself; timeoutEnv is then
@@ -110,14 +105,14 @@ func TestCrashingLibraries(t *testing.T) {
 				t.Setenv(timeoutEnv, "2s")
 			}
 			code, _, stderr := run("caption", "--engine", "ort", apple)
-			if code != exitEngine || !strings.Contains(stderr, fake.says) || !strings.Contains(stderr, library) || !strings.Contains(stderr, "runtime install") {
+			if code != api.ExitEngine || !strings.Contains(stderr, fake.says) || !strings.Contains(stderr, library) || !strings.Contains(stderr, "runtime install") {
 				t.Errorf("ort by name: exit %d: %s", code, stderr)
 			}
 			if i > 0 { // captioning takes a while
 				return
 			}
 			code, stdout, stderr := run("caption", apple)
-			if code != exitOK || strings.TrimSpace(stdout) == "" || !strings.Contains(stderr, "warning: engine: go, because") || !strings.Contains(stderr, fake.says) {
+			if code != api.ExitOK || strings.TrimSpace(stdout) == "" || !strings.Contains(stderr, "warning: engine: go, because") || !strings.Contains(stderr, fake.says) {
 				t.Errorf("auto: exit %d: %s%s", code, stdout, stderr)
 			}
 		})
@@ -200,51 +195,11 @@ func TestProbeOnce(t *testing.T) {
 	}
 }
 
-// starts is an engine with some providers that start.
-type starts []string
-
-func (s starts) Name() string { return "starts" }
-
-func (s starts) Open(_ context.Context, _ engine.Source, opts engine.Options) (engine.Session, error) {
-	for _, name := range s {
-		if name == opts.Provider && len(opts.ProviderOptions) == 0 {
-			return provided(name), nil
-		}
-	}
-	return nil, fmt.Errorf("%w: provider %s failed to start", engine.ErrEngine, opts.Provider)
-}
-
-type provided string
-
-func (provided) Inputs() []tensor.Spec  { return nil }
-func (provided) Outputs() []tensor.Spec { return nil }
-func (provided) Close() error           { return nil }
-func (provided) Run(context.Context, map[string]*tensor.Tensor, ...string) (map[string]*tensor.Tensor, error) {
-	return nil, nil
-}
-
-// Only a list falls back; it warns once and stays with the provider that has started.
-func TestProviderChain(t *testing.T) {
+// A list of providers goes on to the next: cuda is no provider of the Go engine.
+func TestProviderList(t *testing.T) {
 	t.Parallel()
-	var said []string
-	warnf := func(format string, args ...any) { said = append(said, fmt.Errorf(format, args...).Error()) }
-	chain := &providerChain{Engine: starts{"cpu"}, providers: []string{"tensorrt", "cuda", "cpu"}, warnf: warnf}
-	for range 3 {
-		s, err := chain.Open(t.Context(), engine.Source{}, engine.Options{Provider: "tensorrt,cuda,cpu", ProviderOptions: map[string]string{"device_id": "1"}})
-		if err != nil || s != provided("cpu") {
-			t.Fatal(s, err)
-		}
-	}
-	if len(said) != 2 || !strings.Contains(said[0], "going on with provider cuda: engine: provider tensorrt failed") || !strings.Contains(said[1], "provider cpu") {
-		t.Errorf("%q", said)
-	}
-	chain = &providerChain{Engine: starts{}, providers: []string{"cuda", "cpu"}, warnf: warnf}
-	if _, err := chain.Open(t.Context(), engine.Source{}, engine.Options{}); !errors.Is(err, engine.ErrEngine) {
-		t.Error(err)
-	}
-	// Through the command: cuda is no provider of the Go engine.
 	code, stdout, stderr := xpipe(t, "", "caption", "--engine", "go", "--provider", "cuda,cpu", apple)
-	if code != exitOK || stdout == "" || strings.Count(stderr, "going on with provider cpu") != 1 {
+	if code != api.ExitOK || stdout == "" || strings.Count(stderr, "going on with provider cpu") != 1 {
 		t.Errorf("exit %d: %s%s", code, stdout, stderr)
 	}
 }
@@ -265,7 +220,7 @@ func TestVersion(t *testing.T) {
 	}
 	defer func() { stamp = "" }()
 	stamp = "v9.9.9"
-	if code, stdout, _ := xpipe(t, "", "--version"); code != exitOK || !strings.Contains(stdout, "v9.9.9") {
+	if code, stdout, _ := xpipe(t, "", "--version"); code != api.ExitOK || !strings.Contains(stdout, "v9.9.9") {
 		t.Errorf("exit %d: %s", code, stdout)
 	}
 }
@@ -295,7 +250,7 @@ func TestPictureLimits(t *testing.T) {
 	if err := f.Truncate(pipeline.DefaultLimits().ImageBytes + 1); err != nil { // a hole, that takes no place
 		t.Fatal(err)
 	}
-	if code, _, stderr := xpipe(t, "", "caption", "--engine", "go", huge); code != exitInput || !strings.Contains(stderr, "the limit is 536870912") {
+	if code, _, stderr := xpipe(t, "", "caption", "--engine", "go", huge); code != api.ExitInput || !strings.Contains(stderr, "the limit is 536870912") {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 }

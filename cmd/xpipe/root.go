@@ -5,6 +5,7 @@ import (
 	"io"
 	"runtime/debug"
 
+	"github.com/crossattn/xpipe/api"
 	"github.com/spf13/cobra"
 )
 
@@ -26,7 +27,7 @@ func execute(ctx context.Context, env *environment, args []string) int {
 	if err != nil {
 		env.report(err)
 	}
-	return exitCode(err)
+	return api.KindOf(err).Exit
 }
 
 func newRootCommand(env *environment) *cobra.Command {
@@ -47,7 +48,7 @@ answers questions about them, and shows what the models and engines do.
 	root.SetOut(env.stdout)
 	root.SetErr(env.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("%w (see: %s --help)", err, cmd.CommandPath())
+		return api.Usagef("%w (see: %s --help)", err, cmd.CommandPath())
 	})
 	f := root.PersistentFlags()
 	f.BoolVar(&env.json, "json", false, "print results and errors as JSON")
@@ -75,7 +76,7 @@ answers questions about them, and shows what the models and engines do.
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
-			return usagef("%w (see: %s --help)", err, cmd.CommandPath())
+			return api.Usagef("%w (see: %s --help)", err, cmd.CommandPath())
 		}
 		return nil
 	}

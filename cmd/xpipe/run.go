@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/tensor"
 	"github.com/spf13/cobra"
 )
@@ -37,28 +37,29 @@ become '_'.
 		},
 	}
 	o.addFlags(cmd)
-	cmd.Flags().StringArrayVarP(&o.inputs, "input", "i", nil, "an input of the graph: NAME=FILE.npy (repeat)")
-	cmd.Flags().StringArrayVar(&o.outputs, "output", nil, "an output to compute (repeat; default: all)")
-	cmd.Flags().StringVarP(&o.dir, "out", "o", "", "folder for the outputs; made if missing")
+	f := cmd.Flags()
+	f.StringArrayVarP(&o.inputs, "input", "i", nil, "an input of the graph: NAME=FILE.npy (repeat)")
+	f.StringArrayVar(&o.outputs, "output", nil, "an output to compute (repeat; default: all)")
+	f.StringVarP(&o.dir, "out", "o", "", "folder for the outputs; made if missing")
 	return cmd
 }
 
 func runRun(ctx context.Context, env *environment, o runOptions, graph string) error {
 	if o.dir == "" {
-		return usagef("run needs --out DIR, the folder for the outputs")
+		return api.Usagef("run needs --out DIR, the folder for the outputs")
 	}
 	in := map[string]*tensor.Tensor{}
 	for _, arg := range o.inputs {
 		name, file, ok := cutInput(arg)
 		if !ok {
-			return usagef("--input %q is not NAME=FILE.npy", arg)
+			return api.Usagef("--input %q is not NAME=FILE.npy", arg)
 		}
 		if _, twice := in[name]; twice {
-			return usagef("input %q is given twice", name)
+			return api.Usagef("input %q is given twice", name)
 		}
 		t, err := tensor.LoadNpy(file)
 		if err != nil {
-			return inputError{fmt.Errorf("input %q: %w", name, err)}
+			return api.Inputf("input %q: %w", name, err)
 		}
 		in[name] = t
 	}
@@ -66,7 +67,7 @@ func runRun(ctx context.Context, env *environment, o runOptions, graph string) e
 	if err != nil {
 		return err
 	}
-	session, err := openGraph(ctx, eng, graph, o.options())
+	session, err := api.OpenGraph(ctx, eng, graph, o.options())
 	if err != nil {
 		return err
 	}
@@ -82,19 +83,15 @@ func runRun(ctx context.Context, env *environment, o runOptions, graph string) e
 	for _, name := range slices.Sorted(maps.Keys(out)) {
 		file := filepath.Join(o.dir, fileName(name)+".npy")
 		if other, taken := files[file]; taken {
-			return usagef("outputs %q and %q would both be written to %s; pick one with --output", other, name, file)
+			return api.Usagef("outputs %q and %q would both be written to %s; pick one with --output",
+				other, name, file)
 		}
 		files[file] = name
 		if err := tensor.SaveNpy(file, out[name]); err != nil {
 			return err
 		}
 		if env.json {
-			err = env.printJSON(struct {
-				Output string `json:"output"`
-				DType  string `json:"dtype"`
-				Shape  []int  `json:"shape"`
-				File   string `json:"file"`
-			}{name, out[name].DType().String(), out[name].Shape(), file})
+			err = env.printJSON(api.NewOutput(name, out[name], file))
 		} else {
 			_, err = fmt.Fprintf(env.stdout, "%s %v -> %s\n", name, out[name], file)
 		}
@@ -103,22 +100,6 @@ func runRun(ctx context.Context, env *environment, o runOptions, graph string) e
 		}
 	}
 	return nil
-}
-
-// openGraph opens a graph file, with errors that name it.
-func openGraph(ctx context.Context, eng engine.Engine, path string, opts engine.Options) (engine.Session, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", engine.ErrGraph, err)
-	}
-	if info.IsDir() {
-		return nil, fmt.Errorf("%w: %s is a folder; give the .onnx file in it", engine.ErrGraph, path)
-	}
-	session, err := eng.Open(ctx, engine.FileSource(path), opts)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return session, nil
 }
 
 // cutInput splits NAME=FILE at the last '=' before a file that exists, or at the first where none
@@ -140,7 +121,8 @@ func cutInput(arg string) (name, file string, ok bool) {
 func fileName(output string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '.', r == '_', r == '-':
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9',
+			r == '.', r == '_', r == '-':
 			return r
 		}
 		return '_'

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"text/tabwriter"
 
+	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/ort"
 	"github.com/crossattn/xpipe/ort/ortlib"
@@ -75,7 +76,8 @@ func runRuntimeInstall(ctx context.Context, env *environment, o ortlib.InstallOp
 		o.Progress = func(done, total int64) {
 			if bar == nil {
 				bar = progressbar.NewOptions64(total,
-					progressbar.OptionSetWriter(env.stderr), progressbar.OptionSetDescription("downloading"),
+					progressbar.OptionSetWriter(env.stderr),
+					progressbar.OptionSetDescription("downloading"),
 					progressbar.OptionShowBytes(true), progressbar.OptionSetPredictTime(true),
 					progressbar.OptionClearOnFinish())
 			}
@@ -90,7 +92,7 @@ func runRuntimeInstall(ctx context.Context, env *environment, o ortlib.InstallOp
 	installed, err := ortlib.Install(ctx, o)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && o.From != "":
-		return inputError{err}
+		return api.WithKind(err, api.KindInput)
 	case err != nil:
 		return libraryError(err)
 	}
@@ -183,7 +185,7 @@ func newRuntimeRemoveCommand(env *environment) *cobra.Command {
 
 func runRuntimeRemove(env *environment, versions []string, all bool) error {
 	if all == (len(versions) > 0) {
-		return usagef("runtime remove takes versions or --all (see: xpipe runtime remove --help)")
+		return api.Usagef("runtime remove takes versions or --all (see: xpipe runtime remove --help)")
 	}
 	if all {
 		list, err := ortlib.List()

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/ort"
 	"github.com/crossattn/xpipe/ort/ortlib"
@@ -85,16 +86,16 @@ func TestRuntimeErrors(t *testing.T) {
 		err  error
 		exit int
 	}{
-		"not pinned":   {runRuntimeInstall(ctx, env, ortlib.InstallOptions{}), exitEngine},
-		"no pip":       {runRuntimeInstall(ctx, env, ortlib.InstallOptions{From: "pip"}), exitEngine},
-		"missing file": {runRuntimeInstall(ctx, env, ortlib.InstallOptions{From: "nowhere.whl"}), exitInput},
-		"no library":   {runRuntimeInstall(ctx, env, ortlib.InstallOptions{From: t.TempDir()}), exitEngine},
-		"plain http":   {runRuntimeInstall(ctx, env, ortlib.InstallOptions{From: "http://localhost/a.tgz"}), exitEngine},
-		"nothing":      {runRuntimeRemove(env, nil, false), exitUsage},
-		"both":         {runRuntimeRemove(env, []string{"1.24.4"}, true), exitUsage},
-		"unknown":      {runRuntimeRemove(env, []string{"1.24.4"}, false), exitEngine},
+		"not pinned":   {runRuntimeInstall(ctx, env, ortlib.InstallOptions{}), api.ExitEngine},
+		"no pip":       {runRuntimeInstall(ctx, env, ortlib.InstallOptions{From: "pip"}), api.ExitEngine},
+		"missing file": {runRuntimeInstall(ctx, env, ortlib.InstallOptions{From: "nowhere.whl"}), api.ExitInput},
+		"no library":   {runRuntimeInstall(ctx, env, ortlib.InstallOptions{From: t.TempDir()}), api.ExitEngine},
+		"plain http":   {runRuntimeInstall(ctx, env, ortlib.InstallOptions{From: "http://localhost/a.tgz"}), api.ExitEngine},
+		"nothing":      {runRuntimeRemove(env, nil, false), api.ExitUsage},
+		"both":         {runRuntimeRemove(env, []string{"1.24.4"}, true), api.ExitUsage},
+		"unknown":      {runRuntimeRemove(env, []string{"1.24.4"}, false), api.ExitEngine},
 	} {
-		if got := exitCode(c.err); got != c.exit {
+		if got := api.KindOf(c.err).Exit; got != c.exit {
 			t.Errorf("%s: exit code %d, want %d: %v", name, got, c.exit, c.err)
 		}
 	}
@@ -108,7 +109,7 @@ func TestDoctor(t *testing.T) {
 	if err := runDoctor(t.Context(), env, doctorOptions{libraries: libraries{ort.Name: library}}); err != nil {
 		t.Fatal(err)
 	}
-	var r doctorReport
+	var r api.Diagnosis
 	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
 		t.Fatal(err)
 	}
@@ -120,8 +121,8 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("engine ort: %+v", onnx)
 	}
 	var before struct { // the table of engines
-		GoEngine  engineReport `json:"go_engine"`
-		OrtEngine engineReport `json:"ort_engine"`
+		GoEngine  api.EngineState `json:"go_engine"`
+		OrtEngine api.EngineState `json:"ort_engine"`
 	}
 	if err := json.Unmarshal(stdout.Bytes(), &before); err != nil || !reflect.DeepEqual(before.GoEngine, native) || !reflect.DeepEqual(before.OrtEngine, onnx) {
 		t.Errorf("%v: the keys go_engine and ort_engine differ from engines: %s", err, stdout)
@@ -138,24 +139,20 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
-// The report says what to do about each missing thing; a broken model is the model's fault.
+// The report says what to do about each missing thing.
 func TestDoctorAdvice(t *testing.T) {
 	t.Parallel()
-	if r := examineModel("no such model"); r.OK || r.Problem == "" {
-		t.Errorf("an unknown model: %+v", r)
-	}
-	if r := (trialReport{Problem: "broken"}); !strings.Contains(r.String(), "not usable: broken") {
-		t.Error(r)
-	}
-	r := doctorReport{
-		Engines: map[string]engineReport{"ort": {Looked: []string{"here: nothing"}}},
-		Advice:  []engine.Advice{{Missing: "engine ort", Do: "install it"}},
+	d := api.Diagnosis{
+		Engines: map[string]api.EngineState{ort.Name: {
+			Trial: api.CaptionTrial{Problem: "broken"}, Looked: []string{"here: nothing"},
+		}},
+		Advice: []engine.Advice{{Missing: "engine ort", Do: "install it"}},
 	}
 	env, stdout, _ := testEnvironment()
-	if err := r.print(env); err != nil {
+	if err := printDiagnosis(env, d); err != nil {
 		t.Fatal(err)
 	}
-	for _, word := range []string{"looked at here: nothing", "to do", "install it", "NOT USABLE"} {
+	for _, word := range []string{"not usable: broken", "looked at here: nothing", "to do", "install it", "NOT USABLE"} {
 		if !strings.Contains(stdout.String(), word) {
 			t.Errorf("the report does not say %q:\n%s", word, stdout)
 		}

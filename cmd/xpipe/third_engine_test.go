@@ -67,16 +67,16 @@ func TestThirdEngine(t *testing.T) {
 			t.Errorf("the help does not say %q:\n%s", words, help)
 		}
 	}
-	if code, _, stderr := xpipe(t, "", "caption", "--engine", "fourth", apple); code != exitEngine ||
+	if code, _, stderr := xpipe(t, "", "caption", "--engine", "fourth", apple); code != api.ExitEngine ||
 		!strings.Contains(stderr, `there is no engine "fourth"; it is go, ort, third or auto`) {
 		t.Errorf("exit %d: %s", code, stderr)
 	}
 	code, stdout, stderr := xpipe(t, "", "caption", "-v", "--engine", "third", "--third-lib", "/lib3", "--provider", "abacus", apple)
-	if code != exitOK || !strings.Contains(stdout, "apple") || !strings.Contains(stderr, "engine: third, third of three") {
+	if code != api.ExitOK || !strings.Contains(stdout, "apple") || !strings.Contains(stderr, "engine: third, third of three") {
 		t.Errorf("exit %d: %s%s", code, stdout, stderr)
 	}
 
-	var b benchReport
+	var b api.Bench
 	said := want(t, "--json", "bench", qformer, "--engine", "all", "--ort-lib", library, "--runs", "3", "--warm", "0")
 	if err := json.Unmarshal([]byte(said), &b); err != nil {
 		t.Fatal(err)
@@ -96,7 +96,7 @@ func TestThirdEngine(t *testing.T) {
 		t.Errorf("bench: %s", said)
 	}
 
-	var d doctorReport
+	var d api.Diagnosis
 	said = want(t, "--json", "doctor", "--ort-lib", library, "--third-lib", "lib.broken")
 	if err := json.Unmarshal([]byte(said), &d); err != nil {
 		t.Fatal(err)
@@ -120,7 +120,7 @@ func TestThirdEngine(t *testing.T) {
 		}
 	}
 
-	var g graphReport
+	var g api.GraphInfo
 	if err := json.Unmarshal([]byte(want(t, "--json", "inspect", qformer)), &g); err != nil {
 		t.Fatal(err)
 	}

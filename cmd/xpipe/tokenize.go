@@ -57,7 +57,8 @@ tokens out. With --json every line of output is an object.
 	}
 	f := cmd.Flags()
 	f.StringVar(&opts.tokenizer, "tokenizer", "", "tokenizer.json, or the folder it is in")
-	f.BoolVar(&opts.noSpecial, "no-special", false, "add no special tokens; with --decode, leave them out")
+	f.BoolVar(&opts.noSpecial, "no-special", false,
+		"add no special tokens; with --decode, leave them out")
 	f.BoolVar(&opts.pair, "pair", false, "a second text, after a tab or as an argument")
 	f.BoolVar(&opts.offsets, "offsets", false, "print tokens and their places, too")
 	f.BoolVar(&opts.decode, "decode", false, "turn arrays of ids into text")
@@ -70,12 +71,12 @@ tokens out. With --json every line of output is an object.
 func runTokenize(ctx context.Context, env *environment, opts tokenizeOptions) error {
 	switch {
 	case opts.tokenizer == "":
-		return usagef("tokenize needs --tokenizer FILE")
+		return api.Usagef("tokenize needs --tokenizer FILE")
 	case len(opts.second) > 0 && !opts.pair:
-		return usagef("%q is no flag; texts come from standard input (a second text needs --pair)",
-			opts.second[0])
+		return api.Usagef("%q is no flag; texts come from standard input "+
+			"(a second text needs --pair)", opts.second[0])
 	case opts.decode && (opts.pair || opts.offsets):
-		return usagef("--decode goes with neither --pair nor --offsets")
+		return api.Usagef("--decode goes with neither --pair nor --offsets")
 	}
 	path := opts.tokenizer
 	if info, err := os.Stat(path); err == nil && info.IsDir() {

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/crossattn/xpipe/api"
 )
 
 // A word-level tokenizer small enough to read.
@@ -41,14 +43,14 @@ func TestTokenize(t *testing.T) {
 		{name: "decode", args: "--decode", stdin: "[4,1,2]\n[]\n", stdout: "<s> two cats\n\n"},
 		{name: "decode to JSON", args: "--decode --jsonl --no-special", stdin: "[4,1,3]\n", stdout: `"two \ncats"` + "\n"},
 		{name: "json", args: "--json", stdin: "two\n", stdout: `{"ids":[4,1]}` + "\n"},
-		{name: "bad JSON", args: "--jsonl", stdin: "two\n", code: exitInput, stderr: "line 1"},
-		{name: "no tab", args: "--pair", stdin: "a\tb\nc\n", stdout: "[4,0,4,0]\n", code: exitInput, stderr: "line 2"},
-		{name: "ids that are none", args: "--decode", stdin: "two\n", code: exitInput, stderr: "array of ids"},
-		{name: "an argument too many", args: "text", code: exitUsage, stderr: "standard input"},
-		{name: "decode and offsets", args: "--decode --offsets", code: exitUsage, stderr: "--decode"},
-		{name: "unknown flag", args: "--fast", code: exitUsage, stderr: "--fast"},
-		{name: "no such file", args: "--tokenizer " + filepath.Join(dir, "none.json"), code: exitModel, stderr: "none.json"},
-		{name: "a file that asks too much", args: "--tokenizer " + broken, code: exitModel, stderr: "Telepathy"},
+		{name: "bad JSON", args: "--jsonl", stdin: "two\n", code: api.ExitInput, stderr: "line 1"},
+		{name: "no tab", args: "--pair", stdin: "a\tb\nc\n", stdout: "[4,0,4,0]\n", code: api.ExitInput, stderr: "line 2"},
+		{name: "ids that are none", args: "--decode", stdin: "two\n", code: api.ExitInput, stderr: "array of ids"},
+		{name: "an argument too many", args: "text", code: api.ExitUsage, stderr: "standard input"},
+		{name: "decode and offsets", args: "--decode --offsets", code: api.ExitUsage, stderr: "--decode"},
+		{name: "unknown flag", args: "--fast", code: api.ExitUsage, stderr: "--fast"},
+		{name: "no such file", args: "--tokenizer " + filepath.Join(dir, "none.json"), code: api.ExitModel, stderr: "none.json"},
+		{name: "a file that asks too much", args: "--tokenizer " + broken, code: api.ExitModel, stderr: "Telepathy"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -7,7 +7,6 @@ import (
 	"math"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/models/mini"
@@ -21,38 +20,6 @@ type verifyOptions struct {
 	image     string
 	prompt    string
 	tolerance float64
-}
-
-// breachError ends verify where the engines disagree.
-type breachError struct{ error }
-
-// verifyReport is verify --json: one object for each engine that is compared with the first of the
-// table.
-type verifyReport struct {
-	Model     string        `json:"model"`
-	Engines   []string      `json:"engines"` // the two compared; the second is the table's first
-	Prompt    string        `json:"prompt"`
-	TokenIDs  []int64       `json:"token_ids"`
-	Pixels    []int         `json:"pixels,omitempty"`
-	PixelHash string        `json:"pixels_sha256,omitempty"`
-	Text      string        `json:"text"`
-	Tolerance float64       `json:"tolerance"`
-	OK        bool          `json:"ok"`
-	Stages    []stageReport `json:"stages"`
-}
-
-type stageReport struct {
-	Graph    string    `json:"graph"`
-	Output   string    `json:"output"`
-	Shape    []int     `json:"shape"`
-	Runs     int       `json:"runs"`
-	MaxDiff  float64   `json:"max_diff"`
-	MeanDiff float64   `json:"mean_diff"`
-	Largest  float64   `json:"largest"`
-	Cosine   float64   `json:"cosine"`
-	Argmax   *float64  `json:"argmax_agreement"` // null where rows are no scores
-	Millis   []float64 `json:"ms"`               // on each of the engines
-	OK       bool      `json:"ok"`
 }
 
 func newVerifyCommand(env *environment) *cobra.Command {
@@ -80,16 +47,18 @@ above 1: 1e-4, and 5e-2 for int8 bundles, unless --tolerance says otherwise.
 		},
 	}
 	o.addFlags(cmd, mini.Default)
-	cmd.Flags().Lookup("engine").Hidden = true // all are run
-	cmd.Flags().StringVar(&o.image, "image", "", "picture to run on (default: a synthetic one)")
-	cmd.Flags().StringVar(&o.prompt, "prompt", "", "text to run on (default: the model's own)")
-	cmd.Flags().Float64Var(&o.tolerance, "tolerance", 0, "largest difference allowed (0: by the bundle's dtype)")
+	f := cmd.Flags()
+	f.Lookup("engine").Hidden = true // all are run
+	f.StringVar(&o.image, "image", "", "picture to run on (default: a synthetic one)")
+	f.StringVar(&o.prompt, "prompt", "", "text to run on (default: the model's own)")
+	f.Float64Var(&o.tolerance, "tolerance", 0,
+		"largest difference allowed (0: by the bundle's dtype)")
 	return cmd
 }
 
 func runVerify(ctx context.Context, env *environment, o verifyOptions) error {
 	if o.tolerance < 0 || math.IsNaN(o.tolerance) {
-		return usagef("--tolerance must be 0 or more")
+		return api.Usagef("--tolerance must be 0 or more")
 	}
 	request := api.VerifyRequest{Prompt: o.prompt, Tolerance: o.tolerance}
 	if o.image != "" {
@@ -113,7 +82,7 @@ func runVerify(ctx context.Context, env *environment, o verifyOptions) error {
 		}
 		if err != nil {
 			unusable = cmp.Or(unusable, err)
-			env.verbosef("engine: without %s, because %s is not usable (%v)", row.Name, row.About, err)
+			env.verboseUnusable(row, err)
 			continue
 		}
 		env.verbosef("%v", choice)
@@ -138,54 +107,23 @@ func runVerify(ctx context.Context, env *environment, o verifyOptions) error {
 		outputs += len(report.Stages)
 	}
 	if breaches > 0 {
-		return breachError{fmt.Errorf("%d of %d outputs differ by more than the tolerance", breaches, outputs)}
+		err := fmt.Errorf("%d of %d outputs differ by more than the tolerance", breaches, outputs)
+		return api.WithKind(err, api.KindBreach)
 	}
 	return nil
 }
 
-// showVerify prints one report, or with --json one object; more says that others stand before it.
+// showVerify prints one report, or with --json one object. A report after another one (more) has an
+// empty line before it.
 func showVerify(env *environment, model string, report *compare.Report, more bool) error {
 	if env.json {
-		return env.printJSON(newVerifyReport(model, report))
+		return env.printJSON(api.NewVerification(model, report))
 	}
 	if more {
 		fmt.Fprintln(env.stdout)
 	}
 	return printVerify(env, model, report)
 }
-
-func newVerifyReport(model string, r *compare.Report) verifyReport {
-	v := verifyReport{
-		Model: model, Engines: r.Engines[:], Prompt: r.Prompt, TokenIDs: r.TokenIDs,
-		Pixels: r.Pixels, PixelHash: r.PixelHash,
-		Text: r.Text, Tolerance: r.Tolerance, OK: len(r.Breaches()) == 0,
-	}
-	for _, s := range r.Stages {
-		stage := stageReport{
-			Graph: s.Graph, Output: s.Output, Shape: s.Shape, Runs: s.Runs,
-			MaxDiff: finite(s.MaxDiff), MeanDiff: finite(s.MeanDiff), Largest: finite(s.Largest),
-			Cosine: finite(s.Cosine), OK: s.Within(r.Tolerance),
-		}
-		for _, t := range s.Times {
-			stage.Millis = append(stage.Millis, millis(t))
-		}
-		if !math.IsNaN(s.Argmax) {
-			stage.Argmax = &s.Argmax
-		}
-		v.Stages = append(v.Stages, stage)
-	}
-	return v
-}
-
-// finite keeps JSON, which has no infinity, valid.
-func finite(v float64) float64 {
-	if math.IsNaN(v) || math.IsInf(v, 0) {
-		return math.MaxFloat64
-	}
-	return v
-}
-
-func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 func printVerify(env *environment, model string, r *compare.Report) error {
 	w := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
@@ -200,8 +138,8 @@ func printVerify(env *environment, model string, r *compare.Report) error {
 	}
 	fmt.Fprintf(w, "tolerance\t%g\n\n", r.Tolerance)
 	w.Flush()
-	fmt.Fprintf(w, "graph\toutput\tshape\truns\tmax diff\tmean diff\tcosine\targmax\t%s ms\t%s ms\t\n",
-		r.Engines[0], r.Engines[1])
+	fmt.Fprintf(w, "graph\toutput\tshape\truns\tmax diff\tmean diff\tcosine\targmax\t"+
+		"%s ms\t%s ms\t\n", r.Engines[0], r.Engines[1])
 	for _, s := range r.Stages {
 		verdict, agreement := "ok", "-"
 		if !s.Within(r.Tolerance) {

@@ -1,15 +1,13 @@
-package main
+package api
 
 import (
 	"bytes"
 	"encoding/json"
-
-	"github.com/crossattn/xpipe/api"
 )
 
-// namedKeys are keys of a JSON object whose names begin with those of engines, in order. They are
-// from before there was a table of engines, are kept for the first two in it, and repeat what the
-// object "engines" says of all.
+// namedKeys are keys of a JSON object that have the name of an engine in theirs, such as go_ms, in
+// order. They date from before there was a table of engines. They stay for the first two engines of
+// the table, and repeat what the object "engines" says of all.
 type namedKeys []namedKey
 
 type namedKey struct {
@@ -25,7 +23,7 @@ func (k *namedKeys) addNonZero(name string, value float64) {
 }
 
 // namedEngines are the names of the engines that have such keys.
-func namedEngines() []string { return api.EngineNames()[:min(2, len(api.Engines))] }
+func namedEngines() []string { return EngineNames()[:min(2, len(Engines))] }
 
 // marshalWith is the JSON object of v with more keys after its own.
 func marshalWith(v any, more namedKeys) ([]byte, error) {
@@ -50,7 +48,7 @@ func marshalWith(v any, more namedKeys) ([]byte, error) {
 	return append(object, '}'), nil
 }
 
-// marshalJSON is json.Marshal without escapes for HTML, as printJSON writes.
+// marshalJSON is json.Marshal without escapes for HTML, as WriteJSON writes.
 func marshalJSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
