@@ -58,6 +58,10 @@ func (env *environment) report(err error) {
 		return
 	}
 	fmt.Fprintln(env.stderr, "xpipe: "+api.OneLine(err))
+	var bug interface{ Stack() []byte }
+	if env.verbose && errors.As(err, &bug) {
+		env.stderr.Write(bug.Stack())
+	}
 }
 
 // printJSON writes v as one line of JSON on stdout.
