@@ -126,6 +126,7 @@ func (p *Pipeline) ready(
 		if err := p.checkPicture(a.Image); err != nil {
 			return err
 		}
+		a.Image = p.images.Turn(a.Image)
 		b := a.Image.Bounds()
 		a.Seen = p.images.Seen(b.Dx(), b.Dy())
 	}

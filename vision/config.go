@@ -39,6 +39,7 @@ const (
 	convNext                // crop_pct decides between crop and stretch
 	efficientNet            // rescale_offset, include_top
 	idefics                 // image_size; always rescales; blends alpha with white
+	donut                   // do_align_long_axis, do_thumbnail; a page that pictures are put on
 	explicit                // no class named: everything that matters must be said
 )
 
@@ -54,6 +55,7 @@ var families = map[string]family{
 	"ConvNext":     {size: sizeRule{shortest: 384}, resample: Bilinear, mean: halfMean, std: halfMean, kind: convNext},
 	"DeiT":         {size: square(256), square: true, resample: Bicubic, crop: true, cropSize: square(224), mean: halfMean, std: halfMean},
 	"Detr":         {size: sizeRule{shortest: 800, longest: 1333}, resample: Bilinear, mean: imageMean, std: imageStd, pad: true},
+	"Donut":        {size: sizeRule{height: 2560, width: 1920}, square: true, resample: Bilinear, mean: halfMean, std: halfMean, pad: true, kind: donut},
 	"EfficientNet": {size: square(346), square: true, resample: Nearest, cropSize: square(289), mean: halfMean, std: halfMean, kind: efficientNet},
 	"Idefics":      {size: square(224), square: true, resample: Bicubic, mean: clipMean, std: clipStd, kind: idefics},
 	"Sam":          {size: sizeRule{longest: 1024}, resample: Bilinear, mean: imageMean, std: imageStd, pad: true, padSize: square(1024)},
@@ -85,6 +87,8 @@ type config struct {
 	DoConvertRGB  *bool           `json:"do_convert_rgb"`
 	DoPad         *bool           `json:"do_pad"`
 	PadSize       json.RawMessage `json:"pad_size"`
+	DoThumbnail   *bool           `json:"do_thumbnail"`
+	DoAlign       *bool           `json:"do_align_long_axis"`
 	DataFormat    string          `json:"data_format"`
 	NumChannels   *int            `json:"num_channels"`
 	ImageChannels *int            `json:"image_num_channels"`
@@ -97,7 +101,8 @@ var (
 		"image_processor_type", "feature_extractor_type", "do_resize", "size", "max_size", "image_size",
 		"use_square_size", "resample", "crop_pct", "do_center_crop", "crop_size", "do_rescale", "rescale_factor",
 		"rescale_offset", "include_top", "do_normalize", "image_mean", "image_std", "do_convert_rgb", "do_pad",
-		"pad_size", "data_format", "num_channels", "image_num_channels", "default_to_square",
+		"pad_size", "do_thumbnail", "do_align_long_axis", "data_format", "num_channels", "image_num_channels",
+		"default_to_square",
 	}
 	inert = []string{
 		"processor_class", "_valid_processor_keys", "auto_map", "return_tensors", "device", "disable_grouping",
@@ -212,6 +217,11 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 	if orElse(c.UseSquareSize, false) && p.size.shortest > 0 {
 		p.size = square(p.size.shortest)
 	}
+	if f.kind == donut {
+		if err := c.page(p); err != nil {
+			return err
+		}
+	}
 
 	p.cropSize = f.cropSize
 	if !isNull(c.CropSize) {
@@ -257,6 +267,26 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 	return nil
 }
 
+// page fills the fields of p that only Donut has. The size configured is the page's, and pictures
+// are resized to its shorter side.
+func (c *config) page(p *Preprocessor) error {
+	if p.doCrop || !isNull(c.PadSize) {
+		return imageErrorf("DonutImageProcessor knows no do_center_crop and no pad_size")
+	}
+	if p.size.height == 0 {
+		return imageErrorf("DonutImageProcessor needs size.height and size.width")
+	}
+	if bytes.HasPrefix(bytes.TrimSpace(c.Size), []byte("[")) {
+		// DonutFeatureExtractor lists the width first.
+		p.size.height, p.size.width = p.size.width, p.size.height
+	}
+	p.page = p.size
+	p.size = sizeRule{shortest: min(p.page.height, p.page.width)}
+	p.doAlign, p.doThumbnail = orElse(c.DoAlign, false), orElse(c.DoThumbnail, true)
+	p.padPage, p.doPad = p.doPad, false
+	return nil
+}
+
 // refuse reports settings that would change pixels in ways not supported here.
 func (c *config) refuse(f family) error {
 	channels := map[string]*int{"num_channels": c.NumChannels, "image_num_channels": c.ImageChannels}
@@ -270,6 +300,9 @@ func (c *config) refuse(f family) error {
 	}
 	if f.kind != efficientNet && (orElse(c.RescaleOffset, false) || orElse(c.IncludeTop, false)) {
 		return imageErrorf("rescale_offset and include_top belong to EfficientNetImageProcessor")
+	}
+	if f.kind != donut && (orElse(c.DoAlign, false) || orElse(c.DoThumbnail, false)) {
+		return imageErrorf("do_align_long_axis and do_thumbnail belong to DonutImageProcessor")
 	}
 	return nil
 }

@@ -256,6 +256,35 @@ func TestLimitsOfMade(t *testing.T) {
 	oneLine(t, "a padded picture", preprocess(padded, three[:1]), ErrLimit, "in all")
 }
 
+// TestLongDonut refuses what Donut's resize, before its thumbnail, would make of a long thin picture
+// without taking memory for it. It runs alone: other tests' memory would count.
+func TestLongDonut(t *testing.T) {
+	const donut = `{"image_processor_type":"DonutImageProcessor","size":{"height":1280,"width":960}}`
+	for _, c := range []struct {
+		w, h   int
+		limits Limits
+		say    string
+	}{
+		{1, 100000, Limits{}, "would be resized to 0x1280"},
+		{100000, 1, Limits{}, "would be resized to 960x0"},
+		{1, 300, Limits{}, "resizing to 960x288000"},
+		{300, 1, Limits{}, "resizing to 288000x960"},
+		{10, 100, Limits{Pixels: 960*9600 - 1}, "resizing to 960x9600"},
+	} {
+		p, err := ParseConfig([]byte(donut), WithLimits(c.limits))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := NewRGB(c.w, c.h)
+		before := allocated()
+		_, err = p.Preprocess(context.Background(), m)
+		oneLine(t, fmt.Sprintf("%dx%d", c.w, c.h), err, ErrLimit, c.say)
+		if n := allocated() - before; n > 8<<20 {
+			t.Errorf("%dx%d: took %d bytes to refuse", c.w, c.h, n)
+		}
+	}
+}
+
 // tryAll decodes data in every way there is; only panics and errors without a sentinel count as
 // failures.
 func tryAll(t *testing.T, data []byte, p *Preprocessor) {
@@ -349,6 +378,7 @@ func FuzzPreprocess(f *testing.F) {
 	f.Add([]byte(`{"image_processor_type":"DetrImageProcessor","size":{"shortest_edge":8,"longest_edge":13}}`), uint16(3), uint16(90))
 	f.Add([]byte(`{"image_processor_type":"SamImageProcessor","size":{"longest_edge":13},"pad_size":{"height":20,"width":15}}`), uint16(3), uint16(90))
 	f.Add([]byte(`{"image_processor_type":"ConvNextFeatureExtractor","crop_pct":0.5,"size":30}`), uint16(3), uint16(90))
+	f.Add([]byte(`{"image_processor_type":"DonutFeatureExtractor","do_align_long_axis":true,"size":[30,40]}`), uint16(90), uint16(8))
 	f.Fuzz(func(t *testing.T, config []byte, w, h uint16) {
 		p, err := ParseConfig(config)
 		if err != nil {
@@ -359,7 +389,7 @@ func FuzzPreprocess(f *testing.F) {
 		}
 		m := NewRGB(int(w%1000), int(h%1000))
 		if m.Width > 0 && m.Height > 0 {
-			if l := p.layout(m.Width, m.Height); l.out.X > 1<<11 || l.out.Y > 1<<11 {
+			if l := p.layout(m.Width, m.Height); max(l.out.X, l.out.Y, l.whole.X, l.whole.Y) > 1<<11 {
 				return // right, but slow
 			}
 		}

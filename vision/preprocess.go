@@ -26,6 +26,12 @@ type Preprocessor struct {
 	padSize  sizeRule // zero: the largest of the batch
 	onWhite  bool     // blend transparent pixels with white
 	table    [3][256]float32
+
+	// Donut's pictures are laid on a page.
+	page        sizeRule // its height and width
+	doAlign     bool     // turn pictures whose longer side is not the page's
+	doThumbnail bool     // make what is larger than the page fit
+	padPage     bool     // put the picture in the middle of a black page
 }
 
 // sizeRule is a size as configurations give it: height and width, or the shorter edge, the longer
@@ -64,19 +70,42 @@ func (s sizeRule) fit(w, h int) (int, int) {
 	return int(raw * float64(w) / float64(h)), max(size, 1)
 }
 
+// thumbnail returns the size that DonutImageProcessor.thumbnail makes of w by h pixels to fit into
+// a page. It shares the reference's faults: a square larger than the page takes the page's shape,
+// and a picture larger than the page in both ways may still be too wide or too high.
+func (s sizeRule) thumbnail(w, h int) (int, int) {
+	width, height := min(w, s.width), min(h, s.height)
+	switch {
+	case width == w && height == h:
+	case h > w:
+		width = int(float64(int64(w)*int64(height)) / float64(h))
+	case w > h:
+		height = int(float64(int64(h)*int64(width)) / float64(w))
+	}
+	return width, height
+}
+
 // maxResized bounds the sides of a picture of which a crop keeps only a window.
 const maxResized = 1 << 30
 
 // layout says how a picture becomes the model's: resized to w by h, of which win is kept, put at
-// offset into a black picture of size out.
+// offset into a black picture of size out. For Donut it may be turned clockwise before that, and
+// what the thumbnail makes smaller is resized to whole first.
 type layout struct {
+	turn   bool
+	whole  image.Point // zero: straight to w by h
 	w, h   int
 	win    image.Rectangle
 	offset image.Point
 	out    image.Point
 }
 
-func (p *Preprocessor) layout(w, h int) layout {
+func (p *Preprocessor) layout(w, h int) (l layout) {
+	page := p.page
+	if p.doAlign && (page.width < page.height && w > h || page.width > page.height && w < h) {
+		l.turn = true
+		w, h = h, w
+	}
 	crop, doCrop := p.cropSize, p.doCrop
 	if p.doResize {
 		rule := p.size
@@ -90,7 +119,17 @@ func (p *Preprocessor) layout(w, h int) layout {
 		}
 		w, h = rule.fit(w, h)
 	}
-	l := layout{w: w, h: h, win: image.Rect(0, 0, w, h), out: image.Pt(w, h)}
+	if p.doThumbnail {
+		if tw, th := page.thumbnail(w, h); tw != w || th != h {
+			l.whole = image.Pt(w, h)
+			w, h = tw, th
+		}
+	}
+	l.w, l.h, l.win, l.out = w, h, image.Rect(0, 0, w, h), image.Pt(w, h)
+	if p.padPage {
+		l.out = image.Pt(page.width, page.height)
+		l.offset = l.out.Sub(image.Pt(w, h)).Div(2)
+	}
 	if doCrop {
 		l.out = image.Pt(crop.width, crop.height)
 		l.win.Min.X, l.win.Max.X, l.offset.X = centre(w, crop.width)
@@ -110,8 +149,10 @@ func centre(n, size int) (lo, hi, offset int) {
 }
 
 // Seen returns the part of a picture of width by height pixels that the model sees: all of it where
-// it is stretched, the middle where a crop cuts the edges off. Where a crop pads, it reaches beyond
-// 0 to 1.
+// it is stretched, the middle where a crop cuts the edges off. Where a crop or Donut's page pads,
+// it reaches beyond 0 to 1. Padding at the right and bottom that evens out a batch does not count.
+// The region is one of the picture as it is given, also where the model sees it turned (see Turn):
+// the left edge of the model's input is then the region's lower edge.
 func (p *Preprocessor) Seen(width, height int) Region {
 	if width <= 0 || height <= 0 {
 		return Region{0, 0, 1, 1}
@@ -119,11 +160,29 @@ func (p *Preprocessor) Seen(width, height int) Region {
 	l := p.layout(width, height)
 	w, h := float32(max(l.w, 1)), float32(max(l.h, 1))
 	x, y := float32(l.win.Min.X-l.offset.X), float32(l.win.Min.Y-l.offset.Y)
-	return Region{x / w, y / h, (x + float32(l.out.X)) / w, (y + float32(l.out.Y)) / h}
+	r := Region{x / w, y / h, (x + float32(l.out.X)) / w, (y + float32(l.out.Y)) / h}
+	if l.turn {
+		r = Region{r[1], 1 - r[2], r[3], 1 - r[0]}
+	}
+	return r
 }
 
-// Picture returns what the model will see, before its samples are rescaled to numbers: resized,
-// cropped and, where a crop is larger than the picture, padded with black.
+// Turn returns img with its sides where they are in the model's input: turned clockwise where
+// do_align_long_axis says so, else img itself. What lies on a grid of the model's input, such as a
+// map of attention, lies on Seen of the picture returned. Preprocess makes the same of both.
+func (p *Preprocessor) Turn(img image.Image) image.Image {
+	if b := img.Bounds(); p.layout(max(b.Dx(), 1), max(b.Dy(), 1)).turn {
+		return turnClockwise(FromImage(img))
+	}
+	return img
+}
+
+// turnClockwise turns by a quarter: 6 is the number that Exif has for it.
+func turnClockwise(m *RGB) *RGB { return orient(m, 6) }
+
+// Picture returns what the model will see, before its samples are rescaled to numbers: turned, if
+// do_align_long_axis says so, resized, cropped and, where a crop or Donut's page is larger than the
+// picture, padded with black.
 func (p *Preprocessor) Picture(img image.Image) (*RGB, error) {
 	m := new(RGB)
 	if err := p.pictureInto(m, img); err != nil {
@@ -149,12 +208,19 @@ func (p *Preprocessor) pictureInto(dst *RGB, img image.Image) error {
 		return limitErrorf("a picture of %dx%d pixels would be resized to %dx%d",
 			m.Width, m.Height, l.w, l.h)
 	}
+	if l.win.Dx() > l.out.X || l.win.Dy() > l.out.Y {
+		return imageErrorf("a picture of %dx%d pixels becomes one of %dx%d, too large to be padded "+
+			"to %dx%d", m.Width, m.Height, l.w, l.h, l.out.X, l.out.Y)
+	}
+	if l.turn {
+		m = turnClockwise(m)
+	}
 	dst.reshape(l.out.X, l.out.Y)
 	if l.win.Size() == l.out {
-		return resizeInto(dst, m, l.w, l.h, p.resample, l.win)
+		return p.scaleInto(dst, m, l)
 	}
 	part := newRGB(l.win.Dx(), l.win.Dy())
-	if err := resizeInto(part, m, l.w, l.h, p.resample, l.win); err != nil {
+	if err := p.scaleInto(part, m, l); err != nil {
 		return err
 	}
 	for y := range dst.Height {
@@ -166,6 +232,23 @@ func (p *Preprocessor) pictureInto(dst *RGB, img image.Image) error {
 	for y := range part.Height {
 		copy(dst.row(l.offset.Y + y)[4*l.offset.X:], part.row(y))
 	}
+	return nil
+}
+
+// scaleInto computes the part l.win of m resized as l says, into dst, which has the size of that
+// part.
+func (p *Preprocessor) scaleInto(dst, m *RGB, l layout) error {
+	if l.whole == (image.Point{}) {
+		return resizeInto(dst, m, l.w, l.h, p.resample, l.win)
+	}
+	if l.whole != m.Bounds().Size() {
+		whole, err := Resize(m, l.whole.X, l.whole.Y, p.resample, WithLimits(p.limits))
+		if err != nil {
+			return err
+		}
+		m = whole
+	}
+	shrinkInto(dst, m)
 	return nil
 }
 

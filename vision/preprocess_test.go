@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"image"
 	"math"
 	"os"
@@ -32,6 +33,7 @@ func TestPreprocessEqualsTransformers(t *testing.T) {
 				SHA256 string
 				At     []int
 				Values []float64
+				Error  string
 			}
 		}
 	}
@@ -54,6 +56,12 @@ func TestPreprocessEqualsTransformers(t *testing.T) {
 					t.Fatal(err)
 				}
 				out, err := p.Preprocess(context.Background(), m)
+				if want.Error != "" {
+					if !errors.Is(err, ErrImage) && !errors.Is(err, ErrLimit) {
+						t.Errorf("%s: %v, want an error as the reference has: %s", name, err, want.Error)
+					}
+					continue
+				}
 				if err != nil {
 					t.Fatalf("%s: %v", name, err)
 				}
@@ -77,6 +85,49 @@ func TestPreprocessEqualsTransformers(t *testing.T) {
 	}
 }
 
+// TestDonutGolden compares every value of the golden Donut pixels, which a batch of three pictures
+// gives, by the preprocessor_config.json that transformers wrote.
+func TestDonutGolden(t *testing.T) {
+	t.Parallel()
+	const families = "../testdata/families/"
+	var imgs []image.Image
+	for i := range 3 {
+		m, err := DecodeFile(fmt.Sprintf("%simages/figure%d.png", families, i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		imgs = append(imgs, m)
+	}
+	for _, name := range []string{"donut_pixels", "donut_pixels_aligned"} {
+		config, err := os.ReadFile(families + "donut/" + name + "/preprocessor_config.json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := ParseConfig(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := tensor.LoadNpy(families + "donut/" + name + ".npy")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := p.Preprocess(t.Context(), imgs...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got.Shape(), want.Shape()) {
+			t.Fatalf("%s: shape %v, want %v", name, got.Shape(), want.Shape())
+		}
+		worst, values := 0.0, tensor.Data[float32](got)
+		for i, v := range tensor.Data[float32](want) {
+			worst = max(worst, math.Abs(float64(values[i])-float64(v)))
+		}
+		if worst > 1e-6 {
+			t.Errorf("%s: off by %g", name, worst)
+		}
+	}
+}
+
 func floatHash(v []float32) string {
 	b := make([]byte, 0, 4*len(v))
 	for _, f := range v {
@@ -88,6 +139,7 @@ func floatHash(v []float32) string {
 func TestParseConfigRefuses(t *testing.T) {
 	t.Parallel()
 	blip := func(fields string) string { return `{"image_processor_type":"BlipImageProcessor",` + fields + `}` }
+	donut := func(fields string) string { return `{"image_processor_type":"DonutImageProcessor",` + fields + `}` }
 	for config, want := range map[string]string{
 		``:                          "not a JSON object",
 		`[]`:                        "not a JSON object",
@@ -119,6 +171,14 @@ func TestParseConfigRefuses(t *testing.T) {
 		blip(`"do_center_crop":true`):                      "crop_size",
 		`{"image_processor_type":"ConvNextImageProcessor","size":{"height":4,"width":4}}`: "shortest_edge",
 		`{"image_processor_type":"ConvNextImageProcessor","crop_pct":0}`:                  "crop_pct",
+		blip(`"do_thumbnail":true`):           "Donut",
+		blip(`"do_align_long_axis":true`):     "Donut",
+		donut(`"size":{"shortest_edge":224}`): "size.height",
+		donut(`"size":[0,4]`):                 "size",
+		donut(`"do_center_crop":true`):        "do_center_crop",
+		donut(`"pad_size":40`):                "pad_size",
+		donut(`"do_crop_margin":true`):        "not understood",
+		donut(`"random_padding":true`):        "not understood",
 	} {
 		_, err := ParseConfig([]byte(config))
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -131,6 +191,8 @@ func TestParseConfigRefuses(t *testing.T) {
 		blip(`"do_something_new":false,"sharpen":null,"_valid_processor_keys":["images"]`),
 		`{"size":224,"resample":3,"image_mean":0.5,"image_std":0.5}`,
 		`{"image_processor_type":"ViTImageProcessorFast"}`,
+		blip(`"do_thumbnail":false,"do_align_long_axis":null`),
+		donut(`"max_size":40,"pad_size":null,"do_crop_margin":false,"default_to_square":true`),
 	} {
 		if _, err := ParseConfig([]byte(fine)); err != nil {
 			t.Errorf("%s: %v", fine, err)
@@ -201,5 +263,99 @@ func TestPreprocessSizes(t *testing.T) {
 	}
 	if _, err := keep.Preprocess(context.Background(), &RGB{}); !errors.Is(err, ErrImage) {
 		t.Errorf("an empty picture: %v", err)
+	}
+}
+
+// TestSeen looks at where the model's input lies in the picture as it was given.
+func TestSeen(t *testing.T) {
+	t.Parallel()
+	const donut = `{"image_processor_type":"DonutImageProcessor","size":[40,80]`
+	for _, c := range []struct {
+		config string
+		w, h   int
+		want   Region
+	}{
+		{`{"image_processor_type":"ViTImageProcessor"}`, 200, 100, Region{0, 0, 1, 1}},
+		{`{"image_processor_type":"CLIPImageProcessor"}`, 200, 100, Region{0.25, 0, 0.75, 1}},
+		{`{"image_processor_type":"CLIPImageProcessor","size":112}`, 10, 10, Region{-0.5, -0.5, 1.5, 1.5}},
+		{donut + `}`, 10, 20, Region{0, 0, 1, 1}},
+		{donut + `}`, 100, 100, Region{0, -0.5, 1, 1.5}},           // 40x40 in the middle of 40x80
+		{donut + `}`, 200, 100, Region{0, -1.5, 1, 2.5}},           // 40x20, 30 from the top
+		{donut + `}`, 100, 400, Region{-0.5, 0, 1.5, 1}},           // 20x80, 10 from the left
+		{donut + `}`, 100, 421, Region{-10. / 19, 0, 30. / 19, 1}}, // 19x80, 10 from the left and 11 from the right
+		{donut + `,"do_pad":false}`, 200, 100, Region{0, 0, 1, 1}},
+		{donut + `,"do_align_long_axis":true}`, 200, 100, Region{0, 0, 1, 1}},
+		{donut + `,"do_align_long_axis":true}`, 400, 100, Region{0, -0.5, 1, 1.5}},
+		{donut + `,"do_align_long_axis":true}`, 421, 100, Region{0, -11. / 19, 1, 29. / 19}},
+		{donut + `,"do_align_long_axis":true}`, 0, 100, Region{0, 0, 1, 1}},
+	} {
+		p, err := ParseConfig([]byte(c.config))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := p.Seen(c.w, c.h)
+		for i := range got {
+			if math.Abs(float64(got[i]-c.want[i])) > 1e-6 {
+				t.Errorf("%s sees %v of %dx%d, not %v", c.config, got, c.w, c.h, c.want)
+				break
+			}
+		}
+	}
+}
+
+// TestSeenIsPicture looks for a bright picture where Seen says that it is: inside of the model's
+// input all is bright, outside all is black.
+func TestSeenIsPicture(t *testing.T) {
+	t.Parallel()
+	p, err := ParseConfig([]byte(`{"image_processor_type":"DonutImageProcessor","size":[40,80]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range [][2]int{{100, 100}, {300, 100}, {100, 421}, {7, 5}} {
+		m := NewRGB(size[0], size[1])
+		for i := range m.Pix {
+			m.Pix[i] = 255
+		}
+		out, err := p.Picture(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := p.Seen(m.Width, m.Height)
+		for y := range out.Height {
+			for x := range out.Width {
+				u := seen[0] + (float32(x)+0.5)/float32(out.Width)*(seen[2]-seen[0])
+				v := seen[1] + (float32(y)+0.5)/float32(out.Height)*(seen[3]-seen[1])
+				inside := u > 0 && u < 1 && v > 0 && v < 1
+				if bright := out.row(y)[4*x] > 0; bright != inside {
+					t.Fatalf("%v: pixel (%d,%d) is bright: %v", size, x, y, bright)
+				}
+			}
+		}
+	}
+}
+
+// TestTurn turns pictures before Preprocess does, which must change nothing.
+func TestTurn(t *testing.T) {
+	t.Parallel()
+	p, err := ParseConfig([]byte(`{"feature_extractor_type":"DonutFeatureExtractor","do_align_long_axis":true,"size":[40,50]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for size, turned := range map[[2]int]bool{{70, 30}: true, {30, 70}: false, {30, 30}: false, {0, 0}: false} {
+		var img image.Image = testPicture(3, size[0], size[1], 0)
+		upright := p.Turn(img)
+		if (upright != img) != turned || turned && upright.Bounds().Size() != image.Pt(size[1], size[0]) {
+			t.Errorf("%v is turned to %v", size, upright.Bounds())
+		}
+		if size[0] == 0 {
+			continue
+		}
+		got, err := p.Picture(upright)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want, err := p.Picture(img); err != nil || !slices.Equal(got.Pix, want.Pix) {
+			t.Errorf("%v is another picture when turned before (%v)", size, err)
+		}
 	}
 }

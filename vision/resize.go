@@ -60,6 +60,12 @@ func resizeInto(dst, src *RGB, w, h int, f Filter, win image.Rectangle) error {
 	return nil
 }
 
+// shrinkInto resizes src to the size of dst as transformers makes thumbnails: by bicubic, with a
+// reducing_gap of 2.
+func shrinkInto(dst, src *RGB) {
+	resample.ResizeReduced(pixels(dst), pixels(src), resample.Bicubic, 2)
+}
+
 func pixels(m *RGB) resample.Pixels {
 	return resample.Pixels{Pix: m.Pix, Stride: m.Stride, Width: m.Width, Height: m.Height}
 }

@@ -35,8 +35,8 @@ type Attention struct {
 	Stages []Stage
 	// Reverse is LXMERT's other direction, regions over words; else nil.
 	Reverse *Stage
-	// Image is the picture the maps lie on (the last of several); nil where only regions were
-	// given.
+	// Image is the picture the maps lie on (the last of several), turned where the model sees it
+	// turned (vision.Preprocessor.Turn); nil where only regions were given.
 	Image image.Image
 	// Seen is the part of Image that the model saw and the maps cover.
 	Seen vision.Region

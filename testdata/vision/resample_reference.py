@@ -2,8 +2,8 @@
 
 The test and this script draw the same random pictures from the same generator
 (splitmix64), so only the results travel: for each case on stdin, one line
-"filter width height out_width out_height seed kind", the RGB bytes of the
-result go to stdout.
+"filter width height out_width out_height seed kind reducing_gap", a gap of 0
+for none, the RGB bytes of the result go to stdout.
 """
 
 import sys
@@ -42,8 +42,9 @@ def main() -> None:
         sys.exit(f"Pillow is {PIL.__version__}, the reference is 13.0.0")
     np.seterr(over="ignore")
     for line in sys.stdin:
-        f, w, h, ow, oh, seed, kind = map(int, line.split())
-        out = Image.fromarray(picture(seed, w, h, kind)).resize((ow, oh), f)
+        f, w, h, ow, oh, seed, kind, gap = map(int, line.split())
+        im = Image.fromarray(picture(seed, w, h, kind))
+        out = im.resize((ow, oh), f, reducing_gap=gap or None)
         sys.stdout.buffer.write(out.tobytes())
     sys.stdout.buffer.flush()
 

@@ -93,9 +93,10 @@ type kernel struct {
 	stride int
 }
 
-// newKernel computes the kernel of outputs lo..hi-1 when in samples become out.
-func newKernel(f Filter, in, out, lo, hi int) *kernel {
-	scale := float64(in) / float64(out)
+// newKernel computes the kernel of outputs lo..hi-1 when the first extent of in samples become out;
+// extent is in, or less where the last sample stands for less than a whole one.
+func newKernel(f Filter, in int, extent float64, out, lo, hi int) *kernel {
+	scale := extent / float64(out)
 	filterScale := max(scale, 1)
 	support := f.support() * filterScale
 	stride := int(math.Ceil(support))*2 + 1

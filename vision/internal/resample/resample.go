@@ -16,19 +16,27 @@ type Pixels struct {
 // Resize computes the window win of src resized to w by h pixels into dst, which has the size of
 // win. All sizes must be positive and win inside w by h.
 func Resize(dst, src Pixels, w, h int, f Filter, win image.Rectangle) {
-	horizontal, vertical := w != src.Width, h != src.Height
-	if f == Nearest {
-		if horizontal || vertical {
-			nearest(dst, src, w, h, win)
-			return
-		}
+	if f == Nearest && (w != src.Width || h != src.Height) {
+		nearest(dst, src, w, h, win)
+		return
 	}
+	resizePart(dst, src, float64(src.Width), float64(src.Height), w, h, f, win)
+}
+
+// resizePart is Resize of the part of src from its top left corner to (right, bottom), which may
+// lie within the last column and row. Nearest must not change the size.
+func resizePart(
+	dst, src Pixels, right, bottom float64, w, h int, f Filter, win image.Rectangle,
+) {
+	horizontal := w != src.Width || right != float64(w)
+	vertical := h != src.Height || bottom != float64(h)
+	kernelX := func() *kernel { return newKernel(f, src.Width, right, w, win.Min.X, win.Max.X) }
+	kernelY := func() *kernel { return newKernel(f, src.Height, bottom, h, win.Min.Y, win.Max.Y) }
 	switch {
 	case horizontal && vertical:
 		// Since 13.0 Pillow takes the cheaper order when the picture shrinks much in height.
 		if h < src.Height && src.Height-h > 2*(src.Width-w) {
-			kx := newKernel(f, src.Width, w, win.Min.X, win.Max.X)
-			ky := newKernel(f, src.Height, h, win.Min.Y, win.Max.Y)
+			kx, ky := kernelX(), kernelY()
 			lo, hi := kx.span()
 			tmp := scratch(hi-lo, dst.Height)
 			verticalPass(tmp.Pixels, src.columns(lo, hi), ky)
@@ -37,8 +45,7 @@ func Resize(dst, src Pixels, w, h int, f Filter, win image.Rectangle) {
 			tmp.free()
 			return
 		}
-		ky := newKernel(f, src.Height, h, win.Min.Y, win.Max.Y)
-		kx := newKernel(f, src.Width, w, win.Min.X, win.Max.X)
+		kx, ky := kernelX(), kernelY()
 		lo, hi := ky.span()
 		tmp := scratch(dst.Width, hi-lo)
 		horizontalPass(tmp.Pixels, src.rows(lo, hi), kx)
@@ -46,9 +53,9 @@ func Resize(dst, src Pixels, w, h int, f Filter, win image.Rectangle) {
 		verticalPass(dst, tmp.Pixels, ky)
 		tmp.free()
 	case horizontal:
-		horizontalPass(dst, src.rows(win.Min.Y, win.Max.Y), newKernel(f, src.Width, w, win.Min.X, win.Max.X))
+		horizontalPass(dst, src.rows(win.Min.Y, win.Max.Y), kernelX())
 	case vertical:
-		verticalPass(dst, src.columns(win.Min.X, win.Max.X), newKernel(f, src.Height, h, win.Min.Y, win.Max.Y))
+		verticalPass(dst, src.columns(win.Min.X, win.Max.X), kernelY())
 	default:
 		src = src.rows(win.Min.Y, win.Max.Y).columns(win.Min.X, win.Max.X)
 		for y := range dst.Height {

@@ -79,8 +79,7 @@ def generation(kind: str):
         own = model.decoder if kind == "vit-gpt2" else model.decoder.get_decoder()
         table = own.transformer.wpe if kind == "vit-gpt2" else own.embed_positions
         table.weight.data *= 3  # or the text repeats itself
-        # DonutImageProcessor's steps are not read in Go yet: this processor stretches to the page's
-        # size
+        # stretches to the page's size; DonutImageProcessor's pixels are a case of their own
         processor = tf.ViTImageProcessor(size=size)
         core.save_rounded(model, checkpoint)
         tokenizer.save_pretrained(checkpoint)
@@ -134,10 +133,11 @@ def generation(kind: str):
 
 def donut_pixels(golden: Golden, pictures) -> list[dict]:
     """What DonutImageProcessor makes of the same pictures, upright and turned along the page's long
-    side."""
+    side. The folder of each array's name has the preprocessor_config.json."""
     cases = []
     for name, turned in (("donut_pixels", False), ("donut_pixels_aligned", True)):
         processor = tf.DonutImageProcessor(size=PAGE, do_align_long_axis=turned)
+        processor.save_pretrained(golden.folder / name)
         golden.array(name, processor(pictures, return_tensors="pt").pixel_values)
         cases.append({"preprocessor_config": processor.to_dict(), "array": name})
     return cases
