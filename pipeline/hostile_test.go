@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/onnx/pb"
 	"github.com/crossattn/xpipe/pipeline/family"
 	"github.com/crossattn/xpipe/pipeline/graph"
@@ -218,9 +219,10 @@ var badWeights = []bad{
 	{name: "no column", edit: weights(`{"language_projection.weight":{"dtype":"F32","shape":[32,0],"data_offsets":[0,0]}}`, nil), err: ErrBundle, says: "language_projection.weight"},
 	{name: "not numbers", edit: weights(projectionHeader, bytes.Repeat([]byte{0, 0, 0xc0, 0x7f}, 800)), err: ErrBundle, says: "NaN"},
 	{name: "not numbers, of CLIP", bundle: "clip", edit: func(_ *testing.T, f files) {
-		data := f[weightsFile]
+		data := bytes.Clone(f[weightsFile])
 		n := 8 + int(binary.LittleEndian.Uint64(data))
 		copy(data[n+4:], bytes.Repeat([]byte{0, 0, 0xc0, 0x7f}, 480))
+		f[weightsFile] = data
 	}, err: ErrBundle, says: "NaN"},
 	{name: "matching head of three", bundle: "blip-itm", edit: func(t *testing.T, f files) {
 		data := f[weightsFile]
@@ -593,6 +595,12 @@ func TestHostileBundles(t *testing.T) {
 			})
 		}
 	})
+	for name, f := range goodBundles { // which rows share
+		fsys, _ := f.fs()
+		if _, err := models.OpenFS(fsys); err != nil {
+			t.Errorf("a row has changed %s for the others: %v", name, err)
+		}
+	}
 }
 
 // attempt turns a panic into an error that no row expects.
