@@ -129,7 +129,8 @@ func ExampleWithLimits() {
 	l := pipeline.DefaultLimits()
 	fmt.Println(l.OutputTokens, l.Time)
 	l.OutputTokens, l.Time = 64, 30*time.Second
-	p, err := pipeline.Open(context.Background(), "../models/mini/clip-mini", pipeline.WithLimits(l))
+	p, err := pipeline.Open(context.Background(), "../models/mini/clip-mini",
+		pipeline.WithLimits(l))
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -72,7 +72,8 @@ type openModel = func() (*Pipeline, error)
 var sharedModels sync.Map
 
 // share opens a model for all tests that ask for it on this engine. They must not change it.
-func share(t testing.TB, name string, eng engine.Engine, open func(...Option) (*Pipeline, error)) *Pipeline {
+func share(t testing.TB, name string, eng engine.Engine,
+	open func(...Option) (*Pipeline, error)) *Pipeline {
 	t.Helper()
 	switch eng.(type) {
 	case *fallback.Engine, *ort.Engine:

@@ -51,7 +51,8 @@ func after(t *testing.T, output string, pairs ...[2]*tensor.Tensor) (Stage, erro
 		t.Errorf("closed %d and %d times, %v", a.Closed(), b.Closed(), err)
 	}
 	stages := e.Stages()
-	if len(stages) != 1 || stages[0].Graph != "g.onnx" || stages[0].Output != output || stages[0].Runs != len(pairs) {
+	if len(stages) != 1 || stages[0].Graph != "g.onnx" || stages[0].Output != output ||
+		stages[0].Runs != len(pairs) {
 		t.Fatalf("stages %+v", stages)
 	}
 	return stages[0], nil
@@ -70,21 +71,26 @@ func TestStageNumbers(t *testing.T) {
 		most, mean, largest, cos, best float64
 	}{
 		"equal": {
-			output: "x", pairs: [][2]*tensor.Tensor{pair([]int{2}, []float32{3, -4}, []float32{3, -4})},
+			output: "x", pairs: [][2]*tensor.Tensor{pair([]int{2}, []float32{3, -4},
+				[]float32{3, -4})},
 			most: 0, mean: 0, largest: 4, cos: 1, best: math.NaN(),
 		},
 		"at right angles": {
-			output: "x", pairs: [][2]*tensor.Tensor{pair([]int{2}, []float32{2, 0}, []float32{0, 1})},
+			output: "x", pairs: [][2]*tensor.Tensor{pair([]int{2}, []float32{2, 0},
+				[]float32{0, 1})},
 			most: 2, mean: 1.5, largest: 2, cos: 0, best: math.NaN(),
 		},
 		"two runs of two lengths": {
 			output: "x", pairs: [][2]*tensor.Tensor{
-				pair([]int{1}, []float32{1}, []float32{0.5}), pair([]int{3}, []float32{2, 0, -8}, []float32{2, 0.25, -8}),
+				pair([]int{1}, []float32{1}, []float32{0.5}),
+				pair([]int{3}, []float32{2, 0, -8}, []float32{2, 0.25, -8}),
 			},
-			most: 0.5, mean: 0.75 / 4, largest: 8, cos: 68.5 / math.Sqrt(69*68.3125), best: math.NaN(),
+			most: 0.5, mean: 0.75 / 4, largest: 8, cos: 68.5 / math.Sqrt(69*68.3125),
+			best: math.NaN(),
 		},
 		"zeros": {
-			output: "x", pairs: [][2]*tensor.Tensor{pair([]int{2}, []float32{0, 0}, []float32{0, 0})},
+			output: "x", pairs: [][2]*tensor.Tensor{pair([]int{2}, []float32{0, 0},
+				[]float32{0, 0})},
 			most: 0, mean: 0, largest: 0, cos: 1, best: math.NaN(),
 		},
 		"nothing": {
@@ -93,7 +99,8 @@ func TestStageNumbers(t *testing.T) {
 		},
 		"scores": { // the best of row 0 is at another place
 			output: graph.Logits, pairs: [][2]*tensor.Tensor{
-				pair([]int{2, 2}, []float32{1, 0, 0, 1}, []float32{0, 1, 0, 1}), pair([]int{2, 2}, []float32{1, 0, 0, 1}, []float32{1, 0, 0, 1}),
+				pair([]int{2, 2}, []float32{1, 0, 0, 1}, []float32{0, 1, 0, 1}),
+				pair([]int{2, 2}, []float32{1, 0, 0, 1}, []float32{1, 0, 0, 1}),
 			},
 			most: 1, mean: 0.25, largest: 1, cos: 0.75, best: 0.75,
 		},
@@ -104,9 +111,11 @@ func TestStageNumbers(t *testing.T) {
 		}
 		for what, pair := range map[string][2]float64{
 			"largest difference": {s.MaxDiff, c.most}, "mean difference": {s.MeanDiff, c.mean},
-			"largest value": {s.Largest, c.largest}, "cosine": {s.Cosine, c.cos}, "argmax": {s.Argmax, c.best},
+			"largest value": {s.Largest, c.largest}, "cosine": {s.Cosine, c.cos},
+			"argmax": {s.Argmax, c.best},
 		} {
-			if got, want := pair[0], pair[1]; math.IsNaN(got) != math.IsNaN(want) || math.Abs(got-want) > 1e-7 {
+			if got, want := pair[0], pair[1]; math.IsNaN(got) != math.IsNaN(want) ||
+				math.Abs(got-want) > 1e-7 {
 				t.Errorf("%s: the %s is %v, want %v", name, what, got, want)
 			}
 		}
@@ -149,8 +158,10 @@ func TestStageOfNoNumbers(t *testing.T) {
 func TestOutputsThatDoNotCompare(t *testing.T) {
 	t.Parallel()
 	one := graphtest.Floats([]int{1, 2}, 1, 2)
-	for _, other := range []*tensor.Tensor{graphtest.Floats([]int{2, 1}, 1, 2), tensor.Must(tensor.Zeros(tensor.Int64, 1, 2))} {
-		if _, err := after(t, "x", [2]*tensor.Tensor{one, other}); !errors.Is(err, engine.ErrGraph) || !strings.Contains(err.Error(), "output x of g.onnx") {
+	for _, other := range []*tensor.Tensor{graphtest.Floats([]int{2, 1}, 1, 2),
+		tensor.Must(tensor.Zeros(tensor.Int64, 1, 2))} {
+		if _, err := after(t, "x", [2]*tensor.Tensor{one, other}); !errors.Is(err, engine.ErrGraph) ||
+			!strings.Contains(err.Error(), "output x of g.onnx") {
 			t.Errorf("%v and %v: %v", one, other, err)
 		}
 	}
@@ -172,20 +183,24 @@ func TestWithinAndTolerance(t *testing.T) {
 		most, largest, tolerance float64
 		within                   bool
 	}{
-		{0, 0, 0, true}, {1e-4, 0.5, 1e-4, true}, {1.1e-4, 0.5, 1e-4, false}, // values below 1 are not scaled
-		{1e-3, 100, 1e-4, true}, {1e-2, 50, 1e-4, false}, {math.Inf(1), 1, 1, false}, {math.NaN(), 1, 1, false},
+		{0, 0, 0, true}, {1e-4, 0.5, 1e-4, true}, {1.1e-4, 0.5, 1e-4, false},
+		// values below 1 are not scaled
+		{1e-3, 100, 1e-4, true}, {1e-2, 50, 1e-4, false}, {math.Inf(1), 1, 1, false},
+		{math.NaN(), 1, 1, false},
 	} {
 		s := Stage{MaxDiff: c.most, Largest: c.largest}
 		if s.Within(c.tolerance) != c.within {
 			t.Errorf("%+v", c)
 		}
 	}
-	for dtype, want := range map[string]float64{"": 1e-4, "fp32": 1e-4, "fp16": 1e-4, "float16": 1e-2, "int8": 5e-2} {
+	for dtype, want := range map[string]float64{"": 1e-4, "fp32": 1e-4, "fp16": 1e-4,
+		"float16": 1e-2, "int8": 5e-2} {
 		if got := Tolerance(dtype); got != want {
 			t.Errorf("%q: %v, want %v", dtype, got, want)
 		}
 	}
-	r := Report{Tolerance: 0.5, Stages: []Stage{{Output: "good", MaxDiff: 0.5}, {Output: "bad", MaxDiff: 0.6}}}
+	r := Report{Tolerance: 0.5,
+		Stages: []Stage{{Output: "good", MaxDiff: 0.5}, {Output: "bad", MaxDiff: 0.6}}}
 	if b := r.Breaches(); len(b) != 1 || b[0].Output != "bad" {
 		t.Errorf("breaches %v", b)
 	}

@@ -39,10 +39,12 @@ func toyGraphs(cross bool, keep *tensor.Spec) (decoder, embed *graphtest.Graph) 
 	}
 	decoder = &graphtest.Graph{
 		In: []tensor.Spec{
-			graphtest.Float(graph.InputsEmbeds, -1, -1, toyWidth), graphtest.Int(graph.AttentionMask, -1, -1),
+			graphtest.Float(graph.InputsEmbeds, -1, -1, toyWidth),
+			graphtest.Int(graph.AttentionMask, -1, -1),
 			graphtest.Float(pastKey, -1, 1, -1, toyWidth),
 		},
-		Out: []tensor.Spec{graphtest.Float(graph.Logits, -1, -1, toyVocabulary), graphtest.Float(presentKey, -1, 1, -1, toyWidth)},
+		Out: []tensor.Spec{graphtest.Float(graph.Logits, -1, -1, toyVocabulary),
+			graphtest.Float(presentKey, -1, 1, -1, toyWidth)},
 	}
 	if cross {
 		decoder.In = append(decoder.In, graphtest.Float(crossKey, -1, 1, -1, 1))
@@ -51,7 +53,8 @@ func toyGraphs(cross bool, keep *tensor.Spec) (decoder, embed *graphtest.Graph) 
 		decoder.In = append(decoder.In, *keep)
 	}
 	decoder.Compute = func(in graphtest.Tensors) graphtest.Tensors {
-		embeds, past, mask := in[graph.InputsEmbeds], in[pastKey], tensor.Data[int64](in[graph.AttentionMask])
+		embeds, past, mask := in[graph.InputsEmbeds], in[pastKey],
+			tensor.Data[int64](in[graph.AttentionMask])
 		rows, length, before := embeds.Dim(0), embeds.Dim(1), past.Dim(2)
 		last := length
 		if keep != nil {
@@ -89,12 +92,14 @@ func toyGraphs(cross bool, keep *tensor.Spec) (decoder, embed *graphtest.Graph) 
 
 func openToy(t *testing.T, decoder, embed *graphtest.Graph) (*Decoder, error) {
 	t.Helper()
-	eng := graphtest.Engine{graphtest.File(graph.Decoder): decoder, graphtest.File(graph.EmbedTokens): embed}
+	eng := graphtest.Engine{graphtest.File(graph.Decoder): decoder,
+		graphtest.File(graph.EmbedTokens): embed}
 	return Open(graphtest.Opener(t, eng, graph.Decoder, graph.EmbedTokens))
 }
 
 // write generates after the prompts, with constants where fixed has them.
-func write(t *testing.T, d *Decoder, fixed graphtest.Tensors, g Options, prompts ...[]int64) []Sequence {
+func write(t *testing.T, d *Decoder, fixed graphtest.Tensors, g Options,
+	prompts ...[]int64) []Sequence {
 	t.Helper()
 	embeds, width, err := d.Embed(t.Context(), prompts...)
 	if err != nil {
@@ -140,7 +145,8 @@ func TestLogitsToKeep(t *testing.T) {
 			got := write(t, d, nil, g, toyPrompts...)
 			for i := range want {
 				if !slices.Equal(got[i].IDs, want[i].IDs) || got[i].Score != want[i].Score {
-					t.Errorf("%d beams, input %v, row %d: %v, want %v", beams, shape, i, got[i], want[i])
+					t.Errorf("%d beams, input %v, row %d: %v, want %v", beams, shape, i, got[i],
+						want[i])
 				}
 			}
 			for _, in := range decoder.Runs() {
@@ -225,7 +231,8 @@ func TestConstantsThatDoNotFit(t *testing.T) {
 		"too many rows":  {crossKey: graphtest.Floats([]int{2, 1, 1, 1}, 1, 2)},
 		"another number": {crossKey: tensor.Must(tensor.Zeros(tensor.Int64, 1, 1, 1, 1))},
 	} {
-		start := Start{Width: toyWidth, Fixed: fixed, Prompts: []Prompt{{IDs: []int64{1}, Embeds: [][]float32{{1, 2}}}}}
+		start := Start{Width: toyWidth, Fixed: fixed,
+			Prompts: []Prompt{{IDs: []int64{1}, Embeds: [][]float32{{1, 2}}}}}
 		if _, err := d.Begin(start); !errors.Is(err, graph.ErrBundle) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -243,7 +250,8 @@ func TestOpenRefuses(t *testing.T) {
 	} {
 		decoder, embed := toyGraphs(false, nil)
 		change(decoder)
-		if _, err := openToy(t, decoder, embed); !errors.Is(err, graph.ErrBundle) || !strings.Contains(err.Error(), says) {
+		if _, err := openToy(t, decoder, embed); !errors.Is(err, graph.ErrBundle) ||
+			!strings.Contains(err.Error(), says) {
 			t.Errorf("%v, want %q", err, says)
 		}
 	}
@@ -274,7 +282,8 @@ func TestOutputsAreChecked(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		start := Start{Width: toyWidth, Prompts: []Prompt{{Embeds: [][]float32{{1, 2, 3, 4}, {5, 6}}}}}
+		start := Start{Width: toyWidth,
+			Prompts: []Prompt{{Embeds: [][]float32{{1, 2, 3, 4}, {5, 6}}}}}
 		batch, err := d.Begin(start)
 		if err != nil {
 			t.Fatal(err)
@@ -300,7 +309,8 @@ func TestDecoderBatchEqualsSingle(t *testing.T) {
 			together := write(t, d, nil, g, toyPrompts...)
 			for i, p := range toyPrompts {
 				if alone := write(t, d, nil, g, p); !slices.Equal(alone[0].IDs, together[i].IDs) {
-					t.Errorf("prompt %v alone %v, in the batch %v", p, alone[0].IDs, together[i].IDs)
+					t.Errorf("prompt %v alone %v, in the batch %v", p, alone[0].IDs,
+						together[i].IDs)
 				}
 			}
 		})
@@ -313,11 +323,13 @@ func TestCrossKV(t *testing.T) {
 	present := graph.PresentPrefix + "0" + graph.CrossInfix + "key"
 	states := graphtest.Floats([]int{1, 1, 1, 1}, 4)
 	g := &graphtest.Graph{
-		Out:     []tensor.Spec{graphtest.Float(present, -1, 1, -1, 1), graphtest.Float("other", -1)},
+		Out: []tensor.Spec{graphtest.Float(present, -1, 1, -1, 1),
+			graphtest.Float("other", -1)},
 		Compute: func(graphtest.Tensors) graphtest.Tensors { return graphtest.Tensors{present: states} },
 	}
 	open := func() (*CrossKV, error) {
-		return OpenCrossKV(graphtest.Opener(t, graphtest.Engine{graphtest.File(graph.CrossKV): g}, graph.CrossKV), graph.CrossKV)
+		return OpenCrossKV(graphtest.Opener(t, graphtest.Engine{graphtest.File(graph.CrossKV): g},
+			graph.CrossKV), graph.CrossKV)
 	}
 	c, err := open()
 	if err != nil {
@@ -325,7 +337,8 @@ func TestCrossKV(t *testing.T) {
 	}
 	mask := tensor.Must(tensor.Zeros(tensor.Int64, 1, 1))
 	fixed, err := c.Run(t.Context(), nil, mask)
-	if err != nil || len(fixed) != 2 || fixed[crossKey] != states || fixed[graph.EncoderMask] != mask {
+	if err != nil || len(fixed) != 2 || fixed[crossKey] != states ||
+		fixed[graph.EncoderMask] != mask {
 		t.Errorf("%v, %v", fixed, err)
 	}
 	g.Out = g.Out[1:]

@@ -26,7 +26,8 @@ func TestFind(t *testing.T) {
 		names = append(names, f.Name)
 	}
 	for _, table := range []Table{Families, nil, Families[:1]} {
-		if row, err := table.Find("none"); row != nil || !errors.Is(err, graph.ErrUnsupported) || !strings.Contains(err.Error(), "none") {
+		if row, err := table.Find("none"); row != nil || !errors.Is(err, graph.ErrUnsupported) ||
+			!strings.Contains(err.Error(), "none") {
 			t.Errorf("%+v, %v", row, err)
 		}
 	}
@@ -41,8 +42,9 @@ func TestKnown(t *testing.T) {
 	t.Parallel()
 	open := func(family string, table Table) error {
 		_, err := models.OpenFS(fstest.MapFS{
-			models.ManifestName: {Data: fmt.Appendf(nil, `{"format":1,"family":%q,"graphs":{"a":"a.onnx"}}`, family)},
-			"a.onnx":            {},
+			models.ManifestName: {Data: fmt.Appendf(nil,
+				`{"format":1,"family":%q,"graphs":{"a":"a.onnx"}}`, family)},
+			"a.onnx": {},
 		}, table.Known(), models.NoVerify())
 		return err
 	}

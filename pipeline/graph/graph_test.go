@@ -35,7 +35,8 @@ func TestOpener(t *testing.T) {
 	if _, err := o.Open(graph.QFormer); !errors.Is(err, graph.ErrBundle) {
 		t.Errorf("a role that the bundle lacks: %v", err)
 	}
-	if _, err := o.Open(graph.Decoder); !errors.Is(err, engine.ErrGraph) || !strings.Contains(err.Error(), "decoder.onnx") {
+	if _, err := o.Open(graph.Decoder); !errors.Is(err, engine.ErrGraph) ||
+		!strings.Contains(err.Error(), "decoder.onnx") {
 		t.Errorf("a graph that the engine refuses: %v", err)
 	}
 	if err := o.Close(); err != nil || encoder.Closed() != 1 {
@@ -49,12 +50,15 @@ func TestFeed(t *testing.T) {
 	g := &graph.Graph{Role: graph.VisionEncoder, Session: &graphtest.Graph{
 		In: []tensor.Spec{graphtest.Float("a", -1), graphtest.Float("b", -1)},
 	}}
-	one, two, three := graphtest.Floats([]int{1}, 1), graphtest.Floats([]int{1}, 2), graphtest.Floats([]int{1}, 3)
-	in, err := g.Feed(graphtest.Tensors{"a": one, "other": three}, graphtest.Tensors{"a": two, "b": two})
+	one, two, three := graphtest.Floats([]int{1}, 1), graphtest.Floats([]int{1}, 2),
+		graphtest.Floats([]int{1}, 3)
+	in, err := g.Feed(graphtest.Tensors{"a": one, "other": three},
+		graphtest.Tensors{"a": two, "b": two})
 	if err != nil || len(in) != 2 || in["a"] != one || in["b"] != two {
 		t.Errorf("fed %v, %v", in, err)
 	}
-	if _, err := g.Feed(graphtest.Tensors{"a": one}); !errors.Is(err, graph.ErrBundle) || !strings.Contains(err.Error(), "b float32") {
+	if _, err := g.Feed(graphtest.Tensors{"a": one}); !errors.Is(err, graph.ErrBundle) ||
+		!strings.Contains(err.Error(), "b float32") {
 		t.Errorf("without b: %v", err)
 	}
 }
@@ -70,8 +74,10 @@ func TestRun(t *testing.T) {
 			return graphtest.Tensors{graph.ImageEmbeds: in[graph.PixelValues]}
 		},
 	}}
-	good := graphtest.Tensors{graph.PixelValues: graphtest.Floats([]int{2, 3}, 1, 2, 3, 4, 5, 6), "more": graphtest.Floats([]int{1}, 1)}
-	if out, err := g.RunPrepared(t.Context(), good, graph.ImageEmbeds, 2, -1); err != nil || out.Len() != 6 {
+	good := graphtest.Tensors{graph.PixelValues: graphtest.Floats([]int{2, 3}, 1, 2, 3, 4, 5, 6),
+		"more": graphtest.Floats([]int{1}, 1)}
+	if out, err := g.RunPrepared(t.Context(), good, graph.ImageEmbeds, 2, -1); err != nil ||
+		out.Len() != 6 {
 		t.Error(out, err)
 	}
 	if _, err := g.RunPrepared(t.Context(), good, graph.ImageEmbeds, 2, 4); !errors.Is(err, graph.ErrBundle) {
@@ -82,10 +88,12 @@ func TestRun(t *testing.T) {
 	}
 	bad := graphtest.Tensors{graph.PixelValues: graphtest.Floats([]int{1, 4}, 1, 2, 3, 4)}
 	_, err := g.RunPrepared(t.Context(), bad, graph.ImageEmbeds)
-	if !errors.Is(err, graph.ErrBundle) || !errors.Is(err, engine.ErrInput) || !strings.Contains(err.Error(), "preprocessor_config.json") {
+	if !errors.Is(err, graph.ErrBundle) || !errors.Is(err, engine.ErrInput) ||
+		!strings.Contains(err.Error(), "preprocessor_config.json") {
 		t.Errorf("pixels of another width: %v", err)
 	}
-	if _, err := g.Run(t.Context(), bad); !errors.Is(err, graph.ErrBundle) || !strings.Contains(err.Error(), graph.VisionEncoder) {
+	if _, err := g.Run(t.Context(), bad); !errors.Is(err, graph.ErrBundle) ||
+		!strings.Contains(err.Error(), graph.VisionEncoder) {
 		t.Errorf("an input of another width: %v", err)
 	}
 }
@@ -108,7 +116,8 @@ func TestCheckOutput(t *testing.T) {
 		{tensor.Must(tensor.Zeros(tensor.Int64, 2, 3)), []int{2, 3}, false},
 	} {
 		err := graph.CheckOutput("out", c.t, c.shape...)
-		if (err == nil) != c.fits || err != nil && (!errors.Is(err, graph.ErrBundle) || !strings.Contains(err.Error(), `"out"`)) {
+		if (err == nil) != c.fits || err != nil &&
+			(!errors.Is(err, graph.ErrBundle) || !strings.Contains(err.Error(), `"out"`)) {
 			t.Errorf("%v as %v: %v", c.t, c.shape, err)
 		}
 	}
@@ -128,14 +137,16 @@ func TestSplitAndStack(t *testing.T) {
 	if err != nil || len(rows) != 3 {
 		t.Fatal(rows, err)
 	}
-	if r := rows[1]; !slices.Equal(r.Shape(), []int{1, 1, 2}) || !slices.Equal(tensor.Data[float32](r), []float32{3, 4}) {
+	if r := rows[1]; !slices.Equal(r.Shape(), []int{1, 1, 2}) ||
+		!slices.Equal(tensor.Data[float32](r), []float32{3, 4}) {
 		t.Errorf("row 1 is %v %v", r, r.Float32s())
 	}
 	if &tensor.Data[float32](rows[2])[0] != &tensor.Data[float32](whole)[4] {
 		t.Error("rows were copied")
 	}
 	again, err := graph.Stack(rows)
-	if err != nil || !slices.Equal(again.Shape(), whole.Shape()) || !slices.Equal(again.Float32s(), whole.Float32s()) {
+	if err != nil || !slices.Equal(again.Shape(), whole.Shape()) ||
+		!slices.Equal(again.Float32s(), whole.Float32s()) {
 		t.Errorf("stacked to %v, %v", again, err)
 	}
 	if one, err := graph.Split(rows[0]); err != nil || len(one) != 1 || one[0] != rows[0] {
@@ -147,7 +158,8 @@ func TestSplitAndStack(t *testing.T) {
 	if _, err := graph.Stack([]*tensor.Tensor{rows[0], graphtest.Floats([]int{1, 2, 1}, 1, 2)}); !errors.Is(err, graph.ErrBundle) {
 		t.Errorf("two shapes: %v", err)
 	}
-	if _, err := graph.Stack([]*tensor.Tensor{rows[0], tensor.Must(tensor.Zeros(tensor.Int64, 1, 1, 2))}); err == nil {
+	if _, err := graph.Stack([]*tensor.Tensor{rows[0],
+		tensor.Must(tensor.Zeros(tensor.Int64, 1, 1, 2))}); err == nil {
 		t.Error("integers were stacked with floats")
 	}
 }
@@ -231,7 +243,8 @@ func TestProjection(t *testing.T) {
 		bias    bool
 	}{
 		{1, 1, []int{1, 1}, true}, {24, 32, []int{2, 6, 24}, true}, {7, 5, []int{7}, false},
-		{33, 65, []int{3, 17, 33}, false}, {64, 48, []int{300, 64}, true}, {8, 8, []int{0, 8}, true},
+		{33, 65, []int{3, 17, 33}, false}, {64, 48, []int{300, 64}, true},
+		{8, 8, []int{0, 8}, true},
 	} {
 		weight, bias := numbers(c.in*c.out), []float32(nil)
 		if c.bias {
@@ -266,7 +279,8 @@ func TestProjection(t *testing.T) {
 		}
 	}
 	p := projection(t, []float32{1, 2}, 2, 1, nil)
-	for _, bad := range []*tensor.Tensor{graphtest.Floats([]int{1, 3}, 1, 2, 3), tensor.Scalar[float32](1), tensor.Must(tensor.Zeros(tensor.Int64, 1, 2))} {
+	for _, bad := range []*tensor.Tensor{graphtest.Floats([]int{1, 3}, 1, 2, 3),
+		tensor.Scalar[float32](1), tensor.Must(tensor.Zeros(tensor.Int64, 1, 2))} {
 		if _, err := p.Apply(t.Context(), bad); !errors.Is(err, graph.ErrBundle) {
 			t.Errorf("%v: %v", bad, err)
 		}

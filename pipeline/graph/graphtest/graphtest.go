@@ -26,7 +26,8 @@ type Engine map[string]engine.Session
 func (Engine) Name() string { return "graphtest" }
 
 // Open returns the graph of that file; the error wraps engine.ErrGraph where there is none.
-func (e Engine) Open(_ context.Context, source engine.Source, _ engine.Options) (engine.Session, error) {
+func (e Engine) Open(_ context.Context, source engine.Source, _ engine.Options) (engine.Session,
+	error) {
 	if e[source.Name] == nil {
 		return nil, fmt.Errorf("%w: no graph %s", engine.ErrGraph, source.Name)
 	}
@@ -124,7 +125,8 @@ func Opener(t testing.TB, eng engine.Engine, roles ...string) *graph.Opener {
 		graphs[role] = File(role)
 		files[File(role)] = &fstest.MapFile{}
 	}
-	manifest, err := json.Marshal(map[string]any{"format": 1, "name": "test", "family": "test", "graphs": graphs})
+	manifest, err := json.Marshal(map[string]any{"format": 1, "name": "test", "family": "test",
+		"graphs": graphs})
 	if err != nil {
 		t.Fatal(err)
 	}
