@@ -49,6 +49,7 @@ func bundleFiles(t *testing.T, edit func(files map[string]string)) fstest.MapFS 
 }
 
 func TestOpenFS(t *testing.T) {
+	t.Parallel()
 	b, err := OpenFS(bundleFiles(t, nil))
 	if err != nil {
 		t.Fatal(err)
@@ -73,6 +74,7 @@ func TestOpenFS(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
 	manifest := func(old, new string) func(map[string]string) {
 		return func(f map[string]string) { f[ManifestName] = strings.Replace(f[ManifestName], old, new, 1) }
 	}
@@ -102,6 +104,7 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 func TestNoVerify(t *testing.T) {
+	t.Parallel()
 	fsys := bundleFiles(t, func(f map[string]string) { f["onnx/a.onnx"] = "other" })
 	if _, err := OpenFS(fsys, NoVerify()); err != nil {
 		t.Error(err)
@@ -109,6 +112,7 @@ func TestNoVerify(t *testing.T) {
 }
 
 func TestOpenDirectory(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, bundleFiles(t, nil)); err != nil {
 		t.Fatal(err)
@@ -146,6 +150,7 @@ func TestOpenDirectory(t *testing.T) {
 }
 
 func TestDamagedWeights(t *testing.T) {
+	t.Parallel()
 	for name, data := range map[string]string{
 		"empty":       "",
 		"short":       "\x01",
@@ -165,6 +170,7 @@ func TestDamagedWeights(t *testing.T) {
 
 // A bundle of xpipe's own may have variants, too; their hashes count.
 func TestVariantOfBundle(t *testing.T) {
+	t.Parallel()
 	with := func(f map[string]string) { f["onnx/a_fp16.onnx"] = "half" }
 	hashed := func(f map[string]string) {
 		with(f)

@@ -33,6 +33,7 @@ func directory(modelType string, names ...string) fstest.MapFS {
 }
 
 func TestLayouts(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		modelType string
 		files     []string
@@ -85,6 +86,7 @@ func TestLayouts(t *testing.T) {
 
 // What a layout leaves unsaid is in the xpipe.json that stands for it.
 func TestLayoutManifest(t *testing.T) {
+	t.Parallel()
 	for modelType, want := range map[string]string{
 		"clip":   `{"scores":"softmax","text_padding":"longest","limits":{"max_text":33},"prompts":{"classify":"a photo of a {}"}}`,
 		"siglip": `{"scores":"sigmoid","text_padding":"max_length","limits":{"max_text":33},"prompts":{"classify":"This is a photo of {}."}}`,
@@ -114,6 +116,7 @@ func TestLayoutManifest(t *testing.T) {
 }
 
 func TestLayoutRefuses(t *testing.T) {
+	t.Parallel()
 	genAI := func(file string) string {
 		return `genai_config.json={"model":{"type":"phi3v","decoder":{"filename":"` + file + `"}}}`
 	}
@@ -168,6 +171,7 @@ func TestLayoutRefuses(t *testing.T) {
 
 // The configurations of a layout may not lead out of it by links either.
 func TestLayoutLinks(t *testing.T) {
+	t.Parallel()
 	dir, outside := t.TempDir(), t.TempDir()
 	os.WriteFile(filepath.Join(outside, "config.json"), []byte(`{"model_type":"clip"}`), 0o666)
 	os.WriteFile(filepath.Join(dir, "model.onnx"), nil, 0o666)

@@ -11,8 +11,8 @@ import (
 	"testing"
 
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/fallback"
 	"github.com/crossattn/xpipe/media"
+	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline/attend"
 	"github.com/crossattn/xpipe/pipeline/family"
 	"github.com/crossattn/xpipe/pipeline/graph"
@@ -43,6 +43,7 @@ func eightTokens(g *Generation) { g.MaxNewTokens, g.EOS = 8, nil }
 // Every family says where it looked, whatever its graphs were exported with: the
 // Go engine taps them.
 func TestAttend(t *testing.T) {
+	t.Parallel()
 	for name, want := range map[string]struct{ tokens, stages, cells int }{
 		"blip2-opt": {8, 2, 16}, "blip2-t5": {8, 2, 16}, "instructblip": {8, 2, 16},
 		"blip-caption": {8, 1, 16}, "blip-vqa": {8, 2, 16},
@@ -51,7 +52,7 @@ func TestAttend(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := loadGolden(t, name)
-			p := openGolden(t, g, fallback.New())
+			p := sharedGolden(t, g, goEngine)
 			request := attendRequest(t, g, name)
 			a, err := p.Attend(t.Context(), request, eightTokens)
 			if err != nil {
@@ -128,6 +129,7 @@ func checkMaps(t *testing.T, a *Attention, cells int) {
 
 // What the Go engine taps is what exported outputs say, on both engines.
 func TestTapsEqualOutputs(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"blip2-opt", "clip", "siglip", "idefics", "openflamingo-opt", "lxmert-vqa"} {
 		t.Run(name, func(t *testing.T) {
 			g := loadGolden(t, name)
@@ -146,7 +148,7 @@ func TestTapsEqualOutputs(t *testing.T) {
 				}
 				return a, w, p.model.(family.Attender).Watched()
 			}
-			tapped, inside, roles := look(t, fallback.New(), true)
+			tapped, inside, roles := look(t, goEngine, true)
 			eachEngine(t, func(t *testing.T, eng engine.Engine) {
 				a, outside, _ := look(t, eng, false)
 				for _, role := range roles {
@@ -192,15 +194,16 @@ func compareRuns(t *testing.T, role string, shown, tapped []attend.Run) {
 
 // The Q-Former's and LXMERT's maps are PyTorch's.
 func TestMapsEqualPyTorch(t *testing.T) {
+	t.Parallel()
 	eachEngine(t, func(t *testing.T, eng engine.Engine) {
 		g := loadGolden(t, "blip2-opt")
-		a, err := openGolden(t, g, eng).Attend(t.Context(), attendRequest(t, g, "blip2-opt"), eightTokens)
+		a, err := sharedGolden(t, g, eng).Attend(t.Context(), attendRequest(t, g, "blip2-opt"), eightTokens)
 		if err != nil {
 			t.Fatal(err)
 		}
 		compare(t, "qformer_cross_attn", a.Stages[1].Maps, g.array(t, "qformer_cross_attn"), 1e-5)
 		g = loadGolden(t, "lxmert-vqa")
-		if a, err = openGolden(t, g, eng).Attend(t.Context(), attendRequest(t, g, "lxmert-vqa")); err != nil {
+		if a, err = sharedGolden(t, g, eng).Attend(t.Context(), attendRequest(t, g, "lxmert-vqa")); err != nil {
 			t.Fatal(err)
 		}
 		// The golden row stands in a batch whose questions may be longer.
@@ -229,8 +232,9 @@ func choiceLogProbs(t *testing.T, p *Pipeline, r Request, choice string) ([]floa
 }
 
 func TestAttendText(t *testing.T) {
+	t.Parallel()
 	g := loadGolden(t, "blip2-opt")
-	p := openGolden(t, g, fallback.New())
+	p := openGolden(t, g, goEngine) // whose defaults change below
 	request := attendRequest(t, g, "blip2-opt")
 	a, err := p.AttendText(t.Context(), request, "a cat")
 	if err != nil {
@@ -262,15 +266,16 @@ func TestAttendText(t *testing.T) {
 // Models without maps among their outputs look the same through ONNX Runtime,
 // which the Go engine then shadows.
 func TestAttendThroughShadow(t *testing.T) {
+	t.Parallel()
 	eachEngine(t, func(t *testing.T, eng engine.Engine) {
 		for _, name := range []string{"blip2-t5", "openflamingo-mpt", "lxmert-gqa"} {
 			g := loadGolden(t, name)
 			request := attendRequest(t, g, name)
-			a, err := openGolden(t, g, eng).Attend(t.Context(), request, eightTokens)
+			a, err := sharedGolden(t, g, eng).Attend(t.Context(), request, eightTokens)
 			if err != nil {
 				t.Fatal(name, err)
 			}
-			b, err := openGolden(t, g, fallback.New()).Attend(t.Context(), request, eightTokens)
+			b, err := sharedGolden(t, g, goEngine).Attend(t.Context(), request, eightTokens)
 			if err != nil {
 				t.Fatal(name, err)
 			}
@@ -283,8 +288,9 @@ func TestAttendThroughShadow(t *testing.T) {
 
 // A picture that is shown twice is in the resampler's batch once.
 func TestAttendPictureShownTwice(t *testing.T) {
+	t.Parallel()
 	g := loadGolden(t, "openflamingo-opt")
-	p := openGolden(t, g, fallback.New())
+	p := sharedGolden(t, g, goEngine)
 	one := lastImage(g.requests(t)[0])
 	other, again := negative(one), negative(negative(one)) // again has one's pixels
 	look := func(second image.Image) *Attention {
@@ -302,12 +308,13 @@ func TestAttendPictureShownTwice(t *testing.T) {
 
 // A convolutional encoder has a map of the text, and one of the picture as a whole.
 func TestAttendConvolutional(t *testing.T) {
+	t.Parallel()
 	img, err := vision.DecodeFile("../testdata/images/scene.png")
 	if err != nil {
 		t.Fatal(err)
 	}
 	eachEngine(t, func(t *testing.T, eng engine.Engine) {
-		p := OpenEmbedded(t, "clip-mini", WithEngine(eng))
+		p := sharedEmbedded(t, mini.Labels, eng)
 		best := map[string]int{}
 		for _, text := range []string{"", "automobile", "red apple"} {
 			a, err := p.Attend(t.Context(), Request{Image: img, Question: text})
@@ -329,13 +336,14 @@ func TestAttendConvolutional(t *testing.T) {
 
 // Concept words pass the Q-Former, and lead to the cells that name them.
 func TestAttendPlaces(t *testing.T) {
+	t.Parallel()
 	img, err := vision.DecodeFile("../testdata/images/red-circle.png")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var before *Attention
 	eachEngine(t, func(t *testing.T, eng engine.Engine) {
-		p := OpenEmbedded(t, "blip2-mini", WithEngine(eng))
+		p := sharedEmbedded(t, mini.Captions, eng)
 		a, err := p.Attend(t.Context(), Request{Image: img})
 		if err != nil {
 			t.Fatal(err)
@@ -358,18 +366,20 @@ func TestAttendPlaces(t *testing.T) {
 }
 
 func TestAttendUnsupported(t *testing.T) {
+	t.Parallel()
 	g := loadGolden(t, "blip-itm")
-	if _, err := openGolden(t, g, fallback.New()).Attend(t.Context(), Request{Image: loadImage(t, filepath.Join(g.dir, g.Rows[0].Image))}); !errors.Is(err, ErrUnsupported) {
+	if _, err := sharedGolden(t, g, goEngine).Attend(t.Context(), Request{Image: loadImage(t, filepath.Join(g.dir, g.Rows[0].Image))}); !errors.Is(err, ErrUnsupported) {
 		t.Error(err)
 	}
-	if _, err := openGolden(t, loadGolden(t, "clip"), fallback.New()).Attend(t.Context(), Request{}); !errors.Is(err, ErrImage) {
+	if _, err := sharedGolden(t, loadGolden(t, "clip"), goEngine).Attend(t.Context(), Request{}); !errors.Is(err, ErrImage) {
 		t.Error(err)
 	}
 }
 
 func TestSeen(t *testing.T) {
+	t.Parallel()
 	for name, want := range map[string]vision.Region{"blip2-opt": {0, 0, 1, 1}, "clip": {0.25, 0, 0.75, 1}} {
-		p := openGolden(t, loadGolden(t, name), fallback.New())
+		p := sharedGolden(t, loadGolden(t, name), goEngine)
 		if got := p.images.Seen(200, 100); got != want {
 			t.Errorf("%s sees %v of a wide picture, not %v", name, got, want)
 		}

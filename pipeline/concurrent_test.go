@@ -29,6 +29,7 @@ func (h heldImage) Bounds() image.Rectangle {
 // One Pipeline used by many goroutines at once, for one thing and another, gives
 // each what it gives one alone.
 func TestConcurrentEqualsSerial(t *testing.T) {
+	t.Parallel()
 	const calls = 64
 	// What a call wrote, and numbers that came with it.
 	type result struct {
@@ -118,6 +119,7 @@ func TestConcurrentEqualsSerial(t *testing.T) {
 
 // Close waits for what runs; what comes later fails with ErrClosed.
 func TestCloseWhileRunning(t *testing.T) {
+	t.Parallel()
 	g := loadGolden(t, "blip2-opt")
 	eachEngine(t, func(t *testing.T, eng engine.Engine) {
 		p := openGolden(t, g, eng)
@@ -156,7 +158,7 @@ func TestCloseWhileRunning(t *testing.T) {
 
 // A call cancelled at any moment ends with the context's error, leaves no
 // goroutine, and the next call is right. TestCancelAtRandom does it 1,000 times,
-// and looks at memory and time.
+// and looks at memory and time. It runs alone, because it counts the process's goroutines.
 func TestCancelAnywhere(t *testing.T) {
 	g := loadGolden(t, "idefics")
 	eachEngine(t, func(t *testing.T, eng engine.Engine) {
@@ -204,8 +206,17 @@ func TestCancelAnywhere(t *testing.T) {
 
 // Whatever is asked of a closed Pipeline fails with ErrClosed.
 func TestClosed(t *testing.T) {
+	t.Parallel()
 	ctx := context.Background()
 	request := Request{Image: blankImage, Question: "what?"}
+	closed := map[string]*Pipeline{}
+	for _, bundle := range []string{"blip2-opt", "clip"} { // whether its model can do it or not
+		p := openGolden(t, loadGolden(t, bundle), goEngine)
+		if err := p.Close(); err != nil {
+			t.Fatal(err)
+		}
+		closed[bundle] = p
+	}
 	for name, call := range map[string]func(p *Pipeline) error{
 		"Caption":      func(p *Pipeline) error { _, err := p.Caption(ctx, blankImage); return err },
 		"CaptionBatch": func(p *Pipeline) error { _, err := p.CaptionBatch(ctx, []image.Image{blankImage}); return err },
@@ -224,14 +235,7 @@ func TestClosed(t *testing.T) {
 		"Encode":       func(p *Pipeline) error { _, err := p.Encode(ctx, media.Picture{Image: blankImage}); return err },
 		"Inputs":       func(p *Pipeline) error { _, err := p.Inputs(ctx, request); return err },
 	} {
-		for _, bundle := range []string{"blip2-opt", "clip"} { // whether its model can do it or not
-			p, err := openLimited(t, bundle, Limits{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := p.Close(); err != nil {
-				t.Fatal(err)
-			}
+		for bundle, p := range closed {
 			if err := call(p); !errors.Is(err, ErrClosed) {
 				t.Errorf("%s of %s after Close: %v", name, bundle, err)
 			}

@@ -8,6 +8,7 @@ import (
 )
 
 func TestCaptionConfidence(t *testing.T) {
+	t.Parallel()
 	p := &Pipeline{bundle: &models.Bundle{}}
 	tokens := []Token{{LogProb: -0.1}, {LogProb: -0.5}}
 	if c := p.CaptionConfidence(tokens); c != nil {

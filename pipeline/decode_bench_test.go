@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/fallback"
 	"github.com/crossattn/xpipe/ort"
+	"github.com/crossattn/xpipe/ort/orttest"
 	"github.com/crossattn/xpipe/tensor"
 )
 
@@ -44,9 +44,11 @@ func BenchmarkDecode(b *testing.B) {
 	if dir == "" {
 		b.Skip("XPIPE_DECODE_BENCH names no model; run make bench-decode")
 	}
-	engines := []engine.Engine{fallback.New()}
-	if eng, err := ort.New(ort.WithLibrary(testLibrary())); err == nil {
-		engines = append(engines, eng)
+	engines := []engine.Engine{goEngine}
+	if library, ok := orttest.Find(); ok {
+		if eng, err := ort.New(ort.WithLibrary(library)); err == nil {
+			engines = append(engines, eng)
+		}
 	}
 	for _, eng := range engines {
 		b.Run(eng.Name(), func(b *testing.B) {

@@ -1,27 +1,10 @@
 package pipeline
 
-import (
-	"context"
-	"testing"
-
-	"github.com/crossattn/xpipe/models/mini"
+// The helpers that the tests outside the package use.
+var (
+	GoEngine       = goEngine
+	RuntimeEngine  = runtimeEngine
+	EachEngine     = eachEngine
+	OpenEmbedded   = openEmbedded
+	SharedEmbedded = sharedEmbedded
 )
-
-// OpenEmbedded opens an embedded model until the test ends, for the tests inside the
-// package and outside it.
-func OpenEmbedded(t testing.TB, name string, opts ...Option) *Pipeline {
-	t.Helper()
-	bundle, err := mini.FS(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p, err := OpenFS(context.Background(), bundle, opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.Close() })
-	return p
-}
-
-// TestLibrary lets the tests outside the package use the library of those inside.
-var TestLibrary = testLibrary

@@ -56,6 +56,7 @@ var flamingos = []string{"idefics", "idefics-plain", "openflamingo-opt", "openfl
 
 // The logits at every position of a prompt are the reference's.
 func TestFlamingoPromptLogits(t *testing.T) {
+	t.Parallel()
 	for _, name := range flamingos {
 		g := loadGolden(t, name)
 		eachEngine(t, func(t *testing.T, eng engine.Engine) {
@@ -82,6 +83,7 @@ func negative(img image.Image) image.Image {
 // Another picture k leaves every token before it bit-identical, and changes the
 // one behind it.
 func TestFlamingoPicturesDoNotReachBack(t *testing.T) {
+	t.Parallel()
 	for _, name := range flamingos {
 		g := loadGolden(t, name)
 		eachEngine(t, func(t *testing.T, eng engine.Engine) {
@@ -152,6 +154,7 @@ func (o overlay) Open(name string) (fs.File, error) {
 
 // With closed gates the text does not depend on the pictures at all.
 func TestFlamingoClosedGates(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"idefics", "openflamingo-opt"} {
 		g := loadGolden(t, name)
 		eachEngine(t, func(t *testing.T, eng engine.Engine) {

@@ -83,7 +83,8 @@ func FuzzTextStream(f *testing.F) {
 	})
 }
 
-// Files of regions that must fail, each with a part of its message.
+// Files of regions that must fail, each with a part of its message. It runs alone, because it counts
+// what the process allocates.
 func TestHostileRegions(t *testing.T) {
 	npz := func(arrays map[string]*tensor.Tensor) []byte {
 		var b bytes.Buffer

@@ -13,9 +13,7 @@ import (
 	"testing"
 
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/fallback"
 	"github.com/crossattn/xpipe/media"
-	"github.com/crossattn/xpipe/ort"
 	"github.com/crossattn/xpipe/pipeline/decode"
 	"github.com/crossattn/xpipe/pipeline/family"
 	"github.com/crossattn/xpipe/pipeline/graph"
@@ -129,44 +127,6 @@ func loadImage(t testing.TB, path string) image.Image {
 	return img
 }
 
-// eachEngine runs f on the Go engine, and on ONNX Runtime where its library is;
-// with XPIPE_REQUIRE_REFS=1 it has to be there.
-func eachEngine(t *testing.T, f func(t *testing.T, eng engine.Engine)) {
-	t.Run("go", func(t *testing.T) { f(t, fallback.New()) })
-	t.Run("ort", func(t *testing.T) {
-		eng, err := ort.New(ort.WithLibrary(testLibrary()))
-		if err != nil {
-			if os.Getenv("XPIPE_REQUIRE_REFS") == "1" {
-				t.Fatal(err)
-			}
-			t.Skip("no ONNX Runtime for the test (make test installs one):", err)
-		}
-		f(t, eng)
-	})
-}
-
-// testLibrary is the library `make test` installs, or "" to search for one.
-func testLibrary() string {
-	if os.Getenv("XPIPE_ORT_LIB") != "" {
-		return ""
-	}
-	found, _ := filepath.Glob("../build/venv/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.*")
-	if len(found) == 0 {
-		return ""
-	}
-	return found[0]
-}
-
-func openGolden(t *testing.T, g *golden, eng engine.Engine, opts ...Option) *Pipeline {
-	t.Helper()
-	p, err := Open(context.Background(), filepath.Join(g.dir, "bundle"), append(opts, WithEngine(eng))...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.Close() })
-	return p
-}
-
 // generative lists the golden models that write text.
 func generative(t *testing.T) []string {
 	t.Helper()
@@ -199,11 +159,12 @@ func ids(t *Text) []int64 {
 
 // The ids that transformers generates, in a batch with padding and row by row.
 func TestGreedyEqualsTransformers(t *testing.T) {
+	t.Parallel()
 	for _, name := range generative(t) {
 		g := loadGolden(t, name)
 		t.Run(name, func(t *testing.T) {
 			eachEngine(t, func(t *testing.T, eng engine.Engine) {
-				p := openGolden(t, g, eng)
+				p := sharedGolden(t, g, eng)
 				requests := g.requests(t)
 				texts, err := p.Generate(context.Background(), requests, unbounded(g.Greedy.MaxNewTokens))
 				if err != nil {
@@ -249,12 +210,13 @@ func (r *recorder) keep(logits *tensor.Tensor, err error) (*tensor.Tensor, error
 
 // The pixels, token ids and logits of every step, within 1e-4 of transformers.
 func TestStagesEqualTransformers(t *testing.T) {
+	t.Parallel()
 	for _, name := range generative(t) {
 		g := loadGolden(t, name)
 		t.Run(name, func(t *testing.T) {
 			eachEngine(t, func(t *testing.T, eng engine.Engine) {
 				ctx := context.Background()
-				p := openGolden(t, g, eng)
+				p := sharedGolden(t, g, eng)
 				requests := g.requests(t)
 				prompts, err := p.prompts(requests)
 				if err != nil {
@@ -328,13 +290,14 @@ func compare(t *testing.T, what string, got, want *tensor.Tensor, tolerance floa
 }
 
 func TestStopsAtEOS(t *testing.T) {
+	t.Parallel()
 	for _, name := range generative(t) {
 		g := loadGolden(t, name)
 		if len(g.Stop.IDs) == 0 {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
-			p := openGolden(t, g, fallback.New())
+			p := sharedGolden(t, g, goEngine)
 			texts, err := p.Generate(context.Background(), g.requests(t)[:1], func(o *Generation) {
 				o.EOS, o.MaxNewTokens = []int64{g.Stop.EOS}, g.Stop.MaxNewTokens
 			})
@@ -351,11 +314,12 @@ func TestStopsAtEOS(t *testing.T) {
 
 // Beam search gives transformers' ids and scores.
 func TestBeamsEqualTransformers(t *testing.T) {
+	t.Parallel()
 	for _, name := range generative(t) {
 		g := loadGolden(t, name)
 		t.Run(name, func(t *testing.T) {
 			eachEngine(t, func(t *testing.T, eng engine.Engine) {
-				p := openGolden(t, g, eng)
+				p := sharedGolden(t, g, eng)
 				all := g.requests(t)
 				for n, c := range g.Beams {
 					var requests []Request
@@ -391,8 +355,9 @@ func TestBeamsEqualTransformers(t *testing.T) {
 
 // Streamed tokens are those of Generate, and their text joins to its text.
 func TestStream(t *testing.T) {
+	t.Parallel()
 	g := loadGolden(t, "blip2-opt")
-	p := openGolden(t, g, fallback.New())
+	p := sharedGolden(t, g, goEngine)
 	request := g.requests(t)[0]
 	want, err := p.Generate(context.Background(), []Request{request}, unbounded(20))
 	if err != nil {

@@ -1,17 +1,20 @@
 package pipeline
 
 import (
+	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"io/fs"
+	"maps"
 	"math"
-	"os"
 	"path/filepath"
 	"testing"
 	"testing/fstest"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/onnx/pb"
 )
 
@@ -20,22 +23,21 @@ import (
 // files are a bundle's, by name.
 type files map[string][]byte
 
-// goodFiles reads the bundle of a golden model.
+// goodBundles are the golden models' files, each bundle read once for all its rows.
+var goodBundles = map[string]files{}
+
+// goodFiles are the files of a golden model's bundle. The map is the caller's, what is in it is
+// not: edits put another slice in its place.
 func goodFiles(t *testing.T, name string) files {
 	t.Helper()
-	root := os.DirFS(filepath.Join(familiesDir, name, "bundle"))
-	f := files{}
-	err := fs.WalkDir(root, ".", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return err
+	if goodBundles[name] == nil {
+		f := files{}
+		for path, file := range only(t, filepath.Join(familiesDir, name, "bundle")) {
+			f[path] = file.Data
 		}
-		f[path], err = fs.ReadFile(root, path)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
+		goodBundles[name] = f
 	}
-	return f
+	return maps.Clone(goodBundles[name])
 }
 
 func (f files) fs() (fsys fstest.MapFS, size int) {
@@ -45,6 +47,46 @@ func (f files) fs() (fsys fstest.MapFS, size int) {
 		size += len(data)
 	}
 	return fsys, size
+}
+
+// sharedGraphs is an engine that opens each graph of the good bundles once, for all the rows which
+// leave it as it is; a graph that a row changed is opened for that row.
+type sharedGraphs struct {
+	engine.Engine
+	opened map[string]engine.Session // by bundle and file
+	bundle string                    // the row's
+}
+
+func (e *sharedGraphs) Open(ctx context.Context, source engine.Source, opts engine.Options) (engine.Session, error) {
+	data, err := fs.ReadFile(source.FS, source.Name)
+	if good := goodBundles[e.bundle][source.Name]; err != nil || good == nil || !bytes.Equal(data, good) {
+		return e.Engine.Open(ctx, source, opts)
+	}
+	if err := source.Checked(source.Name, data); err != nil {
+		return nil, err
+	}
+	key := e.bundle + "/" + source.Name
+	if e.opened[key] == nil {
+		session, err := e.Engine.Open(ctx, source, opts)
+		if err != nil {
+			return nil, err
+		}
+		e.opened[key] = session
+	}
+	return leftOpen{e.opened[key]}, nil
+}
+
+// leftOpen is a session that others go on using.
+type leftOpen struct{ engine.Session }
+
+func (leftOpen) Close() error { return nil }
+
+func (e *sharedGraphs) close(t *testing.T) {
+	for _, session := range e.opened {
+		if err := session.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 type edit func(t *testing.T, f files)

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"bytes"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 
@@ -16,10 +17,19 @@ type residentMark struct {
 	ok    bool // false where the system does not tell
 }
 
-// markResident gives back what is free, so that work has to ask for it again, and
-// has the kernel forget the peak so far (proc_pid_clear_refs(5)).
+// mostIdle is what Go may hold free and resident when a measurement begins.
+const mostIdle = 4 << 20
+
+// markResident gives back what is free, so that work has to ask for it again, and has the kernel
+// forget the peak so far (proc_pid_clear_refs(5)). C's free memory goes back each time; Go's, whose
+// use allocatedBytes counts to the byte, only where it has become much, because that costs a
+// collection.
 func markResident() residentMark {
-	debug.FreeOSMemory()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	if stats.HeapIdle-stats.HeapReleased > mostIdle {
+		debug.FreeOSMemory()
+	}
 	cmem.Trim()
 	if os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) != nil {
 		return residentMark{}

@@ -17,7 +17,6 @@ import (
 	"testing/fstest"
 
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/fallback"
 	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/tensor"
 	"github.com/nlpodyssey/safetensors"
@@ -92,6 +91,7 @@ func only(t *testing.T, dir string, without ...string) fstest.MapFS {
 // Embeddings and probabilities are transformers', whatever tool laid the graphs
 // out.
 func TestLayoutsEqualTransformers(t *testing.T) {
+	t.Parallel()
 	g, images := loadLayouts(t)
 	for _, c := range []struct {
 		model, variant string
@@ -158,10 +158,11 @@ func TestLayoutsEqualTransformers(t *testing.T) {
 
 // Two SigLIP graphs embed, but do not know the scale of their scores.
 func TestSigLIPWithoutScale(t *testing.T) {
+	t.Parallel()
 	g, images := loadLayouts(t)
 	want := g.Models["siglip-transformersjs"]
 	fsys := only(t, filepath.Join(layoutsDir, "siglip-transformersjs"), "onnx/model.onnx")
-	p, err := OpenFS(context.Background(), fsys, WithEngine(fallback.New()))
+	p, err := OpenFS(context.Background(), fsys, WithEngine(goEngine))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +190,7 @@ func TestSigLIPWithoutScale(t *testing.T) {
 		t.Fatal(err)
 	}
 	fsys["projection.safetensors"] = &fstest.MapFile{Data: file.Bytes()}
-	scaled, err := OpenFS(context.Background(), fsys, WithEngine(fallback.New()))
+	scaled, err := OpenFS(context.Background(), fsys, WithEngine(goEngine))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,8 +206,9 @@ func TestSigLIPWithoutScale(t *testing.T) {
 
 // One graph for both encoders has no attention of the picture's alone.
 func TestAttendWholeModel(t *testing.T) {
+	t.Parallel()
 	_, images := loadLayouts(t)
-	p, err := Open(context.Background(), filepath.Join(layoutsDir, "clip-optimum"), WithEngine(fallback.New()))
+	p, err := Open(context.Background(), filepath.Join(layoutsDir, "clip-optimum"), WithEngine(goEngine))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,10 +220,11 @@ func TestAttendWholeModel(t *testing.T) {
 
 // Graphs whose outputs lie before CLIP's projection are refused.
 func TestUnprojectedCLIP(t *testing.T) {
+	t.Parallel()
 	fsys := only(t, filepath.Join(layoutsDir, "siglip-transformersjs"), "onnx/model.onnx")
 	config := bytes.Replace(fsys["config.json"].Data, []byte(`"model_type": "siglip",`), []byte(`"model_type": "clip",`), 1)
 	fsys["config.json"] = &fstest.MapFile{Data: config}
-	_, err := OpenFS(context.Background(), fsys, WithEngine(fallback.New()))
+	_, err := OpenFS(context.Background(), fsys, WithEngine(goEngine))
 	if !errors.Is(err, ErrBundle) || !strings.Contains(err.Error(), "none of [image_embeds]") {
 		t.Errorf("got %v", err)
 	}

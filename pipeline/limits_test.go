@@ -3,7 +3,6 @@ package pipeline
 import (
 	"context"
 	"errors"
-	"fmt"
 	"image"
 	"math"
 	"path/filepath"
@@ -13,14 +12,13 @@ import (
 	"time"
 
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/fallback"
 	"github.com/crossattn/xpipe/tensor"
 	"github.com/crossattn/xpipe/vision"
 )
 
 func openLimited(t *testing.T, name string, l Limits) (*Pipeline, error) {
 	t.Helper()
-	p, err := Open(t.Context(), filepath.Join(familiesDir, name, "bundle"), WithEngine(fallback.New()), WithLimits(l))
+	p, err := Open(t.Context(), filepath.Join(familiesDir, name, "bundle"), WithEngine(goEngine), WithLimits(l))
 	if err == nil {
 		t.Cleanup(func() { p.Close() })
 	}
@@ -29,6 +27,7 @@ func openLimited(t *testing.T, name string, l Limits) (*Pipeline, error) {
 
 // Each limit refuses what goes beyond it, and what is within it passes.
 func TestLimits(t *testing.T) {
+	t.Parallel()
 	caption := func(rows int, opts ...GenerateOption) func(context.Context, *Pipeline) error {
 		return func(ctx context.Context, p *Pipeline) error {
 			images := make([]image.Image, rows)
@@ -128,7 +127,8 @@ func (s *heldSession) Run(ctx context.Context, in map[string]*tensor.Tensor, out
 // No more calls run at once than Concurrent; the others wait, and stop waiting
 // when their context ends or the Pipeline is closed.
 func TestConcurrentLimit(t *testing.T) {
-	h := &holding{fallback.New(), make(chan struct{}, 1000), make(chan struct{})}
+	t.Parallel()
+	h := &holding{goEngine, make(chan struct{}, 1000), make(chan struct{})}
 	p, err := Open(t.Context(), filepath.Join(familiesDir, "clip", "bundle"), WithEngine(h), WithLimits(Limits{Concurrent: 2}))
 	if err != nil {
 		t.Fatal(err)
@@ -177,11 +177,4 @@ func TestConcurrentLimit(t *testing.T) {
 	if err := <-closed; err != nil || done != 2 || refused != 1 {
 		t.Errorf("%d done, %d refused, close: %v", done, refused, err)
 	}
-}
-
-func ExampleWithLimits() {
-	l := DefaultLimits()
-	fmt.Println(l.OutputTokens, l.Time)
-	// p, err := pipeline.Open(ctx, dir, pipeline.WithLimits(pipeline.Limits{OutputTokens: 64, Time: 30 * time.Second}))
-	// Output: 4096 10m0s
 }

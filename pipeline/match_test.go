@@ -50,11 +50,12 @@ func near(t *testing.T, what string, got, want, tolerance float64) {
 
 // ITM and ITC of BLIP and BLIP-2 against transformers.
 func TestRetrievalEqualsTransformers(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"blip2-itm", "blip-itm"} {
 		g := loadGolden(t, name)
 		t.Run(name, func(t *testing.T) {
 			eachEngine(t, func(t *testing.T, eng engine.Engine) {
-				p := openGolden(t, g, eng)
+				p := sharedGolden(t, g, eng)
 				texts := goldenTexts(t, g)
 				itm, itc := g.array(t, "itm_probability"), g.array(t, "itc_similarity") // [images,texts]
 				for i, row := range g.Rows {
@@ -74,12 +75,13 @@ func TestRetrievalEqualsTransformers(t *testing.T) {
 
 // Embeddings and probabilities of CLIP and SigLIP against transformers.
 func TestCLIPEqualsTransformers(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"clip", "clip-legacy", "siglip"} {
 		g := loadGolden(t, name)
 		t.Run(name, func(t *testing.T) {
 			eachEngine(t, func(t *testing.T, eng engine.Engine) {
 				ctx := context.Background()
-				p := openGolden(t, g, eng)
+				p := sharedGolden(t, g, eng)
 				texts := goldenTexts(t, g)
 				words, err := p.EmbedTexts(ctx, texts...)
 				if err != nil {
@@ -112,6 +114,7 @@ func TestCLIPEqualsTransformers(t *testing.T) {
 
 // Answers of LXMERT from features in .npz and .tsv against transformers.
 func TestLXMERTEqualsTransformers(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"lxmert-vqa", "lxmert-gqa"} {
 		g := loadGolden(t, name)
 		var file struct {
@@ -126,7 +129,7 @@ func TestLXMERTEqualsTransformers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			eachEngine(t, func(t *testing.T, eng engine.Engine) {
 				ctx := context.Background()
-				p := openGolden(t, g, eng)
+				p := sharedGolden(t, g, eng)
 				var questions []string
 				var regions []*Regions
 				var requests []Request

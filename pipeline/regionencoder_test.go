@@ -14,36 +14,16 @@ import (
 
 	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/fallback"
 	"github.com/crossattn/xpipe/models/mini"
-	"github.com/crossattn/xpipe/ort"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/tensor"
 	"github.com/crossattn/xpipe/vision"
 )
 
-// engines are the Go engine and, where there is a library, ONNX Runtime.
-func engines(t *testing.T) []engine.Engine {
-	t.Helper()
-	all := []engine.Engine{fallback.New()}
-	if eng, err := ort.New(ort.WithLibrary(pipeline.TestLibrary())); err == nil {
-		return append(all, eng)
-	} else if os.Getenv("XPIPE_REQUIRE_REFS") == "1" {
-		t.Fatal(err)
-	} else {
-		t.Log("on the Go engine only:", err)
-	}
-	return all
-}
-
-func openRegions(t testing.TB, opts ...pipeline.Option) *pipeline.Pipeline {
-	t.Helper()
-	return pipeline.OpenEmbedded(t, mini.Regions, opts...)
-}
-
 // Things found in Go are where the scene was drawn, and the answers from boxes are
 // PyTorch's, on both engines.
 func TestRegionAnswersArePyTorchs(t *testing.T) {
+	t.Parallel()
 	const dir = "../testdata/golden/lxmert-mini"
 	data, err := os.ReadFile(filepath.Join(dir, "answers.json"))
 	if err != nil {
@@ -77,8 +57,8 @@ func TestRegionAnswersArePyTorchs(t *testing.T) {
 			t.Errorf("nothing was drawn at %v; boxes %v", f, boxes)
 		}
 	}
-	for _, eng := range engines(t) {
-		p := openRegions(t, pipeline.WithEngine(eng))
+	pipeline.EachEngine(t, func(t *testing.T, eng engine.Engine) {
+		p := pipeline.SharedEmbedded(t, mini.Regions, eng)
 		regions, err := p.Regions(t.Context(), img, boxes...)
 		if err != nil {
 			t.Fatal(err)
@@ -100,13 +80,14 @@ func TestRegionAnswersArePyTorchs(t *testing.T) {
 				t.Errorf("%s: %q from regions found: %q, want %q", eng.Name(), a.Question, found.Text, a.Answer)
 			}
 		}
-	}
+	})
 }
 
 // Boxes that are given are taken as they are, wherever the picture's bounds start;
 // without a thing in sight there is a grid.
 func TestRegionsOfBoxes(t *testing.T) {
-	p := openRegions(t, pipeline.WithEngine(fallback.New()))
+	t.Parallel()
+	p := pipeline.SharedEmbedded(t, mini.Regions, pipeline.GoEngine)
 	at := func(img image.Image, boxes ...image.Rectangle) []float32 {
 		t.Helper()
 		r, err := p.Regions(t.Context(), img, boxes...)
@@ -134,7 +115,8 @@ func TestRegionsOfBoxes(t *testing.T) {
 }
 
 func TestRegionsOfNothing(t *testing.T) {
-	p := openRegions(t, pipeline.WithEngine(fallback.New()), pipeline.WithLimits(pipeline.Limits{ImagePixels: 1 << 16}))
+	t.Parallel()
+	p := pipeline.OpenEmbedded(t, mini.Regions, pipeline.WithLimits(pipeline.Limits{ImagePixels: 1 << 16}))
 	small := image.NewRGBA(image.Rect(0, 0, 20, 20))
 	for name, c := range map[string]struct {
 		img   image.Image
@@ -156,7 +138,7 @@ func TestRegionsOfNothing(t *testing.T) {
 	if _, err := p.Answer(ctx, small, "is there a dog?"); !errors.Is(err, context.Canceled) {
 		t.Errorf("after cancel: %v", err)
 	}
-	captions := openMini(t, fallback.New())
+	captions := pipeline.SharedEmbedded(t, mini.Captions, pipeline.GoEngine)
 	if _, err := captions.Regions(t.Context(), small); !errors.Is(err, pipeline.ErrUnsupported) {
 		t.Errorf("a model without a region encoder: %v", err)
 	}
@@ -164,8 +146,8 @@ func TestRegionsOfNothing(t *testing.T) {
 
 // Both engines agree on both graphs, and attention is over the regions found.
 func TestRegionEncoderTwinsAndAttention(t *testing.T) {
-	all := engines(t)
-	p := openRegions(t, pipeline.WithEngine(all[0]))
+	t.Parallel()
+	p := pipeline.SharedEmbedded(t, mini.Regions, pipeline.GoEngine)
 	img := image.NewRGBA(image.Rect(0, 0, 200, 200))
 	draw.Draw(img, img.Rect, image.White, image.Point{}, draw.Src)
 	draw.Draw(img, image.Rect(20, 20, 80, 80), image.NewUniform(color.RGBA{200, 0, 0, 255}), image.Point{}, draw.Src)
@@ -176,14 +158,11 @@ func TestRegionEncoderTwinsAndAttention(t *testing.T) {
 	if len(a.Boxes) != 2 || a.Text == nil || a.Text.Text == "" {
 		t.Fatalf("boxes %v, text %v", a.Boxes, a.Text)
 	}
-	if len(all) < 2 {
-		return
-	}
 	bundle, err := mini.FS(mini.Regions)
 	if err != nil {
 		t.Fatal(err)
 	}
-	report, err := api.Verify(t.Context(), all[0], all[1], api.VerifyRequest{}, func(opts ...pipeline.Option) (*pipeline.Pipeline, error) {
+	report, err := api.Verify(t.Context(), pipeline.GoEngine, pipeline.RuntimeEngine(t), api.VerifyRequest{}, func(opts ...pipeline.Option) (*pipeline.Pipeline, error) {
 		return pipeline.OpenFS(t.Context(), bundle, opts...)
 	})
 	if err != nil {

@@ -14,9 +14,8 @@ import (
 	"time"
 
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/fallback"
 	"github.com/crossattn/xpipe/internal/cmem"
-	"github.com/crossattn/xpipe/ort"
+	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/vision"
 )
@@ -36,37 +35,31 @@ func TestSoak(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	runtimeEngine, err := ort.New(ort.WithLibrary(pipeline.TestLibrary()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, eng := range []engine.Engine{fallback.New(), runtimeEngine} {
-		t.Run(eng.Name(), func(t *testing.T) {
-			p := openMini(t, eng)
-			var early, late used
-			start := time.Now()
-			for i := range calls {
-				if i%2 == 0 {
-					_, err = p.Caption(t.Context(), img)
-				} else {
-					_, err = p.Answer(t.Context(), img, "what is this?")
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				if (i+1)%(calls/10) == 0 {
-					late = measure(t)
-					t.Logf("after %d calls, %.0f ms each: %v", i+1, time.Since(start).Seconds()*1000/float64(i+1), late)
-				}
-				if i+1 == calls/10 {
-					early = late
-				}
+	pipeline.EachEngine(t, func(t *testing.T, eng engine.Engine) {
+		p := pipeline.OpenEmbedded(t, mini.Default, pipeline.WithEngine(eng))
+		var early, late used
+		start := time.Now()
+		for i := range calls {
+			if i%2 == 0 {
+				_, err = p.Caption(t.Context(), img)
+			} else {
+				_, err = p.Answer(t.Context(), img, "what is this?")
 			}
-			if late.resident > early.resident+early.resident/20 || late.c > early.c+early.c/20 {
-				t.Errorf("memory grew by more than 5 %%: from %v to %v", early, late)
+			if err != nil {
+				t.Fatal(err)
 			}
-		})
-	}
+			if (i+1)%(calls/10) == 0 {
+				late = measure(t)
+				t.Logf("after %d calls, %.0f ms each: %v", i+1, time.Since(start).Seconds()*1000/float64(i+1), late)
+			}
+			if i+1 == calls/10 {
+				early = late
+			}
+		}
+		if late.resident > early.resident+early.resident/20 || late.c > early.c+early.c/20 {
+			t.Errorf("memory grew by more than 5 %%: from %v to %v", early, late)
+		}
+	})
 }
 
 // used is what the process uses after a collection, in bytes.

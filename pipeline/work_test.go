@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/fallback"
 	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline/graph"
@@ -32,7 +31,7 @@ type counter struct {
 }
 
 func newCounter() *counter {
-	return &counter{Engine: fallback.New(), runs: map[string]int{}, constants: map[*tensor.Tensor]string{}}
+	return &counter{Engine: goEngine, runs: map[string]int{}, constants: map[*tensor.Tensor]string{}}
 }
 
 func (c *counter) Open(ctx context.Context, source engine.Source, opts engine.Options) (engine.Session, error) {
@@ -71,7 +70,7 @@ func (c *counter) take() map[string]int {
 // about is greyed for the calibrated one.
 func TestShotsEqualParts(t *testing.T) {
 	t.Parallel()
-	p := OpenEmbedded(t, mini.Shots)
+	p := sharedEmbedded(t, mini.Shots, goEngine)
 	dog, pizza := loadImage(t, "../testdata/images/dog.png"), loadImage(t, "../testdata/images/pizza.png")
 	short := Request{
 		Image: dog, Question: "what is this?",
@@ -139,12 +138,12 @@ func TestEncoded(t *testing.T) {
 		if _, err := p.Attend(t.Context(), request); name != "blip-vqa" && !errors.Is(err, ErrUnsupported) {
 			t.Errorf("%s: attention to what is not seen: %v", name, err)
 		}
-		other := openGolden(t, g, fallback.New())
+		other := sharedGolden(t, g, goEngine)
 		if _, err := other.Generate(t.Context(), []Request{request}); !errors.Is(err, ErrPrompt) {
 			t.Errorf("%s: another Pipeline takes it: %v", name, err)
 		}
 	}
-	p := openGolden(t, loadGolden(t, "clip"), fallback.New())
+	p := sharedGolden(t, loadGolden(t, "clip"), goEngine)
 	if _, err := p.Encode(t.Context(), media.Picture{Image: blankImage}); !errors.Is(err, ErrUnsupported) {
 		t.Error(err)
 	}
@@ -155,7 +154,7 @@ func TestEncoded(t *testing.T) {
 func TestChooseBatchEncodesOnce(t *testing.T) {
 	t.Parallel()
 	c := newCounter()
-	p := OpenEmbedded(t, mini.Captions, WithEngine(c))
+	p := openEmbedded(t, mini.Captions, WithEngine(c))
 	img := loadImage(t, "../testdata/images/blue-triangle.png")
 	requests := []Request{
 		{Image: img, Question: "what color is the shape?"},

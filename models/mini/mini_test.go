@@ -8,6 +8,7 @@ import (
 )
 
 func TestDefaultIsWhole(t *testing.T) {
+	t.Parallel()
 	bundle, err := FS(Default)
 	if err != nil {
 		t.Fatal(err)
@@ -42,6 +43,7 @@ func TestDefaultIsWhole(t *testing.T) {
 }
 
 func TestUnknownNameListsTheNames(t *testing.T) {
+	t.Parallel()
 	if _, err := FS("nope"); err == nil || !strings.Contains(err.Error(), Default) {
 		t.Errorf("got %v", err)
 	}

@@ -11,6 +11,7 @@ import (
 
 // Coarse cells spread over the finest grid by area, and lose nothing.
 func TestPlaces(t *testing.T) {
+	t.Parallel()
 	m := make([]float64, 6)
 	if got := (cell{0, 0, 1, 2}).spread(m, 2, 3, 1); got != 1 {
 		t.Error(got)

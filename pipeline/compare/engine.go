@@ -24,7 +24,7 @@ type Stage struct {
 	Runs     int              // times the graph ran
 	MaxDiff  float64          // largest absolute difference
 	MeanDiff float64          // mean absolute difference
-	Largest  float64          // largest absolute value, which puts MaxDiff in proportion
+	Largest  float64          // largest absolute value but infinity, which puts MaxDiff in proportion
 	Cosine   float64          // of the two outputs as vectors
 	Argmax   float64          // share of rows whose largest value is at the same place; NaN where rows are no scores
 	Times    [2]time.Duration // of the graph's runs on each engine; the same for all its outputs
@@ -155,7 +155,9 @@ func (s *Stage) add(a, b *tensor.Tensor, times [2]time.Duration) error {
 		}
 		s.MaxDiff = max(s.MaxDiff, d)
 		s.sum += d
-		s.Largest = max(s.Largest, math.Abs(u))
+		if !math.IsInf(u, 0) { // which would allow any difference
+			s.Largest = max(s.Largest, math.Abs(u))
+		}
 		s.dot += u * v
 		s.normA += u * u
 		s.normB += v * v

@@ -125,6 +125,7 @@ func runSearch(t *testing.T, lm Sequences, g Options) []Sequence {
 
 // A batch gives each row what it gets alone, whatever ends first.
 func TestBatchEqualsSingle(t *testing.T) {
+	t.Parallel()
 	prompts := [][]int64{{1}, {2, 3}, {}, {4, 4, 4}, {9}, {8, 7}}
 	for name, change := range map[string]func(*Options){
 		"greedy":   func(*Options) {},
@@ -153,6 +154,7 @@ func TestBatchEqualsSingle(t *testing.T) {
 
 // With enough beams for every text, beam search finds the best of all.
 func TestBeamsFindTheBest(t *testing.T) {
+	t.Parallel()
 	const vocabulary, length = 4, 4
 	for prompt := range int64(20) {
 		for _, penalty := range []float64{0, 1, -1} {
@@ -189,6 +191,7 @@ func TestBeamsFindTheBest(t *testing.T) {
 
 // Rows that have ended are not computed any more.
 func TestFinishedRowsLeaveTheBatch(t *testing.T) {
+	t.Parallel()
 	prompts := [][]int64{{1}, {2}, {3}, {4}, {5}, {6}, {7}}
 	lm := newToy(6, 100, prompts...)
 	g := plain()
@@ -203,6 +206,7 @@ func TestFinishedRowsLeaveTheBatch(t *testing.T) {
 }
 
 func TestRoomBoundsTheText(t *testing.T) {
+	t.Parallel()
 	g := plain()
 	g.MaxNewTokens, g.MinNewTokens = 50, 50
 	if r := runSearch(t, newToy(6, 7, []int64{1}), g); len(r[0].IDs) != 7 {
@@ -211,6 +215,7 @@ func TestRoomBoundsTheText(t *testing.T) {
 }
 
 func TestEmitEndsTheRun(t *testing.T) {
+	t.Parallel()
 	n := 0
 	s := Search{Options: plain(), Emit: func(int, int64, float64) bool { n++; return n < 2 }}
 	s.MinNewTokens = 6
@@ -222,6 +227,7 @@ func TestEmitEndsTheRun(t *testing.T) {
 
 // Draws follow the processed distribution: chi-square against it.
 func TestSamplingDistribution(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]func(*Options){
 		"plain":       func(*Options) {},
 		"temperature": func(g *Options) { g.Temperature = 0.5 },
@@ -263,6 +269,7 @@ func TestSamplingDistribution(t *testing.T) {
 }
 
 func TestOptionsCheck(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]func(*Options){
 		"max_new_tokens":       func(g *Options) { g.MaxNewTokens = 0 },
 		"num_beams":            func(g *Options) { g.NumBeams = 0 },
@@ -285,6 +292,7 @@ func TestOptionsCheck(t *testing.T) {
 // The filtered scores of transformers' logits processors, exactly. The golden
 // file is made by python -m xpipe_export.golden.processors.
 func TestProcessorsEqualTransformers(t *testing.T) {
+	t.Parallel()
 	data, err := os.ReadFile("../../testdata/families/logits_processors.json")
 	if err != nil {
 		t.Fatal(err)

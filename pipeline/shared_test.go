@@ -1,0 +1,136 @@
+package pipeline
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/engine/enginetest"
+	"github.com/crossattn/xpipe/fallback"
+	"github.com/crossattn/xpipe/models/mini"
+	"github.com/crossattn/xpipe/ort"
+	"github.com/crossattn/xpipe/ort/orttest"
+)
+
+// Opening costs more than most tests do with a model, so tests share engines, and the models that
+// they only read.
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	sharedModels.Range(func(_, open any) bool {
+		if p, err := open.(openModel)(); err == nil {
+			p.Close()
+		}
+		return true
+	})
+	os.Exit(code)
+}
+
+// goEngine is the Go engine of all tests.
+var goEngine engine.Engine = fallback.New()
+
+// openedRuntime holds ONNX Runtime once a test has asked for it.
+var openedRuntime struct {
+	sync.Mutex
+	engine engine.Engine
+}
+
+// runtimeEngine is ONNX Runtime. A test is skipped where the library is missing or the program was
+// built without it, and fails where enginetest.RequireEnv is 1.
+func runtimeEngine(t testing.TB) engine.Engine {
+	t.Helper()
+	library := orttest.Library(t)
+	openedRuntime.Lock()
+	defer openedRuntime.Unlock()
+	if openedRuntime.engine != nil {
+		return openedRuntime.engine
+	}
+	eng, err := ort.New(ort.WithLibrary(library))
+	switch {
+	case err == nil:
+		openedRuntime.engine = eng
+	case ort.Built || os.Getenv(enginetest.RequireEnv) == "1":
+		t.Fatal(err)
+	default:
+		t.Skip(err)
+	}
+	return eng
+}
+
+// eachEngine runs f on the Go engine and on ONNX Runtime.
+func eachEngine(t *testing.T, f func(t *testing.T, eng engine.Engine)) {
+	t.Run("go", func(t *testing.T) { f(t, goEngine) })
+	t.Run("ort", func(t *testing.T) { f(t, runtimeEngine(t)) })
+}
+
+type openModel = func() (*Pipeline, error)
+
+// sharedModels are the openModel of each model and engine, which opens the model once.
+var sharedModels sync.Map
+
+// share opens a model for all tests that ask for it on this engine. They must not change it.
+func share(t testing.TB, name string, eng engine.Engine,
+	open func(...Option) (*Pipeline, error)) *Pipeline {
+	t.Helper()
+	switch eng.(type) {
+	case *fallback.Engine, *ort.Engine:
+	default:
+		t.Fatalf("an engine of %T is one test's own", eng)
+	}
+	once, _ := sharedModels.LoadOrStore(eng.Name()+" "+name,
+		openModel(sync.OnceValues(func() (*Pipeline, error) { return open(WithEngine(eng)) })))
+	p, err := once.(openModel)()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// openEmbedded opens an embedded model until the test ends, with options of the test's own.
+func openEmbedded(t testing.TB, name string, opts ...Option) *Pipeline {
+	t.Helper()
+	p, err := embedded(name)(opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+// sharedEmbedded is an embedded model that tests share.
+func sharedEmbedded(t testing.TB, name string, eng engine.Engine) *Pipeline {
+	t.Helper()
+	return share(t, name, eng, embedded(name))
+}
+
+func embedded(name string) func(...Option) (*Pipeline, error) {
+	return func(opts ...Option) (*Pipeline, error) {
+		bundle, err := mini.FS(name)
+		if err != nil {
+			return nil, err
+		}
+		return OpenFS(context.Background(), bundle, opts...)
+	}
+}
+
+// openGolden opens a golden model until the test ends, with options of the test's own.
+func openGolden(t testing.TB, g *golden, eng engine.Engine, opts ...Option) *Pipeline {
+	t.Helper()
+	p, err := Open(t.Context(), filepath.Join(g.dir, "bundle"), append(opts, WithEngine(eng))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p
+}
+
+// sharedGolden is a golden model that tests share.
+func sharedGolden(t testing.TB, g *golden, eng engine.Engine) *Pipeline {
+	t.Helper()
+	return share(t, g.dir, eng, func(opts ...Option) (*Pipeline, error) {
+		return Open(context.Background(), filepath.Join(g.dir, "bundle"), opts...)
+	})
+}
