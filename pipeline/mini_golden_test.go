@@ -13,6 +13,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/tokenize"
 	"github.com/crossattn/xpipe/vision"
@@ -147,8 +149,8 @@ func TestCLIPMiniIsPyTorchs(t *testing.T) {
 	for _, want := range golden.Texts {
 		texts = append(texts, want.Text)
 	}
-	for _, eng := range engines(t) {
-		p := pipeline.OpenEmbedded(t, "clip-mini", pipeline.WithEngine(eng))
+	pipeline.EachEngine(t, func(t *testing.T, eng engine.Engine) {
+		p := pipeline.SharedEmbedded(t, mini.Labels, eng)
 		checkPixels(t, p, golden.Images)
 		tokenizer := bundleTokenizer(t, p)
 		got, err := p.EmbedImages(t.Context(), pictures...)
@@ -178,7 +180,7 @@ func TestCLIPMiniIsPyTorchs(t *testing.T) {
 				}
 			}
 		}
-	}
+	})
 }
 
 // Pixels, the prompt's ids, the ids written and their log-probabilities of
@@ -201,8 +203,8 @@ func TestFlamingoMiniIsPyTorchs(t *testing.T) {
 	if len(golden.Episodes) < 5 {
 		t.Fatalf("%d episodes", len(golden.Episodes))
 	}
-	for _, eng := range engines(t) {
-		p := pipeline.OpenEmbedded(t, "flamingo-mini", pipeline.WithEngine(eng))
+	pipeline.EachEngine(t, func(t *testing.T, eng engine.Engine) {
+		p := pipeline.SharedEmbedded(t, mini.Shots, eng)
 		checkPixels(t, p, golden.Images)
 		tokenizer := bundleTokenizer(t, p)
 		var requests []pipeline.Request
@@ -244,5 +246,5 @@ func TestFlamingoMiniIsPyTorchs(t *testing.T) {
 				}
 			}
 		}
-	}
+	})
 }
