@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 		}
 		main()
 	}
+	debug.SetGCPercent(400) // commands run in this process, one after another, and leave models
 	os.Exit(m.Run())
 }
 
