@@ -16,11 +16,11 @@ import (
 
 // The texts that a model writes, and the parameters of decoding; package decode defines them.
 type (
-	// Text is what the model wrote, and how.
+	// Text is a text that the model wrote, with its tokens and scores.
 	Text = decode.Text
 	// Token is one generated token.
 	Token = decode.Token
-	// Stats says where the time of a call went.
+	// Stats divides the time of a call by stages.
 	Stats = decode.Stats
 	// Generation holds the parameters of decoding. A GenerateOption changes them for one call:
 	//
@@ -99,9 +99,9 @@ func firsts(texts [][]*Text, err error) ([]*Text, error) {
 	return best, nil
 }
 
-// Generate writes NumReturnSequences texts for each request, the best first. One batch may hold
-// captions and answers. Parameters out of range give ErrOption, requests that the model cannot take
-// ErrPrompt, ErrImage or ErrUnsupported.
+// Generate writes NumReturnSequences texts for each request; beam search gives the best first. One
+// batch may hold captions and answers. Parameters out of range give ErrOption; requests that the
+// model cannot take give ErrPrompt, ErrImage or ErrUnsupported.
 func (p *Pipeline) Generate(
 	ctx context.Context, requests []Request, opts ...GenerateOption,
 ) (texts [][]*Text, err error) {
