@@ -56,7 +56,7 @@ type Session interface {
 	Run(
 		ctx context.Context, in map[string]*tensor.Tensor, out ...string,
 	) (map[string]*tensor.Tensor, error)
-	// Close waits for calls of Run in progress and frees what the session holds. Later calls of Run
+	// Close waits for calls of Run in progress and frees the session's memory. Later calls of Run
 	// fail with ErrEngine; a second Close does nothing.
 	Close() error
 }

@@ -22,7 +22,8 @@ func Curves() []Curve {
 		c := Curve{Name: name, About: about}
 		for _, n := range sizes {
 			dims, build := at(n)
-			c.Points = append(c.Points, Point{n, Graph{fmt.Sprintf("%s/%d", name, n), about, dims, build}})
+			c.Points = append(c.Points,
+				Point{n, Graph{fmt.Sprintf("%s/%d", name, n), about, dims, build}})
 		}
 		return c
 	}

@@ -335,7 +335,8 @@ func buildGroupNorm(n *Node) Kernel {
 
 // buildLRN divides by a power of the squares of neighbouring channels.
 func buildLRN(n *Node) Kernel {
-	alpha, beta, bias, size := n.float("alpha", 1e-4), n.float("beta", 0.75), n.float("bias", 1), n.int("size", 0)
+	alpha, beta := n.float("alpha", 1e-4), n.float("beta", 0.75)
+	bias, size := n.float("bias", 1), n.int("size", 0)
 	if size < 1 {
 		n.fail("size is %d", size)
 	}

@@ -10,7 +10,8 @@ import (
 // buildArg finds the position of the largest or smallest element along an axis.
 func buildArg(largest bool) func(n *Node) Kernel {
 	return func(n *Node) Kernel {
-		at, keep, last := n.int("axis", 0), n.int("keepdims", 1) == 1, n.int("select_last_index", 0) == 1
+		at, keep := n.int("axis", 0), n.int("keepdims", 1) == 1
+		last := n.int("select_last_index", 0) == 1
 		return viaFloat(func(x *Context, in, out []*tensor.Tensor) (err error) {
 			switch in[0].DType() {
 			case tensor.Float32:
