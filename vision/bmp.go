@@ -196,7 +196,9 @@ func (b *bmpHeader) pixel() (func(dst, row []byte, x int), error) {
 		return func(dst, row []byte, x int) { put(dst, row[3*x+2], row[3*x+1], row[3*x], 255) }, nil
 	case 32:
 		if b.compression == bmpRaw || b.masks == [3]uint32{} {
-			return func(dst, row []byte, x int) { put(dst, row[4*x+2], row[4*x+1], row[4*x], 255) }, nil
+			return func(dst, row []byte, x int) {
+				put(dst, row[4*x+2], row[4*x+1], row[4*x], 255)
+			}, nil
 		}
 		var at [3]int
 		for i, mask := range b.masks {

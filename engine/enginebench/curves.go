@@ -28,7 +28,8 @@ func Curves() []Curve {
 		return c
 	}
 	queries := func(tokens, batch, layers int) (map[string]int, func() *Model) {
-		return map[string]int{"batch": batch}, func() *Model { return qformer(batch, tokens, layers, asFloats) }
+		dims := map[string]int{"batch": batch}
+		return dims, func() *Model { return qformer(batch, tokens, layers, asFloats) }
 	}
 	steps := func(length, past int) (map[string]int, func() *Model) {
 		dims := map[string]int{"length": length, "past": past, "total": length + past}

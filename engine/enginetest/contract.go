@@ -205,7 +205,8 @@ func testBadGraphs(t *testing.T, e subject) {
 		"text.onnx":      {Data: []byte("this is no graph, whatever its name says\n")},
 		"truncated.onnx": {Data: whole[:len(whole)*2/3]},
 	}
-	for name, b := range map[string]*onnx.Builder{"unknown.onnx": unknown, "missing.onnx": missing} {
+	built := map[string]*onnx.Builder{"unknown.onnx": unknown, "missing.onnx": missing}
+	for name, b := range built {
 		data, err := b.Bytes()
 		if err != nil {
 			t.Fatal(err)
@@ -270,7 +271,8 @@ func testCancelledWhileRunning(t *testing.T, e subject) {
 	before := runtime.NumGoroutine()
 	soon, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()
-	if _, err := s.Run(soon, tensors{"x": floats(1e-7, 768, 768)}); !errors.Is(err, context.DeadlineExceeded) {
+	_, err := s.Run(soon, tensors{"x": floats(1e-7, 768, 768)})
+	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("want a deadline error, got %v", err)
 	}
 	for i := 0; runtime.NumGoroutine() > before && i < 100; i++ {

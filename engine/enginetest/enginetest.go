@@ -29,7 +29,9 @@ type Options struct {
 func Run(t *testing.T, e engine.Engine, opts Options) {
 	t.Run("node", func(t *testing.T) { runNodeTests(t, e, opts) })
 	for _, dir := range opts.Golden {
-		t.Run("golden/"+filepath.Base(filepath.Dir(dir)), func(t *testing.T) { runGolden(t, e, dir, opts) })
+		t.Run("golden/"+filepath.Base(filepath.Dir(dir)), func(t *testing.T) {
+			runGolden(t, e, dir, opts)
+		})
 	}
 	t.Run("contract", func(t *testing.T) { runContract(t, subject{e, opts.Open}) })
 }

@@ -101,7 +101,8 @@ func testTaps(t *testing.T, e subject) {
 		for i, p := range flat {
 			data[i] = float32(p)
 		}
-		if err := Compare(out[name], tensor.Must(tensor.New([]int{1, len(want), len(want[0])}, data)), 1e-5, 1e-6); err != nil {
+		expected := tensor.Must(tensor.New([]int{1, len(want), len(want[0])}, data))
+		if err := Compare(out[name], expected, 1e-5, 1e-6); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -119,7 +120,8 @@ func testTapsAfterClose(t *testing.T, e subject) {
 	if taps := s.Taps(); len(taps) != 2 {
 		t.Errorf("taps %v", taps)
 	}
-	if _, err := s.Run(t.Context(), attentionInputs(), "attention.0"); !errors.Is(err, engine.ErrEngine) {
+	_, err := s.Run(t.Context(), attentionInputs(), "attention.0")
+	if !errors.Is(err, engine.ErrEngine) {
 		t.Errorf("a run after close: %v", err)
 	}
 }

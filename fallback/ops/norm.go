@@ -358,7 +358,8 @@ func buildLRN(n *Node) Kernel {
 				v := float64(src[i+(j-ch)*inner])
 				sum += v * v
 			}
-			dst[i] = float32(float64(src[i]) / math.Pow(float64(bias)+float64(alpha)/float64(size)*sum, float64(beta)))
+			scale := float64(bias) + float64(alpha)/float64(size)*sum
+			dst[i] = float32(float64(src[i]) / math.Pow(scale, float64(beta)))
 		}
 		return x.Err()
 	})

@@ -136,7 +136,9 @@ func topK[T tensor.Element](x *Context, t *tensor.Tensor, out []*tensor.Tensor, 
 			for j := range order {
 				order[j] = j
 			}
-			sort.SliceStable(order, func(p, q int) bool { return better(src[base+order[p]*inner], src[base+order[q]*inner]) })
+			sort.SliceStable(order, func(p, q int) bool {
+				return better(src[base+order[p]*inner], src[base+order[q]*inner])
+			})
 			to := i/inner*k*inner + i%inner
 			for j := range k {
 				dst[to+j*inner] = src[base+order[j]*inner]

@@ -107,9 +107,9 @@ func (in *installer) install(ctx context.Context, opts InstallOptions) (Installe
 	if src.fetched && src.sha256 == "" {
 		for name, sum := range sums {
 			if libraryPins[sum] == "" {
-				return Installed{}, errorf("no SHA-256 is known beforehand for %s in %s: nothing was "+
-					"installed. If you trust where it comes from, give the SHA-256 published there "+
-					"(--sha256)", name, src.name)
+				return Installed{}, errorf("no SHA-256 is known beforehand for %s in %s: nothing "+
+					"was installed. If you trust where it comes from, give the SHA-256 published "+
+					"there (--sha256)", name, src.name)
 			}
 		}
 	}
@@ -206,9 +206,11 @@ func (in *installer) fetch(
 		}
 		if want == "" {
 			return source{}, errorf("no SHA-256 is pinned for %s. "+
-				"Either give the one its release page shows: `xpipe runtime install --sha256 HEX`; "+
-				"or install the library of the Python package, which is pinned: `xpipe runtime install --from pip`, "+
-				"or `pip download --no-deps onnxruntime==%s` and `xpipe runtime install --from FILE.whl`", url, DefaultVersion)
+				"Either give the one its release page shows: `xpipe runtime install "+
+				"--sha256 HEX`; or install the library of the Python package, which is pinned: "+
+				"`xpipe runtime install --from pip`, or `pip download --no-deps "+
+				"onnxruntime==%s` and `xpipe runtime install --from FILE.whl`",
+				url, DefaultVersion)
 		}
 		return in.download(ctx, opts, url, want, temp)
 	case opts.From == "pip":
