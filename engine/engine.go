@@ -1,6 +1,6 @@
-// Package engine is the contract between graphs and whatever runs them. Package enginetest holds
-// the suite that an engine must pass, enginebench times engines side by side, and a Row puts an
-// engine into a program's table of engines.
+// Package engine is the contract of engines, which run graphs. Package enginetest holds the suite
+// that an engine must pass, enginebench times engines side by side, and a Row puts an engine into a
+// program's table of engines.
 //
 // An engine knows graphs and tensors. It knows no task, no model family and no file beyond the
 // graph it is asked to open.
@@ -20,8 +20,8 @@ import (
 // The kinds of failure an engine reports; every error it returns wraps one of them or a context's
 // error.
 var (
-	// ErrGraph: the file is no ONNX graph, is damaged, or asks for what the engine lacks. Another
-	// file may work.
+	// ErrGraph: the file is no ONNX graph, is damaged, or needs an operator, a type or a size that
+	// the engine lacks. Another file may work.
 	ErrGraph = onnx.ErrGraph
 	// ErrInput: an input's name, element type or shape does not fit the graph.
 	ErrInput = errors.New("input")
@@ -53,8 +53,10 @@ type Session interface {
 	//
 	// When ctx ends, Run stops the computation, waits until it has stopped, and returns an error
 	// that wraps ctx.Err().
-	Run(ctx context.Context, in map[string]*tensor.Tensor, out ...string) (map[string]*tensor.Tensor, error)
-	// Close waits for calls of Run in progress and frees what the session holds. Later calls of Run
+	Run(
+		ctx context.Context, in map[string]*tensor.Tensor, out ...string,
+	) (map[string]*tensor.Tensor, error)
+	// Close waits for calls of Run in progress and frees the session's memory. Later calls of Run
 	// fail with ErrEngine; a second Close does nothing.
 	Close() error
 }
@@ -63,14 +65,14 @@ type Session interface {
 type Options struct {
 	// Threads bounds the cores one Run uses; 0 means all of them.
 	Threads int
-	// Provider is where the engine computes, one of its Row's Providers; "" is the first of them,
-	// the CPU.
+	// Provider is the device or library that computes, one of the Row's Providers; "" is the first
+	// of them, the CPU.
 	Provider string
 	// ProviderOptions go to the provider unchanged, such as device_id=1.
 	ProviderOptions map[string]string
 	// MemoryLimit bounds the bytes that the tensors of one run may take, weights not counted; 0
-	// means no bound. The Go engine works in smaller pieces where that keeps within it, and fails
-	// with ErrGraph where nothing does; ONNX Runtime has no such bound and takes none.
+	// means no bound. The Go engine works in smaller pieces where that keeps within the bound, and
+	// fails with ErrGraph otherwise; ONNX Runtime has no such bound and ignores it.
 	MemoryLimit int64
 	// NoFusion runs the graph operator by operator, as written.
 	NoFusion bool

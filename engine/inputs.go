@@ -8,11 +8,11 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// CheckInputs compares the inputs that a Run is given with those of its graph, as the contract of
-// Session says: every input of the graph must be there, with its element type, its rank and its
-// fixed sizes, and nothing else. The error wraps ErrInput, and tensor.ErrTensor too where a tensor
-// does not fit its spec; an input whose element type package tensor lacks is the graph's fault
-// (ErrGraph). Sizes that are free are left to the run.
+// CheckInputs compares the inputs of a Run with those of its graph, as the contract of Session
+// says: every input of the graph must be given, with its element type, its rank and its fixed
+// sizes, and no other. The error wraps ErrInput, and tensor.ErrTensor too where a tensor does not
+// fit its spec. An input whose element type package tensor lacks is the graph's fault (ErrGraph).
+// Run checks the sizes that are free.
 func CheckInputs(inputs []tensor.Spec, in map[string]*tensor.Tensor) error {
 	for _, spec := range inputs {
 		t := in[spec.Name]

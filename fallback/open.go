@@ -10,7 +10,8 @@ import (
 // Open is New for a table of engines: it also describes which kernels this processor gets. It never
 // fails.
 func Open(engine.Config) (engine.Engine, engine.Description, error) {
-	found := engine.Description{Summary: "plain Go kernels", Built: true, Kernels: kernel.Features()}
+	found := engine.Description{Summary: "plain Go kernels", Built: true,
+		Kernels: kernel.Features()}
 	if len(found.Kernels) > 0 {
 		found.Summary = "assembly kernels for " + strings.Join(found.Kernels, ", ")
 	} else {

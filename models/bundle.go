@@ -1,9 +1,9 @@
 // Package models reads model bundles: directories (or embedded file systems) of ONNX graphs with
 // their tokenizer, preprocessing and weights, as BUNDLE.md describes them, and as transformers.js,
-// optimum and onnxruntime-genai lay them out. It checks that what it hands out is what the bundle's
-// maker wrote, and that nothing outside the bundle is read.
+// optimum and onnxruntime-genai lay them out. It compares files with the hashes of the bundle's
+// maker, and reads nothing outside the bundle.
 //
-// It runs nothing and knows no task. The default models live in models/mini, the Python programs
+// It runs no graph and knows no task. The default models live in models/mini, the Python programs
 // that make bundles in tools/export and tools/train.
 package models
 
@@ -39,11 +39,11 @@ type Bundle struct {
 	hashes   bool     // whether files are compared with their SHA256
 
 	mu       sync.Mutex
-	verified map[string]bool   // files that were
+	verified map[string]bool   // the files whose hash was right
 	small    map[string][]byte // configurations, which several parts of a model read
 }
 
-// smallFile is the largest file that is kept once it was read.
+// smallFile is the size, in bytes, of the largest file that is kept in memory once it was read.
 const smallFile = 1 << 20
 
 // Option adjusts Open and OpenFS.
@@ -63,28 +63,29 @@ func NoVerify() Option { return func(o *options) { o.noVerify = true } }
 // Verify compares the rest.
 func VerifyLater() Option { return func(o *options) { o.later = true } }
 
-// WithSizeCheck asks check about the bytes of all files, summed up, before any is read but for
-// their sizes. Files that cannot be seen are not counted: whoever opens them reports the error.
+// WithSizeCheck calls check with the running total of all files' bytes, before any file is read; an
+// error of check ends the opening. Unreadable files are ignored here: opening them reports the
+// error.
 func WithSizeCheck(check func(total int64) error) Option {
 	return func(o *options) { o.checkSize = check }
 }
 
-// WithVariant takes the graphs as they are stored in another type, where the bundle has several:
-// "fp16" those in files such as model_fp16.onnx. Variants lists the names. "" takes the files that
+// WithVariant takes the graphs that are stored in another type, where the bundle has several:
+// "fp16" takes files such as model_fp16.onnx. Variants lists the names. "" takes the files that
 // xpipe.json names; without xpipe.json those without a suffix, or the only ones.
 func WithVariant(name string) Option { return func(o *options) { o.variant = name } }
 
-// WithKnown says which families the caller can run: a manifest that names another is refused, and
-// directories without a manifest are read by its layouts. Without it a manifest may name any
-// family, and every directory needs one.
+// WithKnown sets the families that the caller can run: a manifest that names another is refused,
+// and directories without a manifest are read by their layouts. Without it a manifest may name any
+// family, and every directory needs a manifest.
 func WithKnown(k Known) Option { return func(o *options) { o.known = &k } }
 
 // Open opens the bundle in a directory of the operating system. Symbolic links that lead out of it
-// are not followed.
+// are not followed. Errors wrap ErrBundle.
 //
 // A directory without xpipe.json is read as transformers.js, optimum or onnxruntime-genai lay it
 // out, by config.json's model_type, where WithKnown has a layout for it. It has no hashes to
-// verify. Where more than one file could be meant, the error lists them.
+// verify. Where several files could be one graph, the error lists them.
 func Open(dir string, opts ...Option) (*Bundle, error) {
 	info, err := os.Stat(dir)
 	if err == nil && !info.IsDir() {
@@ -143,7 +144,10 @@ func OpenFS(fsys fs.FS, opts ...Option) (*Bundle, error) {
 			return nil, err
 		}
 	}
-	b := &Bundle{Manifest: manifest, fsys: fsys, manifest: data, hashes: !o.noVerify, verified: map[string]bool{}, small: map[string][]byte{}}
+	b := &Bundle{
+		Manifest: manifest, fsys: fsys, manifest: data, hashes: !o.noVerify,
+		verified: map[string]bool{}, small: map[string][]byte{},
+	}
 	for _, name := range b.named() {
 		if _, ok := b.SHA256[name]; b.hashes && len(b.SHA256) > 0 && !ok {
 			return nil, fmt.Errorf("%w: %s has no sha256 for %s", ErrBundle, ManifestName, name)
@@ -157,7 +161,7 @@ func OpenFS(fsys fs.FS, opts ...Option) (*Bundle, error) {
 	return b, nil
 }
 
-// checkSize adds up the files of a bundle.
+// checkSize sums up the sizes of a bundle's files for check.
 func checkSize(fsys fs.FS, check func(int64) error) error {
 	var total int64
 	return fs.WalkDir(fsys, ".", func(path string, entry fs.DirEntry, err error) error {
@@ -171,7 +175,8 @@ func checkSize(fsys fs.FS, check func(int64) error) error {
 	})
 }
 
-// Verify compares every file that was not read yet with its hash in the manifest.
+// Verify compares every file that was not read yet with its hash in the manifest. Errors wrap
+// ErrBundle.
 func (b *Bundle) Verify() error {
 	if !b.hashes {
 		return nil
@@ -212,7 +217,7 @@ func (b *Bundle) isVerified(name string) bool {
 	return b.verified[name]
 }
 
-// compare notes that a file is what the manifest says, or refuses it.
+// compare refuses a file whose hash is not the manifest's, and records the others as verified.
 func (b *Bundle) compare(name string, sum []byte) error {
 	if got, want := hex.EncodeToString(sum), strings.ToLower(b.SHA256[name]); got != want {
 		return fmt.Errorf("%w: %s is damaged or was changed: sha256 %s, the manifest says %s",
@@ -244,7 +249,8 @@ func (b *Bundle) Close() error {
 // Has reports whether the bundle has a graph for the role.
 func (b *Bundle) Has(role string) bool { return b.Graphs[role] != "" }
 
-// Graph returns where the graph of a role lies, for an engine to open.
+// Graph returns the source of a role's graph, for an engine to open. A missing role gives an error
+// that wraps ErrBundle.
 func (b *Bundle) Graph(role string) (engine.Source, error) {
 	name, ok := b.Graphs[role]
 	if !ok {
@@ -254,8 +260,9 @@ func (b *Bundle) Graph(role string) (engine.Source, error) {
 	return engine.Source{FS: b.fsys, Name: name, Check: b.check}, nil
 }
 
-// File returns the content of a file of the bundle, such as tokenizer.json. Where the directory has
-// no xpipe.json, that name gives what was worked out in its place.
+// File returns the content of a file of the bundle, such as tokenizer.json. For a directory without
+// xpipe.json, that name gives the manifest derived from its layout. Errors wrap ErrBundle, and
+// fs.ErrNotExist where there is no such file.
 func (b *Bundle) File(name string) ([]byte, error) {
 	if name == ManifestName {
 		return bytes.Clone(b.manifest), nil
@@ -281,7 +288,7 @@ func (b *Bundle) File(name string) ([]byte, error) {
 	return data, nil
 }
 
-// JSON decodes a JSON file of the bundle into v.
+// JSON decodes a JSON file of the bundle into v. Errors are those of File, or wrap ErrBundle.
 func (b *Bundle) JSON(name string, v any) error {
 	data, err := b.File(name)
 	if err != nil {

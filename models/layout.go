@@ -11,9 +11,8 @@ import (
 	"strings"
 )
 
-// Directories that other tools made have no xpipe.json. This file works out the one they would
-// have, from config.json's model_type and the names of their graphs; everything behind it then sees
-// a bundle like any other.
+// Directories that other tools made have no xpipe.json. This file derives one from config.json's
+// model_type and the names of the graphs, so that all other code gets a bundle like any other.
 
 // graphFile is a graph by its name: onnx/text_model_fp16.onnx is text_model in the variant fp16.
 type graphFile struct {
@@ -32,7 +31,7 @@ var suffixes = []struct{ variant, suffix string }{
 	{"uint8", "_uint8"}, {"int8", "_int8"}, {"fp16", "_fp16"}, {"q4", "_q4"}, {plain, ""},
 }
 
-// Variants are the names that WithVariant takes: "fp32" is the file without a suffix.
+// Variants returns the names that WithVariant takes, sorted. "fp32" is the file without a suffix.
 func Variants() []string {
 	var names []string
 	for _, s := range suffixes {
@@ -52,7 +51,7 @@ func parseGraphFile(name string) graphFile {
 	return graphFile{name, stem, plain} // not reached: every name ends in ""
 }
 
-// inVariant is the name the graph has in another variant.
+// inVariant returns the graph's name in another variant.
 func (f graphFile) inVariant(variant string) string {
 	for _, s := range suffixes {
 		if s.variant == variant {
@@ -71,7 +70,7 @@ func checkVariant(variant string) error {
 	return nil
 }
 
-// useVariant turns the graphs of xpipe.json to their files in the variant.
+// useVariant replaces the graphs of xpipe.json by their files in the variant.
 func (m *Manifest) useVariant(fsys fs.FS, variant string) error {
 	files, err := listGraphs(fsys)
 	if err != nil {
@@ -90,12 +89,12 @@ func (m *Manifest) useVariant(fsys fs.FS, variant string) error {
 	return nil
 }
 
-// storedAs is xpipe.json's dtype of a variant.
+// storedAs returns xpipe.json's dtype for a variant.
 func storedAs(variant string) string {
 	switch variant {
 	case "quantized", "uint8":
 		return "int8"
-	case "fp16", "q4f16": // whose arithmetic is float16, unlike that of our own fp16
+	case "fp16", "q4f16": // with arithmetic in float16, unlike xpipe's own fp16
 		return "float16"
 	}
 	return variant
@@ -134,8 +133,11 @@ type genAI struct {
 	Model map[string]json.RawMessage `json:"model"`
 }
 
-// genAIRoles gives our names of genai_config.json's parts.
-var genAIRoles = map[string]string{"vision": "vision_encoder", "embedding": "embed_tokens", "encoder": "encoder", "decoder": "decoder", "speech": "speech"}
+// genAIRoles gives the role of each part in genai_config.json.
+var genAIRoles = map[string]string{
+	"vision": "vision_encoder", "embedding": "embed_tokens",
+	"encoder": "encoder", "decoder": "decoder", "speech": "speech",
+}
 
 // layoutManifest makes the xpipe.json of a directory that has none, in the layout of
 // transformers.js, optimum or onnxruntime-genai. variant "" takes the plain file of each role, or
@@ -168,8 +170,8 @@ func layoutManifest(fsys fs.FS, variant string, known *Known) ([]byte, error) {
 	if layout.Manifest != nil {
 		manifest = layout.Manifest(config)
 	}
-	manifest["format"], manifest["family"], manifest["graphs"] = manifestFormat, layout.Family, graphs
-	manifest["dtype"] = layoutDType(graphs)
+	manifest["format"], manifest["family"] = manifestFormat, layout.Family
+	manifest["graphs"], manifest["dtype"] = graphs, layoutDType(graphs)
 	if projection {
 		manifest["projection"] = ProjectionName
 	}
@@ -180,11 +182,15 @@ func layoutManifest(fsys fs.FS, variant string, known *Known) ([]byte, error) {
 func survey(fsys fs.FS) (config Config, found map[string][]graphFile, err error) {
 	found = map[string][]graphFile{}
 	named := map[string]bool{} // by genai_config.json
-	genAI, err := readJSON(fsys, "genai_config.json", func(data []byte) error { return readGenAI(fsys, data, &config, found, named) })
+	genAI, err := readJSON(fsys, "genai_config.json", func(data []byte) error {
+		return readGenAI(fsys, data, &config, found, named)
+	})
 	if err != nil {
 		return config, nil, err
 	}
-	standard, err := readJSON(fsys, "config.json", func(data []byte) error { return json.Unmarshal(data, &config) })
+	standard, err := readJSON(fsys, "config.json", func(data []byte) error {
+		return json.Unmarshal(data, &config)
+	})
 	if err != nil {
 		return config, nil, err
 	}
@@ -211,8 +217,8 @@ func survey(fsys fs.FS) (config Config, found map[string][]graphFile, err error)
 	return config, found, nil
 }
 
-// layoutDType is the coarsest storage among the graphs: it decides how far apart two engines may
-// be.
+// layoutDType returns the coarsest storage among the graphs, which sets the tolerance between two
+// engines.
 func layoutDType(graphs map[string]string) string {
 	dtype := plain
 	for _, name := range graphs {
@@ -246,7 +252,7 @@ func readGenAI(
 	if err := json.Unmarshal(data, &file); err != nil {
 		return err
 	}
-	json.Unmarshal(file.Model["type"], &config.ModelType) // config.json, where it is, says it again
+	json.Unmarshal(file.Model["type"], &config.ModelType) // config.json overrides it
 	for _, part := range slices.Sorted(maps.Keys(genAIRoles)) {
 		var graph struct {
 			File string `json:"filename"`
@@ -270,7 +276,8 @@ func readGenAI(
 // the only one. It returns "" where there is none.
 func pick(role string, files []graphFile, variant string) (string, error) {
 	in := func(variant string) []graphFile {
-		return slices.DeleteFunc(slices.Clone(files), func(f graphFile) bool { return f.variant != variant })
+		other := func(f graphFile) bool { return f.variant != variant }
+		return slices.DeleteFunc(slices.Clone(files), other)
 	}
 	candidates, advice := files, "choose one with --variant"
 	switch {
@@ -285,7 +292,7 @@ func pick(role string, files []graphFile, variant string) (string, error) {
 	case 1:
 		return candidates[0].name, nil
 	}
-	if advice != "keep one" && !slices.ContainsFunc(candidates, func(f graphFile) bool { return f.variant != candidates[0].variant }) {
+	if len(in(candidates[0].variant)) == len(files) { // no other variant to choose
 		advice = "keep one"
 	}
 	return "", fmt.Errorf("%w: several files could be the graph %q: %s; %s",

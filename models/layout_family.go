@@ -10,29 +10,29 @@ import (
 // ProjectionName is the file of weights that xpipe applies in Go.
 const ProjectionName = "projection.safetensors"
 
-// layoutRoles are the roles of graphs by what transformers.js and optimum call them, where it is
-// not the same.
+// layoutRoles gives the role of a graph by its name in transformers.js and optimum, where the two
+// differ.
 var layoutRoles = map[string]string{
 	"vision_model":         "vision_encoder",
 	"text_model":           "text_encoder",
 	"encoder_model":        "encoder",
-	"decoder_model_merged": "decoder", // the others of optimum serve one step or the first only
+	"decoder_model_merged": "decoder", // optimum's others serve either the first step or later ones
 }
 
-// Layout says which directories without xpipe.json are a model of a family. The table of them is
-// given by whoever knows the families (package pipeline/family).
+// Layout describes the directories without xpipe.json that are a model of a family. Package
+// pipeline/family holds the layouts, in its table of families.
 type Layout struct {
 	Type   string // config.json's model_type
 	Family Family
 	// Forms are sets of roles, and of files, each of which makes a whole model.
 	Forms [][]string
-	// Optional roles are taken where they are there.
+	// Optional roles belong to a model where it has them.
 	Optional []string
-	// Manifest gives the keys of xpipe.json that are not about files; nil: there are none.
+	// Manifest returns the keys of xpipe.json that are not about files; nil: there are none.
 	Manifest func(Config) map[string]any
 }
 
-// Config is what a directory's config.json says of its model.
+// Config is the part of config.json that layouts read.
 type Config struct {
 	ModelType  string `json:"model_type"`
 	TextConfig struct {
@@ -60,11 +60,11 @@ func (k *Known) layout(modelType string) (*Layout, error) {
 		types = append(types, k.Layouts[i].Type)
 	}
 	slices.Sort(types)
-	return nil, fmt.Errorf("%w: model_type %q is not supported without %s; supported are %s", ErrBundle,
-		modelType, ManifestName, strings.Join(types, ", "))
+	return nil, fmt.Errorf("%w: model_type %q is not supported without %s; supported are %s",
+		ErrBundle, modelType, ManifestName, strings.Join(types, ", "))
 }
 
-// Prompts is a Layout's Manifest of prompts alone, by task.
+// Prompts returns a Layout's Manifest with the key "prompts" alone, by task.
 func Prompts(p map[string]string) func(Config) map[string]any {
 	return func(Config) map[string]any { return map[string]any{"prompts": p} }
 }
@@ -80,8 +80,8 @@ func (l *Layout) roles() []string {
 	return roles
 }
 
-// check refuses graphs that make no whole model: it says what was found and what is missing for
-// each form.
+// check refuses graphs that make no whole model; the error lists the graphs found and those missing
+// for each form.
 func (l *Layout) check(
 	variant string, graphs map[string]string, found map[string][]graphFile, projection bool,
 ) error {
@@ -106,6 +106,7 @@ func (l *Layout) check(
 	if variant != "" {
 		model += " in the variant " + variant
 	}
-	return fmt.Errorf("%w: the graphs here are no whole %s. Found: %s. Missing: %s. tools/export makes a bundle from the checkpoint",
+	return fmt.Errorf("%w: the graphs here are no whole %s. Found: %s. Missing: %s. tools/export "+
+		"makes a bundle from the checkpoint",
 		ErrBundle, model, strings.Join(saw, ", "), strings.Join(missing, "; or "))
 }

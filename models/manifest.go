@@ -12,15 +12,14 @@ import (
 // ManifestName is the file that makes a directory an xpipe bundle.
 const ManifestName = "xpipe.json"
 
-// The format version this package reads.
+// manifestFormat is the format version that this package reads.
 const manifestFormat = 1
 
-// maxLimit is more positions than any model of these families has. A manifest's limits become sizes
-// of tensors.
+// maxLimit bounds a manifest's limits, which become sizes of tensors. No model of these families
+// has as many positions.
 const maxLimit = 1 << 20
 
-// Family names how the graphs of a bundle fit together; BUNDLE.md lists them. Package
-// pipeline/family runs them.
+// Family is the name of a model family; BUNDLE.md lists them. Package pipeline/family runs them.
 type Family string
 
 // Manifest is the content of xpipe.json; see BUNDLE.md for its fields.
@@ -28,34 +27,35 @@ type Manifest struct {
 	Format int    `json:"format"`
 	Name   string `json:"name"`
 	Family Family `json:"family"`
-	// Tasks lists what the model was made for, such as "caption" and "answer"; empty where nobody
-	// said.
+	// Tasks lists the tasks that the model was made for, such as "caption" and "answer"; empty
+	// where they are unknown.
 	Tasks []string `json:"tasks,omitempty"`
 	// Graphs gives the file of each role, such as "qformer": "onnx/qformer.onnx".
 	Graphs map[string]string `json:"graphs"`
 	// Projection is a safetensors file of weights that are applied in Go; "" if there are none.
 	Projection string `json:"projection,omitempty"`
-	// DType is how weights are stored: "fp32", "fp16" or "int8"; "float16" where arithmetic is
-	// float16, too.
+	// DType is the storage type of the weights: "fp32", "fp16" or "int8"; "float16" where the
+	// arithmetic is float16, too.
 	DType string `json:"dtype,omitempty"`
-	// Prompts gives the text around what the user says, by task: "caption", "answer". {} stands for
-	// the user's text.
+	// Prompts gives the template of the prompt by task: "caption", "answer". {} stands for the
+	// user's text.
 	Prompts map[string]string `json:"prompts,omitempty"`
-	// KeepSpecialTokens leaves special tokens in the texts that are written, where they are what
-	// the model has to say: tags of a document, places in a picture. The end is never part of it.
+	// KeepSpecialTokens keeps special tokens in generated texts, for models that express their
+	// output with them, such as tags of a document or positions in a picture. The end token is
+	// always dropped.
 	KeepSpecialTokens bool `json:"keep_special_tokens,omitempty"`
-	// Limits bound what the model can take, such as "max_positions".
+	// Limits bound the model's inputs, such as "max_positions".
 	Limits map[string]int `json:"limits,omitempty"`
-	// Calibration says, by task, how likely a text is to be right; only "caption" is used.
+	// Calibration gives the probability that a text is right, by task; only "caption" is used.
 	Calibration map[string]Calibration `json:"calibration,omitempty"`
-	// Provenance says what made the bundle; it is shown, not used.
+	// Provenance describes how the bundle was made; it is shown, not used.
 	Provenance json.RawMessage `json:"provenance,omitempty"`
 	// SHA256 gives the lower-case hexadecimal hash of every other file.
 	SHA256 map[string]string `json:"sha256,omitempty"`
 }
 
 // Calibration turns the mean log-probability m of a text's tokens into the probability 1 / (1 +
-// exp(-(Slope*m + Intercept))) that it is right. A text below Threshold is better doubted.
+// exp(-(Slope*m + Intercept))) that it is right. Texts below Threshold count as unsure.
 type Calibration struct {
 	Slope     float64 `json:"slope"`
 	Intercept float64 `json:"intercept"`
@@ -116,7 +116,7 @@ func join(families []Family) string {
 	return strings.Join(names, ", ")
 }
 
-// checkName refuses names, written in a file of the bundle, that could leave it.
+// checkName refuses a path, written in a file of the bundle, that leads out of the bundle.
 func checkName(in, name string) error {
 	if !fs.ValidPath(name) || name == "." || strings.ContainsAny(name, `\:`) {
 		return fmt.Errorf("%w: %s: %q is not a path inside the bundle", ErrBundle, in, name)

@@ -13,7 +13,7 @@ import (
 type Weights map[string]*tensor.Tensor
 
 // Weights reads the bundle's projection file. Float16 and bfloat16 tensors are widened to float32;
-// other element types are refused.
+// other element types are refused. Errors wrap ErrBundle.
 func (b *Bundle) Weights() (Weights, error) {
 	if b.Projection == "" {
 		return nil, fmt.Errorf("%w: %s names no projection file", ErrBundle, ManifestName)
@@ -75,7 +75,8 @@ func toFloat32(view safetensors.TensorView) (*tensor.Tensor, error) {
 	return tensor.New(shape, values)
 }
 
-// Need returns the named tensor, which must have the given shape; -1 fits any size.
+// Need returns the named tensor, which must have the given shape; -1 fits any size. Errors wrap
+// ErrBundle.
 func (w Weights) Need(name string, shape ...int) (*tensor.Tensor, error) {
 	t, ok := w[name]
 	if !ok {

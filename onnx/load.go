@@ -45,8 +45,8 @@ type region struct {
 	close  func() error
 }
 
-// Release gives back the memory that t takes where it lies in a mapped file of the model. t stays
-// valid: the system reads the file again if someone looks at it.
+// Release gives back the memory of t where it lies in a mapped file of the model. t stays valid:
+// the system reads the file again when t is read.
 func (m *Model) Release(t *tensor.Tensor) {
 	if t == nil || t.Len() == 0 {
 		return

@@ -26,8 +26,8 @@ func mapFile(f fs.File, size int64) (r region, ok bool) {
 	return region{bytes: b, mapped: true, close: func() error { return syscall.Munmap(b) }}, true
 }
 
-// forget lets the system take the whole pages of part of a mapping back. They are read from the
-// file again where someone looks at them after all.
+// forget lets the system take back the whole pages of part of a mapping. It reads them from the
+// file again when they are used.
 func forget(b []byte) {
 	page := uintptr(os.Getpagesize())
 	start := uintptr(unsafe.Pointer(unsafe.SliceData(b)))

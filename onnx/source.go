@@ -15,9 +15,10 @@ var ErrGraph = errors.New("graph")
 type Source struct {
 	FS   fs.FS
 	Name string // slash-separated, as fs.ValidPath wants it
-	// Check, where it is not nil, is told every file that is read whole, by its name in FS, before
-	// any of it is used; its error ends the opening. So a file is hashed while it is read, not
-	// read once more for it. Files that ONNX Runtime reads itself (external data) it is not told.
+	// Check, where it is not nil, is called with the content of each file that is read whole, by
+	// its name in FS, before any of it is used; its error ends the opening. So a file need not be
+	// read a second time to hash it. Files that ONNX Runtime reads itself (external data) are not
+	// checked.
 	Check func(name string, data []byte) error
 }
 
@@ -44,7 +45,7 @@ func (s Source) Read() ([]byte, error) {
 	return data, err
 }
 
-// Checked is Check where there is one.
+// Checked calls Check where that is not nil.
 func (s Source) Checked(name string, data []byte) error {
 	if s.Check == nil {
 		return nil

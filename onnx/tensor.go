@@ -125,10 +125,10 @@ func (m *Model) externalData(p *pb.TensorProto, n int64, dtype tensor.DType) ([]
 	return m.external(location, offset, length)
 }
 
-// hostLittleEndian says whether numbers in memory look as they do in the file.
+// hostLittleEndian reports whether numbers have the same byte order in memory and in the file.
 var hostLittleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
 
-// unalignedOK says whether numbers may lie at any address. Protobuf does not align what it holds.
+// unalignedOK reports whether numbers may lie at any address. Protobuf does not align tensor data.
 const unalignedOK = runtime.GOARCH == "amd64" || runtime.GOARCH == "arm64" ||
 	runtime.GOARCH == "386"
 

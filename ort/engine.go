@@ -5,16 +5,16 @@
 // A small C file here calls the same library for what onnxruntime_go 1.27 lacks or does wrong:
 // outputs of every element type and of no dimensions, outputs that are not copied, graphs without
 // inputs, the names of open dimensions, the list of providers. A Go slice never points into the
-// engine's memory: a big output stays in ONNX Runtime until somebody looks at it, and can be the
-// input of the next run without a copy; see tensor.Storage.
+// engine's memory: a big output stays in ONNX Runtime until it is read, and can be the input of the
+// next run without a copy; see tensor.Storage.
 //
 // Run returns only the outputs asked for, but ONNX Runtime computes every node of the graph all the
 // same: an output that is costly and seldom needed belongs in a graph of its own.
 //
-// Providers other than the CPU get the options of engine.Options and have not been tried: there was
-// no machine with a GPU to try them on. Outputs are copied to the CPU's memory after every run.
-// CUDA is known to replace Go's signal handlers; Open puts them back after it has made such a
-// session, which covers what a provider does while it starts and not what it may do later.
+// Providers other than the CPU get the options of engine.Options, and were not tested on a GPU.
+// Outputs are copied to the CPU's memory after every run. CUDA is known to replace Go's signal
+// handlers; Open restores them after it has made such a session. Handlers that a provider installs
+// later stay.
 //
 // Built without cgo, or with the tag noort, the package has the same API, and New says that the
 // engine is missing.
@@ -44,9 +44,9 @@ type config struct {
 // library is searched for as ortlib.Find says.
 func WithLibrary(path string) Option { return func(c *config) { c.library = path } }
 
-// WithCheck asks check about every library before it is loaded; one that it has an error for is
-// not. Loading a library runs its code, and a crash there kills the process. Use check to try it in
-// another process first.
+// WithCheck calls check with every library before it is loaded; an error of check keeps it from
+// being loaded. Loading a library runs its code, and a crash there kills the process. Use check to
+// try it in another process first.
 func WithCheck(check func(ortlib.Library) error) Option {
 	return func(c *config) { c.check = check }
 }
@@ -67,7 +67,7 @@ func Open(c engine.Config) (engine.Engine, engine.Description, error) {
 	return e, found, nil
 }
 
-// describeFailure says what there is of a library where New gave an error.
+// describeFailure describes the library, if there is one, after New gave an error.
 func describeFailure(library string, err error) engine.Description {
 	found := engine.Description{Built: Built}
 	if l, e := ortlib.Find(library, nil); e == nil && !Built {

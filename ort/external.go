@@ -50,7 +50,8 @@ func externalFiles(graph []byte) ([]string, error) {
 		}
 		file := path.Clean(value)
 		outside := !fs.ValidPath(file) || file == "." || strings.ContainsAny(value, "\\\x00") ||
-			slices.Contains(strings.Split(value, "/"), "..") || !filepath.IsLocal(filepath.FromSlash(file))
+			slices.Contains(strings.Split(value, "/"), "..") ||
+			!filepath.IsLocal(filepath.FromSlash(file))
 		if outside {
 			return fmt.Errorf("keeps data in %q, which may lie outside of its folder", value)
 		}
@@ -127,7 +128,7 @@ func stringEntry(b []byte) (key, value string, err error) {
 	return key, value, nil
 }
 
-// externalPlace says how ONNX Runtime gets at a graph's external data.
+// externalPlace is the way by which ONNX Runtime reads a graph's external data.
 type externalPlace struct {
 	graph   string // open the graph from this path: its data lies beside it
 	folder  string // open the graph from memory: its data lies here
@@ -165,7 +166,8 @@ func placeExternal(
 	}
 	place.folder, place.cleanup = folder, func() { os.RemoveAll(folder) }
 	for _, file := range files {
-		if err := copyOut(ctx, source.FS, path.Join(base, file), filepath.Join(folder, filepath.FromSlash(file))); err != nil {
+		copied := filepath.Join(folder, filepath.FromSlash(file))
+		if err := copyOut(ctx, source.FS, path.Join(base, file), copied); err != nil {
 			place.cleanup()
 			return place, err
 		}

@@ -127,7 +127,8 @@ func (e *Engine) configure(
 			if folder == "" {
 				return nil
 			}
-			return o.AddSessionConfigEntry("session.model_external_initializers_file_folder_path", folder)
+			return o.AddSessionConfigEntry("session.model_external_initializers_file_folder_path",
+				folder)
 		},
 	} {
 		if err := set(); err != nil {

@@ -12,9 +12,11 @@ type provider struct {
 var providerTable = []provider{
 	{cpu, "CPUExecutionProvider", "every library has it"},
 	{"cuda", "CUDAExecutionProvider", gpuLibrary + "CUDA 12 and cuDNN 9 on the library path"},
-	{"tensorrt", "TensorrtExecutionProvider", gpuLibrary + "CUDA 12, cuDNN 9 and TensorRT 10 on the library path"},
+	{"tensorrt", "TensorrtExecutionProvider",
+		gpuLibrary + "CUDA 12, cuDNN 9 and TensorRT 10 on the library path"},
 	{"openvino", "OpenVINOExecutionProvider", "pip install onnxruntime-openvino"},
-	{"coreml", "CoreMLExecutionProvider", "the macOS archive of a release, or pip install onnxruntime on macOS"},
+	{"coreml", "CoreMLExecutionProvider",
+		"the macOS archive of a release, or pip install onnxruntime on macOS"},
 	{"directml", "DmlExecutionProvider", "pip install onnxruntime-directml on Windows"},
 }
 

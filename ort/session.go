@@ -39,7 +39,8 @@ type session struct {
 }
 
 func newSession(ort *onnxruntime.DynamicAdvancedSession, close func()) (*session, error) {
-	s := &session{ort: ort, close: close, inputNames: map[string]*C.char{}, outputNames: map[string]*C.char{}}
+	s := &session{ort: ort, close: close, inputNames: map[string]*C.char{},
+		outputNames: map[string]*C.char{}}
 	var err error
 	if s.handle, err = pointerIn(ort, "s", "ortSession"); err == nil {
 		s.inputs, err = s.describe(false, s.inputNames)
@@ -160,8 +161,8 @@ func (s *session) wantedOutputs(out []string) ([]string, error) {
 			continue
 		}
 		if spec.DType == tensor.Invalid {
-			return nil, fmt.Errorf("%w: output %q is of a type that xpipe has no tensors for; ask for other outputs",
-				engine.ErrGraph, spec.Name)
+			return nil, fmt.Errorf("%w: output %q is of a type that xpipe has no tensors for; "+
+				"ask for other outputs", engine.ErrGraph, spec.Name)
 		}
 		names = append(names, spec.Name)
 	}

@@ -7,10 +7,10 @@ import (
 	"github.com/crossattn/xpipe/pipeline/family"
 )
 
-// Abilities say what a model can be asked. What it cannot do gives ErrUnsupported.
+// Abilities say which methods of a Pipeline its model supports; the others give ErrUnsupported.
 type Abilities struct {
-	Media    []media.Kind // that a request may hold
-	Write    bool         // Caption, Answer, Generate, Stream, Choose, Encode: text of its own
+	Media    []media.Kind // the kinds of items that a request may hold
+	Write    bool         // Caption, Answer, Generate, Stream, Choose, Encode: free text
 	Examples bool         // Request.Shots, and Parts with several items
 	Pick     bool         // Answer and Generate, from a fixed list of answers
 	Match    bool         // Match, Classify
@@ -22,7 +22,7 @@ type Abilities struct {
 // Takes reports whether a request may hold an item of the kind.
 func (a Abilities) Takes(kind media.Kind) bool { return slices.Contains(a.Media, kind) }
 
-// Abilities are the opened model's.
+// Abilities returns those of the opened model.
 func (p *Pipeline) Abilities() Abilities {
 	a := Abilities{Media: p.model.Media()}
 	_, a.Write = p.model.(family.Writer)

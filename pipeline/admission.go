@@ -7,9 +7,11 @@ import (
 	"math"
 )
 
-// enter registers a call, once it is its turn, and bounds its time. The caller defers leave with
-// its error.
-func (p *Pipeline) enter(ctx context.Context) (call context.Context, leave func(*error), err error) {
+// enter waits for a call's turn, registers the call and bounds its time. The caller defers leave
+// with its error.
+func (p *Pipeline) enter(
+	ctx context.Context,
+) (call context.Context, leave func(*error), err error) {
 	select {
 	case p.turns <- struct{}{}:
 	case <-ctx.Done():

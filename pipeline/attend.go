@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"image"
+	"slices"
 
 	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/pipeline/attend"
@@ -12,7 +13,7 @@ import (
 	"github.com/crossattn/xpipe/vision"
 )
 
-// Where a model looked; package attend defines it.
+// The types of attention maps; package attend defines them.
 type (
 	// Attention is where a model looked, for each token.
 	Attention = attend.Attention
@@ -26,36 +27,42 @@ type (
 	Word = attend.Word
 )
 
-// Attend writes text as Generate does, and says where the model looked for each token. Graphs
-// exported with --attention-maps give their attention as outputs, on any engine; the Go engine taps
-// it inside any graph. On another engine a graph without such outputs is run a second time, on the
-// same inputs, by the Go engine (see WithShadow) for what it shows. Decoding is without beams.
+// Attend writes text as Generate does, without beams, and returns where the model looked for each
+// token. Graphs exported with --attention-maps give their attention as outputs, on any engine; the
+// Go engine taps it inside any graph. On another engine the Go engine (see WithShadow) runs a graph
+// without such outputs a second time, on the same inputs.
 //
-// A model of CLIP's kind writes nothing: its one map is of the picture, or, where its encoder is
-// convolutional, of request.Question in it. LXMERT answers from request.Regions, or from those that
-// Regions gives for request.Image; its maps are of the question's words.
+// A model of CLIP's kind writes nothing: its one map is of the picture or, where its encoder is
+// convolutional, of request.Question in the picture. LXMERT answers from request.Regions, or from
+// those that Regions gives for request.Image; its maps are of the question's words. Models whose
+// attention does not lead to a picture give ErrUnsupported.
 func (p *Pipeline) Attend(
 	ctx context.Context, request Request, opts ...GenerateOption,
 ) (*Attention, error) {
-	return p.attend(ctx, request, p.watch(), func(ctx context.Context, request Request, a *Attention) (*Text, error) {
+	run := func(ctx context.Context, request Request, a *Attention) (*Text, error) {
 		if m, ok := p.model.(family.Embedder); ok {
 			return nil, p.show(ctx, m, request, a)
 		}
-		opts = append(opts[:len(opts):len(opts)], func(g *Generation) { g.NumBeams, g.NumReturnSequences = 1, 1 })
+		single := func(g *Generation) { g.NumBeams, g.NumReturnSequences = 1, 1 }
+		opts = append(slices.Clip(opts), single)
 		return first(firsts(p.generate(ctx, []Request{request}, opts, nil)))
-	})
+	}
+	return p.attend(ctx, request, p.watch(), run)
 }
 
-// AttendText says where the model looks while it is made to write the given text.
+// AttendText returns where the model looks while it is made to write the given text. Errors are
+// those of Attend; a text that the tokenizer cannot write behind the prompt gives ErrPrompt.
 func (p *Pipeline) AttendText(
 	ctx context.Context, request Request, text string,
 ) (*Attention, error) {
-	return p.attend(ctx, request, p.watch(), func(ctx context.Context, request Request, _ *Attention) (*Text, error) {
+	run := func(ctx context.Context, request Request, _ *Attention) (*Text, error) {
 		return p.write(ctx, request, text)
-	})
+	}
+	return p.attend(ctx, request, p.watch(), run)
 }
 
-// watch watches the graphs whose attention leads to the picture; nil where there are none.
+// watch returns a Watch of the graphs whose attention leads to the picture; nil where there are
+// none.
 func (p *Pipeline) watch() *attend.Watch {
 	if m, ok := p.model.(family.Attender); ok {
 		return attend.NewWatch(p.bundle.Graphs, m.Watched()...)
@@ -63,8 +70,8 @@ func (p *Pipeline) watch() *attend.Watch {
 	return nil
 }
 
-// attend runs the model under a watch and joins what it saw. run gets the request with its regions,
-// where the model sees such.
+// attend runs the model under a watch and joins the attention that it recorded. run gets the
+// request with its regions, for models that take regions.
 func (p *Pipeline) attend(
 	ctx context.Context, request Request, w *attend.Watch,
 	run func(context.Context, Request, *Attention) (*Text, error),
@@ -102,8 +109,8 @@ func (p *Pipeline) attend(
 	return a, err
 }
 
-// ready notes what the maps will lie on. A request about a picture gets its regions, where the
-// model sees such.
+// ready records in a and w what the maps will be drawn on. It gives the request its regions, for
+// models that take regions.
 func (p *Pipeline) ready(
 	ctx context.Context, request *Request, a *Attention, w *attend.Watch,
 ) error {
@@ -166,7 +173,7 @@ func (p *Pipeline) show(
 	return err
 }
 
-// lastImage is the picture that a request is about; nil where it has none.
+// lastImage returns the picture that a request is about; nil where it has none.
 func lastImage(r Request) image.Image {
 	img := r.Image
 	for _, part := range r.Parts {
@@ -179,7 +186,7 @@ func lastImage(r Request) image.Image {
 	return img
 }
 
-// write makes the model write text: one step a token.
+// write makes the model write text, one step a token.
 func (p *Pipeline) write(ctx context.Context, request Request, text string) (*Text, error) {
 	model, ok := p.model.(family.Writer)
 	if !ok {

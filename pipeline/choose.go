@@ -6,9 +6,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/pipeline/decode"
 	"github.com/crossattn/xpipe/pipeline/family"
+	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/tokenize"
 )
 
@@ -20,14 +20,15 @@ type Choice struct {
 	LogProb float64
 	// Probability is LogProb's share among the choices given.
 	Probability float64
-	// Calibrated is Probability after the model's bias is taken out: what it would say of a
-	// picture that shows nothing (a grey one, in place of the request's last) is divided off
-	// (contextual calibration, Zhao et al., 2102.09690).
+	// Calibrated is Probability without the model's bias: the probabilities are divided by those
+	// for a grey picture in place of the request's last, and normalised again (contextual
+	// calibration, Zhao et al., 2102.09690).
 	Calibrated float64
 }
 
 // Choose compares the answers to a request by their probabilities under the model, in the order
 // given: multiple choice, or yes and no. The request's picture is encoded once for all of them.
+// Fewer than two choices, or an empty one, give ErrPrompt.
 func (p *Pipeline) Choose(
 	ctx context.Context, request Request, choices ...string,
 ) ([]Choice, error) {
@@ -59,21 +60,17 @@ func (p *Pipeline) ChooseBatch(
 	if err := checkTexts(choices); err != nil {
 		return nil, err
 	}
-	if err := checkLimit("choices", len(choices), p.limits.Batch); err != nil {
+	if err := graph.CheckLimit("choices", len(choices), p.limits.Batch); err != nil {
 		return nil, err
 	}
 	prompts, err := p.prompts(requests)
 	if err != nil {
 		return nil, err
 	}
-	items := make([][]media.Item, len(prompts))
-	for i, q := range prompts {
-		items[i] = q.items
-	}
 	if len(prompts) == 0 {
 		return nil, nil
 	}
-	encoded, _, err := p.encode(ctx, model, items, new(Stats))
+	encoded, _, err := p.encode(ctx, model, itemsOf(prompts), new(Stats))
 	if err != nil {
 		return nil, err
 	}
@@ -128,8 +125,8 @@ func (p *Pipeline) choiceLogProbs(
 	return decode.Forced(ctx, batch, texts, p.defaults.EOS)
 }
 
-// beginGiven starts a prompt's sequence and returns the ids of texts that are to be forced on it,
-// each of which the model's positions have room for.
+// beginGiven starts a prompt's sequence and returns the ids of the texts to force on it. A text
+// that does not fit the model's positions is an error.
 func (p *Pipeline) beginGiven(
 	ctx context.Context, model family.Writer, q prompt, encoded []*Encoded, texts []string,
 ) (decode.Sequences, [][]int64, error) {
@@ -160,8 +157,8 @@ func (p *Pipeline) beginGiven(
 	return batch, ids, nil
 }
 
-// idsBehind are the ids that a model which goes on from the prompt would write for each text. ""
-// stands for a decoder that starts afresh and writes the text alone.
+// idsBehind returns the ids that the model would write for each text behind the prompt. The prompt
+// is "" for a decoder that starts afresh and writes the text alone.
 func (p *Pipeline) idsBehind(prompt string, texts []string) ([][]int64, error) {
 	prompt = strings.TrimRight(prompt, " ")
 	encode := func(text string) ([]int64, error) {

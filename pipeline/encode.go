@@ -10,11 +10,12 @@ import (
 
 	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/pipeline/family"
+	"github.com/crossattn/xpipe/pipeline/graph"
 )
 
-// Encoded is what Encode made of a picture: requests take it in the picture's place, any number of
-// times, and the model does not look at the picture again. It belongs to the Pipeline that made
-// it, and holds memory of the size of the encoder's output.
+// Encoded is the encoder's output for a picture. Any number of requests can take it in the
+// picture's place, and the model does not look at the picture again. It belongs to the Pipeline
+// that made it, and holds memory of the size of the encoder's output.
 type Encoded struct {
 	of     *Pipeline
 	kind   media.Kind
@@ -22,14 +23,15 @@ type Encoded struct {
 	states family.Encoded
 
 	mu    sync.Mutex
-	blank *Encoded // what a picture of this size that shows nothing came to
+	blank *Encoded // of a grey picture of this size; nil until it is asked for
 }
 
-// Kind is that of what was encoded.
+// Kind returns the kind of the item that was encoded.
 func (e *Encoded) Kind() media.Kind { return e.kind }
 
-// Encode runs the model's encoder over pictures, for requests to come (Request.Encoded, or
-// Part.Item). Models that write no text give ErrUnsupported.
+// Encode runs the model's encoder over pictures, in one batch, for later requests
+// (Request.Encoded, or Part.Item). It returns one Encoded for each item. Models that write no text
+// give ErrUnsupported.
 func (p *Pipeline) Encode(
 	ctx context.Context, items ...media.Item,
 ) (encoded []*Encoded, err error) {
@@ -60,9 +62,8 @@ func (p *Pipeline) Encode(
 	return rows[0], nil
 }
 
-// encode prepares and encodes the items of prompts, each distinct one once; those that are encoded
-// already stay as they are. which says, for each item, which row of the encoder's batch it was, -1
-// for none.
+// encode prepares and encodes the items of prompts, each distinct one once, and keeps those that
+// are encoded already. which is each item's row in the encoder's batch, -1 for none.
 func (p *Pipeline) encode(
 	ctx context.Context, model family.Writer, prompts [][]media.Item, stats *Stats,
 ) (encoded [][]*Encoded, which [][]int, err error) {
@@ -88,16 +89,16 @@ func (p *Pipeline) encode(
 	return encoded, which, nil
 }
 
-// distinct lists the items of prompts that are not encoded yet, each once, and says which of the
-// list each is, -1 for those that are.
+// distinct lists the items of prompts that are not encoded yet, each once. which is each item's
+// index in that list, -1 for those that are encoded.
 func distinct(prompts [][]media.Item) (items []media.Item, which [][]int) {
 	which = make([][]int, len(prompts))
 	for i, list := range prompts {
 		for _, item := range list {
 			at := -1
 			if _, done := item.(*Encoded); !done {
-				at = slices.IndexFunc(items, func(other media.Item) bool { return media.Same(item, other) })
-				if at < 0 {
+				same := func(other media.Item) bool { return media.Same(item, other) }
+				if at = slices.IndexFunc(items, same); at < 0 {
 					at = len(items)
 					items = append(items, item)
 				}
@@ -139,7 +140,7 @@ func (p *Pipeline) encodeDistinct(
 
 // prepare turns pictures into what graphs take, within the limits.
 func (p *Pipeline) prepare(ctx context.Context, items []media.Item) (media.Prepared, error) {
-	if err := checkLimit("pictures at once", len(items), p.limits.Batch); err != nil {
+	if err := graph.CheckLimit("pictures at once", len(items), p.limits.Batch); err != nil {
 		return media.Prepared{}, err
 	}
 	for _, item := range items {
@@ -164,7 +165,7 @@ func (p *Pipeline) preparePictures(
 	return p.prepare(ctx, items)
 }
 
-// states are what the families take of encoded items.
+// states returns the families' part of encoded items.
 func states(encoded []*Encoded) []family.Encoded {
 	list := make([]family.Encoded, len(encoded))
 	for i, e := range encoded {
@@ -173,15 +174,15 @@ func states(encoded []*Encoded) []family.Encoded {
 	return list
 }
 
-// withoutContent is what a picture of the size of e that shows nothing (a grey one) comes to; it is
-// encoded once.
+// withoutContent returns a grey picture of e's size, encoded once.
 func (p *Pipeline) withoutContent(
 	ctx context.Context, model family.Writer, e *Encoded,
 ) (*Encoded, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.blank == nil {
-		blank, err := p.encodeDistinct(ctx, model, []media.Item{media.Picture{Image: greyPicture(e.bounds)}}, new(Stats))
+		grey := media.Picture{Image: greyPicture(e.bounds)}
+		blank, err := p.encodeDistinct(ctx, model, []media.Item{grey}, new(Stats))
 		if err != nil {
 			return nil, err
 		}
@@ -190,7 +191,7 @@ func (p *Pipeline) withoutContent(
 	return e.blank, nil
 }
 
-// greyPicture shows nothing.
+// greyPicture makes a picture that shows nothing.
 func greyPicture(size image.Rectangle) image.Image {
 	canvas := image.NewRGBA(image.Rect(0, 0, max(1, size.Dx()), max(1, size.Dy())))
 	for i := range canvas.Pix {

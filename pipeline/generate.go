@@ -4,23 +4,23 @@ import (
 	"context"
 	"fmt"
 	"image"
+	"slices"
 	"strings"
 	"time"
 
-	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/pipeline/decode"
 	"github.com/crossattn/xpipe/pipeline/family"
 	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/tokenize"
 )
 
-// What a model writes, and the parameters of decoding; package decode defines them.
+// The texts that a model writes, and the parameters of decoding; package decode defines them.
 type (
-	// Text is what the model wrote, and how.
+	// Text is a text that the model wrote, with its tokens and scores.
 	Text = decode.Text
 	// Token is one generated token.
 	Token = decode.Token
-	// Stats says where the time of a call went.
+	// Stats divides the time of a call by stages.
 	Stats = decode.Stats
 	// Generation holds the parameters of decoding. A GenerateOption changes them for one call:
 	//
@@ -99,8 +99,9 @@ func firsts(texts [][]*Text, err error) ([]*Text, error) {
 	return best, nil
 }
 
-// Generate writes NumReturnSequences texts for each request, the best first. Captions and answers
-// may stand in one batch.
+// Generate writes NumReturnSequences texts for each request; beam search gives the best first. One
+// batch may hold captions and answers. Parameters out of range give ErrOption; requests that the
+// model cannot take give ErrPrompt, ErrImage or ErrUnsupported.
 func (p *Pipeline) Generate(
 	ctx context.Context, requests []Request, opts ...GenerateOption,
 ) (texts [][]*Text, err error) {
@@ -115,8 +116,8 @@ func (p *Pipeline) Generate(
 	return p.generate(ctx, requests, opts, nil)
 }
 
-// generate does Generate's work. emit, where it is not nil, is told each token as soon as it is
-// chosen, and ends the run by returning false.
+// generate does Generate's work. It calls emit, where that is not nil, with each token as soon as
+// it is chosen; emit ends the run by returning false.
 func (p *Pipeline) generate(
 	ctx context.Context, requests []Request, opts []GenerateOption,
 	emit func(row int, t Token) bool,
@@ -171,7 +172,7 @@ func (p *Pipeline) generate(
 	return grouped, nil
 }
 
-// search is a decoding run with the bundle's parameters, changed by opts.
+// search returns a decoding run with the bundle's parameters, changed by opts.
 func (p *Pipeline) search(opts []GenerateOption, requests int) (*decode.Search, error) {
 	run := &decode.Search{Options: p.defaults, Tokenizer: p.texts.Tokenizer}
 	for _, opt := range opts {
@@ -190,11 +191,7 @@ func (p *Pipeline) search(opts []GenerateOption, requests int) (*decode.Search, 
 func (p *Pipeline) compose(
 	ctx context.Context, model family.Writer, prompts []prompt, stats *Stats,
 ) ([][]family.Segment, error) {
-	items := make([][]media.Item, len(prompts))
-	for i, q := range prompts {
-		items[i] = q.items
-	}
-	encoded, _, err := p.encode(ctx, model, items, stats)
+	encoded, _, err := p.encode(ctx, model, itemsOf(prompts), stats)
 	if err != nil {
 		return nil, err
 	}
@@ -222,7 +219,7 @@ func (p *Pipeline) classifyAnswers(
 	if g.NumReturnSequences < 1 {
 		return nil, fmt.Errorf("%w: num_return_sequences must be 1 or more", ErrOption)
 	}
-	if err := checkLimit("rows of the batch", len(requests), p.limits.Batch); err != nil {
+	if err := graph.CheckLimit("rows of the batch", len(requests), p.limits.Batch); err != nil {
 		return nil, err
 	}
 	prompts, err := p.prompts(requests)
@@ -248,16 +245,18 @@ func (p *Pipeline) classifyAnswers(
 	texts := make([][]*Text, len(requests))
 	for i := range requests {
 		logs := decode.LogSoftmax(graph.Row(logits, i))
-		order := decode.OrderBy(logs, func(a, b int) int { return decode.Descending(logs[a], logs[b]) })
+		best := func(a, b int) int { return decode.Descending(logs[a], logs[b]) }
+		order := decode.OrderBy(logs, best)
 		for _, answer := range order[:min(g.NumReturnSequences, len(order))] {
-			logProb := float64(logs[answer])
-			texts[i] = append(texts[i], &Text{Text: m.Label(answer), LogProb: logProb, Score: logProb, Stats: stats})
+			text := &Text{Text: m.Label(answer), LogProb: float64(logs[answer]), Stats: stats}
+			text.Score = text.LogProb
+			texts[i] = append(texts[i], text)
 		}
 	}
 	return texts, nil
 }
 
-// addBadWords turns words into the ids they are written with, at the beginning of a text and behind
+// addBadWords adds the ids of each bad word, as it is written at the beginning of a text and behind
 // a space.
 func (p *Pipeline) addBadWords(g *Generation) error {
 	for _, word := range g.BadWords {
@@ -267,7 +266,7 @@ func (p *Pipeline) addBadWords(g *Generation) error {
 				return fmt.Errorf("%w: bad word %q: %w", ErrOption, word, err)
 			}
 			if len(encoding.IDs) > 0 {
-				g.BadWordsIDs = append(g.BadWordsIDs[:len(g.BadWordsIDs):len(g.BadWordsIDs)], encoding.IDs)
+				g.BadWordsIDs = append(slices.Clip(g.BadWordsIDs), encoding.IDs)
 			}
 		}
 	}
@@ -289,7 +288,7 @@ func (p *Pipeline) newTexts(n int) []textWriter {
 	return writers
 }
 
-// add takes the next id and returns it with what it adds to the text.
+// add takes the next id and returns its Token.
 func (w *textWriter) add(id int64, logProb float64) Token {
 	token := Token{ID: id, Text: w.stream.Push(id), LogProb: logProb}
 	w.whole.WriteString(token.Text)
@@ -298,7 +297,7 @@ func (w *textWriter) add(id int64, logProb float64) Token {
 	return token
 }
 
-// end is the text of all ids.
+// end returns the text of all ids.
 func (w *textWriter) end(score float64) *Text {
 	w.whole.WriteString(w.stream.Flush())
 	w.text.Text, w.text.Score = strings.TrimSpace(w.whole.String()), score

@@ -8,17 +8,17 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// Inputs are what a model is given of a request, before any graph runs: what to compare where a
-// model says something else than its original.
+// Inputs are a request as the model's graphs get it, before any graph runs. Compare them where a
+// model's answer differs from that of its original.
 type Inputs struct {
 	Prompt   string  // the text as the model reads it
 	TokenIDs []int64 // of the prompt, special tokens included
-	// Tensors are what the front end made of the pictures, by name, a row a picture: pixel_values
-	// [N,3,H,W] and others. nil where the model sees none.
+	// Tensors are the front end's outputs for the pictures, by name, a row a picture: pixel_values
+	// [N,3,H,W] float32 and others. nil where the model takes no pictures.
 	Tensors map[string]*tensor.Tensor
 }
 
-// Inputs says what the model would be given of the request.
+// Inputs prepares the request as Generate would, and returns what the graphs would get.
 func (p *Pipeline) Inputs(ctx context.Context, request Request) (inputs *Inputs, err error) {
 	ctx, leave, err := p.enter(ctx)
 	if err != nil {

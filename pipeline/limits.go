@@ -9,26 +9,42 @@ import (
 	"github.com/crossattn/xpipe/vision"
 )
 
-// Limits bound what a Pipeline takes on, so that neither a request nor a bundle can take the
-// machine with it. A field of 0 stands for its default, which is meant for a server that strangers
-// send requests to; a negative field lifts the bound. What goes beyond one gives an error that
-// wraps ErrLimit.
+// Limits bound a Pipeline's work, so that neither a request nor a bundle can exhaust the machine. A
+// field of 0 stands for its default, which suits a server that takes requests from strangers; a
+// negative field lifts the bound. Exceeding a limit gives an error that wraps ErrLimit.
 type Limits struct {
-	ImagePixels  int           // pixels of one picture; default 178,956,970, Pillow's bound
-	ImageBytes   int64         // of a picture's file, by the decoder that Vision sets; default 512 MiB
-	ImageSide    int           // pixels of a picture's longer side, as resizing stretches the shorter one; default 1,048,576
-	Frames       int           // of an animation, video or folder, by vision.Frames with what Vision sets; default 100,000
-	RegionBytes  int64         // of a file of regions, unpacked, by its LoadRegions; default 1 GiB
-	PromptTokens int           // tokens of one text that is read; default 4,096
-	OutputTokens int           // MaxNewTokens at most; default 4,096
-	Batch        int           // rows at once: requests times beams or texts each, pictures, texts; default 1,024
-	ModelBytes   int64         // of the files in a bundle's folder; default 64 GiB
-	Time         time.Duration // of one call; a context may ask for less; default 10 minutes
-	Concurrent   int           // calls that run at once, others wait; default the processors, 4 at least
-	Memory       int64         // engine.Options.MemoryLimit, where that is 0; default 16 GiB; ONNX Runtime does not know of it
+	// ImagePixels bounds one picture; default 178,956,970, Pillow's bound.
+	ImagePixels int
+	// ImageBytes bounds a picture's file, in a decoder that has Vision's limits; default 512 MiB.
+	ImageBytes int64
+	// ImageSide bounds a picture's longer side in pixels, because resizing stretches the shorter
+	// one; default 1,048,576.
+	ImageSide int
+	// Frames bounds those of an animation, video or folder, in vision.Frames with Vision's limits;
+	// default 100,000.
+	Frames int
+	// RegionBytes bounds a file of regions, unpacked, in LoadRegions; default 1 GiB.
+	RegionBytes int64
+	// PromptTokens bounds the tokens of one text that is read; default 4,096.
+	PromptTokens int
+	// OutputTokens bounds MaxNewTokens; default 4,096.
+	OutputTokens int
+	// Batch bounds the rows at once: requests times beams or texts each, pictures, texts; default
+	// 1,024.
+	Batch int
+	// ModelBytes bounds the files in a bundle's folder, summed up; default 64 GiB.
+	ModelBytes int64
+	// Time bounds one call; a context may ask for less; default 10 minutes.
+	Time time.Duration
+	// Concurrent bounds the calls that run at once, and others wait; default the number of
+	// processors, 4 at least.
+	Concurrent int
+	// Memory is engine.Options.MemoryLimit, in bytes, where that is 0; default 16 GiB. ONNX Runtime
+	// has no such bound.
+	Memory int64
 }
 
-// DefaultLimits are what the zero Limits stand for.
+// DefaultLimits returns the limits that the zero Limits stand for.
 func DefaultLimits() Limits { return Limits{}.withDefaults() }
 
 func (l Limits) withDefaults() Limits {
@@ -58,39 +74,40 @@ func bound[T ~int | ~int64](value, byDefault T) T {
 	return value
 }
 
-// maxTurns stands for calls without a bound.
+// maxTurns is the number of turns where Concurrent has no bound.
 const maxTurns = 1 << 20
 
-// WithLimits bounds what the Pipeline takes on. Without it the zero Limits hold.
+// WithLimits bounds the Pipeline's work. Without it the zero Limits hold.
 func WithLimits(l Limits) Option { return func(c *config) { c.limits = l } }
 
-// Limits are the Pipeline's, defaults filled in.
+// Limits returns the Pipeline's limits, defaults filled in.
 func (p *Pipeline) Limits() Limits { return p.limits }
 
-// Vision are the limits for decoding the pictures of requests, all of vision's:
+// Vision returns the limits for decoding the pictures of requests:
 // vision.Decode(r, vision.WithLimits(p.Limits().Vision())).
 func (l Limits) Vision() vision.Limits {
 	l = l.withDefaults()
-	return vision.Limits{Pixels: l.ImagePixels, Bytes: l.ImageBytes, Side: l.ImageSide, Frames: l.Frames}
+	return vision.Limits{
+		Pixels: l.ImagePixels, Bytes: l.ImageBytes, Side: l.ImageSide, Frames: l.Frames,
+	}
 }
-
-func checkLimit[T int | int64](what string, n, most T) error { return graph.CheckLimit(what, n, most) }
 
 // checkModel bounds the files of a bundle, before any is read.
 func (l Limits) checkModel(total int64) error {
-	return checkLimit("bytes of the model's files", total, l.ModelBytes)
+	return graph.CheckLimit("bytes of the model's files", total, l.ModelBytes)
 }
 
 // checkGeneration bounds a run of g for some requests.
 func (l Limits) checkGeneration(g *Generation, requests int) error {
-	if err := checkLimit("max_new_tokens", g.MaxNewTokens, l.OutputTokens); err != nil {
+	if err := graph.CheckLimit("max_new_tokens", g.MaxNewTokens, l.OutputTokens); err != nil {
 		return err
 	}
-	if err := checkLimit("num_beams", g.NumBeams, l.Batch); err != nil {
+	if err := graph.CheckLimit("num_beams", g.NumBeams, l.Batch); err != nil {
 		return err
 	}
-	if err := checkLimit("num_return_sequences", g.NumReturnSequences, l.Batch); err != nil {
+	if err := graph.CheckLimit("num_return_sequences", g.NumReturnSequences, l.Batch); err != nil {
 		return err
 	}
-	return checkLimit("rows of the batch", requests*max(g.NumBeams, g.NumReturnSequences), l.Batch)
+	rows := requests * max(g.NumBeams, g.NumReturnSequences)
+	return graph.CheckLimit("rows of the batch", rows, l.Batch)
 }

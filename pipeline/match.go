@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"image"
@@ -21,7 +22,8 @@ type Label struct {
 	Probability float64
 }
 
-// Match judges how well each text fits the picture, in the order given.
+// Match judges how well each text fits the picture, in the order given. No texts, or an empty one,
+// give ErrPrompt; a model that compares no texts gives ErrUnsupported.
 func (p *Pipeline) Match(
 	ctx context.Context, img image.Image, texts ...string,
 ) (matches []Match, err error) {
@@ -37,7 +39,7 @@ func (p *Pipeline) Match(
 	if err := checkTexts(texts); err != nil {
 		return nil, err
 	}
-	if err := checkLimit("texts at once", len(texts), p.limits.Batch); err != nil {
+	if err := graph.CheckLimit("texts at once", len(texts), p.limits.Batch); err != nil {
 		return nil, err
 	}
 	prepared, err := p.preparePictures(ctx, img)
@@ -72,13 +74,7 @@ func (p *Pipeline) Classify(
 		scored[i] = Label{labels[i], m.Probability}
 	}
 	slices.SortStableFunc(scored, func(a, b Label) int {
-		switch {
-		case a.Probability > b.Probability:
-			return -1
-		case a.Probability < b.Probability:
-			return 1
-		}
-		return 0
+		return cmp.Compare(b.Probability, a.Probability)
 	})
 	return scored, nil
 }
@@ -121,7 +117,7 @@ func (p *Pipeline) EmbedTexts(ctx context.Context, texts ...string) (rows [][]fl
 	if len(texts) == 0 {
 		return nil, nil
 	}
-	if err := checkLimit("texts at once", len(texts), p.limits.Batch); err != nil {
+	if err := graph.CheckLimit("texts at once", len(texts), p.limits.Batch); err != nil {
 		return nil, err
 	}
 	return vectors(m.EmbedTexts(ctx, texts))
@@ -139,7 +135,7 @@ func checkTexts(texts []string) error {
 	return nil
 }
 
-// vectors takes the rows of t [B,E].
+// vectors returns the rows of t [B,E].
 func vectors(t *tensor.Tensor, err error) ([][]float32, error) {
 	if err != nil {
 		return nil, err

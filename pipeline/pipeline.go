@@ -58,7 +58,7 @@ type Pipeline struct {
 	defaults Generation
 
 	limits  Limits
-	turns   chan struct{} // a place for each call that may run
+	turns   chan struct{} // holds one value for each running call
 	mu      sync.Mutex
 	running sync.WaitGroup
 	closed  bool
@@ -76,11 +76,11 @@ type config struct {
 	limits        Limits
 }
 
-// WithEngine runs the graphs on eng. Without it, or with nil, that is the Go engine.
+// WithEngine runs the graphs on eng. Without it, or with nil, the Go engine runs them.
 func WithEngine(eng engine.Engine) Option { return func(c *config) { c.engine = eng } }
 
-// WithShadow names the engine on which Attend runs a graph a second time where the Pipeline's own
-// does not show the attention inside it. Without it that is the Go engine.
+// WithShadow sets the engine on which Attend runs a graph a second time where the Pipeline's own
+// engine does not show the attention inside it. Without it, or with nil, that is the Go engine.
 func WithShadow(eng engine.Engine) Option { return func(c *config) { c.shadow = eng } }
 
 // WithEngineOptions passes threads, provider and fusion to the engine. The zero value uses all
@@ -98,18 +98,24 @@ func WithVariant(name string) Option {
 	return func(c *config) { c.bundleOptions = append(c.bundleOptions, models.WithVariant(name)) }
 }
 
-// WithFamilies opens models of the families in the table alone. Without it those are
-// family.Families.
+// WithFamilies opens models of the families in the table alone. Without it, or with nil, the table
+// is family.Families.
 func WithFamilies(table family.Table) Option { return func(c *config) { c.families = table } }
 
-// Open opens the bundle in a directory.
+// Open opens the bundle in a directory. Errors wrap ErrBundle, ErrGraph, ErrTokenizer, ErrEngine or
+// ErrLimit.
 func Open(ctx context.Context, dir string, opts ...Option) (*Pipeline, error) {
-	return open(ctx, opts, func(o ...models.Option) (*models.Bundle, error) { return models.Open(dir, o...) })
+	return open(ctx, opts, func(bundle ...models.Option) (*models.Bundle, error) {
+		return models.Open(dir, bundle...)
+	})
 }
 
-// OpenFS opens the bundle at the root of a file system, such as an embedded one.
+// OpenFS opens the bundle at the root of a file system, such as an embedded one. Errors are those
+// of Open.
 func OpenFS(ctx context.Context, fsys fs.FS, opts ...Option) (*Pipeline, error) {
-	return open(ctx, opts, func(o ...models.Option) (*models.Bundle, error) { return models.OpenFS(fsys, o...) })
+	return open(ctx, opts, func(bundle ...models.Option) (*models.Bundle, error) {
+		return models.OpenFS(fsys, bundle...)
+	})
 }
 
 func open(
@@ -146,9 +152,13 @@ func open(
 	return p, nil
 }
 
-// assemble opens everything in the bundle.
+// assemble makes a Pipeline of an opened bundle: it opens the tokenizer, the graphs and the front
+// end.
 func assemble(ctx context.Context, bundle *models.Bundle, c config) (*Pipeline, error) {
-	p := &Pipeline{bundle: bundle, engine: c.engine, limits: c.limits, turns: make(chan struct{}, min(c.limits.Concurrent, maxTurns))}
+	p := &Pipeline{
+		bundle: bundle, engine: c.engine, limits: c.limits,
+		turns: make(chan struct{}, min(c.limits.Concurrent, maxTurns)),
+	}
 	row, err := c.families.Find(bundle.Family)
 	if err != nil {
 		return nil, err
@@ -166,7 +176,9 @@ func assemble(ctx context.Context, bundle *models.Bundle, c config) (*Pipeline, 
 		return nil, err
 	}
 	p.graphs = graph.NewOpener(ctx, bundle, attend.NewEngine(c.engine, c.shadow), c.engineOptions)
-	p.model, err = row.Open(p.graphs, &family.Config{Texts: p.texts, Options: p.defaults, Preparer: p.preparer})
+	p.model, err = row.Open(p.graphs, &family.Config{
+		Texts: p.texts, Options: p.defaults, Preparer: p.preparer,
+	})
 	if err == nil && slices.Contains(p.model.Media(), media.Pictures) {
 		_, err = p.preparer(media.Pictures)
 	}
@@ -199,10 +211,10 @@ func (p *Pipeline) preparer(kind media.Kind) (media.Preparer, error) {
 	return p.images, nil
 }
 
-// Bundle describes the model.
+// Bundle returns the model's bundle.
 func (p *Pipeline) Bundle() *models.Bundle { return p.bundle }
 
-// Engine is what runs the graphs.
+// Engine returns the engine that runs the graphs.
 func (p *Pipeline) Engine() engine.Engine { return p.engine }
 
 // Close waits for calls in progress and frees the model. Later calls fail with ErrClosed; a second
@@ -219,7 +231,7 @@ func (p *Pipeline) Close() error {
 	return errors.Join(p.graphs.Close(), p.bundle.Close())
 }
 
-// unsupported says what the model's family cannot do.
+// unsupported returns the error for a task that the model's family cannot do.
 func (p *Pipeline) unsupported(task string) error {
 	return fmt.Errorf("%w: model %s, of family %s, cannot %s",
 		ErrUnsupported, p.bundle.Name, p.bundle.Family, task)

@@ -12,7 +12,7 @@ import (
 	"github.com/crossattn/xpipe/vision"
 )
 
-// Regions are what an object detector saw in a picture: LXMERT's visual input.
+// Regions are an object detector's output for a picture: LXMERT's visual input.
 type Regions = vision.Regions
 
 // NewRegions checks shapes and scales boxes in pixels by the picture's size; see vision.NewRegions.
@@ -24,7 +24,7 @@ func NewRegions(features, boxes *tensor.Tensor, width, height float64) (*Regions
 // beyond the default of Limits.RegionBytes is refused; Limits.LoadRegions takes others.
 func LoadRegions(path string) (map[string]*Regions, error) { return Limits{}.LoadRegions(path) }
 
-// LoadRegions is the function of that name with RegionBytes as l has it.
+// LoadRegions is the function LoadRegions with l's bound on the file.
 func (l Limits) LoadRegions(path string) (map[string]*Regions, error) {
 	all, err := vision.LoadRegions(path, l.withDefaults().RegionBytes)
 	if errors.Is(err, ErrLimit) {
@@ -36,8 +36,8 @@ func (l Limits) LoadRegions(path string) (map[string]*Regions, error) {
 // Regions makes the regions of a picture with the model's own encoder, for Request.Regions: the
 // picture as a whole, then the boxes, in pixels of img as its Bounds count them. Without boxes it
 // looks for objects on a plain ground, and takes the cells of a 3x3 grid where it finds none; on a
-// photograph a detector's boxes are better. A request that has an Image and no Regions gets what
-// Regions gives without boxes. A model whose bundle has no region encoder gives ErrUnsupported.
+// photograph a detector's boxes are better. A request with an Image and no Regions gets the result
+// of Regions without boxes. A model whose bundle has no region encoder gives ErrUnsupported.
 func (p *Pipeline) Regions(
 	ctx context.Context, img image.Image, boxes ...image.Rectangle,
 ) (regions *Regions, err error) {
@@ -49,8 +49,8 @@ func (p *Pipeline) Regions(
 	return p.regions(ctx, img, boxes)
 }
 
-// RegionWidth is how wide the features of Request.Regions are; 0 where the model sees no regions,
-// or its graph does not say.
+// RegionWidth returns the width F of the features [R,F] of Request.Regions; 0 where the model takes
+// no regions, or its graph does not say.
 func (p *Pipeline) RegionWidth() int {
 	if m, ok := p.model.(family.Answerer); ok {
 		return m.FeatureWidth()
@@ -71,8 +71,8 @@ func (p *Pipeline) regions(
 	return m.Regions(ctx, img, boxes, p.prepare)
 }
 
-// regionsOf are the regions of each prompt: those given, or the model's own of its picture, made
-// once for prompts that share it.
+// regionsOf returns the regions of each prompt: those given, or those that the model makes of its
+// picture, once for prompts that share it.
 func (p *Pipeline) regionsOf(ctx context.Context, prompts []prompt) ([]*Regions, error) {
 	all := make([]*Regions, len(prompts))
 	for i, q := range prompts {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/pipeline/family"
+	"github.com/crossattn/xpipe/pipeline/graph"
 )
 
 // Request asks for text about a picture. It is a list of Parts; Image, Question, Shots, Regions
@@ -17,16 +18,16 @@ import (
 type Request struct {
 	Image    image.Image
 	Question string // "" asks for a caption
-	// Prompt, where it is not "", is given to the model in place of what the bundle's templates
-	// make of the question.
+	// Prompt, where it is not "", replaces the text that the bundle's templates make of the
+	// question.
 	Prompt string
 	// Shots are examples that stand before the request, for Flamingo's kind of model.
 	Shots []Shot
-	// Regions take the picture's place for models that see through an object detector (LXMERT).
+	// Regions take the picture's place for models that read an object detector's output (LXMERT).
 	// Without them a model whose bundle has a region encoder makes its own from Image; see
 	// Pipeline.Regions.
 	Regions *Regions
-	// Encoded takes the picture's place: what Pipeline.Encode gave for it.
+	// Encoded is a result of Pipeline.Encode; it takes the picture's place.
 	Encoded *Encoded
 	// Parts, where there are any, are the whole request: text and items in their order. Models
 	// that take one item want it first, with text behind it; Flamingo's kind takes any order.
@@ -54,7 +55,16 @@ type prompt struct {
 	text  string       // of parts, joined
 }
 
-// prompts turns requests into parts, each once: this is the door.
+// itemsOf lists the items of each prompt.
+func itemsOf(prompts []prompt) [][]media.Item {
+	items := make([][]media.Item, len(prompts))
+	for i, q := range prompts {
+		items[i] = q.items
+	}
+	return items
+}
+
+// prompts turns requests into parts. Every call does so first, and once.
 func (p *Pipeline) prompts(requests []Request) ([]prompt, error) {
 	converser, converses := p.model.(family.Converser)
 	_, writes := p.model.(family.Writer)
@@ -98,7 +108,7 @@ func (p *Pipeline) prompts(requests []Request) ([]prompt, error) {
 	return prompts, nil
 }
 
-// spell writes the short forms of a request out.
+// spell turns the short forms of a request into parts.
 func (p *Pipeline) spell(r Request, converser family.Converser) ([]Part, error) {
 	var parts []Part
 	for _, shot := range r.Shots {
@@ -106,7 +116,8 @@ func (p *Pipeline) spell(r Request, converser family.Converser) ([]Part, error) 
 		if err != nil {
 			return nil, err
 		}
-		parts = append(parts, Part{Image: shot.Image}, Part{Text: text + " " + shot.Text + converser.ExampleEnd()})
+		example := text + " " + shot.Text + converser.ExampleEnd()
+		parts = append(parts, Part{Image: shot.Image}, Part{Text: example})
 	}
 	text, err := p.template(r)
 	if err != nil {
@@ -123,7 +134,7 @@ func (p *Pipeline) spell(r Request, converser family.Converser) ([]Part, error) 
 	return append(parts, Part{Text: text}), nil
 }
 
-// template is the text of a request without its pictures.
+// template returns the text of a request without its pictures.
 func (p *Pipeline) template(r Request) (string, error) {
 	if r.Prompt != "" {
 		return r.Prompt, nil
@@ -140,7 +151,7 @@ func (p *Pipeline) template(r Request) (string, error) {
 	return strings.Replace(template, "{}", text, 1), nil
 }
 
-// checkTasks refuses to make up a caption where the model was not made to.
+// checkTasks refuses a request without a text where the model was not made to caption.
 func (p *Pipeline) checkTasks(requests []Request) error {
 	tasks := p.bundle.Tasks
 	if len(tasks) == 0 || slices.Contains(tasks, "caption") {
@@ -164,7 +175,7 @@ func (p *Pipeline) checkTasks(requests []Request) error {
 	return nil
 }
 
-// checkItem refuses what is no item, is too large, or was encoded by another Pipeline.
+// checkItem refuses an item that is nil, is too large, or was encoded by another Pipeline.
 func (p *Pipeline) checkItem(item media.Item) error {
 	switch v := item.(type) {
 	case media.Picture:
@@ -181,14 +192,17 @@ func (p *Pipeline) checkItem(item media.Item) error {
 	return nil
 }
 
-// checkPicture refuses what is no picture, or too large.
+// checkPicture refuses a picture that is nil or too large.
 func (p *Pipeline) checkPicture(img image.Image) error {
 	if v := reflect.ValueOf(img); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return fmt.Errorf("%w: there is no picture", ErrImage)
 	}
-	b := img.Bounds()
-	if err := checkLimit("pixels of a picture's longer side", max(b.Dx(), b.Dy()), p.limits.ImageSide); err != nil {
+	width, height := img.Bounds().Dx(), img.Bounds().Dy()
+	longer := max(width, height)
+	err := graph.CheckLimit("pixels of a picture's longer side", longer, p.limits.ImageSide)
+	if err != nil {
 		return err
 	}
-	return checkLimit("pixels of a picture", int64(b.Dx())*int64(b.Dy()), int64(p.limits.ImagePixels))
+	pixels := int64(width) * int64(height)
+	return graph.CheckLimit("pixels of a picture", pixels, int64(p.limits.ImagePixels))
 }

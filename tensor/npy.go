@@ -20,7 +20,8 @@ const npyMagic = "\x93NUMPY"
 const maxNpyHeader = 1 << 16
 
 var npyDescr = map[DType]string{
-	Float32: "<f4", Float16: "<f2", Int64: "<i8", Int32: "<i4", Int8: "|i1", Uint8: "|u1", Bool: "|b1",
+	Float32: "<f4", Float16: "<f2", Int64: "<i8", Int32: "<i4",
+	Int8: "|i1", Uint8: "|u1", Bool: "|b1",
 }
 
 // WriteNpy writes t as a version 1.0 .npy file in little-endian C order.
@@ -101,7 +102,8 @@ func ReadNpy(r io.Reader) (*Tensor, error) {
 		return fail("the header lacks descr, fortran_order or shape: %.80q", header)
 	}
 	shape := []int{}
-	for _, s := range strings.FieldsFunc(string(dims[1]), func(r rune) bool { return r == ',' || r == ' ' }) {
+	separates := func(r rune) bool { return r == ',' || r == ' ' }
+	for _, s := range strings.FieldsFunc(string(dims[1]), separates) {
 		d, err := strconv.Atoi(s)
 		if err != nil {
 			return fail("dimension %q: %w", s, err)

@@ -7,11 +7,10 @@ import (
 
 // Storage holds the elements of a tensor that an engine made: in C memory, a device's, or Go memory
 // in a layout of its own. They stay there, and can go back into the engine without a copy, until
-// somebody reads them: a slice that Data returns is always Go memory, so it can be kept and outlive
-// the tensor like any other slice.
+// they are read: a slice that Data returns is always Go memory, so it can be kept and outlive the
+// tensor like any other slice.
 //
-// Methods are safe for concurrent use. A storage that can do more says so by implementing
-// RowStorage.
+// Methods are safe for concurrent use. A storage that can copy rows implements RowStorage.
 type Storage interface {
 	// Load returns a copy of the elements in row-major order: a []T of the Go type of the tensor's
 	// element type. It returns nil after Release.
@@ -46,11 +45,11 @@ func (t *Tensor) Storage() Storage {
 	return t.stored.where()
 }
 
-// Release says that nobody will read t again, nor a reshaped t, so that memory which an engine
-// holds for it is free at once and not at some later garbage collection: worth it for big tensors
-// made in a loop, such as the cache of a decoder. Slices that Data returned stay valid, and so do
-// tensors that Slice and Take returned. A tensor in Go memory is left as it is. Afterwards an
-// engine refuses t as an input and Data returns nil.
+// Release frees the memory that an engine holds for t at once, not at some later garbage
+// collection. That helps with big tensors made in a loop, such as the cache of a decoder. t, and
+// tensors that Reshape made of it, must not be read again: an engine refuses them as inputs and
+// Data returns nil. Slices that Data returned stay valid, and so do tensors that Slice and Take
+// returned. A tensor in Go memory stays unchanged.
 func (t *Tensor) Release() {
 	if s := t.Storage(); s != nil {
 		s.Release()

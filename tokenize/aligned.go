@@ -9,10 +9,10 @@ import (
 // span is a byte range of the original text.
 type span struct{ start, end int32 }
 
-// aligned is a part of a text on its way through the tokenizer: what the normalizers have made of
-// it so far, and for each of its bytes the range of the original text that the byte stands for. All
-// bytes of one character share one range. The reference has NormalizedString and Split for this,
-// with offsets from the start of the part; here they are from the start of the text.
+// aligned is a part of a text on its way through the tokenizer: the normalized bytes, and for each
+// of them the range of the original text that it stands for. All bytes of one character share one
+// range. The reference has NormalizedString and Split for this, with offsets from the start of the
+// part; here they are from the start of the text.
 type aligned struct {
 	s     string
 	align []span // one a byte; nil while every byte is where it was, at base + its index

@@ -62,7 +62,8 @@ func (m *bpe) tokenize(dst []token, s string) ([]token, error) {
 func nextCut(s string, at int) int {
 	spaces := true
 	for i := at; i < len(s); i++ {
-		if s[i] == metaspace[0] && i+2 < len(s) && s[i+1] == metaspace[1] && s[i+2] == metaspace[2] {
+		if s[i] == metaspace[0] && i+2 < len(s) && s[i+1] == metaspace[1] &&
+			s[i+2] == metaspace[2] {
 			if !spaces {
 				return i
 			}

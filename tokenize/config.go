@@ -69,10 +69,11 @@ func newTokenizer(root *object) (*Tokenizer, error) {
 	}
 	if !root.null("truncation") {
 		o := sub(root, "truncation")
+		strategy := o.enum("strategy", "LongestFirst", "OnlyFirst", "OnlySecond")
 		t.truncation = &Truncation{
 			MaxLength: o.integer("max_length"),
 			Stride:    o.integer("stride"),
-			Strategy:  TruncationStrategy(o.enum("strategy", "LongestFirst", "OnlyFirst", "OnlySecond")),
+			Strategy:  TruncationStrategy(strategy),
 			Left:      o.fields["direction"] != nil && o.enum("direction", "Left", "Right") == 0,
 		}
 	}
@@ -385,7 +386,8 @@ func (o *object) special(name string) specialToken {
 	o.require(name, &pair, "a token with its id")
 	var t specialToken
 	var id uint32
-	if len(pair) != 2 || json.Unmarshal(pair[0], &t.text) != nil || json.Unmarshal(pair[1], &id) != nil {
+	if len(pair) != 2 || json.Unmarshal(pair[0], &t.text) != nil ||
+		json.Unmarshal(pair[1], &id) != nil {
 		o.fail(name, "a token with its id expected")
 	}
 	t.id = int64(id)

@@ -16,7 +16,8 @@ func buildModel(o *object, byteLevelInput bool) (m model, raw bool, err error) {
 		kind = o.str("type")
 	case o.fields["merges"] != nil:
 		kind = "BPE" // files from before models had a type
-	case o.fields["continuing_subword_prefix"] != nil && o.fields["max_input_chars_per_word"] != nil:
+	case o.fields["continuing_subword_prefix"] != nil &&
+		o.fields["max_input_chars_per_word"] != nil:
 		kind = "WordPiece"
 	}
 	switch kind {

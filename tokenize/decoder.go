@@ -9,13 +9,12 @@ import (
 // A decoder turns tokens into text. The decoders of a file form a chain that tokens pass through in
 // order, one at a time; Decode and Stream are both built on it.
 type decoder interface {
-	// onto begins a text: it returns the sink for the tokens, which writes what it makes of them
-	// to out.
+	// onto begins a text: it returns the sink for the tokens, which writes its output to out.
 	onto(out sink) sink
 }
 
-// A sink takes the tokens of one text. It writes only what is final to the next sink, and holds
-// back what a later token may still change.
+// A sink takes the tokens of one text. It writes only final text to the next sink, and holds back
+// text that a later token may still change.
 type sink interface {
 	// write takes a token, or the next part of one that is still growing.
 	write(part string)

@@ -34,7 +34,8 @@ func buildPrecompiled(o *object) (normalizer, error) {
 	size := int(binary.LittleEndian.Uint32(data)) / 4
 	data = data[4:]
 	if size <= 0 || size > len(data)/4 {
-		return nil, refuse("%s.precompiled_charsmap: a trie of %d units in %d bytes", o.path, size, len(data))
+		return nil, refuse("%s.precompiled_charsmap: a trie of %d units in %d bytes", o.path,
+			size, len(data))
 	}
 	n := &precompiled{trie: make([]uint32, size)}
 	for i := range n.trie {
@@ -47,7 +48,8 @@ func buildPrecompiled(o *object) (normalizer, error) {
 	for _, u := range n.trie {
 		at := int(u & (1<<31 - 1))
 		if u>>31 == 1 && at < len(n.replacement) && !utf8.RuneStart(n.replacement[at]) {
-			return nil, refuse("%s.precompiled_charsmap: an entry begins inside a character", o.path)
+			return nil, refuse("%s.precompiled_charsmap: an entry begins inside a character",
+				o.path)
 		}
 	}
 	for c := range n.ascii {
@@ -79,7 +81,8 @@ func (n *precompiled) lookup(s string) (string, bool) {
 			break
 		}
 		at := int(n.trie[pos] & (1<<31 - 1))
-		if at > len(n.replacement) || at < len(n.replacement) && !utf8.RuneStart(n.replacement[at]) {
+		if at > len(n.replacement) ||
+			at < len(n.replacement) && !utf8.RuneStart(n.replacement[at]) {
 			break
 		}
 		text, _, _ := strings.Cut(n.replacement[at:], "\x00")

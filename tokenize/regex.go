@@ -159,7 +159,8 @@ func (p *regexParser) quantifiers(n node) (node, error) {
 		} else if p.accept("+") {
 			r.keep = true
 		}
-		if _, single := n.(charNode); !single && (r.min > 1 || r.max > 1) && firstBytes(n, new([256]bool)) {
+		if _, single := n.(charNode); !single && (r.min > 1 || r.max > 1) &&
+			firstBytes(n, new([256]bool)) {
 			// Oniguruma ends such a repetition at the first empty round in some cases and not in
 			// others.
 			return nil, p.fail("an interval after something that may be empty is not supported")

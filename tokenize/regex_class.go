@@ -156,7 +156,8 @@ func (p *regexParser) hex(kind rune) (rune, error) {
 		}
 		r = r<<4 | rune(d)
 	}
-	if kind == 'x' && len(digits) == 2 && r >= utf8.RuneSelf || !utf8.ValidRune(r) || len(digits) == 0 {
+	if kind == 'x' && len(digits) == 2 && r >= utf8.RuneSelf || !utf8.ValidRune(r) ||
+		len(digits) == 0 {
 		return 0, p.fail("%q is no code point", digits)
 	}
 	return r, nil

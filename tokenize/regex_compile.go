@@ -118,7 +118,7 @@ func (c *regexCompiler) node(n node) {
 	}
 }
 
-// at returns an instruction to patch; after an error, one that nobody runs.
+// at returns an instruction to patch; after an error, a dummy that never runs.
 func (c *regexCompiler) at(i int) *instr {
 	if c.err != nil {
 		return &instr{}

@@ -2,14 +2,13 @@ package tokenize
 
 import "bytes"
 
-// Stream decodes ids one at a time, for text that is shown while a model still writes. What Push
-// and Flush return joins to what Decode makes of all ids, whatever the tokenizer and the ids are.
+// Stream decodes ids one at a time, to show text while a model still writes. The texts that Push
+// and Flush return join to the text that Decode returns for all ids, for every tokenizer.
 //
-// A Stream gives out text as soon as no id that follows can change it. It holds back a character
-// whose last bytes are missing, and what a decoder reads together: a run of byte tokens such as
-// <0xE4> until it ends, the suffix that ends a word until the next token, repetitions of CTC. Text
-// that ends in U+FFFD is held back too: for most tokenizers it is how an unfinished character
-// looks.
+// A Stream returns text as soon as no later id can change it. It holds back a character whose last
+// bytes are missing, and tokens that a decoder joins: a run of byte tokens such as <0xE4> until it
+// ends, the suffix that ends a word until the next token, repetitions of CTC. Text that ends in
+// U+FFFD is held back too, because most tokenizers write an unfinished character so.
 //
 // Each id is decoded once. A Stream is for one goroutine.
 type Stream struct {
@@ -27,8 +26,8 @@ func (t *Tokenizer) NewStream(skipSpecial bool) *Stream {
 	return &Stream{t: t, skipSpecial: skipSpecial, in: t.decoder.onto(out), out: out}
 }
 
-// Push takes the next id and returns the text that has become certain, often that of this id, or
-// "" where there is none. After Flush it does nothing.
+// Push takes the next id and returns the text that has become final, often that of this id, or "".
+// After Flush it does nothing.
 func (s *Stream) Push(id int64) string {
 	if s.flushed {
 		return ""
@@ -41,7 +40,7 @@ func (s *Stream) Push(id int64) string {
 	return ""
 }
 
-// Flush ends the stream and returns what is still held back, an incomplete character as U+FFFD.
+// Flush ends the stream and returns the text still held back, an incomplete character as U+FFFD.
 func (s *Stream) Flush() string {
 	s.finish()
 	return s.give(len(s.out.text))

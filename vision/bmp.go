@@ -49,14 +49,16 @@ func readBMPHeader(data []byte) (b bmpHeader, err error) {
 	}
 	head, rest := data[14:14+size], data[14+size:]
 	if size == 12 {
-		b.w, b.h, b.bits, b.entry = int(le.Uint16(head[4:])), int(le.Uint16(head[6:])), int(le.Uint16(head[10:])), 3
+		b.w, b.h = int(le.Uint16(head[4:])), int(le.Uint16(head[6:]))
+		b.bits, b.entry = int(le.Uint16(head[10:])), 3
 	} else {
 		h := int32(le.Uint32(head[8:]))
 		// Pillow tells a negative height by its highest byte alone.
 		if b.topDown = head[11] == 0xff; b.topDown {
 			h = -h
 		}
-		b.w, b.h, b.bits, b.entry = int(int32(le.Uint32(head[4:]))), int(h), int(le.Uint16(head[14:])), 4
+		b.w, b.h = int(int32(le.Uint32(head[4:]))), int(h)
+		b.bits, b.entry = int(le.Uint16(head[14:])), 4
 		b.compression = le.Uint32(head[16:])
 		b.colors = int(int32(le.Uint32(head[32:])))
 	}
@@ -184,7 +186,8 @@ func (b *bmpHeader) pixel() (func(dst, row []byte, x int), error) {
 		return func(dst, row []byte, x int) {
 			v := int(binary.LittleEndian.Uint16(row[2*x:]))
 			most := 1<<green - 1
-			put(dst, uint8(v>>(5+green)&31*255/31), uint8(v>>5&most*255/most), uint8(v&31*255/31), 255)
+			put(dst, uint8(v>>(5+green)&31*255/31), uint8(v>>5&most*255/most),
+				uint8(v&31*255/31), 255)
 		}, nil
 	case 24:
 		if b.compression == bmpBitFields && b.masks != [3]uint32{0xff0000, 0xff00, 0xff} {
@@ -193,7 +196,9 @@ func (b *bmpHeader) pixel() (func(dst, row []byte, x int), error) {
 		return func(dst, row []byte, x int) { put(dst, row[3*x+2], row[3*x+1], row[3*x], 255) }, nil
 	case 32:
 		if b.compression == bmpRaw || b.masks == [3]uint32{} {
-			return func(dst, row []byte, x int) { put(dst, row[4*x+2], row[4*x+1], row[4*x], 255) }, nil
+			return func(dst, row []byte, x int) {
+				put(dst, row[4*x+2], row[4*x+1], row[4*x], 255)
+			}, nil
 		}
 		var at [3]int
 		for i, mask := range b.masks {

@@ -47,9 +47,9 @@ func sniff(data []byte) *format {
 //
 //	ImageOps.exif_transpose(Image.open(f)).convert("RGB")
 //
-// so colour profiles are ignored and alpha is dropped. Damaged files are errors, some of them where
-// Pillow shows what is left. The error wraps ErrImage or, for pictures over the limits, ErrLimit;
-// errors of r are kept in it.
+// so colour profiles are ignored and alpha is dropped. Damaged files are errors, even some that
+// Pillow shows in part. The error wraps ErrImage or, for pictures over the limits, ErrLimit; errors
+// of r are wrapped, too.
 func Decode(r io.Reader, opts ...Option) (*RGB, error) {
 	o := buildOptions(opts)
 	data, err := readAll(r, o.limits)
@@ -135,7 +135,7 @@ func within(f *format, err error) error {
 
 var errTruncated = fmt.Errorf("%w: the file ends too early", ErrImage)
 
-// identify finds the format of data, or says what it might be instead.
+// identify returns the format of data, or an error that names the format it resembles.
 func identify(data []byte) (*format, error) {
 	if f := sniff(data); f != nil {
 		return f, nil

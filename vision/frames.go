@@ -233,4 +233,6 @@ func directoryFrames(
 	return frames, nil
 }
 
-var imageExtensions = []string{".jpg", ".jpeg", ".png", ".apng", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
+var imageExtensions = []string{
+	".jpg", ".jpeg", ".png", ".apng", ".gif", ".webp", ".bmp", ".tif", ".tiff",
+}

@@ -11,7 +11,7 @@ import (
 // Thresholds of PlainObjects, tuned on drawn scenes. Lengths are in pixels of the picture at
 // workingSide, differences of colour in levels of 255.
 const (
-	workingSide  = 320  // longer side of the picture that is looked at
+	workingSide  = 320  // longer side of the picture that is searched
 	borderWidth  = 2    // of the border that the background is fitted to
 	leastStep    = 16.  // a pixel differs from the background beyond this many levels
 	noisySteps   = 5.   // and beyond this many standard deviations of the border
@@ -245,14 +245,17 @@ func components(mask []bool, w, h int) []part {
 func (p part) belongsTo(w part) bool {
 	in := p.box.Intersect(w.box)
 	return 2*in.Dx()*in.Dy() > p.box.Dx()*p.box.Dy() ||
-		float64(p.longer()) < fragmentPart*float64(w.longer()) && p.box.Inset(-fragmentGap).Overlaps(w.box)
+		float64(p.longer()) < fragmentPart*float64(w.longer()) &&
+			p.box.Inset(-fragmentGap).Overlaps(w.box)
 }
 
 // objects joins fragments to the parts that they belong to, drops specks, and returns the boxes of
 // the rest.
 func objects(parts []part, most int) []image.Rectangle {
 	for joined := true; joined; { // what has grown may reach more
-		slices.SortStableFunc(parts, func(a, b part) int { return cmp.Compare(b.longer(), a.longer()) })
+		slices.SortStableFunc(parts, func(a, b part) int {
+			return cmp.Compare(b.longer(), a.longer())
+		})
 		var whole []part
 		for _, p := range parts {
 			if at := slices.IndexFunc(whole, p.belongsTo); at >= 0 {

@@ -2,9 +2,9 @@ package vision
 
 import "math"
 
-// Limits bounds what is accepted. They are checked against the header of a file, before memory for
-// its pixels is taken. A zero field means its default, a negative one that there is no bound. What
-// goes beyond a bound gives an error that wraps ErrLimit.
+// Limits bound the pictures that are accepted. They are compared with the header of a file, before
+// memory for its pixels is allocated. A field of 0 stands for its default; a negative field lifts
+// the bound. Exceeding a limit gives an error that wraps ErrLimit.
 type Limits struct {
 	// Pixels is the most pixels of one picture that is decoded or made, and of all pictures of a
 	// batch together: 178,956,970 by default, beyond which Pillow raises its decompression bomb
@@ -26,7 +26,8 @@ const (
 	defaultMaxFrames = 100_000
 )
 
-// mostPixels is what one address space can hold, whatever the limits: 4 bytes a pixel.
+// mostPixels bounds the pixels of a picture where Limits has no bound, so that 4 bytes a pixel fit
+// the address space.
 const mostPixels = min(math.MaxInt/4, 1<<44)
 
 // An Option changes how pictures are read and made.

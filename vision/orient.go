@@ -9,7 +9,7 @@ import (
 )
 
 // orient applies an Exif orientation, as ImageOps.exif_transpose does. Values other than 2 to 8
-// leave the picture as it is.
+// leave the picture unchanged.
 func orient(m *RGB, orientation int) *RGB {
 	w, h := m.Width, m.Height
 	// Destination pixel (x, y) comes from source pixel at(x, y).
@@ -59,8 +59,8 @@ func orient(m *RGB, orientation int) *RGB {
 	return out
 }
 
-// metadata is what a file may say of its orientation, in the order in which Pillow looks: an Exif
-// block, then an XMP packet.
+// metadata holds the sources of a picture's orientation, in the order in which Pillow reads them:
+// an Exif block, then an XMP packet.
 type metadata struct {
 	exif []byte // a TIFF stream, "Exif\0\0" before it allowed
 	xmp  []byte

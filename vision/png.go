@@ -63,12 +63,14 @@ func readPNG(data []byte) (*RGB, error) {
 	packed, tail, whole := pngData(rest)
 	if !whole {
 		// Pillow asks for no end either, if the pixels are there.
-		data = append(bytes.Clone(data[:len(data)-len(tail)]), "\x00\x00\x00\x00IEND\xae\x42\x60\x82"...)
+		data = append(bytes.Clone(data[:len(data)-len(tail)]),
+			"\x00\x00\x00\x00IEND\xae\x42\x60\x82"...)
 	}
 	// Deflate packs 1032 bytes into one at the best. This keeps a short file from asking for the
 	// memory of a large picture.
 	bits := int64(head.data[8]) * int64([7]int{1, 0, 3, 1, 2, 0, 4}[min(head.data[9], 6)])
-	if w, h := binary.BigEndian.Uint32(head.data), binary.BigEndian.Uint32(head.data[4:]); int64(w)*int64(h)*bits/8/1032 > packed {
+	w, h := binary.BigEndian.Uint32(head.data), binary.BigEndian.Uint32(head.data[4:])
+	if int64(w)*int64(h)*bits/8/1032 > packed {
 		return nil, errTruncated
 	}
 	img, err := png.Decode(bytes.NewReader(data))

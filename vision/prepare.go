@@ -8,8 +8,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// Prepare makes a Preprocessor a media.Preparer: pixel_values [B,3,H,W], one row a picture, as
-// Preprocess gives them. Items that are no pictures are an ErrImage.
+// Prepare returns pixel_values [B,3,H,W] float32, one row a picture, as Preprocess does. It makes a
+// Preprocessor a media.Preparer. Items that are no pictures give an error that wraps ErrImage.
 func (p *Preprocessor) Prepare(ctx context.Context, items []media.Item) (media.Prepared, error) {
 	pictures := make([]image.Image, len(items))
 	rows := make([][2]int, len(items))
@@ -24,5 +24,6 @@ func (p *Preprocessor) Prepare(ctx context.Context, items []media.Item) (media.P
 	if err != nil {
 		return media.Prepared{}, err
 	}
-	return media.Prepared{Tensors: map[string]*tensor.Tensor{"pixel_values": pixels}, Rows: rows}, nil
+	tensors := map[string]*tensor.Tensor{"pixel_values": pixels}
+	return media.Prepared{Tensors: tensors, Rows: rows}, nil
 }

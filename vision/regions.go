@@ -20,20 +20,22 @@ import (
 // ErrRegions: a file of region features is damaged or does not fit the model.
 var ErrRegions = errors.New("regions")
 
-// Regions are what an object detector saw in a picture: LXMERT's visual input, which takes the
+// Regions are an object detector's output for a picture: LXMERT's visual input, which takes the
 // picture's place. It is a media.Item.
 type Regions struct {
 	Features *tensor.Tensor // float32 [R,F]
 	Boxes    *tensor.Tensor // float32 [R,4]: x1, y1, x2, y2, divided by width and height into [0,1]
 }
 
-// Kind is media.Regions.
+// Kind returns media.Regions.
 func (r *Regions) Kind() media.Kind { return media.Regions }
 
-// NewRegions checks shapes and scales boxes in pixels by the picture's size. A width and height of
-// 1 leaves boxes that are in [0,1] already.
+// NewRegions makes regions of features [R,F] and boxes [R,4] in pixels, which it divides by the
+// picture's width and height. With a width and height of 1 the boxes are in [0,1] already. Shapes
+// that do not fit and boxes outside of the picture give an error that wraps ErrRegions.
 func NewRegions(features, boxes *tensor.Tensor, width, height float64) (*Regions, error) {
-	if features.Rank() != 2 || boxes.Rank() != 2 || boxes.Dim(1) != 4 || boxes.Dim(0) != features.Dim(0) || features.Dim(0) == 0 {
+	if features.Rank() != 2 || boxes.Rank() != 2 || boxes.Dim(1) != 4 ||
+		boxes.Dim(0) != features.Dim(0) || features.Dim(0) == 0 {
 		return nil, fmt.Errorf("%w: features %v and boxes %v are not [R,F] and [R,4]",
 			ErrRegions, features, boxes)
 	}
@@ -60,7 +62,8 @@ func NewRegions(features, boxes *tensor.Tensor, width, height float64) (*Regions
 	return &Regions{Features: f, Boxes: b}, err
 }
 
-// Check refuses regions that no model takes, whoever made them. The error wraps ErrRegions.
+// Check refuses regions that no model takes, such as those that a caller filled in by hand. The
+// error wraps ErrRegions.
 func (r *Regions) Check() error {
 	if r.Features == nil || r.Boxes == nil {
 		return fmt.Errorf("%w: features or boxes are missing", ErrRegions)
@@ -74,8 +77,10 @@ func (r *Regions) Check() error {
 		t    *tensor.Tensor
 		spec tensor.Spec
 	}{
-		{"features", r.Features, tensor.Spec{Name: "features", DType: tensor.Float32, Shape: []int{-1, -1}}},
-		{"boxes", r.Boxes, tensor.Spec{Name: "boxes", DType: tensor.Float32, Shape: []int{count, 4}}},
+		{"features", r.Features, tensor.Spec{Name: "features", DType: tensor.Float32,
+			Shape: []int{-1, -1}}},
+		{"boxes", r.Boxes, tensor.Spec{Name: "boxes", DType: tensor.Float32,
+			Shape: []int{count, 4}}},
 	} {
 		if err := c.spec.Check(c.t); err != nil || c.t.Len() == 0 {
 			return fmt.Errorf("%w: %s are %v, not float32 [regions,width] with boxes [regions,4]",

@@ -97,8 +97,8 @@ func (m *RGB) splitAlpha() *RGB {
 
 // FromImage converts any image to RGB as Pillow's convert("RGB") does: alpha is dropped, not
 // blended, and kept in Alpha; 16-bit colours lose their low byte, but 16-bit greys are clipped at
-// 255, for that is what the reference does to them. Pixels that image/color keeps premultiplied by
-// alpha are divided by it first, as their file had them. A *RGB is returned as it is, not copied.
+// 255, as in the reference. Pixels that image/color keeps premultiplied by alpha are divided by it
+// first, which restores the file's values. A *RGB is returned itself, not a copy.
 func FromImage(img image.Image) *RGB {
 	if m, ok := img.(*RGB); ok {
 		return m
@@ -129,7 +129,8 @@ func rowConverter(img image.Image) func(dst []uint8, x, y int) {
 			s := src.Pix[src.PixOffset(x, y):]
 			for i := 0; i < len(dst); i += 4 {
 				a := s[i+3]
-				put(dst[i:], unpremultiply(s[i], a), unpremultiply(s[i+1], a), unpremultiply(s[i+2], a), a)
+				put(dst[i:], unpremultiply(s[i], a), unpremultiply(s[i+1], a),
+					unpremultiply(s[i+2], a), a)
 			}
 		}
 	case *image.NRGBA64:

@@ -54,9 +54,10 @@ const (
 
 // tiffTags are the tags that are read.
 var tiffTags = []int{
-	tagWidth, tagHeight, tagBits, tagCompression, tagPhotometric, tagFillOrder, tagStripOffsets, tagOrientation,
-	tagSamples, tagRowsPerStrip, tagStripCounts, tagPlanar, tagT4Options, tagPredictor, tagColorMap, tagTileWidth,
-	tagTileHeight, tagTileOffsets, tagTileCounts, tagExtraSamples, tagSampleFormat, tagJPEGTables,
+	tagWidth, tagHeight, tagBits, tagCompression, tagPhotometric, tagFillOrder, tagStripOffsets,
+	tagOrientation, tagSamples, tagRowsPerStrip, tagStripCounts, tagPlanar, tagT4Options,
+	tagPredictor, tagColorMap, tagTileWidth, tagTileHeight, tagTileOffsets, tagTileCounts,
+	tagExtraSamples, tagSampleFormat, tagJPEGTables,
 }
 
 // tiffFile is the first directory of a TIFF file, checked.
@@ -85,7 +86,8 @@ func sizeTIFF(data []byte) (w, h int, err error) {
 }
 
 func newTIFF(data []byte) (*tiffFile, error) {
-	f := &tiffFile{data: data, order: binary.LittleEndian, tags: map[int][]uint32{}, raw: map[int][]byte{}}
+	f := &tiffFile{data: data, order: binary.LittleEndian, tags: map[int][]uint32{},
+		raw: map[int][]byte{}}
 	if data[0] == 'M' {
 		f.order = binary.BigEndian
 	}
@@ -128,7 +130,8 @@ func (f *tiffFile) readDirectory() error {
 	}
 	for i := range n {
 		e := f.data[at+2+12*i:][:12]
-		tag, kind, count := int(f.order.Uint16(e)), f.order.Uint16(e[2:]), int64(f.order.Uint32(e[4:]))
+		tag, kind := int(f.order.Uint16(e)), f.order.Uint16(e[2:])
+		count := int64(f.order.Uint32(e[4:]))
 		size := int64(map[uint16]int{1: 1, 3: 2, 4: 4, 7: 1}[kind])
 		if size == 0 || f.tags[tag] != nil || f.raw[tag] != nil || !slices.Contains(tiffTags, tag) {
 			continue
@@ -169,7 +172,7 @@ func (f *tiffFile) value(tag, missing int) int {
 	return missing
 }
 
-// check refuses what is not supported and finds out about extra samples.
+// check refuses unsupported files and determines the extra samples.
 func (f *tiffFile) check() error {
 	unsupported := func() error {
 		return imageErrorf(
@@ -203,7 +206,8 @@ func (f *tiffFile) check() error {
 	default:
 		return unsupported()
 	}
-	if !slices.Contains(depths, f.bits) || f.samples < colors || f.samples > 6 || f.samples > colors && f.bits < 8 {
+	if !slices.Contains(depths, f.bits) || f.samples < colors || f.samples > 6 ||
+		f.samples > colors && f.bits < 8 {
 		return unsupported()
 	}
 	f.extra = -1
@@ -213,7 +217,8 @@ func (f *tiffFile) check() error {
 	switch f.compression {
 	case tiffRaw, tiffLZW, tiffDeflate, tiffDeflateOld, tiffPackBits, tiffJPEG:
 	case tiffGroup3, tiffGroup4:
-		if f.bits != 1 || f.samples != 1 || f.compression == tiffGroup3 && f.value(tagT4Options, 0)&1 != 0 {
+		if f.bits != 1 || f.samples != 1 ||
+			f.compression == tiffGroup3 && f.value(tagT4Options, 0)&1 != 0 {
 			return unsupported()
 		}
 	default:

@@ -79,7 +79,8 @@ func (f *tiffFile) unpack(part []byte, w, rows, samples int) ([]byte, error) {
 		if f.compression == tiffGroup4 {
 			group = ccitt.Group4
 		}
-		r = ccitt.NewReader(bytes.NewReader(part), order, group, w, rows, &ccitt.Options{Invert: true})
+		r = ccitt.NewReader(bytes.NewReader(part), order, group, w, rows,
+			&ccitt.Options{Invert: true})
 	}
 	out := make([]byte, size)
 	if _, err := io.ReadFull(r, out); err != nil {
@@ -160,7 +161,7 @@ func (f *tiffFile) pixels(m *RGB, parts [][]byte, x, y, w, rows int) {
 	}
 }
 
-// sample reads sample n of a row: as it is up to 8 bits, else high and low byte.
+// sample reads sample n of a row: unchanged up to 8 bits, else high and low byte.
 func (f *tiffFile) sample(row []byte, n int) (v, low uint8) {
 	switch f.bits {
 	case 8:

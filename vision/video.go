@@ -48,7 +48,8 @@ type video struct {
 
 func (v *video) frames(ctx context.Context, n int, byName bool) ([]*RGB, error) {
 	total := 0
-	err := v.run(ctx, byName, []string{"-map", "0:v:0", "-c", "copy", "-f", "framecrc", "pipe:1"}, func(r io.Reader) error {
+	args := []string{"-map", "0:v:0", "-c", "copy", "-f", "framecrc", "pipe:1"}
+	err := v.run(ctx, byName, args, func(r io.Reader) error {
 		lines := bufio.NewScanner(r)
 		for lines.Scan() {
 			if !bytes.HasPrefix(lines.Bytes(), []byte("#")) {
@@ -94,7 +95,10 @@ func (v *video) frames(ctx context.Context, n int, byName bool) ([]*RGB, error) 
 	// The option that keeps ffmpeg from repeating or dropping frames has this name since 5.1; the
 	// older one went with 9.0.
 	for _, keepAll := range []string{"-fps_mode", "-vsync"} {
-		args := []string{"-map", "0:v:0", "-vf", filter, keepAll, "passthrough", "-pix_fmt", "rgb24", "-c:v", "ppm", "-f", "image2pipe", "pipe:1"}
+		args := []string{
+			"-map", "0:v:0", "-vf", filter, keepAll, "passthrough",
+			"-pix_fmt", "rgb24", "-c:v", "ppm", "-f", "image2pipe", "pipe:1",
+		}
 		err = v.run(ctx, byName, args, read)
 		if err == nil || !strings.Contains(err.Error(), keepAll[1:]) {
 			break
@@ -115,15 +119,19 @@ func (v *video) run(
 ) error {
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
-	input := []string{"-hide_banner", "-nostdin", "-loglevel", "error", "-protocol_whitelist", "pipe", "-i", "pipe:0"}
+	protocol, input := "pipe", "pipe:0"
 	if byName {
 		path, err := filepath.Abs(v.path)
 		if err != nil {
 			return fileError(err)
 		}
-		input = []string{"-hide_banner", "-nostdin", "-loglevel", "error", "-protocol_whitelist", "file", "-i", "file:" + path}
+		protocol, input = "file", "file:"+path
 	}
-	cmd := exec.CommandContext(ctx, v.binary, append(input, args...)...)
+	all := append([]string{
+		"-hide_banner", "-nostdin", "-loglevel", "error",
+		"-protocol_whitelist", protocol, "-i", input,
+	}, args...)
+	cmd := exec.CommandContext(ctx, v.binary, all...)
 	cmd.WaitDelay = 5 * time.Second // for pipes that a child of ffmpeg holds
 	if !byName {
 		f, err := os.Open(v.path)
@@ -163,7 +171,7 @@ func (v *video) run(
 	return nil
 }
 
-// tail keeps the end of what is written to it.
+// tail keeps the end of the bytes written to it.
 type tail []byte
 
 func (t *tail) Write(p []byte) (int, error) {

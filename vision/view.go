@@ -8,8 +8,8 @@ import (
 	"github.com/nfnt/resize"
 )
 
-// This file makes pictures for people. They are resized by nfnt/resize, which is not exact and need
-// not be: no model sees them.
+// This file makes pictures for people. It resizes them with nfnt/resize, which is not exact. That
+// does no harm, because no model gets them.
 
 // Thumbnail returns img made to fit into width by height pixels with its shape kept, or img itself
 // if it fits already. The error wraps ErrImage, or ErrLimit for a width and height over the Limits,
@@ -35,7 +35,7 @@ func Fit(img image.Image, width, height int, opts ...Option) (image.Image, error
 		return nil, err
 	}
 	w, h := small.Bounds().Dx(), small.Bounds().Dy()
-	if w < width && h < height { // what Thumbnail left as it was
+	if w < width && h < height { // Thumbnail left it unchanged
 		if w*height > h*width {
 			w, h = width, max(1, (h*width+w/2)/w)
 		} else {
@@ -51,8 +51,8 @@ func Fit(img image.Image, width, height int, opts ...Option) (image.Image, error
 
 // Overlay lays a heat map over a picture: weights has rows*cols values, row by row from the top,
 // such as the attention paid to each patch. HeatColor shows them from 0 to most; a most of 0 stands
-// for the greatest weight. strength, 0 to 1, is how much of the picture the colours hide. The error
-// wraps ErrImage.
+// for the greatest weight. strength is the opacity of the colours, from 0 to 1. The error wraps
+// ErrImage.
 func Overlay(
 	img image.Image, weights []float32, rows, cols int, most, strength float64,
 ) (*RGB, error) {

@@ -246,7 +246,7 @@ func (r *webpReader) next() (*RGB, error) {
 	return m.splitAlpha(), nil
 }
 
-// hasAlpha tells what the headers of the picture say of it.
+// hasAlpha reports whether the headers of the picture announce alpha.
 func (f *webpFrame) hasAlpha() bool {
 	return f.alpha != nil || len(f.vp8l) >= 5 && f.vp8l[4]>>4&1 != 0
 }
@@ -359,7 +359,8 @@ func yuvToRGBA(img *image.YCbCr, w, h int) []uint8 {
 				b = a
 			}
 			put(dst[4*x:], 0, 0, 0, 255)
-			yuvPixel(dst[4*x:], int(luma[x]), upsampleWebP(nu[a], nu[b], fu[a], fu[b]), upsampleWebP(nv[a], nv[b], fv[a], fv[b]))
+			yuvPixel(dst[4*x:], int(luma[x]), upsampleWebP(nu[a], nu[b], fu[a], fu[b]),
+				upsampleWebP(nv[a], nv[b], fv[a], fv[b]))
 		}
 	}
 	return out

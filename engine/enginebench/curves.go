@@ -22,12 +22,14 @@ func Curves() []Curve {
 		c := Curve{Name: name, About: about}
 		for _, n := range sizes {
 			dims, build := at(n)
-			c.Points = append(c.Points, Point{n, Graph{fmt.Sprintf("%s/%d", name, n), about, dims, build}})
+			c.Points = append(c.Points,
+				Point{n, Graph{fmt.Sprintf("%s/%d", name, n), about, dims, build}})
 		}
 		return c
 	}
 	queries := func(tokens, batch, layers int) (map[string]int, func() *Model) {
-		return map[string]int{"batch": batch}, func() *Model { return qformer(batch, tokens, layers, asFloats) }
+		dims := map[string]int{"batch": batch}
+		return dims, func() *Model { return qformer(batch, tokens, layers, asFloats) }
 	}
 	steps := func(length, past int) (map[string]int, func() *Model) {
 		dims := map[string]int{"length": length, "past": past, "total": length + past}

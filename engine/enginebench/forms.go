@@ -46,7 +46,8 @@ func (m *Model) matmul(x string, in, out int) string {
 		q := m.quantised[x]
 		if q == "" {
 			q = x + ".quantised"
-			m.NodeTo("DynamicQuantizeLinear", []string{x}, []string{q, q + ".scale", q + ".zero"}, nil)
+			m.NodeTo("DynamicQuantizeLinear", []string{x},
+				[]string{q, q + ".scale", q + ".zero"}, nil)
 			m.quantised[x] = q
 		}
 		w, scale := m.int8s(std, in, out)

@@ -32,22 +32,39 @@ type Model struct {
 
 // Graphs lists the graphs, as exporters write the layers of each model.
 func Graphs() []Graph {
+	one := map[string]int{"batch": 1}
+	step := map[string]int{"length": 1, "past": 64, "total": 65}
+	prefill := map[string]int{"length": 64, "past": 0, "total": 64}
 	return []Graph{
-		{"qformer", "BLIP-2 Q-Former: 12 layers, 32 queries x 257 image tokens of 1408", map[string]int{"batch": 1}, func() *Model { return qformer(1, 257, 12, asFloats) }},
-		{"qformer-8", "the same, batch 8", map[string]int{"batch": 8}, func() *Model { return qformer(8, 257, 12, asFloats) }},
+		{"qformer", "BLIP-2 Q-Former: 12 layers, 32 queries x 257 image tokens of 1408",
+			one, func() *Model { return qformer(1, 257, 12, asFloats) }},
+		{"qformer-8", "the same, batch 8",
+			map[string]int{"batch": 8}, func() *Model { return qformer(8, 257, 12, asFloats) }},
 		{"clip-vision", "CLIP ViT-B/32 vision, 224 x 224", nil, clipVision},
 		{"clip-text", "CLIP ViT-B/32 text, 77 tokens", nil, clipText},
-		{"opt-step", "OPT-125m, one token, cache of 64", map[string]int{"length": 1, "past": 64, "total": 65}, func() *Model { return opt(1, 64, asFloats) }},
-		{"opt-prefill", "OPT-125m, 64 tokens, no cache", map[string]int{"length": 64, "past": 0, "total": 64}, func() *Model { return opt(64, 0, asFloats) }},
+		{"opt-step", "OPT-125m, one token, cache of 64",
+			step, func() *Model { return opt(1, 64, asFloats) }},
+		{"opt-prefill", "OPT-125m, 64 tokens, no cache",
+			prefill, func() *Model { return opt(64, 0, asFloats) }},
 		{"lxmert", "LXMERT base, 36 regions, 20 tokens", nil, lxmert},
-		{"gated-block", "OpenFlamingo-3B: perceiver resampler of 256 image tokens, gated cross-attention block on 32 tokens", nil, gatedBlock},
-		{"efficientnet", "EfficientNet-lite0, 224 x 224", nil, func() *Model { return efficientNet(asFloats) }},
-		{"int8-qformer", "qformer in 8 bits, as dynamic quantisation writes it", map[string]int{"batch": 1}, func() *Model { return qformer(1, 257, 12, asDynamic) }},
-		{"int8-opt-step", "opt-step in 8 bits, dynamic", map[string]int{"length": 1, "past": 64, "total": 65}, func() *Model { return opt(1, 64, asDynamic) }},
-		{"int8-mlp", "eight pairs of layers 768 x 3072 on 32 rows, in 8 bits between QuantizeLinear and DequantizeLinear", nil, mlp8},
-		{"int8-efficientnet", "efficientnet in 8 bits between QuantizeLinear and DequantizeLinear", nil, func() *Model { return efficientNet(asQDQ) }},
-		{"half-qformer", "qformer with its weights stored as float16", map[string]int{"batch": 1}, func() *Model { return qformer(1, 257, 12, asHalf) }},
-		{"half-opt-step", "opt-step with its weights stored as float16", map[string]int{"length": 1, "past": 64, "total": 65}, func() *Model { return opt(1, 64, asHalf) }},
+		{"gated-block", "OpenFlamingo-3B: perceiver resampler of 256 image tokens, gated " +
+			"cross-attention block on 32 tokens",
+			nil, gatedBlock},
+		{"efficientnet", "EfficientNet-lite0, 224 x 224",
+			nil, func() *Model { return efficientNet(asFloats) }},
+		{"int8-qformer", "qformer in 8 bits, as dynamic quantisation writes it",
+			one, func() *Model { return qformer(1, 257, 12, asDynamic) }},
+		{"int8-opt-step", "opt-step in 8 bits, dynamic",
+			step, func() *Model { return opt(1, 64, asDynamic) }},
+		{"int8-mlp", "eight pairs of layers 768 x 3072 on 32 rows, in 8 bits between " +
+			"QuantizeLinear and DequantizeLinear",
+			nil, mlp8},
+		{"int8-efficientnet", "efficientnet in 8 bits between QuantizeLinear and DequantizeLinear",
+			nil, func() *Model { return efficientNet(asQDQ) }},
+		{"half-qformer", "qformer with its weights stored as float16",
+			one, func() *Model { return qformer(1, 257, 12, asHalf) }},
+		{"half-opt-step", "opt-step with its weights stored as float16",
+			step, func() *Model { return opt(1, 64, asHalf) }},
 	}
 }
 
@@ -67,11 +84,21 @@ func (m *Model) numbers(std float64, shape ...int) *tensor.Tensor {
 }
 
 // weights returns an initializer of such numbers.
-func (m *Model) weights(std float64, shape ...int) string { return m.Const(m.numbers(std, shape...)) }
+func (m *Model) weights(std float64, shape ...int) string {
+	return m.Const(m.numbers(std, shape...))
+}
 
 func (m *Model) scalar(v float32) string { return m.Const(tensor.Scalar(v)) }
 
 func (m *Model) op(name string, in ...string) string { return m.Node(name, in, nil) }
+
+func (m *Model) transpose(x string, perm ...int) string {
+	return m.Node("Transpose", []string{x}, onnx.Attrs{"perm": perm})
+}
+
+func (m *Model) concat(axis int, in ...string) string {
+	return m.Node("Concat", in, onnx.Attrs{"axis": axis})
+}
 
 // linear is x*W + b for rows of x.
 func (m *Model) linear(x string, rows, in, out int) string {
@@ -85,7 +112,8 @@ func (m *Model) plain(x string, rows, in, out int) string {
 }
 
 func (m *Model) norm(x string, width int) string {
-	return m.Node("LayerNormalization", []string{x, m.weights(1, width), m.weights(0.1, width)}, onnx.Attrs{"epsilon": float32(1e-6)})
+	scaled := []string{x, m.weights(1, width), m.weights(0.1, width)}
+	return m.Node("LayerNormalization", scaled, onnx.Attrs{"epsilon": float32(1e-6)})
 }
 
 // gelu as torch exports it.
@@ -100,19 +128,19 @@ func (m *Model) quickGelu(x string) string {
 
 // split brings [B,T,H*D] to [B,H,T,D].
 func (m *Model) split(x string, heads, depth int) string {
-	return m.Node("Transpose", []string{m.op("Reshape", x, m.Ints(0, 0, int64(heads), int64(depth)))}, onnx.Attrs{"perm": []int{0, 2, 1, 3}})
+	return m.transpose(m.op("Reshape", x, m.Ints(0, 0, int64(heads), int64(depth))), 0, 2, 1, 3)
 }
 
 // attend is attention of heads that are split, and their joining.
 func (m *Model) attend(q, k, v, mask string, batch, heads, depth, queries, keys int) string {
 	m.FLOP += 4 * float64(batch*heads*queries*keys*depth)
-	s := m.op("MatMul", q, m.Node("Transpose", []string{k}, onnx.Attrs{"perm": []int{0, 1, 3, 2}}))
+	s := m.op("MatMul", q, m.transpose(k, 0, 1, 3, 2))
 	s = m.op("Div", s, m.scalar(float32(math.Sqrt(float64(depth)))))
 	if mask != "" {
 		s = m.op("Add", s, mask)
 	}
 	p := m.Node("Softmax", []string{s}, onnx.Attrs{"axis": -1})
-	o := m.Node("Transpose", []string{m.op("MatMul", p, v)}, onnx.Attrs{"perm": []int{0, 2, 1, 3}})
+	o := m.transpose(m.op("MatMul", p, v), 0, 2, 1, 3)
 	return m.op("Reshape", o, m.Ints(0, 0, int64(heads*depth)))
 }
 
@@ -124,7 +152,14 @@ func (m *Model) attention(
 	q := m.split(m.linear(x, batch*queries, width, width), heads, d)
 	k := m.split(m.linear(context, batch*keys, contextWidth, width), heads, d)
 	v := m.split(m.linear(context, batch*keys, contextWidth, width), heads, d)
-	return m.linear(m.attend(q, k, v, mask, batch, heads, d, queries, keys), batch*queries, width, width)
+	read := m.attend(q, k, v, mask, batch, heads, d, queries, keys)
+	return m.linear(read, batch*queries, width, width)
+}
+
+// postNorm is a layer of attention from x to context of one width, with residual and norm.
+func (m *Model) postNorm(x, context string, batch, queries, keys, width, heads int) string {
+	read := m.attention(x, context, "", batch, queries, keys, width, width, heads)
+	return m.norm(m.op("Add", read, x), width)
 }
 
 func (m *Model) mlp(x string, rows, width, inner int, f func(string) string) string {
@@ -138,7 +173,7 @@ func (m *Model) batchOf(input, constant string, dims int) string {
 	for i := range rest {
 		rest[i] = 1
 	}
-	return m.op("Expand", constant, m.Node("Concat", []string{b, m.Ints(rest...)}, onnx.Attrs{"axis": 0}))
+	return m.op("Expand", constant, m.concat(0, b, m.Ints(rest...)))
 }
 
 func (m *Model) out(x, name string, dims ...any) *Model {
@@ -155,9 +190,10 @@ func qformer(batch, tokens, layers int, f form) *Model {
 	image := m.Input("image_embeds", tensor.Float32, "batch", tokens, 1408)
 	x := m.norm(m.batchOf(image, m.weights(1, 1, queries, width), 3), width)
 	for layer := range layers {
-		x = m.norm(m.op("Add", m.attention(x, x, "", batch, queries, queries, width, width, heads), x), width)
+		x = m.postNorm(x, x, batch, queries, queries, width, heads)
 		if layer%2 == 0 {
-			x = m.norm(m.op("Add", m.attention(x, image, "", batch, queries, tokens, width, 1408, heads), x), width)
+			read := m.attention(x, image, "", batch, queries, tokens, width, 1408, heads)
+			x = m.norm(m.op("Add", read, x), width)
 		}
 		x = m.norm(m.op("Add", m.mlp(x, batch*queries, width, 3072, m.gelu), x), width)
 	}
@@ -181,9 +217,10 @@ func clipVision() *Model {
 	m := newModel("clip-vision")
 	pixels := m.Input("pixel_values", tensor.Float32, "batch", 3, 224, 224)
 	m.FLOP += 2 * 49 * 3 * 32 * 32 * width
-	x := m.Node("Conv", []string{pixels, m.weights(0.02, width, 3, 32, 32)}, onnx.Attrs{"kernel_shape": []int{32, 32}, "strides": []int{32, 32}})
-	x = m.Node("Transpose", []string{m.op("Reshape", x, m.Ints(0, width, 49))}, onnx.Attrs{"perm": []int{0, 2, 1}})
-	x = m.Node("Concat", []string{m.batchOf(pixels, m.weights(1, 1, 1, width), 3), x}, onnx.Attrs{"axis": 1})
+	attrs := onnx.Attrs{"kernel_shape": []int{32, 32}, "strides": []int{32, 32}}
+	x := m.Node("Conv", []string{pixels, m.weights(0.02, width, 3, 32, 32)}, attrs)
+	x = m.transpose(m.op("Reshape", x, m.Ints(0, width, 49)), 0, 2, 1)
+	x = m.concat(1, m.batchOf(pixels, m.weights(1, 1, 1, width), 3), x)
 	x = m.norm(m.op("Add", x, m.weights(0.1, 1, tokens, width)), width)
 	x = m.preNorm(x, "", 12, tokens, width, 12, m.quickGelu)
 	return m.out(m.norm(x, width), "last_hidden_state", "batch", tokens, width)
@@ -218,6 +255,7 @@ func opt(length, past int, f form) *Model {
 	m.form = f
 	x := m.Input("inputs_embeds", tensor.Float32, "batch", "length", width)
 	mask := m.Input("attention_mask", tensor.Float32, "batch", 1, "length", "total")
+	relu := func(x string) string { return m.op("Relu", x) }
 	for layer := range layers {
 		h := m.norm(x, width)
 		names := []string{"key", "value"}
@@ -226,15 +264,18 @@ func opt(length, past int, f form) *Model {
 		for _, name := range names {
 			suffix := "." + string(rune('a'+layer)) + "." + name
 			old := m.Input("past_key_values"+suffix, tensor.Float32, "batch", heads, "past", d)
-			m.NodeTo("Concat", []string{old, m.split(m.linear(h, length, width, width), heads, d)}, []string{"present" + suffix}, onnx.Attrs{"axis": 2})
+			fresh := m.split(m.linear(h, length, width, width), heads, d)
+			m.NodeTo("Concat", []string{old, fresh}, []string{"present" + suffix},
+				onnx.Attrs{"axis": 2})
 			m.Output("present"+suffix, tensor.Float32, "batch", heads, "total", d)
 			cache = append(cache, "present"+suffix)
 		}
 		a := m.attend(q, cache[0], cache[1], mask, 1, heads, d, length, past+length)
 		x = m.op("Add", x, m.linear(a, length, width, width))
-		x = m.op("Add", x, m.mlp(m.norm(x, width), length, width, 4*width, func(x string) string { return m.op("Relu", x) }))
+		x = m.op("Add", x, m.mlp(m.norm(x, width), length, width, 4*width, relu))
 	}
-	return m.out(m.plain(m.norm(x, width), length, width, vocabulary), "logits", "batch", "length", vocabulary)
+	logits := m.plain(m.norm(x, width), length, width, vocabulary)
+	return m.out(logits, "logits", "batch", "length", vocabulary)
 }
 
 func lxmert() *Model {
@@ -243,11 +284,13 @@ func lxmert() *Model {
 	ids := m.Input("input_ids", tensor.Int64, "batch", words)
 	features := m.Input("visual_feats", tensor.Float32, "batch", regions, 2048)
 	boxes := m.Input("visual_pos", tensor.Float32, "batch", regions, 4)
-	lang := m.norm(m.op("Add", m.op("Gather", m.weights(1, 30522, width), ids), m.weights(0.1, 1, words, width)), width)
-	vis := m.op("Add", m.norm(m.linear(features, regions, 2048, width), width), m.norm(m.linear(boxes, regions, 4, width), width))
-	vis = m.op("Div", vis, m.scalar(2))
+	embeds := m.op("Gather", m.weights(1, 30522, width), ids)
+	lang := m.norm(m.op("Add", embeds, m.weights(0.1, 1, words, width)), width)
+	seen := m.norm(m.linear(features, regions, 2048, width), width)
+	where := m.norm(m.linear(boxes, regions, 4, width), width)
+	vis := m.op("Div", m.op("Add", seen, where), m.scalar(2))
 	self := func(x string, rows int) string {
-		return m.norm(m.op("Add", m.attention(x, x, "", 1, rows, rows, width, width, heads), x), width)
+		return m.postNorm(x, x, 1, rows, rows, width, heads)
 	}
 	ff := func(x string, rows int) string {
 		return m.norm(m.op("Add", m.mlp(x, rows, width, 4*width, m.gelu), x), width)
@@ -259,11 +302,12 @@ func lxmert() *Model {
 		vis = ff(self(vis, regions), regions)
 	}
 	for range 5 {
-		l := m.norm(m.op("Add", m.attention(lang, vis, "", 1, words, regions, width, width, heads), lang), width)
-		v := m.norm(m.op("Add", m.attention(vis, lang, "", 1, regions, words, width, width, heads), vis), width)
+		l := m.postNorm(lang, vis, 1, words, regions, width, heads)
+		v := m.postNorm(vis, lang, 1, regions, words, width, heads)
 		lang, vis = ff(self(l, words), words), ff(self(v, regions), regions)
 	}
-	first := m.op("Squeeze", m.Node("Slice", []string{lang, m.Ints(0), m.Ints(1), m.Ints(1)}, nil), m.Ints(1))
+	first := m.op("Slice", lang, m.Ints(0), m.Ints(1), m.Ints(1))
+	first = m.op("Squeeze", first, m.Ints(1))
 	x := m.op("Tanh", m.linear(first, 1, width, width))
 	x = m.norm(m.gelu(m.linear(x, 1, width, 2*width)), 2*width)
 	m.op("Identity", vis)
@@ -282,9 +326,9 @@ func gatedBlock() *Model {
 		k := m.split(m.plain(context, keys, contextWidth, inner), heads, d)
 		v := m.split(m.plain(context, keys, contextWidth, inner), heads, d)
 		m.FLOP += 4 * float64(heads*queries*keys*d)
-		s := m.op("MatMul", q, m.Node("Transpose", []string{k}, onnx.Attrs{"perm": []int{0, 1, 3, 2}}))
+		s := m.op("MatMul", q, m.transpose(k, 0, 1, 3, 2))
 		p := m.Node("Softmax", []string{s}, onnx.Attrs{"axis": -1})
-		o := m.Node("Transpose", []string{m.op("MatMul", p, v)}, onnx.Attrs{"perm": []int{0, 2, 1, 3}})
+		o := m.transpose(m.op("MatMul", p, v), 0, 2, 1, 3)
 		return m.plain(m.op("Reshape", o, m.Ints(0, 0, inner)), queries, inner, xWidth)
 	}
 	ff := func(x string, rows, w int) string {
@@ -293,7 +337,7 @@ func gatedBlock() *Model {
 	x := m.batchOf(image, m.weights(1, 1, latents, vis), 3)
 	for range 6 {
 		h := m.norm(x, vis)
-		context := m.Node("Concat", []string{m.norm(image, vis), h}, onnx.Attrs{"axis": 1})
+		context := m.concat(1, m.norm(image, vis), h)
 		x = m.op("Add", cross(h, context, latents, media+latents, vis, vis), x)
 		x = m.op("Add", ff(x, latents, vis), x)
 	}
@@ -316,11 +360,16 @@ func efficientNet(f form) *Model {
 		total := max(0, (size-1)*stride+k-before) // as TensorFlow pads
 		m.FLOP += 2 * float64(size*size*k*k*(in/group)*out)
 		std := math.Sqrt(2 / float64(k*k*in/group))
-		attrs := onnx.Attrs{"kernel_shape": []int{k, k}, "strides": []int{stride, stride}, "group": group, "pads": []int{total / 2, total / 2, total - total/2, total - total/2}}
+		low, high := total/2, total-total/2
+		attrs := onnx.Attrs{
+			"kernel_shape": []int{k, k}, "strides": []int{stride, stride}, "group": group,
+			"pads": []int{low, low, high, high},
+		}
 		if f == asQDQ {
 			return m.conv8(x, std, relu, attrs, out, in/group, k, k)
 		}
-		x = m.Node("Conv", []string{x, m.weights(std, out, in/group, k, k), m.weights(0.1, out)}, attrs)
+		reads := []string{x, m.weights(std, out, in/group, k, k), m.weights(0.1, out)}
+		x = m.Node("Conv", reads, attrs)
 		if relu {
 			x = m.op("Clip", x, m.scalar(0), m.scalar(6))
 		}
@@ -332,7 +381,8 @@ func efficientNet(f form) *Model {
 	x = conv(x, 3, 32, 3, 2, 1, true)
 	in := 32
 	for _, s := range []struct{ expand, out, layers, k, stride int }{
-		{1, 16, 1, 3, 1}, {6, 24, 2, 3, 2}, {6, 40, 2, 5, 2}, {6, 80, 3, 3, 2}, {6, 112, 3, 5, 1}, {6, 192, 4, 5, 2}, {6, 320, 1, 3, 1},
+		{1, 16, 1, 3, 1}, {6, 24, 2, 3, 2}, {6, 40, 2, 5, 2}, {6, 80, 3, 3, 2},
+		{6, 112, 3, 5, 1}, {6, 192, 4, 5, 2}, {6, 320, 1, 3, 1},
 	} {
 		for layer := range s.layers {
 			stride := s.stride

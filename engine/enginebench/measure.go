@@ -68,7 +68,7 @@ func Inputs(specs []tensor.Spec, dims map[string]int) (map[string]*tensor.Tensor
 	return in, nil
 }
 
-// Timing is what one engine took for each run, in order.
+// Timing holds the times that one engine took for each run, in order.
 type Timing struct {
 	Wall []time.Duration
 	CPU  []time.Duration // of the whole process; nil where the system does not report it

@@ -70,7 +70,8 @@ func runContract(t *testing.T, e subject) {
 
 func testSpecs(t *testing.T, e subject) {
 	s := e.open(t, smallGraph())
-	if in, out := s.Inputs(), s.Outputs(); len(in) != 2 || in[0].String() != "a float32[batch,4]" || in[1].Name != "b" ||
+	in, out := s.Inputs(), s.Outputs()
+	if len(in) != 2 || in[0].String() != "a float32[batch,4]" || in[1].Name != "b" ||
 		len(out) != 3 || out[1].String() != "product float32[batch,3]" {
 		t.Errorf("inputs %v, outputs %v", in, out)
 	}
@@ -164,7 +165,8 @@ func testBadInputs(t *testing.T, e subject) {
 		if !errors.Is(err, engine.ErrInput) || errors.Is(err, tensor.ErrTensor) != c.unfit {
 			t.Errorf("%s: %v, %v", name, out, err)
 		}
-		if want := engine.CheckInputs(s.Inputs(), c.in); err == nil || want == nil || err.Error() != want.Error() {
+		want := engine.CheckInputs(s.Inputs(), c.in)
+		if err == nil || want == nil || err.Error() != want.Error() {
 			t.Errorf("%s: error %v, CheckInputs says %v", name, err, want)
 		}
 	}
@@ -183,7 +185,8 @@ func testBadInputs(t *testing.T, e subject) {
 func testBadShapesInside(t *testing.T, e subject) {
 	s := e.open(t, smallGraph())
 	in := tensors{"a": floats(1, 2, 4), "b": floats(1, 3, 4)}
-	if out, err := s.Run(t.Context(), in); !errors.Is(err, engine.ErrInput) && !errors.Is(err, engine.ErrGraph) {
+	out, err := s.Run(t.Context(), in)
+	if !errors.Is(err, engine.ErrInput) && !errors.Is(err, engine.ErrGraph) {
 		t.Errorf("%v, %v", out, err)
 	}
 }
@@ -202,7 +205,8 @@ func testBadGraphs(t *testing.T, e subject) {
 		"text.onnx":      {Data: []byte("this is no graph, whatever its name says\n")},
 		"truncated.onnx": {Data: whole[:len(whole)*2/3]},
 	}
-	for name, b := range map[string]*onnx.Builder{"unknown.onnx": unknown, "missing.onnx": missing} {
+	built := map[string]*onnx.Builder{"unknown.onnx": unknown, "missing.onnx": missing}
+	for name, b := range built {
 		data, err := b.Bytes()
 		if err != nil {
 			t.Fatal(err)
@@ -218,7 +222,8 @@ func testBadGraphs(t *testing.T, e subject) {
 			s.Close()
 		}
 	}
-	if _, err := e.Open(t.Context(), engine.Source{FS: files, Name: "absent.onnx"}, e.options); !errors.Is(err, fs.ErrNotExist) {
+	absent := engine.Source{FS: files, Name: "absent.onnx"}
+	if _, err := e.Open(t.Context(), absent, e.options); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("absent: %v", err)
 	}
 }
@@ -266,7 +271,8 @@ func testCancelledWhileRunning(t *testing.T, e subject) {
 	before := runtime.NumGoroutine()
 	soon, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()
-	if _, err := s.Run(soon, tensors{"x": floats(1e-7, 768, 768)}); !errors.Is(err, context.DeadlineExceeded) {
+	_, err := s.Run(soon, tensors{"x": floats(1e-7, 768, 768)})
+	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("want a deadline error, got %v", err)
 	}
 	for i := 0; runtime.NumGoroutine() > before && i < 100; i++ {

@@ -1,6 +1,6 @@
 // Package enginetest is the suite that an engine must pass. It runs the same tables on any
-// engine.Engine: the official ONNX node tests, golden cases of real graphs, and what the contract
-// says about inputs, outputs, concurrency, cancellation, closing and attention.
+// engine.Engine: the official ONNX node tests, golden cases of real graphs, and the contract's
+// rules for inputs, outputs, concurrency, cancellation, closing and attention.
 package enginetest
 
 import (
@@ -13,7 +13,7 @@ import (
 
 // Options say what to run an engine on. The zero value runs all node tests and the contract.
 type Options struct {
-	// Supported says which operators the engine claims; nil means all. Node tests with other
+	// Supported reports whether the engine claims an operator; nil means all. Node tests with other
 	// operators are counted as not claimed.
 	Supported func(domain, op string, opset int) bool
 	// Out names node tests that this engine does not pass, with the reason, beside those that no
@@ -29,7 +29,9 @@ type Options struct {
 func Run(t *testing.T, e engine.Engine, opts Options) {
 	t.Run("node", func(t *testing.T) { runNodeTests(t, e, opts) })
 	for _, dir := range opts.Golden {
-		t.Run("golden/"+filepath.Base(filepath.Dir(dir)), func(t *testing.T) { runGolden(t, e, dir, opts) })
+		t.Run("golden/"+filepath.Base(filepath.Dir(dir)), func(t *testing.T) {
+			runGolden(t, e, dir, opts)
+		})
 	}
 	t.Run("contract", func(t *testing.T) { runContract(t, subject{e, opts.Open}) })
 }

@@ -84,7 +84,8 @@ func runGolden(t *testing.T, e engine.Engine, dir string, opts Options) {
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
 			ctx := t.Context()
-			s, err := e.Open(ctx, engine.FileSource(filepath.Join(dir, filepath.FromSlash(c.Graph))), opts.Open)
+			file := filepath.Join(dir, filepath.FromSlash(c.Graph))
+			s, err := e.Open(ctx, engine.FileSource(file), opts.Open)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -37,7 +37,8 @@ func cacheGraph() *onnx.Builder {
 	b.Input("past", tensor.Float32, "batch", 2, "past", 4)
 	b.Input("new", tensor.Float32, "batch", 2, "new", 4)
 	b.NodeTo("Concat", []string{"past", "new"}, []string{"present"}, onnx.Attrs{"axis": 2})
-	b.NodeTo("ReduceSum", []string{"present", b.Ints(2)}, []string{"total"}, onnx.Attrs{"keepdims": 0})
+	b.NodeTo("ReduceSum", []string{"present", b.Ints(2)}, []string{"total"},
+		onnx.Attrs{"keepdims": 0})
 	b.Output("present", tensor.Float32, "batch", 2, "all", 4)
 	b.Output("total", tensor.Float32, "batch", 2, 4)
 	return b

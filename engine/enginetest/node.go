@@ -149,7 +149,8 @@ func loadNodeTest(dir string) (*nodeTest, error) {
 		return nil, err
 	}
 	defer m.Close()
-	c := &nodeTest{ops: m.Summary().Ops, source: engine.FileSource(filepath.Join(dir, "model.onnx"))}
+	c := &nodeTest{ops: m.Summary().Ops,
+		source: engine.FileSource(filepath.Join(dir, "model.onnx"))}
 	if c.narrowed = narrow(m.Proto); c.narrowed {
 		data, err := proto.Marshal(m.Proto)
 		if err != nil {

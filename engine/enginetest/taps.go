@@ -26,7 +26,8 @@ func attentionGraph() *onnx.Builder {
 	}
 	own := b.Node("MatMul", []string{attend("x", "x"), "x"}, nil)
 	x := b.Node("Add", []string{"x", own}, nil)
-	shown := b.Node("Where", []string{"blank", b.Const(tensor.Scalar(float32(0))), attend(x, "media")}, nil)
+	shown := b.Node("Where", []string{"blank", b.Const(tensor.Scalar(float32(0))),
+		attend(x, "media")}, nil)
 	y := b.Node("Add", []string{x, b.Node("MatMul", []string{shown, "media"}, nil)}, nil)
 	b.NodeTo("Softmax", []string{y}, []string{"y"}, onnx.Attrs{"axis": -1})
 	b.Output("y", tensor.Float32, "batch", "queries", 4)
@@ -36,8 +37,9 @@ func attentionGraph() *onnx.Builder {
 // attentionInputs are two queries, of which the first is blank, and three keys.
 func attentionInputs() tensors {
 	return tensors{
-		"x":     tensor.Must(tensor.New([]int{1, 2, 4}, []float32{1, 2, 0, 1, 0, 1, 3, 1})),
-		"media": tensor.Must(tensor.New([]int{1, 3, 4}, []float32{1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0})),
+		"x": tensor.Must(tensor.New([]int{1, 2, 4}, []float32{1, 2, 0, 1, 0, 1, 3, 1})),
+		"media": tensor.Must(tensor.New([]int{1, 3, 4},
+			[]float32{1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0})),
 		"blank": tensor.Must(tensor.New([]int{2, 1}, []bool{true, false})),
 	}
 }
@@ -64,7 +66,8 @@ func testTaps(t *testing.T, e subject) {
 	}
 	taps := s.Taps()
 	if !slices.EqualFunc(taps, want, func(a, b engine.Tap) bool {
-		return a.Name == b.Name && slices.Equal(a.Queries, b.Queries) && slices.Equal(a.Keys, b.Keys)
+		return a.Name == b.Name && slices.Equal(a.Queries, b.Queries) &&
+			slices.Equal(a.Keys, b.Keys)
 	}) {
 		t.Fatalf("taps %v, want %v", taps, want)
 	}
@@ -98,7 +101,8 @@ func testTaps(t *testing.T, e subject) {
 		for i, p := range flat {
 			data[i] = float32(p)
 		}
-		if err := Compare(out[name], tensor.Must(tensor.New([]int{1, len(want), len(want[0])}, data)), 1e-5, 1e-6); err != nil {
+		expected := tensor.Must(tensor.New([]int{1, len(want), len(want[0])}, data))
+		if err := Compare(out[name], expected, 1e-5, 1e-6); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -116,7 +120,8 @@ func testTapsAfterClose(t *testing.T, e subject) {
 	if taps := s.Taps(); len(taps) != 2 {
 		t.Errorf("taps %v", taps)
 	}
-	if _, err := s.Run(t.Context(), attentionInputs(), "attention.0"); !errors.Is(err, engine.ErrEngine) {
+	_, err := s.Run(t.Context(), attentionInputs(), "attention.0")
+	if !errors.Is(err, engine.ErrEngine) {
 		t.Errorf("a run after close: %v", err)
 	}
 }

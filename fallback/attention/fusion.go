@@ -19,7 +19,8 @@ func (l Linear) Apply(x *tensor.Tensor) (*tensor.Tensor, error) {
 	w := l.Weight
 	if w == nil || w.DType() != tensor.Float32 || w.Rank() != 2 ||
 		l.Bias != nil && len(l.Bias) != w.Dim(0) {
-		return nil, inputErr("a linear map by %v and %d biases: float32 [out,in] and out are needed", w, len(l.Bias))
+		return nil, inputErr("a linear map by %v and %d biases: float32 [out,in] and out are "+
+			"needed", w, len(l.Bias))
 	}
 	if x == nil || x.DType() != tensor.Float32 || x.Rank() == 0 || x.Dim(-1) != w.Dim(1) {
 		return nil, inputErr("a linear map %v of %v", w, x)
@@ -65,11 +66,13 @@ func (m MultiHead) Attend(ctx context.Context, x, context *tensor.Tensor,
 		return nil, err
 	}
 	if m.Heads <= 0 || q.Rank() != 3 || k.Rank() != 3 || q.Dim(2)%m.Heads != 0 || q.Dim(2) == 0 {
-		return nil, inputErr("%d heads of %v and %v: [B,T,E] with E a multiple of the heads is needed", m.Heads, x, context)
+		return nil, inputErr("%d heads of %v and %v: [B,T,E] with E a multiple of the heads is "+
+			"needed", m.Heads, x, context)
 	}
 	depth := q.Dim(2) / m.Heads
 	if k.Dim(2)%depth != 0 || k.Dim(2) == 0 || v.Dim(2)%(k.Dim(2)/depth) != 0 {
-		return nil, inputErr("queries %v, keys %v and values %v cannot be cut into heads of width %d", q, k, v, depth)
+		return nil, inputErr("queries %v, keys %v and values %v cannot be cut into heads of "+
+			"width %d", q, k, v, depth)
 	}
 	groups := k.Dim(2) / depth
 	out, err := Attend(ctx, split(q, m.Heads), split(k, groups), split(v, groups), opts...)

@@ -71,7 +71,8 @@ func DepthwiseRow(dst []float32, dstStep int, src []float32, n int, w *Window,
 		copy(zeros[:], bias)
 		for i := 0; i < n; i += 32 {
 			count := min(32, n-i)
-			depthwiseRow(room[:], Block, src[i*w.Stride*Block:], count, w, weights, zeros[:], low, high)
+			depthwiseRow(room[:], Block, src[i*w.Stride*Block:], count, w, weights, zeros[:],
+				low, high)
 			for j := range count {
 				copy(dst[(i+j)*dstStep:(i+j)*dstStep+channels], room[j*Block:])
 			}
@@ -79,7 +80,10 @@ func DepthwiseRow(dst []float32, dstStep int, src []float32, n int, w *Window,
 	}
 }
 
-type rowKernel func(dst *float32, dstStep int, src *float32, n int, rows *int, count int, weights, bias *float32, low, high float32, vectors int)
+type rowKernel func(
+	dst *float32, dstStep int, src *float32, n int, rows *int, count int,
+	weights, bias *float32, low, high float32, vectors int,
+)
 
 // quick returns the kernel for usual windows, nil for others.
 func (w *Window) quick() rowKernel {
@@ -109,7 +113,8 @@ func depthwiseRow(dst []float32, dstStep int, src []float32, n int, w *Window,
 	_, _ = dst[(n-1)*dstStep+len(bias)-1], weights[w.weights+w.Width*Block-1]
 	_ = src[w.reach+((n-1)*w.Stride+(w.Width-1)*w.Dilation+1)*Block-1]
 	if k := w.quick(); k != nil {
-		k(&dst[0], dstStep, &src[0], n, &w.rows[0][0], len(w.rows), &weights[0], &bias[0], low, high, len(bias)/8)
+		k(&dst[0], dstStep, &src[0], n, &w.rows[0][0], len(w.rows), &weights[0], &bias[0], low,
+			high, len(bias)/8)
 		return
 	}
 	depthwiseTapsAVX2(&dst[0], dstStep, &src[0], 4*w.Stride*Block, n, &w.taps[0][0], len(w.taps),

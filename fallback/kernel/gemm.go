@@ -156,12 +156,13 @@ func (m *Matrix) Multiply(c []float32, ldc int, a []float32, lda, rows, lo, hi i
 			}
 			// Tiles of rows as equal as can be: 32 are 6, 6, 5, 5, 5 and 5.
 			count := (rows + most - 1) / most
+			sum := add || k0 > 0
 			for i, r := 0, 0; i < count; i++ {
 				mr := (rows - r + count - i - 1) / (count - i)
 				if wide {
-					m.tilesWide(c, ldc, a[r*lda+k0:], lda, r, mr, p0, p1, k0, kn, add || k0 > 0, now)
+					m.tilesWide(c, ldc, a[r*lda+k0:], lda, r, mr, p0, p1, k0, kn, sum, now)
 				} else {
-					m.tiles(c, ldc, a[r*lda+k0:], lda, r, mr, p0, p1, k0, kn, add || k0 > 0, now)
+					m.tiles(c, ldc, a[r*lda+k0:], lda, r, mr, p0, p1, k0, kn, sum, now)
 				}
 				r += mr
 			}

@@ -45,7 +45,9 @@ func NewByteMatrix(buf []uint8, k, n int) *ByteMatrix {
 }
 
 // BytePanels returns the bytes that a packed matrix of k rows and n columns takes.
-func BytePanels(k, n int) int { return (n + panelWidth - 1) / panelWidth * panelWidth * 4 * Quads(k) }
+func BytePanels(k, n int) int {
+	return (n + panelWidth - 1) / panelWidth * panelWidth * 4 * Quads(k)
+}
 
 // Panels returns the number of panels, which Multiply and Fill take ranges of.
 func (m *ByteMatrix) Panels() int { return (m.N + panelWidth - 1) / panelWidth }
@@ -240,7 +242,8 @@ func byteTileGo(c []int32, ldc int, a []int32, lda int, b []uint8, quads, rows i
 			a0, a2, a1, a3 := int32(int16(even)), even>>16, int32(int16(odd)), odd>>16
 			bb := (*[64]uint8)(b[64*q:])
 			for j := range sum {
-				sum[j] += a0*int32(bb[4*j]) + a1*int32(bb[4*j+1]) + a2*int32(bb[4*j+2]) + a3*int32(bb[4*j+3])
+				sum[j] += a0*int32(bb[4*j]) + a1*int32(bb[4*j+1]) +
+					a2*int32(bb[4*j+2]) + a3*int32(bb[4*j+3])
 			}
 		}
 		to := (*[panelWidth]int32)(c[r*ldc:])

@@ -104,7 +104,8 @@ func decodeVector(op string, o []operand) step {
 			a := address(m, &o[0])
 			old := m.z[last.n]
 			write(m, last.lanes, func(i int) uint32 {
-				v := [4]float32{math.Float32frombits(lane(m, &o[0], a, i)), math.Float32frombits(lane(m, &o[1], 0, i)), math.Float32frombits(old[i])}
+				v := [4]float32{math.Float32frombits(lane(m, &o[0], a, i)),
+					math.Float32frombits(lane(m, &o[1], 0, i)), math.Float32frombits(old[i])}
 				return math.Float32bits(f(&v))
 			})
 		}

@@ -129,15 +129,24 @@ func maxInt[T integer](a, b T) T    { return max(a, b) }
 func minInt[T integer](a, b T) T    { return min(a, b) }
 
 var (
-	add      = arithmetic{kernel.Add, rowOf(addOf[int64]), rowOf(addOf[int32]), rowOf(addOf[int8]), rowOf(addOf[uint8])}
-	subtract = arithmetic{kernel.Sub, rowOf(subOf[int64]), rowOf(subOf[int32]), rowOf(subOf[int8]), rowOf(subOf[uint8])}
-	multiply = arithmetic{kernel.Mul, rowOf(mulOf[int64]), rowOf(mulOf[int32]), rowOf(mulOf[int8]), rowOf(mulOf[uint8])}
-	divide   = arithmetic{kernel.Div, rowOf(divOf[int64]), rowOf(divOf[int32]), rowOf(divOf[int8]), rowOf(divOf[uint8])}
-	maximum  = arithmetic{rowOf(maxFloat), rowOf(maxInt[int64]), rowOf(maxInt[int32]), rowOf(maxInt[int8]), rowOf(maxInt[uint8])}
-	minimum  = arithmetic{rowOf(minFloat), rowOf(minInt[int64]), rowOf(minInt[int32]), rowOf(minInt[int8]), rowOf(minInt[uint8])}
-	modulo   = arithmetic{nil, rowOf(modFloor[int64]), rowOf(modFloor[int32]), rowOf(modFloor[int8]), rowOf(modFloor[uint8])}
-	fmodulo  = arithmetic{rowOf(fmod), rowOf(modTrunc[int64]), rowOf(modTrunc[int32]), rowOf(modTrunc[int8]), rowOf(modTrunc[uint8])}
-	prelu    = arithmetic{rowOf(preluFloat), rowOf(preluInt[int64]), rowOf(preluInt[int32]), nil, nil}
+	add = arithmetic{kernel.Add, rowOf(addOf[int64]), rowOf(addOf[int32]),
+		rowOf(addOf[int8]), rowOf(addOf[uint8])}
+	subtract = arithmetic{kernel.Sub, rowOf(subOf[int64]), rowOf(subOf[int32]),
+		rowOf(subOf[int8]), rowOf(subOf[uint8])}
+	multiply = arithmetic{kernel.Mul, rowOf(mulOf[int64]), rowOf(mulOf[int32]),
+		rowOf(mulOf[int8]), rowOf(mulOf[uint8])}
+	divide = arithmetic{kernel.Div, rowOf(divOf[int64]), rowOf(divOf[int32]),
+		rowOf(divOf[int8]), rowOf(divOf[uint8])}
+	maximum = arithmetic{rowOf(maxFloat), rowOf(maxInt[int64]), rowOf(maxInt[int32]),
+		rowOf(maxInt[int8]), rowOf(maxInt[uint8])}
+	minimum = arithmetic{rowOf(minFloat), rowOf(minInt[int64]), rowOf(minInt[int32]),
+		rowOf(minInt[int8]), rowOf(minInt[uint8])}
+	modulo = arithmetic{nil, rowOf(modFloor[int64]), rowOf(modFloor[int32]),
+		rowOf(modFloor[int8]), rowOf(modFloor[uint8])}
+	fmodulo = arithmetic{rowOf(fmod), rowOf(modTrunc[int64]), rowOf(modTrunc[int32]),
+		rowOf(modTrunc[int8]), rowOf(modTrunc[uint8])}
+	prelu = arithmetic{rowOf(preluFloat), rowOf(preluInt[int64]), rowOf(preluInt[int32]),
+		nil, nil}
 )
 
 func preluFloat(a, slope float32) float32 {

@@ -133,7 +133,8 @@ func (c *convolution) dense(x *Context, dst, src, weights []float32, e *kernel.E
 			if part.Residual != nil {
 				part.Residual = part.Residual[g*mg*inner+c0:]
 			}
-			m.Multiply(to[c0:], inner, weights[g*mg*k:(g+1)*mg*k], k, mg, 0, m.Panels(), false, part)
+			m.Multiply(to[c0:], inner, weights[g*mg*k:(g+1)*mg*k], k, mg, 0, m.Panels(),
+				false, part)
 		}
 	})
 }
@@ -442,7 +443,8 @@ func buildConvTranspose(n *Node) Kernel {
 // transposed works out the output size of a transposed convolution.
 func (w *window) transposed(in, kernel, extra, wanted []int) (*place, error) {
 	r := len(in)
-	plain := &window{strides: w.strides, dilations: w.dilations, pads: w.pads, autoPad: "SAME_UPPER"}
+	plain := &window{strides: w.strides, dilations: w.dilations, pads: w.pads,
+		autoPad: "SAME_UPPER"}
 	p, err := plain.on(in, kernel) // checks lengths, fills in defaults
 	if err != nil {
 		return nil, err

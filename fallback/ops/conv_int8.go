@@ -26,8 +26,10 @@ func buildFusedConvInteger(n *Node) Kernel {
 	k := &byteConv{window: newWindow(n), act: n.activation()}
 	if n.Inputs != 7 || n.Const[1] == nil || n.Const[1].Rank() != 4 || n.Const[1].Len() == 0 ||
 		n.Const[6] == nil || n.Const[6].DType() != tensor.Float32 ||
-		n.int("channels_last", 0) == 0 || n.int("group", 1) != 1 || !n.left(5) && n.Const[5] == nil {
-		n.fail("a quantised convolution of images in one group has constant weights and scales, and channels last")
+		n.int("channels_last", 0) == 0 || n.int("group", 1) != 1 ||
+		!n.left(5) && n.Const[5] == nil {
+		n.fail("a quantised convolution of images in one group has constant weights and scales, " +
+			"and channels last")
 		return nil
 	}
 	w, scale := n.Const[1], tensor.Data[float32](n.Const[6])

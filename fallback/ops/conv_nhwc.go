@@ -40,7 +40,8 @@ func newNHWCConv(n *Node) *nhwcConv {
 	case k.group == 1:
 		values = windowFirst(values, cg, taps)
 		k.matrix = kernel.NewMatrix(nil, cg*taps, m)
-		fillMatrix(NewContext(context.Background(), runtime.GOMAXPROCS(0), nil), k.matrix, values, true)
+		fillMatrix(NewContext(context.Background(), runtime.GOMAXPROCS(0), nil), k.matrix,
+			values, true)
 	case k.group == m && cg == 1:
 		const block = kernel.Block
 		k.perChannel = make([]float32, (m+block-1)/block*taps*block)

@@ -107,7 +107,8 @@ func (h *heads) at(index []int) kernel.Rows {
 // the scores. Inputs 3 and 4 are added to the scores, broadcast.
 func buildFusedAttention(n *Node) Kernel {
 	flag := func(name string) bool { return n.int(name, 0) != 0 }
-	qB, kB, vB, outB, kT := flag("q_bthd"), flag("k_bthd"), flag("v_bthd"), flag("out_bthd"), flag("k_transposed")
+	qB, kB, vB, outB := flag("q_bthd"), flag("k_bthd"), flag("v_bthd"), flag("out_bthd")
+	kT := flag("k_transposed")
 	scale := n.float("scale", 1)
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) (err error) {
 		if err := floatInputs(n.Op, in); err != nil {

@@ -58,7 +58,8 @@ func buildFusedMatMulInteger(n *Node) Kernel {
 		if bias != nil && bias.Len() != weights.N {
 			return graphErr("a product with %d columns adds %v", weights.N, bias)
 		}
-		if scale.Rank() <= len(s.out) && (scale.Len() == 1 || scale.Len() == weights.N && scale.Dim(-1) == weights.N) {
+		if scale.Rank() <= len(s.out) &&
+			(scale.Len() == 1 || scale.Len() == weights.N && scale.Dim(-1) == weights.N) {
 			if p.scale = tensor.Data[float32](scale); bias != nil {
 				p.bias = tensor.Data[float32](bias)
 			}

@@ -118,7 +118,8 @@ func gatherStrided[W word](x *Context, dst, src []W, shape, strides []int, offse
 	// If the inner step is large and the one above it is 1, a matrix is transposed: go through
 	// tiles, so that each cache line is used whole.
 	if last >= 1 && step != 1 && steps[last-1] == 1 && inner >= 8 && outer[last-1] >= 8 {
-		return transposeTiles(x, dst, src, outer[:last-1], steps[:last-1], outer[last-1], inner, step, offset)
+		return transposeTiles(x, dst, src, outer[:last-1], steps[:last-1], outer[last-1], inner,
+			step, offset)
 	}
 	rows := len(dst) / inner
 	return x.Parallel(rows, max(1, minWork/inner), func(lo, hi int) {

@@ -113,7 +113,8 @@ func buildGlobalAveragePoolNHWC(n *Node) Kernel {
 
 // buildPoolNHWC is MaxPool or AveragePool of images [N,H,W,C].
 func buildPoolNHWC(n *Node) Kernel {
-	w, average, includePad := newWindow(n), n.Op == "AveragePool", n.int("count_include_pad", 0) == 1
+	w, average := newWindow(n), n.Op == "AveragePool"
+	includePad := n.int("count_include_pad", 0) == 1
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
 		t := in[0]
 		if t.DType() != tensor.Float32 || t.Rank() != 4 || w.kernel == nil {

@@ -335,7 +335,8 @@ func buildGroupNorm(n *Node) Kernel {
 
 // buildLRN divides by a power of the squares of neighbouring channels.
 func buildLRN(n *Node) Kernel {
-	alpha, beta, bias, size := n.float("alpha", 1e-4), n.float("beta", 0.75), n.float("bias", 1), n.int("size", 0)
+	alpha, beta := n.float("alpha", 1e-4), n.float("beta", 0.75)
+	bias, size := n.float("bias", 1), n.int("size", 0)
 	if size < 1 {
 		n.fail("size is %d", size)
 	}
@@ -357,7 +358,8 @@ func buildLRN(n *Node) Kernel {
 				v := float64(src[i+(j-ch)*inner])
 				sum += v * v
 			}
-			dst[i] = float32(float64(src[i]) / math.Pow(float64(bias)+float64(alpha)/float64(size)*sum, float64(beta)))
+			scale := float64(bias) + float64(alpha)/float64(size)*sum
+			dst[i] = float32(float64(src[i]) / math.Pow(scale, float64(beta)))
 		}
 		return x.Err()
 	})

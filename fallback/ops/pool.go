@@ -127,6 +127,23 @@ func maxPool[T number](x *Context, w *window, t *tensor.Tensor, out []*tensor.Te
 
 func buildAveragePool(n *Node) Kernel {
 	w, includePad := newWindow(n), n.int("count_include_pad", 0) == 1
+	return floatPool(n, w, func(p *place, to int, plane []float32, at []int) float64 {
+		var sum float64
+		for _, a := range at {
+			sum += float64(plane[a])
+		}
+		count := len(at)
+		if includePad {
+			count = p.padded(to)
+		}
+		return sum / float64(count)
+	})
+}
+
+// floatPool reduces the elements at of each window, number to of a plane of the image.
+func floatPool(
+	n *Node, w *window, reduce func(p *place, to int, plane []float32, at []int) float64,
+) Kernel {
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
 		t := in[0]
 		if t.DType() != tensor.Float32 {
@@ -143,15 +160,7 @@ func buildAveragePool(n *Node) Kernel {
 		}
 		src, inArea, outArea := tensor.Data[float32](t), prod(p.in), prod(p.out)
 		return eachWindow(x, p, prod(shape[:2]), func(plane, to int, at []int) {
-			var sum float64
-			for _, a := range at {
-				sum += float64(src[plane*inArea+a])
-			}
-			count := len(at)
-			if includePad {
-				count = p.padded(to)
-			}
-			dst[plane*outArea+to] = float32(sum / float64(count))
+			dst[plane*outArea+to] = float32(reduce(p, to, src[plane*inArea:], at))
 		})
 	})
 }
@@ -178,28 +187,12 @@ func (p *place) padded(to int) int {
 // buildLpPool is the p-norm over each window.
 func buildLpPool(n *Node) Kernel {
 	w, power := newWindow(n), float64(n.int("p", 2))
-	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
-		t := in[0]
-		if t.DType() != tensor.Float32 {
-			return typeErr(n.Op, t)
+	return floatPool(n, w, func(_ *place, _ int, plane []float32, at []int) float64 {
+		var sum float64
+		for _, a := range at {
+			sum += math.Pow(math.Abs(float64(plane[a])), power)
 		}
-		p, shape, err := poolPlan(w, n.Op, t)
-		if err != nil {
-			return err
-		}
-		r, dst, err := alloc[float32](x, shape)
-		out[0] = r
-		if err != nil || len(dst) == 0 {
-			return err
-		}
-		src, inArea, outArea := tensor.Data[float32](t), prod(p.in), prod(p.out)
-		return eachWindow(x, p, prod(shape[:2]), func(plane, to int, at []int) {
-			var sum float64
-			for _, a := range at {
-				sum += math.Pow(math.Abs(float64(src[plane*inArea+a])), power)
-			}
-			dst[plane*outArea+to] = float32(math.Pow(sum, 1/power))
-		})
+		return math.Pow(sum, 1/power)
 	})
 }
 

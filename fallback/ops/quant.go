@@ -237,7 +237,8 @@ func buildDynamicQuantizeLinear(n *Node) Kernel {
 			zero = 0
 		}
 		out[1], out[2] = tensor.Scalar(scale), tensor.Scalar(uint8(zero))
-		out[0], err = quantize(x, tensor.Uint8, in[0], out[1], &perAxis{dim: 1, inner: 1, count: 1}, []int32{int32(zero)})
+		out[0], err = quantize(x, tensor.Uint8, in[0], out[1],
+			&perAxis{dim: 1, inner: 1, count: 1}, []int32{int32(zero)})
 		return err
 	}
 }

@@ -85,7 +85,8 @@ func planReduction(shape, list []int, keep bool) (*reductionPlan, error) {
 	strides := stridesOf(shape)
 	for i, d := range shape {
 		if !gone[i] {
-			p.shape, p.kept, p.steps = append(p.shape, d), append(p.kept, d), append(p.steps, strides[i])
+			p.shape, p.kept = append(p.shape, d), append(p.kept, d)
+			p.steps = append(p.steps, strides[i])
 			continue
 		}
 		if keep {
@@ -268,12 +269,15 @@ var inf = float32(math.Inf(1))
 var (
 	reduceSum = reducer{func(r []float32) float32 { return float32(sumFloats(r)) },
 		sumInts[int64], sumInts[int32], sumInts[int8], sumInts[uint8]}
-	reduceMean = reducer{func(r []float32) float32 { return float32(sumFloats(r) / float64(len(r))) },
+	reduceMean = reducer{
+		func(r []float32) float32 { return float32(sumFloats(r) / float64(len(r))) },
 		meanInts[int64], meanInts[int32], meanInts[int8], meanInts[uint8]}
 	reduceMax = reducer{maxOf(-inf),
-		maxOf[int64](math.MinInt64), maxOf[int32](math.MinInt32), maxOf[int8](math.MinInt8), maxOf[uint8](0)}
+		maxOf[int64](math.MinInt64), maxOf[int32](math.MinInt32),
+		maxOf[int8](math.MinInt8), maxOf[uint8](0)}
 	reduceMin = reducer{minOf(inf),
-		minOf[int64](math.MaxInt64), minOf[int32](math.MaxInt32), minOf[int8](math.MaxInt8), minOf[uint8](math.MaxUint8)}
+		minOf[int64](math.MaxInt64), minOf[int32](math.MaxInt32),
+		minOf[int8](math.MaxInt8), minOf[uint8](math.MaxUint8)}
 	reduceL1 = reducer{func(r []float32) float32 { return float32(sumAbs(r)) },
 		absInts[int64], absInts[int32], absInts[int8], absInts[uint8]}
 	reduceL2 = reducer{f32: func(r []float32) float32 { return float32(math.Sqrt(sumSquares(r))) },
@@ -281,7 +285,8 @@ var (
 		i32: func(r []int32) int32 { return int32(math.Sqrt(float64(squareInts(r)))) }}
 	reduceSquare = reducer{func(r []float32) float32 { return float32(sumSquares(r)) },
 		squareInts[int64], squareInts[int32], squareInts[int8], squareInts[uint8]}
-	reduceLogSum    = reducer{f32: func(r []float32) float32 { return float32(math.Log(sumFloats(r))) }}
+	reduceLogSum = reducer{
+		f32: func(r []float32) float32 { return float32(math.Log(sumFloats(r))) }}
 	reduceLogSumExp = reducer{f32: logSumExp}
 	reduceProd      = reducer{func(r []float32) float32 {
 		p := 1.0

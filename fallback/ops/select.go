@@ -10,7 +10,8 @@ import (
 // buildArg finds the position of the largest or smallest element along an axis.
 func buildArg(largest bool) func(n *Node) Kernel {
 	return func(n *Node) Kernel {
-		at, keep, last := n.int("axis", 0), n.int("keepdims", 1) == 1, n.int("select_last_index", 0) == 1
+		at, keep := n.int("axis", 0), n.int("keepdims", 1) == 1
+		last := n.int("select_last_index", 0) == 1
 		return viaFloat(func(x *Context, in, out []*tensor.Tensor) (err error) {
 			switch in[0].DType() {
 			case tensor.Float32:
@@ -135,7 +136,9 @@ func topK[T tensor.Element](x *Context, t *tensor.Tensor, out []*tensor.Tensor, 
 			for j := range order {
 				order[j] = j
 			}
-			sort.SliceStable(order, func(p, q int) bool { return better(src[base+order[p]*inner], src[base+order[q]*inner]) })
+			sort.SliceStable(order, func(p, q int) bool {
+				return better(src[base+order[p]*inner], src[base+order[q]*inner])
+			})
 			to := i/inner*k*inner + i%inner
 			for j := range k {
 				dst[to+j*inner] = src[base+order[j]*inner]

@@ -329,7 +329,8 @@ func buildRange(n *Node) Kernel {
 }
 
 func rangeOf[T float32 | int64 | int32](x *Context, in []*tensor.Tensor) (*tensor.Tensor, error) {
-	start, limit, delta := tensor.Data[T](in[0])[0], tensor.Data[T](in[1])[0], tensor.Data[T](in[2])[0]
+	start, limit := tensor.Data[T](in[0])[0], tensor.Data[T](in[1])[0]
+	delta := tensor.Data[T](in[2])[0]
 	if delta == 0 {
 		return nil, graphErr("Range with a step of 0")
 	}

@@ -130,7 +130,8 @@ func buildCelu(n *Node) Kernel {
 }
 
 func buildSelu(n *Node) Kernel {
-	alpha, gamma := float64(n.float("alpha", 1.67326319217681884765625)), float64(n.float("gamma", 1.05070102214813232421875))
+	alpha := float64(n.float("alpha", 1.67326319217681884765625))
+	gamma := float64(n.float("gamma", 1.05070102214813232421875))
 	return floats(n.Op, each(func(v float32) float32 {
 		if v > 0 {
 			return float32(gamma * float64(v))
@@ -236,7 +237,8 @@ func clipInt[T integer](x *Context, t, low, high *tensor.Tensor,
 // buildDropout is the inference form: the input passes through.
 func buildDropout(n *Node) Kernel {
 	return func(x *Context, in, out []*tensor.Tensor) (err error) {
-		if mode := input(in, 2); mode != nil && (mode.DType() != tensor.Bool || mode.Len() != 1 || tensor.Data[bool](mode)[0]) {
+		if mode := input(in, 2); mode != nil &&
+			(mode.DType() != tensor.Bool || mode.Len() != 1 || tensor.Data[bool](mode)[0]) {
 			return graphErr("Dropout in training mode is not supported")
 		}
 		out[0] = in[0]

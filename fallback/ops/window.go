@@ -21,7 +21,10 @@ func newWindow(n *Node) *window {
 		ceil:      n.int("ceil_mode", 0) == 1,
 	}
 	n.oneOf("auto_pad", w.autoPad, "NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
-	for name, list := range map[string][]int{"kernel_shape": w.kernel, "strides": w.strides, "dilations": w.dilations} {
+	lists := map[string][]int{
+		"kernel_shape": w.kernel, "strides": w.strides, "dilations": w.dilations,
+	}
+	for name, list := range lists {
 		for _, v := range list {
 			if v < 1 || v > 1<<20 {
 				n.fail("attribute %q holds %d", name, v)
@@ -56,7 +59,8 @@ func (w *window) on(in, kernel []int) (*place, error) {
 		}
 		return list, nil
 	}
-	p := &place{in: in, kernel: kernel, out: make([]int, r), before: make([]int, r), after: make([]int, r)}
+	p := &place{in: in, kernel: kernel, out: make([]int, r), before: make([]int, r),
+		after: make([]int, r)}
 	var err error
 	if p.strides, err = ones(w.strides); err != nil {
 		return nil, err

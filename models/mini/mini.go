@@ -1,6 +1,6 @@
-// Package mini carries the small default models inside the program: a bundle a model, as
-// tools/train makes them. It is a package of its own so that a program which only imports pipeline
-// does not grow by their size. What each can and cannot do is on its card, NAME.md in this folder.
+// Package mini embeds the small default models in the program, one bundle each, as tools/train
+// makes them. It is a package of its own so that a program which only imports pipeline does not
+// grow by their size. NAME.md in this folder is a model's card: its tasks, figures and failures.
 package mini
 
 import (
@@ -11,15 +11,15 @@ import (
 	"strings"
 )
 
-// The bundle of each family, by what it is there for.
+// The names of the bundles, by task.
 const (
 	Captions = "blip2-mini"    // captions, questions about pictures
 	Labels   = "clip-mini"     // matching and classifying without training, embeddings
 	Shots    = "flamingo-mini" // learning from examples in the prompt
-	Regions  = "lxmert-mini"   // questions about what stands where, from regions
+	Regions  = "lxmert-mini"   // questions about positions of objects, from regions
 )
 
-// Default is the bundle for whoever names none.
+// Default is the bundle that commands use where the user names none.
 const Default = Captions
 
 //go:embed all:*-mini
@@ -39,8 +39,8 @@ func Names() []string {
 	return names
 }
 
-// FS returns the embedded bundle of the given name, rooted at its xpipe.json. An unknown name is an
-// error that lists the names there are.
+// FS returns the embedded bundle of the given name, as a file system with xpipe.json at its root.
+// An unknown name gives an error that lists the known ones.
 func FS(name string) (fs.FS, error) {
 	if !slices.Contains(Names(), name) {
 		return nil, fmt.Errorf("no embedded model %q; there are: %s",

@@ -37,7 +37,8 @@ type search struct {
 }
 
 func systemSearch() *search {
-	s := &search{goos: runtime.GOOS, goarch: runtime.GOARCH, getenv: os.Getenv, python: pythonPackage}
+	s := &search{goos: runtime.GOOS, goarch: runtime.GOARCH, getenv: os.Getenv,
+		python: pythonPackage}
 	s.cache, _ = CacheDir()
 	if exe, err := os.Executable(); err == nil {
 		if resolved, err := filepath.EvalSymlinks(exe); err == nil {
@@ -77,7 +78,9 @@ func (s *search) find(explicit string, accept func(Library) error) (Library, err
 		}
 		return Library{}, false
 	}
-	for _, named := range []struct{ how, path string }{{"the path given", explicit}, {Env, s.getenv(Env)}} {
+	for _, named := range []struct{ how, path string }{
+		{"the path given", explicit}, {Env, s.getenv(Env)},
+	} {
 		if named.path == "" {
 			continue
 		}
@@ -102,7 +105,8 @@ type SearchError struct {
 }
 
 func (e *SearchError) Error() string {
-	return fmt.Sprintf("%v: none found. To get one: %s. Looked at: %s", ErrLibrary, Advice, strings.Join(e.Looked, "; "))
+	return fmt.Sprintf("%v: none found. To get one: %s. Looked at: %s", ErrLibrary, Advice,
+		strings.Join(e.Looked, "; "))
 }
 
 func (e *SearchError) Unwrap() error { return ErrLibrary }
@@ -118,7 +122,8 @@ func plain(err error) string {
 
 func (s *search) named(how, path string) place {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return place{how: how, paths: s.librariesIn(path), why: path + " is a folder without a library of ONNX Runtime"}
+		return place{how: how, paths: s.librariesIn(path),
+			why: path + " is a folder without a library of ONNX Runtime"}
 	}
 	return place{how: how, paths: []string{path}}
 }
@@ -173,8 +178,10 @@ func (s *search) system() place {
 			"/usr/local/lib", "/usr/local/opt/onnxruntime/lib", "/opt/local/lib")
 	default:
 		add(filepath.SplitList(s.getenv("LD_LIBRARY_PATH"))...)
-		triplet := map[string]string{"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}[s.goarch]
-		absolute("/usr/local/lib", "/usr/local/lib64", "/usr/lib/"+triplet, "/usr/lib", "/usr/lib64", "/lib/"+triplet, "/lib64",
+		triplet := map[string]string{"amd64": "x86_64-linux-gnu",
+			"arm64": "aarch64-linux-gnu"}[s.goarch]
+		absolute("/usr/local/lib", "/usr/local/lib64", "/usr/lib/"+triplet,
+			"/usr/lib", "/usr/lib64", "/lib/"+triplet, "/lib64",
 			"/usr/local/onnxruntime/lib", "/opt/onnxruntime/lib", "/home/linuxbrew/.linuxbrew/lib")
 	}
 	for _, f := range folders {
@@ -220,7 +227,9 @@ func librariesIn(folder, goos string) []string {
 		seen = append(seen, target)
 		paths = append(paths, target)
 	}
-	slices.SortStableFunc(paths, func(a, b string) int { return CompareVersions(versionInName(b), versionInName(a)) })
+	slices.SortStableFunc(paths, func(a, b string) int {
+		return CompareVersions(versionInName(b), versionInName(a))
+	})
 	return paths
 }
 

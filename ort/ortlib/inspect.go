@@ -93,7 +93,8 @@ func inspectELF(r io.ReaderAt, size int64, goarch string) (string, error) {
 	defer f.Close()
 	machines := map[elf.Machine]string{
 		elf.EM_X86_64: "amd64", elf.EM_AARCH64: "arm64", elf.EM_386: "386", elf.EM_ARM: "arm",
-		elf.EM_RISCV: "riscv64", elf.EM_PPC64: "ppc64le", elf.EM_S390: "s390x", elf.EM_LOONGARCH: "loong64",
+		elf.EM_RISCV: "riscv64", elf.EM_PPC64: "ppc64le", elf.EM_S390: "s390x",
+		elf.EM_LOONGARCH: "loong64",
 	}
 	if err := checkArch(machines[f.Machine], f.Machine.String(), goarch); err != nil {
 		return "", err
@@ -159,7 +160,8 @@ func inspectMachO(r io.ReaderAt, size int64, goarch string) (string, error) {
 		return "", problem("is no shared library")
 	}
 	for _, l := range f.Loads {
-		if s, ok := l.(*macho.Segment); ok && (s.Offset > uint64(size) || s.Filesz > uint64(size)-s.Offset) {
+		if s, ok := l.(*macho.Segment); ok &&
+			(s.Offset > uint64(size) || s.Filesz > uint64(size)-s.Offset) {
 			return "", damaged
 		}
 	}

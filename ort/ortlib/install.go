@@ -50,7 +50,8 @@ func Install(ctx context.Context, opts InstallOptions) (Installed, error) {
 	if err != nil {
 		return Installed{}, err
 	}
-	in := &installer{cache: cache, goos: runtime.GOOS, goarch: runtime.GOARCH, stall: 30 * time.Second, max: maxArchive}
+	in := &installer{cache: cache, goos: runtime.GOOS, goarch: runtime.GOARCH,
+		stall: 30 * time.Second, max: maxArchive}
 	return in.install(ctx, opts)
 }
 
@@ -106,8 +107,9 @@ func (in *installer) install(ctx context.Context, opts InstallOptions) (Installe
 	if src.fetched && src.sha256 == "" {
 		for name, sum := range sums {
 			if libraryPins[sum] == "" {
-				return Installed{}, errorf("no SHA-256 is known beforehand for %s in %s: nothing was installed. "+
-					"If you trust where it comes from, give the SHA-256 published there (--sha256)", name, src.name)
+				return Installed{}, errorf("no SHA-256 is known beforehand for %s in %s: nothing "+
+					"was installed. If you trust where it comes from, give the SHA-256 published "+
+					"there (--sha256)", name, src.name)
 			}
 		}
 	}
@@ -122,7 +124,8 @@ func (in *installer) install(ctx context.Context, opts InstallOptions) (Installe
 		return Installed{}, err
 	}
 	now := time.Now().UTC().Truncate(time.Second)
-	note, err := json.MarshalIndent(receipt{Version: version, Source: src.name, Installed: now, SHA256: sums}, "", "  ")
+	about := receipt{Version: version, Source: src.name, Installed: now, SHA256: sums}
+	note, err := json.MarshalIndent(about, "", "  ")
 	if err != nil {
 		return Installed{}, err
 	}
@@ -203,9 +206,11 @@ func (in *installer) fetch(
 		}
 		if want == "" {
 			return source{}, errorf("no SHA-256 is pinned for %s. "+
-				"Either give the one its release page shows: `xpipe runtime install --sha256 HEX`; "+
-				"or install the library of the Python package, which is pinned: `xpipe runtime install --from pip`, "+
-				"or `pip download --no-deps onnxruntime==%s` and `xpipe runtime install --from FILE.whl`", url, DefaultVersion)
+				"Either give the one its release page shows: `xpipe runtime install "+
+				"--sha256 HEX`; or install the library of the Python package, which is pinned: "+
+				"`xpipe runtime install --from pip`, or `pip download --no-deps "+
+				"onnxruntime==%s` and `xpipe runtime install --from FILE.whl`",
+				url, DefaultVersion)
 		}
 		return in.download(ctx, opts, url, want, temp)
 	case opts.From == "pip":
@@ -217,7 +222,8 @@ func (in *installer) fetch(
 	if err != nil {
 		return source{}, errorf("%w", err)
 	}
-	return source{path: opts.From, name: filepath.Base(opts.From), folder: info.IsDir(), sha256: want}, nil
+	return source{path: opts.From, name: filepath.Base(opts.From), folder: info.IsDir(),
+		sha256: want}, nil
 }
 
 // pipDownload has pip fetch the wheel for the Python on PATH.
@@ -228,7 +234,8 @@ func (in *installer) pipDownload(ctx context.Context, version, want, temp string
 			return source{}, errorf("no python3 on PATH to run pip with")
 		}
 	}
-	cmd := exec.CommandContext(ctx, python, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+	cmd := exec.CommandContext(ctx, python, "-m", "pip", "download", "--quiet",
+		"--disable-pip-version-check", "--no-deps",
 		"--only-binary=:all:", "--dest", temp, "onnxruntime=="+version)
 	cmd.WaitDelay = time.Second
 	if out, err := cmd.CombinedOutput(); err != nil {

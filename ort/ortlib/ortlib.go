@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// Env names the environment variable that says where the library is.
+// Env names the environment variable with the path of the library.
 const Env = "XPIPE_ORT_LIB"
 
 // MinVersion is the oldest release that can be used: C API 24 came with it.
@@ -32,7 +32,7 @@ type Library struct {
 	Found   string `json:"found"`   // how it was found, for people
 }
 
-// String says what was found and how, for a line of output.
+// String describes the library, and how it was found, in one line.
 func (l Library) String() string {
 	version := l.Version
 	if version == "" {

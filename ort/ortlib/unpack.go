@@ -188,7 +188,8 @@ func (x *extraction) tgz(f *os.File) error {
 }
 
 func checkName(name string) error {
-	if !filepath.IsLocal(filepath.FromSlash(name)) || strings.Contains(name, `\`) || slices.Contains(strings.Split(name, "/"), "..") {
+	if !filepath.IsLocal(filepath.FromSlash(name)) || strings.Contains(name, `\`) ||
+		slices.Contains(strings.Split(name, "/"), "..") {
 		return fmt.Errorf(
 			"is refused: it holds a file named %q, which would be written outside of its folder",
 			name)
@@ -206,9 +207,11 @@ func (x *extraction) wanted(name string) bool {
 func isProviderName(base, goos string) bool {
 	switch goos {
 	case "windows":
-		return strings.HasPrefix(base, "onnxruntime_providers_") && strings.HasSuffix(base, ".dll") || base == "DirectML.dll"
+		return strings.HasPrefix(base, "onnxruntime_providers_") &&
+			strings.HasSuffix(base, ".dll") || base == "DirectML.dll"
 	case "darwin":
-		return strings.HasPrefix(base, "libonnxruntime_providers_") && strings.HasSuffix(base, ".dylib")
+		return strings.HasPrefix(base, "libonnxruntime_providers_") &&
+			strings.HasSuffix(base, ".dylib")
 	}
 	return strings.HasPrefix(base, "libonnxruntime_providers_") && strings.HasSuffix(base, ".so")
 }

@@ -1,7 +1,6 @@
-// Package attend says where a model looked: it watches the attention of a model's graphs while
-// they run, as an engine around the engine, joins what it saw to stages that lead from tokens to
-// the picture, and draws maps of them. Which graphs lead where is each family's to say (package
-// family).
+// Package attend makes maps of attention: it records the attention of a model's graphs while they
+// run, as an engine around the engine, joins it to stages that lead from tokens to the picture, and
+// draws maps of them. Each family in package family says which graphs lead where.
 package attend
 
 import (
@@ -16,16 +15,16 @@ import (
 )
 
 // Attention is where a model looked. It holds the attention probabilities of every layer and head
-// on the way from a token to the picture, and what else leads there; Map draws them together.
+// on the way from a token to the picture, and the other maps on that way; Map multiplies them.
 //
-// Attention shows what was read, not what decided: whether the maps are faithful is measured, model
-// by model, by `make eval-attention`.
+// Attention shows what was read, not what decided. `make eval-attention` measures, model by model,
+// how faithful the maps are.
 type Attention struct {
-	// Text is what the model wrote or answered; nil where it writes nothing.
+	// Text is the model's text or answer; nil where it writes nothing.
 	Text *decode.Text
-	// Tokens are the texts of what there is a map for: the tokens that were written; the question's
-	// tokens for LXMERT; one for CLIP, the request's question, whose map is of the picture as a
-	// whole unless the encoder is convolutional.
+	// Tokens are the texts that have a map: the tokens that were written; the question's tokens for
+	// LXMERT; for CLIP one, the request's question, whose map is of the picture as a whole unless
+	// the encoder is convolutional.
 	Tokens []string
 	// Stages lead from the tokens to the picture: the columns of one are the rows of the next.
 	// BLIP-2: tokens over queries, queries over patches, and where the encoder's tokens are not
@@ -49,14 +48,14 @@ type Attention struct {
 }
 
 // Stage is attention of one module, probabilities after the softmax. Two kinds of stage are no
-// attention and have one layer and head: "patches over cells", the vision encoder's own word on
-// where its tokens come from, and class activation, a convolutional encoder's parts in a similarity
-// (Zhou et al., 1512.04150). Their Rollout is the same map.
+// attention and have one layer and head: "patches over cells", where the vision encoder says its
+// tokens come from, and class activation, the parts of a convolutional encoder's cells in a
+// similarity (Zhou et al., 1512.04150). Their Rollout is the same map.
 type Stage struct {
-	Name          string // what it goes from and to, "tokens over queries"
+	Name          string // its rows and columns, such as "tokens over queries"
 	Layers, Heads int
-	// Maps are [layers,heads,rows,columns]. Columns that lead nowhere in the picture (text,
-	// padding) are left out, so rows sum to 1 or less.
+	// Maps are [layers,heads,rows,columns] float32. Columns outside the picture (text, padding) are
+	// left out, so rows sum to 1 or less.
 	Maps *tensor.Tensor
 	// Rollout is attention with the residual connections from the module's input to its output
 	// (Abnar and Zuidema, 2005.00928): each layer's map averaged over heads, A = 0.5*M + 0.5*I,
@@ -77,15 +76,15 @@ type Pick struct {
 type Map struct {
 	Rows, Cols int
 	Weights    []float32
-	// Share is the part of the model's attention that went to places of the picture at all, before
-	// the weights were scaled to a sum of 1; the rest went to text, to a class token or to tokens
-	// without a place. Where it is 0 the weights are equal.
+	// Share is the part of the model's attention that went to cells of the picture, before the
+	// weights were scaled to a sum of 1; the rest went to text, to a class token or to tokens
+	// without a cell. Where it is 0 the weights are equal.
 	Share float64
 }
 
-// Map multiplies the stages for a token: the row of the first, times the maps of those behind it.
-// picks choose layer and head of each stage; stages without one use the mean. The error wraps
-// graph.ErrOption where there is no such token, layer or head.
+// Map multiplies the stages for a token: the token's row of the first, times the maps of the next
+// ones. picks choose layer and head of each stage; stages without one use the mean. A token, layer
+// or head that does not exist gives an error that wraps graph.ErrOption.
 func (a *Attention) Map(token int, picks ...Pick) (Map, error) {
 	m := Map{Rows: a.rows, Cols: a.cols, Weights: make([]float32, a.rows*a.cols)}
 	if token < 0 || token >= len(a.Tokens) {
@@ -128,7 +127,7 @@ func (a *Attention) Map(token int, picks ...Pick) (Map, error) {
 	return m, nil
 }
 
-// matrix is the stage as [rows,columns] for a pick.
+// matrix returns the stage as [rows,columns] for a pick.
 func (s *Stage) matrix(p Pick) (m []float64, cols int, err error) {
 	rows, cols := s.Maps.Dim(2), s.Maps.Dim(3)
 	size := rows * cols
@@ -163,8 +162,8 @@ func (s *Stage) matrix(p Pick) (m []float64, cols int, err error) {
 	return m, cols, nil
 }
 
-// Places says what each column of the last stage stands for: row and column of a cell and the rows
-// and columns of its grid over Seen; zeros where the column has no place in the picture. Cells of a
+// Places returns the cell of each column of the last stage: its row and column, and the rows and
+// columns of its grid over Seen; zeros where the column is no cell of the picture. Cells of a
 // coarser grid cover several of a Map's.
 func (a *Attention) Places() [][4]int {
 	list := make([][4]int, len(a.columns))
@@ -204,7 +203,7 @@ func (a *Attention) Words() []Word {
 	return words
 }
 
-// WordMap is the mean of the maps of a word's tokens.
+// WordMap returns the mean of the maps of a word's tokens. Errors are those of Map.
 func (a *Attention) WordMap(w Word, picks ...Pick) (Map, error) {
 	var mean Map
 	n := float32(w.Last - w.First + 1)

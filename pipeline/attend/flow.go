@@ -3,6 +3,7 @@ package attend
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/crossattn/xpipe/fallback/kernel"
 	"github.com/crossattn/xpipe/pipeline/graph"
@@ -10,15 +11,15 @@ import (
 )
 
 // Flow follows attention and residual connections through layers (rollout, Abnar and Zuidema,
-// 2005.00928; with several modalities in one matrix as in Chefer et al., 2103.15679): row i says of
-// what, at the input, position i is made.
+// 2005.00928; with several modalities in one matrix as in Chefer et al., 2103.15679): row i holds
+// the share of each input position in position i.
 type Flow struct {
 	ctx  context.Context
 	n    int       // positions, sources that never change included
 	rows []float32 // [n,n]
 }
 
-// NewFlow starts with n positions that are made of themselves.
+// NewFlow starts with n positions, each made of itself alone. ctx ends the work of Layer.
 func NewFlow(ctx context.Context, n int) *Flow {
 	f := &Flow{ctx: ctx, n: n, rows: make([]float32, n*n)}
 	for i := range n {
@@ -35,10 +36,11 @@ type Update struct {
 	Skip     []bool
 }
 
-// Layer mixes half of what positions are with half of what they read, all from the state before:
-// rows of 0.5*M + 0.5*I, scaled to sum to 1.
+// Layer mixes each position with the positions that it reads, half and half, all from the state
+// before: rows of 0.5*M + 0.5*I, scaled to sum to 1. Maps that do not fit the positions give an
+// error that wraps graph.ErrBundle.
 func (f *Flow) Layer(updates ...Update) error {
-	next := append([]float32{}, f.rows...)
+	next := slices.Clone(f.rows)
 	for _, u := range updates {
 		rows, cols := u.Weights.Dim(0), u.Weights.Dim(1)
 		if u.To+rows > f.n || u.From+cols > f.n {
@@ -66,7 +68,7 @@ func (f *Flow) Layer(updates ...Update) error {
 	return nil
 }
 
-// Part is rows row0.. and columns col0.. of the Flow.
+// Part returns the rows from row0 on and the columns from col0 on: [rows,cols].
 func (f *Flow) Part(row0, rows, col0, cols int) (*tensor.Tensor, error) {
 	var out []float32
 	for r := row0; r < row0+rows; r++ {

@@ -10,40 +10,42 @@ import (
 	"github.com/crossattn/xpipe/vision"
 )
 
-// cell is what a token of the picture stands for: a cell of a grid over the picture, or nothing
-// (Rows 0): a class token, a token of the whole.
+// cell is the part of the picture that a token stands for: a cell of a grid over the picture. The
+// zero value is a token without one, such as a class token.
 type cell struct {
 	row, col   int
-	rows, cols int
+	rows, cols int // of the grid
 }
 
-// spread lays weight over the cells of a rows*cols map that the place covers, by area, and returns
-// what it has laid: 0 for no place.
+// spread adds weight to the entries of a rows*cols map m that the cell covers, by area, and returns
+// the weight added: 0 for the zero cell.
 func (p cell) spread(m []float64, rows, cols int, weight float64) float64 {
 	if p.rows == 0 {
 		return 0
 	}
-	overlap := func(cell, cells, at, parts int) float64 { // of cell at/parts with cell/cells, in parts of the first
+	// overlap returns the share of interval at, of parts on a side, that lies in interval i of n.
+	overlap := func(i, n, at, parts int) float64 {
 		low, high := float64(at)/float64(parts), float64(at+1)/float64(parts)
-		l, h := float64(cell)/float64(cells), float64(cell+1)/float64(cells)
+		l, h := float64(i)/float64(n), float64(i+1)/float64(n)
 		return max(0, min(high, h)-max(low, l)) * float64(parts)
 	}
 	for r := p.row * rows / p.rows; r < rows && r*p.rows < (p.row+1)*rows; r++ {
+		down := weight * overlap(r, rows, p.row, p.rows)
 		for c := p.col * cols / p.cols; c < cols && c*p.cols < (p.col+1)*cols; c++ {
-			m[r*cols+c] += weight * overlap(r, rows, p.row, p.rows) * overlap(c, cols, p.col, p.cols)
+			m[r*cols+c] += down * overlap(c, cols, p.col, p.cols)
 		}
 	}
 	return weight
 }
 
-// Patches is what xpipe.json says of the tokens of a picture.
+// Patches is the key "patches" of xpipe.json: the cells that a picture's tokens stand for.
 type Patches struct {
-	Before int      `json:"before"` // tokens before the grids that have no place
-	Grids  [][2]int `json:"grids"`  // rows and columns of each; what follows has no place
-	Passed int      `json:"passed"` // of the last tokens, which pass a Q-Former beside its queries
+	Before int      `json:"before"` // tokens without a cell, before the grids
+	Grids  [][2]int `json:"grids"`  // rows and columns of each; later tokens have no cell
+	Passed int      `json:"passed"` // how many last tokens pass a Q-Former beside its queries
 }
 
-// PatchesOf returns nil where xpipe.json says nothing.
+// PatchesOf returns the patches of a bundle's xpipe.json; nil where it has none.
 func PatchesOf(bundle *models.Bundle) (*Patches, error) {
 	var manifest struct {
 		Patches *Patches `json:"patches"`
@@ -52,8 +54,9 @@ func PatchesOf(bundle *models.Bundle) (*Patches, error) {
 	return manifest.Patches, err
 }
 
-// SetGrids finds out what the n tokens of a picture stand for: xpipe.json may say so under
-// "patches"; else they are a square grid, with or without a class token before it.
+// SetGrids assigns cells to the n tokens of a picture: those of "patches" in xpipe.json, or else a
+// square grid, with or without a class token before it. Tokens that fit neither give an error that
+// wraps graph.ErrBundle.
 func (a *Attention) SetGrids(bundle *models.Bundle, n int) error {
 	p, err := PatchesOf(bundle)
 	if err != nil {
@@ -71,7 +74,8 @@ func (a *Attention) SetGrids(bundle *models.Bundle, n int) error {
 	at := before
 	for _, g := range grids {
 		rows, cols := g[0], g[1]
-		if before < 0 || before > n || rows <= 0 || cols <= 0 || rows > n || cols > n || at+rows*cols > n {
+		sane := before >= 0 && before <= n && min(rows, cols) > 0 && max(rows, cols) <= n
+		if !sane || at+rows*cols > n {
 			return fmt.Errorf("%w: %s: patches of %v do not fit %d tokens of a picture",
 				graph.ErrBundle, models.ManifestName, grids, n)
 		}
@@ -82,7 +86,8 @@ func (a *Attention) SetGrids(bundle *models.Bundle, n int) error {
 		a.rows, a.cols = max(a.rows, rows), max(a.cols, cols)
 	}
 	if len(grids) == 0 {
-		return fmt.Errorf(`%w: %d tokens of a picture are no square grid; %s can say what they stand for: "patches": {"before": 1, "grids": [[16, 16]]}`,
+		return fmt.Errorf("%w: %d tokens of a picture are no square grid; %s can say what they "+
+			`stand for: "patches": {"before": 1, "grids": [[16, 16]]}`,
 			graph.ErrBundle, n, models.ManifestName)
 	}
 	return nil

@@ -9,13 +9,13 @@ import (
 	"github.com/crossattn/xpipe/vision"
 )
 
-// overlayStrength is how much of the picture the colours of a map hide.
+// overlayStrength is the opacity of a map's colours, from 0 to 1.
 const overlayStrength = 0.65
 
-// Overlay lays a map over the picture, made to fit into width by height pixels: vision.HeatColor
-// shows weights from 0 to most, or to the map's greatest where most is 0. What the model did not
-// see is dimmed. Regions show as their boxes, the greatest weight where they overlap. Without a
-// picture the error wraps vision.ErrImage.
+// Overlay draws a map over the picture, scaled to fit into width by height pixels: vision.HeatColor
+// colours weights from 0 to most, or to the map's greatest where most is 0. Parts that the model
+// did not see are dimmed. Regions are drawn as their boxes, with the greatest weight where they
+// overlap. Without a picture the error wraps vision.ErrImage.
 func (a *Attention) Overlay(m Map, width, height int, most float64) (*image.RGBA, error) {
 	if a.Image == nil {
 		return nil, fmt.Errorf("%w: there is no picture to lay the map on", vision.ErrImage)
@@ -31,7 +31,8 @@ func (a *Attention) Overlay(m Map, width, height int, most float64) (*image.RGBA
 	out := image.NewRGBA(image.Rect(0, 0, b.Dx(), b.Dy()))
 	imagedraw.Draw(out, out.Bounds(), small, b.Min, imagedraw.Src)
 	at := func(v float32, size int) int { return int(float64(v)*float64(size) + 0.5) }
-	whole := image.Rect(at(a.Seen[0], b.Dx()), at(a.Seen[1], b.Dy()), at(a.Seen[2], b.Dx()), at(a.Seen[3], b.Dy()))
+	whole := image.Rect(at(a.Seen[0], b.Dx()), at(a.Seen[1], b.Dy()),
+		at(a.Seen[2], b.Dx()), at(a.Seen[3], b.Dy()))
 	if whole.Empty() {
 		return out, nil
 	}
@@ -42,7 +43,8 @@ func (a *Attention) Overlay(m Map, width, height int, most float64) (*image.RGBA
 	if err != nil {
 		return nil, err
 	}
-	imagedraw.Draw(out, out.Bounds(), image.NewUniform(color.RGBA{A: 160}), image.Point{}, imagedraw.Over)
+	dim := image.NewUniform(color.RGBA{A: 160})
+	imagedraw.Draw(out, out.Bounds(), dim, image.Point{}, imagedraw.Over)
 	imagedraw.Draw(out, whole, heat.Image(), image.Point{}, imagedraw.Src)
 	return out, nil
 }
@@ -65,7 +67,7 @@ func (a *Attention) drawBoxes(m Map) Map {
 	return drawn
 }
 
-// Greatest is the largest weight of the words' maps, which puts several on one scale.
+// Greatest returns the largest weight of the words' maps, to draw them all on one scale.
 func (a *Attention) Greatest(words []Word, picks ...Pick) (float64, error) {
 	greatest := 0.0
 	for _, w := range words {

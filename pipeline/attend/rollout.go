@@ -7,9 +7,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// causal joins the runs of a decoder with a cache to its whole map of a layer: the first run has
-// the prompt's rows, each later one a row more. [positions,columns], zeros behind a row's end where
-// columns grow.
+// causal joins the runs of a decoder with a cache to a layer's whole map [positions,columns]: the
+// first run has the prompt's rows, each later one a row more. Rows are filled up with zeros.
 func causal(runs []Run, kind Kind, layer int) (*tensor.Tensor, error) {
 	var means []*tensor.Tensor
 	rows, cols := 0, 0
@@ -32,9 +31,9 @@ func causal(runs []Run, kind Kind, layer int) (*tensor.Tensor, error) {
 	return tensor.New([]int{rows, cols}, all)
 }
 
-// DecoderRollout is the rollout of a decoder's self-attention from the positions that chose tokens
-// to the first columns of the prompt. The first run has the prompt's rows; row t of the result
-// belongs to the last of its t-th run.
+// DecoderRollout returns the rollout [tokens,columns] of a decoder's self-attention from the
+// positions that chose tokens to the first columns of the prompt. The first run has the prompt's
+// rows; row t of the result belongs to the last position of run t.
 func DecoderRollout(ctx context.Context, runs []Run, tokens, columns int) (*tensor.Tensor, error) {
 	if tokens == 0 {
 		return tensor.Zeros(tensor.Float32, 0, columns)
@@ -54,13 +53,14 @@ func DecoderRollout(ctx context.Context, runs []Run, tokens, columns int) (*tens
 	return f.Part(prompt-1, tokens, 0, columns)
 }
 
-// QueryRollout follows queries that attend to each other in every layer, and then, in the layers
-// that have cross-attention, to n tokens of the picture. A map of cross-attention may cover more
-// columns: the queries themselves, behind the picture's (Flamingo's resampler).
+// QueryRollout returns the rollout [queries,n] of queries that attend to each other in every layer,
+// and then, in the layers that have cross-attention, to n tokens of the picture. A map of
+// cross-attention may have more columns: the queries themselves, behind the picture's (Flamingo's
+// resampler).
 func QueryRollout(
 	ctx context.Context, self, cross []Layer, queries, n int,
 ) (*tensor.Tensor, error) {
-	// Where a text is read along, self-attention has its rows behind the queries.
+	// Where the queries read a text too, self-attention has its rows behind theirs.
 	rows := queries
 	if len(self) > 0 {
 		rows = self[0].Dim(2)
@@ -93,9 +93,10 @@ func QueryRollout(
 	return f.Part(n, queries, 0, n)
 }
 
-// GatedRollout is the rollout of a decoder with gated cross-attention before some of its layers,
-// from the positions that chose tokens to columns of the pictures' latents. Positions without a
-// picture read none. Gates are treated as fully open; their effect is not included in the rollout.
+// GatedRollout returns the rollout [tokens,columns] of a decoder with gated cross-attention before
+// the layers in before, from the positions that chose tokens to the pictures' latents from col0 on.
+// Positions without a picture read none. Gates are treated as fully open; their effect is not
+// included in the rollout.
 func GatedRollout(
 	ctx context.Context, runs []Run, tokens, col0, columns int, before []int,
 ) (*tensor.Tensor, error) {

@@ -8,8 +8,9 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// StageOf joins maps of layers to a stage: rows row0.. of each, columns col0.., of the first in a
-// batch.
+// StageOf joins the layers' maps of a batch's first row to a stage: rows from row0 and columns from
+// col0 on. No layers give an error that wraps graph.ErrUnsupported, maps that are too small one
+// that wraps graph.ErrBundle.
 func StageOf(name string, layers []Layer, row0, rows, col0, cols int) (Stage, error) {
 	s := Stage{Name: name, Layers: len(layers)}
 	if len(layers) == 0 {
@@ -36,7 +37,8 @@ func StageOf(name string, layers []Layer, row0, rows, col0, cols int) (Stage, er
 	return s, err
 }
 
-// StageOfPlaces makes a stage of what is no attention: one map, which is its own rollout.
+// StageOfPlaces makes a stage of one map [rows,cols] that is no attention; the map is its own
+// rollout.
 func StageOfPlaces(name string, rows, cols int, values []float32) (s Stage, err error) {
 	s = Stage{Name: name, Layers: 1, Heads: 1}
 	if s.Maps, err = tensor.New([]int{1, 1, rows, cols}, values); err == nil {
@@ -45,8 +47,8 @@ func StageOfPlaces(name string, rows, cols int, values []float32) (s Stage, err 
 	return s, err
 }
 
-// StepsOf makes a stage of a decoder's runs: the last row of each, which chose a token, and columns
-// col0...
+// StepsOf makes a stage of a decoder's runs: the last row of each, which chose a token, and the
+// columns from col0 on. Errors are those of StageOf.
 func StepsOf(name string, runs []Run, kind Kind, tokens, col0, cols int) (Stage, error) {
 	s := Stage{Name: name}
 	var maps []float32 // [tokens,layers,heads,columns]
@@ -74,9 +76,10 @@ func StepsOf(name string, runs []Run, kind Kind, tokens, col0, cols int) (Stage,
 	return s, err
 }
 
-// MeanOf is a layer's map averaged over heads, [rows,columns].
+// MeanOf returns the map of a batch's first row averaged over heads, [rows,columns].
 func MeanOf(m Layer) (*tensor.Tensor, error) {
-	first, err := tensor.New(m.Shape()[1:], tensor.Data[float32](m.Tensor)[:m.Len()/max(1, m.Dim(0))])
+	size := m.Len() / max(1, m.Dim(0))
+	first, err := tensor.New(m.Shape()[1:], tensor.Data[float32](m.Tensor)[:size])
 	if err != nil {
 		return nil, err
 	}

@@ -15,15 +15,15 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// Watch keeps the attention of graphs that run under a context which has it (see Under): so
-// decoding, prompts and caches are those of any other call.
+// Watch records the attention of graphs that run under its context (see Under). Decoding, prompts
+// and caches are those of any other call.
 type Watch struct {
 	// Pictures are the rows of the image encoder's batch that the prompt shows, one after another.
 	Pictures []int
-	// Taps looks inside the graphs even where outputs say the same.
+	// Taps looks inside the graphs even where they give their attention as outputs.
 	Taps bool
 
-	roles map[string]string // of the graphs that are watched, by file
+	roles map[string]string // of the watched graphs, by file
 
 	mu   sync.Mutex
 	runs map[string][]Run // by role, in order
@@ -40,26 +40,27 @@ func NewWatch(files map[string]string, roles ...string) *Watch {
 	return w
 }
 
-// Under returns a context whose runs w sees.
+// Under returns a context whose runs w records.
 func Under(ctx context.Context, w *Watch) context.Context {
 	return context.WithValue(ctx, watchKey{}, w)
 }
 
 type watchKey struct{}
 
-// Runs are what the graph of a role showed, run by run.
+// Runs returns the recorded runs of a role's graph, in order.
 func (w *Watch) Runs(role string) []Run {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.runs[role]
 }
 
-// Check refuses a watch in which a graph ran and showed nothing; the error wraps
+// Check refuses a watch in which a graph ran without showing attention; the error wraps
 // graph.ErrUnsupported.
 func (w *Watch) Check(model string) error {
 	for role, runs := range w.runs {
 		if len(runs) > 0 && len(runs[0].Layers) == 0 {
-			return fmt.Errorf("%w: the graph %s of model %s has no attention that can be recognised: either there is none, or an export with --attention-maps is needed",
+			return fmt.Errorf("%w: the graph %s of model %s has no attention that can be "+
+				"recognised: either there is none, or an export with --attention-maps is needed",
 				graph.ErrUnsupported, role, model)
 		}
 	}
@@ -68,11 +69,12 @@ func (w *Watch) Check(model string) error {
 
 // Run is one run of a graph.
 type Run struct {
-	Layers []Layer
-	In     map[string]*tensor.Tensor
+	Layers []Layer                   // of all kinds, those of one kind in order
+	In     map[string]*tensor.Tensor // the run's inputs
 }
 
-// Kind is what attends to what, in the names of exported outputs.
+// Kind tells attention modules apart by what their queries and keys come from. Its values are the
+// names of exported outputs.
 type Kind string
 
 const (
@@ -82,31 +84,31 @@ const (
 	VisualCrossAttention Kind = "visual_cross_attn"
 )
 
-// What an image encoder shows that is no attention, and leads to places all the same. Its output
-// has the kind's name.
+// Outputs of an image encoder that are no attention and lead to cells of the picture all the same.
 const (
-	ImagePlaces Kind = "image_places"      // [B,N,cells], from where each token of the picture comes
+	ImagePlaces Kind = "image_places"      // [B,N,cells], the cells that each token comes from
 	CellStates  Kind = "last_hidden_state" // [B,cells,D], of a convolutional encoder
-	PooledState Kind = "pooled_output"     // [B,D], channel by channel of CellStates
+	PooledState Kind = "pooled_output"     // [B,D], CellStates pooled channel by channel
 )
 
 var encoderRanks = map[Kind]int{ImagePlaces: 3, CellStates: 3, PooledState: 2}
 
-// place is where a graph shows attention.
+// place is one output or tap of a graph that shows attention.
 type place struct {
-	output string // what Run is asked for
+	output string // its name, for Run
 	kind   Kind
 	layer  int
 }
 
-// Layer is [B,heads,rows,columns]; what an image encoder shows, as its kind says.
+// Layer is the attention of one layer, [B,heads,rows,columns] float32. The outputs of an image
+// encoder that are no attention have the shapes beside their kinds.
 type Layer struct {
 	place
 	*tensor.Tensor
 }
 
-// NewEngine returns eng with graphs that can be watched. shadow runs a graph a second time where
-// eng does not show the attention inside it; nil leaves such graphs unseen.
+// NewEngine returns eng with graphs that a Watch can record. shadow runs a graph a second time
+// where eng does not show the attention inside it; with nil such graphs show none.
 func NewEngine(eng, shadow engine.Engine) engine.Engine { return &watchedEngine{eng, shadow} }
 
 type watchedEngine struct {
@@ -148,8 +150,8 @@ func (s *session) Close() error {
 }
 
 // shown returns the session that shows the graph's attention, and where: the engine's own, or
-// else a second one on the shadow engine, opened once. An image encoder may say instead from where
-// its tokens come, and, where it has no attention, what each cell of the picture came to.
+// else a second one on the shadow engine, opened once. An image encoder may give instead the cells
+// that its tokens come from and, where it has no attention, the state of each cell.
 func (s *session) shown(
 	ctx context.Context, role string, taps bool,
 ) (engine.Session, []place, error) {
@@ -176,8 +178,8 @@ func (s *session) shown(
 		}
 		if err != nil {
 			return nil, nil, fmt.Errorf(
-				"looking inside %s, whose attention the engine does not show: %w", s.source.Name,
-				err)
+				"looking inside %s, whose attention the engine does not show: %w",
+				s.source.Name, err)
 		}
 		s.shadow = shadow
 	}
@@ -187,11 +189,12 @@ func (s *session) shown(
 	return s.Session, states, nil
 }
 
-// outputPlaces are a graph's outputs of the given kinds; nil unless it has all.
+// outputPlaces returns a graph's outputs of the given kinds; nil unless it has all.
 func outputPlaces(s engine.Session, kinds ...Kind) []place {
 	var places []place
 	for _, k := range kinds {
-		if !slices.ContainsFunc(s.Outputs(), func(o tensor.Spec) bool { return o.Name == string(k) }) {
+		named := func(o tensor.Spec) bool { return o.Name == string(k) }
+		if !slices.ContainsFunc(s.Outputs(), named) {
 			return nil
 		}
 		places = append(places, place{output: string(k), kind: k})
@@ -199,7 +202,7 @@ func outputPlaces(s engine.Session, kinds ...Kind) []place {
 	return places
 }
 
-// Run is the session's, of which a watch in ctx sees more.
+// Run runs the session, and adds the run to the watch in ctx.
 func (s *session) Run(
 	ctx context.Context, in map[string]*tensor.Tensor, out ...string,
 ) (map[string]*tensor.Tensor, error) {
@@ -235,21 +238,11 @@ func (s *session) Run(
 	}
 	run := Run{In: in}
 	for _, p := range places {
-		rank, ok := encoderRanks[p.kind]
-		if !ok {
-			rank = 4
+		t, err := p.read(maps[p.output], in[graph.PixelValues])
+		if err != nil {
+			return nil, err
 		}
-		t := maps[p.output]
-		if t == nil || t.DType() != tensor.Float32 {
-			continue
-		}
-		if pixels := in[graph.PixelValues]; rank == 4 && t.Rank() == 3 && pixels != nil && pixels.Dim(0) > 0 && t.Dim(0)%pixels.Dim(0) == 0 {
-			// PyTorch's MultiheadAttention has [B*heads,rows,columns].
-			if t, err = tensor.New([]int{pixels.Dim(0), t.Dim(0) / pixels.Dim(0), t.Dim(1), t.Dim(2)}, tensor.Data[float32](t)); err != nil {
-				return nil, err
-			}
-		}
-		if t.Rank() == rank {
+		if t != nil {
 			run.Layers = append(run.Layers, Layer{p, t.Clone()})
 		}
 	}
@@ -263,20 +256,46 @@ func (s *session) Run(
 	return results, nil
 }
 
-// placesIn lists where a graph shows attention: its outputs of that name, or else, or with taps,
-// what its engine finds inside; in each kind by layers.
+// read returns t, a run's tensor of the place, in the shape of a Layer; nil where it has no such
+// shape. pixels are the run's, nil where it has none.
+func (p place) read(t, pixels *tensor.Tensor) (*tensor.Tensor, error) {
+	rank, ok := encoderRanks[p.kind]
+	if !ok {
+		rank = 4
+	}
+	switch {
+	case t == nil || t.DType() != tensor.Float32:
+		return nil, nil
+	case t.Rank() == rank:
+		return t, nil
+	case rank != 4 || t.Rank() != 3 || pixels == nil:
+		return nil, nil
+	}
+	// PyTorch's MultiheadAttention has [B*heads,rows,columns].
+	batch := pixels.Dim(0)
+	if batch == 0 || t.Dim(0)%batch != 0 {
+		return nil, nil
+	}
+	return t.Reshape(batch, t.Dim(0)/batch, t.Dim(1), t.Dim(2))
+}
+
+// placesIn lists where a graph shows attention: the outputs of such names or, without those or with
+// taps, the taps that its engine finds; in each kind by layers.
 func placesIn(s engine.Session, taps bool) []place {
 	var places []place
 	if !taps {
 		for _, o := range s.Outputs() {
 			kind, number, ok := strings.Cut(o.Name, ".")
 			layer, err := strconv.Atoi(number)
-			if ok && err == nil && (strings.HasSuffix(kind, "self_attn") || strings.HasSuffix(kind, "cross_attn")) {
+			named := strings.HasSuffix(kind, "self_attn") || strings.HasSuffix(kind, "cross_attn")
+			if ok && err == nil && named {
 				places = append(places, place{output: o.Name, kind: Kind(kind), layer: layer})
 			}
 		}
 		if len(places) > 0 {
-			slices.SortStableFunc(places, func(a, b place) int { return cmp.Compare(a.layer, b.layer) })
+			slices.SortStableFunc(places, func(a, b place) int {
+				return cmp.Compare(a.layer, b.layer)
+			})
 			return places
 		}
 	}
@@ -293,18 +312,21 @@ func placesIn(s engine.Session, taps bool) []place {
 	return places
 }
 
-// kindOf tells kinds apart by what queries and keys were computed from.
+// kindOf returns the kind of a tap, from the inputs that its queries and keys were computed from.
 func kindOf(t engine.Tap) Kind {
 	from := func(sources []string, prefix, infix string) bool {
-		return slices.ContainsFunc(sources, func(s string) bool { return strings.HasPrefix(s, prefix) && strings.Contains(s, infix) })
+		return slices.ContainsFunc(sources, func(s string) bool {
+			return strings.HasPrefix(s, prefix) && strings.Contains(s, infix)
+		})
 	}
-	visual := from(t.Queries, "visual_", "")
+	visual, visualKeys := from(t.Queries, "visual_", ""), from(t.Keys, "visual_", "")
 	switch {
-	case visual && from(t.Keys, "visual_", ""):
+	case visual && visualKeys:
 		return VisualSelfAttention
 	case visual:
 		return VisualCrossAttention
-	case from(t.Keys, "visual_", ""), from(t.Keys, graph.PastPrefix, graph.CrossInfix), from(t.Keys, graph.ImageEmbeds, ""):
+	case visualKeys, from(t.Keys, graph.PastPrefix, graph.CrossInfix),
+		from(t.Keys, graph.ImageEmbeds, ""):
 		return CrossAttention
 	case from(t.Keys, graph.PixelValues, "") && len(t.Queries) == 0:
 		return CrossAttention // SigLIP's probe

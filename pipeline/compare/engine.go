@@ -1,6 +1,6 @@
-// Package compare runs graphs on two engines side by side and says how far apart they are, output
-// by output. It runs no task: whoever opens a model on the Engine of this package and uses it gets
-// its report.
+// Package compare runs graphs on two engines side by side and reports how far apart they are,
+// output by output. It runs no task: open a model on this package's Engine, use it, and read the
+// engine's Stages.
 package compare
 
 import (
@@ -26,7 +26,7 @@ type Stage struct {
 	MeanDiff float64          // mean absolute difference
 	Largest  float64          // largest absolute value but infinity, which puts MaxDiff in proportion
 	Cosine   float64          // of the two outputs as vectors
-	Argmax   float64          // share of rows whose largest value is at the same place; NaN where rows are no scores
+	Argmax   float64          // share of rows with the same argmax; NaN where rows are no logits
 	Times    [2]time.Duration // of the graph's runs on each engine; the same for all its outputs
 
 	dot, normA, normB  float64
@@ -34,8 +34,8 @@ type Stage struct {
 	values, rows, same int
 }
 
-// Engine runs every graph on two engines, compares what they give, and goes on with what the first
-// gave: so each stage is judged on its own, on equal inputs.
+// Engine runs every graph on two engines, compares their outputs, and returns those of the first.
+// So each stage is judged by itself, on equal inputs.
 type Engine struct {
 	first, second engine.Engine
 
@@ -43,10 +43,10 @@ type Engine struct {
 	stages []*Stage
 }
 
-// NewEngine compares second with first.
+// NewEngine returns an Engine that compares second with first.
 func NewEngine(first, second engine.Engine) *Engine { return &Engine{first: first, second: second} }
 
-// Stages are what was compared so far, in the order in which the graphs ran first.
+// Stages returns the stages compared so far, in the order in which the graphs ran first.
 func (e *Engine) Stages() []Stage {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -57,10 +57,10 @@ func (e *Engine) Stages() []Stage {
 	return stages
 }
 
-// Name is that of both.
+// Name joins the names of both with "+".
 func (e *Engine) Name() string { return e.first.Name() + "+" + e.second.Name() }
 
-// Open opens the graph on both. The provider of opts is the first engine's.
+// Open opens the graph on both engines. The provider of opts is the first engine's.
 func (e *Engine) Open(
 	ctx context.Context, source engine.Source, opts engine.Options,
 ) (engine.Session, error) {
@@ -122,7 +122,7 @@ func (s *session) Run(
 	return a, nil
 }
 
-// stage finds or makes the stage of an output.
+// stage returns the stage of an output, a new one the first time.
 func (e *Engine) stage(graph, output string) *Stage {
 	for _, s := range e.stages {
 		if s.Graph == graph && s.Output == output {
@@ -134,7 +134,7 @@ func (e *Engine) stage(graph, output string) *Stage {
 	return s
 }
 
-// add takes in one run.
+// add adds the outputs of one run.
 func (s *Stage) add(a, b *tensor.Tensor, times [2]time.Duration) error {
 	if !slices.Equal(a.Shape(), b.Shape()) || a.DType() != b.DType() {
 		return fmt.Errorf("%w: output %s of %s is %v on one engine and %v on the other",

@@ -1,18 +1,18 @@
 package compare
 
-// Report is what a comparison of a model on two engines found.
+// Report is the result of comparing a model on two engines.
 type Report struct {
 	Engines   [2]string // names
 	Prompt    string    // the text as the model reads it
 	TokenIDs  []int64   // of the prompt, special tokens included
-	Pixels    []int     // shape of the preprocessed picture; nil where the model sees none
+	Pixels    []int     // shape of the preprocessed picture; nil where the model takes none
 	PixelHash string    // SHA-256 of the pixels as little-endian float32
-	Text      string    // what the model wrote, where it writes
+	Text      string    // the model's text; "" where it writes none
 	Tolerance float64   // largest difference allowed, relative to Largest where that is above 1
 	Stages    []Stage
 }
 
-// Breaches are the stages beyond the tolerance.
+// Breaches returns the stages beyond the tolerance.
 func (r *Report) Breaches() []Stage {
 	var list []Stage
 	for _, s := range r.Stages {
@@ -29,10 +29,10 @@ func (s *Stage) Within(tolerance float64) bool {
 	return s.MaxDiff <= tolerance*max(1, s.Largest)
 }
 
-// Tolerance is what is allowed for a bundle whose weights are stored as dtype, in the terms of
-// xpipe.json. Both engines compute in float32 from the same weights; int8 graphs round activations
-// too, where a difference in the last bit can become one of a whole step. Graphs of other tools may
-// compute in float16 themselves.
+// Tolerance returns the difference allowed for a bundle whose weights are stored as dtype, in the
+// terms of xpipe.json. Both engines compute in float32 from the same weights. int8 graphs round
+// activations too, where a difference in the last bit can become one of a whole step. Graphs of
+// other tools may compute in float16 themselves.
 func Tolerance(dtype string) float64 {
 	switch dtype {
 	case "int8":

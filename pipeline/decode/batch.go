@@ -19,20 +19,22 @@ type Sequences interface {
 	// Reorder makes row i of the batch go on from what was row rows[i], which drops, repeats or
 	// swaps sequences.
 	Reorder(rows []int) error
-	// Prompts are the ids before the text of each row, as processors see them.
+	// Prompts returns the ids before the text of each row, for processors.
 	Prompts() [][]int64
-	// Room is how many tokens the model's positions leave after the longest prompt.
+	// Room returns how many tokens the model's positions leave after the longest prompt.
 	Room() int
 }
 
-// Prompt is what one sequence starts from.
+// Prompt is the start of one sequence.
 type Prompt struct {
 	IDs    []int64     // the text's ids, special tokens included
 	Embeds [][]float32 // pieces of [L,D], one behind another: a picture's rows, the text's
-	Media  []int       // [L] which picture each position attends to, -1 none; nil where the decoder does not ask
+	// Media [L] is the picture that each position attends to, -1 for none; nil for a decoder
+	// without masks of gated cross-attention.
+	Media []int
 }
 
-// length is the prompt's, in positions of a model width wide.
+// length returns how many positions the prompt takes in a model of the given width.
 func (p *Prompt) length(width int) int {
 	n := 0
 	for _, piece := range p.Embeds {
@@ -48,10 +50,10 @@ func (p *Prompt) copyTo(dst []float32) {
 	}
 }
 
-// Start is what a batch of sequences starts from.
+// Start is the start of a batch of sequences.
 type Start struct {
 	Prompts []Prompt
-	Width   int // D
+	Width   int // D, of the embeddings
 	// Fixed are the decoder's constant inputs, a row a prompt.
 	Fixed map[string]*tensor.Tensor
 	// Media is the most pictures side by side in a row, for decoders with gated
@@ -67,13 +69,13 @@ type batch struct {
 	mask      [][]int64      // for each row, 1 where a token is and 0 where padding
 	past      map[string]*tensor.Tensor
 	constants constants
-	media     [][]int // for each row, which picture each new position attends to
+	media     [][]int // for each row, the picture that each new position attends to
 	most      int     // pictures side by side in each row
 }
 
-// constants are inputs that stay the same over all steps. Rows of one prompt share what they are,
-// so rows are copied only when the prompt of some row changes: at the first step of a beam search
-// and when a prompt is done, not at each step.
+// constants are inputs that stay the same over all steps. All sequences of a prompt have equal
+// rows, so rows are copied only when the prompt of some row changes: at the first step of a beam
+// search and when a prompt is done, not at each step.
 type constants struct {
 	prompts map[string]*tensor.Tensor // a row a prompt
 	rows    map[string]*tensor.Tensor // a row a sequence
@@ -90,7 +92,8 @@ func (d *Decoder) Begin(start Start) (Sequences, error) {
 		longest = max(longest, prompts[i].length(width))
 	}
 	if longest >= d.maxPositions {
-		return nil, fmt.Errorf("%w: image and text together take %d positions, and the model has %d, one of them for the answer; shorten the text",
+		return nil, fmt.Errorf("%w: image and text together take %d positions, and the model has "+
+			"%d, one of them for the answer; shorten the text",
 			graph.ErrPrompt, longest, d.maxPositions)
 	}
 	if err := d.checkConstants(start.Fixed, len(prompts)); err != nil {
@@ -117,7 +120,8 @@ func (d *Decoder) Begin(start Start) (Sequences, error) {
 		return nil, err
 	}
 	for _, c := range d.caches {
-		if b.past[c.past], err = tensor.Zeros(tensor.Float32, len(prompts), c.heads, 0, c.dim); err != nil {
+		b.past[c.past], err = tensor.Zeros(tensor.Float32, len(prompts), c.heads, 0, c.dim)
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -219,7 +223,7 @@ func (c *constants) reorder(rows []int) error {
 	return nil
 }
 
-// isIdentity reports whether rows keeps a batch of n as it is.
+// isIdentity reports whether rows leaves a batch of n unchanged.
 func isIdentity(rows []int, n int) bool {
 	for i, r := range rows {
 		if i != r {
@@ -241,7 +245,9 @@ func (b *batch) forward(ctx context.Context, embeds *tensor.Tensor) (*tensor.Ten
 	}
 	rows, length := embeds.Dim(0), embeds.Dim(1)
 	for _, c := range b.caches {
-		if err := graph.CheckOutput(c.present, out[c.present], rows, c.heads, b.past[c.past].Dim(2)+length, c.dim); err != nil {
+		grown := b.past[c.past].Dim(2) + length
+		err := graph.CheckOutput(c.present, out[c.present], rows, c.heads, grown, c.dim)
+		if err != nil {
 			return nil, err
 		}
 		b.past[c.past].Release()
@@ -257,7 +263,7 @@ func (b *batch) forward(ctx context.Context, embeds *tensor.Tensor) (*tensor.Ten
 	return last, graph.CheckNumbers("the decoder's logits", tensor.Data[float32](last))
 }
 
-// inputs are the decoder's for new positions.
+// inputs returns the decoder's inputs for new positions.
 func (b *batch) inputs(embeds *tensor.Tensor) (map[string]*tensor.Tensor, error) {
 	mask, err := tensor.New([]int{len(b.mask), len(b.mask[0])}, slices.Concat(b.mask...))
 	if err != nil {

@@ -28,7 +28,7 @@ type beam struct {
 type group struct {
 	index    int
 	running  []beam // best first
-	finished []beam // best first, NumBeams of them; unfilled places have score farBelow
+	finished []beam // best first, NumBeams of them; unfilled slots have score farBelow
 	improves bool   // a running beam may still beat a finished one
 	random   *rand.Rand
 }
@@ -96,7 +96,7 @@ func (s *Search) advance(g *group, logits func(*beam) []float32, n int) bool {
 	}
 	full := !slices.ContainsFunc(g.finished, func(b beam) bool { return !b.finished })
 
-	// Those that go on: the best that have not ended.
+	// The best that have not ended go on.
 	going := slices.Clone(candidates)
 	for i := range going {
 		if going[i].finished {
@@ -109,7 +109,7 @@ func (s *Search) advance(g *group, logits func(*beam) []float32, n int) bool {
 		g.running[i].finished = false
 	}
 
-	// Those that have ended, if among the NumBeams best, compete with earlier ones.
+	// Those that have ended compete with earlier ones if they are among the NumBeams best.
 	for i, c := range candidates {
 		c.score = c.total / float32(math.Pow(float64(n), s.LengthPenalty))
 		if full && s.EarlyStopping == StopFirst {
@@ -139,9 +139,9 @@ type continuation struct {
 	key   float64 // what continuations are ranked by
 }
 
-// candidates returns the best continuations of g's running beams, best first: enough that NumBeams
-// of them go on whichever end. With DoSample they are drawn without replacement, in the order of
-// the draw.
+// candidates returns the best continuations of g's running beams, best first: so many that NumBeams
+// of them can go on even if each end id is among them for every beam. With DoSample they are drawn
+// without replacement, in the order of the draw.
 func (s *Search) candidates(g *group, logits func(*beam) []float32) []beam {
 	best := make([]continuation, 0, max(2, 1+len(s.EOS))*s.NumBeams+1)
 	raw := make([][]float32, len(g.running))
@@ -178,8 +178,8 @@ func (s *Search) candidates(g *group, logits func(*beam) []float32) []beam {
 	return next
 }
 
-// insert puts c into best, which is sorted and as long as its capacity less one at most, behind
-// those that are as good.
+// insert puts c into the sorted list best, behind equal ones. best keeps at most its capacity less
+// one.
 func insert(best []continuation, c continuation) []continuation {
 	full := len(best) == cap(best)-1
 	if full && !(c.key > best[len(best)-1].key) {
@@ -208,7 +208,7 @@ func (s *Search) mayImprove(g *group, n int) bool {
 	for _, b := range g.finished {
 		worst = min(worst, b.score)
 	}
-	// A place that is not filled is beaten by any beam that is alive.
+	// Any running beam beats an unfilled slot.
 	for _, b := range g.finished {
 		limit := float32(farBelow)
 		if b.finished {

@@ -10,8 +10,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// CrossKV is a graph that makes the keys and values a decoder's cross-attention reads, once for
-// all steps: present.{i}.encoder.key|value.
+// CrossKV is a graph that makes the keys and values of a decoder's cross-attention, once for all
+// steps: present.{i}.encoder.key and .value, [B,heads,S,dim].
 type CrossKV struct {
 	graph   *graph.Graph
 	outputs []string
@@ -26,19 +26,21 @@ func OpenCrossKV(o *graph.Opener, role string) (*CrossKV, error) {
 	}
 	c := &CrossKV{graph: g}
 	for _, out := range g.Outputs() {
-		if strings.HasPrefix(out.Name, graph.PresentPrefix) && strings.Contains(out.Name, graph.CrossInfix) {
+		present := strings.HasPrefix(out.Name, graph.PresentPrefix)
+		if present && strings.Contains(out.Name, graph.CrossInfix) {
 			c.outputs = append(c.outputs, out.Name)
 		}
 	}
 	if len(c.outputs) == 0 {
-		return nil, fmt.Errorf("%w: the graph beside the decoder gives no cross-attention cache %s*%s*",
+		return nil, fmt.Errorf(
+			"%w: the graph beside the decoder gives no cross-attention cache %s*%s*",
 			graph.ErrBundle, graph.PresentPrefix, graph.CrossInfix)
 	}
 	return c, nil
 }
 
-// Run returns a decoder's constants: the cross-attention cache under the names the decoder takes
-// it by and, where mask is not nil, the mask [B,S] over its rows.
+// Run returns a decoder's constants: the cross-attention cache under the decoder's input names and,
+// where mask is not nil, the mask [B,S] over its columns.
 func (c *CrossKV) Run(
 	ctx context.Context, in map[string]*tensor.Tensor, mask *tensor.Tensor,
 ) (map[string]*tensor.Tensor, error) {
@@ -56,7 +58,8 @@ func (c *CrossKV) Run(
 	return fixed, nil
 }
 
-// StartToken is the id that a decoder with an encoder starts from.
+// StartToken returns the id that a decoder with an encoder starts from. A bundle without one gives
+// an error that wraps graph.ErrBundle.
 func StartToken(bundle *models.Bundle) (int64, error) {
 	for _, name := range []string{models.ManifestName, generationConfig} {
 		var file struct {
@@ -73,7 +76,8 @@ func StartToken(bundle *models.Bundle) (int64, error) {
 		graph.ErrBundle, models.ManifestName, generationConfig)
 }
 
-// BeginFrom starts rows sequences from one token, with constants of as many rows.
+// BeginFrom starts rows sequences from one token, with constants of as many rows. Errors are those
+// of Begin.
 func (d *Decoder) BeginFrom(
 	ctx context.Context, start int64, rows int, fixed map[string]*tensor.Tensor,
 ) (Sequences, error) {
@@ -88,24 +92,22 @@ func (d *Decoder) BeginFrom(
 	return d.Begin(Start{Prompts: prompts, Width: width, Fixed: fixed})
 }
 
-// PadRight joins prompts of different lengths to embeddings [B,S,D], with the mask [B,S] of what
-// is there.
+// PadRight joins prompts of different lengths to embeddings [B,S,D], padded on the right, with the
+// mask [B,S] of their positions.
 func PadRight(prompts []Prompt, width int) (embeds, mask *tensor.Tensor, err error) {
+	lengths := make([]int, len(prompts))
 	longest := 0
 	for i := range prompts {
-		longest = max(longest, prompts[i].length(width))
+		lengths[i] = prompts[i].length(width)
+		longest = max(longest, lengths[i])
 	}
 	values := make([]float32, len(prompts)*longest*width)
-	there := make([]int64, len(prompts)*longest)
 	for i := range prompts {
 		prompts[i].copyTo(values[i*longest*width:])
-		for j := range prompts[i].length(width) {
-			there[i*longest+j] = 1
-		}
 	}
 	if embeds, err = tensor.New([]int{len(prompts), longest, width}, values); err != nil {
 		return nil, nil, err
 	}
-	mask, err = tensor.New([]int{len(prompts), longest}, there)
+	mask, err = graph.Mask(lengths, longest)
 	return embeds, mask, err
 }

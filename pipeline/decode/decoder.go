@@ -1,7 +1,7 @@
 // Package decode writes text with a decoder graph: its key/value cache, prefill and step, the
 // search for a text (greedy, sampled, beams) under the parameters of transformers'
-// GenerationConfig, and the scores of texts that are given. It knows ids and logits; what a
-// prompt is made of is the families' (package family), what text ids stand for tokenize's.
+// GenerationConfig, and the scores of given texts. It knows ids and logits. Package family makes
+// prompts, package tokenize turns ids into text.
 package decode
 
 import (
@@ -20,8 +20,8 @@ type Decoder struct {
 	graph, embed *graph.Graph
 	caches       []cache
 	constants    []tensor.Spec  // inputs that stay the same over all steps
-	outputs      []string       // what a run is asked for: logits and caches
-	keep         *tensor.Tensor // for graph.LogitsToKeep: the last position alone; nil without that input
+	outputs      []string       // names of the outputs of a run: logits and caches
+	keep         *tensor.Tensor // 1, for the input graph.LogitsToKeep; nil without that input
 	maxPositions int            // of prompt and text together
 	seesMedia    bool           // whether it takes the masks of gated cross-attention
 }
@@ -64,7 +64,7 @@ func Open(o *graph.Opener) (*Decoder, error) {
 	return d, nil
 }
 
-// addInput notes what an input of the decoder is for.
+// addInput records the purpose of an input of the decoder.
 func (d *Decoder) addInput(in tensor.Spec) (err error) {
 	layer, isPast := strings.CutPrefix(in.Name, graph.PastPrefix)
 	switch {
@@ -77,9 +77,10 @@ func (d *Decoder) addInput(in tensor.Spec) (err error) {
 		}
 	case isPast && !strings.Contains(layer, graph.CrossInfix):
 		c := cache{past: in.Name, present: graph.PresentPrefix + layer}
-		if len(in.Shape) != 4 || in.Shape[1] <= 0 || in.Shape[3] <= 0 || max(in.Shape[1], in.Shape[3]) > maxCacheSide {
-			return fmt.Errorf("%w: the decoder's cache input %v is not [batch,heads,length,dim] with fixed heads and dim",
-				graph.ErrBundle, in)
+		fixed := len(in.Shape) == 4 && min(in.Shape[1], in.Shape[3]) > 0
+		if !fixed || max(in.Shape[1], in.Shape[3]) > maxCacheSide {
+			return fmt.Errorf("%w: the decoder's cache input %v is not [batch,heads,length,dim] "+
+				"with fixed heads and dim", graph.ErrBundle, in)
 		}
 		if !d.graph.HasOutput(c.present) {
 			return fmt.Errorf("%w: the decoder takes %q but gives no %q",
@@ -94,8 +95,8 @@ func (d *Decoder) addInput(in tensor.Spec) (err error) {
 	return err
 }
 
-// Embed returns the embeddings of texts' ids, [L,D] for each, and their width D. All are computed
-// in one run; without any id there is none, and width is 0.
+// Embed returns the embeddings of texts' ids, [L,D] for each, and their width D. One run computes
+// all of them. Without any id there is no run, and width is 0.
 func (d *Decoder) Embed(
 	ctx context.Context, texts ...[]int64,
 ) (embeds [][]float32, width int, err error) {
@@ -128,11 +129,13 @@ func (d *Decoder) Embed(
 
 // embedTokens returns the embeddings [B,T,D] of ids, B rows of T.
 func (d *Decoder) embedTokens(ctx context.Context, ids []int64, rows int) (*tensor.Tensor, error) {
-	in, err := tensor.New([]int{rows, len(ids) / rows}, ids)
+	length := len(ids) / rows
+	batch, err := tensor.New([]int{rows, length}, ids)
 	if err != nil {
 		return nil, err
 	}
-	return d.embed.RunOne(ctx, map[string]*tensor.Tensor{graph.InputIDs: in}, graph.InputsEmbeds, rows, len(ids)/rows, -1)
+	in := map[string]*tensor.Tensor{graph.InputIDs: batch}
+	return d.embed.RunOne(ctx, in, graph.InputsEmbeds, rows, length, -1)
 }
 
 // lastPosition takes [B,V] from logits [B,T,V].

@@ -8,8 +8,8 @@ import (
 	"github.com/crossattn/xpipe/pipeline/graph"
 )
 
-// Forced returns the log-probability of each text, its end included, as the continuation of the
-// batch's only prompt. texts are ids; eos the ids that end one.
+// Forced returns the natural log-probability of each text, its end included, as the continuation of
+// the batch's only prompt. texts are ids; eos are the ids that end a text.
 func Forced(ctx context.Context, batch Sequences, texts [][]int64, eos []int64) ([]float64, error) {
 	logits, err := batch.Prefill(ctx)
 	if err != nil {
@@ -54,8 +54,8 @@ func Forced(ctx context.Context, batch Sequences, texts [][]int64, eos []int64) 
 	return totals, nil
 }
 
-// Write makes the batch's only sequence go on with the given ids, one step a token, and returns
-// what it came to.
+// Write makes the batch's only sequence go on with the given ids, one step a token, and returns the
+// sequence with its log-probabilities.
 func Write(ctx context.Context, batch Sequences, ids []int64) (Sequence, error) {
 	s := Sequence{IDs: ids}
 	logits, err := batch.Prefill(ctx)
@@ -85,8 +85,8 @@ func checkID(id int64, logs []float32) error {
 	return nil
 }
 
-// logSumOf is the logarithm of the summed probability of the ids; 0, certainty, where a model has
-// no end.
+// logSumOf returns the logarithm of the summed probability of the ids. It is 0, certainty, for a
+// model without end ids.
 func logSumOf(logs []float32, ids []int64) float64 {
 	if len(ids) == 0 {
 		return 0

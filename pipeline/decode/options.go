@@ -61,7 +61,7 @@ const (
 // earlyStopping are transformers' names of the values.
 var earlyStopping = []string{StopHeuristic: "false", StopFirst: "true", StopNever: "never"}
 
-// String is the value as transformers writes it: "false", "true" or "never".
+// String returns the value as transformers writes it: "false", "true" or "never".
 func (e EarlyStopping) String() string {
 	if e < 0 || int(e) >= len(earlyStopping) {
 		return strconv.Itoa(int(e))
@@ -69,7 +69,7 @@ func (e EarlyStopping) String() string {
 	return earlyStopping[e]
 }
 
-// ParseEarlyStopping reads what String writes. Another text is an error that wraps
+// ParseEarlyStopping reads the text that String writes. Another text gives an error that wraps
 // graph.ErrOption.
 func ParseEarlyStopping(text string) (EarlyStopping, error) {
 	if i := slices.Index(earlyStopping, text); i >= 0 {
@@ -98,7 +98,8 @@ func LoadOptions(bundle *models.Bundle) (Options, error) {
 	var eos, early json.RawMessage
 	var maxLength int
 	fields := map[string]any{
-		"max_new_tokens": &g.MaxNewTokens, "max_length": &maxLength, "min_new_tokens": &g.MinNewTokens, "min_length": &g.MinLength,
+		"max_new_tokens": &g.MaxNewTokens, "max_length": &maxLength,
+		"min_new_tokens": &g.MinNewTokens, "min_length": &g.MinLength,
 		"num_beams": &g.NumBeams, "length_penalty": &g.LengthPenalty, "early_stopping": &early,
 		"do_sample": &g.DoSample, "temperature": &g.Temperature, "top_k": &g.TopK, "top_p": &g.TopP,
 		"min_p": &g.MinP, "typical_p": &g.TypicalP,
@@ -128,8 +129,8 @@ func LoadOptions(bundle *models.Bundle) (Options, error) {
 		}
 	}
 	if g.MaxNewTokens == 0 {
-		// Old configurations bound prompt and text together; the prompt of these models is not made
-		// of ids, so the bound is the text's.
+		// Old configurations bound prompt and text together. The prompts of these models are not
+		// all ids, so the bound counts the text alone.
 		if g.MaxNewTokens = maxLength; maxLength == 0 {
 			g.MaxNewTokens = 20
 		}
@@ -153,6 +154,7 @@ func oneOrMany(value json.RawMessage) ([]int64, error) {
 
 // Check refuses parameters out of range; the error wraps graph.ErrOption.
 func (g *Options) Check() error {
+	noMoreThanBeams := g.NumReturnSequences <= g.NumBeams
 	for _, c := range []struct {
 		ok   bool
 		name string
@@ -163,8 +165,10 @@ func (g *Options) Check() error {
 		{g.MinLength >= 0, "min_length", "0 or more"},
 		{g.NumBeams >= 1, "num_beams", "1 or more"},
 		{!math.IsNaN(g.LengthPenalty), "length_penalty", "a number"},
-		{g.EarlyStopping >= StopHeuristic && g.EarlyStopping <= StopNever, "early_stopping", "true, false or never"},
-		{g.Temperature > 0, "temperature", "above 0 (for the most probable text, leave do_sample off)"},
+		{g.EarlyStopping >= StopHeuristic && g.EarlyStopping <= StopNever,
+			"early_stopping", "true, false or never"},
+		{g.Temperature > 0,
+			"temperature", "above 0 (for the most probable text, leave do_sample off)"},
 		{g.TopK >= 0, "top_k", "0 or more"},
 		{g.TopP >= 0 && g.TopP <= 1, "top_p", "from 0 to 1"},
 		{g.MinP >= 0 && g.MinP <= 1, "min_p", "from 0 to 1"},
@@ -172,8 +176,9 @@ func (g *Options) Check() error {
 		{g.RepetitionPenalty > 0, "repetition_penalty", "above 0"},
 		{g.NoRepeatNgramSize >= 0, "no_repeat_ngram_size", "0 or more"},
 		{g.NumReturnSequences >= 1, "num_return_sequences", "1 or more"},
-		{g.DoSample || g.NumReturnSequences <= g.NumBeams, "num_return_sequences", "at most num_beams, unless do_sample is on"},
-		{g.NumBeams == 1 || g.NumReturnSequences <= g.NumBeams, "num_return_sequences", "at most num_beams"},
+		{g.DoSample || noMoreThanBeams,
+			"num_return_sequences", "at most num_beams, unless do_sample is on"},
+		{g.NumBeams == 1 || noMoreThanBeams, "num_return_sequences", "at most num_beams"},
 	} {
 		if !c.ok {
 			return fmt.Errorf("%w: %s must be %s", graph.ErrOption, c.name, c.want)

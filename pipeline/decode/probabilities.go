@@ -18,6 +18,7 @@ func OrderBy(scores []float32, compare func(a, b int) int) []int {
 	return order
 }
 
+// Descending orders larger scores first, for OrderBy and slices.SortFunc.
 func Descending(a, b float32) int { return cmp.Compare(b, a) }
 
 // Softmax returns the probabilities of scores.

@@ -7,15 +7,15 @@ import (
 )
 
 // A processor changes the scores of the next id in place. history is the prompt's ids and those
-// generated so far, of which generated are new.
+// generated so far, of which the last generated are new.
 //
-// Each does what transformers' LogitsProcessor of the same name does (generation/logits_process.py,
-// 4.57), in the order in which _get_logits_processor lists them.
+// Each computes as transformers' LogitsProcessor of the same name does
+// (generation/logits_process.py, 4.57), in the order in which _get_logits_processor lists them.
 type processor func(history []int64, generated int, scores []float32)
 
 var minusInf = float32(math.Inf(-1))
 
-// processors returns those that g asks for.
+// processors lists the processors that g asks for.
 func (g *Options) processors() []processor {
 	var list []processor
 	if g.RepetitionPenalty != 1 {
@@ -87,8 +87,8 @@ func noRepeatNgram(n int) processor {
 		}
 		tail := history[len(history)-(n-1):]
 		for i := 0; i+n <= len(history); i++ {
-			if last := history[i+n-1]; slices.Equal(history[i:i+n-1], tail) && last >= 0 && last < int64(len(scores)) {
-				scores[last] = minusInf
+			if slices.Equal(history[i:i+n-1], tail) {
+				forbid(scores, history[i+n-1:i+n])
 			}
 		}
 	}
@@ -99,15 +99,15 @@ func noRepeatNgram(n int) processor {
 func noBadWords(words [][]int64, eos []int64) processor {
 	return func(history []int64, _ int, scores []float32) {
 		for _, word := range words {
-			head, last := word[:len(word)-1], word[len(word)-1]
-			if len(head) == 0 && slices.Contains(eos, last) {
+			head, last := word[:len(word)-1], word[len(word)-1:]
+			if len(head) == 0 && slices.Contains(eos, last[0]) {
 				continue
 			}
 			// transformers wants the history to be as long as the whole word.
-			if len(head) > 0 && (len(word) > len(history) || !slices.Equal(history[len(history)-len(head):], head)) {
-				continue
+			long := len(head) == 0 || len(word) <= len(history)
+			if long && slices.Equal(history[max(0, len(history)-len(head)):], head) {
+				forbid(scores, last)
 			}
-			forbid(scores, []int64{last})
 		}
 	}
 }
@@ -209,7 +209,8 @@ func typical(mass float64, keep int) processor {
 		for i, p := range probs {
 			distance[i] = math.Abs(-math.Log(p) - entropy)
 		}
-		order := OrderBy(scores, func(a, b int) int { return cmp.Compare(distance[a], distance[b]) })
+		nearest := func(a, b int) int { return cmp.Compare(distance[a], distance[b]) }
+		order := OrderBy(scores, nearest)
 		last, sum := 0, 0.0
 		for _, id := range order {
 			if sum += probs[id]; sum >= mass {

@@ -13,7 +13,7 @@ import (
 type Sequence struct {
 	IDs      []int64
 	LogProbs []float64 // of each id under the model itself, before any processor
-	Score    float64   // what beam search ranked it by; the sum of LogProbs otherwise
+	Score    float64   // the score that beam search ranked by; the sum of LogProbs otherwise
 }
 
 // Search is one decoding run: a batch of sequences under one set of parameters.
@@ -21,17 +21,17 @@ type Search struct {
 	Options
 	// Tokenizer writes ids as text, for StopStrings.
 	Tokenizer *tokenize.Tokenizer
-	// Emit is told each id as it is chosen, and ends the run by returning false; beam search,
-	// which may change its mind until its end, tells it then. nil tells nobody.
+	// Emit, where it is not nil, is called with each id as it is chosen, and ends the run by
+	// returning false. Beam search calls it at its end, because any id may change until then.
 	Emit func(row int, id int64, logProb float64) (goOn bool)
 
 	list    []processor
 	limit   int
-	history [][]int64 // of each prompt, what processors see before the text
+	history [][]int64 // of each prompt, the ids before the text, for processors
 }
 
 // Run decodes every prompt and returns NumReturnSequences sequences for each, those of one prompt
-// together.
+// together. Options must have passed Check.
 func (s *Search) Run(ctx context.Context, batch Sequences) ([]Sequence, error) {
 	if s.Emit == nil {
 		s.Emit = func(int, int64, float64) bool { return true }

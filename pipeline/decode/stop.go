@@ -6,7 +6,7 @@ import (
 	"github.com/crossattn/xpipe/tokenize"
 )
 
-// stopWatch looks for stop strings in a text that grows token by token. Each id is decoded once. A
+// stopWatch looks for stop strings in a text that grows token by token. It decodes each id once. A
 // nil stopWatch finds none.
 type stopWatch struct {
 	stops  []string
@@ -22,7 +22,7 @@ func (s *Search) watchStops() *stopWatch {
 	return &stopWatch{stops: s.StopStrings, stream: s.Tokenizer.NewStream(true)}
 }
 
-// fork is a watch that goes on from here on its own, as beams do.
+// fork returns a copy that goes on by itself, for a beam that branches.
 func (w *stopWatch) fork() *stopWatch {
 	if w == nil {
 		return nil
@@ -30,8 +30,8 @@ func (w *stopWatch) fork() *stopWatch {
 	return &stopWatch{stops: w.stops, stream: w.stream.Clone(), tail: w.tail}
 }
 
-// add takes the next id and reports whether the text holds a stop string now. What the stream
-// still holds back counts as decoding the ids so far would show it.
+// add takes the next id and reports whether the text holds a stop string now. Bytes that the stream
+// still holds back count as they would decode now.
 func (w *stopWatch) add(id int64) bool {
 	if w == nil {
 		return false

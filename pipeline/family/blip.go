@@ -33,14 +33,15 @@ var blipRow = Family{
 	},
 }
 
-// blip is the way of BLIP (Li et al., 2201.12086): a text decoder of BERT's kind whose
+// blip is a model of BLIP (Li et al., 2201.12086): a text decoder of BERT's kind whose
 // cross-attention reads the picture's patches (captioning), or the states of a question encoder
 // that has read them (question answering).
 type blip struct {
-	crossReader                 // its cross is nil in a VQA model
-	questions   *decode.CrossKV // question and patches -> keys and values; nil in a captioning model
-	texts       Texts
-	positions   int // of a question; 0: unknown
+	crossReader // its cross is nil in a VQA model
+	// questions maps a question and patches to keys and values; nil in a captioning model.
+	questions *decode.CrossKV
+	texts     Texts
+	positions int // of a question; 0: unknown
 }
 
 func openBLIP(o *graph.Opener, c *Config) (*blip, error) {
@@ -69,7 +70,7 @@ func (m *blip) Compose(parts []Part, encoded []Encoded) ([]Segment, error) {
 	if m.questions != nil {
 		prompt.IDs, err = m.texts.ReadUpTo(m.positions, text)
 	} else if prompt.IDs, err = m.texts.Read(text); err == nil {
-		// [CLS] gives way to the decoder's own start, and [SEP] would end the text.
+		// The decoder's start token replaces [CLS]; [SEP] would end the text.
 		read := prompt.IDs
 		if prompt.IDs = []int64{m.start}; len(read) > 2 {
 			prompt.IDs = append(prompt.IDs, read[1:len(read)-1]...)
@@ -124,11 +125,14 @@ func (m *blip) Attend(ctx context.Context, a *attend.Attention, w *attend.Watch)
 	if len(read) == 0 {
 		return fmt.Errorf("%w: the question encoder shows no cross-attention", graph.ErrUnsupported)
 	}
-	look, err := attend.StageOf("the question's words over patches", read, 0, columns, 0, read[0].Dim(3))
+	const name = "the question's words over patches"
+	patches := read[0].Dim(3)
+	look, err := attend.StageOf(name, read, 0, columns, 0, patches)
 	if err != nil {
 		return err
 	}
-	look.Rollout, err = attend.QueryRollout(ctx, q.Kind(attend.SelfAttention), read, columns, read[0].Dim(3))
+	self := q.Kind(attend.SelfAttention)
+	look.Rollout, err = attend.QueryRollout(ctx, self, read, columns, patches)
 	if err != nil {
 		return err
 	}

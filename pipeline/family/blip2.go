@@ -26,10 +26,14 @@ var blip2Row = Family{
 	Name: BLIP2,
 	Layouts: []models.Layout{{
 		Type: "blip-2", Family: BLIP2, Forms: blip2Forms, Optional: []string{graph.Encoder},
-		Manifest: models.Prompts(map[string]string{"caption": "", "answer": "Question: {} Answer:"}),
+		Manifest: models.Prompts(map[string]string{
+			"caption": "", "answer": "Question: {} Answer:",
+		}),
 	}, {
 		Type: "instructblip", Family: BLIP2, Forms: blip2Forms, Optional: []string{graph.Encoder},
-		Manifest: models.Prompts(map[string]string{"caption": "A short image description.", "answer": "{}"}),
+		Manifest: models.Prompts(map[string]string{
+			"caption": "A short image description.", "answer": "{}",
+		}),
 	}},
 	Open: func(o *graph.Opener, c *Config) (Model, error) {
 		if o.Bundle.Has(graph.Decoder) {
@@ -39,11 +43,11 @@ var blip2Row = Family{
 	},
 }
 
-// blip2 is the way of BLIP-2 (Li et al., 2301.12597): the picture's patches are the keys and
+// blip2 is a model of BLIP-2 (Li et al., 2301.12597): the picture's patches are the keys and
 // values that a small set of learned queries attends to in the Q-Former; the queries' outputs,
 // projected to the language model's width, stand before the prompt.
 //
-// With a graph "encoder" the language model is of T5's kind: the prompt is the encoder's, and the
+// With a graph "encoder" the language model is of T5's kind: the encoder reads the prompt, and the
 // decoder starts from one token. With an input qformer_input_ids the Q-Former reads the text as
 // well, which is InstructBLIP (Dai et al., 2305.06500).
 type blip2 struct {
@@ -123,10 +127,11 @@ func (m *blip2) readInstructions(bundle *models.Bundle, c *Config) error {
 	return err
 }
 
-// Encode returns the projected queries [1,Q,D] of each picture; where the Q-Former reads the text,
-// it has to wait for it, and Encode returns the patches [1,N,Dv].
+// Encode returns the projected queries [1,Q,D] of each picture. A Q-Former that reads the text runs
+// later, in Begin, and Encode returns the patches [1,N,Dv].
 func (m *blip2) Encode(ctx context.Context, prepared media.Prepared) ([]Encoded, error) {
-	states, err := m.vision.RunPrepared(ctx, prepared.Tensors, graph.ImageEmbeds, prepared.Items(), -1, -1)
+	states, err := m.vision.RunPrepared(ctx, prepared.Tensors, graph.ImageEmbeds,
+		prepared.Items(), -1, -1)
 	if err == nil && m.instruction == nil {
 		states, err = m.queries(ctx, map[string]*tensor.Tensor{graph.ImageEmbeds: states})
 	}
@@ -175,7 +180,10 @@ func (m *blip2) instructed(ctx context.Context, prompts [][]Segment) ([][]Segmen
 	if err != nil {
 		return nil, err
 	}
-	queries, err := encodeEach(m.queries(ctx, map[string]*tensor.Tensor{graph.ImageEmbeds: patches, qformerIDs: ids, qformerMask: mask}))
+	in := map[string]*tensor.Tensor{
+		graph.ImageEmbeds: patches, qformerIDs: ids, qformerMask: mask,
+	}
+	queries, err := encodeEach(m.queries(ctx, in))
 	if err != nil {
 		return nil, err
 	}
@@ -194,17 +202,18 @@ func (m *blip2) Begin(ctx context.Context, prompts [][]Segment) (decode.Sequence
 		}
 	}
 	start, err := m.join(ctx, prompts)
-	if err != nil || m.encoder == nil {
-		if err != nil {
-			return nil, err
-		}
+	if err != nil {
+		return nil, err
+	}
+	if m.encoder == nil {
 		return m.decoder.Begin(start)
 	}
 	embeds, mask, err := decode.PadRight(start.Prompts, start.Width)
 	if err != nil {
 		return nil, err
 	}
-	fixed, err := m.encoder.Run(ctx, map[string]*tensor.Tensor{graph.InputsEmbeds: embeds, graph.AttentionMask: mask}, mask)
+	in := map[string]*tensor.Tensor{graph.InputsEmbeds: embeds, graph.AttentionMask: mask}
+	fixed, err := m.encoder.Run(ctx, in, mask)
 	if err != nil {
 		return nil, err
 	}
@@ -221,15 +230,16 @@ func (m *blip2) join(ctx context.Context, prompts [][]Segment) (decode.Start, er
 	start := decode.Start{Width: prompts[0][0].Embeds.Dim(2)}
 	if wide != start.Width && wide > 0 {
 		return start, fmt.Errorf(
-			"%w: the projected queries are %d wide, the text's embeddings are not", graph.ErrBundle,
-			start.Width)
+			"%w: the projected queries are %d wide, the text's embeddings are not",
+			graph.ErrBundle, start.Width)
 	}
 	for i, p := range prompts {
 		queries, err := tensor.Values[float32](p[0].Embeds)
 		if err != nil {
 			return start, err
 		}
-		start.Prompts = append(start.Prompts, decode.Prompt{IDs: ids[i], Embeds: [][]float32{queries, words[i]}})
+		prompt := decode.Prompt{IDs: ids[i], Embeds: [][]float32{queries, words[i]}}
+		start.Prompts = append(start.Prompts, prompt)
 	}
 	return start, nil
 }
@@ -247,8 +257,8 @@ func (m *blip2) Watched() []string {
 // Attend leads from a token through the language model's attention to the queries (self-attention
 // to the prefix; cross-attention to the encoder's output where there is an encoder), and from a
 // query through the Q-Former's cross-attention to the patches. Tokens of the picture may pass the
-// Q-Former beside the queries: each leads to itself. Where the vision encoder says from where its
-// tokens come, a third stage leads there.
+// Q-Former beside the queries: each leads to itself. Where the vision encoder gives the cells that
+// its tokens come from, a third stage leads to those.
 func (m *blip2) Attend(ctx context.Context, a *attend.Attention, w *attend.Watch) error {
 	q := &w.Runs(graph.QFormer)[0]
 	cross := q.Kind(attend.CrossAttention)
@@ -272,13 +282,13 @@ func (m *blip2) Attend(ctx context.Context, a *attend.Attention, w *attend.Watch
 	if m.encoder != nil {
 		kind = attend.CrossAttention
 	}
-	runs := w.Runs(graph.Decoder)
-	words, err := attend.StepsOf("tokens over queries", runs, kind, len(a.Tokens), 0, queries+passed)
+	runs, tokens, columns := w.Runs(graph.Decoder), len(a.Tokens), queries+passed
+	words, err := attend.StepsOf("tokens over queries", runs, kind, tokens, 0, columns)
 	if err != nil {
 		return err
 	}
 	if m.encoder == nil {
-		if words.Rollout, err = attend.DecoderRollout(ctx, runs, len(a.Tokens), queries+passed); err != nil {
+		if words.Rollout, err = attend.DecoderRollout(ctx, runs, tokens, columns); err != nil {
 			return err
 		}
 	}
@@ -286,7 +296,8 @@ func (m *blip2) Attend(ctx context.Context, a *attend.Attention, w *attend.Watch
 	if err != nil {
 		return err
 	}
-	if look.Rollout, err = attend.QueryRollout(ctx, q.Kind(attend.SelfAttention), cross, queries, patches); err != nil {
+	self := q.Kind(attend.SelfAttention)
+	if look.Rollout, err = attend.QueryRollout(ctx, self, cross, queries, patches); err != nil {
 		return err
 	}
 	if look.Maps, err = passedBeside(look.Maps, passed); err != nil {
@@ -299,9 +310,17 @@ func (m *blip2) Attend(ctx context.Context, a *attend.Attention, w *attend.Watch
 	if len(w.Runs(graph.VisionEncoder)) == 0 {
 		return nil
 	}
+	cells, err := cellStage(w, patches)
+	a.Stages = append(a.Stages, cells)
+	return err
+}
+
+// cellStage makes the stage from the picture's tokens, of which there are patches, to the cells
+// that the vision encoder says they come from.
+func cellStage(w *attend.Watch, patches int) (s attend.Stage, err error) {
 	places := w.Runs(graph.VisionEncoder)[0].Kind(attend.ImagePlaces)
 	if len(places) == 0 || places[0].Dim(0) < 1 || places[0].Dim(1) != patches {
-		return fmt.Errorf("%w: %s of %s are not those of its %d tokens",
+		return s, fmt.Errorf("%w: %s of %s are not those of its %d tokens",
 			graph.ErrBundle, attend.ImagePlaces, graph.VisionEncoder, patches)
 	}
 	cells := places[0].Dim(2)
@@ -310,17 +329,15 @@ func (m *blip2) Attend(ctx context.Context, a *attend.Attention, w *attend.Watch
 		sum := 0.0
 		for _, v := range values[i*cells : (i+1)*cells] {
 			if sum += float64(v); !(v >= 0 && sum <= 1+1e-3) {
-				return fmt.Errorf("%w: %s of %s: row %d is no distribution over cells",
+				return s, fmt.Errorf("%w: %s of %s: row %d is no distribution over cells",
 					graph.ErrBundle, attend.ImagePlaces, graph.VisionEncoder, i)
 			}
 		}
 	}
-	s, err := attend.StageOfPlaces("patches over cells", patches, cells, values)
-	a.Stages = append(a.Stages, s)
-	return err
+	return attend.StageOfPlaces("patches over cells", patches, cells, values)
 }
 
-// passedBeside appends n rows to each matrix [...,rows,columns] of m, which lead to the last n
+// passedBeside appends n rows to each matrix [...,rows,columns] of m; they lead to the last n
 // columns.
 func passedBeside(m *tensor.Tensor, n int) (*tensor.Tensor, error) {
 	if n == 0 {

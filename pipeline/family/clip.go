@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"image"
 	"math"
+	"slices"
 
 	"github.com/crossattn/xpipe/fallback/attention"
 	"github.com/crossattn/xpipe/fallback/kernel"
@@ -26,7 +27,9 @@ var clipRow = Family{
 	Name: CLIP,
 	Layouts: []models.Layout{{
 		Type: "clip", Family: CLIP, Forms: dualForms,
-		Manifest: func(c models.Config) map[string]any { return dual(c, 77, "softmax", "longest", "a photo of a {}") },
+		Manifest: func(c models.Config) map[string]any {
+			return dual(c, 77, "softmax", "longest", "a photo of a {}")
+		},
 	}, {
 		Type: "siglip", Family: CLIP, Forms: dualForms,
 		Manifest: func(c models.Config) map[string]any {
@@ -36,25 +39,26 @@ var clipRow = Family{
 	Open: openCLIP,
 }
 
-// dual are the keys of a model with two encoders. positions is the text model's length where
-// config.json leaves out what is transformers' default.
+// dual returns the keys of xpipe.json for a model with two encoders. positions is transformers'
+// default for the text model's length, which config.json may leave out.
 func dual(c models.Config, positions int, scores, padding, prompt string) map[string]any {
 	if c.TextConfig.MaxPositions > 0 {
 		positions = c.TextConfig.MaxPositions
 	}
 	return map[string]any{
 		"scores": scores, "text_padding": padding,
-		"limits": map[string]int{"max_text": positions}, "prompts": map[string]string{"classify": prompt},
+		"limits":  map[string]int{"max_text": positions},
+		"prompts": map[string]string{"classify": prompt},
 	}
 }
 
-// clip is the way of CLIP (Radford et al., 2103.00020) and of SigLIP (Zhai et al., 2303.15343): two
+// clip is a model of CLIP (Radford et al., 2103.00020) or SigLIP (Zhai et al., 2303.15343): two
 // encoders, each followed by a projection into one space and L2 normalisation. CLIP compares by a
 // softmax over the texts, SigLIP judges each pair by a sigmoid.
 //
-// Graphs of transformers.js and optimum have the projection inside. Where one of them is the whole
-// model, its own logits count. Two separate graphs do not have the scale of the logits: CLIP's is
-// then 100, where training clips it (section 2.5 of the paper) and where OpenAI's checkpoints are;
+// Graphs of transformers.js and optimum have the projection inside. A graph of the whole model
+// gives the logits itself. Two separate graphs lack the scale of the logits: CLIP's is then 100,
+// the bound that training sets (section 2.5 of the paper) and the value of OpenAI's checkpoints;
 // SigLIP has no such value.
 type clip struct {
 	onePicture
@@ -65,8 +69,8 @@ type clip struct {
 	sigmoid      bool
 	texts        Texts
 	padTo        int   // tokens that every text is padded to; 0: the longest of a batch
-	pad          int64 // what texts are padded with, on the right; it is in sight of SigLIP
-	maxText      int
+	pad          int64 // the id that pads texts, on the right; SigLIP attends to it
+	maxText      int   // tokens that longer texts are cut to; 0: none is cut
 }
 
 // tower is one of the two encoders.
@@ -74,7 +78,7 @@ type tower struct {
 	graph      *graph.Graph
 	output     string
 	projection *graph.Projection // nil where the output is in the common space already
-	// rest are inputs that stand in for the other tower's, where both are in one graph.
+	// rest are placeholders for the other tower's inputs, where both are in one graph.
 	rest map[string]*tensor.Tensor
 }
 
@@ -125,13 +129,15 @@ func openCLIP(o *graph.Opener, c *Config) (Model, error) {
 	return m, err
 }
 
-// standIn makes inputs for the other tower where a graph that is the whole model is one.
+// standIn makes placeholders for the other tower's inputs, for towers in a graph of the whole
+// model.
 func (m *clip) standIn(ctx context.Context, c *Config, whole *graph.Graph) error {
 	front, err := c.Preparer(media.Pictures)
 	if err != nil {
 		return err
 	}
-	blank, err := front.Prepare(ctx, []media.Item{media.Picture{Image: image.NewGray(image.Rect(0, 0, 1, 1))}})
+	dot := media.Picture{Image: image.NewGray(image.Rect(0, 0, 1, 1))}
+	blank, err := front.Prepare(ctx, []media.Item{dot})
 	if err != nil {
 		return err
 	}
@@ -148,7 +154,8 @@ func (m *clip) standIn(ctx context.Context, c *Config, whole *graph.Graph) error
 	return nil
 }
 
-// loadWeights reads what lies beside the graphs, if anything does.
+// loadWeights reads the scale of the logits and the projections from the bundle's weights, if it
+// has any.
 func (m *clip) loadWeights(bundle *models.Bundle) error {
 	if bundle.Projection == "" {
 		m.scale, m.scaled = clipScale, !m.sigmoid
@@ -170,7 +177,8 @@ func (m *clip) loadWeights(bundle *models.Bundle) error {
 		}
 		m.bias = float64(tensor.Data[float32](bias)[0])
 	}
-	for name, t := range map[string]*tower{"visual_projection": &m.vision, "text_projection": &m.text} {
+	towers := map[string]*tower{"visual_projection": &m.vision, "text_projection": &m.text}
+	for name, t := range towers {
 		if weights[name+".weight"] != nil {
 			if t.projection, err = graph.LoadProjection(weights, name); err != nil {
 				return err
@@ -181,7 +189,7 @@ func (m *clip) loadWeights(bundle *models.Bundle) error {
 }
 
 // openTower opens the graph of a role, or takes the whole model where the role has none of its
-// own. embeds is what graphs with the projection inside call their output.
+// own. embeds is the output's name in graphs with the projection inside.
 func (m *clip) openTower(o *graph.Opener, t *tower, role, embeds string, whole *graph.Graph) error {
 	t.graph = whole
 	if whole == nil || o.Bundle.Has(role) {
@@ -190,8 +198,8 @@ func (m *clip) openTower(o *graph.Opener, t *tower, role, embeds string, whole *
 			return err
 		}
 	}
-	// States before the projection cannot be compared. SigLIP has none for pictures, and has the
-	// texts' inside where transformers names the output.
+	// States before the projection cannot be compared. SigLIP has no projection for pictures, and
+	// the one for texts is inside graphs whose output has transformers' name.
 	outputs := []string{embeds}
 	if t.projection != nil || m.sigmoid && t == &m.vision {
 		outputs = append(outputs, graph.PooledOutput)
@@ -231,7 +239,7 @@ func (t *tower) embed(
 	return graph.Normalized(pooled)
 }
 
-// padID is the id of the pad token that tokenizer_config.json names.
+// padID returns the id of the pad token that tokenizer_config.json names.
 func padID(bundle *models.Bundle, texts Texts) (int64, error) {
 	var file struct {
 		Pad json.RawMessage `json:"pad_token"` // the token, or an object with its content
@@ -274,8 +282,8 @@ func (m *clip) EmbedTexts(ctx context.Context, texts []string) (*tensor.Tensor, 
 	return m.text.embed(ctx, len(texts), in)
 }
 
-// textInputs returns what the graph takes of the texts: input_ids [B,T], and attention_mask [B,T]
-// where it has one.
+// textInputs returns the graph's inputs for texts: input_ids [B,T] and, where it takes one,
+// attention_mask [B,T].
 func (m *clip) textInputs(g *graph.Graph, texts []string) (map[string]*tensor.Tensor, error) {
 	ids, mask, err := m.tokens(texts)
 	if err != nil {
@@ -288,9 +296,9 @@ func (m *clip) textInputs(g *graph.Graph, texts []string) (map[string]*tensor.Te
 	return in, nil
 }
 
-// tokens returns ids [B,T], padded on the right, and the mask [B,T] of what is in sight: all of it
-// where texts have one length for the model. Texts longer than the model's positions lose their
-// end, as in the reference.
+// tokens returns ids [B,T], padded on the right, and the mask [B,T] of the tokens to attend to: all
+// of them, padding included, where the model wants texts of one length. Texts longer than the
+// model's positions lose their end, as in the reference.
 func (m *clip) tokens(texts []string) (ids, mask *tensor.Tensor, err error) {
 	rows, err := m.texts.ReadAll(0, texts, truncated(m.maxText)...)
 	if err != nil {
@@ -305,21 +313,18 @@ func (m *clip) tokens(texts []string) (ids, mask *tensor.Tensor, err error) {
 		longest = max(longest, len(row))
 	}
 	padded := make([]int64, 0, len(texts)*longest)
-	seen := make([]int64, 0, len(texts)*longest)
-	for _, row := range rows {
+	lengths := make([]int, len(rows))
+	for i, row := range rows {
 		padded = append(padded, row...)
-		for range row {
-			seen = append(seen, 1)
-		}
-		for range longest - len(row) {
-			padded = append(padded, m.pad)
-			seen = append(seen, int64(min(m.padTo, 1)))
+		padded = append(padded, slices.Repeat([]int64{m.pad}, longest-len(row))...)
+		if lengths[i] = len(row); m.padTo > 0 {
+			lengths[i] = longest
 		}
 	}
 	if ids, err = tensor.New([]int{len(texts), longest}, padded); err != nil {
 		return nil, nil, err
 	}
-	mask, err = tensor.New([]int{len(texts), longest}, seen)
+	mask, err = graph.Mask(lengths, longest)
 	return ids, mask, err
 }
 
@@ -337,7 +342,8 @@ func (m *clip) Match(
 	}
 	matches := make([]Match, len(texts))
 	for i, text := range texts {
-		matches[i] = Match{Text: text, Similarity: graph.Dot(graph.Row(images, 0), graph.Row(words, i))}
+		similarity := graph.Dot(graph.Row(images, 0), graph.Row(words, i))
+		matches[i] = Match{Text: text, Similarity: similarity}
 	}
 	if logits == nil {
 		logits = make([]float32, len(texts))
@@ -361,8 +367,9 @@ func (m *clip) compare(
 ) (images, words *tensor.Tensor, logits []float32, err error) {
 	if m.joint == nil {
 		if !m.scaled {
-			return nil, nil, nil, fmt.Errorf("%w: this SigLIP model has neither the whole model's graph nor %s with logit_scale and logit_bias, without which its scores are not known; it can embed",
-				graph.ErrUnsupported, models.ProjectionName)
+			return nil, nil, nil, fmt.Errorf("%w: this SigLIP model has neither the whole model's "+
+				"graph nor %s with logit_scale and logit_bias, without which its scores are not "+
+				"known; it can embed", graph.ErrUnsupported, models.ProjectionName)
 		}
 		if images, err = m.EmbedMedia(ctx, prepared); err != nil {
 			return nil, nil, nil, err
@@ -388,8 +395,8 @@ func (m *clip) compare(
 	}
 	if out[logitsPerImage].Len() != len(texts) {
 		return nil, nil, nil, fmt.Errorf(
-			"%w: the graph gives logits %v for one picture and %d texts", graph.ErrBundle,
-			out[logitsPerImage], len(texts))
+			"%w: the graph gives logits %v for one picture and %d texts",
+			graph.ErrBundle, out[logitsPerImage], len(texts))
 	}
 	if images, err = graph.Normalized(out[graph.ImageEmbeds]); err != nil {
 		return nil, nil, nil, err
@@ -402,8 +409,9 @@ func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
 
 func (m *clip) Watched() []string { return []string{graph.VisionEncoder} }
 
-// Attend of CLIP is that of the class token, of SigLIP that of the probe which pools the patches;
-// the rollout follows it through all layers. A convolutional encoder has activation instead.
+// Attend makes one stage: of the class token for CLIP, of the probe that pools the patches for
+// SigLIP. The rollout follows it through all layers. A convolutional encoder has a map of
+// activation instead.
 func (m *clip) Attend(ctx context.Context, a *attend.Attention, w *attend.Watch) error {
 	if len(w.Runs(graph.VisionEncoder)) == 0 {
 		return fmt.Errorf("%w: the image encoder is not a graph of its own", graph.ErrUnsupported)
@@ -433,7 +441,8 @@ func (m *clip) Attend(ctx context.Context, a *attend.Attention, w *attend.Watch)
 	rollout := tensor.Data[float32](whole)
 	var s attend.Stage
 	if len(probe) > 0 {
-		if s, err = attend.StageOf("the pooling probe over patches", probe[:1], 0, 1, 0, n); err != nil {
+		const name = "the pooling probe over patches"
+		if s, err = attend.StageOf(name, probe[:1], 0, 1, 0, n); err != nil {
 			return err
 		}
 		mean, err := attend.MeanOf(probe[0])
@@ -447,32 +456,37 @@ func (m *clip) Attend(ctx context.Context, a *attend.Attention, w *attend.Watch)
 			}
 		}
 		rollout = row
-	} else if s, err = attend.StageOf("the class token over patches", self, 0, 1, 0, n); err != nil {
-		return err
+	} else {
+		const name = "the class token over patches"
+		if s, err = attend.StageOf(name, self, 0, 1, 0, n); err != nil {
+			return err
+		}
 	}
 	s.Rollout, err = tensor.New([]int{1, n}, rollout[:n])
 	a.Stages = []attend.Stage{s}
 	return err
 }
 
-// activation is a class activation map (Zhou et al., 1512.04150) of a text: its similarity to the
-// picture, before both are normalised, is a sum over the channels of the pooled state, and a
-// channel's part belongs to the cells in proportion to their share of the channel. Cells that speak
-// against the text are left out. Without a text it is the picture's own embedding that is asked
-// for. Shares need channels that are nowhere negative, as behind a rectifier: a transformer's
-// states are not.
+// activation makes the stage of a class activation map (Zhou et al., 1512.04150) of a text. The
+// text's similarity to the picture, before both are normalised, is a sum over the channels of the
+// pooled state, and each channel's term is divided among the cells in proportion to their share of
+// the channel. Negative cells become 0. Without a text the picture's own embedding takes its place.
+// Shares need channels without negative values, as behind a rectifier; a transformer's states have
+// some.
 func (m *clip) activation(
 	ctx context.Context, a *attend.Attention, cells, pooled attend.Layer,
 ) error {
 	n, width := cells.Dim(1), cells.Dim(2)
 	p := m.vision.projection
-	if p == nil || p.In != width || pooled.Dim(1) != width || pooled.Dim(0) < 1 || cells.Dim(0) < 1 {
+	fits := p != nil && p.In == width && pooled.Dim(1) == width
+	if !fits || pooled.Dim(0) < 1 || cells.Dim(0) < 1 {
 		return fmt.Errorf(
 			"%w: the image encoder shows no attention, and its states are not those that "+
 				"visual_projection takes",
 			graph.ErrUnsupported)
 	}
-	x, state := tensor.Data[float32](cells.Tensor)[:n*width], tensor.Data[float32](pooled.Tensor)[:width]
+	x := tensor.Data[float32](cells.Tensor)[:n*width]
+	state := tensor.Data[float32](pooled.Tensor)[:width]
 	for _, v := range x {
 		if !(v >= 0) {
 			return fmt.Errorf(

@@ -3,6 +3,7 @@ package family
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/pipeline/attend"
@@ -11,7 +12,7 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// crossReader is what families share whose decoder reads a picture by cross-attention alone: the
+// crossReader is the base of families whose decoder reads a picture by cross-attention alone: the
 // vision encoder's states become its keys and values once, and the prompt is text.
 type crossReader struct {
 	onePicture
@@ -47,7 +48,9 @@ func (m *crossReader) Begin(ctx context.Context, prompts [][]Segment) (decode.Se
 	if err != nil {
 		return nil, err
 	}
-	mask, err := ones(states.Dim(0), states.Dim(1))
+	// Cross-attention may read all states of each picture.
+	lengths := slices.Repeat([]int{states.Dim(1)}, states.Dim(0))
+	mask, err := graph.Mask(lengths, states.Dim(1))
 	if err != nil {
 		return nil, err
 	}
@@ -68,15 +71,6 @@ func (m *crossReader) Begin(ctx context.Context, prompts [][]Segment) (decode.Se
 	return m.decoder.Begin(start)
 }
 
-// ones is a mask [B,S] of what is all there.
-func ones(rows, length int) (*tensor.Tensor, error) {
-	values := make([]int64, rows*length)
-	for i := range values {
-		values[i] = 1
-	}
-	return tensor.New([]int{rows, length}, values)
-}
-
 // StartsAfresh is false: the text goes on from the prompt.
 func (m *crossReader) StartsAfresh() bool { return false }
 
@@ -89,7 +83,7 @@ func (m *crossReader) Attend(_ context.Context, a *attend.Attention, w *attend.W
 }
 
 // crossTokens makes the stage from tokens to the columns of the decoder's cross-attention, and
-// returns how many those are.
+// returns the number of columns.
 func crossTokens(a *attend.Attention, w *attend.Watch, name string) (columns int, err error) {
 	runs := w.Runs(graph.Decoder)
 	cross := runs[0].Kind(attend.CrossAttention)

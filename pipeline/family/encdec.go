@@ -14,19 +14,21 @@ var encdecRow = Family{
 	Name: EncDec,
 	Layouts: []models.Layout{{
 		Type: "vision-encoder-decoder", Family: EncDec,
-		Forms:    [][]string{{graph.VisionEncoder, graph.EmbedTokens, graph.Decoder, graph.CrossKV}},
+		Forms: [][]string{
+			{graph.VisionEncoder, graph.EmbedTokens, graph.Decoder, graph.CrossKV},
+		},
 		Manifest: models.Prompts(map[string]string{"caption": ""}),
 	}},
 	Open: openEncDec,
 }
 
-// encdec is the way of VisionEncoderDecoderModel: a vision encoder, and a language model whose
+// encdec is a VisionEncoderDecoderModel: a vision encoder, and a language model whose
 // cross-attention reads its states. ViT with GPT-2 captions pictures, TrOCR (Li et al., 2109.10282)
-// reads a line of text, Donut (Kim et al., 2111.15664) reads a page as its prompt, a task, asks.
+// reads a line of text, Donut (Kim et al., 2111.15664) reads a page for the task in its prompt.
 type encdec struct {
 	crossReader
 	texts Texts
-	// replaces is whether the prompt's ids stand in the start token's place (Donut).
+	// replaces reports whether the prompt's ids replace the start token (Donut).
 	replaces bool
 	encoding []tokenize.Option
 }

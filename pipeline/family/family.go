@@ -1,7 +1,7 @@
-// Package family holds the model families: one file each, and a table with a row for each, which
-// everything that depends on a family reads. A family knows which graphs it has, how text and
-// pictures make its prompt, and how its graphs follow one another; decoding is package decode's,
-// drawing attention package attend's, requests and limits package pipeline's.
+// Package family holds the model families: one file each, and a table with one row each, which all
+// code that depends on a family reads. A family knows its graphs, how text and pictures make its
+// prompt, and how its graphs follow one another. Package decode decodes, package attend draws
+// attention, package pipeline takes requests and sets limits.
 package family
 
 import (
@@ -22,14 +22,16 @@ import (
 type Family struct {
 	// Name is what xpipe.json calls the family.
 	Name models.Family
-	// Layouts are the directories without xpipe.json that are a model of the family, by
-	// config.json's model_type: the roles that make a whole one, and what xpipe.json would say.
+	// Layouts describe the directories without xpipe.json that are a model of the family, by
+	// config.json's model_type: the roles of a whole model, and the keys of its xpipe.json.
 	Layouts []models.Layout
-	// Open opens a model's graphs. What was opened is the Opener's to close.
+	// Open opens a model's graphs. The Opener closes them. Errors wrap graph.ErrBundle or are those
+	// of the engine.
 	Open func(*graph.Opener, *Config) (Model, error)
 }
 
-// Table is a list of families. A program that wants only some passes a shorter one to Pipeline.
+// Table is a list of families. A program that wants only some of them opens its Pipeline with
+// pipeline.WithFamilies.
 type Table []Family
 
 // Find returns the row of a family; the error wraps graph.ErrUnsupported.
@@ -42,8 +44,8 @@ func (t Table) Find(name models.Family) (*Family, error) {
 	return nil, fmt.Errorf("%w: no pipeline for family %s", graph.ErrUnsupported, name)
 }
 
-// Known tells package models of the families: which names a manifest may have, and which
-// directories without one are models.
+// Known returns the option that gives package models the families' names, for manifests, and
+// their layouts, for directories without a manifest.
 func (t Table) Known() models.Option {
 	known := models.Known{}
 	for _, f := range t {
@@ -53,19 +55,18 @@ func (t Table) Known() models.Option {
 	return models.WithKnown(known)
 }
 
-// Config is what a model is opened with beside its graphs.
+// Config holds the parts of a model beside its graphs.
 type Config struct {
 	Texts   Texts
 	Options decode.Options // of generation_config.json
-	// Preparer gives the front end of a kind of media, as the bundle configures it. A family asks
-	// for those that its models take.
+	// Preparer returns the front end of a kind of media, as the bundle configures it.
 	Preparer func(media.Kind) (media.Preparer, error)
 }
 
-// Model is an opened model of a family. It is safe for concurrent use. What it can do are the
-// other interfaces of this package that it implements.
+// Model is an opened model of a family. It is safe for concurrent use. Its tasks are the other
+// interfaces of this package that it implements.
 type Model interface {
-	// Media are the kinds of media that a request may hold.
+	// Media lists the kinds of media that a request may hold.
 	Media() []media.Kind
 }
 
@@ -75,32 +76,34 @@ type Part struct {
 	Item media.Item
 }
 
-// Encoded is what a model's encoder made of one item: what text is conditioned on, [1,N,D] patches,
-// queries or latents. It may be used for any number of prompts.
+// Encoded is the output of a model's encoder for one item, which text is conditioned on: [1,N,D]
+// float32 patches, queries or latents. Any number of prompts may use it.
 type Encoded struct {
 	States *tensor.Tensor
 }
 
 // Segment is a piece of a composed prompt: text, or an item's rows.
 type Segment struct {
-	Text   string         // what the ids spell
-	IDs    []int64        // of text
-	Embeds *tensor.Tensor // of an item, [1,N,D]: rows that stand in its place or that cross-attention reads; nil for text
-	Media  int            // which of the prompt's items the rows are
+	Text string  // the text that IDs encode
+	IDs  []int64 // of text
+	// Embeds are the rows [1,N,D] of an item, which replace it in the prompt or which
+	// cross-attention reads; nil for text.
+	Embeds *tensor.Tensor
+	Media  int // the item's index among those of the prompt
 }
 
 // Writer is a model that writes text.
 type Writer interface {
 	Model
-	// Encode turns what a front end prepared into what the text is conditioned on, one for each
-	// item. A caller may keep the results.
+	// Encode runs the encoder over prepared items and returns one Encoded for each. A caller may
+	// keep the results.
 	Encode(ctx context.Context, prepared media.Prepared) ([]Encoded, error)
 	// Compose lays out one prompt; encoded belong to the parts that are items, in their order.
 	Compose(parts []Part, encoded []Encoded) ([]Segment, error)
 	// Begin starts one sequence for each composed prompt.
 	Begin(ctx context.Context, prompts [][]Segment) (decode.Sequences, error)
-	// StartsAfresh reports whether the decoder's text does not go on from the prompt, which an
-	// encoder has read, but starts from one token.
+	// StartsAfresh reports whether the decoder's text starts from one token, because an encoder
+	// has read the prompt. Otherwise the text continues the prompt.
 	StartsAfresh() bool
 }
 
@@ -108,9 +111,9 @@ type Writer interface {
 // examples. Other Writers take one item, with text behind it.
 type Converser interface {
 	Writer
-	// Write is the text of a prompt, with markup in the place of items.
+	// Write returns the text of a prompt, with markup in the place of items.
 	Write(parts []Part) string
-	// ExampleEnd is what closes an example of a few-shot prompt.
+	// ExampleEnd returns the text that closes an example of a few-shot prompt.
 	ExampleEnd() string
 }
 
@@ -118,20 +121,25 @@ type Converser interface {
 type Answerer interface {
 	Model
 	// Answer returns the logits [B,A] over the answers.
-	Answer(ctx context.Context, regions []*vision.Regions, questions []string) (*tensor.Tensor, error)
-	// Label is the text of an answer.
+	Answer(
+		ctx context.Context, regions []*vision.Regions, questions []string,
+	) (*tensor.Tensor, error)
+	// Label returns the text of an answer.
 	Label(answer int) string
-	// FeatureWidth is how wide the features of regions are; 0 where the graph does not say.
+	// FeatureWidth returns the width F of the regions' features [R,F]; 0 where the graph does not
+	// say.
 	FeatureWidth() int
 }
 
-// RegionEncoder makes a picture's regions for an Answerer whose bundle can.
+// RegionEncoder makes a picture's regions for an Answerer.
 type RegionEncoder interface {
-	// Regions cuts boxes, or what it finds without any, out of a picture and encodes them. prepare
-	// turns pictures into what the graph takes.
-	Regions(ctx context.Context, img image.Image, boxes []image.Rectangle,
-		prepare func(context.Context, []media.Item) (media.Prepared, error)) (*vision.Regions, error)
-	// FindsRegions reports whether the bundle has what Regions needs.
+	// Regions cuts boxes out of a picture, those that it finds where none are given, and encodes
+	// them. prepare is the front end.
+	Regions(
+		ctx context.Context, img image.Image, boxes []image.Rectangle,
+		prepare func(context.Context, []media.Item) (media.Prepared, error),
+	) (*vision.Regions, error)
+	// FindsRegions reports whether the bundle has the graph that Regions needs.
 	FindsRegions() bool
 }
 
@@ -162,26 +170,28 @@ type Embedder interface {
 	EmbedTexts(ctx context.Context, texts []string) (*tensor.Tensor, error)
 }
 
-// Attender can say where it looks.
+// Attender is a model whose attention leads to the picture.
 type Attender interface {
 	Model
-	// Watched are the roles of the graphs whose attention leads to the picture.
+	// Watched lists the roles of the graphs whose attention leads to the picture.
 	Watched() []string
-	// Attend joins what w saw of a run to stages, of which the first has a row a token, and the
-	// last a column for each of the picture's tokens or cells. It sets a.Tokens where a.Text has
-	// none.
+	// Attend joins the attention that w recorded to stages in a. The first has a row for each
+	// token, the last a column for each of the picture's tokens or cells. It sets a.Tokens where
+	// a.Text has none.
 	Attend(ctx context.Context, a *attend.Attention, w *attend.Watch) error
 }
 
-// onePicture is a base of models that take pictures alone.
+// onePicture is the base of models that take pictures alone.
 type onePicture struct{}
 
 func (onePicture) Media() []media.Kind { return []media.Kind{media.Pictures} }
 
-// single takes apart a prompt about exactly one item: the item's states, and the text behind it.
+// single returns the item's states and the text of a prompt about exactly one item. The text has to
+// stand behind the item.
 func single(parts []Part, encoded []Encoded) (states *tensor.Tensor, text string, err error) {
 	if len(encoded) != 1 {
-		return nil, "", fmt.Errorf("%w: this model takes one picture for each text; the request has %d",
+		return nil, "", fmt.Errorf(
+			"%w: this model takes one picture for each text; the request has %d",
 			graph.ErrPrompt, len(encoded))
 	}
 	for i, p := range parts {
@@ -219,7 +229,7 @@ func stackStates(prompts [][]Segment) (*tensor.Tensor, error) {
 	return graph.Stack(rows)
 }
 
-// textIDs are the ids of each prompt's text.
+// textIDs returns the ids of each prompt's text.
 func textIDs(prompts [][]Segment) [][]int64 {
 	ids := make([][]int64, len(prompts))
 	for i, p := range prompts {

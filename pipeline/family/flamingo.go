@@ -20,20 +20,23 @@ const Flamingo models.Family = "flamingo"
 
 var flamingoRow = Family{
 	Name: Flamingo,
-	Layouts: []models.Layout{{ // how IDEFICS writes its prompts is in xpipe.json alone
+	Layouts: []models.Layout{{
 		Type: "idefics", Family: Flamingo, Optional: []string{graph.Resampler},
-		Forms: [][]string{{graph.VisionEncoder, graph.EmbedTokens, graph.CrossKV, graph.Decoder, models.ManifestName}},
+		Forms: [][]string{{
+			graph.VisionEncoder, graph.EmbedTokens, graph.CrossKV, graph.Decoder,
+			models.ManifestName, // it alone has the markup of prompts
+		}},
 	}},
 	Open: openFlamingo,
 }
 
-// flamingo is the way of Flamingo (Alayrac et al., 2204.14198), as OpenFlamingo and IDEFICS build
+// flamingo is a model of Flamingo (Alayrac et al., 2204.14198), as OpenFlamingo and IDEFICS build
 // it: text with pictures in between, and gated cross-attention inside the language model, in which
 // each token attends to the picture last named before it, and to none before the first.
 type flamingo struct {
-	onePicture // one kind of media, that is
+	onePicture // for its kinds of media; a prompt has any number of pictures
 	vision     *graph.Graph
-	resampler  *graph.Graph    // nil where the decoder reads the patches themselves
+	resampler  *graph.Graph    // nil where the decoder reads the patches
 	cross      *decode.CrossKV // latents -> keys and values, once for all steps
 	decoder    *decode.Decoder
 	texts      Texts
@@ -47,7 +50,7 @@ type flamingo struct {
 	crossLayers []int
 }
 
-// markup is how prompts are written, from xpipe.json.
+// markup is the text around a prompt's parts, from xpipe.json.
 type markup struct {
 	Begin         string `json:"begin"`
 	Image         string `json:"image"`
@@ -55,6 +58,9 @@ type markup struct {
 	End           string `json:"end"`        // closes an example
 	SpecialTokens bool   `json:"add_special_tokens"`
 }
+
+// latents is the resampler's output and cross_kv's input, [B,L,Dv].
+const latents = "latents"
 
 func openFlamingo(o *graph.Opener, c *Config) (Model, error) {
 	m := &flamingo{texts: c.Texts, eos: c.Options.EOS}
@@ -69,7 +75,8 @@ func openFlamingo(o *graph.Opener, c *Config) (Model, error) {
 	if err := o.Bundle.JSON(models.ManifestName, &manifest); err != nil {
 		return nil, err
 	}
-	m.markup, m.reset, m.crossLayers = manifest.Markup, manifest.Media.ResetAfterEOS, manifest.CrossLayers
+	m.markup, m.reset = manifest.Markup, manifest.Media.ResetAfterEOS
+	m.crossLayers = manifest.CrossLayers
 	if !m.markup.SpecialTokens {
 		m.encoding = append(m.encoding, tokenize.WithoutSpecialTokens())
 	}
@@ -97,16 +104,17 @@ func (m *flamingo) ExampleEnd() string { return m.markup.End }
 
 // Encode returns each picture's latents [1,L,Dv].
 func (m *flamingo) Encode(ctx context.Context, prepared media.Prepared) ([]Encoded, error) {
-	states, err := m.vision.RunPrepared(ctx, prepared.Tensors, graph.ImageEmbeds, prepared.Items(), -1, -1)
+	states, err := m.vision.RunPrepared(ctx, prepared.Tensors, graph.ImageEmbeds,
+		prepared.Items(), -1, -1)
 	if err == nil && m.resampler != nil {
 		in := map[string]*tensor.Tensor{graph.ImageEmbeds: states}
-		states, err = m.resampler.RunOne(ctx, in, "latents", prepared.Items(), -1, -1)
+		states, err = m.resampler.RunOne(ctx, in, latents, prepared.Items(), -1, -1)
 	}
 	return encodeEach(states, err)
 }
 
-// Compose writes the text, which has a token where each picture stands, and behind it the
-// pictures' latents for cross-attention.
+// Compose returns the text, with a token in each picture's place, and then the pictures' latents
+// for cross-attention.
 func (m *flamingo) Compose(parts []Part, encoded []Encoded) ([]Segment, error) {
 	text := m.Write(parts)
 	ids, err := m.texts.Read(text, m.encoding...)
@@ -127,7 +135,7 @@ func (m *flamingo) Compose(parts []Part, encoded []Encoded) ([]Segment, error) {
 	return segments, nil
 }
 
-// Write is the prompt with markup in the place of pictures.
+// Write returns the prompt with markup in the place of pictures.
 func (m *flamingo) Write(parts []Part) string {
 	var b strings.Builder
 	b.WriteString(m.markup.Begin)
@@ -150,7 +158,8 @@ func (m *flamingo) Begin(ctx context.Context, prompts [][]Segment) (decode.Seque
 	if err != nil {
 		return nil, err
 	}
-	start := decode.Start{Width: width, Media: 1} // a prompt without pictures sees one that its mask hides
+	// A prompt without pictures gets one of zeros, which its mask hides.
+	start := decode.Start{Width: width, Media: 1}
 	for i, p := range prompts {
 		start.Media = max(start.Media, len(p)-1)
 		start.Prompts = append(start.Prompts, decode.Prompt{
@@ -164,7 +173,7 @@ func (m *flamingo) Begin(ctx context.Context, prompts [][]Segment) (decode.Seque
 }
 
 // keysAndValues runs cross_kv over the latents of each prompt's pictures, side by side:
-// [B,most*L,Dv]. Places without a picture are zeros.
+// [B,most*L,Dv], with zeros for missing pictures.
 func (m *flamingo) keysAndValues(
 	ctx context.Context, prompts [][]Segment, most int,
 ) (map[string]*tensor.Tensor, error) {
@@ -185,11 +194,11 @@ func (m *flamingo) keysAndValues(
 			copy(side[(i*most+j)*each:][:each], values)
 		}
 	}
-	latents, err := tensor.New([]int{len(prompts), most * length, width}, side)
+	all, err := tensor.New([]int{len(prompts), most * length, width}, side)
 	if err != nil {
 		return nil, err
 	}
-	return m.cross.Run(ctx, map[string]*tensor.Tensor{"latents": latents}, nil)
+	return m.cross.Run(ctx, map[string]*tensor.Tensor{latents: all}, nil)
 }
 
 // mediaOf returns, for each position of a prompt, which of its pictures the token there attends to:
@@ -245,9 +254,9 @@ func (m *flamingo) Attend(ctx context.Context, a *attend.Attention, w *attend.Wa
 		return fmt.Errorf("%w: the decoder shows no cross-attention", graph.ErrUnsupported)
 	}
 	images := runs[0].In[graph.ImageAttentionMask].Dim(2)
-	latents := cross[0].Dim(3) / images
+	each := cross[0].Dim(3) / images // latents of a picture
 	shown := tensor.Data[int64](runs[0].In[graph.ImageAttentionMask])
-	last := -1 // the picture that what follows the prompt is about
+	last := -1 // the picture that the new tokens attend to
 	for i := range images {
 		if shown[len(shown)-images+i] != 0 {
 			last = i
@@ -260,11 +269,13 @@ func (m *flamingo) Attend(ctx context.Context, a *attend.Attention, w *attend.Wa
 	if m.resampler == nil {
 		name = "tokens over patches"
 	}
-	words, err := attend.StepsOf(name, runs, attend.CrossAttention, len(a.Tokens), last*latents, latents)
+	tokens, first := len(a.Tokens), last*each
+	words, err := attend.StepsOf(name, runs, attend.CrossAttention, tokens, first, each)
 	if err != nil {
 		return err
 	}
-	if words.Rollout, err = attend.GatedRollout(ctx, runs, len(a.Tokens), last*latents, latents, m.crossLayers); err != nil {
+	words.Rollout, err = attend.GatedRollout(ctx, runs, tokens, first, each, m.crossLayers)
+	if err != nil {
 		return err
 	}
 	a.Stages = []attend.Stage{words}
@@ -284,18 +295,16 @@ func (m *flamingo) Attend(ctx context.Context, a *attend.Attention, w *attend.Wa
 	read := make([]attend.Layer, len(q.Layers))
 	for i, t := range q.Layers {
 		if read[i] = t; t.Dim(0) > row {
-			size := t.Len() / t.Dim(0)
-			row := tensor.Data[float32](t.Tensor)[row*size : (row+1)*size]
-			if read[i].Tensor, err = tensor.New(append([]int{1}, t.Shape()[1:]...), row); err != nil {
+			if read[i].Tensor, err = t.Slice(row, row+1); err != nil {
 				return err
 			}
 		}
 	}
-	look, err := attend.StageOf("latents over patches", read, 0, latents, 0, patches)
+	look, err := attend.StageOf("latents over patches", read, 0, each, 0, patches)
 	if err != nil {
 		return err
 	}
-	if look.Rollout, err = attend.QueryRollout(ctx, nil, read, latents, patches); err != nil {
+	if look.Rollout, err = attend.QueryRollout(ctx, nil, read, each, patches); err != nil {
 		return err
 	}
 	a.Stages = append(a.Stages, look)

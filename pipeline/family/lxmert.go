@@ -30,20 +30,20 @@ var lxmertRow = Family{
 	Open: openLXMERT,
 }
 
-// lxmert is the way of LXMERT (Tan and Bansal, 1908.07490): the question's words and the picture's
+// lxmert is a model of LXMERT (Tan and Bansal, 1908.07490): the question's words and the picture's
 // regions attend to each other in both directions, and a classifier over the whole picks one of a
 // fixed list of answers.
 type lxmert struct {
 	graph     *graph.Graph
-	regions   *regionEncoder // nil: regions come with the request
+	regions   *regionEncoder // nil where regions come with the request
 	labels    []string       // of the answers; nil where the bundle does not say
 	texts     Texts
 	layers    layerCounts // from config.json, for the rollout
-	maxText   int         // beyond which questions lose their end; 0: none does
+	maxText   int         // tokens that longer questions are cut to; 0: none is cut
 	positions int         // of a question; 0: unknown
 }
 
-// layerCounts are LXMERT's layers of each modality alone, and of both.
+// layerCounts are the numbers of LXMERT's layers of each modality alone, and of both.
 type layerCounts struct {
 	Language int `json:"l_layers"`
 	Visual   int `json:"r_layers"`
@@ -79,7 +79,7 @@ func openLXMERT(o *graph.Opener, c *Config) (Model, error) {
 	return m, err
 }
 
-// Media are regions and, where the bundle can make them, pictures.
+// Media lists regions and, for bundles with a region encoder, pictures.
 func (m *lxmert) Media() []media.Kind {
 	if m.regions != nil {
 		return []media.Kind{media.Regions, media.Pictures}
@@ -87,7 +87,7 @@ func (m *lxmert) Media() []media.Kind {
 	return []media.Kind{media.Regions}
 }
 
-// Label is the text of an answer; answers without a list are their numbers.
+// Label returns the text of an answer; without a list of labels, its number.
 func (m *lxmert) Label(answer int) string {
 	if answer < len(m.labels) {
 		return m.labels[answer]
@@ -95,7 +95,7 @@ func (m *lxmert) Label(answer int) string {
 	return strconv.Itoa(answer)
 }
 
-// FeatureWidth is how wide the features of regions are; 0 where the graph does not say.
+// FeatureWidth returns the width F of the regions' features [R,F]; 0 where the graph does not say.
 func (m *lxmert) FeatureWidth() int {
 	for _, in := range m.graph.Inputs() {
 		if in.Name == graph.VisualFeats && len(in.Shape) == 3 {
@@ -127,22 +127,21 @@ func (m *lxmert) Answer(
 	}
 	features := make([]float32, len(regions)*most*width)
 	boxes := make([]float32, len(regions)*most*4)
-	there := make([]int64, len(regions)*most)
+	lengths := make([]int, len(regions))
 	for i, r := range regions {
 		copy(features[i*most*width:], tensor.Data[float32](r.Features))
 		copy(boxes[i*most*4:], tensor.Data[float32](r.Boxes))
-		for j := range r.Features.Dim(0) {
-			there[i*most+j] = 1
-		}
+		lengths[i] = r.Features.Dim(0)
 	}
 	in := map[string]*tensor.Tensor{graph.InputIDs: ids, graph.AttentionMask: mask}
-	if in[graph.VisualFeats], err = tensor.New([]int{len(regions), most, width}, features); err != nil {
+	rowsOf := func(width int) []int { return []int{len(regions), most, width} }
+	if in[graph.VisualFeats], err = tensor.New(rowsOf(width), features); err != nil {
 		return nil, err
 	}
-	if in["visual_pos"], err = tensor.New([]int{len(regions), most, 4}, boxes); err != nil {
+	if in["visual_pos"], err = tensor.New(rowsOf(4), boxes); err != nil {
 		return nil, err
 	}
-	if in["visual_attention_mask"], err = tensor.New([]int{len(regions), most}, there); err != nil {
+	if in["visual_attention_mask"], err = graph.Mask(lengths, most); err != nil {
 		return nil, err
 	}
 	for _, spec := range m.graph.Inputs() {
@@ -161,8 +160,8 @@ func (m *lxmert) Answer(
 
 func (m *lxmert) Watched() []string { return []string{graph.Model} }
 
-// Attend of LXMERT is that of the cross layers, both ways: words over regions and regions over
-// words.
+// Attend makes the stages of the cross layers in both directions: words over regions, and regions
+// over words.
 func (m *lxmert) Attend(ctx context.Context, a *attend.Attention, w *attend.Watch) error {
 	run := &w.Runs(graph.Model)[0]
 	ids := tensor.Data[int64](run.In[graph.InputIDs])
@@ -190,14 +189,20 @@ func (m *lxmert) Attend(ctx context.Context, a *attend.Attention, w *attend.Watc
 	return nil
 }
 
-// rollout follows both modalities at once: the layers of each alone, then the cross layers, in
-// which both read the other's state from before, and then each its own. What the last layers do to
-// regions reaches no answer and may be missing in the graph.
+// rollout returns the rollout [words,regions] over both modalities at once: the layers of each
+// alone, then the cross layers, in which each reads the other's state from before, and then its
+// own. The last layers' maps of regions reach no answer and may be missing in the graph.
 func (m *lxmert) rollout(
 	ctx context.Context, run *attend.Run, words, regions int,
 ) (*tensor.Tensor, error) {
+	const (
+		language = attend.SelfAttention
+		cross    = attend.CrossAttention
+		visual   = attend.VisualSelfAttention
+		back     = attend.VisualCrossAttention
+	)
 	kinds := map[attend.Kind][]*tensor.Tensor{}
-	for _, kind := range []attend.Kind{attend.SelfAttention, attend.CrossAttention, attend.VisualSelfAttention, attend.VisualCrossAttention} {
+	for _, kind := range []attend.Kind{language, cross, visual, back} {
 		for _, layer := range run.Kind(kind) {
 			mean, err := attend.MeanOf(layer)
 			if err != nil {
@@ -206,7 +211,8 @@ func (m *lxmert) rollout(
 			kinds[kind] = append(kinds[kind], mean)
 		}
 	}
-	if len(kinds[attend.SelfAttention]) < m.layers.Language+m.layers.Cross || len(kinds[attend.CrossAttention]) < m.layers.Cross || m.layers.Cross == 0 {
+	n := m.layers
+	if n.Cross == 0 || len(kinds[language]) < n.Language+n.Cross || len(kinds[cross]) < n.Cross {
 		return nil, nil
 	}
 	f := attend.NewFlow(ctx, words+regions)
@@ -222,15 +228,15 @@ func (m *lxmert) rollout(
 			err = f.Layer(updates...)
 		}
 	}
-	for l := range m.layers.Language {
-		step(at(attend.SelfAttention, l, 0, 0)...)
+	for l := range n.Language {
+		step(at(language, l, 0, 0)...)
 	}
-	for l := range m.layers.Visual {
-		step(at(attend.VisualSelfAttention, l, words, words)...)
+	for l := range n.Visual {
+		step(at(visual, l, words, words)...)
 	}
-	for l := range m.layers.Cross {
-		step(append(at(attend.CrossAttention, l, 0, words), at(attend.VisualCrossAttention, l, words, 0)...)...)
-		step(append(at(attend.SelfAttention, m.layers.Language+l, 0, 0), at(attend.VisualSelfAttention, m.layers.Visual+l, words, words)...)...)
+	for l := range n.Cross {
+		step(append(at(cross, l, 0, words), at(back, l, words, 0)...)...)
+		step(append(at(language, n.Language+l, 0, 0), at(visual, n.Visual+l, words, words)...)...)
 	}
 	if err != nil {
 		return nil, err

@@ -12,14 +12,15 @@ import (
 	"github.com/crossattn/xpipe/vision"
 )
 
-// gridSide is how many cells a side stand for objects where none is found.
+// gridSide is the number of rows and columns of the grid whose cells replace objects where none is
+// found.
 const gridSide = 3
 
-// regionEncoder makes a picture's regions for a model whose bundle can: the picture as a whole,
-// which attention falls back on where nothing fits, and what stands in it.
+// regionEncoder makes a picture's regions for a model whose bundle has the graph: the picture as a
+// whole, which attention goes to where no other region fits, and the objects in it.
 type regionEncoder struct {
 	graph  *graph.Graph
-	margin float64 // about a box, of its longer side
+	margin float64 // around a box, as a share of its longer side
 	most   int     // regions, the whole picture included
 }
 
@@ -50,10 +51,13 @@ func openRegionEncoder(o *graph.Opener, c *Config) (*regionEncoder, error) {
 // FindsRegions reports whether the bundle has a region encoder.
 func (m *lxmert) FindsRegions() bool { return m.regions != nil }
 
-// Regions are the picture as a whole, then the boxes, in pixels of img as its Bounds count them;
-// without boxes objects on a plain ground, and where there are none the cells of a grid.
-func (m *lxmert) Regions(ctx context.Context, img image.Image, boxes []image.Rectangle,
-	prepare func(context.Context, []media.Item) (media.Prepared, error)) (*vision.Regions, error) {
+// Regions encodes the picture as a whole, then the boxes, in pixels of img as its Bounds count
+// them. Without boxes it takes objects on a plain ground and, where it finds none, the cells of a
+// grid.
+func (m *lxmert) Regions(
+	ctx context.Context, img image.Image, boxes []image.Rectangle,
+	prepare func(context.Context, []media.Item) (media.Prepared, error),
+) (*vision.Regions, error) {
 	e := m.regions
 	whole := vision.FromImage(img)
 	origin := img.Bounds().Min
@@ -82,13 +86,15 @@ func (m *lxmert) Regions(ctx context.Context, img image.Image, boxes []image.Rec
 		}
 		b = b.Intersect(whole.Bounds())
 		pictures = append(pictures, media.Picture{Image: crop})
-		corners = append(corners, float32(b.Min.X), float32(b.Min.Y), float32(b.Max.X), float32(b.Max.Y))
+		corners = append(corners,
+			float32(b.Min.X), float32(b.Min.Y), float32(b.Max.X), float32(b.Max.Y))
 	}
 	prepared, err := prepare(ctx, pictures)
 	if err != nil {
 		return nil, err
 	}
-	features, err := e.graph.RunPrepared(ctx, prepared.Tensors, graph.VisualFeats, len(pictures), -1)
+	features, err := e.graph.RunPrepared(ctx, prepared.Tensors, graph.VisualFeats,
+		len(pictures), -1)
 	if err != nil {
 		return nil, err
 	}

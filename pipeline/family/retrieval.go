@@ -34,7 +34,8 @@ func openRetrieval(o *graph.Opener, c *Config, blip2 bool) (*retrieval, error) {
 	}
 	role, visual, textual, section := graph.Matcher, "vision_proj", "text_proj", "text_config"
 	if blip2 {
-		role, visual, textual, section = graph.QFormer, "vision_projection", "text_projection", "qformer_config"
+		role, section = graph.QFormer, "qformer_config"
+		visual, textual = "vision_projection", "text_projection"
 	}
 	if m.positions, err = maxPositions(o.Bundle, section); err != nil {
 		return nil, err
@@ -85,7 +86,8 @@ func (m *retrieval) Match(
 	if err != nil {
 		return nil, err
 	}
-	if err := graph.CheckNumbers("the matching head's logits", tensor.Data[float32](logits)); err != nil {
+	err = graph.CheckNumbers("the matching head's logits", tensor.Data[float32](logits))
+	if err != nil {
 		return nil, err
 	}
 	image, err := m.imageVectors(ctx, patches)
@@ -102,7 +104,8 @@ func (m *retrieval) Match(
 		for q := 1; q < image.Dim(0); q++ {
 			best = max(best, graph.Dot(graph.Row(image, q), graph.Row(words, i)))
 		}
-		matches[i] = Match{Text: text, Similarity: best, Probability: decode.Softmax(graph.Row(logits, i))[1]}
+		belongs := decode.Softmax(graph.Row(logits, i))[1]
+		matches[i] = Match{Text: text, Similarity: best, Probability: belongs}
 	}
 	return matches, nil
 }
@@ -113,7 +116,10 @@ func (m *retrieval) itmLogits(
 	ctx context.Context, patches, ids, mask *tensor.Tensor,
 ) (*tensor.Tensor, error) {
 	if !m.blip2 {
-		pooled, err := m.cross.RunOne(ctx, map[string]*tensor.Tensor{graph.InputIDs: ids, graph.AttentionMask: mask, graph.ImageEmbeds: patches}, graph.PooledOutput, ids.Dim(0), -1)
+		in := map[string]*tensor.Tensor{
+			graph.InputIDs: ids, graph.AttentionMask: mask, graph.ImageEmbeds: patches,
+		}
+		pooled, err := m.cross.RunOne(ctx, in, graph.PooledOutput, ids.Dim(0), -1)
 		if err != nil {
 			return nil, err
 		}
@@ -123,7 +129,8 @@ func (m *retrieval) itmLogits(
 	if err != nil {
 		return nil, err
 	}
-	each, err := m.itm.Apply(ctx, queries) // [B,Q,2]; the head is linear, so the mean may come after it
+	// The head is linear, so the mean may come after it.
+	each, err := m.itm.Apply(ctx, queries) // [B,Q,2]
 	if err != nil {
 		return nil, err
 	}
@@ -140,11 +147,14 @@ func (m *retrieval) itmLogits(
 	return tensor.New([]int{rows, 2}, mean)
 }
 
+// queries runs the Q-Former over patches and texts: [B,Q,Dq].
 func (m *retrieval) queries(
 	ctx context.Context, patches, ids, mask *tensor.Tensor,
 ) (*tensor.Tensor, error) {
-	queries, err := m.cross.RunOne(ctx, map[string]*tensor.Tensor{graph.ImageEmbeds: patches, qformerIDs: ids, qformerMask: mask}, queryOutput, patches.Dim(0), -1, -1)
-	return queries, err
+	in := map[string]*tensor.Tensor{
+		graph.ImageEmbeds: patches, qformerIDs: ids, qformerMask: mask,
+	}
+	return m.cross.RunOne(ctx, in, queryOutput, patches.Dim(0), -1, -1)
 }
 
 // imageVectors returns the picture's normalised vectors [n,E]: one for each query of BLIP-2, one in
@@ -180,7 +190,8 @@ func (m *retrieval) imageVectors(
 func (m *retrieval) textVectors(
 	ctx context.Context, ids, mask *tensor.Tensor,
 ) (*tensor.Tensor, error) {
-	pooled, err := m.text.RunOne(ctx, map[string]*tensor.Tensor{graph.InputIDs: ids, graph.AttentionMask: mask}, graph.PooledOutput, ids.Dim(0), -1)
+	in := map[string]*tensor.Tensor{graph.InputIDs: ids, graph.AttentionMask: mask}
+	pooled, err := m.text.RunOne(ctx, in, graph.PooledOutput, ids.Dim(0), -1)
 	if err != nil {
 		return nil, err
 	}

@@ -1,7 +1,7 @@
 package family
 
-// Families are those that this package knows, one row each. The order is that of error messages
-// and help.
+// Families is the table of all families in this package, one row each. Error messages and help
+// list them in this order.
 var Families = Table{
 	blip2Row,
 	blipRow,

@@ -18,15 +18,15 @@ type Texts struct {
 	MaxTokens int // of one text
 }
 
-// With reads texts with another tokenizer, within the same limits.
+// With returns a reader with another tokenizer and the same limits.
 func (t Texts) With(other *tokenize.Tokenizer) Texts {
 	return Texts{Tokenizer: other, MaxTokens: t.MaxTokens}
 }
 
-// bytesPerToken bounds the text that is tokenized at all.
+// bytesPerToken times MaxTokens bounds the bytes of a text before it is tokenized.
 const bytesPerToken = 64
 
-// Check bounds a text before the work of tokenizing it.
+// Check bounds a text before it is tokenized; the error wraps graph.ErrLimit.
 func (t Texts) Check(text string) error {
 	return graph.CheckLimit("bytes of a text", len(text)/bytesPerToken, t.MaxTokens)
 }
@@ -43,8 +43,8 @@ func (t Texts) Read(text string, opts ...tokenize.Option) ([]int64, error) {
 	return encoding.IDs, graph.CheckLimit("tokens of a text", len(encoding.IDs), t.MaxTokens)
 }
 
-// ReadUpTo tokenizes a text for a graph that has positions for most tokens, 0 where that is
-// unknown.
+// ReadUpTo tokenizes a text for a graph that has positions for most tokens; 0 stands for an unknown
+// number. Longer texts give an error that wraps graph.ErrPrompt.
 func (t Texts) ReadUpTo(most int, text string, opts ...tokenize.Option) ([]int64, error) {
 	ids, err := t.Read(text, opts...)
 	if err == nil && most > 0 && len(ids) > most {
@@ -66,29 +66,28 @@ func (t Texts) ReadAll(most int, texts []string, opts ...tokenize.Option) ([][]i
 	return rows, nil
 }
 
-// padRight joins ids to [B,T], padded on the right, with the mask [B,T] of what is there.
+// padRight joins ids to [B,T], padded on the right, with the mask [B,T] of their positions.
 func padRight(rows [][]int64) (ids, mask *tensor.Tensor, err error) {
 	longest := 0
 	for _, r := range rows {
 		longest = max(longest, len(r))
 	}
 	padded := make([]int64, len(rows)*longest)
-	there := make([]int64, len(rows)*longest)
+	lengths := make([]int, len(rows))
 	for i, r := range rows {
 		copy(padded[i*longest:], r)
-		for j := range r {
-			there[i*longest+j] = 1
-		}
+		lengths[i] = len(r)
 	}
 	if ids, err = tensor.New([]int{len(rows), longest}, padded); err != nil {
 		return nil, nil, err
 	}
-	mask, err = tensor.New([]int{len(rows), longest}, there)
+	mask, err = graph.Mask(lengths, longest)
 	return ids, mask, err
 }
 
-// maxPositions is how many tokens the graph of a text encoder has positions for: the bundle's limit
-// or, where it has none, what a section of config.json says; "" is the top. 0 where neither tells.
+// maxPositions returns how many tokens the graph of a text encoder has positions for: the bundle's
+// limit max_text or, without that, max_position_embeddings in a section of config.json; the section
+// "" is the file itself. It is 0 where neither is given.
 func maxPositions(bundle *models.Bundle, section string) (int, error) {
 	if most := bundle.Limits["max_text"]; most > 0 {
 		return most, nil
@@ -121,7 +120,7 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-// truncated is the option that cuts a text's end off behind most tokens; none where most is 0.
+// truncated returns the option that cuts texts to most tokens; none where most is 0.
 func truncated(most int) []tokenize.Option {
 	if most <= 0 {
 		return nil

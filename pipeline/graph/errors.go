@@ -1,7 +1,6 @@
-// Package graph opens and runs the graphs of a model bundle, checks what they give, and does the
-// arithmetic between them: rows and projections. It knows no family, no text and no task. The
-// names of roles, of tensors and of the errors that everything under pipeline wraps stand here, on
-// the ground.
+// Package graph opens and runs the graphs of a model bundle, checks their outputs, and does the
+// arithmetic between them: rows and projections. It knows no family, no text and no task. It
+// declares the names of roles and tensors, and the errors, that all packages under pipeline share.
 package graph
 
 import (
@@ -23,11 +22,11 @@ var (
 	ErrOption = errors.New("option")
 	// ErrUnsupported: the model's family cannot do the task.
 	ErrUnsupported = errors.New("unsupported")
-	// ErrLimit: something is beyond the limits of the Pipeline.
+	// ErrLimit: a size or a count is beyond the limits of the Pipeline.
 	ErrLimit = media.ErrLimit
 )
 
-// CheckLimit refuses n of something beyond the most there may be; the error wraps ErrLimit.
+// CheckLimit refuses n above most; the error names what is counted and wraps ErrLimit.
 func CheckLimit[T int | int64](what string, n, most T) error {
 	if n > most {
 		return fmt.Errorf("%w: %s: %d, the limit is %d (pipeline.Limits)", ErrLimit, what, n, most)

@@ -12,8 +12,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// Opener opens the graphs of one bundle while a model is opened. What it has opened is closed by
-// Close, whether opening went on to succeed or not.
+// Opener opens the graphs of one bundle while a model is opened. Close closes all of them, whether
+// or not the model could be opened.
 type Opener struct {
 	Bundle *models.Bundle
 
@@ -23,14 +23,15 @@ type Opener struct {
 	opened  []*Graph
 }
 
-// NewOpener returns an Opener for graphs that run on eng. ctx bounds the opening alone.
+// NewOpener returns an Opener for graphs that run on eng. ctx bounds the opening alone, not later
+// runs.
 func NewOpener(
 	ctx context.Context, bundle *models.Bundle, eng engine.Engine, opts engine.Options,
 ) *Opener {
 	return &Opener{Bundle: bundle, ctx: ctx, engine: eng, options: opts}
 }
 
-// Context bounds the opening of the model.
+// Context returns the context that bounds the opening of the model.
 func (o *Opener) Context() context.Context { return o.ctx }
 
 // Open opens the graph of a role. Errors wrap ErrBundle where the bundle lacks it, else the
@@ -53,7 +54,7 @@ func (o *Opener) Open(role string) (*Graph, error) {
 	return g, nil
 }
 
-// OpenIfThere opens the graph of a role that a bundle may lack: nil where it does.
+// OpenIfThere opens the graph of a role that a bundle may lack; it then returns nil.
 func (o *Opener) OpenIfThere(role string) (*Graph, error) {
 	if !o.Bundle.Has(role) {
 		return nil, nil
@@ -76,8 +77,8 @@ type Graph struct {
 	Role string
 }
 
-// Run is the session's. What a graph is given comes from the bundle's other parts, so an input
-// that does not fit is the bundle's fault: the error wraps ErrBundle.
+// Run runs the session. A graph's inputs come from the bundle's other parts, so an input that does
+// not fit is the bundle's fault: the error wraps ErrBundle.
 func (g *Graph) Run(
 	ctx context.Context, in map[string]*tensor.Tensor, out ...string,
 ) (map[string]*tensor.Tensor, error) {
@@ -106,9 +107,9 @@ func (g *Graph) RunOne(
 	return out[output], err
 }
 
-// RunPrepared runs a graph over what a front end prepared, for an output of the given shape. The
-// graph is fed what its inputs ask for. Tensors that do not fit are the bundle's fault, whose
-// preprocessor configuration made them.
+// RunPrepared runs a graph over a front end's tensors, for an output of the given shape, as RunOne
+// does. The graph gets those that it has inputs for. Tensors that do not fit are the fault of the
+// bundle's preprocessor configuration: the error wraps ErrBundle.
 func (g *Graph) RunPrepared(
 	ctx context.Context, prepared map[string]*tensor.Tensor, output string, shape ...int,
 ) (*tensor.Tensor, error) {
@@ -120,7 +121,8 @@ func (g *Graph) RunPrepared(
 	return out, Misfit(err)
 }
 
-// Feed picks what the graph's inputs ask for, from the first source that has it.
+// Feed picks a tensor for each input of the graph by its name, from the first source that has it.
+// A missing one gives an error that wraps ErrBundle.
 func (g *Graph) Feed(sources ...map[string]*tensor.Tensor) (map[string]*tensor.Tensor, error) {
 	in := map[string]*tensor.Tensor{}
 	for _, spec := range g.Inputs() {
@@ -137,7 +139,8 @@ func (g *Graph) Feed(sources ...map[string]*tensor.Tensor) (map[string]*tensor.T
 	return in, nil
 }
 
-// Misfit names the preprocessor where a graph does not take its tensors.
+// Misfit blames the preprocessor configuration for an error about a graph's inputs: the error then
+// wraps ErrBundle. Other errors, and nil, are returned unchanged.
 func Misfit(err error) error {
 	if errors.Is(err, engine.ErrInput) {
 		return fmt.Errorf("%w: preprocessor_config.json makes what the graph does not take: %w",
@@ -156,9 +159,9 @@ func has(specs []tensor.Spec, name string) bool {
 	return slices.ContainsFunc(specs, func(s tensor.Spec) bool { return s.Name == name })
 }
 
-// CheckOutput refuses what a graph gave where it is not float32 of the given shape, in which -1
-// fits any size but 0. A graph may declare what it likes, so what the code behind relies on is
-// checked on the tensor itself.
+// CheckOutput refuses an output of a graph that is not float32 of the given shape, in which -1 fits
+// any size but 0; the error wraps ErrBundle. It checks the tensor itself, because a graph's
+// declaration may be wrong.
 func CheckOutput(name string, t *tensor.Tensor, shape ...int) error {
 	fits := t.DType() == tensor.Float32 && t.Rank() == len(shape)
 	for i := 0; fits && i < len(shape); i++ {
@@ -171,8 +174,8 @@ func CheckOutput(name string, t *tensor.Tensor, shape ...int) error {
 	return nil
 }
 
-// CheckNumbers refuses values that are not numbers: damaged weights, or arithmetic that
-// overflowed.
+// CheckNumbers refuses NaN, which damaged weights and overflowing arithmetic give; the error wraps
+// ErrBundle.
 func CheckNumbers(name string, values []float32) error {
 	for i, v := range values {
 		if v != v {

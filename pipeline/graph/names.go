@@ -1,7 +1,7 @@
 package graph
 
-// The roles of graphs, as the key "graphs" of xpipe.json names them. BUNDLE.md says what each
-// takes and gives.
+// The roles of graphs, as the key "graphs" of xpipe.json names them. BUNDLE.md lists the inputs
+// and outputs of each.
 const (
 	Decoder         = "decoder"          // continues text, with a key/value cache
 	EmbedTokens     = "embed_tokens"     // ids -> embeddings
@@ -28,12 +28,12 @@ const (
 	PooledOutput  = "pooled_output"  // [B,D]
 	VisualFeats   = "visual_feats"   // [B,R,F]
 
-	ImageAttentionMask = "image_attention_mask" // [B,T,I] which picture a token attends to
-	CrossAttentionGate = "cross_attention_gate" // [B,T] 1 where it attends to any
-	EncoderMask        = "encoder_attention_mask"
-	LogitsToKeep       = "num_logits_to_keep" // int64: of the last positions; 0: of all
+	ImageAttentionMask = "image_attention_mask"   // [B,T,I] which picture a token attends to
+	CrossAttentionGate = "cross_attention_gate"   // [B,T] 1 where it attends to any
+	EncoderMask        = "encoder_attention_mask" // [B,S] int64, 1 where cross-attention may read
+	LogitsToKeep       = "num_logits_to_keep"     // int64: of the last positions; 0: of all
 
-	PastPrefix    = "past_key_values." // a decoder's cache as it takes it
-	PresentPrefix = "present."         // as it gives it
-	CrossInfix    = ".encoder."        // in both, the part that cross-attention reads
+	PastPrefix    = "past_key_values." // a decoder's cache as an input
+	PresentPrefix = "present."         // the cache as an output
+	CrossInfix    = ".encoder."        // in both: keys and values of cross-attention
 )

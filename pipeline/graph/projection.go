@@ -3,6 +3,7 @@ package graph
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/crossattn/xpipe/fallback/kernel"
 	"github.com/crossattn/xpipe/models"
@@ -18,7 +19,8 @@ type Projection struct {
 	linear *kernel.Linear
 }
 
-// LoadProjection takes name.weight and, where it is there, name.bias.
+// LoadProjection makes a Projection of the weights name.weight [out,in] and, where the bundle has
+// it, name.bias [out]. Errors wrap ErrBundle.
 func LoadProjection(w models.Weights, name string) (*Projection, error) {
 	weight, err := w.Need(name+".weight", -1, -1)
 	if err != nil {
@@ -41,7 +43,7 @@ func LoadProjection(w models.Weights, name string) (*Projection, error) {
 	return p, err
 }
 
-// Apply maps x [...,in] to [...,out].
+// Apply maps x [...,in] float32 to [...,out]. Errors wrap ErrBundle or ctx.Err().
 func (p *Projection) Apply(ctx context.Context, x *tensor.Tensor) (*tensor.Tensor, error) {
 	if x.Rank() == 0 || x.Dim(-1) != p.In {
 		return nil, fmt.Errorf("%w: the projection takes rows of %d, the graph before it gives %v",
@@ -56,7 +58,7 @@ func (p *Projection) Apply(ctx context.Context, x *tensor.Tensor) (*tensor.Tenso
 	if err := p.linear.Apply(ctx, dst, src, rows, 0); err != nil {
 		return nil, err
 	}
-	shape := append([]int{}, x.Shape()...)
+	shape := slices.Clone(x.Shape())
 	shape[len(shape)-1] = p.Out
 	return tensor.New(shape, dst)
 }

@@ -25,7 +25,8 @@ func Split(t *tensor.Tensor) ([]*tensor.Tensor, error) {
 	return rows, nil
 }
 
-// Stack joins tensors [1,...] of one shape to [N,...]; one alone is itself.
+// Stack joins float32 tensors [1,...] of one shape to [N,...]; a single tensor is returned
+// unchanged. Shapes that differ give an error that wraps ErrBundle.
 func Stack(rows []*tensor.Tensor) (*tensor.Tensor, error) {
 	if len(rows) == 1 {
 		return rows[0], nil
@@ -52,8 +53,20 @@ func Row(t *tensor.Tensor, i int) []float32 {
 	return tensor.Data[float32](t)[i*v : (i+1)*v]
 }
 
+// Mask returns the mask [B,T] int64 of rows that are padded on the right: 1 in the first lengths[i]
+// columns of row i, 0 in the others.
+func Mask(lengths []int, columns int) (*tensor.Tensor, error) {
+	mask := make([]int64, len(lengths)*columns)
+	for i, n := range lengths {
+		for j := range n {
+			mask[i*columns+j] = 1
+		}
+	}
+	return tensor.New([]int{len(lengths), columns}, mask)
+}
+
 // Normalized scales each row of t [...,E] to length 1, as torch's functional.normalize does: a
-// row of zeros stays zeros.
+// row of zeros stays zeros. NaN gives an error that wraps ErrBundle.
 func Normalized(t *tensor.Tensor) (*tensor.Tensor, error) {
 	values, err := tensor.Values[float32](t)
 	if err != nil {

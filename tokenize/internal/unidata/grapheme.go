@@ -31,7 +31,7 @@ func GraphemeLen(s string) int {
 	return at
 }
 
-// context is what the longer rules need to know of the text before.
+// context is the state that the longer rules keep about the preceding text.
 type context struct {
 	emoji    uint8 // 1 after a pictograph and extenders, 2 after a joiner on top
 	conjunct uint8 // 1 after a consonant and extenders, 2 once a linker was among them
@@ -72,7 +72,8 @@ func (c *context) boundary(before, after uint8) bool {
 	switch {
 	case before == gCR && after == gLF:
 		return false
-	case before == gControl || before == gCR || before == gLF, after == gControl || after == gCR || after == gLF:
+	case before == gControl || before == gCR || before == gLF,
+		after == gControl || after == gCR || after == gLF:
 		return true
 	case before == gLead && (after == gLead || after == gVowel || after == gLV || after == gLVT),
 		(before == gLV || before == gVowel) && (after == gVowel || after == gTrail),

@@ -140,7 +140,8 @@ func Compose(a, b rune) (rune, bool) {
 	switch {
 	case a >= leadBase && a < leadBase+leadCount && b >= vowelBase && b < vowelBase+vowelCount:
 		return hangulBase + (a-leadBase)*perLead + (b-vowelBase)*trailCount, true
-	case a >= hangulBase && a <= lastSyllable && (a-hangulBase)%trailCount == 0 && b > trailBase && b < trailBase+trailCount:
+	case a >= hangulBase && a <= lastSyllable && (a-hangulBase)%trailCount == 0 &&
+		b > trailBase && b < trailBase+trailCount:
 		return a + (b - trailBase), true
 	}
 	r, ok := composed[[2]rune{a, b}]

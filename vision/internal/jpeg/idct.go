@@ -53,7 +53,8 @@ func inverseDCTGeneric(dst []uint8, stride int, coef *block, quant *quantTable) 
 			}
 			continue
 		}
-		out := transform8([8]int16{in[0][x], in[1][x], in[2][x], in[3][x], in[4][x], in[5][x], in[6][x], in[7][x]})
+		out := transform8([8]int16{in[0][x], in[1][x], in[2][x], in[3][x], in[4][x], in[5][x],
+			in[6][x], in[7][x]})
 		for y, v := range out {
 			mid[y][x] = saturate16((v + 1<<(constBits-pass1Bits-1)) >> (constBits - pass1Bits))
 		}

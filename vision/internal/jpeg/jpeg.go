@@ -21,7 +21,7 @@ import (
 // ErrTruncated is wrapped by errors about files that end too early.
 var ErrTruncated = errors.New("the file ends too early")
 
-// Header is what a file says before its pixels.
+// Header holds the fields of a file before its pixels.
 type Header struct {
 	Width, Height int
 	Components    int

@@ -67,7 +67,8 @@ func horizontalPass(dst, src Pixels, k *kernel) {
 	for y := 0; y < dst.Height; y += rows {
 		y := min(y, dst.Height-rows) // the last rows once more, in part
 		_, _ = dst.row(y + rows - 1)[0], src.row(y + rows - 1)[0]
-		horizontalAVX2(&dst.Pix[y*dst.Stride], dst.Stride, &src.Pix[y*src.Stride], src.Stride, &p.start[0], &p.coef[0], p.groups, dst.Width)
+		horizontalAVX2(&dst.Pix[y*dst.Stride], dst.Stride, &src.Pix[y*src.Stride], src.Stride,
+			&p.start[0], &p.coef[0], p.groups, dst.Width)
 	}
 }
 

@@ -74,14 +74,16 @@ func horizontalPassGeneric(dst, src Pixels, k *kernel) {
 // verticalPassGeneric fills row i of dst from the rows of src that k names for i.
 func verticalPassGeneric(dst, src Pixels, k *kernel) {
 	for y := range dst.Height {
-		verticalRow(dst.row(y), src.Pix[k.start[y]*src.Stride:], src.Stride, k.coef[y*k.stride:][:k.taps[y]])
+		verticalRow(dst.row(y), src.Pix[k.start[y]*src.Stride:], src.Stride,
+			k.coef[y*k.stride:][:k.taps[y]])
 	}
 }
 
 func horizontalRow(dst, src []uint8, k *kernel) {
 	for i, start := range k.start {
 		s := src[4*start:]
-		var r, g, b int32 = 1 << (precisionBits - 1), 1 << (precisionBits - 1), 1 << (precisionBits - 1)
+		const half = 1 << (precisionBits - 1)
+		var r, g, b int32 = half, half, half
 		for j, c := range k.coef[i*k.stride:][:k.taps[i]] {
 			p := s[4*j : 4*j+4]
 			r += int32(p[0]) * c
