@@ -36,17 +36,6 @@ func DType(t int32) tensor.DType {
 // TypeName returns the name of an ONNX element type, such as "DOUBLE".
 func TypeName(t int32) string { return pb.TensorProto_DataType(t).String() }
 
-// ParseTensor decodes a serialized TensorProto, as the files of the ONNX node tests hold it. The
-// tensor may share b's memory.
-func ParseTensor(b []byte) (name string, t *tensor.Tensor, err error) {
-	p := new(pb.TensorProto)
-	if err := unmarshal(b, p); err != nil {
-		return "", nil, fmt.Errorf("%w: not an ONNX tensor: %v", ErrGraph, err)
-	}
-	t, err = (&Model{}).Tensor(p)
-	return p.GetName(), t, err
-}
-
 // Tensor decodes p. It shares the file's memory where the layout allows that. Errors wrap ErrGraph.
 func (m *Model) Tensor(p *pb.TensorProto) (*tensor.Tensor, error) {
 	fail := func(format string, args ...any) (*tensor.Tensor, error) {

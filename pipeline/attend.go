@@ -196,7 +196,7 @@ func (p *Pipeline) write(ctx context.Context, request Request, text string) (*Te
 	if err != nil {
 		return nil, err
 	}
-	encoded, _, err := p.encode(ctx, model, [][]media.Item{prompts[0].items}, new(Stats))
+	encoded, err := p.encode(ctx, model, [][]media.Item{prompts[0].items}, new(Stats))
 	if err != nil {
 		return nil, err
 	}

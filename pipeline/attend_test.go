@@ -224,7 +224,7 @@ func choiceLogProbs(t *testing.T, p *Pipeline, r Request, choice string) ([]floa
 	if err != nil {
 		return nil, err
 	}
-	encoded, _, err := p.encode(t.Context(), model, [][]media.Item{prompts[0].items}, new(Stats))
+	encoded, err := p.encode(t.Context(), model, [][]media.Item{prompts[0].items}, new(Stats))
 	if err != nil {
 		return nil, err
 	}

@@ -70,7 +70,7 @@ func (p *Pipeline) ChooseBatch(
 	if len(prompts) == 0 {
 		return nil, nil
 	}
-	encoded, _, err := p.encode(ctx, model, itemsOf(prompts), new(Stats))
+	encoded, err := p.encode(ctx, model, itemsOf(prompts), new(Stats))
 	if err != nil {
 		return nil, err
 	}

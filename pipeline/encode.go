@@ -55,7 +55,7 @@ func (p *Pipeline) Encode(
 	if len(items) == 0 {
 		return nil, nil
 	}
-	rows, _, err := p.encode(ctx, model, [][]media.Item{items}, new(Stats))
+	rows, err := p.encode(ctx, model, [][]media.Item{items}, new(Stats))
 	if err != nil {
 		return nil, err
 	}
@@ -63,19 +63,19 @@ func (p *Pipeline) Encode(
 }
 
 // encode prepares and encodes the items of prompts, each distinct one once, and keeps those that
-// are encoded already. which is each item's row in the encoder's batch, -1 for none.
+// are encoded already.
 func (p *Pipeline) encode(
 	ctx context.Context, model family.Writer, prompts [][]media.Item, stats *Stats,
-) (encoded [][]*Encoded, which [][]int, err error) {
+) ([][]*Encoded, error) {
 	items, which := distinct(prompts)
 	if len(slices.Concat(prompts...)) == 0 {
-		return nil, nil, fmt.Errorf("%w: no picture in any request", ErrImage)
+		return nil, fmt.Errorf("%w: no picture in any request", ErrImage)
 	}
 	fresh, err := p.encodeDistinct(ctx, model, items, stats)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	encoded = make([][]*Encoded, len(prompts))
+	encoded := make([][]*Encoded, len(prompts))
 	for i, items := range prompts {
 		encoded[i] = make([]*Encoded, len(items))
 		for j, item := range items {
@@ -86,7 +86,7 @@ func (p *Pipeline) encode(
 			}
 		}
 	}
-	return encoded, which, nil
+	return encoded, nil
 }
 
 // distinct lists the items of prompts that are not encoded yet, each once. which is each item's

@@ -191,7 +191,7 @@ func (p *Pipeline) search(opts []GenerateOption, requests int) (*decode.Search, 
 func (p *Pipeline) compose(
 	ctx context.Context, model family.Writer, prompts []prompt, stats *Stats,
 ) ([][]family.Segment, error) {
-	encoded, _, err := p.encode(ctx, model, itemsOf(prompts), stats)
+	encoded, err := p.encode(ctx, model, itemsOf(prompts), stats)
 	if err != nil {
 		return nil, err
 	}

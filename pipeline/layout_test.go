@@ -17,6 +17,7 @@ import (
 	"testing/fstest"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/pipeline/family"
 	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/tensor"
 	"github.com/nlpodyssey/safetensors"
@@ -228,4 +229,29 @@ func TestUnprojectedCLIP(t *testing.T) {
 	if !errors.Is(err, ErrBundle) || !strings.Contains(err.Error(), "none of [image_embeds]") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// A program may leave families out: their models are refused by name.
+func TestWithFamilies(t *testing.T) {
+	t.Parallel()
+	bundle := filepath.Join(familiesDir, "clip", "bundle")
+	var table family.Table
+	for _, f := range family.Families {
+		if f.Name != family.CLIP {
+			table = append(table, f)
+		}
+	}
+	_, err := Open(t.Context(), bundle, WithFamilies(table))
+	if !errors.Is(err, ErrBundle) || !strings.Contains(err.Error(), `"clip"`) {
+		t.Errorf("without its family: %v", err)
+	}
+	clip, err := family.Families.Find(family.CLIP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Open(t.Context(), bundle, WithFamilies(family.Table{*clip}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Close()
 }
