@@ -68,7 +68,9 @@ func (p *Pipeline) ChooseBatch(
 	}
 	items := make([][]media.Item, len(prompts))
 	for i, q := range prompts {
-		items[i] = q.items
+		if items[i] = q.items; len(q.items) == 0 {
+			return nil, fmt.Errorf("%w: request %d has no picture", ErrImage, i+1)
+		}
 	}
 	if len(prompts) == 0 {
 		return nil, nil

@@ -22,7 +22,8 @@ type Request struct {
 	Prompt string
 	// Shots are examples that stand before the request, for Flamingo's kind of model.
 	Shots []Shot
-	// Regions take the picture's place for models that see through an object detector (LXMERT).
+	// Regions take the picture's place for models that see through an object detector (LXMERT);
+	// other models do not look at them.
 	// Without them a model whose bundle has a region encoder makes its own from Image; see
 	// Pipeline.Regions.
 	Regions *Regions
@@ -115,7 +116,7 @@ func (p *Pipeline) spell(r Request, converser family.Converser) ([]Part, error) 
 	switch {
 	case r.Encoded != nil:
 		parts = append(parts, Part{Item: r.Encoded})
-	case r.Regions != nil:
+	case r.Regions != nil && slices.Contains(p.model.Media(), media.Regions):
 		parts = append(parts, Part{Item: r.Regions})
 	case r.Image != nil:
 		parts = append(parts, Part{Image: r.Image})
@@ -167,6 +168,8 @@ func (p *Pipeline) checkTasks(requests []Request) error {
 // checkItem refuses what is no item, is too large, or was encoded by another Pipeline.
 func (p *Pipeline) checkItem(item media.Item) error {
 	switch v := item.(type) {
+	case nil:
+		return fmt.Errorf("%w: there is no item", ErrImage)
 	case media.Picture:
 		return p.checkPicture(v.Image)
 	case *Encoded:
@@ -177,13 +180,17 @@ func (p *Pipeline) checkItem(item media.Item) error {
 		if v == nil {
 			return fmt.Errorf("%w: there are no regions", ErrRegions)
 		}
+	default:
+		if isNil(item) {
+			return fmt.Errorf("%w: there is no item, but a nil %T", ErrImage, item)
+		}
 	}
 	return nil
 }
 
 // checkPicture refuses what is no picture, or too large.
 func (p *Pipeline) checkPicture(img image.Image) error {
-	if v := reflect.ValueOf(img); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+	if isNil(img) {
 		return fmt.Errorf("%w: there is no picture", ErrImage)
 	}
 	b := img.Bounds()
@@ -191,4 +198,10 @@ func (p *Pipeline) checkPicture(img image.Image) error {
 		return err
 	}
 	return checkLimit("pixels of a picture", int64(b.Dx())*int64(b.Dy()), int64(p.limits.ImagePixels))
+}
+
+// isNil reports whether an interface holds nothing, or a nil pointer.
+func isNil(v any) bool {
+	value := reflect.ValueOf(v)
+	return !value.IsValid() || value.Kind() == reflect.Pointer && value.IsNil()
 }
