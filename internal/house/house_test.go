@@ -95,10 +95,11 @@ type pkg struct {
 	Deps       []string
 }
 
-// packages are those of the module, with what they import outside of tests.
+// packages are those of the module, with what they import outside of tests. With -e those of a
+// cycle are listed too, so that the rule it breaks is named.
 func packages(t *testing.T) []pkg {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports,Deps", "./...")
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-e", "-json=ImportPath,Imports,Deps", "./...")
 	cmd.Dir = "../.."
 	out, err := cmd.Output()
 	if err != nil {
