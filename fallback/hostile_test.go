@@ -141,6 +141,7 @@ var hostileGraphs = []hostile{
 		b.NodeTo("Conv", []string{t, t}, []string{"y"}, onnx.Attrs{"group": 0})
 	}, "groups"},
 	{"einsum", op("Einsum", []string{"x"}, onnx.Attrs{"equation": "i->ij"}), "einsum"},
+	{"einsum without an operand", op("Einsum", []string{"x", ""}, onnx.Attrs{"equation": "i,i->i"}), "left out"},
 	{"einsum nonsense", op("Einsum", []string{"x"}, onnx.Attrs{"equation": "%$->"}), "equation"},
 	{"onehot", func(b *onnx.Builder) {
 		depth := b.Const(tensor.Scalar(int64(1 << 45)))

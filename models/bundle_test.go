@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,6 +71,37 @@ func TestOpenFS(t *testing.T) {
 	}
 	if _, err := b.Graph("b"); !errors.Is(err, ErrBundle) || !strings.Contains(err.Error(), `"b"`) {
 		t.Errorf("missing role: %v", err)
+	}
+}
+
+// counting counts how often files are opened.
+type counting struct {
+	fs.FS
+	opened map[string]int
+}
+
+func (c counting) Open(name string) (fs.File, error) {
+	c.opened[name]++
+	return c.FS.Open(name)
+}
+
+// Several parts of a model read the same configuration; it is read from the disk once.
+func TestFileIsReadOnce(t *testing.T) {
+	t.Parallel()
+	c := counting{bundleFiles(t, func(f map[string]string) { f["config.json"] = `{"a":1}` }), map[string]int{}}
+	b, err := OpenFS(c, VerifyLater())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		data, err := b.File("config.json")
+		if err != nil || string(data) != `{"a":1}` {
+			t.Errorf("%q, %v", data, err)
+		}
+		data[0] = 'x' // the caller's own
+	}
+	if n := c.opened["config.json"]; n != 1 {
+		t.Errorf("opened %d times", n)
 	}
 }
 

@@ -161,14 +161,23 @@ func (p *Pipeline) ready(
 func (p *Pipeline) show(
 	ctx context.Context, m family.Embedder, request Request, a *Attention,
 ) error {
-	if request.Image == nil {
+	if a.Image == nil {
 		return fmt.Errorf("%w: the request has no picture", ErrImage)
 	}
-	prepared, err := p.preparePictures(ctx, request.Image)
+	prepared, err := p.preparePictures(ctx, a.Image)
 	if err != nil {
 		return err
 	}
-	a.Tokens = []string{request.Question}
+	text := request.Question
+	if len(request.Parts) > 0 {
+		text = ""
+	}
+	for _, part := range request.Parts {
+		if part.Item == nil && part.Image == nil {
+			text += part.Text
+		}
+	}
+	a.Tokens = []string{text}
 	_, err = m.EmbedMedia(ctx, prepared)
 	return err
 }

@@ -67,6 +67,11 @@ func (p *Pipeline) ChooseBatch(
 	if err != nil {
 		return nil, err
 	}
+	for i, q := range prompts {
+		if len(q.items) == 0 {
+			return nil, fmt.Errorf("%w: request %d has no picture", ErrImage, i+1)
+		}
+	}
 	if len(prompts) == 0 {
 		return nil, nil
 	}

@@ -45,11 +45,8 @@ func (p *Pipeline) Encode(
 		return nil, p.unsupported("encode pictures for later")
 	}
 	for i, item := range items {
-		if item == nil {
-			return nil, fmt.Errorf("%w: item %d is nil", ErrImage, i+1)
-		}
 		if err := p.checkItem(item); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("item %d: %w", i+1, err)
 		}
 	}
 	if len(items) == 0 {

@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/crossattn/xpipe/pipeline/family"
 	"github.com/crossattn/xpipe/tensor"
@@ -40,10 +39,8 @@ func (p *Pipeline) Inputs(ctx context.Context, request Request) (inputs *Inputs,
 		}
 		inputs.Tensors = prepared.Tensors
 	}
-	encoding, err := p.texts.Encode(inputs.Prompt)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrPrompt, err)
+	if inputs.TokenIDs, err = p.texts.Read(inputs.Prompt); err != nil {
+		return nil, err
 	}
-	inputs.TokenIDs = encoding.IDs
 	return inputs, nil
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/tensor"
 	"github.com/crossattn/xpipe/vision"
 )
@@ -60,6 +61,22 @@ func TestLimits(t *testing.T) {
 		{"side within", "blip2-opt", Limits{ImageSide: 40}, caption(1), ""},
 		{"prompt", "blip2-opt", Limits{PromptTokens: 8}, asks("what is the colour of the cat?"), "tokens of a text"},
 		{"prompt of bytes", "blip2-opt", Limits{PromptTokens: 100}, asks(strings.Repeat("x", 100_000)), "bytes of a text"},
+		{"prompt of inputs", "blip2-opt", Limits{PromptTokens: 8}, func(ctx context.Context, p *Pipeline) error {
+			_, err := p.Inputs(ctx, Request{Image: blankImage, Question: "what is the colour of the cat?"})
+			return err
+		}, "tokens of a text"},
+		{"pictures encoded", "blip2-opt", Limits{Batch: 1}, func(ctx context.Context, p *Pipeline) error {
+			_, err := p.Encode(ctx, media.Picture{Image: blankImage}, media.Picture{Image: image.NewGray(image.Rect(0, 0, 9, 9))})
+			return err
+		}, "pictures at once"},
+		{"pixels encoded", "blip2-opt", Limits{ImagePixels: 1199}, func(ctx context.Context, p *Pipeline) error {
+			_, err := p.Encode(ctx, media.Picture{Image: image.NewGray(image.Rect(0, 0, 40, 30))})
+			return err
+		}, "pixels of a picture: 1200"},
+		{"choices", "blip2-opt", Limits{Batch: 2}, func(ctx context.Context, p *Pipeline) error {
+			_, err := p.ChooseBatch(ctx, []Request{{Image: blankImage, Question: "what?"}}, "a", "b", "c")
+			return err
+		}, "choices: 3"},
 		{"prompt of CLIP", "clip", Limits{PromptTokens: 3}, match(1), "tokens of a text"},
 		{"output", "blip2-opt", Limits{OutputTokens: 5}, caption(1, unbounded(6)), "max_new_tokens"},
 		{"output within", "blip2-opt", Limits{OutputTokens: 5}, caption(1, unbounded(5)), ""},

@@ -182,8 +182,11 @@ func assemble(ctx context.Context, bundle *models.Bundle, c config) (*Pipeline, 
 	if err == nil && slices.Contains(p.model.Media(), media.Pictures) {
 		_, err = p.preparer(media.Pictures)
 	}
-	if err == nil {
-		err = bundle.Verify()
+	if err == nil || errors.Is(err, ErrGraph) || errors.Is(err, ErrBundle) {
+		// That a file is damaged tells more than what an engine could not make of it.
+		if damaged := bundle.Verify(); damaged != nil {
+			err = damaged
+		}
 	}
 	if err != nil {
 		p.graphs.Close()

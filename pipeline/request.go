@@ -23,7 +23,8 @@ type Request struct {
 	Prompt string
 	// Shots are examples that stand before the request, for Flamingo's kind of model.
 	Shots []Shot
-	// Regions take the picture's place for models that read an object detector's output (LXMERT).
+	// Regions take the picture's place for models that read an object detector's output (LXMERT);
+	// other models do not look at them.
 	// Without them a model whose bundle has a region encoder makes its own from Image; see
 	// Pipeline.Regions.
 	Regions *Regions
@@ -126,7 +127,7 @@ func (p *Pipeline) spell(r Request, converser family.Converser) ([]Part, error) 
 	switch {
 	case r.Encoded != nil:
 		parts = append(parts, Part{Item: r.Encoded})
-	case r.Regions != nil:
+	case r.Regions != nil && slices.Contains(p.model.Media(), media.Regions):
 		parts = append(parts, Part{Item: r.Regions})
 	case r.Image != nil:
 		parts = append(parts, Part{Image: r.Image})
@@ -178,6 +179,8 @@ func (p *Pipeline) checkTasks(requests []Request) error {
 // checkItem refuses an item that is nil, is too large, or was encoded by another Pipeline.
 func (p *Pipeline) checkItem(item media.Item) error {
 	switch v := item.(type) {
+	case nil:
+		return fmt.Errorf("%w: there is no item", ErrImage)
 	case media.Picture:
 		return p.checkPicture(v.Image)
 	case *Encoded:
@@ -188,13 +191,17 @@ func (p *Pipeline) checkItem(item media.Item) error {
 		if v == nil {
 			return fmt.Errorf("%w: there are no regions", ErrRegions)
 		}
+	default:
+		if isNil(item) {
+			return fmt.Errorf("%w: there is no item, but a nil %T", ErrImage, item)
+		}
 	}
 	return nil
 }
 
 // checkPicture refuses a picture that is nil or too large.
 func (p *Pipeline) checkPicture(img image.Image) error {
-	if v := reflect.ValueOf(img); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+	if isNil(img) {
 		return fmt.Errorf("%w: there is no picture", ErrImage)
 	}
 	width, height := img.Bounds().Dx(), img.Bounds().Dy()
@@ -205,4 +212,10 @@ func (p *Pipeline) checkPicture(img image.Image) error {
 	}
 	pixels := int64(width) * int64(height)
 	return graph.CheckLimit("pixels of a picture", pixels, int64(p.limits.ImagePixels))
+}
+
+// isNil reports whether an interface holds nothing, or a nil pointer.
+func isNil(v any) bool {
+	value := reflect.ValueOf(v)
+	return !value.IsValid() || value.Kind() == reflect.Pointer && value.IsNil()
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/models/mini"
+	"github.com/crossattn/xpipe/onnx/pb"
 	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/tensor"
 )
@@ -28,6 +29,8 @@ type counter struct {
 	mu        sync.Mutex
 	runs      map[string]int
 	constants map[*tensor.Tensor]string // the input each was given for
+	caches    [2]int                    // inputs of the growing cache: of the engine's, and in Go memory
+	positions int                       // that logits were given of, at most
 }
 
 func newCounter() *counter {
@@ -49,12 +52,24 @@ func (s *counted) Run(ctx context.Context, in map[string]*tensor.Tensor, out ...
 	s.counter.mu.Lock()
 	s.counter.runs[s.file]++
 	for name, t := range in {
-		if strings.HasPrefix(name, graph.PastPrefix) && strings.Contains(name, graph.CrossInfix) {
+		switch {
+		case !strings.HasPrefix(name, graph.PastPrefix):
+		case strings.Contains(name, graph.CrossInfix):
 			s.counter.constants[t] = name
+		case t.Storage() != nil:
+			s.counter.caches[0]++
+		case t.Len() > 0:
+			s.counter.caches[1]++
 		}
 	}
 	s.counter.mu.Unlock()
-	return s.Session.Run(ctx, in, out...)
+	results, err := s.Session.Run(ctx, in, out...)
+	if logits := results[graph.Logits]; logits != nil && logits.Rank() == 3 {
+		s.counter.mu.Lock()
+		s.counter.positions = max(s.counter.positions, logits.Dim(1))
+		s.counter.mu.Unlock()
+	}
+	return results, err
 }
 
 // take returns the counts since the last call.
@@ -229,6 +244,84 @@ func TestBeamsCopyConstantsOnce(t *testing.T) {
 		}
 		if most := 2 * len(inputs); most == 0 || len(c.constants) > most {
 			t.Errorf("%s: %d constant tensors over 12 steps, at most %d of %d inputs are needed", name, len(c.constants), most, len(inputs))
+		}
+	}
+}
+
+// The growing cache stays where the engine holds it while beams are reordered: in Go memory it
+// would have been copied once more, and would be copied back. (Graphs that give their attention as
+// outputs join the cache in Go memory: their attention is not one operator.)
+func TestBeamsLeaveTheCacheInTheEngine(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"blip-caption", "blip2-t5", "instructblip", "idefics", "openflamingo-neox"} {
+		g := loadGolden(t, name)
+		c := newCounter()
+		p := openGolden(t, g, c)
+		_, err := p.Generate(t.Context(), g.requests(t)[:2], unbounded(8), func(o *Generation) { o.NumBeams = 4 })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.caches[0] == 0 || c.caches[1] > 0 {
+			t.Errorf("%s: %d inputs of the cache lie with the engine, %d do not", name, c.caches[0], c.caches[1])
+		}
+	}
+}
+
+// asVector makes an input that is a scalar [1].
+func asVector(name string) func(m *pb.ModelProto) {
+	return func(m *pb.ModelProto) {
+		inner := name + ".scalar"
+		for _, n := range m.Graph.Node {
+			for i, in := range n.Input {
+				if in == name {
+					n.Input[i] = inner
+				}
+			}
+		}
+		m.Graph.Node = append([]*pb.NodeProto{node("Squeeze", []string{name}, []string{inner})}, m.Graph.Node...)
+		for _, in := range m.Graph.Input {
+			if in.GetName() == name {
+				in.Type.GetTensorType().Shape.Dim = []*pb.TensorShapeProto_Dimension{
+					{Value: &pb.TensorShapeProto_Dimension_DimValue{DimValue: 1}},
+				}
+			}
+		}
+	}
+}
+
+// A decoder that takes num_logits_to_keep, a scalar or [1], gives the logits of one position, not
+// of the whole prompt.
+func TestLogitsOfOnePosition(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"vit-gpt2", "trocr", "donut"} {
+		g := loadGolden(t, name)
+		r := g.requests(t)[0]
+		r.Prompt += " a b c d e"
+		var want []int64
+		for _, vector := range []bool{false, true} {
+			f := goodFiles(t, name)
+			if vector {
+				change(decoderFile, asVector(graph.LogitsToKeep))(t, f)
+			}
+			fsys, _ := f.fs()
+			c := newCounter()
+			p, err := OpenFS(t.Context(), fsys, WithEngine(c), WithoutVerification())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			texts, err := p.Generate(t.Context(), []Request{r}, unbounded(4))
+			if err != nil {
+				t.Fatal(name, vector, err)
+			}
+			if c.positions != 1 {
+				t.Errorf("%s: logits of %d positions", name, c.positions)
+			}
+			if got := ids(texts[0][0]); want == nil {
+				want = got
+			} else if !slices.Equal(got, want) {
+				t.Errorf("%s: with a vector %v, with a scalar %v", name, got, want)
+			}
 		}
 	}
 }

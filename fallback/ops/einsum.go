@@ -56,6 +56,9 @@ func (eq *equation) run(x *Context, in []*tensor.Tensor) (*tensor.Tensor, error)
 	labels := make([][]rune, len(in))
 	wide := 0 // most dimensions under an ellipsis
 	for i, t := range in {
+		if t == nil {
+			return nil, graphErr("input %d is left out", i)
+		}
 		var err error
 		var under int
 		if labels[i], under, err = expandLabels(eq.in[i], t.Shape(), sizes); err != nil {

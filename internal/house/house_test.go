@@ -97,7 +97,8 @@ type pkg struct {
 	Deps       []string
 }
 
-// packages are those of the module, with what they import outside of tests.
+// packages are those of the module, with what they import outside of tests. With -e those of a
+// cycle are listed too, so that the rule it breaks is named.
 func packages(t *testing.T) []pkg {
 	t.Helper()
 	all, err := listed()
@@ -108,7 +109,7 @@ func packages(t *testing.T) []pkg {
 }
 
 var listed = sync.OnceValues(func() (all []pkg, err error) {
-	cmd := exec.Command("go", "list", "-json=ImportPath,Imports,Deps", "./...")
+	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Imports,Deps", "./...")
 	cmd.Dir = "../.."
 	out, err := cmd.Output()
 	if err != nil {
