@@ -1,0 +1,305 @@
+package api
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"compress/bzip2"
+	"compress/gzip"
+	"fmt"
+	"image"
+	"io"
+	"iter"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/crossattn/xpipe/vision"
+	"github.com/klauspost/compress/zstd"
+)
+
+// shardSuffixes are the files that are shards.
+var shardSuffixes = []string{
+	".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.zstd", ".tzst", ".tar.bz2", ".tbz2", ".tbz",
+}
+
+func isShardName(name string) bool {
+	name = strings.ToLower(name)
+	return slices.ContainsFunc(shardSuffixes, func(s string) bool {
+		return strings.HasSuffix(name, s)
+	})
+}
+
+// mostWindow is the memory that unpacking a .zst may take, that of the zstd program.
+const mostWindow = 128 << 20
+
+// unpack undoes the compression of a shard, which its first bytes tell, whatever its name.
+func unpack(r io.Reader) (io.Reader, func(), error) {
+	in := bufio.NewReader(r)
+	start, _ := in.Peek(10)
+	switch {
+	case bytes.HasPrefix(start, []byte(gzipMagic)):
+		z, err := gzip.NewReader(in)
+		return z, func() {}, err
+	case bytes.HasPrefix(start, []byte(zstdMagic)):
+		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1),
+			zstd.WithDecoderMaxWindow(mostWindow))
+		if err != nil {
+			return nil, nil, err
+		}
+		return z, z.Close, nil
+	case isBzip2(start):
+		return bzip2.NewReader(in), func() {}, nil
+	}
+	if file, ok := r.(io.Seeker); ok { // which skips members without reading them
+		if _, err := file.Seek(0, io.SeekStart); err == nil {
+			return r, func() {}, nil
+		}
+	}
+	return in, func() {}, nil
+}
+
+// shardReader reads a .tar on the disk, or on standard input.
+type shardReader struct {
+	sources Sources
+	name    string
+	stdin   io.Reader // nil for a file
+	members map[string]member
+}
+
+// member is where the bytes of a member are.
+type member struct {
+	index int   // among all members
+	at    int64 // in the file; below 0 where they have to be looked for
+	size  int64
+}
+
+// mostLinks is how many links may lead to a member.
+const mostLinks = 8
+
+// shard lists the pictures of a .tar. They are read as the list goes on, so a shard takes no more
+// memory than its pictures in progress.
+func (s Sources) shard(path string) iter.Seq2[Picture, error] {
+	return func(yield func(Picture, error) bool) {
+		f, err := os.Open(path)
+		if err != nil {
+			yield(Picture{}, WithKind(err, KindInput))
+			return
+		}
+		defer f.Close()
+		sh := &shardReader{sources: s, name: path, members: map[string]member{}}
+		sh.pictures(f, yield)
+	}
+}
+
+// stdinShard lists the pictures of a .tar on standard input.
+func (s Sources) stdinShard(in io.Reader) iter.Seq2[Picture, error] {
+	return func(yield func(Picture, error) bool) {
+		sh := &shardReader{sources: s, name: stdinName, stdin: in, members: map[string]member{}}
+		sh.pictures(in, yield)
+	}
+}
+
+// pictures reads the shard and gives its pictures.
+func (sh *shardReader) pictures(in io.Reader, yield func(Picture, error) bool) {
+	r, done, err := unpack(in)
+	if err != nil {
+		yield(Picture{}, sh.damaged(err))
+		return
+	}
+	defer done()
+	file, plain := r.(*os.File) // whose place tells where a member's bytes are
+	seen := map[string]int{}
+	given := 0
+	for tr, index := tar.NewReader(r), 0; ; index++ {
+		header, err := tr.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			yield(Picture{}, sh.damaged(err))
+			return
+		}
+		clean := path.Clean(header.Name)
+		var load func() (image.Image, error)
+		switch {
+		case isFile(header):
+			m := member{index, -1, header.Size}
+			if plain && !isSparse(header) {
+				if at, err := file.Seek(0, io.SeekCurrent); err == nil {
+					m.at = at
+				}
+			}
+			sh.members[clean] = m
+			if !isPictureName(clean) {
+				continue
+			}
+			data, err := sh.read(tr)
+			if isResourceForkData(clean, data) {
+				continue
+			}
+			load = func() (image.Image, error) { return sh.decode(header.Name, data, err) }
+		case isLink(header) && isPictureName(clean) && !strings.HasPrefix(path.Base(clean), "._"):
+			before, known := sh.members[target(header)]
+			load = func() (image.Image, error) {
+				data, err := sh.readLinked(target(header), index, before, known, header.Typeflag)
+				return sh.decode(header.Name, data, err)
+			}
+		default:
+			continue
+		}
+		name := sh.name + "/" + header.Name
+		if seen[clean]++; seen[clean] > 1 {
+			name = fmt.Sprintf("%s#%d", name, seen[clean])
+		}
+		given++
+		if !yield(Picture{Name: name, Load: load}, nil) {
+			return
+		}
+	}
+	if given == 0 {
+		yield(Picture{}, Inputf("%s: no pictures in it (%s)", sh.title(),
+			strings.Join(pictureSuffixes, " ")))
+	}
+}
+
+// isFile says whether a member has bytes of its own.
+func isFile(h *tar.Header) bool {
+	return h.Typeflag == tar.TypeReg || h.Typeflag == tar.TypeCont || h.Typeflag == tar.TypeGNUSparse
+}
+
+// isSparse says whether a member has holes, which the file leaves out.
+func isSparse(h *tar.Header) bool {
+	if h.Typeflag == tar.TypeGNUSparse {
+		return true
+	}
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
+}
+
+func isLink(h *tar.Header) bool {
+	return h.Typeflag == tar.TypeLink || h.Typeflag == tar.TypeSymlink
+}
+
+// target is the member that a link stands for. A hard link names it from the top of the shard, a
+// symbolic one from its own folder.
+func target(h *tar.Header) string {
+	if h.Typeflag == tar.TypeLink || path.IsAbs(h.Linkname) {
+		return path.Clean(h.Linkname)
+	}
+	return path.Join(path.Dir(h.Name), h.Linkname)
+}
+
+// title names the shard in messages.
+func (sh *shardReader) title() string {
+	if sh.name == stdinName {
+		return "standard input"
+	}
+	return sh.name
+}
+
+func (sh *shardReader) damaged(err error) error {
+	return Inputf("%s: damaged shard: %w", sh.title(), err)
+}
+
+// read reads a member into memory, and of one that is too long a byte more than there may be.
+func (sh *shardReader) read(r io.Reader) ([]byte, error) {
+	most := sh.sources.Limits.Vision().Bytes
+	return io.ReadAll(io.LimitReader(r, max(most, most+1))) // the greatest has none above it
+}
+
+// decode decodes what read gave.
+func (sh *shardReader) decode(name string, data []byte, err error) (image.Image, error) {
+	name = sh.name + "/" + name
+	most := sh.sources.Limits.Vision().Bytes
+	switch {
+	case err != nil:
+		return nil, Inputf("%s: %w", name, err)
+	case int64(len(data)) > most:
+		return nil, fmt.Errorf("%w: %s: more than %d bytes", vision.ErrLimit, name, most)
+	}
+	return sh.sources.decode(name, bytes.NewReader(data))
+}
+
+// readLinked reads what a link stands for: a hard link for the member that had the name before it,
+// which is m where it is known, a symbolic one for that which has it in the end.
+func (sh *shardReader) readLinked(name string, index int, m member, known bool, kind byte) ([]byte, error) {
+	if sh.stdin != nil {
+		return nil, fmt.Errorf("it is a link to %s, which has gone by on standard input; "+
+			"save the shard to a file", name)
+	}
+	if kind == tar.TypeLink && known {
+		if m.at >= 0 {
+			return sh.readAt(m)
+		}
+		return sh.find(name, m.index+1, 0)
+	}
+	if kind == tar.TypeSymlink {
+		index = -1
+	}
+	return sh.find(name, index, 0)
+}
+
+// readAt reads a member whose place is known.
+func (sh *shardReader) readAt(m member) ([]byte, error) {
+	f, err := os.Open(sh.name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return sh.read(io.NewSectionReader(f, m.at, m.size))
+}
+
+// find reads the last member of a name among those before the one at end, or of all where end is
+// below 0. links counts those on the way.
+func (sh *shardReader) find(name string, end, links int) ([]byte, error) {
+	f, err := os.Open(sh.name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	r, done, err := unpack(f)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	var data []byte
+	var link *tar.Header
+	at, found := 0, false
+	for tr, i := tar.NewReader(r), 0; end < 0 || i < end; i++ {
+		header, err := tr.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case path.Clean(header.Name) != name:
+		case isFile(header):
+			if data, err = sh.read(tr); err != nil {
+				return nil, err
+			}
+			link, found = nil, true
+		case isLink(header):
+			link, at = header, i
+		}
+	}
+	switch {
+	case link != nil && links < mostLinks:
+		if link.Typeflag == tar.TypeLink {
+			end = at
+		}
+		return sh.find(target(link), end, links+1)
+	case link != nil:
+		return nil, fmt.Errorf("it is a link to a link, more than %d times", mostLinks)
+	case !found:
+		return nil, fmt.Errorf("it is a link to %s, which is not in the shard", name)
+	}
+	return data, nil
+}

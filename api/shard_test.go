@@ -1,0 +1,246 @@
+package api
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+const shards = "../testdata/shards/"
+
+// gz and zst compress a shard.
+func gz(data []byte) []byte {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	w.Write(data)
+	w.Close()
+	return b.Bytes()
+}
+
+func zst(data []byte) []byte {
+	w, err := zstd.NewWriter(nil)
+	if err != nil {
+		panic(err)
+	}
+	return w.EncodeAll(data, nil)
+}
+
+func same(data []byte) []byte { return data }
+
+// load decodes all pictures of a source, and says by name what they look like, or why they fail.
+func load(t *testing.T, s Sources, args ...string) (list []string, looks, failed map[string]string) {
+	t.Helper()
+	pictures, _, err := s.Pictures(args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	looks, failed = map[string]string{}, map[string]string{}
+	for p, err := range pictures {
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, p.Name)
+		if img, err := p.Load(); err != nil {
+			failed[p.Name] = err.Error()
+		} else {
+			looks[p.Name] = fmt.Sprint(img.Bounds(), img.At(20, 30), img.At(32, 32))
+		}
+	}
+	return list, looks, failed
+}
+
+// Members with holes are pictures, in each of the formats that GNU tar writes.
+func TestShardSparse(t *testing.T) {
+	t.Parallel()
+	for _, format := range []string{"gnu", "pax-0.0", "pax-0.1", "pax-1.0"} {
+		path := shards + "sparse-" + format + ".tar"
+		if got, _ := names(t, Sources{}, path); !slices.Equal(got, []string{path + "/p.png"}) {
+			t.Errorf("%s: %v", format, got)
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, pack := range []func([]byte) []byte{same, gz, zst} {
+			s := Sources{Stdin: bytes.NewReader(pack(data))}
+			if got, _ := names(t, s, "-"); !slices.Equal(got, []string{"-/p.png"}) {
+				t.Errorf("%s on standard input: %v", format, got)
+			}
+		}
+	}
+}
+
+// Links stand for the members that they lead to, whatever the shard is packed with.
+func TestShardLinks(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile(shards + "links.tar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	members := []string{"a", "b-later", "dangling", "hard", "soft", "z"}
+	for suffix, pack := range map[string]func([]byte) []byte{".tar": same, ".tar.gz": gz, ".tgz": gz,
+		".tar.zst": zst, ".TZST": zst} {
+		path := filepath.Join(t.TempDir(), "links"+suffix)
+		if err := os.WriteFile(path, pack(data), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		list, looks, failed := load(t, Sources{}, path)
+		for i, m := range members {
+			name := path + "/d/" + m + ".png"
+			if i >= len(list) || list[i] != name {
+				t.Errorf("%s: %v", suffix, list)
+				break
+			}
+			if m == "dangling" {
+				if !strings.Contains(failed[name], "d/nothing.png, which is not in the shard") {
+					t.Errorf("%s: %q", name, failed[name])
+				}
+			} else if looks[name] != looks[list[0]] {
+				t.Errorf("%s: %v: %s", name, looks[name], failed[name])
+			}
+		}
+	}
+	// What has gone by on standard input cannot be read again, and says so.
+	list, _, failed := load(t, Sources{Stdin: bytes.NewReader(data)}, "-")
+	if len(list) != len(members) || !strings.Contains(failed["-/d/hard.png"], "save the shard to a file") {
+		t.Errorf("%v: %v", list, failed)
+	}
+}
+
+// Links to links, and links to what is written later or twice.
+func TestShardOddLinks(t *testing.T) {
+	t.Parallel()
+	reg := func(name string) tar.Header { return tar.Header{Name: name, Typeflag: tar.TypeReg} }
+	hard := func(name, to string) tar.Header {
+		return tar.Header{Name: name, Typeflag: tar.TypeLink, Linkname: to}
+	}
+	soft := func(name, to string) tar.Header {
+		return tar.Header{Name: name, Typeflag: tar.TypeSymlink, Linkname: to}
+	}
+	for name, c := range map[string]struct {
+		members []tar.Header
+		works   []string
+		fails   []string
+	}{
+		"hard to hard":          {[]tar.Header{reg("a.bin"), hard("b.png", "a.bin"), hard("c.png", "b.png")}, []string{"b.png", "c.png"}, nil},
+		"soft to hard":          {[]tar.Header{reg("a.bin"), hard("b.bin", "./a.bin"), soft("c.png", "b.bin")}, []string{"c.png"}, nil},
+		"hard to soft":          {[]tar.Header{reg("a.bin"), soft("b.bin", "a.bin"), hard("c.png", "b.bin")}, []string{"c.png"}, nil},
+		"hard to itself, later": {[]tar.Header{hard("a.png", "a.png")}, nil, []string{"a.png"}},
+		"soft to itself":        {[]tar.Header{soft("a.png", "a.png")}, nil, []string{"a.png"}},
+		"soft out of the shard": {[]tar.Header{soft("a.png", "/etc/passwd"), soft("b.png", "../../x.png")}, nil, []string{"a.png", "b.png"}},
+		"hard to a later one":   {[]tar.Header{hard("b.png", "a.png"), reg("a.png")}, []string{"a.png"}, []string{"b.png"}},
+		"of other names":        {[]tar.Header{reg("a.png"), hard("b.txt", "a.png"), soft("c", "a.png")}, []string{"a.png"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := shard(t, c.members...)
+			list, _, failed := load(t, Sources{}, path)
+			if len(list) != len(c.works)+len(c.fails) || len(failed) != len(c.fails) {
+				t.Errorf("%v, of which fail %v", list, failed)
+			}
+			for _, f := range c.fails {
+				if failed[path+"/"+f] == "" {
+					t.Errorf("%s: %v", f, failed)
+				}
+			}
+		})
+	}
+}
+
+// Members of one name are pictures each.
+func TestShardTwice(t *testing.T) {
+	t.Parallel()
+	path := shards + "twice.tar"
+	list, looks, failed := load(t, Sources{}, path)
+	want := []string{path + "/x.png", path + "/x.png#2"}
+	if !slices.Equal(list, want) || len(failed) > 0 || looks[want[0]] == looks[want[1]] {
+		t.Errorf("%v that look %v, %v", list, looks, failed)
+	}
+	path = shard(t, tar.Header{Name: "./a.png", Typeflag: tar.TypeReg},
+		tar.Header{Name: "a.png", Typeflag: tar.TypeReg}, tar.Header{Name: "a.png", Typeflag: tar.TypeReg})
+	if list, _ := names(t, Sources{}, path); !slices.Equal(list, []string{path + "/./a.png", path + "/a.png#2", path + "/a.png#3"}) {
+		t.Error(list)
+	}
+}
+
+// A shard without pictures says so, and does not end the shards behind it.
+func TestShardWithoutPictures(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(name string, data []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, data, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	none, err := os.ReadFile(shard(t, tar.Header{Name: "x.txt", Typeflag: tar.TypeReg},
+		tar.Header{Name: "folder.png", Typeflag: tar.TypeDir}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := shard(t, tar.Header{Name: "x.png", Typeflag: tar.TypeReg})
+	for path, says := range map[string]string{
+		write("none.tar", none):                "no pictures in it",
+		write("none.tar.gz", gz(none)):         "no pictures in it",
+		write("none.tar.zst", zst(none)):       "no pictures in it",
+		write("packed.tar", gz(none)):          "no pictures in it", // packed, whatever its name
+		write("empty.tar", nil):                "no pictures in it",
+		write("zeros.tar", make([]byte, 1024)): "no pictures in it",
+		write("cut.tar.gz", gz(none)[:40]):     "damaged shard",
+		write("cut.tar.zst", zst(none)[:40]):   "damaged shard",
+		write("cut.tar", none[:700]):           "damaged shard",
+		write("text.tgz", []byte("no shard, but words enough to fill a block"+strings.Repeat(" ", 512))): "damaged shard",
+	} {
+		for _, args := range [][]string{{path}, {path, good}, {good, path}, {path, path, good}} {
+			pictures, count, err := Sources{}.Pictures(args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var list []string
+			var last error
+			for p, err := range pictures {
+				if last != nil {
+					t.Errorf("%v: after %v", args, last)
+				}
+				if last = err; err == nil {
+					list = append(list, p.Name)
+				}
+			}
+			wantError(t, last, ExitInput, path+": "+says)
+			if want := slices.Contains(args, good); (len(list) == 1) != want || count != -1 {
+				t.Errorf("%v: %v", args, list)
+			}
+		}
+	}
+}
+
+// macOS puts ._NAME beside NAME into a .tar.
+func TestShardResourceForks(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, m := range []struct{ name, data string }{
+		{"._x.png", "\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "}, {"x.png", string(readImage(t))},
+		{"sub/._y.png", ""}, {"._z.png", string(readImage(t))},
+	} {
+		w.WriteHeader(&tar.Header{Name: m.name, Mode: 0o644, Size: int64(len(m.data)), Typeflag: tar.TypeReg})
+		w.Write([]byte(m.data))
+	}
+	w.Close()
+	path := filepath.Join(t.TempDir(), "m.tar")
+	if err := os.WriteFile(path, b.Bytes(), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := names(t, Sources{}, path); !slices.Equal(got, []string{path + "/x.png", path + "/._z.png"}) {
+		t.Error(got)
+	}
+}
