@@ -64,9 +64,19 @@ func unpack(r io.Reader) (io.Reader, func(), error) {
 type shardReader struct {
 	sources Sources
 	name    string
-	stdin   io.Reader // nil for a file
+	stdin   bool // which cannot be read again
 	members map[string]member
+	kept    []kept // of standard input, for links to them; the latest last
 }
+
+// kept is the bytes of a member that has gone by on standard input.
+type kept struct {
+	name string
+	data []byte
+}
+
+// mostKept bounds the memory for kept.
+const mostKept = 64 << 20
 
 // member is where the bytes of a member are.
 type member struct {
@@ -96,7 +106,7 @@ func (s Sources) shard(path string) iter.Seq2[Picture, error] {
 // stdinShard lists the pictures of a .tar on standard input.
 func (s Sources) stdinShard(in io.Reader) iter.Seq2[Picture, error] {
 	return func(yield func(Picture, error) bool) {
-		sh := &shardReader{sources: s, name: stdinName, stdin: in, members: map[string]member{}}
+		sh := &shardReader{sources: s, name: stdinName, stdin: true, members: map[string]member{}}
 		sh.pictures(in, yield)
 	}
 }
@@ -139,11 +149,12 @@ func (sh *shardReader) pictures(in io.Reader, yield func(Picture, error) bool) {
 			if isResourceForkData(clean, data) {
 				continue
 			}
+			sh.keep(clean, data)
 			load = func() (image.Image, error) { return sh.decode(header.Name, data, err) }
 		case isLink(header) && isPictureName(clean) && !strings.HasPrefix(path.Base(clean), "._"):
-			before, known := sh.members[target(header)]
+			read := sh.linked(header, index)
 			load = func() (image.Image, error) {
-				data, err := sh.readLinked(target(header), index, before, known, header.Typeflag)
+				data, err := read()
 				return sh.decode(header.Name, data, err)
 			}
 		default:
@@ -226,23 +237,49 @@ func (sh *shardReader) decode(name string, data []byte, err error) (image.Image,
 	return sh.sources.decode(name, bytes.NewReader(data))
 }
 
-// readLinked reads what a link stands for: a hard link for the member that had the name before it,
-// which is m where it is known, a symbolic one for that which has it in the end.
-func (sh *shardReader) readLinked(name string, index int, m member, known bool, kind byte) ([]byte, error) {
-	if sh.stdin != nil {
-		return nil, fmt.Errorf("it is a link to %s, which has gone by on standard input; "+
-			"save the shard to a file", name)
+// keep keeps the bytes of a member of standard input.
+func (sh *shardReader) keep(name string, data []byte) {
+	if !sh.stdin || len(data) > mostKept {
+		return
 	}
-	if kind == tar.TypeLink && known {
-		if m.at >= 0 {
-			return sh.readAt(m)
+	sh.kept = append(sh.kept, kept{name, data})
+	total := 0
+	for i := len(sh.kept) - 1; i >= 0; i-- {
+		if total += len(sh.kept[i].data); total > mostKept {
+			sh.kept = slices.Clone(sh.kept[i+1:])
+			return
 		}
-		return sh.find(name, m.index+1, 0)
 	}
-	if kind == tar.TypeSymlink {
-		index = -1
+}
+
+// linked returns what reads the member that a link stands for, the link being the one at index: a
+// hard link stands for the member that had the name before it, a symbolic one for that which has it
+// in the end.
+func (sh *shardReader) linked(link *tar.Header, index int) func() ([]byte, error) {
+	name := target(link)
+	if sh.stdin {
+		for _, k := range slices.Backward(sh.kept) {
+			if k.name == name {
+				sh.keep(path.Clean(link.Name), k.data) // for links to this one
+				return func() ([]byte, error) { return k.data, nil }
+			}
+		}
+		return func() ([]byte, error) {
+			return nil, fmt.Errorf("it is a link to %s, which is not among what went by on standard "+
+				"input just before; save the shard to a file", name)
+		}
 	}
-	return sh.find(name, index, 0)
+	if link.Typeflag == tar.TypeSymlink {
+		return func() ([]byte, error) { return sh.find(name, -1, 0) }
+	}
+	m, known := sh.members[name]
+	switch {
+	case known && m.at >= 0:
+		return func() ([]byte, error) { return sh.readAt(m) }
+	case known:
+		return func() ([]byte, error) { return sh.find(name, m.index+1, 0) }
+	}
+	return func() ([]byte, error) { return sh.find(name, index, 0) }
 }
 
 // readAt reads a member whose place is known.

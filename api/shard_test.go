@@ -108,10 +108,25 @@ func TestShardLinks(t *testing.T) {
 			}
 		}
 	}
-	// What has gone by on standard input cannot be read again, and says so.
-	list, _, failed := load(t, Sources{Stdin: bytes.NewReader(data)}, "-")
-	if len(list) != len(members) || !strings.Contains(failed["-/d/hard.png"], "save the shard to a file") {
+	// What went by on standard input just before is there for links to it; the others say why not.
+	list, looks, failed := load(t, Sources{Stdin: bytes.NewReader(data)}, "-")
+	if len(list) != len(members) || len(failed) != 2 || !strings.Contains(failed["-/d/b-later.png"], "save the shard to a file") ||
+		looks["-/d/hard.png"] != looks["-/d/a.png"] || looks["-/d/soft.png"] != looks["-/d/a.png"] {
 		t.Errorf("%v: %v", list, failed)
+	}
+}
+
+// Of what goes by on standard input no more is kept than there is room for.
+func TestShardKeeps(t *testing.T) {
+	t.Parallel()
+	sh := &shardReader{stdin: true}
+	big := make([]byte, mostKept/2-1)
+	for _, name := range []string{"a", "b", "c"} {
+		sh.keep(name, big)
+	}
+	sh.keep("too big", make([]byte, mostKept+1))
+	if len(sh.kept) != 2 || sh.kept[0].name != "b" {
+		t.Errorf("%d are kept", len(sh.kept))
 	}
 }
 

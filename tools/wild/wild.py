@@ -141,6 +141,8 @@ def fill(spec, sizes, rng):
         return np.full(shape, 16000, dtype)
     if "mask" in name:
         return np.ones(shape, dtype)
+    if "type" in name:  # of tokens
+        return np.zeros(shape, dtype)
     if "len" in name or name.endswith("size"):
         return np.full(shape, other, dtype)
     high = 256 if dtype == "uint8" else 10
@@ -199,7 +201,7 @@ class Runner:
         try:
             inputs, want = self.reference(graph, info, quantized)
         except Failed as error:
-            return ("refused", "lacks " + ", ".join(missing)) if missing else ("not run", str(error))
+            return "not run", str(error)
         try:
             got = self.outputs("go", graph, inputs)
         except Failed as error:
