@@ -7,7 +7,10 @@ import (
 	"testing"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/fallback"
 	"github.com/crossattn/xpipe/onnx"
+	"github.com/crossattn/xpipe/ort"
+	"github.com/crossattn/xpipe/ort/orttest"
 	"github.com/crossattn/xpipe/tensor"
 )
 
@@ -80,5 +83,36 @@ func TestPlainInt8(t *testing.T) {
 	says := func(note string) bool { return strings.Contains(note, "optimization off") }
 	if len(e.notes) != 1 || !slices.ContainsFunc(e.notes, says) {
 		t.Errorf("%q", e.notes)
+	}
+}
+
+// ONNX Runtime without its optimization gives what the Go engine does on a dynamic int8 graph. The
+// weights have 7 bits, so that no processor saturates.
+func TestPlainInt8OnBoth(t *testing.T) {
+	t.Parallel()
+	config := EngineConfig{Libraries: map[string]string{ort.Name: orttest.Library(t)}}
+	choice, err := SelectEngine(ort.Name, config)
+	if err != nil {
+		t.Skip(err)
+	}
+	source := int8Graph(64, -64, 3, 17, -5, 60)
+	in := map[string]*tensor.Tensor{
+		"x": tensor.Must(tensor.New([]int{2, 2}, []float32{0.1, -2.5, 3.75, 1})),
+	}
+	var outputs [2][]float32
+	for i, e := range []engine.Engine{&plainInt8{Engine: choice.Engine}, fallback.New()} {
+		s, err := e.Open(t.Context(), source, engine.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := s.Run(t.Context(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		outputs[i] = out["y"].Float32s()
+		s.Close()
+	}
+	if len(outputs[0]) != 6 || !slices.Equal(outputs[0], outputs[1]) {
+		t.Errorf("%v and %v", outputs[0], outputs[1])
 	}
 }
