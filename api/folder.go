@@ -19,7 +19,7 @@ func walkPictures(dir string) ([]string, error) {
 		}
 	})
 	if err == nil && len(files) == 0 {
-		err = fmt.Errorf("%s: no pictures in it (%s)", dir, strings.Join(pictureSuffixes, " "))
+		err = fmt.Errorf("%s: no pictures in it (%s)", dir, strings.Join(pictureSuffixes(), " "))
 	}
 	return files, WithKind(err, KindInput)
 }

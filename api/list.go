@@ -63,7 +63,7 @@ func contentOf(start []byte) content {
 	switch {
 	case begins(utf8Mark), begins(utf16Little), begins(utf16Big):
 		return contentText
-	case begins(gzipMagic), begins(zstdMagic), isBzip2(start), isTar(start):
+	case begins(gzipMagic), isZstd(start), isBzip2(start), isTar(start):
 		return contentShard
 	case hasPictureSignature(start) || !isPlain(start):
 		return contentPicture
@@ -86,15 +86,25 @@ func isPlain(start []byte) bool {
 	return controls*10 <= len(start)+30
 }
 
+// isZstd says whether compressed bytes begin so: with a frame, or with one to skip, as pzstd does.
+func isZstd(start []byte) bool {
+	return bytes.HasPrefix(start, []byte(zstdMagic)) ||
+		len(start) >= 4 && start[0]&0xf0 == 0x50 && string(start[1:4]) == "\x2a\x4d\x18"
+}
+
 // isBzip2 says whether compressed bytes begin so: with the size of blocks, and the first block.
 func isBzip2(start []byte) bool {
 	return len(start) >= 10 && string(start[:3]) == "BZh" && string(start[4:10]) == "1AY&SY"
 }
 
-// isTar says whether a .tar begins so: with a header whose checksum is right.
+// isTar says whether a .tar begins so: with a header whose checksum is right, or with the zeros of
+// one that is empty.
 func isTar(start []byte) bool {
 	if len(start) < sniffed {
 		return false
+	}
+	if isZero(start[:sniffed]) {
+		return true
 	}
 	sum := 8 * int(' ') // the checksum itself counts as spaces
 	for i, c := range start[:sniffed] {
@@ -113,6 +123,8 @@ func isTar(start []byte) bool {
 	}
 	return digits > 0 && written == sum
 }
+
+func isZero(block []byte) bool { return bytes.Count(block, []byte{0}) == len(block) }
 
 // hasPictureSignature says whether a picture, or a document, begins so, and no list of names.
 func hasPictureSignature(start []byte) bool {

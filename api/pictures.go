@@ -33,13 +33,15 @@ const stdinName = "-"
 
 // pictureSuffixes are the files taken from folders and shards; a file that is named itself may have
 // any name.
-var pictureSuffixes = []string{
-	".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".gif", ".webp", ".bmp", ".dib",
-	".tif", ".tiff", ".mpo",
+func pictureSuffixes() []string {
+	return []string{
+		".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".webp", ".bmp", ".dib",
+		".tif", ".tiff",
+	}
 }
 
 func isPictureName(name string) bool {
-	return slices.Contains(pictureSuffixes, strings.ToLower(filepath.Ext(name)))
+	return slices.Contains(pictureSuffixes(), strings.ToLower(filepath.Ext(name)))
 }
 
 // Sources finds and decodes pictures by what names them.

@@ -42,7 +42,7 @@ func unpack(r io.Reader) (io.Reader, func(), error) {
 	case bytes.HasPrefix(start, []byte(gzipMagic)):
 		z, err := gzip.NewReader(in)
 		return z, func() {}, err
-	case bytes.HasPrefix(start, []byte(zstdMagic)):
+	case isZstd(start):
 		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1),
 			zstd.WithDecoderMaxWindow(mostWindow))
 		if err != nil {
@@ -122,7 +122,7 @@ func (sh *shardReader) pictures(in io.Reader, yield func(Picture, error) bool) {
 	file, plain := r.(*os.File) // whose place tells where a member's bytes are
 	seen := map[string]int{}
 	given := 0
-	for tr, index := tar.NewReader(r), 0; ; index++ {
+	for tr, index := newMembers(r), 0; ; index++ {
 		header, err := tr.Next()
 		if err == io.EOF {
 			break
@@ -171,7 +171,52 @@ func (sh *shardReader) pictures(in io.Reader, yield func(Picture, error) bool) {
 	}
 	if given == 0 {
 		yield(Picture{}, Inputf("%s: no pictures in it (%s)", sh.title(),
-			strings.Join(pictureSuffixes, " ")))
+			strings.Join(pictureSuffixes(), " ")))
+	}
+}
+
+// members reads the members of a .tar, and of those behind its end: "cat a.tar b.tar" makes a shard
+// of two.
+type members struct {
+	*tar.Reader
+	in io.Reader
+}
+
+func newMembers(in io.Reader) *members { return &members{tar.NewReader(in), in} }
+
+// Next goes on to the next member; io.EOF is the end of the last .tar.
+func (m *members) Next() (*tar.Header, error) {
+	for {
+		header, err := m.Reader.Next()
+		if err != io.EOF || !m.another() {
+			return header, err
+		}
+	}
+}
+
+// another says whether a .tar follows the zeros at the end of one.
+func (m *members) another() bool {
+	block := make([]byte, sniffed)
+	for {
+		if _, err := io.ReadFull(m.in, block); err != nil {
+			return false
+		}
+		if isZero(block) {
+			continue
+		}
+		if !isTar(block) { // what lies behind a .tar is none of it
+			return false
+		}
+		file, ok := m.in.(io.Seeker)
+		if ok {
+			_, err := file.Seek(-int64(len(block)), io.SeekCurrent)
+			ok = err == nil
+		}
+		if !ok {
+			m.in = io.MultiReader(bytes.NewReader(block), m.in)
+		}
+		m.Reader = tar.NewReader(m.in)
+		return true
 	}
 }
 
@@ -308,7 +353,7 @@ func (sh *shardReader) find(name string, end, links int) ([]byte, error) {
 	var data []byte
 	var link *tar.Header
 	at, found := 0, false
-	for tr, i := tar.NewReader(r), 0; end < 0 || i < end; i++ {
+	for tr, i := newMembers(r), 0; end < 0 || i < end; i++ {
 		header, err := tr.Next()
 		if err == io.EOF {
 			break

@@ -259,3 +259,53 @@ func TestShardResourceForks(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// One .tar behind another is a shard of both, packed or not.
+func TestShardOfSeveral(t *testing.T) {
+	t.Parallel()
+	read := func(path string) []byte {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	links, twice, none := read(shards+"links.tar"), read(shards+"twice.tar"), read(shard(t))
+	want := []string{"/d/a.png", "/d/b-later.png", "/d/dangling.png", "/d/hard.png", "/d/soft.png", "/d/z.png", "/x.png", "/x.png#2"}
+	for what, data := range map[string][]byte{
+		"two":             slices.Concat(links, twice),
+		"zeros between":   slices.Concat(links, make([]byte, 5120), twice, make([]byte, 512)),
+		"an empty one":    slices.Concat(none, links, none, twice),
+		"garbage behind":  slices.Concat(links, twice, bytes.Repeat([]byte("garbage "), 100)),
+		"packed together": gz(slices.Concat(links, twice)),
+		"packed each":     slices.Concat(gz(links), gz(twice)),
+		"in zstd":         slices.Concat(zst(links), zst(twice)),
+		"as pzstd does":   slices.Concat([]byte("\x50\x2a\x4d\x18\x04\x00\x00\x00abcd"), zst(links), zst(twice)),
+	} {
+		path := filepath.Join(t.TempDir(), "s.tar")
+		if err := os.WriteFile(path, data, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		for name, s := range map[string]Sources{path: {}, "-": {Stdin: bytes.NewReader(data)}} {
+			list, looks, failed := load(t, s, name)
+			for i := range list {
+				list[i] = strings.TrimPrefix(list[i], name)
+			}
+			fails := 1 // dangling.png
+			if name == "-" {
+				fails = 2
+			}
+			if !slices.Equal(list, want) || len(failed) != fails || looks[name+"/d/hard.png"] != looks[name+"/d/a.png"] {
+				t.Errorf("%s, %s: %v: %v", what, name, list, failed)
+			}
+		}
+	}
+	// Names are of the shard, not of a .tar in it.
+	path := filepath.Join(t.TempDir(), "s.tar")
+	if err := os.WriteFile(path, slices.Concat(twice, twice), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if list, _ := names(t, Sources{}, path); len(list) != 4 || list[3] != path+"/x.png#4" {
+		t.Error(list)
+	}
+}
