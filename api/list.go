@@ -63,7 +63,8 @@ func contentOf(start []byte) content {
 	switch {
 	case begins(utf8Mark), begins(utf16Little), begins(utf16Big):
 		return contentText
-	case begins(gzipMagic), isZstd(start), isBzip2(start), isTar(start):
+	case begins(gzipMagic), isZstd(start), isBzip2(start), isTar(start),
+		unreadArchive(start) != "":
 		return contentShard
 	case hasPictureSignature(start) || !isPlain(start):
 		return contentPicture

@@ -19,9 +19,26 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// shardSuffixes are the files that are shards.
+// shardSuffixes are the files that are shards, those included that are packed in a way that is told
+// and not read.
 var shardSuffixes = []string{
 	".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.zstd", ".tzst", ".tar.bz2", ".tbz2", ".tbz",
+	".tar.xz", ".txz", ".tar.lz4", ".zip", ".7z",
+}
+
+// unread are archives that are not read, by what they begin with.
+var unread = map[string]string{
+	"\xfd7zXZ\x00": "xz", "\x04\x22\x4d\x18": "lz4", "PK\x03\x04": "zip", "7z\xbc\xaf": "7z",
+}
+
+// unreadArchive is what packed an archive that begins so and that is not read; "" is any other.
+func unreadArchive(start []byte) string {
+	for magic, name := range unread {
+		if bytes.HasPrefix(start, []byte(magic)) {
+			return name
+		}
+	}
+	return ""
 }
 
 func isShardName(name string) bool {
@@ -38,6 +55,9 @@ const mostWindow = 128 << 20
 func unpack(r io.Reader) (io.Reader, func(), error) {
 	in := bufio.NewReader(r)
 	start, _ := in.Peek(10)
+	if by := unreadArchive(start); by != "" {
+		return nil, nil, fmt.Errorf("it is packed by %s; a .tar, .tar.gz or .tar.zst is read", by)
+	}
 	switch {
 	case bytes.HasPrefix(start, []byte(gzipMagic)):
 		z, err := gzip.NewReader(in)
@@ -115,7 +135,7 @@ func (s Sources) stdinShard(in io.Reader) iter.Seq2[Picture, error] {
 func (sh *shardReader) pictures(in io.Reader, yield func(Picture, error) bool) {
 	r, done, err := unpack(in)
 	if err != nil {
-		yield(Picture{}, sh.damaged(err))
+		yield(Picture{}, Inputf("%s: %w", sh.title(), err))
 		return
 	}
 	defer done()

@@ -204,15 +204,18 @@ func TestShardWithoutPictures(t *testing.T) {
 	}
 	good := shard(t, tar.Header{Name: "x.png", Typeflag: tar.TypeReg})
 	for path, says := range map[string]string{
-		write("none.tar", none):                "no pictures in it",
-		write("none.tar.gz", gz(none)):         "no pictures in it",
-		write("none.tar.zst", zst(none)):       "no pictures in it",
-		write("packed.tar", gz(none)):          "no pictures in it", // packed, whatever its name
-		write("empty.tar", nil):                "no pictures in it",
-		write("zeros.tar", make([]byte, 1024)): "no pictures in it",
-		write("cut.tar.gz", gz(none)[:40]):     "damaged shard",
-		write("cut.tar.zst", zst(none)[:40]):   "damaged shard",
-		write("cut.tar", none[:700]):           "damaged shard",
+		write("none.tar", none):                           "no pictures in it",
+		write("none.tar.gz", gz(none)):                    "no pictures in it",
+		write("none.tar.zst", zst(none)):                  "no pictures in it",
+		write("packed.tar", gz(none)):                     "no pictures in it", // packed, whatever its name
+		write("empty.tar", nil):                           "no pictures in it",
+		write("zeros.tar", make([]byte, 1024)):            "no pictures in it",
+		write("cut.tar.gz", gz(none)[:40]):                "damaged shard",
+		write("cut.tar.zst", zst(none)[:40]):              "damaged shard",
+		write("cut.tar", none[:700]):                      "damaged shard",
+		write("x.tar.xz", []byte("\xfd7zXZ\x00\x00\x04")): "it is packed by xz; a .tar",
+		write("x.zip", []byte("PK\x03\x04\x14\x00")):      "it is packed by zip",
+		write("no.tar.gz", []byte("\x1f\x8b")):            "unexpected EOF",
 		write("text.tgz", []byte("no shard, but words enough to fill a block"+strings.Repeat(" ", 512))): "damaged shard",
 	} {
 		for _, args := range [][]string{{path}, {path, good}, {good, path}, {path, path, good}} {
