@@ -5,12 +5,14 @@ import (
 	"bytes"
 	"compress/gzip"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/crossattn/xpipe/pipeline"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -311,4 +313,40 @@ func TestShardOfSeveral(t *testing.T) {
 	if list, _ := names(t, Sources{}, path); len(list) != 4 || list[3] != path+"/x.png#4" {
 		t.Error(list)
 	}
+}
+
+// Whatever the bytes, pictures and errors come of them, and an end.
+func FuzzShard(f *testing.F) {
+	for _, name := range []string{"links", "twice", "sparse-gnu", "sparse-pax-1.0"} {
+		data, err := os.ReadFile(shards + name + ".tar")
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+		f.Add(gz(data))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		path := filepath.Join(t.TempDir(), "s.tar")
+		if err := os.WriteFile(path, data, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		// A hole may be long, and its zeros are read up to the limit.
+		s := Sources{Limits: pipeline.Limits{ImageBytes: 1 << 20}}
+		for _, p := range []iter.Seq2[Picture, error]{
+			s.shard(path), s.stdinShard(bytes.NewReader(data)),
+		} {
+			known := map[string]bool{}
+			for p, err := range p {
+				if err == nil && known[p.Name] {
+					t.Errorf("%q twice", p.Name)
+				}
+				if known[p.Name] = true; err == nil {
+					p.Load()
+				}
+			}
+			if len(known) == 0 {
+				t.Error("nothing, and no word")
+			}
+		}
+	})
 }
