@@ -11,8 +11,8 @@
 //   - Work on several inputs or engines: [Captioner], [ChooseEach], [Verify], [NewAttentionView].
 //   - What there is: [Diagnose] examines the machine, [InspectFile] and [InspectBundle] models.
 //   - Outputs: each line of JSON that is printed has a type, such as [Caption], with the function
-//     that makes it from results; [Results] is a file of such lines that a later run goes on with, and
-//     [Sidecars] writes captions beside pictures. [Name] is how JSON holds the name of a file.
+//     that makes it from results; [Results] is a file of such lines that a later run goes on
+//     with. [Sidecars] writes captions beside pictures. [Name] is how JSON holds a file's name.
 //   - Errors: [KindOf] gives an exit code and an HTTP status to each.
 //
 // Keys of JSON and their order are part of what xpipe promises.

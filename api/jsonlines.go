@@ -11,8 +11,8 @@ import (
 	"unicode/utf8"
 )
 
-// WriteJSON writes v as one line, in one piece. Characters such as < stay as they are; those that a terminal would
-// act on are escaped, beyond ASCII, too.
+// WriteJSON writes v as one line, in one piece. Characters such as < stay as they are; those that a
+// terminal would act on are escaped, beyond ASCII, too.
 func WriteJSON(w io.Writer, v any) error {
 	var line bytes.Buffer
 	e := json.NewEncoder(&line)
@@ -48,7 +48,8 @@ func EachLine[T any](r io.Reader, name string, take func(T) error) error {
 	}
 	if bytes.HasPrefix(bytes.TrimLeft(start, " \t\r\n"), []byte("[")) {
 		return Inputf("%s: line 1: it is a JSON array; it should have one object a line, like %s, "+
-			"without brackets around and commas between (jq -c '.[]' makes them)", name, example[T]())
+			"without brackets around and commas between (jq -c '.[]' makes them)",
+			name, example[T]())
 	}
 	text := &lineCounter{r: in}
 	lines := json.NewDecoder(text)

@@ -36,8 +36,8 @@ const (
 const sniffed = 512
 
 // sniff says what a stream holds. A picture is told from a list of names by a byte that no name
-// has, since a name may begin as a picture does: BM.png, GIF89a.png, "II*.png". It waits for no more
-// of a list than its first line.
+// has, since a name may begin as a picture does: BM.png, GIF89a.png, "II*.png". It waits for no
+// more of a list than its first line.
 func sniff(in *bufio.Reader) (content, error) {
 	for n := 16; ; n = min(2*n, sniffed) {
 		start, err := in.Peek(n)
@@ -51,7 +51,8 @@ func sniff(in *bufio.Reader) (content, error) {
 			start, err = in.Peek(there)
 		}
 		whole := err != nil || len(start) >= sniffed
-		if kind := contentOf(start); whole || kind == contentText && bytes.ContainsRune(start, '\n') {
+		kind := contentOf(start)
+		if whole || kind == contentText && bytes.ContainsRune(start, '\n') {
 			return kind, nil
 		}
 	}
@@ -72,8 +73,8 @@ func contentOf(start []byte) content {
 	return contentText
 }
 
-// isPlain says whether all bytes may be those of names and of ends of lines. A name may have control
-// characters, but not many, and no 0.
+// isPlain says whether all bytes may be those of names and of ends of lines. A name may have
+// control characters, but not many, and no 0.
 func isPlain(start []byte) bool {
 	controls := 0
 	for _, c := range start {
@@ -160,7 +161,8 @@ func hasPictureSignature(start []byte) bool {
 		// PNM: a size, or a comment, behind white space
 		next := bytes.TrimLeft(start[2:], " \t\r\n")
 		return len(next) < len(start)-2 && len(next) > 0 &&
-			(next[0] >= '0' && next[0] <= '9' || next[0] == '#' || bytes.HasPrefix(next, []byte("WIDTH")))
+			(next[0] >= '0' && next[0] <= '9' || next[0] == '#' ||
+				bytes.HasPrefix(next, []byte("WIDTH")))
 	}
 	return false
 }
@@ -211,7 +213,8 @@ func (s Sources) listFile(path string) (part, error) {
 			return part{}, WithKind(err, KindInput)
 		}
 		if info.IsDir() {
-			return part{}, Inputf("%s is a folder, not a list of pictures; give it without --list", path)
+			return part{}, Inputf("%s is a folder, not a list of pictures; give it without --list",
+				path)
 		}
 		if f, err = os.Open(path); err != nil {
 			return part{}, WithKind(err, KindInput)

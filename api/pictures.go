@@ -91,7 +91,8 @@ func (s Sources) stdin() io.Reader {
 func (s Sources) Files(names ...string) iter.Seq[Picture] {
 	return func(yield func(Picture) bool) {
 		for _, name := range names {
-			p := Picture{Name: name, Load: func() (image.Image, error) { return s.LoadPicture(name) }}
+			load := func() (image.Image, error) { return s.LoadPicture(name) }
+			p := Picture{Name: name, Load: load}
 			if name != stdinName {
 				p.File = name
 			}

@@ -71,8 +71,8 @@ func lacksVNNI() bool {
 		!cpuid.CPU.Supports(cpuid.AVXVNNI)
 }
 
-// examineInt8 says whether a graph is dynamic int8, and whether it has weights that saturate. A graph
-// that cannot be read is left to the engines.
+// examineInt8 says whether a graph is dynamic int8, and whether it has weights that saturate. A
+// graph that cannot be read is left to the engines.
 func examineInt8(source engine.Source) (dynamic, saturates bool) {
 	model, err := onnx.Load(source)
 	if err != nil {

@@ -79,8 +79,8 @@ func (r *Results) read(path string, resume bool) error {
 	return err
 }
 
-// Done says whether a picture had a line when the file was opened, however its path was spelt there:
-// relative paths are meant from the folder where the program runs.
+// Done says whether a picture had a line when the file was opened, however its path was spelt
+// there: relative paths are meant from the folder where the program runs.
 func (r *Results) Done(image string) bool { return r.done[r.spellings.key(image)] }
 
 // Add writes v, such as a Caption or a Failure, as one line in one piece.

@@ -242,7 +242,8 @@ func (m *members) another() bool {
 
 // isFile says whether a member has bytes of its own.
 func isFile(h *tar.Header) bool {
-	return h.Typeflag == tar.TypeReg || h.Typeflag == tar.TypeCont || h.Typeflag == tar.TypeGNUSparse
+	return h.Typeflag == tar.TypeReg || h.Typeflag == tar.TypeCont ||
+		h.Typeflag == tar.TypeGNUSparse
 }
 
 // isSparse says whether a member has holes, which the file leaves out.
@@ -330,8 +331,8 @@ func (sh *shardReader) linked(link *tar.Header, index int) func() ([]byte, error
 			}
 		}
 		return func() ([]byte, error) {
-			return nil, fmt.Errorf("it is a link to %s, which is not among what went by on standard "+
-				"input just before; save the shard to a file", name)
+			return nil, fmt.Errorf("it is a link to %s, which is not among what went by on "+
+				"standard input just before; save the shard to a file", name)
 		}
 	}
 	if link.Typeflag == tar.TypeSymlink {

@@ -87,8 +87,8 @@ func (s *Sidecars) exists(file string) bool {
 	return err == nil
 }
 
-// Write writes the caption of a picture's file, in one piece: a run that is killed leaves no half of
-// one. It does nothing where there is one to be kept.
+// Write writes the caption of a picture's file, in one piece: a run that is killed leaves no half
+// of one. It does nothing where there is one to be kept.
 func (s *Sidecars) Write(file, caption string) error {
 	if s.exists(file) {
 		return nil

@@ -57,10 +57,10 @@ A model that knows how far to trust itself, as the default one does, adds
 "(unsure)" to captions that are wrong too often; its card has the figures.
 
 With --json each picture is one line {"image","caption","tokens","logprob",
-"seconds","token_logprobs","confidence","unsure"}, or {"image","error"}. With --out the lines go to
-a file, a progress bar shows on a terminal, and --resume goes on where an
-earlier run ended, whatever ended it. A file name that is not UTF-8 has each byte
-that is not written as U+FFFD and two hexadecimal digits.
+"seconds","token_logprobs","confidence","unsure"}, or {"image","error"}. With
+--out the lines go to a file, a progress bar shows on a terminal, and --resume
+goes on where an earlier run ended, whatever ended it. In a file name that is not
+UTF-8 each byte that is to blame is written as U+FFFD and two hexadecimal digits.
 
 ` + exitHelp,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -82,7 +82,8 @@ that is not written as U+FFFD and two hexadecimal digits.
 	f.BoolVar(&o.resume, "resume", false, "with --out: skip pictures that have a line already")
 	f.StringArrayVar(&o.lists, "list", nil,
 		"a file that lists pictures, one a line; - is standard input (repeat)")
-	f.BoolVar(&o.sidecar, "sidecar", false, "write each caption to NAME.txt beside its picture, too")
+	f.BoolVar(&o.sidecar, "sidecar", false,
+		"write each caption to NAME.txt beside its picture, too")
 	f.StringVar(&o.prefix, "prefix", "", "with --sidecar: text in front of each caption there")
 	f.BoolVar(&o.overwrite, "overwrite", false, "with --sidecar: replace a NAME.txt that is there")
 	return cmd

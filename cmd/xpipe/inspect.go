@@ -97,7 +97,8 @@ func printGraph(env *environment, g api.GraphInfo) error {
 		fmt.Fprintf(w, "  input\t%s\t%s\t%s\n", api.Visible(in.Name), in.DType, shapeText(in.Shape))
 	}
 	for _, out := range g.Outputs {
-		fmt.Fprintf(w, "  output\t%s\t%s\t%s\n", api.Visible(out.Name), out.DType, shapeText(out.Shape))
+		fmt.Fprintf(w, "  output\t%s\t%s\t%s\n",
+			api.Visible(out.Name), out.DType, shapeText(out.Shape))
 	}
 	for _, op := range g.Operators {
 		var lacking []string
@@ -106,7 +107,8 @@ func printGraph(env *environment, g api.GraphInfo) error {
 				lacking = append(lacking, "engine "+row.Name+" lacks it")
 			}
 		}
-		fmt.Fprintf(w, "  %6d\t%s\t%s\n", op.Count, api.Visible(op.Operator), strings.Join(lacking, ", "))
+		fmt.Fprintf(w, "  %6d\t%s\t%s\n",
+			op.Count, api.Visible(op.Operator), strings.Join(lacking, ", "))
 	}
 	return w.Flush()
 }

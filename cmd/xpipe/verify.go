@@ -154,7 +154,8 @@ func printVerify(env *environment, model string, r *compare.Report) error {
 			agreement = fmt.Sprintf("%.0f %%", 100*s.Argmax)
 		}
 		fmt.Fprintf(w, "%s\t%s\t%v\t%d\t%.2g\t%.2g\t%.7f\t%s\t%.1f\t%.1f\t%s\n",
-			api.Visible(s.Graph), api.Visible(s.Output), s.Shape, s.Runs, s.MaxDiff, s.MeanDiff, s.Cosine, agreement,
+			api.Visible(s.Graph), api.Visible(s.Output), s.Shape, s.Runs,
+			s.MaxDiff, s.MeanDiff, s.Cosine, agreement,
 			millis(s.Times[0]), millis(s.Times[1]), verdict)
 	}
 	return w.Flush()
