@@ -208,7 +208,8 @@ class Runner:
             return "refused", "lacks " + ", ".join(missing) if missing else str(error)
         worst = max((difference(want[k], got.get(k)) for k in want), default=0)
         if worst <= (5e-2 if quantized else 1e-4):
-            return "equal", "optimisation off" if quantized else ""
+            within = f"within {worst:.1g}, " if worst > 1e-4 else ""
+            return "equal", within + "optimisation off" if quantized else ""
         if any(o in RANDOM for o in ops):
             return "equal", "but for its random numbers"
         return "differs", f"by {worst:.2g}"
@@ -250,7 +251,7 @@ def main():
         folder = args.dest / registry / name.replace("/", "+") / version
         try:
             archive = download(registry, name, version, folder)
-        except (subprocess.SubprocessError, StopIteration) as error:
+        except (subprocess.SubprocessError, StopIteration, OSError) as error:
             text = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
             print(f"{name} {version}: not downloaded: {text[-1][:200] if text else error}")
             continue
