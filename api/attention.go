@@ -11,7 +11,7 @@ import (
 
 // Attention is what attend prints, and writes to .json files.
 type Attention struct {
-	Image    string `json:"image"`
+	Image    Name   `json:"image"`
 	Question string `json:"question,omitempty"`
 	Text     string `json:"text"`
 	Rows     int    `json:"rows"` // of each map
@@ -71,7 +71,7 @@ func (v *AttentionView) Scale() string {
 // Data is the attention as numbers.
 func (v *AttentionView) Data() (*Attention, error) {
 	data := &Attention{
-		Image: v.Name, Question: v.Question, Text: v.Written(),
+		Image: Name(v.Name), Question: v.Question, Text: v.Written(),
 		Seen: v.Seen, Tokens: []AttentionToken{},
 	}
 	for _, b := range v.Boxes {

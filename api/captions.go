@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"image"
 	"iter"
@@ -24,14 +25,15 @@ type Captioner struct {
 // Captioned is a picture with what the model wrote of it, the best text first, or with its error.
 type Captioned struct {
 	Name    string
+	File    string // as Picture.File
 	Texts   []*pipeline.Text
 	Err     error
 	Seconds float64 // for decoding it, and its share of the batch's time
 }
 
-// Run captions the pictures, in their order, one of a name once. A picture that fails does not end
-// the run: where a batch fails, each of its pictures is tried on its own. An error of the sequence
-// is the last of it: the source is damaged, or ctx is done.
+// Run captions the pictures, in their order, one of a name once, however its path is spelt. A
+// picture that fails does not end the run: where a batch fails, each of its pictures is tried on
+// its own. An error of the sequence is the last of it: a source is damaged, or ctx is done.
 func (c *Captioner) Run(
 	ctx context.Context, pictures iter.Seq2[Picture, error],
 ) iter.Seq2[Captioned, error] {
@@ -41,11 +43,10 @@ func (c *Captioner) Run(
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
 		batches := make(chan []decoded, 1)
+		var damaged error // of the sequence, told after its pictures
 		reader.Go(func() {
 			defer close(batches)
-			if err := c.read(ctx, pictures, batches); err != nil {
-				cancel(err)
-			}
+			damaged = c.read(ctx, pictures, batches)
 		})
 		for batch := range batches {
 			for captioned := range c.caption(ctx, batch) {
@@ -58,7 +59,7 @@ func (c *Captioner) Run(
 				}
 			}
 		}
-		if err := context.Cause(ctx); err != nil {
+		if err := cmp.Or(context.Cause(ctx), damaged); err != nil {
 			yield(Captioned{}, err)
 		}
 	}
@@ -67,6 +68,7 @@ func (c *Captioner) Run(
 // decoded is a picture, or the error of decoding it.
 type decoded struct {
 	name    string
+	file    string
 	img     image.Image
 	err     error
 	seconds float64
@@ -77,6 +79,7 @@ func (c *Captioner) read(
 	ctx context.Context, pictures iter.Seq2[Picture, error], batches chan<- []decoded,
 ) error {
 	known := map[string]bool{}
+	spellings := newSpellings()
 	var waiting []Picture
 	flush := func() error {
 		if len(waiting) == 0 {
@@ -93,12 +96,13 @@ func (c *Captioner) read(
 	}
 	for p, err := range pictures {
 		if err != nil {
-			return err
+			return cmp.Or(flush(), err)
 		}
-		if c.Skip != nil && c.Skip(p.Name) || known[p.Name] {
+		key := spellings.key(p.Name)
+		if known[key] || c.Skip != nil && c.Skip(p.Name) {
 			continue
 		}
-		known[p.Name] = true
+		known[key] = true
 		if waiting = append(waiting, p); len(waiting) >= c.Batch {
 			if err := flush(); err != nil {
 				return err
@@ -118,7 +122,7 @@ func decodeAll(pictures []Picture, jobs int) []decoded {
 		decoding.Go(func() {
 			start := time.Now()
 			img, err := p.Load()
-			batch[i] = decoded{p.Name, img, err, time.Since(start).Seconds()}
+			batch[i] = decoded{p.Name, p.File, img, err, time.Since(start).Seconds()}
 			<-free
 		})
 	}
@@ -150,7 +154,9 @@ func (c *Captioner) caption(ctx context.Context, batch []decoded) iter.Seq[Capti
 		}
 		share := time.Since(start).Seconds() / float64(max(1, len(requests)))
 		for _, d := range batch {
-			captioned := Captioned{Name: d.name, Err: d.err, Seconds: d.seconds + share}
+			captioned := Captioned{
+				Name: d.name, File: d.file, Err: d.err, Seconds: d.seconds + share,
+			}
 			if d.err == nil {
 				captioned.Err = err
 			}

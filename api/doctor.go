@@ -15,6 +15,7 @@ import (
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/models/mini"
+	"github.com/crossattn/xpipe/ort"
 	"github.com/crossattn/xpipe/pipeline"
 )
 
@@ -103,6 +104,13 @@ func Diagnose(ctx context.Context, version string, config EngineConfig) Diagnosi
 		d.OK = d.OK || state.Trial.OK
 		d.Engines[row.Name] = state
 		d.Advice = append(d.Advice, found.Advice...)
+	}
+	if d.Engines[ort.Name].Trial.OK && lacksVNNI() {
+		d.Advice = append(d.Advice, engine.Advice{
+			Missing: "VNNI instructions",
+			Do: saturation + ": for int8 models take --engine go, " +
+				"or quantize their weights to 7 bits (reduce_range)",
+		})
 	}
 	if !d.Model.OK {
 		d.Advice = append(d.Advice, engine.Advice{

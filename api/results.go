@@ -2,7 +2,6 @@ package api
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,8 +18,9 @@ var (
 // Results is a file of JSON lines, one for each picture, that a run may leave at any moment and a
 // later run go on with: a line is written whole, and a half line that a kill left is removed.
 type Results struct {
-	file *os.File
-	done map[string]bool
+	file      *os.File
+	done      map[string]bool // by their keys
+	spellings spellings
 }
 
 // OpenResults opens the file at path, and makes it where there is none. To resume is to keep the
@@ -32,7 +32,7 @@ func OpenResults(path string, resume bool) (*Results, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Results{file: f, done: map[string]bool{}}
+	r := &Results{file: f, done: map[string]bool{}, spellings: newSpellings()}
 	// A device or a pipe has no results to go on from, and may be read without end.
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
 		if err == nil && !resume {
@@ -64,12 +64,12 @@ func (r *Results) read(path string, resume bool) error {
 			return fmt.Errorf("%s: %w", path, ErrHasResults)
 		}
 		var entry struct {
-			Image string `json:"image"`
+			Image Name `json:"image"`
 		}
 		if err := json.Unmarshal(line, &entry); err != nil || entry.Image == "" {
 			return Inputf("%s: line %d is no result of this command; it is left as it is", path, n)
 		}
-		r.done[entry.Image] = true
+		r.done[r.spellings.key(string(entry.Image))] = true
 		end += int64(len(line))
 	}
 	if err := r.file.Truncate(end); err != nil {
@@ -79,17 +79,13 @@ func (r *Results) read(path string, resume bool) error {
 	return err
 }
 
-// Done says whether a picture had a line when the file was opened.
-func (r *Results) Done(image string) bool { return r.done[image] }
+// Done says whether a picture had a line when the file was opened, however its path was spelt
+// there: relative paths are meant from the folder where the program runs.
+func (r *Results) Done(image string) bool { return r.done[r.spellings.key(image)] }
 
 // Add writes v, such as a Caption or a Failure, as one line in one piece.
 func (r *Results) Add(v any) error {
-	var line bytes.Buffer
-	if err := WriteJSON(&line, v); err != nil {
-		return err
-	}
-	_, err := r.file.Write(line.Bytes())
-	return err
+	return WriteJSON(r.file, v)
 }
 
 // Close makes sure that the lines are on the disk.

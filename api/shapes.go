@@ -27,17 +27,17 @@ type Warning struct {
 
 // Failure takes the place of a picture's line where the picture failed and others go on.
 type Failure struct {
-	Image string `json:"image"`
+	Image Name   `json:"image"`
 	Error string `json:"error"` // one line
 }
 
 // NewFailure is what is printed of a picture that failed.
-func NewFailure(image string, err error) Failure { return Failure{image, OneLine(err)} }
+func NewFailure(image string, err error) Failure { return Failure{Name(image), OneLine(err)} }
 
-// OneLine is the message of an error without line breaks.
+// OneLine is the message of an error without line breaks, and as Visible shows it.
 func OneLine(err error) string {
 	breaks := func(r rune) bool { return r == '\n' || r == '\r' }
-	return strings.Join(strings.FieldsFunc(err.Error(), breaks), "; ")
+	return Visible(strings.Join(strings.FieldsFunc(err.Error(), breaks), "; "))
 }
 
 // Token is one token that a model wrote.
@@ -66,7 +66,7 @@ func others(texts []*pipeline.Text) []string {
 
 // Caption is one picture's line of caption.
 type Caption struct {
-	Image   string   `json:"image"`
+	Image   Name     `json:"image"`
 	Caption string   `json:"caption"`
 	Others  []string `json:"others,omitempty"` // where several texts were asked for
 	Tokens  int      `json:"tokens"`
@@ -86,7 +86,7 @@ func NewCaption(
 ) Caption {
 	best := texts[0]
 	line := Caption{
-		Image: image, Caption: best.Text, Others: others(texts), Tokens: len(best.Tokens),
+		Image: Name(image), Caption: best.Text, Others: others(texts), Tokens: len(best.Tokens),
 		LogProb: best.LogProb, Seconds: seconds, Each: newTokens(best),
 	}
 	if c != nil {
@@ -97,20 +97,20 @@ func NewCaption(
 
 // Question is a line of the file that ask --questions reads.
 type Question struct {
-	Image    string `json:"image"`
+	Image    Name   `json:"image"`
 	Question string `json:"question"`
 }
 
 // Example is a line of the file that ask --shots reads: what the model should write of a picture.
 type Example struct {
-	Image    string `json:"image"`
+	Image    Name   `json:"image"`
 	Question string `json:"question"`
 	Text     string `json:"text"`
 }
 
 // Answer is one question's line of ask.
 type Answer struct {
-	Image    string         `json:"image"`
+	Image    Name           `json:"image"`
 	Question string         `json:"question"`
 	Answer   string         `json:"answer"`
 	Others   []string       `json:"others,omitempty"` // where several texts were asked for
@@ -155,7 +155,7 @@ func NewChosen(q Question, scored []pipeline.Choice, seconds float64) Answer {
 
 // Match is one text's line of match.
 type Match struct {
-	Image       string  `json:"image"`
+	Image       Name    `json:"image"`
 	Text        string  `json:"text"`
 	Probability float64 `json:"probability"`
 	Similarity  float64 `json:"similarity"` // a cosine
@@ -163,41 +163,51 @@ type Match struct {
 
 // NewMatch is what is printed of a match.
 func NewMatch(image string, m pipeline.Match) Match {
-	return Match{image, m.Text, m.Probability, m.Similarity}
+	return Match{Name(image), m.Text, m.Probability, m.Similarity}
 }
 
 // Label is one label's line of classify.
 type Label struct {
-	Image       string  `json:"image"`
+	Image       Name    `json:"image"`
 	Label       string  `json:"label"`
 	Probability float64 `json:"probability"`
 }
 
 // NewLabel is what is printed of a label.
-func NewLabel(image string, l pipeline.Label) Label { return Label{image, l.Label, l.Probability} }
+func NewLabel(image string, l pipeline.Label) Label {
+	return Label{Name(image), l.Label, l.Probability}
+}
 
 // Embedding is the line of embed for a picture or a text; the other one is empty.
 type Embedding struct {
-	Image     string    `json:"image,omitempty"`
+	Image     Name      `json:"image,omitempty"`
 	Text      string    `json:"text,omitempty"`
 	Embedding []float32 `json:"embedding"` // of length 1
 }
 
 // Preprocessed is the line of preprocess.
 type Preprocessed struct {
-	Images []string `json:"images"`
-	DType  string   `json:"dtype"`
-	Shape  []int    `json:"shape"`
-	Min    float32  `json:"min"`
-	Max    float32  `json:"max"`
-	Mean   float64  `json:"mean"`
-	Out    string   `json:"out,omitempty"` // file of the tensor
-	PNG    []string `json:"png,omitempty"` // files of the pictures
+	Images []Name  `json:"images"`
+	DType  string  `json:"dtype"`
+	Shape  []int   `json:"shape"`
+	Min    float32 `json:"min"`
+	Max    float32 `json:"max"`
+	Mean   float64 `json:"mean"`
+	Out    Name    `json:"out,omitempty"` // file of the tensor
+	PNG    []Name  `json:"png,omitempty"` // files of the pictures
+}
+
+func newNames(paths []string) []Name {
+	list := make([]Name, len(paths))
+	for i, path := range paths {
+		list[i] = Name(path)
+	}
+	return list
 }
 
 // NewPreprocessed describes a model's input, float32 with one value at least.
 func NewPreprocessed(images []string, t *tensor.Tensor) Preprocessed {
-	line := Preprocessed{Images: images, DType: t.DType().String(), Shape: t.Shape()}
+	line := Preprocessed{Images: newNames(images), DType: t.DType().String(), Shape: t.Shape()}
 	values := tensor.Data[float32](t)
 	line.Min, line.Max = values[0], values[0]
 	for _, v := range values {
@@ -213,12 +223,12 @@ type Output struct {
 	Output string `json:"output"` // name in the graph
 	DType  string `json:"dtype"`
 	Shape  []int  `json:"shape"`
-	File   string `json:"file"`
+	File   Name   `json:"file"`
 }
 
 // NewOutput describes an output of a graph that was written to a file.
 func NewOutput(name string, t *tensor.Tensor, file string) Output {
-	return Output{name, t.DType().String(), t.Shape(), file}
+	return Output{name, t.DType().String(), t.Shape(), Name(file)}
 }
 
 // Encoded is one text's line of tokenize.

@@ -314,7 +314,7 @@ func TestEachLine(t *testing.T) {
 	if err != nil || len(got) != 2 || got[1] != (Question{"c", "d"}) {
 		t.Errorf("%v, %v", got, err)
 	}
-	err = EachLine(strings.NewReader(`{"question":"b"} {}`), "list", take)
+	err = EachLine(strings.NewReader(`{"question":"b"}`+"\n{}"), "list", take)
 	wantError(t, err, ExitInput, "list: line 2: no question")
 	err = EachLine(strings.NewReader("[]"), "list", take)
 	wantError(t, err, ExitInput, "list: line 1: ")

@@ -19,6 +19,7 @@ type Verification struct {
 	Tolerance float64         `json:"tolerance"`
 	OK        bool            `json:"ok"` // all stages are
 	Stages    []VerifiedStage `json:"stages"`
+	Notes     []string        `json:"notes,omitempty"` // what to know of how it was compared
 }
 
 // VerifiedStage compares an output of a graph over all its runs, as compare.Stage does. JSON has no
@@ -42,7 +43,7 @@ func NewVerification(model string, r *compare.Report) Verification {
 	v := Verification{
 		Model: model, Engines: r.Engines[:], Prompt: r.Prompt, TokenIDs: r.TokenIDs,
 		Pixels: r.Pixels, PixelHash: r.PixelHash,
-		Text: r.Text, Tolerance: r.Tolerance, OK: len(r.Breaches()) == 0,
+		Text: r.Text, Tolerance: r.Tolerance, OK: len(r.Breaches()) == 0, Notes: r.Notes,
 	}
 	for _, s := range r.Stages {
 		stage := VerifiedStage{

@@ -31,7 +31,8 @@ type VerifyRequest struct {
 }
 
 // Verify runs a whole task of a model on two engines, and compares every output of every graph.
-// Each graph gets the same inputs on both: what the first engine computed before it. open opens the
+// Each graph gets the same inputs on both: what the first engine computed before it. Dynamic int8
+// graphs run on the first engine without its optimization; Report.Notes says so. open opens the
 // model with the options given to it, the engine among them:
 //
 //	func(opts ...pipeline.Option) (*pipeline.Pipeline, error) { return api.Open(ctx, name, opts...) }
@@ -42,7 +43,8 @@ func Verify(
 	ctx context.Context, first, second engine.Engine, request VerifyRequest,
 	open func(...pipeline.Option) (*pipeline.Pipeline, error),
 ) (*compare.Report, error) {
-	both := compare.NewEngine(first, second)
+	plain := &plainInt8{Engine: first}
+	both := compare.NewEngine(plain, second)
 	p, err := open(pipeline.WithEngine(both))
 	if err != nil {
 		return nil, err
@@ -60,6 +62,7 @@ func Verify(
 	if err := runTask(ctx, p, request, report); err != nil {
 		return nil, err
 	}
+	report.Notes = plain.notes
 	// A report without stages has no breaches, and would pass for one where all is well.
 	if report.Stages = both.Stages(); len(report.Stages) == 0 {
 		return nil, errors.New("nothing was compared: the model was opened on another engine")

@@ -101,7 +101,7 @@ func runAsk(ctx context.Context, env *environment, o askOptions, args []string) 
 			continue
 		}
 		if env.json && ctx.Err() == nil {
-			env.printJSON(api.NewFailure(group[0].Image, err))
+			env.printJSON(api.NewFailure(string(group[0].Image), err))
 		}
 		if !a.several || ctx.Err() != nil {
 			return err
@@ -125,7 +125,7 @@ func (o *askOptions) groups(env *environment, args []string) ([][]api.Question, 
 			if strings.TrimSpace(q) == "" {
 				return nil, fmt.Errorf("%w: the question is empty", pipeline.ErrPrompt)
 			}
-			group[i] = api.Question{Image: args[0], Question: q}
+			group[i] = api.Question{Image: api.Name(args[0]), Question: q}
 		}
 		return [][]api.Question{group}, nil
 	}
@@ -151,7 +151,7 @@ func (o *askOptions) groups(env *environment, args []string) ([][]api.Question, 
 func (o *askOptions) loadShots(env *environment) ([]pipeline.Shot, error) {
 	var shots []pipeline.Shot
 	add := func(e api.Example) error {
-		img, err := env.loadPicture(e.Image)
+		img, err := env.loadPicture(string(e.Image))
 		if err == nil {
 			shots = append(shots, pipeline.Shot{Image: img, Question: e.Question, Text: e.Text})
 		}
@@ -162,7 +162,7 @@ func (o *askOptions) loadShots(env *environment) ([]pipeline.Shot, error) {
 		if !ok {
 			return nil, api.Usagef("--shot %q is not IMAGE=TEXT", arg)
 		}
-		if err := add(api.Example{Image: image, Text: text}); err != nil {
+		if err := add(api.Example{Image: api.Name(image), Text: text}); err != nil {
 			return nil, err
 		}
 	}
@@ -188,9 +188,9 @@ func (a *asker) requests(group []api.Question) ([]pipeline.Request, error) {
 	about := pipeline.Request{Shots: a.shots}
 	var err error
 	if a.regions != nil {
-		about.Regions, err = a.regions.Of(group[0].Image)
+		about.Regions, err = a.regions.Of(string(group[0].Image))
 	} else {
-		about.Image, err = a.env.loadPicture(group[0].Image)
+		about.Image, err = a.env.loadPicture(string(group[0].Image))
 	}
 	if err != nil {
 		return nil, err
@@ -223,7 +223,7 @@ func (a *asker) answer(ctx context.Context, group []api.Question) error {
 		return err
 	}
 	seconds := time.Since(start).Seconds() / float64(len(group))
-	a.env.verboseStats(group[0].Image, answers[0][0])
+	a.env.verboseStats(string(group[0].Image), answers[0][0])
 	for i, texts := range answers {
 		if err := a.print(api.NewAnswer(group[i], texts, seconds)); err != nil {
 			return err
@@ -258,7 +258,7 @@ func (a *asker) print(line api.Answer) error {
 	}
 	name := ""
 	if a.several {
-		name = line.Image + ": "
+		name = api.Visible(string(line.Image)) + ": "
 	}
 	if _, err := fmt.Fprintf(a.env.stdout, "%s%s\n", name, line.Answer); err != nil {
 		return err

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"os"
 	"runtime"
+	"strings"
 
 	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/models/mini"
@@ -21,6 +23,11 @@ type captionOptions struct {
 	jobs   int
 	out    string
 	resume bool
+	lists  []string
+
+	sidecar   bool
+	prefix    string
+	overwrite bool
 }
 
 func newCaptionCommand(env *environment) *cobra.Command {
@@ -28,22 +35,40 @@ func newCaptionCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "caption IMAGE|DIR|GLOB|SHARD.tar|- ...",
 		Short: "Describe pictures in a few words",
-		Long: `Prints one line for each picture. Several pictures are named in front of
-their captions; one that fails is reported and the others go on. A folder
-stands for every picture in and below it, a .tar for every picture in it.
-"-" reads a picture, or a list of files, from standard input. The caption of a
-single picture is written word by word on a terminal.
+		Long: `Prints one line for each picture, with its name in front unless it is the one
+argument; a picture that fails is reported and the others go on. The caption of
+a single picture is written word by word on a terminal.
+
+  DIR        every picture in and below a folder, links followed
+  GLOB       a pattern with * ? [ ], or ** for any folders between
+  SHARD.tar  every picture in it; so with .tar.gz, .tar.zst and .tar.bz2
+  {000..999} and {a,b} in a name stand for several, as in a shell
+  -          standard input: a picture, a shard, or a list
+
+A list has one of the above on each line, and paths from the folder where xpipe
+runs; --list FILE reads one. Mix them as you like.
+
+--sidecar also writes the caption of photo.jpg to photo.txt beside it, as
+programs that train on pictures read them. Where there is a photo.txt it is kept,
+and the picture is passed over, unless --overwrite is given. --prefix TEXT goes in
+front, such as a trigger word.
 
 A model that knows how far to trust itself, as the default one does, adds
 "(unsure)" to captions that are wrong too often; its card has the figures.
 
 With --json each picture is one line {"image","caption","tokens","logprob",
-"seconds","token_logprobs","confidence","unsure"}, or {"image","error"}. With --out the lines go to
-a file, a progress bar shows on a terminal, and --resume goes on where an
-earlier run ended, whatever ended it.
+"seconds","token_logprobs","confidence","unsure"}, or {"image","error"}. With
+--out the lines go to a file, a progress bar shows on a terminal, and --resume
+goes on where an earlier run ended, whatever ended it. In a file name that is not
+UTF-8 each byte that is to blame is written as U+FFFD and two hexadecimal digits.
 
 ` + exitHelp,
-		Args: usageArgs(cobra.MinimumNArgs(1)),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(o.lists) > 0 {
+				return nil
+			}
+			return usageArgs(cobra.MinimumNArgs(1))(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runCaption(cmd.Context(), env, o, args)
 		},
@@ -55,6 +80,12 @@ earlier run ended, whatever ended it.
 	f.IntVar(&o.jobs, "jobs", runtime.NumCPU(), "pictures to decode at once")
 	f.StringVarP(&o.out, "out", "o", "", "write JSON lines to a file")
 	f.BoolVar(&o.resume, "resume", false, "with --out: skip pictures that have a line already")
+	f.StringArrayVar(&o.lists, "list", nil,
+		"a file that lists pictures, one a line; - is standard input (repeat)")
+	f.BoolVar(&o.sidecar, "sidecar", false,
+		"write each caption to NAME.txt beside its picture, too")
+	f.StringVar(&o.prefix, "prefix", "", "with --sidecar: text in front of each caption there")
+	f.BoolVar(&o.overwrite, "overwrite", false, "with --sidecar: replace a NAME.txt that is there")
 	return cmd
 }
 
@@ -66,8 +97,14 @@ func runCaption(ctx context.Context, env *environment, o captionOptions, args []
 		return api.Usagef("--jobs must be 1 or more")
 	case o.resume && o.out == "":
 		return api.Usagef("--resume needs --out FILE")
+	case o.prefix != "" && !o.sidecar:
+		return api.Usagef("--prefix needs --sidecar")
+	case o.overwrite && !o.sidecar:
+		return api.Usagef("--overwrite needs --sidecar")
 	}
-	pictures, count, err := env.sources().Pictures(args...)
+	sources := env.sources()
+	sources.Lists = o.lists
+	pictures, count, err := sources.Pictures(args...)
 	if err != nil {
 		return err
 	}
@@ -76,8 +113,13 @@ func runCaption(ctx context.Context, env *environment, o captionOptions, args []
 		return err
 	}
 	defer p.Close()
-	c := &captions{env: env, options: o, pipeline: p, single: count == 1 && o.out == ""}
-	if c.single && !env.json && isTerminal(env.stdout) {
+	c := &captions{env: env, options: o, pipeline: p}
+	c.single = count == 1 && len(args) == 1 && namesPicture(args[0]) && o.out == ""
+	if o.sidecar {
+		c.sidecars = &api.Sidecars{Prefix: o.prefix, Overwrite: o.overwrite}
+		pictures = c.sidecars.Wanted(pictures, o.out != "")
+	}
+	if c.single && !env.json && isTerminal(env.stdout) && !o.sidecar {
 		return c.stream(ctx, pictures)
 	}
 	if o.out != "" {
@@ -98,6 +140,15 @@ func runCaption(ctx context.Context, env *environment, o captionOptions, args []
 	return err
 }
 
+// namesPicture says whether an argument that stands for one picture is that picture's own name, and
+// not a folder's or a pattern.
+func namesPicture(arg string) bool {
+	if info, err := os.Stat(arg); err == nil {
+		return !info.IsDir()
+	}
+	return !strings.ContainsAny(arg, "*?[{")
+}
+
 // openResults opens the file of --out, with errors that name the flags.
 func openResults(path string, resume bool) (*api.Results, error) {
 	r, err := api.OpenResults(path, resume)
@@ -116,6 +167,7 @@ type captions struct {
 	options  captionOptions
 	pipeline *pipeline.Pipeline
 	results  *api.Results             // nil without --out
+	sidecars *api.Sidecars            // nil without --sidecar
 	bar      *progressbar.ProgressBar // nil where none is shown
 	single   bool                     // one picture: its error is the command's
 	total    int
@@ -135,6 +187,10 @@ func (c *captions) run(ctx context.Context, pictures iter.Seq2[api.Picture, erro
 		if err != nil {
 			return err
 		}
+	}
+	if c.sidecars != nil && c.sidecars.Kept() > 0 {
+		c.env.warnf("%d .txt were there already and are kept; --overwrite replaces them",
+			c.sidecars.Kept())
 	}
 	if c.failed > 0 && !c.single {
 		return fmt.Errorf("%d of %d pictures failed", c.failed, c.total)
@@ -167,6 +223,12 @@ func (c *captions) write(captioned api.Captioned) error {
 	}
 	best := captioned.Texts[0]
 	c.env.verboseStats(captioned.Name, best)
+	if c.sidecars != nil {
+		// Before the line: --resume passes over a picture that has one.
+		if err := c.sidecars.Write(captioned.File, best.Text); err != nil {
+			return err
+		}
+	}
 	if c.results != nil || c.env.json {
 		confidence := c.pipeline.CaptionConfidence(best.Tokens)
 		return c.writeLine(api.NewCaption(
@@ -174,7 +236,7 @@ func (c *captions) write(captioned api.Captioned) error {
 	}
 	for _, t := range captioned.Texts {
 		if !c.single {
-			fmt.Fprintf(c.env.stdout, "%s: ", captioned.Name)
+			fmt.Fprintf(c.env.stdout, "%s: ", api.Visible(captioned.Name))
 		}
 		_, err := fmt.Fprintln(c.env.stdout, t.Text+doubt(c.pipeline.CaptionConfidence(t.Tokens)))
 		if err != nil {

@@ -52,7 +52,7 @@ func runDoctor(ctx context.Context, env *environment, o doctorOptions) error {
 func printDiagnosis(env *environment, d api.Diagnosis) error {
 	var b strings.Builder
 	line := func(key, format string, args ...any) {
-		fmt.Fprintf(&b, "%-8s "+format+"\n", append([]any{key}, args...)...)
+		fmt.Fprintf(&b, "%-8s %s\n", key, api.Visible(fmt.Sprintf(format, args...)))
 	}
 	line("xpipe", "%s, built with %s for %s/%s", d.XPipe, d.Go, d.OS, d.Arch)
 	line("cpu", "%s, %d threads; %s", d.CPU.Name, d.CPU.Threads, orDash(d.CPU.Features))

@@ -52,6 +52,10 @@ With --json each is one line {"image","embedding"} or {"text","embedding"}.
 const embedBatch = 32
 
 func runEmbed(ctx context.Context, env *environment, o embedOptions, paths []string) error {
+	paths, err := api.Expand(paths...)
+	if err != nil {
+		return err
+	}
 	batches, stop := iter.Pull2(api.LoadBatches(env.sources().Files(paths...), embedBatch))
 	defer stop()
 	images, err, _ := batches() // before the model is opened, which takes longer
@@ -70,7 +74,7 @@ func runEmbed(ctx context.Context, env *environment, o embedOptions, paths []str
 			return err
 		}
 		for _, v := range vectors {
-			lines = append(lines, api.Embedding{Image: paths[len(lines)], Embedding: v})
+			lines = append(lines, api.Embedding{Image: api.Name(paths[len(lines)]), Embedding: v})
 		}
 		var more bool
 		if images, err, more = batches(); err != nil {

@@ -23,9 +23,12 @@ func eachLine[T any](env *environment, path string, take func(T) error) error {
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {
-			return err
+			return api.WithKind(err, api.KindInput)
 		}
 		defer f.Close()
+		if info, err := f.Stat(); err == nil && info.IsDir() {
+			return api.Inputf("%s is a folder; it should be a file with lines of JSON", path)
+		}
 		in = f
 	}
 	return api.EachLine(in, path, take)

@@ -62,7 +62,7 @@ func runInspect(env *environment, what, variant string) error {
 }
 
 func printBundle(env *environment, b api.BundleInfo) error {
-	fmt.Fprintf(env.stdout, "%s, family %s\n", b.Bundle, b.Family)
+	fmt.Fprintf(env.stdout, "%s, family %s\n", api.Visible(b.Bundle), b.Family)
 	for _, task := range slices.Sorted(maps.Keys(b.Prompts)) {
 		fmt.Fprintf(env.stdout, "prompt for %s: %q\n", task, b.Prompts[task])
 	}
@@ -81,7 +81,7 @@ func printGraph(env *environment, g api.GraphInfo) error {
 	if g.Role != "" {
 		name = g.Role + ": " + name
 	}
-	fmt.Fprintf(w, "%s\n", name)
+	fmt.Fprintf(w, "%s\n", api.Visible(name))
 	for _, domain := range slices.Sorted(maps.Keys(g.Opsets)) {
 		label := "opset"
 		if domain != "" {
@@ -90,14 +90,15 @@ func printGraph(env *environment, g api.GraphInfo) error {
 		fmt.Fprintf(w, "  %s\t%d\n", label, g.Opsets[domain])
 	}
 	if g.Producer != "" {
-		fmt.Fprintf(w, "  producer\t%s\n", g.Producer)
+		fmt.Fprintf(w, "  producer\t%s\n", api.Visible(g.Producer))
 	}
 	fmt.Fprintf(w, "  parameters\t%d (%.1f MB)\n", g.Parameters, float64(g.ParameterBytes)/1e6)
 	for _, in := range g.Inputs {
-		fmt.Fprintf(w, "  input\t%s\t%s\t%s\n", in.Name, in.DType, shapeText(in.Shape))
+		fmt.Fprintf(w, "  input\t%s\t%s\t%s\n", api.Visible(in.Name), in.DType, shapeText(in.Shape))
 	}
 	for _, out := range g.Outputs {
-		fmt.Fprintf(w, "  output\t%s\t%s\t%s\n", out.Name, out.DType, shapeText(out.Shape))
+		fmt.Fprintf(w, "  output\t%s\t%s\t%s\n",
+			api.Visible(out.Name), out.DType, shapeText(out.Shape))
 	}
 	for _, op := range g.Operators {
 		var lacking []string
@@ -106,7 +107,8 @@ func printGraph(env *environment, g api.GraphInfo) error {
 				lacking = append(lacking, "engine "+row.Name+" lacks it")
 			}
 		}
-		fmt.Fprintf(w, "  %6d\t%s\t%s\n", op.Count, op.Operator, strings.Join(lacking, ", "))
+		fmt.Fprintf(w, "  %6d\t%s\t%s\n",
+			op.Count, api.Visible(op.Operator), strings.Join(lacking, ", "))
 	}
 	return w.Flush()
 }
@@ -121,7 +123,7 @@ func shapeText(shape []any) string {
 		if d == nil {
 			d = "?"
 		}
-		text += fmt.Sprint(d)
+		text += api.Visible(fmt.Sprint(d))
 	}
 	return text + "]"
 }

@@ -20,7 +20,7 @@ import (
 // verbosef tells how things are done; users see it with -v.
 func (env *environment) verbosef(format string, args ...any) {
 	if env.verbose {
-		fmt.Fprintf(env.stderr, format+"\n", args...)
+		fmt.Fprintln(env.stderr, api.Visible(fmt.Sprintf(format, args...)))
 	}
 }
 

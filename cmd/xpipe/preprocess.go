@@ -64,6 +64,10 @@ func runPreprocess(
 		}
 		stdin = stdin || arg == "-"
 	}
+	args, err := api.Expand(args...)
+	if err != nil {
+		return err
+	}
 	p, err := o.preprocessor(env)
 	if err != nil {
 		return err
@@ -89,7 +93,7 @@ func runPreprocess(
 	}
 
 	line := api.NewPreprocessed(args, t)
-	line.Out = o.out
+	line.Out = api.Name(o.out)
 	if o.out != "" {
 		if err := tensor.SaveNpy(o.out, t); err != nil {
 			return err
@@ -106,15 +110,18 @@ func runPreprocess(
 			if err != nil {
 				return err
 			}
-			line.PNG = append(line.PNG, name)
+			line.PNG = append(line.PNG, api.Name(name))
 		}
 	}
 	if env.json {
 		return env.printJSON(line)
 	}
-	written := append([]string{}, line.PNG...)
+	var written []string
 	if o.out != "" {
-		written = append([]string{o.out}, written...)
+		written = append(written, api.Visible(o.out))
+	}
+	for _, name := range line.PNG {
+		written = append(written, api.Visible(string(name)))
 	}
 	arrow := ""
 	if len(written) > 0 {

@@ -81,7 +81,7 @@ func TestPreprocess(t *testing.T) {
 	}
 	code, stdout, stderr := xpipe(t, string(data), "preprocess", "-", "--config", blipConfig, "--out", npy, "--png", pngFile, "--json")
 	var line api.Preprocessed
-	if err := json.Unmarshal([]byte(stdout), &line); code != 0 || err != nil || line.Out != npy || !slices.Equal(line.PNG, []string{pngFile}) {
+	if err := json.Unmarshal([]byte(stdout), &line); code != 0 || err != nil || string(line.Out) != npy || !slices.Equal(line.PNG, []api.Name{api.Name(pngFile)}) {
 		t.Errorf("from stdin: exit %d, %q, %q, %v", code, stdout, stderr, err)
 	}
 	check()

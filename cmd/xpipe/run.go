@@ -93,7 +93,8 @@ func runRun(ctx context.Context, env *environment, o runOptions, graph string) e
 		if env.json {
 			err = env.printJSON(api.NewOutput(name, out[name], file))
 		} else {
-			_, err = fmt.Fprintf(env.stdout, "%s %v -> %s\n", name, out[name], file)
+			_, err = fmt.Fprintf(env.stdout, "%s %v -> %s\n",
+				api.Visible(name), out[name], api.Visible(file))
 		}
 		if err != nil {
 			return err

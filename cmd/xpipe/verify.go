@@ -36,6 +36,8 @@ report.
 BUNDLE is a folder or the name of an embedded model. A stage fails where a value
 differs by more than the tolerance, relative to the largest value where that is
 above 1: 1e-4, and 5e-2 for int8 bundles, unless --tolerance says otherwise.
+Graphs of dynamic int8 are compared with the other engine's optimization off,
+since its own levels differ on them; a note says so.
 
 `, api.Engines[0].Name, strings.Join(api.EngineNames()[1:], ", ")) + exitHelp,
 		Args: usageArgs(cobra.MaximumNArgs(1)),
@@ -127,7 +129,7 @@ func showVerify(env *environment, model string, report *compare.Report, more boo
 
 func printVerify(env *environment, model string, r *compare.Report) error {
 	w := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "model\t%s\n", model)
+	fmt.Fprintf(w, "model\t%s\n", api.Visible(model))
 	fmt.Fprintf(w, "prompt\t%q\n", r.Prompt)
 	fmt.Fprintf(w, "token ids\t%v\n", r.TokenIDs)
 	if r.Pixels != nil {
@@ -135,6 +137,9 @@ func printVerify(env *environment, model string, r *compare.Report) error {
 	}
 	if r.Text != "" {
 		fmt.Fprintf(w, "text\t%q\n", r.Text)
+	}
+	for _, note := range r.Notes {
+		fmt.Fprintf(w, "note\t%s\n", api.Visible(note))
 	}
 	fmt.Fprintf(w, "tolerance\t%g\n\n", r.Tolerance)
 	w.Flush()
@@ -149,7 +154,8 @@ func printVerify(env *environment, model string, r *compare.Report) error {
 			agreement = fmt.Sprintf("%.0f %%", 100*s.Argmax)
 		}
 		fmt.Fprintf(w, "%s\t%s\t%v\t%d\t%.2g\t%.2g\t%.7f\t%s\t%.1f\t%.1f\t%s\n",
-			s.Graph, s.Output, s.Shape, s.Runs, s.MaxDiff, s.MeanDiff, s.Cosine, agreement,
+			api.Visible(s.Graph), api.Visible(s.Output), s.Shape, s.Runs,
+			s.MaxDiff, s.MeanDiff, s.Cosine, agreement,
 			millis(s.Times[0]), millis(s.Times[1]), verdict)
 	}
 	return w.Flush()

@@ -10,6 +10,7 @@ type Report struct {
 	Text      string    // the model's text; "" where it writes none
 	Tolerance float64   // largest difference allowed, relative to Largest where that is above 1
 	Stages    []Stage
+	Notes     []string // what to know of how it was compared
 }
 
 // Breaches returns the stages beyond the tolerance.

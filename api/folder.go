@@ -1,0 +1,113 @@
+package api
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// walkPictures lists the pictures in and below a folder, by name.
+func walkPictures(dir string) ([]string, error) {
+	var files []string
+	err := walk(dir, func(path string) {
+		if isPictureName(path) && !isResourceFork(path) {
+			files = append(files, path)
+		}
+	})
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("%s: no pictures in it (%s)", dir, strings.Join(pictureSuffixes(), " "))
+	}
+	return files, WithKind(err, KindInput)
+}
+
+// mostVisits bounds how often one folder is listed by different links: a few folders that hold
+// links to each other have more paths than anyone can wait for.
+const mostVisits = 100
+
+// walk gives the files in and below a folder to visit, by name. Links are followed, as "find -L"
+// does, but for those back to a folder on the way to them; a link to nothing is a file.
+func walk(dir string, visit func(path string)) error {
+	real, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return err
+	}
+	w := walker{visit, map[string]bool{}, map[string]int{}}
+	return w.walk(dir, real)
+}
+
+type walker struct {
+	visit  func(path string)
+	above  map[string]bool // folders on the way down, without links
+	visits map[string]int
+}
+
+// walk lists the folder at path; real is its path without links.
+func (w *walker) walk(path, real string) error {
+	if w.above[real] || w.visits[real] >= mostVisits {
+		return nil
+	}
+	w.visits[real]++
+	w.above[real] = true
+	defer delete(w.above, real)
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		to, toReal := filepath.Join(path, entry.Name()), filepath.Join(real, entry.Name())
+		mode := entry.Type()
+		if mode&(fs.ModeSymlink|fs.ModeIrregular) != 0 { // links, and what Windows has like them
+			if info, err := os.Stat(to); err == nil {
+				mode = info.Mode().Type()
+			}
+			if mode.IsDir() {
+				if toReal, err = filepath.EvalSymlinks(to); err != nil {
+					continue // it is gone by now
+				}
+			}
+		}
+		switch {
+		case mode.IsDir():
+			if err := w.walk(to, toReal); err != nil {
+				return err
+			}
+		case mode.IsRegular() || mode&fs.ModeSymlink != 0: // no pipes, which may block for ever
+			w.visit(to)
+		}
+	}
+	return nil
+}
+
+// isResourceFork says whether a file is what macOS puts beside x.png on file systems of others, and
+// into archives: ._x.png, which is no picture.
+func isResourceFork(path string) bool {
+	if !strings.HasPrefix(filepath.Base(path), "._") {
+		return false
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return true
+	}
+	defer f.Close()
+	start := make([]byte, sniffed)
+	n, _ := io.ReadFull(f, start)
+	return isResourceForkData(path, start[:n])
+}
+
+// isResourceForkData is isResourceFork for a file that begins with start. A picture with such a
+// name is one.
+func isResourceForkData(name string, start []byte) bool {
+	if !strings.HasPrefix(filepath.Base(name), "._") {
+		return false
+	}
+	for _, appleDouble := range []string{"\x00\x05\x16\x07", "\x00\x05\x16\x00"} {
+		if bytes.HasPrefix(start, []byte(appleDouble)) {
+			return true
+		}
+	}
+	return !hasPictureSignature(start)
+}
