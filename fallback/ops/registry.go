@@ -35,6 +35,8 @@ const (
 	// OnScores operators may stand between attention's product of queries and keys and its softmax:
 	// they scale, mask, bound or convert the scores.
 	OnScores
+	// OnSequences operators take sequences, or hold graphs that may.
+	OnSequences
 )
 
 // row makes a row without traits.
@@ -129,7 +131,7 @@ var table = map[string]def{
 	"Swish":           row(24, 1, 1, buildSwish).is(Elementwise).activates(swish),
 	"Clip":            row(6, 1, 3, buildClip).is(Elementwise | OnScores).activates(clip),
 	"Dropout":         row(7, 1, 3, buildDropout).is(OnScores),
-	"Identity":        row(1, 1, 1, buildIdentity).is(Elementwise | OnScores),
+	"Identity":        row(1, 1, 1, buildIdentity).is(Elementwise | OnScores | OnSequences),
 	"Cast":            row(6, 1, 1, buildCast).is(OnScores),
 	"CastLike":        row(15, 2, 2, buildCastLike),
 	// Shapes and movement.
@@ -207,6 +209,22 @@ var table = map[string]def{
 	"ConvInteger":           row(10, 2, 4, buildConvInteger),
 	"QLinearMatMul":         row(10, 8, 8, buildQLinearMatMul),
 	"QLinearConv":           row(10, 8, 9, buildQLinearConv),
+	// Graphs within.
+	"If":   row(1, 1, 1, buildIf).is(OnSequences),
+	"Loop": row(1, 0, -1, buildLoop).is(OnSequences),
+	"Scan": row(8, 0, -1, buildScan).is(OnSequences),
+	// Sequences and optional values.
+	"SequenceEmpty":      row(11, 0, 0, buildSequenceEmpty),
+	"SequenceConstruct":  row(11, 1, -1, buildSequenceConstruct),
+	"SequenceInsert":     row(11, 2, 3, buildSequenceInsert).is(OnSequences),
+	"SequenceErase":      row(11, 1, 2, buildSequenceErase).is(OnSequences),
+	"SequenceAt":         row(11, 2, 2, buildSequenceAt).is(OnSequences),
+	"SequenceLength":     row(11, 1, 1, buildSequenceLength).is(OnSequences),
+	"ConcatFromSequence": row(11, 1, 1, buildConcatFromSequence).is(OnSequences),
+	"SplitToSequence":    row(11, 1, 2, buildSplitToSequence),
+	"Optional":           row(15, 0, 1, buildOptional).is(OnSequences),
+	"OptionalHasElement": row(15, 0, 1, buildOptionalHasElement).is(OnSequences),
+	"OptionalGetElement": row(15, 1, 1, buildOptionalGetElement).is(OnSequences),
 }
 
 // fused holds the operators of FusedDomain.
