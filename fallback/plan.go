@@ -118,9 +118,6 @@ func (p *planner) build(taps []tap) error {
 	for _, s := range p.graph.inputs {
 		p.graph.inputIDs = append(p.graph.inputIDs, p.value(s.Name))
 	}
-	for _, name := range p.source.Captures {
-		p.graph.captureIDs = append(p.graph.captureIDs, p.value(name))
-	}
 	for _, n := range p.source.Nodes {
 		if err := p.ctx.Err(); err != nil {
 			return err

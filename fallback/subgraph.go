@@ -44,6 +44,9 @@ func (p *planner) subgraph(g *ir.Graph) (sub *ops.Subgraph, captured []string, e
 	if _, err := q.rewrite(); err != nil {
 		return nil, nil, err
 	}
+	for _, name := range q.source.Captures {
+		q.graph.captureIDs = append(q.graph.captureIDs, q.value(name))
+	}
 	if err := q.build(nil); err != nil {
 		return nil, nil, err
 	}
