@@ -209,6 +209,9 @@ var table = map[string]def{
 	"ConvInteger":           row(10, 2, 4, buildConvInteger),
 	"QLinearMatMul":         row(10, 8, 8, buildQLinearMatMul),
 	"QLinearConv":           row(10, 8, 9, buildQLinearConv),
+	// Resampling.
+	"Resize":   row(10, 1, 4, buildResize),
+	"Upsample": row(7, 1, 2, buildUpsample),
 	// Graphs within.
 	"If":   row(1, 1, 1, buildIf).is(OnSequences),
 	"Loop": row(1, 0, -1, buildLoop).is(OnSequences),
@@ -245,6 +248,7 @@ var fused = map[string]def{
 	"GlobalAveragePool": row(0, 1, 1, buildGlobalAveragePoolNHWC),
 	"MaxPool":           row(0, 1, 1, buildPoolNHWC),
 	"AveragePool":       row(0, 1, 1, buildPoolNHWC),
+	"Resize":            row(0, 1, 4, buildResize),
 	// One element each.
 	"Gelu":     activating(0, kernel.Gelu),
 	"GeluTanh": activating(0, kernel.GeluTanh),
