@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"unsafe"
 
 	"github.com/crossattn/xpipe/fallback/kernel"
 	"github.com/crossattn/xpipe/tensor"
@@ -39,8 +40,13 @@ type resampled struct {
 	first   []int     // otherwise: where the weights of each place begin, and where the last end
 	index   []int32   // the elements that are weighed
 	weight  []float32 // and how
-	pairs   bool      // whether each place weighs two
+	pairs   []pair    // the same where each place weighs two, of a line of single elements
 	outside []int     // places beyond the input
+}
+
+type pair struct {
+	low, high int32
+	u, v      float32
 }
 
 // buildUpsample is Upsample, whose scales were an attribute in version 7 and are an input in 9.
@@ -394,17 +400,15 @@ func (r *resizer) resample(c *resampled, scale, start, end float32) {
 		case r.antialias && scale < 1:
 			r.window(c, float64(at), float64(scale))
 		case r.mode == "linear":
-			c.pairs = true
 			at = min(max(at, 0), last)
 			low := floor32(at)
-			high := min(low+1, last)
-			if low == high {
-				c.add(int(low), 0.5)
-				c.add(int(low), 0.5)
-			} else {
-				c.add(int(low), high-at)
-				c.add(int(high), at-low)
+			p := pair{low: int32(low), high: int32(min(low+1, last)), u: 0.5, v: 0.5}
+			if p.low != p.high {
+				p.u, p.v = low+1-at, at-low
 			}
+			c.pairs = append(c.pairs, p)
+			c.add(int(p.low), p.u)
+			c.add(int(p.high), p.v)
 		default:
 			r.window(c, float64(at), 1)
 		}
@@ -524,25 +528,35 @@ func nearest(
 // pickRows copies chunks of inner words, row by row of the last axis. Rows that come from the same
 // place are computed once.
 func pickRows[W word](x *Context, dst, src []W, offsets [][]int, inner int) error {
-	outer, row := offsets[:len(offsets)-1], offsets[len(offsets)-1]
-	width := len(row) * inner
+	row := offsets[len(offsets)-1]
+	lines, above := []int{0}, offsets[:0] // of the rows: the axis before, and those before that
+	if n := len(offsets); n > 1 {
+		lines, above = offsets[n-2], offsets[:n-2]
+	}
+	width, reach := len(row)*inner, slices.Max(row)+1
+	twice := inner == 1 && len(row)%2 == 0 // whether each element is there twice, in order
+	for j, at := range row {
+		twice = twice && at == j/2
+	}
 	return x.Parallel(len(dst)/width, max(1, minWork/width), func(lo, hi int) {
-		before := -1
+		base, before := 0, -1
 		for i := lo; i < hi; i++ {
-			from, rest := 0, i
-			for a := len(outer) - 1; a >= 0; a-- {
-				from += outer[a][rest%len(outer[a])]
-				rest /= len(outer[a])
+			k := i % len(lines)
+			if k == 0 || i == lo {
+				base = 0
+				for a, rest := len(above)-1, i/len(lines); a >= 0; a-- {
+					base += above[a][rest%len(above[a])]
+					rest /= len(above[a])
+				}
 			}
-			to := dst[i*width : (i+1)*width]
+			from, to := base+lines[k], dst[i*width:(i+1)*width]
 			switch {
 			case from == before:
 				copy(to, dst[(i-1)*width:i*width])
+			case twice:
+				double(to, src[from:from+width/2])
 			case inner == 1:
-				line := src[from:]
-				for j, at := range row {
-					to[j] = line[at]
-				}
+				pickWords(to, src[from:from+reach], row)
 			default:
 				for j, at := range row {
 					copy(to[j*inner:(j+1)*inner], src[from+at:])
@@ -553,8 +567,29 @@ func pickRows[W word](x *Context, dst, src []W, offsets [][]int, inner int) erro
 	})
 }
 
-// weigh computes one axis after the other. The axes that shrink most come first, and of those
-// alike the last, where elements are weighed one by one and not row by row.
+// double sets dst to each word of src twice.
+func double[W word](dst, src []W) {
+	if p := unsafe.Pointer(&dst[0]); unsafe.Sizeof(dst[0]) == 4 && uintptr(p)%8 == 0 {
+		both := unsafe.Slice((*uint64)(p), len(src))
+		for ; len(src) >= 4 && len(both) >= 4; src, both = src[4:], both[4:] {
+			v, to := (*[4]W)(src), (*[4]uint64)(both)
+			to[0] = uint64(v[0]) | uint64(v[0])<<32
+			to[1] = uint64(v[1]) | uint64(v[1])<<32
+			to[2] = uint64(v[2]) | uint64(v[2])<<32
+			to[3] = uint64(v[3]) | uint64(v[3])<<32
+		}
+		for i, v := range src {
+			both[i] = uint64(v) | uint64(v)<<32
+		}
+		return
+	}
+	for i, v := range src {
+		dst[2*i], dst[2*i+1] = v, v
+	}
+}
+
+// weigh computes one axis after the other. On the last one elements are weighed one by one, and not
+// row by row: the axes before it come first where they shrink, and later where they grow.
 func weigh(
 	x *Context, t *tensor.Tensor, shape []int, changes []*resampled,
 ) (*tensor.Tensor, error) {
@@ -563,9 +598,19 @@ func weigh(
 		return nil, err
 	}
 	src := tensor.Data[float32](t)
+	turn := func(c *resampled) int {
+		switch {
+		case c.axis == len(shape)-1:
+			return 1
+		case c.out < c.in:
+			return 0
+		}
+		return 2
+	}
 	order := slices.Clone(changes)
 	slices.SortFunc(order, func(a, b *resampled) int {
-		return cmp.Or(cmp.Compare(a.out*b.in, b.out*a.in), cmp.Compare(b.axis, a.axis))
+		return cmp.Or(cmp.Compare(turn(a), turn(b)), cmp.Compare(a.out*b.in, b.out*a.in),
+			cmp.Compare(b.axis, a.axis))
 	})
 	// Before the first axis that changes lie blocks which have nothing to do with each other. If
 	// there are enough, each core takes its blocks through all axes while they are in its cache.
@@ -635,12 +680,20 @@ func (p *pass) run(dst, src []float32, lo, hi int) {
 	for i := lo; i < hi; i++ {
 		outer, place := i/p.out, i%p.out
 		to := dst[i*p.inner : (i+1)*p.inner]
+		if p.inner < 8 { // such as the colours of a picture
+			clear(to)
+		}
 		for k := p.first[place]; k < p.first[place+1]; k++ {
-			row := src[(outer*p.in+int(p.index[k]))*p.inner:][:p.inner]
-			if k == p.first[place] {
-				kernel.Scale(to, row, p.weight[k])
-			} else {
-				kernel.Axpy(to, row, p.weight[k])
+			row, w := src[(outer*p.in+int(p.index[k]))*p.inner:][:p.inner], p.weight[k]
+			switch {
+			case p.inner < 8:
+				for j, v := range row {
+					to[j] += w * v
+				}
+			case k == p.first[place]:
+				kernel.Scale(to, row, w)
+			default:
+				kernel.Axpy(to, row, w)
 			}
 		}
 	}
@@ -649,10 +702,9 @@ func (p *pass) run(dst, src []float32, lo, hi int) {
 // line computes places from place on of one line.
 func (p *pass) line(dst, src []float32, place int) {
 	first := p.first[place:]
-	if p.pairs {
-		index, weight := p.index[first[0]:][:2*len(dst)], p.weight[first[0]:][:2*len(dst)]
-		for i := range dst {
-			dst[i] = src[index[2*i]]*weight[2*i] + src[index[2*i+1]]*weight[2*i+1]
+	if p.pairs != nil {
+		for i, w := range p.pairs[place : place+len(dst)] {
+			dst[i] = src[w.low]*w.u + src[w.high]*w.v
 		}
 		return
 	}
