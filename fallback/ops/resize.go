@@ -534,9 +534,11 @@ func pickRows[W word](x *Context, dst, src []W, offsets [][]int, inner int) erro
 		lines, above = offsets[n-2], offsets[:n-2]
 	}
 	width, reach := len(row)*inner, slices.Max(row)+1
-	twice := inner == 1 && len(row)%2 == 0 // whether each element is there twice, in order
+	// Whether each element is there twice, or every second one, in order.
+	twice := inner == 1 && len(row)%2 == 0 && words32(dst) != nil
+	second := inner == 1 && words32(dst) != nil
 	for j, at := range row {
-		twice = twice && at == j/2
+		twice, second = twice && at == j/2, second && at == 2*j
 	}
 	return x.Parallel(len(dst)/width, max(1, minWork/width), func(lo, hi int) {
 		base, before := 0, -1
@@ -554,7 +556,9 @@ func pickRows[W word](x *Context, dst, src []W, offsets [][]int, inner int) erro
 			case from == before:
 				copy(to, dst[(i-1)*width:i*width])
 			case twice:
-				double(to, src[from:from+width/2])
+				kernel.Double(words32(to), words32(src[from:from+width/2]))
+			case second:
+				kernel.EverySecond(words32(to), words32(src[from:from+reach]))
 			case inner == 1:
 				pickWords(to, src[from:from+reach], row)
 			default:
@@ -567,25 +571,12 @@ func pickRows[W word](x *Context, dst, src []W, offsets [][]int, inner int) erro
 	})
 }
 
-// double sets dst to each word of src twice.
-func double[W word](dst, src []W) {
-	if p := unsafe.Pointer(&dst[0]); unsafe.Sizeof(dst[0]) == 4 && uintptr(p)%8 == 0 {
-		both := unsafe.Slice((*uint64)(p), len(src))
-		for ; len(src) >= 4 && len(both) >= 4; src, both = src[4:], both[4:] {
-			v, to := (*[4]W)(src), (*[4]uint64)(both)
-			to[0] = uint64(v[0]) | uint64(v[0])<<32
-			to[1] = uint64(v[1]) | uint64(v[1])<<32
-			to[2] = uint64(v[2]) | uint64(v[2])<<32
-			to[3] = uint64(v[3]) | uint64(v[3])<<32
-		}
-		for i, v := range src {
-			both[i] = uint64(v) | uint64(v)<<32
-		}
-		return
+// words32 is v seen as words of 32 bits; nil where its words are of another size.
+func words32[W word](v []W) []uint32 {
+	if len(v) == 0 || unsafe.Sizeof(v[0]) != 4 {
+		return nil
 	}
-	for i, v := range src {
-		dst[2*i], dst[2*i+1] = v, v
-	}
+	return unsafe.Slice((*uint32)(unsafe.Pointer(&v[0])), len(v))
 }
 
 // weigh computes one axis after the other. On the last one elements are weighed one by one, and not
