@@ -15,18 +15,24 @@ func buildUnique(n *Node) Kernel {
 	}
 	return func(x *Context, in, out []*tensor.Tensor) error {
 		t := in[0]
-		perm := []int{0} // brings the axis to the front, and back
+		var back []int // the transposition from rows along the axis
 		var err error
 		if along {
 			a, err := axis(at, t.Rank())
 			if err != nil {
 				return err
 			}
-			perm = make([]int, t.Rank())
-			for i := range perm {
-				perm[i] = i
+			perm := []int{a}
+			for i := range t.Rank() {
+				switch {
+				case i < a:
+					perm, back = append(perm, i), append(back, i+1)
+				case i == a:
+					back = append(back, 0)
+				default:
+					perm, back = append(perm, i), append(back, i)
+				}
 			}
-			perm[0], perm[a] = a, 0
 			if t, err = transpose(x, t, perm); err != nil {
 				return err
 			}
@@ -74,8 +80,10 @@ func buildUnique(n *Node) Kernel {
 		for k, v := range places {
 			copy(dst[k*size:(k+1)*size], src[first[v]*size:])
 		}
-		if out[0], err = transpose(x, r, perm); err != nil {
-			return err
+		if out[0] = r; along {
+			if out[0], err = transpose(x, r, back); err != nil {
+				return err
+			}
 		}
 		lists := []struct {
 			n  int
