@@ -1,4 +1,4 @@
-"""Writes graphs of one operator with random attributes, and what ONNX Runtime computes.
+"""Writes graphs of one operator with random attributes, and what ONNX Runtime computes from them.
 
     python cases.py FOLDER [COUNT [OPERATOR...]]
 
@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 FLOAT, INT64, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
 
@@ -120,6 +121,41 @@ def resize(r):
     tolerance = (1e-4, 2e-4) if dtype == np.float32 else (0, 1)
     consts = [i[0] for i in inputs[1:] if i]
     return single("Resize", inputs, 1, opset, consts, tolerance, **attrs)
+
+
+def resize_reference(r):
+    """What ONNX Runtime leaves as it is: axes of scale 1 in a region, and shapes that do not change.
+
+    onnx's reference implementation computes these."""
+    mode = some(r, "nearest", "linear", "cubic")
+    shape = [1, 1, *(int(v) for v in r.integers(2, 6, 2))]
+    attrs = {"mode": mode, "axes": [3, 2] if r.integers(2) else [2, 3]}
+    attrs["coordinate_transformation_mode"] = some(
+        r, "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "asymmetric", "tf_crop_and_resize",
+        "tf_crop_and_resize")
+    if mode == "nearest":
+        attrs["nearest_mode"] = some(r, "round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+    else:
+        attrs["antialias"] = int(r.integers(2))
+        attrs["exclude_outside"] = int(r.integers(2))
+    inputs = [("x", floats(r, *shape)), None]
+    if attrs["coordinate_transformation_mode"] == "tf_crop_and_resize":
+        inputs[1] = ("roi", np.float32([*r.uniform(-0.1, 0.4, 2), *r.uniform(0.6, 1.1, 2)]))
+        attrs["extrapolation_value"] = 7.0
+    if r.integers(2):
+        sizes = [shape[a] if r.integers(2) else int(r.integers(2, 9)) for a in attrs["axes"]]
+        inputs += [None, ("sizes", np.array(sizes, np.int64))]
+        if not inputs[1]:
+            attrs["keep_aspect_ratio_policy"] = some(r, "stretch", "not_larger", "not_smaller")
+    else:
+        scales = [1.0 if r.integers(2) else r.uniform(0.6, 1.4) for _ in range(2)]
+        inputs.append(("scales", np.array(scales, np.float32)))
+        # A fractional length counts there, where the specification has the length of the result.
+        if any(float(np.float32(s) * shape[a]) % 1 for s, a in zip(scales, attrs["axes"])):
+            if attrs["coordinate_transformation_mode"] == "tf_crop_and_resize":
+                return resize_reference(r)
+    consts = [i[0] for i in inputs[1:] if i]
+    return single("Resize", inputs, 1, 19, consts, (1e-3, 1e-4), **attrs)
 
 
 def upsample(r):
@@ -357,7 +393,7 @@ def sequences(r):
 
 
 MAKERS = {
-    "Resize": resize, "Upsample": upsample, "LSTM": recurrent("LSTM", 4, 3), "GRU": recurrent("GRU", 3, 2),
+    "Resize": resize, "ResizeReference": resize_reference, "Upsample": upsample, "LSTM": recurrent("LSTM", 4, 3), "GRU": recurrent("GRU", 3, 2),
     "RNN": recurrent("RNN", 1, 1), "DynamicQuantizeLSTM": dynamic_lstm, "GridSample": grid_sample,
     "ReverseSequence": reverse_sequence, "LpNormalization": lp_normalization, "Unique": unique, "DFT": dft,
     "STFT": stft, "If": branches, "Loop": loop, "Scan": scan, "Scan8": scan8, "Sequence": sequences,
@@ -378,15 +414,19 @@ def main():
             case = MAKERS[name](r)
             model = case.model.SerializeToString()
             try:
-                session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-                outputs = session.run(None, case.inputs)
+                if name == "ResizeReference":
+                    outputs = ReferenceEvaluator(case.model).run(None, case.inputs)
+                else:
+                    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+                    outputs = session.run(None, case.inputs)
             except Exception as e:  # ONNX Runtime has no exception of its own for all
                 refused.append(str(e))
                 continue
             at = f"{name}-{i}"
             (folder / f"{at}.onnx").write_bytes(model)
             np.savez(folder / f"{at}.in.npz", **case.inputs)
-            np.savez(folder / f"{at}.out.npz", **{o.name: v for o, v in zip(session.get_outputs(), outputs)})
+            np.savez(folder / f"{at}.out.npz", **{o.name: np.asarray(v, order="C")
+                        for o, v in zip(case.model.graph.output, outputs)})
             cases.append({"name": at, "relative": case.tolerance[0], "absolute": case.tolerance[1]})
         print(f"{name}: {len(refused)} refused", *sorted({e[:400] for e in refused})[:3], sep="\n  ")
     (folder / "cases.json").write_text(json.dumps(cases))
