@@ -39,7 +39,8 @@ func (p *planner) subgraph(g *ir.Graph) (sub *ops.Subgraph, captured []string, e
 	}
 	q := &planner{
 		ctx: p.ctx, model: p.model, threads: p.threads, noFusion: p.noFusion,
-		source: ir.New(g.Inputs, g.Outputs, consts, g.Nodes), ids: map[string]int{}, graph: &graph{},
+		source: ir.New(g.Inputs, g.Outputs, consts, g.Nodes),
+		ids:    map[string]int{}, graph: &graph{},
 	}
 	if _, err := q.rewrite(); err != nil {
 		return nil, nil, err

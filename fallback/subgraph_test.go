@@ -158,7 +158,8 @@ func TestSubgraphErrors(t *testing.T) {
 		},
 		"position 1 of a sequence of 1": func(b *onnx.Builder) {
 			s := b.Node("SequenceConstruct", []string{"x"}, nil)
-			b.NodeTo("SequenceAt", []string{s, b.Const(tensor.Scalar(int64(1)))}, []string{"y"}, nil)
+			at := b.Const(tensor.Scalar(int64(1)))
+			b.NodeTo("SequenceAt", []string{s, at}, []string{"y"}, nil)
 		},
 		"holds no graph": func(b *onnx.Builder) {
 			b.NodeTo("Loop", []string{"", "", "x"}, []string{"y"}, nil)

@@ -93,7 +93,8 @@ func (c *collected) add(t *tensor.Tensor) error {
 	}
 	c.parts = append(c.parts, t)
 	// Parts may share memory; what is made of them will not.
-	if c.bytes += int64(t.Len()*t.DType().Size()) + 8; c.bytes > min(MaxTensorBytes, c.x.memory.Room()) {
+	c.bytes += int64(t.Len()*t.DType().Size()) + 8
+	if c.bytes > min(MaxTensorBytes, c.x.memory.Room()) {
 		return graphErr("a loop collects more than the memory limit allows")
 	}
 	return nil
@@ -164,7 +165,9 @@ func truth(t *tensor.Tensor) (bool, error) {
 
 // buildIf runs one of two graphs. Their outputs need not agree in shape.
 func buildIf(n *Node) Kernel {
-	branches := map[bool]*Subgraph{true: n.subgraph("then_branch"), false: n.subgraph("else_branch")}
+	branches := map[bool]*Subgraph{
+		true: n.subgraph("then_branch"), false: n.subgraph("else_branch"),
+	}
 	for _, g := range branches {
 		if n.err == nil && (len(g.Inputs) != 0 || len(g.Outputs) != n.Outputs) {
 			n.fail("has %d outputs, and a branch with %d inputs and %d outputs",
@@ -192,7 +195,8 @@ func buildLoop(n *Node) Kernel {
 	body := n.subgraph("body")
 	carried := max(n.Inputs-2, 0)
 	gathered := len(body.Outputs) - 1 - carried
-	if n.err == nil && (len(body.Inputs) != carried+2 || gathered < 0 || n.Outputs > carried+gathered) {
+	if n.err == nil && (len(body.Inputs) != carried+2 || gathered < 0 ||
+		n.Outputs > carried+gathered) {
 		n.fail("has %d inputs and %d outputs, and a body of %d and %d",
 			n.Inputs, n.Outputs, len(body.Inputs), len(body.Outputs))
 	}
@@ -221,7 +225,8 @@ func buildLoop(n *Node) Kernel {
 			parts[i].x = x
 		}
 		for i := 0; goesOn && (most < 0 || i < most); i++ {
-			args := append([]*tensor.Tensor{tensor.Scalar(int64(i)), tensor.Scalar(true)}, s.values...)
+			args := []*tensor.Tensor{tensor.Scalar(int64(i)), tensor.Scalar(true)}
+			args = append(args, s.values...)
 			results, err := body.run(x, args, in)
 			if err != nil {
 				return err
