@@ -125,7 +125,7 @@ var hostileGraphs = []hostile{
 		b.NodeTo("Resize", []string{"x", "", scalars(b, 1e30)}, []string{"y"}, nil)
 	}, "Resize"},
 	{"resize to much", func(b *onnx.Builder) {
-		b.NodeTo("Resize", []string{"x", "", scalars(b, 5e8)}, []string{"y"}, nil)
+		b.NodeTo("Resize", []string{"x", "", scalars(b, 2e8)}, []string{"y"}, nil)
 	}, "limit"},
 	{"resize by nothing", func(b *onnx.Builder) {
 		b.NodeTo("Resize", []string{"x", "", scalars(b, 0)}, []string{"y"}, nil)

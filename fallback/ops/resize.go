@@ -254,7 +254,7 @@ func given(in []*tensor.Tensor, i int) *tensor.Tensor {
 }
 
 // maxResized bounds a dimension of a result.
-const maxResized = 1 << 31
+const maxResized = 1 << 30
 
 // plan returns the axes that change, and the shape that results.
 func (r *resizer) plan(x *Context, in []*tensor.Tensor, shape []int) ([]*resampled, []int, error) {
