@@ -19,6 +19,7 @@ type arena struct {
 	free  []*buffer
 	live  map[unsafe.Pointer]*buffer // by where their memory begins
 	fresh []*buffer                  // allocated since the last settle
+	base  int                        // how many of fresh belong to kernels around a subgraph
 }
 
 // buffer is a piece of memory that one tensor uses, or several that are reshaped from each other.
@@ -139,18 +140,40 @@ func (a *arena) find(t *tensor.Tensor) *buffer {
 	return nil
 }
 
-// hold notes that a value uses t's memory.
-func (a *arena) hold(t *tensor.Tensor) {
-	if b := a.find(t); b != nil {
-		b.refs++
-	}
+// Hold notes that a value uses t's memory.
+func (a *arena) Hold(t *tensor.Tensor) {
+	a.each(t, func(b *buffer) { b.refs++ })
 }
 
-// drop notes that a value no longer uses t's memory.
-func (a *arena) drop(t *tensor.Tensor) {
-	if b := a.find(t); b != nil {
+// Drop notes that a value no longer uses t's memory.
+func (a *arena) Drop(t *tensor.Tensor) {
+	a.each(t, func(b *buffer) {
 		if b.refs--; b.refs == 0 {
 			a.release(b)
+		}
+	})
+}
+
+// Pass is Drop that leaves the memory to settle.
+func (a *arena) Pass(t *tensor.Tensor) {
+	a.each(t, func(b *buffer) {
+		b.refs--
+		a.fresh = append(a.fresh, b)
+	})
+}
+
+// each calls f for the buffer that t lies in, or those of a sequence's tensors.
+func (a *arena) each(t *tensor.Tensor, f func(b *buffer)) {
+	elements, ok := ops.Elements(t)
+	if !ok {
+		if b := a.find(t); b != nil {
+			f(b)
+		}
+		return
+	}
+	for _, e := range elements {
+		if b := a.find(e); b != nil {
+			f(b)
 		}
 	}
 }
@@ -163,12 +186,13 @@ func (a *arena) release(b *buffer) {
 // settle takes back the scratch of the operator that just ran: all memory allocated since the last
 // call that no value holds.
 func (a *arena) settle() {
-	for _, b := range a.fresh {
-		if b.refs == 0 {
+	for _, b := range a.fresh[a.base:] {
+		// A kernel may have let go of it already.
+		if b.refs == 0 && a.live[unsafe.Pointer(&b.words[0])] == b {
 			a.release(b)
 		}
 	}
-	a.fresh = a.fresh[:0]
+	a.fresh = a.fresh[:a.base]
 }
 
 // give hands t's memory over to the caller of the run. It returns false, and the caller needs a
@@ -194,7 +218,7 @@ func (a *arena) reset() {
 		}
 	}
 	clear(a.live)
-	a.fresh = a.fresh[:0]
+	a.fresh, a.base = a.fresh[:0], 0
 	kept := a.free[:0]
 	for _, b := range a.free {
 		if b.used {

@@ -33,6 +33,11 @@ func oneToFour() map[string]*tensor.Tensor {
 	return map[string]*tensor.Tensor{"x": tensor.Must(tensor.New([]int{4}, []float32{1, 2, 3, 4}))}
 }
 
+// scalars adds an initializer of one dimension.
+func scalars(b *onnx.Builder, v ...float32) string {
+	return b.Const(tensor.Must(tensor.New([]int{len(v)}, v)))
+}
+
 func op(name string, in []string, attrs onnx.Attrs) func(b *onnx.Builder) {
 	return func(b *onnx.Builder) { b.NodeTo(name, in, []string{"y"}, attrs) }
 }
@@ -116,6 +121,26 @@ var hostileGraphs = []hostile{
 	{"slice lengths", func(b *onnx.Builder) {
 		b.NodeTo("Slice", []string{"x", b.Ints(0, 0), b.Ints(4)}, []string{"y"}, nil)
 	}, "Slice"},
+	{"resize", func(b *onnx.Builder) {
+		b.NodeTo("Resize", []string{"x", "", scalars(b, 1e30)}, []string{"y"}, nil)
+	}, "Resize"},
+	{"resize to much", func(b *onnx.Builder) {
+		b.NodeTo("Resize", []string{"x", "", scalars(b, 2e8)}, []string{"y"}, nil)
+	}, "limit"},
+	{"resize by nothing", func(b *onnx.Builder) {
+		b.NodeTo("Resize", []string{"x", "", scalars(b, 0)}, []string{"y"}, nil)
+	}, "Resize"},
+	{"resize without scales", op("Resize", []string{"x"}, nil), "without scales"},
+	{"resize to less than nothing", func(b *onnx.Builder) {
+		b.NodeTo("Resize", []string{"x", "", "", b.Ints(-1)}, []string{"y"}, nil)
+	}, "Resize"},
+	{"recurrent", op("LSTM", []string{"x", "x", "x"}, nil), "LSTM of"},
+	{"recurrent activation", op("RNN", []string{"x", "x", "x"}, onnx.Attrs{"direction": "up"}), "up"},
+	{"fourier", func(b *onnx.Builder) {
+		at := b.Node("Reshape", []string{"x", b.Ints(1, 2, 2)}, nil)
+		b.NodeTo("DFT", []string{at, b.Const(tensor.Scalar(int64(1<<31 - 1)))}, []string{"y"}, nil)
+	}, "limit"},
+	{"unique axis", op("Unique", []string{"x"}, onnx.Attrs{"axis": 3}), "axis"},
 	{"transpose", op("Transpose", []string{"x"}, onnx.Attrs{"perm": []int{0, 0}}), "Transpose"},
 	{"split", op("Split", []string{"x"}, onnx.Attrs{"split": []int{1 << 30, -(1 << 30)}}), "Split"},
 	{"unsqueeze", func(b *onnx.Builder) {

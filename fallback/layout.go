@@ -140,6 +140,10 @@ func (l *layout) turn(n *ir.Node) *ir.Node {
 		return l.pooled(n, n.Op, n.Attrs)
 	case is(n, "ReduceMean"):
 		return l.mean(n)
+	case is(n, "Resize"):
+		return l.resize(n)
+	case is(n, "Concat"):
+		return l.concat(n)
 	case is(n, "MaxPool"), is(n, "AveragePool"):
 		if len(n.Outputs) == 1 && len(n.Ints("kernel_shape")) == 2 {
 			return l.pooled(n, n.Op, n.Attrs)
@@ -190,6 +194,40 @@ func (l *layout) result(n *ir.Node) {
 func (l *layout) pooled(n *ir.Node, op string, attrs []ir.Attr) *ir.Node {
 	r := fused(n, op, []string{l.last[n.Input(0)]}, attrs...)
 	l.result(r)
+	return r
+}
+
+// resize turns a Resize where its result goes on with channels last: elsewhere it is cheaper to
+// transpose the smaller image before.
+func (l *layout) resize(n *ir.Node) *ir.Node {
+	out := n.Outputs[0]
+	goesOn := func(r *ir.Node) bool {
+		return slices.Contains(r.Inputs, out) &&
+			(isFused(r, "Conv") || is(r, "Concat") || ops.Has(r, ops.Broadcast))
+	}
+	if l.Kept(out) || !slices.ContainsFunc(l.Nodes, goesOn) {
+		return nil
+	}
+	in := slices.Clone(n.Inputs)
+	in[0] = l.last[in[0]]
+	r := fused(n, "Resize", in, n.Attrs...)
+	r.Version = n.Version
+	l.result(r)
+	return r
+}
+
+// concat turns images that are joined along their channels.
+func (l *layout) concat(n *ir.Node) *ir.Node {
+	for _, name := range n.Inputs {
+		if l.last[name] == "" {
+			return nil
+		}
+	}
+	if axis := n.Int("axis", 0); axis != 1 && axis != -3 {
+		return nil
+	}
+	r := l.like(n)
+	r.Attrs = []ir.Attr{{Name: "axis", Value: int64(3)}}
 	return r
 }
 

@@ -78,7 +78,7 @@ func (g *images) step() {
 	}
 	node := func(op string, in ...string) string { return g.b.Node(op, in, nil) }
 	g.log = append(g.log, fmt.Sprint("x ", x))
-	switch g.r.IntN(12) {
+	switch g.r.IntN(14) {
 	case 0, 1, 2:
 		x = g.conv(x, 1+g.r.IntN(40), false)
 	case 3, 4:
@@ -116,6 +116,22 @@ func (g *images) step() {
 			attrs["count_include_pad"] = 1
 		}
 		x = image{g.b.Node(op, []string{x.name}, attrs), x.c, (x.h+1-2)/stride + 1, x.w + 2 - 3 + 1}
+	case 11:
+		if x.h*x.w > 300 {
+			break
+		}
+		scales := tensor.Must(tensor.New([]int{4}, []float32{1, 1, 2, 1.5}))
+		mode := []string{"nearest", "linear", "cubic"}[g.r.IntN(3)]
+		x.name = g.b.Node("Resize", []string{x.name, "", g.b.Const(scales)}, onnx.Attrs{"mode": mode})
+		x.h, x.w = 2*x.h, x.w*3/2
+	case 12: // joined with what has the same size
+		in, c := []string{x.name}, x.c
+		for _, y := range g.made {
+			if y.h == x.h && y.w == x.w && y.c+c <= 100 {
+				in, c = append(in, y.name), y.c+c
+			}
+		}
+		x.name, x.c = g.b.Node("Concat", in, onnx.Attrs{"axis": 1 - 4*g.r.IntN(2)}), c
 	default: // what keeps the form of the graph
 		x.name = g.b.Node("Softmax", []string{x.name}, onnx.Attrs{"axis": 1})
 	}

@@ -3,6 +3,7 @@ package fallback
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/fallback/ops"
@@ -16,6 +17,7 @@ import (
 type graph struct {
 	inputs, outputs []tensor.Spec
 	inputIDs        []int
+	captureIDs      []int // of a subgraph: what it takes from the graphs around it
 	outputIDs       []int
 	consts          []*tensor.Tensor // by value; nil for what a run computes
 	taps            []engine.Tap
@@ -40,6 +42,8 @@ type planner struct {
 	source  *ir.Graph
 	ids     map[string]int
 	graph   *graph
+
+	noFusion bool
 }
 
 // plan plans a model's graph. A panic becomes an error that names the node where one was built.
@@ -53,10 +57,10 @@ func plan(ctx context.Context, m *onnx.Model, threads int, noFusion bool) (g *gr
 		return nil, err
 	}
 	p := &planner{
-		ctx: ctx, model: m, threads: threads,
+		ctx: ctx, model: m, threads: threads, noFusion: noFusion,
 		source: source, ids: map[string]int{}, graph: &graph{},
 	}
-	taps, err := p.rewrite(noFusion)
+	taps, err := p.rewrite()
 	if err != nil {
 		return nil, err
 	}
@@ -72,14 +76,21 @@ func check(g *ir.Graph) error {
 		if n.Domain == ops.FusedDomain || !ops.Supported(n.Domain, n.Op, n.Version) {
 			return fmt.Errorf("%v: %w", n, ops.Unsupported(n.Domain, n.Op, n.Version))
 		}
+		for _, a := range n.Attrs {
+			if sub, ok := a.Value.(*ir.Graph); ok {
+				if err := check(sub); err != nil {
+					return err
+				}
+			}
+		}
 	}
 	return nil
 }
 
 // rewrite folds and fuses the source graph, and returns the attention found in it.
-func (p *planner) rewrite(noFusion bool) ([]tap, error) {
+func (p *planner) rewrite() ([]tap, error) {
 	later := p.narrowWeights
-	if noFusion {
+	if p.noFusion {
 		later = nil
 	}
 	if err := p.fold(later); err != nil {
@@ -89,7 +100,7 @@ func (p *planner) rewrite(noFusion bool) ([]tap, error) {
 	for _, t := range taps {
 		p.source.Keep(t.value) // a run may ask for it
 	}
-	if !noFusion {
+	if !p.noFusion {
 		fuseNarrow(p.source)
 		if err := p.fold(nil); err != nil {
 			return nil, err
@@ -157,16 +168,20 @@ func (p *planner) add(source *ir.Node) error {
 		n.op = source.Domain + "." + n.op
 	}
 	spec := ops.NewNode(source, p.source.Consts)
-	var err error
+	captured, err := p.subgraphs(source, spec)
+	if err != nil {
+		return err
+	}
 	if n.kernel, err = build(spec); err != nil {
 		return err
 	}
-	for i, name := range source.Inputs {
+	for i, name := range slices.Concat(source.Inputs, captured) {
 		id := -1
-		if spec.Dropped[i] {
+		dropped := i < len(source.Inputs) && spec.Dropped[i]
+		if dropped {
 			p.model.Release(spec.Const[i])
 		}
-		if name != "" && !spec.Dropped[i] {
+		if name != "" && !dropped {
 			if id, err = p.use(name); err != nil {
 				return err
 			}
@@ -216,6 +231,9 @@ func (p *planner) fold(later func(*ir.Node) bool) error {
 // foldNode computes a node of constants. A node that cannot be computed, or only with more memory
 // than is reasonable, is left for the run.
 func (p *planner) foldNode(source *ir.Node) bool {
+	if len(source.Reads()) != len(source.Inputs) || slices.ContainsFunc(source.Attrs, holdsGraph) {
+		return false
+	}
 	in := make([]*tensor.Tensor, len(source.Inputs))
 	limit := int64(foldFree)
 	for i, name := range source.Inputs {
@@ -247,6 +265,11 @@ func (p *planner) foldNode(source *ir.Node) bool {
 		}
 	}
 	return true
+}
+
+func holdsGraph(a ir.Attr) bool {
+	_, ok := a.Value.(*ir.Graph)
+	return ok
 }
 
 // run runs the kernel. A panic becomes an error, as the last line of defence against graphs made to

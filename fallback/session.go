@@ -79,11 +79,11 @@ func (s *session) Run(
 	}
 	a := s.takeArena()
 	defer s.returnArena(a)
-	r := &run{arena: a, x: ops.NewContext(ctx, s.threads, a), values: slices.Clone(s.graph.consts)}
+	r := newRun(s.graph, ops.NewContext(ctx, s.threads, a), a)
 	for i, spec := range s.graph.inputs {
 		r.values[s.graph.inputIDs[i]] = in[spec.Name]
 	}
-	if err := r.steps(ctx, sched); err != nil {
+	if err := r.steps(sched.steps); err != nil {
 		return nil, err
 	}
 	return r.results(sched)
@@ -205,20 +205,25 @@ func (g *graph) steps(values []int) []step {
 	return rev
 }
 
-// run is one run of a session.
+// run is one run of a session, or of a graph within one.
 type run struct {
 	arena  *arena
 	x      *ops.Context
 	values []*tensor.Tensor
 }
 
-func (r *run) steps(ctx context.Context, sched *schedule) error {
+// newRun begins a run: only constants are there.
+func newRun(g *graph, x *ops.Context, a *arena) *run {
+	return &run{arena: a, x: x, values: slices.Clone(g.consts)}
+}
+
+func (r *run) steps(steps []step) error {
 	var in, out []*tensor.Tensor
-	for i := range sched.steps {
-		if err := ctx.Err(); err != nil {
+	for i := range steps {
+		if err := r.x.Err(); err != nil {
 			return fmt.Errorf("the run was stopped: %w", err)
 		}
-		st := &sched.steps[i]
+		st := &steps[i]
 		in, out = in[:0], out[:0]
 		for _, v := range st.in {
 			if v < 0 {
@@ -231,8 +236,8 @@ func (r *run) steps(ctx context.Context, sched *schedule) error {
 			out = append(out, nil)
 		}
 		if err := st.run(r.x, in, out); err != nil {
-			if ctx.Err() != nil {
-				return fmt.Errorf("the run was stopped: %w", ctx.Err())
+			if stopped := r.x.Err(); stopped != nil {
+				return fmt.Errorf("the run was stopped: %w", stopped)
 			}
 			return fmt.Errorf("%s: %w", st.name, err)
 		}
@@ -244,11 +249,11 @@ func (r *run) steps(ctx context.Context, sched *schedule) error {
 				return fmt.Errorf("%w: %s has no output %d", engine.ErrGraph, st.name, j)
 			}
 			r.values[v] = out[j]
-			r.arena.hold(out[j])
+			r.arena.Hold(out[j])
 		}
 		r.arena.settle()
 		for _, v := range st.done {
-			r.arena.drop(r.values[v])
+			r.arena.Drop(r.values[v])
 			r.values[v] = nil
 		}
 	}
@@ -260,6 +265,10 @@ func (r *run) results(sched *schedule) (map[string]*tensor.Tensor, error) {
 	out := make(map[string]*tensor.Tensor, len(sched.names))
 	for i, name := range sched.names {
 		t := r.values[sched.values[i]]
+		if _, sequence := ops.Elements(t); sequence {
+			return nil, fmt.Errorf("%w: output %q is a sequence or an optional value; "+
+				"only tensors can be given out", engine.ErrGraph, name)
+		}
 		if t.Storage() == nil && !r.arena.give(t) {
 			t = t.Clone()
 		}

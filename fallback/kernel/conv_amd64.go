@@ -43,3 +43,13 @@ func depthwiseRow7x2AVX2(dst *float32, dstStep int, src *float32, n int, rows *i
 //
 //go:noescape
 func depthwiseTapsAVX2(dst *float32, dstStep int, src *float32, step int, n int, taps *int, count int, weights *float32, bias *float32, low float32, high float32)
+
+// doubleAVX2 is Double of n words, a multiple of 8 and not 0.
+//
+//go:noescape
+func doubleAVX2(dst *uint32, src *uint32, n int)
+
+// everySecondAVX2 is EverySecond of n words, a multiple of 8 and not 0; src has 2n.
+//
+//go:noescape
+func everySecondAVX2(dst *uint32, src *uint32, n int)

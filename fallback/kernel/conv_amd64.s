@@ -4937,3 +4937,46 @@ end1:
 	ADDQ $0x01, SI
 	VZEROUPPER
 	RET
+
+// func doubleAVX2(dst *uint32, src *uint32, n int)
+// Requires: AVX, AVX2
+TEXT ·doubleAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ n+16(FP), DX
+
+loop:
+	VPMOVZXDQ (CX), Y0
+	VPSLLQ    $0x20, Y0, Y1
+	VPOR      Y0, Y1, Y1
+	VMOVDQU   Y1, (AX)
+	VPMOVZXDQ 16(CX), Y0
+	VPSLLQ    $0x20, Y0, Y1
+	VPOR      Y0, Y1, Y1
+	VMOVDQU   Y1, 32(AX)
+	ADDQ      $0x20, CX
+	ADDQ      $0x40, AX
+	SUBQ      $0x08, DX
+	JG        loop
+	VZEROUPPER
+	RET
+
+// func everySecondAVX2(dst *uint32, src *uint32, n int)
+// Requires: AVX, AVX2
+TEXT ·everySecondAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), AX
+	MOVQ src+8(FP), CX
+	MOVQ n+16(FP), DX
+
+loop:
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	VSHUFPS $0x88, Y1, Y0, Y0
+	VPERMQ  $0xd8, Y0, Y0
+	VMOVDQU Y0, (AX)
+	ADDQ    $0x40, CX
+	ADDQ    $0x20, AX
+	SUBQ    $0x08, DX
+	JG      loop
+	VZEROUPPER
+	RET

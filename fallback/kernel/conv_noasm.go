@@ -35,3 +35,11 @@ func depthwiseRow7x2AVX2(dst *float32, dstStep int, src *float32, n int, rows *i
 func depthwiseTapsAVX2(dst *float32, dstStep int, src *float32, step int, n int, taps *int, count int, weights *float32, bias *float32, low float32, high float32) {
 	panic(noAssembly)
 }
+
+func doubleAVX2(dst *uint32, src *uint32, n int) {
+	panic(noAssembly)
+}
+
+func everySecondAVX2(dst *uint32, src *uint32, n int) {
+	panic(noAssembly)
+}

@@ -48,6 +48,12 @@ type Memory interface {
 	Alloc(dtype tensor.DType, shape []int) (*tensor.Tensor, error)
 	// Room returns how many bytes Alloc can still give.
 	Room() int64
+	// A kernel that runs a graph within itself holds the values that it keeps between runs: Hold
+	// keeps a tensor's memory, and Drop lets go of it once. Pass lets go of it when the kernel has
+	// returned, for what may be among its outputs.
+	Hold(t *tensor.Tensor)
+	Drop(t *tensor.Tensor)
+	Pass(t *tensor.Tensor)
 }
 
 // NewContext returns a context that computes on at most threads cores.
@@ -57,6 +63,9 @@ func NewContext(ctx context.Context, threads int, memory Memory) *Context {
 
 // Err is ctx.Err: not nil when the run is to stop.
 func (x *Context) Err() error { return x.ctx.Err() }
+
+// Memory returns where the run's tensors lie.
+func (x *Context) Memory() Memory { return x.memory }
 
 // Threads returns the number of cores to compute on.
 func (x *Context) Threads() int { return x.threads }

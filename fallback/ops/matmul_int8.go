@@ -270,4 +270,7 @@ func (heap) Alloc(dtype tensor.DType, shape []int) (*tensor.Tensor, error) {
 	return tensor.Zeros(dtype, shape...)
 }
 
-func (heap) Room() int64 { return math.MaxInt64 }
+func (heap) Room() int64         { return math.MaxInt64 }
+func (heap) Hold(*tensor.Tensor) {}
+func (heap) Drop(*tensor.Tensor) {}
+func (heap) Pass(*tensor.Tensor) {}

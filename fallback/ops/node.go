@@ -24,6 +24,7 @@ type Node struct {
 	Dropped []bool
 
 	names []string // of the inputs
+	reads int      // how many values the kernel gets: inputs, and what graphs within capture
 	attrs map[string]any
 	err   error // the first thing wrong with the attributes
 }
@@ -39,6 +40,7 @@ func NewNode(p *ir.Node, consts map[string]*tensor.Tensor) *Node {
 		Const:   make([]*tensor.Tensor, len(p.Inputs)),
 		Dropped: make([]bool, len(p.Inputs)),
 		names:   p.Inputs,
+		reads:   len(p.Inputs),
 		attrs:   make(map[string]any, len(p.Attrs)),
 	}
 	for i, name := range p.Inputs {
@@ -181,15 +183,19 @@ func Build(n *Node) (Kernel, error) {
 	if n.err != nil {
 		return nil, n.err
 	}
-	return required(k, n, d.low), nil
+	return required(k, n, d), nil
 }
 
-// required reports left-out inputs that an operator cannot do without, and outputs without a value.
-func required(k Kernel, n *Node, low int) Kernel {
+// required reports left-out inputs that an operator cannot do without, and sequences where it takes
+// tensors.
+func required(k Kernel, n *Node, d def) Kernel {
 	return func(x *Context, in, out []*tensor.Tensor) error {
-		for i := range low {
-			if in[i] == nil && !n.Dropped[i] {
+		for i, t := range in[:n.Inputs] {
+			if i < d.low && t == nil && !n.Dropped[i] {
 				return graphErr("input %d is left out", i)
+			}
+			if t != nil && d.traits&OnSequences == 0 && isSequence(t) {
+				return graphErr("input %d is a sequence, not a tensor", i)
 			}
 		}
 		return k(x, in, out)

@@ -35,6 +35,8 @@ const (
 	// OnScores operators may stand between attention's product of queries and keys and its softmax:
 	// they scale, mask, bound or convert the scores.
 	OnScores
+	// OnSequences operators take sequences, or hold graphs that may.
+	OnSequences
 )
 
 // row makes a row without traits.
@@ -129,7 +131,7 @@ var table = map[string]def{
 	"Swish":           row(24, 1, 1, buildSwish).is(Elementwise).activates(swish),
 	"Clip":            row(6, 1, 3, buildClip).is(Elementwise | OnScores).activates(clip),
 	"Dropout":         row(7, 1, 3, buildDropout).is(OnScores),
-	"Identity":        row(1, 1, 1, buildIdentity).is(Elementwise | OnScores),
+	"Identity":        row(1, 1, 1, buildIdentity).is(Elementwise | OnScores | OnSequences),
 	"Cast":            row(6, 1, 1, buildCast).is(OnScores),
 	"CastLike":        row(15, 2, 2, buildCastLike),
 	// Shapes and movement.
@@ -166,6 +168,8 @@ var table = map[string]def{
 	"ArgMin":          row(1, 1, 1, buildArg(false)),
 	"TopK":            row(1, 1, 2, buildTopK),
 	"CumSum":          row(11, 2, 2, buildCumSum),
+	"Unique":          row(11, 1, 1, buildUnique),
+	"ReverseSequence": row(10, 2, 2, buildReverseSequence),
 	// Reductions.
 	"ReduceSum":       row(1, 1, 2, reduceOp(reduceSum, 13)),
 	"ReduceMean":      row(1, 1, 2, reduceOp(reduceMean, 18)),
@@ -191,6 +195,7 @@ var table = map[string]def{
 	"InstanceNormalization": row(6, 3, 3, buildInstanceNorm),
 	"GroupNormalization":    row(18, 3, 3, buildGroupNorm),
 	"LRN":                   row(1, 1, 1, buildLRN),
+	"LpNormalization":       row(1, 1, 1, buildLpNormalization),
 	// Windows.
 	"Conv":              row(1, 2, 3, buildConv),
 	"ConvTranspose":     row(1, 2, 3, buildConvTranspose),
@@ -207,6 +212,39 @@ var table = map[string]def{
 	"ConvInteger":           row(10, 2, 4, buildConvInteger),
 	"QLinearMatMul":         row(10, 8, 8, buildQLinearMatMul),
 	"QLinearConv":           row(10, 8, 9, buildQLinearConv),
+	// Resampling.
+	"Resize":     row(10, 1, 4, buildResize),
+	"Upsample":   row(7, 1, 2, buildUpsample),
+	"GridSample": row(16, 2, 2, buildGridSample),
+	// Signals.
+	"DFT":  row(17, 1, 3, buildDFT),
+	"STFT": row(17, 2, 4, buildSTFT),
+	// Recurrent layers.
+	"LSTM": row(7, 3, 8, recurrentOp(lstmGates, lstmCell, "sigmoid", "tanh", "tanh")),
+	"GRU":  row(7, 3, 6, recurrentOp(gruGates, gruCell, "sigmoid", "tanh")),
+	"RNN":  row(7, 3, 6, recurrentOp(rnnGates, rnnCell, "tanh")),
+	// Graphs within.
+	"If":   row(1, 1, 1, buildIf).is(OnSequences),
+	"Loop": row(1, 0, -1, buildLoop).is(OnSequences),
+	"Scan": row(8, 0, -1, buildScan).is(OnSequences),
+	// Sequences and optional values.
+	"SequenceEmpty":      row(11, 0, 0, buildSequenceEmpty),
+	"SequenceConstruct":  row(11, 1, -1, buildSequenceConstruct),
+	"SequenceInsert":     row(11, 2, 3, buildSequenceInsert).is(OnSequences),
+	"SequenceErase":      row(11, 1, 2, buildSequenceErase).is(OnSequences),
+	"SequenceAt":         row(11, 2, 2, buildSequenceAt).is(OnSequences),
+	"SequenceLength":     row(11, 1, 1, buildSequenceLength).is(OnSequences),
+	"ConcatFromSequence": row(11, 1, 1, buildConcatFromSequence).is(OnSequences),
+	"SplitToSequence":    row(11, 1, 2, buildSplitToSequence),
+	"Optional":           row(15, 0, 1, buildOptional).is(OnSequences),
+	"OptionalHasElement": row(15, 0, 1, buildOptionalHasElement).is(OnSequences),
+	"OptionalGetElement": row(15, 1, 1, buildOptionalGetElement).is(OnSequences),
+}
+
+// microsoft holds the operators of ONNX Runtime's own that graphs on the market use.
+var microsoft = map[string]def{
+	"DynamicQuantizeLSTM": row(1, 3, 12,
+		recurrentOp(lstmGates, lstmCell, "sigmoid", "tanh", "tanh")),
 }
 
 // fused holds the operators of FusedDomain.
@@ -227,6 +265,7 @@ var fused = map[string]def{
 	"GlobalAveragePool": row(0, 1, 1, buildGlobalAveragePoolNHWC),
 	"MaxPool":           row(0, 1, 1, buildPoolNHWC),
 	"AveragePool":       row(0, 1, 1, buildPoolNHWC),
+	"Resize":            row(0, 1, 4, buildResize),
 	// One element each.
 	"Gelu":     activating(0, kernel.Gelu),
 	"GeluTanh": activating(0, kernel.GeluTanh),
@@ -242,6 +281,10 @@ func find(domain, op string, version int) (def, bool) {
 	if domain == FusedDomain {
 		d, ok := fused[op]
 		return d, ok
+	}
+	if domain == "com.microsoft" {
+		d, ok := microsoft[op]
+		return d, ok && version >= d.since
 	}
 	if domain != "" {
 		return def{}, false

@@ -15,6 +15,51 @@ func conv() {
 		}
 	}
 	depthwiseTaps()
+	double()
+	everySecond()
+}
+
+// double generates eight words to sixteen at a time.
+func double() {
+	TEXT("doubleAVX2", NOSPLIT, "func(dst *uint32, src *uint32, n int)")
+	Pragma("noescape")
+	Doc("doubleAVX2 is Double of n words, a multiple of 8 and not 0.")
+	dst, src, n := get("dst"), get("src"), get("n")
+	Label("loop")
+	for i := range 2 {
+		low, high := YMM(), YMM()
+		VPMOVZXDQ(Mem{Base: src, Disp: 16 * i}, low)
+		VPSLLQ(Imm(32), low, high)
+		VPOR(low, high, high)
+		VMOVDQU(high, Mem{Base: dst, Disp: 32 * i})
+	}
+	ADDQ(Imm(32), src)
+	ADDQ(Imm(64), dst)
+	SUBQ(Imm(8), n)
+	JG(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
+}
+
+// everySecond generates sixteen words to eight at a time.
+func everySecond() {
+	TEXT("everySecondAVX2", NOSPLIT, "func(dst *uint32, src *uint32, n int)")
+	Pragma("noescape")
+	Doc("everySecondAVX2 is EverySecond of n words, a multiple of 8 and not 0; src has 2n.")
+	dst, src, n := get("dst"), get("src"), get("n")
+	low, high := YMM(), YMM()
+	Label("loop")
+	VMOVUPS(Mem{Base: src}, low)
+	VMOVUPS(Mem{Base: src, Disp: 32}, high)
+	VSHUFPS(Imm(0x88), high, low, low)
+	VPERMQ(Imm(0xd8), low, low)
+	VMOVDQU(low, Mem{Base: dst})
+	ADDQ(Imm(64), src)
+	ADDQ(Imm(32), dst)
+	SUBQ(Imm(8), n)
+	JG(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
 }
 
 // depthwise generates the row of a depthwise convolution: 16 positions at a time, then 8, then the
