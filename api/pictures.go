@@ -27,12 +27,10 @@ type Picture struct {
 	Load func() (image.Image, error)
 }
 
-// pictureSuffixes are the files taken from folders and shards; a file that is named itself may have
-// any name.
-var pictureSuffixes = []string{".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp", ".tif", ".tiff"}
-
+// isPictureName reports whether a file is taken from folders and shards; one that is named itself
+// may have any name.
 func isPictureName(name string) bool {
-	return slices.Contains(pictureSuffixes, strings.ToLower(filepath.Ext(name)))
+	return slices.Contains(vision.Suffixes(), strings.ToLower(filepath.Ext(name)))
 }
 
 // Sources finds and decodes pictures by what names them.
@@ -166,7 +164,7 @@ func walkPictures(dir string) ([]string, error) {
 		return err
 	})
 	if err == nil && len(files) == 0 {
-		err = fmt.Errorf("%s: no pictures in it (%s)", dir, strings.Join(pictureSuffixes, " "))
+		err = fmt.Errorf("%s: no pictures in it (%s)", dir, strings.Join(vision.Suffixes(), " "))
 	}
 	return files, WithKind(err, KindInput)
 }

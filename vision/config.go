@@ -3,7 +3,9 @@ package vision
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"slices"
 	"strings"
@@ -30,6 +32,7 @@ type family struct {
 	pad       bool
 	padSize   sizeRule
 	kind      familyKind
+	reads     []string // the keys that this class reads beside common ones
 }
 
 type familyKind int
@@ -40,33 +43,71 @@ const (
 	efficientNet            // rescale_offset, include_top
 	idefics                 // image_size; always rescales; blends alpha with white
 	donut                   // do_align_long_axis, do_thumbnail; a page that pictures are put on
+	clip                    // a longest edge does not count
+	detr                    // both edges, or both sides
+	sam                     // the longest edge alone
 	explicit                // no class named: everything that matters must be said
 )
 
 func square(n int) sizeRule { return sizeRule{height: n, width: n} }
 
+// cropKeys, of which append makes copies, are those of classes that crop.
+var cropKeys = slices.Clip([]string{"do_center_crop", "crop_size"})
+
+// commonKeys are what every class reads but Idefics, which has no switches.
+var commonKeys = []string{
+	"do_resize", "size", "resample", "do_rescale", "rescale_factor", "do_normalize", "image_mean",
+	"image_std",
+}
+
 // families is by class name without "ImageProcessor", "ImageProcessorFast" or the older
 // "FeatureExtractor". Source: the image_processing_*.py of transformers 4.57.6.
 var families = map[string]family{
-	"":             {kind: explicit},
-	"Blip":         {size: square(384), square: true, resample: Bicubic, mean: clipMean, std: clipStd},
-	"CLIP":         {size: sizeRule{shortest: 224}, resample: Bicubic, crop: true, cropSize: square(224), mean: clipMean, std: clipStd},
-	"ChineseCLIP":  {size: sizeRule{shortest: 224}, resample: Bicubic, crop: true, cropSize: square(224), mean: clipMean, std: clipStd},
-	"ConvNext":     {size: sizeRule{shortest: 384}, resample: Bilinear, mean: halfMean, std: halfMean, kind: convNext},
-	"DeiT":         {size: square(256), square: true, resample: Bicubic, crop: true, cropSize: square(224), mean: halfMean, std: halfMean},
-	"Detr":         {size: sizeRule{shortest: 800, longest: 1333}, resample: Bilinear, mean: imageMean, std: imageStd, pad: true},
-	"Donut":        {size: sizeRule{height: 2560, width: 1920}, square: true, resample: Bilinear, mean: halfMean, std: halfMean, pad: true, kind: donut},
-	"EfficientNet": {size: square(346), square: true, resample: Nearest, cropSize: square(289), mean: halfMean, std: halfMean, kind: efficientNet},
-	"Idefics":      {size: square(224), square: true, resample: Bicubic, mean: clipMean, std: clipStd, kind: idefics},
-	"Sam":          {size: sizeRule{longest: 1024}, resample: Bilinear, mean: imageMean, std: imageStd, pad: true, padSize: square(1024)},
-	"Siglip":       {size: square(224), square: true, resample: Bicubic, mean: halfMean, std: halfMean},
-	"ViT":          {size: square(224), square: true, resample: Bilinear, mean: halfMean, std: halfMean},
+	"":     {kind: explicit},
+	"Blip": {size: square(384), square: true, resample: Bicubic, mean: clipMean, std: clipStd},
+	"CLIP": {
+		size: sizeRule{shortest: 224}, resample: Bicubic, crop: true, cropSize: square(224), mean: clipMean, std: clipStd,
+		kind: clip, reads: append(cropKeys, "use_square_size"),
+	},
+	"ChineseCLIP": {
+		size: sizeRule{shortest: 224}, resample: Bicubic, crop: true, cropSize: square(224), mean: clipMean, std: clipStd,
+		kind: plain, reads: cropKeys,
+	},
+	"ConvNext": {
+		size: sizeRule{shortest: 384}, resample: Bilinear, mean: halfMean, std: halfMean,
+		kind: convNext, reads: []string{"crop_pct"},
+	},
+	"DeiT": {
+		size: square(256), square: true, resample: Bicubic, crop: true, cropSize: square(224), mean: halfMean, std: halfMean,
+		reads: cropKeys,
+	},
+	"Detr": {
+		size: sizeRule{shortest: 800, longest: 1333}, resample: Bilinear, mean: imageMean, std: imageStd, pad: true,
+		kind: detr, reads: []string{"max_size", "do_pad", "pad_size", "pad_and_return_pixel_mask"},
+	},
+	"Donut": {
+		size: sizeRule{height: 2560, width: 1920}, square: true, resample: Bilinear, mean: halfMean, std: halfMean, pad: true,
+		kind: donut, reads: []string{"do_thumbnail", "do_align_long_axis", "do_pad"},
+	},
+	"EfficientNet": {
+		size: square(346), square: true, resample: Nearest, cropSize: square(289), mean: halfMean, std: halfMean,
+		kind: efficientNet, reads: append(cropKeys, "rescale_offset", "include_top"),
+	},
+	"Idefics": {
+		size: square(224), square: true, resample: Bicubic, mean: clipMean, std: clipStd,
+		kind: idefics, reads: []string{"image_size", "image_mean", "image_std", "rescale_factor"},
+	},
+	"Sam": {
+		size: sizeRule{longest: 1024}, resample: Bilinear, mean: imageMean, std: imageStd, pad: true, padSize: square(1024),
+		kind: sam, reads: []string{"do_pad", "pad_size"},
+	},
+	"Siglip": {size: square(224), square: true, resample: Bicubic, mean: halfMean, std: halfMean},
+	"ViT":    {size: square(224), square: true, resample: Bilinear, mean: halfMean, std: halfMean},
 }
 
 // config is the union of the fields that are understood.
 type config struct {
-	ImageProcessorType   string `json:"image_processor_type"`
-	FeatureExtractorType string `json:"feature_extractor_type"`
+	fast bool // the class is a Fast one
 
 	DoResize      *bool           `json:"do_resize"`
 	Size          json.RawMessage `json:"size"`
@@ -86,6 +127,7 @@ type config struct {
 	ImageStd      json.RawMessage `json:"image_std"`
 	DoConvertRGB  *bool           `json:"do_convert_rgb"`
 	DoPad         *bool           `json:"do_pad"`
+	PadAndMask    *bool           `json:"pad_and_return_pixel_mask"`
 	PadSize       json.RawMessage `json:"pad_size"`
 	DoThumbnail   *bool           `json:"do_thumbnail"`
 	DoAlign       *bool           `json:"do_align_long_axis"`
@@ -102,7 +144,7 @@ var (
 		"use_square_size", "resample", "crop_pct", "do_center_crop", "crop_size", "do_rescale", "rescale_factor",
 		"rescale_offset", "include_top", "do_normalize", "image_mean", "image_std", "do_convert_rgb", "do_pad",
 		"pad_size", "do_thumbnail", "do_align_long_axis", "data_format", "num_channels", "image_num_channels",
-		"default_to_square",
+		"default_to_square", "pad_and_return_pixel_mask",
 	}
 	inert = []string{
 		"processor_class", "_valid_processor_keys", "auto_map", "return_tensors", "device", "disable_grouping",
@@ -112,12 +154,39 @@ var (
 	}
 )
 
+// ConfigFiles are the files in which a model's folder may have its preprocessor configuration, the
+// first that is there being the one that counts: transformers 5 writes the second alone, with the
+// image processor inside.
+var ConfigFiles = []string{"preprocessor_config.json", "processor_config.json"}
+
+// ReadConfig reads the preprocessor configuration of a folder, the first of ConfigFiles that is
+// there, and returns its name. If there is none the error is that of the first.
+func ReadConfig(read func(name string) ([]byte, error)) (data []byte, name string, err error) {
+	for _, name := range ConfigFiles {
+		data, fileErr := read(name)
+		if fileErr == nil {
+			return data, name, nil
+		}
+		if err == nil {
+			err = fileErr
+		}
+		if !errors.Is(fileErr, fs.ErrNotExist) {
+			break
+		}
+	}
+	return nil, ConfigFiles[0], err
+}
+
 // ParseConfig reads a preprocessor_config.json in any spelling of transformers up to 4.57.6: sizes
-// as a number, a list or an object, image processors or the older feature extractors. Fields left
-// out take the default of the class that image_processor_type names; without a class, the fields
-// that decide pixels must be there. A field that is not known and could change pixels is an error,
-// as is any other problem; all wrap ErrImage, or ErrLimit for a size beyond 1,048,576 pixels a
-// side.
+// as a number, a list or an object, image processors or the older feature extractors; or the
+// processor_config.json of transformers 5, which has an image_processor inside.
+//
+// Fields left out take the default of the class that image_processor_type names, and fields that
+// this class does not read change nothing; null for a switch (do_resize, do_normalize ...) is no.
+// Classes whose names end with Fast read more and take null for their default, as in transformers.
+// Without a class, the fields that decide pixels must be there. A field that no class reads and that
+// could change pixels is an error, as is any other problem; all wrap ErrImage, or ErrLimit for a
+// size beyond 1,048,576 pixels a side.
 //
 // WithLimits bounds what the Preprocessor makes, Pixels and Side: a picture, and a batch as a
 // whole. It does not look at the pictures that it is given.
@@ -132,8 +201,14 @@ func ParseConfig(data []byte, opts ...Option) (*Preprocessor, error) {
 
 func parseConfig(data []byte) (*Preprocessor, error) {
 	var keys map[string]json.RawMessage
-	if err := json.Unmarshal(data, &keys); err != nil {
+	if err := json.Unmarshal(bytes.TrimPrefix(data, []byte("\ufeff")), &keys); err != nil {
 		return nil, imageErrorf("not a JSON object: %w", err)
+	}
+	if inside, ok := keys["image_processor"]; ok && !isNull(inside) {
+		keys = nil
+		if err := json.Unmarshal(inside, &keys); err != nil {
+			return nil, imageErrorf("image_processor is not a JSON object: %w", err)
+		}
 	}
 	for key, val := range keys {
 		if isNull(val) || slices.Contains(understood, key) || slices.Contains(inert, key) {
@@ -144,22 +219,77 @@ func parseConfig(data []byte) (*Preprocessor, error) {
 		}
 		return nil, imageErrorf("%q: %.60s is not understood and may change pixels", key, val)
 	}
-	var c config
-	if err := json.Unmarshal(data, &c); err != nil {
-		return nil, imageErrorf("%w", err)
-	}
 
-	class := c.ImageProcessorType
-	if class == "" {
-		class = c.FeatureExtractorType
+	class, err := className(keys)
+	if err != nil {
+		return nil, err
 	}
-	name := strings.TrimSuffix(class, "Fast")
+	name, fast := strings.CutSuffix(class, "Fast")
+	name = strings.TrimSuffix(name, "Pil") // transformers 5 calls the slow ones so
 	name = strings.TrimSuffix(strings.TrimSuffix(name, "ImageProcessor"), "FeatureExtractor")
 	f, ok := families[name]
 	if !ok {
 		return nil, imageErrorf("image_processor_type %q is not supported", class)
 	}
+	if !fast {
+		if err := f.dropUnread(keys); err != nil {
+			return nil, err
+		}
+	}
+	filtered, err := json.Marshal(keys)
+	if err != nil {
+		return nil, imageErrorf("%w", err)
+	}
+	var c config
+	if err := json.Unmarshal(filtered, &c); err != nil {
+		return nil, imageErrorf("%w", err)
+	}
+	c.fast = fast
 	return c.build(f)
+}
+
+// className returns the name of the image processor's class; "" if there is none.
+func className(keys map[string]json.RawMessage) (class string, err error) {
+	for _, key := range []string{"image_processor_type", "feature_extractor_type"} {
+		if val := keys[key]; !isNull(val) && class == "" {
+			if err := json.Unmarshal(val, &class); err != nil {
+				return "", imageErrorf("%s: %w", key, err)
+			}
+		}
+	}
+	return class, nil
+}
+
+// dropUnread deletes the keys that the class does not read, and says no where a switch is null, as
+// the slow classes of transformers do: they keep null, which is not true.
+func (f family) dropUnread(keys map[string]json.RawMessage) error {
+	for key, val := range keys {
+		switch {
+		case f.kind == explicit:
+		case slices.Contains(f.reads, key):
+		case f.kind == idefics || !slices.Contains(commonKeys, key):
+			delete(keys, key)
+			continue
+		}
+		if !isNull(val) {
+			continue
+		}
+		switch key {
+		case "rescale_offset", "include_top", "use_square_size", "pad_and_return_pixel_mask":
+			keys[key] = json.RawMessage("false")
+		default:
+			if strings.HasPrefix(key, "do_") {
+				keys[key] = json.RawMessage("false")
+			}
+		}
+	}
+	on := func(key string) bool { return string(keys[key]) != "false" }
+	for key, step := range map[string]string{"resample": "do_resize", "rescale_factor": "do_rescale"} {
+		if val, ok := keys[key]; ok && isNull(val) && on(step) && f.kind != idefics {
+			return imageErrorf("%s is null, and %s is not false", key, step)
+		}
+	}
+	return nil
 }
 
 func isNull(v json.RawMessage) bool { return len(v) == 0 || string(bytes.TrimSpace(v)) == "null" }
@@ -175,7 +305,7 @@ func (c *config) build(f family) (*Preprocessor, error) {
 		resample: f.resample,
 		doCrop:   orElse(c.DoCenterCrop, f.crop),
 		onWhite:  f.kind == idefics,
-		doPad:    orElse(c.DoPad, f.pad),
+		doPad:    orElse(c.PadAndMask, orElse(c.DoPad, f.pad)),
 	}
 	if err := c.geometry(f, p); err != nil {
 		return nil, err
@@ -208,11 +338,9 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 		if p.size, err = parseSize("size", c.Size, bareIsSquare); err != nil {
 			return err
 		}
+		c.edges(f, p)
 	} else if f.kind == explicit && p.doResize {
 		return need("size")
-	}
-	if c.MaxSize != nil && p.size.shortest > 0 && p.size.longest == 0 {
-		p.size.longest = *c.MaxSize
 	}
 	if orElse(c.UseSquareSize, false) && p.size.shortest > 0 {
 		p.size = square(p.size.shortest)
@@ -221,6 +349,9 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 		if err := c.page(p); err != nil {
 			return err
 		}
+	}
+	if err := c.checkSize(f, p); err != nil {
+		return err
 	}
 
 	p.cropSize = f.cropSize
@@ -234,7 +365,9 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 	if p.doCrop && (p.cropSize.height <= 0 || p.cropSize.width <= 0) {
 		return imageErrorf("crop_size needs height and width")
 	}
-	p.padSize = f.padSize
+	if p.doPad {
+		p.padSize = f.padSize
+	}
 	if p.doPad && !isNull(c.PadSize) {
 		if p.padSize, err = parseSize("pad_size", c.PadSize, true); err != nil {
 			return err
@@ -263,6 +396,44 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 		}
 	} else if c.CropPct != nil {
 		return imageErrorf("crop_pct belongs to ConvNextImageProcessor")
+	}
+	return nil
+}
+
+// edges applies what a class does with edges where it is not what they say.
+func (c *config) edges(f family, p *Preprocessor) {
+	bare := json.Unmarshal(c.Size, new(int64)) == nil
+	switch {
+	case f.kind == clip && !c.fast || f.kind == convNext: // they look at the shortest alone
+		if p.size.shortest > 0 {
+			p.size.longest = 0
+		}
+	case f.kind == sam && bare:
+		p.size = sizeRule{longest: p.size.shortest}
+	case f.kind == sam && p.size.longest > 0:
+		p.size.shortest = 0
+	case f.kind == detr && bare:
+		p.size.longest = orElse(c.MaxSize, 1333)
+	case f.kind == explicit && c.MaxSize != nil && p.size.shortest > 0 && p.size.longest == 0:
+		p.size.longest = *c.MaxSize
+	}
+}
+
+// checkSize refuses sizes that the class fails with when it resizes.
+func (c *config) checkSize(f family, p *Preprocessor) error {
+	if !p.doResize || f.kind == explicit || f.kind == donut || c.fast {
+		return nil
+	}
+	s := p.size
+	switch {
+	case f.kind == clip && s.shortest == 0 && s.height == 0:
+		return imageErrorf("CLIPImageProcessor needs size.shortest_edge, or height and width")
+	case f.kind == detr && s.height == 0 && (s.shortest == 0 || s.longest == 0):
+		return imageErrorf("DetrImageProcessor needs size.shortest_edge and longest_edge")
+	case f.kind == sam && s.longest == 0:
+		return imageErrorf("SamImageProcessor needs size.longest_edge")
+	case f.square && s.height == 0:
+		return imageErrorf("size needs height and width")
 	}
 	return nil
 }

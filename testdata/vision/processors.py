@@ -82,12 +82,57 @@ CONFIGS = {
     "donut-no-rescale": {"image_processor_type": "DonutImageProcessor", "do_rescale": False, "image_mean": [122.7, 116.7, 104.1], "image_std": [68.5, 66.6, 70.3], "size": {"height": 48, "width": 40}},
 }
 
+# Keys that some classes read, in configurations of those that do not, or that read them otherwise.
+OTHERS = {
+    "do_center_crop": True, "crop_size": {"height": 21, "width": 19}, "do_pad": True, "pad_size": {"height": 99, "width": 98}, "default_to_square": False, "max_size": 50, "crop_pct": 0.5,
+    "image_size": 12, "rescale_offset": True, "include_top": True, "use_square_size": True, "do_thumbnail": True, "do_align_long_axis": True, "num_channels": 1, "data_format": "channels_last",
+}  # fmt: skip
+
+
+def without(*keys: str) -> dict:
+    return {k: v for k, v in OTHERS.items() if k not in keys}
+
+
+SIDES = {"size": {"height": 40, "width": 36}}
+VARIED = {
+    "vit-others": {"image_processor_type": "ViTImageProcessor", **SIDES, **OTHERS},
+    "vit-others-bare": {"image_processor_type": "ViTImageProcessor", "size": 37, **OTHERS},
+    "siglip-others": {"image_processor_type": "SiglipImageProcessor", **SIDES, **OTHERS},
+    "blip-others": {"image_processor_type": "BlipImageProcessor", "size": 33, **OTHERS},
+    "deit-others": {"image_processor_type": "DeiTImageProcessor", **SIDES, **OTHERS},
+    "clip-others": {"image_processor_type": "CLIPImageProcessor", "size": 30, **without("use_square_size")},
+    "clip-longest": {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 30, "longest_edge": 34}, "crop_size": 28},
+    "clip-square-default": {"image_processor_type": "CLIPImageProcessor", "size": 30, "max_size": 31, "default_to_square": True, "crop_size": 40},
+    "chinese-clip-others": {"image_processor_type": "ChineseCLIPImageProcessor", **SIDES, **OTHERS},
+    "convnext-others": {"image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 40, "longest_edge": 44}, **without("crop_pct")},
+    "efficientnet-others": {"image_processor_type": "EfficientNetImageProcessor", **SIDES, **without("rescale_offset", "include_top")},
+    "detr-bare": {"image_processor_type": "DetrImageProcessor", "size": 33},
+    "detr-max-size": {"image_processor_type": "DetrImageProcessor", "size": {"shortest_edge": 40, "longest_edge": 60}, "max_size": 41, "do_center_crop": True, "default_to_square": True},
+    "detr-sides": {"image_processor_type": "DetrImageProcessor", **SIDES, "pad_and_return_pixel_mask": False, "do_pad": True, "pad_size": {"height": 60, "width": 60}},
+    "detr-others": {"image_processor_type": "DetrImageProcessor", "size": {"shortest_edge": 40, "longest_edge": 60}, **without("max_size", "do_pad", "pad_size")},
+    "sam-bare": {"image_processor_type": "SamImageProcessor", "size": 80, "pad_size": 90, "default_to_square": True},
+    "sam-both": {"image_processor_type": "SamImageProcessor", "size": {"shortest_edge": 20, "longest_edge": 80}, **without("pad_size"), "pad_size": 82},
+    "donut-others": {"image_processor_type": "DonutImageProcessor", **SIDES, **without("do_thumbnail", "do_align_long_axis")},
+    "idefics-others": {"image_processor_type": "IdeficsImageProcessor", **OTHERS, "size": 99, "resample": 0, "do_rescale": None, "do_normalize": False, "do_resize": False},
+}
+for kind, config in {
+    "CLIP": {"size": 30, "crop_size": 28}, "ViT": SIDES, "Siglip": SIDES, "Blip": SIDES, "DeiT": {**SIDES, "crop_size": 30}, "ConvNext": {"size": {"shortest_edge": 40}}, "ChineseCLIP": {**SIDES, "crop_size": 30},
+    "EfficientNet": SIDES, "Detr": {"size": {"shortest_edge": 40, "longest_edge": 60}}, "Sam": {"size": {"longest_edge": 40}, "pad_size": 44}, "Donut": SIDES,
+}.items():  # fmt: skip
+    for flag in ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_pad", "rescale_offset", "include_top", "do_thumbnail", "do_align_long_axis", "do_convert_rgb", "use_square_size"):
+        if (kind, flag) in (("Sam", "do_resize"), ("Donut", "do_resize"), ("Donut", "do_thumbnail")):
+            continue  # pictures larger than the page are errors
+        VARIED[f"{kind.lower()}-{flag}-null"] = {"image_processor_type": kind + "ImageProcessor", **config, flag: None}
+VARIED_PICTURES = ["orientation.png", "wide.png"]
+
 DONUT_PICTURES = ["rgb.png", "orientation.png", "wide.png", "tall.png", "17x1.jpg", "1x1.png", "grey-2x2.jpg"]
 
 
 def pictures(name: str, config: dict) -> list[str]:
     """Other pictures for Donut, for which their shape matters and transparency does not. Large
     pages take seconds."""
+    if name in VARIED:
+        return VARIED_PICTURES[:1] if name.startswith(("donut", "chinese")) else VARIED_PICTURES
     if not name.startswith("donut"):
         return PICTURES
     large = config.get("size") in ([1920, 2560], None)
@@ -114,7 +159,7 @@ def main() -> None:
         if module.__version__ != version:
             sys.exit(f"{module.__name__} is {module.__version__}, the reference is {version}")
     cases = []
-    for name, config in CONFIGS.items():
+    for name, config in (CONFIGS | VARIED).items():
         results = {}
         for picture in pictures(name, config):
             try:
