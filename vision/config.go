@@ -3,12 +3,7 @@ package vision
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io/fs"
-	"math"
 	"slices"
-	"strings"
 )
 
 // The statistics that image processors fall back on.
@@ -59,6 +54,9 @@ var commonKeys = []string{
 	"do_resize", "size", "resample", "do_rescale", "rescale_factor", "do_normalize", "image_mean",
 	"image_std",
 }
+
+// refusedKeys are no class's, but tell of a model for other pictures than those made here.
+var refusedKeys = []string{"num_channels", "image_num_channels", "data_format"}
 
 // families is by class name without "ImageProcessor", "ImageProcessorFast" or the older
 // "FeatureExtractor". Source: the image_processing_*.py of transformers 4.57.6.
@@ -153,144 +151,6 @@ var (
 		"do_convert_annotations", "mask_size", "mask_pad_size",
 	}
 )
-
-// ConfigFiles are the files in which a model's folder may have its preprocessor configuration, the
-// first that is there being the one that counts: transformers 5 writes the second alone, with the
-// image processor inside.
-var ConfigFiles = []string{"preprocessor_config.json", "processor_config.json"}
-
-// ReadConfig reads the preprocessor configuration of a folder, the first of ConfigFiles that is
-// there, and returns its name. If there is none the error is that of the first.
-func ReadConfig(read func(name string) ([]byte, error)) (data []byte, name string, err error) {
-	for _, name := range ConfigFiles {
-		data, fileErr := read(name)
-		if fileErr == nil {
-			return data, name, nil
-		}
-		if err == nil {
-			err = fileErr
-		}
-		if !errors.Is(fileErr, fs.ErrNotExist) {
-			break
-		}
-	}
-	return nil, ConfigFiles[0], err
-}
-
-// ParseConfig reads a preprocessor_config.json in any spelling of transformers up to 4.57.6: sizes
-// as a number, a list or an object, image processors or the older feature extractors; or the
-// processor_config.json of transformers 5, which has an image_processor inside.
-//
-// Fields left out take the default of the class that image_processor_type names, and fields that
-// this class does not read change nothing; null for a switch (do_resize, do_normalize ...) is no.
-// Classes whose names end with Fast read more and take null for their default, as in transformers.
-// Without a class, the fields that decide pixels must be there. A field that no class reads and that
-// could change pixels is an error, as is any other problem; all wrap ErrImage, or ErrLimit for a
-// size beyond 1,048,576 pixels a side.
-//
-// WithLimits bounds what the Preprocessor makes, Pixels and Side: a picture, and a batch as a
-// whole. It does not look at the pictures that it is given.
-func ParseConfig(data []byte, opts ...Option) (*Preprocessor, error) {
-	p, err := parseConfig(data)
-	if err != nil {
-		return nil, fmt.Errorf("preprocessor configuration: %w", err)
-	}
-	p.limits = buildOptions(opts).limits
-	return p, nil
-}
-
-func parseConfig(data []byte) (*Preprocessor, error) {
-	var keys map[string]json.RawMessage
-	if err := json.Unmarshal(bytes.TrimPrefix(data, []byte("\ufeff")), &keys); err != nil {
-		return nil, imageErrorf("not a JSON object: %w", err)
-	}
-	if inside, ok := keys["image_processor"]; ok && !isNull(inside) {
-		keys = nil
-		if err := json.Unmarshal(inside, &keys); err != nil {
-			return nil, imageErrorf("image_processor is not a JSON object: %w", err)
-		}
-	}
-	for key, val := range keys {
-		if isNull(val) || slices.Contains(understood, key) || slices.Contains(inert, key) {
-			continue
-		}
-		if strings.HasPrefix(key, "do_") && string(bytes.TrimSpace(val)) == "false" {
-			continue
-		}
-		return nil, imageErrorf("%q: %.60s is not understood and may change pixels", key, val)
-	}
-
-	class, err := className(keys)
-	if err != nil {
-		return nil, err
-	}
-	name, fast := strings.CutSuffix(class, "Fast")
-	name = strings.TrimSuffix(name, "Pil") // transformers 5 calls the slow ones so
-	name = strings.TrimSuffix(strings.TrimSuffix(name, "ImageProcessor"), "FeatureExtractor")
-	f, ok := families[name]
-	if !ok {
-		return nil, imageErrorf("image_processor_type %q is not supported", class)
-	}
-	if !fast {
-		if err := f.dropUnread(keys); err != nil {
-			return nil, err
-		}
-	}
-	filtered, err := json.Marshal(keys)
-	if err != nil {
-		return nil, imageErrorf("%w", err)
-	}
-	var c config
-	if err := json.Unmarshal(filtered, &c); err != nil {
-		return nil, imageErrorf("%w", err)
-	}
-	c.fast = fast
-	return c.build(f)
-}
-
-// className returns the name of the image processor's class; "" if there is none.
-func className(keys map[string]json.RawMessage) (class string, err error) {
-	for _, key := range []string{"image_processor_type", "feature_extractor_type"} {
-		if val := keys[key]; !isNull(val) && class == "" {
-			if err := json.Unmarshal(val, &class); err != nil {
-				return "", imageErrorf("%s: %w", key, err)
-			}
-		}
-	}
-	return class, nil
-}
-
-// dropUnread deletes the keys that the class does not read, and says no where a switch is null, as
-// the slow classes of transformers do: they keep null, which is not true.
-func (f family) dropUnread(keys map[string]json.RawMessage) error {
-	for key, val := range keys {
-		switch {
-		case f.kind == explicit:
-		case slices.Contains(f.reads, key):
-		case f.kind == idefics || !slices.Contains(commonKeys, key):
-			delete(keys, key)
-			continue
-		}
-		if !isNull(val) {
-			continue
-		}
-		switch key {
-		case "rescale_offset", "include_top", "use_square_size", "pad_and_return_pixel_mask":
-			keys[key] = json.RawMessage("false")
-		default:
-			if strings.HasPrefix(key, "do_") {
-				keys[key] = json.RawMessage("false")
-			}
-		}
-	}
-	on := func(key string) bool { return string(keys[key]) != "false" }
-	for key, step := range map[string]string{"resample": "do_resize", "rescale_factor": "do_rescale"} {
-		if val, ok := keys[key]; ok && isNull(val) && on(step) && f.kind != idefics {
-			return imageErrorf("%s is null, and %s is not false", key, step)
-		}
-	}
-	return nil
-}
 
 func isNull(v json.RawMessage) bool { return len(v) == 0 || string(bytes.TrimSpace(v)) == "null" }
 
@@ -400,64 +260,6 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 	return nil
 }
 
-// edges applies what a class does with edges where it is not what they say.
-func (c *config) edges(f family, p *Preprocessor) {
-	bare := json.Unmarshal(c.Size, new(int64)) == nil
-	switch {
-	case f.kind == clip && !c.fast || f.kind == convNext: // they look at the shortest alone
-		if p.size.shortest > 0 {
-			p.size.longest = 0
-		}
-	case f.kind == sam && bare:
-		p.size = sizeRule{longest: p.size.shortest}
-	case f.kind == sam && p.size.longest > 0:
-		p.size.shortest = 0
-	case f.kind == detr && bare:
-		p.size.longest = orElse(c.MaxSize, 1333)
-	case f.kind == explicit && c.MaxSize != nil && p.size.shortest > 0 && p.size.longest == 0:
-		p.size.longest = *c.MaxSize
-	}
-}
-
-// checkSize refuses sizes that the class fails with when it resizes.
-func (c *config) checkSize(f family, p *Preprocessor) error {
-	if !p.doResize || f.kind == explicit || f.kind == donut || c.fast {
-		return nil
-	}
-	s := p.size
-	switch {
-	case f.kind == clip && s.shortest == 0 && s.height == 0:
-		return imageErrorf("CLIPImageProcessor needs size.shortest_edge, or height and width")
-	case f.kind == detr && s.height == 0 && (s.shortest == 0 || s.longest == 0):
-		return imageErrorf("DetrImageProcessor needs size.shortest_edge and longest_edge")
-	case f.kind == sam && s.longest == 0:
-		return imageErrorf("SamImageProcessor needs size.longest_edge")
-	case f.square && s.height == 0:
-		return imageErrorf("size needs height and width")
-	}
-	return nil
-}
-
-// page fills the fields of p that only Donut has. The size configured is the page's, and pictures
-// are resized to its shorter side.
-func (c *config) page(p *Preprocessor) error {
-	if p.doCrop || !isNull(c.PadSize) {
-		return imageErrorf("DonutImageProcessor knows no do_center_crop and no pad_size")
-	}
-	if p.size.height == 0 {
-		return imageErrorf("DonutImageProcessor needs size.height and size.width")
-	}
-	if bytes.HasPrefix(bytes.TrimSpace(c.Size), []byte("[")) {
-		// DonutFeatureExtractor lists the width first.
-		p.size.height, p.size.width = p.size.width, p.size.height
-	}
-	p.page = p.size
-	p.size = sizeRule{shortest: min(p.page.height, p.page.width)}
-	p.doAlign, p.doThumbnail = orElse(c.DoAlign, false), orElse(c.DoThumbnail, true)
-	p.padPage, p.doPad = p.doPad, false
-	return nil
-}
-
 // refuse reports settings that would change pixels in ways not supported here.
 func (c *config) refuse(f family) error {
 	channels := map[string]*int{"num_channels": c.NumChannels, "image_num_channels": c.ImageChannels}
@@ -545,65 +347,6 @@ func parseTriple(field string, raw json.RawMessage) (v [3]float64, err error) {
 		return v, imageErrorf("%s has %d values for 3 channels", field, len(list))
 	}
 	return [3]float64(list), nil
-}
-
-// parseSize reads a size in one of its spellings; each number is 1 or more.
-func parseSize(field string, raw json.RawMessage, bareIsSquare bool) (s sizeRule, err error) {
-	// 64 bits everywhere, so that a size is too large and not senseless where int is smaller.
-	var n int64
-	var list []int64
-	var object map[string]*int64
-	pixels := func(n int64) int { return int(min(max(n, math.MinInt32), math.MaxInt32)) }
-	switch {
-	case json.Unmarshal(raw, &n) == nil:
-		if bareIsSquare {
-			s = square(pixels(n))
-		} else {
-			s.shortest = pixels(n)
-		}
-	case json.Unmarshal(raw, &list) == nil:
-		switch len(list) {
-		case 1:
-			return parseSize(field, fmt.Appendf(nil, "%d", list[0]), bareIsSquare)
-		case 2:
-			s = sizeRule{height: pixels(list[0]), width: pixels(list[1])}
-		default:
-			return s, imageErrorf("%s lists %d numbers, not height and width", field, len(list))
-		}
-	case json.Unmarshal(raw, &object) == nil:
-		for key, val := range object {
-			if val == nil {
-				continue
-			}
-			switch key {
-			case "height":
-				s.height = pixels(*val)
-			case "width":
-				s.width = pixels(*val)
-			case "shortest_edge":
-				s.shortest = pixels(*val)
-			case "longest_edge":
-				s.longest = pixels(*val)
-			default:
-				return s, imageErrorf("%s.%s is not understood", field, key)
-			}
-			if *val <= 0 {
-				return s, imageErrorf("%s.%s is %d", field, key, *val)
-			}
-		}
-	default:
-		return s, imageErrorf("%s: %.60s is neither a number, a list nor an object of numbers",
-			field, raw)
-	}
-	if max(s.height, s.width, s.shortest, s.longest) > defaultMaxSide {
-		return s, limitErrorf("%s: %.60s is over %d pixels a side", field, raw, defaultMaxSide)
-	}
-	byEdges := s.shortest > 0 || s.longest > 0
-	bySides := s.height > 0 && s.width > 0
-	if byEdges == bySides || byEdges && (s.height != 0 || s.width != 0) {
-		return s, imageErrorf("%s: %.60s gives neither height and width nor an edge", field, raw)
-	}
-	return s, nil
 }
 
 func orElse[T any](p *T, def T) T {

@@ -34,7 +34,7 @@ def main() -> None:
         exif[0x112] = turn = int(rng.integers(1, 9))
         if rng.random() < 0.5:
             options["exif"] = exif
-        if mode == "RGBA" and rng.random() < 0.3:
+        if mode == "RGBA" and options["subsampling"] in ("4:4:4", "4:0:0") and rng.random() < 0.3:
             options["alpha_premultiplied"] = True
         file = io.BytesIO()
         im.save(file, "AVIF", **options)

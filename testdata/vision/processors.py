@@ -85,7 +85,7 @@ CONFIGS = {
 # Keys that some classes read, in configurations of those that do not, or that read them otherwise.
 OTHERS = {
     "do_center_crop": True, "crop_size": {"height": 21, "width": 19}, "do_pad": True, "pad_size": {"height": 99, "width": 98}, "default_to_square": False, "max_size": 50, "crop_pct": 0.5,
-    "image_size": 12, "rescale_offset": True, "include_top": True, "use_square_size": True, "do_thumbnail": True, "do_align_long_axis": True, "num_channels": 1, "data_format": "channels_last",
+    "image_size": 12, "rescale_offset": True, "include_top": True, "use_square_size": True, "do_thumbnail": True, "do_align_long_axis": True,
 }  # fmt: skip
 
 

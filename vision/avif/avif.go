@@ -175,12 +175,37 @@ func decode(data []byte) (*vision.RGB, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
+	switch s := isobmff.SamplingOf(data); {
+	case s.Deep:
+	case s.Grey && s.Limited && alpha == nil:
+		stretchGreys(px)
+	case !s.Grey && s.X == 2:
+		interpolate(px, w, h, s.X, s.Y)
+	}
 	m := &vision.RGB{Pix: px, Stride: 4 * w, Width: w, Height: h}
 	for i := 3; i < len(px); i += 4 {
 		px[i] = 255
+	}
+	if len(alpha) == w*h && isobmff.Premultiplied(data) {
+		divide(px, alpha)
 	}
 	if len(alpha) == w*h && slices.ContainsFunc(alpha, func(v uint8) bool { return v < 255 }) {
 		m.Alpha = alpha
 	}
 	return m, isobmff.Orientation(data), nil
+}
+
+// divide undoes the multiplication of colours by alpha, as libavif does.
+func divide(px, alpha []byte) {
+	for i, a := range alpha {
+		for c := range 3 {
+			switch p := &px[4*i+c]; a {
+			case 255:
+			case 0:
+				*p = 0
+			default:
+				*p = uint8(min((2*255*int(*p)+int(a))/(2*int(a)), 255))
+			}
+		}
+	}
 }

@@ -55,6 +55,46 @@ func find(list []box, kind string) []byte {
 	return nil
 }
 
+// Premultiplied reports whether the colours of a picture are multiplied by its alpha: whether the
+// file has a reference of kind prem.
+func Premultiplied(file []byte) bool {
+	meta := find(boxes(file), "meta")
+	if len(meta) < 4 {
+		return false
+	}
+	iref := find(boxes(meta[4:]), "iref")
+	return len(iref) > 4 && find(boxes(iref[4:]), "prem") != nil
+}
+
+// Sampling is how an AVIF file keeps its colours.
+type Sampling struct {
+	X, Y    int  // columns and rows of pixels that share a sample of chroma; 1 where it is not known
+	Grey    bool // there is no chroma
+	Deep    bool // more than 8 bits a sample
+	Limited bool // black is 16, white is 235; false where the file does not say
+}
+
+// SamplingOf reads the properties av1C and colr.
+func SamplingOf(file []byte) Sampling {
+	s := Sampling{X: 1, Y: 1, Grey: true}
+	meta := find(boxes(file), "meta")
+	if len(meta) < 4 {
+		return s
+	}
+	known := false
+	for _, p := range boxes(find(boxes(find(boxes(meta[4:]), "iprp")), "ipco")) {
+		switch b := p.data; {
+		case p.kind == "av1C" && len(b) >= 3 && (!known || s.Grey): // alpha is grey
+			known = true
+			s.X, s.Y = 1+int(b[2]>>3&1), 1+int(b[2]>>2&1)
+			s.Deep, s.Grey = b[2]>>6&1 != 0, b[2]>>4&1 != 0
+		case p.kind == "colr" && len(b) >= 11 && string(b[:4]) == "nclx":
+			s.Limited = b[10]>>7 == 0
+		}
+	}
+	return s
+}
+
 // Orientation returns the turn of the primary picture, its properties irot and imir, as the Exif
 // orientation that Pillow makes of them.
 func Orientation(file []byte) int {
