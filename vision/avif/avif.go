@@ -6,7 +6,12 @@
 // run by wazero, without cgo and whatever libraries the system has. Of a film the first frame is
 // read.
 //
-// TestAVIFEqualsPillow states how far the pixels are from those of Pillow 13.0.0.
+// The pixels are those of Pillow 13.0.0 for samples of 8 bits (TestAVIFEqualsPillow), but for two
+// cases. The decoder gives RGB and repeats thinned-out chroma (4:2:0, 4:2:2), which Pillow
+// interpolates; this package undoes that, exactly except next to samples that are cut off at 0 or 255:
+// there 29 levels is the most that random pictures were off, and 6 a photograph, in 0.1 % of its
+// samples. Colours that a file has multiplied by alpha are off by up to 2. Samples of 10 and 12 bits
+// are repeated and rounded: off by up to 2 in the one file tried.
 package avif
 
 import (
