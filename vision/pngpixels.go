@@ -64,6 +64,9 @@ func (f *pngFile) first() (*pngPixels, error) {
 	if err != nil || w == f.w && h == f.h {
 		return part, err
 	}
+	if f.w*f.h > 1<<24 && f.w*f.h/1032 > w*h {
+		return nil, imageErrorf("begins with %dx%d of %dx%d pixels", w, h, f.w, f.h)
+	}
 	m := newPNGPixels(f.kind, f.w, f.h)
 	for y := range h {
 		copy(m.row(f.box[1] + y)[f.box[0]*m.step:], part.row(y))

@@ -116,11 +116,17 @@ func decodeTGA(data []byte, _ *options) (*RGB, int, error) {
 	if t.mapped && (t.kind == 2 || t.depth == 1) {
 		return nil, 0, imageErrorf("has a palette that is not for its pixels")
 	}
+	// A run of 128 pixels takes two bytes at the least. This keeps a short file from asking for the
+	// memory of a large picture.
+	stride := (t.w*t.depth + 7) / 8
+	if t.runs && t.w*t.h/128 > len(t.pixels) || !t.runs && len(t.pixels)/t.h < stride {
+		return nil, 0, errTruncated
+	}
 	m := newRGB(t.w, t.h)
 	if t.runs {
 		err = t.unpackRuns(m)
 	} else {
-		err = t.unpackRows(m)
+		t.unpackRows(m, stride)
 	}
 	if err != nil {
 		return nil, 0, err
@@ -145,11 +151,8 @@ func (t *tgaHeader) row(m *RGB, y int) []uint8 {
 	return m.row(y)
 }
 
-func (t *tgaHeader) unpackRows(m *RGB) error {
-	stride := (t.w*t.depth + 7) / 8
-	if len(t.pixels)/t.h < stride {
-		return errTruncated
-	}
+// unpackRows reads rows of stride bytes.
+func (t *tgaHeader) unpackRows(m *RGB, stride int) {
 	for y := range t.h {
 		src, dst := t.pixels[y*stride:], t.row(m, y)
 		for x := range t.w {
@@ -162,16 +165,12 @@ func (t *tgaHeader) unpackRows(m *RGB) error {
 			copy(dst[4*x:4*x+4], px[:])
 		}
 	}
-	return nil
 }
 
 // unpackRuns reads runs of one pixel, which end with a row, and of different ones, which may go on
 // in the next rows.
 func (t *tgaHeader) unpackRuns(m *RGB) error {
 	size, src := t.depth/8, t.pixels
-	if t.w*t.h/128 > len(src) {
-		return errTruncated
-	}
 	x, y := 0, 0
 	set := func(b []byte) {
 		px := t.pixel(b)
