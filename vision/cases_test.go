@@ -1,6 +1,7 @@
 package vision
 
 import (
+	"encoding/json"
 	"math"
 	"os"
 	"path/filepath"
@@ -54,5 +55,52 @@ func TestNullFlags(t *testing.T) {
 				break
 			}
 		}
+	}
+}
+
+// TestRandomConfigs compares configurations of random keys, read by their class or not, null or not,
+// with transformers 4.57.6 (testdata/vision/processors.py): equal to the bit, or refused by both.
+func TestRandomConfigs(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile(testdata + "/processors_random.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cases []struct {
+		Config json.RawMessage
+		Shape  []int
+		SHA256 string
+		Error  string
+	}
+	if err := json.Unmarshal(data, &cases); err != nil {
+		t.Fatal(err)
+	}
+	m, err := DecodeFile(testdata + "/images/orientation.png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal := 0
+	for _, c := range cases {
+		p, err := ParseConfig(c.Config)
+		var out *tensor.Tensor
+		if err == nil {
+			out, err = p.Preprocess(t.Context(), m)
+		}
+		switch {
+		case err != nil && c.Error == "":
+			t.Errorf("%s: %v", c.Config, err)
+		case err != nil:
+		case c.Error != "":
+			t.Errorf("%s is read; the reference has %s", c.Config, c.Error)
+		case !slices.Equal(out.Shape(), c.Shape):
+			t.Errorf("%s: shape %v, want %v", c.Config, out.Shape(), c.Shape)
+		case floatHash(tensor.Data[float32](out)) != c.SHA256:
+			t.Errorf("%s: the values differ", c.Config)
+		default:
+			equal++
+		}
+	}
+	if equal < 150 {
+		t.Errorf("only %d of %d are equal", equal, len(cases))
 	}
 }

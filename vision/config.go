@@ -41,6 +41,7 @@ const (
 	clip                    // a longest edge does not count
 	detr                    // both edges, or both sides
 	sam                     // the longest edge alone
+	siglip                  // both sides, though a bare number is an edge
 	explicit                // no class named: everything that matters must be said
 )
 
@@ -99,7 +100,7 @@ var families = map[string]family{
 		size: sizeRule{longest: 1024}, resample: Bilinear, mean: imageMean, std: imageStd, pad: true, padSize: square(1024),
 		kind: sam, reads: []string{"do_pad", "pad_size"},
 	},
-	"Siglip": {size: square(224), square: true, resample: Bicubic, mean: halfMean, std: halfMean},
+	"Siglip": {size: square(224), resample: Bicubic, mean: halfMean, std: halfMean, kind: siglip},
 	"ViT":    {size: square(224), square: true, resample: Bilinear, mean: halfMean, std: halfMean},
 }
 

@@ -135,6 +135,8 @@ func (f family) dropUnread(keys map[string]json.RawMessage) error {
 		switch key {
 		case "rescale_offset", "include_top", "use_square_size", "pad_and_return_pixel_mask":
 			keys[key] = json.RawMessage("false")
+		case "max_size": // no edge, in place of the default one
+			keys[key] = json.RawMessage("0")
 		default:
 			if strings.HasPrefix(key, "do_") {
 				keys[key] = json.RawMessage("false")
@@ -143,7 +145,7 @@ func (f family) dropUnread(keys map[string]json.RawMessage) error {
 	}
 	on := func(key string) bool { return string(keys[key]) != "false" }
 	for key, step := range map[string]string{"resample": "do_resize", "rescale_factor": "do_rescale"} {
-		if val, ok := keys[key]; ok && isNull(val) && on(step) && f.kind != idefics {
+		if val, ok := keys[key]; ok && isNull(val) && on(step) {
 			return imageErrorf("%s is null, and %s is not false", key, step)
 		}
 	}

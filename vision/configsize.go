@@ -39,7 +39,7 @@ func (c *config) checkSize(f family, p *Preprocessor) error {
 		return imageErrorf("DetrImageProcessor needs size.shortest_edge and longest_edge")
 	case f.kind == sam && s.longest == 0:
 		return imageErrorf("SamImageProcessor needs size.longest_edge")
-	case f.square && s.height == 0:
+	case (f.square || f.kind == siglip) && s.height == 0:
 		return imageErrorf("size needs height and width")
 	}
 	return nil

@@ -2,13 +2,15 @@
 
     build/venv-train/bin/python3 testdata/vision/processors.py
 
-writes processors.json: configurations in the old and new spellings, and for
+writes processors_random.json (configurations of random keys, with the hash of
+the result or the error) and processors.json: configurations in the old and new spellings, and for
 each of some files of images/ the shape, the SHA-256 of the float32 bytes and
 61 values of the result, or the error of a processor that fails. Needs transformers 4.57.6 and Pillow 13.0.0.
 """
 
 import hashlib
 import json
+import random
 import sys
 import warnings
 from pathlib import Path
@@ -153,8 +155,37 @@ def run(config: dict, name: str) -> np.ndarray:
     return np.asarray(px)
 
 
+def random_cases(count: int, seed: int) -> list[dict]:
+    """Configurations of any keys, read by their class or not, null or not, on one picture."""
+    rng, cases = random.Random(seed), []
+    side = lambda: rng.randint(5, 70)
+    flags = ["do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_pad", "rescale_offset", "include_top", "do_thumbnail", "do_align_long_axis", "do_convert_rgb", "use_square_size", "default_to_square"]
+    for _ in range(count):
+        c: dict = {"image_processor_type": rng.choice(["CLIP", "ViT", "Siglip", "Blip", "DeiT", "ConvNext", "EfficientNet", "Detr", "Sam", "Donut", "Idefics"]) + "ImageProcessor"}
+        for flag in flags:
+            if rng.random() < 0.25:
+                c[flag] = rng.choice([True, False, None])
+        if rng.random() < 0.8:
+            c["size"] = rng.choice([side(), [side(), side()], {"height": side(), "width": side()}, {"shortest_edge": side()}, {"longest_edge": side()}, {"shortest_edge": side(), "longest_edge": side()}, None])
+        for key, share, values in (
+            ("crop_size", 0.4, [side(), {"height": side(), "width": side()}, None]), ("pad_size", 0.3, [{"height": 90, "width": 95}, None]), ("max_size", 0.2, [side(), None]), ("image_size", 0.2, [side()]), ("resample", 0.3, [0, 1, 2, 3, 4, 5, None]),
+            ("rescale_factor", 0.2, [0.5, 1 / 127.5, None]), ("image_mean", 0.2, [0.4, [0.1, 0.2, 0.3], None]), ("image_std", 0.2, [0.4, [0.1, 0.2, 0.3], None]), ("crop_pct", 0.2, [0.5, 0.9, None]),
+        ):  # fmt: skip
+            if rng.random() < share:
+                c[key] = rng.choice(values)
+        try:
+            px = run(c, "orientation.png").astype("<f4")
+            cases.append({"config": c, "shape": list(px.shape), "sha256": hashlib.sha256(px.tobytes()).hexdigest()})
+        except Exception as e:  # any will do: the configuration is refused
+            cases.append({"config": c, "error": f"{type(e).__name__}: {e}"[:80]})
+    return cases
+
+
 def main() -> None:
     warnings.simplefilter("ignore")
+    text = ",\n".join(json.dumps(c, separators=(",", ":")) for c in random_cases(300, 7))
+    (HERE / "processors_random.json").write_text("[\n" + text + "\n]\n")
+
     for module, version in ((PIL, "13.0.0"), (transformers, "4.57.6")):
         if module.__version__ != version:
             sys.exit(f"{module.__name__} is {module.__version__}, the reference is {version}")
