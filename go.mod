@@ -13,6 +13,8 @@ require (
 	// A library that the project names: tokenize/sugarme offers its interfaces over package tokenize,
 	// to programs that are built on them. Nothing else imports it.
 	github.com/sugarme/tokenizer v0.3.0
+	// Runs the decoders of AVIF and HEIC, in programs that import vision/avif or vision/heic.
+	github.com/tetratelabs/wazero v1.12.0
 	github.com/yalue/onnxruntime_go v1.27.0
 	golang.org/x/image v0.47.0
 	golang.org/x/sync v0.25.0

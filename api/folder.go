@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/crossattn/xpipe/vision"
 )
 
 // walkPictures lists the pictures in and below a folder, by name.
@@ -19,7 +21,7 @@ func walkPictures(dir string) ([]string, error) {
 		}
 	})
 	if err == nil && len(files) == 0 {
-		err = fmt.Errorf("%s: no pictures in it (%s)", dir, strings.Join(pictureSuffixes(), " "))
+		err = fmt.Errorf("%s: no pictures in it (%s)", dir, strings.Join(vision.Suffixes(), " "))
 	}
 	return files, WithKind(err, KindInput)
 }

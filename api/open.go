@@ -127,27 +127,25 @@ func OpenGraph(
 	return session, nil
 }
 
-// PreprocessorConfig is the file of a model's folder that says how pictures are prepared for it.
-const PreprocessorConfig = "preprocessor_config.json"
-
-// OpenPreprocessor reads how a model prepares its pictures. The model need not be whole: no graph
-// of it is read. Errors wrap models.ErrBundle.
-func OpenPreprocessor(name string) (*vision.Preprocessor, error) {
+// OpenPreprocessor reads how a model prepares its pictures, and names the file of its folder that
+// says so. The model need not be whole: no graph of it is read. Errors wrap models.ErrBundle.
+func OpenPreprocessor(name string) (*vision.Preprocessor, string, error) {
 	m, found := findEmbedded(name)
 	if !found {
 		if info, err := os.Stat(name); err != nil || !info.IsDir() {
-			return nil, noModel(name, "folder")
+			return nil, "", noModel(name, "folder")
 		}
 		m.files = os.DirFS(name)
 	}
-	data, err := fs.ReadFile(m.files, PreprocessorConfig)
+	read := func(file string) ([]byte, error) { return fs.ReadFile(m.files, file) }
+	data, file, err := vision.ReadConfig(read)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", models.ErrBundle, name, err)
+		return nil, "", fmt.Errorf("%w: %s: %w", models.ErrBundle, name, err)
 	}
 	p, err := vision.ParseConfig(data)
 	if err != nil {
-		path := filepath.Join(name, PreprocessorConfig)
-		return nil, fmt.Errorf("%w: %s: %w", models.ErrBundle, path, err)
+		path := filepath.Join(name, file)
+		return nil, "", fmt.Errorf("%w: %s: %w", models.ErrBundle, path, err)
 	}
-	return p, nil
+	return p, file, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/models/mini"
+	"github.com/crossattn/xpipe/vision"
 )
 
 func TestFind(t *testing.T) {
@@ -65,20 +66,20 @@ func TestOpen(t *testing.T) {
 func TestOpenPreprocessor(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"blip2-mini", families + "clip/bundle"} {
-		if _, err := OpenPreprocessor(name); err != nil {
+		if _, _, err := OpenPreprocessor(name); err != nil {
 			t.Error(err)
 		}
 	}
 	bad := t.TempDir()
-	_, err := OpenPreprocessor(bad)
+	_, _, err := OpenPreprocessor(bad)
 	wantError(t, err, ExitModel, bad)
-	path := filepath.Join(bad, PreprocessorConfig)
+	path := filepath.Join(bad, vision.ConfigFiles[0])
 	config := []byte(`{"image_processor_type":"BlipImageProcessor","do_sharpen":true}`)
 	if err := os.WriteFile(path, config, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	_, err = OpenPreprocessor(bad)
+	_, _, err = OpenPreprocessor(bad)
 	wantError(t, err, ExitModel, path)
-	_, err = OpenPreprocessor(path)
+	_, _, err = OpenPreprocessor(path)
 	wantError(t, err, ExitModel, "no folder named")
 }

@@ -31,17 +31,10 @@ type Picture struct {
 // stdinName is what stands for standard input.
 const stdinName = "-"
 
-// pictureSuffixes are the files taken from folders and shards; a file that is named itself may have
-// any name.
-func pictureSuffixes() []string {
-	return []string{
-		".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".webp", ".bmp", ".dib",
-		".tif", ".tiff",
-	}
-}
-
+// isPictureName reports whether a file is taken from folders and shards; one that is named itself
+// may have any name.
 func isPictureName(name string) bool {
-	return slices.Contains(pictureSuffixes(), strings.ToLower(filepath.Ext(name)))
+	return slices.Contains(vision.Suffixes(), strings.ToLower(filepath.Ext(name)))
 }
 
 // Sources finds and decodes pictures by what names them.

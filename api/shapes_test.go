@@ -288,7 +288,7 @@ func TestShapesOfModels(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("attend", data)
-	pre, err := OpenPreprocessor("blip2-mini")
+	pre, _, err := OpenPreprocessor("blip2-mini")
 	if err != nil {
 		t.Fatal(err)
 	}

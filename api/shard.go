@@ -191,7 +191,7 @@ func (sh *shardReader) pictures(in io.Reader, yield func(Picture, error) bool) {
 	}
 	if given == 0 {
 		yield(Picture{}, Inputf("%s: no pictures in it (%s)", sh.title(),
-			strings.Join(pictureSuffixes(), " ")))
+			strings.Join(vision.Suffixes(), " ")))
 	}
 }
 

@@ -203,8 +203,7 @@ func (p *Pipeline) preparer(kind media.Kind) (media.Preparer, error) {
 	if p.images != nil {
 		return p.images, nil
 	}
-	const name = "preprocessor_config.json"
-	data, err := p.bundle.File(name)
+	data, name, err := vision.ReadConfig(p.bundle.File)
 	if err != nil {
 		return nil, err
 	}

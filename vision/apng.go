@@ -3,7 +3,6 @@ package vision
 import (
 	"bytes"
 	"encoding/binary"
-	"hash/crc32"
 	"image"
 	"io"
 )
@@ -12,10 +11,9 @@ import (
 // Pillow's PngImagePlugin. A picture without animation has one frame. Pixels for viewers that know
 // no animation are frame 0, as Pillow counts.
 type apngReader struct {
-	head   []byte   // the data of IHDR
-	tables [][]byte // whole chunks that every frame needs: PLTE, tRNS
-	list   []apngFrame
-	w, h   int
+	file *pngFile
+	list []apngFrame // of a picture that is not animated: none
+	w, h int
 
 	frames int
 	canvas []uint8 // R G B A as shown last
@@ -23,11 +21,10 @@ type apngReader struct {
 }
 
 type apngFrame struct {
-	rect     image.Rectangle
-	data     [][]byte // deflated pixels
-	dispose  byte
-	over     bool // blend with what is there
-	animated bool // has a frame header
+	rect    image.Rectangle
+	data    [][]byte // deflated pixels
+	dispose byte
+	over    bool // blend with what is there
 }
 
 const (
@@ -37,68 +34,61 @@ const (
 )
 
 func newAPNG(data []byte) (*apngReader, error) {
-	w, h, err := sizePNG(data)
+	file, _, err := openPNG(data)
 	if err != nil {
 		return nil, err
 	}
-	r := &apngReader{w: w, h: h}
-	animated := false
+	r := &apngReader{file: file, w: file.w, h: file.h}
+	if !file.animated {
+		return r, nil
+	}
 	var f *apngFrame // being read; nil: its header has not come yet
-	for rest := data[len(pngSignature):]; ; {
-		c, next, ok := nextPNGChunk(rest)
-		if !ok {
-			return nil, errTruncated
+	in := &pngReader{data: data, pos: len(pngSignature)}
+	for {
+		kind, n, err := in.header()
+		if err != nil {
+			return nil, err
 		}
-		rest = next
-		switch c.kind {
-		case "IHDR":
-			r.head = c.data
-		case "PLTE", "tRNS":
-			r.tables = append(r.tables, c.whole)
-		case "acTL":
-			animated = true
-		case "fcTL":
-			if !animated {
-				continue
+		b, err := in.take(n)
+		if err != nil {
+			return nil, err
+		}
+		in.skip(4)
+		switch kind {
+		case "tRNS":
+			if err := file.transparency(b); err != nil {
+				return nil, err
 			}
-			if len(c.data) < 26 {
+		case "fcTL":
+			if len(b) < 26 {
 				return nil, errTruncated
 			}
-			at := func(i int) int64 { return int64(binary.BigEndian.Uint32(c.data[i:])) }
-			if at(12)+at(4) > int64(w) || at(16)+at(8) > int64(h) || at(4) == 0 || at(8) == 0 {
+			at := func(i int) int64 { return int64(binary.BigEndian.Uint32(b[i:])) }
+			if at(12)+at(4) > int64(r.w) || at(16)+at(8) > int64(r.h) || at(4) == 0 || at(8) == 0 {
 				return nil, imageErrorf("frame %d reaches over the edge", len(r.list)+1)
 			}
 			x, y := int(at(12)), int(at(16))
 			r.list = append(r.list, apngFrame{
-				rect:     image.Rect(x, y, x+int(at(4)), y+int(at(8))),
-				dispose:  c.data[24],
-				over:     c.data[25] == 1,
-				animated: true,
+				rect:    image.Rect(x, y, x+int(at(4)), y+int(at(8))),
+				dispose: b[24],
+				over:    b[25] == 1,
 			})
 			f = &r.list[len(r.list)-1]
 		case "IDAT":
 			if f == nil {
-				r.list = append(r.list, apngFrame{rect: image.Rect(0, 0, w, h)})
+				r.list = append(r.list, apngFrame{rect: image.Rect(0, 0, r.w, r.h)})
 				f = &r.list[len(r.list)-1]
 			}
-			f.data = append(f.data, c.data)
+			f.data = append(f.data, b)
 		case "fdAT":
-			if !animated {
-				continue
-			}
-			if f == nil || len(c.data) < 4 {
+			if f == nil || len(b) < 4 {
 				return nil, imageErrorf("frame data without a frame header")
 			}
-			f.data = append(f.data, c.data[4:])
-		}
-		if c.kind == "IEND" {
-			break
+			f.data = append(f.data, b[4:])
+		case "IEND":
+			return r, nil
 		}
 	}
-	if len(r.list) == 0 {
-		return nil, errTruncated
-	}
-	return r, nil
 }
 
 // next decodes the next frame and returns the canvas, or io.EOF.
@@ -107,7 +97,11 @@ func (r *apngReader) next() (*RGB, error) {
 		return nil, io.EOF
 	}
 	f := r.list[r.frames]
-	m, err := readPNG(r.still(f))
+	px, err := r.file.unpack(f.data, f.rect.Dx(), f.rect.Dy())
+	if err != nil {
+		return nil, err
+	}
+	m, err := r.file.colors(px)
 	if err != nil {
 		return nil, err
 	}
@@ -163,17 +157,12 @@ func (r *apngReader) disposeOf(f apngFrame) {
 // clear sets samples to 0, which for palettes is their first colour.
 func (r *apngReader) clear(rect image.Rectangle) {
 	var zero [4]uint8
-	switch r.head[9] {
-	case 0, 2: // without alpha
+	switch r.file.kind.color {
+	case pngGrey, pngRGB: // without alpha
 		zero[3] = 255
-	case 3:
-		for _, chunk := range r.tables {
-			switch {
-			case string(chunk[4:8]) == "PLTE" && len(chunk) >= 12+3:
-				put(zero[:], chunk[8], chunk[9], chunk[10], 255)
-			case string(chunk[4:8]) == "tRNS" && len(chunk) >= 12+1:
-				zero[3] = chunk[8]
-			}
+	case pngPalette:
+		if table, err := r.file.colorTable(); err == nil {
+			zero = table[0]
 		}
 	}
 	for y := rect.Min.Y; y < rect.Max.Y; y++ {
@@ -181,31 +170,4 @@ func (r *apngReader) clear(rect image.Rectangle) {
 			copy(r.canvas[4*(y*r.w+x):], zero[:])
 		}
 	}
-}
-
-// still makes a PNG file of one frame.
-func (r *apngReader) still(f apngFrame) []byte {
-	out := []byte(pngSignature)
-	chunk := func(kind string, parts ...[]byte) {
-		n := 0
-		for _, p := range parts {
-			n += len(p)
-		}
-		out = binary.BigEndian.AppendUint32(out, uint32(n))
-		start := len(out)
-		out = append(out, kind...)
-		for _, p := range parts {
-			out = append(out, p...)
-		}
-		out = binary.BigEndian.AppendUint32(out, crc32.ChecksumIEEE(out[start:]))
-	}
-	size := binary.BigEndian.AppendUint32(nil, uint32(f.rect.Dx()))
-	size = binary.BigEndian.AppendUint32(size, uint32(f.rect.Dy()))
-	chunk("IHDR", size, r.head[8:])
-	for _, t := range r.tables {
-		out = append(out, t...)
-	}
-	chunk("IDAT", f.data...)
-	chunk("IEND")
-	return out
 }

@@ -35,19 +35,30 @@ func sizeBMP(data []byte) (w, h int, err error) {
 }
 
 func readBMPHeader(data []byte) (b bmpHeader, err error) {
-	if len(data) < 18 {
+	if len(data) < 14 {
+		return b, errTruncated
+	}
+	return readDIBHeader(data, 14, int64(binary.LittleEndian.Uint32(data[10:])))
+}
+
+// dibHeaders are the sizes that the headers of bitmaps have.
+var dibHeaders = []int64{12, 40, 52, 56, 64, 108, 124}
+
+// readDIBHeader reads the header of a bitmap at byte at. Its pixels are at offset, or where the
+// header and the palette end if that is 0.
+func readDIBHeader(data []byte, at int, offset int64) (b bmpHeader, err error) {
+	if at < 0 || len(data) < at+4 {
 		return b, errTruncated
 	}
 	le := binary.LittleEndian
-	offset := int64(le.Uint32(data[10:]))
-	size := int64(le.Uint32(data[14:]))
-	if !slices.Contains([]int64{12, 40, 52, 56, 64, 108, 124}, size) {
+	size := int64(le.Uint32(data[at:]))
+	if !slices.Contains(dibHeaders, size) {
 		return b, imageErrorf("header of %d bytes is not supported", size)
 	}
-	if int64(len(data)) < 14+size {
+	if int64(len(data)) < int64(at)+size {
 		return b, errTruncated
 	}
-	head, rest := data[14:14+size], data[14+size:]
+	head, rest := data[at:at+int(size)], data[at+int(size):]
 	if size == 12 {
 		b.w, b.h = int(le.Uint16(head[4:])), int(le.Uint16(head[6:]))
 		b.bits, b.entry = int(le.Uint16(head[10:])), 3
@@ -110,16 +121,19 @@ func decodeBMP(data []byte, _ *options) (*RGB, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	var m *RGB
+	m, err := b.decode(data)
+	return m, 1, err
+}
+
+// decode reads the pixels of the file data.
+func (b *bmpHeader) decode(data []byte) (*RGB, error) {
 	switch {
 	case b.compression == bmpRLE8 && b.bits == 8, b.compression == bmpRLE4 && b.bits == 4:
-		m, err = b.runs(data)
+		return b.runs(data)
 	case b.compression == bmpRaw || b.compression == bmpBitFields:
-		m, err = b.raw()
-	default:
-		err = imageErrorf("compression %d with %d bits is not supported", b.compression, b.bits)
+		return b.raw()
 	}
-	return m, 1, err
+	return nil, imageErrorf("compression %d with %d bits is not supported", b.compression, b.bits)
 }
 
 // row maps the rows of the file to those of the picture.

@@ -3,10 +3,7 @@ package vision
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
-	"math"
 	"slices"
-	"strings"
 )
 
 // The statistics that image processors fall back on.
@@ -30,6 +27,7 @@ type family struct {
 	pad       bool
 	padSize   sizeRule
 	kind      familyKind
+	reads     []string // the keys that this class reads beside common ones
 }
 
 type familyKind int
@@ -40,33 +38,75 @@ const (
 	efficientNet            // rescale_offset, include_top
 	idefics                 // image_size; always rescales; blends alpha with white
 	donut                   // do_align_long_axis, do_thumbnail; a page that pictures are put on
+	clip                    // a longest edge does not count
+	detr                    // both edges, or both sides
+	sam                     // the longest edge alone
+	siglip                  // both sides, though a bare number is an edge
 	explicit                // no class named: everything that matters must be said
 )
 
 func square(n int) sizeRule { return sizeRule{height: n, width: n} }
 
+// cropKeys, of which append makes copies, are those of classes that crop.
+var cropKeys = slices.Clip([]string{"do_center_crop", "crop_size"})
+
+// commonKeys are what every class reads but Idefics, which has no switches.
+var commonKeys = []string{
+	"do_resize", "size", "resample", "do_rescale", "rescale_factor", "do_normalize", "image_mean",
+	"image_std",
+}
+
+// refusedKeys are no class's, but tell of a model for other pictures than those made here.
+var refusedKeys = []string{"num_channels", "image_num_channels", "data_format"}
+
 // families is by class name without "ImageProcessor", "ImageProcessorFast" or the older
 // "FeatureExtractor". Source: the image_processing_*.py of transformers 4.57.6.
 var families = map[string]family{
-	"":             {kind: explicit},
-	"Blip":         {size: square(384), square: true, resample: Bicubic, mean: clipMean, std: clipStd},
-	"CLIP":         {size: sizeRule{shortest: 224}, resample: Bicubic, crop: true, cropSize: square(224), mean: clipMean, std: clipStd},
-	"ChineseCLIP":  {size: sizeRule{shortest: 224}, resample: Bicubic, crop: true, cropSize: square(224), mean: clipMean, std: clipStd},
-	"ConvNext":     {size: sizeRule{shortest: 384}, resample: Bilinear, mean: halfMean, std: halfMean, kind: convNext},
-	"DeiT":         {size: square(256), square: true, resample: Bicubic, crop: true, cropSize: square(224), mean: halfMean, std: halfMean},
-	"Detr":         {size: sizeRule{shortest: 800, longest: 1333}, resample: Bilinear, mean: imageMean, std: imageStd, pad: true},
-	"Donut":        {size: sizeRule{height: 2560, width: 1920}, square: true, resample: Bilinear, mean: halfMean, std: halfMean, pad: true, kind: donut},
-	"EfficientNet": {size: square(346), square: true, resample: Nearest, cropSize: square(289), mean: halfMean, std: halfMean, kind: efficientNet},
-	"Idefics":      {size: square(224), square: true, resample: Bicubic, mean: clipMean, std: clipStd, kind: idefics},
-	"Sam":          {size: sizeRule{longest: 1024}, resample: Bilinear, mean: imageMean, std: imageStd, pad: true, padSize: square(1024)},
-	"Siglip":       {size: square(224), square: true, resample: Bicubic, mean: halfMean, std: halfMean},
-	"ViT":          {size: square(224), square: true, resample: Bilinear, mean: halfMean, std: halfMean},
+	"":     {kind: explicit},
+	"Blip": {size: square(384), square: true, resample: Bicubic, mean: clipMean, std: clipStd},
+	"CLIP": {
+		size: sizeRule{shortest: 224}, resample: Bicubic, crop: true, cropSize: square(224), mean: clipMean, std: clipStd,
+		kind: clip, reads: append(cropKeys, "use_square_size"),
+	},
+	"ChineseCLIP": {
+		size: sizeRule{shortest: 224}, resample: Bicubic, crop: true, cropSize: square(224), mean: clipMean, std: clipStd,
+		kind: plain, reads: cropKeys,
+	},
+	"ConvNext": {
+		size: sizeRule{shortest: 384}, resample: Bilinear, mean: halfMean, std: halfMean,
+		kind: convNext, reads: []string{"crop_pct"},
+	},
+	"DeiT": {
+		size: square(256), square: true, resample: Bicubic, crop: true, cropSize: square(224), mean: halfMean, std: halfMean,
+		reads: cropKeys,
+	},
+	"Detr": {
+		size: sizeRule{shortest: 800, longest: 1333}, resample: Bilinear, mean: imageMean, std: imageStd, pad: true,
+		kind: detr, reads: []string{"max_size", "do_pad", "pad_size", "pad_and_return_pixel_mask"},
+	},
+	"Donut": {
+		size: sizeRule{height: 2560, width: 1920}, square: true, resample: Bilinear, mean: halfMean, std: halfMean, pad: true,
+		kind: donut, reads: []string{"do_thumbnail", "do_align_long_axis", "do_pad"},
+	},
+	"EfficientNet": {
+		size: square(346), square: true, resample: Nearest, cropSize: square(289), mean: halfMean, std: halfMean,
+		kind: efficientNet, reads: append(cropKeys, "rescale_offset", "include_top"),
+	},
+	"Idefics": {
+		size: square(224), square: true, resample: Bicubic, mean: clipMean, std: clipStd,
+		kind: idefics, reads: []string{"image_size", "image_mean", "image_std", "rescale_factor"},
+	},
+	"Sam": {
+		size: sizeRule{longest: 1024}, resample: Bilinear, mean: imageMean, std: imageStd, pad: true, padSize: square(1024),
+		kind: sam, reads: []string{"do_pad", "pad_size"},
+	},
+	"Siglip": {size: square(224), resample: Bicubic, mean: halfMean, std: halfMean, kind: siglip},
+	"ViT":    {size: square(224), square: true, resample: Bilinear, mean: halfMean, std: halfMean},
 }
 
 // config is the union of the fields that are understood.
 type config struct {
-	ImageProcessorType   string `json:"image_processor_type"`
-	FeatureExtractorType string `json:"feature_extractor_type"`
+	fast bool // the class is a Fast one
 
 	DoResize      *bool           `json:"do_resize"`
 	Size          json.RawMessage `json:"size"`
@@ -86,6 +126,7 @@ type config struct {
 	ImageStd      json.RawMessage `json:"image_std"`
 	DoConvertRGB  *bool           `json:"do_convert_rgb"`
 	DoPad         *bool           `json:"do_pad"`
+	PadAndMask    *bool           `json:"pad_and_return_pixel_mask"`
 	PadSize       json.RawMessage `json:"pad_size"`
 	DoThumbnail   *bool           `json:"do_thumbnail"`
 	DoAlign       *bool           `json:"do_align_long_axis"`
@@ -102,7 +143,7 @@ var (
 		"use_square_size", "resample", "crop_pct", "do_center_crop", "crop_size", "do_rescale", "rescale_factor",
 		"rescale_offset", "include_top", "do_normalize", "image_mean", "image_std", "do_convert_rgb", "do_pad",
 		"pad_size", "do_thumbnail", "do_align_long_axis", "data_format", "num_channels", "image_num_channels",
-		"default_to_square",
+		"default_to_square", "pad_and_return_pixel_mask",
 	}
 	inert = []string{
 		"processor_class", "_valid_processor_keys", "auto_map", "return_tensors", "device", "disable_grouping",
@@ -111,56 +152,6 @@ var (
 		"do_convert_annotations", "mask_size", "mask_pad_size",
 	}
 )
-
-// ParseConfig reads a preprocessor_config.json in any spelling of transformers up to 4.57.6: sizes
-// as a number, a list or an object, image processors or the older feature extractors. Fields left
-// out take the default of the class that image_processor_type names; without a class, the fields
-// that decide pixels must be there. A field that is not known and could change pixels is an error,
-// as is any other problem; all wrap ErrImage, or ErrLimit for a size beyond 1,048,576 pixels a
-// side.
-//
-// WithLimits bounds what the Preprocessor makes, Pixels and Side: a picture, and a batch as a
-// whole. It does not look at the pictures that it is given.
-func ParseConfig(data []byte, opts ...Option) (*Preprocessor, error) {
-	p, err := parseConfig(data)
-	if err != nil {
-		return nil, fmt.Errorf("preprocessor configuration: %w", err)
-	}
-	p.limits = buildOptions(opts).limits
-	return p, nil
-}
-
-func parseConfig(data []byte) (*Preprocessor, error) {
-	var keys map[string]json.RawMessage
-	if err := json.Unmarshal(data, &keys); err != nil {
-		return nil, imageErrorf("not a JSON object: %w", err)
-	}
-	for key, val := range keys {
-		if isNull(val) || slices.Contains(understood, key) || slices.Contains(inert, key) {
-			continue
-		}
-		if strings.HasPrefix(key, "do_") && string(bytes.TrimSpace(val)) == "false" {
-			continue
-		}
-		return nil, imageErrorf("%q: %.60s is not understood and may change pixels", key, val)
-	}
-	var c config
-	if err := json.Unmarshal(data, &c); err != nil {
-		return nil, imageErrorf("%w", err)
-	}
-
-	class := c.ImageProcessorType
-	if class == "" {
-		class = c.FeatureExtractorType
-	}
-	name := strings.TrimSuffix(class, "Fast")
-	name = strings.TrimSuffix(strings.TrimSuffix(name, "ImageProcessor"), "FeatureExtractor")
-	f, ok := families[name]
-	if !ok {
-		return nil, imageErrorf("image_processor_type %q is not supported", class)
-	}
-	return c.build(f)
-}
 
 func isNull(v json.RawMessage) bool { return len(v) == 0 || string(bytes.TrimSpace(v)) == "null" }
 
@@ -175,7 +166,7 @@ func (c *config) build(f family) (*Preprocessor, error) {
 		resample: f.resample,
 		doCrop:   orElse(c.DoCenterCrop, f.crop),
 		onWhite:  f.kind == idefics,
-		doPad:    orElse(c.DoPad, f.pad),
+		doPad:    orElse(c.PadAndMask, orElse(c.DoPad, f.pad)),
 	}
 	if err := c.geometry(f, p); err != nil {
 		return nil, err
@@ -208,11 +199,9 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 		if p.size, err = parseSize("size", c.Size, bareIsSquare); err != nil {
 			return err
 		}
+		c.edges(f, p)
 	} else if f.kind == explicit && p.doResize {
 		return need("size")
-	}
-	if c.MaxSize != nil && p.size.shortest > 0 && p.size.longest == 0 {
-		p.size.longest = *c.MaxSize
 	}
 	if orElse(c.UseSquareSize, false) && p.size.shortest > 0 {
 		p.size = square(p.size.shortest)
@@ -221,6 +210,9 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 		if err := c.page(p); err != nil {
 			return err
 		}
+	}
+	if err := c.checkSize(f, p); err != nil {
+		return err
 	}
 
 	p.cropSize = f.cropSize
@@ -234,7 +226,9 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 	if p.doCrop && (p.cropSize.height <= 0 || p.cropSize.width <= 0) {
 		return imageErrorf("crop_size needs height and width")
 	}
-	p.padSize = f.padSize
+	if p.doPad {
+		p.padSize = f.padSize
+	}
 	if p.doPad && !isNull(c.PadSize) {
 		if p.padSize, err = parseSize("pad_size", c.PadSize, true); err != nil {
 			return err
@@ -264,26 +258,6 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 	} else if c.CropPct != nil {
 		return imageErrorf("crop_pct belongs to ConvNextImageProcessor")
 	}
-	return nil
-}
-
-// page fills the fields of p that only Donut has. The size configured is the page's, and pictures
-// are resized to its shorter side.
-func (c *config) page(p *Preprocessor) error {
-	if p.doCrop || !isNull(c.PadSize) {
-		return imageErrorf("DonutImageProcessor knows no do_center_crop and no pad_size")
-	}
-	if p.size.height == 0 {
-		return imageErrorf("DonutImageProcessor needs size.height and size.width")
-	}
-	if bytes.HasPrefix(bytes.TrimSpace(c.Size), []byte("[")) {
-		// DonutFeatureExtractor lists the width first.
-		p.size.height, p.size.width = p.size.width, p.size.height
-	}
-	p.page = p.size
-	p.size = sizeRule{shortest: min(p.page.height, p.page.width)}
-	p.doAlign, p.doThumbnail = orElse(c.DoAlign, false), orElse(c.DoThumbnail, true)
-	p.padPage, p.doPad = p.doPad, false
 	return nil
 }
 
@@ -374,65 +348,6 @@ func parseTriple(field string, raw json.RawMessage) (v [3]float64, err error) {
 		return v, imageErrorf("%s has %d values for 3 channels", field, len(list))
 	}
 	return [3]float64(list), nil
-}
-
-// parseSize reads a size in one of its spellings; each number is 1 or more.
-func parseSize(field string, raw json.RawMessage, bareIsSquare bool) (s sizeRule, err error) {
-	// 64 bits everywhere, so that a size is too large and not senseless where int is smaller.
-	var n int64
-	var list []int64
-	var object map[string]*int64
-	pixels := func(n int64) int { return int(min(max(n, math.MinInt32), math.MaxInt32)) }
-	switch {
-	case json.Unmarshal(raw, &n) == nil:
-		if bareIsSquare {
-			s = square(pixels(n))
-		} else {
-			s.shortest = pixels(n)
-		}
-	case json.Unmarshal(raw, &list) == nil:
-		switch len(list) {
-		case 1:
-			return parseSize(field, fmt.Appendf(nil, "%d", list[0]), bareIsSquare)
-		case 2:
-			s = sizeRule{height: pixels(list[0]), width: pixels(list[1])}
-		default:
-			return s, imageErrorf("%s lists %d numbers, not height and width", field, len(list))
-		}
-	case json.Unmarshal(raw, &object) == nil:
-		for key, val := range object {
-			if val == nil {
-				continue
-			}
-			switch key {
-			case "height":
-				s.height = pixels(*val)
-			case "width":
-				s.width = pixels(*val)
-			case "shortest_edge":
-				s.shortest = pixels(*val)
-			case "longest_edge":
-				s.longest = pixels(*val)
-			default:
-				return s, imageErrorf("%s.%s is not understood", field, key)
-			}
-			if *val <= 0 {
-				return s, imageErrorf("%s.%s is %d", field, key, *val)
-			}
-		}
-	default:
-		return s, imageErrorf("%s: %.60s is neither a number, a list nor an object of numbers",
-			field, raw)
-	}
-	if max(s.height, s.width, s.shortest, s.longest) > defaultMaxSide {
-		return s, limitErrorf("%s: %.60s is over %d pixels a side", field, raw, defaultMaxSide)
-	}
-	byEdges := s.shortest > 0 || s.longest > 0
-	bySides := s.height > 0 && s.width > 0
-	if byEdges == bySides || byEdges && (s.height != 0 || s.width != 0) {
-		return s, imageErrorf("%s: %.60s gives neither height and width nor an edge", field, raw)
-	}
-	return s, nil
 }
 
 func orElse[T any](p *T, def T) T {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 )
 
 // format is one kind of image file.
@@ -23,14 +24,20 @@ type format struct {
 
 // formats are those that Decode reads. A function, since some decoders sniff in their turn.
 func formats() []format {
-	return []format{
+	return slices.Concat([]format{
 		{"JPEG", isJPEG, sizeJPEG, decodeJPEG},
 		{"PNG", isPNG, sizePNG, decodePNG},
 		{"GIF", isGIF, sizeGIF, decodeGIF},
 		{"WebP", isWebP, sizeWebP, decodeWebP},
 		{"TIFF", isTIFF, sizeTIFF, decodeTIFF},
 		{"BMP", isBMP, sizeBMP, decodeBMP},
-	}
+		{"Netpbm", isPNM, sizePNM, decodePNM},
+		{"QOI", isQOI, sizeQOI, decodeQOI},
+		{"ICO", isICO, sizeICO, decodeICO},
+		{"BMP", isDIB, sizeDIB, decodeDIB},
+	}, registeredFormats(), []format{
+		{"TGA", isTGA, sizeTGA, decodeTGA}, // it has no signature
+	})
 }
 
 func sniff(data []byte) *format {
@@ -42,8 +49,9 @@ func sniff(data []byte) *format {
 	return nil
 }
 
-// Decode reads one picture: JPEG, PNG, GIF, WebP, BMP or TIFF, of an animation the first frame. The
-// pixels are those of Pillow 13.0.0's
+// Decode reads one picture: JPEG, PNG, GIF, WebP, BMP, TIFF, Netpbm (PBM, PGM, PPM, PFM), QOI, ICO or
+// TGA, and what RegisterFormat added (see packages vision/avif and vision/heic); of an animation the
+// first frame. The pixels are those of Pillow 13.0.0's
 //
 //	ImageOps.exif_transpose(Image.open(f)).convert("RGB")
 //
@@ -140,27 +148,15 @@ func identify(data []byte) (*format, error) {
 	if f := sniff(data); f != nil {
 		return f, nil
 	}
-	const supported = "supported are JPEG, PNG, GIF, WebP, BMP and TIFF"
-	switch {
-	case len(data) == 0:
+	if len(data) == 0 {
 		return nil, imageErrorf("the file is empty")
-	case len(data) >= 12 && string(data[4:8]) == "ftyp":
-		kind := "ISO media"
-		switch brand := string(data[8:12]); brand {
-		case "avif", "avis":
-			kind = "AVIF"
-		case "heic", "heix", "hevc", "heim", "heis", "mif1", "msf1":
-			kind = "HEIC"
-		default:
-			if bytes.Contains(data[:min(len(data), 64)], []byte("avif")) {
-				kind = "AVIF"
-			}
-		}
-		return nil, imageErrorf("%s is not supported: convert it to PNG or JPEG; %s",
-			kind, supported)
 	}
-	return nil, imageErrorf("not an image of a known format (it starts with %q); %s",
-		data[:min(len(data), 8)], supported)
+	if name := otherFormat(data); name != "" {
+		return nil, imageErrorf("%s is not supported%s: convert it to PNG or JPEG",
+			name, readerOf(name))
+	}
+	return nil, imageErrorf("not an image of a known format (it starts with %q); supported are %s",
+		data[:min(len(data), 8)], formatNames())
 }
 
 // readAll reads r up to the limit of bytes, or an error after its first bytes if no picture starts

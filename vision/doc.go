@@ -10,6 +10,9 @@
 // tensor that the reference feeds its model. The reference versions are Pillow 13.0.0 and
 // transformers 4.57.6.
 //
+// Packages vision/avif and vision/heic add those formats to programs that import them, by
+// RegisterFormat.
+//
 // Frames samples animations and videos. Thumbnail and Overlay make pictures for people to look at;
 // no model sees those.
 //

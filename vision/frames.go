@@ -53,7 +53,7 @@ func framesOf(ctx context.Context, path string, n int, o *options, opts []Option
 	}
 	f := sniff(head)
 	if f == nil {
-		if len(head) == 0 || strings.Contains(string(head[:min(len(head), 16)]), "ftypavif") {
+		if len(head) == 0 || otherFormat(head) != "" {
 			_, err := identify(head)
 			return nil, err
 		}
@@ -196,16 +196,17 @@ func directoryFrames(
 		return nil, fileError(err)
 	}
 	var files []string
+	suffixes := Suffixes()
 	for _, e := range entries {
 		if e.IsDir() || strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
-		if slices.Contains(imageExtensions, strings.ToLower(filepath.Ext(e.Name()))) {
+		if slices.Contains(suffixes, strings.ToLower(filepath.Ext(e.Name()))) {
 			files = append(files, filepath.Join(path, e.Name()))
 		}
 	}
 	if len(files) == 0 {
-		return nil, imageErrorf("has no image files (%s)", strings.Join(imageExtensions, " "))
+		return nil, imageErrorf("has no image files (%s)", strings.Join(suffixes, " "))
 	}
 	if len(files) > o.limits.Frames {
 		return nil, limitErrorf("has %d images, the limit is %d", len(files), o.limits.Frames)
@@ -231,8 +232,4 @@ func directoryFrames(
 		return nil, err
 	}
 	return frames, nil
-}
-
-var imageExtensions = []string{
-	".jpg", ".jpeg", ".png", ".apng", ".gif", ".webp", ".bmp", ".tif", ".tiff",
 }

@@ -46,8 +46,7 @@ func gifEnd(err error) error {
 	return err
 }
 
-// palette maps indices to pixels with alpha. Entries that a file leaves out are greys, as Pillow's
-// are.
+// palette maps indices to pixels with alpha.
 type palette [256][4]uint8
 
 func greyPalette() *palette {
@@ -66,6 +65,7 @@ type gifReader struct {
 	pos        int
 	w, h       int
 	global     *palette // nil: none
+	entries    int      // of global that the file has
 	background int
 
 	frames   int
@@ -78,6 +78,7 @@ type gifReader struct {
 type gifFrame struct {
 	rect      image.Rectangle
 	colors    *palette
+	entries   int // of colors that the file has
 	clear     int // the index that is transparent; -1: none
 	disposal  int // 0: not given
 	interlace bool
@@ -93,11 +94,11 @@ func newGIF(data []byte) (*gifReader, error) {
 	g.w, g.h = int(binary.LittleEndian.Uint16(data[6:])), int(binary.LittleEndian.Uint16(data[8:]))
 	if flags := data[10]; flags&0x80 != 0 {
 		g.background = int(data[11])
-		p, err := g.readPalette(flags)
+		p, n, err := g.readPalette(flags)
 		if err != nil {
 			return nil, err
 		}
-		g.global = p
+		g.global, g.entries = p, n
 	}
 	return g, nil
 }
@@ -111,17 +112,28 @@ func (g *gifReader) take(n int) ([]byte, error) {
 	return g.data[g.pos-n : g.pos], nil
 }
 
-func (g *gifReader) readPalette(flags uint8) (*palette, error) {
+// readPalette returns a palette and how many entries of it the file has.
+func (g *gifReader) readPalette(flags uint8) (*palette, int, error) {
 	n := 2 << (flags & 7)
 	b, err := g.take(3 * n)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	p := greyPalette()
-	for i := range n {
-		p[i] = [4]uint8{b[3*i], b[3*i+1], b[3*i+2], 255}
+	// Beyond the entries that a file has lies black, unless its palette says what greys would be
+	// without one: then Pillow drops it.
+	p, grey := new(palette), true
+	for i := range p {
+		p[i][3] = 255
+		if i < n {
+			p[i] = [4]uint8{b[3*i], b[3*i+1], b[3*i+2], 255}
+			v := uint8(i)
+			grey = grey && p[i] == [4]uint8{v, v, v, 255}
+		}
 	}
-	return p, nil
+	if grey {
+		return greyPalette(), 256, nil
+	}
+	return p, n, nil
 }
 
 // blocks returns the sub-blocks from here to their end, sizes included.
@@ -184,13 +196,13 @@ func (g *gifReader) readDescriptor(f *gifFrame) error {
 	f.interlace = b[8]&0x40 != 0
 	switch {
 	case b[8]&0x80 != 0:
-		if f.colors, err = g.readPalette(b[8]); err != nil {
+		if f.colors, f.entries, err = g.readPalette(b[8]); err != nil {
 			return err
 		}
 	case g.global != nil:
-		f.colors = g.global
+		f.colors, f.entries = g.global, g.entries
 	default:
-		f.colors = greyPalette()
+		f.colors, f.entries = greyPalette(), 256
 	}
 	if b, err = g.take(1); err != nil {
 		return err
@@ -231,7 +243,15 @@ func (g *gifReader) next(o *options) (*RGB, error) {
 
 	first := g.frames == 0
 	g.frames++
-	clear, cleared := max(f.clear, 0), f.colors[max(f.clear, 0)]
+	// From the second frame on Pillow fills with colours, not indices, and takes the first colour
+	// for an index beyond the palette.
+	fillColor := func(index int) [4]uint8 {
+		if !first && index >= f.entries {
+			index = 0
+		}
+		return f.colors[index]
+	}
+	clear, cleared := max(f.clear, 0), fillColor(max(f.clear, 0))
 	if f.clear >= 0 {
 		cleared[3] = 0
 	}
@@ -253,7 +273,7 @@ func (g *gifReader) next(o *options) (*RGB, error) {
 	case 2: // the background, by custom transparent
 		fill := cleared
 		if f.clear < 0 {
-			fill = f.colors[g.background]
+			fill = fillColor(g.background)
 		}
 		g.dispose = func() { g.fill(f.rect, fill) }
 	case 3: // what was there before

@@ -20,7 +20,7 @@ func decodeJPEG(data []byte, _ *options) (*RGB, int, error) {
 		return nil, 0, jpegError(err)
 	}
 	m := &RGB{Pix: p.Pix, Stride: 4 * p.Width, Width: p.Width, Height: p.Height}
-	return m, metadata{exif: p.Exif, xmp: p.XMP}.orientation(), nil
+	return m, metadata{exif: p.Exif, xmp: [2][]byte{p.XMP}}.orientation(), nil
 }
 
 func jpegError(err error) error {

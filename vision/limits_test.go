@@ -144,7 +144,20 @@ func TestHollow(t *testing.T) {
 	bmp := bytes.Clone(bombs()["BMP"])
 	binary.LittleEndian.PutUint32(bmp[18:], 12000)
 	binary.LittleEndian.PutUint32(bmp[22:], 12000)
-	for format, data := range map[string][]byte{"PNG": png, "JPEG": jpeg, "GIF": gif, "BMP": bmp} {
+	tga := []byte("\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00\x00\xe0\x2e\xe0\x2e\x18\x20" + strings.Repeat("\x00", 60))
+	runs := append([]byte{0, 0, 10}, tga[3:]...)
+	qoi := []byte("qoif\x00\x00\x2e\xe0\x00\x00\x2e\xe0\x03\x00" + strings.Repeat("\xfd", 60))
+	icon := []byte("\x00\x00\x01\x00\x01\x00\x00\x00\x00\x00\x01\x00\x18\x00\x28\x00\x00\x00\x16\x00\x00\x00")
+	icon = append(icon, bmp[14:54]...)
+	hollow := map[string][]byte{
+		"PNG": png, "JPEG": jpeg, "GIF": gif, "BMP": bmp, "TGA": tga, "TGA in runs": runs, "QOI": qoi,
+		"ICO": icon, "DIB": append(bmp[14:54:54], make([]byte, 30)...),
+	}
+	for i := range 6 {
+		hollow[fmt.Sprintf("P%d", i+1)] = fmt.Appendf(nil, "P%d 12000 12000 255\n%60s", i+1, "1")
+	}
+	hollow["Pf"] = fmt.Appendf(nil, "Pf 12000 12000 -1\n%60s", "1")
+	for format, data := range hollow {
 		before := allocated()
 		_, err := Decode(bytes.NewReader(data))
 		oneLine(t, format, err, ErrImage, "")

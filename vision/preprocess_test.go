@@ -140,6 +140,11 @@ func TestParseConfigRefuses(t *testing.T) {
 	t.Parallel()
 	blip := func(fields string) string { return `{"image_processor_type":"BlipImageProcessor",` + fields + `}` }
 	donut := func(fields string) string { return `{"image_processor_type":"DonutImageProcessor",` + fields + `}` }
+	blipFast := func(fields string) string { return `{"image_processor_type":"BlipImageProcessorFast",` + fields + `}` }
+	donutFast := func(fields string) string { return `{"image_processor_type":"DonutImageProcessorFast",` + fields + `}` }
+	of := func(class, fields string) string {
+		return `{"image_processor_type":"` + class + `ImageProcessor",` + fields + `}`
+	}
 	for config, want := range map[string]string{
 		``:                          "not a JSON object",
 		`[]`:                        "not a JSON object",
@@ -165,20 +170,28 @@ func TestParseConfigRefuses(t *testing.T) {
 		blip(`"image_std":0`):                              "image_std is 0",
 		blip(`"num_channels":1`):                           "num_channels is 1",
 		blip(`"data_format":"channels_last"`):              "channels_last",
-		blip(`"crop_pct":0.9`):                             "ConvNext",
-		blip(`"rescale_offset":true`):                      "EfficientNet",
-		blip(`"image_size":224`):                           "Idefics",
-		blip(`"do_center_crop":true`):                      "crop_size",
+		blipFast(`"crop_pct":0.9`):                         "ConvNext",
+		blipFast(`"rescale_offset":true`):                  "EfficientNet",
+		blipFast(`"image_size":224`):                       "Idefics",
+		blipFast(`"do_center_crop":true`):                  "crop_size",
 		`{"image_processor_type":"ConvNextImageProcessor","size":{"height":4,"width":4}}`: "shortest_edge",
 		`{"image_processor_type":"ConvNextImageProcessor","crop_pct":0}`:                  "crop_pct",
-		blip(`"do_thumbnail":true`):           "Donut",
-		blip(`"do_align_long_axis":true`):     "Donut",
-		donut(`"size":{"shortest_edge":224}`): "size.height",
-		donut(`"size":[0,4]`):                 "size",
-		donut(`"do_center_crop":true`):        "do_center_crop",
-		donut(`"pad_size":40`):                "pad_size",
-		donut(`"do_crop_margin":true`):        "not understood",
-		donut(`"random_padding":true`):        "not understood",
+		blipFast(`"do_thumbnail":true`):                                                   "Donut",
+		blipFast(`"do_align_long_axis":true`):                                             "Donut",
+		donut(`"size":{"shortest_edge":224}`):                                             "size.height",
+		donut(`"size":[0,4]`):                                                             "size",
+		donutFast(`"do_center_crop":true`):                                                "do_center_crop",
+		donutFast(`"pad_size":40`):                                                        "pad_size",
+		donut(`"do_crop_margin":true`):                                                    "not understood",
+		donut(`"random_padding":true`):                                                    "not understood",
+
+		blip(`"resample":null`):                    "resample is null",
+		blip(`"rescale_factor":null`):              "rescale_factor is null",
+		of("ViT", `"size":{"shortest_edge":224}`):  "height and width",
+		of("CLIP", `"size":{"longest_edge":224}`):  "shortest_edge",
+		of("Detr", `"size":{"shortest_edge":224}`): "longest_edge",
+		of("Sam", `"size":{"height":4,"width":4}`): "longest_edge",
+		`{"image_processor":3}`:                    "image_processor",
 	} {
 		_, err := ParseConfig([]byte(config))
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -193,6 +206,13 @@ func TestParseConfigRefuses(t *testing.T) {
 		`{"image_processor_type":"ViTImageProcessorFast"}`,
 		blip(`"do_thumbnail":false,"do_align_long_axis":null`),
 		donut(`"max_size":40,"pad_size":null,"do_crop_margin":false,"default_to_square":true`),
+		blip(`"crop_pct":0.9,"rescale_offset":true`),
+		blip(`"image_size":224,"do_center_crop":true,"do_thumbnail":true,"do_align_long_axis":true`),
+		donut(`"do_center_crop":true,"pad_size":40`),
+		of("ConvNext", `"size":{"shortest_edge":40,"longest_edge":60}`),
+		"\ufeff" + `{"image_processor_type":"ViTImageProcessor"}`,
+		of("CLIP", `"do_resize":false,"resample":null`),
+		`{"image_processor":{"image_processor_type":"CLIPImageProcessorPil"},"processor_class":"CLIPProcessor"}`,
 	} {
 		if _, err := ParseConfig([]byte(fine)); err != nil {
 			t.Errorf("%s: %v", fine, err)

@@ -1,23 +1,23 @@
 package vision
 
 import (
-	"bytes"
 	"encoding/binary"
 	"slices"
+	"strings"
 )
 
-func isTIFF(data []byte) bool {
-	return bytes.HasPrefix(data, []byte("II*\x00")) || bytes.HasPrefix(data, []byte("MM\x00*"))
-}
+func isTIFF(data []byte) bool { return hasTIFFPrefix(data) }
 
 // The tags, compressions and photometric interpretations of TIFF 6.0 that are read here.
 const (
+	tagSubfile      = 254
 	tagWidth        = 256
 	tagHeight       = 257
 	tagBits         = 258
 	tagCompression  = 259
 	tagPhotometric  = 262
 	tagFillOrder    = 266
+	tagMake         = 271
 	tagStripOffsets = 273
 	tagOrientation  = 274
 	tagSamples      = 277
@@ -31,9 +31,13 @@ const (
 	tagTileHeight   = 323
 	tagTileOffsets  = 324
 	tagTileCounts   = 325
+	tagSubIFDs      = 330
 	tagExtraSamples = 338
 	tagSampleFormat = 339
 	tagJPEGTables   = 347
+	tagXMP          = 700
+	tagCFAPattern   = 33422
+	tagDNGVersion   = 50706
 
 	tiffRaw        = 1
 	tiffGroup3     = 3
@@ -55,7 +59,7 @@ const (
 // tiffTags are the tags that are read.
 var tiffTags = []int{
 	tagWidth, tagHeight, tagBits, tagCompression, tagPhotometric, tagFillOrder, tagStripOffsets,
-	tagOrientation, tagSamples, tagRowsPerStrip, tagStripCounts, tagPlanar, tagT4Options,
+	tagSamples, tagRowsPerStrip, tagStripCounts, tagPlanar, tagT4Options,
 	tagPredictor, tagColorMap, tagTileWidth, tagTileHeight, tagTileOffsets, tagTileCounts,
 	tagExtraSamples, tagSampleFormat, tagJPEGTables,
 }
@@ -91,6 +95,9 @@ func newTIFF(data []byte) (*tiffFile, error) {
 	if data[0] == 'M' {
 		f.order = binary.BigEndian
 	}
+	if name := f.cameraRaw(); name != "" {
+		return nil, imageErrorf("%s is not supported: convert it to PNG or JPEG", name)
+	}
 	if err := f.readDirectory(); err != nil {
 		return nil, err
 	}
@@ -113,6 +120,45 @@ func newTIFF(data []byte) (*tiffFile, error) {
 		}
 	}
 	return f, f.check()
+}
+
+// cameraRaw names the camera's own format that a TIFF file is, if any: its first picture is a small
+// preview, and what the sensor saw stands in a directory below.
+func (f *tiffFile) cameraRaw() string {
+	if len(f.data) < 10 {
+		return ""
+	}
+	at := int64(f.order.Uint32(f.data[4:]))
+	tag := func(n uint16) []byte {
+		b, _ := findTag(f.data, f.order, at, n)
+		return b
+	}
+	number := func(n uint16) int {
+		if b, kind := findTag(f.data, f.order, at, n); b != nil {
+			return firstNumber(b, kind, f.order)
+		}
+		return 0
+	}
+	if string(f.data[8:10]) == "CR" {
+		return "Canon raw (CR2)"
+	}
+	if tag(tagDNGVersion) != nil {
+		return "camera raw (DNG)"
+	}
+	preview := number(tagSubfile)&1 != 0 && tag(tagSubIFDs) != nil
+	if !preview && tag(tagCFAPattern) == nil {
+		return ""
+	}
+	brand := strings.ToUpper(string(tag(tagMake)))
+	for prefix, name := range map[string]string{
+		"NIKON": "Nikon raw (NEF)", "SONY": "Sony raw (ARW)", "PENTAX": "Pentax raw (PEF)",
+		"SAMSUNG": "Samsung raw (SRW)", "HASSELBLAD": "Hasselblad raw (3FR)",
+	} {
+		if strings.HasPrefix(brand, prefix) {
+			return name
+		}
+	}
+	return "camera raw"
 }
 
 // readDirectory reads the first directory, numbers only.
@@ -242,7 +288,13 @@ func decodeTIFF(data []byte, o *options) (*RGB, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	return m.splitAlpha(), f.value(tagOrientation, 1), nil
+	at := int64(f.order.Uint32(data[4:]))
+	orientation, ok := directoryOrientation(data, f.order, at)
+	if !ok {
+		packet, _ := findTag(data, f.order, at, tagXMP)
+		orientation = metadata{xmp: [2][]byte{packet}}.xmpOrientation()
+	}
+	return m.splitAlpha(), orientation, nil
 }
 
 // decode reads strips or tiles, of which planar files have a set per sample.

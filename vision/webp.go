@@ -68,19 +68,27 @@ func newWebP(data []byte) (*webpReader, error) {
 		return nil, err
 	}
 	r := &webpReader{}
-	animated := false
-	for _, c := range chunks {
+	animated, flags := false, uint8(0)
+	for i, c := range chunks {
 		switch c.kind {
 		case "VP8X":
+			if i > 0 { // not where it counts
+				continue
+			}
 			if len(c.data) < 10 {
 				return nil, errTruncated
 			}
 			animated = c.data[0]&2 != 0
 			r.w, r.h = 1+int(uint24(c.data[4:])), 1+int(uint24(c.data[7:]))
-		case "EXIF":
-			r.meta.exif = c.data
+			flags = c.data[0]
+		case "EXIF": // libwebp sees the first, if the flags announce it
+			if flags&8 != 0 && r.meta.exif == nil {
+				r.meta.exif = c.data
+			}
 		case "XMP ":
-			r.meta.xmp = c.data
+			if flags&4 != 0 && r.meta.xmp[0] == nil {
+				r.meta.xmp[0] = c.data
+			}
 		case "ANMF":
 			if animated {
 				r.chunks = append(r.chunks, c)

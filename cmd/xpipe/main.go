@@ -11,6 +11,9 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	_ "github.com/crossattn/xpipe/vision/avif" // the command reads AVIF and HEIC pictures, too
+	_ "github.com/crossattn/xpipe/vision/heic"
 )
 
 func main() {

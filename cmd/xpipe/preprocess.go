@@ -29,8 +29,9 @@ func newPreprocessCommand(env *environment) *cobra.Command {
 		Use:   "preprocess IMAGE|- ... [--config FILE | --model BUNDLE] [--out FILE.npy] [--png FILE.png]",
 		Short: "Turn pictures into the tensor that a model takes",
 		Long: `Decodes pictures and resizes, crops and normalizes them as a
-preprocessor_config.json says, to the very values that Hugging Face's image
-processors and Pillow give. "-" reads a picture from standard input.
+preprocessor_config.json says (or the processor_config.json of transformers 5),
+to the very values that Hugging Face's image processors and Pillow give. "-"
+reads a picture from standard input.
 
 --out writes the tensor, float32 [pictures,3,height,width]. --png writes the
 8-bit picture just before its values are rescaled; with several pictures,
@@ -46,7 +47,7 @@ FILE-1.png, FILE-2.png and so on.
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.config, "config", "", "a preprocessor_config.json")
+	f.StringVar(&o.config, "config", "", "a preprocessor_config.json, or a processor_config.json of\ntransformers 5")
 	f.StringVarP(&o.model, "model", "m", mini.Default,
 		"an embedded model's name or a bundle's folder")
 	f.StringVarP(&o.out, "out", "o", "", "write the tensor to a .npy file")
@@ -145,9 +146,9 @@ func (o *preprocessOptions) preprocessor(env *environment) (*vision.Preprocessor
 		}
 		return p, nil
 	}
-	p, err := api.OpenPreprocessor(o.model)
+	p, file, err := api.OpenPreprocessor(o.model)
 	if err == nil {
-		env.verbosef("configuration: %s of %s", api.PreprocessorConfig, o.model)
+		env.verbosef("configuration: %s of %s", file, o.model)
 	}
 	return p, err
 }

@@ -268,6 +268,43 @@ def premultiplied(px: np.ndarray, a: np.ndarray) -> np.ndarray:
     return np.concatenate([px * a // 255, a], -1).astype(np.uint8)
 
 
+def others() -> None:
+    """The formats of a few lines, and files that end before all is there."""
+    im = scene(37, 23)
+    rgba = im.copy()
+    rgba.putalpha(alpha(37, 23))
+    grey, palette = im.convert("L"), im.quantize(60)
+    save("rgb.ppm", im)
+    save("grey.pgm", grey)
+    save("bilevel.pbm", im.convert("1"))
+    save("grey.pfm", grey.convert("F"))
+    write("grey-16bit.pgm", b"P5 # a comment\n37 23\n65535\n" + (np.asarray(grey).astype(">u2") * 3).tobytes())
+    write("grey-1000.pgm", b"P5\n37 23\n1000\n" + (np.asarray(grey).astype(">u2") * 3).tobytes())
+    write("plain.pbm", b"P1\n37 23\n" + "".join("10"[int(v > 127)] for v in np.asarray(grey).flat).encode())
+    write("plain.pgm", b"P2\n37 23\n255\n" + " ".join(map(str, np.asarray(grey).flat)).encode())
+    write("plain.ppm", b"P3\n37 23 # colours\n255\n" + "\n".join(map(str, np.asarray(im).flat)).encode())
+    save("rgb.qoi", im)
+    save("rgba.qoi", rgba)
+    save("rgb.tga", im)
+    save("rgba.tga", rgba)
+    save("palette.tga", palette)
+    save("runs.tga", palette, compression="tga_rle")
+    save("runs-rgba.tga", rgba, compression="tga_rle")
+    save("top-down.tga", grey, orientation=1)
+    save("icon.ico", rgba, sizes=[(16, 16), (24, 14)])
+    save("icon-bitmap.ico", scene(32, 32), sizes=[(16, 16), (32, 32)], bitmap_format="bmp")
+    save("rgb.dib", im)
+    progressive = io.BytesIO()
+    im.save(progressive, "JPEG", quality=70, progressive=True)
+    data = progressive.getvalue()
+    starts = [i for i in range(len(data) - 1) if data[i : i + 2] == b"\xff\xda"]
+    for n in (1, 3, 5):  # the tables of the next scan may stand there unused
+        write(f"scans-{n}.jpg", data[: starts[n]] + b"\xff\xd9")
+    px = np.asarray(palette)
+    table = bytes(palette.getpalette()[: 16 * 3])
+    write("short-palette.gif", encoders.gif((37, 23), [(0, 0, px, table, None)], None))
+
+
 def models() -> None:
     """Pictures for the processors' goldens: of other shapes, and larger."""
     save("wide.png", scene(400, 90, 5).quantize(128))
@@ -278,7 +315,7 @@ def main() -> None:
     OUT.mkdir(exist_ok=True)
     for old in OUT.iterdir():
         old.unlink()
-    for make in (jpegs, pngs, gifs, webps, bmps, tiffs, models):
+    for make in (jpegs, pngs, gifs, webps, bmps, tiffs, others, models):
         make()
     files = list(OUT.iterdir())
     print(len(files), "files,", sum(f.stat().st_size for f in files), "bytes")

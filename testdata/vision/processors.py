@@ -2,13 +2,15 @@
 
     build/venv-train/bin/python3 testdata/vision/processors.py
 
-writes processors.json: configurations in the old and new spellings, and for
+writes processors_random.json (configurations of random keys, with the hash of
+the result or the error) and processors.json: configurations in the old and new spellings, and for
 each of some files of images/ the shape, the SHA-256 of the float32 bytes and
 61 values of the result, or the error of a processor that fails. Needs transformers 4.57.6 and Pillow 13.0.0.
 """
 
 import hashlib
 import json
+import random
 import sys
 import warnings
 from pathlib import Path
@@ -82,12 +84,57 @@ CONFIGS = {
     "donut-no-rescale": {"image_processor_type": "DonutImageProcessor", "do_rescale": False, "image_mean": [122.7, 116.7, 104.1], "image_std": [68.5, 66.6, 70.3], "size": {"height": 48, "width": 40}},
 }
 
+# Keys that some classes read, in configurations of those that do not, or that read them otherwise.
+OTHERS = {
+    "do_center_crop": True, "crop_size": {"height": 21, "width": 19}, "do_pad": True, "pad_size": {"height": 99, "width": 98}, "default_to_square": False, "max_size": 50, "crop_pct": 0.5,
+    "image_size": 12, "rescale_offset": True, "include_top": True, "use_square_size": True, "do_thumbnail": True, "do_align_long_axis": True,
+}  # fmt: skip
+
+
+def without(*keys: str) -> dict:
+    return {k: v for k, v in OTHERS.items() if k not in keys}
+
+
+SIDES = {"size": {"height": 40, "width": 36}}
+VARIED = {
+    "vit-others": {"image_processor_type": "ViTImageProcessor", **SIDES, **OTHERS},
+    "vit-others-bare": {"image_processor_type": "ViTImageProcessor", "size": 37, **OTHERS},
+    "siglip-others": {"image_processor_type": "SiglipImageProcessor", **SIDES, **OTHERS},
+    "blip-others": {"image_processor_type": "BlipImageProcessor", "size": 33, **OTHERS},
+    "deit-others": {"image_processor_type": "DeiTImageProcessor", **SIDES, **OTHERS},
+    "clip-others": {"image_processor_type": "CLIPImageProcessor", "size": 30, **without("use_square_size")},
+    "clip-longest": {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 30, "longest_edge": 34}, "crop_size": 28},
+    "clip-square-default": {"image_processor_type": "CLIPImageProcessor", "size": 30, "max_size": 31, "default_to_square": True, "crop_size": 40},
+    "chinese-clip-others": {"image_processor_type": "ChineseCLIPImageProcessor", **SIDES, **OTHERS},
+    "convnext-others": {"image_processor_type": "ConvNextImageProcessor", "size": {"shortest_edge": 40, "longest_edge": 44}, **without("crop_pct")},
+    "efficientnet-others": {"image_processor_type": "EfficientNetImageProcessor", **SIDES, **without("rescale_offset", "include_top")},
+    "detr-bare": {"image_processor_type": "DetrImageProcessor", "size": 33},
+    "detr-max-size": {"image_processor_type": "DetrImageProcessor", "size": {"shortest_edge": 40, "longest_edge": 60}, "max_size": 41, "do_center_crop": True, "default_to_square": True},
+    "detr-sides": {"image_processor_type": "DetrImageProcessor", **SIDES, "pad_and_return_pixel_mask": False, "do_pad": True, "pad_size": {"height": 60, "width": 60}},
+    "detr-others": {"image_processor_type": "DetrImageProcessor", "size": {"shortest_edge": 40, "longest_edge": 60}, **without("max_size", "do_pad", "pad_size")},
+    "sam-bare": {"image_processor_type": "SamImageProcessor", "size": 80, "pad_size": 90, "default_to_square": True},
+    "sam-both": {"image_processor_type": "SamImageProcessor", "size": {"shortest_edge": 20, "longest_edge": 80}, **without("pad_size"), "pad_size": 82},
+    "donut-others": {"image_processor_type": "DonutImageProcessor", **SIDES, **without("do_thumbnail", "do_align_long_axis")},
+    "idefics-others": {"image_processor_type": "IdeficsImageProcessor", **OTHERS, "size": 99, "resample": 0, "do_rescale": None, "do_normalize": False, "do_resize": False},
+}
+for kind, config in {
+    "CLIP": {"size": 30, "crop_size": 28}, "ViT": SIDES, "Siglip": SIDES, "Blip": SIDES, "DeiT": {**SIDES, "crop_size": 30}, "ConvNext": {"size": {"shortest_edge": 40}}, "ChineseCLIP": {**SIDES, "crop_size": 30},
+    "EfficientNet": SIDES, "Detr": {"size": {"shortest_edge": 40, "longest_edge": 60}}, "Sam": {"size": {"longest_edge": 40}, "pad_size": 44}, "Donut": SIDES,
+}.items():  # fmt: skip
+    for flag in ("do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_pad", "rescale_offset", "include_top", "do_thumbnail", "do_align_long_axis", "do_convert_rgb", "use_square_size"):
+        if (kind, flag) in (("Sam", "do_resize"), ("Donut", "do_resize"), ("Donut", "do_thumbnail")):
+            continue  # pictures larger than the page are errors
+        VARIED[f"{kind.lower()}-{flag}-null"] = {"image_processor_type": kind + "ImageProcessor", **config, flag: None}
+VARIED_PICTURES = ["orientation.png", "wide.png"]
+
 DONUT_PICTURES = ["rgb.png", "orientation.png", "wide.png", "tall.png", "17x1.jpg", "1x1.png", "grey-2x2.jpg"]
 
 
 def pictures(name: str, config: dict) -> list[str]:
     """Other pictures for Donut, for which their shape matters and transparency does not. Large
     pages take seconds."""
+    if name in VARIED:
+        return VARIED_PICTURES[:1] if name.startswith(("donut", "chinese")) else VARIED_PICTURES
     if not name.startswith("donut"):
         return PICTURES
     large = config.get("size") in ([1920, 2560], None)
@@ -108,13 +155,42 @@ def run(config: dict, name: str) -> np.ndarray:
     return np.asarray(px)
 
 
+def random_cases(count: int, seed: int) -> list[dict]:
+    """Configurations of any keys, read by their class or not, null or not, on one picture."""
+    rng, cases = random.Random(seed), []
+    side = lambda: rng.randint(5, 70)
+    flags = ["do_resize", "do_center_crop", "do_rescale", "do_normalize", "do_pad", "rescale_offset", "include_top", "do_thumbnail", "do_align_long_axis", "do_convert_rgb", "use_square_size", "default_to_square"]
+    for _ in range(count):
+        c: dict = {"image_processor_type": rng.choice(["CLIP", "ViT", "Siglip", "Blip", "DeiT", "ConvNext", "EfficientNet", "Detr", "Sam", "Donut", "Idefics"]) + "ImageProcessor"}
+        for flag in flags:
+            if rng.random() < 0.25:
+                c[flag] = rng.choice([True, False, None])
+        if rng.random() < 0.8:
+            c["size"] = rng.choice([side(), [side(), side()], {"height": side(), "width": side()}, {"shortest_edge": side()}, {"longest_edge": side()}, {"shortest_edge": side(), "longest_edge": side()}, None])
+        for key, share, values in (
+            ("crop_size", 0.4, [side(), {"height": side(), "width": side()}, None]), ("pad_size", 0.3, [{"height": 90, "width": 95}, None]), ("max_size", 0.2, [side(), None]), ("image_size", 0.2, [side()]), ("resample", 0.3, [0, 1, 2, 3, 4, 5, None]),
+            ("rescale_factor", 0.2, [0.5, 1 / 127.5, None]), ("image_mean", 0.2, [0.4, [0.1, 0.2, 0.3], None]), ("image_std", 0.2, [0.4, [0.1, 0.2, 0.3], None]), ("crop_pct", 0.2, [0.5, 0.9, None]),
+        ):  # fmt: skip
+            if rng.random() < share:
+                c[key] = rng.choice(values)
+        try:
+            px = run(c, "orientation.png").astype("<f4")
+            cases.append({"config": c, "shape": list(px.shape), "sha256": hashlib.sha256(px.tobytes()).hexdigest()})
+        except Exception as e:  # any will do: the configuration is refused
+            cases.append({"config": c, "error": f"{type(e).__name__}: {e}"[:80]})
+    return cases
+
+
 def main() -> None:
     warnings.simplefilter("ignore")
+    text = ",\n".join(json.dumps(c, separators=(",", ":")) for c in random_cases(300, 7))
+    (HERE / "processors_random.json").write_text("[\n" + text + "\n]\n")
+
     for module, version in ((PIL, "13.0.0"), (transformers, "4.57.6")):
         if module.__version__ != version:
             sys.exit(f"{module.__name__} is {module.__version__}, the reference is {version}")
     cases = []
-    for name, config in CONFIGS.items():
+    for name, config in (CONFIGS | VARIED).items():
         results = {}
         for picture in pictures(name, config):
             try:

@@ -28,7 +28,7 @@ def encode(rng: np.random.Generator, im: Image.Image) -> tuple[str, dict, Image.
     alpha = Image.fromarray(rng.integers(0, 256, (im.height, im.width), dtype=np.uint8)) if rng.random() < 0.5 else Image.new("L", im.size, 128)
     with_alpha = im.copy()
     with_alpha.putalpha(alpha)
-    match pick("JPEG", "JPEG", "JPEG", "WEBP", "WEBP", "PNG", "GIF", "TIFF", "BMP"):
+    match pick("JPEG", "JPEG", "JPEG", "WEBP", "WEBP", "PNG", "GIF", "TIFF", "BMP", "PPM", "TGA", "ICO", "QOI"):
         case "JPEG":
             options = dict(quality=int(rng.integers(1, 101)), subsampling=int(rng.integers(0, 3)), progressive=bool(rng.integers(2)), optimize=bool(rng.integers(2)))
             if rng.random() < 0.3:
@@ -42,6 +42,14 @@ def encode(rng: np.random.Generator, im: Image.Image) -> tuple[str, dict, Image.
             return "GIF", dict(interlace=int(rng.integers(2))), pick(im.quantize(int(rng.integers(2, 257))), im.convert("L"), with_alpha)
         case "TIFF":
             return "TIFF", dict(compression=pick("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")), pick(im, im.convert("L"))
+        case "PPM":
+            return "PPM", {}, pick(im, im.convert("L"), im.convert("1"), im.convert("I"), im.convert("F"))
+        case "TGA":
+            return "TGA", dict(compression=pick(None, "tga_rle")), pick(im, with_alpha, im.convert("L"), with_alpha.convert("LA"), im.quantize(int(rng.integers(2, 257))))
+        case "ICO":
+            return "ICO", dict(sizes=[im.size], bitmap_format=pick("png", "bmp")), pick(im, im.convert("L"), im.convert("P"))
+        case "QOI":
+            return "QOI", {}, pick(im, with_alpha)
     return "BMP", {}, pick(im, im.convert("L"), im.convert("1"), im.quantize(int(rng.integers(2, 257))))
 
 

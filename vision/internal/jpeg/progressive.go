@@ -1,9 +1,6 @@
 package jpeg
 
-import (
-	"errors"
-	"fmt"
-)
+import "fmt"
 
 // progressiveBlock checks the current scan against T.81 table G.1 and returns the function that
 // decodes its blocks.
@@ -20,9 +17,6 @@ func (d *decoder) progressiveBlock() (func(c *component, bx, by int) error, erro
 			s.start, s.end, s.high, s.low)
 	}
 	for _, c := range s.comps {
-		if s.start > 0 && c.successiveLow[0] < 0 {
-			return nil, errors.New("progressive scan of details before their mean")
-		}
 		for k := s.start; k <= s.end; k++ {
 			c.successiveLow[k] = int8(s.low)
 		}

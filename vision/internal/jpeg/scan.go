@@ -95,12 +95,17 @@ func (d *decoder) readScans() error {
 			break
 		}
 	}
+	smooth := d.smoothing()
 	for i := range d.comps {
 		c := &d.comps[i]
-		if !c.seen {
-			return errors.New("has no pixels for one of its components")
-		}
-		if d.Progressive {
+		switch {
+		case !c.seen: // no scan has had it: libjpeg leaves it in the middle
+			for j := range c.plane {
+				c.plane[j] = 128
+			}
+		case smooth:
+			d.smooth(c)
+		case d.Progressive:
 			c.transform()
 		}
 	}

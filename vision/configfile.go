@@ -1,0 +1,153 @@
+package vision
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+)
+
+// ConfigFiles are the files in which a model's folder may have its preprocessor configuration, the
+// first that is there being the one that counts: transformers 5 writes the second alone, with the
+// image processor inside.
+var ConfigFiles = []string{"preprocessor_config.json", "processor_config.json"}
+
+// ReadConfig reads the preprocessor configuration of a folder, the first of ConfigFiles that is
+// there, and returns its name; a processor_config.json without an image processor, as transformers 4
+// writes, does not count. If there is none the error is that of the first.
+func ReadConfig(read func(name string) ([]byte, error)) (data []byte, name string, err error) {
+	data, err = read(ConfigFiles[0])
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return data, ConfigFiles[0], err
+	}
+	if data, otherErr := read(ConfigFiles[1]); otherErr == nil {
+		var file struct {
+			ImageProcessor json.RawMessage `json:"image_processor"`
+		}
+		jsonErr := json.Unmarshal(bytes.TrimPrefix(data, []byte("\ufeff")), &file)
+		if jsonErr != nil || !isNull(file.ImageProcessor) {
+			return data, ConfigFiles[1], nil
+		}
+	}
+	return nil, ConfigFiles[0], err
+}
+
+// ParseConfig reads a preprocessor_config.json in any spelling of transformers up to 4.57.6: sizes
+// as a number, a list or an object, image processors or the older feature extractors; or the
+// processor_config.json of transformers 5, which has an image_processor inside.
+//
+// Fields left out take the default of the class that image_processor_type names, and fields that
+// this class does not read change nothing; null for a switch (do_resize, do_normalize ...) is no.
+// Classes whose names end with Fast read more and take null for their default, as in transformers.
+// Without a class, the fields that decide pixels must be there. A field that no class reads and that
+// could change pixels is an error, as is any other problem; all wrap ErrImage, or ErrLimit for a
+// size beyond 1,048,576 pixels a side.
+//
+// WithLimits bounds what the Preprocessor makes, Pixels and Side: a picture, and a batch as a
+// whole. It does not look at the pictures that it is given.
+func ParseConfig(data []byte, opts ...Option) (*Preprocessor, error) {
+	p, err := parseConfig(data)
+	if err != nil {
+		return nil, fmt.Errorf("preprocessor configuration: %w", err)
+	}
+	p.limits = buildOptions(opts).limits
+	return p, nil
+}
+
+func parseConfig(data []byte) (*Preprocessor, error) {
+	var keys map[string]json.RawMessage
+	if err := json.Unmarshal(bytes.TrimPrefix(data, []byte("\ufeff")), &keys); err != nil {
+		return nil, imageErrorf("not a JSON object: %w", err)
+	}
+	if inside, ok := keys["image_processor"]; ok && !isNull(inside) {
+		keys = nil
+		if err := json.Unmarshal(inside, &keys); err != nil {
+			return nil, imageErrorf("image_processor is not a JSON object: %w", err)
+		}
+	}
+	for key, val := range keys {
+		if isNull(val) || slices.Contains(understood, key) || slices.Contains(inert, key) {
+			continue
+		}
+		if strings.HasPrefix(key, "do_") && string(bytes.TrimSpace(val)) == "false" {
+			continue
+		}
+		return nil, imageErrorf("%q: %.60s is not understood and may change pixels", key, val)
+	}
+
+	class, err := className(keys)
+	if err != nil {
+		return nil, err
+	}
+	name, fast := strings.CutSuffix(class, "Fast")
+	name = strings.TrimSuffix(name, "Pil") // transformers 5 calls the slow ones so
+	name = strings.TrimSuffix(strings.TrimSuffix(name, "ImageProcessor"), "FeatureExtractor")
+	f, ok := families[name]
+	if !ok {
+		return nil, imageErrorf("image_processor_type %q is not supported", class)
+	}
+	if !fast {
+		if err := f.dropUnread(keys); err != nil {
+			return nil, err
+		}
+	}
+	filtered, err := json.Marshal(keys)
+	if err != nil {
+		return nil, imageErrorf("%w", err)
+	}
+	var c config
+	if err := json.Unmarshal(filtered, &c); err != nil {
+		return nil, imageErrorf("%w", err)
+	}
+	c.fast = fast
+	return c.build(f)
+}
+
+// className returns the name of the image processor's class; "" if there is none.
+func className(keys map[string]json.RawMessage) (class string, err error) {
+	for _, key := range []string{"image_processor_type", "feature_extractor_type"} {
+		if val := keys[key]; !isNull(val) && class == "" {
+			if err := json.Unmarshal(val, &class); err != nil {
+				return "", imageErrorf("%s: %w", key, err)
+			}
+		}
+	}
+	return class, nil
+}
+
+// dropUnread deletes the keys that the class does not read, and says no where a switch is null, as
+// the slow classes of transformers do: they keep null, which is not true.
+func (f family) dropUnread(keys map[string]json.RawMessage) error {
+	for key, val := range keys {
+		switch {
+		case f.kind == explicit:
+		case slices.Contains(f.reads, key), slices.Contains(refusedKeys, key):
+		case f.kind == idefics || !slices.Contains(commonKeys, key):
+			delete(keys, key)
+			continue
+		}
+		if !isNull(val) {
+			continue
+		}
+		switch key {
+		case "rescale_offset", "include_top", "use_square_size", "pad_and_return_pixel_mask":
+			keys[key] = json.RawMessage("false")
+		case "max_size": // no edge, in place of the default one
+			keys[key] = json.RawMessage("0")
+		default:
+			if strings.HasPrefix(key, "do_") {
+				keys[key] = json.RawMessage("false")
+			}
+		}
+	}
+	on := func(key string) bool { return string(keys[key]) != "false" }
+	for key, step := range map[string]string{"resample": "do_resize", "rescale_factor": "do_rescale"} {
+		if val, ok := keys[key]; ok && isNull(val) && on(step) {
+			return imageErrorf("%s is null, and %s is not false", key, step)
+		}
+	}
+	return nil
+}
