@@ -50,6 +50,7 @@ func newTokenizer(root *object) (*Tokenizer, error) {
 		}
 	}
 	var raw bool
+	byteLevelLast = byteLevelLast && !insertsInFront(t.normalizer)
 	if t.model, raw, err = buildModel(sub(root, "model"), byteLevelLast); err != nil {
 		return nil, err
 	}
@@ -107,6 +108,24 @@ func newTokenizer(root *object) (*Tokenizer, error) {
 		}
 	}
 	return t, nil
+}
+
+// insertsInFront reports whether n may put text before all others that stands for nothing in the
+// original. Such text is not always brought into byte-level form, see aligned.transform, so that a
+// model cannot read the raw bytes in its place.
+func insertsInFront(n normalizer) bool {
+	switch n := n.(type) {
+	case normalizers:
+		return slices.ContainsFunc(n, insertsInFront)
+	case replaceNormalizer:
+		switch pattern := n.pattern.(type) {
+		case literal:
+			return pattern == ""
+		case *regex:
+			return pattern.first == nil
+		}
+	}
+	return false
 }
 
 // sub reads a field of the root as an object; its path is the field alone.
