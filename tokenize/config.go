@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/crossattn/xpipe/internal/bom"
 )
 
 // New reads the contents of a tokenizer.json as Hugging Face's tokenizers 0.22 writes it.
@@ -12,6 +14,10 @@ import (
 // A file that asks for a part this package does not know, or for one that it could only
 // approximate, is refused with an error that wraps ErrTokenizer and names the place in the file.
 func New(data []byte) (*Tokenizer, error) {
+	data, err := bom.Strip(data)
+	if err != nil {
+		return nil, refuse("%v", err)
+	}
 	if !utf8.Valid(data) {
 		return nil, refuse("the file is not UTF-8 text")
 	}
