@@ -1,9 +1,10 @@
 package api
 
 import (
-	"bufio"
 	"encoding/json"
 	"io"
+
+	"github.com/crossattn/xpipe/internal/bom"
 )
 
 // WriteJSON writes v as one line. Characters such as < stay as they are.
@@ -15,9 +16,13 @@ func WriteJSON(w io.Writer, v any) error {
 
 // EachLine decodes JSON lines, such as Questions or Examples, and gives them to take in order. It
 // ends at the first error, whose kind is KindInput and which says the line; name is what it calls
-// r.
+// r. A byte order mark in front is not part of the first line.
 func EachLine[T any](r io.Reader, name string, take func(T) error) error {
-	lines := json.NewDecoder(bufio.NewReader(r))
+	in, err := bom.NewReader(r)
+	if err != nil {
+		return Inputf("%s: %w", name, err)
+	}
+	lines := json.NewDecoder(in)
 	for n := 1; ; n++ {
 		var v T
 		err := lines.Decode(&v)

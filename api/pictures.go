@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crossattn/xpipe/internal/bom"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/vision"
 )
@@ -249,7 +250,10 @@ func (s Sources) stdin() io.Reader {
 
 // standardInput is one picture, or a list of files.
 func (s Sources) standardInput() (iter.Seq2[Picture, error], int, error) {
-	in := bufio.NewReader(s.stdin())
+	in, err := bom.NewReader(s.stdin())
+	if err != nil {
+		return nil, 0, Inputf("standard input: %w", err)
+	}
 	start, err := in.Peek(16)
 	if len(start) == 0 {
 		if err == nil || errors.Is(err, io.EOF) {

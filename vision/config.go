@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/crossattn/xpipe/internal/bom"
 )
 
 // The statistics that image processors fall back on.
@@ -131,6 +133,10 @@ func ParseConfig(data []byte, opts ...Option) (*Preprocessor, error) {
 }
 
 func parseConfig(data []byte) (*Preprocessor, error) {
+	data, err := bom.Strip(data)
+	if err != nil {
+		return nil, imageErrorf("%w", err)
+	}
 	var keys map[string]json.RawMessage
 	if err := json.Unmarshal(data, &keys); err != nil {
 		return nil, imageErrorf("not a JSON object: %w", err)
