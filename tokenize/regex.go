@@ -84,6 +84,7 @@ type regexParser struct {
 	at    int
 	opt   regexOptions
 	depth int
+	sets  charSets
 
 	groups    int          // groups opened so far that capture
 	closed    map[int]bool // those that have ended
@@ -420,7 +421,7 @@ func (p *regexParser) atom() (n node, bare bool, err error) {
 		n, err = p.classNode()
 		return n, false, err
 	case p.accept("."):
-		return charNode{anyChar(p.opt.dotAll)}, false, nil
+		return charNode{p.anyChar(p.opt.dotAll)}, false, nil
 	case p.accept("^"):
 		return assertNode('^'), false, nil
 	case p.accept("$"):
@@ -474,9 +475,9 @@ func (p *regexParser) text(text []rune) (node, error) {
 	}
 }
 
-func anyChar(newline bool) *charSet {
+func (p *regexParser) anyChar(newline bool) *charSet {
 	if newline {
-		return newCharSet(allChars)
+		return p.sets.of(allChars)
 	}
-	return newCharSet(complement([]rune{'\n', '\n'}))
+	return p.sets.of(complement([]rune{'\n', '\n'}))
 }

@@ -1,6 +1,7 @@
 package tokenize
 
 import (
+	"encoding/binary"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -60,7 +61,7 @@ type charSet struct {
 }
 
 func newCharSet(ranges []rune) *charSet {
-	c := &charSet{ranges: normal(ranges)}
+	c := &charSet{ranges: ranges}
 	for r := range rune(utf8.RuneSelf) {
 		if unidata.InRanges(c.ranges, r) {
 			c.ascii[r>>6] |= 1 << (r & 63)
@@ -82,6 +83,24 @@ func newCharSet(ranges []rune) *charSet {
 		}
 	}
 	return c
+}
+
+// charSets are the sets of a pattern, each of which is there once: a long pattern names few.
+type charSets map[string]*charSet
+
+// of returns the set of some pairs, which may overlap.
+func (s charSets) of(pairs []rune) *charSet {
+	ranges := normal(pairs)
+	key := make([]byte, 0, 4*len(ranges))
+	for _, r := range ranges {
+		key = binary.LittleEndian.AppendUint32(key, uint32(r))
+	}
+	set, ok := s[string(key)]
+	if !ok {
+		set = newCharSet(ranges)
+		s[string(key)] = set
+	}
+	return set
 }
 
 func (c *charSet) has(r rune) bool {
@@ -166,12 +185,12 @@ func (p *regexParser) classNode() (node, error) {
 	}
 	var others altNode
 	if mode := p.foldMode(); mode != foldNone {
-		set, others = foldClass(set, negate, mode)
+		set, others = p.sets.foldClass(set, negate, mode)
 	}
 	if negate {
 		set = complement(set)
 	}
-	c := charNode{newCharSet(set)}
+	c := charNode{p.sets.of(set)}
 	if len(others) == 0 {
 		return c, nil
 	}

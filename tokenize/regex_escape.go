@@ -25,23 +25,23 @@ func (p *regexParser) escape() (n node, plain bool, err error) {
 	case 'K':
 		return keepNode{}, false, nil
 	case 'N':
-		return charNode{anyChar(false)}, false, nil
+		return charNode{p.anyChar(false)}, false, nil
 	case 'O':
-		return charNode{anyChar(true)}, false, nil
+		return charNode{p.anyChar(true)}, false, nil
 	case 'R':
-		newline := charNode{newCharSet([]rune{'\n', '\r', 0x85, 0x85, 0x2028, 0x2029})}
+		newline := charNode{p.sets.of([]rune{'\n', '\r', 0x85, 0x85, 0x2028, 0x2029})}
 		crlf := strNode{text: []rune("\r\n")}
 		return condNode{crlf, emptyNode{}, newline}, false, nil
 	case 'X':
-		any := charNode{anyChar(true)}
+		any := charNode{p.anyChar(true)}
 		more := quantNode{sub: concatNode{assertNode('Y'), any}, max: -1}
 		return atomicNode{concatNode{any, more}}, false, nil
 	case 'w', 'W', 's', 'S', 'd', 'D', 'h', 'H':
-		return charNode{newCharSet(p.typeSet(c, true))}, false, nil
+		return charNode{p.sets.of(p.typeSet(c, true))}, false, nil
 	case 'p', 'P':
 		if p.peek("{") {
 			set, err := p.property(c == 'P', true)
-			return charNode{newCharSet(set)}, false, err
+			return charNode{p.sets.of(set)}, false, err
 		}
 	case 'k':
 		for open, end := range map[string]string{"<": ">", "'": "'"} {

@@ -11,7 +11,7 @@ import (
 // several characters that stand for one of them. negate says that the class means all others; such
 // a class has none of those texts. The steps are Oniguruma's, i_apply_case_fold: what is added on
 // the way counts for what comes after.
-func foldClass(set []rune, negate bool, mode foldMode) ([]rune, altNode) {
+func (s charSets) foldClass(set []rune, negate bool, mode foldMode) ([]rune, altNode) {
 	added := map[rune]bool{}
 	has := func(r rune) bool { return added[r] || unidata.InRanges(set, r) }
 	link := func(a, b rune) {
@@ -34,7 +34,7 @@ func foldClass(set []rune, negate bool, mode foldMode) ([]rune, altNode) {
 			if len(f.To) == 1 {
 				link(f.To[0], c)
 			} else if has(c) && !negate {
-				others = append(others, spelled(f.To))
+				others = append(others, s.spelled(f.To))
 			}
 			for _, other := range f.From[:i] {
 				if mode != foldASCII || other < utf8.RuneSelf {
@@ -50,7 +50,7 @@ func foldClass(set []rune, negate bool, mode foldMode) ([]rune, altNode) {
 }
 
 // spelled is a text of folded characters in any case.
-func spelled(text []rune) node {
+func (s charSets) spelled(text []rune) node {
 	var seq concatNode
 	for _, r := range text {
 		chars := []rune{r, r}
@@ -59,7 +59,7 @@ func spelled(text []rune) node {
 				chars = append(chars, c, c)
 			}
 		}
-		seq = append(seq, charNode{newCharSet(chars)})
+		seq = append(seq, charNode{s.of(chars)})
 	}
 	return seq
 }
@@ -67,7 +67,7 @@ func spelled(text []rune) node {
 // foldText brings text that ignores case into a tree that does not: for each character the set of
 // those that fold to the same, and alternatives where several characters fold to what one does
 // (unravel_case_fold_string). Behind a look-behind only single characters count.
-func foldText(text []rune, mode foldMode, behind bool) node {
+func (s charSets) foldText(text []rune, mode foldMode, behind bool) node {
 	var seq concatNode
 	for len(text) > 0 {
 		n, forms := caseForms(text, mode, behind)
@@ -81,7 +81,7 @@ func foldText(text []rune, mode foldMode, behind bool) node {
 			for _, f := range forms {
 				chars = append(chars, f[0], f[0])
 			}
-			seq = append(seq, charNode{newCharSet(chars)})
+			seq = append(seq, charNode{s.of(chars)})
 			continue
 		}
 		var alts altNode

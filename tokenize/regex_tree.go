@@ -11,7 +11,7 @@ import (
 // parseRegex reads a pattern into a tree that has no options left in it: no case to ignore, no
 // groups that capture but those referred to.
 func parseRegex(src string) (node, *regexTree, error) {
-	p := &regexParser{src: src, closed: map[int]bool{}, names: map[string][]int{}}
+	p := &regexParser{src: src, closed: map[int]bool{}, names: map[string][]int{}, sets: charSets{}}
 	if !utf8.ValidString(src) {
 		return nil, nil, p.fail("not UTF-8")
 	}
@@ -26,7 +26,9 @@ func parseRegex(src string) (node, *regexTree, error) {
 	case p.highest > p.groups:
 		return nil, nil, p.fail("there is no group %d", p.highest)
 	}
-	t := &regexTree{named: len(p.names) > 0, groups: map[int]node{}, used: map[int]bool{}}
+	t := &regexTree{
+		named: len(p.names) > 0, groups: map[int]node{}, used: map[int]bool{}, sets: p.sets,
+	}
 	n := joinText(alts.one())
 	t.references(n)
 	n = t.lower(n, false)
@@ -38,6 +40,7 @@ func parseRegex(src string) (node, *regexTree, error) {
 
 // regexTree is what is known of a tree as a whole.
 type regexTree struct {
+	sets   charSets
 	named  bool         // groups without a name do not capture
 	groups map[int]node // what is in the groups that are referred to
 	used   map[int]bool // those groups
@@ -136,7 +139,7 @@ func (t *regexTree) lower(n node, behind bool) node {
 	switch n := n.(type) {
 	case strNode:
 		if n.fold != foldNone {
-			return foldText(n.text, n.fold, behind)
+			return t.sets.foldText(n.text, n.fold, behind)
 		}
 		for _, r := range n.text {
 			if !utf8.ValidRune(r) {
@@ -144,7 +147,7 @@ func (t *regexTree) lower(n node, behind bool) node {
 			}
 		}
 		if len(n.text) == 1 {
-			return charNode{newCharSet([]rune{n.text[0], n.text[0]})}
+			return charNode{t.sets.of([]rune{n.text[0], n.text[0]})}
 		}
 		return n
 	case optionNode:

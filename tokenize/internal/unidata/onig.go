@@ -13,8 +13,8 @@ import (
 )
 
 // Oniguruma's own tables, for patterns: character properties, case folds and grapheme classes of
-// Unicode 16. onig.py writes the file from the sources of Oniguruma 6.9.10 and says how it is laid
-// out; it is read when the first pattern needs it.
+// Unicode 16. onig.py writes the file from the sources of Oniguruma 6.9.10 (Copyright (c) 2002-2025
+// K.Kosako, BSD-2-Clause) and says how it is laid out; it is read when the first pattern needs it.
 
 //go:embed onig.bin.gz
 var onigPacked []byte
@@ -126,6 +126,11 @@ var onig = sync.OnceValue(func() *onigTables {
 // Property returns the number of the property that name stands for in \p{name}. Case, spaces, "_"
 // and "-" make no difference.
 func Property(name string) (number int, ok bool) {
+	for i := range len(name) {
+		if name[i] >= utf8.RuneSelf {
+			return 0, false // lower case of the Kelvin sign is k
+		}
+	}
 	key := strings.NewReplacer(" ", "", "_", "", "-", "").Replace(name)
 	number, ok = onig().names[strings.ToLower(key)]
 	return number, ok

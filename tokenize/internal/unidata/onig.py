@@ -69,7 +69,7 @@ for name, (_, ctype) in sorted(zip(names, index)):
 text = read("unicode_fold_data.c")
 for size in (1, 2, 3):
     body = re.search(r"OnigUnicodeFolds%d\[\] = \{(.*?)\};" % size, text, re.S).group(1)
-    body = re.sub(r"/\*.*?\*/|#define.*", "", body, flags=re.S) if False else re.sub(r"#define[^\n]*", "", re.sub(r"/\*.*?\*/", "", body, flags=re.S))
+    body = re.sub(r"#define[^\n]*", "", re.sub(r"/\*.*?\*/", "", body, flags=re.S))
     n = [int(x, 0) for x in re.findall(r"0x[0-9a-f]+|\b\d+\b", body)]
     rows, i = [], 0
     while i < len(n):
