@@ -25,8 +25,9 @@
 //
 // Regular expressions are Oniguruma's, in its own syntax, with its properties and case folds of
 // Unicode 16. Refused are calls of groups, levels of references, references to the group around,
-// absent groups, callouts, word segments, (?L), \K in a look-around, an interval after something
-// that may be empty, and a repetition of what may be empty around a group that is referred to.
+// absent groups, callouts, word segments, (?L), \K in a look-around, a condition or \R in a
+// look-behind, an interval after something that may be empty, a repetition of what may be empty
+// around a group that is referred to, and a negated class of ASCII with a negated class inside.
 //
 // # Streaming
 //

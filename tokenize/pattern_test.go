@@ -257,6 +257,7 @@ func TestPatternRefused(t *testing.T) {
 		`(?:(a)|b*)*\1`:            "around a group that is referred to",
 		`(?:a*){2,3}`:              "an interval after something that may be empty",
 		`(?=a\Kb)ab`:               `\K in a look-around`,
+		`[^0[^\Ha]]`:               "with a negated class inside",
 		`[\x{61 62}]`:              "several code points in a class",
 		`(?:ab){100000}`:           "too large",
 		strings.Repeat("(", 500):   "nested more than",

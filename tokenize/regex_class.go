@@ -179,15 +179,19 @@ func (p *regexParser) property(negate, alone bool) ([]rune, error) {
 // classNode parses a bracket expression after its "[". Where case is ignored, more than one
 // character may be one, so that [ß] also means "ss".
 func (p *regexParser) classNode() (node, error) {
-	set, negate, err := p.class()
+	b, err := p.class()
 	if err != nil {
 		return nil, err
 	}
+	set, negate := b.set, b.negate
 	var others altNode
 	if mode := p.foldMode(); mode != foldNone {
 		set, others = p.sets.foldClass(set, negate, mode)
 	}
 	if negate {
+		if b.high && (len(set) == 0 || set[len(set)-1] < utf8.RuneSelf) {
+			return nil, p.fail("a negated class of ASCII with a negated class inside is not supported")
+		}
 		set = complement(set)
 	}
 	c := charNode{p.sets.of(set)}
@@ -205,63 +209,72 @@ const (
 	classComplete        // a range or a class has ended
 )
 
+// bracket is what stands between brackets: the characters, and whether they are those that it does
+// not mean. high is set where Oniguruma's bit set for bytes, which a class of ASCII alone is, has
+// the bytes above 127 from a negated class inside; if such a class is negated, it loses some of the
+// characters beyond ASCII.
+type bracket struct {
+	set    []rune
+	negate bool
+	high   bool
+}
+
 type classParser struct {
 	*regexParser
 	set   []rune
+	high  bool
 	state int
 	last  rune
 	isSet bool // what came last is a set
 }
 
-// class parses a bracket expression after its "[": the characters, and whether they are those that
-// it does not mean.
-func (p *regexParser) class() (set []rune, negate bool, err error) {
+// class parses a bracket expression after its "[".
+func (p *regexParser) class() (b bracket, err error) {
 	if err := p.deeper(); err != nil {
-		return nil, false, err
+		return b, err
 	}
 	defer func() { p.depth-- }()
 	c := classParser{regexParser: p}
-	negate = p.accept("^")
+	b.negate = p.accept("^")
 	if p.peek("]") {
 		if !strings.Contains(p.src[p.at+1:], "]") {
-			return nil, false, p.fail("an empty class")
+			return b, p.fail("an empty class")
 		}
 		p.at++
 		if err := c.char(']'); err != nil {
-			return nil, false, err
+			return b, err
 		}
 	}
-	var and []rune // what stands before &&
-	anded := false
+	anded := false // b has what stands before &&
+	and := func() {
+		c.flush()
+		set, high := normal(c.set), c.high
+		if anded {
+			set, high = intersection(b.set, set), b.high && high
+		}
+		b.set, b.high, anded = set, high, true
+	}
 	for {
 		switch {
 		case !p.more():
-			return nil, false, p.fail("an open class")
+			return b, p.fail("an open class")
 		case p.accept("]"):
-			c.flush()
-			set = normal(c.set)
-			if anded {
-				set = intersection(and, set)
-			}
-			return set, negate, nil
+			and()
+			return b, nil
 		case p.accept("&&"):
-			c.flush()
-			c.state = classStart
-			if set = normal(c.set); anded {
-				set = intersection(and, set)
-			}
-			and, anded, c.set = set, true, nil
+			and()
+			c.state, c.set, c.high = classStart, nil, false
 		case p.peek("[:") && posixBracket(p.src[p.at+2:]):
 			err = c.posix()
 		case p.accept("["):
 			c.flush()
 			c.state = classComplete
-			var inner []rune
-			var negated bool
-			if inner, negated, err = p.class(); negated {
-				inner = complement(inner)
+			var inner bracket
+			if inner, err = p.class(); inner.negate {
+				inner.set = complement(inner.set)
 			}
-			c.set = append(c.set, inner...)
+			c.set = append(c.set, inner.set...)
+			c.high = c.high || inner.high != inner.negate
 		case p.accept("-"):
 			err = c.minus()
 		case p.accept(`\`):
@@ -270,7 +283,7 @@ func (p *regexParser) class() (set []rune, negate bool, err error) {
 			err = c.char(p.rune())
 		}
 		if err != nil {
-			return nil, false, err
+			return b, err
 		}
 	}
 }

@@ -191,6 +191,8 @@ func (t *regexTree) checkBehind(n node, negate bool) {
 		if n == 'z' || n == 'Z' {
 			t.refuse(message)
 		}
+	case condNode:
+		t.refuse("a condition or \\R in a look-behind is not supported")
 	case memoryNode:
 		if negate && !(t.named && !n.named) {
 			t.refuse("a group that captures in a negative look-behind")
