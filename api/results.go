@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/crossattn/xpipe/internal/bom"
 )
 
 // Why a results file is refused.
@@ -51,7 +53,14 @@ func OpenResults(path string, resume bool) (*Results, error) {
 // read takes in the lines that are there and places the next one.
 func (r *Results) read(path string, resume bool) error {
 	in := bufio.NewReader(r.file)
-	var end int64
+	if err := bom.Discard(in); err != nil {
+		return Inputf("%s: %w", path, err)
+	}
+	end, err := r.file.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return err
+	}
+	end -= int64(in.Buffered())
 	for n := 1; ; n++ {
 		line, err := in.ReadBytes('\n')
 		if err != nil && !errors.Is(err, io.EOF) {
@@ -75,7 +84,7 @@ func (r *Results) read(path string, resume bool) error {
 	if err := r.file.Truncate(end); err != nil {
 		return err
 	}
-	_, err := r.file.Seek(end, io.SeekStart)
+	_, err = r.file.Seek(end, io.SeekStart)
 	return err
 }
 

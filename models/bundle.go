@@ -18,12 +18,14 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/internal/bom"
 )
 
 // ErrBundle is wrapped by every error about a bundle: a file that is missing, damaged or not what
@@ -126,6 +128,9 @@ func OpenFS(fsys fs.FS, opts ...Option) (*Bundle, error) {
 	}
 	data, err := fs.ReadFile(fsys, ManifestName)
 	native := !errors.Is(err, fs.ErrNotExist)
+	if err == nil {
+		data, err = bom.Strip(data)
+	}
 	if !native {
 		data, err = layoutManifest(fsys, o.variant, o.known)
 	} else if err != nil {
@@ -261,8 +266,9 @@ func (b *Bundle) Graph(role string) (engine.Source, error) {
 }
 
 // File returns the content of a file of the bundle, such as tokenizer.json. For a directory without
-// xpipe.json, that name gives the manifest derived from its layout. Errors wrap ErrBundle, and
-// fs.ErrNotExist where there is no such file.
+// xpipe.json, that name gives the manifest derived from its layout. A byte order mark in front of
+// JSON is not part of the content. Errors wrap ErrBundle, and fs.ErrNotExist where there is no such
+// file.
 func (b *Bundle) File(name string) ([]byte, error) {
 	if name == ManifestName {
 		return bytes.Clone(b.manifest), nil
@@ -279,6 +285,11 @@ func (b *Bundle) File(name string) ([]byte, error) {
 	}
 	if err := b.check(name, data); err != nil {
 		return nil, err
+	}
+	if path.Ext(name) == ".json" {
+		if data, err = bom.Strip(data); err != nil {
+			return nil, fmt.Errorf("%w: %s: %w", ErrBundle, name, err)
+		}
 	}
 	if len(data) <= smallFile {
 		b.mu.Lock()

@@ -9,6 +9,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/crossattn/xpipe/internal/bom"
 )
 
 // Directories that other tools made have no xpipe.json. This file derives one from config.json's
@@ -234,6 +236,9 @@ func readJSON(fsys fs.FS, name string, f func([]byte) error) (ok bool, err error
 	data, err := fs.ReadFile(fsys, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
+	}
+	if err == nil {
+		data, err = bom.Strip(data)
 	}
 	if err == nil {
 		err = f(data)

@@ -69,7 +69,7 @@ func newAddedVocabulary(tokens []addedToken, m model, n normalizer) (*addedVocab
 			v.original.add(t.content, id)
 			continue
 		}
-		p := aligned{s: t.content, added: -1}
+		p := newAligned(t.content)
 		if n != nil {
 			if err := n.normalize(&p); err != nil {
 				return nil, err

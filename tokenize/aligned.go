@@ -17,14 +17,24 @@ type aligned struct {
 	s     string
 	align []span // one a byte; nil while every byte is where it was, at base + its index
 	base  int32
+	from  span  // the part of the original text that this was cut from, whatever became of it since
 	added int32 // id of the added token that this is, or -1
+}
+
+// newAligned is a whole text before anything has changed it.
+func newAligned(s string) aligned {
+	return aligned{s: s, from: span{0, int32(len(s))}, added: -1}
 }
 
 // slice returns the part [a, b) of p; both must lie on character boundaries.
 func (p *aligned) slice(a, b int) aligned {
 	q := aligned{s: p.s[a:b], base: p.base + int32(a), added: -1}
+	q.from = span{q.base, q.base + int32(b-a)}
 	if p.align != nil {
 		q.align = p.align[a:b:b]
+		if a < b {
+			q.from = span{p.align[a].start, p.align[b-1].end}
+		}
 	}
 	return q
 }
@@ -34,7 +44,7 @@ func (p *aligned) slice(a, b int) aligned {
 func (p *aligned) original(a, b int) (int, int) {
 	switch {
 	case a == b: // an empty range has no alignment; the reference hands it through
-		return int(p.start()) + a, int(p.start()) + b
+		return int(p.from.start) + a, int(p.from.start) + b
 	case a > b || b > len(p.s):
 		return a, b
 	case p.align != nil:
@@ -47,14 +57,6 @@ func (p *aligned) original(a, b int) (int, int) {
 		b++
 	}
 	return int(p.base) + a, int(p.base) + b
-}
-
-// start is the offset of p in the original text.
-func (p *aligned) start() int32 {
-	if len(p.align) > 0 {
-		return p.align[0].start
-	}
-	return p.base
 }
 
 // alignment returns the alignment of p, built where it was implicit.
@@ -94,17 +96,21 @@ func (p *aligned) transform(changes []change, removed int) {
 	align := make([]span, 0, cap(out))
 	at := 0
 	// The reference finds the text to transform by its alignment, and so leaves out leading
-	// characters that stand for nothing.
-	for at < len(old) && oldAlign[at].start == oldAlign[at].end {
+	// characters that stand for nothing. Where the whole part does, it puts the new text in front
+	// of the old.
+	inserted := p.from.start == p.from.end
+	for !inserted && at < len(old) && oldAlign[at].start == oldAlign[at].end {
 		at++
 	}
 	out = append(out, old[:at]...)
 	align = append(align, oldAlign[:at]...)
 	for range removed {
-		at += runeLen(old[at:])
+		if !inserted {
+			at += runeLen(old[at:])
+		}
 	}
 	for _, c := range changes {
-		a := span{oldAlign[0].start, oldAlign[0].start}
+		a := span{p.from.start, p.from.start}
 		switch {
 		case c.delta > 0:
 			if at > 0 {
@@ -115,7 +121,7 @@ func (p *aligned) transform(changes []change, removed int) {
 		default:
 			a = oldAlign[len(old)-1]
 		}
-		if c.delta <= 0 {
+		if c.delta <= 0 && !inserted {
 			for range 1 - c.delta {
 				at += runeLen(old[at:])
 			}
@@ -125,6 +131,9 @@ func (p *aligned) transform(changes []change, removed int) {
 		for range len(out) - n {
 			align = append(align, a)
 		}
+	}
+	if inserted {
+		out, align = append(out, old...), append(align, oldAlign...)
 	}
 	p.s, p.align = string(out), align
 }
@@ -266,7 +275,7 @@ func (p *aligned) replace(matches []match, text string) {
 		out = append(out, old[at:m.start]...)
 		align = append(align, oldAlign[at:m.start]...)
 		out = append(out, text...)
-		a := span{oldAlign[0].start, oldAlign[0].start}
+		a := span{p.from.start, p.from.start}
 		if m.end > 0 {
 			a = oldAlign[m.end-1]
 		}
@@ -295,7 +304,19 @@ func (p *aligned) strip(left, right bool) {
 		}
 		b -= n
 	}
-	*p = p.slice(a, b)
+	switch {
+	case a == 0 && b == len(p.s):
+	case p.align != nil && p.align[0].start == p.align[0].end: // see transform
+		var kept []change
+		for _, r := range p.s[a:b] {
+			kept = append(kept, change{r, 0})
+		}
+		p.transform(kept, utf8.RuneCountInString(p.s[:a]))
+	default:
+		from := p.from
+		*p = p.slice(a, b)
+		p.from = from
+	}
 }
 
 // decompose puts p into NFD or, compatibly, NFKD.

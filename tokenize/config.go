@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/crossattn/xpipe/internal/bom"
 )
 
 // New reads the contents of a tokenizer.json as Hugging Face's tokenizers 0.22 writes it.
@@ -12,6 +14,10 @@ import (
 // A file that asks for a part this package does not know, or for one that it could only
 // approximate, is refused with an error that wraps ErrTokenizer and names the place in the file.
 func New(data []byte) (*Tokenizer, error) {
+	data, err := bom.Strip(data)
+	if err != nil {
+		return nil, refuse("%v", err)
+	}
 	if !utf8.Valid(data) {
 		return nil, refuse("the file is not UTF-8 text")
 	}
@@ -50,6 +56,7 @@ func newTokenizer(root *object) (*Tokenizer, error) {
 		}
 	}
 	var raw bool
+	byteLevelLast = byteLevelLast && !insertsInFront(t.normalizer)
 	if t.model, raw, err = buildModel(sub(root, "model"), byteLevelLast); err != nil {
 		return nil, err
 	}
@@ -107,6 +114,24 @@ func newTokenizer(root *object) (*Tokenizer, error) {
 		}
 	}
 	return t, nil
+}
+
+// insertsInFront reports whether n may put text before all others that stands for nothing in the
+// original. Such text is not always brought into byte-level form, see aligned.transform, so that a
+// model cannot read the raw bytes in its place.
+func insertsInFront(n normalizer) bool {
+	switch n := n.(type) {
+	case normalizers:
+		return slices.ContainsFunc(n, insertsInFront)
+	case replaceNormalizer:
+		switch pattern := n.pattern.(type) {
+		case literal:
+			return pattern == ""
+		case *regex:
+			return pattern.first == nil
+		}
+	}
+	return false
 }
 
 // sub reads a field of the root as an object; its path is the field alone.

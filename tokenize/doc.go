@@ -19,9 +19,15 @@
 //
 // Every normalizer, pre-tokenizer, model, post-processor and decoder of that version is known,
 // except the pre-tokenizer UnicodeScripts. Open refuses what cannot be done exactly, with an error
-// that names the place in the file: regular expressions beyond the syntax in regex.go, two tokens
-// with one id, added tokens of which normalization leaves nothing, and files from before 2020 whose
-// components have no types.
+// that names the place in the file: two tokens with one id, added tokens of which normalization
+// leaves nothing, files from before 2020 whose components have no types, and some regular
+// expressions.
+//
+// Regular expressions are Oniguruma's, in its own syntax, with its properties and case folds of
+// Unicode 16. Refused are calls of groups, levels of references, references to the group around,
+// absent groups, callouts, word segments, (?L), \K in a look-around, a condition or \R in a
+// look-behind, an interval after something that may be empty, a repetition of what may be empty
+// around a group that is referred to, and a negated class of ASCII with a negated class inside.
 //
 // # Streaming
 //

@@ -170,7 +170,7 @@ func (t metaspacePreTokenizer) split(dst []aligned, p *aligned) ([]aligned, erro
 	p.replace(literal(" ").matches(p.s), t.replacement)
 	if len(p.s) >= len(t.replacement) && p.s[:len(t.replacement)] == t.replacement {
 		// begins with one already
-	} else if t.prepend == prependAlways || t.prepend == prependFirst && p.start() == 0 {
+	} else if t.prepend == prependAlways || t.prepend == prependFirst && p.from.start == 0 {
 		p.prepend(t.replacement)
 	}
 	if !t.cut {

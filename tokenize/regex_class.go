@@ -1,362 +1,397 @@
 package tokenize
 
 import (
+	"encoding/binary"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/crossattn/xpipe/tokenize/internal/unidata"
 )
 
-// charSet is a set of characters.
+// Sets of characters are sorted pairs of first and last while a pattern is read.
+
+var allChars = []rune{0, utf8.MaxRune}
+
+// normal sorts pairs and joins those that touch.
+func normal(pairs []rune) []rune {
+	type span struct{ first, last rune }
+	spans := make([]span, 0, len(pairs)/2)
+	for i := 0; i < len(pairs); i += 2 {
+		spans = append(spans, span{pairs[i], pairs[i+1]})
+	}
+	slices.SortFunc(spans, func(a, b span) int { return int(a.first - b.first) })
+	var out []rune
+	for _, s := range spans {
+		if n := len(out); n > 0 && s.first <= out[n-1]+1 {
+			out[n-1] = max(out[n-1], s.last)
+		} else {
+			out = append(out, s.first, s.last)
+		}
+	}
+	return out
+}
+
+func union(a, b []rune) []rune { return normal(slices.Concat(a, b)) }
+
+func complement(a []rune) []rune {
+	var out []rune
+	next := rune(0)
+	for i := 0; i < len(a); i += 2 {
+		if a[i] > next {
+			out = append(out, next, a[i]-1)
+		}
+		next = a[i+1] + 1
+	}
+	if next <= utf8.MaxRune {
+		out = append(out, next, utf8.MaxRune)
+	}
+	return out
+}
+
+func intersection(a, b []rune) []rune {
+	return complement(union(complement(a), complement(b)))
+}
+
+// charSet is a set of characters in the form in which a program looks them up.
 type charSet struct {
-	ascii  [2]uint64 // membership of the characters below 128, everything taken into account
-	negate bool
-	ranges []rune // pairs of first and last
-	gc     uint32 // general categories, a bit each
-	props  uint32 // property bits of unidata
-	not    []*charSet
-	in     []*charSet
-	and    *charSet // intersection with another set, before negation
+	ascii  [2]uint64
+	ranges []rune   // all of them, sorted pairs of first and last
+	plane  []uint64 // a bit for each character below U+10000, where there are many ranges
 }
 
-func (c *charSet) has(r rune) bool {
-	if r < utf8.RuneSelf {
-		return c.ascii[r>>6]>>(r&63)&1 != 0
-	}
-	return c.lookup(r)
-}
-
-func (c *charSet) lookup(r rune) bool {
-	return c.member(r) != c.negate
-}
-
-func (c *charSet) member(r rune) bool {
-	if c.and != nil && !c.and.lookup(r) {
-		return false
-	}
-	for i := 0; i < len(c.ranges); i += 2 {
-		if c.ranges[i] <= r && r <= c.ranges[i+1] {
-			return true
-		}
-	}
-	if c.gc|c.props != 0 {
-		p := unidata.Props(r)
-		if c.gc>>(p&31)&1 != 0 || p&c.props != 0 {
-			return true
-		}
-	}
-	for _, s := range c.in {
-		if s.lookup(r) {
-			return true
-		}
-	}
-	for _, s := range c.not {
-		if !s.lookup(r) {
-			return true
-		}
-	}
-	return false
-}
-
-// seal fills the table for ASCII once the set is complete.
-func (c *charSet) seal() *charSet {
+func newCharSet(ranges []rune) *charSet {
+	c := &charSet{ranges: ranges}
 	for r := range rune(utf8.RuneSelf) {
-		if c.lookup(r) {
+		if unidata.InRanges(c.ranges, r) {
 			c.ascii[r>>6] |= 1 << (r & 63)
+		}
+	}
+	if len(c.ranges) > 16 {
+		c.plane = make([]uint64, 0x10000/64)
+		for i := 0; i < len(c.ranges); i += 2 {
+			first, last := c.ranges[i], min(c.ranges[i+1], 0xFFFF)
+			for r := first; r <= last; {
+				if r&63 == 0 && r+63 <= last {
+					c.plane[r>>6] = ^uint64(0)
+					r += 64
+				} else {
+					c.plane[r>>6] |= 1 << (r & 63)
+					r++
+				}
+			}
 		}
 	}
 	return c
 }
 
-func oneChar(r rune) *charSet { return (&charSet{ranges: []rune{r, r}}).seal() }
+// charSets are the sets of a pattern, each of which is there once: a long pattern names few.
+type charSets map[string]*charSet
 
-// letters reports whether case could matter to a set; ASCII without letters is certain not to.
-func (c *charSet) letters() bool {
-	if c.negate || c.gc|c.props != 0 || len(c.in)+len(c.not) > 0 || c.and != nil {
-		return true
+// of returns the set of some pairs, which may overlap.
+func (s charSets) of(pairs []rune) *charSet {
+	ranges := normal(pairs)
+	key := make([]byte, 0, 4*len(ranges))
+	for _, r := range ranges {
+		key = binary.LittleEndian.AppendUint32(key, uint32(r))
 	}
-	for i := 0; i < len(c.ranges); i += 2 {
-		if c.ranges[i+1] >= 'A' {
-			return true
-		}
+	set, ok := s[string(key)]
+	if !ok {
+		set = newCharSet(ranges)
+		s[string(key)] = set
 	}
-	return false
+	return set
 }
 
-// escapedSet parses an escape that is a set (\s, \p{..}) or a character.
-func (p *regexParser) escapedSet() (*charSet, rune, error) {
-	c := p.rune()
-	set := &charSet{}
-	switch c {
-	case 's', 'S':
-		set.props = unidata.OnigSpace
-	case 'd', 'D':
-		set.gc = 1 << unidata.Nd
-	case 'w', 'W':
-		set.props = unidata.OnigWordClass
-	case 'h', 'H':
-		set.ranges = []rune{'0', '9', 'a', 'f', 'A', 'F'}
-	case 'p', 'P':
-		if err := p.property(set); err != nil {
-			return nil, 0, err
-		}
-	case 't':
-		return nil, '\t', nil
-	case 'n':
-		return nil, '\n', nil
-	case 'r':
-		return nil, '\r', nil
-	case 'f':
-		return nil, '\f', nil
-	case 'v':
-		return nil, '\v', nil
-	case 'a':
-		return nil, '\a', nil
-	case 'e':
-		return nil, 0x1B, nil
-	case 'x', 'u':
-		r, err := p.hex(c)
-		return nil, r, err
-	default:
-		if c < utf8.RuneSelf && ('a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9') {
-			return nil, 0, p.fail("the escape \\%c is not supported", c)
-		}
-		return nil, c, nil
-	}
-	if c < 'a' {
-		set.negate = !set.negate
-	}
-	return set.seal(), 0, nil
-}
-
-func (p *regexParser) hex(kind rune) (rune, error) {
-	digits := p.src[p.at:]
+func (c *charSet) has(r rune) bool {
 	switch {
-	case kind == 'x' && p.accept("{"):
-		i := strings.IndexByte(p.src[p.at:], '}')
-		if i < 0 || i > 8 {
-			return 0, p.fail("a code point that does not end")
-		}
-		digits = p.src[p.at : p.at+i]
-		p.at += i + 1
-	case kind == 'x' && len(digits) >= 2:
-		digits = digits[:2]
-		p.at += 2
-	case kind == 'u' && len(digits) >= 4:
-		digits = digits[:4]
-		p.at += 4
-	default:
-		return 0, p.fail("a code point that does not end")
+	case r < utf8.RuneSelf:
+		return c.ascii[r>>6]>>(r&63)&1 != 0
+	case r < 0x10000 && c.plane != nil:
+		return c.plane[r>>6]>>(r&63)&1 != 0
 	}
-	r := rune(0)
-	for i := 0; i < len(digits); i++ {
-		d, ok := hexDigit(digits[i])
-		if !ok {
-			return 0, p.fail("%q is no code point", digits)
-		}
-		r = r<<4 | rune(d)
-	}
-	if kind == 'x' && len(digits) == 2 && r >= utf8.RuneSelf || !utf8.ValidRune(r) ||
-		len(digits) == 0 {
-		return 0, p.fail("%q is no code point", digits)
-	}
-	return r, nil
+	return unidata.InRanges(c.ranges, r)
 }
 
-// property parses {Name} or {^Name} after \p.
-func (p *regexParser) property(set *charSet) error {
-	if !p.accept("{") {
-		return p.fail("\\p without braces is not supported")
+// ctypeSet returns the characters of one of Oniguruma's numbered properties, within ASCII where the
+// options say so.
+func (p *regexParser) ctypeSet(number int, negate bool) []rune {
+	set := unidata.PropertyRanges(number)
+	if p.opt.ascii(number) {
+		set = intersection(set, []rune{0, 0x7F})
 	}
-	i := strings.IndexByte(p.src[p.at:], '}')
-	if i < 0 {
-		return p.fail("a property that does not end")
+	if negate {
+		set = complement(set)
 	}
-	name := p.src[p.at : p.at+i]
-	p.at += i + 1
-	if rest, ok := strings.CutPrefix(name, "^"); ok {
-		set.negate, name = true, rest
+	return set
+}
+
+// typeSet is \w, \d, \s or \h, or in upper case what is not in it.
+func (p *regexParser) typeSet(c rune, alone bool) []rune {
+	negate := c < 'a'
+	number := map[rune]int{'w': unidata.CtypeWord, 'd': unidata.CtypeDigit,
+		's': unidata.CtypeSpace, 'h': unidata.CtypeXDigit}[c|0x20]
+	if number == unidata.CtypeWord && alone {
+		return p.wordSet(negate)
 	}
-	key := strings.ToLower(strings.NewReplacer(" ", "", "_", "", "-", "").Replace(name))
-	if gc, ok := categoryNames[key]; ok {
-		set.gc = gc
-		return nil
-	}
-	switch key {
-	case "alpha", "alphabetic":
-		set.props = unidata.OnigAlpha
-	case "space", "whitespace":
-		set.props = unidata.OnigSpace
-	case "upper", "uppercase":
-		set.props = unidata.OnigUpper
-	case "lower", "lowercase":
-		set.props = unidata.OnigLower
-	case "word":
-		set.props = unidata.OnigWordClass
-	case "digit":
-		set.gc = 1 << unidata.Nd
-	case "alnum":
-		set.props, set.gc = unidata.OnigAlpha, 1<<unidata.Nd
-	default:
-		for script, ranges := range unidata.Scripts {
-			if strings.ToLower(script) == key {
-				set.ranges = ranges
-				return nil
+	return p.ctypeSet(number, negate)
+}
+
+// wordSet is \w outside a class, where Oniguruma has its own idea of the characters below U+0100:
+// ² and ½ are words.
+func (p *regexParser) wordSet(negate bool) []rune {
+	set := p.ctypeSet(unidata.CtypeWord, false)
+	if !p.opt.ascii(unidata.CtypeWord) {
+		for r := rune(0x80); r < 0x100; r++ {
+			if unidata.Is(r, unidata.OnigWord) {
+				set = union(set, []rune{r, r})
 			}
 		}
-		return p.fail("the property %q is not supported", name)
 	}
+	if negate {
+		set = complement(set)
+	}
+	return set
+}
+
+// property parses {Name} or {^Name} after \p. alone says that no class is around it.
+func (p *regexParser) property(negate, alone bool) ([]rune, error) {
+	p.at++
+	if p.accept("^") {
+		negate = !negate
+	}
+	i := strings.IndexAny(p.src[p.at:], "}(){|")
+	if i < 0 || p.src[p.at+i] != '}' {
+		return nil, p.fail("a property that does not end")
+	}
+	name := p.src[p.at : p.at+i]
+	number, ok := unidata.Property(name)
+	if !ok {
+		return nil, p.fail("there is no property %q", name)
+	}
+	p.at += i + 1
+	if number == unidata.CtypeWord && alone {
+		return p.wordSet(negate), nil
+	}
+	return p.ctypeSet(number, negate), nil
+}
+
+// classNode parses a bracket expression after its "[". Where case is ignored, more than one
+// character may be one, so that [ß] also means "ss".
+func (p *regexParser) classNode() (node, error) {
+	b, err := p.class()
+	if err != nil {
+		return nil, err
+	}
+	set, negate := b.set, b.negate
+	var others altNode
+	if mode := p.foldMode(); mode != foldNone {
+		set, others = p.sets.foldClass(set, negate, mode)
+	}
+	if negate {
+		if b.high && (len(set) == 0 || set[len(set)-1] < utf8.RuneSelf) {
+			return nil, p.fail("a negated class of ASCII with a negated class inside is not supported")
+		}
+		set = complement(set)
+	}
+	c := charNode{p.sets.of(set)}
+	if len(others) == 0 {
+		return c, nil
+	}
+	return append(altNode{c}, others...), nil
+}
+
+// States of a class while it is read, as in prs_cc.
+const (
+	classStart    = iota // nothing has come
+	classValue           // a character or a set has come; after a character a range may begin
+	classRange           // a character and "-"
+	classComplete        // a range or a class has ended
+)
+
+// bracket is what stands between brackets: the characters, and whether they are those that it does
+// not mean. high is set where Oniguruma's bit set for bytes, which a class of ASCII alone is, has
+// the bytes above 127 from a negated class inside; if such a class is negated, it loses some of the
+// characters beyond ASCII.
+type bracket struct {
+	set    []rune
+	negate bool
+	high   bool
+}
+
+type classParser struct {
+	*regexParser
+	set   []rune
+	high  bool
+	state int
+	last  rune
+	isSet bool // what came last is a set
+}
+
+// class parses a bracket expression after its "[".
+func (p *regexParser) class() (b bracket, err error) {
+	if err := p.deeper(); err != nil {
+		return b, err
+	}
+	defer func() { p.depth-- }()
+	c := classParser{regexParser: p}
+	b.negate = p.accept("^")
+	if p.peek("]") {
+		if !strings.Contains(p.src[p.at+1:], "]") {
+			return b, p.fail("an empty class")
+		}
+		p.at++
+		if err := c.char(']'); err != nil {
+			return b, err
+		}
+	}
+	anded := false // b has what stands before &&
+	and := func() {
+		c.flush()
+		set, high := normal(c.set), c.high
+		if anded {
+			set, high = intersection(b.set, set), b.high && high
+		}
+		b.set, b.high, anded = set, high, true
+	}
+	for {
+		switch {
+		case !p.more():
+			return b, p.fail("an open class")
+		case p.accept("]"):
+			and()
+			return b, nil
+		case p.accept("&&"):
+			and()
+			c.state, c.set, c.high = classStart, nil, false
+		case p.peek("[:") && posixBracket(p.src[p.at+2:]):
+			err = c.posix()
+		case p.accept("["):
+			c.flush()
+			c.state = classComplete
+			var inner bracket
+			if inner, err = p.class(); inner.negate {
+				inner.set = complement(inner.set)
+			}
+			c.set = append(c.set, inner.set...)
+			c.high = c.high || inner.high != inner.negate
+		case p.accept("-"):
+			err = c.minus()
+		case p.accept(`\`):
+			err = c.escaped()
+		default:
+			err = c.char(p.rune())
+		}
+		if err != nil {
+			return b, err
+		}
+	}
+}
+
+// posixBracket reports whether what follows "[:" is the name of a POSIX bracket.
+func posixBracket(s string) bool {
+	name, _, ok := strings.Cut(strings.TrimPrefix(s, "^"), ":]")
+	if !ok || name == "" {
+		return false
+	}
+	alpha := unidata.PropertyRanges(unidata.CtypeAlpha)
+	for _, r := range name {
+		if !unidata.InRanges(alpha, r) {
+			return false
+		}
+	}
+	return true
+}
+
+var posixNames = map[string]int{
+	"alnum": unidata.CtypeAlnum, "alpha": unidata.CtypeAlpha, "blank": unidata.CtypeBlank,
+	"cntrl": unidata.CtypeCntrl, "digit": unidata.CtypeDigit, "graph": unidata.CtypeGraph,
+	"lower": unidata.CtypeLower, "print": unidata.CtypePrint, "punct": unidata.CtypePunct,
+	"space": unidata.CtypeSpace, "upper": unidata.CtypeUpper, "xdigit": unidata.CtypeXDigit,
+	"ascii": unidata.CtypeASCII, "word": unidata.CtypeWord,
+}
+
+func (c *classParser) posix() error {
+	c.at += 2
+	negate := c.accept("^")
+	name, _, _ := strings.Cut(c.src[c.at:], ":]")
+	number, ok := posixNames[name]
+	if !ok {
+		return c.fail("there is no class [:%s:]", name)
+	}
+	c.at += len(name) + 2
+	return c.add(c.ctypeSet(number, negate))
+}
+
+// flush adds a character that might have begun a range.
+func (c *classParser) flush() {
+	if c.state == classValue && !c.isSet {
+		c.set = append(c.set, c.last, c.last)
+	}
+}
+
+// char takes the next character.
+func (c *classParser) char(r rune) error {
+	switch c.state {
+	case classValue:
+		c.flush()
+	case classRange:
+		if c.last > r {
+			return c.fail("a range that ends before it begins")
+		}
+		c.set = append(c.set, c.last, r)
+		c.state = classComplete
+	default:
+		c.state = classValue
+	}
+	c.last, c.isSet = r, false
 	return nil
 }
 
-// categoryNames maps the names of general categories to their bits.
-var categoryNames = func() map[string]uint32 {
-	m := map[string]uint32{
-		"cc": 1 << unidata.Cc, "cf": 1 << unidata.Cf, "co": 1 << unidata.Co,
-		"ll": 1 << unidata.Ll, "lm": 1 << unidata.Lm,
-		"lo": 1 << unidata.Lo, "lt": 1 << unidata.Lt, "lu": 1 << unidata.Lu,
-		"mc": 1 << unidata.Mc, "me": 1 << unidata.Me,
-		"mn": 1 << unidata.Mn, "nd": 1 << unidata.Nd, "nl": 1 << unidata.Nl,
-		"no": 1 << unidata.No, "pc": 1 << unidata.Pc,
-		"pd": 1 << unidata.Pd, "pe": 1 << unidata.Pe, "pf": 1 << unidata.Pf,
-		"pi": 1 << unidata.Pi, "po": 1 << unidata.Po,
-		"ps": 1 << unidata.Ps, "sc": 1 << unidata.Sc, "sk": 1 << unidata.Sk,
-		"sm": 1 << unidata.Sm, "so": 1 << unidata.So,
-		"zl": 1 << unidata.Zl, "zp": 1 << unidata.Zp, "zs": 1 << unidata.Zs,
+// add takes a set.
+func (c *classParser) add(set []rune) error {
+	if c.state == classRange {
+		return c.fail("a range that ends in a class")
 	}
-	for name, bit := range m {
-		m[name[:1]] |= bit
-	}
-	m["cn"] = 1<<unidata.Cn | 1<<unidata.Cs // a valid text holds no surrogates
-	m["c"] |= m["cn"]
-	for long, short := range map[string]string{
-		"letter": "l", "mark": "m", "number": "n", "punctuation": "p", "symbol": "s",
-		"separator": "z", "other": "c",
-		"lowercaseletter": "ll", "uppercaseletter": "lu", "titlecaseletter": "lt",
-		"modifierletter": "lm", "otherletter": "lo",
-		"decimalnumber": "nd", "letternumber": "nl", "othernumber": "no", "nonspacingmark": "mn",
-		"spacingmark": "mc", "enclosingmark": "me",
-		"spaceseparator": "zs", "control": "cc", "format": "cf",
-	} {
-		m[long] = m[short]
-	}
-	return m
-}()
-
-// class parses a bracket expression after its "[".
-func (p *regexParser) class() (*charSet, error) {
-	if p.depth++; p.depth > 100 {
-		return nil, p.fail("classes nested more than 100 deep")
-	}
-	defer func() { p.depth-- }()
-	set := &charSet{}
-	negate := p.accept("^")
-	if p.peek("]") {
-		return nil, p.fail("an empty class or one that begins with a bracket is not supported")
-	}
-	var and *charSet
-	for {
-		if !p.more() {
-			return nil, p.fail("an open class")
-		}
-		if p.accept("]") {
-			break
-		}
-		if p.accept("&&") {
-			// What came before, and with the rest.
-			left := set.seal()
-			if and != nil {
-				left = (&charSet{in: []*charSet{left}, and: and}).seal()
-			}
-			and, set = left, &charSet{}
-			continue
-		}
-		if err := p.classItem(set, and != nil); err != nil {
-			return nil, err
-		}
-	}
-	if and != nil {
-		set = &charSet{in: []*charSet{set.seal()}, and: and}
-	}
-	set.negate = negate
-	return set.seal(), nil
+	c.flush()
+	c.set = append(c.set, set...)
+	c.state, c.isSet = classValue, true
+	return nil
 }
 
-func (p *regexParser) classItem(set *charSet, intersected bool) error {
-	switch {
-	case p.accept("[:"):
-		name, rest, ok := strings.Cut(p.src[p.at:], ":]")
-		if !ok {
-			return p.fail("an open POSIX class")
-		}
-		p.at = len(p.src) - len(rest)
-		negate := strings.HasPrefix(name, "^")
-		sub := &regexParser{src: "{" + name + "}"}
-		item := &charSet{}
-		switch strings.TrimPrefix(name, "^") {
-		case "alpha", "upper", "lower", "space", "word", "digit", "alnum":
-		default:
-			return p.fail("the class [:%s:] is not supported", name)
-		}
-		if err := sub.property(item); err != nil {
-			return err
-		}
-		item.negate = negate
-		set.in = append(set.in, item.seal())
-		return nil
-	case p.accept("["):
-		item, err := p.class()
-		if err != nil {
-			return err
-		}
-		if item.negate && !intersected {
-			// Oniguruma 6.9 loses the characters beyond Latin-1 of some such unions.
-			return p.fail("a negated class inside a class, but for after &&, is not supported")
-		}
-		set.in = append(set.in, item)
-		return nil
+// minus takes a "-", which is a range between two characters and text at the ends.
+func (c *classParser) minus() error {
+	if c.state != classValue || c.peek("]") || c.peek("&&") {
+		return c.char('-')
 	}
-	item, low, err := p.classChar()
+	if c.isSet {
+		return c.fail("a range that begins with a class")
+	}
+	c.state = classRange
+	return nil
+}
+
+func (c *classParser) escaped() error {
+	if !c.more() {
+		return c.fail("a backslash at the end")
+	}
+	start := c.at
+	switch r := c.rune(); r {
+	case 'w', 'W', 'd', 'D', 's', 'S', 'h', 'H':
+		return c.add(c.typeSet(r, false))
+	case 'p', 'P':
+		if c.peek("{") {
+			set, err := c.property(r == 'P', false)
+			if err != nil {
+				return err
+			}
+			return c.add(set)
+		}
+	}
+	c.at = start
+	text, _, err := c.escapedText(true)
 	if err != nil {
 		return err
 	}
-	if item != nil {
-		if p.peek("-") && !p.peek("-]") {
-			return p.fail("a range that begins with a class")
-		}
-		set.in = append(set.in, item)
-		return nil
-	}
-	high := low
-	if p.peek("-") && !p.peek("-]") && !p.peek("-&&") {
-		p.at++
-		if item, high, err = p.classChar(); err != nil {
-			return err
-		}
-		if item != nil || high < low {
-			return p.fail("a range that does not end in a later character")
-		}
-	}
-	set.ranges = append(set.ranges, low, high)
-	return nil
-}
-
-// classChar parses one character or escape inside a class.
-func (p *regexParser) classChar() (*charSet, rune, error) {
-	if !p.more() {
-		return nil, 0, p.fail("an open class")
-	}
-	if !p.accept(`\`) {
-		if p.peek("[") {
-			return nil, 0, p.fail("a range that ends in a class")
-		}
-		return nil, p.rune(), nil
-	}
-	if !p.more() {
-		return nil, 0, p.fail("a backslash at the end")
-	}
-	if p.accept("b") {
-		return nil, '\b', nil
-	}
-	return p.escapedSet()
+	return c.char(text[0])
 }

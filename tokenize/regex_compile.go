@@ -8,42 +8,59 @@ import (
 // maxProgram bounds the size of a compiled pattern, counted repetitions written out.
 const maxProgram = 1 << 15
 
-// compileRegex compiles a pattern, or says what in it is not supported.
+// compileRegex compiles a pattern, or says what in it is wrong or not supported. Besides what the
+// parser refuses, these are: an interval after something that may be empty, a repetition of what
+// may be empty around a group that is referred to, a reference to the group that it stands in, \K
+// in a look-around, and a program that is too large.
 func compileRegex(src string) (*regex, error) {
-	p := &regexParser{src: src}
-	if !utf8.ValidString(src) {
-		return nil, p.fail("not UTF-8")
-	}
-	n, err := p.alternatives()
+	n, t, err := parseRegex(src)
 	if err != nil {
 		return nil, err
 	}
-	if p.more() {
-		return nil, p.fail("a closing parenthesis too many")
+	c := &regexCompiler{tree: t, slots: t.slotsOf()}
+	c.captures = 2 * len(c.slots)
+	if keeps(n) {
+		c.keep = c.captures
+		c.captures++
+		c.keeps = true
 	}
-	c := &regexCompiler{}
+	c.marks = c.captures
 	c.node(n)
 	c.emit(instr{op: opMatch})
 	if c.err != nil {
 		return nil, fmt.Errorf("the pattern %q: %w", src, c.err)
 	}
-	re := &regex{prog: c.prog}
+	re := &regex{prog: c.prog, captures: c.captures, slots: c.marks, keep: -1}
+	if c.keeps {
+		re.keep = c.keep
+	}
 	var first [256]bool
-	if !firstBytes(n, &first) {
+	if !c.firstBytes(n, &first) {
 		re.first = &first
 	}
 	return re, nil
 }
 
 type regexCompiler struct {
-	prog  []instr
-	slots int
-	err   error
+	tree     *regexTree
+	slots    map[int]int // of groups
+	captures int         // slots of groups and of \K, which come first
+	marks    int         // slots in all
+	keep     int         // the slot of \K
+	keeps    bool
+	prog     []instr
+	err      error
+}
+
+func (c *regexCompiler) refuse(message string) {
+	if c.err == nil {
+		c.err = fmt.Errorf("%s", message)
+	}
 }
 
 func (c *regexCompiler) emit(i instr) int {
-	if len(c.prog) >= maxProgram && c.err == nil {
-		c.err = fmt.Errorf("too large")
+	if len(c.prog) >= maxProgram {
+		c.refuse("too large")
 	}
 	if c.err != nil {
 		return 0
@@ -56,65 +73,71 @@ func (c *regexCompiler) emit(i instr) int {
 func (c *regexCompiler) node(n node) {
 	switch n := n.(type) {
 	case emptyNode:
+	case failNode:
+		c.emit(instr{op: opFail})
 	case charNode:
 		c.emit(instr{op: opChar, set: n.set})
+	case strNode:
+		c.emit(instr{op: opText, text: string(n.text)})
 	case concatNode:
 		for _, sub := range n {
 			c.node(sub)
 		}
 	case altNode:
-		var jumps []int
-		for i, sub := range n {
-			if i == len(n)-1 {
-				c.node(sub)
-				break
-			}
-			split := c.emit(instr{op: opSplit})
-			c.at(split).x = len(c.prog)
-			c.node(sub)
-			jumps = append(jumps, c.emit(instr{op: opJump}))
-			c.at(split).y = len(c.prog)
-		}
-		for _, j := range jumps {
-			c.at(j).x = len(c.prog)
-		}
-	case repeatNode:
-		c.repeat(n)
+		c.alternatives(n)
+	case quantNode:
+		c.repeat(n, false)
 	case assertNode:
 		c.emit(instr{op: opAssert, min: int(n)})
 	case atomicNode:
+		if q, ok := n.sub.(quantNode); ok && !q.lazy {
+			if _, single := q.sub.(charNode); single {
+				c.repeat(q, true)
+				return
+			}
+		}
 		c.block(instr{op: opAtomic}, n.sub)
 	case lookNode:
-		if !n.behind {
-			c.block(instr{op: opLook, negate: n.negate}, n.sub)
+		c.look(n)
+	case memoryNode:
+		slot := c.slots[n.number]
+		c.emit(instr{op: opGroup, min: slot})
+		c.node(n.sub)
+		c.emit(instr{op: opSave, min: slot + 1})
+	case keepNode:
+		c.emit(instr{op: opSave, min: c.keep})
+	case backrefNode:
+		// Of several groups of one name the last that has matched counts.
+		in := instr{op: opBackref, fold: n.fold}
+		if n.check {
+			in.op = opCheck
+		}
+		for i := len(n.numbers) - 1; i >= 0; i-- {
+			if slot, ok := c.slots[n.numbers[i]]; ok {
+				in.refs = append(in.refs, slot)
+			}
+		}
+		c.emit(in)
+	case condNode:
+		c.cond(n)
+	}
+}
+
+func (c *regexCompiler) alternatives(n altNode) {
+	var jumps []int
+	for i, sub := range n {
+		if i == len(n)-1 {
+			c.node(sub)
 			break
 		}
-		alts, ok := n.sub.(altNode)
-		if !ok {
-			alts = altNode{n.sub}
-		}
-		if n.negate { // none of the alternatives may match
-			for _, alt := range alts {
-				c.behind(alt, true)
-			}
-			break
-		}
-		var jumps []int
-		for i, alt := range alts {
-			split := -1
-			if i < len(alts)-1 {
-				split = c.emit(instr{op: opSplit})
-				c.at(split).x = len(c.prog)
-			}
-			c.behind(alt, false)
-			if split >= 0 {
-				jumps = append(jumps, c.emit(instr{op: opJump}))
-				c.at(split).y = len(c.prog)
-			}
-		}
-		for _, j := range jumps {
-			c.at(j).x = len(c.prog)
-		}
+		split := c.emit(instr{op: opSplit})
+		c.at(split).x = len(c.prog)
+		c.node(sub)
+		jumps = append(jumps, c.emit(instr{op: opJump}))
+		c.at(split).y = len(c.prog)
+	}
+	for _, j := range jumps {
+		c.at(j).x = len(c.prog)
 	}
 }
 
@@ -135,56 +158,55 @@ func (c *regexCompiler) block(i instr, sub node) {
 	c.at(k).y = len(c.prog)
 }
 
-func (c *regexCompiler) behind(alt node, negate bool) {
-	n, ok := width(alt)
-	if !ok && c.err == nil {
-		c.err = fmt.Errorf("look-behind of varying length is not supported")
+func (c *regexCompiler) look(n lookNode) {
+	if keeps(n.sub) {
+		c.refuse(`\K in a look-around is not supported`)
 	}
-	c.block(instr{op: opBehind, negate: negate, min: n}, alt)
+	if !n.behind {
+		c.block(instr{op: opLook, negate: n.negate}, n.sub)
+		return
+	}
+	least, most := c.tree.width(n.sub)
+	if least > maxBehind || most > maxBehind {
+		c.refuse("a look-behind that is too long")
+	}
+	k := c.emit(instr{op: opBehind, negate: n.negate, min: least, max: most})
+	c.at(k).x = len(c.prog)
+	c.node(n.sub)
+	c.emit(instr{op: opReached})
+	c.emit(instr{op: opMatch})
+	c.at(k).y = len(c.prog)
 }
 
-// width is the number of characters a pattern always matches.
-func width(n node) (int, bool) {
-	switch n := n.(type) {
-	case emptyNode, assertNode, lookNode:
-		return 0, true
-	case charNode:
-		return 1, true
-	case atomicNode:
-		return width(n.sub)
-	case concatNode:
-		total := 0
-		for _, sub := range n {
-			w, ok := width(sub)
-			if !ok {
-				return 0, false
-			}
-			total += w
-		}
-		return total, true
-	case altNode:
-		first, ok := width(n[0])
-		for _, sub := range n[1:] {
-			w, ok2 := width(sub)
-			ok = ok && ok2 && w == first
-		}
-		return first, ok
-	case repeatNode:
-		w, ok := width(n.sub)
-		return w * n.min, ok && n.min == n.max
-	}
-	return 0, false
+// cond emits the condition as a program of its own, then the two ways on.
+func (c *regexCompiler) cond(n condNode) {
+	k := c.emit(instr{op: opCond})
+	c.at(k).x = len(c.prog)
+	c.node(n.cond)
+	c.emit(instr{op: opMatch})
+	c.at(k).y = len(c.prog)
+	c.node(n.then)
+	jump := c.emit(instr{op: opJump})
+	c.at(k).min = len(c.prog)
+	c.node(n.other)
+	c.at(jump).x = len(c.prog)
 }
 
-func (c *regexCompiler) repeat(n repeatNode) {
+// repeat emits a repetition; keep says that it never gives back, which only one of a single
+// character may ask for here.
+func (c *regexCompiler) repeat(n quantNode, keep bool) {
+	if n.max == 0 {
+		return
+	}
 	if ch, ok := n.sub.(charNode); ok {
-		c.emit(instr{op: opRepeat, set: ch.set, min: n.min, max: n.max, lazy: n.lazy, keep: n.keep})
+		c.emit(instr{op: opRepeat, set: ch.set, min: n.min, max: n.max, lazy: n.lazy, keep: keep})
 		return
 	}
-	if n.keep {
-		n.keep = false
-		c.block(instr{op: opAtomic}, n)
-		return
+	least, _ := c.tree.width(n.sub)
+	if least == 0 && (n.min > 1 || n.max > 1) {
+		// Oniguruma ends such a repetition at the first empty round in some cases and not in
+		// others.
+		c.refuse("an interval after something that may be empty is not supported")
 	}
 	for range n.min {
 		if c.node(n.sub); c.err != nil {
@@ -203,13 +225,21 @@ func (c *regexCompiler) repeat(n repeatNode) {
 		c.at(k).x, c.at(k).y = body, out
 	}
 	if n.max < 0 {
-		slot := c.slots
-		c.slots++
 		k := branch()
 		body := len(c.prog)
-		c.emit(instr{op: opMark, min: slot})
-		c.node(n.sub)
-		c.emit(instr{op: opLoop, min: slot})
+		if least == 0 {
+			if captures(n.sub) {
+				c.refuse("a repetition of what may be empty around a group that is referred to " +
+					"is not supported")
+			}
+			slot := c.marks
+			c.marks++
+			c.emit(instr{op: opMark, min: slot})
+			c.node(n.sub)
+			c.emit(instr{op: opLoop, min: slot})
+		} else {
+			c.node(n.sub)
+		}
 		c.emit(instr{op: opJump, x: k})
 		link(k, body, len(c.prog))
 		return
@@ -228,9 +258,11 @@ func (c *regexCompiler) repeat(n repeatNode) {
 }
 
 // firstBytes adds the bytes that a match of n can begin with and reports whether n may match the
-// empty string.
-func firstBytes(n node, first *[256]bool) bool {
+// empty string, or begin with anything.
+func (c *regexCompiler) firstBytes(n node, first *[256]bool) bool {
 	switch n := n.(type) {
+	case failNode:
+		return false
 	case charNode:
 		for b := range 256 {
 			if b >= utf8.RuneSelf || n.set.has(rune(b)) {
@@ -238,9 +270,12 @@ func firstBytes(n node, first *[256]bool) bool {
 			}
 		}
 		return false
+	case strNode:
+		first[string(n.text[:1])[0]] = true
+		return false
 	case concatNode:
 		for _, sub := range n {
-			if !firstBytes(sub, first) {
+			if !c.firstBytes(sub, first) {
 				return false
 			}
 		}
@@ -248,13 +283,18 @@ func firstBytes(n node, first *[256]bool) bool {
 	case altNode:
 		empty := false
 		for _, sub := range n {
-			empty = firstBytes(sub, first) || empty
+			empty = c.firstBytes(sub, first) || empty
 		}
 		return empty
-	case repeatNode:
-		return firstBytes(n.sub, first) || n.min == 0
+	case quantNode:
+		return n.max == 0 || c.firstBytes(n.sub, first) || n.min == 0
 	case atomicNode:
-		return firstBytes(n.sub, first)
+		return c.firstBytes(n.sub, first)
+	case memoryNode:
+		return c.firstBytes(n.sub, first)
+	case condNode:
+		then := c.firstBytes(concatNode{n.cond, n.then}, first)
+		return c.firstBytes(n.other, first) || then
 	}
 	return true // assertions match the empty string
 }

@@ -1,6 +1,7 @@
 package tokenize
 
 import (
+	"strings"
 	"unicode/utf8"
 
 	"github.com/crossattn/xpipe/tokenize/internal/unidata"
@@ -8,33 +9,47 @@ import (
 
 // regex is a compiled pattern, run by backtracking with a stack of its own.
 type regex struct {
-	prog  []instr
-	first *[256]bool // bytes a match can begin with; nil where it may be empty
+	prog     []instr
+	first    *[256]bool // bytes a match can begin with; nil where it may be empty
+	slots    int        // positions that a run remembers
+	captures int        // those of them, the first ones, that are ends of groups and of \K
+	keep     int        // the slot of \K, -1 without one
 }
 
 type opcode uint8
 
 const (
-	opMatch  opcode = iota
-	opChar          // one character of set
-	opRepeat        // min to max characters of set: the most first, lazy the fewest, keep the most alone
-	opSplit         // try x, then y
-	opJump          // go on at x
-	opAssert        // the place named by min
-	opLook          // the program at x must match here, or must not if negate; then y
-	opBehind        // the same with text of min characters that ends here
-	opAtomic        // the program at x, then y from where it ended, with no way back in
-	opMark          // remember the position in slot min: a loop begins an iteration
-	opLoop          // leave the loop if the iteration since the mark was empty
+	opMatch   opcode = iota
+	opFail           // no way on
+	opChar           // one character of set
+	opText           // text
+	opRepeat         // min to max characters of set: the most first, lazy the fewest, keep the most alone
+	opSplit          // try x, then y
+	opJump           // go on at x
+	opAssert         // the place named by min
+	opLook           // the program at x must match here, or must not if negate; then y
+	opBehind         // the same with text of min to max characters that ends here
+	opReached        // the text of a look-behind has ended where it must
+	opAtomic         // the program at x, then y from where it ended, with no way back in
+	opCond           // like opAtomic, or where x does not match go on at min
+	opMark           // remember the position in slot min: a loop begins an iteration
+	opLoop           // leave the loop if the iteration since the mark was empty
+	opGroup          // a group begins: remember the position in slot min, the end is not known yet
+	opSave           // remember the position in slot min
+	opBackref        // the text of the first group of refs that has matched and fits
+	opCheck          // one of the groups in refs has matched
 )
 
 type instr struct {
 	op         opcode
 	lazy, keep bool
 	negate     bool
+	fold       foldMode
 	x, y       int
 	min, max   int
 	set        *charSet
+	text       string
+	refs       []int
 }
 
 // regexBudget is the number of steps after which a search gives up, by far more than any real
@@ -50,7 +65,10 @@ type regexRun struct {
 	*regex
 	s     string
 	stack []backtrack
-	marks []int
+	marks []int // positions in slots, -1 where nothing is known
+	from  int   // where the search began: \G
+	reach int   // where the text of the look-behind that runs must end
+	limit int   // where the text ends that the program sees
 	steps int
 }
 
@@ -66,9 +84,13 @@ func (re *regex) find(s string) ([]match, error) {
 	if len(s) == 0 {
 		return nil, nil
 	}
-	run := &regexRun{regex: re, s: s, steps: regexBudget + regexBudgetPerByte*len(s)}
+	run := &regexRun{
+		regex: re, s: s, steps: regexBudget + regexBudgetPerByte*len(s), marks: make([]int, re.slots),
+		limit: len(s),
+	}
 	// Empty matches right behind a match are passed over, as in the iterator of the crate onig.
 	for at, last := 0, -1; at <= len(s); {
+		run.from = at
 		start, end := run.search(at)
 		if run.steps < 0 {
 			return nil, refuse("a pattern takes too long on a text of %d bytes", len(s))
@@ -103,7 +125,14 @@ func (r *regexRun) search(from int) (int, int) {
 				}
 			}
 		}
+		r.stack = r.stack[:0]
+		for i := range r.marks {
+			r.marks[i] = -1
+		}
 		if end := r.run(0, at); end >= 0 {
+			if r.keep >= 0 && r.marks[r.keep] >= 0 {
+				return r.marks[r.keep], end
+			}
 			return at, end
 		}
 		if r.steps < 0 {
@@ -113,10 +142,11 @@ func (r *regexRun) search(from int) (int, int) {
 	return -1, -1
 }
 
-// run runs the program at pc from position pos; it returns where the match ends, or -1.
+// run runs the program at pc from position pos; it returns where the match ends, or -1. What undoes
+// the groups of a match stays on the stack.
 func (r *regexRun) run(pc, pos int) int {
 	base := len(r.stack)
-	s := r.s
+	s := r.s[:r.limit]
 	for {
 		if r.steps--; r.steps < 0 {
 			r.stack = r.stack[:base]
@@ -126,8 +156,25 @@ func (r *regexRun) run(pc, pos int) int {
 		ok := true
 		switch in.op {
 		case opMatch:
-			r.stack = r.stack[:base]
+			if r.captures == 0 {
+				r.stack = r.stack[:base]
+				return pos
+			}
+			kept := r.stack[:base]
+			for _, b := range r.stack[base:] {
+				if 0 <= b.slot && b.slot < r.captures {
+					kept = append(kept, b)
+				}
+			}
+			r.stack = kept
 			return pos
+		case opFail:
+			ok = false
+		case opText:
+			if ok = strings.HasPrefix(s[pos:], in.text); ok {
+				pos += len(in.text)
+				pc++
+			}
 		case opChar:
 			if pos < len(s) {
 				c, n := rune(s[pos]), 1
@@ -185,34 +232,48 @@ func (r *regexRun) run(pc, pos int) int {
 			if ok = r.assert(byte(in.min), pos); ok {
 				pc++
 			}
-		case opLook:
-			if ok = (r.run(in.x, pos) >= 0) != in.negate; ok {
+		case opLook, opBehind:
+			before := len(r.stack)
+			if in.op == opLook {
+				ok = r.run(in.x, pos) >= 0
+			} else {
+				ok = r.behind(in, pos)
+			}
+			if ok && in.negate {
+				r.undo(before)
+			}
+			if ok = ok != in.negate; ok {
 				pc = in.y
 			}
-		case opBehind:
-			at := pos
-			for k := 0; k < in.min && at >= 0; k++ {
-				if at == 0 {
-					at = -1
-					break
-				}
-				_, n := utf8.DecodeLastRuneInString(s[:at])
-				at -= n
+		case opReached:
+			if ok = pos == r.reach; ok {
+				pc++
 			}
-			if ok = (at >= 0 && r.run(in.x, at) == pos) != in.negate; ok {
-				pc = in.y
-			}
-		case opAtomic:
+		case opAtomic, opCond:
 			end := r.run(in.x, pos)
-			if ok = end >= 0; ok {
+			switch {
+			case end >= 0:
 				pos, pc = end, in.y
+			case in.op == opCond && r.steps >= 0:
+				pc = in.min
+			default:
+				ok = false
+			}
+		case opGroup:
+			r.save(in.min, pos)
+			r.save(in.min+1, -1)
+			pc++
+		case opSave:
+			r.save(in.min, pos)
+			pc++
+		case opBackref, opCheck:
+			var n int
+			if n, ok = r.backref(in, pos); ok {
+				pos += n
+				pc++
 			}
 		case opMark:
-			for len(r.marks) <= in.min {
-				r.marks = append(r.marks, -1)
-			}
-			r.stack = append(r.stack, backtrack{slot: in.min, old: r.marks[in.min]})
-			r.marks[in.min] = pos
+			r.save(in.min, pos)
 			pc++
 		case opLoop:
 			if r.marks[in.min] == pos {
@@ -263,6 +324,78 @@ func (r *regexRun) run(pc, pos int) int {
 	}
 }
 
+// save remembers a position in a slot until backtracking takes it back.
+func (r *regexRun) save(slot, pos int) {
+	r.stack = append(r.stack, backtrack{slot: slot, old: r.marks[slot]})
+	r.marks[slot] = pos
+}
+
+// undo takes back what was saved since the stack had n entries.
+func (r *regexRun) undo(n int) {
+	for i := len(r.stack) - 1; i >= n; i-- {
+		if b := r.stack[i]; b.slot >= 0 {
+			r.marks[b.slot] = b.old
+		}
+	}
+	r.stack = r.stack[:n]
+}
+
+// behind looks for a start, min to max characters before pos, from where the program matches up to
+// pos. Where its length varies, it sees no text behind pos.
+func (r *regexRun) behind(in *instr, pos int) bool {
+	at := pos
+	back := func() bool {
+		if at == 0 {
+			return false
+		}
+		_, n := utf8.DecodeLastRuneInString(r.s[:at])
+		at -= n
+		return true
+	}
+	for range in.min {
+		if !back() {
+			return false
+		}
+	}
+	reach, limit := r.reach, r.limit
+	defer func() { r.reach, r.limit = reach, limit }()
+	if in.min != in.max {
+		r.limit = pos
+	}
+	for count := in.min; ; count++ {
+		r.reach = pos
+		if r.run(in.x, at) >= 0 {
+			return true
+		}
+		if count == in.max || r.steps < 0 || !back() {
+			return false
+		}
+	}
+}
+
+// backref returns the length of the text at pos that a back reference matches.
+func (r *regexRun) backref(in *instr, pos int) (n int, ok bool) {
+	for _, slot := range in.refs {
+		start, end := r.marks[slot], r.marks[slot+1]
+		if start < 0 || end < 0 {
+			continue
+		}
+		if in.op == opCheck {
+			return 0, true
+		}
+		group, rest := r.s[start:end], r.s[pos:r.limit]
+		r.steps -= len(group) / 8
+		if in.fold != foldNone {
+			if n, ok := equalFold(group, rest, in.fold); ok {
+				return n, true
+			}
+		} else if strings.HasPrefix(rest, group) {
+			return len(group), true
+		}
+	}
+	return 0, false
+}
+
 func (r *regexRun) assert(kind byte, pos int) bool {
 	s := r.s
 	switch kind {
@@ -276,10 +409,19 @@ func (r *regexRun) assert(kind byte, pos int) bool {
 		return pos == len(s)
 	case 'Z':
 		return pos == len(s) || pos == len(s)-1 && s[pos] == '\n'
+	case 'G':
+		return pos == r.from
+	case 'y':
+		return unidata.ClusterBoundary(s, pos)
+	case 'Y':
+		return !unidata.ClusterBoundary(s, pos)
+	}
+	ascii := kind == 'c' || kind == 'C'
+	word := func(c rune) bool {
+		return unidata.Is(c, unidata.OnigWord) && (!ascii || c < utf8.RuneSelf)
 	}
 	before, _ := utf8.DecodeLastRuneInString(s[:pos])
 	after, _ := utf8.DecodeRuneInString(s[pos:])
-	edge := (pos > 0 && unidata.Is(before, unidata.OnigWord)) !=
-		(pos < len(s) && unidata.Is(after, unidata.OnigWord))
-	return edge == (kind == 'b')
+	edge := (pos > 0 && word(before)) != (pos < len(s) && word(after))
+	return edge == (kind == 'b' || kind == 'c')
 }

@@ -1,12 +1,8 @@
 package tokenize
 
 import (
-	"encoding/json"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 )
@@ -51,33 +47,6 @@ func TestScanners(t *testing.T) {
 	}
 }
 
-// TestPatternRefused lists syntax that is refused rather than guessed at.
-func TestPatternRefused(t *testing.T) {
-	t.Parallel()
-	for _, p := range []string{`(`, `)`, `[`, `[]`, `[]a]`, `a**`, `*a`, `(?<name>a)\k<name>`, `\1`, `\X`, `\R`, `\G`, `\K`, `(?i:ss)`, `(?i:ß)`, `(?i:[a-z])`, `(?<=a*)b`, `a{3}?`, `a{2,3}+`, `a{5000}`,
-		`\p{Klingon}`, `\pL`, `[[:punct:]]`, `(?x: a )`, `(?~a)`, `[z-a]`, `[a-\w]`, `\xff`, `\u12`, `((((((((((a{100}){100}){100}){100}){100}){100}){100}){100}){100}){100})`, `\`, "\xff", strings.Repeat("(", 500)} {
-		if _, err := compileRegex(p); err == nil {
-			t.Errorf("%q was accepted", p)
-		}
-	}
-}
-
-// TestPatternEnds runs patterns that would backtrack for ever: they end with an error, and one that
-// looks alike with its match.
-func TestPatternEnds(t *testing.T) {
-	t.Parallel()
-	text := strings.Repeat("a", 60) + "c"
-	for p, ends := range map[string]bool{`(a|a)*b`: false, `(a+)+$`: false, `a?a?a?a?a{50}c`: true} {
-		re, err := compileRegex(p)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := re.find(text); (err == nil) != ends {
-			t.Errorf("%q: %v", p, err)
-		}
-	}
-}
-
 // TestMergeWays holds the two ways of merging to each other.
 func TestMergeWays(t *testing.T) {
 	t.Parallel()
@@ -112,59 +81,4 @@ func TestMergeWays(t *testing.T) {
 			t.Fatalf("scanning gives %v, the heap %v", a.syms, b.syms)
 		}
 	}
-}
-
-// TestPatterns compares the engine with Oniguruma on patterns drawn at random (patterns.py).
-// XPIPE_TOKENIZE_SEED draws others.
-func TestPatterns(t *testing.T) {
-	t.Parallel()
-	seed, count := "1", 1500
-	if s := os.Getenv("XPIPE_TOKENIZE_SEED"); s != "" {
-		seed, count = s, 20000
-	}
-	path := filepath.Join(t.TempDir(), "patterns.json")
-	runPython(t, filepath.Join(root(t), "testdata", "tokenize", "patterns.py"), seed, strconv.Itoa(count), path)
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var rows []struct {
-		Pattern, Error string
-		Cases          []struct {
-			Text    string
-			Matches [][2]int
-		}
-	}
-	if err := json.Unmarshal(data, &rows); err != nil {
-		t.Fatal(err)
-	}
-	wrong, refused, rejected, cases := 0, map[string]int{}, 0, 0
-	for _, row := range rows {
-		re, err := compileRegex(row.Pattern)
-		if row.Error != "" {
-			rejected++
-			continue
-		}
-		if err != nil {
-			s := err.Error()
-			refused[s[strings.LastIndex(s, ": ")+2:]]++
-			continue
-		}
-		for _, c := range row.Cases {
-			cases++
-			matches, err := re.find(c.Text)
-			var got [][2]int
-			for _, m := range matches {
-				if m.start < m.end {
-					got = append(got, inChars(c.Text, Span{m.start, m.end}))
-				}
-			}
-			if err != nil || !slices.Equal(got, c.Matches) {
-				if wrong++; wrong <= 10 {
-					t.Errorf("%q on %q: %v (%v), want %v", row.Pattern, c.Text, got, err, c.Matches)
-				}
-			}
-		}
-	}
-	t.Logf("%d patterns, %d cases: %d differ; rejected by the reference %d, refused here %v", len(rows), cases, wrong, rejected, refused)
 }

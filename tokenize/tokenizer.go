@@ -378,7 +378,7 @@ func settle(s string, from, to int) (int, int) {
 // split fills s.words with the pre-tokenized words and added tokens of text.
 func (s *scratch) split(t *Tokenizer, text string) error {
 	s.cut, s.parts, s.words = s.cut[:0], s.parts[:0], s.words[:0]
-	whole := aligned{s: text, added: -1}
+	whole := newAligned(text)
 	s.cut = t.added.extract(s.cut, &whole, &t.added.original)
 	for i := range s.cut {
 		p := &s.cut[i]

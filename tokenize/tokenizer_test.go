@@ -22,7 +22,7 @@ func TestNewRefused(t *testing.T) {
 		{`{"model":{"type":"Telepathy"}}`, "Telepathy"},
 		{`{"version":"2.0",` + model + `}`, "version"},
 		{`{"normalizer":{"type":"Rot13"},` + model + `}`, "Rot13"},
-		{`{"normalizer":{"type":"Replace","pattern":{"Regex":"(?<x>a)\\k<x>"},"content":""},` + model + `}`, "normalizer.pattern.Regex"},
+		{`{"normalizer":{"type":"Replace","pattern":{"Regex":"(?<x>a)\\g<x>"},"content":""},` + model + `}`, "normalizer.pattern.Regex"},
 		{`{"normalizer":{"type":"Strip","strip_left":true},` + model + `}`, "strip_right"},
 		{`{"normalizer":{"type":"Precompiled","precompiled_charsmap":"!"},` + model + `}`, "precompiled_charsmap"},
 		{`{"normalizer":` + strings.Repeat(`{"type":"Sequence","normalizers":[`, 40) + `{"type":"NFC"}` + strings.Repeat(`]}`, 40) + `,` + model + `}`, "nested"},

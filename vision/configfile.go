@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+
+	"github.com/crossattn/xpipe/internal/bom"
 )
 
 // ConfigFiles are the files in which a model's folder may have its preprocessor configuration, the
@@ -27,7 +29,10 @@ func ReadConfig(read func(name string) ([]byte, error)) (data []byte, name strin
 		var file struct {
 			ImageProcessor json.RawMessage `json:"image_processor"`
 		}
-		jsonErr := json.Unmarshal(bytes.TrimPrefix(data, []byte("\ufeff")), &file)
+		plain, jsonErr := bom.Strip(data)
+		if jsonErr == nil {
+			jsonErr = json.Unmarshal(plain, &file)
+		}
 		if jsonErr != nil || !isNull(file.ImageProcessor) {
 			return data, ConfigFiles[1], nil
 		}
@@ -58,8 +63,12 @@ func ParseConfig(data []byte, opts ...Option) (*Preprocessor, error) {
 }
 
 func parseConfig(data []byte) (*Preprocessor, error) {
+	data, err := bom.Strip(data)
+	if err != nil {
+		return nil, imageErrorf("%w", err)
+	}
 	var keys map[string]json.RawMessage
-	if err := json.Unmarshal(bytes.TrimPrefix(data, []byte("\ufeff")), &keys); err != nil {
+	if err := json.Unmarshal(data, &keys); err != nil {
 		return nil, imageErrorf("not a JSON object: %w", err)
 	}
 	if inside, ok := keys["image_processor"]; ok && !isNull(inside) {

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/internal/bom"
 	"github.com/crossattn/xpipe/tokenize"
 	"github.com/spf13/cobra"
 )
@@ -87,6 +88,11 @@ func runTokenize(ctx context.Context, env *environment, opts tokenizeOptions) er
 		return err
 	}
 	in := bufio.NewReaderSize(env.stdin, 1<<16)
+	if opts.jsonl || opts.decode { // a line of plain text may begin with any character
+		if err := bom.Discard(in); err != nil {
+			return api.Inputf("standard input: %w", err)
+		}
+	}
 	out := bufio.NewWriterSize(env.stdout, 1<<16)
 	defer out.Flush()
 	for n := 1; ; n++ {

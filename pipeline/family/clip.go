@@ -7,6 +7,7 @@ import (
 	"image"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/crossattn/xpipe/fallback/attention"
 	"github.com/crossattn/xpipe/fallback/kernel"
@@ -70,6 +71,7 @@ type clip struct {
 	texts        Texts
 	padTo        int   // tokens that every text is padded to; 0: the longest of a batch
 	pad          int64 // the id that pads texts, on the right; SigLIP attends to it
+	noPad        error // why there is no such id; nil where there is one
 	maxText      int   // tokens that longer texts are cut to; 0: none is cut
 }
 
@@ -104,7 +106,7 @@ func openCLIP(o *graph.Opener, c *Config) (Model, error) {
 		m.padTo = m.maxText
 	}
 	var err error
-	if m.pad, err = padID(o.Bundle, c.Texts); err != nil {
+	if m.pad, m.noPad, err = padID(o.Bundle, c.Texts, m.sigmoid); err != nil {
 		return nil, err
 	}
 	if err := m.loadWeights(o.Bundle); err != nil {
@@ -239,32 +241,79 @@ func (t *tower) embed(
 	return graph.Normalized(pooled)
 }
 
-// padID returns the id of the pad token that tokenizer_config.json names.
-func padID(bundle *models.Bundle, texts Texts) (int64, error) {
-	var file struct {
-		Pad json.RawMessage `json:"pad_token"` // the token, or an object with its content
+// padID returns the id of the token that pads texts, by transformers' rules: special_tokens_map.json
+// names it, where it is read, else tokenizer_config.json; where neither says anything, the class of
+// the tokenizer does, or for one of no class of its own the padding of tokenizer.json. none says
+// why there is no such token, for texts that need it.
+func padID(bundle *models.Bundle, texts Texts, sigmoid bool) (id int64, none, err error) {
+	const configName, mapName = "tokenizer_config.json", "special_tokens_map.json"
+	var config struct {
+		Class string          `json:"tokenizer_class"`
+		Pad   json.RawMessage `json:"pad_token"` // the token, or an object with its content
+		Added json.RawMessage `json:"added_tokens_decoder"`
 	}
-	if err := bundle.JSON("tokenizer_config.json", &file); err != nil {
-		return 0, err
+	config.Class = "CLIPTokenizer"
+	if sigmoid {
+		config.Class = "SiglipTokenizer"
+	}
+	if err := bundle.JSON(configName, &config); ignoreMissing(err) != nil {
+		return 0, nil, err
+	}
+	pad, source := config.Pad, configName
+	if config.Added == nil {
+		var special struct {
+			Pad json.RawMessage `json:"pad_token"`
+		}
+		if err := bundle.JSON(mapName, &special); ignoreMissing(err) != nil {
+			return 0, nil, err
+		}
+		if special.Pad != nil {
+			pad, source = special.Pad, mapName
+		}
 	}
 	var token string
-	if json.Unmarshal(file.Pad, &token) != nil {
+	switch {
+	case pad == nil:
+		source = "the class " + config.Class
+		if token = classPads[strings.TrimSuffix(config.Class, "Fast")]; token == "" {
+			var file struct {
+				Padding struct {
+					Token string `json:"pad_token"`
+				} `json:"padding"`
+			}
+			source = "tokenizer.json"
+			if err := bundle.JSON(source, &file); err != nil {
+				return 0, nil, err
+			}
+			token = file.Padding.Token
+		}
+	case string(pad) == "null":
+	case json.Unmarshal(pad, &token) != nil:
 		var object struct {
 			Content string `json:"content"`
 		}
-		if err := json.Unmarshal(file.Pad, &object); err != nil {
-			return 0, fmt.Errorf("%w: tokenizer_config.json has no usable pad_token",
-				graph.ErrBundle)
+		if err := json.Unmarshal(pad, &object); err != nil {
+			return 0, nil, fmt.Errorf("%w: %s has no usable pad_token", graph.ErrBundle, source)
 		}
 		token = object.Content
 	}
+	if token == "" {
+		return 0, fmt.Errorf("%w: %s names no pad_token, and texts of different lengths need one",
+			graph.ErrBundle, source), nil
+	}
 	id, ok := texts.TokenToID(token)
 	if !ok {
-		return 0, fmt.Errorf(
-			"%w: tokenizer.json has no token %q, which tokenizer_config.json pads with",
-			graph.ErrBundle, token)
+		return 0, fmt.Errorf("%w: tokenizer.json has no token %q, which %s pads with",
+			graph.ErrBundle, token, source), nil
 	}
-	return id, nil
+	return id, nil, nil
+}
+
+// classPads are the tokens that tokenizers of transformers pad with where no file says so.
+var classPads = map[string]string{
+	"CLIPTokenizer": "<|endoftext|>", "SiglipTokenizer": "</s>", "GemmaTokenizer": "<pad>",
+	"T5Tokenizer": "<pad>", "XLMRobertaTokenizer": "<pad>", "RobertaTokenizer": "<pad>",
+	"BertTokenizer": "[PAD]",
 }
 
 // EmbedMedia embeds pictures.
@@ -315,6 +364,9 @@ func (m *clip) tokens(texts []string) (ids, mask *tensor.Tensor, err error) {
 	padded := make([]int64, 0, len(texts)*longest)
 	lengths := make([]int, len(rows))
 	for i, row := range rows {
+		if len(row) < longest && m.noPad != nil {
+			return nil, nil, m.noPad
+		}
 		padded = append(padded, row...)
 		padded = append(padded, slices.Repeat([]int64{m.pad}, longest-len(row))...)
 		if lengths[i] = len(row); m.padTo > 0 {

@@ -1,83 +1,103 @@
 package family
 
 import (
+	"encoding/json"
 	"errors"
+	"strings"
 	"testing"
+	"testing/fstest"
 
-	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/fallback"
-	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/models"
-	"github.com/crossattn/xpipe/pipeline/attend"
 	"github.com/crossattn/xpipe/pipeline/graph"
-	"github.com/crossattn/xpipe/tensor"
 	"github.com/crossattn/xpipe/tokenize"
-	"github.com/crossattn/xpipe/vision"
 )
 
-// openMini opens an embedded model without a Pipeline around it, from its files: so the test does
-// not link all of them.
-func openMini(t *testing.T, name string) Model {
-	t.Helper()
-	bundle, err := models.Open("../../models/mini/"+name, Families.Known())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { bundle.Close() })
-	data, err := bundle.File("tokenizer.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	tokenizer, err := tokenize.New(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	row, err := Families.Find(bundle.Family)
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := graph.NewOpener(t.Context(), bundle, fallback.New(), engine.Options{})
-	t.Cleanup(func() { o.Close() })
-	m, err := row.Open(o, &Config{
-		Texts: Texts{Tokenizer: tokenizer, MaxTokens: 100},
-		Preparer: func(media.Kind) (media.Preparer, error) {
-			data, err := bundle.File("preprocessor_config.json")
-			if err != nil {
-				return nil, err
-			}
-			return vision.ParseConfig(data)
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
-
-// What an encoder says of its tokens and cells is checked before it is believed.
-func TestAttendOddStates(t *testing.T) {
+// TestPadID has the ids that transformers 4.57.6 pads with (AutoTokenizer.from_pretrained on such
+// folders), and what it says where there is none.
+func TestPadID(t *testing.T) {
 	t.Parallel()
-	m := openMini(t, "clip-mini").(*clip)
-	state := func(shape ...int) attend.Layer {
-		return attend.Layer{Tensor: tensor.Must(tensor.Zeros(tensor.Float32, shape...))}
-	}
-	a := &attend.Attention{Tokens: []string{"apple"}}
-	if err := m.activation(t.Context(), a, state(1, 49, 1280), state(1, 1280)); err != nil || len(a.Stages) != 1 {
-		t.Error("cells that hold nothing:", err)
-	}
-	negative := state(1, 49, 1280)
-	tensor.Data[float32](negative.Tensor)[77] = -1
-	for name, bad := range map[string][2]attend.Layer{
-		"a transformer's states": {negative, state(1, 1280)},
-		"another width":          {state(1, 49, 8), state(1, 8)},
-		"no picture":             {state(0, 49, 1280), state(0, 1280)},
-		"pooled otherwise":       {state(1, 49, 1280), state(1, 64)},
-	} {
-		if err := m.activation(t.Context(), a, bad[0], bad[1]); !errors.Is(err, graph.ErrUnsupported) {
-			t.Errorf("%s: %v", name, err)
+	vocab := map[string]int{"<unk>": 0, "!": 1, "<|endoftext|>": 2, "</s>": 3, "<pad>": 4, "a": 5}
+	file := func(padding any) string {
+		data, err := json.Marshal(map[string]any{
+			"model":   map[string]any{"type": "WordLevel", "unk_token": "<unk>", "vocab": vocab},
+			"padding": padding,
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
+		return string(data)
 	}
-	if _, err := passedBeside(state(1, 1, 2, 3).Tensor, 2); err != nil {
-		t.Error(err)
+	padded := file(map[string]any{
+		"strategy": "BatchLongest", "direction": "Right", "pad_to_multiple_of": nil,
+		"pad_id": 5, "pad_type_id": 0, "pad_token": "a",
+	})
+	const object = `{"__type":"AddedToken","content":"!","lstrip":false,"rstrip":false}`
+	for name, c := range map[string]struct {
+		config, special string
+		sigmoid, padded bool
+		id              int64
+		none            string // why there is no such token
+		err             string
+	}{
+		"no file":                     {id: 2},
+		"empty file":                  {config: `{}`, id: 2},
+		"no key":                      {config: `{"tokenizer_class":"CLIPTokenizer"}`, id: 2},
+		"no key, fast":                {config: `{"tokenizer_class":"CLIPTokenizerFast"}`, id: 2},
+		"no key, Gemma":               {config: `{"tokenizer_class":"GemmaTokenizer"}`, sigmoid: true, id: 4},
+		"no file, SigLIP":             {sigmoid: true, id: 3},
+		"no key, no class of its own": {config: `{"tokenizer_class":"PreTrainedTokenizerFast"}`, none: "no pad_token"},
+		"padding of tokenizer.json":   {config: `{"tokenizer_class":"PreTrainedTokenizerFast"}`, padded: true, id: 5},
+		"padding of tokenizer.json, with a class": {padded: true, id: 2},
+		"string":                    {config: `{"pad_token":"!"}`, id: 1},
+		"object":                    {config: `{"pad_token":` + object + `}`, id: 1},
+		"null":                      {config: `{"pad_token":null}`, none: "no pad_token"},
+		"null, padded":              {config: `{"pad_token":null}`, padded: true, none: "no pad_token"},
+		"empty":                     {config: `{"pad_token":""}`, none: "no pad_token"},
+		"not in the vocabulary":     {config: `{"pad_token":"<none>"}`, none: `no token "<none>"`},
+		"number":                    {config: `{"pad_token":5}`, err: "no usable pad_token"},
+		"list":                      {config: `{"pad_token":["!"]}`, err: "no usable pad_token"},
+		"map alone":                 {special: `{"pad_token":"!"}`, id: 1},
+		"map alone, object":         {special: `{"pad_token":` + object + `}`, id: 1},
+		"map and no key":            {config: `{}`, special: `{"pad_token":"!"}`, id: 1},
+		"map before the config":     {config: `{"pad_token":"a"}`, special: `{"pad_token":"!"}`, id: 1},
+		"map before null":           {config: `{"pad_token":null}`, special: `{"pad_token":"!"}`, id: 1},
+		"map is not read":           {config: `{"added_tokens_decoder":{}}`, special: `{"pad_token":"!"}`, id: 2},
+		"map without the key":       {config: `{"pad_token":"!"}`, special: `{"eos_token":"a"}`, id: 1},
+		"config that is damaged":    {config: `{"pad_token":`, err: "tokenizer_config.json"},
+		"map that is damaged":       {special: `[]`, err: "special_tokens_map.json"},
+		"config with a mark before": {config: "\ufeff" + `{"pad_token":"!"}`, id: 1},
+	} {
+		fsys := fstest.MapFS{
+			models.ManifestName: {Data: []byte(`{"format":1,"family":"clip","graphs":{"model":"m.onnx"}}`)},
+			"m.onnx":            {},
+			"tokenizer.json":    {Data: []byte(file(nil))},
+		}
+		if c.padded {
+			fsys["tokenizer.json"].Data = []byte(padded)
+		}
+		if c.config != "" {
+			fsys["tokenizer_config.json"] = &fstest.MapFile{Data: []byte(c.config)}
+		}
+		if c.special != "" {
+			fsys["special_tokens_map.json"] = &fstest.MapFile{Data: []byte(c.special)}
+		}
+		bundle, err := models.OpenFS(fsys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tokenizer, err := tokenize.New(fsys["tokenizer.json"].Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, none, err := padID(bundle, Texts{Tokenizer: tokenizer}, c.sigmoid)
+		says := func(err error, part string) bool {
+			if part == "" {
+				return err == nil
+			}
+			return errors.Is(err, graph.ErrBundle) && strings.Contains(err.Error(), part)
+		}
+		if id != c.id || !says(none, c.none) || !says(err, c.err) {
+			t.Errorf("%s: %d, %v, %v, want %d, %q, %q", name, id, none, err, c.id, c.none, c.err)
+		}
 	}
 }

@@ -5,7 +5,7 @@
 
 The Rust library draws on five sources of character data, each with its own Unicode version: the standard library (lower case,
 white space, numeric), unicode_categories (punctuation, marks, controls of BERT), unicode-normalization-alignments (NFC and its
-kin, Unicode 9), regex (\\w) and Oniguruma (\\p{..}). Go's own tables match none of them everywhere, so each property is probed
+kin, Unicode 9), regex (\\w) and Oniguruma. Go's own tables match none of them everywhere, so each property is probed
 for every code point instead of assumed.
 """
 import sys
@@ -70,7 +70,7 @@ for n, name in enumerate(GC):
             assert flags[i] == 0
             flags[i] = n
 
-ONIG = {"OnigSpace": r"\s", "OnigWord": r"\w", "OnigWordClass": r"[\w]", "OnigAlpha": r"\p{Alpha}", "OnigUpper": r"\p{Upper}", "OnigLower": r"\p{Lower}"}
+ONIG = {"OnigSpace": r"\s", "OnigWord": r"\w"}
 BITS = ["White", "Numeric", "Punct", "Control", "Nonspacing", "Combining", "Word"] + list(ONIG)
 sets = {
     "White": covered(pre_tokenizers.WhitespaceSplit()),
@@ -268,9 +268,6 @@ mapping("canonicalDecomposition", "is the full canonical decomposition of each c
 mapping("compatibleDecomposition", "is the full compatibility decomposition where it differs from the canonical one.",
         {c: d for c, d in per_char(NFKD).items() if d != nfd.get(c)})
 mapping("lowercase", "is the lower case of each character that has another one.", {c: d for c, d in lower.items() if d != c})
-SCRIPTS = ["Arabic", "Armenian", "Bengali", "Bopomofo", "Common", "Cyrillic", "Devanagari", "Ethiopic", "Georgian", "Greek", "Gujarati", "Gurmukhi",
-           "Han", "Hangul", "Hebrew", "Hiragana", "Inherited", "Kannada", "Katakana", "Khmer", "Lao", "Latin", "Malayalam", "Mongolian", "Myanmar",
-           "Oriya", "Sinhala", "Tamil", "Telugu", "Thai", "Tibetan"]
 print("\n// Grapheme cluster classes, with a bit for the linkers and for the extenders of Indic conjuncts.\nconst (")
 for n, name in enumerate(CLASSES):
     print(f"\t{name} = {n}")
@@ -285,15 +282,5 @@ for c in ALL:
             line = []
 if line:
     print("\t" + ", ".join(line) + ",")
-print("}")
-print("\n// Scripts holds the ranges (first, last) of the scripts that patterns may name.\nvar Scripts = map[string][]rune{")
-for name in SCRIPTS:
-    kept = pieces(pre_tokenizers.Split(Regex(r"\p{%s}" % name), "removed"), TEXT)
-    edges, at = [], 0
-    for a, b in kept + [(len(TEXT), len(TEXT))]:
-        if a > at:
-            edges += [ord(TEXT[at]), ord(TEXT[a - 1])]
-        at = b
-    print(f'\t"{name}": {{' + ", ".join(f"{e:#x}" for e in edges) + "},")
 print("}")
 print(f"{runs} runs, {len(ccc)} classes, {len(pairs)} compositions", file=sys.stderr)
