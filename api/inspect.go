@@ -108,7 +108,7 @@ func InspectGraph(source engine.Source) (GraphInfo, error) {
 		has := map[string]bool{}
 		for _, row := range telling {
 			has[row.Name] = row.Supported(op.Domain, op.Op, op.Opset)
-			if !has[row.Name] {
+			if !has[row.Name] && !slices.Contains(info.Missing[row.Name], name) {
 				info.Missing[row.Name] = append(info.Missing[row.Name], name)
 			}
 		}

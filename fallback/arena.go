@@ -55,8 +55,12 @@ func (a *arena) Alloc(dtype tensor.DType, shape []int) (*tensor.Tensor, error) {
 	switch dtype {
 	case tensor.Float32:
 		return tensor.New(shape, unsafe.Slice((*float32)(p), n))
+	case tensor.Float64:
+		return tensor.New(shape, unsafe.Slice((*float64)(p), n))
 	case tensor.Float16:
 		return tensor.New(shape, unsafe.Slice((*tensor.Half)(p), n))
+	case tensor.BFloat16:
+		return tensor.New(shape, unsafe.Slice((*tensor.BF16)(p), n))
 	case tensor.Int64:
 		return tensor.New(shape, unsafe.Slice((*int64)(p), n))
 	case tensor.Int32:

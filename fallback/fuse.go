@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/crossattn/xpipe/fallback/ops"
+	"github.com/crossattn/xpipe/onnx"
 	"github.com/crossattn/xpipe/onnx/ir"
 	"github.com/crossattn/xpipe/tensor"
 )
@@ -15,6 +16,7 @@ import (
 type fuser struct {
 	*ir.Graph
 	inPlace map[string]bool // see readInPlace
+	doubles map[string]bool // see findDoubles
 }
 
 // pattern makes a fused node that takes the place of n; nil where n is not the end of the pattern.
@@ -22,7 +24,7 @@ type pattern func(n *ir.Node) *ir.Node
 
 // fuse rewrites a graph.
 func fuse(g *ir.Graph) {
-	f := &fuser{Graph: g}
+	f := &fuser{Graph: g, doubles: findDoubles(g)}
 	// A pattern may match nodes that the patterns before it have made.
 	for _, p := range []pattern{
 		f.gelu, f.geluTanh, f.swish, f.product, f.bias, f.activation, f.residual, f.attention,
@@ -38,13 +40,69 @@ func fuse(g *ir.Graph) {
 func (f *fuser) apply(patterns ...pattern) {
 	for i, n := range f.Nodes {
 		for _, p := range patterns {
-			if r := p(n); r != nil {
+			if r := p(n); r != nil && !f.onDoubles(r) {
 				f.Replace(i, r)
 				break
 			}
 		}
 	}
 	f.Prune()
+}
+
+// onDoubles says whether a fused node would compute in float64, for which only plain operators are
+// made.
+func (f *fuser) onDoubles(n *ir.Node) bool {
+	return slices.ContainsFunc(n.Inputs, func(name string) bool { return f.doubles[name] })
+}
+
+// findDoubles lists the values that are float64, or may be.
+func findDoubles(g *ir.Graph) map[string]bool {
+	doubles := map[string]bool{}
+	for _, s := range g.Inputs {
+		if s.DType == tensor.Float64 {
+			doubles[s.Name] = true
+		}
+	}
+	for name, t := range g.Consts {
+		if t.DType() == tensor.Float64 {
+			doubles[name] = true
+		}
+	}
+	for _, n := range g.Nodes {
+		if makesDoubles(n, doubles) {
+			for _, o := range n.Outputs {
+				doubles[o] = true
+			}
+		}
+	}
+	delete(doubles, "")
+	return doubles
+}
+
+// makesDoubles says whether a node may give float64, given the values before it that are.
+func makesDoubles(n *ir.Node, doubles map[string]bool) bool {
+	for _, a := range n.Attrs {
+		switch v := a.Value.(type) {
+		case int64:
+			if a.Name == "to" || a.Name == "dtype" {
+				return v == int64(onnx.ElementType(tensor.Float64))
+			}
+		case *tensor.Tensor:
+			if v.DType() == tensor.Float64 {
+				return true
+			}
+		case *ir.Graph:
+			for _, o := range v.Outputs {
+				if o.DType == tensor.Float64 || doubles[o.Name] {
+					return true
+				}
+			}
+		}
+	}
+	if is(n, "Shape") || is(n, "Size") {
+		return false
+	}
+	return slices.ContainsFunc(n.Reads(), func(name string) bool { return doubles[name] })
 }
 
 // is says whether n is an operator of the default domain.
@@ -248,7 +306,7 @@ func (f *fuser) product(n *ir.Node) *ir.Node {
 		}
 		return fused(n, "MatMul", []string{n.Input(0), n.Input(1), n.Input(2)}, attrs...)
 	case is(n, "Conv"):
-		if f.Consts[n.Input(1)] != nil {
+		if isFloat(f.Consts[n.Input(1)]) {
 			return fused(n, "Conv", []string{n.Input(0), n.Input(1), n.Input(2)}, n.Attrs...)
 		}
 	}
@@ -261,9 +319,13 @@ func plainGemm(n *ir.Node) bool {
 		n.Defaults("transA", int64(0))
 }
 
-// isFloat says whether a constant is there and of floats.
+// isFloat says whether a constant is there and of floats that are computed with as float32.
 func isFloat(t *tensor.Tensor) bool {
-	return t != nil && (t.DType() == tensor.Float32 || t.DType() == tensor.Float16)
+	if t == nil {
+		return false
+	}
+	d := t.DType()
+	return d == tensor.Float32 || d == tensor.Float16 || d == tensor.BFloat16
 }
 
 // isBias says whether a name is a constant with one element for each column.

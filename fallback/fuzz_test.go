@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -54,7 +56,7 @@ func oddTensor(r *rand.Rand) *tensor.Tensor {
 	for i := range shape {
 		shape[i] = [...]int{0, 1, 1, 2, 2, 2, 2, 3, 3, 4}[r.IntN(10)]
 	}
-	dtype := tensor.DType(1 + r.IntN(7))
+	dtype := tensor.DType(1 + r.IntN(int(tensor.BFloat16)))
 	if r.IntN(2) == 0 {
 		dtype = tensor.Float32
 	}
@@ -65,6 +67,10 @@ func oddTensor(r *rand.Rand) *tensor.Tensor {
 			tensor.Data[float32](t)[i] = float32(r.NormFloat64() * 3)
 		case tensor.Float16:
 			tensor.Data[tensor.Half](t)[i] = tensor.Half(r.Uint32())
+		case tensor.Float64:
+			tensor.Data[float64](t)[i] = r.NormFloat64() * 3
+		case tensor.BFloat16:
+			tensor.Data[tensor.BF16](t)[i] = tensor.BF16(r.Uint32())
 		case tensor.Int64:
 			tensor.Data[int64](t)[i] = int64(oddInt(r))
 		case tensor.Int32:
@@ -83,7 +89,7 @@ func oddTensor(r *rand.Rand) *tensor.Tensor {
 // oddGraph makes a graph of one operator with inputs and attributes out of a hat, half of the
 // inputs constant.
 func oddGraph(r *rand.Rand, name string) (*onnx.Builder, map[string]*tensor.Tensor) {
-	b := onnx.NewBuilder("odd", [...]int{9, 11, 13, 17, 18, 21, 23, 24}[r.IntN(8)])
+	b := onnx.NewBuilder("odd", [...]int{7, 9, 11, 13, 17, 18, 21, 24}[r.IntN(8)])
 	in := map[string]*tensor.Tensor{}
 	var names, outs []string
 	last := oddTensor(r)
@@ -211,6 +217,17 @@ func FuzzModelFile(f *testing.F) {
 		r := rand.New(rand.NewPCG(uint64(seed), 3))
 		b, _ := oddGraph(r, ops.Names()[seed*5%len(ops.Names())])
 		data, err := b.Bytes()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	functions, err := filepath.Glob("../testdata/onnx/functions/*.onnx")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, name := range functions {
+		data, err := os.ReadFile(name)
 		if err != nil {
 			f.Fatal(err)
 		}

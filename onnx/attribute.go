@@ -10,9 +10,9 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// attribute reads an attribute's value, in the types that ir.Attr lists. What cannot be read
+// attribute reads the value of an attribute of n, in the types that ir.Attr lists. What cannot be read
 // becomes an error in its place: a node that nothing needs must not keep a graph from being opened.
-func (r *graphReader) attribute(a *pb.AttributeProto) any {
+func (r *graphReader) attribute(a *pb.AttributeProto, n placed) any {
 	if ref := a.GetRefAttrName(); ref != "" {
 		return ir.Ref(ref)
 	}
@@ -41,11 +41,11 @@ func (r *graphReader) attribute(a *pb.AttributeProto) any {
 		if a.GetG() == nil {
 			return fmt.Errorf("%w: attribute %q holds no graph", ErrGraph, a.GetName())
 		}
-		return r.subgraphAttribute(a.GetG())
+		return r.subgraphAttribute(a.GetG(), n)
 	case pb.AttributeProto_GRAPHS:
 		var list []*ir.Graph
 		for _, p := range a.GetGraphs() {
-			g, err := r.subgraph(p)
+			g, err := r.subgraph(p, n)
 			if err != nil {
 				return err
 			}
@@ -69,8 +69,8 @@ func (r *graphReader) tensorAttribute(a *pb.AttributeProto) any {
 	return t
 }
 
-func (r *graphReader) subgraphAttribute(p *pb.GraphProto) any {
-	g, err := r.subgraph(p)
+func (r *graphReader) subgraphAttribute(p *pb.GraphProto, n placed) any {
+	g, err := r.subgraph(p, n)
 	if err != nil {
 		return err
 	}

@@ -138,8 +138,12 @@ func bytesOf(t *tensor.Tensor) []byte {
 	switch t.DType() {
 	case tensor.Float32:
 		p = unsafe.Pointer(&tensor.Data[float32](t)[0])
+	case tensor.Float64:
+		p = unsafe.Pointer(&tensor.Data[float64](t)[0])
 	case tensor.Float16:
 		p = unsafe.Pointer(&tensor.Data[tensor.Half](t)[0])
+	case tensor.BFloat16:
+		p = unsafe.Pointer(&tensor.Data[tensor.BF16](t)[0])
 	case tensor.Int64:
 		p = unsafe.Pointer(&tensor.Data[int64](t)[0])
 	case tensor.Int32:

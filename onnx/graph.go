@@ -12,18 +12,26 @@ import (
 const maxNodes = 1 << 20
 
 // Graph reads the model's graph: each value has one source, and the nodes come in an order in which
-// they can run. Tensors share memory with the file where its layout allows that. Errors wrap
-// ErrGraph.
+// they can run. Calls of the model's own functions are replaced by what they stand for. Tensors
+// share memory with the file where its layout allows that. Errors wrap ErrGraph.
 func (m *Model) Graph() (*ir.Graph, error) {
-	r := &graphReader{model: m, opsets: m.Opsets, outer: func(string) bool { return false }}
+	in, err := m.inliner()
+	if err != nil {
+		return nil, err
+	}
+	r := &graphReader{
+		model: m, inliner: in, opsets: m.Opsets, outer: func(string) bool { return false },
+	}
 	return r.read(m.Proto.GetGraph())
 }
 
 // graphReader reads one graph and, through readers of their own, the subgraphs of its nodes.
 type graphReader struct {
-	model  *Model
-	opsets map[string]int
-	outer  func(value string) bool // whether a graph around this one has a value
+	model   *Model
+	inliner *inliner
+	opsets  map[string]int
+	within  *call                   // the function that a subgraph belongs to
+	outer   func(value string) bool // whether a graph around this one has a value
 	// known holds the values that are there before a node runs: "", inputs and initializers.
 	known    map[string]bool
 	producer map[string]int // the node that computes a value
@@ -37,24 +45,27 @@ func (r *graphReader) read(p *pb.GraphProto) (*ir.Graph, error) {
 	if len(p.GetSparseInitializer()) > 0 {
 		return nil, fmt.Errorf("%w: sparse initializers are not supported", ErrGraph)
 	}
-	nodes := make([]*ir.Node, len(p.GetNode()))
-	for i, n := range p.GetNode() {
+	list, err := r.inliner.expand(p.GetNode(), r.opsets, r.within)
+	if err != nil {
+		return nil, err
+	}
+	nodes := make([]*ir.Node, len(list))
+	for i, n := range list {
 		domain := Domain(n.GetDomain())
 		nodes[i] = &ir.Node{
-			Name: n.GetName(), Domain: domain, Op: n.GetOpType(), Version: r.opsets[domain],
+			Name: n.GetName(), Domain: domain, Op: n.GetOpType(), Version: n.opsets[domain],
 			Inputs: n.GetInput(), Outputs: n.GetOutput(),
 		}
 	}
 	if err := r.name(p, nodes); err != nil {
 		return nil, err
 	}
-	for i, n := range p.GetNode() {
-		if err := r.attributes(nodes[i], n.GetAttribute()); err != nil {
+	for i, n := range list {
+		if err := r.attributes(nodes[i], n); err != nil {
 			return nil, err
 		}
 	}
-	nodes, err := r.order(nodes)
-	if err != nil {
+	if nodes, err = r.order(nodes); err != nil {
 		return nil, err
 	}
 	consts, err := r.initializers(p, nodes)
@@ -65,11 +76,12 @@ func (r *graphReader) read(p *pb.GraphProto) (*ir.Graph, error) {
 }
 
 // subgraph reads a graph that a node of this one holds.
-func (r *graphReader) subgraph(p *pb.GraphProto) (*ir.Graph, error) {
-	sub := &graphReader{model: r.model, opsets: r.opsets, outer: func(value string) bool {
+func (r *graphReader) subgraph(p *pb.GraphProto, n placed) (*ir.Graph, error) {
+	sub := &graphReader{model: r.model, inliner: r.inliner, opsets: n.opsets, within: n.within}
+	sub.outer = func(value string) bool {
 		_, computed := r.producer[value]
 		return computed || r.known[value] || r.outer(value)
-	}}
+	}
 	return sub.read(p)
 }
 
@@ -109,7 +121,8 @@ func (r *graphReader) name(p *pb.GraphProto, nodes []*ir.Node) error {
 }
 
 // attributes reads the attributes of a node.
-func (r *graphReader) attributes(n *ir.Node, list []*pb.AttributeProto) error {
+func (r *graphReader) attributes(n *ir.Node, source placed) error {
+	list := source.GetAttribute()
 	n.Attrs = make([]ir.Attr, 0, len(list))
 	given := make(map[string]bool, len(list))
 	for _, a := range list {
@@ -117,7 +130,7 @@ func (r *graphReader) attributes(n *ir.Node, list []*pb.AttributeProto) error {
 			return fmt.Errorf("%w: %v gives attribute %q twice", ErrGraph, n, a.GetName())
 		}
 		given[a.GetName()] = true
-		n.Attrs = append(n.Attrs, ir.Attr{Name: a.GetName(), Value: r.attribute(a)})
+		n.Attrs = append(n.Attrs, ir.Attr{Name: a.GetName(), Value: r.attribute(a, source)})
 	}
 	return nil
 }

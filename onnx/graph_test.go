@@ -17,12 +17,18 @@ import (
 // read writes a model as a file and reads its graph.
 func read(t *testing.T, b *onnx.Builder) (*ir.Graph, error) {
 	t.Helper()
+	return load(t, b).Graph()
+}
+
+// load writes a model as a file and opens that.
+func load(t *testing.T, b *onnx.Builder) *onnx.Model {
+	t.Helper()
 	m, err := onnx.Load(b.Source())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { m.Close() })
-	return m.Graph()
+	return m
 }
 
 // says tells whether err is one about the graph that mentions part.
@@ -83,7 +89,7 @@ func TestAttributesBothWays(t *testing.T) {
 		&pb.AttributeProto{Name: proto.String("ref"), RefAttrName: proto.String("outer")},
 		&pb.AttributeProto{Name: proto.String("sparse"), Type: pb.AttributeProto_SPARSE_TENSOR.Enum()},
 		&pb.AttributeProto{Name: proto.String("no tensor"), Type: pb.AttributeProto_TENSOR.Enum()},
-		&pb.AttributeProto{Name: proto.String("doubles"), T: &pb.TensorProto{DataType: proto.Int32(11)}},
+		&pb.AttributeProto{Name: proto.String("strings of bytes"), T: &pb.TensorProto{DataType: proto.Int32(8)}},
 	)
 	g, err := read(t, b)
 	if err != nil {
@@ -111,7 +117,7 @@ func TestAttributesBothWays(t *testing.T) {
 		t.Errorf("t is %v", v)
 	}
 	for name, part := range map[string]string{
-		"sparse": "SPARSE_TENSOR", "no tensor": "holds no tensor", "doubles": "DOUBLE",
+		"sparse": "SPARSE_TENSOR", "no tensor": "holds no tensor", "strings of bytes": "STRING",
 	} {
 		v, _ := node.Attr(name)
 		if err, ok := v.(error); !ok || !says(err, part) {

@@ -15,7 +15,7 @@ type Summary struct {
 	Opsets    map[string]int // versions by operator domain; "" is the default
 	Inputs    []tensor.Spec
 	Outputs   []tensor.Spec
-	Ops       []OpCount // by count, then by name; subgraphs and functions included
+	Ops       []OpCount // by count, then by name; subgraphs included, functions written out
 	Nodes     int
 	// Parameters counts the elements of all initializers, ParameterBytes what they take in the
 	// file.
@@ -27,7 +27,7 @@ type Summary struct {
 // OpCount says how many nodes of one operator a model holds.
 type OpCount struct {
 	Domain, Op string
-	Opset      int // the version the model imports; 0 where it imports none
+	Opset      int // the version that the model, or a function of it, imports; 0 for none
 	Count      int
 }
 
@@ -45,26 +45,39 @@ func (m *Model) Summary() Summary {
 	if v := p.GetProducerVersion(); v != "" {
 		s.Producer += " " + v
 	}
-	counts := map[[2]string]int{}
-	countGraph(p.GetGraph(), &s, counts)
-	for _, f := range p.GetFunctions() {
-		countNodes(f.GetNode(), &s, counts)
+	in, err := m.inliner()
+	if err != nil { // Graph reports it
+		in = &inliner{}
 	}
-	for k, n := range counts {
+	c := &counter{inliner: in, summary: &s, counts: map[OpCount]int{}}
+	c.graph(p.GetGraph(), m.Opsets, nil)
+	for op, n := range c.counts {
+		op.Count = n
 		s.Nodes += n
-		s.Ops = append(s.Ops, OpCount{Domain: k[0], Op: k[1], Opset: m.Opsets[k[0]], Count: n})
+		s.Ops = append(s.Ops, op)
 	}
 	sort.Slice(s.Ops, func(i, j int) bool {
 		a, b := s.Ops[i], s.Ops[j]
 		if a.Count != b.Count {
 			return a.Count > b.Count
 		}
-		return a.Op < b.Op
+		if a.Op != b.Op {
+			return a.Op < b.Op
+		}
+		return a.Opset < b.Opset
 	})
 	return s
 }
 
-func countGraph(g *pb.GraphProto, s *Summary, counts map[[2]string]int) {
+// counter adds up what graphs hold.
+type counter struct {
+	*inliner
+	summary *Summary
+	counts  map[OpCount]int // by operator, without a count
+}
+
+func (c *counter) graph(g *pb.GraphProto, opsets map[string]int, within *call) {
+	s := c.summary
 	for _, t := range g.GetInitializer() {
 		shape, err := dims(t.GetDims())
 		if err != nil {
@@ -80,18 +93,19 @@ func countGraph(g *pb.GraphProto, s *Summary, counts map[[2]string]int) {
 		}
 		s.ParameterBytes += int64(n) * int64(DType(t.GetDataType()).Size())
 	}
-	countNodes(g.GetNode(), s, counts)
-}
-
-func countNodes(nodes []*pb.NodeProto, s *Summary, counts map[[2]string]int) {
+	nodes, err := c.expand(g.GetNode(), opsets, within)
+	if err != nil { // Graph reports it; count the calls
+		nodes, _ = (&inliner{}).expand(g.GetNode(), opsets, within)
+	}
 	for _, n := range nodes {
-		counts[[2]string{Domain(n.GetDomain()), n.GetOpType()}]++
+		domain := Domain(n.GetDomain())
+		c.counts[OpCount{Domain: domain, Op: n.GetOpType(), Opset: n.opsets[domain]}]++
 		for _, a := range n.GetAttribute() {
 			if a.GetG() != nil {
-				countGraph(a.GetG(), s, counts)
+				c.graph(a.GetG(), n.opsets, n.within)
 			}
 			for _, g := range a.GetGraphs() {
-				countGraph(g, s, counts)
+				c.graph(g, n.opsets, n.within)
 			}
 		}
 	}

@@ -19,6 +19,10 @@ func DType(t int32) tensor.DType {
 		return tensor.Float32
 	case pb.TensorProto_FLOAT16:
 		return tensor.Float16
+	case pb.TensorProto_DOUBLE:
+		return tensor.Float64
+	case pb.TensorProto_BFLOAT16:
+		return tensor.BFloat16
 	case pb.TensorProto_INT64:
 		return tensor.Int64
 	case pb.TensorProto_INT32:
@@ -131,8 +135,12 @@ func fromRaw(
 	switch dtype {
 	case tensor.Float32:
 		return tensor.New(shape, view[float32](raw, n))
+	case tensor.Float64:
+		return tensor.New(shape, view[float64](raw, n))
 	case tensor.Float16:
 		return tensor.New(shape, view[tensor.Half](raw, n))
+	case tensor.BFloat16:
+		return tensor.New(shape, view[tensor.BF16](raw, n))
 	case tensor.Int64:
 		return tensor.New(shape, view[int64](raw, n))
 	case tensor.Int32:
@@ -151,7 +159,7 @@ func fromRaw(
 }
 
 // view reads raw as n numbers, without a copy where the machine allows it.
-func view[T float32 | tensor.Half | int64 | int32 | int8 | uint8](raw []byte, n int) []T {
+func view[T float32 | float64 | tensor.Half | tensor.BF16 | int64 | int32 | int8 | uint8](raw []byte, n int) []T {
 	if n == 0 {
 		return []T{}
 	}
@@ -173,6 +181,8 @@ func fromTyped(p *pb.TensorProto, dtype tensor.DType, shape []int, n int) (*tens
 	switch dtype {
 	case tensor.Float32:
 		have = len(p.FloatData)
+	case tensor.Float64:
+		have = len(p.DoubleData)
 	case tensor.Int64:
 		have = len(p.Int64Data)
 	default:
@@ -185,12 +195,16 @@ func fromTyped(p *pb.TensorProto, dtype tensor.DType, shape []int, n int) (*tens
 	switch dtype {
 	case tensor.Float32:
 		return tensor.New(shape, p.FloatData)
+	case tensor.Float64:
+		return tensor.New(shape, p.DoubleData)
 	case tensor.Int64:
 		return tensor.New(shape, p.Int64Data)
 	case tensor.Int32:
 		return tensor.New(shape, p.Int32Data)
 	case tensor.Float16:
 		return tensor.New(shape, narrow[tensor.Half](p.Int32Data))
+	case tensor.BFloat16:
+		return tensor.New(shape, narrow[tensor.BF16](p.Int32Data))
 	case tensor.Int8:
 		return tensor.New(shape, narrow[int8](p.Int32Data))
 	case tensor.Uint8:
@@ -204,7 +218,7 @@ func fromTyped(p *pb.TensorProto, dtype tensor.DType, shape []int, n int) (*tens
 }
 
 // narrow converts numbers that the format keeps in 32 bits.
-func narrow[T tensor.Half | int8 | uint8](src []int32) []T {
+func narrow[T tensor.Half | tensor.BF16 | int8 | uint8](src []int32) []T {
 	dst := make([]T, len(src))
 	for i, v := range src {
 		dst[i] = T(v)

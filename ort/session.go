@@ -304,8 +304,12 @@ func goData(t *tensor.Tensor) unsafe.Pointer {
 	switch t.DType() {
 	case tensor.Float32:
 		return unsafe.Pointer(unsafe.SliceData(tensor.Data[float32](t)))
+	case tensor.Float64:
+		return unsafe.Pointer(unsafe.SliceData(tensor.Data[float64](t)))
 	case tensor.Float16:
 		return unsafe.Pointer(unsafe.SliceData(tensor.Data[tensor.Half](t)))
+	case tensor.BFloat16:
+		return unsafe.Pointer(unsafe.SliceData(tensor.Data[tensor.BF16](t)))
 	case tensor.Int64:
 		return unsafe.Pointer(unsafe.SliceData(tensor.Data[int64](t)))
 	case tensor.Int32:

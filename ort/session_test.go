@@ -472,26 +472,52 @@ func TestCloseWaits(t *testing.T) {
 	}
 }
 
+// float64 and bfloat16 go in and come out as they are.
+func TestOtherFloats(t *testing.T) {
+	t.Parallel()
+	b := onnx.NewBuilder("floats", 17)
+	b.Input("x", tensor.Float64, 2)
+	b.Input("z", tensor.BFloat16, 3)
+	b.NodeTo("Neg", []string{"x"}, []string{"y"}, nil)
+	b.NodeTo("Identity", []string{"z"}, []string{"same"}, nil)
+	b.Output("y", tensor.Float64, 2)
+	b.Output("same", tensor.BFloat16, 3)
+	out, err := open(t, b).Run(t.Context(), tensors{
+		"x": tensor.Must(tensor.New([]int{2}, []float64{math.Pi, -1e300})),
+		"z": tensor.Must(tensor.New([]int{3}, []tensor.BF16{0x3f80, 0xff80, 1})),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if y := tensor.Data[float64](out["y"]); !slices.Equal(y, []float64{-math.Pi, 1e300}) {
+		t.Error(y)
+	}
+	same := tensor.Data[tensor.BF16](out["same"])
+	if !slices.Equal(same, []tensor.BF16{0x3f80, 0xff80, 1}) {
+		t.Error(same)
+	}
+}
+
 // Types that package tensor lacks: what can be run without them is run.
 func TestForeignTypes(t *testing.T) {
 	t.Parallel()
 	b := onnx.NewBuilder("foreign", 17)
 	b.Input("x", tensor.Float32, 2)
-	b.NodeTo("Cast", []string{"x"}, []string{"double"}, onnx.Attrs{"to": 11})
+	b.NodeTo("Cast", []string{"x"}, []string{"unsigned"}, onnx.Attrs{"to": 12})
 	b.NodeTo("Neg", []string{"x"}, []string{"y"}, nil)
 	b.NodeTo("SequenceConstruct", []string{"x"}, []string{"list"}, nil)
 	b.NodeTo("SequenceLength", []string{"list"}, []string{"length"}, nil)
-	b.Output("double", tensor.Float32, 2)
+	b.Output("unsigned", tensor.Float32, 2)
 	b.Model.Graph.Output[0].GetType().GetTensorType().ElemType = new(int32)
-	*b.Model.Graph.Output[0].GetType().GetTensorType().ElemType = 11
+	*b.Model.Graph.Output[0].GetType().GetTensorType().ElemType = 12 // UINT32
 	b.Output("y", tensor.Float32, 2)
 	b.Output("length", tensor.Int64)
 	s := open(t, b)
 	if out := s.Outputs(); out[0].DType != tensor.Invalid {
 		t.Errorf("outputs %v", out)
 	}
-	for _, names := range [][]string{nil, {"double"}} {
-		if _, err := s.Run(t.Context(), tensors{"x": ramp(2)}, names...); !errors.Is(err, engine.ErrGraph) || !strings.Contains(err.Error(), `"double"`) {
+	for _, names := range [][]string{nil, {"unsigned"}} {
+		if _, err := s.Run(t.Context(), tensors{"x": ramp(2)}, names...); !errors.Is(err, engine.ErrGraph) || !strings.Contains(err.Error(), `"unsigned"`) {
 			t.Errorf("%v: %v", names, err)
 		}
 	}

@@ -21,7 +21,7 @@ import (
 // elementTypes pairs ONNX's numbers for element types with those of tensor.
 var elementTypes = map[C.int]tensor.DType{
 	1: tensor.Float32, 2: tensor.Uint8, 3: tensor.Int8, 6: tensor.Int32, 7: tensor.Int64,
-	9: tensor.Bool, 10: tensor.Float16,
+	9: tensor.Bool, 10: tensor.Float16, 11: tensor.Float64, 16: tensor.BFloat16,
 }
 
 // typeNumbers is elementTypes the other way round.
@@ -110,8 +110,12 @@ func copyElements(dtype tensor.DType, data unsafe.Pointer, n int) any {
 	switch dtype {
 	case tensor.Float32:
 		return slices.Clone(view[float32](data, n))
+	case tensor.Float64:
+		return slices.Clone(view[float64](data, n))
 	case tensor.Float16:
 		return slices.Clone(view[tensor.Half](data, n))
+	case tensor.BFloat16:
+		return slices.Clone(view[tensor.BF16](data, n))
 	case tensor.Int64:
 		return slices.Clone(view[int64](data, n))
 	case tensor.Int32:
@@ -143,7 +147,11 @@ func newTensor(
 	switch d := copyElements(dtype, data, n).(type) {
 	case []float32:
 		return tensor.New(shape, d)
+	case []float64:
+		return tensor.New(shape, d)
 	case []tensor.Half:
+		return tensor.New(shape, d)
+	case []tensor.BF16:
 		return tensor.New(shape, d)
 	case []int64:
 		return tensor.New(shape, d)

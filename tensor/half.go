@@ -40,6 +40,21 @@ func roundEven(h, rest, half uint32) uint32 {
 	return h
 }
 
+// BF16 is a bfloat16 number in its bits: the upper half of a float32.
+type BF16 uint16
+
+// ToBF16 rounds f to the nearest BF16, ties to even. NaN stays NaN.
+func ToBF16(f float32) BF16 {
+	bits := math.Float32bits(f)
+	if f != f {
+		return BF16(bits>>16 | 0x40) // a payload in the lower half alone would become infinity
+	}
+	return BF16((bits + 0x7fff + bits>>16&1) >> 16)
+}
+
+// Float32 converts b without loss.
+func (b BF16) Float32() float32 { return math.Float32frombits(uint32(b) << 16) }
+
 // Float32 converts h without loss.
 func (h Half) Float32() float32 {
 	sign := uint32(h&0x8000) << 16

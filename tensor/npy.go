@@ -13,14 +13,15 @@ import (
 )
 
 // The .npy format is numpy's: magic, version, header length, a Python dict with descr,
-// fortran_order and shape, then the elements (numpy/lib/format.py).
+// fortran_order and shape, then the elements (numpy/lib/format.py). It has no bfloat16; numpy saves
+// the type of package ml_dtypes as two plain bytes, V2, which its reader views as bfloat16 again.
 const npyMagic = "\x93NUMPY"
 
 // maxNpyHeader bounds the header, which numpy itself keeps under 10,000 bytes.
 const maxNpyHeader = 1 << 16
 
 var npyDescr = map[DType]string{
-	Float32: "<f4", Float16: "<f2", Int64: "<i8", Int32: "<i4",
+	Float32: "<f4", Float64: "<f8", Float16: "<f2", BFloat16: "<V2", Int64: "<i8", Int32: "<i4",
 	Int8: "|i1", Uint8: "|u1", Bool: "|b1",
 }
 
@@ -58,9 +59,9 @@ var (
 	npyShapeRE   = regexp.MustCompile(`'shape'\s*:\s*\(([0-9, ]*)\)`)
 )
 
-// ReadNpy reads one .npy file of versions 1 to 3. float64 elements are rounded to float32 (numpy's
-// default type; no graph here takes it). Big-endian and Fortran-ordered files are refused. Memory
-// grows with the bytes that are read, not with the header's claim.
+// ReadNpy reads one .npy file of versions 1 to 3. Elements of two plain bytes (V2) are bfloat16.
+// Big-endian and Fortran-ordered files are refused. Memory grows with the bytes that are read, not
+// with the header's claim.
 func ReadNpy(r io.Reader) (*Tensor, error) {
 	fail := func(format string, args ...any) (*Tensor, error) {
 		return nil, fmt.Errorf("%w: not a usable .npy file: %w",
@@ -117,19 +118,8 @@ func ReadNpy(r io.Reader) (*Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if string(descr[1]) == "<f8" {
-		wide, err := readElements[float64](r, n)
-		if err != nil {
-			return fail("reading %d elements: %w", n, err)
-		}
-		narrow := make([]float32, n)
-		for i, v := range wide {
-			narrow[i] = float32(v)
-		}
-		return New(shape, narrow)
-	}
 	for dtype, d := range npyDescr {
-		if d == string(descr[1]) || d[1:] == string(descr[1]) {
+		if d == string(descr[1]) || d[1:] == strings.TrimPrefix(string(descr[1]), "|") {
 			t, err := readTensor(r, dtype, shape, n)
 			if err != nil {
 				return fail("reading %d elements of %v: %w", n, dtype, err)
@@ -144,8 +134,12 @@ func readTensor(r io.Reader, dtype DType, shape []int, n int) (*Tensor, error) {
 	switch dtype {
 	case Float32:
 		return readInto[float32](r, shape, n)
+	case Float64:
+		return readInto[float64](r, shape, n)
 	case Float16:
 		return readInto[Half](r, shape, n)
+	case BFloat16:
+		return readInto[BF16](r, shape, n)
 	case Int64:
 		return readInto[int64](r, shape, n)
 	case Int32:
@@ -169,7 +163,7 @@ func readInto[T Element](r io.Reader, shape []int, n int) (*Tensor, error) {
 
 // readElements reads n little-endian elements a block at a time, so that a header which claims too
 // much costs one block and not n elements.
-func readElements[T Element | float64](r io.Reader, n int) ([]T, error) {
+func readElements[T Element](r io.Reader, n int) ([]T, error) {
 	const block = 1 << 16
 	data := make([]T, 0, min(n, block))
 	for len(data) < n {

@@ -31,20 +31,24 @@ const (
 	Int8
 	Uint8
 	Bool
+	Float64
+	BFloat16
 )
 
 var dtypeInfo = [...]struct {
 	name string
 	size int
 }{
-	Invalid: {"invalid", 0},
-	Float32: {"float32", 4},
-	Float16: {"float16", 2},
-	Int64:   {"int64", 8},
-	Int32:   {"int32", 4},
-	Int8:    {"int8", 1},
-	Uint8:   {"uint8", 1},
-	Bool:    {"bool", 1},
+	Invalid:  {"invalid", 0},
+	Float32:  {"float32", 4},
+	Float16:  {"float16", 2},
+	Int64:    {"int64", 8},
+	Int32:    {"int32", 4},
+	Int8:     {"int8", 1},
+	Uint8:    {"uint8", 1},
+	Bool:     {"bool", 1},
+	Float64:  {"float64", 8},
+	BFloat16: {"bfloat16", 2},
 }
 
 // String returns the numpy name of the type, such as "float32".
@@ -65,7 +69,7 @@ func (d DType) Size() int {
 
 // Element lists the Go types of the elements, one for each DType.
 type Element interface {
-	float32 | Half | int64 | int32 | int8 | uint8 | bool
+	float32 | float64 | Half | BF16 | int64 | int32 | int8 | uint8 | bool
 }
 
 // TypeOf returns the DType of the Go type T.
@@ -74,8 +78,12 @@ func TypeOf[T Element]() DType {
 	switch any(zero).(type) {
 	case float32:
 		return Float32
+	case float64:
+		return Float64
 	case Half:
 		return Float16
+	case BF16:
+		return BFloat16
 	case int64:
 		return Int64
 	case int32:
@@ -139,8 +147,12 @@ func Zeros(dtype DType, shape ...int) (*Tensor, error) {
 	switch dtype {
 	case Float32:
 		t.data = make([]float32, n)
+	case Float64:
+		t.data = make([]float64, n)
 	case Float16:
 		t.data = make([]Half, n)
+	case BFloat16:
+		t.data = make([]BF16, n)
 	case Int64:
 		t.data = make([]int64, n)
 	case Int32:
@@ -220,8 +232,12 @@ func (t *Tensor) Clone() *Tensor {
 	switch d := t.elements().(type) {
 	case []float32:
 		c.data = append([]float32{}, d...)
+	case []float64:
+		c.data = append([]float64{}, d...)
 	case []Half:
 		c.data = append([]Half{}, d...)
+	case []BF16:
+		c.data = append([]BF16{}, d...)
 	case []int64:
 		c.data = append([]int64{}, d...)
 	case []int32:
@@ -237,13 +253,17 @@ func (t *Tensor) Clone() *Tensor {
 }
 
 // Float32s returns the elements as float32: shared where they are float32 already, converted
-// otherwise (true is 1).
+// otherwise (true is 1, float64 is rounded).
 func (t *Tensor) Float32s() []float32 {
 	switch d := t.elements().(type) {
 	case []float32:
 		return d
+	case []float64:
+		return convert(d, func(v float64) float32 { return float32(v) })
 	case []Half:
 		return convert(d, Half.Float32)
+	case []BF16:
+		return convert(d, BF16.Float32)
 	case []int64:
 		return convert(d, func(v int64) float32 { return float32(v) })
 	case []int32:

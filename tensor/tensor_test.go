@@ -107,11 +107,39 @@ func TestHalf(t *testing.T) {
 	}
 }
 
+// Every BF16 survives the way to float32 and back, and rounding is to the nearest, ties to even.
+func TestBF16(t *testing.T) {
+	t.Parallel()
+	for i := range 1 << 16 {
+		b := BF16(i)
+		f := b.Float32()
+		if got := ToBF16(f); got != b && (f == f || got.Float32() == got.Float32()) {
+			t.Fatalf("%#04x -> %v -> %#04x", i, f, got)
+		}
+	}
+	for _, c := range []struct {
+		in   float32
+		want BF16
+	}{
+		{1, 0x3f80}, {0x1.01p0, 0x3f80}, {0x1.03p0, 0x3f82}, {0x1.010002p0, 0x3f81},
+		{math.MaxFloat32, 0x7f80}, {-0x1p-149, 0x8000}, {0x1p-133, 1},
+	} {
+		if got := ToBF16(c.in); got != c.want {
+			t.Errorf("ToBF16(%v) = %#04x, want %#04x", c.in, got, c.want)
+		}
+	}
+	if f := ToBF16(math.Float32frombits(0x7f800001)).Float32(); f == f {
+		t.Errorf("NaN became %v", f)
+	}
+}
+
 func TestNpyRoundTrip(t *testing.T) {
 	t.Parallel()
 	for _, x := range []*Tensor{
 		Must(New([]int{2, 2}, []float32{1, -2, 3.5, float32(math.Inf(1))})),
 		Must(New([]int{3}, []Half{0x3c00, 0, 0xffff})),
+		Must(New([]int{3}, []float64{math.Pi, 5e-324, math.NaN()})),
+		Must(New([]int{3}, []BF16{0x3f80, 0, 0xffff})),
 		Must(New([]int{1, 2, 1}, []int64{math.MinInt64, 7})),
 		Must(New([]int{2}, []int32{-5, 6})),
 		Must(New([]int{2}, []int8{-5, 6})),

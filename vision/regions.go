@@ -143,6 +143,11 @@ func loadNpzRegions(path string, most int64) (map[string]*Regions, error) {
 	if arrays["features"] == nil || arrays["boxes"] == nil {
 		return nil, fmt.Errorf(`%w: it needs "features" and "boxes"`, ErrRegions)
 	}
+	for _, name := range []string{"features", "boxes"} { // numpy makes float64 by default
+		if t := arrays[name]; t.DType() == tensor.Float64 {
+			arrays[name] = tensor.Must(tensor.New(t.Shape(), t.Float32s()))
+		}
+	}
 	r, err := NewRegions(arrays["features"], arrays["boxes"], width, height)
 	if err != nil {
 		return nil, err

@@ -72,6 +72,7 @@ func runRun(ctx context.Context, env *environment, o runOptions, graph string) e
 		return err
 	}
 	defer session.Close()
+	narrow(in, session.Inputs())
 	out, err := session.Run(ctx, in, o.outputs...)
 	if err != nil {
 		return fmt.Errorf("%s: %w", graph, err)
@@ -101,6 +102,16 @@ func runRun(ctx context.Context, env *environment, o runOptions, graph string) e
 		}
 	}
 	return nil
+}
+
+// narrow rounds float64 inputs, which numpy makes by default, for a graph that takes float32.
+func narrow(in map[string]*tensor.Tensor, specs []tensor.Spec) {
+	for _, s := range specs {
+		t := in[s.Name]
+		if t != nil && t.DType() == tensor.Float64 && s.DType == tensor.Float32 {
+			in[s.Name] = tensor.Must(tensor.New(t.Shape(), t.Float32s()))
+		}
+	}
 }
 
 // cutInput splits NAME=FILE at the last '=' before a file that exists, or at the first where none

@@ -50,8 +50,12 @@ func Inputs(specs []tensor.Spec, dims map[string]int) (map[string]*tensor.Tensor
 			switch t.DType() {
 			case tensor.Float32:
 				tensor.Data[float32](t)[i] = float()
+			case tensor.Float64:
+				tensor.Data[float64](t)[i] = float64(float())
 			case tensor.Float16:
 				tensor.Data[tensor.Half](t)[i] = tensor.ToHalf(float())
+			case tensor.BFloat16:
+				tensor.Data[tensor.BF16](t)[i] = tensor.ToBF16(float())
 			case tensor.Int64:
 				tensor.Data[int64](t)[i] = 1
 				if !mask {

@@ -18,13 +18,24 @@ func Compare(got, want *tensor.Tensor, relative, absolute float64) error {
 		return fmt.Errorf("is %v, want %v", got, want)
 	}
 	switch want.DType() {
-	case tensor.Float32, tensor.Float16:
-		if want.DType() == tensor.Float16 {
-			relative = max(relative, 2e-3) // two steps of a float16
+	case tensor.Float32, tensor.Float16, tensor.BFloat16:
+		switch want.DType() { // two steps of the type
+		case tensor.Float16:
+			relative = max(relative, 2e-3)
+		case tensor.BFloat16:
+			relative = max(relative, 1.6e-2)
 		}
 		w := want.Float32s()
 		for i, g := range got.Float32s() {
 			if !near(float64(g), float64(w[i]), relative, absolute) {
+				return fmt.Errorf("element %d of %v is %v, want %v", i, want, g, w[i])
+			}
+		}
+		return nil
+	case tensor.Float64:
+		w := tensor.Data[float64](want)
+		for i, g := range tensor.Data[float64](got) {
+			if !near(g, w[i], relative, absolute) {
 				return fmt.Errorf("element %d of %v is %v, want %v", i, want, g, w[i])
 			}
 		}

@@ -1,5 +1,5 @@
 // Package enginetest is the suite that an engine must pass. It runs the same tables on any
-// engine.Engine: the official ONNX node tests, golden cases of real graphs, and the contract's
+// engine.Engine: the official ONNX tests of nodes and small models, golden cases of real graphs, and the contract's
 // rules for inputs, outputs, concurrency, cancellation, closing and attention.
 package enginetest
 
@@ -13,10 +13,10 @@ import (
 
 // Options say what to run an engine on. The zero value runs all node tests and the contract.
 type Options struct {
-	// Supported reports whether the engine claims an operator; nil means all. Node tests with other
-	// operators are counted as not claimed.
+	// Supported reports whether the engine claims an operator; nil means all. ONNX's tests with
+	// other operators are counted as not claimed.
 	Supported func(domain, op string, opset int) bool
-	// Out names node tests that this engine does not pass, with the reason, beside those that no
+	// Out names tests of ONNX that this engine does not pass, with the reason, beside those that no
 	// engine runs.
 	Out map[string]string
 	// Golden lists folders with golden cases; see LoadGolden.
@@ -27,7 +27,9 @@ type Options struct {
 
 // Run runs the whole suite on e.
 func Run(t *testing.T, e engine.Engine, opts Options) {
-	t.Run("node", func(t *testing.T) { runNodeTests(t, e, opts) })
+	for _, kind := range nodeTestKinds {
+		t.Run(kind, func(t *testing.T) { runNodeTests(t, e, kind, opts) })
+	}
 	for _, dir := range opts.Golden {
 		t.Run("golden/"+filepath.Base(filepath.Dir(dir)), func(t *testing.T) {
 			runGolden(t, e, dir, opts)

@@ -2,9 +2,7 @@ package enginetest
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"sort"
@@ -27,17 +25,25 @@ const NodeTestsEnv = "XPIPE_ONNX_NODE_TESTS"
 // reference fail instead of skip.
 const RequireEnv = "XPIPE_REQUIRE_REFS"
 
-func nodeTestsDir(t *testing.T) string {
-	if dir := os.Getenv(NodeTestsEnv); dir != "" {
-		return dir
+// nodeTestKinds are the folders of tests of one form that lie beside the node tests: models of a few
+// nodes, some of which PyTorch exported.
+var nodeTestKinds = []string{"node", "simple", "pytorch-converted", "pytorch-operator"}
+
+func nodeTestsDir(t *testing.T, kind string) string {
+	dir, ok := os.Getenv(NodeTestsEnv), true
+	if dir == "" {
+		dir, ok = findUp("build/venv/lib/python3*/site-packages/onnx/backend/test/data/node")
 	}
-	if dir, ok := findUp("build/venv/lib/python3*/site-packages/onnx/backend/test/data/node"); ok {
-		return dir
+	if ok {
+		dir = filepath.Join(filepath.Dir(dir), kind)
+		if _, err := os.Stat(dir); err == nil {
+			return dir
+		}
 	}
 	if os.Getenv(RequireEnv) == "1" {
-		t.Fatalf("the ONNX node tests are not there; set %s or run make test", NodeTestsEnv)
+		t.Fatalf("the ONNX %s tests are not there; set %s or run make test", kind, NodeTestsEnv)
 	}
-	t.Skipf("the ONNX node tests are not there; set %s or run make test", NodeTestsEnv)
+	t.Skipf("the ONNX %s tests are not there; set %s or run make test", kind, NodeTestsEnv)
 	return ""
 }
 
@@ -75,8 +81,8 @@ func outFor(name string) string {
 	return ""
 }
 
-func runNodeTests(t *testing.T, e engine.Engine, opts Options) {
-	dir := nodeTestsDir(t)
+func runNodeTests(t *testing.T, e engine.Engine, kind string, opts Options) {
+	dir := nodeTestsDir(t, kind)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -112,9 +118,6 @@ func runNodeTests(t *testing.T, e engine.Engine, opts Options) {
 			continue
 		}
 		counts["run"]++
-		if c.narrowed {
-			counts["narrowed"]++
-		}
 		t.Run(name, func(t *testing.T) {
 			if err := c.run(e, opts.Open); err != nil {
 				t.Error(err)
@@ -131,17 +134,17 @@ func runNodeTests(t *testing.T, e engine.Engine, opts Options) {
 	for _, r := range reasons {
 		t.Logf("out, %s (%d): %s", r, len(outBy[r]), strings.Join(outBy[r], " "))
 	}
-	t.Logf("ONNX node tests on engine %s: %d in all, %d with operators it does not claim, %d out, %d run (%d of them float64 tests in float32), %d passed",
-		e.Name(), counts["all"], counts["not claimed"], counts["out"], counts["run"], counts["narrowed"], counts["passed"])
+	t.Logf("ONNX %s tests on engine %s: %d in all, %d with operators it does not claim, %d out, "+
+		"%d run, %d passed", kind, e.Name(), counts["all"], counts["not claimed"], counts["out"],
+		counts["run"], counts["passed"])
 }
 
 // nodeTest is one folder of the node tests.
 type nodeTest struct {
-	source   engine.Source
-	ops      []onnx.OpCount
-	sets     []dataSet
-	narrowed bool   // float64 has become float32
-	reason   string // why no engine can run it; "" if one can
+	source engine.Source
+	ops    []onnx.OpCount
+	sets   []dataSet
+	reason string // why no engine can run it; "" if one can
 }
 
 type dataSet struct {
@@ -156,20 +159,10 @@ func loadNodeTest(dir string) (*nodeTest, error) {
 	defer m.Close()
 	c := &nodeTest{ops: m.Summary().Ops,
 		source: engine.FileSource(filepath.Join(dir, "model.onnx"))}
-	if c.narrowed = narrow(m.Proto); c.narrowed {
-		data, err := proto.Marshal(m.Proto)
-		if err != nil {
-			return nil, err
-		}
-		c.source = onnx.MemorySource(data)
-	}
 	for _, v := range append(m.Inputs(), m.Outputs()...) {
 		if v.DType == tensor.Invalid {
 			c.reason = "an input or output of another type than package tensor has"
 		}
-	}
-	if len(m.Proto.GetFunctions()) > 0 {
-		c.reason = "functions of the model's own"
 	}
 	for _, n := range m.Proto.GetGraph().GetNode() {
 		if r := innerType(n); r != "" && c.reason == "" {
@@ -223,7 +216,10 @@ func loadTensors(dir, kind string, specs []tensor.Spec) (map[string]*tensor.Tens
 		if err := proto.Unmarshal(b, p); err != nil {
 			return nil, err
 		}
-		narrowTensor(p)
+		// The files of onnx 1.17 hold bfloat16 as integers of its bits.
+		if s.DType == tensor.BFloat16 && p.GetDataType() == int32(pb.TensorProto_UINT16) {
+			p.DataType = proto.Int32(int32(pb.TensorProto_BFLOAT16))
+		}
 		t, err := (&onnx.Model{}).Tensor(p)
 		if err != nil {
 			return nil, err
@@ -264,47 +260,4 @@ func (c *nodeTest) run(e engine.Engine, opts engine.Options) error {
 		}
 	}
 	return nil
-}
-
-// narrow turns float64 inputs, outputs and constants of a model into float32, so that tests that
-// differ from others by nothing else can be run; it says whether there were any. Models that cast
-// to float64 are left alone.
-func narrow(m *pb.ModelProto) bool {
-	found := false
-	for _, n := range m.Graph.Node {
-		if strings.HasPrefix(n.GetOpType(), "Cast") {
-			return false
-		}
-	}
-	for _, v := range append(append([]*pb.ValueInfoProto{}, m.Graph.Input...), m.Graph.Output...) {
-		if t := v.GetType().GetTensorType(); t.GetElemType() == int32(pb.TensorProto_DOUBLE) {
-			t.ElemType = proto.Int32(int32(pb.TensorProto_FLOAT))
-			found = true
-		}
-	}
-	for _, n := range m.Graph.Node {
-		for _, a := range n.GetAttribute() {
-			if a.GetT() != nil && narrowTensor(a.GetT()) {
-				found = true
-			}
-		}
-	}
-	return found
-}
-
-// narrowTensor turns a float64 tensor into a float32 one.
-func narrowTensor(p *pb.TensorProto) bool {
-	if p.GetDataType() != int32(pb.TensorProto_DOUBLE) {
-		return false
-	}
-	values := p.GetDoubleData()
-	for raw := p.GetRawData(); len(raw) >= 8; raw = raw[8:] {
-		values = append(values, math.Float64frombits(binary.LittleEndian.Uint64(raw)))
-	}
-	p.DataType = proto.Int32(int32(pb.TensorProto_FLOAT))
-	p.RawData, p.DoubleData, p.FloatData = nil, nil, nil
-	for _, v := range values {
-		p.FloatData = append(p.FloatData, float32(v))
-	}
-	return true
 }

@@ -8,7 +8,11 @@ import (
 )
 
 type number interface {
-	float32 | int64 | int32 | int8 | uint8
+	float32 | float64 | int64 | int32 | int8 | uint8
+}
+
+type float interface {
+	float32 | float64
 }
 
 type integer interface {
@@ -19,6 +23,7 @@ type integer interface {
 // take.
 type arithmetic struct {
 	f32 rowFunc[float32, float32]
+	f64 rowFunc[float64, float64]
 	i64 rowFunc[int64, int64]
 	i32 rowFunc[int32, int32]
 	i8  rowFunc[int8, int8]
@@ -33,6 +38,10 @@ func (o arithmetic) apply(op string, x *Context, a, b *tensor.Tensor) (*tensor.T
 	case tensor.Float32:
 		if o.f32 != nil {
 			return binary(x, a, b, o.f32)
+		}
+	case tensor.Float64:
+		if o.f64 != nil {
+			return binary(x, a, b, o.f64)
 		}
 	case tensor.Int64:
 		if o.i64 != nil {
@@ -78,7 +87,10 @@ func foldOp(o arithmetic, mean bool) func(n *Node) Kernel {
 				}
 			}
 			if mean {
-				count := tensor.Scalar(float32(len(in)))
+				count, err := cast(x, tensor.Scalar(float32(len(in))), acc.DType())
+				if err != nil {
+					return err
+				}
 				if acc, err = divide.apply(n.Op, x, acc, count); err != nil {
 					return err
 				}
@@ -123,40 +135,34 @@ func modTrunc[T integer](a, b T) T {
 
 func fmod(a, b float32) float32 { return float32(math.Mod(float64(a), float64(b))) }
 
-func maxFloat(a, b float32) float32 { return max(a, b) } // NaN if either is
-func minFloat(a, b float32) float32 { return min(a, b) }
-func maxInt[T integer](a, b T) T    { return max(a, b) }
-func minInt[T integer](a, b T) T    { return min(a, b) }
+func divFloat(a, b float64) float64 { return a / b }
+
+// The larger and the smaller; NaN if either is.
+func maxNum[T number](a, b T) T { return max(a, b) }
+func minNum[T number](a, b T) T { return min(a, b) }
 
 var (
-	add = arithmetic{kernel.Add, rowOf(addOf[int64]), rowOf(addOf[int32]),
+	add = arithmetic{kernel.Add, rowOf(addOf[float64]), rowOf(addOf[int64]), rowOf(addOf[int32]),
 		rowOf(addOf[int8]), rowOf(addOf[uint8])}
-	subtract = arithmetic{kernel.Sub, rowOf(subOf[int64]), rowOf(subOf[int32]),
+	subtract = arithmetic{kernel.Sub, rowOf(subOf[float64]), rowOf(subOf[int64]), rowOf(subOf[int32]),
 		rowOf(subOf[int8]), rowOf(subOf[uint8])}
-	multiply = arithmetic{kernel.Mul, rowOf(mulOf[int64]), rowOf(mulOf[int32]),
+	multiply = arithmetic{kernel.Mul, rowOf(mulOf[float64]), rowOf(mulOf[int64]), rowOf(mulOf[int32]),
 		rowOf(mulOf[int8]), rowOf(mulOf[uint8])}
-	divide = arithmetic{kernel.Div, rowOf(divOf[int64]), rowOf(divOf[int32]),
+	divide = arithmetic{kernel.Div, rowOf(divFloat), rowOf(divOf[int64]), rowOf(divOf[int32]),
 		rowOf(divOf[int8]), rowOf(divOf[uint8])}
-	maximum = arithmetic{rowOf(maxFloat), rowOf(maxInt[int64]), rowOf(maxInt[int32]),
-		rowOf(maxInt[int8]), rowOf(maxInt[uint8])}
-	minimum = arithmetic{rowOf(minFloat), rowOf(minInt[int64]), rowOf(minInt[int32]),
-		rowOf(minInt[int8]), rowOf(minInt[uint8])}
-	modulo = arithmetic{nil, rowOf(modFloor[int64]), rowOf(modFloor[int32]),
+	maximum = arithmetic{rowOf(maxNum[float32]), rowOf(maxNum[float64]), rowOf(maxNum[int64]),
+		rowOf(maxNum[int32]), rowOf(maxNum[int8]), rowOf(maxNum[uint8])}
+	minimum = arithmetic{rowOf(minNum[float32]), rowOf(minNum[float64]), rowOf(minNum[int64]),
+		rowOf(minNum[int32]), rowOf(minNum[int8]), rowOf(minNum[uint8])}
+	modulo = arithmetic{nil, nil, rowOf(modFloor[int64]), rowOf(modFloor[int32]),
 		rowOf(modFloor[int8]), rowOf(modFloor[uint8])}
-	fmodulo = arithmetic{rowOf(fmod), rowOf(modTrunc[int64]), rowOf(modTrunc[int32]),
+	fmodulo = arithmetic{rowOf(fmod), rowOf(math.Mod), rowOf(modTrunc[int64]), rowOf(modTrunc[int32]),
 		rowOf(modTrunc[int8]), rowOf(modTrunc[uint8])}
-	prelu = arithmetic{rowOf(preluFloat), rowOf(preluInt[int64]), rowOf(preluInt[int32]),
-		nil, nil}
+	prelu = arithmetic{rowOf(preluOf[float32]), rowOf(preluOf[float64]), rowOf(preluOf[int64]),
+		rowOf(preluOf[int32]), nil, nil}
 )
 
-func preluFloat(a, slope float32) float32 {
-	if a < 0 {
-		return a * slope
-	}
-	return a
-}
-
-func preluInt[T integer](a, slope T) T {
+func preluOf[T number](a, slope T) T {
 	if a < 0 {
 		return a * slope
 	}
@@ -185,6 +191,11 @@ func buildPow(n *Node) Kernel {
 			return err
 		}
 		switch base.DType() {
+		case tensor.Float64:
+			if exp, err = cast(x, exp, tensor.Float64); err != nil {
+				return err
+			}
+			out[0], err = binary(x, base, exp, rowOf(math.Pow))
 		case tensor.Int64:
 			out[0], err = powInt[int64](x, base, exp)
 		case tensor.Int32:
@@ -222,8 +233,8 @@ var powAny = rowOf(func(a, b float32) float32 { return float32(math.Pow(float64(
 func powInt[T int64 | int32](x *Context, base, exp *tensor.Tensor) (*tensor.Tensor, error) {
 	e := exp
 	if exp.DType() != base.DType() {
-		if exp.DType() == tensor.Float32 { // fractions matter: go by way of float64
-			return powIntFloat[T](x, base, exp)
+		if exp.DType() == tensor.Float32 || exp.DType() == tensor.Float64 { // fractions matter
+			return powIntFloat(x, base, exp)
 		}
 		var err error
 		if e, err = cast(x, exp, base.DType()); err != nil {
@@ -233,12 +244,15 @@ func powInt[T int64 | int32](x *Context, base, exp *tensor.Tensor) (*tensor.Tens
 	return binary(x, base, e, rowOf(func(a, b T) T { return T(math.Pow(float64(a), float64(b))) }))
 }
 
-func powIntFloat[T int64 | int32](x *Context, base, exp *tensor.Tensor) (*tensor.Tensor, error) {
-	wide, err := cast(x, base, tensor.Float32)
+func powIntFloat(x *Context, base, exp *tensor.Tensor) (*tensor.Tensor, error) {
+	wide, err := cast(x, base, tensor.Float64)
 	if err != nil {
 		return nil, err
 	}
-	p, err := binary(x, wide, exp, powAny)
+	if exp, err = cast(x, exp, tensor.Float64); err != nil {
+		return nil, err
+	}
+	p, err := binary(x, wide, exp, rowOf(math.Pow))
 	if err != nil {
 		return nil, err
 	}
@@ -246,8 +260,8 @@ func powIntFloat[T int64 | int32](x *Context, base, exp *tensor.Tensor) (*tensor
 }
 
 // compare builds Equal, Less and the other comparisons for every element type.
-func compareOp(f32 func(a, b float32) bool, i64 func(a, b int64) bool,
-	boolean func(a, b bool) bool) func(n *Node) Kernel {
+func compareOp(f32 func(a, b float32) bool, f64 func(a, b float64) bool,
+	i64 func(a, b int64) bool, boolean func(a, b bool) bool) func(n *Node) Kernel {
 	return func(n *Node) Kernel {
 		return viaFloat(func(x *Context, in, out []*tensor.Tensor) (err error) {
 			a, b := in[0], in[1]
@@ -257,6 +271,8 @@ func compareOp(f32 func(a, b float32) bool, i64 func(a, b int64) bool,
 			switch a.DType() {
 			case tensor.Float32:
 				out[0], err = binary(x, a, b, rowOf(f32))
+			case tensor.Float64:
+				out[0], err = binary(x, a, b, rowOf(f64))
 			case tensor.Int64:
 				out[0], err = binary(x, a, b, rowOf(i64))
 			case tensor.Int32:
@@ -312,36 +328,30 @@ func buildWhere(n *Node) Kernel {
 		if in[0].DType() != tensor.Bool || in[1].DType() != in[2].DType() {
 			return graphErr("Where of %v, %v and %v", in[0], in[1], in[2])
 		}
-		switch in[1].DType() {
-		case tensor.Float32:
-			out[0], err = where[float32](x, in)
-		case tensor.Float16:
-			out[0], err = where[tensor.Half](x, in)
-		case tensor.Int64:
-			out[0], err = where[int64](x, in)
-		case tensor.Int32:
-			out[0], err = where[int32](x, in)
-		case tensor.Int8:
-			out[0], err = where[int8](x, in)
-		case tensor.Uint8:
-			out[0], err = where[uint8](x, in)
+		switch in[1].DType().Size() {
+		case 8:
+			out[0], err = where[uint64](x, in)
+		case 4:
+			out[0], err = where[uint32](x, in)
+		case 2:
+			out[0], err = where[uint16](x, in)
 		default:
-			out[0], err = where[bool](x, in)
+			out[0], err = where[uint8](x, in)
 		}
 		return err
 	}
 }
 
-func where[T tensor.Element](x *Context, in []*tensor.Tensor) (*tensor.Tensor, error) {
+func where[W word](x *Context, in []*tensor.Tensor) (*tensor.Tensor, error) {
 	shape, err := broadcastShape(in[0].Shape(), in[1].Shape(), in[2].Shape())
 	if err != nil {
 		return nil, err
 	}
-	t, dst, err := alloc[T](x, shape)
-	if err != nil || len(dst) == 0 {
+	t, err := x.Alloc(in[1].DType(), shape)
+	if err != nil || t.Len() == 0 {
 		return t, err
 	}
-	cond, a, b := tensor.Data[bool](in[0]), tensor.Data[T](in[1]), tensor.Data[T](in[2])
+	dst, cond, a, b := bits[W](t), tensor.Data[bool](in[0]), bits[W](in[1]), bits[W](in[2])
 	s := newSpread(shape, in[0].Shape(), in[1].Shape(), in[2].Shape())
 	sc, sa, sb := s.step[0], s.step[1], s.step[2]
 	err = x.Parallel(len(dst)/s.inner, max(1, minWork/s.inner), func(lo, hi int) {

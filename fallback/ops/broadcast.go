@@ -1,6 +1,8 @@
 package ops
 
 import (
+	"math"
+
 	"github.com/crossattn/xpipe/fallback/kernel"
 	"github.com/crossattn/xpipe/tensor"
 )
@@ -219,21 +221,27 @@ func each[T, R any](f func(T) R) func(dst []R, src []T) {
 	}
 }
 
-// viaFloat runs a kernel written for float32 on float16 tensors too: inputs are widened, and
-// float32 outputs rounded back.
-func viaFloat(k Kernel) Kernel {
+// viaFloat runs a kernel written for float32 on float16 and bfloat16 tensors too: inputs are
+// widened, and float32 outputs rounded back.
+func viaFloat(k Kernel) Kernel { return viaFloatFirst(k, math.MaxInt) }
+
+// viaFloatFirst is viaFloat that rounds back only the first outputs. The others are float32
+// whatever the inputs are.
+func viaFloatFirst(k Kernel, first int) Kernel {
 	return func(x *Context, in, out []*tensor.Tensor) error {
-		half := false
+		narrowed := tensor.Invalid
 		for _, t := range in {
-			half = half || t != nil && t.DType() == tensor.Float16
+			if isNarrow(t) {
+				narrowed = t.DType()
+			}
 		}
-		if !half {
+		if narrowed == tensor.Invalid {
 			return k(x, in, out)
 		}
 		wide := make([]*tensor.Tensor, len(in))
 		for i, t := range in {
 			wide[i] = t
-			if t == nil || t.DType() != tensor.Float16 {
+			if !isNarrow(t) {
 				continue
 			}
 			var err error
@@ -245,10 +253,10 @@ func viaFloat(k Kernel) Kernel {
 			return err
 		}
 		for i, t := range out {
-			if t == nil || t.DType() != tensor.Float32 {
+			if t == nil || t.DType() != tensor.Float32 || i >= first {
 				continue
 			}
-			h, err := narrow(x, t)
+			h, err := narrow(x, t, narrowed)
 			if err != nil {
 				return err
 			}
@@ -258,12 +266,25 @@ func viaFloat(k Kernel) Kernel {
 	}
 }
 
+// isNarrow says whether a tensor is there and of floats that are widened to compute with them.
+func isNarrow(t *tensor.Tensor) bool {
+	return t != nil && (t.DType() == tensor.Float16 || t.DType() == tensor.BFloat16)
+}
+
+// widen makes float32 of float16 or bfloat16.
 func widen(x *Context, t *tensor.Tensor) (*tensor.Tensor, error) {
+	if t.DType() == tensor.BFloat16 {
+		return unary(x, t, 1, each(tensor.BF16.Float32))
+	}
 	return unary(x, t, 2,
 		func(dst []float32, src []tensor.Half) { kernel.FromHalf(dst, as[uint16](src)) })
 }
 
-func narrow(x *Context, t *tensor.Tensor) (*tensor.Tensor, error) {
+// narrow rounds float32 to float16 or bfloat16.
+func narrow(x *Context, t *tensor.Tensor, to tensor.DType) (*tensor.Tensor, error) {
+	if to == tensor.BFloat16 {
+		return unary(x, t, 1, each(tensor.ToBF16))
+	}
 	return unary(x, t, 2,
 		func(dst []tensor.Half, src []float32) { kernel.ToHalf(as[uint16](dst), src) })
 }

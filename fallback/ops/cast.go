@@ -35,8 +35,10 @@ func cast(x *Context, t *tensor.Tensor, to tensor.DType) (*tensor.Tensor, error)
 	}
 	switch t.DType() {
 	case tensor.Float32:
-		return castFloat(x, t, to)
-	case tensor.Float16:
+		return castFloat[float32](x, t, to)
+	case tensor.Float64:
+		return castFloat[float64](x, t, to)
+	case tensor.Float16, tensor.BFloat16:
 		if to == tensor.Float32 {
 			return widen(x, t)
 		}
@@ -68,27 +70,35 @@ func cast(x *Context, t *tensor.Tensor, to tensor.DType) (*tensor.Tensor, error)
 
 // toInt64 drops the fraction. NaN and numbers that an int64 cannot hold become its least value, as
 // on x86 processors.
-func toInt64(v float32) int64 {
+func toInt64[T float](v T) int64 {
 	if v >= -(1<<63) && v < 1<<63 {
 		return int64(v)
 	}
 	return math.MinInt64
 }
 
-func castFloat(x *Context, t *tensor.Tensor, to tensor.DType) (*tensor.Tensor, error) {
+func castFloat[T float](x *Context, t *tensor.Tensor, to tensor.DType) (*tensor.Tensor, error) {
 	switch to {
-	case tensor.Float16:
-		return narrow(x, t)
+	case tensor.Float32:
+		return unary(x, t, 1, each(func(v T) float32 { return float32(v) }))
+	case tensor.Float64:
+		return unary(x, t, 1, each(func(v T) float64 { return float64(v) }))
+	case tensor.Float16, tensor.BFloat16:
+		single, err := cast(x, t, tensor.Float32)
+		if err != nil {
+			return nil, err
+		}
+		return narrow(x, single, to)
 	case tensor.Int64:
-		return unary(x, t, 1, each(toInt64))
+		return unary(x, t, 1, each(toInt64[T]))
 	case tensor.Int32:
-		return unary(x, t, 1, each(func(v float32) int32 { return int32(toInt64(v)) }))
+		return unary(x, t, 1, each(func(v T) int32 { return int32(toInt64(v)) }))
 	case tensor.Int8:
-		return unary(x, t, 1, each(func(v float32) int8 { return int8(toInt64(v)) }))
+		return unary(x, t, 1, each(func(v T) int8 { return int8(toInt64(v)) }))
 	case tensor.Uint8:
-		return unary(x, t, 1, each(func(v float32) uint8 { return uint8(toInt64(v)) }))
+		return unary(x, t, 1, each(func(v T) uint8 { return uint8(toInt64(v)) }))
 	case tensor.Bool:
-		return unary(x, t, 1, each(func(v float32) bool { return v != 0 }))
+		return unary(x, t, 1, each(func(v T) bool { return v != 0 }))
 	}
 	return nil, graphErr("a cast from %v to %v is not supported", t.DType(), to)
 }
@@ -97,8 +107,12 @@ func castInt[T integer](x *Context, t *tensor.Tensor, to tensor.DType) (*tensor.
 	switch to {
 	case tensor.Float32:
 		return unary(x, t, 1, each(func(v T) float32 { return float32(v) }))
+	case tensor.Float64:
+		return unary(x, t, 1, each(func(v T) float64 { return float64(v) }))
 	case tensor.Float16:
 		return unary(x, t, 1, each(func(v T) tensor.Half { return tensor.ToHalf(float32(v)) }))
+	case tensor.BFloat16:
+		return unary(x, t, 1, each(func(v T) tensor.BF16 { return tensor.ToBF16(float32(v)) }))
 	case tensor.Int64:
 		return unary(x, t, 1, each(func(v T) int64 { return int64(v) }))
 	case tensor.Int32:

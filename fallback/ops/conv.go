@@ -49,11 +49,16 @@ func buildFusedConv(n *Node) Kernel {
 func buildConv(n *Node) Kernel {
 	w, group, act := newWindow(n), n.int("group", 1), n.activation()
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
-		if err := floatInputs(n.Op, in); err != nil {
+		double, err := floatInputs(n.Op, in)
+		if err != nil {
 			return err
 		}
 		c, err := planConv(w, group, in[0].Shape(), in[1].Shape())
 		if err != nil {
+			return err
+		}
+		if double {
+			out[0], err = c.double(x, in)
 			return err
 		}
 		e := act.epilogue()
@@ -84,6 +89,29 @@ func buildConv(n *Node) Kernel {
 		out[0], err = binary(x, r, added, kernel.Add)
 		return err
 	})
+}
+
+// double is the convolution of float64.
+func (c *convolution) double(x *Context, in []*tensor.Tensor) (*tensor.Tensor, error) {
+	r, dst, err := zeros[float64](x, c.out)
+	if err != nil || len(dst) == 0 {
+		return r, err
+	}
+	if b := input(in, 2); b != nil {
+		if b.Len() != c.m {
+			return nil, graphErr("a convolution to %d channels with bias %v", c.m, b)
+		}
+		fillChannels(dst, tensor.Data[float64](b), prod(c.place.out))
+	}
+	return r, convolve(x, c, dst, tensor.Data[float64](in[0]), tensor.Data[float64](in[1]),
+		addProduct[float64])
+}
+
+// fillChannels sets each channel, of area elements, to its bias.
+func fillChannels[T float](dst, bias []T, area int) {
+	for i := range dst {
+		dst[i] = bias[i/area%len(bias)]
+	}
 }
 
 // dense computes the convolution as the product of the weights [M, K] of each group with columns
@@ -373,82 +401,101 @@ func (c *convolution) columns(lo, hi int, put func(row, col, at int)) {
 
 // buildConvTranspose spreads each input element over the window it came from.
 func buildConvTranspose(n *Node) Kernel {
-	w, group := newWindow(n), n.int("group", 1)
-	extra, wanted := n.ints("output_padding"), n.ints("output_shape")
+	t := &transposed{
+		window: newWindow(n), group: n.int("group", 1), extra: n.ints("output_padding"),
+		wanted: n.ints("output_shape"), version: n.Version,
+	}
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
-		if err := floatInputs(n.Op, in); err != nil {
+		double, err := floatInputs(n.Op, in)
+		switch {
+		case err != nil:
 			return err
+		case double:
+			out[0], err = convTranspose[float64](x, t, in)
+		default:
+			out[0], err = convTranspose[float32](x, t, in)
 		}
-		xs, ws := in[0].Shape(), in[1].Shape()
-		if len(xs) < 3 || len(ws) != len(xs) || group < 1 || xs[1] != ws[0] || xs[1]%group != 0 {
-			return graphErr("a transposed convolution of %v by %v in %d groups",
-				in[0], in[1], group)
-		}
-		p, err := w.transposed(xs[2:], ws[2:], extra, wanted)
-		if err != nil {
-			return err
-		}
-		cg, mg := xs[1]/group, ws[1]
-		m := mg * group
-		r, dst, err := zeros[float32](x, append([]int{xs[0], m}, p.out...))
-		out[0] = r
-		if err != nil || len(dst) == 0 {
-			return err
-		}
-		outArea, inArea, taps := prod(p.out), prod(xs[2:]), prod(ws[2:])
-		if b := input(in, 2); b != nil {
-			if b.Len() != m {
-				return graphErr("a transposed convolution to %d channels with bias %v", m, b)
-			}
-			for i := range dst {
-				dst[i] = tensor.Data[float32](b)[i/outArea%m]
-			}
-		}
-		src, weights := tensor.Data[float32](in[0]), tensor.Data[float32](in[1])
-		steps := stridesOf(p.out)
-		return x.Parallel(xs[0]*m, 1, func(lo, hi int) {
-			pos, tap := make([]int, len(p.out)), make([]int, len(p.out))
-			for i := lo; i < hi; i++ {
-				s, ch := i/m, i%m
-				g := ch / mg
-				for a := range inArea {
-					rest := a
-					for d := len(pos) - 1; d >= 0; d-- {
-						pos[d] = rest%xs[2+d]*p.strides[d] - p.before[d]
-						rest /= xs[2+d]
-					}
-					for t := range taps {
-						rest, at, inside := t, i*outArea, true
-						for d := len(tap) - 1; d >= 0; d-- {
-							q := pos[d] + rest%ws[2+d]*p.dilations[d]
-							rest /= ws[2+d]
-							inside = inside && q >= 0 && q < p.out[d]
-							at += q * steps[d]
-						}
-						if !inside {
-							continue
-						}
-						var sum float32
-						for c := g * cg; c < (g+1)*cg; c++ {
-							sum += src[(s*xs[1]+c)*inArea+a] * weights[(c*mg+ch%mg)*taps+t]
-						}
-						dst[at] += sum
-					}
-				}
-			}
-		})
+		return err
 	})
 }
 
-// transposed works out the output size of a transposed convolution.
-func (w *window) transposed(in, kernel, extra, wanted []int) (*place, error) {
+// transposed is a transposed convolution.
+type transposed struct {
+	*window
+	group         int
+	extra, wanted []int // output_padding and output_shape; nil where not given
+	version       int
+}
+
+func convTranspose[T float](x *Context, t *transposed,
+	in []*tensor.Tensor) (*tensor.Tensor, error) {
+	xs, ws := in[0].Shape(), in[1].Shape()
+	if len(xs) < 3 || len(ws) != len(xs) || t.group < 1 || xs[1] != ws[0] || xs[1]%t.group != 0 {
+		return nil, graphErr("a transposed convolution of %v by %v in %d groups",
+			in[0], in[1], t.group)
+	}
+	p, err := t.on(xs[2:], ws[2:])
+	if err != nil {
+		return nil, err
+	}
+	cg, mg := xs[1]/t.group, ws[1]
+	m := mg * t.group
+	r, dst, err := zeros[T](x, append([]int{xs[0], m}, p.out...))
+	if err != nil || len(dst) == 0 {
+		return r, err
+	}
+	outArea, inArea, taps := prod(p.out), prod(xs[2:]), prod(ws[2:])
+	if b := input(in, 2); b != nil {
+		if b.Len() != m {
+			return nil, graphErr("a transposed convolution to %d channels with bias %v", m, b)
+		}
+		fillChannels(dst, tensor.Data[T](b), outArea)
+	}
+	src, weights := tensor.Data[T](in[0]), tensor.Data[T](in[1])
+	steps := stridesOf(p.out)
+	return r, x.Parallel(xs[0]*m, 1, func(lo, hi int) {
+		pos, tap := make([]int, len(p.out)), make([]int, len(p.out))
+		for i := lo; i < hi; i++ {
+			s, ch := i/m, i%m
+			g := ch / mg
+			for a := range inArea {
+				rest := a
+				for d := len(pos) - 1; d >= 0; d-- {
+					pos[d] = rest%xs[2+d]*p.strides[d] - p.before[d]
+					rest /= xs[2+d]
+				}
+				for t := range taps {
+					rest, at, inside := t, i*outArea, true
+					for d := len(tap) - 1; d >= 0; d-- {
+						q := pos[d] + rest%ws[2+d]*p.dilations[d]
+						rest /= ws[2+d]
+						inside = inside && q >= 0 && q < p.out[d]
+						at += q * steps[d]
+					}
+					if !inside {
+						continue
+					}
+					var sum T
+					for c := g * cg; c < (g+1)*cg; c++ {
+						sum += src[(s*xs[1]+c)*inArea+a] * weights[(c*mg+ch%mg)*taps+t]
+					}
+					dst[at] += sum
+				}
+			}
+		}
+	})
+}
+
+// on works out the output size and the padding, which is cut off.
+func (t *transposed) on(in, kernel []int) (*place, error) {
 	r := len(in)
-	plain := &window{strides: w.strides, dilations: w.dilations, pads: w.pads,
+	plain := &window{strides: t.strides, dilations: t.dilations, pads: t.pads,
 		autoPad: "SAME_UPPER"}
 	p, err := plain.on(in, kernel) // checks lengths, fills in defaults
 	if err != nil {
 		return nil, err
 	}
+	extra, wanted := t.extra, t.wanted
 	if wanted != nil && len(wanted) == r+2 {
 		wanted = wanted[2:]
 	}
@@ -456,27 +503,32 @@ func (w *window) transposed(in, kernel, extra, wanted []int) (*place, error) {
 		return nil, graphErr("output_padding %v and output_shape %v for %d dimensions",
 			extra, wanted, r)
 	}
+	// Where the padding is odd, the begin gets more, but for SAME_UPPER and, up to version 10,
+	// where output_shape stands without auto_pad.
+	more := t.autoPad != "SAME_UPPER" && (t.autoPad != "NOTSET" || t.version >= 11)
 	for i := range r {
-		more := 0
+		full := p.strides[i]*(in[i]-1) + (kernel[i]-1)*p.dilations[i] + 1
 		if extra != nil {
-			more = extra[i]
+			full += extra[i]
 		}
-		full := p.strides[i]*(in[i]-1) + more + (kernel[i]-1)*p.dilations[i] + 1
 		p.before[i], p.after[i] = 0, 0
 		switch {
-		case wanted != nil || w.autoPad == "SAME_UPPER" || w.autoPad == "SAME_LOWER":
+		case wanted != nil || t.autoPad == "SAME_UPPER" || t.autoPad == "SAME_LOWER":
 			p.out[i] = in[i] * p.strides[i]
 			if wanted != nil {
 				p.out[i] = wanted[i]
 			}
-			total := max(0, full-p.out[i])
-			p.before[i] = total - total/2
-			if w.autoPad == "SAME_UPPER" || w.autoPad == "NOTSET" {
-				p.before[i] = total / 2
+			total := full - p.out[i] // negative where the output is larger
+			if t.autoPad == "NOTSET" {
+				total = max(0, total)
+			}
+			p.before[i] = floorDiv(total, 2)
+			if more {
+				p.before[i] = total - p.before[i]
 			}
 		default:
-			if w.pads != nil && w.autoPad == "NOTSET" {
-				p.before[i], p.after[i] = w.pads[i], w.pads[r+i]
+			if t.pads != nil && t.autoPad == "NOTSET" {
+				p.before[i], p.after[i] = t.pads[i], t.pads[r+i]
 			}
 			p.out[i] = full - p.before[i] - p.after[i]
 		}

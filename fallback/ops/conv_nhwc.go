@@ -28,7 +28,7 @@ func newNHWCConv(n *Node) *nhwcConv {
 	k := &nhwcConv{window: newWindow(n), group: n.int("group", 1), act: n.activation()}
 	w := n.Const[1]
 	if w == nil || w.Rank() != 4 || w.Len() == 0 ||
-		w.DType() != tensor.Float32 && w.DType() != tensor.Float16 {
+		w.DType() != tensor.Float32 && !isNarrow(w) {
 		n.fail("the weights are no constant of four dimensions")
 		return k
 	}

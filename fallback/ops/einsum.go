@@ -20,8 +20,10 @@ type equation struct {
 func buildEinsum(n *Node) Kernel {
 	eq := parseEquation(n, strings.ReplaceAll(n.str("equation", ""), " ", ""))
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
-		if err := floatInputs(n.Op, in); err != nil {
-			return err
+		for _, t := range in {
+			if t.DType() != in[0].DType() {
+				return graphErr("Einsum of %v and %v", in[0], t)
+			}
 		}
 		t, err := eq.run(x, in)
 		out[0] = t
@@ -258,7 +260,7 @@ func contract(x *Context, a, b *tensor.Tensor, la, lb []rune,
 	if tb, err = reshaped(tb, []int{nb, k, n}); err != nil {
 		return nil, nil, err
 	}
-	t, err := matmul(x, ta, tb, nil, nil)
+	t, err := anyMatmul(x, ta, tb)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -294,7 +296,7 @@ func arrange(x *Context, t *tensor.Tensor, labels, want []rune,
 		if err != nil {
 			return nil, err
 		}
-		if t, err = reduce(x, t, p, reduceSum.f32); err != nil {
+		if t, err = reduceSum.apply("Einsum", x, t, p); err != nil {
 			return nil, err
 		}
 	}

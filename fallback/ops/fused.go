@@ -20,7 +20,7 @@ func buildFusedMatMul(n *Node) Kernel {
 		n.fail("the second input is no constant matrix")
 	}
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
-		if err := floatInputs(n.Op, in); err != nil {
+		if err := singleInputs(n.Op, in); err != nil {
 			return err
 		}
 		e := act.epilogue()
@@ -111,7 +111,7 @@ func buildFusedAttention(n *Node) Kernel {
 	kT := flag("k_transposed")
 	scale := n.float("scale", 1)
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) (err error) {
-		if err := floatInputs(n.Op, in); err != nil {
+		if err := singleInputs(n.Op, in); err != nil {
 			return err
 		}
 		q, err := headsOf(in[0], qB)

@@ -258,6 +258,8 @@ func scatter(x *Context, t, updates *tensor.Tensor, to []int, chunk int,
 	switch t.DType() {
 	case tensor.Float32:
 		combine(tensor.Data[float32](r), tensor.Data[float32](updates), to, chunk, kind)
+	case tensor.Float64:
+		combine(tensor.Data[float64](r), tensor.Data[float64](updates), to, chunk, kind)
 	case tensor.Int64:
 		combine(tensor.Data[int64](r), tensor.Data[int64](updates), to, chunk, kind)
 	case tensor.Int32:

@@ -71,15 +71,28 @@ func buildMatMul(n *Node) Kernel {
 		switch {
 		case in[0].DType() == tensor.Float32:
 			out[0], err = matmul(x, in[0], in[1], weights, nil)
-		case weights == nil && in[0].DType() == tensor.Int64:
-			out[0], err = matmulInt[int64](x, in[0], in[1])
-		case weights == nil && in[0].DType() == tensor.Int32:
-			out[0], err = matmulInt[int32](x, in[0], in[1])
+		case weights == nil:
+			out[0], err = anyMatmul(x, in[0], in[1])
 		default:
 			err = typeErr("MatMul", in[0])
 		}
 		return err
 	})
+}
+
+// anyMatmul is the product of two tensors of one type.
+func anyMatmul(x *Context, a, b *tensor.Tensor) (*tensor.Tensor, error) {
+	switch a.DType() {
+	case tensor.Float32:
+		return matmul(x, a, b, nil, nil)
+	case tensor.Float64:
+		return plainMatmul[float64](x, a, b)
+	case tensor.Int64:
+		return plainMatmul[int64](x, a, b)
+	case tensor.Int32:
+		return plainMatmul[int32](x, a, b)
+	}
+	return nil, typeErr("a product", a)
 }
 
 // packed packs a constant matrix, transposed if asked, once when a graph is opened. It returns nil
@@ -91,7 +104,7 @@ func (n *Node) packed(i int, transposed bool) *kernel.Matrix {
 		return nil
 	}
 	w := n.Const[i]
-	if w.DType() != tensor.Float32 && w.DType() != tensor.Float16 {
+	if w.DType() != tensor.Float32 && !isNarrow(w) {
 		return nil
 	}
 	k, cols := w.Dim(0), w.Dim(1)
@@ -246,7 +259,8 @@ func mulPacked(x *Context, w *kernel.Matrix, dst, a []float32, rows int, e *kern
 	return x.Parallel(pieces.Count, 1, work)
 }
 
-func matmulInt[T int64 | int32](x *Context, a, b *tensor.Tensor) (*tensor.Tensor, error) {
+// plainMatmul is matmul of other types than float32.
+func plainMatmul[T float64 | int64 | int32](x *Context, a, b *tensor.Tensor) (*tensor.Tensor, error) {
 	s, err := matmulShapes(a.Shape(), b.Shape())
 	if err != nil {
 		return nil, err
@@ -279,7 +293,8 @@ func buildGemm(n *Node) Kernel {
 	transA, transB := n.int("transA", 0) != 0, n.int("transB", 0) != 0
 	weights := n.packed(1, transB)
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) (err error) {
-		if err := floatInputs(n.Op, in); err != nil {
+		double, err := floatInputs(n.Op, in)
+		if err != nil {
 			return err
 		}
 		a, b, c := in[0], in[1], input(in, 2)
@@ -296,15 +311,18 @@ func buildGemm(n *Node) Kernel {
 				return err
 			}
 		}
-		t, err := matmul(x, a, b, weights, nil)
+		var t *tensor.Tensor
+		if double {
+			t, err = plainMatmul[float64](x, a, b)
+		} else {
+			t, err = matmul(x, a, b, weights, nil)
+		}
 		if err != nil {
 			return err
 		}
-		d := tensor.Data[float32](t)
 		if alpha != 1 {
-			for i := range d {
-				d[i] *= alpha
-			}
+			scaleBy(tensor.Data[float32](t), alpha)
+			scaleBy(tensor.Data[float64](t), float64(alpha))
 		}
 		out[0] = t
 		if c == nil || beta == 0 {
@@ -315,11 +333,21 @@ func buildGemm(n *Node) Kernel {
 			return graphErr("Gemm adds %v to %v", c, t)
 		}
 		if beta != 1 {
-			if c, err = binary(x, c, tensor.Scalar(beta), kernel.Mul); err != nil {
+			factor, err := cast(x, tensor.Scalar(beta), c.DType())
+			if err != nil {
+				return err
+			}
+			if c, err = multiply.apply(n.Op, x, c, factor); err != nil {
 				return err
 			}
 		}
-		out[0], err = binary(x, t, c, kernel.Add)
+		out[0], err = add.apply(n.Op, x, t, c)
 		return err
 	})
+}
+
+func scaleBy[T float](d []T, factor T) {
+	for i := range d {
+		d[i] *= factor
+	}
 }

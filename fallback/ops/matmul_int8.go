@@ -28,7 +28,7 @@ func buildMatMulInteger(n *Node) Kernel {
 		if err != nil {
 			return err
 		}
-		out[0], err = matmulInt[int32](x, a, b)
+		out[0], err = plainMatmul[int32](x, a, b)
 		return err
 	}
 }

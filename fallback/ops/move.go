@@ -18,8 +18,12 @@ func bits[W word](t *tensor.Tensor) []W {
 	switch t.DType() {
 	case tensor.Float32:
 		return as[W](tensor.Data[float32](t))
+	case tensor.Float64:
+		return as[W](tensor.Data[float64](t))
 	case tensor.Float16:
 		return as[W](tensor.Data[tensor.Half](t))
+	case tensor.BFloat16:
+		return as[W](tensor.Data[tensor.BF16](t))
 	case tensor.Int64:
 		return as[W](tensor.Data[int64](t))
 	case tensor.Int32:
@@ -394,6 +398,9 @@ func buildSplit(n *Node) Kernel {
 		}
 		d := t.Dim(a)
 		if !given {
+			if n.Version < 18 && d%len(out) != 0 {
+				return graphErr("Split of a dimension of %d into %d equal parts", d, len(out))
+			}
 			each := (d + len(out) - 1) / len(out)
 			for i := range out {
 				sizes = append(sizes, max(0, min(each, d-i*each)))

@@ -65,6 +65,8 @@ func buildMaxPool(n *Node) Kernel {
 		switch in[0].DType() {
 		case tensor.Float32:
 			return maxPool[float32](x, w, in[0], out, column)
+		case tensor.Float64:
+			return maxPool[float64](x, w, in[0], out, column)
 		case tensor.Int8:
 			return maxPool[int8](x, w, in[0], out, column)
 		case tensor.Uint8:
@@ -127,7 +129,14 @@ func maxPool[T number](x *Context, w *window, t *tensor.Tensor, out []*tensor.Te
 
 func buildAveragePool(n *Node) Kernel {
 	w, includePad := newWindow(n), n.int("count_include_pad", 0) == 1
-	return floatPool(n, w, func(p *place, to int, plane []float32, at []int) float64 {
+	return floatPool(n, w, averageOf[float32](includePad), averageOf[float64](includePad))
+}
+
+// poolReduce reduces the elements at of a window, number to of a plane of the image.
+type poolReduce[T float] func(p *place, to int, plane []T, at []int) float64
+
+func averageOf[T float](includePad bool) poolReduce[T] {
+	return func(p *place, to int, plane []T, at []int) float64 {
 		var sum float64
 		for _, a := range at {
 			sum += float64(plane[a])
@@ -136,32 +145,38 @@ func buildAveragePool(n *Node) Kernel {
 		if includePad {
 			count = p.padded(to)
 		}
-		return sum / float64(count)
+		return sum / float64(max(count, 1)) // 0 where the window lies in the padding alone
+	}
+}
+
+func floatPool(n *Node, w *window, f poolReduce[float32], g poolReduce[float64]) Kernel {
+	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
+		double, err := floatInputs(n.Op, in)
+		switch {
+		case err != nil:
+			return err
+		case double:
+			out[0], err = poolOf(x, n.Op, w, in[0], g)
+		default:
+			out[0], err = poolOf(x, n.Op, w, in[0], f)
+		}
+		return err
 	})
 }
 
-// floatPool reduces the elements at of each window, number to of a plane of the image.
-func floatPool(
-	n *Node, w *window, reduce func(p *place, to int, plane []float32, at []int) float64,
-) Kernel {
-	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
-		t := in[0]
-		if t.DType() != tensor.Float32 {
-			return typeErr(n.Op, t)
-		}
-		p, shape, err := poolPlan(w, n.Op, t)
-		if err != nil {
-			return err
-		}
-		r, dst, err := alloc[float32](x, shape)
-		out[0] = r
-		if err != nil || len(dst) == 0 {
-			return err
-		}
-		src, inArea, outArea := tensor.Data[float32](t), prod(p.in), prod(p.out)
-		return eachWindow(x, p, prod(shape[:2]), func(plane, to int, at []int) {
-			dst[plane*outArea+to] = float32(reduce(p, to, src[plane*inArea:], at))
-		})
+func poolOf[T float](x *Context, op string, w *window, t *tensor.Tensor,
+	reduce poolReduce[T]) (*tensor.Tensor, error) {
+	p, shape, err := poolPlan(w, op, t)
+	if err != nil {
+		return nil, err
+	}
+	r, dst, err := alloc[T](x, shape)
+	if err != nil || len(dst) == 0 {
+		return r, err
+	}
+	src, inArea, outArea := tensor.Data[T](t), prod(p.in), prod(p.out)
+	return r, eachWindow(x, p, prod(shape[:2]), func(plane, to int, at []int) {
+		dst[plane*outArea+to] = T(reduce(p, to, src[plane*inArea:], at))
 	})
 }
 
@@ -187,21 +202,25 @@ func (p *place) padded(to int) int {
 // buildLpPool is the p-norm over each window.
 func buildLpPool(n *Node) Kernel {
 	w, power := newWindow(n), float64(n.int("p", 2))
-	return floatPool(n, w, func(_ *place, _ int, plane []float32, at []int) float64 {
+	return floatPool(n, w, normOf[float32](power), normOf[float64](power))
+}
+
+func normOf[T float](power float64) poolReduce[T] {
+	return func(_ *place, _ int, plane []T, at []int) float64 {
 		var sum float64
 		for _, a := range at {
 			sum += math.Pow(math.Abs(float64(plane[a])), power)
 		}
 		return math.Pow(sum, 1/power)
-	})
+	}
 }
 
 // globalPool reduces all spatial dimensions.
-func globalPool(f func(row []float32) float32) func(n *Node) Kernel {
+func globalPool(r reducer) func(n *Node) Kernel {
 	return func(n *Node) Kernel {
 		return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
 			t := in[0]
-			if t.DType() != tensor.Float32 || t.Rank() < 2 {
+			if _, err := floatInputs(n.Op, in); err != nil || t.Rank() < 2 {
 				return typeErr(n.Op, t)
 			}
 			var spatial []int
@@ -212,7 +231,7 @@ func globalPool(f func(row []float32) float32) func(n *Node) Kernel {
 			if err != nil {
 				return err
 			}
-			out[0], err = reduce(x, t, p, f)
+			out[0], err = r.apply(n.Op, x, t, p)
 			return err
 		})
 	}

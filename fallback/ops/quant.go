@@ -177,8 +177,8 @@ func buildDequantizeLinear(n *Node) Kernel {
 		}
 		s := tensor.Data[float32](scale)
 		r, err := dequantize(x, in[0], s, p, zeros)
-		if err == nil && in[1].DType() == tensor.Float16 {
-			r, err = narrow(x, r)
+		if err == nil && isNarrow(in[1]) {
+			r, err = narrow(x, r, in[1].DType())
 		}
 		out[0] = r
 		return err
@@ -291,7 +291,7 @@ func shifted(x *Context, t, zp *tensor.Tensor, at int) (*tensor.Tensor, error) {
 }
 
 // addProduct adds the product of a [m,k] and b [k,n] to dst.
-func addProduct(dst, a, b []int32, m, n, k int) {
+func addProduct[T float64 | int32](dst, a, b []T, m, n, k int) {
 	for i := range m {
 		row := dst[i*n : (i+1)*n]
 		for j, v := range a[i*k : (i+1)*k] {
@@ -334,7 +334,7 @@ func convInt(x *Context, w *window, group int,
 	if err != nil || len(dst) == 0 {
 		return r, dst, err
 	}
-	return r, dst, convolve(x, c, dst, tensor.Data[int32](a), tensor.Data[int32](b), addProduct)
+	return r, dst, convolve(x, c, dst, tensor.Data[int32](a), tensor.Data[int32](b), addProduct[int32])
 }
 
 func buildConvInteger(n *Node) Kernel {
@@ -396,7 +396,7 @@ func buildQLinearMatMul(n *Node) Kernel {
 		if err != nil {
 			return err
 		}
-		t, err := matmulInt[int32](x, a, b)
+		t, err := plainMatmul[int32](x, a, b)
 		if err != nil {
 			return err
 		}

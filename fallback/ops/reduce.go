@@ -9,6 +9,7 @@ import (
 // reducer turns the elements that one output element combines into its value. There may be none.
 type reducer struct {
 	f32 func(row []float32) float32
+	f64 func(row []float64) float64
 	i64 func(row []int64) int64
 	i32 func(row []int32) int32
 	i8  func(row []int8) int8
@@ -30,38 +31,43 @@ func reduceOp(r reducer, axesInput int) func(n *Node) Kernel {
 				return err
 			}
 			t := in[0]
-			if len(list) == 0 {
-				if noop {
-					out[0] = t
-					return nil
-				}
+			if len(list) == 0 && !noop {
 				for i := range t.Rank() {
 					list = append(list, i)
 				}
 			}
+			// With noop_with_empty_axes each element is reduced alone: squared by ReduceSumSquare.
 			p, err := planReduction(t.Shape(), list, keep)
 			if err != nil {
 				return err
 			}
-			switch {
-			case t.DType() == tensor.Float32:
-				out[0], err = reduce(x, t, p, r.f32)
-			case t.DType() == tensor.Int64 && r.i64 != nil:
-				out[0], err = reduce(x, t, p, r.i64)
-			case t.DType() == tensor.Int32 && r.i32 != nil:
-				out[0], err = reduce(x, t, p, r.i32)
-			case t.DType() == tensor.Int8 && r.i8 != nil:
-				out[0], err = reduce(x, t, p, r.i8)
-			case t.DType() == tensor.Uint8 && r.u8 != nil:
-				out[0], err = reduce(x, t, p, r.u8)
-			case t.DType() == tensor.Bool && r.u8 != nil && (n.Op == "ReduceMax" || n.Op == "ReduceMin"):
+			if t.DType() == tensor.Bool && (n.Op == "ReduceMax" || n.Op == "ReduceMin") {
 				out[0], err = reduceBool(x, t, p, r.u8)
-			default:
-				err = typeErr(n.Op, t)
+				return err
 			}
+			out[0], err = r.apply(n.Op, x, t, p)
 			return err
 		})
 	}
+}
+
+func (r reducer) apply(op string, x *Context, t *tensor.Tensor,
+	p *reductionPlan) (*tensor.Tensor, error) {
+	switch {
+	case t.DType() == tensor.Float32:
+		return reduce(x, t, p, r.f32)
+	case t.DType() == tensor.Float64:
+		return reduce(x, t, p, r.f64)
+	case t.DType() == tensor.Int64 && r.i64 != nil:
+		return reduce(x, t, p, r.i64)
+	case t.DType() == tensor.Int32 && r.i32 != nil:
+		return reduce(x, t, p, r.i32)
+	case t.DType() == tensor.Int8 && r.i8 != nil:
+		return reduce(x, t, p, r.i8)
+	case t.DType() == tensor.Uint8 && r.u8 != nil:
+		return reduce(x, t, p, r.u8)
+	}
+	return nil, typeErr(op, t)
 }
 
 // reductionPlan is where the elements of each output element lie.
@@ -156,7 +162,7 @@ func reduceBool(x *Context, t *tensor.Tensor, p *reductionPlan,
 }
 
 // sumFloats adds in float64, so that long rows keep float32's precision.
-func sumFloats(row []float32) float64 {
+func sumFloats[T float](row []T) float64 {
 	var a, b, c, d float64
 	for ; len(row) >= 4; row = row[4:] {
 		a += float64(row[0])
@@ -170,20 +176,21 @@ func sumFloats(row []float32) float64 {
 	return (a + b) + (c + d)
 }
 
-func sumOf(f func(v float64) float64) func(row []float32) float64 {
-	return func(row []float32) float64 {
-		var s float64
-		for _, v := range row {
-			s += f(float64(v))
-		}
-		return s
+func sumAbs[T float](row []T) float64 {
+	var s float64
+	for _, v := range row {
+		s += math.Abs(float64(v))
 	}
+	return s
 }
 
-var (
-	sumAbs     = sumOf(math.Abs)
-	sumSquares = sumOf(func(v float64) float64 { return v * v })
-)
+func sumSquares[T float](row []T) float64 {
+	var s float64
+	for _, v := range row {
+		s += float64(v) * float64(v)
+	}
+	return s
+}
 
 func sumInts[T integer](row []T) T {
 	var s T
@@ -213,6 +220,14 @@ func prodInts[T integer](row []T) T {
 	return s
 }
 
+func prodFloats[T float](row []T) T {
+	p := 1.0
+	for _, v := range row {
+		p *= float64(v)
+	}
+	return T(p)
+}
+
 func absInts[T integer](row []T) T {
 	var s T
 	for _, v := range row {
@@ -232,11 +247,17 @@ func squareInts[T integer](row []T) T {
 	return s
 }
 
+// maxOf and minOf compare as ONNX Runtime does: NaN counts where it comes first.
 func maxOf[T number](least T) func(row []T) T {
 	return func(row []T) T {
-		m := least
-		for _, v := range row {
-			m = max(m, v)
+		if len(row) == 0 {
+			return least
+		}
+		m := row[0]
+		for _, v := range row[1:] {
+			if v > m {
+				m = v
+			}
 		}
 		return m
 	}
@@ -244,55 +265,91 @@ func maxOf[T number](least T) func(row []T) T {
 
 func minOf[T number](most T) func(row []T) T {
 	return func(row []T) T {
-		m := most
-		for _, v := range row {
-			m = min(m, v)
+		if len(row) == 0 {
+			return most
+		}
+		m := row[0]
+		for _, v := range row[1:] {
+			if v < m {
+				m = v
+			}
 		}
 		return m
 	}
 }
 
-func logSumExp(row []float32) float32 {
-	m := maxOf(float32(math.Inf(-1)))(row)
-	if math.IsInf(float64(m), 0) {
-		return m
+func logSumExp[T float](row []T) T {
+	m := math.Inf(-1)
+	for _, v := range row {
+		m = max(m, float64(v)) // NaN if there is one
+	}
+	if math.IsInf(m, 0) {
+		return T(m)
 	}
 	var s float64
 	for _, v := range row {
-		s += math.Exp(float64(v) - float64(m))
+		s += math.Exp(float64(v) - m)
 	}
-	return float32(float64(m) + math.Log(s))
+	return T(m + math.Log(s))
 }
 
 var inf = float32(math.Inf(1))
 
+// floatReducer makes a reducer of floats of a function that computes in float64.
+func floatReducer(f32 func([]float32) float64, f64 func([]float64) float64) reducer {
+	return reducer{f32: func(r []float32) float32 { return float32(f32(r)) }, f64: f64}
+}
+
+func meanFloats[T float](row []T) float64   { return sumFloats(row) / float64(len(row)) }
+func l2Floats[T float](row []T) float64     { return math.Sqrt(sumSquares(row)) }
+func logSumFloats[T float](row []T) float64 { return math.Log(sumFloats(row)) }
+
+func l2Ints[T integer](row []T) T {
+	var s float64
+	for _, v := range row {
+		s += float64(v) * float64(v)
+	}
+	return T(math.Sqrt(s))
+}
+
+// floored makes a reduction of integers of one of floats.
+func floored[T integer](f func([]float64) float64) func(row []T) T {
+	return func(row []T) T {
+		wide := make([]float64, len(row))
+		for i, v := range row {
+			wide[i] = float64(v)
+		}
+		return T(f(wide))
+	}
+}
+
+// ints adds functions of integers to a reducer.
+func (r reducer) ints(i64 func([]int64) int64, i32 func([]int32) int32, i8 func([]int8) int8,
+	u8 func([]uint8) uint8) reducer {
+	r.i64, r.i32, r.i8, r.u8 = i64, i32, i8, u8
+	return r
+}
+
 var (
-	reduceSum = reducer{func(r []float32) float32 { return float32(sumFloats(r)) },
-		sumInts[int64], sumInts[int32], sumInts[int8], sumInts[uint8]}
-	reduceMean = reducer{
-		func(r []float32) float32 { return float32(sumFloats(r) / float64(len(r))) },
-		meanInts[int64], meanInts[int32], meanInts[int8], meanInts[uint8]}
-	reduceMax = reducer{maxOf(-inf),
+	reduceSum = floatReducer(sumFloats, sumFloats).
+			ints(sumInts, sumInts, sumInts, sumInts)
+	reduceMean = floatReducer(meanFloats, meanFloats).
+			ints(meanInts, meanInts, meanInts, meanInts)
+	reduceL1 = floatReducer(sumAbs, sumAbs).ints(absInts, absInts, absInts, absInts)
+	reduceL2 = floatReducer(l2Floats, l2Floats).ints(l2Ints, l2Ints, l2Ints, l2Ints)
+
+	reduceSquare = floatReducer(sumSquares, sumSquares).
+			ints(squareInts, squareInts, squareInts, squareInts)
+	reduceLogSum = floatReducer(logSumFloats, logSumFloats).
+			ints(floored[int64](logSumFloats), floored[int32](logSumFloats), nil, nil)
+	reduceLogSumExp = reducer{f32: logSumExp[float32], f64: logSumExp[float64]}.
+			ints(floored[int64](logSumExp), floored[int32](logSumExp), nil, nil)
+	reduceProd = reducer{f32: prodFloats[float32], f64: prodFloats[float64]}.
+			ints(prodInts, prodInts, prodInts, prodInts)
+	reduceMax = reducer{maxOf(-inf), maxOf(math.Inf(-1)),
 		maxOf[int64](math.MinInt64), maxOf[int32](math.MinInt32),
 		maxOf[int8](math.MinInt8), maxOf[uint8](0)}
-	reduceMin = reducer{minOf(inf),
+	reduceMin = reducer{minOf(inf), minOf(math.Inf(1)),
 		minOf[int64](math.MaxInt64), minOf[int32](math.MaxInt32),
 		minOf[int8](math.MaxInt8), minOf[uint8](math.MaxUint8)}
-	reduceL1 = reducer{func(r []float32) float32 { return float32(sumAbs(r)) },
-		absInts[int64], absInts[int32], absInts[int8], absInts[uint8]}
-	reduceL2 = reducer{f32: func(r []float32) float32 { return float32(math.Sqrt(sumSquares(r))) },
-		i64: func(r []int64) int64 { return int64(math.Sqrt(float64(squareInts(r)))) },
-		i32: func(r []int32) int32 { return int32(math.Sqrt(float64(squareInts(r)))) }}
-	reduceSquare = reducer{func(r []float32) float32 { return float32(sumSquares(r)) },
-		squareInts[int64], squareInts[int32], squareInts[int8], squareInts[uint8]}
-	reduceLogSum = reducer{
-		f32: func(r []float32) float32 { return float32(math.Log(sumFloats(r))) }}
-	reduceLogSumExp = reducer{f32: logSumExp}
-	reduceProd      = reducer{func(r []float32) float32 {
-		p := 1.0
-		for _, v := range r {
-			p *= float64(v)
-		}
-		return float32(p)
-	}, prodInts[int64], prodInts[int32], prodInts[int8], prodInts[uint8]}
 )

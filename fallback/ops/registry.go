@@ -10,13 +10,14 @@ import (
 )
 
 // newestOpset is the newest version of the default operator set whose changes the operators below
-// follow.
-const newestOpset = 24
+// follow. Versions 25 and 26 added element types alone.
+const newestOpset = 26
 
 // def is one row of a table: all that the engine knows of an operator. A new operator is a builder
 // in the file of its theme and a row here; fusion, layout and taps read the rest of the row.
 type def struct {
 	since     int // the first version of the operator set whose semantics the engine has
+	last      int // the last that has the operator; 0 where the newest does
 	low, high int // how many inputs; high -1: any number
 	build     func(n *Node) Kernel
 	traits    Trait
@@ -45,14 +46,20 @@ func row(since, low, high int, build func(n *Node) Kernel) def {
 }
 
 // activating makes the row of an activation without parameters.
-func activating(since int, f func(dst, src []float32)) def {
+func activating(since int, f func(dst, src []float32), g func(float64) float64) def {
 	applies := func(*Node) (activation, bool) { return function(f), true }
-	return row(since, 1, 1, floatOp(f)).is(Elementwise).activates(applies)
+	return row(since, 1, 1, floatOp(f, g)).is(Elementwise).activates(applies)
 }
 
 // is adds traits to a row.
 func (d def) is(t Trait) def {
 	d.traits |= t
+	return d
+}
+
+// until says in which version of the operator set an operator was there last.
+func (d def) until(version int) def {
+	d.last = version
 	return d
 }
 
@@ -72,16 +79,16 @@ var table = map[string]def{
 	"Div":  row(7, 2, 2, binaryOp(divide)).is(Broadcast | OnScores),
 	"Mod":  row(10, 2, 2, buildMod).is(Broadcast),
 	"Pow":  row(7, 2, 2, buildPow).is(Broadcast),
-	"Max":  row(8, 1, -1, foldOp(maximum, false)).is(Broadcast | OnScores),
-	"Min":  row(8, 1, -1, foldOp(minimum, false)).is(Broadcast | OnScores),
-	"Sum":  row(8, 1, -1, foldOp(add, false)).is(Broadcast),
-	"Mean": row(8, 1, -1, foldOp(add, true)).is(Broadcast),
+	"Max":  row(6, 1, -1, foldOp(maximum, false)).is(Broadcast | OnScores),
+	"Min":  row(6, 1, -1, foldOp(minimum, false)).is(Broadcast | OnScores),
+	"Sum":  row(6, 1, -1, foldOp(add, false)).is(Broadcast),
+	"Mean": row(6, 1, -1, foldOp(add, true)).is(Broadcast),
 	// Comparison and logic.
-	"Equal":          row(7, 2, 2, compareOp(equal, equal, equal)),
-	"Less":           row(7, 2, 2, compareOp(less, less, nil)),
-	"LessOrEqual":    row(12, 2, 2, compareOp(lessEq, lessEq, nil)),
-	"Greater":        row(7, 2, 2, compareOp(greater, greater, nil)),
-	"GreaterOrEqual": row(12, 2, 2, compareOp(greaterEq, greaterEq, nil)),
+	"Equal":          row(7, 2, 2, compareOp(equal, equal, equal, equal)),
+	"Less":           row(7, 2, 2, compareOp(less, less, less, nil)),
+	"LessOrEqual":    row(12, 2, 2, compareOp(lessEq, lessEq, lessEq, nil)),
+	"Greater":        row(7, 2, 2, compareOp(greater, greater, greater, nil)),
+	"GreaterOrEqual": row(12, 2, 2, compareOp(greaterEq, greaterEq, greaterEq, nil)),
 	"And":            row(7, 2, 2, logicalOp(logicalAnd)),
 	"Or":             row(7, 2, 2, logicalOp(logicalOr)),
 	"Xor":            row(7, 2, 2, logicalOp(logicalXor)),
@@ -90,17 +97,17 @@ var table = map[string]def{
 	"IsNaN":          row(9, 1, 1, buildIsNaN),
 	"IsInf":          row(10, 1, 1, buildIsInf),
 	// Functions of one element.
-	"Abs":             row(6, 1, 1, numberOp(each(absFloat), absInt)).is(Elementwise),
-	"Neg":             row(6, 1, 1, numberOp(kernel.Neg, negInt)).is(Elementwise),
-	"Sign":            row(9, 1, 1, numberOp(each(signFloat), signInt)).is(Elementwise),
-	"Relu":            row(6, 1, 1, numberOp(kernel.Relu, reluInt)).is(Elementwise).activates(relu),
-	"Reciprocal":      row(6, 1, 1, floatOp(each(reciprocal))).is(Elementwise),
-	"Sqrt":            row(6, 1, 1, floatOp(kernel.Sqrt)).is(Elementwise),
-	"Exp":             row(6, 1, 1, floatOp(kernel.Exp)).is(Elementwise),
+	"Abs":             row(6, 1, 1, numberOp(each(absFloat), math.Abs, absInt)).is(Elementwise),
+	"Neg":             row(6, 1, 1, numberOp(kernel.Neg, negFloat, negInt)).is(Elementwise),
+	"Sign":            row(9, 1, 1, numberOp(each(signFloat[float32]), signFloat, signInt)).is(Elementwise),
+	"Relu":            row(6, 1, 1, numberOp(kernel.Relu, reluFloat, reluInt)).is(Elementwise).activates(relu),
+	"Reciprocal":      row(6, 1, 1, floatOp(each(reciprocal[float32]), reciprocal)).is(Elementwise),
+	"Sqrt":            row(6, 1, 1, floatOp(kernel.Sqrt, math.Sqrt)).is(Elementwise),
+	"Exp":             row(6, 1, 1, floatOp(kernel.Exp, math.Exp)).is(Elementwise),
 	"Log":             row(6, 1, 1, math64(math.Log)).is(Elementwise),
-	"Erf":             row(9, 1, 1, floatOp(kernel.Erf)).is(Elementwise),
-	"Sigmoid":         activating(6, kernel.Sigmoid),
-	"Tanh":            activating(6, kernel.Tanh),
+	"Erf":             row(9, 1, 1, floatOp(kernel.Erf, math.Erf)).is(Elementwise),
+	"Sigmoid":         activating(6, kernel.Sigmoid, sigmoid),
+	"Tanh":            activating(6, kernel.Tanh, math.Tanh),
 	"Sin":             row(7, 1, 1, math64(math.Sin)).is(Elementwise),
 	"Cos":             row(7, 1, 1, math64(math.Cos)).is(Elementwise),
 	"Tan":             row(7, 1, 1, math64(math.Tan)).is(Elementwise),
@@ -118,7 +125,7 @@ var table = map[string]def{
 	"Softplus":        row(1, 1, 1, math64(softplus)).is(Elementwise),
 	"Softsign":        row(1, 1, 1, math64(softsign)).is(Elementwise),
 	"Mish":            row(18, 1, 1, math64(mish)).is(Elementwise),
-	"HardSwish":       activating(14, each(hardSwish)),
+	"HardSwish":       activating(14, each(hardSwish[float32]), hardSwish),
 	"HardSigmoid":     row(6, 1, 1, buildHardSigmoid).is(Elementwise),
 	"LeakyRelu":       row(6, 1, 1, buildLeakyRelu).is(Elementwise),
 	"PRelu":           row(7, 2, 2, binaryOp(prelu)).is(Broadcast),
@@ -161,6 +168,7 @@ var table = map[string]def{
 	"GatherND":        row(11, 2, 2, buildGatherND),
 	"ScatterND":       row(11, 3, 3, buildScatterND),
 	"ScatterElements": row(11, 3, 3, buildScatterElements),
+	"Scatter":         row(9, 3, 3, buildScatterElements).until(10),
 	"NonZero":         row(9, 1, 1, buildNonZero),
 	"Compress":        row(9, 2, 2, buildCompress),
 	"OneHot":          row(9, 3, 3, buildOneHot),
@@ -186,12 +194,12 @@ var table = map[string]def{
 	"Gemm":   row(7, 2, 3, buildGemm),
 	"Einsum": row(12, 1, -1, buildEinsum),
 	// Normalisation.
-	"Softmax":               row(1, 1, 1, softmaxOp(kernel.Softmax)),
-	"LogSoftmax":            row(1, 1, 1, softmaxOp(logSoftmax)),
-	"Hardmax":               row(1, 1, 1, softmaxOp(hardmax)),
+	"Softmax":               row(1, 1, 1, softmaxOp(kernel.Softmax, softmax64)),
+	"LogSoftmax":            row(1, 1, 1, softmaxOp(logSoftmax[float32], logSoftmax[float64])),
+	"Hardmax":               row(1, 1, 1, softmaxOp(hardmax[float32], hardmax[float64])),
 	"LayerNormalization":    row(17, 2, 3, buildLayerNorm),
 	"RMSNormalization":      row(23, 2, 2, buildRMSNorm),
-	"BatchNormalization":    row(9, 5, 5, buildBatchNorm),
+	"BatchNormalization":    row(7, 5, 5, buildBatchNorm),
 	"InstanceNormalization": row(6, 3, 3, buildInstanceNorm),
 	"GroupNormalization":    row(18, 3, 3, buildGroupNorm),
 	"LRN":                   row(1, 1, 1, buildLRN),
@@ -202,8 +210,8 @@ var table = map[string]def{
 	"MaxPool":           row(1, 1, 1, buildMaxPool),
 	"AveragePool":       row(1, 1, 1, buildAveragePool),
 	"LpPool":            row(2, 1, 1, buildLpPool),
-	"GlobalAveragePool": row(1, 1, 1, globalPool(reduceMean.f32)),
-	"GlobalMaxPool":     row(1, 1, 1, globalPool(reduceMax.f32)),
+	"GlobalAveragePool": row(1, 1, 1, globalPool(reduceMean)),
+	"GlobalMaxPool":     row(1, 1, 1, globalPool(reduceMax)),
 	// Quantisation.
 	"QuantizeLinear":        row(10, 2, 3, buildQuantizeLinear),
 	"DequantizeLinear":      row(10, 2, 3, buildDequantizeLinear),
@@ -267,8 +275,8 @@ var fused = map[string]def{
 	"AveragePool":       row(0, 1, 1, buildPoolNHWC),
 	"Resize":            row(0, 1, 4, buildResize),
 	// One element each.
-	"Gelu":     activating(0, kernel.Gelu),
-	"GeluTanh": activating(0, kernel.GeluTanh),
+	"Gelu":     activating(0, kernel.Gelu, gelu64),
+	"GeluTanh": activating(0, kernel.GeluTanh, geluTanh64),
 	"Swish":    row(0, 1, 1, buildSwish).is(Elementwise).activates(swish),
 	// softmax(scale*Q*K' + masks) * V.
 	"Attention": row(0, 3, 5, buildFusedAttention),
@@ -290,7 +298,11 @@ func find(domain, op string, version int) (def, bool) {
 		return def{}, false
 	}
 	d, ok := table[op]
-	return d, ok && version >= d.since && version <= newestOpset
+	last := newestOpset
+	if d.last > 0 {
+		last = d.last
+	}
+	return d, ok && version >= d.since && version <= last
 }
 
 // Supported says whether the engine has an operator in a version of its operator set.

@@ -2,12 +2,12 @@ package ops
 
 import (
 	"math"
-	"sort"
 
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// buildArg finds the position of the largest or smallest element along an axis.
+// buildArg finds the position of the largest or smallest element along an axis. NaN counts where it
+// comes first, as in ONNX Runtime.
 func buildArg(largest bool) func(n *Node) Kernel {
 	return func(n *Node) Kernel {
 		at, keep := n.int("axis", 0), n.int("keepdims", 1) == 1
@@ -16,6 +16,8 @@ func buildArg(largest bool) func(n *Node) Kernel {
 			switch in[0].DType() {
 			case tensor.Float32:
 				out[0], err = arg(x, in[0], at, keep, last, better[float32](largest))
+			case tensor.Float64:
+				out[0], err = arg(x, in[0], at, keep, last, better[float64](largest))
 			case tensor.Int64:
 				out[0], err = arg(x, in[0], at, keep, last, better[int64](largest))
 			case tensor.Int32:
@@ -39,7 +41,7 @@ func better[T number](largest bool) func(a, b T) bool {
 	return less[T]
 }
 
-func arg[T tensor.Element](x *Context, t *tensor.Tensor, at int, keep, last bool,
+func arg[T number](x *Context, t *tensor.Tensor, at int, keep, last bool,
 	better func(a, b T) bool) (*tensor.Tensor, error) {
 	a, err := axis(at, t.Rank())
 	if err != nil {
@@ -66,7 +68,7 @@ func arg[T tensor.Element](x *Context, t *tensor.Tensor, at int, keep, last bool
 			best := 0
 			for j := 1; j < d; j++ {
 				v, b := src[base+j*inner], src[base+best*inner]
-				if better(v, b) || last && !better(b, v) {
+				if better(v, b) || last && v == b {
 					best = j
 				}
 			}
@@ -74,83 +76,6 @@ func arg[T tensor.Element](x *Context, t *tensor.Tensor, at int, keep, last bool
 		}
 	})
 	return r, err
-}
-
-// buildTopK sorts along an axis and keeps the first k; equal elements keep the order of their
-// positions.
-func buildTopK(n *Node) Kernel {
-	at, largest := n.int("axis", -1), n.int("largest", 1) == 1
-	fixed := n.int("k", -1) // an attribute before version 10
-	return viaFloat(func(x *Context, in, out []*tensor.Tensor) (err error) {
-		k := fixed
-		if n.Version >= 10 {
-			if len(in) < 2 || in[1] == nil {
-				return graphErr("TopK without k")
-			}
-			if k, err = scalarInt(in[1]); err != nil {
-				return err
-			}
-		}
-		switch in[0].DType() {
-		case tensor.Float32:
-			return topK(x, in[0], out, at, k, better[float32](largest))
-		case tensor.Int64:
-			return topK(x, in[0], out, at, k, better[int64](largest))
-		case tensor.Int32:
-			return topK(x, in[0], out, at, k, better[int32](largest))
-		case tensor.Uint8:
-			return topK(x, in[0], out, at, k, better[uint8](largest))
-		case tensor.Int8:
-			return topK(x, in[0], out, at, k, better[int8](largest))
-		}
-		return typeErr("TopK", in[0])
-	})
-}
-
-func topK[T tensor.Element](x *Context, t *tensor.Tensor, out []*tensor.Tensor, at, k int,
-	better func(a, b T) bool) error {
-	a, err := axis(at, t.Rank())
-	if err != nil {
-		return err
-	}
-	shape := clone(t.Shape())
-	d := shape[a]
-	if k < 0 || k > d {
-		return graphErr("TopK of %d among %d", k, d)
-	}
-	outer, inner := prod(shape[:a]), prod(shape[a+1:])
-	shape[a] = k
-	values, dst, err := alloc[T](x, shape)
-	if err != nil {
-		return err
-	}
-	positions, pos, err := alloc[int64](x, shape)
-	if err != nil {
-		return err
-	}
-	src := tensor.Data[T](t)
-	err = x.Parallel(outer*inner, max(1, minWork/(8*max(d, 1))), func(lo, hi int) {
-		order := make([]int, d)
-		for i := lo; i < hi; i++ {
-			base := i/inner*d*inner + i%inner
-			for j := range order {
-				order[j] = j
-			}
-			sort.SliceStable(order, func(p, q int) bool {
-				return better(src[base+order[p]*inner], src[base+order[q]*inner])
-			})
-			to := i/inner*k*inner + i%inner
-			for j := range k {
-				dst[to+j*inner] = src[base+order[j]*inner]
-				pos[to+j*inner] = int64(order[j])
-			}
-		}
-	})
-	out[0] = values
-	if len(out) > 1 {
-		out[1] = positions
-	}
-	return err
 }
 
 func buildOneHot(n *Node) Kernel {
@@ -212,6 +137,8 @@ func buildCumSum(n *Node) Kernel {
 		switch in[0].DType() {
 		case tensor.Float32:
 			out[0], err = cumSum[float32](x, in[0], a, exclusive, reverse)
+		case tensor.Float64:
+			out[0], err = cumSum[float64](x, in[0], a, exclusive, reverse)
 		case tensor.Int64:
 			out[0], err = cumSum[int64](x, in[0], a, exclusive, reverse)
 		case tensor.Int32:
@@ -223,7 +150,7 @@ func buildCumSum(n *Node) Kernel {
 	})
 }
 
-func cumSum[T float32 | int64 | int32](x *Context, t *tensor.Tensor, a int,
+func cumSum[T number](x *Context, t *tensor.Tensor, a int,
 	exclusive, reverse bool) (*tensor.Tensor, error) {
 	r, dst, err := alloc[T](x, t.Shape())
 	if err != nil {

@@ -317,6 +317,8 @@ func buildRange(n *Node) Kernel {
 		switch in[0].DType() {
 		case tensor.Float32:
 			out[0], err = rangeOf[float32](x, in)
+		case tensor.Float64:
+			out[0], err = rangeOf[float64](x, in)
 		case tensor.Int64:
 			out[0], err = rangeOf[int64](x, in)
 		case tensor.Int32:
@@ -328,7 +330,7 @@ func buildRange(n *Node) Kernel {
 	})
 }
 
-func rangeOf[T float32 | int64 | int32](x *Context, in []*tensor.Tensor) (*tensor.Tensor, error) {
+func rangeOf[T number](x *Context, in []*tensor.Tensor) (*tensor.Tensor, error) {
 	start, limit := tensor.Data[T](in[0])[0], tensor.Data[T](in[1])[0]
 	delta := tensor.Data[T](in[2])[0]
 	if delta == 0 {

@@ -7,33 +7,41 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// floatOp builds an operator that computes each float from one float.
-func floatOp(f func(dst, src []float32)) func(n *Node) Kernel {
-	return func(n *Node) Kernel { return floats(n.Op, f) }
+// floatOp builds an operator that computes each float from one float: f for float32, and g, the
+// same function of an element, for float64.
+func floatOp(f func(dst, src []float32), g func(float64) float64) func(n *Node) Kernel {
+	return func(n *Node) Kernel { return floats(n.Op, f, g) }
 }
 
-func floats(op string, f func(dst, src []float32)) Kernel {
+func floats(op string, f func(dst, src []float32), g func(float64) float64) Kernel {
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) (err error) {
-		if in[0].DType() != tensor.Float32 {
-			return typeErr(op, in[0])
+		switch in[0].DType() {
+		case tensor.Float32:
+			out[0], err = unary(x, in[0], 8, f)
+		case tensor.Float64:
+			out[0], err = unary(x, in[0], 8, each(g))
+		default:
+			err = typeErr(op, in[0])
 		}
-		out[0], err = unary(x, in[0], 8, f)
 		return err
 	})
 }
 
 // math64 makes an elementwise function of one of package math.
 func math64(f func(float64) float64) func(n *Node) Kernel {
-	return floatOp(each(func(v float32) float32 { return float32(f(float64(v))) }))
+	return floatOp(each(func(v float32) float32 { return float32(f(float64(v))) }), f)
 }
 
 // numberOp builds an operator that takes every number type.
-func numberOp(f32 func(dst, src []float32), i64 func(int64) int64) func(n *Node) Kernel {
+func numberOp(f32 func(dst, src []float32), f64 func(float64) float64,
+	i64 func(int64) int64) func(n *Node) Kernel {
 	return func(n *Node) Kernel {
 		return viaFloat(func(x *Context, in, out []*tensor.Tensor) (err error) {
 			switch in[0].DType() {
 			case tensor.Float32:
 				out[0], err = unary(x, in[0], 1, f32)
+			case tensor.Float64:
+				out[0], err = unary(x, in[0], 1, each(f64))
 			case tensor.Int64:
 				out[0], err = unary(x, in[0], 1, each(i64))
 			case tensor.Int32:
@@ -54,9 +62,15 @@ func absFloat(v float32) float32 { return math.Float32frombits(math.Float32bits(
 
 func negInt(v int64) int64 { return -v }
 
+func negFloat(v float64) float64 { return -v }
+
 func reluInt(v int64) int64 { return max(v, 0) }
 
-func reciprocal(v float32) float32 { return 1 / v }
+func reluFloat(v float64) float64 { return max(v, 0) }
+
+func reciprocal[T float](v T) T { return 1 / v }
+
+func sigmoid(v float64) float64 { return 1 / (1 + math.Exp(-v)) }
 
 func absInt(v int64) int64 {
 	if v < 0 {
@@ -65,7 +79,7 @@ func absInt(v int64) int64 {
 	return v
 }
 
-func signFloat(v float32) float32 {
+func signFloat[T float](v T) T {
 	switch {
 	case v > 0:
 		return 1
@@ -88,61 +102,78 @@ func signInt(v int64) int64 {
 func softplus(v float64) float64 { return math.Max(v, 0) + math.Log1p(math.Exp(-math.Abs(v))) }
 func mish(v float64) float64     { return v * math.Tanh(softplus(v)) }
 func softsign(v float64) float64 { return v / (1 + math.Abs(v)) }
-func hardSwish(v float32) float32 {
+func hardSwish[T float](v T) T {
 	return v * max(0, min(1, v/6+0.5))
 }
 
 func buildHardSigmoid(n *Node) Kernel {
 	alpha, beta := n.float("alpha", 0.2), n.float("beta", 0.5)
-	return floats(n.Op, each(func(v float32) float32 { return max(0, min(1, alpha*v+beta)) }))
+	return floats(n.Op, each(hardSigmoid(alpha, beta)),
+		hardSigmoid(float64(alpha), float64(beta)))
+}
+
+func hardSigmoid[T float](alpha, beta T) func(T) T {
+	return func(v T) T { return max(0, min(1, alpha*v+beta)) }
 }
 
 func buildLeakyRelu(n *Node) Kernel {
 	alpha := n.float("alpha", 0.01)
-	return floats(n.Op, each(func(v float32) float32 { return preluFloat(v, alpha) }))
+	return floats(n.Op, each(func(v float32) float32 { return preluOf(v, alpha) }),
+		func(v float64) float64 { return preluOf(v, float64(alpha)) })
 }
 
 func buildThresholdedRelu(n *Node) Kernel {
 	alpha := n.float("alpha", 1)
-	return floats(n.Op, each(func(v float32) float32 {
-		if v > alpha {
+	return floats(n.Op, each(above(alpha)), above(float64(alpha)))
+}
+
+// above keeps what is larger than a threshold.
+func above[T float](threshold T) func(T) T {
+	return func(v T) T {
+		if v > threshold {
 			return v
 		}
 		return 0
-	}))
+	}
 }
 
 func buildElu(n *Node) Kernel {
 	alpha := float64(n.float("alpha", 1))
-	return floats(n.Op, each(func(v float32) float32 {
+	return math64(func(v float64) float64 {
 		if v < 0 {
-			return float32(alpha * math.Expm1(float64(v)))
+			return alpha * math.Expm1(v)
 		}
 		return v
-	}))
+	})(n)
 }
 
 func buildCelu(n *Node) Kernel {
 	alpha := float64(n.float("alpha", 1))
-	return floats(n.Op, each(func(v float32) float32 {
-		return max(0, v) + min(0, float32(alpha*math.Expm1(float64(v)/alpha)))
-	}))
+	return math64(func(v float64) float64 {
+		return max(0, v) + min(0, alpha*math.Expm1(v/alpha))
+	})(n)
 }
 
 func buildSelu(n *Node) Kernel {
 	alpha := float64(n.float("alpha", 1.67326319217681884765625))
 	gamma := float64(n.float("gamma", 1.05070102214813232421875))
-	return floats(n.Op, each(func(v float32) float32 {
+	return math64(func(v float64) float64 {
 		if v > 0 {
-			return float32(gamma * float64(v))
+			return gamma * v
 		}
-		return float32(gamma * alpha * math.Expm1(float64(v)))
-	}))
+		return gamma * alpha * math.Expm1(v)
+	})(n)
 }
 
 func buildShrink(n *Node) Kernel {
 	bias, lambda := n.float("bias", 0), n.float("lambd", 0.5)
-	return floats(n.Op, each(func(v float32) float32 {
+	f64 := shrink(float64(bias), float64(lambda))
+	return numberOp(each(shrink(bias, lambda)), f64,
+		func(v int64) int64 { return int64(f64(float64(v))) })(n)
+}
+
+func shrink[T float](bias, lambda T) func(T) T {
+	return func(v T) T {
 		switch {
 		case v < -lambda:
 			return v + bias
@@ -150,41 +181,52 @@ func buildShrink(n *Node) Kernel {
 			return v - bias
 		}
 		return 0
-	}))
+	}
 }
 
 func buildGelu(n *Node) Kernel {
 	approximate := n.str("approximate", "none")
 	n.oneOf("approximate", approximate, "none", "tanh")
 	if approximate == "tanh" {
-		return floats(n.Op, kernel.GeluTanh)
+		return floats(n.Op, kernel.GeluTanh, geluTanh64)
 	}
-	return floats(n.Op, kernel.Gelu)
+	return floats(n.Op, kernel.Gelu, gelu64)
+}
+
+func gelu64(v float64) float64 { return 0.5 * v * (1 + math.Erf(v/math.Sqrt2)) }
+
+func geluTanh64(v float64) float64 {
+	return 0.5 * v * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(v+0.044715*v*v*v)))
 }
 
 // buildSwish is x*sigmoid(alpha*x), of operator set 24.
 func buildSwish(n *Node) Kernel {
 	alpha := n.float("alpha", 1)
-	return floats(n.Op, func(dst, src []float32) { kernel.Swish(dst, src, alpha) })
+	return floats(n.Op, func(dst, src []float32) { kernel.Swish(dst, src, alpha) },
+		func(v float64) float64 { return v * sigmoid(float64(alpha)*v) })
 }
 
 // predicate builds an operator from float to bool.
-func predicate(f func(float32) bool) Kernel {
+func predicate(op string, f func(float64) bool) Kernel {
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) (err error) {
-		if in[0].DType() != tensor.Float32 {
-			return typeErr("a predicate", in[0])
+		switch in[0].DType() {
+		case tensor.Float32:
+			out[0], err = unary(x, in[0], 1, each(func(v float32) bool { return f(float64(v)) }))
+		case tensor.Float64:
+			out[0], err = unary(x, in[0], 1, each(f))
+		default:
+			err = typeErr(op, in[0])
 		}
-		out[0], err = unary(x, in[0], 1, each(f))
 		return err
 	})
 }
 
-func buildIsNaN(n *Node) Kernel { return predicate(func(v float32) bool { return v != v }) }
+func buildIsNaN(n *Node) Kernel { return predicate(n.Op, math.IsNaN) }
 
 func buildIsInf(n *Node) Kernel {
 	neg, pos := n.int("detect_negative", 1) == 1, n.int("detect_positive", 1) == 1
-	return predicate(func(v float32) bool {
-		return pos && math.IsInf(float64(v), 1) || neg && math.IsInf(float64(v), -1)
+	return predicate(n.Op, func(v float64) bool {
+		return pos && math.IsInf(v, 1) || neg && math.IsInf(v, -1)
 	})
 }
 
@@ -192,7 +234,15 @@ func buildIsInf(n *Node) Kernel {
 func buildClip(n *Node) Kernel {
 	if n.Version < 11 {
 		low, high := n.float("min", -math.MaxFloat32), n.float("max", math.MaxFloat32)
-		return floats(n.Op, func(dst, src []float32) { kernel.Clip(dst, src, low, high) })
+		low64, high64 := float64(low), float64(high)
+		if !n.has("min") {
+			low64 = -math.MaxFloat64
+		}
+		if !n.has("max") {
+			high64 = math.MaxFloat64
+		}
+		return floats(n.Op, func(dst, src []float32) { kernel.Clip(dst, src, low, high) },
+			func(v float64) float64 { return min(max(v, low64), high64) })
 	}
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) (err error) {
 		low, high := input(in, 1), input(in, 2)
@@ -203,9 +253,13 @@ func buildClip(n *Node) Kernel {
 		}
 		switch in[0].DType() {
 		case tensor.Float32:
-			l, h := bound(low, float32(math.Inf(-1))), bound(high, float32(math.Inf(1)))
+			l, h := floatBound(low, -inf), floatBound(high, inf)
 			out[0], err = unary(x, in[0], 1,
 				func(dst, src []float32) { kernel.Clip(dst, src, l, h) })
+		case tensor.Float64:
+			l, h := floatBound(low, math.Inf(-1)), floatBound(high, math.Inf(1))
+			out[0], err = unary(x, in[0], 1,
+				each(func(v float64) float64 { return min(max(v, l), h) }))
 		case tensor.Int64:
 			out[0], err = clipInt[int64](x, in[0], low, high, math.MinInt64, math.MaxInt64)
 		case tensor.Int32:
@@ -228,13 +282,23 @@ func bound[T tensor.Element](t *tensor.Tensor, def T) T {
 	return tensor.Data[T](t)[0]
 }
 
+// floatBound is bound of floats; NaN bounds nothing.
+func floatBound[T float](t *tensor.Tensor, def T) T {
+	if v := bound(t, def); v == v {
+		return v
+	}
+	return def
+}
+
 func clipInt[T integer](x *Context, t, low, high *tensor.Tensor,
 	least, most T) (*tensor.Tensor, error) {
 	l, h := bound(low, least), bound(high, most)
 	return unary(x, t, 1, each(func(v T) T { return min(max(v, l), h) }))
 }
 
-// buildDropout is the inference form: the input passes through.
+// buildDropout is the inference form: the input passes through. The mask, which the specification
+// leaves open before version 12, is as in ONNX Runtime: then all false (before version 10: zeros of
+// the input's type), now all true.
 func buildDropout(n *Node) Kernel {
 	return func(x *Context, in, out []*tensor.Tensor) (err error) {
 		if mode := input(in, 2); mode != nil &&
@@ -243,13 +307,18 @@ func buildDropout(n *Node) Kernel {
 		}
 		out[0] = in[0]
 		if len(out) > 1 {
-			var mask []bool
-			if out[1], mask, err = alloc[bool](x, in[0].Shape()); err != nil {
+			mask, d, err := zeros[bool](x, in[0].Shape())
+			if err != nil {
 				return err
 			}
-			for i := range mask {
-				mask[i] = true
+			for i := range d {
+				d[i] = n.Version >= 12
 			}
+			out[1] = mask
+			if n.Version < 10 {
+				out[1], err = cast(x, mask, in[0].DType())
+			}
+			return err
 		}
 		return nil
 	}

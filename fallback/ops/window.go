@@ -39,6 +39,14 @@ func newWindow(n *Node) *window {
 	return w
 }
 
+// floorDiv is a/b rounded down; b is positive.
+func floorDiv(a, b int) int {
+	if a < 0 {
+		return -((-a + b - 1) / b)
+	}
+	return a / b
+}
+
 // place is a window put on an input of a known size.
 type place struct {
 	in, out, kernel, strides, dilations, before, after []int
@@ -91,18 +99,18 @@ func (w *window) on(in, kernel []int) (*place, error) {
 				p.before[i], p.after[i] = w.pads[i], w.pads[r+i]
 			}
 		}
-		room := in[i] + p.before[i] + p.after[i] - reach
-		if room < 0 {
-			return nil, graphErr("a window of %d on a dimension of %d",
-				reach, in[i]+p.before[i]+p.after[i])
-		}
-		p.out[i] = room/p.strides[i] + 1
+		room := in[i] + p.before[i] + p.after[i] - reach // negative where the window reaches over
+		p.out[i] = floorDiv(room, p.strides[i]) + 1
 		if w.ceil {
-			p.out[i] = (room+p.strides[i]-1)/p.strides[i] + 1
+			p.out[i] = floorDiv(room+p.strides[i]-1, p.strides[i]) + 1
 			// The last window must begin inside the input or the padding before it.
 			if (p.out[i]-1)*p.strides[i] >= in[i]+p.before[i] {
 				p.out[i]--
 			}
+		}
+		if p.out[i] < 0 {
+			return nil, graphErr("a window of %d on a dimension of %d",
+				reach, in[i]+p.before[i]+p.after[i])
 		}
 	}
 	return p, nil
