@@ -20,7 +20,10 @@ type equation struct {
 func buildEinsum(n *Node) Kernel {
 	eq := parseEquation(n, strings.ReplaceAll(n.str("equation", ""), " ", ""))
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
-		for _, t := range in {
+		for i, t := range in {
+			if t == nil {
+				return graphErr("input %d is left out", i)
+			}
 			if t.DType() != in[0].DType() {
 				return graphErr("Einsum of %v and %v", in[0], t)
 			}
@@ -58,9 +61,6 @@ func (eq *equation) run(x *Context, in []*tensor.Tensor) (*tensor.Tensor, error)
 	labels := make([][]rune, len(in))
 	wide := 0 // most dimensions under an ellipsis
 	for i, t := range in {
-		if t == nil {
-			return nil, graphErr("input %d is left out", i)
-		}
 		var err error
 		var under int
 		if labels[i], under, err = expandLabels(eq.in[i], t.Shape(), sizes); err != nil {

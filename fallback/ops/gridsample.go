@@ -34,7 +34,7 @@ func buildGridSample(n *Node) Kernel {
 
 func (g *gridSample) run(x *Context, in, out []*tensor.Tensor) error {
 	t, grid := in[0], in[1]
-	if err := floatInputs("GridSample", in); err != nil {
+	if err := singleInputs("GridSample", in); err != nil {
 		return err
 	}
 	dims := t.Rank() - 2

@@ -176,7 +176,7 @@ func cellActivation(name string, alpha, beta float32) func(dst, src []float32) {
 	case "hardsigmoid":
 		return each(func(v float32) float32 { return max(0, min(1, alpha*v+beta)) })
 	case "leakyrelu":
-		return each(func(v float32) float32 { return preluFloat(v, alpha) })
+		return each(func(v float32) float32 { return preluOf(v, alpha) })
 	case "thresholdedrelu":
 		return each(func(v float32) float32 {
 			if v >= alpha {
