@@ -7,10 +7,13 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/engine/enginetest"
 	"github.com/crossattn/xpipe/ort"
 	"github.com/crossattn/xpipe/ort/ortlib"
 	"github.com/crossattn/xpipe/ort/orttest"
@@ -32,7 +35,33 @@ func TestMain(m *testing.M) {
 		main()
 	}
 	debug.SetGCPercent(400) // commands run in this process, one after another, and leave models
+	shareGraphs()
 	os.Exit(m.Run())
+}
+
+// shareGraphs lets the commands of this process open each graph once.
+func shareGraphs() {
+	for i, row := range api.Engines {
+		api.Engines[i].Open = func(c engine.Config) (engine.Engine, engine.Description, error) {
+			eng, description, err := row.Open(c)
+			if err != nil {
+				return nil, description, err
+			}
+			shared, _ := sharedEngines.LoadOrStore(row.Name+" "+libraryOf(description),
+				enginetest.Share(eng))
+			return shared.(engine.Engine), description, nil
+		}
+	}
+}
+
+// sharedEngines are engines of enginetest.Share, by their names and libraries.
+var sharedEngines sync.Map
+
+func libraryOf(d engine.Description) string {
+	if d.Library == nil {
+		return ""
+	}
+	return d.Library.Path
 }
 
 // fakeLibraries are C sources of libraries that look like ONNX Runtime's, and the words of the
