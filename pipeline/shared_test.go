@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"testing"
 
@@ -19,6 +20,7 @@ import (
 // they only read.
 
 func TestMain(m *testing.M) {
+	debug.SetGCPercent(400) // but in tests that count memory
 	code := m.Run()
 	sharedModels.Range(func(_, open any) bool {
 		if p, err := open.(openModel)(); err == nil {
