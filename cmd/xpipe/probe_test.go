@@ -164,7 +164,7 @@ func TestAutoSaysSo(t *testing.T) {
 		args []string
 		says bool
 	}{{nil, false}, {[]string{"--engine", "go"}, false}, {[]string{"--engine", "auto"}, true}} {
-		cmd := exec.CommandContext(t.Context(), self, append([]string{"caption", circle}, c.args...)...)
+		cmd := exec.CommandContext(t.Context(), self, append([]string{"caption", "--model", tinyWriter, circle}, c.args...)...)
 		cmd.Env = []string{runEnv + "=1", "HOME=" + t.TempDir(), "PATH=" + t.TempDir()} // where no library is found, but for the system's
 		var errs bytes.Buffer
 		cmd.Stderr = &errs
