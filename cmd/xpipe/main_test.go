@@ -441,10 +441,12 @@ func TestJSON(t *testing.T) {
 		again func(*testing.T, string) string
 	}{
 		"caption": {[]string{"caption", "--engine", "go", apple, triangle}, "", again[api.Caption]},
-		"failure": {[]string{"caption", "--engine", "go", bad, bad + "x"}, "", again[api.Failure]},
+		"failure": {[]string{"caption", "--engine", "go", "--model", tinyWriter, bad, bad + "x"},
+			"", again[api.Failure]},
 		"answer": {[]string{"ask", "--engine", "go", triangle, "what color is it?", "what shape?"},
 			"", again[api.Answer]},
-		"choices": {[]string{"ask", "--engine", "go", triangle, "what color is it?", "--choices", "a,b"},
+		"choices": {[]string{"ask", "--engine", "go", "--model", tinyWriter, triangle,
+			"what color is it?", "--choices", "a,b"},
 			"", again[api.Answer]},
 		"match":      {[]string{"match", "--engine", "go", apple, "<b>", "x"}, "", again[api.Match]},
 		"classify":   {[]string{"classify", "--engine", "go", apple, "a", "b"}, "", again[api.Label]},

@@ -228,7 +228,8 @@ func TestProbeOnce(t *testing.T) {
 // A list of providers goes on to the next: cuda is no provider of the Go engine.
 func TestProviderList(t *testing.T) {
 	t.Parallel()
-	code, stdout, stderr := xpipe(t, "", "caption", "--engine", "go", "--provider", "cuda,cpu", apple)
+	code, stdout, stderr := xpipe(t, "", "caption", "--engine", "go", "--model", tinyWriter,
+		"--provider", "cuda,cpu", apple)
 	if code != api.ExitOK || stdout == "" || strings.Count(stderr, "going on with provider cpu") != 1 {
 		t.Errorf("exit %d: %s%s", code, stdout, stderr)
 	}
