@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/crossattn/xpipe/engine/enginetest"
 	"github.com/crossattn/xpipe/fallback"
 	"github.com/crossattn/xpipe/pipeline"
 )
@@ -13,10 +14,13 @@ const (
 	families = "../testdata/families/"
 )
 
+// goEngine opens each graph once for all tests that ask for it.
+var goEngine = enginetest.Share(fallback.New())
+
 // open opens a model on the Go engine.
 func open(t *testing.T, name string) *pipeline.Pipeline {
 	t.Helper()
-	p, err := Open(t.Context(), name, pipeline.WithEngine(fallback.New()))
+	p, err := Open(t.Context(), name, pipeline.WithEngine(goEngine))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -134,7 +134,7 @@ func TestTapsEqualOutputs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := loadGolden(t, name)
 			look := func(t *testing.T, eng engine.Engine, taps bool) (*Attention, *attend.Watch, []string) {
-				p := openGolden(t, g, eng, WithShadow(unwanted{t}))
+				p := openGolden(t, g, sharing(t, eng), WithShadow(unwanted{t}))
 				w := p.watch()
 				w.Taps = taps
 				a, err := p.attend(t.Context(), attendRequest(t, g, name), w, func(ctx context.Context, request Request, a *Attention) (*Text, error) {

@@ -33,7 +33,21 @@ func TestDamagedFilesAreNamed(t *testing.T) {
 	t.Parallel()
 	good := goodFiles(t, "blip2-opt")
 	beside(decoderFile)(t, good)
+	write := func(t *testing.T, dir, name string, data []byte) {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 	eachEngine(t, func(t *testing.T, eng engine.Engine) {
+		eng = sharing(t, eng) // which opens the decoder, with its external data, each time
+		dir := t.TempDir()
+		for name, data := range good {
+			write(t, dir, name, data)
+		}
 		for _, name := range slices.Sorted(maps.Keys(good)) {
 			if name == manifestFile {
 				continue
@@ -44,19 +58,10 @@ func TestDamagedFilesAreNamed(t *testing.T) {
 				"empty":   {},
 				"gone":    nil,
 			} {
-				f := maps.Clone(good)
-				if f[name] = data; data == nil {
-					delete(f, name)
-				}
-				dir := t.TempDir()
-				for file, data := range f {
-					path := filepath.Join(dir, filepath.FromSlash(file))
-					if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-						t.Fatal(err)
-					}
-					if err := os.WriteFile(path, data, 0o644); err != nil {
-						t.Fatal(err)
-					}
+				if data != nil {
+					write(t, dir, name, data)
+				} else if err := os.Remove(filepath.Join(dir, filepath.FromSlash(name))); err != nil {
+					t.Fatal(err)
 				}
 				p, err := Open(t.Context(), dir, WithEngine(eng))
 				if err == nil {
@@ -65,6 +70,7 @@ func TestDamagedFilesAreNamed(t *testing.T) {
 				if !errors.Is(err, ErrBundle) || !strings.Contains(err.Error(), name) {
 					t.Errorf("%s %s: %v", name, damage, err)
 				}
+				write(t, dir, name, good[name])
 			}
 		}
 	})

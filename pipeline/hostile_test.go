@@ -524,6 +524,7 @@ const leastRows = 200
 // without a panic, and before it has cost much. Rows run one after another, because what the whole
 // process allocates is counted for each.
 func TestHostileBundles(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(100))
 	rows := hostileRows()
 	if len(rows) < leastRows {
 		t.Errorf("%d rows, not the %d that there were at least", len(rows), leastRows)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"testing"
 
@@ -19,6 +20,7 @@ import (
 // they only read.
 
 func TestMain(m *testing.M) {
+	debug.SetGCPercent(400) // but in tests that count memory
 	code := m.Run()
 	sharedModels.Range(func(_, open any) bool {
 		if p, err := open.(openModel)(); err == nil {
@@ -66,6 +68,22 @@ func eachEngine(t *testing.T, f func(t *testing.T, eng engine.Engine)) {
 	t.Run("ort", func(t *testing.T) { f(t, runtimeEngine(t)) })
 }
 
+// sharing is the engine, the Go engine or ONNX Runtime, as one that opens each graph once for all
+// tests (enginetest.Share). Tests of closing take the engine itself.
+func sharing(t testing.TB, eng engine.Engine) engine.Engine {
+	t.Helper()
+	switch eng.(type) {
+	case *fallback.Engine, *ort.Engine:
+	default:
+		t.Fatalf("an engine of %T is one test's own", eng)
+	}
+	shared, _ := sharingEngines.LoadOrStore(eng.Name(), enginetest.Share(eng))
+	return shared.(engine.Engine)
+}
+
+// sharingEngines are the engines of sharing, by name.
+var sharingEngines sync.Map
+
 type openModel = func() (*Pipeline, error)
 
 // sharedModels are the openModel of each model and engine, which opens the model once.
@@ -75,11 +93,7 @@ var sharedModels sync.Map
 func share(t testing.TB, name string, eng engine.Engine,
 	open func(...Option) (*Pipeline, error)) *Pipeline {
 	t.Helper()
-	switch eng.(type) {
-	case *fallback.Engine, *ort.Engine:
-	default:
-		t.Fatalf("an engine of %T is one test's own", eng)
-	}
+	eng = sharing(t, eng)
 	once, _ := sharedModels.LoadOrStore(eng.Name()+" "+name,
 		openModel(sync.OnceValues(func() (*Pipeline, error) { return open(WithEngine(eng)) })))
 	p, err := once.(openModel)()

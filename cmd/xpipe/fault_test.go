@@ -19,7 +19,8 @@ func TestDiskFull(t *testing.T) {
 	if _, err := os.Stat("/dev/full"); err != nil {
 		t.Skip("this system has no /dev/full")
 	}
-	code, _, stderr := xpipe(t, "", "caption", "--engine", "go", "--out", "/dev/full", apple, triangle)
+	code, _, stderr := xpipe(t, "", "caption", "--engine", "go", "--model", tinyWriter,
+		"--out", "/dev/full", apple, triangle)
 	if code != api.ExitOther || !strings.Contains(stderr, "no space left") || !strings.Contains(stderr, "/dev/full") {
 		t.Errorf("caption: exit %d: %s", code, stderr)
 	}
@@ -30,8 +31,8 @@ func TestDiskFull(t *testing.T) {
 	defer full.Close()
 	for _, args := range [][]string{
 		{"caption", "--engine", "go", apple},
-		{"caption", "--engine", "go", "--json", apple},
-		{"ask", "--engine", "go", triangle, "what color is it?"},
+		{"caption", "--engine", "go", "--model", tinyWriter, "--json", apple},
+		{"ask", "--engine", "go", "--model", tinyWriter, triangle, "what color is it?"},
 	} {
 		env, _, errs := testEnvironment()
 		env.stdout = full
@@ -78,7 +79,7 @@ func TestWriteFile(t *testing.T) {
 	if err := os.Symlink("/dev/full", device); err != nil {
 		t.Fatal(err)
 	}
-	code, _, stderr := xpipe(t, "", "attend", circle, "-o", device)
+	code, _, stderr := xpipe(t, "", "attend", "--model", tinyWriter, circle, "-o", device)
 	if code != api.ExitOther || !strings.Contains(stderr, "no space left") || !strings.Contains(stderr, device) {
 		t.Errorf("attend: exit %d: %s", code, stderr)
 	}
@@ -104,7 +105,8 @@ func TestUnreadableAmidBatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := filepath.Join(dir, "out.jsonl")
-	code, _, stderr := xpipe(t, "", "caption", "--engine", "go", "--batch", "3", "--out", out, dir)
+	code, _, stderr := xpipe(t, "", "caption", "--engine", "go", "--model", tinyWriter,
+		"--batch", "3", "--out", out, dir)
 	data, err := os.ReadFile(out)
 	if err != nil {
 		t.Fatal(err)

@@ -26,6 +26,10 @@ const (
 	triangle = "../../testdata/images/blue-triangle.png"
 	qformer  = "../../testdata/families/blip2-opt/bundle/onnx/qformer.onnx"
 	clipTiny = "../../testdata/families/clip/bundle"
+
+	// tinyWriter captions pictures and answers questions, without sense, at a fraction of what the
+	// embedded models cost.
+	tinyWriter = "../../testdata/families/blip2-opt/bundle"
 )
 
 // xpipe runs one command line.
@@ -119,13 +123,13 @@ func TestBadInput(t *testing.T) {
 		says string
 	}{
 		{[]string{"caption", at("missing.png")}, api.ExitInput, "missing.png"},
-		{[]string{"caption", dir + "/nowhere/*.png"}, api.ExitInput, "no file matches"},
-		{[]string{"ask", dir, "what is it?"}, api.ExitInput, dir},
-		{[]string{"caption", out}, api.ExitInput, "no pictures"},
-		{[]string{"caption", at("zero.png")}, api.ExitInput, "zero.png"},
-		{[]string{"caption", at("cut.png")}, api.ExitInput, "cut.png"},
-		{[]string{"caption", at("cut.jpg")}, api.ExitInput, "cut.jpg"},
-		{[]string{"caption", at("text.png")}, api.ExitInput, "text.png"},
+		{[]string{"caption", "--model", tinyWriter, dir + "/nowhere/*.png"}, api.ExitInput, "no file matches"},
+		{[]string{"ask", "--model", tinyWriter, dir, "what is it?"}, api.ExitInput, dir},
+		{[]string{"caption", "--model", tinyWriter, out}, api.ExitInput, "no pictures"},
+		{[]string{"caption", "--model", tinyWriter, at("zero.png")}, api.ExitInput, "zero.png"},
+		{[]string{"caption", "--model", tinyWriter, at("cut.png")}, api.ExitInput, "cut.png"},
+		{[]string{"caption", "--model", tinyWriter, at("cut.jpg")}, api.ExitInput, "cut.jpg"},
+		{[]string{"caption", "--model", tinyWriter, at("text.png")}, api.ExitInput, "text.png"},
 		{[]string{"ask", apple, "  "}, api.ExitInput, "question"},
 		{[]string{"ask", apple, strings.Repeat("long words ", 500)}, api.ExitInput, "shorten"},
 		{[]string{"caption", "--colour", apple}, api.ExitUsage, "--colour"},
@@ -282,7 +286,8 @@ func TestCaptionResume(t *testing.T) {
 		names = append(names, name)
 	}
 	out := filepath.Join(t.TempDir(), "out.jsonl")
-	args := []string{"caption", "--engine", "go", "--batch", "3", "--out", out, dir}
+	args := []string{"caption", "--engine", "go", "--model", tinyWriter,
+		"--batch", "3", "--out", out, dir}
 	want(t, args...)
 	whole, err := os.ReadFile(out)
 	if err != nil {
@@ -436,10 +441,12 @@ func TestJSON(t *testing.T) {
 		again func(*testing.T, string) string
 	}{
 		"caption": {[]string{"caption", "--engine", "go", apple, triangle}, "", again[api.Caption]},
-		"failure": {[]string{"caption", "--engine", "go", bad, bad + "x"}, "", again[api.Failure]},
+		"failure": {[]string{"caption", "--engine", "go", "--model", tinyWriter, bad, bad + "x"},
+			"", again[api.Failure]},
 		"answer": {[]string{"ask", "--engine", "go", triangle, "what color is it?", "what shape?"},
 			"", again[api.Answer]},
-		"choices": {[]string{"ask", "--engine", "go", triangle, "what color is it?", "--choices", "a,b"},
+		"choices": {[]string{"ask", "--engine", "go", "--model", tinyWriter, triangle,
+			"what color is it?", "--choices", "a,b"},
 			"", again[api.Answer]},
 		"match":      {[]string{"match", "--engine", "go", apple, "<b>", "x"}, "", again[api.Match]},
 		"classify":   {[]string{"classify", "--engine", "go", apple, "a", "b"}, "", again[api.Label]},

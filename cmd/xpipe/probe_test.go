@@ -7,10 +7,13 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/engine/enginetest"
 	"github.com/crossattn/xpipe/ort"
 	"github.com/crossattn/xpipe/ort/ortlib"
 	"github.com/crossattn/xpipe/ort/orttest"
@@ -32,7 +35,33 @@ func TestMain(m *testing.M) {
 		main()
 	}
 	debug.SetGCPercent(400) // commands run in this process, one after another, and leave models
+	shareGraphs()
 	os.Exit(m.Run())
+}
+
+// shareGraphs lets the commands of this process open each graph once.
+func shareGraphs() {
+	for i, row := range api.Engines {
+		api.Engines[i].Open = func(c engine.Config) (engine.Engine, engine.Description, error) {
+			eng, description, err := row.Open(c)
+			if err != nil {
+				return nil, description, err
+			}
+			shared, _ := sharedEngines.LoadOrStore(row.Name+" "+libraryOf(description),
+				enginetest.Share(eng))
+			return shared.(engine.Engine), description, nil
+		}
+	}
+}
+
+// sharedEngines are engines of enginetest.Share, by their names and libraries.
+var sharedEngines sync.Map
+
+func libraryOf(d engine.Description) string {
+	if d.Library == nil {
+		return ""
+	}
+	return d.Library.Path
 }
 
 // fakeLibraries are C sources of libraries that look like ONNX Runtime's, and the words of the
@@ -135,7 +164,7 @@ func TestAutoSaysSo(t *testing.T) {
 		args []string
 		says bool
 	}{{nil, false}, {[]string{"--engine", "go"}, false}, {[]string{"--engine", "auto"}, true}} {
-		cmd := exec.CommandContext(t.Context(), self, append([]string{"caption", circle}, c.args...)...)
+		cmd := exec.CommandContext(t.Context(), self, append([]string{"caption", "--model", tinyWriter, circle}, c.args...)...)
 		cmd.Env = []string{runEnv + "=1", "HOME=" + t.TempDir(), "PATH=" + t.TempDir()} // where no library is found, but for the system's
 		var errs bytes.Buffer
 		cmd.Stderr = &errs
@@ -199,7 +228,8 @@ func TestProbeOnce(t *testing.T) {
 // A list of providers goes on to the next: cuda is no provider of the Go engine.
 func TestProviderList(t *testing.T) {
 	t.Parallel()
-	code, stdout, stderr := xpipe(t, "", "caption", "--engine", "go", "--provider", "cuda,cpu", apple)
+	code, stdout, stderr := xpipe(t, "", "caption", "--engine", "go", "--model", tinyWriter,
+		"--provider", "cuda,cpu", apple)
 	if code != api.ExitOK || stdout == "" || strings.Count(stderr, "going on with provider cpu") != 1 {
 		t.Errorf("exit %d: %s%s", code, stdout, stderr)
 	}

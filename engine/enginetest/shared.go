@@ -1,0 +1,72 @@
+package enginetest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"hash/maphash"
+	"io/fs"
+	"sync"
+
+	"github.com/crossattn/xpipe/engine"
+)
+
+// Share returns an engine that opens each graph once for all who ask for it with the same options,
+// and keeps it open until the process ends: to open one costs more than most tests do with it.
+// Files are checked at each opening. Graphs with external data are not shared.
+func Share(eng engine.Engine) engine.Engine { return &shared{Engine: eng} }
+
+type shared struct {
+	engine.Engine
+	graphs sync.Map // of *sharedGraph, by sharedKey
+}
+
+type sharedKey struct {
+	content       uint64
+	size          int
+	name, options string
+}
+
+type sharedGraph struct {
+	mu      sync.Mutex
+	session engine.Session // nil until an opening has succeeded
+}
+
+var contentSeed = maphash.MakeSeed()
+
+func (e *shared) Open(
+	ctx context.Context, source engine.Source, opts engine.Options,
+) (engine.Session, error) {
+	data, err := fs.ReadFile(source.FS, source.Name)
+	external := bytes.Contains(data, []byte("location")) // the key of the file's name
+	if err != nil || external || ctx.Err() != nil {
+		return e.Engine.Open(ctx, source, opts)
+	}
+	key := sharedKey{maphash.Bytes(contentSeed, data), len(data), source.Name, fmt.Sprint(opts)}
+	entry, _ := e.graphs.LoadOrStore(key, &sharedGraph{})
+	graph := entry.(*sharedGraph)
+	graph.mu.Lock()
+	defer graph.mu.Unlock()
+	if graph.session == nil {
+		session, err := e.Engine.Open(ctx, source, opts)
+		if err != nil {
+			return nil, err
+		}
+		graph.session = session
+	} else if source.Checked(source.Name, data) != nil {
+		return e.Engine.Open(ctx, source, opts) // fails in the engine's own words
+	}
+	if tapper, ok := graph.session.(engine.Tapper); ok {
+		return leftOpenTapper{tapper}, nil
+	}
+	return leftOpen{graph.session}, nil
+}
+
+// leftOpen and leftOpenTapper are sessions that others go on using.
+type (
+	leftOpen       struct{ engine.Session }
+	leftOpenTapper struct{ engine.Tapper }
+)
+
+func (leftOpen) Close() error       { return nil }
+func (leftOpenTapper) Close() error { return nil }
