@@ -65,34 +65,27 @@ func size(data []byte) (w, h int, err error) {
 
 // picture is a file in the decoder's memory.
 type picture struct {
-	*wasm.Instance
-	file, length, results uint64
-	w, h                  int
-	deep                  bool // more than 8 bits a sample
+	*wasm.File
+	w, h int
+	deep bool // more than 8 bits a sample
 }
 
 // open reads the header.
 func open(data []byte) (d *picture, err error) {
-	i, err := decoder.Open()
+	file, err := decoder.OpenFile(data, 4)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			i.Close()
+			file.Close()
 		}
 	}()
-	d = &picture{Instance: i, length: uint64(len(data))}
-	if d.file, err = i.Write(data); err != nil {
-		return nil, err
-	}
-	if d.results, err = i.Alloc(4 * 4); err != nil {
-		return nil, err
-	}
+	d = &picture{File: file}
 	if err := d.run(1, 0, 0); err != nil {
 		return nil, err
 	}
-	n, err := i.Numbers(d.results, 3)
+	n, err := d.Numbers(d.Results, 3)
 	if err != nil {
 		return nil, err
 	}
@@ -102,8 +95,8 @@ func open(data []byte) (d *picture, err error) {
 
 // run calls the decoder, for the header alone or for the pixels of the first frame.
 func (d *picture) run(headerOnly, delay, out uint64) error {
-	ok, err := d.Call("decode", d.file, d.length, headerOnly, 0,
-		d.results, d.results+4, d.results+8, d.results+12, delay, out)
+	ok, err := d.Call("decode", d.Data, d.Length, headerOnly, 0,
+		d.Results, d.Results+4, d.Results+8, d.Results+12, delay, out)
 	if err == nil && ok == 0 {
 		err = errDamaged
 	}

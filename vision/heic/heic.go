@@ -67,33 +67,26 @@ const (
 
 // picture is a file in the decoder's memory.
 type picture struct {
-	*wasm.Instance
-	file, length, results uint64
-	w, h                  int
-	space, chroma         uint64
+	*wasm.File
+	w, h          int
+	space, chroma uint64
 }
 
 func open(data []byte) (d *picture, err error) {
-	i, err := decoder.Open()
+	file, err := decoder.OpenFile(data, 5)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			i.Close()
+			file.Close()
 		}
 	}()
-	d = &picture{Instance: i, length: uint64(len(data))}
-	if d.file, err = i.Write(data); err != nil {
-		return nil, err
-	}
-	if d.results, err = i.Alloc(5 * 4); err != nil {
-		return nil, err
-	}
+	d = &picture{File: file}
 	if err := d.run(1, 0); err != nil {
 		return nil, err
 	}
-	n, err := i.Numbers(d.results, 4)
+	n, err := d.Numbers(d.Results, 4)
 	if err != nil {
 		return nil, err
 	}
@@ -103,8 +96,8 @@ func open(data []byte) (d *picture, err error) {
 
 // run calls the decoder, for the header alone or for the pixels.
 func (d *picture) run(headerOnly, out uint64) error {
-	r := d.results
-	ok, err := d.Call("decode", d.file, d.length, headerOnly, r, r+4, r+8, r+12, r+16, out)
+	r := d.Results
+	ok, err := d.Call("decode", d.Data, d.Length, headerOnly, r, r+4, r+8, r+12, r+16, out)
 	if err == nil && ok == 0 {
 		err = errDamaged
 	}

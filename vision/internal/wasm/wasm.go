@@ -132,3 +132,28 @@ func (i *Instance) Numbers(at uint64, n int) ([]uint64, error) {
 	}
 	return list, nil
 }
+
+// File is the file of a picture in an Instance's memory.
+type File struct {
+	*Instance
+	Data, Length uint64
+	Results      uint64 // where the decoder writes numbers, of 32 bits each
+}
+
+// OpenFile starts a program and puts a file into its memory, with room for the given count of
+// results.
+func (m *Module) OpenFile(file []byte, results int) (*File, error) {
+	i, err := m.Open()
+	if err != nil {
+		return nil, err
+	}
+	f := &File{Instance: i, Length: uint64(len(file))}
+	if f.Data, err = i.Write(file); err == nil {
+		f.Results, err = i.Alloc(4 * uint64(results))
+	}
+	if err != nil {
+		i.Close()
+		return nil, err
+	}
+	return f, nil
+}
