@@ -92,7 +92,7 @@ eval: build/venv-eval/.done ## the embedded models' figures, through the binary 
 	go build -o build/xpipe ./cmd/xpipe
 	build/venv-eval/bin/python tools/train/evaluate.py --xpipe build/xpipe --floors
 
-gallery: ## README's gallery, from what the binary says
+gallery: ## the gallery of docs/accuracy.md, from what the binary says
 	go build -o build/xpipe ./cmd/xpipe
 	$(PYTHON) tools/train/gallery.py --xpipe build/xpipe
 
