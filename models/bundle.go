@@ -140,28 +140,13 @@ func OpenFS(fsys fs.FS, opts ...Option) (*Bundle, error) {
 			return nil, err
 		}
 	}
-	data, err := fs.ReadFile(fsys, ManifestName)
-	native := !errors.Is(err, fs.ErrNotExist)
-	if err == nil {
-		data, err = bom.Strip(data)
-	}
-	if !native {
-		data, err = layoutManifest(fsys, o.variant, o.known)
-	} else if err != nil {
-		err = fmt.Errorf("%w: no usable %s, the file that makes a directory a bundle: %w",
-			ErrBundle, ManifestName, err)
-	}
+	d, err := openDirectory(fsys)
 	if err != nil {
 		return nil, err
 	}
-	manifest, err := parseManifest(data, o.known)
+	manifest, data, err := readManifest(d, o)
 	if err != nil {
 		return nil, err
-	}
-	if native && o.variant != "" {
-		if err := manifest.useVariant(fsys, o.variant); err != nil {
-			return nil, err
-		}
 	}
 	b := &Bundle{
 		Manifest: manifest, fsys: fsys, manifest: data, hashes: !o.noVerify,
@@ -178,6 +163,31 @@ func OpenFS(fsys fs.FS, opts ...Option) (*Bundle, error) {
 		}
 	}
 	return b, nil
+}
+
+// readManifest reads a directory's xpipe.json, or derives one.
+func readManifest(d directory, o options) (m Manifest, data []byte, err error) {
+	data, err = d.read(ManifestName)
+	native := !errors.Is(err, fs.ErrNotExist)
+	if err == nil {
+		data, err = bom.Strip(data)
+	}
+	if !native {
+		data, err = layoutManifest(d, o.variant, o.known)
+	} else if err != nil {
+		err = fmt.Errorf("%w: no usable %s, the file that makes a directory a bundle: %w",
+			ErrBundle, ManifestName, err)
+	}
+	if err != nil {
+		return m, nil, err
+	}
+	if m, err = parseManifest(data, o.known); err != nil {
+		return m, nil, err
+	}
+	if native && o.variant != "" {
+		err = m.useVariant(d, o.variant)
+	}
+	return m, data, err
 }
 
 // checkSize sums up the sizes of a bundle's files for check.
