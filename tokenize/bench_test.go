@@ -8,32 +8,25 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 )
 
-type benchTexts struct{ Captions, Prose, Long []string }
+// benchTexts are what the benchmarks encode, with the tokenizers that they do it with.
+type benchTexts struct {
+	Captions, Prose, Long []string
 
-var loadBenchTexts = sync.OnceValues(func() (benchTexts, error) {
-	var texts benchTexts
-	data, err := os.ReadFile(benchTextsFile)
-	if err == nil {
-		err = json.Unmarshal(data, &texts)
-	}
-	return texts, err
-})
+	tokenizers []string // their files
+	file       string   // of these texts, for the reference; none where that is not installed
+}
 
-var benchTextsFile string
-
-// benchInput returns the texts of bench.py, made where they are missing.
-func benchInput(b testing.TB) benchTexts {
-	dir := root(b)
-	benchTextsFile = filepath.Join(dir, "build", "tokenize", "bench.json")
-	if _, err := os.Stat(benchTextsFile); err != nil {
-		runPython(b, filepath.Join(dir, "testdata", "tokenize", "bench.py"), "texts", benchTextsFile)
-	}
+// benchInput returns bench.py's texts and the tokenizers of the model families. Where the reference
+// is not installed the benchmarks go without: with the embedded models' tokenizers, on the
+// repository's own pages.
+func benchInput(b *testing.B) *benchTexts {
 	texts, err := loadBenchTexts()
 	if err != nil {
 		b.Fatal(err)
@@ -41,56 +34,133 @@ func benchInput(b testing.TB) benchTexts {
 	return texts
 }
 
+var loadBenchTexts = sync.OnceValues(func() (*benchTexts, error) {
+	dir, err := moduleRoot()
+	if err != nil {
+		return nil, err
+	}
+	interpreter, err := referencePython(dir)
+	if err != nil {
+		return ownTexts(dir)
+	}
+	folder := filepath.Join(dir, "build", "tokenize")
+	texts := &benchTexts{file: filepath.Join(folder, "bench.json")}
+	scripts := filepath.Join(dir, "testdata", "tokenize")
+	for _, args := range [][]string{
+		{filepath.Join(scripts, "prepare.py")},
+		{filepath.Join(scripts, "bench.py"), "texts", texts.file},
+	} {
+		if out, err := exec.Command(interpreter, args...).CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("%v: %w\n%s", args, err, out)
+		}
+	}
+	for _, name := range families {
+		texts.tokenizers = append(texts.tokenizers, filepath.Join(folder, name+".json"))
+	}
+	data, err := os.ReadFile(texts.file)
+	if err != nil {
+		return nil, err
+	}
+	return texts, json.Unmarshal(data, texts)
+})
+
+// ownTexts cuts the repository's pages into paragraphs and short lines.
+func ownTexts(dir string) (*benchTexts, error) {
+	texts := new(benchTexts)
+	var err error
+	texts.tokenizers, err = filepath.Glob(filepath.Join(dir, "models", "mini", "*", "tokenizer.json"))
+	if err != nil {
+		return nil, err
+	}
+	pages, err := filepath.Glob(filepath.Join(dir, "*.md"))
+	if err != nil {
+		return nil, err
+	}
+	for _, page := range pages {
+		data, err := os.ReadFile(page)
+		if err != nil {
+			return nil, err
+		}
+		for paragraph := range strings.SplitSeq(string(data), "\n\n") {
+			texts.Prose = append(texts.Prose, strings.Join(strings.Fields(paragraph), " "))
+			texts.Captions = append(texts.Captions, strings.FieldsFunc(paragraph, func(r rune) bool {
+				return strings.ContainsRune("\n.,;:|()", r)
+			})...)
+		}
+	}
+	everything := strings.Join(texts.Prose, " ")
+	for n := 1000; n <= 128000; n *= 2 {
+		for len(everything) < n {
+			everything += everything
+		}
+		texts.Long = append(texts.Long, strings.ToValidUTF8(everything[:n], ""))
+	}
+	return texts, nil
+}
+
 type referenceSpeed struct {
 	Captions, Prose float64   // tokens a second
 	Long            []float64 // seconds for each text
 }
 
-// reference runs bench.py for a tokenizer, now, so that both sides see the same machine.
-func reference(b testing.TB, file string) referenceSpeed {
-	cmd := exec.Command(python(b), filepath.Join(root(b), "testdata", "tokenize", "bench.py"), "run", benchTextsFile, file)
-	out, err := cmd.Output()
+// reference runs bench.py for a tokenizer, now, so that both sides see the same machine. It is nil
+// where the reference is not installed.
+func (t *benchTexts) reference(b *testing.B, tokenizer string) *referenceSpeed {
+	if t.file == "" {
+		return nil
+	}
+	script := filepath.Join(root(b), "testdata", "tokenize", "bench.py")
+	out, err := exec.Command(python(b), script, "run", t.file, tokenizer).Output()
 	if err != nil {
 		b.Fatal(err)
 	}
-	var r referenceSpeed
-	if err := json.Unmarshal(out, &r); err != nil {
+	r := new(referenceSpeed)
+	if err := json.Unmarshal(out, r); err != nil {
 		b.Fatal(err)
 	}
 	return r
+}
+
+// benchName is a tokenizer's name: that of its file, or of the folder where it is a model's.
+func benchName(file string) string {
+	name := strings.TrimSuffix(filepath.Base(file), ".json")
+	if name == "tokenizer" {
+		name = filepath.Base(filepath.Dir(file))
+	}
+	return name
 }
 
 // BenchmarkEncode measures encoding on one thread with the reference beside it:
 //
 //	go test -run '^$' -bench Encode -cpu 1 ./tokenize
 //
-// x-ref is the ratio of tokens a second to the reference's, measured just before.
+// x-ref is the ratio of tokens a second to the reference's, measured just before; it is left out
+// where the reference is not installed (make test-env does that).
 func BenchmarkEncode(b *testing.B) {
 	texts := benchInput(b)
-	for _, name := range families {
-		file := tokenizerFile(b, name)
+	for _, file := range texts.tokenizers {
 		tk, err := Open(file)
 		if err != nil {
 			b.Fatal(err)
 		}
-		var ref *referenceSpeed
-		for _, kind := range []string{"captions", "prose"} {
-			b.Run(name+"/"+kind, func(b *testing.B) {
-				if ref == nil {
-					r := reference(b, file)
-					ref = &r
-				}
-				list, speed := texts.Captions, ref.Captions
-				if kind == "prose" {
-					list, speed = texts.Prose, ref.Prose
-				}
-				benchEncode(b, tk, list, speed)
-			})
-		}
+		reference := sync.OnceValue(func() *referenceSpeed { return texts.reference(b, file) })
+		b.Run(benchName(file)+"/captions", func(b *testing.B) {
+			perSecond := benchEncode(b, tk, texts.Captions)
+			if r := reference(); r != nil {
+				b.ReportMetric(perSecond/r.Captions, "x-ref")
+			}
+		})
+		b.Run(benchName(file)+"/prose", func(b *testing.B) {
+			perSecond := benchEncode(b, tk, texts.Prose)
+			if r := reference(); r != nil {
+				b.ReportMetric(perSecond/r.Prose, "x-ref")
+			}
+		})
 	}
 }
 
-func benchEncode(b *testing.B, tk *Tokenizer, list []string, speed float64) {
+// benchEncode returns tokens a second.
+func benchEncode(b *testing.B, tk *Tokenizer, list []string) float64 {
 	b.ReportAllocs()
 	tokens, i := 0, 0
 	start := processTime(b)
@@ -104,26 +174,20 @@ func benchEncode(b *testing.B, tk *Tokenizer, list []string, speed float64) {
 	}
 	perSecond := float64(tokens) / (processTime(b) - start).Seconds()
 	b.ReportMetric(perSecond, "tokens/s")
-	b.ReportMetric(speed, "ref-tokens/s")
-	b.ReportMetric(perSecond/speed, "x-ref")
+	return perSecond
 }
 
 // BenchmarkLength measures one text of growing length: time a character must stay the same.
 func BenchmarkLength(b *testing.B) {
 	texts := benchInput(b)
-	for _, name := range []string{"bert", "clip", "gpt2", "llama2", "t5"} {
-		file := tokenizerFile(b, name)
+	for _, file := range texts.tokenizers {
 		tk, err := Open(file)
 		if err != nil {
 			b.Fatal(err)
 		}
-		var ref *referenceSpeed
+		reference := sync.OnceValue(func() *referenceSpeed { return texts.reference(b, file) })
 		for i, text := range texts.Long {
-			b.Run(fmt.Sprintf("%s/%d", name, len(text)), func(b *testing.B) {
-				if ref == nil {
-					r := reference(b, file)
-					ref = &r
-				}
+			b.Run(fmt.Sprintf("%s/%d", benchName(file), len(text)), func(b *testing.B) {
 				start := processTime(b)
 				for b.Loop() {
 					if _, err := tk.Encode(text, WithPadding(nil), WithTruncation(nil)); err != nil {
@@ -132,7 +196,9 @@ func BenchmarkLength(b *testing.B) {
 				}
 				each := (processTime(b) - start) / time.Duration(b.N)
 				b.ReportMetric(float64(each.Nanoseconds())/float64(len(text)), "ns/char")
-				b.ReportMetric(ref.Long[i]/each.Seconds(), "x-ref")
+				if r := reference(); r != nil {
+					b.ReportMetric(r.Long[i]/each.Seconds(), "x-ref")
+				}
 			})
 		}
 	}

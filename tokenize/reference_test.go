@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -25,34 +26,49 @@ const corpusSize = 20500
 
 // root is the folder of go.mod.
 func root(t testing.TB) string {
+	dir, err := moduleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func moduleRoot() (string, error) {
 	dir, err := os.Getwd()
 	for err == nil {
 		if _, e := os.Stat(filepath.Join(dir, "go.mod")); e == nil {
-			return dir
+			return dir, nil
 		}
 		if dir == filepath.Dir(dir) {
-			break
+			return "", errors.New("no go.mod above the working directory")
 		}
 		dir = filepath.Dir(dir)
 	}
-	t.Fatal("no go.mod above the working directory")
-	return ""
+	return "", err
 }
 
 // python returns an interpreter that has the reference. Without one the test is skipped, or fails
 // where references are required.
 func python(t testing.TB) string {
-	p := os.Getenv("XPIPE_PYTHON")
-	if p == "" {
-		p = filepath.Join(root(t), "build", "venv", "bin", "python3")
-	}
-	if err := exec.Command(p, "-c", "import tokenizers").Run(); err != nil {
+	p, err := referencePython(root(t))
+	if err != nil {
 		if os.Getenv("XPIPE_REQUIRE_REFS") == "1" {
-			t.Fatalf("%s has no tokenizers package: %v", p, err)
+			t.Fatal(err)
 		}
-		t.Skipf("the reference is not installed (make test does that): %s: %v", p, err)
+		t.Skipf("the reference is not installed (make test-env does that): %v", err)
 	}
 	return p
+}
+
+func referencePython(dir string) (string, error) {
+	p := os.Getenv("XPIPE_PYTHON")
+	if p == "" {
+		p = filepath.Join(dir, "build", "venv", "bin", "python3")
+	}
+	if err := exec.Command(p, "-c", "import tokenizers").Run(); err != nil {
+		return "", fmt.Errorf("%s has no tokenizers package: %w", p, err)
+	}
+	return p, nil
 }
 
 func runPython(t testing.TB, args ...string) {

@@ -96,6 +96,9 @@ type AttentionHead struct {
 	Adjust func(query, lo int, scores []float32)
 	// Chunk is the number of keys to take at a time, on which Scratch depends; 0 chooses.
 	Chunk int
+	// Sink is a score that every query has beside those with keys, of a value of 0: it takes part of
+	// the weights (Xiao and others, 2309.17453). nil for none.
+	Sink *float32
 	// ZeroUnseen makes the result 0 for a query whose scores are all -Inf, or that has no keys. By
 	// the definition, and without it, that result is NaN.
 	ZeroUnseen bool
@@ -139,6 +142,11 @@ func (h *AttentionHead) Run(scratch []float32) {
 	c := h.chunk()
 	softmax := OnlineSoftmax{scratch[:h.Queries], scratch[h.Queries : 2*h.Queries]}
 	softmax.Reset()
+	if h.Sink != nil {
+		for i := range softmax.Max {
+			softmax.Max[i], softmax.Sum[i] = *h.Sink, 1
+		}
+	}
 	scores := scratch[2*h.Queries : 2*h.Queries+queryBlock*c]
 	panels := scratch[2*h.Queries+queryBlock*c:]
 	for i := range h.Queries {

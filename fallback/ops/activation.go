@@ -64,6 +64,11 @@ func swish(n *Node) (activation, bool) {
 	return function(func(dst, src []float32) { kernel.Swish(dst, src, alpha) }), true
 }
 
+func quickGelu(n *Node) (activation, bool) {
+	alpha := n.float("alpha", 1.702)
+	return function(func(dst, src []float32) { kernel.Swish(dst, src, alpha) }), true
+}
+
 // clip is an activation where its bounds are attributes or constant inputs of floats.
 func clip(n *Node) (activation, bool) {
 	bounds := [2]float32{float32(math.Inf(-1)), float32(math.Inf(1))}

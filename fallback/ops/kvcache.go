@@ -172,3 +172,55 @@ func newSequence(heads, positions, width int) (*kvSequence, error) {
 	}
 	return &kvSequence{data: make([]float32, n), capacity: capacity, taken: positions}, nil
 }
+
+// buildTensorScatter writes rows into a cache of fixed size, from a place on for each row of the
+// batch; "circular" goes on at the beginning.
+func buildTensorScatter(n *Node) Kernel {
+	at, mode := n.int("axis", -2), n.str("mode", "linear")
+	n.oneOf("mode", mode, "linear", "circular")
+	return func(x *Context, in, out []*tensor.Tensor) error {
+		past, update, starts := in[0], in[1], input(in, 2)
+		a, err := axis(at, past.Rank())
+		if err != nil {
+			return err
+		}
+		if a == 0 || past.DType() != update.DType() || past.Rank() != update.Rank() {
+			return graphErr("TensorScatter of %v into %v along axis %d", update, past, at)
+		}
+		for i, d := range past.Shape() {
+			if i != a && update.Dim(i) != d {
+				return graphErr("TensorScatter of %v into %v along axis %d", update, past, at)
+			}
+		}
+		first := make([]int, past.Dim(0))
+		if starts != nil {
+			if first, err = intsOf(starts); err != nil || len(first) != past.Dim(0) {
+				return graphErr("TensorScatter from %v, of %v", starts, past)
+			}
+		}
+		length, rows := past.Dim(a), update.Dim(a)
+		for _, f := range first {
+			if f < 0 || mode == "linear" && f+rows > length || rows > length {
+				return graphErr("TensorScatter of %d rows from %d on into %d", rows, f, length)
+			}
+		}
+		r, err := x.Alloc(past.DType(), past.Shape())
+		if err != nil {
+			return err
+		}
+		out[0] = r
+		dst, src := raw(r), raw(update)
+		copy(dst, raw(past))
+		if len(src) == 0 {
+			return nil
+		}
+		chunk := prod(past.Shape()[a+1:]) * past.DType().Size()
+		between := prod(past.Shape()[1:a])
+		for i := range len(src) / chunk {
+			outer, row := i/rows, i%rows
+			to := (first[outer/between] + row) % length
+			copy(dst[(outer*length+to)*chunk:], src[i*chunk:(i+1)*chunk])
+		}
+		return nil
+	}
+}

@@ -351,3 +351,45 @@ func scaleBy[T float](d []T, factor T) {
 		d[i] *= factor
 	}
 }
+
+// buildFusedMatMulMS is com.microsoft's FusedMatMul: alpha times a product whose operands may be
+// transposed, in their matrices (transA) or by moving the first dimension behind the other ones of
+// the batch (transBatchA).
+func buildFusedMatMulMS(n *Node) Kernel {
+	alpha := n.float("alpha", 1)
+	var trans, transBatch [2]bool
+	for i, name := range []string{"A", "B"} {
+		trans[i], transBatch[i] = n.int("trans"+name, 0) != 0, n.int("transBatch"+name, 0) != 0
+	}
+	return viaFloat(func(x *Context, in, out []*tensor.Tensor) (err error) {
+		ops := [2]*tensor.Tensor{in[0], in[1]}
+		for i, t := range ops {
+			rank := t.Rank()
+			perm := make([]int, rank)
+			for j := range perm {
+				perm[j] = j
+			}
+			if transBatch[i] && rank > 2 {
+				copy(perm, perm[1:rank-1])
+				perm[rank-2] = 0
+			}
+			if trans[i] && rank > 1 {
+				perm[rank-2], perm[rank-1] = perm[rank-1], perm[rank-2]
+			}
+			if trans[i] || transBatch[i] {
+				if ops[i], err = transpose(x, t, perm); err != nil {
+					return err
+				}
+			}
+		}
+		if ops[0].DType() != ops[1].DType() {
+			return graphErr("%s of %v and %v", n.Op, ops[0], ops[1])
+		}
+		if out[0], err = anyMatmul(x, ops[0], ops[1]); err != nil || alpha == 1 {
+			return err
+		}
+		scaleBy(tensor.Data[float32](out[0]), alpha)
+		scaleBy(tensor.Data[float64](out[0]), float64(alpha))
+		return nil
+	})
+}

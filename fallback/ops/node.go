@@ -23,10 +23,11 @@ type Node struct {
 	// from the constant. The planner then passes nil.
 	Dropped []bool
 
-	names []string // of the inputs
-	reads int      // how many values the kernel gets: inputs, and what graphs within capture
-	attrs map[string]any
-	err   error // the first thing wrong with the attributes
+	names   []string // of the inputs
+	outputs []string // their names; "" for one that is left out
+	reads   int      // how many values the kernel gets: inputs, and what graphs within capture
+	attrs   map[string]any
+	err     error // the first thing wrong with the attributes
 }
 
 // NewNode prepares a node for Build. consts holds the values that are known, by name.
@@ -40,6 +41,7 @@ func NewNode(p *ir.Node, consts map[string]*tensor.Tensor) *Node {
 		Const:   make([]*tensor.Tensor, len(p.Inputs)),
 		Dropped: make([]bool, len(p.Inputs)),
 		names:   p.Inputs,
+		outputs: p.Outputs,
 		reads:   len(p.Inputs),
 		attrs:   make(map[string]any, len(p.Attrs)),
 	}

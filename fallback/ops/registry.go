@@ -194,16 +194,20 @@ var table = map[string]def{
 	"Gemm":   row(7, 2, 3, buildGemm),
 	"Einsum": row(12, 1, -1, buildEinsum),
 	// Normalisation.
-	"Softmax":               row(1, 1, 1, softmaxOp(kernel.Softmax, softmax64)),
-	"LogSoftmax":            row(1, 1, 1, softmaxOp(logSoftmax[float32], logSoftmax[float64])),
-	"Hardmax":               row(1, 1, 1, softmaxOp(hardmax[float32], hardmax[float64])),
-	"LayerNormalization":    row(17, 2, 3, buildLayerNorm),
-	"RMSNormalization":      row(23, 2, 2, buildRMSNorm),
-	"BatchNormalization":    row(7, 5, 5, buildBatchNorm),
-	"InstanceNormalization": row(6, 3, 3, buildInstanceNorm),
-	"GroupNormalization":    row(18, 3, 3, buildGroupNorm),
-	"LRN":                   row(1, 1, 1, buildLRN),
-	"LpNormalization":       row(1, 1, 1, buildLpNormalization),
+	"Softmax":    row(1, 1, 1, softmaxOp(kernel.Softmax, softmax64)),
+	"LogSoftmax": row(1, 1, 1, softmaxOp(logSoftmax[float32], logSoftmax[float64])),
+	"Hardmax":    row(1, 1, 1, softmaxOp(hardmax[float32], hardmax[float64])),
+	// ONNX Runtime's optimiser writes these two below their version, and the latter's older name.
+	"LayerNormalization":           row(1, 2, 3, buildLayerNorm),
+	"SimplifiedLayerNormalization": row(1, 2, 2, buildSimplifiedLayerNorm),
+	"RMSNormalization":             row(23, 2, 2, buildRMSNorm),
+	"BatchNormalization":           row(7, 5, 5, buildBatchNorm),
+	"InstanceNormalization":        row(6, 3, 3, buildInstanceNorm),
+	"GroupNormalization":           row(18, 3, 3, buildGroupNorm),
+	"RotaryEmbedding":              row(23, 3, 4, rotaryOp),
+	"TensorScatter":                row(24, 2, 3, buildTensorScatter),
+	"LRN":                          row(1, 1, 1, buildLRN),
+	"LpNormalization":              row(1, 1, 1, buildLpNormalization),
 	// Windows.
 	"Conv":              row(1, 2, 3, buildConv),
 	"ConvTranspose":     row(1, 2, 3, buildConvTranspose),
@@ -253,6 +257,23 @@ var table = map[string]def{
 var microsoft = map[string]def{
 	"DynamicQuantizeLSTM": row(1, 3, 12,
 		recurrentOp(lstmGates, lstmCell, "sigmoid", "tanh", "tanh")),
+	// Attention.
+	"Attention":           row(1, 2, 7, buildAttentionMS),
+	"MultiHeadAttention":  row(1, 1, 10, buildMultiHeadAttention),
+	"GroupQueryAttention": row(1, 1, 16, buildGroupQueryAttention),
+	"RotaryEmbedding":     row(1, 4, 4, rotaryOp),
+	// Weights of a few bits.
+	"MatMulNBits":          row(1, 3, 6, buildMatMulNBits),
+	"MatMulBnb4":           row(1, 3, 3, buildMatMulBnb4),
+	"GatherBlockQuantized": row(1, 3, 4, buildGatherBlockQuantized),
+	// What ONNX Runtime's optimiser makes of several nodes.
+	"SkipLayerNormalization":           row(1, 3, 5, skipNormOp(false)),
+	"SkipSimplifiedLayerNormalization": row(1, 3, 4, skipNormOp(true)),
+	"FusedMatMul":                      row(1, 2, 2, buildFusedMatMulMS),
+	"Gelu":                             activating(1, kernel.Gelu, gelu64),
+	"FastGelu":                         row(1, 1, 2, biasGeluOp(kernel.GeluTanh)),
+	"BiasGelu":                         row(1, 2, 2, biasGeluOp(kernel.Gelu)),
+	"QuickGelu":                        row(1, 1, 1, buildQuickGelu).is(Elementwise).activates(quickGelu),
 }
 
 // fused holds the operators of FusedDomain.

@@ -206,6 +206,37 @@ func buildSwish(n *Node) Kernel {
 		func(v float64) float64 { return v * sigmoid(float64(alpha)*v) })
 }
 
+// biasGeluOp builds the GELU of a sum, exact or as a polynomial in tanh (FastGelu, whose bias may be
+// left out).
+func biasGeluOp(gelu func(dst, src []float32)) func(n *Node) Kernel {
+	return func(n *Node) Kernel {
+		return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
+			if err := singleInputs(n.Op, in); err != nil {
+				return err
+			}
+			t := in[0]
+			var err error
+			if bias := input(in, 1); bias != nil {
+				if t.Rank() == 0 || bias.Len() != t.Dim(t.Rank()-1) {
+					return graphErr("a bias %v for %v", bias, t)
+				}
+				if t, err = biased(x, t, bias, 0); err != nil {
+					return err
+				}
+			}
+			out[0], err = unary(x, t, 8, gelu)
+			return err
+		})
+	}
+}
+
+// buildQuickGelu is x times the sigmoid of alpha x.
+func buildQuickGelu(n *Node) Kernel {
+	alpha := n.float("alpha", 1.702)
+	return floats(n.Op, func(dst, src []float32) { kernel.Swish(dst, src, alpha) },
+		func(v float64) float64 { return v * sigmoid(float64(alpha)*v) })
+}
+
 // predicate builds an operator from float to bool.
 func predicate(op string, f func(float64) bool) Kernel {
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) (err error) {

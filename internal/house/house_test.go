@@ -29,7 +29,7 @@ var order = []string{
 	"ort/ortlib", "ort", "ort/orttest",
 	"tokenize",
 	"vision",
-	"models", "models/mini",
+	"models/hub/hubtest", "models/hub", "models", "models/mini",
 	"pipeline/graph", "pipeline/decode", "pipeline/attend", "pipeline/compare", "pipeline/family",
 	"pipeline",
 	"api",

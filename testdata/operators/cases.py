@@ -578,6 +578,9 @@ MAKERS = {
 
 
 def main():
+    import microsoft  # it imports this module
+
+    MAKERS.update(microsoft.MAKERS)
     folder, count = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 40
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -586,7 +589,8 @@ def main():
     cases = []
     for name in sys.argv[3:] or MAKERS:
         refused = []
-        for i in range(count * (4 if name == "Resize" else 1)):
+        share = 4 if name == "Resize" else 0.5 if name in microsoft.MAKERS else 1
+        for i in range(int(count * share)):
             r = np.random.default_rng([list(MAKERS).index(name), i])
             case = MAKERS[name](r)
             model = case.model.SerializeToString()
@@ -625,4 +629,5 @@ def main():
 
 
 if __name__ == "__main__":
+    sys.modules["cases"] = sys.modules["__main__"]
     main()

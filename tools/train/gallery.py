@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes README.md's gallery: what the real binary says of ten pictures, right or wrong.
+"""Writes the gallery of docs/accuracy.md: what the real binary says of ten pictures, right or wrong.
 
-    python tools/train/gallery.py --xpipe build/xpipe [--readme README.md] [--print]
+    python tools/train/gallery.py --xpipe build/xpipe [--page docs/accuracy.md] [--print]
 
 The section is what stands between <!-- gallery --> and <!-- /gallery -->. Nothing is chosen after
 the fact: the pictures and questions are fixed below, and what is expected stands beside what came,
@@ -59,7 +59,7 @@ def section(xpipe: str) -> str:
         for n, (arguments, right) in enumerate(commands):
             arguments = [a.replace("@", f"{IMAGES}/{picture}") if a == "@" else a for a in arguments]
             shown = shlex.join(a.removeprefix(f"{IMAGES}/") for a in arguments).replace(f"{IMAGES}/", "")
-            image = f'<img src="{IMAGES}/{picture}" width="96" alt="{Path(picture).stem}">' if n == 0 else ""
+            image = f'<img src="../{IMAGES}/{picture}" width="96" alt="{Path(picture).stem}">' if n == 0 else ""
             lines.append(
                 f"| {image} | `{cell(shown)}` | {cell(said(xpipe, arguments)) or '(nothing)'} | "
                 f"{cell(right) if right else 'it has no caption for several things'} |")
@@ -72,18 +72,18 @@ def section(xpipe: str) -> str:
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--xpipe", default="build/xpipe")
-    ap.add_argument("--readme", type=Path, default=Path("README.md"))
+    ap.add_argument("--page", type=Path, default=Path("docs/accuracy.md"))
     ap.add_argument("--print", action="store_true", help="print the section, write nothing")
     args = ap.parse_args()
     made = section(args.xpipe)
     if args.print:
         print(made)
         return
-    text = args.readme.read_text()
+    text = args.page.read_text()
     if BEGIN not in text or END not in text:
-        raise SystemExit(f"{args.readme} has no {BEGIN} ... {END} to write between")
+        raise SystemExit(f"{args.page} has no {BEGIN} ... {END} to write between")
     before, _, rest = text.partition(BEGIN)
-    args.readme.write_text(before + made + rest.partition(END)[2])
+    args.page.write_text(before + made + rest.partition(END)[2])
 
 
 if __name__ == "__main__":

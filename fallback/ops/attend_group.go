@@ -1,0 +1,244 @@
+package ops
+
+import (
+	"math"
+
+	"github.com/crossattn/xpipe/tensor"
+)
+
+// buildGroupQueryAttention is com.microsoft's GroupQueryAttention: causal attention whose groups of
+// query heads share a head of keys and values, with its cache and, if asked, rotary embedding. Rows
+// of a batch may have different lengths, padded on the right: seqlens_k is the number of keys less
+// one, new ones included.
+func buildGroupQueryAttention(n *Node) Kernel {
+	g := &groupQuery{
+		heads: n.int("num_heads", 0), kvHeads: n.int("kv_num_heads", 0), scale: n.float("scale", 0),
+		softcap: n.float("softcap", 0), window: n.int("local_window_size", -1),
+		rotary: n.int("do_rotary", 0) != 0, interleaved: n.int("rotary_interleaved", 0) != 0,
+		smooth: n.int("smooth_softmax", 0) > 0,
+	}
+	switch {
+	case n.Inputs < 7 || n.left(5) || n.left(6):
+		n.fail("inputs 5 and 6, the lengths, are left out")
+	case g.heads <= 0 || g.kvHeads <= 0 || g.heads%g.kvHeads != 0:
+		n.fail("%d heads of queries and %d of keys", g.heads, g.kvHeads)
+	case n.int("qk_output", 0) != 0 || n.Outputs > 3:
+		n.fail("the output of scores is not supported")
+	case n.int("k_quant_type", 0) != 0 || n.str("k_quant_type", "NONE") != "NONE":
+		n.fail("quantised caches are not supported")
+	}
+	for i := 12; i < n.Inputs; i++ {
+		if !n.left(i) {
+			n.fail("input %d is not supported", i)
+		}
+	}
+	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
+		floats := []*tensor.Tensor{in[0], in[1], in[2], in[3], in[4], input(in, 7), input(in, 8), input(in, 10), input(in, 11)}
+		if err := singleInputs(n.Op, floats); err != nil {
+			return err
+		}
+		return g.run(x, in, out)
+	})
+}
+
+type groupQuery struct {
+	heads, kvHeads              int
+	scale, softcap              float32
+	window                      int
+	rotary, interleaved, smooth bool
+}
+
+func (g *groupQuery) run(x *Context, in, out []*tensor.Tensor) error {
+	a := &attention{softcap: g.softcap, causal: true, hidden: float32(math.Inf(-1))}
+	var err error
+	if a.q, a.k, a.v, err = g.split(in[0], in[1], in[2]); err != nil {
+		return err
+	}
+	a.scale = scaleOr(g.scale, a.q.cols)
+	a.window = max(g.window, 0)
+	batch, length := a.q.batch[0], a.q.rows
+	ends, err := intsOf(in[5])
+	if err != nil {
+		return err
+	}
+	total, err := scalarInt(in[6])
+	if err != nil {
+		return err
+	}
+	if len(ends) != batch {
+		return graphErr("seqlens_k %v for a batch of %d", in[5], batch)
+	}
+	have := 0
+	if in[3] != nil && in[3].Rank() == 4 {
+		have = in[3].Dim(2)
+	}
+	first := total == length // the prompt, before which there is nothing
+	pasts, keys := make([]int, batch), make([]int, batch)
+	for b, e := range ends {
+		keys[b] = e + 1
+		if pasts[b] = keys[b] - length; first {
+			pasts[b] = 0
+		}
+		if e < 0 || keys[b] > total || pasts[b] < 0 || pasts[b] > have || !first && have > 0 && total > have+length {
+			return graphErr("row %d has %d keys of %d, with %d new and a cache of %d", b, keys[b], total, length, have)
+		}
+	}
+	a.past = func(b int) int { return pasts[b] }
+	a.keys = func(b int) int { return keys[b] }
+	if g.rotary {
+		if err := g.turn(x, a, in, pasts); err != nil {
+			return err
+		}
+	}
+	for i, h := range []*heads{a.k, a.v} {
+		t, err := g.cache(x, in[3+i], h, pasts, max(total, have))
+		if err != nil {
+			return err
+		}
+		if i+1 < len(out) {
+			out[i+1] = t
+		}
+		if h, err = headsOf(t, false); err != nil {
+			return err
+		}
+		if i == 0 {
+			a.k = h
+		} else {
+			a.v = h
+		}
+	}
+	if bias := input(in, 10); bias != nil {
+		m, err := maskOf(x, bias, []int{batch, g.heads, length, total})
+		if err != nil {
+			return err
+		}
+		a.masks = append(a.masks, m)
+	}
+	if sinks := input(in, 11); sinks != nil {
+		if sinks.Len() != g.heads {
+			return graphErr("sinks %v for %d heads", sinks, g.heads)
+		}
+		a.sinks = tensor.Data[float32](sinks)
+	} else if g.smooth {
+		a.sinks = make([]float32, g.heads)
+	}
+	return a.finish(x, out)
+}
+
+// split finds the heads in three tensors, or in one that has all.
+func (g *groupQuery) split(q, k, v *tensor.Tensor) (qh, kh, vh *heads, err error) {
+	if q.Rank() != 3 {
+		return nil, nil, nil, graphErr("attention of %v", q)
+	}
+	size, kFrom, vFrom := q.Dim(2)/g.heads, 0, 0
+	if k == nil || v == nil {
+		if k != nil || v != nil {
+			return nil, nil, nil, graphErr("attention with keys or values alone")
+		}
+		size = q.Dim(2) / (g.heads + 2*g.kvHeads)
+		k, v, kFrom, vFrom = q, q, g.heads*size, (g.heads+g.kvHeads)*size
+	}
+	if qh, err = rowHeads(q, 0, g.heads, size); err != nil {
+		return nil, nil, nil, err
+	}
+	if kh, err = rowHeads(k, kFrom, g.kvHeads, size); err != nil {
+		return nil, nil, nil, err
+	}
+	if vh, err = rowHeads(v, vFrom, g.kvHeads, size); err != nil {
+		return nil, nil, nil, err
+	}
+	if kh.batch[0] != qh.batch[0] || vh.batch[0] != qh.batch[0] || kh.rows != qh.rows || vh.rows != qh.rows {
+		return nil, nil, nil, graphErr("attention of %v, %v and %v", q, k, v)
+	}
+	return qh, kh, vh, nil
+}
+
+// turn puts queries and keys, turned by their positions, in place of both.
+func (g *groupQuery) turn(x *Context, a *attention, in []*tensor.Tensor, pasts []int) error {
+	r, err := rotaryOf(input(in, 7), input(in, 8), g.interleaved)
+	if err != nil {
+		return err
+	}
+	if r.width > a.q.cols || r.width == 0 {
+		return graphErr("rotary embedding of %d of %d values", r.width, a.q.cols)
+	}
+	batch, length, size := a.q.batch[0], a.q.rows, a.q.cols
+	position := func(b, i int) int { return pasts[b] + i }
+	if p := input(in, 9); p != nil {
+		list, err := intsOf(p)
+		if err != nil || len(list) != batch*length {
+			return graphErr("positions %v for %d rows of %d", p, batch, length)
+		}
+		position = func(b, i int) int { return list[b*length+i] }
+	}
+	for b := range batch {
+		for i := range length {
+			if p := position(b, i); p < 0 || p >= r.positions() {
+				return graphErr("position %d, and the cosines have %d", p, r.positions())
+			}
+		}
+	}
+	for _, h := range []**heads{&a.q, &a.k} {
+		from, count := *h, (*h).batch[1]
+		t, dst, err := alloc[float32](x, []int{batch, length, count * size})
+		if err != nil {
+			return err
+		}
+		if err := x.Parallel(batch*length*count, max(1, minWork/(4*size+1)), func(lo, hi int) {
+			for i := lo; i < hi; i++ {
+				b, at, head := i/(length*count), i/count%length, i%count
+				row := from.at([]int{b, head})
+				src := row.Data[at*row.Stride : at*row.Stride+size]
+				r.turn(dst[i*size:(i+1)*size], src, position(b, at))
+			}
+		}); err != nil {
+			return err
+		}
+		if *h, err = rowHeads(t, 0, count, size); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cache puts new rows behind the past of each row of the batch, in a cache of the given length. A
+// past that every row has whole grows in place.
+func (g *groupQuery) cache(
+	x *Context, past *tensor.Tensor, new *heads, pasts []int, length int,
+) (*tensor.Tensor, error) {
+	have := 0
+	if past != nil {
+		if s := past.Shape(); len(s) != 4 || s[0] != new.batch[0] || s[1] != new.batch[1] || s[3] != new.cols {
+			return nil, graphErr("a cache %v for %d heads of %d values", past, new.batch[1], new.cols)
+		}
+		have = past.Dim(2)
+	}
+	even := length == have+new.rows
+	for _, p := range pasts {
+		even = even && p == have
+	}
+	if even {
+		return appendRows(x, past, new)
+	}
+	size := new.cols
+	t, dst, err := zeros[float32](x, []int{new.batch[0], new.batch[1], length, size})
+	if err != nil || len(dst) == 0 {
+		return t, err
+	}
+	var old []float32
+	if past != nil {
+		old = tensor.Data[float32](past)
+	}
+	for b := range new.batch[0] {
+		for h := range new.batch[1] {
+			at := b*new.batch[1] + h
+			to := dst[at*length*size : (at+1)*length*size]
+			copy(to, old[at*have*size:][:pasts[b]*size])
+			rows := new.at([]int{b, h})
+			for r := range min(new.rows, length-pasts[b]) {
+				copy(to[(pasts[b]+r)*size:(pasts[b]+r+1)*size], rows.Data[r*rows.Stride:])
+			}
+		}
+	}
+	return t, nil
+}

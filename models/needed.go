@@ -1,0 +1,71 @@
+package models
+
+import (
+	"path"
+	"slices"
+	"strings"
+)
+
+// Needed lists which of a model's files Open reads with these options, of a folder that was not
+// fetched yet: names are the paths of all its files, and read gives the content of those that
+// IsSmall. Errors wrap ErrBundle, such as that of a model of no known family.
+func Needed(names []string, read func(name string) ([]byte, error), opts ...Option) ([]string, error) {
+	var o options
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if err := checkVariant(o.variant); err != nil {
+		return nil, err
+	}
+	d := directory{names: slices.Sorted(slices.Values(names)), read: read}
+	m, _, err := readManifest(d, o)
+	if err != nil {
+		return nil, err
+	}
+	var needed []string
+	for _, name := range d.names {
+		hashed := m.SHA256[name] != "" && path.Ext(name) != ".onnx" && !isExternal(name)
+		if IsSmall(name) || hashed || name == m.Projection || slices.ContainsFunc(
+			mapValues(m.Graphs), func(graph string) bool { return name == graph || external(graph, name) }) {
+			needed = append(needed, name)
+		}
+	}
+	return needed, nil
+}
+
+func mapValues(graphs map[string]string) []string {
+	var all []string
+	for _, name := range graphs {
+		all = append(all, path.Clean(name))
+	}
+	return all
+}
+
+// IsSmall says whether a file is one of a model's configurations, vocabularies, templates or
+// licences by its name; they are small and belong to every variant.
+func IsSmall(name string) bool {
+	base := path.Base(name)
+	switch path.Ext(base) {
+	case ".json", ".jinja":
+		return !strings.HasSuffix(base, ".index.json") // of weights in other formats
+	}
+	upper := strings.ToUpper(base)
+	return strings.HasPrefix(upper, "LICENSE") || strings.HasPrefix(upper, "NOTICE") ||
+		base == "vocab.txt" || base == "merges.txt"
+}
+
+// external says whether a file holds weights of a graph: model.onnx_data, model.onnx_data_1,
+// model.onnx.data or, as onnxruntime-genai and torch write them, model.data.
+func external(graph, name string) bool {
+	rest, ok := strings.CutPrefix(name, graph)
+	if !ok {
+		stem := strings.TrimSuffix(graph, ".onnx")
+		return name == stem+".data" || name == stem+".weight"
+	}
+	return rest == ".data" || rest == "_data" || strings.HasPrefix(rest, "_data_")
+}
+
+// isExternal says whether a file has the name of some graph's weights.
+func isExternal(name string) bool {
+	return strings.Contains(path.Base(name), ".onnx_data") || path.Ext(name) == ".data"
+}

@@ -1,0 +1,71 @@
+package models_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/crossattn/xpipe/models"
+)
+
+func TestNeeded(t *testing.T) {
+	t.Parallel()
+	clip := "../testdata/layouts/clip-transformersjs/"
+	// As onnx-community and Xenova lay out a CLIP, with weights of other frameworks beside.
+	names := strings.Fields(`.gitattributes README.md LICENSE config.json preprocessor_config.json
+		tokenizer.json tokenizer_config.json special_tokens_map.json vocab.json merges.txt quantize_config.json
+		model.safetensors pytorch_model.bin model.safetensors.index.json
+		onnx/model.onnx onnx/model_fp16.onnx onnx/text_model.onnx onnx/text_model_fp16.onnx
+		onnx/text_model.onnx_data onnx/text_model.onnx_data_1 onnx/text_model_fp16.onnx_data
+		onnx/vision_model.onnx onnx/vision_model.onnx_data onnx/vision_model_fp16.onnx
+		onnx/vision_model_q4.onnx onnx/vision_model.onnx.data`)
+	small := strings.Fields(`LICENSE config.json merges.txt preprocessor_config.json quantize_config.json
+		special_tokens_map.json tokenizer.json tokenizer_config.json vocab.json`)
+	read := func(name string) ([]byte, error) {
+		if !models.IsSmall(name) {
+			t.Errorf("%s was read", name)
+		}
+		if !slices.Contains(names, name) {
+			return nil, fs.ErrNotExist
+		}
+		return os.ReadFile(clip + name)
+	}
+	for variant, graphs := range map[string]string{
+		"":     "model text_model text_model_data text_model_data_1 vision_model vision_model.data vision_model_data",
+		"fp16": "model_fp16 text_model_fp16 text_model_fp16_data vision_model_fp16",
+	} {
+		var opts []models.Option
+		if opts = append(opts, known); variant != "" {
+			opts = append(opts, models.WithVariant(variant))
+		}
+		got, err := models.Needed(names, read, opts...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := slices.Clone(small)
+		for g := range strings.FieldsSeq(graphs) {
+			base, rest, _ := strings.Cut(g, "_data")
+			name := "onnx/" + base + ".onnx"
+			if strings.Contains(g, "_data") {
+				name += "_data" + rest
+			}
+			if base, ok := strings.CutSuffix(g, ".data"); ok {
+				name = "onnx/" + base + ".onnx.data"
+			}
+			want = append(want, name)
+		}
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("%q:\n%v, want\n%v", variant, got, want)
+		}
+	}
+	if _, err := models.Needed(names, read, known, models.WithVariant("q4")); !errors.Is(err, models.ErrBundle) {
+		t.Errorf("q4: %v", err)
+	}
+	if _, err := models.Needed([]string{"README.md"}, read, known); !errors.Is(err, models.ErrBundle) {
+		t.Errorf("no model: %v", err)
+	}
+}
