@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -26,16 +25,7 @@ type looseFile struct {
 
 // looseFiles runs testdata/vision/loose_reference.py for a kind of files.
 func looseFiles(t *testing.T, kind string, check func(looseFile)) {
-	cmd := exec.Command(python(t), testdata+"/loose_reference.py", kind)
-	cmd.Stderr = os.Stderr
-	pipe, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	r := bufio.NewReader(pipe)
+	r := bufio.NewReader(bytes.NewReader(pillow("loose_reference.py", nil, kind).Output(t)))
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil {
@@ -55,9 +45,6 @@ func looseFiles(t *testing.T, kind string, check func(looseFile)) {
 			t.Fatal(err)
 		}
 		check(f)
-	}
-	if err := cmd.Wait(); err != nil {
-		t.Fatal(err)
 	}
 }
 
