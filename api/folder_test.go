@@ -70,7 +70,7 @@ func TestFolderLinks(t *testing.T) {
 func TestFolderOfManyLinks(t *testing.T) {
 	t.Parallel()
 	dir := folder(t, "a.png")
-	const folders = 12
+	const folders = 10
 	for i := range folders {
 		for j := range folders {
 			name := string(rune('a' + j))

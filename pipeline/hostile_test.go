@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/internal/sweep"
 	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/onnx/pb"
 	"github.com/crossattn/xpipe/pipeline/family"
@@ -535,14 +536,18 @@ func TestHostileBundles(t *testing.T) {
 		var worst int64 // above the files' size, and of which row
 		var worstRow string
 		measured := true
+		left := 0
 		defer func() {
+			if left > 0 {
+				t.Logf("%d rows that change a graph are left to make test-full", left)
+			}
 			if measured {
 				t.Logf("at most %.1f MB resident above the files' size, by %q", float64(worst)/1e6, worstRow)
 			} else {
 				t.Log("this system does not tell the peak of resident memory")
 			}
 		}()
-		for _, row := range rows {
+		for i, row := range rows {
 			t.Run(row.name, func(t *testing.T) {
 				if row.goOnly != "" && eng.Name() != "go" {
 					t.Logf("not asked of %s: %s", eng.Name(), row.goOnly)
@@ -551,6 +556,11 @@ func TestHostileBundles(t *testing.T) {
 				f := goodFiles(t, row.bundle)
 				if row.edit != nil {
 					row.edit(t, f)
+				}
+				// To open a graph costs ONNX Runtime more than all the rest of a row.
+				if eng.Name() != "go" && !f.sameGraphs(row.bundle) && !sweep.Keeps(i, 5) {
+					left++
+					return
 				}
 				fsys, size := f.fs()
 				shared.bundle = row.bundle

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/crossattn/xpipe/internal/sweep"
 )
 
 // looseFile is a file that is not by the book and what Pillow makes of it; 0 by 0 if it refuses it.
@@ -62,6 +64,9 @@ func TestLooseFiles(t *testing.T) {
 			files, read, wrong := 0, 0, 0
 			looseFiles(t, kind, func(f looseFile) {
 				files++
+				if kind == "png" && !sweep.Keeps(files, 5) {
+					return
+				}
 				if f.w > 0 {
 					read++
 				}
@@ -71,6 +76,9 @@ func TestLooseFiles(t *testing.T) {
 					}
 				}
 			})
+			if kind == "png" && !sweep.Whole {
+				t.Log("one file in 5 is compared; make test-full compares all")
+			}
 			t.Logf("%d files, %d of which Pillow reads; %d are wrong", files, read, wrong)
 			if files < least {
 				t.Errorf("only %d files", files)

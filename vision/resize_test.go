@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"github.com/crossattn/xpipe/internal/sweep"
 )
 
 // testPicture is picture() of testdata/vision/resample_reference.py.
@@ -86,7 +88,7 @@ func resizeCases(f Filter, n int) []resizeCase {
 // as starting one takes longer than its share of the work.
 func TestResizeEqualsPillow(t *testing.T) {
 	t.Parallel()
-	const each = 500
+	each := sweep.Count(t, 100, 500)
 	var groups [][]resizeCase
 	for f := Nearest; f <= Hamming; f++ {
 		groups = append(groups, resizeCases(f, each))

@@ -19,7 +19,7 @@ const module = "github.com/crossattn/xpipe/"
 // stands for the packages below it that have no line of their own. CONTRIBUTING.md says what each
 // is for.
 var order = []string{
-	"internal/cmem", "internal/bom", "internal/references",
+	"internal/cmem", "internal/bom", "internal/references", "internal/sweep",
 	"tensor",
 	"media",
 	"onnx/pb", "onnx/ir", "onnx",

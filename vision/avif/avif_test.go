@@ -10,15 +10,20 @@ import (
 	"testing"
 
 	"github.com/crossattn/xpipe/internal/references"
+	"github.com/crossattn/xpipe/internal/sweep"
 	"github.com/crossattn/xpipe/vision"
+	"github.com/crossattn/xpipe/vision/internal/wasm/wasmtest"
 )
+
+func TestMain(m *testing.M) { wasmtest.Main(m, "../../build/wazero") }
 
 // TestAVIFEqualsPillow decodes random files that Pillow 13.0.0 writes, and holds the pixels to its
 // own. Those of files with thinned-out chroma may differ near pixels that are cut off at 0 or 255, and
 // colours that are divided by alpha: mostDifferent is how far a sample was off at most.
 func TestAVIFEqualsPillow(t *testing.T) {
 	t.Parallel()
-	const count, mostDifferent = 300, 32
+	const mostDifferent = 32
+	count := sweep.Count(t, 60, 300)
 	script := references.Script{
 		Path:  "../../testdata/vision/avif_reference.py",
 		Args:  []string{fmt.Sprint(count), "1"},
