@@ -11,7 +11,7 @@ export npm_config_update_notifier := false
 # A line before each long step: what it does.
 say = @echo "== $(1)"
 
-.PHONY: help test test-env test-race test-portable test-avx512 test-arm64 test-slow test-export soak eval gallery eval-attention \
+.PHONY: help test test-env test-full test-race test-portable test-avx512 test-arm64 test-slow test-export soak eval gallery eval-attention \
 	bench-engines bench-curves bench-profiles bench-decode export-env golden train fuzz vuln wild licences reproducible lint staticcheck clean
 
 help: ## list the targets
@@ -20,6 +20,7 @@ help: ## list the targets
 test: test-env lint ## what continuous integration runs: every test, about 5 minutes on two cores
 	$(call say,tests beside their references; the first time the references are made too)
 	$(REFS) go test ./...
+	$(MAKE) test-full
 	$(REFS) $(MAKE) test-race
 	$(MAKE) test-portable
 
@@ -31,6 +32,11 @@ $(VENV)/.done: testdata/requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r testdata/requirements.txt
 	touch $@
+
+# go test ./... takes a sample of these (internal/sweep).
+test-full: test-env ## the longest sweeps whole
+	$(REFS) go test -tags slow -run '^Test(Reference|OddOperators|LooseFiles|ResizeEqualsPillow|AVIFEqualsPillow|Conformance|ConformanceNoFusion|HostileBundles)$$' \
+		./tokenize ./fallback ./vision ./vision/avif ./ort ./pipeline
 
 test-race: ## what is concurrent, under the race detector
 	$(call say,what is concurrent under the race detector)
