@@ -94,8 +94,13 @@ func share(t testing.TB, name string, eng engine.Engine,
 	open func(...Option) (*Pipeline, error)) *Pipeline {
 	t.Helper()
 	eng = sharing(t, eng)
+	opts := []Option{WithEngine(eng)}
+	if eng.Name() != "go" {
+		// Each of its sessions would keep threads that wait for the next run by spinning.
+		opts = append(opts, WithEngineOptions(engine.Options{Threads: 1}))
+	}
 	once, _ := sharedModels.LoadOrStore(eng.Name()+" "+name,
-		openModel(sync.OnceValues(func() (*Pipeline, error) { return open(WithEngine(eng)) })))
+		openModel(sync.OnceValues(func() (*Pipeline, error) { return open(opts...) })))
 	p, err := once.(openModel)()
 	if err != nil {
 		t.Fatal(err)

@@ -182,7 +182,10 @@ func TestResumeNames(t *testing.T) {
 			t.Skip(err)
 		}
 	}
-	model := "blip2-mini"
+	model, err := filepath.Abs(tinyWriter)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Chdir(dir)
 	caption := func(args ...string) string {
 		t.Helper()
@@ -255,6 +258,9 @@ func TestControlCharacters(t *testing.T) {
 		if args[0] != "inspect" && args[0] != "preprocess" && args[0] != "tokenize" && args[0] != "verify" &&
 			args[0] != "bench" && args[0] != "\x1bverb" && !slices.Contains(args, "--engine") {
 			args = append([]string{args[0], "--engine", "go"}, args[1:]...)
+		}
+		if (args[0] == "caption" || args[0] == "ask") && !slices.Contains(args, "-m") {
+			args = append(args, "-m", tinyWriter)
 		}
 		_, stdout, stderr := xpipe(t, list, args...)
 		for _, printed := range []string{stdout, stderr} {

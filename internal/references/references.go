@@ -94,6 +94,8 @@ func (s Script) run(t testing.TB, args ...string) []byte {
 	t.Helper()
 	var stderr bytes.Buffer
 	cmd := exec.Command(Python(t, s.Check), append(append([]string{s.Path}, args...), s.Args...)...)
+	// Where the tokenizers panic, walking the stack would take longer than all else.
+	cmd.Env = append(os.Environ(), "TOKENIZERS_PARALLELISM=false", "RUST_BACKTRACE=0")
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(s.Stdin), &stderr
 	out, err := cmd.Output()
 	if err != nil {
