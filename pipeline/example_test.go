@@ -7,18 +7,13 @@ import (
 	"log"
 	"time"
 
-	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/vision"
 )
 
 // open opens the default model and a picture for the examples that show something else.
 func open(picture string) (*pipeline.Pipeline, image.Image) {
-	bundle, err := mini.FS(mini.Default)
-	if err != nil {
-		log.Fatal(err)
-	}
-	p, err := pipeline.OpenFS(context.Background(), bundle)
+	p, err := pipeline.Open(context.Background(), "../models/mini/blip2-mini")
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -31,11 +26,7 @@ func open(picture string) (*pipeline.Pipeline, image.Image) {
 
 func Example() {
 	ctx := context.Background()
-	bundle, err := mini.FS(mini.Default)
-	if err != nil {
-		log.Fatal(err)
-	}
-	p, err := pipeline.OpenFS(ctx, bundle)
+	p, err := pipeline.Open(ctx, "../models/mini/blip2-mini") // embedded: the example of package mini
 	if err != nil {
 		log.Fatal(err)
 	}

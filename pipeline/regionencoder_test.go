@@ -158,10 +158,7 @@ func TestRegionEncoderTwinsAndAttention(t *testing.T) {
 	if len(a.Boxes) != 2 || a.Text == nil || a.Text.Text == "" {
 		t.Fatalf("boxes %v, text %v", a.Boxes, a.Text)
 	}
-	bundle, err := mini.FS(mini.Regions)
-	if err != nil {
-		t.Fatal(err)
-	}
+	bundle := os.DirFS("../models/mini/" + mini.Regions)
 	report, err := api.Verify(t.Context(), pipeline.GoEngine, pipeline.RuntimeEngine(t), api.VerifyRequest{}, func(opts ...pipeline.Option) (*pipeline.Pipeline, error) {
 		return pipeline.OpenFS(t.Context(), bundle, opts...)
 	})

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -11,7 +12,6 @@ import (
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/engine/enginetest"
 	"github.com/crossattn/xpipe/fallback"
-	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/ort"
 	"github.com/crossattn/xpipe/ort/orttest"
 )
@@ -108,6 +108,10 @@ func share(t testing.TB, name string, eng engine.Engine,
 	return p
 }
 
+// embeddedFS is the bundle that mini.FS gives, from its folder: the models themselves would make the
+// tests' binary ten times as large, to be linked for each run.
+func embeddedFS(name string) fs.FS { return os.DirFS(filepath.Join("../models/mini", name)) }
+
 // openEmbedded opens an embedded model until the test ends, with options of the test's own.
 func openEmbedded(t testing.TB, name string, opts ...Option) *Pipeline {
 	t.Helper()
@@ -127,11 +131,7 @@ func sharedEmbedded(t testing.TB, name string, eng engine.Engine) *Pipeline {
 
 func embedded(name string) func(...Option) (*Pipeline, error) {
 	return func(opts ...Option) (*Pipeline, error) {
-		bundle, err := mini.FS(name)
-		if err != nil {
-			return nil, err
-		}
-		return OpenFS(context.Background(), bundle, opts...)
+		return OpenFS(context.Background(), embeddedFS(name), opts...)
 	}
 }
 
