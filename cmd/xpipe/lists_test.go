@@ -260,9 +260,6 @@ func TestControlCharacters(t *testing.T) {
 			args[0] != "bench" && args[0] != "\x1bverb" && !slices.Contains(args, "--engine") {
 			args = append([]string{args[0], "--engine", "go"}, args[1:]...)
 		}
-		if (args[0] == "caption" || args[0] == "ask") && !slices.Contains(args, "-m") {
-			args = append(args, "-m", tinyWriter)
-		}
 		_, stdout, stderr := xpipe(t, list, args...)
 		for _, printed := range []string{stdout, stderr} {
 			if strings.ContainsAny(printed, "\x1b\x07\r\u009b") || strings.Contains(printed, "\xff") {
