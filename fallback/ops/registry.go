@@ -276,6 +276,12 @@ var microsoft = map[string]def{
 	"QuickGelu":                        row(1, 1, 1, buildQuickGelu).is(Elementwise).activates(quickGelu),
 }
 
+// learning holds the operators of ai.onnx.ml that graphs on the market use, text aside.
+var learning = map[string]def{
+	"Scaler":       row(1, 1, 1, buildScaler),
+	"TreeEnsemble": row(5, 1, 1, buildTreeEnsemble),
+}
+
 // fused holds the operators of FusedDomain.
 var fused = map[string]def{
 	// A*B + bias, activated, + residual.
@@ -311,8 +317,12 @@ func find(domain, op string, version int) (def, bool) {
 		d, ok := fused[op]
 		return d, ok
 	}
-	if domain == "com.microsoft" {
+	switch domain {
+	case "com.microsoft":
 		d, ok := microsoft[op]
+		return d, ok && version >= d.since
+	case "ai.onnx.ml":
+		d, ok := learning[op]
 		return d, ok && version >= d.since
 	}
 	if domain != "" {
