@@ -218,16 +218,22 @@ func (c *convolution) fill(m *kernel.Matrix, src []float32, taps []tap, channels
 		panel := m.Panel((p0 - c0) / across)
 		for t, o := range taps {
 			var from [across]int
+			side := width == across // by side in the input, as they are at stride 1
 			for j := range width {
 				z, y, w := at[j][0]+o[0], at[j][1]+o[1], at[j][2]+o[2]
 				from[j] = -1
 				if z >= 0 && z < in[0] && y >= 0 && y < in[1] && w >= 0 && w < in[2] {
 					from[j] = (z*in[1]+y)*in[2] + w
 				}
+				side = side && from[0] >= 0 && from[j] == from[0]+j
 			}
 			for ch := range channels {
 				row := (*[across]float32)(panel[(ch*len(taps)+t)*across:])
 				plane := src[ch*area : (ch+1)*area]
+				if side {
+					*row = [across]float32(plane[from[0]:])
+					continue
+				}
 				for j := range row {
 					if j < width && from[j] >= 0 {
 						row[j] = plane[from[j]]
