@@ -276,7 +276,7 @@ var microsoft = map[string]def{
 	"QuickGelu":                        row(1, 1, 1, buildQuickGelu).is(Elementwise).activates(quickGelu),
 }
 
-// learning holds the operators of ai.onnx.ml that graphs on the market use, text aside.
+// learning holds operators of ai.onnx.ml that graphs of public packages use.
 var learning = map[string]def{
 	"Scaler":       row(1, 1, 1, buildScaler),
 	"TreeEnsemble": row(5, 1, 1, buildTreeEnsemble),

@@ -7,8 +7,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// tree is one node of a TreeEnsemble: it compares a feature and goes on to one of two.
-type tree struct {
+// branch is one node of a TreeEnsemble: it compares a feature and goes on to one of two.
+type branch struct {
 	feature     int
 	split       float64
 	mode        uint8 // of branch
@@ -30,7 +30,7 @@ const (
 )
 
 // holds says whether a feature goes to the first branch.
-func (b *tree) holds(v float64) bool {
+func (b *branch) holds(v float64) bool {
 	if b.missingTrue && math.IsNaN(v) {
 		return true
 	}
@@ -53,7 +53,7 @@ func (b *tree) holds(v float64) bool {
 
 // forest is what the attributes of a TreeEnsemble say.
 type forest struct {
-	nodes    []tree
+	nodes    []branch
 	roots    []int
 	targets  []int // of each leaf
 	weights  []float64
@@ -113,12 +113,12 @@ func newForest(n *Node) *forest {
 	if n.err != nil {
 		return f
 	}
-	f.nodes = make([]tree, count)
+	f.nodes = make([]branch, count)
 	for i := range f.nodes {
 		b := &f.nodes[i]
 		b.feature, b.split, b.mode = features[i], splits[i], uint8(modes[i])
 		b.missingTrue = missing != nil && missing[i] != 0
-		if b.feature < 0 || modes[i] > branchMember {
+		if b.feature < 0 || !(modes[i] >= 0 && modes[i] <= branchMember) {
 			n.fail("node %d reads feature %d in mode %v", i, b.feature, modes[i])
 		}
 		f.features = max(f.features, b.feature+1)
@@ -188,8 +188,18 @@ func predict[T float](x *Context, t *tensor.Tensor, f *forest, aggregate, transf
 		return nil, err
 	}
 	src, width := tensor.Data[T](t), t.Dim(1)
-	return r, x.Parallel(t.Dim(0), max(1, minWork/(16*(len(f.roots)+1))), func(lo, hi int) {
-		sums, met := make([]float64, f.count), make([]bool, f.count)
+	grain := max(1, minWork/(16*(len(f.roots)+1)))
+	scratch := []int{x.workers(t.Dim(0), grain), f.count}
+	_, allSums, err := alloc[float64](x, scratch)
+	if err != nil {
+		return nil, err
+	}
+	_, allMet, err := alloc[bool](x, scratch)
+	if err != nil {
+		return nil, err
+	}
+	return r, x.parallel(t.Dim(0), grain, func(worker, lo, hi int) {
+		sums, met := allSums[worker*f.count:][:f.count], allMet[worker*f.count:][:f.count]
 		for i := lo; i < hi; i++ {
 			clear(sums)
 			clear(met)
@@ -221,7 +231,7 @@ func predict[T float](x *Context, t *tensor.Tensor, f *forest, aggregate, transf
 }
 
 // walk returns the leaf that a row reaches from a root.
-func walk[T float](nodes []tree, at int, row []T) int {
+func walk[T float](nodes []branch, at int, row []T) int {
 	for {
 		b, k := &nodes[at], 1
 		if b.holds(float64(row[b.feature])) {
