@@ -182,7 +182,7 @@ func (s *tapWalk) add(to, columns []float32, lo, n int) {
 }
 
 // transposeInto sets dst [n,m] to src [m,n], transposed.
-func transposeInto(dst, src []float32, m, n int) {
+func transposeInto[T any](dst, src []T, m, n int) {
 	for i := range m {
 		for j, v := range src[i*n : (i+1)*n] {
 			dst[j*m+i] = v
