@@ -274,11 +274,11 @@ def dynamic_lstm(r):
     d = 1 + (direction == "bidirectional")
     inputs = [("x", floats(r, t, b, i))]
     scales = []
-    dtype = some(r, np.int8, np.uint8)
+    # int8 weights of seven bits: on processors without VNNI ONNX Runtime adds pairs of products
+    # with uint8 in 16 bits, which larger ones saturate.
+    dtype, low, high = some(r, (np.int8, -64, 64), (np.uint8, 0, 255))
     for name, k in (("w", i), ("r", h)):
-        v = r.integers(*((-127, 127) if dtype == np.int8 else (0, 255)), (d, k, 4 * h)).astype(
-            dtype
-        )
+        v = r.integers(low, high, (d, k, 4 * h)).astype(dtype)
         inputs.append((name, v))
         shape = some(r, (d,), (d, 4 * h))
         zero = np.full(shape, 0 if dtype == np.int8 else 128, dtype)
