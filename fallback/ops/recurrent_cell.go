@@ -61,31 +61,29 @@ func lstmCell(s *sequences, b int, gates []float32) {
 	kernel.Mul(h, o, scratch)
 }
 
-// candidates takes sequences b0 to b1-1 from their update and reset gates to what goes into the
-// activation of the hidden gate.
-func (s *sequences) candidates(b0, b1 int) {
+// candidates takes sequences b0 to b1-1, whose rows of gates are given, from their update and reset
+// gates to what goes into the activation of the hidden gate.
+func (s *sequences) candidates(rows []float32, b0, b1 int) {
 	n, width := s.hidden, gruGates*s.hidden
 	m := s.candidate.floats
-	for b := b0; b < b1; b++ {
-		gates := s.work[b*width : (b+1)*width]
+	h, scratch := s.h[b0*n:b1*n], s.scratch[b0*n:b1*n]
+	for b := range b1 - b0 {
+		gates := rows[b*width : (b+1)*width]
 		s.limit(gates[:2*n])
 		s.act[0](gates[:2*n], gates[:2*n])
 		if !s.linear {
-			kernel.Mul(s.scratch[b*n:(b+1)*n], gates[n:2*n], s.h[b*n:(b+1)*n])
+			kernel.Mul(scratch[b*n:(b+1)*n], gates[n:2*n], h[b*n:(b+1)*n])
 		}
 	}
 	if !s.linear {
-		m.Multiply(s.work[b0*width+2*n:b1*width], width, s.scratch[b0*n:b1*n], n, b1-b0,
-			0, m.Panels(), true, nil)
+		m.Multiply(rows[2*n:], width, scratch, n, b1-b0, 0, m.Panels(), true, nil)
 		return
 	}
-	m.Multiply(s.scratch[b0*n:b1*n], n, s.h[b0*n:b1*n], n, b1-b0, 0, m.Panels(), false,
-		&kernel.Epilogue{Bias: s.resetBias})
-	for b := b0; b < b1; b++ {
-		reset, u := s.work[b*width+n:b*width+2*n], s.scratch[b*n:(b+1)*n]
-		kernel.Mul(u, reset, u)
-		hidden := s.work[b*width+2*n : (b+1)*width]
-		kernel.Add(hidden, hidden, u)
+	m.Multiply(scratch, n, h, n, b1-b0, 0, m.Panels(), false, &kernel.Epilogue{Bias: s.resetBias})
+	for b := range b1 - b0 {
+		gates, u := rows[b*width:(b+1)*width], scratch[b*n:(b+1)*n]
+		kernel.Mul(u, gates[n:2*n], u)
+		kernel.Add(gates[2*n:], gates[2*n:], u)
 	}
 }
 
