@@ -29,6 +29,10 @@ const RequireEnv = "XPIPE_REQUIRE_REFS"
 // nodes, some of which PyTorch exported.
 var nodeTestKinds = []string{"node", "simple", "pytorch-converted", "pytorch-operator"}
 
+// NodeTestsDir returns the folder of the ONNX node tests; without them it skips the test, or fails it
+// where references are required.
+func NodeTestsDir(t *testing.T) string { return nodeTestsDir(t, "node") }
+
 func nodeTestsDir(t *testing.T, kind string) string {
 	dir, ok := os.Getenv(NodeTestsEnv), true
 	if dir == "" {
@@ -208,25 +212,30 @@ func innerType(n *pb.NodeProto) string {
 func loadTensors(dir, kind string, specs []tensor.Spec) (map[string]*tensor.Tensor, error) {
 	set := map[string]*tensor.Tensor{}
 	for i, s := range specs {
-		b, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf("%s_%d.pb", kind, i)))
-		if err != nil {
-			return nil, err
-		}
-		p := new(pb.TensorProto)
-		if err := proto.Unmarshal(b, p); err != nil {
-			return nil, err
-		}
-		// The files of onnx 1.17 hold bfloat16 as integers of its bits.
-		if s.DType == tensor.BFloat16 && p.GetDataType() == int32(pb.TensorProto_UINT16) {
-			p.DataType = proto.Int32(int32(pb.TensorProto_BFLOAT16))
-		}
-		t, err := (&onnx.Model{}).Tensor(p)
+		t, err := LoadTensor(filepath.Join(dir, fmt.Sprintf("%s_%d.pb", kind, i)), s.DType)
 		if err != nil {
 			return nil, err
 		}
 		set[s.Name] = t
 	}
 	return set, nil
+}
+
+// LoadTensor reads a tensor of a node test, a TensorProto, that has the given type.
+func LoadTensor(path string, dtype tensor.DType) (*tensor.Tensor, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	p := new(pb.TensorProto)
+	if err := proto.Unmarshal(b, p); err != nil {
+		return nil, err
+	}
+	// The files of onnx 1.17 hold bfloat16 as integers of its bits.
+	if dtype == tensor.BFloat16 && p.GetDataType() == int32(pb.TensorProto_UINT16) {
+		p.DataType = proto.Int32(int32(pb.TensorProto_BFLOAT16))
+	}
+	return (&onnx.Model{}).Tensor(p)
 }
 
 func (c *nodeTest) unclaimed(supported func(domain, op string, opset int) bool) string {

@@ -20,10 +20,11 @@ type recurrent struct {
 	batchFirst bool
 	bound      float32 // of what goes into activations; 0 for none
 	act        [][]func(dst, src []float32)
-	coupled    bool           // LSTM: forget what the input gate does not let in
-	linear     bool           // GRU: multiply before the reset
-	quantised  bool           // weights are 8-bit integers
-	weights    []*cellWeights // for each direction; nil until a run if they are no constants
+	act64      [][]func(float64) float64 // the same
+	coupled    bool                      // LSTM: forget what the input gate does not let in
+	linear     bool                      // GRU: multiply before the reset
+	quantised  bool                      // weights are 8-bit integers
+	weights    []*cellWeights            // for each direction; nil until a run if they are no constants
 }
 
 // The inputs of all recurrent operators; the last two are LSTM's, and the scales and zero points of
@@ -68,9 +69,15 @@ func recurrentOp(gates int, cell func(s *sequences, b int, gates []float32),
 		default:
 			n.fail("attribute \"direction\" is %q", d)
 		}
-		r.act = n.activations(len(r.reverse), activations)
+		r.act, r.act64 = n.activations(len(r.reverse), activations)
 		r.pack(n)
-		return viaFloat(r.run)
+		quick := viaFloat(r.run)
+		return func(x *Context, in, out []*tensor.Tensor) error {
+			if in[inputX].DType() == tensor.Float64 && !r.quantised && r.weights == nil {
+				return r.plain(x, in, out)
+			}
+			return quick(x, in, out)
+		}
 	}
 }
 

@@ -105,8 +105,11 @@ func rnnCell(s *sequences, b int, gates []float32) {
 	s.act[0](s.h[b*s.hidden:(b+1)*s.hidden], gates)
 }
 
-// activations reads the activations of each direction of a recurrent operator.
-func (n *Node) activations(directions int, def []string) [][]func(dst, src []float32) {
+// activations reads the activations of each direction of a recurrent operator: of rows of float32,
+// and of one float64.
+func (n *Node) activations(
+	directions int, def []string,
+) (rows [][]func(dst, src []float32), single [][]func(float64) float64) {
 	names, _ := attribute[[]string](n, "activations")
 	alphas, _ := attribute[[]float32](n, "activation_alpha")
 	betas, _ := attribute[[]float32](n, "activation_beta")
@@ -118,7 +121,7 @@ func (n *Node) activations(directions int, def []string) [][]func(dst, src []flo
 	if len(names) != directions*len(def) {
 		n.fail("attribute \"activations\" is %q, where %d times %d are needed",
 			names, directions, len(def))
-		return nil
+		return nil, nil
 	}
 	// The lists of parameters hold only those of the functions that have one.
 	next := func(list *[]float32, def float32) float32 {
@@ -129,7 +132,8 @@ func (n *Node) activations(directions int, def []string) [][]func(dst, src []flo
 		*list = (*list)[1:]
 		return v
 	}
-	list := make([][]func(dst, src []float32), directions)
+	rows = make([][]func(dst, src []float32), directions)
+	single = make([][]func(float64) float64, directions)
 	for i, name := range names {
 		name = strings.ToLower(name)
 		var alpha, beta float32
@@ -149,9 +153,10 @@ func (n *Node) activations(directions int, def []string) [][]func(dst, src []flo
 			n.fail("activation %q is unknown", names[i])
 		}
 		d := i / len(def)
-		list[d] = append(list[d], f)
+		rows[d] = append(rows[d], f)
+		single[d] = append(single[d], plainActivation(name, float64(alpha), float64(beta)))
 	}
-	return list
+	return rows, single
 }
 
 // cellActivation returns an activation by its name in lower case; nil where there is none.

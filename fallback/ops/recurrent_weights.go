@@ -34,7 +34,8 @@ func (r *recurrent) pack(n *Node) {
 		}
 	}
 	for _, i := range needed {
-		if n.err != nil || i >= n.Inputs || n.Const[i] == nil {
+		if n.err != nil || i >= n.Inputs || n.Const[i] == nil ||
+			n.Const[i].DType() == tensor.Float64 {
 			return
 		}
 	}

@@ -105,7 +105,7 @@ var table = map[string]def{
 	"Sqrt":            row(6, 1, 1, floatOp(kernel.Sqrt, math.Sqrt)).is(Elementwise),
 	"Exp":             row(6, 1, 1, floatOp(kernel.Exp, math.Exp)).is(Elementwise),
 	"Log":             row(6, 1, 1, math64(math.Log)).is(Elementwise),
-	"Erf":             row(9, 1, 1, floatOp(kernel.Erf, math.Erf)).is(Elementwise),
+	"Erf":             row(9, 1, 1, numberOp(kernel.Erf, math.Erf, erfInt)).is(Elementwise),
 	"Sigmoid":         activating(6, kernel.Sigmoid, sigmoid),
 	"Tanh":            activating(6, kernel.Tanh, math.Tanh),
 	"Sin":             row(7, 1, 1, math64(math.Sin)).is(Elementwise),
