@@ -10,6 +10,7 @@ import (
 
 	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/models"
+	"github.com/crossattn/xpipe/onnx"
 	"github.com/spf13/cobra"
 )
 
@@ -104,7 +105,11 @@ func printGraph(env *environment, g api.GraphInfo) error {
 		var lacking []string
 		for _, row := range api.Engines {
 			if has, tells := op.Engines[row.Name]; tells && !has {
-				lacking = append(lacking, "engine "+row.Name+" lacks it")
+				what := " lacks it"
+				if len(op.NotRun) > 0 {
+					what = ": " + onnx.NotRun(strings.Join(op.NotRun, ", "))
+				}
+				lacking = append(lacking, "engine "+row.Name+what)
 			}
 		}
 		fmt.Fprintf(w, "  %6d\t%s\t%s\n",
