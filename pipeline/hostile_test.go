@@ -290,7 +290,7 @@ var badGraphFiles = []bad{
 	{name: "5 GB declared", edit: change(decoderFile, tensors(func(w *pb.TensorProto) { w.Dims = []int64{5 << 28} })), err: ErrGraph, says: "needs"},
 	{name: "elements missing", edit: change(decoderFile, tensors(func(w *pb.TensorProto) { w.RawData = w.RawData[:8] })), err: ErrGraph, says: "needs"},
 	{name: "type unknown", edit: change(decoderFile, tensors(func(w *pb.TensorProto) { w.DataType = proto.Int32(99) })), err: ErrGraph},
-	{name: "texts for weights", edit: change(decoderFile, tensors(func(w *pb.TensorProto) { w.DataType = proto.Int32(8) })), err: ErrGraph, says: "STRING"},
+	{name: "texts for weights", edit: change(decoderFile, tensors(func(w *pb.TensorProto) { w.DataType = proto.Int32(8) })), err: ErrGraph, says: "string"},
 	{name: "integers for weights", edit: change(decoderFile, tensors(func(w *pb.TensorProto) { w.DataType = proto.Int32(6) })), err: ErrGraph},
 	{name: "weights of another shape", edit: change(decoderFile, tensors(func(w *pb.TensorProto) { w.Dims = []int64{int64(len(w.RawData) / 4)} })), err: ErrGraph},
 	{name: "a bomb of zeros", edit: change(decoderFile, through(graph.Logits, "Expand", 0, [][]int64{{1 << 16, 1 << 16, 331}})), err: ErrGraph, says: "", goOnly: "it asks the system for the memory, and what that says differs"},
