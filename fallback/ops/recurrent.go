@@ -169,7 +169,7 @@ func (r *recurrent) run(x *Context, in, out []*tensor.Tensor) error {
 		}
 		s.h, s.c = own(states[0]), own(states[1])
 		s.y = values[min(d*batch*hidden, len(values)):]
-		if s.reverse && slices.Min(lengths) < slices.Max(lengths) {
+		if s.reverse && batch > 0 && slices.Min(lengths) < slices.Max(lengths) {
 			if _, s.work, err = alloc[float32](x, []int{batch, width}); err != nil {
 				return err
 			}
