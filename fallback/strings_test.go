@@ -14,8 +14,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// A graph with elements that package tensor lacks is refused when it is opened, by the operator that
-// meets them and their type.
+// A graph with elements that package tensor lacks is refused when it is opened, by the operator
+// that meets them and their type.
 func TestOtherElementTypes(t *testing.T) {
 	t.Parallel()
 	code := func(t pb.TensorProto_DataType) int { return int(t) }

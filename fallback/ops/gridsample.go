@@ -32,8 +32,8 @@ func buildGridSample(n *Node) Kernel {
 	return g.run
 }
 
-// run computes in float32, or in float64 where the image or the grid needs it, and converts the result
-// to the image's type.
+// run computes in float32, or in float64 where the image or the grid needs it, and converts the
+// result to the image's type.
 func (g *gridSample) run(x *Context, in, out []*tensor.Tensor) error {
 	t, grid := in[0], in[1]
 	wide := tensor.Float64

@@ -20,11 +20,12 @@ type recurrent struct {
 	batchFirst bool
 	bound      float32 // of what goes into activations; 0 for none
 	act        [][]func(dst, src []float32)
-	act64      [][]func(float64) float64 // the same
-	coupled    bool                      // LSTM: forget what the input gate does not let in
-	linear     bool                      // GRU: multiply before the reset
-	quantised  bool                      // weights are 8-bit integers
-	weights    []*cellWeights            // for each direction; nil until a run if they are no constants
+	// The same for one number.
+	act64     [][]func(float64) float64
+	coupled   bool           // LSTM: forget what the input gate does not let in
+	linear    bool           // GRU: multiply before the reset
+	quantised bool           // weights are 8-bit integers
+	weights   []*cellWeights // for each direction; nil until a run if they are no constants
 }
 
 // The inputs of all recurrent operators; the last two are LSTM's, and the scales and zero points of

@@ -6,8 +6,8 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// plain runs LSTM, GRU or RNN in float64, element by element as the specification has it. It is what
-// tensors of float64 get, and what the quick form in float32 is held to.
+// plain runs LSTM, GRU or RNN in float64, element by element as the specification has it. It is
+// what tensors of float64 get, and what the quick form in float32 is held to.
 func (r *recurrent) plain(x *Context, in, out []*tensor.Tensor) error {
 	double, err := floatInputs(r.op, floatsOf(in))
 	if err != nil || !double {
