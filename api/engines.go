@@ -28,8 +28,13 @@ var Engines = []engine.Row{
 		Name: ort.Name, About: "ONNX Runtime",
 		Library: "ONNX Runtime library", LibraryEnv: ortlib.Env,
 		Providers: ort.Providers,
-		Open:      ort.Open,
+		Open:      openRuntime,
 	},
+}
+
+// openRuntime searches this machine for ONNX Runtime's library where none is named.
+func openRuntime(c engine.Config) (engine.Engine, engine.Description, error) {
+	return ort.OpenWith(ortlib.Find, c)
 }
 
 // AutoEngine is the name by which SelectEngine chooses.

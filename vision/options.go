@@ -34,13 +34,18 @@ const mostPixels = min(math.MaxInt/4, 1<<44)
 type Option func(*options)
 
 type options struct {
-	limits Limits
-	ffmpeg string
+	limits    Limits
+	ffmpeg    string
+	noProcess bool
 }
 
 // WithFFmpeg names the ffmpeg binary that Frames starts for videos. By default it is looked for on
 // PATH.
 func WithFFmpeg(path string) Option { return func(o *options) { o.ffmpeg = path } }
+
+// WithoutFFmpeg keeps Frames from starting ffmpeg: a video then gives an error that wraps ErrImage.
+// No other function of this package starts a process.
+func WithoutFFmpeg() Option { return func(o *options) { o.noProcess = true } }
 
 // WithLimits replaces the default limits.
 func WithLimits(l Limits) Option { return func(o *options) { o.limits = l } }

@@ -18,6 +18,9 @@ import (
 // videoFrames reads frames of a video with ffmpeg: once over it to count them, once to decode those
 // wanted.
 func videoFrames(ctx context.Context, path string, n int, o *options) ([]*RGB, error) {
+	if o.noProcess {
+		return nil, imageErrorf("not a picture, and to start ffmpeg for a video is switched off")
+	}
 	name := o.ffmpeg
 	if name == "" {
 		name = "ffmpeg"
