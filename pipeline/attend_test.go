@@ -314,7 +314,7 @@ func TestAttendConvolutional(t *testing.T) {
 		t.Fatal(err)
 	}
 	eachEngine(t, func(t *testing.T, eng engine.Engine) {
-		p := sharedEmbedded(t, mini.Labels, eng)
+		p := sharedEmbedded(t, mini.CLIP, eng)
 		best := map[string]int{}
 		for _, text := range []string{"", "automobile", "red apple"} {
 			a, err := p.Attend(t.Context(), Request{Image: img, Question: text})
@@ -343,7 +343,7 @@ func TestAttendPlaces(t *testing.T) {
 	}
 	var before *Attention
 	eachEngine(t, func(t *testing.T, eng engine.Engine) {
-		p := sharedEmbedded(t, mini.Captions, eng)
+		p := sharedEmbedded(t, mini.BLIP2, eng)
 		a, err := p.Attend(t.Context(), Request{Image: img})
 		if err != nil {
 			t.Fatal(err)

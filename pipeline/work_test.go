@@ -85,7 +85,7 @@ func (c *counter) take() map[string]int {
 // about is greyed for the calibrated one.
 func TestShotsEqualParts(t *testing.T) {
 	t.Parallel()
-	p := sharedEmbedded(t, mini.Shots, goEngine)
+	p := sharedEmbedded(t, mini.Flamingo, goEngine)
 	dog, pizza := loadImage(t, "../testdata/images/dog.png"), loadImage(t, "../testdata/images/pizza.png")
 	short := Request{
 		Image: dog, Question: "what is this?",
@@ -169,7 +169,7 @@ func TestEncoded(t *testing.T) {
 func TestChooseBatchEncodesOnce(t *testing.T) {
 	t.Parallel()
 	c := newCounter()
-	p := openEmbedded(t, mini.Captions, WithEngine(c))
+	p := openEmbedded(t, mini.BLIP2, WithEngine(c))
 	img := loadImage(t, "../testdata/images/blue-triangle.png")
 	requests := []Request{
 		{Image: img, Question: "what color is the shape?"},
