@@ -1,6 +1,7 @@
 package api
 
 import (
+	"regexp"
 	"strings"
 
 	"github.com/crossattn/xpipe/pipeline"
@@ -34,10 +35,28 @@ type Failure struct {
 // NewFailure is what is printed of a picture that failed.
 func NewFailure(image string, err error) Failure { return Failure{Name(image), OneLine(err)} }
 
-// OneLine is the message of an error without line breaks, and as Visible shows it.
+// OneLine is the message of an error without line breaks, and as Visible shows it. It names the
+// flags that lift limits in place of the Go fields.
 func OneLine(err error) string {
 	breaks := func(r rune) bool { return r == '\n' || r == '\r' }
-	return Visible(strings.Join(strings.FieldsFunc(err.Error(), breaks), "; "))
+	return Visible(strings.Join(strings.FieldsFunc(withFlags(err.Error()), breaks), "; "))
+}
+
+// LimitFlags are the command's flags that lift limits, by the fields of pipeline.Limits and
+// vision.Limits.
+var LimitFlags = map[string]string{}
+
+var limitField = regexp.MustCompile(` \(Limits\.(\w+)\)`)
+
+// withFlags puts the flag in the place of a limit's field, which means nothing to users of the
+// command; nothing where no flag lifts the limit.
+func withFlags(message string) string {
+	return limitField.ReplaceAllStringFunc(message, func(field string) string {
+		if flag := LimitFlags[limitField.FindStringSubmatch(field)[1]]; flag != "" {
+			return " (" + flag + " lifts it)"
+		}
+		return ""
+	})
 }
 
 // Token is one token that a model wrote.

@@ -75,6 +75,26 @@ type Preparer interface {
 	Prepare(ctx context.Context, items []Item) (Prepared, error)
 }
 
-// ErrLimit is wrapped by errors about inputs that are too large. They are refused before memory is
-// allocated for them. Package pipeline and the front ends export it under the same name.
-var ErrLimit = errors.New("image limit")
+// ErrLimit is wrapped by errors about inputs that are too large, and about work beyond the limits of
+// a program. They are refused before memory is allocated for them. Package pipeline and the front
+// ends export it under the same name.
+var ErrLimit = errors.New("limit")
+
+// LimitError says which limit something is beyond. It wraps ErrLimit.
+type LimitError struct {
+	// Field is the limit's field of pipeline.Limits or vision.Limits, such as "ImagePixels"; a
+	// program lifts the limit there. It is "" for a limit that is fixed.
+	Field string
+	Text  string // what is too large, its size, and the limit
+}
+
+func (e *LimitError) Error() string {
+	text := ErrLimit.Error() + ": " + e.Text
+	if e.Field != "" {
+		text += " (Limits." + e.Field + ")"
+	}
+	return text
+}
+
+// Unwrap returns ErrLimit.
+func (e *LimitError) Unwrap() error { return ErrLimit }

@@ -30,8 +30,8 @@ func (p *Pipeline) enter(
 	}
 	return call, func(err *error) {
 		if errors.Is(*err, context.DeadlineExceeded) && ctx.Err() == nil {
-			*err = fmt.Errorf("%w: the call took more than %v (pipeline.Limits): %w",
-				ErrLimit, p.limits.Time, *err)
+			took := fmt.Sprintf("the call took more than %v", p.limits.Time)
+			*err = fmt.Errorf("%w: %w", &LimitError{Field: "Time", Text: took}, *err)
 		}
 		cancel()
 		p.running.Done()

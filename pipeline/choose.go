@@ -60,7 +60,7 @@ func (p *Pipeline) ChooseBatch(
 	if err := checkTexts(choices); err != nil {
 		return nil, err
 	}
-	if err := graph.CheckLimit("choices", len(choices), p.limits.Batch); err != nil {
+	if err := graph.CheckLimit("Batch", "choices", len(choices), p.limits.Batch); err != nil {
 		return nil, err
 	}
 	prompts, err := p.prompts(requests)

@@ -137,7 +137,7 @@ func (p *Pipeline) encodeDistinct(
 
 // prepare turns pictures into what graphs take, within the limits.
 func (p *Pipeline) prepare(ctx context.Context, items []media.Item) (media.Prepared, error) {
-	if err := graph.CheckLimit("pictures at once", len(items), p.limits.Batch); err != nil {
+	if err := graph.CheckLimit("Batch", "pictures at once", len(items), p.limits.Batch); err != nil {
 		return media.Prepared{}, err
 	}
 	for _, item := range items {

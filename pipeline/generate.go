@@ -219,7 +219,7 @@ func (p *Pipeline) classifyAnswers(
 	if g.NumReturnSequences < 1 {
 		return nil, fmt.Errorf("%w: num_return_sequences must be 1 or more", ErrOption)
 	}
-	if err := graph.CheckLimit("rows of the batch", len(requests), p.limits.Batch); err != nil {
+	if err := graph.CheckLimit("Batch", "rows of the batch", len(requests), p.limits.Batch); err != nil {
 		return nil, err
 	}
 	prompts, err := p.prompts(requests)

@@ -94,20 +94,20 @@ func (l Limits) Vision() vision.Limits {
 
 // checkModel bounds the files of a bundle, before any is read.
 func (l Limits) checkModel(total int64) error {
-	return graph.CheckLimit("bytes of the model's files", total, l.ModelBytes)
+	return graph.CheckLimit("ModelBytes", "bytes of the model's files", total, l.ModelBytes)
 }
 
 // checkGeneration bounds a run of g for some requests.
 func (l Limits) checkGeneration(g *Generation, requests int) error {
-	if err := graph.CheckLimit("max_new_tokens", g.MaxNewTokens, l.OutputTokens); err != nil {
+	if err := graph.CheckLimit("OutputTokens", "max_new_tokens", g.MaxNewTokens, l.OutputTokens); err != nil {
 		return err
 	}
-	if err := graph.CheckLimit("num_beams", g.NumBeams, l.Batch); err != nil {
+	if err := graph.CheckLimit("Batch", "num_beams", g.NumBeams, l.Batch); err != nil {
 		return err
 	}
-	if err := graph.CheckLimit("num_return_sequences", g.NumReturnSequences, l.Batch); err != nil {
+	if err := graph.CheckLimit("Batch", "num_return_sequences", g.NumReturnSequences, l.Batch); err != nil {
 		return err
 	}
 	rows := requests * max(g.NumBeams, g.NumReturnSequences)
-	return graph.CheckLimit("rows of the batch", rows, l.Batch)
+	return graph.CheckLimit("Batch", "rows of the batch", rows, l.Batch)
 }

@@ -39,7 +39,7 @@ func (p *Pipeline) Match(
 	if err := checkTexts(texts); err != nil {
 		return nil, err
 	}
-	if err := graph.CheckLimit("texts at once", len(texts), p.limits.Batch); err != nil {
+	if err := graph.CheckLimit("Batch", "texts at once", len(texts), p.limits.Batch); err != nil {
 		return nil, err
 	}
 	prepared, err := p.preparePictures(ctx, img)
@@ -117,7 +117,7 @@ func (p *Pipeline) EmbedTexts(ctx context.Context, texts ...string) (rows [][]fl
 	if len(texts) == 0 {
 		return nil, nil
 	}
-	if err := graph.CheckLimit("texts at once", len(texts), p.limits.Batch); err != nil {
+	if err := graph.CheckLimit("Batch", "texts at once", len(texts), p.limits.Batch); err != nil {
 		return nil, err
 	}
 	return vectors(m.EmbedTexts(ctx, texts))

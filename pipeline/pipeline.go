@@ -47,6 +47,9 @@ var (
 	ErrClosed = errors.New("pipeline is closed")
 )
 
+// LimitError says which limit a request, a picture or a model is beyond. It wraps ErrLimit.
+type LimitError = media.LimitError
+
 // Pipeline is an opened model. It is safe for concurrent use.
 type Pipeline struct {
 	bundle   *models.Bundle

@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"image"
 
@@ -26,11 +25,7 @@ func LoadRegions(path string) (map[string]*Regions, error) { return Limits{}.Loa
 
 // LoadRegions is the function LoadRegions with l's bound on the file.
 func (l Limits) LoadRegions(path string) (map[string]*Regions, error) {
-	all, err := vision.LoadRegions(path, l.withDefaults().RegionBytes)
-	if errors.Is(err, ErrLimit) {
-		err = fmt.Errorf("%w (pipeline.Limits)", err)
-	}
-	return all, err
+	return vision.LoadRegions(path, l.withDefaults().RegionBytes)
 }
 
 // Regions makes the regions of a picture with the model's own encoder, for Request.Regions: the

@@ -206,12 +206,12 @@ func (p *Pipeline) checkPicture(img image.Image) error {
 	}
 	width, height := img.Bounds().Dx(), img.Bounds().Dy()
 	longer := max(width, height)
-	err := graph.CheckLimit("pixels of a picture's longer side", longer, p.limits.ImageSide)
+	err := graph.CheckLimit("ImageSide", "pixels of a picture's longer side", longer, p.limits.ImageSide)
 	if err != nil {
 		return err
 	}
 	pixels := int64(width) * int64(height)
-	return graph.CheckLimit("pixels of a picture", pixels, int64(p.limits.ImagePixels))
+	return graph.CheckLimit("ImagePixels", "pixels of a picture", pixels, int64(p.limits.ImagePixels))
 }
 
 // isNil reports whether an interface holds nothing, or a nil pointer.

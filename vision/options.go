@@ -85,9 +85,9 @@ func (l Limits) checkSize(w, h int) error {
 	case w <= 0 || h <= 0:
 		return imageErrorf("the picture is %dx%d pixels: nothing to see", w, h)
 	case w > l.Side || h > l.Side:
-		return limitErrorf("the picture is %dx%d pixels, the limit is %d a side", w, h, l.Side)
+		return limitErrorf("Side", "the picture is %dx%d pixels, the limit is %d a side", w, h, l.Side)
 	case w > most/h:
-		return limitErrorf("the picture is %dx%d pixels, the limit is %d in all", w, h, most)
+		return limitErrorf("Pixels", "the picture is %dx%d pixels, the limit is %d in all", w, h, most)
 	}
 	return nil
 }

@@ -205,7 +205,7 @@ func (p *Preprocessor) pictureInto(dst *RGB, img image.Image) error {
 		return err
 	}
 	if l.w <= 0 || l.h <= 0 || l.w > maxResized || l.h > maxResized {
-		return limitErrorf("a picture of %dx%d pixels would be resized to %dx%d",
+		return limitErrorf("Pixels", "a picture of %dx%d pixels would be resized to %dx%d",
 			m.Width, m.Height, l.w, l.h)
 	}
 	if l.win.Dx() > l.out.X || l.win.Dy() > l.out.Y {
@@ -314,7 +314,7 @@ func (p *Preprocessor) Tensor(ctx context.Context, pictures ...*RGB) (*tensor.Te
 		return nil, err
 	}
 	if most := min(limits.Pixels, mostPixels/3); len(pictures) > most/(w*h) {
-		return nil, limitErrorf("a batch of %d pictures of %dx%d pixels is over %d in all",
+		return nil, limitErrorf("Pixels", "a batch of %d pictures of %dx%d pixels is over %d in all",
 			len(pictures), w, h, most)
 	}
 	data := make([]float32, len(pictures)*3*w*h)

@@ -121,7 +121,7 @@ func loadNpzRegions(path string, most int64) (map[string]*Regions, error) {
 	arrays, err := tensor.LoadNpz(path, most)
 	switch {
 	case errors.Is(err, tensor.ErrTooLarge):
-		return nil, fmt.Errorf("%w: %w: %w", ErrRegions, ErrLimit, err)
+		return nil, fmt.Errorf("%w: %w", ErrRegions, limitErrorf("RegionBytes", "%v", err))
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrRegions, err)
 	}
@@ -172,8 +172,8 @@ func loadTSVRegions(path string, most int64) (map[string]*Regions, error) {
 	defer f.Close()
 	if info, err := f.Stat(); err == nil {
 		if size := info.Size(); size > most {
-			return nil, fmt.Errorf("%w: %w: bytes of regions: %d, the limit is %d",
-				ErrRegions, ErrLimit, size, most)
+			return nil, fmt.Errorf("%w: %w", ErrRegions, limitErrorf("RegionBytes",
+				"bytes of regions: %d, the limit is %d", size, most))
 		}
 	}
 	all := map[string]*Regions{}

@@ -68,7 +68,7 @@ func (v *video) frames(ctx context.Context, n int, byName bool) ([]*RGB, error) 
 		return nil, imageErrorf("ffmpeg finds no frame in it")
 	}
 	if total > v.limits.Frames {
-		return nil, limitErrorf("the video has %d frames, the limit is %d", total, v.limits.Frames)
+		return nil, limitErrorf("Frames", "the video has %d frames, the limit is %d", total, v.limits.Frames)
 	}
 	wanted := sample(total, n)
 	terms := make([]string, len(wanted))
