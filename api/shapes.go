@@ -59,19 +59,11 @@ func withFlags(message string) string {
 	})
 }
 
-// Token is one token that a model wrote.
-type Token struct {
-	ID      int64   `json:"id"`
-	Text    string  `json:"text"`
-	LogProb float64 `json:"logprob"` // natural logarithm
-}
-
-func newTokens(text *pipeline.Text) []Token {
-	tokens := make([]Token, len(text.Tokens))
-	for i, t := range text.Tokens {
-		tokens[i] = Token{t.ID, t.Text, t.LogProb}
-	}
-	return tokens
+// textOf is a text as lines have it, made in some seconds.
+func textOf(text *pipeline.Text, seconds float64) pipeline.TextJSON {
+	line := text.JSON()
+	line.Seconds = seconds
+	return line
 }
 
 // others are the texts after the best one.
@@ -83,19 +75,12 @@ func others(texts []*pipeline.Text) []string {
 	return list
 }
 
-// Caption is one picture's line of caption.
+// Caption is one picture's line of caption. Its texts are the same under "caption" and "text".
 type Caption struct {
 	Image   Name     `json:"image"`
 	Caption string   `json:"caption"`
 	Others  []string `json:"others,omitempty"` // where several texts were asked for
-	Tokens  int      `json:"tokens"`
-	LogProb float64  `json:"logprob"` // of the whole caption
-	Seconds float64  `json:"seconds"`
-	Each    []Token  `json:"token_logprobs"`
-	// Where the model is calibrated: the probability that the caption is right, and whether it is
-	// below the model's threshold.
-	Confidence *float64 `json:"confidence,omitempty"`
-	Unsure     bool     `json:"unsure,omitempty"`
+	pipeline.TextJSON
 }
 
 // NewCaption makes a picture's line from its texts, one at least, the best first, and what the
@@ -105,12 +90,10 @@ func NewCaption(
 ) Caption {
 	best := texts[0]
 	line := Caption{
-		Image: Name(image), Caption: best.Text, Others: others(texts), Tokens: len(best.Tokens),
-		LogProb: best.LogProb, Seconds: seconds, Each: newTokens(best),
+		Image: Name(image), Caption: best.Text, Others: others(texts),
+		TextJSON: textOf(best, seconds),
 	}
-	if c != nil {
-		line.Confidence, line.Unsure = &c.Probability, c.Unsure
-	}
+	line.Confidence = c
 	return line
 }
 
@@ -127,25 +110,14 @@ type Example struct {
 	Text     string `json:"text"`
 }
 
-// Answer is one question's line of ask.
+// Answer is one question's line of ask. Its texts are the same under "answer" and "text".
 type Answer struct {
-	Image    Name           `json:"image"`
-	Question string         `json:"question"`
-	Answer   string         `json:"answer"`
-	Others   []string       `json:"others,omitempty"` // where several texts were asked for
-	Tokens   int            `json:"tokens"`
-	LogProb  float64        `json:"logprob"` // of the whole answer
-	Seconds  float64        `json:"seconds"`
-	Each     []Token        `json:"token_logprobs"`
-	Choices  []ScoredChoice `json:"choices,omitempty"` // where the answer was picked among some
-}
-
-// ScoredChoice is one of the answers that a model picks among.
-type ScoredChoice struct {
-	Choice      string  `json:"choice"`
-	LogProb     float64 `json:"logprob"`
-	Probability float64 `json:"probability"` // of this one among the choices
-	Calibrated  float64 `json:"calibrated"`
+	Image    Name     `json:"image"`
+	Question string   `json:"question"`
+	Answer   string   `json:"answer"`
+	Others   []string `json:"others,omitempty"` // where several texts were asked for
+	pipeline.TextJSON
+	Choices []pipeline.Choice `json:"choices,omitempty"` // where the answer was picked among some
 }
 
 // NewAnswer makes a question's line from its texts, one at least, the best first.
@@ -153,48 +125,45 @@ func NewAnswer(q Question, texts []*pipeline.Text, seconds float64) Answer {
 	best := texts[0]
 	return Answer{
 		Image: q.Image, Question: q.Question, Answer: best.Text, Others: others(texts),
-		Tokens: len(best.Tokens), LogProb: best.LogProb, Seconds: seconds, Each: newTokens(best),
+		TextJSON: textOf(best, seconds),
 	}
 }
 
 // NewChosen makes a question's line from choices, one at least; the answer is the most probable.
 func NewChosen(q Question, scored []pipeline.Choice, seconds float64) Answer {
-	line := Answer{Image: q.Image, Question: q.Question, Seconds: seconds, Each: []Token{}}
 	best := scored[0]
 	for _, c := range scored {
-		choice := ScoredChoice{c.Text, c.LogProb, c.Probability, c.Calibrated}
-		line.Choices = append(line.Choices, choice)
 		if c.Probability > best.Probability {
 			best = c
 		}
 	}
-	line.Answer, line.LogProb = best.Text, best.LogProb
-	return line
+	text := &pipeline.Text{Text: best.Text, LogProb: best.LogProb}
+	return Answer{
+		Image: q.Image, Question: q.Question, Answer: best.Text, TextJSON: textOf(text, seconds),
+		Choices: scored,
+	}
 }
 
 // Match is one text's line of match.
 type Match struct {
-	Image       Name    `json:"image"`
-	Text        string  `json:"text"`
-	Probability float64 `json:"probability"`
-	Similarity  float64 `json:"similarity"` // a cosine
+	Image Name `json:"image"`
+	pipeline.Match
 }
 
 // NewMatch is what is printed of a match.
 func NewMatch(image string, m pipeline.Match) Match {
-	return Match{Name(image), m.Text, m.Probability, m.Similarity}
+	return Match{Name(image), m}
 }
 
 // Label is one label's line of classify.
 type Label struct {
-	Image       Name    `json:"image"`
-	Label       string  `json:"label"`
-	Probability float64 `json:"probability"`
+	Image Name `json:"image"`
+	pipeline.Label
 }
 
 // NewLabel is what is printed of a label.
 func NewLabel(image string, l pipeline.Label) Label {
-	return Label{Name(image), l.Label, l.Probability}
+	return Label{Name(image), l}
 }
 
 // Embedding is the line of embed for a picture or a text; the other one is empty.

@@ -12,6 +12,9 @@ import (
 func (p *Pipeline) enter(
 	ctx context.Context,
 ) (call context.Context, leave func(*error), err error) {
+	if p == nil {
+		return nil, nil, fmt.Errorf("%w: there is none; did Open give an error?", ErrClosed)
+	}
 	select {
 	case p.turns <- struct{}{}:
 	case <-ctx.Done():

@@ -44,8 +44,11 @@ func (p *Pipeline) Attend(
 			return nil, p.show(ctx, m, request, a)
 		}
 		single := func(g *Generation) { g.NumBeams, g.NumReturnSequences = 1, 1 }
-		opts = append(slices.Clip(opts), single)
-		return first(firsts(p.generate(ctx, []Request{request}, opts, nil)))
+		g, err := p.generation(append(slices.Clip(opts), single), 1)
+		if err != nil {
+			return nil, err
+		}
+		return one(firsts(p.generate(ctx, []Request{request}, g, nil)))
 	}
 	return p.attend(ctx, request, p.watch(), run)
 }

@@ -141,7 +141,11 @@ func TestTapsEqualOutputs(t *testing.T) {
 					if m, ok := p.model.(family.Embedder); ok {
 						return nil, p.show(ctx, m, request, a)
 					}
-					return first(firsts(p.generate(ctx, []Request{request}, []GenerateOption{eightTokens}, nil)))
+					g, err := p.generation([]GenerateOption{eightTokens}, 1)
+					if err != nil {
+						return nil, err
+					}
+					return one(firsts(p.generate(ctx, []Request{request}, g, nil)))
 				})
 				if err != nil {
 					t.Fatal(err)

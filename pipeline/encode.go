@@ -30,8 +30,8 @@ type Encoded struct {
 func (e *Encoded) Kind() media.Kind { return e.kind }
 
 // Encode runs the model's encoder over pictures, in one batch, for later requests
-// (Request.Encoded, or Part.Item). It returns one Encoded for each item. Models that write no text
-// give ErrUnsupported.
+// (Request.Encoded, or Part.Item). It returns one Encoded for each item; nil, and an ItemError each,
+// for those that cannot be used. Models that write no text give ErrUnsupported.
 func (p *Pipeline) Encode(
 	ctx context.Context, items ...media.Item,
 ) (encoded []*Encoded, err error) {
@@ -44,19 +44,17 @@ func (p *Pipeline) Encode(
 	if !ok {
 		return nil, p.unsupported("encode pictures for later")
 	}
-	for i, item := range items {
-		if err := p.checkItem(item); err != nil {
-			return nil, fmt.Errorf("item %d: %w", i+1, err)
-		}
-	}
 	if len(items) == 0 {
 		return nil, nil
 	}
-	rows, err := p.encode(ctx, model, [][]media.Item{items}, new(Stats))
-	if err != nil {
-		return nil, err
-	}
-	return rows[0], nil
+	check := func(i int) error { return p.checkItem(items[i]) }
+	return inBatch(ctx, "item", len(items), check, func(at []int) ([]*Encoded, error) {
+		rows, err := p.encode(ctx, model, [][]media.Item{pick(items, at)}, new(Stats))
+		if err != nil {
+			return nil, err
+		}
+		return rows[0], nil
+	})
 }
 
 // encode prepares and encodes the items of prompts, each distinct one once, and keeps those that
@@ -137,7 +135,7 @@ func (p *Pipeline) encodeDistinct(
 
 // prepare turns pictures into what graphs take, within the limits.
 func (p *Pipeline) prepare(ctx context.Context, items []media.Item) (media.Prepared, error) {
-	if err := graph.CheckLimit("Batch", "pictures at once", len(items), p.limits.Batch); err != nil {
+	if err := p.checkPictures(len(items)); err != nil {
 		return media.Prepared{}, err
 	}
 	for _, item := range items {
@@ -149,6 +147,11 @@ func (p *Pipeline) prepare(ctx context.Context, items []media.Item) (media.Prepa
 		}
 	}
 	return p.images.Prepare(ctx, items)
+}
+
+// checkPictures bounds the pictures at once.
+func (p *Pipeline) checkPictures(n int) error {
+	return graph.CheckLimit("Batch", "pictures at once", n, p.limits.Batch)
 }
 
 // preparePictures is prepare for pictures.

@@ -406,7 +406,7 @@ var badRequests = []bad{
 		_, err := p.Match(ctx, blankImage, "a")
 		return err
 	}, err: ErrUnsupported},
-	{name: "no text to match", bundle: "clip", use: func(ctx context.Context, p *Pipeline) error { _, err := p.Match(ctx, blankImage); return err }, err: ErrPrompt},
+	{name: "empty text to match", bundle: "clip", use: func(ctx context.Context, p *Pipeline) error { _, err := p.Match(ctx, blankImage, ""); return err }, err: ErrPrompt},
 	{name: "text longer than the positions, of BLIP", bundle: "blip-itm", use: func(ctx context.Context, p *Pipeline) error {
 		_, err := p.Match(ctx, blankImage, strings.Repeat("cat ", 2000))
 		return err

@@ -18,12 +18,13 @@ type Match = family.Match
 
 // Label is a label with its probability.
 type Label struct {
-	Label       string
-	Probability float64
+	Label       string  `json:"label"`
+	Probability float64 `json:"probability"`
 }
 
-// Match judges how well each text fits the picture, in the order given. No texts, or an empty one,
-// give ErrPrompt; a model that compares no texts gives ErrUnsupported.
+// Match judges how well each text fits the picture, in the order given; no texts have no matches.
+// An empty text gives an ItemError that wraps ErrPrompt, a model that compares no texts
+// ErrUnsupported.
 func (p *Pipeline) Match(
 	ctx context.Context, img image.Image, texts ...string,
 ) (matches []Match, err error) {
@@ -35,6 +36,9 @@ func (p *Pipeline) Match(
 	m, ok := p.model.(family.Matcher)
 	if !ok {
 		return nil, p.unsupported("match pictures with texts")
+	}
+	if len(texts) == 0 {
+		return nil, nil
 	}
 	if err := checkTexts(texts); err != nil {
 		return nil, err
@@ -54,6 +58,9 @@ func (p *Pipeline) Match(
 func (p *Pipeline) Classify(
 	ctx context.Context, img image.Image, labels ...string,
 ) ([]Label, error) {
+	if len(labels) == 0 {
+		return nil, nil
+	}
 	if err := checkTexts(labels); err != nil {
 		return nil, err
 	}
@@ -79,8 +86,9 @@ func (p *Pipeline) Classify(
 	return scored, nil
 }
 
-// EmbedImages returns one L2-normalised vector for each picture. Their dot products with those of
-// EmbedTexts are cosines.
+// EmbedImages returns one vector of length 1 for each picture; nil, and an ItemError each, for those
+// that cannot be used. The dot product of two vectors, of pictures or texts, is their cosine; see
+// Cosine and TopK. EmbedAll takes any number of pictures.
 func (p *Pipeline) EmbedImages(
 	ctx context.Context, imgs ...image.Image,
 ) (rows [][]float32, err error) {
@@ -96,14 +104,21 @@ func (p *Pipeline) EmbedImages(
 	if len(imgs) == 0 {
 		return nil, nil
 	}
-	prepared, err := p.preparePictures(ctx, imgs...)
-	if err != nil {
+	if err := p.checkPictures(len(imgs)); err != nil {
 		return nil, err
 	}
-	return vectors(m.EmbedMedia(ctx, prepared))
+	check := func(i int) error { return p.checkPicture(imgs[i]) }
+	return inBatch(ctx, "picture", len(imgs), check, func(at []int) ([][]float32, error) {
+		prepared, err := p.preparePictures(ctx, pick(imgs, at)...)
+		if err != nil {
+			return nil, err
+		}
+		return vectors(m.EmbedMedia(ctx, prepared))
+	})
 }
 
-// EmbedTexts returns one L2-normalised vector for each text.
+// EmbedTexts returns one vector of length 1 for each text; nil, and an ItemError each, for those
+// that cannot be used, such as empty ones.
 func (p *Pipeline) EmbedTexts(ctx context.Context, texts ...string) (rows [][]float32, err error) {
 	ctx, leave, err := p.enter(ctx)
 	if err != nil {
@@ -120,17 +135,28 @@ func (p *Pipeline) EmbedTexts(ctx context.Context, texts ...string) (rows [][]fl
 	if err := graph.CheckLimit("Batch", "texts at once", len(texts), p.limits.Batch); err != nil {
 		return nil, err
 	}
-	return vectors(m.EmbedTexts(ctx, texts))
+	check := func(i int) error { return checkText(texts[i]) }
+	return inBatch(ctx, "text", len(texts), check, func(at []int) ([][]float32, error) {
+		return vectors(m.EmbedTexts(ctx, pick(texts, at)))
+	})
 }
 
+// checkTexts refuses empty texts, and none at all.
 func checkTexts(texts []string) error {
 	if len(texts) == 0 {
 		return fmt.Errorf("%w: no texts to compare the picture with", ErrPrompt)
 	}
 	for i, text := range texts {
-		if strings.TrimSpace(text) == "" {
-			return fmt.Errorf("%w: text %d is empty", ErrPrompt, i+1)
+		if err := checkText(text); err != nil {
+			return &ItemError{"text", i, err}
 		}
+	}
+	return nil
+}
+
+func checkText(text string) error {
+	if strings.TrimSpace(text) == "" {
+		return fmt.Errorf("%w: it is empty", ErrPrompt)
 	}
 	return nil
 }

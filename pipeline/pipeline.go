@@ -126,7 +126,9 @@ func open(
 ) (*Pipeline, error) {
 	var c config
 	for _, opt := range opts {
-		opt(&c)
+		if opt != nil {
+			opt(&c)
+		}
 	}
 	c.limits = c.limits.withDefaults()
 	if c.engineOptions.MemoryLimit == 0 && c.limits.Memory < math.MaxInt64 {
@@ -223,8 +225,11 @@ func (p *Pipeline) Bundle() *models.Bundle { return p.bundle }
 func (p *Pipeline) Engine() engine.Engine { return p.engine }
 
 // Close waits for calls in progress and frees the model. Later calls fail with ErrClosed; a second
-// Close does nothing.
+// Close does nothing, nor does one of a nil Pipeline.
 func (p *Pipeline) Close() error {
+	if p == nil {
+		return nil
+	}
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()

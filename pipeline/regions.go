@@ -92,17 +92,17 @@ func (p *Pipeline) regionsOf(ctx context.Context, prompts []prompt) ([]*Regions,
 			if all[i] == nil {
 				var err error
 				if all[i], err = p.regions(ctx, picture.Image, nil); err != nil {
-					return nil, fmt.Errorf("request %d: %w", i+1, err)
+					return nil, err
 				}
 			}
 		default:
 			return nil, fmt.Errorf(
-				"%w: model %s sees regions, and request %d has none; give a file of them "+
+				"%w: model %s sees regions, and the request has none; give a file of them "+
 					"(--regions)",
-				ErrRegions, p.bundle.Name, i+1)
+				ErrRegions, p.bundle.Name)
 		}
 		if err := all[i].Check(); err != nil {
-			return nil, fmt.Errorf("request %d: %w", i+1, err)
+			return nil, err
 		}
 	}
 	return all, nil

@@ -96,7 +96,7 @@ func (p *Pipeline) prompts(requests []Request) ([]prompt, error) {
 		switch {
 		case converses || !writes:
 		case len(q.items) == 0:
-			return nil, fmt.Errorf("%w: request %d has no picture", ErrImage, i+1)
+			return nil, fmt.Errorf("%w: there is no picture", ErrImage)
 		case len(q.items) > 1:
 			return nil, p.unsupported("read examples or several pictures")
 		}

@@ -269,7 +269,7 @@ func (a *asker) print(line api.Answer) error {
 		}
 	}
 	for _, c := range line.Choices {
-		_, err := fmt.Fprintf(a.env.stdout, "  %.4f\t%s\n", c.Probability, c.Choice)
+		_, err := fmt.Fprintf(a.env.stdout, "  %.4f\t%s\n", c.Probability, c.Text)
 		if err != nil {
 			return err
 		}

@@ -74,12 +74,13 @@ type Pick struct {
 // Map is where a token looked: Rows*Cols weights that sum to 1, row by row from the top left of
 // Attention.Seen. For LXMERT it is one row, a column a region.
 type Map struct {
-	Rows, Cols int
-	Weights    []float32
+	Rows    int       `json:"rows"`
+	Cols    int       `json:"cols"`
+	Weights []float32 `json:"weights"`
 	// Share is the part of the model's attention that went to cells of the picture, before the
 	// weights were scaled to a sum of 1; the rest went to text, to a class token or to tokens
 	// without a cell. Where it is 0 the weights are equal.
-	Share float64
+	Share float64 `json:"share"`
 }
 
 // Map multiplies the stages for a token: the token's row of the first, times the maps of the next
@@ -175,8 +176,9 @@ func (a *Attention) Places() [][4]int {
 
 // Word is a run of tokens that make one word.
 type Word struct {
-	Text        string
-	First, Last int // tokens
+	Text  string `json:"text"`
+	First int    `json:"first"` // token
+	Last  int    `json:"last"`
 }
 
 // Words joins the tokens to words: a token that begins with a space, or follows one, begins a word;

@@ -145,14 +145,14 @@ type RegionEncoder interface {
 
 // Match says how well a text fits a picture.
 type Match struct {
-	Text string
-	// Similarity is the cosine between the picture's and the text's embeddings, from -1 to 1; the
-	// largest over the queries for BLIP-2 (its ITC score).
-	Similarity float64
+	Text string `json:"text"`
 	// Probability is that the two belong together. BLIP and BLIP-2 judge each text for itself
 	// (their ITM head), as SigLIP does; CLIP only compares, so that its probabilities sum to 1
 	// over the texts given.
-	Probability float64
+	Probability float64 `json:"probability"`
+	// Similarity is the cosine between the picture's and the text's embeddings, from -1 to 1; the
+	// largest over the queries for BLIP-2 (its ITC score).
+	Similarity float64 `json:"similarity"`
 }
 
 // Matcher compares pictures with texts.
