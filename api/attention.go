@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/crossattn/xpipe/pipeline"
-	"github.com/crossattn/xpipe/pipeline/attend"
 	"github.com/crossattn/xpipe/tensor"
 )
 
@@ -14,7 +13,21 @@ import (
 type Attention struct {
 	Image    Name   `json:"image"`
 	Question string `json:"question,omitempty"`
-	attend.JSON
+	Text     string `json:"text"`
+	Rows     int    `json:"rows"` // of each map
+	Cols     int    `json:"cols"`
+	// Seen is what the maps cover: x1, y1, x2, y2, in parts of the picture.
+	Seen   [4]float32       `json:"seen"`
+	Boxes  [][4]float32     `json:"boxes,omitempty"` // of regions, likewise
+	Tokens []AttentionToken `json:"tokens"`
+}
+
+// AttentionToken is a token and its map, [rows][cols] with a sum of 1.
+type AttentionToken struct {
+	Text    string      `json:"text"`
+	LogProb *float64    `json:"logprob,omitempty"`
+	Share   float64     `json:"share"` // of the token's attention that fell on the picture at all
+	Map     [][]float32 `json:"map"`
 }
 
 // AttentionView is where a model looked, in all the forms in which that is shown.
@@ -39,7 +52,12 @@ func NewAttentionView(
 }
 
 // Written is what the model wrote; for CLIP there is nothing.
-func (v *AttentionView) Written() string { return v.Text.String() }
+func (v *AttentionView) Written() string {
+	if v.Text == nil {
+		return ""
+	}
+	return v.Text.Text
+}
 
 // Scale says what the end of the colour scale stands for.
 func (v *AttentionView) Scale() string {
@@ -52,11 +70,29 @@ func (v *AttentionView) Scale() string {
 
 // Data is the attention as numbers.
 func (v *AttentionView) Data() (*Attention, error) {
-	data, err := v.JSON(v.Picks...)
-	if err != nil {
-		return nil, err
+	data := &Attention{
+		Image: Name(v.Name), Question: v.Question, Text: v.Written(),
+		Seen: v.Seen, Tokens: []AttentionToken{},
 	}
-	return &Attention{Image: Name(v.Name), Question: v.Question, JSON: *data}, nil
+	for _, b := range v.Boxes {
+		data.Boxes = append(data.Boxes, b)
+	}
+	for i, text := range v.Tokens {
+		m, err := v.Map(i, v.Picks...)
+		if err != nil {
+			return nil, err
+		}
+		t := AttentionToken{Text: text, Share: m.Share}
+		if v.Text != nil && i < len(v.Text.Tokens) {
+			t.LogProb = &v.Text.Tokens[i].LogProb
+		}
+		for r := range m.Rows {
+			t.Map = append(t.Map, m.Weights[r*m.Cols:(r+1)*m.Cols])
+		}
+		data.Rows, data.Cols = m.Rows, m.Cols
+		data.Tokens = append(data.Tokens, t)
+	}
+	return data, nil
 }
 
 // WriteJSON writes Data as one line.

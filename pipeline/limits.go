@@ -39,8 +39,10 @@ type Limits struct {
 	// Concurrent bounds the calls that run at once, and others wait; default the number of
 	// processors, 4 at least.
 	Concurrent int
-	// Memory is engine.Options.MemoryLimit, in bytes, where that is 0; default 16 GiB. ONNX Runtime
-	// has no such bound.
+	// Memory bounds the tensors of one run of a graph, in bytes; default 16 GiB. ONNX Runtime has no
+	// such bound. This is the place for it in a program that uses a Pipeline: engine.Options.
+	// MemoryLimit, for graphs opened without one, counts in its place where WithEngineOptions sets
+	// it, and fallback.Engine.MemoryLimit holds for all graphs of an engine besides.
 	Memory int64
 }
 

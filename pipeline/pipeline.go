@@ -92,7 +92,7 @@ func WithEngineOptions(o engine.Options) Option { return func(c *config) { c.eng
 
 // WithoutVerification skips the comparison of the bundle's files with their SHA-256.
 func WithoutVerification() Option {
-	return func(c *config) { c.bundleOptions = append(c.bundleOptions, models.NoVerify()) }
+	return func(c *config) { c.bundleOptions = append(c.bundleOptions, models.WithoutVerification()) }
 }
 
 // WithVariant takes graphs stored as another type, such as "fp16", where the bundle has several;

@@ -6,7 +6,7 @@ import (
 	"github.com/crossattn/xpipe/vision"
 )
 
-// JSON is an Attention in JSON. The lines and files of the command are made of it, too.
+// JSON is an Attention in JSON, with the keys of the command.
 type JSON struct {
 	Text   string          `json:"text"` // what the model wrote; "" where it writes nothing
 	Rows   int             `json:"rows"` // of each map
