@@ -57,7 +57,7 @@ test-arm64: ## the kernels without assembly on arm64, emulated
 	GOARCH=arm64 CGO_ENABLED=0 go test -short -exec qemu-aarch64 ./fallback/kernel
 
 test-slow: test-env ## soak, random kills and cancels: many minutes
-	$(REFS) go test -tags slow -timeout 60m ./api ./pipeline ./ort ./cmd/... ./fallback/attention
+	$(REFS) go test -tags slow -timeout 60m ./api ./pipeline ./ort ./cmd/... ./fallback/attention ./examples ./internal/house
 
 # The Python side: PyTorch and transformers, 6.5 GB.
 TRAINVENV := build/venv-train

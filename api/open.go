@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/models"
@@ -34,15 +35,24 @@ type Model struct {
 var finders = []func(name string) (Model, bool){findEmbedded, findPath}
 
 // Find returns the model that a name stands for: that of an embedded model (mini.Names), or else of
-// a file or folder. Errors wrap ErrNoModel and models.ErrBundle.
+// a file or folder. A name such as org/name, of a hub's model, is not fetched. Errors wrap
+// ErrNoModel and models.ErrBundle.
 func Find(name string) (Model, error) {
 	for _, find := range finders {
 		if m, ok := find(name); ok {
 			return m, nil
 		}
 	}
-	return Model{}, noModel(name, "file or folder")
+	err := noModel(name, "file or folder")
+	if hubName.MatchString(name) {
+		err = fmt.Errorf("%w; models of a hub are not fetched: download the files of %s, and give "+
+			"their folder", err, name)
+	}
+	return Model{}, err
 }
+
+// hubName is what hubs call models: an owner and a name.
+var hubName = regexp.MustCompile(`^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$`)
 
 func findEmbedded(name string) (Model, bool) {
 	files, err := mini.FS(name)
@@ -90,7 +100,9 @@ func (m Model) Bundle(opts ...models.Option) (*models.Bundle, error) {
 	return models.Open(m.Name, opts...)
 }
 
-// Open finds a model by its name and opens it.
+// Open finds a model by its name, as Find does, and opens it. It is the one function that opens
+// whatever --model of the command takes; pipeline.Open opens folders, and package mini has the
+// embedded models.
 func Open(ctx context.Context, name string, opts ...pipeline.Option) (*pipeline.Pipeline, error) {
 	m, err := Find(name)
 	if err != nil {

@@ -31,6 +31,13 @@ func TestFind(t *testing.T) {
 		!strings.HasPrefix(err.Error(), want) {
 		t.Errorf("%v, want %s", err, want)
 	}
+	const hub = "models of a hub are not fetched: download the files of org/nobody"
+	if !strings.Contains(err.Error(), hub) {
+		t.Errorf("%v, want %s", err, hub)
+	}
+	if _, err := Find("nobody"); strings.Contains(err.Error(), "hub") {
+		t.Error(err)
+	}
 }
 
 func TestOpen(t *testing.T) {

@@ -35,6 +35,7 @@ var order = []string{
 	"pipeline",
 	"api",
 	"cmd",
+	"examples",
 	"internal/house",
 }
 
@@ -69,7 +70,7 @@ var rules = []struct {
 	},
 	{
 		from:   []string{"pipeline", "fallback", "ort", "engine", "onnx", "tokenize", "vision", "models", "media", "tensor"},
-		to:     []string{"api", "cmd", "server", "studio", "index"},
+		to:     []string{"api", "cmd", "examples", "server", "studio", "index"},
 		reason: "libraries stand below the command, the server and the studio",
 	},
 	{
