@@ -171,7 +171,7 @@ func (p *Preprocessor) Seen(width, height int) Region {
 // do_align_long_axis says so, else img itself. What lies on a grid of the model's input, such as a
 // map of attention, lies on Seen of the picture returned. Preprocess makes the same of both.
 func (p *Preprocessor) Turn(img image.Image) image.Image {
-	if b := img.Bounds(); p.layout(max(b.Dx(), 1), max(b.Dy(), 1)).turn {
+	if b := boundsOf(img); p.layout(max(b.Dx(), 1), max(b.Dy(), 1)).turn {
 		return turnClockwise(FromImage(img))
 	}
 	return img

@@ -18,7 +18,7 @@ func Thumbnail(img image.Image, width, height int, opts ...Option) (image.Image,
 	if err := buildOptions(opts).limits.checkSize(width, height); err != nil {
 		return nil, err
 	}
-	b := img.Bounds()
+	b := boundsOf(img)
 	if b.Empty() {
 		return nil, imageErrorf("the picture is %dx%d pixels: nothing to see", b.Dx(), b.Dy())
 	}

@@ -1,12 +1,37 @@
 package vision
 
 import (
+	"context"
 	"errors"
 	"image"
 	"math"
 	"slices"
 	"testing"
 )
+
+// No picture is an error, not a panic, whatever it is used for.
+func TestNoPicture(t *testing.T) {
+	t.Parallel()
+	p, err := ParseConfig([]byte(`{"image_processor_type":"BlipImageProcessor"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	for _, img := range []image.Image{nil, (*RGB)(nil), (*image.Gray)(nil)} {
+		_, preprocess := p.Preprocess(ctx, img)
+		_, picture := p.Picture(p.Turn(img))
+		_, resize := Resize(img, 2, 2, Bilinear)
+		_, thumbnail := Thumbnail(img, 2, 2)
+		_, fit := Fit(img, 2, 2)
+		_, overlay := Overlay(img, []float32{1}, 1, 1, 1, 1)
+		_, objects := PlainObjects(ctx, img, 2)
+		for i, err := range []error{preprocess, picture, resize, thumbnail, fit, overlay, objects} {
+			if !errors.Is(err, ErrImage) {
+				t.Errorf("%T, %d: %v", img, i, err)
+			}
+		}
+	}
+}
 
 func TestThumbnail(t *testing.T) {
 	t.Parallel()
