@@ -35,27 +35,32 @@ type Failure struct {
 // NewFailure is what is printed of a picture that failed.
 func NewFailure(image string, err error) Failure { return Failure{Name(image), OneLine(err)} }
 
-// OneLine is the message of an error without line breaks, and as Visible shows it. It names the
-// flags that lift limits in place of the Go fields.
+// OneLine is the message of an error without line breaks, and as Visible shows it. Of a limit it
+// says what a user can do, in place of the Go field.
 func OneLine(err error) string {
 	breaks := func(r rune) bool { return r == '\n' || r == '\r' }
-	return Visible(strings.Join(strings.FieldsFunc(withFlags(err.Error()), breaks), "; "))
+	return Visible(strings.Join(strings.FieldsFunc(withAdvice(err.Error()), breaks), "; "))
 }
 
-// LimitFlags are the command's flags that lift limits, by the fields of pipeline.Limits and
-// vision.Limits.
-var LimitFlags = map[string]string{}
+// LimitAdvice says what a user of the command can do about limits, by their fields in
+// pipeline.Limits and vision.Limits. Nothing but a smaller input helps where a field is not here.
+var LimitAdvice = map[string]string{
+	"OutputTokens": "lower --max-new-tokens",
+	"Batch":        "lower --batch, --num-beams or --num-return-sequences",
+	"PromptTokens": "shorten the text",
+	"ImagePixels":  "scale the picture down", "Pixels": "scale the picture down",
+	"ImageSide": "scale the picture down", "Side": "scale the picture down",
+}
 
 var limitField = regexp.MustCompile(` \(Limits\.(\w+)\)`)
 
-// withFlags puts the flag in the place of a limit's field, which means nothing to users of the
-// command; nothing where no flag lifts the limit.
-func withFlags(message string) string {
+func withAdvice(message string) string {
 	return limitField.ReplaceAllStringFunc(message, func(field string) string {
-		if flag := LimitFlags[limitField.FindStringSubmatch(field)[1]]; flag != "" {
-			return " (" + flag + " lifts it)"
+		advice := LimitAdvice[limitField.FindStringSubmatch(field)[1]]
+		if advice != "" {
+			advice = ": " + advice
 		}
-		return ""
+		return advice
 	})
 }
 
@@ -152,7 +157,7 @@ type Match struct {
 
 // NewMatch is what is printed of a match.
 func NewMatch(image string, m pipeline.Match) Match {
-	return Match{Name(image), m}
+	return Match{Image: Name(image), Match: m}
 }
 
 // Label is one label's line of classify.
@@ -163,7 +168,7 @@ type Label struct {
 
 // NewLabel is what is printed of a label.
 func NewLabel(image string, l pipeline.Label) Label {
-	return Label{Name(image), l}
+	return Label{Image: Name(image), Label: l}
 }
 
 // Embedding is the line of embed for a picture or a text; the other one is empty.

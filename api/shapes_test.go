@@ -319,3 +319,16 @@ func TestEachLine(t *testing.T) {
 	err = EachLine(strings.NewReader("[]"), "list", take)
 	wantError(t, err, ExitInput, "list: line 1: ")
 }
+
+// A limit comes with what to do about it, and without its Go field.
+func TestLimitAdvice(t *testing.T) {
+	t.Parallel()
+	for field, want := range map[string]string{
+		"ImagePixels": "limit: too many: scale the picture down", "ModelBytes": "limit: too many", "": "limit: too many",
+	} {
+		err := fmt.Errorf("a.png: %w", &pipeline.LimitError{Field: field, Text: "too many"})
+		if got := OneLine(err); got != "a.png: "+want {
+			t.Errorf("%q: %s", field, got)
+		}
+	}
+}
