@@ -7,7 +7,8 @@ import (
 	"github.com/crossattn/xpipe/pipeline/family"
 )
 
-// Abilities say which methods of a Pipeline its model supports; the others give ErrUnsupported.
+// Abilities say which methods of a Pipeline its model supports; the others give ErrUnsupported. Tasks
+// lists what the model was made for, which may be less.
 type Abilities struct {
 	Media    []media.Kind // the kinds of items that a request may hold
 	Write    bool         // Caption, Answer, Generate, Stream, Choose, Encode: free text

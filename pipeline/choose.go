@@ -20,14 +20,14 @@ type Choice struct {
 	LogProb float64 `json:"logprob"`
 	// Probability is LogProb's share among the choices given.
 	Probability float64 `json:"probability"`
-	// Calibrated is Probability without the model's bias: the probabilities are divided by those
-	// for a grey picture in place of the request's last, and normalised again (contextual
-	// calibration, Zhao et al., 2102.09690).
+	// Calibrated is Probability without what the model would say unseen: each probability is divided
+	// by that for a grey picture in place of the request's last one, and all are scaled to a sum of
+	// 1 (contextual calibration, Zhao et al., 2102.09690).
 	Calibrated float64 `json:"calibrated"`
 }
 
-// Choose compares the answers to a request by their probabilities under the model, in the order
-// given: multiple choice, or yes and no. The request's picture is encoded once for all of them.
+// Choose scores given answers to a request by their probabilities under the model: multiple choice,
+// or yes and no. The result has the order of choices. The picture is encoded once for all of them.
 // Fewer than two choices, or an empty one, give ErrPrompt.
 func (p *Pipeline) Choose(
 	ctx context.Context, request Request, choices ...string,

@@ -13,9 +13,9 @@ import (
 	"github.com/crossattn/xpipe/pipeline/graph"
 )
 
-// Encoded is the encoder's output for a picture. Any number of requests can take it in the
-// picture's place, and the model does not look at the picture again. It belongs to the Pipeline
-// that made it, and holds memory of the size of the encoder's output.
+// Encoded is the encoder's output for a picture: give it to any number of requests in the picture's
+// place, and the encoder does not run again. It belongs to the Pipeline that made it, and holds
+// memory of the size of the encoder's output.
 type Encoded struct {
 	of     *Pipeline
 	kind   media.Kind

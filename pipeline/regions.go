@@ -28,11 +28,11 @@ func (l Limits) LoadRegions(path string) (map[string]*Regions, error) {
 	return vision.LoadRegions(path, l.withDefaults().RegionBytes)
 }
 
-// Regions makes the regions of a picture with the model's own encoder, for Request.Regions: the
-// picture as a whole, then the boxes, in pixels of img as its Bounds count them. Without boxes it
-// looks for objects on a plain ground, and takes the cells of a 3x3 grid where it finds none; on a
-// photograph a detector's boxes are better. A request with an Image and no Regions gets the result
-// of Regions without boxes. A model whose bundle has no region encoder gives ErrUnsupported.
+// Regions makes the regions of a picture with the model's own encoder, for Request.Regions. The
+// first is the picture as a whole, the others are the boxes, given in pixels of img. Without boxes
+// it looks for objects on a plain ground, and where it finds none takes the cells of a 3x3 grid; on
+// a photograph a detector's boxes are better. A request with an Image and no Regions gets those that
+// Regions makes without boxes. A model whose bundle has no region encoder gives ErrUnsupported.
 func (p *Pipeline) Regions(
 	ctx context.Context, img image.Image, boxes ...image.Rectangle,
 ) (regions *Regions, err error) {

@@ -18,15 +18,14 @@ import (
 type Request struct {
 	Image    image.Image
 	Question string // "" asks for a caption
-	// Prompt, where it is not "", replaces the text that the bundle's templates make of the
-	// question.
+	// Prompt is the text that the model reads, as it is. Where it is "", the bundle's template for
+	// the task makes one of the question.
 	Prompt string
 	// Shots are examples that stand before the request, for Flamingo's kind of model.
 	Shots []Shot
-	// Regions take the picture's place for models that read an object detector's output (LXMERT);
-	// other models do not look at them.
-	// Without them a model whose bundle has a region encoder makes its own from Image; see
-	// Pipeline.Regions.
+	// Regions take the picture's place for models that read an object detector's output (LXMERT).
+	// Where they are nil, such a model makes its own from Image if its bundle has a region encoder;
+	// see Pipeline.Regions. Other models ignore them.
 	Regions *Regions
 	// Encoded is a result of Pipeline.Encode; it takes the picture's place.
 	Encoded *Encoded

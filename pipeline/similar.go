@@ -28,8 +28,7 @@ type Hit struct {
 }
 
 // TopK returns the k rows most like the query, the best first; of equal ones the earlier. Rows
-// without a cosine are left out: see Cosine. It compares the query with every row, which takes about
-// 0.1 s for a million rows of 512 numbers on one core.
+// without a cosine are left out: see Cosine. It compares the query with every row.
 func TopK(query []float32, rows [][]float32, k int) []Hit {
 	var best []Hit
 	for i, row := range rows {

@@ -76,8 +76,8 @@ type Part struct {
 	Item media.Item
 }
 
-// Encoded is the output of a model's encoder for one item, which text is conditioned on: [1,N,D]
-// float32 patches, queries or latents. Any number of prompts may use it.
+// Encoded is the output of a model's encoder for one item: [1,N,D] float32 patches, queries or
+// latents, which the decoder reads. Any number of prompts may use it.
 type Encoded struct {
 	States *tensor.Tensor
 }
