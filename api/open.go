@@ -1,16 +1,17 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/models"
+	"github.com/crossattn/xpipe/models/hub"
 	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/pipeline/family"
@@ -27,16 +28,17 @@ type Model struct {
 	// Embedded says that the model is part of the program.
 	Embedded bool
 
-	files fs.FS // nil: the file or folder called Name
+	files fs.FS  // nil: the file or folder at path
+	path  string // "" stands for Name
 }
 
 // finders are the kinds of names, tried in order; each returns false where a name is none of its
-// kind. Names of a hub's cache, such as org/name, will be one more.
-var finders = []func(name string) (Model, bool){findEmbedded, findPath}
+// kind.
+var finders = []func(name string) (Model, bool){findEmbedded, findPath, findCached}
 
-// Find returns the model that a name stands for: that of an embedded model (mini.Names), or else of
-// a file or folder. A name such as org/name, of a hub's model, is not fetched. Errors wrap
-// ErrNoModel and models.ErrBundle.
+// Find returns the model that a name stands for: that of an embedded model (mini.Names), of a file
+// or folder, or else org/name or org/name@revision, of a model in the cache of Hugging Face's hub.
+// Nothing is fetched. Errors wrap ErrNoModel and models.ErrBundle.
 func Find(name string) (Model, error) {
 	for _, find := range finders {
 		if m, ok := find(name); ok {
@@ -44,15 +46,11 @@ func Find(name string) (Model, error) {
 		}
 	}
 	err := noModel(name, "file or folder")
-	if hubName.MatchString(name) {
-		err = fmt.Errorf("%w; models of a hub are not fetched: download the files of %s, and give "+
-			"their folder", err, name)
+	if ref, notHub := hub.ParseRef(name); notHub == nil {
+		err = fmt.Errorf("%w; nor is %s in the cache of the hub, and it is not fetched", err, ref)
 	}
 	return Model{}, err
 }
-
-// hubName is what hubs call models: an owner and a name.
-var hubName = regexp.MustCompile(`^[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*$`)
 
 func findEmbedded(name string) (Model, bool) {
 	files, err := mini.FS(name)
@@ -62,6 +60,21 @@ func findEmbedded(name string) (Model, bool) {
 func findPath(name string) (Model, bool) {
 	_, err := os.Stat(name)
 	return Model{Name: name}, err == nil
+}
+
+// findCached finds a model that other programs fetched from the hub.
+func findCached(name string) (Model, bool) {
+	ref, err := hub.ParseRef(name)
+	if err != nil {
+		return Model{}, false
+	}
+	home, _ := os.UserHomeDir()
+	settings, err := hub.Environment(os.Getenv, home)
+	if err != nil {
+		return Model{}, false
+	}
+	dir, err := hub.Cache{Dir: settings.Cache}.Snapshot(ref)
+	return Model{Name: name, path: dir}, err == nil
 }
 
 // noModelError is ErrNoModel under a message that begins with models.ErrBundle's.
@@ -88,7 +101,7 @@ func (m Model) Open(ctx context.Context, opts ...pipeline.Option) (*pipeline.Pip
 	if m.files != nil {
 		return pipeline.OpenFS(ctx, m.files, opts...)
 	}
-	return pipeline.Open(ctx, m.Name, opts...)
+	return pipeline.Open(ctx, m.folder(), opts...)
 }
 
 // Bundle opens the model's files alone, with the errors of models.Open.
@@ -97,8 +110,11 @@ func (m Model) Bundle(opts ...models.Option) (*models.Bundle, error) {
 	if m.files != nil {
 		return models.OpenFS(m.files, opts...)
 	}
-	return models.Open(m.Name, opts...)
+	return models.Open(m.folder(), opts...)
 }
+
+// folder is where the model lies that is not embedded.
+func (m Model) folder() string { return cmp.Or(m.path, m.Name) }
 
 // Open finds a model by its name, as Find does, and opens it. It is the one function that opens
 // whatever --model of the command takes; pipeline.Open opens folders, and package mini has the
