@@ -100,7 +100,7 @@ func yieldBatch[R any](
 			at++
 		}
 		if fault != nil {
-			fault = &ItemError{"picture", before + i, fault}
+			fault = &ItemError{What: "picture", Index: before + i, Err: fault}
 		}
 		if !yield(result, fault) {
 			return false

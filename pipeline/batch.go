@@ -14,9 +14,16 @@ type ItemError struct {
 	What  string // "picture", "text", "question", "request" or "item"
 	Index int    // in the batch, from 0
 	Err   error
+
+	alone bool // in its batch: the message needs no number
 }
 
-func (e *ItemError) Error() string { return fmt.Sprintf("%s %d: %v", e.What, e.Index+1, e.Err) }
+func (e *ItemError) Error() string {
+	if e.alone {
+		return e.Err.Error()
+	}
+	return fmt.Sprintf("%s %d: %v", e.What, e.Index+1, e.Err)
+}
 
 // Unwrap returns Err.
 func (e *ItemError) Unwrap() error { return e.Err }
@@ -46,7 +53,7 @@ func inBatch[R any](
 	check func(i int) error, work func(at []int) ([]R, error),
 ) ([]R, error) {
 	var failed []error
-	fail := func(i int, err error) { failed = append(failed, &ItemError{what, i, err}) }
+	fail := func(i int, err error) { failed = append(failed, &ItemError{what, i, err, n == 1}) }
 	var good []int
 	for i := range n {
 		switch err := check(i); {

@@ -32,8 +32,12 @@ func TestBatchNamesItems(t *testing.T) {
 			t.Fatalf("%d failed, want %d: %v", len(items), len(want), err)
 		}
 		for _, item := range items {
+			said := fmt.Sprintf("%s %d: ", what, item.Index+1)
+			if what == "" { // alone
+				what, said = item.What, ""
+			}
 			if item.What != what || !errors.Is(item, want[item.Index]) || !errors.Is(err, want[item.Index]) ||
-				!strings.HasPrefix(item.Error(), fmt.Sprintf("%s %d: ", what, item.Index+1)) {
+				!strings.HasPrefix(item.Error(), said+want[item.Index].Error()) {
 				t.Errorf("%+v: %v", item, item)
 			}
 		}
@@ -63,6 +67,8 @@ func TestBatchNamesItems(t *testing.T) {
 	if _, err := p.Caption(ctx, none); !errors.Is(err, ErrImage) || errors.As(err, &item) {
 		t.Error(err)
 	}
+	_, err = p.Generate(ctx, []Request{{Image: none}})
+	failed(t, "", err, map[int]error{0: ErrImage})
 	long := strings.Repeat("what is it ", 40)
 	answers, err := p.AnswerBatch(ctx, []Request{
 		{Image: good, Question: "what?"}, {Image: good, Question: " "}, {Image: good, Question: long}, {Question: "what?"},

@@ -148,7 +148,7 @@ func checkTexts(texts []string) error {
 	}
 	for i, text := range texts {
 		if err := checkText(text); err != nil {
-			return &ItemError{"text", i, err}
+			return &ItemError{"text", i, err, len(texts) == 1}
 		}
 	}
 	return nil
