@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -46,11 +45,11 @@ func ItemErrors(err error) []*ItemError {
 
 // inBatch runs work over n items, given by their indices, and returns one result for each. check is
 // called for every item beforehand; those that it refuses are left out of work. Where work fails
-// because of an item, each is tried on its own. The result of an item that failed is the zero
-// value, and the error holds an ItemError for it.
+// because of an item, each is tried on its own, and where that fails for another reason, such as the
+// end of ctx, the rest fail with it. The result of an item that failed is the zero value, and the
+// error holds an ItemError for it.
 func inBatch[R any](
-	ctx context.Context, what string, n int,
-	check func(i int) error, work func(at []int) ([]R, error),
+	what string, n int, check func(i int) error, work func(at []int) ([]R, error),
 ) ([]R, error) {
 	var failed []error
 	fail := func(i int, err error) { failed = append(failed, &ItemError{what, i, err, n == 1}) }
@@ -75,21 +74,29 @@ func inBatch[R any](
 		}
 		return err
 	}
-	if len(good) > 0 {
-		err := put(good)
-		if err != nil && len(good) == 1 && isItems(err) {
-			fail(good[0], err)
-		} else if err != nil && isItems(err) && ctx.Err() == nil {
-			for _, i := range good {
-				if err := put([]int{i}); err != nil {
-					if !isItems(err) || ctx.Err() != nil {
-						return nil, err
-					}
-					fail(i, err)
-				}
+	if len(good) == 0 {
+		return results, errors.Join(failed...)
+	}
+	err := put(good)
+	switch {
+	case err == nil:
+	case !isItems(err):
+		return nil, err
+	case len(good) == 1:
+		fail(good[0], err)
+	default:
+		var end error // what keeps the rest from being tried
+		for _, i := range good {
+			err := end
+			if err == nil {
+				err = put([]int{i})
 			}
-		} else if err != nil {
-			return nil, err
+			if err == nil {
+				continue
+			}
+			if fail(i, err); !isItems(err) {
+				end = err
+			}
 		}
 	}
 	return results, errors.Join(failed...)

@@ -112,6 +112,31 @@ func TestBatchNamesItems(t *testing.T) {
 	failed(t, "text", err, map[int]error{1: ErrPrompt})
 }
 
+// Where trying each item on its own comes to an end, what was done stays.
+func TestBatchKeepsResults(t *testing.T) {
+	t.Parallel()
+	work := func(at []int) ([]string, error) {
+		switch {
+		case len(at) > 1 || at[0] == 1:
+			return nil, ErrPrompt
+		case at[0] == 3:
+			return nil, context.Canceled
+		}
+		return []string{"done"}, nil
+	}
+	results, err := inBatch("text", 5, func(i int) error { return nil }, work)
+	if !slices.Equal(results, []string{"done", "", "done", "", ""}) || !errors.Is(err, context.Canceled) {
+		t.Errorf("%q, %v", results, err)
+	}
+	var failed []int
+	for _, item := range ItemErrors(err) {
+		failed = append(failed, item.Index)
+	}
+	if !slices.Equal(failed, []int{1, 3, 4}) {
+		t.Errorf("failed %v", failed)
+	}
+}
+
 // Nothing to do gives nothing.
 func TestNothingToDo(t *testing.T) {
 	t.Parallel()

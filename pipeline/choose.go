@@ -71,7 +71,7 @@ func (p *Pipeline) ChooseBatch(
 		}
 		return nil
 	}
-	return inBatch(ctx, "request", len(requests), check, func(at []int) ([][]Choice, error) {
+	return inBatch("request", len(requests), check, func(at []int) ([][]Choice, error) {
 		some := pick(prompts, at)
 		encoded, err := p.encode(ctx, model, itemsOf(some), new(Stats))
 		if err != nil {

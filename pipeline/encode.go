@@ -48,7 +48,7 @@ func (p *Pipeline) Encode(
 		return nil, nil
 	}
 	check := func(i int) error { return p.checkItem(items[i]) }
-	return inBatch(ctx, "item", len(items), check, func(at []int) ([]*Encoded, error) {
+	return inBatch("item", len(items), check, func(at []int) ([]*Encoded, error) {
 		rows, err := p.encode(ctx, model, [][]media.Item{pick(items, at)}, new(Stats))
 		if err != nil {
 			return nil, err

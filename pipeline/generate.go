@@ -61,7 +61,12 @@ func WithNumReturnSequences(n int) GenerateOption {
 }
 
 // Generation returns the bundle's parameters of decoding, which GenerateOptions change.
-func (p *Pipeline) Generation() Generation { return p.defaults }
+func (p *Pipeline) Generation() Generation {
+	g := p.defaults
+	g.EOS, g.StopStrings = slices.Clone(g.EOS), slices.Clone(g.StopStrings)
+	g.BadWords, g.BadWordsIDs = slices.Clone(g.BadWords), slices.Clone(g.BadWordsIDs)
+	return g
+}
 
 // Caption describes the picture in a few words.
 func (p *Pipeline) Caption(
@@ -164,7 +169,7 @@ func (p *Pipeline) generateEach(
 		_, err := p.prompts(requests[i : i+1])
 		return err
 	}
-	return inBatch(ctx, what, len(requests), checkAll, func(at []int) ([][]*Text, error) {
+	return inBatch(what, len(requests), checkAll, func(at []int) ([][]*Text, error) {
 		return p.generate(ctx, pick(requests, at), g, nil)
 	})
 }

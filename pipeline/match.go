@@ -108,7 +108,7 @@ func (p *Pipeline) EmbedImages(
 		return nil, err
 	}
 	check := func(i int) error { return p.checkPicture(imgs[i]) }
-	return inBatch(ctx, "picture", len(imgs), check, func(at []int) ([][]float32, error) {
+	return inBatch("picture", len(imgs), check, func(at []int) ([][]float32, error) {
 		prepared, err := p.preparePictures(ctx, pick(imgs, at)...)
 		if err != nil {
 			return nil, err
@@ -136,7 +136,7 @@ func (p *Pipeline) EmbedTexts(ctx context.Context, texts ...string) (rows [][]fl
 		return nil, err
 	}
 	check := func(i int) error { return checkText(texts[i]) }
-	return inBatch(ctx, "text", len(texts), check, func(at []int) ([][]float32, error) {
+	return inBatch("text", len(texts), check, func(at []int) ([][]float32, error) {
 		return vectors(m.EmbedTexts(ctx, pick(texts, at)))
 	})
 }
