@@ -55,17 +55,17 @@ func TappingEngine() string {
 	return Engines[max(0, i)].Name
 }
 
-// FindEngine returns the row of a name. Its error wraps engine.ErrEngine and lists the names there
-// are, then those in also.
+// FindEngine returns the row of a name. Its error has the kind KindUsage, wraps engine.ErrEngine and
+// lists the names there are, then those in also.
 func FindEngine(name string, also ...string) (engine.Row, error) {
 	for _, row := range Engines {
 		if row.Name == name {
 			return row, nil
 		}
 	}
-	names := OrList(append(EngineNames(), also...))
-	return engine.Row{}, fmt.Errorf("%w: there is no engine %q; it is %s",
-		engine.ErrEngine, name, names)
+	names := append(EngineNames(), also...)
+	return engine.Row{}, Usagef("%w: there is no engine %q; it is %s%s",
+		engine.ErrEngine, name, OrList(names), DidYouMean(name, names))
 }
 
 // OrList joins words as in "go, ort or auto".

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/models"
@@ -61,8 +62,9 @@ func (e noModelError) Unwrap() []error { return []error{ErrNoModel, e.error} }
 
 func noModel(name, what string) error {
 	return noModelError{fmt.Errorf(
-		"%w: there is no embedded model and no %s named %q; embedded are %v",
-		models.ErrBundle, what, name, mini.Names())}
+		"%w: there is no embedded model and no %s named %q%s (embedded are %s)",
+		models.ErrBundle, what, name, DidYouMean(name, mini.Names()),
+		strings.Join(mini.Names(), ", "))}
 }
 
 // String names the model for people.

@@ -26,7 +26,7 @@ func TestFind(t *testing.T) {
 	}
 	_, err := Find("org/nobody")
 	want := models.ErrBundle.Error() + `: there is no embedded model and no file or folder named ` +
-		`"org/nobody"; embedded are [blip2-mini `
+		`"org/nobody" (embedded are blip2-mini, `
 	if !errors.Is(err, ErrNoModel) || !errors.Is(err, models.ErrBundle) ||
 		!strings.HasPrefix(err.Error(), want) {
 		t.Errorf("%v, want %s", err, want)

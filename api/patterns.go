@@ -25,6 +25,9 @@ func Expand(args ...string) ([]string, error) {
 			paths = append(paths, arg)
 			continue
 		}
+		if err := checkAddress(arg); err != nil {
+			return nil, err
+		}
 		names, err := expandBraces(arg)
 		if err != nil {
 			return nil, err

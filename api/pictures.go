@@ -58,6 +58,9 @@ func (s Sources) LoadPicture(name string) (image.Image, error) {
 }
 
 func (s Sources) decodeFile(path string) (image.Image, error) {
+	if err := checkAddress(path); err != nil {
+		return nil, err
+	}
 	img, err := vision.DecodeFile(path, vision.WithLimits(s.Limits.Vision()))
 	if err != nil {
 		return nil, err

@@ -62,6 +62,21 @@ var (
 	}
 )
 
+// generationFlags are the names of the flags that addFlags adds.
+func generationFlags() []string {
+	names := []string{"do-sample", "seed", "early-stopping"}
+	for _, p := range intParameters {
+		names = append(names, p.name)
+	}
+	for _, p := range floatParameters {
+		names = append(names, p.name)
+	}
+	for _, p := range stringsParameters {
+		names = append(names, p.name)
+	}
+	return names
+}
+
 // addFlags adds one flag for each parameter.
 func (o *generationOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()

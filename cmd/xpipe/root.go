@@ -35,21 +35,22 @@ func newRootCommand(env *environment) *cobra.Command {
 		Use:   "xpipe",
 		Short: "Captions pictures and answers questions about them",
 		Long: `xpipe runs cross-attention vision-language models: it captions pictures,
-answers questions about them, and shows what the models and engines do.
-
-` + exitHelp,
+answers questions about them, and shows what the models and engines do.`,
+		Example: `  xpipe caption photo.jpg
+  xpipe ask photo.jpg "what color is the car?"
+  xpipe classify photo.jpg cat dog bird`,
 		Version:       version(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          usageArgs(cobra.NoArgs),
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:          verbsOnly,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return env.printHelp(cmd) },
 	}
 	root.SetIn(env.stdin)
 	root.SetOut(env.stdout)
 	root.SetErr(env.stderr)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return api.Usagef("%w (see: %s --help)", err, cmd.CommandPath())
-	})
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { env.printHelp(cmd) })
+	root.SetHelpCommand(newHelpCommand(env))
 	f := root.PersistentFlags()
 	f.BoolVar(&env.json, "json", false, "print results and errors as JSON")
 	f.BoolVarP(&env.verbose, "verbose", "v", false, "say on stderr how things are done")
@@ -70,16 +71,6 @@ answers questions about them, and shows what the models and engines do.
 		newRuntimeCommand(env),
 	)
 	return root
-}
-
-// usageArgs turns what an argument check says into a usage error.
-func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return api.Usagef("%w (see: %s --help)", err, cmd.CommandPath())
-		}
-		return nil
-	}
 }
 
 // stamp is the version where the build gives one:

@@ -25,8 +25,8 @@ commands keep one in the user's cache, where xpipe looks after --` + libraryFlag
 xpipe works without it: the Go engine needs no library.
 
 ` + exitHelp,
-		Args: usageArgs(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args: verbsOnly,
+		RunE: func(cmd *cobra.Command, _ []string) error { return env.printHelp(cmd) },
 	}
 	cmd.AddCommand(
 		newRuntimeInstallCommand(env),
