@@ -103,8 +103,8 @@ func (a *arena) buffer(words int) (*buffer, error) {
 		if a.limit > 0 && a.taken+size > a.limit {
 			a.trim()
 			if a.taken+size > a.limit {
-				return nil, fmt.Errorf("%w: the run needs more than the memory limit of %d bytes",
-					engine.ErrGraph, a.limit)
+				return nil, fmt.Errorf("%w: the run needs more than the %w of %d bytes",
+					engine.ErrGraph, engine.ErrMemory, a.limit)
 			}
 		}
 		b = &buffer{words: make([]uint64, words)}

@@ -106,10 +106,10 @@ func flagError(cmd *cobra.Command, err error) error {
 // valueError says why a value does not suit a flag; where is what gave it.
 func valueError(where string, flag *pflag.Flag, value string, err error) error {
 	what := map[string]string{
-		"int": "a whole number", "uint64": "a whole number of 0 or more", "float64": "a number",
-		"bool": "true or false",
+		"int": "a whole number", "float64": "a number", "bool": "true or false",
+		"uint64": "a whole number of 0 or more", "count": "a whole number of 0 or more",
 	}[flag.Value.Type()]
-	if what == "" { // flags of this program, whose errors name the value
+	if what == "" { // a flag of this program, whose errors name the value
 		return api.Usagef("%s: %w", where, err)
 	}
 	return api.Usagef("%s takes %s, not %q", where, what, value)

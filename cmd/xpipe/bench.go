@@ -66,10 +66,11 @@ How time grows with one size of a graph:
 		},
 	}
 	o.addFlags(cmd)
-	engineFlag := cmd.Flags().Lookup("engine")
-	engineFlag.Usage = fmt.Sprintf("engines to time: %s; %s: all that can be used",
+	engines := cmd.Flags().Lookup("engine")
+	engines.Value = engineFlag(&o.name, benchBoth, benchAll)
+	engines.Usage = fmt.Sprintf("engines to time: %s; %s: all that can be used",
 		api.OrList(benchNames()), api.AutoEngine)
-	engineFlag.DefValue = api.AutoEngine
+	engines.DefValue = api.AutoEngine
 	f := cmd.Flags()
 	f.IntVar(&o.runs, "runs", 20, "runs of each engine that count")
 	f.IntVar(&o.warm, "warm", 3, "runs of each engine before those")
@@ -104,8 +105,8 @@ func runBench(ctx context.Context, env *environment, o benchOptions, target stri
 		}
 		dims[name] = n
 	}
-	if o.runs < 1 || o.warm < 0 || o.threads < 0 {
-		return api.Usagef("--runs must be 1 or more, --warm and --threads 0 or more")
+	if o.runs < 1 || o.warm < 0 {
+		return api.Usagef("--runs must be 1 or more, --warm 0 or more")
 	}
 	if o.threads == 0 {
 		o.threads = runtime.GOMAXPROCS(0)
@@ -172,8 +173,7 @@ func (o *benchOptions) engines(env *environment) ([]timedEngine, error) {
 	if !auto && o.name != benchBoth && o.name != benchAll {
 		row, err := api.FindEngine(o.name)
 		if err != nil {
-			names := api.OrList(append(benchNames(), api.AutoEngine))
-			return nil, api.Usagef("there is no engine %q; bench takes %s", o.name, names)
+			return nil, err
 		}
 		rows = []engine.Row{row}
 	}

@@ -61,10 +61,46 @@ func groupedFlags(cmd *cobra.Command) map[string]*pflag.FlagSet {
 		if groups[group] == nil {
 			groups[group] = pflag.NewFlagSet(group, pflag.ContinueOnError)
 		}
-		groups[group].AddFlag(f)
+		shown := *f
+		shown.DefValue = strings.TrimPrefix(shown.DefValue, "[]")
+		shown.Value = shownValue{f.Value, valueName(f)}
+		groups[group].AddFlag(&shown)
 	})
 	return groups
 }
+
+// valueNames are what help calls the value of a flag, by the flag's name or else by its type.
+var (
+	valueNames = map[string]string{
+		"model": "NAME|DIR", "out": "FILE", "list": "FILE", "regions": "FILE", "shots": "FILE",
+		"questions": "FILE", "config": "FILE", "image": "FILE", "png": "FILE", "cpuprofile": "FILE",
+		"tokenizer": "NAME|FILE|DIR", "shot": "IMAGE=TEXT", "input": "NAME=FILE.npy", "dim": "NAME=N",
+		"provider-option": "KEY=VALUE", "pick": "LAYER/HEAD", "background": "COLOR",
+		"choices": "A,B", "variant": "NAME", "from": "FILE|DIR|URL|pip", "output": "NAME",
+	}
+	typeNames = map[string]string{
+		"int": "N", "uint64": "N", "count": "N", "float64": "X", "string": "TEXT",
+		"stringArray": "TEXT", "stringSlice": "TEXT", "name": "NAME", "size": "SIZE", "bool": "bool",
+	}
+)
+
+func valueName(f *pflag.Flag) string {
+	if name := valueNames[f.Name]; name != "" {
+		return name
+	}
+	if strings.HasSuffix(f.Name, "-lib") {
+		return "FILE"
+	}
+	return typeNames[f.Value.Type()]
+}
+
+// shownValue is the value of a flag under another name of its type.
+type shownValue struct {
+	pflag.Value
+	name string
+}
+
+func (v shownValue) Type() string { return v.name }
 
 // helpWidth is how wide lines of help about flags are at most.
 const helpWidth = 100

@@ -33,9 +33,6 @@ or the name of an embedded model.
 }
 
 func runInspect(env *environment, what, variant string) error {
-	if err := checkVariant(variant); err != nil {
-		return err
-	}
 	if info, err := os.Stat(what); err == nil && !info.IsDir() {
 		graph, err := api.InspectFile(what)
 		if err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"slices"
 	"strings"
 
 	"github.com/crossattn/xpipe/api"
@@ -23,24 +22,22 @@ type modelOptions struct {
 // addFlags adds the flags to a verb; byDefault is the embedded model that does its work.
 func (o *modelOptions) addFlags(cmd *cobra.Command, byDefault string) {
 	o.engineOptions.addFlags(cmd)
-	f := cmd.Flags()
-	f.StringVarP(&o.model, "model", "m", byDefault,
-		"an embedded model's name ("+strings.Join(mini.Names(), ", ")+") or a bundle's folder")
+	addModelFlag(cmd, &o.model, byDefault)
 	addVariantFlag(cmd, &o.variant)
-	f.BoolVar(&o.noVerify, "no-verify", false, "do not compare the model's files with their sha256")
+	cmd.Flags().BoolVar(&o.noVerify, "no-verify", false,
+		"do not compare the model's files with their sha256")
 }
 
 func addVariantFlag(cmd *cobra.Command, variant *string) {
-	cmd.Flags().StringVar(variant, "variant", "",
-		"graphs stored as "+strings.Join(models.Variants(), ", ")+", where the model has several")
+	words := wordFlag{value: variant, what: "variant", words: models.Variants()}
+	cmd.Flags().Var(words, "variant", "graphs stored as "+strings.Join(models.Variants(), ", ")+
+		", where the model has several")
 }
 
-// checkVariant refuses a --variant that no model has.
-func checkVariant(variant string) error {
-	if all := models.Variants(); variant != "" && !slices.Contains(all, variant) {
-		return api.Usagef("--variant is one of %s, not %q", strings.Join(all, ", "), variant)
-	}
-	return nil
+// addModelFlag adds --model to a verb; byDefault is the embedded model that does its work.
+func addModelFlag(cmd *cobra.Command, model *string, byDefault string) {
+	cmd.Flags().StringVarP(model, "model", "m", byDefault, "an embedded model's name ("+
+		strings.Join(mini.Names(), ", ")+") or a bundle's folder")
 }
 
 // open opens the engine and the model.
@@ -56,9 +53,6 @@ func (o *modelOptions) open(ctx context.Context, env *environment) (*pipeline.Pi
 func (o *modelOptions) openWith(
 	ctx context.Context, env *environment, opts ...pipeline.Option,
 ) (*pipeline.Pipeline, error) {
-	if err := checkVariant(o.variant); err != nil {
-		return nil, err
-	}
 	// A user at a terminal can interrupt, and a long batch must not be cut: no bound on time.
 	opts = append(opts, pipeline.WithEngineOptions(o.options()), pipeline.WithVariant(o.variant),
 		pipeline.WithLimits(pipeline.Limits{Time: -1}))

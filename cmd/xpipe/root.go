@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"runtime/debug"
 
 	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/engine"
 	"github.com/spf13/cobra"
 )
 
@@ -19,11 +22,18 @@ type environment struct {
 	executable string // of this program; "" where it cannot be started again
 }
 
+// enoughMemory is a --memory-limit under which most models run.
+const enoughMemory = "4G"
+
 // execute runs one command line and returns the exit code.
 func execute(ctx context.Context, env *environment, args []string) int {
 	root := newRootCommand(env)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	if errors.Is(err, engine.ErrMemory) {
+		err = fmt.Errorf("a run of the model needs more memory than --memory-limit allows; "+
+			"give more, such as --memory-limit %s (%w)", enoughMemory, err)
+	}
 	if err != nil {
 		env.report(err)
 	}
