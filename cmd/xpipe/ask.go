@@ -16,6 +16,7 @@ type askOptions struct {
 	modelOptions
 	generationOptions
 	questions string
+	asked     []string
 	choices   []string
 	shots     []string
 	shotsFile string
@@ -27,9 +28,15 @@ func newAskCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ask IMAGE QUESTION...",
 		Short: "Answer questions about a picture",
+		Example: `  xpipe ask photo.jpg "what color is the car?"
+  xpipe ask photo.jpg "is it day?" --choices yes,no
+  xpipe ask cup.jpg "what is this?" --shot bowl.jpg=zudo --shot fork.jpg=wemi`,
 		Long: `Prints one line for each question about the picture. "-" reads the picture
 from standard input. The answer to a single question is written word by word on
 a terminal.
+
+Words behind IMAGE without quotes are one question; arguments of which each has
+a space in it or ends with "?" are several, and so is --question repeated.
 
 With --questions FILE the pictures and questions come from a file of JSON
 lines {"image":PATH,"question":TEXT}; neighbouring lines about one picture
@@ -48,8 +55,17 @@ With --json each answer is one line {"image","question","answer","tokens",
 
 ` + exitHelp,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if o.questions != "" {
-				return usageArgs(cobra.NoArgs)(cmd, args)
+			switch {
+			case o.questions != "" && len(args) > 0:
+				return usageOf(cmd, "--questions FILE names the pictures, too: leave out %q", args[0])
+			case o.questions != "" && len(o.asked) > 0:
+				return usageOf(cmd, "--questions and --question exclude each other")
+			case o.questions != "":
+				return nil
+			case len(o.asked) > 0 && len(args) > 1:
+				return usageOf(cmd, "with --question %q is an argument too many", args[1])
+			case len(o.asked) > 0:
+				return usageArgs(cobra.MinimumNArgs(1))(cmd, args)
 			}
 			return usageArgs(cobra.MinimumNArgs(2))(cmd, args)
 		},
@@ -67,6 +83,7 @@ With --json each answer is one line {"image","question","answer","tokens",
 	o.modelOptions.addFlags(cmd, mini.Captions)
 	o.generationOptions.addFlags(cmd)
 	f := cmd.Flags()
+	f.StringArrayVar(&o.asked, "question", nil, "a question about the picture (repeat)")
 	f.StringVar(&o.questions, "questions", "",
 		"read pictures and questions from a file of JSON lines")
 	f.StringSliceVar(&o.choices, "choices", nil, "pick among these answers, such as yes,no")
@@ -79,6 +96,9 @@ With --json each answer is one line {"image","question","answer","tokens",
 func runAsk(ctx context.Context, env *environment, o askOptions, args []string) error {
 	groups, err := o.groups(env, args)
 	if err != nil {
+		return err
+	}
+	if o.choices, err = choicesOf(o.choices); err != nil {
 		return err
 	}
 	a := &asker{env: env, options: o, several: len(groups) > 1}
@@ -120,8 +140,12 @@ func runAsk(ctx context.Context, env *environment, o askOptions, args []string) 
 // groups are the questions to answer, neighbours about one picture together.
 func (o *askOptions) groups(env *environment, args []string) ([][]api.Question, error) {
 	if o.questions == "" {
-		group := make([]api.Question, len(args)-1)
-		for i, q := range args[1:] {
+		questions := o.asked
+		if len(questions) == 0 {
+			questions = env.questionsOf(args[1:])
+		}
+		group := make([]api.Question, len(questions))
+		for i, q := range questions {
 			if strings.TrimSpace(q) == "" {
 				return nil, fmt.Errorf("%w: the question is empty", pipeline.ErrPrompt)
 			}
@@ -158,11 +182,11 @@ func (o *askOptions) loadShots(env *environment) ([]pipeline.Shot, error) {
 		return err
 	}
 	for _, arg := range o.shots {
-		image, text, ok := strings.Cut(arg, "=")
-		if !ok {
-			return nil, api.Usagef("--shot %q is not IMAGE=TEXT", arg)
+		example, err := shotOf(arg)
+		if err == nil {
+			err = add(example)
 		}
-		if err := add(api.Example{Image: api.Name(image), Text: text}); err != nil {
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -19,6 +19,9 @@ func newClassifyCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "classify IMAGE LABEL...",
 		Short: "Pick the label that fits a picture best, without training",
+		Example: `  xpipe classify photo.jpg cat dog bird
+  xpipe classify photo.jpg 'a cat asleep' 'a cat at play' --top 1
+  xpipe classify photo.jpg day night --model ~/models/siglip --json`,
 		Long: `Prints each label with its probability, the best first. The model reads the
 label inside its own prompt, such as "a photo of a {}".
 
@@ -41,6 +44,9 @@ func runClassify(
 	if o.top < 0 {
 		return api.Usagef("--top must be 0 or more")
 	}
+	if err := checkTexts("classify", "label", labels); err != nil {
+		return err
+	}
 	img, err := env.loadPicture(path)
 	if err != nil {
 		return err
@@ -54,6 +60,7 @@ func runClassify(
 	if err != nil {
 		return err
 	}
+	env.hintAlone("label", len(labels), scored[0].Probability)
 	if o.top > 0 && o.top < len(scored) {
 		scored = scored[:o.top]
 	}

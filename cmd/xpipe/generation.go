@@ -79,6 +79,7 @@ func generationFlags() []string {
 
 // addFlags adds one flag for each parameter.
 func (o *generationOptions) addFlags(cmd *cobra.Command) {
+	cmd.PreRunE = checkEffect
 	f := cmd.Flags()
 	for _, p := range intParameters {
 		p.change(o, cmd, f.Int(p.name, 0, p.usage))
@@ -103,6 +104,30 @@ func (o *generationOptions) addFlags(cmd *cobra.Command) {
 			g.EarlyStopping = -1 // refused with the other parameters
 		}
 	})
+}
+
+// without are flags that do nothing without another one.
+var without = []struct {
+	flags []string
+	needs string
+	given func(cmd *cobra.Command) bool // the other one
+}{
+	{[]string{"temperature", "top-k", "top-p", "min-p", "typical-p", "seed"}, "--do-sample",
+		func(cmd *cobra.Command) bool { on, _ := cmd.Flags().GetBool("do-sample"); return on }},
+	{[]string{"length-penalty", "early-stopping"}, "--num-beams N of 2 or more",
+		func(cmd *cobra.Command) bool { n, _ := cmd.Flags().GetInt("num-beams"); return n > 1 }},
+}
+
+// checkEffect refuses flags without effect.
+func checkEffect(cmd *cobra.Command, _ []string) error {
+	for _, w := range without {
+		for _, name := range w.flags {
+			if cmd.Flags().Changed(name) && !w.given(cmd) {
+				return usageOf(cmd, "--%s has no effect without %s", name, w.needs)
+			}
+		}
+	}
+	return nil
 }
 
 // change sets the field to the flag's value if the flag was given.

@@ -14,6 +14,9 @@ func newMatchCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "match IMAGE TEXT...",
 		Short: "Say how well texts fit a picture",
+		Example: `  xpipe match photo.jpg "a dog on a beach" "a dog in the snow"
+  xpipe match photo.jpg "a red car" "a blue car" --json
+  curl -s https://example.org/photo.jpg | xpipe match - "a boat" "a bridge"`,
 		Long: `Prints the probability that each text belongs to the picture, its similarity
 (a cosine), and the text. BLIP, BLIP-2 and SigLIP judge each text for itself;
 CLIP compares, so that its probabilities sum to 1.
@@ -33,6 +36,9 @@ With --json each text is one line {"image","text","probability","similarity"}.
 func runMatch(
 	ctx context.Context, env *environment, o modelOptions, path string, texts []string,
 ) error {
+	if err := checkTexts("match", "text", texts); err != nil {
+		return err
+	}
 	img, err := env.loadPicture(path)
 	if err != nil {
 		return err
@@ -46,6 +52,7 @@ func runMatch(
 	if err != nil {
 		return err
 	}
+	env.hintAlone("text", len(texts), matches[0].Probability)
 	for _, m := range matches {
 		if env.json {
 			err = env.printJSON(api.NewMatch(path, m))
