@@ -12,7 +12,7 @@ export npm_config_update_notifier := false
 say = @echo "== $(1)"
 
 .PHONY: help test test-env test-race test-portable test-avx512 test-arm64 test-slow test-export soak eval gallery eval-attention \
-	bench-engines bench-curves bench-profiles bench-decode export-env golden train fuzz vuln wild licences reproducible lint staticcheck clean
+	bench-engines bench-curves bench-profiles bench-decode export-env golden train fuzz vuln wild man licences reproducible lint staticcheck clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9%-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -142,6 +142,10 @@ soak: test-env ## 10,000 calls on each engine, and batches killed and resumed
 
 vuln: ## known vulnerabilities in what is called
 	scripts/vuln.sh
+
+man: ## the manual pages, under build/man
+	go build -o build/xpipe ./cmd/xpipe
+	build/xpipe man build/man
 
 licences: ## the table of THIRD_PARTY.md
 	@scripts/licences.sh

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/crossattn/xpipe/engine"
@@ -110,12 +112,19 @@ func OpenBundle(name string, opts ...models.Option) (*models.Bundle, error) {
 	return m.Bundle(opts...)
 }
 
-// OpenGraph opens a graph file. Errors name it and wrap engine.ErrGraph or engine.ErrEngine.
+// OpenGraph opens a graph: the file at a path, or where there is none MODEL/ROLE, a model's graph of
+// that role. Errors name it and wrap engine.ErrGraph or engine.ErrEngine.
 func OpenGraph(
 	ctx context.Context, e engine.Engine, path string, opts engine.Options,
 ) (engine.Session, error) {
 	info, err := os.Stat(path)
 	if err != nil {
+		at := strings.LastIndexByte(path, '/')
+		if at > 0 && !strings.HasSuffix(path, ".onnx") {
+			if m, noModel := Find(path[:at]); noModel == nil {
+				return openRole(ctx, e, m, path[at+1:], opts)
+			}
+		}
 		return nil, fmt.Errorf("%w: %w", engine.ErrGraph, err)
 	}
 	if info.IsDir() {
@@ -125,6 +134,31 @@ func OpenGraph(
 	session, err := e.Open(ctx, engine.FileSource(path), opts)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return session, nil
+}
+
+// openRole opens the graph of a role of a model.
+func openRole(
+	ctx context.Context, e engine.Engine, m Model, role string, opts engine.Options,
+) (engine.Session, error) {
+	bundle, err := m.Bundle()
+	if err != nil {
+		return nil, err
+	}
+	defer bundle.Close()
+	if !bundle.Has(role) {
+		roles := slices.Sorted(maps.Keys(bundle.Graphs))
+		return nil, fmt.Errorf("%w: %s has no graph %q%s (it has %s)", engine.ErrGraph, m.Name,
+			role, DidYouMean(role, roles), strings.Join(roles, ", "))
+	}
+	source, err := bundle.Graph(role)
+	if err != nil {
+		return nil, err
+	}
+	session, err := e.Open(ctx, source, opts)
+	if err != nil {
+		return nil, fmt.Errorf("%s/%s: %w", m.Name, role, err)
 	}
 	return session, nil
 }

@@ -29,6 +29,9 @@ func newAttendCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "attend IMAGE [QUESTION]",
 		Short: "Show where the model looked for each word",
+		Example: `  xpipe attend photo.jpg -o where.html
+  xpipe attend photo.jpg "what color is the car?" -o where.png
+  xpipe attend photo.jpg --text "a red car" --rollout --json`,
 		Long: `Captions the picture, or answers the question, and shows for each word which
 part of the picture the model attended to.
 

@@ -24,9 +24,11 @@ type benchOptions struct {
 	engineOptions
 	runs, warm    int
 	dims          []string
+	missing       []string // engines that were to be timed and cannot be used
 	withFootprint bool
 	footprintOnly bool // in the process that bench starts for that
 	profile       string
+	model         string
 }
 
 // The prefixes of what enginebench makes: graphs, and graphs in several sizes.
@@ -49,6 +51,9 @@ func newBenchCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench GRAPH.onnx|BUNDLE|builtin:NAME|curve:NAME",
 		Short: "Time a graph on the engines",
+		Example: `  xpipe bench clip-mini
+  xpipe bench graph.onnx --dim batch=8 --runs 50 --threads 1
+  xpipe bench builtin:all --engine go --json`,
 		Long: `Runs a graph, or each graph of a bundle, on the engines in turns and prints the
 median times and the median of the pairs' ratios ` + ratios + `: below 1 the
 first of the two is the faster one. Inputs are seeded random numbers; dimensions
@@ -60,12 +65,16 @@ GFLOP/s are given for graphs of full size with random weights, made on the spot:
 
 How time grows with one size of a graph:
 ` + strings.Join(growing, "\n") + "\n  " + curves + "all  all of them\n\n" + exitHelp,
-		Args: usageArgs(cobra.ExactArgs(1)),
+		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runBench(cmd.Context(), env, o, args[0])
+			if err := modelArgument(cmd, &o.model, "a graph or a model", args); err != nil {
+				return err
+			}
+			return runBench(cmd.Context(), env, o, o.model)
 		},
 	}
 	o.addFlags(cmd)
+	addModelFlag(cmd, &o.model, "")
 	engines := cmd.Flags().Lookup("engine")
 	engines.Value = engineFlag(&o.name, benchBoth, benchAll)
 	engines.Usage = fmt.Sprintf("engines to time: %s; %s: all that can be used",
@@ -151,7 +160,7 @@ func runBench(ctx context.Context, env *environment, o benchOptions, target stri
 	if env.json {
 		return nil
 	}
-	return printBench(env, lines)
+	return printBench(env, lines, o.missing)
 }
 
 // The words for all engines; benchBoth dates from when there were two.
@@ -187,6 +196,7 @@ func (o *benchOptions) engines(env *environment) ([]timedEngine, error) {
 			env.verbosef("%v", choice)
 		case auto && o.libraries[row.Name] == "":
 			unusable = cmp.Or(unusable, err)
+			o.missing = append(o.missing, row.Name)
 			env.verboseUnusable(row, err)
 		default:
 			return nil, err
@@ -194,6 +204,9 @@ func (o *benchOptions) engines(env *environment) ([]timedEngine, error) {
 	}
 	if engines == nil {
 		return nil, unusable
+	}
+	for _, name := range o.missing {
+		env.warnf("engine %s is not timed: it cannot be used here (xpipe doctor says why)", name)
 	}
 	return engines, nil
 }

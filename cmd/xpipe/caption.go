@@ -35,6 +35,9 @@ func newCaptionCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "caption IMAGE|DIR|GLOB|SHARD.tar|- ...",
 		Short: "Describe pictures in a few words",
+		Example: `  xpipe caption photo.jpg
+  xpipe caption ~/photos --out captions.jsonl --resume
+  xpipe caption 'shards/{000..099}.tar' --batch 8 --json`,
 		Long: `Prints one line for each picture, with its name in front unless it is the one
 argument; a picture that fails is reported and the others go on. The caption of
 a single picture is written word by word on a terminal.

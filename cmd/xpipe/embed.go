@@ -24,6 +24,9 @@ func newEmbedCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "embed IMAGE... | --text TEXT ...",
 		Short: "Turn pictures or texts into vectors that can be compared",
+		Example: `  xpipe embed photo.jpg --json
+  xpipe embed photos/*.jpg --out photos.npy
+  xpipe embed --text "a dog on a beach" --text "a cat"`,
 		Long: `Prints one vector of length 1 for each picture and text; the dot product of
 two is their cosine. --out writes all of them, pictures first, as one float32
 array [N,E].

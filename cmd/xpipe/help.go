@@ -146,11 +146,11 @@ func description(cmd *cobra.Command) string {
 
 // usageLine is how a verb is called.
 func usageLine(cmd *cobra.Command) string {
-	path := cmd.CommandPath()
-	if cmd.HasAvailableSubCommands() {
-		return path + " VERB [FLAGS]"
+	arguments := strings.TrimPrefix(cmd.Use, cmd.Name())
+	if arguments == "" && cmd.HasAvailableSubCommands() {
+		arguments = " VERB"
 	}
-	return path + strings.TrimPrefix(cmd.Use, cmd.Name()) + " [FLAGS]"
+	return cmd.CommandPath() + arguments + " [FLAGS]"
 }
 
 func newHelpCommand(env *environment) *cobra.Command {

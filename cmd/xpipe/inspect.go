@@ -14,20 +14,27 @@ import (
 )
 
 func newInspectCommand(env *environment) *cobra.Command {
-	var variant string
+	var model, variant string
 	cmd := &cobra.Command{
 		Use:   "inspect GRAPH.onnx|BUNDLE",
 		Short: "Show what a graph or a model bundle holds",
+		Example: `  xpipe inspect clip-mini
+  xpipe inspect ~/models/blip2 --variant fp16
+  xpipe inspect encoder.onnx --json`,
 		Long: `Shows inputs, outputs, parameters, opset and operators with their counts, and
 which operators an engine lacks, where it tells beforehand. BUNDLE is a folder
 or the name of an embedded model.
 
 ` + exitHelp,
-		Args: usageArgs(cobra.ExactArgs(1)),
-		RunE: func(_ *cobra.Command, args []string) error {
-			return runInspect(env, args[0], variant)
+		Args: usageArgs(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := modelArgument(cmd, &model, "GRAPH.onnx or BUNDLE", args); err != nil {
+				return err
+			}
+			return runInspect(env, model, variant)
 		},
 	}
+	addModelFlag(cmd, &model, "")
 	addVariantFlag(cmd, &variant)
 	return cmd
 }

@@ -40,6 +40,21 @@ func addModelFlag(cmd *cobra.Command, model *string, byDefault string) {
 		strings.Join(mini.Names(), ", ")+") or a bundle's folder")
 }
 
+// modelArgument takes the model from --model or from a verb's first argument, what of its name in
+// the Use line.
+func modelArgument(cmd *cobra.Command, model *string, what string, args []string) error {
+	given := cmd.Flags().Changed("model")
+	switch {
+	case given && len(args) > 0:
+		return usageOf(cmd, "--model and %q name two things; give one", args[0])
+	case len(args) > 0:
+		*model = args[0]
+	case !given && *model == "":
+		return usageOf(cmd, "%s needs %s, or --model NAME|DIR", verbOf(cmd), what)
+	}
+	return nil
+}
+
 // open opens the engine and the model.
 func (o *modelOptions) open(ctx context.Context, env *environment) (*pipeline.Pipeline, error) {
 	eng, err := o.engineOptions.open(env)

@@ -86,7 +86,7 @@ func TestPreprocess(t *testing.T) {
 	}
 	check()
 
-	want(t, "preprocess", picture, visionData+"images/rgb.png", "--out", npy, "--png", pngFile)
+	want(t, "preprocess", picture, visionData+"images/rgb.png", "--out", npy, "-o", pngFile)
 	if batch, err := tensor.LoadNpy(npy); err != nil || batch.Dim(0) != 2 {
 		t.Errorf("two pictures: %v, %v", batch, err)
 	}
@@ -110,10 +110,10 @@ func TestPreprocessRefuses(t *testing.T) {
 		say  string
 		args []string
 	}{
-		{api.ExitUsage, "at least 1", nil},
+		{api.ExitUsage, "needs IMAGE", nil},
 		{api.ExitUsage, "give one", []string{picture, "--config", blipConfig, "--model", dir}},
 		{api.ExitUsage, "twice", []string{"-", "-"}},
-		{api.ExitUsage, "unknown flag", []string{picture, "--sharp"}},
+		{api.ExitUsage, "no flag --sharp", []string{picture, "--sharp"}},
 		{api.ExitInput, "no such file", []string{picture + "x", "--config", blipConfig}},
 		{api.ExitInput, "is a directory", []string{dir, "--config", blipConfig}},
 		{api.ExitInput, "not an image", []string{bad, "--config", blipConfig}},
@@ -122,6 +122,8 @@ func TestPreprocessRefuses(t *testing.T) {
 		{api.ExitInput, "do_sharpen", []string{picture, "--config", bad}},
 		{api.ExitModel, "do_sharpen", []string{picture, "--model", dir}},
 		{api.ExitModel, "no such file", []string{picture, "--model", t.TempDir()}},
+		{api.ExitUsage, ".npy or .png", []string{picture, "-o", "x.tiff"}},
+		{api.ExitUsage, "is such a file already", []string{picture, "-o", "x.npy", "-o", "y.npy"}},
 		{api.ExitModel, "no embedded model", []string{picture, "--model", "nobody"}},
 	} {
 		code, stdout, stderr := xpipe(t, "", append([]string{"preprocess"}, c.args...)...)

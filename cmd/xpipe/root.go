@@ -19,7 +19,9 @@ type environment struct {
 	json           bool // --json
 	verbose        bool // -v
 
-	executable string // of this program; "" where it cannot be started again
+	executable string              // of this program; "" where it cannot be started again
+	getenv     func(string) string // nil: no variable is set
+	config     string              // path of the configuration file; "" for none
 }
 
 // enoughMemory is a --memory-limit under which most models run.
@@ -45,11 +47,16 @@ func newRootCommand(env *environment) *cobra.Command {
 		Use:   "xpipe",
 		Short: "Captions pictures and answers questions about them",
 		Long: `xpipe runs cross-attention vision-language models: it captions pictures,
-answers questions about them, and shows what the models and engines do.`,
+answers questions about them, and shows what the models and engines do.
+
+` + configHelp,
 		Example: `  xpipe caption photo.jpg
   xpipe ask photo.jpg "what color is the car?"
   xpipe classify photo.jpg cat dog bird`,
-		Version:       version(),
+		Version: version(),
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			return env.configure(cmd)
+		},
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          verbsOnly,
@@ -79,6 +86,9 @@ answers questions about them, and shows what the models and engines do.`,
 		newTokenizeCommand(env),
 		newDoctorCommand(env),
 		newRuntimeCommand(env),
+		newModelsCommand(env),
+		newVersionCommand(env),
+		newManCommand(env),
 	)
 	return root
 }
