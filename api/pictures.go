@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"image/color"
 	"io"
 	"iter"
 	"os"
@@ -47,6 +48,18 @@ type Sources struct {
 	Lists []string
 	// Limits bound the pictures; the zero value stands for pipeline's defaults.
 	Limits pipeline.Limits
+	// Background is the colour under pictures with transparent parts; nil stands for the colours
+	// that they hide: see vision.WithBackground.
+	Background *color.RGBA
+}
+
+// options are those to decode pictures with.
+func (s Sources) options() []vision.Option {
+	options := []vision.Option{vision.WithLimits(s.Limits.Vision())}
+	if s.Background != nil {
+		options = append(options, vision.WithBackground(*s.Background))
+	}
+	return options
 }
 
 // LoadPicture decodes the picture in a file, or with "-" that on standard input.
@@ -61,7 +74,7 @@ func (s Sources) decodeFile(path string) (image.Image, error) {
 	if err := checkAddress(path); err != nil {
 		return nil, err
 	}
-	img, err := vision.DecodeFile(path, vision.WithLimits(s.Limits.Vision()))
+	img, err := vision.DecodeFile(path, s.options()...)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +82,7 @@ func (s Sources) decodeFile(path string) (image.Image, error) {
 }
 
 func (s Sources) decode(name string, r io.Reader) (image.Image, error) {
-	img, err := vision.Decode(r, vision.WithLimits(s.Limits.Vision()))
+	img, err := vision.Decode(r, s.options()...)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

@@ -127,6 +127,9 @@ func decode(data []byte, o *options) (*RGB, error) {
 	if err != nil {
 		return nil, within(f, err)
 	}
+	if o.background != nil {
+		m = m.On(*o.background)
+	}
 	return orient(m, orientation), nil
 }
 

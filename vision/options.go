@@ -1,6 +1,9 @@
 package vision
 
-import "math"
+import (
+	"image/color"
+	"math"
+)
 
 // Limits bound the pictures that are accepted. They are compared with the header of a file, before
 // memory for its pixels is allocated. A field of 0 stands for its default; a negative field lifts
@@ -36,6 +39,8 @@ type Option func(*options)
 type options struct {
 	limits Limits
 	ffmpeg string
+
+	background *color.RGBA // nil: hidden colours are shown, as in the reference
 }
 
 // WithFFmpeg names the ffmpeg binary that Frames starts for videos. By default it is looked for on
@@ -44,6 +49,11 @@ func WithFFmpeg(path string) Option { return func(o *options) { o.ffmpeg = path 
 
 // WithLimits replaces the default limits.
 func WithLimits(l Limits) Option { return func(o *options) { o.limits = l } }
+
+// WithBackground lays pictures with transparent parts on a colour, whose alpha does not count.
+// Without it the colours that such parts hide are shown, as convert("RGB") of Pillow does: often
+// black.
+func WithBackground(c color.RGBA) Option { return func(o *options) { o.background = &c } }
 
 func buildOptions(opts []Option) options {
 	var o options

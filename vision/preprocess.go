@@ -3,6 +3,7 @@ package vision
 import (
 	"context"
 	"image"
+	"image/color"
 	"math"
 	"runtime"
 	"sync"
@@ -198,7 +199,7 @@ func (p *Preprocessor) pictureInto(dst *RGB, img image.Image) error {
 		return imageErrorf("the picture is %dx%d pixels: nothing to see", m.Width, m.Height)
 	}
 	if p.onWhite {
-		m = m.onWhite()
+		m = m.On(color.RGBA{255, 255, 255, 255})
 	}
 	l := p.layout(m.Width, m.Height)
 	if err := p.limits.withDefaults().checkSize(l.out.X, l.out.Y); err != nil {

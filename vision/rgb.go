@@ -195,12 +195,14 @@ func unpremultiply(v, a uint8) uint8 {
 	return uint8(min(255*int(v)/int(a), 255))
 }
 
-// onWhite returns the picture blended with white, as Image.alpha_composite of Pillow
-// (AlphaComposite.c) does over an opaque background.
-func (m *RGB) onWhite() *RGB {
+// On returns the picture blended with a background, whose alpha does not count, as
+// Image.alpha_composite of Pillow (AlphaComposite.c) does over an opaque one; m itself where all of
+// it is opaque.
+func (m *RGB) On(background color.RGBA) *RGB {
 	if m.Alpha == nil {
 		return m
 	}
+	behind := [3]int{int(background.R), int(background.G), int(background.B)}
 	out := newRGB(m.Width, m.Height)
 	for y := range m.Height {
 		src, dst := m.row(y), out.row(y)
@@ -208,7 +210,7 @@ func (m *RGB) onWhite() *RGB {
 			a := int(m.Alpha[y*m.Width+x])
 			for i := range 3 {
 				const bits = 7
-				t := (int(src[4*x+i])*a+255*(255-a))<<bits + 0x80<<bits
+				t := (int(src[4*x+i])*a+behind[i]*(255-a))<<bits + 0x80<<bits
 				dst[4*x+i] = uint8((t>>8 + t) >> 8 >> bits)
 			}
 			dst[4*x+3] = 255

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -123,10 +124,18 @@ func runAttend(ctx context.Context, env *environment, o attendOptions, args []st
 	if err != nil {
 		return err
 	}
+	v.MadeBy = api.MadeBy{
+		Model: p.Bundle().Name, Engine: p.Engine().Name(), Version: version(),
+	}
 	if o.out != "" {
-		return writeFile(o.out, map[string]func(io.Writer) error{
+		err := writeFile(o.out, map[string]func(io.Writer) error{
 			".png": v.WritePNG, ".html": v.WriteHTML, ".json": v.WriteJSON, ".npz": v.WriteNpz,
 		}[kind])
+		if err == nil && !env.json {
+			fmt.Fprintf(env.stderr, "wrote %s: where %s looked for %q\n",
+				api.Visible(o.out), v.MadeBy.Model, cmp.Or(v.Written(), v.Question))
+		}
+		return err
 	}
 	switch {
 	case env.json:

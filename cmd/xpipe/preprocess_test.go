@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
+	"image"
 	"image/png"
 	"os"
 	"path/filepath"
@@ -93,6 +95,37 @@ func TestPreprocess(t *testing.T) {
 	for _, name := range []string{"x-1.png", "x-2.png"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// --background lays transparent pictures on a colour; the default shows what they hide.
+func TestBackgroundFlag(t *testing.T) {
+	t.Parallel()
+	clear := filepath.Join(t.TempDir(), "clear.png")
+	f, err := os.Create(clear)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = png.Encode(f, image.NewNRGBA(image.Rect(0, 0, 8, 8)))
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	means := map[string]float64{}
+	for _, color := range []string{"black", "white", "#FFFFFF", ""} {
+		args := []string{"preprocess", "--json", clear}
+		if color != "" {
+			args = append(args, "--background", color)
+		}
+		means[color] = lines(t, want(t, args...))[0]["mean"].(float64)
+	}
+	if means[""] != means["black"] || means["white"] <= means["black"] || means["white"] != means["#FFFFFF"] {
+		t.Errorf("%v", means)
+	}
+	for _, color := range []string{"whit", "#12345", "ffffff"} {
+		code, _, stderr := xpipe(t, "", "caption", apple, "--background", color)
+		if code != api.ExitUsage || !strings.Contains(stderr, "no colour such as") {
+			t.Errorf("%s: exit %d, %s", color, code, stderr)
 		}
 	}
 }

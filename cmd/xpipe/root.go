@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"image/color"
 	"io"
 	"runtime/debug"
 
@@ -21,6 +22,7 @@ type environment struct {
 
 	executable string              // of this program; "" where it cannot be started again
 	getenv     func(string) string // nil: no variable is set
+	background *color.RGBA         // --background
 	config     string              // path of the configuration file; "" for none
 }
 
@@ -71,17 +73,21 @@ answers questions about them, and shows what the models and engines do.
 	f := root.PersistentFlags()
 	f.BoolVar(&env.json, "json", false, "print results and errors as JSON")
 	f.BoolVarP(&env.verbose, "verbose", "v", false, "say on stderr how things are done")
-	root.AddCommand(
+	seeing := []*cobra.Command{
 		newCaptionCommand(env),
 		newAskCommand(env),
 		newMatchCommand(env),
 		newClassifyCommand(env),
 		newEmbedCommand(env),
 		newAttendCommand(env),
-		newRunCommand(env),
-		newInspectCommand(env),
 		newVerifyCommand(env),
 		newPreprocessCommand(env),
+	}
+	env.addPictureFlags(seeing...)
+	root.AddCommand(seeing...)
+	root.AddCommand(
+		newRunCommand(env),
+		newInspectCommand(env),
 		newBenchCommand(env),
 		newTokenizeCommand(env),
 		newDoctorCommand(env),
