@@ -76,7 +76,7 @@ type Caption struct {
 	// Where the model is calibrated: the probability that the caption is right, and whether it is
 	// below the model's threshold.
 	Confidence *float64 `json:"confidence,omitempty"`
-	Unsure     bool     `json:"unsure,omitempty"`
+	Unsure     *bool    `json:"unsure,omitempty"`
 }
 
 // NewCaption makes a picture's line from its texts, one at least, the best first, and what the
@@ -90,7 +90,7 @@ func NewCaption(
 		LogProb: best.LogProb, Seconds: seconds, Each: newTokens(best),
 	}
 	if c != nil {
-		line.Confidence, line.Unsure = &c.Probability, c.Unsure
+		line.Confidence, line.Unsure = &c.Probability, &c.Unsure
 	}
 	return line
 }

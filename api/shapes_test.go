@@ -217,7 +217,7 @@ func TestShapes(t *testing.T) {
 			`{"image":"a.png","caption":"red apple","tokens":2,"logprob":-3,"seconds":0.5,` + each + `}`},
 		{NewCaption("a.png", []*pipeline.Text{text, second}, sure, 0.5),
 			`{"image":"a.png","caption":"red apple","others":["an apple"],"tokens":2,"logprob":-3,` +
-				`"seconds":0.5,` + each + `,"confidence":0.5}`},
+				`"seconds":0.5,` + each + `,"confidence":0.5,"unsure":false}`},
 		{NewCaption("a.png", []*pipeline.Text{second}, unsure, 0),
 			`{"image":"a.png","caption":"an apple","tokens":0,"logprob":0,"seconds":0,` +
 				`"token_logprobs":[],"confidence":0.25,"unsure":true}`},
