@@ -167,7 +167,13 @@ func (c EngineChoice) String() string {
 		if i == 0 {
 			join = ", because "
 		}
-		fmt.Fprintf(&b, "%s%s is not usable (%v)", join, r.Row.About, r.Err)
+		why := r.Err.Error()
+		if !r.Library { // where it was looked for is doctor's to say
+			if first, _, longer := strings.Cut(why, ". "); longer {
+				why = first + "; see xpipe doctor"
+			}
+		}
+		fmt.Fprintf(&b, "%s%s is not usable (%s)", join, r.Row.About, why)
 	}
 	return b.String()
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -102,7 +103,10 @@ func (r *Regions) Check() error {
 // number. A file of more than most bytes, unpacked, gives an error that wraps ErrLimit.
 func LoadRegions(path string, most int64) (map[string]*Regions, error) {
 	var all map[string]*Regions
-	var err error
+	_, err := os.Stat(path)
+	if missing, ok := errors.AsType[*fs.PathError](err); ok { // once, not as each reader says it
+		return nil, fmt.Errorf("%s: %w: %w", path, ErrRegions, missing.Err)
+	}
 	switch strings.ToLower(filepath.Ext(path)) {
 	case ".npz":
 		all, err = loadNpzRegions(path, most)

@@ -142,6 +142,9 @@ func (o *askOptions) groups(env *environment, args []string) ([][]api.Question, 
 	if o.questions == "" {
 		questions := o.asked
 		if len(questions) == 0 {
+			if err := checkTexts("ask", "question", args[1:]); err != nil {
+				return nil, err
+			}
 			questions = env.questionsOf(args[1:])
 		}
 		group := make([]api.Question, len(questions))

@@ -28,7 +28,7 @@ type attendOptions struct {
 func newAttendCommand(env *environment) *cobra.Command {
 	var o attendOptions
 	cmd := &cobra.Command{
-		Use:   "attend IMAGE [QUESTION]",
+		Use:   "attend IMAGE [QUESTION...]",
 		Short: "Show where the model looked for each word",
 		Example: `  xpipe attend photo.jpg -o where.html
   xpipe attend photo.jpg "what color is the car?" -o where.png
@@ -63,7 +63,7 @@ knows. With ONNX Runtime (--engine ort) graphs that were not exported with
 read, not why: make eval-attention measures how far it can be trusted.
 
 ` + exitHelp,
-		Args: usageArgs(cobra.RangeArgs(1, 2)),
+		Args: usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !cmd.Flags().Changed("engine") {
 				o.name = api.TappingEngine()
@@ -149,7 +149,11 @@ func runAttend(ctx context.Context, env *environment, o attendOptions, args []st
 // request is what the model is asked. Where it sees regions, the picture is there to draw on.
 func (o *attendOptions) request(env *environment, args []string) (r pipeline.Request, err error) {
 	if len(args) > 1 {
-		if r.Question = strings.TrimSpace(args[1]); r.Question == "" {
+		if err := checkTexts("attend", "question", args[1:]); err != nil {
+			return r, err
+		}
+		r.Question = strings.TrimSpace(strings.Join(args[1:], " ")) // written without quotes, too
+		if r.Question == "" {
 			return r, fmt.Errorf("%w: the question is empty", pipeline.ErrPrompt)
 		}
 	}

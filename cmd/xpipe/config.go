@@ -63,7 +63,8 @@ func userConfig() string {
 // configure sets the flags of a verb that the command line does not.
 func (env *environment) configure(cmd *cobra.Command) error {
 	verb := topVerb(cmd).Name()
-	if slices.Contains([]string{"help", "completion", "man", "version"}, verb) {
+	if slices.Contains([]string{"help", "completion", "man", "version"}, verb) ||
+		strings.HasPrefix(verb, "__") { // what a shell calls to complete a word
 		return nil
 	}
 	lines, err := env.configured(cmd.Root())

@@ -56,7 +56,7 @@ func TestFirstCommands(t *testing.T) {
 	if got := want(t, "caption", "--engine", "go", apple); !strings.Contains(got, "apple") || strings.Count(got, "\n") != 1 {
 		t.Errorf("caption of the apple: %q", got)
 	}
-	if got := want(t, "ask", "--engine", "go", triangle, "what color is the shape?"); got != "blue\n" {
+	if got := want(t, "ask", "--engine", "go", triangle, "what", "color", "is", "the", "shape?"); got != "blue\n" {
 		t.Errorf("color of the triangle: %q", got)
 	}
 }
@@ -156,6 +156,8 @@ func TestBadInput(t *testing.T) {
 		{[]string{"classify", apple}, api.ExitUsage, "classify needs LABEL"},
 		{[]string{"classify", apple, "apple,dog, wild cat"}, api.ExitUsage, "apple dog 'wild cat'"},
 		{[]string{"match", apple, triangle, "a dog"}, api.ExitUsage, "in a text's place"},
+		{[]string{"ask", apple, triangle, "what is it?"}, api.ExitUsage, "in a question's place"},
+		{[]string{"attend", apple, triangle}, api.ExitUsage, "in a question's place"},
 		{[]string{"ask", apple, "--questions", "q.txt"}, api.ExitUsage, "leave out"},
 		{[]string{"ask", apple, "what?", "--shot", apple + "="}, api.ExitUsage, "IMAGE=TEXT"},
 		{[]string{"ask", apple, "what?", "--shot", "=x"}, api.ExitUsage, "IMAGE=TEXT"},

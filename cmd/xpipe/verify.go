@@ -101,7 +101,8 @@ func runVerify(ctx context.Context, env *environment, o verifyOptions) error {
 		if err != nil {
 			return err
 		}
-		if err := showVerify(env, o.model, report, len(reports) > 0); err != nil {
+		picture := cmp.Or(o.image, "a synthetic one; --image FILE takes yours")
+		if err := showVerify(env, o.model, picture, report, len(reports) > 0); err != nil {
 			return err
 		}
 		reports = append(reports, report)
@@ -123,19 +124,22 @@ func runVerify(ctx context.Context, env *environment, o verifyOptions) error {
 
 // showVerify prints one report, or with --json one object. A report after another one (more) has an
 // empty line before it.
-func showVerify(env *environment, model string, report *compare.Report, more bool) error {
+func showVerify(
+	env *environment, model, picture string, report *compare.Report, more bool,
+) error {
 	if env.json {
 		return env.printJSON(api.NewVerification(model, report))
 	}
 	if more {
 		fmt.Fprintln(env.stdout)
 	}
-	return printVerify(env, model, report)
+	return printVerify(env, model, picture, report)
 }
 
-func printVerify(env *environment, model string, r *compare.Report) error {
+func printVerify(env *environment, model, picture string, r *compare.Report) error {
 	w := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "model\t%s\n", api.Visible(model))
+	fmt.Fprintf(w, "picture\t%s\n", api.Visible(picture))
 	fmt.Fprintf(w, "prompt\t%q\n", r.Prompt)
 	fmt.Fprintf(w, "token ids\t%v\n", r.TokenIDs)
 	if r.Pixels != nil {
