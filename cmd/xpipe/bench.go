@@ -67,7 +67,7 @@ How time grows with one size of a graph:
 ` + strings.Join(growing, "\n") + "\n  " + curves + "all  all of them\n\n" + exitHelp,
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := modelArgument(cmd, &o.model, "a graph or a model", args); err != nil {
+			if err := env.modelArgument(cmd, &o.model, "a graph or a model", args); err != nil {
 				return err
 			}
 			return runBench(cmd.Context(), env, o, o.model)

@@ -71,6 +71,7 @@ func (env *environment) configure(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	env.settings = map[string]bool{}
 	for _, line := range lines {
 		flag := cmd.Flags().Lookup(line.key)
 		if flag == nil || flag.Changed || line.verb != "" && line.verb != verb {
@@ -82,6 +83,7 @@ func (env *environment) configure(cmd *cobra.Command) error {
 			}
 			return valueError(line.where+": "+line.key, flag, line.value, err)
 		}
+		env.settings[line.key] = true
 		env.verbosef("setting: %s = %s, from %s", line.key, line.value, line.where)
 	}
 	return nil
@@ -142,8 +144,8 @@ func readConfig(path string, root *cobra.Command) ([]configLine, error) {
 		if text == "" || text[0] == '#' {
 			continue
 		}
-		if name, ok := strings.CutPrefix(uncomment(text), "["); ok {
-			verb = strings.TrimSpace(strings.TrimSuffix(name, "]"))
+		if head := uncomment(text); head[0] == '[' && head[len(head)-1] == ']' {
+			verb = strings.TrimSpace(head[1 : len(head)-1])
 			i := slices.IndexFunc(root.Commands(), func(c *cobra.Command) bool {
 				return c.Name() == verb
 			})

@@ -21,7 +21,7 @@ func configured(
 	}
 	env.getenv = func(name string) string { return variables[name] }
 	code = execute(t.Context(), env, args)
-	return code, out.String(), strings.ReplaceAll(errs.String(), env.config, "FILE")
+	return code, strings.ReplaceAll(out.String(), env.config, "FILE"), strings.ReplaceAll(errs.String(), env.config, "FILE")
 }
 
 // A flag counts before a variable, a variable before the file, and the file's part for a verb
@@ -48,6 +48,14 @@ func TestConfig(t *testing.T) {
 			api.ExitModel, `"other"`},
 		{file, vars{"XPIPE_MODEL": "other"}, []string{"classify", "-m", clipTiny, picture, "cat",
 			"boat"}, api.ExitOK, "0."},
+		// The model of a setting gives way to one that stands for itself.
+		{file, nil, []string{"inspect", qformer}, api.ExitOK, "image_embeds"},
+		{file, nil, []string{"inspect"}, api.ExitModel, `"nobody"`},
+		{file, nil, []string{"tokenize", "--tokenizer", clipTiny}, api.ExitOK, ""},
+		{file, nil, []string{"run", qformer, "-o", "x"}, api.ExitInput, "image_embeds"},
+		{file, nil, []string{"doctor", "--json"}, api.ExitOK,
+			`{"name":"num-beams","value":"2","from":"FILE:10 [caption]"}`},
+		{"[caption", nil, []string{"caption", apple}, api.ExitUsage, "FILE:1"},
 		{"modle = x", nil, []string{"caption", apple}, api.ExitUsage,
 			`FILE:1: there is no setting "modle"; did you mean "model"?`},
 		{"\n[captoin]", nil, []string{"caption", apple}, api.ExitUsage,

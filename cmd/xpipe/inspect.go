@@ -28,7 +28,7 @@ or the name of an embedded model.
 ` + exitHelp,
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := modelArgument(cmd, &model, "GRAPH.onnx or BUNDLE", args); err != nil {
+			if err := env.modelArgument(cmd, &model, "GRAPH.onnx or BUNDLE", args); err != nil {
 				return err
 			}
 			return runInspect(env, model, variant)

@@ -40,16 +40,21 @@ func addModelFlag(cmd *cobra.Command, model *string, byDefault string) {
 		strings.Join(mini.Names(), ", ")+") or a bundle's folder")
 }
 
-// modelArgument takes the model from --model or from a verb's first argument, what of its name in
-// the Use line.
-func modelArgument(cmd *cobra.Command, model *string, what string, args []string) error {
-	given := cmd.Flags().Changed("model")
+// modelGiven says whether --model is on the command line, and not a setting alone.
+func (env *environment) modelGiven(cmd *cobra.Command) bool {
+	return cmd.Flags().Changed("model") && !env.settings["model"]
+}
+
+// modelArgument takes the model from --model or from a verb's first argument, what in words.
+func (env *environment) modelArgument(
+	cmd *cobra.Command, model *string, what string, args []string,
+) error {
 	switch {
-	case given && len(args) > 0:
+	case env.modelGiven(cmd) && len(args) > 0:
 		return usageOf(cmd, "--model and %q name two things; give one", args[0])
 	case len(args) > 0:
 		*model = args[0]
-	case !given && *model == "":
+	case *model == "":
 		return usageOf(cmd, "%s needs %s, or --model NAME|DIR", verbOf(cmd), what)
 	}
 	return nil

@@ -45,7 +45,7 @@ pictures, FILE-1.png, FILE-2.png and so on. Give both to have both.
 ` + exitHelp,
 		Args: usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if cmd.Flags().Changed("config") && cmd.Flags().Changed("model") {
+			if cmd.Flags().Changed("config") && env.modelGiven(cmd) {
 				return api.Usagef("--config and --model name two configurations; give one")
 			}
 			if err := o.sortOuts(); err != nil {

@@ -24,6 +24,7 @@ type environment struct {
 	getenv     func(string) string // nil: no variable is set
 	background *color.RGBA         // --background
 	config     string              // path of the configuration file; "" for none
+	settings   map[string]bool     // flags that variables and that file set
 }
 
 // enoughMemory is a --memory-limit under which most models run.

@@ -41,7 +41,7 @@ them. With --model MODEL the argument is the role alone.
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			graph := args[0]
-			if o.model != "" {
+			if env.modelGiven(cmd) {
 				graph = o.model + "/" + graph
 			}
 			return runRun(cmd.Context(), env, o, graph)

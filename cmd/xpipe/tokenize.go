@@ -61,6 +61,9 @@ tokens out. With --json every line of output is an object.
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.second = args
+			if opts.tokenizer != "" && !env.modelGiven(cmd) {
+				opts.model = ""
+			}
 			return runTokenize(cmd.Context(), env, opts)
 		},
 	}

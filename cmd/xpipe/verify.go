@@ -45,7 +45,7 @@ since its own levels differ on them; a note says so.
 `, api.Engines[0].Name, strings.Join(api.EngineNames()[1:], ", ")) + exitHelp,
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := modelArgument(cmd, &o.model, "BUNDLE", args); err != nil {
+			if err := env.modelArgument(cmd, &o.model, "BUNDLE", args); err != nil {
 				return err
 			}
 			return runVerify(cmd.Context(), env, o)
