@@ -101,6 +101,7 @@ func runAsk(ctx context.Context, env *environment, o askOptions, args []string) 
 	if o.choices, err = choicesOf(o.choices); err != nil {
 		return err
 	}
+	env.hintAlone("choice", len(o.choices), 1)
 	a := &asker{env: env, options: o, several: len(groups) > 1}
 	if a.shots, err = o.loadShots(env); err != nil {
 		return err

@@ -62,8 +62,8 @@ func quoted(words []string) string {
 // exactly 1 shows that.
 func (env *environment) hintAlone(what string, texts int, probability float64) {
 	if texts == 1 && probability == 1 {
-		env.warnf("a single %s always has the probability 1, since it is compared with the others: "+
-			"give more than one", what)
+		env.warnf("a single %s always has the probability 1, for it is compared with the others; "+
+			"give two or more", what)
 	}
 }
 
