@@ -70,6 +70,11 @@ With --json each answer is one line {"image","question","answer","tokens",
 			return usageArgs(cobra.MinimumNArgs(2))(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(o.choices) > 0 {
+				if err := env.checkNothingWritten(cmd, "--choices"); err != nil {
+					return err
+				}
+			}
 			switch {
 			case cmd.Flags().Changed("model"):
 			case len(o.shots) > 0 || o.shotsFile != "":

@@ -65,6 +65,11 @@ read, not why: make eval-attention measures how far it can be trusted.
 ` + exitHelp,
 		Args: usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.text != "" {
+				if err := env.checkNothingWritten(cmd, "--text"); err != nil {
+					return err
+				}
+			}
 			if !cmd.Flags().Changed("engine") {
 				o.name = api.TappingEngine()
 			}

@@ -130,6 +130,17 @@ func checkEffect(cmd *cobra.Command, _ []string) error {
 	return nil
 }
 
+// checkNothingWritten refuses flags of decoding on a command line that has the model write nothing
+// of its own, because of another flag.
+func (env *environment) checkNothingWritten(cmd *cobra.Command, because string) error {
+	for _, name := range generationFlags() {
+		if cmd.Flags().Changed(name) && !env.settings[name] {
+			return usageOf(cmd, "--%s has no effect with %s", name, because)
+		}
+	}
+	return nil
+}
+
 // change sets the field to the flag's value if the flag was given.
 func (p parameter[T]) change(o *generationOptions, cmd *cobra.Command, value *T) {
 	o.onChange(cmd, p.name, func(g *settings) { *p.field(g) = *value })

@@ -162,6 +162,8 @@ func TestBadInput(t *testing.T) {
 		{[]string{"ask", apple, "what?", "--shot", apple + "="}, api.ExitUsage, "IMAGE=TEXT"},
 		{[]string{"ask", apple, "what?", "--shot", "=x"}, api.ExitUsage, "IMAGE=TEXT"},
 		{[]string{"ask", apple, "what?", "--choices", "yes, "}, api.ExitUsage, "empty answer"},
+		{[]string{"ask", apple, "what?", "--choices", "a,b", "--num-beams", "2"}, api.ExitUsage, "no effect with --choices"},
+		{[]string{"attend", apple, "--text", "a", "--max-new-tokens", "2"}, api.ExitUsage, "no effect with --text"},
 		{[]string{"caption", "--seed", "3", apple}, api.ExitUsage, "--seed has no effect without --do-sample"},
 		{[]string{"caption", "--length-penalty", "3", apple}, api.ExitUsage, "--num-beams"},
 		{[]string{"run", "clip-mini/text_encodr", "-o", "x"}, api.ExitModel, `did you mean "text_encoder"?`},

@@ -69,6 +69,9 @@ func (s *schema) check(root *schema, v any, at string) error {
 	if s = s.resolve(root); s == nil {
 		return fmt.Errorf("%s: no schema", at)
 	}
+	if reflect.DeepEqual(*s, schema{}) { // any value
+		return nil
+	}
 	if s.Type != nil && !s.hasType(v) {
 		return fmt.Errorf("%s is %v, no %v", at, v, s.Type)
 	}
