@@ -27,8 +27,12 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 			}
 			return usageOf(cmd, "%s: %q is an argument too many", verbOf(cmd), args[n])
 		}
-		if names := argumentNames(cmd); len(args) < len(names) {
-			return usageOf(cmd, "%s needs %s", verbOf(cmd), strings.Join(names[len(args):], " and "))
+		names := argumentNames(cmd)
+		for n := range names { // how many are missing, the last ones
+			if check(cmd, make([]string, len(args)+n+1)) == nil {
+				missing := strings.Join(names[len(names)-n-1:], " and ")
+				return usageOf(cmd, "%s needs %s", verbOf(cmd), missing)
+			}
 		}
 		return usageOf(cmd, "%w", err)
 	}
