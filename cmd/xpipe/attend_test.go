@@ -193,6 +193,9 @@ func TestMemoryLimitFlag(t *testing.T) {
 		if got := execute(t.Context(), env, []string{"attend", circle, "--memory-limit", limit}); got != code {
 			t.Errorf("%s: exit %d, %s", limit, got, errs.String())
 		}
+		if says := strings.Contains(errs.String(), "more memory than --memory-limit allows"); says != (limit == "1K") {
+			t.Errorf("%s: %s", limit, errs.String())
+		}
 	}
 }
 
