@@ -88,7 +88,7 @@ func valueName(f *pflag.Flag) string {
 	if name := valueNames[f.Name]; name != "" {
 		return name
 	}
-	if strings.HasSuffix(f.Name, "-lib") {
+	if _, ok := f.Value.(libraryFlag); ok {
 		return "FILE"
 	}
 	return typeNames[f.Value.Type()]

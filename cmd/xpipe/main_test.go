@@ -400,7 +400,11 @@ func TestAsk(t *testing.T) {
 	if code != api.ExitOther || len(got) != 3 || got[0]["answer"] != "blue" || got[1]["answer"] != "triangle" || got[2]["error"] == nil {
 		t.Errorf("exit %d, %v, %s", code, got, stderr)
 	}
-	stdout = want(t, "ask", "--engine", "go", triangle, "what color is the shape?", "--choices", "red,blue")
+	stdout = want(t, "ask", "--engine", "go", triangle, "--question", "what color is the shape?", "--question", "What shape is in the image")
+	if stdout != "blue\ntriangle\n" {
+		t.Errorf("two questions: %q", stdout)
+	}
+	stdout = want(t, "ask", "--engine", "go", triangle, "what color is the shape?", "--choices", "red, blue")
 	if !strings.HasPrefix(stdout, "blue\n") || strings.Count(stdout, "\n") != 3 {
 		t.Errorf("choices: %q", stdout)
 	}
