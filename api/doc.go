@@ -8,7 +8,7 @@
 //     through a list of providers.
 //   - Inputs: [Sources] finds the pictures that arguments stand for, [Expand] the files that
 //     patterns do, [EachLine] reads files of JSON lines, [LoadRegions] a detector's regions.
-//   - Work on several inputs or engines: [Captioner], [ChooseEach], [Verify], [NewAttentionView].
+//   - Work on several inputs or engines: [Runner], [ChooseEach], [Verify], [NewAttentionView].
 //   - What there is: [Diagnose] examines the machine, [InspectFile] and [InspectBundle] models.
 //   - Outputs: each line of JSON that is printed has a type, such as [Caption], with the function
 //     that makes it from results; [Results] is a file of such lines that a later run goes on

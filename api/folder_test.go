@@ -77,7 +77,7 @@ func TestFolderOfManyLinks(t *testing.T) {
 			link(t, filepath.Join(dir, name), filepath.Join(dir, string(rune('a'+i)), "to-"+name))
 		}
 	}
-	files, err := walkPictures(dir)
+	files, err := walkPictures(dir, nil)
 	if err != nil || len(files) != 1 {
 		t.Errorf("%v, %v", files, err)
 	}

@@ -47,6 +47,8 @@ type Sources struct {
 	Lists []string
 	// Limits bound the pictures; the zero value stands for pipeline's defaults.
 	Limits pipeline.Limits
+	// Skipped counts what is passed over in folders and shards.
+	Skipped *Skips
 }
 
 // LoadPicture decodes the picture in a file, or with "-" that on standard input.
@@ -92,30 +94,6 @@ func (s Sources) Files(names ...string) iter.Seq[Picture] {
 			if !yield(p) {
 				return
 			}
-		}
-	}
-}
-
-// LoadBatches decodes pictures, at most n at once, so that no more than those are in memory. The
-// sequence ends with the first error.
-func LoadBatches(pictures iter.Seq[Picture], n int) iter.Seq2[[]image.Image, error] {
-	return func(yield func([]image.Image, error) bool) {
-		var batch []image.Image
-		for p := range pictures {
-			img, err := p.Load()
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			if batch = append(batch, img); len(batch) >= n {
-				if !yield(batch, nil) {
-					return
-				}
-				batch = nil
-			}
-		}
-		if len(batch) > 0 {
-			yield(batch, nil)
 		}
 	}
 }
@@ -204,7 +182,7 @@ func (s Sources) expand(arg string) (part, error) {
 // expandPath finds what a path or a pattern stands for. A path at which there is nothing is a
 // picture that fails.
 func (s Sources) expandPath(arg string) (part, error) {
-	paths, err := Expand(arg)
+	paths, err := expandPatterns(s.Skipped, arg)
 	if err != nil {
 		return part{}, err
 	}
@@ -237,7 +215,7 @@ func (s Sources) existing(path string) (part, error) {
 	info, err := os.Stat(path)
 	switch {
 	case err == nil && info.IsDir():
-		files, err := walkPictures(path)
+		files, err := walkPictures(path, s.Skipped)
 		return s.files(files...), err
 	case err == nil && isShardName(path):
 		return part{s.shard(path), -1}, nil

@@ -8,8 +8,9 @@ import (
 	"github.com/crossattn/xpipe/tokenize"
 )
 
-// The types of this file, of the other files shapes_*.go, and of attention.go, doctor.go and
-// inspect.go are what verbs print with --json and write to results files, one object a line.
+// The types of this file, of the other files shapes_*.go, and of attention.go, doctor.go,
+// inspect.go and vectors.go are what verbs print with --json and write to results files, one object
+// a line. The Origin of results says what made them; it is nil where a program does not set it.
 
 // Error is the object on standard error where a command failed.
 type Error struct {
@@ -29,10 +30,13 @@ type Warning struct {
 type Failure struct {
 	Image Name   `json:"image"`
 	Error string `json:"error"` // one line
+	*Origin
 }
 
 // NewFailure is what is printed of a picture that failed.
-func NewFailure(image string, err error) Failure { return Failure{Name(image), OneLine(err)} }
+func NewFailure(image string, err error) Failure {
+	return Failure{Image: Name(image), Error: OneLine(err)}
+}
 
 // OneLine is the message of an error without line breaks, and as Visible shows it.
 func OneLine(err error) string {
@@ -77,6 +81,7 @@ type Caption struct {
 	// below the model's threshold.
 	Confidence *float64 `json:"confidence,omitempty"`
 	Unsure     bool     `json:"unsure,omitempty"`
+	*Origin
 }
 
 // NewCaption makes a picture's line from its texts, one at least, the best first, and what the
@@ -119,6 +124,7 @@ type Answer struct {
 	Seconds  float64        `json:"seconds"`
 	Each     []Token        `json:"token_logprobs"`
 	Choices  []ScoredChoice `json:"choices,omitempty"` // where the answer was picked among some
+	*Origin
 }
 
 // ScoredChoice is one of the answers that a model picks among.
@@ -159,11 +165,14 @@ type Match struct {
 	Text        string  `json:"text"`
 	Probability float64 `json:"probability"`
 	Similarity  float64 `json:"similarity"` // a cosine
+	*Origin
 }
 
 // NewMatch is what is printed of a match.
 func NewMatch(image string, m pipeline.Match) Match {
-	return Match{Name(image), m.Text, m.Probability, m.Similarity}
+	return Match{
+		Image: Name(image), Text: m.Text, Probability: m.Probability, Similarity: m.Similarity,
+	}
 }
 
 // Label is one label's line of classify.
@@ -171,11 +180,12 @@ type Label struct {
 	Image       Name    `json:"image"`
 	Label       string  `json:"label"`
 	Probability float64 `json:"probability"`
+	*Origin
 }
 
 // NewLabel is what is printed of a label.
 func NewLabel(image string, l pipeline.Label) Label {
-	return Label{Name(image), l.Label, l.Probability}
+	return Label{Image: Name(image), Label: l.Label, Probability: l.Probability}
 }
 
 // Embedding is the line of embed for a picture or a text; the other one is empty.
@@ -183,6 +193,7 @@ type Embedding struct {
 	Image     Name      `json:"image,omitempty"`
 	Text      string    `json:"text,omitempty"`
 	Embedding []float32 `json:"embedding"` // of length 1
+	*Origin
 }
 
 // Preprocessed is the line of preprocess.

@@ -128,7 +128,7 @@ func (p *Pipeline) encodeDistinct(
 	encoded := make([]*Encoded, len(items))
 	for i, item := range items {
 		encoded[i] = &Encoded{of: p, kind: item.Kind(), states: states[i]}
-		if picture, ok := item.(media.Picture); ok {
+		if picture, ok := item.(interface{ Bounds() image.Rectangle }); ok {
 			encoded[i].bounds = picture.Bounds()
 		}
 	}
@@ -148,7 +148,7 @@ func (p *Pipeline) prepare(ctx context.Context, items []media.Item) (media.Prepa
 			return media.Prepared{}, err
 		}
 	}
-	return p.images.Prepare(ctx, items)
+	return p.prepareAll(ctx, items)
 }
 
 // preparePictures is prepare for pictures.

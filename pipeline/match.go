@@ -57,6 +57,15 @@ func (p *Pipeline) Classify(
 	if err := checkTexts(labels); err != nil {
 		return nil, err
 	}
+	matches, err := p.Match(ctx, img, p.labelTexts(labels)...)
+	if err != nil {
+		return nil, err
+	}
+	return rankLabels(labels, matches), nil
+}
+
+// labelTexts are the texts that the model reads for labels.
+func (p *Pipeline) labelTexts(labels []string) []string {
 	template, ok := p.bundle.Prompts["classify"]
 	if !ok {
 		template = "{}"
@@ -65,10 +74,11 @@ func (p *Pipeline) Classify(
 	for i, label := range labels {
 		texts[i] = strings.Replace(template, "{}", label, 1)
 	}
-	matches, err := p.Match(ctx, img, texts...)
-	if err != nil {
-		return nil, err
-	}
+	return texts
+}
+
+// rankLabels gives labels the probabilities of their texts, the best first.
+func rankLabels(labels []string, matches []Match) []Label {
 	scored := make([]Label, len(labels))
 	for i, m := range matches {
 		scored[i] = Label{labels[i], m.Probability}
@@ -76,7 +86,7 @@ func (p *Pipeline) Classify(
 	slices.SortStableFunc(scored, func(a, b Label) int {
 		return cmp.Compare(b.Probability, a.Probability)
 	})
-	return scored, nil
+	return scored
 }
 
 // EmbedImages returns one L2-normalised vector for each picture. Their dot products with those of

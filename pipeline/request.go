@@ -13,8 +13,8 @@ import (
 	"github.com/crossattn/xpipe/pipeline/graph"
 )
 
-// Request asks for text about a picture. It is a list of Parts; Image, Question, Shots, Regions
-// and Encoded are short forms for the usual lists, and become Parts before anything else is done.
+// Request asks for text about a picture. It is a list of Parts; Image, Question, Shots, Regions,
+// Encoded and Item are short forms for the usual lists, and become Parts before anything else is done.
 type Request struct {
 	Image    image.Image
 	Question string // "" asks for a caption
@@ -30,6 +30,8 @@ type Request struct {
 	Regions *Regions
 	// Encoded is a result of Pipeline.Encode; it takes the picture's place.
 	Encoded *Encoded
+	// Item, such as a result of Pipeline.Prepare, takes the place of Image and Regions.
+	Item media.Item
 	// Parts, where there are any, are the whole request: text and items in their order. Models
 	// that take one item want it first, with text behind it; Flamingo's kind takes any order.
 	Parts []Part
@@ -127,6 +129,8 @@ func (p *Pipeline) spell(r Request, converser family.Converser) ([]Part, error) 
 	switch {
 	case r.Encoded != nil:
 		parts = append(parts, Part{Item: r.Encoded})
+	case r.Item != nil:
+		parts = append(parts, Part{Item: r.Item})
 	case r.Regions != nil && slices.Contains(p.model.Media(), media.Regions):
 		parts = append(parts, Part{Item: r.Regions})
 	case r.Image != nil:
@@ -186,6 +190,10 @@ func (p *Pipeline) checkItem(item media.Item) error {
 	case *Encoded:
 		if v == nil || v.of != p {
 			return fmt.Errorf("%w: what was encoded is another model's", ErrPrompt)
+		}
+	case *Prepared:
+		if v == nil || v.of != p {
+			return fmt.Errorf("%w: what was prepared is another model's", ErrPrompt)
 		}
 	case *Regions:
 		if v == nil {

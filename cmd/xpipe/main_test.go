@@ -124,7 +124,7 @@ func TestBadInput(t *testing.T) {
 	}{
 		{[]string{"caption", at("missing.png")}, api.ExitInput, "missing.png"},
 		{[]string{"caption", "--model", tinyWriter, dir + "/nowhere/*.png"}, api.ExitInput, "no file matches"},
-		{[]string{"ask", "--model", tinyWriter, dir, "what is it?"}, api.ExitInput, dir},
+		{[]string{"ask", "--model", tinyWriter, out, "what is it?"}, api.ExitInput, "no pictures"},
 		{[]string{"caption", "--model", tinyWriter, out}, api.ExitInput, "no pictures"},
 		{[]string{"caption", "--model", tinyWriter, at("zero.png")}, api.ExitInput, "zero.png"},
 		{[]string{"caption", "--model", tinyWriter, at("cut.png")}, api.ExitInput, "cut.png"},

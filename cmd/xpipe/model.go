@@ -43,6 +43,15 @@ func checkVariant(variant string) error {
 	return nil
 }
 
+// settings are what the flags change of a model's results.
+func (o *modelOptions) settings() api.Settings {
+	settings := api.Settings{}
+	if o.variant != "" {
+		settings["variant"] = o.variant
+	}
+	return settings
+}
+
 // open opens the engine and the model.
 func (o *modelOptions) open(ctx context.Context, env *environment) (*pipeline.Pipeline, error) {
 	eng, err := o.engineOptions.open(env)

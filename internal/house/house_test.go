@@ -19,7 +19,7 @@ const module = "github.com/crossattn/xpipe/"
 // stands for the packages below it that have no line of their own. CONTRIBUTING.md says what each
 // is for.
 var order = []string{
-	"internal/cmem", "internal/bom",
+	"internal/cmem", "internal/bom", "internal/filelock",
 	"tensor",
 	"media",
 	"onnx/pb", "onnx/ir", "onnx",

@@ -162,6 +162,13 @@ type Matcher interface {
 	Match(ctx context.Context, prepared media.Prepared, texts []string) ([]Match, error)
 }
 
+// BatchMatcher is a Matcher that judges the same texts against several items at once.
+type BatchMatcher interface {
+	Matcher
+	// MatchAll returns one list of matches for each item.
+	MatchAll(ctx context.Context, prepared media.Prepared, texts []string) ([][]Match, error)
+}
+
 // Embedder has one space for media and texts.
 type Embedder interface {
 	Model
