@@ -108,3 +108,55 @@ func TestFolderNames(t *testing.T) {
 		t.Errorf("%v, want %v", got, want)
 	}
 }
+
+// A folder that cannot be listed does not end the walk; it, links to nothing and pictures of other
+// formats are counted.
+func TestFolderSkips(t *testing.T) {
+	t.Parallel()
+	dir := folder(t, "a.png", "b.cr2", "c.CR2", "d.psd", "e.txt", "._f.cr2", "g.png.xmp")
+	link(t, "nowhere", dir+"/broken")
+	link(t, ".", dir+"/self")
+	deepFolder(t, dir)
+	var told []string
+	skips := &Skips{Tell: func(path, why string) { told = append(told, filepath.Base(path)+" "+why) }}
+	files, err := walkPictures(dir, skips)
+	if err != nil || len(files) != 1 {
+		t.Errorf("%v, %v", files, err)
+	}
+	if got := skips.String(); got != "2 .cr2, 1 .psd, 1 broken link, 1 link in a circle, 1 unreadable folder" ||
+		skips.Total() != 6 || len(told) != 6 || skips.Others() != 3 { // with notes.txt
+		t.Errorf("%s; %d others; %v", got, skips.Others(), told)
+	}
+	skips = &Skips{}
+	if got, err := expandPatterns(skips, dir+"/**/*.png"); err != nil || len(got) != 1 || skips.Total() != 2 {
+		t.Errorf("%v, %v, %s", got, err, skips)
+	}
+	none := folder(t, "b.cr2")
+	_, err = walkPictures(none, &Skips{})
+	wantError(t, err, ExitInput, "; skipped: 1 .cr2")
+	_, err = walkPictures(filepath.Join(none, "gone"), nil)
+	wantError(t, err, ExitInput, "gone")
+}
+
+// deepFolder makes folders in dir until the innermost has a longer path than can be listed, which
+// holds for root, too.
+func deepFolder(t *testing.T, dir string) {
+	t.Helper()
+	root, err := os.OpenRoot(dir)
+	for range 20 {
+		if err != nil {
+			break
+		}
+		name := strings.Repeat("d", 250)
+		var below *os.Root
+		if err = root.Mkdir(name, 0o777); err == nil {
+			below, err = root.OpenRoot(name)
+		}
+		root.Close()
+		root = below
+	}
+	if err != nil {
+		t.Skip(err)
+	}
+	root.Close()
+}

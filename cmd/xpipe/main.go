@@ -19,7 +19,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	env := &environment{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	env := &environment{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, alone: true}
 	env.executable, _ = os.Executable() // without it, libraries are not tried beforehand
 	code := execute(ctx, env, os.Args[1:])
 	stop()

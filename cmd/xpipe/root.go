@@ -17,6 +17,7 @@ type environment struct {
 	verbose        bool // -v
 
 	executable string // of this program; "" where it cannot be started again
+	alone      bool   // nothing else runs in this process, so that its collector may be set
 }
 
 // execute runs one command line and returns the exit code.
