@@ -252,6 +252,8 @@ func (o *output) fail(image string, failure error) error {
 		if err := o.write(image, line); err != nil {
 			return err
 		}
+	case !o.single && !strings.Contains(failure.Error(), image):
+		o.env.report(fmt.Errorf("%s: %w", image, failure))
 	case !o.single:
 		o.env.report(failure)
 	}
