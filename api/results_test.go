@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/crossattn/xpipe/pipeline"
 )
 
 // addTo opens a results file, adds lines about pictures, and closes it.
@@ -53,7 +55,7 @@ func writeText(t *testing.T, path, text string) {
 }
 
 func captionOf(image, text string) Caption {
-	return Caption{Image: Name(image), Caption: text, Each: []Token{}}
+	return NewCaption(image, []*pipeline.Text{{Text: text}}, nil, 0)
 }
 
 func failureOf(image string) Failure { return NewFailure(image, errors.New("x")) }
@@ -179,7 +181,7 @@ func TestResultsRetry(t *testing.T) {
 func TestResultsOfSeveralLines(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "out.jsonl")
-	label := func(image, label string) Label { return Label{Image: Name(image), Label: label} }
+	label := func(image, label string) Label { return NewLabel(image, pipeline.Label{Label: label}) }
 	o := ResultsOptions{Key: "label", Lines: 2}
 	addTo(t, path, o, label("a", "x"), label("a", "y"), label("b", "x"), label("c", "x"), label("c", "y"))
 	o.Resume = true
