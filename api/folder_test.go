@@ -138,6 +138,32 @@ func TestFolderSkips(t *testing.T) {
 	wantError(t, err, ExitInput, "gone")
 }
 
+// Among several arguments a folder without pictures is skipped; by itself it is an error.
+func TestEmptyFolders(t *testing.T) {
+	t.Parallel()
+	empty, dir := t.TempDir(), folder(t, "sub/a.png", "other/b.txt")
+	skips := &Skips{}
+	for what, args := range map[string][]string{
+		"arguments": {empty, dir}, "a pattern": {dir + "/{sub,other}"},
+	} {
+		if got, _ := names(t, Sources{Skipped: skips}, args...); len(got) != 1 {
+			t.Errorf("%s: %v", what, got)
+		}
+	}
+	if got := skips.String(); got != "2 folders without pictures" {
+		t.Error(got)
+	}
+	for says, s := range map[string]Sources{
+		"no pictures in it (":                              {},
+		"no pictures; skipped: 2 folders without pictures": {Skipped: &Skips{}},
+	} {
+		_, _, err := s.Pictures(empty, dir+"/other")
+		wantError(t, err, ExitInput, says)
+	}
+	_, _, err := Sources{Skipped: skips}.Pictures(empty)
+	wantError(t, err, ExitInput, "no pictures in it (")
+}
+
 // deepFolder makes folders in dir until the innermost has a longer path than can be listed, which
 // holds for root, too.
 func deepFolder(t *testing.T, dir string) {

@@ -309,7 +309,7 @@ func (s Sources) listed(list, entry string) iter.Seq2[Picture, error] {
 		err = Inputf("%s: a line is JSON, where a list has the name of a file on each line: %.60s",
 			list, entry)
 	default:
-		p, err = s.expandPath(entry)
+		p, err = s.expandPath(entry, true)
 	}
 	if err == nil {
 		return p.pictures

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"image"
 	"io"
+	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
@@ -117,7 +118,7 @@ type part struct {
 // only the end tells it.
 //
 // An argument that stands for nothing is an error at once, but in a list it is a picture that
-// fails. The sequence may end with an error: a shard among the sources is damaged or has no
+// fails, and a folder without pictures among several arguments is skipped if Skipped counts it. The sequence may end with an error: a shard among the sources is damaged or has no
 // pictures, which the sequence says after the pictures of the other sources.
 func (s Sources) Pictures(
 	args ...string,
@@ -136,8 +137,10 @@ func (s Sources) Pictures(
 		parts = append(parts, p)
 		return nil
 	}
+	alone := len(args)+len(s.Lists) == 1 || s.Skipped == nil
+	expand := func(arg string) (part, error) { return s.expand(arg, alone) }
 	for _, arg := range args {
-		if err := add(arg, s.expand); err != nil {
+		if err := add(arg, expand); err != nil {
 			return nil, 0, err
 		}
 	}
@@ -146,7 +149,10 @@ func (s Sources) Pictures(
 			return nil, 0, err
 		}
 	}
-	return oneAfterAnother(parts), countOf(parts), nil
+	if count = countOf(parts); count == 0 && len(args) > 0 {
+		return nil, 0, Inputf("there are no pictures; skipped: %v", s.Skipped)
+	}
+	return oneAfterAnother(parts), count, nil
 }
 
 // oneAfterAnother gives the pictures of all parts, and then their errors: a part that ends with one
@@ -172,23 +178,24 @@ func oneAfterAnother(parts []part) iter.Seq2[Picture, error] {
 }
 
 // expand finds what an argument stands for.
-func (s Sources) expand(arg string) (part, error) {
+func (s Sources) expand(arg string, alone bool) (part, error) {
 	if arg == stdinName {
 		return s.standardInput()
 	}
-	return s.expandPath(arg)
+	return s.expandPath(arg, alone)
 }
 
 // expandPath finds what a path or a pattern stands for. A path at which there is nothing is a
-// picture that fails.
-func (s Sources) expandPath(arg string) (part, error) {
+// picture that fails. A folder that has none, or cannot be listed, is an error if it is alone;
+// otherwise it is skipped.
+func (s Sources) expandPath(arg string, alone bool) (part, error) {
 	paths, err := expandPatterns(s.Skipped, arg)
 	if err != nil {
 		return part{}, err
 	}
 	parts := make([]part, len(paths))
 	for i, path := range paths {
-		if parts[i], err = s.existing(path); err != nil {
+		if parts[i], err = s.existing(path, alone && len(paths) == 1); err != nil {
 			return part{}, err
 		}
 	}
@@ -211,11 +218,19 @@ func countOf(parts []part) int {
 }
 
 // existing is what a path stands for.
-func (s Sources) existing(path string) (part, error) {
+func (s Sources) existing(path string, alone bool) (part, error) {
 	info, err := os.Stat(path)
 	switch {
 	case err == nil && info.IsDir():
 		files, err := walkPictures(path, s.Skipped)
+		if err != nil && !alone && s.Skipped != nil {
+			why := skipEmpty
+			if errors.Is(err, fs.ErrPermission) {
+				why = skipFolder
+			}
+			s.Skipped.add(path, why)
+			err = nil
+		}
 		return s.files(files...), err
 	case err == nil && isShardName(path):
 		return part{s.shard(path), -1}, nil

@@ -11,8 +11,8 @@ import (
 )
 
 // Skips counts what folders and shards hold and is passed over: pictures of formats that are not
-// read, by their suffixes, folders that cannot be listed, links to nothing and links that lead in a
-// circle. Files that are no pictures by their names, such as .txt and .xmp, do not count; nor does
+// read, by their suffixes, folders that cannot be listed, those without pictures among several
+// arguments, links to nothing and links that lead in a circle. Files that are no pictures by their names, such as .txt and .xmp, do not count; nor does
 // what macOS puts beside files. A nil Skips counts nothing. Any goroutine may use it.
 type Skips struct {
 	// Tell, where it is not nil, is called with each path that is skipped, and why.
@@ -26,6 +26,7 @@ type Skips struct {
 // Why something is skipped, beside suffixes.
 const (
 	skipFolder  = "unreadable folder"
+	skipEmpty   = "folder without pictures"
 	skipLink    = "broken link"
 	skipLoop    = "link in a circle"
 	skipSpecial = "special file"
@@ -111,6 +112,8 @@ func plural(why string) string {
 		return why
 	case why == skipLoop:
 		return "links in a circle"
+	case why == skipEmpty:
+		return "folders without pictures"
 	}
 	return why + "s"
 }
