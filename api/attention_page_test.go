@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"image"
 	"math"
 	"os"
 	"os/exec"
@@ -48,7 +49,8 @@ type pageMaps struct {
 	Maps     []pageMap
 	Greatest float64
 	Colors   [][3]float64 // of 0, 1/128, ... 1
-	Samples  []float64    // of the first map, in the centres of its cells
+	Large    []float64    // the first map, three times as large and more
+	Shades   [][4]float64 // of 0, 1/128, ... 1 at a strength of 0.65
 }
 
 // runPage has node run the first script of the page for the picks that the page opens with.
@@ -68,8 +70,8 @@ const maps = wordMaps(data, data.picks), { rows, cols } = data;
 process.stdout.write(JSON.stringify({
   maps, greatest: greatest(maps),
   colors: Array.from({ length: 129 }, (_, i) => color(data, i / 128)),
-  samples: maps[0].cells.map((_, i) =>
-    sample(data, maps[0].cells, (i % cols + .5) / cols, (Math.floor(i / cols) + .5) / rows)),
+  large: Array.from(enlarge(data, maps[0].cells, 3 * cols + 1, 3 * rows)),
+  shades: Array.from({ length: 129 }, (_, i) => shade(data, i / 128, .65)),
 }));`)
 	cmd.Stdin = strings.NewReader(between(t, page.String(), `id="data">`, "</script>"))
 	var stderr bytes.Buffer
@@ -141,11 +143,7 @@ func TestPageArithmetic(t *testing.T) {
 			if math.Abs(got.Greatest-v.Most) > 1e-6 {
 				t.Errorf("the scale ends at %v, Go's at %v", got.Greatest, v.Most)
 			}
-			for i, x := range got.Samples {
-				if math.Abs(x-got.Maps[0].Cells[i]) > 1e-9 {
-					t.Errorf("the middle of cell %d is %v, the cell %v", i, x, got.Maps[0].Cells[i])
-				}
-			}
+			checkLarge(t, v, got)
 			for i, got := range got.Colors {
 				want := vision.HeatColor(float64(i) / 128)
 				for k, x := range [3]uint8{want.R, want.G, want.B} {
@@ -156,6 +154,37 @@ func TestPageArithmetic(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// checkLarge compares how the page enlarges a map and lays it over a picture with how Go does.
+func checkLarge(t *testing.T, v *AttentionView, got pageMaps) {
+	t.Helper()
+	m, err := v.WordMap(v.Words()[0], v.Picks...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := vision.EnlargeMap(m.Weights, m.Rows, m.Cols, 3*m.Cols+1, 3*m.Rows)
+	if err != nil || len(got.Large) != len(want) {
+		t.Fatalf("%d values, want %d: %v", len(got.Large), len(want), err)
+	}
+	for i, x := range want {
+		if math.Abs(got.Large[i]-float64(x)) > 1e-6 {
+			t.Fatalf("value %d of the large map is %v, Go has %v", i, got.Large[i], x)
+		}
+	}
+	white := image.NewGray(image.Rect(0, 0, 1, 1))
+	white.Pix[0] = 255
+	for i, s := range got.Shades {
+		heat, err := vision.Overlay(white, []float32{float32(i)}, 1, 1, 128, 0.65)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k, x := range heat.Pix[:3] {
+			if page := 255*(1-s[3]) + s[k]*s[3]; math.Abs(page-float64(x)) > 2 {
+				t.Errorf("%d/128 on white is %v, Go has %v", i, page, heat.Pix[:3])
+			}
+		}
 	}
 }
 

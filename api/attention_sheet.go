@@ -1,11 +1,15 @@
 package api
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"image"
 	"image/draw"
 	"image/png"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/crossattn/xpipe/pipeline"
@@ -48,6 +52,11 @@ func (v *AttentionView) WritePNG(w io.Writer) error {
 	}
 	top := sheetGap + sheetText + sheetGap
 	height := top + rows*(cell.Y+sheetGap) + sheetScaleH + sheetText + 2*sheetGap
+	bottom := height - sheetGap - sheetText
+	made := v.MadeBy.String()
+	if made != "" {
+		height += sheetText
+	}
 	sheet := image.NewRGBA(image.Rect(0, 0, width, height))
 	draw.Draw(sheet, sheet.Bounds(), image.White, image.Point{}, draw.Src)
 	write, err := newWriter(sheet)
@@ -74,7 +83,6 @@ func (v *AttentionView) WritePNG(w io.Writer) error {
 		draw.Draw(sheet, box, heat, image.Point{}, draw.Src)
 		write(at.X, at.Y+tile.Y+2, cell.X, word.Text)
 	}
-	bottom := height - sheetGap - sheetText
 	bar := image.Rect(sheetGap, bottom-sheetScaleH, sheetGap+256, bottom)
 	for x := bar.Min.X; x < bar.Max.X; x++ {
 		line := image.Rect(x, bar.Min.Y, x+1, bar.Max.Y)
@@ -83,7 +91,33 @@ func (v *AttentionView) WritePNG(w io.Writer) error {
 	}
 	write(bar.Min.X, bar.Max.Y, 60, "0")
 	write(bar.Max.X-24, bar.Max.Y, width-bar.Max.X+24, v.Scale())
-	return png.Encode(w, sheet)
+	write(sheetGap, bottom+sheetText+2, width-2*sheetGap, made)
+	var file bytes.Buffer
+	if err := png.Encode(&file, sheet); err != nil {
+		return err
+	}
+	_, err = w.Write(withPNGText(file.Bytes(), [][2]string{
+		{"Title", headline}, {"Source", v.Name}, {"Comment", made},
+		{"Software", strings.TrimSpace("xpipe " + v.MadeBy.Version)},
+	}))
+	return err
+}
+
+// withPNGText adds texts by their keywords to a PNG file, behind its header (RFC 2083, with the
+// chunk iTXt of PNG 1.2 for UTF-8). Empty ones are left out.
+func withPNGText(file []byte, texts [][2]string) []byte {
+	const header = 8 + 4 + 4 + 13 + 4 // signature and IHDR
+	out := slices.Clone(file[:header])
+	for _, t := range texts {
+		if t[1] == "" {
+			continue
+		}
+		chunk := []byte("iTXt" + t[0] + "\x00\x00\x00\x00\x00" + strings.ToValidUTF8(t[1], "\ufffd"))
+		out = binary.BigEndian.AppendUint32(out, uint32(len(chunk)-4))
+		out = append(out, chunk...)
+		out = binary.BigEndian.AppendUint32(out, crc32.ChecksumIEEE(chunk))
+	}
+	return append(out, file[header:]...)
 }
 
 // newWriter returns a function that writes text in black below y, cut to a width in pixels.

@@ -17,10 +17,14 @@ func ChooseEach(
 	return func(yield func([]pipeline.Choice, error) bool) {
 		var encoded []*pipeline.Encoded
 		for _, r := range requests {
-			if len(requests) > 1 && r.Image != nil && p.Abilities().Write {
+			item := r.Item
+			if item == nil && r.Image != nil {
+				item = media.Picture{Image: r.Image}
+			}
+			if len(requests) > 1 && item != nil && p.Abilities().Write {
 				if encoded == nil {
 					var err error
-					if encoded, err = p.Encode(ctx, media.Picture{Image: r.Image}); err != nil {
+					if encoded, err = p.Encode(ctx, item); err != nil {
 						yield(nil, err)
 						return
 					}

@@ -8,12 +8,14 @@
 //     through a list of providers.
 //   - Inputs: [Sources] finds the pictures that arguments stand for, [Expand] the files that
 //     patterns do, [EachLine] reads files of JSON lines, [LoadRegions] a detector's regions.
-//   - Work on several inputs or engines: [Captioner], [ChooseEach], [Verify], [NewAttentionView].
-//   - What there is: [Diagnose] examines the machine, [InspectFile] and [InspectBundle] models.
+//   - Work on several inputs or engines: [Runner], [ChooseEach], [Verify], [NewAttentionView].
+//   - What there is: [Diagnose] examines the machine, [ListModels], [InspectFile] and
+//     [InspectBundle] models.
 //   - Outputs: each line of JSON that is printed has a type, such as [Caption], with the function
 //     that makes it from results; [Results] is a file of such lines that a later run goes on
 //     with. [Sidecars] writes captions beside pictures. [Name] is how JSON holds a file's name.
-//   - Errors: [KindOf] gives an exit code and an HTTP status to each.
+//   - Errors: [KindOf] gives an exit code and an HTTP status to each; [DidYouMean] says what a
+//     misspelt name was probably meant to be.
 //
 // Keys of JSON and their order are part of what xpipe promises.
 package api

@@ -32,6 +32,16 @@ type Diagnosis struct {
 	Tools   []Tool                 `json:"tools"`
 	Advice  []engine.Advice        `json:"advice"`
 	OK      bool                   `json:"ok"` // an engine can caption a picture
+	// Config is the path of the configuration file, and Settings what it and variables set.
+	Config   string    `json:"config,omitempty"`
+	Settings []Setting `json:"settings,omitempty"`
+}
+
+// Setting is the value of a flag that was not on the command line.
+type Setting struct {
+	Name  string `json:"name"` // of the flag
+	Value string `json:"value"`
+	From  string `json:"from"` // a variable, or a file and its line
 }
 
 // CPUInfo describes the processor.

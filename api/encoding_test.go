@@ -47,7 +47,7 @@ func TestByteOrderMark(t *testing.T) {
 	}
 
 	path := filepath.Join(t.TempDir(), "out.jsonl")
-	const line = `{"image":"a.png","error":"x"}` + "\n"
+	const line = `{"image":"a.png","caption":"x"}` + "\n"
 	write := func(text string) {
 		t.Helper()
 		if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
@@ -55,11 +55,11 @@ func TestByteOrderMark(t *testing.T) {
 		}
 	}
 	write("\ufeff" + line + `{"image":"b.png","er`)
-	r, err := OpenResults(path, true)
+	r, err := OpenResults(path, ResultsOptions{Resume: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(r.Add(Failure{"c.png", "y"}), r.Close()); err != nil || !r.Done("a.png") {
+	if err := errors.Join(r.Add("c.png", Failure{Image: "c.png", Error: "y"}), r.Close()); err != nil || !r.Done("a.png") {
 		t.Errorf("%v, %v", r.done, err)
 	}
 	data, err := os.ReadFile(path)
@@ -67,6 +67,6 @@ func TestByteOrderMark(t *testing.T) {
 		t.Errorf("%q, %v, want %q", data, err, want)
 	}
 	write(wide(line))
-	_, err = OpenResults(path, true)
+	_, err = OpenResults(path, ResultsOptions{Resume: true})
 	wantError(t, err, ExitInput, "UTF-8")
 }

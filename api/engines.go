@@ -28,8 +28,13 @@ var Engines = []engine.Row{
 		Name: ort.Name, About: "ONNX Runtime",
 		Library: "ONNX Runtime library", LibraryEnv: ortlib.Env,
 		Providers: ort.Providers,
-		Open:      ort.Open,
+		Open:      openRuntime,
 	},
+}
+
+// openRuntime searches this machine for ONNX Runtime's library where none is named.
+func openRuntime(c engine.Config) (engine.Engine, engine.Description, error) {
+	return ort.OpenWith(ortlib.Find, c)
 }
 
 // AutoEngine is the name by which SelectEngine chooses.
@@ -55,17 +60,17 @@ func TappingEngine() string {
 	return Engines[max(0, i)].Name
 }
 
-// FindEngine returns the row of a name. Its error wraps engine.ErrEngine and lists the names there
-// are, then those in also.
+// FindEngine returns the row of a name. Its error has the kind KindUsage, wraps engine.ErrEngine and
+// lists the names there are, then those in also.
 func FindEngine(name string, also ...string) (engine.Row, error) {
 	for _, row := range Engines {
 		if row.Name == name {
 			return row, nil
 		}
 	}
-	names := OrList(append(EngineNames(), also...))
-	return engine.Row{}, fmt.Errorf("%w: there is no engine %q; it is %s",
-		engine.ErrEngine, name, names)
+	names := append(EngineNames(), also...)
+	return engine.Row{}, Usagef("%w: there is no engine %q; it is %s%s",
+		engine.ErrEngine, name, OrList(names), DidYouMean(name, names))
 }
 
 // OrList joins words as in "go, ort or auto".
@@ -167,7 +172,13 @@ func (c EngineChoice) String() string {
 		if i == 0 {
 			join = ", because "
 		}
-		fmt.Fprintf(&b, "%s%s is not usable (%v)", join, r.Row.About, r.Err)
+		why := r.Err.Error()
+		if !r.Library { // where it was looked for is doctor's to say
+			if first, _, longer := strings.Cut(why, ". "); longer {
+				why = first + "; see xpipe doctor"
+			}
+		}
+		fmt.Fprintf(&b, "%s%s is not usable (%s)", join, r.Row.About, why)
 	}
 	return b.String()
 }

@@ -13,15 +13,28 @@ import (
 )
 
 // walkPictures lists the pictures in and below a folder, by name.
-func walkPictures(dir string) ([]string, error) {
+func walkPictures(dir string, skips *Skips) ([]string, error) {
 	var files []string
-	err := walk(dir, func(path string) {
-		if isPictureName(path) && !isResourceFork(path) {
+	before := skips.Total()
+	err := walk(dir, skips, func(path string, broken bool) {
+		switch {
+		case !isPictureName(path):
+			if broken {
+				skips.add(path, skipLink)
+			} else {
+				skips.file(path)
+			}
+		case !isResourceFork(path):
 			files = append(files, path)
 		}
 	})
 	if err == nil && len(files) == 0 {
-		err = fmt.Errorf("%s: no pictures in it (%s)", dir, strings.Join(vision.Suffixes(), " "))
+		also := ""
+		if skips.Total() > before {
+			also = "; skipped: " + skips.String()
+		}
+		err = fmt.Errorf("%s: no pictures in it (%s)%s", dir,
+			strings.Join(vision.Suffixes(), " "), also)
 	}
 	return files, WithKind(err, KindInput)
 }
@@ -31,18 +44,20 @@ func walkPictures(dir string) ([]string, error) {
 const mostVisits = 100
 
 // walk gives the files in and below a folder to visit, by name. Links are followed, as "find -L"
-// does, but for those back to a folder on the way to them; a link to nothing is a file.
-func walk(dir string, visit func(path string)) error {
+// does, but for those back to a folder on the way to them; a link to nothing is a file that is
+// broken. The error is about the folder itself: those below that cannot be listed are skipped.
+func walk(dir string, skips *Skips, visit func(path string, broken bool)) error {
 	real, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return err
 	}
-	w := walker{visit, map[string]bool{}, map[string]int{}}
+	w := walker{visit, skips, map[string]bool{}, map[string]int{}}
 	return w.walk(dir, real)
 }
 
 type walker struct {
-	visit  func(path string)
+	visit  func(path string, broken bool)
+	skips  *Skips
 	above  map[string]bool // folders on the way down, without links
 	visits map[string]int
 }
@@ -50,15 +65,13 @@ type walker struct {
 // walk lists the folder at path; real is its path without links.
 func (w *walker) walk(path, real string) error {
 	if w.above[real] || w.visits[real] >= mostVisits {
+		w.skips.add(path, skipLoop)
 		return nil
 	}
 	w.visits[real]++
 	w.above[real] = true
 	defer delete(w.above, real)
-	entries, err := os.ReadDir(path)
-	if err != nil {
-		return err
-	}
+	entries, err := os.ReadDir(path) // those before an error, too
 	for _, entry := range entries {
 		to, toReal := filepath.Join(path, entry.Name()), filepath.Join(real, entry.Name())
 		mode := entry.Type()
@@ -68,20 +81,23 @@ func (w *walker) walk(path, real string) error {
 			}
 			if mode.IsDir() {
 				if toReal, err = filepath.EvalSymlinks(to); err != nil {
-					continue // it is gone by now
+					w.skips.add(to, skipFolder) // it is gone by now
+					continue
 				}
 			}
 		}
 		switch {
 		case mode.IsDir():
 			if err := w.walk(to, toReal); err != nil {
-				return err
+				w.skips.add(to, skipFolder)
 			}
-		case mode.IsRegular() || mode&fs.ModeSymlink != 0: // no pipes, which may block for ever
-			w.visit(to)
+		case mode.IsRegular() || mode&fs.ModeSymlink != 0:
+			w.visit(to, mode&fs.ModeSymlink != 0)
+		case isPictureName(to): // a pipe may block for ever
+			w.skips.add(to, skipSpecial)
 		}
 	}
-	return nil
+	return err
 }
 
 // isResourceFork says whether a file is what macOS puts beside x.png on file systems of others, and

@@ -70,14 +70,14 @@ func TestFolderLinks(t *testing.T) {
 func TestFolderOfManyLinks(t *testing.T) {
 	t.Parallel()
 	dir := folder(t, "a.png")
-	const folders = 12
+	const folders = 10
 	for i := range folders {
 		for j := range folders {
 			name := string(rune('a' + j))
 			link(t, filepath.Join(dir, name), filepath.Join(dir, string(rune('a'+i)), "to-"+name))
 		}
 	}
-	files, err := walkPictures(dir)
+	files, err := walkPictures(dir, nil)
 	if err != nil || len(files) != 1 {
 		t.Errorf("%v, %v", files, err)
 	}
@@ -107,4 +107,82 @@ func TestFolderNames(t *testing.T) {
 	if got, want := below(t, dir), append([]string{"._real.png"}, all...); !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
+}
+
+// A folder that cannot be listed does not end the walk; it, links to nothing and pictures of other
+// formats are counted.
+func TestFolderSkips(t *testing.T) {
+	t.Parallel()
+	dir := folder(t, "a.png", "b.cr2", "c.CR2", "d.psd", "e.txt", "._f.cr2", "g.png.xmp")
+	link(t, "nowhere", dir+"/broken")
+	link(t, ".", dir+"/self")
+	deepFolder(t, dir)
+	var told []string
+	skips := &Skips{Tell: func(path, why string) { told = append(told, filepath.Base(path)+" "+why) }}
+	files, err := walkPictures(dir, skips)
+	if err != nil || len(files) != 1 {
+		t.Errorf("%v, %v", files, err)
+	}
+	if got := skips.String(); got != "2 .cr2, 1 .psd, 1 broken link, 1 link in a circle, 1 unreadable folder" ||
+		skips.Total() != 6 || len(told) != 6 || skips.Others() != 3 { // with notes.txt
+		t.Errorf("%s; %d others; %v", got, skips.Others(), told)
+	}
+	skips = &Skips{}
+	if got, err := expandPatterns(skips, dir+"/**/*.png"); err != nil || len(got) != 1 || skips.Total() != 2 {
+		t.Errorf("%v, %v, %s", got, err, skips)
+	}
+	none := folder(t, "b.cr2")
+	_, err = walkPictures(none, &Skips{})
+	wantError(t, err, ExitInput, "; skipped: 1 .cr2")
+	_, err = walkPictures(filepath.Join(none, "gone"), nil)
+	wantError(t, err, ExitInput, "gone")
+}
+
+// Among several arguments a folder without pictures is skipped; by itself it is an error.
+func TestEmptyFolders(t *testing.T) {
+	t.Parallel()
+	empty, dir := t.TempDir(), folder(t, "sub/a.png", "other/b.txt")
+	skips := &Skips{}
+	for what, args := range map[string][]string{
+		"arguments": {empty, dir}, "a pattern": {dir + "/{sub,other}"},
+	} {
+		if got, _ := names(t, Sources{Skipped: skips}, args...); len(got) != 1 {
+			t.Errorf("%s: %v", what, got)
+		}
+	}
+	if got := skips.String(); got != "2 folders without pictures" {
+		t.Error(got)
+	}
+	for says, s := range map[string]Sources{
+		"no pictures in it (":                              {},
+		"no pictures; skipped: 2 folders without pictures": {Skipped: &Skips{}},
+	} {
+		_, _, err := s.Pictures(empty, dir+"/other")
+		wantError(t, err, ExitInput, says)
+	}
+	_, _, err := Sources{Skipped: skips}.Pictures(empty)
+	wantError(t, err, ExitInput, "no pictures in it (")
+}
+
+// deepFolder makes folders in dir until the innermost has a longer path than can be listed, which
+// holds for root, too.
+func deepFolder(t *testing.T, dir string) {
+	t.Helper()
+	root, err := os.OpenRoot(dir)
+	for range 20 {
+		if err != nil {
+			break
+		}
+		name := strings.Repeat("d", 250)
+		var below *os.Root
+		if err = root.Mkdir(name, 0o777); err == nil {
+			below, err = root.OpenRoot(name)
+		}
+		root.Close()
+		root = below
+	}
+	if err != nil {
+		t.Skip(err)
+	}
+	root.Close()
 }

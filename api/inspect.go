@@ -23,7 +23,8 @@ type GraphInfo struct {
 	Nodes          int            `json:"nodes"`
 	Parameters     int64          `json:"parameters"`
 	ParameterBytes int64          `json:"parameter_bytes"`
-	// Missing are the operators that an engine lacks, by the engine's name. Engines that do not
+	// Missing are the operators that an engine lacks, or whose element types it cannot run, by the
+	// engine's name. Engines that do not
 	// tell before they open a graph are left out.
 	Missing map[string][]string `json:"missing"`
 }
@@ -41,6 +42,8 @@ type OperatorInfo struct {
 	Operator string          `json:"operator"` // behind its domain, where that is not the default
 	Count    int             `json:"count"`
 	Engines  map[string]bool `json:"engines"` // whether each has it; by name, as GraphInfo.Missing
+	// NotRun are the element types that it meets and package tensor lacks, such as "string".
+	NotRun []string `json:"element_types_not_run,omitempty"`
 }
 
 // BundleInfo is what inspect says of a bundle.
@@ -91,7 +94,7 @@ func InspectGraph(source engine.Source) (GraphInfo, error) {
 	s := model.Summary()
 	info := GraphInfo{
 		Graph: source.Name, Producer: s.Producer, Opsets: s.Opsets, Nodes: s.Nodes,
-		Inputs: newSpecInfos(s.Inputs), Outputs: newSpecInfos(s.Outputs),
+		Inputs: newSpecInfos(s.Inputs, s.Types), Outputs: newSpecInfos(s.Outputs, s.Types),
 		Parameters: s.Parameters, ParameterBytes: s.ParameterBytes, Missing: map[string][]string{},
 	}
 	telling := slices.DeleteFunc(slices.Clone(Engines), func(row engine.Row) bool {
@@ -105,22 +108,32 @@ func InspectGraph(source engine.Source) (GraphInfo, error) {
 		if op.Domain != "" {
 			name = op.Domain + "." + op.Op
 		}
+		var notRun []string
+		for _, o := range s.Others {
+			if o.Domain == op.Domain && o.Op == op.Op {
+				notRun = append(notRun, o.Type)
+			}
+		}
 		has := map[string]bool{}
 		for _, row := range telling {
-			has[row.Name] = row.Supported(op.Domain, op.Op, op.Opset)
+			has[row.Name] = len(notRun) == 0 && row.Supported(op.Domain, op.Op, op.Opset)
 			if !has[row.Name] && !slices.Contains(info.Missing[row.Name], name) {
 				info.Missing[row.Name] = append(info.Missing[row.Name], name)
 			}
 		}
-		info.Operators = append(info.Operators, OperatorInfo{name, op.Count, has})
+		info.Operators = append(info.Operators, OperatorInfo{name, op.Count, has, notRun})
 	}
 	return info, nil
 }
 
-func newSpecInfos(specs []tensor.Spec) []SpecInfo {
+// newSpecInfos describes inputs or outputs; types says what those are that tensors cannot hold.
+func newSpecInfos(specs []tensor.Spec, types map[string]string) []SpecInfo {
 	infos := []SpecInfo{}
 	for _, s := range specs {
-		info := SpecInfo{Name: s.Name, DType: s.DType.String(), Shape: []any{}}
+		info := SpecInfo{Name: s.Name, Shape: []any{}}
+		if info.DType = s.DType.String(); types[s.Name] != "" {
+			info.DType = types[s.Name]
+		}
 		for i, d := range s.Shape {
 			switch {
 			case d >= 0:

@@ -55,9 +55,12 @@ func TestSpecInfo(t *testing.T) {
 		Name: "x", DType: tensor.Int64, Shape: []int{2, -1, -1}, Dims: []string{"", "length", ""},
 	}}
 	var got bytes.Buffer
-	WriteJSON(&got, newSpecInfos(specs))
-	WriteJSON(&got, newSpecInfos(nil))
-	const want = `[{"name":"x","dtype":"int64","shape":[2,"length",null]}]` + "\n[]\n"
+	WriteJSON(&got, newSpecInfos(specs, nil))
+	WriteJSON(&got, newSpecInfos(nil, nil))
+	specs = []tensor.Spec{{Name: "s", Shape: []int{1}, Dims: []string{""}}}
+	WriteJSON(&got, newSpecInfos(specs, map[string]string{"s": "string"}))
+	const want = `[{"name":"x","dtype":"int64","shape":[2,"length",null]}]` + "\n[]\n" +
+		`[{"name":"s","dtype":"string","shape":[1]}]` + "\n"
 	if got.String() != want {
 		t.Errorf("%s, want %s", &got, want)
 	}

@@ -52,7 +52,7 @@ func sniff(in *bufio.Reader) (content, error) {
 		}
 		whole := err != nil || len(start) >= sniffed
 		kind := contentOf(start)
-		if whole || kind == contentText && bytes.ContainsRune(start, '\n') {
+		if whole || kind == contentText && bytes.ContainsAny(start, "\n\x00") {
 			return kind, nil
 		}
 	}
@@ -67,10 +67,17 @@ func contentOf(start []byte) content {
 	case begins(gzipMagic), isZstd(start), isBzip2(start), isTar(start),
 		unreadArchive(start) != "":
 		return contentShard
-	case hasPictureSignature(start) || !isPlain(start):
+	case hasPictureSignature(start) || !isPlain(start) && !isNulList(start):
 		return contentPicture
 	}
 	return contentText
+}
+
+// isNulList says whether names with a zero byte behind each begin so, as find -print0 writes them.
+func isNulList(start []byte) bool {
+	rest := bytes.TrimSuffix(start, []byte{0})
+	return len(rest) > 0 && rest[0] != 0 && !bytes.Contains(rest, []byte{0, 0}) &&
+		isPlain(bytes.ReplaceAll(rest, []byte{0}, []byte{'\n'}))
 }
 
 // isPlain says whether all bytes may be those of names and of ends of lines. A name may have
@@ -247,13 +254,22 @@ func (s Sources) list(name string, r io.Reader) iter.Seq2[Picture, error] {
 	return func(yield func(Picture, error) bool) {
 		var errs []error
 		in := textReader(r)
+		end := byte('\n')
+		// What was sniffed is buffered; more may be long in coming.
+		start, _ := in.Peek(min(in.Buffered(), sniffed))
+		if bytes.IndexByte(start, 0) >= 0 && isNulList(start) {
+			end = 0
+		}
 		for more := true; more; {
-			line, err := in.ReadString('\n')
+			line, err := in.ReadString(end)
 			more = err == nil
 			if err != nil && err != io.EOF {
 				errs = append(errs, Inputf("%s: %w", name, err))
 			}
-			entry := entryOf(strings.TrimRight(line, "\r\n"))
+			entry := strings.TrimSuffix(line, "\x00")
+			if end == '\n' {
+				entry = entryOf(strings.TrimRight(line, "\r\n"))
+			}
 			if entry == "" || isResourceFork(entry) {
 				continue
 			}
@@ -293,7 +309,7 @@ func (s Sources) listed(list, entry string) iter.Seq2[Picture, error] {
 		err = Inputf("%s: a line is JSON, where a list has the name of a file on each line: %.60s",
 			list, entry)
 	default:
-		p, err = s.expandPath(entry)
+		p, err = s.expandPath(entry, true)
 	}
 	if err == nil {
 		return p.pictures

@@ -68,6 +68,25 @@ func TestListNames(t *testing.T) {
 	}
 }
 
+// Names may end in zeros, as find -print0 writes them; then any other byte is part of one.
+func TestListOfZeros(t *testing.T) {
+	all := []string{"a.png", "li\nne.png", " space.png", "BM.png", "sub/b.png"}
+	inFolder(t, all...)
+	list := strings.Join(all, "\x00") + "\x00"
+	for what, s := range map[string]Sources{
+		"at once": {Stdin: strings.NewReader(list)},
+		"slowly":  {Stdin: iotestOne(list)},
+		"no end":  {Stdin: strings.NewReader(strings.TrimSuffix(list, "\x00"))},
+	} {
+		if got, _ := names(t, s, "-"); !slices.Equal(got, all) {
+			t.Errorf("%s: %q", what, got)
+		}
+	}
+	if got, _ := names(t, Sources{Stdin: strings.NewReader("sub\x00"), Lists: []string{"-"}}); !slices.Equal(got, []string{"sub/b.png"}) {
+		t.Errorf("a folder in --list -: %q", got)
+	}
+}
+
 // iotestOne gives a byte at a time, as slow writers do.
 func iotestOne(text string) io.Reader { return &oneByte{strings.NewReader(text)} }
 

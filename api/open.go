@@ -1,15 +1,20 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/models"
+	"github.com/crossattn/xpipe/models/hub"
 	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/pipeline/family"
@@ -26,22 +31,28 @@ type Model struct {
 	// Embedded says that the model is part of the program.
 	Embedded bool
 
-	files fs.FS // nil: the file or folder called Name
+	files fs.FS  // nil: the file or folder at path
+	path  string // "" stands for Name
 }
 
 // finders are the kinds of names, tried in order; each returns false where a name is none of its
-// kind. Names of a hub's cache, such as org/name, will be one more.
-var finders = []func(name string) (Model, bool){findEmbedded, findPath}
+// kind.
+var finders = []func(name string) (Model, bool){findEmbedded, findPath, findCached}
 
-// Find returns the model that a name stands for: that of an embedded model (mini.Names), or else of
-// a file or folder. Errors wrap ErrNoModel and models.ErrBundle.
+// Find returns the model that a name stands for: that of an embedded model (mini.Names), of a file
+// or folder, or else org/name or org/name@revision, of a model in the cache of Hugging Face's hub.
+// Nothing is fetched. Errors wrap ErrNoModel and models.ErrBundle.
 func Find(name string) (Model, error) {
 	for _, find := range finders {
 		if m, ok := find(name); ok {
 			return m, nil
 		}
 	}
-	return Model{}, noModel(name, "file or folder")
+	err := noModel(name, "file or folder")
+	if ref, notHub := hub.ParseRef(name); notHub == nil {
+		err = fmt.Errorf("%w; nor is %s in the cache of the hub, and it is not fetched", err, ref)
+	}
+	return Model{}, err
 }
 
 func findEmbedded(name string) (Model, bool) {
@@ -54,6 +65,21 @@ func findPath(name string) (Model, bool) {
 	return Model{Name: name}, err == nil
 }
 
+// findCached finds a model that other programs fetched from the hub.
+func findCached(name string) (Model, bool) {
+	ref, err := hub.ParseRef(name)
+	if err != nil {
+		return Model{}, false
+	}
+	home, _ := os.UserHomeDir()
+	settings, err := hub.Environment(os.Getenv, home)
+	if err != nil {
+		return Model{}, false
+	}
+	dir, err := hub.Cache{Dir: settings.Cache}.Snapshot(ref)
+	return Model{Name: name, path: dir}, err == nil
+}
+
 // noModelError is ErrNoModel under a message that begins with models.ErrBundle's.
 type noModelError struct{ error }
 
@@ -61,8 +87,9 @@ func (e noModelError) Unwrap() []error { return []error{ErrNoModel, e.error} }
 
 func noModel(name, what string) error {
 	return noModelError{fmt.Errorf(
-		"%w: there is no embedded model and no %s named %q; embedded are %v",
-		models.ErrBundle, what, name, mini.Names())}
+		"%w: there is no embedded model and no %s named %q%s (embedded are %s)",
+		models.ErrBundle, what, name, DidYouMean(name, mini.Names()),
+		strings.Join(mini.Names(), ", "))}
 }
 
 // String names the model for people.
@@ -78,7 +105,7 @@ func (m Model) Open(ctx context.Context, opts ...pipeline.Option) (*pipeline.Pip
 	if m.files != nil {
 		return pipeline.OpenFS(ctx, m.files, opts...)
 	}
-	return pipeline.Open(ctx, m.Name, opts...)
+	return pipeline.Open(ctx, m.folder(), opts...)
 }
 
 // Bundle opens the model's files alone, with the errors of models.Open.
@@ -87,10 +114,15 @@ func (m Model) Bundle(opts ...models.Option) (*models.Bundle, error) {
 	if m.files != nil {
 		return models.OpenFS(m.files, opts...)
 	}
-	return models.Open(m.Name, opts...)
+	return models.Open(m.folder(), opts...)
 }
 
-// Open finds a model by its name and opens it.
+// folder is where the model lies that is not embedded.
+func (m Model) folder() string { return cmp.Or(m.path, m.Name) }
+
+// Open finds a model by its name, as Find does, and opens it. It is the one function that opens
+// whatever --model of the command takes; pipeline.Open opens folders, and package mini has the
+// embedded models.
 func Open(ctx context.Context, name string, opts ...pipeline.Option) (*pipeline.Pipeline, error) {
 	m, err := Find(name)
 	if err != nil {
@@ -108,12 +140,19 @@ func OpenBundle(name string, opts ...models.Option) (*models.Bundle, error) {
 	return m.Bundle(opts...)
 }
 
-// OpenGraph opens a graph file. Errors name it and wrap engine.ErrGraph or engine.ErrEngine.
+// OpenGraph opens a graph: the file at a path, or where there is none MODEL/ROLE, a model's graph of
+// that role. Errors name it and wrap engine.ErrGraph or engine.ErrEngine.
 func OpenGraph(
 	ctx context.Context, e engine.Engine, path string, opts engine.Options,
 ) (engine.Session, error) {
 	info, err := os.Stat(path)
 	if err != nil {
+		at := strings.LastIndexByte(path, '/')
+		if at > 0 && !strings.HasSuffix(path, ".onnx") {
+			if m, noModel := Find(path[:at]); noModel == nil {
+				return openRole(ctx, e, m, path[at+1:], opts)
+			}
+		}
 		return nil, fmt.Errorf("%w: %w", engine.ErrGraph, err)
 	}
 	if info.IsDir() {
@@ -123,6 +162,31 @@ func OpenGraph(
 	session, err := e.Open(ctx, engine.FileSource(path), opts)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return session, nil
+}
+
+// openRole opens the graph of a role of a model.
+func openRole(
+	ctx context.Context, e engine.Engine, m Model, role string, opts engine.Options,
+) (engine.Session, error) {
+	bundle, err := m.Bundle()
+	if err != nil {
+		return nil, err
+	}
+	defer bundle.Close()
+	if !bundle.Has(role) {
+		roles := slices.Sorted(maps.Keys(bundle.Graphs))
+		return nil, fmt.Errorf("%w: %s has no graph %q%s (it has %s)", engine.ErrGraph, m.Name,
+			role, DidYouMean(role, roles), strings.Join(roles, ", "))
+	}
+	source, err := bundle.Graph(role)
+	if err != nil {
+		return nil, err
+	}
+	session, err := e.Open(ctx, source, opts)
+	if err != nil {
+		return nil, fmt.Errorf("%s/%s: %w", m.Name, role, err)
 	}
 	return session, nil
 }

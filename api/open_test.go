@@ -26,10 +26,50 @@ func TestFind(t *testing.T) {
 	}
 	_, err := Find("org/nobody")
 	want := models.ErrBundle.Error() + `: there is no embedded model and no file or folder named ` +
-		`"org/nobody"; embedded are [blip2-mini `
+		`"org/nobody" (embedded are blip2-mini, `
 	if !errors.Is(err, ErrNoModel) || !errors.Is(err, models.ErrBundle) ||
 		!strings.HasPrefix(err.Error(), want) {
 		t.Errorf("%v, want %s", err, want)
+	}
+	const hub = "nor is org/nobody in the cache of the hub, and it is not fetched"
+	if !strings.Contains(err.Error(), hub) {
+		t.Errorf("%v, want %s", err, hub)
+	}
+	if _, err := Find("nobody"); strings.Contains(err.Error(), "hub") {
+		t.Error(err)
+	}
+}
+
+// What other programs fetched from the hub opens by its name there.
+func TestOpenCached(t *testing.T) {
+	cache := t.TempDir()
+	t.Setenv("HF_HUB_CACHE", cache)
+	const commit = "0123456789012345678901234567890123456789"
+	repo := filepath.Join(cache, "models--org--tiny")
+	err := os.CopyFS(filepath.Join(repo, "snapshots", commit), os.DirFS(families+"clip/bundle"))
+	if err == nil {
+		err = os.Mkdir(filepath.Join(repo, "refs"), 0o777)
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(repo, "refs", "main"), []byte(commit), 0o666)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"org/tiny", "org/tiny@" + commit} {
+		p, err := Open(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Bundle().Family != "clip" {
+			t.Errorf("%s is of family %s", name, p.Bundle().Family)
+		}
+		p.Close()
+		b, err := OpenBundle(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Close()
 	}
 }
 

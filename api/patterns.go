@@ -14,7 +14,9 @@ import (
 // Windows: those with {a,b} and {000..999} in them, and patterns with * ? [ ] and **. A path at
 // which there is something, one that is no pattern, and "-" stand for themselves. A pattern that
 // nothing matches is an error of the kind KindInput.
-func Expand(args ...string) ([]string, error) {
+func Expand(args ...string) ([]string, error) { return expandPatterns(nil, args...) }
+
+func expandPatterns(skips *Skips, args ...string) ([]string, error) {
 	exists := func(path string) bool {
 		_, err := os.Lstat(path)
 		return err == nil
@@ -25,6 +27,9 @@ func Expand(args ...string) ([]string, error) {
 			paths = append(paths, arg)
 			continue
 		}
+		if err := checkAddress(arg); err != nil {
+			return nil, err
+		}
 		names, err := expandBraces(arg)
 		if err != nil {
 			return nil, err
@@ -34,7 +39,7 @@ func Expand(args ...string) ([]string, error) {
 				paths = append(paths, name)
 				continue
 			}
-			matches, err := glob(name)
+			matches, err := glob(name, skips)
 			if err != nil {
 				return nil, Usagef("pattern %q: %w", name, err)
 			}
@@ -177,11 +182,11 @@ func padded(number string) bool {
 
 // glob lists the paths that match a pattern: as filepath.Glob does, with "**" for any number of
 // folders, none included, and without what macOS puts beside files.
-func glob(pattern string) ([]string, error) {
+func glob(pattern string, skips *Skips) ([]string, error) {
 	var paths []string
 	var err error
 	if slices.Contains(splitPath(pattern), "**") {
-		paths, err = globBelow(pattern)
+		paths, err = globBelow(pattern, skips)
 	} else {
 		paths, err = filepath.Glob(pattern)
 	}
@@ -196,7 +201,7 @@ func splitPath(path string) []string { return strings.FieldsFunc(path, isSeparat
 
 // globBelow matches every file below the folder in front of the first wildcard. Of what "**" at the
 // end of a pattern stands for, pictures by their names are meant.
-func globBelow(pattern string) ([]string, error) {
+func globBelow(pattern string, skips *Skips) ([]string, error) {
 	root := filepath.VolumeName(pattern)
 	rest := pattern[len(root):]
 	if rest != "" && os.IsPathSeparator(rest[0]) {
@@ -216,9 +221,13 @@ func globBelow(pattern string) ([]string, error) {
 	wild := parts[n:]
 	all := wild[len(wild)-1] == "**"
 	var paths []string
-	err := walk(from, func(path string) {
+	err := walk(from, skips, func(path string, _ bool) {
 		below := strings.TrimPrefix(path, from) // from "." there is nothing in front
-		if matchParts(wild, splitPath(below)) && (!all || isPictureName(path)) {
+		switch {
+		case !matchParts(wild, splitPath(below)):
+		case all && !isPictureName(path):
+			skips.file(path)
+		default:
 			paths = append(paths, path)
 		}
 	})

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"image/color"
 	"io"
+	"io/fs"
 	"iter"
 	"os"
 	"path/filepath"
@@ -47,6 +49,20 @@ type Sources struct {
 	Lists []string
 	// Limits bound the pictures; the zero value stands for pipeline's defaults.
 	Limits pipeline.Limits
+	// Skipped counts what is passed over in folders and shards.
+	Skipped *Skips
+	// Background is the colour under pictures with transparent parts; nil stands for the colours
+	// that they hide: see vision.WithBackground.
+	Background *color.RGBA
+}
+
+// options are those to decode pictures with.
+func (s Sources) options() []vision.Option {
+	options := []vision.Option{vision.WithLimits(s.Limits.Vision())}
+	if s.Background != nil {
+		options = append(options, vision.WithBackground(*s.Background))
+	}
+	return options
 }
 
 // LoadPicture decodes the picture in a file, or with "-" that on standard input.
@@ -58,7 +74,10 @@ func (s Sources) LoadPicture(name string) (image.Image, error) {
 }
 
 func (s Sources) decodeFile(path string) (image.Image, error) {
-	img, err := vision.DecodeFile(path, vision.WithLimits(s.Limits.Vision()))
+	if err := checkAddress(path); err != nil {
+		return nil, err
+	}
+	img, err := vision.DecodeFile(path, s.options()...)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +85,7 @@ func (s Sources) decodeFile(path string) (image.Image, error) {
 }
 
 func (s Sources) decode(name string, r io.Reader) (image.Image, error) {
-	img, err := vision.Decode(r, vision.WithLimits(s.Limits.Vision()))
+	img, err := vision.Decode(r, s.options()...)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -96,30 +115,6 @@ func (s Sources) Files(names ...string) iter.Seq[Picture] {
 	}
 }
 
-// LoadBatches decodes pictures, at most n at once, so that no more than those are in memory. The
-// sequence ends with the first error.
-func LoadBatches(pictures iter.Seq[Picture], n int) iter.Seq2[[]image.Image, error] {
-	return func(yield func([]image.Image, error) bool) {
-		var batch []image.Image
-		for p := range pictures {
-			img, err := p.Load()
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			if batch = append(batch, img); len(batch) >= n {
-				if !yield(batch, nil) {
-					return
-				}
-				batch = nil
-			}
-		}
-		if len(batch) > 0 {
-			yield(batch, nil)
-		}
-	}
-}
-
 // part is the pictures of one argument, and how many there are; below 0 where only the end tells.
 type part struct {
 	pictures iter.Seq2[Picture, error]
@@ -139,7 +134,7 @@ type part struct {
 // only the end tells it.
 //
 // An argument that stands for nothing is an error at once, but in a list it is a picture that
-// fails. The sequence may end with an error: a shard among the sources is damaged or has no
+// fails, and a folder without pictures among several arguments is skipped if Skipped counts it. The sequence may end with an error: a shard among the sources is damaged or has no
 // pictures, which the sequence says after the pictures of the other sources.
 func (s Sources) Pictures(
 	args ...string,
@@ -158,8 +153,10 @@ func (s Sources) Pictures(
 		parts = append(parts, p)
 		return nil
 	}
+	alone := len(args)+len(s.Lists) == 1 || s.Skipped == nil
+	expand := func(arg string) (part, error) { return s.expand(arg, alone) }
 	for _, arg := range args {
-		if err := add(arg, s.expand); err != nil {
+		if err := add(arg, expand); err != nil {
 			return nil, 0, err
 		}
 	}
@@ -168,7 +165,10 @@ func (s Sources) Pictures(
 			return nil, 0, err
 		}
 	}
-	return oneAfterAnother(parts), countOf(parts), nil
+	if count = countOf(parts); count == 0 && len(args) > 0 {
+		return nil, 0, Inputf("there are no pictures; skipped: %v", s.Skipped)
+	}
+	return oneAfterAnother(parts), count, nil
 }
 
 // oneAfterAnother gives the pictures of all parts, and then their errors: a part that ends with one
@@ -194,23 +194,24 @@ func oneAfterAnother(parts []part) iter.Seq2[Picture, error] {
 }
 
 // expand finds what an argument stands for.
-func (s Sources) expand(arg string) (part, error) {
+func (s Sources) expand(arg string, alone bool) (part, error) {
 	if arg == stdinName {
 		return s.standardInput()
 	}
-	return s.expandPath(arg)
+	return s.expandPath(arg, alone)
 }
 
 // expandPath finds what a path or a pattern stands for. A path at which there is nothing is a
-// picture that fails.
-func (s Sources) expandPath(arg string) (part, error) {
-	paths, err := Expand(arg)
+// picture that fails. A folder that has none, or cannot be listed, is an error if it is alone;
+// otherwise it is skipped.
+func (s Sources) expandPath(arg string, alone bool) (part, error) {
+	paths, err := expandPatterns(s.Skipped, arg)
 	if err != nil {
 		return part{}, err
 	}
 	parts := make([]part, len(paths))
 	for i, path := range paths {
-		if parts[i], err = s.existing(path); err != nil {
+		if parts[i], err = s.existing(path, alone && len(paths) == 1); err != nil {
 			return part{}, err
 		}
 	}
@@ -233,11 +234,19 @@ func countOf(parts []part) int {
 }
 
 // existing is what a path stands for.
-func (s Sources) existing(path string) (part, error) {
+func (s Sources) existing(path string, alone bool) (part, error) {
 	info, err := os.Stat(path)
 	switch {
 	case err == nil && info.IsDir():
-		files, err := walkPictures(path)
+		files, err := walkPictures(path, s.Skipped)
+		if err != nil && !alone && s.Skipped != nil {
+			why := skipEmpty
+			if errors.Is(err, fs.ErrPermission) {
+				why = skipFolder
+			}
+			s.Skipped.add(path, why)
+			err = nil
+		}
 		return s.files(files...), err
 	case err == nil && isShardName(path):
 		return part{s.shard(path), -1}, nil

@@ -206,27 +206,3 @@ func TestPictureLimits(t *testing.T) {
 		t.Errorf("without a bound: %v", got)
 	}
 }
-
-func TestLoadBatches(t *testing.T) {
-	t.Parallel()
-	var sizes []int
-	apple := images + "apple.png"
-	for batch, err := range LoadBatches(Sources{}.Files(apple, apple, apple, apple, apple), 2) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		sizes = append(sizes, len(batch))
-	}
-	if !slices.Equal(sizes, []int{2, 2, 1}) {
-		t.Errorf("batches of %v", sizes)
-	}
-	var errs []error
-	s := Sources{Stdin: strings.NewReader("text")}
-	for _, err := range LoadBatches(s.Files(apple, apple, "-", apple), 2) {
-		errs = append(errs, err)
-	}
-	if len(errs) != 2 || errs[0] != nil {
-		t.Fatal(errs)
-	}
-	wantError(t, errs[1], ExitInput, "standard input: ")
-}

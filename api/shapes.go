@@ -1,6 +1,7 @@
 package api
 
 import (
+	"regexp"
 	"strings"
 
 	"github.com/crossattn/xpipe/pipeline"
@@ -8,8 +9,9 @@ import (
 	"github.com/crossattn/xpipe/tokenize"
 )
 
-// The types of this file, of the other files shapes_*.go, and of attention.go, doctor.go and
-// inspect.go are what verbs print with --json and write to results files, one object a line.
+// The types of this file, of the other files shapes_*.go, and of attention.go, doctor.go,
+// inspect.go and vectors.go are what verbs print with --json and write to results files, one object
+// a line. The Origin of results says what made them; it is nil where a program does not set it.
 
 // Error is the object on standard error where a command failed.
 type Error struct {
@@ -29,30 +31,48 @@ type Warning struct {
 type Failure struct {
 	Image Name   `json:"image"`
 	Error string `json:"error"` // one line
+	*Origin
 }
 
 // NewFailure is what is printed of a picture that failed.
-func NewFailure(image string, err error) Failure { return Failure{Name(image), OneLine(err)} }
+func NewFailure(image string, err error) Failure {
+	return Failure{Image: Name(image), Error: OneLine(err)}
+}
 
-// OneLine is the message of an error without line breaks, and as Visible shows it.
+// OneLine is the message of an error without line breaks, and as Visible shows it. Of a limit it
+// says what a user can do, in place of the Go field.
 func OneLine(err error) string {
 	breaks := func(r rune) bool { return r == '\n' || r == '\r' }
-	return Visible(strings.Join(strings.FieldsFunc(err.Error(), breaks), "; "))
+	return Visible(strings.Join(strings.FieldsFunc(withAdvice(err.Error()), breaks), "; "))
 }
 
-// Token is one token that a model wrote.
-type Token struct {
-	ID      int64   `json:"id"`
-	Text    string  `json:"text"`
-	LogProb float64 `json:"logprob"` // natural logarithm
+// LimitAdvice says what a user of the command can do about limits, by their fields in
+// pipeline.Limits and vision.Limits. Nothing but a smaller input helps where a field is not here.
+var LimitAdvice = map[string]string{
+	"OutputTokens": "lower --max-new-tokens",
+	"Batch":        "lower --batch, --num-beams or --num-return-sequences",
+	"PromptTokens": "shorten the text",
+	"ImagePixels":  "scale the picture down", "Pixels": "scale the picture down",
+	"ImageSide": "scale the picture down", "Side": "scale the picture down",
 }
 
-func newTokens(text *pipeline.Text) []Token {
-	tokens := make([]Token, len(text.Tokens))
-	for i, t := range text.Tokens {
-		tokens[i] = Token{t.ID, t.Text, t.LogProb}
-	}
-	return tokens
+var limitField = regexp.MustCompile(` \(Limits\.(\w+)\)`)
+
+func withAdvice(message string) string {
+	return limitField.ReplaceAllStringFunc(message, func(field string) string {
+		advice := LimitAdvice[limitField.FindStringSubmatch(field)[1]]
+		if advice != "" {
+			advice = ": " + advice
+		}
+		return advice
+	})
+}
+
+// textOf is a text as lines have it, made in some seconds.
+func textOf(text *pipeline.Text, seconds float64) pipeline.TextJSON {
+	line := text.JSON()
+	line.Seconds = seconds
+	return line
 }
 
 // others are the texts after the best one.
@@ -64,19 +84,13 @@ func others(texts []*pipeline.Text) []string {
 	return list
 }
 
-// Caption is one picture's line of caption.
+// Caption is one picture's line of caption. Its texts are the same under "caption" and "text".
 type Caption struct {
 	Image   Name     `json:"image"`
 	Caption string   `json:"caption"`
 	Others  []string `json:"others,omitempty"` // where several texts were asked for
-	Tokens  int      `json:"tokens"`
-	LogProb float64  `json:"logprob"` // of the whole caption
-	Seconds float64  `json:"seconds"`
-	Each    []Token  `json:"token_logprobs"`
-	// Where the model is calibrated: the probability that the caption is right, and whether it is
-	// below the model's threshold.
-	Confidence *float64 `json:"confidence,omitempty"`
-	Unsure     bool     `json:"unsure,omitempty"`
+	pipeline.TextJSON
+	*Origin
 }
 
 // NewCaption makes a picture's line from its texts, one at least, the best first, and what the
@@ -86,12 +100,10 @@ func NewCaption(
 ) Caption {
 	best := texts[0]
 	line := Caption{
-		Image: Name(image), Caption: best.Text, Others: others(texts), Tokens: len(best.Tokens),
-		LogProb: best.LogProb, Seconds: seconds, Each: newTokens(best),
+		Image: Name(image), Caption: best.Text, Others: others(texts),
+		TextJSON: textOf(best, seconds),
 	}
-	if c != nil {
-		line.Confidence, line.Unsure = &c.Probability, c.Unsure
-	}
+	line.Confidence = c
 	return line
 }
 
@@ -108,25 +120,15 @@ type Example struct {
 	Text     string `json:"text"`
 }
 
-// Answer is one question's line of ask.
+// Answer is one question's line of ask. Its texts are the same under "answer" and "text".
 type Answer struct {
-	Image    Name           `json:"image"`
-	Question string         `json:"question"`
-	Answer   string         `json:"answer"`
-	Others   []string       `json:"others,omitempty"` // where several texts were asked for
-	Tokens   int            `json:"tokens"`
-	LogProb  float64        `json:"logprob"` // of the whole answer
-	Seconds  float64        `json:"seconds"`
-	Each     []Token        `json:"token_logprobs"`
-	Choices  []ScoredChoice `json:"choices,omitempty"` // where the answer was picked among some
-}
-
-// ScoredChoice is one of the answers that a model picks among.
-type ScoredChoice struct {
-	Choice      string  `json:"choice"`
-	LogProb     float64 `json:"logprob"`
-	Probability float64 `json:"probability"` // of this one among the choices
-	Calibrated  float64 `json:"calibrated"`
+	Image    Name     `json:"image"`
+	Question string   `json:"question"`
+	Answer   string   `json:"answer"`
+	Others   []string `json:"others,omitempty"` // where several texts were asked for
+	pipeline.TextJSON
+	Choices []pipeline.Choice `json:"choices,omitempty"` // where the answer was picked among some
+	*Origin
 }
 
 // NewAnswer makes a question's line from its texts, one at least, the best first.
@@ -134,48 +136,47 @@ func NewAnswer(q Question, texts []*pipeline.Text, seconds float64) Answer {
 	best := texts[0]
 	return Answer{
 		Image: q.Image, Question: q.Question, Answer: best.Text, Others: others(texts),
-		Tokens: len(best.Tokens), LogProb: best.LogProb, Seconds: seconds, Each: newTokens(best),
+		TextJSON: textOf(best, seconds),
 	}
 }
 
 // NewChosen makes a question's line from choices, one at least; the answer is the most probable.
 func NewChosen(q Question, scored []pipeline.Choice, seconds float64) Answer {
-	line := Answer{Image: q.Image, Question: q.Question, Seconds: seconds, Each: []Token{}}
 	best := scored[0]
 	for _, c := range scored {
-		choice := ScoredChoice{c.Text, c.LogProb, c.Probability, c.Calibrated}
-		line.Choices = append(line.Choices, choice)
 		if c.Probability > best.Probability {
 			best = c
 		}
 	}
-	line.Answer, line.LogProb = best.Text, best.LogProb
-	return line
+	text := &pipeline.Text{Text: best.Text, LogProb: best.LogProb}
+	return Answer{
+		Image: q.Image, Question: q.Question, Answer: best.Text, TextJSON: textOf(text, seconds),
+		Choices: scored,
+	}
 }
 
 // Match is one text's line of match.
 type Match struct {
-	Image       Name    `json:"image"`
-	Text        string  `json:"text"`
-	Probability float64 `json:"probability"`
-	Similarity  float64 `json:"similarity"` // a cosine
+	Image Name `json:"image"`
+	pipeline.Match
+	*Origin
 }
 
 // NewMatch is what is printed of a match.
 func NewMatch(image string, m pipeline.Match) Match {
-	return Match{Name(image), m.Text, m.Probability, m.Similarity}
+	return Match{Image: Name(image), Match: m}
 }
 
 // Label is one label's line of classify.
 type Label struct {
-	Image       Name    `json:"image"`
-	Label       string  `json:"label"`
-	Probability float64 `json:"probability"`
+	Image Name `json:"image"`
+	pipeline.Label
+	*Origin
 }
 
 // NewLabel is what is printed of a label.
 func NewLabel(image string, l pipeline.Label) Label {
-	return Label{Name(image), l.Label, l.Probability}
+	return Label{Image: Name(image), Label: l}
 }
 
 // Embedding is the line of embed for a picture or a text; the other one is empty.
@@ -183,6 +184,7 @@ type Embedding struct {
 	Image     Name      `json:"image,omitempty"`
 	Text      string    `json:"text,omitempty"`
 	Embedding []float32 `json:"embedding"` // of length 1
+	*Origin
 }
 
 // Preprocessed is the line of preprocess.

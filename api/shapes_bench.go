@@ -1,7 +1,7 @@
 package api
 
 import (
-	"github.com/crossattn/xpipe/engine/enginebench"
+	"github.com/crossattn/xpipe/internal/enginebench"
 )
 
 // Bench is one graph's line of bench: medians of the runs on each engine.

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/crossattn/xpipe/engine/enginebench"
+	"github.com/crossattn/xpipe/internal/enginebench"
 	"github.com/crossattn/xpipe/pipeline/compare"
 )
 

@@ -214,18 +214,18 @@ func TestShapes(t *testing.T) {
 		want  string
 	}{
 		{NewCaption("a.png", []*pipeline.Text{text}, nil, 0.5),
-			`{"image":"a.png","caption":"red apple","tokens":2,"logprob":-3,"seconds":0.5,` + each + `}`},
+			`{"image":"a.png","caption":"red apple","text":"red apple","tokens":2,"logprob":-3,"seconds":0.5,` + each + `}`},
 		{NewCaption("a.png", []*pipeline.Text{text, second}, sure, 0.5),
-			`{"image":"a.png","caption":"red apple","others":["an apple"],"tokens":2,"logprob":-3,` +
-				`"seconds":0.5,` + each + `,"confidence":0.5}`},
+			`{"image":"a.png","caption":"red apple","others":["an apple"],"text":"red apple",` +
+				`"tokens":2,"logprob":-3,"seconds":0.5,` + each + `,"confidence":0.5,"unsure":false}`},
 		{NewCaption("a.png", []*pipeline.Text{second}, unsure, 0),
-			`{"image":"a.png","caption":"an apple","tokens":0,"logprob":0,"seconds":0,` +
+			`{"image":"a.png","caption":"an apple","text":"an apple","tokens":0,"logprob":0,"seconds":0,` +
 				`"token_logprobs":[],"confidence":0.25,"unsure":true}`},
 		{NewAnswer(q, []*pipeline.Text{text, second}, 0.5),
 			`{"image":"a.png","question":"what?","answer":"red apple","others":["an apple"],` +
-				`"tokens":2,"logprob":-3,"seconds":0.5,` + each + `}`},
+				`"text":"red apple","tokens":2,"logprob":-3,"seconds":0.5,` + each + `}`},
 		{NewChosen(q, choices, 1),
-			`{"image":"a.png","question":"what?","answer":"yes","tokens":0,"logprob":-1,` +
+			`{"image":"a.png","question":"what?","answer":"yes","text":"yes","tokens":0,"logprob":-1,` +
 				`"seconds":1,"token_logprobs":[],"choices":[` +
 				`{"choice":"no","logprob":-2,"probability":0.25,"calibrated":0.5},` +
 				`{"choice":"yes","logprob":-1,"probability":0.75,"calibrated":0.5}]}`},
@@ -318,4 +318,17 @@ func TestEachLine(t *testing.T) {
 	wantError(t, err, ExitInput, "list: line 2: no question")
 	err = EachLine(strings.NewReader("[]"), "list", take)
 	wantError(t, err, ExitInput, "list: line 1: ")
+}
+
+// A limit comes with what to do about it, and without its Go field.
+func TestLimitAdvice(t *testing.T) {
+	t.Parallel()
+	for field, want := range map[string]string{
+		"ImagePixels": "limit: too many: scale the picture down", "ModelBytes": "limit: too many", "": "limit: too many",
+	} {
+		err := fmt.Errorf("a.png: %w", &pipeline.LimitError{Field: field, Text: "too many"})
+		if got := OneLine(err); got != "a.png: "+want {
+			t.Errorf("%q: %s", field, got)
+		}
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/vision"
 	"github.com/klauspost/compress/zstd"
 )
@@ -163,6 +164,7 @@ func (sh *shardReader) pictures(in io.Reader, yield func(Picture, error) bool) {
 			}
 			sh.members[clean] = m
 			if !isPictureName(clean) {
+				sh.sources.Skipped.file(sh.name + "/" + clean)
 				continue
 			}
 			data, err := sh.read(tr)
@@ -298,7 +300,8 @@ func (sh *shardReader) decode(name string, data []byte, err error) (image.Image,
 	case err != nil:
 		return nil, Inputf("%s: %w", name, err)
 	case int64(len(data)) > most:
-		return nil, fmt.Errorf("%w: %s: more than %d bytes", vision.ErrLimit, name, most)
+		return nil, fmt.Errorf("%s: %w", name, &pipeline.LimitError{
+			Field: "ImageBytes", Text: fmt.Sprintf("more than %d bytes", most)})
 	}
 	return sh.sources.decode(name, bytes.NewReader(data))
 }

@@ -23,6 +23,8 @@ var (
 	// ErrGraph: the file is no ONNX graph, is damaged, or needs an operator, a type or a size that
 	// the engine lacks. Another file may work.
 	ErrGraph = onnx.ErrGraph
+	// ErrMemory: a run needs more than Options.MemoryLimit. It comes with ErrGraph.
+	ErrMemory = errors.New("memory limit")
 	// ErrInput: an input's name, element type or shape does not fit the graph.
 	ErrInput = errors.New("input")
 	// ErrEngine: the engine itself is missing or broke (no library, no such provider, a closed

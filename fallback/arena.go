@@ -3,6 +3,7 @@ package fallback
 import (
 	"fmt"
 	"math"
+	"strings"
 	"unsafe"
 
 	"github.com/crossattn/xpipe/engine"
@@ -103,17 +104,33 @@ func (a *arena) buffer(words int) (*buffer, error) {
 		if a.limit > 0 && a.taken+size > a.limit {
 			a.trim()
 			if a.taken+size > a.limit {
-				return nil, fmt.Errorf("%w: the run needs more than the memory limit of %d bytes",
-					engine.ErrGraph, a.limit)
+				return nil, fmt.Errorf("%w: the run needs more than the %w of %d bytes",
+					engine.ErrGraph, engine.ErrMemory, a.limit)
 			}
 		}
-		b = &buffer{words: make([]uint64, words)}
+		b = &buffer{words: uncleared(words)}
 		a.taken += size
 	}
 	b.used, b.refs = true, 0
 	a.live[unsafe.Pointer(&b.words[0])] = b
 	a.fresh = append(a.fresh, b)
 	return b, nil
+}
+
+// unclearedWords is from how many words on a buffer is not cleared: 64 KiB.
+const unclearedWords = 8192
+
+// uncleared allocates memory without setting it to zero, which would take as long as a third of
+// what an operator does that only moves its elements. Kernels expect old contents anyway, because
+// buffers serve again and again. Of the standard library only strings.Builder allocates like that.
+func uncleared(words int) []uint64 {
+	if words < unclearedWords {
+		return make([]uint64, words)
+	}
+	var b strings.Builder
+	b.Grow(8 * words)
+	b.WriteByte(0) // the memory of an empty string could be any
+	return unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.StringData(b.String()))), words)
 }
 
 // Room returns the bytes that are left of the limit; without a limit, more than there can be.

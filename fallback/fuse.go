@@ -27,8 +27,8 @@ func fuse(g *ir.Graph) {
 	f := &fuser{Graph: g, doubles: findDoubles(g)}
 	// A pattern may match nodes that the patterns before it have made.
 	for _, p := range []pattern{
-		f.gelu, f.geluTanh, f.swish, f.product, f.bias, f.activation, f.residual, f.attention,
-		f.joinHeads,
+		f.gelu, f.geluTanh, f.swish, f.product, f.channels, f.bias, f.activation, f.residual,
+		f.attention, f.joinHeads,
 	} {
 		f.apply(p)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/fallback"
 	"github.com/crossattn/xpipe/fallback/ops"
+	"github.com/crossattn/xpipe/internal/sweep"
 	"github.com/crossattn/xpipe/onnx"
 	"github.com/crossattn/xpipe/tensor"
 )
@@ -184,7 +185,7 @@ func check(t *testing.T, what string, source engine.Source, in map[string]*tenso
 
 func TestOddOperators(t *testing.T) {
 	t.Parallel()
-	rounds := 600
+	rounds := sweep.Count(t, 100, 600) // of each operator
 	if testing.Short() {
 		rounds = 50
 	}

@@ -176,7 +176,7 @@ var hostileGraphs = []hostile{
 	{"topk", func(b *onnx.Builder) {
 		b.NodeTo("TopK", []string{"x", b.Ints(99)}, []string{"y", "i"}, nil)
 	}, "TopK"},
-	{"cast to nothing", op("Cast", []string{"x"}, onnx.Attrs{"to": 99}), "cast"},
+	{"cast to nothing", op("Cast", []string{"x"}, onnx.Attrs{"to": 99}), "element type 99"},
 	{"constant of nothing", op("Constant", nil, nil), "Constant"},
 	{"huge constant", func(b *onnx.Builder) {
 		initialize(b, &pb.TensorProto{
@@ -193,7 +193,7 @@ var hostileGraphs = []hostile{
 	{"constant of strings", func(b *onnx.Builder) {
 		initialize(b, &pb.TensorProto{DataType: proto.Int32(8)})
 		b.NodeTo("Add", []string{"x", "w"}, []string{"y"}, nil)
-	}, "STRING"},
+	}, "string"},
 	{"operator set of the future", func(b *onnx.Builder) {
 		b.Model.OpsetImport[0].Version = proto.Int64(9999)
 		b.NodeTo("Add", []string{"x", "x"}, []string{"y"}, nil)

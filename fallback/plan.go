@@ -1,6 +1,7 @@
 package fallback
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -50,10 +51,16 @@ type planner struct {
 func plan(ctx context.Context, m *onnx.Model, threads int, noFusion bool) (g *graph, err error) {
 	defer catch(&err)
 	source, err := m.Graph()
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = checkInputs(m, source)
 	}
-	if err := check(source); err != nil {
+	if err == nil {
+		err = check(source)
+	}
+	if err != nil {
+		if others := m.Summary().Others; len(others) > 0 {
+			err = fmt.Errorf("%w (%v)", err, others[0])
+		}
 		return nil, err
 	}
 	p := &planner{
@@ -68,6 +75,18 @@ func plan(ctx context.Context, m *onnx.Model, threads int, noFusion bool) (g *gr
 		return nil, err
 	}
 	return p.graph, nil
+}
+
+// checkInputs finds inputs that no run could be given.
+func checkInputs(m *onnx.Model, g *ir.Graph) error {
+	for _, s := range g.Inputs {
+		if s.DType == tensor.Invalid {
+			what := cmp.Or(m.Summary().Types[s.Name], "unknown")
+			return fmt.Errorf("%w: input %q is of type %s, which xpipe has no tensors for",
+				engine.ErrGraph, s.Name, what)
+		}
+	}
+	return nil
 }
 
 // check finds operators that the engine lacks, also in nodes that nothing needs.

@@ -53,3 +53,91 @@ func TestRecurrentThreads(t *testing.T) {
 		}
 	}
 }
+
+// The quick form in float32 computes what the plain one does in float64, whatever the attributes.
+func TestRecurrentPlain(t *testing.T) {
+	t.Parallel()
+	functions := []string{"Relu", "Tanh", "Sigmoid", "Affine", "LeakyRelu", "ThresholdedRelu",
+		"ScaledTanh", "HardSigmoid", "Elu", "Softsign", "Softplus"}
+	for try := range 120 {
+		r := rand.New(rand.NewPCG(43, uint64(try)))
+		op := []string{"LSTM", "GRU", "RNN"}[try%3]
+		gates, activations := map[string]int{"LSTM": 4, "GRU": 3, "RNN": 1}[op],
+			map[string]int{"LSTM": 3, "GRU": 2, "RNN": 1}[op]
+		steps, batch, width, hidden := r.IntN(5), r.IntN(4), 1+r.IntN(5), 1+r.IntN(20)
+		attrs := onnx.Attrs{"hidden_size": hidden, "layout": r.IntN(2)}
+		directions := 1
+		switch r.IntN(3) {
+		case 1:
+			attrs["direction"] = "reverse"
+		case 2:
+			attrs["direction"], directions = "bidirectional", 2
+		}
+		if r.IntN(2) == 0 {
+			var list []string
+			for range directions * activations {
+				list = append(list, functions[r.IntN(len(functions))])
+			}
+			attrs["activations"] = list
+		}
+		if r.IntN(3) == 0 {
+			attrs["clip"] = float32(0.5)
+		}
+		if op == "LSTM" {
+			attrs["input_forget"] = r.IntN(2)
+		}
+		if op == "GRU" {
+			attrs["linear_before_reset"] = r.IntN(2)
+		}
+		xShape, state := []int{steps, batch, width}, []int{directions, batch, hidden}
+		if attrs["layout"] == 1 {
+			xShape, state = []int{batch, steps, width}, []int{batch, directions, hidden}
+		}
+		x, given := randTensor(r, xShape...), r.IntN(2) == 0
+		inputs := []*tensor.Tensor{nil, randTensor(r, directions, gates*hidden, width),
+			randTensor(r, directions, gates*hidden, hidden),
+			randTensor(r, directions, 2*gates*hidden), nil, randTensor(r, state...)}
+		if op == "LSTM" {
+			inputs = append(inputs, randTensor(r, state...), randTensor(r, directions, 3*hidden))
+		}
+		lengths := tensor.Must(tensor.Zeros(tensor.Int32, batch))
+		for i := range batch {
+			tensor.Data[int32](lengths)[i] = int32(r.IntN(steps + 1))
+		}
+		run := func(dtype tensor.DType) map[string]*tensor.Tensor {
+			b := onnx.NewBuilder("recurrent", 14)
+			b.Input("x", dtype, xShape[0], xShape[1], xShape[2])
+			names := []string{"x"}
+			for i, in := range inputs[1:] {
+				switch {
+				case i == 3 && given:
+					names = append(names, b.Const(lengths))
+				case in == nil || i > 1 && !given:
+					names = append(names, "")
+				default:
+					names = append(names, b.Const(as(in, dtype)))
+				}
+			}
+			outs := []string{"y", "h", "c"}[:min(activations, 2)+gates/4]
+			if op == "RNN" {
+				outs = []string{"y", "h"}
+			}
+			b.NodeTo(op, names, outs, attrs)
+			for _, o := range outs {
+				b.Output(o, dtype)
+			}
+			out, _ := results(t, b, as(x, dtype), engine.Options{Threads: 2})
+			return out
+		}
+		want := run(tensor.Float64)
+		for name, got := range run(tensor.Float32) {
+			if w := want[name]; w.DType() != tensor.Float64 {
+				t.Fatalf("%s of float64 gives %v", op, w)
+			}
+			err := enginetest.Compare(got, as(want[name], tensor.Float32), 1e-3, 1e-4)
+			if err != nil {
+				t.Errorf("%d: %s %v, %s: %v", try, op, attrs, name, err)
+			}
+		}
+	}
+}

@@ -3,47 +3,26 @@ package fallback_test
 import (
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/engine/enginetest"
 	"github.com/crossattn/xpipe/fallback"
+	"github.com/crossattn/xpipe/internal/references"
 	"github.com/crossattn/xpipe/tensor"
 )
-
-// python returns an interpreter with onnx and ONNX Runtime: XPIPE_PYTHON, or the test environment
-// that make test makes.
-func python(t *testing.T) string {
-	t.Helper()
-	path := os.Getenv("XPIPE_PYTHON")
-	if path == "" {
-		path = "../build/venv/bin/python3"
-	}
-	if err := exec.Command(path, "-c", "import onnx, onnxruntime").Run(); err != nil {
-		const reason = "no Python with onnx and ONNX Runtime: run make test, or set XPIPE_PYTHON"
-		if os.Getenv(enginetest.RequireEnv) == "1" {
-			t.Fatal(reason)
-		}
-		t.Skip(reason)
-	}
-	return path
-}
 
 // Graphs with random attributes compute what ONNX Runtime does.
 func TestAgainstReference(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	args := []string{"../testdata/operators/cases.py", dir}
+	script := references.Script{
+		Path: "../testdata/operators/cases.py", Check: "import onnx, onnxruntime",
+	}
 	if words := os.Getenv("XPIPE_OPERATOR_CASES"); words != "" { // a count, for a longer search
-		args = append(args, words)
+		script.Args = []string{words}
 	}
-	text, err := exec.Command(python(t), args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, text)
-	}
-	t.Logf("%s", text)
+	dir := script.Folder(t)
 	list, err := os.ReadFile(filepath.Join(dir, "cases.json"))
 	if err != nil {
 		t.Fatal(err)

@@ -6,8 +6,10 @@ package media
 import (
 	"context"
 	"errors"
+	"fmt"
 	"image"
 	"reflect"
+	"slices"
 
 	"github.com/crossattn/xpipe/tensor"
 )
@@ -67,6 +69,62 @@ type Prepared struct {
 // Items returns the number of items that were prepared.
 func (p Prepared) Items() int { return len(p.Rows) }
 
+// Item returns what was prepared of item i alone. It shares the tensors' memory.
+func (p Prepared) Item(i int) (Prepared, error) {
+	from, to := p.Rows[i][0], p.Rows[i][1]
+	one := Prepared{Tensors: map[string]*tensor.Tensor{}, Rows: [][2]int{{0, to - from}}}
+	if p.Grids != nil {
+		one.Grids = p.Grids[i : i+1]
+	}
+	for name, t := range p.Tensors {
+		rows, err := t.Slice(from, to)
+		if err != nil {
+			return Prepared{}, fmt.Errorf("%s: %w", name, err)
+		}
+		one.Tensors[name] = rows
+	}
+	return one, nil
+}
+
+// Join makes one of several, in their order. Their float32 tensors have to be of the same names and
+// shapes, but for the rows.
+func Join(list ...Prepared) (Prepared, error) {
+	joined := Prepared{Tensors: map[string]*tensor.Tensor{}}
+	at := 0
+	for _, p := range list {
+		end := at
+		for _, rows := range p.Rows {
+			joined.Rows = append(joined.Rows, [2]int{at + rows[0], at + rows[1]})
+			end = max(end, at+rows[1])
+		}
+		joined.Grids = append(joined.Grids, p.Grids...)
+		at = end
+	}
+	if len(list) == 0 {
+		return joined, nil
+	}
+	for name, first := range list[0].Tensors {
+		var data []float32
+		shape := slices.Clone(first.Shape())
+		shape[0] = 0
+		for i, p := range list {
+			t := p.Tensors[name]
+			if t == nil || len(p.Tensors) != len(list[0].Tensors) ||
+				t.DType() != tensor.Float32 || !slices.Equal(t.Shape()[1:], shape[1:]) {
+				return Prepared{}, fmt.Errorf("item %d comes out as %v and the first as %v",
+					i+1, t, first)
+			}
+			data = append(data, tensor.Data[float32](t)...)
+			shape[0] += t.Dim(0)
+		}
+		var err error
+		if joined.Tensors[name], err = tensor.New(shape, data); err != nil {
+			return Prepared{}, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return joined, nil
+}
+
 // Preparer is a front end with a model's preprocessor configuration: it turns decoded items of one
 // kind into inputs of the model's graphs.
 type Preparer interface {
@@ -75,6 +133,26 @@ type Preparer interface {
 	Prepare(ctx context.Context, items []Item) (Prepared, error)
 }
 
-// ErrLimit is wrapped by errors about inputs that are too large. They are refused before memory is
-// allocated for them. Package pipeline and the front ends export it under the same name.
-var ErrLimit = errors.New("image limit")
+// ErrLimit is wrapped by errors about inputs that are too large, and about work beyond the limits of
+// a program. They are refused before memory is allocated for them. Package pipeline and the front
+// ends export it under the same name.
+var ErrLimit = errors.New("limit")
+
+// LimitError says which limit something is beyond. It wraps ErrLimit.
+type LimitError struct {
+	// Field is the limit's field of pipeline.Limits or vision.Limits, such as "ImagePixels"; a
+	// program lifts the limit there. It is "" for a limit that is fixed.
+	Field string
+	Text  string // what is too large, its size, and the limit
+}
+
+func (e *LimitError) Error() string {
+	text := ErrLimit.Error() + ": " + e.Text
+	if e.Field != "" {
+		text += " (Limits." + e.Field + ")"
+	}
+	return text
+}
+
+// Unwrap returns ErrLimit.
+func (e *LimitError) Unwrap() error { return ErrLimit }

@@ -59,8 +59,13 @@ type options struct {
 	checkSize       func(int64) error
 }
 
-// NoVerify skips the comparison of each file with its SHA-256.
-func NoVerify() Option { return func(o *options) { o.noVerify = true } }
+// WithoutVerification skips the comparison of each file with its SHA-256.
+func WithoutVerification() Option { return func(o *options) { o.noVerify = true } }
+
+// NoVerify is WithoutVerification.
+//
+// Deprecated: use WithoutVerification, the name that package pipeline has for it, too.
+func NoVerify() Option { return WithoutVerification() }
 
 // VerifyLater compares each file with its SHA-256 when it is read, so that it is not read twice;
 // Verify compares the rest.

@@ -138,7 +138,7 @@ func TestOpenRefuses(t *testing.T) {
 func TestNoVerify(t *testing.T) {
 	t.Parallel()
 	fsys := bundleFiles(t, func(f map[string]string) { f["onnx/a.onnx"] = "other" })
-	if _, err := OpenFS(fsys, NoVerify()); err != nil {
+	if _, err := OpenFS(fsys, WithoutVerification()); err != nil {
 		t.Error(err)
 	}
 }
@@ -190,7 +190,7 @@ func TestDamagedWeights(t *testing.T) {
 		"text":        "hello world, no tensors in here",
 	} {
 		fsys := bundleFiles(t, func(f map[string]string) { f["projection.safetensors"] = data })
-		b, err := OpenFS(fsys, NoVerify())
+		b, err := OpenFS(fsys, WithoutVerification())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -209,7 +209,7 @@ func TestVariantOfBundle(t *testing.T) {
 		f[ManifestName] = strings.Replace(f[ManifestName], `"sha256":{`,
 			`"sha256":{"onnx/a_fp16.onnx":"f3bcfcf5c1b8f1f80a8b20ea6a3a7a3c0c1a24b3d0a2b0ad8b2b0a9b5d4b6d31",`, 1)
 	}
-	b, err := OpenFS(bundleFiles(t, with), WithVariant("fp16"), NoVerify())
+	b, err := OpenFS(bundleFiles(t, with), WithVariant("fp16"), WithoutVerification())
 	if err != nil {
 		t.Fatal(err)
 	}

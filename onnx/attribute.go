@@ -120,6 +120,11 @@ func attributeProto(name string, value any) *pb.AttributeProto {
 		for _, x := range v {
 			a.Ints = append(a.Ints, int64(x))
 		}
+	case []string:
+		a.Type = pb.AttributeProto_STRINGS.Enum()
+		for _, x := range v {
+			a.Strings = append(a.Strings, []byte(x))
+		}
 	case *tensor.Tensor:
 		a.Type, a.T = pb.AttributeProto_TENSOR.Enum(), TensorProto("", v)
 	default:

@@ -52,7 +52,7 @@ func (b *Builder) Ints(v ...int64) string {
 	return b.Const(tensor.Must(tensor.New([]int{len(v)}, v)))
 }
 
-// Attrs are a node's attributes: int, float32, string, []int or *tensor.Tensor.
+// Attrs are a node's attributes: int, float32, string, []int, []string or *tensor.Tensor.
 type Attrs map[string]any
 
 // Node adds a node with one output and returns the output's name.

@@ -117,7 +117,7 @@ func TestAttributesBothWays(t *testing.T) {
 		t.Errorf("t is %v", v)
 	}
 	for name, part := range map[string]string{
-		"sparse": "SPARSE_TENSOR", "no tensor": "holds no tensor", "strings of bytes": "STRING",
+		"sparse": "SPARSE_TENSOR", "no tensor": "holds no tensor", "strings of bytes": "string",
 	} {
 		v, _ := node.Attr(name)
 		if err, ok := v.(error); !ok || !says(err, part) {

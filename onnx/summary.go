@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"slices"
 	"sort"
 
 	"github.com/crossattn/xpipe/onnx/pb"
@@ -22,6 +23,10 @@ type Summary struct {
 	Parameters     int64
 	ParameterBytes int64
 	External       bool // whether some lie in other files
+	// Types describes the inputs and outputs whose types package tensor lacks, by name.
+	Types map[string]string
+	// Others are the operators that meet such types, each once, in the order of the nodes.
+	Others []OtherType
 }
 
 // OpCount says how many nodes of one operator a model holds.
@@ -41,6 +46,12 @@ func (m *Model) Summary() Summary {
 		Opsets:    m.Opsets,
 		Inputs:    m.Inputs(),
 		Outputs:   m.Outputs(),
+		Types:     map[string]string{},
+	}
+	for _, v := range slices.Concat(p.GetGraph().GetInput(), p.GetGraph().GetOutput()) {
+		if text := typeText(v.GetType()); text != "" && spec(v).DType == tensor.Invalid {
+			s.Types[v.GetName()] = text
+		}
 	}
 	if v := p.GetProducerVersion(); v != "" {
 		s.Producer += " " + v
@@ -97,9 +108,16 @@ func (c *counter) graph(g *pb.GraphProto, opsets map[string]int, within *call) {
 	if err != nil { // Graph reports it; count the calls
 		nodes, _ = (&inliner{}).expand(g.GetNode(), opsets, within)
 	}
+	types := declared(g)
 	for _, n := range nodes {
 		domain := Domain(n.GetDomain())
 		c.counts[OpCount{Domain: domain, Op: n.GetOpType(), Opset: n.opsets[domain]}]++
+		if t := otherIn(n.NodeProto, types); t != "" {
+			other := OtherType{Domain: domain, Op: n.GetOpType(), Type: t}
+			if !slices.Contains(s.Others, other) {
+				s.Others = append(s.Others, other)
+			}
+		}
 		for _, a := range n.GetAttribute() {
 			if a.GetG() != nil {
 				c.graph(a.GetG(), n.opsets, n.within)

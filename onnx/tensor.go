@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"strconv"
+	"strings"
 	"unsafe"
 
 	"github.com/crossattn/xpipe/onnx/pb"
@@ -48,7 +49,7 @@ func (m *Model) Tensor(p *pb.TensorProto) (*tensor.Tensor, error) {
 	}
 	dtype := DType(p.GetDataType())
 	if dtype == tensor.Invalid {
-		return fail("element type %s is not supported", TypeName(p.GetDataType()))
+		return fail("%s", NotRun(strings.ToLower(TypeName(p.GetDataType()))))
 	}
 	if p.GetSegment() != nil {
 		return fail("segmented tensors are not supported")

@@ -1,6 +1,7 @@
-// Package ort is the engine over ONNX Runtime. It finds the shared library (package ortlib), loads
-// it once per process through onnxruntime_go, and runs graphs in it, on the CPU or on any other
-// provider that the library has.
+// Package ort is the engine over ONNX Runtime. It loads the shared library that it is given, once
+// per process, through onnxruntime_go, and runs graphs in it, on the CPU or on any other provider
+// that the library has. It starts no process and searches for nothing: package ortlib does, for
+// programs that pass its Find to WithFinder, as api.SelectEngine does.
 //
 // A small C file here calls the same library for what onnxruntime_go 1.27 lacks or does wrong:
 // outputs of every element type and of no dimensions, outputs that are not copied, graphs without
@@ -24,7 +25,7 @@ import (
 	"errors"
 
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/ort/ortlib"
+	"github.com/crossattn/xpipe/ort/ortfile"
 )
 
 var _ engine.Engine = (*Engine)(nil)
@@ -37,30 +38,52 @@ type Option func(*config)
 
 type config struct {
 	library string
-	check   func(ortlib.Library) error
+	check   func(ortfile.Library) error
+	find    Finder
 }
 
-// WithLibrary names the shared library, or the folder it lies in. Without it, or with "", the
-// library is searched for as ortlib.Find says.
+func newConfig(opts []Option) config {
+	c := config{find: ortfile.Named}
+	for _, o := range opts {
+		o(&c)
+	}
+	return c
+}
+
+// Finder finds the library at a path, or where path is "" one of its own finding. It offers each
+// candidate to accept, which loads it, and goes on or fails where accept gives an error.
+type Finder func(path string, accept func(ortfile.Library) error) (ortfile.Library, error)
+
+// WithFinder sets how the library is found: ortlib.Find searches the machine for one where none is
+// named, and may start Python to do so. The default is ortfile.Named, which searches nowhere.
+func WithFinder(find Finder) Option { return func(c *config) { c.find = find } }
+
+// WithLibrary names the shared library, or the folder it lies in. Without it, or with "", it is the
+// one that the environment variable XPIPE_ORT_LIB names.
 func WithLibrary(path string) Option { return func(c *config) { c.library = path } }
 
 // WithCheck calls check with every library before it is loaded; an error of check keeps it from
 // being loaded. Loading a library runs its code, and a crash there kills the process. Use check to
 // try it in another process first.
-func WithCheck(check func(ortlib.Library) error) Option {
+func WithCheck(check func(ortfile.Library) error) Option {
 	return func(c *config) { c.check = check }
 }
 
 // Open is New for a table of engines: it also describes what it found. The returned engine is an
 // *Engine.
 func Open(c engine.Config) (engine.Engine, engine.Description, error) {
-	opts := []Option{WithLibrary(c.Library)}
+	return OpenWith(ortfile.Named, c)
+}
+
+// OpenWith is Open with a Finder.
+func OpenWith(find Finder, c engine.Config) (engine.Engine, engine.Description, error) {
+	opts := []Option{WithLibrary(c.Library), WithFinder(find)}
 	if c.Trial != nil {
-		opts = append(opts, WithCheck(func(l ortlib.Library) error { return c.Trial(l.Path) }))
+		opts = append(opts, WithCheck(func(l ortfile.Library) error { return c.Trial(l.Path) }))
 	}
 	e, err := New(opts...)
 	if err != nil {
-		return nil, describeFailure(c.Library, err), err
+		return nil, describeFailure(find, c.Library, err), err
 	}
 	found := describeLibrary(e.Library())
 	found.Built, found.Providers = true, e.Providers()
@@ -68,16 +91,16 @@ func Open(c engine.Config) (engine.Engine, engine.Description, error) {
 }
 
 // describeFailure describes the library, if there is one, after New gave an error.
-func describeFailure(library string, err error) engine.Description {
+func describeFailure(find Finder, library string, err error) engine.Description {
 	found := engine.Description{Built: Built}
-	if l, e := ortlib.Find(library, nil); e == nil && !Built {
+	if l, e := find(library, nil); e == nil && !Built {
 		found = describeLibrary(l) // a program with cgo would take it
 	}
 	found.Problem = err.Error()
-	if search, ok := errors.AsType[*ortlib.SearchError](err); ok {
+	if search, ok := errors.AsType[*ortfile.SearchError](err); ok {
 		found.Problem, found.Looked = "no library of ONNX Runtime was found", search.Looked
 	}
-	do := ortlib.Advice + "; or go on with the Go engine, which needs none"
+	do := ortfile.Advice + "; or go on with the Go engine, which needs none"
 	if !Built {
 		do = "this program is built without cgo: build it with CGO_ENABLED=1 and a C compiler, " +
 			"or go on with the Go engine"
@@ -86,6 +109,6 @@ func describeFailure(library string, err error) engine.Description {
 	return found
 }
 
-func describeLibrary(l ortlib.Library) engine.Description {
+func describeLibrary(l ortfile.Library) engine.Description {
 	return engine.Description{Summary: l.String(), Library: (*engine.Library)(&l)}
 }

@@ -10,11 +10,11 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// Run a graph that lies on disk. There is no output to check: whether there is a library depends on
-// the machine.
+// Run a graph that lies on disk, with a library that is named. There is no output to check: whether
+// it is there depends on the machine.
 func Example() {
 	ctx := context.Background()
-	e, err := ort.New()
+	e, err := ort.New(ort.WithLibrary("/usr/local/lib/libonnxruntime.so"))
 	if err != nil {
 		fmt.Println("going on without ONNX Runtime:", err)
 		return

@@ -18,7 +18,7 @@ import (
 	"unsafe"
 
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/ort/ortlib"
+	"github.com/crossattn/xpipe/ort/ortfile"
 	onnxruntime "github.com/yalue/onnxruntime_go"
 )
 
@@ -27,7 +27,7 @@ const Built = true
 
 // Engine is the ONNX Runtime engine. New makes it.
 type Engine struct {
-	library   ortlib.Library
+	library   ortfile.Library
 	providers []string
 }
 
@@ -35,17 +35,15 @@ type Engine struct {
 // unloading the library while its threads run is not safe.
 var loaded struct {
 	sync.Mutex
-	library   *ortlib.Library
+	library   *ortfile.Library
 	providers []string
 }
 
-// New finds and loads the library, or takes the one that this process has loaded. Naming another
-// one then is an error. All errors wrap engine.ErrEngine and say what to do.
+// New loads the library that WithLibrary or the environment variable ortfile.Env names, or takes the
+// one that this process has loaded; naming another one then is an error. All errors wrap
+// engine.ErrEngine and say what to do.
 func New(opts ...Option) (*Engine, error) {
-	var c config
-	for _, o := range opts {
-		o(&c)
-	}
+	c := newConfig(opts)
 	loaded.Lock()
 	defer loaded.Unlock()
 	if loaded.library == nil {
@@ -62,7 +60,7 @@ func New(opts ...Option) (*Engine, error) {
 func (e *Engine) Name() string { return Name }
 
 // Library is where the engine's library lies.
-func (e *Engine) Library() ortlib.Library { return e.library }
+func (e *Engine) Library() ortfile.Library { return e.library }
 
 // Providers are those of the library, as ONNX Runtime calls them, such as "CUDAExecutionProvider".
 func (e *Engine) Providers() []string { return slices.Clone(e.providers) }
@@ -94,7 +92,7 @@ func load(c config) error {
 		return errors.New("another part of this program has set up onnxruntime_go; " +
 			"make xpipe's engine first, so that it can")
 	}
-	library, err := ortlib.Find(c.library, func(l ortlib.Library) error {
+	library, err := c.find(c.library, func(l ortfile.Library) error {
 		if c.check != nil {
 			if err := c.check(l); err != nil {
 				return err
@@ -122,7 +120,7 @@ func load(c config) error {
 
 // tryLibrary loads a library that looked good and takes its C API. It asks a library that is too
 // old for the API for its version only: asked for the API, such a library writes to stderr.
-func tryLibrary(library ortlib.Library) error {
+func tryLibrary(library ortfile.Library) error {
 	path := C.CString(library.Path)
 	defer C.free(unsafe.Pointer(path))
 	var base unsafe.Pointer
@@ -131,12 +129,12 @@ func tryLibrary(library ortlib.Library) error {
 	if version == nil {
 		return fmt.Errorf("%s cannot be loaded: %s", library.Path, takeText(message))
 	}
-	if err := ortlib.CheckVersion(C.GoString(version)); err != nil {
+	if err := ortfile.CheckVersion(C.GoString(version)); err != nil {
 		return fmt.Errorf("%s: %w", library.Path, err)
 	}
 	if C.xort_use(base) == 0 {
 		return fmt.Errorf("%s (version %s) does not offer the C API that came with %s",
-			library.Path, C.GoString(version), ortlib.MinVersion)
+			library.Path, C.GoString(version), ortfile.MinVersion)
 	}
 	return nil
 }

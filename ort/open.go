@@ -17,7 +17,7 @@ import (
 	"strings"
 
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/ort/ortlib"
+	"github.com/crossattn/xpipe/ort/ortfile"
 	"github.com/crossattn/xpipe/tensor"
 	onnxruntime "github.com/yalue/onnxruntime_go"
 )
@@ -176,7 +176,7 @@ func (e *Engine) addProvider(o *onnxruntime.SessionOptions, opts engine.Options)
 	case !slices.Contains(e.providers, p.ort):
 		return fmt.Errorf("the library %s has no provider %s; it has %s. "+
 			"A library with it: %s; name it with --ort-lib or %s",
-			e.library.Path, p.name, strings.Join(shortNames(e.providers), ", "), p.get, ortlib.Env)
+			e.library.Path, p.name, strings.Join(shortNames(e.providers), ", "), p.get, ortfile.Env)
 	}
 	if err := p.append(o, opts.ProviderOptions); err != nil {
 		return fmt.Errorf("provider %s cannot be used: %s", p.name, brief(err.Error()))

@@ -346,7 +346,12 @@ func (a *arguments) output(o *C.xort_output) (*tensor.Tensor, error) {
 		defer C.xort_release(o.value)
 		return newTensor(dtype, shape, o.data, n)
 	}
-	return tensor.NewStored(dtype, shape, newValue(o.value, o.data, dtype, n))
+	handle, rows := o.value, 0
+	if len(shape) > 0 {
+		rows = shape[0]
+	}
+	b := newBlock(int64(n*dtype.Size()), func() { C.xort_release(handle) })
+	return tensor.NewStored(dtype, shape, newValue(b, o.data, dtype, rows, n))
 }
 
 // holds reports whether p points into an input.

@@ -199,6 +199,8 @@ void xort_free_providers(char **names, int count) {
 
 void xort_release(void *value) { CALL(void (*)(void *), ReleaseValue)(value); }
 
+void *xort_alloc(size_t bytes) { return malloc(bytes); }
+
 // Fills an output from its value, whose owner it becomes.
 static status read_output(void *value, xort_output *out) {
 	int kind = 0;

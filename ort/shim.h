@@ -52,6 +52,8 @@ void xort_free_providers(char **names, int count);
 int xort_run(void *session, void *run_options, size_t nin, const char **in_names, const xort_input *in,
 	size_t nout, const char **out_names, xort_output *out, char **message);
 void xort_release(void *value);
+// Allocates memory for free(); NULL if there is none, where C.malloc ends the program.
+void *xort_alloc(size_t bytes);
 
 // Asks a session that is being created with these options to give up.
 void xort_cancel_load(void *session_options);

@@ -3,16 +3,20 @@
 package ort
 
 /*
+#include <stdlib.h>
+
 #include "shim.h"
 */
 import "C"
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"runtime/metrics"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/crossattn/xpipe/tensor"
@@ -33,32 +37,48 @@ var typeNumbers = func() map[tensor.DType]C.int {
 	return m
 }()
 
-// value is an output that ONNX Runtime holds: the Storage of a tensor.
+// value is memory outside Go, or some of its rows: the Storage of a tensor. It implements
+// tensor.RowStorage.
 type value struct {
 	dtype tensor.DType
 	data  unsafe.Pointer
-	n     int // elements
+	rows  int // of the first dimension; 0 for a scalar
+	n     int // elements, of all rows
 
 	mu       sync.Mutex
-	handle   unsafe.Pointer // OrtValue; nil once it was given back
-	users    int            // runs that read data now
-	released bool           // give back when users is 0
+	block    *block // what data points into; nil once it was given back
+	users    int    // runs that read data now
+	released bool   // give back when users is 0
 	cleanup  runtime.Cleanup
 }
 
-// newValue takes ownership of an OrtValue with n elements at data.
-func newValue(handle, data unsafe.Pointer, dtype tensor.DType, n int) *value {
-	v := &value{dtype: dtype, data: data, n: n, handle: handle}
-	size := int64(n * dtype.Size())
-	v.cleanup = runtime.AddCleanup(v, func(handle unsafe.Pointer) { free(handle, size) }, handle)
-	held.add(size)
-	return v
+// block is memory outside Go that values share.
+type block struct {
+	free   func()
+	size   int64
+	values atomic.Int64 // neither released nor collected
 }
 
-// free gives an OrtValue back.
-func free(handle unsafe.Pointer, size int64) {
-	C.xort_release(handle)
-	held.add(-size)
+// newBlock takes ownership of size bytes, which free gives back once no value holds them.
+func newBlock(size int64, free func()) *block {
+	held.add(size)
+	return &block{free: free, size: size}
+}
+
+// drop lets go of the block for one value.
+func (b *block) drop() {
+	if b.values.Add(-1) == 0 {
+		b.free()
+		held.add(-b.size)
+	}
+}
+
+// newValue makes a value of n elements at data, which lies in b.
+func newValue(b *block, data unsafe.Pointer, dtype tensor.DType, rows, n int) *value {
+	v := &value{dtype: dtype, data: data, rows: rows, n: n, block: b}
+	b.values.Add(1)
+	v.cleanup = runtime.AddCleanup(v, (*block).drop, b)
+	return v
 }
 
 // Load implements tensor.Storage.
@@ -76,6 +96,45 @@ func (v *value) Release() {
 	defer v.mu.Unlock()
 	v.released = true
 	v.giveBack()
+}
+
+// Rows implements tensor.RowStorage: consecutive rows share v's memory, others are copied once, to
+// memory where the next run reads them.
+func (v *value) Rows(rows []int) (tensor.Storage, error) {
+	if !v.acquire() {
+		return nil, errors.New("the tensor has been released")
+	}
+	defer v.done()
+	size := v.n / max(v.rows, 1) * v.dtype.Size() // bytes of a row
+	elements := v.n / max(v.rows, 1) * len(rows)
+	if first, ok := consecutive(rows); ok {
+		return newValue(v.block, unsafe.Add(v.data, first*size), v.dtype, len(rows), elements), nil
+	}
+	total, err := tensor.NumElements([]int{len(rows), size})
+	if err != nil {
+		return nil, err
+	}
+	data := C.xort_alloc(C.size_t(total))
+	if data == nil {
+		return nil, fmt.Errorf("no memory for %d bytes", total)
+	}
+	from, to := view[byte](v.data, v.rows*size), view[byte](data, total)
+	for i, r := range rows {
+		copy(to[i*size:], from[r*size:(r+1)*size])
+	}
+	taken := newBlock(int64(total), func() { C.free(data) })
+	return newValue(taken, data, v.dtype, len(rows), elements), nil
+}
+
+// consecutive reports whether rows are first, first+1 and so on.
+func consecutive(rows []int) (first int, ok bool) {
+	for i, r := range rows {
+		if r != rows[0]+i {
+			return 0, false
+		}
+		first = rows[0]
+	}
+	return first, true
 }
 
 // acquire keeps the memory for a reader until done; it returns false if the memory has been
@@ -98,10 +157,10 @@ func (v *value) done() {
 }
 
 func (v *value) giveBack() {
-	if v.released && v.users == 0 && v.handle != nil {
+	if v.released && v.users == 0 && v.block != nil {
 		v.cleanup.Stop()
-		free(v.handle, int64(v.n*v.dtype.Size()))
-		v.handle = nil
+		v.block.drop()
+		v.block = nil
 	}
 }
 

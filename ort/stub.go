@@ -7,7 +7,7 @@ import (
 	"fmt"
 
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/ort/ortlib"
+	"github.com/crossattn/xpipe/ort/ortfile"
 )
 
 // Built says whether the engine is part of this program.
@@ -26,7 +26,7 @@ func New(...Option) (*Engine, error) { return nil, errNotBuilt }
 func (e *Engine) Name() string { return Name }
 
 // Library is where the engine's library lies.
-func (e *Engine) Library() ortlib.Library { return ortlib.Library{} }
+func (e *Engine) Library() ortfile.Library { return ortfile.Library{} }
 
 // Providers are those of the library, as ONNX Runtime calls them.
 func (e *Engine) Providers() []string { return nil }

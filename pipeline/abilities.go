@@ -7,7 +7,8 @@ import (
 	"github.com/crossattn/xpipe/pipeline/family"
 )
 
-// Abilities say which methods of a Pipeline its model supports; the others give ErrUnsupported.
+// Abilities say which methods of a Pipeline its model supports; the others give ErrUnsupported. Tasks
+// lists what the model was made for, which may be less.
 type Abilities struct {
 	Media    []media.Kind // the kinds of items that a request may hold
 	Write    bool         // Caption, Answer, Generate, Stream, Choose, Encode: free text
@@ -21,6 +22,30 @@ type Abilities struct {
 
 // Takes reports whether a request may hold an item of the kind.
 func (a Abilities) Takes(kind media.Kind) bool { return slices.Contains(a.Media, kind) }
+
+// Tasks lists what the model was made for, as xpipe.json says: "caption", "answer", "converse" (learn
+// from examples), "match", "classify", "embed". Where the bundle does not say, it is what the model
+// can do.
+func (p *Pipeline) Tasks() []string {
+	if len(p.bundle.Tasks) > 0 {
+		return slices.Clone(p.bundle.Tasks)
+	}
+	a := p.Abilities()
+	var tasks []string
+	add := func(can bool, names ...string) {
+		if can {
+			tasks = append(tasks, names...)
+		}
+	}
+	_, captions := p.bundle.Prompts["caption"]
+	_, answers := p.bundle.Prompts["answer"]
+	add(a.Write && captions, "caption")
+	add(a.Write && answers || a.Pick, "answer")
+	add(a.Examples, "converse")
+	add(a.Match, "match", "classify")
+	add(a.Embed, "embed")
+	return tasks
+}
 
 // Abilities returns those of the opened model.
 func (p *Pipeline) Abilities() Abilities {

@@ -12,6 +12,9 @@ import (
 func (p *Pipeline) enter(
 	ctx context.Context,
 ) (call context.Context, leave func(*error), err error) {
+	if p == nil {
+		return nil, nil, fmt.Errorf("%w: there is none; did Open give an error?", ErrClosed)
+	}
 	select {
 	case p.turns <- struct{}{}:
 	case <-ctx.Done():
@@ -30,8 +33,8 @@ func (p *Pipeline) enter(
 	}
 	return call, func(err *error) {
 		if errors.Is(*err, context.DeadlineExceeded) && ctx.Err() == nil {
-			*err = fmt.Errorf("%w: the call took more than %v (pipeline.Limits): %w",
-				ErrLimit, p.limits.Time, *err)
+			took := fmt.Sprintf("the call took more than %v", p.limits.Time)
+			*err = fmt.Errorf("%w: %w", &LimitError{Field: "Time", Text: took}, *err)
 		}
 		cancel()
 		p.running.Done()

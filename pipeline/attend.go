@@ -28,14 +28,15 @@ type (
 )
 
 // Attend writes text as Generate does, without beams, and returns where the model looked for each
-// token. Graphs exported with --attention-maps give their attention as outputs, on any engine; the
-// Go engine taps it inside any graph. On another engine the Go engine (see WithShadow) runs a graph
-// without such outputs a second time, on the same inputs.
+// token. Models whose attention does not lead to a picture give ErrUnsupported.
 //
-// A model of CLIP's kind writes nothing: its one map is of the picture or, where its encoder is
-// convolutional, of request.Question in the picture. LXMERT answers from request.Regions, or from
-// those that Regions gives for request.Image; its maps are of the question's words. Models whose
-// attention does not lead to a picture give ErrUnsupported.
+// LXMERT answers from request.Regions, or from those that Regions gives for request.Image; its maps
+// are of the question's words. A model of CLIP's kind writes nothing: its one map is of the picture
+// or, where its encoder is convolutional, of request.Question in the picture.
+//
+// Any engine will do. The Go engine sees the attention inside every graph, other engines only that
+// of graphs exported with --attention-maps; other graphs run a second time on the Go engine, on the
+// same inputs (see WithShadow).
 func (p *Pipeline) Attend(
 	ctx context.Context, request Request, opts ...GenerateOption,
 ) (*Attention, error) {
@@ -44,14 +45,18 @@ func (p *Pipeline) Attend(
 			return nil, p.show(ctx, m, request, a)
 		}
 		single := func(g *Generation) { g.NumBeams, g.NumReturnSequences = 1, 1 }
-		opts = append(slices.Clip(opts), single)
-		return first(firsts(p.generate(ctx, []Request{request}, opts, nil)))
+		g, err := p.generation(append(slices.Clip(opts), single), 1)
+		if err != nil {
+			return nil, err
+		}
+		return one(firsts(p.generate(ctx, []Request{request}, g, nil)))
 	}
 	return p.attend(ctx, request, p.watch(), run)
 }
 
-// AttendText returns where the model looks while it is made to write the given text. Errors are
-// those of Attend; a text that the tokenizer cannot write behind the prompt gives ErrPrompt.
+// AttendText returns where the model looks while it is made to write the given text, whatever it
+// would write itself. Errors are those of Attend; a text that the tokenizer cannot write behind the
+// prompt gives ErrPrompt.
 func (p *Pipeline) AttendText(
 	ctx context.Context, request Request, text string,
 ) (*Attention, error) {

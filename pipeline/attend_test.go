@@ -141,7 +141,11 @@ func TestTapsEqualOutputs(t *testing.T) {
 					if m, ok := p.model.(family.Embedder); ok {
 						return nil, p.show(ctx, m, request, a)
 					}
-					return first(firsts(p.generate(ctx, []Request{request}, []GenerateOption{eightTokens}, nil)))
+					g, err := p.generation([]GenerateOption{eightTokens}, 1)
+					if err != nil {
+						return nil, err
+					}
+					return one(firsts(p.generate(ctx, []Request{request}, g, nil)))
 				})
 				if err != nil {
 					t.Fatal(err)
@@ -314,7 +318,7 @@ func TestAttendConvolutional(t *testing.T) {
 		t.Fatal(err)
 	}
 	eachEngine(t, func(t *testing.T, eng engine.Engine) {
-		p := sharedEmbedded(t, mini.Labels, eng)
+		p := sharedEmbedded(t, mini.CLIP, eng)
 		best := map[string]int{}
 		for _, text := range []string{"", "automobile", "red apple"} {
 			a, err := p.Attend(t.Context(), Request{Image: img, Question: text})
@@ -343,7 +347,7 @@ func TestAttendPlaces(t *testing.T) {
 	}
 	var before *Attention
 	eachEngine(t, func(t *testing.T, eng engine.Engine) {
-		p := sharedEmbedded(t, mini.Captions, eng)
+		p := sharedEmbedded(t, mini.BLIP2, eng)
 		a, err := p.Attend(t.Context(), Request{Image: img})
 		if err != nil {
 			t.Fatal(err)

@@ -14,33 +14,30 @@ import (
 
 // Choice is one of several answers with its scores.
 type Choice struct {
-	Text string
+	Text string `json:"choice"`
 	// LogProb is the natural logarithm of the probability that the model writes exactly this text
 	// and ends.
-	LogProb float64
+	LogProb float64 `json:"logprob"`
 	// Probability is LogProb's share among the choices given.
-	Probability float64
-	// Calibrated is Probability without the model's bias: the probabilities are divided by those
-	// for a grey picture in place of the request's last, and normalised again (contextual
-	// calibration, Zhao et al., 2102.09690).
-	Calibrated float64
+	Probability float64 `json:"probability"`
+	// Calibrated is Probability without what the model would say unseen: each probability is divided
+	// by that for a grey picture in place of the request's last one, and all are scaled to a sum of
+	// 1 (contextual calibration, Zhao et al., 2102.09690).
+	Calibrated float64 `json:"calibrated"`
 }
 
-// Choose compares the answers to a request by their probabilities under the model, in the order
-// given: multiple choice, or yes and no. The request's picture is encoded once for all of them.
+// Choose scores given answers to a request by their probabilities under the model: multiple choice,
+// or yes and no. The result has the order of choices. The picture is encoded once for all of them.
 // Fewer than two choices, or an empty one, give ErrPrompt.
 func (p *Pipeline) Choose(
 	ctx context.Context, request Request, choices ...string,
 ) ([]Choice, error) {
-	scored, err := p.ChooseBatch(ctx, []Request{request}, choices...)
-	if err != nil {
-		return nil, err
-	}
-	return scored[0], nil
+	return one(p.ChooseBatch(ctx, []Request{request}, choices...))
 }
 
 // ChooseBatch is Choose for several requests with the same answers. A picture that several of them
-// share is encoded once, and so is the grey one beside it.
+// share is encoded once, and so is the grey one beside it. Requests that the model cannot take give
+// nil, and an ItemError each.
 func (p *Pipeline) ChooseBatch(
 	ctx context.Context, requests []Request, choices ...string,
 ) (scored [][]Choice, err error) {
@@ -60,32 +57,34 @@ func (p *Pipeline) ChooseBatch(
 	if err := checkTexts(choices); err != nil {
 		return nil, err
 	}
-	if err := graph.CheckLimit("choices", len(choices), p.limits.Batch); err != nil {
+	if err := graph.CheckLimit("Batch", "choices", len(choices), p.limits.Batch); err != nil {
 		return nil, err
 	}
-	prompts, err := p.prompts(requests)
-	if err != nil {
-		return nil, err
-	}
-	for i, q := range prompts {
-		if len(q.items) == 0 {
-			return nil, fmt.Errorf("%w: request %d has no picture", ErrImage, i+1)
+	prompts := make([]prompt, len(requests))
+	check := func(i int) error {
+		one, err := p.prompts(requests[i : i+1])
+		if err != nil {
+			return err
 		}
+		if prompts[i] = one[0]; len(one[0].items) == 0 {
+			return fmt.Errorf("%w: there is no picture", ErrImage)
+		}
+		return nil
 	}
-	if len(prompts) == 0 {
-		return nil, nil
-	}
-	encoded, err := p.encode(ctx, model, itemsOf(prompts), new(Stats))
-	if err != nil {
-		return nil, err
-	}
-	scored = make([][]Choice, len(prompts))
-	for i, q := range prompts {
-		if scored[i], err = p.choose(ctx, model, q, encoded[i], choices); err != nil {
+	return inBatch("request", len(requests), check, func(at []int) ([][]Choice, error) {
+		some := pick(prompts, at)
+		encoded, err := p.encode(ctx, model, itemsOf(some), new(Stats))
+		if err != nil {
 			return nil, err
 		}
-	}
-	return scored, nil
+		scored := make([][]Choice, len(some))
+		for i, q := range some {
+			if scored[i], err = p.choose(ctx, model, q, encoded[i], choices); err != nil {
+				return nil, err
+			}
+		}
+		return scored, nil
+	})
 }
 
 // choose scores the choices for one prompt whose items are encoded.

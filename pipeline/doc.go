@@ -2,8 +2,13 @@
 // questions about them.
 //
 //	p, err := pipeline.Open(ctx, "path/to/bundle")
-//	text, err := p.Caption(ctx, img)
-//	text, err = p.Answer(ctx, img, "what color is the shape?")
+//	caption, err := p.CaptionFile(ctx, "photo.jpg")
+//	img, err := p.DecodeFile("photo.jpg")
+//	answer, err := p.Answer(ctx, img, "what color is the shape?")
+//
+// There are also Stream, Choose, AnswerShots (few-shot), Match, Classify, EmbedImages, EmbedTexts and
+// Attend, and CaptionAll and EmbedAll for any number of pictures. docs/go.md shows them by their
+// jobs.
 //
 // A Pipeline joins the packages below it: a front end (vision) turns a picture into the tensors
 // that the model was trained on, tokenize turns text into ids, an engine runs the graphs. The steps
@@ -11,8 +16,15 @@
 // another (family), decoding (decode), the projection from image to language width (graph), maps of
 // attention (attend). This package holds the API: requests, tasks, limits.
 //
-// The embedded default models are in models/mini, so that a program which brings its own bundle
-// does not carry them.
+// Open reads a folder, OpenFS a file system, such as that of an embedded model (package models/mini,
+// or one package a model below it). Neither looks anywhere else. This package and those below it
+// start no process and open no connection; the engine is the Go engine, or one that the program
+// gives.
+//
+// # Batches
+//
+// A batch in which some items cannot be used returns the results of the others beside its error; see
+// ItemError. A batch of nothing gives nothing.
 //
 // # A request's way
 //
@@ -40,4 +52,18 @@
 //	tokenize with sugarme's parts   package tokenize stands alone; tokenize/sugarme is an adapter
 //
 // New are Encode, ChooseBatch, Inputs, Abilities, WithShadow and WithFamilies.
+//
+// Up to f4c4ab3 on the left:
+//
+//	ort.New() that searches         ort.New(ort.WithLibrary(path)), or api.SelectEngine
+//	mini.Captions, Labels ...       mini.BLIP2, CLIP ...; models/mini/blip2-mini ... for one alone
+//	models.NoVerify                 models.WithoutVerification
+//	engine/enginebench              internal
+//	an error for a whole batch      results of the others, and ItemErrors
+//	"image limit: ... (pipeline.Limits)"  *LimitError, "limit: ... (Limits.ImagePixels)"
+//	Match, Classify without texts   nothing, no error
+//	EmbedTexts of an empty text     ErrPrompt, as Match
+//
+// New are CaptionFile, Decode, DecodeFile, DecodeFiles, CaptionAll, EmbedAll, AnswerShots, Cosine,
+// TopK, Tasks, Text.Confidence, WithNumBeams and the like, and JSON tags.
 package pipeline

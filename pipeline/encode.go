@@ -13,9 +13,9 @@ import (
 	"github.com/crossattn/xpipe/pipeline/graph"
 )
 
-// Encoded is the encoder's output for a picture. Any number of requests can take it in the
-// picture's place, and the model does not look at the picture again. It belongs to the Pipeline
-// that made it, and holds memory of the size of the encoder's output.
+// Encoded is the encoder's output for a picture: give it to any number of requests in the picture's
+// place, and the encoder does not run again. It belongs to the Pipeline that made it, and holds
+// memory of the size of the encoder's output.
 type Encoded struct {
 	of     *Pipeline
 	kind   media.Kind
@@ -30,8 +30,8 @@ type Encoded struct {
 func (e *Encoded) Kind() media.Kind { return e.kind }
 
 // Encode runs the model's encoder over pictures, in one batch, for later requests
-// (Request.Encoded, or Part.Item). It returns one Encoded for each item. Models that write no text
-// give ErrUnsupported.
+// (Request.Encoded, or Part.Item). It returns one Encoded for each item; nil, and an ItemError each,
+// for those that cannot be used. Models that write no text give ErrUnsupported.
 func (p *Pipeline) Encode(
 	ctx context.Context, items ...media.Item,
 ) (encoded []*Encoded, err error) {
@@ -44,19 +44,17 @@ func (p *Pipeline) Encode(
 	if !ok {
 		return nil, p.unsupported("encode pictures for later")
 	}
-	for i, item := range items {
-		if err := p.checkItem(item); err != nil {
-			return nil, fmt.Errorf("item %d: %w", i+1, err)
-		}
-	}
 	if len(items) == 0 {
 		return nil, nil
 	}
-	rows, err := p.encode(ctx, model, [][]media.Item{items}, new(Stats))
-	if err != nil {
-		return nil, err
-	}
-	return rows[0], nil
+	check := func(i int) error { return p.checkItem(items[i]) }
+	return inBatch("item", len(items), check, func(at []int) ([]*Encoded, error) {
+		rows, err := p.encode(ctx, model, [][]media.Item{pick(items, at)}, new(Stats))
+		if err != nil {
+			return nil, err
+		}
+		return rows[0], nil
+	})
 }
 
 // encode prepares and encodes the items of prompts, each distinct one once, and keeps those that
@@ -128,7 +126,7 @@ func (p *Pipeline) encodeDistinct(
 	encoded := make([]*Encoded, len(items))
 	for i, item := range items {
 		encoded[i] = &Encoded{of: p, kind: item.Kind(), states: states[i]}
-		if picture, ok := item.(media.Picture); ok {
+		if picture, ok := item.(interface{ Bounds() image.Rectangle }); ok {
 			encoded[i].bounds = picture.Bounds()
 		}
 	}
@@ -137,7 +135,7 @@ func (p *Pipeline) encodeDistinct(
 
 // prepare turns pictures into what graphs take, within the limits.
 func (p *Pipeline) prepare(ctx context.Context, items []media.Item) (media.Prepared, error) {
-	if err := graph.CheckLimit("pictures at once", len(items), p.limits.Batch); err != nil {
+	if err := p.checkPictures(len(items)); err != nil {
 		return media.Prepared{}, err
 	}
 	for _, item := range items {
@@ -148,7 +146,12 @@ func (p *Pipeline) prepare(ctx context.Context, items []media.Item) (media.Prepa
 			return media.Prepared{}, err
 		}
 	}
-	return p.images.Prepare(ctx, items)
+	return p.prepareAll(ctx, items)
+}
+
+// checkPictures bounds the pictures at once.
+func (p *Pipeline) checkPictures(n int) error {
+	return graph.CheckLimit("Batch", "pictures at once", n, p.limits.Batch)
 }
 
 // preparePictures is prepare for pictures.

@@ -18,15 +18,18 @@ import (
 type (
 	// Text is a text that the model wrote, with its tokens and scores.
 	Text = decode.Text
+	// TextJSON is a Text in JSON.
+	TextJSON = decode.TextJSON
 	// Token is one generated token.
 	Token = decode.Token
 	// Stats divides the time of a call by stages.
 	Stats = decode.Stats
-	// Generation holds the parameters of decoding. A GenerateOption changes them for one call:
-	//
-	//	p.Caption(ctx, img, func(g *pipeline.Generation) { g.NumBeams, g.LengthPenalty = 5, 0 })
+	// Generation holds the parameters of decoding. A GenerateOption changes them for one call.
 	Generation = decode.Options
-	// GenerateOption changes the parameters of one call.
+	// GenerateOption changes the parameters of one call: WithNumBeams(5) and the like or, for those
+	// without such a function,
+	//
+	//	func(g *pipeline.Generation) { g.NumBeams, g.LengthPenalty = 5, 0 }
 	GenerateOption = func(*Generation)
 	// EarlyStopping says when beam search ends.
 	EarlyStopping = decode.EarlyStopping
@@ -39,15 +42,41 @@ const (
 	StopNever     = decode.StopNever
 )
 
+// WithMaxNewTokens bounds the length of a text, in tokens.
+func WithMaxNewTokens(n int) GenerateOption { return func(g *Generation) { g.MaxNewTokens = n } }
+
+// WithNumBeams searches with n beams.
+func WithNumBeams(n int) GenerateOption { return func(g *Generation) { g.NumBeams = n } }
+
+// WithSampling draws tokens by their probability at a temperature: 1 is the model's own, lower is
+// more careful. The same seed gives the same text.
+func WithSampling(temperature float64, seed uint64) GenerateOption {
+	return func(g *Generation) { g.DoSample, g.Temperature, g.Seed = true, temperature, seed }
+}
+
+// WithNumReturnSequences has Generate write n texts for each request: with sampling, or as many as
+// there are beams.
+func WithNumReturnSequences(n int) GenerateOption {
+	return func(g *Generation) { g.NumReturnSequences = n }
+}
+
+// Generation returns the bundle's parameters of decoding, which GenerateOptions change.
+func (p *Pipeline) Generation() Generation {
+	g := p.defaults
+	g.EOS, g.StopStrings = slices.Clone(g.EOS), slices.Clone(g.StopStrings)
+	g.BadWords, g.BadWordsIDs = slices.Clone(g.BadWords), slices.Clone(g.BadWordsIDs)
+	return g
+}
+
 // Caption describes the picture in a few words.
 func (p *Pipeline) Caption(
 	ctx context.Context, img image.Image, opts ...GenerateOption,
 ) (*Text, error) {
-	return first(p.CaptionBatch(ctx, []image.Image{img}, opts...))
+	return one(p.CaptionBatch(ctx, []image.Image{img}, opts...))
 }
 
 // CaptionBatch describes several pictures at once. The captions are those that Caption gives one
-// by one.
+// by one. Pictures that cannot be used give nil, and an ItemError each.
 func (p *Pipeline) CaptionBatch(
 	ctx context.Context, imgs []image.Image, opts ...GenerateOption,
 ) ([]*Text, error) {
@@ -55,7 +84,7 @@ func (p *Pipeline) CaptionBatch(
 	for i, img := range imgs {
 		requests[i].Image = img
 	}
-	return firsts(p.Generate(ctx, requests, opts...))
+	return firsts(p.generateEach(ctx, "picture", requests, opts, nil))
 }
 
 // Answer answers a question about the picture. A question of nothing but white space is an error
@@ -63,47 +92,61 @@ func (p *Pipeline) CaptionBatch(
 func (p *Pipeline) Answer(
 	ctx context.Context, img image.Image, question string, opts ...GenerateOption,
 ) (*Text, error) {
-	return first(p.AnswerBatch(ctx, []Request{{Image: img, Question: question}}, opts...))
+	return one(p.AnswerBatch(ctx, []Request{{Image: img, Question: question}}, opts...))
 }
 
 // AnswerBatch answers several questions at once. The answers are those that Answer gives one by
-// one. A picture that several requests share is encoded once.
+// one. A picture that several requests share is encoded once. Requests that cannot be answered give
+// nil, and an ItemError each.
 func (p *Pipeline) AnswerBatch(
 	ctx context.Context, requests []Request, opts ...GenerateOption,
 ) ([]*Text, error) {
-	for i, r := range requests {
-		if strings.TrimSpace(r.Question) == "" {
-			return nil, fmt.Errorf("%w: question %d is empty", ErrPrompt, i+1)
+	return firsts(p.generateEach(ctx, "question", requests, opts, func(i int) error {
+		if strings.TrimSpace(requests[i].Question) == "" {
+			return fmt.Errorf("%w: it is empty", ErrPrompt)
 		}
-	}
-	return firsts(p.Generate(ctx, requests, opts...))
+		return nil
+	}))
 }
 
-// first returns the only text of a batch of one.
-func first(texts []*Text, err error) (*Text, error) {
-	if err != nil {
-		return nil, err
-	}
-	return texts[0], nil
+// AnswerShots answers a question about the picture in the manner of examples: few-shot learning,
+// for models of Flamingo's kind. The question may be "" where the examples are captions.
+func (p *Pipeline) AnswerShots(
+	ctx context.Context, img image.Image, question string, shots []Shot, opts ...GenerateOption,
+) (*Text, error) {
+	request := Request{Image: img, Question: question, Shots: shots}
+	return one(firsts(p.Generate(ctx, []Request{request}, opts...)))
 }
 
-// firsts returns the best text of each request.
+// firsts returns the best text of each request; nil for one that failed.
 func firsts(texts [][]*Text, err error) ([]*Text, error) {
-	if err != nil {
+	if texts == nil {
 		return nil, err
 	}
 	best := make([]*Text, len(texts))
 	for i, t := range texts {
-		best[i] = t[0]
+		if len(t) > 0 {
+			best[i] = t[0]
+		}
 	}
-	return best, nil
+	return best, err
 }
 
 // Generate writes NumReturnSequences texts for each request; beam search gives the best first. One
-// batch may hold captions and answers. Parameters out of range give ErrOption; requests that the
-// model cannot take give ErrPrompt, ErrImage or ErrUnsupported.
+// batch may hold captions and answers. Parameters out of range give ErrOption, tasks that the model
+// cannot do ErrUnsupported. Requests that the model cannot take give nil, and an ItemError each
+// that wraps ErrPrompt, ErrImage, ErrRegions or ErrLimit.
 func (p *Pipeline) Generate(
 	ctx context.Context, requests []Request, opts ...GenerateOption,
+) ([][]*Text, error) {
+	return p.generateEach(ctx, "request", requests, opts, nil)
+}
+
+// generateEach does Generate's work. what names a request in errors; check, if not nil, refuses
+// requests.
+func (p *Pipeline) generateEach(
+	ctx context.Context, what string, requests []Request, opts []GenerateOption,
+	check func(i int) error,
 ) (texts [][]*Text, err error) {
 	if len(requests) == 0 {
 		return nil, nil
@@ -113,29 +156,40 @@ func (p *Pipeline) Generate(
 		return nil, err
 	}
 	defer func() { leave(&err) }()
-	return p.generate(ctx, requests, opts, nil)
+	g, err := p.generation(opts, len(requests))
+	if err != nil {
+		return nil, err
+	}
+	checkAll := func(i int) error {
+		if check != nil {
+			if err := check(i); err != nil {
+				return err
+			}
+		}
+		_, err := p.prompts(requests[i : i+1])
+		return err
+	}
+	return inBatch(what, len(requests), checkAll, func(at []int) ([][]*Text, error) {
+		return p.generate(ctx, pick(requests, at), g, nil)
+	})
 }
 
-// generate does Generate's work. It calls emit, where that is not nil, with each token as soon as
-// it is chosen; emit ends the run by returning false.
+// generate writes the texts of requests with the parameters g. It calls emit, where that is not
+// nil, with each token as soon as it is chosen; emit ends the run by returning false.
 func (p *Pipeline) generate(
-	ctx context.Context, requests []Request, opts []GenerateOption,
-	emit func(row int, t Token) bool,
+	ctx context.Context, requests []Request, g Generation, emit func(row int, t Token) bool,
 ) ([][]*Text, error) {
 	if m, ok := p.model.(family.Answerer); ok {
-		return p.classifyAnswers(ctx, m, requests, opts)
+		return p.classifyAnswers(ctx, m, requests, g)
 	}
 	model, ok := p.model.(family.Writer)
 	if !ok {
 		return nil, p.unsupported("write text")
 	}
-	run, err := p.search(opts, len(requests))
-	if err != nil {
-		return nil, err
-	}
 	if err := p.checkTasks(requests); err != nil {
 		return nil, err
 	}
+	run := &decode.Search{Options: g, Tokenizer: p.texts.Tokenizer}
 	prompts, err := p.prompts(requests)
 	if err != nil {
 		return nil, err
@@ -165,26 +219,40 @@ func (p *Pipeline) generate(
 	stats.Generate = time.Since(start)
 	grouped := make([][]*Text, len(requests))
 	for i, s := range sequences {
-		t := texts[i].end(s.Score)
+		t, request := texts[i].end(s.Score), i/run.NumReturnSequences
 		t.Stats = stats
-		grouped[i/run.NumReturnSequences] = append(grouped[i/run.NumReturnSequences], t)
+		if requests[request].asksForCaption() {
+			t.Confidence = p.CaptionConfidence(t.Tokens)
+		}
+		grouped[request] = append(grouped[request], t)
 	}
 	return grouped, nil
 }
 
-// search returns a decoding run with the bundle's parameters, changed by opts.
-func (p *Pipeline) search(opts []GenerateOption, requests int) (*decode.Search, error) {
-	run := &decode.Search{Options: p.defaults, Tokenizer: p.texts.Tokenizer}
+// generation returns the bundle's parameters of decoding, changed by opts, for some requests.
+func (p *Pipeline) generation(opts []GenerateOption, requests int) (Generation, error) {
+	g := p.defaults
 	for _, opt := range opts {
-		opt(&run.Options)
+		if opt != nil {
+			opt(&g)
+		}
 	}
-	if err := run.Check(); err != nil {
-		return nil, err
+	if _, ok := p.model.(family.Answerer); ok {
+		if g.NumReturnSequences < 1 {
+			return g, fmt.Errorf("%w: num_return_sequences must be 1 or more", ErrOption)
+		}
+		return g, graph.CheckLimit("Batch", "rows of the batch", requests, p.limits.Batch)
 	}
-	if err := p.limits.checkGeneration(&run.Options, requests); err != nil {
-		return nil, err
+	if _, ok := p.model.(family.Writer); !ok {
+		return g, p.unsupported("write text")
 	}
-	return run, p.addBadWords(&run.Options)
+	if err := g.Check(); err != nil {
+		return g, err
+	}
+	if err := p.limits.checkGeneration(&g, requests); err != nil {
+		return g, err
+	}
+	return g, p.addBadWords(&g)
 }
 
 // compose encodes the items of prompts and lays each out in segments.
@@ -198,9 +266,6 @@ func (p *Pipeline) compose(
 	segments := make([][]family.Segment, len(prompts))
 	for i, q := range prompts {
 		if segments[i], err = model.Compose(q.parts, states(encoded[i])); err != nil {
-			if len(prompts) > 1 {
-				err = fmt.Errorf("request %d: %w", i+1, err)
-			}
 			return nil, err
 		}
 	}
@@ -210,18 +275,8 @@ func (p *Pipeline) compose(
 // classifyAnswers picks the best NumReturnSequences answers of a fixed list for each request. They
 // have no tokens; LogProb is that of the answer.
 func (p *Pipeline) classifyAnswers(
-	ctx context.Context, m family.Answerer, requests []Request, opts []GenerateOption,
+	ctx context.Context, m family.Answerer, requests []Request, g Generation,
 ) ([][]*Text, error) {
-	g := p.defaults
-	for _, opt := range opts {
-		opt(&g)
-	}
-	if g.NumReturnSequences < 1 {
-		return nil, fmt.Errorf("%w: num_return_sequences must be 1 or more", ErrOption)
-	}
-	if err := graph.CheckLimit("rows of the batch", len(requests), p.limits.Batch); err != nil {
-		return nil, err
-	}
 	prompts, err := p.prompts(requests)
 	if err != nil {
 		return nil, err

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/internal/sweep"
 	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/onnx/pb"
 	"github.com/crossattn/xpipe/pipeline/family"
@@ -290,7 +291,7 @@ var badGraphFiles = []bad{
 	{name: "5 GB declared", edit: change(decoderFile, tensors(func(w *pb.TensorProto) { w.Dims = []int64{5 << 28} })), err: ErrGraph, says: "needs"},
 	{name: "elements missing", edit: change(decoderFile, tensors(func(w *pb.TensorProto) { w.RawData = w.RawData[:8] })), err: ErrGraph, says: "needs"},
 	{name: "type unknown", edit: change(decoderFile, tensors(func(w *pb.TensorProto) { w.DataType = proto.Int32(99) })), err: ErrGraph},
-	{name: "texts for weights", edit: change(decoderFile, tensors(func(w *pb.TensorProto) { w.DataType = proto.Int32(8) })), err: ErrGraph, says: "STRING"},
+	{name: "texts for weights", edit: change(decoderFile, tensors(func(w *pb.TensorProto) { w.DataType = proto.Int32(8) })), err: ErrGraph, says: "string"},
 	{name: "integers for weights", edit: change(decoderFile, tensors(func(w *pb.TensorProto) { w.DataType = proto.Int32(6) })), err: ErrGraph},
 	{name: "weights of another shape", edit: change(decoderFile, tensors(func(w *pb.TensorProto) { w.Dims = []int64{int64(len(w.RawData) / 4)} })), err: ErrGraph},
 	{name: "a bomb of zeros", edit: change(decoderFile, through(graph.Logits, "Expand", 0, [][]int64{{1 << 16, 1 << 16, 331}})), err: ErrGraph, says: "", goOnly: "it asks the system for the memory, and what that says differs"},
@@ -406,7 +407,7 @@ var badRequests = []bad{
 		_, err := p.Match(ctx, blankImage, "a")
 		return err
 	}, err: ErrUnsupported},
-	{name: "no text to match", bundle: "clip", use: func(ctx context.Context, p *Pipeline) error { _, err := p.Match(ctx, blankImage); return err }, err: ErrPrompt},
+	{name: "empty text to match", bundle: "clip", use: func(ctx context.Context, p *Pipeline) error { _, err := p.Match(ctx, blankImage, ""); return err }, err: ErrPrompt},
 	{name: "text longer than the positions, of BLIP", bundle: "blip-itm", use: func(ctx context.Context, p *Pipeline) error {
 		_, err := p.Match(ctx, blankImage, strings.Repeat("cat ", 2000))
 		return err
@@ -535,14 +536,18 @@ func TestHostileBundles(t *testing.T) {
 		var worst int64 // above the files' size, and of which row
 		var worstRow string
 		measured := true
+		left := 0
 		defer func() {
+			if left > 0 {
+				t.Logf("%d rows that change a graph are left to make test-full", left)
+			}
 			if measured {
 				t.Logf("at most %.1f MB resident above the files' size, by %q", float64(worst)/1e6, worstRow)
 			} else {
 				t.Log("this system does not tell the peak of resident memory")
 			}
 		}()
-		for _, row := range rows {
+		for i, row := range rows {
 			t.Run(row.name, func(t *testing.T) {
 				if row.goOnly != "" && eng.Name() != "go" {
 					t.Logf("not asked of %s: %s", eng.Name(), row.goOnly)
@@ -551,6 +556,11 @@ func TestHostileBundles(t *testing.T) {
 				f := goodFiles(t, row.bundle)
 				if row.edit != nil {
 					row.edit(t, f)
+				}
+				// To open a graph costs ONNX Runtime more than all the rest of a row.
+				if eng.Name() != "go" && !f.sameGraphs(row.bundle) && !sweep.Keeps(i, 5) {
+					left++
+					return
 				}
 				fsys, size := f.fs()
 				shared.bundle = row.bundle

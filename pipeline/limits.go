@@ -39,8 +39,10 @@ type Limits struct {
 	// Concurrent bounds the calls that run at once, and others wait; default the number of
 	// processors, 4 at least.
 	Concurrent int
-	// Memory is engine.Options.MemoryLimit, in bytes, where that is 0; default 16 GiB. ONNX Runtime
-	// has no such bound.
+	// Memory bounds the tensors of one run of a graph, in bytes; default 16 GiB. ONNX Runtime has no
+	// such bound. This is the place for it in a program that uses a Pipeline: engine.Options.
+	// MemoryLimit, for graphs opened without one, counts in its place where WithEngineOptions sets
+	// it, and fallback.Engine.MemoryLimit holds for all graphs of an engine besides.
 	Memory int64
 }
 
@@ -94,20 +96,20 @@ func (l Limits) Vision() vision.Limits {
 
 // checkModel bounds the files of a bundle, before any is read.
 func (l Limits) checkModel(total int64) error {
-	return graph.CheckLimit("bytes of the model's files", total, l.ModelBytes)
+	return graph.CheckLimit("ModelBytes", "bytes of the model's files", total, l.ModelBytes)
 }
 
 // checkGeneration bounds a run of g for some requests.
 func (l Limits) checkGeneration(g *Generation, requests int) error {
-	if err := graph.CheckLimit("max_new_tokens", g.MaxNewTokens, l.OutputTokens); err != nil {
+	if err := graph.CheckLimit("OutputTokens", "max_new_tokens", g.MaxNewTokens, l.OutputTokens); err != nil {
 		return err
 	}
-	if err := graph.CheckLimit("num_beams", g.NumBeams, l.Batch); err != nil {
+	if err := graph.CheckLimit("Batch", "num_beams", g.NumBeams, l.Batch); err != nil {
 		return err
 	}
-	if err := graph.CheckLimit("num_return_sequences", g.NumReturnSequences, l.Batch); err != nil {
+	if err := graph.CheckLimit("Batch", "num_return_sequences", g.NumReturnSequences, l.Batch); err != nil {
 		return err
 	}
 	rows := requests * max(g.NumBeams, g.NumReturnSequences)
-	return graph.CheckLimit("rows of the batch", rows, l.Batch)
+	return graph.CheckLimit("Batch", "rows of the batch", rows, l.Batch)
 }

@@ -18,12 +18,13 @@ type Match = family.Match
 
 // Label is a label with its probability.
 type Label struct {
-	Label       string
-	Probability float64
+	Label       string  `json:"label"`
+	Probability float64 `json:"probability"`
 }
 
-// Match judges how well each text fits the picture, in the order given. No texts, or an empty one,
-// give ErrPrompt; a model that compares no texts gives ErrUnsupported.
+// Match judges how well each text fits the picture, in the order given; no texts have no matches.
+// An empty text gives an ItemError that wraps ErrPrompt, a model that compares no texts
+// ErrUnsupported.
 func (p *Pipeline) Match(
 	ctx context.Context, img image.Image, texts ...string,
 ) (matches []Match, err error) {
@@ -36,10 +37,13 @@ func (p *Pipeline) Match(
 	if !ok {
 		return nil, p.unsupported("match pictures with texts")
 	}
+	if len(texts) == 0 {
+		return nil, nil
+	}
 	if err := checkTexts(texts); err != nil {
 		return nil, err
 	}
-	if err := graph.CheckLimit("texts at once", len(texts), p.limits.Batch); err != nil {
+	if err := graph.CheckLimit("Batch", "texts at once", len(texts), p.limits.Batch); err != nil {
 		return nil, err
 	}
 	prepared, err := p.preparePictures(ctx, img)
@@ -54,9 +58,21 @@ func (p *Pipeline) Match(
 func (p *Pipeline) Classify(
 	ctx context.Context, img image.Image, labels ...string,
 ) ([]Label, error) {
+	if len(labels) == 0 {
+		return nil, nil
+	}
 	if err := checkTexts(labels); err != nil {
 		return nil, err
 	}
+	matches, err := p.Match(ctx, img, p.labelTexts(labels)...)
+	if err != nil {
+		return nil, err
+	}
+	return rankLabels(labels, matches), nil
+}
+
+// labelTexts are the texts that the model reads for labels.
+func (p *Pipeline) labelTexts(labels []string) []string {
 	template, ok := p.bundle.Prompts["classify"]
 	if !ok {
 		template = "{}"
@@ -65,10 +81,11 @@ func (p *Pipeline) Classify(
 	for i, label := range labels {
 		texts[i] = strings.Replace(template, "{}", label, 1)
 	}
-	matches, err := p.Match(ctx, img, texts...)
-	if err != nil {
-		return nil, err
-	}
+	return texts
+}
+
+// rankLabels gives labels the probabilities of their texts, the best first.
+func rankLabels(labels []string, matches []Match) []Label {
 	scored := make([]Label, len(labels))
 	for i, m := range matches {
 		scored[i] = Label{labels[i], m.Probability}
@@ -76,11 +93,12 @@ func (p *Pipeline) Classify(
 	slices.SortStableFunc(scored, func(a, b Label) int {
 		return cmp.Compare(b.Probability, a.Probability)
 	})
-	return scored, nil
+	return scored
 }
 
-// EmbedImages returns one L2-normalised vector for each picture. Their dot products with those of
-// EmbedTexts are cosines.
+// EmbedImages returns one vector of length 1 for each picture; nil, and an ItemError each, for those
+// that cannot be used. The dot product of two vectors, of pictures or texts, is their cosine; see
+// Cosine and TopK. EmbedAll takes any number of pictures.
 func (p *Pipeline) EmbedImages(
 	ctx context.Context, imgs ...image.Image,
 ) (rows [][]float32, err error) {
@@ -96,14 +114,21 @@ func (p *Pipeline) EmbedImages(
 	if len(imgs) == 0 {
 		return nil, nil
 	}
-	prepared, err := p.preparePictures(ctx, imgs...)
-	if err != nil {
+	if err := p.checkPictures(len(imgs)); err != nil {
 		return nil, err
 	}
-	return vectors(m.EmbedMedia(ctx, prepared))
+	check := func(i int) error { return p.checkPicture(imgs[i]) }
+	return inBatch("picture", len(imgs), check, func(at []int) ([][]float32, error) {
+		prepared, err := p.preparePictures(ctx, pick(imgs, at)...)
+		if err != nil {
+			return nil, err
+		}
+		return vectors(m.EmbedMedia(ctx, prepared))
+	})
 }
 
-// EmbedTexts returns one L2-normalised vector for each text.
+// EmbedTexts returns one vector of length 1 for each text; nil, and an ItemError each, for those
+// that cannot be used, such as empty ones.
 func (p *Pipeline) EmbedTexts(ctx context.Context, texts ...string) (rows [][]float32, err error) {
 	ctx, leave, err := p.enter(ctx)
 	if err != nil {
@@ -117,20 +142,31 @@ func (p *Pipeline) EmbedTexts(ctx context.Context, texts ...string) (rows [][]fl
 	if len(texts) == 0 {
 		return nil, nil
 	}
-	if err := graph.CheckLimit("texts at once", len(texts), p.limits.Batch); err != nil {
+	if err := graph.CheckLimit("Batch", "texts at once", len(texts), p.limits.Batch); err != nil {
 		return nil, err
 	}
-	return vectors(m.EmbedTexts(ctx, texts))
+	check := func(i int) error { return checkText(texts[i]) }
+	return inBatch("text", len(texts), check, func(at []int) ([][]float32, error) {
+		return vectors(m.EmbedTexts(ctx, pick(texts, at)))
+	})
 }
 
+// checkTexts refuses empty texts, and none at all.
 func checkTexts(texts []string) error {
 	if len(texts) == 0 {
 		return fmt.Errorf("%w: no texts to compare the picture with", ErrPrompt)
 	}
 	for i, text := range texts {
-		if strings.TrimSpace(text) == "" {
-			return fmt.Errorf("%w: text %d is empty", ErrPrompt, i+1)
+		if err := checkText(text); err != nil {
+			return &ItemError{"text", i, err, len(texts) == 1}
 		}
+	}
+	return nil
+}
+
+func checkText(text string) error {
+	if strings.TrimSpace(text) == "" {
+		return fmt.Errorf("%w: it is empty", ErrPrompt)
 	}
 	return nil
 }

@@ -150,7 +150,7 @@ func TestCLIPMiniIsPyTorchs(t *testing.T) {
 		texts = append(texts, want.Text)
 	}
 	pipeline.EachEngine(t, func(t *testing.T, eng engine.Engine) {
-		p := pipeline.SharedEmbedded(t, mini.Labels, eng)
+		p := pipeline.SharedEmbedded(t, mini.CLIP, eng)
 		checkPixels(t, p, golden.Images)
 		tokenizer := bundleTokenizer(t, p)
 		got, err := p.EmbedImages(t.Context(), pictures...)
@@ -204,7 +204,7 @@ func TestFlamingoMiniIsPyTorchs(t *testing.T) {
 		t.Fatalf("%d episodes", len(golden.Episodes))
 	}
 	pipeline.EachEngine(t, func(t *testing.T, eng engine.Engine) {
-		p := pipeline.SharedEmbedded(t, mini.Shots, eng)
+		p := pipeline.SharedEmbedded(t, mini.Flamingo, eng)
 		checkPixels(t, p, golden.Images)
 		tokenizer := bundleTokenizer(t, p)
 		var requests []pipeline.Request

@@ -58,7 +58,7 @@ func TestDefaultModelSaysWhatPyTorchSays(t *testing.T) {
 // A model that was not made to describe pictures says so, and does not babble.
 func TestCaptionIsNoTask(t *testing.T) {
 	t.Parallel()
-	p := pipeline.SharedEmbedded(t, mini.Shots, pipeline.GoEngine)
+	p := pipeline.SharedEmbedded(t, mini.Flamingo, pipeline.GoEngine)
 	img := image.NewGray(image.Rect(0, 0, 8, 8))
 	if text, err := p.Caption(t.Context(), img); !errors.Is(err, pipeline.ErrUnsupported) || !strings.Contains(err.Error(), "converse") {
 		t.Errorf("%v, %v", text, err)

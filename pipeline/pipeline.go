@@ -47,6 +47,9 @@ var (
 	ErrClosed = errors.New("pipeline is closed")
 )
 
+// LimitError says which limit a request, a picture or a model is beyond. It wraps ErrLimit.
+type LimitError = media.LimitError
+
 // Pipeline is an opened model. It is safe for concurrent use.
 type Pipeline struct {
 	bundle   *models.Bundle
@@ -89,7 +92,7 @@ func WithEngineOptions(o engine.Options) Option { return func(c *config) { c.eng
 
 // WithoutVerification skips the comparison of the bundle's files with their SHA-256.
 func WithoutVerification() Option {
-	return func(c *config) { c.bundleOptions = append(c.bundleOptions, models.NoVerify()) }
+	return func(c *config) { c.bundleOptions = append(c.bundleOptions, models.WithoutVerification()) }
 }
 
 // WithVariant takes graphs stored as another type, such as "fp16", where the bundle has several;
@@ -123,7 +126,9 @@ func open(
 ) (*Pipeline, error) {
 	var c config
 	for _, opt := range opts {
-		opt(&c)
+		if opt != nil {
+			opt(&c)
+		}
 	}
 	c.limits = c.limits.withDefaults()
 	if c.engineOptions.MemoryLimit == 0 && c.limits.Memory < math.MaxInt64 {
@@ -220,8 +225,11 @@ func (p *Pipeline) Bundle() *models.Bundle { return p.bundle }
 func (p *Pipeline) Engine() engine.Engine { return p.engine }
 
 // Close waits for calls in progress and frees the model. Later calls fail with ErrClosed; a second
-// Close does nothing.
+// Close does nothing, nor does one of a nil Pipeline.
 func (p *Pipeline) Close() error {
+	if p == nil {
+		return nil
+	}
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()

@@ -58,7 +58,7 @@ func TestRegionAnswersArePyTorchs(t *testing.T) {
 		}
 	}
 	pipeline.EachEngine(t, func(t *testing.T, eng engine.Engine) {
-		p := pipeline.SharedEmbedded(t, mini.Regions, eng)
+		p := pipeline.SharedEmbedded(t, mini.LXMERT, eng)
 		regions, err := p.Regions(t.Context(), img, boxes...)
 		if err != nil {
 			t.Fatal(err)
@@ -87,7 +87,7 @@ func TestRegionAnswersArePyTorchs(t *testing.T) {
 // without a thing in sight there is a grid.
 func TestRegionsOfBoxes(t *testing.T) {
 	t.Parallel()
-	p := pipeline.SharedEmbedded(t, mini.Regions, pipeline.GoEngine)
+	p := pipeline.SharedEmbedded(t, mini.LXMERT, pipeline.GoEngine)
 	at := func(img image.Image, boxes ...image.Rectangle) []float32 {
 		t.Helper()
 		r, err := p.Regions(t.Context(), img, boxes...)
@@ -116,7 +116,7 @@ func TestRegionsOfBoxes(t *testing.T) {
 
 func TestRegionsOfNothing(t *testing.T) {
 	t.Parallel()
-	p := pipeline.OpenEmbedded(t, mini.Regions, pipeline.WithLimits(pipeline.Limits{ImagePixels: 1 << 16}))
+	p := pipeline.OpenEmbedded(t, mini.LXMERT, pipeline.WithLimits(pipeline.Limits{ImagePixels: 1 << 16}))
 	small := image.NewRGBA(image.Rect(0, 0, 20, 20))
 	for name, c := range map[string]struct {
 		img   image.Image
@@ -138,7 +138,7 @@ func TestRegionsOfNothing(t *testing.T) {
 	if _, err := p.Answer(ctx, small, "is there a dog?"); !errors.Is(err, context.Canceled) {
 		t.Errorf("after cancel: %v", err)
 	}
-	captions := pipeline.SharedEmbedded(t, mini.Captions, pipeline.GoEngine)
+	captions := pipeline.SharedEmbedded(t, mini.BLIP2, pipeline.GoEngine)
 	if _, err := captions.Regions(t.Context(), small); !errors.Is(err, pipeline.ErrUnsupported) {
 		t.Errorf("a model without a region encoder: %v", err)
 	}
@@ -147,7 +147,7 @@ func TestRegionsOfNothing(t *testing.T) {
 // Both engines agree on both graphs, and attention is over the regions found.
 func TestRegionEncoderTwinsAndAttention(t *testing.T) {
 	t.Parallel()
-	p := pipeline.SharedEmbedded(t, mini.Regions, pipeline.GoEngine)
+	p := pipeline.SharedEmbedded(t, mini.LXMERT, pipeline.GoEngine)
 	img := image.NewRGBA(image.Rect(0, 0, 200, 200))
 	draw.Draw(img, img.Rect, image.White, image.Point{}, draw.Src)
 	draw.Draw(img, image.Rect(20, 20, 80, 80), image.NewUniform(color.RGBA{200, 0, 0, 255}), image.Point{}, draw.Src)
@@ -158,10 +158,7 @@ func TestRegionEncoderTwinsAndAttention(t *testing.T) {
 	if len(a.Boxes) != 2 || a.Text == nil || a.Text.Text == "" {
 		t.Fatalf("boxes %v, text %v", a.Boxes, a.Text)
 	}
-	bundle, err := mini.FS(mini.Regions)
-	if err != nil {
-		t.Fatal(err)
-	}
+	bundle := os.DirFS("../models/mini/lxmert-mini")
 	report, err := api.Verify(t.Context(), pipeline.GoEngine, pipeline.RuntimeEngine(t), api.VerifyRequest{}, func(opts ...pipeline.Option) (*pipeline.Pipeline, error) {
 		return pipeline.OpenFS(t.Context(), bundle, opts...)
 	})

@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"image"
 
@@ -26,18 +25,14 @@ func LoadRegions(path string) (map[string]*Regions, error) { return Limits{}.Loa
 
 // LoadRegions is the function LoadRegions with l's bound on the file.
 func (l Limits) LoadRegions(path string) (map[string]*Regions, error) {
-	all, err := vision.LoadRegions(path, l.withDefaults().RegionBytes)
-	if errors.Is(err, ErrLimit) {
-		err = fmt.Errorf("%w (pipeline.Limits)", err)
-	}
-	return all, err
+	return vision.LoadRegions(path, l.withDefaults().RegionBytes)
 }
 
-// Regions makes the regions of a picture with the model's own encoder, for Request.Regions: the
-// picture as a whole, then the boxes, in pixels of img as its Bounds count them. Without boxes it
-// looks for objects on a plain ground, and takes the cells of a 3x3 grid where it finds none; on a
-// photograph a detector's boxes are better. A request with an Image and no Regions gets the result
-// of Regions without boxes. A model whose bundle has no region encoder gives ErrUnsupported.
+// Regions makes the regions of a picture with the model's own encoder, for Request.Regions. The
+// first is the picture as a whole, the others are the boxes, given in pixels of img. Without boxes
+// it looks for objects on a plain ground, and where it finds none takes the cells of a 3x3 grid; on
+// a photograph a detector's boxes are better. A request with an Image and no Regions gets those that
+// Regions makes without boxes. A model whose bundle has no region encoder gives ErrUnsupported.
 func (p *Pipeline) Regions(
 	ctx context.Context, img image.Image, boxes ...image.Rectangle,
 ) (regions *Regions, err error) {
@@ -97,17 +92,17 @@ func (p *Pipeline) regionsOf(ctx context.Context, prompts []prompt) ([]*Regions,
 			if all[i] == nil {
 				var err error
 				if all[i], err = p.regions(ctx, picture.Image, nil); err != nil {
-					return nil, fmt.Errorf("request %d: %w", i+1, err)
+					return nil, err
 				}
 			}
 		default:
 			return nil, fmt.Errorf(
-				"%w: model %s sees regions, and request %d has none; give a file of them "+
+				"%w: model %s sees regions, and the request has none; give a file of them "+
 					"(--regions)",
-				ErrRegions, p.bundle.Name, i+1)
+				ErrRegions, p.bundle.Name)
 		}
 		if err := all[i].Check(); err != nil {
-			return nil, fmt.Errorf("request %d: %w", i+1, err)
+			return nil, err
 		}
 	}
 	return all, nil

@@ -13,23 +13,24 @@ import (
 	"github.com/crossattn/xpipe/pipeline/graph"
 )
 
-// Request asks for text about a picture. It is a list of Parts; Image, Question, Shots, Regions
-// and Encoded are short forms for the usual lists, and become Parts before anything else is done.
+// Request asks for text about a picture. It is a list of Parts; Image, Question, Shots, Regions,
+// Encoded and Item are short forms for the usual lists, and become Parts before anything else is done.
 type Request struct {
 	Image    image.Image
 	Question string // "" asks for a caption
-	// Prompt, where it is not "", replaces the text that the bundle's templates make of the
-	// question.
+	// Prompt is the text that the model reads, as it is. Where it is "", the bundle's template for
+	// the task makes one of the question.
 	Prompt string
 	// Shots are examples that stand before the request, for Flamingo's kind of model.
 	Shots []Shot
-	// Regions take the picture's place for models that read an object detector's output (LXMERT);
-	// other models do not look at them.
-	// Without them a model whose bundle has a region encoder makes its own from Image; see
-	// Pipeline.Regions.
+	// Regions take the picture's place for models that read an object detector's output (LXMERT).
+	// Where they are nil, such a model makes its own from Image if its bundle has a region encoder;
+	// see Pipeline.Regions. Other models ignore them.
 	Regions *Regions
 	// Encoded is a result of Pipeline.Encode; it takes the picture's place.
 	Encoded *Encoded
+	// Item, such as a result of Pipeline.Prepare, takes the place of Image and Regions.
+	Item media.Item
 	// Parts, where there are any, are the whole request: text and items in their order. Models
 	// that take one item want it first, with text behind it; Flamingo's kind takes any order.
 	Parts []Part
@@ -96,7 +97,7 @@ func (p *Pipeline) prompts(requests []Request) ([]prompt, error) {
 		switch {
 		case converses || !writes:
 		case len(q.items) == 0:
-			return nil, fmt.Errorf("%w: request %d has no picture", ErrImage, i+1)
+			return nil, fmt.Errorf("%w: there is no picture", ErrImage)
 		case len(q.items) > 1:
 			return nil, p.unsupported("read examples or several pictures")
 		}
@@ -127,6 +128,8 @@ func (p *Pipeline) spell(r Request, converser family.Converser) ([]Part, error) 
 	switch {
 	case r.Encoded != nil:
 		parts = append(parts, Part{Item: r.Encoded})
+	case r.Item != nil:
+		parts = append(parts, Part{Item: r.Item})
 	case r.Regions != nil && slices.Contains(p.model.Media(), media.Regions):
 		parts = append(parts, Part{Item: r.Regions})
 	case r.Image != nil:
@@ -187,6 +190,10 @@ func (p *Pipeline) checkItem(item media.Item) error {
 		if v == nil || v.of != p {
 			return fmt.Errorf("%w: what was encoded is another model's", ErrPrompt)
 		}
+	case *Prepared:
+		if v == nil || v.of != p {
+			return fmt.Errorf("%w: what was prepared is another model's", ErrPrompt)
+		}
 	case *Regions:
 		if v == nil {
 			return fmt.Errorf("%w: there are no regions", ErrRegions)
@@ -206,12 +213,12 @@ func (p *Pipeline) checkPicture(img image.Image) error {
 	}
 	width, height := img.Bounds().Dx(), img.Bounds().Dy()
 	longer := max(width, height)
-	err := graph.CheckLimit("pixels of a picture's longer side", longer, p.limits.ImageSide)
+	err := graph.CheckLimit("ImageSide", "pixels of a picture's longer side", longer, p.limits.ImageSide)
 	if err != nil {
 		return err
 	}
 	pixels := int64(width) * int64(height)
-	return graph.CheckLimit("pixels of a picture", pixels, int64(p.limits.ImagePixels))
+	return graph.CheckLimit("ImagePixels", "pixels of a picture", pixels, int64(p.limits.ImagePixels))
 }
 
 // isNil reports whether an interface holds nothing, or a nil pointer.

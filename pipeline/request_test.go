@@ -21,7 +21,7 @@ func (*oddItem) Kind() media.Kind { return "smell" }
 // Items that are nil, typed or not, are refused by every call, as what they are.
 func TestNilItems(t *testing.T) {
 	t.Parallel()
-	p := OpenEmbedded(t, mini.Shots)
+	p := OpenEmbedded(t, mini.Flamingo)
 	for _, c := range []struct {
 		name string
 		item media.Item
@@ -81,7 +81,7 @@ func TestRegionsBesideAPicture(t *testing.T) {
 // Each of several requests to choose for needs a picture, also where a prompt may do without.
 func TestChooseNeedsPictures(t *testing.T) {
 	t.Parallel()
-	p := OpenEmbedded(t, mini.Shots)
+	p := OpenEmbedded(t, mini.Flamingo)
 	dog := loadImage(t, "../testdata/images/dog.png")
 	_, err := p.ChooseBatch(t.Context(), []Request{
 		{Image: dog, Question: "what is this?"}, {Parts: []Part{{Text: "what is this?"}}},

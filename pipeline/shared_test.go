@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -11,7 +12,6 @@ import (
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/engine/enginetest"
 	"github.com/crossattn/xpipe/fallback"
-	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/ort"
 	"github.com/crossattn/xpipe/ort/orttest"
 )
@@ -94,14 +94,23 @@ func share(t testing.TB, name string, eng engine.Engine,
 	open func(...Option) (*Pipeline, error)) *Pipeline {
 	t.Helper()
 	eng = sharing(t, eng)
+	opts := []Option{WithEngine(eng)}
+	if eng.Name() != "go" {
+		// Each of its sessions would keep threads that wait for the next run by spinning.
+		opts = append(opts, WithEngineOptions(engine.Options{Threads: 1}))
+	}
 	once, _ := sharedModels.LoadOrStore(eng.Name()+" "+name,
-		openModel(sync.OnceValues(func() (*Pipeline, error) { return open(WithEngine(eng)) })))
+		openModel(sync.OnceValues(func() (*Pipeline, error) { return open(opts...) })))
 	p, err := once.(openModel)()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return p
 }
+
+// embeddedFS is the bundle that mini.FS gives, from its folder: the models themselves would make the
+// tests' binary ten times as large, to be linked for each run.
+func embeddedFS(name string) fs.FS { return os.DirFS(filepath.Join("../models/mini", name)) }
 
 // openEmbedded opens an embedded model until the test ends, with options of the test's own.
 func openEmbedded(t testing.TB, name string, opts ...Option) *Pipeline {
@@ -122,11 +131,7 @@ func sharedEmbedded(t testing.TB, name string, eng engine.Engine) *Pipeline {
 
 func embedded(name string) func(...Option) (*Pipeline, error) {
 	return func(opts ...Option) (*Pipeline, error) {
-		bundle, err := mini.FS(name)
-		if err != nil {
-			return nil, err
-		}
-		return OpenFS(context.Background(), bundle, opts...)
+		return OpenFS(context.Background(), embeddedFS(name), opts...)
 	}
 }
 

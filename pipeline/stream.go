@@ -23,7 +23,11 @@ func (p *Pipeline) Stream(
 				return err
 			}
 			defer func() { leave(&err) }()
-			_, err = p.generate(ctx, []Request{request}, opts, func(_ int, t Token) bool {
+			g, err := p.generation(opts, 1)
+			if err != nil {
+				return err
+			}
+			_, err = p.generate(ctx, []Request{request}, g, func(_ int, t Token) bool {
 				going = yield(t, nil)
 				return going
 			})

@@ -27,30 +27,39 @@ var npyDescr = map[DType]string{
 
 // WriteNpy writes t as a version 1.0 .npy file in little-endian C order.
 func WriteNpy(w io.Writer, t *Tensor) error {
-	descr, ok := npyDescr[t.dtype]
-	if !ok {
-		return fmt.Errorf("%w: cannot write elements of type %v", ErrTensor, t.dtype)
+	header, err := NpyHeader(t.dtype, t.shape...)
+	if err != nil {
+		return err
 	}
-	dims := make([]string, len(t.shape))
-	for i, d := range t.shape {
-		dims[i] = strconv.Itoa(d)
-	}
-	shape := strings.Join(dims, ", ")
-	if len(dims) == 1 {
-		shape += ","
-	}
-	header := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", descr, shape)
-	// The elements start at a multiple of 64 bytes.
-	header += strings.Repeat(" ", 63-(len(npyMagic)+4+len(header))%64) + "\n"
 	b := bufio.NewWriter(w)
-	b.WriteString(npyMagic + "\x01\x00")
-	binary.Write(b, binary.LittleEndian, uint16(len(header)))
-	b.WriteString(header)
+	b.Write(header)
 	// binary.Write takes a slice of any of the element types.
 	if err := binary.Write(b, binary.LittleEndian, t.elements()); err != nil {
 		return err
 	}
 	return b.Flush()
+}
+
+// NpyHeader returns what WriteNpy writes in front of the elements of a tensor. Its length is a
+// multiple of 64 bytes: 128 for float32 [N,E] of any size.
+func NpyHeader(dtype DType, shape ...int) ([]byte, error) {
+	descr, ok := npyDescr[dtype]
+	if !ok {
+		return nil, fmt.Errorf("%w: cannot write elements of type %v", ErrTensor, dtype)
+	}
+	dims := make([]string, len(shape))
+	for i, d := range shape {
+		dims[i] = strconv.Itoa(d)
+	}
+	sizes := strings.Join(dims, ", ")
+	if len(dims) == 1 {
+		sizes += ","
+	}
+	dict := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", descr, sizes)
+	// The elements start at a multiple of 64 bytes.
+	dict += strings.Repeat(" ", 63-(len(npyMagic)+4+len(dict))%64) + "\n"
+	header := binary.LittleEndian.AppendUint16([]byte(npyMagic+"\x01\x00"), uint16(len(dict)))
+	return append(header, dict...), nil
 }
 
 var (

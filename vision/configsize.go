@@ -114,7 +114,7 @@ func parseSize(field string, raw json.RawMessage, bareIsSquare bool) (s sizeRule
 			field, raw)
 	}
 	if max(s.height, s.width, s.shortest, s.longest) > defaultMaxSide {
-		return s, limitErrorf("%s: %.60s is over %d pixels a side", field, raw, defaultMaxSide)
+		return s, limitErrorf("", "%s: %.60s is over %d pixels a side", field, raw, defaultMaxSide)
 	}
 	byEdges := s.shortest > 0 || s.longest > 0
 	bySides := s.height > 0 && s.width > 0

@@ -91,7 +91,7 @@ func decodeFile(path string, opts []Option) (*RGB, error) {
 	}
 	o := buildOptions(opts)
 	if info.Size() > o.limits.Bytes {
-		return nil, limitErrorf("the file has %d bytes, the limit is %d",
+		return nil, limitErrorf("Bytes", "the file has %d bytes, the limit is %d",
 			info.Size(), o.limits.Bytes)
 	}
 	data, err := readAll(f, o.limits)
@@ -126,6 +126,9 @@ func decode(data []byte, o *options) (*RGB, error) {
 	m, orientation, err := f.decode(data, o)
 	if err != nil {
 		return nil, within(f, err)
+	}
+	if o.background != nil {
+		m = m.On(*o.background)
 	}
 	return orient(m, orientation), nil
 }
@@ -181,7 +184,7 @@ func readAll(r io.Reader, l Limits) ([]byte, error) {
 		return nil, fileError(err)
 	}
 	if int64(buf.Len()) > l.Bytes {
-		return nil, limitErrorf("the file has more than %d bytes", l.Bytes)
+		return nil, limitErrorf("Bytes", "the file has more than %d bytes", l.Bytes)
 	}
 	return buf.Bytes(), nil
 }

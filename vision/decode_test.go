@@ -110,16 +110,8 @@ func explain(t *testing.T, m *RGB, name string, frame ...any) string {
 func TestRandomFiles(t *testing.T) {
 	t.Parallel()
 	const count = 600
-	cmd := exec.Command(python(t), testdata+"/random_reference.py", strconv.Itoa(count), "1")
-	cmd.Stderr = os.Stderr
-	pipe, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	r := bufio.NewReader(pipe)
+	script := pillow("random_reference.py", nil, strconv.Itoa(count), "1")
+	r := bufio.NewReader(bytes.NewReader(script.Output(t)))
 	for i := range count {
 		line, err := r.ReadString('\n')
 		if err != nil {
@@ -149,8 +141,5 @@ func TestRandomFiles(t *testing.T) {
 		if worst, n := difference(m, want); n > 0 {
 			t.Errorf("%d, %s, %dx%d: %d samples differ, by up to %d", i, what, w, h, n, worst)
 		}
-	}
-	if err := cmd.Wait(); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -20,6 +20,7 @@ func imageErrorf(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrImage, fmt.Errorf(format, args...))
 }
 
-func limitErrorf(format string, args ...any) error {
-	return fmt.Errorf("%w: %w", ErrLimit, fmt.Errorf(format, args...))
+// limitErrorf makes an error about a field of Limits; "" stands for a limit that is fixed.
+func limitErrorf(field, format string, args ...any) error {
+	return &media.LimitError{Field: field, Text: fmt.Sprintf(format, args...)}
 }

@@ -35,7 +35,7 @@ func Frames(ctx context.Context, path string, n int, opts ...Option) ([]*RGB, er
 
 func framesOf(ctx context.Context, path string, n int, o *options, opts []Option) ([]*RGB, error) {
 	if n < 0 || n > o.limits.Frames {
-		return nil, limitErrorf("%d frames, the limit is %d", n, o.limits.Frames)
+		return nil, limitErrorf("Frames", "%d frames, the limit is %d", n, o.limits.Frames)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -154,7 +154,7 @@ func animationFrames(
 		return nil, within(f, err)
 	}
 	if a.total > o.limits.Frames {
-		return nil, limitErrorf("the animation has more than %d frames", o.limits.Frames)
+		return nil, limitErrorf("Frames", "the animation has more than %d frames", o.limits.Frames)
 	}
 	wanted := sample(a.total, n)
 	if len(wanted) == 0 {
@@ -182,7 +182,7 @@ func animationFrames(
 // checkAll bounds the pixels of all frames together.
 func checkAll(n, w, h int, o *options) error {
 	if w*h > o.limits.Pixels/n {
-		return limitErrorf("%d frames of %dx%d pixels are more than %d in all: ask for fewer",
+		return limitErrorf("Pixels", "%d frames of %dx%d pixels are more than %d in all: ask for fewer",
 			n, w, h, o.limits.Pixels)
 	}
 	return nil
@@ -209,7 +209,7 @@ func directoryFrames(
 		return nil, imageErrorf("has no image files (%s)", strings.Join(suffixes, " "))
 	}
 	if len(files) > o.limits.Frames {
-		return nil, limitErrorf("has %d images, the limit is %d", len(files), o.limits.Frames)
+		return nil, limitErrorf("Frames", "has %d images, the limit is %d", len(files), o.limits.Frames)
 	}
 	wanted := sample(len(files), n)
 	frames := make([]*RGB, len(wanted))

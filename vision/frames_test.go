@@ -123,6 +123,10 @@ func TestVideoErrors(t *testing.T) {
 	if !errors.Is(err, ErrImage) || !strings.Contains(err.Error(), "needs ffmpeg") {
 		t.Errorf("without ffmpeg: %v", err)
 	}
+	_, err = Frames(context.Background(), path, 3, WithFFmpeg(os.Args[0]), WithoutFFmpeg())
+	if !errors.Is(err, ErrImage) || !strings.Contains(err.Error(), "switched off") {
+		t.Errorf("with ffmpeg switched off: %v", err)
+	}
 	_, opt := fakeVideo(t, "works")
 	if _, err = Frames(context.Background(), path, 3, opt, WithLimits(Limits{Frames: 5})); !errors.Is(err, ErrLimit) {
 		t.Errorf("more frames than the limit: %v", err)

@@ -9,11 +9,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/crossattn/xpipe/internal/sweep"
 )
 
 // looseFile is a file that is not by the book and what Pillow makes of it; 0 by 0 if it refuses it.
@@ -26,16 +27,7 @@ type looseFile struct {
 
 // looseFiles runs testdata/vision/loose_reference.py for a kind of files.
 func looseFiles(t *testing.T, kind string, check func(looseFile)) {
-	cmd := exec.Command(python(t), testdata+"/loose_reference.py", kind)
-	cmd.Stderr = os.Stderr
-	pipe, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	r := bufio.NewReader(pipe)
+	r := bufio.NewReader(bytes.NewReader(pillow("loose_reference.py", nil, kind).Output(t)))
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil {
@@ -56,9 +48,6 @@ func looseFiles(t *testing.T, kind string, check func(looseFile)) {
 		}
 		check(f)
 	}
-	if err := cmd.Wait(); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // TestLooseFiles decodes files that break the rules of their formats in every way that the scripts
@@ -75,6 +64,9 @@ func TestLooseFiles(t *testing.T) {
 			files, read, wrong := 0, 0, 0
 			looseFiles(t, kind, func(f looseFile) {
 				files++
+				if kind == "png" && !sweep.Keeps(files, 5) {
+					return
+				}
 				if f.w > 0 {
 					read++
 				}
@@ -84,6 +76,9 @@ func TestLooseFiles(t *testing.T) {
 					}
 				}
 			})
+			if kind == "png" && !sweep.Whole {
+				t.Log("one file in 5 is compared; make test-full compares all")
+			}
 			t.Logf("%d files, %d of which Pillow reads; %d are wrong", files, read, wrong)
 			if files < least {
 				t.Errorf("only %d files", files)

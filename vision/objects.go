@@ -33,7 +33,7 @@ const (
 // and memory do not grow with its size. The error wraps ErrImage for an empty picture, or
 // ctx.Err().
 func PlainObjects(ctx context.Context, img image.Image, most int) ([]image.Rectangle, error) {
-	b := img.Bounds()
+	b := boundsOf(img)
 	if b.Empty() {
 		return nil, imageErrorf("a picture of %dx%d pixels", b.Dx(), b.Dy())
 	}

@@ -1,6 +1,9 @@
 package vision
 
-import "math"
+import (
+	"image/color"
+	"math"
+)
 
 // Limits bound the pictures that are accepted. They are compared with the header of a file, before
 // memory for its pixels is allocated. A field of 0 stands for its default; a negative field lifts
@@ -34,16 +37,28 @@ const mostPixels = min(math.MaxInt/4, 1<<44)
 type Option func(*options)
 
 type options struct {
-	limits Limits
-	ffmpeg string
+	limits    Limits
+	ffmpeg    string
+	noProcess bool
+
+	background *color.RGBA // nil: hidden colours are shown, as in the reference
 }
 
 // WithFFmpeg names the ffmpeg binary that Frames starts for videos. By default it is looked for on
 // PATH.
 func WithFFmpeg(path string) Option { return func(o *options) { o.ffmpeg = path } }
 
+// WithoutFFmpeg keeps Frames from starting ffmpeg: a video then gives an error that wraps ErrImage.
+// No other function of this package starts a process.
+func WithoutFFmpeg() Option { return func(o *options) { o.noProcess = true } }
+
 // WithLimits replaces the default limits.
 func WithLimits(l Limits) Option { return func(o *options) { o.limits = l } }
+
+// WithBackground lays pictures with transparent parts on a colour, whose alpha does not count.
+// Without it the colours that such parts hide are shown, as convert("RGB") of Pillow does: often
+// black.
+func WithBackground(c color.RGBA) Option { return func(o *options) { o.background = &c } }
 
 func buildOptions(opts []Option) options {
 	var o options
@@ -80,9 +95,9 @@ func (l Limits) checkSize(w, h int) error {
 	case w <= 0 || h <= 0:
 		return imageErrorf("the picture is %dx%d pixels: nothing to see", w, h)
 	case w > l.Side || h > l.Side:
-		return limitErrorf("the picture is %dx%d pixels, the limit is %d a side", w, h, l.Side)
+		return limitErrorf("Side", "the picture is %dx%d pixels, the limit is %d a side", w, h, l.Side)
 	case w > most/h:
-		return limitErrorf("the picture is %dx%d pixels, the limit is %d in all", w, h, most)
+		return limitErrorf("Pixels", "the picture is %dx%d pixels, the limit is %d in all", w, h, most)
 	}
 	return nil
 }

@@ -439,7 +439,7 @@ func (f *pngFile) readText(kind string, b []byte) error {
 	}
 	const most = 64 << 20 // MAX_TEXT_MEMORY of Pillow
 	if f.text += int64(len(val)); f.text > most {
-		return limitErrorf("has more than %d bytes of text", most)
+		return limitErrorf("", "has more than %d bytes of text", most)
 	}
 	switch string(key) {
 	case "Raw profile type exif":
@@ -475,7 +475,7 @@ func inflate(b []byte) (text []byte, ok bool, err error) {
 	}
 	text, err = io.ReadAll(io.LimitReader(z, most+1))
 	if len(text) > most {
-		return nil, false, limitErrorf("text of more than %d bytes", most)
+		return nil, false, limitErrorf("", "text of more than %d bytes", most)
 	}
 	return text, err == nil || errors.Is(err, io.ErrUnexpectedEOF), nil
 }

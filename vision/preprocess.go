@@ -3,6 +3,7 @@ package vision
 import (
 	"context"
 	"image"
+	"image/color"
 	"math"
 	"runtime"
 	"sync"
@@ -171,7 +172,7 @@ func (p *Preprocessor) Seen(width, height int) Region {
 // do_align_long_axis says so, else img itself. What lies on a grid of the model's input, such as a
 // map of attention, lies on Seen of the picture returned. Preprocess makes the same of both.
 func (p *Preprocessor) Turn(img image.Image) image.Image {
-	if b := img.Bounds(); p.layout(max(b.Dx(), 1), max(b.Dy(), 1)).turn {
+	if b := boundsOf(img); p.layout(max(b.Dx(), 1), max(b.Dy(), 1)).turn {
 		return turnClockwise(FromImage(img))
 	}
 	return img
@@ -198,14 +199,14 @@ func (p *Preprocessor) pictureInto(dst *RGB, img image.Image) error {
 		return imageErrorf("the picture is %dx%d pixels: nothing to see", m.Width, m.Height)
 	}
 	if p.onWhite {
-		m = m.onWhite()
+		m = m.On(color.RGBA{255, 255, 255, 255})
 	}
 	l := p.layout(m.Width, m.Height)
 	if err := p.limits.withDefaults().checkSize(l.out.X, l.out.Y); err != nil {
 		return err
 	}
 	if l.w <= 0 || l.h <= 0 || l.w > maxResized || l.h > maxResized {
-		return limitErrorf("a picture of %dx%d pixels would be resized to %dx%d",
+		return limitErrorf("Pixels", "a picture of %dx%d pixels would be resized to %dx%d",
 			m.Width, m.Height, l.w, l.h)
 	}
 	if l.win.Dx() > l.out.X || l.win.Dy() > l.out.Y {
@@ -314,7 +315,7 @@ func (p *Preprocessor) Tensor(ctx context.Context, pictures ...*RGB) (*tensor.Te
 		return nil, err
 	}
 	if most := min(limits.Pixels, mostPixels/3); len(pictures) > most/(w*h) {
-		return nil, limitErrorf("a batch of %d pictures of %dx%d pixels is over %d in all",
+		return nil, limitErrorf("Pixels", "a batch of %d pictures of %dx%d pixels is over %d in all",
 			len(pictures), w, h, most)
 	}
 	data := make([]float32, len(pictures)*3*w*h)

@@ -129,9 +129,9 @@ func TestDonutGolden(t *testing.T) {
 }
 
 func floatHash(v []float32) string {
-	b := make([]byte, 0, 4*len(v))
-	for _, f := range v {
-		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(f))
+	b := make([]byte, 4*len(v))
+	for i, f := range v {
+		binary.LittleEndian.PutUint32(b[4*i:4*i+4], math.Float32bits(f))
 	}
 	return hash(b)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -102,7 +103,10 @@ func (r *Regions) Check() error {
 // number. A file of more than most bytes, unpacked, gives an error that wraps ErrLimit.
 func LoadRegions(path string, most int64) (map[string]*Regions, error) {
 	var all map[string]*Regions
-	var err error
+	_, err := os.Stat(path)
+	if missing, ok := errors.AsType[*fs.PathError](err); ok { // once, not as each reader says it
+		return nil, fmt.Errorf("%s: %w: %w", path, ErrRegions, missing.Err)
+	}
 	switch strings.ToLower(filepath.Ext(path)) {
 	case ".npz":
 		all, err = loadNpzRegions(path, most)
@@ -121,7 +125,7 @@ func loadNpzRegions(path string, most int64) (map[string]*Regions, error) {
 	arrays, err := tensor.LoadNpz(path, most)
 	switch {
 	case errors.Is(err, tensor.ErrTooLarge):
-		return nil, fmt.Errorf("%w: %w: %w", ErrRegions, ErrLimit, err)
+		return nil, fmt.Errorf("%w: %w", ErrRegions, limitErrorf("RegionBytes", "%v", err))
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrRegions, err)
 	}
@@ -172,8 +176,8 @@ func loadTSVRegions(path string, most int64) (map[string]*Regions, error) {
 	defer f.Close()
 	if info, err := f.Stat(); err == nil {
 		if size := info.Size(); size > most {
-			return nil, fmt.Errorf("%w: %w: bytes of regions: %d, the limit is %d",
-				ErrRegions, ErrLimit, size, most)
+			return nil, fmt.Errorf("%w: %w", ErrRegions, limitErrorf("RegionBytes",
+				"bytes of regions: %d, the limit is %d", size, most))
 		}
 	}
 	all := map[string]*Regions{}

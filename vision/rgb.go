@@ -4,6 +4,7 @@ import (
 	"image"
 	"image/color"
 	"image/draw"
+	"reflect"
 )
 
 // RGB is an opaque picture of 8-bit sRGB samples. A pixel takes four bytes, R G B 255, so that
@@ -98,8 +99,12 @@ func (m *RGB) splitAlpha() *RGB {
 // FromImage converts any image to RGB as Pillow's convert("RGB") does: alpha is dropped, not
 // blended, and kept in Alpha; 16-bit colours lose their low byte, but 16-bit greys are clipped at
 // 255, as in the reference. Pixels that image/color keeps premultiplied by alpha are divided by it
-// first, which restores the file's values. A *RGB is returned itself, not a copy.
+// first, which restores the file's values. A *RGB is returned itself, not a copy. Of no picture, or
+// a nil pointer, it makes an empty one, which all that use pictures refuse.
 func FromImage(img image.Image) *RGB {
+	if isNil(img) {
+		return new(RGB)
+	}
 	if m, ok := img.(*RGB); ok {
 		return m
 	}
@@ -116,6 +121,20 @@ func FromImage(img image.Image) *RGB {
 		convertRow(out.row(y), b.Min.X, b.Min.Y+y)
 	}
 	return out.splitAlpha()
+}
+
+// isNil reports whether img holds nothing, or a nil pointer.
+func isNil(img image.Image) bool {
+	v := reflect.ValueOf(img)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
+}
+
+// boundsOf returns the bounds of a picture; empty ones where there is none.
+func boundsOf(img image.Image) image.Rectangle {
+	if isNil(img) {
+		return image.Rectangle{}
+	}
+	return img.Bounds()
 }
 
 // rowConverter returns a function that fills dst with pixels, alpha not multiplied in, from (x, y)
@@ -195,12 +214,14 @@ func unpremultiply(v, a uint8) uint8 {
 	return uint8(min(255*int(v)/int(a), 255))
 }
 
-// onWhite returns the picture blended with white, as Image.alpha_composite of Pillow
-// (AlphaComposite.c) does over an opaque background.
-func (m *RGB) onWhite() *RGB {
+// On returns the picture blended with a background, whose alpha does not count, as
+// Image.alpha_composite of Pillow (AlphaComposite.c) does over an opaque one; m itself where all of
+// it is opaque.
+func (m *RGB) On(background color.RGBA) *RGB {
 	if m.Alpha == nil {
 		return m
 	}
+	behind := [3]int{int(background.R), int(background.G), int(background.B)}
 	out := newRGB(m.Width, m.Height)
 	for y := range m.Height {
 		src, dst := m.row(y), out.row(y)
@@ -208,7 +229,7 @@ func (m *RGB) onWhite() *RGB {
 			a := int(m.Alpha[y*m.Width+x])
 			for i := range 3 {
 				const bits = 7
-				t := (int(src[4*x+i])*a+255*(255-a))<<bits + 0x80<<bits
+				t := (int(src[4*x+i])*a+behind[i]*(255-a))<<bits + 0x80<<bits
 				dst[4*x+i] = uint8((t>>8 + t) >> 8 >> bits)
 			}
 			dst[4*x+3] = 255

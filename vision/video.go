@@ -18,6 +18,9 @@ import (
 // videoFrames reads frames of a video with ffmpeg: once over it to count them, once to decode those
 // wanted.
 func videoFrames(ctx context.Context, path string, n int, o *options) ([]*RGB, error) {
+	if o.noProcess {
+		return nil, imageErrorf("not a picture, and to start ffmpeg for a video is switched off")
+	}
 	name := o.ffmpeg
 	if name == "" {
 		name = "ffmpeg"
@@ -65,7 +68,7 @@ func (v *video) frames(ctx context.Context, n int, byName bool) ([]*RGB, error) 
 		return nil, imageErrorf("ffmpeg finds no frame in it")
 	}
 	if total > v.limits.Frames {
-		return nil, limitErrorf("the video has %d frames, the limit is %d", total, v.limits.Frames)
+		return nil, limitErrorf("Frames", "the video has %d frames, the limit is %d", total, v.limits.Frames)
 	}
 	wanted := sample(total, n)
 	terms := make([]string, len(wanted))

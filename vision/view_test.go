@@ -1,12 +1,40 @@
 package vision
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"image"
+	"image/color"
+	"image/png"
 	"math"
 	"slices"
 	"testing"
 )
+
+// No picture is an error, not a panic, whatever it is used for.
+func TestNoPicture(t *testing.T) {
+	t.Parallel()
+	p, err := ParseConfig([]byte(`{"image_processor_type":"BlipImageProcessor"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := context.Background()
+	for _, img := range []image.Image{nil, (*RGB)(nil), (*image.Gray)(nil)} {
+		_, preprocess := p.Preprocess(ctx, img)
+		_, picture := p.Picture(p.Turn(img))
+		_, resize := Resize(img, 2, 2, Bilinear)
+		_, thumbnail := Thumbnail(img, 2, 2)
+		_, fit := Fit(img, 2, 2)
+		_, overlay := Overlay(img, []float32{1}, 1, 1, 1, 1)
+		_, objects := PlainObjects(ctx, img, 2)
+		for i, err := range []error{preprocess, picture, resize, thumbnail, fit, overlay, objects} {
+			if !errors.Is(err, ErrImage) {
+				t.Errorf("%T, %d: %v", img, i, err)
+			}
+		}
+	}
+}
 
 func TestThumbnail(t *testing.T) {
 	t.Parallel()
@@ -37,11 +65,19 @@ func TestOverlay(t *testing.T) {
 		t.Fatal(err)
 	}
 	corner := func(x, y int) [3]uint8 { return [3]uint8(m.row(y)[4*x:][:3]) }
-	if corner(0, 0) != [3]uint8{0, 0, 4} || corner(63, 63) != [3]uint8{252, 255, 164} {
-		t.Errorf("corners are %v and %v, not the ends of the scale", corner(0, 0), corner(63, 63))
+	if corner(0, 0) != [3]uint8{0, 0, 0} || corner(63, 63) != [3]uint8{252, 255, 164} {
+		t.Errorf("corners are %v and %v, not the picture and the end of the scale", corner(0, 0), corner(63, 63))
 	}
-	if m, err = Overlay(NewRGB(64, 64), []float32{0, 0, 0, 1}, 2, 2, 2, 1); err != nil || corner(63, 63) != [3]uint8{189, 55, 83} {
-		t.Errorf("half of the scale is %v (%v)", corner(63, 63), err)
+	if m, err = Overlay(NewRGB(64, 64), []float32{0, 0, 0, 1}, 2, 2, 2, 1); err != nil || corner(63, 63) != [3]uint8{94, 28, 42} {
+		t.Errorf("half of the scale on black is %v (%v)", corner(63, 63), err)
+	}
+	white := NewRGB(30, 30).On(color.RGBA{})
+	for i := range white.Pix {
+		white.Pix[i] = 255
+	}
+	if m, err = Overlay(white, []float32{0, 0, 0, 0, 0, 0, 0, 0, 1}, 3, 3, 0, 0.65); err != nil ||
+		corner(4, 4) != [3]uint8{255, 255, 255} || corner(25, 25) == corner(4, 4) {
+		t.Errorf("white is %v where the weight is 0 (%v)", corner(4, 4), err)
 	}
 	same, err := Overlay(testPicture(1, 9, 9, 0), []float32{1, 2}, 1, 2, 0, 0)
 	if err != nil || !slices.Equal(same.Pix, testPicture(1, 9, 9, 0).Pix) {
@@ -68,6 +104,62 @@ func TestOverlay(t *testing.T) {
 			t.Errorf("the scale gets darker at %d %%", i)
 		}
 		last = light
+	}
+}
+
+// Maps are enlarged through their weights, never below 0, and round.
+func TestEnlargeMap(t *testing.T) {
+	t.Parallel()
+	spot := make([]float32, 25)
+	spot[12], spot[3] = 1, 0.5
+	large, err := EnlargeMap(spot, 5, 5, 45, 45)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(x, y int) float64 { return float64(large[(22+y)*45+22+x]) }
+	for i, w := range spot {
+		if got := at((i%5-2)*9, (i/5-2)*9); math.Abs(got-float64(w)) > 1e-7 {
+			t.Errorf("cell %d has %v in its middle, not %v", i, got, w)
+		}
+	}
+	if least := slices.Min(large); least < 0 {
+		t.Errorf("the least is %v", least)
+	}
+	// 5 pixels away, straight down and on a diagonal (3, 4).
+	if a, b := at(0, 5), at(3, 4); math.Abs(a-b) > 0.06 {
+		t.Errorf("%v downwards and %v across", a, b)
+	}
+	one, err := EnlargeMap([]float32{3}, 1, 1, 2, 2)
+	if err != nil || slices.ContainsFunc(one, func(v float32) bool { return v != 3 }) {
+		t.Errorf("one cell: %v, %v", one, err)
+	}
+}
+
+// Transparent pictures are laid on a colour, and stay as they are without one.
+func TestBackground(t *testing.T) {
+	t.Parallel()
+	img := image.NewNRGBA(image.Rect(0, 0, 3, 1))
+	put(img.Pix, 10, 20, 30, 255)
+	put(img.Pix[4:], 10, 20, 30, 0)
+	put(img.Pix[8:], 100, 100, 100, 51)
+	var file bytes.Buffer
+	if err := png.Encode(&file, img); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		opts []Option
+		want []uint8
+	}{
+		{nil, []uint8{10, 20, 30, 255, 10, 20, 30, 255, 100, 100, 100, 255}},
+		{[]Option{WithBackground(color.RGBA{255, 255, 255, 255})},
+			[]uint8{10, 20, 30, 255, 255, 255, 255, 255, 224, 224, 224, 255}},
+		{[]Option{WithBackground(color.RGBA{R: 200})},
+			[]uint8{10, 20, 30, 255, 200, 0, 0, 255, 180, 20, 20, 255}},
+	} {
+		m, err := Decode(bytes.NewReader(file.Bytes()), c.opts...)
+		if err != nil || !slices.Equal(m.Pix, c.want) || (m.Alpha == nil) != (c.opts != nil) {
+			t.Errorf("%v, want %v (%v)", m, c.want, err)
+		}
 	}
 }
 

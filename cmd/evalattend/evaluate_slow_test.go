@@ -35,7 +35,7 @@ func TestEvaluateAll(t *testing.T) {
 	if len(means) != 3*5 {
 		t.Errorf("%d figures of the mean:\n%s", len(means), said)
 	}
-	one := []string{"--model", mini.Captions, "--scenes", "2", "--curves", "1", "--floors"}
+	one := []string{"--model", mini.BLIP2, "--scenes", "2", "--curves", "1", "--floors"}
 	if _, again, _ := evalattend(t, one...); again == "" || !strings.HasPrefix(said, again) {
 		t.Errorf("%q is not the begin of %q", again, said)
 	}

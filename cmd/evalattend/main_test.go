@@ -80,9 +80,9 @@ func evalattend(t *testing.T, args ...string) (code int, stdout, stderr string) 
 func TestEvaluate(t *testing.T) {
 	t.Parallel()
 	dir, file := tinySets(t, 6), filepath.Join(t.TempDir(), "figures.txt")
-	args := []string{"--model", mini.Regions, "--scenes", "2", "--curves", "1", "--drawn", dir}
+	args := []string{"--model", mini.LXMERT, "--scenes", "2", "--curves", "1", "--drawn", dir}
 	code, said, stderr := evalattend(t, append(args, "--out", file)...)
-	if code != api.ExitOK || stderr != "" || !strings.Contains(said, mini.Regions+" (") {
+	if code != api.ExitOK || stderr != "" || !strings.Contains(said, mini.LXMERT+" (") {
 		t.Fatalf("exit %d: %s%s", code, said, stderr)
 	}
 	if written, err := os.ReadFile(file); err != nil || string(written) != said {

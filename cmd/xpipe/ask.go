@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"iter"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/spf13/cobra"
@@ -15,7 +17,9 @@ import (
 type askOptions struct {
 	modelOptions
 	generationOptions
+	batchOptions
 	questions string
+	asked     []string
 	choices   []string
 	shots     []string
 	shotsFile string
@@ -25,11 +29,21 @@ type askOptions struct {
 func newAskCommand(env *environment) *cobra.Command {
 	var o askOptions
 	cmd := &cobra.Command{
-		Use:   "ask IMAGE QUESTION...",
-		Short: "Answer questions about a picture",
+		Use:   "ask IMAGE|DIR|GLOB|SHARD.tar|- QUESTION...",
+		Short: "Answer questions about pictures",
+		Example: `  xpipe ask photo.jpg "what color is the car?"
+  xpipe ask photos --question "is it day?" --choices yes,no --out day.jsonl
+  xpipe ask cup.jpg "what is this?" --shot bowl.jpg=zudo --shot fork.jpg=wemi`,
 		Long: `Prints one line for each question about the picture. "-" reads the picture
 from standard input. The answer to a single question is written word by word on
 a terminal.
+
+The first argument may stand for several pictures, a pattern in quotation marks;
+with --list FILE all arguments are questions. Words without quotes are one
+question; arguments of which each has a space in it or ends with "?" are several.
+With --question QUESTION, which may be repeated, all arguments are pictures.
+
+` + picturesHelp + `
 
 With --questions FILE the pictures and questions come from a file of JSON
 lines {"image":PATH,"question":TEXT}; neighbouring lines about one picture
@@ -46,14 +60,30 @@ by --regions FILE.npz or FILE.tsv; IMAGE then only names the picture.
 With --json each answer is one line {"image","question","answer","tokens",
 "logprob","seconds","token_logprobs"}, or {"image","error"}.
 
+` + resultsHelp + `
+
 ` + exitHelp,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if o.questions != "" {
-				return usageArgs(cobra.NoArgs)(cmd, args)
+			switch {
+			case o.questions == "" && len(o.asked) > 0:
+				return o.needs(0)(cmd, args)
+			case o.questions == "":
+				return o.needs(1)(cmd, args)
+			case len(o.lists) > 0:
+				return usageOf(cmd, "--questions names the pictures; leave --list out")
+			case len(o.asked) > 0:
+				return usageOf(cmd, "--questions and --question exclude each other")
+			case len(args) > 0:
+				return usageOf(cmd, "--questions FILE names the pictures, too: leave out %q", args[0])
 			}
-			return usageArgs(cobra.MinimumNArgs(2))(cmd, args)
+			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(o.choices) > 0 {
+				if err := env.checkNothingWritten(cmd, "--choices"); err != nil {
+					return err
+				}
+			}
 			switch {
 			case cmd.Flags().Changed("model"):
 			case len(o.shots) > 0 || o.shotsFile != "":
@@ -66,7 +96,9 @@ With --json each answer is one line {"image","question","answer","tokens",
 	}
 	o.modelOptions.addFlags(cmd, mini.Captions)
 	o.generationOptions.addFlags(cmd)
+	o.batchOptions.addFlags(cmd, "JSON lines")
 	f := cmd.Flags()
+	f.StringArrayVar(&o.asked, "question", nil, "a question about the pictures (repeat)")
 	f.StringVar(&o.questions, "questions", "",
 		"read pictures and questions from a file of JSON lines")
 	f.StringSliceVar(&o.choices, "choices", nil, "pick among these answers, such as yes,no")
@@ -77,12 +109,20 @@ With --json each answer is one line {"image","question","answer","tokens",
 }
 
 func runAsk(ctx context.Context, env *environment, o askOptions, args []string) error {
-	groups, err := o.groups(env, args)
+	if err := o.check(); err != nil {
+		return err
+	}
+	var err error
+	if o.choices, err = choicesOf(o.choices); err != nil {
+		return err
+	}
+	env.hintAlone("choice", len(o.choices), 1)
+	a := &asker{options: o}
+	found, err := a.find(env, args)
 	if err != nil {
 		return err
 	}
-	a := &asker{env: env, options: o, several: len(groups) > 1}
-	if a.shots, err = o.loadShots(env); err != nil {
+	if err := a.loadShots(env); err != nil {
 		return err
 	}
 	if o.regions != "" {
@@ -94,172 +134,252 @@ func runAsk(ctx context.Context, env *environment, o askOptions, args []string) 
 		return err
 	}
 	defer a.pipeline.Close()
-	failed := 0
-	for _, group := range groups {
-		err := a.answer(ctx, group)
-		if err == nil {
-			continue
-		}
-		if env.json && ctx.Err() == nil {
-			env.printJSON(api.NewFailure(string(group[0].Image), err))
-		}
-		if !a.several || ctx.Err() != nil {
-			return err
-		}
-		if !env.json {
-			env.report(err)
-		}
-		failed++
+	if found.single && len(a.all) == 1 && len(o.choices) == 0 && a.regions == nil &&
+		!env.json && isTerminal(env.stdout) {
+		return a.stream(ctx, env, found.pictures)
 	}
-	if failed > 0 {
-		return fmt.Errorf("%d of %d pictures failed", failed, len(groups))
-	}
-	return nil
-}
-
-// groups are the questions to answer, neighbours about one picture together.
-func (o *askOptions) groups(env *environment, args []string) ([][]api.Question, error) {
-	if o.questions == "" {
-		group := make([]api.Question, len(args)-1)
-		for i, q := range args[1:] {
-			if strings.TrimSpace(q) == "" {
-				return nil, fmt.Errorf("%w: the question is empty", pipeline.ErrPrompt)
-			}
-			group[i] = api.Question{Image: api.Name(args[0]), Question: q}
-		}
-		return [][]api.Question{group}, nil
-	}
-	var groups [][]api.Question
-	err := eachLine(env, o.questions, func(q api.Question) error {
-		if q.Image == "" || strings.TrimSpace(q.Question) == "" {
-			return fmt.Errorf(`it needs "image" and "question"`)
-		}
-		if last := len(groups) - 1; last >= 0 && groups[last][0].Image == q.Image {
-			groups[last] = append(groups[last], q)
-		} else {
-			groups = append(groups, []api.Question{q})
-		}
-		return nil
-	})
-	if err == nil && len(groups) == 0 {
-		err = api.Inputf("%s: no questions in it", o.questions)
-	}
-	return groups, err
-}
-
-// loadShots decodes the examples of --shot and --shots.
-func (o *askOptions) loadShots(env *environment) ([]pipeline.Shot, error) {
-	var shots []pipeline.Shot
-	add := func(e api.Example) error {
-		img, err := env.loadPicture(string(e.Image))
-		if err == nil {
-			shots = append(shots, pipeline.Shot{Image: img, Question: e.Question, Text: e.Text})
-		}
+	settings, err := a.settings()
+	if err != nil {
 		return err
 	}
-	for _, arg := range o.shots {
-		image, text, ok := strings.Cut(arg, "=")
-		if !ok {
-			return nil, api.Usagef("--shot %q is not IMAGE=TEXT", arg)
-		}
-		if err := add(api.Example{Image: api.Name(image), Text: text}); err != nil {
-			return nil, err
-		}
+	if a.output, err = o.newOutput(env, found, a.pipeline, settings); err != nil {
+		return err
 	}
-	if o.shotsFile == "" {
-		return shots, nil
+	err = a.openResults(api.ResultsOptions{
+		Key: "answer", Lines: len(a.all), PerQuestion: o.questions != "",
+	})
+	if err != nil {
+		return err
 	}
-	err := eachLine(env, o.shotsFile, add)
-	return shots, err
+	return a.finish(runAll(ctx, a.output, api.Runner[[]api.Answer]{
+		Load: a.load, Task: a.answer, Skip: a.skip,
+		Repeats: o.questions != "", SameTexts: o.questions == "",
+	}, a.write))
 }
 
 // asker is one run of ask.
 type asker struct {
-	env      *environment
+	*output
 	options  askOptions
+	all      []string         // questions, about each picture
+	groups   [][]api.Question // those of --questions, neighbours about one picture together
 	pipeline *pipeline.Pipeline
 	shots    []pipeline.Shot
+	shown    []string // shots in words
 	regions  *api.Regions
-	several  bool // pictures, so that answers are named
 }
 
-// requests are the questions of a group with what they are about.
-func (a *asker) requests(group []api.Question) ([]pipeline.Request, error) {
-	about := pipeline.Request{Shots: a.shots}
-	var err error
-	if a.regions != nil {
-		about.Regions, err = a.regions.Of(string(group[0].Image))
-	} else {
-		about.Image, err = a.env.loadPicture(string(group[0].Image))
+// find finds the questions, and the pictures that they are about.
+func (a *asker) find(env *environment, args []string) (found, error) {
+	if a.options.questions == "" {
+		pictures := args
+		if a.all = a.options.asked; len(a.all) == 0 {
+			var words []string
+			pictures, words = a.options.split(args)
+			if err := checkTexts("ask", "question", words); err != nil {
+				return found{}, err
+			}
+			a.all = env.questionsOf(words)
+		}
+		for _, q := range a.all {
+			if strings.TrimSpace(q) == "" {
+				return found{}, fmt.Errorf("%w: the question is empty", pipeline.ErrPrompt)
+			}
+		}
+		return a.options.find(env, pictures)
 	}
-	if err != nil {
-		return nil, err
+	var names []string
+	err := eachLine(env, a.options.questions, func(q api.Question) error {
+		if q.Image == "" || strings.TrimSpace(q.Question) == "" {
+			return fmt.Errorf(`it needs "image" and "question"`)
+		}
+		if last := len(a.groups) - 1; last >= 0 && a.groups[last][0].Image == q.Image {
+			a.groups[last] = append(a.groups[last], q)
+		} else {
+			a.groups = append(a.groups, []api.Question{q})
+			names = append(names, string(q.Image))
+		}
+		return nil
+	})
+	if err == nil && len(a.groups) == 0 {
+		err = api.Inputf("%s: no questions in it", a.options.questions)
 	}
-	requests := make([]pipeline.Request, len(group))
-	for i, q := range group {
-		requests[i] = about
-		requests[i].Question = q.Question
-	}
-	return requests, nil
-}
-
-// answer answers the questions about one picture.
-func (a *asker) answer(ctx context.Context, group []api.Question) error {
-	start := time.Now()
-	requests, err := a.requests(group)
-	if err != nil {
-		return err
-	}
-	if len(a.options.choices) > 0 {
-		return a.choose(ctx, group, requests, start)
-	}
-	options := a.options.generation()
-	stream := len(group) == 1 && !a.several && a.regions == nil
-	if stream && !a.env.json && isTerminal(a.env.stdout) {
-		return a.env.printStream(a.pipeline.Stream(ctx, requests[0], options...))
-	}
-	answers, err := a.pipeline.Generate(ctx, requests, options...)
-	if err != nil {
-		return err
-	}
-	seconds := time.Since(start).Seconds() / float64(len(group))
-	a.env.verboseStats(string(group[0].Image), answers[0][0])
-	for i, texts := range answers {
-		if err := a.print(api.NewAnswer(group[i], texts, seconds)); err != nil {
-			return err
+	pictures := func(yield func(api.Picture, error) bool) {
+		for p := range env.sources().Files(names...) {
+			if !yield(p, nil) {
+				return
+			}
 		}
 	}
-	return nil
+	single := len(a.groups) == 1 && a.options.out == ""
+	return found{pictures, len(names), single, nil}, err
 }
 
-// choose picks among the answers of --choices for each question.
-func (a *asker) choose(
-	ctx context.Context, group []api.Question, requests []pipeline.Request, start time.Time,
-) error {
-	i := 0
-	for scored, err := range api.ChooseEach(ctx, a.pipeline, requests, a.options.choices) {
+// settings are what changes the answers.
+func (a *asker) settings() (api.Settings, error) {
+	settings := a.options.modelOptions.settings()
+	if len(a.all) == 1 {
+		settings["question"] = a.all[0]
+	} else {
+		settings.SetList("questions", a.all)
+	}
+	settings.SetList("choices", a.options.choices)
+	settings.SetList("shots", a.shown)
+	if a.options.regions != "" {
+		settings["regions"] = a.options.regions
+	}
+	return settings, settings.SetGeneration(a.pipeline, a.options.generation())
+}
+
+// skip leaves out the questions that are answered already.
+func (a *asker) skip(image string, index int) bool {
+	if a.groups == nil || a.results == nil {
+		return a.skipDone(image, index)
+	}
+	a.groups[index] = slices.DeleteFunc(a.groups[index], func(q api.Question) bool {
+		return a.results.DoneQuestion(image, q.Question)
+	})
+	if len(a.groups[index]) > 0 {
+		return false
+	}
+	a.output.skip()
+	return true
+}
+
+// loadShots decodes the examples of --shot and --shots.
+func (a *asker) loadShots(env *environment) error {
+	add := func(e api.Example) error {
+		img, err := env.loadPicture(string(e.Image))
+		if err == nil {
+			shot := pipeline.Shot{Image: img, Question: e.Question, Text: e.Text}
+			a.shots = append(a.shots, shot)
+			a.shown = append(a.shown, fmt.Sprintf("%s=%s", e.Image, e.Text))
+			if e.Question != "" {
+				a.shown[len(a.shown)-1] += " (" + e.Question + ")"
+			}
+		}
+		return err
+	}
+	for _, arg := range a.options.shots {
+		example, err := shotOf(arg)
+		if err == nil {
+			err = add(example)
+		}
 		if err != nil {
 			return err
 		}
-		line := api.NewChosen(group[i], scored, time.Since(start).Seconds())
-		if err := a.print(line); err != nil {
+	}
+	if a.options.shotsFile == "" {
+		return nil
+	}
+	return eachLine(env, a.options.shotsFile, add)
+}
+
+// load prepares a picture, or finds its regions in the file of --regions.
+func (a *asker) load(ctx context.Context, p api.Picture) (media.Item, error) {
+	if a.regions == nil {
+		return api.LoadFor(a.pipeline)(ctx, p)
+	}
+	return a.regions.Of(p.Name)
+}
+
+// questions are those about a picture.
+func (a *asker) questions(l api.Loaded) []api.Question {
+	if a.groups != nil {
+		return a.groups[l.Index]
+	}
+	questions := make([]api.Question, len(a.all))
+	for i, q := range a.all {
+		questions[i] = api.Question{Image: api.Name(l.Name), Question: q}
+	}
+	return questions
+}
+
+// requests are the questions about a picture, with what they are about.
+func (a *asker) requests(l api.Loaded) (requests []pipeline.Request) {
+	about := pipeline.Request{Shots: a.shots}
+	if regions, ok := l.Item.(*pipeline.Regions); ok {
+		about.Regions = regions
+	} else {
+		about.Item = l.Item
+	}
+	for _, q := range a.questions(l) {
+		about.Question = q.Question
+		requests = append(requests, about)
+	}
+	return requests
+}
+
+// answer answers the questions about each picture of a batch.
+func (a *asker) answer(ctx context.Context, batch []api.Loaded) ([][]api.Answer, error) {
+	answers := make([][]api.Answer, len(batch))
+	if len(a.options.choices) > 0 {
+		for i, l := range batch {
+			questions := a.questions(l)
+			each := api.ChooseEach(ctx, a.pipeline, a.requests(l), a.options.choices)
+			for scored, err := range each {
+				if err != nil {
+					return nil, err
+				}
+				answers[i] = append(answers[i], api.NewChosen(questions[len(answers[i])], scored, 0))
+			}
+		}
+		return answers, nil
+	}
+	var requests []pipeline.Request
+	for _, l := range batch {
+		requests = append(requests, a.requests(l)...)
+	}
+	texts, err := a.pipeline.Generate(ctx, requests, a.options.generation()...)
+	if err != nil {
+		return nil, err
+	}
+	for i, l := range batch {
+		a.env.verboseStats(l.Name, texts[0][0])
+		for _, q := range a.questions(l) {
+			answers[i] = append(answers[i], api.NewAnswer(q, texts[0], 0))
+			texts = texts[1:]
+		}
+	}
+	return answers, nil
+}
+
+// stream writes the answer to a single question as it comes.
+func (a *asker) stream(
+	ctx context.Context, env *environment, pictures iter.Seq2[api.Picture, error],
+) error {
+	for p, err := range pictures {
+		if err != nil {
 			return err
 		}
-		start = time.Now()
-		i++
+		item, err := a.load(ctx, p)
+		if err != nil {
+			return err
+		}
+		request := a.requests(api.Loaded{Picture: p, Item: item})[0]
+		return env.printStream(a.pipeline.Stream(ctx, request, a.options.generation()...))
 	}
 	return nil
+}
+
+// write writes the answers about one picture.
+func (a *asker) write(f api.Finished[[]api.Answer]) error {
+	var all []any
+	for _, line := range f.Value {
+		line.Seconds = f.Seconds / float64(len(f.Value))
+		if a.printsLines() {
+			line.Origin = a.origin
+			all = append(all, line)
+		} else if err := a.print(line); err != nil {
+			return err
+		}
+	}
+	return a.output.write(f.Name, all...)
 }
 
 // print writes one answer, others below it, or the choices with their probabilities.
 func (a *asker) print(line api.Answer) error {
-	if a.env.json {
-		return a.env.printJSON(line)
-	}
-	name := ""
-	if a.several {
-		name = api.Visible(string(line.Image)) + ": "
-	}
+	name := a.title(string(line.Image))
 	if _, err := fmt.Fprintf(a.env.stdout, "%s%s\n", name, line.Answer); err != nil {
 		return err
 	}
@@ -269,7 +389,7 @@ func (a *asker) print(line api.Answer) error {
 		}
 	}
 	for _, c := range line.Choices {
-		_, err := fmt.Fprintf(a.env.stdout, "  %.4f\t%s\n", c.Probability, c.Choice)
+		_, err := fmt.Fprintf(a.env.stdout, "  %.4f\t%s\n", c.Probability, c.Text)
 		if err != nil {
 			return err
 		}

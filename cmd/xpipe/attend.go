@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -27,8 +28,11 @@ type attendOptions struct {
 func newAttendCommand(env *environment) *cobra.Command {
 	var o attendOptions
 	cmd := &cobra.Command{
-		Use:   "attend IMAGE [QUESTION]",
+		Use:   "attend IMAGE [QUESTION...]",
 		Short: "Show where the model looked for each word",
+		Example: `  xpipe attend photo.jpg -o where.html
+  xpipe attend photo.jpg "what color is the car?" -o where.png
+  xpipe attend photo.jpg --text "a red car" --rollout --json`,
 		Long: `Captions the picture, or answers the question, and shows for each word which
 part of the picture the model attended to.
 
@@ -59,18 +63,23 @@ knows. With ONNX Runtime (--engine ort) graphs that were not exported with
 read, not why: make eval-attention measures how far it can be trusted.
 
 ` + exitHelp,
-		Args: usageArgs(cobra.RangeArgs(1, 2)),
+		Args: usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.text != "" {
+				if err := env.checkNothingWritten(cmd, "--text"); err != nil {
+					return err
+				}
+			}
 			if !cmd.Flags().Changed("engine") {
 				o.name = api.TappingEngine()
 			}
 			if o.regions != "" && !cmd.Flags().Changed("model") {
-				o.model = mini.Regions
+				o.model = mini.LXMERT
 			}
 			return runAttend(cmd.Context(), env, o, args)
 		},
 	}
-	o.modelOptions.addFlags(cmd, mini.Captions)
+	o.modelOptions.addFlags(cmd, mini.BLIP2)
 	o.generationOptions.addFlags(cmd)
 	f := cmd.Flags()
 	f.StringVarP(&o.out, "out", "o", "", "file to write: .png, .html, .json or .npz")
@@ -120,10 +129,18 @@ func runAttend(ctx context.Context, env *environment, o attendOptions, args []st
 	if err != nil {
 		return err
 	}
+	v.MadeBy = api.MadeBy{
+		Model: p.Bundle().Name, Engine: p.Engine().Name(), Version: version(),
+	}
 	if o.out != "" {
-		return writeFile(o.out, map[string]func(io.Writer) error{
+		err := writeFile(o.out, map[string]func(io.Writer) error{
 			".png": v.WritePNG, ".html": v.WriteHTML, ".json": v.WriteJSON, ".npz": v.WriteNpz,
 		}[kind])
+		if err == nil && !env.json {
+			fmt.Fprintf(env.stderr, "wrote %s: where %s looked for %q\n",
+				api.Visible(o.out), v.MadeBy.Model, cmp.Or(v.Written(), v.Question))
+		}
+		return err
 	}
 	switch {
 	case env.json:
@@ -137,7 +154,11 @@ func runAttend(ctx context.Context, env *environment, o attendOptions, args []st
 // request is what the model is asked. Where it sees regions, the picture is there to draw on.
 func (o *attendOptions) request(env *environment, args []string) (r pipeline.Request, err error) {
 	if len(args) > 1 {
-		if r.Question = strings.TrimSpace(args[1]); r.Question == "" {
+		if err := checkTexts("attend", "question", args[1:]); err != nil {
+			return r, err
+		}
+		r.Question = strings.TrimSpace(strings.Join(args[1:], " ")) // written without quotes, too
+		if r.Question == "" {
 			return r, fmt.Errorf("%w: the question is empty", pipeline.ErrPrompt)
 		}
 	}

@@ -29,6 +29,9 @@ func TestAttendFiles(t *testing.T) {
 		if code := execute(t.Context(), &environment{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}, args); code != api.ExitOK {
 			t.Fatal(code, errs.String())
 		}
+		if !strings.Contains(errs.String(), "wrote "+path) {
+			t.Errorf("%s: %q", name, errs.String())
+		}
 		data, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -39,7 +42,8 @@ func TestAttendFiles(t *testing.T) {
 	if err := json.Unmarshal(write("a.json"), &f); err != nil {
 		t.Fatal(err)
 	}
-	if f.Text == "" || len(f.Tokens) == 0 || f.Rows != 7 || f.Cols != 7 {
+	if f.Text == "" || len(f.Tokens) == 0 || f.Rows != 7 || f.Cols != 7 ||
+		f.Model != "blip2-mini" || f.Engine != "go" || f.Version == "" {
 		t.Errorf("%+v", f)
 	}
 	for _, token := range f.Tokens {
@@ -72,8 +76,12 @@ func TestAttendFiles(t *testing.T) {
 	if err != nil || sheet.Bounds().Dx() < 600 || sheet.Bounds().Dy() < 250 {
 		t.Error(sheet.Bounds(), err)
 	}
+	if file, err := os.ReadFile(filepath.Join(dir, "a.png")); err != nil ||
+		!bytes.Contains(file, []byte("iTXtComment\x00\x00\x00\x00\x00Made by blip2-mini on the engine go")) {
+		t.Errorf("the sheet does not say what made it: %v", err)
+	}
 	page := string(write("a.html"))
-	for _, must := range []string{"<!doctype html>", f.Text, "data:image/png;base64,", `"stages":[{`} {
+	for _, must := range []string{"<!doctype html>", f.Text, "data:image/png;base64,", `"stages":[{`, "Made by blip2-mini"} {
 		if !strings.Contains(page, must) {
 			t.Errorf("the page lacks %s", must)
 		}
@@ -184,6 +192,9 @@ func TestMemoryLimitFlag(t *testing.T) {
 		env := &environment{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}
 		if got := execute(t.Context(), env, []string{"attend", circle, "--memory-limit", limit}); got != code {
 			t.Errorf("%s: exit %d, %s", limit, got, errs.String())
+		}
+		if says := strings.Contains(errs.String(), "more memory than --memory-limit allows"); says != (limit == "1K") {
+			t.Errorf("%s: %s", limit, errs.String())
 		}
 	}
 }

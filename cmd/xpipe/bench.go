@@ -15,8 +15,8 @@ import (
 
 	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/engine/enginebench"
 	"github.com/crossattn/xpipe/fallback/kernel"
+	"github.com/crossattn/xpipe/internal/enginebench"
 	"github.com/spf13/cobra"
 )
 
@@ -24,9 +24,11 @@ type benchOptions struct {
 	engineOptions
 	runs, warm    int
 	dims          []string
+	missing       []string // engines that were to be timed and cannot be used
 	withFootprint bool
 	footprintOnly bool // in the process that bench starts for that
 	profile       string
+	model         string
 }
 
 // The prefixes of what enginebench makes: graphs, and graphs in several sizes.
@@ -49,6 +51,9 @@ func newBenchCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bench GRAPH.onnx|BUNDLE|builtin:NAME|curve:NAME",
 		Short: "Time a graph on the engines",
+		Example: `  xpipe bench clip-mini
+  xpipe bench graph.onnx --dim batch=8 --runs 50 --threads 1
+  xpipe bench builtin:all --engine go --json`,
 		Long: `Runs a graph, or each graph of a bundle, on the engines in turns and prints the
 median times and the median of the pairs' ratios ` + ratios + `: below 1 the
 first of the two is the faster one. Inputs are seeded random numbers; dimensions
@@ -60,16 +65,21 @@ GFLOP/s are given for graphs of full size with random weights, made on the spot:
 
 How time grows with one size of a graph:
 ` + strings.Join(growing, "\n") + "\n  " + curves + "all  all of them\n\n" + exitHelp,
-		Args: usageArgs(cobra.ExactArgs(1)),
+		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runBench(cmd.Context(), env, o, args[0])
+			if err := env.modelArgument(cmd, &o.model, "a graph or a model", args); err != nil {
+				return err
+			}
+			return runBench(cmd.Context(), env, o, o.model)
 		},
 	}
 	o.addFlags(cmd)
-	engineFlag := cmd.Flags().Lookup("engine")
-	engineFlag.Usage = fmt.Sprintf("engines to time: %s; %s: all that can be used",
+	addModelFlag(cmd, &o.model, "")
+	engines := cmd.Flags().Lookup("engine")
+	engines.Value = engineFlag(&o.name, benchBoth, benchAll)
+	engines.Usage = fmt.Sprintf("engines to time: %s; %s: all that can be used",
 		api.OrList(benchNames()), api.AutoEngine)
-	engineFlag.DefValue = api.AutoEngine
+	engines.DefValue = api.AutoEngine
 	f := cmd.Flags()
 	f.IntVar(&o.runs, "runs", 20, "runs of each engine that count")
 	f.IntVar(&o.warm, "warm", 3, "runs of each engine before those")
@@ -104,8 +114,8 @@ func runBench(ctx context.Context, env *environment, o benchOptions, target stri
 		}
 		dims[name] = n
 	}
-	if o.runs < 1 || o.warm < 0 || o.threads < 0 {
-		return api.Usagef("--runs must be 1 or more, --warm and --threads 0 or more")
+	if o.runs < 1 || o.warm < 0 {
+		return api.Usagef("--runs must be 1 or more, --warm 0 or more")
 	}
 	if o.threads == 0 {
 		o.threads = runtime.GOMAXPROCS(0)
@@ -150,7 +160,7 @@ func runBench(ctx context.Context, env *environment, o benchOptions, target stri
 	if env.json {
 		return nil
 	}
-	return printBench(env, lines)
+	return printBench(env, lines, o.missing)
 }
 
 // The words for all engines; benchBoth dates from when there were two.
@@ -172,8 +182,7 @@ func (o *benchOptions) engines(env *environment) ([]timedEngine, error) {
 	if !auto && o.name != benchBoth && o.name != benchAll {
 		row, err := api.FindEngine(o.name)
 		if err != nil {
-			names := api.OrList(append(benchNames(), api.AutoEngine))
-			return nil, api.Usagef("there is no engine %q; bench takes %s", o.name, names)
+			return nil, err
 		}
 		rows = []engine.Row{row}
 	}
@@ -187,6 +196,7 @@ func (o *benchOptions) engines(env *environment) ([]timedEngine, error) {
 			env.verbosef("%v", choice)
 		case auto && o.libraries[row.Name] == "":
 			unusable = cmp.Or(unusable, err)
+			o.missing = append(o.missing, row.Name)
 			env.verboseUnusable(row, err)
 		default:
 			return nil, err
@@ -194,6 +204,9 @@ func (o *benchOptions) engines(env *environment) ([]timedEngine, error) {
 	}
 	if engines == nil {
 		return nil, unusable
+	}
+	for _, name := range o.missing {
+		env.warnf("engine %s is not timed: it cannot be used here (xpipe doctor says why)", name)
 	}
 	return engines, nil
 }

@@ -11,7 +11,7 @@ import (
 	"strconv"
 
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/engine/enginebench"
+	"github.com/crossattn/xpipe/internal/enginebench"
 )
 
 // Runs and openings in the process that measures an engine's footprint.

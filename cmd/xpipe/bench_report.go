@@ -47,13 +47,17 @@ func ratioNames(engines []string) []string {
 	return names
 }
 
-func printBench(env *environment, lines []api.Bench) error {
+// printBench prints a line a graph. Engines that are missing have columns of "-".
+func printBench(env *environment, lines []api.Bench, missing []string) error {
 	w := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	row := func(cells []string) { fmt.Fprintln(w, strings.Join(cells, "\t")+"\t") }
 	footprint := slices.ContainsFunc(lines, hasFootprint)
-	row(benchColumns(timed(lines[0]), footprint))
+	names := slices.DeleteFunc(api.EngineNames(), func(name string) bool {
+		return lines[0].Engines[name] == nil && !slices.Contains(missing, name)
+	})
+	row(benchColumns(names, footprint))
 	for _, b := range lines {
-		row(benchCells(b, footprint))
+		row(benchCells(b, names, footprint))
 	}
 	return w.Flush()
 }
@@ -90,21 +94,29 @@ func benchColumns(names []string, footprint bool) []string {
 	return columns
 }
 
-// benchCells are what stands under benchColumns for one graph.
-func benchCells(b api.Bench, footprint bool) []string {
+// benchCells are what stands under benchColumns for one graph: "-" where an engine was not timed.
+func benchCells(b api.Bench, names []string, footprint bool) []string {
 	var engines []*api.BenchEngine
-	for _, name := range timed(b) {
+	for _, name := range names {
 		engines = append(engines, b.Engines[name])
 	}
 	first, others := engines[0], engines[1:]
 	cells := []string{b.Graph, strconv.Itoa(b.Threads)}
 	add := func(list []*api.BenchEngine, format string, figure func(*api.BenchEngine) float64) {
 		for _, e := range list {
-			cells = append(cells, fmt.Sprintf(format, figure(e)))
+			cell := "-"
+			if e != nil {
+				cell = fmt.Sprintf(format, figure(e))
+			}
+			cells = append(cells, cell)
 		}
 	}
 	add(engines, "%.2f", func(e *api.BenchEngine) float64 { return e.MS })
 	for _, e := range others {
+		if e == nil {
+			cells = append(cells, "-", "-", "-")
+			continue
+		}
 		cells = append(cells, fmt.Sprintf("%.2f", e.Ratio),
 			fmt.Sprintf("%.2f-%.2f", e.RatioLow, e.RatioHigh), fmt.Sprintf("%.2f", e.CPURatio))
 	}

@@ -36,6 +36,20 @@ func TestBench(t *testing.T) {
 	}
 }
 
+// An engine that could not be used has a column of "-".
+func TestBenchMissing(t *testing.T) {
+	t.Parallel()
+	env, out, _ := testEnvironment()
+	line := api.Bench{Graph: "g", Threads: 1, Engines: map[string]*api.BenchEngine{"go": {MS: 1.5}}}
+	if err := printBench(env, []api.Bench{line}, []string{"ort"}); err != nil {
+		t.Fatal(err)
+	}
+	head, row, _ := strings.Cut(out.String(), "\n")
+	if !strings.Contains(head, "ort ms") || strings.Join(strings.Fields(row), " ") != "g 1 1.50 - - - -" {
+		t.Errorf("%s", out)
+	}
+}
+
 func TestBenchRefuses(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -5,43 +5,64 @@ import (
 	"fmt"
 
 	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/models/mini"
+	"github.com/crossattn/xpipe/pipeline"
 	"github.com/spf13/cobra"
 )
 
 type classifyOptions struct {
 	modelOptions
+	batchOptions
 	top int
 }
 
 func newClassifyCommand(env *environment) *cobra.Command {
 	var o classifyOptions
 	cmd := &cobra.Command{
-		Use:   "classify IMAGE LABEL...",
+		Use:   "classify IMAGE|DIR|GLOB|SHARD.tar|- LABEL...",
 		Short: "Pick the label that fits a picture best, without training",
+		Example: `  xpipe classify photo.jpg cat dog bird
+  xpipe classify photo.jpg 'a cat asleep' 'a cat at play' --top 1
+  xpipe classify 'photos/*.jpg' day night --out day.jsonl --resume`,
 		Long: `Prints each label with its probability, the best first. The model reads the
 label inside its own prompt, such as "a photo of a {}".
 
-With --json each label is one line {"image","label","probability"}.
+The first argument may stand for several pictures, a pattern in quotation marks;
+with --list FILE all arguments are labels.
+
+` + picturesHelp + `
+
+With --json each label is one line {"image","label","probability"}, and a picture
+that failed {"image","error"}.
+
+` + resultsHelp + `
 
 ` + exitHelp,
-		Args: usageArgs(cobra.MinimumNArgs(2)),
+		Args: func(cmd *cobra.Command, args []string) error { return o.needs(1)(cmd, args) },
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runClassify(cmd.Context(), env, o, args[0], args[1:])
+			return runClassify(cmd.Context(), env, o, args)
 		},
 	}
-	o.addFlags(cmd, mini.Labels)
+	o.modelOptions.addFlags(cmd, mini.Labels)
+	o.batchOptions.addFlags(cmd, "JSON lines")
 	cmd.Flags().IntVar(&o.top, "top", 0, "print the best N only (0: all)")
 	return cmd
 }
 
-func runClassify(
-	ctx context.Context, env *environment, o classifyOptions, path string, labels []string,
-) error {
+func runClassify(ctx context.Context, env *environment, o classifyOptions, args []string) error {
 	if o.top < 0 {
 		return api.Usagef("--top must be 0 or more")
 	}
-	img, err := env.loadPicture(path)
+	if err := o.check(); err != nil {
+		return err
+	}
+	pictures, labels := o.split(args)
+	if err := checkTexts("classify", "label", labels); err != nil {
+		return err
+	}
+	env.hintAlone("label", len(labels), 1)
+	found, err := o.find(env, pictures)
 	if err != nil {
 		return err
 	}
@@ -50,22 +71,51 @@ func runClassify(
 		return err
 	}
 	defer p.Close()
-	scored, err := p.Classify(ctx, img, labels...)
+	lines := len(labels)
+	settings := o.settings()
+	settings.SetList("labels", labels)
+	if o.top > 0 && o.top < lines {
+		lines = o.top
+		settings["top"] = o.top
+	}
+	out, err := o.newOutput(env, found, p, settings)
 	if err != nil {
 		return err
 	}
-	if o.top > 0 && o.top < len(scored) {
-		scored = scored[:o.top]
+	out.quiet = true
+	if err := out.openResults(api.ResultsOptions{Key: "label", Lines: lines}); err != nil {
+		return err
 	}
-	for _, s := range scored {
-		if env.json {
-			err = env.printJSON(api.NewLabel(path, s))
-		} else {
-			_, err = fmt.Fprintf(env.stdout, "%.4f\t%s\n", s.Probability, s.Label)
-		}
-		if err != nil {
-			return err
-		}
+	classify := func(ctx context.Context, batch []api.Loaded) ([][]pipeline.Label, error) {
+		return p.ClassifyItems(ctx, itemsOf(batch), labels...)
 	}
-	return nil
+	write := func(f api.Finished[[]pipeline.Label]) error {
+		var all []any
+		for _, label := range f.Value[:lines] {
+			if out.printsLines() {
+				line := api.NewLabel(f.Name, label)
+				line.Origin = out.origin
+				all = append(all, line)
+				continue
+			}
+			_, err := fmt.Fprintf(env.stdout, "%s%.4f\t%s\n",
+				out.title(f.Name), label.Probability, label.Label)
+			if err != nil {
+				return err
+			}
+		}
+		return out.write(f.Name, all...)
+	}
+	return out.finish(runAll(ctx, out, api.Runner[[]pipeline.Label]{
+		Load: api.LoadFor(p), Task: classify, SameTexts: true,
+	}, write))
+}
+
+// itemsOf are the items of a batch.
+func itemsOf(batch []api.Loaded) []media.Item {
+	items := make([]media.Item, len(batch))
+	for i, l := range batch {
+		items[i] = l.Item
+	}
+	return items
 }

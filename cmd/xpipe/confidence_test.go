@@ -13,7 +13,7 @@ import (
 // A calibrated model gives each caption a confidence, and marks those below its threshold.
 func TestUnsure(t *testing.T) {
 	t.Parallel()
-	files, err := mini.FS(mini.Captions)
+	files, err := mini.FS(mini.BLIP2)
 	if err != nil {
 		t.Fatal(err)
 	}

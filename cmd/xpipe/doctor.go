@@ -11,6 +11,7 @@ import (
 
 type doctorOptions struct {
 	libraries libraries
+	settings  []api.Setting // of variables and the configuration file
 }
 
 func newDoctorCommand(env *environment) *cobra.Command {
@@ -18,6 +19,9 @@ func newDoctorCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Show what xpipe found on this machine, and what to do about what is missing",
+		Example: `  xpipe doctor
+  xpipe doctor --json
+  xpipe doctor --ort-lib /opt/onnxruntime/lib/libonnxruntime.so`,
 		Long: `Shows versions, the processor, what each engine found, the default model, and
 helper programs. For each thing missing that a verb needs it says what to do. It
 has each engine caption a picture, and exits with 0 if one of them can.
@@ -25,6 +29,16 @@ has each engine caption a picture, and exits with 0 if one of them can.
 ` + exitHelp,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			lines, err := env.configured(cmd.Root())
+			if err != nil {
+				return err
+			}
+			for _, l := range lines {
+				if l.verb != "" {
+					l.where += " [" + l.verb + "]"
+				}
+				o.settings = append(o.settings, api.Setting{Name: l.key, Value: l.value, From: l.where})
+			}
 			return runDoctor(cmd.Context(), env, o)
 		},
 	}
@@ -34,6 +48,7 @@ has each engine caption a picture, and exits with 0 if one of them can.
 
 func runDoctor(ctx context.Context, env *environment, o doctorOptions) error {
 	d := api.Diagnose(ctx, version(), o.libraries.config(env))
+	d.Config, d.Settings = env.config, o.settings
 	var err error
 	if env.json {
 		err = env.printJSON(d)
@@ -70,6 +85,12 @@ func printDiagnosis(env *environment, d api.Diagnosis) error {
 	}
 	line("model", "%s (%s), %d files, %.1f MB; %s",
 		d.Model.Name, d.Model.Family, d.Model.Files, float64(d.Model.Bytes)/1e6, state)
+	for _, s := range d.Settings {
+		line("setting", "%s = %s, from %s", s.Name, s.Value, s.From)
+	}
+	if d.Config != "" && len(d.Settings) == 0 {
+		line("setting", "none in variables XPIPE_... nor in %s", d.Config)
+	}
 	for _, tool := range d.Tools {
 		path := tool.Path
 		if path == "" {

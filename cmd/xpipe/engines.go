@@ -27,18 +27,86 @@ type engineOptions struct {
 // addFlags adds the flags to cmd.
 func (o *engineOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.name, "engine", "", engineUsage(api.AutoEngine))
+	f.Var(engineFlag(&o.name), "engine", engineUsage(api.AutoEngine))
 	o.libraries.addFlags(cmd, "searched for, see doctor")
-	f.StringVar(&o.provider, "provider", "", providerUsage())
+	f.Var(providerFlag(&o.provider), "provider", providerUsage())
 	f.Lookup("provider").DefValue = api.Engines[0].Providers[0] // of each engine, its first
 	f.StringToStringVar(&o.providerOptions, "provider-option", nil,
 		"option for the provider, such as device_id=1")
-	f.IntVar(&o.threads, "threads", 0, "cores to use (0: all)")
+	f.Var((*threadCount)(&o.threads), "threads", "cores to use (0: all)")
 	f.Var(&o.memoryLimit, "memory-limit", fmt.Sprintf(
 		"most memory for the tensors of one run of a graph, such as 500M or 2G; the Go engine keeps "+
 			"to it (default: %dG for models, no bound for a single graph)",
 		pipeline.DefaultLimits().Memory>>30))
 	f.BoolVar(&o.noFusion, "no-fusion", false, "run graphs operator by operator, as written")
+}
+
+// wordFlag is a flag whose value is one of some words, or with list some of them with commas
+// between.
+type wordFlag struct {
+	value *string
+	what  string // that the words name
+	words []string
+	list  bool
+}
+
+func (f wordFlag) Type() string { return "name" }
+
+func (f wordFlag) String() string {
+	if f.value == nil {
+		return ""
+	}
+	return *f.value
+}
+
+func (f wordFlag) Set(text string) error {
+	given := []string{text}
+	if f.list {
+		given = strings.Split(text, ",")
+	}
+	for _, word := range given {
+		if text != "" && !slices.Contains(f.words, word) {
+			return fmt.Errorf("there is no %s %q; it is %s%s",
+				f.what, word, api.OrList(f.words), api.DidYouMean(word, f.words))
+		}
+	}
+	*f.value = text
+	return nil
+}
+
+// engineFlag names an engine, or one of the words in also.
+func engineFlag(name *string, also ...string) wordFlag {
+	words := slices.Concat(api.EngineNames(), also, []string{api.AutoEngine})
+	return wordFlag{value: name, what: "engine", words: words}
+}
+
+// providerFlag names providers of any engine. One that the engine lacks is the engine's to refuse.
+func providerFlag(name *string) wordFlag {
+	var words []string
+	for _, row := range api.Engines {
+		for _, provider := range row.Providers {
+			if !slices.Contains(words, provider) {
+				words = append(words, provider)
+			}
+		}
+	}
+	return wordFlag{value: name, what: "provider", words: words, list: true}
+}
+
+// threadCount is a flag for a number of cores.
+type threadCount int
+
+func (n *threadCount) Type() string { return "count" }
+
+func (n *threadCount) String() string { return strconv.Itoa(int(*n)) }
+
+func (n *threadCount) Set(text string) error {
+	v, err := strconv.Atoi(text)
+	if err != nil || v < 0 {
+		return fmt.Errorf("%q is no number of cores", text)
+	}
+	*n = threadCount(v)
+	return nil
 }
 
 // engineUsage lists the engines for --engine of a verb, with the one it takes without the flag.

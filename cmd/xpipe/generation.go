@@ -62,8 +62,24 @@ var (
 	}
 )
 
+// generationFlags are the names of the flags that addFlags adds.
+func generationFlags() []string {
+	names := []string{"do-sample", "seed", "early-stopping"}
+	for _, p := range intParameters {
+		names = append(names, p.name)
+	}
+	for _, p := range floatParameters {
+		names = append(names, p.name)
+	}
+	for _, p := range stringsParameters {
+		names = append(names, p.name)
+	}
+	return names
+}
+
 // addFlags adds one flag for each parameter.
 func (o *generationOptions) addFlags(cmd *cobra.Command) {
+	cmd.PreRunE = checkEffect
 	f := cmd.Flags()
 	for _, p := range intParameters {
 		p.change(o, cmd, f.Int(p.name, 0, p.usage))
@@ -88,6 +104,41 @@ func (o *generationOptions) addFlags(cmd *cobra.Command) {
 			g.EarlyStopping = -1 // refused with the other parameters
 		}
 	})
+}
+
+// without are flags that do nothing without another one.
+var without = []struct {
+	flags []string
+	needs string
+	given func(cmd *cobra.Command) bool // the other one
+}{
+	{[]string{"temperature", "top-k", "top-p", "min-p", "typical-p", "seed"}, "--do-sample",
+		func(cmd *cobra.Command) bool { on, _ := cmd.Flags().GetBool("do-sample"); return on }},
+	{[]string{"length-penalty", "early-stopping"}, "--num-beams N of 2 or more",
+		func(cmd *cobra.Command) bool { n, _ := cmd.Flags().GetInt("num-beams"); return n > 1 }},
+}
+
+// checkEffect refuses flags without effect.
+func checkEffect(cmd *cobra.Command, _ []string) error {
+	for _, w := range without {
+		for _, name := range w.flags {
+			if cmd.Flags().Changed(name) && !w.given(cmd) {
+				return usageOf(cmd, "--%s has no effect without %s", name, w.needs)
+			}
+		}
+	}
+	return nil
+}
+
+// checkNothingWritten refuses flags of decoding on a command line that has the model write nothing
+// of its own, because of another flag.
+func (env *environment) checkNothingWritten(cmd *cobra.Command, because string) error {
+	for _, name := range generationFlags() {
+		if cmd.Flags().Changed(name) && !env.settings[name] {
+			return usageOf(cmd, "--%s has no effect with %s", name, because)
+		}
+	}
+	return nil
 }
 
 // change sets the field to the flag's value if the flag was given.

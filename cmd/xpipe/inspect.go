@@ -10,32 +10,37 @@ import (
 
 	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/models"
+	"github.com/crossattn/xpipe/onnx"
 	"github.com/spf13/cobra"
 )
 
 func newInspectCommand(env *environment) *cobra.Command {
-	var variant string
+	var model, variant string
 	cmd := &cobra.Command{
 		Use:   "inspect GRAPH.onnx|BUNDLE",
 		Short: "Show what a graph or a model bundle holds",
+		Example: `  xpipe inspect clip-mini
+  xpipe inspect ~/models/blip2 --variant fp16
+  xpipe inspect encoder.onnx --json`,
 		Long: `Shows inputs, outputs, parameters, opset and operators with their counts, and
 which operators an engine lacks, where it tells beforehand. BUNDLE is a folder
 or the name of an embedded model.
 
 ` + exitHelp,
-		Args: usageArgs(cobra.ExactArgs(1)),
-		RunE: func(_ *cobra.Command, args []string) error {
-			return runInspect(env, args[0], variant)
+		Args: usageArgs(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := env.modelArgument(cmd, &model, "GRAPH.onnx or BUNDLE", args); err != nil {
+				return err
+			}
+			return runInspect(env, model, variant)
 		},
 	}
+	addModelFlag(cmd, &model, "")
 	addVariantFlag(cmd, &variant)
 	return cmd
 }
 
 func runInspect(env *environment, what, variant string) error {
-	if err := checkVariant(variant); err != nil {
-		return err
-	}
 	if info, err := os.Stat(what); err == nil && !info.IsDir() {
 		graph, err := api.InspectFile(what)
 		if err != nil {
@@ -104,7 +109,11 @@ func printGraph(env *environment, g api.GraphInfo) error {
 		var lacking []string
 		for _, row := range api.Engines {
 			if has, tells := op.Engines[row.Name]; tells && !has {
-				lacking = append(lacking, "engine "+row.Name+" lacks it")
+				what := " lacks it"
+				if len(op.NotRun) > 0 {
+					what = ": " + onnx.NotRun(strings.Join(op.NotRun, ", "))
+				}
+				lacking = append(lacking, "engine "+row.Name+what)
 			}
 		}
 		fmt.Fprintf(w, "  %6d\t%s\t%s\n",

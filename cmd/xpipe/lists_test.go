@@ -95,23 +95,24 @@ func TestCaptionShards(t *testing.T) {
 	t.Parallel()
 	const shards = "../../testdata/shards/"
 	dir := place(t, map[string]string{"e.tar": "=", "a.txt": "=x"})
+	says := want(t, "caption", "--engine", "go", "-m", tinyWriter, apple)
 	for _, args := range [][]string{{dir + "/e.tar"}, {dir + "/e.tar", "--json"}, {"--out", dir + "/o.jsonl", dir + "/e.tar"}} {
-		code, _, stderr := xpipe(t, "", append([]string{"caption", "--engine", "go"}, args...)...)
+		code, _, stderr := xpipe(t, "", append([]string{"caption", "--engine", "go", "-m", tinyWriter}, args...)...)
 		if code != api.ExitInput || !strings.Contains(stderr, "e.tar: no pictures in it (.jpg") {
 			t.Errorf("%v: exit %d: %s", args, code, stderr)
 		}
 	}
 	for _, sparse := range []string{"gnu", "pax-0.0", "pax-0.1", "pax-1.0"} {
 		path := shards + "sparse-" + sparse + ".tar"
-		if got := want(t, "caption", "--engine", "go", path); got != path+"/p.png: red apple\n" {
+		if got := want(t, "caption", "--engine", "go", "-m", tinyWriter, path); got != path+"/p.png: "+says {
 			t.Errorf("%s: %q", sparse, got)
 		}
 	}
 	// Those behind a shard without pictures are captioned, in batches, too.
 	path := shards + "twice.tar"
 	for _, batch := range []string{"1", "2", "5"} {
-		code, stdout, stderr := xpipe(t, "", "caption", "--engine", "go", "--batch", batch, dir+"/e.tar", path, apple)
-		if code != api.ExitInput || !strings.HasPrefix(stdout, path+"/x.png: red apple\n"+path+"/x.png#2: ") ||
+		code, stdout, stderr := xpipe(t, "", "caption", "--engine", "go", "-m", tinyWriter, "--batch", batch, dir+"/e.tar", path, apple)
+		if code != api.ExitInput || !strings.HasPrefix(stdout, path+"/x.png: "+says+path+"/x.png#2: ") ||
 			strings.Count(stdout, "\n") != 3 || !strings.Contains(stderr, "no pictures in it") {
 			t.Errorf("exit %d: %s%s", code, stdout, stderr)
 		}
@@ -120,8 +121,8 @@ func TestCaptionShards(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	code, stdout, stderr := xpipe(t, string(data), "caption", "--engine", "go", "-")
-	if code != 0 || !strings.HasPrefix(stdout, "-/x.png: red apple\n-/x.png#2: ") {
+	code, stdout, stderr := xpipe(t, string(data), "caption", "--engine", "go", "-m", tinyWriter, "-")
+	if code != 0 || !strings.HasPrefix(stdout, "-/x.png: "+says+"-/x.png#2: ") {
 		t.Errorf("on standard input: exit %d: %s%s", code, stdout, stderr)
 	}
 }
@@ -182,7 +183,10 @@ func TestResumeNames(t *testing.T) {
 			t.Skip(err)
 		}
 	}
-	model := "blip2-mini"
+	model, err := filepath.Abs(tinyWriter)
+	if err != nil {
+		t.Fatal(err)
+	}
 	t.Chdir(dir)
 	caption := func(args ...string) string {
 		t.Helper()
@@ -255,6 +259,9 @@ func TestControlCharacters(t *testing.T) {
 		if args[0] != "inspect" && args[0] != "preprocess" && args[0] != "tokenize" && args[0] != "verify" &&
 			args[0] != "bench" && args[0] != "\x1bverb" && !slices.Contains(args, "--engine") {
 			args = append([]string{args[0], "--engine", "go"}, args[1:]...)
+		}
+		if (args[0] == "caption" || args[0] == "ask") && !slices.Contains(args, "-m") {
+			args = append(args, "-m", tinyWriter)
 		}
 		_, stdout, stderr := xpipe(t, list, args...)
 		for _, printed := range []string{stdout, stderr} {

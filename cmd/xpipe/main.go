@@ -1,9 +1,10 @@
 // Command xpipe captions pictures, answers questions about them, and shows what the models and
 // engines under it do. One file holds one verb; what a verb prints at length stands beside it, as
 // bench_report.go beside bench.go. What verbs share is in root.go (flags of all), model.go,
-// engines.go and generation.go (flags of models, engines and decoding), probe.go (trying
-// libraries), input.go, output.go and exit.go. Logic that a Go program would want is in packages
-// pipeline and api.
+// engines.go and generation.go (flags of models, engines and decoding), help.go and man.go (what
+// help says), arguments.go and words.go (what is wrong with a command line, and what words mean),
+// config.go (settings of the user), probe.go (trying libraries), input.go, output.go and exit.go.
+// Logic that a Go program would want is in packages pipeline and api.
 package main
 
 import (
@@ -19,7 +20,10 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	env := &environment{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	env := &environment{
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+		alone: true, getenv: os.Getenv, config: userConfig(),
+	}
 	env.executable, _ = os.Executable() // without it, libraries are not tried beforehand
 	code := execute(ctx, env, os.Args[1:])
 	stop()

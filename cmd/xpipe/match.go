@@ -3,37 +3,61 @@ package main
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/models/mini"
+	"github.com/crossattn/xpipe/pipeline"
 	"github.com/spf13/cobra"
 )
 
+type matchOptions struct {
+	modelOptions
+	batchOptions
+}
+
 func newMatchCommand(env *environment) *cobra.Command {
-	var o modelOptions
+	var o matchOptions
 	cmd := &cobra.Command{
-		Use:   "match IMAGE TEXT...",
+		Use:   "match IMAGE|DIR|GLOB|SHARD.tar|- TEXT...",
 		Short: "Say how well texts fit a picture",
+		Example: `  xpipe match photo.jpg "a dog on a beach" "a dog in the snow"
+  xpipe match photos "a red car" "a blue car" --out cars.jsonl
+  curl -s https://example.org/photo.jpg | xpipe match - "a boat" "a bridge"`,
 		Long: `Prints the probability that each text belongs to the picture, its similarity
 (a cosine), and the text. BLIP, BLIP-2 and SigLIP judge each text for itself;
 CLIP compares, so that its probabilities sum to 1.
 
-With --json each text is one line {"image","text","probability","similarity"}.
+The first argument may stand for several pictures, a pattern in quotation marks;
+with --list FILE all arguments are texts.
+
+` + picturesHelp + `
+
+With --json each text is one line {"image","text","probability","similarity"}, and
+a picture that failed {"image","error"}.
+
+` + resultsHelp + `
 
 ` + exitHelp,
-		Args: usageArgs(cobra.MinimumNArgs(2)),
+		Args: func(cmd *cobra.Command, args []string) error { return o.needs(1)(cmd, args) },
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runMatch(cmd.Context(), env, o, args[0], args[1:])
+			return runMatch(cmd.Context(), env, o, args)
 		},
 	}
-	o.addFlags(cmd, mini.Labels)
+	o.modelOptions.addFlags(cmd, mini.Labels)
+	o.batchOptions.addFlags(cmd, "JSON lines")
 	return cmd
 }
 
-func runMatch(
-	ctx context.Context, env *environment, o modelOptions, path string, texts []string,
-) error {
-	img, err := env.loadPicture(path)
+func runMatch(ctx context.Context, env *environment, o matchOptions, args []string) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	pictures, texts := o.split(args)
+	if err := checkTexts("match", "text", texts); err != nil {
+		return err
+	}
+	found, err := o.find(env, pictures)
 	if err != nil {
 		return err
 	}
@@ -42,20 +66,41 @@ func runMatch(
 		return err
 	}
 	defer p.Close()
-	matches, err := p.Match(ctx, img, texts...)
+	settings := o.settings()
+	settings.SetList("texts", texts)
+	out, err := o.newOutput(env, found, p, settings)
 	if err != nil {
 		return err
 	}
-	for _, m := range matches {
-		if env.json {
-			err = env.printJSON(api.NewMatch(path, m))
-		} else {
-			_, err = fmt.Fprintf(env.stdout, "%.4f\t%.4f\t%s\n",
-				m.Probability, m.Similarity, m.Text)
-		}
-		if err != nil {
-			return err
-		}
+	out.quiet = true
+	if err := out.openResults(api.ResultsOptions{Key: "similarity", Lines: len(texts)}); err != nil {
+		return err
 	}
-	return nil
+	hint := sync.OnceFunc(func() { env.hintAlone("text", len(texts), 1) })
+	match := func(ctx context.Context, batch []api.Loaded) ([][]pipeline.Match, error) {
+		return p.MatchItems(ctx, itemsOf(batch), texts...)
+	}
+	write := func(f api.Finished[[]pipeline.Match]) error {
+		var all []any
+		for _, m := range f.Value {
+			if m.Probability == 1 {
+				hint()
+			}
+			if out.printsLines() {
+				line := api.NewMatch(f.Name, m)
+				line.Origin = out.origin
+				all = append(all, line)
+				continue
+			}
+			_, err := fmt.Fprintf(env.stdout, "%s%.4f\t%.4f\t%s\n",
+				out.title(f.Name), m.Probability, m.Similarity, m.Text)
+			if err != nil {
+				return err
+			}
+		}
+		return out.write(f.Name, all...)
+	}
+	return out.finish(runAll(ctx, out, api.Runner[[]pipeline.Match]{
+		Load: api.LoadFor(p), Task: match, SameTexts: true,
+	}, write))
 }

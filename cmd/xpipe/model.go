@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"slices"
 	"strings"
 
 	"github.com/crossattn/xpipe/api"
@@ -23,24 +22,51 @@ type modelOptions struct {
 // addFlags adds the flags to a verb; byDefault is the embedded model that does its work.
 func (o *modelOptions) addFlags(cmd *cobra.Command, byDefault string) {
 	o.engineOptions.addFlags(cmd)
-	f := cmd.Flags()
-	f.StringVarP(&o.model, "model", "m", byDefault,
-		"an embedded model's name ("+strings.Join(mini.Names(), ", ")+") or a bundle's folder")
+	addModelFlag(cmd, &o.model, byDefault)
 	addVariantFlag(cmd, &o.variant)
-	f.BoolVar(&o.noVerify, "no-verify", false, "do not compare the model's files with their sha256")
+	cmd.Flags().BoolVar(&o.noVerify, "no-verify", false,
+		"do not compare the model's files with their sha256")
 }
 
 func addVariantFlag(cmd *cobra.Command, variant *string) {
-	cmd.Flags().StringVar(variant, "variant", "",
-		"graphs stored as "+strings.Join(models.Variants(), ", ")+", where the model has several")
+	words := wordFlag{value: variant, what: "variant", words: models.Variants()}
+	cmd.Flags().Var(words, "variant", "graphs stored as "+strings.Join(models.Variants(), ", ")+
+		", where the model has several")
 }
 
-// checkVariant refuses a --variant that no model has.
-func checkVariant(variant string) error {
-	if all := models.Variants(); variant != "" && !slices.Contains(all, variant) {
-		return api.Usagef("--variant is one of %s, not %q", strings.Join(all, ", "), variant)
+// addModelFlag adds --model to a verb; byDefault is the embedded model that does its work.
+func addModelFlag(cmd *cobra.Command, model *string, byDefault string) {
+	cmd.Flags().StringVarP(model, "model", "m", byDefault, "an embedded model's name ("+
+		strings.Join(mini.Names(), ", ")+") or a bundle's folder")
+}
+
+// modelGiven says whether --model is on the command line, and not a setting alone.
+func (env *environment) modelGiven(cmd *cobra.Command) bool {
+	return cmd.Flags().Changed("model") && !env.settings["model"]
+}
+
+// modelArgument takes the model from --model or from a verb's first argument, what in words.
+func (env *environment) modelArgument(
+	cmd *cobra.Command, model *string, what string, args []string,
+) error {
+	switch {
+	case env.modelGiven(cmd) && len(args) > 0:
+		return usageOf(cmd, "--model and %q name two things; give one", args[0])
+	case len(args) > 0:
+		*model = args[0]
+	case *model == "":
+		return usageOf(cmd, "%s needs %s, or --model NAME|DIR", verbOf(cmd), what)
 	}
 	return nil
+}
+
+// settings are what the flags change of a model's results.
+func (o *modelOptions) settings() api.Settings {
+	settings := api.Settings{}
+	if o.variant != "" {
+		settings["variant"] = o.variant
+	}
+	return settings
 }
 
 // open opens the engine and the model.
@@ -56,9 +82,6 @@ func (o *modelOptions) open(ctx context.Context, env *environment) (*pipeline.Pi
 func (o *modelOptions) openWith(
 	ctx context.Context, env *environment, opts ...pipeline.Option,
 ) (*pipeline.Pipeline, error) {
-	if err := checkVariant(o.variant); err != nil {
-		return nil, err
-	}
 	// A user at a terminal can interrupt, and a long batch must not be cut: no bound on time.
 	opts = append(opts, pipeline.WithEngineOptions(o.options()), pipeline.WithVariant(o.variant),
 		pipeline.WithLimits(pipeline.Limits{Time: -1}))

@@ -19,40 +19,69 @@ import (
 type preprocessOptions struct {
 	config string
 	model  string
-	out    string
-	png    string
+	outs   []string // files to write
+	png    string   // the deprecated --png
+
+	npy string // of outs, the one that ends in .npy
 }
 
 func newPreprocessCommand(env *environment) *cobra.Command {
 	var o preprocessOptions
 	cmd := &cobra.Command{
-		Use:   "preprocess IMAGE|- ... [--config FILE | --model BUNDLE] [--out FILE.npy] [--png FILE.png]",
+		Use:   "preprocess IMAGE|- ... [--config FILE | --model NAME|DIR] [--out FILE.npy|FILE.png]",
 		Short: "Turn pictures into the tensor that a model takes",
+		Example: `  xpipe preprocess photo.jpg --out photo.npy
+  xpipe preprocess *.jpg --model clip-mini -o all.npy -o seen.png
+  xpipe preprocess photo.jpg --config preprocessor_config.json --json`,
 		Long: `Decodes pictures and resizes, crops and normalizes them as a
 preprocessor_config.json says (or the processor_config.json of transformers 5),
 to the very values that Hugging Face's image processors and Pillow give. "-"
 reads a picture from standard input.
 
---out writes the tensor, float32 [pictures,3,height,width]. --png writes the
-8-bit picture just before its values are rescaled; with several pictures,
-FILE-1.png, FILE-2.png and so on.
+--out FILE.npy writes the tensor, float32 [pictures,3,height,width], and --out
+FILE.png the 8-bit picture just before its values are rescaled; of several
+pictures, FILE-1.png, FILE-2.png and so on. Give both to have both.
 
 ` + exitHelp,
 		Args: usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if cmd.Flags().Changed("config") && cmd.Flags().Changed("model") {
+			if cmd.Flags().Changed("config") && env.modelGiven(cmd) {
 				return api.Usagef("--config and --model name two configurations; give one")
+			}
+			if err := o.sortOuts(); err != nil {
+				return err
 			}
 			return runPreprocess(cmd.Context(), env, o, args)
 		},
 	}
+	addModelFlag(cmd, &o.model, mini.Default)
 	f := cmd.Flags()
 	f.StringVar(&o.config, "config", "", "a preprocessor_config.json, or a processor_config.json of\ntransformers 5")
-	f.StringVarP(&o.model, "model", "m", mini.Default,
-		"an embedded model's name or a bundle's folder")
-	f.StringVarP(&o.out, "out", "o", "", "write the tensor to a .npy file")
-	f.StringVar(&o.png, "png", "", "write the 8-bit picture to a .png file")
+	f.StringArrayVarP(&o.outs, "out", "o", nil,
+		"file to write: .npy for the tensor, .png for the picture (repeat)")
+	f.StringVar(&o.png, "png", "", "as --out FILE.png")
+	f.MarkHidden("png")
 	return cmd
+}
+
+// sortOuts takes the files to write apart by their suffixes.
+func (o *preprocessOptions) sortOuts() error {
+	for _, out := range o.outs {
+		var at *string
+		switch strings.ToLower(filepath.Ext(out)) {
+		case ".npy":
+			at = &o.npy
+		case ".png":
+			at = &o.png
+		default:
+			return api.Usagef("--out %s: the file ends in .npy or .png", out)
+		}
+		if *at != "" {
+			return api.Usagef("--out %s: %s is such a file already", out, *at)
+		}
+		*at = out
+	}
+	return nil
 }
 
 func runPreprocess(
@@ -94,9 +123,9 @@ func runPreprocess(
 	}
 
 	line := api.NewPreprocessed(args, t)
-	line.Out = api.Name(o.out)
-	if o.out != "" {
-		if err := tensor.SaveNpy(o.out, t); err != nil {
+	line.Out = api.Name(o.npy)
+	if o.npy != "" {
+		if err := tensor.SaveNpy(o.npy, t); err != nil {
 			return err
 		}
 	}
@@ -118,13 +147,13 @@ func runPreprocess(
 		return env.printJSON(line)
 	}
 	var written []string
-	if o.out != "" {
-		written = append(written, api.Visible(o.out))
+	if o.npy != "" {
+		written = append(written, api.Visible(o.npy))
 	}
 	for _, name := range line.PNG {
 		written = append(written, api.Visible(string(name)))
 	}
-	arrow := ""
+	arrow := " (not kept: --out FILE.npy or FILE.png writes it)"
 	if len(written) > 0 {
 		arrow = " -> " + strings.Join(written, ", ")
 	}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
+	"image"
 	"image/png"
 	"os"
 	"path/filepath"
@@ -86,13 +88,44 @@ func TestPreprocess(t *testing.T) {
 	}
 	check()
 
-	want(t, "preprocess", picture, visionData+"images/rgb.png", "--out", npy, "--png", pngFile)
+	want(t, "preprocess", picture, visionData+"images/rgb.png", "--out", npy, "-o", pngFile)
 	if batch, err := tensor.LoadNpy(npy); err != nil || batch.Dim(0) != 2 {
 		t.Errorf("two pictures: %v, %v", batch, err)
 	}
 	for _, name := range []string{"x-1.png", "x-2.png"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// --background lays transparent pictures on a colour; the default shows what they hide.
+func TestBackgroundFlag(t *testing.T) {
+	t.Parallel()
+	clear := filepath.Join(t.TempDir(), "clear.png")
+	f, err := os.Create(clear)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = png.Encode(f, image.NewNRGBA(image.Rect(0, 0, 8, 8)))
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	means := map[string]float64{}
+	for _, color := range []string{"black", "white", "#FFFFFF", ""} {
+		args := []string{"preprocess", "--json", clear}
+		if color != "" {
+			args = append(args, "--background", color)
+		}
+		means[color] = lines(t, want(t, args...))[0]["mean"].(float64)
+	}
+	if means[""] != means["black"] || means["white"] <= means["black"] || means["white"] != means["#FFFFFF"] {
+		t.Errorf("%v", means)
+	}
+	for _, color := range []string{"whit", "#12345", "ffffff"} {
+		code, _, stderr := xpipe(t, "", "caption", apple, "--background", color)
+		if code != api.ExitUsage || !strings.Contains(stderr, "no colour such as") {
+			t.Errorf("%s: exit %d, %s", color, code, stderr)
 		}
 	}
 }
@@ -110,10 +143,10 @@ func TestPreprocessRefuses(t *testing.T) {
 		say  string
 		args []string
 	}{
-		{api.ExitUsage, "at least 1", nil},
+		{api.ExitUsage, "needs IMAGE", nil},
 		{api.ExitUsage, "give one", []string{picture, "--config", blipConfig, "--model", dir}},
 		{api.ExitUsage, "twice", []string{"-", "-"}},
-		{api.ExitUsage, "unknown flag", []string{picture, "--sharp"}},
+		{api.ExitUsage, "no flag --sharp", []string{picture, "--sharp"}},
 		{api.ExitInput, "no such file", []string{picture + "x", "--config", blipConfig}},
 		{api.ExitInput, "is a directory", []string{dir, "--config", blipConfig}},
 		{api.ExitInput, "not an image", []string{bad, "--config", blipConfig}},
@@ -122,6 +155,8 @@ func TestPreprocessRefuses(t *testing.T) {
 		{api.ExitInput, "do_sharpen", []string{picture, "--config", bad}},
 		{api.ExitModel, "do_sharpen", []string{picture, "--model", dir}},
 		{api.ExitModel, "no such file", []string{picture, "--model", t.TempDir()}},
+		{api.ExitUsage, ".npy or .png", []string{picture, "-o", "x.tiff"}},
+		{api.ExitUsage, "is such a file already", []string{picture, "-o", "x.npy", "-o", "y.npy"}},
 		{api.ExitModel, "no embedded model", []string{picture, "--model", "nobody"}},
 	} {
 		code, stdout, stderr := xpipe(t, "", append([]string{"preprocess"}, c.args...)...)

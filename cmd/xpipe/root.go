@@ -2,10 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"image/color"
 	"io"
 	"runtime/debug"
 
 	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/engine"
 	"github.com/spf13/cobra"
 )
 
@@ -16,14 +20,26 @@ type environment struct {
 	json           bool // --json
 	verbose        bool // -v
 
-	executable string // of this program; "" where it cannot be started again
+	executable string              // of this program; "" where it cannot be started again
+	getenv     func(string) string // nil: no variable is set
+	background *color.RGBA         // --background
+	config     string              // path of the configuration file; "" for none
+	settings   map[string]bool     // flags that variables and that file set
+	alone      bool                // in this process, whose collector may be set
 }
+
+// enoughMemory is a --memory-limit under which most models run.
+const enoughMemory = "4G"
 
 // execute runs one command line and returns the exit code.
 func execute(ctx context.Context, env *environment, args []string) int {
 	root := newRootCommand(env)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	if errors.Is(err, engine.ErrMemory) {
+		err = fmt.Errorf("a run of the model needs more memory than --memory-limit allows; "+
+			"give more, such as --memory-limit %s (%w)", enoughMemory, err)
+	}
 	if err != nil {
 		env.report(err)
 	}
@@ -37,49 +53,52 @@ func newRootCommand(env *environment) *cobra.Command {
 		Long: `xpipe runs cross-attention vision-language models: it captions pictures,
 answers questions about them, and shows what the models and engines do.
 
-` + exitHelp,
-		Version:       version(),
+` + configHelp,
+		Example: `  xpipe caption photo.jpg
+  xpipe ask photo.jpg "what color is the car?"
+  xpipe classify photo.jpg cat dog bird`,
+		Version: version(),
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			return env.configure(cmd)
+		},
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          usageArgs(cobra.NoArgs),
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:          verbsOnly,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return env.printHelp(cmd) },
 	}
 	root.SetIn(env.stdin)
 	root.SetOut(env.stdout)
 	root.SetErr(env.stderr)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return api.Usagef("%w (see: %s --help)", err, cmd.CommandPath())
-	})
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { env.printHelp(cmd) })
+	root.SetHelpCommand(newHelpCommand(env))
 	f := root.PersistentFlags()
 	f.BoolVar(&env.json, "json", false, "print results and errors as JSON")
 	f.BoolVarP(&env.verbose, "verbose", "v", false, "say on stderr how things are done")
-	root.AddCommand(
+	seeing := []*cobra.Command{
 		newCaptionCommand(env),
 		newAskCommand(env),
 		newMatchCommand(env),
 		newClassifyCommand(env),
 		newEmbedCommand(env),
 		newAttendCommand(env),
-		newRunCommand(env),
-		newInspectCommand(env),
 		newVerifyCommand(env),
 		newPreprocessCommand(env),
+	}
+	env.addPictureFlags(seeing...)
+	root.AddCommand(seeing...)
+	root.AddCommand(
+		newRunCommand(env),
+		newInspectCommand(env),
 		newBenchCommand(env),
 		newTokenizeCommand(env),
 		newDoctorCommand(env),
 		newRuntimeCommand(env),
+		newModelsCommand(env),
+		newVersionCommand(env),
+		newManCommand(env),
 	)
 	return root
-}
-
-// usageArgs turns what an argument check says into a usage error.
-func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return api.Usagef("%w (see: %s --help)", err, cmd.CommandPath())
-		}
-		return nil
-	}
 }
 
 // stamp is the version where the build gives one:

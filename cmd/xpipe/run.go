@@ -19,6 +19,7 @@ type runOptions struct {
 	inputs  []string
 	outputs []string
 	dir     string
+	model   string
 }
 
 func newRunCommand(env *environment) *cobra.Command {
@@ -26,17 +27,28 @@ func newRunCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run GRAPH.onnx --input NAME=FILE.npy ... --out DIR",
 		Short: "Run any ONNX graph on any engine",
+		Example: `  xpipe run graph.onnx --input x=x.npy --out results
+  xpipe run clip-mini/text_encoder -i input_ids=ids.npy -o results
+  xpipe run graph.onnx -i x=x.npy --output logits -o results --engine ort`,
 		Long: `Runs a graph on the inputs given as .npy files and writes each output as
 DIR/NAME.npy. Characters of NAME other than letters, digits, '.', '_' and '-'
 become '_'.
 
+The graph is a file, or MODEL/ROLE for one of a model, as inspect and bench list
+them. With --model MODEL the argument is the role alone.
+
 ` + exitHelp,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runRun(cmd.Context(), env, o, args[0])
+			graph := args[0]
+			if env.modelGiven(cmd) {
+				graph = o.model + "/" + graph
+			}
+			return runRun(cmd.Context(), env, o, graph)
 		},
 	}
 	o.addFlags(cmd)
+	addModelFlag(cmd, &o.model, "")
 	f := cmd.Flags()
 	f.StringArrayVarP(&o.inputs, "input", "i", nil, "an input of the graph: NAME=FILE.npy (repeat)")
 	f.StringArrayVar(&o.outputs, "output", nil, "an output to compute (repeat; default: all)")

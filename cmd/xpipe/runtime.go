@@ -19,14 +19,17 @@ func newRuntimeCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "runtime",
 		Short: "Install and manage the ONNX Runtime library",
+		Example: `  xpipe runtime install --from pip
+  xpipe runtime list
+  xpipe runtime remove --all`,
 		Long: `The engine ` + ort.Name + ` needs the shared library of ONNX Runtime, ` + ortlib.MinVersion + ` or newer. These
 commands keep one in the user's cache, where xpipe looks after --` + libraryFlagName(ort.Name) + ` and
 ` + ortlib.Env + `, and before the system and Python. Nothing else is changed, and
 xpipe works without it: the Go engine needs no library.
 
 ` + exitHelp,
-		Args: usageArgs(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args: verbsOnly,
+		RunE: func(cmd *cobra.Command, _ []string) error { return env.printHelp(cmd) },
 	}
 	cmd.AddCommand(
 		newRuntimeInstallCommand(env),

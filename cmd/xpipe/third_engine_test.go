@@ -57,17 +57,17 @@ func TestThirdEngine(t *testing.T) {
 	}
 	withThird(t)
 
-	help := want(t, "run", "--help")
+	help := strings.Join(strings.Fields(want(t, "run", "--help")), " ") // without its line breaks
 	for _, words := range []string{
 		"engine: go (pure Go), ort (ONNX Runtime), third (an engine for tests), or auto, the default: ort or third where its library is there",
-		"--third-lib string", "path of the third library",
+		"--third-lib FILE", "path of the third library",
 		"where an engine for tests computes: cpu, abacus; of a list such as abacus,cpu the first that starts",
 	} {
 		if !strings.Contains(help, words) {
 			t.Errorf("the help does not say %q:\n%s", words, help)
 		}
 	}
-	if code, _, stderr := xpipe(t, "", "caption", "--engine", "fourth", apple); code != api.ExitEngine ||
+	if code, _, stderr := xpipe(t, "", "caption", "--engine", "fourth", apple); code != api.ExitUsage ||
 		!strings.Contains(stderr, `there is no engine "fourth"; it is go, ort, third or auto`) {
 		t.Errorf("exit %d: %s", code, stderr)
 	}

@@ -7,12 +7,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/internal/bom"
+	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/tokenize"
 	"github.com/spf13/cobra"
 )
@@ -20,6 +23,7 @@ import (
 // tokenizeOptions are the flags of tokenize.
 type tokenizeOptions struct {
 	tokenizer string
+	model     string
 	noSpecial bool
 	pair      bool
 	second    []string // the second text of every line, where it is given as an argument
@@ -33,11 +37,15 @@ type tokenizeOptions struct {
 func newTokenizeCommand(env *environment) *cobra.Command {
 	var opts tokenizeOptions
 	cmd := &cobra.Command{
-		Use:   "tokenize --tokenizer FILE [--pair [TEXT]]",
+		Use:   "tokenize --model NAME|DIR [--pair [TEXT]]",
 		Short: "Turn lines of text into token ids, or back",
+		Example: `  echo "a red apple" | xpipe tokenize --model clip-mini
+  xpipe tokenize --tokenizer tokenizer.json --offsets < lines.txt
+  echo "[4,1,2]" | xpipe tokenize --model blip2-mini --decode`,
 		Long: `Reads one text a line from standard input and prints its token ids, one JSON
-array a line. FILE is a tokenizer.json, or a folder that holds one. Special
-tokens are added, and the text is cut and padded if the file says so.
+array a line. The tokenizer is that of --model, or the file or folder that
+--tokenizer names: a tokenizer.json, or what holds one. Special tokens are added,
+and the text is cut and padded if the file says so.
 
 A line is everything up to the line feed. To give any character, use --jsonl:
 a line is then a JSON string, or an object {"text": "...", "pair": "..."}.
@@ -53,11 +61,16 @@ tokens out. With --json every line of output is an object.
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			opts.second = args
+			if opts.tokenizer != "" && !env.modelGiven(cmd) {
+				opts.model = ""
+			}
 			return runTokenize(cmd.Context(), env, opts)
 		},
 	}
+	addModelFlag(cmd, &opts.model, "")
 	f := cmd.Flags()
-	f.StringVar(&opts.tokenizer, "tokenizer", "", "tokenizer.json, or the folder it is in")
+	f.StringVar(&opts.tokenizer, "tokenizer", "",
+		"tokenizer.json, the folder it is in, or an embedded model's name")
 	f.BoolVar(&opts.noSpecial, "no-special", false,
 		"add no special tokens; with --decode, leave them out")
 	f.BoolVar(&opts.pair, "pair", false, "a second text, after a tab or as an argument")
@@ -71,19 +84,17 @@ tokens out. With --json every line of output is an object.
 
 func runTokenize(ctx context.Context, env *environment, opts tokenizeOptions) error {
 	switch {
-	case opts.tokenizer == "":
-		return api.Usagef("tokenize needs --tokenizer FILE")
+	case opts.tokenizer == "" && opts.model == "":
+		return api.Usagef("tokenize needs --model NAME|DIR or --tokenizer FILE")
+	case opts.tokenizer != "" && opts.model != "":
+		return api.Usagef("--model and --tokenizer name two tokenizers; give one")
 	case len(opts.second) > 0 && !opts.pair:
 		return api.Usagef("%q is no flag; texts come from standard input "+
 			"(a second text needs --pair)", opts.second[0])
 	case opts.decode && (opts.pair || opts.offsets):
 		return api.Usagef("--decode goes with neither --pair nor --offsets")
 	}
-	path := opts.tokenizer
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		path = filepath.Join(path, "tokenizer.json")
-	}
-	t, err := tokenize.Open(path)
+	t, err := opts.open()
 	if err != nil {
 		return err
 	}
@@ -125,6 +136,35 @@ func runTokenize(ctx context.Context, env *environment, opts tokenizeOptions) er
 			return out.Flush()
 		}
 	}
+}
+
+// open opens the tokenizer of a model, or that of a file or folder.
+func (opts *tokenizeOptions) open() (*tokenize.Tokenizer, error) {
+	model, path := opts.model, opts.tokenizer
+	if model == "" {
+		info, err := os.Stat(path)
+		switch {
+		case err == nil && info.IsDir():
+			return tokenize.Open(filepath.Join(path, "tokenizer.json"))
+		case err == nil || !slices.Contains(mini.Names(), path):
+			t, err := tokenize.Open(path)
+			if errors.Is(err, fs.ErrNotExist) {
+				err = fmt.Errorf("%w%s", err, api.DidYouMean(path, mini.Names()))
+			}
+			return t, err
+		}
+		model = path
+	}
+	bundle, err := api.OpenBundle(model)
+	if err != nil {
+		return nil, err
+	}
+	defer bundle.Close()
+	data, err := bundle.File("tokenizer.json")
+	if err != nil {
+		return nil, err
+	}
+	return tokenize.New(data)
 }
 
 func encodeLine(

@@ -27,6 +27,9 @@ func newVerifyCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify [BUNDLE]",
 		Short: "Compare the engines on a model, stage by stage",
+		Example: `  xpipe verify
+  xpipe verify ~/models/blip2 --image photo.jpg --prompt "a photo of"
+  xpipe verify clip-mini --tolerance 1e-3 --json`,
 		Long: fmt.Sprintf(`Runs the model's task on engine %s and on each other engine (%s), and compares
 every output of every graph; each stage gets the same inputs on both, so that a
 difference shows where it arises. The table also has what goes in: the prompt's
@@ -42,8 +45,8 @@ since its own levels differ on them; a note says so.
 `, api.Engines[0].Name, strings.Join(api.EngineNames()[1:], ", ")) + exitHelp,
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				o.model = args[0]
+			if err := env.modelArgument(cmd, &o.model, "BUNDLE", args); err != nil {
+				return err
 			}
 			return runVerify(cmd.Context(), env, o)
 		},
@@ -61,6 +64,9 @@ since its own levels differ on them; a note says so.
 func runVerify(ctx context.Context, env *environment, o verifyOptions) error {
 	if o.tolerance < 0 || math.IsNaN(o.tolerance) {
 		return api.Usagef("--tolerance must be 0 or more")
+	}
+	if _, err := api.Find(o.model); err != nil { // before what takes longer
+		return err
 	}
 	request := api.VerifyRequest{Prompt: o.prompt, Tolerance: o.tolerance}
 	if o.image != "" {
@@ -95,7 +101,8 @@ func runVerify(ctx context.Context, env *environment, o verifyOptions) error {
 		if err != nil {
 			return err
 		}
-		if err := showVerify(env, o.model, report, len(reports) > 0); err != nil {
+		picture := cmp.Or(o.image, "a synthetic one; --image FILE takes yours")
+		if err := showVerify(env, o.model, picture, report, len(reports) > 0); err != nil {
 			return err
 		}
 		reports = append(reports, report)
@@ -117,19 +124,22 @@ func runVerify(ctx context.Context, env *environment, o verifyOptions) error {
 
 // showVerify prints one report, or with --json one object. A report after another one (more) has an
 // empty line before it.
-func showVerify(env *environment, model string, report *compare.Report, more bool) error {
+func showVerify(
+	env *environment, model, picture string, report *compare.Report, more bool,
+) error {
 	if env.json {
 		return env.printJSON(api.NewVerification(model, report))
 	}
 	if more {
 		fmt.Fprintln(env.stdout)
 	}
-	return printVerify(env, model, report)
+	return printVerify(env, model, picture, report)
 }
 
-func printVerify(env *environment, model string, r *compare.Report) error {
+func printVerify(env *environment, model, picture string, r *compare.Report) error {
 	w := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "model\t%s\n", api.Visible(model))
+	fmt.Fprintf(w, "picture\t%s\n", api.Visible(picture))
 	fmt.Fprintf(w, "prompt\t%q\n", r.Prompt)
 	fmt.Fprintf(w, "token ids\t%v\n", r.TokenIDs)
 	if r.Pixels != nil {

@@ -19,6 +19,9 @@ type Options struct {
 	// Out names tests of ONNX that this engine does not pass, with the reason, beside those that no
 	// engine runs.
 	Out map[string]string
+	// Sample, where it is above 1, leaves all but one in so many of ONNX's tests to runs with the
+	// build tag slow.
+	Sample int
 	// Golden lists folders with golden cases; see LoadGolden.
 	Golden []string
 	// Open is how graphs are opened.

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/internal/sweep"
 	"github.com/crossattn/xpipe/onnx"
 	"github.com/crossattn/xpipe/onnx/pb"
 	"github.com/crossattn/xpipe/tensor"
@@ -28,6 +29,10 @@ const RequireEnv = "XPIPE_REQUIRE_REFS"
 // nodeTestKinds are the folders of tests of one form that lie beside the node tests: models of a few
 // nodes, some of which PyTorch exported.
 var nodeTestKinds = []string{"node", "simple", "pytorch-converted", "pytorch-operator"}
+
+// NodeTestsDir returns the folder of the ONNX node tests; without them it skips the test, or fails it
+// where references are required.
+func NodeTestsDir(t *testing.T) string { return nodeTestsDir(t, "node") }
 
 func nodeTestsDir(t *testing.T, kind string) string {
 	dir, ok := os.Getenv(NodeTestsEnv), true
@@ -117,6 +122,10 @@ func runNodeTests(t *testing.T, e engine.Engine, kind string, opts Options) {
 			exclude(name, e.Name()+" only: "+reason)
 			continue
 		}
+		if opts.Sample > 1 && !sweep.Keeps(counts["all"], opts.Sample) {
+			counts["left"]++
+			continue
+		}
 		counts["run"]++
 		t.Run(name, func(t *testing.T) {
 			if err := c.run(e, opts.Open); err != nil {
@@ -135,8 +144,8 @@ func runNodeTests(t *testing.T, e engine.Engine, kind string, opts Options) {
 		t.Logf("out, %s (%d): %s", r, len(outBy[r]), strings.Join(outBy[r], " "))
 	}
 	t.Logf("ONNX %s tests on engine %s: %d in all, %d with operators it does not claim, %d out, "+
-		"%d run, %d passed", kind, e.Name(), counts["all"], counts["not claimed"], counts["out"],
-		counts["run"], counts["passed"])
+		"%d left to make test-full, %d run, %d passed", kind, e.Name(), counts["all"],
+		counts["not claimed"], counts["out"], counts["left"], counts["run"], counts["passed"])
 }
 
 // nodeTest is one folder of the node tests.
@@ -208,25 +217,30 @@ func innerType(n *pb.NodeProto) string {
 func loadTensors(dir, kind string, specs []tensor.Spec) (map[string]*tensor.Tensor, error) {
 	set := map[string]*tensor.Tensor{}
 	for i, s := range specs {
-		b, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf("%s_%d.pb", kind, i)))
-		if err != nil {
-			return nil, err
-		}
-		p := new(pb.TensorProto)
-		if err := proto.Unmarshal(b, p); err != nil {
-			return nil, err
-		}
-		// The files of onnx 1.17 hold bfloat16 as integers of its bits.
-		if s.DType == tensor.BFloat16 && p.GetDataType() == int32(pb.TensorProto_UINT16) {
-			p.DataType = proto.Int32(int32(pb.TensorProto_BFLOAT16))
-		}
-		t, err := (&onnx.Model{}).Tensor(p)
+		t, err := LoadTensor(filepath.Join(dir, fmt.Sprintf("%s_%d.pb", kind, i)), s.DType)
 		if err != nil {
 			return nil, err
 		}
 		set[s.Name] = t
 	}
 	return set, nil
+}
+
+// LoadTensor reads a tensor of a node test, a TensorProto, that has the given type.
+func LoadTensor(path string, dtype tensor.DType) (*tensor.Tensor, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	p := new(pb.TensorProto)
+	if err := proto.Unmarshal(b, p); err != nil {
+		return nil, err
+	}
+	// The files of onnx 1.17 hold bfloat16 as integers of its bits.
+	if dtype == tensor.BFloat16 && p.GetDataType() == int32(pb.TensorProto_UINT16) {
+		p.DataType = proto.Int32(int32(pb.TensorProto_BFLOAT16))
+	}
+	return (&onnx.Model{}).Tensor(p)
 }
 
 func (c *nodeTest) unclaimed(supported func(domain, op string, opset int) bool) string {

@@ -138,6 +138,9 @@ type ByteEpilogue struct {
 func (m *ByteMatrix) Multiply(c []int32, ldc int, a, sums []int32, rows, lo, hi int,
 	e *ByteEpilogue) {
 	quads := Quads(m.K)
+	if rows == 1 {
+		lo = m.row(c, a, sums, lo, hi, quads, e)
+	}
 	for r0 := 0; r0 < rows; r0 += byteBlock {
 		r1 := min(rows, r0+byteBlock)
 		for p := lo; p < hi; p++ {
@@ -150,6 +153,31 @@ func (m *ByteMatrix) Multiply(c []int32, ldc int, a, sums []int32, rows, lo, hi 
 func (m *ByteMatrix) MultiplyFloat(c []float32, ldc int, a, sums []int32, rows, lo, hi int,
 	e *ByteEpilogue) {
 	m.Multiply(asInts(c), ldc, a, sums, rows, lo, hi, e)
+}
+
+// row computes one row of pairs of whole panels, as recurrent layers and decoders need it, and
+// returns the panel that it left off at.
+func (m *ByteMatrix) row(c, a, sums []int32, lo, hi, quads int, e *ByteEpilogue) int {
+	if !avx2() || e != nil && e.RowScale != nil {
+		return lo
+	}
+	const width = 2 * panelWidth
+	a = a[:2*quads]
+	t := byteEpilogue{sums: &sums[0]}
+	for hi = min(hi, m.N/panelWidth); lo+2 <= hi; lo += 2 {
+		c0 := lo * panelWidth
+		b := m.panels[4*quads*c0 : 4*quads*(c0+width)]
+		t.zeros = &m.zeros[c0 : c0+width][0]
+		if e != nil && e.Scale != nil {
+			t.scale = &e.Scale[c0 : c0+width][0]
+			if e.Bias != nil {
+				t.bias = &e.Bias[c0 : c0+width][0]
+			}
+		}
+		byteTile1x32(&c[c0 : c0+width][0], 0, &a[0], 0, &b[0], quads,
+			(*int32)(unsafe.Pointer(&t)))
+	}
+	return lo
 }
 
 // block computes rows r0..r1 of panel p, in tiles as equal as can be.

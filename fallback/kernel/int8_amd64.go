@@ -24,6 +24,11 @@ func byteTile3x16(c *int32, ldc int, a *int32, lda int, b *uint8, quads int, e *
 //go:noescape
 func byteTile4x16(c *int32, ldc int, a *int32, lda int, b *uint8, quads int, e *int32)
 
+// byteTile1x32 computes 1 rows of 32 columns: see byteTileGo.
+//
+//go:noescape
+func byteTile1x32(c *int32, ldc int, a *int32, lda int, b *uint8, quads int, e *int32)
+
 // interleaveAVX2 packs quads of four rows of 16 bytes, stride apart.
 //
 //go:noescape

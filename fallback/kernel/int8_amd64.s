@@ -20,6 +20,8 @@ TEXT ·byteTile1x16(SB), NOSPLIT, $0-56
 	VMOVDQU low_bytes<>+0(SB), Y2
 
 loop:
+	VPBROADCASTD (DX), Y7
+	VPBROADCASTD 4(DX), Y8
 	PREFETCHT0   1024(SI)
 	VMOVDQU      (SI), Y3
 	VPSRLW       $0x08, Y3, Y5
@@ -27,14 +29,12 @@ loop:
 	VMOVDQU      32(SI), Y4
 	VPSRLW       $0x08, Y4, Y6
 	VPAND        Y2, Y4, Y4
-	VPBROADCASTD (DX), Y7
 	VPMADDWD     Y3, Y7, Y3
 	VPMADDWD     Y4, Y7, Y4
 	VPADDD       Y3, Y0, Y0
 	VPADDD       Y4, Y1, Y1
-	VPBROADCASTD 4(DX), Y7
-	VPMADDWD     Y5, Y7, Y3
-	VPMADDWD     Y6, Y7, Y4
+	VPMADDWD     Y5, Y8, Y3
+	VPMADDWD     Y6, Y8, Y4
 	VPADDD       Y3, Y0, Y0
 	VPADDD       Y4, Y1, Y1
 	ADDQ         $0x40, SI
@@ -42,14 +42,12 @@ loop:
 	DECQ         DI
 	JNZ          loop
 	MOVQ         e+48(FP), CX
+	MOVQ         (CX), BX
 	MOVQ         8(CX), DX
-	VMOVDQU      (DX), Y3
-	VMOVDQU      32(DX), Y4
-	MOVQ         (CX), DX
-	VPBROADCASTD (DX), Y7
-	VPMULLD      Y3, Y7, Y3
+	VPBROADCASTD (BX), Y7
+	VPMULLD      (DX), Y7, Y3
 	VPSUBD       Y3, Y0, Y0
-	VPMULLD      Y4, Y7, Y3
+	VPMULLD      32(DX), Y7, Y3
 	VPSUBD       Y3, Y1, Y1
 	MOVQ         16(CX), DX
 	TESTQ        DX, DX
@@ -57,8 +55,8 @@ loop:
 	VCVTDQ2PS    Y0, Y0
 	VCVTDQ2PS    Y1, Y1
 	VMOVUPS      (DX), Y3
-	VMOVUPS      32(DX), Y4
 	VMULPS       Y3, Y0, Y0
+	VMOVUPS      32(DX), Y4
 	VMULPS       Y4, Y1, Y1
 
 noscale:
@@ -66,8 +64,8 @@ noscale:
 	TESTQ   DX, DX
 	JZ      noshift
 	VMOVUPS (DX), Y3
-	VMOVUPS 32(DX), Y4
 	VADDPS  Y3, Y0, Y0
+	VMOVUPS 32(DX), Y4
 	VADDPS  Y4, Y1, Y1
 
 noshift:
@@ -162,19 +160,17 @@ loop:
 	DECQ         DI
 	JNZ          loop
 	MOVQ         e+48(FP), DX
+	MOVQ         (DX), SI
 	MOVQ         8(DX), BX
-	VMOVDQU      (BX), Y5
-	VMOVDQU      32(BX), Y6
-	MOVQ         (DX), BX
-	VPBROADCASTD (BX), Y9
-	VPMULLD      Y5, Y9, Y10
+	VPBROADCASTD (SI), Y9
+	VPMULLD      (BX), Y9, Y10
 	VPSUBD       Y10, Y0, Y0
-	VPMULLD      Y6, Y9, Y10
+	VPMULLD      32(BX), Y9, Y10
 	VPSUBD       Y10, Y1, Y1
-	VPBROADCASTD 4(BX), Y9
-	VPMULLD      Y5, Y9, Y10
+	VPBROADCASTD 4(SI), Y9
+	VPMULLD      (BX), Y9, Y10
 	VPSUBD       Y10, Y2, Y2
-	VPMULLD      Y6, Y9, Y10
+	VPMULLD      32(BX), Y9, Y10
 	VPSUBD       Y10, Y3, Y3
 	MOVQ         16(DX), BX
 	TESTQ        BX, BX
@@ -184,10 +180,10 @@ loop:
 	VCVTDQ2PS    Y2, Y2
 	VCVTDQ2PS    Y3, Y3
 	VMOVUPS      (BX), Y5
-	VMOVUPS      32(BX), Y6
 	VMULPS       Y5, Y0, Y0
-	VMULPS       Y6, Y1, Y1
 	VMULPS       Y5, Y2, Y2
+	VMOVUPS      32(BX), Y6
+	VMULPS       Y6, Y1, Y1
 	VMULPS       Y6, Y3, Y3
 
 noscale:
@@ -195,10 +191,10 @@ noscale:
 	TESTQ   BX, BX
 	JZ      noshift
 	VMOVUPS (BX), Y5
-	VMOVUPS 32(BX), Y6
 	VADDPS  Y5, Y0, Y0
-	VADDPS  Y6, Y1, Y1
 	VADDPS  Y5, Y2, Y2
+	VMOVUPS 32(BX), Y6
+	VADDPS  Y6, Y1, Y1
 	VADDPS  Y6, Y3, Y3
 
 noshift:
@@ -298,24 +294,22 @@ loop:
 	DECQ         DI
 	JNZ          loop
 	MOVQ         e+48(FP), DX
+	MOVQ         (DX), SI
 	MOVQ         8(DX), BX
-	VMOVDQU      (BX), Y7
-	VMOVDQU      32(BX), Y8
-	MOVQ         (DX), BX
-	VPBROADCASTD (BX), Y11
-	VPMULLD      Y7, Y11, Y12
+	VPBROADCASTD (SI), Y11
+	VPMULLD      (BX), Y11, Y12
 	VPSUBD       Y12, Y0, Y0
-	VPMULLD      Y8, Y11, Y12
+	VPMULLD      32(BX), Y11, Y12
 	VPSUBD       Y12, Y1, Y1
-	VPBROADCASTD 4(BX), Y11
-	VPMULLD      Y7, Y11, Y12
+	VPBROADCASTD 4(SI), Y11
+	VPMULLD      (BX), Y11, Y12
 	VPSUBD       Y12, Y2, Y2
-	VPMULLD      Y8, Y11, Y12
+	VPMULLD      32(BX), Y11, Y12
 	VPSUBD       Y12, Y3, Y3
-	VPBROADCASTD 8(BX), Y11
-	VPMULLD      Y7, Y11, Y12
+	VPBROADCASTD 8(SI), Y11
+	VPMULLD      (BX), Y11, Y12
 	VPSUBD       Y12, Y4, Y4
-	VPMULLD      Y8, Y11, Y12
+	VPMULLD      32(BX), Y11, Y12
 	VPSUBD       Y12, Y5, Y5
 	MOVQ         16(DX), BX
 	TESTQ        BX, BX
@@ -327,12 +321,12 @@ loop:
 	VCVTDQ2PS    Y4, Y4
 	VCVTDQ2PS    Y5, Y5
 	VMOVUPS      (BX), Y7
-	VMOVUPS      32(BX), Y8
 	VMULPS       Y7, Y0, Y0
-	VMULPS       Y8, Y1, Y1
 	VMULPS       Y7, Y2, Y2
-	VMULPS       Y8, Y3, Y3
 	VMULPS       Y7, Y4, Y4
+	VMOVUPS      32(BX), Y8
+	VMULPS       Y8, Y1, Y1
+	VMULPS       Y8, Y3, Y3
 	VMULPS       Y8, Y5, Y5
 
 noscale:
@@ -340,12 +334,12 @@ noscale:
 	TESTQ   BX, BX
 	JZ      noshift
 	VMOVUPS (BX), Y7
-	VMOVUPS 32(BX), Y8
 	VADDPS  Y7, Y0, Y0
-	VADDPS  Y8, Y1, Y1
 	VADDPS  Y7, Y2, Y2
-	VADDPS  Y8, Y3, Y3
 	VADDPS  Y7, Y4, Y4
+	VMOVUPS 32(BX), Y8
+	VADDPS  Y8, Y1, Y1
+	VADDPS  Y8, Y3, Y3
 	VADDPS  Y8, Y5, Y5
 
 noshift:
@@ -471,29 +465,27 @@ loop:
 	DECQ         DI
 	JNZ          loop
 	MOVQ         e+48(FP), DX
+	MOVQ         (DX), SI
 	MOVQ         8(DX), BX
-	VMOVDQU      (BX), Y9
-	VMOVDQU      32(BX), Y10
-	MOVQ         (DX), BX
-	VPBROADCASTD (BX), Y13
-	VPMULLD      Y9, Y13, Y14
+	VPBROADCASTD (SI), Y13
+	VPMULLD      (BX), Y13, Y14
 	VPSUBD       Y14, Y0, Y0
-	VPMULLD      Y10, Y13, Y14
+	VPMULLD      32(BX), Y13, Y14
 	VPSUBD       Y14, Y1, Y1
-	VPBROADCASTD 4(BX), Y13
-	VPMULLD      Y9, Y13, Y14
+	VPBROADCASTD 4(SI), Y13
+	VPMULLD      (BX), Y13, Y14
 	VPSUBD       Y14, Y2, Y2
-	VPMULLD      Y10, Y13, Y14
+	VPMULLD      32(BX), Y13, Y14
 	VPSUBD       Y14, Y3, Y3
-	VPBROADCASTD 8(BX), Y13
-	VPMULLD      Y9, Y13, Y14
+	VPBROADCASTD 8(SI), Y13
+	VPMULLD      (BX), Y13, Y14
 	VPSUBD       Y14, Y4, Y4
-	VPMULLD      Y10, Y13, Y14
+	VPMULLD      32(BX), Y13, Y14
 	VPSUBD       Y14, Y5, Y5
-	VPBROADCASTD 12(BX), Y13
-	VPMULLD      Y9, Y13, Y14
+	VPBROADCASTD 12(SI), Y13
+	VPMULLD      (BX), Y13, Y14
 	VPSUBD       Y14, Y6, Y6
-	VPMULLD      Y10, Y13, Y14
+	VPMULLD      32(BX), Y13, Y14
 	VPSUBD       Y14, Y7, Y7
 	MOVQ         16(DX), BX
 	TESTQ        BX, BX
@@ -507,14 +499,14 @@ loop:
 	VCVTDQ2PS    Y6, Y6
 	VCVTDQ2PS    Y7, Y7
 	VMOVUPS      (BX), Y9
-	VMOVUPS      32(BX), Y10
 	VMULPS       Y9, Y0, Y0
-	VMULPS       Y10, Y1, Y1
 	VMULPS       Y9, Y2, Y2
-	VMULPS       Y10, Y3, Y3
 	VMULPS       Y9, Y4, Y4
-	VMULPS       Y10, Y5, Y5
 	VMULPS       Y9, Y6, Y6
+	VMOVUPS      32(BX), Y10
+	VMULPS       Y10, Y1, Y1
+	VMULPS       Y10, Y3, Y3
+	VMULPS       Y10, Y5, Y5
 	VMULPS       Y10, Y7, Y7
 
 noscale:
@@ -522,14 +514,14 @@ noscale:
 	TESTQ   BX, BX
 	JZ      noshift
 	VMOVUPS (BX), Y9
-	VMOVUPS 32(BX), Y10
 	VADDPS  Y9, Y0, Y0
-	VADDPS  Y10, Y1, Y1
 	VADDPS  Y9, Y2, Y2
-	VADDPS  Y10, Y3, Y3
 	VADDPS  Y9, Y4, Y4
-	VADDPS  Y10, Y5, Y5
 	VADDPS  Y9, Y6, Y6
+	VMOVUPS 32(BX), Y10
+	VADDPS  Y10, Y1, Y1
+	VADDPS  Y10, Y3, Y3
+	VADDPS  Y10, Y5, Y5
 	VADDPS  Y10, Y7, Y7
 
 noshift:
@@ -586,6 +578,137 @@ norowshift:
 	ADDQ    CX, AX
 	VMOVDQU Y6, (AX)
 	VMOVDQU Y7, 32(AX)
+	VZEROUPPER
+	RET
+
+// func byteTile1x32(c *int32, ldc int, a *int32, lda int, b *uint8, quads int, e *int32)
+// Requires: AVX, AVX2, MMX+
+TEXT ·byteTile1x32(SB), NOSPLIT, $0-56
+	MOVQ    c+0(FP), AX
+	MOVQ    ldc+8(FP), CX
+	MOVQ    a+16(FP), DX
+	MOVQ    lda+24(FP), BX
+	MOVQ    b+32(FP), SI
+	MOVQ    quads+40(FP), DI
+	SHLQ    $0x02, CX
+	SHLQ    $0x02, BX
+	MOVQ    DI, CX
+	SHLQ    $0x06, CX
+	ADDQ    SI, CX
+	VPXOR   Y0, Y0, Y0
+	VPXOR   Y1, Y1, Y1
+	VPXOR   Y2, Y2, Y2
+	VPXOR   Y3, Y3, Y3
+	VMOVDQU low_bytes<>+0(SB), Y4
+
+loop:
+	VPBROADCASTD (DX), Y9
+	VPBROADCASTD 4(DX), Y10
+	PREFETCHT0   1024(SI)
+	VMOVDQU      (SI), Y5
+	VPSRLW       $0x08, Y5, Y7
+	VPAND        Y4, Y5, Y5
+	VMOVDQU      32(SI), Y6
+	VPSRLW       $0x08, Y6, Y8
+	VPAND        Y4, Y6, Y6
+	VPMADDWD     Y5, Y9, Y5
+	VPMADDWD     Y6, Y9, Y6
+	VPADDD       Y5, Y0, Y0
+	VPADDD       Y6, Y1, Y1
+	VPMADDWD     Y7, Y10, Y5
+	VPMADDWD     Y8, Y10, Y6
+	VPADDD       Y5, Y0, Y0
+	VPADDD       Y6, Y1, Y1
+	ADDQ         $0x40, SI
+	PREFETCHT0   1024(CX)
+	VMOVDQU      (CX), Y5
+	VPSRLW       $0x08, Y5, Y7
+	VPAND        Y4, Y5, Y5
+	VMOVDQU      32(CX), Y6
+	VPSRLW       $0x08, Y6, Y8
+	VPAND        Y4, Y6, Y6
+	VPMADDWD     Y5, Y9, Y5
+	VPMADDWD     Y6, Y9, Y6
+	VPADDD       Y5, Y2, Y2
+	VPADDD       Y6, Y3, Y3
+	VPMADDWD     Y7, Y10, Y5
+	VPMADDWD     Y8, Y10, Y6
+	VPADDD       Y5, Y2, Y2
+	VPADDD       Y6, Y3, Y3
+	ADDQ         $0x40, CX
+	ADDQ         $0x08, DX
+	DECQ         DI
+	JNZ          loop
+	MOVQ         e+48(FP), CX
+	MOVQ         (CX), BX
+	MOVQ         8(CX), DX
+	VPBROADCASTD (BX), Y9
+	VPMULLD      (DX), Y9, Y5
+	VPSUBD       Y5, Y0, Y0
+	VPMULLD      32(DX), Y9, Y5
+	VPSUBD       Y5, Y1, Y1
+	VPMULLD      64(DX), Y9, Y5
+	VPSUBD       Y5, Y2, Y2
+	VPMULLD      96(DX), Y9, Y5
+	VPSUBD       Y5, Y3, Y3
+	MOVQ         16(CX), DX
+	TESTQ        DX, DX
+	JZ           noscale
+	VCVTDQ2PS    Y0, Y0
+	VCVTDQ2PS    Y1, Y1
+	VCVTDQ2PS    Y2, Y2
+	VCVTDQ2PS    Y3, Y3
+	VMOVUPS      (DX), Y5
+	VMULPS       Y5, Y0, Y0
+	VMOVUPS      32(DX), Y6
+	VMULPS       Y6, Y1, Y1
+	VMOVUPS      64(DX), Y5
+	VMULPS       Y5, Y2, Y2
+	VMOVUPS      96(DX), Y6
+	VMULPS       Y6, Y3, Y3
+
+noscale:
+	MOVQ    24(CX), DX
+	TESTQ   DX, DX
+	JZ      noshift
+	VMOVUPS (DX), Y5
+	VADDPS  Y5, Y0, Y0
+	VMOVUPS 32(DX), Y6
+	VADDPS  Y6, Y1, Y1
+	VMOVUPS 64(DX), Y5
+	VADDPS  Y5, Y2, Y2
+	VMOVUPS 96(DX), Y6
+	VADDPS  Y6, Y3, Y3
+
+noshift:
+	MOVQ         32(CX), DX
+	TESTQ        DX, DX
+	JZ           norowscale
+	VCVTDQ2PS    Y0, Y0
+	VCVTDQ2PS    Y1, Y1
+	VCVTDQ2PS    Y2, Y2
+	VCVTDQ2PS    Y3, Y3
+	VBROADCASTSS (DX), Y9
+	VMULPS       Y9, Y0, Y0
+	VMULPS       Y9, Y1, Y1
+	VMULPS       Y9, Y2, Y2
+	VMULPS       Y9, Y3, Y3
+
+norowscale:
+	MOVQ         40(CX), DX
+	TESTQ        DX, DX
+	JZ           norowshift
+	VBROADCASTSS (DX), Y9
+	VADDPS       Y9, Y0, Y0
+	VADDPS       Y9, Y1, Y1
+	VADDPS       Y9, Y2, Y2
+	VADDPS       Y9, Y3, Y3
+
+norowshift:
+	VMOVDQU Y0, (AX)
+	VMOVDQU Y1, 32(AX)
+	VMOVDQU Y2, 64(AX)
+	VMOVDQU Y3, 96(AX)
 	VZEROUPPER
 	RET
 

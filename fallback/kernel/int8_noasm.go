@@ -20,6 +20,10 @@ func byteTile4x16(c *int32, ldc int, a *int32, lda int, b *uint8, quads int, e *
 	panic(noAssembly)
 }
 
+func byteTile1x32(c *int32, ldc int, a *int32, lda int, b *uint8, quads int, e *int32) {
+	panic(noAssembly)
+}
+
 func interleaveAVX2(dst *uint8, src *uint8, stride int, quads int, flip uint8) {
 	panic(noAssembly)
 }

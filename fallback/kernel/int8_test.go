@@ -3,6 +3,7 @@ package kernel
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -177,6 +178,28 @@ func TestQuantize(t *testing.T) {
 				if b != 0 {
 					t.Fatal("written outside")
 				}
+			}
+		}
+	})
+}
+
+// The sums of a recurrent layer are added to what stands in their place.
+func TestByteMatrixAddsInPlace(t *testing.T) {
+	bothWays(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(3, 4))
+		for n := 1; n < 100; n++ {
+			k := 1 + r.IntN(40)
+			m := NewByteMatrix(nil, k, n)
+			m.Fill(randBytes(r, k*n, false), n, 0, 0, m.Panels())
+			packed, scale := make([]int32, 2*Quads(k)), randFloats(r, n)
+			sums := []int32{PackBytes(packed, randBytes(r, k, false), 0, 3)}
+			c, want := randFloats(r, n), make([]float32, n)
+			m.MultiplyFloat(want, n, packed, sums, 1, 0, m.Panels(),
+				&ByteEpilogue{Scale: scale, Bias: append([]float32(nil), c...)})
+			m.MultiplyFloat(c, n, packed, sums, 1, 0, m.Panels(),
+				&ByteEpilogue{Scale: scale, Bias: c})
+			if !slices.Equal(c, want) {
+				t.Fatalf("%d columns: %v, want %v", n, c, want)
 			}
 		}
 	})

@@ -34,3 +34,11 @@ func TestDoubleAndEverySecond(t *testing.T) {
 		}
 	})
 }
+
+func BenchmarkDouble(b *testing.B) {
+	src, dst := make([]uint32, 84), make([]uint32, 168)
+	b.SetBytes(4 * int64(len(dst)))
+	for b.Loop() {
+		Double(dst, src)
+	}
+}

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"math"
+	"strings"
 
 	"github.com/crossattn/xpipe/onnx"
 	"github.com/crossattn/xpipe/tensor"
@@ -13,7 +14,7 @@ func buildCast(n *Node) Kernel {
 	to := n.int("to", 0)
 	dtype := onnx.DType(int32(to))
 	if dtype == tensor.Invalid {
-		n.fail("a cast to %s is not supported", onnx.TypeName(int32(to)))
+		n.fail("%s", onnx.NotRun(strings.ToLower(onnx.TypeName(int32(to)))))
 	}
 	return func(x *Context, in, out []*tensor.Tensor) (err error) {
 		out[0], err = cast(x, in[0], dtype)

@@ -218,16 +218,22 @@ func (c *convolution) fill(m *kernel.Matrix, src []float32, taps []tap, channels
 		panel := m.Panel((p0 - c0) / across)
 		for t, o := range taps {
 			var from [across]int
+			side := width == across // by side in the input, as they are at stride 1
 			for j := range width {
 				z, y, w := at[j][0]+o[0], at[j][1]+o[1], at[j][2]+o[2]
 				from[j] = -1
 				if z >= 0 && z < in[0] && y >= 0 && y < in[1] && w >= 0 && w < in[2] {
 					from[j] = (z*in[1]+y)*in[2] + w
 				}
+				side = side && from[0] >= 0 && from[j] == from[0]+j
 			}
 			for ch := range channels {
 				row := (*[across]float32)(panel[(ch*len(taps)+t)*across:])
 				plane := src[ch*area : (ch+1)*area]
+				if side {
+					*row = [across]float32(plane[from[0]:])
+					continue
+				}
 				for j := range row {
 					if j < width && from[j] >= 0 {
 						row[j] = plane[from[j]]
@@ -397,144 +403,4 @@ func (c *convolution) columns(lo, hi int, put func(row, col, at int)) {
 			}
 		}
 	}
-}
-
-// buildConvTranspose spreads each input element over the window it came from.
-func buildConvTranspose(n *Node) Kernel {
-	t := &transposed{
-		window: newWindow(n), group: n.int("group", 1), extra: n.ints("output_padding"),
-		wanted: n.ints("output_shape"), version: n.Version,
-	}
-	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
-		double, err := floatInputs(n.Op, in)
-		switch {
-		case err != nil:
-			return err
-		case double:
-			out[0], err = convTranspose[float64](x, t, in)
-		default:
-			out[0], err = convTranspose[float32](x, t, in)
-		}
-		return err
-	})
-}
-
-// transposed is a transposed convolution.
-type transposed struct {
-	*window
-	group         int
-	extra, wanted []int // output_padding and output_shape; nil where not given
-	version       int
-}
-
-func convTranspose[T float](x *Context, t *transposed,
-	in []*tensor.Tensor) (*tensor.Tensor, error) {
-	xs, ws := in[0].Shape(), in[1].Shape()
-	if len(xs) < 3 || len(ws) != len(xs) || t.group < 1 || xs[1] != ws[0] || xs[1]%t.group != 0 {
-		return nil, graphErr("a transposed convolution of %v by %v in %d groups",
-			in[0], in[1], t.group)
-	}
-	p, err := t.on(xs[2:], ws[2:])
-	if err != nil {
-		return nil, err
-	}
-	cg, mg := xs[1]/t.group, ws[1]
-	m := mg * t.group
-	r, dst, err := zeros[T](x, append([]int{xs[0], m}, p.out...))
-	if err != nil || len(dst) == 0 {
-		return r, err
-	}
-	outArea, inArea, taps := prod(p.out), prod(xs[2:]), prod(ws[2:])
-	if b := input(in, 2); b != nil {
-		if b.Len() != m {
-			return nil, graphErr("a transposed convolution to %d channels with bias %v", m, b)
-		}
-		fillChannels(dst, tensor.Data[T](b), outArea)
-	}
-	src, weights := tensor.Data[T](in[0]), tensor.Data[T](in[1])
-	steps := stridesOf(p.out)
-	return r, x.Parallel(xs[0]*m, 1, func(lo, hi int) {
-		pos, tap := make([]int, len(p.out)), make([]int, len(p.out))
-		for i := lo; i < hi; i++ {
-			s, ch := i/m, i%m
-			g := ch / mg
-			for a := range inArea {
-				rest := a
-				for d := len(pos) - 1; d >= 0; d-- {
-					pos[d] = rest%xs[2+d]*p.strides[d] - p.before[d]
-					rest /= xs[2+d]
-				}
-				for t := range taps {
-					rest, at, inside := t, i*outArea, true
-					for d := len(tap) - 1; d >= 0; d-- {
-						q := pos[d] + rest%ws[2+d]*p.dilations[d]
-						rest /= ws[2+d]
-						inside = inside && q >= 0 && q < p.out[d]
-						at += q * steps[d]
-					}
-					if !inside {
-						continue
-					}
-					var sum T
-					for c := g * cg; c < (g+1)*cg; c++ {
-						sum += src[(s*xs[1]+c)*inArea+a] * weights[(c*mg+ch%mg)*taps+t]
-					}
-					dst[at] += sum
-				}
-			}
-		}
-	})
-}
-
-// on works out the output size and the padding, which is cut off.
-func (t *transposed) on(in, kernel []int) (*place, error) {
-	r := len(in)
-	plain := &window{strides: t.strides, dilations: t.dilations, pads: t.pads,
-		autoPad: "SAME_UPPER"}
-	p, err := plain.on(in, kernel) // checks lengths, fills in defaults
-	if err != nil {
-		return nil, err
-	}
-	extra, wanted := t.extra, t.wanted
-	if wanted != nil && len(wanted) == r+2 {
-		wanted = wanted[2:]
-	}
-	if extra != nil && len(extra) != r || wanted != nil && len(wanted) != r {
-		return nil, graphErr("output_padding %v and output_shape %v for %d dimensions",
-			extra, wanted, r)
-	}
-	// Where the padding is odd, the begin gets more, but for SAME_UPPER and, up to version 10,
-	// where output_shape stands without auto_pad.
-	more := t.autoPad != "SAME_UPPER" && (t.autoPad != "NOTSET" || t.version >= 11)
-	for i := range r {
-		full := p.strides[i]*(in[i]-1) + (kernel[i]-1)*p.dilations[i] + 1
-		if extra != nil {
-			full += extra[i]
-		}
-		p.before[i], p.after[i] = 0, 0
-		switch {
-		case wanted != nil || t.autoPad == "SAME_UPPER" || t.autoPad == "SAME_LOWER":
-			p.out[i] = in[i] * p.strides[i]
-			if wanted != nil {
-				p.out[i] = wanted[i]
-			}
-			total := full - p.out[i] // negative where the output is larger
-			if t.autoPad == "NOTSET" {
-				total = max(0, total)
-			}
-			p.before[i] = floorDiv(total, 2)
-			if more {
-				p.before[i] = total - p.before[i]
-			}
-		default:
-			if t.pads != nil && t.autoPad == "NOTSET" {
-				p.before[i], p.after[i] = t.pads[i], t.pads[r+i]
-			}
-			p.out[i] = full - p.before[i] - p.after[i]
-		}
-		if p.out[i] < 0 {
-			return nil, graphErr("a transposed convolution to a dimension of %d", p.out[i])
-		}
-	}
-	return p, nil
 }

@@ -35,7 +35,7 @@ func newNHWCConv(n *Node) *nhwcConv {
 	k.shape = clone(w.Shape())
 	m, cg, taps := w.Dim(0), w.Dim(1), w.Dim(2)*w.Dim(3)
 	k.zeros = make([]float32, m)
-	values := w.Float32s()
+	values := singles(w)
 	switch {
 	case k.group == 1:
 		values = windowFirst(values, cg, taps)
@@ -57,6 +57,16 @@ func newNHWCConv(n *Node) *nhwcConv {
 	return k
 }
 
+// singles returns a tensor's numbers as float32.
+func singles(t *tensor.Tensor) []float32 {
+	if t.DType() != tensor.Float16 {
+		return t.Float32s()
+	}
+	v := make([]float32, t.Len())
+	kernel.FromHalf(v, as[uint16](tensor.Data[tensor.Half](t)))
+	return v
+}
+
 // windowFirst turns weights [M, channels, window] to [M, window, channels], the order in which
 // windows of NHWC images are gathered.
 func windowFirst[T any](values []T, channels, taps int) []T {
@@ -64,9 +74,8 @@ func windowFirst[T any](values []T, channels, taps int) []T {
 		return values
 	}
 	turned := make([]T, len(values))
-	for i, v := range values {
-		r, c, t := i/(channels*taps), i/taps%channels, i%taps
-		turned[(r*taps+t)*channels+c] = v
+	for row := 0; row < len(values); row += channels * taps {
+		transposeInto(turned[row:], values[row:row+channels*taps], channels, taps)
 	}
 	return turned
 }

@@ -28,8 +28,20 @@ func buildEinsum(n *Node) Kernel {
 				return graphErr("Einsum of %v and %v", in[0], t)
 			}
 		}
+		dtype := in[0].DType()
+		if dtype == tensor.Int8 || dtype == tensor.Uint8 { // sums wrap alike in more bits
+			in = slices.Clone(in)
+			for i, t := range in {
+				var err error
+				if in[i], err = cast(x, t, tensor.Int32); err != nil {
+					return err
+				}
+			}
+		}
 		t, err := eq.run(x, in)
-		out[0] = t
+		if err == nil {
+			out[0], err = cast(x, t, dtype)
+		}
 		return err
 	})
 }

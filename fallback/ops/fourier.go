@@ -163,7 +163,7 @@ func buildDFT(n *Node) Kernel {
 	}
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) (err error) {
 		t, at := in[0], fixed
-		if t.DType() != tensor.Float32 || t.Rank() < 2 || t.Dim(-1) != 1 && t.Dim(-1) != 2 {
+		if !isFloat(t) || t.Rank() < 2 || t.Dim(-1) != 1 && t.Dim(-1) != 2 {
 			return graphErr("DFT of %v", t)
 		}
 		if a := input(in, 2); a != nil {
@@ -192,33 +192,53 @@ func buildDFT(n *Node) Kernel {
 		}
 		shape := clone(t.Shape())
 		shape[at], shape[len(shape)-1] = p.bins, 2
-		r, dst, err := alloc[float32](x, shape)
-		out[0] = r
-		if err != nil || len(dst) == 0 {
+		if prod(shape) == 0 {
+			out[0], err = x.Alloc(t.DType(), shape)
 			return err
 		}
 		if p.f, err = newFourier(x, length); err != nil {
 			return err
 		}
-		src, parts := tensor.Data[float32](t), t.Dim(-1)
-		inner, have := prod(shape[at+1:len(shape)-1]), t.Dim(at)
-		return p.run(prod(shape[:at])*inner, func(i int, v []complex128) {
-			from := i/inner*have*inner + i%inner
-			for k := range min(have, length) {
-				v[k] = complexOf(src[(from+k*inner)*parts:], parts)
-			}
-		}, func(i int, v []complex128) {
-			to := i/inner*p.bins*inner + i%inner
-			for k, c := range v {
-				dst[2*(to+k*inner)] = float32(real(c))
-				dst[2*(to+k*inner)+1] = float32(imag(c))
-			}
-		})
+		if t.DType() == tensor.Float64 {
+			out[0], err = transformed[float64](p, t, at, length, shape)
+		} else {
+			out[0], err = transformed[float32](p, t, at, length, shape)
+		}
+		return err
 	})
 }
 
+// transformed transforms length numbers along an axis.
+func transformed[T float](
+	p *frames, t *tensor.Tensor, at, length int, shape []int,
+) (*tensor.Tensor, error) {
+	r, dst, err := alloc[T](p.x, shape)
+	if err != nil {
+		return nil, err
+	}
+	src, parts := tensor.Data[T](t), t.Dim(-1)
+	inner, have := prod(shape[at+1:len(shape)-1]), t.Dim(at)
+	return r, p.run(prod(shape[:at])*inner, func(i int, v []complex128) {
+		from := i/inner*have*inner + i%inner
+		for k := range min(have, length) {
+			v[k] = complexOf(src[(from+k*inner)*parts:], parts)
+		}
+	}, func(i int, v []complex128) {
+		to := i/inner*p.bins*inner + i%inner
+		for k, c := range v {
+			dst[2*(to+k*inner)] = T(real(c))
+			dst[2*(to+k*inner)+1] = T(imag(c))
+		}
+	})
+}
+
+// isFloat says whether a tensor holds float32 or float64.
+func isFloat(t *tensor.Tensor) bool {
+	return t.DType() == tensor.Float32 || t.DType() == tensor.Float64
+}
+
 // complexOf reads a number of one part or two.
-func complexOf(v []float32, parts int) complex128 {
+func complexOf[T float](v []T, parts int) complex128 {
 	if parts == 1 {
 		return complex(float64(v[0]), 0)
 	}
@@ -230,34 +250,25 @@ func buildSTFT(n *Node) Kernel {
 	oneSided := n.int("onesided", 1) != 0
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) (err error) {
 		t, window := in[0], input(in, 2)
-		if t.DType() != tensor.Float32 || t.Rank() != 2 &&
+		if !isFloat(t) || t.Rank() != 2 &&
 			(t.Rank() != 3 || t.Dim(2) != 1 && t.Dim(2) != 2) {
 			return graphErr("STFT of %v", t)
-		}
-		parts := 1
-		if t.Rank() == 3 {
-			parts = t.Dim(2)
 		}
 		step, err := scalarInt(in[1])
 		if err != nil {
 			return err
 		}
-		length, weighed := t.Dim(1), 0
-		var weights []float32
+		length := t.Dim(1)
 		if window != nil {
-			if window.DType() != tensor.Float32 || window.Rank() != 1 {
-				return graphErr("STFT with the window %v", window)
+			if window.DType() != t.DType() || window.Rank() != 1 {
+				return graphErr("STFT of %v with the window %v", t, window)
 			}
-			weights = tensor.Data[float32](window)
-			length = len(weights)
+			length = window.Len()
 		}
 		if l := input(in, 3); l != nil {
 			if length, err = scalarInt(l); err != nil {
 				return err
 			}
-		}
-		if weighed = length; window != nil {
-			weighed = min(length, len(weights))
 		}
 		if step < 1 || length < 1 || length > t.Dim(1) {
 			return graphErr("STFT of %v in frames of %d, %d apart", t, length, step)
@@ -266,30 +277,53 @@ func buildSTFT(n *Node) Kernel {
 		if oneSided {
 			p.bins = length/2 + 1
 		}
-		have := t.Dim(1)
-		count := 1 + (have-length)/step
-		r, dst, err := alloc[float32](x, []int{t.Dim(0), count, p.bins, 2})
-		out[0] = r
-		if err != nil || len(dst) == 0 {
+		shape := []int{t.Dim(0), 1 + (t.Dim(1)-length)/step, p.bins, 2}
+		if prod(shape) == 0 {
+			out[0], err = x.Alloc(t.DType(), shape)
 			return err
 		}
 		if p.f, err = newFourier(x, length); err != nil {
 			return err
 		}
-		src := tensor.Data[float32](t)
-		return p.run(t.Dim(0)*count, func(i int, v []complex128) {
-			from := (i/count*have + i%count*step) * parts
-			for k := range weighed {
-				v[k] = complexOf(src[from+k*parts:], parts)
-				if weights != nil {
-					v[k] *= complex(float64(weights[k]), 0)
-				}
+		if t.DType() == tensor.Float64 {
+			out[0], err = shortTime[float64](p, t, window, step, shape)
+		} else {
+			out[0], err = shortTime[float32](p, t, window, step, shape)
+		}
+		return err
+	})
+}
+
+// shortTime transforms frames that lie step apart, weighed by a window that may be nil.
+func shortTime[T float](
+	p *frames, t, window *tensor.Tensor, step int, shape []int,
+) (*tensor.Tensor, error) {
+	r, dst, err := alloc[T](p.x, shape)
+	if err != nil {
+		return nil, err
+	}
+	var weights []T
+	parts, have, count, weighed := 1, t.Dim(1), shape[1], p.f.n
+	if t.Rank() == 3 {
+		parts = t.Dim(2)
+	}
+	if window != nil {
+		weights = tensor.Data[T](window)
+		weighed = min(weighed, len(weights))
+	}
+	src := tensor.Data[T](t)
+	return r, p.run(shape[0]*count, func(i int, v []complex128) {
+		from := (i/count*have + i%count*step) * parts
+		for k := range weighed {
+			v[k] = complexOf(src[from+k*parts:], parts)
+			if weights != nil {
+				v[k] *= complex(float64(weights[k]), 0)
 			}
-		}, func(i int, v []complex128) {
-			for k, c := range v {
-				dst[2*(i*p.bins+k)] = float32(real(c))
-				dst[2*(i*p.bins+k)+1] = float32(imag(c))
-			}
-		})
+		}
+	}, func(i int, v []complex128) {
+		for k, c := range v {
+			dst[2*(i*p.bins+k)] = T(real(c))
+			dst[2*(i*p.bins+k)+1] = T(imag(c))
+		}
 	})
 }

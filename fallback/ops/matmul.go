@@ -293,11 +293,18 @@ func buildGemm(n *Node) Kernel {
 	transA, transB := n.int("transA", 0) != 0, n.int("transB", 0) != 0
 	weights := n.packed(1, transB)
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) (err error) {
-		double, err := floatInputs(n.Op, in)
-		if err != nil {
+		a, b, c := in[0], in[1], input(in, 2)
+		integers := a.DType() == tensor.Int32 || a.DType() == tensor.Int64
+		double := false
+		if integers {
+			for _, t := range in {
+				if weights != nil || t != nil && t.DType() != a.DType() {
+					return typeErr(n.Op+" with other factors or sums", a)
+				}
+			}
+		} else if double, err = floatInputs(n.Op, in); err != nil {
 			return err
 		}
-		a, b, c := in[0], in[1], input(in, 2)
 		if a.Rank() != 2 || b != nil && b.Rank() != 2 {
 			return graphErr("Gemm of %v and %v", a, b)
 		}
@@ -312,15 +319,19 @@ func buildGemm(n *Node) Kernel {
 			}
 		}
 		var t *tensor.Tensor
-		if double {
-			t, err = plainMatmul[float64](x, a, b)
+		if double || integers {
+			t, err = anyMatmul(x, a, b)
 		} else {
 			t, err = matmul(x, a, b, weights, nil)
 		}
 		if err != nil {
 			return err
 		}
-		if alpha != 1 {
+		if alpha != 1 && integers {
+			if t, err = scaledIntegers(x, t, alpha); err != nil {
+				return err
+			}
+		} else if alpha != 1 {
 			scaleBy(tensor.Data[float32](t), alpha)
 			scaleBy(tensor.Data[float64](t), float64(alpha))
 		}
@@ -332,7 +343,11 @@ func buildGemm(n *Node) Kernel {
 			prod(joint) != t.Len() || len(joint) != 2 {
 			return graphErr("Gemm adds %v to %v", c, t)
 		}
-		if beta != 1 {
+		if beta != 1 && integers {
+			if c, err = scaledIntegers(x, c, beta); err != nil {
+				return err
+			}
+		} else if beta != 1 {
 			factor, err := cast(x, tensor.Scalar(beta), c.DType())
 			if err != nil {
 				return err
@@ -344,6 +359,16 @@ func buildGemm(n *Node) Kernel {
 		out[0], err = add.apply(n.Op, x, t, c)
 		return err
 	})
+}
+
+// scaledIntegers multiplies integers with a float, and drops the fractions.
+func scaledIntegers(x *Context, t *tensor.Tensor, factor float32) (*tensor.Tensor, error) {
+	wide, err := cast(x, t, tensor.Float64)
+	if err != nil {
+		return nil, err
+	}
+	scaleBy(tensor.Data[float64](wide), float64(factor))
+	return cast(x, wide, t.DType())
 }
 
 func scaleBy[T float](d []T, factor T) {

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"math"
+	"slices"
 
 	"github.com/crossattn/xpipe/fallback/kernel"
 	"github.com/crossattn/xpipe/tensor"
@@ -311,7 +312,7 @@ func buildBatchNorm(n *Node) Kernel {
 	}
 	// Before version 9, 0 stood for a mean and variance of each element of a channel.
 	perElement := n.Version < 9 && n.int("spatial", 1) == 0
-	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
+	k := viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
 		double, err := floatInputs(n.Op, in)
 		switch {
 		case err != nil:
@@ -323,6 +324,23 @@ func buildBatchNorm(n *Node) Kernel {
 		}
 		return err
 	})
+	return func(x *Context, in, out []*tensor.Tensor) (err error) {
+		// The parameters may be other floats than the input.
+		wide := tensor.Float32
+		if in[0].DType() == tensor.Float64 {
+			wide = tensor.Float64
+		}
+		in = slices.Clone(in)
+		for i, t := range in[1:5] {
+			if !isNarrow(t) && !isFloat(t) {
+				return typeErr(n.Op+" by parameters", t)
+			}
+			if in[1+i], err = cast(x, t, wide); err != nil {
+				return err
+			}
+		}
+		return k(x, in, out)
+	}
 }
 
 func batchNorm[T float](x *Context, in []*tensor.Tensor, eps float64,

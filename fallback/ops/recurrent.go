@@ -20,10 +20,12 @@ type recurrent struct {
 	batchFirst bool
 	bound      float32 // of what goes into activations; 0 for none
 	act        [][]func(dst, src []float32)
-	coupled    bool           // LSTM: forget what the input gate does not let in
-	linear     bool           // GRU: multiply before the reset
-	quantised  bool           // weights are 8-bit integers
-	weights    []*cellWeights // for each direction; nil until a run if they are no constants
+	// The same for one number.
+	act64     [][]func(float64) float64
+	coupled   bool           // LSTM: forget what the input gate does not let in
+	linear    bool           // GRU: multiply before the reset
+	quantised bool           // weights are 8-bit integers
+	weights   []*cellWeights // for each direction; nil until a run if they are no constants
 }
 
 // The inputs of all recurrent operators; the last two are LSTM's, and the scales and zero points of
@@ -68,9 +70,15 @@ func recurrentOp(gates int, cell func(s *sequences, b int, gates []float32),
 		default:
 			n.fail("attribute \"direction\" is %q", d)
 		}
-		r.act = n.activations(len(r.reverse), activations)
+		r.act, r.act64 = n.activations(len(r.reverse), activations)
 		r.pack(n)
-		return viaFloat(r.run)
+		quick := viaFloat(r.run)
+		return func(x *Context, in, out []*tensor.Tensor) error {
+			if in[inputX].DType() == tensor.Float64 && !r.quantised && r.weights == nil {
+				return r.plain(x, in, out)
+			}
+			return quick(x, in, out)
+		}
 	}
 }
 
@@ -83,7 +91,7 @@ type sequences struct {
 	steps, batch, hidden int
 	lengths              []int
 	pre                  []float32 // [T,B,gates*H]: the inputs times their weights, + biases
-	work                 []float32 // [B,gates*H]: of the step
+	work                 []float32 // [B,gates*H]: of a step whose rows do not lie together in pre
 	h, c, scratch        []float32 // [B,H] each; c is LSTM's
 	peephole             []float32 // [3*H], or nil
 	resetBias            []float32 // [H]: GRU's, of the linear form
@@ -140,6 +148,14 @@ func (r *recurrent) run(x *Context, in, out []*tensor.Tensor) error {
 	if err != nil {
 		return err
 	}
+	inputs := []*tensor.Tensor{t}
+	if r.quantised {
+		inputs = make([]*tensor.Tensor, 3)
+		quantise := buildDynamicQuantizeLinear(&Node{Outputs: len(inputs)})
+		if err := quantise(x, []*tensor.Tensor{t}, inputs); err != nil {
+			return err
+		}
+	}
 	list := make([]*sequences, dirs)
 	width := r.gates * hidden
 	for d := range list {
@@ -154,8 +170,10 @@ func (r *recurrent) run(x *Context, in, out []*tensor.Tensor) error {
 		}
 		s.h, s.c = own(states[0]), own(states[1])
 		s.y = values[min(d*batch*hidden, len(values)):]
-		if _, s.work, err = alloc[float32](x, []int{batch, width}); err != nil {
-			return err
+		if s.reverse && batch > 0 && slices.Min(lengths) < slices.Max(lengths) {
+			if _, s.work, err = alloc[float32](x, []int{batch, width}); err != nil {
+				return err
+			}
 		}
 		if _, s.scratch, err = alloc[float32](x, []int{batch, hidden}); err != nil {
 			return err
@@ -164,10 +182,7 @@ func (r *recurrent) run(x *Context, in, out []*tensor.Tensor) error {
 		if err != nil {
 			return err
 		}
-		if _, s.pre, err = alloc[float32](x, []int{steps * batch, width}); err != nil {
-			return err
-		}
-		if err := s.input.product(x, s.pre, t, bias); err != nil {
+		if s.pre, err = s.input.product(x, inputs, bias); err != nil {
 			return err
 		}
 	}
@@ -276,28 +291,40 @@ func (s *sequences) run(x *Context, threads, b0, b1 int) {
 		return
 	}
 	multiplier := s.cellWeights.hidden.multiplier(x, b1-b0, threads)
-	work := s.work[b0*width : b1*width]
 	for step := range most {
 		if x.Err() != nil {
 			return
 		}
-		for b := b0; b < b1; b++ {
-			if step < s.lengths[b] {
-				t := s.at(step, b)
-				copy(s.work[b*width:(b+1)*width], s.pre[(t*s.batch+b)*width:])
-			}
-		}
+		work := s.rows(step, b0, b1)
 		multiplier(work, width, s.h[b0*h:b1*h])
 		if s.gates == gruGates {
-			s.candidates(b0, b1)
+			s.candidates(work, b0, b1)
 		}
 		for b := b0; b < b1; b++ {
 			if step < s.lengths[b] {
-				s.cell(s, b, s.work[b*width:(b+1)*width])
+				s.cell(s, b, work[(b-b0)*width:(b-b0+1)*width])
 				copy(s.y[s.at(step, b)*s.pitch+b*h:], s.h[b*h:(b+1)*h])
 			}
 		}
 	}
+}
+
+// rows returns the products of the inputs of a step of sequences b0 to b1-1, for the step to
+// change. Rows of sequences that have ended count for nothing.
+func (s *sequences) rows(step, b0, b1 int) []float32 {
+	width := s.gates * s.hidden
+	if s.work == nil {
+		t := s.at(step, b0)
+		return s.pre[(t*s.batch+b0)*width : (t*s.batch+b1)*width]
+	}
+	work := s.work[b0*width : b1*width]
+	for b := b0; b < b1; b++ {
+		if step < s.lengths[b] {
+			t := s.at(step, b)
+			copy(work[(b-b0)*width:(b-b0+1)*width], s.pre[(t*s.batch+b)*width:])
+		}
+	}
+	return work
 }
 
 // at returns the position in time of a step of sequence b.

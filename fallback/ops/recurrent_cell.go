@@ -61,31 +61,29 @@ func lstmCell(s *sequences, b int, gates []float32) {
 	kernel.Mul(h, o, scratch)
 }
 
-// candidates takes sequences b0 to b1-1 from their update and reset gates to what goes into the
-// activation of the hidden gate.
-func (s *sequences) candidates(b0, b1 int) {
+// candidates takes sequences b0 to b1-1, whose rows of gates are given, from their update and reset
+// gates to what goes into the activation of the hidden gate.
+func (s *sequences) candidates(rows []float32, b0, b1 int) {
 	n, width := s.hidden, gruGates*s.hidden
 	m := s.candidate.floats
-	for b := b0; b < b1; b++ {
-		gates := s.work[b*width : (b+1)*width]
+	h, scratch := s.h[b0*n:b1*n], s.scratch[b0*n:b1*n]
+	for b := range b1 - b0 {
+		gates := rows[b*width : (b+1)*width]
 		s.limit(gates[:2*n])
 		s.act[0](gates[:2*n], gates[:2*n])
 		if !s.linear {
-			kernel.Mul(s.scratch[b*n:(b+1)*n], gates[n:2*n], s.h[b*n:(b+1)*n])
+			kernel.Mul(scratch[b*n:(b+1)*n], gates[n:2*n], h[b*n:(b+1)*n])
 		}
 	}
 	if !s.linear {
-		m.Multiply(s.work[b0*width+2*n:b1*width], width, s.scratch[b0*n:b1*n], n, b1-b0,
-			0, m.Panels(), true, nil)
+		m.Multiply(rows[2*n:], width, scratch, n, b1-b0, 0, m.Panels(), true, nil)
 		return
 	}
-	m.Multiply(s.scratch[b0*n:b1*n], n, s.h[b0*n:b1*n], n, b1-b0, 0, m.Panels(), false,
-		&kernel.Epilogue{Bias: s.resetBias})
-	for b := b0; b < b1; b++ {
-		reset, u := s.work[b*width+n:b*width+2*n], s.scratch[b*n:(b+1)*n]
-		kernel.Mul(u, reset, u)
-		hidden := s.work[b*width+2*n : (b+1)*width]
-		kernel.Add(hidden, hidden, u)
+	m.Multiply(scratch, n, h, n, b1-b0, 0, m.Panels(), false, &kernel.Epilogue{Bias: s.resetBias})
+	for b := range b1 - b0 {
+		gates, u := rows[b*width:(b+1)*width], scratch[b*n:(b+1)*n]
+		kernel.Mul(u, gates[n:2*n], u)
+		kernel.Add(gates[2*n:], gates[2*n:], u)
 	}
 }
 
@@ -107,8 +105,11 @@ func rnnCell(s *sequences, b int, gates []float32) {
 	s.act[0](s.h[b*s.hidden:(b+1)*s.hidden], gates)
 }
 
-// activations reads the activations of each direction of a recurrent operator.
-func (n *Node) activations(directions int, def []string) [][]func(dst, src []float32) {
+// activations reads the activations of each direction of a recurrent operator: of rows of float32,
+// and of one float64.
+func (n *Node) activations(
+	directions int, def []string,
+) (rows [][]func(dst, src []float32), single [][]func(float64) float64) {
 	names, _ := attribute[[]string](n, "activations")
 	alphas, _ := attribute[[]float32](n, "activation_alpha")
 	betas, _ := attribute[[]float32](n, "activation_beta")
@@ -120,7 +121,7 @@ func (n *Node) activations(directions int, def []string) [][]func(dst, src []flo
 	if len(names) != directions*len(def) {
 		n.fail("attribute \"activations\" is %q, where %d times %d are needed",
 			names, directions, len(def))
-		return nil
+		return nil, nil
 	}
 	// The lists of parameters hold only those of the functions that have one.
 	next := func(list *[]float32, def float32) float32 {
@@ -131,7 +132,8 @@ func (n *Node) activations(directions int, def []string) [][]func(dst, src []flo
 		*list = (*list)[1:]
 		return v
 	}
-	list := make([][]func(dst, src []float32), directions)
+	rows = make([][]func(dst, src []float32), directions)
+	single = make([][]func(float64) float64, directions)
 	for i, name := range names {
 		name = strings.ToLower(name)
 		var alpha, beta float32
@@ -151,9 +153,10 @@ func (n *Node) activations(directions int, def []string) [][]func(dst, src []flo
 			n.fail("activation %q is unknown", names[i])
 		}
 		d := i / len(def)
-		list[d] = append(list[d], f)
+		rows[d] = append(rows[d], f)
+		single[d] = append(single[d], plainActivation(name, float64(alpha), float64(beta)))
 	}
-	return list
+	return rows, single
 }
 
 // cellActivation returns an activation by its name in lower case; nil where there is none.

@@ -34,7 +34,8 @@ func (r *recurrent) pack(n *Node) {
 		}
 	}
 	for _, i := range needed {
-		if n.err != nil || i >= n.Inputs || n.Const[i] == nil {
+		if n.err != nil || i >= n.Inputs || n.Const[i] == nil ||
+			n.Const[i].DType() == tensor.Float64 {
 			return
 		}
 	}
@@ -183,29 +184,26 @@ func (w *cellWeights) depth() int {
 	return w.input.floats.K
 }
 
-// product sets dst to the rows of t times m, + bias. Integers are quantised by the range of t.
-func (m *weightMatrix) product(x *Context, dst []float32, t *tensor.Tensor, bias []float32) error {
-	rows := t.Dim(0) * t.Dim(1)
-	if len(dst) == 0 {
-		return nil
-	}
+// product returns the rows of the inputs times m, + bias. The inputs are a tensor of floats or, for
+// bytes, what DynamicQuantizeLinear makes of one.
+func (m *weightMatrix) product(x *Context, in []*tensor.Tensor, bias []float32) ([]float32, error) {
 	if m.floats != nil {
-		return mulPacked(x, m.floats, dst, tensor.Data[float32](t), rows,
+		rows := in[0].Dim(0) * in[0].Dim(1)
+		_, dst, err := alloc[float32](x, []int{rows, m.floats.N})
+		if err != nil || len(dst) == 0 {
+			return dst, err
+		}
+		return dst, mulPacked(x, m.floats, dst, tensor.Data[float32](in[0]), rows,
 			&kernel.Epilogue{Bias: bias})
 	}
-	quantised := make([]*tensor.Tensor, 3)
-	dynamic := buildDynamicQuantizeLinear(&Node{Outputs: 3})
-	if err := dynamic(x, []*tensor.Tensor{t}, quantised); err != nil {
-		return err
-	}
 	scale := slices.Clone(m.scale)
-	kernel.Scale(scale, scale, tensor.Data[float32](quantised[1])[0])
-	p := &byteProduct{a: quantised[0], zero: quantised[2], w: m.bytes, scale: scale, bias: bias}
+	kernel.Scale(scale, scale, tensor.Data[float32](in[1])[0])
+	p := &byteProduct{a: in[0], zero: in[2], w: m.bytes, scale: scale, bias: bias}
 	r, err := p.run(x)
-	if err == nil {
-		copy(dst, tensor.Data[float32](r))
+	if err != nil {
+		return nil, err
 	}
-	return err
+	return tensor.Data[float32](r), nil
 }
 
 // multiplier returns a function that adds rows of a, one after the other, times m to rows of c.
@@ -234,7 +232,10 @@ func (m *weightMatrix) multiplier(
 	w, stride := m.bytes, 2*kernel.Quads(m.bytes.K)
 	small, packed := make([]uint8, rows*w.K), make([]int32, rows*stride)
 	sums, scale := make([]int32, rows), make([]float32, w.N)
-	result := make([]float32, rows*w.N)
+	var result []float32
+	if rows > 1 {
+		result = make([]float32, rows*w.N)
+	}
 	return func(c []float32, ldc int, a []float32) {
 		step, zero := byteRange(kernel.MinMax(a))
 		kernel.Quantize(small, a, step, zero, 0)
@@ -243,6 +244,11 @@ func (m *weightMatrix) multiplier(
 				small[r*w.K:(r+1)*w.K], 0, zero)
 		}
 		kernel.Scale(scale, m.scale, step)
+		if rows == 1 { // c goes in as the bias
+			w.MultiplyFloat(c, ldc, packed, sums, 1, 0, w.Panels(),
+				&kernel.ByteEpilogue{Scale: scale, Bias: c[:w.N]})
+			return
+		}
 		w.MultiplyFloat(result, w.N, packed, sums, rows, 0, w.Panels(),
 			&kernel.ByteEpilogue{Scale: scale})
 		for r := range rows {

@@ -105,7 +105,7 @@ var table = map[string]def{
 	"Sqrt":            row(6, 1, 1, floatOp(kernel.Sqrt, math.Sqrt)).is(Elementwise),
 	"Exp":             row(6, 1, 1, floatOp(kernel.Exp, math.Exp)).is(Elementwise),
 	"Log":             row(6, 1, 1, math64(math.Log)).is(Elementwise),
-	"Erf":             row(9, 1, 1, floatOp(kernel.Erf, math.Erf)).is(Elementwise),
+	"Erf":             row(9, 1, 1, numberOp(kernel.Erf, math.Erf, erfInt)).is(Elementwise),
 	"Sigmoid":         activating(6, kernel.Sigmoid, sigmoid),
 	"Tanh":            activating(6, kernel.Tanh, math.Tanh),
 	"Sin":             row(7, 1, 1, math64(math.Sin)).is(Elementwise),
@@ -276,6 +276,12 @@ var microsoft = map[string]def{
 	"QuickGelu":                        row(1, 1, 1, buildQuickGelu).is(Elementwise).activates(quickGelu),
 }
 
+// learning holds operators of ai.onnx.ml that graphs of public packages use.
+var learning = map[string]def{
+	"Scaler":       row(1, 1, 1, buildScaler),
+	"TreeEnsemble": row(5, 1, 1, buildTreeEnsemble),
+}
+
 // fused holds the operators of FusedDomain.
 var fused = map[string]def{
 	// A*B + bias, activated, + residual.
@@ -311,8 +317,12 @@ func find(domain, op string, version int) (def, bool) {
 		d, ok := fused[op]
 		return d, ok
 	}
-	if domain == "com.microsoft" {
+	switch domain {
+	case "com.microsoft":
 		d, ok := microsoft[op]
+		return d, ok && version >= d.since
+	case "ai.onnx.ml":
+		d, ok := learning[op]
 		return d, ok && version >= d.since
 	}
 	if domain != "" {

@@ -284,6 +284,35 @@ func weigh(
 	return r, nil
 }
 
+// weighDoubles is weigh for float64, one axis after the other as they come. The weights are float32.
+func weighDoubles(x *Context, t *tensor.Tensor, changes []*resampled) (*tensor.Tensor, error) {
+	for _, c := range changes {
+		shape := clone(t.Shape())
+		shape[c.axis] = c.out
+		r, dst, err := zeros[float64](x, shape)
+		if err != nil {
+			return nil, err
+		}
+		src, inner := tensor.Data[float64](t), prod(shape[c.axis+1:])
+		if err := x.Parallel(len(dst)/inner, max(1, minWork/(4*inner)), func(lo, hi int) {
+			for i := lo; i < hi; i++ {
+				outer, place := i/c.out, i%c.out
+				to := dst[i*inner : (i+1)*inner]
+				for k := c.first[place]; k < c.first[place+1]; k++ {
+					w := float64(c.weight[k])
+					for j, v := range src[(outer*c.in+int(c.index[k]))*inner:][:inner] {
+						to[j] += w * v
+					}
+				}
+			}
+		}); err != nil {
+			return nil, err
+		}
+		t = r
+	}
+	return t, nil
+}
+
 // pass weighs along one axis of [outer,in,inner].
 type pass struct {
 	*resampled

@@ -190,6 +190,8 @@ func (r *resizer) kernel() Kernel {
 			out[0], err = nearest(x, t, result, changes)
 		case t.DType() == tensor.Float32:
 			out[0], err = weigh(x, t, result, changes)
+		case t.DType() == tensor.Float64:
+			out[0], err = weighDoubles(x, t, changes)
 		default:
 			out[0], err = r.integers(x, t, result, changes)
 		}
@@ -203,7 +205,7 @@ func (r *resizer) kernel() Kernel {
 	}
 	half := viaFloat(k)
 	return func(x *Context, in, out []*tensor.Tensor) error {
-		if in[0].DType() == tensor.Float16 {
+		if isNarrow(in[0]) {
 			return half(x, in, out)
 		}
 		return k(x, in, out)
@@ -211,7 +213,7 @@ func (r *resizer) kernel() Kernel {
 }
 
 // integers resizes integers as floats, whose fractions are dropped as ONNX Runtime does, or rounded
-// where it antialiases.
+// where it antialiases. A bool is true where any that it weighs is.
 func (r *resizer) integers(
 	x *Context, t *tensor.Tensor, result []int, changes []*resampled,
 ) (*tensor.Tensor, error) {
@@ -221,7 +223,7 @@ func (r *resizer) integers(
 		low, high = 0, math.MaxUint8
 	case tensor.Int8:
 		low, high = math.MinInt8, math.MaxInt8
-	case tensor.Int32, tensor.Int64:
+	case tensor.Int32, tensor.Int64, tensor.Bool:
 	default:
 		return nil, typeErr(r.op, t)
 	}
@@ -234,7 +236,7 @@ func (r *resizer) integers(
 	}
 	d := tensor.Data[float32](wide)
 	for i, v := range d {
-		if r.antialias {
+		if r.antialias && t.DType() != tensor.Bool {
 			v = float32(math.Round(float64(v)))
 		}
 		d[i] = min(max(v, low), high)

@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"github.com/crossattn/xpipe/onnx"
 	"github.com/crossattn/xpipe/tensor"
 )
 
@@ -273,6 +274,8 @@ func buildConstant(n *Node) Kernel {
 	case n.has("value_ints"):
 		v, _ := attribute[[]int64](n, "value_ints")
 		t, _ = tensor.New([]int{len(v)}, v)
+	case n.has("value_string"), n.has("value_strings"):
+		n.fail("%s", onnx.NotRun("string"))
 	default:
 		n.fail("this kind of Constant is not supported")
 	}

@@ -60,6 +60,9 @@ func numberOp(f32 func(dst, src []float32), f64 func(float64) float64,
 
 func absFloat(v float32) float32 { return math.Float32frombits(math.Float32bits(v) &^ (1 << 31)) }
 
+// erfInt drops the fraction.
+func erfInt(v int64) int64 { return int64(math.Erf(float64(v))) }
+
 func negInt(v int64) int64 { return -v }
 
 func negFloat(v float64) float64 { return -v }

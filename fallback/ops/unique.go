@@ -109,8 +109,10 @@ func buildUnique(n *Node) Kernel {
 // compareRows returns the order of the rows of t, by their first elements that differ.
 func compareRows(t *tensor.Tensor) (func(i, j int) int, error) {
 	switch t.DType() {
-	case tensor.Float32, tensor.Float16:
+	case tensor.Float32, tensor.Float16, tensor.BFloat16:
 		return rowOrder(t, t.Float32s()), nil
+	case tensor.Float64:
+		return rowOrder(t, tensor.Data[float64](t)), nil
 	case tensor.Int64:
 		return rowOrder(t, tensor.Data[int64](t)), nil
 	case tensor.Int32:
@@ -193,43 +195,50 @@ func buildLpNormalization(n *Node) Kernel {
 		n.fail("attribute \"p\" is %d, of which only 1 and 2 are supported", p)
 	}
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
-		t := in[0]
-		a, err := axis(at, t.Rank())
+		a, err := axis(at, in[0].Rank())
 		if err != nil {
 			return err
 		}
-		if t.DType() != tensor.Float32 {
-			return typeErr(n.Op, t)
+		switch in[0].DType() {
+		case tensor.Float32:
+			out[0], err = lpNormalized[float32](x, in[0], a, p)
+		case tensor.Float64:
+			out[0], err = lpNormalized[float64](x, in[0], a, p)
+		default:
+			err = typeErr(n.Op, in[0])
 		}
-		r, dst, err := alloc[float32](x, t.Shape())
-		out[0] = r
-		if err != nil || len(dst) == 0 {
-			return err
-		}
-		src := tensor.Data[float32](t)
-		count, inner := t.Dim(a), prod(t.Shape()[a+1:])
-		return x.Parallel(len(dst)/count, max(1, minWork/count), func(lo, hi int) {
-			for i := lo; i < hi; i++ {
-				first := i/inner*count*inner + i%inner
-				var norm float64
-				for k := range count {
-					v := float64(src[first+k*inner])
-					if p == 1 {
-						norm += math.Abs(v)
-					} else {
-						norm += v * v
-					}
-				}
-				if p == 2 {
-					norm = math.Sqrt(norm)
-				}
-				if norm == 0 {
-					norm = 1
-				}
-				for k := range count {
-					dst[first+k*inner] = float32(float64(src[first+k*inner]) / norm)
+		return err
+	})
+}
+
+func lpNormalized[T float](x *Context, t *tensor.Tensor, at, p int) (*tensor.Tensor, error) {
+	r, dst, err := alloc[T](x, t.Shape())
+	if err != nil || len(dst) == 0 {
+		return r, err
+	}
+	src := tensor.Data[T](t)
+	count, inner := t.Dim(at), prod(t.Shape()[at+1:])
+	return r, x.Parallel(len(dst)/count, max(1, minWork/count), func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			first := i/inner*count*inner + i%inner
+			var norm float64
+			for k := range count {
+				v := float64(src[first+k*inner])
+				if p == 1 {
+					norm += math.Abs(v)
+				} else {
+					norm += v * v
 				}
 			}
-		})
+			if p == 2 {
+				norm = math.Sqrt(norm)
+			}
+			if norm == 0 {
+				norm = 1
+			}
+			for k := range count {
+				dst[first+k*inner] = T(float64(src[first+k*inner]) / norm)
+			}
+		}
 	})
 }

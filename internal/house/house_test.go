@@ -19,21 +19,23 @@ const module = "github.com/crossattn/xpipe/"
 // stands for the packages below it that have no line of their own. CONTRIBUTING.md says what each
 // is for.
 var order = []string{
-	"internal/cmem", "internal/bom",
+	"internal/cmem", "internal/bom", "internal/fakelib", "internal/filelock", "internal/references", "internal/sweep",
 	"tensor",
 	"media",
 	"onnx/pb", "onnx/ir", "onnx",
 	"engine",
-	"engine/enginetest", "engine/enginebench",
+	"engine/enginetest",
+	"internal/enginebench",
 	"fallback/kernel", "fallback/attention", "fallback",
-	"ort/ortlib", "ort", "ort/orttest",
+	"ort/ortfile", "ort", "ort/ortlib", "ort/orttest",
 	"tokenize",
 	"vision",
 	"models/hub/hubtest", "models/hub", "models", "models/mini",
-	"pipeline/graph", "pipeline/decode", "pipeline/attend", "pipeline/compare", "pipeline/family",
+	"pipeline/graph", "pipeline/internal/graphtest", "pipeline/decode", "pipeline/attend", "pipeline/compare", "pipeline/family",
 	"pipeline",
 	"api",
 	"cmd",
+	"examples",
 	"internal/house",
 }
 
@@ -56,7 +58,7 @@ var rules = []struct {
 		reason: "an engine knows graphs and tensors; it knows no task, no family and no medium",
 	},
 	{
-		from:   []string{"pipeline/graph", "pipeline/decode", "pipeline/attend", "pipeline/compare", "pipeline/family"},
+		from:   []string{"pipeline/graph", "pipeline/internal/graphtest", "pipeline/decode", "pipeline/attend", "pipeline/compare", "pipeline/family"},
 		to:     []string{"fallback", "ort"},
 		except: []string{"fallback/kernel", "fallback/attention"},
 		reason: "no task knows an engine: the caller chooses it, and what shows attention in its place; the kernels are arithmetic",
@@ -68,7 +70,7 @@ var rules = []struct {
 	},
 	{
 		from:   []string{"pipeline", "fallback", "ort", "engine", "onnx", "tokenize", "vision", "models", "media", "tensor"},
-		to:     []string{"api", "cmd", "server", "studio", "index"},
+		to:     []string{"api", "cmd", "examples", "server", "studio", "index"},
 		reason: "libraries stand below the command, the server and the studio",
 	},
 	{
@@ -82,6 +84,18 @@ var rules = []struct {
 		from:   []string{"pipeline", "fallback", "ort", "engine", "onnx", "vision", "models", "media", "tensor"},
 		to:     []string{"github.com/sugarme"},
 		reason: "sugarme/tokenizer drags in a progress bar and does not build for 32 bits; tokenize/sugarme adapts it for who wants it",
+	},
+	{
+		from:   []string{"pipeline", "fallback", "ort", "engine", "onnx", "models", "media", "tensor", "tokenize"},
+		to:     []string{"net"},
+		except: []string{"ort/ortlib", "models/hub/fetch", "models/hub/hubtest", "tokenize/sugarme"},
+		reason: "a library reads what it is given and sends nothing anywhere; ortlib and fetch download, where a program asks them to",
+	},
+	{
+		from:   []string{"ort"},
+		to:     []string{"ort/ortlib"},
+		except: []string{"ort/ortlib"},
+		reason: "the engine loads the library that it is given; to search a machine for one may start Python, and is the program's choice",
 	},
 	{
 		from:   []string{"tokenize"},
@@ -179,6 +193,22 @@ func TestRules(t *testing.T) {
 					t.Errorf("%s depends on %s: %s", from, to, r.reason)
 				}
 			}
+		}
+	}
+}
+
+// No package up to pipeline starts a process, but the two that say so: vision may start ffmpeg for a
+// film that nothing else reads, and ortlib, which no other of them imports, Python.
+func TestNoProcess(t *testing.T) {
+	t.Parallel()
+	may := []string{"vision", "ort/ortlib"}
+	for _, p := range packages(t) {
+		from, ours := strings.CutPrefix(p.ImportPath, module)
+		if !ours || floor(from) > floor("pipeline") || slices.Contains(may, from) {
+			continue
+		}
+		if slices.Contains(p.Imports, "os/exec") {
+			t.Errorf("%s imports os/exec: a library starts no process", from)
 		}
 	}
 }

@@ -1,50 +1,59 @@
-// Package mini embeds the small default models in the program, one bundle each, as tools/train
-// makes them. It is a package of its own so that a program which only imports pipeline does not
-// grow by their size. NAME.md in this folder is a model's card: its tasks, figures and failures.
+// Package mini has the four small models that tools/train makes, embedded in the program, by name.
+// They are 56 MB together; a program that needs one imports that model's own package instead, such
+// as models/mini/blip2-mini, and carries no other. NAME.md in this folder is a model's card: its
+// tasks, figures and failures.
 package mini
 
 import (
-	"embed"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
+
+	blip2mini "github.com/crossattn/xpipe/models/mini/blip2-mini"
+	clipmini "github.com/crossattn/xpipe/models/mini/clip-mini"
+	flamingomini "github.com/crossattn/xpipe/models/mini/flamingo-mini"
+	lxmertmini "github.com/crossattn/xpipe/models/mini/lxmert-mini"
 )
 
-// The names of the bundles, by task.
+// The names of the models.
 const (
-	Captions = "blip2-mini"    // captions, questions about pictures
-	Labels   = "clip-mini"     // matching and classifying without training, embeddings
-	Shots    = "flamingo-mini" // learning from examples in the prompt
-	Regions  = "lxmert-mini"   // questions about positions of objects, from regions
+	BLIP2    = blip2mini.Name    // captions, questions about pictures
+	CLIP     = clipmini.Name     // matching and classifying without training, embeddings
+	Flamingo = flamingomini.Name // learning from examples in the prompt
+	LXMERT   = lxmertmini.Name   // questions about positions of objects, from regions
 )
 
-// Default is the bundle that commands use where the user names none.
-const Default = Captions
+// The names by task, as they were before.
+const (
+	// Deprecated: use BLIP2.
+	Captions = BLIP2
+	// Deprecated: use CLIP.
+	Labels = CLIP
+	// Deprecated: use Flamingo.
+	Shots = Flamingo
+	// Deprecated: use LXMERT.
+	Regions = LXMERT
+)
 
-//go:embed all:*-mini
-var files embed.FS
+// Default is the model that commands use where the user names none.
+const Default = BLIP2
 
-// Names lists the embedded bundles, sorted.
-func Names() []string {
-	entries, err := files.ReadDir(".")
-	if err != nil {
-		return nil
-	}
-	names := make([]string, len(entries))
-	for i, e := range entries {
-		names[i] = e.Name()
-	}
-	slices.Sort(names)
-	return names
+var all = map[string]func() fs.FS{
+	BLIP2: blip2mini.FS, CLIP: clipmini.FS, Flamingo: flamingomini.FS, LXMERT: lxmertmini.FS,
 }
 
-// FS returns the embedded bundle of the given name, as a file system with xpipe.json at its root.
-// An unknown name gives an error that lists the known ones.
+// Names lists the embedded models, sorted.
+func Names() []string { return slices.Sorted(maps.Keys(all)) }
+
+// FS returns the embedded model of a name, as a file system with xpipe.json at its root. An unknown
+// name gives an error that lists the known ones.
 func FS(name string) (fs.FS, error) {
-	if !slices.Contains(Names(), name) {
+	files, ok := all[name]
+	if !ok {
 		return nil, fmt.Errorf("no embedded model %q; there are: %s",
 			name, strings.Join(Names(), ", "))
 	}
-	return fs.Sub(files, name)
+	return files(), nil
 }

@@ -3,6 +3,7 @@ package mini
 import (
 	"encoding/json"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -39,6 +40,43 @@ func TestDefaultIsWhole(t *testing.T) {
 	}
 	if limit := 25 << 20; total > limit {
 		t.Errorf("bundle has %d bytes, more than %d", total, limit)
+	}
+}
+
+// A model's files are those of its manifest, and no Go source beside them.
+func TestFilesAreTheManifests(t *testing.T) {
+	t.Parallel()
+	for _, name := range Names() {
+		bundle, err := FS(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := fs.ReadFile(bundle, "xpipe.json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var manifest struct {
+			SHA256 map[string]string `json:"sha256"`
+		}
+		if err := json.Unmarshal(raw, &manifest); err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"xpipe.json"}
+		for file := range manifest.SHA256 {
+			want = append(want, file)
+		}
+		var got []string
+		err = fs.WalkDir(bundle, ".", func(path string, entry fs.DirEntry, err error) error {
+			if err == nil && !entry.IsDir() {
+				got = append(got, path)
+			}
+			return err
+		})
+		slices.Sort(got)
+		slices.Sort(want)
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s holds %v, its manifest %v (%v)", name, got, want, err)
+		}
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/crossattn/xpipe/ort/ortfile"
 )
 
 // CacheDir returns the folder whose subfolders Install fills, one a version.
@@ -111,7 +113,7 @@ func installedIn(cache, goos string) []Library {
 		if strings.HasPrefix(e.Name(), tempPrefix) {
 			continue
 		}
-		for _, path := range librariesIn(filepath.Join(cache, e.Name()), goos) {
+		for _, path := range (ortfile.Machine{OS: goos}).In(filepath.Join(cache, e.Name())) {
 			libs = append(libs, Library{Path: path, Version: e.Name(), Found: foundInCache})
 			break
 		}

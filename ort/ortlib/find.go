@@ -3,7 +3,6 @@ package ortlib
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/crossattn/xpipe/ort/ortfile"
 )
 
 // Find returns the first library that can be used: the explicit path if there is one, else the one
@@ -57,76 +58,31 @@ type place struct {
 }
 
 func (s *search) find(explicit string, accept func(Library) error) (Library, error) {
-	var looked []string
-	try := func(p place) (Library, bool) {
-		for _, path := range p.paths {
-			if absolute, err := filepath.Abs(path); err == nil {
-				path = absolute
-			}
-			lib := Library{Path: path, Found: p.how}
-			var err error
-			if lib.Version, err = inspect(path, s.goos, s.goarch); err == nil && accept != nil {
-				err = accept(lib)
-			}
-			if err == nil {
-				return lib, true
-			}
-			looked = append(looked, p.how+": "+plain(err))
+	for _, named := range []struct{ how, path string }{
+		{"the path given", explicit}, {Env, s.getenv(Env)},
+	} {
+		if named.path != "" {
+			return s.machine().Named(named.how, named.path, accept)
+		}
+	}
+	looked := []string{Env + ": not set"}
+	for _, next := range []func() place{s.installed, s.system, s.pip} {
+		p := next()
+		lib, problems := s.machine().First(p.how, p.paths, accept)
+		if lib.Path != "" {
+			return lib, nil
+		}
+		for _, problem := range problems {
+			looked = append(looked, p.how+": "+problem)
 		}
 		if len(p.paths) == 0 {
 			looked = append(looked, p.how+": "+p.why)
 		}
-		return Library{}, false
 	}
-	for _, named := range []struct{ how, path string }{
-		{"the path given", explicit}, {Env, s.getenv(Env)},
-	} {
-		if named.path == "" {
-			continue
-		}
-		lib, ok := try(s.named(named.how, named.path))
-		if !ok {
-			return lib, errorf("%s. To get one that works: %s", looked[0], Advice)
-		}
-		return lib, nil
-	}
-	looked = append(looked, Env+": not set")
-	for _, next := range []func() place{s.installed, s.system, s.pip} {
-		if lib, ok := try(next()); ok {
-			return lib, nil
-		}
-	}
-	return Library{}, &SearchError{looked}
+	return Library{}, &SearchError{Looked: looked}
 }
 
-// SearchError says that no place has a library that can be used. It wraps ErrLibrary.
-type SearchError struct {
-	Looked []string // each place, and what is wrong there
-}
-
-func (e *SearchError) Error() string {
-	return fmt.Sprintf("%v: none found. To get one: %s. Looked at: %s", ErrLibrary, Advice,
-		strings.Join(e.Looked, "; "))
-}
-
-func (e *SearchError) Unwrap() error { return ErrLibrary }
-
-// Advice says what to do on a machine without the library.
-const Advice = "`xpipe runtime install --from pip` (other ways: `xpipe runtime install --help`), " +
-	"or `pip install 'onnxruntime>=" + MinVersion + "'`, or set " + Env + " to the path of a library"
-
-// plain is err's text without this package's prefix.
-func plain(err error) string {
-	return strings.TrimPrefix(err.Error(), ErrLibrary.Error()+": ")
-}
-
-func (s *search) named(how, path string) place {
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return place{how: how, paths: s.librariesIn(path),
-			why: path + " is a folder without a library of ONNX Runtime"}
-	}
-	return place{how: how, paths: []string{path}}
-}
+func (s *search) machine() ortfile.Machine { return ortfile.Machine{OS: s.goos, Arch: s.goarch} }
 
 func (s *search) installed() place {
 	p := place{how: foundInCache, why: s.cache + " is empty"}
@@ -203,46 +159,8 @@ func (s *search) pip() place {
 	return p
 }
 
-// librariesIn lists the libraries in a folder, newest first. Files with equal names behind symbolic
-// links count once.
-func (s *search) librariesIn(folder string) []string {
-	return librariesIn(folder, s.goos)
-}
-
-func librariesIn(folder, goos string) []string {
-	entries, err := os.ReadDir(folder)
-	if err != nil {
-		return nil
-	}
-	var paths, seen []string
-	for _, e := range entries {
-		if !isLibraryName(e.Name(), goos) {
-			continue
-		}
-		path := filepath.Join(folder, e.Name())
-		target, err := filepath.EvalSymlinks(path)
-		if err != nil || slices.Contains(seen, target) {
-			continue
-		}
-		seen = append(seen, target)
-		paths = append(paths, target)
-	}
-	slices.SortStableFunc(paths, func(a, b string) int {
-		return CompareVersions(versionInName(b), versionInName(a))
-	})
-	return paths
-}
-
-// isLibraryName tells the library itself from providers, bindings and the like.
-func isLibraryName(name, goos string) bool {
-	switch goos {
-	case "windows":
-		return strings.EqualFold(name, "onnxruntime.dll")
-	case "darwin":
-		return strings.HasPrefix(name, "libonnxruntime.") && strings.HasSuffix(name, ".dylib")
-	}
-	return name == "libonnxruntime.so" || strings.HasPrefix(name, "libonnxruntime.so.")
-}
+// librariesIn lists the libraries in a folder, newest first.
+func (s *search) librariesIn(folder string) []string { return s.machine().In(folder) }
 
 // pythonTimeout is for a cold start from a slow disk.
 const pythonTimeout = 15 * time.Second

@@ -1,89 +1,12 @@
 package ortlib
 
 import (
-	"debug/elf"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 )
-
-func TestCompareVersions(t *testing.T) {
-	t.Parallel()
-	for _, c := range []struct {
-		a, b string
-		want int
-	}{
-		{"1.24.4", "1.24", 4}, {"1.24", "1.24.0", 0}, {"1.9.1", "1.24", -15}, {"1.32.0", "1.24.4", 8},
-		{"2.0", "1.99", 1}, {"1.24.0-rc1", "1.24", 0}, {"1.24.0.dev20260101", "1.24", 0}, {"", "1", -1},
-	} {
-		if got := CompareVersions(c.a, c.b); got != c.want {
-			t.Errorf("CompareVersions(%q, %q) = %d, want %d", c.a, c.b, got, c.want)
-		}
-	}
-	if err := CheckVersion("1.23.2"); !errors.Is(err, ErrLibrary) || !strings.Contains(err.Error(), "1.23.2") {
-		t.Errorf("CheckVersion(1.23.2) = %v", err)
-	}
-}
-
-func TestInspect(t *testing.T) {
-	t.Parallel()
-	good := fakeLibrary()
-	dir := t.TempDir()
-	for _, c := range []struct {
-		name    string
-		data    []byte
-		problem string // "" if it is good
-	}{
-		{"libonnxruntime.so.1.24.4", good, ""},
-		{"libonnxruntime.so", good, ""},
-		{"libonnxruntime.so.1.18.0", good, "too old"},
-		{"empty", nil, "too short"},
-		{"text", []byte("this is no library at all"), "no shared library"},
-		{"cut in half", good[:len(good)/2], "damaged"},
-		{"end missing", good[:len(good)-1], "damaged"},
-		{"other", fakeELF(elf.EM_X86_64, "sqlite3_open"), "lacks OrtGetApiBase"},
-		{"arm", fakeELF(elf.EM_AARCH64, entryPoint), "for arm64 processors"},
-		{"riscv", fakeELF(elf.EM_MIPS, entryPoint), "for EM_MIPS processors"},
-		{"dll", append([]byte("MZ"), good...), "for windows"},
-		{"dylib", []byte("\xcf\xfa\xed\xfe\x0c\x00\x00\x01"), "for darwin"},
-	} {
-		_, err := inspect(write(t, dir, c.name, c.data), "linux", "amd64")
-		switch {
-		case c.problem == "" && err != nil:
-			t.Errorf("%s: %v", c.name, err)
-		case c.problem != "" && (!errors.Is(err, ErrLibrary) || !strings.Contains(err.Error(), c.problem)):
-			t.Errorf("%s: error %v, want one with %q", c.name, err, c.problem)
-		}
-	}
-	// Every prefix and every flipped byte: an error or not, but no panic.
-	path := filepath.Join(dir, "fuzzed")
-	for i := range good {
-		bad := append([]byte{}, good...)
-		bad[i] ^= 0xff
-		os.WriteFile(path, bad, 0o644)
-		inspect(path, "linux", "amd64")
-		os.WriteFile(path, good[:i], 0o644)
-		if _, err := inspect(path, "linux", "amd64"); err == nil {
-			t.Errorf("the first %d of %d bytes pass for a library", i, len(good))
-		}
-	}
-	if _, err := inspect(dir, "linux", "amd64"); err == nil {
-		t.Error("a folder passes for a library")
-	}
-	if _, err := inspect(filepath.Join(dir, "missing"), "linux", "amd64"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("missing file: %v", err)
-	}
-	for _, goos := range []string{"windows", "darwin"} {
-		for _, data := range [][]byte{append([]byte("MZ"), make([]byte, 200)...), append([]byte("\xcf\xfa\xed\xfe"), make([]byte, 200)...), []byte("\xca\xfe\xba\xbe\x00\x00\x00\x01")} {
-			os.WriteFile(path, data, 0o644)
-			if _, err := inspect(path, goos, "arm64"); err == nil {
-				t.Errorf("rubbish passes for a library on %s", goos)
-			}
-		}
-	}
-}
 
 // machine is a search over folders of its own.
 func machine(t *testing.T) (*search, map[string]string) {
@@ -156,30 +79,6 @@ func TestFindSkipsAndRefuses(t *testing.T) {
 	env[Env] = s.root
 	if _, err := s.find("", nil); err == nil || !strings.Contains(err.Error(), "without a library") {
 		t.Errorf("%s names an empty folder: %v", Env, err)
-	}
-}
-
-// Libraries of other names (providers, Python bindings) are no candidates, and links to one library
-// count once.
-func TestLibrariesIn(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	target := write(t, dir, "libonnxruntime.so.1.24.4", fakeLibrary())
-	for _, name := range []string{"libonnxruntime_providers_cuda.so", "onnxruntime_pybind11_state.so", "libonnxruntime.dylib", "onnxruntime.dll"} {
-		write(t, dir, name, nil)
-	}
-	for _, link := range []string{"libonnxruntime.so", "libonnxruntime.so.1"} {
-		if err := os.Symlink("libonnxruntime.so.1.24.4", filepath.Join(dir, link)); err != nil {
-			t.Skip("no symbolic links here: ", err)
-		}
-	}
-	os.Symlink("gone", filepath.Join(dir, "libonnxruntime.so.2"))
-	resolved, err := filepath.EvalSymlinks(target)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := librariesIn(dir, "linux"); len(got) != 1 || got[0] != resolved {
-		t.Errorf("librariesIn = %v", got)
 	}
 }
 

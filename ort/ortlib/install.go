@@ -12,6 +12,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/crossattn/xpipe/ort/ortfile"
 )
 
 // InstallOptions says what to install. The zero value installs DefaultVersion from the project's
@@ -113,7 +115,7 @@ func (in *installer) install(ctx context.Context, opts InstallOptions) (Installe
 			}
 		}
 	}
-	version := versionRE.FindString(src.name)
+	version := ortfile.FindVersion(src.name)
 	if version == "" {
 		version = found.version
 	}
@@ -188,7 +190,7 @@ func (in *installer) fetch(
 	if err := CheckVersion(version); err != nil {
 		return source{}, err
 	}
-	if versionRE.FindString(version) != version {
+	if ortfile.FindVersion(version) != version {
 		return source{}, errorf("%q is no version, such as %s", version, DefaultVersion)
 	}
 	switch {

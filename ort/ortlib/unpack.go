@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/crossattn/xpipe/ort/ortfile"
 )
 
 // unpacked is a library on disk with the libraries of its providers beside it.
@@ -38,7 +40,7 @@ func (in *installer) unpack(ctx context.Context, src source, dir string) (unpack
 	}
 	problem := errors.New("holds no library of ONNX Runtime for " + in.goos)
 	for _, lib := range x.libraries {
-		version, err := inspect(lib, in.goos, in.goarch)
+		version, err := ortfile.Machine{OS: in.goos, Arch: in.goarch}.Inspect(lib)
 		if err != nil {
 			problem = err
 			continue
@@ -51,7 +53,7 @@ func (in *installer) unpack(ctx context.Context, src source, dir string) (unpack
 		}
 		return found, nil
 	}
-	return unpacked{}, errorf("%s: %s", src.name, plain(problem))
+	return unpacked{}, errorf("%s: %s", src.name, strings.TrimPrefix(problem.Error(), ErrLibrary.Error()+": "))
 }
 
 // extraction copies libraries out of an archive. Only the last element of a name in the archive is
@@ -89,7 +91,7 @@ func (x *extraction) file(file, name string) error {
 		return x.zip(f)
 	case magic[0] == 0x1f && magic[1] == 0x8b:
 		return x.tgz(f)
-	case isLibraryName(name, x.goos):
+	case ortfile.Machine{OS: x.goos}.IsName(name):
 		return x.copy(name, f)
 	}
 	return fmt.Errorf("is no wheel, .zip or .tgz, and not called as the library is on %s", x.goos)
@@ -200,7 +202,7 @@ func checkName(name string) error {
 // wanted reports whether a name is that of the library or of one of its providers' libraries.
 func (x *extraction) wanted(name string) bool {
 	base := path.Base(name)
-	return isLibraryName(base, x.goos) || isProviderName(base, x.goos)
+	return ortfile.Machine{OS: x.goos}.IsName(base) || isProviderName(base, x.goos)
 }
 
 // isProviderName tells the libraries that ONNX Runtime loads for a provider.
@@ -243,7 +245,7 @@ func (x *extraction) copy(name string, r io.Reader) error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	if isLibraryName(base, x.goos) {
+	if (ortfile.Machine{OS: x.goos}).IsName(base) {
 		x.libraries = append(x.libraries, file)
 	} else {
 		x.providers = append(x.providers, file)

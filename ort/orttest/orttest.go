@@ -8,16 +8,16 @@ import (
 	"testing"
 
 	"github.com/crossattn/xpipe/engine/enginetest"
-	"github.com/crossattn/xpipe/ort/ortlib"
+	"github.com/crossattn/xpipe/ort/ortfile"
 )
 
-const missing = "ONNX Runtime is missing: set " + ortlib.Env + " or run make test-env"
+const missing = "ONNX Runtime is missing: set " + ortfile.Env + " or run make test-env"
 
 // Find returns the path of the library for tests, or of the folder it lies in: the one that
 // XPIPE_ORT_LIB names, or that of the Python environment under build/ which make test-env fills. It
 // looks in the working directory and those above it, up to the module's root.
 func Find() (path string, ok bool) {
-	if path := os.Getenv(ortlib.Env); path != "" {
+	if path := os.Getenv(ortfile.Env); path != "" {
 		return path, true
 	}
 	dir, err := os.Getwd()

@@ -14,23 +14,29 @@ import (
 	"github.com/crossattn/xpipe/vision"
 )
 
-// Attention is where a model looked. It holds the attention probabilities of every layer and head
-// on the way from a token to the picture, and the other maps on that way; Map multiplies them.
+// Attention is where a model looked. Map and WordMap give a map of the picture for a token or a
+// word; Overlay draws one. Stages has what they are made of: the attention probabilities of every
+// layer and head.
 //
-// Attention shows what was read, not what decided. `make eval-attention` measures, model by model,
-// how faithful the maps are.
+// Attention shows which parts of the picture were read, not which ones decided. `make
+// eval-attention` measures, model by model, how faithful the maps are.
 type Attention struct {
 	// Text is the model's text or answer; nil where it writes nothing.
 	Text *decode.Text
-	// Tokens are the texts that have a map: the tokens that were written; the question's tokens for
-	// LXMERT; for CLIP one, the request's question, whose map is of the picture as a whole unless
-	// the encoder is convolutional.
+	// Tokens are the texts that have a map. They are the tokens that the model wrote. For LXMERT
+	// they are those of the question. For CLIP there is one, the request's question; its map shows
+	// the picture as a whole, unless the encoder is convolutional.
 	Tokens []string
-	// Stages lead from the tokens to the picture: the columns of one are the rows of the next.
-	// BLIP-2: tokens over queries, queries over patches, and where the encoder's tokens are not
-	// cells of the picture, patches over cells. Flamingo: tokens over latents, latents over patches
-	// where there is a resampler. LXMERT: words over regions. CLIP: the class token over patches;
-	// where the encoder is convolutional, the text over cells.
+	// Stages are matrices that lead from the tokens to the picture. The rows of the first are the
+	// tokens, and the rows of each later one are the columns of the one before. The columns of the
+	// last are cells of the picture, or LXMERT's regions. Their product is the map of every token.
+	//
+	//	BLIP-2    tokens over queries, queries over patches; then patches over cells, where the
+	//	          encoder's tokens are not cells of the picture
+	//	Flamingo  tokens over latents, latents over patches; one stage without a resampler
+	//	LXMERT    words over regions
+	//	CLIP      the class token over patches; the text over cells, where the encoder is
+	//	          convolutional
 	Stages []Stage
 	// Reverse is LXMERT's other direction, regions over words; else nil.
 	Reverse *Stage
@@ -47,21 +53,25 @@ type Attention struct {
 	cols    int
 }
 
-// Stage is attention of one module, probabilities after the softmax. Two kinds of stage are no
-// attention and have one layer and head: "patches over cells", where the vision encoder says its
-// tokens come from, and class activation, the parts of a convolutional encoder's cells in a
-// similarity (Zhou et al., 1512.04150). Their Rollout is the same map.
+// Stage is the attention of one module, such as a decoder's cross-attention: the probabilities after
+// the softmax, for every layer and head.
+//
+// Two kinds of stage are no attention. They have one layer and one head, and their Rollout equals
+// their map. "patches over cells" says which cells of the picture the encoder's tokens come from.
+// Class activation says how much each cell of a convolutional encoder adds to the similarity (Zhou
+// et al., 1512.04150).
 type Stage struct {
 	Name          string // its rows and columns, such as "tokens over queries"
 	Layers, Heads int
 	// Maps are [layers,heads,rows,columns] float32. Columns outside the picture (text, padding) are
 	// left out, so rows sum to 1 or less.
 	Maps *tensor.Tensor
-	// Rollout is attention with the residual connections from the module's input to its output
-	// (Abnar and Zuidema, 2005.00928): each layer's map averaged over heads, A = 0.5*M + 0.5*I,
-	// multiplied over layers; cross-attention leads to the picture in place of the module's own
-	// positions. [rows,columns]; nil where the engine showed only part of the layers, and for words
-	// over patches of BLIP and over queries of BLIP-2 with an encoder (T5).
+	// Rollout [rows,columns] estimates how much of each column reaches each row through all layers,
+	// residual connections included (Abnar and Zuidema, 2005.00928). Of every layer, the mean over
+	// heads M becomes 0.5*M + 0.5*I, and the layers are multiplied. Where the module has
+	// cross-attention, its columns are what that reads. It is nil where the engine showed only part
+	// of the layers, for BLIP's words over patches, and for the words over queries of a BLIP-2 with
+	// a text encoder (T5).
 	Rollout *tensor.Tensor
 }
 
@@ -74,17 +84,18 @@ type Pick struct {
 // Map is where a token looked: Rows*Cols weights that sum to 1, row by row from the top left of
 // Attention.Seen. For LXMERT it is one row, a column a region.
 type Map struct {
-	Rows, Cols int
-	Weights    []float32
-	// Share is the part of the model's attention that went to cells of the picture, before the
-	// weights were scaled to a sum of 1; the rest went to text, to a class token or to tokens
-	// without a cell. Where it is 0 the weights are equal.
-	Share float64
+	Rows    int       `json:"rows"`
+	Cols    int       `json:"cols"`
+	Weights []float32 `json:"weights"`
+	// Share is the part of the token's attention, from 0 to 1, that went to cells of the picture at
+	// all; the rest went to text, to a class token or to tokens without a cell. Weights are scaled to
+	// a sum of 1 whatever it is; where it is 0, all are equal.
+	Share float64 `json:"share"`
 }
 
-// Map multiplies the stages for a token: the token's row of the first, times the maps of the next
-// ones. picks choose layer and head of each stage; stages without one use the mean. A token, layer
-// or head that does not exist gives an error that wraps graph.ErrOption.
+// Map returns where a token looked: its row of the first stage, multiplied by the stages after it.
+// picks choose a layer and a head for each stage, in order; stages without a pick use the mean. A
+// token, layer or head that does not exist gives an error that wraps graph.ErrOption.
 func (a *Attention) Map(token int, picks ...Pick) (Map, error) {
 	m := Map{Rows: a.rows, Cols: a.cols, Weights: make([]float32, a.rows*a.cols)}
 	if token < 0 || token >= len(a.Tokens) {
@@ -162,9 +173,10 @@ func (s *Stage) matrix(p Pick) (m []float64, cols int, err error) {
 	return m, cols, nil
 }
 
-// Places returns the cell of each column of the last stage: its row and column, and the rows and
-// columns of its grid over Seen; zeros where the column is no cell of the picture. Cells of a
-// coarser grid cover several of a Map's.
+// Places says where in the picture the columns of the last stage lie. Each entry has the row and the
+// column of a cell, then the number of rows and of columns of its grid over Seen. It is all zeros for
+// a column that is no cell, such as a class token. A model may have several grids; a Map has the
+// finest, so that a cell of another covers several of its cells.
 func (a *Attention) Places() [][4]int {
 	list := make([][4]int, len(a.columns))
 	for i, p := range a.columns {
@@ -175,12 +187,14 @@ func (a *Attention) Places() [][4]int {
 
 // Word is a run of tokens that make one word.
 type Word struct {
-	Text        string
-	First, Last int // tokens
+	Text  string `json:"text"`
+	First int    `json:"first"` // token
+	Last  int    `json:"last"`
 }
 
-// Words joins the tokens to words: a token that begins with a space, or follows one, begins a word;
-// of a question's tokens (LXMERT) each that does not begin with BERT's "##".
+// Words groups the tokens into words. A token starts a word if it begins with a space, or follows
+// one that ends with a space. A token of a question (LXMERT) starts a word unless it begins with
+// BERT's "##".
 func (a *Attention) Words() []Word {
 	var words []Word
 	for i, t := range a.Tokens {

@@ -10,9 +10,9 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// Flow follows attention and residual connections through layers (rollout, Abnar and Zuidema,
-// 2005.00928; with several modalities in one matrix as in Chefer et al., 2103.15679): row i holds
-// the share of each input position in position i.
+// Flow computes attention rollout (Abnar and Zuidema, 2005.00928). It keeps a square matrix: row i
+// holds how much of each input position is in position i after the layers so far. Text and picture
+// share one matrix, as in Chefer et al. (2103.15679).
 type Flow struct {
 	ctx  context.Context
 	n    int       // positions, sources that never change included
@@ -36,9 +36,10 @@ type Update struct {
 	Skip     []bool
 }
 
-// Layer mixes each position with the positions that it reads, half and half, all from the state
-// before: rows of 0.5*M + 0.5*I, scaled to sum to 1. Maps that do not fit the positions give an
-// error that wraps graph.ErrBundle.
+// Layer adds a layer with some maps M of attention: it multiplies the matrix by 0.5*M + 0.5*I, the
+// rows of M scaled to a sum of 1, so that each position is half itself and half what it reads. All
+// maps of a layer read the state before it. Maps that do not fit the positions give an error that
+// wraps graph.ErrBundle.
 func (f *Flow) Layer(updates ...Update) error {
 	next := slices.Clone(f.rows)
 	for _, u := range updates {

@@ -9,8 +9,8 @@ import (
 	"github.com/crossattn/xpipe/vision"
 )
 
-// overlayStrength is the opacity of a map's colours, from 0 to 1.
-const overlayStrength = 0.65
+// overlayStrength is the opacity of a map's colour where the weight is greatest, from 0 to 1.
+const overlayStrength = 0.7
 
 // Overlay draws a map over the picture, scaled to fit into width by height pixels: vision.HeatColor
 // colours weights from 0 to most, or to the map's greatest where most is 0. Parts that the model

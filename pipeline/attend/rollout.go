@@ -31,9 +31,9 @@ func causal(runs []Run, kind Kind, layer int) (*tensor.Tensor, error) {
 	return tensor.New([]int{rows, cols}, all)
 }
 
-// DecoderRollout returns the rollout [tokens,columns] of a decoder's self-attention from the
-// positions that chose tokens to the first columns of the prompt. The first run has the prompt's
-// rows; row t of the result belongs to the last position of run t.
+// DecoderRollout returns the rollout [tokens,columns] of a decoder's self-attention: row t says how
+// much of the first columns of the prompt is in the position that chose token t. That is the last
+// position of run t; the first run read the whole prompt.
 func DecoderRollout(ctx context.Context, runs []Run, tokens, columns int) (*tensor.Tensor, error) {
 	if tokens == 0 {
 		return tensor.Zeros(tensor.Float32, 0, columns)
@@ -93,10 +93,10 @@ func QueryRollout(
 	return f.Part(n, queries, 0, n)
 }
 
-// GatedRollout returns the rollout [tokens,columns] of a decoder with gated cross-attention before
-// the layers in before, from the positions that chose tokens to the pictures' latents from col0 on.
-// Positions without a picture read none. Gates are treated as fully open; their effect is not
-// included in the rollout.
+// GatedRollout returns the rollout [tokens,columns] of a decoder with gated cross-attention
+// (Flamingo): row t says how much of the pictures' latents, from col0 on, is in the position that
+// chose token t. before lists the layers that have cross-attention before them. Positions without a
+// picture read none. Gates are treated as fully open; their effect is not included.
 func GatedRollout(
 	ctx context.Context, runs []Run, tokens, col0, columns int, before []int,
 ) (*tensor.Tensor, error) {

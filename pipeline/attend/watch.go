@@ -15,10 +15,11 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// Watch records the attention of graphs that run under its context (see Under). Decoding, prompts
-// and caches are those of any other call.
+// Watch records the attention of the graphs that run with its context (see Under). What they compute
+// stays the same.
 type Watch struct {
-	// Pictures are the rows of the image encoder's batch that the prompt shows, one after another.
+	// Pictures lists the prompt's pictures in their order, as rows of the image encoder's batch. A
+	// picture that occurs twice is one row.
 	Pictures []int
 	// Taps looks inside the graphs even where they give their attention as outputs.
 	Taps bool

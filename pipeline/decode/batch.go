@@ -16,8 +16,8 @@ type Sequences interface {
 	Prefill(ctx context.Context) (*tensor.Tensor, error)
 	// Step appends one id to each sequence and returns the logits [B,V] of what follows.
 	Step(ctx context.Context, ids []int64) (*tensor.Tensor, error)
-	// Reorder makes row i of the batch go on from what was row rows[i], which drops, repeats or
-	// swaps sequences.
+	// Reorder replaces the batch: its row i goes on from what row rows[i] was. So sequences are
+	// dropped, repeated or swapped, as beam search needs.
 	Reorder(rows []int) error
 	// Prompts returns the ids before the text of each row, for processors.
 	Prompts() [][]int64
@@ -56,7 +56,7 @@ type Start struct {
 	Width   int // D, of the embeddings
 	// Fixed are the decoder's constant inputs, a row a prompt.
 	Fixed map[string]*tensor.Tensor
-	// Media is the most pictures side by side in a row, for decoders with gated
+	// Media is the number of pictures in the prompt that has most of them, for decoders with gated
 	// cross-attention.
 	Media int
 }

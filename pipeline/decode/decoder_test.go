@@ -10,7 +10,7 @@ import (
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/pipeline/graph"
-	"github.com/crossattn/xpipe/pipeline/graph/graphtest"
+	"github.com/crossattn/xpipe/pipeline/internal/graphtest"
 	"github.com/crossattn/xpipe/tensor"
 )
 

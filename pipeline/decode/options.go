@@ -50,11 +50,11 @@ type Options struct {
 type EarlyStopping int
 
 const (
-	// StopHeuristic: no running beam is likely to get better than the worst finished one.
+	// StopHeuristic ends when no unfinished beam is likely to beat the worst finished one.
 	StopHeuristic EarlyStopping = iota
-	// StopFirst: as soon as NumBeams sequences are finished.
+	// StopFirst ends as soon as NumBeams sequences are finished.
 	StopFirst
-	// StopNever: no running beam can get better.
+	// StopNever ends when no unfinished beam can beat the worst finished one.
 	StopNever
 )
 

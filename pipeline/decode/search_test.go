@@ -315,7 +315,7 @@ func TestProcessorsEqualTransformers(t *testing.T) {
 		bundle, err := models.OpenFS(fstest.MapFS{
 			"xpipe.json":             {Data: []byte(`{"format":1,"family":"clip","graphs":{"a":"a.onnx"}}`)},
 			"generation_config.json": {Data: c.Parameters},
-		}, models.NoVerify())
+		}, models.WithoutVerification())
 		if err != nil {
 			t.Fatal(err)
 		}

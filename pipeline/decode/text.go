@@ -1,8 +1,11 @@
 package decode
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
-// Text is a text that a model wrote, with its tokens and scores.
+// Text is a text that a model wrote, with its tokens and scores. In JSON it is a TextJSON.
 type Text struct {
 	Text   string
 	Tokens []Token
@@ -10,25 +13,118 @@ type Text struct {
 	LogProb float64
 	// Score is the score that beam search ranked by; LogProb otherwise.
 	Score float64
-	Stats Stats
+	// Confidence says how far a caption can be trusted; nil for other texts, and where the model
+	// has no calibration.
+	Confidence *Confidence
+	Stats      Stats
+}
+
+// String returns the text itself.
+func (t *Text) String() string {
+	if t == nil {
+		return ""
+	}
+	return t.Text
 }
 
 // Token is one generated token.
 type Token struct {
-	ID int64
+	ID int64 `json:"id"`
 	// Text is the token's part of the text, cut only between whole characters: a character that
 	// a token ends within belongs to the next token's Text.
-	Text string
+	Text string `json:"text"`
 	// LogProb is the natural logarithm of the token's probability under the model, before any
 	// processing for beams or sampling.
-	LogProb float64
+	LogProb float64 `json:"logprob"`
 }
 
-// Stats divides the time of a call by stages. The requests of a batch share it.
+// Confidence says how far a caption can be trusted.
+type Confidence struct {
+	// Probability is the measured share of right captions among those that the model found as
+	// likely. The model's card says what counts as right, and which pictures were used.
+	Probability float64 `json:"confidence"`
+	// Unsure is true below the model's measured threshold.
+	Unsure bool `json:"unsure"`
+}
+
+// Stats divides the time of a call by stages. The requests of a batch share it. In JSON durations
+// are seconds: preprocess_seconds, encode_seconds, first_token_seconds, generate_seconds.
 type Stats struct {
 	Preprocess time.Duration // pictures to pixels
 	Encode     time.Duration // pixels to the encoder's states
 	FirstToken time.Duration // from the prompt to the first token
 	Generate   time.Duration // from the prompt to the last token
 	Tokens     int           // tokens generated, over the whole batch
+}
+
+// Total returns the time from the pictures to the last token.
+func (s Stats) Total() time.Duration { return s.Preprocess + s.Encode + s.Generate }
+
+// TextJSON is a Text in JSON. The lines of the command are made of it, too.
+type TextJSON struct {
+	Text          string  `json:"text"`
+	Tokens        int     `json:"tokens"`  // how many there are
+	LogProb       float64 `json:"logprob"` // of the whole text
+	Seconds       float64 `json:"seconds"` // Stats.Total, of the whole batch
+	TokenLogProbs []Token `json:"token_logprobs"`
+	*Confidence           // the keys "confidence" and "unsure", where the text has one
+}
+
+// JSON returns what MarshalJSON writes. It leaves out Score, and of Stats all but the total.
+func (t *Text) JSON() TextJSON {
+	tokens := t.Tokens
+	if tokens == nil {
+		tokens = []Token{}
+	}
+	return TextJSON{
+		Text: t.Text, Tokens: len(tokens), LogProb: t.LogProb, Seconds: t.Stats.Total().Seconds(),
+		TokenLogProbs: tokens, Confidence: t.Confidence,
+	}
+}
+
+// MarshalJSON writes the text as a TextJSON.
+func (t Text) MarshalJSON() ([]byte, error) { return json.Marshal(t.JSON()) }
+
+// UnmarshalJSON reads what MarshalJSON writes, and the command's lines. Score becomes LogProb, and
+// Stats stays as it is.
+func (t *Text) UnmarshalJSON(data []byte) error {
+	var v TextJSON
+	if err := json.Unmarshal(data, &v); err != nil {
+		return err
+	}
+	t.Text, t.Tokens, t.LogProb, t.Score = v.Text, v.TokenLogProbs, v.LogProb, v.LogProb
+	t.Confidence = v.Confidence
+	return nil
+}
+
+type statsJSON struct {
+	Preprocess float64 `json:"preprocess_seconds"`
+	Encode     float64 `json:"encode_seconds"`
+	FirstToken float64 `json:"first_token_seconds"`
+	Generate   float64 `json:"generate_seconds"`
+	Tokens     int     `json:"tokens"`
+}
+
+// MarshalJSON writes durations as seconds.
+func (s Stats) MarshalJSON() ([]byte, error) {
+	return json.Marshal(statsJSON{
+		s.Preprocess.Seconds(), s.Encode.Seconds(), s.FirstToken.Seconds(), s.Generate.Seconds(),
+		s.Tokens,
+	})
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (s *Stats) UnmarshalJSON(data []byte) error {
+	var v statsJSON
+	if err := json.Unmarshal(data, &v); err != nil {
+		return err
+	}
+	duration := func(seconds float64) time.Duration {
+		return time.Duration(seconds * float64(time.Second))
+	}
+	*s = Stats{
+		duration(v.Preprocess), duration(v.Encode), duration(v.FirstToken), duration(v.Generate),
+		v.Tokens,
+	}
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/crossattn/xpipe/fallback/attention"
 	"github.com/crossattn/xpipe/fallback/kernel"
@@ -73,6 +74,12 @@ type clip struct {
 	pad          int64 // the id that pads texts, on the right; SigLIP attends to it
 	noPad        error // why there is no such id; nil where there is one
 	maxText      int   // tokens that longer texts are cut to; 0: none is cut
+
+	last struct { // texts that were compared last, with their embeddings
+		sync.Mutex
+		texts  []string
+		embeds *tensor.Tensor
+	}
 }
 
 // tower is one of the two encoders.
@@ -388,13 +395,50 @@ func (m *clip) Match(
 	if err != nil {
 		return nil, err
 	}
+	return m.judge(images, 0, words, logits, texts)
+}
+
+// MatchAll is Match for several pictures. A graph of the whole model takes them one by one.
+func (m *clip) MatchAll(
+	ctx context.Context, prepared media.Prepared, texts []string,
+) ([][]Match, error) {
+	matches := make([][]Match, prepared.Items())
+	if m.joint != nil {
+		for i := range matches {
+			one, err := prepared.Item(i)
+			if err != nil {
+				return nil, err
+			}
+			if matches[i], err = m.Match(ctx, one, texts); err != nil {
+				return nil, err
+			}
+		}
+		return matches, nil
+	}
+	images, words, _, err := m.compare(ctx, prepared, texts)
+	if err != nil {
+		return nil, err
+	}
+	for i := range matches {
+		if matches[i], err = m.judge(images, i, words, nil, texts); err != nil {
+			return nil, err
+		}
+	}
+	return matches, nil
+}
+
+// judge makes the matches of one row of images from the embeddings and, where the graph gives
+// them, the logits.
+func (m *clip) judge(
+	images *tensor.Tensor, row int, words *tensor.Tensor, logits []float32, texts []string,
+) ([]Match, error) {
 	if images.Dim(-1) != words.Dim(-1) {
 		return nil, fmt.Errorf("%w: pictures are embedded in %d dimensions, texts in %d",
 			graph.ErrBundle, images.Dim(-1), words.Dim(-1))
 	}
 	matches := make([]Match, len(texts))
 	for i, text := range texts {
-		similarity := graph.Dot(graph.Row(images, 0), graph.Row(words, i))
+		similarity := graph.Dot(graph.Row(images, row), graph.Row(words, i))
 		matches[i] = Match{Text: text, Similarity: similarity}
 	}
 	if logits == nil {
@@ -412,7 +456,25 @@ func (m *clip) Match(
 	return matches, nil
 }
 
-// compare returns the picture's embedding [1,E], the texts' [B,E] and, from a graph that is the
+// words returns EmbedTexts of the texts of Match, which are often those of the picture before.
+func (m *clip) words(ctx context.Context, texts []string) (*tensor.Tensor, error) {
+	m.last.Lock()
+	embeds := m.last.embeds
+	same := embeds != nil && slices.Equal(m.last.texts, texts)
+	m.last.Unlock()
+	if same {
+		return embeds, nil
+	}
+	embeds, err := m.EmbedTexts(ctx, texts)
+	if err == nil {
+		m.last.Lock()
+		m.last.texts, m.last.embeds = slices.Clone(texts), embeds
+		m.last.Unlock()
+	}
+	return embeds, err
+}
+
+// compare returns the pictures' embeddings [N,E], the texts' [B,E] and, from a graph that is the
 // whole model, the logits of the texts; nil without one.
 func (m *clip) compare(
 	ctx context.Context, prepared media.Prepared, texts []string,
@@ -426,7 +488,7 @@ func (m *clip) compare(
 		if images, err = m.EmbedMedia(ctx, prepared); err != nil {
 			return nil, nil, nil, err
 		}
-		words, err = m.EmbedTexts(ctx, texts)
+		words, err = m.words(ctx, texts)
 		return images, words, nil, err
 	}
 	in, err := m.textInputs(m.joint, texts)

@@ -76,8 +76,8 @@ type Part struct {
 	Item media.Item
 }
 
-// Encoded is the output of a model's encoder for one item, which text is conditioned on: [1,N,D]
-// float32 patches, queries or latents. Any number of prompts may use it.
+// Encoded is the output of a model's encoder for one item: [1,N,D] float32 patches, queries or
+// latents, which the decoder reads. Any number of prompts may use it.
 type Encoded struct {
 	States *tensor.Tensor
 }
@@ -145,14 +145,14 @@ type RegionEncoder interface {
 
 // Match says how well a text fits a picture.
 type Match struct {
-	Text string
-	// Similarity is the cosine between the picture's and the text's embeddings, from -1 to 1; the
-	// largest over the queries for BLIP-2 (its ITC score).
-	Similarity float64
+	Text string `json:"text"`
 	// Probability is that the two belong together. BLIP and BLIP-2 judge each text for itself
 	// (their ITM head), as SigLIP does; CLIP only compares, so that its probabilities sum to 1
 	// over the texts given.
-	Probability float64
+	Probability float64 `json:"probability"`
+	// Similarity is the cosine between the picture's and the text's embeddings, from -1 to 1; the
+	// largest over the queries for BLIP-2 (its ITC score).
+	Similarity float64 `json:"similarity"`
 }
 
 // Matcher compares pictures with texts.
@@ -160,6 +160,13 @@ type Matcher interface {
 	Model
 	// Match judges texts against one item.
 	Match(ctx context.Context, prepared media.Prepared, texts []string) ([]Match, error)
+}
+
+// BatchMatcher is a Matcher that judges the same texts against several items at once.
+type BatchMatcher interface {
+	Matcher
+	// MatchAll returns one list of matches for each item.
+	MatchAll(ctx context.Context, prepared media.Prepared, texts []string) ([][]Match, error)
 }
 
 // Embedder has one space for media and texts.

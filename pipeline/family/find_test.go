@@ -45,7 +45,7 @@ func TestKnown(t *testing.T) {
 			models.ManifestName: {Data: fmt.Appendf(nil,
 				`{"format":1,"family":%q,"graphs":{"a":"a.onnx"}}`, family)},
 			"a.onnx": {},
-		}, table.Known(), models.NoVerify())
+		}, table.Known(), models.WithoutVerification())
 		return err
 	}
 	for _, f := range Families {

@@ -62,8 +62,8 @@ func (m *lxmert) Regions(
 	whole := vision.FromImage(img)
 	origin := img.Bounds().Min
 	if len(boxes)+1 > e.most && boxes != nil {
-		return nil, fmt.Errorf("%w: %w: %d boxes, the model takes %d",
-			vision.ErrRegions, graph.ErrLimit, len(boxes), e.most-1)
+		tooMany := fmt.Sprintf("%d boxes, the model takes %d", len(boxes), e.most-1)
+		return nil, fmt.Errorf("%w: %w", vision.ErrRegions, &media.LimitError{Text: tooMany})
 	}
 	if len(boxes) == 0 {
 		var err error

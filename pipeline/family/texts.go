@@ -28,7 +28,11 @@ const bytesPerToken = 64
 
 // Check bounds a text before it is tokenized; the error wraps graph.ErrLimit.
 func (t Texts) Check(text string) error {
-	return graph.CheckLimit("bytes of a text", len(text)/bytesPerToken, t.MaxTokens)
+	if len(text)/bytesPerToken <= t.MaxTokens {
+		return nil
+	}
+	most := t.MaxTokens * bytesPerToken
+	return graph.CheckLimit("PromptTokens", "bytes of a text", len(text), most)
 }
 
 // Read tokenizes a text. Errors wrap graph.ErrLimit or graph.ErrPrompt.
@@ -40,7 +44,7 @@ func (t Texts) Read(text string, opts ...tokenize.Option) ([]int64, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", graph.ErrPrompt, err)
 	}
-	return encoding.IDs, graph.CheckLimit("tokens of a text", len(encoding.IDs), t.MaxTokens)
+	return encoding.IDs, graph.CheckLimit("PromptTokens", "tokens of a text", len(encoding.IDs), t.MaxTokens)
 }
 
 // ReadUpTo tokenizes a text for a graph that has positions for most tokens; 0 stands for an unknown

@@ -26,10 +26,12 @@ var (
 	ErrLimit = media.ErrLimit
 )
 
-// CheckLimit refuses n above most; the error names what is counted and wraps ErrLimit.
-func CheckLimit[T int | int64](what string, n, most T) error {
-	if n > most {
-		return fmt.Errorf("%w: %s: %d, the limit is %d (pipeline.Limits)", ErrLimit, what, n, most)
+// CheckLimit refuses n above most, the value of a field of pipeline.Limits. The error is a
+// *media.LimitError and names what is counted.
+func CheckLimit[T int | int64](field, what string, n, most T) error {
+	if n <= most {
+		return nil
 	}
-	return nil
+	text := fmt.Sprintf("%s: %d, the limit is %d", what, n, most)
+	return &media.LimitError{Field: field, Text: text}
 }

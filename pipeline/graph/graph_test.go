@@ -16,7 +16,7 @@ import (
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/pipeline/graph"
-	"github.com/crossattn/xpipe/pipeline/graph/graphtest"
+	"github.com/crossattn/xpipe/pipeline/internal/graphtest"
 	"github.com/crossattn/xpipe/tensor"
 )
 
@@ -208,7 +208,7 @@ func projection(t *testing.T, weight []float32, in, out int, bias []float32) *gr
 		models.ManifestName: {Data: []byte(`{"format":1,"family":"f","graphs":{"a":"a.onnx"},"projection":"p.safetensors"}`)},
 		"a.onnx":            {},
 		"p.safetensors":     {Data: file.Bytes()},
-	}, models.NoVerify())
+	}, models.WithoutVerification())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Asks the reference where regular expressions match: some drawn at random, or given ones.
 
-    python3 patterns.py SEED COUNT OUT.json
-    python3 patterns.py ask IN.json OUT.json        IN: a list of {"pattern", "texts"}
+    python3 patterns.py SEED COUNT
+    python3 patterns.py ask         standard input: a list of {"pattern", "texts"}
 
-OUT is a list of {"pattern", "error"? | "cases": [{"text", "matches": [[start, end], ...]}]}, in characters; empty matches are not seen.
+It prints a list of {"pattern", "error"? | "cases": [{"text", "matches": [[start, end], ...]}]}, in characters; empty matches are not seen.
 """
 import json
 import random
@@ -109,16 +109,14 @@ def answer(pattern, texts):
 
 def main():
     if sys.argv[1] == "ask":
-        with open(sys.argv[2]) as f:
-            out = [answer(row["pattern"], row["texts"]) for row in json.load(f)]
+        out = [answer(row["pattern"], row["texts"]) for row in json.load(sys.stdin.buffer)]
     else:
         r = random.Random("patterns " + sys.argv[1])
         out = []
         while len(out) < int(sys.argv[2]):
             pattern = alternatives(r, 0)
             out.append(answer(pattern, [text(r) for _ in range(12)]))
-    with open(sys.argv[3], "w") as f:
-        json.dump(out, f)
+    json.dump(out, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -6,50 +6,30 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/crossattn/xpipe/internal/references"
+	"github.com/crossattn/xpipe/internal/sweep"
 	"github.com/crossattn/xpipe/vision"
+	"github.com/crossattn/xpipe/vision/internal/wasm/wasmtest"
 )
 
-// python returns an interpreter with Pillow 13.0.0, as the one of package vision does.
-func python(t *testing.T) string {
-	t.Helper()
-	path := os.Getenv("XPIPE_PYTHON")
-	if path == "" {
-		path, _ = filepath.Abs("../../build/venv/bin/python3")
-	}
-	const check = "import PIL, numpy; assert PIL.__version__ == '13.0.0'"
-	if err := exec.Command(path, "-c", check).Run(); err != nil {
-		const reason = "no Python with Pillow 13.0.0 and numpy: run make test, or set XPIPE_PYTHON"
-		if os.Getenv("XPIPE_REQUIRE_REFS") == "1" {
-			t.Fatalf("%s (%s: %v)", reason, path, err)
-		}
-		t.Skip(reason)
-	}
-	return path
-}
+func TestMain(m *testing.M) { wasmtest.Main(m, "../../build/wazero") }
 
 // TestAVIFEqualsPillow decodes random files that Pillow 13.0.0 writes, and holds the pixels to its
 // own. Those of files with thinned-out chroma may differ near pixels that are cut off at 0 or 255, and
 // colours that are divided by alpha: mostDifferent is how far a sample was off at most.
 func TestAVIFEqualsPillow(t *testing.T) {
 	t.Parallel()
-	const count, mostDifferent = 300, 32
-	script := "../../testdata/vision/avif_reference.py"
-	cmd := exec.Command(python(t), script, fmt.Sprint(count), "1")
-	cmd.Stderr = os.Stderr
-	pipe, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
+	const mostDifferent = 32
+	count := sweep.Count(t, 60, 300)
+	script := references.Script{
+		Path:  "../../testdata/vision/avif_reference.py",
+		Args:  []string{fmt.Sprint(count), "1"},
+		Check: "import PIL, numpy; assert PIL.__version__ == '13.0.0'",
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	r := bufio.NewReader(pipe)
+	r := bufio.NewReader(bytes.NewReader(script.Output(t)))
 	worst, exact, samples, different := 0, 0, 0, 0
 	for i := range count {
 		line, err := r.ReadString('\n')
@@ -105,9 +85,6 @@ func TestAVIFEqualsPillow(t *testing.T) {
 		if worst = max(worst, off); off == 0 {
 			exact++
 		}
-	}
-	if err := cmd.Wait(); err != nil {
-		t.Fatal(err)
 	}
 	t.Logf("%d of %d files are equal, the others off by %d at most; %d of %d samples differ",
 		exact, count, worst, different, samples)

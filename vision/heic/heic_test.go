@@ -6,7 +6,10 @@ import (
 	"testing"
 
 	"github.com/crossattn/xpipe/vision"
+	"github.com/crossattn/xpipe/vision/internal/wasm/wasmtest"
 )
+
+func TestMain(m *testing.M) { wasmtest.Main(m, "../../build/wazero") }
 
 // TestHEIC looks at a drawing of flat colours, which is narrower than libheif's shortest rows.
 func TestHEIC(t *testing.T) {

@@ -11,8 +11,9 @@ import (
 // int8Kernels generates products of 8-bit integers and what goes around them.
 func int8Kernels() {
 	for rows := 1; rows <= 4; rows++ {
-		byteTile(rows)
+		byteTile(rows, 1)
 	}
+	byteTile(1, 2)
 	interleave()
 	packBytes()
 	minMax()
@@ -34,14 +35,14 @@ const (
 	fieldSums, fieldZeros, fieldScale, fieldShift, fieldRowScale, fieldRowShift = 0, 8, 16, 24, 32, 40
 )
 
-// byteTile generates the micro-kernel for a number of rows. A panel's bytes lie in fours along k;
-// those at even and at odd k become 16-bit numbers of their own, and VPMADDWD multiplies and adds
-// two of them to exact 32-bit sums.
-func byteTile(rows int) {
-	name := fmt.Sprintf("byteTile%dx16", rows)
+// byteTile generates the micro-kernel for a number of rows and of panels of 16 columns. A panel's
+// bytes lie in fours along k; those at even and at odd k become 16-bit numbers of their own, and
+// VPMADDWD multiplies and adds two of them to exact 32-bit sums.
+func byteTile(rows, panels int) {
+	name := fmt.Sprintf("byteTile%dx%d", rows, 16*panels)
 	TEXT(name, NOSPLIT, "func(c *int32, ldc int, a *int32, lda int, b *uint8, quads int, e *int32)")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("%s computes %d rows of 16 columns: see byteTileGo.", name, rows))
+	Doc(fmt.Sprintf("%s computes %d rows of %d columns: see byteTileGo.", name, rows, 16*panels))
 	c, ldc := get("c"), get("ldc")
 	a, lda := get("a"), get("lda")
 	b, quads := get("b"), get("quads")
@@ -62,13 +63,22 @@ func byteTile(rows int) {
 		}
 		return Mem{Base: a, Index: lda, Scale: uint8(r), Disp: disp}
 	}
-	acc := make([]vec, 2*rows)
+	panel := []reg.GPVirtual{b}
+	for len(panel) < panels {
+		next := GP64()
+		MOVQ(quads, next)
+		SHLQ(Imm(6), next)
+		ADDQ(panel[len(panel)-1], next)
+		panel = append(panel, next)
+	}
+	width := 2 * panels // vectors of sums that a row has
+	acc := make([]vec, width*rows)
 	for i := range acc {
 		acc[i] = YMM()
 		VPXOR(acc[i], acc[i], acc[i])
 	}
 	mask := YMM()
-	if rows == 1 {
+	if rows == 1 && panels == 1 {
 		VMOVDQU(words("low_bytes", 0xff), mask)
 	} else {
 		VMOVDQU(NewDataAddr(Symbol{Name: "low_bytes", Static: true}, 0), mask)
@@ -76,23 +86,36 @@ func byteTile(rows int) {
 	even := []vec{YMM(), YMM()}
 	odd := []vec{YMM(), YMM()}
 	v, t, u := YMM(), YMM(), YMM()
+	one := []vec{v, YMM()}
 	Label("loop")
-	PREFETCHT0(Mem{Base: b, Disp: 1024})
-	for i := range 2 {
-		VMOVDQU(Mem{Base: b, Disp: 32 * i}, even[i])
-		VPSRLW(Imm(8), even[i], odd[i])
-		VPAND(mask, even[i], even[i])
+	if rows == 1 { // one row serves all panels
+		VPBROADCASTD(Mem{Base: a}, one[0])
+		VPBROADCASTD(Mem{Base: a, Disp: 4}, one[1])
 	}
-	for r := range rows {
-		for i, w := range [][]vec{even, odd} {
-			VPBROADCASTD(rowOf(r, 4*i), v)
-			VPMADDWD(w[0], v, t)
-			VPMADDWD(w[1], v, u)
-			VPADDD(t, acc[2*r], acc[2*r])
-			VPADDD(u, acc[2*r+1], acc[2*r+1])
+	for p, b := range panel {
+		PREFETCHT0(Mem{Base: b, Disp: 1024})
+		for i := range 2 {
+			VMOVDQU(Mem{Base: b, Disp: 32 * i}, even[i])
+			VPSRLW(Imm(8), even[i], odd[i])
+			VPAND(mask, even[i], even[i])
 		}
+		for r := range rows {
+			for i, w := range [][]vec{even, odd} {
+				v := v
+				if rows == 1 {
+					v = one[i]
+				} else {
+					VPBROADCASTD(rowOf(r, 4*i), v)
+				}
+				VPMADDWD(w[0], v, t)
+				VPMADDWD(w[1], v, u)
+				sums := acc[width*r+2*p:]
+				VPADDD(t, sums[0], sums[0])
+				VPADDD(u, sums[1], sums[1])
+			}
+		}
+		ADDQ(Imm(64), b)
 	}
-	ADDQ(Imm(64), b)
 	ADDQ(Imm(8), a)
 	if rows > 3 {
 		ADDQ(Imm(8), a3)
@@ -100,17 +123,32 @@ func byteTile(rows int) {
 	DECQ(quads)
 	JNZ(LabelRef("loop"))
 
+	// columns does something with numbers for the columns at p, rowwise with one for each row.
+	e, p, sums := get("e"), GP64(), GP64()
+	columns := func(f func(v, x vec)) {
+		for i := range width {
+			VMOVUPS(Mem{Base: p, Disp: 32 * i}, even[i%2])
+			for r := range rows {
+				f(even[i%2], acc[width*r+i])
+			}
+		}
+	}
+	rowwise := func(f func(v, x vec)) {
+		for i, x := range acc {
+			if i%width == 0 {
+				VBROADCASTSS(Mem{Base: p, Disp: 4 * (i / width)}, v)
+			}
+			f(v, x)
+		}
+	}
 	// Zero points of the columns, times the sums of the rows.
-	e, p := get("e"), GP64()
+	MOVQ(Mem{Base: e, Disp: fieldSums}, sums)
 	MOVQ(Mem{Base: e, Disp: fieldZeros}, p)
-	VMOVDQU(Mem{Base: p}, even[0])
-	VMOVDQU(Mem{Base: p, Disp: 32}, even[1])
-	MOVQ(Mem{Base: e, Disp: fieldSums}, p)
 	for r := range rows {
-		VPBROADCASTD(Mem{Base: p, Disp: 4 * r}, v)
-		for i := range 2 {
-			VPMULLD(even[i], v, t)
-			VPSUBD(t, acc[2*r+i], acc[2*r+i])
+		VPBROADCASTD(Mem{Base: sums, Disp: 4 * r}, v)
+		for i := range width {
+			VPMULLD(Mem{Base: p, Disp: 32 * i}, v, t)
+			VPSUBD(t, acc[width*r+i], acc[width*r+i])
 		}
 	}
 	when := func(field int, label string, body func()) {
@@ -125,23 +163,6 @@ func byteTile(rows int) {
 			VCVTDQ2PS(x, x)
 		}
 	}
-	// columns does something with a row of numbers for the columns, rowwise with a number for each
-	// row.
-	columns := func(f func(v, x vec)) {
-		VMOVUPS(Mem{Base: p}, even[0])
-		VMOVUPS(Mem{Base: p, Disp: 32}, even[1])
-		for i, x := range acc {
-			f(even[i%2], x)
-		}
-	}
-	rowwise := func(f func(v, x vec)) {
-		for i, x := range acc {
-			if i%2 == 0 {
-				VBROADCASTSS(Mem{Base: p, Disp: 2 * i}, v)
-			}
-			f(v, x)
-		}
-	}
 	mul := func(v, x vec) { VMULPS(v, x, x) }
 	add := func(v, x vec) { VADDPS(v, x, x) }
 	when(fieldScale, "noscale", func() { convert(); columns(mul) })
@@ -149,8 +170,9 @@ func byteTile(rows int) {
 	when(fieldRowScale, "norowscale", func() { convert(); rowwise(mul) })
 	when(fieldRowShift, "norowshift", func() { rowwise(add) })
 	for r := range rows {
-		VMOVDQU(acc[2*r], Mem{Base: c})
-		VMOVDQU(acc[2*r+1], Mem{Base: c, Disp: 32})
+		for i := range width {
+			VMOVDQU(acc[width*r+i], Mem{Base: c, Disp: 32 * i})
+		}
 		if r < rows-1 {
 			ADDQ(ldc, c)
 		}

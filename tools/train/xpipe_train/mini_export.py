@@ -43,10 +43,13 @@ def as_stored(module: nn.Module) -> nn.Module:
 @contextmanager
 def mini_bundle(args: argparse.Namespace, family: str, side: int):
     """The bundle at args.out with the tokenizer and the preprocessor in it; says its size when it
-    is written."""
+    is written. A Go file there, which embeds the bundle in programs, stays."""
+    go = {p.name: p.read_bytes() for p in args.out.glob("*.go")}
     with Bundle(args.out, name=args.name, family=family, dtype="fp16", source="tools/train", overwrite=True) as bundle:
         bundle.add_file("tokenizer.json", args.tokenizer)
         bundle.add_json("preprocessor_config.json", preprocessor(side))
         yield bundle
+    for name, source in go.items():
+        (args.out / name).write_bytes(source)
     total = sum(p.stat().st_size for p in args.out.rglob("*") if p.is_file())
     print(f"{args.out}: {total / 1e6:.1f} MB")

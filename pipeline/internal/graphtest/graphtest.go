@@ -131,7 +131,7 @@ func Opener(t testing.TB, eng engine.Engine, roles ...string) *graph.Opener {
 		t.Fatal(err)
 	}
 	files[models.ManifestName] = &fstest.MapFile{Data: manifest}
-	bundle, err := models.OpenFS(files, models.NoVerify())
+	bundle, err := models.OpenFS(files, models.WithoutVerification())
 	if err != nil {
 		t.Fatal(err)
 	}

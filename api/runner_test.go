@@ -7,10 +7,24 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"github.com/crossattn/xpipe/pipeline"
 )
 
+// captioner captions pictures.
+func captioner(p *pipeline.Pipeline) Runner[[]*pipeline.Text] {
+	caption := func(ctx context.Context, batch []Loaded) ([][]*pipeline.Text, error) {
+		requests := make([]pipeline.Request, len(batch))
+		for i, l := range batch {
+			requests[i].Item = l.Item
+		}
+		return p.Generate(ctx, requests)
+	}
+	return Runner[[]*pipeline.Text]{Load: LoadFor(p), Task: caption}
+}
+
 // A picture that fails does not end a run, nor its batch; one of a name is captioned once.
-func TestCaptioner(t *testing.T) {
+func TestRunner(t *testing.T) {
 	t.Parallel()
 	dir := folder(t, "a.png", "b.png", "c.png", "d.png", "e.png")
 	in := func(name string) string { return filepath.Join(dir, name) }
@@ -19,8 +33,9 @@ func TestCaptioner(t *testing.T) {
 	}
 	p := open(t, "blip2-mini")
 	for batch := range 4 {
-		c := Captioner{Pipeline: p, Batch: batch, Jobs: batch}
-		c.Skip = func(name string) bool { return name == in("d.png") }
+		c := captioner(p)
+		c.Batch, c.Jobs = batch, batch
+		c.Skip = func(name string, _ int) bool { return name == in("d.png") }
 		pictures, _, err := Sources{}.Pictures(dir, in("a.png"))
 		if err != nil {
 			t.Fatal(err)
@@ -32,7 +47,7 @@ func TestCaptioner(t *testing.T) {
 			}
 			names = append(names, filepath.Base(captioned.Name))
 			failed := captioned.Name == in("b.png")
-			if failed != (captioned.Err != nil) || failed == (len(captioned.Texts) == 1) {
+			if failed != (captioned.Err != nil) || failed == (len(captioned.Value) == 1) {
 				t.Errorf("batch %d: %+v", batch, captioned)
 			}
 		}
@@ -43,9 +58,9 @@ func TestCaptioner(t *testing.T) {
 }
 
 // A run ends with its context and with a source that is damaged, and a consumer may end it.
-func TestCaptionerEnds(t *testing.T) {
+func TestRunnerEnds(t *testing.T) {
 	t.Parallel()
-	c := Captioner{Pipeline: open(t, "blip2-mini"), Batch: 1, Jobs: 1}
+	c := captioner(open(t, "blip2-mini"))
 	dir := folder(t, "a.png", "b.png", "c.png")
 	run := func(ctx context.Context, args ...string) (n int, err error) {
 		pictures, _, err := Sources{}.Pictures(args...)

@@ -1,4 +1,4 @@
-package ortlib
+package ortfile
 
 import (
 	"bytes"
@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"unicode/utf16"
 )
@@ -22,10 +21,11 @@ const entryPoint = "OrtGetApiBase"
 // operating system and processor, that none of it is missing, and that it is new enough; a file cut
 // short would kill the process that loads it. It returns the version as far as the file tells.
 func Inspect(path string) (version string, err error) {
-	return inspect(path, runtime.GOOS, runtime.GOARCH)
+	return This.Inspect(path)
 }
 
-func inspect(path, goos, goarch string) (string, error) {
+// Inspect is the function Inspect for a machine.
+func (m Machine) Inspect(path string) (version string, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return "", errorf("%w", err)
@@ -38,7 +38,7 @@ func inspect(path, goos, goarch string) (string, error) {
 		return "", errorf("%w", err)
 	}
 	defer f.Close()
-	version, err := inspectReader(f, info.Size(), goos, goarch)
+	version, err = inspectReader(f, info.Size(), m.OS, m.Arch)
 	if err != nil {
 		return "", errorf("%s %w", path, err)
 	}
@@ -256,13 +256,16 @@ func peVersion(rsrc []byte) string {
 		}
 		text = append(text, rune(u))
 	}
-	return versionRE.FindString(string(text))
+	return FindVersion(string(text))
 }
 
 var versionRE = regexp.MustCompile(`[0-9]+\.[0-9]+(\.[0-9]+)?`)
 
+// FindVersion returns the first version in a text, such as 1.24.4; "" where there is none.
+func FindVersion(text string) string { return versionRE.FindString(text) }
+
 // versionInName finds the version in libonnxruntime.so.1.24.4 or libonnxruntime.1.24.4.dylib; one
 // number, as in libonnxruntime.so.1, is none.
 func versionInName(path string) string {
-	return versionRE.FindString(filepath.Base(path))
+	return FindVersion(filepath.Base(path))
 }

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/engine/enginebench"
 	"github.com/crossattn/xpipe/fallback"
+	"github.com/crossattn/xpipe/internal/enginebench"
 	"github.com/crossattn/xpipe/tensor"
 )
 

@@ -1,0 +1,29 @@
+package api
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+// checkAddress refuses what is an address of the web, or one of a file, where a path should be.
+// Errors have the kind KindInput.
+func checkAddress(name string) error {
+	scheme, rest, found := strings.Cut(name, "://")
+	if !found {
+		return nil
+	}
+	if _, err := os.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+		return nil // a file of that name
+	}
+	switch strings.ToLower(scheme) {
+	case "file":
+		return Inputf("%s: xpipe takes paths, not addresses: give %s",
+			name, strings.TrimPrefix(rest, "localhost"))
+	case "http", "https", "ftp":
+		return Inputf("%s: xpipe reads files and fetches nothing; fetch it first: "+
+			"curl -s '%s' | xpipe caption -", name, name)
+	}
+	return nil
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+func TestQuestionsOf(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		words, want []string
+		hint        bool
+	}{
+		{[]string{"what", "color", "is", "it"}, []string{"what color is it"}, false},
+		{[]string{"what", "color", "is", "it?"}, []string{"what color is it?"}, false},
+		{[]string{"color"}, []string{"color"}, false},
+		{[]string{"what color is it"}, []string{"what color is it"}, false},
+		{[]string{"what color is it", "what shape is it"}, []string{"what color is it", "what shape is it"}, false},
+		{[]string{"color?", "shape?"}, []string{"color?", "shape?"}, false},
+		{[]string{"what color", "is it"}, []string{"what color", "is it"}, false},
+		{[]string{"what color is it", "shape"}, []string{"what color is it shape"}, true},
+		{[]string{"why?", "not"}, []string{"why? not"}, true},
+	} {
+		env, _, errs := testEnvironment()
+		got := env.questionsOf(c.words)
+		if !slices.Equal(got, c.want) || (errs.Len() > 0) != c.hint {
+			t.Errorf("%q: %q, %s", c.words, got, errs)
+		}
+	}
+}
+
+// A single label or text is compared with nothing, which is said.
+func TestAlone(t *testing.T) {
+	t.Parallel()
+	picture := "../../testdata/families/images/figure0.png"
+	for _, verb := range []string{"classify", "match"} {
+		args := []string{verb, "--engine", "go", "-m", clipTiny, picture, "cat"}
+		if _, _, stderr := xpipe(t, "", args...); !strings.Contains(stderr, "always has the probability 1") {
+			t.Errorf("%s of one: %q", verb, stderr)
+		}
+		if _, _, stderr := xpipe(t, "", append(args, "boat")...); stderr != "" {
+			t.Errorf("%s of two: %q", verb, stderr)
+		}
+	}
+}
+
+// splitCommand is a command line as a shell splits it.
+func splitCommand(line string) (words []string) {
+	var word strings.Builder
+	quote, begun := rune(0), false
+	for _, r := range line + " " {
+		switch {
+		case quote == 0 && (r == '\'' || r == '"'):
+			quote, begun = r, true
+		case r == quote:
+			quote = 0
+		case quote == 0 && r == ' ':
+			if begun {
+				words = append(words, word.String())
+			}
+			word.Reset()
+			begun = false
+		default:
+			word.WriteRune(r)
+			begun = true
+		}
+	}
+	return words
+}
+
+// Every verb has three examples, with flags and arguments that it takes, says its exit codes, and
+// has a place for each of its flags.
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	env, _, _ := testEnvironment()
+	root := newRootCommand(env)
+	want(t, "--help")
+	for _, verb := range root.Commands() {
+		if n := strings.Count(verb.Example, "\n") + 1; n != 3 {
+			t.Errorf("%s has %d lines of examples", verb.Name(), n)
+		}
+		help := helpOf(verb, 80)
+		for _, part := range []string{"\nUSAGE\n", "\nEXAMPLES\n", "\nEXIT STATUS\n", "--verbose"} {
+			if strings.Count(help, part) != 1 {
+				t.Errorf("the help of %s has %q %d times", verb.Name(), part, strings.Count(help, part))
+			}
+		}
+		for line := range strings.Lines(verb.Example) {
+			for part := range strings.SplitSeq(line, "|") {
+				checkExample(t, newRootCommand(env), strings.TrimSpace(part))
+			}
+		}
+	}
+	if page := manPage(root.Commands()[0], "xpipe-x"); !strings.Contains(page, ".SH EXAMPLES\n") ||
+		strings.Contains(page, "\n--") {
+		t.Errorf("%s", page)
+	}
+}
+
+// checkExample checks the flags and the number of arguments of a command line.
+func checkExample(t *testing.T, root *cobra.Command, line string) {
+	t.Helper()
+	line, _, _ = strings.Cut(line, " <")
+	line, _, _ = strings.Cut(line, " &&")
+	words := splitCommand(line)
+	if words[0] != "xpipe" {
+		return
+	}
+	cmd, args, err := root.Find(words[1:])
+	if err == nil {
+		err = cmd.ParseFlags(args)
+	}
+	if err == nil {
+		err = cmd.ValidateArgs(cmd.Flags().Args())
+	}
+	if err == nil && cmd.PreRunE != nil {
+		err = cmd.PreRunE(cmd, cmd.Flags().Args())
+	}
+	if err != nil {
+		t.Errorf("%s: %v", line, err)
+	}
+}

@@ -1,0 +1,6 @@
+//go:build !slow
+
+package sweep
+
+// Whole says that sweeps are run whole.
+const Whole = false

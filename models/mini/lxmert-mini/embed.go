@@ -1,0 +1,17 @@
+// Package lxmertmini embeds the model lxmert-mini, of LXMERT's family, in a program: questions about positions of objects, from regions.
+// The model's card is ../lxmert-mini.md; package mini has all four models by name.
+package lxmertmini
+
+import (
+	"embed"
+	"io/fs"
+)
+
+// Name is the model's name.
+const Name = "lxmert-mini"
+
+//go:embed *.json onnx
+var files embed.FS
+
+// FS returns the model's files, with xpipe.json at the root, for pipeline.OpenFS.
+func FS() fs.FS { return files }
