@@ -7,8 +7,6 @@ package mini
 import (
 	"fmt"
 	"io/fs"
-	"maps"
-	"slices"
 	"strings"
 
 	blip2mini "github.com/crossattn/xpipe/models/mini/blip2-mini"
@@ -40,20 +38,22 @@ const (
 // Default is the model that commands use where the user names none.
 const Default = BLIP2
 
-var all = map[string]func() fs.FS{
-	BLIP2: blip2mini.FS, CLIP: clipmini.FS, Flamingo: flamingomini.FS, LXMERT: lxmertmini.FS,
-}
-
 // Names lists the embedded models, sorted.
-func Names() []string { return slices.Sorted(maps.Keys(all)) }
+func Names() []string { return []string{BLIP2, CLIP, Flamingo, LXMERT} }
 
 // FS returns the embedded model of a name, as a file system with xpipe.json at its root. An unknown
 // name gives an error that lists the known ones.
 func FS(name string) (fs.FS, error) {
-	files, ok := all[name]
-	if !ok {
-		return nil, fmt.Errorf("no embedded model %q; there are: %s",
-			name, strings.Join(Names(), ", "))
+	// No variable holds the models, so that a program that uses the names alone links none.
+	switch name {
+	case BLIP2:
+		return blip2mini.FS(), nil
+	case CLIP:
+		return clipmini.FS(), nil
+	case Flamingo:
+		return flamingomini.FS(), nil
+	case LXMERT:
+		return lxmertmini.FS(), nil
 	}
-	return files(), nil
+	return nil, fmt.Errorf("no embedded model %q; there are: %s", name, strings.Join(Names(), ", "))
 }
