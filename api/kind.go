@@ -8,6 +8,8 @@ import (
 	"net/http"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/models/hub"
+	"github.com/crossattn/xpipe/models/hub/fetch"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/tensor"
 )
@@ -76,6 +78,14 @@ var kinds = []row{
 	sentinel(context.Canceled, "interrupted", ExitInterrupted, statusClosedRequest),
 	sentinel(pipeline.ErrOption, "option", ExitUsage, http.StatusBadRequest),
 	sentinel(ErrNoModel, "no_model", ExitModel, http.StatusNotFound),
+	sentinel(hub.ErrName, "hub_name", ExitUsage, http.StatusBadRequest),
+	sentinel(hub.ErrNotCached, "not_cached", ExitModel, http.StatusNotFound),
+	sentinel(fetch.ErrNotFound, "not_on_hub", ExitModel, http.StatusNotFound),
+	sentinel(fetch.ErrGated, "gated", ExitModel, http.StatusForbidden),
+	sentinel(fetch.ErrOffline, "offline", ExitModel, http.StatusServiceUnavailable),
+	sentinel(fetch.ErrServer, "hub", ExitModel, http.StatusBadGateway),
+	sentinel(fetch.ErrListing, "hub_listing", ExitModel, http.StatusBadGateway),
+	sentinel(fetch.ErrDamaged, "hub_damaged", ExitModel, http.StatusBadGateway),
 	sentinel(pipeline.ErrBundle, "bundle", ExitModel, http.StatusInternalServerError),
 	sentinel(pipeline.ErrTokenizer, "tokenizer", ExitModel, http.StatusInternalServerError),
 	sentinel(pipeline.ErrUnsupported, "unsupported", ExitModel, http.StatusBadRequest),

@@ -93,6 +93,7 @@ answers questions about them, and shows what the models and engines do.
 		newBenchCommand(env),
 		newTokenizeCommand(env),
 		newDoctorCommand(env),
+		newPullCommand(env),
 		newRuntimeCommand(env),
 		newModelsCommand(env),
 		newVersionCommand(env),

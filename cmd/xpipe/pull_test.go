@@ -1,0 +1,87 @@
+package main
+
+import (
+	"encoding/json"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/models/hub/hubtest"
+)
+
+// TestPull fetches a CLIP as transformers.js lays it out, and opens it by its name without the hub.
+func TestPull(t *testing.T) {
+	const layout = "../../testdata/layouts/clip-transformersjs"
+	files := map[string][]byte{"README.md": []byte("card"), "pytorch_model.bin": []byte("weights")}
+	err := filepath.WalkDir(layout, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(p)
+		name, _ := filepath.Rel(layout, p)
+		files[filepath.ToSlash(name)] = data
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := hubtest.New(t, map[string]map[string][]byte{"org/clip": files, "org/other": {"config.json": []byte(`{"model_type":"other"}`), "a.onnx": {1}}})
+	for name, value := range map[string]string{
+		"HF_ENDPOINT": server.URL, "HF_HUB_CACHE": t.TempDir(), "HF_HUB_OFFLINE": "", "HF_TOKEN": "", "HF_HOME": t.TempDir(),
+	} {
+		t.Setenv(name, value)
+	}
+	run := func(args ...string) (int, string, string) {
+		env, stdout, stderr := testEnvironment()
+		code := execute(t.Context(), env, args)
+		return code, stdout.String(), stderr.String()
+	}
+
+	code, out, errors := run("pull", "org/clip", "--variant", "fp16", "--json")
+	var pulled api.Pulled
+	if err := json.Unmarshal([]byte(out), &pulled); code != 0 || err != nil {
+		t.Fatalf("exit %d, %v: %s%s", code, err, out, errors)
+	}
+	has := func(name string) bool { return slices.Contains(pulled.Files, api.Name(name)) }
+	if !has("onnx/text_model_fp16.onnx") || !has("tokenizer.json") || has("onnx/text_model.onnx") || has("pytorch_model.bin") {
+		t.Errorf("files %v", pulled.Files)
+	}
+	if pulled.Licence != "apache-2.0" || pulled.Commit != hubtest.Commit {
+		t.Errorf("%+v", pulled)
+	}
+	before := len(server.Requests())
+	code, out, errors = run("classify", "../../testdata/images/cat.jpg", "cat", "dog", "--model", "org/clip", "--variant", "fp16")
+	if code != 0 || len(strings.Split(strings.TrimSpace(out), "\n")) != 2 {
+		t.Errorf("classify: exit %d: %s%s", code, out, errors)
+	}
+	if got := len(server.Requests()); got != before {
+		t.Errorf("classify made %d requests", got-before)
+	}
+
+	for _, row := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"pull", "clip"}, api.ExitUsage, "org/name"},
+		{[]string{"pull", "org/none"}, api.ExitModel, "no such repository"},
+		{[]string{"pull", "org/other"}, api.ExitModel, "--include"},
+		{[]string{"pull", "org/clip", "--include", "*.gguf"}, api.ExitUsage, "fits none"},
+		{[]string{"pull", "org/clip", "--variant", "q4"}, api.ExitModel, "q4"},
+	} {
+		if code, _, errors := run(row.args...); code != row.code || !strings.Contains(errors, row.says) {
+			t.Errorf("%v: exit %d: %s", row.args, code, errors)
+		}
+	}
+	if code, out, errors := run("pull", "org/other", "--include", "*.onnx"); code != 0 {
+		t.Errorf("exit %d: %s%s", code, out, errors)
+	}
+	t.Setenv("HF_HUB_OFFLINE", "1")
+	if code, _, errors := run("pull", "org/clip"); code != api.ExitModel || !strings.Contains(errors, "HF_HUB_OFFLINE") {
+		t.Errorf("offline: exit %d: %s", code, errors)
+	}
+}
