@@ -20,8 +20,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/crossattn/xpipe/internal/filelock"
 	"github.com/crossattn/xpipe/models/hub"
-	"github.com/gofrs/flock"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -121,17 +121,30 @@ func (p *pull) file(ctx context.Context, f File) error {
 	return p.link(blob, pointer, f)
 }
 
-// lock waits until no other process fetches the blob. It is the lock of huggingface_hub.
+// lock waits until no other process fetches the blob. It is the lock of huggingface_hub; where the
+// system has none, two processes may fetch the same bytes, and the last to rename them wins.
 func (p *pull) lock(ctx context.Context, f File) (unlock func(), err error) {
 	dir := filepath.Join(p.Cache.Dir, ".locks", p.info.Ref.Folder())
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, err
 	}
-	l := flock.New(filepath.Join(dir, f.hash()+".lock"))
-	if _, err := l.TryLockContext(ctx, 200*time.Millisecond); err != nil {
+	held, err := os.OpenFile(filepath.Join(dir, f.hash()+".lock"), os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
 		return nil, err
 	}
-	return func() { l.Unlock() }, nil
+	for {
+		switch err := filelock.TryLock(held); {
+		case err == nil, errors.Is(err, errors.ErrUnsupported):
+			return func() { held.Close() }, nil
+		case !errors.Is(err, filelock.ErrLocked):
+			held.Close()
+			return nil, err
+		}
+		if err := p.pause(ctx, 50*time.Millisecond); err != nil {
+			held.Close()
+			return nil, err
+		}
+	}
 }
 
 // has reports whether a file of the right size is there. Its hash was checked when it was put there.
