@@ -85,7 +85,15 @@ func hexDigit(c byte) byte {
 // Visible is a text, such as the name of a file, as it may be shown on a terminal: what would move
 // the cursor, change colours or turn the direction of writing is escaped as Go and C do, like \x1b
 // and \n, and so is each byte that is not UTF-8.
-func Visible(s string) string {
+func Visible(s string) string { return escape(s, unseen) }
+
+// Printable is Visible for what a model wrote, which may have lines and tabs.
+func Printable(s string) string {
+	return escape(s, func(r rune) bool { return unseen(r) && r != '\n' && r != '\t' })
+}
+
+// escape escapes what is unseen, and bytes that are not UTF-8.
+func escape(s string, unseen func(rune) bool) string {
 	if utf8.ValidString(s) && !strings.ContainsFunc(s, unseen) {
 		return s
 	}

@@ -120,3 +120,11 @@ func TestSpellings(t *testing.T) {
 		}
 	}
 }
+
+// What a model wrote may have lines, and no more than these.
+func TestPrintable(t *testing.T) {
+	t.Parallel()
+	if got, want := Printable("a\n\tb\x1b[1m\x07é\xff"), "a\n\tb\\x1b[1m\\aé\\xff"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

@@ -39,7 +39,7 @@ var loadBenchTexts = sync.OnceValues(func() (*benchTexts, error) {
 	if err != nil {
 		return nil, err
 	}
-	interpreter, err := referencePython(dir)
+	interpreter, err := referencePython()
 	if err != nil {
 		return ownTexts(dir)
 	}

@@ -55,7 +55,7 @@ func moduleRoot() (string, error) {
 // python returns an interpreter that has the reference. Without one the test is skipped, or fails
 // where references are required.
 func python(t testing.TB) string {
-	p, err := referencePython(root(t))
+	p, err := referencePython()
 	if err != nil {
 		if os.Getenv("XPIPE_REQUIRE_REFS") == "1" {
 			t.Fatal(err)
@@ -65,16 +65,20 @@ func python(t testing.TB) string {
 	return p
 }
 
-func referencePython(dir string) (string, error) {
+var referencePython = sync.OnceValues(func() (string, error) {
 	p := os.Getenv("XPIPE_PYTHON")
 	if p == "" {
+		dir, err := moduleRoot()
+		if err != nil {
+			return "", err
+		}
 		p = filepath.Join(dir, "build", "venv", "bin", "python3")
 	}
 	if err := exec.Command(p, "-c", "import tokenizers").Run(); err != nil {
 		return "", fmt.Errorf("%s has no tokenizers package: %w", p, err)
 	}
 	return p, nil
-}
+})
 
 func runPython(t testing.TB, args ...string) {
 	cmd := exec.Command(python(t), args...)
@@ -90,6 +94,7 @@ var prepareOnce sync.Once
 // tokenizerFile returns the path of one of prepare.py's files.
 func tokenizerFile(t testing.TB, name string) string {
 	dir := root(t)
+	python(t) // each test that needs it is skipped, not the first alone
 	prepareOnce.Do(func() { runPython(t, filepath.Join(dir, "testdata", "tokenize", "prepare.py")) })
 	return filepath.Join(dir, "build", "tokenize", name+".json")
 }

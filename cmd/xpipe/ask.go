@@ -380,11 +380,11 @@ func (a *asker) write(f api.Finished[[]api.Answer]) error {
 // print writes one answer, others below it, or the choices with their probabilities.
 func (a *asker) print(line api.Answer) error {
 	name := a.title(string(line.Image))
-	if _, err := fmt.Fprintf(a.env.stdout, "%s%s\n", name, line.Answer); err != nil {
+	if _, err := fmt.Fprintf(a.env.stdout, "%s%s\n", name, api.Printable(line.Answer)); err != nil {
 		return err
 	}
 	for _, other := range line.Others {
-		if _, err := fmt.Fprintf(a.env.stdout, "%s%s\n", name, other); err != nil {
+		if _, err := fmt.Fprintf(a.env.stdout, "%s%s\n", name, api.Printable(other)); err != nil {
 			return err
 		}
 	}

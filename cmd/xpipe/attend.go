@@ -219,7 +219,7 @@ func listAttention(w io.Writer, v *api.AttentionView) error {
 		if v.Boxes != nil {
 			where = fmt.Sprintf("region %d of %d", best+1, len(v.Boxes))
 		}
-		_, err = fmt.Fprintf(w, "%s\t%.3f\t%s\t%.3f\n", word.Text, m.Share, where, m.Weights[best])
+		_, err = fmt.Fprintf(w, "%s\t%.3f\t%s\t%.3f\n", api.Visible(word.Text), m.Share, where, m.Weights[best])
 		if err != nil {
 			return err
 		}

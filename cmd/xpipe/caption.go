@@ -145,7 +145,7 @@ func (c *captions) write(f api.Finished[[]*pipeline.Text]) error {
 	}
 	for _, t := range f.Value {
 		_, err := fmt.Fprintln(c.env.stdout,
-			c.title(f.Name)+t.Text+doubt(c.pipeline.CaptionConfidence(t.Tokens)))
+			c.title(f.Name)+api.Printable(t.Text)+doubt(c.pipeline.CaptionConfidence(t.Tokens)))
 		if err != nil {
 			return err
 		}

@@ -82,7 +82,7 @@ func (env *environment) printStream(tokens iter.Seq2[pipeline.Token, error]) err
 			text = strings.TrimLeft(text, " ")
 			started = text != ""
 		}
-		if _, err := io.WriteString(env.stdout, text); err != nil {
+		if _, err := io.WriteString(env.stdout, api.Printable(text)); err != nil {
 			return err
 		}
 	}
