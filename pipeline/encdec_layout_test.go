@@ -75,6 +75,7 @@ func TestEncoderDecoderLayouts(t *testing.T) {
 		{model: "donut-transformersjs"},                                             // external data; prompts of several lengths
 		{model: "donut-transformersjs", variant: "fp16"},
 		{model: "donut-transformersjs", without: []string{"generation_config.json"}},
+		{model: "florence2-transformersjs"}, // embeddings, an encoder between, forced first ids
 	} {
 		name := strings.Join(append([]string{c.model, c.variant}, c.without...), " ")
 		t.Run(name, func(t *testing.T) {
@@ -206,6 +207,41 @@ func checkBeams(t *testing.T, p *Pipeline, g *golden) {
 				t.Errorf("beams %d %+v, sequence %d: %v score %v, want %v score %v", n, q, i, ids(got), got.Score, want, c.Scores[i])
 			}
 		}
+	}
+}
+
+// Answers of Florence-2 name places in pixels of the picture, and texts lack <s>.
+func TestFlorencePlaces(t *testing.T) {
+	t.Parallel()
+	g := loadLayoutTexts(t, "florence2-transformersjs")
+	p, err := Open(t.Context(), g.dir, WithEngine(goEngine))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	request := g.requests(t)[0]
+	text, err := p.Caption(t.Context(), request.Image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text.Tokens[0].ID != 0 || strings.Contains(text.Text, "<s>") || !strings.Contains(text.Text, "<loc_") {
+		t.Errorf("%q, first id %d", text.Text, text.Tokens[0].ID)
+	}
+	size := request.Image.Bounds()
+	found, err := p.Find(Request{Image: request.Image, Prompt: "<OD>"}, "cat<loc_0><loc_499><loc_999><loc_999>")
+	if err != nil || len(found.Places) != 1 || found.Text != "cat" || !p.Abilities().Find {
+		t.Fatal(found, err)
+	}
+	w, h := float64(size.Dx()), float64(size.Dy())
+	for i, want := range []float64{0.0005 * w, 0.4995 * h, 0.9995 * w, 0.9995 * h} {
+		near(t, "corner", found.Places[0].Box[i], want, 1e-9)
+	}
+	if _, err := p.Find(Request{Prompt: "<OD>"}, ""); !errors.Is(err, ErrImage) {
+		t.Errorf("without a picture: %v", err)
+	}
+	_, err = p.Generate(t.Context(), []Request{{Image: request.Image, Prompt: "<OD> of cats"}})
+	if !errors.Is(err, ErrPrompt) {
+		t.Errorf("a task with text: %v", err)
 	}
 }
 
