@@ -63,12 +63,15 @@ func TestEncoderDecoderLayouts(t *testing.T) {
 	for _, c := range []struct {
 		model, variant string
 		without        []string
+		rename         [2]string
 	}{
 		{model: "vit-gpt2-transformersjs"}, // one graph with a branch, no cache of the encoder's
 		{model: "vit-gpt2-transformersjs", variant: "fp16"},
 		{model: "vit-gpt2-transformersjs", variant: "quantized"},
 		{model: "vit-gpt2-transformersjs", variant: "q4"},
 		{model: "vit-gpt2-transformersjs", without: []string{"generation_config.json", "special_tokens_map.json", "tokenizer_config.json"}},
+		{model: "vit-gpt2-transformersjs", rename: [2]string{"onnx/decoder_model_merged.onnx", "decoder_model.onnx"},
+			without: []string{"onnx/decoder_model_merged_q4.onnx", "onnx/decoder_model_merged_fp16.onnx", "onnx/decoder_model_merged_quantized.onnx"}},
 		{model: "trocr-optimum"}, // two graphs
 		{model: "trocr-optimum", without: []string{"generation_config.json"}},
 		{model: "trocr-optimum", without: []string{"decoder_with_past_model.onnx"}}, // no cache
@@ -86,6 +89,11 @@ func TestEncoderDecoderLayouts(t *testing.T) {
 				want = g.Variants[c.variant]
 			}
 			dir := layoutDir(t, c.model, c.without...)
+			if c.rename[0] != "" {
+				if err := os.Rename(filepath.Join(dir, c.rename[0]), filepath.Join(dir, c.rename[1])); err != nil {
+					t.Fatal(err)
+				}
+			}
 			eachEngine(t, func(t *testing.T, eng engine.Engine) {
 				p, err := Open(t.Context(), dir, WithEngine(eng), WithVariant(c.variant))
 				if err != nil {

@@ -106,6 +106,9 @@ func (d *Decoder) openGraphs(o *graph.Opener) (err error) {
 		if d.next, err = o.OpenIfThere(graph.DecoderNext); err != nil {
 			return err
 		}
+		if d.next == nil && slices.ContainsFunc(d.first.Inputs(), isPast) {
+			d.next = d.first // a graph for all steps, under the name of the first
+		}
 	}
 	for _, g := range []*graph.Graph{d.first, d.next} {
 		if g != nil && !g.HasOutput(graph.Logits) {
@@ -123,6 +126,8 @@ func (d *Decoder) openGraphs(o *graph.Opener) (err error) {
 	}
 	return err
 }
+
+func isPast(s tensor.Spec) bool { return strings.HasPrefix(s.Name, graph.PastPrefix) }
 
 // inputSpecs lists the inputs of the decoder's graphs, each name once.
 func (d *Decoder) inputSpecs() []tensor.Spec {
