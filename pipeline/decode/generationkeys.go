@@ -32,6 +32,12 @@ func generationKeys(bundle *models.Bundle) (map[string]json.RawMessage, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return keys, err
 	}
+	return configKeys(bundle)
+}
+
+// configKeys returns what config.json says about generation.
+func configKeys(bundle *models.Bundle) (map[string]json.RawMessage, error) {
+	keys := map[string]json.RawMessage{}
 	var config map[string]json.RawMessage
 	if err := bundle.JSON("config.json", &config); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -65,8 +71,8 @@ func known(keys map[string]json.RawMessage) map[string]json.RawMessage {
 }
 
 // StartToken returns the id that a decoder with an encoder starts from: decoder_start_token_id or,
-// for a model in another tool's layout, bos_token_id, as transformers' generate does. given says
-// which. A bundle without one gives an error that wraps graph.ErrBundle.
+// for a model in another tool's layout, bos_token_id, as transformers' generate does; config.json's
+// where generation_config.json has none. given says which of the two. A bundle without one gives an error that wraps graph.ErrBundle.
 func StartToken(bundle *models.Bundle) (id int64, given bool, err error) {
 	keys, err := generationKeys(bundle)
 	if err != nil {
@@ -76,15 +82,22 @@ func StartToken(bundle *models.Bundle) (id int64, given bool, err error) {
 	if err := bundle.JSON(models.ManifestName, &manifest); err != nil {
 		return 0, false, err
 	}
-	const start, bos = "decoder_start_token_id", "bos_token_id"
-	for _, c := range []struct {
+	const start, bos, config = "decoder_start_token_id", "bos_token_id", "config.json"
+	type place struct {
 		file string
 		keys map[string]json.RawMessage
 		key  string
-	}{{models.ManifestName, manifest, start}, {generationConfig, keys, start}, {generationConfig, keys, bos}} {
-		if c.key == bos && bundle.Layout == "" {
-			continue
+	}
+	places := []place{{models.ManifestName, manifest, start}, {generationConfig, keys, start}}
+	if bundle.Layout != "" {
+		older, err := configKeys(bundle)
+		if err != nil {
+			return 0, false, err
 		}
+		places = append(places, place{config, older, start},
+			place{generationConfig, keys, bos}, place{config, older, bos})
+	}
+	for _, c := range places {
 		ids, err := oneOrMany(c.keys[c.key])
 		if err != nil {
 			return 0, false, fmt.Errorf("%w: %s: %s: %w", graph.ErrBundle, c.file, c.key, err)
