@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -186,26 +187,13 @@ var genAIRoles = map[string]string{
 // transformers.js, optimum or onnxruntime-genai. variant "" takes the plain file of each role, or
 // the only one.
 func layoutManifest(d directory, variant string, known *Known) ([]byte, error) {
-	config, found, err := survey(d)
+	config, layout, found, err := survey(d, known)
 	if err != nil {
 		return nil, err
-	}
-	layout, err := known.layout(config.ModelType)
-	if err != nil {
-		return nil, err
-	}
-	graphs := map[string]string{}
-	for _, role := range layout.roles() {
-		name, err := pick(role, found[role], variant)
-		if err != nil {
-			return nil, err
-		}
-		if name != "" {
-			graphs[role] = name
-		}
 	}
 	projection := d.has(ProjectionName)
-	if err := layout.check(variant, graphs, found, projection); err != nil {
+	graphs, err := layout.choose(found, variant, projection)
+	if err != nil {
 		return nil, err
 	}
 	manifest := map[string]any{}
@@ -214,45 +202,48 @@ func layoutManifest(d directory, variant string, known *Known) ([]byte, error) {
 	}
 	manifest["format"], manifest["family"] = manifestFormat, layout.Family
 	manifest["graphs"], manifest["dtype"] = graphs, layoutDType(graphs)
+	manifest["layout"] = config.ModelType
 	if projection {
 		manifest["projection"] = ProjectionName
 	}
 	return json.Marshal(manifest)
 }
 
-// survey reads a directory's configuration and finds its graphs by role.
-func survey(d directory) (config Config, found map[string][]graphFile, err error) {
+// survey reads a directory's configuration, finds its layout, and its graphs by role.
+func survey(
+	d directory, known *Known,
+) (config Config, layout *Layout, found map[string][]graphFile, err error) {
 	found = map[string][]graphFile{}
 	named := map[string]bool{} // by genai_config.json
 	genAI, err := readJSON(d, "genai_config.json", func(data []byte) error {
 		return readGenAI(d, data, &config, found, named)
 	})
 	if err != nil {
-		return config, nil, err
+		return config, nil, nil, err
 	}
 	standard, err := readJSON(d, "config.json", func(data []byte) error {
 		return json.Unmarshal(data, &config)
 	})
 	if err != nil {
-		return config, nil, err
+		return config, nil, nil, err
 	}
 	if !genAI && !standard {
-		return config, nil, fmt.Errorf(
+		return config, nil, nil, fmt.Errorf(
 			"%w: no usable %s, the file that makes a directory a bundle, and neither "+
 				"config.json nor genai_config.json, which other tools write",
 			ErrBundle, ManifestName)
+	}
+	if layout, err = known.layout(config.ModelType); err != nil {
+		return config, nil, nil, err
 	}
 	for _, f := range d.graphs() {
 		if named[f.name] {
 			continue
 		}
-		role, ok := layoutRoles[f.stem]
-		if !ok {
-			role = f.stem
-		}
+		role := cmp.Or(layout.Roles[f.stem], layoutRoles[f.stem], f.stem)
 		found[role] = append(found[role], f)
 	}
-	return config, found, nil
+	return config, layout, found, nil
 }
 
 // layoutDType returns the coarsest storage among the graphs, which sets the tolerance between two

@@ -16,7 +16,7 @@ var layoutRoles = map[string]string{
 	"vision_model":         "vision_encoder",
 	"text_model":           "text_encoder",
 	"encoder_model":        "encoder",
-	"decoder_model_merged": "decoder", // optimum's others serve either the first step or later ones
+	"decoder_model_merged": "decoder",
 }
 
 // Layout describes the directories without xpipe.json that are a model of a family. Package
@@ -26,6 +26,11 @@ type Layout struct {
 	Family Family
 	// Forms are sets of roles, and of files, each of which makes a whole model.
 	Forms [][]string
+	// Alternatives says that the forms are several ways to store the same model, best first: one of
+	// them is taken, and its graphs alone. Otherwise a directory's graphs are taken together.
+	Alternatives bool
+	// Roles gives the roles of graphs by their names, where the type has others than most.
+	Roles map[string]string
 	// Optional roles belong to a model where it has them.
 	Optional []string
 	// Manifest returns the keys of xpipe.json that are not about files; nil: there are none.
@@ -39,6 +44,15 @@ type Config struct {
 		MaxPositions int `json:"max_position_embeddings"`
 	} `json:"text_config"`
 	Answers int `json:"num_qa_labels"` // LXMERT
+	// Encoder and Decoder are the parts of a VisionEncoderDecoderModel.
+	Encoder struct {
+		ModelType string `json:"model_type"`
+	} `json:"encoder"`
+	Decoder struct {
+		ModelType    string `json:"model_type"`
+		MaxPositions int    `json:"max_position_embeddings"`
+		Positions    int    `json:"n_positions"` // GPT-2
+	} `json:"decoder"`
 }
 
 // Known are the families that a caller can run.
@@ -78,6 +92,59 @@ func (l *Layout) roles() []string {
 		}
 	}
 	return roles
+}
+
+// choose picks the files of a whole model: those of the first form that is whole for alternatives,
+// of all roles otherwise. Without a variant asked for, a form that is whole in plain files comes
+// before others.
+func (l *Layout) choose(
+	found map[string][]graphFile, variant string, projection bool,
+) (map[string]string, error) {
+	if !l.Alternatives {
+		graphs, err := pickAll(l.roles(), found, variant)
+		if err != nil {
+			return nil, err
+		}
+		return graphs, l.check(variant, graphs, found, projection)
+	}
+	tries := []string{variant}
+	if variant == "" {
+		tries = []string{plain, ""}
+	}
+	var unclear error
+	for _, try := range tries {
+		for _, form := range l.Forms {
+			only := Layout{Type: l.Type, Forms: [][]string{form}, Optional: l.Optional}
+			graphs, err := pickAll(only.roles(), found, try)
+			if err == nil && only.check(try, graphs, found, projection) == nil {
+				return graphs, nil
+			}
+			if unclear == nil {
+				unclear = err
+			}
+		}
+	}
+	if unclear != nil {
+		return nil, unclear
+	}
+	return nil, l.check(variant, nil, found, projection)
+}
+
+// pickAll picks a file for each role that has one.
+func pickAll(
+	roles []string, found map[string][]graphFile, variant string,
+) (map[string]string, error) {
+	graphs := map[string]string{}
+	for _, role := range roles {
+		name, err := pick(role, found[role], variant)
+		if err != nil {
+			return nil, err
+		}
+		if name != "" {
+			graphs[role] = name
+		}
+	}
+	return graphs, nil
 }
 
 // check refuses graphs that make no whole model; the error lists the graphs found and those missing

@@ -27,6 +27,9 @@ type Manifest struct {
 	Format int    `json:"format"`
 	Name   string `json:"name"`
 	Family Family `json:"family"`
+	// Layout is config.json's model_type where the manifest was derived from another tool's layout;
+	// "" in an xpipe.json that the directory has.
+	Layout string `json:"layout,omitempty"`
 	// Tasks lists the tasks that the model was made for, such as "caption" and "answer"; empty
 	// where they are unknown.
 	Tasks []string `json:"tasks,omitempty"`

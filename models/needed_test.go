@@ -69,3 +69,54 @@ func TestNeeded(t *testing.T) {
 		t.Errorf("no model: %v", err)
 	}
 }
+
+// Of several ways to store a decoder one is fetched.
+func TestNeededAlternatives(t *testing.T) {
+	t.Parallel()
+	// As Xenova lays out an encoder-decoder.
+	names := strings.Fields(`README.md config.json generation_config.json preprocessor_config.json tokenizer.json
+		onnx/decoder_model.onnx onnx/decoder_model_fp16.onnx onnx/decoder_model_quantized.onnx
+		onnx/decoder_model_merged.onnx onnx/decoder_model_merged.onnx_data onnx/decoder_model_merged_fp16.onnx
+		onnx/decoder_model_merged_quantized.onnx onnx/decoder_with_past_model.onnx
+		onnx/decoder_with_past_model_fp16.onnx onnx/decoder_with_past_model_quantized.onnx
+		onnx/decoder_with_past_model_q4.onnx onnx/encoder_model.onnx onnx/encoder_model_fp16.onnx
+		onnx/encoder_model_quantized.onnx onnx/encoder_model_q4.onnx onnx/decoder_model_q4.onnx
+		onnx/vision_encoder.onnx onnx/vision_encoder_fp16.onnx onnx/embed_tokens.onnx onnx/embed_tokens_fp16.onnx`)
+	graphs := func(modelType, variant string, without ...string) ([]string, error) {
+		opts := []models.Option{known}
+		if variant != "" {
+			opts = append(opts, models.WithVariant(variant))
+		}
+		listed := slices.DeleteFunc(slices.Clone(names), func(n string) bool {
+			return slices.Contains(without, n)
+		})
+		got, err := models.Needed(listed, func(name string) ([]byte, error) {
+			if name == "config.json" {
+				return []byte(`{"model_type":"` + modelType + `","encoder":{"model_type":"vit"}}`), nil
+			}
+			return nil, fs.ErrNotExist
+		}, opts...)
+		return slices.DeleteFunc(got, func(n string) bool { return !strings.HasPrefix(n, "onnx/") }), err
+	}
+	for _, c := range []struct{ modelType, variant, without, want string }{
+		{"vision-encoder-decoder", "", "onnx/vision_encoder.onnx",
+			"onnx/decoder_model_merged.onnx onnx/decoder_model_merged.onnx_data onnx/encoder_model.onnx"},
+		{"vision-encoder-decoder", "fp16", "onnx/vision_encoder_fp16.onnx",
+			"onnx/decoder_model_merged_fp16.onnx onnx/encoder_model_fp16.onnx"},
+		{"vision-encoder-decoder", "q4", "",
+			"onnx/decoder_model_q4.onnx onnx/decoder_with_past_model_q4.onnx onnx/encoder_model_q4.onnx"},
+		{"vision-encoder-decoder", "", "onnx/vision_encoder.onnx onnx/decoder_model_merged.onnx",
+			"onnx/decoder_model.onnx onnx/decoder_with_past_model.onnx onnx/encoder_model.onnx"},
+		{"florence2", "fp16", "", "onnx/decoder_model_merged_fp16.onnx onnx/embed_tokens_fp16.onnx " +
+			"onnx/encoder_model_fp16.onnx onnx/vision_encoder_fp16.onnx"},
+	} {
+		got, err := graphs(c.modelType, c.variant, strings.Fields(c.without)...)
+		if want := strings.Fields(c.want); err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s %q without %s: %v %v, want %v", c.modelType, c.variant, c.without, got, err, want)
+		}
+	}
+	_, err := graphs("florence2", "q4")
+	if !errors.Is(err, models.ErrBundle) || !strings.Contains(err.Error(), "vision_encoder, embed_tokens") {
+		t.Errorf("a variant that is not whole: %v", err)
+	}
+}

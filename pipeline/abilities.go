@@ -18,6 +18,7 @@ type Abilities struct {
 	Embed    bool         // EmbedImages, EmbedTexts
 	Attend   bool         // Attend
 	Regions  bool         // Regions
+	Find     bool         // Find
 }
 
 // Takes reports whether a request may hold an item of the kind.
@@ -55,6 +56,7 @@ func (p *Pipeline) Abilities() Abilities {
 	_, a.Pick = p.model.(family.Answerer)
 	_, a.Match = p.model.(family.Matcher)
 	_, a.Embed = p.model.(family.Embedder)
+	_, a.Find = p.model.(family.Locator)
 	_, a.Attend = p.model.(family.Attender)
 	if m, ok := p.model.(family.RegionEncoder); ok {
 		a.Regions = m.FindsRegions()

@@ -330,22 +330,31 @@ func (p *Pipeline) addBadWords(g *Generation) error {
 
 // textWriter turns ids into text as they come.
 type textWriter struct {
-	stream *tokenize.Stream
-	text   Text
-	whole  strings.Builder
+	stream    *tokenize.Stream
+	unwritten []int64 // ids that are tokens of the text but not written
+	text      Text
+	whole     strings.Builder
 }
 
 func (p *Pipeline) newTexts(n int) []textWriter {
 	writers := make([]textWriter, n)
+	var unwritten []int64
+	if m, ok := p.model.(family.Unwriter); ok {
+		unwritten = m.Unwritten()
+	}
 	for i := range writers {
 		writers[i].stream = p.texts.NewStream(!p.bundle.KeepSpecialTokens)
+		writers[i].unwritten = unwritten
 	}
 	return writers
 }
 
 // add takes the next id and returns its Token.
 func (w *textWriter) add(id int64, logProb float64) Token {
-	token := Token{ID: id, Text: w.stream.Push(id), LogProb: logProb}
+	token := Token{ID: id, LogProb: logProb}
+	if !slices.Contains(w.unwritten, id) {
+		token.Text = w.stream.Push(id)
+	}
 	w.whole.WriteString(token.Text)
 	w.text.Tokens = append(w.text.Tokens, token)
 	w.text.LogProb += logProb

@@ -150,6 +150,8 @@ var (
 		"transformers_version", "model_input_names", "num_query_tokens", "image_seq_length", "feature_extractor",
 		"tokenizer_class", "_name_or_path", "name_or_path", "do_reduce_labels", "return_segmentation_masks", "format",
 		"do_convert_annotations", "mask_size", "mask_pad_size",
+		"tasks_answer_post_processing_type", "task_prompts_without_inputs", "task_prompts_with_input",
+		"post_processor_config", "num_additional_image_tokens",
 	}
 )
 

@@ -27,8 +27,10 @@ type Sequences interface {
 
 // Prompt is the start of one sequence.
 type Prompt struct {
-	IDs    []int64     // the text's ids, special tokens included
-	Embeds [][]float32 // pieces of [L,D], one behind another: a picture's rows, the text's
+	IDs []int64 // the text's ids, special tokens included
+	// Embeds are pieces of [L,D], one behind another: a picture's rows, the text's. A decoder that
+	// takes ids does not look at them.
+	Embeds [][]float32
 	// Media [L] is the picture that each position attends to, -1 for none; nil for a decoder
 	// without masks of gated cross-attention.
 	Media []int
@@ -65,7 +67,9 @@ type Start struct {
 type batch struct {
 	*Decoder
 	start     []Prompt
-	embeds    *tensor.Tensor // [B,T,D] of the prompts, padded on the left
+	tokens    *tensor.Tensor // the prompts, padded on the left: embeddings [B,T,D] or ids [B,T]
+	began     bool           // whether the first step is done
+	read      [][]int64      // without a cache: for each row, all ids so far
 	mask      [][]int64      // for each row, 1 where a token is and 0 where padding
 	past      map[string]*tensor.Tensor
 	constants constants
@@ -82,29 +86,50 @@ type constants struct {
 	of      []int                     // the prompt of each sequence
 }
 
-// Begin starts a sequence for each prompt, padded on the left to one length. Prompts that fill
-// the model's positions give an error that wraps graph.ErrPrompt, constants that do not fit the
-// decoder one that wraps graph.ErrBundle.
+// Begin starts a sequence for each prompt, padded on the left to one length where the decoder is
+// known to count positions by the mask. Prompts that fill the model's positions give an error that
+// wraps graph.ErrPrompt, constants that do not fit the decoder one that wraps graph.ErrBundle.
 func (d *Decoder) Begin(start Start) (Sequences, error) {
-	prompts, width := start.Prompts, start.Width
 	longest := 0
-	for i := range prompts {
-		longest = max(longest, prompts[i].length(width))
+	for i := range start.Prompts {
+		longest = max(longest, d.lengthOf(&start.Prompts[i], start.Width))
 	}
 	if longest >= d.maxPositions {
 		return nil, fmt.Errorf("%w: image and text together take %d positions, and the model has "+
 			"%d, one of them for the answer; shorten the text",
 			graph.ErrPrompt, longest, d.maxPositions)
 	}
-	if err := d.checkConstants(start.Fixed, len(prompts)); err != nil {
+	if err := d.checkConstants(start.Fixed, len(start.Prompts)); err != nil {
 		return nil, err
 	}
+	if !d.pads {
+		byLength := map[int][]int{}
+		for i := range start.Prompts {
+			n := d.lengthOf(&start.Prompts[i], start.Width)
+			byLength[n] = append(byLength[n], i)
+		}
+		if len(byLength) > 1 {
+			return d.beginGroups(start, byLength)
+		}
+	}
+	return d.begin(start, longest)
+}
+
+// lengthOf returns how many positions a prompt takes.
+func (d *Decoder) lengthOf(p *Prompt, width int) int {
+	if d.embed == nil {
+		return len(p.IDs)
+	}
+	return p.length(width)
+}
+
+// begin starts prompts of which the longest takes so many positions.
+func (d *Decoder) begin(start Start, longest int) (Sequences, error) {
+	prompts := start.Prompts
 	b := &batch{Decoder: d, start: prompts, past: map[string]*tensor.Tensor{}, most: start.Media}
-	b.constants = constants{prompts: start.Fixed, rows: start.Fixed}
-	embeds := make([]float32, len(prompts)*longest*width)
+	b.constants = constants{prompts: maps.Clone(start.Fixed)}
 	for i := range prompts {
-		pad := longest - prompts[i].length(width)
-		prompts[i].copyTo(embeds[(i*longest+pad)*width:])
+		pad := longest - d.lengthOf(&prompts[i], start.Width)
 		mask := make([]int64, longest)
 		for j := pad; j < longest; j++ {
 			mask[j] = 1
@@ -114,18 +139,46 @@ func (d *Decoder) Begin(start Start) (Sequences, error) {
 		if d.seesMedia {
 			b.media = append(b.media, append(slices.Repeat([]int{-1}, pad), prompts[i].Media...))
 		}
+		if d.next == nil {
+			b.read = append(b.read, slices.Clone(prompts[i].IDs))
+		}
 	}
 	var err error
-	if b.embeds, err = tensor.New([]int{len(prompts), longest, width}, embeds); err != nil {
+	if b.tokens, err = d.prefillTokens(prompts, longest, start.Width); err != nil {
 		return nil, err
 	}
 	for _, c := range d.caches {
-		b.past[c.past], err = tensor.Zeros(tensor.Float32, len(prompts), c.heads, 0, c.dim)
-		if err != nil {
+		if b.past[c.past], err = c.empty(len(prompts)); err != nil {
 			return nil, err
 		}
 	}
+	if b.constants.prompts == nil {
+		b.constants.prompts = map[string]*tensor.Tensor{}
+	}
+	for _, c := range d.kept {
+		if b.constants.prompts[c.past], err = c.empty(len(prompts)); err != nil {
+			return nil, err
+		}
+	}
+	b.constants.rows = b.constants.prompts
 	return b, nil
+}
+
+// prefillTokens joins prompts, padded on the left to so many positions.
+func (d *Decoder) prefillTokens(prompts []Prompt, longest, width int) (*tensor.Tensor, error) {
+	if d.embed == nil {
+		ids := make([]int64, len(prompts)*longest)
+		for i, p := range prompts {
+			copy(ids[(i+1)*longest-len(p.IDs):], p.IDs)
+		}
+		return tensor.New([]int{len(prompts), longest}, ids)
+	}
+	embeds := make([]float32, len(prompts)*longest*width)
+	for i := range prompts {
+		pad := longest - prompts[i].length(width)
+		prompts[i].copyTo(embeds[(i*longest+pad)*width:])
+	}
+	return tensor.New([]int{len(prompts), longest, width}, embeds)
 }
 
 // checkConstants refuses constants that are missing, of another shape or without a row a prompt.
@@ -135,7 +188,7 @@ func (d *Decoder) checkConstants(fixed map[string]*tensor.Tensor, prompts int) e
 			return fmt.Errorf("%w: the decoder has an input this pipeline does not know: %v",
 				graph.ErrBundle, c)
 		}
-		if err := c.Check(fixed[c.Name]); err != nil {
+		if err := c.Check(graph.Cast(fixed[c.Name], c.DType)); err != nil {
 			return fmt.Errorf("%w: what goes to the decoder from the graph before it: %w",
 				graph.ErrBundle, err)
 		}
@@ -155,14 +208,14 @@ func (b *batch) Prompts() [][]int64 {
 	return ids
 }
 
-func (b *batch) Room() int { return b.maxPositions - b.embeds.Dim(1) }
+func (b *batch) Room() int { return b.maxPositions - b.tokens.Dim(1) }
 
 func (b *batch) Prefill(ctx context.Context) (*tensor.Tensor, error) {
-	return b.forward(ctx, b.embeds)
+	return b.forward(ctx, b.tokens)
 }
 
 func (b *batch) Step(ctx context.Context, ids []int64) (*tensor.Tensor, error) {
-	embeds, err := b.embedTokens(ctx, ids, len(ids))
+	tokens, err := b.newTokens(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +225,21 @@ func (b *batch) Step(ctx context.Context, ids []int64) (*tensor.Tensor, error) {
 	for i, m := range b.media {
 		b.media[i] = m[len(m)-1:] // text goes on about the picture it was about
 	}
-	return b.forward(ctx, embeds)
+	return b.forward(ctx, tokens)
+}
+
+// newTokens returns what the decoder takes for the next id of each row.
+func (b *batch) newTokens(ctx context.Context, ids []int64) (*tensor.Tensor, error) {
+	switch {
+	case b.embed != nil:
+		return b.embedTokens(ctx, ids, len(ids))
+	case b.next != nil:
+		return tensor.New([]int{len(ids), 1}, ids)
+	}
+	for i, id := range ids {
+		b.read[i] = append(b.read[i], id)
+	}
+	return tensor.New([]int{len(ids), len(b.read[0])}, slices.Concat(b.read...))
 }
 
 func (b *batch) Reorder(rows []int) error {
@@ -184,6 +251,13 @@ func (b *batch) Reorder(rows []int) error {
 		mask[i] = slices.Clone(b.mask[r])
 	}
 	b.mask = mask
+	if b.next == nil {
+		read := make([][]int64, len(rows))
+		for i, r := range rows {
+			read[i] = slices.Clone(b.read[r])
+		}
+		b.read = read
+	}
 	if b.seesMedia {
 		media := make([][]int, len(rows))
 		for i, r := range rows {
@@ -234,53 +308,143 @@ func isIdentity(rows []int, n int) bool {
 }
 
 // forward runs the decoder over new positions and keeps the grown cache.
-func (b *batch) forward(ctx context.Context, embeds *tensor.Tensor) (*tensor.Tensor, error) {
-	in, err := b.inputs(embeds)
-	if err != nil {
-		return nil, err
+func (b *batch) forward(ctx context.Context, tokens *tensor.Tensor) (*tensor.Tensor, error) {
+	g, want := b.first, []string{graph.Logits}
+	if b.began && b.next != nil {
+		g = b.next
 	}
-	out, err := b.graph.Run(ctx, in, b.outputs...)
-	if err != nil {
-		return nil, err
-	}
-	rows, length := embeds.Dim(0), embeds.Dim(1)
-	for _, c := range b.caches {
-		grown := b.past[c.past].Dim(2) + length
-		err := graph.CheckOutput(c.present, out[c.present], rows, c.heads, grown, c.dim)
-		if err != nil {
-			return nil, err
+	if b.next != nil {
+		for _, c := range b.caches {
+			want = append(want, c.present)
 		}
-		b.past[c.past].Release()
-		b.past[c.past] = out[c.present]
+		if !b.began {
+			for _, c := range b.kept {
+				want = append(want, c.present)
+			}
+		}
 	}
-	if err := graph.CheckOutput(graph.Logits, out[graph.Logits], rows, -1, -1); err != nil {
+	in, err := b.inputs(g, tokens)
+	if err != nil {
 		return nil, err
 	}
-	last, err := lastPosition(out[graph.Logits])
+	out, err := g.Run(ctx, in, want...)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.keepCache(out, tokens.Dim(0), tokens.Dim(1)); err != nil {
+		return nil, err
+	}
+	b.began = true
+	logits := graph.AsFloat32(out[graph.Logits])
+	if err := graph.CheckOutput(graph.Logits, logits, tokens.Dim(0), -1, -1); err != nil {
+		return nil, err
+	}
+	last, err := lastPosition(logits)
 	if err != nil {
 		return nil, err
 	}
 	return last, graph.CheckNumbers("the decoder's logits", tensor.Data[float32](last))
 }
 
-// inputs returns the decoder's inputs for new positions.
-func (b *batch) inputs(embeds *tensor.Tensor) (map[string]*tensor.Tensor, error) {
+// keepCache takes the cache that a run over new positions gave.
+func (b *batch) keepCache(out map[string]*tensor.Tensor, rows, length int) error {
+	if b.next == nil {
+		return nil
+	}
+	for _, c := range b.caches {
+		grown := b.past[c.past].Dim(2) + length
+		err := graph.CheckOutputOf(c.dtype, c.present, out[c.present], rows, c.heads, grown, c.dim)
+		if err != nil {
+			return err
+		}
+		b.past[c.past].Release()
+		b.past[c.past] = out[c.present]
+	}
+	if b.began {
+		return nil
+	}
+	for _, c := range b.kept {
+		err := graph.CheckOutputOf(c.dtype, c.present, out[c.present], rows, c.heads, -1, c.dim)
+		if err != nil {
+			return err
+		}
+		b.constants.prompts[c.past] = out[c.present]
+	}
+	return nil
+}
+
+// inputs returns the inputs of g, one of the decoder's graphs, for new positions.
+func (b *batch) inputs(
+	g *graph.Graph, tokens *tensor.Tensor,
+) (map[string]*tensor.Tensor, error) {
 	mask, err := tensor.New([]int{len(b.mask), len(b.mask[0])}, slices.Concat(b.mask...))
 	if err != nil {
 		return nil, err
 	}
-	in := map[string]*tensor.Tensor{graph.InputsEmbeds: embeds, graph.AttentionMask: mask}
-	maps.Copy(in, b.past)
-	for _, c := range b.Decoder.constants {
-		in[c.Name] = b.constants.rows[c.Name]
+	every := map[string]*tensor.Tensor{graph.AttentionMask: mask}
+	if b.embed != nil {
+		every[graph.InputsEmbeds] = tokens
+	} else {
+		every[graph.InputIDs] = tokens
 	}
+	maps.Copy(every, b.past)
+	maps.Copy(every, b.constants.rows)
 	if b.keep != nil {
-		in[graph.LogitsToKeep] = b.keep
+		every[graph.LogitsToKeep] = b.keep
+	}
+	if b.branch != "" {
+		every[b.branch] = tensor.Must(tensor.New([]int{1}, []bool{b.began && b.next != nil}))
+	}
+	if err := b.addPositions(g, every, tokens.Dim(1)); err != nil {
+		return nil, err
 	}
 	if b.seesMedia {
-		err = b.addMedia(in)
+		if err := b.addMedia(every); err != nil {
+			return nil, err
+		}
 	}
-	return in, err
+	in := make(map[string]*tensor.Tensor, len(g.Inputs()))
+	for _, spec := range g.Inputs() {
+		t := every[spec.Name]
+		if t == nil {
+			return nil, fmt.Errorf("%w: the decoder has an input this pipeline does not know: %v",
+				graph.ErrBundle, spec)
+		}
+		if spec.Name == b.branch && spec.Shape != nil && len(spec.Shape) == 0 {
+			t = tensor.Must(t.Reshape())
+		}
+		in[spec.Name] = graph.Cast(t, spec.DType)
+	}
+	return in, nil
+}
+
+// addPositions adds the positions of the new tokens, which are the last so many of the mask, for
+// graphs that do not count them themselves. Padding has position 0, as transformers gives it at
+// most.
+func (b *batch) addPositions(
+	g *graph.Graph, every map[string]*tensor.Tensor, length int,
+) (err error) {
+	if g.HasInput(graph.PositionIDs) {
+		positions := make([]int64, 0, len(b.mask)*length)
+		for _, row := range b.mask {
+			at := int64(0)
+			for i, one := range row {
+				if i >= len(row)-length {
+					positions = append(positions, at)
+				}
+				at += one
+			}
+		}
+		every[graph.PositionIDs], err = tensor.New([]int{len(b.mask), length}, positions)
+	}
+	if g.HasInput(graph.CachePosition) && err == nil {
+		positions := make([]int64, length)
+		for i := range positions {
+			positions[i] = int64(len(b.mask[0]) - length + i)
+		}
+		every[graph.CachePosition], err = tensor.New([]int{length}, positions)
+	}
+	return err
 }
 
 // addMedia adds the masks of gated cross-attention for the new positions.

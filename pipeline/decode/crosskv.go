@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/tensor"
 )
@@ -56,24 +55,6 @@ func (c *CrossKV) Run(
 		fixed[graph.EncoderMask] = mask
 	}
 	return fixed, nil
-}
-
-// StartToken returns the id that a decoder with an encoder starts from. A bundle without one gives
-// an error that wraps graph.ErrBundle.
-func StartToken(bundle *models.Bundle) (int64, error) {
-	for _, name := range []string{models.ManifestName, generationConfig} {
-		var file struct {
-			Start *int64 `json:"decoder_start_token_id"`
-		}
-		if err := bundle.JSON(name, &file); err != nil {
-			return 0, err
-		}
-		if file.Start != nil {
-			return *file.Start, nil
-		}
-	}
-	return 0, fmt.Errorf("%w: neither %s nor %s has decoder_start_token_id",
-		graph.ErrBundle, models.ManifestName, generationConfig)
 }
 
 // BeginFrom starts rows sequences from one token, with constants of as many rows. Errors are those

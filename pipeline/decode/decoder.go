@@ -8,95 +8,218 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// Decoder is a decoder graph with a key/value cache, and the graph that embeds its tokens. It is
-// safe for concurrent use.
+// Decoder is a decoder graph with a key/value cache, and the graph that embeds its tokens where the
+// decoder does not do so itself. It is safe for concurrent use.
+//
+// What it runs is decided by the inputs and outputs that the graphs declare. One file may serve all
+// steps, whether or not it has a branch for the first one inside (optimum's decoder_model_merged,
+// with an If on an input of type bool). There may be two, for the first step and for later ones
+// (decoder_model and decoder_with_past_model), or one without a cache, which reads all tokens again
+// at each step. The keys and values of cross-attention may come from a graph before the decoder, or
+// from its own first step, or be made of the encoder's states at every step.
 type Decoder struct {
-	graph, embed *graph.Graph
-	caches       []cache
+	first, next  *graph.Graph   // of the first step and of later ones; next is nil without a cache
+	embed        *graph.Graph   // nil where the decoder takes ids
+	caches       []cache        // of self-attention, growing
+	kept         []cache        // of cross-attention, made by the first step
 	constants    []tensor.Spec  // inputs that stay the same over all steps
-	outputs      []string       // names of the outputs of a run: logits and caches
+	branch       string         // the input that says whether there is a cache; "": there is none
 	keep         *tensor.Tensor // 1, for the input graph.LogitsToKeep; nil without that input
 	maxPositions int            // of prompt and text together
 	seesMedia    bool           // whether it takes the masks of gated cross-attention
+	pads         bool           // whether prompts of different lengths may share a batch
 }
 
-// cache is one tensor of the growing key/value cache, [B,heads,T,dim].
+// cache is one tensor of the key/value cache, [B,heads,T,dim]. heads and dim are -1 where neither
+// the graph nor config.json says them.
 type cache struct {
 	past, present string
+	dtype         tensor.DType
 	heads, dim    int
+}
+
+// empty returns the cache before the first step.
+func (c *cache) empty(rows int) (*tensor.Tensor, error) {
+	return tensor.Zeros(c.dtype, rows, max(c.heads, 0), 0, max(c.dim, 0))
 }
 
 // maxCacheSide is far beyond the heads, and their width, of any model.
 const maxCacheSide = 1 << 20
 
-// Open opens the graphs of the roles decoder and embed_tokens, and checks that they have the
+// Open opens the graph of the role decoder, or those of decoder_model and decoder_with_past_model
+// without it, and embed_tokens for a decoder that takes embeddings. It checks that they have the
 // inputs and outputs a decoder needs; errors about those wrap graph.ErrBundle.
 func Open(o *graph.Opener) (*Decoder, error) {
-	d := &Decoder{maxPositions: o.Bundle.Limits["max_positions"], outputs: []string{graph.Logits}}
+	d := &Decoder{maxPositions: o.Bundle.Limits["max_positions"]}
 	if d.maxPositions <= 0 {
 		d.maxPositions = math.MaxInt // the model states no limit
 	}
-	var err error
-	if d.embed, err = o.Open(graph.EmbedTokens); err != nil {
+	if err := d.openGraphs(o); err != nil {
 		return nil, err
 	}
-	if d.graph, err = o.Open(graph.Decoder); err != nil {
-		return nil, err
-	}
-	if !d.graph.HasOutput(graph.Logits) {
-		return nil, fmt.Errorf("%w: the decoder has no output %q", graph.ErrBundle, graph.Logits)
-	}
-	for _, in := range d.graph.Inputs() {
-		if err := d.addInput(in); err != nil {
+	inputs := d.inputSpecs()
+	sides := configSides(o.Bundle)
+	for _, in := range inputs {
+		if err := d.addInput(in, sides); err != nil {
 			return nil, err
 		}
 	}
-	if len(d.caches) == 0 {
+	has := func(name string) bool {
+		return slices.ContainsFunc(inputs, func(s tensor.Spec) bool { return s.Name == name })
+	}
+	// xpipe's own graphs count positions by the mask.
+	d.pads = has(graph.AttentionMask) && (d.embed != nil || has(graph.PositionIDs))
+	if len(d.caches) > 0 {
+		return d, nil
+	}
+	if d.embed != nil || d.next != nil && d.next != d.first {
 		return nil, fmt.Errorf("%w: the decoder has no cache inputs %s*",
 			graph.ErrBundle, graph.PastPrefix)
 	}
+	d.next = nil
 	return d, nil
 }
 
-// addInput records the purpose of an input of the decoder.
-func (d *Decoder) addInput(in tensor.Spec) (err error) {
+func (d *Decoder) openGraphs(o *graph.Opener) (err error) {
+	whole := o.Bundle.Has(graph.Decoder) || !o.Bundle.Has(graph.DecoderFirst)
+	if o.Bundle.Has(graph.EmbedTokens) || whole && !o.Bundle.Has(graph.Decoder) {
+		if d.embed, err = o.Open(graph.EmbedTokens); err != nil {
+			return err
+		}
+	}
+	if whole {
+		if d.first, err = o.Open(graph.Decoder); err != nil {
+			return err
+		}
+		d.next = d.first
+	} else {
+		if d.first, err = o.Open(graph.DecoderFirst); err != nil {
+			return err
+		}
+		if d.next, err = o.OpenIfThere(graph.DecoderNext); err != nil {
+			return err
+		}
+		if d.next == nil && slices.ContainsFunc(d.first.Inputs(), isPast) {
+			d.next = d.first // a graph for all steps, under the name of the first
+		}
+	}
+	for _, g := range []*graph.Graph{d.first, d.next} {
+		if g != nil && !g.HasOutput(graph.Logits) {
+			return fmt.Errorf("%w: the %s has no output %q", graph.ErrBundle, g.Role, graph.Logits)
+		}
+	}
+	switch embeds := d.first.HasInput(graph.InputsEmbeds); {
+	case embeds && d.embed == nil:
+		d.embed, err = o.Open(graph.EmbedTokens)
+	case !embeds && d.first.HasInput(graph.InputIDs):
+		d.embed = nil
+	case !embeds:
+		err = fmt.Errorf("%w: the %s takes neither embeddings (%q) nor ids (%q)",
+			graph.ErrBundle, d.first.Role, graph.InputsEmbeds, graph.InputIDs)
+	}
+	return err
+}
+
+func isPast(s tensor.Spec) bool { return strings.HasPrefix(s.Name, graph.PastPrefix) }
+
+// inputSpecs lists the inputs of the decoder's graphs, each name once.
+func (d *Decoder) inputSpecs() []tensor.Spec {
+	inputs := slices.Clone(d.first.Inputs())
+	if d.next == nil || d.next == d.first {
+		return inputs
+	}
+	for _, in := range d.next.Inputs() {
+		same := func(other tensor.Spec) bool { return other.Name == in.Name }
+		if !slices.ContainsFunc(inputs, same) {
+			inputs = append(inputs, in)
+		}
+	}
+	return inputs
+}
+
+// addInput records the purpose of an input of the decoder. sides are those of its cache, for graphs
+// that leave them open.
+func (d *Decoder) addInput(in tensor.Spec, sides cacheSides) (err error) {
 	layer, isPast := strings.CutPrefix(in.Name, graph.PastPrefix)
+	present := graph.PresentPrefix + layer
+	cross := isPast && strings.Contains(layer, graph.CrossInfix)
 	switch {
-	case in.Name == graph.InputsEmbeds || in.Name == graph.AttentionMask:
+	case slices.Contains([]string{graph.InputsEmbeds, graph.InputIDs, graph.AttentionMask,
+		graph.PositionIDs, graph.CachePosition}, in.Name):
 	case in.Name == graph.ImageAttentionMask || in.Name == graph.CrossAttentionGate:
 		d.seesMedia = true
 	case in.Name == graph.LogitsToKeep:
 		if d.keep = tensor.Scalar[int64](1); len(in.Shape) == 1 {
 			d.keep, err = d.keep.Reshape(1)
 		}
-	case isPast && !strings.Contains(layer, graph.CrossInfix):
-		c := cache{past: in.Name, present: graph.PresentPrefix + layer}
-		fixed := len(in.Shape) == 4 && min(in.Shape[1], in.Shape[3]) > 0
-		if !fixed || max(in.Shape[1], in.Shape[3]) > maxCacheSide {
-			return fmt.Errorf("%w: the decoder's cache input %v is not [batch,heads,length,dim] "+
-				"with fixed heads and dim", graph.ErrBundle, in)
+	case in.DType == tensor.Bool && len(in.Shape) <= 1 && d.branch == "":
+		d.branch = in.Name // use_cache_branch in current files of optimum
+	case cross && d.first.HasOutput(present):
+		var c cache
+		if c, err = d.newCache(in, present, sides.cross); err == nil {
+			d.kept = append(d.kept, c)
 		}
-		if !d.graph.HasOutput(c.present) {
-			return fmt.Errorf("%w: the decoder takes %q but gives no %q",
-				graph.ErrBundle, c.past, c.present)
+	case isPast && !cross:
+		var c cache
+		if c, err = d.newCache(in, present, sides.self); err == nil {
+			d.caches = append(d.caches, c)
 		}
-		c.heads, c.dim = in.Shape[1], in.Shape[3]
-		d.caches = append(d.caches, c)
-		d.outputs = append(d.outputs, c.present)
 	default:
 		d.constants = append(d.constants, in)
 	}
 	return err
 }
 
+// newCache checks an input of the cache, and that the decoder gives what it takes.
+func (d *Decoder) newCache(in tensor.Spec, present string, sides [2]int) (cache, error) {
+	c := cache{past: in.Name, present: present, dtype: in.DType}
+	fits := len(in.Shape) == 4 && in.Shape[1] != 0 && in.Shape[3] != 0 && isCacheType(in.DType)
+	if fits {
+		c.heads, c.dim = in.Shape[1], in.Shape[3]
+		if c.heads < 0 {
+			c.heads = sides[0]
+		}
+		if c.dim < 0 {
+			c.dim = sides[1]
+		}
+		// A graph with a branch for the first step does not look at the empty cache.
+		fits = d.hasBranch() || min(c.heads, c.dim) > 0
+	}
+	if !fits || max(c.heads, c.dim) > maxCacheSide {
+		return c, fmt.Errorf("%w: the decoder's cache input %v is not [batch,heads,length,dim] "+
+			"with fixed heads and dim", graph.ErrBundle, in)
+	}
+	for _, g := range []*graph.Graph{d.first, d.next} {
+		kept := strings.Contains(in.Name, graph.CrossInfix) // later steps need not give it again
+		if g != nil && !(kept && g == d.next) && !g.HasOutput(present) {
+			return c, fmt.Errorf("%w: the decoder takes %q but gives no %q",
+				graph.ErrBundle, in.Name, present)
+		}
+	}
+	return c, nil
+}
+
+func isCacheType(d tensor.DType) bool {
+	return d == tensor.Float32 || d == tensor.Float16 || d == tensor.BFloat16
+}
+
+// hasBranch reports whether the first step does not read the cache: it has a branch or a graph of
+// its own.
+func (d *Decoder) hasBranch() bool {
+	return d.first != d.next || slices.ContainsFunc(d.first.Inputs(), func(s tensor.Spec) bool {
+		return s.DType == tensor.Bool && len(s.Shape) <= 1
+	})
+}
+
 // Embed returns the embeddings of texts' ids, [L,D] for each, and their width D. One run computes
-// all of them. Without any id there is no run, and width is 0.
+// all of them. Without any id there is no run, and width is 0; so it is for a decoder that takes ids.
 func (d *Decoder) Embed(
 	ctx context.Context, texts ...[]int64,
 ) (embeds [][]float32, width int, err error) {
@@ -105,7 +228,7 @@ func (d *Decoder) Embed(
 		longest = max(longest, len(ids))
 	}
 	embeds = make([][]float32, len(texts))
-	if longest == 0 {
+	if longest == 0 || d.embed == nil {
 		return embeds, 0, nil
 	}
 	padded := make([]int64, len(texts)*longest)

@@ -2,9 +2,7 @@ package decode
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"slices"
 	"strconv"
@@ -42,8 +40,12 @@ type Options struct {
 	BadWords          []string  // words never to be written; they join BadWordsIDs
 	StopStrings       []string
 
-	EOS                []int64 // ids that end a sequence; they are not part of the text
-	NumReturnSequences int     // texts for each prompt; default 1
+	EOS []int64 // ids that end a sequence; they are not part of the text
+	// ForcedBOS is the id that a text behind a prompt of one id begins with, and ForcedEOS the one
+	// of EOS that a text as long as MaxNewTokens ends with; nil: any.
+	ForcedBOS, ForcedEOS *int64
+
+	NumReturnSequences int // texts for each prompt; default 1
 }
 
 // EarlyStopping says when beam search ends.
@@ -81,7 +83,8 @@ func ParseEarlyStopping(text string) (EarlyStopping, error) {
 
 const generationConfig = "generation_config.json"
 
-// LoadOptions reads generation_config.json, which a bundle may lack. Errors wrap graph.ErrBundle.
+// LoadOptions reads generation_config.json or, where a model has none, what config.json says in its
+// place. Errors wrap graph.ErrBundle.
 func LoadOptions(bundle *models.Bundle) (Options, error) {
 	g := Options{
 		NumBeams: 1, LengthPenalty: 1, EarlyStopping: StopHeuristic,
@@ -89,13 +92,11 @@ func LoadOptions(bundle *models.Bundle) (Options, error) {
 		RepetitionPenalty: 1, NumReturnSequences: 1,
 	}
 	const name = generationConfig
-	data, err := bundle.File(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		data = []byte("{}")
-	} else if err != nil {
+	file, err := generationKeys(bundle)
+	if err != nil {
 		return g, err
 	}
-	var eos, early json.RawMessage
+	var eos, early, forcedEOS json.RawMessage
 	var maxLength int
 	fields := map[string]any{
 		"max_new_tokens": &g.MaxNewTokens, "max_length": &maxLength,
@@ -106,10 +107,7 @@ func LoadOptions(bundle *models.Bundle) (Options, error) {
 		"repetition_penalty": &g.RepetitionPenalty, "no_repeat_ngram_size": &g.NoRepeatNgramSize,
 		"bad_words_ids": &g.BadWordsIDs, "stop_strings": &g.StopStrings,
 		"eos_token_id": &eos, "num_return_sequences": &g.NumReturnSequences,
-	}
-	var file map[string]json.RawMessage
-	if err := json.Unmarshal(data, &file); err != nil {
-		return g, fmt.Errorf("%w: %s: %w", graph.ErrBundle, name, err)
+		"forced_bos_token_id": &g.ForcedBOS, "forced_eos_token_id": &forcedEOS,
 	}
 	for key, field := range fields {
 		// A null leaves the default, as transformers does.
@@ -121,6 +119,13 @@ func LoadOptions(bundle *models.Bundle) (Options, error) {
 	}
 	if g.EOS, err = oneOrMany(eos); err != nil {
 		return g, fmt.Errorf("%w: %s: eos_token_id: %w", graph.ErrBundle, name, err)
+	}
+	forced, err := oneOrMany(forcedEOS)
+	if err != nil {
+		return g, fmt.Errorf("%w: %s: forced_eos_token_id: %w", graph.ErrBundle, name, err)
+	}
+	if len(forced) > 0 {
+		g.ForcedEOS = &forced[0]
 	}
 	if len(early) > 0 {
 		if g.EarlyStopping, err = ParseEarlyStopping(strings.Trim(string(early), `"`)); err != nil {

@@ -33,6 +33,12 @@ func (g *Options) processors() []processor {
 	if g.MinNewTokens > 0 {
 		list = append(list, minNewTokens(g.MinNewTokens, g.EOS))
 	}
+	if g.ForcedBOS != nil {
+		list = append(list, forcedBOS(*g.ForcedBOS))
+	}
+	if g.ForcedEOS != nil && slices.Contains(g.EOS, *g.ForcedEOS) {
+		list = append(list, forcedEOS(*g.ForcedEOS, g.MaxNewTokens))
+	}
 	if !g.DoSample {
 		return list
 	}
@@ -128,6 +134,35 @@ func minNewTokens(n int, eos []int64) processor {
 			forbid(scores, eos)
 		}
 	}
+}
+
+// forcedBOS makes id the only possible second id of the history.
+func forcedBOS(id int64) processor {
+	return func(history []int64, _ int, scores []float32) {
+		if len(history) == 1 {
+			force(scores, id)
+		}
+	}
+}
+
+// forcedEOS makes id the only possible one where n ids are all that may be generated.
+func forcedEOS(id int64, n int) processor {
+	return func(_ []int64, generated int, scores []float32) {
+		if generated == n-1 {
+			force(scores, id)
+		}
+	}
+}
+
+// force makes an id the only possible one.
+func force(scores []float32, id int64) {
+	if id < 0 || id >= int64(len(scores)) {
+		return
+	}
+	for i := range scores {
+		scores[i] = minusInf
+	}
+	scores[id] = 0
 }
 
 // forbid makes ids impossible.

@@ -349,3 +349,26 @@ func TestProcessorsEqualTransformers(t *testing.T) {
 		}
 	}
 }
+
+// Forced ids: the first behind a prompt of one id, and the end where the length is reached.
+func TestForcedIDs(t *testing.T) {
+	t.Parallel()
+	first, last := int64(7), int64(2)
+	g := plain()
+	g.MaxNewTokens, g.EOS, g.ForcedBOS, g.ForcedEOS = 5, []int64{last}, &first, &last
+	g.BadWordsIDs = [][]int64{{last}, {1, last}} // a forced id is written all the same
+	for _, beams := range []int{1, 3} {
+		g.NumBeams = beams
+		got := runSearch(t, newToy(12, 100, []int64{3}), g)[0].IDs
+		if beams > 1 && len(got) > 0 && got[len(got)-1] == last {
+			got = got[:len(got)-1]
+		}
+		if len(got) != 4 || got[0] != first {
+			t.Errorf("%d beams: %v, want 4 ids behind %d", beams, got, first)
+		}
+		got = runSearch(t, newToy(12, 100, []int64{3, 4}), g)[0].IDs
+		if got[0] == first {
+			t.Errorf("%d beams: forced behind a longer prompt: %v", beams, got)
+		}
+	}
+}

@@ -106,7 +106,7 @@ func openBLIP2(o *graph.Opener, c *Config) (*blip2, error) {
 		if m.encoder, err = decode.OpenCrossKV(o, graph.Encoder); err != nil {
 			return nil, err
 		}
-		m.start, err = decode.StartToken(o.Bundle)
+		m.start, _, err = decode.StartToken(o.Bundle)
 	}
 	return m, err
 }

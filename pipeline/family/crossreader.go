@@ -13,13 +13,16 @@ import (
 )
 
 // crossReader is the base of families whose decoder reads a picture by cross-attention alone: the
-// vision encoder's states become its keys and values once, and the prompt is text.
+// vision encoder's states become its keys and values, and the prompt is text.
 type crossReader struct {
 	onePicture
 	vision  *graph.Graph
+	states  string // the name of the vision encoder's output
 	decoder *decode.Decoder
-	cross   *decode.CrossKV // states -> keys and values; nil where another graph makes them
+	cross   *decode.CrossKV // states -> keys and values; nil where other graphs make them
 	start   int64           // the id that the decoder starts from
+	// startGiven says that the model names it, and not only its BOS.
+	startGiven bool
 }
 
 // open opens all but the graph of keys and values.
@@ -28,16 +31,20 @@ func (m *crossReader) open(o *graph.Opener) error {
 	if m.vision, err = o.Open(graph.VisionEncoder); err != nil {
 		return err
 	}
+	if m.states, err = m.vision.OutputOf(graph.ImageEmbeds, graph.LastStates,
+		graph.ImageFeatures); err != nil {
+		return err
+	}
 	if m.decoder, err = decode.Open(o); err != nil {
 		return err
 	}
-	m.start, err = decode.StartToken(o.Bundle)
+	m.start, m.startGiven, err = decode.StartToken(o.Bundle)
 	return err
 }
 
 // Encode returns the encoder's states [1,N,Dv] of each picture.
 func (m *crossReader) Encode(ctx context.Context, prepared media.Prepared) ([]Encoded, error) {
-	states, err := m.vision.RunPrepared(ctx, prepared.Tensors, graph.ImageEmbeds,
+	states, err := m.vision.RunPrepared(ctx, prepared.Tensors, m.states,
 		prepared.Items(), -1, -1)
 	return encodeEach(states, err)
 }
@@ -54,9 +61,12 @@ func (m *crossReader) Begin(ctx context.Context, prompts [][]Segment) (decode.Se
 	if err != nil {
 		return nil, err
 	}
-	fixed, err := m.cross.Run(ctx, map[string]*tensor.Tensor{graph.ImageEmbeds: states}, mask)
-	if err != nil {
-		return nil, err
+	fixed := map[string]*tensor.Tensor{graph.EncoderStates: states, graph.EncoderMask: mask}
+	if m.cross != nil {
+		in := map[string]*tensor.Tensor{graph.ImageEmbeds: states}
+		if fixed, err = m.cross.Run(ctx, in, mask); err != nil {
+			return nil, err
+		}
 	}
 	ids := textIDs(prompts)
 	embeds, width, err := m.decoder.Embed(ctx, ids...)
@@ -86,6 +96,10 @@ func (m *crossReader) Attend(_ context.Context, a *attend.Attention, w *attend.W
 // returns the number of columns.
 func crossTokens(a *attend.Attention, w *attend.Watch, name string) (columns int, err error) {
 	runs := w.Runs(graph.Decoder)
+	if len(runs) == 0 {
+		return 0, fmt.Errorf("%w: the decoder's attention cannot be seen: it is stored as two graphs",
+			graph.ErrUnsupported)
+	}
 	cross := runs[0].Kind(attend.CrossAttention)
 	if len(cross) == 0 {
 		return 0, fmt.Errorf("%w: the decoder shows no cross-attention", graph.ErrUnsupported)

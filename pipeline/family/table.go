@@ -6,6 +6,7 @@ var Families = Table{
 	blip2Row,
 	blipRow,
 	encdecRow,
+	florenceRow,
 	flamingoRow,
 	lxmertRow,
 	clipRow,

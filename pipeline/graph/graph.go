@@ -101,10 +101,11 @@ func (g *Graph) RunOne(
 	if err != nil {
 		return nil, err
 	}
+	made := AsFloat32(out[output])
 	if len(shape) > 0 {
-		err = CheckOutput(output, out[output], shape...)
+		err = CheckOutput(output, made, shape...)
 	}
-	return out[output], err
+	return made, err
 }
 
 // RunPrepared runs a graph over a front end's tensors, for an output of the given shape, as RunOne
@@ -135,6 +136,7 @@ func (g *Graph) Feed(sources ...map[string]*tensor.Tensor) (map[string]*tensor.T
 			return nil, fmt.Errorf("%w: the graph %s takes %v, which nothing before it makes",
 				ErrBundle, g.Role, spec)
 		}
+		in[spec.Name] = Cast(in[spec.Name], spec.DType)
 	}
 	return in, nil
 }
@@ -155,6 +157,22 @@ func (g *Graph) HasInput(name string) bool { return has(g.Inputs(), name) }
 // HasOutput reports whether the graph has an output of the given name.
 func (g *Graph) HasOutput(name string) bool { return has(g.Outputs(), name) }
 
+// OutputOf returns the first of the names that the graph has as an output or, without any, its only
+// output: tools name an encoder's states differently. Otherwise the error wraps ErrBundle.
+func (g *Graph) OutputOf(names ...string) (string, error) {
+	for _, name := range names {
+		if g.HasOutput(name) {
+			return name, nil
+		}
+	}
+	outputs := g.Outputs()
+	if len(outputs) == 1 {
+		return outputs[0].Name, nil
+	}
+	return "", fmt.Errorf("%w: the graph %s has none of the outputs %v; it has %v",
+		ErrBundle, g.Role, names, outputs)
+}
+
 func has(specs []tensor.Spec, name string) bool {
 	return slices.ContainsFunc(specs, func(s tensor.Spec) bool { return s.Name == name })
 }
@@ -163,13 +181,18 @@ func has(specs []tensor.Spec, name string) bool {
 // any size but 0; the error wraps ErrBundle. It checks the tensor itself, because a graph's
 // declaration may be wrong.
 func CheckOutput(name string, t *tensor.Tensor, shape ...int) error {
-	fits := t.DType() == tensor.Float32 && t.Rank() == len(shape)
+	return CheckOutputOf(tensor.Float32, name, t, shape...)
+}
+
+// CheckOutputOf is CheckOutput for another element type than float32.
+func CheckOutputOf(dtype tensor.DType, name string, t *tensor.Tensor, shape ...int) error {
+	fits := t.DType() == dtype && t.Rank() == len(shape)
 	for i := 0; fits && i < len(shape); i++ {
 		fits = t.Dim(i) == shape[i] || shape[i] < 0 && t.Dim(i) > 0
 	}
 	if !fits {
-		return fmt.Errorf("%w: the graph's output %q is %v, not float32 %v (-1: any size but 0)",
-			ErrBundle, name, t, tensor.FormatShape(shape))
+		return fmt.Errorf("%w: the graph's output %q is %v, not %v %v (-1: any size but 0)",
+			ErrBundle, name, t, dtype, tensor.FormatShape(shape))
 	}
 	return nil
 }

@@ -15,6 +15,10 @@ const (
 	Matcher         = "matcher"          // text and patches -> a matching state
 	RegionEncoder   = "region_encoder"   // pixels of a region -> its features
 	Model           = "model"            // the whole model in one graph
+
+	// Optimum may write a decoder as two graphs, one for the first step and one for later steps.
+	DecoderFirst = "decoder_model"
+	DecoderNext  = "decoder_with_past_model"
 )
 
 // Names of tensors that graphs of several roles share, as transformers.js and optimum write them.
@@ -27,6 +31,12 @@ const (
 	Logits        = "logits"         // [B,T,V] or [B,A]
 	PooledOutput  = "pooled_output"  // [B,D]
 	VisualFeats   = "visual_feats"   // [B,R,F]
+	PositionIDs   = "position_ids"   // [B,T] int64, from 0
+	CachePosition = "cache_position" // [T] int64, the same for all rows
+
+	EncoderStates = "encoder_hidden_states" // [B,S,D], what cross-attention reads
+	LastStates    = "last_hidden_state"     // [B,N,D], of an encoder
+	ImageFeatures = "image_features"        // [B,N,D] or [N,D], in the decoder's width
 
 	ImageAttentionMask = "image_attention_mask"   // [B,T,I] which picture a token attends to
 	CrossAttentionGate = "cross_attention_gate"   // [B,T] 1 where it attends to any
