@@ -61,6 +61,10 @@ type Start struct {
 	// Media is the number of pictures in the prompt that has most of them, for decoders with gated
 	// cross-attention.
 	Media int
+	// Apart runs prompts of different lengths in batches of their own, without padding: some
+	// operators of decoders that other tools exported (GroupQueryAttention) count tokens, and would
+	// take padding on the left for text.
+	Apart bool
 }
 
 // batch is a Sequences of a Decoder.
@@ -102,7 +106,7 @@ func (d *Decoder) Begin(start Start) (Sequences, error) {
 	if err := d.checkConstants(start.Fixed, len(start.Prompts)); err != nil {
 		return nil, err
 	}
-	if !d.pads {
+	if !d.pads || start.Apart {
 		byLength := map[int][]int{}
 		for i := range start.Prompts {
 			n := d.lengthOf(&start.Prompts[i], start.Width)

@@ -74,6 +74,9 @@ type Model interface {
 type Part struct {
 	Text string
 	Item media.Item
+	// Role makes the part one of a conversation, for a Chatter: "system", "user" or "assistant".
+	// Neighbouring parts of one role are one message.
+	Role string
 }
 
 // Encoded is the output of a model's encoder for one item: [1,N,D] float32 patches, queries or

@@ -10,4 +10,5 @@ var Families = Table{
 	flamingoRow,
 	lxmertRow,
 	clipRow,
+	textRow,
 }

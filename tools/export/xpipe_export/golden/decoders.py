@@ -1,0 +1,179 @@
+"""python -m xpipe_export.golden.decoders [--out DIR] [--only NAME ...]: decoder-only models in the
+layouts of other tools, with the ids that PyTorch's generate gives.
+
+Tiny seeded models of the real classes. Graphs of text models are written by optimum-onnx 0.1.0 and
+by onnxruntime-genai 0.9.2's builder (pip install --no-deps both, beside optimum 2.3.0), those of
+models that see by the wrappers below, under the names of transformers.js. golden.json of each folder
+has the prompts and the ids.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import onnx
+import torch
+import transformers as tf
+from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+from onnxruntime.transformers.float16 import convert_float_to_float16
+from tokenizers import AddedToken
+
+from . import core, tokens
+
+NEW = 12
+CHATML = ("{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
+          "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
+PROMPTS = ["a photo of a", "the dog sleeps", "Question: what color is the cat? Answer:", "An image of two"]
+CHATS = [[{"role": "user", "content": "what color is the boat?"}],
+         [{"role": "system", "content": "a photo"}, {"role": "user", "content": "is there a cat?"},
+          {"role": "assistant", "content": "yes"}, {"role": "user", "content": "next to a wall?"}]]
+
+
+def chat_tokenizer():
+    tokenizer = tokens.gpt2()
+    tokenizer.add_special_tokens({"additional_special_tokens": [
+        AddedToken(t, normalized=False, special=True) for t in ("<|im_start|>", "<|im_end|>")]})
+    tokenizer.eos_token = "<|im_end|>"
+    tokenizer.chat_template = CHATML
+    return tokenizer
+
+
+def llama(tokenizer, **changes) -> tf.LlamaConfig:
+    return tf.LlamaConfig(**{
+        "vocab_size": len(tokenizer), "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 512,
+        "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id, "tie_word_embeddings": False} | changes)
+
+
+def greedy(model, ids: list[int], **inputs) -> tuple[list[int], float]:
+    """The new ids of one prompt without the end token, and the smallest gap between the two best
+    logits."""
+    given = torch.tensor([ids])
+    with torch.no_grad():
+        out = model.generate(input_ids=given, attention_mask=torch.ones_like(given), max_new_tokens=NEW, do_sample=False,
+                             output_scores=True, return_dict_in_generate=True, **inputs)
+    best = torch.cat(out.scores).topk(2).values
+    new = out.sequences[0, given.shape[1]:].tolist()
+    end = model.generation_config.eos_token_id
+    ends = end if isinstance(end, list) else [end]
+    return [i for i in new if i not in ends], float((best[:, 0] - best[:, 1]).min())
+
+
+def clean(path: Path) -> None:
+    """Drop the names of nodes, half of so small a graph, and the paths of the exporter."""
+    model = onnx.load(path)
+    for node in model.graph.node:
+        node.ClearField("name")
+        node.ClearField("doc_string")
+        del node.metadata_props[:]
+    onnx.save(model, path)
+
+
+def variants(path: Path) -> None:
+    """Write path_fp16.onnx, with float32 inputs and outputs, and path_q4.onnx."""
+    half = convert_float_to_float16(onnx.load(path), keep_io_types=True)
+    onnx.save(half, path.with_name(f"{path.stem}_fp16.onnx"))
+    quantizer = MatMulNBitsQuantizer(onnx.load(path), block_size=32, is_symmetric=True)
+    quantizer.process()
+    onnx.save(quantizer.model.model, path.with_name(f"{path.stem}_q4.onnx"))
+
+
+def text(seed: int, work: Path, folder: Path, config, export) -> dict:
+    tokenizer = chat_tokenizer()
+    model = tf.AutoModelForCausalLM.from_config(config(tokenizer))
+    core.randomise(model, seed, gain=1.5)
+    core.save_rounded(model, work / "checkpoint")
+    tokenizer.save_pretrained(work / "checkpoint")
+    model = tf.AutoModelForCausalLM.from_pretrained(work / "checkpoint").eval()
+    rows, gaps = [], []
+    for prompt in PROMPTS:
+        ids = tokenizer(prompt).input_ids
+        new, gap = greedy(model, ids)
+        rows.append({"prompt": prompt, "input_ids": ids, "ids": new})
+        gaps.append(gap)
+    for chat in CHATS:
+        ids = tokenizer.apply_chat_template(chat, add_generation_prompt=True)
+        new, gap = greedy(model, ids)
+        rows.append({"messages": chat, "text": tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False),
+                     "input_ids": ids, "ids": new})
+        gaps.append(gap)
+    dull = sum(len(set(r["ids"])) < 4 for r in rows)
+    if min(gaps) < core.MIN_GAP or dull > 1:
+        raise core.Unsuitable(f"gap {min(gaps):.2g}, {dull} dull")
+    export(work / "checkpoint", folder)
+    return {"rows": rows}
+
+
+def optimum(checkpoint: Path, folder: Path) -> None:
+    from optimum.exporters.onnx import main_export
+    made = checkpoint.parent / "optimum"
+    main_export(str(checkpoint), str(made), task="text-generation-with-past", do_validation=False)
+    (folder / "onnx").mkdir(parents=True)
+    for name in ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(made / name, folder / name)
+    template = made / "chat_template.jinja"
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings["chat_template"] = template.read_text() if template.exists() else settings["chat_template"]
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1) + "\n")
+    shutil.copyfile(made / "model.onnx", folder / "onnx" / "model.onnx")
+    clean(folder / "onnx" / "model.onnx")
+    variants(folder / "onnx" / "model.onnx")
+
+
+def genai(checkpoint: Path, folder: Path) -> None:
+    made = checkpoint.parent / "genai"
+    subprocess.run([sys.executable, "-m", "onnxruntime_genai.models.builder", "-m", checkpoint, "-o", made, "-p", "fp32",
+                    "-e", "cpu", "-c", checkpoint.parent / "cache"], check=True, stdout=subprocess.DEVNULL)
+    folder.mkdir(parents=True)
+    for name in ("genai_config.json", "tokenizer.json", "tokenizer_config.json", "model.onnx", "model.onnx.data"):
+        shutil.copyfile(made / name, folder / name)
+    template = made / "chat_template.jinja"
+    if template.exists():
+        shutil.copyfile(template, folder / template.name)
+
+
+FOLDERS = {
+    "llama-optimum": lambda s, w, f: text(s, w, f, llama, optimum),
+    # ONNX Runtime rotates heads of 16, 32 ... alone
+    "llama-genai": lambda s, w, f: text(s, w, f, lambda t: llama(t, head_dim=16), genai),
+}
+
+
+def build(name: str, out: Path) -> None:
+    folder = out / name
+    golden = {}
+
+    def attempt(seed: int) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        with tempfile.TemporaryDirectory() as tmp:
+            golden.update(FOLDERS[name](seed, Path(tmp), folder))
+
+    seed = core.search(attempt, 1)
+    about = {"script": f"python -m xpipe_export.golden.decoders --only {name}", "seed": seed,
+             "versions": core.versions() | {"onnx": onnx.__version__}}
+    (folder / "golden.json").write_text(json.dumps(about | golden, ensure_ascii=False, indent=1) + "\n")
+    print(name, "seed", seed, sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()), "bytes")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m xpipe_export.golden.decoders")
+    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[4] / "testdata" / "layouts")
+    parser.add_argument("--only", nargs="*", default=list(FOLDERS))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    logging.getLogger("onnxruntime.quantization").setLevel(logging.WARNING)
+    tf.utils.logging.set_verbosity_error()
+    for name in args.only:
+        build(name, args.out)
+
+
+if __name__ == "__main__":
+    main()
