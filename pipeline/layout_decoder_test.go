@@ -75,7 +75,7 @@ func (r *decoderRow) request(t *testing.T) Request {
 func TestDecodersEqualTransformers(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ model, variant string }{
-		{model: "llama-optimum"}, {model: "llama-genai"},
+		{model: "llama-optimum"}, {model: "llama-genai"}, {model: "llava-transformersjs"},
 	} {
 		t.Run(fmt.Sprint(c.model, " ", c.variant), func(t *testing.T) {
 			dir := filepath.Join(layoutsDir, c.model)

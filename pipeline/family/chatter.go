@@ -31,6 +31,7 @@ type chatter struct {
 	// placeholder stands for an item in prompts, such as "<image>"; "" in models that read text
 	// alone. Inside a message it is what the template writes.
 	placeholder string
+	around      string // what stands around it in a prompt without a template, for %s
 }
 
 // newChatter reads the chat template of a model, where it has one.
@@ -109,14 +110,11 @@ func (c *chatter) join(parts []Part) string {
 		return text
 	}
 	var b strings.Builder
-	for i, p := range parts {
-		switch {
-		case p.Item == nil:
+	for _, p := range parts {
+		if p.Item == nil {
 			b.WriteString(p.Text)
-		case i+1 < len(parts) && parts[i+1].Item == nil:
-			b.WriteString(c.placeholder + "\n")
-		default:
-			b.WriteString(c.placeholder)
+		} else {
+			b.WriteString(strings.Replace(c.around, "%s", c.placeholder, 1))
 		}
 	}
 	return b.String()

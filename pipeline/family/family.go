@@ -83,6 +83,10 @@ type Part struct {
 // latents, which the decoder reads. Any number of prompts may use it.
 type Encoded struct {
 	States *tensor.Tensor
+	// Grid has the columns and rows of tiles, or of patches, that the item was cut into, and Tiles
+	// is how many there are with the whole picture; zero for models that do not cut.
+	Grid  image.Point
+	Tiles int
 }
 
 // Segment is a piece of a composed prompt: text, or an item's rows.

@@ -11,4 +11,5 @@ var Families = Table{
 	lxmertRow,
 	clipRow,
 	textRow,
+	llavaRow,
 }

@@ -24,12 +24,22 @@ import transformers as tf
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from tokenizers import AddedToken
+from torch import nn
 
-from . import core, tokens
+from ..families import causal
+from ..graph import GraphSpec, export_graph
+from . import blip_family, core, tokens
 
 NEW = 12
 CHATML = ("{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}"
           "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
+LLAVA = ("{% for message in messages %}{% if message['role'] != 'system' %}{{ message['role'].upper() + ': '}}{% endif %}"
+         "{# Render all images first #}{% for content in message['content'] | selectattr('type', 'equalto', 'image') %}"
+         "{{ '<image>\n' }}{% endfor %}{# Render all text next #}{% if message['role'] != 'assistant' %}"
+         "{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}{{ content['text'] + ' '}}{% endfor %}"
+         "{% else %}{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}{% generation %}"
+         "{{ content['text'] + ' '}}{% endgeneration %}{% endfor %}{% endif %}{% endfor %}{% if add_generation_prompt %}"
+         "{{ 'ASSISTANT:' }}{% endif %}")
 PROMPTS = ["a photo of a", "the dog sleeps", "Question: what color is the cat? Answer:", "An image of two"]
 CHATS = [[{"role": "user", "content": "what color is the boat?"}],
          [{"role": "system", "content": "a photo"}, {"role": "user", "content": "is there a cat?"},
@@ -140,7 +150,139 @@ def genai(checkpoint: Path, folder: Path) -> None:
         shutil.copyfile(template, folder / template.name)
 
 
+class Features(nn.Module):
+    """pixel_values [N,3,H,W] -> image_features [N,L,D]"""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixel_values):
+        # get_image_features without its list of pictures, which tracing would freeze
+        states = self.model.vision_tower(pixel_values, output_hidden_states=True).hidden_states
+        return self.model.multi_modal_projector(states[self.model.config.vision_feature_layer][:, 1:])
+
+
+class Decoder(causal.CausalDecoder):
+    """The decoder with the positions as an input and all logits, as optimum cuts it."""
+
+    def forward(self, inputs_embeds, attention_mask, position_ids, *past):
+        length = inputs_embeds.shape[1]
+        out = self.lm(inputs_embeds=inputs_embeds, attention_mask=causal.causal_mask(attention_mask, length),
+                      position_ids=position_ids, past_key_values=(cache := causal.past_cache(past)), use_cache=True,
+                      cache_position=torch.arange(length) + (attention_mask.shape[1] - length))
+        return out.logits, *causal.cache_tensors(cache)
+
+
+def decoder_spec(lm: nn.Module) -> GraphSpec:
+    layers, heads, dim = causal.cache_shape(lm.config)
+    past, present = (causal.cache_names(p, layers) for p in ("past_key_values", "present"))
+    axes = {"inputs_embeds": ["batch", "length", lm.config.hidden_size], "attention_mask": ["batch", "total"],
+            "position_ids": ["batch", "length"], "logits": ["batch", "length", lm.config.vocab_size]}
+    axes |= {n: ["batch", heads, "past", dim] for n in past} | {n: ["batch", heads, "total", dim] for n in present}
+
+    def make(s):
+        mask = causal.padded_mask(s["batch"], s["past"], s["length"])
+        return {"inputs_embeds": torch.randn(s["batch"], s["length"], lm.config.hidden_size) * 0.1,
+                "attention_mask": mask, "position_ids": causal.position_ids(mask, s["length"]).clamp(min=0)} | {
+            n: torch.randn(s["batch"], heads, s["past"], dim) for n in past}
+
+    return GraphSpec(Decoder(lm), make, ["logits", *present], axes, {"batch": 2, "length": 4, "past": 5},
+                     [{"batch": 1, "length": 7, "past": 0}, {"batch": 3, "length": 1, "past": 11}])
+
+
+def language_model(model: nn.Module) -> nn.Module:
+    """The language model of a model that sees, with its head."""
+    lm = tf.LlamaForCausalLM(model.config.text_config)
+    lm.model, lm.lm_head = model.model.language_model, model.lm_head
+    return lm.eval()
+
+
+def three_graphs(model: nn.Module, folder: Path, vision: GraphSpec) -> None:
+    """Write the files of transformers.js."""
+    graphs = folder / "onnx"
+    specs = {"vision_encoder": vision, "decoder_model_merged": decoder_spec(language_model(model)),
+             "embed_tokens": causal.embed_spec(model.get_input_embeddings(), model.config.text_config.vocab_size)}
+    for name, spec in specs.items():
+        export_graph(spec, graphs / f"{name}.onnx")
+        clean(graphs / f"{name}.onnx")
+
+
+def configurations(folder: Path, processor, model) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as tmp:
+        processor.save_pretrained(tmp)
+        model.config.save_pretrained(tmp)
+        model.generation_config.save_pretrained(tmp)
+        for path in Path(tmp).iterdir():
+            if path.suffix in (".json", ".jinja") and path.name not in ("vocab.json", "special_tokens_map.json"):
+                shutil.copyfile(path, folder / path.name)
+
+
+def seeing(model, processor, images: list[Path], chats: list, raw: list) -> list[dict]:
+    """Rows of golden.json; raises Unsuitable."""
+    pictures = blip_family.load_images(images)
+    rows, gaps = [], []
+
+    def add(row: dict, text: str, which: list[int]) -> None:
+        given = processor(text=[text], images=[pictures[i] for i in which] or None, return_tensors="pt")
+        extra = {k: v for k, v in given.items() if k not in ("input_ids", "attention_mask")}
+        ids = given.input_ids[0].tolist()
+        new, gap = greedy(model, ids, **extra)
+        rows.append(row | {"images": [images[i].name for i in which], "text": text, "input_ids": ids, "ids": new})
+        gaps.append(gap)
+
+    for chat, which in chats:
+        text = processor.apply_chat_template(chat, add_generation_prompt=True)
+        add({"messages": chat}, text, which)
+    for text, which in raw:
+        add({"prompt": text}, text, which)
+    dull = sum(len(set(r["ids"])) < 4 for r in rows)
+    if min(gaps) < core.MIN_GAP or dull > 1:
+        raise core.Unsuitable(f"gap {min(gaps):.2g}, {dull} dull")
+    if len({tuple(r["ids"]) for r in rows}) < len(rows):
+        raise core.Unsuitable("rows alike")
+    return rows
+
+
+def say(role: str, *content) -> dict:
+    """A message: texts, and None for a picture."""
+    return {"role": role, "content": [{"type": "image"} if c is None else {"type": "text", "text": c} for c in content]}
+
+
+SEEN = [([say("user", None, "what color is the cat?")], [0]),
+        ([say("user", None, "what color is the cat?")], [1]),
+        ([say("user", None, "is there a dog?"), say("assistant", "yes"), say("user", "a boat?")], [2]),
+        ([say("user", None, "a photo"), say("assistant", "of a house"), say("user", None, "and this?")], [1, 0]),
+        ([say("user", "how many birds are there?")], [])]
+
+
+def llava(seed: int, work: Path, folder: Path) -> dict:
+    tokenizer = tokens.llama(extra=["<image>"])
+    image = tokenizer.convert_tokens_to_ids("<image>")
+    config = tf.LlavaConfig(
+        vision_config=tf.CLIPVisionConfig(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
+                                          image_size=32, patch_size=8, projection_dim=32),
+        text_config=llama(tokenizer), image_token_index=image, image_seq_length=16, vision_feature_layer=-2)
+    model = tf.LlavaForConditionalGeneration(config)
+    core.randomise(model, seed, gain=1.5)
+    core.save_rounded(model, work / "checkpoint")
+    model = tf.LlavaForConditionalGeneration.from_pretrained(work / "checkpoint", attn_implementation="eager").eval()
+    processor = tf.LlavaProcessor(
+        tf.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}), tokenizer, patch_size=8,
+        vision_feature_select_strategy="default", num_additional_image_tokens=1, chat_template=LLAVA)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    rows = seeing(model, processor, core.make_images(work), SEEN, [("<image>\na photo of", [0])])
+    configurations(folder, processor, model)
+    three_graphs(model, folder, GraphSpec(
+        Features(model.model), lambda s: {"pixel_values": torch.randn(s["images"], 3, 32, 32)}, ["image_features"],
+        {"pixel_values": ["images", 3, 32, 32], "image_features": ["images", 16, 32]},
+        {"images": 2}, [{"images": 1}, {"images": 3}]))
+    return {"rows": rows}
+
+
 FOLDERS = {
+    "llava-transformersjs": llava,
     "llama-optimum": lambda s, w, f: text(s, w, f, llama, optimum),
     # ONNX Runtime rotates heads of 16, 32 ... alone
     "llama-genai": lambda s, w, f: text(s, w, f, lambda t: llama(t, head_dim=16), genai),
