@@ -27,6 +27,7 @@ type Preprocessor struct {
 	padSize  sizeRule // zero: the largest of the batch
 	onWhite  bool     // blend transparent pixels with white
 	table    [3][256]float32
+	tiles    tiling
 
 	// Donut's pictures are laid on a page.
 	page        sizeRule // its height and width
@@ -277,6 +278,13 @@ var pictures = sync.Pool{New: func() any { return new(RGB) }}
 func (p *Preprocessor) Preprocess(
 	ctx context.Context, imgs ...image.Image,
 ) (*tensor.Tensor, error) {
+	if p.tiles.side > 0 {
+		squares, _, _, err := p.cutAll(ctx, imgs)
+		if err != nil {
+			return nil, err
+		}
+		return p.Tensor(ctx, squares...)
+	}
 	batch := make([]*RGB, len(imgs))
 	for i := range batch {
 		batch[i] = pictures.Get().(*RGB)

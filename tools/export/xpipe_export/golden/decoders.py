@@ -40,6 +40,10 @@ LLAVA = ("{% for message in messages %}{% if message['role'] != 'system' %}{{ me
          "{% else %}{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}{% generation %}"
          "{{ content['text'] + ' '}}{% endgeneration %}{% endfor %}{% endif %}{% endfor %}{% if add_generation_prompt %}"
          "{{ 'ASSISTANT:' }}{% endif %}")
+SMOLVLM = ("<|im_start|>{% for message in messages %}{{message['role'] | capitalize}}{% if message['content'][0]['type'] == "
+           "'image' %}{{':'}}{% else %}{{': '}}{% endif %}{% for line in message['content'] %}{% if line['type'] == 'text' %}"
+           "{{line['text']}}{% elif line['type'] == 'image' %}{{ '<image>' }}{% endif %}{% endfor %}<end_of_utterance>\n"
+           "{% endfor %}{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}")
 PROMPTS = ["a photo of a", "the dog sleeps", "Question: what color is the cat? Answer:", "An image of two"]
 CHATS = [[{"role": "user", "content": "what color is the boat?"}],
          [{"role": "system", "content": "a photo"}, {"role": "user", "content": "is there a cat?"},
@@ -138,10 +142,16 @@ def optimum(checkpoint: Path, folder: Path) -> None:
     variants(folder / "onnx" / "model.onnx")
 
 
+def build_genai(checkpoint: Path, made: Path, *extra: str) -> None:
+    options = ["--extra_options", *extra] if extra else []
+    subprocess.run([sys.executable, "-m", "onnxruntime_genai.models.builder", "-m", checkpoint, "-o", made, "-p", "fp32",
+                    "-e", "cpu", "-c", checkpoint.parent / "cache", *options],
+                   check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
 def genai(checkpoint: Path, folder: Path) -> None:
     made = checkpoint.parent / "genai"
-    subprocess.run([sys.executable, "-m", "onnxruntime_genai.models.builder", "-m", checkpoint, "-o", made, "-p", "fp32",
-                    "-e", "cpu", "-c", checkpoint.parent / "cache"], check=True, stdout=subprocess.DEVNULL)
+    build_genai(checkpoint, made)
     folder.mkdir(parents=True)
     for name in ("genai_config.json", "tokenizer.json", "tokenizer_config.json", "model.onnx", "model.onnx.data"):
         shutil.copyfile(made / name, folder / name)
@@ -194,7 +204,8 @@ def decoder_spec(lm: nn.Module) -> GraphSpec:
 def language_model(model: nn.Module) -> nn.Module:
     """The language model of a model that sees, with its head."""
     lm = tf.LlamaForCausalLM(model.config.text_config)
-    lm.model, lm.lm_head = model.model.language_model, model.lm_head
+    inner = model.model
+    lm.model, lm.lm_head = getattr(inner, "language_model", None) or inner.text_model, model.lm_head
     return lm.eval()
 
 
@@ -281,7 +292,71 @@ def llava(seed: int, work: Path, folder: Path) -> dict:
     return {"rows": rows}
 
 
+class Tiles(nn.Module):
+    """pixel_values [B,N,3,S,S], pixel_attention_mask [B,N,S,S] bool -> image_features [B*N,L,D]
+
+    All pixels of all tiles count, as the image processor makes them; hidden ones are black.
+    """
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixel_values, pixel_attention_mask):
+        pixels = (pixel_values * pixel_attention_mask.float().unsqueeze(2)).flatten(0, 1)
+        vision = self.model.vision_model
+        states = vision.encoder(inputs_embeds=vision.embeddings(pixels, None), attention_mask=None).last_hidden_state
+        return self.model.connector(vision.post_layernorm(states))
+
+
+def positions_in_order(embeddings: nn.Module) -> None:
+    """Number a tile's patches 0, 1, 2 ... as transformers 5.24 does; 4.57 rounds most of them down."""
+
+    def forward(pixel_values, patch_attention_mask):
+        patches = embeddings.patch_embedding(pixel_values).flatten(2).transpose(1, 2)
+        return patches + embeddings.position_embedding.weight
+
+    embeddings.forward = forward
+
+
+def idefics3(seed: int, work: Path, folder: Path) -> dict:
+    places = [f"<row_{r}_col_{c}>" for r in range(1, 4) for c in range(1, 4)]
+    tokenizer = tokens.llama(extra=["<|im_start|>", "<global-img>", *places])
+    processor = tf.Idefics3Processor(
+        tf.Idefics3ImageProcessor(size={"longest_edge": 64}, max_image_size={"longest_edge": 32}), tokenizer,
+        image_seq_len=4, chat_template=SMOLVLM)
+    image = tokenizer.convert_tokens_to_ids("<image>")
+    config = tf.Idefics3Config(
+        vision_config={"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
+                       "image_size": 32, "patch_size": 8},
+        text_config=llama(tokenizer, head_dim=16).to_dict(), image_token_id=image, scale_factor=2,
+        pad_token_id=tokenizer.pad_token_id)
+    model = tf.Idefics3ForConditionalGeneration(config)
+    core.randomise(model, seed, gain=1.5)
+    core.save_rounded(model, work / "checkpoint")
+    model = tf.Idefics3ForConditionalGeneration.from_pretrained(work / "checkpoint", attn_implementation="eager").eval()
+    positions_in_order(model.model.vision_model.embeddings)
+    model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids("<end_of_utterance>")
+    rows = seeing(model, processor, core.make_images(work), SEEN, [("<image>a photo of", [0])])
+    configurations(folder, processor, model)
+    three_graphs(model, folder, GraphSpec(
+        Tiles(model.model), lambda s: {"pixel_values": torch.randn(s["batch"], s["tiles"], 3, 32, 32),
+                                       "pixel_attention_mask": torch.ones(s["batch"], s["tiles"], 32, 32, dtype=torch.bool)},
+        ["image_features"], {"pixel_values": ["batch", "tiles", 3, 32, 32], "pixel_attention_mask": ["batch", "tiles", 32, 32],
+                             "image_features": ["all", 4, 32]},
+        {"batch": 2, "tiles": 3}, [{"batch": 1, "tiles": 1}, {"batch": 1, "tiles": 5}]))
+    # the decoder with GroupQueryAttention and embeddings as its input, as optimised checkpoints have it
+    lm = language_model(model)
+    lm.save_pretrained(work / "text")
+    tokenizer.save_pretrained(work / "text")
+    build_genai(work / "text", work / "genai", "exclude_embeds=true")
+    onnx.save(onnx.load(work / "genai" / "model.onnx"), folder / "onnx" / "decoder_model_merged.onnx")
+    clean(folder / "onnx" / "decoder_model_merged.onnx")
+    return {"rows": rows}
+
+
 FOLDERS = {
+    "idefics3-transformersjs": idefics3,
     "llava-transformersjs": llava,
     "llama-optimum": lambda s, w, f: text(s, w, f, llama, optimum),
     # ONNX Runtime rotates heads of 16, 32 ... alone
