@@ -76,7 +76,7 @@ func TestDecodersEqualTransformers(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ model, variant string }{
 		{model: "llama-optimum"}, {model: "llama-genai"}, {model: "llava-transformersjs"},
-		{model: "idefics3-transformersjs"},
+		{model: "idefics3-transformersjs"}, {model: "qwen2vl-transformersjs"},
 	} {
 		t.Run(fmt.Sprint(c.model, " ", c.variant), func(t *testing.T) {
 			dir := filepath.Join(layoutsDir, c.model)

@@ -44,6 +44,7 @@ const (
 	siglip                  // both sides, though a bare number is an edge
 	explicit                // no class named: everything that matters must be said
 	idefics3                // do_image_splitting, max_image_size: squares
+	qwen2VL                 // min_pixels, max_pixels: patches
 )
 
 func square(n int) sizeRule { return sizeRule{height: n, width: n} }
@@ -98,6 +99,10 @@ var families = map[string]family{
 		kind: idefics, reads: []string{"image_size", "image_mean", "image_std", "rescale_factor"},
 	},
 	"Idefics3": idefics3Family, "SmolVLM": idefics3Family,
+	"Qwen2VL": {
+		resample: Bicubic, mean: clipMean, std: clipStd, kind: qwen2VL,
+		reads: []string{"min_pixels", "max_pixels", "patch_size", "merge_size", "temporal_patch_size"},
+	},
 	"Sam": {
 		size: sizeRule{longest: 1024}, resample: Bilinear, mean: imageMean, std: imageStd, pad: true, padSize: square(1024),
 		kind: sam, reads: []string{"do_pad", "pad_size"},
@@ -143,6 +148,11 @@ type config struct {
 	DefaultSquare *bool           `json:"default_to_square"`
 	DoSplit       *bool           `json:"do_image_splitting"`
 	MaxImageSize  json.RawMessage `json:"max_image_size"`
+	MinPixels     *int            `json:"min_pixels"`
+	MaxPixels     *int            `json:"max_pixels"`
+	PatchSize     *int            `json:"patch_size"`
+	MergeSize     *int            `json:"merge_size"`
+	TemporalSize  *int            `json:"temporal_patch_size"`
 }
 
 // understood are the keys of config; inert are those that change no pixel.
@@ -153,6 +163,7 @@ var (
 		"rescale_offset", "include_top", "do_normalize", "image_mean", "image_std", "do_convert_rgb", "do_pad",
 		"pad_size", "do_thumbnail", "do_align_long_axis", "data_format", "num_channels", "image_num_channels",
 		"default_to_square", "pad_and_return_pixel_mask", "do_image_splitting", "max_image_size",
+		"min_pixels", "max_pixels", "patch_size", "merge_size", "temporal_patch_size",
 	}
 	inert = []string{
 		"processor_class", "_valid_processor_keys", "auto_map", "return_tensors", "device", "disable_grouping",
@@ -206,7 +217,11 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 		bareIsSquare = *c.DefaultSquare
 	}
 	p.size = f.size
-	if !isNull(c.Size) {
+	if f.kind == qwen2VL {
+		if err := c.patching(p); err != nil {
+			return err
+		}
+	} else if !isNull(c.Size) {
 		if p.size, err = parseSize("size", c.Size, bareIsSquare); err != nil {
 			return err
 		}
@@ -292,6 +307,9 @@ func (c *config) refuse(f family) error {
 	}
 	if f.kind != idefics3 && (c.DoSplit != nil || !isNull(c.MaxImageSize)) {
 		return imageErrorf("do_image_splitting and max_image_size belong to Idefics3ImageProcessor")
+	}
+	if f.kind != qwen2VL && (c.MinPixels != nil || c.MaxPixels != nil || c.PatchSize != nil) {
+		return imageErrorf("min_pixels, max_pixels and patch_size belong to Qwen2VLImageProcessor")
 	}
 	if f.kind != donut && (orElse(c.DoAlign, false) || orElse(c.DoThumbnail, false)) {
 		return imageErrorf("do_align_long_axis and do_thumbnail belong to DonutImageProcessor")

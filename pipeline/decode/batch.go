@@ -31,6 +31,9 @@ type Prompt struct {
 	// Embeds are pieces of [L,D], one behind another: a picture's rows, the text's. A decoder that
 	// takes ids does not look at them.
 	Embeds [][]float32
+	// Places are the positions [3][L] of time, row and column, for a decoder that takes three; nil
+	// where positions are counted.
+	Places [][]int64
 	// Media [L] is the picture that each position attends to, -1 for none; nil for a decoder
 	// without masks of gated cross-attention.
 	Media []int
@@ -428,7 +431,9 @@ func (b *batch) inputs(
 func (b *batch) addPositions(
 	g *graph.Graph, every map[string]*tensor.Tensor, length int,
 ) (err error) {
-	if g.HasInput(graph.PositionIDs) {
+	if hasPlaces(g) {
+		every[graph.PositionIDs], err = b.places(length)
+	} else if g.HasInput(graph.PositionIDs) {
 		positions := make([]int64, 0, len(b.mask)*length)
 		for _, row := range b.mask {
 			at := int64(0)

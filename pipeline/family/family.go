@@ -96,7 +96,8 @@ type Segment struct {
 	// Embeds are the rows [1,N,D] of an item, which replace it in the prompt or which
 	// cross-attention reads; nil for text.
 	Embeds *tensor.Tensor
-	Media  int // the item's index among those of the prompt
+	Media  int         // the item's index among those of the prompt
+	Grid   image.Point // that of Encoded
 }
 
 // Writer is a model that writes text.

@@ -3,6 +3,7 @@ package family
 import (
 	"context"
 	"fmt"
+	"image"
 	"strings"
 
 	"github.com/crossattn/xpipe/media"
@@ -25,11 +26,15 @@ type llavaKind struct {
 	around string
 	// markup writes an item of rows rows: what the placeholder becomes. nil repeats it.
 	markup func(placeholder string, e Encoded) string
+	// places says that positions are those of time, row and column: a picture's rows have the places
+	// of their patches, Encoded.Grid, of which several merge to one row.
+	places bool
 }
 
 var llavaKinds = []llavaKind{
 	{types: []string{"llava"}, around: "%s\n"},
 	{types: []string{"idefics3", "smolvlm"}, around: "%s", markup: tileMarkup},
+	{types: []string{"qwen2_vl"}, around: "<|vision_start|>%s<|vision_end|>", places: true},
 }
 
 func llavaLayouts() (layouts []models.Layout) {
@@ -52,6 +57,9 @@ func llavaLayouts() (layouts []models.Layout) {
 	}
 	return layouts
 }
+
+// gridTHW and imageGridTHW are inputs [1,3] of a vision encoder: frames, rows and columns of patches.
+const gridTHW, imageGridTHW = "grid_thw", "image_grid_thw"
 
 // llava is a model of LLaVA's kind (Liu et al., 2304.08485): the vision encoder's features, in the
 // language model's width, take the place of a token that the prompt has as many of.
@@ -128,7 +136,11 @@ func featuresOf(g *graph.Graph) (string, error) {
 func (m *llava) Encode(ctx context.Context, prepared media.Prepared) ([]Encoded, error) {
 	encoded := make([]Encoded, prepared.Items())
 	for i, rows := range prepared.Rows {
-		own, err := m.inputs(prepared, rows)
+		var grid image.Point
+		if prepared.Grids != nil {
+			grid = prepared.Grids[i]
+		}
+		own, err := m.inputs(prepared, rows, grid)
 		if err != nil {
 			return nil, err
 		}
@@ -144,9 +156,7 @@ func (m *llava) Encode(ctx context.Context, prepared media.Prepared) ([]Encoded,
 		if encoded[i].States, err = states.Reshape(1, states.Len()/width, width); err != nil {
 			return nil, err
 		}
-		if prepared.Grids != nil {
-			encoded[i].Grid, encoded[i].Tiles = prepared.Grids[i], rows[1]-rows[0]
-		}
+		encoded[i].Grid, encoded[i].Tiles = grid, rows[1]-rows[0]
 	}
 	return encoded, nil
 }
@@ -154,7 +164,7 @@ func (m *llava) Encode(ctx context.Context, prepared media.Prepared) ([]Encoded,
 // inputs takes an item's rows of what was prepared. A graph may take them as the tiles of the one
 // item of a batch.
 func (m *llava) inputs(
-	prepared media.Prepared, rows [2]int,
+	prepared media.Prepared, rows [2]int, grid image.Point,
 ) (map[string]*tensor.Tensor, error) {
 	own := make(map[string]*tensor.Tensor, len(prepared.Tensors))
 	for name, t := range prepared.Tensors {
@@ -170,6 +180,15 @@ func (m *llava) inputs(
 			}
 		}
 		own[name] = part
+	}
+	for _, name := range []string{gridTHW, imageGridTHW} {
+		if m.kind.places && m.vision.HasInput(name) {
+			thw := []int64{1, int64(grid.Y), int64(grid.X)}
+			var err error
+			if own[name], err = tensor.New([]int{1, 3}, thw); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return own, nil
 }
@@ -203,7 +222,7 @@ func (m *llava) Compose(parts []Part, encoded []Encoded) ([]Segment, error) {
 	}
 	segments := []Segment{{Text: prompt, IDs: ids}}
 	for i, e := range encoded {
-		segments = append(segments, Segment{Embeds: e.States, Media: i})
+		segments = append(segments, Segment{Embeds: e.States, Media: i, Grid: e.Grid})
 	}
 	return segments, nil
 }
@@ -255,9 +274,52 @@ func (m *llava) Begin(ctx context.Context, prompts [][]Segment) (decode.Sequence
 		if prompt.Embeds, err = m.place(ids[i], embeds[i], width, p[1:]); err != nil {
 			return nil, err
 		}
+		if m.kind.places {
+			if prompt.Places, err = m.positions(ids[i], p[1:]); err != nil {
+				return nil, err
+			}
+		}
 		start.Prompts = append(start.Prompts, prompt)
 	}
 	return m.decoder.Begin(start)
+}
+
+// positions returns the time, row and column [3][L] of each position of a prompt. Text counts on in
+// all three. A picture stands still in time, and its rows and columns count from there; text behind
+// it goes on from the largest. Source: get_rope_index of modeling_qwen2_vl.py, transformers 4.57.6.
+func (m *llava) positions(ids []int64, pictures []Segment) ([][]int64, error) {
+	places := [][]int64{make([]int64, len(ids)), make([]int64, len(ids)), make([]int64, len(ids))}
+	next := int64(0)
+	for at := 0; at < len(ids); {
+		if ids[at] != m.token {
+			for plane := range places {
+				places[plane][at] = next
+			}
+			next++
+			at++
+			continue
+		}
+		p := pictures[0]
+		pictures = pictures[1:]
+		rows := p.Embeds.Dim(1)
+		merge := 1 // patches a side that become one row
+		for merge*merge*rows < p.Grid.X*p.Grid.Y {
+			merge++
+		}
+		columns := p.Grid.X / merge
+		if merge*merge*rows != p.Grid.X*p.Grid.Y || columns*(p.Grid.Y/merge) != rows {
+			return nil, fmt.Errorf("%w: %d features of %d by %d patches", graph.ErrBundle,
+				rows, p.Grid.X, p.Grid.Y)
+		}
+		for i := range rows {
+			places[0][at+i] = next
+			places[1][at+i] = next + int64(i/columns)
+			places[2][at+i] = next + int64(i%columns)
+		}
+		next += int64(max(columns, rows/columns))
+		at += rows
+	}
+	return places, nil
 }
 
 // place returns the embeddings of ids in pieces, with the pictures' rows in order in the places of

@@ -25,6 +25,7 @@ from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from onnxruntime.transformers.float16 import convert_float_to_float16
 from tokenizers import AddedToken
 from torch import nn
+from transformers.models.qwen2_vl.modeling_qwen2_vl import apply_rotary_pos_emb_vision
 
 from ..families import causal
 from ..graph import GraphSpec, export_graph
@@ -44,6 +45,12 @@ SMOLVLM = ("<|im_start|>{% for message in messages %}{{message['role'] | capital
            "'image' %}{{':'}}{% else %}{{': '}}{% endif %}{% for line in message['content'] %}{% if line['type'] == 'text' %}"
            "{{line['text']}}{% elif line['type'] == 'image' %}{{ '<image>' }}{% endif %}{% endfor %}<end_of_utterance>\n"
            "{% endfor %}{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}")
+QWEN2VL = ("{% for message in messages %}{% if loop.first and message['role'] != 'system' %}<|im_start|>system\nYou are a "
+           "helpful assistant.<|im_end|>\n{% endif %}<|im_start|>{{ message['role'] }}\n{% if message['content'] is string %}"
+           "{{ message['content'] }}<|im_end|>\n{% else %}{% for content in message['content'] %}{% if content['type'] == "
+           "'image' or 'image' in content or 'image_url' in content %}<|vision_start|><|image_pad|><|vision_end|>"
+           "{% elif 'text' in content %}{{ content['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endif %}{% endfor %}"
+           "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
 PROMPTS = ["a photo of a", "the dog sleeps", "Question: what color is the cat? Answer:", "An image of two"]
 CHATS = [[{"role": "user", "content": "what color is the boat?"}],
          [{"role": "system", "content": "a photo"}, {"role": "user", "content": "is there a cat?"},
@@ -355,7 +362,110 @@ def idefics3(seed: int, work: Path, folder: Path) -> dict:
     return {"rows": rows}
 
 
+class Patches(nn.Module):
+    """pixel_values [P,3*F*S*S], grid_thw [1,3] -> image_features [P/4,D]: one picture, all of whose patches see each
+    other."""
+
+    def __init__(self, vision: nn.Module):
+        super().__init__()
+        self.vision = vision
+
+    def forward(self, pixel_values, grid_thw):
+        vision, m = self.vision, self.vision.spatial_merge_size
+        h, w = grid_thw[0, 1], grid_thw[0, 2]
+        rows = torch.arange(h)[:, None].expand(h, w)
+        columns = torch.arange(w)[None, :].expand(h, w)
+        at = [x.reshape(h // m, m, w // m, m).permute(0, 2, 1, 3).flatten() for x in (rows, columns)]
+        angles = (torch.stack(at, -1).float()[:, :, None] * vision.rotary_pos_emb.inv_freq).flatten(1)
+        angles = torch.cat((angles, angles), -1)
+        states = vision.patch_embed(pixel_values)
+        for block in vision.blocks:
+            a = block.attn
+            q, k, v = a.qkv(block.norm1(states)).reshape(-1, 3, a.num_heads, a.head_dim).permute(1, 0, 2, 3).unbind(0)
+            q, k = apply_rotary_pos_emb_vision(q, k, angles.cos(), angles.sin())
+            q, k, v = (x.transpose(0, 1) for x in (q, k, v))
+            weights = (q @ k.transpose(1, 2) * a.scaling).softmax(-1)
+            states = states + a.proj((weights @ v).transpose(0, 1).reshape(-1, a.dim))
+            states = states + block.mlp(block.norm2(states))
+        return vision.merger(states)
+
+
+class PlacedDecoder(nn.Module):
+    """A decoder whose positions are [3,B,T]."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.text, self.head, self.config = model.model.language_model, model.lm_head, model.config.text_config
+
+    def forward(self, inputs_embeds, attention_mask, position_ids, *past):
+        length = inputs_embeds.shape[1]
+        out = self.text(inputs_embeds=inputs_embeds, attention_mask=causal.causal_mask(attention_mask, length),
+                        position_ids=position_ids, past_key_values=(cache := causal.past_cache(past)), use_cache=True,
+                        cache_position=torch.arange(length) + (attention_mask.shape[1] - length))
+        return self.head(out.last_hidden_state), *causal.cache_tensors(cache)
+
+
+def qwen2_vl(seed: int, work: Path, folder: Path) -> dict:
+    tokenizer = tf.Qwen2TokenizerFast(tokenizer_object=chat_tokenizer().backend_tokenizer, eos_token="<|im_end|>")
+    tokenizer.add_special_tokens({"additional_special_tokens": [
+        AddedToken(t, normalized=False, special=True) for t in
+        ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")]})
+    token = tokenizer.convert_tokens_to_ids
+    processor = tf.Qwen2VLProcessor(
+        tf.Qwen2VLImageProcessor(min_pixels=16 * 16, max_pixels=56 * 56, patch_size=8), tokenizer,
+        tf.Qwen2VLVideoProcessor(), chat_template=QWEN2VL)
+    text = {k: v for k, v in llama(tokenizer).to_dict().items() if k not in ("model_type", "architectures", "head_dim")}
+    config = tf.Qwen2VLConfig(
+        text_config=text | {"rope_scaling": {"type": "mrope", "mrope_section": [1, 1, 2]}, "num_hidden_layers": 2},
+        vision_config={"depth": 2, "embed_dim": 32, "num_heads": 2, "mlp_ratio": 2, "patch_size": 8, "hidden_size": 32,
+                       "spatial_merge_size": 2, "temporal_patch_size": 2},
+        image_token_id=token("<|image_pad|>"), video_token_id=token("<|video_pad|>"),
+        vision_start_token_id=token("<|vision_start|>"), vision_end_token_id=token("<|vision_end|>"))
+    model = tf.Qwen2VLForConditionalGeneration(config)
+    core.randomise(model, seed, gain=1.5)
+    patches = model.model.visual.patch_embed.proj.weight  # three-dimensional, which randomise takes for a norm's
+    patches.data.copy_(torch.randn(patches.shape, generator=torch.Generator().manual_seed(seed)) / 384 ** 0.5)
+    core.save_rounded(model, work / "checkpoint")
+    model = tf.Qwen2VLForConditionalGeneration.from_pretrained(work / "checkpoint", attn_implementation="eager").eval()
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    rows = seeing(model, processor, core.make_images(work), SEEN,
+                  [("<|vision_start|><|image_pad|><|vision_end|>a photo of", [0])])
+    configurations(folder, processor, model)
+
+    def pictures(s):
+        return {"pixel_values": torch.randn(s["rows"] * s["columns"] * 4, 3 * 2 * 8 * 8),
+                "grid_thw": torch.tensor([[1, 2 * s["rows"], 2 * s["columns"]]])}
+
+    layers, heads, dim = causal.cache_shape(model.config.text_config)
+    past, present = (causal.cache_names(p, layers) for p in ("past_key_values", "present"))
+    width, vocabulary = 32, len(tokenizer)
+    axes = {"inputs_embeds": ["batch", "length", width], "attention_mask": ["batch", "total"],
+            "position_ids": [3, "batch", "length"], "logits": ["batch", "length", model.config.text_config.vocab_size]}
+    axes |= {n: ["batch", heads, "past", dim] for n in past} | {n: ["batch", heads, "total", dim] for n in present}
+
+    def steps(s):
+        return {"inputs_embeds": torch.randn(s["batch"], s["length"], width) * 0.1,
+                "attention_mask": torch.ones(s["batch"], s["past"] + s["length"], dtype=torch.int64),
+                "position_ids": torch.randint(0, 20, (3, s["batch"], s["length"]))} | {
+            n: torch.randn(s["batch"], heads, s["past"], dim) for n in past}
+
+    specs = {
+        "vision_encoder": GraphSpec(Patches(model.model.visual), pictures, ["image_features"],
+                                    {"pixel_values": ["patches", 384], "grid_thw": ["pictures", 3],
+                                     "image_features": ["rows", width]},
+                                    {"rows": 2, "columns": 3}, [{"rows": 1, "columns": 1}, {"rows": 4, "columns": 2}]),
+        "decoder_model_merged": GraphSpec(PlacedDecoder(model), steps, ["logits", *present], axes,
+                                          {"batch": 2, "length": 4, "past": 5},
+                                          [{"batch": 1, "length": 7, "past": 0}, {"batch": 3, "length": 1, "past": 11}]),
+        "embed_tokens": causal.embed_spec(model.get_input_embeddings(), vocabulary)}
+    for name, spec in specs.items():
+        export_graph(spec, folder / "onnx" / f"{name}.onnx")
+        clean(folder / "onnx" / f"{name}.onnx")
+    return {"rows": rows}
+
+
 FOLDERS = {
+    "qwen2vl-transformersjs": qwen2_vl,
     "idefics3-transformersjs": idefics3,
     "llava-transformersjs": llava,
     "llama-optimum": lambda s, w, f: text(s, w, f, llama, optimum),
