@@ -1,15 +1,21 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/onnx/pb"
 )
 
 // decoderGolden is what transformers writes with a folder's model, made by
@@ -28,6 +34,18 @@ type decoderRow struct {
 	Text     string   `json:"text"`
 	InputIDs []int64  `json:"input_ids"`
 	IDs      []int64  `json:"ids"`
+}
+
+func loadDecoderGolden(t *testing.T, model string) (g decoderGolden) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(layoutsDir, model, "golden.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, &g); err != nil {
+		t.Fatal(err)
+	}
+	return g
 }
 
 // request is the row as a Request.
@@ -79,15 +97,7 @@ func TestDecodersEqualTransformers(t *testing.T) {
 		{model: "idefics3-transformersjs"}, {model: "qwen2vl-transformersjs"},
 	} {
 		t.Run(fmt.Sprint(c.model, " ", c.variant), func(t *testing.T) {
-			dir := filepath.Join(layoutsDir, c.model)
-			data, err := os.ReadFile(filepath.Join(dir, "golden.json"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			var g decoderGolden
-			if err := json.Unmarshal(data, &g); err != nil {
-				t.Fatal(err)
-			}
+			dir, g := filepath.Join(layoutsDir, c.model), loadDecoderGolden(t, c.model)
 			eachEngine(t, func(t *testing.T, eng engine.Engine) {
 				ctx := context.Background()
 				p, err := Open(ctx, dir, WithEngine(eng), WithVariant(c.variant))
@@ -129,5 +139,113 @@ func sameIDs(t *testing.T, name string, got *Text, want []int64) {
 	}
 	if !slices.Equal(ids, want) {
 		t.Errorf("%s: ids %v, want %v", name, ids, want)
+	}
+}
+
+// genai_config.json may name inputs and outputs otherwise, and leave the cache's sizes to itself.
+func TestGenAINames(t *testing.T) {
+	t.Parallel()
+	fsys := only(t, filepath.Join(layoutsDir, "llama-genai"), "chat_template.jinja", "tokenizer_config.json")
+	model := &pb.ModelProto{}
+	if err := proto.Unmarshal(fsys["model.onnx"].Data, model); err != nil {
+		t.Fatal(err)
+	}
+	other := strings.NewReplacer(
+		"past_key_values.", "old_", ".key", "_k", ".value", "_v", "present.", "new_", "logits", "scores",
+		"input_ids", "tokens", "attention_mask", "seen")
+	rename := func(names []string) {
+		for i := range names {
+			if strings.HasPrefix(names[i], "present.") || strings.HasPrefix(names[i], "past_key_values.") ||
+				slices.Contains([]string{"logits", "input_ids", "attention_mask"}, names[i]) {
+				names[i] = other.Replace(names[i])
+			}
+		}
+	}
+	for _, n := range model.Graph.Node {
+		rename(n.Input)
+		rename(n.Output)
+	}
+	for _, v := range slices.Concat(model.Graph.Input, model.Graph.Output) {
+		names := []string{*v.Name}
+		rename(names)
+		v.Name = &names[0]
+		if dims := v.Type.GetTensorType().Shape.Dim; len(dims) == 4 {
+			for _, i := range []int{1, 3} {
+				dims[i].Value = &pb.TensorShapeProto_Dimension_DimParam{DimParam: "any"}
+			}
+		}
+	}
+	var err error
+	if fsys["model.onnx"].Data, err = proto.Marshal(model); err != nil {
+		t.Fatal(err)
+	}
+	config := fsys["genai_config.json"].Data
+	for _, name := range []string{
+		"past_key_values.%d.key", "past_key_values.%d.value", "present.%d.key", "present.%d.value", `: "logits"`,
+		`: "input_ids"`, `: "attention_mask"`,
+	} {
+		if !bytes.Contains(config, []byte(name)) {
+			t.Fatalf("genai_config.json has no %s", name)
+		}
+		config = bytes.ReplaceAll(config, []byte(name), []byte(other.Replace(name)))
+	}
+	fsys["genai_config.json"].Data = config
+	g := loadDecoderGolden(t, "llama-genai")
+	p, err := OpenFS(t.Context(), fsys, WithEngine(goEngine))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for i, row := range g.Rows {
+		if row.Messages != nil {
+			continue // the template is not there
+		}
+		got, err := p.Generate(t.Context(), []Request{{Prompt: row.Prompt}}, func(g *Generation) { g.MaxNewTokens = 12 })
+		if err != nil {
+			t.Fatal(err)
+		}
+		sameIDs(t, fmt.Sprint("row ", i), got[0][0], row.IDs)
+	}
+	talk := Request{Parts: []Part{{Text: "hi", Role: "user"}}}
+	if _, err := p.Generate(t.Context(), []Request{talk}); !errors.Is(err, ErrUnsupported) {
+		t.Errorf("a conversation without a template: %v", err)
+	}
+}
+
+// Places for pictures that do not fit the pictures are an error with both numbers; a prompt may have
+// a place for each row.
+func TestPlacesInPrompt(t *testing.T) {
+	t.Parallel()
+	p, err := Open(t.Context(), filepath.Join(layoutsDir, "llava-transformersjs"), WithEngine(goEngine))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	img := loadImage(t, filepath.Join(familiesDir, "images", "figure0.png"))
+	few := func(g *Generation) { g.MaxNewTokens = 12 }
+	write := func(prompt string) ([][]*Text, error) {
+		return p.Generate(t.Context(), []Request{{Image: img, Prompt: prompt}}, few)
+	}
+	want := loadDecoderGolden(t, "llava-transformersjs")
+	last := want.Rows[len(want.Rows)-1]
+	for _, prompt := range []string{last.Prompt, last.Text, strings.Repeat("<image>", 16) + "\na photo of", "a photo of"} {
+		got, err := write(prompt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sameIDs(t, prompt, got[0][0], last.IDs)
+	}
+	for prompt, wrong := range map[string]string{
+		"<image><image> x":            `"<image>" 2 times, for 1 pictures of 16 rows`,
+		strings.Repeat("<image>", 15): "15 times, for 1 pictures of 16 rows",
+		strings.Repeat("<image>", 17): "17 times",
+	} {
+		if _, err := write(prompt); !errors.Is(err, ErrPrompt) || !strings.Contains(err.Error(), wrong) {
+			t.Errorf("%q: %v, want %s", prompt, err, wrong)
+		}
+	}
+	mixed := Request{Parts: []Part{{Text: "hi", Role: "user"}, {Text: "x"}}}
+	if _, err := p.Generate(t.Context(), []Request{mixed}); !errors.Is(err, ErrPrompt) {
+		t.Errorf("parts with and without a role: %v", err)
 	}
 }
