@@ -17,10 +17,9 @@ const Text models.Family = "text"
 // textTypes are the model_types of decoder-only language models with a key/value cache of
 // self-attention alone.
 var textTypes = []string{
-	"arcee", "bloom", "codegen", "cohere", "cohere2", "ernie4_5", "exaone", "falcon", "gemma", "gemma2",
-	"gemma3_text", "glm", "gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "gptj", "granite", "helium",
-	"llama", "mistral", "mobilellm", "mpt", "nanochat", "olmo", "olmo2", "opt", "phi", "phi3", "qwen2",
-	"qwen3", "smollm3", "stablelm", "starcoder2",
+	"arcee", "codegen", "cohere", "falcon", "gemma", "gemma2", "gemma3_text", "glm", "gpt2", "gpt_neo",
+	"gpt_neox", "gptj", "granite", "helium", "llama", "mistral", "mpt", "olmo", "olmo2", "opt", "phi",
+	"phi3", "qwen2", "qwen3", "smollm3", "stablelm",
 }
 
 var textRow = Family{Name: Text, Layouts: textLayouts(), Open: openText}
