@@ -249,3 +249,44 @@ func TestPlacesInPrompt(t *testing.T) {
 		t.Errorf("parts with and without a role: %v", err)
 	}
 }
+
+// Files of other types write what their own weights give: float16 ones PyTorch's ids, for the weights
+// are exact in it; those of 4 bits the same on both engines.
+func TestDecoderVariants(t *testing.T) {
+	t.Parallel()
+	g := loadDecoderGolden(t, "llama-optimum")
+	var requests []Request
+	for _, row := range g.Rows {
+		requests = append(requests, row.request(t))
+	}
+	write := func(eng engine.Engine, variant string) [][]*Text {
+		p, err := Open(t.Context(), filepath.Join(layoutsDir, "llama-optimum"), WithEngine(eng), WithVariant(variant))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		texts, err := p.Generate(t.Context(), requests, func(g *Generation) { g.MaxNewTokens = 12 })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return texts
+	}
+	// ONNX Runtime 1.24 cannot open such float16 files (microsoft/onnxruntime#26717).
+	for i, texts := range write(goEngine, "fp16") {
+		sameIDs(t, fmt.Sprint("fp16, row ", i), texts[0], g.Rows[i].IDs)
+	}
+	var first [][]*Text
+	eachEngine(t, func(t *testing.T, eng engine.Engine) {
+		texts := write(eng, "q4")
+		if first == nil {
+			first = texts
+		}
+		for i := range texts {
+			var want []int64
+			for _, token := range first[i][0].Tokens {
+				want = append(want, token.ID)
+			}
+			sameIDs(t, fmt.Sprint("q4, row ", i), texts[i][0], want)
+		}
+	})
+}
