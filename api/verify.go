@@ -89,7 +89,10 @@ func runTask(
 	if _, ok := p.Bundle().Prompts["answer"]; ok && r.Prompt == "" {
 		r.Question = "what color is the shape?"
 	}
-	if !can.Takes(media.Pictures) {
+	switch {
+	case len(can.Media) == 0: // a language model
+		r.Image = nil
+	case !can.Takes(media.Pictures):
 		regions, err := syntheticRegions(p.RegionWidth())
 		if err != nil {
 			return err

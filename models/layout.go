@@ -284,7 +284,9 @@ func readGenAI(
 	if err := json.Unmarshal(data, &file); err != nil {
 		return err
 	}
-	json.Unmarshal(file.Model["type"], &config.ModelType) // config.json overrides it
+	// config.json overrides these.
+	json.Unmarshal(file.Model["type"], &config.ModelType)
+	json.Unmarshal(file.Model["context_length"], &config.MaxPositions)
 	for _, part := range slices.Sorted(maps.Keys(genAIRoles)) {
 		var graph struct {
 			File string `json:"filename"`

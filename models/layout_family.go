@@ -39,8 +39,10 @@ type Layout struct {
 
 // Config is the part of config.json that layouts read.
 type Config struct {
-	ModelType  string `json:"model_type"`
-	TextConfig struct {
+	ModelType    string `json:"model_type"`
+	MaxPositions int    `json:"max_position_embeddings"`
+	GPTPositions int    `json:"n_positions"`
+	TextConfig   struct {
 		MaxPositions int `json:"max_position_embeddings"`
 	} `json:"text_config"`
 	Answers int `json:"num_qa_labels"` // LXMERT

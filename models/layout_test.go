@@ -127,7 +127,7 @@ func TestLayoutRefuses(t *testing.T) {
 		want      []string // parts of the error
 	}{
 		"nothing known":      {"", []string{"model.onnx"}, "", []string{"no usable xpipe.json", "config.json"}},
-		"unknown model type": {"qwen2_vl", []string{"onnx/model.onnx"}, "", []string{`model_type "qwen2_vl" is not supported`, "blip, blip-2, clip, florence2, idefics, instructblip, lxmert, siglip"}},
+		"unknown model type": {"qwen3_vl", []string{"onnx/model.onnx"}, "", []string{`model_type "qwen3_vl" is not supported`, "florence2, gemma", "llava, lxmert", "qwen2_vl, qwen3, siglip"}},
 		"half of CLIP":       {"clip_vision_model", []string{"model.onnx"}, "", []string{`"clip_vision_model"`}},
 		"no model type":      {"", []string{"config.json={}", "model.onnx"}, "", []string{`model_type ""`}},
 		"config no JSON":     {"", []string{"config.json={", "model.onnx"}, "", []string{"config.json: "}},

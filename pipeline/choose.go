@@ -181,7 +181,8 @@ func (p *Pipeline) idsBehind(prompt string, texts []string) ([][]int64, error) {
 	}
 	ids := make([][]int64, len(texts))
 	for i, text := range texts {
-		if text = strings.TrimSpace(text); prompt != "" {
+		// A chat template ends the line before the answer.
+		if text = strings.TrimSpace(text); prompt != "" && !strings.HasSuffix(prompt, "\n") {
 			text = " " + text
 		}
 		whole, err := encode(prompt + text)

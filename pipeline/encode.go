@@ -63,7 +63,8 @@ func (p *Pipeline) encode(
 	ctx context.Context, model family.Writer, prompts [][]media.Item, stats *Stats,
 ) ([][]*Encoded, error) {
 	items, which := distinct(prompts)
-	if len(slices.Concat(prompts...)) == 0 {
+	_, chats := model.(family.Chatter)
+	if len(slices.Concat(prompts...)) == 0 && !chats {
 		return nil, fmt.Errorf("%w: no picture in any request", ErrImage)
 	}
 	fresh, err := p.encodeDistinct(ctx, model, items, stats)

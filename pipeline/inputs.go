@@ -29,8 +29,13 @@ func (p *Pipeline) Inputs(ctx context.Context, request Request) (inputs *Inputs,
 		return nil, err
 	}
 	inputs = &Inputs{Prompt: prompts[0].text}
-	if m, ok := p.model.(family.Converser); ok {
+	switch m := p.model.(type) {
+	case family.Converser:
 		inputs.Prompt = m.Write(prompts[0].parts)
+	case family.Chatter:
+		if inputs.Prompt, err = m.Write(prompts[0].parts); err != nil {
+			return nil, err
+		}
 	}
 	if items := prompts[0].items; len(items) > 0 && p.images != nil {
 		prepared, err := p.prepare(ctx, items)

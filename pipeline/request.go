@@ -48,6 +48,10 @@ type Part struct {
 	Text  string
 	Image image.Image // short for media.Picture{Image} as Item
 	Item  media.Item
+	// Role makes the part one of a conversation, which the model's chat template lays out:
+	// "system", "user" or "assistant". Neighbouring parts of one role are one message. Without any
+	// role the parts are the prompt as the model reads it.
+	Role string
 }
 
 // prompt is a request as the families take it.
@@ -69,6 +73,7 @@ func itemsOf(prompts []prompt) [][]media.Item {
 // prompts turns requests into parts. Every call does so first, and once.
 func (p *Pipeline) prompts(requests []Request) ([]prompt, error) {
 	converser, converses := p.model.(family.Converser)
+	_, chats := p.model.(family.Chatter)
 	_, writes := p.model.(family.Writer)
 	prompts := make([]prompt, len(requests))
 	for i, r := range requests {
@@ -87,7 +92,7 @@ func (p *Pipeline) prompts(requests []Request) ([]prompt, error) {
 			if part.Item == nil && part.Image != nil {
 				part.Item = media.Picture{Image: part.Image}
 			}
-			q.parts = append(q.parts, family.Part{Text: part.Text, Item: part.Item})
+			q.parts = append(q.parts, family.Part{Text: part.Text, Item: part.Item, Role: part.Role})
 			if part.Item != nil {
 				q.items = append(q.items, part.Item)
 			} else {
@@ -95,7 +100,7 @@ func (p *Pipeline) prompts(requests []Request) ([]prompt, error) {
 			}
 		}
 		switch {
-		case converses || !writes:
+		case converses || chats || !writes:
 		case len(q.items) == 0:
 			return nil, fmt.Errorf("%w: there is no picture", ErrImage)
 		case len(q.items) > 1:
@@ -125,17 +130,21 @@ func (p *Pipeline) spell(r Request, converser family.Converser) ([]Part, error) 
 	if err != nil {
 		return nil, err
 	}
+	role := ""
+	if m, ok := p.model.(family.Chatter); ok && m.Chats() && r.Prompt == "" {
+		role = "user"
+	}
 	switch {
 	case r.Encoded != nil:
-		parts = append(parts, Part{Item: r.Encoded})
+		parts = append(parts, Part{Item: r.Encoded, Role: role})
 	case r.Item != nil:
-		parts = append(parts, Part{Item: r.Item})
+		parts = append(parts, Part{Item: r.Item, Role: role})
 	case r.Regions != nil && slices.Contains(p.model.Media(), media.Regions):
 		parts = append(parts, Part{Item: r.Regions})
 	case r.Image != nil:
-		parts = append(parts, Part{Image: r.Image})
+		parts = append(parts, Part{Image: r.Image, Role: role})
 	}
-	return append(parts, Part{Text: text}), nil
+	return append(parts, Part{Text: text, Role: role}), nil
 }
 
 // template returns the text of a request without its pictures.

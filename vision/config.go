@@ -43,6 +43,8 @@ const (
 	sam                     // the longest edge alone
 	siglip                  // both sides, though a bare number is an edge
 	explicit                // no class named: everything that matters must be said
+	idefics3                // do_image_splitting, max_image_size: squares
+	qwen2VL                 // min_pixels, max_pixels: patches
 )
 
 func square(n int) sizeRule { return sizeRule{height: n, width: n} }
@@ -96,12 +98,22 @@ var families = map[string]family{
 		size: square(224), square: true, resample: Bicubic, mean: clipMean, std: clipStd,
 		kind: idefics, reads: []string{"image_size", "image_mean", "image_std", "rescale_factor"},
 	},
+	"Idefics3": idefics3Family, "SmolVLM": idefics3Family,
+	"Qwen2VL": {
+		resample: Bicubic, mean: clipMean, std: clipStd, kind: qwen2VL,
+		reads: []string{"min_pixels", "max_pixels", "patch_size", "merge_size", "temporal_patch_size"},
+	},
 	"Sam": {
 		size: sizeRule{longest: 1024}, resample: Bilinear, mean: imageMean, std: imageStd, pad: true, padSize: square(1024),
 		kind: sam, reads: []string{"do_pad", "pad_size"},
 	},
 	"Siglip": {size: square(224), resample: Bicubic, mean: halfMean, std: halfMean, kind: siglip},
 	"ViT":    {size: square(224), square: true, resample: Bilinear, mean: halfMean, std: halfMean},
+}
+
+var idefics3Family = family{
+	size: sizeRule{longest: 4 * 364}, resample: Lanczos, mean: halfMean, std: halfMean, kind: idefics3,
+	reads: []string{"do_image_splitting", "max_image_size", "do_convert_rgb", "do_pad"},
 }
 
 // config is the union of the fields that are understood.
@@ -134,6 +146,13 @@ type config struct {
 	NumChannels   *int            `json:"num_channels"`
 	ImageChannels *int            `json:"image_num_channels"`
 	DefaultSquare *bool           `json:"default_to_square"`
+	DoSplit       *bool           `json:"do_image_splitting"`
+	MaxImageSize  json.RawMessage `json:"max_image_size"`
+	MinPixels     *int            `json:"min_pixels"`
+	MaxPixels     *int            `json:"max_pixels"`
+	PatchSize     *int            `json:"patch_size"`
+	MergeSize     *int            `json:"merge_size"`
+	TemporalSize  *int            `json:"temporal_patch_size"`
 }
 
 // understood are the keys of config; inert are those that change no pixel.
@@ -143,13 +162,14 @@ var (
 		"use_square_size", "resample", "crop_pct", "do_center_crop", "crop_size", "do_rescale", "rescale_factor",
 		"rescale_offset", "include_top", "do_normalize", "image_mean", "image_std", "do_convert_rgb", "do_pad",
 		"pad_size", "do_thumbnail", "do_align_long_axis", "data_format", "num_channels", "image_num_channels",
-		"default_to_square", "pad_and_return_pixel_mask",
+		"default_to_square", "pad_and_return_pixel_mask", "do_image_splitting", "max_image_size",
+		"min_pixels", "max_pixels", "patch_size", "merge_size", "temporal_patch_size",
 	}
 	inert = []string{
 		"processor_class", "_valid_processor_keys", "auto_map", "return_tensors", "device", "disable_grouping",
 		"transformers_version", "model_input_names", "num_query_tokens", "image_seq_length", "feature_extractor",
 		"tokenizer_class", "_name_or_path", "name_or_path", "do_reduce_labels", "return_segmentation_masks", "format",
-		"do_convert_annotations", "mask_size", "mask_pad_size",
+		"do_convert_annotations", "mask_size", "mask_pad_size", "video_sampling", "return_row_col_info",
 		"tasks_answer_post_processing_type", "task_prompts_without_inputs", "task_prompts_with_input",
 		"post_processor_config", "num_additional_image_tokens",
 	}
@@ -197,7 +217,11 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 		bareIsSquare = *c.DefaultSquare
 	}
 	p.size = f.size
-	if !isNull(c.Size) {
+	if f.kind == qwen2VL {
+		if err := c.patching(p); err != nil {
+			return err
+		}
+	} else if !isNull(c.Size) {
 		if p.size, err = parseSize("size", c.Size, bareIsSquare); err != nil {
 			return err
 		}
@@ -208,10 +232,14 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 	if orElse(c.UseSquareSize, false) && p.size.shortest > 0 {
 		p.size = square(p.size.shortest)
 	}
-	if f.kind == donut {
-		if err := c.page(p); err != nil {
-			return err
-		}
+	switch f.kind {
+	case donut:
+		err = c.page(p)
+	case idefics3:
+		err = c.tiling(p)
+	}
+	if err != nil {
+		return err
 	}
 	if err := c.checkSize(f, p); err != nil {
 		return err
@@ -276,6 +304,12 @@ func (c *config) refuse(f family) error {
 	}
 	if f.kind != efficientNet && (orElse(c.RescaleOffset, false) || orElse(c.IncludeTop, false)) {
 		return imageErrorf("rescale_offset and include_top belong to EfficientNetImageProcessor")
+	}
+	if f.kind != idefics3 && (c.DoSplit != nil || !isNull(c.MaxImageSize)) {
+		return imageErrorf("do_image_splitting and max_image_size belong to Idefics3ImageProcessor")
+	}
+	if f.kind != qwen2VL && (c.MinPixels != nil || c.MaxPixels != nil || c.PatchSize != nil) {
+		return imageErrorf("min_pixels, max_pixels and patch_size belong to Qwen2VLImageProcessor")
 	}
 	if f.kind != donut && (orElse(c.DoAlign, false) || orElse(c.DoThumbnail, false)) {
 		return imageErrorf("do_align_long_axis and do_thumbnail belong to DonutImageProcessor")

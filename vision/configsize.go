@@ -2,6 +2,7 @@ package vision
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -122,4 +123,23 @@ func parseSize(field string, raw json.RawMessage, bareIsSquare bool) (s sizeRule
 		return s, imageErrorf("%s: %.60s gives neither height and width nor an edge", field, raw)
 	}
 	return s, nil
+}
+
+// parsePixels reads Qwen2VLImageProcessor's size, whose edges are numbers of pixels, and which older
+// files give as min_pixels and max_pixels. Version 4.57.6 does not look at it, others do.
+func parsePixels(raw json.RawMessage) (pixels [2]int, err error) {
+	var size struct {
+		Least        int `json:"min_pixels"`
+		Most         int `json:"max_pixels"`
+		ShortestEdge int `json:"shortest_edge"`
+		LongestEdge  int `json:"longest_edge"`
+	}
+	if err := json.Unmarshal(raw, &size); err != nil {
+		return pixels, imageErrorf("size: %w", err)
+	}
+	pixels = [2]int{cmp.Or(size.ShortestEdge, size.Least), cmp.Or(size.LongestEdge, size.Most)}
+	if min(pixels[0], pixels[1]) < 1 {
+		return pixels, imageErrorf("Qwen2VLImageProcessor needs size.shortest_edge and longest_edge")
+	}
+	return pixels, nil
 }

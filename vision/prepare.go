@@ -8,8 +8,10 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// Prepare returns pixel_values [B,3,H,W] float32, one row a picture, as Preprocess does. It makes a
-// Preprocessor a media.Preparer. Items that are no pictures give an error that wraps ErrImage.
+// Prepare returns pixel_values [B,3,H,W] float32, one row a picture, as Preprocess does; for a model
+// that sees pictures in squares one row a square, and pixel_attention_mask; for one that sees patches
+// one row a patch, [B,3*F*S*S]. It makes a Preprocessor a
+// media.Preparer. Items that are no pictures give an error that wraps ErrImage.
 func (p *Preprocessor) Prepare(ctx context.Context, items []media.Item) (media.Prepared, error) {
 	pictures := make([]image.Image, len(items))
 	rows := make([][2]int, len(items))
@@ -19,6 +21,12 @@ func (p *Preprocessor) Prepare(ctx context.Context, items []media.Item) (media.P
 			return media.Prepared{}, imageErrorf("item %d is no picture", i+1)
 		}
 		pictures[i], rows[i] = picture.Image, [2]int{i, i + 1}
+	}
+	if p.patches.side > 0 {
+		return p.preparePatches(ctx, pictures)
+	}
+	if p.tiles.side > 0 {
+		return p.prepareTiles(ctx, pictures)
 	}
 	pixels, err := p.Preprocess(ctx, pictures...)
 	if err != nil {

@@ -27,6 +27,8 @@ type Preprocessor struct {
 	padSize  sizeRule // zero: the largest of the batch
 	onWhite  bool     // blend transparent pixels with white
 	table    [3][256]float32
+	tiles    tiling
+	patches  patching
 
 	// Donut's pictures are laid on a page.
 	page        sizeRule // its height and width
@@ -108,7 +110,11 @@ func (p *Preprocessor) layout(w, h int) (l layout) {
 		w, h = h, w
 	}
 	crop, doCrop := p.cropSize, p.doCrop
-	if p.doResize {
+	if t := p.patches; t.side > 0 && p.doResize {
+		if fitW, fitH, err := t.fit(w, h); err == nil {
+			w, h = fitW, fitH
+		}
+	} else if p.doResize {
 		rule := p.size
 		if p.cropPct > 0 { // ConvNext
 			if s := rule.shortest; s < 384 {
@@ -277,6 +283,17 @@ var pictures = sync.Pool{New: func() any { return new(RGB) }}
 func (p *Preprocessor) Preprocess(
 	ctx context.Context, imgs ...image.Image,
 ) (*tensor.Tensor, error) {
+	if p.patches.side > 0 {
+		prepared, err := p.preparePatches(ctx, imgs)
+		return prepared.Tensors["pixel_values"], err
+	}
+	if p.tiles.side > 0 {
+		squares, _, _, err := p.cutAll(ctx, imgs)
+		if err != nil {
+			return nil, err
+		}
+		return p.Tensor(ctx, squares...)
+	}
 	batch := make([]*RGB, len(imgs))
 	for i := range batch {
 		batch[i] = pictures.Get().(*RGB)

@@ -24,6 +24,7 @@ type askOptions struct {
 	shots     []string
 	shotsFile string
 	regions   string
+	raw       string
 }
 
 func newAskCommand(env *environment) *cobra.Command {
@@ -57,6 +58,9 @@ sees regions instead of pixels. ` + mini.Regions + ` finds things on a plain gro
 itself; for a photograph, or a model that cannot, a detector's regions are given
 by --regions FILE.npz or FILE.tsv; IMAGE then only names the picture.
 
+--raw-prompt TEXT takes the question's place and is given to the model as it
+stands: without its chat template, with the markup that it reads.
+
 With --json each answer is one line {"image","question","answer","tokens",
 "logprob","seconds","token_logprobs"}, or {"image","error"}.
 
@@ -64,6 +68,12 @@ With --json each answer is one line {"image","question","answer","tokens",
 
 ` + exitHelp,
 		Args: func(cmd *cobra.Command, args []string) error {
+			if o.raw != "" {
+				if o.questions != "" || len(o.asked) > 0 || len(o.choices) > 0 {
+					return usageOf(cmd, "--raw-prompt takes the place of questions, and knows no --choices")
+				}
+				o.asked = []string{o.raw}
+			}
 			switch {
 			case o.questions == "" && len(o.asked) > 0:
 				return o.needs(0)(cmd, args)
@@ -99,6 +109,7 @@ With --json each answer is one line {"image","question","answer","tokens",
 	o.batchOptions.addFlags(cmd, "JSON lines")
 	f := cmd.Flags()
 	f.StringArrayVar(&o.asked, "question", nil, "a question about the pictures (repeat)")
+	f.StringVar(&o.raw, "raw-prompt", "", "the prompt as the model reads it, in a question's place")
 	f.StringVar(&o.questions, "questions", "",
 		"read pictures and questions from a file of JSON lines")
 	f.StringSliceVar(&o.choices, "choices", nil, "pick among these answers, such as yes,no")
@@ -223,6 +234,9 @@ func (a *asker) settings() (api.Settings, error) {
 	} else {
 		settings.SetList("questions", a.all)
 	}
+	if a.options.raw != "" {
+		settings["raw_prompt"] = a.options.raw
+	}
 	settings.SetList("choices", a.options.choices)
 	settings.SetList("shots", a.shown)
 	if a.options.regions != "" {
@@ -304,7 +318,7 @@ func (a *asker) requests(l api.Loaded) (requests []pipeline.Request) {
 		about.Item = l.Item
 	}
 	for _, q := range a.questions(l) {
-		about.Question = q.Question
+		about.Question, about.Prompt = q.Question, a.options.raw
 		requests = append(requests, about)
 	}
 	return requests

@@ -18,6 +18,7 @@ type captionOptions struct {
 
 	sidecar   bool
 	prefix    string
+	raw       string
 	overwrite bool
 }
 
@@ -61,6 +62,7 @@ With --json each picture is one line {"image","caption","tokens","logprob",
 	f.BoolVar(&o.sidecar, "sidecar", false,
 		"write each caption to NAME.txt beside its picture, too")
 	f.StringVar(&o.prefix, "prefix", "", "with --sidecar: text in front of each caption there")
+	f.StringVar(&o.raw, "raw-prompt", "", "the prompt as the model reads it, markup included")
 	f.BoolVar(&o.overwrite, "overwrite", false, "with --sidecar: replace a NAME.txt that is there")
 	return cmd
 }
@@ -92,6 +94,9 @@ func runCaption(ctx context.Context, env *environment, o captionOptions, args []
 		return c.stream(ctx, env, found.pictures)
 	}
 	settings := o.settings()
+	if o.raw != "" {
+		settings["raw_prompt"] = o.raw
+	}
 	if err := settings.SetGeneration(p, o.generation()); err != nil {
 		return err
 	}
@@ -122,7 +127,7 @@ type captions struct {
 func (c *captions) caption(ctx context.Context, batch []api.Loaded) ([][]*pipeline.Text, error) {
 	requests := make([]pipeline.Request, len(batch))
 	for i, l := range batch {
-		requests[i].Item = l.Item
+		requests[i].Item, requests[i].Prompt = l.Item, c.options.raw
 	}
 	return c.pipeline.Generate(ctx, requests, c.options.generation()...)
 }
@@ -173,7 +178,7 @@ func (c *captions) stream(
 		if err != nil {
 			return err
 		}
-		request := pipeline.Request{Image: img}
+		request := pipeline.Request{Image: img, Prompt: c.options.raw}
 		var tokens []pipeline.Token
 		return env.printStream(func(yield func(pipeline.Token, error) bool) {
 			for t, err := range c.pipeline.Stream(ctx, request, c.options.generation()...) {

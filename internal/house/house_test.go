@@ -19,7 +19,8 @@ const module = "github.com/crossattn/xpipe/"
 // stands for the packages below it that have no line of their own. CONTRIBUTING.md says what each
 // is for.
 var order = []string{
-	"internal/cmem", "internal/bom", "internal/fakelib", "internal/filelock", "internal/references", "internal/sweep",
+	"internal/cmem", "internal/bom", "internal/fakelib", "internal/filelock", "internal/jinja", "internal/references",
+	"internal/sweep",
 	"tensor",
 	"media",
 	"onnx/pb", "onnx/ir", "onnx",

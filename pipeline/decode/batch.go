@@ -31,6 +31,9 @@ type Prompt struct {
 	// Embeds are pieces of [L,D], one behind another: a picture's rows, the text's. A decoder that
 	// takes ids does not look at them.
 	Embeds [][]float32
+	// Places are the positions [3][L] of time, row and column, for a decoder that takes three; nil
+	// where positions are counted.
+	Places [][]int64
 	// Media [L] is the picture that each position attends to, -1 for none; nil for a decoder
 	// without masks of gated cross-attention.
 	Media []int
@@ -61,6 +64,10 @@ type Start struct {
 	// Media is the number of pictures in the prompt that has most of them, for decoders with gated
 	// cross-attention.
 	Media int
+	// Apart runs prompts of different lengths in batches of their own, without padding: some
+	// operators of decoders that other tools exported (GroupQueryAttention) count tokens, and would
+	// take padding on the left for text.
+	Apart bool
 }
 
 // batch is a Sequences of a Decoder.
@@ -102,7 +109,7 @@ func (d *Decoder) Begin(start Start) (Sequences, error) {
 	if err := d.checkConstants(start.Fixed, len(start.Prompts)); err != nil {
 		return nil, err
 	}
-	if !d.pads {
+	if !d.pads || start.Apart {
 		byLength := map[int][]int{}
 		for i := range start.Prompts {
 			n := d.lengthOf(&start.Prompts[i], start.Width)
@@ -424,7 +431,9 @@ func (b *batch) inputs(
 func (b *batch) addPositions(
 	g *graph.Graph, every map[string]*tensor.Tensor, length int,
 ) (err error) {
-	if g.HasInput(graph.PositionIDs) {
+	if hasPlaces(g) {
+		every[graph.PositionIDs], err = b.places(length)
+	} else if g.HasInput(graph.PositionIDs) {
 		positions := make([]int64, 0, len(b.mask)*length)
 		for _, row := range b.mask {
 			at := int64(0)

@@ -18,6 +18,7 @@ type decoderConfig struct {
 	GPTHeads     int `json:"n_head"`
 	KeyHeads     int `json:"num_key_value_heads"`
 	HeadDim      int `json:"head_dim"`
+	HeadSize     int `json:"head_size"` // genai_config.json's name
 	Model        int `json:"d_model"`
 	Hidden       int `json:"hidden_size"`
 	GPTWidth     int `json:"n_embd"`
@@ -26,7 +27,7 @@ type decoderConfig struct {
 func (c decoderConfig) sides() cacheSides {
 	heads := cmp.Or(c.DecoderHeads, c.Heads, c.GPTHeads)
 	width := cmp.Or(c.Model, c.Hidden, c.GPTWidth)
-	dim := c.HeadDim
+	dim := cmp.Or(c.HeadDim, c.HeadSize)
 	if dim <= 0 && heads > 0 {
 		dim = width / heads
 	}
@@ -41,13 +42,25 @@ func (c decoderConfig) sides() cacheSides {
 }
 
 // configSides reads the sides of the cache from config.json, for graphs that declare them with
-// names instead of numbers: from the decoder's section where the file has one. They are unknown
+// names instead of numbers: from the decoder's section where the file has one, or from
+// genai_config.json in a folder without config.json. They are unknown
 // where it says nothing of the kind, and for xpipe's own bundles, whose graphs have the numbers.
 func configSides(bundle *models.Bundle) cacheSides {
 	unknown := decoderConfig{}.sides()
 	var file map[string]json.RawMessage
-	if bundle.Layout == "" || bundle.JSON("config.json", &file) != nil {
+	if bundle.Layout == "" {
 		return unknown
+	}
+	if bundle.JSON("config.json", &file) != nil {
+		var genAI struct {
+			Model struct {
+				Decoder decoderConfig `json:"decoder"`
+			} `json:"model"`
+		}
+		if bundle.JSON("genai_config.json", &genAI) != nil {
+			return unknown
+		}
+		return genAI.Model.Decoder.sides()
 	}
 	for _, section := range []string{"decoder", "text_config"} {
 		var part decoderConfig

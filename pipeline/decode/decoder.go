@@ -53,9 +53,10 @@ func (c *cache) empty(rows int) (*tensor.Tensor, error) {
 // maxCacheSide is far beyond the heads, and their width, of any model.
 const maxCacheSide = 1 << 20
 
-// Open opens the graph of the role decoder, or those of decoder_model and decoder_with_past_model
-// without it, and embed_tokens for a decoder that takes embeddings. It checks that they have the
-// inputs and outputs a decoder needs; errors about those wrap graph.ErrBundle.
+// Open opens the graph of the role decoder, or model in a bundle without one, or those of
+// decoder_model and decoder_with_past_model, and embed_tokens for a decoder that takes embeddings. It
+// checks that they have the inputs and outputs a decoder needs; errors about those wrap
+// graph.ErrBundle.
 func Open(o *graph.Opener) (*Decoder, error) {
 	d := &Decoder{maxPositions: o.Bundle.Limits["max_positions"]}
 	if d.maxPositions <= 0 {
@@ -88,14 +89,18 @@ func Open(o *graph.Opener) (*Decoder, error) {
 }
 
 func (d *Decoder) openGraphs(o *graph.Opener) (err error) {
-	whole := o.Bundle.Has(graph.Decoder) || !o.Bundle.Has(graph.DecoderFirst)
-	if o.Bundle.Has(graph.EmbedTokens) || whole && !o.Bundle.Has(graph.Decoder) {
+	role := graph.Decoder
+	if !o.Bundle.Has(role) && o.Bundle.Has(graph.Model) {
+		role = graph.Model // a text model that is nothing but a decoder
+	}
+	whole := o.Bundle.Has(role) || !o.Bundle.Has(graph.DecoderFirst)
+	if o.Bundle.Has(graph.EmbedTokens) || whole && !o.Bundle.Has(role) {
 		if d.embed, err = o.Open(graph.EmbedTokens); err != nil {
 			return err
 		}
 	}
 	if whole {
-		if d.first, err = o.Open(graph.Decoder); err != nil {
+		if d.first, err = o.Open(role); err != nil {
 			return err
 		}
 		d.next = d.first

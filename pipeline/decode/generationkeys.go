@@ -32,6 +32,9 @@ func generationKeys(bundle *models.Bundle) (map[string]json.RawMessage, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return keys, err
 	}
+	if keys := genAIKeys(bundle); keys != nil {
+		return keys, nil
+	}
 	return configKeys(bundle)
 }
 
@@ -61,6 +64,25 @@ func configKeys(bundle *models.Bundle) (map[string]json.RawMessage, error) {
 	}
 	maps.Copy(keys, known(config))
 	return keys, nil
+}
+
+// genAIKeys returns what onnxruntime-genai's genai_config.json says of the search, but for
+// max_length, which is the size of a buffer there; nil where there is no such file.
+func genAIKeys(bundle *models.Bundle) map[string]json.RawMessage {
+	var file struct {
+		Model  map[string]json.RawMessage `json:"model"`
+		Search map[string]json.RawMessage `json:"search"`
+	}
+	if bundle.JSON("genai_config.json", &file) != nil {
+		return nil
+	}
+	keys := map[string]json.RawMessage{}
+	maps.Copy(keys, known(file.Search))
+	delete(keys, "max_length")
+	if eos := file.Model["eos_token_id"]; eos != nil {
+		keys["eos_token_id"] = eos
+	}
+	return keys
 }
 
 // known drops keys that are null.

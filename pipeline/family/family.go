@@ -74,12 +74,19 @@ type Model interface {
 type Part struct {
 	Text string
 	Item media.Item
+	// Role makes the part one of a conversation, for a Chatter: "system", "user" or "assistant".
+	// Neighbouring parts of one role are one message.
+	Role string
 }
 
 // Encoded is the output of a model's encoder for one item: [1,N,D] float32 patches, queries or
 // latents, which the decoder reads. Any number of prompts may use it.
 type Encoded struct {
 	States *tensor.Tensor
+	// Grid has the columns and rows of tiles, or of patches, that the item was cut into, and Tiles
+	// is how many there are with the whole picture; zero for models that do not cut.
+	Grid  image.Point
+	Tiles int
 }
 
 // Segment is a piece of a composed prompt: text, or an item's rows.
@@ -89,7 +96,8 @@ type Segment struct {
 	// Embeds are the rows [1,N,D] of an item, which replace it in the prompt or which
 	// cross-attention reads; nil for text.
 	Embeds *tensor.Tensor
-	Media  int // the item's index among those of the prompt
+	Media  int         // the item's index among those of the prompt
+	Grid   image.Point // that of Encoded
 }
 
 // Writer is a model that writes text.

@@ -10,4 +10,6 @@ var Families = Table{
 	flamingoRow,
 	lxmertRow,
 	clipRow,
+	textRow,
+	llavaRow,
 }

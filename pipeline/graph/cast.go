@@ -23,6 +23,13 @@ func Cast(t *tensor.Tensor, dtype tensor.DType) *tensor.Tensor {
 		return castTo(t, tensor.Data[int64](t), func(v int64) int32 { return int32(v) })
 	case t.DType() == tensor.Int64 && dtype == tensor.Bool:
 		return castTo(t, tensor.Data[int64](t), func(v int64) bool { return v != 0 })
+	case t.DType() == tensor.Bool && dtype == tensor.Int64:
+		return castTo(t, tensor.Data[bool](t), func(v bool) int64 {
+			if v {
+				return 1
+			}
+			return 0
+		})
 	}
 	return t
 }

@@ -49,6 +49,14 @@ func (o *Opener) Open(role string) (*Graph, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", source.Name, err)
 	}
+	usual, err := renames(o.Bundle, role, session)
+	if err != nil {
+		session.Close()
+		return nil, err
+	}
+	if usual != nil {
+		session = rename(session, usual)
+	}
 	g := &Graph{Session: session, Role: role}
 	o.opened = append(o.opened, g)
 	return g, nil

@@ -1,0 +1,292 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/onnx/pb"
+)
+
+// decoderGolden is what transformers writes with a folder's model, made by
+// python -m xpipe_export.golden.decoders.
+type decoderGolden struct {
+	Rows []decoderRow `json:"rows"`
+}
+
+type decoderRow struct {
+	Prompt   string `json:"prompt"`
+	Messages []struct {
+		Role    string          `json:"role"`
+		Content json.RawMessage `json:"content"`
+	} `json:"messages"`
+	Images   []string `json:"images"`
+	Text     string   `json:"text"`
+	InputIDs []int64  `json:"input_ids"`
+	IDs      []int64  `json:"ids"`
+}
+
+func loadDecoderGolden(t *testing.T, model string) (g decoderGolden) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(layoutsDir, model, "golden.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(data, &g); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// request is the row as a Request.
+func (r *decoderRow) request(t *testing.T) Request {
+	t.Helper()
+	var parts []Part
+	image := 0
+	add := func(role string, p Part) {
+		p.Role = role
+		parts = append(parts, p)
+	}
+	next := func() Part {
+		image++
+		return Part{Image: loadImage(t, filepath.Join(familiesDir, "images", r.Images[image-1]))}
+	}
+	for _, m := range r.Messages {
+		var text string
+		if json.Unmarshal(m.Content, &text) == nil {
+			add(m.Role, Part{Text: text})
+			continue
+		}
+		var list []struct{ Type, Text string }
+		if err := json.Unmarshal(m.Content, &list); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range list {
+			if c.Type == "image" {
+				add(m.Role, next())
+			} else {
+				add(m.Role, Part{Text: c.Text})
+			}
+		}
+	}
+	if r.Messages == nil {
+		for range r.Images {
+			add("", next())
+		}
+		add("", Part{Text: r.Prompt})
+	}
+	return Request{Parts: parts}
+}
+
+// Decoder-only models in other tools' layouts write PyTorch's ids, one at a time and in a batch of
+// unequal lengths.
+func TestDecodersEqualTransformers(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ model, variant string }{
+		{model: "llama-optimum"}, {model: "llama-genai"}, {model: "llava-transformersjs"},
+		{model: "idefics3-transformersjs"}, {model: "qwen2vl-transformersjs"},
+	} {
+		t.Run(fmt.Sprint(c.model, " ", c.variant), func(t *testing.T) {
+			dir, g := filepath.Join(layoutsDir, c.model), loadDecoderGolden(t, c.model)
+			eachEngine(t, func(t *testing.T, eng engine.Engine) {
+				ctx := context.Background()
+				p, err := Open(ctx, dir, WithEngine(eng), WithVariant(c.variant))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer p.Close()
+				twelve := func(g *Generation) { g.MaxNewTokens = 12 }
+				var requests []Request
+				for i, row := range g.Rows {
+					requests = append(requests, row.request(t))
+					got, err := p.Generate(ctx, requests[i:i+1], twelve)
+					if err != nil {
+						t.Fatalf("row %d: %v", i, err)
+					}
+					sameIDs(t, fmt.Sprint("row ", i), got[0][0], row.IDs)
+				}
+				got, err := p.Generate(ctx, requests, twelve)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, row := range g.Rows {
+					sameIDs(t, fmt.Sprint("row of a batch ", i), got[i][0], row.IDs)
+				}
+				beams := func(g *Generation) { g.MaxNewTokens, g.NumBeams = 4, 2 }
+				if _, err := p.Generate(ctx, requests, beams); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+func sameIDs(t *testing.T, name string, got *Text, want []int64) {
+	t.Helper()
+	var ids []int64
+	for _, token := range got.Tokens {
+		ids = append(ids, token.ID)
+	}
+	if !slices.Equal(ids, want) {
+		t.Errorf("%s: ids %v, want %v", name, ids, want)
+	}
+}
+
+// genai_config.json may name inputs and outputs otherwise, and leave the cache's sizes to itself.
+func TestGenAINames(t *testing.T) {
+	t.Parallel()
+	fsys := only(t, filepath.Join(layoutsDir, "llama-genai"), "chat_template.jinja", "tokenizer_config.json")
+	model := &pb.ModelProto{}
+	if err := proto.Unmarshal(fsys["model.onnx"].Data, model); err != nil {
+		t.Fatal(err)
+	}
+	other := strings.NewReplacer(
+		"past_key_values.", "old_", ".key", "_k", ".value", "_v", "present.", "new_", "logits", "scores",
+		"input_ids", "tokens", "attention_mask", "seen")
+	rename := func(names []string) {
+		for i := range names {
+			if strings.HasPrefix(names[i], "present.") || strings.HasPrefix(names[i], "past_key_values.") ||
+				slices.Contains([]string{"logits", "input_ids", "attention_mask"}, names[i]) {
+				names[i] = other.Replace(names[i])
+			}
+		}
+	}
+	for _, n := range model.Graph.Node {
+		rename(n.Input)
+		rename(n.Output)
+	}
+	for _, v := range slices.Concat(model.Graph.Input, model.Graph.Output) {
+		names := []string{*v.Name}
+		rename(names)
+		v.Name = &names[0]
+		if dims := v.Type.GetTensorType().Shape.Dim; len(dims) == 4 {
+			for _, i := range []int{1, 3} {
+				dims[i].Value = &pb.TensorShapeProto_Dimension_DimParam{DimParam: "any"}
+			}
+		}
+	}
+	var err error
+	if fsys["model.onnx"].Data, err = proto.Marshal(model); err != nil {
+		t.Fatal(err)
+	}
+	config := fsys["genai_config.json"].Data
+	for _, name := range []string{
+		"past_key_values.%d.key", "past_key_values.%d.value", "present.%d.key", "present.%d.value", `: "logits"`,
+		`: "input_ids"`, `: "attention_mask"`,
+	} {
+		if !bytes.Contains(config, []byte(name)) {
+			t.Fatalf("genai_config.json has no %s", name)
+		}
+		config = bytes.ReplaceAll(config, []byte(name), []byte(other.Replace(name)))
+	}
+	fsys["genai_config.json"].Data = config
+	g := loadDecoderGolden(t, "llama-genai")
+	p, err := OpenFS(t.Context(), fsys, WithEngine(goEngine))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for i, row := range g.Rows {
+		if row.Messages != nil {
+			continue // the template is not there
+		}
+		got, err := p.Generate(t.Context(), []Request{{Prompt: row.Prompt}}, func(g *Generation) { g.MaxNewTokens = 12 })
+		if err != nil {
+			t.Fatal(err)
+		}
+		sameIDs(t, fmt.Sprint("row ", i), got[0][0], row.IDs)
+	}
+	talk := Request{Parts: []Part{{Text: "hi", Role: "user"}}}
+	if _, err := p.Generate(t.Context(), []Request{talk}); !errors.Is(err, ErrUnsupported) {
+		t.Errorf("a conversation without a template: %v", err)
+	}
+}
+
+// Places for pictures that do not fit the pictures are an error with both numbers; a prompt may have
+// a place for each row.
+func TestPlacesInPrompt(t *testing.T) {
+	t.Parallel()
+	p, err := Open(t.Context(), filepath.Join(layoutsDir, "llava-transformersjs"), WithEngine(goEngine))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	img := loadImage(t, filepath.Join(familiesDir, "images", "figure0.png"))
+	few := func(g *Generation) { g.MaxNewTokens = 12 }
+	write := func(prompt string) ([][]*Text, error) {
+		return p.Generate(t.Context(), []Request{{Image: img, Prompt: prompt}}, few)
+	}
+	want := loadDecoderGolden(t, "llava-transformersjs")
+	last := want.Rows[len(want.Rows)-1]
+	for _, prompt := range []string{last.Prompt, last.Text, strings.Repeat("<image>", 16) + "\na photo of", "a photo of"} {
+		got, err := write(prompt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sameIDs(t, prompt, got[0][0], last.IDs)
+	}
+	for prompt, wrong := range map[string]string{
+		"<image><image> x":            `"<image>" 2 times, for 1 pictures of 16 rows`,
+		strings.Repeat("<image>", 15): "15 times, for 1 pictures of 16 rows",
+		strings.Repeat("<image>", 17): "17 times",
+	} {
+		if _, err := write(prompt); !errors.Is(err, ErrPrompt) || !strings.Contains(err.Error(), wrong) {
+			t.Errorf("%q: %v, want %s", prompt, err, wrong)
+		}
+	}
+	mixed := Request{Parts: []Part{{Text: "hi", Role: "user"}, {Text: "x"}}}
+	if _, err := p.Generate(t.Context(), []Request{mixed}); !errors.Is(err, ErrPrompt) {
+		t.Errorf("parts with and without a role: %v", err)
+	}
+}
+
+// Files of other types write what their own weights give: float16 ones PyTorch's ids, for the weights
+// are exact in it; those of 4 bits the same on both engines.
+func TestDecoderVariants(t *testing.T) {
+	t.Parallel()
+	g := loadDecoderGolden(t, "llama-optimum")
+	var requests []Request
+	for _, row := range g.Rows {
+		requests = append(requests, row.request(t))
+	}
+	write := func(eng engine.Engine, variant string) [][]*Text {
+		p, err := Open(t.Context(), filepath.Join(layoutsDir, "llama-optimum"), WithEngine(eng), WithVariant(variant))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		texts, err := p.Generate(t.Context(), requests, func(g *Generation) { g.MaxNewTokens = 12 })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return texts
+	}
+	// ONNX Runtime 1.24 cannot open such float16 files (microsoft/onnxruntime#26717).
+	for i, texts := range write(goEngine, "fp16") {
+		sameIDs(t, fmt.Sprint("fp16, row ", i), texts[0], g.Rows[i].IDs)
+	}
+	var first [][]*Text
+	eachEngine(t, func(t *testing.T, eng engine.Engine) {
+		texts := write(eng, "q4")
+		if first == nil {
+			first = texts
+		}
+		for i := range texts {
+			var want []int64
+			for _, token := range first[i][0].Tokens {
+				want = append(want, token.ID)
+			}
+			sameIDs(t, fmt.Sprint("q4, row ", i), texts[i][0], want)
+		}
+	})
+}

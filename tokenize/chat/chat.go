@@ -1,0 +1,263 @@
+// Package chat lays out conversations by a model's chat template, as transformers'
+// apply_chat_template does (4.57).
+package chat
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/crossattn/xpipe/internal/jinja"
+)
+
+// The kinds of failure: of the template, and of a conversation that it refuses.
+var (
+	ErrTemplate = jinja.ErrTemplate
+	ErrRefused  = jinja.ErrRaised
+)
+
+// Message is one turn of a conversation.
+type Message struct {
+	Role    string // "system", "user" or "assistant"
+	Content []Content
+}
+
+// Content is a piece of a message: text, or an item.
+type Content struct {
+	Text string
+	Type string // "image", "audio" or "video"; "" for text
+}
+
+// Template is a model's chat template. It is safe for concurrent use.
+type Template struct {
+	parsed *jinja.Template
+	tokens map[string]any // bos_token and others, which templates name
+}
+
+// The files that may hold a template, the first that has one being the one that counts.
+const (
+	jinjaFile     = "chat_template.jinja"
+	jsonFile      = "chat_template.json"
+	tokenizerFile = "tokenizer_config.json"
+)
+
+// Load reads the template of a folder, through a function that gives the content of its files. It
+// returns nil where none has one.
+func Load(read func(name string) ([]byte, error)) (*Template, error) {
+	source, err := find(read)
+	if source == "" || err != nil {
+		return nil, err
+	}
+	parsed, err := jinja.Parse(source)
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := specialTokens(read)
+	if err != nil {
+		return nil, err
+	}
+	variables := map[string]any{"tools": nil, "documents": nil, "add_generation_prompt": true}
+	for name, text := range tokens {
+		variables[name] = text
+	}
+	return &Template{parsed, variables}, nil
+}
+
+// find returns the template's source; "" where there is none.
+func find(read func(name string) ([]byte, error)) (string, error) {
+	data, err := read(jinjaFile)
+	if err == nil {
+		return string(data), nil
+	}
+	for _, name := range []string{jsonFile, tokenizerFile} {
+		if !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+		if data, err = read(name); err != nil {
+			continue
+		}
+		source, jsonErr := inJSON(data)
+		if jsonErr != nil {
+			return "", fmt.Errorf("%w: %s: %w", ErrTemplate, name, jsonErr)
+		}
+		if source != "" {
+			return source, nil
+		}
+		err = fs.ErrNotExist // it has none
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return "", err
+}
+
+// inJSON returns the key chat_template of a file: a template, or several by name, of which the one
+// named default counts.
+func inJSON(data []byte) (string, error) {
+	var file struct {
+		Template json.RawMessage `json:"chat_template"`
+	}
+	if err := json.Unmarshal(data, &file); err != nil {
+		return "", err
+	}
+	var one string
+	if len(file.Template) == 0 || json.Unmarshal(file.Template, &one) == nil {
+		return one, nil
+	}
+	var several []struct{ Name, Template string }
+	if err := json.Unmarshal(file.Template, &several); err != nil {
+		return "", err
+	}
+	for _, t := range several {
+		if t.Name == "default" {
+			return t.Template, nil
+		}
+	}
+	return "", nil
+}
+
+// specialTokens reads the texts of bos_token, eos_token and others from tokenizer_config.json, or
+// special_tokens_map.json without that.
+func specialTokens(read func(name string) ([]byte, error)) (map[string]string, error) {
+	tokens := map[string]string{}
+	for _, name := range []string{"special_tokens_map.json", tokenizerFile} {
+		data, err := read(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		var file map[string]json.RawMessage
+		if err == nil {
+			err = json.Unmarshal(data, &file)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w: %s: %w", ErrTemplate, name, err)
+		}
+		for key, value := range file {
+			if !strings.HasSuffix(key, "_token") {
+				continue
+			}
+			var object struct {
+				Content string `json:"content"`
+			}
+			var text string
+			if json.Unmarshal(value, &text) == nil && text != "" {
+				tokens[key] = text
+			} else if json.Unmarshal(value, &object) == nil && object.Content != "" {
+				tokens[key] = object.Content
+			}
+		}
+	}
+	return tokens, nil
+}
+
+// BeginToken returns the text of the token that begins a text; "" where none is known.
+func BeginToken(read func(name string) ([]byte, error)) string {
+	tokens, err := specialTokens(read)
+	if err != nil {
+		return ""
+	}
+	return tokens["bos_token"]
+}
+
+// Apply returns the text of a conversation, which ends where the assistant is to go on. Errors wrap
+// ErrTemplate, or ErrRefused where the template itself refuses the conversation.
+//
+// Templates take a message's content as a text or as a list of texts and items, and few take both.
+// The first form is used in which the template writes every text and, for each item, the
+// placeholder: a list where there is a placeholder, a text otherwise. In a text the placeholder
+// stands for each item, on a line of its own.
+func (t *Template) Apply(messages []Message, placeholder string) (string, error) {
+	forms := []bool{false, true} // whether contents are lists
+	if placeholder != "" {
+		forms = []bool{true, false}
+	}
+	var first error
+	for _, listed := range forms {
+		text, err := t.render(messages, listed, placeholder)
+		if err == nil {
+			err = complete(text, messages, placeholder)
+		}
+		if err == nil {
+			return text, nil
+		}
+		if first == nil || errors.Is(err, ErrRefused) && !errors.Is(first, ErrRefused) {
+			first = err
+		}
+	}
+	return "", first
+}
+
+func (t *Template) render(messages []Message, listed bool, placeholder string) (string, error) {
+	list := jinja.List{}
+	for _, m := range messages {
+		var content any
+		if listed {
+			content = m.list()
+		} else {
+			content = m.text(placeholder)
+		}
+		list = append(list, jinja.NewDict("role", m.Role, "content", content))
+	}
+	variables := map[string]any{"messages": list}
+	for name, v := range t.tokens {
+		variables[name] = v
+	}
+	return t.parsed.Render(variables)
+}
+
+func (m *Message) list() jinja.List {
+	content := jinja.List{}
+	for _, c := range m.Content {
+		if c.Type == "" {
+			content = append(content, jinja.NewDict("type", "text", "text", c.Text))
+		} else {
+			content = append(content, jinja.NewDict("type", c.Type))
+		}
+	}
+	return content
+}
+
+func (m *Message) text(placeholder string) string {
+	var b strings.Builder
+	for _, c := range m.Content {
+		if c.Type == "" {
+			b.WriteString(c.Text)
+		} else {
+			b.WriteString(placeholder + "\n")
+		}
+	}
+	return b.String()
+}
+
+// complete refuses a layout that lacks a text or a placeholder.
+func complete(text string, messages []Message, placeholder string) error {
+	at, items := 0, 0
+	for _, m := range messages {
+		for _, c := range m.Content {
+			if c.Type != "" {
+				items++
+				continue
+			}
+			// Templates may cut white space and what a model thought, before the last answer.
+			words := strings.TrimSpace(c.Text)
+			if m.Role == "assistant" || words == "" {
+				continue
+			}
+			i := strings.Index(text[at:], words)
+			if i < 0 {
+				return fmt.Errorf("%w: it does not write the text of a message", ErrTemplate)
+			}
+			at += i + len(words)
+			if m.Role == "system" {
+				at = 0 // it may stand anywhere
+			}
+		}
+	}
+	if placeholder != "" && strings.Count(text, placeholder) < items {
+		return fmt.Errorf("%w: it writes %q %d times for %d items",
+			ErrTemplate, placeholder, strings.Count(text, placeholder), items)
+	}
+	return nil
+}
