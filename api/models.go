@@ -5,8 +5,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/crossattn/xpipe/models"
+	"github.com/crossattn/xpipe/models/hub"
 	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline"
 )
@@ -25,11 +27,18 @@ type ModelInfo struct {
 // embeddedLicence is that of the embedded models; ATTRIBUTION.md names those of their data.
 const embeddedLicence = "Apache-2.0"
 
-// ListModels describes the embedded models, or those in the folders below dir where dir is not
-// empty. A folder without xpipe.json or graphs is none. The error is the file system's, or ctx's.
+// ListModels describes the embedded models and those in the hub's cache, or those in the folders
+// below dir where dir is not empty. A folder without xpipe.json or graphs is none; nor is a
+// repository of the cache without a file that a model has. The error is the file system's, or ctx's.
 func ListModels(ctx context.Context, dir string) ([]ModelInfo, error) {
 	names := mini.Names()
-	if dir != "" {
+	if dir == "" {
+		cached, err := cachedModels()
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, cached...)
+	} else {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			return nil, WithKind(err, KindInput)
@@ -56,6 +65,50 @@ func ListModels(ctx context.Context, dir string) ([]ModelInfo, error) {
 	return list, nil
 }
 
+// cachedModels are the names, org/name or org/name@revision, of what the hub's cache has with graphs.
+func cachedModels() ([]string, error) {
+	settings, err := HubSettings()
+	if err != nil {
+		return nil, err
+	}
+	cache := hub.Cache{Dir: settings.Cache}
+	repos, err := cache.Repos()
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, repo := range repos {
+		for _, revision := range repo.Revisions {
+			ref := hub.Ref{Repo: repo.Repo, Revision: revision}
+			dir, err := cache.Snapshot(ref)
+			if err == nil && looksLikeModel(dir) && hasGraphs(dir) {
+				names = append(names, ref.String())
+			}
+		}
+	}
+	return names, nil
+}
+
+// hasGraphs tells models that xpipe may run from the many that other programs keep in the cache.
+func hasGraphs(dir string) bool {
+	for _, pattern := range []string{"*.onnx", "*/*.onnx"} {
+		if found, _ := filepath.Glob(filepath.Join(dir, pattern)); len(found) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// RemoveModel deletes a model, org/name, from the hub's cache: every revision, and what other
+// programs fetched of it. Errors wrap hub.ErrName or hub.ErrNotCached, or are the file system's.
+func RemoveModel(name string) error {
+	settings, err := HubSettings()
+	if err != nil {
+		return err
+	}
+	return hub.Cache{Dir: settings.Cache}.Remove(name)
+}
+
 // looksLikeModel says whether a folder has the files by which models.Open tells a model.
 func looksLikeModel(dir string) bool {
 	for _, name := range []string{models.ManifestName, "config.json"} {
@@ -66,16 +119,45 @@ func looksLikeModel(dir string) bool {
 	return false
 }
 
-// Info opens the model, on the Go engine and without comparing hashes, and describes it.
+// largeModel is from how many bytes on a model is not opened to see what it can do.
+const largeModel = 256 << 20
+
+// tryOut opens the model and asks what it can do.
+func (m Model) tryOut(ctx context.Context, info *ModelInfo) error {
+	e, _, err := EngineConfig{}.Open(Engines[0])
+	if err != nil {
+		return err
+	}
+	p, err := m.Open(ctx, pipeline.WithEngine(e), pipeline.WithoutVerification())
+	if err != nil {
+		return err
+	}
+	info.Family, info.Tasks = p.Bundle().Family, TasksOf(p.Abilities())
+	return p.Close()
+}
+
+// describe takes the family from the model's configuration, and its tasks where xpipe.json has them.
+func (m Model) describe(info *ModelInfo) error {
+	b, err := m.Bundle(models.WithoutVerification())
+	if err != nil {
+		return err
+	}
+	info.Family = b.Family
+	info.Tasks = append(info.Tasks, b.Tasks...)
+	return b.Close()
+}
+
+// Info opens the model, on the Go engine and without comparing hashes, and describes it. Of one
+// that is larger than 256 MiB it reads the configuration alone.
 func (m Model) Info(ctx context.Context) ModelInfo {
 	info := ModelInfo{Name: m.Name, Embedded: m.Embedded, Tasks: []string{}}
 	files := m.files
 	if files == nil {
-		files = os.DirFS(m.Name)
+		files = os.DirFS(m.folder()) // which follows the links of a hub's cache
 	}
-	fs.WalkDir(files, ".", func(_ string, d fs.DirEntry, err error) error {
-		if err == nil && d.Type().IsRegular() {
-			if file, err := d.Info(); err == nil {
+	fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			if file, err := fs.Stat(files, name); err == nil && file.Mode().IsRegular() {
 				info.Bytes += file.Size()
 			}
 		}
@@ -83,20 +165,34 @@ func (m Model) Info(ctx context.Context) ModelInfo {
 	})
 	if m.Embedded {
 		info.Licence = embeddedLicence
+	} else if card, err := fs.ReadFile(files, models.CardName); err == nil {
+		info.Licence = cardLicence(string(card))
 	}
-	e, _, err := EngineConfig{}.Open(Engines[0])
-	if err == nil {
-		var p *pipeline.Pipeline
-		p, err = m.Open(ctx, pipeline.WithEngine(e), pipeline.WithoutVerification())
-		if err == nil {
-			info.Family, info.Tasks = p.Bundle().Family, TasksOf(p.Abilities())
-			err = p.Close()
-		}
+	var err error
+	if info.Bytes > largeModel {
+		err = m.describe(&info)
+	} else {
+		err = m.tryOut(ctx, &info)
 	}
 	if err != nil {
 		info.Problem = OneLine(err)
 	}
 	return info
+}
+
+// cardLicence reads the licence of a model's card: the key "license" of the YAML before its text.
+func cardLicence(card string) string {
+	head, ok := strings.CutPrefix(strings.ReplaceAll(card, "\r\n", "\n"), "---\n")
+	if !ok {
+		return ""
+	}
+	head, _, _ = strings.Cut(head, "\n---")
+	for line := range strings.Lines(head) {
+		if value, ok := strings.CutPrefix(line, "license:"); ok {
+			return strings.Trim(strings.TrimSpace(value), `"'`)
+		}
+	}
+	return ""
 }
 
 // TasksOf are the words for what a model can do: verbs of the command, and "shots" for examples in

@@ -30,8 +30,9 @@ const plain = "fp32"
 // suffixes end the names of files by variant, as transformers.js has them. Longer ones come before
 // those they end in.
 var suffixes = []struct{ variant, suffix string }{
-	{"q4f16", "_q4f16"}, {"quantized", "_quantized"}, {"bnb4", "_bnb4"},
-	{"uint8", "_uint8"}, {"int8", "_int8"}, {"fp16", "_fp16"}, {"q4", "_q4"}, {plain, ""},
+	{"q4f16", "_q4f16"}, {"q2f16", "_q2f16"}, {"q1f16", "_q1f16"}, {"quantized", "_quantized"}, {"bnb4", "_bnb4"},
+	{"uint8", "_uint8"}, {"int8", "_int8"}, {"fp16", "_fp16"}, {"q4", "_q4"},
+	{"q2", "_q2"}, {"q1", "_q1"}, {plain, ""},
 }
 
 // Variants returns the names that WithVariant takes, sorted. "fp32" is the file without a suffix.
@@ -93,7 +94,7 @@ func storedAs(variant string) string {
 	switch variant {
 	case "quantized", "uint8":
 		return "int8"
-	case "fp16", "q4f16": // with arithmetic in float16, unlike xpipe's own fp16
+	case "fp16", "q4f16", "q2f16", "q1f16": // with arithmetic in float16, unlike xpipe's own fp16
 		return "float16"
 	}
 	return variant

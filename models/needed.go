@@ -41,8 +41,11 @@ func mapValues(graphs map[string]string) []string {
 	return all
 }
 
+// CardName is the model's card, which states its licence.
+const CardName = "README.md"
+
 // IsSmall says whether a file is one of a model's configurations, vocabularies, templates or
-// licences by its name; they are small and belong to every variant.
+// licences by its name, or its card; they are small and belong to every variant.
 func IsSmall(name string) bool {
 	base := path.Base(name)
 	switch path.Ext(base) {
@@ -51,7 +54,7 @@ func IsSmall(name string) bool {
 	}
 	upper := strings.ToUpper(base)
 	return strings.HasPrefix(upper, "LICENSE") || strings.HasPrefix(upper, "NOTICE") ||
-		base == "vocab.txt" || base == "merges.txt"
+		base == "vocab.txt" || base == "merges.txt" || name == CardName
 }
 
 // external says whether a file holds weights of a graph: model.onnx_data, model.onnx_data_1,

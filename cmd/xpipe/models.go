@@ -16,8 +16,8 @@ func newModelsCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "models [DIR]",
 		Short: "List models and what they can do",
-		Long: `Lists the embedded models, or those in the folders of DIR: name, family, tasks,
-size and licence. A name, or the path that stands here for one, is what --model
+		Long: `Lists the embedded models and those of the hub's cache (xpipe pull), or those in
+the folders of DIR: name, family, tasks, size and licence. A name, or the path that stands here for one, is what --model
 takes. Tasks are the verbs that a model serves; "shots" is ask --shot, and
 "regions" is finding the objects that ask --regions asks about.
 
@@ -49,7 +49,25 @@ With --json each model is one line {"name","family","tasks","bytes","licence",
 		},
 	}
 	addVariantFlag(show, &variant)
-	cmd.AddCommand(show)
+	remove := &cobra.Command{
+		Use:     "rm ORG/NAME",
+		Aliases: []string{"remove"},
+		Short:   "Delete a model from the hub's cache",
+		Long: `Deletes a model from the cache that huggingface_hub and xpipe pull share: all its
+revisions, and the files that other programs fetched of it.
+
+` + exitHelp,
+		Example: `  xpipe models rm Xenova/clip-vit-base-patch32`,
+		Args:    usageArgs(cobra.ExactArgs(1)),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if err := api.RemoveModel(args[0]); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(env.stdout, "removed %s\n", args[0])
+			return err
+		},
+	}
+	cmd.AddCommand(show, remove)
 	return cmd
 }
 

@@ -16,7 +16,7 @@ import (
 // TestPull fetches a CLIP as transformers.js lays it out, and opens it by its name without the hub.
 func TestPull(t *testing.T) {
 	const layout = "../../testdata/layouts/clip-transformersjs"
-	files := map[string][]byte{"README.md": []byte("card"), "pytorch_model.bin": []byte("weights")}
+	files := map[string][]byte{"README.md": []byte("---\ntags: [onnx]\nlicense: apache-2.0\n---\n# card\n"), "pytorch_model.bin": []byte("weights")}
 	err := filepath.WalkDir(layout, func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -80,8 +80,30 @@ func TestPull(t *testing.T) {
 	if code, out, errors := run("pull", "org/other", "--include", "*.onnx"); code != 0 {
 		t.Errorf("exit %d: %s%s", code, out, errors)
 	}
+	var listed api.ModelInfo
+	code, out, _ = run("models", "--json")
+	for line := range strings.Lines(out) {
+		if strings.Contains(line, "org/clip") {
+			if err := json.Unmarshal([]byte(line), &listed); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	// The plain graphs are not there, so it opens as a variant only.
+	if code != 0 || listed.Licence != "apache-2.0" || listed.Bytes < 10_000 || listed.Embedded {
+		t.Errorf("models: exit %d: %s", code, out)
+	}
 	t.Setenv("HF_HUB_OFFLINE", "1")
 	if code, _, errors := run("pull", "org/clip"); code != api.ExitModel || !strings.Contains(errors, "HF_HUB_OFFLINE") {
 		t.Errorf("offline: exit %d: %s", code, errors)
+	}
+	if code, out, errors := run("models", "rm", "org/clip"); code != 0 || !strings.Contains(out, "removed org/clip") {
+		t.Errorf("rm: exit %d: %s%s", code, out, errors)
+	}
+	if code, _, errors := run("models", "rm", "org/clip"); code != api.ExitModel {
+		t.Errorf("rm again: exit %d: %s", code, errors)
+	}
+	if code, _, errors := run("models", "rm", "blip2-mini"); code != api.ExitUsage {
+		t.Errorf("rm of an embedded model: exit %d: %s", code, errors)
 	}
 }
