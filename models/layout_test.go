@@ -140,7 +140,7 @@ func TestLayoutRefuses(t *testing.T) {
 		"a variant twice":      {"clip", []string{"model_fp16.onnx", "onnx/model_fp16.onnx"}, "fp16", []string{"model_fp16.onnx, onnx/model_fp16.onnx; keep one"}},
 		"one variant twice":    {"clip", []string{"model_fp16.onnx", "onnx/model_fp16.onnx"}, "", []string{"model_fp16.onnx, onnx/model_fp16.onnx; keep one"}},
 		"variant not there":    {"clip", []string{"model.onnx", "model_fp16.onnx"}, "int8", []string{"no whole clip model in the variant int8", "Found: model (model.onnx, model_fp16.onnx)"}},
-		"unknown variant":      {"clip", []string{"model.onnx"}, "fp17", []string{`no variant "fp17"`, "bnb4, fp16, fp32, int8, q4, q4f16, quantized, uint8"}},
+		"unknown variant":      {"clip", []string{"model.onnx"}, "fp17", []string{`no variant "fp17"`, "bnb4, fp16, fp32, int8, q1, q1f16, q2, q2f16, q4, q4f16, quantized, uint8"}},
 		"half a variant":       {"clip", []string{"text_model.onnx", "vision_model.onnx", "vision_model_fp16.onnx"}, "fp16", []string{"Missing: text_encoder; or model"}},
 		"optimum's BLIP-2": {"blip-2", []string{"vision_encoder.onnx", "decoder_model.onnx", "decoder_with_past_model.onnx"}, "",
 			[]string{"no whole blip-2 model", "decoder_model (decoder_model.onnx)", "decoder_with_past_model", "vision_encoder (vision_encoder.onnx)",
