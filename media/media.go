@@ -104,25 +104,44 @@ func Join(list ...Prepared) (Prepared, error) {
 		return joined, nil
 	}
 	for name, first := range list[0].Tensors {
-		var data []float32
-		shape := slices.Clone(first.Shape())
-		shape[0] = 0
+		parts := make([]*tensor.Tensor, len(list))
 		for i, p := range list {
 			t := p.Tensors[name]
 			if t == nil || len(p.Tensors) != len(list[0].Tensors) ||
-				t.DType() != tensor.Float32 || !slices.Equal(t.Shape()[1:], shape[1:]) {
+				t.DType() != first.DType() || !slices.Equal(t.Shape()[1:], first.Shape()[1:]) {
 				return Prepared{}, fmt.Errorf("item %d comes out as %v and the first as %v",
 					i+1, t, first)
 			}
-			data = append(data, tensor.Data[float32](t)...)
-			shape[0] += t.Dim(0)
+			parts[i] = t
 		}
 		var err error
-		if joined.Tensors[name], err = tensor.New(shape, data); err != nil {
+		switch first.DType() {
+		case tensor.Float32:
+			joined.Tensors[name], err = join[float32](parts)
+		case tensor.Int64:
+			joined.Tensors[name], err = join[int64](parts)
+		case tensor.Bool:
+			joined.Tensors[name], err = join[bool](parts)
+		default:
+			err = fmt.Errorf("items of %v cannot be joined", first.DType())
+		}
+		if err != nil {
 			return Prepared{}, fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	return joined, nil
+}
+
+// join puts tensors of one element type one behind the other along their first dimension.
+func join[T tensor.Element](parts []*tensor.Tensor) (*tensor.Tensor, error) {
+	shape := slices.Clone(parts[0].Shape())
+	shape[0] = 0
+	var data []T
+	for _, t := range parts {
+		data = append(data, tensor.Data[T](t)...)
+		shape[0] += t.Dim(0)
+	}
+	return tensor.New(shape, data)
 }
 
 // Preparer is a front end with a model's preprocessor configuration: it turns decoded items of one

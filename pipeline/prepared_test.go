@@ -102,3 +102,47 @@ func TestPrepared(t *testing.T) {
 		}
 	}
 }
+
+// Pictures in tiles or patches have several rows and tensors of several types; they are joined too.
+func TestPreparedInTiles(t *testing.T) {
+	t.Parallel()
+	var pictures []image.Image
+	for _, name := range []string{"apple.png", "cat.jpg", "scene.png"} {
+		img, err := vision.DecodeFile("../testdata/images/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pictures = append(pictures, img)
+	}
+	for _, model := range []string{"idefics3-transformersjs", "qwen2vl-transformersjs"} {
+		p, err := Open(t.Context(), "../testdata/layouts/"+model, WithEngine(fallback.New()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		few := WithMaxNewTokens(3)
+		var requests []Request
+		var want []string
+		for _, img := range pictures {
+			text, err := p.Caption(t.Context(), img, few)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, text.Text)
+			item, err := p.Prepare(t.Context(), img)
+			if err != nil {
+				t.Fatal(err)
+			}
+			requests = append(requests, Request{Item: item})
+		}
+		texts, err := p.Generate(t.Context(), requests, few)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, text := range texts {
+			if text[0].Text != want[i] {
+				t.Errorf("%s: picture %d: %q, want %q", model, i+1, text[0].Text, want[i])
+			}
+		}
+	}
+}
