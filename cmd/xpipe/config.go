@@ -161,12 +161,18 @@ func readConfig(path string, root *cobra.Command) ([]configLine, error) {
 			return nil, api.Usagef("%s: %q is neither NAME = VALUE nor [VERB]", where, text)
 		}
 		if !slices.Contains(keys, key) {
-			what := "setting"
+			what, near := "setting", api.DidYouMean(key, keys)
 			if verb != "" {
 				what = "flag of " + verb
+			} else if of := verbWith(root, key); of != "" {
+				near = fmt.Sprintf("; for one verb it stands below a line such as [%s]", of)
 			}
-			return nil, api.Usagef("%s: there is no %s %q%s", where, what, key,
-				api.DidYouMean(key, keys))
+			return nil, api.Usagef("%s: there is no %s %q%s", where, what, key, near)
+		}
+		if i := slices.IndexFunc(lines, func(l configLine) bool {
+			return l.verb == verb && l.key == key
+		}); i >= 0 {
+			return nil, api.Usagef("%s: %s is set already, at %s", where, key, lines[i].where)
 		}
 		if value, err = configValue(value); err != nil {
 			return nil, api.Usagef("%s: the value of %s: %w", where, key, err)
@@ -174,6 +180,16 @@ func readConfig(path string, root *cobra.Command) ([]configLine, error) {
 		lines = append(lines, configLine{verb, key, value, where})
 	}
 	return lines, nil
+}
+
+// verbWith is the first verb that has a flag, or "".
+func verbWith(root *cobra.Command, flag string) string {
+	for _, cmd := range root.Commands() {
+		if slices.Contains(flagNames(cmd), flag) {
+			return cmd.Name()
+		}
+	}
+	return ""
 }
 
 // uncomment cuts what stands behind a # at the end of a line.

@@ -40,6 +40,9 @@ With --json each model is one line {"name","family","tasks","bytes","licence",
 		Long: `Shows a model's family, prompts and graphs, as inspect does.
 
 ` + exitHelp,
+		Example: `  xpipe models show clip-mini
+  xpipe models show ~/models/blip2 --variant fp16
+  xpipe models show clip-mini --json`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if _, err := api.Find(args[0]); err != nil {
