@@ -77,14 +77,35 @@ func (env *environment) configure(cmd *cobra.Command) error {
 		if flag == nil || flag.Changed || line.verb != "" && line.verb != verb {
 			continue
 		}
-		if err := cmd.Flags().Set(line.key, line.value); err != nil {
-			if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-				err = invalid.Unwrap()
-			}
-			return valueError(line.where+": "+line.key, flag, line.value, err)
+		if err := setFlag(cmd, flag, line, line.where+": "); err != nil {
+			return err
 		}
 		env.settings[line.key] = true
 		env.verbosef("setting: %s = %s, from %s", line.key, line.value, line.where)
+	}
+	return nil
+}
+
+// setFlag sets a flag of a verb to what a line of the configuration says; where begins the error.
+func setFlag(cmd *cobra.Command, flag *pflag.Flag, line configLine, where string) error {
+	err := cmd.Flags().Set(line.key, line.value)
+	if err == nil {
+		return nil
+	}
+	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		err = invalid.Unwrap()
+	}
+	return valueError(where+line.key, flag, line.value, err)
+}
+
+// setOf tries a line of the configuration on the verb that it is for, or on the first that has the
+// flag: in a process that runs no such verb.
+func setOf(root *cobra.Command, line configLine) error {
+	for _, cmd := range root.Commands() {
+		flag := cmd.Flags().Lookup(line.key)
+		if flag != nil && (line.verb == "" || line.verb == cmd.Name()) {
+			return setFlag(cmd, flag, line, "")
+		}
 	}
 	return nil
 }

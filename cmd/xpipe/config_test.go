@@ -55,6 +55,7 @@ func TestConfig(t *testing.T) {
 		{file, nil, []string{"run", qformer, "-o", "x"}, api.ExitInput, "image_embeds"},
 		{file, nil, []string{"doctor", "--json"}, api.ExitOK,
 			`{"name":"num-beams","value":"2","from":"FILE:10 [caption]"}`},
+		{"engine = onnx", nil, []string{"doctor", "--json"}, api.ExitOK, `"problem":"engine: there is no`},
 		{"[caption", nil, []string{"caption", apple}, api.ExitUsage, "FILE:1"},
 		{"modle = x", nil, []string{"caption", apple}, api.ExitUsage,
 			`FILE:1: there is no setting "modle"; did you mean "model"?`},
