@@ -42,6 +42,8 @@ type Setting struct {
 	Name  string `json:"name"` // of the flag
 	Value string `json:"value"`
 	From  string `json:"from"` // a variable, or a file and its line
+
+	Problem string `json:"problem,omitempty"` // why the flag does not take it
 }
 
 // CPUInfo describes the processor.

@@ -22,7 +22,7 @@ func checkAddress(name string) error {
 		return Inputf("%s: xpipe takes paths, not addresses: give %s",
 			name, strings.TrimPrefix(rest, "localhost"))
 	case "http", "https", "ftp":
-		return Inputf("%s: xpipe reads files and fetches nothing; fetch it first: "+
+		return Inputf("%s: xpipe fetches no pictures; fetch it first, and give - in its place: "+
 			"curl -s '%s' | xpipe caption -", name, name)
 	}
 	return nil

@@ -47,3 +47,46 @@ func run(ctx context.Context, paths []string, dir string, img, first, second ima
 		t.Errorf("%d blocks, %v\n%s\n%s", len(blocks), err, out, b.String())
 	}
 }
+
+// So does the code in README.md, each piece for itself.
+func TestREADME(t *testing.T) {
+	doc, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	imports := regexp.MustCompile(`(?s)^import \((.*?)\n\)\n`)
+	names := regexp.MustCompile(`(?m)^([a-z]+(?:, [a-z]+)*) :=`)
+	var head, body strings.Builder
+	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(doc), -1)
+	for _, block := range blocks {
+		code := block[1]
+		if m := imports.FindStringSubmatch(code); m != nil {
+			head.WriteString(m[1])
+			code = code[len(m[0]):]
+		}
+		body.WriteString("{\n" + code)
+		for _, m := range names.FindAllStringSubmatch(code, -1) {
+			for name := range strings.SplitSeq(m[1], ", ") {
+				body.WriteString("_ = " + name + "\n")
+			}
+		}
+		body.WriteString("}\n")
+	}
+	file := filepath.Join(t.TempDir(), "main.go")
+	source := "package main\n\nimport (\n\"context\"\n\"image\"\n" + head.String() + `
+)
+
+func main() {}
+
+func _(ctx context.Context, clip, flamingo *pipeline.Pipeline, img image.Image, images []image.Image,
+	shots []pipeline.Shot) {
+` + body.String() + "}\n"
+	if err := os.WriteFile(file, []byte(source), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	// Not go vet: the pieces leave errors and Close out.
+	out, err := exec.Command("go", "build", "-o", os.DevNull, file).CombinedOutput()
+	if err != nil || len(blocks) < 4 {
+		t.Errorf("%d blocks, %v\n%s\n%s", len(blocks), err, out, source)
+	}
+}

@@ -137,6 +137,9 @@ func OpenFS(fsys fs.FS, opts ...Option) (*Bundle, error) {
 	for _, opt := range opts {
 		opt(&o)
 	}
+	if fsys == nil {
+		return nil, fmt.Errorf("%w: there is no file system; did what should give one fail?", ErrBundle)
+	}
 	if err := checkVariant(o.variant); err != nil {
 		return nil, err
 	}

@@ -12,7 +12,7 @@ import (
 func (p *Pipeline) enter(
 	ctx context.Context,
 ) (call context.Context, leave func(*error), err error) {
-	if p == nil {
+	if p == nil || p.turns == nil { // not from Open; without turns a call would wait for ever
 		return nil, nil, fmt.Errorf("%w: there is none; did Open give an error?", ErrClosed)
 	}
 	select {

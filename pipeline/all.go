@@ -43,6 +43,9 @@ func inBatches[R any](
 	work func([]media.Item) ([]R, error),
 ) iter.Seq2[R, error] {
 	return func(yield func(R, error) bool) {
+		if pictures == nil {
+			return
+		}
 		var waiting []media.Item // nil for a broken one
 		var broken []error       // why
 		before := 0

@@ -11,6 +11,7 @@ import (
 	"github.com/crossattn/xpipe/fallback"
 	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/models/mini"
+	"github.com/crossattn/xpipe/vision"
 )
 
 // oddItem is an item of no kind that a front end knows.
@@ -55,6 +56,27 @@ func TestNilItems(t *testing.T) {
 	}
 	if _, err := p.Encode(t.Context(), nil); !errors.Is(err, ErrImage) {
 		t.Error("Encode of nil:", err)
+	}
+}
+
+// What a program forgot to make is an error, or nothing, and neither a panic nor a wait.
+func TestForgotten(t *testing.T) {
+	t.Parallel()
+	if _, err := OpenFS(t.Context(), nil); !errors.Is(err, ErrBundle) {
+		t.Error("OpenFS of nil:", err)
+	}
+	if _, err := new(Pipeline).Caption(t.Context(), vision.NewRGB(8, 8)); !errors.Is(err, ErrClosed) {
+		t.Error("a Pipeline that was not opened:", err)
+	}
+	p := OpenEmbedded(t, mini.BLIP2)
+	if _, err := p.Decode(nil); !errors.Is(err, ErrImage) {
+		t.Error("Decode of nil:", err)
+	}
+	if _, err := p.Caption(t.Context(), &vision.RGB{Width: 8, Height: 8}); !errors.Is(err, ErrImage) {
+		t.Error("an RGB without pixels:", err)
+	}
+	for range p.CaptionAll(t.Context(), nil) {
+		t.Error("CaptionAll of nil gives something")
 	}
 }
 

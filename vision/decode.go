@@ -59,6 +59,9 @@ func sniff(data []byte) *format {
 // Pillow shows in part. The error wraps ErrImage or, for pictures over the limits, ErrLimit; errors
 // of r are wrapped, too.
 func Decode(r io.Reader, opts ...Option) (*RGB, error) {
+	if r == nil {
+		return nil, imageErrorf("there is no reader")
+	}
 	o := buildOptions(opts)
 	data, err := readAll(r, o.limits)
 	if err != nil {

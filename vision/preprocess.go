@@ -204,6 +204,10 @@ func (p *Preprocessor) pictureInto(dst *RGB, img image.Image) error {
 	if m.Width <= 0 || m.Height <= 0 {
 		return imageErrorf("the picture is %dx%d pixels: nothing to see", m.Width, m.Height)
 	}
+	if !m.whole() {
+		return imageErrorf("an RGB of %dx%d pixels with %d bytes, and rows of %d",
+			m.Width, m.Height, len(m.Pix), m.Stride)
+	}
 	if p.onWhite {
 		m = m.On(color.RGBA{255, 255, 255, 255})
 	}

@@ -54,6 +54,14 @@ func (m *RGB) Image() *image.RGBA {
 	return &image.RGBA{Pix: m.Pix, Stride: m.Stride, Rect: m.Bounds()}
 }
 
+// whole reports whether a picture that is not empty has the bytes of all its pixels, which one that
+// a program put together may lack.
+func (m *RGB) whole() bool {
+	return m.Stride >= m.Width*4 && len(m.Pix)/m.Height >= m.Width*4 &&
+		len(m.Pix) >= (m.Height-1)*m.Stride+m.Width*4 &&
+		(m.Alpha == nil || len(m.Alpha) == m.Width*m.Height)
+}
+
 // row returns the bytes of row y.
 func (m *RGB) row(y int) []uint8 { return m.Pix[y*m.Stride : y*m.Stride+m.Width*4] }
 

@@ -77,14 +77,35 @@ func (env *environment) configure(cmd *cobra.Command) error {
 		if flag == nil || flag.Changed || line.verb != "" && line.verb != verb {
 			continue
 		}
-		if err := cmd.Flags().Set(line.key, line.value); err != nil {
-			if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
-				err = invalid.Unwrap()
-			}
-			return valueError(line.where+": "+line.key, flag, line.value, err)
+		if err := setFlag(cmd, flag, line, line.where+": "); err != nil {
+			return err
 		}
 		env.settings[line.key] = true
 		env.verbosef("setting: %s = %s, from %s", line.key, line.value, line.where)
+	}
+	return nil
+}
+
+// setFlag sets a flag of a verb to what a line of the configuration says; where begins the error.
+func setFlag(cmd *cobra.Command, flag *pflag.Flag, line configLine, where string) error {
+	err := cmd.Flags().Set(line.key, line.value)
+	if err == nil {
+		return nil
+	}
+	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		err = invalid.Unwrap()
+	}
+	return valueError(where+line.key, flag, line.value, err)
+}
+
+// setOf tries a line of the configuration on the verb that it is for, or on the first that has the
+// flag: in a process that runs no such verb.
+func setOf(root *cobra.Command, line configLine) error {
+	for _, cmd := range root.Commands() {
+		flag := cmd.Flags().Lookup(line.key)
+		if flag != nil && (line.verb == "" || line.verb == cmd.Name()) {
+			return setFlag(cmd, flag, line, "")
+		}
 	}
 	return nil
 }
@@ -161,12 +182,18 @@ func readConfig(path string, root *cobra.Command) ([]configLine, error) {
 			return nil, api.Usagef("%s: %q is neither NAME = VALUE nor [VERB]", where, text)
 		}
 		if !slices.Contains(keys, key) {
-			what := "setting"
+			what, near := "setting", api.DidYouMean(key, keys)
 			if verb != "" {
 				what = "flag of " + verb
+			} else if of := verbWith(root, key); of != "" {
+				near = fmt.Sprintf("; for one verb it stands below a line such as [%s]", of)
 			}
-			return nil, api.Usagef("%s: there is no %s %q%s", where, what, key,
-				api.DidYouMean(key, keys))
+			return nil, api.Usagef("%s: there is no %s %q%s", where, what, key, near)
+		}
+		if i := slices.IndexFunc(lines, func(l configLine) bool {
+			return l.verb == verb && l.key == key
+		}); i >= 0 {
+			return nil, api.Usagef("%s: %s is set already, at %s", where, key, lines[i].where)
 		}
 		if value, err = configValue(value); err != nil {
 			return nil, api.Usagef("%s: the value of %s: %w", where, key, err)
@@ -174,6 +201,16 @@ func readConfig(path string, root *cobra.Command) ([]configLine, error) {
 		lines = append(lines, configLine{verb, key, value, where})
 	}
 	return lines, nil
+}
+
+// verbWith is the first verb that has a flag, or "".
+func verbWith(root *cobra.Command, flag string) string {
+	for _, cmd := range root.Commands() {
+		if slices.Contains(flagNames(cmd), flag) {
+			return cmd.Name()
+		}
+	}
+	return ""
 }
 
 // uncomment cuts what stands behind a # at the end of a line.

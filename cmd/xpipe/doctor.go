@@ -34,10 +34,15 @@ has each engine caption a picture, and exits with 0 if one of them can.
 				return err
 			}
 			for _, l := range lines {
+				problem := ""
+				if err := setOf(cmd.Root(), l); err != nil {
+					problem = err.Error()
+				}
 				if l.verb != "" {
 					l.where += " [" + l.verb + "]"
 				}
-				o.settings = append(o.settings, api.Setting{Name: l.key, Value: l.value, From: l.where})
+				o.settings = append(o.settings,
+					api.Setting{Name: l.key, Value: l.value, From: l.where, Problem: problem})
 			}
 			return runDoctor(cmd.Context(), env, o)
 		},
@@ -86,7 +91,11 @@ func printDiagnosis(env *environment, d api.Diagnosis) error {
 	line("model", "%s (%s), %d files, %.1f MB; %s",
 		d.Model.Name, d.Model.Family, d.Model.Files, float64(d.Model.Bytes)/1e6, state)
 	for _, s := range d.Settings {
-		line("setting", "%s = %s, from %s", s.Name, s.Value, s.From)
+		problem := ""
+		if s.Problem != "" {
+			problem = "; NOT USABLE: " + s.Problem
+		}
+		line("setting", "%s = %s, from %s%s", s.Name, s.Value, s.From, problem)
 	}
 	if d.Config != "" && len(d.Settings) == 0 {
 		line("setting", "none in variables XPIPE_... nor in %s", d.Config)

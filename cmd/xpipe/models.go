@@ -40,6 +40,9 @@ With --json each model is one line {"name","family","tasks","bytes","licence",
 		Long: `Shows a model's family, prompts and graphs, as inspect does.
 
 ` + exitHelp,
+		Example: `  xpipe models show clip-mini
+  xpipe models show ~/models/blip2 --variant fp16
+  xpipe models show clip-mini --json`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if _, err := api.Find(args[0]); err != nil {
@@ -57,8 +60,10 @@ With --json each model is one line {"name","family","tasks","bytes","licence",
 revisions, and the files that other programs fetched of it.
 
 ` + exitHelp,
-		Example: `  xpipe models rm Xenova/clip-vit-base-patch32`,
-		Args:    usageArgs(cobra.ExactArgs(1)),
+		Example: `  xpipe models rm Xenova/clip-vit-base-patch32
+  xpipe models remove Xenova/clip-vit-base-patch32
+  xpipe models rm Xenova/clip-vit-base-patch32 --json`,
+		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := api.RemoveModel(args[0]); err != nil {
 				return err

@@ -7,6 +7,7 @@ import (
 	"image/color"
 	"io"
 	"runtime/debug"
+	"slices"
 
 	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/engine"
@@ -40,10 +41,23 @@ func execute(ctx context.Context, env *environment, args []string) int {
 		err = fmt.Errorf("a run of the model needs more memory than --memory-limit allows; "+
 			"give more, such as --memory-limit %s (%w)", enoughMemory, err)
 	}
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		err = context.Cause(ctx) // the signal, not the part of a model that it stopped
+	}
 	if err != nil {
+		env.json = env.json || asksJSON(args)
 		env.report(err)
 	}
 	return api.KindOf(err).Exit
+}
+
+// asksJSON reports whether --json is among the flags of a command line, also behind one that cannot
+// be read.
+func asksJSON(args []string) bool {
+	if i := slices.Index(args, "--"); i >= 0 {
+		args = args[:i]
+	}
+	return slices.Contains(args, "--json")
 }
 
 func newRootCommand(env *environment) *cobra.Command {

@@ -46,6 +46,9 @@ func newRuntimeInstallCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "install",
 		Short: "Put an ONNX Runtime library into the cache",
+		Example: `  xpipe runtime install --from pip
+  xpipe runtime install --from /usr/lib/libonnxruntime.so
+  xpipe runtime install --from onnxruntime-linux-x64.tgz`,
 		Long: `Installs the library from one of these:
 
   --from FILE.whl        a wheel, as "pip download --no-deps onnxruntime" brings
@@ -114,6 +117,9 @@ func newRuntimeListCommand(env *environment) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "Show the libraries in the cache",
+		Example: `  xpipe runtime list
+  xpipe runtime list --json
+  xpipe runtime list --json | jq -r .path`,
 		Long: `Shows the libraries in the cache, the newest first; each is compared with what
 was installed. With --json each is one line
 {"path","version","found","source","problem"}.
@@ -150,6 +156,9 @@ func newRuntimePathCommand(env *environment) *cobra.Command {
 	return &cobra.Command{
 		Use:   "path",
 		Short: "Print the path of the library that xpipe would load",
+		Example: `  xpipe runtime path
+  xpipe runtime path -v
+  xpipe runtime path --json`,
 		Long: `Prints the path of the library that xpipe finds; -v says how it was found. With
 --json it is {"path","version","found"}.
 
@@ -177,7 +186,10 @@ func newRuntimeRemoveCommand(env *environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "remove VERSION ... | --all",
 		Short: "Remove libraries from the cache",
-		Long:  "Removes the versions from the cache.\n\n" + exitHelp,
+		Example: `  xpipe runtime remove 1.24.4
+  xpipe runtime remove 1.24.3 1.24.4
+  xpipe runtime remove --all`,
+		Long: "Removes the versions from the cache.\n\n" + exitHelp,
 		RunE: func(_ *cobra.Command, versions []string) error {
 			return runRuntimeRemove(env, versions, all)
 		},

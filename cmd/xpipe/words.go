@@ -34,8 +34,12 @@ func checkTexts(verb, what string, texts []string) error {
 	for _, text := range texts {
 		if info, err := os.Stat(text); err == nil && info.Mode().IsRegular() &&
 			filepath.Ext(text) != "" {
-			return api.Usagef("%s: %q is a file and stands in a %s's place; to name several pictures, "+
-				"quote a pattern such as 'photos/*.jpg'", verb, text, what)
+			instead := ""
+			if verb == "ask" {
+				instead = ", or give the question with --question"
+			}
+			return api.Usagef("%s: %q is a file and stands in a %s's place; the picture comes first; to "+
+				"name several, quote a pattern such as 'photos/*.jpg'%s", verb, text, what, instead)
 		}
 	}
 	if len(texts) == 1 {

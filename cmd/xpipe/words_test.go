@@ -47,6 +47,29 @@ func TestAlone(t *testing.T) {
 	}
 }
 
+// A file in a text's place is told with what was probably meant.
+func TestFileForText(t *testing.T) {
+	t.Parallel()
+	picture := "../../testdata/families/images/figure0.png"
+	for verb, says := range map[string]string{"ask": "--question", "match": "the picture comes first"} {
+		_, _, stderr := xpipe(t, "", verb, "what is it?", picture)
+		if !strings.Contains(stderr, says) {
+			t.Errorf("%s with the picture last: %q", verb, stderr)
+		}
+	}
+}
+
+// --json counts for errors about flags before it, too.
+func TestJSONBehindMistake(t *testing.T) {
+	t.Parallel()
+	if _, _, stderr := xpipe(t, "", "caption", "--colour", "--json"); !strings.HasPrefix(stderr, `{"error":`) {
+		t.Errorf("%q", stderr)
+	}
+	if _, _, stderr := xpipe(t, "", "caption", "--colour", "--", "--json"); strings.HasPrefix(stderr, "{") {
+		t.Errorf("%q", stderr)
+	}
+}
+
 // splitCommand is a command line as a shell splits it.
 func splitCommand(line string) (words []string) {
 	var word strings.Builder
@@ -78,7 +101,14 @@ func TestHelp(t *testing.T) {
 	env, _, _ := testEnvironment()
 	root := newRootCommand(env)
 	want(t, "--help")
+	verbs := root.Commands()
 	for _, verb := range root.Commands() {
+		verbs = append(verbs, verb.Commands()...)
+	}
+	for _, verb := range verbs {
+		if verb.Hidden && verb.HasParent() && verb.Parent() != root {
+			continue // no user calls it
+		}
 		if n := strings.Count(verb.Example, "\n") + 1; n != 3 {
 			t.Errorf("%s has %d lines of examples", verb.Name(), n)
 		}
