@@ -20,6 +20,8 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// What cannot be interrupted, such as opening a pipe that nobody writes to, ends at a second signal.
+	context.AfterFunc(ctx, stop)
 	env := &environment{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		alone: true, getenv: os.Getenv, config: userConfig(),
