@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/crossattn/xpipe/internal/references"
 	"github.com/crossattn/xpipe/internal/sweep"
@@ -90,10 +91,22 @@ func comparePatterns(t *testing.T, rows []answered) (refused map[string]int) {
 // visible returns the matches that are not empty, in characters.
 func visible(f finder, text string) ([][2]int, error) {
 	matches, err := f.find(text)
+	if len(matches) == 0 {
+		return nil, err
+	}
+	chars := make([]int, len(text)+1) // before each byte's character
+	n := -1
+	for i := range len(text) {
+		if utf8.RuneStart(text[i]) {
+			n++
+		}
+		chars[i] = n
+	}
+	chars[len(text)] = n + 1
 	var got [][2]int
 	for _, m := range matches {
 		if m.start < m.end {
-			got = append(got, inChars(text, Span{m.start, m.end}))
+			got = append(got, [2]int{chars[m.start], chars[m.end]})
 		}
 	}
 	return got, err
