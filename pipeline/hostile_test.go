@@ -558,7 +558,7 @@ func TestHostileBundles(t *testing.T) {
 					row.edit(t, f)
 				}
 				// To open a graph costs ONNX Runtime more than all the rest of a row.
-				if eng.Name() != "go" && !f.sameGraphs(row.bundle) && !sweep.Keeps(i, 5) {
+				if eng.Name() != "go" && !f.sameGraphs(row.bundle) && !sweep.Keeps(i, 10) {
 					left++
 					return
 				}

@@ -15,7 +15,8 @@ import (
 // Share returns an engine that opens each graph once for all who ask for it with the same options,
 // and keeps it open until the process ends: to open one costs more than most tests do with it.
 // Files are read and checked at each opening, but embedded ones, which cannot change, once. Graphs
-// with external data are not shared.
+// with external data are not shared. ONNX Runtime takes one thread where none are asked for: those
+// of each session that is open wait for its next run by spinning.
 func Share(eng engine.Engine) engine.Engine { return &shared{Engine: eng} }
 
 type shared struct {
@@ -49,6 +50,9 @@ var contentSeed = maphash.MakeSeed()
 func (e *shared) Open(
 	ctx context.Context, source engine.Source, opts engine.Options,
 ) (engine.Session, error) {
+	if e.Name() == "ort" && opts.Threads == 0 {
+		opts.Threads = 1
+	}
 	var file embeddedFile
 	files, isEmbedded := source.FS.(embed.FS)
 	if isEmbedded {
