@@ -51,7 +51,7 @@ func walk(dir string, skips *Skips, visit func(path string, broken bool)) error 
 	if err != nil {
 		return err
 	}
-	w := walker{visit, skips, map[string]bool{}, map[string]int{}}
+	w := walker{visit, skips, map[string]bool{}, map[string]int{}, map[string]string{}}
 	return w.walk(dir, real)
 }
 
@@ -60,6 +60,7 @@ type walker struct {
 	skips  *Skips
 	above  map[string]bool // folders on the way down, without links
 	visits map[string]int
+	links  map[string]string // paths without links of the folders that links lead to
 }
 
 // walk lists the folder at path; real is its path without links.
@@ -76,14 +77,18 @@ func (w *walker) walk(path, real string) error {
 		to, toReal := filepath.Join(path, entry.Name()), filepath.Join(real, entry.Name())
 		mode := entry.Type()
 		if mode&(fs.ModeSymlink|fs.ModeIrregular) != 0 { // links, and what Windows has like them
-			if info, err := os.Stat(to); err == nil {
+			link := toReal
+			if known, ok := w.links[link]; ok {
+				mode, toReal = fs.ModeDir, known
+			} else if info, err := os.Stat(to); err == nil {
 				mode = info.Mode().Type()
 			}
-			if mode.IsDir() {
+			if mode.IsDir() && toReal == link {
 				if toReal, err = filepath.EvalSymlinks(to); err != nil {
 					w.skips.add(to, skipFolder) // it is gone by now
 					continue
 				}
+				w.links[link] = toReal
 			}
 		}
 		switch {

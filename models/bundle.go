@@ -10,6 +10,7 @@ package models
 import (
 	"bytes"
 	"crypto/sha256"
+	"embed"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -249,9 +250,23 @@ func (b *Bundle) check(name string, data []byte) error {
 }
 
 func (b *Bundle) isVerified(name string) bool {
+	if files, ok := b.fsys.(embed.FS); ok {
+		if _, ok := verifiedEmbedded.Load(embeddedFile{files, name, b.SHA256[name]}); ok {
+			return true
+		}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.verified[name]
+}
+
+// verifiedEmbedded are the embeddedFiles whose hash was right. They cannot change, so that a program
+// which opens its model again need not hash it again.
+var verifiedEmbedded sync.Map
+
+type embeddedFile struct {
+	files        embed.FS
+	name, sha256 string
 }
 
 // compare refuses a file whose hash is not the manifest's, and records the others as verified.
@@ -259,6 +274,9 @@ func (b *Bundle) compare(name string, sum []byte) error {
 	if got, want := hex.EncodeToString(sum), strings.ToLower(b.SHA256[name]); got != want {
 		return fmt.Errorf("%w: %s is damaged or was changed: sha256 %s, the manifest says %s",
 			ErrBundle, name, got, want)
+	}
+	if files, ok := b.fsys.(embed.FS); ok {
+		verifiedEmbedded.Store(embeddedFile{files, name, b.SHA256[name]}, true)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

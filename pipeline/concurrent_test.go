@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/internal/sweep"
 	"github.com/crossattn/xpipe/media"
 )
 
@@ -172,7 +173,7 @@ func TestCancelAnywhere(t *testing.T) {
 		whole := time.Since(start)
 		goroutines := runtime.NumGoroutine()
 		cancelled := 0
-		for range 50 {
+		for range sweep.Count(t, 20, 50) {
 			ctx, cancel := context.WithTimeout(context.Background(), rand.N(whole))
 			texts, err := p.Generate(ctx, request, unbounded(12))
 			switch {

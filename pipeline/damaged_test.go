@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/internal/sweep"
 	"github.com/crossattn/xpipe/onnx/pb"
 )
 
@@ -48,16 +49,23 @@ func TestDamagedFilesAreNamed(t *testing.T) {
 		for name, data := range good {
 			write(t, dir, name, data)
 		}
-		for _, name := range slices.Sorted(maps.Keys(good)) {
+		for file, name := range slices.Sorted(maps.Keys(good)) {
 			if name == manifestFile {
 				continue
 			}
-			for damage, data := range map[string][]byte{
-				"changed": append([]byte{good[name][0] ^ 1}, good[name][1:]...),
-				"cut":     good[name][:len(good[name])/2],
-				"empty":   {},
-				"gone":    nil,
+			for i, damaged := range []struct {
+				damage string
+				data   []byte
+			}{
+				{"changed", append([]byte{good[name][0] ^ 1}, good[name][1:]...)},
+				{"cut", good[name][:len(good[name])/2]},
+				{"empty", []byte{}},
+				{"gone", nil},
 			} {
+				damage, data := damaged.damage, damaged.data
+				if i > 0 && !sweep.Keeps(4*file+i, 2) {
+					continue
+				}
 				if data != nil {
 					write(t, dir, name, data)
 				} else if err := os.Remove(filepath.Join(dir, filepath.FromSlash(name))); err != nil {

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"math"
 	"path/filepath"
-	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -48,16 +47,6 @@ func (f files) fs() (fsys fstest.MapFS, size int) {
 		size += len(data)
 	}
 	return fsys, size
-}
-
-// sameGraphs says whether an edit left all graphs of the good bundle as they are.
-func (f files) sameGraphs(bundle string) bool {
-	for name, good := range goodBundles[bundle] {
-		if data, ok := f[name]; strings.HasSuffix(name, ".onnx") && (!ok || !bytes.Equal(data, good)) {
-			return false
-		}
-	}
-	return true
 }
 
 // sharedGraphs is an engine that opens each graph of the good bundles once, for all the rows which

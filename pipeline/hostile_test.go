@@ -539,7 +539,7 @@ func TestHostileBundles(t *testing.T) {
 		left := 0
 		defer func() {
 			if left > 0 {
-				t.Logf("%d rows that change a graph are left to make test-full", left)
+				t.Logf("%d rows are left to make test-full", left)
 			}
 			if measured {
 				t.Logf("at most %.1f MB resident above the files' size, by %q", float64(worst)/1e6, worstRow)
@@ -553,14 +553,15 @@ func TestHostileBundles(t *testing.T) {
 					t.Logf("not asked of %s: %s", eng.Name(), row.goOnly)
 					return
 				}
+				// The Go engine has them all; what fails before a graph fails alike on both, and
+				// to open a graph costs ONNX Runtime more than all the rest of a row.
+				if eng.Name() != "go" && !sweep.Keeps(i, 5) {
+					left++
+					return
+				}
 				f := goodFiles(t, row.bundle)
 				if row.edit != nil {
 					row.edit(t, f)
-				}
-				// To open a graph costs ONNX Runtime more than all the rest of a row.
-				if eng.Name() != "go" && !f.sameGraphs(row.bundle) && !sweep.Keeps(i, 5) {
-					left++
-					return
 				}
 				fsys, size := f.fs()
 				shared.bundle = row.bundle

@@ -26,7 +26,7 @@ import (
 
 const (
 	corpusSize = 20500
-	sampleSize = 2500 // without the build tag slow: the first texts of the corpus
+	sampleSize = 1500 // without the build tag slow: the first texts of the corpus
 )
 
 // root is the folder of go.mod.

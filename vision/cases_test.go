@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/crossattn/xpipe/internal/sweep"
 	"github.com/crossattn/xpipe/tensor"
 )
 
@@ -79,8 +80,12 @@ func TestRandomConfigs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	equal := 0
-	for _, c := range cases {
+	equal, asked := 0, 0
+	for i, c := range cases {
+		if !sweep.Keeps(i, 2) {
+			continue
+		}
+		asked++
 		p, err := ParseConfig(c.Config)
 		var out *tensor.Tensor
 		if err == nil {
@@ -100,7 +105,8 @@ func TestRandomConfigs(t *testing.T) {
 			equal++
 		}
 	}
-	if equal < 150 {
-		t.Errorf("only %d of %d are equal", equal, len(cases))
+	t.Logf("%d of %d cases; make test-full runs all", asked, len(cases))
+	if equal*2 < asked {
+		t.Errorf("only %d of %d are equal", equal, asked)
 	}
 }
