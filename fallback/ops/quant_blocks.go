@@ -329,8 +329,8 @@ func buildGatherBlockQuantized(n *Node) Kernel {
 		}
 		zero := func(int) float32 { return float32(int(1) << (bits - 1)) }
 		if zeros != nil {
-			// Packed along the last axis as the data are, each row from a byte of its own on; or as
-			// ONNX Runtime reads them, without a gap between rows.
+			// Packed along the last axis as the data are, each row from a byte of its own on; or where
+			// there are as few bytes, without a gap between rows, as ONNX Runtime 1.24 reads them.
 			columns := scales.Dim(last)
 			row := (columns + per - 1) / per * per
 			switch {
