@@ -53,8 +53,8 @@ share its encoding. "-" reads the lines from standard input.
 --choices picks among given answers by their probabilities. Models of
 Flamingo's kind learn from examples: --shot IMAGE=TEXT, or --shots FILE of JSON
 lines {"image","text"} and, where an example has its own, "question"; the model
-is then ` + mini.Shots + `, unless --model says otherwise. LXMERT
-sees regions instead of pixels. ` + mini.Regions + ` finds things on a plain ground
+is then ` + mini.Flamingo + `, unless --model says otherwise. LXMERT
+sees regions instead of pixels. ` + mini.LXMERT + ` finds things on a plain ground
 itself; for a photograph, or a model that cannot, a detector's regions are given
 by --regions FILE.npz or FILE.tsv; IMAGE then only names the picture.
 
@@ -97,14 +97,14 @@ With --json each answer is one line {"image","question","answer","tokens",
 			switch {
 			case cmd.Flags().Changed("model"):
 			case len(o.shots) > 0 || o.shotsFile != "":
-				o.model = mini.Shots
+				o.model = mini.Flamingo
 			case o.regions != "":
-				o.model = mini.Regions
+				o.model = mini.LXMERT
 			}
 			return runAsk(cmd.Context(), env, o, args)
 		},
 	}
-	o.modelOptions.addFlags(cmd, mini.Captions)
+	o.modelOptions.addFlags(cmd, mini.BLIP2)
 	o.generationOptions.addFlags(cmd)
 	o.batchOptions.addFlags(cmd, "JSON lines")
 	f := cmd.Flags()

@@ -44,7 +44,7 @@ that failed {"image","error"}.
 			return runClassify(cmd.Context(), env, o, args)
 		},
 	}
-	o.modelOptions.addFlags(cmd, mini.Labels)
+	o.modelOptions.addFlags(cmd, mini.CLIP)
 	o.batchOptions.addFlags(cmd, "JSON lines")
 	cmd.Flags().IntVar(&o.top, "top", 0, "print the best N only (0: all)")
 	return cmd

@@ -51,7 +51,7 @@ a line for each row: {"image","row"} or {"text","row"}.
 			return runEmbed(cmd.Context(), env, o, args)
 		},
 	}
-	o.modelOptions.addFlags(cmd, mini.Labels)
+	o.modelOptions.addFlags(cmd, mini.CLIP)
 	o.batchOptions.addFlags(cmd, "the vectors as .jsonl or .npy")
 	cmd.Flags().StringArrayVar(&o.texts, "text", nil, "a text to embed (repeat)")
 	return cmd

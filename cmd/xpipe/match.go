@@ -44,7 +44,7 @@ a picture that failed {"image","error"}.
 			return runMatch(cmd.Context(), env, o, args)
 		},
 	}
-	o.modelOptions.addFlags(cmd, mini.Labels)
+	o.modelOptions.addFlags(cmd, mini.CLIP)
 	o.batchOptions.addFlags(cmd, "JSON lines")
 	return cmd
 }

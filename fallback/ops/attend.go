@@ -139,7 +139,7 @@ func padding(x *Context, t *tensor.Tensor, batch, queries, keys int, hidden floa
 		return nil, typeErr("a mask", t)
 	}
 	v := tensor.Data[int32](t)
-	seen := func(b, q, k int) bool { return false }
+	var seen func(b, q, k int) bool
 	rows := 1
 	s := t.Shape()
 	switch {

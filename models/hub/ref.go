@@ -46,7 +46,7 @@ func ParseRef(s string) (Ref, error) {
 	case !namePart.MatchString(owner) || !namePart.MatchString(name) ||
 		strings.Contains(repo, "--") || strings.Contains(repo, "..") || strings.HasSuffix(repo, ".git"):
 		return Ref{}, fmt.Errorf("%q: %w: org and name are letters, digits, -, _ and ., at most 96, "+
-			"without -- or .., and do not begin or end with - or .", s, ErrName)
+			"without -- or .., and begin and end with a letter, a digit or _", s, ErrName)
 	case !revisionForm.MatchString(revision) || strings.Contains(revision, "..") ||
 		strings.Contains(revision, "//") || strings.HasSuffix(revision, "/"):
 		return Ref{}, fmt.Errorf("%q: %w: revision %q is no branch, tag or commit", s, ErrName, revision)
