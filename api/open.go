@@ -71,8 +71,7 @@ func findCached(name string) (Model, bool) {
 	if err != nil {
 		return Model{}, false
 	}
-	home, _ := os.UserHomeDir()
-	settings, err := hub.Environment(os.Getenv, home)
+	settings, err := HubSettings()
 	if err != nil {
 		return Model{}, false
 	}

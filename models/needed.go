@@ -22,23 +22,17 @@ func Needed(names []string, read func(name string) ([]byte, error), opts ...Opti
 	if err != nil {
 		return nil, err
 	}
-	var needed []string
-	for _, name := range d.names {
-		hashed := m.SHA256[name] != "" && path.Ext(name) != ".onnx" && !isExternal(name)
-		if IsSmall(name) || hashed || name == m.Projection || slices.ContainsFunc(
-			mapValues(m.Graphs), func(graph string) bool { return name == graph || external(graph, name) }) {
-			needed = append(needed, name)
+	isNeeded := func(name string) bool {
+		for _, graph := range m.Graphs {
+			if graph = path.Clean(graph); name == graph || external(graph, name) {
+				return true
+			}
 		}
+		// What xpipe.json hashes beside graphs of other variants.
+		beside := m.SHA256[name] != "" && path.Ext(name) != ".onnx" && !isExternal(name)
+		return beside || IsSmall(name) || name == m.Projection
 	}
-	return needed, nil
-}
-
-func mapValues(graphs map[string]string) []string {
-	var all []string
-	for _, name := range graphs {
-		all = append(all, path.Clean(name))
-	}
-	return all
+	return slices.DeleteFunc(d.names, func(name string) bool { return !isNeeded(name) }), nil
 }
 
 // CardName is the model's card, which states its licence.

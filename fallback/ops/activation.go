@@ -59,14 +59,12 @@ func gelu(n *Node) (activation, bool) {
 	return function(kernel.Gelu), true
 }
 
-func swish(n *Node) (activation, bool) {
-	alpha := n.float("alpha", 1)
-	return function(func(dst, src []float32) { kernel.Swish(dst, src, alpha) }), true
-}
-
-func quickGelu(n *Node) (activation, bool) {
-	alpha := n.float("alpha", 1.702)
-	return function(func(dst, src []float32) { kernel.Swish(dst, src, alpha) }), true
+// swish is the activation of swishOp.
+func swish(byDefault float32) func(n *Node) (activation, bool) {
+	return func(n *Node) (activation, bool) {
+		alpha := n.float("alpha", byDefault)
+		return function(func(dst, src []float32) { kernel.Swish(dst, src, alpha) }), true
+	}
 }
 
 // clip is an activation where its bounds are attributes or constant inputs of floats.

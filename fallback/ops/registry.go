@@ -135,7 +135,7 @@ var table = map[string]def{
 	"Selu":            row(6, 1, 1, buildSelu).is(Elementwise),
 	"Shrink":          row(9, 1, 1, buildShrink).is(Elementwise),
 	"Gelu":            row(20, 1, 1, buildGelu).is(Elementwise).activates(gelu),
-	"Swish":           row(24, 1, 1, buildSwish).is(Elementwise).activates(swish),
+	"Swish":           row(24, 1, 1, swishOp(1)).is(Elementwise).activates(swish(1)),
 	"Clip":            row(6, 1, 3, buildClip).is(Elementwise | OnScores).activates(clip),
 	"Dropout":         row(7, 1, 3, buildDropout).is(OnScores),
 	"Identity":        row(1, 1, 1, buildIdentity).is(Elementwise | OnScores | OnSequences),
@@ -273,7 +273,7 @@ var microsoft = map[string]def{
 	"Gelu":                             activating(1, kernel.Gelu, gelu64),
 	"FastGelu":                         row(1, 1, 2, biasGeluOp(kernel.GeluTanh)),
 	"BiasGelu":                         row(1, 2, 2, biasGeluOp(kernel.Gelu)),
-	"QuickGelu":                        row(1, 1, 1, buildQuickGelu).is(Elementwise).activates(quickGelu),
+	"QuickGelu":                        row(1, 1, 1, swishOp(1.702)).is(Elementwise).activates(swish(1.702)),
 }
 
 // learning holds operators of ai.onnx.ml that graphs of public packages use.
@@ -304,7 +304,7 @@ var fused = map[string]def{
 	// One element each.
 	"Gelu":     activating(0, kernel.Gelu, gelu64),
 	"GeluTanh": activating(0, kernel.GeluTanh, geluTanh64),
-	"Swish":    row(0, 1, 1, buildSwish).is(Elementwise).activates(swish),
+	"Swish":    row(0, 1, 1, swishOp(1)).is(Elementwise).activates(swish(1)),
 	// softmax(scale*Q*K' + masks) * V.
 	"Attention": row(0, 3, 5, buildFusedAttention),
 	// Concat of a decoder's cache and its new rows.

@@ -202,11 +202,14 @@ func geluTanh64(v float64) float64 {
 	return 0.5 * v * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(v+0.044715*v*v*v)))
 }
 
-// buildSwish is x*sigmoid(alpha*x), of operator set 24.
-func buildSwish(n *Node) Kernel {
-	alpha := n.float("alpha", 1)
-	return floats(n.Op, func(dst, src []float32) { kernel.Swish(dst, src, alpha) },
-		func(v float64) float64 { return v * sigmoid(float64(alpha)*v) })
+// swishOp builds x times the sigmoid of alpha x (Swish of operator set 24, QuickGelu of com.microsoft),
+// alpha being byDefault where it is not given.
+func swishOp(byDefault float32) func(n *Node) Kernel {
+	return func(n *Node) Kernel {
+		alpha := n.float("alpha", byDefault)
+		return floats(n.Op, func(dst, src []float32) { kernel.Swish(dst, src, alpha) },
+			func(v float64) float64 { return v * sigmoid(float64(alpha)*v) })
+	}
 }
 
 // biasGeluOp builds the GELU of a sum, exact or as a polynomial in tanh (FastGelu, whose bias may be
@@ -231,13 +234,6 @@ func biasGeluOp(gelu func(dst, src []float32)) func(n *Node) Kernel {
 			return err
 		})
 	}
-}
-
-// buildQuickGelu is x times the sigmoid of alpha x.
-func buildQuickGelu(n *Node) Kernel {
-	alpha := n.float("alpha", 1.702)
-	return floats(n.Op, func(dst, src []float32) { kernel.Swish(dst, src, alpha) },
-		func(v float64) float64 { return v * sigmoid(float64(alpha)*v) })
 }
 
 // predicate builds an operator from float to bool.

@@ -189,8 +189,7 @@ func SnapshotFS(dir string) (fsys FS, ok bool, err error) {
 	}
 	snapshots := filepath.Dir(dir)
 	repo := filepath.Dir(snapshots)
-	if _, is := repoOf(filepath.Base(repo)); !is && !strings.HasPrefix(filepath.Base(repo), "models--") ||
-		filepath.Base(snapshots) != "snapshots" {
+	if !strings.HasPrefix(filepath.Base(repo), "models--") || filepath.Base(snapshots) != "snapshots" {
 		return nil, false, nil
 	}
 	root, err := os.OpenRoot(repo)
