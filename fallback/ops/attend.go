@@ -35,22 +35,13 @@ func (a *attention) run(x *Context, out *heads) error {
 	head := kernel.AttentionHead{
 		Queries: a.q.rows, Keys: a.k.rows, D: a.q.cols, DV: a.v.cols, Scale: a.scale, ZeroUnseen: true,
 	}
-	chunk := kernel.EvenChunk(head.Keys, 0) // of the longest row, which scratch is made for
-	flops := 2 * head.Queries * head.Keys * (head.D + head.DV)
-	grain := max(1, minFlops/4/(flops+1))
-	return x.ParallelScratch(prod(batch), grain, head.Scratch(), func(lo, hi int, scratch []float32) {
-		for i := lo; i < hi; i++ {
-			at := []int{i / batch[1], i % batch[1]}
-			of := []int{at[0], at[1] / groups}
-			h := head
-			h.Keys = a.keys(at[0])
-			h.Q, h.K, h.V, h.Out = a.q.at(at), a.k.at(of), a.v.at(of), out.at(at)
-			h.Adjust = a.adjust(at)
-			if a.sinks != nil {
-				h.Sink = &a.sinks[at[1]]
-			}
-			h.Chunk = chunk
-			h.Run(scratch)
+	return eachHead(x, head, batch, func(at []int, h *kernel.AttentionHead) {
+		of := []int{at[0], at[1] / groups}
+		h.Keys = a.keys(at[0])
+		h.Q, h.K, h.V, h.Out = a.q.at(at), a.k.at(of), a.v.at(of), out.at(at)
+		h.Adjust = a.adjust(at)
+		if a.sinks != nil {
+			h.Sink = &a.sinks[at[1]]
 		}
 	})
 }

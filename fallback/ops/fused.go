@@ -174,32 +174,42 @@ func buildFusedAttention(n *Node) Kernel {
 		head := kernel.AttentionHead{
 			Queries: q.rows, Keys: keys, D: depth, DV: v.cols, KTransposed: kT, Scale: scale,
 		}
-		// Packing keys and values and the softmax take longer than the products of a small head: a
-		// quarter of the operations is worth another goroutine.
-		flops := 2 * q.rows * keys * (depth + v.cols)
-		grain := max(1, minFlops/4/(flops+1))
-		// If memory is short, take fewer keys at a time.
-		workers, room := int64(x.workers(prod(batch), grain)), x.memory.Room()
-		for most := keys; most > 16 && int64(head.Scratch())*4*workers > room; {
-			most /= 2
-			head.Chunk = kernel.EvenChunk(keys, most)
-		}
-		return x.ParallelScratch(prod(batch), grain, head.Scratch(), func(lo, hi int, scratch []float32) {
-			index, _ := odometer(lo, batch, make([]int, len(batch)), 0)
-			for range hi - lo {
-				h := head
-				h.Q, h.K, h.V, h.Out = q.at(index), k.at(index), v.at(index), to.at(index)
-				if len(masks) > 0 {
-					h.Adjust = func(query, lo int, scores []float32) {
-						for _, m := range masks {
-							kernel.Add(scores, scores, m.at(index, query, lo, len(scores)))
-						}
+		return eachHead(x, head, batch, func(index []int, h *kernel.AttentionHead) {
+			h.Q, h.K, h.V, h.Out = q.at(index), k.at(index), v.at(index), to.at(index)
+			if len(masks) > 0 {
+				h.Adjust = func(query, lo int, scores []float32) {
+					for _, m := range masks {
+						kernel.Add(scores, scores, m.at(index, query, lo, len(scores)))
 					}
 				}
-				h.Run(scratch)
-				step(index, batch)
 			}
 		})
+	})
+}
+
+// eachHead runs a copy of head for each index of batch, after set has given it its operands. They
+// may have fewer keys than head, which scratch is made for. index is set's until the head has run.
+func eachHead(x *Context, head kernel.AttentionHead, batch []int,
+	set func(index []int, h *kernel.AttentionHead)) error {
+	head.Chunk = kernel.EvenChunk(head.Keys, 0)
+	// Packing keys and values and the softmax take longer than the products of a small head: a
+	// quarter of the operations is worth another goroutine.
+	flops := 2 * head.Queries * head.Keys * (head.D + head.DV)
+	grain := max(1, minFlops/4/(flops+1))
+	// If memory is short, take fewer keys at a time.
+	workers, room := int64(x.workers(prod(batch), grain)), x.memory.Room()
+	for most := head.Keys; most > 16 && int64(head.Scratch())*4*workers > room; {
+		most /= 2
+		head.Chunk = kernel.EvenChunk(head.Keys, most)
+	}
+	return x.ParallelScratch(prod(batch), grain, head.Scratch(), func(lo, hi int, scratch []float32) {
+		index, _ := odometer(lo, batch, make([]int, len(batch)), 0)
+		for range hi - lo {
+			h := head
+			set(index, &h)
+			h.Run(scratch)
+			step(index, batch)
+		}
 	})
 }
 
