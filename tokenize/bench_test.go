@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/crossattn/xpipe/internal/references"
 )
 
 // benchTexts are what the benchmarks encode, with the tokenizers that they do it with.
@@ -35,11 +37,11 @@ func benchInput(b *testing.B) *benchTexts {
 }
 
 var loadBenchTexts = sync.OnceValues(func() (*benchTexts, error) {
-	dir, err := moduleRoot()
+	dir, err := references.Root()
 	if err != nil {
 		return nil, err
 	}
-	interpreter, err := referencePython()
+	interpreter, err := references.Find(hasTokenizers)
 	if err != nil {
 		return ownTexts(dir)
 	}

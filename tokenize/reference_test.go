@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -17,6 +16,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/crossattn/xpipe/internal/references"
 	"github.com/crossattn/xpipe/internal/sweep"
 )
 
@@ -29,56 +29,19 @@ const (
 	sampleSize = 1500 // without the build tag slow: the first texts of the corpus
 )
 
+// hasTokenizers is what an interpreter with the reference runs.
+const hasTokenizers = "import tokenizers"
+
 // root is the folder of go.mod.
 func root(t testing.TB) string {
-	dir, err := moduleRoot()
+	dir, err := references.Root()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return dir
 }
 
-func moduleRoot() (string, error) {
-	dir, err := os.Getwd()
-	for err == nil {
-		if _, e := os.Stat(filepath.Join(dir, "go.mod")); e == nil {
-			return dir, nil
-		}
-		if dir == filepath.Dir(dir) {
-			return "", errors.New("no go.mod above the working directory")
-		}
-		dir = filepath.Dir(dir)
-	}
-	return "", err
-}
-
-// python returns an interpreter that has the reference. Without one the test is skipped, or fails
-// where references are required.
-func python(t testing.TB) string {
-	p, err := referencePython()
-	if err != nil {
-		if os.Getenv("XPIPE_REQUIRE_REFS") == "1" {
-			t.Fatal(err)
-		}
-		t.Skipf("the reference is not installed (make test-env does that): %v", err)
-	}
-	return p
-}
-
-var referencePython = sync.OnceValues(func() (string, error) {
-	p := os.Getenv("XPIPE_PYTHON")
-	if p == "" {
-		dir, err := moduleRoot()
-		if err != nil {
-			return "", err
-		}
-		p = filepath.Join(dir, "build", "venv", "bin", "python3")
-	}
-	if err := exec.Command(p, "-c", "import tokenizers").Run(); err != nil {
-		return "", fmt.Errorf("%s has no tokenizers package: %w", p, err)
-	}
-	return p, nil
-})
+func python(t testing.TB) string { return references.Python(t, hasTokenizers) }
 
 func runPython(t testing.TB, args ...string) {
 	cmd := exec.Command(python(t), args...)

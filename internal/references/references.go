@@ -10,11 +10,13 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -54,7 +56,10 @@ func (s Script) Folder(t testing.TB) string {
 // kept returns the folder of the script's result, which fill makes if there is none.
 func (s Script) kept(t testing.TB, fill func(dir string)) string {
 	t.Helper()
-	root := moduleRoot(t)
+	root, err := Root()
+	if err != nil {
+		t.Fatal(err)
+	}
 	h := sha256.New()
 	fmt.Fprintf(h, "%q %q %q\n", s.Path, s.Args, s.Stdin)
 	files, _ := filepath.Glob(filepath.Join(filepath.Dir(s.Path), "*.py"))
@@ -104,38 +109,65 @@ func (s Script) run(t testing.TB, args ...string) []byte {
 	return out
 }
 
-// Python returns an interpreter in which check runs: XPIPE_PYTHON, or that of the environment which
-// make test-env installs. Without one the test is skipped, or fails where XPIPE_REQUIRE_REFS is 1.
+// Python returns an interpreter in which check runs. Without one the test is skipped, or fails where
+// XPIPE_REQUIRE_REFS is 1.
 func Python(t testing.TB, check string) string {
 	t.Helper()
-	path := os.Getenv("XPIPE_PYTHON")
-	if path == "" {
-		path = filepath.Join(moduleRoot(t), "build", "venv", "bin", "python3")
+	path, err := Find(check)
+	if err != nil && os.Getenv("XPIPE_REQUIRE_REFS") == "1" {
+		t.Fatal(err)
 	}
-	if out, err := exec.Command(path, "-c", check).CombinedOutput(); err != nil {
-		reason := fmt.Sprintf("no Python in which %q runs: run make test-env, or set XPIPE_PYTHON (%s: %v)\n%s",
-			check, path, err, out)
-		if os.Getenv("XPIPE_REQUIRE_REFS") == "1" {
-			t.Fatal(reason)
-		}
-		t.Skip(reason)
+	if err != nil {
+		t.Skip(err)
 	}
 	return path
 }
 
-// moduleRoot is the folder of go.mod.
-func moduleRoot(t testing.TB) string {
-	t.Helper()
+var (
+	foundMu sync.Mutex
+	found   = map[string]func() (string, error){} // by check
+)
+
+// Find returns an interpreter in which check runs, XPIPE_PYTHON or that of the environment which
+// make test-env installs, or the error that says why there is none. It tries each check once.
+func Find(check string) (string, error) {
+	foundMu.Lock()
+	once, ok := found[check]
+	if !ok {
+		once = sync.OnceValues(func() (string, error) { return find(check) })
+		found[check] = once
+	}
+	foundMu.Unlock()
+	return once()
+}
+
+func find(check string) (string, error) {
+	path := os.Getenv("XPIPE_PYTHON")
+	if path == "" {
+		root, err := Root()
+		if err != nil {
+			return "", err
+		}
+		path = filepath.Join(root, "build", "venv", "bin", "python3")
+	}
+	if out, err := exec.Command(path, "-c", check).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("no Python in which %q runs: run make test-env, or set XPIPE_PYTHON (%s: %w)\n%s",
+			check, path, err, out)
+	}
+	return path, nil
+}
+
+// Root is the folder of go.mod.
+func Root() (string, error) {
 	dir, err := os.Getwd()
 	for err == nil {
 		if _, e := os.Stat(filepath.Join(dir, "go.mod")); e == nil {
-			return dir
+			return dir, nil
 		}
 		if dir == filepath.Dir(dir) {
-			break
+			return "", errors.New("no go.mod above the working directory")
 		}
 		dir = filepath.Dir(dir)
 	}
-	t.Fatal("no go.mod above the working directory")
-	return ""
+	return "", err
 }

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/crossattn/xpipe/internal/references"
 	"github.com/crossattn/xpipe/models/hub"
 	"github.com/crossattn/xpipe/models/hub/hubtest"
 )
@@ -377,16 +378,7 @@ func TestPullStaysInItsFolder(t *testing.T) {
 // other way round.
 func TestAsHuggingFaceHub(t *testing.T) {
 	t.Parallel()
-	python := os.Getenv("XPIPE_PYTHON")
-	if python == "" {
-		python = "../../../build/venv/bin/python3"
-	}
-	if err := exec.Command(python, "-c", "import huggingface_hub").Run(); err != nil {
-		if os.Getenv("XPIPE_REQUIRE_REFS") == "1" {
-			t.Fatal(err)
-		}
-		t.Skipf("the reference is not installed (make test-env does that): %v", err)
-	}
+	python := references.Python(t, "import huggingface_hub")
 	s := hubtest.New(t, contents())
 	s.Token = "secret"
 	download := func(cache string, offline bool) string {
