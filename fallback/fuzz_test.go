@@ -185,7 +185,7 @@ func check(t *testing.T, what string, source engine.Source, in map[string]*tenso
 
 func TestOddOperators(t *testing.T) {
 	t.Parallel()
-	rounds := sweep.Count(t, 50, 600) // of each operator
+	rounds := sweep.Count(t, 25, 600) // of each operator
 	if testing.Short() {
 		rounds = 50
 	}

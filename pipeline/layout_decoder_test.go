@@ -100,7 +100,7 @@ func TestDecodersEqualTransformers(t *testing.T) {
 			dir, g := filepath.Join(layoutsDir, c.model), loadDecoderGolden(t, c.model)
 			eachEngine(t, func(t *testing.T, eng engine.Engine) {
 				ctx := context.Background()
-				p, err := Open(ctx, dir, WithEngine(eng), WithVariant(c.variant))
+				p, err := Open(ctx, dir, WithEngine(sharing(t, eng)), WithVariant(c.variant))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -260,7 +260,7 @@ func TestDecoderVariants(t *testing.T) {
 		requests = append(requests, row.request(t))
 	}
 	write := func(eng engine.Engine, variant string) [][]*Text {
-		p, err := Open(t.Context(), filepath.Join(layoutsDir, "llama-optimum"), WithEngine(eng), WithVariant(variant))
+		p, err := Open(t.Context(), filepath.Join(layoutsDir, "llama-optimum"), WithEngine(sharing(t, eng)), WithVariant(variant))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -117,7 +117,7 @@ func TestLayoutsEqualTransformers(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				p, err := Open(ctx, dir, WithEngine(eng), WithVariant(c.variant))
+				p, err := Open(ctx, dir, WithEngine(sharing(t, eng)), WithVariant(c.variant))
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/internal/sweep"
 	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/tokenize"
@@ -168,6 +169,9 @@ func TestCLIPMiniIsPyTorchs(t *testing.T) {
 			checkVector(t, eng.Name()+": "+want.Text, got[i], want.Embedding)
 		}
 		for i, want := range golden.Images {
+			if i > 0 && !sweep.Keeps(i, 4) { // they are the products of the embeddings above
+				continue
+			}
 			matches, err := p.Match(t.Context(), pictures[i], texts...)
 			if err != nil {
 				t.Fatal(err)
@@ -224,11 +228,15 @@ func TestFlamingoMiniIsPyTorchs(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, want := range golden.Episodes {
-			alone, err := p.AnswerBatch(t.Context(), requests[i:i+1])
-			if err != nil {
-				t.Fatal(err)
+			texts := map[string]*pipeline.Text{"in a batch": batch[i]}
+			if i == 0 || sweep.Keeps(i, 3) {
+				alone, err := p.AnswerBatch(t.Context(), requests[i:i+1])
+				if err != nil {
+					t.Fatal(err)
+				}
+				texts["alone"] = alone[0]
 			}
-			for how, got := range map[string]*pipeline.Text{"alone": alone[0], "in a batch": batch[i]} {
+			for how, got := range texts {
 				var ids []int64
 				for _, token := range got.Tokens {
 					ids = append(ids, token.ID)

@@ -58,7 +58,7 @@ type drawnEncoding struct {
 // reference. XPIPE_TOKENIZE_SEED draws others.
 func TestComponents(t *testing.T) {
 	t.Parallel()
-	seed, count, texts := "1", sweep.Count(t, 75, 300), 30
+	seed, count, texts := "1", sweep.Count(t, 50, 300), 30
 	if s := os.Getenv("XPIPE_TOKENIZE_SEED"); s != "" {
 		seed, count, texts = s, 1000, 40
 	}

@@ -131,7 +131,7 @@ func TestPatterns(t *testing.T) {
 	if s := os.Getenv("XPIPE_TOKENIZE_SEED"); s != "" {
 		seed, count = s, 20000
 	}
-	rows := sample(t, runPatterns(t, nil, seed, strconv.Itoa(count)), 3)
+	rows := sample(t, runPatterns(t, nil, seed, strconv.Itoa(count)), 8)
 	refused := 0
 	for _, n := range comparePatterns(t, rows) {
 		refused += n

@@ -26,7 +26,7 @@ import (
 
 const (
 	corpusSize = 20500
-	sampleSize = 1500 // without the build tag slow: the first texts of the corpus
+	sampleSize = 1000 // without the build tag slow: the first texts of the corpus
 )
 
 // hasTokenizers is what an interpreter with the reference runs.
@@ -282,7 +282,7 @@ func checkCorpus(t *testing.T, name, corpus string, count int) {
 	file, tk := tokenizerFile(t, name), openFamily(t, name)
 	wrong, tokens := 0, 0
 	if raceEnabled {
-		t.Log("under the race detector: the first 1500 texts only")
+		t.Log("under the race detector: the sample only")
 	}
 	expectations(t, file, corpus, count, func(n int, x *expectation) bool {
 		tokens += len(x.IDs)
@@ -292,7 +292,7 @@ func checkCorpus(t *testing.T, name, corpus string, count int) {
 					n, clipText(x.Text), x.HasPair, x.Bare, diff)
 			}
 		}
-		return !raceEnabled || n < 1500
+		return !raceEnabled || n < sampleSize
 	})
 	t.Logf("%s, corpus %s: %d of %d texts differ (%d tokens)", name, corpus, wrong, count, tokens)
 }

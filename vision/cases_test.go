@@ -82,7 +82,7 @@ func TestRandomConfigs(t *testing.T) {
 	}
 	equal, asked := 0, 0
 	for i, c := range cases {
-		if !sweep.Keeps(i, 2) {
+		if !sweep.Keeps(i, 4) {
 			continue
 		}
 		asked++

@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"maps"
 	"math"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/crossattn/xpipe/internal/sweep"
 	"github.com/crossattn/xpipe/tensor"
 )
 
@@ -50,7 +52,13 @@ func TestPreprocessEqualsTransformers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for name, want := range c.Results {
+			for i, name := range slices.Sorted(maps.Keys(c.Results)) {
+				want := c.Results[name]
+				// Donut's results are of 1,280x960 and more: the first of each, and a sample of the
+				// others.
+				if i > 0 && slices.Max(append(want.Shape, 0)) > 1000 && !sweep.Keeps(i, 4) {
+					continue
+				}
 				m, err := DecodeFile(testdata + "/images/" + name)
 				if err != nil {
 					t.Fatal(err)

@@ -88,7 +88,7 @@ func resizeCases(f Filter, n int) []resizeCase {
 // as starting one takes longer than its share of the work.
 func TestResizeEqualsPillow(t *testing.T) {
 	t.Parallel()
-	each := sweep.Count(t, 100, 500)
+	each := sweep.Count(t, 60, 500)
 	var groups [][]resizeCase
 	for f := Nearest; f <= Hamming; f++ {
 		groups = append(groups, resizeCases(f, each))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/crossattn/xpipe/engine"
@@ -80,16 +81,25 @@ func runGolden(t *testing.T, e engine.Engine, dir string, opts Options) {
 	if len(g.Cases) == 0 {
 		t.Fatalf("%s holds no cases", dir)
 	}
+	opened := map[string]func() (engine.Session, error){} // once for all cases of a graph
 	for _, c := range g.Cases {
+		if opened[c.Graph] == nil {
+			opened[c.Graph] = sync.OnceValues(func() (engine.Session, error) {
+				file := filepath.Join(dir, filepath.FromSlash(c.Graph))
+				s, err := e.Open(t.Context(), engine.FileSource(file), opts.Open)
+				if err == nil {
+					t.Cleanup(func() { s.Close() }) // after the cases, which are t's subtests
+				}
+				return s, err
+			})
+		}
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
 			ctx := t.Context()
-			file := filepath.Join(dir, filepath.FromSlash(c.Graph))
-			s, err := e.Open(ctx, engine.FileSource(file), opts.Open)
+			s, err := opened[c.Graph]()
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer s.Close()
 			in, err := readNpys(dir, c.Inputs)
 			if err != nil {
 				t.Fatal(err)

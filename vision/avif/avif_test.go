@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { wasmtest.Main(m, "../../build/wazero") }
 func TestAVIFEqualsPillow(t *testing.T) {
 	t.Parallel()
 	const mostDifferent = 32
-	count := sweep.Count(t, 60, 300)
+	count := sweep.Count(t, 30, 300)
 	script := references.Script{
 		Path:  "../../testdata/vision/avif_reference.py",
 		Args:  []string{fmt.Sprint(count), "1"},
