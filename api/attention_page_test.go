@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"image"
+	"maps"
 	"math"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -53,27 +55,33 @@ type pageMaps struct {
 	Shades   [][4]float64 // of 0, 1/128, ... 1 at a strength of 0.65
 }
 
-// runPage has node run the first script of the page for the picks that the page opens with.
-func runPage(t *testing.T, node string, v *AttentionView) (maps pageMaps) {
+// runPages has node run the first script of the views' pages for the picks that each page opens
+// with. One process does all, as starting one takes longer than its share of the work.
+func runPages(t *testing.T, node string, views []*AttentionView) (maps []pageMaps) {
 	t.Helper()
-	var page bytes.Buffer
-	if err := v.WriteHTML(&page); err != nil {
-		t.Fatal(err)
+	var data []string
+	for _, v := range views {
+		var page bytes.Buffer
+		if err := v.WriteHTML(&page); err != nil {
+			t.Fatal(err)
+		}
+		if between(t, page.String(), "<script>\n", "</script>") != attentionScript {
+			t.Fatal("the page has another script than the file")
+		}
+		data = append(data, between(t, page.String(), `id="data">`, "</script>"))
 	}
-	script := between(t, page.String(), "<script>\n", "</script>")
-	if script != attentionScript {
-		t.Fatal("the page has another script than the file")
-	}
-	cmd := exec.CommandContext(t.Context(), node, "-e", script+`
-const data = decode(JSON.parse(require("fs").readFileSync(0, "utf8")));
-const maps = wordMaps(data, data.picks), { rows, cols } = data;
-process.stdout.write(JSON.stringify({
-  maps, greatest: greatest(maps),
-  colors: Array.from({ length: 129 }, (_, i) => color(data, i / 128)),
-  large: Array.from(enlarge(data, maps[0].cells, 3 * cols + 1, 3 * rows)),
-  shades: Array.from({ length: 129 }, (_, i) => shade(data, i / 128, .65)),
-}));`)
-	cmd.Stdin = strings.NewReader(between(t, page.String(), `id="data">`, "</script>"))
+	cmd := exec.CommandContext(t.Context(), node, "-e", attentionScript+`
+const all = JSON.parse(require("fs").readFileSync(0, "utf8")).map((page) => {
+  const data = decode(page), maps = wordMaps(data, data.picks), { rows, cols } = data;
+  return {
+    maps, greatest: greatest(maps),
+    colors: Array.from({ length: 129 }, (_, i) => color(data, i / 128)),
+    large: Array.from(enlarge(data, maps[0].cells, 3 * cols + 1, 3 * rows)),
+    shades: Array.from({ length: 129 }, (_, i) => shade(data, i / 128, .65)),
+  };
+});
+process.stdout.write(JSON.stringify(all));`)
+	cmd.Stdin = strings.NewReader("[" + strings.Join(data, ",") + "]")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -109,7 +117,7 @@ func TestPageArithmetic(t *testing.T) {
 	var mean pipeline.Pick
 	layer, head, rollout := mean, mean, mean
 	layer.Layer, head.Head, rollout.Rollout = 1, 2, true
-	for name, c := range map[string]struct {
+	cases := map[string]struct {
 		model, text string
 		request     pipeline.Request
 		picks       picks
@@ -125,11 +133,21 @@ func TestPageArithmetic(t *testing.T) {
 		"convolutions":    {"clip-mini", "", named, nil},
 		"regions":         {families + "lxmert-vqa/bundle", "", question, nil},
 		"head on regions": {families + "lxmert-vqa/bundle", "", question, picks{{Layer: 1, Head: 1}}},
-	} {
+	}
+	names := slices.Sorted(maps.Keys(cases))
+	var views []*AttentionView
+	for _, name := range names {
+		c := cases[name]
+		views = append(views, view(t, c.model, c.text, c.request, c.picks...))
+	}
+	all := runPages(t, node, views)
+	if len(all) != len(views) {
+		t.Fatalf("%d results for %d pages", len(all), len(views))
+	}
+	for i, name := range names {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			v := view(t, c.model, c.text, c.request, c.picks...)
-			got, words := runPage(t, node, v), v.Words()
+			v, got := views[i], all[i]
+			words := v.Words()
 			if len(got.Maps) != len(words) || len(words) == 0 {
 				t.Fatalf("%d maps for %d words", len(got.Maps), len(words))
 			}
