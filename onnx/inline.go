@@ -40,6 +40,7 @@ type function struct {
 	*pb.FunctionProto
 	id     functionID
 	opsets map[string]int // that its body is written in
+	size   int            // of inliner.size; 0 until it is known
 }
 
 // placed is a node of a graph, and what its place in the file says of it.
@@ -118,13 +119,18 @@ func (in *inliner) take(g *pb.GraphProto) {
 	}
 }
 
+// called is the function that a node calls; nil where it is an operator.
+func (in *inliner) called(n *pb.NodeProto) *function {
+	return in.functions[functionID{Domain(n.GetDomain()), n.GetOpType(), n.GetOverload()}]
+}
+
 // expand returns the nodes with the bodies of functions in the place of calls.
 func (in *inliner) expand(
 	nodes []*pb.NodeProto, opsets map[string]int, within *call,
 ) ([]placed, error) {
 	list := make([]placed, 0, len(nodes))
 	for _, n := range nodes {
-		f := in.functions[functionID{Domain(n.GetDomain()), n.GetOpType(), n.GetOverload()}]
+		f := in.called(n)
 		if f == nil {
 			list = append(list, placed{n, opsets, within})
 			continue
@@ -153,6 +159,10 @@ func (in *inliner) body(f *function, n *pb.NodeProto, within *call) ([]placed, e
 		return nil, fmt.Errorf("%w: function %v is called more than %d functions deep",
 			ErrGraph, f.id, maxNesting)
 	}
+	// What is too large is known before any of it is placed.
+	if in.count+in.size(f, 0) > maxInlined {
+		in.count = maxInlined
+	}
 	if in.count += len(f.GetNode()); in.count > maxInlined {
 		return nil, fmt.Errorf("%w: the model's functions stand for more than %d nodes",
 			ErrGraph, maxInlined)
@@ -176,6 +186,23 @@ func (in *inliner) body(f *function, n *pb.NodeProto, within *call) ([]placed, e
 		nodes = append(nodes, s.node(b))
 	}
 	return in.expand(append(nodes, copies...), f.opsets, here)
+}
+
+// size returns how many nodes a call of a function places at least. It counts no subgraphs, nothing
+// of a function that calls itself or is called too deep, and little beyond maxInlined.
+func (in *inliner) size(f *function, depth int) int {
+	if f.size != 0 || depth > maxNesting {
+		return max(0, f.size)
+	}
+	f.size = -1 // until its own calls are counted
+	size := len(f.GetNode())
+	for _, n := range f.GetNode() {
+		if g := in.called(n); g != nil && size <= maxInlined {
+			size += in.size(g, depth+1)
+		}
+	}
+	f.size = size
+	return size
 }
 
 // label names a call in the names of the nodes and values that take its place.

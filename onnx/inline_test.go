@@ -249,6 +249,11 @@ func TestFunctionErrors(t *testing.T) {
 			define(b, "G", "a", "b", "a -> my.F -> b")
 			b.Model.Graph.Node = nodes("x -> my.F -> y")
 		},
+		"G calls itself": func(b *onnx.Builder) { // however much it would stand for
+			define(b, "F", "a", "b", "a -> my.G -> b")
+			define(b, "G", "a", "b", "a -> my.F -> c; c -> my.G -> b")
+			b.Model.Graph.Node = nodes("x -> my.G -> y")
+		},
 		"two functions": func(b *onnx.Builder) {
 			define(b, "F", "a", "b", "a -> Abs -> b")
 			define(b, "F", "a", "b", "a -> Abs -> b")
