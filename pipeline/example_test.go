@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/engine/enginetest"
 	"github.com/crossattn/xpipe/fallback"
 	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/pipeline"
@@ -15,9 +16,12 @@ import (
 
 const pictures = "../testdata/images/"
 
+// shared is the Go engine; each graph is opened once for all examples.
+var shared = enginetest.Share(pipeline.GoEngine)
+
 // open opens one of the small models and a picture for the examples that show something else.
 func open(model, picture string) (*pipeline.Pipeline, image.Image) {
-	p, err := pipeline.Open(context.Background(), "../models/mini/"+model)
+	p, err := pipeline.Open(context.Background(), "../models/mini/"+model, pipeline.WithEngine(shared))
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -24,11 +24,11 @@ func New(data []byte) (*Tokenizer, error) {
 	if loneSurrogate(data) {
 		return nil, refuse("the file has an escape for half a surrogate pair, which is no character")
 	}
+	if !json.Valid(data) {
+		return nil, refuse("the file is not JSON")
+	}
 	root, err := parseObject("tokenizer.json", data)
 	if err != nil {
-		if !json.Valid(data) {
-			return nil, refuse("the file is not JSON")
-		}
 		return nil, err
 	}
 	root.path = "" // from here on paths begin with the field

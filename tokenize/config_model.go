@@ -51,19 +51,16 @@ const maxVocabularyBytes = 1 << 24
 
 // vocabulary reads the field vocab, an object from token to id.
 func (o *object) vocabulary() (*vocabulary, error) {
-	var numbers map[string]uint32
-	o.require("vocab", &numbers, "an object from token to id")
+	s := jsonText{text: string(o.fields["vocab"])}
+	ids, size, ok := s.ids()
 	if *o.err != nil {
 		return nil, *o.err
 	}
-	ids := make(map[string]int32, len(numbers))
-	size := 0
-	for t, id := range numbers {
-		if id > math.MaxInt32 {
-			return nil, refuse("model.vocab: the id %d of %q is too large", id, t)
+	if !ok {
+		var err error
+		if ids, size, err = o.decodeVocabulary(); err != nil {
+			return nil, err
 		}
-		ids[t] = int32(id)
-		size += len(t)
 	}
 	if size >= maxVocabularyBytes {
 		return nil, refuse("model.vocab: more than %d bytes of tokens", maxVocabularyBytes)
@@ -73,6 +70,25 @@ func (o *object) vocabulary() (*vocabulary, error) {
 		return nil, refuse("model.vocab: %v", err)
 	}
 	return v, nil
+}
+
+// decodeVocabulary is what jsonText.ids does, by encoding/json: slower, and with words for what is
+// wrong.
+func (o *object) decodeVocabulary() (ids map[string]int32, size int, err error) {
+	var numbers map[string]uint32
+	o.require("vocab", &numbers, "an object from token to id")
+	if *o.err != nil {
+		return nil, 0, *o.err
+	}
+	ids = make(map[string]int32, len(numbers))
+	for t, id := range numbers {
+		if id > math.MaxInt32 {
+			return nil, 0, refuse("model.vocab: the id %d of %q is too large", id, t)
+		}
+		ids[t] = int32(id)
+		size += len(t)
+	}
+	return ids, size, nil
 }
 
 func buildBPE(o *object, byteLevelInput bool) (model, bool, error) {
@@ -130,8 +146,17 @@ func (o *object) merges() ([][2]string, error) {
 	if !ok || string(raw) == "null" {
 		return nil, refuse("model.merges: missing")
 	}
-	var lines []string
-	if json.Unmarshal(raw, &lines) == nil {
+	s := jsonText{text: string(raw)}
+	if pairs, ok := s.pairs(); ok {
+		return pairs, nil
+	}
+	s.at = 0
+	lines, ok := s.strings()
+	if !ok {
+		lines = nil
+		ok = json.Unmarshal(raw, &lines) == nil
+	}
+	if ok {
 		pairs := make([][2]string, 0, len(lines))
 		for i, line := range lines {
 			if strings.HasPrefix(line, "#version") {

@@ -19,12 +19,14 @@ type object struct {
 	err    *error
 }
 
+// parseObject reads an object from a text that is known to be JSON.
 func parseObject(path string, raw json.RawMessage) (*object, error) {
-	o := &object{path: path, err: new(error)}
-	if err := json.Unmarshal(raw, &o.fields); err != nil || o.fields == nil {
+	s := jsonText{text: string(raw)}
+	fields, ok := s.members()
+	if !ok {
 		return nil, refuse("%s: not a JSON object", path)
 	}
-	return o, nil
+	return &object{path: path, fields: fields, err: new(error)}, nil
 }
 
 func (o *object) fail(name, format string, args ...any) {
@@ -169,8 +171,7 @@ func loneSurrogate(data []byte) bool {
 // score reads a number as the reference's JSON parser, serde_json, does: the digits as one 64-bit
 // integer, further digits dropped, then one multiplication or division by a power of ten. That is
 // not always the nearest float64, and the last bit decides between segmentations of equal score.
-func score(raw json.RawMessage) (float64, bool) {
-	s := string(raw)
+func score(s string) (float64, bool) {
 	if _, err := strconv.ParseFloat(s, 64); err != nil {
 		return 0, false // not a number, or out of range
 	}

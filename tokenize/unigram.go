@@ -25,30 +25,33 @@ const unkPenalty = 10
 
 func buildUnigram(o *object) (model, error) {
 	m := &unigram{unkID: -1, cache: newWordCache(), fallback: o.flag("byte_fallback", false)}
-	var entries [][]json.RawMessage
-	o.require("vocab", &entries, "a list of tokens with scores")
+	s := jsonText{text: string(o.fields["vocab"])}
+	pieces, ok := s.pieces()
+	if !ok {
+		var err error
+		if pieces, err = o.decodePieces(); err != nil {
+			return nil, err
+		}
+	}
 	if !o.null("unk_id") {
 		m.unkID = int32(o.integer("unk_id"))
 	}
 	if *o.err != nil {
 		return nil, *o.err
 	}
-	if int(m.unkID) >= len(entries) {
+	if int(m.unkID) >= len(pieces) {
 		return nil, refuse("model.unk_id: %d is not in the vocabulary of %d tokens",
-			m.unkID, len(entries))
+			m.unkID, len(pieces))
 	}
-	m.ids = make(map[string]int32, len(entries))
-	m.words = newTrie(4 * len(entries))
+	m.ids = make(map[string]int32, len(pieces))
+	m.words = newTrie(4 * len(pieces))
 	size := 0
 	least := math.Inf(1)
-	for i, e := range entries {
-		var t string
-		if len(e) != 2 || json.Unmarshal(e[0], &t) != nil {
-			return nil, refuse("model.vocab[%d]: a token with its score expected", i)
-		}
-		score, ok := score(e[1])
+	for i, p := range pieces {
+		t := p.token
+		score, ok := score(p.score)
 		if !ok {
-			return nil, refuse("model.vocab[%d]: %s is no score", i, e[1])
+			return nil, refuse("model.vocab[%d]: %s is no score", i, p.score)
 		}
 		if size += len(t); size >= maxVocabularyBytes {
 			return nil, refuse("model.vocab: more than %d bytes of tokens", maxVocabularyBytes)
@@ -66,6 +69,23 @@ func buildUnigram(o *object) (model, error) {
 		}
 	}
 	return m, nil
+}
+
+// decodePieces is what jsonText.pieces does, by encoding/json: slower, and with words for what is
+// wrong.
+func (o *object) decodePieces() ([]piece, error) {
+	var entries [][]json.RawMessage
+	if o.require("vocab", &entries, "a list of tokens with scores"); *o.err != nil {
+		return nil, *o.err
+	}
+	pieces := make([]piece, len(entries))
+	for i, e := range entries {
+		if len(e) != 2 || json.Unmarshal(e[0], &pieces[i].token) != nil {
+			return nil, refuse("model.vocab[%d]: a token with its score expected", i)
+		}
+		pieces[i].score = string(e[1])
+	}
+	return pieces, nil
 }
 
 func (m *unigram) size() int { return len(m.tokens) }
