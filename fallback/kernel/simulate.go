@@ -12,7 +12,7 @@ import (
 	"unsafe"
 )
 
-// In builds with the tag simulate the assembly for AVX-512 is interpreted: its text is read and
+// In builds with the tag simulate the assembly for AVX-512 and AVX-VNNI is interpreted: its text is read and
 // each instruction does what Intel's Software Developer's Manual (volume 2) says, so that the tests
 // run all of it on processors that have no AVX-512. It knows the instructions that the generator
 // emits, and no others.
@@ -26,6 +26,12 @@ var math512Text string
 
 //go:embed attention512_amd64.s
 var attention512Text string
+
+//go:embed dot512_amd64.s
+var dot512Text string
+
+//go:embed dotvnni_amd64.s
+var dotVNNIText string
 
 // machine is the state of a processor.
 type machine struct {
@@ -43,8 +49,9 @@ type step func(m *machine)
 type function struct{ steps []step }
 
 var (
-	symbols   = data(gemm512Text, math512Text, attention512Text)
-	functions = assemble(gemm512Text, math512Text, attention512Text)
+	texts     = []string{gemm512Text, math512Text, attention512Text, dot512Text, dotVNNIText}
+	symbols   = data(texts...)
+	functions = assemble(texts...)
 )
 
 // instead runs the function of that name on its arguments.
@@ -71,6 +78,10 @@ func instead(name string, args ...any) float32 {
 		case *float32:
 			put(8, uint64(uintptr(unsafe.Pointer(a))))
 		case *uint16:
+			put(8, uint64(uintptr(unsafe.Pointer(a))))
+		case *uint8:
+			put(8, uint64(uintptr(unsafe.Pointer(a))))
+		case *int32:
 			put(8, uint64(uintptr(unsafe.Pointer(a))))
 		case int:
 			put(8, uint64(a))
@@ -216,7 +227,10 @@ func assemble(texts ...string) map[string]*function {
 			lines, labels = nil, map[string]int{}
 		}
 		for _, line := range strings.Split(text, "\n") {
-			line, _, _ = strings.Cut(line, "//")
+			line, comment, _ := strings.Cut(line, "//")
+			if strings.HasPrefix(line, "\tBYTE") { // the comment is the instruction
+				line = "\t" + strings.TrimSpace(comment)
+			}
 			switch line = strings.TrimRight(line, " "); {
 			case strings.HasPrefix(line, "TEXT ·"):
 				if f != nil {
@@ -326,12 +340,22 @@ func decodeInteger(op string, o []operand) step {
 			v := m.r[last.n] & read(m, o[0])
 			flags(m, v, int64(v) < 0)
 		}
+	case "IMULL":
+		return func(m *machine) { m.r[last.n] = uint64(uint32(m.r[last.n]) * uint32(read(m, o[0]))) }
 	case "SHLQ":
 		return func(m *machine) { m.r[last.n] <<= o[0].value }
 	case "SHRQ":
 		return func(m *machine) { m.r[last.n] >>= o[0].value }
 	case "SHRL":
 		return func(m *machine) { m.r[last.n] = uint64(uint32(m.r[last.n]) >> o[0].value) }
+	case "BZHIQ":
+		return func(m *machine) {
+			v := m.r[o[1].n]
+			if n := m.r[o[0].n] & 0xff; n < 64 {
+				v &= 1<<n - 1
+			}
+			m.r[last.n] = v
+		}
 	case "BZHIL":
 		return func(m *machine) {
 			v := uint32(m.r[o[1].n])

@@ -196,7 +196,7 @@ func (p *byteProduct) run(x *Context) (*tensor.Tensor, error) {
 	if err != nil || t.Len() == 0 {
 		return t, err
 	}
-	rows, stride := t.Len()/w.N, 2*kernel.Quads(w.K)
+	rows := t.Len() / w.N
 	zeros, err := byteZeros(p.zero)
 	if err != nil {
 		return nil, err
@@ -204,15 +204,14 @@ func (p *byteProduct) run(x *Context) (*tensor.Tensor, error) {
 	if len(zeros) != 1 && len(zeros) != rows && !(len(zeros) == s.m && p.zero.Rank() == 1) {
 		return nil, graphErr("zero points %v for %v", p.zero, p.a)
 	}
-	_, packed, err := alloc[int32](x, []int{rows * (stride + 1)})
+	_, room, err := alloc[int32](x, []int{w.RowInts(rows)})
 	if err != nil {
 		return nil, err
 	}
-	packed, sums := packed[:rows*stride], packed[rows*stride:]
+	packed := w.Rows(room, rows)
 	if err := x.Parallel(rows, max(1, minWork/w.K), func(lo, hi int) {
 		for r := lo; r < hi; r++ {
-			sums[r] = kernel.PackBytes(packed[r*stride:(r+1)*stride], data[r*w.K:(r+1)*w.K], flip,
-				zeros[r%len(zeros)]+int32(flip))
+			packed.Pack(r, data[r*w.K:(r+1)*w.K], flip, zeros[r%len(zeros)]+int32(flip))
 		}
 	}); err != nil {
 		return nil, err
@@ -244,13 +243,12 @@ func (p *byteProduct) run(x *Context) (*tensor.Tensor, error) {
 		for i := lo; i < hi; i++ {
 			p0, r0 := i/parts*panelStep, i%parts*rowStep
 			p1, r1 := min(panels, p0+panelStep), min(rows, r0+rowStep)
-			a, sums := packed[r0*stride:r1*stride], sums[r0:r1]
 			if e == nil {
-				w.Multiply(tensor.Data[int32](t)[r0*w.N:r1*w.N], w.N, a, sums, r1-r0, p0, p1, nil)
+				w.Multiply(tensor.Data[int32](t)[r0*w.N:r1*w.N], w.N, packed, r0, r1, p0, p1, nil)
 				continue
 			}
 			dst := tensor.Data[float32](t)
-			w.MultiplyFloat(dst[r0*w.N:r1*w.N], w.N, a, sums, r1-r0, p0, p1, e)
+			w.MultiplyFloat(dst[r0*w.N:r1*w.N], w.N, packed, r0, r1, p0, p1, e)
 			if p.e != nil && (p.e.Activate != nil || p.e.Bounds != nil || p.e.Residual != nil) {
 				p.e.Apply(dst, w.N, r0, r1, p0*16, min(p1*16, w.N))
 			}

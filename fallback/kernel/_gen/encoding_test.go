@@ -34,6 +34,7 @@ func TestEncoding(t *testing.T) {
 	}
 	read := disassembled(out)
 	files, err := filepath.Glob("../*512_amd64.s")
+	files = append(files, "../dotvnni_amd64.s")
 	if err != nil || len(files) == 0 {
 		t.Fatal(err, "no files")
 	}
@@ -109,6 +110,10 @@ func written(text string) map[string][]string {
 		if !strings.HasPrefix(line, "\t") {
 			continue
 		}
+		if strings.HasPrefix(line, "\tBYTE") { // the comment is the instruction
+			_, line, _ = strings.Cut(line, "//")
+			line = "{vex} " + line
+		}
 		op, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
 		op, suffix, _ := strings.Cut(strings.ToLower(op), ".")
 		if !vectorial(op) {
@@ -117,7 +122,11 @@ func written(text string) map[string][]string {
 		var operands []string
 		for _, o := range strings.Split(strings.TrimSpace(rest), ", ") {
 			if o != "" {
-				operands = append(operands, translate(o))
+				o = translate(o)
+				if op == "kmovq" { // of 64 bits
+					o = strings.Replace(o, "%e", "%r", 1)
+				}
+				operands = append(operands, o)
 			}
 		}
 		if n := len(operands) - 2; n > 0 && strings.HasPrefix(operands[n], "%k") && !strings.HasPrefix(operands[n+1], "%k") {

@@ -20,6 +20,7 @@ type kernels struct {
 	write func()
 	wide  bool // for AVX-512; otherwise for AVX2
 	twin  bool // wide, and the file of AVX2 has the same functions
+	vnni  bool // for AVX-VNNI: simulated as those for AVX-512 are
 }
 
 var files = map[string]kernels{
@@ -31,11 +32,13 @@ var files = map[string]kernels{
 	"attention512": {write: attention, wide: true, twin: true},
 	"conv":         {write: conv},
 	"int8":         {write: int8Kernels},
+	"dot512":       {write: dotKernels, wide: true},
+	"dotvnni":      {write: dotKernels, vnni: true},
 }
 
 func main() {
 	log.SetFlags(0)
-	what := flag.String("kernels", "", "gemm, math, conv, attention, int8, gemm512, math512 or attention512")
+	what := flag.String("kernels", "", "gemm, math, conv, attention, int8, gemm512, math512, attention512, dot512 or dotvnni")
 	flag.Usage = func() { flag.PrintDefaults() }
 	// avo's own flags (-out, -stubs, -pkg) are parsed by Generate.
 	flag.Parse()
@@ -46,10 +49,17 @@ func main() {
 	ConstraintExpr("!noasm")
 	if k.wide {
 		lanes = 16
+	}
+	if k.wide || k.vnni {
 		ConstraintExpr("!simulate")
 	}
 	k.write()
 	Generate()
+	if k.vnni {
+		if err := encodeVEX(flag.Lookup("out").Value.String()); err != nil {
+			log.Fatal(err)
+		}
+	}
 	if err := writeTwins(flag.Lookup("stubs").Value.String(), k); err != nil {
 		log.Fatal(err)
 	}
