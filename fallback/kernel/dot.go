@@ -8,6 +8,7 @@ import (
 
 //go:generate sh -c "cd _gen && go run . -kernels dot512 -pkg kernel -out ../dot512_amd64.s -stubs ../dot512_amd64.go"
 //go:generate sh -c "cd _gen && go run . -kernels dotvnni -pkg kernel -out ../dotvnni_amd64.s -stubs ../dotvnni_amd64.go"
+//go:generate sh -c "cd _gen && go run . -kernels dotamx -pkg kernel -out ../dotamx_amd64.s -stubs ../dotamx_amd64.go"
 
 // Products of 8-bit integers with VPDPBUSD: four products of unsigned bytes, the left operand's, and
 // signed ones, the right operand's, are added to a sum of 32 bits. Nothing saturates, so that
@@ -20,8 +21,18 @@ import (
 // sum(b) is known when the matrix is packed and sum(a-za) when the row is; the last term is left out
 // where all zb are 0, as in weights that are quantised symmetrically.
 
+// With AMX tiles of 32 rows take the place of those of 12, which reads rows in sixteens and k in
+// 64s: beyond the rows and columns that there are lie others, or room, whose products are not kept,
+// and beyond k the rows hold zeros.
+
 // dotBlock is how many rows share a pass over the panels.
 const dotBlock = 16 * wideRows
+
+// amxRows is the height of a tile with AMX, and amxLeast that from which it pays.
+const (
+	amxRows  = 32
+	amxLeast = 8
+)
 
 // dotAlign is the size of a cache line in int32. Rows begin at its multiples.
 const dotAlign = 16
@@ -41,8 +52,7 @@ func aligned(buf []int32) []int32 {
 
 // packDots packs a row as bytes, XOR flip, and returns their sum. What is left of dst is 0.
 func packDots(dst []int32, src []uint8, flip uint8) (sum int32) {
-	to := unsafe.Slice((*uint8)(unsafe.Pointer(&dst[0])), 4*len(dst))
-	n := 0
+	to, n := asBytes(dst), 0
 	switch {
 	case len(src) == 0:
 	case dots512():
@@ -58,6 +68,11 @@ func packDots(dst []int32, src []uint8, flip uint8) (sum int32) {
 	}
 	clear(to[n:])
 	return sum
+}
+
+// asBytes is v seen as bytes.
+func asBytes(v []int32) []uint8 {
+	return unsafe.Slice((*uint8)(unsafe.Pointer(&v[0])), 4*len(v))
 }
 
 // sumColumns sums the columns of panels lo..hi, once they are packed.
@@ -83,9 +98,20 @@ type dotEpilogue struct {
 	zero              int32 // of the rows
 }
 
-// multiplyDots is Multiply with VPDPBUSD.
+// multiplyDots is Multiply with VPDPBUSD or AMX.
 func (m *ByteMatrix) multiplyDots(c []int32, ldc int, a *ByteRows, r0, r1, lo, hi int,
 	e *ByteEpilogue) {
+	if r1-r0 >= amxLeast && dotsAMX() {
+		var room [amxRows*2*panelWidth + dotAlign]int32
+		m.dotTiles(c, ldc, a, r0, r1, lo, hi, e, aligned(room[:]))
+	} else {
+		m.dotTiles(c, ldc, a, r0, r1, lo, hi, e, nil)
+	}
+}
+
+// dotTiles is multiplyDots, with AMX where room for its sums is given.
+func (m *ByteMatrix) dotTiles(c []int32, ldc int, a *ByteRows, r0, r1, lo, hi int,
+	e *ByteEpilogue, room []int32) {
 	rows, panels := 6, 1
 	if dots512() {
 		rows, panels = wideRows, 2
@@ -95,24 +121,32 @@ func (m *ByteMatrix) multiplyDots(c []int32, ldc int, a *ByteRows, r0, r1, lo, h
 		for p := lo; p < hi; p += panels {
 			for r := b0; r < b1; {
 				left := (b1 - r + rows - 1) / rows
-				mr := (b1 - r + left - 1) / left // tiles as equal as can be
-				for i := range mr {
-					if a.zeros[r+i] != a.zeros[r] {
-						mr = i
-						break
-					}
+				mr, to := (b1-r+left-1)/left, []int32(nil) // tiles as equal as can be
+				if room != nil && a.alike(r, min(b1, r+amxRows)) >= amxLeast {
+					mr, to = amxRows, room
 				}
-				m.tileOfDots(c[(r-r0)*ldc:], ldc, a, r, mr, p, min(hi, p+panels), e)
+				mr = a.alike(r, min(b1, r+mr))
+				m.dotTile(c[(r-r0)*ldc:], ldc, a, r, mr, p, min(hi, p+panels), e, to)
 				r += mr
 			}
 		}
 	}
 }
 
-// tileOfDots computes rows r to r+mr-1, which have one zero point, of panels p0 and, if it is below
-// p1, p0+1.
-func (m *ByteMatrix) tileOfDots(c []int32, ldc int, a *ByteRows, r, mr, p0, p1 int,
-	e *ByteEpilogue) {
+// alike returns how many rows from r0 on and before r1 have the zero point of the first.
+func (a *ByteRows) alike(r0, r1 int) int {
+	for r := r0 + 1; r < r1; r++ {
+		if a.zeros[r] != a.zeros[r0] {
+			return r - r0
+		}
+	}
+	return r1 - r0
+}
+
+// dotTile computes rows r to r+mr-1, which have one zero point, of panels p0 and, if it is below p1,
+// p0+1; with AMX where room is given.
+func (m *ByteMatrix) dotTile(c []int32, ldc int, a *ByteRows, r, mr, p0, p1 int,
+	e *ByteEpilogue, room []int32) {
 	quads, col := Quads(m.K), p0*panelWidth
 	cols, gap := min(m.N, p1*panelWidth)-col, 0
 	if p1 > p0+1 {
@@ -123,8 +157,8 @@ func (m *ByteMatrix) tileOfDots(c []int32, ldc int, a *ByteRows, r, mr, p0, p1 i
 		t.zeros = &m.zeros[col]
 	}
 	lda := 4 * a.stride
-	data := unsafe.Slice((*uint8)(unsafe.Pointer(&a.data[r*a.stride])), (mr-1)*lda+4*quads)
-	b := m.panels[col*4*quads : col*4*quads+gap+64*quads]
+	data := asBytes(a.data[r*a.stride:])
+	b := m.panels[col*4*quads : cap(m.panels)]
 	if cols%panelWidth == 0 || dots512() {
 		if e != nil && e.Scale != nil {
 			t.scale = &e.Scale[col : col+cols][0]
@@ -132,7 +166,11 @@ func (m *ByteMatrix) tileOfDots(c []int32, ldc int, a *ByteRows, r, mr, p0, p1 i
 				t.bias = &e.Bias[col : col+cols][0]
 			}
 		}
-		dotTile(c[col:], ldc, data, lda, b, gap, quads, mr, cols, &t)
+		if room != nil {
+			amxTile(c[col:], ldc, data, lda, b, gap, m.K, mr, cols, &t, room)
+		} else {
+			dotTile(c[col:], ldc, data, lda, b, gap, quads, mr, cols, &t)
+		}
 		return
 	}
 	var edge struct {
@@ -165,6 +203,16 @@ func dotTile(c []int32, ldc int, a []uint8, lda int, b []uint8, gap, quads, rows
 	default:
 		dotTileGo(c, ldc, a, lda, b, gap, quads, rows, cols, e)
 	}
+}
+
+// amxTile is dotTile with AMX, for up to 32 rows. It reads more of a and b than it uses.
+func amxTile(c []int32, ldc int, a []uint8, lda int, b []uint8, gap, k, rows, cols int,
+	e *dotEpilogue, room []int32) {
+	steps, whole := (k+63)/64, (rows+15)/16*16
+	_, _, _ = c[(rows-1)*ldc+cols-1], a[(whole-1)*lda+64*steps-1], b[gap+1024*steps-1]
+	_ = room[amxRows*2*panelWidth-1]
+	dotTile32x32AMX(&c[0], ldc, &a[0], lda, &b[0], gap, steps, rows,
+		(*int32)(unsafe.Pointer(e)), columnMask(cols), &room[0])
 }
 
 // dotTileGo sets c[r][j] to the sum over k of a[r][k] * b[k][j], less what the zero points make,
@@ -218,6 +266,18 @@ func dotsVNNIAgree() bool {
 		})
 }
 
+func dotsAMXAgree() bool {
+	room, packed := make([]int32, amxRows*2*panelWidth), make([]uint8, amxRows*128)
+	return dotsAgree(amxRows, 2*panelWidth, packDotsAVX512,
+		func(c []int32, a, b []uint8, gap, quads, rows, cols int, e *dotEpilogue) {
+			for r := range rows {
+				copy(packed[r*128:], a[r*4*quads:(r+1)*4*quads])
+			}
+			amxTile(c, 2*panelWidth, packed, 128, append(b, make([]uint8, 1024)...), gap,
+				4*quads, rows, cols, e, room)
+		})
+}
+
 func dotsAgree(most, width int, pack func(dst, src *uint8, n int, flip uint32, sum *int32),
 	tile func(c []int32, a, b []uint8, gap, quads, rows, cols int, e *dotEpilogue)) bool {
 	const quads = 19
@@ -260,7 +320,7 @@ func dotsAgree(most, width int, pack func(dst, src *uint8, n int, flip uint32, s
 		copy(want, got)
 		cols, gap := width, 0
 		if width > panelWidth {
-			cols, gap = width-rows+1, 64*quads
+			cols, gap = width-rows%31, 64*quads
 		}
 		dotTileGo(want, 2*panelWidth, a, 4*quads, b, gap, quads, rows, cols, &e)
 		tile(got, a, b, gap, quads, rows, cols, &e)

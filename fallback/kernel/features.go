@@ -17,30 +17,35 @@ var (
 	hasAVX512 = hasAVX2 && (simulated || cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ &&
 		cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL && cpu.X86.HasBMI2)
 	hasVNNI    = hasAVX512 && (simulated || cpu.X86.HasAVX512VNNI)
+	hasAMX     = hasVNNI && (simulated || cpu.X86.HasAMXTile && cpu.X86.HasAMXInt8)
 	hasAVXVNNI = hasAVX2 && (simulated || cpu.X86.HasAVXVNNI)
 )
 
 // Instructions is the environment variable that bounds the instructions in use. Each of its values
-// takes in those after it: vnni (AVX-512 VNNI), avx512, avxvnni (256 bits wide), avx2, and go for no
-// assembly.
+// takes in those after it: amx, vnni (AVX-512 VNNI), avx512, avxvnni (256 bits wide), avx2, and go for
+// no assembly.
 const Instructions = "XPIPE_KERNELS"
 
 var badLimit = limit(os.Getenv(Instructions))
 
 func limit(most string) error {
 	switch most {
-	case "", "vnni":
-	case "avx512":
-		hasVNNI = false
+	case "", "amx":
+		return nil
+	case "go":
+		hasAVX2, hasAVXVNNI, hasAVX512, hasVNNI = false, false, false, false
+	case "avx2":
+		hasAVXVNNI, hasAVX512, hasVNNI = false, false, false
 	case "avxvnni":
 		hasAVX512, hasVNNI = false, false
-	case "avx2":
-		hasAVX512, hasVNNI, hasAVXVNNI = false, false, false
-	case "go":
-		hasAVX2, hasAVX512, hasVNNI, hasAVXVNNI = false, false, false, false
+	case "avx512":
+		hasVNNI = false
+	case "vnni":
 	default:
-		return fmt.Errorf("%s is %q: it may be vnni, avx512, avxvnni, avx2 or go", Instructions, most)
+		return fmt.Errorf("%s is %q: it may be amx, vnni, avx512, avxvnni, avx2 or go",
+			Instructions, most)
 	}
+	hasAMX = false
 	return nil
 }
 
@@ -56,13 +61,18 @@ func avx512() bool { return asmBuilt && hasAVX2 && hasAVX512 && trial512.right(a
 // dots512 says whether to use AVX-512 VNNI.
 func dots512() bool { return asmBuilt && hasAVX2 && hasVNNI && trialVNNI.right(dots512Agree) }
 
+// dotsAMX says whether to use the tiles of AMX, if the system allows it.
+func dotsAMX() bool {
+	return dots512() && hasAMX && allowTiles() && trialAMX.right(dotsAMXAgree)
+}
+
 // dotsVNNI says whether to use AVX-VNNI, 256 bits wide.
 func dotsVNNI() bool { return asmBuilt && hasAVX2 && hasAVXVNNI && trialAVXVNNI.right(dotsVNNIAgree) }
 
 // hasDots says whether products of bytes use one of them.
 func hasDots() bool { return dots512() || dotsVNNI() }
 
-var trial512, trialVNNI, trialAVXVNNI trial
+var trial512, trialVNNI, trialAMX, trialAVXVNNI trial
 
 // trial is the comparison of some assembly with plain Go, once in a process. Not everyone who
 // changes it has a processor that runs it.
@@ -102,6 +112,7 @@ func Features() []string {
 		has, used bool
 	}{
 		{"avx512", hasAVX512, avx512()}, {"avx512vnni", hasVNNI, dots512()},
+		{"amx", hasAMX && allowTiles(), dotsAMX()},
 		{"avxvnni", hasAVXVNNI, dotsVNNI()},
 	} {
 		switch {

@@ -42,23 +42,18 @@ type ByteMatrix struct {
 // Quads returns the fours that k elements take, the last one filled up.
 func Quads(k int) int { return (k + 3) / 4 }
 
-// NewByteMatrix makes a matrix of k rows and n columns, k at least 1, to be filled by Fill. buf,
-// which may be nil, is room for its BytePanels.
-func NewByteMatrix(buf []uint8, k, n int) *ByteMatrix {
-	if buf == nil {
-		buf = make([]uint8, BytePanels(k, n))
-	}
-	m := &ByteMatrix{K: k, N: n, panels: buf[:BytePanels(k, n)]}
+// NewByteMatrix makes a matrix of k rows and n columns, k at least 1, to be filled by Fill.
+func NewByteMatrix(k, n int) *ByteMatrix {
+	m := &ByteMatrix{K: k, N: n}
+	size := m.Panels() * panelWidth * 4 * Quads(k)
+	// From a multiple of a cache line on; AMX reads beyond the last panel.
+	buf := make([]uint8, size+1024+63)
+	m.panels = buf[-uintptr(unsafe.Pointer(&buf[0]))&63:][:size]
 	m.zeros = make([]int32, m.Panels()*panelWidth)
 	if m.dots = hasDots(); m.dots {
 		m.sums = make([]int32, len(m.zeros))
 	}
 	return m
-}
-
-// BytePanels returns the bytes that a packed matrix of k rows and n columns takes.
-func BytePanels(k, n int) int {
-	return (n + panelWidth - 1) / panelWidth * panelWidth * 4 * Quads(k)
 }
 
 // Panels returns the number of panels, which Multiply and Fill take ranges of.
@@ -145,17 +140,28 @@ func (m *ByteMatrix) rowStride() int {
 }
 
 // RowInts returns the room that Rows takes, in int32.
-func (m *ByteMatrix) RowInts(rows int) int { return rows*(m.rowStride()+2) + dotAlign }
+func (m *ByteMatrix) RowInts(rows int) int {
+	n := rows * (m.rowStride() + 2)
+	if m.dots {
+		n += dotAlign
+	}
+	if m.dots && rows >= amxLeast { // AMX reads rows in sixteens
+		n += 15 * m.rowStride()
+	}
+	return n
+}
 
 // Rows returns room for so many rows of a left operand of m, to be filled by Pack. buf holds
 // RowInts(rows) int32.
 func (m *ByteMatrix) Rows(buf []int32, rows int) *ByteRows {
+	buf = buf[:m.RowInts(rows)]
 	if m.dots {
 		buf = aligned(buf)
 	}
-	s := m.rowStride()
-	return &ByteRows{dots: m.dots, stride: s, data: buf[:rows*s],
-		zeros: buf[rows*s : rows*(s+1)], sums: buf[rows*(s+1) : rows*(s+2)]}
+	a := &ByteRows{dots: m.dots, stride: m.rowStride()}
+	a.zeros, buf = buf[len(buf)-rows:], buf[:len(buf)-rows]
+	a.sums, a.data = buf[len(buf)-rows:], buf[:len(buf)-rows]
+	return a
 }
 
 // Pack packs row r. src holds the K bytes of it; zero is the zero point of the unsigned bytes.

@@ -10,12 +10,12 @@ import (
 // bothWays runs f with the best assembly there is, with lesser instructions, and without assembly.
 func bothWays(t *testing.T, f func(t *testing.T)) {
 	t.Run("assembly", f)
-	was := []bool{hasVNNI, hasAVXVNNI, hasAVX2}
-	defer func() { hasVNNI, hasAVXVNNI, hasAVX2 = was[0], was[1], was[2] }()
+	was := []bool{hasAMX, hasVNNI, hasAVXVNNI, hasAVX2}
+	defer func() { hasAMX, hasVNNI, hasAVXVNNI, hasAVX2 = was[0], was[1], was[2], was[3] }()
 	for _, less := range []struct {
 		name string
 		has  *bool
-	}{{"avxvnni", &hasVNNI}, {"avx2", &hasAVXVNNI}, {"go", &hasAVX2}} {
+	}{{"vnni", &hasAMX}, {"avxvnni", &hasVNNI}, {"avx2", &hasAVXVNNI}, {"go", &hasAVX2}} {
 		if *less.has {
 			*less.has = false
 			t.Run(less.name, f)
@@ -49,7 +49,7 @@ func TestByteMatrix(t *testing.T) {
 			tries = 61
 		}
 		for try := range tries {
-			rows, k, n := 1+r.IntN(9), 1+r.IntN(70), 1+r.IntN(70)
+			rows, k, n := 1+r.IntN(40), 1+r.IntN(150), 1+r.IntN(70)
 			if try%20 == 0 {
 				rows, k = 130, 1+r.IntN(300)
 			}
@@ -77,7 +77,7 @@ func TestByteMatrix(t *testing.T) {
 			}
 			scale, bias := randFloats(r, n), randFloats(r, n)
 			epilogues := []*ByteEpilogue{nil, {Scale: scale}, {Scale: scale, Bias: bias}}
-			m, mt := NewByteMatrix(nil, k, n), NewByteMatrix(make([]uint8, BytePanels(k, n)+3)[3:], k, n)
+			m, mt := NewByteMatrix(k, n), NewByteMatrix(k, n)
 			m.SetZeros(zb, bflip)
 			mt.SetZeros(zb, bflip)
 			m.Fill(b, ldb, bflip, 0, m.Panels())
@@ -201,7 +201,7 @@ func TestByteMatrixAddsInPlace(t *testing.T) {
 		r := rand.New(rand.NewPCG(3, 4))
 		for n := 1; n < 100; n++ {
 			k := 1 + r.IntN(40)
-			m := NewByteMatrix(nil, k, n)
+			m := NewByteMatrix(k, n)
 			m.Fill(randBytes(r, k*n, false), n, 0, 0, m.Panels())
 			packed, scale := m.Rows(make([]int32, m.RowInts(1)), 1), randFloats(r, n)
 			packed.Pack(0, randBytes(r, k, false), 0, 3)
@@ -221,8 +221,9 @@ func BenchmarkByteMatrix(b *testing.B) {
 	r := rand.New(rand.NewPCG(5, 6))
 	for _, rows := range []int{1, 2, 4, 12, 32, 96} {
 		const k, n = 768, 3072
-		m := NewByteMatrix(randBytes(r, BytePanels(k, n), false), k, n)
-		m.sums = make([]int32, len(m.zeros))
+		m := NewByteMatrix(k, n)
+		m.SetZeros([]int32{0}, 0x80)
+		m.Fill(randBytes(r, k*n, false), n, 0x80, 0, m.Panels())
 		a, c := m.Rows(make([]int32, m.RowInts(rows)), rows), make([]int32, rows*n)
 		b.Run(string(rune('0'+rows/10))+string(rune('0'+rows%10)), func(b *testing.B) {
 			for b.Loop() {

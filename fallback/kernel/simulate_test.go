@@ -21,13 +21,13 @@ func TestSimulated(t *testing.T) {
 		}
 		functions[name] = right
 	}
-	if !dots512() || !dotsVNNI() {
-		t.Fatal("the assembly for VNNI disagrees with plain Go")
+	if !dotsAMX() || !dotsVNNI() {
+		t.Fatal("the assembly for VNNI or AMX disagrees with plain Go")
 	}
 	for name, agrees := range map[string]func() bool{
 		"dotTile1x32AVX512": dots512Agree, "dotTile12x32AVX512": dots512Agree,
 		"packDotsAVX512": dots512Agree, "dotTile1x16AVXVNNI": dotsVNNIAgree,
-		"dotTile6x16AVXVNNI": dotsVNNIAgree, "packDotsAVXVNNI": dotsVNNIAgree,
+		"dotTile32x32AMX": dotsAMXAgree, "dotTile6x16AVXVNNI": dotsVNNIAgree, "packDotsAVXVNNI": dotsVNNIAgree,
 	} {
 		right := functions[name]
 		functions[name] = &function{steps: right.steps[len(right.steps)-1:]}

@@ -46,7 +46,7 @@ func buildFusedConvInteger(n *Node) Kernel {
 		return nil
 	}
 	data = windowFirst(data, channels, taps)
-	k.matrix = kernel.NewByteMatrix(nil, channels*taps, m)
+	k.matrix = kernel.NewByteMatrix(channels*taps, m)
 	k.matrix.SetZeros(zeros, flip)
 	k.matrix.FillTransposed(data, k.matrix.K, flip, 0, k.matrix.Panels())
 	k.scale = make([]float32, m)

@@ -155,7 +155,7 @@ func (n *Node) packedBytes(i, zp int, transposed bool) *kernel.ByteMatrix {
 		zero != nil && zero.Rank() > 1 && zero.Dim(-1) != len(zeros) {
 		return nil
 	}
-	m := kernel.NewByteMatrix(nil, k, cols)
+	m := kernel.NewByteMatrix(k, cols)
 	m.SetZeros(zeros, flip)
 	x := NewContext(context.Background(), runtime.GOMAXPROCS(0), heap{})
 	x.Parallel(m.Panels(), max(1, minWork/(2*k)), func(lo, hi int) {

@@ -154,7 +154,7 @@ func packedSlices(t, scale, zero *tensor.Tensor) ([]weightMatrix, error) {
 	list := make([]weightMatrix, count)
 	scales := tensor.Data[float32](scale)
 	for d := range list {
-		m := kernel.NewByteMatrix(nil, k, n)
+		m := kernel.NewByteMatrix(k, n)
 		own := zeros
 		if len(zeros) > 1 {
 			own = zeros[d*len(zeros)/count : (d+1)*len(zeros)/count]
