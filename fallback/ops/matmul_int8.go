@@ -11,25 +11,32 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// buildMatMulInteger is MatMulInteger; with a constant matrix on the right it is packed when the
-// graph is opened.
+// buildMatMulInteger is MatMulInteger.
 func buildMatMulInteger(n *Node) Kernel {
-	weights := n.packedBytes(1, 3, false)
+	product := integerProduct(n, 0, 2, 1, 3)
 	return func(x *Context, in, out []*tensor.Tensor) (err error) {
-		if weights != nil {
-			out[0], err = (&byteProduct{a: in[0], zero: input(in, 2), w: weights}).run(x)
-			return err
-		}
-		a, err := shifted(x, in[0], input(in, 2), -2)
-		if err != nil {
-			return err
-		}
-		b, err := shifted(x, in[1], input(in, 3), -1)
-		if err != nil {
-			return err
-		}
-		out[0], err = plainMatmul[int32](x, a, b)
+		out[0], err = product(x, in)
 		return err
+	}
+}
+
+// integerProduct returns the product of two inputs of 8-bit integers, less the zero points of two
+// others, in int32. A constant matrix on the right is packed when the graph is opened.
+func integerProduct(n *Node, a, za, b, zb int) func(x *Context, in []*tensor.Tensor) (*tensor.Tensor, error) {
+	weights := n.packedBytes(b, zb, false)
+	return func(x *Context, in []*tensor.Tensor) (*tensor.Tensor, error) {
+		if weights != nil {
+			return (&byteProduct{a: in[a], zero: input(in, za), w: weights}).run(x)
+		}
+		left, err := shifted(x, in[a], input(in, za), -2)
+		if err != nil {
+			return nil, err
+		}
+		right, err := shifted(x, in[b], input(in, zb), -1)
+		if err != nil {
+			return nil, err
+		}
+		return plainMatmul[int32](x, left, right)
 	}
 }
 
