@@ -73,6 +73,44 @@ func TestConstantIntegerMatrix(t *testing.T) {
 	}
 }
 
+// A constant matrix of QLinearMatMul is packed, too: its results are those of a computed one.
+func TestConstantQLinearMatMul(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(19, 20))
+	for _, size := range [][3]int{{1, 5, 3}, {3, 64, 17}, {33, 130, 48}} {
+		rows, k, n := size[0], size[1], size[2]
+		given := map[string]*tensor.Tensor{
+			"a": bytesTensor(r, false, rows, k), "w": bytesTensor(r, true, k, n),
+		}
+		var results []*tensor.Tensor
+		for _, constant := range []bool{true, false} {
+			b := onnx.NewBuilder("linear", 17)
+			w, in := "w", map[string]*tensor.Tensor{"a": given["a"]}
+			b.Input("a", tensor.Uint8, rows, k)
+			if constant {
+				w = b.Const(given["w"])
+			} else {
+				in = given
+				b.Input("w", tensor.Int8, k, n)
+			}
+			scale, zero := scalar(b, 0.02), b.Const(tensor.Scalar(uint8(7)))
+			b.NodeTo("QLinearMatMul", []string{"a", scale, zero, w, scale,
+				b.Const(tensor.Scalar(int8(-2))), scalar(b, 0.5), zero}, []string{"y"}, nil)
+			b.Output("y", tensor.Uint8, rows, n)
+			s := open(t, b, engine.Options{})
+			out, err := s.Run(context.Background(), in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			results = append(results, out["y"])
+			s.Close()
+		}
+		if err := enginetest.Compare(results[0], results[1], 0, 0); err != nil {
+			t.Errorf("%v: %v", size, err)
+		}
+	}
+}
+
 // bytesTensor is a random 8-bit tensor.
 func bytesTensor(r *rand.Rand, signed bool, shape ...int) *tensor.Tensor {
 	if signed {

@@ -57,8 +57,9 @@ func newBenchCommand(env *environment) *cobra.Command {
 		Long: `Runs a graph, or each graph of a bundle, on the engines in turns and prints the
 median times and the median of the pairs' ratios ` + ratios + `: below 1 the
 first of the two is the faster one. Inputs are seeded random numbers; dimensions
-that are not fixed are 1 unless --dim says otherwise. XPIPE_KERNELS=avx512, avx2
-or go in the environment bounds what the Go engine's kernels use of the processor.
+that are not fixed are 1 unless --dim says otherwise. XPIPE_KERNELS=amx, vnni,
+avx512, avxvnni, avx2 or go in the environment bounds what the Go engine's
+kernels use of the processor; each allows those after it.
 
 GFLOP/s are given for graphs of full size with random weights, made on the spot:
 ` + strings.Join(names, "\n") + "\n  " + builtin + "all  all of them" + `

@@ -16,24 +16,36 @@ var (
 	// cpu also asks the system whether it saves the wide registers.
 	hasAVX512 = hasAVX2 && (simulated || cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ &&
 		cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL && cpu.X86.HasBMI2)
+	hasVNNI    = hasAVX512 && (simulated || cpu.X86.HasAVX512VNNI)
+	hasAMX     = hasVNNI && (simulated || cpu.X86.HasAMXTile && cpu.X86.HasAMXInt8)
+	hasAVXVNNI = hasAVX2 && (simulated || cpu.X86.HasAVXVNNI)
 )
 
-// Instructions is the environment variable that bounds the instructions in use: avx512, avx2, or go
-// for no assembly.
+// Instructions is the environment variable that bounds the instructions in use. Each of its values
+// takes in those after it: amx, vnni (AVX-512 VNNI), avx512, avxvnni (256 bits wide), avx2, and go for
+// no assembly.
 const Instructions = "XPIPE_KERNELS"
 
 var badLimit = limit(os.Getenv(Instructions))
 
 func limit(most string) error {
 	switch most {
-	case "", "avx512":
-	case "avx2":
-		hasAVX512 = false
+	case "", "amx":
+		return nil
 	case "go":
-		hasAVX2, hasAVX512 = false, false
+		hasAVX2, hasAVXVNNI, hasAVX512, hasVNNI = false, false, false, false
+	case "avx2":
+		hasAVXVNNI, hasAVX512, hasVNNI = false, false, false
+	case "avxvnni":
+		hasAVX512, hasVNNI = false, false
+	case "avx512":
+		hasVNNI = false
+	case "vnni":
 	default:
-		return fmt.Errorf("%s is %q: it may be avx512, avx2 or go", Instructions, most)
+		return fmt.Errorf("%s is %q: it may be amx, vnni, avx512, avxvnni, avx2 or go",
+			Instructions, most)
 	}
+	hasAMX = false
 	return nil
 }
 
@@ -43,43 +55,72 @@ func Check() error { return badLimit }
 // avx2 says whether to use the assembly for AVX2.
 func avx2() bool { return asmBuilt && hasAVX2 }
 
-// avx512 says whether to use the assembly for AVX-512, after it was tried once.
-func avx512() bool {
-	return asmBuilt && hasAVX512 && (avx512State.Load() == stateRight || avx512Tried())
+// avx512, and those below, say whether to use some assembly, after it was tried once.
+func avx512() bool { return asmBuilt && hasAVX2 && hasAVX512 && trial512.right(avx512Agrees) }
+
+// dots512 says whether to use AVX-512 VNNI.
+func dots512() bool { return asmBuilt && hasAVX2 && hasVNNI && trialVNNI.right(dots512Agree) }
+
+// dotsAMX says whether to use the tiles of AMX, if the system allows it.
+func dotsAMX() bool {
+	return dots512() && hasAMX && allowTiles() && trialAMX.right(dotsAMXAgree)
 }
 
-var (
-	avx512Once  sync.Once
-	avx512State atomic.Int32
-)
+// dotsVNNI says whether to use AVX-VNNI, 256 bits wide.
+func dotsVNNI() bool { return asmBuilt && hasAVX2 && hasAVXVNNI && trialAVXVNNI.right(dotsVNNIAgree) }
+
+// hasDots says whether products of bytes use one of them.
+func hasDots() bool { return dots512() || dotsVNNI() }
+
+var trial512, trialVNNI, trialAMX, trialAVXVNNI trial
+
+// trial is the comparison of some assembly with plain Go, once in a process. Not everyone who
+// changes it has a processor that runs it.
+type trial struct {
+	once  sync.Once
+	state atomic.Int32
+}
 
 const (
 	stateRight = 1 + iota
 	stateWrong
 )
 
-// avx512Tried compares the assembly for AVX-512 with plain Go, once in a process. Not everyone who
-// changes it has a processor that runs it.
-func avx512Tried() bool {
-	avx512Once.Do(func() {
-		if avx512Agrees() {
-			avx512State.Store(stateRight)
+func (t *trial) right(agrees func() bool) bool {
+	return t.state.Load() == stateRight || t.try(agrees)
+}
+
+func (t *trial) try(agrees func() bool) bool {
+	t.once.Do(func() {
+		if agrees() {
+			t.state.Store(stateRight)
 		} else {
-			avx512State.Store(stateWrong)
+			t.state.Store(stateWrong)
 		}
 	})
-	return avx512State.Load() == stateRight
+	return t.state.Load() == stateRight
 }
 
 // Features names the processor features in use, for people to read.
 func Features() []string {
-	switch {
-	case !avx2():
+	if !avx2() {
 		return nil
-	case avx512():
-		return []string{"avx2", "fma", "avx512"}
-	case hasAVX512:
-		return []string{"avx2", "fma", "not avx512, whose results are wrong on this processor"}
 	}
-	return []string{"avx2", "fma"}
+	names := []string{"avx2", "fma"}
+	for _, f := range []struct {
+		name      string
+		has, used bool
+	}{
+		{"avx512", hasAVX512, avx512()}, {"avx512vnni", hasVNNI, dots512()},
+		{"amx", hasAMX && allowTiles(), dotsAMX()},
+		{"avxvnni", hasAVXVNNI, dotsVNNI()},
+	} {
+		switch {
+		case f.used:
+			names = append(names, f.name)
+		case f.has:
+			names = append(names, "not "+f.name+", whose results are wrong on this processor")
+		}
+	}
+	return names
 }

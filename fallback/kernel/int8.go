@@ -11,11 +11,15 @@ import (
 // is 0x80 for int8 and 0 for uint8, and a byte XOR flip is the number plus 128 or the number
 // itself, unsigned both ways.
 //
-// The right operand is packed as unsigned bytes in panels of 16 columns, in fours along k: 64 bytes
-// hold four rows of a panel, column by column. That is the order of instructions that sum four
-// products at once (VPDPBUSD) too. AVX2 has none; there the bytes at even and at odd k are taken
-// apart into 16-bit numbers and VPMADDWD sums pairs, which never saturates. The left operand is
-// packed to match: less its zero point, as 16-bit numbers in the order 0, 2, 1, 3 of each four.
+// The right operand is packed in panels of 16 columns, in fours along k: 64 bytes hold four rows of
+// a panel, column by column. The rest depends on the instructions in use, which a matrix keeps to
+// once it is made:
+//
+//   - With VPDPBUSD (VNNI), which sums four products at once, the right operand's bytes are signed
+//     and the left operand's unsigned: see dot.go.
+//   - Without it the right operand's bytes are unsigned; those at even and at odd k are taken apart
+//     into 16-bit numbers and VPMADDWD sums pairs, which never saturates. The left operand is packed
+//     to match: less its zero point, as 16-bit numbers in the order 0, 2, 1, 3 of each four.
 
 // byteRows is how many rows the micro-kernel takes at once.
 const byteRows = 4
@@ -27,26 +31,29 @@ const byteBlock = 64
 type ByteMatrix struct {
 	K, N   int
 	panels []uint8 // [panel][quad][16][4]
-	zeros  []int32 // the zero point of each column's unsigned bytes, for whole panels
+	zeros  []int32 // the zero point of each column's bytes as they are packed, for whole panels
+
+	// With VNNI:
+	dots   bool    // which instructions the matrix is packed for
+	uneven bool    // some zero point is not 0
+	sums   []int32 // of each column's bytes, for whole panels
 }
 
 // Quads returns the fours that k elements take, the last one filled up.
 func Quads(k int) int { return (k + 3) / 4 }
 
-// NewByteMatrix makes a matrix of k rows and n columns, k at least 1, to be filled by Fill. buf,
-// which may be nil, is room for its BytePanels.
-func NewByteMatrix(buf []uint8, k, n int) *ByteMatrix {
-	if buf == nil {
-		buf = make([]uint8, BytePanels(k, n))
-	}
-	m := &ByteMatrix{K: k, N: n, panels: buf[:BytePanels(k, n)]}
+// NewByteMatrix makes a matrix of k rows and n columns, k at least 1, to be filled by Fill.
+func NewByteMatrix(k, n int) *ByteMatrix {
+	m := &ByteMatrix{K: k, N: n}
+	size := m.Panels() * panelWidth * 4 * Quads(k)
+	// From a multiple of a cache line on; AMX reads beyond the last panel.
+	buf := make([]uint8, size+1024+63)
+	m.panels = buf[-uintptr(unsafe.Pointer(&buf[0]))&63:][:size]
 	m.zeros = make([]int32, m.Panels()*panelWidth)
+	if m.dots = hasDots(); m.dots {
+		m.sums = make([]int32, len(m.zeros))
+	}
 	return m
-}
-
-// BytePanels returns the bytes that a packed matrix of k rows and n columns takes.
-func BytePanels(k, n int) int {
-	return (n + panelWidth - 1) / panelWidth * panelWidth * 4 * Quads(k)
 }
 
 // Panels returns the number of panels, which Multiply and Fill take ranges of.
@@ -61,14 +68,25 @@ func (m *ByteMatrix) Panel(p int) []uint8 {
 // SetZeros gives the zero points, as the numbers are and not as their unsigned bytes: one for all
 // columns or one for each.
 func (m *ByteMatrix) SetZeros(zeros []int32, flip uint8) {
+	m.uneven = false
 	for j := range m.N {
-		m.zeros[j] = zeros[j%len(zeros)] + int32(flip)
+		m.zeros[j] = zeros[j%len(zeros)] + int32(flip) - m.middle()
+		m.uneven = m.uneven || m.zeros[j] != 0
 	}
+}
+
+// middle is what packed bytes are less than unsigned ones.
+func (m *ByteMatrix) middle() int32 {
+	if m.dots {
+		return 128
+	}
+	return 0
 }
 
 // Fill packs panels lo..hi from row-major b, where a row begins ldb after the one before.
 func (m *ByteMatrix) Fill(b []uint8, ldb int, flip uint8, lo, hi int) {
 	whole := m.K / 4
+	flip ^= uint8(m.middle())
 	for p := lo; p < hi; p++ {
 		dst, done := m.Panel(p), 0
 		width := min(panelWidth, m.N-p*panelWidth)
@@ -85,11 +103,13 @@ func (m *ByteMatrix) Fill(b []uint8, ldb int, flip uint8, lo, hi int) {
 			}
 		}
 	}
+	m.sumColumns(lo, hi)
 }
 
 // FillTransposed packs panels lo..hi from the rows of b, each of which is a column of the matrix
 // and begins ldb after the one before.
 func (m *ByteMatrix) FillTransposed(b []uint8, ldb int, flip uint8, lo, hi int) {
+	flip ^= uint8(m.middle())
 	for p := lo; p < hi; p++ {
 		dst := m.Panel(p)
 		clear(dst)
@@ -99,12 +119,64 @@ func (m *ByteMatrix) FillTransposed(b []uint8, ldb int, flip uint8, lo, hi int) 
 			}
 		}
 	}
+	m.sumColumns(lo, hi)
 }
 
-// PackBytes packs a row of the left operand, of Quads(len(src)) times two int32 of two 16-bit
-// numbers each, and returns the sum of its numbers. Each is src less zero, the zero point of the
-// unsigned bytes.
-func PackBytes(dst []int32, src []uint8, flip uint8, zero int32) (sum int32) {
+// ByteRows is a packed left operand, made for a matrix by its Rows.
+type ByteRows struct {
+	dots   bool
+	stride int     // from row to row of data
+	data   []int32 // of two 16-bit numbers each or, with VNNI, of four bytes
+	// The zero point of each row's unsigned bytes, and the sum of its numbers less that.
+	zeros, sums []int32
+}
+
+// rowStride returns how many int32 a packed row takes.
+func (m *ByteMatrix) rowStride() int {
+	if m.dots {
+		return dotStride(m.K)
+	}
+	return 2 * Quads(m.K)
+}
+
+// RowInts returns the room that Rows takes, in int32.
+func (m *ByteMatrix) RowInts(rows int) int {
+	n := rows * (m.rowStride() + 2)
+	if m.dots {
+		n += dotAlign
+	}
+	if m.dots && rows >= amxLeast { // AMX reads rows in sixteens
+		n += 15 * m.rowStride()
+	}
+	return n
+}
+
+// Rows returns room for so many rows of a left operand of m, to be filled by Pack. buf holds
+// RowInts(rows) int32.
+func (m *ByteMatrix) Rows(buf []int32, rows int) *ByteRows {
+	buf = buf[:m.RowInts(rows)]
+	if m.dots {
+		buf = aligned(buf)
+	}
+	a := &ByteRows{dots: m.dots, stride: m.rowStride()}
+	a.zeros, buf = buf[len(buf)-rows:], buf[:len(buf)-rows]
+	a.sums, a.data = buf[len(buf)-rows:], buf[:len(buf)-rows]
+	return a
+}
+
+// Pack packs row r. src holds the K bytes of it; zero is the zero point of the unsigned bytes.
+func (a *ByteRows) Pack(r int, src []uint8, flip uint8, zero int32) {
+	a.zeros[r] = zero
+	dst := a.data[r*a.stride : (r+1)*a.stride]
+	if a.dots {
+		a.sums[r] = packDots(dst, src, flip) - int32(len(src))*zero
+	} else {
+		a.sums[r] = packPairs(dst, src, flip, zero)
+	}
+}
+
+// packPairs packs a row as 16-bit numbers, each src less zero, and returns their sum.
+func packPairs(dst []int32, src []uint8, flip uint8, zero int32) (sum int32) {
 	dst = dst[:2*Quads(len(src))]
 	n := 0
 	if avx2() {
@@ -124,41 +196,44 @@ func PackBytes(dst []int32, src []uint8, flip uint8, zero int32) (sum int32) {
 	return sum
 }
 
-// ByteEpilogue turns the sums into floats. Scale and Bias hold a number for each column; RowScale
-// and RowBias, instead of them, a number for each row. Without either scale the results are
-// integers. Products and sums are rounded one after the other.
+// ByteEpilogue turns the sums into floats: times Scale, plus Bias, which may be nil. Both hold a
+// number for each column. Without Scale the results are integers. Products and sums are rounded one
+// after the other.
 type ByteEpilogue struct {
-	Scale, Bias       []float32
-	RowScale, RowBias []float32
+	Scale, Bias []float32
 }
 
-// Multiply sets c, for rows of the packed left operand a and the columns of panels lo..hi, to the
-// product of a and m. Rows of a lie 2*Quads(m.K) apart and have the given sums; a row of c begins
-// ldc after the one before. With e, c holds float32.
-func (m *ByteMatrix) Multiply(c []int32, ldc int, a, sums []int32, rows, lo, hi int,
+// Multiply sets c to the product of rows r0 to r1-1 of a and the columns of panels lo..hi. Row r of
+// the product begins at c[(r-r0)*ldc]. With e, c holds float32.
+func (m *ByteMatrix) Multiply(c []int32, ldc int, a *ByteRows, r0, r1, lo, hi int,
 	e *ByteEpilogue) {
+	if m.dots {
+		m.multiplyDots(c, ldc, a, r0, r1, lo, hi, e)
+		return
+	}
 	quads := Quads(m.K)
+	data, sums, rows := a.data[r0*a.stride:], a.sums[r0:], r1-r0
 	if rows == 1 {
-		lo = m.row(c, a, sums, lo, hi, quads, e)
+		lo = m.row(c, data, sums, lo, hi, quads, e)
 	}
 	for r0 := 0; r0 < rows; r0 += byteBlock {
 		r1 := min(rows, r0+byteBlock)
 		for p := lo; p < hi; p++ {
-			m.block(c, ldc, a, sums, r0, r1, p, quads, e)
+			m.block(c, ldc, data, sums, r0, r1, p, quads, e)
 		}
 	}
 }
 
 // MultiplyFloat is Multiply with an epilogue that makes floats.
-func (m *ByteMatrix) MultiplyFloat(c []float32, ldc int, a, sums []int32, rows, lo, hi int,
+func (m *ByteMatrix) MultiplyFloat(c []float32, ldc int, a *ByteRows, r0, r1, lo, hi int,
 	e *ByteEpilogue) {
-	m.Multiply(asInts(c), ldc, a, sums, rows, lo, hi, e)
+	m.Multiply(asInts(c), ldc, a, r0, r1, lo, hi, e)
 }
 
 // row computes one row of pairs of whole panels, as recurrent layers and decoders need it, and
 // returns the panel that it left off at.
 func (m *ByteMatrix) row(c, a, sums []int32, lo, hi, quads int, e *ByteEpilogue) int {
-	if !avx2() || e != nil && e.RowScale != nil {
+	if !avx2() {
 		return lo
 	}
 	const width = 2 * panelWidth
@@ -200,12 +275,6 @@ func (m *ByteMatrix) block(c []int32, ldc int, a, sums []int32, r0, r1, p, quads
 	for i, r := 0, r0; i < count; i++ {
 		mr := (r1 - r + count - i - 1) / (count - i)
 		t.sums = &sums[r : r+mr][0]
-		if e != nil && e.RowScale != nil {
-			t.rowScale = &e.RowScale[r : r+mr][0]
-			if e.RowBias != nil {
-				t.rowBias = &e.RowBias[r : r+mr][0]
-			}
-		}
 		from := a[r*2*quads : (r+mr)*2*quads]
 		if width == panelWidth {
 			byteTile(c[r*ldc+c0:], ldc, from, 2*quads, b, quads, mr, &t)
@@ -233,9 +302,8 @@ func columnsOf(v []float32, c0, width int, room *[panelWidth]float32) *float32 {
 // zeros of the columns times the sums of the rows and, if a scale is set, converts to floats. The
 // assembly knows the offsets of the fields.
 type byteEpilogue struct {
-	sums, zeros       *int32
-	scale, bias       *float32
-	rowScale, rowBias *float32
+	sums, zeros *int32
+	scale, bias *float32
 }
 
 // byteTile picks the micro-kernel for the number of rows. It indexes the slices at their ends
@@ -277,25 +345,13 @@ func byteTileGo(c []int32, ldc int, a []int32, lda int, b []uint8, quads, rows i
 		to := (*[panelWidth]int32)(c[r*ldc:])
 		for j, v := range sum {
 			v -= intAt(e.zeros, j) * intAt(e.sums, r)
-			var scale, bias float32
-			switch {
-			case e.scale != nil:
-				scale = at(e.scale, j)
-				if e.bias != nil {
-					bias = at(e.bias, j)
-				}
-			case e.rowScale != nil:
-				scale = at(e.rowScale, r)
-				if e.rowBias != nil {
-					bias = at(e.rowBias, r)
-				}
-			default:
+			if e.scale == nil {
 				to[j] = v
 				continue
 			}
-			f := float32(float32(v) * scale)
-			if e.bias != nil || e.rowBias != nil {
-				f += bias
+			f := float32(float32(v) * at(e.scale, j))
+			if e.bias != nil {
+				f += at(e.bias, j)
 			}
 			to[j] = int32(math.Float32bits(f))
 		}

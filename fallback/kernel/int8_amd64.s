@@ -69,24 +69,6 @@ noscale:
 	VADDPS  Y4, Y1, Y1
 
 noshift:
-	MOVQ         32(CX), DX
-	TESTQ        DX, DX
-	JZ           norowscale
-	VCVTDQ2PS    Y0, Y0
-	VCVTDQ2PS    Y1, Y1
-	VBROADCASTSS (DX), Y7
-	VMULPS       Y7, Y0, Y0
-	VMULPS       Y7, Y1, Y1
-
-norowscale:
-	MOVQ         40(CX), DX
-	TESTQ        DX, DX
-	JZ           norowshift
-	VBROADCASTSS (DX), Y7
-	VADDPS       Y7, Y0, Y0
-	VADDPS       Y7, Y1, Y1
-
-norowshift:
 	VMOVDQU Y0, (AX)
 	VMOVDQU Y1, 32(AX)
 	VZEROUPPER
@@ -198,32 +180,6 @@ noscale:
 	VADDPS  Y6, Y3, Y3
 
 noshift:
-	MOVQ         32(DX), BX
-	TESTQ        BX, BX
-	JZ           norowscale
-	VCVTDQ2PS    Y0, Y0
-	VCVTDQ2PS    Y1, Y1
-	VCVTDQ2PS    Y2, Y2
-	VCVTDQ2PS    Y3, Y3
-	VBROADCASTSS (BX), Y9
-	VMULPS       Y9, Y0, Y0
-	VMULPS       Y9, Y1, Y1
-	VBROADCASTSS 4(BX), Y9
-	VMULPS       Y9, Y2, Y2
-	VMULPS       Y9, Y3, Y3
-
-norowscale:
-	MOVQ         40(DX), BX
-	TESTQ        BX, BX
-	JZ           norowshift
-	VBROADCASTSS (BX), Y9
-	VADDPS       Y9, Y0, Y0
-	VADDPS       Y9, Y1, Y1
-	VBROADCASTSS 4(BX), Y9
-	VADDPS       Y9, Y2, Y2
-	VADDPS       Y9, Y3, Y3
-
-norowshift:
 	VMOVDQU Y0, (AX)
 	VMOVDQU Y1, 32(AX)
 	ADDQ    CX, AX
@@ -343,40 +299,6 @@ noscale:
 	VADDPS  Y8, Y5, Y5
 
 noshift:
-	MOVQ         32(DX), BX
-	TESTQ        BX, BX
-	JZ           norowscale
-	VCVTDQ2PS    Y0, Y0
-	VCVTDQ2PS    Y1, Y1
-	VCVTDQ2PS    Y2, Y2
-	VCVTDQ2PS    Y3, Y3
-	VCVTDQ2PS    Y4, Y4
-	VCVTDQ2PS    Y5, Y5
-	VBROADCASTSS (BX), Y11
-	VMULPS       Y11, Y0, Y0
-	VMULPS       Y11, Y1, Y1
-	VBROADCASTSS 4(BX), Y11
-	VMULPS       Y11, Y2, Y2
-	VMULPS       Y11, Y3, Y3
-	VBROADCASTSS 8(BX), Y11
-	VMULPS       Y11, Y4, Y4
-	VMULPS       Y11, Y5, Y5
-
-norowscale:
-	MOVQ         40(DX), BX
-	TESTQ        BX, BX
-	JZ           norowshift
-	VBROADCASTSS (BX), Y11
-	VADDPS       Y11, Y0, Y0
-	VADDPS       Y11, Y1, Y1
-	VBROADCASTSS 4(BX), Y11
-	VADDPS       Y11, Y2, Y2
-	VADDPS       Y11, Y3, Y3
-	VBROADCASTSS 8(BX), Y11
-	VADDPS       Y11, Y4, Y4
-	VADDPS       Y11, Y5, Y5
-
-norowshift:
 	VMOVDQU Y0, (AX)
 	VMOVDQU Y1, 32(AX)
 	ADDQ    CX, AX
@@ -525,48 +447,6 @@ noscale:
 	VADDPS  Y10, Y7, Y7
 
 noshift:
-	MOVQ         32(DX), BX
-	TESTQ        BX, BX
-	JZ           norowscale
-	VCVTDQ2PS    Y0, Y0
-	VCVTDQ2PS    Y1, Y1
-	VCVTDQ2PS    Y2, Y2
-	VCVTDQ2PS    Y3, Y3
-	VCVTDQ2PS    Y4, Y4
-	VCVTDQ2PS    Y5, Y5
-	VCVTDQ2PS    Y6, Y6
-	VCVTDQ2PS    Y7, Y7
-	VBROADCASTSS (BX), Y13
-	VMULPS       Y13, Y0, Y0
-	VMULPS       Y13, Y1, Y1
-	VBROADCASTSS 4(BX), Y13
-	VMULPS       Y13, Y2, Y2
-	VMULPS       Y13, Y3, Y3
-	VBROADCASTSS 8(BX), Y13
-	VMULPS       Y13, Y4, Y4
-	VMULPS       Y13, Y5, Y5
-	VBROADCASTSS 12(BX), Y13
-	VMULPS       Y13, Y6, Y6
-	VMULPS       Y13, Y7, Y7
-
-norowscale:
-	MOVQ         40(DX), BX
-	TESTQ        BX, BX
-	JZ           norowshift
-	VBROADCASTSS (BX), Y13
-	VADDPS       Y13, Y0, Y0
-	VADDPS       Y13, Y1, Y1
-	VBROADCASTSS 4(BX), Y13
-	VADDPS       Y13, Y2, Y2
-	VADDPS       Y13, Y3, Y3
-	VBROADCASTSS 8(BX), Y13
-	VADDPS       Y13, Y4, Y4
-	VADDPS       Y13, Y5, Y5
-	VBROADCASTSS 12(BX), Y13
-	VADDPS       Y13, Y6, Y6
-	VADDPS       Y13, Y7, Y7
-
-norowshift:
 	VMOVDQU Y0, (AX)
 	VMOVDQU Y1, 32(AX)
 	ADDQ    CX, AX
@@ -681,30 +561,6 @@ noscale:
 	VADDPS  Y6, Y3, Y3
 
 noshift:
-	MOVQ         32(CX), DX
-	TESTQ        DX, DX
-	JZ           norowscale
-	VCVTDQ2PS    Y0, Y0
-	VCVTDQ2PS    Y1, Y1
-	VCVTDQ2PS    Y2, Y2
-	VCVTDQ2PS    Y3, Y3
-	VBROADCASTSS (DX), Y9
-	VMULPS       Y9, Y0, Y0
-	VMULPS       Y9, Y1, Y1
-	VMULPS       Y9, Y2, Y2
-	VMULPS       Y9, Y3, Y3
-
-norowscale:
-	MOVQ         40(CX), DX
-	TESTQ        DX, DX
-	JZ           norowshift
-	VBROADCASTSS (DX), Y9
-	VADDPS       Y9, Y0, Y0
-	VADDPS       Y9, Y1, Y1
-	VADDPS       Y9, Y2, Y2
-	VADDPS       Y9, Y3, Y3
-
-norowshift:
 	VMOVDQU Y0, (AX)
 	VMOVDQU Y1, 32(AX)
 	VMOVDQU Y2, 64(AX)

@@ -7,15 +7,20 @@ import (
 	"testing"
 )
 
-// bothWays runs f with assembly, where there is some, and without.
+// bothWays runs f with the best assembly there is, with lesser instructions, and without assembly.
 func bothWays(t *testing.T, f func(t *testing.T)) {
 	t.Run("assembly", f)
-	t.Run("go", func(t *testing.T) {
-		was := hasAVX2
-		hasAVX2 = false
-		defer func() { hasAVX2 = was }()
-		f(t)
-	})
+	was := []bool{hasAMX, hasVNNI, hasAVXVNNI, hasAVX2}
+	defer func() { hasAMX, hasVNNI, hasAVXVNNI, hasAVX2 = was[0], was[1], was[2], was[3] }()
+	for _, less := range []struct {
+		name string
+		has  *bool
+	}{{"vnni", &hasAMX}, {"avxvnni", &hasVNNI}, {"avx2", &hasAVXVNNI}, {"go", &hasAVX2}} {
+		if *less.has {
+			*less.has = false
+			t.Run(less.name, f)
+		}
+	}
 }
 
 func randBytes(r *rand.Rand, n int, extreme bool) []uint8 {
@@ -39,9 +44,12 @@ func number(b, flip uint8) int32 {
 
 func TestByteMatrix(t *testing.T) {
 	bothWays(t, func(t *testing.T) {
-		r := rand.New(rand.NewPCG(1, 2))
-		for try := range 200 {
-			rows, k, n := 1+r.IntN(9), 1+r.IntN(70), 1+r.IntN(70)
+		r, tries := rand.New(rand.NewPCG(1, 2)), 200
+		if testing.Short() {
+			tries = 61
+		}
+		for try := range tries {
+			rows, k, n := 1+r.IntN(40), 1+r.IntN(150), 1+r.IntN(70)
 			if try%20 == 0 {
 				rows, k = 130, 1+r.IntN(300)
 			}
@@ -51,13 +59,16 @@ func TestByteMatrix(t *testing.T) {
 			bt := make([]uint8, n*k)
 			zb := make([]int32, []int{1, n}[r.IntN(2)])
 			for i := range zb {
-				zb[i] = number(uint8(r.Uint32()), bflip)
+				if zb[i] = number(uint8(r.Uint32()), bflip); try%5 == 0 { // symmetric
+					zb[i] = 128 - int32(bflip)
+				}
 			}
-			stride := 2 * Quads(k)
-			packed, sums, za := make([]int32, rows*stride), make([]int32, rows), make([]int32, rows)
+			za := make([]int32, rows)
+			one := number(uint8(r.Uint32()), aflip)
 			for i := range rows {
-				za[i] = number(uint8(r.Uint32()), aflip)
-				sums[i] = PackBytes(packed[i*stride:], a[i*lda:i*lda+k], aflip, za[i]+int32(aflip))
+				if za[i] = one; try%2 == 0 {
+					za[i] = number(uint8(r.Uint32()), aflip)
+				}
 			}
 			for i := range k {
 				for j := range n {
@@ -65,9 +76,8 @@ func TestByteMatrix(t *testing.T) {
 				}
 			}
 			scale, bias := randFloats(r, n), randFloats(r, n)
-			rowScale, rowBias := randFloats(r, rows), randFloats(r, rows)
-			epilogues := []*ByteEpilogue{nil, {Scale: scale}, {Scale: scale, Bias: bias}, {RowScale: rowScale}, {RowScale: rowScale, RowBias: rowBias}}
-			m, mt := NewByteMatrix(nil, k, n), NewByteMatrix(make([]uint8, BytePanels(k, n)+3)[3:], k, n)
+			epilogues := []*ByteEpilogue{nil, {Scale: scale}, {Scale: scale, Bias: bias}}
+			m, mt := NewByteMatrix(k, n), NewByteMatrix(k, n)
 			m.SetZeros(zb, bflip)
 			mt.SetZeros(zb, bflip)
 			m.Fill(b, ldb, bflip, 0, m.Panels())
@@ -77,15 +87,21 @@ func TestByteMatrix(t *testing.T) {
 					t.Fatal("the two ways of packing differ")
 				}
 			}
+			room, checkRoom := guarded(t, m.RowInts(rows), r.IntN(8))
+			packed := m.Rows(asInts(room), rows)
+			for i := range rows {
+				packed.Pack(i, a[i*lda:i*lda+k], aflip, za[i]+int32(aflip))
+			}
+			checkRoom()
 			for kind, e := range epilogues {
 				c, check := guarded(t, (rows-1)*ldc+n, r.IntN(8))
 				for i := range c {
 					c[i] = 7
 				}
 				if kind == 0 {
-					m.Multiply(asInts(c), ldc, packed, sums, rows, 0, m.Panels(), nil)
+					m.Multiply(asInts(c), ldc, packed, 0, rows, 0, m.Panels(), nil)
 				} else {
-					m.MultiplyFloat(c, ldc, packed, sums, rows, 0, m.Panels(), e)
+					m.MultiplyFloat(c, ldc, packed, 0, rows, 0, m.Panels(), e)
 				}
 				check()
 				for i := range rows {
@@ -110,10 +126,6 @@ func TestByteMatrix(t *testing.T) {
 							want = float32(sum) * scale[j]
 						case 2:
 							want = float32(float32(sum)*scale[j]) + bias[j]
-						case 3:
-							want = float32(sum) * rowScale[i]
-						case 4:
-							want = float32(float32(sum)*rowScale[i]) + rowBias[i]
 						}
 						if math.Float32bits(got) != math.Float32bits(want) {
 							t.Fatalf("%dx%dx%d, epilogue %d, at %d,%d: %v, want %v",
@@ -189,14 +201,14 @@ func TestByteMatrixAddsInPlace(t *testing.T) {
 		r := rand.New(rand.NewPCG(3, 4))
 		for n := 1; n < 100; n++ {
 			k := 1 + r.IntN(40)
-			m := NewByteMatrix(nil, k, n)
+			m := NewByteMatrix(k, n)
 			m.Fill(randBytes(r, k*n, false), n, 0, 0, m.Panels())
-			packed, scale := make([]int32, 2*Quads(k)), randFloats(r, n)
-			sums := []int32{PackBytes(packed, randBytes(r, k, false), 0, 3)}
+			packed, scale := m.Rows(make([]int32, m.RowInts(1)), 1), randFloats(r, n)
+			packed.Pack(0, randBytes(r, k, false), 0, 3)
 			c, want := randFloats(r, n), make([]float32, n)
-			m.MultiplyFloat(want, n, packed, sums, 1, 0, m.Panels(),
+			m.MultiplyFloat(want, n, packed, 0, 1, 0, m.Panels(),
 				&ByteEpilogue{Scale: scale, Bias: append([]float32(nil), c...)})
-			m.MultiplyFloat(c, n, packed, sums, 1, 0, m.Panels(),
+			m.MultiplyFloat(c, n, packed, 0, 1, 0, m.Panels(),
 				&ByteEpilogue{Scale: scale, Bias: c})
 			if !slices.Equal(c, want) {
 				t.Fatalf("%d columns: %v, want %v", n, c, want)
@@ -207,13 +219,15 @@ func TestByteMatrixAddsInPlace(t *testing.T) {
 
 func BenchmarkByteMatrix(b *testing.B) {
 	r := rand.New(rand.NewPCG(5, 6))
-	for _, rows := range []int{1, 2, 4, 32} {
+	for _, rows := range []int{1, 2, 4, 12, 32, 96} {
 		const k, n = 768, 3072
-		m := NewByteMatrix(randBytes(r, BytePanels(k, n), false), k, n)
-		a, sums, c := make([]int32, rows*2*Quads(k)), make([]int32, rows), make([]int32, rows*n)
+		m := NewByteMatrix(k, n)
+		m.SetZeros([]int32{0}, 0x80)
+		m.Fill(randBytes(r, k*n, false), n, 0x80, 0, m.Panels())
+		a, c := m.Rows(make([]int32, m.RowInts(rows)), rows), make([]int32, rows*n)
 		b.Run(string(rune('0'+rows/10))+string(rune('0'+rows%10)), func(b *testing.B) {
 			for b.Loop() {
-				m.Multiply(c, n, a, sums, rows, 0, m.Panels(), nil)
+				m.Multiply(c, n, a, 0, rows, 0, m.Panels(), nil)
 			}
 			b.ReportMetric(2*float64(rows*k*n)*float64(b.N)/float64(b.Elapsed().Nanoseconds()), "GOP/s")
 			b.ReportMetric(float64(k*n)*float64(b.N)/float64(b.Elapsed().Nanoseconds()), "GB/s")

@@ -12,7 +12,7 @@ import (
 	"unsafe"
 )
 
-// In builds with the tag simulate the assembly for AVX-512 is interpreted: its text is read and
+// In builds with the tag simulate the assembly for AVX-512, AVX-VNNI and AMX is interpreted: its text is read and
 // each instruction does what Intel's Software Developer's Manual (volume 2) says, so that the tests
 // run all of it on processors that have no AVX-512. It knows the instructions that the generator
 // emits, and no others.
@@ -27,11 +27,21 @@ var math512Text string
 //go:embed attention512_amd64.s
 var attention512Text string
 
+//go:embed dot512_amd64.s
+var dot512Text string
+
+//go:embed dotvnni_amd64.s
+var dotVNNIText string
+
+//go:embed dotamx_amd64.s
+var dotAMXText string
+
 // machine is the state of a processor.
 type machine struct {
 	r          [16]uint64
 	z          [32][16]uint32 // instructions clear what is above their destination
 	k          [8]uint64
+	tiles      tiles
 	zero, less bool // the flags, as conditional jumps ask for them: less is SF != OF
 	pc         int
 	frame      *[128]byte
@@ -43,8 +53,10 @@ type step func(m *machine)
 type function struct{ steps []step }
 
 var (
-	symbols   = data(gemm512Text, math512Text, attention512Text)
-	functions = assemble(gemm512Text, math512Text, attention512Text)
+	texts = []string{gemm512Text, math512Text, attention512Text, dot512Text, dotVNNIText,
+		dotAMXText}
+	symbols   = data(texts...)
+	functions = assemble(texts...)
 )
 
 // instead runs the function of that name on its arguments.
@@ -71,6 +83,10 @@ func instead(name string, args ...any) float32 {
 		case *float32:
 			put(8, uint64(uintptr(unsafe.Pointer(a))))
 		case *uint16:
+			put(8, uint64(uintptr(unsafe.Pointer(a))))
+		case *uint8:
+			put(8, uint64(uintptr(unsafe.Pointer(a))))
+		case *int32:
 			put(8, uint64(uintptr(unsafe.Pointer(a))))
 		case int:
 			put(8, uint64(a))
@@ -103,6 +119,7 @@ type operand struct {
 	n       int // register, or lanes for m
 	lanes   int
 	value   uint64
+	index   int // register of an address
 	address func(m *machine) uint64
 }
 
@@ -173,7 +190,7 @@ func parseOperand(s string) operand {
 	if !ok || err != nil {
 		panic(s)
 	}
-	return operand{kind: 'm', address: func(m *machine) uint64 { return m.r[base] + m.r[index]*uint64(scale) + uint64(d) }}
+	return operand{kind: 'm', index: index, address: func(m *machine) uint64 { return m.r[base] + m.r[index]*uint64(scale) + uint64(d) }}
 }
 
 // data reads the constants of files.
@@ -216,7 +233,10 @@ func assemble(texts ...string) map[string]*function {
 			lines, labels = nil, map[string]int{}
 		}
 		for _, line := range strings.Split(text, "\n") {
-			line, _, _ = strings.Cut(line, "//")
+			line, comment, _ := strings.Cut(line, "//")
+			if strings.HasPrefix(line, "\tBYTE") { // the comment is the instruction
+				line = "\t" + strings.TrimSpace(comment)
+			}
 			switch line = strings.TrimRight(line, " "); {
 			case strings.HasPrefix(line, "TEXT ·"):
 				if f != nil {
@@ -248,13 +268,15 @@ func decode(op, rest string, labels map[string]int) step {
 				clear(m.z[i][4:])
 			}
 		}
-	case "JZ", "JNZ", "JL", "JGE", "JG":
+	case "TILERELEASE":
+		return decodeTile(op, nil)
+	case "JMP", "JZ", "JNZ", "JL", "JGE", "JG":
 		to, ok := labels[rest]
 		if !ok {
 			panic("no label " + rest)
 		}
 		return func(m *machine) {
-			if map[string]bool{"JZ": m.zero, "JNZ": !m.zero, "JL": m.less, "JGE": !m.less, "JG": !m.less && !m.zero}[op] {
+			if map[string]bool{"JMP": true, "JZ": m.zero, "JNZ": !m.zero, "JL": m.less, "JGE": !m.less, "JG": !m.less && !m.zero}[op] {
 				m.pc = to
 			}
 		}
@@ -262,6 +284,9 @@ func decode(op, rest string, labels map[string]int) step {
 	var o []operand
 	for _, s := range strings.Split(rest, ", ") {
 		o = append(o, parseOperand(s))
+	}
+	if op[0] == 'T' && op != "TESTQ" || op == "LDTILECFG" {
+		return decodeTile(op, o)
 	}
 	if op[0] != 'V' && op[0] != 'K' && op != "MOVSS" {
 		return decodeInteger(op, o)
@@ -284,7 +309,7 @@ func decodeInteger(op string, o []operand) step {
 		}
 		return load64(x.address(m))
 	}
-	if op != "PREFETCHT0" && last.kind != 'r' {
+	if op != "PREFETCHT0" && op != "CMPQ" && last.kind != 'r' {
 		panic(op + " of memory")
 	}
 	flags := func(m *machine, v uint64, less bool) {
@@ -316,6 +341,11 @@ func decodeInteger(op string, o []operand) step {
 			m.r[last.n] = uint64(a - b)
 			flags(m, uint64(a-b), a < b)
 		}
+	case "CMPQ": // the first operand is what the second is taken from
+		return func(m *machine) {
+			a, b := int64(m.r[o[0].n]), int64(read(m, o[1]))
+			flags(m, uint64(a-b), a < b)
+		}
 	case "ANDQ":
 		return func(m *machine) {
 			m.r[last.n] &= read(m, o[0])
@@ -326,12 +356,22 @@ func decodeInteger(op string, o []operand) step {
 			v := m.r[last.n] & read(m, o[0])
 			flags(m, v, int64(v) < 0)
 		}
+	case "IMULL":
+		return func(m *machine) { m.r[last.n] = uint64(uint32(m.r[last.n]) * uint32(read(m, o[0]))) }
 	case "SHLQ":
 		return func(m *machine) { m.r[last.n] <<= o[0].value }
 	case "SHRQ":
 		return func(m *machine) { m.r[last.n] >>= o[0].value }
 	case "SHRL":
 		return func(m *machine) { m.r[last.n] = uint64(uint32(m.r[last.n]) >> o[0].value) }
+	case "BZHIQ":
+		return func(m *machine) {
+			v := m.r[o[1].n]
+			if n := m.r[o[0].n] & 0xff; n < 64 {
+				v &= 1<<n - 1
+			}
+			m.r[last.n] = v
+		}
 	case "BZHIL":
 		return func(m *machine) {
 			v := uint32(m.r[o[1].n])

@@ -21,4 +21,19 @@ func TestSimulated(t *testing.T) {
 		}
 		functions[name] = right
 	}
+	if !dotsAMX() || !dotsVNNI() {
+		t.Fatal("the assembly for VNNI or AMX disagrees with plain Go")
+	}
+	for name, agrees := range map[string]func() bool{
+		"dotTile1x32AVX512": dots512Agree, "dotTile12x32AVX512": dots512Agree,
+		"packDotsAVX512": dots512Agree, "dotTile1x16AVXVNNI": dotsVNNIAgree,
+		"dotTile32x32AMX": dotsAMXAgree, "dotTile6x16AVXVNNI": dotsVNNIAgree, "packDotsAVXVNNI": dotsVNNIAgree,
+	} {
+		right := functions[name]
+		functions[name] = &function{steps: right.steps[len(right.steps)-1:]}
+		if agrees() {
+			t.Errorf("%s does nothing, and the check agrees", name)
+		}
+		functions[name] = right
+	}
 }

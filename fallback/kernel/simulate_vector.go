@@ -47,6 +47,11 @@ var bitwise = map[string]func(a, b uint32) uint32{
 	"VXORPS": func(a, b uint32) uint32 { return a ^ b },
 	"VANDPS": func(a, b uint32) uint32 { return a & b },
 	"VORPS":  func(a, b uint32) uint32 { return a | b },
+	"VPXOR":  func(a, b uint32) uint32 { return a ^ b },
+	// Those of integers, too.
+	"VPADDD":  func(a, b uint32) uint32 { return b + a },
+	"VPSUBD":  func(a, b uint32) uint32 { return b - a },
+	"VPMULLD": func(a, b uint32) uint32 { return b * a },
 }
 
 // fma rounds once to float64 and then to float32, which differs from the instruction in rare last
@@ -56,12 +61,13 @@ func fma(a, b, c float32) float32 { return float32(math.FMA(float64(a), float64(
 // decodeVector makes the steps of vectors and masks.
 func decodeVector(op string, o []operand) step {
 	name, suffix, _ := strings.Cut(op, ".")
-	last := o[len(o)-1]
+	last, masked := o[len(o)-1], false
 	// A mask before the destination is a mask of lanes to write; the others keep what they were, or
 	// become 0 where the suffix says so.
 	mask := func(*machine) uint64 { return math.MaxUint64 }
 	if n := len(o) - 2; n > 0 && o[n].kind == 'k' && last.kind != 'k' {
 		k := o[n].n
+		masked = true
 		mask = func(m *machine) uint64 { return m.k[k] }
 		o = append(o[:n:n], last)
 	}
@@ -117,7 +123,7 @@ func decodeVector(op string, o []operand) step {
 		}
 	}
 	switch name {
-	case "VMOVUPS", "VMOVAPS":
+	case "VMOVUPS", "VMOVAPS", "VMOVDQU":
 		if last.kind == 'm' {
 			return func(m *machine) {
 				a, k := last.address(m), mask(m)
@@ -132,6 +138,65 @@ func decodeVector(op string, o []operand) step {
 			a := address(m, &o[0])
 			write(m, last.lanes, func(i int) uint32 { return lane(m, &o[0], a, i) })
 		}
+	case "VMOVDQU8":
+		if last.kind == 'm' {
+			if masked {
+				panic("kernel: a masked store of bytes")
+			}
+			return func(m *machine) {
+				for i := range o[0].lanes {
+					store32(last.address(m)+uint64(4*i), m.z[o[0].n][i])
+				}
+			}
+		}
+		if !zeroing {
+			panic("kernel: bytes that stay")
+		}
+		return func(m *machine) { // the mask has a bit for each byte
+			k, a := mask(m), address(m, &o[0])
+			var v [16]uint32
+			for i := range 4 * last.lanes {
+				if k>>i&1 == 0 {
+					continue
+				}
+				b := m.z[o[0].n][i/4] >> (8 * (i % 4))
+				if o[0].kind == 'm' {
+					b = uint32(*(*uint8)(pointer(a + uint64(i))))
+				}
+				v[i/4] |= b & 0xff << (8 * (i % 4))
+			}
+			m.z[last.n] = v
+		}
+	case "VPDPBUSD":
+		return func(m *machine) {
+			a, old := address(m, &o[0]), m.z[last.n]
+			write(m, last.lanes, func(i int) uint32 {
+				sum, s, u := int32(old[i]), lane(m, &o[0], a, i), m.z[o[1].n][i]
+				for range 4 {
+					sum += int32(int8(s)) * int32(uint8(u))
+					s, u = s>>8, u>>8
+				}
+				return uint32(sum)
+			})
+		}
+	case "VCVTDQ2PS":
+		return func(m *machine) {
+			src := m.z[o[0].n]
+			write(m, last.lanes, func(i int) uint32 { return math.Float32bits(float32(int32(src[i]))) })
+		}
+	case "VPBROADCASTD":
+		return func(m *machine) {
+			v := m.z[o[0].n][0]
+			if o[0].kind == 'm' {
+				v = load32(o[0].address(m))
+			}
+			write(m, last.lanes, func(int) uint32 { return v })
+		}
+	case "VMOVD": // from a general register, or to memory
+		if last.kind == 'm' {
+			return func(m *machine) { store32(last.address(m), m.z[o[0].n][0]) }
+		}
+		return func(m *machine) { m.z[last.n] = [16]uint32{uint32(m.r[o[0].n])} }
 	case "MOVSS", "VMOVSS": // to memory
 		return func(m *machine) { store32(last.address(m), m.z[o[0].n][0]) }
 	case "VBROADCASTSS":
@@ -162,12 +227,12 @@ func decodeVector(op string, o []operand) step {
 				return math.Float32bits(float32(math.RoundToEven(float64(math.Float32frombits(m.z[o[1].n][i])))))
 			})
 		}
-	case "VPERMILPS":
+	case "VPERMILPS", "VPSHUFD":
 		return func(m *machine) {
 			src := m.z[o[1].n]
 			write(m, last.lanes, func(i int) uint32 { return src[i&^3+int(o[0].value>>(2*(i&3)))&3] })
 		}
-	case "VEXTRACTF128", "VEXTRACTF64X4":
+	case "VEXTRACTF128", "VEXTRACTF64X4", "VEXTRACTI128", "VEXTRACTI64X4":
 		return func(m *machine) {
 			src, from := m.z[o[1].n], int(o[0].value)*last.lanes
 			write(m, last.lanes, func(i int) uint32 { return src[from+i] })
@@ -189,6 +254,8 @@ func decodeVector(op string, o []operand) step {
 		return func(m *machine) { m.k[last.n] = m.r[o[0].n] & 0xffff }
 	case "KMOVD":
 		return func(m *machine) { m.k[last.n] = m.r[o[0].n] & 0xffffffff }
+	case "KMOVQ":
+		return func(m *machine) { m.k[last.n] = m.r[o[0].n] }
 	case "KNOTW":
 		return func(m *machine) { m.k[last.n] = ^m.k[o[0].n] & 0xffff }
 	}

@@ -46,7 +46,7 @@ func buildFusedConvInteger(n *Node) Kernel {
 		return nil
 	}
 	data = windowFirst(data, channels, taps)
-	k.matrix = kernel.NewByteMatrix(nil, channels*taps, m)
+	k.matrix = kernel.NewByteMatrix(channels*taps, m)
 	k.matrix.SetZeros(zeros, flip)
 	k.matrix.FillTransposed(data, k.matrix.K, flip, 0, k.matrix.Panels())
 	k.scale = make([]float32, m)
@@ -91,15 +91,15 @@ func (k *byteConv) run(x *Context, in, out []*tensor.Tensor) error {
 		e.Residual, added = tensor.Data[float32](added), nil
 	}
 	depth, rows := k.matrix.K, len(dst)/c.m
-	stride := 2 * kernel.Quads(depth)
 	plain := c.plain()
 	step := 4 * max(4, (1<<13)/(depth+1))
 	pieces := (rows + step - 1) / step
-	floats := step*(stride+1) + (depth+3)/4
+	packedInts := k.matrix.RowInts(step)
+	floats := packedInts + (depth+3)/4
 	err = x.ParallelScratch(pieces, max(1, minFlops/(2*step*depth*c.m+1)), floats, func(lo, hi int, room []float32) {
 		ints := unsafe.Slice((*int32)(unsafe.Pointer(&room[0])), len(room))
-		packed, sums := ints[:step*stride], ints[step*stride:step*(stride+1)]
-		row := unsafe.Slice((*uint8)(unsafe.Pointer(&ints[step*(stride+1)])), depth)
+		packed := k.matrix.Rows(ints[:packedInts], step)
+		row := unsafe.Slice((*uint8)(unsafe.Pointer(&ints[packedInts])), depth)
 		for i := lo; i < hi; i++ {
 			r0, r1 := i*step, min(rows, (i+1)*step)
 			for r := r0; r < r1; r++ {
@@ -109,10 +109,9 @@ func (k *byteConv) run(x *Context, in, out []*tensor.Tensor) error {
 				} else {
 					k.gather(row, src, c, r, uint8(zeros[0]))
 				}
-				sums[r-r0] = kernel.PackBytes(packed[(r-r0)*stride:(r-r0+1)*stride], from, flip,
-					zeros[0]+int32(flip))
+				packed.Pack(r-r0, from, flip, zeros[0]+int32(flip))
 			}
-			k.matrix.MultiplyFloat(dst[r0*c.m:r1*c.m], c.m, packed, sums, r1-r0, 0,
+			k.matrix.MultiplyFloat(dst[r0*c.m:r1*c.m], c.m, packed, 0, r1-r0, 0,
 				k.matrix.Panels(), bytes)
 			if e.Activate != nil || e.Bounds != nil || e.Residual != nil {
 				e.Apply(dst, c.m, r0, r1, 0, c.m)

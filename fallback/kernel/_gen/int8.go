@@ -32,7 +32,7 @@ func words(name string, v uint16) Mem {
 
 // Offsets of the fields of byteEpilogue.
 const (
-	fieldSums, fieldZeros, fieldScale, fieldShift, fieldRowScale, fieldRowShift = 0, 8, 16, 24, 32, 40
+	fieldSums, fieldZeros, fieldScale, fieldShift = 0, 8, 16, 24
 )
 
 // byteTile generates the micro-kernel for a number of rows and of panels of 16 columns. A panel's
@@ -123,7 +123,7 @@ func byteTile(rows, panels int) {
 	DECQ(quads)
 	JNZ(LabelRef("loop"))
 
-	// columns does something with numbers for the columns at p, rowwise with one for each row.
+	// columns does something with numbers for the columns at p.
 	e, p, sums := get("e"), GP64(), GP64()
 	columns := func(f func(v, x vec)) {
 		for i := range width {
@@ -131,14 +131,6 @@ func byteTile(rows, panels int) {
 			for r := range rows {
 				f(even[i%2], acc[width*r+i])
 			}
-		}
-	}
-	rowwise := func(f func(v, x vec)) {
-		for i, x := range acc {
-			if i%width == 0 {
-				VBROADCASTSS(Mem{Base: p, Disp: 4 * (i / width)}, v)
-			}
-			f(v, x)
 		}
 	}
 	// Zero points of the columns, times the sums of the rows.
@@ -167,8 +159,6 @@ func byteTile(rows, panels int) {
 	add := func(v, x vec) { VADDPS(v, x, x) }
 	when(fieldScale, "noscale", func() { convert(); columns(mul) })
 	when(fieldShift, "noshift", func() { columns(add) })
-	when(fieldRowScale, "norowscale", func() { convert(); rowwise(mul) })
-	when(fieldRowShift, "norowshift", func() { rowwise(add) })
 	for r := range rows {
 		for i := range width {
 			VMOVDQU(acc[width*r+i], Mem{Base: c, Disp: 32 * i})

@@ -20,6 +20,7 @@ type kernels struct {
 	write func()
 	wide  bool // for AVX-512; otherwise for AVX2
 	twin  bool // wide, and the file of AVX2 has the same functions
+	vex   bool // has instructions that encodeVEX makes bytes of; simulated as wide ones are
 }
 
 var files = map[string]kernels{
@@ -31,11 +32,14 @@ var files = map[string]kernels{
 	"attention512": {write: attention, wide: true, twin: true},
 	"conv":         {write: conv},
 	"int8":         {write: int8Kernels},
+	"dot512":       {write: dotKernels, wide: true},
+	"dotvnni":      {write: dotKernels, vex: true},
+	"dotamx":       {write: amxKernels, wide: true, vex: true},
 }
 
 func main() {
 	log.SetFlags(0)
-	what := flag.String("kernels", "", "gemm, math, conv, attention, int8, gemm512, math512 or attention512")
+	what := flag.String("kernels", "", "gemm, math, conv, attention, int8, gemm512, math512, attention512, dot512, dotvnni or dotamx")
 	flag.Usage = func() { flag.PrintDefaults() }
 	// avo's own flags (-out, -stubs, -pkg) are parsed by Generate.
 	flag.Parse()
@@ -46,10 +50,17 @@ func main() {
 	ConstraintExpr("!noasm")
 	if k.wide {
 		lanes = 16
+	}
+	if k.wide || k.vex {
 		ConstraintExpr("!simulate")
 	}
 	k.write()
 	Generate()
+	if k.vex {
+		if err := encodeVEX(flag.Lookup("out").Value.String()); err != nil {
+			log.Fatal(err)
+		}
+	}
 	if err := writeTwins(flag.Lookup("stubs").Value.String(), k); err != nil {
 		log.Fatal(err)
 	}

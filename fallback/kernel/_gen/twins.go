@@ -44,7 +44,7 @@ func writeTwins(stubs string, k kernels) error {
 	if !ok {
 		return fmt.Errorf("-stubs %s does not end in _amd64.go", stubs)
 	}
-	if err := writeGo(base+"_noasm.go", header+noAssembly(functions, k.wide)); err != nil || !k.twin {
+	if err := writeGo(base+"_noasm.go", header+noAssembly(functions, k.wide || k.vex)); err != nil || !k.twin {
 		return err
 	}
 	return writeGo(strings.TrimSuffix(base, "512")+"_vector.go", header+choices(functions))
