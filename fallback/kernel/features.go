@@ -16,6 +16,7 @@ var (
 	// cpu also asks the system whether it saves the wide registers.
 	hasAVX512 = hasAVX2 && (simulated || cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ &&
 		cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL && cpu.X86.HasBMI2)
+	hasVNNI = simulated || cpu.X86.HasAVX512VNNI
 )
 
 // Instructions is the environment variable that bounds the instructions in use: avx512, avx2, or go
@@ -47,6 +48,9 @@ func avx2() bool { return asmBuilt && hasAVX2 }
 func avx512() bool {
 	return asmBuilt && hasAVX512 && (avx512State.Load() == stateRight || avx512Tried())
 }
+
+// avx512VNNI says whether AVX-512 has sums of four products of bytes.
+func avx512VNNI() bool { return hasVNNI && avx512() }
 
 var (
 	avx512Once  sync.Once

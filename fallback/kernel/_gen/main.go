@@ -31,11 +31,13 @@ var files = map[string]kernels{
 	"attention512": {write: attention, wide: true, twin: true},
 	"conv":         {write: conv},
 	"int8":         {write: int8Kernels},
+	"q4":           {write: q4Kernels},
+	"q4wide512":    {write: q4Wide, wide: true},
 }
 
 func main() {
 	log.SetFlags(0)
-	what := flag.String("kernels", "", "gemm, math, conv, attention, int8, gemm512, math512 or attention512")
+	what := flag.String("kernels", "", "gemm, math, conv, attention, int8, q4, gemm512, math512, attention512 or q4wide512")
 	flag.Usage = func() { flag.PrintDefaults() }
 	// avo's own flags (-out, -stubs, -pkg) are parsed by Generate.
 	flag.Parse()
