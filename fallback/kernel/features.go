@@ -49,8 +49,10 @@ func avx512() bool {
 	return asmBuilt && hasAVX512 && (avx512State.Load() == stateRight || avx512Tried())
 }
 
-// avx512VNNI says whether AVX-512 has sums of four products of bytes.
-func avx512VNNI() bool { return hasVNNI && avx512() }
+// avx512VNNI says whether to use that of AVX-512 VNNI, sums of four products of bytes.
+func avx512VNNI() bool { return hasVNNI && avx512() && vnniAgrees() }
+
+var vnniAgrees = sync.OnceValue(q4BytesAgree)
 
 var (
 	avx512Once  sync.Once

@@ -43,8 +43,8 @@ type step func(m *machine)
 type function struct{ steps []step }
 
 var (
-	symbols   = data(gemm512Text, math512Text, attention512Text)
-	functions = assemble(gemm512Text, math512Text, attention512Text)
+	symbols   = data(gemm512Text, math512Text, attention512Text, q4Wide512Text)
+	functions = assemble(gemm512Text, math512Text, attention512Text, q4Wide512Text)
 )
 
 // instead runs the function of that name on its arguments.
@@ -71,6 +71,8 @@ func instead(name string, args ...any) float32 {
 		case *float32:
 			put(8, uint64(uintptr(unsafe.Pointer(a))))
 		case *uint16:
+			put(8, uint64(uintptr(unsafe.Pointer(a))))
+		case *uint8:
 			put(8, uint64(uintptr(unsafe.Pointer(a))))
 		case int:
 			put(8, uint64(a))
