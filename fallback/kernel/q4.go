@@ -429,32 +429,35 @@ func q4BytesGo(dst, a []float32, b []uint8, scales []float32, n, lanes int) {
 	}
 }
 
-// shifts sets scales and zeros, [blocks,16], to the scales of a panel's columns from row on and to
-// 8 less their zero points.
-func (b *Blocks) shifts(scales, zeros []float32, row int) {
-	repeat := b.Size / quickBlock
+// columns sets scales and zeros, [blocks,16], to the scales of a panel's columns from row on and to
+// their zero points.
+func (b *Blocks) columns(scales, zeros []float32, row int) {
+	n, repeat := b.blocks(), b.Size/quickBlock
+	width := max(0, min(panelWidth, b.N-row))
+	if width < panelWidth {
+		clear(scales)
+	}
 	plain := b.Zeros == nil && b.ZeroFloats.Len() == 0
 	if plain {
-		clear(zeros)
-	}
-	for j := range panelWidth {
-		if row+j >= b.N {
-			for i := range b.blocks() {
-				scales[i*panelWidth+j], zeros[i*panelWidth+j] = 0, 0
-			}
-			continue
+		for i := range zeros {
+			zeros[i] = 8
 		}
+	}
+	for j := range width {
 		at := (row + j) * b.Count
-		for i := range b.Count {
-			s, z := b.Scales.At(at+i), float32(0)
-			if !plain {
-				z = 8 - b.zero(row+j, i)
+		if repeat == 1 && b.Scales.Half == nil {
+			to := scales[j : (n-1)*panelWidth+j+1]
+			for i, v := range b.Scales.Wide[at : at+n] {
+				to[i*panelWidth] = v
 			}
-			for k := i * repeat; k < (i+1)*repeat; k++ {
-				scales[k*panelWidth+j] = s
-				if !plain {
-					zeros[k*panelWidth+j] = z
-				}
+		} else {
+			for i := range n {
+				scales[i*panelWidth+j] = b.Scales.At(at + i/repeat)
+			}
+		}
+		if !plain {
+			for i := range n {
+				zeros[i*panelWidth+j] = b.zero(row+j, i/repeat)
 			}
 		}
 	}
@@ -470,9 +473,9 @@ func (m *Matrix) FillBlocks(b *Blocks, row, lo, hi int, scratch []float32) {
 	last := scratch[2*n*panelWidth:][:quickBlock*panelWidth]
 	for p := lo; p < hi; p++ {
 		r, dst := row+(p-lo)*panelWidth, m.Panel(p)
-		b.shifts(scales, zeros, r)
-		for i := range scales {
-			zeros[i] *= scales[i]
+		b.columns(scales, zeros, r)
+		for i, v := range scales {
+			zeros[i] *= -v
 		}
 		width := min(panelWidth, b.N-r, m.N-p*panelWidth)
 		data := b.Data[r*n*16 : (r+width)*n*16]
@@ -489,14 +492,15 @@ func (m *Matrix) FillBlocks(b *Blocks, row, lo, hi int, scratch []float32) {
 	}
 }
 
-// q4PanelGo sets dst [32,16] to a block of width rows of weights.
+// q4PanelGo sets dst [32,16] to a block of width rows of weights. zeros are minus the products of
+// zero points and scales.
 func q4PanelGo(dst []float32, data []uint8, scales, zeros []float32, i, width, n int) {
 	clear(dst)
 	for j := range width {
 		s, z := scales[i*panelWidth+j], zeros[i*panelWidth+j]
 		for k, v := range data[(j*n+i)*16:][:16] {
-			dst[2*k*panelWidth+j] = (float32(v&15)-8)*s + z
-			dst[(2*k+1)*panelWidth+j] = (float32(v>>4)-8)*s + z
+			dst[2*k*panelWidth+j] = float32(v&15)*s + z
+			dst[(2*k+1)*panelWidth+j] = float32(v>>4)*s + z
 		}
 	}
 }
@@ -533,7 +537,7 @@ func (b *Blocks) NewBlockPanels(scratch []float32, row, panels int) *BlockPanels
 	scales, zeros := scratch[size:size+n*panelWidth], scratch[size+n*panelWidth:][:n*panelWidth]
 	for p := range panels {
 		r := row + p*panelWidth
-		b.shifts(scales, zeros, r)
+		b.columns(scales, zeros, r)
 		width := max(0, min(panelWidth, b.N-r))
 		data := b.Data[min(r, b.N)*n*16 : (min(r, b.N)+width)*n*16]
 		to := m.records[p*n*byteRecord : (p+1)*n*byteRecord]
@@ -553,9 +557,9 @@ func q4BytePanelGo(dst []uint8, data []uint8, scales, zeros []float32, width, n 
 		tail := floatsOf(record[512:])
 		copy(tail[16:], scales[i*panelWidth:(i+1)*panelWidth])
 		for j := range width {
-			z, sum := int8(zeros[i*panelWidth+j])-8, int32(0)
+			z, sum := int8(zeros[i*panelWidth+j]), int32(0)
 			for k, v := range data[(j*n+i)*16:][:16] {
-				even, odd := int8(v&15)+z, int8(v>>4)+z
+				even, odd := int8(v&15)-z, int8(v>>4)-z
 				at := k/4*128 + 4*j + k%4
 				record[at], record[at+64] = uint8(even), uint8(odd)
 				sum += int32(even) + int32(odd)

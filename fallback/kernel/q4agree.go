@@ -62,7 +62,7 @@ func q4BytesAgree() bool {
 	_, data, scales = q4Try(2*panelWidth, n)
 	for p := range 2 {
 		part := asBytes(records)[p*n*byteRecord : (p+1)*n*byteRecord]
-		q4BytePanelGo(part, data[p*panelWidth*n*16:], scales[p*panelWidth*n:], make([]float32, panelWidth*n), panelWidth, n)
+		q4BytePanelGo(part, data[p*panelWidth*n*16:], scales[p*panelWidth*n:], scales, panelWidth, n)
 	}
 	const size = n*quickBlock/4 + n
 	tall := make([]float32, byteTileRows*size)

@@ -410,9 +410,8 @@ func q4Panel() {
 	Doc("q4PanelAVX2 unpacks blocks of 16 rows of weights, step bytes apart: see q4PanelGo.")
 	dst, b, scales, zeros, blocks, step := get("dst"), get("b"), get("scales"), get("zeros"), get("blocks"), get("step")
 	bases, three := panelRows(b, step)
-	mask, eight := YMM(), YMM()
+	mask := YMM()
 	VMOVDQU(bits(15), mask)
-	VMOVDQU(bits(8), eight)
 	Label("block")
 	for half := range 2 {
 		s, z := YMM(), YMM()
@@ -430,7 +429,6 @@ func q4Panel() {
 					VPSRLD(Imm(uint64(4*i)), w, x)
 					VPAND(mask, x, x)
 				}
-				VPSUBD(eight, x, x)
 				VCVTDQ2PS(x, x)
 				VFMADD213PS(z, s, x)
 				VMOVUPS(x, Mem{Base: dst, Disp: 64*(8*word+i) + 32*half})
@@ -462,10 +460,9 @@ func q4BytePanel() {
 	VMOVDQU(bits(0x00010001), ones)
 	Label("block")
 	for half := range 2 {
-		// The zero points less 8 in each byte.
+		// The zero points in each byte.
 		z, sum := YMM(), YMM()
 		VCVTPS2DQ(Mem{Base: zeros, Disp: 32 * half}, z)
-		VPSUBD(bits(8), z, z)
 		VPSHUFB(listed("q4_copy", 0, 0x04040404, 0x08080808, 0x0c0c0c0c, 0, 0x04040404, 0x08080808, 0x0c0c0c0c), z, z)
 		VPXOR(sum, sum, sum)
 		for word, w := range transposed([2]reg.GPVirtual{bases[2*half], bases[2*half+1]}, step, three, 0) {
@@ -473,7 +470,7 @@ func q4BytePanel() {
 			VPSRLD(Imm(4), w, high)
 			for i, x := range []vec{w, high} {
 				VPAND(mask, x, x)
-				VPADDB(z, x, x)
+				VPSUBB(z, x, x)
 				VMOVDQU(x, Mem{Base: dst, Disp: 128*word + 64*i + 32*half})
 				t := YMM()
 				VPMADDUBSW(x, middle, t) // at most 2*128*15
