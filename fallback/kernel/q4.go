@@ -481,7 +481,11 @@ func (m *Matrix) FillBlocks(b *Blocks, row, lo, hi int, scratch []float32) {
 		data := b.Data[r*n*16 : (r+width)*n*16]
 		whole := 0
 		if avx2() && width == panelWidth {
-			if whole = m.K / quickBlock; whole > 0 {
+			switch whole = m.K / quickBlock; {
+			case whole == 0:
+			case avx512():
+				q4PanelAVX512(&dst[0], &data[0], &scales[0], &zeros[0], whole, n*16)
+			default:
 				q4PanelAVX2(&dst[0], &data[0], &scales[0], &zeros[0], whole, n*16)
 			}
 		}

@@ -34,7 +34,7 @@ func nearly(got, want []float32) bool {
 	return true
 }
 
-// q4DotsAgree says whether the row kernel of AVX-512 computes here what plain Go does.
+// q4DotsAgree says whether the kernels of AVX-512 compute here what plain Go does.
 func q4DotsAgree() bool {
 	const rows, n, lanes = 3, 7, 16
 	a, data, scales := q4Try(rows, n)
@@ -43,7 +43,19 @@ func q4DotsAgree() bool {
 	got, want := make([]float32, rows), make([]float32, rows)
 	q4DotsAVX512(&got[0], &left[0], &data[0], &scales[0], rows, n)
 	q4DotsGo(want, left, data, scales, n, lanes)
-	return nearly(got, want)
+	if !nearly(got, want) {
+		return false
+	}
+	_, data, scales = q4Try(panelWidth, n)
+	got, want = make([]float32, quickBlock*panelWidth*n), make([]float32, quickBlock*panelWidth)
+	q4PanelAVX512(&got[0], &data[0], &scales[0], &scales[0], n, n*16)
+	for i := range n {
+		q4PanelGo(want, data, scales, scales, i, panelWidth, n)
+		if !nearly(got[i*len(want):], want) {
+			return false
+		}
+	}
+	return true
 }
 
 // q4BytesAgree says so of the kernels of AVX-512 VNNI.

@@ -14,6 +14,11 @@ func q4DotsAVX512(dst *float32, a *float32, b *uint8, scales *float32, rows int,
 //go:noescape
 func q4BytesAVX512(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int)
 
+// q4PanelAVX512 unpacks blocks of 16 rows of weights, step bytes apart: see q4PanelGo.
+//
+//go:noescape
+func q4PanelAVX512(dst *float32, b *uint8, scales *float32, zeros *float32, blocks int, step int)
+
 // q4Tile1AVX512 computes 1 rows of 32 columns: see byteTile4.
 //
 //go:noescape

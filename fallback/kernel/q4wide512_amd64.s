@@ -322,6 +322,202 @@ DATA f32_0f0f0f0f<>+24(SB)/4, $0x0f0f0f0f
 DATA f32_0f0f0f0f<>+28(SB)/4, $0x0f0f0f0f
 GLOBL f32_0f0f0f0f<>(SB), RODATA|NOPTR, $32
 
+// func q4PanelAVX512(dst *float32, b *uint8, scales *float32, zeros *float32, blocks int, step int)
+// Requires: AVX, AVX512F
+TEXT ·q4PanelAVX512(SB), NOSPLIT, $0-48
+	MOVQ    dst+0(FP), AX
+	MOVQ    b+8(FP), CX
+	MOVQ    scales+16(FP), DX
+	MOVQ    zeros+24(FP), BX
+	MOVQ    blocks+32(FP), SI
+	MOVQ    step+40(FP), DI
+	LEAQ    (DI)(DI*2), R8
+	LEAQ    (CX)(DI*4), R9
+	LEAQ    (R9)(DI*4), R10
+	LEAQ    (R10)(DI*4), R11
+	VMOVUPS q4_numbers<>+0(SB), Z0
+
+block:
+	VMOVUPS      (DX), Z1
+	VMOVUPS      (BX), Z2
+	VMOVUPS      (CX), X3
+	VINSERTI32X4 $0x01, (R9), Z3, Z3
+	VINSERTI32X4 $0x02, (R10), Z3, Z3
+	VINSERTI32X4 $0x03, (R11), Z3, Z3
+	VMOVUPS      (CX)(DI*1), X4
+	VINSERTI32X4 $0x01, (R9)(DI*1), Z4, Z4
+	VINSERTI32X4 $0x02, (R10)(DI*1), Z4, Z4
+	VINSERTI32X4 $0x03, (R11)(DI*1), Z4, Z4
+	VMOVUPS      (CX)(DI*2), X5
+	VINSERTI32X4 $0x01, (R9)(DI*2), Z5, Z5
+	VINSERTI32X4 $0x02, (R10)(DI*2), Z5, Z5
+	VINSERTI32X4 $0x03, (R11)(DI*2), Z5, Z5
+	VMOVUPS      (CX)(R8*1), X6
+	VINSERTI32X4 $0x01, (R9)(R8*1), Z6, Z6
+	VINSERTI32X4 $0x02, (R10)(R8*1), Z6, Z6
+	VINSERTI32X4 $0x03, (R11)(R8*1), Z6, Z6
+	VPUNPCKLDQ   Z4, Z3, Z7
+	VPUNPCKHDQ   Z4, Z3, Z8
+	VPUNPCKLDQ   Z6, Z5, Z4
+	VPUNPCKHDQ   Z6, Z5, Z6
+	VPUNPCKLQDQ  Z4, Z7, Z3
+	VPUNPCKHQDQ  Z4, Z7, Z4
+	VPUNPCKLQDQ  Z6, Z8, Z5
+	VPUNPCKHQDQ  Z6, Z8, Z6
+	VPERMPS      Z0, Z3, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, (AX)
+	VPSRLD       $0x04, Z3, Z7
+	VPERMPS      Z0, Z7, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 64(AX)
+	VPSRLD       $0x08, Z3, Z7
+	VPERMPS      Z0, Z7, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 128(AX)
+	VPSRLD       $0x0c, Z3, Z7
+	VPERMPS      Z0, Z7, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 192(AX)
+	VPSRLD       $0x10, Z3, Z7
+	VPERMPS      Z0, Z7, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 256(AX)
+	VPSRLD       $0x14, Z3, Z7
+	VPERMPS      Z0, Z7, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 320(AX)
+	VPSRLD       $0x18, Z3, Z7
+	VPERMPS      Z0, Z7, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 384(AX)
+	VPSRLD       $0x1c, Z3, Z7
+	VPERMPS      Z0, Z7, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 448(AX)
+	VPERMPS      Z0, Z4, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 512(AX)
+	VPSRLD       $0x04, Z4, Z7
+	VPERMPS      Z0, Z7, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 576(AX)
+	VPSRLD       $0x08, Z4, Z7
+	VPERMPS      Z0, Z7, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 640(AX)
+	VPSRLD       $0x0c, Z4, Z7
+	VPERMPS      Z0, Z7, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 704(AX)
+	VPSRLD       $0x10, Z4, Z7
+	VPERMPS      Z0, Z7, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 768(AX)
+	VPSRLD       $0x14, Z4, Z7
+	VPERMPS      Z0, Z7, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 832(AX)
+	VPSRLD       $0x18, Z4, Z7
+	VPERMPS      Z0, Z7, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 896(AX)
+	VPSRLD       $0x1c, Z4, Z7
+	VPERMPS      Z0, Z7, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 960(AX)
+	VPERMPS      Z0, Z5, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 1024(AX)
+	VPSRLD       $0x04, Z5, Z7
+	VPERMPS      Z0, Z7, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 1088(AX)
+	VPSRLD       $0x08, Z5, Z7
+	VPERMPS      Z0, Z7, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 1152(AX)
+	VPSRLD       $0x0c, Z5, Z7
+	VPERMPS      Z0, Z7, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 1216(AX)
+	VPSRLD       $0x10, Z5, Z7
+	VPERMPS      Z0, Z7, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 1280(AX)
+	VPSRLD       $0x14, Z5, Z7
+	VPERMPS      Z0, Z7, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 1344(AX)
+	VPSRLD       $0x18, Z5, Z7
+	VPERMPS      Z0, Z7, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 1408(AX)
+	VPSRLD       $0x1c, Z5, Z7
+	VPERMPS      Z0, Z7, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 1472(AX)
+	VPERMPS      Z0, Z6, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 1536(AX)
+	VPSRLD       $0x04, Z6, Z7
+	VPERMPS      Z0, Z7, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 1600(AX)
+	VPSRLD       $0x08, Z6, Z7
+	VPERMPS      Z0, Z7, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 1664(AX)
+	VPSRLD       $0x0c, Z6, Z7
+	VPERMPS      Z0, Z7, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 1728(AX)
+	VPSRLD       $0x10, Z6, Z7
+	VPERMPS      Z0, Z7, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 1792(AX)
+	VPSRLD       $0x14, Z6, Z7
+	VPERMPS      Z0, Z7, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 1856(AX)
+	VPSRLD       $0x18, Z6, Z7
+	VPERMPS      Z0, Z7, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 1920(AX)
+	VPSRLD       $0x1c, Z6, Z7
+	VPERMPS      Z0, Z7, Z7
+	VFMADD213PS  Z2, Z1, Z7
+	VMOVUPS      Z7, 1984(AX)
+	ADDQ         $0x10, CX
+	ADDQ         $0x10, R9
+	ADDQ         $0x10, R10
+	ADDQ         $0x10, R11
+	ADDQ         $0x40, DX
+	ADDQ         $0x40, BX
+	ADDQ         $0x00000800, AX
+	DECQ         SI
+	JNZ          block
+	VZEROUPPER
+	RET
+
+DATA q4_numbers<>+0(SB)/4, $0x00000000
+DATA q4_numbers<>+4(SB)/4, $0x3f800000
+DATA q4_numbers<>+8(SB)/4, $0x40000000
+DATA q4_numbers<>+12(SB)/4, $0x40400000
+DATA q4_numbers<>+16(SB)/4, $0x40800000
+DATA q4_numbers<>+20(SB)/4, $0x40a00000
+DATA q4_numbers<>+24(SB)/4, $0x40c00000
+DATA q4_numbers<>+28(SB)/4, $0x40e00000
+DATA q4_numbers<>+32(SB)/4, $0x41000000
+DATA q4_numbers<>+36(SB)/4, $0x41100000
+DATA q4_numbers<>+40(SB)/4, $0x41200000
+DATA q4_numbers<>+44(SB)/4, $0x41300000
+DATA q4_numbers<>+48(SB)/4, $0x41400000
+DATA q4_numbers<>+52(SB)/4, $0x41500000
+DATA q4_numbers<>+56(SB)/4, $0x41600000
+DATA q4_numbers<>+60(SB)/4, $0x41700000
+GLOBL q4_numbers<>(SB), RODATA|NOPTR, $64
+
 // func q4Tile1AVX512(c *float32, ldc int, a *uint8, scales *float32, lda int, b *uint8, gap int, blocks int, add int)
 // Requires: AVX, AVX512F
 TEXT ·q4Tile1AVX512(SB), NOSPLIT, $0-72

@@ -12,6 +12,10 @@ func q4BytesAVX512(dst *float32, a *float32, b *uint8, scales *float32, rows int
 	instead("q4BytesAVX512", dst, a, b, scales, rows, blocks)
 }
 
+func q4PanelAVX512(dst *float32, b *uint8, scales *float32, zeros *float32, blocks int, step int) {
+	instead("q4PanelAVX512", dst, b, scales, zeros, blocks, step)
+}
+
 func q4Tile1AVX512(c *float32, ldc int, a *uint8, scales *float32, lda int, b *uint8, gap int, blocks int, add int) {
 	instead("q4Tile1AVX512", c, ldc, a, scales, lda, b, gap, blocks, add)
 }

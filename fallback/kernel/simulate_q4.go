@@ -5,6 +5,7 @@ package kernel
 import (
 	_ "embed"
 	"math"
+	"strings"
 )
 
 //go:embed q4wide512_amd64.s
@@ -36,6 +37,31 @@ func decodePacked(name string, o []operand, address func(m *machine, x *operand)
 		return func(m *machine) {
 			a, from := address(m, &o[0]), m.z[o[1].n]
 			write(m, last.lanes, func(i int) uint32 { return lane(m, &o[0], a, int(from[i])%last.lanes) })
+		}
+	case "VINSERTI32X4":
+		return func(m *machine) {
+			a, old := address(m, &o[1]), m.z[o[2].n]
+			write(m, last.lanes, func(i int) uint32 {
+				if at := 4 * int(o[0].value); i >= at && i < at+4 {
+					return lane(m, &o[1], a, i-at)
+				}
+				return old[i]
+			})
+		}
+	case "VPUNPCKLDQ", "VPUNPCKHDQ", "VPUNPCKLQDQ", "VPUNPCKHQDQ": // the second operand's come first
+		size, from := 1, 0
+		if strings.HasSuffix(name, "QDQ") {
+			size = 2
+		}
+		if name[7] == 'H' {
+			from = 2
+		}
+		return func(m *machine) {
+			x := [2][16]uint32{m.z[o[1].n], m.z[o[0].n]}
+			write(m, last.lanes, func(i int) uint32 {
+				unit := i % 4 / size
+				return x[unit%2][i&^3+from+unit/2*size+i%size]
+			})
 		}
 	case "VPDPBUSD": // signed bytes, unsigned bytes, sums
 		return each(0, func(m *machine, v uint32, i int) uint32 {

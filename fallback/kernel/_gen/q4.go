@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 
 	. "github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/ir"
@@ -25,10 +26,11 @@ func q4Kernels() {
 	}
 }
 
-// q4Wide generates those of AVX-512: of them q4Dots needs no VNNI.
+// q4Wide generates those of AVX-512: of them q4Dots and q4WidePanel need no VNNI.
 func q4Wide() {
 	q4Dots()
 	q4Bytes()
+	q4WidePanel()
 	for rows := 1; rows <= 6; rows++ {
 		q4WideTile(rows)
 	}
@@ -433,6 +435,76 @@ func q4Panel() {
 				VFMADD213PS(z, s, x)
 				VMOVUPS(x, Mem{Base: dst, Disp: 64*(8*word+i) + 32*half})
 			}
+		}
+	}
+	for _, p := range bases {
+		ADDQ(Imm(16), p)
+	}
+	ADDQ(Imm(64), scales)
+	ADDQ(Imm(64), zeros)
+	ADDQ(U32(64*32), dst)
+	DECQ(blocks)
+	JNZ(LabelRef("block"))
+	VZEROUPPER()
+	RET()
+}
+
+// q4WidePanel is q4Panel for AVX-512, which looks the values up.
+func q4WidePanel() {
+	TEXT("q4PanelAVX512", NOSPLIT, "func(dst *float32, b *uint8, scales *float32, zeros *float32, blocks int, step int)")
+	Pragma("noescape")
+	Doc("q4PanelAVX512 unpacks blocks of 16 rows of weights, step bytes apart: see q4PanelGo.")
+	dst, b, scales, zeros, blocks, step := get("dst"), get("b"), get("scales"), get("zeros"), get("blocks"), get("step")
+	bases, three := panelRows(b, step)
+	var numbers []uint32
+	for i := range 16 {
+		numbers = append(numbers, math.Float32bits(float32(i)))
+	}
+	table := ZMM()
+	VMOVUPS(listed("q4_numbers", numbers...), table)
+	Label("block")
+	s, z := ZMM(), ZMM()
+	VMOVUPS(Mem{Base: scales}, s)
+	VMOVUPS(Mem{Base: zeros}, z)
+	// Rows i, i+4, i+8 and i+12 in a vector; then words of all rows.
+	var r []vec
+	for i := range 4 {
+		x := ZMM()
+		for quarter, base := range bases {
+			m := Mem{Base: base}
+			switch i {
+			case 1, 2:
+				m.Index, m.Scale = step, uint8(i)
+			case 3:
+				m.Index, m.Scale = three, 1
+			}
+			if quarter == 0 {
+				VMOVUPS(m, x.AsX())
+			} else {
+				VINSERTI32X4(Imm(uint64(quarter)), m, x, x)
+			}
+		}
+		r = append(r, x)
+	}
+	t := []vec{ZMM(), ZMM(), ZMM(), ZMM()}
+	VPUNPCKLDQ(r[1], r[0], t[0])
+	VPUNPCKHDQ(r[1], r[0], t[1])
+	VPUNPCKLDQ(r[3], r[2], t[2])
+	VPUNPCKHDQ(r[3], r[2], t[3])
+	VPUNPCKLQDQ(t[2], t[0], r[0])
+	VPUNPCKHQDQ(t[2], t[0], r[1])
+	VPUNPCKLQDQ(t[3], t[1], r[2])
+	VPUNPCKHQDQ(t[3], t[1], r[3])
+	for word, w := range r {
+		for i := range 8 {
+			x, from := ZMM(), w
+			if i > 0 {
+				VPSRLD(Imm(uint64(4*i)), w, x)
+				from = x
+			}
+			VPERMPS(table, from, x) // by the lowest four bits
+			VFMADD213PS(z, s, x)
+			VMOVUPS(x, Mem{Base: dst, Disp: 64 * (8*word + i)})
 		}
 	}
 	for _, p := range bases {
