@@ -78,6 +78,10 @@ type Options struct {
 	MemoryLimit int64
 	// NoFusion runs the graph operator by operator, as written.
 	NoFusion bool
+	// LastPosition names outputs [B,T,N] of which the caller reads the last of T alone, as whoever
+	// writes text does with a decoder's logits. A session may give [B,1,N] for them: the Go engine
+	// does, and computes no more, where a product makes them. Names that the graph lacks do not count.
+	LastPosition []string
 }
 
 // Source names a graph inside a file system, which must hold its external data too. Nothing outside

@@ -80,6 +80,6 @@ func TestPanicOfOperator(t *testing.T) {
 
 func TestPanicOfPlan(t *testing.T) {
 	t.Parallel()
-	_, err := plan(context.Background(), nil, 1, false)
+	_, err := plan(context.Background(), nil, 1, engine.Options{})
 	checkBug(t, err, "plan", "nil pointer")
 }

@@ -66,7 +66,7 @@ func (e *Engine) Open(
 	if err != nil {
 		return nil, err
 	}
-	g, err := plan(ctx, m, threads, opts.NoFusion)
+	g, err := plan(ctx, m, threads, opts)
 	if err != nil {
 		m.Close()
 		return nil, fmt.Errorf("opening %s: %w", source.Name, err)

@@ -45,10 +45,11 @@ type planner struct {
 	graph   *graph
 
 	noFusion bool
+	last     []string // Options.LastPosition
 }
 
 // plan plans a model's graph. A panic becomes an error that names the node where one was built.
-func plan(ctx context.Context, m *onnx.Model, threads int, noFusion bool) (g *graph, err error) {
+func plan(ctx context.Context, m *onnx.Model, threads int, opts engine.Options) (g *graph, err error) {
 	defer catch(&err)
 	source, err := m.Graph()
 	if err == nil {
@@ -64,7 +65,7 @@ func plan(ctx context.Context, m *onnx.Model, threads int, noFusion bool) (g *gr
 		return nil, err
 	}
 	p := &planner{
-		ctx: ctx, model: m, threads: threads, noFusion: noFusion,
+		ctx: ctx, model: m, threads: threads, noFusion: opts.NoFusion, last: opts.LastPosition,
 		source: source, ids: map[string]int{}, graph: &graph{},
 	}
 	taps, err := p.rewrite()
@@ -114,6 +115,9 @@ func (p *planner) rewrite() ([]tap, error) {
 	}
 	if err := p.fold(later); err != nil {
 		return nil, err
+	}
+	if !p.noFusion && len(p.last) > 0 {
+		lastPositions(p.source, p.last)
 	}
 	taps := findTaps(p.source)
 	for _, t := range taps {

@@ -79,7 +79,7 @@ func Load(source Source) (*Model, error) {
 	m := &Model{
 		Proto: new(pb.ModelProto), source: source, data: []region{r}, files: map[string]region{},
 	}
-	if err := unmarshal(r.bytes, m.Proto); err != nil {
+	if err := unmarshalModel(r.bytes, m.Proto); err != nil {
 		m.Close()
 		return nil, fmt.Errorf("%w: %s is not an ONNX model, or is damaged: %v",
 			ErrGraph, source.Name, err)
@@ -118,8 +118,8 @@ func Domain(d string) string {
 	return d
 }
 
-// unmarshal decodes m from b. It asks for byte fields (tensor data) that share b's memory; version
-// 1.36 of the protobuf module copies them all the same.
+// unmarshal decodes m from b. It asks for byte fields that share b's memory; version 1.36 of the
+// protobuf module copies them all the same, for which see unmarshalModel.
 func unmarshal(b []byte, m proto.Message) error {
 	r := m.ProtoReflect()
 	methods := r.ProtoMethods()

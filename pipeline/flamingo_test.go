@@ -23,6 +23,7 @@ type capture struct {
 }
 
 func (c *capture) Open(ctx context.Context, source engine.Source, opts engine.Options) (engine.Session, error) {
+	opts.LastPosition = nil // all positions are to be seen
 	s, err := c.Engine.Open(ctx, source, opts)
 	return &captured{s, c}, err
 }

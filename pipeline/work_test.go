@@ -39,6 +39,7 @@ func newCounter() *counter {
 }
 
 func (c *counter) Open(ctx context.Context, source engine.Source, opts engine.Options) (engine.Session, error) {
+	opts.LastPosition = nil // what is counted is what graphs and package decode do by themselves
 	s, err := c.Engine.Open(ctx, source, opts)
 	return &counted{s, c, filepath.Base(source.Name)}, err
 }

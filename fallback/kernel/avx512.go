@@ -204,5 +204,5 @@ func avx512Agrees() bool {
 			want[j] += v * b[j*50+i]
 		}
 	}
-	return near(got, want[:3], 1e-4)
+	return near(got, want[:3], 1e-4) && q4DotsAgree()
 }

@@ -69,10 +69,13 @@ func dotsAMX() bool {
 // dotsVNNI says whether to use AVX-VNNI, 256 bits wide.
 func dotsVNNI() bool { return asmBuilt && hasAVX2 && hasAVXVNNI && trialAVXVNNI.right(dotsVNNIAgree) }
 
+// bytesQ4 says whether products with 4-bit weights use AVX-512 VNNI.
+func bytesQ4() bool { return asmBuilt && hasAVX2 && hasVNNI && trialQ4.right(q4BytesAgree) }
+
 // hasDots says whether products of bytes use one of them.
 func hasDots() bool { return dots512() || dotsVNNI() }
 
-var trial512, trialVNNI, trialAMX, trialAVXVNNI trial
+var trial512, trialVNNI, trialAMX, trialAVXVNNI, trialQ4 trial
 
 // trial is the comparison of some assembly with plain Go, once in a process. Not everyone who
 // changes it has a processor that runs it.

@@ -54,7 +54,7 @@ type function struct{ steps []step }
 
 var (
 	texts = []string{gemm512Text, math512Text, attention512Text, dot512Text, dotVNNIText,
-		dotAMXText}
+		dotAMXText, q4Wide512Text}
 	symbols   = data(texts...)
 	functions = assemble(texts...)
 )

@@ -13,7 +13,7 @@ func TestSimulated(t *testing.T) {
 	if !avx512() {
 		t.Fatal("the assembly for AVX-512 disagrees with plain Go")
 	}
-	for _, name := range []string{"gemm12x32", "gemmHalf7x32", "gemm1x32", "fromHalfAVX512", "expAVX512", "erfAVX512", "dotsAVX512"} {
+	for _, name := range []string{"gemm12x32", "gemmHalf7x32", "gemm1x32", "fromHalfAVX512", "expAVX512", "erfAVX512", "dotsAVX512", "q4DotsAVX512", "q4PanelAVX512"} {
 		right := functions[name]
 		functions[name] = &function{steps: right.steps[len(right.steps)-1:]} // its RET alone
 		if avx512Agrees() {
@@ -32,6 +32,17 @@ func TestSimulated(t *testing.T) {
 		right := functions[name]
 		functions[name] = &function{steps: right.steps[len(right.steps)-1:]}
 		if agrees() {
+			t.Errorf("%s does nothing, and the check agrees", name)
+		}
+		functions[name] = right
+	}
+	if !bytesQ4() {
+		t.Fatal("the assembly for VNNI disagrees with plain Go")
+	}
+	for _, name := range []string{"q4BytesAVX512", "q4Tile1AVX512", "q4Tile5AVX512", "q4Tile6AVX512"} {
+		right := functions[name]
+		functions[name] = &function{steps: right.steps[len(right.steps)-1:]}
+		if q4BytesAgree() {
 			t.Errorf("%s does nothing, and the check agrees", name)
 		}
 		functions[name] = right

@@ -259,5 +259,8 @@ func decodeVector(op string, o []operand) step {
 	case "KNOTW":
 		return func(m *machine) { m.k[last.n] = ^m.k[o[0].n] & 0xffff }
 	}
+	if s := decodePacked(name, o, address, lane, write); s != nil {
+		return s
+	}
 	panic("kernel: the simulation does not know " + op)
 }

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"math"
+	"unsafe"
 
 	"github.com/crossattn/xpipe/fallback/kernel"
 	"github.com/crossattn/xpipe/tensor"
@@ -11,89 +12,35 @@ import (
 // with a scale and a zero point (ONNX Runtime, docs/ContribOperators.md). The weights stay as the
 // file has them: what a product needs is unpacked for it, a few columns at a time.
 
-// blocks are the weights [N,K] of MatMulNBits: the K values of a row lie in blocks of size values,
-// packed from the lowest bits of a byte on.
-type blocks struct {
-	n, k  int
-	bits  int
-	size  int // values in a block
-	count int // blocks in a row
-
-	data   []uint8   // [N,count,size*bits/8]
-	scales []float32 // [N,count]
-	zeros  []float32 // [N,count]; nil where all are middle
-	middle float32   // the zero point where there are none: half of the range
-	group  []int     // the block whose scale a value has, for each of K; nil: the one it lies in
+// nbits are the weights of MatMulNBits, and what the products with them may do.
+type nbits struct {
+	kernel.Blocks
+	bytes bool // the left operand may be rounded to 8 bits
 }
 
-// unpack sets dst [K] to a row of the weights.
-func (b *blocks) unpack(dst []float32, row int) {
-	per := b.size * b.bits / 8
-	data := b.data[row*b.count*per : (row+1)*b.count*per]
-	scales := b.scales[row*b.count : (row+1)*b.count]
-	if b.group != nil {
-		for i := range dst {
-			g := b.group[i]
-			dst[i] = (b.value(data, i) - b.zero(row, g)) * scales[g]
-		}
-		return
-	}
-	for i, scale := range scales {
-		zero := b.zero(row, i)
-		to := dst[i*b.size : min(len(dst), (i+1)*b.size)]
-		from := data[i*per : (i+1)*per]
-		switch b.bits {
-		case 8:
-			for j := range to {
-				to[j] = (float32(from[j]) - zero) * scale
-			}
-		case 4:
-			for j := range to {
-				to[j] = (float32(from[j/2]>>(j%2*4)&15) - zero) * scale
-			}
-		default:
-			for j := range to {
-				to[j] = (float32(from[j/4]>>(j%4*2)&3) - zero) * scale
-			}
-		}
-	}
-}
-
-// value returns the packed value at a place of a row.
-func (b *blocks) value(data []uint8, i int) float32 {
-	at := i * b.bits
-	return float32(data[at/8] >> (at % 8) & (1<<b.bits - 1))
-}
-
-func (b *blocks) zero(row, block int) float32 {
-	if b.zeros == nil {
-		return b.middle
-	}
-	return b.zeros[row*b.count+block]
-}
-
-// buildMatMulNBits multiplies by weights of 2, 4 or 8 bits in blocks. accuracy_level allows to
-// compute in less than float32, which this does not do.
+// buildMatMulNBits multiplies by weights of 2, 4 or 8 bits in blocks. Only an accuracy_level of 4
+// allows to round the left operand to 8 bits, as ONNX Runtime does; it is done where the weights have
+// 4 bits, in blocks of 32 or more.
 func buildMatMulNBits(n *Node) Kernel {
-	b := &blocks{n: n.int("N", 0), k: n.int("K", 0), bits: n.int("bits", 4), size: n.int("block_size", 0)}
+	b := &nbits{bytes: n.int("accuracy_level", 0) == 4}
+	b.N, b.K, b.Bits, b.Size = n.int("N", 0), n.int("K", 0), n.int("bits", 4), n.int("block_size", 0)
 	switch {
-	case b.bits != 2 && b.bits != 4 && b.bits != 8:
-		n.fail("attribute \"bits\" is %d, of which only 2, 4 and 8 are supported", b.bits)
-	case b.n <= 0 || b.k <= 0:
-		n.fail("the weights are [%d,%d]", b.n, b.k)
-	case b.size < 16 || b.size&(b.size-1) != 0:
-		n.fail("attribute \"block_size\" is %d, not a power of 2 from 16 on", b.size)
+	case b.Bits != 2 && b.Bits != 4 && b.Bits != 8:
+		n.fail("attribute \"bits\" is %d, of which only 2, 4 and 8 are supported", b.Bits)
+	case b.N <= 0 || b.K <= 0:
+		n.fail("the weights are [%d,%d]", b.N, b.K)
+	case b.Size < 16 || b.Size&(b.Size-1) != 0:
+		n.fail("attribute \"block_size\" is %d, not a power of 2 from 16 on", b.Size)
 	}
 	if n.err != nil {
 		return nil
 	}
-	b.count = (b.k + b.size - 1) / b.size
-	b.middle = float32(int(1) << (b.bits - 1))
+	b.Count = (b.K + b.Size - 1) / b.Size
 	constant := n.blockConstants(b, 1, 2, 3, 4)
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
 		w := b
 		if !constant {
-			w = new(blocks)
+			w = new(nbits)
 			*w = *b
 			if err := w.read(input(in, 1), input(in, 2), input(in, 3), input(in, 4)); err != nil {
 				return err
@@ -101,19 +48,23 @@ func buildMatMulNBits(n *Node) Kernel {
 		}
 		e := &kernel.Epilogue{}
 		if bias := input(in, 5); bias != nil {
-			if bias.Len() != b.n || bias.DType() != tensor.Float32 {
-				return graphErr("a product with %d columns adds %v", b.n, bias)
+			if bias.Len() != b.N || bias.DType() != tensor.Float32 {
+				return graphErr("a product with %d columns adds %v", b.N, bias)
 			}
 			e.Bias = tensor.Data[float32](bias)
 		}
 		var err error
-		out[0], err = multiplyRows(x, in[0], w.n, w.k, w.unpack, e)
+		if w.Quick() {
+			out[0], err = w.multiply(x, in[0], e)
+		} else {
+			out[0], err = multiplyRows(x, in[0], w.N, w.K, w.Unpack, e)
+		}
 		return err
 	})
 }
 
 // blockConstants reads the weights from inputs that are constants, once, and says whether it did.
-func (n *Node) blockConstants(b *blocks, places ...int) bool {
+func (n *Node) blockConstants(b *nbits, places ...int) bool {
 	var t [4]*tensor.Tensor
 	for i, place := range places {
 		if n.left(place) {
@@ -135,52 +86,172 @@ func (n *Node) blockConstants(b *blocks, places ...int) bool {
 	return true
 }
 
-// read takes the weights, scales, zero points and groups of values from tensors.
-func (b *blocks) read(data, scales, zeros, group *tensor.Tensor) error {
-	if data == nil || data.DType() != tensor.Uint8 || data.Len() != b.n*b.count*b.size*b.bits/8 {
+// read takes the weights, scales, zero points and groups of values from tensors, whose memory it
+// keeps.
+func (b *nbits) read(data, scales, zeros, group *tensor.Tensor) error {
+	if data == nil || data.DType() != tensor.Uint8 || data.Len() != b.N*b.Count*b.Size*b.Bits/8 {
 		return graphErr("weights %v for %d rows of %d blocks of %d values of %d bits",
-			data, b.n, b.count, b.size, b.bits)
+			data, b.N, b.Count, b.Size, b.Bits)
 	}
-	if scales == nil || scales.Len() != b.n*b.count || scales.DType() != tensor.Float32 && !isNarrow(scales) {
-		return graphErr("scales %v for %d rows of %d blocks", scales, b.n, b.count)
+	if scales == nil || scales.Len() != b.N*b.Count || scales.DType() != tensor.Float32 && !isNarrow(scales) {
+		return graphErr("scales %v for %d rows of %d blocks", scales, b.N, b.Count)
 	}
-	b.data, b.scales = tensor.Data[uint8](data), scales.Float32s()
+	b.Data, b.Scales = tensor.Data[uint8](data), packedFloats(scales)
 	switch {
 	case zeros == nil:
 	case zeros.DType() == tensor.Uint8:
-		per := (b.count*b.bits + 7) / 8
-		if zeros.Len() != b.n*per {
-			return graphErr("zero points %v for %d rows of %d blocks", zeros, b.n, b.count)
+		if per := (b.Count*b.Bits + 7) / 8; zeros.Len() != b.N*per {
+			return graphErr("zero points %v for %d rows of %d blocks", zeros, b.N, b.Count)
 		}
-		b.zeros = make([]float32, b.n*b.count)
-		packed := tensor.Data[uint8](zeros)
-		for i := range b.zeros {
-			b.zeros[i] = b.value(packed[i/b.count*per:], i%b.count)
-		}
+		b.Zeros = tensor.Data[uint8](zeros)
 	default:
-		if zeros.Len() != b.n*b.count || zeros.DType() != tensor.Float32 && !isNarrow(zeros) {
-			return graphErr("zero points %v for %d rows of %d blocks", zeros, b.n, b.count)
+		if zeros.Len() != b.N*b.Count || zeros.DType() != tensor.Float32 && !isNarrow(zeros) {
+			return graphErr("zero points %v for %d rows of %d blocks", zeros, b.N, b.Count)
 		}
-		b.zeros = zeros.Float32s()
+		b.ZeroFloats = packedFloats(zeros)
 	}
 	if group == nil {
 		return nil
 	}
 	list, err := intsOf(group)
-	if err != nil || len(list) < b.k {
-		return graphErr("groups %v of %d values", group, b.k)
+	if err != nil || len(list) < b.K {
+		return graphErr("groups %v of %d values", group, b.K)
 	}
 	ordered := true
-	for i, g := range list[:b.k] {
-		if g < 0 || g >= b.count {
-			return graphErr("a value is in group %d of %d", g, b.count)
+	for i, g := range list[:b.K] {
+		if g < 0 || g >= b.Count {
+			return graphErr("a value is in group %d of %d", g, b.Count)
 		}
-		ordered = ordered && g == i/b.size
+		ordered = ordered && g == i/b.Size
 	}
 	if !ordered {
-		b.group = list[:b.k]
+		b.Group = list[:b.K]
 	}
 	return nil
+}
+
+// packedFloats are the numbers of a tensor of floats, in its memory unless they are bfloat16.
+func packedFloats(t *tensor.Tensor) kernel.Floats {
+	if t.DType() != tensor.Float16 {
+		return kernel.Floats{Wide: t.Float32s()}
+	}
+	d := tensor.Data[tensor.Half](t)
+	return kernel.Floats{Half: unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(d))), len(d))}
+}
+
+// fewRows is up to how many rows of a product weights are unpacked for each anew.
+const fewRows = 8
+
+// multiply is the product of a [...,K] with the weights, in the quick forms.
+func (b *nbits) multiply(x *Context, a *tensor.Tensor, e *kernel.Epilogue) (*tensor.Tensor, error) {
+	if a.DType() != tensor.Float32 {
+		return nil, typeErr("a product", a)
+	}
+	s, err := matmulShapes(a.Shape(), []int{b.K, b.N})
+	if err != nil {
+		return nil, err
+	}
+	t, dst, err := alloc[float32](x, s.out)
+	if err != nil || len(dst) == 0 {
+		return t, err
+	}
+	p := blockProduct{nbits: b, dst: dst, left: tensor.Data[float32](a), rows: len(dst) / b.N, size: b.K}
+	bytes := b.bytes && b.HasBytes()
+	switch {
+	case p.rows <= fewRows:
+		form := kernel.BlockRow
+		if bytes {
+			form = kernel.ByteRow
+		}
+		if err = p.prepare(x, form); err == nil {
+			err = p.few(x, form)
+		}
+	case bytes:
+		if err = p.prepare(x, kernel.BytePanel); err == nil {
+			err = p.bytePanels(x)
+		}
+	default:
+		err = p.floatPanels(x)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if e.Bias == nil {
+		return t, nil
+	}
+	return t, x.Parallel(p.rows, max(1, minWork/b.N), func(lo, hi int) { e.Apply(dst, b.N, lo, hi, 0, b.N) })
+}
+
+// blockProduct is one product. left are rows of size floats: of the left operand, or what prepare
+// made of it.
+type blockProduct struct {
+	*nbits
+	dst, left  []float32
+	rows, size int
+}
+
+// prepare brings the left operand into a form.
+func (p *blockProduct) prepare(x *Context, form kernel.BlockForm) error {
+	size := p.LeftFloats(form)
+	_, left, err := alloc[float32](x, []int{p.rows, size})
+	if err != nil {
+		return err
+	}
+	err = x.Parallel(p.rows, max(1, minWork/p.K), func(lo, hi int) {
+		for r := lo; r < hi; r++ {
+			p.Prepare(left[r*size:(r+1)*size], p.left[r*p.K:(r+1)*p.K], form)
+		}
+	})
+	p.left, p.size = left, size
+	return err
+}
+
+// each cuts the columns into parts for f, columns a part.
+func (p *blockProduct) each(x *Context, columns, scratch int, f func(c0, c1 int, scratch []float32)) error {
+	grain := max(1, minFlops/(2*p.rows*p.K*columns))
+	return x.ParallelScratch((p.N+columns-1)/columns, grain, scratch, func(lo, hi int, scratch []float32) {
+		for part := lo; part < hi; part++ {
+			f(part*columns, min((part+1)*columns, p.N), scratch)
+		}
+	})
+}
+
+// few multiplies few rows.
+func (p *blockProduct) few(x *Context, form kernel.BlockForm) error {
+	return p.each(x, 64, p.RowScratch(), func(c0, c1 int, scratch []float32) {
+		for r := range p.rows {
+			p.Row(p.dst[r*p.N+c0:r*p.N+c1], p.left[r*p.size:(r+1)*p.size], form, c0, c1, scratch)
+		}
+	})
+}
+
+// floatPanels unpacks a few columns at a time to panels of floats.
+func (p *blockProduct) floatPanels(x *Context) error {
+	const columns = 64
+	room := kernel.PanelFloats(p.K, columns)
+	return p.each(x, columns, room+p.FillScratch(), func(c0, c1 int, scratch []float32) {
+		m := kernel.NewMatrix(scratch[:room], p.K, c1-c0)
+		m.FillBlocks(&p.Blocks, c0, 0, m.Panels(), scratch[room:])
+		m.Multiply(p.dst[c0:], p.N, p.left, p.K, p.rows, 0, m.Panels(), false, nil)
+	})
+}
+
+// bytePanels does so to panels of bytes.
+func (p *blockProduct) bytePanels(x *Context) error {
+	const columns = 2 * kernel.PanelWidth
+	room := p.BlockPanelFloats(2)
+	return p.each(x, columns, room+p.rows*columns, func(c0, c1 int, scratch []float32) {
+		m := p.NewBlockPanels(scratch[:room], c0, 2)
+		if c1-c0 == columns {
+			m.Multiply(p.dst[c0:], p.N, p.left, p.size, p.rows)
+			return
+		}
+		result := scratch[room:]
+		m.Multiply(result, columns, p.left, p.size, p.rows)
+		for r := range p.rows {
+			copy(p.dst[r*p.N+c0:r*p.N+c1], result[r*columns:])
+		}
+	})
 }
 
 // multiplyRows is a product of a [...,K] with weights [N,K] whose rows unpack gives. A few rows of

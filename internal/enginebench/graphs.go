@@ -28,6 +28,7 @@ type Model struct {
 	random    uint64
 	form      form
 	quantised map[string]string // what dynamic quantisation makes of values
+	next      int               // numbers values whose names decoders give
 }
 
 // Graphs lists the graphs, as exporters write the layers of each model.
@@ -35,7 +36,7 @@ func Graphs() []Graph {
 	one := map[string]int{"batch": 1}
 	step := map[string]int{"length": 1, "past": 64, "total": 65}
 	prefill := map[string]int{"length": 64, "past": 0, "total": 64}
-	return []Graph{
+	return append([]Graph{
 		{"qformer", "BLIP-2 Q-Former: 12 layers, 32 queries x 257 image tokens of 1408",
 			one, func() *Model { return qformer(1, 257, 12, asFloats) }},
 		{"qformer-8", "the same, batch 8",
@@ -65,7 +66,7 @@ func Graphs() []Graph {
 			one, func() *Model { return qformer(1, 257, 12, asHalf) }},
 		{"half-opt-step", "opt-step with its weights stored as float16",
 			step, func() *Model { return opt(1, 64, asHalf) }},
-	}
+	}, decoders()...)
 }
 
 func newModel(name string) *Model {

@@ -58,7 +58,7 @@ func Inputs(specs []tensor.Spec, dims map[string]int) (map[string]*tensor.Tensor
 				tensor.Data[tensor.BF16](t)[i] = tensor.ToBF16(float())
 			case tensor.Int64:
 				tensor.Data[int64](t)[i] = 1
-				if !mask {
+				if !mask && s.Name != "num_logits_to_keep" {
 					tensor.Data[int64](t)[i] = int64(next() % 2)
 				}
 			case tensor.Int32:

@@ -64,6 +64,7 @@ func (e *Engine) Name() string { return e.first.Name() + "+" + e.second.Name() }
 func (e *Engine) Open(
 	ctx context.Context, source engine.Source, opts engine.Options,
 ) (engine.Session, error) {
+	opts.LastPosition = nil // which not every engine heeds: outputs could not be compared
 	first, err := e.first.Open(ctx, source, opts)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", e.first.Name(), err)

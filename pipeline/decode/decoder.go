@@ -100,12 +100,12 @@ func (d *Decoder) openGraphs(o *graph.Opener) (err error) {
 		}
 	}
 	if whole {
-		if d.first, err = o.Open(role); err != nil {
+		if d.first, err = o.OpenDecoder(role); err != nil {
 			return err
 		}
 		d.next = d.first
 	} else {
-		if d.first, err = o.Open(graph.DecoderFirst); err != nil {
+		if d.first, err = o.OpenDecoder(graph.DecoderFirst); err != nil {
 			return err
 		}
 		if d.next, err = o.OpenIfThere(graph.DecoderNext); err != nil {

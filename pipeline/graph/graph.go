@@ -36,7 +36,16 @@ func (o *Opener) Context() context.Context { return o.ctx }
 
 // Open opens the graph of a role. Errors wrap ErrBundle where the bundle lacks it, else the
 // engine's own.
-func (o *Opener) Open(role string) (*Graph, error) {
+func (o *Opener) Open(role string) (*Graph, error) { return o.open(role, o.options) }
+
+// OpenDecoder is Open for a graph of whose logits only those of the last position are read.
+func (o *Opener) OpenDecoder(role string) (*Graph, error) {
+	opts := o.options
+	opts.LastPosition = []string{Logits}
+	return o.open(role, opts)
+}
+
+func (o *Opener) open(role string, opts engine.Options) (*Graph, error) {
 	source, err := o.Bundle.Graph(role)
 	if err != nil {
 		return nil, err
@@ -45,7 +54,7 @@ func (o *Opener) Open(role string) (*Graph, error) {
 		return nil, fmt.Errorf("%w: %s, the graph %q, is not there or not a file",
 			ErrBundle, source.Name, role)
 	}
-	session, err := o.engine.Open(o.ctx, source, o.options)
+	session, err := o.engine.Open(o.ctx, source, opts)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", source.Name, err)
 	}
