@@ -226,5 +226,5 @@ func (p *Pipeline) write(ctx context.Context, request Request, text string) (*Te
 	for i, id := range s.IDs {
 		writers[0].add(id, s.LogProbs[i])
 	}
-	return writers[0].end(s.Score), nil
+	return writers[0].end(&s), nil
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/crossattn/xpipe/models"
+	"github.com/crossattn/xpipe/pipeline/decode"
 	"github.com/crossattn/xpipe/pipeline/family"
 	"github.com/crossattn/xpipe/tensor"
 	"github.com/crossattn/xpipe/tokenize"
@@ -77,7 +78,7 @@ func FuzzTextStream(f *testing.F) {
 		if text := joined.String(); strings.TrimRight(whole, "\uFFFD") != text {
 			t.Errorf("%q in pieces, %q in one", text, whole)
 		}
-		if text := writer.end(0).Text; text != strings.TrimSpace(whole) {
+		if text := writer.end(&decode.Sequence{}).Text; text != strings.TrimSpace(whole) {
 			t.Errorf("%q at the end, %q in one", text, whole)
 		}
 	})

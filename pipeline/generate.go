@@ -219,7 +219,7 @@ func (p *Pipeline) generate(
 	stats.Generate = time.Since(start)
 	grouped := make([][]*Text, len(requests))
 	for i, s := range sequences {
-		t, request := texts[i].end(s.Score), i/run.NumReturnSequences
+		t, request := texts[i].end(&s), i/run.NumReturnSequences
 		t.Stats = stats
 		if requests[request].asksForCaption() {
 			t.Confidence = p.CaptionConfidence(t.Tokens)
@@ -361,10 +361,14 @@ func (w *textWriter) add(id int64, logProb float64) Token {
 	return token
 }
 
-// end returns the text of all ids.
-func (w *textWriter) end(score float64) *Text {
+// end returns the text of all ids of a sequence.
+func (w *textWriter) end(s *decode.Sequence) *Text {
 	w.whole.WriteString(w.stream.Flush())
-	w.text.Text, w.text.Score = strings.TrimSpace(w.whole.String()), score
+	w.text.Text, w.text.Score = strings.TrimSpace(w.whole.String()), s.Score
+	w.text.IDs = slices.Clone(s.IDs)
+	if s.End != nil {
+		w.text.IDs = append(w.text.IDs, *s.End)
+	}
 	if w.text.Tokens == nil {
 		w.text.Tokens = []Token{}
 	}

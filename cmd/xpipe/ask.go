@@ -62,7 +62,7 @@ by --regions FILE.npz or FILE.tsv; IMAGE then only names the picture.
 stands: without its chat template, with the markup that it reads.
 
 With --json each answer is one line {"image","question","answer","tokens",
-"logprob","seconds","token_logprobs"}, or {"image","error"}.
+"logprob","seconds","token_logprobs","ids"}, or {"image","error"}.
 
 ` + resultsHelp + `
 

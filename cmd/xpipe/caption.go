@@ -45,7 +45,7 @@ A model that knows how far to trust itself, as the default one does, adds
 "(unsure)" to captions that are wrong too often; its card has the figures.
 
 With --json each picture is one line {"image","caption","tokens","logprob",
-"seconds","token_logprobs","confidence","unsure"}, or {"image","error"}.
+"seconds","token_logprobs","ids","confidence","unsure"}, or {"image","error"}.
 
 ` + resultsHelp + `
 

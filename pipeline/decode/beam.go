@@ -228,7 +228,8 @@ func (s *Search) results(groups []*group) []Sequence {
 		for _, b := range g.finished[:s.NumReturnSequences] {
 			r := Sequence{IDs: b.ids, LogProbs: b.logProbs, Score: float64(b.score)}
 			if last := len(r.IDs) - 1; last >= 0 && slices.Contains(s.EOS, r.IDs[last]) {
-				r.IDs, r.LogProbs = r.IDs[:last], r.LogProbs[:last]
+				end := r.IDs[last]
+				r.IDs, r.LogProbs, r.End = r.IDs[:last], r.LogProbs[:last], &end
 			}
 			results = append(results, r)
 		}

@@ -11,8 +11,9 @@ import (
 
 // Sequence is one generated sequence.
 type Sequence struct {
-	IDs      []int64
-	LogProbs []float64 // of each id under the model itself, before any processor
+	IDs      []int64   // without the end
+	End      *int64    // the id of EOS that ended it; nil where it was cut off
+	LogProbs []float64 // of each of IDs under the model itself, before any processor
 	Score    float64   // the score that beam search ranked by; the sum of LogProbs otherwise
 }
 
@@ -93,6 +94,7 @@ func (s *Search) single(ctx context.Context, batch Sequences) ([]Sequence, error
 		for i, r := range active {
 			id, logProb := s.choose(r, graph.Row(logits, from[i]))
 			if slices.Contains(s.EOS, id) {
+				r.End = &id
 				continue
 			}
 			r.IDs = append(r.IDs, id)
