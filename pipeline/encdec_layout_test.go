@@ -160,6 +160,16 @@ func checkUnprompted(t *testing.T, p *Pipeline, g *layoutTexts) {
 	if got := texts[0][0].IDs; !slices.Equal(got, g.Unprompted) {
 		t.Errorf("unprompted ids: %v, want %v", got, g.Unprompted)
 	}
+	// A max_length counts the start token, too.
+	texts, err = p.Generate(context.Background(), []Request{request}, func(o *Generation) {
+		o.MaxNewTokens, o.MaxLength = 0, g.Greedy.MaxNewTokens+1
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := texts[0][0].IDs; !slices.Equal(got, g.Unprompted) {
+		t.Errorf("with max_length: %v, want %v", got, g.Unprompted)
+	}
 }
 
 // checkTogether compares beams of prompts of several lengths, some of which end early, in one batch

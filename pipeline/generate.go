@@ -43,7 +43,9 @@ const (
 )
 
 // WithMaxNewTokens bounds the length of a text, in tokens.
-func WithMaxNewTokens(n int) GenerateOption { return func(g *Generation) { g.MaxNewTokens = n } }
+func WithMaxNewTokens(n int) GenerateOption {
+	return func(g *Generation) { g.MaxNewTokens, g.MaxLength = n, 0 }
+}
 
 // WithNumBeams searches with n beams.
 func WithNumBeams(n int) GenerateOption { return func(g *Generation) { g.NumBeams = n } }
@@ -189,7 +191,9 @@ func (p *Pipeline) generate(
 	if err := p.checkTasks(requests); err != nil {
 		return nil, err
 	}
-	run := &decode.Search{Options: g, Tokenizer: p.texts.Tokenizer}
+	run := &decode.Search{
+		Options: g, Tokenizer: p.texts.Tokenizer, MostTokens: p.limits.OutputTokens,
+	}
 	prompts, err := p.prompts(requests)
 	if err != nil {
 		return nil, err
