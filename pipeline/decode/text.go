@@ -35,7 +35,7 @@ func (t *Text) String() string {
 type Token struct {
 	ID int64 `json:"id"`
 	// Text is the token's part of the text, cut only between whole characters: a character that
-	// a token ends within belongs to the next token's Text.
+	// a token ends within belongs to the next token's Text, or to the last one's.
 	Text string `json:"text"`
 	// LogProb is the natural logarithm of the token's probability under the model, before any
 	// processing for beams or sampling.
