@@ -142,6 +142,7 @@ var described = map[string]struct {
 	files []string
 }{
 	"caption": {api.Caption{}, []string{"caption"}}, "answer": {api.Answer{}, []string{"ask"}},
+	"reply":  {of: api.Reply{}},
 	"choice": {of: pipeline.Choice{}}, "token": {of: pipeline.Token{}},
 	"match": {api.Match{}, []string{"match"}}, "label": {api.Label{}, []string{"classify"}},
 	"embedding": {api.Embedding{}, []string{"embed"}},
@@ -250,6 +251,7 @@ func TestSchema(t *testing.T) {
 		{"caption", "caption --engine go -m " + tinyWriter + " " + figure},
 		{"answer", "ask --engine go -m " + tinyWriter + " " + figure + " what?"},
 		{"answer", "ask --engine go -m " + tinyWriter + " " + figure + " what? --choices yes,no"},
+		{"reply", "chat --engine go -m ../../testdata/layouts/llama-optimum --max-new-tokens 3"},
 		{"match", "match --engine go -m " + clipTiny + " " + figure + " cat boat"},
 		{"label", "classify --engine go -m " + clipTiny + " " + figure + " cat boat"},
 		{"embedding", "embed --engine go -m " + clipTiny + " " + figure + " --text cat"},

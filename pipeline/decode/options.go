@@ -139,16 +139,17 @@ func LoadOptions(bundle *models.Bundle) (Options, error) {
 	switch {
 	case g.MaxNewTokens != 0:
 		g.MaxLength = 0
-	case g.MaxLength == 0 || g.MaxLength == defaultLength:
+	case g.MaxLength == 0 || g.MaxLength == DefaultMaxNewTokens:
 		// generate takes a max_length of 20 for its default, which it counts behind the prompt
 		// (_prepare_generated_length of generation/utils.py).
-		g.MaxNewTokens, g.MaxLength = defaultLength, 0
+		g.MaxNewTokens, g.MaxLength = DefaultMaxNewTokens, 0
 	}
 	return g, nil
 }
 
-// defaultLength is transformers' default of max_length.
-const defaultLength = 20
+// DefaultMaxNewTokens is how many tokens a text has at most where neither the model nor the caller says
+// more: transformers' default of max_length.
+const DefaultMaxNewTokens = 20
 
 // room returns how many ids may follow a prompt of so many. The error wraps graph.ErrPrompt.
 func (g *Options) room(prompt int) (int, error) {
