@@ -78,6 +78,9 @@ type Options struct {
 	MemoryLimit int64
 	// NoFusion runs the graph operator by operator, as written.
 	NoFusion bool
+	// Note is told, in a line, where an engine does something otherwise than usual though all goes on;
+	// nil: nobody is. Several goroutines may call it at once.
+	Note func(line string)
 }
 
 // Source names a graph inside a file system, which must hold its external data too. Nothing outside

@@ -84,6 +84,7 @@ func (o *modelOptions) openWith(
 	ctx context.Context, env *environment, opts ...pipeline.Option,
 ) (*pipeline.Pipeline, error) {
 	// A user at a terminal can interrupt, and a long batch must not be cut: no bound on time.
+	o.note = env.noteEngine
 	limits := pipeline.Limits{Time: -1}
 	if o.wholePrompts {
 		limits.PromptTokens = -1
