@@ -103,6 +103,7 @@ func TestChatStops(t *testing.T) {
 		t.Fatalf("after a break: %+v", got)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	n = 0
 	var last error
 	for _, err := range c.Say(ctx, "and?", nil) {

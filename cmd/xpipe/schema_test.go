@@ -254,6 +254,8 @@ func TestSchema(t *testing.T) {
 		{"reply", "chat --engine go -m ../../testdata/layouts/llama-optimum --max-new-tokens 3"},
 		{"match", "match --engine go -m " + clipTiny + " " + figure + " cat boat"},
 		{"label", "classify --engine go -m " + clipTiny + " " + figure + " cat boat"},
+		{"match", "match --engine go -m ../../testdata/layouts/clip-transformersjs " + figure + " cat boat"},
+		{"label", "classify --engine go -m ../../testdata/layouts/clip-transformersjs " + figure + " cat boat"},
 		{"embedding", "embed --engine go -m " + clipTiny + " " + figure + " --text cat"},
 		{"attention", "attend -m " + tinyWriter + " " + figure + " --text cat"},
 		{"preprocessed", "preprocess -m " + tinyWriter + " " + figure},
