@@ -90,6 +90,7 @@ type Caption struct {
 	Caption string   `json:"caption"`
 	Others  []string `json:"others,omitempty"` // where several texts were asked for
 	pipeline.TextJSON
+	Places []pipeline.Place `json:"places,omitempty"` // that the text names
 	*Origin
 }
 
@@ -128,6 +129,7 @@ type Answer struct {
 	Others   []string `json:"others,omitempty"` // where several texts were asked for
 	pipeline.TextJSON
 	Choices []pipeline.Choice `json:"choices,omitempty"` // where the answer was picked among some
+	Places  []pipeline.Place  `json:"places,omitempty"`  // that the text names
 	*Origin
 }
 
