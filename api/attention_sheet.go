@@ -1,13 +1,11 @@
 package api
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 	"image"
 	"image/draw"
-	"image/png"
 	"io"
 	"slices"
 	"strings"
@@ -92,15 +90,10 @@ func (v *AttentionView) WritePNG(w io.Writer) error {
 	write(bar.Min.X, bar.Max.Y, 60, "0")
 	write(bar.Max.X-24, bar.Max.Y, width-bar.Max.X+24, v.Scale())
 	write(sheetGap, bottom+sheetText+2, width-2*sheetGap, made)
-	var file bytes.Buffer
-	if err := png.Encode(&file, sheet); err != nil {
-		return err
-	}
-	_, err = w.Write(withPNGText(file.Bytes(), [][2]string{
+	return writePNG(w, sheet, [][2]string{
 		{"Title", headline}, {"Source", v.Name}, {"Comment", made},
 		{"Software", strings.TrimSpace("xpipe " + v.MadeBy.Version)},
-	}))
-	return err
+	})
 }
 
 // withPNGText adds texts by their keywords to a PNG file, behind its header (RFC 2083, with the
@@ -120,13 +113,18 @@ func withPNGText(file []byte, texts [][2]string) []byte {
 	return append(out, file[header:]...)
 }
 
-// newWriter returns a function that writes text in black below y, cut to a width in pixels.
-func newWriter(dst draw.Image) (func(x, y, width int, text string), error) {
+// newFace returns the font of pictures in a size.
+func newFace(size float64) (font.Face, error) {
 	parsed, err := opentype.Parse(goregular.TTF)
 	if err != nil {
 		return nil, err
 	}
-	face, err := opentype.NewFace(parsed, &opentype.FaceOptions{Size: sheetText, DPI: 64})
+	return opentype.NewFace(parsed, &opentype.FaceOptions{Size: size, DPI: 64})
+}
+
+// newWriter returns a function that writes text in black below y, cut to a width in pixels.
+func newWriter(dst draw.Image) (func(x, y, width int, text string), error) {
+	face, err := newFace(sheetText)
 	if err != nil {
 		return nil, err
 	}

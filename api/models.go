@@ -11,6 +11,7 @@ import (
 	"github.com/crossattn/xpipe/models/hub"
 	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline"
+	"github.com/crossattn/xpipe/tokenize/chat"
 )
 
 // ModelInfo is the line of models for one model.
@@ -144,6 +145,9 @@ func (m Model) describe(info *ModelInfo) error {
 	}
 	info.Family = b.Family
 	info.Tasks = append(info.Tasks, b.Tasks...)
+	if template, err := chat.Load(b.File); err == nil && template != nil {
+		info.Tasks = append(info.Tasks, "chat")
+	}
 	return b.Close()
 }
 
@@ -204,8 +208,10 @@ func TasksOf(can pipeline.Abilities) []string {
 			tasks = append(tasks, names...)
 		}
 	}
-	add(can.Write, "caption")
-	add(can.Write || can.Pick, "ask")
+	sees := len(can.Media) > 0 // a model that reads text alone has only chat
+	add(can.Write && sees, "caption")
+	add(can.Write && sees || can.Pick, "ask")
+	add(can.Chat, "chat")
 	add(can.Examples, "shots")
 	add(can.Match, "match", "classify")
 	add(can.Embed, "embed")

@@ -85,6 +85,9 @@ func generationOf(
 		}
 		all[snake(fields.Type().Field(i).Name)] = value
 	}
+	if g.MaxLength == 0 { // as --max-new-tokens leaves it
+		delete(all, "max_length")
+	}
 	return all, nil
 }
 

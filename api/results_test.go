@@ -211,7 +211,7 @@ func TestResultsOrigin(t *testing.T) {
 	line := captionOf("a.png", "x")
 	line.Origin = same
 	addTo(t, path, ResultsOptions{Origin: same}, line)
-	if got, want := readText(t, path), `"token_logprobs":[],"model":"m","model_hash":"sha256:0123456789abcdef","version":"v1",`+
+	if got, want := readText(t, path), `"token_logprobs":[],"ids":[],"model":"m","model_hash":"sha256:0123456789abcdef","version":"v1",`+
 		`"settings":{"labels":["a","b"],"question":"what?"}}`+"\n"; !strings.HasSuffix(got, want) || !strings.HasPrefix(got, `{"image":`) {
 		t.Errorf("%s does not end in %s", got, want)
 	}

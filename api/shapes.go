@@ -90,6 +90,7 @@ type Caption struct {
 	Caption string   `json:"caption"`
 	Others  []string `json:"others,omitempty"` // where several texts were asked for
 	pipeline.TextJSON
+	Places []pipeline.Place `json:"places,omitempty"` // that the text names
 	*Origin
 }
 
@@ -128,6 +129,7 @@ type Answer struct {
 	Others   []string `json:"others,omitempty"` // where several texts were asked for
 	pipeline.TextJSON
 	Choices []pipeline.Choice `json:"choices,omitempty"` // where the answer was picked among some
+	Places  []pipeline.Place  `json:"places,omitempty"`  // that the text names
 	*Origin
 }
 
@@ -158,25 +160,25 @@ func NewChosen(q Question, scored []pipeline.Choice, seconds float64) Answer {
 // Match is one text's line of match.
 type Match struct {
 	Image Name `json:"image"`
-	pipeline.Match
+	pipeline.MatchJSON
 	*Origin
 }
 
 // NewMatch is what is printed of a match.
 func NewMatch(image string, m pipeline.Match) Match {
-	return Match{Image: Name(image), Match: m}
+	return Match{Image: Name(image), MatchJSON: m.JSON()}
 }
 
 // Label is one label's line of classify.
 type Label struct {
 	Image Name `json:"image"`
-	pipeline.Label
+	pipeline.LabelJSON
 	*Origin
 }
 
 // NewLabel is what is printed of a label.
 func NewLabel(image string, l pipeline.Label) Label {
-	return Label{Image: Name(image), Label: l}
+	return Label{Image: Name(image), LabelJSON: l.JSON()}
 }
 
 // Embedding is the line of embed for a picture or a text; the other one is empty.

@@ -194,13 +194,13 @@ func keys(t *testing.T, line string) string {
 func TestShapes(t *testing.T) {
 	t.Parallel()
 	text := &pipeline.Text{Text: "red apple", LogProb: -3, Tokens: []pipeline.Token{
-		{ID: 421, Text: " red", LogProb: -1}, {ID: 1175, Text: " apple", LogProb: -2}}}
+		{ID: 421, Text: " red", LogProb: -1}, {ID: 1175, Text: " apple", LogProb: -2}}, IDs: []int64{421, 1175, 2}}
 	second := &pipeline.Text{Text: "an apple"}
 	sure := &pipeline.Confidence{Probability: 0.5}
 	unsure := &pipeline.Confidence{Probability: 0.25, Unsure: true}
 	q := Question{"a.png", "what?"}
 	const each = `"token_logprobs":[` +
-		`{"id":421,"text":" red","logprob":-1},{"id":1175,"text":" apple","logprob":-2}]`
+		`{"id":421,"text":" red","logprob":-1},{"id":1175,"text":" apple","logprob":-2}],"ids":[421,1175,2]`
 	pixels := tensor.Must(tensor.New([]int{1, 1, 1, 4}, []float32{1, -1, 3, 2}))
 	encoding := &tokenize.Encoding{
 		IDs: []int64{4, 1}, Tokens: []string{"<s>", "two"}, Offsets: []tokenize.Span{{}, {End: 3}},
@@ -220,17 +220,23 @@ func TestShapes(t *testing.T) {
 				`"tokens":2,"logprob":-3,"seconds":0.5,` + each + `,"confidence":0.5,"unsure":false}`},
 		{NewCaption("a.png", []*pipeline.Text{second}, unsure, 0),
 			`{"image":"a.png","caption":"an apple","text":"an apple","tokens":0,"logprob":0,"seconds":0,` +
-				`"token_logprobs":[],"confidence":0.25,"unsure":true}`},
+				`"token_logprobs":[],"ids":[],"confidence":0.25,"unsure":true}`},
 		{NewAnswer(q, []*pipeline.Text{text, second}, 0.5),
 			`{"image":"a.png","question":"what?","answer":"red apple","others":["an apple"],` +
 				`"text":"red apple","tokens":2,"logprob":-3,"seconds":0.5,` + each + `}`},
 		{NewChosen(q, choices, 1),
 			`{"image":"a.png","question":"what?","answer":"yes","text":"yes","tokens":0,"logprob":-1,` +
-				`"seconds":1,"token_logprobs":[],"choices":[` +
+				`"seconds":1,"token_logprobs":[],"ids":[],"choices":[` +
 				`{"choice":"no","logprob":-2,"probability":0.25,"calibrated":0.5},` +
 				`{"choice":"yes","logprob":-1,"probability":0.75,"calibrated":0.5}]}`},
 		{NewMatch("a.png", pipeline.Match{Text: "<b>", Probability: 0.5, Similarity: 0.25}),
 			`{"image":"a.png","text":"<b>","probability":0.5,"similarity":0.25}`},
+		{NewMatch("a.png", pipeline.Match{Text: "b", Similarity: 0.25, Unscaled: true}),
+			`{"image":"a.png","text":"b","probability":null,"similarity":0.25,"score":"similarity"}`},
+		{NewLabel("a.png", pipeline.Label{Label: "dog", Similarity: 0.25, Unscaled: true}),
+			`{"image":"a.png","label":"dog","probability":null,"similarity":0.25,"score":"similarity"}`},
+		{pipeline.Match{Text: "b", Similarity: 0.25, Unscaled: true},
+			`{"text":"b","probability":null,"similarity":0.25,"score":"similarity"}`},
 		{NewLabel("a.png", pipeline.Label{Label: "dog", Probability: 0.5}),
 			`{"image":"a.png","label":"dog","probability":0.5}`},
 		{Embedding{Text: "a", Embedding: []float32{1}}, `{"text":"a","embedding":[1]}`},

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -103,7 +104,7 @@ func runTask(
 		return err
 	}
 	texts, err := p.Generate(ctx, []pipeline.Request{r}, func(g *pipeline.Generation) {
-		g.MaxNewTokens = min(g.MaxNewTokens, 20)
+		g.MaxNewTokens = min(cmp.Or(g.MaxNewTokens, 20), 20)
 		g.MinNewTokens = min(4, g.MaxNewTokens) // so that decoding with a cache is compared, too
 	})
 	if err == nil {

@@ -82,6 +82,9 @@ type Options struct {
 	// writes text does with a decoder's logits. A session may give [B,1,N] for them: the Go engine
 	// does, and computes no more, where a product makes them. Names that the graph lacks do not count.
 	LastPosition []string
+	// Note is told, in a line, where an engine does something otherwise than usual though all goes on;
+	// nil: nobody is. Several goroutines may call it at once.
+	Note func(line string)
 }
 
 // Source names a graph inside a file system, which must hold its external data too. Nothing outside

@@ -26,6 +26,7 @@ import (
 	"image"
 	"log"
 
+	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/ort"
 	"github.com/crossattn/xpipe/pipeline"
 )

@@ -43,6 +43,17 @@ func openError(err error, provider string) error {
 	return fmt.Errorf("%w: %s", engine.ErrGraph, text)
 }
 
+// optimizerError is the failure to open a graph that may be the optimiser's fault: a lower level may do.
+type optimizerError struct{ error }
+
+func (e *optimizerError) Unwrap() error { return e.error }
+
+// failsInOptimizer reports whether a session's own work on a graph that it had read failed, which is
+// where the optimiser runs. Damaged files and operators that are not there fail before.
+func failsInOptimizer(err error) bool {
+	return strings.Contains(err.Error(), "Exception during initialization")
+}
+
 var (
 	aboutDevice = regexp.MustCompile(`(?i)cuda|cudnn|cublas|tensorrt|openvino|coreml|directml|dml|execution provider`)
 	outOfMemory = regexp.MustCompile(`(?i)failed to allocate|bad_alloc|out of memory|bad allocation`)

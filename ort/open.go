@@ -9,6 +9,7 @@ import "C"
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"runtime"
@@ -43,7 +44,19 @@ func (e *Engine) Open(
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", source.Name, err)
 	}
-	s, err := e.open(ctx, graph, place, opts)
+	s, err := e.open(ctx, graph, place, opts, fullLevel(opts))
+	if why, ok := errors.AsType[*optimizerError](err); ok {
+		// ONNX Runtime up to 1.27 writes a copy of a float16 graph that its own fusions then trip over
+		// (microsoft/onnxruntime#26717).
+		lower := onnxruntime.GraphOptimizationLevel(onnxruntime.GraphOptimizationLevelEnableExtended)
+		var second error
+		if s, second = e.open(ctx, graph, place, opts, lower); second == nil {
+			if err = nil; opts.Note != nil {
+				opts.Note(fmt.Sprintf("ONNX Runtime could not optimise %s in full, and opened it one level "+
+					"lower, as extended: %v", source.Name, why))
+			}
+		}
+	}
 	if err != nil {
 		place.cleanup()
 		return nil, fmt.Errorf("opening %s: %w", source.Name, err)
@@ -53,6 +66,7 @@ func (e *Engine) Open(
 
 func (e *Engine) open(
 	ctx context.Context, graph []byte, place externalPlace, opts engine.Options,
+	level onnxruntime.GraphOptimizationLevel,
 ) (*session, error) {
 	// CUDA and what builds on it install handlers of their own for the signals by which Go stops
 	// goroutines and reports crashes.
@@ -64,7 +78,7 @@ func (e *Engine) open(
 		return nil, fmt.Errorf("%w: %w", engine.ErrEngine, err)
 	}
 	defer o.Destroy()
-	if err := e.configure(o, place.folder, opts); err != nil {
+	if err := e.configure(o, place.folder, opts, level); err != nil {
 		return nil, fmt.Errorf("%w: %w", engine.ErrEngine, err)
 	}
 	if err := e.addProvider(o, opts); err != nil {
@@ -85,9 +99,21 @@ func (e *Engine) open(
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, openError(err, opts.Provider)
+		brief := openError(err, opts.Provider)
+		if level == onnxruntime.GraphOptimizationLevelEnableAll && failsInOptimizer(err) {
+			return nil, &optimizerError{brief}
+		}
+		return nil, brief
 	}
 	return newSession(ort, place.cleanup)
+}
+
+// fullLevel is how far ONNX Runtime optimises a graph at most.
+func fullLevel(opts engine.Options) onnxruntime.GraphOptimizationLevel {
+	if opts.NoFusion {
+		return onnxruntime.GraphOptimizationLevelDisableAll
+	}
+	return onnxruntime.GraphOptimizationLevelEnableAll
 }
 
 // saveSignals notes how the process handles signals; restore puts back what has changed since.
@@ -99,6 +125,7 @@ func saveSignals() (restore func()) {
 // configure sets everything but the provider.
 func (e *Engine) configure(
 	o *onnxruntime.SessionOptions, folder string, opts engine.Options,
+	level onnxruntime.GraphOptimizationLevel,
 ) error {
 	if opts.Threads < 0 {
 		return fmt.Errorf("%d threads", opts.Threads)
@@ -106,10 +133,6 @@ func (e *Engine) configure(
 	threads := opts.Threads
 	if threads == 0 {
 		threads = runtime.GOMAXPROCS(0)
-	}
-	level := onnxruntime.GraphOptimizationLevel(onnxruntime.GraphOptimizationLevelEnableAll)
-	if opts.NoFusion {
-		level = onnxruntime.GraphOptimizationLevelDisableAll
 	}
 	for _, set := range []func() error{
 		func() error { return o.SetIntraOpNumThreads(threads) },

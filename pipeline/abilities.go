@@ -13,6 +13,7 @@ type Abilities struct {
 	Media    []media.Kind // the kinds of items that a request may hold
 	Write    bool         // Caption, Answer, Generate, Stream, Choose, Encode: free text
 	Examples bool         // Request.Shots, and Parts with several items
+	Chat     bool         // Chat, Request.Messages, Parts with roles
 	Pick     bool         // Answer and Generate, from a fixed list of answers
 	Match    bool         // Match, Classify
 	Embed    bool         // EmbedImages, EmbedTexts
@@ -53,6 +54,9 @@ func (p *Pipeline) Abilities() Abilities {
 	a := Abilities{Media: p.model.Media()}
 	_, a.Write = p.model.(family.Writer)
 	_, a.Examples = p.model.(family.Converser)
+	if m, ok := p.model.(family.Chatter); ok {
+		a.Chat = m.Chats()
+	}
 	_, a.Pick = p.model.(family.Answerer)
 	_, a.Match = p.model.(family.Matcher)
 	_, a.Embed = p.model.(family.Embedder)

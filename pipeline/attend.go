@@ -90,6 +90,7 @@ func (p *Pipeline) attend(
 	if !ok {
 		return nil, p.unsupported("say where it looked")
 	}
+	request.Parts, request.Messages = append(partsOf(request.Messages), request.Parts...), nil
 	a = &Attention{Image: lastImage(request), Seen: vision.Region{0, 0, 1, 1}}
 	if err := p.ready(ctx, &request, a, w); err != nil {
 		return nil, err
@@ -190,7 +191,7 @@ func (p *Pipeline) show(
 // lastImage returns the picture that a request is about; nil where it has none.
 func lastImage(r Request) image.Image {
 	img := r.Image
-	for _, part := range r.Parts {
+	for _, part := range append(partsOf(r.Messages), r.Parts...) {
 		if picture, ok := part.Item.(media.Picture); ok {
 			img = picture.Image
 		} else if part.Image != nil {
@@ -226,5 +227,5 @@ func (p *Pipeline) write(ctx context.Context, request Request, text string) (*Te
 	for i, id := range s.IDs {
 		writers[0].add(id, s.LogProbs[i])
 	}
-	return writers[0].end(s.Score), nil
+	return writers[0].end(&s), nil
 }

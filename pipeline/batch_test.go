@@ -269,19 +269,19 @@ func TestCosineAndTopK(t *testing.T) {
 func TestTextJSON(t *testing.T) {
 	t.Parallel()
 	text := &Text{
-		Text: "red apple", LogProb: -3, Score: -1, Tokens: []Token{{ID: 421, Text: " red", LogProb: -3}},
+		Text: "red apple", LogProb: -3, Score: -1, Tokens: []Token{{ID: 421, Text: " red", LogProb: -3}}, IDs: []int64{421, 2},
 		Confidence: &Confidence{Probability: 0.25, Unsure: true},
 		Stats:      Stats{Preprocess: 5e8, Encode: 1e9, FirstToken: 25e7, Generate: 5e8, Tokens: 1},
 	}
 	const want = `{"text":"red apple","tokens":1,"logprob":-3,"seconds":2,` +
-		`"token_logprobs":[{"id":421,"text":" red","logprob":-3}],"confidence":0.25,"unsure":true}`
+		`"token_logprobs":[{"id":421,"text":" red","logprob":-3}],"ids":[421,2],"confidence":0.25,"unsure":true}`
 	for _, v := range []any{text, *text} {
 		if got, err := json.Marshal(v); err != nil || string(got) != want {
 			t.Errorf("%v\n%s\n%s", err, got, want)
 		}
 	}
 	var again Text
-	if err := json.Unmarshal([]byte(want), &again); err != nil || again.String() != "red apple" || *again.Confidence != *text.Confidence || len(again.Tokens) != 1 {
+	if err := json.Unmarshal([]byte(want), &again); err != nil || again.String() != "red apple" || *again.Confidence != *text.Confidence || len(again.Tokens) != 1 || !slices.Equal(again.IDs, text.IDs) {
 		t.Errorf("%+v, %v", again, err)
 	}
 	var stats Stats
@@ -295,7 +295,7 @@ func TestTextJSON(t *testing.T) {
 	if s := fmt.Sprint(text) + (*Text)(nil).String(); s != "red apple" {
 		t.Error(s)
 	}
-	if got, err := json.Marshal(&Text{}); err != nil || !strings.Contains(string(got), `"token_logprobs":[]`) {
+	if got, err := json.Marshal(&Text{}); err != nil || !strings.Contains(string(got), `"token_logprobs":[],"ids":[]`) {
 		t.Errorf("%s, %v", got, err)
 	}
 }

@@ -35,5 +35,5 @@ func (p *Pipeline) CaptionConfidence(tokens []Token) *Confidence {
 // texts that the calibration is about.
 func (r *Request) asksForCaption() bool {
 	return strings.TrimSpace(r.Question) == "" && r.Prompt == "" &&
-		len(r.Shots) == 0 && len(r.Parts) == 0
+		len(r.Shots) == 0 && len(r.Parts) == 0 && len(r.Messages) == 0
 }

@@ -162,6 +162,19 @@ func checkUnprompted(t *testing.T, p *Pipeline, g *layoutTexts) {
 	if got := ids(texts[0][0]); !slices.Equal(got, want) {
 		t.Errorf("unprompted: %v, want %v", got, want)
 	}
+	if got := texts[0][0].IDs; !slices.Equal(got, g.Unprompted) {
+		t.Errorf("unprompted ids: %v, want %v", got, g.Unprompted)
+	}
+	// A max_length counts the start token, too.
+	texts, err = p.Generate(context.Background(), []Request{request}, func(o *Generation) {
+		o.MaxNewTokens, o.MaxLength = 0, g.Greedy.MaxNewTokens+1
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := texts[0][0].IDs; !slices.Equal(got, g.Unprompted) {
+		t.Errorf("with max_length: %v, want %v", got, g.Unprompted)
+	}
 }
 
 // checkTogether compares beams of prompts of several lengths, some of which end early, in one batch
@@ -212,9 +225,12 @@ func checkBeams(t *testing.T, p *Pipeline, g *golden) {
 			t.Fatal(err)
 		}
 		for i, got := range slices.Concat(texts...) {
-			want := c.IDs[i]
+			want, whole := c.IDs[i], c.IDs[i]
 			if end := slices.Index(want, q.EOS); end >= 0 {
-				want = want[:end]
+				want, whole = want[:end], want[:end+1] // padding follows
+			}
+			if !slices.Equal(got.IDs, whole) {
+				t.Errorf("beams %d, sequence %d: new ids %v, want %v", n, i, got.IDs, whole)
 			}
 			if !slices.Equal(ids(got), want) || math.Abs(got.Score-c.Scores[i]) > 1e-4*max(1, math.Abs(c.Scores[i])) {
 				t.Errorf("beams %d %+v, sequence %d: %v score %v, want %v score %v", n, q, i, ids(got), got.Score, want, c.Scores[i])

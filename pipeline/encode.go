@@ -29,6 +29,9 @@ type Encoded struct {
 // Kind returns the kind of the item that was encoded.
 func (e *Encoded) Kind() media.Kind { return e.kind }
 
+// Bounds returns those of the picture.
+func (e *Encoded) Bounds() image.Rectangle { return e.bounds }
+
 // Encode runs the model's encoder over pictures, in one batch, for later requests
 // (Request.Encoded, or Part.Item). It returns one Encoded for each item; nil, and an ItemError each,
 // for those that cannot be used. Models that write no text give ErrUnsupported.

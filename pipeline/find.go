@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"image"
 
 	"github.com/crossattn/xpipe/pipeline/family"
 )
@@ -15,7 +16,8 @@ type (
 )
 
 // Find returns the places that a text, written for the request, names in the request's picture: the
-// boxes, corners and outlines of Florence-2's tasks, in pixels. Models that name none give
+// boxes, corners and outlines of Florence-2's tasks, in pixels. A picture that Prepare or Encode took
+// will do. Models that name none give
 // ErrUnsupported.
 func (p *Pipeline) Find(request Request, text string) (Found, error) {
 	m, ok := p.model.(family.Locator)
@@ -26,11 +28,11 @@ func (p *Pipeline) Find(request Request, text string) (Found, error) {
 	if err != nil {
 		return Found{}, err
 	}
-	img := lastImage(request)
-	if img == nil {
-		return Found{}, fmt.Errorf("%w: the places are in pixels of the picture; give it, too",
-			ErrImage)
+	for _, item := range prompts[0].items {
+		if picture, ok := item.(interface{ Bounds() image.Rectangle }); ok {
+			size := picture.Bounds()
+			return m.Find(prompts[0].text, text, size.Dx(), size.Dy()), nil
+		}
 	}
-	size := img.Bounds()
-	return m.Find(prompts[0].text, text, size.Dx(), size.Dy()), nil
+	return Found{}, fmt.Errorf("%w: the places are in pixels of the picture; give it, too", ErrImage)
 }

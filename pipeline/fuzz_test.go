@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/crossattn/xpipe/models"
+	"github.com/crossattn/xpipe/pipeline/decode"
 	"github.com/crossattn/xpipe/pipeline/family"
 	"github.com/crossattn/xpipe/tensor"
 	"github.com/crossattn/xpipe/tokenize"
@@ -77,8 +78,16 @@ func FuzzTextStream(f *testing.F) {
 		if text := joined.String(); strings.TrimRight(whole, "\uFFFD") != text {
 			t.Errorf("%q in pieces, %q in one", text, whole)
 		}
-		if text := writer.end(0).Text; text != strings.TrimSpace(whole) {
-			t.Errorf("%q at the end, %q in one", text, whole)
+		done := writer.end(&decode.Sequence{})
+		if done.Text != strings.TrimSpace(whole) {
+			t.Errorf("%q at the end, %q in one", done.Text, whole)
+		}
+		joined.Reset()
+		for _, token := range done.Tokens {
+			joined.WriteString(token.Text)
+		}
+		if joined.String() != whole {
+			t.Errorf("the tokens are %q, the text %q", joined.String(), whole)
 		}
 	})
 }

@@ -43,7 +43,9 @@ const (
 )
 
 // WithMaxNewTokens bounds the length of a text, in tokens.
-func WithMaxNewTokens(n int) GenerateOption { return func(g *Generation) { g.MaxNewTokens = n } }
+func WithMaxNewTokens(n int) GenerateOption {
+	return func(g *Generation) { g.MaxNewTokens, g.MaxLength = n, 0 }
+}
 
 // WithNumBeams searches with n beams.
 func WithNumBeams(n int) GenerateOption { return func(g *Generation) { g.NumBeams = n } }
@@ -189,7 +191,9 @@ func (p *Pipeline) generate(
 	if err := p.checkTasks(requests); err != nil {
 		return nil, err
 	}
-	run := &decode.Search{Options: g, Tokenizer: p.texts.Tokenizer}
+	run := &decode.Search{
+		Options: g, Tokenizer: p.texts.Tokenizer, MostTokens: p.limits.OutputTokens,
+	}
 	prompts, err := p.prompts(requests)
 	if err != nil {
 		return nil, err
@@ -205,12 +209,25 @@ func (p *Pipeline) generate(
 		return nil, err
 	}
 	texts := p.newTexts(len(requests) * run.NumReturnSequences)
+	stopped := false // by emit
 	run.Emit = func(row int, id int64, logProb float64) bool {
 		if stats.Tokens++; stats.Tokens == 1 {
 			stats.FirstToken = time.Since(start)
 		}
-		token := texts[row].add(id, logProb)
-		return emit == nil || emit(row, token)
+		w := &texts[row]
+		if emit == nil {
+			w.add(id, logProb)
+			return true
+		}
+		if w.waiting && !emit(row, w.latest()) {
+			stopped = true
+			return false
+		}
+		token := w.add(id, logProb)
+		// What the tokenizer holds back belongs to this token, if it is the last.
+		w.waiting = w.stream.Clone().Flush() != ""
+		stopped = !w.waiting && !emit(row, token)
+		return !stopped
 	}
 	sequences, err := run.Run(ctx, batch)
 	if err != nil {
@@ -219,7 +236,10 @@ func (p *Pipeline) generate(
 	stats.Generate = time.Since(start)
 	grouped := make([][]*Text, len(requests))
 	for i, s := range sequences {
-		t, request := texts[i].end(s.Score), i/run.NumReturnSequences
+		t, request := texts[i].end(&s), i/run.NumReturnSequences
+		if texts[i].waiting && !stopped {
+			stopped = !emit(i, texts[i].latest())
+		}
 		t.Stats = stats
 		if requests[request].asksForCaption() {
 			t.Confidence = p.CaptionConfidence(t.Tokens)
@@ -334,7 +354,10 @@ type textWriter struct {
 	unwritten []int64 // ids that are tokens of the text but not written
 	text      Text
 	whole     strings.Builder
+	waiting   bool // whether the latest token is still to be given out
 }
+
+func (w *textWriter) latest() Token { return w.text.Tokens[len(w.text.Tokens)-1] }
 
 func (p *Pipeline) newTexts(n int) []textWriter {
 	writers := make([]textWriter, n)
@@ -361,10 +384,18 @@ func (w *textWriter) add(id int64, logProb float64) Token {
 	return token
 }
 
-// end returns the text of all ids.
-func (w *textWriter) end(score float64) *Text {
-	w.whole.WriteString(w.stream.Flush())
-	w.text.Text, w.text.Score = strings.TrimSpace(w.whole.String()), score
+// end returns the text of all ids of a sequence.
+func (w *textWriter) end(s *decode.Sequence) *Text {
+	rest := w.stream.Flush()
+	w.whole.WriteString(rest)
+	if n := len(w.text.Tokens); n > 0 {
+		w.text.Tokens[n-1].Text += rest
+	}
+	w.text.Text, w.text.Score = strings.TrimSpace(w.whole.String()), s.Score
+	w.text.IDs = slices.Clone(s.IDs)
+	if s.End != nil {
+		w.text.IDs = append(w.text.IDs, *s.End)
+	}
 	if w.text.Tokens == nil {
 		w.text.Tokens = []Token{}
 	}

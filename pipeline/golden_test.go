@@ -308,6 +308,9 @@ func TestStopsAtEOS(t *testing.T) {
 			if got := ids(texts[0][0]); !slices.Equal(got, want) {
 				t.Errorf("got %v, want %v", got, want)
 			}
+			if got := texts[0][0].IDs; !slices.Equal(got, g.Stop.IDs) { // but of the new ids
+				t.Errorf("ids %v, want %v", got, g.Stop.IDs)
+			}
 		})
 	}
 }

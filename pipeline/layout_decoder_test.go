@@ -21,7 +21,23 @@ import (
 // decoderGolden is what transformers writes with a folder's model, made by
 // python -m xpipe_export.golden.decoders.
 type decoderGolden struct {
-	Rows []decoderRow `json:"rows"`
+	Rows         []decoderRow `json:"rows"`
+	Conversation struct {
+		System string `json:"system"`
+		Turns  []struct {
+			Say      string   `json:"say"`
+			Images   []string `json:"images"`
+			Text     string   `json:"text"`
+			InputIDs int      `json:"input_ids"` // how many
+			IDs      []int64  `json:"ids"`
+			Answer   string   `json:"answer"`
+		} `json:"turns"`
+	} `json:"conversation"`
+	Length struct {
+		MaxLength int     `json:"max_length"`
+		Row       int     `json:"row"`
+		IDs       []int64 `json:"ids"`
+	} `json:"length"`
 }
 
 type decoderRow struct {
@@ -121,6 +137,18 @@ func TestDecodersEqualTransformers(t *testing.T) {
 				}
 				for i, row := range g.Rows {
 					sameIDs(t, fmt.Sprint("row of a batch ", i), got[i][0], row.IDs)
+				}
+				length := func(o *Generation) { o.MaxNewTokens, o.MaxLength = 0, g.Length.MaxLength }
+				one, err := p.Generate(ctx, requests[g.Length.Row:][:1], length)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := one[0][0].IDs; !slices.Equal(got, g.Length.IDs) {
+					t.Errorf("with max_length: %v, want %v", got, g.Length.IDs)
+				}
+				short := func(o *Generation) { o.MaxNewTokens, o.MaxLength = 0, 3 }
+				if _, err := p.Generate(ctx, requests[:1], short); !errors.Is(err, ErrPrompt) {
+					t.Errorf("a prompt beyond max_length: %v", err)
 				}
 				beams := func(g *Generation) { g.MaxNewTokens, g.NumBeams = 4, 2 }
 				if _, err := p.Generate(ctx, requests, beams); err != nil {
@@ -271,10 +299,11 @@ func TestDecoderVariants(t *testing.T) {
 		}
 		return texts
 	}
-	// ONNX Runtime 1.24 cannot open such float16 files (microsoft/onnxruntime#26717).
-	for i, texts := range write(goEngine, "fp16") {
-		sameIDs(t, fmt.Sprint("fp16, row ", i), texts[0], g.Rows[i].IDs)
-	}
+	eachEngine(t, func(t *testing.T, eng engine.Engine) {
+		for i, texts := range write(eng, "fp16") {
+			sameIDs(t, fmt.Sprint("fp16, row ", i), texts[0], g.Rows[i].IDs)
+		}
+	})
 	var first [][]*Text
 	eachEngine(t, func(t *testing.T, eng engine.Engine) {
 		texts := write(eng, "q4")

@@ -143,10 +143,16 @@ func TestLayoutsEqualTransformers(t *testing.T) {
 						t.Fatal(err)
 					}
 					for j, m := range matches {
+						near(t, "similarity of "+m.Text, m.Similarity, graph.Dot(want.ImageEmbeds[i], want.TextEmbeds[j]), 2*c.tolerance)
+						if m.Unscaled != (c.model == "clip-transformersjs") { // which has two graphs alone
+							t.Errorf("%+v", m)
+						}
+						if m.Unscaled {
+							continue
+						}
 						// A difference of the cosine counts a hundredfold in the logit. Logarithms,
 						// because most of CLIP's probabilities are next to nothing.
 						near(t, "log probability of "+m.Text, math.Log(m.Probability), math.Log(want.Probabilities[i][j]), 100*c.tolerance)
-						near(t, "similarity of "+m.Text, m.Similarity, graph.Dot(want.ImageEmbeds[i], want.TextEmbeds[j]), 2*c.tolerance)
 					}
 				}
 				if _, err := p.Classify(ctx, images[0], "cat", "boat"); err != nil {
@@ -157,12 +163,27 @@ func TestLayoutsEqualTransformers(t *testing.T) {
 	}
 }
 
-// Two SigLIP graphs embed, but do not know the scale of their scores.
-func TestSigLIPWithoutScale(t *testing.T) {
+// Two graphs embed and compare, but do not know the scale of their scores, unless a file beside them has
+// it.
+func TestWithoutScale(t *testing.T) {
 	t.Parallel()
 	g, images := loadLayouts(t)
-	want := g.Models["siglip-transformersjs"]
-	fsys := only(t, filepath.Join(layoutsDir, "siglip-transformersjs"), "onnx/model.onnx")
+	for model, c := range map[string]struct {
+		without []string
+		weights map[string]float32
+	}{
+		"siglip-transformersjs": {[]string{"onnx/model.onnx"}, map[string]float32{"logit_scale": 4, "logit_bias": 13}},
+		"clip-transformersjs":   {nil, map[string]float32{"logit_scale": float32(math.Log(100))}},
+	} {
+		testWithoutScale(t, g, images, model, only(t, filepath.Join(layoutsDir, model), c.without...), c.weights)
+	}
+}
+
+func testWithoutScale(
+	t *testing.T, g *layoutGolden, images []image.Image, model string, fsys fstest.MapFS, weights map[string]float32,
+) {
+	t.Helper()
+	want := g.Models[model]
 	p, err := OpenFS(context.Background(), fsys, WithEngine(goEngine))
 	if err != nil {
 		t.Fatal(err)
@@ -173,13 +194,32 @@ func TestSigLIPWithoutScale(t *testing.T) {
 		t.Fatal(err)
 	}
 	compare(t, "pictures", matrix(v), matrix(want.ImageEmbeds), 1e-5)
-	if _, err := p.Match(context.Background(), images[0], "a cat"); !errors.Is(err, ErrUnsupported) {
-		t.Errorf("match: %v, want ErrUnsupported", err)
+	found, err := p.Match(t.Context(), images[0], g.Texts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for j, m := range found {
+		near(t, "similarity of "+m.Text, m.Similarity, graph.Dot(want.ImageEmbeds[0], want.TextEmbeds[j]), 1e-5)
+		if !m.Unscaled || m.Probability != 0 {
+			t.Errorf("%s: %+v", model, m)
+		}
+	}
+	labels, err := p.Classify(t.Context(), images[0], "cat", "boat", "house")
+	if err != nil || !labels[0].Unscaled || labels[0].Similarity < labels[1].Similarity || labels[1].Similarity < labels[2].Similarity {
+		t.Errorf("%s: %+v, %v", model, labels, err)
+	}
+	line, err := json.Marshal(labels[0])
+	var again Label
+	if err == nil {
+		err = json.Unmarshal(line, &again)
+	}
+	if err != nil || again != labels[0] || !bytes.Contains(line, []byte(`"probability":null,"similarity":`)) {
+		t.Errorf("%s, %+v, %v", line, again, err)
 	}
 
 	// A file with the scale can be put beside them.
 	values := map[string]safetensors.TensorView{}
-	for name, v := range map[string]float32{"logit_scale": 4, "logit_bias": 13} {
+	for name, v := range weights {
 		view, err := safetensors.NewTensorView(safetensors.F32, []uint64{1}, binary.LittleEndian.AppendUint32(nil, math.Float32bits(v)))
 		if err != nil {
 			t.Fatal(err)

@@ -27,7 +27,8 @@ type Limits struct {
 	RegionBytes int64
 	// PromptTokens bounds the tokens of one text that is read; default 4,096.
 	PromptTokens int
-	// OutputTokens bounds MaxNewTokens; default 4,096.
+	// OutputTokens bounds MaxNewTokens; default 4,096. Where a model has a max_length alone, a text
+	// ends there, though that may be more.
 	OutputTokens int
 	// Batch bounds the rows at once: requests times beams or texts each, pictures, texts; default
 	// 1,024.

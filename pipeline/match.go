@@ -3,6 +3,7 @@ package pipeline
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
 	"image"
 	"slices"
@@ -13,18 +14,63 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// Match says how well a text fits a picture.
-type Match = family.Match
+// The matches of texts with pictures; package family defines them.
+type (
+	// Match says how well a text fits a picture.
+	Match = family.Match
+	// MatchJSON is a Match in JSON.
+	MatchJSON = family.MatchJSON
+)
 
-// Label is a label with its probability.
+// Label is a label with its probability. In JSON it is a LabelJSON.
 type Label struct {
-	Label       string  `json:"label"`
-	Probability float64 `json:"probability"`
+	Label       string
+	Probability float64 // 0 where Unscaled is true
+	Similarity  float64 // that of the label's text: Match.Similarity
+	// Unscaled says that similarities rank the labels, for want of probabilities: see Match.
+	Unscaled bool
+}
+
+// LabelJSON is a Label in JSON. The lines of the command are made of it, too.
+type LabelJSON struct {
+	Label       string   `json:"label"`
+	Probability *float64 `json:"probability"`          // nil where there is none
+	Similarity  *float64 `json:"similarity,omitempty"` // where there is no probability
+	Score       string   `json:"score,omitempty"`      // "similarity" then
+}
+
+// JSON returns what MarshalJSON writes.
+func (l Label) JSON() LabelJSON {
+	if l.Unscaled {
+		return LabelJSON{Label: l.Label, Similarity: &l.Similarity, Score: family.BySimilarity}
+	}
+	return LabelJSON{Label: l.Label, Probability: &l.Probability}
+}
+
+// MarshalJSON writes the label as a LabelJSON.
+func (l Label) MarshalJSON() ([]byte, error) { return json.Marshal(l.JSON()) }
+
+// UnmarshalJSON reads what MarshalJSON writes. The similarity of a label with a probability is not
+// there.
+func (l *Label) UnmarshalJSON(data []byte) error {
+	var j LabelJSON
+	if err := json.Unmarshal(data, &j); err != nil {
+		return err
+	}
+	*l = Label{Label: j.Label, Unscaled: j.Probability == nil}
+	if j.Probability != nil {
+		l.Probability = *j.Probability
+	}
+	if j.Similarity != nil {
+		l.Similarity = *j.Similarity
+	}
+	return nil
 }
 
 // Match judges how well each text fits the picture, in the order given; no texts have no matches.
 // An empty text gives an ItemError that wraps ErrPrompt, a model that compares no texts
-// ErrUnsupported.
+// ErrUnsupported. A model whose files lack the trained scale of its scores gives similarities alone
+// (Match.Unscaled).
 func (p *Pipeline) Match(
 	ctx context.Context, img image.Image, texts ...string,
 ) (matches []Match, err error) {
@@ -54,7 +100,8 @@ func (p *Pipeline) Match(
 }
 
 // Classify gives each label a probability, the best first: zero-shot classification. The label
-// stands in the bundle's prompt for the task, such as "a photo of a {}".
+// stands in the bundle's prompt for the task, such as "a photo of a {}". As of Match there may be
+// similarities alone.
 func (p *Pipeline) Classify(
 	ctx context.Context, img image.Image, labels ...string,
 ) ([]Label, error) {
@@ -84,13 +131,16 @@ func (p *Pipeline) labelTexts(labels []string) []string {
 	return texts
 }
 
-// rankLabels gives labels the probabilities of their texts, the best first.
+// rankLabels gives labels the probabilities of their texts, or the similarities, the best first.
 func rankLabels(labels []string, matches []Match) []Label {
 	scored := make([]Label, len(labels))
 	for i, m := range matches {
-		scored[i] = Label{labels[i], m.Probability}
+		scored[i] = Label{labels[i], m.Probability, m.Similarity, m.Unscaled}
 	}
 	slices.SortStableFunc(scored, func(a, b Label) int {
+		if a.Unscaled && b.Unscaled {
+			return cmp.Compare(b.Similarity, a.Similarity)
+		}
 		return cmp.Compare(b.Probability, a.Probability)
 	})
 	return scored

@@ -14,7 +14,8 @@ import (
 )
 
 // Request asks for text about a picture. It is a list of Parts; Image, Question, Shots, Regions,
-// Encoded and Item are short forms for the usual lists, and become Parts before anything else is done.
+// Encoded, Item and Messages are short forms for the usual lists, and become Parts before anything else
+// is done.
 type Request struct {
 	Image    image.Image
 	Question string // "" asks for a caption
@@ -31,6 +32,9 @@ type Request struct {
 	Encoded *Encoded
 	// Item, such as a result of Pipeline.Prepare, takes the place of Image and Regions.
 	Item media.Item
+	// Messages, where there are any, are a conversation, which the model's chat template lays out and
+	// which the assistant is to go on with. Chat keeps one.
+	Messages []Message
 	// Parts, where there are any, are the whole request: text and items in their order. Models
 	// that take one item want it first, with text behind it; Flamingo's kind takes any order.
 	Parts []Part
@@ -80,7 +84,7 @@ func (p *Pipeline) prompts(requests []Request) ([]prompt, error) {
 		if len(r.Shots) > 0 && !converses {
 			return nil, p.unsupported("read examples or several pictures")
 		}
-		parts := r.Parts
+		parts := append(partsOf(r.Messages), r.Parts...)
 		if len(parts) == 0 {
 			var err error
 			if parts, err = p.spell(r, converser); err != nil {
@@ -175,7 +179,7 @@ func (p *Pipeline) checkTasks(requests []Request) error {
 		for _, part := range r.Parts {
 			text += part.Text
 		}
-		if text == "" && len(r.Shots) == 0 {
+		if text == "" && len(r.Messages) == 0 && len(r.Shots) == 0 {
 			instead := "ask it something"
 			if _, converses := p.model.(family.Converser); converses {
 				instead += ", or show it examples"

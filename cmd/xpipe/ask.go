@@ -18,6 +18,7 @@ type askOptions struct {
 	modelOptions
 	generationOptions
 	batchOptions
+	overlay   overlayOption
 	questions string
 	asked     []string
 	choices   []string
@@ -58,11 +59,14 @@ sees regions instead of pixels. ` + mini.LXMERT + ` finds things on a plain grou
 itself; for a photograph, or a model that cannot, a detector's regions are given
 by --regions FILE.npz or FILE.tsv; IMAGE then only names the picture.
 
+Answers of Florence-2 name places in the picture, which --json has as "places" and
+--overlay FILE.png draws.
+
 --raw-prompt TEXT takes the question's place and is given to the model as it
 stands: without its chat template, with the markup that it reads.
 
 With --json each answer is one line {"image","question","answer","tokens",
-"logprob","seconds","token_logprobs"}, or {"image","error"}.
+"logprob","seconds","token_logprobs","ids"}, or {"image","error"}.
 
 ` + resultsHelp + `
 
@@ -116,6 +120,7 @@ With --json each answer is one line {"image","question","answer","tokens",
 	f.StringArrayVar(&o.shots, "shot", nil, "an example before the question: IMAGE=TEXT (repeat)")
 	f.StringVar(&o.shotsFile, "shots", "", "examples from a file of JSON lines")
 	f.StringVar(&o.regions, "regions", "", "region features for LXMERT, .npz or .tsv")
+	o.overlay.addFlag(cmd)
 	return cmd
 }
 
@@ -133,6 +138,12 @@ func runAsk(ctx context.Context, env *environment, o askOptions, args []string) 
 	if err != nil {
 		return err
 	}
+	if o.overlay.path != "" && (len(a.all) != 1 || len(o.choices) > 0 || o.regions != "") {
+		return api.Usagef("--overlay takes one question, and neither --choices nor --regions")
+	}
+	if err := o.overlay.check(found); err != nil {
+		return err
+	}
 	if err := a.loadShots(env); err != nil {
 		return err
 	}
@@ -145,8 +156,11 @@ func runAsk(ctx context.Context, env *environment, o askOptions, args []string) 
 		return err
 	}
 	defer a.pipeline.Close()
+	if err := o.overlay.checkModel(a.pipeline); err != nil {
+		return err
+	}
 	if found.single && len(a.all) == 1 && len(o.choices) == 0 && a.regions == nil &&
-		!env.json && isTerminal(env.stdout) {
+		o.overlay.path == "" && !env.json && isTerminal(env.stdout) {
 		return a.stream(ctx, env, found.pictures)
 	}
 	settings, err := a.settings()
@@ -292,7 +306,7 @@ func (a *asker) loadShots(env *environment) error {
 // load prepares a picture, or finds its regions in the file of --regions.
 func (a *asker) load(ctx context.Context, p api.Picture) (media.Item, error) {
 	if a.regions == nil {
-		return api.LoadFor(a.pipeline)(ctx, p)
+		return a.options.overlay.load(a.pipeline)(ctx, p)
 	}
 	return a.regions.Of(p.Name)
 }
@@ -351,8 +365,13 @@ func (a *asker) answer(ctx context.Context, batch []api.Loaded) ([][]api.Answer,
 	for i, l := range batch {
 		a.env.verboseStats(l.Name, texts[0][0])
 		for _, q := range a.questions(l) {
-			answers[i] = append(answers[i], api.NewAnswer(q, texts[0], 0))
-			texts = texts[1:]
+			answer := api.NewAnswer(q, texts[0], 0)
+			answer.Places, err = placesOf(a.pipeline, requests[0], answer.Answer)
+			if err != nil {
+				return nil, err
+			}
+			answers[i] = append(answers[i], answer)
+			texts, requests = texts[1:], requests[1:]
 		}
 	}
 	return answers, nil
@@ -388,7 +407,10 @@ func (a *asker) write(f api.Finished[[]api.Answer]) error {
 			return err
 		}
 	}
-	return a.output.write(f.Name, all...)
+	if err := a.output.write(f.Name, all...); err != nil || len(f.Value) == 0 {
+		return err
+	}
+	return a.options.overlay.write(a.env, a.pipeline, f.Name, f.Value[0].Places)
 }
 
 // print writes one answer, others below it, or the choices with their probabilities.

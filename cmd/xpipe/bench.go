@@ -106,6 +106,7 @@ type benchGraph struct {
 }
 
 func runBench(ctx context.Context, env *environment, o benchOptions, target string) error {
+	o.note = env.noteEngine
 	dims := map[string]int{}
 	for _, d := range o.dims {
 		name, size, ok := strings.Cut(d, "=")

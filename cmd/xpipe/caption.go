@@ -16,6 +16,7 @@ type captionOptions struct {
 	generationOptions
 	batchOptions
 
+	overlay   overlayOption
 	sidecar   bool
 	prefix    string
 	raw       string
@@ -41,11 +42,14 @@ programs that train on pictures read them. Where there is a photo.txt it is kept
 and the picture is passed over, unless --overwrite is given. --prefix TEXT goes in
 front, such as a trigger word.
 
+Florence-2 names places in the picture for some prompts (--raw-prompt "<OD>"), which
+--json has as "places" and --overlay FILE.png draws.
+
 A model that knows how far to trust itself, as the default one does, adds
 "(unsure)" to captions that are wrong too often; its card has the figures.
 
 With --json each picture is one line {"image","caption","tokens","logprob",
-"seconds","token_logprobs","confidence","unsure"}, or {"image","error"}.
+"seconds","token_logprobs","ids","confidence","unsure"}, or {"image","error"}.
 
 ` + resultsHelp + `
 
@@ -63,6 +67,7 @@ With --json each picture is one line {"image","caption","tokens","logprob",
 		"write each caption to NAME.txt beside its picture, too")
 	f.StringVar(&o.prefix, "prefix", "", "with --sidecar: text in front of each caption there")
 	f.StringVar(&o.raw, "raw-prompt", "", "the prompt as the model reads it, markup included")
+	o.overlay.addFlag(cmd)
 	f.BoolVar(&o.overwrite, "overwrite", false, "with --sidecar: replace a NAME.txt that is there")
 	return cmd
 }
@@ -80,17 +85,23 @@ func runCaption(ctx context.Context, env *environment, o captionOptions, args []
 	if err != nil {
 		return err
 	}
+	if err := o.overlay.check(found); err != nil {
+		return err
+	}
 	p, err := o.open(ctx, env)
 	if err != nil {
 		return err
 	}
 	defer p.Close()
+	if err := o.overlay.checkModel(p); err != nil {
+		return err
+	}
 	c := &captions{options: o, pipeline: p}
 	if o.sidecar {
 		c.sidecars = &api.Sidecars{Prefix: o.prefix, Overwrite: o.overwrite}
 		found.pictures = c.sidecars.Wanted(found.pictures, o.out != "")
 	}
-	if found.single && !env.json && isTerminal(env.stdout) && !o.sidecar {
+	if found.single && !env.json && isTerminal(env.stdout) && !o.sidecar && o.overlay.path == "" {
 		return c.stream(ctx, env, found.pictures)
 	}
 	settings := o.settings()
@@ -106,8 +117,8 @@ func runCaption(ctx context.Context, env *environment, o captionOptions, args []
 	if err := c.openResults(api.ResultsOptions{Key: "caption"}); err != nil {
 		return err
 	}
-	err = runAll(ctx, c.output, api.Runner[[]*pipeline.Text]{
-		Load: api.LoadFor(p), Task: c.caption,
+	err = runAll(ctx, c.output, api.Runner[captionResult]{
+		Load: c.options.overlay.load(p), Task: c.caption,
 	}, c.write)
 	if err == nil && c.sidecars != nil && c.sidecars.Kept() > 0 {
 		env.warnf("%d .txt were there already and are kept; --overwrite replaces them",
@@ -124,17 +135,36 @@ type captions struct {
 	sidecars *api.Sidecars // nil without --sidecar
 }
 
-func (c *captions) caption(ctx context.Context, batch []api.Loaded) ([][]*pipeline.Text, error) {
+// captionResult are the texts for a picture, the best first, and the places that it names.
+type captionResult struct {
+	texts  []*pipeline.Text
+	places []pipeline.Place
+}
+
+func (c *captions) caption(ctx context.Context, batch []api.Loaded) ([]captionResult, error) {
 	requests := make([]pipeline.Request, len(batch))
 	for i, l := range batch {
 		requests[i].Item, requests[i].Prompt = l.Item, c.options.raw
 	}
-	return c.pipeline.Generate(ctx, requests, c.options.generation()...)
+	texts, err := c.pipeline.Generate(ctx, requests, c.options.generation()...)
+	if err != nil {
+		return nil, err
+	}
+	done := make([]captionResult, len(batch))
+	for i := range done {
+		done[i].texts = texts[i]
+		done[i].places, err = placesOf(c.pipeline, requests[i], texts[i][0].Text)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return done, nil
 }
 
 // write writes the captions of one picture.
-func (c *captions) write(f api.Finished[[]*pipeline.Text]) error {
-	best := f.Value[0]
+func (c *captions) write(f api.Finished[captionResult]) error {
+	texts := f.Value.texts
+	best := texts[0]
 	c.env.verboseStats(f.Name, best)
 	if c.sidecars != nil {
 		// Before the line: --resume passes over a picture that has one.
@@ -144,18 +174,22 @@ func (c *captions) write(f api.Finished[[]*pipeline.Text]) error {
 	}
 	if c.printsLines() {
 		confidence := c.pipeline.CaptionConfidence(best.Tokens)
-		line := api.NewCaption(f.Name, f.Value, confidence, f.Seconds)
+		line := api.NewCaption(f.Name, texts, confidence, f.Seconds)
+		line.Places = f.Value.places
 		line.Origin = c.origin
-		return c.output.write(f.Name, line)
+		if err := c.output.write(f.Name, line); err != nil {
+			return err
+		}
+		return c.options.overlay.write(c.env, c.pipeline, f.Name, f.Value.places)
 	}
-	for _, t := range f.Value {
+	for _, t := range texts {
 		_, err := fmt.Fprintln(c.env.stdout,
 			c.title(f.Name)+api.Printable(t.Text)+doubt(c.pipeline.CaptionConfidence(t.Tokens)))
 		if err != nil {
 			return err
 		}
 	}
-	return nil
+	return c.options.overlay.write(c.env, c.pipeline, f.Name, f.Value.places)
 }
 
 // doubt marks a caption that the model does not trust.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/media"
@@ -26,7 +27,9 @@ func newClassifyCommand(env *environment) *cobra.Command {
   xpipe classify photo.jpg 'a cat asleep' 'a cat at play' --top 1
   xpipe classify 'photos/*.jpg' day night --out day.jsonl --resume`,
 		Long: `Prints each label with its probability, the best first. The model reads the
-label inside its own prompt, such as "a photo of a {}".
+label inside its own prompt, such as "a photo of a {}". A folder of two graphs
+without model.onnx has no trained scale of the scores: similarities are printed,
+and the lines have "score":"similarity".
 
 The first argument may stand for several pictures, a pattern in quotation marks;
 with --list FILE all arguments are labels.
@@ -86,20 +89,27 @@ func runClassify(ctx context.Context, env *environment, o classifyOptions, args 
 	if err := out.openResults(api.ResultsOptions{Key: "label", Lines: lines}); err != nil {
 		return err
 	}
+	unscaled := sync.OnceFunc(func() { env.warnUnscaled(p) })
 	classify := func(ctx context.Context, batch []api.Loaded) ([][]pipeline.Label, error) {
 		return p.ClassifyItems(ctx, itemsOf(batch), labels...)
 	}
 	write := func(f api.Finished[[]pipeline.Label]) error {
 		var all []any
 		for _, label := range f.Value[:lines] {
+			if label.Unscaled {
+				unscaled()
+			}
 			if out.printsLines() {
 				line := api.NewLabel(f.Name, label)
 				line.Origin = out.origin
 				all = append(all, line)
 				continue
 			}
-			_, err := fmt.Fprintf(env.stdout, "%s%.4f\t%s\n",
-				out.title(f.Name), label.Probability, label.Label)
+			score := label.Probability
+			if label.Unscaled {
+				score = label.Similarity
+			}
+			_, err := fmt.Fprintf(env.stdout, "%s%.4f\t%s\n", out.title(f.Name), score, label.Label)
 			if err != nil {
 				return err
 			}

@@ -22,6 +22,7 @@ type engineOptions struct {
 	threads         int
 	memoryLimit     byteSize
 	noFusion        bool
+	note            func(string) // of engines; nil: nobody is told
 }
 
 // addFlags adds the flags to cmd.
@@ -144,11 +145,13 @@ func (o *engineOptions) options() engine.Options {
 	return engine.Options{
 		Threads: o.threads, Provider: o.provider, ProviderOptions: o.providerOptions,
 		MemoryLimit: int64(o.memoryLimit), NoFusion: o.noFusion,
+		Note: o.note,
 	}
 }
 
 // open selects the engine and, with -v, says which and why.
 func (o *engineOptions) open(env *environment) (engine.Engine, error) {
+	o.note = env.noteEngine
 	choice, err := api.SelectEngine(o.name, o.libraries.config(env))
 	if err != nil {
 		return nil, err

@@ -84,6 +84,8 @@ func (o *generationOptions) addFlags(cmd *cobra.Command) {
 	for _, p := range intParameters {
 		p.change(o, cmd, f.Int(p.name, 0, p.usage))
 	}
+	// The model's max_length would stand in for 0.
+	o.onChange(cmd, "max-new-tokens", func(g *settings) { g.MaxLength = 0 })
 	for _, p := range floatParameters {
 		p.change(o, cmd, f.Float64(p.name, 0, p.usage))
 	}

@@ -25,6 +25,11 @@ func main() {
 	env := &environment{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		alone: true, getenv: os.Getenv, config: userConfig(),
+		interrupts: func() (<-chan os.Signal, func()) {
+			signals := make(chan os.Signal, 2)
+			signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+			return signals, func() { signal.Stop(signals) }
+		},
 	}
 	env.executable, _ = os.Executable() // without it, libraries are not tried beforehand
 	code := execute(ctx, env, os.Args[1:])

@@ -288,7 +288,7 @@ func TestCaptionSeveral(t *testing.T) {
 	if code != api.ExitOther || len(got) != 3 || got[0]["caption"] == nil || got[1]["error"] == nil || got[1]["image"] != bad || got[2]["caption"] == nil {
 		t.Errorf("exit %d, %v", code, got)
 	}
-	for _, key := range []string{"image", "tokens", "logprob", "seconds", "token_logprobs"} {
+	for _, key := range []string{"image", "tokens", "logprob", "seconds", "token_logprobs", "ids"} {
 		if got[0][key] == nil {
 			t.Errorf("no %q in %v", key, got[0])
 		}

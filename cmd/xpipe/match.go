@@ -26,7 +26,9 @@ func newMatchCommand(env *environment) *cobra.Command {
   curl -s https://example.org/photo.jpg | xpipe match - "a boat" "a bridge"`,
 		Long: `Prints the probability that each text belongs to the picture, its similarity
 (a cosine), and the text. BLIP, BLIP-2 and SigLIP judge each text for itself;
-CLIP compares, so that its probabilities sum to 1.
+CLIP compares, so that its probabilities sum to 1. A folder of two graphs without
+model.onnx has no trained scale of the scores: there are similarities alone, "-" or
+null stands for the probability, and the lines have "score":"similarity".
 
 The first argument may stand for several pictures, a pattern in quotation marks;
 with --list FILE all arguments are texts.
@@ -77,12 +79,16 @@ func runMatch(ctx context.Context, env *environment, o matchOptions, args []stri
 		return err
 	}
 	hint := sync.OnceFunc(func() { env.hintAlone("text", len(texts), 1) })
+	unscaled := sync.OnceFunc(func() { env.warnUnscaled(p) })
 	match := func(ctx context.Context, batch []api.Loaded) ([][]pipeline.Match, error) {
 		return p.MatchItems(ctx, itemsOf(batch), texts...)
 	}
 	write := func(f api.Finished[[]pipeline.Match]) error {
 		var all []any
 		for _, m := range f.Value {
+			if m.Unscaled {
+				unscaled()
+			}
 			if m.Probability == 1 {
 				hint()
 			}
@@ -92,8 +98,12 @@ func runMatch(ctx context.Context, env *environment, o matchOptions, args []stri
 				all = append(all, line)
 				continue
 			}
-			_, err := fmt.Fprintf(env.stdout, "%s%.4f\t%.4f\t%s\n",
-				out.title(f.Name), m.Probability, m.Similarity, m.Text)
+			probability := fmt.Sprintf("%.4f", m.Probability)
+			if m.Unscaled {
+				probability = "-"
+			}
+			_, err := fmt.Fprintf(env.stdout, "%s%s\t%.4f\t%s\n",
+				out.title(f.Name), probability, m.Similarity, m.Text)
 			if err != nil {
 				return err
 			}

@@ -14,9 +14,10 @@ import (
 // modelOptions are the flags of every verb that uses a model.
 type modelOptions struct {
 	engineOptions
-	model    string
-	variant  string
-	noVerify bool
+	model        string
+	variant      string
+	noVerify     bool
+	wholePrompts bool // prompts as long as the model takes
 }
 
 // addFlags adds the flags to a verb; byDefault is the embedded model that does its work.
@@ -83,8 +84,13 @@ func (o *modelOptions) openWith(
 	ctx context.Context, env *environment, opts ...pipeline.Option,
 ) (*pipeline.Pipeline, error) {
 	// A user at a terminal can interrupt, and a long batch must not be cut: no bound on time.
+	o.note = env.noteEngine
+	limits := pipeline.Limits{Time: -1}
+	if o.wholePrompts {
+		limits.PromptTokens = -1
+	}
 	opts = append(opts, pipeline.WithEngineOptions(o.options()), pipeline.WithVariant(o.variant),
-		pipeline.WithLimits(pipeline.Limits{Time: -1}))
+		pipeline.WithLimits(limits))
 	if o.noVerify {
 		opts = append(opts, pipeline.WithoutVerification())
 	}

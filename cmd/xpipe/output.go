@@ -24,6 +24,9 @@ func (env *environment) verbosef(format string, args ...any) {
 	}
 }
 
+// noteEngine tells what an engine does otherwise than usual; users see it with -v.
+func (env *environment) noteEngine(line string) { env.verbosef("engine: %s", line) }
+
 // verboseUnusable tells that a verb over all engines goes on without one.
 func (env *environment) verboseUnusable(row engine.Row, err error) {
 	env.verbosef("engine: without %s, because %s is not usable (%v)", row.Name, row.About, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"image/color"
 	"io"
+	"os"
 	"runtime/debug"
 	"slices"
 
@@ -27,6 +28,8 @@ type environment struct {
 	config     string              // path of the configuration file; "" for none
 	settings   map[string]bool     // flags that variables and that file set
 	alone      bool                // in this process, whose collector may be set
+	// interrupts gives the signals of the user from now on, until stop; nil: there is only the context.
+	interrupts func() (signals <-chan os.Signal, stop func())
 }
 
 // enoughMemory is a --memory-limit under which most models run.
@@ -92,6 +95,7 @@ answers questions about them, and shows what the models and engines do.
 	seeing := []*cobra.Command{
 		newCaptionCommand(env),
 		newAskCommand(env),
+		newChatCommand(env),
 		newMatchCommand(env),
 		newClassifyCommand(env),
 		newEmbedCommand(env),

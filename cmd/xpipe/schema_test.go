@@ -142,6 +142,8 @@ var described = map[string]struct {
 	files []string
 }{
 	"caption": {api.Caption{}, []string{"caption"}}, "answer": {api.Answer{}, []string{"ask"}},
+	"reply":  {of: api.Reply{}},
+	"place":  {of: pipeline.Place{}},
 	"choice": {of: pipeline.Choice{}}, "token": {of: pipeline.Token{}},
 	"match": {api.Match{}, []string{"match"}}, "label": {api.Label{}, []string{"classify"}},
 	"embedding": {api.Embedding{}, []string{"embed"}},
@@ -250,8 +252,12 @@ func TestSchema(t *testing.T) {
 		{"caption", "caption --engine go -m " + tinyWriter + " " + figure},
 		{"answer", "ask --engine go -m " + tinyWriter + " " + figure + " what?"},
 		{"answer", "ask --engine go -m " + tinyWriter + " " + figure + " what? --choices yes,no"},
+		{"answer", "ask --engine go -m ../../testdata/layouts/florence2-transformersjs " + figure + " <REGION_PROPOSAL>"},
+		{"reply", "chat --engine go -m ../../testdata/layouts/llama-optimum --max-new-tokens 3"},
 		{"match", "match --engine go -m " + clipTiny + " " + figure + " cat boat"},
 		{"label", "classify --engine go -m " + clipTiny + " " + figure + " cat boat"},
+		{"match", "match --engine go -m ../../testdata/layouts/clip-transformersjs " + figure + " cat boat"},
+		{"label", "classify --engine go -m ../../testdata/layouts/clip-transformersjs " + figure + " cat boat"},
 		{"embedding", "embed --engine go -m " + clipTiny + " " + figure + " --text cat"},
 		{"attention", "attend -m " + tinyWriter + " " + figure + " --text cat"},
 		{"preprocessed", "preprocess -m " + tinyWriter + " " + figure},

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -37,4 +39,35 @@ func TestVariant(t *testing.T) {
 			t.Errorf("%v: exit %d, %q", c.args, code, stderr)
 		}
 	}
+}
+
+// Two graphs without the trained scale of their scores give similarities, and it is said once.
+func TestUnscaled(t *testing.T) {
+	t.Parallel()
+	dir := "../../testdata/layouts/clip-transformersjs"
+	figures := []string{"../../testdata/families/images/figure0.png", "../../testdata/families/images/figure1.png"}
+	for verb, says := range map[string]string{"match": "-\t", "classify": ": "} {
+		args := append([]string{verb, "--engine", "go", "-m", dir, "cat", "boat"}, "--list", writeLines(t, figures))
+		code, stdout, stderr := xpipe(t, "", args...)
+		if code != 0 || strings.Count(stderr, "similarities, not probabilities") != 1 || strings.Count(stdout, "\n") != 4 || !strings.Contains(stdout, says) {
+			t.Errorf("%s: exit %d, %q, %s", verb, code, stdout, stderr)
+		}
+		code, stdout, _ = xpipe(t, "", append(args, "--json")...)
+		if code != 0 || strings.Count(stdout, `"probability":null`) != 4 || strings.Count(stdout, `"score":"similarity"`) != 4 {
+			t.Errorf("%s: exit %d, %q", verb, code, stdout)
+		}
+	}
+	if code, _, stderr := xpipe(t, "", "embed", "--engine", "go", "-m", dir, figures[0]); code != 0 || stderr != "" {
+		t.Errorf("embed: exit %d, %s", code, stderr)
+	}
+}
+
+// writeLines writes lines to a file.
+func writeLines(t *testing.T, lines []string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "list.txt")
+	if err := os.WriteFile(path, []byte(strings.Join(lines, "\n")), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/pipeline"
 )
 
 // questionsOf are the questions that words behind a picture make: several where each ends with a
@@ -70,6 +71,13 @@ func (env *environment) hintAlone(what string, texts int, probability float64) {
 		env.warnf("a single %s always has the probability 1, for it is compared with the others; "+
 			"give two or more", what)
 	}
+}
+
+// warnUnscaled says that a model's scores are no probabilities, and what would make them so.
+func (env *environment) warnUnscaled(p *pipeline.Pipeline) {
+	env.warnf("%s has no trained logit scale (config.json has the value that training began with): these "+
+		"are similarities, not probabilities; model.onnx, or a projection.safetensors with logit_scale, "+
+		"would have it", p.Bundle().Name)
 }
 
 // choicesOf are the answers of --choices without spaces around them.

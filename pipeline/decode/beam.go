@@ -27,6 +27,7 @@ type beam struct {
 // group is the beam search of one prompt.
 type group struct {
 	index    int
+	limit    int    // of ids
 	running  []beam // best first
 	finished []beam // best first, NumBeams of them; unfilled slots have score farBelow
 	improves bool   // a running beam may still beat a finished one
@@ -44,7 +45,9 @@ func (s *Search) beams(ctx context.Context, batch Sequences) ([]Sequence, error)
 	groups := make([]*group, len(s.history))
 	active := make([]*group, len(s.history))
 	for i := range groups {
-		g := &group{index: i, improves: true, random: rand.New(rand.NewPCG(s.Seed, 0))}
+		g := &group{
+			index: i, limit: s.limits[i], improves: true, random: rand.New(rand.NewPCG(s.Seed, 0)),
+		}
 		for b := range s.NumBeams {
 			first := beam{row: i, stops: s.watchStops()}
 			if b > 0 {
@@ -91,7 +94,7 @@ func (s *Search) advance(g *group, logits func(*beam) []float32, n int) bool {
 		c := &candidates[i]
 		id := c.ids[len(c.ids)-1]
 		stopped := c.stops.add(id)
-		c.finished = slices.Contains(s.EOS, id) || n >= s.limit || stopped
+		c.finished = slices.Contains(s.EOS, id) || n >= g.limit || stopped
 		allEnd = allEnd && c.finished
 	}
 	full := !slices.ContainsFunc(g.finished, func(b beam) bool { return !b.finished })
@@ -201,7 +204,7 @@ func insert(best []continuation, c continuation) []continuation {
 func (s *Search) mayImprove(g *group, n int) bool {
 	length := n
 	if s.EarlyStopping == StopNever && s.LengthPenalty > 0 {
-		length = s.limit
+		length = g.limit
 	}
 	best := g.running[0].total / float32(math.Pow(float64(length), s.LengthPenalty))
 	worst := float32(math.Inf(1))
@@ -228,7 +231,8 @@ func (s *Search) results(groups []*group) []Sequence {
 		for _, b := range g.finished[:s.NumReturnSequences] {
 			r := Sequence{IDs: b.ids, LogProbs: b.logProbs, Score: float64(b.score)}
 			if last := len(r.IDs) - 1; last >= 0 && slices.Contains(s.EOS, r.IDs[last]) {
-				r.IDs, r.LogProbs = r.IDs[:last], r.LogProbs[:last]
+				end := r.IDs[last]
+				r.IDs, r.LogProbs, r.End = r.IDs[:last], r.LogProbs[:last], &end
 			}
 			results = append(results, r)
 		}

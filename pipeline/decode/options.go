@@ -15,7 +15,11 @@ import (
 // Options are the parameters of decoding. They have the names and the meaning of transformers'
 // GenerationConfig (4.57), and its defaults where the bundle's generation_config.json says nothing.
 type Options struct {
-	MaxNewTokens int // tokens to generate at most; default 20
+	// MaxNewTokens bounds the tokens to generate; default 20, where there is no MaxLength.
+	MaxNewTokens int
+	// MaxLength bounds the prompt's ids and the new ones together, where MaxNewTokens is 0; 0: it
+	// does not. A decoder that reads an encoder counts its own ids, the start token among them.
+	MaxLength    int
 	MinNewTokens int // tokens before a sequence may end; default 0
 	MinLength    int // the same, the prompt's ids counted in; default 0
 
@@ -42,7 +46,7 @@ type Options struct {
 
 	EOS []int64 // ids that end a sequence; they are not part of the text
 	// ForcedBOS is the id that a text behind a prompt of one id begins with, and ForcedEOS the one
-	// of EOS that a text as long as MaxNewTokens ends with; nil: any.
+	// of EOS that a text as long as MaxNewTokens or MaxLength allows ends with; nil: any.
 	ForcedBOS, ForcedEOS *int64
 
 	NumReturnSequences int // texts for each prompt; default 1
@@ -97,9 +101,8 @@ func LoadOptions(bundle *models.Bundle) (Options, error) {
 		return g, err
 	}
 	var eos, early, forcedEOS json.RawMessage
-	var maxLength int
 	fields := map[string]any{
-		"max_new_tokens": &g.MaxNewTokens, "max_length": &maxLength,
+		"max_new_tokens": &g.MaxNewTokens, "max_length": &g.MaxLength,
 		"min_new_tokens": &g.MinNewTokens, "min_length": &g.MinLength,
 		"num_beams": &g.NumBeams, "length_penalty": &g.LengthPenalty, "early_stopping": &early,
 		"do_sample": &g.DoSample, "temperature": &g.Temperature, "top_k": &g.TopK, "top_p": &g.TopP,
@@ -133,14 +136,31 @@ func LoadOptions(bundle *models.Bundle) (Options, error) {
 				graph.ErrBundle, name, early)
 		}
 	}
-	if g.MaxNewTokens == 0 {
-		// Old configurations bound prompt and text together. The prompts of these models are not
-		// all ids, so the bound counts the text alone.
-		if g.MaxNewTokens = maxLength; maxLength == 0 {
-			g.MaxNewTokens = 20
-		}
+	switch {
+	case g.MaxNewTokens != 0:
+		g.MaxLength = 0
+	case g.MaxLength == 0 || g.MaxLength == DefaultMaxNewTokens:
+		// generate takes a max_length of 20 for its default, which it counts behind the prompt
+		// (_prepare_generated_length of generation/utils.py).
+		g.MaxNewTokens, g.MaxLength = DefaultMaxNewTokens, 0
 	}
 	return g, nil
+}
+
+// DefaultMaxNewTokens is how many tokens a text has at most where neither the model nor the caller says
+// more: transformers' default of max_length.
+const DefaultMaxNewTokens = 20
+
+// room returns how many ids may follow a prompt of so many. The error wraps graph.ErrPrompt.
+func (g *Options) room(prompt int) (int, error) {
+	if g.MaxNewTokens > 0 {
+		return g.MaxNewTokens, nil
+	}
+	if prompt >= g.MaxLength {
+		return 0, fmt.Errorf("%w: it has %d tokens, and the model's max_length, the answer counted "+
+			"in, is %d; shorten it, or set max_new_tokens", graph.ErrPrompt, prompt, g.MaxLength)
+	}
+	return g.MaxLength - prompt, nil
 }
 
 // oneOrMany reads an id or a list of ids.
@@ -165,7 +185,9 @@ func (g *Options) Check() error {
 		name string
 		want string
 	}{
-		{g.MaxNewTokens > 0, "max_new_tokens", "1 or more"},
+		{g.MaxNewTokens > 0 || g.MaxNewTokens == 0 && g.MaxLength > 0,
+			"max_new_tokens", "1 or more"},
+		{g.MaxLength >= 0, "max_length", "0 or more"},
 		{g.MinNewTokens >= 0, "min_new_tokens", "0 or more"},
 		{g.MinLength >= 0, "min_length", "0 or more"},
 		{g.NumBeams >= 1, "num_beams", "1 or more"},

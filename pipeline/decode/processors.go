@@ -37,7 +37,7 @@ func (g *Options) processors() []processor {
 		list = append(list, forcedBOS(*g.ForcedBOS))
 	}
 	if g.ForcedEOS != nil && slices.Contains(g.EOS, *g.ForcedEOS) {
-		list = append(list, forcedEOS(*g.ForcedEOS, g.MaxNewTokens))
+		list = append(list, forcedEOS(*g.ForcedEOS, g))
 	}
 	if !g.DoSample {
 		return list
@@ -145,10 +145,10 @@ func forcedBOS(id int64) processor {
 	}
 }
 
-// forcedEOS makes id the only possible one where n ids are all that may be generated.
-func forcedEOS(id int64, n int) processor {
-	return func(_ []int64, generated int, scores []float32) {
-		if generated == n-1 {
+// forcedEOS makes id the only possible one where g allows no more behind it.
+func forcedEOS(id int64, g *Options) processor {
+	return func(history []int64, generated int, scores []float32) {
+		if n, err := g.room(len(history) - generated); err == nil && generated == n-1 {
 			force(scores, id)
 		}
 	}

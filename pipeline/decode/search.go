@@ -11,8 +11,9 @@ import (
 
 // Sequence is one generated sequence.
 type Sequence struct {
-	IDs      []int64
-	LogProbs []float64 // of each id under the model itself, before any processor
+	IDs      []int64   // without the end
+	End      *int64    // the id of EOS that ended it; nil where it was cut off
+	LogProbs []float64 // of each of IDs under the model itself, before any processor
 	Score    float64   // the score that beam search ranked by; the sum of LogProbs otherwise
 }
 
@@ -21,24 +22,37 @@ type Search struct {
 	Options
 	// Tokenizer writes ids as text, for StopStrings.
 	Tokenizer *tokenize.Tokenizer
+	// MostTokens bounds each text beside Options; 0: it does not.
+	MostTokens int
 	// Emit, where it is not nil, is called with each id as it is chosen, and ends the run by
 	// returning false. Beam search calls it at its end, because any id may change until then.
 	Emit func(row int, id int64, logProb float64) (goOn bool)
 
 	list    []processor
-	limit   int
+	limits  []int     // of each prompt, how many ids its texts may have
 	history [][]int64 // of each prompt, the ids before the text, for processors
 }
 
 // Run decodes every prompt and returns NumReturnSequences sequences for each, those of one prompt
-// together. Options must have passed Check.
+// together. Options must have passed Check. A prompt that leaves no room in MaxLength gives an error
+// that wraps graph.ErrPrompt.
 func (s *Search) Run(ctx context.Context, batch Sequences) ([]Sequence, error) {
 	if s.Emit == nil {
 		s.Emit = func(int, int64, float64) bool { return true }
 	}
 	s.list = s.processors()
-	s.limit = min(s.MaxNewTokens, batch.Room())
 	s.history = batch.Prompts()
+	s.limits = nil
+	for _, prompt := range s.history {
+		limit, err := s.room(len(prompt))
+		if err != nil {
+			return nil, err
+		}
+		if s.MostTokens > 0 {
+			limit = min(limit, s.MostTokens)
+		}
+		s.limits = append(s.limits, min(limit, batch.Room()))
+	}
 	if s.NumBeams == 1 {
 		return s.single(ctx, batch)
 	}
@@ -59,6 +73,7 @@ func (s *Search) Run(ctx context.Context, batch Sequences) ([]Sequence, error) {
 // row is a sequence in decoding.
 type row struct {
 	index   int // among the results
+	limit   int // of ids
 	history []int64
 	random  *rand.Rand
 	stops   *stopWatch
@@ -79,6 +94,7 @@ func (s *Search) single(ctx context.Context, batch Sequences) ([]Sequence, error
 		prompt := i / s.NumReturnSequences
 		active = append(active, row{
 			index:    i,
+			limit:    s.limits[prompt],
 			history:  slices.Clone(s.history[prompt]),
 			random:   rand.New(rand.NewPCG(s.Seed, uint64(i%s.NumReturnSequences))),
 			stops:    s.watchStops(),
@@ -93,6 +109,7 @@ func (s *Search) single(ctx context.Context, batch Sequences) ([]Sequence, error
 		for i, r := range active {
 			id, logProb := s.choose(r, graph.Row(logits, from[i]))
 			if slices.Contains(s.EOS, id) {
+				r.End = &id
 				continue
 			}
 			r.IDs = append(r.IDs, id)
@@ -102,7 +119,7 @@ func (s *Search) single(ctx context.Context, batch Sequences) ([]Sequence, error
 			if !s.Emit(r.index, id, logProb) {
 				return results, nil
 			}
-			if n < s.limit && !r.stops.add(id) {
+			if n < r.limit && !r.stops.add(id) {
 				running = append(running, r)
 				keep = append(keep, from[i])
 				next = append(next, id)

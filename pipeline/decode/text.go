@@ -9,6 +9,10 @@ import (
 type Text struct {
 	Text   string
 	Tokens []Token
+	// IDs are the new ids as transformers' generate gives them behind the prompt: those of Tokens
+	// and, where one ended the text, the end's. A decoder that reads an encoder has its start token
+	// and its prompt before them; an id that it is forced to begin with is new.
+	IDs []int64
 	// LogProb is the sum of the tokens' natural log-probabilities.
 	LogProb float64
 	// Score is the score that beam search ranked by; LogProb otherwise.
@@ -31,7 +35,7 @@ func (t *Text) String() string {
 type Token struct {
 	ID int64 `json:"id"`
 	// Text is the token's part of the text, cut only between whole characters: a character that
-	// a token ends within belongs to the next token's Text.
+	// a token ends within belongs to the next token's Text, or to the last one's.
 	Text string `json:"text"`
 	// LogProb is the natural logarithm of the token's probability under the model, before any
 	// processing for beams or sampling.
@@ -67,18 +71,22 @@ type TextJSON struct {
 	LogProb       float64 `json:"logprob"` // of the whole text
 	Seconds       float64 `json:"seconds"` // Stats.Total, of the whole batch
 	TokenLogProbs []Token `json:"token_logprobs"`
+	IDs           []int64 `json:"ids"` // Text.IDs
 	*Confidence           // the keys "confidence" and "unsure", where the text has one
 }
 
 // JSON returns what MarshalJSON writes. It leaves out Score, and of Stats all but the total.
 func (t *Text) JSON() TextJSON {
-	tokens := t.Tokens
+	tokens, ids := t.Tokens, t.IDs
 	if tokens == nil {
 		tokens = []Token{}
 	}
+	if ids == nil {
+		ids = []int64{}
+	}
 	return TextJSON{
 		Text: t.Text, Tokens: len(tokens), LogProb: t.LogProb, Seconds: t.Stats.Total().Seconds(),
-		TokenLogProbs: tokens, Confidence: t.Confidence,
+		TokenLogProbs: tokens, IDs: ids, Confidence: t.Confidence,
 	}
 }
 
@@ -93,7 +101,7 @@ func (t *Text) UnmarshalJSON(data []byte) error {
 		return err
 	}
 	t.Text, t.Tokens, t.LogProb, t.Score = v.Text, v.TokenLogProbs, v.LogProb, v.LogProb
-	t.Confidence = v.Confidence
+	t.IDs, t.Confidence = v.IDs, v.Confidence
 	return nil
 }
 

@@ -59,9 +59,8 @@ func dual(c models.Config, positions int, scores, padding, prompt string) map[st
 // softmax over the texts, SigLIP judges each pair by a sigmoid.
 //
 // Graphs of transformers.js and optimum have the projection inside. A graph of the whole model
-// gives the logits itself. Two separate graphs lack the scale of the logits: CLIP's is then 100,
-// the bound that training sets (section 2.5 of the paper) and the value of OpenAI's checkpoints;
-// SigLIP has no such value.
+// gives the logits itself. Two separate graphs lack the trained scale of the logits; config.json
+// holds the value that training began with. They give similarities, and no probabilities.
 type clip struct {
 	onePicture
 	vision, text tower
@@ -90,9 +89,6 @@ type tower struct {
 	// rest are placeholders for the other tower's inputs, where both are in one graph.
 	rest map[string]*tensor.Tensor
 }
-
-// clipScale is exp(logit_scale) of OpenAI's CLIP checkpoints.
-const clipScale = 100
 
 const (
 	textEmbeds     = "text_embeds"
@@ -167,7 +163,6 @@ func (m *clip) standIn(ctx context.Context, c *Config, whole *graph.Graph) error
 // has any.
 func (m *clip) loadWeights(bundle *models.Bundle) error {
 	if bundle.Projection == "" {
-		m.scale, m.scaled = clipScale, !m.sigmoid
 		return nil
 	}
 	weights, err := bundle.Weights()
@@ -441,6 +436,12 @@ func (m *clip) judge(
 		similarity := graph.Dot(graph.Row(images, row), graph.Row(words, i))
 		matches[i] = Match{Text: text, Similarity: similarity}
 	}
+	if logits == nil && !m.scaled {
+		for i := range matches {
+			matches[i].Unscaled = true
+		}
+		return matches, nil
+	}
 	if logits == nil {
 		logits = make([]float32, len(texts))
 		for i, match := range matches {
@@ -480,11 +481,6 @@ func (m *clip) compare(
 	ctx context.Context, prepared media.Prepared, texts []string,
 ) (images, words *tensor.Tensor, logits []float32, err error) {
 	if m.joint == nil {
-		if !m.scaled {
-			return nil, nil, nil, fmt.Errorf("%w: this SigLIP model has neither the whole model's "+
-				"graph nor %s with logit_scale and logit_bias, without which its scores are not "+
-				"known; it can embed", graph.ErrUnsupported, models.ProjectionName)
-		}
 		if images, err = m.EmbedMedia(ctx, prepared); err != nil {
 			return nil, nil, nil, err
 		}

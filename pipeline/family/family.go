@@ -6,6 +6,7 @@ package family
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"image"
 
@@ -151,16 +152,55 @@ type RegionEncoder interface {
 	FindsRegions() bool
 }
 
-// Match says how well a text fits a picture.
+// Match says how well a text fits a picture. In JSON it is a MatchJSON.
 type Match struct {
-	Text string `json:"text"`
+	Text string
 	// Probability is that the two belong together. BLIP and BLIP-2 judge each text for itself
 	// (their ITM head), as SigLIP does; CLIP only compares, so that its probabilities sum to 1
-	// over the texts given.
-	Probability float64 `json:"probability"`
+	// over the texts given. It is 0 where Unscaled is true.
+	Probability float64
 	// Similarity is the cosine between the picture's and the text's embeddings, from -1 to 1; the
 	// largest over the queries for BLIP-2 (its ITC score).
-	Similarity float64 `json:"similarity"`
+	Similarity float64
+	// Unscaled says that the model's files lack the trained scale of its scores, without which
+	// there are similarities and no probabilities.
+	Unscaled bool
+}
+
+// MatchJSON is a Match in JSON. The lines of the command are made of it, too.
+type MatchJSON struct {
+	Text        string   `json:"text"`
+	Probability *float64 `json:"probability"` // nil where there is none
+	Similarity  float64  `json:"similarity"`
+	Score       string   `json:"score,omitempty"` // BySimilarity where there is no probability
+}
+
+// BySimilarity is what "score" says of results that similarities rank, for want of probabilities.
+const BySimilarity = "similarity"
+
+// JSON returns what MarshalJSON writes.
+func (m Match) JSON() MatchJSON {
+	j := MatchJSON{Text: m.Text, Probability: &m.Probability, Similarity: m.Similarity}
+	if m.Unscaled {
+		j.Probability, j.Score = nil, BySimilarity
+	}
+	return j
+}
+
+// MarshalJSON writes the match as a MatchJSON.
+func (m Match) MarshalJSON() ([]byte, error) { return json.Marshal(m.JSON()) }
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (m *Match) UnmarshalJSON(data []byte) error {
+	var j MatchJSON
+	if err := json.Unmarshal(data, &j); err != nil {
+		return err
+	}
+	*m = Match{Text: j.Text, Similarity: j.Similarity, Unscaled: j.Probability == nil}
+	if j.Probability != nil {
+		m.Probability = *j.Probability
+	}
+	return nil
 }
 
 // Matcher compares pictures with texts.

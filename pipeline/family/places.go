@@ -9,16 +9,17 @@ import (
 
 // Place is a part of a picture that a text names, in pixels from its upper left corner.
 type Place struct {
-	Label    string      // what is there: a name, a phrase or the text read; "" where none is given
-	Box      []float64   // x1, y1, x2, y2; nil where it is no box
-	Quad     []float64   // four corners x, y, clockwise from the text's upper left; nil: none
-	Polygons [][]float64 // x, y, x, y, ... of each; nil: none
+	// Label says what is there: a name, a phrase or the text read; "" where none is given.
+	Label    string      `json:"label"`
+	Box      []float64   `json:"box,omitempty"`      // x1, y1, x2, y2; nil where it is no box
+	Quad     []float64   `json:"quad,omitempty"`     // four corners x, y, clockwise from the text's upper left
+	Polygons [][]float64 `json:"polygons,omitempty"` // x, y, x, y, ... of each
 }
 
 // Found is what an answer says: its text without marks of places, and the places.
 type Found struct {
-	Text   string
-	Places []Place
+	Text   string  `json:"text"`
+	Places []Place `json:"places"`
 }
 
 // Locator is a Writer whose answers may name places in the picture.

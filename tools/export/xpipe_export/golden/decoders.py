@@ -1,15 +1,18 @@
-"""python -m xpipe_export.golden.decoders [--out DIR] [--only NAME ...]: decoder-only models in the
-layouts of other tools, with the ids that PyTorch's generate gives.
+"""python -m xpipe_export.golden.decoders [--out DIR] [--only NAME ...] [--golden]: decoder-only models
+in the layouts of other tools, with the ids that PyTorch's generate gives.
 
 Tiny seeded models of the real classes. Graphs of text models are written by optimum-onnx 0.1.0 and
 by onnxruntime-genai 0.9.2's builder (pip install --no-deps both, beside optimum 2.3.0), those of
 models that see by the wrappers below, under the names of transformers.js. golden.json of each folder
-has the prompts and the ids.
+has the prompts and the ids. --golden writes that file again and leaves the graphs: of the same seed,
+torch makes the same weights.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import itertools
 import json
 import logging
 import shutil
@@ -57,6 +60,10 @@ CHATS = [[{"role": "user", "content": "what color is the boat?"}],
           {"role": "assistant", "content": "yes"}, {"role": "user", "content": "next to a wall?"}]]
 
 
+SYSTEM, TURNS = "a photo", ["is there a cat?", "next to a wall?", "what color is the boat?"]
+WRITE = True  # the graphs
+
+
 def chat_tokenizer():
     tokenizer = tokens.gpt2()
     tokenizer.add_special_tokens({"additional_special_tokens": [
@@ -74,18 +81,49 @@ def llama(tokenizer, **changes) -> tf.LlamaConfig:
         "pad_token_id": tokenizer.pad_token_id, "tie_word_embeddings": False} | changes)
 
 
-def greedy(model, ids: list[int], **inputs) -> tuple[list[int], float]:
-    """The new ids of one prompt without the end token, and the smallest gap between the two best
-    logits."""
+def whole(model, ids: list[int], **inputs) -> tuple[list[int], float]:
+    """The new ids of one prompt, and the smallest gap between the two best logits."""
     given = torch.tensor([ids])
+    if "max_length" not in inputs:
+        inputs["max_new_tokens"] = NEW
     with torch.no_grad():
-        out = model.generate(input_ids=given, attention_mask=torch.ones_like(given), max_new_tokens=NEW, do_sample=False,
+        out = model.generate(input_ids=given, attention_mask=torch.ones_like(given), do_sample=False,
                              output_scores=True, return_dict_in_generate=True, **inputs)
     best = torch.cat(out.scores).topk(2).values
-    new = out.sequences[0, given.shape[1]:].tolist()
+    return out.sequences[0, given.shape[1]:].tolist(), float((best[:, 0] - best[:, 1]).min())
+
+
+def greedy(model, ids: list[int], **inputs) -> tuple[list[int], float]:
+    """whole without the end token."""
+    new, gap = whole(model, ids, **inputs)
     end = model.generation_config.eos_token_id
     ends = end if isinstance(end, list) else [end]
-    return [i for i in new if i not in ends], float((best[:, 0] - best[:, 1]).min())
+    return [i for i in new if i not in ends], gap
+
+
+def converse(model, decode, prompt, turns: list[tuple[str, list]], system: str) -> list[dict]:
+    """A conversation in which the model's own answers are read again. prompt makes the text, the ids and
+    the other inputs of messages and pictures."""
+    messages = [{"role": "system", "content": system}] if system else []
+    seen, done = [], []
+    for words, images in turns:
+        seen += images
+        messages.append({"role": "user", "content": [{"type": "image"}] * len(images) + [{"type": "text", "text": words}]})
+        text, ids, inputs = prompt(messages, seen)
+        new, gap = whole(model, ids, **inputs)
+        if gap < core.MIN_GAP:
+            raise core.Unsuitable(f"conversation: gap {gap:.2g}")
+        answer = decode(new).strip()
+        messages.append({"role": "assistant", "content": [{"type": "text", "text": answer}]})
+        done.append({"say": words, "images": [i.name for i in images], "text": text, "input_ids": len(ids), "ids": new,
+                     "answer": answer})
+    return done
+
+
+def flat(messages: list[dict]) -> list[dict]:
+    """messages with texts as their contents, as the templates of language models take them."""
+    return [{"role": m["role"], "content": m["content"] if isinstance(m["content"], str) else m["content"][0]["text"]}
+            for m in messages]
 
 
 def clean(path: Path) -> None:
@@ -129,8 +167,18 @@ def text(seed: int, work: Path, folder: Path, config, export) -> dict:
     dull = sum(len(set(r["ids"])) < 4 for r in rows)
     if min(gaps) < core.MIN_GAP or dull > 1:
         raise core.Unsuitable(f"gap {min(gaps):.2g}, {dull} dull")
-    export(work / "checkpoint", folder)
-    return {"rows": rows}
+    def prompt(messages, _):
+        said = flat(messages)
+        return (tokenizer.apply_chat_template(said, add_generation_prompt=True, tokenize=False),
+                tokenizer.apply_chat_template(said, add_generation_prompt=True), {})
+
+    talk = converse(model, lambda ids: tokenizer.decode(ids, skip_special_tokens=True), prompt,
+                    [(words, []) for words in TURNS], SYSTEM)
+    ids = rows[0]["input_ids"]
+    most = {"max_length": len(ids) + 5, "row": 0, "ids": whole(model, ids, max_length=len(ids) + 5)[0]}
+    if WRITE:
+        export(work / "checkpoint", folder)
+    return {"rows": rows, "conversation": {"system": SYSTEM, "turns": talk}, "length": most}
 
 
 def optimum(checkpoint: Path, folder: Path) -> None:
@@ -218,6 +266,8 @@ def language_model(model: nn.Module) -> nn.Module:
 
 def three_graphs(model: nn.Module, folder: Path, vision: GraphSpec) -> None:
     """Write the files of transformers.js."""
+    if not WRITE:
+        return
     graphs = folder / "onnx"
     specs = {"vision_encoder": vision, "decoder_model_merged": decoder_spec(language_model(model)),
              "embed_tokens": causal.embed_spec(model.get_input_embeddings(), model.config.text_config.vocab_size)}
@@ -227,6 +277,8 @@ def three_graphs(model: nn.Module, folder: Path, vision: GraphSpec) -> None:
 
 
 def configurations(folder: Path, processor, model) -> None:
+    if not WRITE:
+        return
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as tmp:
         processor.save_pretrained(tmp)
@@ -237,8 +289,8 @@ def configurations(folder: Path, processor, model) -> None:
                 shutil.copyfile(path, folder / path.name)
 
 
-def seeing(model, processor, images: list[Path], chats: list, raw: list) -> list[dict]:
-    """Rows of golden.json; raises Unsuitable."""
+def seeing(model, processor, images: list[Path], chats: list, raw: list) -> dict:
+    """What golden.json holds; raises Unsuitable."""
     pictures = blip_family.load_images(images)
     rows, gaps = [], []
 
@@ -260,7 +312,24 @@ def seeing(model, processor, images: list[Path], chats: list, raw: list) -> list
         raise core.Unsuitable(f"gap {min(gaps):.2g}, {dull} dull")
     if len({tuple(r["ids"]) for r in rows}) < len(rows):
         raise core.Unsuitable("rows alike")
-    return rows
+
+    def given(text: str, which: list[Path]) -> tuple[list[int], dict]:
+        made = processor(text=[text], images=[pictures[images.index(i)] for i in which] or None, return_tensors="pt")
+        return made.input_ids[0].tolist(), {k: v for k, v in made.items() if k not in ("input_ids", "attention_mask")}
+
+    def prompt(messages, seen):
+        text = processor.apply_chat_template(messages, add_generation_prompt=True)
+        return text, *given(text, seen)
+
+    shown = [images[:1], [], [images[2], images[1]]]
+    for order in itertools.permutations(TURNS):  # the first without a near tie
+        with contextlib.suppress(core.Unsuitable):
+            talk = converse(model, lambda ids: processor.decode(ids, skip_special_tokens=True), prompt,
+                            list(zip(order, shown)), "")
+            break
+    ids, inputs = given(rows[0]["text"], images[:1])
+    most = {"max_length": len(ids) + 5, "row": 0, "ids": whole(model, ids, max_length=len(ids) + 5, **inputs)[0]}
+    return {"rows": rows, "conversation": {"system": "", "turns": talk}, "length": most}
 
 
 def say(role: str, *content) -> dict:
@@ -290,13 +359,13 @@ def llava(seed: int, work: Path, folder: Path) -> dict:
         tf.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}), tokenizer, patch_size=8,
         vision_feature_select_strategy="default", num_additional_image_tokens=1, chat_template=LLAVA)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
-    rows = seeing(model, processor, core.make_images(work), SEEN, [("<image>\na photo of", [0])])
+    made = seeing(model, processor, core.make_images(work), SEEN, [("<image>\na photo of", [0])])
     configurations(folder, processor, model)
     three_graphs(model, folder, GraphSpec(
         Features(model.model), lambda s: {"pixel_values": torch.randn(s["images"], 3, 32, 32)}, ["image_features"],
         {"pixel_values": ["images", 3, 32, 32], "image_features": ["images", 16, 32]},
         {"images": 2}, [{"images": 1}, {"images": 3}]))
-    return {"rows": rows}
+    return made
 
 
 class Tiles(nn.Module):
@@ -344,7 +413,7 @@ def idefics3(seed: int, work: Path, folder: Path) -> dict:
     model = tf.Idefics3ForConditionalGeneration.from_pretrained(work / "checkpoint", attn_implementation="eager").eval()
     positions_in_order(model.model.vision_model.embeddings)
     model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids("<end_of_utterance>")
-    rows = seeing(model, processor, core.make_images(work), SEEN, [("<image>a photo of", [0])])
+    made = seeing(model, processor, core.make_images(work), SEEN, [("<image>a photo of", [0])])
     configurations(folder, processor, model)
     three_graphs(model, folder, GraphSpec(
         Tiles(model.model), lambda s: {"pixel_values": torch.randn(s["batch"], s["tiles"], 3, 32, 32),
@@ -352,6 +421,8 @@ def idefics3(seed: int, work: Path, folder: Path) -> dict:
         ["image_features"], {"pixel_values": ["batch", "tiles", 3, 32, 32], "pixel_attention_mask": ["batch", "tiles", 32, 32],
                              "image_features": ["all", 4, 32]},
         {"batch": 2, "tiles": 3}, [{"batch": 1, "tiles": 1}, {"batch": 1, "tiles": 5}]))
+    if not WRITE:
+        return made
     # the decoder with GroupQueryAttention and embeddings as its input, as optimised checkpoints have it
     lm = language_model(model)
     lm.save_pretrained(work / "text")
@@ -359,7 +430,7 @@ def idefics3(seed: int, work: Path, folder: Path) -> dict:
     build_genai(work / "text", work / "genai", "exclude_embeds=true")
     onnx.save(onnx.load(work / "genai" / "model.onnx"), folder / "onnx" / "decoder_model_merged.onnx")
     clean(folder / "onnx" / "decoder_model_merged.onnx")
-    return {"rows": rows}
+    return made
 
 
 class Patches(nn.Module):
@@ -428,8 +499,10 @@ def qwen2_vl(seed: int, work: Path, folder: Path) -> dict:
     core.save_rounded(model, work / "checkpoint")
     model = tf.Qwen2VLForConditionalGeneration.from_pretrained(work / "checkpoint", attn_implementation="eager").eval()
     model.generation_config.eos_token_id = tokenizer.eos_token_id
-    rows = seeing(model, processor, core.make_images(work), SEEN,
+    made = seeing(model, processor, core.make_images(work), SEEN,
                   [("<|vision_start|><|image_pad|><|vision_end|>a photo of", [0])])
+    if not WRITE:
+        return made
     configurations(folder, processor, model)
 
     def pictures(s):
@@ -461,7 +534,7 @@ def qwen2_vl(seed: int, work: Path, folder: Path) -> dict:
     for name, spec in specs.items():
         export_graph(spec, folder / "onnx" / f"{name}.onnx")
         clean(folder / "onnx" / f"{name}.onnx")
-    return {"rows": rows}
+    return made
 
 
 FOLDERS = {
@@ -479,11 +552,18 @@ def build(name: str, out: Path) -> None:
     golden = {}
 
     def attempt(seed: int) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
+        if WRITE:
+            shutil.rmtree(folder, ignore_errors=True)
         with tempfile.TemporaryDirectory() as tmp:
             golden.update(FOLDERS[name](seed, Path(tmp), folder))
 
-    seed = core.search(attempt, 1)
+    if WRITE:
+        seed = core.search(attempt, 1)
+    else:
+        before = json.loads((folder / "golden.json").read_text())
+        attempt(seed := before["seed"])
+        if golden["rows"] != before["rows"]:
+            raise SystemExit(f"{name}: other ids than the graphs were made with")
     about = {"script": f"python -m xpipe_export.golden.decoders --only {name}", "seed": seed,
              "versions": core.versions() | {"onnx": onnx.__version__}}
     (folder / "golden.json").write_text(json.dumps(about | golden, ensure_ascii=False, indent=1) + "\n")
@@ -494,7 +574,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m xpipe_export.golden.decoders")
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[4] / "testdata" / "layouts")
     parser.add_argument("--only", nargs="*", default=list(FOLDERS))
+    parser.add_argument("--golden", action="store_true", help="golden.json alone")
     args = parser.parse_args()
+    global WRITE
+    WRITE = not args.golden
     torch.set_num_threads(1)
     logging.getLogger("onnxruntime.quantization").setLevel(logging.WARNING)
     tf.utils.logging.set_verbosity_error()
