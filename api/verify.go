@@ -86,6 +86,17 @@ func runTask(
 		_, err := p.Match(ctx, r.Image, r.Prompt, "something else")
 		return err
 	}
+	if !can.Write && !can.Pick { // a model of pictures alone
+		if err := reportInputs(ctx, p, r, report); err != nil {
+			return err
+		}
+		if can.Embed {
+			_, err := p.EmbedImages(ctx, r.Image)
+			return err
+		}
+		_, err := p.Scores(ctx, r.Image)
+		return err
+	}
 	if _, ok := p.Bundle().Prompts["answer"]; ok && r.Prompt == "" {
 		r.Question = "what color is the shape?"
 	}

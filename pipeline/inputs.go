@@ -44,6 +44,10 @@ func (p *Pipeline) Inputs(ctx context.Context, request Request) (inputs *Inputs,
 		}
 		inputs.Tensors = prepared.Tensors
 	}
+	if p.texts.Tokenizer == nil {
+		inputs.Prompt = ""
+		return inputs, nil
+	}
 	if inputs.TokenIDs, err = p.texts.Read(inputs.Prompt); err != nil {
 		return nil, err
 	}

@@ -65,7 +65,11 @@ var refusedKeys = []string{"num_channels", "image_num_channels", "data_format"}
 // families is by class name without "ImageProcessor", "ImageProcessorFast" or the older
 // "FeatureExtractor". Source: the image_processing_*.py of transformers 4.57.6.
 var families = map[string]family{
-	"":     {kind: explicit},
+	"": {kind: explicit},
+	"Bit": {
+		size: sizeRule{shortest: 224}, resample: Bicubic, crop: true, cropSize: square(224), mean: clipMean, std: clipStd,
+		kind: clip, reads: cropKeys,
+	},
 	"Blip": {size: square(384), square: true, resample: Bicubic, mean: clipMean, std: clipStd},
 	"CLIP": {
 		size: sizeRule{shortest: 224}, resample: Bicubic, crop: true, cropSize: square(224), mean: clipMean, std: clipStd,
