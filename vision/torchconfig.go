@@ -128,7 +128,7 @@ func parseOpenCLIP(keys map[string]json.RawMessage) (*Preprocessor, error) {
 	}
 	if t.mode == resizeShortest && t.fitted.height != t.fitted.width {
 		// ResizeKeepRatio is called with its own interpolation there.
-		t.ratio, p.resample = true, Bilinear
+		t.ratio, p.resample = true, Bicubic
 	}
 	if t.mode == resizeLongest && !isNull(c.FillColor) {
 		fill, err := parseTriple("fill_color", c.FillColor)
