@@ -2,6 +2,7 @@ package models
 
 import (
 	"encoding/json"
+	"fmt"
 	"path"
 	"strings"
 )
@@ -42,12 +43,13 @@ type Config struct {
 // OpenCLIP is open_clip's configuration of a model.
 type OpenCLIP struct {
 	VisionCfg json.RawMessage `json:"vision_cfg"`
-	TextCfg   *struct {
+	TextCfg   json.RawMessage `json:"text_cfg"`
+	Text      struct {        // what TextCfg holds
 		ContextLength   int `json:"context_length"`
 		TokenizerKwargs struct {
 			Clean string `json:"clean"`
 		} `json:"tokenizer_kwargs"`
-	} `json:"text_cfg"`
+	} `json:"-"`
 	InitLogitBias *float64 `json:"init_logit_bias"` // SigLIP
 }
 
@@ -74,8 +76,12 @@ func (c *Config) read(d directory) (ok bool, err error) {
 		ok, err = c.readModule(d)
 	}
 	switch {
+	case err != nil:
 	case c.ModelType == "" && c.TextCfg != nil && c.VisionCfg != nil:
 		c.ModelType = OpenCLIPType
+		if err = json.Unmarshal(c.TextCfg, &c.Text); err != nil {
+			err = fmt.Errorf("%w: text_cfg of open_clip's configuration: %w", ErrBundle, err)
+		}
 	case c.ModelType == "" && c.PretrainedCfg != nil:
 		c.ModelType = TimmType
 	}

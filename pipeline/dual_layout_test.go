@@ -213,3 +213,75 @@ func TestClassifierWithoutNames(t *testing.T) {
 		t.Errorf("classes of an encoder: %v", err)
 	}
 }
+
+// Older versions of sentence-transformers put the model's files in a folder, which modules.json
+// names.
+func TestSentenceTransformersFolder(t *testing.T) {
+	t.Parallel()
+	g, images := loadDual(t)
+	fsys := only(t, filepath.Join(layoutsDir, "clip-sentence-transformers"))
+	for _, name := range []string{"config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"} {
+		fsys["0_CLIPModel/"+name] = fsys[name]
+		delete(fsys, name)
+	}
+	modules := strings.Replace(string(fsys["modules.json"].Data), `"path": ""`, `"path": "0_CLIPModel"`, 1)
+	fsys["modules.json"] = &fstest.MapFile{Data: []byte(modules)}
+	p, err := OpenFS(t.Context(), fsys, WithEngine(goEngine))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	words, err := p.EmbedTexts(t.Context(), g.Texts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := g.Models["clip-sentence-transformers"]
+	compare(t, "texts", matrix(words), matrix(want.TextEmbeds), 1e-5)
+	pictures, err := p.EmbedImages(t.Context(), images...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	compare(t, "pictures", matrix(pictures), matrix(want.ImageEmbeds), 1e-5)
+}
+
+// Quantized files give on the Go engine what they give on ONNX Runtime without its optimization,
+// whose levels differ from each other on such graphs.
+func TestQuantizedDualLayouts(t *testing.T) {
+	t.Parallel()
+	g, images := loadDual(t)
+	for _, model := range []string{"siglip2-transformersjs", "jina-clip-v2"} {
+		t.Run(model, func(t *testing.T) {
+			var pictures, words [][][]float32
+			eachEngine(t, func(t *testing.T, eng engine.Engine) {
+				options := engine.Options{NoFusion: true}
+				p, err := Open(t.Context(), filepath.Join(layoutsDir, model), WithEngine(eng),
+					WithVariant("quantized"), WithEngineOptions(options))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer p.Close()
+				// One by one: such a graph has one step for all rows of a batch.
+				var rows, lines [][]float32
+				for i := range images {
+					row, err := p.EmbedImages(t.Context(), images[i])
+					if err != nil {
+						t.Fatal(err)
+					}
+					rows = append(rows, row...)
+				}
+				for _, text := range g.Texts {
+					line, err := p.EmbedTexts(t.Context(), text)
+					if err != nil {
+						t.Fatal(err)
+					}
+					lines = append(lines, line...)
+				}
+				pictures, words = append(pictures, rows), append(words, lines)
+			})
+			for i := 1; i < len(pictures); i++ {
+				compare(t, "pictures", matrix(pictures[i]), matrix(pictures[0]), 1e-4)
+				compare(t, "texts", matrix(words[i]), matrix(words[0]), 1e-4)
+			}
+		})
+	}
+}

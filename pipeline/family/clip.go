@@ -58,13 +58,13 @@ var clipRow = Family{
 // openCLIPManifest returns the keys of xpipe.json for a model of open_clip, in whose configurations
 // a bias of the logits means SigLIP.
 func openCLIPManifest(c models.Config) map[string]any {
-	c.TextConfig.MaxPositions = c.TextCfg.ContextLength
+	c.TextConfig.MaxPositions = c.Text.ContextLength
 	m := dual(c, 77, "softmax", "max_length", "a photo of a {}")
 	if c.InitLogitBias != nil {
 		m = dual(c, 77, "sigmoid", "max_length", "This is a photo of {}.")
 	}
 	m["text_cleaning"] = cleanSpaces
-	if clean := c.TextCfg.TokenizerKwargs.Clean; clean == cleanCanonical {
+	if clean := c.Text.TokenizerKwargs.Clean; clean == cleanCanonical {
 		m["text_cleaning"] = clean
 	}
 	return m
@@ -304,8 +304,10 @@ func nameInput(g *graph.Graph, usual string) error {
 // there is none, or several, or where it is transformers' name for a state before the projection.
 func onlyVector(g *graph.Graph) string {
 	var name string
-	for _, out := range g.Outputs() {
-		if len(out.Shape) != 2 {
+	outputs := g.Outputs()
+	for _, out := range outputs {
+		unknown := out.Shape == nil && len(outputs) == 1
+		if len(out.Shape) != 2 && !unknown {
 			continue
 		}
 		if name != "" || out.Name == poolerOutput || out.Name == graph.PooledOutput {
@@ -367,6 +369,9 @@ func (m *clip) EmbedMedia(ctx context.Context, prepared media.Prepared) (*tensor
 	embeds, err := m.vision.embed(ctx, prepared.Items(), prepared.Tensors)
 	return embeds, graph.Misfit(err)
 }
+
+// ReadText returns the ids of a text as the text tower gets them, without padding.
+func (m *clip) ReadText(text string) ([]int64, error) { return m.words.read(text) }
 
 // EmbedTexts embeds texts; those longer than the model's positions lose their end.
 func (m *clip) EmbedTexts(ctx context.Context, texts []string) (*tensor.Tensor, error) {

@@ -182,22 +182,13 @@ func (d *dualTexts) inputs(g *graph.Graph, texts []string) (map[string]*tensor.T
 // padding included, where the model was trained so. Texts longer than the model's positions lose
 // their end, as in the reference.
 func (d *dualTexts) tokens(texts []string) (ids, mask *tensor.Tensor, err error) {
-	cleaned := make([]string, len(texts))
-	for i, text := range texts {
-		cleaned[i] = d.cleaned(text)
-	}
-	options := append(truncated(d.maxText), tokenize.WithPadding(nil))
-	rows, err := d.texts.ReadAll(0, cleaned, options...)
-	if err != nil {
-		return nil, nil, err
-	}
 	longest := d.padTo
-	for i, row := range rows {
-		if len(row) == 0 {
-			return nil, nil, fmt.Errorf("%w: nothing of %q is left after tokenizing",
-				graph.ErrPrompt, texts[i])
+	rows := make([][]int64, len(texts))
+	for i, text := range texts {
+		if rows[i], err = d.read(text); err != nil {
+			return nil, nil, err
 		}
-		longest = max(longest, len(row))
+		longest = max(longest, len(rows[i]))
 	}
 	padded := make([]int64, 0, len(texts)*longest)
 	attended := make([]int64, 0, len(texts)*longest)
@@ -222,6 +213,16 @@ func (d *dualTexts) tokens(texts []string) (ids, mask *tensor.Tensor, err error)
 	}
 	mask, err = tensor.New([]int{len(texts), longest}, attended)
 	return ids, mask, err
+}
+
+// read returns the ids of a text, cut where it is too long; there is at least one.
+func (d *dualTexts) read(text string) ([]int64, error) {
+	options := append(truncated(d.maxText), tokenize.WithPadding(nil))
+	ids, err := d.texts.Read(d.cleaned(text), options...)
+	if err == nil && len(ids) == 0 {
+		err = fmt.Errorf("%w: nothing of %q is left after tokenizing", graph.ErrPrompt, text)
+	}
+	return ids, err
 }
 
 // punctuation drops what Python's string.punctuation lists.

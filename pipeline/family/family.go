@@ -187,6 +187,13 @@ type Embedder interface {
 	EmbedTexts(ctx context.Context, texts []string) (*tensor.Tensor, error)
 }
 
+// TextReader is a model that does not read texts as the tokenizer alone does.
+type TextReader interface {
+	Model
+	// ReadText returns the ids of a text as the graphs get them, without padding.
+	ReadText(text string) ([]int64, error)
+}
+
 // Classifier tells the classes of its own that it was trained on.
 type Classifier interface {
 	Model

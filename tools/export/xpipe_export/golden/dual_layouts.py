@@ -38,10 +38,11 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from torch import nn
 from transformers.models.siglip2.modeling_siglip2 import Siglip2VisionEmbeddings
 
-from . import core, tokens
-from .layouts import SIZE, TEXT, TEXTS, VISION, external, fp16
+from . import core, layouts, tokens
+from .layouts import SIZE, TEXT, VISION, external, fp16
 
 WIDTH = 12
+TEXTS = layouts.TEXTS + ["  a\tred_cat:  it's -- under  the BRIDGE (no. 7) ", "the green train waits at the corner " * 20]
 
 
 def export(module: nn.Module, args: tuple, path: Path, inputs: list[str], outputs: list[str],
@@ -141,8 +142,9 @@ def scored(logits: torch.Tensor) -> dict:
 
 def siglip2_transformersjs(folder: Path, seed: int, images) -> dict:
     tokenizer, lowered = gemma()
+    # 32: ONNX Runtime 1.24.4 multiplies 8-bit matrices of 24 columns wrongly on processors with AMX.
     config = tf.SiglipConfig(TEXT | {"vocab_size": len(tokenizer), "projection_size": 16, "max_position_embeddings": 64,
-                                     "eos_token_id": 1, "bos_token_id": 2, "pad_token_id": 0}, VISION)
+                                     "intermediate_size": 32, "eos_token_id": 1, "bos_token_id": 2, "pad_token_id": 0}, VISION)
     config._attn_implementation = "eager"
     model = siglip_parts(tf.SiglipModel, config, seed)
     processor = tf.SiglipImageProcessor(size={"height": SIZE, "width": SIZE})
@@ -391,7 +393,7 @@ def mobileclip(folder: Path, seed: int, images) -> dict:
     save_tokenizer(tokenizer, folder)
     processor = tf.CLIPImageProcessor.from_pretrained(folder)
     pixels = processor(images, return_tensors="pt").pixel_values
-    ids = tokenizer(TEXTS, return_tensors="pt", padding="max_length", max_length=77).input_ids
+    ids = tokenizer(TEXTS, return_tensors="pt", padding="max_length", max_length=77, truncation=True).input_ids
     text = Call(model, lambda m, t: m.encode_text(t))
     vision = Call(model, lambda m, p: m.encode_image(p))
     for name, module, key, value in (("text", text, "input_ids", ids), ("vision", vision, "pixel_values", pixels)):
@@ -447,7 +449,7 @@ def jina(folder: Path, seed: int, images, version: int) -> dict:
         "image_processor_type": "JinaCLIPImageProcessor", "processor_class": "JinaCLIPProcessor"})
     transform = image_transform_v2(PreprocessCfg(**preprocess), is_train=False)
     pixels = torch.stack([transform(i) for i in images])
-    ids = tokenizer(TEXTS, return_tensors="pt", padding=True).input_ids
+    ids = tokenizer(TEXTS, return_tensors="pt", padding=True, truncation=True).input_ids
     onnx_folder = folder / "onnx"
     if version == 2:
         path = onnx_folder / "model.onnx"
@@ -473,6 +475,7 @@ def clip_sentence_transformers(folder: Path, seed: int, images) -> dict:
     from optimum.exporters.onnx import main_export
     from sentence_transformers.models import CLIPModel
     tokenizer = tokens.clip()
+    tokenizer.model_max_length = 77
     text = TEXT | {"vocab_size": len(tokenizer), "eos_token_id": tokenizer.eos_token_id,
                    "bos_token_id": tokenizer.bos_token_id, "projection_dim": WIDTH, "max_position_embeddings": 77}
     model = tf.CLIPModel(tf.CLIPConfig(text, VISION | {"projection_dim": WIDTH}, projection_dim=WIDTH))
