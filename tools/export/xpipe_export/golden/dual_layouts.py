@@ -322,9 +322,9 @@ class HFTower(nn.Module):
         return self.encoder(x)
 
 
-def xlm_config(tokenizer) -> tf.XLMRobertaConfig:
+def xlm_config(tokenizer, inner: int = 24) -> tf.XLMRobertaConfig:
     config = tf.XLMRobertaConfig(vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-                                 intermediate_size=24, max_position_embeddings=82, type_vocab_size=1, pad_token_id=1)
+                                 intermediate_size=inner, max_position_embeddings=82, type_vocab_size=1, pad_token_id=1)
     config._attn_implementation = "eager"
     return config
 
@@ -428,7 +428,7 @@ class Jina(nn.Module):
 def jina(folder: Path, seed: int, images, version: int) -> dict:
     if version == 2:
         tokenizer = tokens.xlm_roberta()
-        text = tf.XLMRobertaModel(xlm_config(tokenizer))
+        text = tf.XLMRobertaModel(xlm_config(tokenizer, 32))  # no 24, as above
     else:
         tokenizer = tokens.bert()
         text = tf.BertModel(tf.BertConfig(vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, intermediate_size=24,
