@@ -71,6 +71,7 @@ func TestDualLayouts(t *testing.T) {
 		{model: "mclip-immich", tolerance: 1e-5},
 		{model: "mobileclip-transformersjs", tolerance: 1e-5},
 		{model: "mobileclip-transformersjs", variant: "fp16", tolerance: 5e-3},
+		{model: "chinese-clip-optimum", tolerance: 1e-5},
 		{model: "jina-clip-v1", tolerance: 1e-5},
 		{model: "jina-clip-v2", tolerance: 1e-5},
 		{model: "jina-clip-v2", variant: "fp16", tolerance: 2e-3},

@@ -41,6 +41,11 @@ var clipRow = Family{
 			return dual(c, 64, "sigmoid", "max_length", "This is a photo of {}.")
 		},
 	}, {
+		Type: "chinese_clip", Family: CLIP, Forms: dualForms,
+		Manifest: func(c models.Config) map[string]any {
+			return dual(c, 512, "softmax", "longest", "一张{}的照片")
+		},
+	}, {
 		Type: "jina_clip", Family: CLIP, Forms: dualForms,
 		Manifest: func(c models.Config) map[string]any {
 			return dual(c, 0, "softmax", "masked", "a photo of a {}")
@@ -243,9 +248,9 @@ func (m *clip) openTower(
 		if t.graph, err = o.Open(role); err != nil {
 			return err
 		}
-		if err := nameInput(t.graph, names.input); err != nil {
-			return err
-		}
+	}
+	if err := nameInput(t.graph, names.input); err != nil {
+		return err
 	}
 	for _, in := range t.graph.Inputs() {
 		t.single = t.single || in.Name == names.input && len(in.Shape) > 0 && in.Shape[0] == 1
@@ -280,23 +285,24 @@ func (m *clip) openTower(
 
 const poolerOutput = "pooler_output"
 
-// nameInput gives a tower's input its usual name. Other tools have others, such as open_clip's
-// image and text: it is the only input that is no mask.
+// nameInput gives the input for pixels or ids its usual name. Other tools have others, such as
+// open_clip's image and text: it is the only one of floats, or of integers, that is no mask.
 func nameInput(g *graph.Graph, usual string) error {
 	if g.HasInput(usual) {
 		return nil
 	}
-	var others []string
+	var fit []string
 	for _, in := range g.Inputs() {
-		if in.Name != graph.AttentionMask {
-			others = append(others, in.Name)
+		isFloat := in.DType != tensor.Int64 && in.DType != tensor.Int32
+		if isFloat == (usual == graph.PixelValues) && in.Name != graph.AttentionMask {
+			fit = append(fit, in.Name)
 		}
 	}
-	if len(others) != 1 {
+	if len(fit) != 1 {
 		return fmt.Errorf("%w: the graph %s has no input %q, and which of its inputs is meant is "+
 			"not clear: %v", graph.ErrBundle, g.Role, usual, g.Inputs())
 	}
-	g.Rename(map[string]string{others[0]: usual})
+	g.Rename(map[string]string{fit[0]: usual})
 	return nil
 }
 

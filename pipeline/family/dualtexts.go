@@ -66,7 +66,9 @@ func openDualTexts(bundle *models.Bundle, texts Texts, sigmoid bool) (d dualText
 		d.padTo = d.maxText
 	}
 	d.sees = sigmoid && !slices.Contains(config.Inputs, graph.AttentionMask)
-	d.left = config.Side == "left"
+	// Immich always pads behind; Gemma's classes pad in front unless they are told otherwise.
+	d.left = d.clean == "" && (config.Side == "left" ||
+		config.Side == "" && (class == "Siglip2Tokenizer" || isGemma))
 	d.pad, d.noPad, err = padID(bundle, texts, config)
 	return d, err
 }

@@ -405,6 +405,34 @@ def mobileclip(folder: Path, seed: int, images) -> dict:
     return {"text_embeds": rows(unit(text(ids))), "image_embeds": rows(unit(vision(pixels)))}
 
 
+def chinese_clip(folder: Path, seed: int, images) -> dict:
+    """ChineseCLIP as optimum exports it: BERT's text tower, whose mask counts, in one graph."""
+    tokenizer = tokens.bert()
+    tokenizer.model_max_length = 64
+    text = {"vocab_size": len(tokenizer), "hidden_size": 16, "num_hidden_layers": 1, "intermediate_size": 24,
+            "num_attention_heads": 2, "max_position_embeddings": 64, "pad_token_id": 0}
+    config = tf.ChineseCLIPConfig(text, VISION | {"projection_dim": WIDTH}, projection_dim=WIDTH)
+    config._attn_implementation = "eager"
+    model = tf.ChineseCLIPModel(config).eval()
+    core.randomise(model, seed)
+    processor = tf.ChineseCLIPImageProcessor(size={"height": SIZE, "width": SIZE}, do_center_crop=False)
+    save_json(folder / "config.json", config.to_dict() | {"architectures": ["ChineseCLIPModel"]})
+    save_json(folder / "preprocessor_config.json", processor.to_dict())
+    save_tokenizer(tokenizer, folder)
+    seen = tokenizer(TEXTS, return_tensors="pt", padding=True, truncation=True)
+    pixels = processor(images, return_tensors="pt").pixel_values
+    whole = Call(model, lambda m, i, p, a: (lambda o: (o.logits_per_image, o.logits_per_text, o.text_embeds, o.image_embeds))(
+        m(input_ids=i, pixel_values=p, attention_mask=a)))
+    ids, mask = seen.input_ids, seen.attention_mask
+    export(whole, (ids, pixels, mask), folder / "onnx" / "model.onnx", ["input_ids", "pixel_values", "attention_mask"],
+           ["logits_per_image", "logits_per_text", "text_embeds", "image_embeds"],
+           {"input_ids": {0: "texts", 1: "length"}, "attention_mask": {0: "texts", 1: "length"}, "pixel_values": {0: "images"}},
+           [(ids[1:2, :20], pixels, mask[1:2, :20])])
+    out = model(**seen, pixel_values=pixels)
+    return {"text_embeds": rows(out.text_embeds), "image_embeds": rows(out.image_embeds),
+            "probabilities": rows(out.logits_per_image.softmax(-1))}
+
+
 # Jina-CLIP
 
 class Jina(nn.Module):
@@ -571,7 +599,7 @@ FOLDERS = {
     "siglip2-naflex-transformersjs": (siglip2_naflex, 2),
     "openclip-immich": (openclip_immich, 3), "openclip-siglip-immich": (openclip_siglip_immich, 4),
     "openclip-xlmr-immich": (openclip_xlmr_immich, 5), "mclip-immich": (mclip_immich, 6),
-    "mobileclip-transformersjs": (mobileclip, 8),
+    "chinese-clip-optimum": (chinese_clip, 7), "mobileclip-transformersjs": (mobileclip, 8),
     "jina-clip-v1": (lambda *a: jina(*a, 1), 9), "jina-clip-v2": (lambda *a: jina(*a, 2), 10),
     "clip-sentence-transformers": (clip_sentence_transformers, 11),
     "timm-classifier": (timm_classifier, 12), "timm-encoder": (timm_encoder, 13), "dinov2-optimum": (dinov2, 14),
