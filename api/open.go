@@ -201,6 +201,11 @@ func OpenPreprocessor(name string) (*vision.Preprocessor, string, error) {
 		m.files = os.DirFS(name)
 	}
 	read := func(file string) ([]byte, error) { return fs.ReadFile(m.files, file) }
+	// Where the model is whole, it knows of more folders.
+	if bundle, err := m.Bundle(models.WithoutVerification()); err == nil {
+		defer bundle.Close()
+		read = bundle.File
+	}
 	data, file, err := vision.ReadConfig(read)
 	if err != nil {
 		return nil, "", fmt.Errorf("%w: %s: %w", models.ErrBundle, name, err)

@@ -85,6 +85,25 @@ func runTask(
 			return err
 		}
 		_, err := p.Match(ctx, r.Image, r.Prompt, "something else")
+		if !errors.Is(err, pipeline.ErrUnsupported) || !can.Embed {
+			return err
+		}
+		// Without the scale of its scores a model embeds.
+		if _, err := p.EmbedImages(ctx, r.Image); err != nil {
+			return err
+		}
+		_, err = p.EmbedTexts(ctx, r.Prompt, "something else")
+		return err
+	}
+	if !can.Write && !can.Pick { // a model of pictures alone
+		if err := reportInputs(ctx, p, r, report); err != nil {
+			return err
+		}
+		if can.Embed {
+			_, err := p.EmbedImages(ctx, r.Image)
+			return err
+		}
+		_, err := p.Scores(ctx, r.Image)
 		return err
 	}
 	if _, ok := p.Bundle().Prompts["answer"]; ok && r.Prompt == "" {

@@ -315,7 +315,8 @@ func (b *Bundle) Graph(role string) (engine.Source, error) {
 	return engine.Source{FS: b.fsys, Name: name, Check: b.check}, nil
 }
 
-// File returns the content of a file of the bundle, such as tokenizer.json. For a directory without
+// File returns the content of a file of the bundle, such as tokenizer.json, from the root or else the
+// first of Folders that has it. For a directory without
 // xpipe.json, that name gives the manifest derived from its layout. A byte order mark in front of
 // JSON is not part of the content. Errors wrap ErrBundle, and fs.ErrNotExist where there is no such
 // file.
@@ -330,10 +331,20 @@ func (b *Bundle) File(name string) ([]byte, error) {
 		return bytes.Clone(kept), nil
 	}
 	data, err := fs.ReadFile(b.fsys, name)
+	at := name
+	for _, folder := range b.Folders {
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		inside, insideErr := fs.ReadFile(b.fsys, path.Join(folder, name))
+		if !errors.Is(insideErr, fs.ErrNotExist) {
+			at, data, err = path.Join(folder, name), inside, insideErr
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBundle, err)
 	}
-	if err := b.check(name, data); err != nil {
+	if err := b.check(at, data); err != nil {
 		return nil, err
 	}
 	if path.Ext(name) == ".json" {

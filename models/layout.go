@@ -151,11 +151,12 @@ func (d directory) has(name string) bool {
 	return ok
 }
 
-// graphs lists the graphs at the root and in the folder onnx.
-func (d directory) graphs() []graphFile {
+// graphs lists the graphs at the root, in the folder onnx and in others.
+func (d directory) graphs(others ...string) []graphFile {
+	folders := append([]string{".", graphFolder}, others...)
 	var files []graphFile
 	for _, name := range d.names {
-		if dir := path.Dir(name); strings.HasSuffix(name, ".onnx") && (dir == "." || dir == graphFolder) {
+		if strings.HasSuffix(name, ".onnx") && slices.Contains(folders, path.Dir(name)) {
 			files = append(files, parseGraphFile(name))
 		}
 	}
@@ -207,6 +208,9 @@ func layoutManifest(d directory, variant string, known *Known) ([]byte, error) {
 	if projection {
 		manifest["projection"] = ProjectionName
 	}
+	if len(config.folders) > 0 {
+		manifest["folders"] = config.folders
+	}
 	return json.Marshal(manifest)
 }
 
@@ -222,26 +226,32 @@ func survey(
 	if err != nil {
 		return config, nil, nil, err
 	}
-	standard, err := readJSON(d, "config.json", func(data []byte) error {
-		return json.Unmarshal(data, &config)
-	})
+	standard, err := config.read(d)
 	if err != nil {
 		return config, nil, nil, err
 	}
 	if !genAI && !standard {
 		return config, nil, nil, fmt.Errorf(
 			"%w: no usable %s, the file that makes a directory a bundle, and neither "+
-				"config.json nor genai_config.json, which other tools write",
+				"config.json, genai_config.json nor open_clip_config.json, which other tools write",
 			ErrBundle, ManifestName)
 	}
-	if layout, err = known.layout(config.ModelType); err != nil {
+	if layout, err = known.layout(config.ModelType); err != nil && config.PretrainedCfg != nil {
+		// Conversions of timm's models may call them by a type of transformers'.
+		if timm, timmErr := known.layout(TimmType); timmErr == nil {
+			layout, err = timm, nil
+		}
+	}
+	if err != nil {
 		return config, nil, nil, err
 	}
-	for _, f := range d.graphs() {
+	config.folders = append(config.folders, layout.Folders...)
+	for _, f := range d.graphs(config.folders...) {
 		if named[f.name] {
 			continue
 		}
-		role := cmp.Or(layout.Roles[f.stem], layoutRoles[f.stem], f.stem)
+		inFolder := layout.Roles[path.Join(path.Dir(f.name), f.stem)]
+		role := cmp.Or(inFolder, layout.Roles[f.stem], layoutRoles[f.stem], f.stem)
 		found[role] = append(found[role], f)
 	}
 	return config, layout, found, nil

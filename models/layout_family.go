@@ -29,32 +29,15 @@ type Layout struct {
 	// Alternatives says that the forms are several ways to store the same model, best first: one of
 	// them is taken, and its graphs alone. Otherwise a directory's graphs are taken together.
 	Alternatives bool
-	// Roles gives the roles of graphs by their names, where the type has others than most.
+	// Folders are where graphs and other files lie beside the root and "onnx".
+	Folders []string
+	// Roles gives the roles of graphs by their names, where the type has others than most; or by
+	// folder and name, such as "visual/model".
 	Roles map[string]string
 	// Optional roles belong to a model where it has them.
 	Optional []string
 	// Manifest returns the keys of xpipe.json that are not about files; nil: there are none.
 	Manifest func(Config) map[string]any
-}
-
-// Config is the part of config.json that layouts read.
-type Config struct {
-	ModelType    string `json:"model_type"`
-	MaxPositions int    `json:"max_position_embeddings"`
-	GPTPositions int    `json:"n_positions"`
-	TextConfig   struct {
-		MaxPositions int `json:"max_position_embeddings"`
-	} `json:"text_config"`
-	Answers int `json:"num_qa_labels"` // LXMERT
-	// Encoder and Decoder are the parts of a VisionEncoderDecoderModel.
-	Encoder struct {
-		ModelType string `json:"model_type"`
-	} `json:"encoder"`
-	Decoder struct {
-		ModelType    string `json:"model_type"`
-		MaxPositions int    `json:"max_position_embeddings"`
-		Positions    int    `json:"n_positions"` // GPT-2
-	} `json:"decoder"`
 }
 
 // Known are the families that a caller can run.

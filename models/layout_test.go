@@ -59,7 +59,19 @@ func TestLayouts(t *testing.T) {
 		"one flat, one below": {"clip", []string{"text_model.onnx", "onnx/vision_model.onnx"}, "",
 			family.CLIP, map[string]string{"text_encoder": "text_model.onnx", "vision_encoder": "onnx/vision_model.onnx"}, "fp32"},
 		"graphs of no role": {"clip", []string{"model.onnx", "model_O3.onnx", "onnx/audio.onnx"}, "", family.CLIP, map[string]string{"model": "model.onnx"}, "fp32"},
-		"lxmert":            {"lxmert", []string{"onnx/model.onnx"}, "", family.LXMERT, map[string]string{"model": "onnx/model.onnx"}, "fp32"},
+		"Immich": {"", []string{`config.json={"embed_dim":8,"vision_cfg":{},"text_cfg":{"context_length":9}}`,
+			"visual/model.onnx", "visual/preprocess_cfg.json", "textual/model.onnx", "textual/tokenizer.json"}, "",
+			family.CLIP, map[string]string{"text_encoder": "textual/model.onnx", "vision_encoder": "visual/model.onnx"}, "fp32"},
+		"open_clip's own configuration": {"", []string{`open_clip_config.json={"model_cfg":{"vision_cfg":{},"text_cfg":{}},"preprocess_cfg":{}}`,
+			"visual/model.onnx", "textual/model.onnx"}, "",
+			family.CLIP, map[string]string{"text_encoder": "textual/model.onnx", "vision_encoder": "visual/model.onnx"}, "fp32"},
+		"sentence-transformers": {"", []string{`modules.json=[{"path":"0_CLIPModel","type":"sentence_transformers.models.CLIPModel"}]`,
+			`0_CLIPModel/config.json={"model_type":"clip"}`, "onnx/model.onnx"}, "", family.CLIP, map[string]string{"model": "onnx/model.onnx"}, "fp32"},
+		"timm": {"", []string{`config.json={"architecture":"vit","pretrained_cfg":{}}`, "onnx/model.onnx"}, "",
+			family.Image, map[string]string{"model": "onnx/model.onnx"}, "fp32"},
+		"timm under another type": {"", []string{`config.json={"model_type":"mobilenet_v4","architecture":"m","pretrained_cfg":{}}`, "onnx/model_fp16.onnx"}, "",
+			family.Image, map[string]string{"model": "onnx/model_fp16.onnx"}, "float16"},
+		"lxmert": {"lxmert", []string{"onnx/model.onnx"}, "", family.LXMERT, map[string]string{"model": "onnx/model.onnx"}, "fp32"},
 		"blip-2 with a T5": {"blip-2", []string{"onnx/vision_encoder.onnx", "onnx/qformer.onnx", "onnx/embed_tokens.onnx", "onnx/encoder_model.onnx",
 			"onnx/decoder_model_merged.onnx", "onnx/decoder_model.onnx", "onnx/decoder_with_past_model.onnx", "projection.safetensors"}, "",
 			family.BLIP2, map[string]string{"vision_encoder": "onnx/vision_encoder.onnx", "qformer": "onnx/qformer.onnx", "embed_tokens": "onnx/embed_tokens.onnx",
@@ -105,6 +117,26 @@ func TestLayoutManifest(t *testing.T) {
 			}
 		}
 	}
+	immich, err := models.OpenFS(directory("", `config.json={"vision_cfg":{},"init_logit_bias":-10,`+
+		`"text_cfg":{"context_length":64,"tokenizer_kwargs":{"clean":"canonicalize"}}}`,
+		"visual/model.onnx", "textual/model.onnx", "textual/tokenizer.json=7"), known)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]any
+	if err := immich.JSON(models.ManifestName, &got); err != nil {
+		t.Fatal(err)
+	}
+	for key, value := range map[string]any{
+		"scores": "sigmoid", "text_padding": "max_length", "text_cleaning": "canonicalize",
+	} {
+		if got[key] != value {
+			t.Errorf("Immich's SigLIP: %s is %v, want %v", key, got[key], value)
+		}
+	}
+	if data, err := immich.File("tokenizer.json"); err != nil || string(data) != "7" || immich.Limits["max_text"] != 64 {
+		t.Errorf("tokenizer %q, %v, limits %v", data, err, immich.Limits)
+	}
 	fsys := directory("", `config.json={"model_type":"clip","text_config":{}}`, "model.onnx", "projection.safetensors")
 	b, err := models.OpenFS(fsys, known)
 	if err != nil {
@@ -127,13 +159,21 @@ func TestLayoutRefuses(t *testing.T) {
 		want      []string // parts of the error
 	}{
 		"nothing known":      {"", []string{"model.onnx"}, "", []string{"no usable xpipe.json", "config.json"}},
-		"unknown model type": {"qwen3_vl", []string{"onnx/model.onnx"}, "", []string{`model_type "qwen3_vl" is not supported`, "florence2, gemma", "llava, lxmert", "qwen2_vl, qwen3, siglip"}},
+		"unknown model type": {"qwen3_vl", []string{"onnx/model.onnx"}, "", []string{`model_type "qwen3_vl" is not supported`, "florence2, gemma", "llava, lxmert", "qwen2_vl, qwen3, regnet"}},
 		"half of CLIP":       {"clip_vision_model", []string{"model.onnx"}, "", []string{`"clip_vision_model"`}},
 		"no model type":      {"", []string{"config.json={}", "model.onnx"}, "", []string{`model_type ""`}},
 		"config no JSON":     {"", []string{"config.json={", "model.onnx"}, "", []string{"config.json: "}},
 		"config no object":   {"", []string{"config.json=[1]", "model.onnx"}, "", []string{"config.json: "}},
-		"no graphs":          {"clip", nil, "", []string{"no .onnx files", "Missing: vision_encoder, text_encoder; or model"}},
-		"flat and below":     {"clip", []string{"model.onnx", "onnx/model.onnx"}, "", []string{`the graph "model": model.onnx, onnx/model.onnx; keep one`}},
+		"Immich without texts": {"", []string{`config.json={"vision_cfg":{},"text_cfg":{}}`, "visual/model.onnx", "textual/model.rknn"}, "",
+			[]string{"no whole open_clip model", "vision_encoder (visual/model.onnx)", "Missing: text_encoder; or model"}},
+		"open_clip's texts no object": {"", []string{`config.json={"vision_cfg":{},"text_cfg":7}`, "visual/model.onnx"}, "", []string{"text_cfg"}},
+		"modules outside": {"", []string{`modules.json=[{"path":"../x","type":"sentence_transformers.models.CLIPModel"}]`, "model.onnx"}, "",
+			[]string{`modules.json: "../x" is not a path inside`}},
+		"modules of texts": {"", []string{`modules.json=[{"path":"0_Transformer","type":"sentence_transformers.models.Transformer"}]`, "model.onnx"}, "",
+			[]string{"no usable xpipe.json"}},
+		"sounds":         {"clap", []string{"onnx/text_model.onnx", "onnx/audio_model.onnx"}, "", []string{`model_type "clap" is not supported`}},
+		"no graphs":      {"clip", nil, "", []string{"no .onnx files", "Missing: vision_encoder, text_encoder; or model"}},
+		"flat and below": {"clip", []string{"model.onnx", "onnx/model.onnx"}, "", []string{`the graph "model": model.onnx, onnx/model.onnx; keep one`}},
 		"two names of a role": {"siglip", []string{"onnx/vision_model.onnx", "onnx/vision_encoder.onnx", "onnx/text_model.onnx"}, "",
 			[]string{`"vision_encoder": onnx/vision_encoder.onnx, onnx/vision_model.onnx; keep one`}},
 		"variants, none plain": {"clip", []string{"onnx/model_fp16.onnx", "onnx/model_q4.onnx"}, "", []string{"onnx/model_fp16.onnx, onnx/model_q4.onnx; choose one with --variant"}},

@@ -35,6 +35,9 @@ type Manifest struct {
 	Tasks []string `json:"tasks,omitempty"`
 	// Graphs gives the file of each role, such as "qformer": "onnx/qformer.onnx".
 	Graphs map[string]string `json:"graphs"`
+	// Folders are where other files than graphs are looked for that are not at the root: Immich's
+	// "textual" has the tokenizer.
+	Folders []string `json:"folders,omitempty"`
 	// Projection is a safetensors file of weights that are applied in Go; "" if there are none.
 	Projection string `json:"projection,omitempty"`
 	// DType is the storage type of the weights: "fp32", "fp16" or "int8"; "float16" where the
@@ -84,6 +87,11 @@ func parseManifest(data []byte, known *Known) (Manifest, error) {
 	for role, file := range m.Graphs {
 		if err := checkName(ManifestName, file); err != nil {
 			return m, fmt.Errorf("%w (graph %q)", err, role)
+		}
+	}
+	for _, folder := range m.Folders {
+		if err := checkName(ManifestName, folder); err != nil {
+			return m, err
 		}
 	}
 	if m.Projection != "" {

@@ -27,6 +27,12 @@ func Needed(names []string, read func(name string) ([]byte, error), opts ...Opti
 			if graph = path.Clean(graph); name == graph || external(graph, name) {
 				return true
 			}
+			// Immich's graphs have folders of their own, where torch names files of weights after
+			// the tensors in them.
+			beside := path.Dir(name) == path.Dir(graph) && !isExternal(name)
+			if beside && slices.Contains(m.Folders, path.Dir(graph)) && !isOtherGraph(name) {
+				return true
+			}
 		}
 		// What xpipe.json hashes beside graphs of other variants.
 		beside := m.SHA256[name] != "" && path.Ext(name) != ".onnx" && !isExternal(name)
@@ -60,6 +66,11 @@ func external(graph, name string) bool {
 		return name == stem+".data" || name == stem+".weight"
 	}
 	return rest == ".data" || rest == "_data" || strings.HasPrefix(rest, "_data_")
+}
+
+// isOtherGraph says whether a file is a graph, of ONNX or of what Immich runs on other devices.
+func isOtherGraph(name string) bool {
+	return slices.Contains([]string{".onnx", ".armnn", ".rknn", ".ort"}, path.Ext(name))
 }
 
 // isExternal says whether a file has the name of some graph's weights.

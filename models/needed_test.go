@@ -120,3 +120,28 @@ func TestNeededAlternatives(t *testing.T) {
 		t.Errorf("a variant that is not whole: %v", err)
 	}
 }
+
+// Immich's folders hold graphs for other devices, and torch's files of weights under any name.
+func TestNeededOfImmich(t *testing.T) {
+	t.Parallel()
+	names := strings.Fields(`README.md config.json textual/fp16/model.armnn textual/model.armnn textual/model.onnx
+		textual/onnx__MatMul_6421 textual/text.token_embedding.weight textual/tokenizer.json
+		textual/tokenizer_config.json visual/model.onnx visual/model.rknn visual/preprocess_cfg.json
+		visual/rk3588/model.rknn`)
+	read := func(name string) ([]byte, error) {
+		if name == "config.json" {
+			return []byte(`{"vision_cfg":{},"text_cfg":{}}`), nil
+		}
+		return nil, fs.ErrNotExist
+	}
+	got, err := models.Needed(names, read, known)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := strings.Fields(`README.md config.json textual/model.onnx textual/onnx__MatMul_6421
+		textual/text.token_embedding.weight textual/tokenizer.json textual/tokenizer_config.json
+		visual/model.onnx visual/preprocess_cfg.json`)
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v", got)
+	}
+}

@@ -17,6 +17,7 @@ type Abilities struct {
 	Pick     bool         // Answer and Generate, from a fixed list of answers
 	Match    bool         // Match, Classify
 	Embed    bool         // EmbedImages, EmbedTexts
+	Classify bool         // Classify without labels, by the model's own
 	Attend   bool         // Attend
 	Regions  bool         // Regions
 	Find     bool         // Find
@@ -44,7 +45,8 @@ func (p *Pipeline) Tasks() []string {
 	add(a.Write && captions, "caption")
 	add(a.Write && answers || a.Pick, "answer")
 	add(a.Examples, "converse")
-	add(a.Match, "match", "classify")
+	add(a.Match, "match")
+	add(a.Match || a.Classify, "classify")
 	add(a.Embed, "embed")
 	return tasks
 }
@@ -60,6 +62,11 @@ func (p *Pipeline) Abilities() Abilities {
 	_, a.Pick = p.model.(family.Answerer)
 	_, a.Match = p.model.(family.Matcher)
 	_, a.Embed = p.model.(family.Embedder)
+	if m, ok := p.model.(family.Classifier); ok {
+		_, err := m.Classes()
+		a.Classify = err == nil
+		a.Embed = a.Embed && m.Embeds()
+	}
 	_, a.Find = p.model.(family.Locator)
 	_, a.Attend = p.model.(family.Attender)
 	if m, ok := p.model.(family.RegionEncoder); ok {

@@ -24,6 +24,10 @@ func (p *Pipeline) Inputs(ctx context.Context, request Request) (inputs *Inputs,
 		return nil, err
 	}
 	defer func() { leave(&err) }()
+	if p.texts.Tokenizer == nil { // a model of pictures alone
+		prepared, err := p.preparePictures(ctx, request.Image)
+		return &Inputs{Tensors: prepared.Tensors}, err
+	}
 	prompts, err := p.prompts([]Request{request})
 	if err != nil {
 		return nil, err
@@ -44,7 +48,12 @@ func (p *Pipeline) Inputs(ctx context.Context, request Request) (inputs *Inputs,
 		}
 		inputs.Tensors = prepared.Tensors
 	}
-	if inputs.TokenIDs, err = p.texts.Read(inputs.Prompt); err != nil {
+	if m, ok := p.model.(family.TextReader); ok {
+		inputs.TokenIDs, err = m.ReadText(inputs.Prompt)
+	} else {
+		inputs.TokenIDs, err = p.texts.Read(inputs.Prompt)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return inputs, nil

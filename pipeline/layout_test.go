@@ -266,7 +266,7 @@ func TestUnprojectedCLIP(t *testing.T) {
 	config := bytes.Replace(fsys["config.json"].Data, []byte(`"model_type": "siglip",`), []byte(`"model_type": "clip",`), 1)
 	fsys["config.json"] = &fstest.MapFile{Data: config}
 	_, err := OpenFS(context.Background(), fsys, WithEngine(goEngine))
-	if !errors.Is(err, ErrBundle) || !strings.Contains(err.Error(), "none of [image_embeds]") {
+	if !errors.Is(err, ErrBundle) || !strings.Contains(err.Error(), "none of [image_embeds image_embeddings]") {
 		t.Errorf("got %v", err)
 	}
 }

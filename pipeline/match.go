@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crossattn/xpipe/media"
+	"github.com/crossattn/xpipe/pipeline/decode"
 	"github.com/crossattn/xpipe/pipeline/family"
 	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/tensor"
@@ -100,11 +102,19 @@ func (p *Pipeline) Match(
 }
 
 // Classify gives each label a probability, the best first: zero-shot classification. The label
-// stands in the bundle's prompt for the task, such as "a photo of a {}". As of Match there may be
-// similarities alone.
+// stands in the bundle's prompt for the task, such as "a photo of a {}". A model that was trained
+// on classes of its own (Abilities.Classify) takes no labels, and gives those. As of Match there may
+// be similarities alone.
 func (p *Pipeline) Classify(
 	ctx context.Context, img image.Image, labels ...string,
 ) ([]Label, error) {
+	if m, ok := p.model.(family.Classifier); ok {
+		all, err := p.classifyItems(ctx, m, []media.Item{media.Picture{Image: img}}, labels)
+		if err != nil {
+			return nil, err
+		}
+		return all[0], nil
+	}
 	if len(labels) == 0 {
 		return nil, nil
 	}
@@ -116,6 +126,86 @@ func (p *Pipeline) Classify(
 		return nil, err
 	}
 	return rankLabels(labels, matches), nil
+}
+
+// Classes returns the names of the model's own classes. A model without such has an error that wraps
+// ErrUnsupported.
+func (p *Pipeline) Classes() ([]string, error) {
+	m, ok := p.model.(family.Classifier)
+	if !ok {
+		return nil, p.unsupported("classify without labels")
+	}
+	classes, err := m.Classes()
+	return slices.Clone(classes), err
+}
+
+// Scores returns the logits of the model's own classes for each picture, in the order in which the
+// model has them; nil, and an ItemError each, for pictures that cannot be used. The classes need no
+// names. A model without classes has an error that wraps ErrUnsupported.
+func (p *Pipeline) Scores(ctx context.Context, imgs ...image.Image) ([][]float32, error) {
+	m, ok := p.model.(family.Classifier)
+	if !ok {
+		return nil, p.unsupported("score classes of its own")
+	}
+	items := make([]media.Item, len(imgs))
+	for i, img := range imgs {
+		items[i] = media.Picture{Image: img}
+	}
+	return p.scores(ctx, m, items)
+}
+
+func (p *Pipeline) scores(
+	ctx context.Context, m family.Classifier, items []media.Item,
+) (rows [][]float32, err error) {
+	ctx, leave, err := p.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { leave(&err) }()
+	if len(items) == 0 {
+		return nil, nil
+	}
+	if err := p.checkPictures(len(items)); err != nil {
+		return nil, err
+	}
+	check := func(i int) error { return p.checkItem(items[i]) }
+	return inBatch("picture", len(items), check, func(at []int) ([][]float32, error) {
+		prepared, err := p.prepare(ctx, pick(items, at))
+		if err != nil {
+			return nil, err
+		}
+		return vectors(m.Scores(ctx, prepared))
+	})
+}
+
+// classifyItems gives each item's probabilities of the model's own classes.
+func (p *Pipeline) classifyItems(
+	ctx context.Context, m family.Classifier, items []media.Item, labels []string,
+) ([][]Label, error) {
+	classes, err := m.Classes()
+	if err != nil {
+		return nil, err
+	}
+	if len(labels) > 0 {
+		return nil, fmt.Errorf("%w: model %s knows no labels but its own %d; give none",
+			ErrUnsupported, p.bundle.Name, len(classes))
+	}
+	rows, err := p.scores(ctx, m, items)
+	if rows == nil {
+		return nil, err
+	}
+	scored := make([][]Label, len(items))
+	for i, logits := range rows {
+		if logits == nil {
+			continue
+		}
+		matches := make([]Match, len(classes))
+		for k, probability := range decode.Softmax(logits) {
+			matches[k].Probability = probability
+		}
+		scored[i] = rankLabels(classes, matches)
+	}
+	return scored, err
 }
 
 // labelTexts are the texts that the model reads for labels.

@@ -168,15 +168,17 @@ func assemble(ctx context.Context, bundle *models.Bundle, c config) (*Pipeline, 
 	if err != nil {
 		return nil, err
 	}
-	data, err := bundle.File("tokenizer.json")
-	if err != nil {
-		return nil, err
+	if !row.Wordless {
+		data, err := bundle.File("tokenizer.json")
+		if err != nil {
+			return nil, err
+		}
+		tokenizer, err := tokenize.New(data)
+		if err != nil {
+			return nil, err
+		}
+		p.texts = family.Texts{Tokenizer: tokenizer, MaxTokens: c.limits.PromptTokens}
 	}
-	tokenizer, err := tokenize.New(data)
-	if err != nil {
-		return nil, err
-	}
-	p.texts = family.Texts{Tokenizer: tokenizer, MaxTokens: c.limits.PromptTokens}
 	if p.defaults, err = decode.LoadOptions(bundle); err != nil {
 		return nil, err
 	}

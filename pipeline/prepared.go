@@ -166,6 +166,9 @@ func matchAll(
 func (p *Pipeline) ClassifyItems(
 	ctx context.Context, items []media.Item, labels ...string,
 ) ([][]Label, error) {
+	if m, ok := p.model.(family.Classifier); ok {
+		return p.classifyItems(ctx, m, items, labels)
+	}
 	if err := checkTexts(labels); err != nil {
 		return nil, err
 	}

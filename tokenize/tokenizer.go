@@ -66,6 +66,20 @@ func Open(path string) (*Tokenizer, error) {
 	return t, nil
 }
 
+// Lowercased returns a tokenizer that turns letters to lower case before it does what t does. The
+// two share t's vocabulary.
+func (t *Tokenizer) Lowercased() *Tokenizer {
+	lowered := &Tokenizer{
+		normalizer: lowercaseNormalizer{}, preTokenizer: t.preTokenizer, model: t.model,
+		processor: t.processor, decoder: t.decoder, added: t.added, truncation: t.truncation,
+		padding: t.padding, vocabSize: t.vocabSize,
+	}
+	if t.normalizer != nil {
+		lowered.normalizer = normalizers{lowercaseNormalizer{}, t.normalizer}
+	}
+	return lowered
+}
+
 // Option changes how a text is encoded.
 type Option func(*options)
 

@@ -45,6 +45,7 @@ const (
 	explicit                // no class named: everything that matters must be said
 	idefics3                // do_image_splitting, max_image_size: squares
 	qwen2VL                 // min_pixels, max_pixels: patches
+	siglip2                 // max_num_patches: patches in a padded list
 )
 
 func square(n int) sizeRule { return sizeRule{height: n, width: n} }
@@ -64,7 +65,11 @@ var refusedKeys = []string{"num_channels", "image_num_channels", "data_format"}
 // families is by class name without "ImageProcessor", "ImageProcessorFast" or the older
 // "FeatureExtractor". Source: the image_processing_*.py of transformers 4.57.6.
 var families = map[string]family{
-	"":     {kind: explicit},
+	"": {kind: explicit},
+	"Bit": {
+		size: sizeRule{shortest: 224}, resample: Bicubic, crop: true, cropSize: square(224), mean: clipMean, std: clipStd,
+		kind: clip, reads: cropKeys,
+	},
 	"Blip": {size: square(384), square: true, resample: Bicubic, mean: clipMean, std: clipStd},
 	"CLIP": {
 		size: sizeRule{shortest: 224}, resample: Bicubic, crop: true, cropSize: square(224), mean: clipMean, std: clipStd,
@@ -108,7 +113,11 @@ var families = map[string]family{
 		kind: sam, reads: []string{"do_pad", "pad_size"},
 	},
 	"Siglip": {size: square(224), resample: Bicubic, mean: halfMean, std: halfMean, kind: siglip},
-	"ViT":    {size: square(224), square: true, resample: Bilinear, mean: halfMean, std: halfMean},
+	"Siglip2": {
+		resample: Bilinear, mean: halfMean, std: halfMean, kind: siglip2,
+		reads: []string{"patch_size", "max_num_patches"},
+	},
+	"ViT": {size: square(224), square: true, resample: Bilinear, mean: halfMean, std: halfMean},
 }
 
 var idefics3Family = family{
@@ -153,6 +162,7 @@ type config struct {
 	PatchSize     *int            `json:"patch_size"`
 	MergeSize     *int            `json:"merge_size"`
 	TemporalSize  *int            `json:"temporal_patch_size"`
+	MaxNumPatches *int            `json:"max_num_patches"`
 }
 
 // understood are the keys of config; inert are those that change no pixel.
@@ -163,7 +173,7 @@ var (
 		"rescale_offset", "include_top", "do_normalize", "image_mean", "image_std", "do_convert_rgb", "do_pad",
 		"pad_size", "do_thumbnail", "do_align_long_axis", "data_format", "num_channels", "image_num_channels",
 		"default_to_square", "pad_and_return_pixel_mask", "do_image_splitting", "max_image_size",
-		"min_pixels", "max_pixels", "patch_size", "merge_size", "temporal_patch_size",
+		"min_pixels", "max_pixels", "patch_size", "merge_size", "temporal_patch_size", "max_num_patches",
 	}
 	inert = []string{
 		"processor_class", "_valid_processor_keys", "auto_map", "return_tensors", "device", "disable_grouping",
@@ -219,6 +229,10 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 	p.size = f.size
 	if f.kind == qwen2VL {
 		if err := c.patching(p); err != nil {
+			return err
+		}
+	} else if f.kind == siglip2 {
+		if err := c.naflexRule(p); err != nil {
 			return err
 		}
 	} else if !isNull(c.Size) {
@@ -308,8 +322,14 @@ func (c *config) refuse(f family) error {
 	if f.kind != idefics3 && (c.DoSplit != nil || !isNull(c.MaxImageSize)) {
 		return imageErrorf("do_image_splitting and max_image_size belong to Idefics3ImageProcessor")
 	}
-	if f.kind != qwen2VL && (c.MinPixels != nil || c.MaxPixels != nil || c.PatchSize != nil) {
-		return imageErrorf("min_pixels, max_pixels and patch_size belong to Qwen2VLImageProcessor")
+	if f.kind != qwen2VL && (c.MinPixels != nil || c.MaxPixels != nil) {
+		return imageErrorf("min_pixels and max_pixels belong to Qwen2VLImageProcessor")
+	}
+	if f.kind != qwen2VL && f.kind != siglip2 && c.PatchSize != nil {
+		return imageErrorf("patch_size belongs to Qwen2VLImageProcessor and Siglip2ImageProcessor")
+	}
+	if f.kind != siglip2 && c.MaxNumPatches != nil {
+		return imageErrorf("max_num_patches belongs to Siglip2ImageProcessor")
 	}
 	if f.kind != donut && (orElse(c.DoAlign, false) || orElse(c.DoThumbnail, false)) {
 		return imageErrorf("do_align_long_axis and do_thumbnail belong to DonutImageProcessor")

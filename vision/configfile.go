@@ -14,27 +14,40 @@ import (
 
 // ConfigFiles are the files in which a model's folder may have its preprocessor configuration, the
 // first that is there being the one that counts: transformers 5 writes the second alone, with the
-// image processor inside.
-var ConfigFiles = []string{"preprocessor_config.json", "processor_config.json"}
+// image processor inside. The others are Immich's, open_clip's and timm's.
+var ConfigFiles = []string{
+	"preprocessor_config.json", "processor_config.json", "visual/preprocess_cfg.json",
+	"preprocess_cfg.json", "open_clip_config.json", "config.json",
+}
+
+// partOf names the key without which a file of that name, which has other things in it, too, is no
+// preprocessor configuration.
+var partOf = map[string]string{
+	"processor_config.json": "image_processor", "open_clip_config.json": "preprocess_cfg",
+	"config.json": "pretrained_cfg",
+}
 
 // ReadConfig reads the preprocessor configuration of a folder, the first of ConfigFiles that is
 // there, and returns its name; a processor_config.json without an image processor, as transformers 4
-// writes, does not count. If there is none the error is that of the first.
+// writes, does not count, nor does a config.json of another tool than timm. If there is none the
+// error is that of the first.
 func ReadConfig(read func(name string) ([]byte, error)) (data []byte, name string, err error) {
 	data, err = read(ConfigFiles[0])
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return data, ConfigFiles[0], err
 	}
-	if data, otherErr := read(ConfigFiles[1]); otherErr == nil {
-		var file struct {
-			ImageProcessor json.RawMessage `json:"image_processor"`
+	for _, name := range ConfigFiles[1:] {
+		data, otherErr := read(name)
+		if otherErr != nil {
+			continue
 		}
+		var file map[string]json.RawMessage
 		plain, jsonErr := bom.Strip(data)
 		if jsonErr == nil {
 			jsonErr = json.Unmarshal(plain, &file)
 		}
-		if jsonErr != nil || !isNull(file.ImageProcessor) {
-			return data, ConfigFiles[1], nil
+		if part := partOf[name]; jsonErr != nil || part == "" || !isNull(file[part]) {
+			return data, name, nil
 		}
 	}
 	return nil, ConfigFiles[0], err
@@ -42,7 +55,8 @@ func ReadConfig(read func(name string) ([]byte, error)) (data []byte, name strin
 
 // ParseConfig reads a preprocessor_config.json in any spelling of transformers up to 4.57.6: sizes
 // as a number, a list or an object, image processors or the older feature extractors; or the
-// processor_config.json of transformers 5, which has an image_processor inside.
+// processor_config.json of transformers 5, which has an image_processor inside; open_clip's
+// preprocess_cfg, and timm's pretrained_cfg.
 //
 // Fields left out take the default of the class that image_processor_type names, and fields that
 // this class does not read change nothing; null for a switch (do_resize, do_normalize ...) is no.
@@ -77,6 +91,15 @@ func parseConfig(data []byte) (*Preprocessor, error) {
 			return nil, imageErrorf("image_processor is not a JSON object: %w", err)
 		}
 	}
+	class, err := className(keys)
+	if err != nil {
+		return nil, err
+	}
+	if slices.Contains(torchClasses, class) {
+		if p, ok, err := parseTorch(keys); ok || err != nil {
+			return p, err
+		}
+	}
 	for key, val := range keys {
 		if isNull(val) || slices.Contains(understood, key) || slices.Contains(inert, key) {
 			continue
@@ -87,10 +110,6 @@ func parseConfig(data []byte) (*Preprocessor, error) {
 		return nil, imageErrorf("%q: %.60s is not understood and may change pixels", key, val)
 	}
 
-	class, err := className(keys)
-	if err != nil {
-		return nil, err
-	}
 	name, fast := strings.CutSuffix(class, "Fast")
 	name = strings.TrimSuffix(name, "Pil") // transformers 5 calls the slow ones so
 	name = strings.TrimSuffix(strings.TrimSuffix(name, "ImageProcessor"), "FeatureExtractor")
@@ -114,6 +133,9 @@ func parseConfig(data []byte) (*Preprocessor, error) {
 	c.fast = fast
 	return c.build(f)
 }
+
+// torchClasses are those whose configurations are open_clip's or timm's, and none.
+var torchClasses = []string{"", "JinaCLIPImageProcessor", "TimmWrapperImageProcessor"}
 
 // className returns the name of the image processor's class; "" if there is none.
 func className(keys map[string]json.RawMessage) (class string, err error) {

@@ -29,6 +29,8 @@ type Preprocessor struct {
 	table    [3][256]float32
 	tiles    tiling
 	patches  patching
+	naflex   naflex
+	torch    *torchRule // the transforms of open_clip and timm; nil: those of transformers
 
 	// Donut's pictures are laid on a page.
 	page        sizeRule // its height and width
@@ -114,6 +116,10 @@ func (p *Preprocessor) layout(w, h int) (l layout) {
 		if fitW, fitH, err := t.fit(w, h); err == nil {
 			w, h = fitW, fitH
 		}
+	} else if p.naflex.side > 0 && p.doResize {
+		w, h = p.naflex.fit(w, h)
+	} else if p.torch != nil {
+		w, h = p.torch.fit(w, h)
 	} else if p.doResize {
 		rule := p.size
 		if p.cropPct > 0 { // ConvNext
@@ -139,8 +145,12 @@ func (p *Preprocessor) layout(w, h int) (l layout) {
 	}
 	if doCrop {
 		l.out = image.Pt(crop.width, crop.height)
-		l.win.Min.X, l.win.Max.X, l.offset.X = centre(w, crop.width)
-		l.win.Min.Y, l.win.Max.Y, l.offset.Y = centre(h, crop.height)
+		middle := centre
+		if p.torch != nil {
+			middle = p.torch.centre
+		}
+		l.win.Min.X, l.win.Max.X, l.offset.X = middle(w, crop.width)
+		l.win.Min.Y, l.win.Max.Y, l.offset.Y = middle(h, crop.height)
 	}
 	return l
 }
@@ -189,7 +199,7 @@ func turnClockwise(m *RGB) *RGB { return orient(m, 6) }
 
 // Picture returns what the model will see, before its samples are rescaled to numbers: turned, if
 // do_align_long_axis says so, resized, cropped and, where a crop or Donut's page is larger than the
-// picture, padded with black.
+// picture, padded.
 func (p *Preprocessor) Picture(img image.Image) (*RGB, error) {
 	m := new(RGB)
 	if err := p.pictureInto(m, img); err != nil {
@@ -234,10 +244,14 @@ func (p *Preprocessor) pictureInto(dst *RGB, img image.Image) error {
 	if err := p.scaleInto(part, m, l); err != nil {
 		return err
 	}
+	var fill [3]uint8 // black
+	if p.torch != nil {
+		fill = p.torch.fill
+	}
 	for y := range dst.Height {
 		row := dst.row(y)
 		for i := 0; i < len(row); i += 4 {
-			put(row[i:], 0, 0, 0, 255)
+			put(row[i:], fill[0], fill[1], fill[2], 255)
 		}
 	}
 	for y := range part.Height {
@@ -287,6 +301,10 @@ var pictures = sync.Pool{New: func() any { return new(RGB) }}
 func (p *Preprocessor) Preprocess(
 	ctx context.Context, imgs ...image.Image,
 ) (*tensor.Tensor, error) {
+	if p.naflex.side > 0 {
+		prepared, err := p.prepareNaFlex(ctx, imgs)
+		return prepared.Tensors["pixel_values"], err
+	}
 	if p.patches.side > 0 {
 		prepared, err := p.preparePatches(ctx, imgs)
 		return prepared.Tensors["pixel_values"], err

@@ -21,15 +21,16 @@ type classifyOptions struct {
 func newClassifyCommand(env *environment) *cobra.Command {
 	var o classifyOptions
 	cmd := &cobra.Command{
-		Use:   "classify IMAGE|DIR|GLOB|SHARD.tar|- LABEL...",
+		Use:   "classify IMAGE|DIR|GLOB|SHARD.tar|- [LABEL...]",
 		Short: "Pick the label that fits a picture best, without training",
 		Example: `  xpipe classify photo.jpg cat dog bird
   xpipe classify photo.jpg 'a cat asleep' 'a cat at play' --top 1
   xpipe classify 'photos/*.jpg' day night --out day.jsonl --resume`,
 		Long: `Prints each label with its probability, the best first. The model reads the
-label inside its own prompt, such as "a photo of a {}". A folder of two graphs
-without model.onnx has no trained scale of the scores: similarities are printed,
-and the lines have "score":"similarity".
+label inside its own prompt, such as "a photo of a {}". A model that was trained
+on classes of its own, such as timm's, takes no labels and prints those. A folder
+of two graphs without model.onnx has no trained scale of the scores: similarities
+are printed, and the lines have "score":"similarity".
 
 The first argument may stand for several pictures, a pattern in quotation marks;
 with --list FILE all arguments are labels.
@@ -42,9 +43,9 @@ that failed {"image","error"}.
 ` + resultsHelp + `
 
 ` + exitHelp,
-		Args: func(cmd *cobra.Command, args []string) error { return o.needs(1)(cmd, args) },
+		Args: func(cmd *cobra.Command, args []string) error { return o.needs(0)(cmd, args) },
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runClassify(cmd.Context(), env, o, args)
+			return runClassify(cmd, env, o, args)
 		},
 	}
 	o.modelOptions.addFlags(cmd, mini.CLIP)
@@ -53,7 +54,8 @@ that failed {"image","error"}.
 	return cmd
 }
 
-func runClassify(ctx context.Context, env *environment, o classifyOptions, args []string) error {
+func runClassify(cmd *cobra.Command, env *environment, o classifyOptions, args []string) error {
+	ctx := cmd.Context()
 	if o.top < 0 {
 		return api.Usagef("--top must be 0 or more")
 	}
@@ -61,22 +63,42 @@ func runClassify(ctx context.Context, env *environment, o classifyOptions, args 
 		return err
 	}
 	pictures, labels := o.split(args)
-	if err := checkTexts("classify", "label", labels); err != nil {
-		return err
+	if len(labels) > 0 {
+		if err := checkTexts("classify", "label", labels); err != nil {
+			return err
+		}
+		env.hintAlone("label", len(labels), 1)
 	}
-	env.hintAlone("label", len(labels), 1)
+	lines := len(labels)
+	var p *pipeline.Pipeline
+	defer func() { p.Close() }()
+	if lines == 0 { // only the model tells whether that is enough, and how many it has
+		var err error
+		if p, err = o.open(ctx, env); err != nil {
+			return err
+		}
+		own, err := p.Classes()
+		if err != nil && p.Abilities().Match {
+			err = usageOf(cmd, "classify needs LABEL")
+		}
+		if err != nil {
+			return err
+		}
+		lines = len(own)
+	}
 	found, err := o.find(env, pictures)
 	if err != nil {
 		return err
 	}
-	p, err := o.open(ctx, env)
-	if err != nil {
-		return err
+	if p == nil {
+		if p, err = o.open(ctx, env); err != nil {
+			return err
+		}
 	}
-	defer p.Close()
-	lines := len(labels)
 	settings := o.settings()
-	settings.SetList("labels", labels)
+	if len(labels) > 0 {
+		settings.SetList("labels", labels)
+	}
 	if o.top > 0 && o.top < lines {
 		lines = o.top
 		settings["top"] = o.top

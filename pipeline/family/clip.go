@@ -2,12 +2,10 @@ package family
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"image"
 	"math"
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/crossattn/xpipe/fallback/attention"
@@ -37,8 +35,44 @@ var clipRow = Family{
 		Manifest: func(c models.Config) map[string]any {
 			return dual(c, 64, "sigmoid", "max_length", "This is a photo of {}.")
 		},
+	}, {
+		Type: "siglip2", Family: CLIP, Forms: dualForms, // NaFlex; others call themselves siglip
+		Manifest: func(c models.Config) map[string]any {
+			return dual(c, 64, "sigmoid", "max_length", "This is a photo of {}.")
+		},
+	}, {
+		Type: "chinese_clip", Family: CLIP, Forms: dualForms,
+		Manifest: func(c models.Config) map[string]any {
+			return dual(c, 512, "softmax", "longest", "一张{}的照片")
+		},
+	}, {
+		Type: "jina_clip", Family: CLIP, Forms: dualForms,
+		Manifest: func(c models.Config) map[string]any {
+			return dual(c, 0, "softmax", "masked", "a photo of a {}")
+		},
+	}, {
+		Type: models.OpenCLIPType, Family: CLIP, Forms: dualForms, Manifest: openCLIPManifest,
+		Folders: []string{"textual", "visual"},
+		Roles: map[string]string{
+			"visual/model": graph.VisionEncoder, "textual/model": graph.TextEncoder,
+		},
 	}},
 	Open: openCLIP,
+}
+
+// openCLIPManifest returns the keys of xpipe.json for a model of open_clip, in whose configurations
+// a bias of the logits means SigLIP.
+func openCLIPManifest(c models.Config) map[string]any {
+	c.TextConfig.MaxPositions = c.Text.ContextLength
+	m := dual(c, 77, "softmax", "max_length", "a photo of a {}")
+	if c.InitLogitBias != nil {
+		m = dual(c, 77, "sigmoid", "max_length", "This is a photo of {}.")
+	}
+	m["text_cleaning"] = cleanSpaces
+	if clean := c.Text.TokenizerKwargs.Clean; clean == cleanCanonical {
+		m["text_cleaning"] = clean
+	}
+	return m
 }
 
 // dual returns the keys of xpipe.json for a model with two encoders. positions is transformers'
@@ -68,11 +102,7 @@ type clip struct {
 	scale, bias  float64
 	scaled       bool // scale and bias are known
 	sigmoid      bool
-	texts        Texts
-	padTo        int   // tokens that every text is padded to; 0: the longest of a batch
-	pad          int64 // the id that pads texts, on the right; SigLIP attends to it
-	noPad        error // why there is no such id; nil where there is one
-	maxText      int   // tokens that longer texts are cut to; 0: none is cut
+	words        dualTexts
 
 	last struct { // texts that were compared last, with their embeddings
 		sync.Mutex
@@ -85,6 +115,7 @@ type clip struct {
 type tower struct {
 	graph      *graph.Graph
 	output     string
+	single     bool              // the graph takes one row at a time
 	projection *graph.Projection // nil where the output is in the common space already
 	// rest are placeholders for the other tower's inputs, where both are in one graph.
 	rest map[string]*tensor.Tensor
@@ -96,20 +127,16 @@ const (
 )
 
 func openCLIP(o *graph.Opener, c *Config) (Model, error) {
-	m := &clip{texts: c.Texts, maxText: o.Bundle.Limits["max_text"]}
+	m := &clip{}
 	var manifest struct {
-		Scores      string `json:"scores"`       // softmax or sigmoid
-		TextPadding string `json:"text_padding"` // longest or max_length
+		Scores string `json:"scores"` // softmax or sigmoid
 	}
 	if err := o.Bundle.JSON(models.ManifestName, &manifest); err != nil {
 		return nil, err
 	}
 	m.sigmoid = manifest.Scores == "sigmoid"
-	if manifest.TextPadding == "max_length" {
-		m.padTo = m.maxText
-	}
 	var err error
-	if m.pad, m.noPad, err = padID(o.Bundle, c.Texts, m.sigmoid); err != nil {
+	if m.words, err = openDualTexts(o.Bundle, c.Texts, m.sigmoid); err != nil {
 		return nil, err
 	}
 	if err := m.loadWeights(o.Bundle); err != nil {
@@ -122,12 +149,13 @@ func openCLIP(o *graph.Opener, c *Config) (Model, error) {
 	if whole != nil && whole.HasOutput(logitsPerImage) {
 		m.joint = whole
 	}
-	if err := m.openTower(o, &m.vision, graph.VisionEncoder, graph.ImageEmbeds, whole); err != nil {
+	if err := m.openTower(o, &m.vision, graph.VisionEncoder, imageNames, whole); err != nil {
 		return nil, err
 	}
-	if err := m.openTower(o, &m.text, graph.TextEncoder, textEmbeds, whole); err != nil {
+	if err := m.openTower(o, &m.text, graph.TextEncoder, textNames, whole); err != nil {
 		return nil, err
 	}
+	m.words.fit(m.text.graph)
 	if whole != nil {
 		err = m.standIn(o.Context(), c, whole)
 	}
@@ -146,7 +174,7 @@ func (m *clip) standIn(ctx context.Context, c *Config, whole *graph.Graph) error
 	if err != nil {
 		return err
 	}
-	word, err := m.textInputs(whole, []string{"a"})
+	word, err := m.words.inputs(whole, []string{"a"})
 	if err != nil {
 		return err
 	}
@@ -192,9 +220,23 @@ func (m *clip) loadWeights(bundle *models.Bundle) error {
 	return nil
 }
 
+// What transformers and transformers.js call a tower's input and its embedding; Jina-CLIP's graphs
+// have the second name for that.
+var (
+	imageNames = towerNames{graph.PixelValues, []string{graph.ImageEmbeds, "image_embeddings"}}
+	textNames  = towerNames{graph.InputIDs, []string{textEmbeds, "text_embeddings"}}
+)
+
+type towerNames struct {
+	input  string
+	embeds []string
+}
+
 // openTower opens the graph of a role, or takes the whole model where the role has none of its
-// own. embeds is the output's name in graphs with the projection inside.
-func (m *clip) openTower(o *graph.Opener, t *tower, role, embeds string, whole *graph.Graph) error {
+// own.
+func (m *clip) openTower(
+	o *graph.Opener, t *tower, role string, names towerNames, whole *graph.Graph,
+) error {
 	t.graph = whole
 	if whole == nil || o.Bundle.Has(role) {
 		var err error
@@ -202,36 +244,86 @@ func (m *clip) openTower(o *graph.Opener, t *tower, role, embeds string, whole *
 			return err
 		}
 	}
+	if err := nameInput(t.graph, names.input); err != nil {
+		return err
+	}
+	for _, in := range t.graph.Inputs() {
+		t.single = t.single || in.Name == names.input && len(in.Shape) > 0 && in.Shape[0] == 1
+	}
 	// States before the projection cannot be compared. SigLIP has no projection for pictures, and
 	// the one for texts is inside graphs whose output has transformers' name.
-	outputs := []string{embeds}
+	outputs := names.embeds
 	if t.projection != nil || m.sigmoid && t == &m.vision {
-		outputs = append(outputs, graph.PooledOutput)
+		outputs = append(slices.Clone(outputs), graph.PooledOutput)
 	}
 	if t.projection != nil || m.sigmoid {
-		outputs = append(outputs, "pooler_output")
+		outputs = append(slices.Clone(outputs), poolerOutput)
 	}
 	for _, name := range outputs {
 		if t.graph.HasOutput(name) {
-			if t.output = name; name == embeds {
+			if t.output = name; slices.Contains(names.embeds, name) {
 				t.projection = nil
 			}
 			return nil
 		}
 	}
-	return fmt.Errorf("%w: the graph of %s gives none of %v, and nothing projects what it gives",
-		graph.ErrBundle, role, outputs)
+	if t.graph != whole {
+		if t.output = onlyVector(t.graph); t.output != "" {
+			t.projection = nil
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: the graph of %s gives none of %v and nothing else that is one vector a "+
+		"row, and nothing projects what it gives: %v",
+		graph.ErrBundle, role, outputs, t.graph.Outputs())
+}
+
+const poolerOutput = "pooler_output"
+
+// nameInput gives the input for pixels or ids its usual name. Other tools have others, such as
+// open_clip's image and text: it is the only one of floats, or of integers, that is no mask.
+func nameInput(g *graph.Graph, usual string) error {
+	if g.HasInput(usual) {
+		return nil
+	}
+	var fit []string
+	for _, in := range g.Inputs() {
+		isFloat := in.DType != tensor.Int64 && in.DType != tensor.Int32
+		if isFloat == (usual == graph.PixelValues) && in.Name != graph.AttentionMask {
+			fit = append(fit, in.Name)
+		}
+	}
+	if len(fit) != 1 {
+		return fmt.Errorf("%w: the graph %s has no input %q, and which of its inputs is meant is "+
+			"not clear: %v", graph.ErrBundle, g.Role, usual, g.Inputs())
+	}
+	g.Rename(map[string]string{fit[0]: usual})
+	return nil
+}
+
+// onlyVector returns the name of the one output that is [B,E], whatever it is called; "" where
+// there is none, or several, or where it is transformers' name for a state before the projection.
+func onlyVector(g *graph.Graph) string {
+	var name string
+	outputs := g.Outputs()
+	for _, out := range outputs {
+		unknown := out.Shape == nil && len(outputs) == 1
+		if len(out.Shape) != 2 && !unknown {
+			continue
+		}
+		if name != "" || out.Name == poolerOutput || out.Name == graph.PooledOutput {
+			return ""
+		}
+		name = out.Name
+	}
+	return name
 }
 
 // embed returns L2-normalised rows [B,E] for an input of B rows.
 func (t *tower) embed(
 	ctx context.Context, rows int, given map[string]*tensor.Tensor,
 ) (*tensor.Tensor, error) {
-	in, err := t.graph.Feed(given, t.rest)
-	if err != nil {
-		return nil, err
-	}
-	pooled, err := t.graph.RunOne(ctx, in, t.output, rows, -1)
+	pooled, err := t.pool(ctx, rows, given)
 	if err != nil {
 		return nil, err
 	}
@@ -243,79 +335,34 @@ func (t *tower) embed(
 	return graph.Normalized(pooled)
 }
 
-// padID returns the id of the token that pads texts, by transformers' rules: special_tokens_map.json
-// names it, where it is read, else tokenizer_config.json; where neither says anything, the class of
-// the tokenizer does, or for one of no class of its own the padding of tokenizer.json. none says
-// why there is no such token, for texts that need it.
-func padID(bundle *models.Bundle, texts Texts, sigmoid bool) (id int64, none, err error) {
-	const configName, mapName = "tokenizer_config.json", "special_tokens_map.json"
-	var config struct {
-		Class string          `json:"tokenizer_class"`
-		Pad   json.RawMessage `json:"pad_token"` // the token, or an object with its content
-		Added json.RawMessage `json:"added_tokens_decoder"`
-	}
-	config.Class = "CLIPTokenizer"
-	if sigmoid {
-		config.Class = "SiglipTokenizer"
-	}
-	if err := bundle.JSON(configName, &config); ignoreMissing(err) != nil {
-		return 0, nil, err
-	}
-	pad, source := config.Pad, configName
-	if config.Added == nil {
-		var special struct {
-			Pad json.RawMessage `json:"pad_token"`
+// pool returns the graph's output [B,D] for an input of B rows, which a graph that takes one row at
+// a time gets one by one.
+func (t *tower) pool(
+	ctx context.Context, rows int, given map[string]*tensor.Tensor,
+) (*tensor.Tensor, error) {
+	if !t.single || rows == 1 {
+		in, err := t.graph.Feed(given, t.rest)
+		if err != nil {
+			return nil, err
 		}
-		if err := bundle.JSON(mapName, &special); ignoreMissing(err) != nil {
-			return 0, nil, err
-		}
-		if special.Pad != nil {
-			pad, source = special.Pad, mapName
-		}
+		return t.graph.RunOne(ctx, in, t.output, rows, -1)
 	}
-	var token string
-	switch {
-	case pad == nil:
-		source = "the class " + config.Class
-		if token = classPads[strings.TrimSuffix(config.Class, "Fast")]; token == "" {
-			var file struct {
-				Padding struct {
-					Token string `json:"pad_token"`
-				} `json:"padding"`
+	each := make([]*tensor.Tensor, rows)
+	for i := range each {
+		one := map[string]*tensor.Tensor{}
+		for name, all := range given {
+			row, err := all.Slice(i, i+1)
+			if err != nil {
+				return nil, err
 			}
-			source = "tokenizer.json"
-			if err := bundle.JSON(source, &file); err != nil {
-				return 0, nil, err
-			}
-			token = file.Padding.Token
+			one[name] = row
 		}
-	case string(pad) == "null":
-	case json.Unmarshal(pad, &token) != nil:
-		var object struct {
-			Content string `json:"content"`
+		var err error
+		if each[i], err = t.pool(ctx, 1, one); err != nil {
+			return nil, err
 		}
-		if err := json.Unmarshal(pad, &object); err != nil {
-			return 0, nil, fmt.Errorf("%w: %s has no usable pad_token", graph.ErrBundle, source)
-		}
-		token = object.Content
 	}
-	if token == "" {
-		return 0, fmt.Errorf("%w: %s names no pad_token, and texts of different lengths need one",
-			graph.ErrBundle, source), nil
-	}
-	id, ok := texts.TokenToID(token)
-	if !ok {
-		return 0, fmt.Errorf("%w: tokenizer.json has no token %q, which %s pads with",
-			graph.ErrBundle, token, source), nil
-	}
-	return id, nil, nil
-}
-
-// classPads are the tokens that tokenizers of transformers pad with where no file says so.
-var classPads = map[string]string{
-	"CLIPTokenizer": "<|endoftext|>", "SiglipTokenizer": "</s>", "GemmaTokenizer": "<pad>",
-	"T5Tokenizer": "<pad>", "XLMRobertaTokenizer": "<pad>", "RobertaTokenizer": "<pad>",
-	"BertTokenizer": "[PAD]",
+	return graph.Stack(each)
 }
 
 // EmbedMedia embeds pictures.
@@ -324,62 +371,26 @@ func (m *clip) EmbedMedia(ctx context.Context, prepared media.Prepared) (*tensor
 	return embeds, graph.Misfit(err)
 }
 
+// ReadText returns the ids of a text as the text tower gets them, without padding.
+func (m *clip) ReadText(text string) ([]int64, error) { return m.words.read(text) }
+
 // EmbedTexts embeds texts; those longer than the model's positions lose their end.
 func (m *clip) EmbedTexts(ctx context.Context, texts []string) (*tensor.Tensor, error) {
-	in, err := m.textInputs(m.text.graph, texts)
+	if m.words.alone && len(texts) > 1 {
+		rows := make([]*tensor.Tensor, len(texts))
+		for i := range texts {
+			var err error
+			if rows[i], err = m.EmbedTexts(ctx, texts[i:i+1]); err != nil {
+				return nil, err
+			}
+		}
+		return graph.Stack(rows)
+	}
+	in, err := m.words.inputs(m.text.graph, texts)
 	if err != nil {
 		return nil, err
 	}
 	return m.text.embed(ctx, len(texts), in)
-}
-
-// textInputs returns the graph's inputs for texts: input_ids [B,T] and, where it takes one,
-// attention_mask [B,T].
-func (m *clip) textInputs(g *graph.Graph, texts []string) (map[string]*tensor.Tensor, error) {
-	ids, mask, err := m.tokens(texts)
-	if err != nil {
-		return nil, err
-	}
-	in := map[string]*tensor.Tensor{graph.InputIDs: ids}
-	if g.HasInput(graph.AttentionMask) {
-		in[graph.AttentionMask] = mask
-	}
-	return in, nil
-}
-
-// tokens returns ids [B,T], padded on the right, and the mask [B,T] of the tokens to attend to: all
-// of them, padding included, where the model wants texts of one length. Texts longer than the
-// model's positions lose their end, as in the reference.
-func (m *clip) tokens(texts []string) (ids, mask *tensor.Tensor, err error) {
-	rows, err := m.texts.ReadAll(0, texts, truncated(m.maxText)...)
-	if err != nil {
-		return nil, nil, err
-	}
-	longest := m.padTo
-	for i, row := range rows {
-		if len(row) == 0 {
-			return nil, nil, fmt.Errorf("%w: nothing of %q is left after tokenizing",
-				graph.ErrPrompt, texts[i])
-		}
-		longest = max(longest, len(row))
-	}
-	padded := make([]int64, 0, len(texts)*longest)
-	lengths := make([]int, len(rows))
-	for i, row := range rows {
-		if len(row) < longest && m.noPad != nil {
-			return nil, nil, m.noPad
-		}
-		padded = append(padded, row...)
-		padded = append(padded, slices.Repeat([]int64{m.pad}, longest-len(row))...)
-		if lengths[i] = len(row); m.padTo > 0 {
-			lengths[i] = longest
-		}
-	}
-	if ids, err = tensor.New([]int{len(texts), longest}, padded); err != nil {
-		return nil, nil, err
-	}
-	mask, err = graph.Mask(lengths, longest)
-	return ids, mask, err
 }
 
 // Match compares each text's embedding with the picture's.
@@ -457,8 +468,8 @@ func (m *clip) judge(
 	return matches, nil
 }
 
-// words returns EmbedTexts of the texts of Match, which are often those of the picture before.
-func (m *clip) words(ctx context.Context, texts []string) (*tensor.Tensor, error) {
+// embedWords returns EmbedTexts of the texts of Match, which are often those of the picture before.
+func (m *clip) embedWords(ctx context.Context, texts []string) (*tensor.Tensor, error) {
 	m.last.Lock()
 	embeds := m.last.embeds
 	same := embeds != nil && slices.Equal(m.last.texts, texts)
@@ -484,10 +495,10 @@ func (m *clip) compare(
 		if images, err = m.EmbedMedia(ctx, prepared); err != nil {
 			return nil, nil, nil, err
 		}
-		words, err = m.words(ctx, texts)
+		words, err = m.embedWords(ctx, texts)
 		return images, words, nil, err
 	}
-	in, err := m.textInputs(m.joint, texts)
+	in, err := m.words.inputs(m.joint, texts)
 	if err != nil {
 		return nil, nil, nil, err
 	}

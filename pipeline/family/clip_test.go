@@ -89,7 +89,8 @@ func TestPadID(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		id, none, err := padID(bundle, Texts{Tokenizer: tokenizer}, c.sigmoid)
+		words, err := openDualTexts(bundle, Texts{Tokenizer: tokenizer}, c.sigmoid)
+		id, none := words.pad, words.noPad
 		says := func(err error, part string) bool {
 			if part == "" {
 				return err == nil

@@ -29,6 +29,8 @@ type Family struct {
 	// Open opens a model's graphs. The Opener closes them. Errors wrap graph.ErrBundle or are those
 	// of the engine.
 	Open func(*graph.Opener, *Config) (Model, error)
+	// Wordless models have no texts, and no tokenizer.
+	Wordless bool
 }
 
 // Table is a list of families. A program that wants only some of them opens its Pipeline with
@@ -223,6 +225,26 @@ type Embedder interface {
 	// EmbedMedia and EmbedTexts return L2-normalised rows [B,E].
 	EmbedMedia(ctx context.Context, prepared media.Prepared) (*tensor.Tensor, error)
 	EmbedTexts(ctx context.Context, texts []string) (*tensor.Tensor, error)
+}
+
+// TextReader is a model that does not read texts as the tokenizer alone does.
+type TextReader interface {
+	Model
+	// ReadText returns the ids of a text as the graphs get them, without padding.
+	ReadText(text string) ([]int64, error)
+}
+
+// Classifier tells the classes of its own that it was trained on.
+type Classifier interface {
+	Model
+	// Classes returns their names; the error wraps graph.ErrUnsupported where they are not known,
+	// or there are none.
+	Classes() ([]string, error)
+	// Embeds reports whether the model can embed pictures, as its methods of an Embedder do.
+	Embeds() bool
+	// Scores returns the logits [N,C] of the classes; the error wraps graph.ErrUnsupported where
+	// there are none.
+	Scores(ctx context.Context, prepared media.Prepared) (*tensor.Tensor, error)
 }
 
 // Attender is a model whose attention leads to the picture.

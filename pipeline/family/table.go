@@ -10,6 +10,7 @@ var Families = Table{
 	flamingoRow,
 	lxmertRow,
 	clipRow,
+	imageRow,
 	textRow,
 	llavaRow,
 }

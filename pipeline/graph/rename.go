@@ -80,6 +80,9 @@ type renamed struct {
 	own             map[string]string // the session's own names by the usual ones
 }
 
+// Rename gives inputs and outputs of the graph other names, by their own.
+func (g *Graph) Rename(names map[string]string) { g.Session = rename(g.Session, names) }
+
 func rename(session engine.Session, usual map[string]string) engine.Session {
 	r := &renamed{Session: session, own: map[string]string{}}
 	for own, to := range usual {
