@@ -43,7 +43,10 @@ func (e *Engine) Open(
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", source.Name, err)
 	}
-	s, err := e.open(ctx, graph, place, opts)
+	s, err := e.open(ctx, graph, place, opts, highest(opts))
+	if err != nil && optimizerFails(err) {
+		s, err = e.open(ctx, graph, place, opts, onnxruntime.GraphOptimizationLevelEnableBasic)
+	}
 	if err != nil {
 		place.cleanup()
 		return nil, fmt.Errorf("opening %s: %w", source.Name, err)
@@ -51,8 +54,24 @@ func (e *Engine) Open(
 	return s, nil
 }
 
+// highest is the level of optimisation that options ask for.
+func highest(opts engine.Options) onnxruntime.GraphOptimizationLevel {
+	if opts.NoFusion {
+		return onnxruntime.GraphOptimizationLevelDisableAll
+	}
+	return onnxruntime.GraphOptimizationLevelEnableAll
+}
+
+// optimizerFails reports whether a graph could not be opened because of the optimizer: up to 1.27
+// it inserts casts into float16 graphs and then does not find them
+// (github.com/microsoft/onnxruntime/issues/26717). Such a graph opens without its fusions.
+func optimizerFails(err error) bool {
+	return strings.Contains(err.Error(), "InsertedPrecisionFreeCast_")
+}
+
 func (e *Engine) open(
 	ctx context.Context, graph []byte, place externalPlace, opts engine.Options,
+	level onnxruntime.GraphOptimizationLevel,
 ) (*session, error) {
 	// CUDA and what builds on it install handlers of their own for the signals by which Go stops
 	// goroutines and reports crashes.
@@ -64,7 +83,7 @@ func (e *Engine) open(
 		return nil, fmt.Errorf("%w: %w", engine.ErrEngine, err)
 	}
 	defer o.Destroy()
-	if err := e.configure(o, place.folder, opts); err != nil {
+	if err := e.configure(o, place.folder, opts, level); err != nil {
 		return nil, fmt.Errorf("%w: %w", engine.ErrEngine, err)
 	}
 	if err := e.addProvider(o, opts); err != nil {
@@ -99,6 +118,7 @@ func saveSignals() (restore func()) {
 // configure sets everything but the provider.
 func (e *Engine) configure(
 	o *onnxruntime.SessionOptions, folder string, opts engine.Options,
+	level onnxruntime.GraphOptimizationLevel,
 ) error {
 	if opts.Threads < 0 {
 		return fmt.Errorf("%d threads", opts.Threads)
@@ -106,10 +126,6 @@ func (e *Engine) configure(
 	threads := opts.Threads
 	if threads == 0 {
 		threads = runtime.GOMAXPROCS(0)
-	}
-	level := onnxruntime.GraphOptimizationLevel(onnxruntime.GraphOptimizationLevelEnableAll)
-	if opts.NoFusion {
-		level = onnxruntime.GraphOptimizationLevelDisableAll
 	}
 	for _, set := range []func() error{
 		func() error { return o.SetIntraOpNumThreads(threads) },

@@ -22,6 +22,9 @@ func (p *Preprocessor) Prepare(ctx context.Context, items []media.Item) (media.P
 		}
 		pictures[i], rows[i] = picture.Image, [2]int{i, i + 1}
 	}
+	if p.ops.there {
+		return p.prepareOperations(ctx, pictures)
+	}
 	if p.patches.side > 0 {
 		return p.preparePatches(ctx, pictures)
 	}

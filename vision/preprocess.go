@@ -29,6 +29,7 @@ type Preprocessor struct {
 	table    [3][256]float32
 	tiles    tiling
 	patches  patching
+	ops      operations
 
 	// Donut's pictures are laid on a page.
 	page        sizeRule // its height and width
@@ -287,6 +288,10 @@ var pictures = sync.Pool{New: func() any { return new(RGB) }}
 func (p *Preprocessor) Preprocess(
 	ctx context.Context, imgs ...image.Image,
 ) (*tensor.Tensor, error) {
+	if p.ops.there {
+		prepared, err := p.prepareOperations(ctx, imgs)
+		return prepared.Tensors["pixel_values"], err
+	}
 	if p.patches.side > 0 {
 		prepared, err := p.preparePatches(ctx, imgs)
 		return prepared.Tensors["pixel_values"], err

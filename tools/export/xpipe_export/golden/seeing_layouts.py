@@ -1,0 +1,287 @@
+"""python -m xpipe_export.golden.seeing_layouts [--out DIR] [--only NAME ...]: models that see, one
+folder a kind, as transformers.js lays them out, with the ids that PyTorch's generate gives and, for
+files of other types, those that ONNX Runtime gives on the same files.
+
+Tiny seeded models of the real classes; decoders.py has the first of them, and most helpers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+import transformers as tf
+from PIL import Image
+from torch import nn
+
+from ..families import causal
+from ..graph import GraphSpec
+from . import blip_family, core, decoders, tokens
+from .decoders import NEW, Tiles, clean, configurations, greedy, llama, positions_in_order, say, three_graphs
+from .encdec_layouts import variant
+
+DOCLING = ("{% for message in messages %}{{ '<|start_of_role|>' + message['role'] + '<|end_of_role|>' }}"
+           "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in message['content'] %}"
+           "{% if part['type'] == 'text' %}{{ part['text'] }}{% elif part['type'] == 'image' %}{{ '<image>' }}{% endif %}"
+           "{% endfor %}{% endif %}{{ '<|end_of_text|>\n' }}{% endfor %}"
+           "{% if add_generation_prompt %}{{ '<|start_of_role|>assistant<|end_of_role|>' }}{% endif %}")
+
+# pictures by the names of testdata/families/images; NAME@WxH is its upper left part
+SHAPES = ["figure0.png", "figure1.png", "figure2.png", "figure2.png@96x14", "figure1.png@9x71", "figure0.png@6x5"]
+
+
+def picture(images: list[Path], name: str) -> Image.Image:
+    file, _, size = name.partition("@")
+    made = Image.open(next(i for i in images if i.name == file)).convert("RGB")
+    return made.crop((0, 0, *map(int, size.split("x")))) if size else made
+
+
+STEP = 0.1
+"""Logits of quantised graphs that are nearer than this may be swapped by another engine."""
+
+
+class Graphs:
+    """A folder's three graphs on ONNX Runtime, decoded greedily from a processor's inputs."""
+
+    def __init__(self, folder: Path, suffix: str, image_token: int, first: int = 0):
+        self.token, self.first = image_token, first
+        self.vision, self.embed, self.decoder = (
+            self.session(folder / "onnx" / f"{n}{suffix}.onnx")
+            for n in ("vision_encoder", "embed_tokens", "decoder_model_merged"))
+
+    @staticmethod
+    def session(path: Path) -> ort.InferenceSession:
+        # the default level cannot open some float16 files (microsoft/onnxruntime#26717), none no others
+        for level in (ort.GraphOptimizationLevel.ORT_ENABLE_ALL, ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+                      ort.GraphOptimizationLevel.ORT_DISABLE_ALL):
+            options = ort.SessionOptions()
+            options.graph_optimization_level, options.log_severity_level = level, 4
+            try:
+                return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            except ort.capi.onnxruntime_pybind11_state.Fail as e:
+                error = e
+        raise error
+
+    @staticmethod
+    def feed(session: ort.InferenceSession, given: dict) -> dict:
+        kinds = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(int64)": np.int64, "tensor(bool)": bool}
+        return {i.name: np.asarray(given[i.name]).astype(kinds[i.type]) for i in session.get_inputs()}
+
+    def features(self, pixels: list[dict]) -> np.ndarray:
+        rows = [self.vision.run(["image_features"], self.feed(self.vision, p))[0] for p in pixels]
+        return np.concatenate([r.reshape(-1, r.shape[-1]) for r in rows]).astype(np.float32)
+
+    def greedy(self, ids: list[int], pixels: list[dict], ends: list[int], places: np.ndarray | None = None) -> tuple[list, list]:
+        embeds = self.embed.run(None, {"input_ids": np.array([ids])})[0].astype(np.float32)
+        if pixels:
+            embeds[0, np.array(ids) == self.token] = self.features(pixels)
+        past = {}
+        for i in self.decoder.get_inputs():
+            if i.name.startswith("past"):
+                kind = np.float16 if "16" in i.type else np.float32
+                past[i.name] = np.zeros([d if isinstance(d, int) else 1 if k == 0 else 0 for k, d in enumerate(i.shape)], kind)
+        names, new, gaps, at = [o.name for o in self.decoder.get_outputs()], [], [], 0
+        for _ in range(NEW):
+            length = embeds.shape[1]
+            position = np.arange(at, at + length)[None] + self.first
+            if places is not None:
+                position = places if at == 0 else np.full((3, 1, 1), places.max() + 1 + at - len(ids))
+            at += length
+            out = dict(zip(names, self.decoder.run(None, self.feed(self.decoder, past | {
+                "inputs_embeds": embeds, "attention_mask": np.ones((1, at)), "position_ids": position, "num_logits_to_keep": 1}))))
+            past = {n: out[n.replace("past_key_values", "present").replace("past_conv", "present_conv")] for n in past}
+            last = out["logits"][0, -1].astype(np.float64)
+            best = np.sort(last)
+            gaps.append(best[-1] - best[-2])
+            new.append(int(last.argmax()))
+            if new[-1] in ends:
+                return new[:-1], gaps
+            embeds = self.embed.run(None, {"input_ids": np.array([new[-1:]])})[0].astype(np.float32)
+        return new, gaps
+
+
+class Rows:
+    """Prompts with pictures, and what PyTorch writes for them."""
+
+    def __init__(self, model, processor, images: list[Path]):
+        self.model, self.processor, self.images = model, processor, images
+        self.rows, self.given, self.gaps = [], [], []
+
+    def add(self, text: str, which: list[str], **row) -> None:
+        pictures = [picture(self.images, n) for n in which]
+        given = self.inputs(text, pictures)
+        ids = given.pop("input_ids")[0].tolist()
+        extra = {k: v for k, v in given.items() if k != "attention_mask"}
+        new, gap = self.generate(ids, extra)
+        self.rows.append(row | {"images": which, "text": text, "input_ids": ids, "ids": new})
+        self.gaps.append(gap)
+        # each picture for itself, as the graphs take them
+        self.given.append([self.pixels(text, p) for p in pictures])
+
+    def inputs(self, text, pictures) -> dict:
+        return dict(self.processor(text=[text], images=pictures or None, return_tensors="pt"))
+
+    def generate(self, ids: list[int], extra: dict) -> tuple[list[int], float]:
+        return greedy(self.model, ids, **extra)
+
+    def pixels(self, text: str, alone: Image.Image) -> dict:
+        return {k: v.numpy() for k, v in self.processor.image_processor([alone], return_tensors="pt").items()
+                if isinstance(v, torch.Tensor)}
+
+    def talk(self, chats: list) -> None:
+        for chat, which in chats:
+            self.add(self.processor.apply_chat_template(chat, add_generation_prompt=True), which, messages=chat)
+
+    def check(self) -> None:
+        dull = sum(len(set(r["ids"])) < 4 for r in self.rows)
+        if min(self.gaps) < core.MIN_GAP or dull > 1:
+            raise core.Unsuitable(f"gap {min(self.gaps):.2g}, {dull} dull")
+        if len({tuple(r["ids"]) for r in self.rows}) < len(self.rows):
+            raise core.Unsuitable("rows alike")
+
+    def of_variants(self, folder: Path, kinds: list[str], token: int, first: int = 0, places=None) -> dict:
+        """Write files of other types, and what ONNX Runtime makes of them."""
+        end = self.model.generation_config.eos_token_id
+        ends = end if isinstance(end, list) else [end]
+        made = {}
+        for kind in ["", *kinds]:
+            if kind:
+                store(folder, kind)
+            graphs = Graphs(folder, f"_{kind}" if kind else "", token, first)
+            written = [graphs.greedy(r["input_ids"], p, ends, places and places(r["input_ids"], p))
+                       for r, p in zip(self.rows, self.given)]
+            if kind == "quantized":
+                # A difference in the last bit may turn a whole step of an activation: only what comes before a near
+                # tie is the same everywhere.
+                written = [(new[:next((i for i, g in enumerate(gaps) if g < STEP), NEW)], np.inf) for new, gaps in written]
+                if sum(len(w[0]) for w in written) < 3 * len(written):
+                    raise core.Unsuitable("quantized: near ties")
+            else:
+                written = [(new, min(gaps)) for new, gaps in written]
+            if not kind and [w[0] for w in written] != [r["ids"] for r in self.rows]:
+                raise RuntimeError(f"ONNX Runtime differs from PyTorch: {written} {self.rows}")
+            if min(w[1] for w in written) < core.MIN_GAP:
+                raise core.Unsuitable(f"{kind}: gap {min(w[1] for w in written):.2g}")
+            made[kind] = [w[0] for w in written]
+        del made[""]
+        return made
+
+
+def store(folder: Path, kind: str) -> None:
+    """Write every graph of a folder as another type, as transformers.js' scripts do."""
+    for path in sorted((folder / "onnx").glob("*.onnx")):
+        if any(path.stem.endswith(f"_{k}") for k in ("fp16", "quantized", "q4", "q4f16")):
+            continue
+        target = path.with_name(f"{path.stem}_{kind}.onnx")
+        if kind == "q4f16":
+            variant("q4", path, target)
+            variant("fp16", target, target)
+        else:
+            variant(kind, path, target)
+
+
+def whole(tokenizer) -> int:
+    """The vocabulary in whole blocks: onnxruntime 1.24.4 sums the last columns of an 8-bit product wrongly where
+    they are no whole block (AMX)."""
+    return -(-len(tokenizer) // 64) * 64
+
+
+VARIANTS = ["fp16", "quantized", "q4", "q4f16"]
+
+
+def tiled(seed: int, work: Path, folder: Path, smol: bool) -> dict:
+    """SmolVLM (smol), or SmolDocling and granite-docling: Idefics3 with DocTags."""
+    places = [f"<row_{r}_col_{c}>" for r in range(1, 7) for c in range(1, 7)]
+    if smol:
+        extra, template, end = ["<|im_start|>", "<fake_token_around_image>", "<image>", "<end_of_utterance>", "<global-img>", *places], decoders.SMOLVLM, "<end_of_utterance>"
+    else:
+        extra = ["<|start_of_role|>", "<|end_of_role|>", "<|end_of_text|>", "<global-img>", *places,
+                 "<doctag>", "</doctag>", "<text>", "</text>", "<otsl>", "</otsl>", "<fcel>", "<nl>",
+                 *(f"<loc_{i}>" for i in range(0, 501, 25))]
+        template, end = DOCLING, "<|end_of_text|>"
+    tokenizer = tokens.llama(extra=extra)
+    size = {"size": {"longest_edge": 96 if smol else 64}, "max_image_size": {"longest_edge": 32}}
+    if smol:
+        processor = tf.SmolVLMProcessor(tf.SmolVLMImageProcessor(**size), tokenizer, tf.SmolVLMVideoProcessor(**size),
+                                        image_seq_len=4, chat_template=template)
+    else:
+        processor = tf.Idefics3Processor(tf.Idefics3ImageProcessor(**size), tokenizer, image_seq_len=4, chat_template=template)
+    image = tokenizer.convert_tokens_to_ids("<image>")
+    kind = tf.SmolVLMConfig if smol else tf.Idefics3Config
+    config = kind(
+        vision_config={"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
+                       "image_size": 32, "patch_size": 8},
+        text_config=llama(tokenizer, head_dim=16, max_position_embeddings=2048, vocab_size=whole(tokenizer)).to_dict(), image_token_id=image, scale_factor=2,
+        pad_token_id=tokenizer.pad_token_id)
+    kind = tf.SmolVLMForConditionalGeneration if smol else tf.Idefics3ForConditionalGeneration
+    model = kind(config)
+    core.randomise(model, seed, gain=1.5)
+    core.save_rounded(model, work / "checkpoint")
+    model = kind.from_pretrained(work / "checkpoint", attn_implementation="eager").eval()
+    positions_in_order(model.model.vision_model.embeddings)
+    model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(end)
+    rows = Rows(model, processor, core.make_images(work))
+    if smol:
+        rows.talk([([say("user", None, "what is this?")], [name]) for name in SHAPES])
+        rows.talk([([say("user", None, "a photo"), say("assistant", "of a house"), say("user", None, "and this?")],
+                    ["figure1.png", "figure0.png@6x5"]), ([say("user", "how many birds are there?")], [])])
+    else:
+        rows.talk([([say("user", None, "Convert this page to docling.")], [name]) for name in SHAPES[:4]])
+    rows.check()
+    configurations(folder, processor, model)
+    three_graphs(model, folder, GraphSpec(
+        Tiles(model.model), lambda s: {"pixel_values": torch.randn(s["batch"], s["tiles"], 3, 32, 32),
+                                       "pixel_attention_mask": torch.ones(s["batch"], s["tiles"], 32, 32, dtype=torch.bool)},
+        ["image_features"], {"pixel_values": ["batch", "tiles", 3, 32, 32], "pixel_attention_mask": ["batch", "tiles", 32, 32],
+                             "image_features": ["all", 4, 32]},
+        {"batch": 2, "tiles": 3}, [{"batch": 1, "tiles": 1}, {"batch": 1, "tiles": 5}]))
+    return {"rows": rows.rows, "variants": rows.of_variants(folder, VARIANTS if smol else ["q4f16"], image)}
+
+
+FOLDERS = {
+    "smolvlm-transformersjs": lambda s, w, f: tiled(s, w, f, True),
+    "docling-transformersjs": lambda s, w, f: tiled(s, w, f, False),
+}
+
+
+def build(name: str, out: Path) -> None:
+    folder = out / name
+    golden = {}
+
+    def attempt(seed: int) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        with tempfile.TemporaryDirectory() as tmp:
+            golden.update(FOLDERS[name](seed, Path(tmp), folder))
+
+    seed = core.search(attempt, 1)
+    for row in golden["rows"]:
+        row.pop("text", None) if len(row["text"]) > 400 else None
+    about = {"script": f"python -m xpipe_export.golden.seeing_layouts --only {name}", "seed": seed,
+             "versions": core.versions() | {"onnx": onnx.__version__, "onnxruntime": ort.__version__}}
+    (folder / "golden.json").write_text(json.dumps(about | golden, ensure_ascii=False) + "\n")
+    print(name, "seed", seed, sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()), "bytes")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m xpipe_export.golden.seeing_layouts")
+    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[4] / "testdata" / "layouts")
+    parser.add_argument("--only", nargs="*", default=list(FOLDERS))
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    logging.getLogger("onnxruntime.quantization").setLevel(logging.WARNING)
+    logging.getLogger("root").setLevel(logging.ERROR)
+    tf.utils.logging.set_verbosity_error()
+    for name in args.only:
+        build(name, args.out)
+
+
+if __name__ == "__main__":
+    main()
