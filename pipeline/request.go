@@ -157,6 +157,12 @@ func (p *Pipeline) template(r Request) (string, error) {
 		task = "caption"
 	}
 	template, ok := p.bundle.Prompts[task]
+	if hears := slices.Contains(p.model.Media(), media.Sounds); hears && r.Encoded != nil {
+		return "", nil
+	} else if hears {
+		return "", fmt.Errorf("%w: model %s, of family %s, hears: it writes down a sound, and takes "+
+			"no picture", ErrUnsupported, p.bundle.Name, p.bundle.Family)
+	}
 	if !ok {
 		return "", fmt.Errorf("%w: model %s has no prompt for the task %q",
 			ErrUnsupported, p.bundle.Name, task)

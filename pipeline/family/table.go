@@ -12,4 +12,5 @@ var Families = Table{
 	clipRow,
 	textRow,
 	llavaRow,
+	whisperRow,
 }

@@ -44,8 +44,8 @@ def picture(images: list[Path], name: str) -> Image.Image:
     return made.crop((0, 0, *map(int, size.split("x")))) if size else made
 
 
-STEP = 0.1
-"""Logits of quantised graphs that are nearer than this may be swapped by another engine."""
+STEPS = {"quantized": 0.1, "fp16": 0.05, "q4f16": 0.05, "q4": core.MIN_GAP}
+"""Logits that are nearer than this may be swapped by another engine."""
 
 
 class Graphs:
@@ -158,12 +158,12 @@ class Rows:
             graphs = Graphs(folder, f"_{kind}" if kind else "", token, first)
             written = [graphs.greedy(r["input_ids"], p, ends, places and places(r["input_ids"], p))
                        for r, p in zip(self.rows, self.given)]
-            if kind == "quantized":
-                # A difference in the last bit may turn a whole step of an activation: only what comes before a near
-                # tie is the same everywhere.
-                written = [(new[:next((i for i, g in enumerate(gaps) if g < STEP), NEW)], np.inf) for new, gaps in written]
-                if sum(len(w[0]) for w in written) < 3 * len(written):
-                    raise core.Unsuitable("quantized: near ties")
+            if kind:
+                # Another engine may swap near logits: only what comes before a near tie is the same everywhere.
+                written = [(new[:next((i for i, g in enumerate(gaps) if g < STEPS[kind]), NEW)], np.inf)
+                           for new, gaps in written]
+                if sum(len(w[0]) for w in written) < 4 * len(written):
+                    raise core.Unsuitable(f"{kind}: near ties")
             else:
                 written = [(new, min(gaps)) for new, gaps in written]
             if not kind and [w[0] for w in written] != [r["ids"] for r in self.rows]:
