@@ -40,7 +40,7 @@ type Options struct {
 	BadWords          []string  // words never to be written; they join BadWordsIDs
 	// SuppressTokens are ids never written, BeginSuppressTokens those that no text begins with.
 	SuppressTokens, BeginSuppressTokens []int64
-	StopStrings       []string
+	StopStrings                         []string
 
 	EOS []int64 // ids that end a sequence; they are not part of the text
 	// ForcedBOS is the id that a text behind a prompt of one id begins with, and ForcedEOS the one

@@ -37,6 +37,9 @@ type imageKind struct {
 	finish func(m *imageTokens, prompt string) string
 	// bare says that the tokenizer adds no special tokens.
 	bare bool
+	// apart says that pictures are numbered in prompts, from mark on, and that each text between them
+	// is tokenized for itself.
+	apart bool
 	// places says that positions are those of time, row and column: a picture's rows have the places
 	// of their patches, Encoded.Grid, of which several merge to one row.
 	places bool
@@ -44,11 +47,13 @@ type imageKind struct {
 	first int64
 	// roles gives the roles of graphs by their names where the kind has others than most.
 	roles map[string]string
-	// caption is the prompt of a request without one; "" takes a usual one.
-	caption string
+	// caption and answer are the prompts of the tasks; "" takes a usual one.
+	caption, answer string
 }
 
-var imageKinds = slices.Concat(llavaKinds, idefics3Kinds, qwenVLKinds)
+var imageKinds = slices.Concat(
+	llavaKinds, idefics3Kinds, qwenVLKinds, paligemmaKinds, gemma3Kinds, phi3vKinds,
+)
 
 func imageLayouts() (layouts []models.Layout) {
 	var forms [][]string
@@ -63,7 +68,7 @@ func imageLayouts() (layouts []models.Layout) {
 				Manifest: func(c models.Config) map[string]any {
 					caption := cmp.Or(kind.caption, "Describe the image.")
 					return map[string]any{
-						"prompts": map[string]string{"caption": caption, "answer": "{}"},
+						"prompts": map[string]string{"caption": caption, "answer": cmp.Or(kind.answer, "{}")},
 						"limits":  positionLimit(cmp.Or(c.TextConfig.MaxPositions, c.MaxPositions)),
 					}
 				},
@@ -104,7 +109,9 @@ func openImageTokens(o *graph.Opener, c *Config) (Model, error) {
 	if m.chatter, err = newChatter(o.Bundle, c.Texts); err != nil {
 		return nil, err
 	}
-	if err := m.findToken(o.Bundle); err != nil {
+	if m.kind.apart {
+		m.token = noToken
+	} else if err := m.findToken(o.Bundle); err != nil {
 		return nil, err
 	}
 	m.placeholder, m.around = cmp.Or(m.kind.mark, m.tokenText), m.kind.around
@@ -229,6 +236,9 @@ func (m *imageTokens) Compose(parts []Part, encoded []Encoded) ([]Segment, error
 	if err != nil {
 		return nil, err
 	}
+	if m.kind.apart {
+		return m.composeApart(prompt, encoded)
+	}
 	rows := 0
 	for _, e := range encoded {
 		rows += e.States.Dim(1)
@@ -253,11 +263,16 @@ func (m *imageTokens) Compose(parts []Part, encoded []Encoded) ([]Segment, error
 		return nil, fmt.Errorf("%w: the prompt has %d places for pictures (token %q), and the "+
 			"pictures have %d rows", graph.ErrPrompt, places, m.tokenText, rows)
 	}
+	return withPictures(prompt, ids, encoded), nil
+}
+
+// withPictures is what Compose returns: the text and the pictures' rows.
+func withPictures(prompt string, ids []int64, encoded []Encoded) []Segment {
 	segments := []Segment{{Text: prompt, IDs: ids}}
 	for i, e := range encoded {
 		segments = append(segments, Segment{Embeds: e.States, Media: i, Grid: e.Grid})
 	}
-	return segments, nil
+	return segments
 }
 
 // expand replaces each placeholder by an item's markup.
@@ -279,11 +294,11 @@ func (m *imageTokens) expand(prompt string, encoded []Encoded) string {
 
 func (m *imageTokens) Begin(ctx context.Context, prompts [][]Segment) (decode.Sequences, error) {
 	ids := textIDs(prompts)
-	embeds, width, err := m.decoder.Embed(ctx, ids...)
+	embeds, width, err := m.decoder.Embed(ctx, m.embeddable(ids)...)
 	if err != nil {
 		return nil, err
 	}
-	start := decode.Start{Width: width, Apart: true}
+	start := decode.Start{Width: width, Apart: true, First: m.kind.first}
 	for i, p := range prompts {
 		prompt := decode.Prompt{IDs: ids[i]}
 		if prompt.Embeds, err = m.place(ids[i], embeds[i], width, p[1:]); err != nil {
@@ -324,4 +339,22 @@ func (m *imageTokens) place(
 		rows, from = rows[width:], at+1
 	}
 	return append(pieces, embeds[from*width:]), nil
+}
+
+// embeddable returns ids that the graph of embeddings takes. That of some packages sets pictures' rows
+// itself, in the places of their token, and has none of them here; the places' embeddings are not used.
+func (m *imageTokens) embeddable(ids [][]int64) [][]int64 {
+	if m.token != noToken && !m.decoder.EmbedsMedia() {
+		return ids
+	}
+	plain := make([][]int64, len(ids))
+	for i, row := range ids {
+		plain[i] = slices.Clone(row)
+		for j, id := range row {
+			if id == m.token {
+				plain[i][j] = 0
+			}
+		}
+	}
+	return plain
 }

@@ -2,5 +2,6 @@ package family
 
 // llavaKinds see a picture as one: its rows stand in its place, without any marks.
 var llavaKinds = []imageKind{
-	{types: []string{"llava"}, around: "%s\n"},
+	{types: []string{"llava", "llava_onevision", "llava_qwen2"}, around: "%s\n"},
+	{types: []string{"moondream1"}, around: "%s\n\n", caption: "Question: Describe this image.\n\nAnswer:", answer: "Question: {}\n\nAnswer:"},
 }

@@ -23,7 +23,7 @@ const Whisper models.Family = "whisper"
 var whisperRow = Family{Name: Whisper, Layouts: whisperLayouts(), Open: openWhisper}
 
 func whisperLayouts() (layouts []models.Layout) {
-	for _, t := range []string{"whisper", "lite-whisper", "moonshine"} {
+	for _, t := range []string{"whisper", "lite-whisper"} {
 		layouts = append(layouts, models.Layout{
 			Type: t, Family: Whisper,
 			Forms: [][]string{
@@ -40,7 +40,7 @@ func whisperLayouts() (layouts []models.Layout) {
 	return layouts
 }
 
-// whisper is Whisper (Radford et al., 2212.04356) or a model of its kind, such as Moonshine: an encoder
+// whisper is Whisper (Radford et al., 2212.04356) or a model of its kind: an encoder
 // of sound, whose states the decoder reads by cross-attention.
 type whisper struct {
 	reader crossReader
@@ -138,7 +138,7 @@ func (m *whisper) start(keys whisperKeys) error {
 func (m *whisper) Media() []media.Kind { return []media.Kind{media.Sounds} }
 
 // Encode returns the encoder's states [1,N,D] of each sound, whose features were prepared:
-// input_features [B,mels,frames], or input_values [B,samples].
+// input_features [B,mels,frames].
 func (m *whisper) Encode(ctx context.Context, prepared media.Prepared) ([]Encoded, error) {
 	return m.reader.Encode(ctx, prepared)
 }

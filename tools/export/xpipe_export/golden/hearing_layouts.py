@@ -1,5 +1,5 @@
-"""python -m xpipe_export.golden.hearing_layouts [--out DIR] [--only NAME ...]: Whisper and Moonshine as
-transformers.js and optimum lay them out, with what they write for given features.
+"""python -m xpipe_export.golden.hearing_layouts [--out DIR] [--only NAME ...]: Whisper as
+transformers.js and optimum lay it out, with what they write for given features.
 
 Tiny seeded models of the real classes, exported by optimum-onnx. Whisper's decoders show their
 cross-attention, as those of repositories named _timestamped do.
@@ -31,7 +31,7 @@ from .seeing_layouts import STEPS, Graphs
 NEW, FRAMES, MELS = 12, 64, 8
 WORDS = ["<|startoftranscript|>", "<|en|>", "<|de|>", "<|fr|>", "<|translate|>", "<|transcribe|>", "<|startofprev|>",
          "<|nospeech|>", "<|notimestamps|>"]
-KINDS = {"whisper": ["fp16", "quantized", "q4", "q4f16"], "moonshine": []}
+KINDS = {"whisper": ["fp16", "quantized", "q4", "q4f16"]}
 
 
 def whisper_tokenizer():
@@ -60,26 +60,12 @@ def whisper():
     return model, generation, tokenizer
 
 
-def moonshine():
-    tokenizer = tokens.llama()
-    config = tf.MoonshineConfig(
-        vocab_size=-(-len(tokenizer) // 64) * 64, hidden_size=32, intermediate_size=48, encoder_num_hidden_layers=2,
-        decoder_num_hidden_layers=2, encoder_num_attention_heads=2, decoder_num_attention_heads=2, max_position_embeddings=64,
-        pad_head_dim_to_multiple_of=None, decoder_start_token_id=1, bos_token_id=1, eos_token_id=2, pad_token_id=2)
-    generation = tf.GenerationConfig(decoder_start_token_id=1, bos_token_id=1, eos_token_id=2, pad_token_id=2, max_length=40)
-    return tf.MoonshineForConditionalGeneration(config), generation, tokenizer
-
-
 def features(kind: str) -> dict[str, torch.Tensor]:
     """Three sounds, in numbers that float16 holds."""
     rng = np.random.default_rng(5)
-    if kind == "whisper":
-        t = np.arange(FRAMES)[None, None] / 9
-        wave = np.sin(t * (1 + np.arange(MELS)[None, :, None]) / 3 + rng.uniform(0, 6, (3, MELS, 1))) + rng.normal(0, 0.4, (3, MELS, FRAMES))
-        return {"input_features": torch.tensor(np.float16(wave).astype(np.float32))}
-    t = np.arange(4000)[None] / 30
-    wave = 0.5 * np.sin(t * rng.uniform(0.5, 3, (3, 1))) + rng.normal(0, 0.1, (3, 4000))
-    return {"input_values": torch.tensor(np.float16(wave).astype(np.float32))}
+    t = np.arange(FRAMES)[None, None] / 9
+    wave = np.sin(t * (1 + np.arange(MELS)[None, :, None]) / 3 + rng.uniform(0, 6, (3, MELS, 1))) + rng.normal(0, 0.4, (3, MELS, FRAMES))
+    return {"input_features": torch.tensor(np.float16(wave).astype(np.float32))}
 
 
 def watched(path: Path) -> None:
@@ -143,7 +129,7 @@ def build(kind: str, out: Path, first: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         with tempfile.TemporaryDirectory() as tmp:
             work = Path(tmp)
-            model, generation, tokenizer = {"whisper": whisper, "moonshine": moonshine}[kind]()
+            model, generation, tokenizer = {"whisper": whisper}[kind]()
             core.randomise(model, seed)
             core.randomise(model.model.decoder, seed + 1000, gain=1.8, embed=0.4)
             for name, p in model.named_parameters():
@@ -152,8 +138,7 @@ def build(kind: str, out: Path, first: int) -> None:
             model.generation_config = generation
             core.save_rounded(model, work / "checkpoint")
             tokenizer.save_pretrained(work / "checkpoint")
-            extractor = tf.WhisperFeatureExtractor(feature_size=MELS, chunk_length=1) if kind == "whisper" else \
-                tf.Wav2Vec2FeatureExtractor()
+            extractor = tf.WhisperFeatureExtractor(feature_size=MELS, chunk_length=1)
             extractor.save_pretrained(work / "checkpoint")
             model = type(model).from_pretrained(work / "checkpoint", attn_implementation="eager").eval()
             given = features(kind)

@@ -20,10 +20,11 @@ import onnxruntime as ort
 import torch
 import transformers as tf
 from PIL import Image
+from tokenizers import AddedToken
 from torch import nn
 
 from ..families import causal
-from ..graph import GraphSpec
+from ..graph import GraphSpec, export_graph
 from . import blip_family, core, decoders, tokens
 from .decoders import NEW, Tiles, clean, configurations, greedy, llama, positions_in_order, say, three_graphs
 from .encdec_layouts import variant
@@ -246,9 +247,211 @@ def tiled(seed: int, work: Path, folder: Path, smol: bool) -> dict:
     return {"rows": rows.rows, "variants": rows.of_variants(folder, VARIANTS if smol else ["q4f16"], image)}
 
 
+PALIGEMMA_TEXT = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
+                      head_dim=16, max_position_embeddings=512, hidden_activation="gelu_pytorch_tanh")
+SIGLIP = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, image_size=32, patch_size=8)
+
+
+def square_pixels(s):
+    return {"pixel_values": torch.randn(s["images"], 3, 32, 32)}
+
+
+def features_spec(module: nn.Module, count: int) -> GraphSpec:
+    """A vision encoder of whole pictures of 32 pixels a side."""
+    return GraphSpec(module, square_pixels, ["image_features"],
+                     {"pixel_values": ["images", 3, 32, 32], "image_features": ["images", count, 32]},
+                     {"images": 2}, [{"images": 1}, {"images": 3}])
+
+
+class Pictures(nn.Module):
+    """pixel_values -> image_features, by the model's own method."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixel_values):
+        return self.model.get_image_features(pixel_values)
+
+
+class TextDecoder(nn.Module):
+    """The language model's graph, whose mask is made by mask(attention_mask, length)."""
+
+    def __init__(self, model: nn.Module, mask):
+        super().__init__()
+        self.text, self.head, self.config, self.mask = model.model.language_model, model.lm_head, model.config.text_config, mask
+
+    def forward(self, inputs_embeds, attention_mask, position_ids, *past):
+        length = inputs_embeds.shape[1]
+        out = self.text(inputs_embeds=inputs_embeds, attention_mask=self.mask(attention_mask, length), position_ids=position_ids,
+                        past_key_values=(cache := causal.past_cache(past)), use_cache=True,
+                        cache_position=torch.arange(length) + (attention_mask.shape[1] - length))
+        return self.head(out.last_hidden_state), *causal.cache_tensors(cache)
+
+
+def seen_by_all(attention_mask, length):
+    """PaliGemma's prompt: every position sees every other, which for one new position is all of them."""
+    return torch.where(attention_mask.bool()[:, None, None, :].expand(-1, -1, length, -1), 0.0, torch.finfo(torch.float32).min)
+
+
+def both_masks(attention_mask, length):
+    """Gemma 3 chooses a mask by layer; the window is wider than these texts."""
+    mask = causal.causal_mask(attention_mask, length)
+    return {"full_attention": mask, "sliding_attention": mask}
+
+
+def text_spec(model, mask) -> GraphSpec:
+    layers, heads, dim = causal.cache_shape(model.config.text_config)
+    past, present = (causal.cache_names(p, layers) for p in ("past_key_values", "present"))
+    width = model.config.text_config.hidden_size
+    axes = {"inputs_embeds": ["batch", "length", width], "attention_mask": ["batch", "total"], "position_ids": ["batch", "length"],
+            "logits": ["batch", "length", model.config.text_config.vocab_size]}
+    axes |= {n: ["batch", heads, "past", dim] for n in past} | {n: ["batch", heads, "total", dim] for n in present}
+
+    def make(s):
+        return {"inputs_embeds": torch.randn(s["batch"], s["length"], width) * 0.1,
+                "attention_mask": torch.ones(s["batch"], s["past"] + s["length"], dtype=torch.int64),
+                "position_ids": (torch.arange(s["length"]) + s["past"] + 1).repeat(s["batch"], 1)} | {
+            n: torch.randn(s["batch"], heads, s["past"], dim) for n in past}
+
+    return GraphSpec(TextDecoder(model, mask), make, ["logits", *present], axes, {"batch": 2, "length": 4, "past": 5},
+                     [{"batch": 1, "length": 7, "past": 0}, {"batch": 3, "length": 1, "past": 11}])
+
+
+def write_graphs(folder: Path, model, vision: GraphSpec, decoder: GraphSpec) -> None:
+    specs = {"vision_encoder": vision, "decoder_model_merged": decoder,
+             "embed_tokens": causal.embed_spec(model.get_input_embeddings(), model.config.text_config.vocab_size)}
+    for name, spec in specs.items():
+        export_graph(spec, folder / "onnx" / f"{name}.onnx")
+        clean(folder / "onnx" / f"{name}.onnx")
+
+
+def finished(seed: int, work: Path, model) -> nn.Module:
+    """The model with seeded weights, saved and read again."""
+    core.randomise(model, seed, gain=1.5)
+    for name, p in model.named_parameters():
+        if p.dim() == 5:  # a patch of three dimensions, which randomise takes for a norm's
+            p.data.copy_(torch.randn(p.shape, generator=torch.Generator().manual_seed(seed)) / p[0].numel() ** 0.5)
+    core.save_rounded(model, work / "checkpoint")
+    return type(model).from_pretrained(work / "checkpoint", attn_implementation="eager").eval()
+
+
+def paligemma(seed: int, work: Path, folder: Path) -> dict:
+    tokenizer = tokens.llama(extra=["<image>"])
+    image = tokenizer.convert_tokens_to_ids("<image>")
+    text = tf.GemmaConfig(vocab_size=whole(tokenizer), bos_token_id=1, eos_token_id=2, pad_token_id=0, **PALIGEMMA_TEXT)
+    config = tf.PaliGemmaConfig(text_config=text.to_dict(), vision_config=dict(SIGLIP, projection_dim=32, model_type="siglip_vision_model"),
+                                image_token_index=image, projection_dim=32, hidden_size=32)
+    model = finished(seed, work, tf.PaliGemmaForConditionalGeneration(config))
+    pixels = tf.SiglipImageProcessor(size={"height": 32, "width": 32})
+    pixels.image_seq_length = 16
+    processor = tf.PaliGemmaProcessor(pixels, tokenizer)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    rows = Rows(model, processor, core.make_images(work))
+    for text, name in [("caption en", "figure0.png"), ("caption en", "figure1.png"), ("answer en what is this?", "figure2.png")]:
+        rows.add("<image>" + text, [name], prompt="<image>" + text)
+        rows.rows[-1]["prompt"] = text
+    rows.check()
+    configurations(folder, processor, model)
+    write_graphs(folder, model, features_spec(Pictures(model.model), 16), text_spec(model, seen_by_all))
+    return {"rows": rows.rows, "variants": rows.of_variants(folder, ["q4f16"], image, first=1)}
+
+
+GEMMA3 = ("{{ bos_token }}{% for message in messages %}{{ '<start_of_turn>' + message['role'] + '\n' }}"
+          "{% if message['content'] is string %}{{ message['content'] | trim }}{% else %}{% for item in message['content'] %}"
+          "{% if item['type'] == 'image' %}{{ '<start_of_image>' }}{% elif item['type'] == 'text' %}{{ item['text'] | trim }}"
+          "{% endif %}{% endfor %}{% endif %}{{ '<end_of_turn>\n' }}{% endfor %}"
+          "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}")
+
+
+def gemma3(seed: int, work: Path, folder: Path) -> dict:
+    tokenizer = tokens.llama(extra=["<start_of_image>", "<image_soft_token>", "<end_of_image>", "<start_of_turn>", "<end_of_turn>"])
+    token = tokenizer.convert_tokens_to_ids
+    for name, word in (("boi_token", "<start_of_image>"), ("image_token", "<image_soft_token>"), ("eoi_token", "<end_of_image>")):
+        setattr(tokenizer, name, word)
+    tokenizer.image_token_id = token("<image_soft_token>")
+    text = tf.Gemma3TextConfig(vocab_size=whole(tokenizer), bos_token_id=1, eos_token_id=2, pad_token_id=0, sliding_window=512,
+                               query_pre_attn_scalar=16, **PALIGEMMA_TEXT)
+    config = tf.Gemma3Config(text_config=text.to_dict(), vision_config=dict(SIGLIP, model_type="siglip_vision_model"), mm_tokens_per_image=4,
+                             image_token_index=token("<image_soft_token>"), boi_token_index=token("<start_of_image>"),
+                             eoi_token_index=token("<end_of_image>"))
+    model = finished(seed, work, tf.Gemma3ForConditionalGeneration(config))
+    processor = tf.Gemma3Processor(tf.Gemma3ImageProcessor(size={"height": 32, "width": 32}), tokenizer, image_seq_length=4,
+                                   chat_template=GEMMA3)
+    model.generation_config.eos_token_id = token("<end_of_turn>")
+
+    class Causal(Rows):
+        """Without token_type_ids: the graphs' attention is causal in pictures, too."""
+
+        def inputs(self, text, pictures):
+            made = super().inputs(text, pictures)
+            made.pop("token_type_ids", None)
+            made.pop("num_crops", None)
+            return made
+
+    rows = Causal(model, processor, core.make_images(work))
+    rows.talk([([say("user", None, "what color is the cat?")], ["figure0.png"]), ([say("user", None, "what color is the cat?")], ["figure1.png"]),
+               ([say("user", None, "a photo"), say("assistant", "of a house"), say("user", None, "and this?")], ["figure1.png", "figure0.png"]),
+               ([say("user", "how many birds are there?")], [])])
+    rows.check()
+    configurations(folder, processor, model)
+    write_graphs(folder, model, features_spec(Pictures(model.model), 4), text_spec(model, both_masks))
+    return {"rows": rows.rows, "variants": rows.of_variants(folder, ["q4f16"], token("<image_soft_token>"), first=1)}
+
+
+def qwen25(seed: int, work: Path, folder: Path) -> dict:
+    tokenizer = tf.Qwen2TokenizerFast(tokenizer_object=decoders.chat_tokenizer().backend_tokenizer, eos_token="<|im_end|>")
+    tokenizer.add_special_tokens({"additional_special_tokens": [
+        AddedToken(t, normalized=False, special=True) for t in
+        ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")]})
+    token = tokenizer.convert_tokens_to_ids
+    processor = tf.Qwen2_5_VLProcessor(
+        tf.Qwen2VLImageProcessor(min_pixels=16 * 16, max_pixels=56 * 56, patch_size=8), tokenizer,
+        tf.Qwen2VLVideoProcessor(), chat_template=decoders.QWEN2VL)
+    text = {k: v for k, v in llama(tokenizer, vocab_size=whole(tokenizer)).to_dict().items()
+            if k not in ("model_type", "architectures", "head_dim")}
+    config = tf.Qwen2_5_VLConfig(
+        text_config=text | {"rope_scaling": {"type": "mrope", "mrope_section": [1, 1, 2]}, "num_hidden_layers": 2},
+        vision_config={"depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "patch_size": 8, "out_hidden_size": 32,
+                       "spatial_merge_size": 2, "temporal_patch_size": 2, "window_size": 32, "fullatt_block_indexes": [0, 1]},
+        image_token_id=token("<|image_pad|>"), video_token_id=token("<|video_pad|>"),
+        vision_start_token_id=token("<|vision_start|>"), vision_end_token_id=token("<|vision_end|>"))
+    model = finished(seed, work, tf.Qwen2_5_VLForConditionalGeneration(config))
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    rows = Rows(model, processor, core.make_images(work))
+    rows.talk([([say("user", None, "what is this?")], [name]) for name in SHAPES[:3]])
+    rows.talk([([say("user", None, "a photo"), say("assistant", "of a house"), say("user", None, "and this?")],
+                ["figure1.png", "figure0.png"]), ([say("user", "how many birds are there?")], [])])
+    rows.check()
+    configurations(folder, processor, model)
+    plain = text_spec(model, causal.causal_mask)
+
+    def make(s):
+        made = plain.make(s)
+        made["position_ids"] = torch.randint(0, 20, (3, s["batch"], s["length"]))
+        return made
+
+    decoder = GraphSpec(decoders.PlacedDecoder(model), make, plain.outputs,
+                        plain.axes | {"position_ids": [3, "batch", "length"]}, plain.trace, plain.checks)
+
+    def pictures(s):
+        return {"pixel_values": torch.randn(s["rows"] * s["columns"] * 4, 3 * 2 * 8 * 8),
+                "image_grid_thw": torch.tensor([[1, 2 * s["rows"], 2 * s["columns"]]])}
+
+    # all layers attend to the whole picture, so that the order of windows, which positions go along with, is all one
+    vision = GraphSpec(decoders.Patches(model.model.visual), pictures, ["image_features"],
+                       {"pixel_values": ["patches", 384], "image_grid_thw": ["pictures", 3], "image_features": ["rows", 32]},
+                       {"rows": 2, "columns": 3}, [{"rows": 1, "columns": 1}, {"rows": 4, "columns": 2}])
+    write_graphs(folder, model, vision, decoder)
+    return {"rows": rows.rows}
+
+
 FOLDERS = {
     "smolvlm-transformersjs": lambda s, w, f: tiled(s, w, f, True),
     "docling-transformersjs": lambda s, w, f: tiled(s, w, f, False),
+    "paligemma-transformersjs": paligemma,
+    "gemma3-transformersjs": gemma3,
+    "qwen2_5vl-transformersjs": qwen25,
 }
 
 
