@@ -19,7 +19,9 @@ type Config struct {
 	ModelType    string `json:"model_type"`
 	MaxPositions int    `json:"max_position_embeddings"`
 	GPTPositions int    `json:"n_positions"`
-	TextConfig   struct {
+	// TargetPositions are the decoder's of a Whisper.
+	TargetPositions int `json:"max_target_positions"`
+	TextConfig      struct {
 		MaxPositions int `json:"max_position_embeddings"`
 	} `json:"text_config"`
 	Answers int `json:"num_qa_labels"` // LXMERT

@@ -45,15 +45,17 @@ func (e *Engine) Open(
 		return nil, fmt.Errorf("opening %s: %w", source.Name, err)
 	}
 	s, err := e.open(ctx, graph, place, opts, fullLevel(opts))
+	// ONNX Runtime up to 1.27 writes a copy of a float16 graph that its own fusions then trip over
+	// (microsoft/onnxruntime#26717).
 	if why, ok := errors.AsType[*optimizerError](err); ok {
-		// ONNX Runtime up to 1.27 writes a copy of a float16 graph that its own fusions then trip over
-		// (microsoft/onnxruntime#26717).
-		lower := onnxruntime.GraphOptimizationLevel(onnxruntime.GraphOptimizationLevelEnableExtended)
-		var second error
-		if s, second = e.open(ctx, graph, place, opts, lower); second == nil {
-			if err = nil; opts.Note != nil {
-				opts.Note(fmt.Sprintf("ONNX Runtime could not optimise %s in full, and opened it one level "+
-					"lower, as extended: %v", source.Name, why))
+		for _, lower := range lowerLevels {
+			var again error
+			if s, again = e.open(ctx, graph, place, opts, lower.level); again == nil {
+				if err = nil; opts.Note != nil {
+					opts.Note(fmt.Sprintf("ONNX Runtime could not optimise %s in full, and opened it %s: %v",
+						source.Name, lower.words, why))
+				}
+				break
 			}
 		}
 	}
@@ -62,6 +64,16 @@ func (e *Engine) Open(
 		return nil, fmt.Errorf("opening %s: %w", source.Name, err)
 	}
 	return s, nil
+}
+
+// lowerLevels are the levels below the full one that a graph is opened at, in turns, where the
+// optimizer fails.
+var lowerLevels = []struct {
+	level onnxruntime.GraphOptimizationLevel
+	words string
+}{
+	{onnxruntime.GraphOptimizationLevelEnableExtended, "one level lower, as extended"},
+	{onnxruntime.GraphOptimizationLevelEnableBasic, "two levels lower, as basic"},
 }
 
 func (e *Engine) open(

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"image"
+	"image/draw"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,6 +40,7 @@ type decoderGolden struct {
 		Row       int     `json:"row"`
 		IDs       []int64 `json:"ids"`
 	} `json:"length"`
+	Variants map[string][][]int64 `json:"variants"` // ids of ONNX Runtime on files of other types
 }
 
 type decoderRow struct {
@@ -75,7 +78,7 @@ func (r *decoderRow) request(t *testing.T) Request {
 	}
 	next := func() Part {
 		image++
-		return Part{Image: loadImage(t, filepath.Join(familiesDir, "images", r.Images[image-1]))}
+		return Part{Image: figure(t, r.Images[image-1])}
 	}
 	for _, m := range r.Messages {
 		var text string
@@ -104,6 +107,23 @@ func (r *decoderRow) request(t *testing.T) Request {
 	return Request{Parts: parts}
 }
 
+// figure loads a picture of the families' tests; NAME@WxH is its upper left part.
+func figure(t *testing.T, name string) image.Image {
+	t.Helper()
+	file, size, part := strings.Cut(name, "@")
+	img := loadImage(t, filepath.Join(familiesDir, "images", file))
+	if !part {
+		return img
+	}
+	var w, h int
+	if _, err := fmt.Sscanf(size, "%dx%d", &w, &h); err != nil {
+		t.Fatal(err)
+	}
+	cut := image.NewRGBA(image.Rect(0, 0, w, h))
+	draw.Draw(cut, cut.Bounds(), img, img.Bounds().Min, draw.Src)
+	return cut
+}
+
 // Decoder-only models in other tools' layouts write PyTorch's ids, one at a time and in a batch of
 // unequal lengths.
 func TestDecodersEqualTransformers(t *testing.T) {
@@ -111,9 +131,16 @@ func TestDecodersEqualTransformers(t *testing.T) {
 	for _, c := range []struct{ model, variant string }{
 		{model: "llama-optimum"}, {model: "llama-genai"}, {model: "llava-transformersjs"},
 		{model: "idefics3-transformersjs"}, {model: "qwen2vl-transformersjs"},
+		{model: "smolvlm-transformersjs"}, {model: "docling-transformersjs"},
+		{model: "smolvlm-transformersjs", variant: "fp16"}, {model: "smolvlm-transformersjs", variant: "q4"},
+		{model: "smolvlm-transformersjs", variant: "quantized"},
+		{model: "smolvlm-transformersjs", variant: "q4f16"}, {model: "docling-transformersjs", variant: "q4f16"},
 	} {
 		t.Run(fmt.Sprint(c.model, " ", c.variant), func(t *testing.T) {
 			dir, g := filepath.Join(layoutsDir, c.model), loadDecoderGolden(t, c.model)
+			for i, ids := range g.Variants[c.variant] {
+				g.Rows[i].IDs = ids
+			}
 			eachEngine(t, func(t *testing.T, eng engine.Engine) {
 				ctx := context.Background()
 				p, err := Open(ctx, dir, WithEngine(sharing(t, eng)), WithVariant(c.variant))
@@ -129,13 +156,18 @@ func TestDecodersEqualTransformers(t *testing.T) {
 					if err != nil {
 						t.Fatalf("row %d: %v", i, err)
 					}
+					upTo(got[0][0], c.variant, row)
 					sameIDs(t, fmt.Sprint("row ", i), got[0][0], row.IDs)
+				}
+				if c.variant == "quantized" {
+					return // one scale for the whole batch: rows depend on their neighbours
 				}
 				got, err := p.Generate(ctx, requests, twelve)
 				if err != nil {
 					t.Fatal(err)
 				}
 				for i, row := range g.Rows {
+					upTo(got[i][0], c.variant, row)
 					sameIDs(t, fmt.Sprint("row of a batch ", i), got[i][0], row.IDs)
 				}
 				length := func(o *Generation) { o.MaxNewTokens, o.MaxLength = 0, g.Length.MaxLength }
@@ -156,6 +188,13 @@ func TestDecodersEqualTransformers(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// upTo cuts a text of a variant where its golden ids end: as far as no two logits are near.
+func upTo(text *Text, variant string, row decoderRow) {
+	if variant != "" {
+		text.Tokens = text.Tokens[:min(len(row.IDs), len(text.Tokens))]
 	}
 }
 

@@ -153,7 +153,11 @@ func (p *Pipeline) spell(r Request, converser family.Converser) ([]Part, error) 
 
 // template returns the text of a request without its pictures.
 func (p *Pipeline) template(r Request) (string, error) {
-	if r.Prompt != "" {
+	switch hears := slices.Contains(p.model.Media(), media.Sounds); {
+	case hears && r.Encoded == nil && r.Item == nil:
+		return "", fmt.Errorf("%w: model %s, of family %s, hears: it writes down a sound, and takes "+
+			"no picture", ErrUnsupported, p.bundle.Name, p.bundle.Family)
+	case hears || r.Prompt != "":
 		return r.Prompt, nil
 	}
 	task, text := "answer", strings.TrimSpace(r.Question)

@@ -2,6 +2,7 @@ package vision
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,9 +30,13 @@ var partOf = map[string]string{
 
 // ReadConfig reads the preprocessor configuration of a folder, the first of ConfigFiles that is
 // there, and returns its name; a processor_config.json without an image processor, as transformers 4
-// writes, does not count, nor does a config.json of another tool than timm. If there is none the
-// error is that of the first.
+// writes, does not count, nor does a config.json of another tool than timm. The list of operations of
+// an onnxruntime-genai package, which genai_config.json may name, comes before them. If there is none
+// the error is that of the first.
 func ReadConfig(read func(name string) ([]byte, error)) (data []byte, name string, err error) {
+	if data, name := genAIConfig(read); data != nil {
+		return data, name, nil
+	}
 	data, err = read(ConfigFiles[0])
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return data, ConfigFiles[0], err
@@ -53,10 +58,39 @@ func ReadConfig(read func(name string) ([]byte, error)) (data []byte, name strin
 	return nil, ConfigFiles[0], err
 }
 
+// genAIConfig returns the file with the operations of an onnxruntime-genai package, whose name is
+// model.vision.config_filename of genai_config.json; nil where there is none.
+func genAIConfig(read func(name string) ([]byte, error)) (data []byte, name string) {
+	config, err := read("genai_config.json")
+	if err != nil {
+		return nil, ""
+	}
+	var file struct {
+		Model struct {
+			Vision struct {
+				Name string `json:"config_filename"`
+			} `json:"vision"`
+		} `json:"model"`
+	}
+	if config, err = bom.Strip(config); err != nil || json.Unmarshal(config, &file) != nil {
+		return nil, ""
+	}
+	name = cmp.Or(file.Model.Vision.Name, ConfigFiles[1])
+	if data, err = read(name); err != nil {
+		return nil, ""
+	}
+	var keys map[string]json.RawMessage
+	plain, err := bom.Strip(data)
+	if err != nil || json.Unmarshal(plain, &keys) != nil || isNull(keys["processor"]) {
+		return nil, ""
+	}
+	return data, name
+}
+
 // ParseConfig reads a preprocessor_config.json in any spelling of transformers up to 4.57.6: sizes
 // as a number, a list or an object, image processors or the older feature extractors; or the
-// processor_config.json of transformers 5, which has an image_processor inside; open_clip's
-// preprocess_cfg, and timm's pretrained_cfg.
+// processor_config.json of transformers 5, which has an image_processor inside, or that of
+// onnxruntime-genai, a list of operations; open_clip's preprocess_cfg, and timm's pretrained_cfg.
 //
 // Fields left out take the default of the class that image_processor_type names, and fields that
 // this class does not read change nothing; null for a switch (do_resize, do_normalize ...) is no.
@@ -84,6 +118,12 @@ func parseConfig(data []byte) (*Preprocessor, error) {
 	var keys map[string]json.RawMessage
 	if err := json.Unmarshal(data, &keys); err != nil {
 		return nil, imageErrorf("not a JSON object: %w", err)
+	}
+	if list, err := listed(keys); list != nil || err != nil {
+		if err != nil {
+			return nil, err
+		}
+		return buildOperations(list)
 	}
 	if inside, ok := keys["image_processor"]; ok && !isNull(inside) {
 		keys = nil

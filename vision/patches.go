@@ -109,6 +109,11 @@ func (p *Preprocessor) preparePatches(
 	if err != nil {
 		return media.Prepared{}, err
 	}
+	return p.patchesOf(ctx, pictures)
+}
+
+// patchesOf cuts pictures into patches, of which their sides are whole numbers that merge.
+func (p *Preprocessor) patchesOf(ctx context.Context, pictures []*RGB) (media.Prepared, error) {
 	prepared := media.Prepared{}
 	side, total := p.patches.side, 0
 	for _, m := range pictures {
@@ -123,7 +128,7 @@ func (p *Preprocessor) preparePatches(
 			total, side, side, most)
 	}
 	values := make([]float32, total*width)
-	err = parallel(ctx, len(pictures), func(i int) error {
+	err := parallel(ctx, len(pictures), func(i int) error {
 		p.patchesInto(values[prepared.Rows[i][0]*width:prepared.Rows[i][1]*width], pictures[i])
 		return nil
 	})

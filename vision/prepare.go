@@ -25,6 +25,9 @@ func (p *Preprocessor) Prepare(ctx context.Context, items []media.Item) (media.P
 	if p.naflex.side > 0 {
 		return p.prepareNaFlex(ctx, pictures)
 	}
+	if p.ops.there {
+		return p.prepareOperations(ctx, pictures)
+	}
 	if p.patches.side > 0 {
 		return p.preparePatches(ctx, pictures)
 	}

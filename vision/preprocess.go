@@ -31,6 +31,7 @@ type Preprocessor struct {
 	patches  patching
 	naflex   naflex
 	torch    *torchRule // the transforms of open_clip and timm; nil: those of transformers
+	ops      operations
 
 	// Donut's pictures are laid on a page.
 	page        sizeRule // its height and width
@@ -303,6 +304,10 @@ func (p *Preprocessor) Preprocess(
 ) (*tensor.Tensor, error) {
 	if p.naflex.side > 0 {
 		prepared, err := p.prepareNaFlex(ctx, imgs)
+		return prepared.Tensors["pixel_values"], err
+	}
+	if p.ops.there {
+		prepared, err := p.prepareOperations(ctx, imgs)
 		return prepared.Tensors["pixel_values"], err
 	}
 	if p.patches.side > 0 {

@@ -68,6 +68,8 @@ type Start struct {
 	// operators of decoders that other tools exported (GroupQueryAttention) count tokens, and would
 	// take padding on the left for text.
 	Apart bool
+	// First is the position of a prompt's first token.
+	First int64
 }
 
 // batch is a Sequences of a Decoder.
@@ -82,6 +84,7 @@ type batch struct {
 	constants constants
 	media     [][]int // for each row, the picture that each new position attends to
 	most      int     // pictures side by side in each row
+	origin    int64   // the position of a row's first token
 }
 
 // constants are inputs that stay the same over all steps. All sequences of a prompt have equal
@@ -133,7 +136,8 @@ func (d *Decoder) lengthOf(p *Prompt, width int) int {
 // begin starts prompts of which the longest takes so many positions.
 func (d *Decoder) begin(start Start, longest int) (Sequences, error) {
 	prompts := start.Prompts
-	b := &batch{Decoder: d, start: prompts, past: map[string]*tensor.Tensor{}, most: start.Media}
+	b := &batch{Decoder: d, start: prompts, past: map[string]*tensor.Tensor{}, most: start.Media,
+		origin: start.First}
 	b.constants = constants{prompts: maps.Clone(start.Fixed)}
 	for i := range prompts {
 		pad := longest - d.lengthOf(&prompts[i], start.Width)
@@ -436,7 +440,7 @@ func (b *batch) addPositions(
 	} else if g.HasInput(graph.PositionIDs) {
 		positions := make([]int64, 0, len(b.mask)*length)
 		for _, row := range b.mask {
-			at := int64(0)
+			at := b.origin
 			for i, one := range row {
 				if i >= len(row)-length {
 					positions = append(positions, at)

@@ -263,7 +263,35 @@ func (d *Decoder) embedTokens(ctx context.Context, ids []int64, rows int) (*tens
 		return nil, err
 	}
 	in := map[string]*tensor.Tensor{graph.InputIDs: batch}
+	for _, spec := range d.embed.Inputs() {
+		if spec.Name == graph.InputIDs {
+			in[spec.Name] = graph.Cast(batch, spec.DType)
+		} else if in[spec.Name], err = d.noMedia(spec); err != nil {
+			return nil, err
+		}
+	}
 	return d.embed.RunOne(ctx, in, graph.InputsEmbeds, rows, length, -1)
+}
+
+// EmbedsMedia reports whether the graph of embeddings takes rows of pictures, too, and sets them in the
+// places of a token.
+func (d *Decoder) EmbedsMedia() bool { return d.embed != nil && len(d.embed.Inputs()) > 1 }
+
+// noMedia returns no rows for an input of the graph of embeddings: of the size that the graph declares,
+// or else of the decoder's width.
+func (d *Decoder) noMedia(spec tensor.Spec) (*tensor.Tensor, error) {
+	shape := make([]int, len(spec.Shape))
+	for i, n := range spec.Shape[min(1, len(shape)):] {
+		shape[i+1] = max(n, 0)
+	}
+	if last := len(shape) - 1; last > 0 && shape[last] == 0 {
+		for _, in := range d.first.Inputs() {
+			if in.Name == graph.InputsEmbeds && len(in.Shape) == 3 {
+				shape[last] = max(in.Shape[2], 0)
+			}
+		}
+	}
+	return tensor.Zeros(spec.DType, shape...)
 }
 
 // lastPosition takes [B,V] from logits [B,T,V].

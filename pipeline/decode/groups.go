@@ -30,7 +30,7 @@ func (d *Decoder) beginGroups(start Start, byLength map[int][]int) (Sequences, e
 	for _, length := range slices.Sorted(maps.Keys(byLength)) {
 		group := byLength[length]
 		part := Start{
-			Width: start.Width, Media: start.Media,
+			Width: start.Width, Media: start.Media, First: start.First,
 			Fixed: make(map[string]*tensor.Tensor, len(start.Fixed)),
 		}
 		for row, i := range group {

@@ -42,7 +42,9 @@ type Options struct {
 	NoRepeatNgramSize int       // default 0: none
 	BadWordsIDs       [][]int64 // sequences of ids never to be completed
 	BadWords          []string  // words never to be written; they join BadWordsIDs
-	StopStrings       []string
+	// SuppressTokens are ids never written, BeginSuppressTokens those that no text begins with.
+	SuppressTokens, BeginSuppressTokens []int64
+	StopStrings                         []string
 
 	EOS []int64 // ids that end a sequence; they are not part of the text
 	// ForcedBOS is the id that a text behind a prompt of one id begins with, and ForcedEOS the one
@@ -108,6 +110,7 @@ func LoadOptions(bundle *models.Bundle) (Options, error) {
 		"do_sample": &g.DoSample, "temperature": &g.Temperature, "top_k": &g.TopK, "top_p": &g.TopP,
 		"min_p": &g.MinP, "typical_p": &g.TypicalP,
 		"repetition_penalty": &g.RepetitionPenalty, "no_repeat_ngram_size": &g.NoRepeatNgramSize,
+		"suppress_tokens": &g.SuppressTokens, "begin_suppress_tokens": &g.BeginSuppressTokens,
 		"bad_words_ids": &g.BadWordsIDs, "stop_strings": &g.StopStrings,
 		"eos_token_id": &eos, "num_return_sequences": &g.NumReturnSequences,
 		"forced_bos_token_id": &g.ForcedBOS, "forced_eos_token_id": &forcedEOS,

@@ -39,6 +39,12 @@ func (g *Options) processors() []processor {
 	if g.ForcedEOS != nil && slices.Contains(g.EOS, *g.ForcedEOS) {
 		list = append(list, forcedEOS(*g.ForcedEOS, g))
 	}
+	if len(g.SuppressTokens) > 0 {
+		list = append(list, suppressed(g.SuppressTokens, math.MaxInt))
+	}
+	if len(g.BeginSuppressTokens) > 0 {
+		list = append(list, suppressed(g.BeginSuppressTokens, 0))
+	}
 	if !g.DoSample {
 		return list
 	}
@@ -63,6 +69,18 @@ func (g *Options) processors() []processor {
 		list = append(list, typical(g.TypicalP, keep))
 	}
 	return list
+}
+
+// suppressed drops ids from the first tokens, up to the one with the number last
+// (SuppressTokensLogitsProcessor, and SuppressTokensAtBeginLogitsProcessor with last 0).
+func suppressed(ids []int64, last int) processor {
+	return func(_ []int64, generated int, scores []float32) {
+		for _, id := range ids {
+			if generated <= last && id >= 0 && id < int64(len(scores)) {
+				scores[id] = minusInf
+			}
+		}
+	}
 }
 
 // repetitionPenalty makes every id of the history less likely (CTRL, 1909.05858).

@@ -50,7 +50,7 @@ func openBLIP(o *graph.Opener, c *Config) (*blip, error) {
 	if m.positions, err = maxPositions(o.Bundle, "text_config"); err != nil {
 		return nil, err
 	}
-	if err := m.open(o); err != nil {
+	if err := m.open(o, graph.VisionEncoder); err != nil {
 		return nil, err
 	}
 	if o.Bundle.Has(graph.QuestionEncoder) {

@@ -25,10 +25,10 @@ type crossReader struct {
 	startGiven bool
 }
 
-// open opens all but the graph of keys and values.
-func (m *crossReader) open(o *graph.Opener) error {
+// open opens all but the graph of keys and values. encoder is the role of the encoder.
+func (m *crossReader) open(o *graph.Opener, encoder string) error {
 	var err error
-	if m.vision, err = o.Open(graph.VisionEncoder); err != nil {
+	if m.vision, err = o.Open(encoder); err != nil {
 		return err
 	}
 	if m.states, err = m.vision.OutputOf(graph.ImageEmbeds, graph.LastStates,

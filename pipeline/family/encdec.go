@@ -83,7 +83,7 @@ func openEncDec(o *graph.Opener, c *Config) (Model, error) {
 	if !manifest.SpecialTokens {
 		m.encoding = append(m.encoding, tokenize.WithoutSpecialTokens())
 	}
-	if err := m.open(o); err != nil {
+	if err := m.open(o, graph.VisionEncoder); err != nil {
 		return nil, err
 	}
 	if m.replaces && !m.startGiven {

@@ -13,4 +13,5 @@ var Families = Table{
 	imageRow,
 	textRow,
 	llavaRow,
+	whisperRow,
 }

@@ -96,31 +96,13 @@ type kernel struct {
 // newKernel computes the kernel of outputs lo..hi-1 when the first extent of in samples become out;
 // extent is in, or less where the last sample stands for less than a whole one.
 func newKernel(f Filter, in int, extent float64, out, lo, hi int) *kernel {
-	scale := extent / float64(out)
-	filterScale := max(scale, 1)
-	support := f.support() * filterScale
-	stride := int(math.Ceil(support))*2 + 1
-	if stride > in {
-		stride = in // no position has more taps than there are samples
-	}
+	stride := f.most(in, extent, out)
 	k := &kernel{make([]int, hi-lo), make([]int, hi-lo), make([]int32, (hi-lo)*stride), stride}
 	w := make([]float64, stride)
-	inv := 1 / filterScale
 	for i := range k.start {
-		center := float64((float64(lo+i) + 0.5) * scale)
-		first := max(int(center-support+0.5), 0)
-		last := min(int(center+support+0.5), in)
-		n := last - first
-		sum := 0.0
-		for j := range n {
-			w[j] = f.at((float64(j+first) - center + 0.5) * inv)
-			sum += w[j]
-		}
+		first, n := f.weights(w, in, extent, out, lo+i)
 		coef := k.coef[i*stride:]
 		for j := range n {
-			if sum != 0 {
-				w[j] /= sum
-			}
 			v := float64(w[j] * (1 << precisionBits))
 			if w[j] < 0 {
 				coef[j] = int32(v - 0.5)
@@ -131,6 +113,35 @@ func newKernel(f Filter, in int, extent float64, out, lo, hi int) *kernel {
 		k.start[i], k.taps[i] = first, n
 	}
 	return k
+}
+
+// most returns a bound of the taps of any output.
+func (f Filter) most(in int, extent float64, out int) int {
+	support := f.support() * max(extent/float64(out), 1)
+	return min(int(math.Ceil(support))*2+1, in) // no position has more taps than there are samples
+}
+
+// weights computes the coefficients of output i into w, and returns the first sample that they are
+// for and their number.
+func (f Filter) weights(w []float64, in int, extent float64, out, i int) (first, n int) {
+	scale := extent / float64(out)
+	filterScale := max(scale, 1)
+	support := f.support() * filterScale
+	inv := 1 / filterScale
+	center := float64((float64(i) + 0.5) * scale)
+	first = max(int(center-support+0.5), 0)
+	n = min(int(center+support+0.5), in) - first
+	sum := 0.0
+	for j := range n {
+		w[j] = f.at((float64(j+first) - center + 0.5) * inv)
+		sum += w[j]
+	}
+	for j := range n {
+		if sum != 0 {
+			w[j] /= sum
+		}
+	}
+	return first, n
 }
 
 // span returns the first sample used by any output and the one after the last.

@@ -1,0 +1,360 @@
+package family
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"image"
+	"slices"
+	"strings"
+
+	"github.com/crossattn/xpipe/media"
+	"github.com/crossattn/xpipe/models"
+	"github.com/crossattn/xpipe/pipeline/decode"
+	"github.com/crossattn/xpipe/pipeline/graph"
+	"github.com/crossattn/xpipe/tensor"
+)
+
+// LLaVA names the family of models whose prompt has rows of pictures in the place of tokens.
+const LLaVA models.Family = "llava"
+
+var llavaRow = Family{Name: LLaVA, Layouts: imageTokenLayouts(), Open: openImageTokens}
+
+// imageKind is what one member of the family does in its own way.
+type imageKind struct {
+	types []string // model_types
+	// around is what stands around a placeholder in a prompt without a template; %s is the
+	// placeholder.
+	around string
+	// mark stands for a picture in prompts where that is another text than the token of its rows.
+	mark string
+	// token is the text of the token of rows, for folders whose configuration has no id of it.
+	token string
+	// markup writes an item: what the placeholder becomes, where token is that of its rows. nil
+	// repeats it.
+	markup func(token string, e Encoded) string
+	// finish is what the model's processor makes of a whole prompt; nil leaves it.
+	finish func(m *imageTokens, prompt string) string
+	// bare says that the tokenizer adds no special tokens.
+	bare bool
+	// apart says that pictures are numbered in prompts, from mark on, and that each text between them
+	// is tokenized for itself.
+	apart bool
+	// places says that positions are those of time, row and column: a picture's rows have the places
+	// of their patches, Encoded.Grid, of which several merge to one row.
+	places bool
+	// first is the position of a prompt's first token.
+	first int64
+	// roles gives the roles of graphs by their names where the kind has others than most.
+	roles map[string]string
+	// caption and answer are the prompts of the tasks; "" takes a usual one.
+	caption, answer string
+}
+
+var imageKinds = slices.Concat(
+	llavaKinds, idefics3Kinds, qwenVLKinds, paligemmaKinds, gemma3Kinds, phi3vKinds,
+)
+
+func imageTokenLayouts() (layouts []models.Layout) {
+	var forms [][]string
+	for _, decoder := range []string{graph.Decoder, graph.DecoderFirst} {
+		forms = append(forms, []string{graph.VisionEncoder, graph.EmbedTokens, decoder})
+	}
+	for _, kind := range imageKinds {
+		for _, t := range kind.types {
+			layouts = append(layouts, models.Layout{
+				Type: t, Family: LLaVA, Forms: forms, Optional: []string{graph.DecoderNext},
+				Roles: kind.roles,
+				Manifest: func(c models.Config) map[string]any {
+					caption := cmp.Or(kind.caption, "Describe the image.")
+					return map[string]any{
+						"prompts": map[string]string{"caption": caption, "answer": cmp.Or(kind.answer, "{}")},
+						"limits":  positionLimit(cmp.Or(c.TextConfig.MaxPositions, c.MaxPositions)),
+					}
+				},
+			})
+		}
+	}
+	return layouts
+}
+
+// gridTHW and imageGridTHW are inputs [1,3] of a vision encoder: frames, rows and columns of patches.
+const gridTHW, imageGridTHW = "grid_thw", "image_grid_thw"
+
+// imageTokens is a model of LLaVA's kind (Liu et al., 2304.08485): the vision encoder's features, in
+// the language model's width, take the place of a token that the prompt has as many of.
+type imageTokens struct {
+	chatter
+	onePicture
+	kind      imageKind
+	vision    *graph.Graph
+	output    string // of the vision encoder
+	decoder   *decode.Decoder
+	token     int64  // in whose places features stand
+	tokenText string // the token as prompts write it
+	unwritten []int64
+}
+
+func openImageTokens(o *graph.Opener, c *Config) (Model, error) {
+	m := &imageTokens{}
+	at := slices.IndexFunc(imageKinds, func(kind imageKind) bool {
+		return slices.Contains(kind.types, o.Bundle.Layout)
+	})
+	if at < 0 {
+		return nil, fmt.Errorf("%w: family %s has no model_type %q", graph.ErrBundle, LLaVA,
+			o.Bundle.Layout)
+	}
+	m.kind = imageKinds[at]
+	var err error
+	if m.chatter, err = newChatter(o.Bundle, c.Texts); err != nil {
+		return nil, err
+	}
+	if m.kind.apart {
+		m.token = noToken
+	} else if err := m.findToken(o.Bundle); err != nil {
+		return nil, err
+	}
+	m.placeholder, m.around = cmp.Or(m.kind.mark, m.tokenText), m.kind.around
+	m.marked(o.Bundle)
+	if m.vision, err = o.Open(graph.VisionEncoder); err != nil {
+		return nil, err
+	}
+	if m.output, err = featuresOf(m.vision); err != nil {
+		return nil, err
+	}
+	m.decoder, err = decode.Open(o)
+	return m, err
+}
+
+// findToken finds the token of pictures' rows: the configuration has its id, or the kind its text.
+func (m *imageTokens) findToken(bundle *models.Bundle) error {
+	var config struct {
+		Token *int64 `json:"image_token_id"`
+		Index *int64 `json:"image_token_index"` // its older name
+	}
+	if err := ignoreMissing(bundle.JSON("config.json", &config)); err != nil {
+		return err
+	}
+	if config.Token == nil {
+		config.Token = config.Index
+	}
+	if config.Token == nil {
+		id, ok := m.texts.TokenToID(m.kind.token)
+		if !ok {
+			return fmt.Errorf("%w: config.json has neither image_token_id nor image_token_index, "+
+				"the token that stands for a picture", graph.ErrBundle)
+		}
+		config.Token = &id
+	}
+	var ok bool
+	if m.tokenText, ok = m.texts.IDToToken(*config.Token); !ok {
+		return fmt.Errorf("%w: tokenizer.json has no token %d, which config.json puts for "+
+			"pictures", graph.ErrBundle, *config.Token)
+	}
+	m.token = *config.Token
+	return nil
+}
+
+// featuresOf returns the output of a vision encoder that has the features: the one of that name, or
+// the only one.
+func featuresOf(g *graph.Graph) (string, error) {
+	if g.HasOutput(graph.ImageFeatures) {
+		return graph.ImageFeatures, nil
+	}
+	if outputs := g.Outputs(); len(outputs) == 1 {
+		return outputs[0].Name, nil
+	}
+	return "", fmt.Errorf("%w: the graph %s has no output %q, but %v",
+		graph.ErrBundle, g.Role, graph.ImageFeatures, g.Outputs())
+}
+
+// Encode returns the features [1,N,D] of each picture, those of its tiles one behind another.
+func (m *imageTokens) Encode(ctx context.Context, prepared media.Prepared) ([]Encoded, error) {
+	encoded := make([]Encoded, prepared.Items())
+	for i, rows := range prepared.Rows {
+		var grid image.Point
+		if prepared.Grids != nil {
+			grid = prepared.Grids[i]
+		}
+		own, err := m.inputs(prepared, rows, grid)
+		if err != nil {
+			return nil, err
+		}
+		states, err := m.vision.RunPrepared(ctx, own, m.output)
+		if err != nil {
+			return nil, err
+		}
+		if rank := states.Rank(); rank < 2 || states.DType() != tensor.Float32 || states.Len() == 0 {
+			return nil, fmt.Errorf("%w: the graph's output %q is %v, not features [...,length,width]",
+				graph.ErrBundle, m.output, states)
+		}
+		width := states.Dim(-1)
+		if encoded[i].States, err = states.Reshape(1, states.Len()/width, width); err != nil {
+			return nil, err
+		}
+		encoded[i].Grid, encoded[i].Tiles = grid, rows[1]-rows[0]
+	}
+	return encoded, nil
+}
+
+// inputs takes an item's rows of what was prepared. A graph may take them as the tiles of the one
+// item of a batch.
+func (m *imageTokens) inputs(
+	prepared media.Prepared, rows [2]int, grid image.Point,
+) (map[string]*tensor.Tensor, error) {
+	own := make(map[string]*tensor.Tensor, len(prepared.Tensors))
+	for name, t := range prepared.Tensors {
+		part, err := t.Slice(rows[0], rows[1])
+		if err != nil {
+			return nil, err
+		}
+		for _, in := range m.vision.Inputs() {
+			if in.Name == name && len(in.Shape) == part.Rank()+1 {
+				if part, err = part.Reshape(append([]int{1}, part.Shape()...)...); err != nil {
+					return nil, err
+				}
+			}
+		}
+		own[name] = part
+	}
+	for _, name := range []string{gridTHW, imageGridTHW} {
+		if m.kind.places && m.vision.HasInput(name) {
+			thw := []int64{1, int64(grid.Y), int64(grid.X)}
+			var err error
+			if own[name], err = tensor.New([]int{1, 3}, thw); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return own, nil
+}
+
+// Compose returns the text, with a token in the place of each row of a picture, and then the
+// pictures' features.
+func (m *imageTokens) Compose(parts []Part, encoded []Encoded) ([]Segment, error) {
+	prompt, err := m.Write(parts)
+	if err != nil {
+		return nil, err
+	}
+	if m.kind.apart {
+		return m.composeApart(prompt, encoded)
+	}
+	rows := 0
+	for _, e := range encoded {
+		rows += e.States.Dim(1)
+	}
+	named := strings.Count(prompt, m.placeholder)
+	switch {
+	case named == len(encoded):
+		prompt = m.expand(prompt, encoded)
+	case strings.Count(prompt, m.tokenText) != rows:
+		// with a place for each row, the prompt is laid out already
+		return nil, fmt.Errorf("%w: the prompt has %q %d times, for %d pictures of %d rows in all",
+			graph.ErrPrompt, m.placeholder, named, len(encoded), rows)
+	}
+	if m.kind.finish != nil {
+		prompt = m.kind.finish(m, prompt)
+	}
+	ids, err := m.read(prompt, templated(parts), !m.kind.bare)
+	if err != nil {
+		return nil, err
+	}
+	if places := countID(ids, m.token); places != rows {
+		return nil, fmt.Errorf("%w: the prompt has %d places for pictures (token %q), and the "+
+			"pictures have %d rows", graph.ErrPrompt, places, m.tokenText, rows)
+	}
+	return withPictures(prompt, ids, encoded), nil
+}
+
+// withPictures is what Compose returns: the text and the pictures' rows.
+func withPictures(prompt string, ids []int64, encoded []Encoded) []Segment {
+	segments := []Segment{{Text: prompt, IDs: ids}}
+	for i, e := range encoded {
+		segments = append(segments, Segment{Embeds: e.States, Media: i, Grid: e.Grid})
+	}
+	return segments
+}
+
+// expand replaces each placeholder by an item's markup.
+func (m *imageTokens) expand(prompt string, encoded []Encoded) string {
+	var b strings.Builder
+	for i, text := range strings.Split(prompt, m.placeholder) {
+		if i > 0 {
+			e := encoded[i-1]
+			if m.kind.markup != nil {
+				b.WriteString(m.kind.markup(m.tokenText, e))
+			} else {
+				b.WriteString(strings.Repeat(m.tokenText, e.States.Dim(1)))
+			}
+		}
+		b.WriteString(text)
+	}
+	return b.String()
+}
+
+func (m *imageTokens) Begin(ctx context.Context, prompts [][]Segment) (decode.Sequences, error) {
+	ids := textIDs(prompts)
+	embeds, width, err := m.decoder.Embed(ctx, m.embeddable(ids)...)
+	if err != nil {
+		return nil, err
+	}
+	start := decode.Start{Width: width, Apart: true, First: m.kind.first}
+	for i, p := range prompts {
+		prompt := decode.Prompt{IDs: ids[i]}
+		if prompt.Embeds, err = m.place(ids[i], embeds[i], width, p[1:]); err != nil {
+			return nil, err
+		}
+		if m.kind.places {
+			if prompt.Places, err = m.positions(ids[i], p[1:]); err != nil {
+				return nil, err
+			}
+		}
+		start.Prompts = append(start.Prompts, prompt)
+	}
+	return m.decoder.Begin(start)
+}
+
+// place returns the embeddings of ids in pieces, with the pictures' rows in order in the places of
+// the token.
+func (m *imageTokens) place(
+	ids []int64, embeds []float32, width int, pictures []Segment,
+) (pieces [][]float32, err error) {
+	var rows []float32 // those of the picture that comes next
+	from := 0
+	for at, id := range ids {
+		if id != m.token {
+			continue
+		}
+		for len(rows) == 0 && len(pictures) > 0 {
+			if wide := pictures[0].Embeds.Dim(2); wide != width {
+				return nil, fmt.Errorf("%w: a picture's features are %d wide, the text's "+
+					"embeddings %d", graph.ErrBundle, wide, width)
+			}
+			if rows, err = tensor.Values[float32](pictures[0].Embeds); err != nil {
+				return nil, err
+			}
+			pictures = pictures[1:]
+		}
+		pieces = append(pieces, embeds[from*width:at*width], rows[:width])
+		rows, from = rows[width:], at+1
+	}
+	return append(pieces, embeds[from*width:]), nil
+}
+
+// embeddable returns ids that the graph of embeddings takes. That of some packages sets pictures' rows
+// itself, in the places of their token, and has none of them here; the places' embeddings are not used.
+func (m *imageTokens) embeddable(ids [][]int64) [][]int64 {
+	if m.token != noToken && !m.decoder.EmbedsMedia() {
+		return ids
+	}
+	plain := make([][]int64, len(ids))
+	for i, row := range ids {
+		plain[i] = slices.Clone(row)
+		for j, id := range row {
+			if id == m.token {
+				plain[i][j] = 0
+			}
+		}
+	}
+	return plain
+}

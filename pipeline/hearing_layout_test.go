@@ -1,0 +1,157 @@
+package pipeline
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/media"
+	"github.com/crossattn/xpipe/pipeline/family"
+	"github.com/crossattn/xpipe/tensor"
+)
+
+// hearingGolden is what transformers and, for variants, ONNX Runtime write for given features, made by
+// python -m xpipe_export.golden.hearing_layouts.
+type hearingGolden struct {
+	Input  string    `json:"input"`
+	Shape  []int     `json:"shape"`
+	Values []float32 `json:"values"`
+	Rows   []struct {
+		Start []int64 `json:"start"`
+		IDs   []int64 `json:"ids"`
+		Text  string  `json:"text"`
+	} `json:"rows"`
+	Variants map[string][][]int64 `json:"variants"`
+}
+
+// Models that hear write PyTorch's ids for features given as a tensor, whatever files hold the
+// decoder: sound itself has no front end yet.
+func TestHearingLayouts(t *testing.T) {
+	t.Parallel()
+	const merged = "onnx/decoder_model_merged.onnx"
+	for _, c := range []struct {
+		model, variant string
+		without        []string
+	}{
+		{model: "whisper-transformersjs"}, // one graph with a branch; it shows its cross-attention
+		{model: "whisper-transformersjs", without: []string{merged}},
+		{model: "whisper-transformersjs", without: []string{merged, "onnx/decoder_with_past_model.onnx"}},
+		{model: "whisper-transformersjs", variant: "fp16"},
+		{model: "whisper-transformersjs", variant: "quantized"},
+		{model: "whisper-transformersjs", variant: "q4"},
+		{model: "whisper-transformersjs", variant: "q4f16"},
+	} {
+		t.Run(strings.Join(append([]string{c.model, c.variant}, c.without...), " "), func(t *testing.T) {
+			t.Parallel()
+			var g hearingGolden
+			data, err := os.ReadFile(filepath.Join(layoutsDir, c.model, "golden.json"))
+			if err == nil {
+				err = json.Unmarshal(data, &g)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := layoutDir(t, c.model, c.without...)
+			eachEngine(t, func(t *testing.T, eng engine.Engine) {
+				p, err := Open(t.Context(), dir, WithEngine(eng), WithVariant(c.variant))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer p.Close()
+				requests := hear(t, p, &g)
+				twelve := func(g *Generation) { g.MaxNewTokens = 12 }
+				for i, row := range g.Rows {
+					got, err := p.Generate(t.Context(), requests[i:i+1], twelve)
+					if err != nil {
+						t.Fatal(err)
+					}
+					want, text := row.IDs, got[0][0]
+					if c.variant != "" {
+						want = g.Variants[c.variant][i]
+						text.Tokens = text.Tokens[:min(len(want), len(text.Tokens))]
+					} else if text.Text != strings.TrimSpace(row.Text) {
+						t.Errorf("row %d: %q, want %q", i, text.Text, row.Text)
+					}
+					sameIDs(t, "row", text, want)
+				}
+				if c.variant != "" {
+					return
+				}
+				together, err := p.Generate(t.Context(), requests, twelve)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, row := range g.Rows {
+					sameIDs(t, "row of a batch", together[i][0], row.IDs)
+				}
+			})
+		})
+	}
+}
+
+// hear encodes the golden file's features.
+func hear(t *testing.T, p *Pipeline, g *hearingGolden) (requests []Request) {
+	t.Helper()
+	features := tensor.Must(tensor.New(g.Shape, g.Values))
+	prepared := media.Prepared{Tensors: map[string]*tensor.Tensor{g.Input: features}}
+	for i := range g.Shape[0] {
+		prepared.Rows = append(prepared.Rows, [2]int{i, i + 1})
+	}
+	states, err := p.model.(family.Writer).Encode(t.Context(), prepared)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range states {
+		requests = append(requests, Request{Encoded: &Encoded{of: p, kind: media.Sounds, states: s}})
+	}
+	return requests
+}
+
+// A model that hears takes a prompt as it stands, in place of its own beginning, and says that it
+// takes no picture.
+func TestHearingPrompts(t *testing.T) {
+	t.Parallel()
+	var g hearingGolden
+	dir := filepath.Join(layoutsDir, "whisper-transformersjs")
+	data, err := os.ReadFile(filepath.Join(dir, "golden.json"))
+	if err == nil {
+		err = json.Unmarshal(data, &g)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Open(t.Context(), dir, WithEngine(goEngine))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if kinds := p.Abilities().Media; !slices.Equal(kinds, []media.Kind{media.Sounds}) {
+		t.Errorf("it takes %v", kinds)
+	}
+	request := hear(t, p, &g)[0]
+	language, _ := p.texts.IDToToken(g.Rows[0].Start[1])
+	for _, prompt := range []string{
+		"<|startoftranscript|>" + language + "<|transcribe|><|notimestamps|>", language + "<|transcribe|><|notimestamps|>",
+	} {
+		request.Prompt = prompt
+		got, err := p.Generate(t.Context(), []Request{request}, func(g *Generation) { g.MaxNewTokens = 12 })
+		if err != nil {
+			t.Fatal(err)
+		}
+		sameIDs(t, prompt, got[0][0], g.Rows[0].IDs)
+	}
+	img := figure(t, "figure0.png")
+	_, captions := p.Caption(t.Context(), img)
+	_, answers := p.Answer(t.Context(), img, "what is it?")
+	_, prompted := p.Generate(t.Context(), []Request{{Image: img, Prompt: "x"}})
+	for _, err := range []error{captions, answers, prompted} {
+		if !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "hears") {
+			t.Errorf("a picture: %v", err)
+		}
+	}
+}
