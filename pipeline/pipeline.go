@@ -168,11 +168,7 @@ func assemble(ctx context.Context, bundle *models.Bundle, c config) (*Pipeline, 
 	if err != nil {
 		return nil, err
 	}
-	data, err := bundle.File("tokenizer.json")
-	if err != nil {
-		return nil, err
-	}
-	tokenizer, err := tokenize.New(data)
+	tokenizer, err := tokenize.Load(bundle.File)
 	if err != nil {
 		return nil, err
 	}
