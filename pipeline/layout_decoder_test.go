@@ -53,11 +53,17 @@ type decoderRow struct {
 	Text     string   `json:"text"`
 	InputIDs []int64  `json:"input_ids"`
 	IDs      []int64  `json:"ids"`
+	BeamIDs  []int64  `json:"beam_ids"`
 }
 
-func loadDecoderGolden(t *testing.T, model string) (g decoderGolden) {
+func loadDecoderGolden(t *testing.T, model string) decoderGolden {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(layoutsDir, model, "golden.json"))
+	return decoderGoldenOf(t, filepath.Join(layoutsDir, model))
+}
+
+func decoderGoldenOf(t *testing.T, dir string) (g decoderGolden) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(dir, "golden.json"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -169,11 +169,7 @@ func assemble(ctx context.Context, bundle *models.Bundle, c config) (*Pipeline, 
 		return nil, err
 	}
 	if !row.Wordless {
-		data, err := bundle.File("tokenizer.json")
-		if err != nil {
-			return nil, err
-		}
-		tokenizer, err := tokenize.New(data)
+		tokenizer, err := tokenize.Load(bundle.File)
 		if err != nil {
 			return nil, err
 		}

@@ -160,11 +160,7 @@ func (opts *tokenizeOptions) open() (*tokenize.Tokenizer, error) {
 		return nil, err
 	}
 	defer bundle.Close()
-	data, err := bundle.File("tokenizer.json")
-	if err != nil {
-		return nil, err
-	}
-	return tokenize.New(data)
+	return tokenize.Load(bundle.File)
 }
 
 func encodeLine(

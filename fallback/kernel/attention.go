@@ -48,6 +48,32 @@ func Combine(dst, a, b []float32, stride int) {
 type Rows struct {
 	Data   []float32
 	Stride int
+	Half   []uint16 // in place of Data: float16, in bits
+}
+
+// columns returns columns lo to hi-1 of n rows as float32: where they lie, or widened to scratch.
+func (r Rows) columns(n, lo, hi int, scratch []float32) Rows {
+	if r.Half == nil {
+		return Rows{Data: r.Data[lo:], Stride: r.Stride}
+	}
+	width := hi - lo
+	if r.Stride == width {
+		FromHalf(scratch[:n*width], r.Half[lo:lo+n*width])
+	} else {
+		for i := range n {
+			at := i*r.Stride + lo
+			FromHalf(scratch[i*width:(i+1)*width], r.Half[at:at+width])
+		}
+	}
+	return Rows{Data: scratch, Stride: width}
+}
+
+// from returns the rows from row i on.
+func (r Rows) from(i int) Rows {
+	if r.Half != nil {
+		return Rows{Half: r.Half[i*r.Stride:], Stride: r.Stride}
+	}
+	return Rows{Data: r.Data[i*r.Stride:], Stride: r.Stride}
 }
 
 // OnlineSoftmax turns rows of scores into weights although the scores of a row come a piece at a
@@ -90,6 +116,7 @@ type AttentionHead struct {
 	D, DV         int  // widths of Q and K, and of V and Out
 	Q, K, V, Out  Rows // [Queries,D], [Keys,D], [Keys,DV], [Queries,DV]
 	KTransposed   bool // K is [D,Keys]
+	HalfKV        bool // K or V may be float16, which is widened a chunk at a time
 	Scale         float32
 	// Adjust changes the scores of a query with keys lo, lo+1 and so on, which are scaled already:
 	// it adds masks. nil leaves them as they are.
@@ -134,7 +161,11 @@ func (h *AttentionHead) chunk() int {
 // number of keys.
 func (h *AttentionHead) Scratch() int {
 	c := h.chunk()
-	return 2*h.Queries + queryBlock*c + PanelFloats(h.D, c) + PanelFloats(c, h.DV)
+	n := 2*h.Queries + queryBlock*c + PanelFloats(h.D, c) + PanelFloats(c, h.DV)
+	if h.HalfKV {
+		n += c * (h.D + h.DV)
+	}
+	return n
 }
 
 // Run computes Out. scratch holds at least Scratch floats.
@@ -149,6 +180,10 @@ func (h *AttentionHead) Run(scratch []float32) {
 	}
 	scores := scratch[2*h.Queries : 2*h.Queries+queryBlock*c]
 	panels := scratch[2*h.Queries+queryBlock*c:]
+	var wide []float32 // where a chunk of K and V is widened
+	if h.HalfKV {
+		wide = panels[PanelFloats(h.D, c)+PanelFloats(c, h.DV):]
+	}
 	for i := range h.Queries {
 		clear(h.out(i))
 	}
@@ -157,18 +192,19 @@ func (h *AttentionHead) Run(scratch []float32) {
 			return
 		}
 		hi := min(lo+c, h.Keys)
+		keys, values := h.pieces(lo, hi, wide)
 		if h.Queries <= fewQueries {
-			h.few(lo, hi, scores, softmax)
+			h.few(keys, values, lo, hi, scores, softmax)
 			continue
 		}
 		k := NewMatrix(panels, h.D, hi-lo)
 		if h.KTransposed {
-			k.Fill(h.K.Data[lo:], h.K.Stride, 0, k.Panels())
+			k.Fill(keys.Data, keys.Stride, 0, k.Panels())
 		} else {
-			k.FillTransposed(h.K.Data[lo*h.K.Stride:], h.K.Stride, 0, k.Panels())
+			k.FillTransposed(keys.Data, keys.Stride, 0, k.Panels())
 		}
 		v := NewMatrix(panels[PanelFloats(h.D, c):], hi-lo, h.DV)
-		v.Fill(h.V.Data[lo*h.V.Stride:], h.V.Stride, 0, v.Panels())
+		v.Fill(values.Data, values.Stride, 0, v.Panels())
 		for q0 := 0; q0 < h.Queries; q0 += queryBlock {
 			n := min(queryBlock, h.Queries-q0)
 			q, out := h.Q.Data[q0*h.Q.Stride:], h.Out.Data[q0*h.Out.Stride:]
@@ -194,19 +230,35 @@ func (h *AttentionHead) out(query int) []float32 {
 	return h.Out.Data[at : at+h.DV]
 }
 
+// pieces returns the keys and values from lo to hi-1, float32.
+func (h *AttentionHead) pieces(lo, hi int, wide []float32) (keys, values Rows) {
+	n := hi - lo
+	if h.KTransposed {
+		keys = h.K.columns(h.D, lo, hi, wide)
+	} else {
+		keys = h.K.from(lo).columns(n, 0, h.D, wide)
+	}
+	if h.V.Half != nil {
+		wide = wide[n*h.D:]
+	}
+	return keys, h.V.from(lo).columns(n, 0, h.DV, wide)
+}
+
 // few is a chunk of Run for so few queries that keys and values are read where they lie.
-func (h *AttentionHead) few(lo, hi int, scores []float32, softmax OnlineSoftmax) {
+func (h *AttentionHead) few(
+	keys, values Rows, lo, hi int, scores []float32, softmax OnlineSoftmax,
+) {
 	for q := range h.Queries {
 		row := scores[:hi-lo]
 		query := h.Q.Data[q*h.Q.Stride : q*h.Q.Stride+h.D]
 		if h.KTransposed {
 			clear(row)
-			Combine(row, query, h.K.Data[lo:], h.K.Stride)
+			Combine(row, query, keys.Data, keys.Stride)
 		} else {
-			Dots(row, query, h.K.Data[lo*h.K.Stride:], h.K.Stride)
+			Dots(row, query, keys.Data, keys.Stride)
 		}
 		h.weigh(q, lo, row, softmax)
-		Combine(h.out(q), row, h.V.Data[lo*h.V.Stride:], h.V.Stride)
+		Combine(h.out(q), row, values.Data, values.Stride)
 	}
 }
 

@@ -69,7 +69,7 @@ func randHead(r *rand.Rand, queries, keys, d, dv int) masked {
 	}
 	rows := func(n, w int) Rows {
 		stride := w + r.IntN(20)
-		return Rows{randFloats(r, n*stride), stride}
+		return Rows{Data: randFloats(r, n*stride), Stride: stride}
 	}
 	h.Q, h.V, h.Out = rows(queries, d), rows(keys, dv), rows(queries, dv)
 	if h.KTransposed = r.IntN(3) == 0; h.KTransposed {
@@ -92,6 +92,14 @@ func randHead(r *rand.Rand, queries, keys, d, dv int) masked {
 	return h
 }
 
+// inHalf rounds the elements of m to float16 and returns them so.
+func inHalf(m Rows) Rows {
+	h := Rows{Half: make([]uint16, len(m.Data)), Stride: m.Stride}
+	ToHalf(h.Half, m.Data)
+	FromHalf(m.Data, h.Half)
+	return h
+}
+
 func TestAttentionHead(t *testing.T) {
 	both(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(7, 8))
@@ -104,10 +112,16 @@ func TestAttentionHead(t *testing.T) {
 			if i%5 == 0 {
 				h.Chunk = 1 + r.IntN(keys+20)
 			}
+			want := dense(h)
+			if i%3 == 0 { // of keys and values that float16 holds
+				h.HalfKV = true
+				k, v := inHalf(h.K), inHalf(h.V)
+				want = dense(h)
+				h.K, h.V = k, v
+			}
 			scratch, check := guarded(t, h.Scratch(), i%2)
 			h.Run(scratch)
 			check()
-			want := dense(h)
 			for q := range h.Queries {
 				for d := range h.DV {
 					g, w := h.Out.Data[q*h.Out.Stride+d], want[q*h.DV+d]
@@ -126,7 +140,7 @@ func BenchmarkAttentionHead(b *testing.B) {
 		b.Run(fmt.Sprint(s), func(b *testing.B) {
 			h := randHead(rand.New(rand.NewPCG(7, 7)), s[0], s[1], s[2], s[2])
 			h.KTransposed, h.Adjust = false, nil
-			h.K = Rows{make([]float32, s[1]*s[2]), s[2]}
+			h.K = Rows{Data: make([]float32, s[1]*s[2]), Stride: s[2]}
 			scratch := make([]float32, h.Scratch())
 			for b.Loop() {
 				h.Run(scratch)

@@ -34,6 +34,7 @@ func (a *attention) run(x *Context, out *heads) error {
 	groups := batch[1] / a.k.batch[1]
 	head := kernel.AttentionHead{
 		Queries: a.q.rows, Keys: a.k.rows, D: a.q.cols, DV: a.v.cols, Scale: a.scale, ZeroUnseen: true,
+		HalfKV: a.k.isHalf() || a.v.isHalf(),
 	}
 	return eachHead(x, head, batch, func(at []int, h *kernel.AttentionHead) {
 		of := []int{at[0], at[1] / groups}
@@ -82,18 +83,18 @@ func rowHeads(t *tensor.Tensor, first, count, size int) (*heads, error) {
 		return nil, graphErr("attention of %d heads of %d values in %v", count, size, t)
 	}
 	return &heads{
-		data: tensor.Data[float32](t)[min(first, t.Len()):], batch: []int{t.Dim(0), count},
+		data: cells{single: tensor.Data[float32](t)[min(first, t.Len()):]}, batch: []int{t.Dim(0), count},
 		strides: []int{t.Dim(1) * t.Dim(2), size}, rows: t.Dim(1), cols: size, pitch: t.Dim(2),
 	}, nil
 }
 
-// appendRows joins a past [B,heads,P,size], nil for none, and the rows of new, by position. The result
-// grows in place where it can (kvCache).
+// appendRows joins a past [B,heads,P,size], nil for none, and the rows of new, by position, in the
+// past's type. The result grows in place where it can (kvCache).
 func appendRows(x *Context, past *tensor.Tensor, new *heads) (*tensor.Tensor, error) {
 	b, count, size := new.batch[0], new.batch[1], new.cols
 	have := 0
 	if past != nil {
-		if past.DType() != tensor.Float32 || past.Rank() != 4 || past.Dim(0) != b || past.Dim(1) != count || past.Dim(3) != size {
+		if !isCacheType(past.DType()) || past.Rank() != 4 || past.Dim(0) != b || past.Dim(1) != count || past.Dim(3) != size {
 			return nil, graphErr("a cache %v for %d heads of %d values", past, count, size)
 		}
 		have = past.Dim(2)
@@ -107,19 +108,24 @@ func appendRows(x *Context, past *tensor.Tensor, new *heads) (*tensor.Tensor, er
 	if _, err := checkShape(shape); err != nil {
 		return nil, err
 	}
-	c := &kvCache{heads: count, positions: shape[2], width: size}
+	c := &kvCache{dtype: past.DType(), heads: count, positions: shape[2], width: size}
 	if err := c.grow(past); err != nil {
 		return nil, err
 	}
 	for i, s := range c.sequences {
 		for h := range count {
-			to, from := c.head(s, h)[have*size:], new.at([]int{i, h})
-			for r := range new.rows {
-				copy(to[r*size:(r+1)*size], from.Data[r*from.Stride:])
-			}
+			copyRows(c.head(s, h).part(have*size, new.rows*size), new.at([]int{i, h}), new.rows, size)
 		}
 	}
-	return tensor.NewStored(tensor.Float32, shape, c)
+	return tensor.NewStored(c.dtype, shape, c)
+}
+
+// copyRows writes rows of float32 to dst, one behind another.
+func copyRows(dst cells, from kernel.Rows, rows, size int) {
+	for r := range rows {
+		at := r * from.Stride
+		dst.part(r*size, size).set(cells{single: from.Data[at : at+size]})
+	}
 }
 
 // padding makes a mask of what com.microsoft calls mask_index or key_padding_mask: int32 of
@@ -233,12 +239,15 @@ func buildMultiHeadAttention(n *Node) Kernel {
 	if n.Outputs > 3 {
 		n.fail("the output of scores is not supported")
 	}
-	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
+	return viaFloatBut([]int{1, 2, 6, 7}, func(x *Context, in, out []*tensor.Tensor) error {
 		q, key, value, bias := in[0], input(in, 1), input(in, 2), input(in, 3)
 		if q.Rank() != 3 || key == nil || value == nil || count == 0 || q.Dim(2)%count != 0 || key.Rank() != value.Rank() {
 			return graphErr("attention of %v, %v and %v in %d heads", q, key, value, count)
 		}
-		if err := singleInputs(n.Op, []*tensor.Tensor{q, key, value, bias, input(in, 5), input(in, 6), input(in, 7)}); err != nil {
+		if err := singleInputs(n.Op, []*tensor.Tensor{q, bias, input(in, 5)}); err != nil {
+			return err
+		}
+		if err := cacheInputs(n.Op, []*tensor.Tensor{key, value, input(in, 6), input(in, 7)}); err != nil {
 			return err
 		}
 		width := q.Dim(2)
@@ -435,7 +444,7 @@ func halves(t *tensor.Tensor) (k, v *heads, err error) {
 	s := t.Shape()[1:]
 	st := stridesOf(s)
 	of := func(data []float32) *heads {
-		return &heads{data: data, batch: s[:2], strides: st[:2], rows: s[2], cols: s[3], pitch: st[2]}
+		return &heads{data: cells{single: data}, batch: s[:2], strides: st[:2], rows: s[2], cols: s[3], pitch: st[2]}
 	}
 	d := tensor.Data[float32](t)
 	return of(d[:len(d)/2]), of(d[len(d)/2:]), nil

@@ -32,9 +32,12 @@ func buildGroupQueryAttention(n *Node) Kernel {
 			n.fail("input %d is not supported", i)
 		}
 	}
-	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
-		floats := []*tensor.Tensor{in[0], in[1], in[2], in[3], in[4], input(in, 7), input(in, 8), input(in, 10), input(in, 11)}
+	return viaFloatBut([]int{3, 4}, func(x *Context, in, out []*tensor.Tensor) error {
+		floats := []*tensor.Tensor{in[0], in[1], in[2], input(in, 7), input(in, 8), input(in, 10), input(in, 11)}
 		if err := singleInputs(n.Op, floats); err != nil {
+			return err
+		}
+		if err := cacheInputs(n.Op, in[3:5]); err != nil {
 			return err
 		}
 		return g.run(x, in, out)
@@ -220,25 +223,34 @@ func (g *groupQuery) cache(
 	if even {
 		return appendRows(x, past, new)
 	}
-	size := new.cols
-	t, dst, err := zeros[float32](x, []int{new.batch[0], new.batch[1], length, size})
-	if err != nil || len(dst) == 0 {
+	size, shape := new.cols, []int{new.batch[0], new.batch[1], length, new.cols}
+	t, err := zerosLike(x, past, shape)
+	if err != nil || t.Len() == 0 {
 		return t, err
 	}
-	var old []float32
+	dst := cellsOf(t)
+	var old cells
 	if past != nil {
-		old = tensor.Data[float32](past)
+		old = cellsOf(past)
 	}
 	for b := range new.batch[0] {
 		for h := range new.batch[1] {
 			at := b*new.batch[1] + h
-			to := dst[at*length*size : (at+1)*length*size]
-			copy(to, old[at*have*size:][:pasts[b]*size])
-			rows := new.at([]int{b, h})
-			for r := range min(new.rows, length-pasts[b]) {
-				copy(to[(pasts[b]+r)*size:(pasts[b]+r+1)*size], rows.Data[r*rows.Stride:])
-			}
+			to := dst.part(at*length*size, length*size)
+			to.part(0, pasts[b]*size).set(old.part(at*have*size, pasts[b]*size))
+			rows := min(new.rows, length-pasts[b])
+			copyRows(to.part(pasts[b]*size, rows*size), new.at([]int{b, h}), rows, size)
 		}
 	}
 	return t, nil
+}
+
+// zerosLike allocates zeros of a cache's type, float32 without one.
+func zerosLike(x *Context, past *tensor.Tensor, shape []int) (t *tensor.Tensor, err error) {
+	if past != nil && past.DType() == tensor.Float16 {
+		t, _, err = zeros[tensor.Half](x, shape)
+	} else {
+		t, _, err = zeros[float32](x, shape)
+	}
+	return t, err
 }

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"math"
+	"slices"
 
 	"github.com/crossattn/xpipe/fallback/kernel"
 	"github.com/crossattn/xpipe/tensor"
@@ -227,7 +228,13 @@ func viaFloat(k Kernel) Kernel { return viaFloatFirst(k, math.MaxInt) }
 
 // viaFloatFirst is viaFloat that rounds back only the first outputs. The others are float32
 // whatever the inputs are.
-func viaFloatFirst(k Kernel, first int) Kernel {
+func viaFloatFirst(k Kernel, first int) Kernel { return viaFloats(k, first, nil) }
+
+// viaFloatBut is viaFloat that leaves caches as they are, inputs [B,H,T,D] of float16 at the places
+// of kept: a kernel widens what it reads of them.
+func viaFloatBut(kept []int, k Kernel) Kernel { return viaFloats(k, math.MaxInt, kept) }
+
+func viaFloats(k Kernel, first int, kept []int) Kernel {
 	return func(x *Context, in, out []*tensor.Tensor) error {
 		narrowed := tensor.Invalid
 		for _, t := range in {
@@ -241,7 +248,8 @@ func viaFloatFirst(k Kernel, first int) Kernel {
 		wide := make([]*tensor.Tensor, len(in))
 		for i, t := range in {
 			wide[i] = t
-			if !isNarrow(t) {
+			cache := slices.Contains(kept, i) && t != nil && t.Rank() == 4
+			if !isNarrow(t) || cache && t.DType() == tensor.Float16 {
 				continue
 			}
 			var err error

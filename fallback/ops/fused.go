@@ -49,7 +49,7 @@ func buildFusedMatMul(n *Node) Kernel {
 // heads says where the matrices of an attention operand lie: those of [B,H,T,D], of which the first
 // two dimensions may be any others, or those of [B,T,H,D] if fusion took the transposition away.
 type heads struct {
-	data       []float32
+	data       cells
 	sequences  []*kvSequence // of a cache, in place of data: one for each index of dimension 0
 	batch      []int         // dimensions before rows and columns
 	strides    []int         // of batch
@@ -57,16 +57,17 @@ type heads struct {
 	pitch      int // between rows
 }
 
-// headsOf reads an operand of attention. bthd: rows are dimension 1, heads dimension 2.
+// headsOf reads an operand of attention, of float32 or float16. bthd: rows are dimension 1, heads
+// dimension 2.
 func headsOf(t *tensor.Tensor, bthd bool) (*heads, error) {
 	s := t.Shape()
-	if t.DType() != tensor.Float32 || len(s) < 2 || bthd && len(s) != 4 {
+	if !isCacheType(t.DType()) || len(s) < 2 || bthd && len(s) != 4 {
 		return nil, graphErr("attention of %v", t)
 	}
 	st := stridesOf(s)
 	if bthd {
 		return &heads{
-			data: tensor.Data[float32](t), batch: []int{s[0], s[2]}, strides: []int{st[0], st[2]},
+			data: cellsOf(t), batch: []int{s[0], s[2]}, strides: []int{st[0], st[2]},
 			rows: s[1], cols: s[3], pitch: st[1],
 		}, nil
 	}
@@ -75,7 +76,7 @@ func headsOf(t *tensor.Tensor, bthd bool) (*heads, error) {
 	if c := cacheOf(t); c != nil {
 		h.sequences = c.sequences // with room behind their positions; read where they lie
 	} else {
-		h.data = tensor.Data[float32](t)
+		h.data = cellsOf(t)
 	}
 	return h, nil
 }
@@ -91,7 +92,7 @@ func (h *heads) at(index []int) kernel.Rows {
 			}
 		}
 		s := h.sequences[at[0]]
-		return kernel.Rows{Data: s.data[at[1]*s.capacity*h.pitch:], Stride: h.pitch}
+		return s.data.rows(at[1]*s.capacity*h.pitch, h.pitch)
 	}
 	off := 0
 	for i, d := range h.batch {
@@ -99,7 +100,15 @@ func (h *heads) at(index []int) kernel.Rows {
 			off += index[i] * h.strides[i]
 		}
 	}
-	return kernel.Rows{Data: h.data[off:], Stride: h.pitch}
+	return h.data.rows(off, h.pitch)
+}
+
+// isHalf says whether the operand is float16.
+func (h *heads) isHalf() bool {
+	if len(h.sequences) > 0 {
+		return h.sequences[0].data.half != nil
+	}
+	return h.data.half != nil
 }
 
 // buildFusedAttention multiplies queries, keys and values. Attributes: q_bthd, k_bthd, v_bthd and
@@ -110,8 +119,11 @@ func buildFusedAttention(n *Node) Kernel {
 	qB, kB, vB, outB := flag("q_bthd"), flag("k_bthd"), flag("v_bthd"), flag("out_bthd")
 	kT := flag("k_transposed")
 	scale := n.float("scale", 1)
-	return viaFloat(func(x *Context, in, out []*tensor.Tensor) (err error) {
-		if err := singleInputs(n.Op, in); err != nil {
+	return viaFloatBut([]int{1, 2}, func(x *Context, in, out []*tensor.Tensor) (err error) {
+		if err := singleInputs(n.Op, slices.Concat(in[:1], in[3:])); err != nil {
+			return err
+		}
+		if err := cacheInputs(n.Op, in[1:3]); err != nil {
 			return err
 		}
 		q, err := headsOf(in[0], qB)
@@ -173,6 +185,7 @@ func buildFusedAttention(n *Node) Kernel {
 		}
 		head := kernel.AttentionHead{
 			Queries: q.rows, Keys: keys, D: depth, DV: v.cols, KTransposed: kT, Scale: scale,
+			HalfKV: k.isHalf() || v.isHalf(),
 		}
 		return eachHead(x, head, batch, func(index []int, h *kernel.AttentionHead) {
 			h.Q, h.K, h.V, h.Out = q.at(index), k.at(index), v.at(index), to.at(index)

@@ -3,6 +3,7 @@ package ops
 import (
 	"sync"
 
+	"github.com/crossattn/xpipe/fallback/kernel"
 	"github.com/crossattn/xpipe/tensor"
 )
 
@@ -16,8 +17,75 @@ import (
 // that sequence to room of their own. A tensor never reads positions behind its own, so pasts stay
 // as they were.
 
+// A cache of float16 is kept as it is; attention widens a piece of it at a time (kernel.Rows).
+
+// cells are elements of float32 or of float16: one of the two is nil.
+type cells struct {
+	single []float32
+	half   []tensor.Half
+}
+
+func isCacheType(d tensor.DType) bool { return d == tensor.Float32 || d == tensor.Float16 }
+
+// cacheInputs refuses caches of other types; nil stands for one that is left out.
+func cacheInputs(op string, in []*tensor.Tensor) error {
+	for _, t := range in {
+		if t != nil && !isCacheType(t.DType()) {
+			return typeErr(op, t)
+		}
+	}
+	return nil
+}
+
+// cellsOf returns the elements of a tensor of float32 or float16.
+func cellsOf(t *tensor.Tensor) cells {
+	if t.DType() == tensor.Float16 {
+		return cells{half: tensor.Data[tensor.Half](t)}
+	}
+	return cells{single: tensor.Data[float32](t)}
+}
+
+// makeCells allocates n elements.
+func makeCells(d tensor.DType, n int) cells {
+	if d == tensor.Float16 {
+		return cells{half: make([]tensor.Half, n)}
+	}
+	return cells{single: make([]float32, n)}
+}
+
+// part returns the n elements from at on.
+func (c cells) part(at, n int) cells {
+	if c.half != nil {
+		return cells{half: c.half[at : at+n]}
+	}
+	return cells{single: c.single[at : at+n]}
+}
+
+// rows returns the elements from at on as rows.
+func (c cells) rows(at, pitch int) kernel.Rows {
+	if c.half != nil {
+		return kernel.Rows{Half: as[uint16](c.half[at:]), Stride: pitch}
+	}
+	return kernel.Rows{Data: c.single[at:], Stride: pitch}
+}
+
+// set copies src to c, whose type it gets.
+func (c cells) set(src cells) {
+	switch {
+	case c.half != nil && src.half != nil:
+		copy(c.half, src.half)
+	case c.half != nil:
+		kernel.ToHalf(as[uint16](c.half), src.single)
+	case src.half != nil:
+		kernel.FromHalf(c.single, as[uint16](src.half))
+	default:
+		copy(c.single, src.single)
+	}
+}
+
 // kvCache is the memory of a tensor [B,H,T,D] made by Append. It implements tensor.RowStorage.
 type kvCache struct {
+	dtype     tensor.DType  // Float32 or Float16
 	sequences []*kvSequence // B of them; one may stand more than once
 	heads     int           // H
 	positions int           // T
@@ -27,7 +95,7 @@ type kvCache struct {
 // kvSequence is the memory of one sequence, [H,capacity,D], shared by the caches that hold it or an
 // earlier part of it.
 type kvSequence struct {
-	data     []float32
+	data     cells
 	capacity int // positions that each head has room for
 
 	mu    sync.Mutex
@@ -36,13 +104,17 @@ type kvSequence struct {
 
 // Load implements tensor.Storage.
 func (c *kvCache) Load() any {
-	dst := make([]float32, 0, len(c.sequences)*c.heads*c.positions*c.width)
-	for _, s := range c.sequences {
+	size := c.positions * c.width
+	dst := makeCells(c.dtype, len(c.sequences)*c.heads*size)
+	for i, s := range c.sequences {
 		for h := range c.heads {
-			dst = append(dst, c.head(s, h)...)
+			dst.part((i*c.heads+h)*size, size).set(c.head(s, h))
 		}
 	}
-	return dst
+	if c.dtype == tensor.Float16 {
+		return dst.half
+	}
+	return dst.single
 }
 
 // Release implements tensor.Storage; the garbage collector does the rest.
@@ -61,7 +133,7 @@ func (c *kvCache) Rows(rows []int) (tensor.Storage, error) {
 // cacheOf returns the cache that holds t, nil if none does in t's shape.
 func cacheOf(t *tensor.Tensor) *kvCache {
 	c, ok := t.Storage().(*kvCache)
-	if !ok || t.Rank() != 4 || t.Dim(0) != len(c.sequences) || t.Dim(1) != c.heads ||
+	if !ok || t.DType() != c.dtype || t.Rank() != 4 || t.Dim(0) != len(c.sequences) || t.Dim(1) != c.heads ||
 		t.Dim(2) != c.positions || t.Dim(3) != c.width {
 		return nil
 	}
@@ -69,9 +141,8 @@ func cacheOf(t *tensor.Tensor) *kvCache {
 }
 
 // head returns c's positions of a head of a sequence.
-func (c *kvCache) head(s *kvSequence, h int) []float32 {
-	at := h * s.capacity * c.width
-	return s.data[at : at+c.positions*c.width]
+func (c *kvCache) head(s *kvSequence, h int) cells {
+	return s.data.part(h*s.capacity*c.width, c.positions*c.width)
 }
 
 // take reserves n positions behind the first have for one caller.
@@ -100,8 +171,8 @@ func buildAppend(n *Node) Kernel {
 	at := n.int("axis", 2)
 	return func(x *Context, in, out []*tensor.Tensor) (err error) {
 		past, added := in[0], in[1]
-		if past.DType() != tensor.Float32 || past.Rank() != 4 ||
-			added.DType() != tensor.Float32 || added.Rank() != 4 {
+		if !isCacheType(past.DType()) || past.Rank() != 4 ||
+			added.DType() != past.DType() || added.Rank() != 4 {
 			out[0], err = concat(x, in, at)
 			return err
 		}
@@ -113,18 +184,17 @@ func buildAppend(n *Node) Kernel {
 		if _, err := checkShape(shape); err != nil {
 			return err
 		}
-		c := &kvCache{heads: shape[1], positions: shape[2], width: shape[3]}
+		c := &kvCache{dtype: past.DType(), heads: shape[1], positions: shape[2], width: shape[3]}
 		if err := c.grow(past); err != nil {
 			return err
 		}
-		values, size := tensor.Data[float32](added), n[2]*n[3]
-		for _, s := range c.sequences {
+		values, size := cellsOf(added), n[2]*n[3]
+		for i, s := range c.sequences {
 			for h := range c.heads {
-				copy(c.head(s, h)[p[2]*p[3]:], values[:size])
-				values = values[size:]
+				c.head(s, h).part(p[2]*p[3], size).set(values.part((i*c.heads+h)*size, size))
 			}
 		}
-		out[0], err = tensor.NewStored(tensor.Float32, shape, c)
+		out[0], err = tensor.NewStored(c.dtype, shape, c)
 		return err
 	}
 }
@@ -134,25 +204,25 @@ func buildAppend(n *Node) Kernel {
 func (c *kvCache) grow(past *tensor.Tensor) error {
 	have := past.Dim(2)
 	old := cacheOf(past)
-	var values []float32 // of a past that is no cache
+	var values cells // of a past that is no cache
 	if old == nil {
-		values = tensor.Data[float32](past)
+		values = cellsOf(past)
 	}
 	for b := range past.Dim(0) {
 		if old != nil && old.sequences[b].take(have, c.positions-have) {
 			c.sequences = append(c.sequences, old.sequences[b])
 			continue
 		}
-		s, err := newSequence(c.heads, c.positions, c.width)
+		s, err := c.newSequence()
 		if err != nil {
 			return err
 		}
 		for h := range c.heads {
 			if old != nil {
-				copy(c.head(s, h), old.head(old.sequences[b], h))
+				c.head(s, h).set(old.head(old.sequences[b], h))
 			} else {
 				size := have * c.width
-				copy(c.head(s, h), values[(b*c.heads+h)*size:][:size])
+				c.head(s, h).set(values.part((b*c.heads+h)*size, size))
 			}
 		}
 		c.sequences = append(c.sequences, s)
@@ -161,16 +231,16 @@ func (c *kvCache) grow(past *tensor.Tensor) error {
 }
 
 // newSequence allocates a sequence whose positions are taken, and room for more.
-func newSequence(heads, positions, width int) (*kvSequence, error) {
-	capacity := withRoom(positions)
-	n, err := checkShape([]int{heads, capacity, width})
+func (c *kvCache) newSequence() (*kvSequence, error) {
+	capacity := withRoom(c.positions)
+	n, err := checkShape([]int{c.heads, capacity, c.width})
 	if err != nil { // no room beyond what is needed
-		capacity = positions
-		if n, err = checkShape([]int{heads, capacity, width}); err != nil {
+		capacity = c.positions
+		if n, err = checkShape([]int{c.heads, capacity, c.width}); err != nil {
 			return nil, err
 		}
 	}
-	return &kvSequence{data: make([]float32, n), capacity: capacity, taken: positions}, nil
+	return &kvSequence{data: makeCells(c.dtype, n), capacity: capacity, taken: c.positions}, nil
 }
 
 // buildTensorScatter writes rows into a cache of fixed size, from a place on for each row of the

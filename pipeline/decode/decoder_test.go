@@ -3,6 +3,7 @@ package decode
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -161,6 +162,39 @@ func TestLogitsToKeep(t *testing.T) {
 
 func first[A, B any](a A, _ B) A  { return a }
 func second[A, B any](_ A, b B) B { return b }
+
+// A float16 cache goes from step to step as the engine gave it, nothing of it converted.
+func TestHalfCacheIsHandedOn(t *testing.T) {
+	t.Parallel()
+	g := plain()
+	g.EOS, g.MaxNewTokens = nil, 6
+	single, embed := toyGraphs(false, nil)
+	half := &graphtest.Graph{In: slices.Clone(single.In), Out: slices.Clone(single.Out)}
+	half.In[2].DType, half.Out[1].DType = tensor.Float16, tensor.Float16
+	var given []*tensor.Tensor
+	half.Compute = func(in graphtest.Tensors) graphtest.Tensors {
+		wide := maps.Clone(in)
+		wide[pastKey] = graph.AsFloat32(in[pastKey])
+		out := single.Compute(wide)
+		out[presentKey] = graph.Cast(out[presentKey], tensor.Float16)
+		given = append(given, out[presentKey])
+		return out
+	}
+	d, err := openToy(t, half, embed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, d, nil, g, toyPrompts...)
+	runs := half.Runs()
+	for i, in := range runs[1:] {
+		if in[pastKey] != given[i] {
+			t.Errorf("run %d got %v, not what the run before it gave", i+1, in[pastKey])
+		}
+	}
+	if n := len(runs); n != g.MaxNewTokens {
+		t.Errorf("%d runs", n)
+	}
+}
 
 // The constants of a batch are laid out for the beams once: a later step is given the same tensors,
 // and each row those of its own prompt.
