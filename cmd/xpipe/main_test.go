@@ -144,6 +144,7 @@ func TestBadInput(t *testing.T) {
 		{[]string{"caption", "--temperature", "warm", apple}, api.ExitUsage, "--temperature takes a number"},
 		{[]string{"caption", "--model"}, api.ExitUsage, "--model needs a value"},
 		{[]string{"caption", "--provider", "cpu,gpu", apple}, api.ExitUsage, `no provider "gpu"`},
+		{[]string{"caption", "--provider", "GPU", apple}, api.ExitUsage, `did you mean "cuda" (NVIDIA)`},
 		{[]string{"caption", "--memory-limit", "much", apple}, api.ExitUsage, "--memory-limit"},
 		{[]string{"caption", "--model", "clip-mni", apple}, api.ExitModel, `did you mean "clip-mini"?`},
 		{[]string{"caption", "https://x.org/a.png?w=3"}, api.ExitInput, "| xpipe caption -"},

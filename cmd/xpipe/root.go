@@ -23,6 +23,7 @@ type environment struct {
 
 	executable string              // of this program; "" where it cannot be started again
 	getenv     func(string) string // nil: no variable is set
+	environ    []string            // all variables, as os.Environ has them
 	background *color.RGBA         // --background
 	config     string              // path of the configuration file; "" for none
 	settings   map[string]bool     // flags that variables and that file set
