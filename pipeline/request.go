@@ -41,6 +41,9 @@ type Shot struct {
 	Image    image.Image
 	Question string // "" stands for the request's
 	Text     string // the caption or answer
+	// Item takes Image's place, such as a result of Pipeline.Encode where many requests share an
+	// example.
+	Item media.Item
 }
 
 // Part is a piece of a prompt: an item (Item, or Image for a picture), or else text.
@@ -124,7 +127,7 @@ func (p *Pipeline) spell(r Request, converser family.Converser) ([]Part, error) 
 			return nil, err
 		}
 		example := text + " " + shot.Text + converser.ExampleEnd()
-		parts = append(parts, Part{Image: shot.Image}, Part{Text: example})
+		parts = append(parts, Part{Image: shot.Image, Item: shot.Item}, Part{Text: example})
 	}
 	text, err := p.template(r)
 	if err != nil {
