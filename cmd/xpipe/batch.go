@@ -192,7 +192,10 @@ func (o *output) opened() {
 
 // resultsError gives errors about a results file words that name the flags.
 func resultsError(path string, err error) error {
+	info, none := os.Stat(path)
 	switch {
+	case none == nil && info.IsDir():
+		return api.Usagef("--out %s is a folder; name a file in it", path)
 	case errors.Is(err, api.ErrHasResults):
 		return api.Usagef("%s has results already; --resume goes on with them", path)
 	case errors.Is(err, api.ErrNotRegular):
