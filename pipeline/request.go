@@ -161,8 +161,12 @@ func (p *Pipeline) template(r Request) (string, error) {
 	}
 	template, ok := p.bundle.Prompts[task]
 	if !ok {
-		return "", fmt.Errorf("%w: model %s has no prompt for the task %q",
-			ErrUnsupported, p.bundle.Name, task)
+		instead := ""
+		if task == "caption" {
+			instead = "; ask it something"
+		}
+		return "", fmt.Errorf("%w: model %s has no prompt for the task %q%s",
+			ErrUnsupported, p.bundle.Name, task, instead)
 	}
 	return strings.Replace(template, "{}", text, 1), nil
 }

@@ -37,6 +37,10 @@ const enoughMemory = "4G"
 func execute(ctx context.Context, env *environment, args []string) int {
 	root := newRootCommand(env)
 	root.SetArgs(args)
+	root.InitDefaultCompletionCmd()
+	if completion, _, err := root.Find([]string{"completion"}); err == nil {
+		completion.Args, completion.RunE = verbsOnly, root.RunE // cobra's shows help for any word
+	}
 	err := root.ExecuteContext(ctx)
 	if errors.Is(err, engine.ErrMemory) {
 		err = fmt.Errorf("a run of the model needs more memory than --memory-limit allows; "+
