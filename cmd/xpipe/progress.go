@@ -135,9 +135,9 @@ func (p *progress) end(skips *api.Skips, unfinished bool) {
 	}
 	line := done(c)
 	if p.texts > 0 {
-		line = fmt.Sprintf("%d texts embedded", p.texts)
-		if c.Done+c.Failed > 0 {
-			line = done(c) + ", " + line
+		texts := fmt.Sprintf("texts embedded: %d", p.texts)
+		if line = texts; c.Done+c.Failed > 0 {
+			line = done(c) + ", " + texts
 		}
 	}
 	if c.Before > 0 {

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 
-PICTURES = 200
+PICTURES = 100
 SETTINGS = [(1, 1), (1, 8), (1, 32), (2, 1), (2, 8), (2, 32)]
 IMAGES = pathlib.Path(__file__).parents[2] / "testdata" / "images"
 
