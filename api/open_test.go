@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -122,4 +123,16 @@ func TestOpenPreprocessor(t *testing.T) {
 	wantError(t, err, ExitModel, path)
 	_, _, err = OpenPreprocessor(path)
 	wantError(t, err, ExitModel, "no folder named")
+}
+
+// A model that was made to answer, and refuses to caption, is not listed as one that captions.
+func TestTasksOfModels(t *testing.T) {
+	t.Parallel()
+	m, err := Find(mini.Flamingo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := m.Info(t.Context()).Tasks; !slices.Equal(got, []string{"ask", "shots", "attend"}) {
+		t.Errorf("tasks %q", got)
+	}
 }

@@ -7,9 +7,12 @@ import (
 	"strings"
 )
 
-// checkAddress refuses what is an address of the web, or one of a file, where a path should be.
-// Errors have the kind KindInput.
+// checkAddress refuses what is an address of the web, or one of a file, where a path should be, and
+// an empty name, as an unset variable of a shell leaves it. Errors have the kind KindInput.
 func checkAddress(name string) error {
+	if name == "" {
+		return Inputf("the name of a picture is empty")
+	}
 	scheme, rest, found := strings.Cut(name, "://")
 	if !found {
 		return nil

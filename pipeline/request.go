@@ -45,6 +45,9 @@ type Shot struct {
 	Image    image.Image
 	Question string // "" stands for the request's
 	Text     string // the caption or answer
+	// Item takes Image's place, such as a result of Pipeline.Encode where many requests share an
+	// example.
+	Item media.Item
 }
 
 // Part is a piece of a prompt: an item (Item, or Image for a picture), or else text.
@@ -128,7 +131,7 @@ func (p *Pipeline) spell(r Request, converser family.Converser) ([]Part, error) 
 			return nil, err
 		}
 		example := text + " " + shot.Text + converser.ExampleEnd()
-		parts = append(parts, Part{Image: shot.Image}, Part{Text: example})
+		parts = append(parts, Part{Image: shot.Image, Item: shot.Item}, Part{Text: example})
 	}
 	text, err := p.template(r)
 	if err != nil {
@@ -166,8 +169,12 @@ func (p *Pipeline) template(r Request) (string, error) {
 	}
 	template, ok := p.bundle.Prompts[task]
 	if !ok {
-		return "", fmt.Errorf("%w: model %s has no prompt for the task %q",
-			ErrUnsupported, p.bundle.Name, task)
+		instead := ""
+		if task == "caption" {
+			instead = "; ask it something"
+		}
+		return "", fmt.Errorf("%w: model %s has no prompt for the task %q%s",
+			ErrUnsupported, p.bundle.Name, task, instead)
 	}
 	return strings.Replace(template, "{}", text, 1), nil
 }

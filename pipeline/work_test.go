@@ -112,6 +112,21 @@ func TestShotsEqualParts(t *testing.T) {
 	if !slices.Equal(a, b) {
 		t.Errorf("as shots %v, as parts %v", a, b)
 	}
+	// Encoded once for many requests, they say the same.
+	encoded, err := p.Encode(t.Context(), media.Picture{Image: pizza}, media.Picture{Image: dog})
+	if err != nil {
+		t.Fatal(err)
+	}
+	short.Shots = []Shot{{Item: encoded[0], Text: "zudo"}, {Item: encoded[1], Text: "wemi"}}
+	c, err := p.Choose(t.Context(), short, "zudo", "wemi")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range a {
+		if math.Abs(a[i].LogProb-c[i].LogProb) > 1e-4 {
+			t.Errorf("as shots %v, encoded %v", a, c)
+		}
+	}
 	// The examples still show what they show when the last picture is grey.
 	if math.Abs(a[1].Calibrated-0.98893) > 1e-4 {
 		t.Errorf("calibrated %v", a)

@@ -10,28 +10,34 @@ import (
 	"strings"
 )
 
+// turned says which pixel of a picture of w by h stands at (x, y) once an Exif orientation is applied;
+// nil where that changes nothing.
+func turned(orientation, w, h int) func(x, y int) (int, int) {
+	switch orientation {
+	case 2:
+		return func(x, y int) (int, int) { return w - 1 - x, y }
+	case 3:
+		return func(x, y int) (int, int) { return w - 1 - x, h - 1 - y }
+	case 4:
+		return func(x, y int) (int, int) { return x, h - 1 - y }
+	case 5:
+		return func(x, y int) (int, int) { return y, x }
+	case 6:
+		return func(x, y int) (int, int) { return y, h - 1 - x }
+	case 7:
+		return func(x, y int) (int, int) { return w - 1 - y, h - 1 - x }
+	case 8:
+		return func(x, y int) (int, int) { return w - 1 - y, x }
+	}
+	return nil
+}
+
 // orient applies an Exif orientation, as ImageOps.exif_transpose does. Values other than 2 to 8
 // leave the picture unchanged.
 func orient(m *RGB, orientation int) *RGB {
 	w, h := m.Width, m.Height
-	// Destination pixel (x, y) comes from source pixel at(x, y).
-	var at func(x, y int) (int, int)
-	switch orientation {
-	case 2:
-		at = func(x, y int) (int, int) { return w - 1 - x, y }
-	case 3:
-		at = func(x, y int) (int, int) { return w - 1 - x, h - 1 - y }
-	case 4:
-		at = func(x, y int) (int, int) { return x, h - 1 - y }
-	case 5:
-		at = func(x, y int) (int, int) { return y, x }
-	case 6:
-		at = func(x, y int) (int, int) { return y, h - 1 - x }
-	case 7:
-		at = func(x, y int) (int, int) { return w - 1 - y, h - 1 - x }
-	case 8:
-		at = func(x, y int) (int, int) { return w - 1 - y, x }
-	default:
+	at := turned(orientation, w, h)
+	if at == nil {
 		return m
 	}
 	if orientation >= 5 {
@@ -41,18 +47,26 @@ func orient(m *RGB, orientation int) *RGB {
 	if m.Alpha != nil {
 		out.Alpha = make([]uint8, w*h)
 	}
-	w, h = m.Width, m.Height
+	if w = m.Width; m.Stride != 4*w {
+		m = m.crop(m.Bounds())
+	}
+	// The sources of a line lie in even steps, and so do those of a column: pixels from the first.
+	pixel := func(x, y int) int { x, y = at(x, y); return y*w + x }
+	first := pixel(0, 0)
+	right, down := pixel(1, 0)-first, pixel(0, 1)-first
 	// Blocks keep both pictures' lines in the cache while columns are walked.
 	const block = 32
 	for y0 := 0; y0 < out.Height; y0 += block {
 		for x0 := 0; x0 < out.Width; x0 += block {
 			for y := y0; y < min(y0+block, out.Height); y++ {
-				dst := out.row(y)
-				for x := x0; x < min(x0+block, out.Width); x++ {
-					sx, sy := at(x, y)
-					copy(dst[4*x:4*x+4], m.Pix[sy*m.Stride+4*sx:])
-					if m.Alpha != nil {
-						out.Alpha[y*out.Width+x] = m.Alpha[sy*w+sx]
+				n, from := min(block, out.Width-x0), first+x0*right+y*down
+				dst := out.row(y)[4*x0:][:4*n]
+				for i, at := 0, 4*from; i < len(dst); i, at = i+4, at+4*right {
+					binary.NativeEndian.PutUint32(dst[i:], binary.NativeEndian.Uint32(m.Pix[at:]))
+				}
+				if m.Alpha != nil {
+					for i := range n {
+						out.Alpha[y*out.Width+x0+i] = m.Alpha[from+i*right]
 					}
 				}
 			}

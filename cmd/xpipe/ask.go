@@ -176,6 +176,9 @@ func runAsk(ctx context.Context, env *environment, o askOptions, args []string) 
 	if err != nil {
 		return err
 	}
+	if err := a.encodeShots(ctx); err != nil {
+		return a.finish(err)
+	}
 	return a.finish(runAll(ctx, a.output, api.Runner[[]api.Answer]{
 		Load: a.load, Task: a.answer, Skip: a.skip,
 		Repeats: o.questions != "", SameTexts: o.questions == "",
@@ -301,6 +304,25 @@ func (a *asker) loadShots(env *environment) error {
 		return nil
 	}
 	return eachLine(env, a.options.shotsFile, add)
+}
+
+// encodeShots encodes the pictures of the examples once for all pictures of a run.
+func (a *asker) encodeShots(ctx context.Context) error {
+	if len(a.shots) == 0 || !a.pipeline.Abilities().Examples {
+		return nil
+	}
+	items := make([]media.Item, len(a.shots))
+	for i, shot := range a.shots {
+		items[i] = media.Picture{Image: shot.Image}
+	}
+	encoded, err := a.pipeline.Encode(ctx, items...)
+	if err != nil {
+		return err
+	}
+	for i, e := range encoded {
+		a.shots[i].Item, a.shots[i].Image = e, nil
+	}
+	return nil
 }
 
 // load prepares a picture, or finds its regions in the file of --regions.

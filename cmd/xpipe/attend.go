@@ -65,7 +65,10 @@ read, not why: make eval-attention measures how far it can be trusted.
 ` + exitHelp,
 		Args: usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if o.text != "" {
+			if cmd.Flags().Changed("text") {
+				if strings.TrimSpace(o.text) == "" {
+					return usageOf(cmd, "--text is empty")
+				}
 				if err := env.checkNothingWritten(cmd, "--text"); err != nil {
 					return err
 				}
@@ -82,7 +85,7 @@ read, not why: make eval-attention measures how far it can be trusted.
 	o.modelOptions.addFlags(cmd, mini.BLIP2)
 	o.generationOptions.addFlags(cmd)
 	f := cmd.Flags()
-	f.StringVarP(&o.out, "out", "o", "", "file to write: .png, .html, .json or .npz")
+	f.VarP((*pathFlag)(&o.out), "out", "o", "file to write: .png, .html, .json or .npz")
 	f.StringVar(&o.text, "text", "", "make the model write this text instead of its own")
 	f.StringVar(&o.regions, "regions", "",
 		"regions for LXMERT: .npz or .tsv; IMAGE names the picture, and is drawn on if it is a file")

@@ -32,13 +32,29 @@ func (o *batchOptions) addFlags(cmd *cobra.Command, forms string) {
 	f.IntVar(&o.batch, "batch", 1, "pictures to run through the model at once")
 	f.IntVar(&o.jobs, "jobs", min(runtime.NumCPU(), defaultJobs),
 		"pictures to decode at once, each in memory as a whole")
-	f.StringVarP(&o.out, "out", "o", "", "write "+forms+" to a file")
+	f.VarP((*pathFlag)(&o.out), "out", "o", "write "+forms+" to a file")
 	f.BoolVar(&o.resume, "resume", false,
 		"with --out: go on with the file that is there; what failed is tried again")
 	f.StringArrayVar(&o.lists, "list", nil,
 		"a file that lists pictures, one a line; - is standard input (repeat)")
 	f.BoolVar(&o.strict, "strict", false,
 		"exit with 1 where files or folders were skipped")
+}
+
+// pathFlag is a flag for the name of a file. It refuses an empty one, which a variable of a shell that
+// is not set leaves, and which would be no flag at all.
+type pathFlag string
+
+func (p *pathFlag) Type() string { return "string" }
+
+func (p *pathFlag) String() string { return string(*p) }
+
+func (p *pathFlag) Set(path string) error {
+	if path == "" {
+		return errors.New("the name is empty")
+	}
+	*p = pathFlag(path)
+	return nil
 }
 
 // defaultJobs is how many pictures are decoded at once unless the user says otherwise: a photograph
@@ -84,6 +100,8 @@ func (o *batchOptions) check() error {
 		return api.Usagef("--batch must be 1 or more")
 	case o.jobs < 1:
 		return api.Usagef("--jobs must be 1 or more")
+	case o.out == "-":
+		return api.Usagef("--out writes to a file; without it results go to standard output")
 	case o.resume && o.out == "":
 		return api.Usagef("--resume needs --out FILE")
 	case slices.Contains(otherForms, suffix):
@@ -192,7 +210,10 @@ func (o *output) opened() {
 
 // resultsError gives errors about a results file words that name the flags.
 func resultsError(path string, err error) error {
+	info, none := os.Stat(path)
 	switch {
+	case none == nil && info.IsDir():
+		return api.Usagef("--out %s is a folder; name a file in it", path)
 	case errors.Is(err, api.ErrHasResults):
 		return api.Usagef("%s has results already; --resume goes on with them", path)
 	case errors.Is(err, api.ErrNotRegular):

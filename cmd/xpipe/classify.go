@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/crossattn/xpipe/api"
@@ -112,42 +113,29 @@ func runClassify(cmd *cobra.Command, env *environment, o classifyOptions, args [
 		return err
 	}
 	unscaled := sync.OnceFunc(func() { env.warnUnscaled(p) })
-	classify := func(ctx context.Context, batch []api.Loaded) ([][]pipeline.Label, error) {
-		return p.ClassifyItems(ctx, itemsOf(batch), labels...)
-	}
-	write := func(f api.Finished[[]pipeline.Label]) error {
-		var all []any
-		for _, label := range f.Value[:lines] {
-			if label.Unscaled {
-				unscaled()
+	return scoring[pipeline.Label]{
+		output: out,
+		score: func(ctx context.Context, items []media.Item) ([][]pipeline.Label, error) {
+			all, err := p.ClassifyItems(ctx, items, labels...)
+			for i, scored := range all { // nil for those that failed
+				all[i] = scored[:min(lines, len(scored))]
+				if slices.ContainsFunc(scored, func(l pipeline.Label) bool { return l.Unscaled }) {
+					unscaled()
+				}
 			}
-			if out.printsLines() {
-				line := api.NewLabel(f.Name, label)
-				line.Origin = out.origin
-				all = append(all, line)
-				continue
-			}
+			return all, err
+		},
+		line: func(image string, label pipeline.Label) any {
+			line := api.NewLabel(image, label)
+			line.Origin = out.origin
+			return line
+		},
+		text: func(label pipeline.Label) string {
 			score := label.Probability
 			if label.Unscaled {
 				score = label.Similarity
 			}
-			_, err := fmt.Fprintf(env.stdout, "%s%.4f\t%s\n", out.title(f.Name), score, label.Label)
-			if err != nil {
-				return err
-			}
-		}
-		return out.write(f.Name, all...)
-	}
-	return out.finish(runAll(ctx, out, api.Runner[[]pipeline.Label]{
-		Load: api.LoadFor(p), Task: classify, SameTexts: true,
-	}, write))
-}
-
-// itemsOf are the items of a batch.
-func itemsOf(batch []api.Loaded) []media.Item {
-	items := make([]media.Item, len(batch))
-	for i, l := range batch {
-		items[i] = l.Item
-	}
-	return items
+			return fmt.Sprintf("%.4f\t%s", score, label.Label)
+		},
+	}.run(ctx, p)
 }

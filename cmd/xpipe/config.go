@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,9 +41,12 @@ func configKeys() []string {
 	return keys
 }
 
+// variablePrefix begins the names of xpipe's variables.
+const variablePrefix = "XPIPE_"
+
 // variableOf is the variable of the environment that stands for a flag.
 func variableOf(flag string) string {
-	return "XPIPE_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+	return variablePrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
 // configLine is a line of the configuration file.
@@ -70,6 +74,9 @@ func (env *environment) configure(cmd *cobra.Command) error {
 	lines, err := env.configured(cmd.Root())
 	if err != nil {
 		return err
+	}
+	if !cmd.Hidden { // such as the process that tries a library
+		env.warnVariables(cmd.Root())
 	}
 	env.settings = map[string]bool{}
 	for _, line := range lines {
@@ -128,6 +135,46 @@ func (env *environment) configured(root *cobra.Command) ([]configLine, error) {
 		}
 	}
 	return append(variables, lines...), nil
+}
+
+// warnVariables tells of variables of the environment that look like settings and are none: a
+// misspelt one would be passed over without a word. Names that are like none, such as those of a
+// user's own scripts, are left alone.
+func (env *environment) warnVariables(root *cobra.Command) {
+	known := []string{"XPIPE_KERNELS"} // the Go engine reads it
+	for _, key := range configKeys() {
+		known = append(known, variableOf(key))
+	}
+	for _, variable := range env.environ {
+		name, _, _ := strings.Cut(variable, "=")
+		if runtime.GOOS == "windows" { // where the case of names does not count
+			name = strings.ToUpper(name)
+		}
+		key, ours := strings.CutPrefix(name, variablePrefix)
+		if !ours || slices.Contains(known, name) {
+			continue
+		}
+		flag := strings.ToLower(strings.ReplaceAll(key, "_", "-"))
+		if verb := verbWith(root, flag); verb != "" && !slices.Contains(configKeys(), flag) {
+			env.warnf("%s sets nothing: --%s is a flag of some verbs, which the configuration file "+
+				"sets below a line such as [%s]", name, flag, verb)
+		} else if near := nearestVariable(name, known); near != "" {
+			env.warnf("there is no setting %s; did you mean %s?", name, near)
+		}
+	}
+}
+
+// nearestVariable is the one of known that a name was probably meant to be, or "". The prefix that
+// all have does not count.
+func nearestVariable(name string, known []string) string {
+	keys := make([]string, len(known))
+	for i, k := range known {
+		keys[i] = strings.TrimPrefix(k, variablePrefix)
+	}
+	if key := api.Nearest(strings.TrimPrefix(name, variablePrefix), keys); key != "" {
+		return variablePrefix + key
+	}
+	return ""
 }
 
 // topVerb is the verb right below xpipe that a command belongs to.

@@ -85,6 +85,38 @@ func TestConfig(t *testing.T) {
 	}
 }
 
+// Variables that are nearly settings are told once, those of a user's own scripts not at all.
+func TestMisspeltVariables(t *testing.T) {
+	t.Parallel()
+	for variable, says := range map[string]string{
+		"XPIPE_ENGNE=go":        "there is no setting XPIPE_ENGNE; did you mean XPIPE_ENGINE?",
+		"XPIPE_THREAD=2":        "did you mean XPIPE_THREADS?",
+		"XPIPE_ort_lib=x":       "did you mean XPIPE_ORT_LIB?",
+		"XPIPE_NUM_BEAMS=3":     "XPIPE_NUM_BEAMS sets nothing: --num-beams is a flag of some verbs",
+		"XPIPE_ENGINE=go":       "",
+		"XPIPE_ORT_LIB=x":       "",
+		"XPIPE_KERNELS=avx2":    "",
+		"XPIPE_REQUIRE_REFS=1":  "",
+		"XPIPE_PYTHON=python3":  "",
+		"XPIPE_BACKUP_FOLDER=x": "",
+		"XPIPELINE=1":           "",
+	} {
+		env, _, errs := testEnvironment()
+		env.environ = []string{"HOME=/x", variable}
+		if code := execute(t.Context(), env, []string{"preprocess", apple}); code != 0 {
+			t.Errorf("%s: exit %d: %s", variable, code, errs)
+		}
+		want := 0
+		if says != "" {
+			want = 1
+		}
+		if !strings.Contains(errs.String(), says) || strings.Count(errs.String(), "XPIPE") > 2 ||
+			strings.Count(errs.String(), "warning: ") != want {
+			t.Errorf("%s: %q, want %q", variable, errs, says)
+		}
+	}
+}
+
 func TestConfigValue(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{

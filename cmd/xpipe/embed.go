@@ -156,6 +156,9 @@ func (e *embedder) embedTexts(ctx context.Context) error {
 			if err := e.write("", texts[i], v); err != nil {
 				return err
 			}
+			if e.progress != nil {
+				e.progress.texts++
+			}
 		}
 		texts = texts[n:]
 	}

@@ -49,6 +49,7 @@ type wordFlag struct {
 	what  string // that the words name
 	words []string
 	list  bool
+	also  map[string]string // what other words for the same suggest
 }
 
 func (f wordFlag) Type() string { return "name" }
@@ -67,8 +68,11 @@ func (f wordFlag) Set(text string) error {
 	}
 	for _, word := range given {
 		if text != "" && !slices.Contains(f.words, word) {
-			return fmt.Errorf("there is no %s %q; it is %s%s",
-				f.what, word, api.OrList(f.words), api.DidYouMean(word, f.words))
+			near := api.DidYouMean(word, f.words)
+			if known, ok := f.also[strings.ToLower(word)]; ok {
+				near = "; did you mean " + known + "?"
+			}
+			return fmt.Errorf("there is no %s %q; it is %s%s", f.what, word, api.OrList(f.words), near)
 		}
 	}
 	*f.value = text
@@ -91,7 +95,14 @@ func providerFlag(name *string) wordFlag {
 			}
 		}
 	}
-	return wordFlag{value: name, what: "provider", words: words, list: true}
+	return wordFlag{value: name, what: "provider", words: words, list: true, also: providersBy}
+}
+
+// providersBy are the providers that people mean by other words; "gpu" is no misspelt "cpu".
+var providersBy = map[string]string{
+	"gpu":    `"cuda" (NVIDIA), "directml" (Windows) or "coreml" (macOS)`,
+	"nvidia": `"cuda"`, "cuda12": `"cuda"`, "trt": `"tensorrt"`, "dml": `"directml"`,
+	"metal": `"coreml"`, "mps": `"coreml"`, "ane": `"coreml"`,
 }
 
 // threadCount is a flag for a number of cores.

@@ -12,24 +12,36 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
+	"github.com/crossattn/xpipe/api"
 	_ "github.com/crossattn/xpipe/vision/avif" // the command reads AVIF and HEIC pictures, too
 	_ "github.com/crossattn/xpipe/vision/heic"
 )
 
+// lastSeconds is how long after a signal a command may take to end by itself. What cannot be
+// interrupted, such as opening a pipe that nobody writes to or a file on a network that is gone, is
+// left where it stands; results files are whole at any time.
+const lastSeconds = 3 * time.Second
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// What cannot be interrupted, such as opening a pipe that nobody writes to, ends at a second signal.
-	context.AfterFunc(ctx, stop)
 	env := &environment{
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
-		alone: true, getenv: os.Getenv, config: userConfig(),
-		interrupts: func() (<-chan os.Signal, func()) {
-			signals := make(chan os.Signal, 2)
-			signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-			return signals, func() { signal.Stop(signals) }
-		},
+		alone: true, getenv: os.Getenv, environ: os.Environ(), config: userConfig(),
+	}
+	disarm := context.AfterFunc(ctx, func() {
+		stop() // a second signal ends the process at once
+		time.Sleep(lastSeconds)
+		env.report(context.Cause(ctx))
+		os.Exit(api.KindOf(context.Cause(ctx)).Exit)
+	})
+	env.interrupts = func() (<-chan os.Signal, func()) {
+		signals := make(chan os.Signal, 2)
+		signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+		disarm() // from here on a signal is the verb's
+		return signals, func() { signal.Stop(signals) }
 	}
 	env.executable, _ = os.Executable() // without it, libraries are not tried beforehand
 	code := execute(ctx, env, os.Args[1:])

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/spf13/cobra"
@@ -80,37 +82,31 @@ func runMatch(ctx context.Context, env *environment, o matchOptions, args []stri
 	}
 	hint := sync.OnceFunc(func() { env.hintAlone("text", len(texts), 1) })
 	unscaled := sync.OnceFunc(func() { env.warnUnscaled(p) })
-	match := func(ctx context.Context, batch []api.Loaded) ([][]pipeline.Match, error) {
-		return p.MatchItems(ctx, itemsOf(batch), texts...)
-	}
-	write := func(f api.Finished[[]pipeline.Match]) error {
-		var all []any
-		for _, m := range f.Value {
-			if m.Unscaled {
-				unscaled()
+	return scoring[pipeline.Match]{
+		output: out,
+		score: func(ctx context.Context, items []media.Item) ([][]pipeline.Match, error) {
+			all, err := p.MatchItems(ctx, items, texts...)
+			for _, m := range slices.Concat(all...) {
+				if m.Unscaled {
+					unscaled()
+				}
+				if m.Probability == 1 {
+					hint()
+				}
 			}
-			if m.Probability == 1 {
-				hint()
-			}
-			if out.printsLines() {
-				line := api.NewMatch(f.Name, m)
-				line.Origin = out.origin
-				all = append(all, line)
-				continue
-			}
+			return all, err
+		},
+		line: func(image string, m pipeline.Match) any {
+			line := api.NewMatch(image, m)
+			line.Origin = out.origin
+			return line
+		},
+		text: func(m pipeline.Match) string {
 			probability := fmt.Sprintf("%.4f", m.Probability)
 			if m.Unscaled {
 				probability = "-"
 			}
-			_, err := fmt.Fprintf(env.stdout, "%s%s\t%.4f\t%s\n",
-				out.title(f.Name), probability, m.Similarity, m.Text)
-			if err != nil {
-				return err
-			}
-		}
-		return out.write(f.Name, all...)
-	}
-	return out.finish(runAll(ctx, out, api.Runner[[]pipeline.Match]{
-		Load: api.LoadFor(p), Task: match, SameTexts: true,
-	}, write))
+			return fmt.Sprintf("%s\t%.4f\t%s", probability, m.Similarity, m.Text)
+		},
+	}.run(ctx, p)
 }

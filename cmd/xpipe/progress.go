@@ -27,6 +27,7 @@ type progress struct {
 	start    time.Time
 	stop     chan struct{}
 	stopped  sync.WaitGroup
+	texts    int // that embed embedded beside pictures
 
 	mu     sync.Mutex
 	counts api.Counts
@@ -133,6 +134,12 @@ func (p *progress) end(skips *api.Skips, unfinished bool) {
 		io.WriteString(p.env.stderr, "\r")
 	}
 	line := done(c)
+	if p.texts > 0 {
+		texts := fmt.Sprintf("texts embedded: %d", p.texts)
+		if line = texts; c.Done+c.Failed > 0 {
+			line = done(c) + ", " + texts
+		}
+	}
 	if c.Before > 0 {
 		line += fmt.Sprintf(" (%d before)", c.Before)
 	}

@@ -24,6 +24,7 @@ type environment struct {
 
 	executable string              // of this program; "" where it cannot be started again
 	getenv     func(string) string // nil: no variable is set
+	environ    []string            // all variables, as os.Environ has them
 	background *color.RGBA         // --background
 	config     string              // path of the configuration file; "" for none
 	settings   map[string]bool     // flags that variables and that file set
@@ -39,6 +40,10 @@ const enoughMemory = "4G"
 func execute(ctx context.Context, env *environment, args []string) int {
 	root := newRootCommand(env)
 	root.SetArgs(args)
+	root.InitDefaultCompletionCmd()
+	if completion, _, err := root.Find([]string{"completion"}); err == nil {
+		completion.Args, completion.RunE = verbsOnly, root.RunE // cobra's shows help for any word
+	}
 	err := root.ExecuteContext(ctx)
 	if errors.Is(err, engine.ErrMemory) {
 		err = fmt.Errorf("a run of the model needs more memory than --memory-limit allows; "+

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/crossattn/xpipe/api"
@@ -30,9 +32,17 @@ func (env *environment) questionsOf(words []string) []string {
 }
 
 // checkTexts refuses texts, called what, that are surely something else: the path of a picture, or
-// several labels with commas between.
+// several labels with commas between; and those that are empty or stand there twice.
 func checkTexts(verb, what string, texts []string) error {
-	for _, text := range texts {
+	for i, text := range texts {
+		switch {
+		case verb == "ask": // its words may be one question
+		case strings.TrimSpace(text) == "":
+			return fmt.Errorf("%w: %s %d is empty", pipeline.ErrPrompt, what, i+1)
+		case slices.Contains(texts[:i], text):
+			return api.Usagef("%s: the %s %q is given twice, and would share its probability",
+				verb, what, text)
+		}
 		if info, err := os.Stat(text); err == nil && info.Mode().IsRegular() &&
 			filepath.Ext(text) != "" {
 			instead := ""
@@ -86,6 +96,9 @@ func choicesOf(choices []string) ([]string, error) {
 	for i, choice := range choices {
 		if list[i] = strings.TrimSpace(choice); list[i] == "" {
 			return nil, api.Usagef("--choices %q has an empty answer", strings.Join(choices, ","))
+		}
+		if slices.Contains(list[:i], list[i]) {
+			return nil, api.Usagef("--choices has %q twice, which would share its probability", list[i])
 		}
 	}
 	return list, nil

@@ -4,8 +4,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/spf13/cobra"
 )
 
 func TestQuestionsOf(t *testing.T) {
@@ -119,37 +117,15 @@ func TestHelp(t *testing.T) {
 			}
 		}
 		for line := range strings.Lines(verb.Example) {
-			for part := range strings.SplitSeq(line, "|") {
-				checkExample(t, newRootCommand(env), strings.TrimSpace(part))
+			for _, command := range commandsOf(strings.TrimSpace(line)) {
+				if err := tryLine(command); err != nil {
+					t.Errorf("%s: %v", strings.TrimSpace(line), err)
+				}
 			}
 		}
 	}
 	if page := manPage(root.Commands()[0], "xpipe-x"); !strings.Contains(page, ".SH EXAMPLES\n") ||
 		strings.Contains(page, "\n--") {
 		t.Errorf("%s", page)
-	}
-}
-
-// checkExample checks the flags and the number of arguments of a command line.
-func checkExample(t *testing.T, root *cobra.Command, line string) {
-	t.Helper()
-	line, _, _ = strings.Cut(line, " <")
-	line, _, _ = strings.Cut(line, " &&")
-	words := splitCommand(line)
-	if words[0] != "xpipe" {
-		return
-	}
-	cmd, args, err := root.Find(words[1:])
-	if err == nil {
-		err = cmd.ParseFlags(args)
-	}
-	if err == nil {
-		err = cmd.ValidateArgs(cmd.Flags().Args())
-	}
-	if err == nil && cmd.PreRunE != nil {
-		err = cmd.PreRunE(cmd, cmd.Flags().Args())
-	}
-	if err != nil {
-		t.Errorf("%s: %v", line, err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -108,6 +109,7 @@ var rules = []struct {
 
 type pkg struct {
 	ImportPath string
+	Dir        string
 	Imports    []string
 	Deps       []string
 }
@@ -124,10 +126,15 @@ func packages(t *testing.T) []pkg {
 }
 
 var listed = sync.OnceValues(func() (all []pkg, err error) {
-	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Imports,Deps", "./...")
+	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Dir,Imports,Deps", "./...")
 	cmd.Dir = "../.."
 	out, err := cmd.Output()
 	if err != nil {
+		return nil, err
+	}
+	// go test keeps a result while the files and folders that a test opened stay as they are, and does
+	// not see what "go list" reads: open the folders here, too.
+	if _, err := os.ReadDir(cmd.Dir); err != nil {
 		return nil, err
 	}
 	for d := json.NewDecoder(bytes.NewReader(out)); ; {
@@ -135,6 +142,9 @@ var listed = sync.OnceValues(func() (all []pkg, err error) {
 		if err := d.Decode(&p); errors.Is(err, io.EOF) {
 			return all, nil
 		} else if err != nil {
+			return nil, err
+		}
+		if _, err := os.ReadDir(p.Dir); err != nil {
 			return nil, err
 		}
 		all = append(all, p)
