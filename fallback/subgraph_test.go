@@ -3,6 +3,7 @@ package fallback_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -203,5 +204,60 @@ func TestSubgraphErrors(t *testing.T) {
 			!strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want one about %q", err, want)
 		}
+	}
+}
+
+// Branches that multiply by the same weights hold them once.
+func TestBranchesShareWeights(t *testing.T) {
+	const n = 1024
+	weights := make([]float32, n*n)
+	for i := range weights {
+		weights[i] = float32(i%1000) / 3 // float16 does not hold it
+	}
+	b := onnx.NewBuilder("branches", 17)
+	b.Input("x", tensor.Float32, 1, n)
+	b.Input("first", tensor.Bool)
+	w := b.Const(tensor.Must(tensor.New([]int{n, n}, weights)))
+	b.NodeTo("If", []string{"first"}, []string{"y"}, nil)
+	for _, branch := range []struct{ name, op string }{{"then_branch", "Relu"}, {"else_branch", "Neg"}} {
+		holds(b, branch.name, body(func(b *onnx.Builder) {
+			b.NodeTo("MatMul", []string{"x", w}, []string{"product"}, nil)
+			b.NodeTo(branch.op, []string{"product"}, []string{"z"}, nil)
+			b.Output("z", tensor.Float32, 1, n)
+		}))
+	}
+	b.Output("y", tensor.Float32, 1, n)
+	source := b.Source()
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	s, err := fallback.New().Open(t.Context(), source, engine.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if grown := heap() - before; grown > 4*n*n*5/2 { // the file itself is one part
+		t.Errorf("%d bytes for %d of weights", grown, 4*n*n)
+	}
+	ones := make([]float32, n)
+	for i := range ones {
+		ones[i] = 1
+	}
+	var last float32
+	for _, first := range []bool{true, false} {
+		out, err := s.Run(t.Context(), map[string]*tensor.Tensor{
+			"x": tensor.Must(tensor.New([]int{1, n}, ones)), "first": tensor.Scalar(first)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		y := tensor.Data[float32](out["y"])[0]
+		if !first && (y >= 0 || y != -last) {
+			t.Errorf("branches give %v and %v", last, y)
+		}
+		last = y
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/crossattn/xpipe/engine"
@@ -66,5 +67,44 @@ func writesTexts(t *testing.T, eng engine.Engine, dir string, rows []decoderRow)
 	}
 	for i, row := range rows {
 		sameIDs(t, fmt.Sprint("row of a batch ", i), got[i][0], row.IDs)
+	}
+}
+
+// Files of other types write what ONNX Runtime writes with the same file. testdata/variants.py makes
+// them; XPIPE_VARIANTS names a folder like llama-optimum with more of them. Caches of q4f16 and q2f16
+// are float16.
+func TestTextVariants(t *testing.T) {
+	t.Parallel()
+	dir, variants := filepath.Join(layoutsDir, "llama-optimum"), []string{"q4", "q4f16", "bnb4", "q2f16", "uint8"}
+	if more := os.Getenv("XPIPE_VARIANTS"); more != "" {
+		dir, variants = more, []string{"fp16", "q4", "q4f16", "bnb4", "q2", "q2f16", "int8", "uint8", "quantized"}
+	}
+	g := loadDecoderGolden(t, "llama-optimum")
+	for _, variant := range variants {
+		t.Run(variant, func(t *testing.T) {
+			write := func(eng engine.Engine, row decoderRow, options engine.Options) *Text {
+				p, err := Open(t.Context(), dir, WithEngine(eng), WithVariant(variant), WithEngineOptions(options))
+				if err != nil && strings.Contains(err.Error(), "InsertedPrecisionFreeCast_") {
+					t.Skip("ONNX Runtime up to 1.27 opens no such float16 files (microsoft/onnxruntime#26717); 1.32 does")
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer p.Close()
+				texts, err := p.Generate(t.Context(), []Request{row.request(t)}, func(g *Generation) { g.MaxNewTokens = 12 })
+				if err != nil {
+					t.Fatal(err)
+				}
+				return texts[0][0]
+			}
+			for i, row := range g.Rows {
+				// Those of dynamic int8 as written: ONNX Runtime optimises what they compute.
+				var want []int64
+				for _, token := range write(runtimeEngine(t), row, engine.Options{NoFusion: strings.Contains(variant, "int8")}).Tokens {
+					want = append(want, token.ID)
+				}
+				sameIDs(t, fmt.Sprint("row ", i), write(goEngine, row, engine.Options{}), want)
+			}
+		})
 	}
 }

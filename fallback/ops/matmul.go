@@ -95,6 +95,15 @@ func anyMatmul(x *Context, a, b *tensor.Tensor) (*tensor.Tensor, error) {
 	return nil, typeErr("a product", a)
 }
 
+// Packs holds packed matrices while graphs are planned, so that the two branches of an If that read
+// the same weights share them.
+type Packs map[packKey]*kernel.Matrix
+
+type packKey struct {
+	weights    *tensor.Tensor
+	transposed bool
+}
+
 // packed packs a constant matrix, transposed if asked, once when a graph is opened. It returns nil
 // if the input is no constant float matrix; otherwise the kernel does not get the input again.
 // Weights that are float16, or lose nothing by it, are kept as float16 where products with those
@@ -107,12 +116,25 @@ func (n *Node) packed(i int, transposed bool) *kernel.Matrix {
 	if w.DType() != tensor.Float32 && !isNarrow(w) {
 		return nil
 	}
+	defer n.drop(i)
+	key := packKey{w, transposed}
+	m := n.Packs[key]
+	if m == nil {
+		m = pack(w, transposed)
+		if n.Packs != nil {
+			n.Packs[key] = m
+		}
+	}
+	return m
+}
+
+// pack packs a matrix of floats.
+func pack(w *tensor.Tensor, transposed bool) *kernel.Matrix {
 	k, cols := w.Dim(0), w.Dim(1)
 	if transposed {
 		k, cols = cols, k
 	}
 	x := NewContext(context.Background(), runtime.GOMAXPROCS(0), nil)
-	defer n.drop(i)
 	if w.DType() == tensor.Float16 && kernel.HasHalf() {
 		m := kernel.NewHalfMatrix(k, cols)
 		d := tensor.Data[tensor.Half](w)

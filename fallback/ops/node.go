@@ -22,6 +22,8 @@ type Node struct {
 	// Dropped marks the inputs that the kernel does without, because Build has taken what it needs
 	// from the constant. The planner then passes nil.
 	Dropped []bool
+	// Packs are the matrices that were packed before; nil keeps none.
+	Packs Packs
 
 	names   []string // of the inputs
 	outputs []string // their names; "" for one that is left out

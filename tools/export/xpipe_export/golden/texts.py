@@ -77,6 +77,9 @@ TYPES = {
 }
 BUILT = ("gemma", "gemma2", "gemma3_text", "granite", "llama", "mistral", "olmo", "phi", "phi3", "qwen2", "qwen3", "smollm3")
 LEGACY = ("gpt2", "opt", "llama", "qwen2", "mistral", "phi3", "gemma2", "gpt_neox")
+# Where the builder has windows, whatever the configuration says: in odd layers, where Gemma 2 has
+# them in even ones, and in five of six.
+BUILT_LAYERS = {"gemma2": LAYERS[::-1], "gemma3_text": [LAYERS[0]] * 2}
 WIDE = 128  # than any text
 CUTS = {"optimum": tuple(TYPES), "nocache": ("gpt2", "opt", "llama", "qwen3"), "split": LEGACY, "merged": LEGACY, "gqa": BUILT,
         "genai": BUILT}
@@ -154,8 +157,11 @@ def checkpoint(kind: str, cuts: tuple[str, ...], seed: int, path: Path) -> dict:
     """
     tokenizer = chat_tokenizer()
     make, more = TYPES[kind]
-    if "sliding_window" in more and not {"gqa", "genai"} & set(cuts):
+    built = bool({"gqa", "genai"} & set(cuts))
+    if "sliding_window" in more and not built:
         more = more | {"sliding_window": WIDE}
+    elif kind in BUILT_LAYERS and built:
+        more = more | {"layer_types": BUILT_LAYERS[kind]}
     ids = {"vocab_size": len(tokenizer), "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id,
            "pad_token_id": tokenizer.pad_token_id, "tie_word_embeddings": False}
     model = tf.AutoModelForCausalLM.from_config(make(**(more | ids)))
