@@ -32,7 +32,7 @@ func buildGroupQueryAttention(n *Node) Kernel {
 			n.fail("input %d is not supported", i)
 		}
 	}
-	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
+	return viaFloatCache(func(x *Context, in, out []*tensor.Tensor) error {
 		floats := []*tensor.Tensor{in[0], in[1], in[2], in[3], in[4], input(in, 7), input(in, 8), input(in, 10), input(in, 11)}
 		if err := singleInputs(n.Op, floats); err != nil {
 			return err

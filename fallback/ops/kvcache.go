@@ -3,6 +3,7 @@ package ops
 import (
 	"sync"
 
+	"github.com/crossattn/xpipe/fallback/kernel"
 	"github.com/crossattn/xpipe/tensor"
 )
 
@@ -22,6 +23,9 @@ type kvCache struct {
 	heads     int           // H
 	positions int           // T
 	width     int           // D
+	// halves says that the tensor is float16. The numbers are float32 all the same, each one that
+	// float16 holds.
+	halves bool
 }
 
 // kvSequence is the memory of one sequence, [H,capacity,D], shared by the caches that hold it or an
@@ -42,8 +46,77 @@ func (c *kvCache) Load() any {
 			dst = append(dst, c.head(s, h)...)
 		}
 	}
-	return dst
+	if !c.halves {
+		return dst
+	}
+	rounded := make([]tensor.Half, len(dst))
+	kernel.ToHalf(as[uint16](rounded), dst)
+	return rounded
 }
+
+// as returns a tensor [B,H,T,D] of the cache's numbers, float16 or float32.
+func (c *kvCache) as(halves bool) (*tensor.Tensor, error) {
+	r := *c
+	r.halves = halves
+	dtype := tensor.Float32
+	if halves {
+		dtype = tensor.Float16
+	}
+	return tensor.NewStored(dtype, []int{len(c.sequences), c.heads, c.positions, c.width}, &r)
+}
+
+// round makes the positions from have on numbers that float16 holds.
+func (c *kvCache) round(have int) {
+	half := make([]uint16, (c.positions-have)*c.width)
+	for _, s := range c.sequences {
+		for h := range c.heads {
+			rows := c.head(s, h)[have*c.width:]
+			kernel.ToHalf(half, rows)
+			kernel.FromHalf(rows, half)
+		}
+	}
+}
+
+// viaFloatCache is viaFloat for a kernel whose inputs 3 and 4 are caches, which grow to its outputs
+// 1 and 2. Caches of float16 that grew before are not widened and rounded whole at each step.
+func viaFloatCache(k Kernel) Kernel {
+	plain, first := viaFloat(k), viaFloatFirst(k, 1)
+	return func(x *Context, in, out []*tensor.Tensor) error {
+		if !isHalf(in[0]) || !isHalf(in[3]) || !isHalf(in[4]) || in[3].Rank() != 4 || len(out) != 3 {
+			return plain(x, in, out)
+		}
+		wide, have := append([]*tensor.Tensor{}, in...), in[3].Dim(2)
+		for i := 3; i < 5; i++ {
+			var err error
+			if c := cacheOf(in[i]); c != nil {
+				wide[i], err = c.as(false)
+			} else {
+				wide[i], err = widen(x, in[i])
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if err := first(x, wide, out); err != nil {
+			return err
+		}
+		for i := 1; i < 3; i++ {
+			var err error
+			if c := cacheOf(out[i]); c != nil {
+				c.round(have)
+				out[i], err = c.as(true)
+			} else {
+				out[i], err = narrow(x, out[i], tensor.Float16)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+func isHalf(t *tensor.Tensor) bool { return t != nil && t.DType() == tensor.Float16 }
 
 // Release implements tensor.Storage; the garbage collector does the rest.
 func (*kvCache) Release() {}
