@@ -1,5 +1,7 @@
 package kernel
 
+import "encoding/binary"
+
 // RowScratch returns the floats of scratch that Row needs.
 func (b *Blocks) RowScratch() int { return rowsTogether * b.blocks() }
 
@@ -66,16 +68,13 @@ func q4DotsGo(dst, a []float32, b []uint8, scales []float32, n, lanes int) {
 			chunk := a[i/(lanes/4)*9*lanes:]
 			var part float32
 			for w := range 4 {
-				l := i%(lanes/4)*4 + w
-				word := b[(r*n+i)*16+4*w:][:4]
-				part += chunk[8*lanes+l]
-				power := float32(1)
-				for j := range 8 {
-					part += float32(word[j/2]>>(j%2*4)&15) * power * chunk[j*lanes+l]
-					if power *= 16; j == 6 {
-						power = 1
-					}
-				}
+				at := chunk[i%(lanes/4)*4+w:]
+				word := int32(binary.LittleEndian.Uint32(b[(r*n+i)*16+4*w:]))
+				even := at[8*lanes] + float32(word&0xf)*at[0] + float32(word&0xf00)*at[2*lanes] +
+					float32(word&0xf0000)*at[4*lanes] + float32(word&0xf000000)*at[6*lanes]
+				odd := float32(word&0xf0)*at[lanes] + float32(word&0xf000)*at[3*lanes] +
+					float32(word&0xf00000)*at[5*lanes] + float32(word>>28&0xf)*at[7*lanes]
+				part += even + odd
 			}
 			sum += scales[r*n+i] * part
 		}
