@@ -73,6 +73,14 @@ GGUF := 0.19.0
 # Pairs that bench-engines counts, and the ONNX Runtime that the benchmarks compare with.
 RUNS ?= 10
 BENCHLIB = export XPIPE_ORT_LIB=$$(ls $(VENV)/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.*)
+# A newer one than the tests', for the engines' speed.
+BENCHVENV := build/venv-bench
+NEWLIB = export XPIPE_ORT_LIB=$$(ls $(BENCHVENV)/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.*)
+
+$(BENCHVENV)/.done: testdata/requirements-bench.txt
+	$(PYTHON) -m venv $(BENCHVENV)
+	$(BENCHVENV)/bin/pip install --quiet --disable-pip-version-check -r testdata/requirements-bench.txt
+	touch $@
 
 export-env: $(TRAINVENV)/.done ## PyTorch and xpipe-export, under build/
 
@@ -115,9 +123,9 @@ eval-attention: build/venv-eval/.done ## how far the embedded models' attention 
 	go build -o build/evalattend ./cmd/evalattend
 	build/evalattend --floors --out models/mini/attention.txt
 
-bench-engines: test-env ## graphs of full size on both engines, in turns, on one core and on two; JSON under build/bench
+bench-engines: $(BENCHVENV)/.done ## graphs of full size on both engines, in turns, on one core and on two; JSON under build/bench
 	go build -o build/xpipe ./cmd/xpipe && mkdir -p build/bench
-	$(BENCHLIB); for threads in 1 2; do \
+	$(NEWLIB); for threads in 1 2; do \
 		build/xpipe bench builtin:all -v --json --footprint --threads $$threads --runs $(RUNS) > build/bench/engines-$$threads.jsonl || exit; done
 	$(PYTHON) docs/performance/plot.py table build/bench/engines-1.jsonl build/bench/engines-2.jsonl
 
