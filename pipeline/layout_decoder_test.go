@@ -115,7 +115,10 @@ func TestDecodersEqualTransformers(t *testing.T) {
 	for _, c := range []struct{ model, variant string }{
 		{model: "llama-optimum"}, {model: "llama-genai"}, {model: "llava-transformersjs"},
 		{model: "idefics3-transformersjs"}, {model: "qwen2vl-transformersjs"},
-		{model: "smolvlm-transformersjs"}, {model: "docling-transformersjs"},
+		{model: "smolvlm-transformersjs"}, {model: "docling-transformersjs"}, {model: "qwen2_5vl-transformersjs"},
+		{model: "paligemma-transformersjs"}, {model: "paligemma-transformersjs", variant: "q4f16"},
+		{model: "gemma3-transformersjs"}, {model: "gemma3-transformersjs", variant: "q4f16"},
+		{model: "qwen2_5vl-genai"}, {model: "gemma3-genai"}, {model: "phi3v-genai"},
 		{model: "smolvlm-transformersjs", variant: "fp16"}, {model: "smolvlm-transformersjs", variant: "q4"},
 		{model: "smolvlm-transformersjs", variant: "quantized"},
 		{model: "smolvlm-transformersjs", variant: "q4f16"}, {model: "docling-transformersjs", variant: "q4f16"},
@@ -167,6 +170,43 @@ func TestDecodersEqualTransformers(t *testing.T) {
 func upTo(text *Text, variant string, row decoderRow) {
 	if variant != "" {
 		text.Tokens = text.Tokens[:min(len(row.IDs), len(text.Tokens))]
+	}
+}
+
+// Model types that share a layout write what the type does whose folder they lie in.
+func TestTypesOfOneLayout(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ model, own, other string }{
+		{"llava-transformersjs", "llava", "llava_onevision"}, {"llava-transformersjs", "llava", "llava_qwen2"},
+		{"llava-transformersjs", "llava", "moondream1"}, {"qwen2_5vl-transformersjs", "qwen2_5_vl", "qwen3_vl"},
+	} {
+		t.Run(c.other, func(t *testing.T) {
+			t.Parallel()
+			fsys := only(t, filepath.Join(layoutsDir, c.model))
+			own := fmt.Appendf(nil, `"model_type": %q`, c.own)
+			config := fsys["config.json"].Data
+			at := bytes.LastIndex(config, own) // that of the whole; sections come before it
+			if at < 0 {
+				t.Fatalf("config.json has no %s", own)
+			}
+			other := fmt.Appendf(nil, `"model_type": %q`, c.other)
+			fsys["config.json"].Data = slices.Concat(config[:at], other, config[at+len(own):])
+			p, err := OpenFS(t.Context(), fsys, WithEngine(goEngine))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			for i, row := range loadDecoderGolden(t, c.model).Rows {
+				got, err := p.Generate(t.Context(), []Request{row.request(t)}, func(g *Generation) { g.MaxNewTokens = 12 })
+				if err != nil {
+					t.Fatal(err)
+				}
+				if c.other == "moondream1" && row.Messages == nil {
+					continue // what stands between picture and text is another
+				}
+				sameIDs(t, fmt.Sprint("row ", i), got[0][0], row.IDs)
+			}
+		})
 	}
 }
 
