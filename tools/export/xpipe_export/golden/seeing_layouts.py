@@ -359,8 +359,24 @@ def paligemma(seed: int, work: Path, folder: Path) -> dict:
         rows.rows[-1]["prompt"] = text
     rows.check()
     configurations(folder, processor, model)
+    unplaced(folder)
     write_graphs(folder, model, features_spec(Pictures(model.model), 16), text_spec(model, seen_by_all))
     return {"rows": rows.rows, "variants": rows.of_variants(folder, ["q4f16"], image, first=1)}
+
+
+def unplaced(folder: Path) -> None:
+    """Drop PaliGemma's thousand places from the tokenizer, which are most of the folder."""
+    def kept(word: str) -> bool:
+        return not word.startswith(("<loc", "<seg"))
+
+    path = folder / "tokenizer.json"
+    made = json.loads(path.read_text())
+    made["added_tokens"] = [t for t in made["added_tokens"] if kept(t["content"])]
+    path.write_text(json.dumps(made, ensure_ascii=False) + "\n")
+    path = folder / "tokenizer_config.json"
+    made = json.loads(path.read_text())
+    made["added_tokens_decoder"] = {i: t for i, t in made["added_tokens_decoder"].items() if kept(t["content"])}
+    path.write_text(json.dumps(made, ensure_ascii=False) + "\n")
 
 
 GEMMA3 = ("{{ bos_token }}{% for message in messages %}{{ '<start_of_turn>' + message['role'] + '\n' }}"
