@@ -112,7 +112,7 @@ func runTask(
 	switch {
 	case len(can.Media) == 0: // a language model
 		r.Image = nil
-	case !can.Takes(media.Pictures):
+	case can.Takes(media.Regions) && !can.Takes(media.Pictures):
 		regions, err := syntheticRegions(p.RegionWidth())
 		if err != nil {
 			return err

@@ -150,7 +150,7 @@ func TestLayoutManifest(t *testing.T) {
 func TestLayoutRefuses(t *testing.T) {
 	t.Parallel()
 	genAI := func(file string) string {
-		return `genai_config.json={"model":{"type":"phi3v","decoder":{"filename":"` + file + `"}}}`
+		return `genai_config.json={"model":{"type":"phi4mm","decoder":{"filename":"` + file + `"}}}`
 	}
 	for name, c := range map[string]struct {
 		modelType string
@@ -159,7 +159,7 @@ func TestLayoutRefuses(t *testing.T) {
 		want      []string // parts of the error
 	}{
 		"nothing known":      {"", []string{"model.onnx"}, "", []string{"no usable xpipe.json", "config.json"}},
-		"unknown model type": {"qwen3_vl", []string{"onnx/model.onnx"}, "", []string{`model_type "qwen3_vl" is not supported`, "florence2, gemma", "llava, lxmert", "qwen2_vl, qwen3, regnet"}},
+		"unknown model type": {"lfm2_vl", []string{"onnx/model.onnx"}, "", []string{`model_type "lfm2_vl" is not supported`, "florence2, gemma", "moondream1", "qwen2_vl, qwen3, qwen3_vl, regnet", "whisper"}},
 		"half of CLIP":       {"clip_vision_model", []string{"model.onnx"}, "", []string{`"clip_vision_model"`}},
 		"no model type":      {"", []string{"config.json={}", "model.onnx"}, "", []string{`model_type ""`}},
 		"config no JSON":     {"", []string{"config.json={", "model.onnx"}, "", []string{"config.json: "}},
@@ -187,7 +187,7 @@ func TestLayoutRefuses(t *testing.T) {
 				"Missing: qformer, embed_tokens, decoder, projection.safetensors; or"}},
 		"idefics": {"idefics", []string{"onnx/vision_encoder.onnx", "onnx/embed_tokens.onnx", "onnx/cross_kv.onnx", "onnx/decoder_model_merged.onnx"}, "",
 			[]string{"no whole idefics model", "Missing: xpipe.json"}},
-		"genai model":          {"", []string{genAI("model.onnx"), "model.onnx"}, "", []string{`model_type "phi3v" is not supported`}},
+		"genai model":          {"", []string{genAI("model.onnx"), "model.onnx"}, "", []string{`model_type "phi4mm" is not supported`}},
 		"genai no JSON":        {"clip", []string{"genai_config.json={", "model.onnx"}, "", []string{"genai_config.json: "}},
 		"genai outside":        {"", []string{genAI("../model.onnx"), "model.onnx"}, "", []string{`genai_config.json: "../model.onnx" is not a path inside`}},
 		"genai absolute":       {"", []string{genAI("/etc/passwd"), "model.onnx"}, "", []string{"not a path inside"}},

@@ -143,6 +143,9 @@ func (p *Pipeline) prepare(ctx context.Context, items []media.Item) (media.Prepa
 		return media.Prepared{}, err
 	}
 	for _, item := range items {
+		if item.Kind() == media.Pictures && slices.Contains(p.model.Media(), media.Sounds) {
+			return media.Prepared{}, p.hears()
+		}
 		if item.Kind() != media.Pictures || p.images == nil {
 			return media.Prepared{}, p.unsupported(fmt.Sprintf("take a %s", item.Kind()))
 		}

@@ -244,3 +244,9 @@ func (p *Pipeline) unsupported(task string) error {
 	return fmt.Errorf("%w: model %s, of family %s, cannot %s",
 		ErrUnsupported, p.bundle.Name, p.bundle.Family, task)
 }
+
+// hears returns the error for a picture that is given to a model of sounds.
+func (p *Pipeline) hears() error {
+	return fmt.Errorf("%w: model %s, of family %s, hears: it writes down a sound, and takes no picture",
+		ErrUnsupported, p.bundle.Name, p.bundle.Family)
+}

@@ -158,8 +158,7 @@ func (p *Pipeline) spell(r Request, converser family.Converser) ([]Part, error) 
 func (p *Pipeline) template(r Request) (string, error) {
 	switch hears := slices.Contains(p.model.Media(), media.Sounds); {
 	case hears && r.Encoded == nil && r.Item == nil:
-		return "", fmt.Errorf("%w: model %s, of family %s, hears: it writes down a sound, and takes "+
-			"no picture", ErrUnsupported, p.bundle.Name, p.bundle.Family)
+		return "", p.hears()
 	case hears || r.Prompt != "":
 		return r.Prompt, nil
 	}

@@ -99,11 +99,14 @@ var families = map[string]family{
 		size: square(346), square: true, resample: Nearest, cropSize: square(289), mean: halfMean, std: halfMean,
 		kind: efficientNet, reads: append(cropKeys, "rescale_offset", "include_top"),
 	},
+	"Gemma3": {size: square(224), square: true, resample: Bilinear, mean: halfMean, std: halfMean},
 	"Idefics": {
 		size: square(224), square: true, resample: Bicubic, mean: clipMean, std: clipStd,
 		kind: idefics, reads: []string{"image_size", "image_mean", "image_std", "rescale_factor"},
 	},
 	"Idefics3": idefics3Family, "SmolVLM": idefics3Family,
+	// one view, the whole picture, as transformers.js takes it: crops are not made
+	"LlavaOnevision": {size: square(384), square: true, resample: Bicubic, mean: clipMean, std: clipStd},
 	"Qwen2VL": {
 		resample: Bicubic, mean: clipMean, std: clipStd, kind: qwen2VL,
 		reads: []string{"min_pixels", "max_pixels", "patch_size", "merge_size", "temporal_patch_size"},
@@ -181,7 +184,7 @@ var (
 		"tokenizer_class", "_name_or_path", "name_or_path", "do_reduce_labels", "return_segmentation_masks", "format",
 		"do_convert_annotations", "mask_size", "mask_pad_size", "video_sampling", "return_row_col_info",
 		"tasks_answer_post_processing_type", "task_prompts_without_inputs", "task_prompts_with_input",
-		"post_processor_config", "num_additional_image_tokens",
+		"post_processor_config", "num_additional_image_tokens", "image_grid_pinpoints",
 	}
 )
 

@@ -1,7 +1,11 @@
 package family
 
-// llavaKinds see a picture as one: its rows stand in its place, without any marks.
+// llavaKinds see a picture as one: its rows stand in its place, without any marks. llava_qwen2 is
+// FastVLM; llava_onevision has one view here, as transformers.js has it.
 var llavaKinds = []imageKind{
 	{types: []string{"llava", "llava_onevision", "llava_qwen2"}, around: "%s\n"},
-	{types: []string{"moondream1"}, around: "%s\n\n", caption: "Question: Describe this image.\n\nAnswer:", answer: "Question: {}\n\nAnswer:"},
+	{
+		types: []string{"moondream1"}, around: "%s\n\n",
+		caption: "Question: Describe this image.\n\nAnswer:", answer: "Question: {}\n\nAnswer:",
+	},
 }

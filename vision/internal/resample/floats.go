@@ -5,8 +5,9 @@ package resample
 func Floats(dst, src []float32, sw, sh, w, h int, f Filter) {
 	if w != sw {
 		wide := make([]float32, w*sh)
-		for x, k := range weightsOf(f, sw, w) {
-			for y := range sh {
+		all := weightsOf(f, sw, w)
+		for y := range sh {
+			for x, k := range all {
 				sum := 0.0
 				for j, c := range k.coef {
 					sum += float64(float64(src[y*sw+k.start+j]) * c)

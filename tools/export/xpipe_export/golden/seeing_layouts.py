@@ -128,7 +128,10 @@ class Rows:
         self.given.append([self.pixels(text, p) for p in pictures])
 
     def inputs(self, text, pictures) -> dict:
-        return dict(self.processor(text=[text], images=pictures or None, return_tensors="pt"))
+        # as apply_chat_template of processing_utils.py does where it tokenizes, too
+        begin = self.processor.tokenizer.bos_token
+        bare = {"add_special_tokens": False} if begin and text.startswith(begin) else {}
+        return dict(self.processor(text=[text], images=pictures or None, return_tensors="pt", **bare))
 
     def generate(self, ids: list[int], extra: dict) -> tuple[list[int], float]:
         return greedy(self.model, ids, **extra)
@@ -248,7 +251,7 @@ def tiled(seed: int, work: Path, folder: Path, smol: bool) -> dict:
 
 
 PALIGEMMA_TEXT = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-                      head_dim=16, max_position_embeddings=512, hidden_activation="gelu_pytorch_tanh")
+                      head_dim=16, max_position_embeddings=512, hidden_activation="gelu_pytorch_tanh", tie_word_embeddings=False)
 SIGLIP = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, image_size=32, patch_size=8)
 
 
@@ -337,11 +340,14 @@ def finished(seed: int, work: Path, model) -> nn.Module:
 
 
 def paligemma(seed: int, work: Path, folder: Path) -> dict:
-    tokenizer = tokens.llama(extra=["<image>"])
+    plain = tokens.llama(extra=["<image>"])
+    tokenizer = tf.GemmaTokenizerFast(tokenizer_object=plain.backend_tokenizer, bos_token=plain.bos_token, eos_token=plain.eos_token,
+                                      unk_token=plain.unk_token, pad_token=plain.pad_token)
     image = tokenizer.convert_tokens_to_ids("<image>")
     text = tf.GemmaConfig(vocab_size=whole(tokenizer), bos_token_id=1, eos_token_id=2, pad_token_id=0, **PALIGEMMA_TEXT)
     config = tf.PaliGemmaConfig(text_config=text.to_dict(), vision_config=dict(SIGLIP, projection_dim=32, model_type="siglip_vision_model"),
-                                image_token_index=image, projection_dim=32, hidden_size=32)
+                                image_token_index=image, projection_dim=32, hidden_size=32,
+                                tie_word_embeddings=False)
     model = finished(seed, work, tf.PaliGemmaForConditionalGeneration(config))
     pixels = tf.SiglipImageProcessor(size={"height": 32, "width": 32})
     pixels.image_seq_length = 16
@@ -353,8 +359,24 @@ def paligemma(seed: int, work: Path, folder: Path) -> dict:
         rows.rows[-1]["prompt"] = text
     rows.check()
     configurations(folder, processor, model)
+    unplaced(folder)
     write_graphs(folder, model, features_spec(Pictures(model.model), 16), text_spec(model, seen_by_all))
     return {"rows": rows.rows, "variants": rows.of_variants(folder, ["q4f16"], image, first=1)}
+
+
+def unplaced(folder: Path) -> None:
+    """Drop PaliGemma's thousand places from the tokenizer, which are most of the folder."""
+    def kept(word: str) -> bool:
+        return not word.startswith(("<loc", "<seg"))
+
+    path = folder / "tokenizer.json"
+    made = json.loads(path.read_text())
+    made["added_tokens"] = [t for t in made["added_tokens"] if kept(t["content"])]
+    path.write_text(json.dumps(made, ensure_ascii=False) + "\n")
+    path = folder / "tokenizer_config.json"
+    made = json.loads(path.read_text())
+    made["added_tokens_decoder"] = {i: t for i, t in made["added_tokens_decoder"].items() if kept(t["content"])}
+    path.write_text(json.dumps(made, ensure_ascii=False) + "\n")
 
 
 GEMMA3 = ("{{ bos_token }}{% for message in messages %}{{ '<start_of_turn>' + message['role'] + '\n' }}"
@@ -372,7 +394,7 @@ def gemma3(seed: int, work: Path, folder: Path) -> dict:
     tokenizer.image_token_id = token("<image_soft_token>")
     text = tf.Gemma3TextConfig(vocab_size=whole(tokenizer), bos_token_id=1, eos_token_id=2, pad_token_id=0, sliding_window=512,
                                query_pre_attn_scalar=16, **PALIGEMMA_TEXT)
-    config = tf.Gemma3Config(text_config=text.to_dict(), vision_config=dict(SIGLIP, model_type="siglip_vision_model"), mm_tokens_per_image=4,
+    config = tf.Gemma3Config(text_config=text.to_dict(), vision_config=dict(SIGLIP, model_type="siglip_vision_model"), mm_tokens_per_image=4, tie_word_embeddings=False,
                              image_token_index=token("<image_soft_token>"), boi_token_index=token("<start_of_image>"),
                              eoi_token_index=token("<end_of_image>"))
     model = finished(seed, work, tf.Gemma3ForConditionalGeneration(config))
