@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"bytes"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -183,6 +184,25 @@ func TestQuantize(t *testing.T) {
 				}
 				if got, want := back[i], float32(want-float64(zero))*scale; got != want {
 					t.Fatalf("back: %v, want %v", got, want)
+				}
+			}
+			// Blocks of 16, with other bytes between.
+			pitch := Block + r.IntN(9)
+			blocks, apart := n/Block, bytes.Repeat([]uint8{7}, n/Block*pitch+Block)
+			wide, checkWide := guarded(t, blocks*Block, 3)
+			QuantizeBlocks(apart, src, blocks, pitch, scale, zero, flip)
+			DequantizeBlocks(wide, apart, blocks, pitch, scale, zero, flip)
+			checkWide()
+			if !slices.Equal(wide, back[:len(wide)]) {
+				t.Fatalf("blocks: %v, want %v", wide, back)
+			}
+			for i, b := range apart {
+				if block := i / pitch; block < blocks && i%pitch < Block {
+					if want := dst[block*Block+i%pitch]; b != want {
+						t.Fatalf("blocks: %v, want %v", b, want)
+					}
+				} else if b != 7 {
+					t.Fatal("written between blocks")
 				}
 			}
 			clear(dst)
