@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
+	"sync"
 	"testing"
 )
 
@@ -156,6 +158,44 @@ func checkByteMatrix(t *testing.T, r *rand.Rand, try, rows, k, n int) {
 			}
 		}
 	}
+}
+
+// Tiles of AMX are the state of a thread: goroutines that are interrupted and moved between threads
+// must not lose them.
+func TestByteMatrixConcurrent(t *testing.T) {
+	const rows, k, n = 70, 300, 90
+	r := rand.New(rand.NewPCG(7, 8))
+	m := NewByteMatrix(k, n)
+	m.SetZeros([]int32{5}, 0x80)
+	m.Fill(randBytes(r, k*n, false), n, 0x80, 0, m.Panels())
+	a := m.Rows(make([]int32, m.RowInts(rows)), rows)
+	for i := range rows {
+		a.Pack(i, randBytes(r, k, false), 0, 9)
+	}
+	want := make([]int32, rows*n)
+	m.Multiply(want, n, a, 0, rows, 0, m.Panels(), nil)
+	tries := 200
+	if simulated {
+		tries = 1
+	}
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			got := make([]int32, rows*n)
+			for try := range tries {
+				clear(got)
+				m.Multiply(got, n, a, 0, rows, 0, m.Panels(), nil)
+				if !slices.Equal(got, want) {
+					t.Error("products differ")
+					return
+				}
+				if try%20 == 0 {
+					runtime.GC()
+				}
+			}
+		})
+	}
+	group.Wait()
 }
 
 func TestQuantize(t *testing.T) {
