@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 )
@@ -298,13 +299,13 @@ func TestByteMatrixAddsInPlace(t *testing.T) {
 
 func BenchmarkByteMatrix(b *testing.B) {
 	r := rand.New(rand.NewPCG(5, 6))
-	for _, rows := range []int{1, 2, 4, 12, 32, 96} {
+	for _, rows := range []int{1, 4, 32, 256} {
 		const k, n = 768, 3072
 		m := NewByteMatrix(k, n)
 		m.SetZeros([]int32{0}, 0x80)
 		m.Fill(randBytes(r, k*n, false), n, 0x80, 0, m.Panels())
 		a, c := m.Rows(make([]int32, m.RowInts(rows)), rows), make([]int32, rows*n)
-		b.Run(string(rune('0'+rows/10))+string(rune('0'+rows%10)), func(b *testing.B) {
+		b.Run(strconv.Itoa(rows), func(b *testing.B) {
 			for b.Loop() {
 				m.Multiply(c, n, a, 0, rows, 0, m.Panels(), nil)
 			}
