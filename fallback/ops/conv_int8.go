@@ -30,7 +30,8 @@ func buildFusedConvInteger(n *Node) Kernel {
 		to := n.byteScale(7)
 		k.to = &to
 	}
-	if n.Inputs != 7 && k.to == nil || k.to != nil && !n.left(3) || n.Const[1] == nil || n.Const[1].Rank() != 4 || n.Const[1].Len() == 0 ||
+	if n.Inputs != 7 && k.to == nil || k.to != nil && !n.left(3) ||
+		n.Const[1] == nil || n.Const[1].Rank() != 4 || n.Const[1].Len() == 0 ||
 		n.Const[6] == nil || n.Const[6].DType() != tensor.Float32 ||
 		n.int("channels_last", 0) == 0 || n.int("group", 1) != 1 ||
 		!n.left(5) && n.Const[5] == nil {
@@ -118,7 +119,8 @@ func (k *byteConv) run(x *Context, in, out []*tensor.Tensor) error {
 	pieces := (rows + step - 1) / step
 	packedInts := k.matrix.RowInts(step)
 	floats := wide + packedInts + (depth+3)/4
-	err = x.ParallelScratch(pieces, max(1, minFlops/(2*step*depth*c.m+1)), floats, func(lo, hi int, room []float32) {
+	grain := max(1, minFlops/(2*step*depth*c.m+1))
+	err = x.ParallelScratch(pieces, grain, floats, func(lo, hi int, room []float32) {
 		block := room[:wide]
 		ints := unsafe.Slice((*int32)(unsafe.Pointer(&room[wide])), len(room)-wide)
 		packed := k.matrix.Rows(ints[:packedInts], step)
