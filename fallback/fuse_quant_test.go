@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/crossattn/xpipe/engine"
@@ -222,6 +223,36 @@ func TestQuantisedFusion(t *testing.T) {
 			return y
 		}
 	}
+	// separable is a convolution, a depthwise one and another, of bytes.
+	separable := func(channels, stride int, signed bool) build {
+		return func(b *onnx.Builder, r *rand.Rand) string {
+			around := func(x string) string {
+				s, z := b.Const(tensor.Scalar(float32(6.0/255))), b.Const(tensor.Scalar(uint8(3)))
+				if signed {
+					z = b.Const(tensor.Scalar(int8(-100)))
+				}
+				return do(b, "DequantizeLinear", do(b, "QuantizeLinear", x, s, z), s, z)
+			}
+			y := around(do(b, "Reshape", "x", b.Ints(0, 7, 6, 4)))
+			convolve := func(attrs onnx.Attrs, shape ...int) {
+				w, ws := b.Const(bytesTensor(r, true, shape...)), b.Const(positive(r, shape[0]))
+				wz := b.Const(tensor.Must(tensor.Zeros(tensor.Int8, shape[0])))
+				w = b.Node("DequantizeLinear", []string{w, ws, wz}, onnx.Attrs{"axis": 0})
+				y = b.Node("Conv", []string{y, w, b.Const(randTensor(r, shape[0]))}, attrs)
+			}
+			convolve(nil, channels, 7, 1, 1)
+			y = around(do(b, "Clip", y, scalar(b, 0), scalar(b, 5)))
+			convolve(onnx.Attrs{"group": channels, "pads": []int{1, 2, 1, 1},
+				"strides": []int{stride, stride}}, channels, 1, 3, 3)
+			if stride == 1 {
+				y = around(do(b, "HardSwish", y))
+			} else {
+				y = around(do(b, "Clip", y, scalar(b, 0.1), scalar(b, 6)))
+			}
+			convolve(nil, 9, channels, 1, 1)
+			return around(y)
+		}
+	}
 	rectified := func(b *onnx.Builder, r *rand.Rand, y string) string {
 		return do(b, "Relu", biased(b, r, y))
 	}
@@ -244,6 +275,9 @@ func TestQuantisedFusion(t *testing.T) {
 		{"qdq gemm, per column", -1, qdq(true, true)},
 		{"qdq convolution", -1, conv(1, 1)},
 		{"qdq convolution, windows", -1, conv(2, 3)},
+		{"qdq depthwise", -1, separable(32, 1, false)},
+		{"qdq depthwise, strides", -1, separable(48, 2, true)},
+		{"qdq depthwise, part of a block", -1, separable(21, 2, false)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -262,6 +296,10 @@ func TestQuantisedFusion(t *testing.T) {
 			if found["xpipe.MatMulInteger"] != 1 && found["xpipe.ConvInteger"] != 2 ||
 				found["Cast"]+found["MatMulInteger"]+found["MatMul"]+found["Gemm"] != 0 {
 				t.Error(fmt.Sprint(found))
+			}
+			if strings.Contains(c.name, "depthwise") != (found["xpipe.ConvDepthwiseBytes"] == 1) ||
+				strings.Contains(c.name, "conv") && found["QuantizeLinear"] != 1 {
+				t.Error("not all in bytes: ", found)
 			}
 			for _, batch := range []int{1, 3} {
 				in := map[string]*tensor.Tensor{"x": randTensor(r, batch, 7, 24)}

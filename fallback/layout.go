@@ -58,6 +58,36 @@ func channelsLast(g *ir.Graph) {
 	}
 	g.SetNodes(l.nodes)
 	pairs(g)
+	bytesOut(g)
+}
+
+// bytesOut has convolutions that QuantizeLinear follows give bytes themselves, and depthwise ones
+// between DequantizeLinear and QuantizeLinear read bytes, too.
+func bytesOut(g *ir.Graph) {
+	whole := func(n *ir.Node) bool { // one constant scale and zero point
+		scale, zero := g.Consts[n.Input(1)], g.Consts[n.Input(2)]
+		return scale != nil && scale.DType() == tensor.Float32 && scale.Len() == 1 && scale.Rank() <= 1 &&
+			isByte(zero) && zero.Len() == 1 && zero.Rank() <= 1
+	}
+	for i, n := range g.Nodes {
+		p := g.Producer(n.Input(0))
+		if !is(n, "QuantizeLinear") || !whole(n) || p == nil || g.Uses(n.Input(0)) != 1 ||
+			p.Input(3) != "" {
+			continue
+		}
+		var r *ir.Node
+		switch d := g.Producer(p.Input(0)); {
+		case isFused(p, "ConvInteger") && p.Has("channels_last") && len(p.Inputs) == 7:
+			r = fused(n, "ConvInteger", slices.Concat(p.Inputs, n.Inputs[1:3]), p.Attrs...)
+		case isLastConv(p) && p.Int("group", 1) > 1 && is(d, "DequantizeLinear") && whole(d):
+			in := []string{d.Input(0), p.Input(1), p.Input(2), d.Input(1), d.Input(2)}
+			r = fused(n, "ConvDepthwiseBytes", append(in, n.Inputs[1:3]...), p.Attrs...)
+		default:
+			continue
+		}
+		g.Replace(i, r)
+	}
+	g.Prune()
 }
 
 // gathered is how many channels a convolution may have for its windows to be gathered once in a

@@ -28,10 +28,12 @@ import (
 // dotBlock is how many rows share a pass over the panels.
 const dotBlock = 16 * wideRows
 
-// amxRows is the height of a tile with AMX, and amxLeast that from which it pays.
+// amxRows is the height of a tile with AMX; amxLeast and amxDepth are the rows and the k from which
+// it pays.
 const (
 	amxRows  = 32
 	amxLeast = 8
+	amxDepth = 33
 )
 
 // dotAlign is the size of a cache line in int32. Rows begin at its multiples.
@@ -101,7 +103,7 @@ type dotEpilogue struct {
 // multiplyDots is Multiply with VPDPBUSD or AMX.
 func (m *ByteMatrix) multiplyDots(c []int32, ldc int, a *ByteRows, r0, r1, lo, hi int,
 	e *ByteEpilogue) {
-	if r1-r0 >= amxLeast && dotsAMX() {
+	if r1-r0 >= amxLeast && m.K >= amxDepth && dotsAMX() {
 		var room [amxRows*2*panelWidth + dotAlign]int32
 		m.dotTiles(c, ldc, a, r0, r1, lo, hi, e, aligned(room[:]))
 	} else {
@@ -253,7 +255,7 @@ func dotTileGo(c []int32, ldc int, a []uint8, lda int, b []uint8, gap, quads, ro
 // dots512Agree and dotsVNNIAgree say whether the assembly computes here what plain Go does, on
 // products of a few sizes with extreme bytes.
 func dots512Agree() bool {
-	return dotsAgree(wideRows, 2*panelWidth, packDotsAVX512,
+	return blocksAgree() && dotsAgree(wideRows, 2*panelWidth, packDotsAVX512,
 		func(c []int32, a, b []uint8, gap, quads, rows, cols int, e *dotEpilogue) {
 			dotTile512(&c[0], 2*panelWidth, &a[0], 4*quads, &b[0], gap, quads, rows, cols, e)
 		})
@@ -264,6 +266,26 @@ func dotsVNNIAgree() bool {
 		func(c []int32, a, b []uint8, _, quads, rows, _ int, e *dotEpilogue) {
 			dotTileVNNI(&c[0], 2*panelWidth, &a[0], 4*quads, &b[0], quads, rows, e)
 		})
+}
+
+// blocksAgree is dots512Agree for QuantizeBlocks and DequantizeBlocks.
+func blocksAgree() bool {
+	var src, back [2 * Block]float32
+	for i := range src {
+		src[i] = float32(i-20) * 13.25 // ties among them
+	}
+	src[5] = float32(math.NaN())
+	var got [2 * Block]uint8
+	const scale, zero, flip = 0.5, 99, 0x80
+	quantizeBlocksAVX512(&got[0], &src[0], 2, Block, scale, zero, flip)
+	dequantizeBlocksAVX512(&back[0], &got[0], 2, Block, scale, zero, flip)
+	for i, v := range src {
+		q := quantized(v, scale, zero)
+		if got[i] != uint8(q)^flip || back[i] != float32(q-zero)*scale {
+			return false
+		}
+	}
+	return true
 }
 
 func dotsAMXAgree() bool {

@@ -68,3 +68,13 @@ func dotTile12x32AVX512(c *int32, ldc int, a *uint8, lda int, b *uint8, gap int,
 //
 //go:noescape
 func packDotsAVX512(dst *uint8, src *uint8, n int, flip uint32, sum *int32)
+
+// dequantizeBlocksAVX512 widens n times 16 bytes, n not 0: see DequantizeBlocks.
+//
+//go:noescape
+func dequantizeBlocksAVX512(dst *float32, src *uint8, n int, pitch int, scale float32, zero int32, flip uint32)
+
+// quantizeBlocksAVX512 rounds n times 16 numbers, n not 0: see QuantizeBlocks.
+//
+//go:noescape
+func quantizeBlocksAVX512(dst *uint8, src *float32, n int, pitch int, scale float32, zero float32, flip uint32)

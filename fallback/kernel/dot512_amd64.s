@@ -3775,3 +3775,60 @@ sum:
 	VMOVD         X0, (AX)
 	VZEROUPPER
 	RET
+
+// func dequantizeBlocksAVX512(dst *float32, src *uint8, n int, pitch int, scale float32, zero int32, flip uint32)
+// Requires: AVX, AVX512F
+TEXT ·dequantizeBlocksAVX512(SB), NOSPLIT, $0-44
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), CX
+	MOVQ         n+16(FP), DX
+	MOVQ         pitch+24(FP), BX
+	VBROADCASTSS scale+32(FP), Z0
+	VBROADCASTSS zero+36(FP), Z1
+	VBROADCASTSS flip+40(FP), Z2
+
+loop:
+	VPMOVZXBD (CX), Z3
+	VPXORD    Z2, Z3, Z3
+	VPSUBD    Z1, Z3, Z3
+	VCVTDQ2PS Z3, Z3
+	VMULPS    Z0, Z3, Z3
+	VMOVUPS   Z3, (AX)
+	ADDQ      BX, CX
+	ADDQ      $0x00000040, AX
+	DECQ      DX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
+// func quantizeBlocksAVX512(dst *uint8, src *float32, n int, pitch int, scale float32, zero float32, flip uint32)
+// Requires: AVX, AVX512F
+TEXT ·quantizeBlocksAVX512(SB), NOSPLIT, $0-44
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), CX
+	MOVQ         n+16(FP), DX
+	MOVQ         pitch+24(FP), BX
+	VBROADCASTSS scale+32(FP), Z0
+	VBROADCASTSS zero+36(FP), Z1
+	VBROADCASTSS flip+40(FP), Z2
+	VPXORD       Z4, Z4, Z4
+	MOVL         $0x437f0000, SI
+	VPBROADCASTD SI, Z5
+
+loop:
+	VMOVUPS       (CX), Z3
+	VDIVPS        Z0, Z3, Z3
+	VCMPPS        $0x07, Z3, Z3, K1
+	VRNDSCALEPS.Z $0x00, Z3, K1, Z3
+	VADDPS        Z1, Z3, Z3
+	VMAXPS        Z4, Z3, Z3
+	VMINPS        Z5, Z3, Z3
+	VCVTPS2DQ     Z3, Z3
+	VPXORD        Z2, Z3, Z3
+	VPMOVDB       Z3, (AX)
+	ADDQ          $0x00000040, CX
+	ADDQ          BX, AX
+	DECQ          DX
+	JNZ           loop
+	VZEROUPPER
+	RET

@@ -55,3 +55,11 @@ func dotTile12x32AVX512(c *int32, ldc int, a *uint8, lda int, b *uint8, gap int,
 func packDotsAVX512(dst *uint8, src *uint8, n int, flip uint32, sum *int32) {
 	instead("packDotsAVX512", dst, src, n, flip, sum)
 }
+
+func dequantizeBlocksAVX512(dst *float32, src *uint8, n int, pitch int, scale float32, zero int32, flip uint32) {
+	instead("dequantizeBlocksAVX512", dst, src, n, pitch, scale, zero, flip)
+}
+
+func quantizeBlocksAVX512(dst *uint8, src *float32, n int, pitch int, scale float32, zero float32, flip uint32) {
+	instead("quantizeBlocksAVX512", dst, src, n, pitch, scale, zero, flip)
+}

@@ -390,12 +390,17 @@ func Quantize(dst []uint8, src []float32, scale float32, zero int32, flip uint8)
 		}
 	}
 	for i, v := range src[n:] {
-		q := math.RoundToEven(float64(v/scale)) + float64(zero)
-		if q != q {
-			q = float64(zero)
-		}
-		dst[n+i] = uint8(min(max(q, 0), 255)) ^ flip
+		dst[n+i] = uint8(quantized(v, scale, zero)) ^ flip
 	}
+}
+
+// quantized is Quantize of one number, before it is a byte.
+func quantized(v, scale float32, zero int32) int32 {
+	q := math.RoundToEven(float64(v/scale)) + float64(zero)
+	if q != q {
+		q = float64(zero)
+	}
+	return int32(min(max(q, 0), 255))
 }
 
 // Dequantize sets dst[i] to scale times src[i] XOR flip less zero.
@@ -408,6 +413,32 @@ func Dequantize(dst []float32, src []uint8, scale float32, zero int32, flip uint
 	}
 	for i, b := range src[n:] {
 		dst[n+i] = float32(int32(b^flip)-zero) * scale
+	}
+}
+
+// QuantizeBlocks is Quantize for n blocks of 16 numbers, one behind the other in src, that begin
+// pitch bytes apart in dst.
+func QuantizeBlocks(dst []uint8, src []float32, n, pitch int, scale float32, zero int32, flip uint8) {
+	if n > 0 && dots512() {
+		_, _ = dst[(n-1)*pitch+Block-1], src[n*Block-1]
+		quantizeBlocksAVX512(&dst[0], &src[0], n, pitch, scale, float32(zero), uint32(flip))
+		return
+	}
+	for i := range n {
+		Quantize(dst[i*pitch:i*pitch+Block], src[i*Block:(i+1)*Block], scale, zero, flip)
+	}
+}
+
+// DequantizeBlocks is Dequantize for n blocks of 16 bytes that begin pitch bytes apart in src; those
+// in dst lie one behind the other.
+func DequantizeBlocks(dst []float32, src []uint8, n, pitch int, scale float32, zero int32, flip uint8) {
+	if n > 0 && dots512() {
+		_, _ = dst[n*Block-1], src[(n-1)*pitch+Block-1]
+		dequantizeBlocksAVX512(&dst[0], &src[0], n, pitch, scale, zero, uint32(flip))
+		return
+	}
+	for i := range n {
+		Dequantize(dst[i*Block:(i+1)*Block], src[i*pitch:i*pitch+Block], scale, zero, flip)
 	}
 }
 

@@ -92,6 +92,8 @@ func instead(name string, args ...any) float32 {
 			put(8, uint64(a))
 		case uint32:
 			put(4, uint64(a))
+		case int32:
+			put(4, uint64(uint32(a)))
 		case float32:
 			put(4, uint64(math.Float32bits(a)))
 		default:

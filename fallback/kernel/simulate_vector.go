@@ -184,11 +184,33 @@ func decodeVector(op string, o []operand) step {
 			src := m.z[o[0].n]
 			write(m, last.lanes, func(i int) uint32 { return math.Float32bits(float32(int32(src[i]))) })
 		}
+	case "VCVTPS2DQ":
+		return func(m *machine) {
+			src := m.z[o[0].n]
+			write(m, last.lanes, func(i int) uint32 {
+				return uint32(int32(math.RoundToEven(float64(math.Float32frombits(src[i])))))
+			})
+		}
+	case "VPMOVZXBD": // from memory
+		return func(m *machine) {
+			a := o[0].address(m)
+			write(m, last.lanes, func(i int) uint32 { return uint32(*(*uint8)(pointer(a + uint64(i)))) })
+		}
+	case "VPMOVDB": // to memory
+		return func(m *machine) {
+			a := last.address(m)
+			for i := range o[0].lanes {
+				*(*uint8)(pointer(a + uint64(i))) = uint8(m.z[o[0].n][i])
+			}
+		}
 	case "VPBROADCASTD":
 		return func(m *machine) {
 			v := m.z[o[0].n][0]
-			if o[0].kind == 'm' {
+			switch o[0].kind {
+			case 'm':
 				v = load32(o[0].address(m))
+			case 'r':
+				v = uint32(m.r[o[0].n])
 			}
 			write(m, last.lanes, func(int) uint32 { return v })
 		}
@@ -238,13 +260,17 @@ func decodeVector(op string, o []operand) step {
 			write(m, last.lanes, func(i int) uint32 { return src[from+i] })
 		}
 	case "VCMPPS":
-		if o[0].value != 1 {
-			panic("kernel: a comparison other than less")
+		compare, ok := map[uint64]func(a, b float32) bool{
+			1: func(a, b float32) bool { return a < b },
+			7: func(a, b float32) bool { return a == a && b == b },
+		}[o[0].value]
+		if !ok {
+			panic("kernel: a comparison other than less and neither a NaN")
 		}
 		return func(m *machine) {
 			var k uint64
 			for i := range o[1].lanes {
-				if math.Float32frombits(m.z[o[2].n][i]) < math.Float32frombits(m.z[o[1].n][i]) {
+				if compare(math.Float32frombits(m.z[o[2].n][i]), math.Float32frombits(m.z[o[1].n][i])) {
 					k |= 1 << i
 				}
 			}

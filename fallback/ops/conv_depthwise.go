@@ -65,21 +65,28 @@ func (p *depthwisePlan) bands(threads, others int) (bands, rows int) {
 // rows computes rows y0..y1 of the output image dst for the block of channels from c0 on. src holds
 // the block from row first of the input on.
 func (p *depthwisePlan) rows(dst, src []float32, first, y0, y1, c0 int, bias []float32) {
+	for y := y0; y < y1; y++ {
+		p.row(dst[y*p.out[3]*p.c+c0:], p.c, src, first, y, c0, bias)
+	}
+}
+
+// row computes row y of rows; its positions lie pitch floats apart in dst.
+func (p *depthwisePlan) row(dst []float32, pitch int, src []float32, first, y, c0 int,
+	bias []float32) {
 	const block = kernel.Block
 	size := p.kernel[0] * p.kernel[1] * block
 	weights := p.k.perChannel[c0/block*size:][:size]
-	for y, i := y0, 0; y < y1; y++ {
-		for i+1 < len(p.starts) && p.starts[i+1] <= y {
-			i++
-		}
-		skipped, _ := inside(y*p.strides[0]-p.before[0], p.dilations[0], p.kernel[0], p.in[0])
-		at := (y*p.strides[0] - p.before[0] + skipped*p.dilations[0] - first) * p.width * block
-		if at < 0 || at > len(src) { // a window in the padding alone
-			at = 0
-		}
-		kernel.DepthwiseRow(dst[y*p.out[3]*p.c+c0:], p.c, src[at:], p.out[3], p.window[i],
-			weights, bias, p.k.act.low, p.k.act.high)
+	i := 0
+	for i+1 < len(p.starts) && p.starts[i+1] <= y {
+		i++
 	}
+	skipped, _ := inside(y*p.strides[0]-p.before[0], p.dilations[0], p.kernel[0], p.in[0])
+	at := (y*p.strides[0] - p.before[0] + skipped*p.dilations[0] - first) * p.width * block
+	if at < 0 || at > len(src) { // a window in the padding alone
+		at = 0
+	}
+	kernel.DepthwiseRow(dst, pitch, src[at:], p.out[3], p.window[i], weights, bias,
+		p.k.act.low, p.k.act.high)
 }
 
 // finish applies to rows y0..y1 of channels c0..c1 what the kernel does not: an activation that is

@@ -16,15 +16,22 @@ type byteConv struct {
 	shape  []int
 	matrix *kernel.ByteMatrix // [window and channels, M]
 	scale  []float32          // of each channel of the result
+	to     *byteScale         // of the result, where it is bytes
 }
 
 // buildFusedConvInteger is the integer convolution of X with constant weights W, times a scale, one
 // number or one for each channel, + bias, activated, + residual. Its inputs are X, W, bias,
 // residual, the zero points of X and W, and the scale. X, the residual and the result are
-// [N,H,W,C].
+// [N,H,W,C]. Two more inputs, a scale and a zero point, make the result bytes; there is no residual
+// then.
 func buildFusedConvInteger(n *Node) Kernel {
 	k := &byteConv{window: newWindow(n), act: n.activation()}
-	if n.Inputs != 7 || n.Const[1] == nil || n.Const[1].Rank() != 4 || n.Const[1].Len() == 0 ||
+	if n.Inputs == 9 {
+		to := n.byteScale(7)
+		k.to = &to
+	}
+	if n.Inputs != 7 && k.to == nil || k.to != nil && !n.left(3) ||
+		n.Const[1] == nil || n.Const[1].Rank() != 4 || n.Const[1].Len() == 0 ||
 		n.Const[6] == nil || n.Const[6].DType() != tensor.Float32 ||
 		n.int("channels_last", 0) == 0 || n.int("group", 1) != 1 ||
 		!n.left(5) && n.Const[5] == nil {
@@ -81,23 +88,41 @@ func (k *byteConv) run(x *Context, in, out []*tensor.Tensor) error {
 		}
 		bytes.Bias = tensor.Data[float32](b)
 	}
-	r, dst, err := alloc[float32](x, []int{c.n, c.out[2], c.out[3], c.m})
+	dtype := tensor.Float32
+	if k.to != nil {
+		dtype = k.to.dtype
+	}
+	r, err := x.Alloc(dtype, []int{c.n, c.out[2], c.out[3], c.m})
 	out[0] = r
-	if err != nil || len(dst) == 0 {
+	if err != nil || r.Len() == 0 {
 		return err
 	}
 	e, added := k.act.epilogue(), input(in, 3)
 	if added != nil && added.DType() == tensor.Float32 && slices.Equal(added.Shape(), r.Shape()) {
 		e.Residual, added = tensor.Data[float32](added), nil
 	}
-	depth, rows := k.matrix.K, len(dst)/c.m
+	var dst []float32
+	var narrow []uint8
+	if k.to == nil {
+		dst = tensor.Data[float32](r)
+	} else if narrow, _, err = bytesOf(r); err != nil {
+		return err
+	}
+	depth, rows := k.matrix.K, r.Len()/c.m
 	plain := c.plain()
-	step := 4 * max(4, (1<<13)/(depth+1))
+	step := 32 * max(1, (1<<10)/(depth+1)) // 32 kB of bytes, in tiles of all heights
+	wide := 0
+	if k.to != nil { // and 128 kB of floats
+		step = min(step, 32*max(1, (1<<10)/c.m))
+		wide = step * c.m
+	}
 	pieces := (rows + step - 1) / step
 	packedInts := k.matrix.RowInts(step)
-	floats := packedInts + (depth+3)/4
-	err = x.ParallelScratch(pieces, max(1, minFlops/(2*step*depth*c.m+1)), floats, func(lo, hi int, room []float32) {
-		ints := unsafe.Slice((*int32)(unsafe.Pointer(&room[0])), len(room))
+	floats := wide + packedInts + (depth+3)/4
+	grain := max(1, minFlops/(2*step*depth*c.m+1))
+	err = x.ParallelScratch(pieces, grain, floats, func(lo, hi int, room []float32) {
+		block := room[:wide]
+		ints := unsafe.Slice((*int32)(unsafe.Pointer(&room[wide])), len(room)-wide)
 		packed := k.matrix.Rows(ints[:packedInts], step)
 		row := unsafe.Slice((*uint8)(unsafe.Pointer(&ints[packedInts])), depth)
 		for i := lo; i < hi; i++ {
@@ -111,10 +136,18 @@ func (k *byteConv) run(x *Context, in, out []*tensor.Tensor) error {
 				}
 				packed.Pack(r-r0, from, flip, zeros[0]+int32(flip))
 			}
-			k.matrix.MultiplyFloat(dst[r0*c.m:r1*c.m], c.m, packed, 0, r1-r0, 0,
-				k.matrix.Panels(), bytes)
+			to, first := block, 0
+			if k.to == nil {
+				to, first = dst[r0*c.m:], r0
+			}
+			to = to[:(r1-r0)*c.m]
+			k.matrix.MultiplyFloat(to, c.m, packed, 0, r1-r0, 0, k.matrix.Panels(), bytes)
 			if e.Activate != nil || e.Bounds != nil || e.Residual != nil {
-				e.Apply(dst, c.m, r0, r1, 0, c.m)
+				part := after(e, first*c.m)
+				part.Apply(to, c.m, 0, r1-r0, 0, c.m)
+			}
+			if k.to != nil {
+				kernel.Quantize(narrow[r0*c.m:r1*c.m], to, k.to.scale, k.to.zero, k.to.flip)
 			}
 		}
 	})

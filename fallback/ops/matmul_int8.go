@@ -22,7 +22,9 @@ func buildMatMulInteger(n *Node) Kernel {
 
 // integerProduct returns the product of two inputs of 8-bit integers, less the zero points of two
 // others, in int32. A constant matrix on the right is packed when the graph is opened.
-func integerProduct(n *Node, a, za, b, zb int) func(x *Context, in []*tensor.Tensor) (*tensor.Tensor, error) {
+func integerProduct(
+	n *Node, a, za, b, zb int,
+) func(x *Context, in []*tensor.Tensor) (*tensor.Tensor, error) {
 	weights := n.packedBytes(b, zb, false)
 	return func(x *Context, in []*tensor.Tensor) (*tensor.Tensor, error) {
 		if weights != nil {

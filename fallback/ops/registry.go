@@ -290,8 +290,10 @@ var fused = map[string]def{
 	"MatMulInteger": row(0, 2, 7, buildFusedMatMulInteger),
 	// Conv(X, W, B), activated, + residual.
 	"Conv": row(0, 2, 4, buildFusedConv),
-	// Integer Conv(X, W), scaled, + bias, activated, + residual, of images [N,H,W,C].
-	"ConvInteger": row(0, 2, 7, buildFusedConvInteger),
+	// Integer Conv(X, W), scaled, + bias, activated, + residual or quantised, of images [N,H,W,C].
+	"ConvInteger": row(0, 2, 9, buildFusedConvInteger),
+	// A depthwise Conv(X, W, B), activated, of 8-bit images [N,H,W,C].
+	"ConvDepthwiseBytes": row(0, 2, 7, buildConvDepthwiseBytes),
 	// Conv, activated, then a depthwise one, activated, + residual.
 	"ConvDepthwise": row(0, 3, 6, buildConvDepthwise),
 	// Images [N,H,W,C], and the conversions to that form and back.

@@ -21,6 +21,10 @@ func dotKernels() {
 		dotTile(rows)
 	}
 	packDots()
+	if wide() {
+		dequantizeBlocks()
+		quantizeBlocks()
+	}
 }
 
 // vpdpbusd adds to acc the products of the signed bytes of s and the unsigned bytes of u.
@@ -305,6 +309,59 @@ func packDots() {
 	VPSHUFD(Imm(0xb1), h, y)
 	VPADDD(y, h, h)
 	VMOVD(h, Mem{Base: get("sum")})
+	VZEROUPPER()
+	RET()
+}
+
+// dequantizeBlocks generates the widening of 16 bytes at a time.
+func dequantizeBlocks() {
+	TEXT("dequantizeBlocksAVX512", NOSPLIT, "func(dst *float32, src *uint8, n int, pitch int, scale float32, zero int32, flip uint32)")
+	Pragma("noescape")
+	Doc("dequantizeBlocksAVX512 widens n times 16 bytes, n not 0: see DequantizeBlocks.")
+	dst, src, n, pitch := get("dst"), get("src"), get("n"), get("pitch")
+	scale, zero, flip, v := broadcast("scale"), broadcast("zero"), broadcast("flip"), V()
+	Label("loop")
+	VPMOVZXBD(Mem{Base: src}, v)
+	VPXORD(flip, v, v)
+	VPSUBD(zero, v, v)
+	VCVTDQ2PS(v, v)
+	VMULPS(scale, v, v)
+	VMOVUPS(v, Mem{Base: dst})
+	ADDQ(pitch, src)
+	ADDQ(U32(64), dst)
+	DECQ(n)
+	JNZ(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
+}
+
+// quantizeBlocks generates the rounding of 16 numbers at a time.
+func quantizeBlocks() {
+	TEXT("quantizeBlocksAVX512", NOSPLIT, "func(dst *uint8, src *float32, n int, pitch int, scale float32, zero float32, flip uint32)")
+	Pragma("noescape")
+	Doc("quantizeBlocksAVX512 rounds n times 16 numbers, n not 0: see QuantizeBlocks.")
+	dst, src, n, pitch := get("dst"), get("src"), get("n"), get("pitch")
+	scale, zero, flip, v := broadcast("scale"), broadcast("zero"), broadcast("flip"), V()
+	low, high, known := V(), V(), K()
+	clearVector(low)
+	limit := GP32()
+	MOVL(U32(0x437f0000), limit) // 255
+	VPBROADCASTD(limit, high)
+	Label("loop")
+	VMOVUPS(Mem{Base: src}, v)
+	VDIVPS(scale, v, v)
+	VCMPPS(Imm(7), v, v, known) // neither is a NaN
+	VRNDSCALEPS_Z(Imm(0), v, known, v)
+	VADDPS(zero, v, v)
+	VMAXPS(low, v, v)
+	VMINPS(high, v, v)
+	VCVTPS2DQ(v, v)
+	VPXORD(flip, v, v)
+	VPMOVDB(v, Mem{Base: dst})
+	ADDQ(U32(64), src)
+	ADDQ(pitch, dst)
+	DECQ(n)
+	JNZ(LabelRef("loop"))
 	VZEROUPPER()
 	RET()
 }

@@ -152,6 +152,9 @@ func written(text string) map[string][]string {
 		if op == "vcmpps" && operands[0] == "$0x1" {
 			op, operands = "vcmpltps", operands[1:]
 		}
+		if op == "vcmpps" && operands[0] == "$0x7" {
+			op, operands = "vcmpordps", operands[1:]
+		}
 		fs[name] = append(fs[name], strings.TrimSpace(op+" "+strings.Join(operands, ",")))
 	}
 	return fs
