@@ -155,7 +155,7 @@ func TestBadInput(t *testing.T) {
 		{[]string{"verify", "nope"}, api.ExitModel, `named "nope"`},
 		{[]string{"classify", apple}, api.ExitUsage, "classify needs LABEL"},
 		{[]string{"classify", apple, "--model", "../../testdata/layouts/timm-encoder"}, api.ExitModel, "has no classes"},
-		{[]string{"classify", apple, "cat", "--model", "../../testdata/layouts/timm-classifier"}, api.ExitModel, "no labels but its own 5"},
+		{[]string{"classify", apple, "cat", "dog", "--model", "../../testdata/layouts/timm-classifier"}, api.ExitModel, "no labels but its own 5"},
 		{[]string{"embed", apple, "--model", "../../testdata/layouts/timm-classifier"}, api.ExitModel, "no embedding"},
 		{[]string{"classify", apple, "apple,dog, wild cat"}, api.ExitUsage, "apple dog 'wild cat'"},
 		{[]string{"match", apple, triangle, "a dog"}, api.ExitUsage, "in a text's place"},
