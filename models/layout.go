@@ -243,7 +243,7 @@ func survey(
 		}
 	}
 	if err != nil {
-		return config, nil, nil, err
+		return config, nil, nil, fmt.Errorf("%w. Found: %s", err, describe(d.graphs()))
 	}
 	config.folders = append(config.folders, layout.Folders...)
 	for _, f := range d.graphs(config.folders...) {

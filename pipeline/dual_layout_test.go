@@ -200,6 +200,16 @@ func TestClassifierWithoutNames(t *testing.T) {
 		}
 	}
 	fsys := only(t, filepath.Join(layoutsDir, "timm-classifier"))
+	fsys["config.json"] = &fstest.MapFile{Data: []byte(`{"model_type":"vit","id2label":{"4":"e",` +
+		`"0":"a","1":"b","2":"c","3":"d"},"pretrained_cfg":{"input_size":[3,32,32]}}`)}
+	named, err := OpenFS(t.Context(), fsys, WithEngine(goEngine))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer named.Close()
+	if classes, err := named.Classes(); err != nil || strings.Join(classes, "") != "abcde" {
+		t.Errorf("classes %v, %v", classes, err)
+	}
 	fsys["config.json"] = &fstest.MapFile{Data: []byte(
 		`{"architecture":"x","num_classes":5,"label_names":["a"],"pretrained_cfg":{}}`)}
 	if _, err := OpenFS(t.Context(), fsys, WithEngine(goEngine)); !errors.Is(err, ErrBundle) {

@@ -140,3 +140,25 @@ func TestBatchPadding(t *testing.T) {
 		}
 	}
 }
+
+// A tokenizer behind lower case reads capitals as small letters, with a normalizer of its own and
+// without; the tokenizer itself stays as it was.
+func TestLowercased(t *testing.T) {
+	t.Parallel()
+	for _, normalizer := range []string{`null`, `{"type":"Replace","pattern":{"String":"b"},"content":"c"}`} {
+		own, err := New([]byte(`{"normalizer":` + normalizer +
+			`,"model":{"type":"WordLevel","unk_token":"?","vocab":{"?":0,"a":1,"c":2,"É":3,"é":4}}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lowered := own.Lowercased()
+		for text, want := range map[string][2]int64{"A": {0, 1}, "C": {0, 2}, "É": {3, 4}} {
+			before, err1 := own.Encode(text)
+			after, err2 := lowered.Encode(text)
+			if err1 != nil || err2 != nil || before.IDs[0] != want[0] || after.IDs[0] != want[1] {
+				t.Errorf("%s: %q is %v and %v (%v, %v), want %v", normalizer, text, before, after,
+					err1, err2, want)
+			}
+		}
+	}
+}

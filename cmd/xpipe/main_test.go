@@ -165,6 +165,9 @@ func TestBadInput(t *testing.T) {
 		{[]string{"inspect", "a", "-m", "b"}, api.ExitUsage, "--model"},
 		{[]string{"verify", "nope"}, api.ExitModel, `named "nope"`},
 		{[]string{"classify", apple}, api.ExitUsage, "classify needs LABEL"},
+		{[]string{"classify", apple, "--model", "../../testdata/layouts/timm-encoder"}, api.ExitModel, "has no classes"},
+		{[]string{"classify", apple, "cat", "dog", "--model", "../../testdata/layouts/timm-classifier"}, api.ExitModel, "no labels but its own 5"},
+		{[]string{"embed", apple, "--model", "../../testdata/layouts/timm-classifier"}, api.ExitModel, "no embedding"},
 		{[]string{"classify", apple, "apple,dog, wild cat"}, api.ExitUsage, "apple dog 'wild cat'"},
 		{[]string{"match", apple, triangle, "a dog"}, api.ExitUsage, "in a text's place"},
 		{[]string{"ask", apple, triangle, "what is it?"}, api.ExitUsage, "in a question's place"},
@@ -442,10 +445,14 @@ func TestFamilies(t *testing.T) {
 	}{
 		"match":    {cmd("match", "blip2-itm", figure, "a cat", "a dog"), 2, []string{"text", "probability", "similarity"}},
 		"classify": {cmd("classify", "clip", figure, "cat", "dog", "tree"), 3, []string{"label", "probability"}},
-		"embed":    {cmd("embed", "siglip", figure, "--text", "a cat"), 2, []string{"embedding"}},
-		"shots":    {cmd("ask", "openflamingo-opt", figure, "what is it?", "--shot", figure+"=a cat"), 1, []string{"answer"}},
-		"regions":  {cmd("ask", "lxmert-vqa", "figure0", "what color is the cat?", "--regions", families+"lxmert-vqa/regions.npz"), 1, []string{"answer", "logprob"}},
-		"tsv":      {cmd("ask", "lxmert-gqa", "figure0.jpg", "is there a boat?", "--regions", families+"lxmert-gqa/regions.tsv"), 1, []string{"answer"}},
+		"own labels": {[]string{"--json", "classify", "--engine", "go", "--model", "../../testdata/layouts/timm-classifier",
+			figure}, 5, []string{"label", "probability"}},
+		"best of own labels": {[]string{"--json", "classify", "--engine", "go", "--model", "../../testdata/layouts/timm-classifier",
+			figure, "--top", "2"}, 2, []string{"label", "probability"}},
+		"embed":   {cmd("embed", "siglip", figure, "--text", "a cat"), 2, []string{"embedding"}},
+		"shots":   {cmd("ask", "openflamingo-opt", figure, "what is it?", "--shot", figure+"=a cat"), 1, []string{"answer"}},
+		"regions": {cmd("ask", "lxmert-vqa", "figure0", "what color is the cat?", "--regions", families+"lxmert-vqa/regions.npz"), 1, []string{"answer", "logprob"}},
+		"tsv":     {cmd("ask", "lxmert-gqa", "figure0.jpg", "is there a boat?", "--regions", families+"lxmert-gqa/regions.tsv"), 1, []string{"answer"}},
 	} {
 		got := lines(t, want(t, c.args...))
 		if len(got) != c.lines {

@@ -247,9 +247,7 @@ func (m *clip) openTower(
 	if err := nameInput(t.graph, names.input); err != nil {
 		return err
 	}
-	for _, in := range t.graph.Inputs() {
-		t.single = t.single || in.Name == names.input && len(in.Shape) > 0 && in.Shape[0] == 1
-	}
+	t.single = takesOne(t.graph, names.input)
 	// States before the projection cannot be compared. SigLIP has no projection for pictures, and
 	// the one for texts is inside graphs whose output has transformers' name.
 	outputs := names.embeds
@@ -299,6 +297,13 @@ func nameInput(g *graph.Graph, usual string) error {
 	}
 	g.Rename(map[string]string{fit[0]: usual})
 	return nil
+}
+
+// takesOne reports whether a graph takes one row of an input at a time.
+func takesOne(g *graph.Graph, input string) bool {
+	return slices.ContainsFunc(g.Inputs(), func(in tensor.Spec) bool {
+		return in.Name == input && len(in.Shape) > 0 && in.Shape[0] == 1
+	})
 }
 
 // onlyVector returns the name of the one output that is [B,E], whatever it is called; "" where

@@ -83,8 +83,7 @@ func openImage(o *graph.Opener, _ *Config) (Model, error) {
 	if err := nameInput(m.graph, graph.PixelValues); err != nil {
 		return nil, err
 	}
-	in := m.graph.Inputs()[0]
-	m.single = len(in.Shape) > 0 && in.Shape[0] == 1
+	m.single = takesOne(m.graph, graph.PixelValues)
 	count := m.config.count()
 	for _, out := range m.graph.Outputs() {
 		if len(out.Shape) != 2 {

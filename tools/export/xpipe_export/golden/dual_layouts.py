@@ -536,8 +536,8 @@ LABELS = ["cat", "boat", "bridge", "dog", "window"]
 
 
 def timm_folder(folder: Path, seed: int, images, name: str, args: dict, pretrained: dict, labels) -> dict:
-    """A model of timm as its hub's folders have it, exported by optimum."""
-    from optimum.exporters.onnx import main_export
+    """A model of timm as its hub's folders have it, with the graph that optimum would export: it does
+    so for names on the hub alone."""
     model = timm.create_model(name, pretrained=False, **args)
     core.randomise(model, seed)
     for module in model.modules():
