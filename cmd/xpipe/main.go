@@ -19,10 +19,10 @@ import (
 	_ "github.com/crossattn/xpipe/vision/heic"
 )
 
-// lastSeconds is how long after a signal a command may take to end by itself. What cannot be
+// unwinding is how long after a signal a command may take to end by itself. What cannot be
 // interrupted, such as opening a pipe that nobody writes to or a file on a network that is gone, is
 // left where it stands; results files are whole at any time.
-const lastSeconds = 3 * time.Second
+const unwinding = 3 * time.Second
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -33,7 +33,7 @@ func main() {
 	}
 	disarm := context.AfterFunc(ctx, func() {
 		stop() // a second signal ends the process at once
-		time.Sleep(lastSeconds)
+		time.Sleep(unwinding)
 		env.report(context.Cause(ctx))
 		os.Exit(api.KindOf(context.Cause(ctx)).Exit)
 	})
