@@ -76,7 +76,11 @@ class Bundle:
         if kind is not None:
             shutil.rmtree(self.dir, ignore_errors=True)
             return
-        self._finish()
+        try:
+            self._finish()
+        except BaseException:
+            shutil.rmtree(self.dir, ignore_errors=True)
+            raise
 
     def add_graph(self, role: str, spec: GraphSpec, *, dtype: str | None = None) -> GraphReport:
         """Export and verify spec as the graph of role."""
