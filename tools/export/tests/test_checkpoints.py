@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, pre_tokenizers, processors
 from tokenizers import models as tokenizer_models
 
 from xpipe_export.cli import export_checkpoint, main
-from xpipe_export.families import open_flamingo, vision_encoder_decoder
+from xpipe_export.families import causal, open_flamingo, vision_encoder_decoder
 from xpipe_export.golden import core, tokens
 from xpipe_export.graph import ExportError
 
@@ -33,9 +33,10 @@ def t5(**changes):
             "decoder_start_token_id": 0} | changes))
 
 
-def llama():
+def llama(**changes):
     return tf.LlamaConfig(vocab_size=50, hidden_size=24, intermediate_size=32, num_hidden_layers=2,
-                          num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64)
+                          num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64,
+                          **changes)
 
 
 def blip2(text, **changes):
@@ -467,3 +468,92 @@ def test_adapter_is_merged_into_its_base(tmp_path, capsys):
     state[f"{prefix}.lora_B.weight"] = up[:5].contiguous()
     save_file(state, tmp_path / "adapter" / "adapter_model.safetensors")
     assert "has no place in" in export_error(capsys, tmp_path / "adapter", tmp_path / "bundle")
+
+
+def provenance(bundle):
+    return json.loads((bundle / "xpipe.json").read_text())["provenance"]
+
+
+def mistral(**changes):
+    return tf.MistralConfig(
+        **({"vocab_size": 50, "hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64,
+            "sliding_window": 4} | changes))
+
+
+def strong(model, seed=11):
+    """Weights that make the answers depend on what is attended to."""
+    core.randomise(model, seed)
+    core.randomise(model.language_model, seed + 1, gain=2.5, embed=0.4)
+    return model
+
+
+@pytest.mark.parametrize("name", ["mistral", "opt-narrow"])
+def test_bundle_answers_as_generate_does(tmp_path, name, monkeypatch):
+    """A window of 4 that graph and wrapper both left out; embeddings narrower than hidden states."""
+    text = mistral() if name == "mistral" else opt(word_embed_proj_dim=16)
+    save(strong(blip2(text, image_token_index=49)), tmp_path / "checkpoint")
+    export_checkpoint(tmp_path / "checkpoint", tmp_path / "bundle", progress=False)
+    found = provenance(tmp_path / "bundle")["end_to_end"]
+    assert found["max_rel_diff"] < 1e-5 and found["tokens"] >= 8
+    if name == "mistral":
+        monkeypatch.setattr(causal, "sliding_window", lambda _config: None)
+        with pytest.raises(ExportError, match="differs from the checkpoint's own generate"):
+            export_checkpoint(tmp_path / "checkpoint", tmp_path / "other", progress=False)
+        assert not (tmp_path / "other").exists()
+
+
+def test_clip_that_pads_with_a_mark(tmp_path):
+    """transformers makes the pad token "!" a token of its own when it loads the tokenizer."""
+    tokenizer = tokens.clip()
+    save(clip(vocab_size=len(tokenizer), eos_token_id=tokenizer.eos_token_id), tmp_path / "checkpoint", tokenizer)
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        edit(tmp_path / "checkpoint" / name, pad_token="!")
+    export_checkpoint(tmp_path / "checkpoint", tmp_path / "bundle", progress=False)
+    theirs = tf.AutoTokenizer.from_pretrained(tmp_path / "checkpoint")
+    ours = Tokenizer.from_file(str(tmp_path / "bundle" / "tokenizer.json"))
+    old = Tokenizer.from_file(str(tmp_path / "checkpoint" / "tokenizer.json"))
+    text = "a red cat! wow !"
+    assert old.encode(text).ids != theirs(text).input_ids == ours.encode(text).ids
+
+
+def as_saved_by_5(folder, **text):
+    """Rewrite a checkpoint's configuration as transformers 5.24 saves it."""
+    config = json.loads((folder / "config.json").read_text()) | {"transformers_version": "5.24.0"}
+    config["text_config"] = {k: v for k, v in (config["text_config"] | text).items() if v is not None}
+    (folder / "config.json").write_text(json.dumps(config))
+    images = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "processor_config.json").write_text(json.dumps({"image_processor": images}))
+    (folder / "preprocessor_config.json").unlink()
+    edit(folder / "tokenizer_config.json", backend="tokenizers", extra_special_tokens=[],
+         added_tokens_decoder=None, tokenizer_class="LlamaTokenizer")
+    (folder / "special_tokens_map.json").unlink()
+
+
+@pytest.mark.parametrize("name", ["llama", "t5-untied", "t5-tied"])
+def test_saved_again_by_transformers_5(tmp_path, name):
+    """The same numbers in the spelling of 5 give the same graphs."""
+    if name == "llama":
+        text, changes = llama(rope_theta=500.0), {
+            "rope_theta": None, "rope_scaling": None,
+            "rope_parameters": {"rope_theta": 500.0, "rope_type": "default"}}
+    else:
+        tied = name == "t5-tied"
+        text = t5(tie_word_embeddings=tied)
+        changes = {"tie_word_embeddings": True, "scale_decoder_outputs": tied}
+    save(strong(blip2(text, image_token_index=49)), tmp_path / "checkpoint")
+    export_checkpoint(tmp_path / "checkpoint", tmp_path / "before", progress=False)
+    as_saved_by_5(tmp_path / "checkpoint", **changes)
+    export_checkpoint(tmp_path / "checkpoint", tmp_path / "after", progress=False)
+    metas = [json.loads((tmp_path / n / "xpipe.json").read_text()) for n in ("before", "after")]
+    assert [m["sha256"]["onnx/decoder_model_merged.onnx"] for m in metas][0] == \
+        metas[1]["sha256"]["onnx/decoder_model_merged.onnx"]
+    assert [m["tokenizer_follows"] for m in metas] == ["transformers 4.57.6", "transformers 5.24.0"]
+    assert (tmp_path / "after" / "preprocessor_config.json").is_file()
+
+
+def test_keys_that_4_57_does_not_know_are_refused(tmp_path, capsys):
+    save(blip2(llama(), image_token_index=49), tmp_path / "checkpoint")
+    as_saved_by_5(tmp_path / "checkpoint", gated_residual_scale=0.5)
+    assert "has gated_residual_scale for llama" in export_error(
+        capsys, tmp_path / "checkpoint", tmp_path / "bundle")

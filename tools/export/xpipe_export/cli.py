@@ -11,7 +11,7 @@ from typing import Callable, NamedTuple
 import torch
 import transformers
 
-from . import adapter, checkpoint
+from . import adapter, checkpoint, endtoend, translate
 from .bundle import Bundle
 from .families import blip, blip2, clip, idefics, lxmert, open_flamingo, vision_encoder_decoder
 from .families.common import copy_checkpoint_files, load_front, resolve
@@ -85,9 +85,23 @@ def export_checkpoint(source: str, out: str, *, dtype: str = "fp32", opset: int 
                           f"{', '.join(FAMILIES)}")
     family = FAMILIES[kind]
     checkpoint.check_files(path, config, family.pictures, family.qformer)
+    with translate.translated(path, config) as place:
+        # 5 reads some texts otherwise than 4.57 (the first word behind a special token of Llama's
+        # tokenizer); which of the two a bundle follows is what the tokenizer was saved by.
+        saved = config["transformers_version"] if translate.saved_by_5(path) else transformers.__version__
+        settings["reads_like"] = f"transformers {saved}"
+        _export_loaded(place, kind, settings, out, attention_maps, labels, lora)
+
+
+def _export_loaded(path: Path, kind: str, settings: dict, out: str, attention_maps: bool,
+                   labels: str | None, lora: adapter.Adapter | None) -> None:
+    """Export a directory that transformers 4.57 can load as the class kind."""
+    family = FAMILIES[kind]
     front = load_front(path, kind, family.pictures, family.qformer)
+    reads_like = settings.pop("reads_like")
     with Bundle(out, family=family.name, **settings) as bundle:
-        bundle.meta["model_type"] = config.get("model_type")
+        bundle.meta["tokenizer_follows"] = reads_like
+        bundle.meta["model_type"] = checkpoint.read_json(path / "config.json").get("model_type")
         bundle.meta["architecture"] = kind
         if attention_maps:
             bundle.meta["attention_maps"] = True
@@ -100,10 +114,13 @@ def export_checkpoint(source: str, out: str, *, dtype: str = "fp32", opset: int 
         if missing := sorted(info["missing_keys"]):  # transformers would start them at random and say so in passing
             raise ExportError(f"{path} lacks {len(missing)} of the weights of {cls.__name__}: "
                               f"{', '.join(missing[:4])}")
+        translate.settle(model)
         if lora:
             lora.merge(model)
         model.eval()
         copy_checkpoint_files(bundle, path, front)
+        if answers := endtoend.reference(model, front):
+            bundle.verify = lambda folder: endtoend.check(folder, answers, bundle.dtype)
         family.export(model, bundle, attention_maps)
         if family.finish:
             family.finish(bundle, path, labels)
