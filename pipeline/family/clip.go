@@ -71,6 +71,7 @@ type clip struct {
 	sigmoid      bool
 	texts        Texts
 	padTo        int   // tokens that every text is padded to; 0: the longest of a batch
+	padLeft      bool  // where texts are padded that all become padTo long; else on the right
 	pad          int64 // the id that pads texts, on the right; SigLIP attends to it
 	noPad        error // why there is no such id; nil where there is one
 	maxText      int   // tokens that longer texts are cut to; 0: none is cut
@@ -115,6 +116,11 @@ func openCLIP(o *graph.Opener, c *Config) (Model, error) {
 	var err error
 	if m.pad, m.noPad, err = padID(o.Bundle, c.Texts, m.sigmoid); err != nil {
 		return nil, err
+	}
+	if m.padTo > 0 {
+		if m.padLeft, err = padsLeft(o.Bundle); err != nil {
+			return nil, err
+		}
 	}
 	if err := m.loadWeights(o.Bundle); err != nil {
 		return nil, err
@@ -316,6 +322,25 @@ func padID(bundle *models.Bundle, texts Texts, sigmoid bool) (id int64, none, er
 	return id, nil, nil
 }
 
+// padsLeft reports whether tokenizer_config.json says that padding goes before a text. A model that
+// is padded to one length has no mask, so it reads the padding, and gives other numbers for it on
+// the other side.
+func padsLeft(bundle *models.Bundle) (bool, error) {
+	const name = "tokenizer_config.json"
+	var config struct {
+		Side string `json:"padding_side"`
+	}
+	if err := ignoreMissing(bundle.JSON(name, &config)); err != nil {
+		return false, err
+	}
+	switch config.Side {
+	case "", "left", "right":
+		return config.Side == "left", nil
+	}
+	return false, fmt.Errorf("%w: %s: padding_side is %q, neither left nor right",
+		graph.ErrBundle, name, config.Side)
+}
+
 // classPads are the tokens that tokenizers of transformers pad with where no file says so.
 var classPads = map[string]string{
 	"CLIPTokenizer": "<|endoftext|>", "SiglipTokenizer": "</s>", "GemmaTokenizer": "<pad>",
@@ -352,9 +377,9 @@ func (m *clip) textInputs(g *graph.Graph, texts []string) (map[string]*tensor.Te
 	return in, nil
 }
 
-// tokens returns ids [B,T], padded on the right, and the mask [B,T] of the tokens to attend to: all
-// of them, padding included, where the model wants texts of one length. Texts longer than the
-// model's positions lose their end, as in the reference.
+// tokens returns ids [B,T], padded on the right unless m.padLeft, and the mask [B,T] of the tokens to
+// attend to: all of them, padding included, where the model wants texts of one length. Texts longer
+// than the model's positions lose their end, as in the reference.
 func (m *clip) tokens(texts []string) (ids, mask *tensor.Tensor, err error) {
 	rows, err := m.texts.ReadAll(0, texts, truncated(m.maxText)...)
 	if err != nil {
@@ -374,11 +399,14 @@ func (m *clip) tokens(texts []string) (ids, mask *tensor.Tensor, err error) {
 		if len(row) < longest && m.noPad != nil {
 			return nil, nil, m.noPad
 		}
-		padded = append(padded, row...)
-		padded = append(padded, slices.Repeat([]int64{m.pad}, longest-len(row))...)
 		if lengths[i] = len(row); m.padTo > 0 {
 			lengths[i] = longest
 		}
+		fill := slices.Repeat([]int64{m.pad}, longest-len(row))
+		if m.padLeft {
+			row, fill = fill, row
+		}
+		padded = append(append(padded, row...), fill...)
 	}
 	if ids, err = tensor.New([]int{len(texts), longest}, padded); err != nil {
 		return nil, nil, err
