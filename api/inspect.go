@@ -52,13 +52,23 @@ type BundleInfo struct {
 	Family  models.Family     `json:"family"`
 	Prompts map[string]string `json:"prompts,omitempty"` // by task
 	Limits  map[string]int    `json:"limits,omitempty"`
-	Graphs  []GraphInfo       `json:"graphs"` // in the order of their roles' names
+	// Follows is the version of transformers as which the tokenizer reads texts, for bundles of
+	// tools/export.
+	Follows string      `json:"tokenizer_follows,omitempty"`
+	Graphs  []GraphInfo `json:"graphs"` // in the order of their roles' names
 }
 
 // InspectBundle reads all graphs of a bundle. Errors are those of Bundle.Graph, or name the graph
 // and are those of InspectGraph.
 func InspectBundle(b *models.Bundle) (BundleInfo, error) {
 	info := BundleInfo{Bundle: b.Name, Family: b.Family, Prompts: b.Prompts, Limits: b.Limits}
+	var manifest struct {
+		Follows string `json:"tokenizer_follows"`
+	}
+	if err := b.JSON(models.ManifestName, &manifest); err != nil {
+		return BundleInfo{}, err
+	}
+	info.Follows = manifest.Follows
 	for _, role := range slices.Sorted(maps.Keys(b.Graphs)) {
 		source, err := b.Graph(role)
 		if err != nil {

@@ -71,6 +71,9 @@ func printBundle(env *environment, b api.BundleInfo) error {
 	for _, task := range slices.Sorted(maps.Keys(b.Prompts)) {
 		fmt.Fprintf(env.stdout, "prompt for %s: %q\n", task, b.Prompts[task])
 	}
+	if b.Follows != "" {
+		fmt.Fprintf(env.stdout, "tokenizer reads texts as %s\n", api.Visible(b.Follows))
+	}
 	for _, graph := range b.Graphs {
 		fmt.Fprintln(env.stdout)
 		if err := printGraph(env, graph); err != nil {

@@ -3,12 +3,14 @@ package family
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
 
 	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/pipeline/graph"
+	"github.com/crossattn/xpipe/tensor"
 	"github.com/crossattn/xpipe/tokenize"
 )
 
@@ -99,6 +101,53 @@ func TestPadID(t *testing.T) {
 		}
 		if id != c.id || !says(none, c.none) || !says(err, c.err) {
 			t.Errorf("%s: %d, %v, %v, want %d, %q, %q", name, id, none, err, c.id, c.none, c.err)
+		}
+	}
+}
+
+// TestPaddingSide pads texts of one length on the side that tokenizer_config.json names.
+func TestPaddingSide(t *testing.T) {
+	t.Parallel()
+	const vocab = `{"model":{"type":"WordLevel","unk_token":"</s>","vocab":{"</s>":0,"a":5}}}`
+	const manifest = `{"format":1,"family":"clip","graphs":{"model":"m.onnx"},"limits":{"max_text":4},
+		"text_padding":"max_length"}`
+	for config, want := range map[string][]int64{
+		`{}`:                       {5, 0, 0, 0},
+		`{"padding_side":"right"}`: {5, 0, 0, 0},
+		`{"padding_side":"left"}`:  {0, 0, 0, 5},
+		`{"padding_side":"both"}`:  nil,
+	} {
+		bundle, err := models.OpenFS(fstest.MapFS{
+			models.ManifestName:     {Data: []byte(manifest)},
+			"m.onnx":                {},
+			"tokenizer.json":        {Data: []byte(vocab)},
+			"tokenizer_config.json": {Data: []byte(config)},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tokenizer, err := tokenize.New([]byte(vocab))
+		if err != nil {
+			t.Fatal(err)
+		}
+		words, err := openDualTexts(bundle, Texts{Tokenizer: tokenizer, MaxTokens: 9}, true)
+		if want == nil {
+			if !errors.Is(err, graph.ErrBundle) {
+				t.Errorf("%s: %v", config, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids, mask, err := words.tokens([]string{"a"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _ := tensor.Values[int64](ids)
+		seen, _ := tensor.Values[int64](mask)
+		if !slices.Equal(got, want) || !slices.Equal(seen, []int64{1, 1, 1, 1}) {
+			t.Errorf("%s: %v, mask %v, want %v", config, got, seen, want)
 		}
 	}
 }

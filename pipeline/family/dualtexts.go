@@ -50,6 +50,10 @@ func openDualTexts(bundle *models.Bundle, texts Texts, sigmoid bool) (d dualText
 	if err := bundle.JSON(tokenizerConfigName, &config); ignoreMissing(err) != nil {
 		return d, err
 	}
+	if !slices.Contains([]string{"", "left", "right"}, config.Side) {
+		return d, fmt.Errorf("%w: %s: padding_side is %q, neither left nor right",
+			graph.ErrBundle, tokenizerConfigName, config.Side)
+	}
 	class := strings.TrimSuffix(config.Class, "Fast")
 	d = dualTexts{texts: texts, clean: manifest.TextCleaning, maxText: bundle.Limits["max_text"]}
 	// Siglip2Tokenizer of transformers 5 is Gemma's behind lower case. Checkpoints of SigLIP 2 name

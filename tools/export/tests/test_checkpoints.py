@@ -6,10 +6,12 @@ import json
 import pytest
 import torch
 import transformers as tf
-from tokenizers import Tokenizer
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, pre_tokenizers, processors
+from tokenizers import models as tokenizer_models
 
 from xpipe_export.cli import export_checkpoint, main
-from xpipe_export.families import open_flamingo
+from xpipe_export.families import causal, open_flamingo, vision_encoder_decoder
 from xpipe_export.golden import core, tokens
 from xpipe_export.graph import ExportError
 
@@ -31,9 +33,10 @@ def t5(**changes):
             "decoder_start_token_id": 0} | changes))
 
 
-def llama():
+def llama(**changes):
     return tf.LlamaConfig(vocab_size=50, hidden_size=24, intermediate_size=32, num_hidden_layers=2,
-                          num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64)
+                          num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64,
+                          **changes)
 
 
 def blip2(text, **changes):
@@ -86,7 +89,7 @@ def clip(**text):
 def siglip(**vision):
     return tf.SiglipModel(
         tf.SiglipConfig(
-            {"vocab_size": 60, "hidden_size": 20, "intermediate_size": 24, "num_hidden_layers": 2,
+            {"vocab_size": 170, "hidden_size": 20, "intermediate_size": 24, "num_hidden_layers": 2,
              "num_attention_heads": 2, "max_position_embeddings": 12, "projection_size": 20},
             VISION | vision))
 
@@ -117,8 +120,8 @@ def trocr(**changes):
            | changes))
 
 
-def mbart():
-    return tf.MBartConfig(vocab_size=50, d_model=32, decoder_layers=3, decoder_attention_heads=4,
+def mbart(vocab_size=50):
+    return tf.MBartConfig(vocab_size=vocab_size, d_model=32, decoder_layers=3, decoder_attention_heads=4,
                           decoder_ffn_dim=32, max_position_embeddings=64, is_decoder=True,
                           add_cross_attention=True, is_encoder_decoder=False)
 
@@ -127,6 +130,30 @@ def swin(cls, **changes):
     return cls(
         **({"patch_size": 4, "embed_dim": 16, "depths": [2, 2], "num_heads": [2, 4],
             "window_size": 4} | changes))
+
+
+def words(size=30):
+    """A tokenizer of a few words, smaller than any vocabulary here."""
+    names = ["<pad>", "<s>", "</s>", "<unk>"]
+    names += [w for w in " ".join(tokens.corpus()).split() if w not in names][:1000]
+    names = list(dict.fromkeys(names))[:size]
+    tok = Tokenizer(tokenizer_models.WordLevel({w: i for i, w in enumerate(names)}, unk_token="<unk>"))
+    tok.pre_tokenizer = pre_tokenizers.Whitespace()
+    tok.post_processor = processors.TemplateProcessing("<s> $A", "<s> $A $B", [("<s>", 1)])
+    return tf.PreTrainedTokenizerFast(tokenizer_object=tok, pad_token="<pad>", bos_token="<s>",
+                                      eos_token="</s>", unk_token="<unk>")
+
+
+def save(model, folder, tokenizer=None, **settings):
+    """Save a model with a tokenizer and an image processor that fit it."""
+    model.save_pretrained(folder, **settings)
+    (tokenizer or words()).save_pretrained(folder)
+    config = model.config
+    if hasattr(config, "qformer_config"):
+        words().save_pretrained(folder / "qformer_tokenizer")
+    if vision := getattr(config, "vision_config", None) or getattr(config, "encoder", None):
+        height, width = vision_encoder_decoder.image_size(vision)
+        tf.BlipImageProcessor(size={"height": height, "width": width}).save_pretrained(folder)
 
 
 CHECKPOINTS = {
@@ -168,7 +195,7 @@ def test_exports_with_attention_maps(tmp_path, name):
     torch.manual_seed(11)
     model = CHECKPOINTS[name]()
     core.randomise(model, 11, embed=0.3)
-    model.save_pretrained(tmp_path / "checkpoint", safe_serialization=name != "blip2-old")
+    save(model, tmp_path / "checkpoint", safe_serialization=name != "blip2-old")
     export_checkpoint(tmp_path / "checkpoint", tmp_path / "bundle", attention_maps=True, progress=False)
     meta = json.loads((tmp_path / "bundle" / "xpipe.json").read_text())
     assert meta["attention_maps"] and max(g["max_rel_diff"] for g in meta["provenance"]["graphs"].values()) < 1e-4
@@ -177,13 +204,14 @@ def test_exports_with_attention_maps(tmp_path, name):
 def test_vision_encoder_decoder_of_other_kinds_is_refused(tmp_path):
     bert = tf.BertConfig(vocab_size=50, hidden_size=24, num_hidden_layers=1, num_attention_heads=3,
                          intermediate_size=32, is_decoder=True, add_cross_attention=True)
-    encdec(tf.ViTConfig(**VISION), bert).save_pretrained(tmp_path / "checkpoint")
+    save(encdec(tf.ViTConfig(**VISION), bert), tmp_path / "checkpoint")
     with pytest.raises(ExportError, match="decoder of type 'bert'; known are gpt2, trocr, mbart"):
         export_checkpoint(tmp_path / "checkpoint", tmp_path / "bundle", progress=False)
 
 
 def test_donut_prompts_come_from_its_tokens(tmp_path):
-    encdec(swin(tf.DonutSwinConfig, image_size=[32, 32]), mbart()).save_pretrained(tmp_path / "checkpoint")
+    model = encdec(swin(tf.DonutSwinConfig, image_size=[32, 32]), mbart(vocab_size=300))
+    save(model, tmp_path / "checkpoint")
     for name, tags, prompts in (("base", ["<s_iitcdip>"], {"caption": "<s_iitcdip>"}),
                                 ("own", ["<s_menu>"], {"caption": ""}),
                                 ("vqa", ["<s_iitcdip>", "<s_docvqa>"],
@@ -199,7 +227,7 @@ def test_donut_prompts_come_from_its_tokens(tmp_path):
 def test_half_precision_checkpoint(tmp_path):
     model = blip2(opt())
     core.randomise(model, 3, embed=0.3)
-    model.half().save_pretrained(tmp_path / "checkpoint")
+    save(model.half(), tmp_path / "checkpoint")
     export_checkpoint(tmp_path / "checkpoint", tmp_path / "bundle", dtype="fp16", progress=False)
     graphs = json.loads((tmp_path / "bundle" / "xpipe.json").read_text())["provenance"]["graphs"]
     assert graphs["decoder"]["rounding_abs_diff"] == 0, "float16 weights lose nothing in a float16 file"
@@ -209,7 +237,7 @@ def test_half_precision_checkpoint(tmp_path):
 def test_int8_and_opset(tmp_path):
     model = clip()
     core.randomise(model, 3)
-    model.save_pretrained(tmp_path / "checkpoint")
+    save(model, tmp_path / "checkpoint")
     export_checkpoint(tmp_path / "checkpoint", tmp_path / "bundle", dtype="int8", opset=20, progress=False)
     graphs = json.loads((tmp_path / "bundle" / "xpipe.json").read_text())["provenance"]["graphs"]
     assert graphs["vision_encoder"]["opset"] == 20 and 0 < graphs["vision_encoder"]["rounding_abs_diff"] < 0.5
@@ -282,7 +310,7 @@ def test_refusals(tmp_path, capsys):
     fails("is not JSON", str(tmp_path / "bert"), *out)
     (tmp_path / "of" / "lang_encoder").mkdir(parents=True)
     fails("lang encoder is expected", str(tmp_path / "of"), *out)
-    clip().save_pretrained(tmp_path / "clip")
+    save(clip(), tmp_path / "clip")
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / "mine").write_text("x")
     fails("exists", str(tmp_path / "clip"), *out)
@@ -290,7 +318,7 @@ def test_refusals(tmp_path, capsys):
     assert (tmp_path / "bundle" / "mine").read_text() == "x"
     model = clip()
     state = {k: v for k, v in model.state_dict().items() if k != "text_projection.weight"}
-    model.save_pretrained(tmp_path / "part", state_dict=state)
+    save(model, tmp_path / "part", state_dict=state)
     fails("lacks 1 of the weights of CLIPModel: text_projection.weight", str(tmp_path / "part"),
           "--out", str(tmp_path / "new"))
     with pytest.raises(SystemExit) as e:
@@ -305,7 +333,7 @@ def test_debug_says_where(tmp_path, capsys):
 
 
 def test_lxmert_labels(tmp_path):
-    lxmert(tf.LxmertForQuestionAnswering).save_pretrained(tmp_path / "checkpoint")
+    save(lxmert(tf.LxmertForQuestionAnswering), tmp_path / "checkpoint")
     (tmp_path / "nine.txt").write_text("\n".join(f"answer {i}" for i in range(9)))
     assert main(
         [str(tmp_path / "checkpoint"), "--out", str(tmp_path / "b"), "--labels",
@@ -317,8 +345,7 @@ def test_lxmert_labels(tmp_path):
 
 
 def test_slow_tokenizer_is_converted(tmp_path):
-    clip().save_pretrained(tmp_path / "checkpoint")
-    tokens.bert().save_pretrained(tmp_path / "checkpoint")
+    save(clip(vocab_size=210), tmp_path / "checkpoint", tokens.bert())
     (tmp_path / "checkpoint" / "tokenizer.json").unlink()
     export_checkpoint(tmp_path / "checkpoint", tmp_path / "bundle", progress=False)
     assert (tmp_path / "bundle" / "tokenizer.json").is_file()
@@ -327,7 +354,8 @@ def test_slow_tokenizer_is_converted(tmp_path):
 def test_siglip_tokenizer_is_converted(tmp_path):
     """SigLIP's tokenizer exists in Python only; what the exporter writes must give its ids,
     punctuation and case included."""
-    siglip().save_pretrained(tmp_path / "checkpoint")
+    save(siglip(), tmp_path / "checkpoint")
+    (tmp_path / "checkpoint" / "tokenizer.json").unlink()
     (tmp_path / "checkpoint" / "spiece.model").write_bytes(tokens.t5_model())
     slow = tf.SiglipTokenizer(str(tmp_path / "checkpoint" / "spiece.model"))
     slow.save_pretrained(tmp_path / "checkpoint")
@@ -336,3 +364,196 @@ def test_siglip_tokenizer_is_converted(tmp_path):
     for text in ["Two boats, near the WATER!", "a photo of a red cat on the grass",
                  "what's this?  (a-b_c)", "\tthe dog\nsleeps ", "caf\u00e9 \u6f22\u5b57"]:
         assert ours.encode(text).ids == slow(text).input_ids, text
+
+
+def export_error(capsys, checkpoint, out, *more):
+    """The one line that an export ends with, where it must fail and leave nothing behind."""
+    assert main([str(checkpoint), "--out", str(out), "--quiet", *more]) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "Traceback" not in err, err
+    assert not out.exists() and not out.with_name(out.name + ".partial").exists()
+    return err
+
+
+def edit(file, **changes):
+    """Change keys of a JSON file; a value of None drops the key."""
+    value = json.loads(file.read_text()) | changes
+    file.write_text(json.dumps({k: v for k, v in value.items() if v is not None}))
+
+
+def cut(file, size):
+    file.write_bytes(file.read_bytes()[:size])
+
+
+def shards(folder):
+    tf.CLIPModel.from_pretrained(folder).save_pretrained(folder, max_shard_size="20KB")
+    (folder / "model.safetensors").unlink()
+    (folder / "model-00002-of-00003.safetensors").unlink(missing_ok=True)
+    next(iter(folder.glob("model-00001*"))).unlink(missing_ok=True)
+
+
+POINTER = ("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22e"
+           "adbb8f32b1258daaa5e2ca24d17e2393\nsize 12345\n")
+
+FAULTS = {
+    "tokenizer": ("has no tokenizer.json", lambda f: (f / "tokenizer.json").unlink()),
+    "image-processor": ("has no preprocessor_config.json",
+                        lambda f: (f / "preprocessor_config.json").unlink()),
+    "tokenizer-not-json": ("cannot read the tokenizer", lambda f: (f / "tokenizer.json").write_text("{")),
+    "no-weights": ("has no weights", lambda f: (f / "model.safetensors").unlink()),
+    "missing-shard": ("that are not there", shards),
+    "truncated": ("bytes where its header says", lambda f: cut(f / "model.safetensors", 30000)),
+    "truncated-header": ("cut off", lambda f: cut(f / "model.safetensors", 100)),
+    "empty-weights": ("cut off", lambda f: cut(f / "model.safetensors", 0)),
+    "lfs": ("model.safetensors is a Git LFS pointer", lambda f: (f / "model.safetensors").write_text(POINTER)),
+    "lfs-tokenizer": ("tokenizer.json is a Git LFS pointer", lambda f: (f / "tokenizer.json").write_text(POINTER)),
+    "bitsandbytes": ("quantised by bitsandbytes", lambda f: edit(
+        f / "config.json", quantization_config={"quant_method": "bitsandbytes", "load_in_4bit": True})),
+    "gptq": ("quantised by gptq", lambda f: edit(
+        f / "config.json", quantization_config={"quant_method": "gptq", "bits": 4})),
+    "awq-old": ("quant_config.json: the weights are quantised",
+                lambda f: (f / "quant_config.json").write_text('{"w_bit": 4}')),
+    "picture-size": ("makes pictures of 32 x 32 pixels, the model takes 24 x 24",
+                     lambda f: edit(f / "preprocessor_config.json", size={"height": 32, "width": 32})),
+    "vocabulary": ("the model's vocabulary 60 rows", lambda f: words(80).save_pretrained(f)),
+    "sizes": ("have other sizes than config.json says", lambda f: edit(f / "config.json", projection_dim=12)),
+    "adapter-alone": ("PEFT adapter alone", lambda f: (f / "adapter_config.json").write_text(
+        '{"peft_type": "LORA", "r": 2, "base_model_name_or_path": "somebody/else"}')),
+    "adapter-kind": ("adapter of type PREFIX_TUNING", lambda f: (f / "adapter_config.json").write_text(
+        '{"peft_type": "PREFIX_TUNING"}')),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_faulty_checkpoints_are_refused_in_one_line(tmp_path, capsys, name):
+    message, spoil = FAULTS[name]
+    save(clip(), tmp_path / "checkpoint")
+    spoil(tmp_path / "checkpoint")
+    err = export_error(capsys, tmp_path / "checkpoint", tmp_path / "bundle")
+    assert message in err
+    assert main([str(tmp_path / "checkpoint"), "--out", str(tmp_path / "bundle"), "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_missing_qformer_tokenizer_is_refused(tmp_path, capsys):
+    save(instruct(opt()), tmp_path / "checkpoint")
+    (tmp_path / "checkpoint" / "qformer_tokenizer" / "tokenizer.json").unlink()
+    assert "qformer_tokenizer has no tokenizer.json" in export_error(
+        capsys, tmp_path / "checkpoint", tmp_path / "bundle")
+
+
+def test_adapter_is_merged_into_its_base(tmp_path, capsys):
+    torch.manual_seed(3)
+    base = clip()
+    save(base, tmp_path / "base")
+    (tmp_path / "adapter").mkdir()
+    name, generator = "text_model.encoder.layers.1.self_attn.q_proj", torch.Generator().manual_seed(4)
+    down, up = torch.randn(2, 18, generator=generator), torch.randn(18, 2, generator=generator)
+    projection = torch.randn(14, 18, generator=generator)
+    (tmp_path / "adapter" / "adapter_config.json").write_text(
+        json.dumps({"peft_type": "LORA", "r": 2, "lora_alpha": 6, "base_model_name_or_path": "../base"}))
+    prefix = f"base_model.model.{name}"
+    state = {f"{prefix}.lora_A.weight": down, f"{prefix}.lora_B.weight": up,
+             "base_model.model.text_projection.weight": projection}
+    save_file(state, tmp_path / "adapter" / "adapter_model.safetensors")
+    export_checkpoint(tmp_path / "adapter", tmp_path / "adapted", progress=False)
+    with torch.no_grad():
+        base.get_submodule(name).weight += 3 * (up @ down)
+        base.text_projection.weight.copy_(projection)
+    save(base, tmp_path / "merged")
+    export_checkpoint(tmp_path / "merged", tmp_path / "whole", progress=False)
+    files = [json.loads((tmp_path / n / "xpipe.json").read_text())["sha256"] for n in ("adapted", "whole")]
+    for file in ("onnx/text_model.onnx", "projection.safetensors"):
+        assert files[0][file] == files[1][file]
+    state[f"{prefix}.lora_B.weight"] = up[:5].contiguous()
+    save_file(state, tmp_path / "adapter" / "adapter_model.safetensors")
+    assert "has no place in" in export_error(capsys, tmp_path / "adapter", tmp_path / "bundle")
+
+
+def provenance(bundle):
+    return json.loads((bundle / "xpipe.json").read_text())["provenance"]
+
+
+def mistral(**changes):
+    return tf.MistralConfig(
+        **({"vocab_size": 50, "hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 2,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64,
+            "sliding_window": 4} | changes))
+
+
+def strong(model, seed=11):
+    """Weights that make the answers depend on what is attended to."""
+    core.randomise(model, seed)
+    core.randomise(model.language_model, seed + 1, gain=2.5, embed=0.4)
+    return model
+
+
+@pytest.mark.parametrize("name", ["mistral", "opt-narrow"])
+def test_bundle_answers_as_generate_does(tmp_path, name, monkeypatch):
+    """A window of 4 that graph and wrapper both left out; embeddings narrower than hidden states."""
+    text = mistral() if name == "mistral" else opt(word_embed_proj_dim=16)
+    save(strong(blip2(text, image_token_index=49)), tmp_path / "checkpoint")
+    export_checkpoint(tmp_path / "checkpoint", tmp_path / "bundle", progress=False)
+    found = provenance(tmp_path / "bundle")["end_to_end"]
+    assert found["max_rel_diff"] < 1e-5 and found["tokens"] >= 8
+    if name == "mistral":
+        monkeypatch.setattr(causal, "sliding_window", lambda _config: None)
+        with pytest.raises(ExportError, match="differs from the checkpoint's own generate"):
+            export_checkpoint(tmp_path / "checkpoint", tmp_path / "other", progress=False)
+        assert not (tmp_path / "other").exists()
+
+
+def test_clip_that_pads_with_a_mark(tmp_path):
+    """transformers makes the pad token "!" a token of its own when it loads the tokenizer."""
+    tokenizer = tokens.clip()
+    save(clip(vocab_size=len(tokenizer), eos_token_id=tokenizer.eos_token_id), tmp_path / "checkpoint", tokenizer)
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        edit(tmp_path / "checkpoint" / name, pad_token="!")
+    export_checkpoint(tmp_path / "checkpoint", tmp_path / "bundle", progress=False)
+    theirs = tf.AutoTokenizer.from_pretrained(tmp_path / "checkpoint")
+    ours = Tokenizer.from_file(str(tmp_path / "bundle" / "tokenizer.json"))
+    old = Tokenizer.from_file(str(tmp_path / "checkpoint" / "tokenizer.json"))
+    text = "a red cat! wow !"
+    assert old.encode(text).ids != theirs(text).input_ids == ours.encode(text).ids
+
+
+def as_saved_by_5(folder, **text):
+    """Rewrite a checkpoint's configuration as transformers 5.24 saves it."""
+    config = json.loads((folder / "config.json").read_text()) | {"transformers_version": "5.24.0"}
+    config["text_config"] = {k: v for k, v in (config["text_config"] | text).items() if v is not None}
+    (folder / "config.json").write_text(json.dumps(config))
+    images = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "processor_config.json").write_text(json.dumps({"image_processor": images}))
+    (folder / "preprocessor_config.json").unlink()
+    edit(folder / "tokenizer_config.json", backend="tokenizers", extra_special_tokens=[],
+         added_tokens_decoder=None, tokenizer_class="LlamaTokenizer")
+    (folder / "special_tokens_map.json").unlink()
+
+
+@pytest.mark.parametrize("name", ["llama", "t5-untied", "t5-tied"])
+def test_saved_again_by_transformers_5(tmp_path, name):
+    """The same numbers in the spelling of 5 give the same graphs."""
+    if name == "llama":
+        text, changes = llama(rope_theta=500.0), {
+            "rope_theta": None, "rope_scaling": None,
+            "rope_parameters": {"rope_theta": 500.0, "rope_type": "default"}}
+    else:
+        tied = name == "t5-tied"
+        text = t5(tie_word_embeddings=tied)
+        changes = {"tie_word_embeddings": True, "scale_decoder_outputs": tied}
+    save(strong(blip2(text, image_token_index=49)), tmp_path / "checkpoint")
+    export_checkpoint(tmp_path / "checkpoint", tmp_path / "before", progress=False)
+    as_saved_by_5(tmp_path / "checkpoint", **changes)
+    export_checkpoint(tmp_path / "checkpoint", tmp_path / "after", progress=False)
+    metas = [json.loads((tmp_path / n / "xpipe.json").read_text()) for n in ("before", "after")]
+    assert [m["sha256"]["onnx/decoder_model_merged.onnx"] for m in metas][0] == \
+        metas[1]["sha256"]["onnx/decoder_model_merged.onnx"]
+    assert [m["tokenizer_follows"] for m in metas] == ["transformers 4.57.6", "transformers 5.24.0"]
+    assert (tmp_path / "after" / "preprocessor_config.json").is_file()
+
+
+def test_keys_that_4_57_does_not_know_are_refused(tmp_path, capsys):
+    save(blip2(llama(), image_token_index=49), tmp_path / "checkpoint")
+    as_saved_by_5(tmp_path / "checkpoint", gated_residual_scale=0.5)
+    assert "has gated_residual_scale for llama" in export_error(
+        capsys, tmp_path / "checkpoint", tmp_path / "bundle")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from xpipe_export.bundle import sha256
-from xpipe_export.golden import replay
+from xpipe_export import replay
 
 FAMILIES = Path(__file__).resolve().parents[3] / "testdata" / "families"
 NAMES = sorted(p.parent.name for p in FAMILIES.glob("*/golden.json"))

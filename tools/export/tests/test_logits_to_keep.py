@@ -12,7 +12,8 @@ from test_checkpoints import VISION, blip, blip2, encdec, gpt2, idefics, opt, t5
 
 import transformers as tf
 from xpipe_export.cli import export_checkpoint
-from xpipe_export.golden import core, replay
+from xpipe_export import replay
+from xpipe_export.golden import core
 from xpipe_export.graph import feed
 
 FAMILIES = {

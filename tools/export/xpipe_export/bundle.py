@@ -13,6 +13,7 @@ import shutil
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
+from typing import Callable
 
 import numpy as np
 import onnx
@@ -65,6 +66,9 @@ class Bundle:
         self.reports: dict[str, GraphReport] = {}
         self.projection: dict[str, torch.Tensor] = {}
         self.source = source
+        self.verify: Callable[[Path], dict] | None = None
+        """Compares the whole bundle with its source; what it returns is `end_to_end` of the
+        provenance."""
 
     def __enter__(self) -> "Bundle":
         if self.dir.exists():
@@ -76,7 +80,11 @@ class Bundle:
         if kind is not None:
             shutil.rmtree(self.dir, ignore_errors=True)
             return
-        self._finish()
+        try:
+            self._finish()
+        except BaseException:
+            shutil.rmtree(self.dir, ignore_errors=True)
+            raise
 
     def add_graph(self, role: str, spec: GraphSpec, *, dtype: str | None = None) -> GraphReport:
         """Export and verify spec as the graph of role."""
@@ -136,12 +144,18 @@ class Bundle:
             "max_abs_diff": {r: rep.as_json()["max_abs_diff"] for r, rep in self.reports.items()},
             "graphs": {r: rep.as_json() for r, rep in self.reports.items()},
         }
+        if self.verify:
+            self.add_json("xpipe.json", self.meta)
+            self.meta["provenance"]["end_to_end"] = self.verify(self.dir)
         files = sorted(p for p in self.dir.rglob("*") if p.is_file() and p.name != "xpipe.json")
         self.meta["sha256"] = {p.relative_to(self.dir).as_posix(): sha256(p) for p in files}
         self.add_json("xpipe.json", self.meta)
-        if self.out.exists():
-            shutil.rmtree(self.out)
+        old = self.out.with_name(self.out.name + ".old")
+        if self.out.exists():  # set aside, and not removed first: the place is never empty for long
+            shutil.rmtree(old, ignore_errors=True)
+            self.out.rename(old)
         self.dir.rename(self.out)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def sha256(path: Path) -> str:

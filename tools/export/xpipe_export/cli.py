@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import traceback
 from pathlib import Path
@@ -12,9 +11,10 @@ from typing import Callable, NamedTuple
 import torch
 import transformers
 
+from . import adapter, checkpoint, endtoend, translate
 from .bundle import Bundle
 from .families import blip, blip2, clip, idefics, lxmert, open_flamingo, vision_encoder_decoder
-from .families.common import copy_checkpoint_files, resolve
+from .families.common import copy_checkpoint_files, load_front, resolve
 from .graph import OPSETS, ExportError
 
 
@@ -29,35 +29,41 @@ class Family(NamedTuple):
     """The class it is loaded as, where that is another."""
     finish: Callable[[Bundle, Path, str | None], None] | None = None
     """What is left to do with the checkpoint's folder and --labels."""
+    pictures: bool = True
+    """Whether it reads pictures, and so needs an image processor."""
+    qformer: bool = False
+    """Whether it has a second tokenizer, for the Q-Former."""
 
 
 FAMILIES = {
     "Blip2ForConditionalGeneration": Family("blip2", blip2.export),
     "Blip2ForImageTextRetrieval": Family("blip2", blip2.export),
-    "InstructBlipForConditionalGeneration": Family("blip2", blip2.export),
+    "InstructBlipForConditionalGeneration": Family("blip2", blip2.export, qformer=True),
     "BlipForConditionalGeneration": Family("blip", blip.export),
     "BlipForQuestionAnswering": Family("blip", blip.export),
     "BlipForImageTextRetrieval": Family("blip", blip.export),
     "IdeficsForVisionText2Text": Family("flamingo", idefics.export),
     "CLIPModel": Family("clip", clip.export),
     "SiglipModel": Family("clip", clip.export),
-    "LxmertForQuestionAnswering": Family("lxmert", lxmert.export, finish=lxmert.add_labels),
+    "LxmertForQuestionAnswering": Family("lxmert", lxmert.export, finish=lxmert.add_labels,
+                                         pictures=False),
     # the released checkpoint keeps its answer head under pre-training
-    "LxmertForPreTraining": Family("lxmert", lxmert.export, "LxmertForQuestionAnswering", lxmert.add_labels),
+    "LxmertForPreTraining": Family("lxmert", lxmert.export, "LxmertForQuestionAnswering",
+                                   lxmert.add_labels, pictures=False),
     "VisionEncoderDecoderModel": Family("encdec", vision_encoder_decoder.export),
 }
 """By the class that config.json names."""
 
 
-def export_checkpoint(checkpoint: str, out: str, *, dtype: str = "fp32", opset: int = 17,
+def export_checkpoint(source: str, out: str, *, dtype: str = "fp32", opset: int = 17,
                       attention_maps: bool = False, name: str | None = None,
                       overwrite: bool = False, progress: bool = True, labels: str | None = None,
                       lang_encoder: str | None = None, vision_encoder: str | None = None) -> None:
-    """Write the checkpoint (a directory or a hub id) as a bundle at out. Raises ExportError,
+    """Write the checkpoint source (a directory or a hub id) as a bundle at out. Raises ExportError,
     FileNotFoundError."""
-    path = resolve(str(checkpoint))
+    path = resolve(str(source))
     settings = {"name": name or Path(out).name, "dtype": dtype, "opset": opset,
-                "source": name or Path(str(checkpoint)).name, "overwrite": overwrite,
+                "source": name or Path(str(source)).name, "overwrite": overwrite,
                 "progress": progress, "consume": True}
     if open_flamingo.is_checkpoint(path):
         with Bundle(out, family="flamingo", **settings) as bundle:
@@ -67,30 +73,54 @@ def export_checkpoint(checkpoint: str, out: str, *, dtype: str = "fp32", opset: 
             lang, vision = (Path(p) if p else None for p in (lang_encoder, vision_encoder))
             open_flamingo.export(path, bundle, attention_maps, lang, vision)
         return
-    try:
-        config = json.loads((path / "config.json").read_text())
-    except FileNotFoundError:
-        raise ExportError(f"{path} has no config.json: not a transformers checkpoint") from None
-    except ValueError as e:
-        raise ExportError(f"{path}/config.json is not JSON: {e}") from e
+    lora = adapter.Adapter(path) if (path / adapter.CONFIG).is_file() else None
+    if lora:
+        path = lora.base
+    if not (path / "config.json").is_file():
+        raise ExportError(f"{path} has no config.json: not a transformers checkpoint")
+    config = checkpoint.read_json(path / "config.json")
     kind = next((a for a in config.get("architectures") or [] if a in FAMILIES), None)
     if kind is None:
         raise ExportError(f"{path}/config.json names {config.get('architectures')}; known are "
                           f"{', '.join(FAMILIES)}")
     family = FAMILIES[kind]
+    checkpoint.check_files(path, config, family.pictures, family.qformer)
+    with translate.translated(path, config) as place:
+        # 5 reads some texts otherwise than 4.57 (the first word behind a special token of Llama's
+        # tokenizer); which of the two a bundle follows is what the tokenizer was saved by.
+        saved = config["transformers_version"] if translate.saved_by_5(path) else transformers.__version__
+        settings["reads_like"] = f"transformers {saved}"
+        _export_loaded(place, kind, settings, out, attention_maps, labels, lora)
+
+
+def _export_loaded(path: Path, kind: str, settings: dict, out: str, attention_maps: bool,
+                   labels: str | None, lora: adapter.Adapter | None) -> None:
+    """Export a directory that transformers 4.57 can load as the class kind."""
+    family = FAMILIES[kind]
+    front = load_front(path, kind, family.pictures, family.qformer)
+    reads_like = settings.pop("reads_like")
     with Bundle(out, family=family.name, **settings) as bundle:
-        bundle.meta["model_type"] = config.get("model_type")
+        bundle.meta["tokenizer_follows"] = reads_like
+        bundle.meta["model_type"] = checkpoint.read_json(path / "config.json").get("model_type")
         bundle.meta["architecture"] = kind
         if attention_maps:
             bundle.meta["attention_maps"] = True
         cls = getattr(transformers, family.load_as or kind)
         model, info = cls.from_pretrained(path, dtype=torch.float32, attn_implementation="eager",
-                                          output_loading_info=True)
+                                          output_loading_info=True, ignore_mismatched_sizes=True)
+        if wrong := info["mismatched_keys"]:
+            raise ExportError(f"{path}: {len(wrong)} weights have other sizes than config.json says: "
+                              f"{', '.join(sorted(wrong)[:4])}")
         if missing := sorted(info["missing_keys"]):  # transformers would start them at random and say so in passing
             raise ExportError(f"{path} lacks {len(missing)} of the weights of {cls.__name__}: "
                               f"{', '.join(missing[:4])}")
+        translate.settle(model)
+        if lora:
+            lora.merge(model)
         model.eval()
-        copy_checkpoint_files(bundle, path)
+        copy_checkpoint_files(bundle, path, front)
+        if answers := endtoend.reference(model, front):
+            bundle.verify = lambda folder: endtoend.check(folder, answers, bundle.dtype)
         family.export(model, bundle, attention_maps)
         if family.finish:
             family.finish(bundle, path, labels)
@@ -129,10 +159,11 @@ def main(argv: list[str] | None = None) -> int:
                           attention_maps=args.attention_maps, name=args.name, overwrite=args.force,
                           progress=not args.quiet, labels=args.labels,
                           lang_encoder=args.lang_encoder, vision_encoder=args.vision_encoder)
-    except (RuntimeError, OSError, ValueError) as e:  # ExportError is a RuntimeError, as are torch's own
+    except Exception as e:  # files of others raise whatever the library that reads them does
         if args.debug:
             traceback.print_exc()
-        print(f"xpipe-export: {' '.join(str(e).split())}", file=sys.stderr)
+        kind = "" if isinstance(e, (RuntimeError, OSError, ValueError)) else f"{type(e).__name__}: "
+        print(f"xpipe-export: {kind}{' '.join(str(e).split())}", file=sys.stderr)
         return 1
     return 0
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ..bundle import Bundle
-from ..graph import GraphSpec
+from ..graph import ExportError, GraphSpec
 from . import causal, t5
 from .common import add_generation_config, release
 
@@ -105,6 +105,27 @@ class QFormerWithText(nn.Module):
                     query_embeds=self.embed(input_ids=qformer_input_ids, query_embeds=queries),
                     query_length=count, attention_mask=mask, encoder_hidden_states=image_embeds)
         return out.last_hidden_state[:, :count], *maps
+
+
+class Scattered(nn.Module):
+    """A Q-Former whose query_output [B,Q,E] is what transformers puts in the place of the image's
+    tokens where the language model's embeddings, E wide, are narrower than its hidden states (OPT
+    with word_embed_proj_dim).
+
+    language_projection gives hidden states there, and masked_scatter fills the Q rows of E with the
+    first of its numbers, in order.
+    """
+
+    def __init__(self, qformer: nn.Module, projection: nn.Linear, width: int):
+        super().__init__()
+        self.qformer, self.projection, self.width = qformer, projection, width
+
+    def forward(self, *inputs):
+        out = self.qformer(*inputs)
+        queries, maps = (out[0], out[1:]) if isinstance(out, tuple) else (out, ())
+        count = self.qformer.query_tokens.shape[1]
+        flat = self.projection(queries).flatten(1)[:, :count * self.width]
+        return flat.view(-1, count, self.width), *maps
 
 
 class QFormerText(nn.Module):
@@ -239,10 +260,19 @@ def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
                                  config.qformer_config.vocab_size, attention=attention)
     else:
         spec = qformer_spec(model.qformer, model.query_tokens, attention)
+    lm, projection = model.language_model, model.language_projection
+    width = lm.get_input_embeddings().embedding_dim
+    if width < projection.out_features:
+        spec.module = Scattered(spec.module, projection, width)
+        projection = nn.Linear(width, width)
+        nn.init.eye_(projection.weight)
+        nn.init.zeros_(projection.bias)
+    elif width > projection.out_features:
+        raise ExportError(f"the picture's tokens are {projection.out_features} wide, the language model's "
+                          f"embeddings {width}: they cannot stand in their place")
     bundle.add_graph("qformer", spec, dtype=qformer_dtype)
-    bundle.add_linear("language_projection", model.language_projection)
+    bundle.add_linear("language_projection", projection)
     release(model, "qformer")
-    lm = model.language_model
     add_generation_config(bundle, lm.generation_config)
     if not lm.config.is_encoder_decoder:
         bundle.meta["limits"] = {"max_positions": lm.config.max_position_embeddings}

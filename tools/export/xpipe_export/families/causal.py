@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from ..graph import GraphSpec
+from ..graph import ExportError, GraphSpec
 
 
 class PastLayer(DynamicLayer):
@@ -41,15 +41,20 @@ def cache_tensors(cache: DynamicCache) -> list[torch.Tensor]:
     return [t for layer in cache.layers for t in (layer.keys, layer.values)]
 
 
-def causal_mask(attention_mask: torch.Tensor, length) -> torch.Tensor:
+def causal_mask(attention_mask: torch.Tensor, length, window: int | None = None) -> torch.Tensor:
     """attention_mask [B,P+T] (1 = token, 0 = padding) to an additive [B,1,T,P+T] mask.
+
+    With window a token sees itself and the window - 1 positions before it, padding counted.
 
     Hidden positions get the lowest float32 and not -inf, as in transformers: a
     row of padding that sees nothing becomes uniform and not NaN.
     """
     total = attention_mask.shape[1]
     rows = torch.arange(length) + (total - length)
-    visible = (torch.arange(total)[None, :] <= rows[:, None])[None, None] & attention_mask.bool()[:, None, None, :]
+    visible = torch.arange(total)[None, :] <= rows[:, None]
+    if window:
+        visible = visible & (torch.arange(total)[None, :] > rows[:, None] - window)
+    visible = visible[None, None] & attention_mask.bool()[:, None, None, :]
     return torch.where(visible, 0.0, torch.finfo(torch.float32).min)
 
 
@@ -58,6 +63,23 @@ def position_ids(attention_mask: torch.Tensor, length) -> torch.Tensor:
     that a row)."""
     counted = attention_mask.cumsum(1) * attention_mask - 1
     return counted[:, attention_mask.shape[1] - length:]
+
+
+def sliding_window(config) -> int | None:
+    """The window that all layers of a language model attend within, or None for no window.
+
+    Raises ExportError for models whose layers differ in it.
+    """
+    window = getattr(config, "sliding_window", None)
+    if not window or not getattr(config, "use_sliding_window", True):
+        return None
+    kinds = set(getattr(config, "layer_types", None) or ["sliding_attention"])
+    if kinds == {"full_attention"}:
+        return None
+    if kinds != {"sliding_attention"}:
+        raise ExportError(f"a language model of type {config.model_type} whose layers attend in "
+                          f"different ways ({', '.join(sorted(kinds))}): not supported")
+    return window
 
 
 KEEP = "num_logits_to_keep"
@@ -98,11 +120,12 @@ class CausalDecoder(nn.Module):
         super().__init__()
         lm.set_attn_implementation("eager")
         self.lm, self.attention, self.kind = lm, attention, lm.config.model_type
+        self.window = sliding_window(lm.config)
 
     def forward(self, inputs_embeds, attention_mask, num_logits_to_keep, *past):
         length = inputs_embeds.shape[1]
         cache = past_cache(past)
-        mask = causal_mask(attention_mask, length)
+        mask = causal_mask(attention_mask, length, self.window)
         positions = position_ids(attention_mask, length)
         if self.kind != "opt":
             positions = positions.clamp(min=0)  # padding; OPT alone has a row for -1

@@ -6,37 +6,97 @@ import gc
 import json
 import re
 import string
-import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
+from PIL import Image
 from tokenizers import Regex, Tokenizer, normalizers, processors
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, BaseImageProcessor, PreTrainedTokenizerBase
 from transformers.convert_slow_tokenizer import SpmConverter
 
+from .. import checkpoint
 from ..bundle import Bundle
 from ..graph import ExportError
 
-COPIED = ("config.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json",
+COPIED = ("config.json", "preprocessor_config.json", "processor_config.json",
           "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+QFORMER = "qformer_tokenizer"
+"""The folder of the Q-Former's tokenizer."""
+PROBES = ("a photo of a cat", "This is a photo of 2 dogs.", "  Hello,   WORLD! it's 'quoted' ",
+          "caf\u00e9 \u6f22\u5b57", "a!b ! wow!!! ...", "", "tab\tand\nline", "what's <this>? (a-b_c)")
+"""Texts that a bundle's tokenizer.json must read as transformers' tokenizer does."""
 
 
-def copy_checkpoint_files(bundle: Bundle, checkpoint: Path) -> None:
-    """The small files as they are; a tokenizer that exists only in its slow form is converted."""
+class Front(NamedTuple):
+    """What stands before a model: as transformers loads it from the checkpoint."""
+
+    tokenizer: PreTrainedTokenizerBase
+    qformer: PreTrainedTokenizerBase | None
+    images: BaseImageProcessor | None
+
+
+def load_front(path: Path, kind: str, pictures: bool, qformer: bool) -> Front:
+    """Load tokenizers and image processor, and refuse those that do not fit the model's config, of
+    the class kind. Raises ExportError."""
+    config = AutoConfig.from_pretrained(path)
+    own = config.decoder if hasattr(config, "decoder") else getattr(config, "text_config", config)
+    if kind == "Blip2ForImageTextRetrieval":
+        own = config.qformer_config
+    front = Front(_tokenizer(path), _tokenizer(path / QFORMER) if qformer else None,
+                  AutoImageProcessor.from_pretrained(path, use_fast=False) if pictures else None)
+    checkpoint.check_vocabulary(path, front.tokenizer,
+                                own.vocab_size + getattr(own, "additional_vocab_size", 0))
+    if front.qformer:
+        checkpoint.check_vocabulary(path / QFORMER, front.qformer, config.qformer_config.vocab_size)
+    if front.images:
+        size = (config.encoder if hasattr(config, "encoder") else config.vision_config).image_size
+        wanted = list(size) if isinstance(size, (list, tuple)) else [size, size]
+        out = front.images(images=[Image.new("RGB", (67, 45))], return_tensors="pt")
+        pixels = out if isinstance(out, torch.Tensor) else out["pixel_values"]
+        checkpoint.check_picture(path, list(pixels.shape[-2:]), wanted)
+    return front
+
+
+def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    try:
+        return AutoTokenizer.from_pretrained(folder, use_fast=True)
+    except Exception as e:  # tokenizers raises Exception itself, others whatever they meet
+        raise ExportError(f"{folder}: transformers cannot read the tokenizer: {e}") from e
+
+
+def copy_checkpoint_files(bundle: Bundle, path: Path, front: Front) -> None:
+    """The small files as they are, and the tokenizers as transformers has loaded them: what its
+    configuration changes in tokenizer.json is in the file then."""
     for name in COPIED:
-        if (checkpoint / name).is_file():
-            bundle.add_file(name, checkpoint / name)
-    for folder in ("qformer_tokenizer",):
-        for path in sorted((checkpoint / folder).glob("*")) if (checkpoint / folder).is_dir() else []:
-            if path.name in COPIED:
-                bundle.add_file(f"{folder}/{path.name}", path)
-    for folder in (".", "qformer_tokenizer"):
-        place = checkpoint / folder
-        has_slow = any((place / f).exists() for f in ("vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model"))
-        if has_slow and not (place / "tokenizer.json").exists():
-            with tempfile.TemporaryDirectory() as tmp:
-                _fast(AutoTokenizer.from_pretrained(place, use_fast=True)).save(f"{tmp}/tokenizer.json")
-                bundle.add_file((Path(folder) / "tokenizer.json").as_posix(), Path(tmp) / "tokenizer.json")
+        if (path / name).is_file():
+            bundle.add_file(name, path / name)
+    add_tokenizer(bundle, "tokenizer.json", front.tokenizer)
+    if front.qformer:
+        for name in COPIED:
+            if (path / QFORMER / name).is_file():
+                bundle.add_file(f"{QFORMER}/{name}", path / QFORMER / name)
+        add_tokenizer(bundle, f"{QFORMER}/tokenizer.json", front.qformer)
+
+
+def add_tokenizer(bundle: Bundle, name: str, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Write a tokenizer's loaded form, and read texts with what was written. Raises ExportError
+    where it gives other ids than transformers."""
+    file = bundle.dir / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    _fast(tokenizer).save(str(file))
+    written = Tokenizer.from_file(str(file))
+    written.no_truncation()
+    written.no_padding()
+    # What SigLIP's tokenizer in Python does around a special token in a text has no fast form.
+    special = tokenizer.all_special_tokens if tokenizer.is_fast else []
+    for text in (*PROBES, *(f"a {t} b{t}c" for t in special)):
+        for whole in (True, False):
+            got = written.encode(text, add_special_tokens=whole).ids
+            want = tokenizer(text, add_special_tokens=whole).input_ids
+            if got != want:
+                raise ExportError(f"{name} reads {text!r} as {got}, transformers' "
+                                  f"{type(tokenizer).__name__} as {want}")
 
 
 def _fast(tokenizer) -> Tokenizer:
@@ -61,12 +121,7 @@ def _fast(tokenizer) -> Tokenizer:
         def post_processor(self):
             return processors.TemplateProcessing("$A </s>", "$A </s> $B </s>", [("</s>", tokenizer.eos_token_id)])
 
-    fast = Converter(tokenizer).converted()
-    for text in ("a photo of a cat", "This is a photo of 2 dogs.",
-                 "  Hello,   WORLD! it's 'quoted' ", "caf\u00e9", "a"):
-        if fast.encode(text).ids != tokenizer(text).input_ids:
-            raise ExportError(f"the converted SigLIP tokenizer differs from transformers' on {text!r}")
-    return fast
+    return Converter(tokenizer).converted()
 
 
 def add_generation_config(bundle: Bundle, config) -> None:

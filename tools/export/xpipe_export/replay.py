@@ -1,5 +1,5 @@
 """The Go pipeline in a few lines of numpy over ONNX Runtime: proof that a bundle, as BUNDLE.md
-describes it, is enough to get the golden outputs. Tests run it; nothing else does."""
+describes it, is enough to get the golden outputs. Tests run it, and the exporter at its end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime as ort
 from safetensors.numpy import load_file
 
-from ..graph import feed
+from .graph import feed
 
 
 class Replay:

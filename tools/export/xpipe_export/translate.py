@@ -1,0 +1,148 @@
+"""Checkpoints of transformers 5 in the spelling of 4.57, which the exporter runs on.
+
+Each key that changed its meaning or its place is translated; one that 4.57 does not know is refused,
+because a model would be built without it and verified against itself.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator
+
+from transformers import AutoConfig, PretrainedConfig
+
+from .checkpoint import image_processor, read_json, safetensors_header, weight_files
+from .graph import ExportError
+
+RENAMED = {"gpt_neox": {"rope_theta": "rotary_emb_base", "partial_rotary_factor": "rotary_pct"}}
+"""model_type -> what 4.57 calls the keys of rope_parameters there."""
+
+HARMLESS = {"dtype", "torch_dtype", "scale_decoder_outputs", "model_type", "architectures",
+            "transformers_version", "_name_or_path", "tie_word_embeddings", "is_decoder",
+            "bos_token_id", "eos_token_id", "pad_token_id", "auto_map", "use_cache",
+            "max_position_embeddings",
+            "_attn_implementation_autoset"}
+"""Keys that are known, or say nothing about the numbers, though a class of 4.57 does not list
+them."""
+
+
+def major(config: dict) -> int:
+    """The major version of transformers that saved a config.json; 0 where it does not say."""
+    first = str(config.get("transformers_version") or "0").partition(".")[0]
+    return int(first) if first.isdigit() else 0
+
+
+@contextmanager
+def translated(path: Path, config: dict) -> Iterator[Path]:
+    """A directory to load path with 4.57 from, while entered: path itself, or links to its files
+    and translated ones in the place of those that 5 wrote differently. Raises ExportError."""
+    files = {}
+    if major(config) >= 5:
+        files["config.json"] = _config(path, json.loads(json.dumps(config)))
+    if not (path / "preprocessor_config.json").is_file() and (images := image_processor(path)):
+        files["preprocessor_config.json"] = images
+    for folder in (".", "qformer_tokenizer"):
+        file = path / folder / "tokenizer_config.json"
+        if file.is_file() and (changed := _tokenizer(read_json(file))):
+            files[f"{folder}/tokenizer_config.json"] = changed
+    if not files:
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="xpipe-export-") as place:
+        target = Path(place)
+        for file in (p for p in path.rglob("*") if p.is_file()):
+            link = target / file.relative_to(path)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(file.resolve())
+        for name, value in files.items():
+            (target / name).unlink(missing_ok=True)
+            (target / name).write_text(json.dumps(value))
+        if "config.json" in files:
+            _refuse_unknown(path, files["config.json"], AutoConfig.from_pretrained(target))
+        yield target
+
+
+def _config(path: Path, config: dict) -> dict:
+    for name, part in (("config.json", config), *((f"config.json: {k}", v) for k, v in config.items()
+                                                  if isinstance(v, dict))):
+        if "rope_parameters" in part:
+            _rope(f"{path}/{name}", part)
+        if "scale_decoder_outputs" in part:
+            # 5 ties T5's head always, but for one that is stored, and says apart whether to scale
+            # before it; to 4.57 both are tie_word_embeddings. See settle.
+            part["tie_word_embeddings"] = not _stores_head(path)
+    return config
+
+
+def _rope(name: str, part: dict) -> None:
+    rope = part.pop("rope_parameters") or {}
+    if any(isinstance(v, dict) for v in rope.values()):
+        raise ExportError(f"{name} has rope_parameters for each type of layer: not supported")
+    if part.get("model_type") == "idefics":  # 4.57 has this base in its code
+        if rope.get("rope_theta", 10000.0) != 10000.0 or rope.get("rope_type", "default") != "default":
+            raise ExportError(f"{name} has rope_parameters {rope}: of IDEFICS rope_theta 10000 alone "
+                              "is supported")
+        return
+    names = RENAMED.get(part.get("model_type"), {})
+    for key in ("rope_theta", "partial_rotary_factor"):
+        if key in rope:
+            part[names.get(key, key)] = rope.pop(key)
+    if rope.get("rope_type", "default") != "default":
+        part["rope_scaling"] = rope
+
+
+def _stores_head(path: Path) -> bool:
+    names = [k for f in weight_files(path) if f.suffix == ".safetensors" for k in safetensors_header(f)]
+    return any(n.endswith("lm_head.weight") for n in names)
+
+
+def saved_by_5(path: Path) -> bool:
+    """Whether transformers 5 wrote the checkpoint's tokenizer."""
+    file = path / "tokenizer_config.json"
+    return file.is_file() and _tokenizer(read_json(file)) is not None
+
+
+def _tokenizer(config: dict) -> dict | None:
+    """tokenizer_config.json for 4.57, or None where it needs no change.
+
+    What 5 saves in tokenizer.json is whole: the classes of 4.57 would make normalizer and
+    pre-tokenizer anew by rules of their own (T5, Llama).
+    """
+    extra = config.get("extra_special_tokens")
+    if config.get("backend") != "tokenizers" and not isinstance(extra, list):
+        return None
+    out = {k: v for k, v in config.items() if k not in ("backend", "extra_special_tokens")}
+    if isinstance(extra, dict):
+        out["extra_special_tokens"] = extra
+    elif extra:
+        out["additional_special_tokens"] = extra
+    out["tokenizer_class"] = "PreTrainedTokenizerFast"
+    return out
+
+
+def _refuse_unknown(path: Path, config: dict, loaded: PretrainedConfig) -> None:
+    """Refuse a key that neither the class's configuration in 4.57 nor its code mentions."""
+    code = "".join(p.read_text() for p in Path(inspect.getfile(type(loaded))).parent.glob("*.py"))
+    known = HARMLESS | ({"encoder", "decoder"} if loaded.model_type == "vision-encoder-decoder"
+                        else set(type(loaded)().to_dict()))
+    for key, value in config.items():
+        part = getattr(loaded, key, None)
+        if isinstance(value, dict) and isinstance(part, PretrainedConfig):
+            _refuse_unknown(path, value, part)
+        elif key not in known and value is not None and not re.search(rf"\b{re.escape(key)}\b", code):
+            raise ExportError(f"{path}/config.json has {key} for {type(loaded).model_type}, which "
+                              "transformers 4.57 does not know: not supported")
+
+
+def settle(model) -> None:
+    """Scale T5's states before the head as the checkpoint says, after 4.57 has loaded the
+    weights."""
+    for module in model.modules():
+        config = getattr(module, "config", None)
+        if hasattr(config, "scale_decoder_outputs"):
+            config.tie_word_embeddings = config.scale_decoder_outputs
