@@ -316,6 +316,26 @@ func TestStopsAtEOS(t *testing.T) {
 }
 
 // Beam search gives transformers' ids and scores.
+// TestMinLengthCountsPlaceholders has min_length count the ids that stand for the picture, as
+// transformers' generate does: six of them and the text's twelve come before the answer.
+func TestMinLengthCountsPlaceholders(t *testing.T) {
+	t.Parallel()
+	g := loadGolden(t, "blip2-opt")
+	p := sharedGolden(t, g, goEngine)
+	const before, stop = 6 + 12, 6
+	for length, early := range map[int]bool{before + stop: true, before + stop + 1: false} {
+		texts, err := p.Generate(t.Context(), g.requests(t)[:1], func(o *Generation) {
+			o.MaxNewTokens, o.EOS, o.MinLength = g.Stop.MaxNewTokens, []int64{g.Stop.EOS}, length
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(ids(texts[0][0])); (got == stop) != early {
+			t.Errorf("min_length %d: %d ids", length, got)
+		}
+	}
+}
+
 func TestBeamsEqualTransformers(t *testing.T) {
 	t.Parallel()
 	for _, name := range generative(t) {

@@ -84,14 +84,14 @@ func TestTextVariants(t *testing.T) {
 		t.Run(variant, func(t *testing.T) {
 			write := func(eng engine.Engine, row decoderRow, options engine.Options) *Text {
 				p, err := Open(t.Context(), dir, WithEngine(eng), WithVariant(variant), WithEngineOptions(options))
-				if err != nil && strings.Contains(err.Error(), "InsertedPrecisionFreeCast_") {
-					t.Skip("ONNX Runtime up to 1.27 opens no such float16 files (microsoft/onnxruntime#26717); 1.32 does")
-				}
 				if err != nil {
 					t.Fatal(err)
 				}
 				defer p.Close()
 				texts, err := p.Generate(t.Context(), []Request{row.request(t)}, func(g *Generation) { g.MaxNewTokens = 12 })
+				if err != nil && variant == "q2f16" && strings.Contains(err.Error(), "nbits_ == 8") {
+					t.Skip("ONNX Runtime 1.24 multiplies by no 2-bit weights in float16; 1.32 does")
+				}
 				if err != nil {
 					t.Fatal(err)
 				}

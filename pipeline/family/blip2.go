@@ -59,9 +59,12 @@ type blip2 struct {
 	start           int64           // the id that a decoder behind an encoder starts from
 	projection      *graph.Projection
 	count           int // queries of a picture; 0 where the manifest does not say
-	texts           Texts
-	instruction     *Texts // of the Q-Former; nil where it reads no text
-	positions       int    // of an instruction; 0: unknown
+	// image is the id that transformers puts before a text in each query's place. It counts where
+	// parameters look at a prompt's ids: min_length, repetition_penalty. Nil: none.
+	image       *int64
+	texts       Texts
+	instruction *Texts // of the Q-Former; nil where it reads no text
+	positions   int    // of an instruction; 0: unknown
 }
 
 // The Q-Former's inputs and output.
@@ -75,12 +78,14 @@ const (
 func openBLIP2(o *graph.Opener, c *Config) (*blip2, error) {
 	m := &blip2{bundle: o.Bundle, texts: c.Texts}
 	var manifest struct {
-		Queries int `json:"num_query_tokens"`
+		Queries int    `json:"num_query_tokens"`
+		Image   *int64 `json:"image_token_id"`
 	}
 	if err := o.Bundle.JSON(models.ManifestName, &manifest); err != nil {
 		return nil, err
 	}
 	m.count = manifest.Queries
+	m.image = manifest.Image
 	weights, err := o.Bundle.Weights()
 	if err != nil {
 		return nil, err
@@ -238,7 +243,11 @@ func (m *blip2) join(ctx context.Context, prompts [][]Segment) (decode.Start, er
 		if err != nil {
 			return start, err
 		}
-		prompt := decode.Prompt{IDs: ids[i], Embeds: [][]float32{queries, words[i]}}
+		read := ids[i]
+		if m.image != nil && m.encoder == nil {
+			read = append(slices.Repeat([]int64{*m.image}, p[0].Embeds.Dim(1)), read...)
+		}
+		prompt := decode.Prompt{IDs: read, Embeds: [][]float32{queries, words[i]}}
 		start.Prompts = append(start.Prompts, prompt)
 	}
 	return start, nil
