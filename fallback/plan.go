@@ -45,7 +45,7 @@ type planner struct {
 	graph   *graph
 
 	noFusion bool
-	last     []string // Options.LastPosition
+	last     []string  // Options.LastPosition
 	packs    ops.Packs // of the graphs that nodes hold; nil outside them
 }
 
