@@ -33,8 +33,8 @@ def t5(**changes):
             "decoder_start_token_id": 0} | changes))
 
 
-def llama(**changes):
-    return tf.LlamaConfig(vocab_size=50, hidden_size=24, intermediate_size=32, num_hidden_layers=2,
+def llama(vocab_size=50, **changes):
+    return tf.LlamaConfig(vocab_size=vocab_size, hidden_size=24, intermediate_size=32, num_hidden_layers=2,
                           num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64,
                           **changes)
 
@@ -517,7 +517,7 @@ def test_clip_that_pads_with_a_mark(tmp_path):
     assert old.encode(text).ids != theirs(text).input_ids == ours.encode(text).ids
 
 
-def as_saved_by_5(folder, **text):
+def as_saved_by_5(folder, tokenizer_class="TokenizersBackend", **text):
     """Rewrite a checkpoint's configuration as transformers 5.24 saves it."""
     config = json.loads((folder / "config.json").read_text()) | {"transformers_version": "5.24.0"}
     config["text_config"] = {k: v for k, v in (config["text_config"] | text).items() if v is not None}
@@ -526,7 +526,7 @@ def as_saved_by_5(folder, **text):
     (folder / "processor_config.json").write_text(json.dumps({"image_processor": images}))
     (folder / "preprocessor_config.json").unlink()
     edit(folder / "tokenizer_config.json", backend="tokenizers", extra_special_tokens=[],
-         added_tokens_decoder=None, tokenizer_class="LlamaTokenizer")
+         added_tokens_decoder=None, tokenizer_class=tokenizer_class)
     (folder / "special_tokens_map.json").unlink()
 
 
@@ -550,6 +550,19 @@ def test_saved_again_by_transformers_5(tmp_path, name):
         metas[1]["sha256"]["onnx/decoder_model_merged.onnx"]
     assert [m["tokenizer_follows"] for m in metas] == ["transformers 4.57.6", "transformers 5.24.0"]
     assert (tmp_path / "after" / "preprocessor_config.json").is_file()
+
+
+def test_llama_tokenizer_that_5_saved_reads_as_5_does(tmp_path):
+    """5.24 loads its own file so: the first word behind a special token has no space before it."""
+    tokenizer = tokens.llama()
+    save(blip2(llama(vocab_size=500), image_token_index=499), tmp_path / "checkpoint", tokenizer)
+    as_saved_by_5(tmp_path / "checkpoint", tokenizer_class="LlamaTokenizer")
+    edit(tmp_path / "checkpoint" / "tokenizer_config.json", legacy=None)
+    export_checkpoint(tmp_path / "checkpoint", tmp_path / "bundle", progress=False)
+    ours = Tokenizer.from_file(str(tmp_path / "bundle" / "tokenizer.json"))
+    assert ours.encode("</s>a cat", add_special_tokens=False).tokens[:2] == ["</s>", "a"]
+    assert ours.encode("a cat", add_special_tokens=False).tokens[0] == "\u2581a"
+    assert tokenizer.tokenize("</s>a cat")[1] == "\u2581a"
 
 
 def test_keys_that_4_57_does_not_know_are_refused(tmp_path, capsys):

@@ -8,11 +8,11 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
-from test_checkpoints import VISION, blip, blip2, encdec, gpt2, idefics, opt, t5, trocr
+from test_checkpoints import VISION, blip, blip2, encdec, gpt2, idefics, opt, save, t5, trocr
 
 import transformers as tf
-from xpipe_export.cli import export_checkpoint
 from xpipe_export import replay
+from xpipe_export.cli import export_checkpoint
 from xpipe_export.golden import core
 from xpipe_export.graph import feed
 
@@ -37,7 +37,7 @@ def bundles(tmp_path_factory):
             torch.manual_seed(5)
             model = FAMILIES[name]().eval()
             core.randomise(model, 5, embed=0.3)
-            model.save_pretrained(folder / "checkpoint")
+            save(model, folder / "checkpoint")
             export_checkpoint(folder / "checkpoint", folder / "bundle", progress=False)
             made[name] = model, replay.Replay(folder / "bundle")
         return made[name]

@@ -50,6 +50,8 @@ def translated(path: Path, config: dict) -> Iterator[Path]:
         file = path / folder / "tokenizer_config.json"
         if file.is_file() and (changed := _tokenizer(read_json(file))):
             files[f"{folder}/tokenizer_config.json"] = changed
+            if (same := path / folder / "tokenizer.json").is_file():
+                files[f"{folder}/tokenizer.json"] = _llama(read_json(file), read_json(same))
     if not files:
         yield path
         return
@@ -123,6 +125,21 @@ def _tokenizer(config: dict) -> dict | None:
         out["additional_special_tokens"] = extra
     out["tokenizer_class"] = "PreTrainedTokenizerFast"
     return out
+
+
+def _llama(config: dict, tokenizer: dict) -> dict:
+    """tokenizer.json as 5 reads it: its class for Llama's makes the pre-tokenizer anew.
+
+    It saves no `legacy`, whose default became false: a tokenizer of 4.57 that 5 saved writes the
+    first word behind a special token without a space when 5 loads it again.
+    """
+    if config.get("tokenizer_class") not in ("LlamaTokenizer", "LlamaTokenizerFast"):
+        return tokenizer
+    scheme = "always" if config.get("legacy", False) else "first"
+    if config.get("add_prefix_space") is False:
+        scheme = "never"
+    return tokenizer | {"normalizer": None, "pre_tokenizer": {
+        "type": "Metaspace", "replacement": "\u2581", "prepend_scheme": scheme, "split": False}}
 
 
 def _refuse_unknown(path: Path, config: dict, loaded: PretrainedConfig) -> None:
