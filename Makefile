@@ -56,12 +56,12 @@ test-portable: ## without cgo, without assembly, and for other systems
 	GOOS=js GOARCH=wasm CGO_ENABLED=0 go build ./cmd/...
 
 test-avx512: ## the assembly for AVX-512 simulated, and its encoding read back with objdump
-	go test -tags simulate -short ./fallback/kernel
-	cd fallback/kernel/_gen && go test -count=1 ./... # files above are no inputs to its cache
+	go test -tags simulate -short ./internal/kernel
+	cd internal/kernel/_gen && go test -count=1 ./... # files above are no inputs to its cache
 
 test-arm64: ## the kernels without assembly on arm64, emulated
 	@command -v qemu-aarch64 >/dev/null || { echo "test-arm64 needs qemu-aarch64 (Debian: qemu-user)" >&2; exit 1; }
-	GOARCH=arm64 CGO_ENABLED=0 go test -short -exec qemu-aarch64 ./fallback/kernel
+	GOARCH=arm64 CGO_ENABLED=0 go test -short -exec qemu-aarch64 ./internal/kernel
 
 test-slow: test-env ## soak, random kills and cancels: many minutes
 	$(REFS) go test -tags slow -timeout 60m ./api ./pipeline ./ort ./cmd/... ./fallback/attention ./examples ./internal/house

@@ -10,8 +10,8 @@ import (
 	"github.com/klauspost/cpuid/v2"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/internal/pb"
 	"github.com/crossattn/xpipe/onnx"
-	"github.com/crossattn/xpipe/onnx/pb"
 	"github.com/crossattn/xpipe/ort"
 )
 

@@ -7,7 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/fallback/ops"
+	"github.com/crossattn/xpipe/fallback/internal/ops"
 	"github.com/crossattn/xpipe/tensor"
 )
 

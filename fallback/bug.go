@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/fallback/ops"
+	"github.com/crossattn/xpipe/fallback/internal/ops"
 )
 
 // bug is the error for a panic inside the engine. It wraps engine.ErrEngine: whatever a file holds,

@@ -20,8 +20,8 @@ import (
 	"runtime"
 
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/fallback/kernel"
-	"github.com/crossattn/xpipe/fallback/ops"
+	"github.com/crossattn/xpipe/fallback/internal/ops"
+	"github.com/crossattn/xpipe/internal/kernel"
 	"github.com/crossattn/xpipe/onnx"
 )
 

@@ -4,7 +4,7 @@ import (
 	"math"
 	"slices"
 
-	"github.com/crossattn/xpipe/fallback/ops"
+	"github.com/crossattn/xpipe/fallback/internal/ops"
 	"github.com/crossattn/xpipe/onnx"
 	"github.com/crossattn/xpipe/onnx/ir"
 	"github.com/crossattn/xpipe/tensor"

@@ -4,8 +4,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/crossattn/xpipe/fallback/kernel"
-	"github.com/crossattn/xpipe/fallback/ops"
+	"github.com/crossattn/xpipe/fallback/internal/ops"
+	"github.com/crossattn/xpipe/internal/kernel"
 	"github.com/crossattn/xpipe/onnx/ir"
 	"github.com/crossattn/xpipe/tensor"
 )

@@ -4,7 +4,7 @@ import (
 	"strings"
 
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/fallback/kernel"
+	"github.com/crossattn/xpipe/internal/kernel"
 )
 
 // Open is New for a table of engines: it also describes which kernels this processor gets. It never

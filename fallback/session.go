@@ -8,7 +8,7 @@ import (
 	"sync"
 
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/fallback/ops"
+	"github.com/crossattn/xpipe/fallback/internal/ops"
 	"github.com/crossattn/xpipe/onnx"
 	"github.com/crossattn/xpipe/tensor"
 )

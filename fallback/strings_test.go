@@ -9,8 +9,8 @@ import (
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/fallback"
+	"github.com/crossattn/xpipe/internal/pb"
 	"github.com/crossattn/xpipe/onnx"
-	"github.com/crossattn/xpipe/onnx/pb"
 	"github.com/crossattn/xpipe/tensor"
 )
 

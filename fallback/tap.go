@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/fallback/ops"
+	"github.com/crossattn/xpipe/fallback/internal/ops"
 	"github.com/crossattn/xpipe/onnx/ir"
 )
 

@@ -3,8 +3,8 @@ package onnx
 import (
 	"fmt"
 
+	"github.com/crossattn/xpipe/internal/pb"
 	"github.com/crossattn/xpipe/onnx/ir"
-	"github.com/crossattn/xpipe/onnx/pb"
 	"github.com/crossattn/xpipe/tensor"
 )
 

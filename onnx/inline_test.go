@@ -8,9 +8,9 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/crossattn/xpipe/internal/pb"
 	"github.com/crossattn/xpipe/onnx"
 	"github.com/crossattn/xpipe/onnx/ir"
-	"github.com/crossattn/xpipe/onnx/pb"
 )
 
 // nodes writes "a, b -> domain.Op -> c; ..." as nodes.

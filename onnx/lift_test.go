@@ -9,7 +9,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/crossattn/xpipe/onnx/pb"
+	"github.com/crossattn/xpipe/internal/pb"
 )
 
 // TestLift decodes models whose tensors are large, small, empty, given twice or damaged, and

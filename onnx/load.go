@@ -15,7 +15,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/runtime/protoiface"
 
-	"github.com/crossattn/xpipe/onnx/pb"
+	"github.com/crossattn/xpipe/internal/pb"
 	"github.com/crossattn/xpipe/tensor"
 )
 

@@ -4,7 +4,7 @@ import (
 	"slices"
 	"sort"
 
-	"github.com/crossattn/xpipe/onnx/pb"
+	"github.com/crossattn/xpipe/internal/pb"
 	"github.com/crossattn/xpipe/tensor"
 )
 

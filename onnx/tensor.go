@@ -8,7 +8,7 @@ import (
 	"strings"
 	"unsafe"
 
-	"github.com/crossattn/xpipe/onnx/pb"
+	"github.com/crossattn/xpipe/internal/pb"
 	"github.com/crossattn/xpipe/tensor"
 )
 

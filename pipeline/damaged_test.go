@@ -12,8 +12,8 @@ import (
 	"testing"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/internal/pb"
 	"github.com/crossattn/xpipe/internal/sweep"
-	"github.com/crossattn/xpipe/onnx/pb"
 )
 
 // beside moves the largest weight of a graph into a file beside it, and hashes both.

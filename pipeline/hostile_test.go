@@ -17,9 +17,9 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/internal/pb"
 	"github.com/crossattn/xpipe/internal/sweep"
 	"github.com/crossattn/xpipe/models"
-	"github.com/crossattn/xpipe/onnx/pb"
 	"github.com/crossattn/xpipe/pipeline/family"
 	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/tensor"

@@ -17,7 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/onnx/pb"
+	"github.com/crossattn/xpipe/internal/pb"
 )
 
 // decoderGolden is what transformers writes with a folder's model, made by

@@ -13,9 +13,9 @@ import (
 	"testing"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/internal/pb"
 	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/models/mini"
-	"github.com/crossattn/xpipe/onnx/pb"
 	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/tensor"
 )

@@ -15,8 +15,8 @@ import (
 
 	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/fallback/kernel"
 	"github.com/crossattn/xpipe/internal/enginebench"
+	"github.com/crossattn/xpipe/internal/kernel"
 	"github.com/spf13/cobra"
 )
 

@@ -3,7 +3,7 @@ package attention
 import (
 	"context"
 
-	"github.com/crossattn/xpipe/fallback/kernel"
+	"github.com/crossattn/xpipe/internal/kernel"
 	"github.com/crossattn/xpipe/tensor"
 )
 

@@ -4,7 +4,7 @@ import (
 	"context"
 	"math"
 
-	"github.com/crossattn/xpipe/fallback/kernel"
+	"github.com/crossattn/xpipe/internal/kernel"
 	"github.com/crossattn/xpipe/tensor"
 )
 

@@ -4,7 +4,7 @@ import (
 	"context"
 	"slices"
 
-	"github.com/crossattn/xpipe/fallback/kernel"
+	"github.com/crossattn/xpipe/internal/kernel"
 )
 
 // eachRow computes the task query by query, which sparse patterns, top-k and positions of their own

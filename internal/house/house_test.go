@@ -24,11 +24,11 @@ var order = []string{
 	"internal/sweep",
 	"tensor",
 	"media",
-	"onnx/pb", "onnx/ir", "onnx",
+	"internal/pb", "onnx/ir", "onnx",
 	"engine",
 	"engine/enginetest",
 	"internal/enginebench",
-	"fallback/kernel", "fallback/attention", "fallback",
+	"internal/kernel", "fallback/attention", "fallback",
 	"ort/ortfile", "ort", "ort/ortlib", "ort/orttest",
 	"tokenize",
 	"vision",
@@ -62,7 +62,7 @@ var rules = []struct {
 	{
 		from:   []string{"pipeline/graph", "pipeline/internal/graphtest", "pipeline/decode", "pipeline/attend", "pipeline/compare", "pipeline/family"},
 		to:     []string{"fallback", "ort"},
-		except: []string{"fallback/kernel", "fallback/attention"},
+		except: []string{"fallback/attention"},
 		reason: "no task knows an engine: the caller chooses it, and what shows attention in its place; the kernels are arithmetic",
 	},
 	{

@@ -5,7 +5,7 @@ import (
 	"math"
 	"slices"
 
-	"github.com/crossattn/xpipe/fallback/kernel"
+	"github.com/crossattn/xpipe/internal/kernel"
 )
 
 // OrderBy returns the indices of scores sorted by compare; equal ones keep their order.

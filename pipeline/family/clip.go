@@ -9,7 +9,7 @@ import (
 	"sync"
 
 	"github.com/crossattn/xpipe/fallback/attention"
-	"github.com/crossattn/xpipe/fallback/kernel"
+	"github.com/crossattn/xpipe/internal/kernel"
 	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/pipeline/attend"

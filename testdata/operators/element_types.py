@@ -64,7 +64,7 @@ def node_tests():
 
 
 def main():
-    registry = (ROOT / "fallback/ops/registry.go").read_text().split("var microsoft")[0]
+    registry = (ROOT / "fallback/internal/ops/registry.go").read_text().split("var microsoft")[0]
     tests, table = node_tests(), {}
     for name in sorted(re.findall(r'^\t"(\w+)":\s+(?:row|activating)\(', registry, re.M)):
         try:

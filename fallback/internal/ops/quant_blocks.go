@@ -1,0 +1,472 @@
+package ops
+
+import (
+	"math"
+	"unsafe"
+
+	"github.com/crossattn/xpipe/internal/kernel"
+	"github.com/crossattn/xpipe/tensor"
+)
+
+// Operators of com.microsoft whose weights are stored in blocks of a few bits a value, each block
+// with a scale and a zero point (ONNX Runtime, docs/ContribOperators.md). The weights stay as the
+// file has them: what a product needs is unpacked for it, a few columns at a time.
+
+// nbits are the weights of MatMulNBits, and what the products with them may do.
+type nbits struct {
+	kernel.Blocks
+	bytes bool // the left operand may be rounded to 8 bits
+}
+
+// buildMatMulNBits multiplies by weights of 2, 4 or 8 bits in blocks. Only an accuracy_level of 4
+// allows to round the left operand to 8 bits, as ONNX Runtime does; it is done where the weights have
+// 4 bits, in blocks of 32 or more.
+func buildMatMulNBits(n *Node) Kernel {
+	b := &nbits{bytes: n.int("accuracy_level", 0) == 4}
+	b.N, b.K, b.Bits, b.Size = n.int("N", 0), n.int("K", 0), n.int("bits", 4), n.int("block_size", 0)
+	switch {
+	case b.Bits != 2 && b.Bits != 4 && b.Bits != 8:
+		n.fail("attribute \"bits\" is %d, of which only 2, 4 and 8 are supported", b.Bits)
+	case b.N <= 0 || b.K <= 0:
+		n.fail("the weights are [%d,%d]", b.N, b.K)
+	case b.Size < 16 || b.Size&(b.Size-1) != 0:
+		n.fail("attribute \"block_size\" is %d, not a power of 2 from 16 on", b.Size)
+	}
+	if n.err != nil {
+		return nil
+	}
+	b.Count = (b.K + b.Size - 1) / b.Size
+	constant := n.blockConstants(b, 1, 2, 3, 4)
+	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
+		w := b
+		if !constant {
+			w = new(nbits)
+			*w = *b
+			if err := w.read(input(in, 1), input(in, 2), input(in, 3), input(in, 4)); err != nil {
+				return err
+			}
+		}
+		e := &kernel.Epilogue{}
+		if bias := input(in, 5); bias != nil {
+			if bias.Len() != b.N || bias.DType() != tensor.Float32 {
+				return graphErr("a product with %d columns adds %v", b.N, bias)
+			}
+			e.Bias = tensor.Data[float32](bias)
+		}
+		var err error
+		if w.Quick() {
+			out[0], err = w.multiply(x, in[0], e)
+		} else {
+			out[0], err = multiplyRows(x, in[0], w.N, w.K, w.Unpack, e)
+		}
+		return err
+	})
+}
+
+// blockConstants reads the weights from inputs that are constants, once, and says whether it did.
+func (n *Node) blockConstants(b *nbits, places ...int) bool {
+	var t [4]*tensor.Tensor
+	for i, place := range places {
+		if n.left(place) {
+			continue
+		}
+		if t[i] = n.Const[place]; t[i] == nil {
+			return false
+		}
+	}
+	if err := b.read(t[0], t[1], t[2], t[3]); err != nil {
+		n.err = err
+		return false
+	}
+	for _, place := range places {
+		if !n.left(place) {
+			n.drop(place)
+		}
+	}
+	return true
+}
+
+// read takes the weights, scales, zero points and groups of values from tensors, whose memory it
+// keeps.
+func (b *nbits) read(data, scales, zeros, group *tensor.Tensor) error {
+	if data == nil || data.DType() != tensor.Uint8 || data.Len() != b.N*b.Count*b.Size*b.Bits/8 {
+		return graphErr("weights %v for %d rows of %d blocks of %d values of %d bits",
+			data, b.N, b.Count, b.Size, b.Bits)
+	}
+	if scales == nil || scales.Len() != b.N*b.Count || scales.DType() != tensor.Float32 && !isNarrow(scales) {
+		return graphErr("scales %v for %d rows of %d blocks", scales, b.N, b.Count)
+	}
+	b.Data, b.Scales = tensor.Data[uint8](data), packedFloats(scales)
+	switch {
+	case zeros == nil:
+	case zeros.DType() == tensor.Uint8:
+		if per := (b.Count*b.Bits + 7) / 8; zeros.Len() != b.N*per {
+			return graphErr("zero points %v for %d rows of %d blocks", zeros, b.N, b.Count)
+		}
+		b.Zeros = tensor.Data[uint8](zeros)
+	default:
+		if zeros.Len() != b.N*b.Count || zeros.DType() != tensor.Float32 && !isNarrow(zeros) {
+			return graphErr("zero points %v for %d rows of %d blocks", zeros, b.N, b.Count)
+		}
+		b.ZeroFloats = packedFloats(zeros)
+	}
+	if group == nil {
+		return nil
+	}
+	list, err := intsOf(group)
+	if err != nil || len(list) < b.K {
+		return graphErr("groups %v of %d values", group, b.K)
+	}
+	ordered := true
+	for i, g := range list[:b.K] {
+		if g < 0 || g >= b.Count {
+			return graphErr("a value is in group %d of %d", g, b.Count)
+		}
+		ordered = ordered && g == i/b.Size
+	}
+	if !ordered {
+		b.Group = list[:b.K]
+	}
+	return nil
+}
+
+// packedFloats are the numbers of a tensor of floats, in its memory unless they are bfloat16.
+func packedFloats(t *tensor.Tensor) kernel.Floats {
+	if t.DType() != tensor.Float16 {
+		return kernel.Floats{Wide: t.Float32s()}
+	}
+	d := tensor.Data[tensor.Half](t)
+	return kernel.Floats{Half: unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(d))), len(d))}
+}
+
+// fewRows is up to how many rows of a product weights are unpacked for each anew.
+const fewRows = 8
+
+// multiply is the product of a [...,K] with the weights, in the quick forms.
+func (b *nbits) multiply(x *Context, a *tensor.Tensor, e *kernel.Epilogue) (*tensor.Tensor, error) {
+	if a.DType() != tensor.Float32 {
+		return nil, typeErr("a product", a)
+	}
+	s, err := matmulShapes(a.Shape(), []int{b.K, b.N})
+	if err != nil {
+		return nil, err
+	}
+	t, dst, err := alloc[float32](x, s.out)
+	if err != nil || len(dst) == 0 {
+		return t, err
+	}
+	p := blockProduct{nbits: b, dst: dst, left: tensor.Data[float32](a), rows: len(dst) / b.N, size: b.K}
+	bytes := b.bytes && b.HasBytes()
+	switch {
+	case p.rows <= fewRows:
+		form := kernel.BlockRow
+		if bytes {
+			form = kernel.ByteRow
+		}
+		if err = p.prepare(x, form); err == nil {
+			err = p.few(x, form)
+		}
+	case bytes:
+		if err = p.prepare(x, kernel.BytePanel); err == nil {
+			err = p.bytePanels(x)
+		}
+	default:
+		err = p.floatPanels(x)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if e.Bias == nil {
+		return t, nil
+	}
+	return t, x.Parallel(p.rows, max(1, minWork/b.N), func(lo, hi int) { e.Apply(dst, b.N, lo, hi, 0, b.N) })
+}
+
+// blockProduct is one product. left are rows of size floats: of the left operand, or what prepare
+// made of it.
+type blockProduct struct {
+	*nbits
+	dst, left  []float32
+	rows, size int
+}
+
+// prepare brings the left operand into a form.
+func (p *blockProduct) prepare(x *Context, form kernel.BlockForm) error {
+	size := p.LeftFloats(form)
+	_, left, err := alloc[float32](x, []int{p.rows, size})
+	if err != nil {
+		return err
+	}
+	err = x.Parallel(p.rows, max(1, minWork/p.K), func(lo, hi int) {
+		for r := lo; r < hi; r++ {
+			p.Prepare(left[r*size:(r+1)*size], p.left[r*p.K:(r+1)*p.K], form)
+		}
+	})
+	p.left, p.size = left, size
+	return err
+}
+
+// each cuts the columns into parts for f, columns a part.
+func (p *blockProduct) each(x *Context, columns, scratch int, f func(c0, c1 int, scratch []float32)) error {
+	grain := max(1, minFlops/(2*p.rows*p.K*columns))
+	return x.ParallelScratch((p.N+columns-1)/columns, grain, scratch, func(lo, hi int, scratch []float32) {
+		for part := lo; part < hi; part++ {
+			f(part*columns, min((part+1)*columns, p.N), scratch)
+		}
+	})
+}
+
+// few multiplies few rows.
+func (p *blockProduct) few(x *Context, form kernel.BlockForm) error {
+	return p.each(x, 64, p.RowScratch(), func(c0, c1 int, scratch []float32) {
+		for r := range p.rows {
+			p.Row(p.dst[r*p.N+c0:r*p.N+c1], p.left[r*p.size:(r+1)*p.size], form, c0, c1, scratch)
+		}
+	})
+}
+
+// floatPanels unpacks a few columns at a time to panels of floats.
+func (p *blockProduct) floatPanels(x *Context) error {
+	const columns = 64
+	room := kernel.PanelFloats(p.K, columns)
+	return p.each(x, columns, room+p.FillScratch(), func(c0, c1 int, scratch []float32) {
+		m := kernel.NewMatrix(scratch[:room], p.K, c1-c0)
+		m.FillBlocks(&p.Blocks, c0, 0, m.Panels(), scratch[room:])
+		m.Multiply(p.dst[c0:], p.N, p.left, p.K, p.rows, 0, m.Panels(), false, nil)
+	})
+}
+
+// bytePanels does so to panels of bytes.
+func (p *blockProduct) bytePanels(x *Context) error {
+	const columns = 2 * kernel.PanelWidth
+	room := p.BlockPanelFloats(2)
+	return p.each(x, columns, room+p.rows*columns, func(c0, c1 int, scratch []float32) {
+		m := p.NewBlockPanels(scratch[:room], c0, 2)
+		if c1-c0 == columns {
+			m.Multiply(p.dst[c0:], p.N, p.left, p.size, p.rows)
+			return
+		}
+		result := scratch[room:]
+		m.Multiply(result, columns, p.left, p.size, p.rows)
+		for r := range p.rows {
+			copy(p.dst[r*p.N+c0:r*p.N+c1], result[r*columns:])
+		}
+	})
+}
+
+// multiplyRows is a product of a [...,K] with weights [N,K] whose rows unpack gives. A few rows of
+// weights are unpacked at a time: for few rows of a each is used where it is, else they become
+// panels.
+func multiplyRows(x *Context, a *tensor.Tensor, n, k int, unpack func(dst []float32, row int),
+	e *kernel.Epilogue) (*tensor.Tensor, error) {
+	if a.DType() != tensor.Float32 {
+		return nil, typeErr("a product", a)
+	}
+	s, err := matmulShapes(a.Shape(), []int{k, n})
+	if err != nil {
+		return nil, err
+	}
+	t, dst, err := alloc[float32](x, s.out)
+	if err != nil || len(dst) == 0 {
+		return t, err
+	}
+	rows, av := len(dst)/n, tensor.Data[float32](a)
+	const together = 64 // columns
+	parts := (n + together - 1) / together
+	floats := (together+1)*k + kernel.PanelFloats(k, together)
+	err = x.ParallelScratch(parts, max(1, minFlops/(2*rows*k*together)), floats,
+		func(lo, hi int, scratch []float32) {
+			for part := lo; part < hi; part++ {
+				c0, c1 := part*together, min((part+1)*together, n)
+				w := scratch[:(c1-c0)*k]
+				for c := c0; c < c1; c++ {
+					unpack(w[(c-c0)*k:(c-c0+1)*k], c)
+				}
+				if rows < 4 {
+					for r := range rows {
+						kernel.Dots(dst[r*n+c0:r*n+c1], av[r*k:(r+1)*k], w, k)
+					}
+					continue
+				}
+				m := kernel.NewMatrix(scratch[(together+1)*k:], k, c1-c0)
+				m.FillTransposed(w, k, 0, m.Panels())
+				m.Multiply(dst[c0:], n, av, k, rows, 0, m.Panels(), false, nil)
+			}
+		})
+	if err != nil {
+		return nil, err
+	}
+	return t, x.Parallel(rows, max(1, minWork/n), func(lo, hi int) { e.Apply(dst, n, lo, hi, 0, n) })
+}
+
+// The values that 4 bits stand for in MatMulBnb4: FP4 and NF4 of bitsandbytes (Dettmers and others,
+// 2305.14314), as ONNX Runtime's blockwise_quant_block_bnb4.h has them.
+var (
+	fp4 = [16]float32{
+		0, 5.208333333e-03, 0.66666667, 1, 0.33333333, 0.5, 0.16666667, 0.25,
+		-0, -5.208333333e-03, -0.66666667, -1, -0.33333333, -0.5, -0.16666667, -0.25,
+	}
+	nf4 = [16]float32{
+		-1, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453,
+		-0.28444138169288635, -0.18477343022823334, -0.09105003625154495, 0,
+		0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
+		0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1,
+	}
+)
+
+// buildMatMulBnb4 multiplies by weights [N,K] of 4 bits, flattened and cut into blocks that each
+// have a largest absolute value. Of two values in a byte the first is the upper.
+func buildMatMulBnb4(n *Node) Kernel {
+	rows, k, size := n.int("N", 0), n.int("K", 0), n.int("block_size", 0)
+	values := fp4
+	switch kind := n.int("quant_type", -1); kind {
+	case 0:
+	case 1:
+		values = nf4
+	default:
+		n.fail("attribute \"quant_type\" is %d, neither 0 nor 1", kind)
+	}
+	if rows <= 0 || k <= 0 || size < 16 || size&(size-1) != 0 {
+		n.fail("weights [%d,%d] in blocks of %d", rows, k, size)
+	}
+	if n.int("transB", 1) == 0 {
+		n.fail("attribute \"transB\" is 0, which only training uses")
+	}
+	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
+		data, largest := in[1], in[2]
+		if data.DType() != tensor.Uint8 || data.Len() != (rows*k+1)/2 {
+			return graphErr("weights %v for [%d,%d]", data, rows, k)
+		}
+		if largest.DType() != tensor.Float32 || largest.Len() != (rows*k+size-1)/size {
+			return graphErr("scales %v for [%d,%d] in blocks of %d", largest, rows, k, size)
+		}
+		packed, scales := tensor.Data[uint8](data), tensor.Data[float32](largest)
+		unpack := func(dst []float32, row int) {
+			for i := range dst {
+				at := row*k + i
+				dst[i] = values[packed[at/2]>>(4-at%2*4)&15] * scales[at/size]
+			}
+		}
+		var err error
+		out[0], err = multiplyRows(x, in[0], rows, k, unpack, &kernel.Epilogue{})
+		return err
+	})
+}
+
+// buildGatherBlockQuantized gathers slices of a quantised tensor and unpacks those alone. The
+// blocks lie along quantize_axis; in bytes of 4 bits two values of the last axis lie together, the
+// first in the lower half.
+func buildGatherBlockQuantized(n *Node) Kernel {
+	gatherAxis, quantAxis := n.int("gather_axis", 0), n.int("quantize_axis", 1)
+	bits, size := n.int("bits", 4), n.int("block_size", 128)
+	if bits != 4 && bits != 8 && bits != 2 {
+		n.fail("attribute \"bits\" is %d, of which only 2, 4 and 8 are supported", bits)
+	}
+	if size < 16 || size&(size-1) != 0 {
+		n.fail("attribute \"block_size\" is %d, not a power of 2 from 16 on", size)
+	}
+	return func(x *Context, in, out []*tensor.Tensor) error {
+		data, scales, zeros := in[0], in[2], input(in, 3)
+		if data.DType() != tensor.Uint8 {
+			return typeErr("GatherBlockQuantized", data)
+		}
+		if data.Rank() == 0 || scales.Rank() != data.Rank() || scales.DType() != tensor.Float32 && !isNarrow(scales) {
+			return graphErr("GatherBlockQuantized of %v with scales %v", data, scales)
+		}
+		per := 8 / bits
+		shape := clone(data.Shape())
+		last := len(shape) - 1
+		shape[last] *= per
+		g, err := axis(gatherAxis, len(shape))
+		if err != nil {
+			return err
+		}
+		q, err := axis(quantAxis, len(shape))
+		if err != nil {
+			return err
+		}
+		if g == last && per > 1 {
+			return graphErr("GatherBlockQuantized gathers along the axis whose values share bytes")
+		}
+		blocksAlong := (shape[q] + size - 1) / size
+		for i, d := range scales.Shape() {
+			if want := shape[i]; i == q && d != blocksAlong || i != q && d != want {
+				return graphErr("GatherBlockQuantized of %v with scales %v", shape, scales)
+			}
+		}
+		index, err := indices(in[1], shape[g])
+		if err != nil {
+			return err
+		}
+		zero := func(int) float32 { return float32(int(1) << (bits - 1)) }
+		if zeros != nil {
+			// Packed along the last axis as the data are, each row from a byte of its own on; or where
+			// there are as few bytes, without a gap between rows, as ONNX Runtime 1.24 reads them.
+			columns := scales.Dim(last)
+			row := (columns + per - 1) / per * per
+			switch {
+			case zeros.DType() == tensor.Uint8 && zeros.Len() == scales.Len()/max(columns, 1)*row/per:
+			case zeros.DType() == tensor.Uint8 && zeros.Len() == (scales.Len()+per-1)/per:
+				row = columns
+			default:
+				return graphErr("GatherBlockQuantized with scales %v and zero points %v", scales, zeros)
+			}
+			z := tensor.Data[uint8](zeros)
+			zero = func(at int) float32 {
+				at = at/columns*row + at%columns
+				return float32(z[at/per] >> (at % per * bits) & uint8(1<<bits-1))
+			}
+		}
+		result := append(append(clone(shape[:g]), in[1].Shape()...), shape[g+1:]...)
+		r, dst, err := alloc[float32](x, result)
+		if err != nil {
+			return err
+		}
+		if len(dst) > 0 {
+			packed, factor := tensor.Data[uint8](data), floatAt(scales)
+			inner := prod(shape[g+1:])
+			scaleSteps := stridesOf(scales.Shape())
+			steps := stridesOf(shape)
+			err = x.Parallel(len(dst)/inner, max(1, minWork/(8*inner)), func(lo, hi int) {
+				for i := lo; i < hi; i++ {
+					from := (i/len(index)*shape[g] + index[i%len(index)]) * inner
+					for j := range inner {
+						at := from + j
+						s := 0
+						for a, step := range steps {
+							p := at / step % shape[a]
+							if a == q {
+								p /= size
+							}
+							s += p * scaleSteps[a]
+						}
+						v := packed[at/per] >> (at % per * bits) & uint8(math.MaxUint8>>(8-bits))
+						dst[i*inner+j] = (float32(v) - zero(s)) * factor(s)
+					}
+				}
+			})
+			if err != nil {
+				return err
+			}
+		}
+		out[0] = r
+		if isNarrow(scales) {
+			out[0], err = narrow(x, r, scales.DType())
+		}
+		return err
+	}
+}
+
+// floatAt reads single elements of a tensor of floats, of which a gather needs few.
+func floatAt(t *tensor.Tensor) func(i int) float32 {
+	switch t.DType() {
+	case tensor.Float16:
+		d := tensor.Data[tensor.Half](t)
+		return func(i int) float32 { return d[i].Float32() }
+	case tensor.BFloat16:
+		d := tensor.Data[tensor.BF16](t)
+		return func(i int) float32 { return d[i].Float32() }
+	}
+	d := tensor.Data[float32](t)
+	return func(i int) float32 { return d[i] }
+}
