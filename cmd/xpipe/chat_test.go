@@ -198,6 +198,7 @@ func (w *at) Write(p []byte) (int, error) {
 		w.call()
 		w.call = nil
 	}
+	time.Sleep(2 * time.Millisecond) // what a signal sets off runs before the answer is whole
 	return w.written.Write(p)
 }
 
