@@ -37,12 +37,14 @@ func (g declared) role(roles []string) string {
 	takes := func(prefix string) bool {
 		return slices.ContainsFunc(g.inputs, func(s string) bool { return strings.HasPrefix(s, prefix) })
 	}
-	text, embedded := takes("input_ids"), takes("inputs_embeds")
+	// open_clip's exports call them image and text.
+	pixels := takes("pixel_values") || slices.Contains(g.inputs, "image")
+	text := takes("input_ids") || slices.Contains(g.inputs, "text")
 	var role string
 	switch {
-	case takes("pixel_values") && text:
+	case pixels && text:
 		role = "model"
-	case takes("pixel_values"):
+	case pixels:
 		role = "vision_encoder"
 	case slices.Contains(g.outputs, "logits") && takes("past"):
 		role = "decoder"
@@ -56,7 +58,7 @@ func (g declared) role(roles []string) string {
 		role = "text_encoder"
 	case text && len(g.inputs) == 1:
 		role = "embed_tokens"
-	case embedded:
+	case takes("inputs_embeds"):
 		role = "encoder"
 	}
 	if !slices.Contains(roles, role) {

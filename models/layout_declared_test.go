@@ -30,6 +30,9 @@ func TestDeclaredParts(t *testing.T) {
 			map[string]string{"onnx/vision_encoder.onnx": "onnx/vision_tower.onnx", "onnx/embed_tokens.onnx": "onnx/embed_tokens.onnx",
 				"onnx/decoder_model_merged.onnx": "onnx/language_model.onnx"},
 			map[string]string{"vision_encoder": "onnx/vision_tower.onnx", "embed_tokens": "onnx/embed_tokens.onnx", "decoder": "onnx/language_model.onnx"}},
+		"openclip-immich": {
+			map[string]string{"visual/model.onnx": "visual.onnx", "textual/model.onnx": "textual.onnx"},
+			map[string]string{"vision_encoder": "visual.onnx", "text_encoder": "textual.onnx"}},
 		"siglip2-transformersjs": {
 			map[string]string{"onnx/vision_model_fp16.onnx": "onnx/image_fp16.onnx", "onnx/text_model.onnx": "onnx/words.onnx"},
 			map[string]string{"vision_encoder": "onnx/image_fp16.onnx", "text_encoder": "onnx/words.onnx"}},
