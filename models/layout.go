@@ -15,7 +15,8 @@ import (
 )
 
 // Directories that other tools made have no xpipe.json. This file derives one from config.json's
-// model_type and the names of the graphs, so that all other code gets a bundle like any other.
+// model_type and the names of the graphs, or where these say too little what the graphs declare, so
+// that all other code gets a bundle like any other.
 
 // graphFile is a graph by its name: onnx/text_model_fp16.onnx is text_model in the variant fp16.
 type graphFile struct {
@@ -106,11 +107,16 @@ type directory struct {
 	names []string // sorted paths
 	// read gives a file's content; fs.ErrNotExist where there is none.
 	read func(name string) ([]byte, error)
+	// declares gives what a graph declares; nil where graphs cannot be read yet.
+	declares func(name string) (declared, bool)
 }
 
 // openDirectory lists the files at the root of a file system and in its folders.
 func openDirectory(fsys fs.FS) (directory, error) {
-	d := directory{read: func(name string) ([]byte, error) { return fs.ReadFile(fsys, name) }}
+	d := directory{
+		read:     func(name string) ([]byte, error) { return fs.ReadFile(fsys, name) },
+		declares: func(name string) (declared, bool) { return declares(fsys, name) },
+	}
 	entries, err := fs.ReadDir(fsys, ".")
 	if err != nil {
 		return d, fmt.Errorf("%w: %w", ErrBundle, err)
@@ -193,8 +199,16 @@ func layoutManifest(d directory, variant string, known *Known) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if variant == "" {
+		preferVariants(&config, found)
+	}
 	projection := d.has(ProjectionName)
 	graphs, err := layout.choose(found, variant, projection)
+	if err != nil && d.declares != nil && layout.byDeclared(found, d.declares) {
+		if again, chooseErr := layout.choose(found, variant, projection); chooseErr == nil {
+			graphs, err = again, nil
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -212,6 +226,23 @@ func layoutManifest(d directory, variant string, known *Known) ([]byte, error) {
 		manifest["folders"] = config.folders
 	}
 	return json.Marshal(manifest)
+}
+
+// preferVariants leaves of each graph the file in the variant that config.json prefers, where that is
+// there.
+func preferVariants(config *Config, found map[string][]graphFile) {
+	for role, files := range found {
+		wanted := func(f graphFile) bool { return f.variant == config.preferred(f.stem) }
+		var kept []graphFile
+		for _, f := range files {
+			if has := slices.ContainsFunc(files, func(other graphFile) bool {
+				return other.stem == f.stem && wanted(other)
+			}); !has || wanted(f) {
+				kept = append(kept, f)
+			}
+		}
+		found[role] = kept
+	}
 }
 
 // survey reads a directory's configuration, finds its layout, and its graphs by role.

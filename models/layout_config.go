@@ -39,7 +39,30 @@ type Config struct {
 	Architecture  string          `json:"architecture"` // timm
 	PretrainedCfg json.RawMessage `json:"pretrained_cfg"`
 
+	TransformersJS json.RawMessage `json:"transformers.js_config"`
+
 	folders []string // where files lie that are not at the root
+}
+
+// preferred returns the variant that config.json wants of a graph where none is asked for; "" where
+// it does not say. transformers.js reads it there, as one for all graphs or one by the name of each,
+// and calls the variants so (src/utils/dtypes.js, 4.2).
+func (c *Config) preferred(stem string) string {
+	// What does not parse is for other tools, and says nothing here.
+	var file struct {
+		DType json.RawMessage `json:"dtype"`
+	}
+	json.Unmarshal(c.TransformersJS, &file)
+	var one string
+	if json.Unmarshal(file.DType, &one) != nil {
+		var each map[string]string
+		json.Unmarshal(file.DType, &each)
+		one = each[stem]
+	}
+	if one == "q8" {
+		return "quantized"
+	}
+	return one
 }
 
 // OpenCLIP is open_clip's configuration of a model.

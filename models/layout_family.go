@@ -10,10 +10,11 @@ import (
 // ProjectionName is the file of weights that xpipe applies in Go.
 const ProjectionName = "projection.safetensors"
 
-// layoutRoles gives the role of a graph by its name in transformers.js and optimum, where the two
-// differ.
+// layoutRoles gives the role of a graph by its name in transformers.js, optimum and LiquidAI's
+// conversions (embed_images), where the two differ.
 var layoutRoles = map[string]string{
 	"vision_model":         "vision_encoder",
+	"embed_images":         "vision_encoder",
 	"text_model":           "text_encoder",
 	"encoder_model":        "encoder",
 	"decoder_model_merged": "decoder",

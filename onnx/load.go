@@ -4,6 +4,7 @@
 package onnx
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"io/fs"
@@ -80,7 +81,12 @@ func Load(source Source) (*Model, error) {
 		Proto: new(pb.ModelProto), source: source, data: []region{r}, files: map[string]region{},
 	}
 	if err := unmarshalModel(r.bytes, m.Proto); err != nil {
+		pointer := bytes.HasPrefix(r.bytes, []byte("version https://git-lfs"))
 		m.Close()
+		if pointer {
+			return nil, fmt.Errorf("%w: %s is a pointer of Git LFS, not the model itself; "+
+				"`git lfs pull` fetches it", ErrGraph, source.Name)
+		}
 		return nil, fmt.Errorf("%w: %s is not an ONNX model, or is damaged: %v",
 			ErrGraph, source.Name, err)
 	}

@@ -19,6 +19,7 @@ var byteLevelBPE = map[string]struct {
 	qwen    bool              // NFC, and a pattern of its own
 	roberta bool              // between <s> and </s>
 	mask    bool              // <mask> takes the space before it
+	clip    bool              // lower case, words that end in </w>, between the tokens bos and eos
 }{
 	"GPT2Tokenizer":    {special: gptTokens},
 	"CodeGenTokenizer": {special: gptTokens},
@@ -26,6 +27,8 @@ var byteLevelBPE = map[string]struct {
 		"unk_token": "<|endoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}},
 	"RobertaTokenizer": {roberta: true, mask: true, special: robertaTokens},
 	"BartTokenizer":    {roberta: true, mask: true, special: robertaTokens},
+	"CLIPTokenizer": {clip: true, special: map[string]string{"bos_token": "<|startoftext|>",
+		"eos_token": "<|endoftext|>", "unk_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}},
 }
 
 var (
@@ -39,12 +42,16 @@ var (
 const qwenPattern = `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|` +
 	`\s*[\r\n]+|\s+(?!\S)|\s+`
 
+// clipPattern finds the words of CLIP's tokenizer.
+const clipPattern = `'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+`
+
 // convert is what to do about files of which this package makes no tokenizer.json.
 const convert = `make one with transformers: python -c "from transformers import AutoTokenizer as T; ` +
 	`T.from_pretrained('DIR').save_pretrained('DIR')"`
 
 // Load reads the tokenizer of a model's folder, whose files read gives: tokenizer.json or, without
-// one, vocab.json and merges.txt of a byte-level BPE (GPT-2, CodeGen, Qwen2, RoBERTa, BART). Errors
+// one, vocab.json and merges.txt of a byte-level BPE (GPT-2, CodeGen, Qwen2, RoBERTa, BART,
+// CLIP). Errors
 // wrap ErrTokenizer, or are those of read, fs.ErrNotExist where there is no tokenizer.
 func Load(read func(name string) ([]byte, error)) (*Tokenizer, error) {
 	data, err := read("tokenizer.json")
@@ -168,14 +175,43 @@ func (f *slowFiles) tokenizerJSON() ([]byte, error) {
 	}
 	prefix := flag(f.config, "add_prefix_space")
 	level := map[string]any{"type": "ByteLevel", "add_prefix_space": prefix, "trim_offsets": true, "use_regex": true}
+	model := map[string]any{"type": "BPE", "vocab": f.vocabulary, "merges": f.merges}
 	file := map[string]any{
 		"version": "1.0", "added_tokens": added, "pre_tokenizer": level,
 		"decoder": map[string]any{"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
 		"post_processor": map[string]any{"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": false,
 			"use_regex": true},
-		"model": map[string]any{"type": "BPE", "vocab": f.vocabulary, "merges": f.merges},
+		"model": model,
+	}
+	// between puts texts between two tokens, those of the roles.
+	between := func(sep, cls string, trim, prefix bool) error {
+		around := map[string]any{"type": "RobertaProcessing", "trim_offsets": trim, "add_prefix_space": prefix}
+		for key, role := range map[string]string{"sep": sep, "cls": cls} {
+			n, err := id(token(role))
+			if err != nil {
+				return err
+			}
+			around[key] = []any{token(role), n}
+		}
+		file["post_processor"] = around
+		return nil
 	}
 	switch {
+	case class.clip:
+		file["normalizer"] = map[string]any{"type": "Sequence", "normalizers": []any{
+			map[string]any{"type": "NFC"},
+			map[string]any{"type": "Replace", "pattern": map[string]string{"Regex": `\s+`}, "content": " "},
+			map[string]any{"type": "Lowercase"},
+		}}
+		level["add_prefix_space"] = false
+		split := map[string]any{"type": "Split", "pattern": map[string]string{"Regex": clipPattern},
+			"behavior": "Removed", "invert": true}
+		file["pre_tokenizer"] = map[string]any{"type": "Sequence", "pretokenizers": []any{split, level}}
+		model["unk_token"], model["end_of_word_suffix"] = token("unk_token"), "</w>"
+		model["continuing_subword_prefix"] = ""
+		if err := between("eos_token", "bos_token", false, false); err != nil {
+			return nil, err
+		}
 	case class.qwen:
 		level["use_regex"] = false
 		file["normalizer"] = map[string]any{"type": "NFC"}
@@ -183,15 +219,9 @@ func (f *slowFiles) tokenizerJSON() ([]byte, error) {
 			"behavior": "Isolated", "invert": false}
 		file["pre_tokenizer"] = map[string]any{"type": "Sequence", "pretokenizers": []any{split, level}}
 	case class.roberta:
-		around := map[string]any{"type": "RobertaProcessing", "trim_offsets": true, "add_prefix_space": prefix}
-		for key, role := range map[string]string{"sep": "sep_token", "cls": "cls_token"} {
-			n, err := id(token(role))
-			if err != nil {
-				return nil, err
-			}
-			around[key] = []any{token(role), n}
+		if err := between("sep_token", "cls_token", true, prefix); err != nil {
+			return nil, err
 		}
-		file["post_processor"] = around
 	case flag(f.config, "add_bos_token"):
 		begin := token("bos_token")
 		n, err := id(begin)

@@ -116,6 +116,8 @@ func TestLoadOfOlderFiles(t *testing.T) {
 	sameTokenizer(t, layout("trocr-optimum"), "RobertaTokenizer", true)
 	sameTokenizer(t, layout("vit-gpt2-transformersjs"), "GPT2Tokenizer", true)
 	sameTokenizer(t, layout("florence2-transformersjs"), "BartTokenizerFast", true)
+	sameTokenizer(t, layout("clip-transformersjs"), "CLIPTokenizer", true)
+	sameTokenizer(t, layout("clip-transformersjs"), "CLIPTokenizerFast", false)
 	sameTokenizer(t, layout("llama-optimum"), "GPT2TokenizerFast", true)
 	sameTokenizer(t, layout("llama-optimum"), "GPT2TokenizerFast", false)
 	whole, err := os.ReadFile(layout("llama-optimum"))

@@ -40,6 +40,7 @@ type Template struct {
 const (
 	jinjaFile     = "chat_template.jinja"
 	jsonFile      = "chat_template.json"
+	processorFile = "processor_config.json" // where some processors of transformers 4 keep it
 	tokenizerFile = "tokenizer_config.json"
 )
 
@@ -71,7 +72,7 @@ func find(read func(name string) ([]byte, error)) (string, error) {
 	if err == nil {
 		return string(data), nil
 	}
-	for _, name := range []string{jsonFile, tokenizerFile} {
+	for _, name := range []string{jsonFile, processorFile, tokenizerFile} {
 		if !errors.Is(err, fs.ErrNotExist) {
 			return "", err
 		}

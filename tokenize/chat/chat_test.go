@@ -20,7 +20,7 @@ func folder(files map[string]string) func(string) ([]byte, error) {
 func say(role, text string) Message { return Message{Role: role, Content: []Content{{Text: text}}} }
 
 // The template of chat_template.jinja counts before that of chat_template.json, and that before
-// tokenizer_config.json's, which may have several.
+// processor_config.json's and tokenizer_config.json's, which may have several.
 func TestLoad(t *testing.T) {
 	t.Parallel()
 	three := map[string]string{
@@ -38,6 +38,17 @@ func TestLoad(t *testing.T) {
 		}
 		delete(three, c.file)
 	}
+	three = map[string]string{
+		processorFile: `{"chat_template": "C{{ messages[0].content }}"}`, tokenizerFile: `{"chat_template": "D"}`,
+	}
+	template, err := Load(folder(three))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := template.Apply([]Message{say("user", "hi")}, ""); err != nil || got != "Chi" {
+		t.Errorf("%s: %q, %v", processorFile, got, err)
+	}
+	clear(three)
 	if template, err := Load(folder(three)); template != nil || err != nil {
 		t.Errorf("of an empty folder: %v, %v", template, err)
 	}
