@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"image"
+	"maps"
 	"math"
 	"slices"
 
@@ -97,31 +98,32 @@ type listBuilder struct {
 	mean, std [3]float32
 }
 
-// known lists the operations by the stage that they take and the one that they give.
-var knownOperations = map[string]struct {
+// stepOf is an operation by the stage that it takes and the one that it gives.
+type stepOf struct {
 	from, to int
 	add      func(*listBuilder, operation) error
-}{
-	"DecodeImage":        {stageFile, stageBytes, (*listBuilder).decode},
-	"ConvertRGB":         {stageBytes, stageBytes, (*listBuilder).convert},
-	"Resize":             {stageBytes, stageBytes, (*listBuilder).resize},
-	"CenterCrop":         {stageBytes, stageBytes, (*listBuilder).crop},
-	"Rescale":            {stageBytes, stageFloats, (*listBuilder).rescale},
-	"Normalize":          {stageFloats, stageFloats, (*listBuilder).normalize},
-	"Permute3D":          {stageFloats, stageTensors, (*listBuilder).permute},
-	"PatchImage":         {stageFloats, stageTensors, (*listBuilder).patches},
-	"Phi3ImageTransform": {stageBytes, stageTensors, (*listBuilder).phi3},
+}
+
+// knownOperations is a function, for a table would bring JSON into programs that only decode files.
+func knownOperations() map[string]stepOf {
+	return map[string]stepOf{
+		"DecodeImage":        {stageFile, stageBytes, (*listBuilder).decode},
+		"ConvertRGB":         {stageBytes, stageBytes, (*listBuilder).convert},
+		"Resize":             {stageBytes, stageBytes, (*listBuilder).resize},
+		"CenterCrop":         {stageBytes, stageBytes, (*listBuilder).crop},
+		"Rescale":            {stageBytes, stageFloats, (*listBuilder).rescale},
+		"Normalize":          {stageFloats, stageFloats, (*listBuilder).normalize},
+		"Permute3D":          {stageFloats, stageTensors, (*listBuilder).permute},
+		"PatchImage":         {stageFloats, stageTensors, (*listBuilder).patches},
+		"Phi3ImageTransform": {stageBytes, stageTensors, (*listBuilder).phi3},
+	}
 }
 
 func (b *listBuilder) add(op operation) error {
-	known, ok := knownOperations[op.Type]
+	all := knownOperations()
+	known, ok := all[op.Type]
 	if !ok {
-		var names []string
-		for name := range knownOperations {
-			names = append(names, name)
-		}
-		slices.Sort(names)
-		return imageErrorf("it is not supported; supported are %v", names)
+		return imageErrorf("it is not supported; supported are %v", slices.Sorted(maps.Keys(all)))
 	}
 	if b.stage != known.from {
 		return imageErrorf("it takes %s and is given %s", stages[known.from], stages[b.stage])

@@ -78,7 +78,9 @@ func TestCostsOfPrograms(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := float64(info.Size()) / 1e6; got > want*1.05 || got < want*0.9 {
+			got := float64(info.Size()) / 1e6
+			t.Logf("%v %q: %.1f MB", c.imports, flags, got)
+			if got > want*1.05 || got < want*0.9 {
 				t.Errorf("%v %q: %.1f MB, the documentation says %.1f", c.imports, flags, got, want)
 			}
 		}
