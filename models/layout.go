@@ -262,10 +262,15 @@ func survey(
 		return config, nil, nil, err
 	}
 	if !genAI && !standard {
+		hint := "Found: " + describe(d.graphs())
+		if d.has("refs/main") {
+			hint = "This is a repository in the hub's cache: give its name ORG/NAME, or the folder " +
+				"snapshots/REVISION in it"
+		}
 		return config, nil, nil, fmt.Errorf(
 			"%w: no usable %s, the file that makes a directory a bundle, and neither "+
-				"config.json, genai_config.json nor open_clip_config.json, which other tools write",
-			ErrBundle, ManifestName)
+				"config.json, genai_config.json nor open_clip_config.json, which other tools write. %s",
+			ErrBundle, ManifestName, hint)
 	}
 	if layout, err = known.layout(config.ModelType); err != nil && config.PretrainedCfg != nil {
 		// Conversions of timm's models may call them by a type of transformers'.
