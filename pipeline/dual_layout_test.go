@@ -2,7 +2,6 @@ package pipeline
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"image"
@@ -17,35 +16,17 @@ import (
 	"github.com/crossattn/xpipe/pipeline/graph"
 )
 
-// Directories as Immich, sentence-transformers, timm and transformers.js lay them out, made by
-// python -m xpipe_export.golden.dual_layouts.
-type dualGolden struct {
-	Texts  []string             `json:"texts"`
-	Images []string             `json:"images"`
-	Models map[string]dualModel `json:"models"`
-}
-
 type dualModel struct {
 	layoutModel
 	Scores [][]float32 `json:"scores"` // of a classifier
 	Labels []string    `json:"labels"`
 }
 
-func loadDual(t *testing.T) (*dualGolden, []image.Image) {
+// loadDual reads what directories as Immich, sentence-transformers, timm and transformers.js lay them
+// out give, made by python -m xpipe_export.golden.dual_layouts.
+func loadDual(t *testing.T) (*layoutGolden[dualModel], []image.Image) {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(layoutsDir, "dual.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := &dualGolden{}
-	if err := json.Unmarshal(data, g); err != nil {
-		t.Fatal(err)
-	}
-	var images []image.Image
-	for _, name := range g.Images {
-		images = append(images, loadImage(t, filepath.Join(familiesDir, "images", name)))
-	}
-	return g, images
+	return loadLayoutGolden[dualModel](t, "dual.json")
 }
 
 // The folders give what the classes of transformers, open_clip, sentence-transformers and timm do.

@@ -27,10 +27,10 @@ import (
 // python -m xpipe_export.golden.layouts.
 const layoutsDir = "../testdata/layouts"
 
-type layoutGolden struct {
-	Texts  []string               `json:"texts"`
-	Images []string               `json:"images"`
-	Models map[string]layoutModel `json:"models"`
+type layoutGolden[M any] struct {
+	Texts  []string     `json:"texts"`
+	Images []string     `json:"images"`
+	Models map[string]M `json:"models"`
 }
 
 type layoutModel struct {
@@ -39,13 +39,19 @@ type layoutModel struct {
 	Probabilities [][]float64 `json:"probabilities"` // [images,texts]
 }
 
-func loadLayouts(t *testing.T) (*layoutGolden, []image.Image) {
+func loadLayouts(t *testing.T) (*layoutGolden[layoutModel], []image.Image) {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(layoutsDir, "golden.json"))
+	return loadLayoutGolden[layoutModel](t, "golden.json")
+}
+
+// loadLayoutGolden reads a file of layoutsDir, and the pictures that it names.
+func loadLayoutGolden[M any](t *testing.T, name string) (*layoutGolden[M], []image.Image) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(layoutsDir, name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &layoutGolden{}
+	g := &layoutGolden[M]{}
 	if err := json.Unmarshal(data, g); err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +186,7 @@ func TestWithoutScale(t *testing.T) {
 }
 
 func testWithoutScale(
-	t *testing.T, g *layoutGolden, images []image.Image, model string, fsys fstest.MapFS, weights map[string]float32,
+	t *testing.T, g *layoutGolden[layoutModel], images []image.Image, model string, fsys fstest.MapFS, weights map[string]float32,
 ) {
 	t.Helper()
 	want := g.Models[model]

@@ -162,20 +162,7 @@ func (p *Pipeline) scores(
 		return nil, err
 	}
 	defer func() { leave(&err) }()
-	if len(items) == 0 {
-		return nil, nil
-	}
-	if err := p.checkPictures(len(items)); err != nil {
-		return nil, err
-	}
-	check := func(i int) error { return p.checkItem(items[i]) }
-	return inBatch("picture", len(items), check, func(at []int) ([][]float32, error) {
-		prepared, err := p.prepare(ctx, pick(items, at))
-		if err != nil {
-			return nil, err
-		}
-		return vectors(m.Scores(ctx, prepared))
-	})
+	return p.vectorsOf(ctx, items, m.Scores)
 }
 
 // classifyItems gives each item's probabilities of the model's own classes.

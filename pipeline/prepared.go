@@ -8,6 +8,7 @@ import (
 	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/pipeline/family"
 	"github.com/crossattn/xpipe/pipeline/graph"
+	"github.com/crossattn/xpipe/tensor"
 )
 
 // Prepared is a picture as the model's graphs take it, without the pixels that it had: some hundred
@@ -90,6 +91,14 @@ func (p *Pipeline) EmbedItems(
 	if !ok {
 		return nil, p.unsupported("embed pictures")
 	}
+	return p.vectorsOf(ctx, items, m.EmbedMedia)
+}
+
+// vectorsOf gives each item the row that run makes of it.
+func (p *Pipeline) vectorsOf(
+	ctx context.Context, items []media.Item,
+	run func(context.Context, media.Prepared) (*tensor.Tensor, error),
+) ([][]float32, error) {
 	if len(items) == 0 {
 		return nil, nil
 	}
@@ -102,7 +111,7 @@ func (p *Pipeline) EmbedItems(
 		if err != nil {
 			return nil, err
 		}
-		return vectors(m.EmbedMedia(ctx, prepared))
+		return vectors(run(ctx, prepared))
 	})
 }
 
