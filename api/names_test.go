@@ -83,15 +83,15 @@ func TestVisible(t *testing.T) {
 
 func TestSpellings(t *testing.T) {
 	dir := t.TempDir()
-	for _, sub := range []string{"real/sub", "work"} {
+	for _, sub := range []string{"real/sub", "desk"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o777); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Symlink(filepath.Join(dir, "real", "sub"), filepath.Join(dir, "work", "link")); err != nil {
+	if err := os.Symlink(filepath.Join(dir, "real", "sub"), filepath.Join(dir, "desk", "link")); err != nil {
 		t.Skip(err)
 	}
-	t.Chdir(filepath.Join(dir, "work"))
+	t.Chdir(filepath.Join(dir, "desk"))
 	s := newSpellings()
 	real, err := filepath.EvalSymlinks(dir)
 	if err != nil {
@@ -99,11 +99,11 @@ func TestSpellings(t *testing.T) {
 	}
 	for _, same := range [][]string{
 		{"-"},
-		{"x.png", "./x.png", ".//x.png", filepath.Join(dir, "work", "x.png"),
-			real + "/work/x.png", dir + "//work/./x.png", "../work/x.png", dir + "/work/../work/x.png"},
-		{"link/x.png", dir + "/work/link/x.png"},
+		{"x.png", "./x.png", ".//x.png", filepath.Join(dir, "desk", "x.png"),
+			real + "/desk/x.png", dir + "//desk/./x.png", "../desk/x.png", dir + "/desk/../desk/x.png"},
+		{"link/x.png", dir + "/desk/link/x.png"},
 		{"../real/x.png", "link/../x.png"}, // not x.png
-		{"s.tar/a/x.png", "./s.tar/./a/x.png", dir + "/work/s.tar/a/x.png"},
+		{"s.tar/a/x.png", "./s.tar/./a/x.png", dir + "/desk/s.tar/a/x.png"},
 		{"s.tar/../y.png"}, // a member of an odd name, and not y.png
 		{"y.png"},
 		{"X.png"},
