@@ -23,7 +23,7 @@ func TestChatEqualsTransformers(t *testing.T) {
 	} {
 		t.Run(model, func(t *testing.T) {
 			dir, g := filepath.Join(layoutsDir, model), loadDecoderGolden(t, model).Conversation
-			eachEngine(t, func(t *testing.T, eng engine.Engine) {
+			mostlyGo(t, func(t *testing.T, eng engine.Engine) {
 				p, err := Open(t.Context(), dir, WithEngine(eng))
 				if err != nil {
 					t.Fatal(err)

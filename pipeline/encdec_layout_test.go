@@ -14,7 +14,6 @@ import (
 	"testing/fstest"
 
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/internal/sweep"
 	"github.com/crossattn/xpipe/pipeline/decode"
 )
 
@@ -65,21 +64,20 @@ func TestEncoderDecoderLayouts(t *testing.T) {
 		model, variant string
 		without        []string
 		rename         [2]string
-		sameGraphs     bool // as another row has, found by other files
 	}{
 		{model: "vit-gpt2-transformersjs"}, // one graph with a branch, no cache of the encoder's
 		{model: "vit-gpt2-transformersjs", variant: "fp16"},
 		{model: "vit-gpt2-transformersjs", variant: "quantized"},
 		{model: "vit-gpt2-transformersjs", variant: "q4"},
-		{model: "vit-gpt2-transformersjs", without: []string{"generation_config.json", "special_tokens_map.json", "tokenizer_config.json"}, sameGraphs: true},
+		{model: "vit-gpt2-transformersjs", without: []string{"generation_config.json", "special_tokens_map.json", "tokenizer_config.json"}},
 		{model: "vit-gpt2-transformersjs", rename: [2]string{"onnx/decoder_model_merged.onnx", "decoder_model.onnx"},
-			without: []string{"onnx/decoder_model_merged_q4.onnx", "onnx/decoder_model_merged_fp16.onnx", "onnx/decoder_model_merged_quantized.onnx"}, sameGraphs: true},
+			without: []string{"onnx/decoder_model_merged_q4.onnx", "onnx/decoder_model_merged_fp16.onnx", "onnx/decoder_model_merged_quantized.onnx"}},
 		{model: "trocr-optimum"}, // two graphs
-		{model: "trocr-optimum", without: []string{"generation_config.json"}, sameGraphs: true},
+		{model: "trocr-optimum", without: []string{"generation_config.json"}},
 		{model: "trocr-optimum", without: []string{"decoder_with_past_model.onnx"}}, // no cache
-		{model: "donut-transformersjs"}, // external data; prompts of several lengths
+		{model: "donut-transformersjs"},                                             // external data; prompts of several lengths
 		{model: "donut-transformersjs", variant: "fp16"},
-		{model: "donut-transformersjs", without: []string{"generation_config.json"}, sameGraphs: true},
+		{model: "donut-transformersjs", without: []string{"generation_config.json"}},
 		{model: "florence2-transformersjs"}, // embeddings, an encoder between, forced first ids
 	} {
 		name := strings.Join(append([]string{c.model, c.variant}, c.without...), " ")
@@ -96,10 +94,7 @@ func TestEncoderDecoderLayouts(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			eachEngine(t, func(t *testing.T, eng engine.Engine) {
-				if c.sameGraphs && eng.Name() != "go" && !sweep.Whole {
-					t.Skip("another row opens these graphs; make test-full opens them here, too")
-				}
+			mostlyGo(t, func(t *testing.T, eng engine.Engine) {
 				p, err := Open(t.Context(), dir, WithEngine(sharing(t, eng)), WithVariant(c.variant))
 				if err != nil {
 					t.Fatal(err)

@@ -60,7 +60,7 @@ func TestFlamingoPromptLogits(t *testing.T) {
 	t.Parallel()
 	for _, name := range flamingos {
 		g := loadGolden(t, name)
-		eachEngine(t, func(t *testing.T, eng engine.Engine) {
+		mostlyGo(t, func(t *testing.T, eng engine.Engine) {
 			got := promptLogits(t, openGolden(t, g, &capture{Engine: sharing(t, eng)}), g.requests(t)[0])
 			want := g.array(t, "prompt_logits")
 			compare(t, name, tensor.Must(got.Reshape(want.Shape()...)), want, 1e-4)
@@ -87,7 +87,7 @@ func TestFlamingoPicturesDoNotReachBack(t *testing.T) {
 	t.Parallel()
 	for _, name := range flamingos {
 		g := loadGolden(t, name)
-		eachEngine(t, func(t *testing.T, eng engine.Engine) {
+		mostlyGo(t, func(t *testing.T, eng engine.Engine) {
 			p := openGolden(t, g, &capture{Engine: sharing(t, eng)})
 			request := g.requests(t)[2] // three pictures
 			before := promptLogits(t, p, request)
@@ -158,7 +158,7 @@ func TestFlamingoClosedGates(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"idefics", "openflamingo-opt"} {
 		g := loadGolden(t, name)
-		eachEngine(t, func(t *testing.T, eng engine.Engine) {
+		mostlyGo(t, func(t *testing.T, eng engine.Engine) {
 			files := overlay{os.DirFS(filepath.Join(g.dir, "bundle")), "onnx/decoder_model_merged.onnx", filepath.Join(g.dir, "decoder_gates0.onnx")}
 			p, err := OpenFS(context.Background(), files, WithEngine(&capture{Engine: sharing(t, eng)}), WithoutVerification())
 			if err != nil {

@@ -214,7 +214,7 @@ func TestStagesEqualTransformers(t *testing.T) {
 	for _, name := range generative(t) {
 		g := loadGolden(t, name)
 		t.Run(name, func(t *testing.T) {
-			eachEngine(t, func(t *testing.T, eng engine.Engine) {
+			mostlyGo(t, func(t *testing.T, eng engine.Engine) {
 				ctx := context.Background()
 				p := sharedGolden(t, g, eng)
 				requests := g.requests(t)
@@ -341,7 +341,7 @@ func TestBeamsEqualTransformers(t *testing.T) {
 	for _, name := range generative(t) {
 		g := loadGolden(t, name)
 		t.Run(name, func(t *testing.T) {
-			eachEngine(t, func(t *testing.T, eng engine.Engine) {
+			mostlyGo(t, func(t *testing.T, eng engine.Engine) {
 				p := sharedGolden(t, g, eng)
 				all := g.requests(t)
 				for n, c := range g.Beams {

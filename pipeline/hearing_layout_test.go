@@ -57,7 +57,7 @@ func TestHearingLayouts(t *testing.T) {
 				t.Fatal(err)
 			}
 			dir := layoutDir(t, c.model, c.without...)
-			eachEngine(t, func(t *testing.T, eng engine.Engine) {
+			mostlyGo(t, func(t *testing.T, eng engine.Engine) {
 				p, err := Open(t.Context(), dir, WithEngine(eng), WithVariant(c.variant))
 				if err != nil {
 					t.Fatal(err)

@@ -114,7 +114,7 @@ func TestLayoutsEqualTransformers(t *testing.T) {
 	} {
 		want := g.Models[c.model]
 		t.Run(fmt.Sprintf("%s %s without %v", c.model, c.variant, c.without), func(t *testing.T) {
-			eachEngine(t, func(t *testing.T, eng engine.Engine) {
+			mostlyGo(t, func(t *testing.T, eng engine.Engine) {
 				ctx := context.Background()
 				dir := filepath.Join(layoutsDir, c.model)
 				if c.without != nil {

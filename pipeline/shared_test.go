@@ -12,6 +12,7 @@ import (
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/engine/enginetest"
 	"github.com/crossattn/xpipe/fallback"
+	"github.com/crossattn/xpipe/internal/sweep"
 	"github.com/crossattn/xpipe/ort"
 	"github.com/crossattn/xpipe/ort/orttest"
 )
@@ -66,6 +67,16 @@ func runtimeEngine(t testing.TB) engine.Engine {
 func eachEngine(t *testing.T, f func(t *testing.T, eng engine.Engine)) {
 	t.Run("go", func(t *testing.T) { f(t, goEngine) })
 	t.Run("ort", func(t *testing.T) { f(t, runtimeEngine(t)) })
+}
+
+// mostlyGo runs f on the Go engine, and on ONNX Runtime in a sample of the tests that call it, the
+// same each time; with the build tag slow (make test-full) in all of them. It is for tests of many
+// models, on which opening their graphs costs ONNX Runtime more than all the rest.
+func mostlyGo(t *testing.T, f func(t *testing.T, eng engine.Engine)) {
+	t.Run("go", func(t *testing.T) { f(t, goEngine) })
+	if sweep.KeepsName(t.Name(), 8) {
+		t.Run("ort", func(t *testing.T) { f(t, runtimeEngine(t)) })
+	}
 }
 
 // sharing is the engine, the Go engine or ONNX Runtime, as one that opens each graph once for all

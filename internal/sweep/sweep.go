@@ -2,7 +2,10 @@
 // each time; with the build tag slow it takes all: make test-full, which make test runs too.
 package sweep
 
-import "testing"
+import (
+	"hash/fnv"
+	"testing"
+)
 
 // Count returns how many random cases a test makes: some, or all with the tag slow.
 func Count(t testing.TB, some, all int) int {
@@ -21,4 +24,11 @@ func Keeps(i, n int) bool {
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
 	z = (z ^ z>>27) * 0x94d049bb133111eb
 	return Whole || (z^z>>31)%uint64(n) == 0
+}
+
+// KeepsName says whether a sample of one case in n has the case of this name.
+func KeepsName(name string, n int) bool {
+	h := fnv.New32a()
+	h.Write([]byte(name))
+	return Keeps(int(h.Sum32()), n)
 }
