@@ -165,7 +165,7 @@ const floor = 1e-10
 func (e *Extractor) frames(ctx context.Context, logs []float64, samples []float32, frames, from, to int) float64 {
 	n := e.transform.Len()
 	scratch := e.transform.NewScratch()
-	frame, spectrum, power := make([]float64, n), make([]complex128, n/2+1), make([]float64, n/2+1)
+	frame, power := make([]float64, n), make([]float64, n/2+1)
 	most := math.Inf(-1)
 	for f := from; f < to; f++ {
 		if f%256 == 0 && ctx.Err() != nil {
@@ -195,10 +195,7 @@ func (e *Extractor) frames(ctx context.Context, logs []float64, samples []float3
 			}
 			continue
 		}
-		e.transform.Transform(spectrum, frame, scratch)
-		for k, c := range spectrum {
-			power[k] = real(c)*real(c) + imag(c)*imag(c)
-		}
+		e.transform.Power(power, frame, scratch)
 		for b, band := range e.bands {
 			var sum float64
 			in := power[band.first:][:len(band.weights)]

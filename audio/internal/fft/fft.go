@@ -74,34 +74,41 @@ func root(k, n int) complex128 {
 // Len returns n.
 func (p *Real) Len() int { return p.n }
 
-// NewScratch returns memory for Power and Transform.
+// NewScratch returns memory for Power.
 func (p *Real) NewScratch() *Scratch {
 	return &Scratch{a: make([]complex128, p.n), b: make([]complex128, p.n)}
 }
 
-// Transform writes the n/2+1 terms of the transform of frame, which has n numbers, to dst.
-func (p *Real) Transform(dst []complex128, frame []float64, s *Scratch) {
+// Power writes the squares of the n/2+1 terms of the transform of frame, which has n numbers, to dst.
+func (p *Real) Power(dst, frame []float64, s *Scratch) {
 	frame = frame[:p.n]
 	dst = dst[:p.n/2+1]
 	if p.turns == nil {
 		for i, v := range frame {
 			s.a[i] = complex(v, 0)
 		}
-		copy(dst, p.complex(s, p.n))
+		for k, c := range p.complex(s, p.n)[:len(dst)] {
+			dst[k] = real(c)*real(c) + imag(c)*imag(c)
+		}
 		return
 	}
 	half := p.n / 2
-	for i := range half {
-		s.a[i] = complex(frame[2*i], frame[2*i+1])
+	packed := s.a[:half]
+	for i := range packed {
+		packed[i] = complex(frame[2*i], frame[2*i+1])
 	}
 	z := p.complex(s, half)
-	dst[0] = complex(real(z[0])+imag(z[0]), 0)
-	dst[half] = complex(real(z[0])-imag(z[0]), 0)
-	for k := 1; k < half; k++ {
-		a, c := z[k], z[half-k]
-		b := complex(real(c), -imag(c))
-		even, odd := (a+b)*0.5, (a-b)*complex(0, -0.5)
-		dst[k] = even + p.turns[k]*odd
+	first, last := real(z[0])+imag(z[0]), real(z[0])-imag(z[0])
+	dst[0], dst[half] = first*first, last*last
+	// Terms k and half-k come of the same two: even ± turned odd, the second conjugated.
+	for k, m := 1, half-1; k <= m; k, m = k+1, m-1 {
+		a, b := z[k], z[m]
+		er, ei := 0.5*(real(a)+real(b)), 0.5*(imag(a)-imag(b))
+		or, oi := 0.5*(imag(a)+imag(b)), 0.5*(real(b)-real(a))
+		w := p.turns[k]
+		tr, ti := real(w)*or-imag(w)*oi, real(w)*oi+imag(w)*or
+		dst[k] = (er+tr)*(er+tr) + (ei+ti)*(ei+ti)
+		dst[m] = (er-tr)*(er-tr) + (ei-ti)*(ei-ti)
 	}
 }
 
