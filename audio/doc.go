@@ -1,8 +1,8 @@
 // Package audio turns sound files into model input.
 //
-// Decode and Open read WAV, FLAC, MP3, Ogg Vorbis and Ogg Opus, and whatever else an ffmpeg on PATH
-// reads, into mono samples of one rate. Channels are averaged; MP3's encoder delay and padding are
-// cut off; Resample changes the rate by a windowed sinc. Streams take bounded memory, however long
+// Decode and Open read WAV, the formats that RegisterFormat adds, such as those of package
+// audio/codecs, and whatever else an ffmpeg on PATH reads, into mono samples of one rate. Channels are
+// averaged; Resample changes the rate by a windowed sinc. Streams take bounded memory, however long
 // they are.
 //
 // An Extractor, read from a preprocessor_config.json, makes of samples the tensor that the reference

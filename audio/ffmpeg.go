@@ -13,7 +13,7 @@ import (
 
 // openFFmpeg reads the first sound of a file with ffmpeg, which decodes it into a WAV through a pipe.
 func (s *Stream) openFFmpeg(parent context.Context, head []byte, r io.Reader, o *options) error {
-	known := unread(head) + " (WAV, FLAC, MP3, Ogg Vorbis and Ogg Opus are)"
+	known := unread(head) + " (what is: " + formatNames() + ")"
 	if o.noProcess {
 		return soundErrorf("%s, and to start ffmpeg for others is switched off", known)
 	}
@@ -60,6 +60,7 @@ func (s *Stream) openFFmpeg(parent context.Context, head []byte, r io.Reader, o 
 		}
 		return err
 	}
+	s.format = "ffmpeg's WAV"
 	s.decoder, s.close = &byFFmpeg{wav: decoded, parent: parent, wait: cmd.Wait, complaints: &complaints}, end
 	return nil
 }
@@ -70,15 +71,15 @@ func unread(head []byte) string {
 	switch {
 	case len(head) >= 12 && string(head[4:8]) == "ftyp":
 		name = "MP4 or M4A"
-	case begins("FORM")(head):
+	case begins(head, "FORM"):
 		name = "AIFF"
-	case begins(".snd")(head):
+	case begins(head, ".snd"):
 		name = "AU"
-	case begins("#!AMR")(head):
+	case begins(head, "#!AMR"):
 		name = "AMR"
-	case begins("\x30\x26\xb2\x75")(head):
+	case begins(head, "\x30\x26\xb2\x75"):
 		name = "WMA"
-	case begins("\x1aE\xdf\xa3")(head):
+	case begins(head, "\x1aE\xdf\xa3"):
 		name = "Matroska or WebM"
 	case len(head) > 1 && head[0] == 0xFF && head[1]&0xF6 == 0xF0:
 		name = "AAC"
@@ -100,13 +101,11 @@ type byFFmpeg struct {
 	err        error // of the end
 }
 
-func (*byFFmpeg) name() string { return "ffmpeg's" }
-
-func (f *byFFmpeg) read(dst []float32) (int, error) {
+func (f *byFFmpeg) Read(dst []float32) (int, error) {
 	if f.err != nil {
 		return 0, f.err
 	}
-	n, err := f.wav.read(dst)
+	n, err := f.wav.Read(dst)
 	if n > 0 || !(errors.Is(err, io.EOF) || errors.Is(err, os.ErrClosed)) {
 		return n, err
 	}

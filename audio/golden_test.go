@@ -1,4 +1,4 @@
-package audio
+package audio_test
 
 import (
 	"archive/zip"
@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/crossattn/xpipe/audio"
+	_ "github.com/crossattn/xpipe/audio/codecs"
 	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/tensor"
 )
@@ -79,11 +81,11 @@ func TestFilesEqualReferences(t *testing.T) {
 			tolerance = tolerances[filepath.Ext(name)]
 		}
 		for i, prefix := range []string{"", "16k/"} {
-			opts := []Option{WithoutFFmpeg()}
+			opts := []audio.Option{audio.WithoutFFmpeg()}
 			if prefix != "" {
-				opts = append(opts, WithRate(16000))
+				opts = append(opts, audio.WithRate(16000))
 			}
-			sound, err := DecodeFile(t.Context(), file, opts...)
+			sound, err := audio.DecodeFile(t.Context(), file, opts...)
 			if err != nil {
 				t.Error(err)
 				continue
@@ -100,11 +102,11 @@ func TestFilesEqualReferences(t *testing.T) {
 // leaves to each, comes up to 4 samples of 48,000 a second early.
 func TestVoiceOpus(t *testing.T) {
 	t.Parallel()
-	sound, err := DecodeFile(t.Context(), filepath.Join(soundsDir, "voice.opus"), WithRate(16000), WithoutFFmpeg())
+	sound, err := audio.DecodeFile(t.Context(), filepath.Join(soundsDir, "voice.opus"), audio.WithRate(16000), audio.WithoutFFmpeg())
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := NewExtractor(nil)
+	e, err := audio.NewExtractor(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +133,7 @@ func TestVoiceOpus(t *testing.T) {
 func TestFeaturesEqualTransformers(t *testing.T) {
 	t.Parallel()
 	arrays := golden(t)
-	sound, err := DecodeFile(t.Context(), filepath.Join(soundsDir, "16.wav"))
+	sound, err := audio.DecodeFile(t.Context(), filepath.Join(soundsDir, "16.wav"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +141,7 @@ func TestFeaturesEqualTransformers(t *testing.T) {
 		{`{}`, "mel/80"},
 		{`{"feature_extractor_type": "WhisperFeatureExtractor", "feature_size": 128}`, "mel/128"},
 	} {
-		e, err := NewExtractor([]byte(c.config))
+		e, err := audio.NewExtractor([]byte(c.config))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -180,7 +182,7 @@ func TestFeaturesEqualTransformers(t *testing.T) {
 func TestBlocks(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(soundsDir, "24.wav")
-	whole, err := DecodeFile(t.Context(), path, WithRate(16000))
+	whole, err := audio.DecodeFile(t.Context(), path, audio.WithRate(16000))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +191,7 @@ func TestBlocks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := Open(t.Context(), f, WithRate(16000))
+		s, err := audio.Open(t.Context(), f, audio.WithRate(16000))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -208,11 +210,11 @@ func TestBlocks(t *testing.T) {
 		s.Close()
 		f.Close()
 	}
-	native, err := DecodeFile(t.Context(), path)
+	native, err := audio.DecodeFile(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := NewResampler(native.Rate, 16000)
+	r := audio.NewResampler(native.Rate, 16000)
 	var pieces []float32
 	for at := 0; at < len(native.Samples); at += 37 {
 		pieces = r.Write(pieces, native.Samples[at:min(at+37, len(native.Samples))])
@@ -256,7 +258,7 @@ func TestBadSounds(t *testing.T) {
 		{"an Opus cut in its head", good("opus.opus")[:30], "Ogg"},
 		{"an ID3 tag that is cut off", "ID3\x03\x00\x00\x00\x00\x7f\x7f" + "xx", "ID3"},
 	} {
-		_, err := Decode(t.Context(), strings.NewReader(c.data), WithoutFFmpeg())
+		_, err := audio.Decode(t.Context(), strings.NewReader(c.data), audio.WithoutFFmpeg())
 		if err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", c.name, err)
 		}
@@ -271,16 +273,16 @@ func TestBadSounds(t *testing.T) {
 		{"a Vorbis cut in its data", good("vorbis.ogg")[:9000], 0},
 		{"an Opus cut in its data", good("opus.opus")[:3000], 0},
 	} {
-		sound, err := Decode(t.Context(), strings.NewReader(c.data), WithoutFFmpeg())
+		sound, err := audio.Decode(t.Context(), strings.NewReader(c.data), audio.WithoutFFmpeg())
 		if err != nil || len(sound.Samples) < c.least {
 			t.Errorf("%s: %v, %v", c.name, sound, err)
 		}
 	}
-	sound, err := Decode(t.Context(), strings.NewReader(nan))
+	sound, err := audio.Decode(t.Context(), strings.NewReader(nan))
 	if err != nil || len(sound.Samples) != 3 || sound.Samples[0] != 0 || sound.Samples[1] != 0 || sound.Samples[2] != 1 {
 		t.Errorf("samples that are no numbers: %v, %v", sound, err)
 	}
-	_, err = Decode(t.Context(), strings.NewReader(wav), WithLimits(Limits{Seconds: 0.1}))
+	_, err = audio.Decode(t.Context(), strings.NewReader(wav), audio.WithLimits(audio.Limits{Seconds: 0.1}))
 	if err == nil || !strings.Contains(err.Error(), "0 s") {
 		t.Errorf("a limit of time: %v", err)
 	}
@@ -296,29 +298,29 @@ func TestFFmpeg(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fake := func(body string) Option {
+	fake := func(body string) audio.Option {
 		path := filepath.Join(t.TempDir(), "ffmpeg")
 		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+body+"\n"), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		return WithFFmpeg(path)
+		return audio.WithFFmpeg(path)
 	}
 	m4a := "\x00\x00\x00\x20ftypM4A " + strings.Repeat("\x00", 200_000)
-	sound, err := Decode(t.Context(), strings.NewReader(m4a), fake("cat >/dev/null; cat '"+wav+"'"))
+	sound, err := audio.Decode(t.Context(), strings.NewReader(m4a), fake("cat >/dev/null; cat '"+wav+"'"))
 	if err != nil || apart(sound.Samples, golden(t)["float.wav"]) != 0 {
 		t.Errorf("%v, %v", sound, err)
 	}
-	_, err = Decode(t.Context(), strings.NewReader(m4a), fake("echo no sound in it >&2; exit 1"))
+	_, err = audio.Decode(t.Context(), strings.NewReader(m4a), fake("echo no sound in it >&2; exit 1"))
 	if err == nil || !strings.Contains(err.Error(), "no sound in it") {
 		t.Errorf("a failing ffmpeg: %v", err)
 	}
-	_, err = Decode(t.Context(), strings.NewReader(m4a), fake("cat '"+wav+"'; echo lost the rest >&2; exit 1"))
+	_, err = audio.Decode(t.Context(), strings.NewReader(m4a), fake("cat '"+wav+"'; echo lost the rest >&2; exit 1"))
 	if err == nil || !strings.Contains(err.Error(), "lost the rest") {
 		t.Errorf("an ffmpeg that fails at its end: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	if _, err = Decode(ctx, strings.NewReader(m4a), fake("exec sleep 60")); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err = audio.Decode(ctx, strings.NewReader(m4a), fake("exec sleep 60")); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a stopped one: %v", err)
 	}
 }
@@ -333,13 +335,13 @@ func FuzzDecode(f *testing.F) {
 		f.Add(data[:min(len(data), 4000)])
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		_, _ = Decode(t.Context(), strings.NewReader(string(data)), WithoutFFmpeg(), WithRate(16000),
-			WithLimits(Limits{Seconds: 60, Channels: 8, Rate: 96000}))
+		_, _ = audio.Decode(t.Context(), strings.NewReader(string(data)), audio.WithoutFFmpeg(), audio.WithRate(16000),
+			audio.WithLimits(audio.Limits{Seconds: 60, Channels: 8, Rate: 96000}))
 	})
 }
 
 func BenchmarkFeatures(b *testing.B) {
-	e, err := NewExtractor([]byte(`{}`))
+	e, err := audio.NewExtractor([]byte(`{}`))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -358,7 +360,7 @@ func BenchmarkResample(b *testing.B) {
 	samples := make([]float32, 44100)
 	out := make([]float32, 0, 17000)
 	for b.Loop() {
-		r := NewResampler(44100, 16000)
+		r := audio.NewResampler(44100, 16000)
 		r.Close(r.Write(out, samples))
 	}
 }

@@ -2,7 +2,6 @@ package audio
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,19 +9,11 @@ import (
 	"os"
 )
 
-// decoder reads one format.
-type decoder interface {
-	name() string // of the format
-	layout() (rate, channels int)
-	// read fills dst, whose length is a multiple of the channels, with interleaved samples. It returns
-	// how many, more than 0 or an error: io.EOF at the end.
-	read(dst []float32) (int, error)
-}
-
 // Stream is a sound that is decoded as it is read: mono, at one rate, in memory that does not grow
 // with its length. It is not safe for use by several goroutines.
 type Stream struct {
-	decoder  decoder
+	decoder  Decoder
+	format   string
 	source   *source
 	heard    bool // something was decoded
 	close    func() error
@@ -44,6 +35,7 @@ func Open(ctx context.Context, r io.Reader, opts ...Option) (*Stream, error) {
 	buffered := bufio.NewReaderSize(s.source, 64<<10)
 	var err error
 	if o.raw != nil {
+		s.format = "raw samples"
 		s.decoder, err = openRaw(buffered, *o.raw)
 	} else {
 		err = s.open(ctx, buffered, &o)
@@ -51,10 +43,10 @@ func Open(ctx context.Context, r io.Reader, opts ...Option) (*Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	rate, channels := s.decoder.layout()
+	rate, channels := s.decoder.Layout()
 	switch {
 	case rate < 1 || channels < 1:
-		err = soundErrorf("%s: %d channels of %d samples a second", s.decoder.name(), channels, rate)
+		err = soundErrorf("%s: %d channels of %d samples a second", s.format, channels, rate)
 	case channels > o.limits.Channels:
 		err = limitErrorf("Channels", "%d channels, at most %d are accepted", channels, o.limits.Channels)
 	case rate > o.limits.Rate:
@@ -73,38 +65,21 @@ func Open(ctx context.Context, r io.Reader, opts ...Option) (*Stream, error) {
 	return s, nil
 }
 
-// source knows whether its reader has ended.
+// source knows how its reader has ended.
 type source struct {
 	r     io.Reader
 	ended bool
+	err   error // other than its end
 }
 
 func (s *source) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
-	s.ended = s.ended || errors.Is(err, io.EOF)
-	return n, err
-}
-
-// formats are found by how files begin; the first whose test passes reads the file.
-var formats = []struct {
-	is   func(head []byte) bool
-	open func(r *bufio.Reader) (decoder, error)
-}{
-	{begins("RIFF", "RF64", "BW64", "RIFX"), func(r *bufio.Reader) (decoder, error) { return openWAV(r) }},
-	{begins("fLaC"), openFLAC},
-	{begins("OggS"), openOgg},
-	{isMP3, openMP3},
-}
-
-func begins(magics ...string) func([]byte) bool {
-	return func(head []byte) bool {
-		for _, m := range magics {
-			if bytes.HasPrefix(head, []byte(m)) {
-				return true
-			}
-		}
-		return false
+	if errors.Is(err, io.EOF) {
+		s.ended = true
+	} else if err != nil {
+		s.err = err
 	}
+	return n, err
 }
 
 // open finds the format.
@@ -116,13 +91,27 @@ func (s *Stream) open(ctx context.Context, r *bufio.Reader, o *options) error {
 		}
 		return err
 	}
-	for _, f := range formats {
-		if f.is(head) {
-			s.decoder, err = guarded(func() (decoder, error) { return f.open(r) })
-			return err
+	for _, f := range knownFormats() {
+		if f.Is(head) {
+			s.format = f.Name
+			s.decoder, err = guarded(func() (Decoder, error) { return f.Open(r) })
+			return s.wrong(err)
 		}
 	}
 	return s.openFFmpeg(ctx, head, r, o)
+}
+
+// wrong makes of an error of a decoder one that wraps ErrSound and names the format. io.EOF, a context's
+// and the source's own stay as they are.
+func (s *Stream) wrong(err error) error {
+	switch {
+	case err == nil, errors.Is(err, ErrSound), err == io.EOF, s.source.err != nil && errors.Is(err, s.source.err),
+		errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return err
+	case errors.Is(err, io.EOF): // a Read that ends with it has not come to its end
+		return soundErrorf("%s: %v", s.format, err)
+	}
+	return soundErrorf("%s: %w", s.format, err)
 }
 
 // guarded makes an error of a panic, by which libraries may answer to damaged files.
@@ -136,7 +125,7 @@ func guarded[T any](f func() (T, error)) (value T, err error) {
 }
 
 // Format names the format that is read, such as "WAV".
-func (s *Stream) Format() string { return s.decoder.name() }
+func (s *Stream) Format() string { return s.format }
 
 // Rate returns the samples a second that Read gives.
 func (s *Stream) Rate() int { return s.rate }
@@ -160,8 +149,9 @@ func (s *Stream) Read(dst []float32) (int, error) {
 
 // fill decodes a block.
 func (s *Stream) fill() {
-	_, channels := s.decoder.layout()
-	n, err := guarded(func() (int, error) { return s.decoder.read(s.frames) })
+	_, channels := s.decoder.Layout()
+	n, err := guarded(func() (int, error) { return s.decoder.Read(s.frames) })
+	err = s.wrong(err)
 	if s.heard = s.heard || n > 0; s.heard && s.source.ended && errors.Is(err, ErrSound) {
 		err = io.EOF // the file is cut off: what was heard of it stands
 	}

@@ -145,13 +145,11 @@ func (w *wav) samples(kind uint16, bits int) error {
 	return nil
 }
 
-func (w *wav) layout() (rate, channels int) { return w.rate, w.channels }
+func (w *wav) Layout() (rate, channels int) { return w.rate, w.channels }
 
-func (w *wav) name() string { return "WAV" }
-
-// read fills dst with whole frames of interleaved samples. A file that ends before its time ends
+// Read fills dst with whole frames of interleaved samples. A file that ends before its time ends
 // there.
-func (w *wav) read(dst []float32) (int, error) {
+func (w *wav) Read(dst []float32) (int, error) {
 	frame := w.size * w.channels
 	want := int64(len(dst)/w.channels) * int64(frame)
 	if w.left >= 0 {

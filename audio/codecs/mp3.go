@@ -1,13 +1,16 @@
-package audio
+package codecs
 
 import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/hajimehoshi/go-mp3"
+
+	"github.com/crossattn/xpipe/audio"
 )
 
 // mp3File reads MPEG-1 and MPEG-2 audio, layer 3.
@@ -22,7 +25,7 @@ type mp3File struct {
 // and one. Source: the LAME Tag's specification and libavformat/mp3dec.c.
 const mp3Delay = 529
 
-func openMP3(r *bufio.Reader) (decoder, error) {
+func openMP3(r *bufio.Reader) (audio.Decoder, error) {
 	if err := skipID3(r); err != nil {
 		return nil, err
 	}
@@ -30,7 +33,7 @@ func openMP3(r *bufio.Reader) (decoder, error) {
 	gap, found := mp3Gap(head)
 	decoder, err := mp3.NewDecoder(struct{ io.Reader }{r}) // without Seek, which would read it all
 	if err != nil {
-		return nil, soundErrorf("MP3: %w", noEOF(err))
+		return nil, fmt.Errorf("MP3: %w", err)
 	}
 	m := &mp3File{decoder: decoder, left: -1}
 	if found {
@@ -65,7 +68,7 @@ func skipID3(r *bufio.Reader) error {
 			size += 10 // a foot
 		}
 		if _, err := io.CopyN(io.Discard, r, size); err != nil {
-			return soundErrorf("MP3: cut off in its ID3 tag: %w", noEOF(err))
+			return fmt.Errorf("MP3: cut off in its ID3 tag: %w", err)
 		}
 	}
 }
@@ -96,7 +99,7 @@ func mp3Gap(head []byte) (gap, bool) {
 		side = 9
 	}
 	at := 4 + side
-	if len(head) < at+8 || !begins("Xing", "Info")(head[at:]) {
+	if len(head) < at+8 || !begins(head[at:], "Xing", "Info") {
 		return gap{}, false
 	}
 	flags := binary.BigEndian.Uint32(head[at+4:])
@@ -118,7 +121,7 @@ func mp3Gap(head []byte) (gap, bool) {
 		}
 		rest = rest[field.size:]
 	}
-	if len(rest) < 24 || !begins("LAME", "Lavf", "Lavc", "GOGO", "L3.9")(rest) {
+	if len(rest) < 24 || !begins(rest, "LAME", "Lavf", "Lavc", "GOGO", "L3.9") {
 		return g, true
 	}
 	delay := int64(rest[21])<<4 | int64(rest[22])>>4
@@ -135,12 +138,10 @@ func mp3Gap(head []byte) (gap, bool) {
 	return g, true
 }
 
-func (m *mp3File) name() string { return "MP3" }
-
 // layout has two channels always: the decoder gives mono files twice.
-func (m *mp3File) layout() (rate, channels int) { return m.decoder.SampleRate(), 2 }
+func (m *mp3File) Layout() (rate, channels int) { return m.decoder.SampleRate(), 2 }
 
-func (m *mp3File) read(dst []float32) (int, error) {
+func (m *mp3File) Read(dst []float32) (int, error) {
 	const frame = 4 // bytes of two channels of 16 bits
 	for {
 		if m.left == 0 {
@@ -174,7 +175,7 @@ func (m *mp3File) read(dst []float32) (int, error) {
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			return 0, io.EOF
 		default:
-			return 0, soundErrorf("MP3: %w", err)
+			return 0, fmt.Errorf("MP3: %w", err)
 		}
 	}
 }

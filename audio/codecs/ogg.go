@@ -1,19 +1,22 @@
-package audio
+package codecs
 
 import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 
 	"github.com/jfreymuth/oggvorbis"
 	"github.com/pion/opus"
 	"github.com/pion/opus/pkg/oggreader"
+
+	"github.com/crossattn/xpipe/audio"
 )
 
 // openOgg reads Vorbis and Opus, which the first packet names.
-func openOgg(r *bufio.Reader) (decoder, error) {
+func openOgg(r *bufio.Reader) (audio.Decoder, error) {
 	head, _ := r.Peek(64)
 	switch {
 	case bytes.Contains(head, []byte("OpusHead")):
@@ -21,24 +24,22 @@ func openOgg(r *bufio.Reader) (decoder, error) {
 	case bytes.Contains(head, []byte("\x01vorbis")):
 		reader, err := oggvorbis.NewReader(struct{ io.Reader }{r})
 		if err != nil {
-			return nil, soundErrorf("Ogg Vorbis: %w", noEOF(err))
+			return nil, fmt.Errorf("Ogg Vorbis: %w", err)
 		}
 		return &vorbisFile{reader}, nil
 	case bytes.Contains(head, []byte("\x7fFLAC")):
-		return nil, soundErrorf("FLAC inside Ogg is not read; FLAC files are")
+		return nil, fmt.Errorf("FLAC inside Ogg is not read; FLAC files are")
 	case bytes.Contains(head, []byte("Speex")):
-		return nil, soundErrorf("Speex is not read; Ogg Vorbis and Ogg Opus are")
+		return nil, fmt.Errorf("Speex is not read; Ogg Vorbis and Ogg Opus are")
 	}
-	return nil, soundErrorf("Ogg, but neither Vorbis nor Opus")
+	return nil, fmt.Errorf("Ogg, but neither Vorbis nor Opus")
 }
 
 type vorbisFile struct{ r *oggvorbis.Reader }
 
-func (v *vorbisFile) name() string { return "Ogg Vorbis" }
+func (v *vorbisFile) Layout() (rate, channels int) { return v.r.SampleRate(), v.r.Channels() }
 
-func (v *vorbisFile) layout() (rate, channels int) { return v.r.SampleRate(), v.r.Channels() }
-
-func (v *vorbisFile) read(dst []float32) (int, error) {
+func (v *vorbisFile) Read(dst []float32) (int, error) {
 	for {
 		n, err := v.r.Read(dst)
 		switch {
@@ -47,7 +48,7 @@ func (v *vorbisFile) read(dst []float32) (int, error) {
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			return 0, io.EOF
 		case err != nil:
-			return 0, soundErrorf("Ogg Vorbis: %w", err)
+			return 0, fmt.Errorf("Ogg Vorbis: %w", err)
 		}
 	}
 }
@@ -67,19 +68,19 @@ type opusFile struct {
 
 const opusRate = 48_000
 
-func openOpus(r *bufio.Reader) (decoder, error) {
+func openOpus(r *bufio.Reader) (audio.Decoder, error) {
 	ogg, head, err := oggreader.NewWith(r)
 	if err != nil {
-		return nil, soundErrorf("Ogg Opus: %w", noEOF(err))
+		return nil, fmt.Errorf("Ogg Opus: %w", err)
 	}
 	channels := int(head.Channels)
 	if channels < 1 || channels > 2 || head.ChannelMap != 0 {
-		return nil, soundErrorf("Ogg Opus of %d channels (mapping %d) is not read; mono and stereo are",
+		return nil, fmt.Errorf("Ogg Opus of %d channels (mapping %d) is not read; mono and stereo are",
 			channels, head.ChannelMap)
 	}
 	d, err := opus.NewDecoderWithOutput(opusRate, channels)
 	if err != nil {
-		return nil, soundErrorf("Ogg Opus: %w", err)
+		return nil, fmt.Errorf("Ogg Opus: %w", err)
 	}
 	const longest = opusRate * 120 / 1000 // of a packet
 	return &opusFile{
@@ -88,24 +89,22 @@ func openOpus(r *bufio.Reader) (decoder, error) {
 	}, nil
 }
 
-func (o *opusFile) name() string { return "Ogg Opus" }
+func (o *opusFile) Layout() (rate, channels int) { return opusRate, o.channels }
 
-func (o *opusFile) layout() (rate, channels int) { return opusRate, o.channels }
-
-func (o *opusFile) read(dst []float32) (int, error) {
+func (o *opusFile) Read(dst []float32) (int, error) {
 	for len(o.left) == 0 {
 		packet, page, err := o.ogg.ParseNextPacket()
 		switch {
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			return 0, io.EOF
 		case err != nil:
-			return 0, soundErrorf("Ogg Opus: %w", err)
+			return 0, fmt.Errorf("Ogg Opus: %w", err)
 		case bytes.HasPrefix(packet, []byte("OpusTags")), len(packet) == 0:
 			continue
 		}
 		n, err := o.decoder.DecodeToFloat32(packet, o.buffer)
 		if err != nil {
-			return 0, soundErrorf("Ogg Opus: %w", err)
+			return 0, fmt.Errorf("Ogg Opus: %w", err)
 		}
 		o.position += int64(n)
 		// A page's position is that of its last sample: where packets go beyond it, in the last page,
