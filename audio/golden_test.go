@@ -254,7 +254,7 @@ func TestBadSounds(t *testing.T) {
 		{"only a FLAC's magic", "fLaC", "FLAC"},
 		{"a FLAC cut in its head", good("16.flac")[:20], "FLAC"},
 		{"an Ogg of nothing", "OggS" + strings.Repeat("\x00", 80), "neither Vorbis nor Opus"},
-		{"an Ogg cut in its head", good("vorbis.ogg")[:80], "Vorbis"},
+		{"an Ogg cut in its head", good("vorbis.ogg")[:80], "vorbis"},
 		{"an Opus cut in its head", good("opus.opus")[:30], "Ogg"},
 		{"an ID3 tag that is cut off", "ID3\x03\x00\x00\x00\x00\x7f\x7f" + "xx", "ID3"},
 	} {

@@ -95,6 +95,9 @@ func (s *Stream) open(ctx context.Context, r *bufio.Reader, o *options) error {
 		if f.Is(head) {
 			s.format = f.Name
 			s.decoder, err = guarded(func() (Decoder, error) { return f.Open(r) })
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF // a head is no end
+			}
 			return s.wrong(err)
 		}
 	}

@@ -20,10 +20,10 @@ type flacFile struct {
 func openFLAC(r *bufio.Reader) (audio.Decoder, error) {
 	stream, err := flac.New(r)
 	if err != nil {
-		return nil, fmt.Errorf("FLAC: %w", err)
+		return nil, err
 	}
 	if bits := stream.Info.BitsPerSample; bits < 4 || bits > 32 {
-		return nil, fmt.Errorf("FLAC: samples of %d bits", bits)
+		return nil, fmt.Errorf("samples of %d bits", bits)
 	}
 	return &flacFile{stream: stream}, nil
 }
@@ -42,18 +42,18 @@ func (f *flacFile) Read(dst []float32) (int, error) {
 			return 0, io.EOF // cut off: what was heard stands
 		}
 		if err != nil {
-			return 0, fmt.Errorf("FLAC: %w", err)
+			return 0, err
 		}
 		channels := int(f.stream.Info.NChannels)
 		if len(frame.Subframes) != channels {
-			return 0, fmt.Errorf("FLAC: a frame of %d channels, and the head says %d", len(frame.Subframes), channels)
+			return 0, fmt.Errorf("a frame of %d channels, and the head says %d", len(frame.Subframes), channels)
 		}
 		n := len(frame.Subframes[0].Samples)
 		scale := 1 / float32(int64(1)<<(f.stream.Info.BitsPerSample-1))
 		f.left = make([]float32, n*channels)
 		for c, sub := range frame.Subframes {
 			if len(sub.Samples) != n {
-				return 0, fmt.Errorf("FLAC: channels of one frame have %d and %d samples", n, len(sub.Samples))
+				return 0, fmt.Errorf("channels of one frame have %d and %d samples", n, len(sub.Samples))
 			}
 			for i, v := range sub.Samples {
 				f.left[i*channels+c] = float32(v) * scale

@@ -33,7 +33,7 @@ func openMP3(r *bufio.Reader) (audio.Decoder, error) {
 	gap, found := mp3Gap(head)
 	decoder, err := mp3.NewDecoder(struct{ io.Reader }{r}) // without Seek, which would read it all
 	if err != nil {
-		return nil, fmt.Errorf("MP3: %w", err)
+		return nil, err
 	}
 	m := &mp3File{decoder: decoder, left: -1}
 	if found {
@@ -68,7 +68,7 @@ func skipID3(r *bufio.Reader) error {
 			size += 10 // a foot
 		}
 		if _, err := io.CopyN(io.Discard, r, size); err != nil {
-			return fmt.Errorf("MP3: cut off in its ID3 tag: %w", err)
+			return fmt.Errorf("cut off in its ID3 tag: %w", err)
 		}
 	}
 }
@@ -175,7 +175,7 @@ func (m *mp3File) Read(dst []float32) (int, error) {
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			return 0, io.EOF
 		default:
-			return 0, fmt.Errorf("MP3: %w", err)
+			return 0, err
 		}
 	}
 }

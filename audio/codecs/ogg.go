@@ -24,15 +24,15 @@ func openOgg(r *bufio.Reader) (audio.Decoder, error) {
 	case bytes.Contains(head, []byte("\x01vorbis")):
 		reader, err := oggvorbis.NewReader(struct{ io.Reader }{r})
 		if err != nil {
-			return nil, fmt.Errorf("Ogg Vorbis: %w", err)
+			return nil, fmt.Errorf("vorbis: %w", err)
 		}
 		return &vorbisFile{reader}, nil
 	case bytes.Contains(head, []byte("\x7fFLAC")):
-		return nil, fmt.Errorf("FLAC inside Ogg is not read; FLAC files are")
+		return nil, errors.New("of FLAC, which is not read inside Ogg; FLAC files are")
 	case bytes.Contains(head, []byte("Speex")):
-		return nil, fmt.Errorf("Speex is not read; Ogg Vorbis and Ogg Opus are")
+		return nil, errors.New("of Speex, which is not read; Vorbis and Opus are")
 	}
-	return nil, fmt.Errorf("Ogg, but neither Vorbis nor Opus")
+	return nil, errors.New("neither Vorbis nor Opus")
 }
 
 type vorbisFile struct{ r *oggvorbis.Reader }
@@ -48,7 +48,7 @@ func (v *vorbisFile) Read(dst []float32) (int, error) {
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			return 0, io.EOF
 		case err != nil:
-			return 0, fmt.Errorf("Ogg Vorbis: %w", err)
+			return 0, fmt.Errorf("vorbis: %w", err)
 		}
 	}
 }
@@ -71,16 +71,16 @@ const opusRate = 48_000
 func openOpus(r *bufio.Reader) (audio.Decoder, error) {
 	ogg, head, err := oggreader.NewWith(r)
 	if err != nil {
-		return nil, fmt.Errorf("Ogg Opus: %w", err)
+		return nil, fmt.Errorf("opus: %w", err)
 	}
 	channels := int(head.Channels)
 	if channels < 1 || channels > 2 || head.ChannelMap != 0 {
-		return nil, fmt.Errorf("Ogg Opus of %d channels (mapping %d) is not read; mono and stereo are",
+		return nil, fmt.Errorf("opus of %d channels (mapping %d) is not read; mono and stereo are",
 			channels, head.ChannelMap)
 	}
 	d, err := opus.NewDecoderWithOutput(opusRate, channels)
 	if err != nil {
-		return nil, fmt.Errorf("Ogg Opus: %w", err)
+		return nil, fmt.Errorf("opus: %w", err)
 	}
 	const longest = opusRate * 120 / 1000 // of a packet
 	return &opusFile{
@@ -98,13 +98,13 @@ func (o *opusFile) Read(dst []float32) (int, error) {
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			return 0, io.EOF
 		case err != nil:
-			return 0, fmt.Errorf("Ogg Opus: %w", err)
+			return 0, fmt.Errorf("opus: %w", err)
 		case bytes.HasPrefix(packet, []byte("OpusTags")), len(packet) == 0:
 			continue
 		}
 		n, err := o.decoder.DecodeToFloat32(packet, o.buffer)
 		if err != nil {
-			return 0, fmt.Errorf("Ogg Opus: %w", err)
+			return 0, fmt.Errorf("opus: %w", err)
 		}
 		o.position += int64(n)
 		// A page's position is that of its last sample: where packets go beyond it, in the last page,
