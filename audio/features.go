@@ -3,6 +3,8 @@ package audio
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"math"
 	"runtime"
 	"slices"
@@ -67,6 +69,35 @@ func NewExtractor(config []byte) (*Extractor, error) {
 	}
 	e.bands = melBands(c.Mels, c.Length/2+1, c.Rate, 0, 8000)
 	return e, nil
+}
+
+// ReadConfig reads the preprocessor configuration of a folder and returns its name: that of
+// transformers 4, or the processor_config.json of transformers 5, of which its feature_extractor is
+// returned. If there is none the error is that of the first.
+func ReadConfig(read func(name string) ([]byte, error)) (data []byte, name string, err error) {
+	name = "preprocessor_config.json"
+	data, err = read(name)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return data, name, err
+	}
+	const processor = "processor_config.json"
+	other, otherErr := read(processor)
+	if otherErr != nil {
+		return nil, name, err
+	}
+	var file struct {
+		Extractor json.RawMessage `json:"feature_extractor"`
+	}
+	if other, otherErr = bom.Strip(other); otherErr == nil {
+		otherErr = json.Unmarshal(other, &file)
+	}
+	if otherErr != nil {
+		return nil, processor, soundErrorf("%s: %w", processor, otherErr)
+	}
+	if file.Extractor == nil {
+		return nil, name, err
+	}
+	return file.Extractor, processor, nil
 }
 
 // Rate returns the samples a second that Features takes.

@@ -92,6 +92,9 @@ def main():
         golden[f"mel/{mels}"] = np.ascontiguousarray(mel[:, :28])
         golden[f"mel/{mels}/last"] = np.ascontiguousarray(mel[:, -2:])
         golden[f"mel/{mels}/bare"] = np.ascontiguousarray(extractor._np_extract_fbank_features(x[None], "cpu")[0])
+    short = WhisperFeatureExtractor(feature_size=8, chunk_length=1, hop_length=250)  # of testdata/layouts/whisper-transformersjs
+    padded = np.pad(golden["16k/16.wav"], (0, short.n_samples - len(golden["16k/16.wav"])))
+    golden["mel/8/second"] = short._np_extract_fbank_features(padded[None], "cpu")[0]
     np.savez_compressed(out / "golden.npz", **{k: v.astype(np.float32) for k, v in golden.items()})
 
 
