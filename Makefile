@@ -12,7 +12,7 @@ export npm_config_update_notifier := false
 say = @echo "== $(1)"
 
 .PHONY: help test test-env test-full test-race test-portable test-avx512 test-arm64 test-slow test-export soak eval gallery eval-attention \
-	bench-engines bench-curves bench-profiles bench-decode bench-batch export-env golden smollm2 clients fullsize train fuzz vuln wild man licences reproducible lint staticcheck clean
+	bench-engines bench-curves bench-profiles bench-decode bench-batch export-env golden golden-audio bench-features smollm2 clients fullsize train fuzz vuln wild man licences reproducible lint staticcheck clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9%-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -97,6 +97,17 @@ golden: export-env ## make the golden files of every family again
 	$(TRAINVENV)/bin/python -m xpipe_export.golden
 	$(TRAINVENV)/bin/python -m xpipe_export.golden.processors
 	$(TRAINVENV)/bin/python -m xpipe_export.golden.layouts
+
+golden-audio: ## make testdata/audio again: sounds, and what libsndfile, soxr and transformers make of them
+	test -x build/venv-audio/bin/python || $(PYTHON) -m venv build/venv-audio
+	build/venv-audio/bin/pip install --quiet --disable-pip-version-check -r testdata/audio/requirements.txt
+	build/venv-audio/bin/python testdata/audio/make.py
+
+bench-features: ## log-mel features beside transformers' extractor in NumPy, on one thread: build/bench/features.txt
+	test -x build/venv-audio/bin/python || $(PYTHON) -m venv build/venv-audio
+	build/venv-audio/bin/pip install --quiet --disable-pip-version-check -r testdata/audio/requirements.txt
+	go test -c -o build/audio.test ./audio && mkdir -p build/bench
+	build/venv-audio/bin/python testdata/audio/bench.py build/audio.test | tee build/bench/features.txt
 
 MINI := blip2-mini clip-mini lxmert-mini flamingo-mini
 

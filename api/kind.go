@@ -93,6 +93,7 @@ var kinds = []row{
 	sentinel(engine.ErrEngine, "engine", ExitEngine, http.StatusInternalServerError),
 	sentinel(engine.ErrInput, "graph_input", ExitInput, http.StatusBadRequest),
 	sentinel(pipeline.ErrImage, "image", ExitInput, http.StatusBadRequest),
+	sentinel(pipeline.ErrSound, "sound", ExitInput, http.StatusBadRequest),
 	// Limits.Time is a limit of ours, not one that the client's request went beyond.
 	{Kind{"timeout", ExitInput, http.StatusGatewayTimeout},
 		[]error{pipeline.ErrLimit, context.DeadlineExceeded}},

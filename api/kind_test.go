@@ -32,6 +32,7 @@ func TestKindOf(t *testing.T) {
 		{engine.ErrEngine, "engine", 5, 500},
 		{engine.ErrInput, "graph_input", 3, 400},
 		{pipeline.ErrImage, "image", 3, 400},
+		{pipeline.ErrSound, "sound", 3, 400},
 		{pipeline.ErrLimit, "limit", 3, 413},
 		{pipeline.ErrPrompt, "prompt", 3, 400},
 		{pipeline.ErrRegions, "regions", 3, 400},

@@ -137,7 +137,7 @@ func (p *Pipeline) encodeDistinct(
 	return encoded, nil
 }
 
-// prepare turns pictures into what graphs take, within the limits.
+// prepare turns items of one kind into what graphs take, within the limits.
 func (p *Pipeline) prepare(ctx context.Context, items []media.Item) (media.Prepared, error) {
 	if err := p.checkPictures(len(items)); err != nil {
 		return media.Prepared{}, err
@@ -146,12 +146,16 @@ func (p *Pipeline) prepare(ctx context.Context, items []media.Item) (media.Prepa
 		if item.Kind() == media.Pictures && slices.Contains(p.model.Media(), media.Sounds) {
 			return media.Prepared{}, p.hears()
 		}
-		if item.Kind() != media.Pictures || p.images == nil {
-			return media.Prepared{}, p.unsupported(fmt.Sprintf("take a %s", item.Kind()))
+		if kind := item.Kind(); !slices.Contains(p.model.Media(), kind) || kind != items[0].Kind() ||
+			kind == media.Pictures && p.images == nil || kind == media.Sounds && p.sounds == nil {
+			return media.Prepared{}, p.unsupported(fmt.Sprintf("take a %s", kind))
 		}
 		if err := p.checkItem(item); err != nil {
 			return media.Prepared{}, err
 		}
+	}
+	if len(items) > 0 && items[0].Kind() == media.Sounds {
+		return p.sounds.Prepare(ctx, items)
 	}
 	return p.prepareAll(ctx, items)
 }

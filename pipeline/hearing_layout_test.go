@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"archive/zip"
 	"encoding/json"
 	"errors"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/crossattn/xpipe/audio"
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/pipeline/family"
@@ -153,5 +155,59 @@ func TestHearingPrompts(t *testing.T) {
 		if !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "hears") {
 			t.Errorf("a picture: %v", err)
 		}
+	}
+}
+
+// A sound gives what the features give that transformers' extractor makes of it.
+func TestHearingSounds(t *testing.T) {
+	t.Parallel()
+	var g hearingGolden
+	dir := filepath.Join(layoutsDir, "whisper-transformersjs")
+	data, err := os.ReadFile(filepath.Join(dir, "golden.json"))
+	if err == nil {
+		err = json.Unmarshal(data, &g)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := Open(t.Context(), dir, WithEngine(goEngine))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	const sounds = "../testdata/audio"
+	sound, err := audio.DecodeFile(t.Context(), filepath.Join(sounds, "16.wav"), audio.WithoutFFmpeg())
+	if err != nil {
+		t.Fatal(err)
+	}
+	archive, err := zip.OpenReader(filepath.Join(sounds, "golden.npz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer archive.Close()
+	file, err := archive.Open("mel/8/second.npy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	features, err := tensor.ReadNpy(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Shape, g.Values = append([]int{1}, features.Shape()...), features.Float32s()
+	twelve := func(g *Generation) { g.MaxNewTokens = 12 }
+	want, err := p.Generate(t.Context(), hear(t, p, &g), twelve)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := p.Generate(t.Context(), []Request{{Item: sound}, {Item: sound}}, twelve)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range got {
+		sameIDs(t, "sound", got[i][0], ids(want[0][0]))
+	}
+	other := &audio.Sound{Rate: 8000, Samples: sound.Samples}
+	if _, err := p.Generate(t.Context(), []Request{{Item: other}}); !errors.Is(err, audio.ErrSound) {
+		t.Errorf("a sound of another rate: %v", err)
 	}
 }

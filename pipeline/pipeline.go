@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/crossattn/xpipe/audio"
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/fallback"
 	"github.com/crossattn/xpipe/media"
@@ -33,6 +34,8 @@ var (
 	ErrEngine = engine.ErrEngine
 	// ErrImage: the picture cannot be decoded or used.
 	ErrImage = vision.ErrImage
+	// ErrSound: the sound cannot be decoded or used.
+	ErrSound = audio.ErrSound
 	// ErrRegions: a file of region features is damaged or does not fit the model.
 	ErrRegions = vision.ErrRegions
 	// ErrLimit: the picture, the model or the request is beyond the limits; see Limits.
@@ -58,6 +61,7 @@ type Pipeline struct {
 	model    family.Model
 	texts    family.Texts
 	images   *vision.Preprocessor // nil where the model sees no pixels
+	sounds   *audio.Extractor     // nil where it hears nothing, or its configuration is not there
 	defaults Generation
 
 	limits  Limits
@@ -185,6 +189,12 @@ func assemble(ctx context.Context, bundle *models.Bundle, c config) (*Pipeline, 
 	if err == nil && slices.Contains(p.model.Media(), media.Pictures) {
 		_, err = p.preparer(media.Pictures)
 	}
+	if err == nil && slices.Contains(p.model.Media(), media.Sounds) {
+		// Without a configuration features can still be given, encoded.
+		if _, err = p.preparer(media.Sounds); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	}
 	if err == nil || errors.Is(err, ErrGraph) || errors.Is(err, ErrBundle) {
 		// That a file is damaged tells more than what an engine could not make of it.
 		if damaged := bundle.Verify(); damaged != nil {
@@ -199,21 +209,35 @@ func assemble(ctx context.Context, bundle *models.Bundle, c config) (*Pipeline, 
 }
 
 // preparer opens the front end of a kind of media.
-func (p *Pipeline) preparer(kind media.Kind) (media.Preparer, error) {
-	if kind != media.Pictures {
+func (p *Pipeline) preparer(kind media.Kind) (front media.Preparer, err error) {
+	var name string
+	var data []byte
+	switch kind {
+	case media.Pictures:
+		if p.images != nil {
+			return p.images, nil
+		}
+		if data, name, err = vision.ReadConfig(p.bundle.File); err != nil {
+			return nil, err
+		}
+		p.images, err = vision.ParseConfig(data)
+		front = p.images
+	case media.Sounds:
+		if p.sounds != nil {
+			return p.sounds, nil
+		}
+		if data, name, err = audio.ReadConfig(p.bundle.File); err != nil {
+			return nil, err
+		}
+		p.sounds, err = audio.NewExtractor(data)
+		front = p.sounds
+	default:
 		return nil, fmt.Errorf("%w: there is no front end for a %s", ErrUnsupported, kind)
 	}
-	if p.images != nil {
-		return p.images, nil
-	}
-	data, name, err := vision.ReadConfig(p.bundle.File)
 	if err != nil {
-		return nil, err
-	}
-	if p.images, err = vision.ParseConfig(data); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrBundle, name, err)
 	}
-	return p.images, nil
+	return front, nil
 }
 
 // Bundle returns the model's bundle.

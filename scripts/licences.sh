@@ -18,10 +18,11 @@ for os in linux windows darwin; do
 	# With cgo, without which ONNX Runtime's module is left out.
 	GOOS=$os CGO_ENABLED=1 go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' ./...
 done | sort -u | while read -r path version dir; do
-	file=$(ls "$dir" | grep -iE '^(licen[cs]e|copying)' | head -1 || true)
+	file=$(ls "$dir" | grep -iE '^(licen[cs]e|copying|unlicense)' | head -1 || true)
 	text=$(tr '\n' ' ' <"$dir/${file:-/nowhere}" 2>/dev/null || true)
 	case $text in
 	*"Apache License"*) kind=Apache-2.0 ;;
+	*"free and unencumbered software released into the public domain"*) kind=Unlicense ;;
 	*"Redistributions of source code"*"Neither the name"* | *"Redistributions of source code"*"names of"*) kind=BSD-3-Clause ;;
 	*"Redistributions of source code"*) kind=BSD-2-Clause ;;
 	*"Permission is hereby granted, free of charge"*) kind=MIT ;;

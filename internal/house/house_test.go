@@ -32,6 +32,7 @@ var order = []string{
 	"ort/ortfile", "ort", "ort/ortlib", "ort/orttest",
 	"tokenize",
 	"vision",
+	"audio",
 	"models/hub/hubtest", "models/hub", "models", "models/mini",
 	"pipeline/graph", "pipeline/internal/graphtest", "pipeline/decode", "pipeline/attend", "pipeline/compare", "pipeline/family",
 	"pipeline",
@@ -49,13 +50,13 @@ var rules = []struct {
 	reason   string
 }{
 	{
-		from:   []string{"tokenize", "vision", "media", "tensor"},
+		from:   []string{"tokenize", "vision", "audio", "media", "tensor"},
 		to:     []string{"models", "engine", "onnx", "fallback", "ort", "pipeline"},
 		reason: "a front end turns files into items and named tensors; it knows no model and no engine",
 	},
 	{
 		from:   []string{"fallback", "ort", "engine", "onnx"},
-		to:     []string{"media", "tokenize", "vision", "models", "pipeline"},
+		to:     []string{"media", "tokenize", "vision", "audio", "models", "pipeline"},
 		except: []string{},
 		reason: "an engine knows graphs and tensors; it knows no task, no family and no medium",
 	},
@@ -71,19 +72,19 @@ var rules = []struct {
 		reason: "a program that embeds the pipeline chooses its engine and brings its model; neither comes along unasked",
 	},
 	{
-		from:   []string{"pipeline", "fallback", "ort", "engine", "onnx", "tokenize", "vision", "models", "media", "tensor"},
+		from:   []string{"pipeline", "fallback", "ort", "engine", "onnx", "tokenize", "vision", "audio", "models", "media", "tensor"},
 		to:     []string{"api", "cmd", "examples", "server", "studio", "index"},
 		reason: "libraries stand below the command, the server and the studio",
 	},
 	{
 		from: []string{
-			"pipeline", "fallback", "ort", "engine", "onnx", "vision", "models", "media", "tensor", "tokenize", "api",
+			"pipeline", "fallback", "ort", "engine", "onnx", "vision", "audio", "models", "media", "tensor", "tokenize", "api",
 		},
 		to:     []string{"github.com/spf13", "modernc.org", "github.com/mattn/go-sqlite3"},
 		reason: "flags are the command's, databases the index's and the studio's",
 	},
 	{
-		from:   []string{"pipeline", "fallback", "ort", "engine", "onnx", "vision", "models", "media", "tensor"},
+		from:   []string{"pipeline", "fallback", "ort", "engine", "onnx", "vision", "audio", "models", "media", "tensor"},
 		to:     []string{"github.com/sugarme"},
 		reason: "sugarme/tokenizer drags in a progress bar and does not build for 32 bits; tokenize/sugarme adapts it for who wants it",
 	},
@@ -213,7 +214,7 @@ func TestRules(t *testing.T) {
 // references is for tests.
 func TestNoProcess(t *testing.T) {
 	t.Parallel()
-	may := []string{"vision", "ort/ortlib", "internal/references"}
+	may := []string{"vision", "audio", "ort/ortlib", "internal/references"}
 	for _, p := range packages(t) {
 		from, ours := strings.CutPrefix(p.ImportPath, module)
 		if !ours || floor(from) > floor("pipeline") || slices.Contains(may, from) {

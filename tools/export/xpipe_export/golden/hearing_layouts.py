@@ -138,7 +138,7 @@ def build(kind: str, out: Path, first: int) -> None:
             model.generation_config = generation
             core.save_rounded(model, work / "checkpoint")
             tokenizer.save_pretrained(work / "checkpoint")
-            extractor = tf.WhisperFeatureExtractor(feature_size=MELS, chunk_length=1)
+            extractor = tf.WhisperFeatureExtractor(feature_size=MELS, chunk_length=1, hop_length=250)
             extractor.save_pretrained(work / "checkpoint")
             model = type(model).from_pretrained(work / "checkpoint", attn_implementation="eager").eval()
             given = features(kind)

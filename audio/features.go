@@ -1,0 +1,284 @@
+package audio
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"math"
+	"runtime"
+	"slices"
+	"sync"
+
+	"github.com/crossattn/xpipe/audio/internal/fft"
+	"github.com/crossattn/xpipe/internal/bom"
+	"github.com/crossattn/xpipe/media"
+	"github.com/crossattn/xpipe/tensor"
+)
+
+// Extractor makes log-mel features as WhisperFeatureExtractor of transformers 4.57.6 does in NumPy:
+// equal to 1e-4, in fact to float32's rounding. It is safe for use by several goroutines.
+type Extractor struct {
+	rate, mels, hop, window int // window: samples of the longest input, chunk_length seconds
+	transform               *fft.Real
+	hann                    []float64
+	bands                   []band
+	normalize               bool
+}
+
+// NewExtractor reads a preprocessor_config.json whose feature_extractor_type is
+// WhisperFeatureExtractor. Keys that are missing, and nil, have the reference's defaults: 80 mels of 16 kHz,
+// transforms of 400 samples every 160, windows of 30 s. Errors wrap ErrSound.
+func NewExtractor(config []byte) (*Extractor, error) {
+	c := struct {
+		Type      string  `json:"feature_extractor_type"`
+		Mels      int     `json:"feature_size"`
+		Rate      int     `json:"sampling_rate"`
+		Hop       int     `json:"hop_length"`
+		Seconds   int     `json:"chunk_length"`
+		Length    int     `json:"n_fft"`
+		Padding   float64 `json:"padding_value"`
+		Dither    float64 `json:"dither"`
+		Normalize bool    `json:"do_normalize"`
+	}{Mels: 80, Rate: 16000, Hop: 160, Seconds: 30, Length: 400}
+	var err error
+	if len(config) > 0 {
+		if config, err = bom.Strip(config); err == nil {
+			err = json.Unmarshal(config, &c)
+		}
+	}
+	switch {
+	case err != nil:
+		return nil, soundErrorf("preprocessor configuration: %w", err)
+	case c.Type != "" && c.Type != "WhisperFeatureExtractor":
+		return nil, soundErrorf("preprocessor configuration: feature_extractor_type %q is not supported; "+
+			"WhisperFeatureExtractor is", c.Type)
+	case c.Mels < 1 || c.Mels > 1024, c.Rate < 1000 || c.Rate > 768000, c.Seconds < 1 || c.Seconds > 3600,
+		c.Length < 2 || c.Length > 1<<16, c.Hop < 1 || c.Hop > c.Length:
+		return nil, soundErrorf("preprocessor configuration: feature_size %d, sampling_rate %d, chunk_length %d, "+
+			"n_fft %d or hop_length %d is out of bounds", c.Mels, c.Rate, c.Seconds, c.Length, c.Hop)
+	case c.Padding != 0:
+		return nil, soundErrorf("preprocessor configuration: padding_value %v is not supported; 0 is", c.Padding)
+	case c.Dither != 0:
+		return nil, soundErrorf("preprocessor configuration: dither %v adds noise, which is not supported", c.Dither)
+	}
+	e := &Extractor{rate: c.Rate, mels: c.Mels, hop: c.Hop, window: c.Seconds * c.Rate,
+		transform: fft.New(c.Length), hann: make([]float64, c.Length), normalize: c.Normalize}
+	for i := range e.hann { // periodic
+		e.hann[i] = 0.5 - 0.5*math.Cos(2*math.Pi*float64(i)/float64(c.Length))
+	}
+	e.bands = melBands(c.Mels, c.Length/2+1, c.Rate, 0, 8000)
+	return e, nil
+}
+
+// ReadConfig reads the preprocessor configuration of a folder and returns its name: that of
+// transformers 4, or the processor_config.json of transformers 5, of which its feature_extractor is
+// returned. If there is none the error is that of the first.
+func ReadConfig(read func(name string) ([]byte, error)) (data []byte, name string, err error) {
+	name = "preprocessor_config.json"
+	data, err = read(name)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return data, name, err
+	}
+	const processor = "processor_config.json"
+	other, otherErr := read(processor)
+	if otherErr != nil {
+		return nil, name, err
+	}
+	var file struct {
+		Extractor json.RawMessage `json:"feature_extractor"`
+	}
+	if other, otherErr = bom.Strip(other); otherErr == nil {
+		otherErr = json.Unmarshal(other, &file)
+	}
+	if otherErr != nil {
+		return nil, processor, soundErrorf("%s: %w", processor, otherErr)
+	}
+	if file.Extractor == nil {
+		return nil, name, err
+	}
+	return file.Extractor, processor, nil
+}
+
+// Rate returns the samples a second that Features takes.
+func (e *Extractor) Rate() int { return e.rate }
+
+// Mels returns the number of mel bands of a frame.
+func (e *Extractor) Mels() int { return e.mels }
+
+// Window returns the samples of a window: 480,000 of Whisper.
+func (e *Extractor) Window() int { return e.window }
+
+// Hop returns the samples from one frame to the next.
+func (e *Extractor) Hop() int { return e.hop }
+
+// Prepare returns input_features [B,mels,frames] float32, one row a sound, each cut or padded with
+// zeros to a window. It makes an Extractor a media.Preparer. Items that are no sounds, and sounds of
+// another rate, give an error that wraps ErrSound.
+func (e *Extractor) Prepare(ctx context.Context, items []media.Item) (media.Prepared, error) {
+	frames := e.window / e.hop
+	values := make([]float32, len(items)*e.mels*frames)
+	rows := make([][2]int, len(items))
+	for i, item := range items {
+		sound, ok := item.(*Sound)
+		if !ok || sound == nil {
+			return media.Prepared{}, soundErrorf("item %d is no sound", i+1)
+		}
+		if sound.Rate != e.rate {
+			return media.Prepared{}, soundErrorf("item %d has %d samples a second, and the model hears %d: resample it",
+				i+1, sound.Rate, e.rate)
+		}
+		samples := make([]float32, e.window)
+		copy(samples, sound.Samples)
+		if err := e.features(ctx, values[i*e.mels*frames:][:e.mels*frames], samples, len(sound.Samples)); err != nil {
+			return media.Prepared{}, err
+		}
+		rows[i] = [2]int{i, i + 1}
+	}
+	t, err := tensor.New([]int{len(items), e.mels, frames}, values)
+	if err != nil {
+		return media.Prepared{}, err
+	}
+	return media.Prepared{Tensors: map[string]*tensor.Tensor{"input_features": t}, Rows: rows}, nil
+}
+
+// Features returns the log-mel features [mels,frames] of samples as they are, one frame a hop: what
+// the reference computes with truncation=False. The values depend on the loudest of all frames.
+func (e *Extractor) Features(ctx context.Context, samples []float32) (*tensor.Tensor, error) {
+	frames := len(samples) / e.hop
+	if len(samples) <= e.transform.Len()/2 {
+		return nil, soundErrorf("%d samples are too few for a transform of %d", len(samples), e.transform.Len())
+	}
+	values := make([]float32, e.mels*frames)
+	if err := e.features(ctx, values, samples, len(samples)); err != nil {
+		return nil, err
+	}
+	return tensor.New([]int{e.mels, frames}, values)
+}
+
+// features computes dst [mels,frames] of samples, of which the first heard are not padding.
+func (e *Extractor) features(ctx context.Context, dst []float32, samples []float32, heard int) error {
+	if e.normalize {
+		samples = normalized(samples, min(heard, len(samples)))
+	}
+	frames := len(samples) / e.hop
+	workers := min(runtime.GOMAXPROCS(0), max(1, frames/64))
+	loudest := make([]float64, workers)
+	logs := make([]float64, len(dst))
+	var wait sync.WaitGroup
+	for w := range workers {
+		wait.Go(func() {
+			loudest[w] = e.frames(ctx, logs, samples, frames, frames*w/workers, frames*(w+1)/workers)
+		})
+	}
+	wait.Wait()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	most := math.Inf(-1)
+	for _, l := range loudest {
+		most = math.Max(most, l)
+	}
+	for i, v := range logs {
+		if v < most-8 {
+			v = most - 8
+		}
+		dst[i] = float32((v + 4) / 4)
+	}
+	return nil
+}
+
+// floor is the least power that counts; its logarithm is -10.
+const floor = 1e-10
+
+// frames writes the logarithms of the mel bands of frames from up to but not including to, and returns
+// the greatest. logs is [mels,frames].
+func (e *Extractor) frames(ctx context.Context, logs []float64, samples []float32, frames, from, to int) float64 {
+	n := e.transform.Len()
+	scratch := e.transform.NewScratch()
+	frame, power := make([]float64, n), make([]float64, n/2+1)
+	most := math.Inf(-1)
+	for f := from; f < to; f++ {
+		if f%256 == 0 && ctx.Err() != nil {
+			return most
+		}
+		silent := true
+		start := f*e.hop - n/2
+		if start >= 0 && start+n <= len(samples) {
+			in, hann := samples[start:start+n], e.hann[:n]
+			for i, v := range in {
+				frame[i] = float64(v) * hann[i]
+			}
+			silent = !slices.ContainsFunc(in, func(v float32) bool { return v != 0 })
+		} else { // at the ends the sound is reflected
+			for i := range frame {
+				v := samples[reflect(start+i, len(samples))]
+				frame[i] = float64(v) * e.hann[i]
+				silent = silent && v == 0
+			}
+		}
+		if silent {
+			for b := range e.bands {
+				logs[b*frames+f] = -10
+			}
+			if -10 > most {
+				most = -10
+			}
+			continue
+		}
+		e.transform.Power(power, frame, scratch)
+		for b, band := range e.bands {
+			var sum float64
+			in := power[band.first:][:len(band.weights)]
+			for i, w := range band.weights {
+				sum += w * in[i]
+			}
+			v := -10.0
+			if sum > floor {
+				v = math.Log(sum) * (1 / math.Ln10)
+			}
+			logs[b*frames+f] = v
+			if v > most {
+				most = v
+			}
+		}
+	}
+	return most
+}
+
+// reflect returns the place of a sample that lies before 0 or behind n, mirrored at the first or last.
+func reflect(i, n int) int {
+	if n == 1 {
+		return 0
+	}
+	i %= 2 * (n - 1)
+	if i < 0 {
+		i += 2 * (n - 1)
+	}
+	if i >= n {
+		i = 2*(n-1) - i
+	}
+	return i
+}
+
+// normalized returns samples with mean 0 and variance 1 over those heard, and 0 behind them. Source:
+// zero_mean_unit_var_norm of feature_extraction_whisper.py.
+func normalized(samples []float32, heard int) []float32 {
+	out := make([]float32, len(samples))
+	if heard == 0 {
+		return out
+	}
+	var mean, variance float64
+	for _, v := range samples[:heard] {
+		mean += float64(v)
+	}
+	mean /= float64(heard)
+	for _, v := range samples[:heard] {
+		variance += (float64(v) - mean) * (float64(v) - mean)
+	}
+	scale := 1 / math.Sqrt(variance/float64(heard)+1e-7)
+	for i, v := range samples[:heard] {
+		out[i] = float32((float64(v) - mean) * scale)
+	}
+	return out
+}

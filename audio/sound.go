@@ -1,0 +1,15 @@
+package audio
+
+import "github.com/crossattn/xpipe/media"
+
+// Sound is a decoded mono sound as a media.Item.
+type Sound struct {
+	Rate    int       // samples a second
+	Samples []float32 // from -1 to 1; more where the file is louder than its scale
+}
+
+// Kind returns media.Sounds.
+func (*Sound) Kind() media.Kind { return media.Sounds }
+
+// Seconds returns how long the sound lasts.
+func (s *Sound) Seconds() float64 { return float64(len(s.Samples)) / float64(s.Rate) }
