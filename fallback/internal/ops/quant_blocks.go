@@ -230,7 +230,10 @@ func (p *blockProduct) few(x *Context, form kernel.BlockForm) error {
 
 // floatPanels unpacks a few columns at a time to panels of floats.
 func (p *blockProduct) floatPanels(x *Context) error {
-	const columns = 64
+	columns := 64
+	if x.Threads() > 1 && p.N < 8*columns*x.Threads() {
+		columns = 32 // so that cores that share few end together
+	}
 	room := kernel.PanelFloats(p.K, columns)
 	return p.each(x, columns, room+p.FillScratch(), minFlops, func(c0, c1 int, scratch []float32) {
 		m := kernel.NewMatrix(scratch[:room], p.K, c1-c0)
