@@ -28,6 +28,7 @@ var Engines = []engine.Row{
 		Name: ort.Name, About: "ONNX Runtime",
 		Library: "ONNX Runtime library", LibraryEnv: ortlib.Env,
 		Providers: ort.Providers,
+		Spins:     true,
 		Open:      openRuntime,
 	},
 }

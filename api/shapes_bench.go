@@ -12,6 +12,9 @@ type Bench struct {
 	X       int    `json:"x,omitempty"`
 	Threads int    `json:"threads"`
 	Runs    int    `json:"runs"`
+	// ORTSpinning is "on" or "off", whether ONNX Runtime's idle threads spin; "" where it was not
+	// timed.
+	ORTSpinning string `json:"ort_spinning,omitempty"`
 	// GFLOP are the operations of a run's products, where they are known.
 	GFLOP   float64                 `json:"gflop,omitempty"`
 	Engines map[string]*BenchEngine `json:"engines"` // that were timed, by name

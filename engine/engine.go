@@ -76,6 +76,11 @@ type Options struct {
 	// means no bound. The Go engine works in smaller pieces where that keeps within the bound, and
 	// fails with ErrGraph otherwise; ONNX Runtime has no such bound and ignores it.
 	MemoryLimit int64
+	// Spinning lets idle threads wait for work in a busy loop for long, between runs too, as ONNX
+	// Runtime does by default: a little quicker for small graphs where the machine does nothing else,
+	// and many times slower on a busy one. The Go engine's wait for some tens of microseconds in any
+	// case, and ignore it.
+	Spinning bool
 	// NoFusion runs the graph operator by operator, as written.
 	NoFusion bool
 	// LastPosition names outputs [B,T,N] of which the caller reads the last of T alone, as whoever

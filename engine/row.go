@@ -16,6 +16,8 @@ type Row struct {
 	Providers []string
 	// Taps reports whether the engine's sessions are Tappers.
 	Taps bool
+	// Spins reports whether the engine heeds Options.Spinning.
+	Spins bool
 	// Supported reports whether the engine has an operator in a version of its operator set; the
 	// domain "" is the default one. It is nil where only opening a graph tells.
 	Supported func(domain, op string, version int) bool

@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/fallback/internal/ops"
+	"github.com/crossattn/xpipe/internal/kernel"
 )
 
 // bug is the error for a panic inside the engine. It wraps engine.ErrEngine: whatever a file holds,
@@ -12,7 +12,7 @@ import (
 //
 //	var bug interface{ Stack() []byte }
 //	errors.As(err, &bug)
-type bug struct{ panic *ops.Panic }
+type bug struct{ panic *kernel.Panic }
 
 func (b *bug) Error() string {
 	return fmt.Sprintf("%v: bug in the Go engine, please report it: %v",
@@ -27,6 +27,6 @@ func (b *bug) Stack() []byte { return b.panic.Stack }
 // catch turns a panic of the function that defers it into an error.
 func catch(err *error) {
 	if r := recover(); r != nil {
-		*err = &bug{ops.NewPanic(r)}
+		*err = &bug{kernel.NewPanic(r)}
 	}
 }

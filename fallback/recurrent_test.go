@@ -14,14 +14,19 @@ import (
 // what one core does.
 func TestRecurrentThreads(t *testing.T) {
 	t.Parallel()
-	const steps, width, hidden = 3, 20, 300
+	const steps, width = 3, 20
 	for _, layer := range []struct {
-		op, direction string
-		gates, batch  int
+		op, direction                string
+		gates, batch, hidden, linear int
 	}{
-		{"LSTM", "forward", 4, 1}, {"LSTM", "bidirectional", 4, 1}, {"LSTM", "reverse", 4, 7},
-		{"GRU", "forward", 3, 1}, {"GRU", "bidirectional", 3, 3}, {"RNN", "forward", 1, 5},
+		{"LSTM", "forward", 4, 1, 300, 0}, {"LSTM", "bidirectional", 4, 1, 300, 0},
+		{"LSTM", "reverse", 4, 7, 300, 0}, {"GRU", "forward", 3, 1, 300, 0},
+		{"GRU", "bidirectional", 3, 3, 300, 0}, {"RNN", "forward", 1, 5, 300, 0},
+		// Of these a direction's weights are larger than a core's cache.
+		{"LSTM", "bidirectional", 4, 2, 330, 0}, {"GRU", "bidirectional", 3, 1, 380, 0},
+		{"GRU", "bidirectional", 3, 2, 380, 1},
 	} {
+		hidden := layer.hidden
 		r := rand.New(rand.NewPCG(41, uint64(layer.batch)))
 		directions := 1
 		if layer.direction == "bidirectional" {
@@ -40,7 +45,9 @@ func TestRecurrentThreads(t *testing.T) {
 		b.NodeTo(layer.op, []string{"x", b.Const(weights(directions, columns, width)),
 			b.Const(weights(directions, columns, hidden)),
 			b.Const(weights(directions, 2*columns))}, []string{"y", "h"},
-			onnx.Attrs{"direction": layer.direction, "hidden_size": hidden})
+			onnx.Attrs{
+				"direction": layer.direction, "hidden_size": hidden, "linear_before_reset": layer.linear,
+			})
 		b.Output("y", tensor.Float32, steps, directions, layer.batch, hidden)
 		b.Output("h", tensor.Float32, directions, layer.batch, hidden)
 		x := randTensor(r, steps, layer.batch, width)

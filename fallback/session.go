@@ -9,6 +9,7 @@ import (
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/fallback/internal/ops"
+	"github.com/crossattn/xpipe/internal/kernel"
 	"github.com/crossattn/xpipe/onnx"
 	"github.com/crossattn/xpipe/tensor"
 )
@@ -79,6 +80,8 @@ func (s *session) Run(
 	}
 	a := s.takeArena()
 	defer s.returnArena(a)
+	kernel.BeginRun()
+	defer kernel.EndRun()
 	r := newRun(s.graph, ops.NewContext(ctx, s.threads, a), a)
 	for i, spec := range s.graph.inputs {
 		r.values[s.graph.inputIDs[i]] = in[spec.Name]

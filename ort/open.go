@@ -146,15 +146,17 @@ func (e *Engine) configure(
 	if threads == 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
+	spinning := "0"
+	if opts.Spinning {
+		spinning = "1"
+	}
 	for _, set := range []func() error{
 		func() error { return o.SetIntraOpNumThreads(threads) },
 		func() error { return o.SetInterOpNumThreads(1) },
 		func() error { return o.SetGraphOptimizationLevel(level) },
 		func() error { return o.SetLogSeverityLevel(onnxruntime.LoggingLevelFatal) },
-		// Idle threads that wait in a busy loop make small graphs a little faster on a machine that
-		// does nothing else, and many times slower on a busy one.
-		func() error { return o.AddSessionConfigEntry("session.intra_op.allow_spinning", "0") },
-		func() error { return o.AddSessionConfigEntry("session.inter_op.allow_spinning", "0") },
+		func() error { return o.AddSessionConfigEntry("session.intra_op.allow_spinning", spinning) },
+		func() error { return o.AddSessionConfigEntry("session.inter_op.allow_spinning", spinning) },
 		// A memory pattern is kept for every set of input shapes ever seen, which for a decoder
 		// means one a token.
 		func() error { return o.SetMemPattern(false) },

@@ -24,12 +24,16 @@ type benchOptions struct {
 	engineOptions
 	runs, warm    int
 	dims          []string
+	spinning      string   // of ONNX Runtime's threads
 	missing       []string // engines that were to be timed and cannot be used
 	withFootprint bool
 	footprintOnly bool // in the process that bench starts for that
 	profile       string
 	model         string
 }
+
+// The values of --ort-spinning.
+const spinningOn, spinningOff = "on", "off"
 
 // The prefixes of what enginebench makes: graphs, and graphs in several sizes.
 const (
@@ -84,6 +88,8 @@ How time grows with one size of a graph:
 	f := cmd.Flags()
 	f.IntVar(&o.runs, "runs", 20, "runs of each engine that count")
 	f.IntVar(&o.warm, "warm", 3, "runs of each engine before those")
+	f.StringVar(&o.spinning, "ort-spinning", spinningOn,
+		"on or off: whether ONNX Runtime's idle threads spin, as they do by default")
 	f.StringArrayVar(&o.dims, "dim", nil,
 		"size of a dimension that is not fixed: NAME=N (repeat)")
 	f.BoolVar(&o.withFootprint, "footprint", false,
@@ -118,6 +124,9 @@ func runBench(ctx context.Context, env *environment, o benchOptions, target stri
 	}
 	if o.runs < 1 || o.warm < 0 {
 		return api.Usagef("--runs must be 1 or more, --warm 0 or more")
+	}
+	if o.spinning != spinningOn && o.spinning != spinningOff {
+		return api.Usagef("--ort-spinning %q is neither on nor off", o.spinning)
 	}
 	if o.threads == 0 {
 		o.threads = runtime.GOMAXPROCS(0)
@@ -285,6 +294,7 @@ func bench(
 	var names []string
 	var sessions []engine.Session
 	var opened []time.Duration
+	spins := false // there is an engine that Options.Spinning means something to
 	for _, e := range engines {
 		start := time.Now()
 		s, err := e.Open(ctx, source, o.optionsFor(e))
@@ -293,6 +303,7 @@ func bench(
 		}
 		defer s.Close()
 		names = append(names, e.Name())
+		spins = spins || e.row.Spins
 		sessions = append(sessions, s)
 		opened = append(opened, time.Since(start))
 	}
@@ -304,7 +315,7 @@ func bench(
 	if err != nil {
 		return line, err
 	}
-	timings, err := enginebench.Measure(ctx, sessions, in, o.warm, o.runs)
+	timings, err := enginebench.Measure(ctx, sessions, in, o.warm, o.runs, spins && o.spinning == spinningOn)
 	if err := cmp.Or(err, stop()); err != nil {
 		return line, err
 	}
@@ -313,6 +324,9 @@ func bench(
 	}
 	line = api.NewBench(g.name, names, timings, flop, peak)
 	line.Curve, line.X, line.Threads = g.curve, g.x, o.threads
+	if spins {
+		line.ORTSpinning = o.spinning
+	}
 	if o.withFootprint {
 		footprints, err := o.footprints(ctx, engines, g, source)
 		if err != nil {
@@ -346,6 +360,7 @@ func startProfile(path string) (stop func() error, err error) {
 // optionsFor are the options to open a graph with. The provider is for engines that have a choice.
 func (o *benchOptions) optionsFor(e timedEngine) engine.Options {
 	opts := o.options()
+	opts.Spinning = o.spinning == spinningOn
 	if len(e.row.Providers) < 2 {
 		opts.Provider, opts.ProviderOptions = "", nil
 	}

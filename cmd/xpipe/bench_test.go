@@ -62,6 +62,7 @@ func TestBenchRefuses(t *testing.T) {
 		{"bench blip2-mini --engine go --dim batch", api.ExitUsage},
 		{"bench blip2-mini --engine go --dim batch=-1", api.ExitUsage},
 		{"bench blip2-mini --engine go --runs 0", api.ExitUsage},
+		{"bench blip2-mini --engine go --ort-spinning maybe", api.ExitUsage},
 		{"bench no/such/graph.onnx --engine go", api.ExitModel},
 	} {
 		var out, errs bytes.Buffer

@@ -18,10 +18,10 @@ import (
 	"math"
 	"runtime"
 	"slices"
-	"sync"
 	"sync/atomic"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/internal/kernel"
 	"github.com/crossattn/xpipe/tensor"
 )
 
@@ -301,21 +301,16 @@ func (c *call) tasks() []task {
 // run computes out.
 func (c *call) run(ctx context.Context) error {
 	tasks := c.tasks()
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range c.threads {
-		wg.Go(func() {
-			scratch := c.newScratch()
-			for ctx.Err() == nil {
-				i := int(next.Add(1)) - 1
-				if i >= len(tasks) {
-					return
-				}
-				c.do(ctx, tasks[i], scratch)
-			}
-		})
-	}
-	wg.Wait()
+	room := make([]*scratch, c.threads)
+	kernel.Share(ctx, c.threads, len(tasks), 1, func(worker, lo, hi int) {
+		if room[worker] == nil {
+			s := c.newScratch()
+			room[worker] = &s
+		}
+		for i := lo; i < hi && ctx.Err() == nil; i++ {
+			c.do(ctx, tasks[i], *room[worker])
+		}
+	})
 	if c.stats != nil {
 		c.stats.Visited = c.visited.Load()
 	}

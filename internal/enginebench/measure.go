@@ -80,13 +80,22 @@ type Timing struct {
 }
 
 // Measure runs the sessions in turns, warm-up runs first: a run of each, again and again, so that
-// other load on the machine affects all of them alike.
+// other load on the machine affects all of them alike. Where sessions may leave threads spinning,
+// which would take cores from the next one, each turn begins when the process has come to rest, with
+// a run that does not count and wakes the session's own threads.
 func Measure(
 	ctx context.Context, sessions []engine.Session, in map[string]*tensor.Tensor, warm, runs int,
+	spinning bool,
 ) ([]Timing, error) {
 	timings := make([]Timing, len(sessions))
 	for i := range warm + runs {
 		for k, s := range sessions {
+			if spinning {
+				rest(ctx)
+				if _, err := s.Run(ctx, in); err != nil {
+					return nil, err
+				}
+			}
 			cpu, start := processTime(), time.Now()
 			if _, err := s.Run(ctx, in); err != nil {
 				return nil, err
@@ -100,6 +109,18 @@ func Measure(
 		}
 	}
 	return timings, nil
+}
+
+// rest waits until the process uses next to no processor time, for a second at most.
+func rest(ctx context.Context) {
+	const step = 2 * time.Millisecond
+	for range 500 {
+		before := processTime()
+		time.Sleep(step)
+		if ctx.Err() != nil || processTime()-before < step/10 {
+			return
+		}
+	}
 }
 
 // Median returns the median of durations in milliseconds.

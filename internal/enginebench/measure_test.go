@@ -66,7 +66,7 @@ func TestGraph(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		timings, err := enginebench.Measure(ctx, []engine.Session{s, s}, in, 0, 2)
+		timings, err := enginebench.Measure(ctx, []engine.Session{s, s}, in, 0, 2, true)
 		if err != nil {
 			t.Fatal(err)
 		}

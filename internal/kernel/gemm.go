@@ -47,6 +47,9 @@ func PanelFloats(k, n int) int { return (n + panelWidth - 1) / panelWidth * pane
 // Panels returns the number of panels, which Multiply and Fill take ranges of.
 func (m *Matrix) Panels() int { return (m.N + panelWidth - 1) / panelWidth }
 
+// Bytes returns how much memory the elements take.
+func (m *Matrix) Bytes() int { return 4*len(m.panels) + 2*len(m.halves) }
+
 // Panel returns the floats of a panel, [k][16].
 func (m *Matrix) Panel(p int) []float32 { return m.panels[p*m.K*panelWidth : (p+1)*m.K*panelWidth] }
 

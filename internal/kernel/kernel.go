@@ -1,5 +1,5 @@
 // Package kernel holds the inner loops of the pure-Go engine: functions of slices that know no
-// tensors and no graphs, and except for Linear no goroutines. Each has a form in plain Go, which
+// tensors and no graphs, and the loop that cores share (Share). Each has a form in plain Go, which
 // says what it computes and runs everywhere; on some processors assembly takes its place, tested
 // against the plain form. The folder _gen writes the assembly.
 //

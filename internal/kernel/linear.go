@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"runtime"
-	"sync"
-	"sync/atomic"
 )
 
 // PieceFlops is the number of floating-point operations of a product that is worth another
@@ -91,23 +89,12 @@ func (l *Linear) Apply(ctx context.Context, dst, x []float32, rows, threads int)
 	}
 	pieces := l.weight.Pieces(rows, threads)
 	e := &Epilogue{Bias: l.bias}
-	var next atomic.Int64
-	work := func() {
-		for ctx.Err() == nil {
-			i := int(next.Add(1)) - 1
-			if i >= pieces.Count {
-				return
-			}
+	Share(ctx, pieces.Cores, pieces.Count, 1, func(_, lo, hi int) {
+		for i := lo; i < hi; i++ {
 			r0, r1, p0, p1 := pieces.At(i)
 			to, from := dst[r0*l.Out:r1*l.Out], x[r0*l.In:r1*l.In]
 			l.weight.Multiply(to, l.Out, from, l.In, r1-r0, p0, p1, false, e)
 		}
-	}
-	var wg sync.WaitGroup
-	for range pieces.Cores - 1 {
-		wg.Go(work)
-	}
-	work()
-	wg.Wait()
+	})
 	return ctx.Err()
 }

@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"cmp"
 	"math"
 
 	"github.com/crossattn/xpipe/internal/kernel"
@@ -88,9 +89,23 @@ func rowHeads(t *tensor.Tensor, first, count, size int) (*heads, error) {
 	}, nil
 }
 
+// appendBoth is appendRows of keys and of values, each on a core if there are two: a past in memory
+// of its own is copied.
+func appendBoth(x *Context, past []*tensor.Tensor, k, v *heads) (joined [2]*tensor.Tensor, err error) {
+	var errs [2]error
+	if err := x.Parallel(2, 1, func(lo, hi int) {
+		for i := lo; i < hi; i++ {
+			joined[i], errs[i] = appendRows(past[i], []*heads{k, v}[i])
+		}
+	}); err != nil {
+		return joined, err
+	}
+	return joined, cmp.Or(errs[0], errs[1])
+}
+
 // appendRows joins a past [B,heads,P,size], nil for none, and the rows of new, by position, in the
 // past's type. The result grows in place where it can (kvCache).
-func appendRows(x *Context, past *tensor.Tensor, new *heads) (*tensor.Tensor, error) {
+func appendRows(past *tensor.Tensor, new *heads) (*tensor.Tensor, error) {
 	b, count, size := new.batch[0], new.batch[1], new.cols
 	have := 0
 	if past != nil {
@@ -267,6 +282,7 @@ func buildMultiHeadAttention(n *Node) Kernel {
 				return graphErr("attention to keys %v has a cache beside", key)
 			}
 		} else {
+			var both [2]*heads
 			for i, t := range []*tensor.Tensor{key, value} {
 				if t.Rank() != 3 || t.Dim(2)%count != 0 {
 					return graphErr("attention of %v, %v and %v in %d heads", q, key, value, count)
@@ -278,15 +294,13 @@ func buildMultiHeadAttention(n *Node) Kernel {
 				if err != nil {
 					return err
 				}
-				if t, err = appendRows(x, input(in, 6+i), rows); err != nil {
-					return err
-				}
-				if i == 0 {
-					keys = t
-				} else {
-					values = t
-				}
+				both[i] = rows
 			}
+			joined, err := appendBoth(x, []*tensor.Tensor{input(in, 6), input(in, 7)}, both[0], both[1])
+			if err != nil {
+				return err
+			}
+			keys, values = joined[0], joined[1]
 		}
 		if a.k, err = headsOf(keys, false); err != nil {
 			return err

@@ -93,22 +93,8 @@ func (g *groupQuery) run(x *Context, in, out []*tensor.Tensor) error {
 			return err
 		}
 	}
-	for i, h := range []*heads{a.k, a.v} {
-		t, err := g.cache(x, in[3+i], h, pasts, max(total, have))
-		if err != nil {
-			return err
-		}
-		if i+1 < len(out) {
-			out[i+1] = t
-		}
-		if h, err = headsOf(t, false); err != nil {
-			return err
-		}
-		if i == 0 {
-			a.k = h
-		} else {
-			a.v = h
-		}
+	if err := g.caches(x, a, in[3:5], out[1:], pasts, max(total, have)); err != nil {
+		return err
 	}
 	if bias := input(in, 10); bias != nil {
 		m, err := maskOf(x, bias, []int{batch, g.heads, length, total})
@@ -204,25 +190,55 @@ func (g *groupQuery) turn(x *Context, a *attention, in []*tensor.Tensor, pasts [
 	return nil
 }
 
-// cache puts new rows behind the past of each row of the batch, in a cache of the given length. A
-// past that every row has whole grows in place.
-func (g *groupQuery) cache(
-	x *Context, past *tensor.Tensor, new *heads, pasts []int, length int,
-) (*tensor.Tensor, error) {
-	have := 0
-	if past != nil {
-		if s := past.Shape(); len(s) != 4 || s[0] != new.batch[0] || s[1] != new.batch[1] || s[3] != new.cols {
-			return nil, graphErr("a cache %v for %d heads of %d values", past, new.batch[1], new.cols)
+// caches puts new keys and values behind the past of each row of the batch, in caches of the given
+// length, which become a's keys and values and, as far as they are asked for, out. Pasts that every
+// row has whole grow in place.
+func (g *groupQuery) caches(
+	x *Context, a *attention, past, out []*tensor.Tensor, pasts []int, length int,
+) error {
+	both, have := []**heads{&a.k, &a.v}, [2]int{}
+	even := true
+	for i, h := range both {
+		new := *h
+		if past[i] != nil {
+			if s := past[i].Shape(); len(s) != 4 || s[0] != new.batch[0] || s[1] != new.batch[1] || s[3] != new.cols {
+				return graphErr("a cache %v for %d heads of %d values", past[i], new.batch[1], new.cols)
+			}
+			have[i] = past[i].Dim(2)
 		}
-		have = past.Dim(2)
+		even = even && length == have[i]+new.rows
+		for _, p := range pasts {
+			even = even && p == have[i]
+		}
 	}
-	even := length == have+new.rows
-	for _, p := range pasts {
-		even = even && p == have
-	}
+	var joined [2]*tensor.Tensor
+	var err error
 	if even {
-		return appendRows(x, past, new)
+		joined, err = appendBoth(x, past, a.k, a.v)
+	} else {
+		for i, h := range both {
+			if err == nil {
+				joined[i], err = g.cache(x, past[i], *h, pasts, have[i], length)
+			}
+		}
 	}
+	if err != nil {
+		return err
+	}
+	copy(out, joined[:])
+	for i, h := range both {
+		if *h, err = headsOf(joined[i], false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cache puts new rows behind the past, of have positions, of each row of the batch, in a cache of
+// the given length.
+func (g *groupQuery) cache(
+	x *Context, past *tensor.Tensor, new *heads, pasts []int, have, length int,
+) (*tensor.Tensor, error) {
 	size, shape := new.cols, []int{new.batch[0], new.batch[1], length, new.cols}
 	t, err := zerosLike(x, past, shape)
 	if err != nil || t.Len() == 0 {

@@ -11,10 +11,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
-	"sync/atomic"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/internal/kernel"
 	"github.com/crossattn/xpipe/tensor"
 )
 
@@ -140,50 +139,7 @@ func (x *Context) workers(n, grain int) int {
 }
 
 func (x *Context) parallel(n, grain int, f func(worker, lo, hi int)) error {
-	if n <= 0 {
-		return x.Err()
-	}
-	grain = max(grain, 1)
-	workers := x.workers(n, grain)
-	// A few parts for each worker even out their speeds and bound how long a cancelled run goes on.
-	part := max(grain, (n+workers*4-1)/(workers*4))
-	var next atomic.Int64
-	work := func(worker int) {
-		for x.ctx.Err() == nil {
-			hi := int(next.Add(int64(part)))
-			lo := hi - part
-			if lo >= n {
-				return
-			}
-			f(worker, lo, min(hi, n))
-		}
-	}
-	if workers == 1 {
-		work(0)
-		return x.Err()
-	}
-	var wg sync.WaitGroup
-	var broke atomic.Pointer[Panic]
-	for worker := 1; worker < workers; worker++ {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			// A panic must reach the goroutine of the run, which can report it.
-			defer func() {
-				if r := recover(); r != nil {
-					broke.Store(NewPanic(r))
-				}
-			}()
-			work(worker)
-		}()
-	}
-	func() {
-		defer wg.Wait()
-		work(0)
-	}()
-	if r := broke.Load(); r != nil {
-		panic(r)
-	}
+	kernel.Share(x.ctx, x.threads, n, grain, f)
 	return x.Err()
 }
 

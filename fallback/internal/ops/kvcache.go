@@ -213,7 +213,8 @@ func (c *kvCache) grow(past *tensor.Tensor) error {
 			c.sequences = append(c.sequences, old.sequences[b])
 			continue
 		}
-		s, err := c.newSequence()
+		// Who brings the past in memory of its own may do so at each step: no room for many.
+		s, err := c.newSequence(old != nil || have == 0)
 		if err != nil {
 			return err
 		}
@@ -230,9 +231,12 @@ func (c *kvCache) grow(past *tensor.Tensor) error {
 	return nil
 }
 
-// newSequence allocates a sequence whose positions are taken, and room for more.
-func (c *kvCache) newSequence() (*kvSequence, error) {
-	capacity := withRoom(c.positions)
+// newSequence allocates a sequence whose positions are taken, and room for a few more or for many.
+func (c *kvCache) newSequence(many bool) (*kvSequence, error) {
+	capacity := c.positions + leastRoom
+	if many {
+		capacity = withRoom(c.positions)
+	}
 	n, err := checkShape([]int{c.heads, capacity, c.width})
 	if err != nil { // no room beyond what is needed
 		capacity = c.positions

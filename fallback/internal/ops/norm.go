@@ -275,6 +275,11 @@ func rmsNorm[T float](x *Context, in []*tensor.Tensor, at int,
 		for i := lo; i < hi; i++ {
 			row, to := src[i*d:(i+1)*d], dst[i*d:(i+1)*d]
 			inv := T(1 / math.Sqrt(sumSquares(row)/float64(d)+float64(eps)))
+			if single, ok := any(to).([]float32); ok {
+				kernel.Scale(single, any(row).([]float32), float32(inv))
+				kernel.Mul(single, single, any(scale).([]float32))
+				continue
+			}
 			for j, v := range row {
 				to[j] = v * inv * scale[j]
 			}

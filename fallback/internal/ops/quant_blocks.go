@@ -206,9 +206,11 @@ func (p *blockProduct) prepare(x *Context, form kernel.BlockForm) error {
 	return err
 }
 
-// each cuts the columns into parts for f, columns a part.
-func (p *blockProduct) each(x *Context, columns, scratch int, f func(c0, c1 int, scratch []float32)) error {
-	grain := max(1, minFlops/(2*p.rows*p.K*columns))
+// each cuts the columns into parts for f, columns a part; flops are worth another core.
+func (p *blockProduct) each(
+	x *Context, columns, scratch, flops int, f func(c0, c1 int, scratch []float32),
+) error {
+	grain := max(1, flops/(2*p.rows*p.K*columns))
 	return x.ParallelScratch((p.N+columns-1)/columns, grain, scratch, func(lo, hi int, scratch []float32) {
 		for part := lo; part < hi; part++ {
 			f(part*columns, min((part+1)*columns, p.N), scratch)
@@ -218,7 +220,8 @@ func (p *blockProduct) each(x *Context, columns, scratch int, f func(c0, c1 int,
 
 // few multiplies few rows.
 func (p *blockProduct) few(x *Context, form kernel.BlockForm) error {
-	return p.each(x, 64, p.RowScratch(), func(c0, c1 int, scratch []float32) {
+	// Weights that meet one row take a few times as long as the same operations of a float product.
+	return p.each(x, 64, p.RowScratch(), minFlops/4, func(c0, c1 int, scratch []float32) {
 		for r := range p.rows {
 			p.Row(p.dst[r*p.N+c0:r*p.N+c1], p.left[r*p.size:(r+1)*p.size], form, c0, c1, scratch)
 		}
@@ -227,9 +230,12 @@ func (p *blockProduct) few(x *Context, form kernel.BlockForm) error {
 
 // floatPanels unpacks a few columns at a time to panels of floats.
 func (p *blockProduct) floatPanels(x *Context) error {
-	const columns = 64
+	columns := 64
+	if x.Threads() > 1 && p.N < 8*columns*x.Threads() {
+		columns = 32 // so that cores that share few end together
+	}
 	room := kernel.PanelFloats(p.K, columns)
-	return p.each(x, columns, room+p.FillScratch(), func(c0, c1 int, scratch []float32) {
+	return p.each(x, columns, room+p.FillScratch(), minFlops, func(c0, c1 int, scratch []float32) {
 		m := kernel.NewMatrix(scratch[:room], p.K, c1-c0)
 		m.FillBlocks(&p.Blocks, c0, 0, m.Panels(), scratch[room:])
 		m.Multiply(p.dst[c0:], p.N, p.left, p.K, p.rows, 0, m.Panels(), false, nil)
@@ -240,7 +246,7 @@ func (p *blockProduct) floatPanels(x *Context) error {
 func (p *blockProduct) bytePanels(x *Context) error {
 	const columns = 2 * kernel.PanelWidth
 	room := p.BlockPanelFloats(2)
-	return p.each(x, columns, room+p.rows*columns, func(c0, c1 int, scratch []float32) {
+	return p.each(x, columns, room+p.rows*columns, minFlops, func(c0, c1 int, scratch []float32) {
 		m := p.NewBlockPanels(scratch[:room], c0, 2)
 		if c1-c0 == columns {
 			m.Multiply(p.dst[c0:], p.N, p.left, p.size, p.rows)

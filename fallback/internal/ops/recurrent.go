@@ -99,6 +99,10 @@ type sequences struct {
 	pitch                int       // between steps of y
 }
 
+// fewSequences is how many sequences take less time to compute than their weights take to come from
+// beyond a core's cache.
+const fewSequences = 4
+
 func (r *recurrent) run(x *Context, in, out []*tensor.Tensor) error {
 	t := in[inputX]
 	if t.DType() != tensor.Float32 || t.Rank() != 3 {
@@ -191,11 +195,15 @@ func (r *recurrent) run(x *Context, in, out []*tensor.Tensor) error {
 	if !r.quantised {
 		parts = min(max(x.Threads()/dirs, 1), batch)
 	}
-	if dirs*parts == 1 {
-		list[0].run(x, x.Threads(), 0, batch)
+	together := dirs*parts == 1 || batch <= fewSequences && weights[0].large()
+	if together {
+		parts = 0
+		for _, s := range list {
+			s.run(x, x.Threads(), 0, batch)
+		}
 	}
 	if err := x.Parallel(dirs*parts, 1, func(lo, hi int) {
-		for i := lo; i < hi && dirs*parts > 1; i++ {
+		for i := lo; i < hi; i++ {
 			p := i % parts
 			list[i/parts].run(x, 1, p*batch/parts, (p+1)*batch/parts)
 		}
@@ -291,6 +299,10 @@ func (s *sequences) run(x *Context, threads, b0, b1 int) {
 		return
 	}
 	multiplier := s.cellWeights.hidden.multiplier(x, b1-b0, threads)
+	var candidate func(c []float32, ldc int, a []float32)
+	if s.gates == gruGates {
+		candidate = s.cellWeights.candidate.multiplier(x, b1-b0, threads)
+	}
 	for step := range most {
 		if x.Err() != nil {
 			return
@@ -298,7 +310,7 @@ func (s *sequences) run(x *Context, threads, b0, b1 int) {
 		work := s.rows(step, b0, b1)
 		multiplier(work, width, s.h[b0*h:b1*h])
 		if s.gates == gruGates {
-			s.candidates(work, b0, b1)
+			s.candidates(work, b0, b1, candidate)
 		}
 		for b := b0; b < b1; b++ {
 			if step < s.lengths[b] {

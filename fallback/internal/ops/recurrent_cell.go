@@ -62,10 +62,12 @@ func lstmCell(s *sequences, b int, gates []float32) {
 }
 
 // candidates takes sequences b0 to b1-1, whose rows of gates are given, from their update and reset
-// gates to what goes into the activation of the hidden gate.
-func (s *sequences) candidates(rows []float32, b0, b1 int) {
+// gates to what goes into the activation of the hidden gate. multiply adds the product with the
+// weights of that.
+func (s *sequences) candidates(
+	rows []float32, b0, b1 int, multiply func(c []float32, ldc int, a []float32),
+) {
 	n, width := s.hidden, gruGates*s.hidden
-	m := s.candidate.floats
 	h, scratch := s.h[b0*n:b1*n], s.scratch[b0*n:b1*n]
 	for b := range b1 - b0 {
 		gates := rows[b*width : (b+1)*width]
@@ -76,10 +78,13 @@ func (s *sequences) candidates(rows []float32, b0, b1 int) {
 		}
 	}
 	if !s.linear {
-		m.Multiply(rows[2*n:], width, scratch, n, b1-b0, 0, m.Panels(), true, nil)
+		multiply(rows[2*n:], width, scratch)
 		return
 	}
-	m.Multiply(scratch, n, h, n, b1-b0, 0, m.Panels(), false, &kernel.Epilogue{Bias: s.resetBias})
+	for b := range b1 - b0 {
+		copy(scratch[b*n:(b+1)*n], s.resetBias)
+	}
+	multiply(scratch, n, h)
 	for b := range b1 - b0 {
 		gates, u := rows[b*width:(b+1)*width], scratch[b*n:(b+1)*n]
 		kernel.Mul(u, gates[n:2*n], u)

@@ -132,6 +132,22 @@ func packedColumns(x *Context, columns []float32, k int, constant bool) (*kernel
 	return m, fillMatrix(x, m, columns, true)
 }
 
+// large says whether the weights that each step reads are more than a core keeps near: then cores
+// that share their columns, each its own again and again, are quicker than a core for each
+// direction.
+func (w *cellWeights) large() bool {
+	bytes := 0
+	for _, m := range []*kernel.Matrix{w.hidden.floats, w.candidate.floats} {
+		if m != nil {
+			bytes += m.Bytes()
+		}
+	}
+	return bytes > nearBytes
+}
+
+// nearBytes is the size of weights that the second-level cache of a core has room for.
+const nearBytes = 3 << 19
+
 // packedSlices packs the matrices of 8-bit integers [D,K,N]. Each has one scale and zero point, or
 // one for each column.
 func packedSlices(t, scale, zero *tensor.Tensor) ([]weightMatrix, error) {
@@ -218,13 +234,10 @@ func (m *weightMatrix) multiplier(
 			}
 		}
 		return func(c []float32, ldc int, a []float32) {
-			x.Parallel(pieces.Cores, 1, func(lo, hi int) {
-				for core := lo; core < hi; core++ {
-					end := (core + 1) * pieces.Count / pieces.Cores
-					for i := core * pieces.Count / pieces.Cores; i < end; i++ {
-						r0, r1, p0, p1 := pieces.At(i)
-						w.Multiply(c[r0*ldc:], ldc, a[r0*w.K:], w.K, r1-r0, p0, p1, true, nil)
-					}
+			x.Parallel(pieces.Count, 1, func(lo, hi int) {
+				for i := lo; i < hi; i++ {
+					r0, r1, p0, p1 := pieces.At(i)
+					w.Multiply(c[r0*ldc:], ldc, a[r0*w.K:], w.K, r1-r0, p0, p1, true, nil)
 				}
 			})
 		}

@@ -185,11 +185,18 @@ func sumAbs[T float](row []T) float64 {
 }
 
 func sumSquares[T float](row []T) float64 {
-	var s float64
-	for _, v := range row {
-		s += float64(v) * float64(v)
+	var a, b, c, d float64 // sums that do not wait for each other
+	for ; len(row) >= 4; row = row[4:] {
+		r := (*[4]T)(row)
+		a += float64(r[0]) * float64(r[0])
+		b += float64(r[1]) * float64(r[1])
+		c += float64(r[2]) * float64(r[2])
+		d += float64(r[3]) * float64(r[3])
 	}
-	return s
+	for _, v := range row {
+		a += float64(v) * float64(v)
+	}
+	return (a + b) + (c + d)
 }
 
 func sumInts[T integer](row []T) T {

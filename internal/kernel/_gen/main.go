@@ -35,13 +35,14 @@ var files = map[string]kernels{
 	"dot512":       {write: dotKernels, wide: true},
 	"dotvnni":      {write: dotKernels, vex: true},
 	"dotamx":       {write: amxKernels, wide: true, vex: true},
+	"pause":        {write: pause},
 	"q4":           {write: q4Kernels},
 	"q4wide512":    {write: q4Wide, wide: true},
 }
 
 func main() {
 	log.SetFlags(0)
-	what := flag.String("kernels", "", "gemm, math, conv, attention, int8, q4, gemm512, math512, "+
+	what := flag.String("kernels", "", "gemm, math, conv, attention, int8, pause, q4, gemm512, math512, "+
 		"attention512, dot512, dotvnni, dotamx or q4wide512")
 	flag.Usage = func() { flag.PrintDefaults() }
 	// avo's own flags (-out, -stubs, -pkg) are parsed by Generate.
