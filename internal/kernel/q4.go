@@ -49,6 +49,14 @@ type Floats struct {
 // Len returns how many there are.
 func (f Floats) Len() int { return len(f.Wide) + len(f.Half) }
 
+// Part returns numbers lo to hi-1.
+func (f Floats) Part(lo, hi int) Floats {
+	if f.Half != nil {
+		return Floats{Half: f.Half[lo:hi]}
+	}
+	return Floats{Wide: f.Wide[lo:hi]}
+}
+
 // At returns one number.
 func (f Floats) At(i int) float32 {
 	if f.Half != nil {
@@ -121,7 +129,7 @@ func (b *Blocks) Unpack(dst []float32, row int) {
 }
 
 // Quick says whether the quick forms can take the weights.
-func (b *Blocks) Quick() bool { return b.Bits == 4 && b.Size >= quickBlock && b.Group == nil }
+func (b *Blocks) Quick() bool { return b.Bits == 4 && b.Size%quickBlock == 0 && b.Group == nil }
 
 // blocks returns the blocks of 32 of a row.
 func (b *Blocks) blocks() int { return b.Count * b.Size / quickBlock }

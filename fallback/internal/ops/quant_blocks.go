@@ -54,11 +54,7 @@ func buildMatMulNBits(n *Node) Kernel {
 			e.Bias = tensor.Data[float32](bias)
 		}
 		var err error
-		if w.Quick() {
-			out[0], err = w.multiply(x, in[0], e)
-		} else {
-			out[0], err = multiplyRows(x, in[0], w.N, w.K, w.Unpack, e)
-		}
+		out[0], err = w.product(x, in[0], e)
 		return err
 	})
 }
@@ -137,6 +133,14 @@ func packedFloats(t *tensor.Tensor) kernel.Floats {
 	}
 	d := tensor.Data[tensor.Half](t)
 	return kernel.Floats{Half: unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(d))), len(d))}
+}
+
+// product is that of a [...,K] with the weights.
+func (b *nbits) product(x *Context, a *tensor.Tensor, e *kernel.Epilogue) (*tensor.Tensor, error) {
+	if b.Quick() {
+		return b.multiply(x, a, e)
+	}
+	return multiplyRows(x, a, b.N, b.K, b.Unpack, e)
 }
 
 // fewRows is up to how many rows of a product weights are unpacked for each anew.

@@ -262,6 +262,12 @@ var microsoft = map[string]def{
 	"MultiHeadAttention":  row(1, 1, 10, buildMultiHeadAttention),
 	"GroupQueryAttention": row(1, 1, 16, buildGroupQueryAttention),
 	"RotaryEmbedding":     row(1, 4, 4, rotaryOp),
+	// Layers with a state of fixed size.
+	"CausalConvWithState": row(1, 2, 4, buildCausalConvWithState),
+	"LinearAttention":     row(1, 3, 6, buildLinearAttention),
+	// Mixtures of experts.
+	"MoE":  row(1, 3, 8, buildMoE),
+	"QMoE": row(1, 3, 21, buildQMoE),
 	// Weights of a few bits.
 	"MatMulNBits":          row(1, 3, 6, buildMatMulNBits),
 	"MatMulBnb4":           row(1, 3, 3, buildMatMulBnb4),
