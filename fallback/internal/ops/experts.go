@@ -277,21 +277,9 @@ func buildQMoE(n *Node) Kernel {
 		e.normalize = true // the chosen experts' weights are made of their scores alone
 	}
 	bytes := n.int("accuracy_level", 0) == 4
-	// Weights, scales and zero points that are constants stay as they are.
-	consts := make([]*tensor.Tensor, n.Inputs)
-	for i, t := range n.Const {
-		if t != nil && i >= 2 && i < 14 && (i > 10 || i%3 != 1) {
-			consts[i] = t
-			n.drop(i)
-		}
-	}
+	keep := n.keep(2, 3, 5, 6, 8, 9, 11, 12, 13)
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
-		in = slices.Clone(in)
-		for i, t := range consts {
-			if t != nil {
-				in[i] = t
-			}
-		}
+		in = keep(in)
 		t, weights := in[0], input(in, 14)
 		if err := singleInputs(n.Op, []*tensor.Tensor{t, in[1], weights, input(in, 4), input(in, 7), input(in, 10)}); err != nil {
 			return err

@@ -16,6 +16,9 @@ import (
 type nbits struct {
 	kernel.Blocks
 	bytes bool // the left operand may be rounded to 8 bits
+	// order is the column of the left operand that each value of a row belongs to, -1 for none; nil
+	// for the columns as they are.
+	order []int
 }
 
 // buildMatMulNBits multiplies by weights of 2, 4 or 8 bits in blocks. Only an accuracy_level of 4
@@ -36,6 +39,7 @@ func buildMatMulNBits(n *Node) Kernel {
 		return nil
 	}
 	b.Count = (b.K + b.Size - 1) / b.Size
+	columns := b.K
 	constant := n.blockConstants(b, 1, 2, 3, 4)
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
 		w := b
@@ -53,13 +57,19 @@ func buildMatMulNBits(n *Node) Kernel {
 			}
 			e.Bias = tensor.Data[float32](bias)
 		}
-		var err error
-		out[0], err = w.product(x, in[0], e)
+		a, err := in[0], error(nil)
+		if w.order != nil {
+			if a, err = w.ordered(x, a, columns); err != nil {
+				return err
+			}
+		}
+		out[0], err = w.product(x, a, e)
 		return err
 	})
 }
 
 // blockConstants reads the weights from inputs that are constants, once, and says whether it did.
+// Values whose groups are not the blocks that they lie in are brought into the order of the groups.
 func (n *Node) blockConstants(b *nbits, places ...int) bool {
 	var t [4]*tensor.Tensor
 	for i, place := range places {
@@ -74,6 +84,7 @@ func (n *Node) blockConstants(b *nbits, places ...int) bool {
 		n.err = err
 		return false
 	}
+	b.regroup()
 	for _, place := range places {
 		if !n.left(place) {
 			n.drop(place)
@@ -124,6 +135,62 @@ func (b *nbits) read(data, scales, zeros, group *tensor.Tensor) error {
 		b.Group = list[:b.K]
 	}
 	return nil
+}
+
+// regroup copies the weights with the values of each group in a block of its own, so that the quick
+// forms can take them. It leaves them where a group has more values than a block has room.
+func (b *nbits) regroup() {
+	if b.Group == nil {
+		return
+	}
+	order := make([]int, b.Count*b.Size)
+	for i := range order {
+		order[i] = -1
+	}
+	used := make([]int, b.Count)
+	for i, g := range b.Group {
+		if used[g] == b.Size {
+			return
+		}
+		order[g*b.Size+used[g]] = i
+		used[g]++
+	}
+	per, bits, mask := b.Count*b.Size*b.Bits/8, b.Bits, uint8(1<<b.Bits-1)
+	data := make([]uint8, len(b.Data))
+	for row := range b.N {
+		from, to := b.Data[row*per:(row+1)*per], data[row*per:(row+1)*per]
+		for i, at := range order {
+			if at >= 0 {
+				v := from[at*bits/8] >> (at * bits % 8) & mask
+				to[i*bits/8] |= v << (i * bits % 8)
+			}
+		}
+	}
+	b.Data, b.Group, b.order, b.K = data, nil, order, len(order)
+}
+
+// ordered brings the columns of a [...,K] into the order of the weights.
+func (b *nbits) ordered(x *Context, a *tensor.Tensor, k int) (*tensor.Tensor, error) {
+	if a.DType() != tensor.Float32 || a.Rank() == 0 || a.Dim(a.Rank()-1) != k {
+		return nil, graphErr("a product of %v with weights of %d columns", a, k)
+	}
+	shape := clone(a.Shape())
+	shape[len(shape)-1] = len(b.order)
+	t, dst, err := alloc[float32](x, shape)
+	if err != nil {
+		return nil, err
+	}
+	src := tensor.Data[float32](a)
+	for r := 0; r*k < len(src); r++ {
+		row, to := src[r*k:(r+1)*k], dst[r*len(b.order):(r+1)*len(b.order)]
+		for i, at := range b.order {
+			to[i] = 0
+			if at >= 0 {
+				to[i] = row[at]
+			}
+		}
+	}
+	return t, nil
 }
 
 // packedFloats are the numbers of a tensor of floats, in its memory unless they are bfloat16.
@@ -336,22 +403,30 @@ func buildMatMulBnb4(n *Node) Kernel {
 	if n.int("transB", 1) == 0 {
 		n.fail("attribute \"transB\" is 0, which only training uses")
 	}
+	keep := n.keep(1, 2)
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
+		in = keep(in)
 		data, largest := in[1], in[2]
 		if data.DType() != tensor.Uint8 || data.Len() != (rows*k+1)/2 {
 			return graphErr("weights %v for [%d,%d]", data, rows, k)
 		}
-		if largest.DType() != tensor.Float32 || largest.Len() != (rows*k+size-1)/size {
+		if largest.DType() != tensor.Float32 && !isNarrow(largest) || largest.Len() != (rows*k+size-1)/size {
 			return graphErr("scales %v for [%d,%d] in blocks of %d", largest, rows, k, size)
 		}
-		packed, scales := tensor.Data[uint8](data), tensor.Data[float32](largest)
+		var err error
+		if k%size == 0 { // each row has blocks of its own
+			b := &nbits{Blocks: kernel.Blocks{N: rows, K: k, Bits: 4, Size: size, Count: k / size, Table: &values,
+				Data: tensor.Data[uint8](data), Scales: packedFloats(largest)}}
+			out[0], err = b.product(x, in[0], &kernel.Epilogue{})
+			return err
+		}
+		packed, scale := tensor.Data[uint8](data), floatAt(largest)
 		unpack := func(dst []float32, row int) {
 			for i := range dst {
 				at := row*k + i
-				dst[i] = values[packed[at/2]>>(4-at%2*4)&15] * scales[at/size]
+				dst[i] = values[packed[at/2]>>(4-at%2*4)&15] * scale(at/size)
 			}
 		}
-		var err error
 		out[0], err = multiplyRows(x, in[0], rows, k, unpack, &kernel.Epilogue{})
 		return err
 	})
@@ -403,6 +478,7 @@ func buildGatherBlockQuantized(n *Node) Kernel {
 			return err
 		}
 		zero := func(int) float32 { return float32(int(1) << (bits - 1)) }
+		gapless := false
 		if zeros != nil {
 			// Packed along the last axis as the data are, each row from a byte of its own on; or where
 			// there are as few bytes, without a gap between rows, as ONNX Runtime 1.24 reads them.
@@ -411,7 +487,7 @@ func buildGatherBlockQuantized(n *Node) Kernel {
 			switch {
 			case zeros.DType() == tensor.Uint8 && zeros.Len() == scales.Len()/max(columns, 1)*row/per:
 			case zeros.DType() == tensor.Uint8 && zeros.Len() == (scales.Len()+per-1)/per:
-				row = columns
+				row, gapless = columns, true
 			default:
 				return graphErr("GatherBlockQuantized with scales %v and zero points %v", scales, zeros)
 			}
@@ -426,7 +502,26 @@ func buildGatherBlockQuantized(n *Node) Kernel {
 		if err != nil {
 			return err
 		}
-		if len(dst) > 0 {
+		// Rows of whole blocks are unpacked as those of MatMulNBits.
+		rows := &kernel.Blocks{K: shape[last], Bits: bits, Size: size, Count: blocksAlong,
+			Data: tensor.Data[uint8](data), Scales: packedFloats(scales)}
+		if zeros != nil {
+			rows.Zeros = tensor.Data[uint8](zeros)
+		}
+		wholeRows := q == last && g < last && shape[last]%size == 0 && !gapless
+		if len(dst) > 0 && wholeRows {
+			inner := prod(shape[g+1 : last])
+			err = x.Parallel(len(dst)/shape[last], max(1, minWork/shape[last]), func(lo, hi int) {
+				for i := lo; i < hi; i++ {
+					slice := i / inner
+					from := (slice/len(index)*shape[g]+index[slice%len(index)])*inner + i%inner
+					rows.Unpack(dst[i*shape[last]:(i+1)*shape[last]], from)
+				}
+			})
+			if err != nil {
+				return err
+			}
+		} else if len(dst) > 0 {
 			packed, factor := tensor.Data[uint8](data), floatAt(scales)
 			inner := prod(shape[g+1:])
 			scaleSteps := stridesOf(scales.Shape())
