@@ -1,4 +1,4 @@
-"""Writes state.npz and experts.npz: operators of com.microsoft that onnxruntime has from 1.32 on, or whose
+"""Writes state.npz, experts.npz and grouped.npz: operators of com.microsoft that onnxruntime has from 1.32 on, or whose
 results changed until then.
 
     python3 testdata/onnx/newer.py [KIND ...]
@@ -36,9 +36,15 @@ def build(op, inputs, outs, consts=(), **attrs):
     return helper.make_model(graph, opset_imports=opsets, ir_version=10), feed
 
 
-def add(c, op, inputs, formula, consts=(), refused=False, tolerance=1e-4, **attrs):
-    """Adds a case whose results formula, a list of arrays of float64, has by definition."""
+def add(c, op, inputs, formula, consts=(), refused=False, tolerance=1e-4, valid=None, **attrs):
+    """Adds a case whose results formula, a list of arrays of float64, has by definition. valid is which of
+    the first output's numbers are compared."""
     model, feed = build(op, inputs, len(formula), consts, **attrs)
+    if valid is not None:
+        model.graph.initializer.append(onnx.numpy_helper.from_array(valid, "valid"))
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(1, f4), "zero"))
+        model.graph.node[0].output[0] = "all"
+        model.graph.node.append(helper.make_node("Where", ["valid", "all", "zero"], ["y0"]))
     name = f"{op}-{len(c.names)}"
     dtype = next(v.dtype for v in inputs if v is not None)
     if refused:
@@ -228,6 +234,78 @@ def pack(q, bits):
     return sum(q[..., i::per].astype(np.uint8) << np.uint8(i * bits) for i in range(per)).astype(np.uint8)
 
 
+def grouped(r, c):
+    """GroupQueryAttention's attributes and inputs of 1.25 to 1.32."""
+    kv, groups, size = int(r.integers(1, 4)), int(r.integers(1, 4)), 8 * int(r.integers(1, 4))
+    heads, length, past = kv * groups, int(r.integers(1, 6)), int(some(r, 0, 3, 6))
+    batch = int(r.integers(1, 4))
+    chunked = batch > 1 or r.integers(3) == 0
+    if chunked:
+        past = max(past, length)
+    counts = r.integers(1, length + 1, batch) if chunked else np.full(batch, length)
+    pasts = r.integers(0, past - length + 1, batch) if chunked else np.full(batch, past)
+    total = past if chunked else past + length
+    q, k, v = floats(r, batch, length, heads * size), floats(r, batch, length, kv * size), floats(r, batch, length, kv * size)
+    inputs = [q, k, v] + [None] * 14
+    attrs = dict(num_heads=heads, kv_num_heads=kv)
+    spread = lambda a: a.reshape(batch, length, -1, size).transpose(0, 2, 1, 3).astype(float)  # noqa: E731
+    keys, values = spread(k), spread(v)
+    bits, kind = int(some(r, 0, 0, 8, 4)), some(r, "PER_TENSOR", "PER_CHANNEL")
+    caches = []
+    for i, new in enumerate((keys, values)):
+        if not bits:
+            old = floats(r, batch, kv, past, size)
+            stored, encode = old, lambda x: x
+        else:
+            scale = r.uniform(0.01, 0.05, 1 if kind == "PER_TENSOR" else (1, kv, 1, size)).astype(f4) * f4(256 / 2**bits)
+            half = 2 ** (bits - 1)
+            number = r.integers(-half, half, (batch, kv, past, size))
+            old = number * scale
+            encode = (lambda x, s=scale: np.round(x / s).astype(np.int8)) if bits == 8 else (  # noqa: E731
+                lambda x, s=scale: pack((np.round(x / s) + 8).astype(np.int64), 4))
+            stored = encode(old)
+            new[:] = np.clip(np.round(new.astype(f4) / scale), -half, half - 1) * scale
+            attrs["kv"[i] + "_quant_type"], inputs[12 + i] = kind, scale
+        inputs[3 + i] = stored
+        joined = np.zeros((batch, kv, max(total, past), size))
+        for b in range(batch):
+            joined[b, :, : pasts[b]] = old[b, :, : pasts[b]]
+            joined[b, :, pasts[b] : pasts[b] + counts[b]] = new[b, :, : counts[b]]
+        caches.append((joined, encode))
+    if bits:
+        attrs["kv_cache_bit_width"] = bits
+    inputs[5], inputs[6] = (pasts + counts - 1).astype(np.int32), np.array(total, np.int32)
+    if chunked:
+        inputs[16] = counts.astype(np.int32)
+    causal = 1 if chunked else int(r.integers(2))
+    window = int(some(r, -1, 2, 4)) if causal else -1
+    cap, sinks = float(some(r, 0.0, 2.0)), some(r, floats(r, heads), None)
+    bias = floats(r, 1, int(some(r, 1, heads)), length, total) if not chunked and r.integers(3) == 0 else None
+    inputs[10], inputs[11] = bias, sinks
+    attrs |= {k: v for k, v, d in (("causal", causal, 1), ("local_window_size", window, -1), ("softcap", cap, 0.0)) if v != d}
+    want = 0 if chunked else int(some(r, 0, 1, 2))  # the scores of padding are anything
+    if want:
+        attrs["qk_output"] = want
+    y, shown = np.zeros((batch, length, heads, size)), np.zeros((batch, heads, length, total))
+    for b in range(batch):
+        for h in range(heads):
+            for t in range(counts[b]):
+                own, end = pasts[b] + t, pasts[b] + counts[b]
+                s = caches[0][0][b, h // groups, :end] @ q[b, t, h * size : (h + 1) * size].astype(float) / np.sqrt(size)
+                s = cap * np.tanh(s / cap) if cap else s
+                if bias is not None:
+                    s = s + bias[0, h % bias.shape[1], t, :end]
+                at = np.arange(end)
+                seen = (at <= own if causal else at >= 0) & (at > own - window if window > 0 else at >= 0)
+                e = np.where(seen, np.exp(s), 0)
+                e /= e.sum() + (np.exp(sinks[h]) if sinks is not None else 0)
+                y[b, t, h] = e @ caches[1][0][b, h // groups, :end]
+                shown[b, h, t, :end] = np.where(seen, s, 0) if want == 1 else e
+    outputs = [y.reshape(batch, length, -1)] + [encode(x) for x, encode in caches] + ([shown] if want else [])
+    valid = np.arange(length)[None, :, None] < counts[:, None, None]  # rows of padding are anything
+    add(c, "GroupQueryAttention", inputs, outputs, valid=valid if chunked else None, **attrs)
+
+
 def state():
     c = Cases("state")
     for i in range(60):
@@ -246,7 +324,14 @@ def experts():
     c.save()
 
 
-KINDS = dict(state=state, experts=experts)
+def attention():
+    c = Cases("grouped")
+    for i in range(120):
+        grouped(np.random.default_rng([5, i]), c)
+    c.save()
+
+
+KINDS = dict(state=state, experts=experts, grouped=attention)
 
 if __name__ == "__main__":
     for kind in sys.argv[1:] or KINDS:

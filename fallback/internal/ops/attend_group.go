@@ -15,29 +15,35 @@ func buildGroupQueryAttention(n *Node) Kernel {
 		heads: n.int("num_heads", 0), kvHeads: n.int("kv_num_heads", 0), scale: n.float("scale", 0),
 		softcap: n.float("softcap", 0), window: n.int("local_window_size", -1),
 		rotary: n.int("do_rotary", 0) != 0, interleaved: n.int("rotary_interleaved", 0) != 0,
-		smooth: n.int("smooth_softmax", 0) > 0,
+		smooth: n.int("smooth_softmax", 0) > 0, causal: n.int("causal", 1) != 0, scores: n.int("qk_output", 0),
+		bits: [2]int{n.quantizedCache("k"), n.quantizedCache("v")},
 	}
 	switch {
 	case n.Inputs < 7 || n.left(5) || n.left(6):
 		n.fail("inputs 5 and 6, the lengths, are left out")
 	case g.heads <= 0 || g.kvHeads <= 0 || g.heads%g.kvHeads != 0:
 		n.fail("%d heads of queries and %d of keys", g.heads, g.kvHeads)
-	case n.int("qk_output", 0) != 0 || n.Outputs > 3:
-		n.fail("the output of scores is not supported")
-	case n.int("k_quant_type", 0) != 0 || n.str("k_quant_type", "NONE") != "NONE":
-		n.fail("quantised caches are not supported")
-	}
-	for i := 12; i < n.Inputs; i++ {
-		if !n.left(i) {
-			n.fail("input %d is not supported", i)
-		}
+	case g.scores < 0 || g.scores > 2 || (g.scores > 0) != (n.Outputs > 3):
+		n.fail("attribute \"qk_output\" is %d with %d outputs", g.scores, n.Outputs)
+	case !g.causal && g.window >= 0:
+		n.fail("attribute \"local_window_size\" is %d, and \"causal\" is 0", g.window)
+	case n.int("sliding_window_cache", 0) != 0:
+		n.fail("attribute \"sliding_window_cache\", a cache of a window's size, is not supported")
+	case !n.left(14) || !n.left(15):
+		n.fail("inputs 14 and 15, norms of queries and keys, are not supported, nor by ONNX Runtime on the CPU")
 	}
 	return viaFloatBut([]int{3, 4}, func(x *Context, in, out []*tensor.Tensor) error {
 		floats := []*tensor.Tensor{in[0], in[1], in[2], input(in, 7), input(in, 8), input(in, 10), input(in, 11)}
 		if err := singleInputs(n.Op, floats); err != nil {
 			return err
 		}
-		if err := cacheInputs(n.Op, in[3:5]); err != nil {
+		caches := make([]*tensor.Tensor, 2)
+		for i, bits := range g.bits {
+			if bits == 0 {
+				caches[i] = in[3+i]
+			}
+		}
+		if err := cacheInputs(n.Op, caches); err != nil {
 			return err
 		}
 		return g.run(x, in, out)
@@ -49,10 +55,13 @@ type groupQuery struct {
 	scale, softcap              float32
 	window                      int
 	rotary, interleaved, smooth bool
+	causal                      bool
+	scores                      int    // what output 3 is: 1 for scores, 2 for weights
+	bits                        [2]int // of the caches of keys and values; 0 for floats
 }
 
 func (g *groupQuery) run(x *Context, in, out []*tensor.Tensor) error {
-	a := &attention{softcap: g.softcap, causal: true, hidden: float32(math.Inf(-1))}
+	a := &attention{softcap: g.softcap, causal: g.causal, hidden: float32(math.Inf(-1))}
 	var err error
 	if a.q, a.k, a.v, err = g.split(in[0], in[1], in[2]); err != nil {
 		return err
@@ -76,10 +85,22 @@ func (g *groupQuery) run(x *Context, in, out []*tensor.Tensor) error {
 		have = in[3].Dim(2)
 	}
 	first := total == length // the prompt, before which there is nothing
-	pasts, keys := make([]int, batch), make([]int, batch)
+	pasts, keys, valid := make([]int, batch), make([]int, batch), make([]int, batch)
+	var given []int // how many of the rows are no padding, where the graph says it
+	if t := input(in, 16); t != nil {
+		if given, err = intsOf(t); err != nil || len(given) != batch {
+			return graphErr("query_seqlens %v for a batch of %d", t, batch)
+		}
+		first = false
+	}
 	for b, e := range ends {
-		keys[b] = e + 1
-		if pasts[b] = keys[b] - length; first {
+		keys[b], valid[b] = e+1, length
+		if given != nil {
+			if valid[b] = given[b]; valid[b] < 0 || valid[b] > length {
+				return graphErr("row %d has %d queries of %d", b, valid[b], length)
+			}
+		}
+		if pasts[b] = keys[b] - valid[b]; first {
 			pasts[b] = 0
 		}
 		if e < 0 || keys[b] > total || pasts[b] < 0 || pasts[b] > have || !first && have > 0 && total > have+length {
@@ -89,17 +110,34 @@ func (g *groupQuery) run(x *Context, in, out []*tensor.Tensor) error {
 	a.past = func(b int) int { return pasts[b] }
 	a.keys = func(b int) int { return keys[b] }
 	if g.rotary {
-		if err := g.turn(x, a, in, pasts); err != nil {
+		if err := g.turn(x, a, in, pasts, valid); err != nil {
 			return err
 		}
 	}
 	for i, h := range []*heads{a.k, a.v} {
-		t, err := g.cache(x, in[3+i], h, pasts, max(total, have))
+		past := in[3+i]
+		q, err := scalesOf(input(in, 12+i), g.bits[i], g.kvHeads, h.cols)
+		if err != nil {
+			return err
+		}
+		if q.bits != 0 {
+			if past, err = q.widened(x, past, g.kvHeads, h.cols); err != nil {
+				return err
+			}
+			if h, err = q.rounded(x, h); err != nil {
+				return err
+			}
+		}
+		t, err := g.cache(x, past, h, pasts, valid, max(total, have))
 		if err != nil {
 			return err
 		}
 		if i+1 < len(out) {
-			out[i+1] = t
+			if out[i+1] = t; q.bits != 0 {
+				if out[i+1], err = q.narrowed(x, t); err != nil {
+					return err
+				}
+			}
 		}
 		if h, err = headsOf(t, false); err != nil {
 			return err
@@ -124,6 +162,11 @@ func (g *groupQuery) run(x *Context, in, out []*tensor.Tensor) error {
 		a.sinks = tensor.Data[float32](sinks)
 	} else if g.smooth {
 		a.sinks = make([]float32, g.heads)
+	}
+	if g.scores > 0 {
+		if out[3], err = a.scores(x, total, g.scores == 2); err != nil {
+			return err
+		}
 	}
 	return a.finish(x, out)
 }
@@ -156,8 +199,9 @@ func (g *groupQuery) split(q, k, v *tensor.Tensor) (qh, kh, vh *heads, err error
 	return qh, kh, vh, nil
 }
 
-// turn puts queries and keys, turned by their positions, in place of both.
-func (g *groupQuery) turn(x *Context, a *attention, in []*tensor.Tensor, pasts []int) error {
+// turn puts queries and keys, turned by their positions, in place of both. Padding is left to
+// chance: it counts as the first position.
+func (g *groupQuery) turn(x *Context, a *attention, in []*tensor.Tensor, pasts, valid []int) error {
 	r, err := rotaryOf(input(in, 7), input(in, 8), g.interleaved)
 	if err != nil {
 		return err
@@ -173,6 +217,13 @@ func (g *groupQuery) turn(x *Context, a *attention, in []*tensor.Tensor, pasts [
 			return graphErr("positions %v for %d rows of %d", p, batch, length)
 		}
 		position = func(b, i int) int { return list[b*length+i] }
+	}
+	of := position
+	position = func(b, i int) int {
+		if i >= valid[b] {
+			return 0
+		}
+		return of(b, i)
 	}
 	for b := range batch {
 		for i := range length {
@@ -204,10 +255,10 @@ func (g *groupQuery) turn(x *Context, a *attention, in []*tensor.Tensor, pasts [
 	return nil
 }
 
-// cache puts new rows behind the past of each row of the batch, in a cache of the given length. A
-// past that every row has whole grows in place.
+// cache puts new rows, so many of them as are valid, behind the past of each row of the batch, in a
+// cache of the given length. A past that every row has whole grows in place.
 func (g *groupQuery) cache(
-	x *Context, past *tensor.Tensor, new *heads, pasts []int, length int,
+	x *Context, past *tensor.Tensor, new *heads, pasts, valid []int, length int,
 ) (*tensor.Tensor, error) {
 	have := 0
 	if past != nil {
@@ -217,8 +268,8 @@ func (g *groupQuery) cache(
 		have = past.Dim(2)
 	}
 	even := length == have+new.rows
-	for _, p := range pasts {
-		even = even && p == have
+	for b, p := range pasts {
+		even = even && p == have && valid[b] == new.rows
 	}
 	if even {
 		return appendRows(x, past, new)
@@ -238,7 +289,7 @@ func (g *groupQuery) cache(
 			at := b*new.batch[1] + h
 			to := dst.part(at*length*size, length*size)
 			to.part(0, pasts[b]*size).set(old.part(at*have*size, pasts[b]*size))
-			rows := min(new.rows, length-pasts[b])
+			rows := min(valid[b], length-pasts[b])
 			copyRows(to.part(pasts[b]*size, rows*size), new.at([]int{b, h}), rows, size)
 		}
 	}

@@ -260,7 +260,7 @@ var microsoft = map[string]def{
 	// Attention.
 	"Attention":           row(1, 2, 7, buildAttentionMS),
 	"MultiHeadAttention":  row(1, 1, 10, buildMultiHeadAttention),
-	"GroupQueryAttention": row(1, 1, 16, buildGroupQueryAttention),
+	"GroupQueryAttention": row(1, 1, 17, buildGroupQueryAttention),
 	"RotaryEmbedding":     row(1, 4, 4, rotaryOp),
 	// Layers with a state of fixed size.
 	"CausalConvWithState": row(1, 2, 4, buildCausalConvWithState),
