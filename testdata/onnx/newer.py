@@ -1,4 +1,4 @@
-"""Writes state.npz, experts.npz and grouped.npz: operators of com.microsoft that onnxruntime has from 1.32 on, or whose
+"""Writes state.npz, experts.npz, grouped.npz and blocks.npz: operators of com.microsoft that onnxruntime has from 1.32 on, or whose
 results changed until then.
 
     python3 testdata/onnx/newer.py [KIND ...]
@@ -306,6 +306,46 @@ def grouped(r, c):
     add(c, "GroupQueryAttention", inputs, outputs, valid=valid if chunked else None, **attrs)
 
 
+def gathered(r, c):
+    """GatherBlockQuantized: rows of zero points begin at a byte, and an index out of range gives zeros."""
+    bits, block = int(some(r, 2, 4, 8)), int(some(r, 16, 32, 64))
+    rows, between = int(r.integers(1, 9)), [int(r.integers(1, 4))] if r.integers(3) == 0 else []
+    width = int(some(r, block * int(r.integers(1, 5)), 8 // bits * int(r.integers(1, 60))))
+    count = -(-width // block)
+    q = r.integers(0, 2**bits, (rows, *between, width))
+    scales = r.uniform(0.01, 0.2, (rows, *between, count)).astype(f4)
+    zeros = r.integers(0, 2**bits, scales.shape) if r.integers(2) else None
+    index = r.integers(-rows - 1, rows + 1, some(r, [3], [2, 2])).astype(some(r, np.int32, np.int64))
+    each = lambda v: np.repeat(v, block, -1)[..., :width]  # noqa: E731
+    value = (q - (2 ** (bits - 1) if zeros is None else each(zeros))) * each(scales).astype(float)
+    good = (index >= -rows) & (index < rows)
+    y = value[np.where(good, index, 0)]
+    y[~good] = 0
+    inputs = [pack(q, bits), index, scales, None if zeros is None else pack(zeros, bits)]
+    last = len(between) + 1
+    add(c, "GatherBlockQuantized", inputs, [y], consts=[0, 2, 3], bits=bits, block_size=block, gather_axis=0,
+        quantize_axis=int(some(r, last, -1)))
+
+
+def omitted(r, c):
+    """MatMulNBits whose weights are empty: a product of zeros."""
+    k, n = 32 * int(r.integers(1, 4)), int(r.integers(1, 9))
+    bias = some(r, floats(r, n), None)
+    a = floats(r, 2, k)
+    inputs = [a, np.zeros((n, 0, 16), np.uint8), floats(r, n, k // 32), None, None, bias]
+    y = np.zeros((2, n)) + (0 if bias is None else bias)
+    add(c, "MatMulNBits", inputs, [y], consts=[1, 2, 5], K=k, N=n, bits=4, block_size=32)
+
+
+def blocks():
+    c = Cases("blocks")
+    for i in range(40):
+        gathered(np.random.default_rng([6, i]), c)
+    for i in range(4):
+        omitted(np.random.default_rng([7, i]), c)
+    c.save()
+
+
 def state():
     c = Cases("state")
     for i in range(60):
@@ -326,12 +366,12 @@ def experts():
 
 def attention():
     c = Cases("grouped")
-    for i in range(120):
+    for i in range(70):
         grouped(np.random.default_rng([5, i]), c)
     c.save()
 
 
-KINDS = dict(state=state, experts=experts, grouped=attention)
+KINDS = dict(state=state, experts=experts, grouped=attention, blocks=blocks)
 
 if __name__ == "__main__":
     for kind in sys.argv[1:] or KINDS:

@@ -19,6 +19,8 @@ type nbits struct {
 	// order is the column of the left operand that each value of a row belongs to, -1 for none; nil
 	// for the columns as they are.
 	order []int
+	// omitted is set where the weights are empty, which stands for zeros.
+	omitted bool
 }
 
 // buildMatMulNBits multiplies by weights of 2, 4 or 8 bits in blocks. Only an accuracy_level of 4
@@ -34,6 +36,8 @@ func buildMatMulNBits(n *Node) Kernel {
 		n.fail("the weights are [%d,%d]", b.N, b.K)
 	case b.Size < 16 || b.Size&(b.Size-1) != 0:
 		n.fail("attribute \"block_size\" is %d, not a power of 2 from 16 on", b.Size)
+	case n.int("weight_prepacked", 0) != 0:
+		n.fail("attribute \"weight_prepacked\" is %d: the weights are for CUDA alone", n.int("weight_prepacked", 0))
 	}
 	if n.err != nil {
 		return nil
@@ -58,6 +62,10 @@ func buildMatMulNBits(n *Node) Kernel {
 			e.Bias = tensor.Data[float32](bias)
 		}
 		a, err := in[0], error(nil)
+		if w.omitted {
+			out[0], err = w.zeroProduct(x, a, e)
+			return err
+		}
 		if w.order != nil {
 			if a, err = w.ordered(x, a, columns); err != nil {
 				return err
@@ -96,6 +104,10 @@ func (n *Node) blockConstants(b *nbits, places ...int) bool {
 // read takes the weights, scales, zero points and groups of values from tensors, whose memory it
 // keeps.
 func (b *nbits) read(data, scales, zeros, group *tensor.Tensor) error {
+	if data != nil && data.DType() == tensor.Uint8 && data.Rank() == 3 && data.Len() == 0 {
+		b.omitted = true
+		return nil
+	}
 	if data == nil || data.DType() != tensor.Uint8 || data.Len() != b.N*b.Count*b.Size*b.Bits/8 {
 		return graphErr("weights %v for %d rows of %d blocks of %d values of %d bits",
 			data, b.N, b.Count, b.Size, b.Bits)
@@ -135,6 +147,19 @@ func (b *nbits) read(data, scales, zeros, group *tensor.Tensor) error {
 		b.Group = list[:b.K]
 	}
 	return nil
+}
+
+// zeroProduct is the product of a [...,K] with weights of 0.
+func (b *nbits) zeroProduct(x *Context, a *tensor.Tensor, e *kernel.Epilogue) (*tensor.Tensor, error) {
+	s, err := matmulShapes(a.Shape(), []int{b.K, b.N})
+	if err != nil {
+		return nil, err
+	}
+	t, dst, err := zeros[float32](x, s.out)
+	if err == nil && len(dst) > 0 {
+		e.Apply(dst, b.N, 0, len(dst)/b.N, 0, b.N)
+	}
+	return t, err
 }
 
 // regroup copies the weights with the values of each group in a block of its own, so that the quick
@@ -473,9 +498,17 @@ func buildGatherBlockQuantized(n *Node) Kernel {
 				return graphErr("GatherBlockQuantized of %v with scales %v", shape, scales)
 			}
 		}
-		index, err := indices(in[1], shape[g])
+		index, err := intsOf(in[1])
 		if err != nil {
 			return err
+		}
+		for i, p := range index { // one that is out of range gives zeros, unlike Gather's
+			if p < 0 {
+				index[i] = p + shape[g]
+			}
+			if index[i] < 0 || index[i] >= shape[g] {
+				index[i] = -1
+			}
 		}
 		zero := func(int) float32 { return float32(int(1) << (bits - 1)) }
 		gapless := false
@@ -514,6 +547,10 @@ func buildGatherBlockQuantized(n *Node) Kernel {
 			err = x.Parallel(len(dst)/shape[last], max(1, minWork/shape[last]), func(lo, hi int) {
 				for i := lo; i < hi; i++ {
 					slice := i / inner
+					if index[slice%len(index)] < 0 {
+						clear(dst[i*shape[last] : (i+1)*shape[last]])
+						continue
+					}
 					from := (slice/len(index)*shape[g]+index[slice%len(index)])*inner + i%inner
 					rows.Unpack(dst[i*shape[last]:(i+1)*shape[last]], from)
 				}
@@ -528,6 +565,10 @@ func buildGatherBlockQuantized(n *Node) Kernel {
 			steps := stridesOf(shape)
 			err = x.Parallel(len(dst)/inner, max(1, minWork/(8*inner)), func(lo, hi int) {
 				for i := lo; i < hi; i++ {
+					if index[i%len(index)] < 0 {
+						clear(dst[i*inner : (i+1)*inner])
+						continue
+					}
 					from := (i/len(index)*shape[g] + index[i%len(index)]) * inner
 					for j := range inner {
 						at := from + j
