@@ -1,4 +1,4 @@
-"""Writes state.npz, experts.npz, grouped.npz and blocks.npz: operators of com.microsoft that onnxruntime has from 1.32 on, or whose
+"""Writes state.npz, experts.npz, grouped.npz, blocks.npz and attention.npz: operators of com.microsoft that onnxruntime has from 1.32 on, or whose
 results changed until then.
 
     python3 testdata/onnx/newer.py [KIND ...]
@@ -15,7 +15,7 @@ import onnx
 import onnxruntime
 from onnx import helper
 
-from make import TYPES, Cases
+from make import TYPES, Cases, run_reference
 
 assert onnxruntime.__version__ >= "1.32", "CausalConvWithState and LinearAttention are new in 1.32"
 f2, f4 = np.float16, np.float32
@@ -346,6 +346,65 @@ def blocks():
     c.save()
 
 
+def standard(r, c):
+    """Attention of the default domain, beside ONNX's reference, which rules where onnxruntime lacks a form."""
+    opset = int(some(r, 23, 24, 25))
+    batch, kv, groups, size, values = (int(r.integers(1, n)) for n in (4, 4, 4, 9, 9))
+    heads, queries, keys = kv * groups, int(r.integers(1, 6)), int(r.integers(1, 8))
+    past = int(some(r, 0, 0, 3)) if keys >= queries else 0
+    flat = r.integers(2)
+    shape = lambda h, n, d: (batch, n, h * d) if flat else (batch, h, n, d)  # noqa: E731
+    inputs = [floats(r, *shape(heads, queries, size)), floats(r, *shape(kv, keys, size)), floats(r, *shape(kv, keys, values))]
+    total = past + keys
+    mask = None
+    if r.integers(3):
+        dims = some(r, [queries, total], [1, heads, queries, total], [batch, 1, queries, total])
+        if opset > 23 and r.integers(4) == 0:
+            dims[-1] = int(r.integers(1, total + 1))
+        mask = r.integers(0, 3, dims) > 0 if r.integers(2) else floats(r, *dims)
+        if r.integers(3) == 0:  # a row that sees nothing
+            mask[..., 0, :] = False if mask.dtype == bool else -np.inf
+    inputs.append(mask)
+    inputs += [floats(r, batch, kv, past, size), floats(r, batch, kv, past, values)] if past else [None, None]
+    if opset > 23 and not past and r.integers(3) == 0:
+        inputs.append(r.integers(1, total + 1, batch))
+    attrs = dict(is_causal=int(r.integers(2)))
+    if flat:
+        attrs |= dict(q_num_heads=heads, kv_num_heads=kv)
+    if r.integers(3) == 0:
+        attrs["softcap"] = 2.0
+    if r.integers(3) == 0:
+        attrs["scale"] = 0.3
+    if opset > 24 and r.integers(2):
+        attrs |= dict(left_window_size=int(r.integers(-1, 4)), right_window_size=int(r.integers(-1, 4)))
+    outs = int(some(r, 1, 3, 4)) if len(inputs) < 7 else 1
+    if outs == 4:
+        attrs["qk_matmul_output_mode"] = int(r.integers(4))
+    model, feed = build("Attention", inputs, outs, **attrs)
+    model.graph.node[0].domain = ""
+    del model.opset_import[:]
+    model.opset_import.append(helper.make_opsetid("", opset))
+    want = [np.ascontiguousarray(v) for v in run_reference(model, feed)]
+    name = f"Attention-{len(c.names)}"
+    try:
+        got = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, feed)
+        if outs == 4 and attrs["qk_matmul_output_mode"] == 0 and "softcap" in attrs:
+            want[3] = got[3]  # the reference bounds these scores, against the operator's text
+        if not all(g.shape == w.shape and np.allclose(g, w, 1e-4, 1e-4, equal_nan=True) for g, w in zip(got, want)):
+            c.left.append(f"{name} {opset} {attrs}: onnxruntime differs")
+    except Exception as e:
+        c.left.append(f"{name} {opset} {attrs}: {str(e)[-150:]}")
+    if not any(np.isnan(w).any() for w in want):
+        c.put(name, model, feed, want)
+
+
+def standards():
+    c = Cases("attention")
+    for i in range(140):
+        standard(np.random.default_rng([8, i]), c)
+    c.save()
+
+
 def state():
     c = Cases("state")
     for i in range(60):
@@ -371,7 +430,7 @@ def attention():
     c.save()
 
 
-KINDS = dict(state=state, experts=experts, grouped=attention, blocks=blocks)
+KINDS = dict(state=state, experts=experts, grouped=attention, blocks=blocks, attention=standards)
 
 if __name__ == "__main__":
     for kind in sys.argv[1:] or KINDS:

@@ -164,7 +164,7 @@ func (g *groupQuery) run(x *Context, in, out []*tensor.Tensor) error {
 		a.sinks = make([]float32, g.heads)
 	}
 	if g.scores > 0 {
-		if out[3], err = a.scores(x, total, g.scores == 2); err != nil {
+		if out[3], err = a.scores(x, total, []int{0, scoresSeen, scoresWeights}[g.scores]); err != nil {
 			return err
 		}
 	}

@@ -133,9 +133,15 @@ func (c cacheScales) narrowed(x *Context, t *tensor.Tensor) (*tensor.Tensor, err
 	return r, err
 }
 
-// scores are those of each query with each of so many keys, [B,heads,queries,keys], or if weights is
-// set what softmax makes of them. What a query does not see is 0.
-func (a *attention) scores(x *Context, keys int, weights bool) (*tensor.Tensor, error) {
+// What scores gives.
+const (
+	scoresSeen    = iota // scores, 0 where a query does not see a key
+	scoresWeights        // what softmax makes of them
+	scoresAll            // scores with what is added to hide keys
+)
+
+// scores are those of each query with each of so many keys, [B,heads,queries,keys].
+func (a *attention) scores(x *Context, keys, what int) (*tensor.Tensor, error) {
 	batch, count, queries, size := a.q.batch[0], a.q.batch[1], a.q.rows, a.q.cols
 	t, dst, err := zeros[float32](x, []int{batch, count, queries, keys})
 	if err != nil || len(dst) == 0 {
@@ -147,7 +153,11 @@ func (a *attention) scores(x *Context, keys int, weights bool) (*tensor.Tensor, 
 			at := []int{i / count, i % count}
 			q, k, adjust := a.q.at(at), a.k.at([]int{at[0], at[1] / groups}), a.adjust(at)
 			for r := range queries {
-				row := dst[(i*queries+r)*keys:][:min(keys, a.keys(at[0]))]
+				row := dst[(i*queries+r)*keys:][:keys]
+				for j := a.keys(at[0]); j < keys && what == scoresAll; j++ {
+					row[j] = a.hidden
+				}
+				row = row[:min(keys, a.keys(at[0]))]
 				query := q.Data[r*q.Stride:][:size]
 				for j := range row {
 					if k.Half != nil {
@@ -161,7 +171,9 @@ func (a *attention) scores(x *Context, keys int, weights bool) (*tensor.Tensor, 
 				if adjust != nil {
 					adjust(r, 0, row)
 				}
-				a.seen(row, at[1], weights)
+				if what != scoresAll {
+					a.seen(row, at[1], what == scoresWeights)
+				}
 			}
 		}
 	})

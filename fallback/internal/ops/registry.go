@@ -205,6 +205,7 @@ var table = map[string]def{
 	"InstanceNormalization":        row(6, 3, 3, buildInstanceNorm),
 	"GroupNormalization":           row(18, 3, 3, buildGroupNorm),
 	"RotaryEmbedding":              row(23, 3, 4, rotaryOp),
+	"Attention":                    row(23, 3, 7, buildAttention),
 	"TensorScatter":                row(24, 2, 3, buildTensorScatter),
 	"LRN":                          row(1, 1, 1, buildLRN),
 	"LpNormalization":              row(1, 1, 1, buildLpNormalization),
