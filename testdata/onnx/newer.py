@@ -1,5 +1,5 @@
-"""Writes state.npz, experts.npz, grouped.npz, blocks.npz and attention.npz: operators of com.microsoft that onnxruntime has from 1.32 on, or whose
-results changed until then.
+"""Writes state.npz, experts.npz, grouped.npz, blocks.npz, attention.npz and beside.npz: operators of
+com.microsoft and of operator sets 23 to 25 that onnxruntime has from 1.25 on, or whose results changed until 1.32.
 
     python3 testdata/onnx/newer.py [KIND ...]
 
@@ -15,7 +15,7 @@ import onnx
 import onnxruntime
 from onnx import helper
 
-from make import TYPES, Cases, run_reference
+from make import TYPES, Cases, run_ort, run_reference
 
 assert onnxruntime.__version__ >= "1.32", "CausalConvWithState and LinearAttention are new in 1.32"
 f2, f4 = np.float16, np.float32
@@ -346,6 +346,55 @@ def blocks():
     c.save()
 
 
+def of_onnx(built, opset):
+    """Takes a node into the default domain."""
+    model, feed = built
+    model.graph.node[0].domain = ""
+    del model.opset_import[:]
+    model.opset_import.append(helper.make_opsetid("", opset))
+    return model, feed
+
+
+def beside(r, c):
+    """RMSNormalization and TensorScatter: ONNX's reference and onnxruntime agree, or one lacks the form."""
+    if r.integers(2):
+        shape = [int(r.integers(1, 6)) for _ in range(int(r.integers(1, 5)))]
+        axis = int(r.integers(-len(shape), len(shape)))
+        op, opset = "RMSNormalization", 23
+        inputs = [floats(r, *shape), floats(r, *shape[axis:])]
+        attrs = {"epsilon": float(some(r, 1e-5, 1e-2))} | ({"axis": axis} if axis != -1 or r.integers(2) else {})
+    else:
+        op, opset = "TensorScatter", 24
+        rank, batch, length = int(r.integers(3, 5)), int(r.integers(1, 4)), int(r.integers(2, 8))
+        axis = int(r.integers(1, rank))
+        shape = [batch] + [int(r.integers(1, 4)) for _ in range(rank - 1)]
+        shape[axis] = length
+        new = list(shape)
+        new[axis] = int(r.integers(1, length + 1))
+        mode = some(r, "linear", "circular")
+        most = length if mode == "circular" else length - new[axis] + 1
+        inputs = [floats(r, *shape), floats(r, *new), some(r, r.integers(0, most, batch), None)]
+        attrs = {"mode": mode, "axis": int(some(r, axis, axis - rank))}
+    model, feed = of_onnx(build(op, inputs, 1, **attrs), opset)
+    results = []
+    for run in (run_reference, run_ort):
+        try:
+            results.append(run(model, feed)[0])
+        except Exception as e:
+            c.left.append(f"{op}-{len(c.names)} {attrs}: {run.__name__}: {str(e)[-120:]}")
+    if len(results) == 2 and not np.allclose(*results, 1e-5, 1e-6):
+        c.left.append(f"{op}-{len(c.names)} {attrs}: they differ")
+    elif results:
+        c.put(f"{op}-{len(c.names)}", model, feed, [np.ascontiguousarray(results[0])])
+
+
+def besides():
+    c = Cases("beside")
+    for i in range(80):
+        beside(np.random.default_rng([9, i]), c)
+    c.save()
+
+
 def standard(r, c):
     """Attention of the default domain, beside ONNX's reference, which rules where onnxruntime lacks a form."""
     opset = int(some(r, 23, 24, 25))
@@ -380,10 +429,7 @@ def standard(r, c):
     outs = int(some(r, 1, 3, 4)) if len(inputs) < 7 else 1
     if outs == 4:
         attrs["qk_matmul_output_mode"] = int(r.integers(4))
-    model, feed = build("Attention", inputs, outs, **attrs)
-    model.graph.node[0].domain = ""
-    del model.opset_import[:]
-    model.opset_import.append(helper.make_opsetid("", opset))
+    model, feed = of_onnx(build("Attention", inputs, outs, **attrs), opset)
     want = [np.ascontiguousarray(v) for v in run_reference(model, feed)]
     name = f"Attention-{len(c.names)}"
     try:
@@ -430,7 +476,7 @@ def attention():
     c.save()
 
 
-KINDS = dict(state=state, experts=experts, grouped=attention, blocks=blocks, attention=standards)
+KINDS = dict(state=state, experts=experts, grouped=attention, blocks=blocks, attention=standards, beside=besides)
 
 if __name__ == "__main__":
     for kind in sys.argv[1:] or KINDS:
