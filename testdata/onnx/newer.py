@@ -282,6 +282,8 @@ def grouped(r, c):
     cap, sinks = float(some(r, 0.0, 2.0)), some(r, floats(r, heads), None)
     bias = floats(r, 1, int(some(r, 1, heads)), length, total) if not chunked and r.integers(3) == 0 else None
     inputs[10], inputs[11] = bias, sinks
+    if sinks is None and r.integers(3) == 0:  # a score of 0 beside those of the keys
+        attrs["smooth_softmax"], sinks = 1, np.zeros(heads)
     attrs |= {k: v for k, v, d in (("causal", causal, 1), ("local_window_size", window, -1), ("softcap", cap, 0.0)) if v != d}
     want = 0 if chunked else int(some(r, 0, 1, 2))  # the scores of padding are anything
     if want:
