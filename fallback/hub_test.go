@@ -33,7 +33,7 @@ func dims(t *tensor.Tensor) (d []any) {
 	return d
 }
 
-// nodeOf runs a graph of one node whose inputs are constants; empty names and nil stand for those left out.
+// nodeOf runs a graph of one node with its inputs; nil stands for one that is left out.
 func nodeOf(t *testing.T, opset int, domain, op string, inputs []*tensor.Tensor, attrs onnx.Attrs) *tensor.Tensor {
 	t.Helper()
 	b := onnx.NewBuilder("hub", opset)
