@@ -87,7 +87,7 @@ func meaningless(op, test, param, dtype string) string {
 // unlisted are operators that the package onnx of testdata/requirements.txt does not have: those of
 // newer operator sets, and one that is ONNX Runtime's.
 var unlisted = []string{
-	"RMSNormalization", "RotaryEmbedding", "SimplifiedLayerNormalization", "Swish", "TensorScatter",
+	"Attention", "RMSNormalization", "RotaryEmbedding", "SimplifiedLayerNormalization", "Swish", "TensorScatter",
 }
 
 // typed is a node test whose types can be changed.

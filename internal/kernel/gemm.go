@@ -107,19 +107,30 @@ func (m *Matrix) done(p int, panel []float32) {
 func (m *Matrix) FillTransposed(b []float32, ldb, lo, hi int) {
 	for p := lo; p < hi; p++ {
 		dst := m.room(p)
-		width := min(panelWidth, m.N-p*panelWidth)
-		for j := range panelWidth {
-			if j >= width {
-				for k := range m.K {
-					dst[k*panelWidth+j] = 0
-				}
-				continue
-			}
-			for k, v := range b[(p*panelWidth+j)*ldb:][:m.K] {
-				dst[k*panelWidth+j] = v
-			}
-		}
+		fillPanel(dst, b[p*panelWidth*ldb:], ldb, min(panelWidth, m.N-p*panelWidth), m.K)
 		m.done(p, dst)
+	}
+}
+
+// fillPanel sets a panel dst [k,16] to width rows of k numbers, which begin step apart. Other columns
+// are 0.
+func fillPanel(dst, rows []float32, step, width, k int) {
+	whole := 0
+	if avx2() && width == panelWidth && k >= 8 {
+		whole = k &^ 7
+		_, _ = dst[whole*panelWidth-1], rows[(panelWidth-1)*step+whole-1]
+		transposePanelAVX2(&dst[0], &rows[0], step, whole)
+	}
+	for j := range panelWidth {
+		if j >= width {
+			for i := range k {
+				dst[i*panelWidth+j] = 0
+			}
+			continue
+		}
+		for i, v := range rows[j*step:][whole:k] {
+			dst[(whole+i)*panelWidth+j] = v
+		}
 	}
 }
 

@@ -9,17 +9,19 @@ import (
 
 //go:generate sh -c "cd _gen && go run . -kernels q4 -pkg kernel -out ../q4_amd64.s -stubs ../q4_amd64.go"
 //go:generate sh -c "cd _gen && go run . -kernels q4wide512 -pkg kernel -out ../q4wide512_amd64.s -stubs ../q4wide512_amd64.go"
+//go:generate sh -c "cd _gen && go run . -kernels unpack -pkg kernel -out ../unpack_amd64.s -stubs ../unpack_amd64.go"
 
 // Products with weights of a few bits in blocks that each have a scale and perhaps a zero point, as
 // com.microsoft's MatMulNBits has them (ONNX Runtime, docs/ContribOperators.md). The weights are
 // read as the file has them: what a product unpacks lives in registers, or in a panel that stays in
 // the cache.
 //
-// The quick forms are for 4 bits and blocks of 32 values or more, which they take as blocks of 32.
-// Two values share a byte, the first in the lower half, so that a 32-bit word holds eight. A row of
-// the left operand is brought into the order in which a vector of such words gives its values.
+// The quick forms take blocks of 32 values, or of 16, of which a larger block is several. A 32-bit
+// word holds 16, 8 or 4 values of 2, 4 or 8 bits, the first in the lowest. A row of the left operand
+// is brought into the order in which a vector of such words gives its values. What rounds the left
+// operand to 8 bits is for weights of 4 bits in blocks of 32.
 
-// quickBlock is the block of the quick forms: 16 bytes.
+// quickBlock is the block of the forms in 8 bits: 16 bytes.
 const quickBlock = 32
 
 // Blocks are weights [N,K], a row of them a column of the product. The K values of a row lie in
@@ -38,6 +40,8 @@ type Blocks struct {
 	Zeros      []uint8
 	ZeroFloats Floats
 	Group      []int // the block whose scale a value has, for each of K; nil: the one it lies in
+	// Table is what 4 bits stand for, in place of zero points; of a byte the upper half comes first.
+	Table *[16]float32
 }
 
 // Floats are numbers in float32, or in float16 bits.
@@ -48,6 +52,14 @@ type Floats struct {
 
 // Len returns how many there are.
 func (f Floats) Len() int { return len(f.Wide) + len(f.Half) }
+
+// Part returns numbers lo to hi-1.
+func (f Floats) Part(lo, hi int) Floats {
+	if f.Half != nil {
+		return Floats{Half: f.Half[lo:hi]}
+	}
+	return Floats{Wide: f.Wide[lo:hi]}
+}
 
 // At returns one number.
 func (f Floats) At(i int) float32 {
@@ -77,6 +89,8 @@ func (b *Blocks) middle() float32 { return float32(int(1) << (b.Bits - 1)) }
 // zero returns the zero point of a block.
 func (b *Blocks) zero(row, block int) float32 {
 	switch {
+	case b.Table != nil:
+		return 0
 	case b.Zeros != nil:
 		per := (b.Count*b.Bits + 7) / 8
 		return b.value(b.Zeros[row*per:], block)
@@ -84,6 +98,28 @@ func (b *Blocks) zero(row, block int) float32 {
 		return b.ZeroFloats.At(row*b.Count + block)
 	}
 	return b.middle()
+}
+
+// readZeros sets dst to the zero points of a row's blocks from the first on.
+func (b *Blocks) readZeros(dst []float32, row, first int) {
+	switch {
+	case b.Table != nil:
+		clear(dst)
+	case b.Zeros != nil:
+		per := (b.Count*b.Bits + 7) / 8
+		data, at, mask := b.Zeros[row*per:(row+1)*per], first*b.Bits, uint8(1<<b.Bits-1)
+		for i := range dst {
+			dst[i] = float32(data[at>>3] >> (at & 7) & mask)
+			at += b.Bits
+		}
+	case b.ZeroFloats.Len() > 0:
+		b.ZeroFloats.read(dst, row*b.Count+first)
+	default:
+		middle := b.middle()
+		for i := range dst {
+			dst[i] = middle
+		}
+	}
 }
 
 // Unpack sets dst [K] to a row of the weights.
@@ -97,53 +133,75 @@ func (b *Blocks) Unpack(dst []float32, row int) {
 		}
 		return
 	}
-	for i := range b.Count {
+	whole := len(dst) / b.Size
+	if avx2() && b.Size%16 == 0 {
+		b.unpackVector(dst[:whole*b.Size], data, row)
+	} else {
+		whole = 0
+	}
+	for i := whole; i*b.Size < len(dst); i++ {
 		zero, scale := b.zero(row, i), b.Scales.At(row*b.Count+i)
 		to := dst[i*b.Size : min(len(dst), (i+1)*b.Size)]
 		from := data[i*per : (i+1)*per]
-		switch whole := int32(zero); {
-		case b.Bits == 8 && float32(whole) == zero:
-			Dequantize(to, from[:len(to)], scale, whole, 0)
-		case b.Bits == 8:
+		if b.Table != nil {
 			for j := range to {
-				to[j] = (float32(from[j]) - zero) * scale
+				to[j] = b.Table[from[j/2]>>(4-j%2*4)&15] * scale
 			}
+			continue
+		}
+		for j := range to {
+			to[j] = (b.value(from, j) - zero) * scale
+		}
+	}
+}
+
+// unpackVector unpacks whole blocks.
+func (b *Blocks) unpackVector(dst []float32, data []uint8, row int) {
+	const together = 32
+	var scales, zeros [together]float32
+	per := b.Size * b.Bits / 8
+	for i := 0; i*b.Size < len(dst); i += together {
+		n := min(together, len(dst)/b.Size-i)
+		b.Scales.read(scales[:n], row*b.Count+i)
+		b.readZeros(zeros[:n], row, i)
+		to, from, units := &dst[i*b.Size], &data[i*per : (i+n)*per][0], b.Size/16
+		switch {
+		case b.Table != nil:
+			tableUnpackAVX2(to, from, &scales[0], &zeros[0], n, units, &b.Table[0])
+		case b.Bits == 2:
+			q2UnpackAVX2(to, from, &scales[0], &zeros[0], n, units)
 		case b.Bits == 4:
-			for j := range to {
-				to[j] = (float32(from[j/2]>>(j%2*4)&15) - zero) * scale
-			}
+			q4UnpackAVX2(to, from, &scales[0], &zeros[0], n, units)
 		default:
-			for j := range to {
-				to[j] = (float32(from[j/4]>>(j%4*2)&3) - zero) * scale
-			}
+			q8UnpackAVX2(to, from, &scales[0], &zeros[0], n, units)
 		}
 	}
 }
 
 // Quick says whether the quick forms can take the weights.
-func (b *Blocks) Quick() bool { return b.Bits == 4 && b.Size >= quickBlock && b.Group == nil }
+func (b *Blocks) Quick() bool { return b.Size%16 == 0 && b.Group == nil }
 
-// blocks returns the blocks of 32 of a row.
-func (b *Blocks) blocks() int { return b.Count * b.Size / quickBlock }
+// unit is the size of the quick forms' blocks.
+func (b *Blocks) unit() int {
+	if b.Size%quickBlock == 0 {
+		return quickBlock
+	}
+	return 16
+}
 
-// quickScales returns the scales of rows lo..hi, one for each block of 32 of a row, where they lie
-// or in scratch.
-func (b *Blocks) quickScales(scratch []float32, lo, hi int) []float32 {
-	repeat := b.Size / quickBlock
-	if repeat == 1 && b.Scales.Half == nil {
+// plainNibbles says whether the forms that are for 4 bits in blocks of 32 can take the weights.
+func (b *Blocks) plainNibbles() bool { return b.Bits == 4 && b.unit() == quickBlock && b.Table == nil }
+
+// blocks returns the blocks of the quick forms of a row.
+func (b *Blocks) blocks() int { return b.Count * b.Size / b.unit() }
+
+// scales returns the scales of rows lo..hi, where they lie or in scratch.
+func (b *Blocks) scales(scratch []float32, lo, hi int) []float32 {
+	if b.Scales.Half == nil {
 		return b.Scales.Wide[lo*b.Count : hi*b.Count]
 	}
-	n := (hi - lo) * b.Count
-	scratch = scratch[:n*repeat]
-	from := scratch[n*repeat-n:] // repeating goes forward over what it reads
-	b.Scales.read(from, lo*b.Count)
-	if repeat > 1 {
-		for i, v := range from {
-			for j := range repeat {
-				scratch[i*repeat+j] = v
-			}
-		}
-	}
+	scratch = scratch[:(hi-lo)*b.Count]
+	b.Scales.read(scratch, lo*b.Count)
 	return scratch
 }
 
@@ -170,14 +228,26 @@ func quickLanes(form BlockForm) int {
 // LeftFloats returns the floats that a row of the left operand takes when it is prepared.
 func (b *Blocks) LeftFloats(form BlockForm) int {
 	lanes, n := quickLanes(form), b.blocks()
-	chunks := (4*n + lanes - 1) / lanes
 	switch form {
 	case BlockRow:
-		return chunks*9*lanes + n
+		chunks := (n*b.words() + lanes - 1) / lanes
+		return chunks*b.vectors()*lanes + n
 	case ByteRow:
+		chunks := (4*n + lanes - 1) / lanes
 		return chunks*4*lanes + n
 	}
 	return n*quickBlock/4 + n
+}
+
+// words is how many 32-bit words a block of the quick forms has.
+func (b *Blocks) words() int { return b.unit() * b.Bits / 32 }
+
+// vectors is how many a row has for BlockRow, for each vector of words.
+func (b *Blocks) vectors() int {
+	if b.Table != nil {
+		return 8
+	}
+	return 32/b.Bits + 1
 }
 
 // Prepare brings a row [K] of the left operand into dst, LeftFloats of it.
@@ -185,13 +255,50 @@ func (b *Blocks) Prepare(dst, row []float32, form BlockForm) {
 	n := b.blocks()
 	dst, tail := dst[:len(dst)-n], dst[len(dst)-n:]
 	lanes := quickLanes(form)
-	switch form {
-	case BlockRow:
+	switch {
+	case form == BlockRow && b.plainNibbles():
 		prepareFloats(dst, tail, row, lanes)
-	case ByteRow:
+	case form == BlockRow:
+		b.prepareWords(dst, tail, row, lanes)
+	case form == ByteRow:
 		prepareBytes(dst, tail, row, lanes)
-	case BytePanel:
+	default:
 		quantizeBlocks(floatBytes(dst), tail, nil, row, 0x80)
+	}
+}
+
+// parts are 1/2^i.
+var parts = func() (p [32]float32) {
+	for i := range p {
+		p[i] = float32(math.Ldexp(1, -i))
+	}
+	return p
+}()
+
+// prepareWords is prepareFloats for any number of bits, and for a table, which needs no division and
+// has no middle.
+func (b *Blocks) prepareWords(dst, sums, row []float32, lanes int) {
+	clear(dst)
+	clear(sums)
+	per, words, vectors := 32/b.Bits, b.words(), b.vectors()
+	for w := 0; w*per < len(row); w++ {
+		to := dst[w/lanes*vectors*lanes+w%lanes:]
+		var sum float32
+		for i, v := range row[w*per : min(len(row), (w+1)*per)] {
+			sum += v
+			switch {
+			case b.Table != nil:
+				to[(i^1)*lanes] = v
+			case i < per-1:
+				to[i*lanes] = v * parts[i*b.Bits]
+			default:
+				to[i*lanes] = v
+			}
+		}
+		if b.Table == nil {
+			to[per*lanes] = -b.middle() * sum
+		}
+		sums[w/words] += sum
 	}
 }
 

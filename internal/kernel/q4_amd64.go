@@ -4,20 +4,65 @@
 
 package kernel
 
-// q4DotsAVX2 is q4Dots.
+// q2Dots16AVX2 is bitDots for blocks of that size.
 //
 //go:noescape
-func q4DotsAVX2(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int)
+func q2Dots16AVX2(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int)
+
+// q4Dots16AVX2 is bitDots for blocks of that size.
+//
+//go:noescape
+func q4Dots16AVX2(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int)
+
+// q8Dots16AVX2 is bitDots for blocks of that size.
+//
+//go:noescape
+func q8Dots16AVX2(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int)
+
+// tableDots16AVX2 is tableDots for blocks of that size.
+//
+//go:noescape
+func tableDots16AVX2(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int, table *float32)
+
+// q2Dots32AVX2 is bitDots for blocks of that size.
+//
+//go:noescape
+func q2Dots32AVX2(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int)
+
+// q4Dots32AVX2 is bitDots for blocks of that size.
+//
+//go:noescape
+func q4Dots32AVX2(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int)
+
+// q8Dots32AVX2 is bitDots for blocks of that size.
+//
+//go:noescape
+func q8Dots32AVX2(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int)
+
+// tableDots32AVX2 is tableDots for blocks of that size.
+//
+//go:noescape
+func tableDots32AVX2(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int, table *float32)
 
 // q4BytesAVX2 is q4Bytes.
 //
 //go:noescape
 func q4BytesAVX2(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int)
 
+// q2ZerosAVX2 adds to dst, for each row, what zero points of groups of eight blocks make: see addZeros.
+//
+//go:noescape
+func q2ZerosAVX2(dst *float32, sums *float32, scales *float32, zeros *uint8, rows int, groups int, scaleStep int, zeroStep int)
+
 // q4ZerosAVX2 adds to dst, for each row, what zero points of groups of eight blocks make: see addZeros.
 //
 //go:noescape
 func q4ZerosAVX2(dst *float32, sums *float32, scales *float32, zeros *uint8, rows int, groups int, scaleStep int, zeroStep int)
+
+// q8ZerosAVX2 adds to dst, for each row, what zero points of groups of eight blocks make: see addZeros.
+//
+//go:noescape
+func q8ZerosAVX2(dst *float32, sums *float32, scales *float32, zeros *uint8, rows int, groups int, scaleStep int, zeroStep int)
 
 // q4QuantizeAVX2 rounds whole blocks: see quantizeBlocks.
 //

@@ -4,7 +4,35 @@
 
 package kernel
 
-func q4DotsAVX2(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int) {
+func q2Dots16AVX2(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int) {
+	panic(noAssembly)
+}
+
+func q4Dots16AVX2(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int) {
+	panic(noAssembly)
+}
+
+func q8Dots16AVX2(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int) {
+	panic(noAssembly)
+}
+
+func tableDots16AVX2(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int, table *float32) {
+	panic(noAssembly)
+}
+
+func q2Dots32AVX2(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int) {
+	panic(noAssembly)
+}
+
+func q4Dots32AVX2(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int) {
+	panic(noAssembly)
+}
+
+func q8Dots32AVX2(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int) {
+	panic(noAssembly)
+}
+
+func tableDots32AVX2(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int, table *float32) {
 	panic(noAssembly)
 }
 
@@ -12,7 +40,15 @@ func q4BytesAVX2(dst *float32, a *float32, b *uint8, scales *float32, rows int, 
 	panic(noAssembly)
 }
 
+func q2ZerosAVX2(dst *float32, sums *float32, scales *float32, zeros *uint8, rows int, groups int, scaleStep int, zeroStep int) {
+	panic(noAssembly)
+}
+
 func q4ZerosAVX2(dst *float32, sums *float32, scales *float32, zeros *uint8, rows int, groups int, scaleStep int, zeroStep int) {
+	panic(noAssembly)
+}
+
+func q8ZerosAVX2(dst *float32, sums *float32, scales *float32, zeros *uint8, rows int, groups int, scaleStep int, zeroStep int) {
 	panic(noAssembly)
 }
 

@@ -10,10 +10,16 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// randBlocks makes weights of 4 bits.
-func randBlocks(r *rand.Rand, n, k, size int, half bool, zeros int) *Blocks {
-	b := &Blocks{N: n, K: k, Bits: 4, Size: size, Count: (k + size - 1) / size}
-	b.Data = make([]uint8, n*b.Count*size/2)
+// randBlocks makes weights of some bits, 0 for 4 bits that a table gives their meaning.
+func randBlocks(r *rand.Rand, bits, n, k, size int, half bool, zeros int) *Blocks {
+	b := &Blocks{N: n, K: k, Bits: bits, Size: size, Count: (k + size - 1) / size}
+	if bits == 0 {
+		b.Bits, b.Table, zeros = 4, new([16]float32), 0
+		for i := range b.Table {
+			b.Table[i] = float32(r.NormFloat64())
+		}
+	}
+	b.Data = make([]uint8, n*b.Count*size*b.Bits/8)
 	for i := range b.Data {
 		b.Data[i] = uint8(r.IntN(256))
 	}
@@ -31,12 +37,12 @@ func randBlocks(r *rand.Rand, n, k, size int, half bool, zeros int) *Blocks {
 	b.Scales = scales(0.01, 0.1)
 	switch zeros {
 	case 1:
-		b.Zeros = make([]uint8, n*((b.Count+1)/2))
+		b.Zeros = make([]uint8, n*((b.Count*bits+7)/8))
 		for i := range b.Zeros {
 			b.Zeros[i] = uint8(r.IntN(256))
 		}
 	case 2:
-		b.ZeroFloats = scales(0, 15)
+		b.ZeroFloats = scales(0, float64(int(1)<<bits-1))
 	}
 	return b
 }
@@ -57,21 +63,21 @@ func instructionSets(t *testing.T, f func(t *testing.T)) {
 	}
 }
 
-// TestBlocks compares the forms of a product with 4-bit weights with the definition, the rounded
+// TestBlocks compares the forms of a product with weights in blocks with the definition, the rounded
 // ones with a left operand rounded in float64.
 func TestBlocks(t *testing.T) {
 	instructionSets(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(3, 4))
-		cases := 60
+		cases := 100
 		if testing.Short() {
-			cases = 25
+			cases = 40
 		}
 		for i := range cases {
 			n, k := 1+r.IntN(70), 1+r.IntN(700)
-			size := 32 << r.IntN(4)
-			b := randBlocks(r, n, k, size, r.IntN(2) == 0, r.IntN(3))
+			size, bits := 16<<r.IntN(5), []int{0, 2, 4, 4, 8}[r.IntN(5)]
+			b := randBlocks(r, bits, n, k, size, r.IntN(2) == 0, r.IntN(3))
 			rows := 1 + r.IntN(9)
-			name := fmt.Sprintf("case %d: [%d,%d] in blocks of %d, zeros %t %t, %d rows", i, n, k, size, b.Zeros != nil, b.ZeroFloats.Len() > 0, rows)
+			name := fmt.Sprintf("case %d: %d bits, [%d,%d] in blocks of %d, zeros %t %t, %d rows", i, bits, n, k, size, b.Zeros != nil, b.ZeroFloats.Len() > 0, rows)
 			checkBlocks(t, name, b, randFloats(r, rows*k), rows)
 			if t.Failed() {
 				return
@@ -86,6 +92,18 @@ func checkBlocks(t testing.TB, name string, b *Blocks, a []float32, rows int) {
 	weights := make([]float32, n*k)
 	for j := range n {
 		b.Unpack(weights[j*k:(j+1)*k], j)
+		per := b.Count * b.Size * b.Bits / 8
+		for i, w := range weights[j*k : (j+1)*k] {
+			data, block := b.Data[j*per:(j+1)*per], i/b.Size
+			want := (b.value(data, i) - b.zero(j, block)) * b.Scales.At(j*b.Count+block)
+			if b.Table != nil {
+				want = b.Table[int(b.value(data, i^1))] * b.Scales.At(j*b.Count+block)
+			}
+			if w != want {
+				t.Errorf("%s: weight %d of row %d is %v, want %v", name, i, j, w, want)
+				return
+			}
+		}
 	}
 	rounded := make([]float32, len(a))
 	for r := range rows {
@@ -104,7 +122,7 @@ func checkBlocks(t testing.TB, name string, b *Blocks, a []float32, rows int) {
 	}
 	want, magnitude := make([]float64, rows*n), make([]float64, rows*n)
 	for _, form := range []BlockForm{BlockRow, ByteRow, BytePanel} {
-		if form == BytePanel && !b.HasBytes() {
+		if form != BlockRow && !b.plainNibbles() || form == BytePanel && !b.HasBytes() {
 			continue
 		}
 		from := a
@@ -216,10 +234,10 @@ func TestQuantizeBlocks(t *testing.T) {
 }
 
 func FuzzBlocks(f *testing.F) {
-	f.Add(uint64(1), uint16(16), uint16(128), uint8(0), false, uint8(0), uint8(1))
-	f.Fuzz(func(t *testing.T, seed uint64, n, k uint16, size uint8, half bool, zeros, rows uint8) {
+	f.Add(uint64(1), uint8(2), uint16(16), uint16(128), uint8(0), false, uint8(0), uint8(1))
+	f.Fuzz(func(t *testing.T, seed uint64, bits uint8, n, k uint16, size uint8, half bool, zeros, rows uint8) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		b := randBlocks(r, 1+int(n)%100, 1+int(k)%1000, 32<<(size%4), half, int(zeros%3))
+		b := randBlocks(r, []int{0, 2, 4, 8}[bits%4], 1+int(n)%100, 1+int(k)%1000, 16<<(size%5), half, int(zeros%3))
 		m := 1 + int(rows)%8
 		checkBlocks(t, "fuzz", b, randFloats(r, m*b.K), m)
 	})
@@ -229,7 +247,32 @@ func BenchmarkBlocks(bench *testing.B) {
 	r := rand.New(rand.NewPCG(7, 8))
 	const n, k = 512, 896
 	instructions := map[string]BlockForm{"row": BlockRow, "byteRow": ByteRow}
-	b := randBlocks(r, n, k, 32, false, 0)
+	b := randBlocks(r, 4, n, k, 32, false, 0)
+	for _, bits := range []int{0, 2, 4, 8} {
+		for _, size := range []int{16, 32, 128} {
+			for zeros := range 2 {
+				b := randBlocks(r, bits, n, k, size, false, zeros)
+				bench.Run(fmt.Sprintf("bits%d/block%d/zeros%d", bits, size, zeros), func(bench *testing.B) {
+					left, dst, scratch := make([]float32, b.LeftFloats(BlockRow)), make([]float32, n), make([]float32, b.RowScratch())
+					b.Prepare(left, randFloats(r, k), BlockRow)
+					bench.SetBytes(n * k) // so many values, not bytes
+					for bench.Loop() {
+						b.Row(dst, left, BlockRow, 0, n, scratch)
+					}
+				})
+			}
+			bench.Run(fmt.Sprintf("bits%d/block%d/panels", bits, size), func(bench *testing.B) {
+				b := randBlocks(r, bits, n, k, size, false, 0)
+				scratch, m := make([]float32, b.FillScratch()), NewMatrix(nil, k, 64)
+				bench.SetBytes(n * k)
+				for bench.Loop() {
+					for row := 0; row < n; row += 64 {
+						m.FillBlocks(b, row, 0, 4, scratch)
+					}
+				}
+			})
+		}
+	}
 	for _, name := range []string{"row", "byteRow"} {
 		form := instructions[name]
 		bench.Run(name, func(bench *testing.B) {

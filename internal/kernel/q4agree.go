@@ -37,17 +37,32 @@ func nearly(got, want []float32) bool {
 // q4DotsAgree says whether the kernels of AVX-512 compute here what plain Go does.
 func q4DotsAgree() bool {
 	const rows, n, lanes = 3, 7, 16
-	a, data, scales := q4Try(rows, n)
-	left, sums := make([]float32, 2*9*lanes), make([]float32, n)
-	prepareFloats(left, sums, a, lanes)
-	got, want := make([]float32, rows), make([]float32, rows)
-	q4DotsAVX512(&got[0], &left[0], &data[0], &scales[0], rows, n)
-	q4DotsGo(want, left, data, scales, n, lanes)
-	if !nearly(got, want) {
-		return false
+	var table [16]float32
+	for i := range table {
+		table[i] = float32(i*i)/16 - 5
 	}
-	_, data, scales = q4Try(panelWidth, n)
-	got, want = make([]float32, quickBlock*panelWidth*n), make([]float32, quickBlock*panelWidth)
+	for _, size := range []int{16, 32} {
+		for _, bits := range []int{0, 2, 4, 8} {
+			a, data, scales := q4Try(rows, 2*n) // the most that 8 bits in blocks of 32 take
+			b := &Blocks{N: rows, K: n*size - 5, Bits: bits, Size: size, Count: n}
+			if bits == 0 {
+				b.Bits, b.Table = 4, &table
+			}
+			left, sums := make([]float32, (n*b.words()+lanes-1)/lanes*b.vectors()*lanes), make([]float32, n)
+			b.prepareWords(left, sums, a[:b.K], lanes)
+			got, want := make([]float32, rows), make([]float32, rows)
+			b.dotsWide(got, left, data[:rows*n*size*b.Bits/8], scales)
+			b.dotsGo(want, left, data, scales, lanes)
+			for i := range got {
+				got[i], want[i] = got[i]/256, want[i]/256 // sums of numbers up to 255
+			}
+			if !nearly(got, want) {
+				return false
+			}
+		}
+	}
+	_, data, scales := q4Try(panelWidth, n)
+	got, want := make([]float32, quickBlock*panelWidth*n), make([]float32, quickBlock*panelWidth)
 	q4PanelAVX512(&got[0], &data[0], &scales[0], &scales[0], n, n*16)
 	for i := range n {
 		q4PanelGo(want, data, scales, scales, i, panelWidth, n)

@@ -37,10 +37,26 @@ func (b *Blocks) columns(scales, zeros []float32, row int) {
 }
 
 // FillScratch returns the floats of scratch that FillBlocks needs.
-func (b *Blocks) FillScratch() int { return (2*b.blocks() + quickBlock) * panelWidth }
+func (b *Blocks) FillScratch() int {
+	if !b.plainNibbles() {
+		return panelWidth * b.K
+	}
+	return (2*b.blocks() + quickBlock) * panelWidth
+}
 
 // FillBlocks packs panels lo..hi, the first of which holds the weights' rows from row on.
 func (m *Matrix) FillBlocks(b *Blocks, row, lo, hi int, scratch []float32) {
+	if !b.plainNibbles() {
+		for p := lo; p < hi; p++ {
+			r := row + (p-lo)*panelWidth
+			width := min(panelWidth, b.N-r, m.N-p*panelWidth)
+			for j := range width {
+				b.Unpack(scratch[j*m.K:(j+1)*m.K], r+j)
+			}
+			fillPanel(m.Panel(p), scratch, m.K, width, m.K)
+		}
+		return
+	}
 	n := b.blocks()
 	scales, zeros := scratch[:n*panelWidth], scratch[n*panelWidth:2*n*panelWidth]
 	last := scratch[2*n*panelWidth:][:quickBlock*panelWidth]
@@ -102,8 +118,11 @@ func (b *Blocks) BlockPanelFloats(panels int) int {
 	return panels*n*byteRecord/4 + 2*n*panelWidth
 }
 
-// HasBytes says whether products in 8 bits are possible: zero points must be whole numbers.
-func (b *Blocks) HasBytes() bool { return b.Quick() && b.ZeroFloats.Len() == 0 }
+// HasBytes says whether products in 8 bits are possible: for 4 bits in blocks of 32 or more, whose
+// zero points are whole numbers.
+func (b *Blocks) HasBytes() bool {
+	return b.Group == nil && b.plainNibbles() && b.ZeroFloats.Len() == 0
+}
 
 // NewBlockPanels unpacks panels of the weights' rows from row on. Columns behind the last are 0.
 func (b *Blocks) NewBlockPanels(scratch []float32, row, panels int) *BlockPanels {

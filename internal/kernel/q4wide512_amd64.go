@@ -4,10 +4,45 @@
 
 package kernel
 
-// q4DotsAVX512 is q4Dots.
+// q2Dots16AVX512 is bitDots for blocks of that size.
 //
 //go:noescape
-func q4DotsAVX512(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int)
+func q2Dots16AVX512(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int)
+
+// q4Dots16AVX512 is bitDots for blocks of that size.
+//
+//go:noescape
+func q4Dots16AVX512(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int)
+
+// q8Dots16AVX512 is bitDots for blocks of that size.
+//
+//go:noescape
+func q8Dots16AVX512(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int)
+
+// tableDots16AVX512 is tableDots for blocks of that size.
+//
+//go:noescape
+func tableDots16AVX512(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int, table *float32)
+
+// q2Dots32AVX512 is bitDots for blocks of that size.
+//
+//go:noescape
+func q2Dots32AVX512(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int)
+
+// q4Dots32AVX512 is bitDots for blocks of that size.
+//
+//go:noescape
+func q4Dots32AVX512(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int)
+
+// q8Dots32AVX512 is bitDots for blocks of that size.
+//
+//go:noescape
+func q8Dots32AVX512(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int)
+
+// tableDots32AVX512 is tableDots for blocks of that size.
+//
+//go:noescape
+func tableDots32AVX512(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int, table *float32)
 
 // q4BytesAVX512 is q4Bytes.
 //

@@ -4,8 +4,36 @@
 
 package kernel
 
-func q4DotsAVX512(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int) {
-	instead("q4DotsAVX512", dst, a, b, scales, rows, blocks)
+func q2Dots16AVX512(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int) {
+	instead("q2Dots16AVX512", dst, a, b, scales, rows, blocks)
+}
+
+func q4Dots16AVX512(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int) {
+	instead("q4Dots16AVX512", dst, a, b, scales, rows, blocks)
+}
+
+func q8Dots16AVX512(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int) {
+	instead("q8Dots16AVX512", dst, a, b, scales, rows, blocks)
+}
+
+func tableDots16AVX512(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int, table *float32) {
+	instead("tableDots16AVX512", dst, a, b, scales, rows, blocks, table)
+}
+
+func q2Dots32AVX512(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int) {
+	instead("q2Dots32AVX512", dst, a, b, scales, rows, blocks)
+}
+
+func q4Dots32AVX512(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int) {
+	instead("q4Dots32AVX512", dst, a, b, scales, rows, blocks)
+}
+
+func q8Dots32AVX512(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int) {
+	instead("q8Dots32AVX512", dst, a, b, scales, rows, blocks)
+}
+
+func tableDots32AVX512(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int, table *float32) {
+	instead("tableDots32AVX512", dst, a, b, scales, rows, blocks, table)
 }
 
 func q4BytesAVX512(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int) {

@@ -13,7 +13,7 @@ func TestSimulated(t *testing.T) {
 	if !avx512() {
 		t.Fatal("the assembly for AVX-512 disagrees with plain Go")
 	}
-	for _, name := range []string{"gemm12x32", "gemmHalf7x32", "gemm1x32", "fromHalfAVX512", "expAVX512", "erfAVX512", "dotsAVX512", "q4DotsAVX512", "q4PanelAVX512"} {
+	for _, name := range []string{"gemm12x32", "gemmHalf7x32", "gemm1x32", "fromHalfAVX512", "expAVX512", "erfAVX512", "dotsAVX512", "q4Dots32AVX512", "q2Dots16AVX512", "q8Dots32AVX512", "tableDots16AVX512", "q4PanelAVX512"} {
 		right := functions[name]
 		functions[name] = &function{steps: right.steps[len(right.steps)-1:]} // its RET alone
 		if avx512Agrees() {

@@ -219,6 +219,11 @@ func decodeVector(op string, o []operand) step {
 			return func(m *machine) { store32(last.address(m), m.z[o[0].n][0]) }
 		}
 		return func(m *machine) { m.z[last.n] = [16]uint32{uint32(m.r[o[0].n])} }
+	case "VMOVQ": // from memory
+		return func(m *machine) {
+			a := o[0].address(m)
+			m.z[last.n] = [16]uint32{load32(a), load32(a + 4)}
+		}
 	case "MOVSS", "VMOVSS": // to memory
 		return func(m *machine) { store32(last.address(m), m.z[o[0].n][0]) }
 	case "VBROADCASTSS":

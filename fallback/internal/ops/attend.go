@@ -19,6 +19,7 @@ type attention struct {
 	softcap float32         // bounds scores to softcap*tanh(score/softcap); 0 for none
 	window  int             // keys that a query sees, itself included, before which none is; 0: all
 	causal  bool            // a query sees no key behind its own position
+	ahead   int             // but so many, where causal is set
 	past    func(b int) int // the position of the first query of a row of the batch
 	keys    func(b int) int // how many keys a row has
 	masks   []*mask         // added to the scores
@@ -65,7 +66,7 @@ func (a *attention) adjust(at []int) func(query, lo int, scores []float32) {
 		}
 		own := first + query
 		if a.causal {
-			for i := max(0, own+1-lo); i < len(scores); i++ {
+			for i := max(0, own+1+a.ahead-lo); i < len(scores); i++ {
 				scores[i] = a.hidden
 			}
 		}

@@ -15,29 +15,35 @@ func buildGroupQueryAttention(n *Node) Kernel {
 		heads: n.int("num_heads", 0), kvHeads: n.int("kv_num_heads", 0), scale: n.float("scale", 0),
 		softcap: n.float("softcap", 0), window: n.int("local_window_size", -1),
 		rotary: n.int("do_rotary", 0) != 0, interleaved: n.int("rotary_interleaved", 0) != 0,
-		smooth: n.int("smooth_softmax", 0) > 0,
+		smooth: n.int("smooth_softmax", 0) > 0, causal: n.int("causal", 1) != 0, scores: n.int("qk_output", 0),
+		bits: [2]int{n.quantizedCache("k"), n.quantizedCache("v")},
 	}
 	switch {
 	case n.Inputs < 7 || n.left(5) || n.left(6):
 		n.fail("inputs 5 and 6, the lengths, are left out")
 	case g.heads <= 0 || g.kvHeads <= 0 || g.heads%g.kvHeads != 0:
 		n.fail("%d heads of queries and %d of keys", g.heads, g.kvHeads)
-	case n.int("qk_output", 0) != 0 || n.Outputs > 3:
-		n.fail("the output of scores is not supported")
-	case n.int("k_quant_type", 0) != 0 || n.str("k_quant_type", "NONE") != "NONE":
-		n.fail("quantised caches are not supported")
-	}
-	for i := 12; i < n.Inputs; i++ {
-		if !n.left(i) {
-			n.fail("input %d is not supported", i)
-		}
+	case g.scores < 0 || g.scores > 2 || (g.scores > 0) != (n.Outputs > 3):
+		n.fail("attribute \"qk_output\" is %d with %d outputs", g.scores, n.Outputs)
+	case !g.causal && g.window >= 0:
+		n.fail("attribute \"local_window_size\" is %d, and \"causal\" is 0", g.window)
+	case n.int("sliding_window_cache", 0) != 0:
+		n.fail("attribute \"sliding_window_cache\", a cache of a window's size, is not supported")
+	case !n.left(14) || !n.left(15):
+		n.fail("inputs 14 and 15, norms of queries and keys, are not supported, nor by ONNX Runtime on the CPU")
 	}
 	return viaFloatBut([]int{3, 4}, func(x *Context, in, out []*tensor.Tensor) error {
 		floats := []*tensor.Tensor{in[0], in[1], in[2], input(in, 7), input(in, 8), input(in, 10), input(in, 11)}
 		if err := singleInputs(n.Op, floats); err != nil {
 			return err
 		}
-		if err := cacheInputs(n.Op, in[3:5]); err != nil {
+		caches := make([]*tensor.Tensor, 2)
+		for i, bits := range g.bits {
+			if bits == 0 {
+				caches[i] = in[3+i]
+			}
+		}
+		if err := cacheInputs(n.Op, caches); err != nil {
 			return err
 		}
 		return g.run(x, in, out)
@@ -49,10 +55,13 @@ type groupQuery struct {
 	scale, softcap              float32
 	window                      int
 	rotary, interleaved, smooth bool
+	causal                      bool
+	scores                      int    // what output 3 is: 1 for scores, 2 for weights
+	bits                        [2]int // of the caches of keys and values; 0 for floats
 }
 
 func (g *groupQuery) run(x *Context, in, out []*tensor.Tensor) error {
-	a := &attention{softcap: g.softcap, causal: true, hidden: float32(math.Inf(-1))}
+	a := &attention{softcap: g.softcap, causal: g.causal, hidden: float32(math.Inf(-1))}
 	var err error
 	if a.q, a.k, a.v, err = g.split(in[0], in[1], in[2]); err != nil {
 		return err
@@ -76,10 +85,22 @@ func (g *groupQuery) run(x *Context, in, out []*tensor.Tensor) error {
 		have = in[3].Dim(2)
 	}
 	first := total == length // the prompt, before which there is nothing
-	pasts, keys := make([]int, batch), make([]int, batch)
+	pasts, keys, valid := make([]int, batch), make([]int, batch), make([]int, batch)
+	var given []int // how many of the rows are no padding, where the graph says it
+	if t := input(in, 16); t != nil {
+		if given, err = intsOf(t); err != nil || len(given) != batch {
+			return graphErr("query_seqlens %v for a batch of %d", t, batch)
+		}
+		first = false
+	}
 	for b, e := range ends {
-		keys[b] = e + 1
-		if pasts[b] = keys[b] - length; first {
+		keys[b], valid[b] = e+1, length
+		if given != nil {
+			if valid[b] = given[b]; valid[b] < 0 || valid[b] > length {
+				return graphErr("row %d has %d queries of %d", b, valid[b], length)
+			}
+		}
+		if pasts[b] = keys[b] - valid[b]; first {
 			pasts[b] = 0
 		}
 		if e < 0 || keys[b] > total || pasts[b] < 0 || pasts[b] > have || !first && have > 0 && total > have+length {
@@ -89,11 +110,11 @@ func (g *groupQuery) run(x *Context, in, out []*tensor.Tensor) error {
 	a.past = func(b int) int { return pasts[b] }
 	a.keys = func(b int) int { return keys[b] }
 	if g.rotary {
-		if err := g.turn(x, a, in, pasts); err != nil {
+		if err := g.turn(x, a, in, pasts, valid); err != nil {
 			return err
 		}
 	}
-	if err := g.caches(x, a, in[3:5], out[1:], pasts, max(total, have)); err != nil {
+	if err := g.caches(x, a, in, out, pasts, valid, max(total, have)); err != nil {
 		return err
 	}
 	if bias := input(in, 10); bias != nil {
@@ -110,6 +131,11 @@ func (g *groupQuery) run(x *Context, in, out []*tensor.Tensor) error {
 		a.sinks = tensor.Data[float32](sinks)
 	} else if g.smooth {
 		a.sinks = make([]float32, g.heads)
+	}
+	if g.scores > 0 {
+		if out[3], err = a.scores(x, total, []int{0, scoresSeen, scoresWeights}[g.scores]); err != nil {
+			return err
+		}
 	}
 	return a.finish(x, out)
 }
@@ -142,8 +168,9 @@ func (g *groupQuery) split(q, k, v *tensor.Tensor) (qh, kh, vh *heads, err error
 	return qh, kh, vh, nil
 }
 
-// turn puts queries and keys, turned by their positions, in place of both.
-func (g *groupQuery) turn(x *Context, a *attention, in []*tensor.Tensor, pasts []int) error {
+// turn puts queries and keys, turned by their positions, in place of both. Padding is left to
+// chance: it counts as the first position.
+func (g *groupQuery) turn(x *Context, a *attention, in []*tensor.Tensor, pasts, valid []int) error {
 	r, err := rotaryOf(input(in, 7), input(in, 8), g.interleaved)
 	if err != nil {
 		return err
@@ -159,6 +186,13 @@ func (g *groupQuery) turn(x *Context, a *attention, in []*tensor.Tensor, pasts [
 			return graphErr("positions %v for %d rows of %d", p, batch, length)
 		}
 		position = func(b, i int) int { return list[b*length+i] }
+	}
+	of := position
+	position = func(b, i int) int {
+		if i >= valid[b] {
+			return 0
+		}
+		return of(b, i)
 	}
 	for b := range batch {
 		for i := range length {
@@ -190,15 +224,29 @@ func (g *groupQuery) turn(x *Context, a *attention, in []*tensor.Tensor, pasts [
 	return nil
 }
 
-// caches puts new keys and values behind the past of each row of the batch, in caches of the given
-// length, which become a's keys and values and, as far as they are asked for, out. Pasts that every
-// row has whole grow in place.
+// caches puts new keys and values, so many of each row as are valid, behind the past of each row of the
+// batch, in caches of the given length, which become a's keys and values and, as far as they are asked
+// for, outputs 1 and 2. Pasts that every row has whole grow in place; caches of fewer bits are floats
+// in between.
 func (g *groupQuery) caches(
-	x *Context, a *attention, past, out []*tensor.Tensor, pasts []int, length int,
+	x *Context, a *attention, in, out []*tensor.Tensor, pasts, valid []int, length int,
 ) error {
-	both, have := []**heads{&a.k, &a.v}, [2]int{}
+	both, past, have := []**heads{&a.k, &a.v}, []*tensor.Tensor{in[3], in[4]}, [2]int{}
+	var scales [2]cacheScales
 	even := true
 	for i, h := range both {
+		var err error
+		if scales[i], err = scalesOf(input(in, 12+i), g.bits[i], g.kvHeads, (*h).cols); err != nil {
+			return err
+		}
+		if scales[i].bits != 0 {
+			if past[i], err = scales[i].widened(x, past[i], g.kvHeads, (*h).cols); err != nil {
+				return err
+			}
+			if *h, err = scales[i].rounded(x, *h); err != nil {
+				return err
+			}
+		}
 		new := *h
 		if past[i] != nil {
 			if s := past[i].Shape(); len(s) != 4 || s[0] != new.batch[0] || s[1] != new.batch[1] || s[3] != new.cols {
@@ -207,8 +255,8 @@ func (g *groupQuery) caches(
 			have[i] = past[i].Dim(2)
 		}
 		even = even && length == have[i]+new.rows
-		for _, p := range pasts {
-			even = even && p == have[i]
+		for b, p := range pasts {
+			even = even && p == have[i] && valid[b] == new.rows
 		}
 	}
 	var joined [2]*tensor.Tensor
@@ -218,26 +266,33 @@ func (g *groupQuery) caches(
 	} else {
 		for i, h := range both {
 			if err == nil {
-				joined[i], err = g.cache(x, past[i], *h, pasts, have[i], length)
+				joined[i], err = g.cache(x, past[i], *h, pasts, valid, have[i], length)
 			}
 		}
 	}
 	if err != nil {
 		return err
 	}
-	copy(out, joined[:])
 	for i, h := range both {
 		if *h, err = headsOf(joined[i], false); err != nil {
 			return err
+		}
+		if i+1 >= len(out) {
+			continue
+		}
+		if out[i+1] = joined[i]; scales[i].bits != 0 {
+			if out[i+1], err = scales[i].narrowed(x, joined[i]); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// cache puts new rows behind the past, of have positions, of each row of the batch, in a cache of
-// the given length.
+// cache puts new rows, so many of them as are valid, behind the past, of have positions, of each row of
+// the batch, in a cache of the given length.
 func (g *groupQuery) cache(
-	x *Context, past *tensor.Tensor, new *heads, pasts []int, have, length int,
+	x *Context, past *tensor.Tensor, new *heads, pasts, valid []int, have, length int,
 ) (*tensor.Tensor, error) {
 	size, shape := new.cols, []int{new.batch[0], new.batch[1], length, new.cols}
 	t, err := zerosLike(x, past, shape)
@@ -254,7 +309,7 @@ func (g *groupQuery) cache(
 			at := b*new.batch[1] + h
 			to := dst.part(at*length*size, length*size)
 			to.part(0, pasts[b]*size).set(old.part(at*have*size, pasts[b]*size))
-			rows := min(new.rows, length-pasts[b])
+			rows := min(valid[b], length-pasts[b])
 			copyRows(to.part(pasts[b]*size, rows*size), new.at([]int{b, h}), rows, size)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	mathbits "math/bits"
+	"slices"
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/onnx/ir"
@@ -61,6 +62,29 @@ func (n *Node) left(i int) bool { return i >= len(n.names) || n.names[i] == "" }
 
 // drop says that the kernel does without an input.
 func (n *Node) drop(i int) { n.Dropped[i] = true }
+
+// keep takes those of some inputs that are constants for the kernel, which then does without them. What
+// it returns puts them back into the kernel's inputs: as they are in the file, where viaFloat would
+// widen them at each run.
+func (n *Node) keep(places ...int) func(in []*tensor.Tensor) []*tensor.Tensor {
+	kept := map[int]*tensor.Tensor{}
+	for _, i := range places {
+		if i < len(n.Const) && n.Const[i] != nil {
+			kept[i] = n.Const[i]
+			n.drop(i)
+		}
+	}
+	return func(in []*tensor.Tensor) []*tensor.Tensor {
+		if len(kept) == 0 {
+			return in
+		}
+		in = slices.Clone(in)
+		for i, t := range kept {
+			in[i] = t
+		}
+		return in
+	}
+}
 
 func (n *Node) fail(format string, args ...any) {
 	if n.err == nil {

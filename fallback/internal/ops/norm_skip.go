@@ -14,7 +14,7 @@ func skipNormOp(simplified bool) func(n *Node) Kernel {
 	return func(n *Node) Kernel {
 		eps := n.float("epsilon", 1e-12)
 		if n.Outputs > 1 && n.outputs[1] != "" || n.Outputs > 2 && n.outputs[2] != "" {
-			n.fail("the outputs of means and deviations are not supported, nor by ONNX Runtime on the CPU")
+			n.fail("the outputs of means and deviations, which only training uses, are not supported")
 		}
 		return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
 			if err := singleInputs(n.Op, in); err != nil {

@@ -1,7 +1,6 @@
 package ops
 
 import (
-	"math"
 	"unsafe"
 
 	"github.com/crossattn/xpipe/internal/kernel"
@@ -16,6 +15,11 @@ import (
 type nbits struct {
 	kernel.Blocks
 	bytes bool // the left operand may be rounded to 8 bits
+	// order is the column of the left operand that each value of a row belongs to, -1 for none; nil
+	// for the columns as they are.
+	order []int
+	// omitted is set where the weights are empty, which stands for zeros.
+	omitted bool
 }
 
 // buildMatMulNBits multiplies by weights of 2, 4 or 8 bits in blocks. Only an accuracy_level of 4
@@ -31,11 +35,14 @@ func buildMatMulNBits(n *Node) Kernel {
 		n.fail("the weights are [%d,%d]", b.N, b.K)
 	case b.Size < 16 || b.Size&(b.Size-1) != 0:
 		n.fail("attribute \"block_size\" is %d, not a power of 2 from 16 on", b.Size)
+	case n.int("weight_prepacked", 0) != 0:
+		n.fail("attribute \"weight_prepacked\" is %d: the weights are for CUDA alone", n.int("weight_prepacked", 0))
 	}
 	if n.err != nil {
 		return nil
 	}
 	b.Count = (b.K + b.Size - 1) / b.Size
+	columns := b.K
 	constant := n.blockConstants(b, 1, 2, 3, 4)
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
 		w := b
@@ -53,17 +60,23 @@ func buildMatMulNBits(n *Node) Kernel {
 			}
 			e.Bias = tensor.Data[float32](bias)
 		}
-		var err error
-		if w.Quick() {
-			out[0], err = w.multiply(x, in[0], e)
-		} else {
-			out[0], err = multiplyRows(x, in[0], w.N, w.K, w.Unpack, e)
+		a, err := in[0], error(nil)
+		if w.omitted {
+			out[0], err = w.zeroProduct(x, a, e)
+			return err
 		}
+		if w.order != nil {
+			if a, err = w.ordered(x, a, columns); err != nil {
+				return err
+			}
+		}
+		out[0], err = w.product(x, a, e)
 		return err
 	})
 }
 
 // blockConstants reads the weights from inputs that are constants, once, and says whether it did.
+// Values whose groups are not the blocks that they lie in are brought into the order of the groups.
 func (n *Node) blockConstants(b *nbits, places ...int) bool {
 	var t [4]*tensor.Tensor
 	for i, place := range places {
@@ -78,6 +91,7 @@ func (n *Node) blockConstants(b *nbits, places ...int) bool {
 		n.err = err
 		return false
 	}
+	b.regroup()
 	for _, place := range places {
 		if !n.left(place) {
 			n.drop(place)
@@ -89,6 +103,10 @@ func (n *Node) blockConstants(b *nbits, places ...int) bool {
 // read takes the weights, scales, zero points and groups of values from tensors, whose memory it
 // keeps.
 func (b *nbits) read(data, scales, zeros, group *tensor.Tensor) error {
+	if data != nil && data.DType() == tensor.Uint8 && data.Rank() == 3 && data.Len() == 0 {
+		b.omitted = true
+		return nil
+	}
 	if data == nil || data.DType() != tensor.Uint8 || data.Len() != b.N*b.Count*b.Size*b.Bits/8 {
 		return graphErr("weights %v for %d rows of %d blocks of %d values of %d bits",
 			data, b.N, b.Count, b.Size, b.Bits)
@@ -130,6 +148,75 @@ func (b *nbits) read(data, scales, zeros, group *tensor.Tensor) error {
 	return nil
 }
 
+// zeroProduct is the product of a [...,K] with weights of 0.
+func (b *nbits) zeroProduct(x *Context, a *tensor.Tensor, e *kernel.Epilogue) (*tensor.Tensor, error) {
+	s, err := matmulShapes(a.Shape(), []int{b.K, b.N})
+	if err != nil {
+		return nil, err
+	}
+	t, dst, err := zeros[float32](x, s.out)
+	if err == nil && len(dst) > 0 {
+		e.Apply(dst, b.N, 0, len(dst)/b.N, 0, b.N)
+	}
+	return t, err
+}
+
+// regroup copies the weights with the values of each group in a block of its own, so that the quick
+// forms can take them. It leaves them where a group has more values than a block has room.
+func (b *nbits) regroup() {
+	if b.Group == nil {
+		return
+	}
+	order := make([]int, b.Count*b.Size)
+	for i := range order {
+		order[i] = -1
+	}
+	used := make([]int, b.Count)
+	for i, g := range b.Group {
+		if used[g] == b.Size {
+			return
+		}
+		order[g*b.Size+used[g]] = i
+		used[g]++
+	}
+	per, bits, mask := b.Count*b.Size*b.Bits/8, b.Bits, uint8(1<<b.Bits-1)
+	data := make([]uint8, len(b.Data))
+	for row := range b.N {
+		from, to := b.Data[row*per:(row+1)*per], data[row*per:(row+1)*per]
+		for i, at := range order {
+			if at >= 0 {
+				v := from[at*bits/8] >> (at * bits % 8) & mask
+				to[i*bits/8] |= v << (i * bits % 8)
+			}
+		}
+	}
+	b.Data, b.Group, b.order, b.K = data, nil, order, len(order)
+}
+
+// ordered brings the columns of a [...,K] into the order of the weights.
+func (b *nbits) ordered(x *Context, a *tensor.Tensor, k int) (*tensor.Tensor, error) {
+	if a.DType() != tensor.Float32 || a.Rank() == 0 || a.Dim(a.Rank()-1) != k {
+		return nil, graphErr("a product of %v with weights of %d columns", a, k)
+	}
+	shape := clone(a.Shape())
+	shape[len(shape)-1] = len(b.order)
+	t, dst, err := alloc[float32](x, shape)
+	if err != nil {
+		return nil, err
+	}
+	src := tensor.Data[float32](a)
+	for r := 0; r*k < len(src); r++ {
+		row, to := src[r*k:(r+1)*k], dst[r*len(b.order):(r+1)*len(b.order)]
+		for i, at := range b.order {
+			to[i] = 0
+			if at >= 0 {
+				to[i] = row[at]
+			}
+		}
+	}
+	return t, nil
+}
+
 // packedFloats are the numbers of a tensor of floats, in its memory unless they are bfloat16.
 func packedFloats(t *tensor.Tensor) kernel.Floats {
 	if t.DType() != tensor.Float16 {
@@ -137,6 +224,14 @@ func packedFloats(t *tensor.Tensor) kernel.Floats {
 	}
 	d := tensor.Data[tensor.Half](t)
 	return kernel.Floats{Half: unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(d))), len(d))}
+}
+
+// product is that of a [...,K] with the weights.
+func (b *nbits) product(x *Context, a *tensor.Tensor, e *kernel.Epilogue) (*tensor.Tensor, error) {
+	if b.Quick() {
+		return b.multiply(x, a, e)
+	}
+	return multiplyRows(x, a, b.N, b.K, b.Unpack, e)
 }
 
 // fewRows is up to how many rows of a product weights are unpacked for each anew.
@@ -338,141 +433,31 @@ func buildMatMulBnb4(n *Node) Kernel {
 	if n.int("transB", 1) == 0 {
 		n.fail("attribute \"transB\" is 0, which only training uses")
 	}
+	keep := n.keep(1, 2)
 	return viaFloat(func(x *Context, in, out []*tensor.Tensor) error {
+		in = keep(in)
 		data, largest := in[1], in[2]
 		if data.DType() != tensor.Uint8 || data.Len() != (rows*k+1)/2 {
 			return graphErr("weights %v for [%d,%d]", data, rows, k)
 		}
-		if largest.DType() != tensor.Float32 || largest.Len() != (rows*k+size-1)/size {
+		if largest.DType() != tensor.Float32 && !isNarrow(largest) || largest.Len() != (rows*k+size-1)/size {
 			return graphErr("scales %v for [%d,%d] in blocks of %d", largest, rows, k, size)
 		}
-		packed, scales := tensor.Data[uint8](data), tensor.Data[float32](largest)
+		var err error
+		if k%size == 0 { // each row has blocks of its own
+			b := &nbits{Blocks: kernel.Blocks{N: rows, K: k, Bits: 4, Size: size, Count: k / size, Table: &values,
+				Data: tensor.Data[uint8](data), Scales: packedFloats(largest)}}
+			out[0], err = b.product(x, in[0], &kernel.Epilogue{})
+			return err
+		}
+		packed, scale := tensor.Data[uint8](data), floatAt(largest)
 		unpack := func(dst []float32, row int) {
 			for i := range dst {
 				at := row*k + i
-				dst[i] = values[packed[at/2]>>(4-at%2*4)&15] * scales[at/size]
+				dst[i] = values[packed[at/2]>>(4-at%2*4)&15] * scale(at/size)
 			}
 		}
-		var err error
 		out[0], err = multiplyRows(x, in[0], rows, k, unpack, &kernel.Epilogue{})
 		return err
 	})
-}
-
-// buildGatherBlockQuantized gathers slices of a quantised tensor and unpacks those alone. The
-// blocks lie along quantize_axis; in bytes of 4 bits two values of the last axis lie together, the
-// first in the lower half.
-func buildGatherBlockQuantized(n *Node) Kernel {
-	gatherAxis, quantAxis := n.int("gather_axis", 0), n.int("quantize_axis", 1)
-	bits, size := n.int("bits", 4), n.int("block_size", 128)
-	if bits != 4 && bits != 8 && bits != 2 {
-		n.fail("attribute \"bits\" is %d, of which only 2, 4 and 8 are supported", bits)
-	}
-	if size < 16 || size&(size-1) != 0 {
-		n.fail("attribute \"block_size\" is %d, not a power of 2 from 16 on", size)
-	}
-	return func(x *Context, in, out []*tensor.Tensor) error {
-		data, scales, zeros := in[0], in[2], input(in, 3)
-		if data.DType() != tensor.Uint8 {
-			return typeErr("GatherBlockQuantized", data)
-		}
-		if data.Rank() == 0 || scales.Rank() != data.Rank() || scales.DType() != tensor.Float32 && !isNarrow(scales) {
-			return graphErr("GatherBlockQuantized of %v with scales %v", data, scales)
-		}
-		per := 8 / bits
-		shape := clone(data.Shape())
-		last := len(shape) - 1
-		shape[last] *= per
-		g, err := axis(gatherAxis, len(shape))
-		if err != nil {
-			return err
-		}
-		q, err := axis(quantAxis, len(shape))
-		if err != nil {
-			return err
-		}
-		if g == last && per > 1 {
-			return graphErr("GatherBlockQuantized gathers along the axis whose values share bytes")
-		}
-		blocksAlong := (shape[q] + size - 1) / size
-		for i, d := range scales.Shape() {
-			if want := shape[i]; i == q && d != blocksAlong || i != q && d != want {
-				return graphErr("GatherBlockQuantized of %v with scales %v", shape, scales)
-			}
-		}
-		index, err := indices(in[1], shape[g])
-		if err != nil {
-			return err
-		}
-		zero := func(int) float32 { return float32(int(1) << (bits - 1)) }
-		if zeros != nil {
-			// Packed along the last axis as the data are, each row from a byte of its own on; or where
-			// there are as few bytes, without a gap between rows, as ONNX Runtime 1.24 reads them.
-			columns := scales.Dim(last)
-			row := (columns + per - 1) / per * per
-			switch {
-			case zeros.DType() == tensor.Uint8 && zeros.Len() == scales.Len()/max(columns, 1)*row/per:
-			case zeros.DType() == tensor.Uint8 && zeros.Len() == (scales.Len()+per-1)/per:
-				row = columns
-			default:
-				return graphErr("GatherBlockQuantized with scales %v and zero points %v", scales, zeros)
-			}
-			z := tensor.Data[uint8](zeros)
-			zero = func(at int) float32 {
-				at = at/columns*row + at%columns
-				return float32(z[at/per] >> (at % per * bits) & uint8(1<<bits-1))
-			}
-		}
-		result := append(append(clone(shape[:g]), in[1].Shape()...), shape[g+1:]...)
-		r, dst, err := alloc[float32](x, result)
-		if err != nil {
-			return err
-		}
-		if len(dst) > 0 {
-			packed, factor := tensor.Data[uint8](data), floatAt(scales)
-			inner := prod(shape[g+1:])
-			scaleSteps := stridesOf(scales.Shape())
-			steps := stridesOf(shape)
-			err = x.Parallel(len(dst)/inner, max(1, minWork/(8*inner)), func(lo, hi int) {
-				for i := lo; i < hi; i++ {
-					from := (i/len(index)*shape[g] + index[i%len(index)]) * inner
-					for j := range inner {
-						at := from + j
-						s := 0
-						for a, step := range steps {
-							p := at / step % shape[a]
-							if a == q {
-								p /= size
-							}
-							s += p * scaleSteps[a]
-						}
-						v := packed[at/per] >> (at % per * bits) & uint8(math.MaxUint8>>(8-bits))
-						dst[i*inner+j] = (float32(v) - zero(s)) * factor(s)
-					}
-				}
-			})
-			if err != nil {
-				return err
-			}
-		}
-		out[0] = r
-		if isNarrow(scales) {
-			out[0], err = narrow(x, r, scales.DType())
-		}
-		return err
-	}
-}
-
-// floatAt reads single elements of a tensor of floats, of which a gather needs few.
-func floatAt(t *tensor.Tensor) func(i int) float32 {
-	switch t.DType() {
-	case tensor.Float16:
-		d := tensor.Data[tensor.Half](t)
-		return func(i int) float32 { return d[i].Float32() }
-	case tensor.BFloat16:
-		d := tensor.Data[tensor.BF16](t)
-		return func(i int) float32 { return d[i].Float32() }
-	}
-	d := tensor.Data[float32](t)
-	return func(i int) float32 { return d[i] }
 }

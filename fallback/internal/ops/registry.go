@@ -205,6 +205,7 @@ var table = map[string]def{
 	"InstanceNormalization":        row(6, 3, 3, buildInstanceNorm),
 	"GroupNormalization":           row(18, 3, 3, buildGroupNorm),
 	"RotaryEmbedding":              row(23, 3, 4, rotaryOp),
+	"Attention":                    row(23, 3, 7, buildAttention),
 	"TensorScatter":                row(24, 2, 3, buildTensorScatter),
 	"LRN":                          row(1, 1, 1, buildLRN),
 	"LpNormalization":              row(1, 1, 1, buildLpNormalization),
@@ -260,8 +261,14 @@ var microsoft = map[string]def{
 	// Attention.
 	"Attention":           row(1, 2, 7, buildAttentionMS),
 	"MultiHeadAttention":  row(1, 1, 10, buildMultiHeadAttention),
-	"GroupQueryAttention": row(1, 1, 16, buildGroupQueryAttention),
+	"GroupQueryAttention": row(1, 1, 17, buildGroupQueryAttention),
 	"RotaryEmbedding":     row(1, 4, 4, rotaryOp),
+	// Layers with a state of fixed size.
+	"CausalConvWithState": row(1, 2, 4, buildCausalConvWithState),
+	"LinearAttention":     row(1, 3, 6, buildLinearAttention),
+	// Mixtures of experts.
+	"MoE":  row(1, 3, 8, buildMoE),
+	"QMoE": row(1, 3, 21, buildQMoE),
 	// Weights of a few bits.
 	"MatMulNBits":          row(1, 3, 6, buildMatMulNBits),
 	"MatMulBnb4":           row(1, 3, 3, buildMatMulBnb4),

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	mathbits "math/bits"
+
 	. "github.com/mmcloughlin/avo/build"
 	"github.com/mmcloughlin/avo/ir"
 	. "github.com/mmcloughlin/avo/operand"
@@ -14,7 +17,9 @@ const byteRecord = 512 + 64 + 64
 func q4Kernels() {
 	q4Dots()
 	q4Bytes()
-	q4Zeros()
+	for _, bits := range []int{2, 4, 8} {
+		zeros(bits)
+	}
 	q4Quantize()
 	q4Panel()
 	q4BytePanel()
@@ -58,42 +63,54 @@ func listed(name string, v ...uint32) Mem {
 	return m
 }
 
-// q4Rows generates the loop over rows of weights of both products of one row: chunks of a vector of
-// words each, which chunk turns into a vector of sums for the scales to weigh; the last chunk has
-// fewer blocks.
-func q4Rows(name, doc string, step int, prepare func(), chunk func(a reg.GPVirtual, w vec) (sum vec, factor Op)) {
-	TEXT(named(name), NOSPLIT, "func(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int)")
+// q4Rows generates the loop over rows of weights of products of one row: chunks of a vector of 32-bit
+// words each, size of them a block, which chunk turns into a vector of sums for the scales to weigh;
+// the last chunk has fewer blocks. table says that there is one more argument, which prepare reads.
+func q4Rows(name, doc string, size, step int, table bool, prepare func(), chunk func(a reg.GPVirtual, w vec) (sum vec, factor Op)) {
+	last := ""
+	if table {
+		last = ", table *float32"
+	}
+	TEXT(named(name), NOSPLIT, "func(dst *float32, a *float32, b *uint8, scales *float32, rows int, blocks int"+last+")")
 	Pragma("noescape")
 	Doc(named(name) + doc)
 	dst, a, b, scales := get("dst"), get("a"), get("b"), get("scales")
-	rows, blocks := get("rows"), get("blocks")
-	per := lanes / 4 // blocks in a vector
-	last, whole := GP64(), GP64()
-	MOVQ(blocks, last)
-	ANDQ(Imm(uint64(per-1)), last)
-	MOVQ(blocks, whole)
-	SHRQ(Imm(uint64(per/2)), whole)
-	order := V()
-	var spread Mem
-	if wide() {
-		spread = listed("q4_spread", 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3)
-	} else {
-		spread = listed("q4_spread", 0, 0, 0, 0, 1, 1, 1, 1)
-	}
-	VMOVUPS(spread, order)
-	var words, few Op
-	if wide() {
-		few = firstLanes(last)
-		four := GP64()
-		MOVQ(last, four)
-		SHLQ(Imm(2), four)
-		words = firstLanes(four)
-	} else {
-		half := YMM()
-		VMOVDQU(listed("q4_half", 0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff, 0, 0, 0, 0), half)
-		words = half
-	}
+	rows, whole := get("rows"), get("blocks")
 	prepare()
+	per := lanes / size // blocks in a vector
+	log := func(n int) Op { return Imm(uint64(mathbits.TrailingZeros(uint(n)))) }
+	few := GP64()
+	var words, scaled Op
+	order := V()
+	if per > 1 {
+		MOVQ(whole, few)
+		ANDQ(Imm(uint64(per-1)), few)
+		SHRQ(log(per), whole)
+		scaled = tail(few)
+		words = scaled
+		if size > 1 {
+			n := GP64()
+			MOVQ(few, n)
+			SHLQ(log(size), n)
+			words = tail(n)
+		}
+		if size > 1 {
+			var spread []uint32
+			for i := range lanes {
+				spread = append(spread, uint32(i/size))
+			}
+			VMOVUPS(listed(fmt.Sprintf("q4_spread%d", size), spread...), order)
+		}
+	}
+	// spread gives each word the scale of its block, of those that lie in s.
+	spread := func(s vec) vec {
+		if size == 1 {
+			return s
+		}
+		x := V()
+		VPERMPS(s, order, x)
+		return x
+	}
 	p, left := GP64(), GP64()
 	Label("row")
 	MOVQ(a, p)
@@ -104,10 +121,9 @@ func q4Rows(name, doc string, step int, prepare func(), chunk func(a reg.GPVirtu
 	} else {
 		VXORPS(acc, acc, acc)
 	}
-	weigh := func(w vec, s vec) {
+	weigh := func(w vec, s func() vec) {
 		sum, factor := chunk(p, w)
-		x := V()
-		VPERMPS(s, order, x)
+		x := s()
 		if factor != nil {
 			VMULPS(factor, x, x)
 		}
@@ -116,39 +132,55 @@ func q4Rows(name, doc string, step int, prepare func(), chunk func(a reg.GPVirtu
 	TESTQ(left, left)
 	JZ(LabelRef("last"))
 	Label("chunk")
-	w, s := V(), V()
+	w := V()
 	if wide() {
 		VMOVUPS(Mem{Base: b}, w)
-		VMOVUPS(Mem{Base: scales}, s.AsX())
 	} else {
 		VMOVDQU(Mem{Base: b}, w)
-		VMOVQ(Mem{Base: scales}, s.AsX())
 	}
 	PREFETCHT0(Mem{Base: b, Disp: 1024})
-	weigh(w, s)
+	weigh(w, func() vec {
+		s, from := V(), Mem{Base: scales}
+		switch per {
+		case 1:
+			VBROADCASTSS(from, s)
+			return s
+		case 2:
+			VMOVQ(from, s.AsX())
+		case 4:
+			VMOVUPS(from, s.AsX())
+		case 8:
+			VMOVUPS(from, s.AsY())
+		default:
+			VMOVUPS(from, s)
+		}
+		return spread(s)
+	})
 	ADDQ(U32(step*lanes*4), p)
 	ADDQ(Imm(uint64(4*lanes)), b)
 	ADDQ(Imm(uint64(4*per)), scales)
 	DECQ(left)
 	JNZ(LabelRef("chunk"))
 	Label("last")
-	TESTQ(last, last)
-	JZ(LabelRef("sum"))
-	w, s = V(), V()
-	if wide() {
-		VMOVUPS_Z(Mem{Base: b}, words, w)
-		VMOVUPS_Z(Mem{Base: scales}, few, s)
-	} else {
-		VPMASKMOVD(Mem{Base: b}, words, w)
-		VMOVSS(Mem{Base: scales}, s.AsX())
+	if per > 1 {
+		TESTQ(few, few)
+		JZ(LabelRef("sum"))
+		w = V()
+		loadMasked(Mem{Base: b}, words, w)
+		weigh(w, func() vec {
+			s := V()
+			loadMasked(Mem{Base: scales}, scaled, s)
+			return spread(s)
+		})
+		n := GP64()
+		MOVQ(few, n)
+		SHLQ(Imm(2), n)
+		ADDQ(n, scales)
+		if size > 1 {
+			SHLQ(log(size), n)
+		}
+		ADDQ(n, b)
 	}
-	weigh(w, s)
-	size := GP64()
-	MOVQ(last, size)
-	SHLQ(Imm(2), size)
-	ADDQ(size, scales)
-	SHLQ(Imm(2), size)
-	ADDQ(size, b)
 	Label("sum")
 	VMOVSS(horizontal(acc, addps), Mem{Base: dst})
 	ADDQ(Imm(4), dst)
@@ -158,34 +190,56 @@ func q4Rows(name, doc string, step int, prepare func(), chunk func(a reg.GPVirtu
 	RET()
 }
 
+// q4Dots generates products with weights of 2, 4 and 8 bits, and of 4 bits that a table of 16 numbers
+// gives their meaning, in blocks of 16 and of 32.
 func q4Dots() {
+	for _, block := range []int{16, 32} {
+		for _, width := range []int{2, 4, 8} {
+			dotsOfBits(width, block)
+		}
+		dotsOfTable(block)
+	}
+}
+
+// dotsOfBits masks the values of a word: each is then a power of two times its value, as the left
+// operand's numbers are divided by; but the last, which is shifted.
+func dotsOfBits(width, block int) {
+	count, most := 32/width, uint32(1<<width-1)
 	var masks []vec
+	kept := min(count-1, 4) // masks in registers
+	if wide() {
+		kept = min(count-1, 7)
+	}
 	prepare := func() {
-		for i := range 7 {
+		for i := range kept {
 			m := V()
 			if wide() {
-				VBROADCASTSS(bits(15<<(4*i)), m)
-			} else if i < 4 {
-				VMOVDQU(bits(15<<(4*i)), m)
+				VBROADCASTSS(bits(most<<(width*i)), m)
+			} else {
+				VMOVDQU(bits(most<<(width*i)), m)
 			}
 			masks = append(masks, m)
 		}
 	}
-	q4Rows("q4Dots", " is q4Dots.", 9, prepare, func(a reg.GPVirtual, w vec) (vec, Op) {
+	name := fmt.Sprintf("q%dDots%d", width, block)
+	q4Rows(name, " is bitDots for blocks of that size.", block*width/32, count+1, false, prepare, func(a reg.GPVirtual, w vec) (vec, Op) {
 		at := func(i int) Mem { return Mem{Base: a, Disp: 4 * lanes * i} }
 		// Two sums, the first of which begins with what the middle of the range makes.
 		sums := []vec{V(), V()}
-		VMOVUPS(at(8), sums[0])
-		x := V()
-		for i := range 8 {
-			if i == 7 {
-				VPSRLD(Imm(28), w, x)
-			} else if wide() {
+		VMOVUPS(at(count), sums[0])
+		for i := range count {
+			x := V()
+			switch {
+			case i == count-1:
+				VPSRLD(Imm(uint64(32-width)), w, x)
+			case wide() && i < kept:
 				VPANDD(masks[i], w, x)
-			} else if i < 4 {
+			case wide():
+				VPANDD_BCST(bits(most<<(width*i)), w, x)
+			case i < kept:
 				VPAND(masks[i], w, x)
-			} else {
-				VPAND(bits(15<<(4*i)), w, x)
+			default:
+				VPAND(bits(most<<(width*i)), w, x)
 			}
 			VCVTDQ2PS(x, x)
 			if i == 1 {
@@ -193,11 +247,60 @@ func q4Dots() {
 			} else {
 				VFMADD231PS(at(i), x, sums[i%2])
 			}
-			x = V()
 		}
 		VADDPS(sums[1], sums[0], sums[0])
 		return sums[0], nil
 	})
+}
+
+// dotsOfTable looks the values of a word up.
+func dotsOfTable(block int) {
+	low, high := V(), V()
+	prepare := func() {
+		table := get("table")
+		VMOVUPS(Mem{Base: table}, low)
+		if !wide() {
+			VMOVUPS(Mem{Base: table, Disp: 32}, high)
+		}
+	}
+	name := fmt.Sprintf("tableDots%d", block)
+	q4Rows(name, " is tableDots for blocks of that size.", block/8, 8, true, prepare, func(a reg.GPVirtual, w vec) (vec, Op) {
+		at := func(i int) Mem { return Mem{Base: a, Disp: 4 * lanes * i} }
+		sums := []vec{V(), V()}
+		for i := range 8 {
+			x := lookUp(w, i, low, high)
+			if i < 2 {
+				VMULPS(at(i), x, sums[i])
+			} else {
+				VFMADD231PS(at(i), x, sums[i%2])
+			}
+		}
+		VADDPS(sums[1], sums[0], sums[0])
+		return sums[0], nil
+	})
+}
+
+// lookUp returns what a table gives for the i-th 4 bits of each word. AVX2 has its halves in low and
+// high, and chooses by the upper bit.
+func lookUp(w vec, i int, low, high vec) vec {
+	at, x := w, V()
+	if i > 0 {
+		VPSRLD(Imm(uint64(4*i)), w, x)
+		at = x
+	}
+	if wide() {
+		VPERMPS(low, at, x) // by the lowest four bits
+		return x
+	}
+	upper, side := YMM(), w
+	VPERMPS(high, at, upper)
+	VPERMPS(low, at, x)
+	if i < 7 {
+		side = YMM()
+		VPSLLD(Imm(uint64(28-4*i)), w, side)
+	}
+	VBLENDVPS(side, upper, x, x)
+	return x
 }
 
 func q4Bytes() {
@@ -210,7 +313,7 @@ func q4Bytes() {
 			VMOVDQU(bits(0x00010001), ones)
 		}
 	}
-	q4Rows("q4Bytes", " is q4Bytes.", 4, prepare, func(a reg.GPVirtual, w vec) (vec, Op) {
+	q4Rows("q4Bytes", " is q4Bytes.", 4, 4, false, prepare, func(a reg.GPVirtual, w vec) (vec, Op) {
 		at := func(i int) Mem { return Mem{Base: a, Disp: 4 * lanes * i} }
 		high, sum := V(), V()
 		if wide() {
@@ -235,18 +338,31 @@ func q4Bytes() {
 	})
 }
 
-// q4Zeros generates the sums of 8 less zero points, by scales, by sums.
-func q4Zeros() {
-	TEXT("q4ZerosAVX2", NOSPLIT, "func(dst *float32, sums *float32, scales *float32, zeros *uint8, rows int, groups int, scaleStep int, zeroStep int)")
+// shifts lists how far values of so many bits are from the lowest ones, from the first on.
+func shifts(width, first int) Mem {
+	var list []uint32
+	for i := range 8 {
+		list = append(list, uint32(first+width*i))
+	}
+	return listed(fmt.Sprintf("q4_shifts%d_%d", width, first), list...)
+}
+
+// zeros generates the sums of the middle of the range less zero points of so many bits, by scales, by
+// sums.
+func zeros(width int) {
+	name := fmt.Sprintf("q%dZerosAVX2", width)
+	TEXT(name, NOSPLIT, "func(dst *float32, sums *float32, scales *float32, zeros *uint8, rows int, groups int, scaleStep int, zeroStep int)")
 	Pragma("noescape")
-	Doc("q4ZerosAVX2 adds to dst, for each row, what zero points of groups of eight blocks make: see addZeros.")
+	Doc(name + " adds to dst, for each row, what zero points of groups of eight blocks make: see addZeros.")
 	dst, sums, scales, zeros := get("dst"), get("sums"), get("scales"), get("zeros")
 	rows, groups, scaleStep, zeroStep := get("rows"), get("groups"), get("scaleStep"), get("zeroStep")
 	SHLQ(Imm(2), scaleStep)
 	counts, mask, eight := YMM(), YMM(), YMM()
-	VMOVDQU(listed("q4_shifts", 0, 4, 8, 12, 16, 20, 24, 28), counts)
-	VMOVDQU(bits(15), mask)
-	VMOVUPS(c(8), eight)
+	if width < 8 {
+		VMOVDQU(shifts(width, 0), counts)
+		VMOVDQU(bits(1<<width-1), mask)
+	}
+	VMOVUPS(c(float64(int(1)<<(width-1))), eight)
 	p, q, z, left := GP64(), GP64(), GP64(), GP64()
 	Label("row")
 	MOVQ(sums, p)
@@ -256,14 +372,23 @@ func q4Zeros() {
 	acc, v := YMM(), YMM()
 	VXORPS(acc, acc, acc)
 	Label("group")
-	VPBROADCASTD(Mem{Base: z}, v)
-	VPSRLVD(counts, v, v)
-	VPAND(mask, v, v)
+	switch width {
+	case 2:
+		VPBROADCASTW(Mem{Base: z}, v)
+	case 4:
+		VPBROADCASTD(Mem{Base: z}, v)
+	default:
+		VPMOVZXBD(Mem{Base: z}, v)
+	}
+	if width < 8 {
+		VPSRLVD(counts, v, v)
+		VPAND(mask, v, v)
+	}
 	VCVTDQ2PS(v, v)
 	VSUBPS(v, eight, v)
 	VMULPS(Mem{Base: q}, v, v)
 	VFMADD231PS(Mem{Base: p}, v, acc)
-	ADDQ(Imm(4), z)
+	ADDQ(Imm(uint64(width)), z)
 	ADDQ(Imm(32), q)
 	ADDQ(Imm(32), p)
 	DECQ(left)

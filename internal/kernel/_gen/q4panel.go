@@ -406,3 +406,159 @@ func q4WideTile(rows int) {
 	VZEROUPPER()
 	RET()
 }
+
+// unpackKernels generates the unpacking of a row's blocks to floats, and the making of a panel of 16
+// such rows.
+func unpackKernels() {
+	for _, width := range []int{2, 4, 8} {
+		unpackBits(width)
+	}
+	unpackTable()
+	transposePanel()
+}
+
+// unpackRow generates the loop over blocks of some times 16 values, which unit turns into two vectors.
+func unpackRow(name, more string, prepare func(), size int, unit func(b reg.GPVirtual) []vec) {
+	TEXT(name, NOSPLIT, "func(dst *float32, b *uint8, scales *float32, zeros *float32, blocks int, units int"+more+")")
+	Pragma("noescape")
+	Doc(name + " unpacks blocks of units of 16 values: see Unpack.")
+	dst, b, scales, zeros, blocks, units := get("dst"), get("b"), get("scales"), get("zeros"), get("blocks"), get("units")
+	prepare()
+	left := GP64()
+	Label("block")
+	s, z := YMM(), YMM()
+	VBROADCASTSS(Mem{Base: scales}, s)
+	VBROADCASTSS(Mem{Base: zeros}, z)
+	MOVQ(units, left)
+	Label("unit")
+	for i, x := range unit(b) {
+		VSUBPS(z, x, x)
+		VMULPS(s, x, x)
+		VMOVUPS(x, Mem{Base: dst, Disp: 32 * i})
+	}
+	ADDQ(Imm(uint64(size)), b)
+	ADDQ(Imm(64), dst)
+	DECQ(left)
+	JNZ(LabelRef("unit"))
+	ADDQ(Imm(4), scales)
+	ADDQ(Imm(4), zeros)
+	DECQ(blocks)
+	JNZ(LabelRef("block"))
+	VZEROUPPER()
+	RET()
+}
+
+func unpackBits(width int) {
+	counts, mask := []vec{YMM(), YMM()}, YMM()
+	prepare := func() {
+		if width == 8 {
+			return
+		}
+		VMOVDQU(shifts(width, 0), counts[0])
+		VMOVDQU(bits(1<<width-1), mask)
+		if width == 2 {
+			VMOVDQU(shifts(width, 16), counts[1])
+		}
+	}
+	unpackRow(fmt.Sprintf("q%dUnpackAVX2", width), "", prepare, 2*width, func(b reg.GPVirtual) []vec {
+		x := []vec{YMM(), YMM()}
+		for i := range x {
+			switch width {
+			case 2: // 16 values in a word
+				VPBROADCASTD(Mem{Base: b}, x[i])
+				VPSRLVD(counts[i], x[i], x[i])
+				VPAND(mask, x[i], x[i])
+			case 4:
+				VPBROADCASTD(Mem{Base: b, Disp: 4 * i}, x[i])
+				VPSRLVD(counts[0], x[i], x[i])
+				VPAND(mask, x[i], x[i])
+			default:
+				VPMOVZXBD(Mem{Base: b, Disp: 8 * i}, x[i])
+			}
+			VCVTDQ2PS(x[i], x[i])
+		}
+		return x
+	})
+}
+
+// unpackTable looks 4 bits up, those of the upper half of a byte first.
+func unpackTable() {
+	counts, low, high, side := YMM(), YMM(), YMM(), YMM()
+	prepare := func() {
+		table := get("table")
+		VMOVUPS(Mem{Base: table}, low)
+		VMOVUPS(Mem{Base: table, Disp: 32}, high)
+		VMOVDQU(listed("table_shifts", 4, 0, 12, 8, 20, 16, 28, 24), counts)
+	}
+	unpackRow("tableUnpackAVX2", ", table *float32", prepare, 8, func(b reg.GPVirtual) []vec {
+		x := []vec{YMM(), YMM()}
+		for i := range x {
+			at, upper := YMM(), YMM()
+			VPBROADCASTD(Mem{Base: b, Disp: 4 * i}, at)
+			VPSRLVD(counts, at, at)
+			VPERMPS(low, at, x[i])
+			VPERMPS(high, at, upper)
+			VPSLLD(Imm(28), at, side)
+			VBLENDVPS(side, upper, x[i], x[i])
+		}
+		return x
+	})
+}
+
+// transposePanel generates the making of a panel of rows of floats, 8 by 8.
+func transposePanel() {
+	TEXT("transposePanelAVX2", NOSPLIT, "func(dst *float32, src *float32, step int, n int)")
+	Pragma("noescape")
+	Doc("transposePanelAVX2 puts n numbers, a multiple of 8 and not 0, of 16 rows side by side: see FillTransposed. Rows begin step numbers apart.")
+	dst, src, step, n := get("dst"), get("src"), get("step"), get("n")
+	SHLQ(Imm(2), step)
+	bases, three := panelRows(src, step)
+	Label("columns")
+	for half := range 2 {
+		var r []vec
+		for i := range 8 {
+			m := Mem{Base: bases[2*half+i/4]}
+			switch i % 4 {
+			case 1, 2:
+				m.Index, m.Scale = step, uint8(i%4)
+			case 3:
+				m.Index, m.Scale = three, 1
+			}
+			x := YMM()
+			VMOVUPS(m, x)
+			r = append(r, x)
+		}
+		// Pairs of rows, then fours, then eights.
+		pairs := make([]vec, 8)
+		for i := range 4 {
+			pairs[2*i], pairs[2*i+1] = YMM(), YMM()
+			VUNPCKLPS(r[2*i+1], r[2*i], pairs[2*i])
+			VUNPCKHPS(r[2*i+1], r[2*i], pairs[2*i+1])
+		}
+		fours := make([]vec, 8) // columns j and j+4 of rows 0-3, then of rows 4-7
+		for i := range 2 {
+			for j := range 4 {
+				x, from := YMM(), 4*i+j/2
+				if j%2 == 0 {
+					VUNPCKLPD(pairs[from+2], pairs[from], x)
+				} else {
+					VUNPCKHPD(pairs[from+2], pairs[from], x)
+				}
+				fours[4*i+j] = x
+			}
+		}
+		for j := range 8 {
+			x := YMM()
+			VPERM2F128(Imm(uint64(0x20+0x11*(j/4))), fours[4+j%4], fours[j%4], x)
+			VMOVUPS(x, Mem{Base: dst, Disp: 64*j + 32*half})
+		}
+	}
+	for _, b := range bases {
+		ADDQ(Imm(32), b)
+	}
+	ADDQ(U32(512), dst)
+	SUBQ(Imm(8), n)
+	JNZ(LabelRef("columns"))
+	VZEROUPPER()
+	RET()
+}
