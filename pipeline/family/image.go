@@ -39,7 +39,6 @@ func imageLayouts() (layouts []models.Layout) {
 type imageModel struct {
 	onePicture
 	graph   *graph.Graph
-	single  bool   // the graph takes one picture at a time
 	embeds  string // the output [B,D]; "" where there is none
 	logits  string // the output [B,C]; "" where there is none
 	classes []string
@@ -83,7 +82,6 @@ func openImage(o *graph.Opener, _ *Config) (Model, error) {
 	if err := nameInput(m.graph, graph.PixelValues); err != nil {
 		return nil, err
 	}
-	m.single = takesOne(m.graph, graph.PixelValues)
 	count := m.config.count()
 	for _, out := range m.graph.Outputs() {
 		if len(out.Shape) != 2 {
@@ -159,21 +157,7 @@ func (c *imageConfig) names(count int) ([]string, error) {
 func (m *imageModel) run(
 	ctx context.Context, prepared media.Prepared, output string,
 ) (*tensor.Tensor, error) {
-	rows := prepared.Items()
-	if !m.single || rows == 1 {
-		return m.graph.RunPrepared(ctx, prepared.Tensors, output, rows, -1)
-	}
-	each := make([]*tensor.Tensor, rows)
-	for i := range each {
-		one, err := prepared.Item(i)
-		if err != nil {
-			return nil, err
-		}
-		if each[i], err = m.run(ctx, one, output); err != nil {
-			return nil, err
-		}
-	}
-	return graph.Stack(each)
+	return m.graph.RunPrepared(ctx, prepared.Tensors, output, prepared.Items(), -1)
 }
 
 // Embeds reports whether the graph gives an embedding.
