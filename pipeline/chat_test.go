@@ -20,7 +20,7 @@ func TestChatEqualsTransformers(t *testing.T) {
 	t.Parallel()
 	for _, model := range []string{
 		"llama-optimum", "llama-genai", "llava-transformersjs", "idefics3-transformersjs", "qwen2vl-transformersjs",
-	} {
+	} { // none of whose decoders has a branch: each turn reads what is new alone
 		t.Run(model, func(t *testing.T) {
 			dir, g := filepath.Join(layoutsDir, model), loadDecoderGolden(t, model).Conversation
 			eachEngine(t, func(t *testing.T, eng engine.Engine) {
@@ -64,6 +64,9 @@ func TestChatEqualsTransformers(t *testing.T) {
 					}
 					if got := strings.TrimSpace(streamed.String()); got != turn.Answer {
 						t.Errorf("turn %d streamed: %q, want %q", i, got, turn.Answer)
+					}
+					if again := c.Reused() == 0; again != (i == 0) {
+						t.Errorf("turn %d: %d tokens were not read again", i, c.Reused())
 					}
 					if all := c.Messages(); all[len(all)-1].Text != turn.Answer || all[len(all)-1].Role != RoleAssistant {
 						t.Errorf("turn %d is kept as %+v", i, all[len(all)-1])

@@ -85,6 +85,8 @@ type batch struct {
 	media     [][]int // for each row, the picture that each new position attends to
 	most      int     // pictures side by side in each row
 	origin    int64   // the position of a row's first token
+	length    int     // of the prompts, padded
+	memory    *Memory // nil: nothing is to be remembered
 }
 
 // constants are inputs that stay the same over all steps. All sequences of a prompt have equal
@@ -137,7 +139,7 @@ func (d *Decoder) lengthOf(p *Prompt, width int) int {
 func (d *Decoder) begin(start Start, longest int) (Sequences, error) {
 	prompts := start.Prompts
 	b := &batch{Decoder: d, start: prompts, past: map[string]*tensor.Tensor{}, most: start.Media,
-		origin: start.First}
+		origin: start.First, length: longest}
 	b.constants = constants{prompts: maps.Clone(start.Fixed)}
 	for i := range prompts {
 		pad := longest - d.lengthOf(&prompts[i], start.Width)
@@ -219,10 +221,27 @@ func (b *batch) Prompts() [][]int64 {
 	return ids
 }
 
-func (b *batch) Room() int { return b.maxPositions - b.tokens.Dim(1) }
+func (b *batch) Room() int { return b.maxPositions - b.length }
 
-func (b *batch) Prefill(ctx context.Context) (*tensor.Tensor, error) {
-	return b.forward(ctx, b.tokens)
+func (b *batch) Prefill(ctx context.Context) (logits *tensor.Tensor, err error) {
+	if !b.stepwise {
+		return b.forward(ctx, b.tokens)
+	}
+	whole, first := b.mask, b.length-b.tokens.Dim(1)
+	b.mask = make([][]int64, len(whole))
+	for at := first; at < b.length; at++ {
+		for i, mask := range whole {
+			b.mask[i] = slices.Clip(mask[:at+1])
+		}
+		var token *tensor.Tensor
+		if token, err = graph.At(b.tokens, 1, at-first, at-first+1); err != nil {
+			return nil, err
+		}
+		if logits, err = b.forward(ctx, token); err != nil {
+			return nil, err
+		}
+	}
+	return logits, nil
 }
 
 func (b *batch) Step(ctx context.Context, ids []int64) (*tensor.Tensor, error) {
@@ -346,6 +365,9 @@ func (b *batch) forward(ctx context.Context, tokens *tensor.Tensor) (*tensor.Ten
 		return nil, err
 	}
 	b.began = true
+	if b.memory != nil {
+		b.memory.add(tokens, in[graph.PositionIDs])
+	}
 	logits := graph.AsFloat32(out[graph.Logits])
 	if err := graph.CheckOutput(graph.Logits, logits, tokens.Dim(0), -1, -1); err != nil {
 		return nil, err

@@ -78,7 +78,7 @@ func (s *oneByOne) Run(
 				continue
 			}
 			var err error
-			if one[spec.Name], err = rowAt(t, at, row); err != nil {
+			if one[spec.Name], err = At(t, at, row, row+1); err != nil {
 				return nil, err
 			}
 		}
@@ -112,26 +112,4 @@ func (s *oneByOne) rows(in map[string]*tensor.Tensor) int {
 		}
 	}
 	return 1
-}
-
-// rowAt returns row i of dimension at, which stays, with size 1.
-func rowAt(t *tensor.Tensor, at, i int) (*tensor.Tensor, error) {
-	if at == 0 {
-		return t.Slice(i, i+1)
-	}
-	shape := slices.Clone(t.Shape())
-	outer, n := shape[0], shape[1] // at is 1
-	flat, err := t.Reshape(append([]int{outer * n}, shape[2:]...)...)
-	if err != nil {
-		return nil, err
-	}
-	picked := make([]int, outer)
-	for o := range picked {
-		picked[o] = o*n + i
-	}
-	if flat, err = flat.Take(picked); err != nil {
-		return nil, err
-	}
-	shape[1] = 1
-	return flat.Reshape(shape...)
 }
