@@ -3,6 +3,7 @@ package family
 import (
 	"context"
 	"fmt"
+	"image"
 	"slices"
 	"strconv"
 
@@ -66,7 +67,7 @@ var (
 	logitsNames = []string{graph.Logits, "scores", "probs"}
 )
 
-func openImage(o *graph.Opener, _ *Config) (Model, error) {
+func openImage(o *graph.Opener, c *Config) (Model, error) {
 	m := &imageModel{}
 	err := o.Bundle.JSON("config.json", &m.config)
 	if ignoreMissing(err) != nil {
@@ -83,7 +84,11 @@ func openImage(o *graph.Opener, _ *Config) (Model, error) {
 		return nil, err
 	}
 	count := m.config.count()
-	for _, out := range m.graph.Outputs() {
+	outputs, err := m.outputs(o.Context(), c)
+	if err != nil {
+		return nil, err
+	}
+	for _, out := range outputs {
 		if len(out.Shape) != 2 {
 			continue
 		}
@@ -101,6 +106,39 @@ func openImage(o *graph.Opener, _ *Config) (Model, error) {
 	}
 	m.classes, err = m.config.names(count)
 	return m, err
+}
+
+// outputs returns the graph's outputs with their shapes. Where it does not declare them, a run over a
+// small picture tells.
+func (m *imageModel) outputs(ctx context.Context, c *Config) ([]tensor.Spec, error) {
+	outputs := slices.Clone(m.graph.Outputs())
+	open := func(s tensor.Spec) bool { return s.Shape == nil || len(s.Shape) == 2 && s.Shape[1] < 0 }
+	if !slices.ContainsFunc(outputs, open) {
+		return outputs, nil
+	}
+	front, err := c.Preparer(media.Pictures)
+	if err != nil {
+		return nil, err
+	}
+	dot := media.Picture{Image: image.NewGray(image.Rect(0, 0, 1, 1))}
+	blank, err := front.Prepare(ctx, []media.Item{dot})
+	if err != nil {
+		return nil, err
+	}
+	in, err := m.graph.Feed(blank.Tensors)
+	if err != nil {
+		return nil, err
+	}
+	made, err := m.graph.Run(ctx, in)
+	if err != nil {
+		return nil, graph.Misfit(err)
+	}
+	for i, s := range outputs {
+		if t := made[s.Name]; t != nil {
+			outputs[i].Shape = t.Shape()
+		}
+	}
+	return outputs, nil
 }
 
 // count returns the number of classes; 0 where the model has no classifier, -1 where nothing says.

@@ -22,7 +22,7 @@ var textTypes = []string{
 	"phi3", "qwen2", "qwen3", "smollm3", "stablelm",
 }
 
-var textRow = Family{Name: Text, Layouts: textLayouts(), Open: openText}
+var textRow = Family{Name: Text, Layouts: textLayouts(), Open: openText, TextOnly: true}
 
 func textLayouts() (layouts []models.Layout) {
 	for _, t := range textTypes {
