@@ -146,3 +146,93 @@ func TestFixedBatchOfDualEncoders(t *testing.T) {
 		})
 	}
 }
+
+// A Florence-2 whose decoder has no cache, as older exports have it, writes what the others do: one at a
+// time, in a batch and with beams.
+func TestFlorenceWithoutCache(t *testing.T) {
+	t.Parallel()
+	const merged = "onnx/decoder_model_merged.onnx"
+	fsys := only(t, filepath.Join(layoutsDir, "florence2-transformersjs"))
+	model := &pb.ModelProto{}
+	if err := proto.Unmarshal(fsys[merged].Data, model); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range model.Graph.Node[0].Attribute {
+		if a.GetName() == "else_branch" { // the first step
+			model.Graph.Node = a.G.Node
+			model.Graph.Initializer = append(model.Graph.Initializer, a.G.Initializer...)
+			model.Graph.Output = a.G.Output[:1]
+		}
+	}
+	model.Graph.Input = slices.DeleteFunc(model.Graph.Input, func(v *pb.ValueInfoProto) bool {
+		return strings.HasPrefix(v.GetName(), "past") || v.GetName() == "use_cache_branch"
+	})
+	data, err := proto.Marshal(model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fsys["onnx/decoder_model.onnx"] = &fstest.MapFile{Data: data}
+	delete(fsys, merged)
+	eachEngine(t, func(t *testing.T, eng engine.Engine) {
+		p, err := OpenFS(t.Context(), fsys, WithEngine(eng))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		g := loadLayoutTexts(t, "florence2-transformersjs")
+		got, err := p.Generate(t.Context(), g.requests(t), unbounded(g.Greedy.MaxNewTokens))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range g.Greedy.IDs {
+			if !slices.Equal(ids(got[i][0]), want) {
+				t.Errorf("row %d: %v, want %v", i, ids(got[i][0]), want)
+			}
+		}
+		checkBeams(t, p, &g.golden)
+	})
+}
+
+// What a graph of pictures does not declare, a run tells.
+func TestUndeclaredShape(t *testing.T) {
+	t.Parallel()
+	images := []image.Image{figure(t, "figure0.png")}
+	for _, name := range []string{"timm-encoder", "timm-classifier"} {
+		dir, fsys := filepath.Join(layoutsDir, name), only(t, filepath.Join(layoutsDir, name))
+		model := &pb.ModelProto{}
+		if err := proto.Unmarshal(fsys["onnx/model.onnx"].Data, model); err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range model.Graph.Output {
+			v.Type.GetTensorType().Shape = nil
+		}
+		data, err := proto.Marshal(model)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fsys["onnx/model.onnx"] = &fstest.MapFile{Data: data}
+		eachEngine(t, func(t *testing.T, eng engine.Engine) {
+			run := func(p *Pipeline, err error) []float32 {
+				t.Helper()
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer p.Close()
+				embed := p.EmbedImages
+				if name == "timm-classifier" {
+					embed = p.Scores
+				}
+				rows, err := embed(t.Context(), images...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return rows[0]
+			}
+			got := run(OpenFS(t.Context(), fsys, WithEngine(eng)))
+			want := run(Open(t.Context(), dir, WithEngine(eng)))
+			if !slices.Equal(got, want) {
+				t.Errorf("%s: %v, want %v", name, got, want)
+			}
+		})
+	}
+}

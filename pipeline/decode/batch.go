@@ -78,7 +78,7 @@ type batch struct {
 	start     []Prompt
 	tokens    *tensor.Tensor // the prompts, padded on the left: embeddings [B,T,D] or ids [B,T]
 	began     bool           // whether the first step is done
-	read      [][]int64      // without a cache: for each row, all ids so far
+	read      [][]int64      // without a cache: for each row, all new ids so far
 	mask      [][]int64      // for each row, 1 where a token is and 0 where padding
 	past      map[string]*tensor.Tensor
 	constants constants
@@ -153,7 +153,7 @@ func (d *Decoder) begin(start Start, longest int) (Sequences, error) {
 			b.media = append(b.media, append(slices.Repeat([]int{-1}, pad), prompts[i].Media...))
 		}
 		if d.next == nil {
-			b.read = append(b.read, slices.Clone(prompts[i].IDs))
+			b.read = append(b.read, nil)
 		}
 	}
 	var err error
@@ -260,16 +260,51 @@ func (b *batch) Step(ctx context.Context, ids []int64) (*tensor.Tensor, error) {
 
 // newTokens returns what the decoder takes for the next id of each row.
 func (b *batch) newTokens(ctx context.Context, ids []int64) (*tensor.Tensor, error) {
-	switch {
-	case b.embed != nil:
-		return b.embedTokens(ctx, ids, len(ids))
-	case b.next != nil:
-		return tensor.New([]int{len(ids), 1}, ids)
+	rows := len(ids)
+	if b.next == nil {
+		for i, id := range ids {
+			b.read[i] = append(b.read[i], id)
+		}
+		ids = slices.Concat(b.read...)
 	}
-	for i, id := range ids {
-		b.read[i] = append(b.read[i], id)
+	var tokens *tensor.Tensor
+	var err error
+	if b.embed != nil {
+		tokens, err = b.embedTokens(ctx, ids, rows)
+	} else {
+		tokens, err = tensor.New([]int{rows, len(ids) / rows}, ids)
 	}
-	return tensor.New([]int{len(ids), len(b.read[0])}, slices.Concat(b.read...))
+	if err != nil || b.next != nil {
+		return tokens, err
+	}
+	return b.behindPrompts(tokens)
+}
+
+// behindPrompts puts new tokens, ids [B,T] or embeddings [B,T,D], behind each row's prompt.
+func (b *batch) behindPrompts(tokens *tensor.Tensor) (*tensor.Tensor, error) {
+	parts := make([]*tensor.Tensor, 0, 2*tokens.Dim(0))
+	shape := slices.Clone(tokens.Shape())
+	for i, of := range b.constants.of {
+		for _, half := range []struct {
+			from *tensor.Tensor
+			row  int
+		}{{b.tokens, of}, {tokens, i}} {
+			row, err := half.from.Slice(half.row, half.row+1)
+			if err == nil {
+				row, err = row.Reshape(row.Shape()[1:]...)
+			}
+			if err != nil {
+				return nil, err
+			}
+			parts = append(parts, row)
+		}
+	}
+	whole, err := tensor.Join(parts...)
+	if err != nil {
+		return nil, err
+	}
+	shape[1] += b.tokens.Dim(1)
+	return whole.Reshape(shape...)
 }
 
 func (b *batch) Reorder(rows []int) error {

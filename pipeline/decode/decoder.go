@@ -86,7 +86,9 @@ func Open(o *graph.Opener) (*Decoder, error) {
 	if len(d.caches) > 0 {
 		return d, nil
 	}
-	if d.embed != nil || d.next != nil && d.next != d.first {
+	// A graph for the first step alone reads all tokens again at each.
+	again := d.embed == nil || d.first.Role == graph.DecoderFirst && !d.seesMedia
+	if !again || d.next != nil && d.next != d.first {
 		return nil, fmt.Errorf("%w: the decoder has no cache inputs %s*",
 			graph.ErrBundle, graph.PastPrefix)
 	}
