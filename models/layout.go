@@ -302,12 +302,14 @@ func survey(
 	return config, layout, found, nil
 }
 
-// layoutDType returns the coarsest storage among the graphs, which sets the tolerance between two
-// engines.
+// layoutDType returns the storage among the graphs that sets the tolerance between two engines: 8 bits
+// before float16, and that before others.
 func layoutDType(graphs map[string]string) string {
+	loose := []string{"float16", "int8"}
 	dtype := plain
-	for _, name := range graphs {
-		if d := storedAs(parseGraphFile(name).variant); d != plain && dtype != "int8" {
+	for _, role := range slices.Sorted(maps.Keys(graphs)) {
+		d := storedAs(parseGraphFile(graphs[role]).variant)
+		if dtype == plain || slices.Index(loose, d) > slices.Index(loose, dtype) {
 			dtype = d
 		}
 	}

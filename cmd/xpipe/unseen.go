@@ -26,6 +26,9 @@ func (o *askOptions) unseen(args []string) bool {
 	if o.questions != "" || o.regions != "" || len(o.lists) > 0 || len(o.shots) > 0 || o.shotsFile != "" {
 		return false
 	}
+	if _, err := api.Find(o.model); err != nil && len(args) == 1 {
+		return true // that there is no such model says more than that a picture is missing
+	}
 	return len(o.asked)+len(o.raw) > 0 && len(args) == 0 || o.readsTextAlone()
 }
 
@@ -36,6 +39,9 @@ func (o *captionOptions) unseen(args []string) bool {
 
 // checkUnseen refuses flags and arguments about pictures.
 func (o *modelOptions) checkUnseen(batch *batchOptions, overlay *overlayOption, args []string) error {
+	if _, err := api.Find(o.model); err != nil {
+		return err
+	}
 	if len(args) > 0 {
 		if info, err := os.Stat(args[0]); err == nil && !info.IsDir() {
 			return fmt.Errorf("%w: model %s reads text alone; leave %s out",
