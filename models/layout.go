@@ -278,7 +278,8 @@ func survey(
 		}
 		return config, nil, nil, fmt.Errorf(
 			"%w: no usable %s, the file that makes a directory a bundle, and neither "+
-				"config.json, genai_config.json nor open_clip_config.json, which other tools write: copy it from where the graphs come from. %s",
+				"config.json, genai_config.json nor open_clip_config.json, which other tools write: copy it "+
+				"from where the graphs come from. %s",
 			ErrBundle, ManifestName, hint)
 	}
 	if layout, err = known.layout(config.ModelType); err != nil && config.PretrainedCfg != nil {
