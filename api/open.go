@@ -116,6 +116,18 @@ func (m Model) Bundle(opts ...models.Option) (*models.Bundle, error) {
 	return models.Open(m.folder(), opts...)
 }
 
+// ReadsTextAlone reports whether the model takes no pictures or other items, which its configuration
+// says. It is false for one that cannot be opened.
+func (m Model) ReadsTextAlone(opts ...models.Option) bool {
+	b, err := m.Bundle(append(opts, models.WithoutVerification())...)
+	if err != nil {
+		return false
+	}
+	defer b.Close()
+	row, err := family.Families.Find(b.Family)
+	return err == nil && row.TextOnly
+}
+
 // folder is where the model lies that is not embedded.
 func (m Model) folder() string { return cmp.Or(m.path, m.Name) }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/models/hub"
 	"github.com/crossattn/xpipe/models/hub/fetch"
+	"github.com/crossattn/xpipe/onnx"
 	"github.com/crossattn/xpipe/pipeline/family"
 )
 
@@ -72,16 +73,52 @@ func (p Pull) Do(ctx context.Context) (Pulled, error) {
 	done := Pulled{
 		Model: Name(p.Ref.Repo), Revision: p.Ref.Revision, Commit: info.Commit, Dir: Name(dir), Licence: info.License,
 	}
-	var files []fetch.File
-	for _, f := range info.Files {
-		if slices.Contains(needed, f.Path) {
-			files = append(files, f)
-			done.Files = append(done.Files, Name(f.Path))
-			done.Bytes += f.Size
+	fetchAll := func(wanted []string) error {
+		var files []fetch.File
+		for _, f := range info.Files {
+			if slices.Contains(wanted, f.Path) && !slices.Contains(done.Files, Name(f.Path)) {
+				files = append(files, f)
+				done.Files = append(done.Files, Name(f.Path))
+				done.Bytes += f.Size
+			}
 		}
+		if len(files) == 0 {
+			return nil
+		}
+		_, err := client.Pull(ctx, info, files, p.Progress)
+		return err
 	}
-	_, err = client.Pull(ctx, info, files, p.Progress)
-	return done, err
+	if err := fetchAll(needed); err != nil {
+		return done, err
+	}
+	weights, err := weightsOf(needed, dir)
+	if err != nil {
+		return done, err
+	}
+	return done, fetchAll(weights)
+}
+
+// weightsOf lists the files that graphs of a snapshot say their weights lie in, whatever they are called.
+// A graph that cannot be read is reported when it is opened.
+func weightsOf(names []string, dir string) ([]string, error) {
+	folder, _, err := hub.SnapshotFS(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer folder.Close()
+	var weights []string
+	for _, name := range names {
+		if path.Ext(name) != ".onnx" {
+			continue
+		}
+		graph, err := onnx.Load(onnx.Source{FS: folder, Name: name})
+		if err != nil {
+			continue
+		}
+		weights = append(weights, graph.ExternalFiles()...)
+		graph.Close()
+	}
+	return weights, nil
 }
 
 // needed lists the files of the variant and those that are included.

@@ -38,6 +38,7 @@ var ErrBundle = errors.New("bundle")
 type Bundle struct {
 	Manifest
 	fsys     fs.FS
+	names    []string  // of all files, sorted
 	manifest []byte    // xpipe.json, or what it would be
 	folder   io.Closer // nil unless the bundle is a directory opened by Open
 	hashes   bool      // whether files are compared with their SHA256
@@ -158,7 +159,7 @@ func OpenFS(fsys fs.FS, opts ...Option) (*Bundle, error) {
 		return nil, err
 	}
 	b := &Bundle{
-		Manifest: manifest, fsys: fsys, manifest: data, hashes: !o.noVerify,
+		Manifest: manifest, fsys: fsys, names: d.names, manifest: data, hashes: !o.noVerify,
 		verified: map[string]bool{}, small: map[string][]byte{},
 	}
 	for _, name := range b.named() {
@@ -341,6 +342,9 @@ func (b *Bundle) File(name string) ([]byte, error) {
 			at, data, err = path.Join(folder, name), inside, insideErr
 		}
 	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, missingFile{fmt.Sprintf("%v: there is no %s; the folder has %s", ErrBundle, name, b.others())}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBundle, err)
 	}
@@ -358,6 +362,26 @@ func (b *Bundle) File(name string) ([]byte, error) {
 		b.mu.Unlock()
 	}
 	return data, nil
+}
+
+// missingFile is the error for a file that is not there, which says what is.
+type missingFile struct{ text string }
+
+func (e missingFile) Error() string   { return e.text }
+func (e missingFile) Unwrap() []error { return []error{ErrBundle, fs.ErrNotExist} }
+
+// others lists the files of the bundle that are no graphs and hold no weights.
+func (b *Bundle) others() string {
+	var names []string
+	for _, name := range b.names {
+		if IsSmall(name) && name != CardName {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return "none of its kind"
+	}
+	return strings.Join(names, ", ")
 }
 
 // JSON decodes a JSON file of the bundle into v. Errors are those of File, or wrap ErrBundle.

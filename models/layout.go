@@ -169,6 +169,15 @@ func (d directory) graphs(others ...string) []graphFile {
 	return files
 }
 
+// everyGraph lists the graphs in whatever folder.
+func (d directory) everyGraph() []graphFile {
+	var folders []string
+	for _, name := range d.names {
+		folders = append(folders, path.Dir(name))
+	}
+	return d.graphs(folders...)
+}
+
 func describe(files []graphFile) string {
 	if len(files) == 0 {
 		return "no .onnx files, here or in onnx/"
@@ -262,14 +271,15 @@ func survey(
 		return config, nil, nil, err
 	}
 	if !genAI && !standard {
-		hint := "Found: " + describe(d.graphs())
+		hint := "Found: " + describe(d.everyGraph())
 		if d.has("refs/main") {
 			hint = "This is a repository in the hub's cache: give its name ORG/NAME, or the folder " +
 				"snapshots/REVISION in it"
 		}
 		return config, nil, nil, fmt.Errorf(
 			"%w: no usable %s, the file that makes a directory a bundle, and neither "+
-				"config.json, genai_config.json nor open_clip_config.json, which other tools write. %s",
+				"config.json, genai_config.json nor open_clip_config.json, which other tools write: copy it "+
+				"from where the graphs come from. %s",
 			ErrBundle, ManifestName, hint)
 	}
 	if layout, err = known.layout(config.ModelType); err != nil && config.PretrainedCfg != nil {
@@ -293,12 +303,14 @@ func survey(
 	return config, layout, found, nil
 }
 
-// layoutDType returns the coarsest storage among the graphs, which sets the tolerance between two
-// engines.
+// layoutDType returns the storage among the graphs that sets the tolerance between two engines: 8 bits
+// before float16, and that before others.
 func layoutDType(graphs map[string]string) string {
+	loose := []string{"float16", "int8"}
 	dtype := plain
-	for _, name := range graphs {
-		if d := storedAs(parseGraphFile(name).variant); d != plain && dtype != "int8" {
+	for _, role := range slices.Sorted(maps.Keys(graphs)) {
+		d := storedAs(parseGraphFile(graphs[role]).variant)
+		if dtype == plain || slices.Index(loose, d) > slices.Index(loose, dtype) {
 			dtype = d
 		}
 	}

@@ -86,6 +86,30 @@ func (l *Layout) roles() []string {
 func (l *Layout) choose(
 	found map[string][]graphFile, variant string, projection bool,
 ) (map[string]string, error) {
+	graphs, err := l.chooseIn(found, variant, projection)
+	if err != nil && variant != "" {
+		// A graph that is stored in one way alone, such as the embeddings, belongs to every variant.
+		alone := maps.Clone(found)
+		for role, files := range alone {
+			if len(files) == 1 {
+				file := files[0]
+				file.variant = variant
+				alone[role] = []graphFile{file}
+			}
+		}
+		other, otherErr := l.chooseIn(alone, variant, projection)
+		inVariant := func(name string) bool { return parseGraphFile(name).variant == variant }
+		if otherErr == nil && slices.ContainsFunc(slices.Collect(maps.Values(other)), inVariant) {
+			return other, nil
+		}
+	}
+	return graphs, err
+}
+
+// chooseIn is choose with the graphs of one variant alone.
+func (l *Layout) chooseIn(
+	found map[string][]graphFile, variant string, projection bool,
+) (map[string]string, error) {
 	if !l.Alternatives {
 		graphs, err := pickAll(l.roles(), found, variant)
 		if err != nil {

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 	"unsafe"
 
@@ -157,6 +159,50 @@ func (m *Model) Close() error {
 	}
 	m.data, m.files = nil, nil
 	return first
+}
+
+// ExternalFiles lists the files in which the model's weights lie beside it, sorted, as paths in its file
+// system. They need not be there.
+func (m *Model) ExternalFiles() []string {
+	found := map[string]bool{}
+	note := func(t *pb.TensorProto) {
+		if t.GetDataLocation() != pb.TensorProto_EXTERNAL {
+			return
+		}
+		for _, e := range t.GetExternalData() {
+			if e.GetKey() == "location" {
+				found[path.Join(path.Dir(m.source.Name), e.GetValue())] = true
+			}
+		}
+	}
+	var nodes func([]*pb.NodeProto)
+	graph := func(g *pb.GraphProto) {
+		for _, t := range g.GetInitializer() {
+			note(t)
+		}
+		nodes(g.GetNode())
+	}
+	nodes = func(list []*pb.NodeProto) {
+		for _, n := range list {
+			for _, a := range n.GetAttribute() {
+				note(a.GetT())
+				for _, t := range a.GetTensors() {
+					note(t)
+				}
+				if a.GetG() != nil {
+					graph(a.GetG())
+				}
+				for _, g := range a.GetGraphs() {
+					graph(g)
+				}
+			}
+		}
+	}
+	graph(m.Proto.GetGraph())
+	for _, f := range m.Proto.GetFunctions() {
+		nodes(f.GetNode())
+	}
+	return slices.Sorted(maps.Keys(found))
 }
 
 // external returns the bytes that an external data entry points to. location is relative to the

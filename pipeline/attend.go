@@ -49,7 +49,7 @@ func (p *Pipeline) Attend(
 		if err != nil {
 			return nil, err
 		}
-		return one(firsts(p.generate(ctx, []Request{request}, g, nil)))
+		return one(firsts(p.generate(ctx, []Request{request}, g, nil, nil)))
 	}
 	return p.attend(ctx, request, p.watch(), run)
 }

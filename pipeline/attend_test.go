@@ -145,7 +145,7 @@ func TestTapsEqualOutputs(t *testing.T) {
 					if err != nil {
 						return nil, err
 					}
-					return one(firsts(p.generate(ctx, []Request{request}, g, nil)))
+					return one(firsts(p.generate(ctx, []Request{request}, g, nil, nil)))
 				})
 				if err != nil {
 					t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/crossattn/xpipe/media"
+	"github.com/crossattn/xpipe/pipeline/decode"
 	"github.com/crossattn/xpipe/pipeline/family"
 )
 
@@ -38,11 +39,13 @@ func partsOf(messages []Message) []Part {
 }
 
 // Chat is a conversation with a model that has a chat template. It keeps what was said, and of
-// pictures what the encoder made, so that each is encoded once. It is for one goroutine.
+// pictures what the encoder made, so that each is encoded once; and, where the decoder's cache holds all
+// that it has read, that cache, so that a turn reads what is new alone. It is for one goroutine.
 type Chat struct {
 	p        *Pipeline
 	messages []Message
 	last     *Text
+	memory   decode.Memory
 }
 
 // Chat begins a conversation. messages are what was said before it; a system's comes first. A model
@@ -63,6 +66,10 @@ func (c *Chat) Messages() []Message { return slices.Clone(c.messages) }
 
 // Last returns the answer that came last, with its ids and statistics; nil before the first.
 func (c *Chat) Last() *Text { return c.last }
+
+// Reused returns how many tokens of the last turn's prompt were not read again, because an earlier turn
+// began with them.
+func (c *Chat) Reused() int { return c.memory.Reused }
 
 // SetSystem sets what the system says before all else; "" takes it away. Templates may refuse it when
 // something is said.
@@ -90,12 +97,12 @@ func (c *Chat) Say(
 		going := true
 		var written strings.Builder
 		var tokens []Token
-		answer, err := c.p.StreamText(ctx, Request{Messages: messages}, func(t Token) bool {
+		answer, err := c.p.streamText(ctx, Request{Messages: messages}, func(t Token) bool {
 			written.WriteString(t.Text)
 			tokens = append(tokens, t)
 			going = yield(t, nil)
 			return going
-		}, opts...)
+		}, &c.memory, opts)
 		if answer == nil {
 			answer = partial(strings.TrimSpace(written.String()), tokens)
 		}

@@ -20,7 +20,7 @@ func TestChatEqualsTransformers(t *testing.T) {
 	t.Parallel()
 	for _, model := range []string{
 		"llama-optimum", "llama-genai", "llava-transformersjs", "idefics3-transformersjs", "qwen2vl-transformersjs",
-	} {
+	} { // none of whose decoders has a branch: each turn reads what is new alone
 		t.Run(model, func(t *testing.T) {
 			dir, g := filepath.Join(layoutsDir, model), loadDecoderGolden(t, model).Conversation
 			mostlyGo(t, func(t *testing.T, eng engine.Engine) {
@@ -65,10 +65,61 @@ func TestChatEqualsTransformers(t *testing.T) {
 					if got := strings.TrimSpace(streamed.String()); got != turn.Answer {
 						t.Errorf("turn %d streamed: %q, want %q", i, got, turn.Answer)
 					}
+					if again := c.Reused() == 0; again != (i == 0) {
+						t.Errorf("turn %d: %d tokens were not read again", i, c.Reused())
+					}
 					if all := c.Messages(); all[len(all)-1].Text != turn.Answer || all[len(all)-1].Role != RoleAssistant {
 						t.Errorf("turn %d is kept as %+v", i, all[len(all)-1])
 					}
 					said = append(said, Message{Role: RoleAssistant, Text: turn.Answer})
+				}
+			})
+		})
+	}
+}
+
+// Turns that read what is new alone give the ids of a run that reads all, windows and pictures included,
+// also once what the system says has changed.
+func TestChatGoesOn(t *testing.T) {
+	t.Parallel()
+	for dir, sees := range map[string]bool{
+		"../testdata/texts/gemma2-gqa": false, "../testdata/texts/mistral-gqa": false, "../testdata/texts/qwen3-gqa": false,
+		filepath.Join(layoutsDir, "gemma3-transformersjs"): true, filepath.Join(layoutsDir, "gemma3-genai"): true,
+		filepath.Join(layoutsDir, "smolvlm-transformersjs"): true, filepath.Join(layoutsDir, "qwen2_5vl-genai"): true,
+	} {
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			t.Parallel()
+			eachEngine(t, func(t *testing.T, eng engine.Engine) {
+				p, err := Open(t.Context(), dir, WithEngine(eng))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer p.Close()
+				c, err := p.Chat()
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, say := range []string{"a red boat?", "and the house", "why", "what else is there?"} {
+					var items []media.Item
+					if sees && i%2 == 0 {
+						items = append(items, media.Picture{Image: figure(t, "figure0.png@60x40")})
+					}
+					for _, err := range c.Say(t.Context(), say, items, WithMaxNewTokens(6)) {
+						if err != nil {
+							t.Fatal(err)
+						}
+					}
+					all := c.Messages()
+					whole, err := p.Generate(t.Context(), []Request{{Messages: all[:len(all)-1]}}, WithMaxNewTokens(6))
+					if err != nil {
+						t.Fatal(err)
+					}
+					if got := c.Last().IDs; !slices.Equal(got, whole[0][0].IDs) {
+						t.Errorf("turn %d: ids %v, want %v", i, got, whole[0][0].IDs)
+					}
+					if (c.Reused() > 4) != (i > 0) {
+						t.Errorf("turn %d: %d tokens were not read again", i, c.Reused())
+					}
 				}
 			})
 		})

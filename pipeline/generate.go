@@ -172,14 +172,16 @@ func (p *Pipeline) generateEach(
 		return err
 	}
 	return inBatch(what, len(requests), checkAll, func(at []int) ([][]*Text, error) {
-		return p.generate(ctx, pick(requests, at), g, nil)
+		return p.generate(ctx, pick(requests, at), g, nil, nil)
 	})
 }
 
 // generate writes the texts of requests with the parameters g. It calls emit, where that is not
-// nil, with each token as soon as it is chosen; emit ends the run by returning false.
+// nil, with each token as soon as it is chosen; emit ends the run by returning false. memory, where that is
+// not nil, holds what an earlier run has read of the only request.
 func (p *Pipeline) generate(
 	ctx context.Context, requests []Request, g Generation, emit func(row int, t Token) bool,
+	memory *decode.Memory,
 ) ([][]*Text, error) {
 	if m, ok := p.model.(family.Answerer); ok {
 		return p.classifyAnswers(ctx, m, requests, g)
@@ -207,6 +209,12 @@ func (p *Pipeline) generate(
 	batch, err := model.Begin(ctx, segments)
 	if err != nil {
 		return nil, err
+	}
+	if memory != nil {
+		if err := memory.Recall(batch); err != nil {
+			return nil, err
+		}
+		defer memory.Keep(batch)
 	}
 	texts := p.newTexts(len(requests) * run.NumReturnSequences)
 	stopped := false // by emit

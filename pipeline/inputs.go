@@ -7,17 +7,18 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// Inputs are a request as the model's graphs get it, before any graph runs. Compare them where a
-// model's answer differs from that of its original.
+// Inputs are a request as the model's graphs get it. Compare them where a model's answer differs from
+// that of its original.
 type Inputs struct {
 	Prompt   string  // the text as the model reads it
-	TokenIDs []int64 // of the prompt, special tokens included
+	TokenIDs []int64 // of the prompt, special tokens and those that stand for rows of pictures included
 	// Tensors are the front end's outputs for the pictures, by name, a row a picture: pixel_values
 	// [N,3,H,W] float32 and others. nil where the model takes no pictures.
 	Tensors map[string]*tensor.Tensor
 }
 
-// Inputs prepares the request as Generate would, and returns what the graphs would get.
+// Inputs prepares the request as Generate would, and returns what the graphs would get. The encoder runs
+// where the prompt has a token for each row of what it makes of a picture.
 func (p *Pipeline) Inputs(ctx context.Context, request Request) (inputs *Inputs, err error) {
 	ctx, leave, err := p.enter(ctx)
 	if err != nil {
@@ -40,6 +41,13 @@ func (p *Pipeline) Inputs(ctx context.Context, request Request) (inputs *Inputs,
 		if inputs.Prompt, err = m.Write(prompts[0].parts); err != nil {
 			return nil, err
 		}
+		segments, err := p.compose(ctx, m, prompts, new(Stats))
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range segments[0] {
+			inputs.TokenIDs = append(inputs.TokenIDs, s.IDs...)
+		}
 	}
 	if items := prompts[0].items; len(items) > 0 && p.images != nil {
 		prepared, err := p.prepare(ctx, items)
@@ -47,6 +55,9 @@ func (p *Pipeline) Inputs(ctx context.Context, request Request) (inputs *Inputs,
 			return nil, err
 		}
 		inputs.Tensors = prepared.Tensors
+	}
+	if _, ok := p.model.(family.Chatter); ok {
+		return inputs, nil
 	}
 	if m, ok := p.model.(family.TextReader); ok {
 		inputs.TokenIDs, err = m.ReadText(inputs.Prompt)

@@ -174,6 +174,16 @@ func TestDecodersEqualTransformers(t *testing.T) {
 					}
 					upTo(got[0][0], c.variant, row)
 					sameIDs(t, fmt.Sprint("row ", i), got[0][0], row.IDs)
+					if c.variant != "" || eng.Name() != "go" || row.InputIDs == nil {
+						continue
+					}
+					inputs, err := p.Inputs(ctx, requests[i])
+					if err != nil {
+						t.Fatal(err)
+					}
+					if !slices.Equal(inputs.TokenIDs, row.InputIDs) {
+						t.Errorf("row %d: prompt %v, want %v", i, inputs.TokenIDs, row.InputIDs)
+					}
 				}
 				if c.model == "phi3v-genai" {
 					return // its 17 crops a picture are seen once

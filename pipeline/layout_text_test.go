@@ -1,10 +1,12 @@
 package pipeline
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -113,5 +115,58 @@ func TestTextVariants(t *testing.T) {
 				t.Errorf("%v, ONNX Runtime %v", got, want)
 			}
 		})
+	}
+}
+
+// Keys of generation_config.json change the ids as they do in transformers: those of optimum-onnx 0.1.0's
+// ORTModelForCausalLM with transformers 4.57.6 on the same files, 12 new ones at most.
+func TestGenerationKeys(t *testing.T) {
+	t.Parallel()
+	plain := []int64{196, 158, 91, 105, 51, 212, 305, 113, 86, 150, 256, 130}
+	suppressed := []int64{23, 224, 44, 287, 3, 81, 225, 282, 251, 29, 186, 221}
+	later := []int64{196, 158, 91, 249, 307, 256, 130, 187, 13, 224, 58, 238}
+	for keys, want := range map[string][]int64{
+		`{}`:                                                                plain,
+		`{"suppress_tokens":[91,158,196]}`:                                  suppressed,
+		`{"begin_suppress_tokens":[196]}`:                                   suppressed,
+		`{"no_repeat_ngram_size":2}`:                                        plain,
+		`{"bad_words_ids":[[158],[196,91]]}`:                                {196, 110, 139, 296, 61, 329, 186, 86, 61, 321, 118, 296},
+		`{"eos_token_id":[331,105]}`:                                        {196, 158, 91, 105},
+		`{"eos_token_id":[331,105],"min_new_tokens":5}`:                     later,
+		`{"eos_token_id":[331,105],"min_length":30}`:                        later,
+		`{"repetition_penalty":1.7}`:                                        plain,
+		`{"num_beams":3,"length_penalty":0.6,"early_stopping":true}`:        {23, 224, 54, 61, 321, 331},
+		`{"num_beams":4,"no_repeat_ngram_size":2,"min_new_tokens":6}`:       {23, 224, 54, 61, 321, 214, 125, 84, 186, 224, 320, 11},
+		`{"forced_bos_token_id":7}`:                                         plain,
+		`{"forced_eos_token_id":331}`:                                       {196, 158, 91, 105, 51, 212, 305, 113, 86, 150, 256, 331},
+		`{"sequence_bias":[[[196],-20.0],[[197],10.0]]}`:                    slices.Repeat([]int64{197}, 12),
+		`{"exponential_decay_length_penalty":[3,1.5]}`:                      {196, 158, 91, 105, 51, 212, 331},
+		`{"temperature":0.7,"top_p":0.9,"do_sample":false}`:                 plain,
+		`{"guidance_scale":1.0,"renormalize_logits":true,"use_cache":true}`: plain,
+	} {
+		fsys := only(t, filepath.Join(layoutsDir, "llama-optimum"))
+		own := map[string]any{}
+		for _, text := range []string{string(fsys["generation_config.json"].Data), keys} {
+			if err := json.Unmarshal([]byte(text), &own); err != nil {
+				t.Fatal(err)
+			}
+		}
+		data, err := json.Marshal(own)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fsys["generation_config.json"].Data = data
+		p, err := OpenFS(t.Context(), fsys, WithEngine(goEngine))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := p.Generate(t.Context(), []Request{{Prompt: "the quick brown fox and a red car"}}, WithMaxNewTokens(12))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got[0][0].IDs, want) {
+			t.Errorf("%s: %v, want %v", keys, got[0][0].IDs, want)
+		}
+		p.Close()
 	}
 }

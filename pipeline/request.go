@@ -168,7 +168,7 @@ func (p *Pipeline) template(r Request) (string, error) {
 	}
 	template, ok := p.bundle.Prompts[task]
 	if !ok {
-		instead := ""
+		instead := "; have it caption the picture, or give the prompt as the model reads it"
 		if task == "caption" {
 			instead = "; ask it something"
 		}

@@ -3,6 +3,8 @@ package pipeline
 import (
 	"context"
 	"iter"
+
+	"github.com/crossattn/xpipe/pipeline/decode"
 )
 
 // Stream writes the text for one request token by token, as the tokens are chosen. The Text of the
@@ -33,6 +35,13 @@ func (p *Pipeline) Stream(
 // and the statistics that tokens do not have.
 func (p *Pipeline) StreamText(
 	ctx context.Context, request Request, emit func(Token) bool, opts ...GenerateOption,
+) (*Text, error) {
+	return p.streamText(ctx, request, emit, nil, opts)
+}
+
+// streamText is StreamText with what an earlier text has read; see generate.
+func (p *Pipeline) streamText(
+	ctx context.Context, request Request, emit func(Token) bool, memory *decode.Memory, opts []GenerateOption,
 ) (text *Text, err error) {
 	ctx, leave, err := p.enter(ctx)
 	if err != nil {
@@ -45,7 +54,7 @@ func (p *Pipeline) StreamText(
 	}
 	texts, err := p.generate(ctx, []Request{request}, g, func(_ int, t Token) bool {
 		return emit == nil || emit(t)
-	})
+	}, memory)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package tensor
 import (
 	"fmt"
 	"reflect"
+	"slices"
 )
 
 // RowStorage is a Storage that takes rows of a tensor without loading it, such as the growing cache
@@ -67,6 +68,33 @@ func (t *Tensor) Take(rows []int) (*Tensor, error) {
 			picked = reflect.AppendSlice(picked, elements.Slice(r*size, (r+1)*size))
 		}
 		return picked
+	})
+}
+
+// Join puts tensors one behind another along the first dimension; the result shares no memory with
+// them. Tensors of different element types or of different other dimensions, scalars, tensors that
+// were released and no tensors at all give an error that wraps ErrTensor.
+func Join(parts ...*Tensor) (*Tensor, error) {
+	if len(parts) == 0 || len(parts[0].shape) == 0 {
+		return nil, fmt.Errorf("%w: nothing to join by rows", ErrTensor)
+	}
+	first, rows := parts[0], 0
+	for _, t := range parts {
+		if t.dtype != first.dtype || len(t.shape) != len(first.shape) ||
+			!slices.Equal(t.shape[1:], first.shape[1:]) {
+			return nil, fmt.Errorf("%w: %v and %v do not join by rows", ErrTensor, first, t)
+		}
+		if t.elements() == nil {
+			return nil, fmt.Errorf("%w: %v was released", ErrTensor, t)
+		}
+		rows += t.shape[0]
+	}
+	return first.goRows(rows, func(elements reflect.Value, size int) reflect.Value {
+		joined := reflect.MakeSlice(elements.Type(), 0, rows*size)
+		for _, t := range parts {
+			joined = reflect.AppendSlice(joined, reflect.ValueOf(t.elements()))
+		}
+		return joined
 	})
 }
 

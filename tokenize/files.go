@@ -3,6 +3,7 @@ package tokenize
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
 	"strconv"
@@ -58,7 +59,8 @@ func Load(read func(name string) ([]byte, error)) (*Tokenizer, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		missing := err
 		if data, err = fromFiles(read); errors.Is(err, fs.ErrNotExist) {
-			err = missing
+			err = fmt.Errorf("%w. A tokenizer is that file, or vocab.json with merges.txt: copy it from where "+
+				"the model comes from, or %s", missing, convert)
 		}
 	}
 	if err != nil {

@@ -55,7 +55,9 @@ func ReadConfig(read func(name string) ([]byte, error)) (data []byte, name strin
 			return data, name, nil
 		}
 	}
-	return nil, ConfigFiles[0], err
+	return nil, ConfigFiles[0], fmt.Errorf("%w. How the model's pictures are prepared stands in it or in one "+
+		"of %s: copy it from where the model comes from, or fetch the model whole (xpipe pull ORG/NAME)",
+		err, strings.Join(ConfigFiles[1:], ", "))
 }
 
 // genAIConfig returns the file with the operations of an onnxruntime-genai package, whose name is

@@ -63,7 +63,10 @@ Answers of Florence-2 name places in the picture, which --json has as "places" a
 --overlay FILE.png draws.
 
 --raw-prompt TEXT takes the question's place and is given to the model as it
-stands: without its chat template, with the markup that it reads.
+stands: without its chat template, with the markup that it reads. It may stand
+alone, without IMAGE, and so may --question, for models that read texts without a
+picture. A language model, which takes none, gets questions alone: xpipe ask
+"QUESTION" --model DIR; xpipe chat holds a conversation with it.
 
 With --json each answer is one line {"image","question","answer","tokens",
 "logprob","seconds","token_logprobs","ids"}, or {"image","error"}.
@@ -79,6 +82,11 @@ With --json each answer is one line {"image","question","answer","tokens",
 				o.asked = []string{o.raw}
 			}
 			switch {
+			case o.unseen(args):
+				if len(o.asked) > 0 {
+					return nil
+				}
+				return usageArgs(cobra.MinimumNArgs(1))(cmd, args)
 			case o.questions == "" && len(o.asked) > 0:
 				return o.needs(0)(cmd, args)
 			case o.questions == "":
@@ -133,6 +141,9 @@ func runAsk(ctx context.Context, env *environment, o askOptions, args []string) 
 		return err
 	}
 	env.hintAlone("choice", len(o.choices), 1)
+	if o.unseen(args) {
+		return o.runUnseen(ctx, env, args)
+	}
 	a := &asker{options: o}
 	found, err := a.find(env, args)
 	if err != nil {

@@ -45,6 +45,9 @@ front, such as a trigger word.
 Florence-2 names places in the picture for some prompts (--raw-prompt "<OD>"), which
 --json has as "places" and --overlay FILE.png draws.
 
+--raw-prompt TEXT is given to the model as it stands, with a picture or, for models
+that read texts without one, alone.
+
 A model that knows how far to trust itself, as the default one does, adds
 "(unsure)" to captions that are wrong too often; its card has the figures.
 
@@ -54,7 +57,12 @@ With --json each picture is one line {"image","caption","tokens","logprob",
 ` + resultsHelp + `
 
 ` + exitHelp,
-		Args: func(cmd *cobra.Command, args []string) error { return o.needs(0)(cmd, args) },
+		Args: func(cmd *cobra.Command, args []string) error {
+			if o.unseen(args) {
+				return nil
+			}
+			return o.needs(0)(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runCaption(cmd.Context(), env, o, args)
 		},
@@ -80,6 +88,9 @@ func runCaption(ctx context.Context, env *environment, o captionOptions, args []
 		return api.Usagef("--prefix needs --sidecar")
 	case o.overwrite && !o.sidecar:
 		return api.Usagef("--overwrite needs --sidecar")
+	}
+	if o.unseen(args) {
+		return o.runUnseen(ctx, env)
 	}
 	found, err := o.find(env, args)
 	if err != nil {

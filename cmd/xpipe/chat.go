@@ -297,6 +297,7 @@ func (c *conversation) say(ctx context.Context, text string) error {
 		c.images, c.names = nil, nil
 		if err == nil {
 			c.env.verboseStats("answer", last)
+			c.env.verbosef("%d tokens of the conversation were not read again", c.chat.Reused())
 		}
 		if c.env.json {
 			line := api.NewReply(said, answer, last, time.Since(start).Seconds())

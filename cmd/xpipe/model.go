@@ -41,7 +41,7 @@ func addVariantFlag(cmd *cobra.Command, variant *string) {
 // addModelFlag adds --model to a verb; byDefault is the embedded model that does its work.
 func addModelFlag(cmd *cobra.Command, model *string, byDefault string) {
 	cmd.Flags().StringVarP(model, "model", "m", byDefault, "an embedded model's name ("+
-		strings.Join(mini.Names(), ", ")+") or a bundle's folder")
+		strings.Join(mini.Names(), ", ")+"), a model's folder, or org/name of the hub's cache")
 }
 
 // modelGiven says whether --model is on the command line, and not a setting alone.

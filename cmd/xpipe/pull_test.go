@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -9,7 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/internal/pb"
 	"github.com/crossattn/xpipe/models/hub/hubtest"
 )
 
@@ -105,5 +109,65 @@ func TestPull(t *testing.T) {
 	}
 	if code, _, errors := run("models", "rm", "blip2-mini"); code != api.ExitUsage {
 		t.Errorf("rm of an embedded model: exit %d: %s", code, errors)
+	}
+}
+
+// TestPullNamedWeights fetches the files that graphs say their weights lie in, whatever they are called.
+func TestPullNamedWeights(t *testing.T) {
+	const layout = "../../testdata/layouts/timm-encoder"
+	files := map[string][]byte{"onnx/unused.bin": {1}}
+	for _, name := range []string{"config.json", "onnx/model.onnx"} {
+		data, err := os.ReadFile(filepath.Join(layout, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = data
+	}
+	model := &pb.ModelProto{}
+	if err := proto.Unmarshal(files["onnx/model.onnx"], model); err != nil {
+		t.Fatal(err)
+	}
+	moved := 0
+	for _, w := range model.Graph.Initializer {
+		if len(w.RawData) < 64 {
+			continue
+		}
+		name := fmt.Sprintf("part %d.bin", moved%2)
+		at := len(files["onnx/"+name])
+		files["onnx/"+name] = append(files["onnx/"+name], w.RawData...)
+		w.DataLocation = pb.TensorProto_EXTERNAL.Enum()
+		for key, value := range map[string]string{
+			"location": name, "offset": fmt.Sprint(at), "length": fmt.Sprint(len(w.RawData)),
+		} {
+			w.ExternalData = append(w.ExternalData, &pb.StringStringEntryProto{Key: &key, Value: &value})
+		}
+		w.RawData = nil
+		moved++
+	}
+	var err error
+	if files["onnx/model.onnx"], err = proto.Marshal(model); err != nil || moved < 2 {
+		t.Fatal(moved, err)
+	}
+	server := hubtest.New(t, map[string]map[string][]byte{"org/encoder": files})
+	for name, value := range map[string]string{
+		"HF_ENDPOINT": server.URL, "HF_HUB_CACHE": t.TempDir(), "HF_HUB_OFFLINE": "", "HF_TOKEN": "", "HF_HOME": t.TempDir(),
+	} {
+		t.Setenv(name, value)
+	}
+	env, stdout, stderr := testEnvironment()
+	if code := execute(t.Context(), env, []string{"pull", "org/encoder", "--json"}); code != 0 {
+		t.Fatalf("exit %d: %s", code, stderr)
+	}
+	var pulled api.Pulled
+	if err := json.Unmarshal(stdout.Bytes(), &pulled); err != nil {
+		t.Fatal(err)
+	}
+	want := []api.Name{"config.json", "onnx/model.onnx", "onnx/part 0.bin", "onnx/part 1.bin"}
+	if slices.Sort(pulled.Files); !slices.Equal(pulled.Files, want) {
+		t.Errorf("files %v, want %v", pulled.Files, want)
+	}
+	env, _, stderr = testEnvironment()
+	if code := execute(t.Context(), env, []string{"embed", "../../testdata/images/cat.jpg", "-m", "org/encoder"}); code != 0 {
+		t.Errorf("embed: exit %d: %s", code, stderr)
 	}
 }

@@ -85,9 +85,15 @@ func (env *environment) hintAlone(what string, texts int, probability float64) {
 
 // warnUnscaled says that a model's scores are no probabilities, and what would make them so.
 func (env *environment) warnUnscaled(p *pipeline.Pipeline) {
-	env.warnf("%s has no trained logit scale (config.json has the value that training began with): these "+
-		"are similarities, not probabilities; model.onnx, or a projection.safetensors with logit_scale, "+
-		"would have it", p.Bundle().Name)
+	var config struct {
+		Initial *float64 `json:"logit_scale_init_value"`
+	}
+	where := ""
+	if p.Bundle().JSON("config.json", &config) == nil && config.Initial != nil {
+		where = " (config.json has the value that training began with)"
+	}
+	env.warnf("%s has no trained logit scale%s: these are similarities, not probabilities; model.onnx, or a "+
+		"projection.safetensors with logit_scale, would have it", p.Bundle().Name, where)
 }
 
 // choicesOf are the answers of --choices without spaces around them.

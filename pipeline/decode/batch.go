@@ -78,13 +78,15 @@ type batch struct {
 	start     []Prompt
 	tokens    *tensor.Tensor // the prompts, padded on the left: embeddings [B,T,D] or ids [B,T]
 	began     bool           // whether the first step is done
-	read      [][]int64      // without a cache: for each row, all ids so far
+	read      [][]int64      // without a cache: for each row, all new ids so far
 	mask      [][]int64      // for each row, 1 where a token is and 0 where padding
 	past      map[string]*tensor.Tensor
 	constants constants
 	media     [][]int // for each row, the picture that each new position attends to
 	most      int     // pictures side by side in each row
 	origin    int64   // the position of a row's first token
+	length    int     // of the prompts, padded
+	memory    *Memory // nil: nothing is to be remembered
 }
 
 // constants are inputs that stay the same over all steps. All sequences of a prompt have equal
@@ -137,7 +139,7 @@ func (d *Decoder) lengthOf(p *Prompt, width int) int {
 func (d *Decoder) begin(start Start, longest int) (Sequences, error) {
 	prompts := start.Prompts
 	b := &batch{Decoder: d, start: prompts, past: map[string]*tensor.Tensor{}, most: start.Media,
-		origin: start.First}
+		origin: start.First, length: longest}
 	b.constants = constants{prompts: maps.Clone(start.Fixed)}
 	for i := range prompts {
 		pad := longest - d.lengthOf(&prompts[i], start.Width)
@@ -151,7 +153,7 @@ func (d *Decoder) begin(start Start, longest int) (Sequences, error) {
 			b.media = append(b.media, append(slices.Repeat([]int{-1}, pad), prompts[i].Media...))
 		}
 		if d.next == nil {
-			b.read = append(b.read, slices.Clone(prompts[i].IDs))
+			b.read = append(b.read, nil)
 		}
 	}
 	var err error
@@ -219,10 +221,27 @@ func (b *batch) Prompts() [][]int64 {
 	return ids
 }
 
-func (b *batch) Room() int { return b.maxPositions - b.tokens.Dim(1) }
+func (b *batch) Room() int { return b.maxPositions - b.length }
 
-func (b *batch) Prefill(ctx context.Context) (*tensor.Tensor, error) {
-	return b.forward(ctx, b.tokens)
+func (b *batch) Prefill(ctx context.Context) (logits *tensor.Tensor, err error) {
+	if !b.stepwise {
+		return b.forward(ctx, b.tokens)
+	}
+	whole, first := b.mask, b.length-b.tokens.Dim(1)
+	b.mask = make([][]int64, len(whole))
+	for at := first; at < b.length; at++ {
+		for i, mask := range whole {
+			b.mask[i] = slices.Clip(mask[:at+1])
+		}
+		var token *tensor.Tensor
+		if token, err = graph.At(b.tokens, 1, at-first, at-first+1); err != nil {
+			return nil, err
+		}
+		if logits, err = b.forward(ctx, token); err != nil {
+			return nil, err
+		}
+	}
+	return logits, nil
 }
 
 func (b *batch) Step(ctx context.Context, ids []int64) (*tensor.Tensor, error) {
@@ -241,16 +260,51 @@ func (b *batch) Step(ctx context.Context, ids []int64) (*tensor.Tensor, error) {
 
 // newTokens returns what the decoder takes for the next id of each row.
 func (b *batch) newTokens(ctx context.Context, ids []int64) (*tensor.Tensor, error) {
-	switch {
-	case b.embed != nil:
-		return b.embedTokens(ctx, ids, len(ids))
-	case b.next != nil:
-		return tensor.New([]int{len(ids), 1}, ids)
+	rows := len(ids)
+	if b.next == nil {
+		for i, id := range ids {
+			b.read[i] = append(b.read[i], id)
+		}
+		ids = slices.Concat(b.read...)
 	}
-	for i, id := range ids {
-		b.read[i] = append(b.read[i], id)
+	var tokens *tensor.Tensor
+	var err error
+	if b.embed != nil {
+		tokens, err = b.embedTokens(ctx, ids, rows)
+	} else {
+		tokens, err = tensor.New([]int{rows, len(ids) / rows}, ids)
 	}
-	return tensor.New([]int{len(ids), len(b.read[0])}, slices.Concat(b.read...))
+	if err != nil || b.next != nil {
+		return tokens, err
+	}
+	return b.behindPrompts(tokens)
+}
+
+// behindPrompts puts new tokens, ids [B,T] or embeddings [B,T,D], behind each row's prompt.
+func (b *batch) behindPrompts(tokens *tensor.Tensor) (*tensor.Tensor, error) {
+	parts := make([]*tensor.Tensor, 0, 2*tokens.Dim(0))
+	shape := slices.Clone(tokens.Shape())
+	for i, of := range b.constants.of {
+		for _, half := range []struct {
+			from *tensor.Tensor
+			row  int
+		}{{b.tokens, of}, {tokens, i}} {
+			row, err := half.from.Slice(half.row, half.row+1)
+			if err == nil {
+				row, err = row.Reshape(row.Shape()[1:]...)
+			}
+			if err != nil {
+				return nil, err
+			}
+			parts = append(parts, row)
+		}
+	}
+	whole, err := tensor.Join(parts...)
+	if err != nil {
+		return nil, err
+	}
+	shape[1] += b.tokens.Dim(1)
+	return whole.Reshape(shape...)
 }
 
 func (b *batch) Reorder(rows []int) error {
@@ -346,6 +400,9 @@ func (b *batch) forward(ctx context.Context, tokens *tensor.Tensor) (*tensor.Ten
 		return nil, err
 	}
 	b.began = true
+	if b.memory != nil {
+		b.memory.add(tokens, in[graph.PositionIDs])
+	}
 	logits := graph.AsFloat32(out[graph.Logits])
 	if err := graph.CheckOutput(graph.Logits, logits, tokens.Dim(0), -1, -1); err != nil {
 		return nil, err

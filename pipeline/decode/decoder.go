@@ -35,6 +35,8 @@ type Decoder struct {
 	maxPositions int            // of prompt and text together
 	seesMedia    bool           // whether it takes the masks of gated cross-attention
 	pads         bool           // whether prompts of different lengths may share a batch
+	stepwise     bool           // whether it takes one token at a time, the prompt's too
+	dependent    bool           // whether what it computes of a token depends on those read with it
 }
 
 // cache is one tensor of the key/value cache, [B,heads,T,dim]. heads and dim are -1 where neither
@@ -75,12 +77,18 @@ func Open(o *graph.Opener) (*Decoder, error) {
 	has := func(name string) bool {
 		return slices.ContainsFunc(inputs, func(s tensor.Spec) bool { return s.Name == name })
 	}
+	d.stepwise = slices.ContainsFunc(d.first.Inputs(), func(s tensor.Spec) bool {
+		return (s.Name == graph.InputIDs || s.Name == graph.InputsEmbeds) && len(s.Shape) > 1 && s.Shape[1] == 1
+	})
+	d.dependent = o.Bundle.DType == "int8" // one scale of activations for all tokens of a run
 	// xpipe's own graphs count positions by the mask.
 	d.pads = has(graph.AttentionMask) && (d.embed != nil || has(graph.PositionIDs))
 	if len(d.caches) > 0 {
 		return d, nil
 	}
-	if d.embed != nil || d.next != nil && d.next != d.first {
+	// A graph for the first step alone reads all tokens again at each.
+	again := d.embed == nil || d.first.Role == graph.DecoderFirst && !d.seesMedia
+	if !again || d.next != nil && d.next != d.first {
 		return nil, fmt.Errorf("%w: the decoder has no cache inputs %s*",
 			graph.ErrBundle, graph.PastPrefix)
 	}
@@ -90,8 +98,12 @@ func Open(o *graph.Opener) (*Decoder, error) {
 
 func (d *Decoder) openGraphs(o *graph.Opener) (err error) {
 	role := graph.Decoder
-	if !o.Bundle.Has(role) && o.Bundle.Has(graph.Model) {
+	switch {
+	case o.Bundle.Has(role):
+	case o.Bundle.Has(graph.Model):
 		role = graph.Model // a text model that is nothing but a decoder
+	case !o.Bundle.Has(graph.DecoderFirst) && o.Bundle.Has(graph.DecoderNext):
+		role = graph.DecoderNext // which begins with an empty cache
 	}
 	whole := o.Bundle.Has(role) || !o.Bundle.Has(graph.DecoderFirst)
 	if o.Bundle.Has(graph.EmbedTokens) || whole && !o.Bundle.Has(role) {

@@ -45,6 +45,11 @@ type Options struct {
 	// SuppressTokens are ids never written, BeginSuppressTokens those that no text begins with.
 	SuppressTokens, BeginSuppressTokens []int64
 	StopStrings                         []string
+	// SequenceBias is added to the scores of the ids that would complete a sequence.
+	SequenceBias []SequenceBias
+	// ExponentialDecayLengthPenalty makes the end more likely with each token behind a number of them;
+	// nil: it does not.
+	ExponentialDecayLengthPenalty *LengthDecay
 
 	EOS []int64 // ids that end a sequence; they are not part of the text
 	// ForcedBOS is the id that a text behind a prompt of one id begins with, and ForcedEOS the one
@@ -52,6 +57,28 @@ type Options struct {
 	ForcedBOS, ForcedEOS *int64
 
 	NumReturnSequences int // texts for each prompt; default 1
+}
+
+// SequenceBias is what the last id of a sequence gains where the others stand before it.
+type SequenceBias struct {
+	IDs  []int64
+	Bias float64
+}
+
+// UnmarshalJSON reads [[id,...],bias].
+func (b *SequenceBias) UnmarshalJSON(data []byte) error {
+	return json.Unmarshal(data, &[2]any{&b.IDs, &b.Bias})
+}
+
+// LengthDecay has the end's score grow by Factor to the power of how many tokens there are beyond Start.
+type LengthDecay struct {
+	Start  int
+	Factor float64
+}
+
+// UnmarshalJSON reads [start,factor].
+func (d *LengthDecay) UnmarshalJSON(data []byte) error {
+	return json.Unmarshal(data, &[2]any{&d.Start, &d.Factor})
 }
 
 // EarlyStopping says when beam search ends.
@@ -113,6 +140,7 @@ func LoadOptions(bundle *models.Bundle) (Options, error) {
 		"suppress_tokens": &g.SuppressTokens, "begin_suppress_tokens": &g.BeginSuppressTokens,
 		"bad_words_ids": &g.BadWordsIDs, "stop_strings": &g.StopStrings,
 		"eos_token_id": &eos, "num_return_sequences": &g.NumReturnSequences,
+		"sequence_bias": &g.SequenceBias, "exponential_decay_length_penalty": &g.ExponentialDecayLengthPenalty,
 		"forced_bos_token_id": &g.ForcedBOS, "forced_eos_token_id": &forcedEOS,
 	}
 	for key, field := range fields {
@@ -222,6 +250,11 @@ func (g *Options) Check() error {
 	for _, s := range g.BadWords {
 		if s == "" {
 			return fmt.Errorf("%w: bad_words has an empty string", graph.ErrOption)
+		}
+	}
+	for _, b := range g.SequenceBias {
+		if len(b.IDs) == 0 {
+			return fmt.Errorf("%w: sequence_bias has an empty sequence", graph.ErrOption)
 		}
 	}
 	for _, s := range g.StopStrings {

@@ -2,6 +2,7 @@ package decode
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"slices"
 )
@@ -18,6 +19,9 @@ var minusInf = float32(math.Inf(-1))
 // processors lists the processors that g asks for.
 func (g *Options) processors() []processor {
 	var list []processor
+	if len(g.SequenceBias) > 0 {
+		list = append(list, sequenceBias(g.SequenceBias))
+	}
 	if g.RepetitionPenalty != 1 {
 		list = append(list, repetitionPenalty(g.RepetitionPenalty))
 	}
@@ -38,6 +42,9 @@ func (g *Options) processors() []processor {
 	}
 	if g.ForcedEOS != nil && slices.Contains(g.EOS, *g.ForcedEOS) {
 		list = append(list, forcedEOS(*g.ForcedEOS, g))
+	}
+	if g.ExponentialDecayLengthPenalty != nil {
+		list = append(list, lengthDecay(*g.ExponentialDecayLengthPenalty, g.EOS))
 	}
 	if len(g.SuppressTokens) > 0 {
 		list = append(list, suppressed(g.SuppressTokens, math.MaxInt))
@@ -69,6 +76,45 @@ func (g *Options) processors() []processor {
 		list = append(list, typical(g.TypicalP, keep))
 	}
 	return list
+}
+
+// sequenceBias adds to the score of the last id of each sequence whose other ids the history ends with.
+// Of several that are one id, and the same, the last counts.
+func sequenceBias(biases []SequenceBias) processor {
+	alone := map[int64]float32{}
+	for _, b := range biases {
+		if len(b.IDs) == 1 {
+			alone[b.IDs[0]] = float32(b.Bias)
+		}
+	}
+	return func(history []int64, _ int, scores []float32) {
+		gain := maps.Clone(alone)
+		for _, b := range biases {
+			head := b.IDs[:len(b.IDs)-1]
+			// transformers wants the history to be as long as the whole sequence.
+			if len(head) > 0 && len(b.IDs) <= len(history) && slices.Equal(history[len(history)-len(head):], head) {
+				gain[b.IDs[len(head)]] += float32(b.Bias)
+			}
+		}
+		for id, bias := range gain {
+			if id >= 0 && id < int64(len(scores)) {
+				scores[id] += bias
+			}
+		}
+	}
+}
+
+// lengthDecay makes the end more likely, token by token.
+func lengthDecay(decay LengthDecay, eos []int64) processor {
+	return func(_ []int64, generated int, scores []float32) {
+		beyond := generated - decay.Start
+		for _, id := range eos {
+			if beyond > 0 && id >= 0 && id < int64(len(scores)) && scores[id] > minusInf {
+				size := float32(math.Abs(float64(scores[id])))
+				scores[id] += size * float32(math.Pow(decay.Factor, float64(beyond))-1)
+			}
+		}
+	}
 }
 
 // suppressed drops ids from the first tokens, up to the one with the number last

@@ -354,6 +354,12 @@ func (m *clip) compare(
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	// A graph that takes one text at a time gives the picture's embedding with each.
+	if images = out[graph.ImageEmbeds]; images.Rank() == 2 && images.Dim(0) == len(texts) {
+		if out[graph.ImageEmbeds], err = images.Slice(0, 1); err != nil {
+			return nil, nil, nil, err
+		}
+	}
 	for name, rows := range map[string]int{graph.ImageEmbeds: 1, textEmbeds: len(texts)} {
 		if err := graph.CheckOutput(name, out[name], rows, -1); err != nil {
 			return nil, nil, nil, err

@@ -13,7 +13,6 @@ import (
 type tower struct {
 	graph      *graph.Graph
 	output     string
-	single     bool              // the graph takes one row at a time
 	projection *graph.Projection // nil where the output is in the common space already
 	// rest are placeholders for the other tower's inputs, where both are in one graph.
 	rest map[string]*tensor.Tensor
@@ -46,7 +45,6 @@ func (m *clip) openTower(
 	if err := nameInput(t.graph, names.input); err != nil {
 		return err
 	}
-	t.single = takesOne(t.graph, names.input)
 	// States before the projection cannot be compared. SigLIP has no projection for pictures, and
 	// the one for texts is inside graphs whose output has transformers' name.
 	outputs := names.embeds
@@ -98,13 +96,6 @@ func nameInput(g *graph.Graph, usual string) error {
 	return nil
 }
 
-// takesOne reports whether a graph takes one row of an input at a time.
-func takesOne(g *graph.Graph, input string) bool {
-	return slices.ContainsFunc(g.Inputs(), func(in tensor.Spec) bool {
-		return in.Name == input && len(in.Shape) > 0 && in.Shape[0] == 1
-	})
-}
-
 // onlyVector returns the name of the one output that is [B,E], whatever it is called; "" where
 // there is none, or several, or where it is transformers' name for a state before the projection.
 func onlyVector(g *graph.Graph) string {
@@ -127,7 +118,11 @@ func onlyVector(g *graph.Graph) string {
 func (t *tower) embed(
 	ctx context.Context, rows int, given map[string]*tensor.Tensor,
 ) (*tensor.Tensor, error) {
-	pooled, err := t.pool(ctx, rows, given)
+	in, err := t.graph.Feed(given, t.rest)
+	if err != nil {
+		return nil, err
+	}
+	pooled, err := t.graph.RunOne(ctx, in, t.output, rows, -1)
 	if err != nil {
 		return nil, err
 	}
@@ -137,34 +132,4 @@ func (t *tower) embed(
 		}
 	}
 	return graph.Normalized(pooled)
-}
-
-// pool returns the graph's output [B,D] for an input of B rows, which a graph that takes one row at
-// a time gets one by one.
-func (t *tower) pool(
-	ctx context.Context, rows int, given map[string]*tensor.Tensor,
-) (*tensor.Tensor, error) {
-	if !t.single || rows == 1 {
-		in, err := t.graph.Feed(given, t.rest)
-		if err != nil {
-			return nil, err
-		}
-		return t.graph.RunOne(ctx, in, t.output, rows, -1)
-	}
-	each := make([]*tensor.Tensor, rows)
-	for i := range each {
-		one := map[string]*tensor.Tensor{}
-		for name, all := range given {
-			row, err := all.Slice(i, i+1)
-			if err != nil {
-				return nil, err
-			}
-			one[name] = row
-		}
-		var err error
-		if each[i], err = t.pool(ctx, 1, one); err != nil {
-			return nil, err
-		}
-	}
-	return graph.Stack(each)
 }

@@ -31,6 +31,8 @@ type Family struct {
 	Open func(*graph.Opener, *Config) (Model, error)
 	// Wordless models have no texts, and no tokenizer.
 	Wordless bool
+	// TextOnly models read text alone.
+	TextOnly bool
 }
 
 // Table is a list of families. A program that wants only some of them opens its Pipeline with

@@ -28,6 +28,7 @@ var florenceRow = Family{
 		Forms: [][]string{
 			{graph.VisionEncoder, graph.EmbedTokens, graph.Encoder, graph.Decoder},
 			{graph.VisionEncoder, graph.EmbedTokens, graph.Encoder, graph.DecoderFirst, graph.DecoderNext},
+			{graph.VisionEncoder, graph.EmbedTokens, graph.Encoder, graph.DecoderFirst},
 		},
 		Alternatives: true,
 		Manifest: func(c models.Config) map[string]any {

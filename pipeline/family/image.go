@@ -3,6 +3,7 @@ package family
 import (
 	"context"
 	"fmt"
+	"image"
 	"slices"
 	"strconv"
 
@@ -39,7 +40,6 @@ func imageLayouts() (layouts []models.Layout) {
 type imageModel struct {
 	onePicture
 	graph   *graph.Graph
-	single  bool   // the graph takes one picture at a time
 	embeds  string // the output [B,D]; "" where there is none
 	logits  string // the output [B,C]; "" where there is none
 	classes []string
@@ -67,7 +67,7 @@ var (
 	logitsNames = []string{graph.Logits, "scores", "probs"}
 )
 
-func openImage(o *graph.Opener, _ *Config) (Model, error) {
+func openImage(o *graph.Opener, c *Config) (Model, error) {
 	m := &imageModel{}
 	err := o.Bundle.JSON("config.json", &m.config)
 	if ignoreMissing(err) != nil {
@@ -83,9 +83,12 @@ func openImage(o *graph.Opener, _ *Config) (Model, error) {
 	if err := nameInput(m.graph, graph.PixelValues); err != nil {
 		return nil, err
 	}
-	m.single = takesOne(m.graph, graph.PixelValues)
 	count := m.config.count()
-	for _, out := range m.graph.Outputs() {
+	outputs, err := m.outputs(o.Context(), c)
+	if err != nil {
+		return nil, err
+	}
+	for _, out := range outputs {
 		if len(out.Shape) != 2 {
 			continue
 		}
@@ -103,6 +106,39 @@ func openImage(o *graph.Opener, _ *Config) (Model, error) {
 	}
 	m.classes, err = m.config.names(count)
 	return m, err
+}
+
+// outputs returns the graph's outputs with their shapes. Where it does not declare them, a run over a
+// small picture tells.
+func (m *imageModel) outputs(ctx context.Context, c *Config) ([]tensor.Spec, error) {
+	outputs := slices.Clone(m.graph.Outputs())
+	open := func(s tensor.Spec) bool { return s.Shape == nil || len(s.Shape) == 2 && s.Shape[1] < 0 }
+	if !slices.ContainsFunc(outputs, open) {
+		return outputs, nil
+	}
+	front, err := c.Preparer(media.Pictures)
+	if err != nil {
+		return nil, err
+	}
+	dot := media.Picture{Image: image.NewGray(image.Rect(0, 0, 1, 1))}
+	blank, err := front.Prepare(ctx, []media.Item{dot})
+	if err != nil {
+		return nil, err
+	}
+	in, err := m.graph.Feed(blank.Tensors)
+	if err != nil {
+		return nil, err
+	}
+	made, err := m.graph.Run(ctx, in)
+	if err != nil {
+		return nil, graph.Misfit(err)
+	}
+	for i, s := range outputs {
+		if t := made[s.Name]; t != nil {
+			outputs[i].Shape = t.Shape()
+		}
+	}
+	return outputs, nil
 }
 
 // count returns the number of classes; 0 where the model has no classifier, -1 where nothing says.
@@ -159,21 +195,7 @@ func (c *imageConfig) names(count int) ([]string, error) {
 func (m *imageModel) run(
 	ctx context.Context, prepared media.Prepared, output string,
 ) (*tensor.Tensor, error) {
-	rows := prepared.Items()
-	if !m.single || rows == 1 {
-		return m.graph.RunPrepared(ctx, prepared.Tensors, output, rows, -1)
-	}
-	each := make([]*tensor.Tensor, rows)
-	for i := range each {
-		one, err := prepared.Item(i)
-		if err != nil {
-			return nil, err
-		}
-		if each[i], err = m.run(ctx, one, output); err != nil {
-			return nil, err
-		}
-	}
-	return graph.Stack(each)
+	return m.graph.RunPrepared(ctx, prepared.Tensors, output, prepared.Items(), -1)
 }
 
 // Embeds reports whether the graph gives an embedding.

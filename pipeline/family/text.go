@@ -22,14 +22,14 @@ var textTypes = []string{
 	"phi3", "qwen2", "qwen3", "smollm3", "stablelm",
 }
 
-var textRow = Family{Name: Text, Layouts: textLayouts(), Open: openText}
+var textRow = Family{Name: Text, Layouts: textLayouts(), Open: openText, TextOnly: true}
 
 func textLayouts() (layouts []models.Layout) {
 	for _, t := range textTypes {
 		layouts = append(layouts, models.Layout{
 			Type: t, Family: Text,
-			Forms:    [][]string{{graph.Decoder}, {graph.Model}, {graph.DecoderFirst}},
-			Optional: []string{graph.EmbedTokens, graph.DecoderNext},
+			Forms:    [][]string{{graph.Decoder}, {graph.Model}, {graph.DecoderFirst}, {graph.DecoderNext}},
+			Optional: []string{graph.EmbedTokens},
 			Manifest: func(c models.Config) map[string]any {
 				return map[string]any{
 					"prompts": map[string]string{"answer": "{}"},

@@ -66,7 +66,7 @@ func (o *Opener) open(role string, opts engine.Options) (*Graph, error) {
 	if usual != nil {
 		session = rename(session, usual)
 	}
-	g := &Graph{Session: session, Role: role}
+	g := &Graph{Session: rowByRow(session), Role: role}
 	o.opened = append(o.opened, g)
 	return g, nil
 }

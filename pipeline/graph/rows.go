@@ -47,6 +47,33 @@ func Stack(rows []*tensor.Tensor) (*tensor.Tensor, error) {
 	return tensor.New(shape, values)
 }
 
+// At returns the part from..to-1 of one dimension of t. It copies what is not in one piece.
+func At(t *tensor.Tensor, dimension, from, to int) (*tensor.Tensor, error) {
+	if from == 0 && to == t.Dim(dimension) {
+		return t, nil
+	}
+	shape := slices.Clone(t.Shape())
+	outer, n := 1, shape[dimension]
+	for _, d := range shape[:dimension] {
+		outer *= d
+	}
+	flat, err := t.Reshape(append([]int{outer * n}, shape[dimension+1:]...)...)
+	if err != nil {
+		return nil, err
+	}
+	rows := make([]int, 0, outer*(to-from))
+	for o := range outer {
+		for i := from; i < to; i++ {
+			rows = append(rows, o*n+i)
+		}
+	}
+	if flat, err = flat.Take(rows); err != nil {
+		return nil, err
+	}
+	shape[dimension] = to - from
+	return flat.Reshape(shape...)
+}
+
 // Row returns row i of t [B,V]; it shares t's memory.
 func Row(t *tensor.Tensor, i int) []float32 {
 	v := t.Dim(1)
