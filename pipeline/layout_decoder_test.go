@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,6 +24,7 @@ import (
 // decoderGolden is what transformers writes with a folder's model, made by
 // python -m xpipe_export.golden.decoders.
 type decoderGolden struct {
+	New          int          `json:"new"` // tokens; 12 where it does not say
 	Rows         []decoderRow `json:"rows"`
 	Conversation struct {
 		System string `json:"system"`
@@ -70,6 +72,7 @@ func decoderGoldenOf(t *testing.T, dir string) (g decoderGolden) {
 	if err := json.Unmarshal(data, &g); err != nil {
 		t.Fatal(err)
 	}
+	g.New = cmp.Or(g.New, 12)
 	return g
 }
 
@@ -140,6 +143,7 @@ func TestDecodersEqualTransformers(t *testing.T) {
 		{model: "smolvlm-transformersjs"}, {model: "docling-transformersjs"}, {model: "qwen2_5vl-transformersjs"},
 		{model: "paligemma-transformersjs"}, {model: "paligemma-transformersjs", variant: "q4f16"},
 		{model: "gemma3-transformersjs"}, {model: "gemma3-transformersjs", variant: "q4f16"},
+		{model: "qwen3vl-transformersjs"}, {model: "onevision-transformersjs"},
 		{model: "qwen2_5vl-genai"}, {model: "gemma3-genai"}, {model: "phi3v-genai"},
 		{model: "smolvlm-transformersjs", variant: "fp16"}, {model: "smolvlm-transformersjs", variant: "q4"},
 		{model: "smolvlm-transformersjs", variant: "quantized"},
@@ -160,11 +164,11 @@ func TestDecodersEqualTransformers(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer p.Close()
-				twelve := func(g *Generation) { g.MaxNewTokens = 12 }
+				most := func(o *Generation) { o.MaxNewTokens = g.New }
 				var requests []Request
 				for i, row := range g.Rows {
 					requests = append(requests, row.request(t))
-					got, err := p.Generate(ctx, requests[i:i+1], twelve)
+					got, err := p.Generate(ctx, requests[i:i+1], most)
 					if err != nil {
 						t.Fatalf("row %d: %v", i, err)
 					}
@@ -177,7 +181,7 @@ func TestDecodersEqualTransformers(t *testing.T) {
 				if c.variant == "quantized" {
 					return // one scale for the whole batch: rows depend on their neighbours
 				}
-				got, err := p.Generate(ctx, requests, twelve)
+				got, err := p.Generate(ctx, requests, most)
 				if err != nil {
 					t.Fatal(err)
 				}
