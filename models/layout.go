@@ -272,9 +272,9 @@ func survey(
 				"config.json, genai_config.json nor open_clip_config.json, which other tools write. %s",
 			ErrBundle, ManifestName, hint)
 	}
-	if layout, err = known.layout(config.ModelType); err != nil && config.PretrainedCfg != nil {
+	if layout, err = known.layout(config.ModelType, genAI); err != nil && config.PretrainedCfg != nil {
 		// Conversions of timm's models may call them by a type of transformers'.
-		if timm, timmErr := known.layout(TimmType); timmErr == nil {
+		if timm, timmErr := known.layout(TimmType, genAI); timmErr == nil {
 			layout, err = timm, nil
 		}
 	}

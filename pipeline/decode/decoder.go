@@ -29,6 +29,7 @@ type Decoder struct {
 	embed        *graph.Graph   // nil where the decoder takes ids
 	caches       []cache        // of self-attention, growing
 	kept         []cache        // of cross-attention, made by the first step
+	states       []state        // of layers without attention
 	constants    []tensor.Spec  // inputs that stay the same over all steps
 	branch       string         // the input that says whether there is a cache; "": there is none
 	keep         *tensor.Tensor // 1, for the input graph.LogitsToKeep; nil without that input
@@ -76,8 +77,8 @@ func Open(o *graph.Opener) (*Decoder, error) {
 		return slices.ContainsFunc(inputs, func(s tensor.Spec) bool { return s.Name == name })
 	}
 	// xpipe's own graphs count positions by the mask.
-	d.pads = has(graph.AttentionMask) && (d.embed != nil || has(graph.PositionIDs))
-	if len(d.caches) > 0 {
+	d.pads = has(graph.AttentionMask) && (d.embed != nil || has(graph.PositionIDs)) && len(d.states) == 0
+	if len(d.caches) > 0 || len(d.states) > 0 {
 		return d, nil
 	}
 	if d.embed != nil || d.next != nil && d.next != d.first {
@@ -155,6 +156,7 @@ func (d *Decoder) addInput(in tensor.Spec, sides cacheSides) (err error) {
 	layer, isPast := strings.CutPrefix(in.Name, graph.PastPrefix)
 	present := graph.PresentPrefix + layer
 	cross := isPast && strings.Contains(layer, graph.CrossInfix)
+	presentOf, isState := presentState(in.Name)
 	switch {
 	case slices.Contains([]string{graph.InputsEmbeds, graph.InputIDs, graph.AttentionMask,
 		graph.PositionIDs, graph.CachePosition}, in.Name):
@@ -176,6 +178,8 @@ func (d *Decoder) addInput(in tensor.Spec, sides cacheSides) (err error) {
 		if c, err = d.newCache(in, present, sides.self); err == nil {
 			d.caches = append(d.caches, c)
 		}
+	case isState:
+		err = d.addState(in, presentOf)
 	default:
 		d.constants = append(d.constants, in)
 	}
