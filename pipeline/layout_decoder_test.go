@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"google.golang.org/protobuf/proto"
 
@@ -262,11 +263,43 @@ func upTo(text *Text, variant string, row decoderRow) {
 	}
 }
 
+// Phi-3-vision as transformers.js lays it out: the graphs of the package under other names.
+func TestPhi3VTransformersJS(t *testing.T) {
+	t.Parallel()
+	fsys := only(t, filepath.Join(layoutsDir, "phi3v-genai"), "genai_config.json", "processor_config.json")
+	for from, to := range map[string]string{
+		"vision.onnx": "vision_encoder", "embedding.onnx": "prepare_inputs_embeds", "text.onnx": "model",
+	} {
+		fsys["onnx/"+to+".onnx"] = fsys[from]
+		delete(fsys, from)
+	}
+	golden := loadDecoderGolden(t, "phi3v-genai")
+	fsys["config.json"] = &fstest.MapFile{Data: []byte(`{"model_type": "phi3_v", "max_position_embeddings": 4096}`)}
+	fsys["preprocessor_config.json"] = &fstest.MapFile{Data: []byte(
+		`{"image_processor_type": "Phi3VImageProcessor", "num_crops": 16, "num_img_tokens": 144}`)}
+	rows := golden.Rows[2:] // a picture's 17 crops are many
+	if sweep.Whole {
+		rows = golden.Rows
+	}
+	p, err := OpenFS(t.Context(), fsys, WithEngine(goEngine))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for i, row := range rows {
+		got, err := p.Generate(t.Context(), []Request{row.request(t)}, func(o *Generation) { o.MaxNewTokens = golden.New })
+		if err != nil {
+			t.Fatal(err)
+		}
+		sameIDs(t, fmt.Sprint("row ", i), got[0][0], row.IDs)
+	}
+}
+
 // What hubs hold and is not there is refused by the name of its type, with what is.
 func TestTypesRefused(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{
-		"multi_modality", "gemma3n", "gemma4", "phi3_v", "qwen3_5", "moonshine", "voxtral",
+		"multi_modality", "gemma3n", "gemma4", "llava_next", "qwen3_5", "moonshine", "voxtral",
 		"glm_ocr", "lighton_ocr", "ultravox",
 	} {
 		fsys := only(t, filepath.Join(layoutsDir, "llava-transformersjs"))

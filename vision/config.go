@@ -47,6 +47,7 @@ const (
 	qwen2VL                 // min_pixels, max_pixels: patches
 	siglip2                 // max_num_patches: patches in a padded list
 	lfm2VL                  // tile_size, encoder_patch_size: tiles, each a padded list of patches
+	phi3V                   // num_crops: crops and the picture as a whole
 	pixtralKind             // patch_size: whole patches, in the picture's shape
 )
 
@@ -112,6 +113,10 @@ var families = map[string]family{
 	"Lfm2Vl": {
 		size: square(512), square: true, resample: Bilinear, mean: halfMean, std: halfMean, kind: lfm2VL,
 		reads: lfm2Keys,
+	},
+	"Phi3V": {
+		size: square(phi3Side), square: true, resample: Bilinear, mean: clipMean, std: clipStd, kind: phi3V,
+		reads: []string{"num_crops"},
 	},
 	"Pixtral": {
 		size: sizeRule{longest: 1024}, resample: Bicubic, mean: clipMean, std: clipStd, kind: pixtralKind,
@@ -183,6 +188,7 @@ type config struct {
 	MaxNumPatches *int            `json:"max_num_patches"`
 	SpatialMerge  *int            `json:"spatial_merge_size"`
 
+	NumCrops         *int     `json:"num_crops"`
 	Downsample       *int     `json:"downsample_factor"`
 	MinTiles         *int     `json:"min_tiles"`
 	MaxTiles         *int     `json:"max_tiles"`
@@ -203,7 +209,7 @@ var (
 		"pad_size", "do_thumbnail", "do_align_long_axis", "data_format", "num_channels", "image_num_channels",
 		"default_to_square", "pad_and_return_pixel_mask", "do_image_splitting", "max_image_size",
 		"min_pixels", "max_pixels", "patch_size", "merge_size", "temporal_patch_size", "max_num_patches",
-		"spatial_merge_size",
+		"spatial_merge_size", "num_crops",
 	}...)
 	inert = []string{
 		"processor_class", "_valid_processor_keys", "auto_map", "return_tensors", "device", "disable_grouping",
@@ -212,6 +218,7 @@ var (
 		"do_convert_annotations", "mask_size", "mask_pad_size", "video_sampling", "return_row_col_info",
 		"tasks_answer_post_processing_type", "task_prompts_without_inputs", "task_prompts_with_input",
 		"post_processor_config", "num_additional_image_tokens", "image_grid_pinpoints", "input_data_format",
+		"num_img_tokens",
 	}
 )
 
@@ -285,6 +292,8 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 		err = c.lfm2Rule(p)
 	case pixtralKind:
 		err = c.pixtralRule(p)
+	case phi3V:
+		err = c.phi3Rule(p)
 	}
 	if err != nil {
 		return err
@@ -365,6 +374,9 @@ func (c *config) refuse(f family) error {
 	}
 	if f.kind != pixtralKind && c.SpatialMerge != nil {
 		return imageErrorf("spatial_merge_size belongs to PixtralImageProcessor")
+	}
+	if f.kind != phi3V && c.NumCrops != nil {
+		return imageErrorf("num_crops belongs to Phi3VImageProcessor")
 	}
 	if f.kind != lfm2VL && c.TileSize != nil {
 		return imageErrorf("tile_size belongs to Lfm2VlImageProcessor")

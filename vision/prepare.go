@@ -41,6 +41,8 @@ func (p *Preprocessor) ownWay() func(context.Context, []image.Image) (media.Prep
 		return p.prepareNaFlex
 	case p.ops.there:
 		return p.prepareOperations
+	case p.crops > 0:
+		return p.preparePhi3Pictures
 	case p.patches.side > 0:
 		return p.preparePatches
 	case p.tiles.side > 0:

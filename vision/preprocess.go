@@ -32,6 +32,7 @@ type Preprocessor struct {
 	naflex   naflex
 	lfm2     lfm2
 	pixtral  pixtral
+	crops    int        // num_crops of Phi-3-vision; else 0
 	torch    *torchRule // the transforms of open_clip and timm; nil: those of transformers
 	ops      operations
 

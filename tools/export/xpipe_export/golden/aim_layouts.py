@@ -464,7 +464,8 @@ def lfm2vl(seed: int, work: Path, folder: Path) -> dict:
 
 
 class Tiled(Rows):
-    """LFM2-VL's pictures: 4.57.6 takes a grid's columns for its rows, which 5.24 puts right."""
+    """LFM2-VL's pictures and prompts as 5.24 has them: 4.57.6 takes a grid's columns for its rows, and repeats the text
+    between two pictures."""
 
     def __init__(self, model, processor, images: list[Path]):
         super().__init__(model, processor, images)
@@ -472,6 +473,18 @@ class Tiled(Rows):
         if not hasattr(kind, "swapped"):
             kind.swapped = kind.crop_image_to_patches
             kind.crop_image_to_patches = lambda self, *a, **k: (lambda made, w, h: (made, h, w))(*self.swapped(*a, **k))
+
+        def expand(text, images, image_rows, image_cols, image_sizes, **kwargs):
+            made, at = "", 0
+            for i, part in enumerate(text[0].split("<image>")):
+                if i > 0:
+                    made += expand_one(["<image>"], [images[0][at:i]], image_rows[at:i], image_cols[at:i], image_sizes[at:i], **kwargs)[0]
+                    at = i
+                made += part
+            return [made]
+
+        expand_one = type(processor).expand_text_with_placeholders.__get__(processor)
+        processor.expand_text_with_placeholders = expand
 
     def add(self, text: str, which: list[str], **row) -> None:
         """Rows that PyTorch writes the same with Pillow's pixels, which are one level off torchvision's here and there."""
