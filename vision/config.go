@@ -108,7 +108,8 @@ var families = map[string]family{
 		kind: idefics, reads: []string{"image_size", "image_mean", "image_std", "rescale_factor"},
 	},
 	"Idefics3": idefics3Family, "SmolVLM": idefics3Family,
-	// one view, the whole picture, as transformers.js takes it: crops are not made
+	// one view, the whole picture, which is the first of the class's, as transformers.js takes it:
+	// crops are not made
 	"LlavaOnevision": {size: square(384), square: true, resample: Bicubic, mean: clipMean, std: clipStd},
 	"Lfm2Vl": {
 		size: square(512), square: true, resample: Bilinear, mean: halfMean, std: halfMean, kind: lfm2VL,
