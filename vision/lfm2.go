@@ -26,7 +26,8 @@ type lfm2 struct {
 // lfm2Rule reads the keys that only Lfm2VlImageProcessor has.
 func (c *config) lfm2Rule(p *Preprocessor) error {
 	if p.doCrop || !isNull(c.PadSize) || !p.doResize {
-		return imageErrorf("Lfm2VlImageProcessor knows no do_center_crop and no pad_size, and resizes always")
+		return imageErrorf(
+			"Lfm2VlImageProcessor knows no do_center_crop and no pad_size, and resizes always")
 	}
 	l := lfm2{
 		side: orElse(c.EncoderPatchSize, 16), merge: orElse(c.Downsample, 2), split: orElse(c.DoSplit, true),
@@ -156,9 +157,9 @@ func (p *Preprocessor) cutLFM2(img image.Image) (tiles []*RGB, grid image.Point,
 	return append(tiles, m), grid, nil
 }
 
-// prepareLFM2 returns pixel_values [N,P,S*S*3] of the tiles of all pictures, those patches that a tile
-// lacks being 0, pixel_attention_mask [N,P] int64, and spatial_shapes [N,2] int64, the rows and
-// columns of patches. Grids has the columns and rows of tiles.
+// prepareLFM2 returns pixel_values [N,P,S*S*3] of the tiles of all pictures, those patches that a
+// tile lacks being 0, pixel_attention_mask [N,P] int64, and spatial_shapes [N,2] int64, the rows
+// and columns of patches. Grids has the columns and rows of tiles.
 func (p *Preprocessor) prepareLFM2(
 	ctx context.Context, imgs []image.Image,
 ) (media.Prepared, error) {

@@ -10,9 +10,9 @@ import (
 	"github.com/crossattn/xpipe/vision/internal/resample"
 )
 
-// Phi-3-vision sees a picture in crops of 336 pixels a side, and as a whole. Sources: phi3_hd_transform
-// of image_transforms_phi_3.hpp, onnxruntime-extensions 0.15.2, which looks at no attribute; for
-// Phi3VImageProcessor image_processing_phi3_v.py of the checkpoints.
+// Phi-3-vision sees a picture in crops of 336 pixels a side, and as a whole. Sources:
+// phi3_hd_transform of image_transforms_phi_3.hpp, onnxruntime-extensions 0.15.2, which looks at no
+// attribute; for Phi3VImageProcessor image_processing_phi3_v.py of the checkpoints.
 const (
 	phi3Side  = 336
 	phi3Crops = 16
@@ -110,8 +110,9 @@ func (p *Preprocessor) phi3Page(m *RGB) (*RGB, error) {
 	return page, nil
 }
 
-// preparePhi3 returns pixel_values [B,1+C,3,336,336] for up to C crops, the picture as a whole and its crops row by row,
-// with zeros behind them; and image_sizes [B,2] int64, the height and width of all crops.
+// preparePhi3 returns pixel_values [B,1+C,3,336,336] for up to C crops, the picture as a whole and
+// its crops row by row, with zeros behind them; and image_sizes [B,2] int64, the height and width
+// of all crops.
 func (p *Preprocessor) preparePhi3(ctx context.Context, pictures []*RGB) (media.Prepared, error) {
 	const plane, crop = phi3Side * phi3Side, 3 * phi3Side * phi3Side
 	each := (p.crops + 1) * crop
@@ -166,8 +167,9 @@ func (p *Preprocessor) preparePhi3(ctx context.Context, pictures []*RGB) (media.
 	}, err
 }
 
-// torchBicubic resizes a plane of w by h to a square of side as torch's interpolate does in the mode
-// bicubic, without antialiasing: four values a side by Keys' kernel with -0.75, edges repeated.
+// torchBicubic resizes a plane of w by h to a square of side as torch's interpolate does in the
+// mode bicubic, without antialiasing: four values a side by Keys' kernel with -0.75, edges
+// repeated.
 func torchBicubic(dst, src []float32, w, h, side int) {
 	type taps struct {
 		at     [4]int

@@ -39,7 +39,8 @@ func (s *patchSide) UnmarshalJSON(data []byte) error {
 // pixtralRule reads the keys that only PixtralImageProcessor has.
 func (c *config) pixtralRule(p *Preprocessor) error {
 	if p.doCrop || !isNull(c.PadSize) || !p.doResize {
-		return imageErrorf("PixtralImageProcessor knows no do_center_crop and no pad_size, and resizes here always")
+		return imageErrorf(
+			"PixtralImageProcessor knows no do_center_crop and no pad_size, and resizes here always")
 	}
 	if p.size.longest == 0 || p.size.shortest != 0 {
 		return imageErrorf("PixtralImageProcessor needs size.longest_edge")
@@ -66,9 +67,9 @@ func (t pixtral) fit(w, h int) (int, int) {
 	return whole(w), whole(h)
 }
 
-// preparePixtral returns pixel_values [N,3,H,W] of pictures, with zeros to the right and below those
-// that are not the largest, and image_sizes [N,2] int64, the height and width of each. Grids has the
-// columns and rows that patches merge to.
+// preparePixtral returns pixel_values [N,3,H,W] of pictures, with zeros to the right and below
+// those that are not the largest, and image_sizes [N,2] int64, the height and width of each. Grids
+// has the columns and rows that patches merge to.
 func (p *Preprocessor) preparePixtral(
 	ctx context.Context, imgs []image.Image,
 ) (media.Prepared, error) {

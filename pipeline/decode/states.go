@@ -17,8 +17,8 @@ type state struct {
 	shape         []int // without the batch
 }
 
-// statePrefixes are those of states' inputs, and of the outputs that replace them, as transformers.js
-// has them (getPastKeyValues, 4.2).
+// statePrefixes are those of states' inputs, and of the outputs that replace them, as
+// transformers.js has them (getPastKeyValues, 4.2).
 var statePrefixes = map[string]string{
 	"past_conv.": "present_conv.", "past_ssm.": "present_ssm.", "past_recurrent.": "present_recurrent.",
 }

@@ -17,8 +17,8 @@ var lfm2VLKinds = []imageKind{{
 // spatialShapes is [N,2]: the rows and columns of patches of each tile.
 const spatialShapes = "spatial_shapes"
 
-// rowsOfTiles returns how many of a picture's rows are those of each tile, of which spatial_shapes has
-// the patches: as many patches merge to a row in all of them.
+// rowsOfTiles returns how many of a picture's rows are those of each tile, of which spatial_shapes
+// has the patches: as many patches merge to a row in all of them.
 func rowsOfTiles(shapes *tensor.Tensor, rows int) []int {
 	sides := tensor.Data[int64](shapes)
 	each, all := make([]int, len(sides)/2), int64(0)

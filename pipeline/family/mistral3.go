@@ -7,14 +7,14 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// mistral3Kinds are Mistral Small 3.1 and Ministral 3, which see by Pixtral (2410.07073): pictures in
-// their own shape, a line of rows at a time.
+// mistral3Kinds are Mistral Small 3.1 and Ministral 3, which see by Pixtral (2410.07073): pictures
+// in their own shape, a line of rows at a time.
 var mistral3Kinds = []imageKind{{
 	types: []string{"mistral3"}, token: "[IMG]", around: "%s", markup: lineMarkup, sized: true, unpacked: true,
 }}
 
-// lineMarkup ends each line of a picture's rows, and the picture (processing_pixtral.py, transformers
-// 4.57).
+// lineMarkup ends each line of a picture's rows, and the picture (processing_pixtral.py,
+// transformers 4.57).
 func lineMarkup(token string, e Encoded) string {
 	line := strings.Repeat(token, e.Grid.X)
 	return strings.Repeat(line+"[IMG_BREAK]", max(e.Grid.Y-1, 0)) + line + "[IMG_END]"

@@ -8,9 +8,9 @@ import (
 	"github.com/crossattn/xpipe/pipeline/graph"
 )
 
-// phi3vKinds are Phi-3-vision and Phi-3.5-vision (2404.14219), as onnxruntime-genai packs them and as
-// transformers.js lays them out: each text between pictures is tokenized for itself, and its special
-// tokens with it.
+// phi3vKinds are Phi-3-vision and Phi-3.5-vision (2404.14219), as onnxruntime-genai packs them and
+// as transformers.js lays them out: each text between pictures is tokenized for itself, and its
+// special tokens with it.
 var phi3vKinds = []imageKind{
 	{types: []string{"phi3v"}, mark: "<|image_1|>", around: "%s\n", apart: true},
 	{
