@@ -282,9 +282,9 @@ func survey(
 				"from where the graphs come from. %s",
 			ErrBundle, ManifestName, hint)
 	}
-	if layout, err = known.layout(config.ModelType); err != nil && config.PretrainedCfg != nil {
+	if layout, err = known.layout(config.ModelType, genAI); err != nil && config.PretrainedCfg != nil {
 		// Conversions of timm's models may call them by a type of transformers'.
-		if timm, timmErr := known.layout(TimmType); timmErr == nil {
+		if timm, timmErr := known.layout(TimmType, genAI); timmErr == nil {
 			layout, err = timm, nil
 		}
 	}

@@ -24,6 +24,9 @@ type Config struct {
 	TextConfig      struct {
 		MaxPositions int `json:"max_position_embeddings"`
 	} `json:"text_config"`
+	PhiConfig struct { // Moondream 2
+		MaxPositions int `json:"max_position_embeddings"`
+	} `json:"phi_config"`
 	Answers int `json:"num_qa_labels"` // LXMERT
 	// Encoder and Decoder are the parts of a VisionEncoderDecoderModel.
 	Encoder struct {

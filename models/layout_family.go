@@ -37,6 +37,8 @@ type Layout struct {
 	Roles map[string]string
 	// Optional roles belong to a model where it has them.
 	Optional []string
+	// Unpacked types are not known as onnxruntime-genai packs them.
+	Unpacked bool
 	// Manifest returns the keys of xpipe.json that are not about files; nil: there are none.
 	Manifest func(Config) map[string]any
 }
@@ -47,13 +49,16 @@ type Known struct {
 	Layouts  []Layout
 }
 
-// layout finds a layout by config.json's model_type.
-func (k *Known) layout(modelType string) (*Layout, error) {
+// layout finds a layout by config.json's model_type, or by genai_config.json's of a package.
+func (k *Known) layout(modelType string, packed bool) (*Layout, error) {
 	if k == nil {
 		k = &Known{}
 	}
 	var types []string
 	for i := range k.Layouts {
+		if packed && k.Layouts[i].Unpacked {
+			continue
+		}
 		if k.Layouts[i].Type == modelType {
 			return &k.Layouts[i], nil
 		}

@@ -46,6 +46,9 @@ const (
 	idefics3                // do_image_splitting, max_image_size: squares
 	qwen2VL                 // min_pixels, max_pixels: patches
 	siglip2                 // max_num_patches: patches in a padded list
+	lfm2VL                  // tile_size, encoder_patch_size: tiles, each a padded list of patches
+	phi3V                   // num_crops: crops and the picture as a whole
+	pixtralKind             // patch_size: whole patches, in the picture's shape
 )
 
 func square(n int) sizeRule { return sizeRule{height: n, width: n} }
@@ -105,8 +108,21 @@ var families = map[string]family{
 		kind: idefics, reads: []string{"image_size", "image_mean", "image_std", "rescale_factor"},
 	},
 	"Idefics3": idefics3Family, "SmolVLM": idefics3Family,
-	// one view, the whole picture, as transformers.js takes it: crops are not made
+	// one view, the whole picture, which is the first of the class's, as transformers.js takes it:
+	// crops are not made
 	"LlavaOnevision": {size: square(384), square: true, resample: Bicubic, mean: clipMean, std: clipStd},
+	"Lfm2Vl": {
+		size: square(512), square: true, resample: Bilinear, mean: halfMean, std: halfMean, kind: lfm2VL,
+		reads: lfm2Keys,
+	},
+	"Phi3V": {
+		size: square(phi3Side), square: true, resample: Bilinear, mean: clipMean, std: clipStd, kind: phi3V,
+		reads: []string{"num_crops"},
+	},
+	"Pixtral": {
+		size: sizeRule{longest: 1024}, resample: Bicubic, mean: clipMean, std: clipStd, kind: pixtralKind,
+		reads: []string{"patch_size", "spatial_merge_size", "do_convert_rgb"},
+	},
 	"Qwen2VL": {
 		resample: Bicubic, mean: clipMean, std: clipStd, kind: qwen2VL,
 		reads: []string{"min_pixels", "max_pixels", "patch_size", "merge_size", "temporal_patch_size"},
@@ -121,6 +137,11 @@ var families = map[string]family{
 		reads: []string{"patch_size", "max_num_patches"},
 	},
 	"ViT": {size: square(224), square: true, resample: Bilinear, mean: halfMean, std: halfMean},
+}
+
+var lfm2Keys = []string{
+	"downsample_factor", "do_image_splitting", "min_tiles", "max_tiles", "use_thumbnail", "min_image_tokens",
+	"max_image_tokens", "encoder_patch_size", "tile_size", "max_pixels_tolerance",
 }
 
 var idefics3Family = family{
@@ -162,29 +183,43 @@ type config struct {
 	MaxImageSize  json.RawMessage `json:"max_image_size"`
 	MinPixels     *int            `json:"min_pixels"`
 	MaxPixels     *int            `json:"max_pixels"`
-	PatchSize     *int            `json:"patch_size"`
+	PatchSize     *patchSide      `json:"patch_size"`
 	MergeSize     *int            `json:"merge_size"`
 	TemporalSize  *int            `json:"temporal_patch_size"`
 	MaxNumPatches *int            `json:"max_num_patches"`
+	SpatialMerge  *int            `json:"spatial_merge_size"`
+
+	NumCrops         *int     `json:"num_crops"`
+	Downsample       *int     `json:"downsample_factor"`
+	MinTiles         *int     `json:"min_tiles"`
+	MaxTiles         *int     `json:"max_tiles"`
+	UseThumbnail     *bool    `json:"use_thumbnail"`
+	MinImageTokens   *int     `json:"min_image_tokens"`
+	MaxImageTokens   *int     `json:"max_image_tokens"`
+	EncoderPatchSize *int     `json:"encoder_patch_size"`
+	TileSize         *int     `json:"tile_size"`
+	PixelTolerance   *float64 `json:"max_pixels_tolerance"`
 }
 
 // understood are the keys of config; inert are those that change no pixel.
 var (
-	understood = []string{
+	understood = append(slices.Clip(lfm2Keys), []string{
 		"image_processor_type", "feature_extractor_type", "do_resize", "size", "max_size", "image_size",
 		"use_square_size", "resample", "crop_pct", "do_center_crop", "crop_size", "do_rescale", "rescale_factor",
 		"rescale_offset", "include_top", "do_normalize", "image_mean", "image_std", "do_convert_rgb", "do_pad",
 		"pad_size", "do_thumbnail", "do_align_long_axis", "data_format", "num_channels", "image_num_channels",
 		"default_to_square", "pad_and_return_pixel_mask", "do_image_splitting", "max_image_size",
 		"min_pixels", "max_pixels", "patch_size", "merge_size", "temporal_patch_size", "max_num_patches",
-	}
+		"spatial_merge_size", "num_crops",
+	}...)
 	inert = []string{
 		"processor_class", "_valid_processor_keys", "auto_map", "return_tensors", "device", "disable_grouping",
 		"transformers_version", "model_input_names", "num_query_tokens", "image_seq_length", "feature_extractor",
 		"tokenizer_class", "_name_or_path", "name_or_path", "do_reduce_labels", "return_segmentation_masks", "format",
 		"do_convert_annotations", "mask_size", "mask_pad_size", "video_sampling", "return_row_col_info",
 		"tasks_answer_post_processing_type", "task_prompts_without_inputs", "task_prompts_with_input",
-		"post_processor_config", "num_additional_image_tokens", "image_grid_pinpoints",
+		"post_processor_config", "num_additional_image_tokens", "image_grid_pinpoints", "input_data_format",
+		"num_img_tokens",
 	}
 )
 
@@ -254,6 +289,12 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 		err = c.page(p)
 	case idefics3:
 		err = c.tiling(p)
+	case lfm2VL:
+		err = c.lfm2Rule(p)
+	case pixtralKind:
+		err = c.pixtralRule(p)
+	case phi3V:
+		err = c.phi3Rule(p)
 	}
 	if err != nil {
 		return err
@@ -322,16 +363,26 @@ func (c *config) refuse(f family) error {
 	if f.kind != efficientNet && (orElse(c.RescaleOffset, false) || orElse(c.IncludeTop, false)) {
 		return imageErrorf("rescale_offset and include_top belong to EfficientNetImageProcessor")
 	}
-	if f.kind != idefics3 && (c.DoSplit != nil || !isNull(c.MaxImageSize)) {
+	if f.kind != idefics3 && (c.DoSplit != nil && f.kind != lfm2VL || !isNull(c.MaxImageSize)) {
 		return imageErrorf("do_image_splitting and max_image_size belong to Idefics3ImageProcessor")
 	}
 	if f.kind != qwen2VL && (c.MinPixels != nil || c.MaxPixels != nil) {
 		return imageErrorf("min_pixels and max_pixels belong to Qwen2VLImageProcessor")
 	}
-	if f.kind != qwen2VL && f.kind != siglip2 && c.PatchSize != nil {
-		return imageErrorf("patch_size belongs to Qwen2VLImageProcessor and Siglip2ImageProcessor")
+	if f.kind != qwen2VL && f.kind != siglip2 && f.kind != pixtralKind && c.PatchSize != nil {
+		return imageErrorf("patch_size belongs to Qwen2VLImageProcessor, Siglip2ImageProcessor and " +
+			"PixtralImageProcessor")
 	}
-	if f.kind != siglip2 && c.MaxNumPatches != nil {
+	if f.kind != pixtralKind && c.SpatialMerge != nil {
+		return imageErrorf("spatial_merge_size belongs to PixtralImageProcessor")
+	}
+	if f.kind != phi3V && c.NumCrops != nil {
+		return imageErrorf("num_crops belongs to Phi3VImageProcessor")
+	}
+	if f.kind != lfm2VL && c.TileSize != nil {
+		return imageErrorf("tile_size belongs to Lfm2VlImageProcessor")
+	}
+	if f.kind != siglip2 && f.kind != lfm2VL && c.MaxNumPatches != nil {
 		return imageErrorf("max_num_patches belongs to Siglip2ImageProcessor")
 	}
 	if f.kind != donut && (orElse(c.DoAlign, false) || orElse(c.DoThumbnail, false)) {

@@ -39,7 +39,7 @@ func ReadConfig(read func(name string) ([]byte, error)) (data []byte, name strin
 	}
 	data, err = read(ConfigFiles[0])
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return data, ConfigFiles[0], err
+		return withMerge(data, read), ConfigFiles[0], err
 	}
 	for _, name := range ConfigFiles[1:] {
 		data, otherErr := read(name)
@@ -58,6 +58,44 @@ func ReadConfig(read func(name string) ([]byte, error)) (data []byte, name strin
 	return nil, ConfigFiles[0], fmt.Errorf("%w. How the model's pictures are prepared stands in it or in one "+
 		"of %s: copy it from where the model comes from, or fetch the model whole (xpipe pull ORG/NAME)",
 		err, strings.Join(ConfigFiles[1:], ", "))
+}
+
+// mergeKey is a setting of Pixtral's processor that decides sizes of pictures.
+const mergeKey = "spatial_merge_size"
+
+// setMerge gives Pixtral's image processor that setting where it has none.
+func setMerge(keys map[string]json.RawMessage, merge json.RawMessage) (set bool) {
+	class, err := className(keys)
+	if err == nil && strings.HasPrefix(class, "PixtralImageProcessor") && isNull(keys[mergeKey]) && !isNull(merge) {
+		keys[mergeKey] = merge
+		return true
+	}
+	return false
+}
+
+// withMerge adds the setting that processor_config.json has for Pixtral's image processor, the
+// preprocessor_config.json given.
+func withMerge(data []byte, read func(name string) ([]byte, error)) []byte {
+	if !bytes.Contains(data, []byte("PixtralImageProcessor")) {
+		return data
+	}
+	var keys, processor map[string]json.RawMessage
+	other, err := read(ConfigFiles[1])
+	if err == nil {
+		other, err = bom.Strip(other)
+	}
+	if err != nil || json.Unmarshal(other, &processor) != nil {
+		return data
+	}
+	if plain, err := bom.Strip(data); err != nil || json.Unmarshal(plain, &keys) != nil {
+		return data
+	}
+	if setMerge(keys, processor[mergeKey]) {
+		if whole, err := json.Marshal(keys); err == nil {
+			return whole
+		}
+	}
+	return data
 }
 
 // genAIConfig returns the file with the operations of an onnxruntime-genai package, whose name is
@@ -128,10 +166,12 @@ func parseConfig(data []byte) (*Preprocessor, error) {
 		return buildOperations(list)
 	}
 	if inside, ok := keys["image_processor"]; ok && !isNull(inside) {
+		merge := keys[mergeKey]
 		keys = nil
 		if err := json.Unmarshal(inside, &keys); err != nil {
 			return nil, imageErrorf("image_processor is not a JSON object: %w", err)
 		}
+		setMerge(keys, merge)
 	}
 	class, err := className(keys)
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"math"
 
 	"github.com/crossattn/xpipe/media"
-	"github.com/crossattn/xpipe/tensor"
 )
 
 // naflex is how SigLIP 2's NaFlex models see: a picture in about its own aspect, as a list of at
@@ -21,7 +20,7 @@ func (c *config) naflexRule(p *Preprocessor) error {
 	if p.doCrop || !isNull(c.PadSize) {
 		return imageErrorf("Siglip2ImageProcessor knows no do_center_crop and no pad_size")
 	}
-	n := naflex{side: orElse(c.PatchSize, 16), most: orElse(c.MaxNumPatches, 256)}
+	n := naflex{side: int(orElse(c.PatchSize, 16)), most: orElse(c.MaxNumPatches, 256)}
 	if n.side < 1 || n.side > 1<<10 {
 		return imageErrorf("patch_size is %d", n.side)
 	}
@@ -60,19 +59,10 @@ func (p *Preprocessor) prepareNaFlex(
 	ctx context.Context, imgs []image.Image,
 ) (media.Prepared, error) {
 	side, most := p.naflex.side, p.naflex.most
-	width := 3 * side * side
-	if len(imgs) == 0 {
-		return media.Prepared{}, imageErrorf("no picture to preprocess")
+	if err := p.checkLists(len(imgs), side, most); err != nil {
+		return media.Prepared{}, err
 	}
-	limit := p.limits.withDefaults().Pixels
-	if len(imgs) > min(limit/(side*side), mostPixels/width)/most {
-		return media.Prepared{}, limitErrorf("Pixels",
-			"%d pictures of up to %d patches of %dx%d pixels are over %d in all",
-			len(imgs), most, side, side, limit)
-	}
-	values := make([]float32, len(imgs)*most*width)
-	mask := make([]int64, len(imgs)*most)
-	shapes := make([]int64, 2*len(imgs))
+	pictures := make([]*RGB, len(imgs))
 	err := parallel(ctx, len(imgs), func(i int) error {
 		m, err := p.Picture(imgs[i])
 		if err != nil {
@@ -83,38 +73,22 @@ func (p *Preprocessor) prepareNaFlex(
 			return imageErrorf("a picture of %dx%d is no whole number of patches of %d, up to %d",
 				m.Width, m.Height, side, most)
 		}
-		p.naflexInto(values[i*most*width:], m)
-		for k := range rows * columns {
-			mask[i*most+k] = 1
-		}
-		shapes[2*i], shapes[2*i+1] = int64(rows), int64(columns)
+		pictures[i] = m
 		return nil
 	})
 	if err != nil {
 		return media.Prepared{}, err
 	}
-	prepared := media.Prepared{Tensors: map[string]*tensor.Tensor{}}
+	prepared, err := p.patchLists(ctx, pictures, side, most)
 	for i := range imgs {
 		prepared.Rows = append(prepared.Rows, [2]int{i, i + 1})
 	}
-	add := func(name string, t *tensor.Tensor, failed error) {
-		if prepared.Tensors[name] = t; err == nil {
-			err = failed
-		}
-	}
-	t, failed := tensor.New([]int{len(imgs), most, width}, values)
-	add("pixel_values", t, failed)
-	t, failed = tensor.New([]int{len(imgs), most}, mask)
-	add("pixel_attention_mask", t, failed)
-	t, failed = tensor.New([]int{len(imgs), 2}, shapes)
-	add("spatial_shapes", t, failed)
 	return prepared, err
 }
 
-// naflexInto writes a picture's patches row by row, of each patch its pixels row by row, of each
+// rowsOfPatches writes a picture's patches row by row, of each patch its pixels row by row, of each
 // pixel its channels.
-func (p *Preprocessor) naflexInto(dst []float32, m *RGB) {
-	side := p.naflex.side
+func (p *Preprocessor) rowsOfPatches(dst []float32, m *RGB, side int) {
 	for top := 0; top < m.Height; top += side {
 		for left := 0; left < m.Width; left += side {
 			for y := range side {

@@ -26,7 +26,7 @@ func (c *config) patching(p *Preprocessor) error {
 		return imageErrorf("Qwen2VLImageProcessor knows no do_center_crop and no pad_size")
 	}
 	t := patching{
-		side: orElse(c.PatchSize, 14), merge: orElse(c.MergeSize, 2), frames: orElse(c.TemporalSize, 2),
+		side: int(orElse(c.PatchSize, 14)), merge: orElse(c.MergeSize, 2), frames: orElse(c.TemporalSize, 2),
 		least: 56 * 56, most: 28 * 28 * 1280,
 	}
 	if !isNull(c.Size) {

@@ -22,17 +22,8 @@ func (p *Preprocessor) Prepare(ctx context.Context, items []media.Item) (media.P
 		}
 		pictures[i], rows[i] = picture.Image, [2]int{i, i + 1}
 	}
-	if p.naflex.side > 0 {
-		return p.prepareNaFlex(ctx, pictures)
-	}
-	if p.ops.there {
-		return p.prepareOperations(ctx, pictures)
-	}
-	if p.patches.side > 0 {
-		return p.preparePatches(ctx, pictures)
-	}
-	if p.tiles.side > 0 {
-		return p.prepareTiles(ctx, pictures)
+	if prepare := p.ownWay(); prepare != nil {
+		return prepare(ctx, pictures)
 	}
 	pixels, err := p.Preprocess(ctx, pictures...)
 	if err != nil {
@@ -40,4 +31,26 @@ func (p *Preprocessor) Prepare(ctx context.Context, items []media.Item) (media.P
 	}
 	tensors := map[string]*tensor.Tensor{"pixel_values": pixels}
 	return media.Prepared{Tensors: tensors, Rows: rows}, nil
+}
+
+// ownWay returns what prepares pictures for a model that does not see each as one square; nil for
+// others.
+func (p *Preprocessor) ownWay() func(context.Context, []image.Image) (media.Prepared, error) {
+	switch {
+	case p.naflex.side > 0:
+		return p.prepareNaFlex
+	case p.ops.there:
+		return p.prepareOperations
+	case p.crops > 0:
+		return p.preparePhi3Pictures
+	case p.patches.side > 0:
+		return p.preparePatches
+	case p.tiles.side > 0:
+		return p.prepareTiles
+	case p.lfm2.side > 0:
+		return p.prepareLFM2
+	case p.pixtral.side > 0:
+		return p.preparePixtral
+	}
+	return nil
 }

@@ -30,6 +30,9 @@ type Preprocessor struct {
 	tiles    tiling
 	patches  patching
 	naflex   naflex
+	lfm2     lfm2
+	pixtral  pixtral
+	crops    int        // num_crops of Phi-3-vision; else 0
 	torch    *torchRule // the transforms of open_clip and timm; nil: those of transformers
 	ops      operations
 
@@ -119,6 +122,8 @@ func (p *Preprocessor) layout(w, h int) (l layout) {
 		}
 	} else if p.naflex.side > 0 && p.doResize {
 		w, h = p.naflex.fit(w, h)
+	} else if p.pixtral.side > 0 {
+		w, h = p.pixtral.fit(w, h)
 	} else if p.torch != nil {
 		w, h = p.torch.fit(w, h)
 	} else if p.doResize {
@@ -302,24 +307,9 @@ var pictures = sync.Pool{New: func() any { return new(RGB) }}
 func (p *Preprocessor) Preprocess(
 	ctx context.Context, imgs ...image.Image,
 ) (*tensor.Tensor, error) {
-	if p.naflex.side > 0 {
-		prepared, err := p.prepareNaFlex(ctx, imgs)
+	if prepare := p.ownWay(); prepare != nil {
+		prepared, err := prepare(ctx, imgs)
 		return prepared.Tensors["pixel_values"], err
-	}
-	if p.ops.there {
-		prepared, err := p.prepareOperations(ctx, imgs)
-		return prepared.Tensors["pixel_values"], err
-	}
-	if p.patches.side > 0 {
-		prepared, err := p.preparePatches(ctx, imgs)
-		return prepared.Tensors["pixel_values"], err
-	}
-	if p.tiles.side > 0 {
-		squares, _, _, err := p.cutAll(ctx, imgs)
-		if err != nil {
-			return nil, err
-		}
-		return p.Tensor(ctx, squares...)
 	}
 	batch := make([]*RGB, len(imgs))
 	for i := range batch {

@@ -165,6 +165,9 @@ func (d *Decoder) begin(start Start, longest int) (Sequences, error) {
 			return nil, err
 		}
 	}
+	if err := b.addStates(len(prompts)); err != nil {
+		return nil, err
+	}
 	if b.constants.prompts == nil {
 		b.constants.prompts = map[string]*tensor.Tensor{}
 	}
@@ -382,6 +385,9 @@ func (b *batch) forward(ctx context.Context, tokens *tensor.Tensor) (*tensor.Ten
 		for _, c := range b.caches {
 			want = append(want, c.present)
 		}
+		for _, s := range b.states {
+			want = append(want, s.present)
+		}
 		if !b.began {
 			for _, c := range b.kept {
 				want = append(want, c.present)
@@ -428,8 +434,8 @@ func (b *batch) keepCache(out map[string]*tensor.Tensor, rows, length int) error
 		b.past[c.past].Release()
 		b.past[c.past] = out[c.present]
 	}
-	if b.began {
-		return nil
+	if err := b.keepStates(out, rows); err != nil || b.began {
+		return err
 	}
 	for _, c := range b.kept {
 		err := graph.CheckOutputOf(c.dtype, c.present, out[c.present], rows, c.heads, -1, c.dim)

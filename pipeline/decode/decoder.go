@@ -29,6 +29,7 @@ type Decoder struct {
 	embed        *graph.Graph   // nil where the decoder takes ids
 	caches       []cache        // of self-attention, growing
 	kept         []cache        // of cross-attention, made by the first step
+	states       []state        // of layers without attention
 	constants    []tensor.Spec  // inputs that stay the same over all steps
 	branch       string         // the input that says whether there is a cache; "": there is none
 	keep         *tensor.Tensor // 1, for the input graph.LogitsToKeep; nil without that input
@@ -82,8 +83,8 @@ func Open(o *graph.Opener) (*Decoder, error) {
 	})
 	d.dependent = o.Bundle.DType == "int8" // one scale of activations for all tokens of a run
 	// xpipe's own graphs count positions by the mask.
-	d.pads = has(graph.AttentionMask) && (d.embed != nil || has(graph.PositionIDs))
-	if len(d.caches) > 0 {
+	d.pads = has(graph.AttentionMask) && (d.embed != nil || has(graph.PositionIDs)) && len(d.states) == 0
+	if len(d.caches) > 0 || len(d.states) > 0 {
 		return d, nil
 	}
 	// A graph for the first step alone reads all tokens again at each.
@@ -167,6 +168,7 @@ func (d *Decoder) addInput(in tensor.Spec, sides cacheSides) (err error) {
 	layer, isPast := strings.CutPrefix(in.Name, graph.PastPrefix)
 	present := graph.PresentPrefix + layer
 	cross := isPast && strings.Contains(layer, graph.CrossInfix)
+	presentOf, isState := presentState(in.Name)
 	switch {
 	case slices.Contains([]string{graph.InputsEmbeds, graph.InputIDs, graph.AttentionMask,
 		graph.PositionIDs, graph.CachePosition}, in.Name):
@@ -188,6 +190,8 @@ func (d *Decoder) addInput(in tensor.Spec, sides cacheSides) (err error) {
 		if c, err = d.newCache(in, present, sides.self); err == nil {
 			d.caches = append(d.caches, c)
 		}
+	case isState:
+		err = d.addState(in, presentOf)
 	default:
 		d.constants = append(d.constants, in)
 	}

@@ -92,6 +92,8 @@ type Encoded struct {
 	// is how many there are with the whole picture; zero for models that do not cut.
 	Grid  image.Point
 	Tiles int
+	// Each has the rows of each tile, for models whose tiles differ; else nil.
+	Each []int
 }
 
 // Segment is a piece of a composed prompt: text, or an item's rows.

@@ -43,6 +43,10 @@ type imageKind struct {
 	// places says that positions are those of time, row and column: a picture's rows have the places
 	// of their patches, Encoded.Grid, of which several merge to one row.
 	places bool
+	// sized pictures come in a size of their own each, of which Prepared has image_sizes.
+	sized bool
+	// unpacked kinds are not known as onnxruntime-genai packs them.
+	unpacked bool
 	// first is the position of a prompt's first token.
 	first int64
 	// roles gives the roles of graphs by their names where the kind has others than most.
@@ -52,7 +56,7 @@ type imageKind struct {
 }
 
 var imageKinds = slices.Concat(
-	llavaKinds, idefics3Kinds, qwenVLKinds, paligemmaKinds, gemma3Kinds, phi3vKinds,
+	llavaKinds, idefics3Kinds, qwenVLKinds, paligemmaKinds, gemma3Kinds, phi3vKinds, mistral3Kinds, lfm2VLKinds,
 )
 
 func imageTokenLayouts() (layouts []models.Layout) {
@@ -64,12 +68,12 @@ func imageTokenLayouts() (layouts []models.Layout) {
 		for _, t := range kind.types {
 			layouts = append(layouts, models.Layout{
 				Type: t, Family: LLaVA, Forms: forms, Optional: []string{graph.DecoderNext},
-				Roles: kind.roles,
+				Roles: kind.roles, Unpacked: kind.unpacked,
 				Manifest: func(c models.Config) map[string]any {
 					caption := cmp.Or(kind.caption, "Describe the image.")
 					return map[string]any{
 						"prompts": map[string]string{"caption": caption, "answer": cmp.Or(kind.answer, "{}")},
-						"limits":  positionLimit(cmp.Or(c.TextConfig.MaxPositions, c.MaxPositions)),
+						"limits":  positionLimit(cmp.Or(c.TextConfig.MaxPositions, c.PhiConfig.MaxPositions, c.MaxPositions)),
 					}
 				},
 			})
@@ -193,6 +197,9 @@ func (m *imageTokens) Encode(ctx context.Context, prepared media.Prepared) ([]En
 			return nil, err
 		}
 		encoded[i].Grid, encoded[i].Tiles = grid, rows[1]-rows[0]
+		if shapes := own[spatialShapes]; shapes != nil {
+			encoded[i].Each = rowsOfTiles(shapes, states.Len()/width)
+		}
 	}
 	return encoded, nil
 }
@@ -216,6 +223,11 @@ func (m *imageTokens) inputs(
 			}
 		}
 		own[name] = part
+	}
+	if m.kind.sized {
+		if err := cropToSize(own); err != nil {
+			return nil, err
+		}
 	}
 	for _, name := range []string{gridTHW, imageGridTHW} {
 		if m.kind.places && m.vision.HasInput(name) {

@@ -8,11 +8,16 @@ import (
 	"github.com/crossattn/xpipe/pipeline/graph"
 )
 
-// phi3vKinds are Phi-3-vision and Phi-3.5-vision (2404.14219) as onnxruntime-genai packs them: each
-// text between pictures is tokenized for itself, and its special tokens with it.
-var phi3vKinds = []imageKind{{
-	types: []string{"phi3v"}, mark: "<|image_1|>", around: "%s\n", apart: true,
-}}
+// phi3vKinds are Phi-3-vision and Phi-3.5-vision (2404.14219), as onnxruntime-genai packs them and
+// as transformers.js lays them out: each text between pictures is tokenized for itself, and its
+// special tokens with it.
+var phi3vKinds = []imageKind{
+	{types: []string{"phi3v"}, mark: "<|image_1|>", around: "%s\n", apart: true},
+	{
+		types: []string{"phi3_v"}, mark: "<|image_1|>", around: "%s\n", apart: true, unpacked: true,
+		roles: map[string]string{"prepare_inputs_embeds": graph.EmbedTokens, "model": graph.Decoder},
+	},
+}
 
 // noToken is the id of pictures' rows where the vocabulary has none.
 const noToken = -1

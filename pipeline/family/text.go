@@ -15,10 +15,10 @@ import (
 const Text models.Family = "text"
 
 // textTypes are the model_types of decoder-only language models with a key/value cache of
-// self-attention alone.
+// self-attention, and of LFM2, whose layers with short convolutions have states.
 var textTypes = []string{
 	"arcee", "codegen", "cohere", "falcon", "gemma", "gemma2", "gemma3_text", "glm", "gpt2", "gpt_neo",
-	"gpt_neox", "gptj", "granite", "helium", "llama", "mistral", "mpt", "olmo", "olmo2", "opt", "phi",
+	"gpt_neox", "gptj", "granite", "helium", "lfm2", "llama", "mistral", "mpt", "olmo", "olmo2", "opt", "phi",
 	"phi3", "qwen2", "qwen3", "smollm3", "stablelm",
 }
 

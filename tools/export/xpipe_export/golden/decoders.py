@@ -441,6 +441,9 @@ class Patches(nn.Module):
         super().__init__()
         self.vision = vision
 
+    def start(self, pixel_values, h, w):
+        return self.vision.patch_embed(pixel_values)
+
     def forward(self, pixel_values, grid_thw):
         vision, m = self.vision, self.vision.spatial_merge_size
         h, w = grid_thw[0, 1], grid_thw[0, 2]
@@ -449,7 +452,7 @@ class Patches(nn.Module):
         at = [x.reshape(h // m, m, w // m, m).permute(0, 2, 1, 3).flatten() for x in (rows, columns)]
         angles = (torch.stack(at, -1).float()[:, :, None] * vision.rotary_pos_emb.inv_freq).flatten(1)
         angles = torch.cat((angles, angles), -1)
-        states = vision.patch_embed(pixel_values)
+        states = self.start(pixel_values, h, w)
         for block in vision.blocks:
             a = block.attn
             q, k, v = a.qkv(block.norm1(states)).reshape(-1, 3, a.num_heads, a.head_dim).permute(1, 0, 2, 3).unbind(0)
