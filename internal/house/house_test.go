@@ -38,6 +38,7 @@ var order = []string{
 	"api",
 	"cmd",
 	"examples",
+	"tools/clients",
 	"internal/house",
 }
 
