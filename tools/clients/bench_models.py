@@ -115,8 +115,11 @@ def florence2(folder: Path) -> None:
     write, base, _, changes = fullsize.FOLDERS["florence2-base"]
     (folder / "onnx").mkdir(parents=True)
     write(folder / "onnx")
-    fullsize.change(LAYOUTS / base, folder, changes)
+    layers = {f"text_config.{side}_{key}": n for side in ("encoder", "decoder")
+              for key, n in (("layers", 6), ("attention_heads", 12))}
+    fullsize.change(LAYOUTS / base, folder, changes | {"config.json": changes["config.json"] | layers})
     lengthened(folder / "tokenizer.json", 51289)
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BartTokenizer"}\n')
 
 
 def lengthened(path: Path, size: int) -> None:
