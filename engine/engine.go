@@ -85,7 +85,8 @@ type Options struct {
 	// Steady names inputs for which the caller gives the very same tensors in many runs one after
 	// another, such as the encoder's states at every step of a decoder, and never changes what is in
 	// them. A session may keep what it computes of them and of weights alone: the Go engine does, as
-	// long as the tensors are in use. Names that the graph lacks do not count.
+	// long as the tensors are in use, for four callers at a time, beside MemoryLimit. Names that the
+	// graph lacks do not count.
 	Steady []string
 	// Note is told, in a line, where an engine does something otherwise than usual though all goes on;
 	// nil: nobody is. Several goroutines may call it at once.

@@ -83,7 +83,11 @@ func (h *hoist) branches(n *ir.Node) (*ir.Node, error) {
 	// What all branches compute is known by how they compute it.
 	count := map[string]int{}
 	for _, g := range graphs {
+		different := map[string]bool{}
 		for _, key := range h.computed(g) {
+			different[key] = true
+		}
+		for key := range different {
 			count[key]++
 		}
 	}

@@ -22,8 +22,11 @@ func crossBranches(b *onnx.Builder, r *rand.Rand) {
 	b.Input("states", tensor.Float32, "batch", "seen", width)
 	branch := func(name string, scale float32) *pb.GraphProto {
 		s := onnx.NewBuilder(name, 17)
-		both := s.Node("Add", []string{s.Node("MatMul", []string{"states", w}, nil), bias}, nil)
-		s.NodeTo("Split", []string{both}, []string{"k", "v"}, onnx.Attrs{"axis": 2})
+		both := func() string { // exporters write what is the same more than once
+			return s.Node("Add", []string{s.Node("MatMul", []string{"states", w}, nil), bias}, nil)
+		}
+		s.NodeTo("Split", []string{both()}, []string{"k", "k.rest"}, onnx.Attrs{"axis": 2})
+		s.NodeTo("Split", []string{both()}, []string{"v.rest", "v"}, onnx.Attrs{"axis": 2})
 		scores := s.Node("MatMul", []string{"x", transpose(s, "k", 0, 2, 1)}, nil)
 		seen := s.Node("MatMul", []string{s.Node("Softmax", []string{do(s, "Mul", scores, scalar(s, scale))}, nil), "v"}, nil)
 		s.NodeTo("Identity", []string{seen}, []string{name + ".y"}, nil)
