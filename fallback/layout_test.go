@@ -190,3 +190,49 @@ func TestChannelsLast(t *testing.T) {
 		t.Errorf("%d chains of images with channels last in 120 graphs", turned)
 	}
 }
+
+// TestRowsAreImages compares convolutions between which images are rows, with the operators one by
+// one: depthwise and dense, with shapes that are constant and that are computed.
+func TestRowsAreImages(t *testing.T) {
+	t.Parallel()
+	const c, h, w = 24, 6, 5
+	for _, computed := range []bool{false, true} {
+		for _, batch := range []int{1, 3} {
+			r := rand.New(rand.NewPCG(7, uint64(batch)))
+			b := onnx.NewBuilder("rows", 17)
+			x := b.Input("x", tensor.Float32, "batch", h*w, c)
+			shape := func(dims ...int64) string {
+				whole := tensor.Must(tensor.New([]int{len(dims)}, dims))
+				if !computed {
+					return b.Const(whole)
+				}
+				first := b.Node("Shape", []string{x}, onnx.Attrs{"end": 1})
+				rest := b.Const(tensor.Must(tensor.New([]int{len(dims) - 1}, dims[1:])))
+				return b.Node("Concat", []string{first, rest}, onnx.Attrs{"axis": 0})
+			}
+			rows := x
+			for _, group := range []int{c, 1, c} {
+				image := b.Node("Reshape", []string{transpose(b, rows, 0, 2, 1), shape(0, c, h, w)}, nil)
+				weights := b.Const(randTensor(r, c, c/group, 3, 3))
+				made := b.Node("Conv", []string{image, weights, b.Const(randTensor(r, c))},
+					onnx.Attrs{"group": group, "pads": []int{1, 1, 1, 1}})
+				back := transpose(b, b.Node("Reshape", []string{made, shape(0, c, -1)}, nil), 0, 2, 1)
+				rows = do(b, "Add", rows, do(b, "Mul", back, scalar(b, 0.1)))
+			}
+			b.NodeTo("Identity", []string{rows}, []string{"y"}, nil)
+			b.Output("y", tensor.Float32, "batch", h*w, c)
+			in := map[string]*tensor.Tensor{"x": randTensor(r, batch, h*w, c)}
+			want, err := open(t, b, engine.Options{NoFusion: true}).Run(t.Context(), in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := open(t, b, engine.Options{}).Run(t.Context(), in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := enginetest.Compare(got["y"], want["y"], 1e-4, 1e-4); err != nil {
+				t.Errorf("computed %v, batch %d: %v", computed, batch, err)
+			}
+		}
+	}
+}

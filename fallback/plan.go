@@ -24,6 +24,11 @@ type graph struct {
 	taps            []engine.Tap
 	tapIDs          []int
 	nodes           []*node // in an order in which they can run
+
+	steadyInputs []string // Options.Steady, those that there are
+	steadyIDs    []int
+	kept         []int  // values of steady inputs alone that other nodes, or the caller, need
+	keeps        []step // what computes them
 }
 
 // node is one operator with its place in the graph.
@@ -32,6 +37,9 @@ type node struct {
 	op      string // with its domain, such as xpipe.MatMul
 	kernel  ops.Kernel
 	in, out []int // values; -1 for what is left out
+
+	repeatable bool // gives the same for the same inputs
+	steady     bool // computes something of steady inputs alone
 }
 
 // planner turns a model into a graph: it folds constants, fuses patterns, drops unneeded nodes, and
@@ -46,6 +54,7 @@ type planner struct {
 
 	noFusion bool
 	last     []string  // Options.LastPosition
+	steady   []string  // Options.Steady
 	packs    ops.Packs // of the graphs that nodes hold; nil outside them
 }
 
@@ -67,7 +76,7 @@ func plan(ctx context.Context, m *onnx.Model, threads int, opts engine.Options) 
 	}
 	p := &planner{
 		ctx: ctx, model: m, threads: threads, noFusion: opts.NoFusion, last: opts.LastPosition,
-		source: source, ids: map[string]int{}, graph: &graph{},
+		steady: opts.Steady, source: source, ids: map[string]int{}, graph: &graph{},
 	}
 	taps, err := p.rewrite()
 	if err != nil {
@@ -75,6 +84,9 @@ func plan(ctx context.Context, m *onnx.Model, threads int, opts engine.Options) 
 	}
 	if err := p.build(taps); err != nil {
 		return nil, err
+	}
+	if !opts.NoFusion {
+		p.markSteady()
 	}
 	return p.graph, nil
 }
@@ -116,6 +128,11 @@ func (p *planner) rewrite() ([]tap, error) {
 	}
 	if err := p.fold(later); err != nil {
 		return nil, err
+	}
+	if !p.noFusion && len(p.steady) > 0 {
+		if err := p.hoistSteady(); err != nil {
+			return nil, err
+		}
 	}
 	if !p.noFusion && len(p.last) > 0 {
 		lastPositions(p.source, p.last)
@@ -187,7 +204,7 @@ func (p *planner) use(name string) (int, error) {
 
 // add builds one node.
 func (p *planner) add(source *ir.Node) error {
-	n := &node{name: source.String(), op: source.Op}
+	n := &node{name: source.String(), op: source.Op, repeatable: repeatable(source)}
 	if source.Domain != "" {
 		n.op = source.Domain + "." + n.op
 	}

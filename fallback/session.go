@@ -27,6 +27,8 @@ type session struct {
 	mu        sync.Mutex
 	schedules map[string]*schedule
 	arenas    []*arena // of runs that ended, for the next ones
+
+	memo memo
 }
 
 // maxSchedules bounds the kept schedules, one for each set of outputs that was asked for. Callers
@@ -56,6 +58,7 @@ func (s *session) Close() error {
 	s.arenas = nil
 	s.graph = &graph{inputs: s.graph.inputs, outputs: s.graph.outputs, taps: s.graph.taps}
 	s.schedules = nil
+	s.memo = memo{}
 	return s.model.Close()
 }
 
@@ -82,9 +85,13 @@ func (s *session) Run(
 	defer s.returnArena(a)
 	kernel.BeginRun()
 	defer kernel.EndRun()
-	r := newRun(s.graph, ops.NewContext(ctx, s.threads, a), a)
+	x := ops.NewContext(ctx, s.threads, a)
+	r := newRun(s.graph, x, a)
 	for i, spec := range s.graph.inputs {
 		r.values[s.graph.inputIDs[i]] = in[spec.Name]
+	}
+	if err := s.steady(x, a, r); err != nil {
+		return nil, err
 	}
 	if err := r.steps(sched.steps); err != nil {
 		return nil, err
@@ -169,8 +176,13 @@ func (s *session) schedule(out []string) (*schedule, error) {
 }
 
 // steps returns the nodes that the values need, in order, and after which of them each value is
-// done with.
+// done with. What is kept of steady inputs is there already.
 func (g *graph) steps(values []int) []step {
+	return g.stepsOf(values, func(n *node) bool { return !n.steady })
+}
+
+// stepsOf is steps among some of the nodes.
+func (g *graph) stepsOf(values []int, among func(*node) bool) []step {
 	needed := make([]bool, len(g.consts))
 	for _, v := range values {
 		needed[v] = true
@@ -184,7 +196,7 @@ func (g *graph) steps(values []int) []step {
 		for _, o := range n.out {
 			wanted = wanted || o >= 0 && needed[o]
 		}
-		if !wanted {
+		if !wanted || !among(n) {
 			continue
 		}
 		st := step{node: n}

@@ -39,6 +39,7 @@ var order = []string{
 	"api",
 	"cmd",
 	"examples",
+	"tools/clients",
 	"internal/house",
 }
 

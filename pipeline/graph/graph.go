@@ -38,10 +38,11 @@ func (o *Opener) Context() context.Context { return o.ctx }
 // engine's own.
 func (o *Opener) Open(role string) (*Graph, error) { return o.open(role, o.options) }
 
-// OpenDecoder is Open for a graph of whose logits only those of the last position are read.
+// OpenDecoder is Open for a graph of whose logits only those of the last position are read, and
+// which is given the same states of an encoder at every step.
 func (o *Opener) OpenDecoder(role string) (*Graph, error) {
 	opts := o.options
-	opts.LastPosition = []string{Logits}
+	opts.LastPosition, opts.Steady = []string{Logits}, []string{EncoderStates}
 	return o.open(role, opts)
 }
 

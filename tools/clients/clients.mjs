@@ -1,26 +1,71 @@
-// node clients.mjs TESTDATA: transformers.js 4.2.0 runs the folders of testdata: given the prompts' ids it writes the
-// ids of golden.json, too.
-import { readFileSync } from "node:fs";
-import { AutoModelForCausalLM, Tensor, env } from "@huggingface/transformers";
+// node clients.mjs CASES.json RESULTS.json: transformers.js runs cases that clients.py wrote, and writes for each row
+// {"made"}, the new ids or the vector, or {"error"}.
+import { readFileSync, writeFileSync } from "node:fs";
+import * as transformers from "@huggingface/transformers";
 
-const testdata = `${process.argv[2]}/`;
+const [cases, results] = process.argv.slice(2);
+const { Tensor, env } = transformers;
 env.allowRemoteModels = false;
-env.localModelPath = testdata;
-let wrong = 0;
-for (const folder of ["layouts/llama-optimum", "texts/qwen3-gqa", "texts/mistral-gqa", "texts/gemma2-gqa"]) {
-  const { rows } = JSON.parse(readFileSync(`${testdata}${folder}/golden.json`, "utf8"));
-  const model = await AutoModelForCausalLM.from_pretrained(folder, { dtype: "fp32", device: "cpu" });
-  let same = 0;
-  for (const row of rows) {
-    const n = row.input_ids.length;
-    const ids = new Tensor("int64", BigInt64Array.from(row.input_ids, BigInt), [1, n]);
-    const mask = new Tensor("int64", new BigInt64Array(n).fill(1n), [1, n]);
-    const out = await model.generate({ inputs: ids, attention_mask: mask, max_new_tokens: 12, do_sample: false });
-    const written = Array.from(out.data, Number).slice(n);
-    const end = written.indexOf(331);
-    same += String(end < 0 ? written : written.slice(0, end)) === String(row.ids);
+env.localModelPath = "/";
+
+const arrays = { float32: Float32Array, int64: BigInt64Array, bool: Uint8Array };
+
+function tensors(given) {
+  const made = {};
+  for (const [name, { type, dims, data }] of Object.entries(given)) {
+    const bytes = Uint8Array.from(Buffer.from(data, "base64"));
+    made[name] = new Tensor(type, new arrays[type](bytes.buffer), dims);
   }
-  console.log(`transformers.js on ${folder}: ${same} of ${rows.length} prompts`);
-  wrong += same < rows.length;
+  return made;
 }
-process.exit(wrong ? 1 : 0);
+
+async function ids(model, row, count) {
+  const given = tensors(row.given);
+  const before = given.decoder_input_ids ?? given.input_ids;
+  const out = await model.generate({ ...given, ...row.parameters, max_new_tokens: count, do_sample: false });
+  const all = Array.from(out.data, Number);
+  if (given.decoder_input_ids) return all.slice(given.decoder_input_ids.dims[1]);
+  return model.config.is_encoder_decoder ? all.slice(1) : all.slice(before.dims[1]);
+}
+
+async function vector(model, row, tokenizer) {
+  const given = row.text === undefined ? tensors(row.given) : tokenizer(row.text, {
+    // SigLIP and MobileCLIP take texts of one length
+    padding: model.config.model_type.startsWith("siglip") || !model.config.text_config ? "max_length" : true, truncation: true,
+    max_length: model.config.text_config?.max_position_embeddings ?? 77,
+  });
+  const out = await model(given);
+  return Array.from((out.image_embeds ?? out.text_embeds ?? out.pooler_output).data);
+}
+
+// The default level cannot open some float16 files (microsoft/onnxruntime#26717).
+async function open(job, folder, dtype) {
+  const options = (level) => ({ dtype, device: "cpu", session_options: { intraOpNumThreads: 1, graphOptimizationLevel: level } });
+  try {
+    return [await transformers[job].from_pretrained(folder, options("all"))];
+  } catch (error) {
+    return [await transformers[job].from_pretrained(folder, options("basic")), "at graphOptimizationLevel basic"];
+  }
+}
+
+const made = [];
+for (const { folder, job, dtype, rows, count, vectors } of JSON.parse(readFileSync(cases, "utf8"))) {
+  let model, note, tokenizer, failed;
+  try {
+    [model, note] = await open(job, folder, dtype);
+    if (rows.some((r) => r.text !== undefined)) tokenizer = await transformers.AutoTokenizer.from_pretrained(folder);
+  } catch (error) {
+    failed = { error: String(error) };
+  }
+  const written = [];
+  for (const row of rows) {
+    try {
+      written.push(failed ?? { made: await (vectors ? vector(model, row, tokenizer) : ids(model, row, count)) });
+    } catch (error) {
+      written.push({ error: String(error) });
+    }
+  }
+  made.push(written);
+  await model?.dispose();
+}
+writeFileSync(results, JSON.stringify(made));

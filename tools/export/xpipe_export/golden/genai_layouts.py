@@ -122,6 +122,21 @@ def pack(folder: Path, vision: Path, embed: GraphSpec, text: Path, files: Path |
     (folder / made["model"]["vision"]["config_filename"]).write_text(json.dumps(processor, indent=1) + "\n")
 
 
+def in_rows(model: onnx.ModelProto) -> onnx.ModelProto:
+    """image_features [N,D], the rows of all pictures behind one another: onnxruntime-genai gives the embedding graph
+    what the vision graph gives."""
+    graph, (out,) = model.graph, model.graph.output
+    dims = out.type.tensor_type.shape.dim
+    if len(dims) == 3:
+        for node in graph.node:
+            node.output[:] = ["by_picture" if n == out.name else n for n in node.output]
+        width = dims[2].dim_value
+        graph.initializer.append(onnx.numpy_helper.from_array(np.array([-1, width], np.int64), "rows_shape"))
+        graph.node.append(onnx.helper.make_node("Reshape", ["by_picture", "rows_shape"], [out.name]))
+        out.CopyFrom(onnx.helper.make_tensor_value_info(out.name, onnx.TensorProto.FLOAT, ["rows", width]))
+    return model
+
+
 def repacked(seed: int, work: Path, folder: Path, kind: str) -> dict:
     """gemma3 or qwen2_5_vl: seeing_layouts' graphs and prompts."""
     source = folder.parent / {"gemma3": "gemma3", "qwen2_5_vl": "qwen2_5vl"}[kind]
@@ -143,8 +158,11 @@ def repacked(seed: int, work: Path, folder: Path, kind: str) -> dict:
                            op("Rescale", rescale_factor=0.00392156862745098), op("Normalize", qwen2_5_vl=1),
                            op("PatchImage", patch_size=8, temporal_patch_size=2, merge_size=2))
         made = config(kind, text, json.loads((source / "generation_config.json").read_text())["eos_token_id"],
-                      {"vision": names, "config": "vision_processor.json"}, image_token_id=token)
-    pack(folder, source / "onnx" / "vision_encoder.onnx", embedding_spec(table, token, 32), source / "onnx" / "decoder_model_merged.onnx",
+                      {"vision": names, "config": "vision_processor.json"}, image_token_id=token,
+                      video_token_id=settings["video_token_id"], vision_start_token_id=settings["vision_start_token_id"])
+    vision = work / "vision.onnx"
+    onnx.save(in_rows(onnx.load(source / "onnx" / "vision_encoder.onnx")), vision)
+    pack(folder, vision, embedding_spec(table, token, 32), source / "onnx" / "decoder_model_merged.onnx",
          source, made, processor)
     package, images, rows = Package(folder, processor, token), core.make_images(work), []
     for row in golden["rows"]:
