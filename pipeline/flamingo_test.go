@@ -5,6 +5,7 @@ import (
 	"image"
 	"image/color"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,6 +35,10 @@ type captured struct {
 }
 
 func (s *captured) Run(ctx context.Context, in map[string]*tensor.Tensor, out ...string) (map[string]*tensor.Tensor, error) {
+	if keep := in[graph.LogitsToKeep]; keep != nil && s.logits == nil {
+		in = maps.Clone(in)
+		in[graph.LogitsToKeep] = tensor.Must(tensor.Zeros(keep.DType(), keep.Shape()...)) // all of them
+	}
 	results, err := s.Session.Run(ctx, in, out...)
 	if logits := results[graph.Logits]; logits != nil && s.logits == nil {
 		s.logits = logits.Clone()

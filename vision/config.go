@@ -46,6 +46,7 @@ const (
 	idefics3                // do_image_splitting, max_image_size: squares
 	qwen2VL                 // min_pixels, max_pixels: patches
 	siglip2                 // max_num_patches: patches in a padded list
+	mllama                  // max_image_tiles: tiles of a canvas
 )
 
 func square(n int) sizeRule { return sizeRule{height: n, width: n} }
@@ -107,6 +108,10 @@ var families = map[string]family{
 	"Idefics3": idefics3Family, "SmolVLM": idefics3Family,
 	// one view, the whole picture, as transformers.js takes it: crops are not made
 	"LlavaOnevision": {size: square(384), square: true, resample: Bicubic, mean: clipMean, std: clipStd},
+	"Mllama": {
+		size: square(224), square: true, resample: Bilinear, mean: imageMean, std: imageStd, kind: mllama,
+		reads: []string{"max_image_tiles", "do_convert_rgb", "do_pad"},
+	},
 	"Qwen2VL": {
 		resample: Bicubic, mean: clipMean, std: clipStd, kind: qwen2VL,
 		reads: []string{"min_pixels", "max_pixels", "patch_size", "merge_size", "temporal_patch_size"},
@@ -166,6 +171,7 @@ type config struct {
 	MergeSize     *int            `json:"merge_size"`
 	TemporalSize  *int            `json:"temporal_patch_size"`
 	MaxNumPatches *int            `json:"max_num_patches"`
+	MaxImageTiles *int            `json:"max_image_tiles"`
 }
 
 // understood are the keys of config; inert are those that change no pixel.
@@ -177,6 +183,7 @@ var (
 		"pad_size", "do_thumbnail", "do_align_long_axis", "data_format", "num_channels", "image_num_channels",
 		"default_to_square", "pad_and_return_pixel_mask", "do_image_splitting", "max_image_size",
 		"min_pixels", "max_pixels", "patch_size", "merge_size", "temporal_patch_size", "max_num_patches",
+		"max_image_tiles",
 	}
 	inert = []string{
 		"processor_class", "_valid_processor_keys", "auto_map", "return_tensors", "device", "disable_grouping",
@@ -254,6 +261,8 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 		err = c.page(p)
 	case idefics3:
 		err = c.tiling(p)
+	case mllama:
+		err = c.canvasRule(p)
 	}
 	if err != nil {
 		return err
@@ -333,6 +342,9 @@ func (c *config) refuse(f family) error {
 	}
 	if f.kind != siglip2 && c.MaxNumPatches != nil {
 		return imageErrorf("max_num_patches belongs to Siglip2ImageProcessor")
+	}
+	if f.kind != mllama && c.MaxImageTiles != nil {
+		return imageErrorf("max_image_tiles belongs to MllamaImageProcessor")
 	}
 	if f.kind != donut && (orElse(c.DoAlign, false) || orElse(c.DoThumbnail, false)) {
 		return imageErrorf("do_align_long_axis and do_thumbnail belong to DonutImageProcessor")

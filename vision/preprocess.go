@@ -30,6 +30,7 @@ type Preprocessor struct {
 	tiles    tiling
 	patches  patching
 	naflex   naflex
+	canvas   canvas
 	torch    *torchRule // the transforms of open_clip and timm; nil: those of transformers
 	ops      operations
 
@@ -119,6 +120,11 @@ func (p *Preprocessor) layout(w, h int) (l layout) {
 		}
 	} else if p.naflex.side > 0 && p.doResize {
 		w, h = p.naflex.fit(w, h)
+	} else if p.canvas.side > 0 {
+		tiles := p.canvas.tiles(w, h)
+		w, h = p.canvas.fit(w, h, tiles)
+		side := p.canvas.side
+		return layout{w: w, h: h, win: image.Rect(0, 0, w, h), out: tiles.Mul(side)}
 	} else if p.torch != nil {
 		w, h = p.torch.fit(w, h)
 	} else if p.doResize {
@@ -312,6 +318,10 @@ func (p *Preprocessor) Preprocess(
 	}
 	if p.patches.side > 0 {
 		prepared, err := p.preparePatches(ctx, imgs)
+		return prepared.Tensors["pixel_values"], err
+	}
+	if p.canvas.side > 0 {
+		prepared, err := p.prepareCanvas(ctx, imgs)
 		return prepared.Tensors["pixel_values"], err
 	}
 	if p.tiles.side > 0 {

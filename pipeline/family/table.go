@@ -8,6 +8,7 @@ var Families = Table{
 	encdecRow,
 	florenceRow,
 	flamingoRow,
+	mllamaRow,
 	lxmertRow,
 	clipRow,
 	imageRow,

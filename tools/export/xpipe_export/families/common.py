@@ -20,7 +20,8 @@ from ..bundle import Bundle
 from ..graph import ExportError
 
 COPIED = ("config.json", "preprocessor_config.json", "processor_config.json",
-          "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+          "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+          "chat_template.jinja", "chat_template.json")
 QFORMER = "qformer_tokenizer"
 """The folder of the Q-Former's tokenizer."""
 PROBES = ("a photo of a cat", "This is a photo of 2 dogs.", "  Hello,   WORLD! it's 'quoted' ",

@@ -15,7 +15,7 @@ import torch
 import transformers
 
 from ..cli import export_checkpoint
-from . import blip_family, core, dual_family, encdec_family, flamingo_family
+from . import blip_family, core, dual_family, encdec_family, flamingo_family, mllama_family
 
 FAMILIES = {
     # name: (family of the bundle, maker, first seed, attention maps in the graphs, weight storage)
@@ -39,6 +39,7 @@ FAMILIES = {
     "vit-gpt2": ("encdec", encdec_family.generation("vit-gpt2"), 3, True, "fp16"),
     "trocr": ("encdec", encdec_family.generation("trocr"), 16, False, "fp16"),
     "donut": ("encdec", encdec_family.generation("donut"), 1, False, "fp16"),
+    "mllama": ("mllama", mllama_family.mllama, 1, True, "fp16"),
 }
 
 
