@@ -66,7 +66,7 @@ func TestFlamingoPromptLogits(t *testing.T) {
 	for _, name := range flamingos {
 		g := loadGolden(t, name)
 		eachEngine(t, func(t *testing.T, eng engine.Engine) {
-			got := promptLogits(t, openGolden(t, g, &capture{Engine: sharing(t, eng)}), g.requests(t)[0])
+			got := promptLogits(t, openGolden(t, g, &capture{Engine: sharing(t, eng)}), g.requests(t, nil)[0])
 			want := g.array(t, "prompt_logits")
 			compare(t, name, tensor.Must(got.Reshape(want.Shape()...)), want, 1e-4)
 		})
@@ -94,7 +94,7 @@ func TestFlamingoPicturesDoNotReachBack(t *testing.T) {
 		g := loadGolden(t, name)
 		eachEngine(t, func(t *testing.T, eng engine.Engine) {
 			p := openGolden(t, g, &capture{Engine: sharing(t, eng)})
-			request := g.requests(t)[2] // three pictures
+			request := g.requests(t, p)[2] // three pictures
 			before := promptLogits(t, p, request)
 			prompts, err := p.prompts([]Request{request})
 			if err != nil {
@@ -170,7 +170,7 @@ func TestFlamingoClosedGates(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer p.Close()
-			request := g.requests(t)[0]
+			request := g.requests(t, p)[0]
 			before := promptLogits(t, p, request)
 			request.Parts = slices.Clone(request.Parts)
 			for i, part := range request.Parts {

@@ -88,7 +88,7 @@ func TestMllamaPromptLogits(t *testing.T) {
 	t.Parallel()
 	g := loadMllama(t)
 	eachEngine(t, func(t *testing.T, eng engine.Engine) {
-		got := promptLogits(t, openGolden(t, g.golden, &capture{Engine: sharing(t, eng)}), g.requests(t)[1])
+		got := promptLogits(t, openGolden(t, g.golden, &capture{Engine: sharing(t, eng)}), g.requests(t, nil)[1])
 		want := g.array(t, "prompt_logits")
 		compare(t, "prompt_logits", tensor.Must(got.Reshape(want.Shape()...)), want, 1e-4)
 	})
@@ -106,7 +106,7 @@ func TestMllamaWithoutPicture(t *testing.T) {
 			t.Fatal(err)
 		}
 		sameIDs(t, "alone", alone[0][0], g.TextOnly.IDs)
-		mixed, err := p.Generate(t.Context(), append(g.requests(t), text), unbounded(20))
+		mixed, err := p.Generate(t.Context(), append(g.requests(t, p), text), unbounded(20))
 		if err != nil {
 			t.Fatal(err)
 		}

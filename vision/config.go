@@ -47,6 +47,7 @@ const (
 	qwen2VL                 // min_pixels, max_pixels: patches
 	siglip2                 // max_num_patches: patches in a padded list
 	mllama                  // max_image_tiles: tiles of a canvas
+	bridgeTower             // size_divisor: sides that are multiples
 )
 
 func square(n int) sizeRule { return sizeRule{height: n, width: n} }
@@ -72,6 +73,10 @@ var families = map[string]family{
 		kind: clip, reads: cropKeys,
 	},
 	"Blip": {size: square(384), square: true, resample: Bicubic, mean: clipMean, std: clipStd},
+	"BridgeTower": {
+		size: sizeRule{shortest: 288}, resample: Bicubic, crop: true, mean: clipMean, std: clipStd,
+		kind: bridgeTower, reads: append(cropKeys, "size_divisor", "do_pad"),
+	},
 	"CLIP": {
 		size: sizeRule{shortest: 224}, resample: Bicubic, crop: true, cropSize: square(224), mean: clipMean, std: clipStd,
 		kind: clip, reads: append(cropKeys, "use_square_size"),
@@ -172,6 +177,7 @@ type config struct {
 	TemporalSize  *int            `json:"temporal_patch_size"`
 	MaxNumPatches *int            `json:"max_num_patches"`
 	MaxImageTiles *int            `json:"max_image_tiles"`
+	SizeDivisor   *int            `json:"size_divisor"`
 }
 
 // understood are the keys of config; inert are those that change no pixel.
@@ -183,7 +189,7 @@ var (
 		"pad_size", "do_thumbnail", "do_align_long_axis", "data_format", "num_channels", "image_num_channels",
 		"default_to_square", "pad_and_return_pixel_mask", "do_image_splitting", "max_image_size",
 		"min_pixels", "max_pixels", "patch_size", "merge_size", "temporal_patch_size", "max_num_patches",
-		"max_image_tiles",
+		"max_image_tiles", "size_divisor",
 	}
 	inert = []string{
 		"processor_class", "_valid_processor_keys", "auto_map", "return_tensors", "device", "disable_grouping",
@@ -263,6 +269,8 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 		err = c.tiling(p)
 	case mllama:
 		err = c.canvasRule(p)
+	case bridgeTower:
+		err = c.bridgeRule(p)
 	}
 	if err != nil {
 		return err
@@ -346,6 +354,9 @@ func (c *config) refuse(f family) error {
 	if f.kind != mllama && c.MaxImageTiles != nil {
 		return imageErrorf("max_image_tiles belongs to MllamaImageProcessor")
 	}
+	if f.kind != bridgeTower && c.SizeDivisor != nil {
+		return imageErrorf("size_divisor belongs to BridgeTowerImageProcessor")
+	}
 	if f.kind != donut && (orElse(c.DoAlign, false) || orElse(c.DoThumbnail, false)) {
 		return imageErrorf("do_align_long_axis and do_thumbnail belong to DonutImageProcessor")
 	}
@@ -358,7 +369,7 @@ func (c *config) refuse(f family) error {
 func (c *config) values(f family, p *Preprocessor) error {
 	rescale := orElse(c.DoRescale, true) || f.kind == idefics
 	factor := orElse(c.RescaleFactor, 1.0/255)
-	normalize := orElse(c.DoNormalize, true) || f.kind == idefics
+	normalize := orElse(c.DoNormalize, true) || f.kind == idefics || f.kind == bridgeTower
 	top := f.kind == efficientNet && orElse(c.IncludeTop, true)
 	mean, std, err := c.statistics(f)
 	if err != nil {

@@ -19,6 +19,7 @@ type Preprocessor struct {
 	limits   Limits
 	doResize bool
 	size     sizeRule
+	divisor  int     // BridgeTower: of both sides; else 0
 	cropPct  float64 // ConvNext: the share of the picture that is kept; else 0
 	resample Filter
 	doCrop   bool
@@ -137,7 +138,11 @@ func (p *Preprocessor) layout(w, h int) (l layout) {
 				rule = square(s)
 			}
 		}
-		w, h = rule.fit(w, h)
+		if p.divisor > 0 {
+			w, h = fitDivided(w, h, rule.shortest, p.divisor)
+		} else {
+			w, h = rule.fit(w, h)
+		}
 	}
 	if p.doThumbnail {
 		if tw, th := page.thumbnail(w, h); tw != w || th != h {

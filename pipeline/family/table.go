@@ -9,6 +9,7 @@ var Families = Table{
 	florenceRow,
 	flamingoRow,
 	mllamaRow,
+	bridgeTowerRow,
 	lxmertRow,
 	clipRow,
 	imageRow,

@@ -13,8 +13,8 @@ import transformers
 
 from . import adapter, checkpoint, endtoend, translate
 from .bundle import Bundle
-from .families import (blip, blip2, clip, idefics, lxmert, mllama, open_flamingo,
-                       vision_encoder_decoder)
+from .families import (blip, blip2, bridgetower, clip, florence2, idefics, lxmert, mllama, open_flamingo,
+                       vision_encoder_decoder, whisper)
 from .families.common import Front, copy_checkpoint_files, load_front, resolve
 from .graph import OPSETS, ExportError
 
@@ -56,6 +56,12 @@ FAMILIES = {
                                    lxmert.add_labels, pictures=False),
     "VisionEncoderDecoderModel": Family("encdec", vision_encoder_decoder.export),
     "MllamaForConditionalGeneration": Family("mllama", mllama.export, end_to_end=mllama.end_to_end),
+    "BridgeTowerForImageAndTextRetrieval": Family("bridgetower", bridgetower.export,
+                                                  end_to_end=bridgetower.end_to_end),
+    "BridgeTowerForContrastiveLearning": Family("clip", bridgetower.export, end_to_end=bridgetower.end_to_end),
+    "Florence2ForConditionalGeneration": Family("florence", florence2.export, end_to_end=florence2.end_to_end),
+    "WhisperForConditionalGeneration": Family("whisper", whisper.export, pictures=False,
+                                              end_to_end=whisper.end_to_end),
 }
 """By the class that config.json names."""
 

@@ -17,12 +17,12 @@ Run = Callable[[Replay, int, np.ndarray], tuple[list[list[int]], np.ndarray]]
 """(bundle, steps, forced ids [1,steps]) -> ids, logits [1,steps,V], by the bundle alone"""
 
 
-def ask(model: torch.nn.Module, given: dict, run: Run, **parameters) -> Callable[[Path, str], dict]:
-    """Ask the model as transformers loads it, before any part is replaced. Returns what compares a
-    written bundle (folder, dtype) with the answer: for provenance, raises ExportError."""
+def ask(generate: Callable, given: dict, run: Run) -> Callable[[Path, str], dict]:
+    """Ask a model's generate as transformers loads it, before any part is replaced. Returns what
+    compares a written bundle (folder, dtype) with the answer: for provenance, raises ExportError."""
     with torch.no_grad():
-        out = model.generate(**given, max_new_tokens=STEPS, min_new_tokens=2, do_sample=False, num_beams=1,
-                             output_logits=True, return_dict_in_generate=True, **parameters)
+        out = generate(**given, max_new_tokens=STEPS, min_new_tokens=2, do_sample=False, num_beams=1,
+                       output_logits=True, return_dict_in_generate=True)
     want = torch.stack(out.logits, 1).float().numpy()
     ids = out.sequences[:, -want.shape[1]:].numpy()
 
@@ -89,3 +89,59 @@ def mllama_sees(ids: np.ndarray, image: int) -> list[list[int]]:
         inside = i == image
         out.append(list(group))
     return out
+
+
+def florence(b: Replay, golden: dict, arrays: dict[str, np.ndarray], rows: list[int], steps: int,
+             forced: np.ndarray | None = None):
+    """Greedy ids and logits of a picture's features with a text behind them."""
+    features = b.run("vision_encoder", pixel_values=arrays["pixel_values"][rows])["image_features"]
+    ids = [np.array(golden["rows"][r]["input_ids"], np.int64) for r in rows]
+    source, mask = right_pad([
+        np.concatenate([features[i], b.run("embed_tokens", input_ids=ids[i][None])["inputs_embeds"][0]])
+        for i in range(len(rows))])
+    states = b.run("encoder", inputs_embeds=source, attention_mask=mask)["last_hidden_state"]
+    prefix = b.run("embed_tokens", input_ids=start_tokens(b, len(rows)))["inputs_embeds"]
+    return b.greedy(prefix, np.ones((len(rows), 1), np.int64), steps,
+                    fixed=_crossing(b, states) | {"encoder_attention_mask": mask}, forced=forced)
+
+
+def whisper(b: Replay, golden: dict, arrays: dict[str, np.ndarray], rows: list[int], steps: int,
+            forced: np.ndarray | None = None):
+    """Greedy ids and logits of sounds' features, from each row's start; all starts are of one length."""
+    states = b.run("encoder", input_features=arrays["input_features"][rows])["last_hidden_state"]
+    fed = np.array([golden["rows"][r]["start"] for r in rows], np.int64)
+    past = b.empty_past(len(rows)) | _crossing(b, states)
+    ids, logits, done = [], [], 0
+    for step in range(steps):
+        length = done + fed.shape[1]
+        out = b.run("decoder", input_ids=fed, attention_mask=np.ones((len(rows), length), np.int64),
+                    position_ids=np.repeat(np.arange(done, length)[None], len(rows), 0),
+                    num_logits_to_keep=np.int64(1), **past)
+        logits.append(out["logits"][:, -1])
+        ids.append(forced[:, step] if forced is not None else logits[-1].argmax(-1))
+        past |= {k.replace("present", "past_key_values"): v for k, v in out.items() if k.startswith("present")}
+        fed, done = ids[-1][:, None].astype(np.int64), length
+    return np.stack(ids, 1).tolist(), np.stack(logits, 1)
+
+
+def _crossing(b: Replay, states: np.ndarray) -> dict[str, np.ndarray]:
+    """The decoder's constant keys and values, of an encoder's states [B,S,D]."""
+    return {k.replace("present", "past_key_values"): v for k, v in b.run("cross_kv", image_embeds=states).items()}
+
+
+def match(b: Replay, pixels: np.ndarray, texts: list[list[int]]) -> np.ndarray:
+    """BridgeTower's logits [texts,2] of one picture [1,3,H,W] with each text."""
+    states = b.run("vision_encoder", pixel_values=pixels)["image_embeds"]
+    ids, mask = right_pad([np.array(t, np.int64) for t in texts])
+    pooled = b.run("matcher", input_ids=ids, attention_mask=mask,
+                   image_embeds=np.repeat(states, len(texts), 0))["pooled_output"]
+    return b.linear("itm_head", pooled)
+
+
+def embed(b: Replay, pixels: np.ndarray, texts: list[list[int]]) -> np.ndarray:
+    """The normalised embeddings [texts,2,E] of each text, and of one picture [1,3,H,W] beside it."""
+    unit = lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True)
+    image = unit(b.linear("visual_projection", b.run("vision_encoder", pixel_values=pixels)["pooled_output"]))
+    ids, mask = right_pad([np.array(t, np.int64) for t in texts])
+    words = unit(b.linear("text_projection", b.run("text_encoder", input_ids=ids, attention_mask=mask)["pooled_output"]))
+    return np.stack([words, np.repeat(image, len(texts), 0)], 1)

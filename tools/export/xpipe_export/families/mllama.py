@@ -233,5 +233,5 @@ def end_to_end(model: nn.Module, front: Front):
     arrays = {n: t[0].numpy() for n, t in given.items()}
     prompt = torch.tensor([ids])
     return replay_families.ask(
-        model, given | {"input_ids": prompt, "attention_mask": torch.ones_like(prompt), "cross_attention_mask": seen},
+        model.generate, given | {"input_ids": prompt, "attention_mask": torch.ones_like(prompt), "cross_attention_mask": seen},
         lambda bundle, steps, forced: replay_families.mllama(bundle, {"rows": [row]}, arrays, [0], steps, forced))
