@@ -142,3 +142,30 @@ def test_florence_without_a_size_is_refused(tmp_path):
     tf.CLIPImageProcessor(size={"shortest_edge": 40}, do_center_crop=False).save_pretrained(tmp_path / "checkpoint")
     with pytest.raises(ExportError, match="height and width are needed"):
         exported(florence(), tmp_path)
+
+
+def test_bridgetower_retrieval():
+    golden, arrays, bundle = load("bridgetower-itm")
+    for i, want in enumerate(arrays["itm_logits"]):
+        got = replay_families.match(bundle, arrays["pixel_values"][i:i + 1], [t["input_ids"] for t in golden["texts"]])
+        assert np.abs(got - want).max() < 1e-4
+
+
+def test_bridgetower_contrastive():
+    golden, arrays, bundle = load("bridgetower-itc")
+    for i, want in enumerate(arrays["image_embeds"]):
+        got = replay_families.embed(bundle, arrays["pixel_values"][i:i + 1], [t["input_ids"] for t in golden["texts"]])
+        assert np.abs(got[0, 1] - want).max() < 1e-4 and np.abs(got[:, 0] - arrays["text_embeds"]).max() < 1e-4
+
+
+@pytest.mark.parametrize("link", ["scaled_add", "interpolate"])
+def test_bridgetower_of_another_shape(tmp_path, link):
+    """One layer of each encoder is below the cross-attention."""
+    config = tf.BridgeTowerConfig(
+        hidden_size=18, num_hidden_layers=2, num_attention_heads=3, intermediate_size=24, link_tower_type=link,
+        text_config={"vocab_size": 40, "hidden_size": 18, "num_hidden_layers": 3, "num_attention_heads": 3,
+                     "intermediate_size": 24, "max_position_embeddings": 30, "pad_token_id": 0},
+        vision_config={"hidden_size": 64, "num_hidden_layers": 3, "patch_size": 8, "image_size": 24})
+    tf.BridgeTowerImageProcessor(size={"shortest_edge": 24}, size_divisor=8).save_pretrained(tmp_path / "checkpoint")
+    meta = exported(tf.BridgeTowerForImageAndTextRetrieval(config), tmp_path)
+    assert meta["family"] == "bridgetower" and meta["limits"]["max_text"] == 29

@@ -25,10 +25,11 @@ from .t5 import right_padded
 
 class Vision(nn.Module):
     """pixel_values [B,3,H,W] -> image_embeds [B,L,N,D], what each of the L layers of cross-attention
-    is given, pooled_output [B,D], the first place of the last"""
+    is given; or, alone, of the last pooled_output [B,D], its first place, and last_hidden_state [B,N,D]"""
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: nn.Module, alone: bool = False):
         super().__init__()
+        self.alone = alone
         self.visual = model.vision_model.visual
         self.transform = model.cross_modal_image_transform
         self.register_buffer("kind", model.token_type_embeddings.weight[1].detach().clone(), persistent=False)
@@ -40,7 +41,7 @@ class Vision(nn.Module):
             states = block(states)
             if i >= self.first:
                 seen.append(self.transform(self.visual.forward_post(states)) + self.kind)
-        return torch.stack(seen, 1), seen[-1][:, 0]
+        return (seen[-1][:, 0], seen[-1]) if self.alone else torch.stack(seen, 1)
 
 
 class Words(nn.Module):
@@ -103,13 +104,14 @@ class Matcher(Words):
         return m.get_cls_features(text, image), *maps
 
 
-def vision_spec(model: nn.Module) -> GraphSpec:
-    config = model.config
-    size, layers = config.vision_config.image_size, config.num_hidden_layers
-    axes = {"pixel_values": ["batch", 3, size, size], "image_embeds": ["batch", layers, "tokens", config.hidden_size],
-            "pooled_output": ["batch", config.hidden_size]}
-    return GraphSpec(Vision(model), lambda s: {"pixel_values": torch.randn(s["batch"], 3, size, size)},
-                     ["image_embeds", "pooled_output"], axes, {"batch": 2}, [{"batch": 1}, {"batch": 3}])
+def vision_spec(model: nn.Module, alone: bool = False) -> GraphSpec:
+    size, width = model.config.vision_config.image_size, model.config.hidden_size
+    outputs = {"image_embeds": ["batch", model.config.num_hidden_layers, "tokens", width]}
+    if alone:
+        outputs = {"pooled_output": ["batch", width], "last_hidden_state": ["batch", "tokens", width]}
+    return GraphSpec(Vision(model, alone), lambda s: {"pixel_values": torch.randn(s["batch"], 3, size, size)},
+                     list(outputs), {"pixel_values": ["batch", 3, size, size]} | outputs,
+                     {"batch": 2}, [{"batch": 1}, {"batch": 3}])
 
 
 def text_spec(module: nn.Module, config, layers: int = 0, maps: tuple = ()) -> GraphSpec:
@@ -160,7 +162,7 @@ def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
     bundle.add_projection({"logit_scale": model.logit_scale.reshape(1)})
     bundle.add_linear("visual_projection", model.itc_image_head.fc)
     bundle.add_linear("text_projection", model.itc_text_head.fc)
-    bundle.add_graph("vision_encoder", vision_spec(inner))
+    bundle.add_graph("vision_encoder", vision_spec(inner, alone=True))
     release(inner.vision_model.visual, "transformer")
     bundle.add_graph("text_encoder", text_spec(Text(inner.text_model), config))
 
