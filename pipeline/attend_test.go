@@ -35,7 +35,7 @@ func attendRequest(t *testing.T, g *golden, name string) Request {
 	case "clip", "clip-legacy", "siglip":
 		return Request{Image: loadImage(t, filepath.Join(g.dir, g.Rows[0].Image))}
 	}
-	return g.requests(t)[0]
+	return g.requests(t, nil)[0]
 }
 
 func eightTokens(g *Generation) { g.MaxNewTokens, g.EOS = 8, nil }
@@ -295,7 +295,7 @@ func TestAttendPictureShownTwice(t *testing.T) {
 	t.Parallel()
 	g := loadGolden(t, "openflamingo-opt")
 	p := sharedGolden(t, g, goEngine)
-	one := lastImage(g.requests(t)[0])
+	one := lastImage(g.requests(t, p)[0])
 	other, again := negative(one), negative(negative(one)) // again has one's pixels
 	look := func(second image.Image) *Attention {
 		a, err := p.Attend(t.Context(), Request{Shots: []Shot{{Image: one, Text: "a"}, {Image: second, Text: "b"}}, Image: other}, eightTokens)

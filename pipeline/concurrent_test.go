@@ -76,7 +76,7 @@ func TestConcurrentEqualsSerial(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer p.Close()
-		requests := g.requests(t)
+		requests := g.requests(t, p)
 		want := map[string][]result{}
 		for kind, call := range kinds {
 			for _, r := range requests {
@@ -124,7 +124,7 @@ func TestCloseWhileRunning(t *testing.T) {
 	g := loadGolden(t, "blip2-opt")
 	eachEngine(t, func(t *testing.T, eng engine.Engine) {
 		p := openGolden(t, g, eng)
-		requests := g.requests(t)
+		requests := g.requests(t, p)
 		var all sync.WaitGroup
 		for range 16 {
 			all.Go(func() {
@@ -164,7 +164,7 @@ func TestCancelAnywhere(t *testing.T) {
 	g := loadGolden(t, "idefics")
 	eachEngine(t, func(t *testing.T, eng engine.Engine) {
 		p := openGolden(t, g, eng)
-		request := g.requests(t)[:1]
+		request := g.requests(t, p)[:1]
 		start := time.Now()
 		want, err := p.Generate(context.Background(), request, unbounded(12))
 		if err != nil {

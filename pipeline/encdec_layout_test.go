@@ -100,7 +100,7 @@ func TestEncoderDecoderLayouts(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer p.Close()
-				requests := g.requests(t)
+				requests := g.requests(t, p)
 				together, err := p.Generate(t.Context(), requests, unbounded(g.Greedy.MaxNewTokens))
 				if err != nil {
 					t.Fatal(err)
@@ -140,7 +140,7 @@ func TestEncoderDecoderLayouts(t *testing.T) {
 // its end, and the end that is forced where the length is reached.
 func checkUnprompted(t *testing.T, p *Pipeline, g *layoutTexts) {
 	t.Helper()
-	request := g.requests(t)[0]
+	request := g.requests(t, p)[0]
 	request.Prompt = ""
 	texts, err := p.Generate(context.Background(), []Request{request}, func(o *Generation) {
 		o.MaxNewTokens = g.Greedy.MaxNewTokens
@@ -180,7 +180,7 @@ func checkTogether(t *testing.T, p *Pipeline, g *golden) {
 		o.NumBeams, o.NumReturnSequences, o.MaxNewTokens = 3, 2, 9
 		o.EOS = []int64{g.Stop.EOS, g.Greedy.IDs[1][1]}
 	}
-	requests := g.requests(t)
+	requests := g.requests(t, p)
 	together, err := p.Generate(context.Background(), requests, opts)
 	if err != nil {
 		t.Fatal(err)
@@ -201,7 +201,7 @@ func checkTogether(t *testing.T, p *Pipeline, g *golden) {
 
 func checkBeams(t *testing.T, p *Pipeline, g *golden) {
 	t.Helper()
-	all := g.requests(t)
+	all := g.requests(t, p)
 	for n, c := range g.Beams {
 		var requests []Request
 		for _, r := range c.Rows {
@@ -243,7 +243,7 @@ func TestFlorencePlaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	request := g.requests(t)[0]
+	request := g.requests(t, p)[0]
 	text, err := p.Caption(t.Context(), request.Image)
 	if err != nil {
 		t.Fatal(err)
@@ -281,7 +281,7 @@ func TestDonutWithoutQuestions(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	_, err = p.Answer(t.Context(), g.requests(t)[0].Image, "what?")
+	_, err = p.Answer(t.Context(), g.requests(t, p)[0].Image, "what?")
 	if !errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), "<s_docvqa>") {
 		t.Error(err)
 	}

@@ -36,6 +36,7 @@ type golden struct {
 		Text     string   `json:"text"`
 		Prompt   []string `json:"prompt"` // pictures and text in between
 		InputIDs []int64  `json:"input_ids"`
+		Start    []int64  `json:"start"` // of a sound's text
 	} `json:"rows"`
 	Greedy struct {
 		MaxNewTokens int       `json:"max_new_tokens"`
@@ -87,9 +88,13 @@ func (g *golden) array(t *testing.T, name string) *tensor.Tensor {
 	return a
 }
 
-// requests are the rows as requests with their whole prompts.
-func (g *golden) requests(t *testing.T) []Request {
+// requests are the rows as requests with their whole prompts. Only a model that hears, which has no
+// front end, needs p.
+func (g *golden) requests(t *testing.T, p *Pipeline) []Request {
 	t.Helper()
+	if _, hears := g.Arrays[inputFeatures]; hears {
+		return hear(t, p, inputFeatures, g.array(t, inputFeatures))
+	}
 	var requests []Request
 	for _, row := range g.Rows {
 		if len(row.Prompt) > 0 {
@@ -165,7 +170,7 @@ func TestGreedyEqualsTransformers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			eachEngine(t, func(t *testing.T, eng engine.Engine) {
 				p := sharedGolden(t, g, eng)
-				requests := g.requests(t)
+				requests := g.requests(t, p)
 				texts, err := p.Generate(context.Background(), requests, unbounded(g.Greedy.MaxNewTokens))
 				if err != nil {
 					t.Fatal(err)
@@ -217,12 +222,12 @@ func TestStagesEqualTransformers(t *testing.T) {
 			mostlyGo(t, func(t *testing.T, eng engine.Engine) {
 				ctx := context.Background()
 				p := sharedGolden(t, g, eng)
-				requests := g.requests(t)
+				requests := g.requests(t, p)
 				prompts, err := p.prompts(requests)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if len(g.Rows[0].Prompt) == 0 { // the rows of the others are in another order
+				if g.Rows[0].Image != "" { // the rows of the others are in another order, or sounds
 					var items []media.Item
 					for _, q := range prompts {
 						items = append(items, q.items...)
@@ -298,7 +303,7 @@ func TestStopsAtEOS(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			p := sharedGolden(t, g, goEngine)
-			texts, err := p.Generate(context.Background(), g.requests(t)[:1], func(o *Generation) {
+			texts, err := p.Generate(context.Background(), g.requests(t, p)[:1], func(o *Generation) {
 				o.EOS, o.MaxNewTokens = []int64{g.Stop.EOS}, g.Stop.MaxNewTokens
 			})
 			if err != nil {
@@ -324,7 +329,7 @@ func TestMinLengthCountsPlaceholders(t *testing.T) {
 	p := sharedGolden(t, g, goEngine)
 	const before, stop = 6 + 12, 6
 	for length, early := range map[int]bool{before + stop: true, before + stop + 1: false} {
-		texts, err := p.Generate(t.Context(), g.requests(t)[:1], func(o *Generation) {
+		texts, err := p.Generate(t.Context(), g.requests(t, p)[:1], func(o *Generation) {
 			o.MaxNewTokens, o.EOS, o.MinLength = g.Stop.MaxNewTokens, []int64{g.Stop.EOS}, length
 		})
 		if err != nil {
@@ -343,7 +348,7 @@ func TestBeamsEqualTransformers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			mostlyGo(t, func(t *testing.T, eng engine.Engine) {
 				p := sharedGolden(t, g, eng)
-				all := g.requests(t)
+				all := g.requests(t, p)
 				for n, c := range g.Beams {
 					var requests []Request
 					for _, r := range c.Rows {
@@ -381,7 +386,7 @@ func TestStream(t *testing.T) {
 	t.Parallel()
 	g := loadGolden(t, "blip2-opt")
 	p := sharedGolden(t, g, goEngine)
-	request := g.requests(t)[0]
+	request := g.requests(t, p)[0]
 	want, err := p.Generate(context.Background(), []Request{request}, unbounded(20))
 	if err != nil {
 		t.Fatal(err)

@@ -13,7 +13,9 @@ import (
 	"github.com/crossattn/xpipe/audio"
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/media"
+	"github.com/crossattn/xpipe/pipeline/attend"
 	"github.com/crossattn/xpipe/pipeline/family"
+	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/tensor"
 )
 
@@ -65,7 +67,7 @@ func TestHearingLayouts(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer p.Close()
-				requests := hear(t, p, &g)
+				requests := hear(t, p, g.Input, tensor.Must(tensor.New(g.Shape, g.Values)))
 				twelve := func(g *Generation) { g.MaxNewTokens = 12 }
 				for i, row := range g.Rows {
 					got, err := p.Generate(t.Context(), requests[i:i+1], twelve)
@@ -96,12 +98,13 @@ func TestHearingLayouts(t *testing.T) {
 	}
 }
 
-// hear encodes the golden file's features.
-func hear(t *testing.T, p *Pipeline, g *hearingGolden) (requests []Request) {
+const inputFeatures = "input_features"
+
+// hear encodes features [B,mels,frames], which p calls name, for a request each.
+func hear(t *testing.T, p *Pipeline, name string, features *tensor.Tensor) (requests []Request) {
 	t.Helper()
-	features := tensor.Must(tensor.New(g.Shape, g.Values))
-	prepared := media.Prepared{Tensors: map[string]*tensor.Tensor{g.Input: features}}
-	for i := range g.Shape[0] {
+	prepared := media.Prepared{Tensors: map[string]*tensor.Tensor{name: features}}
+	for i := range features.Dim(0) {
 		prepared.Rows = append(prepared.Rows, [2]int{i, i + 1})
 	}
 	states, err := p.model.(family.Writer).Encode(t.Context(), prepared)
@@ -135,7 +138,7 @@ func TestHearingPrompts(t *testing.T) {
 	if kinds := p.Abilities().Media; !slices.Equal(kinds, []media.Kind{media.Sounds}) {
 		t.Errorf("it takes %v", kinds)
 	}
-	request := hear(t, p, &g)[0]
+	request := hear(t, p, g.Input, tensor.Must(tensor.New(g.Shape, g.Values)))[0]
 	language, _ := p.texts.IDToToken(g.Rows[0].Start[1])
 	for _, prompt := range []string{
 		"<|startoftranscript|>" + language + "<|transcribe|><|notimestamps|>", language + "<|transcribe|><|notimestamps|>",
@@ -195,7 +198,7 @@ func TestHearingSounds(t *testing.T) {
 	}
 	g.Shape, g.Values = append([]int{1}, features.Shape()...), features.Float32s()
 	twelve := func(g *Generation) { g.MaxNewTokens = 12 }
-	want, err := p.Generate(t.Context(), hear(t, p, &g), twelve)
+	want, err := p.Generate(t.Context(), hear(t, p, g.Input, tensor.Must(tensor.New(g.Shape, g.Values))), twelve)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,4 +213,47 @@ func TestHearingSounds(t *testing.T) {
 	if _, err := p.Generate(t.Context(), []Request{{Item: other}}); !errors.Is(err, audio.ErrSound) {
 		t.Errorf("a sound of another rate: %v", err)
 	}
+}
+
+// The cross-attention over a sound's states, from which the times of words are found, is the model's at
+// every token, from its start on.
+func TestHearingAttention(t *testing.T) {
+	t.Parallel()
+	g := loadGolden(t, "whisper")
+	eachEngine(t, func(t *testing.T, eng engine.Engine) {
+		p := sharedGolden(t, g, eng)
+		request := g.requests(t, p)[0]
+		for _, id := range g.Rows[0].Start { // or the language is found out in a run of its own
+			token, _ := p.texts.IDToToken(id)
+			request.Prompt += token
+		}
+		w := attend.NewWatch(p.bundle.Graphs, graph.Decoder)
+		if _, err := p.Generate(attend.Under(t.Context(), w), []Request{request}, unbounded(20)); err != nil {
+			t.Fatal(err)
+		}
+		want := g.array(t, "cross_attn") // [layer,head,token,state]
+		heads, tokens, states := want.Dim(1), want.Dim(2), want.Dim(3)
+		values := want.Float32s()
+		at := 0
+		for _, run := range w.Runs(graph.Decoder) {
+			layers := run.Kind(attend.CrossAttention)
+			if len(layers) != want.Dim(0) {
+				t.Fatalf("%d layers show cross-attention, not %d", len(layers), want.Dim(0))
+			}
+			length := layers[0].Dim(2)
+			for l, layer := range layers {
+				var expected []float32
+				for h := range heads {
+					from := ((l*heads+h)*tokens + at) * states
+					expected = append(expected, values[from:from+length*states]...)
+				}
+				shape := []int{1, heads, length, states}
+				compare(t, "cross-attention", layer.Tensor, tensor.Must(tensor.New(shape, expected)), 1e-5)
+			}
+			at += length
+		}
+		if at < tokens-1 { // the last token's own is of a step that is not made
+			t.Errorf("%d of %d tokens", at, tokens)
+		}
+	})
 }

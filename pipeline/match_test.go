@@ -73,10 +73,45 @@ func TestRetrievalEqualsTransformers(t *testing.T) {
 	}
 }
 
+// Pixels and ITM of BridgeTower against transformers: texts of several lengths in one batch, and each
+// alone.
+func TestBridgeTowerEqualsTransformers(t *testing.T) {
+	t.Parallel()
+	g := loadGolden(t, "bridgetower-itm")
+	eachEngine(t, func(t *testing.T, eng engine.Engine) {
+		p := sharedGolden(t, g, eng)
+		texts, itm := goldenTexts(t, g), g.array(t, "itm_probability") // [images,texts]
+		for i, row := range g.Rows {
+			img := loadImage(t, filepath.Join(g.dir, row.Image))
+			prepared, err := p.preparePictures(t.Context(), img)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pixels, err := g.array(t, "pixel_values").Slice(i, i+1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			compare(t, "pixel_values", prepared.Tensors[graph.PixelValues], pixels, 1e-6)
+			matches, err := p.Match(t.Context(), img, texts...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for j, m := range matches {
+				near(t, "ITM of "+m.Text, m.Probability, float64(graph.Row(itm, i)[j]), 1e-4)
+				alone, err := p.Match(t.Context(), img, m.Text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				near(t, "ITM alone of "+m.Text, alone[0].Probability, m.Probability, 1e-5)
+			}
+		}
+	})
+}
+
 // Embeddings and probabilities of CLIP and SigLIP against transformers.
 func TestCLIPEqualsTransformers(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"clip", "clip-legacy", "siglip"} {
+	for _, name := range []string{"clip", "clip-legacy", "siglip", "bridgetower-itc"} {
 		g := loadGolden(t, name)
 		t.Run(name, func(t *testing.T) {
 			eachEngine(t, func(t *testing.T, eng engine.Engine) {

@@ -230,7 +230,7 @@ func TestPromptsEmbedOnce(t *testing.T) {
 		g := loadGolden(t, name)
 		c := newCounter()
 		p := openGolden(t, g, c)
-		if _, err := p.Generate(t.Context(), g.requests(t), unbounded(4)); err != nil {
+		if _, err := p.Generate(t.Context(), g.requests(t, p), unbounded(4)); err != nil {
 			t.Fatal(err)
 		}
 		want := 1 + 3 // the prompts, and the steps after the first token
@@ -251,7 +251,7 @@ func TestBeamsCopyConstantsOnce(t *testing.T) {
 		g := loadGolden(t, name)
 		c := newCounter()
 		p := openGolden(t, g, c)
-		_, err := p.Generate(t.Context(), g.requests(t)[:2], unbounded(12), func(o *Generation) { o.NumBeams = 4 })
+		_, err := p.Generate(t.Context(), g.requests(t, p)[:2], unbounded(12), func(o *Generation) { o.NumBeams = 4 })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -274,7 +274,7 @@ func TestBeamsLeaveTheCacheInTheEngine(t *testing.T) {
 		g := loadGolden(t, name)
 		c := newCounter()
 		p := openGolden(t, g, c)
-		_, err := p.Generate(t.Context(), g.requests(t)[:2], unbounded(8), func(o *Generation) { o.NumBeams = 4 })
+		_, err := p.Generate(t.Context(), g.requests(t, p)[:2], unbounded(8), func(o *Generation) { o.NumBeams = 4 })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -291,7 +291,7 @@ func TestBeamsLeaveTheCacheInRuntime(t *testing.T) {
 	c.Engine, c.small = sharing(t, runtimeEngine(t)), 64<<10
 	g := loadGolden(t, "blip-caption")
 	p := openGolden(t, g, c)
-	r := g.requests(t)[0]
+	r := g.requests(t, p)[0]
 	_, err := p.Generate(t.Context(), []Request{r, r, r, r}, unbounded(12), func(o *Generation) { o.NumBeams = 16 })
 	if err != nil {
 		t.Fatal(err)
@@ -329,7 +329,7 @@ func TestLogitsOfOnePosition(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"vit-gpt2", "trocr", "donut"} {
 		g := loadGolden(t, name)
-		r := g.requests(t)[0]
+		r := g.requests(t, nil)[0]
 		r.Prompt += " a b c d e"
 		var want []int64
 		for _, vector := range []bool{false, true} {

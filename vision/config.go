@@ -49,6 +49,8 @@ const (
 	lfm2VL                  // tile_size, encoder_patch_size: tiles, each a padded list of patches
 	phi3V                   // num_crops: crops and the picture as a whole
 	pixtralKind             // patch_size: whole patches, in the picture's shape
+	mllama                  // max_image_tiles: tiles of a canvas
+	bridgeTower             // size_divisor: sides that are multiples
 )
 
 func square(n int) sizeRule { return sizeRule{height: n, width: n} }
@@ -74,6 +76,10 @@ var families = map[string]family{
 		kind: clip, reads: cropKeys,
 	},
 	"Blip": {size: square(384), square: true, resample: Bicubic, mean: clipMean, std: clipStd},
+	"BridgeTower": {
+		size: sizeRule{shortest: 288}, resample: Bicubic, crop: true, mean: clipMean, std: clipStd,
+		kind: bridgeTower, reads: append(cropKeys, "size_divisor", "do_pad"),
+	},
 	"CLIP": {
 		size: sizeRule{shortest: 224}, resample: Bicubic, crop: true, cropSize: square(224), mean: clipMean, std: clipStd,
 		kind: clip, reads: append(cropKeys, "use_square_size"),
@@ -122,6 +128,10 @@ var families = map[string]family{
 	"Pixtral": {
 		size: sizeRule{longest: 1024}, resample: Bicubic, mean: clipMean, std: clipStd, kind: pixtralKind,
 		reads: []string{"patch_size", "spatial_merge_size", "do_convert_rgb"},
+	},
+	"Mllama": {
+		size: square(224), square: true, resample: Bilinear, mean: imageMean, std: imageStd, kind: mllama,
+		reads: []string{"max_image_tiles", "do_convert_rgb", "do_pad"},
 	},
 	"Qwen2VL": {
 		resample: Bicubic, mean: clipMean, std: clipStd, kind: qwen2VL,
@@ -199,6 +209,8 @@ type config struct {
 	EncoderPatchSize *int     `json:"encoder_patch_size"`
 	TileSize         *int     `json:"tile_size"`
 	PixelTolerance   *float64 `json:"max_pixels_tolerance"`
+	MaxImageTiles    *int     `json:"max_image_tiles"`
+	SizeDivisor      *int     `json:"size_divisor"`
 }
 
 // understood are the keys of config; inert are those that change no pixel.
@@ -211,6 +223,7 @@ var (
 		"default_to_square", "pad_and_return_pixel_mask", "do_image_splitting", "max_image_size",
 		"min_pixels", "max_pixels", "patch_size", "merge_size", "temporal_patch_size", "max_num_patches",
 		"spatial_merge_size", "num_crops",
+		"max_image_tiles", "size_divisor",
 	}...)
 	inert = []string{
 		"processor_class", "_valid_processor_keys", "auto_map", "return_tensors", "device", "disable_grouping",
@@ -295,6 +308,10 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 		err = c.pixtralRule(p)
 	case phi3V:
 		err = c.phi3Rule(p)
+	case mllama:
+		err = c.canvasRule(p)
+	case bridgeTower:
+		err = c.bridgeRule(p)
 	}
 	if err != nil {
 		return err
@@ -385,6 +402,12 @@ func (c *config) refuse(f family) error {
 	if f.kind != siglip2 && f.kind != lfm2VL && c.MaxNumPatches != nil {
 		return imageErrorf("max_num_patches belongs to Siglip2ImageProcessor")
 	}
+	if f.kind != mllama && c.MaxImageTiles != nil {
+		return imageErrorf("max_image_tiles belongs to MllamaImageProcessor")
+	}
+	if f.kind != bridgeTower && c.SizeDivisor != nil {
+		return imageErrorf("size_divisor belongs to BridgeTowerImageProcessor")
+	}
 	if f.kind != donut && (orElse(c.DoAlign, false) || orElse(c.DoThumbnail, false)) {
 		return imageErrorf("do_align_long_axis and do_thumbnail belong to DonutImageProcessor")
 	}
@@ -397,7 +420,7 @@ func (c *config) refuse(f family) error {
 func (c *config) values(f family, p *Preprocessor) error {
 	rescale := orElse(c.DoRescale, true) || f.kind == idefics
 	factor := orElse(c.RescaleFactor, 1.0/255)
-	normalize := orElse(c.DoNormalize, true) || f.kind == idefics
+	normalize := orElse(c.DoNormalize, true) || f.kind == idefics || f.kind == bridgeTower
 	top := f.kind == efficientNet && orElse(c.IncludeTop, true)
 	mean, std, err := c.statistics(f)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 
 // Prepare returns pixel_values [B,3,H,W] float32, one row a picture, as Preprocess does; for a model
 // that sees pictures in squares one row a square, and pixel_attention_mask; for one that sees patches
-// one row a patch, [B,3*F*S*S]. It makes a Preprocessor a
+// one row a patch, [B,3*F*S*S]; for one that sees the tiles of a canvas [B,T,3,S,S]. It makes a Preprocessor a
 // media.Preparer. Items that are no pictures give an error that wraps ErrImage.
 func (p *Preprocessor) Prepare(ctx context.Context, items []media.Item) (media.Prepared, error) {
 	pictures := make([]image.Image, len(items))
@@ -45,6 +45,8 @@ func (p *Preprocessor) ownWay() func(context.Context, []image.Image) (media.Prep
 		return p.preparePhi3Pictures
 	case p.patches.side > 0:
 		return p.preparePatches
+	case p.canvas.side > 0:
+		return p.prepareCanvas
 	case p.tiles.side > 0:
 		return p.prepareTiles
 	case p.lfm2.side > 0:

@@ -19,6 +19,7 @@ type Preprocessor struct {
 	limits   Limits
 	doResize bool
 	size     sizeRule
+	divisor  int     // BridgeTower: of both sides; else 0
 	cropPct  float64 // ConvNext: the share of the picture that is kept; else 0
 	resample Filter
 	doCrop   bool
@@ -32,7 +33,8 @@ type Preprocessor struct {
 	naflex   naflex
 	lfm2     lfm2
 	pixtral  pixtral
-	crops    int        // num_crops of Phi-3-vision; else 0
+	crops    int // num_crops of Phi-3-vision; else 0
+	canvas   canvas
 	torch    *torchRule // the transforms of open_clip and timm; nil: those of transformers
 	ops      operations
 
@@ -124,6 +126,11 @@ func (p *Preprocessor) layout(w, h int) (l layout) {
 		w, h = p.naflex.fit(w, h)
 	} else if p.pixtral.side > 0 {
 		w, h = p.pixtral.fit(w, h)
+	} else if p.canvas.side > 0 {
+		tiles := p.canvas.tiles(w, h)
+		w, h = p.canvas.fit(w, h, tiles)
+		side := p.canvas.side
+		return layout{w: w, h: h, win: image.Rect(0, 0, w, h), out: tiles.Mul(side)}
 	} else if p.torch != nil {
 		w, h = p.torch.fit(w, h)
 	} else if p.doResize {
@@ -136,7 +143,11 @@ func (p *Preprocessor) layout(w, h int) (l layout) {
 				rule = square(s)
 			}
 		}
-		w, h = rule.fit(w, h)
+		if p.divisor > 0 {
+			w, h = fitDivided(w, h, rule.shortest, p.divisor)
+		} else {
+			w, h = rule.fit(w, h)
+		}
 	}
 	if p.doThumbnail {
 		if tw, th := page.thumbnail(w, h); tw != w || th != h {

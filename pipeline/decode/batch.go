@@ -35,8 +35,29 @@ type Prompt struct {
 	// where positions are counted.
 	Places [][]int64
 	// Media [L] is the picture that each position attends to, -1 for none; nil for a decoder
-	// without masks of gated cross-attention.
+	// without masks of gated cross-attention. With Views it is the number of a view.
 	Media []int
+	// Views are what positions read in a model of which each may read several pictures, or some
+	// tiles of them. nil stands for one for each picture.
+	Views []View
+}
+
+// View is what a position reads by gated cross-attention.
+type View struct {
+	Columns []int // of the mask: pictures, or tiles
+	// Shut says that what the position reads does not count as a picture of its own: its gate is 0.
+	Shut bool
+}
+
+// view returns the view of a number.
+func (p *Prompt) view(number int) View {
+	switch {
+	case number < 0:
+		return View{Shut: true}
+	case p.Views == nil:
+		return View{Columns: []int{number}}
+	}
+	return p.Views[number]
 }
 
 // length returns how many positions the prompt takes in a model of the given width.
@@ -61,8 +82,8 @@ type Start struct {
 	Width   int // D, of the embeddings
 	// Fixed are the decoder's constant inputs, a row a prompt.
 	Fixed map[string]*tensor.Tensor
-	// Media is the number of pictures in the prompt that has most of them, for decoders with gated
-	// cross-attention.
+	// Media is the number of pictures, or of the columns of Views, in the prompt that has most of
+	// them, for decoders with gated cross-attention.
 	Media int
 	// Apart runs prompts of different lengths in batches of their own, without padding: some
 	// operators of decoders that other tools exported (GroupQueryAttention) count tokens, and would
@@ -82,8 +103,8 @@ type batch struct {
 	mask      [][]int64      // for each row, 1 where a token is and 0 where padding
 	past      map[string]*tensor.Tensor
 	constants constants
-	media     [][]int // for each row, the picture that each new position attends to
-	most      int     // pictures side by side in each row
+	media     [][]int // for each row, the picture or view of each new position
+	most      int     // pictures, or columns of views, side by side in each row
 	origin    int64   // the position of a row's first token
 	length    int     // of the prompts, padded
 	memory    *Memory // nil: nothing is to be remembered
@@ -529,10 +550,13 @@ func (b *batch) addMedia(in map[string]*tensor.Tensor) error {
 	mask := make([]int64, len(b.media)*length*b.most)
 	gate := make([]float32, len(b.media)*length)
 	for i, row := range b.media {
-		for j, image := range row {
-			if image >= 0 {
-				at := i*length + j
-				mask[at*b.most+image] = 1
+		prompt := &b.start[b.constants.of[i]]
+		for j, number := range row {
+			at, view := i*length+j, prompt.view(number)
+			for _, column := range view.Columns {
+				mask[at*b.most+column] = 1
+			}
+			if !view.Shut {
 				gate[at] = 1
 			}
 		}

@@ -183,6 +183,16 @@ func (m *flamingo) keysAndValues(
 			length, width = picture.Embeds.Dim(1), picture.Embeds.Dim(2)
 		}
 	}
+	all, err := sideBySide(prompts, most, length, width)
+	if err != nil {
+		return nil, err
+	}
+	return m.cross.Run(ctx, map[string]*tensor.Tensor{latents: all}, nil)
+}
+
+// sideBySide joins the states of each prompt's pictures, most of them at most, of length rows each:
+// [B,most*length,width], with zeros for missing pictures.
+func sideBySide(prompts [][]Segment, most, length, width int) (*tensor.Tensor, error) {
 	each := length * width
 	side := make([]float32, len(prompts)*most*each)
 	for i, p := range prompts {
@@ -194,11 +204,7 @@ func (m *flamingo) keysAndValues(
 			copy(side[(i*most+j)*each:][:each], values)
 		}
 	}
-	all, err := tensor.New([]int{len(prompts), most * length, width}, side)
-	if err != nil {
-		return nil, err
-	}
-	return m.cross.Run(ctx, map[string]*tensor.Tensor{latents: all}, nil)
+	return tensor.New([]int{len(prompts), most * length, width}, side)
 }
 
 // mediaOf returns, for each position of a prompt, which of its pictures the token there attends to:

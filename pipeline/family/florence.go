@@ -47,7 +47,8 @@ var florenceRow = Family{
 type florence struct {
 	onePicture
 	vision, encoder  *graph.Graph
-	features, states string // the names of their outputs
+	features, states string          // the names of their outputs
+	cross            *decode.CrossKV // states -> keys and values; nil where the decoder makes them
 	decoder          *decode.Decoder
 	texts            Texts
 	start            int64
@@ -128,6 +129,11 @@ func openFlorence(o *graph.Opener, c *Config) (Model, error) {
 	}
 	if m.decoder, err = decode.Open(o); err != nil {
 		return nil, err
+	}
+	if o.Bundle.Has(graph.CrossKV) {
+		if m.cross, err = decode.OpenCrossKV(o, graph.CrossKV); err != nil {
+			return nil, err
+		}
 	}
 	for _, token := range []string{"<s>", "</s>", "<pad>"} {
 		if id, ok := m.texts.TokenToID(token); ok {
@@ -227,9 +233,13 @@ func (m *florence) Begin(ctx context.Context, prompts [][]Segment) (decode.Seque
 	if err != nil {
 		return nil, err
 	}
-	return m.decoder.BeginFrom(ctx, m.start, len(prompts), map[string]*tensor.Tensor{
-		graph.EncoderStates: states, graph.EncoderMask: mask,
-	})
+	fixed := map[string]*tensor.Tensor{graph.EncoderStates: states, graph.EncoderMask: mask}
+	if m.cross != nil {
+		if fixed, err = m.cross.Run(ctx, map[string]*tensor.Tensor{graph.ImageEmbeds: states}, mask); err != nil {
+			return nil, err
+		}
+	}
+	return m.decoder.BeginFrom(ctx, m.start, len(prompts), fixed)
 }
 
 // StartsAfresh is true: the encoder has read the prompt.

@@ -8,6 +8,8 @@ var Families = Table{
 	encdecRow,
 	florenceRow,
 	flamingoRow,
+	mllamaRow,
+	bridgeTowerRow,
 	lxmertRow,
 	clipRow,
 	imageRow,

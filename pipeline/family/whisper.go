@@ -66,6 +66,12 @@ func openWhisper(o *graph.Opener, c *Config) (Model, error) {
 	if err := m.reader.open(o, graph.Encoder); err != nil {
 		return nil, err
 	}
+	if o.Bundle.Has(graph.CrossKV) {
+		var err error
+		if m.reader.cross, err = decode.OpenCrossKV(o, graph.CrossKV); err != nil {
+			return nil, err
+		}
+	}
 	m.init = []int64{m.reader.start}
 	var keys whisperKeys
 	if err := o.Bundle.JSON("generation_config.json", &keys); err != nil {

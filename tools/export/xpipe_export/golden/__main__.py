@@ -15,7 +15,8 @@ import torch
 import transformers
 
 from ..cli import export_checkpoint
-from . import blip_family, core, dual_family, encdec_family, flamingo_family
+from . import (blip_family, bridgetower_family, core, dual_family, encdec_family, flamingo_family, florence_family, mllama_family,
+               whisper_family)
 
 FAMILIES = {
     # name: (family of the bundle, maker, first seed, attention maps in the graphs, weight storage)
@@ -39,6 +40,11 @@ FAMILIES = {
     "vit-gpt2": ("encdec", encdec_family.generation("vit-gpt2"), 3, True, "fp16"),
     "trocr": ("encdec", encdec_family.generation("trocr"), 16, False, "fp16"),
     "donut": ("encdec", encdec_family.generation("donut"), 1, False, "fp16"),
+    "mllama": ("mllama", mllama_family.mllama, 2, True, "fp16"),
+    "bridgetower-itm": ("bridgetower", bridgetower_family.bridgetower("itm"), 1, True, "fp16"),
+    "bridgetower-itc": ("clip", bridgetower_family.bridgetower("itc"), 1, False, "fp16"),
+    "florence2": ("florence", florence_family.florence, 4, True, "fp16"),
+    "whisper": ("whisper", whisper_family.whisper, 11, True, "fp16"),
 }
 
 

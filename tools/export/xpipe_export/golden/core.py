@@ -72,7 +72,7 @@ def randomise(model: nn.Module, seed: int, gain: float = 1.0, embed: float = 1.0
                 continue
             if "alpha" in name or "gate" in name and p.dim() <= 1:
                 normal(p, 0.2, 0.7)
-            elif isinstance(module, (nn.Linear, nn.Conv2d)) and p.dim() >= 2:
+            elif isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d)) and p.dim() >= 2:
                 normal(p, gain / np.sqrt(p[0].numel()))
             elif isinstance(module, Conv1D) and p.dim() == 2:  # GPT-2's, stored [in,out]
                 normal(p, gain / np.sqrt(len(p)))

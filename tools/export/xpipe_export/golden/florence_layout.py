@@ -20,21 +20,16 @@ import transformers as tf
 from optimum.onnx import merge_decoders
 from torch import nn
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
-from transformers.models.florence2.configuration_florence2 import Florence2VisionConfig
 
 from ..families.causal import cache_tensors, past_cache
 from ..graph import GraphSpec, export_graph
-from . import core, tokens
+from . import core
 from .blip_family import load_images
 from .core import Golden
 from .encdec_layouts import SMALL, save, shrink
+from .florence_family import HEADS, LAYERS, PROMPTS, SIZE, WIDTH, bart, seeded
 
 NAME = "florence2-transformersjs"
-SIZE = 32
-LAYERS, HEADS, WIDTH = 2, 4, 32
-PROMPTS = ["<CAPTION>", "<OPEN_VOCABULARY_DETECTION>a red cat", "<OD>"]
-LOCATIONS = [f"<loc_{i}>" for i in range(1000)]
-MARKS = ["<image>", "<sep>", "<poly>", "</poly>", "<od>", "</od>", *LOCATIONS]
 
 ANSWERS = [  # task, answer: what the post-processor makes of them is kept
     ("<CAPTION>", "<s>A cat on a mat.</s>"),
@@ -55,14 +50,6 @@ ANSWERS = [  # task, answer: what the post-processor makes of them is kept
     ("<OPEN_VOCABULARY_DETECTION>", "a cat<poly><loc_1><loc_2><loc_3><loc_4><sep><loc_5><loc_6>"
                                     "<loc_7><loc_8></poly>"),
 ]
-
-
-def bart() -> tf.BartTokenizerFast:
-    made = tokens.roberta()
-    out = tf.BartTokenizerFast(tokenizer_object=made.backend_tokenizer)
-    out.add_special_tokens({"additional_special_tokens": MARKS})
-    out.image_token, out.image_token_id = "<image>", out.convert_tokens_to_ids("<image>")
-    return out
 
 
 class Vision(nn.Module):
@@ -190,47 +177,8 @@ def build(out: Path, images: list[Path], first: int) -> None:
         shutil.rmtree(work, ignore_errors=True)
         golden = Golden(work / "golden", "florence", seed)
         golden.data["script"] = "python -m xpipe_export.golden.florence_layout"
-        tokenizer = bart()
-        text = tf.BartConfig(vocab_size=len(tokenizer), d_model=WIDTH, encoder_layers=LAYERS,
-                             decoder_layers=LAYERS, encoder_attention_heads=HEADS,
-                             decoder_attention_heads=HEADS, encoder_ffn_dim=48, decoder_ffn_dim=48,
-                             max_position_embeddings=64, forced_bos_token_id=0)
-        vision = Florence2VisionConfig(
-            depths=[1, 1], patch_size=[7, 3], patch_stride=[4, 2], patch_padding=[3, 1],
-            patch_prenorm=[False, True], embed_dim=[8, 16], num_heads=[2, 2], num_groups=[2, 2],
-            window_size=4, projection_dim=WIDTH)
-        config = tf.Florence2Config(text_config=text.to_dict(), vision_config=vision.to_dict(),
-                                    image_token_id=tokenizer.image_token_id)
-        model = tf.Florence2ForConditionalGeneration(config)
-        core.randomise(model, seed)
-        core.randomise(model.model.language_model, seed + 1000, gain=1.6, embed=0.4)
-        for side in ("encoder", "decoder"):
-            getattr(model.model.language_model, side).embed_positions.weight.data *= 3
-        model.generation_config = tf.GenerationConfig(
-            bos_token_id=0, eos_token_id=2, pad_token_id=1, decoder_start_token_id=2,
-            forced_bos_token_id=0, forced_eos_token_id=2, no_repeat_ngram_size=3)
         checkpoint = work / "checkpoint"
-        core.save_rounded(model, checkpoint)
-        model = tf.Florence2ForConditionalGeneration.from_pretrained(
-            checkpoint, attn_implementation="eager").eval()
-        with torch.no_grad():
-            count = model.get_image_features(torch.zeros(1, 3, SIZE, SIZE)).shape[1]
-        square = {"height": SIZE, "width": SIZE}
-        pixels_of = tf.CLIPImageProcessor(size=square, do_center_crop=False, crop_size=square,
-                                          image_seq_length=count)
-        processor = tf.Florence2Processor(pixels_of, tokenizer, post_processor_config={
-            "ocr": {"AREA_THRESHOLD": 0.0}, "phrase_grounding": {}, "pure_text": {},
-            "description_with_bboxes": {}, "description_with_polygons": {}, "polygons": {},
-            "bboxes": {}, "description_with_bboxes_or_polygons": {}})
-        tokenizer.save_pretrained(checkpoint)
-        pixels_of.save_pretrained(checkpoint)
-        config_file = checkpoint / "preprocessor_config.json"
-        written = json.loads(config_file.read_text())
-        # as the checkpoints converted for transformers.js have them
-        for key in ("tasks_answer_post_processing_type", "task_prompts_without_inputs",
-                    "task_prompts_with_input"):
-            written[key] = getattr(processor, key)
-        config_file.write_text(json.dumps(written))
+        model, processor, tokenizer, count = seeded(seed, checkpoint, bart())
         pictures = load_images(images)
         fed = [processor(images=p, text=t, return_tensors="pt") for p, t in zip(pictures, PROMPTS)]
 

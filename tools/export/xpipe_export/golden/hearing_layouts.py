@@ -22,50 +22,14 @@ import transformers as tf
 from onnx import TensorProto, helper
 from optimum.exporters.onnx import main_export
 from optimum.onnx import merge_decoders
-from tokenizers import AddedToken, processors
 
-from . import core, tokens
+from . import core
 from .encdec_layouts import save, shrink, variant
 from .seeing_layouts import STEPS, Graphs
+from .whisper_family import FRAMES, MELS, begins, features, seeded
 
-NEW, FRAMES, MELS = 12, 64, 8
-WORDS = ["<|startoftranscript|>", "<|en|>", "<|de|>", "<|fr|>", "<|translate|>", "<|transcribe|>", "<|startofprev|>",
-         "<|nospeech|>", "<|notimestamps|>"]
+NEW = 12
 KINDS = {"whisper": ["fp16", "quantized", "q4", "q4f16"]}
-
-
-def whisper_tokenizer():
-    tok = tokens.byte_level(["<|endoftext|>"])
-    tok.post_processor = processors.ByteLevel(trim_offsets=False)
-    made = tf.WhisperTokenizerFast(tokenizer_object=tok)
-    made.add_special_tokens({"additional_special_tokens": [AddedToken(w, normalized=False, special=True) for w in WORDS]})
-    return made
-
-
-def whisper():
-    tokenizer = whisper_tokenizer()
-    token = tokenizer.convert_tokens_to_ids
-    config = tf.WhisperConfig(
-        vocab_size=-(-len(tokenizer) // 64) * 64, num_mel_bins=MELS, encoder_layers=2, encoder_attention_heads=2, decoder_layers=2,
-        decoder_attention_heads=2, d_model=32, encoder_ffn_dim=48, decoder_ffn_dim=48, max_source_positions=FRAMES // 2,
-        max_target_positions=64, decoder_start_token_id=token("<|startoftranscript|>"), pad_token_id=token("<|endoftext|>"),
-        bos_token_id=token("<|endoftext|>"), eos_token_id=token("<|endoftext|>"), suppress_tokens=None, begin_suppress_tokens=None)
-    model = tf.WhisperForConditionalGeneration(config)
-    generation = tf.GenerationConfig(
-        decoder_start_token_id=token("<|startoftranscript|>"), pad_token_id=0, bos_token_id=0, eos_token_id=0, max_length=64,
-        is_multilingual=True, lang_to_id={w: token(w) for w in WORDS[1:4]},
-        task_to_id={"translate": token("<|translate|>"), "transcribe": token("<|transcribe|>")},
-        no_timestamps_token_id=token("<|notimestamps|>"), forced_decoder_ids=[[1, None], [2, token("<|transcribe|>")]],
-        suppress_tokens=[5, 9, 11], begin_suppress_tokens=[220, 0], return_timestamps=False)
-    return model, generation, tokenizer
-
-
-def features(kind: str) -> dict[str, torch.Tensor]:
-    """Three sounds, in numbers that float16 holds."""
-    rng = np.random.default_rng(5)
-    t = np.arange(FRAMES)[None, None] / 9
-    wave = np.sin(t * (1 + np.arange(MELS)[None, :, None]) / 3 + rng.uniform(0, 6, (3, MELS, 1))) + rng.normal(0, 0.4, (3, MELS, FRAMES))
-    return {"input_features": torch.tensor(np.float16(wave).astype(np.float32))}
 
 
 def watched(path: Path) -> None:
@@ -129,26 +93,13 @@ def build(kind: str, out: Path, first: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
         with tempfile.TemporaryDirectory() as tmp:
             work = Path(tmp)
-            model, generation, tokenizer = {"whisper": whisper}[kind]()
-            core.randomise(model, seed)
-            core.randomise(model.model.decoder, seed + 1000, gain=1.8, embed=0.4)
-            for name, p in model.named_parameters():
-                if "conv" in name and p.dim() == 3:
-                    p.data.copy_(torch.randn(p.shape, generator=torch.Generator().manual_seed(seed)) * 1.5 / p[0].numel() ** 0.5)
-            model.generation_config = generation
-            core.save_rounded(model, work / "checkpoint")
-            tokenizer.save_pretrained(work / "checkpoint")
-            extractor = tf.WhisperFeatureExtractor(feature_size=MELS, chunk_length=1, hop_length=250)
-            extractor.save_pretrained(work / "checkpoint")
-            model = type(model).from_pretrained(work / "checkpoint", attn_implementation="eager").eval()
-            given = features(kind)
+            model, generation, tokenizer = seeded(seed, work / "checkpoint")
+            given = features()
             (name, values), = given.items()
             starts, made = [], []
             for i in range(3):
-                one, start = values[i:i + 1], [generation.decoder_start_token_id]
-                if kind == "whisper":
-                    with torch.no_grad():
-                        start = model._retrieve_init_tokens(one, 1, model.generation_config, model.config, FRAMES, {})[0].tolist()
+                one = values[i:i + 1]
+                start = begins(model, one)
                 plain = copy.deepcopy(model.generation_config)
                 plain.forced_decoder_ids = None
                 # not Whisper's own generate, which goes on to a next segment
