@@ -23,24 +23,26 @@ import (
 // decoderGolden is what transformers writes with a folder's model, made by
 // python -m xpipe_export.golden.decoders.
 type decoderGolden struct {
-	Rows         []decoderRow `json:"rows"`
-	Conversation struct {
-		System string `json:"system"`
-		Turns  []struct {
-			Say      string   `json:"say"`
-			Images   []string `json:"images"`
-			Text     string   `json:"text"`
-			InputIDs int      `json:"input_ids"` // how many
-			IDs      []int64  `json:"ids"`
-			Answer   string   `json:"answer"`
-		} `json:"turns"`
-	} `json:"conversation"`
-	Length struct {
+	Rows         []decoderRow       `json:"rows"`
+	Conversation goldenConversation `json:"conversation"`
+	Length       struct {
 		MaxLength int     `json:"max_length"`
 		Row       int     `json:"row"`
 		IDs       []int64 `json:"ids"`
 	} `json:"length"`
 	Variants map[string][][]int64 `json:"variants"` // ids of ONNX Runtime on files of other types
+}
+
+type goldenConversation struct {
+	System string `json:"system"`
+	Turns  []struct {
+		Say      string   `json:"say"`
+		Images   []string `json:"images"`
+		Text     string   `json:"text"`
+		InputIDs int      `json:"input_ids"` // how many
+		IDs      []int64  `json:"ids"`
+		Answer   string   `json:"answer"`
+	} `json:"turns"`
 }
 
 type decoderRow struct {

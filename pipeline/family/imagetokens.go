@@ -93,19 +93,15 @@ type imageTokens struct {
 	token     int64  // in whose places features stand
 	tokenText string // the token as prompts write it
 	unwritten []int64
+	unpadded  bool // prompts of different lengths share no run, as they may in xpipe's own bundles
 }
 
 func openImageTokens(o *graph.Opener, c *Config) (Model, error) {
-	m := &imageTokens{}
-	at := slices.IndexFunc(imageKinds, func(kind imageKind) bool {
-		return slices.Contains(kind.types, o.Bundle.Layout)
-	})
-	if at < 0 {
-		return nil, fmt.Errorf("%w: family %s has no model_type %q", graph.ErrBundle, LLaVA,
-			o.Bundle.Layout)
-	}
-	m.kind = imageKinds[at]
+	m := &imageTokens{unpadded: o.Bundle.Layout != ""}
 	var err error
+	if m.kind, err = kindOf(o.Bundle); err != nil {
+		return nil, err
+	}
 	if m.chatter, err = newChatter(o.Bundle, c.Texts); err != nil {
 		return nil, err
 	}
@@ -124,6 +120,26 @@ func openImageTokens(o *graph.Opener, c *Config) (Model, error) {
 	}
 	m.decoder, err = decode.Open(o)
 	return m, err
+}
+
+// kindOf finds the member of the family by config.json's model_type.
+func kindOf(bundle *models.Bundle) (imageKind, error) {
+	modelType := bundle.Layout
+	if modelType == "" { // a bundle of xpipe's own
+		var config models.Config
+		if err := bundle.JSON("config.json", &config); err != nil {
+			return imageKind{}, err
+		}
+		modelType = config.ModelType
+	}
+	at := slices.IndexFunc(imageKinds, func(kind imageKind) bool {
+		return slices.Contains(kind.types, modelType)
+	})
+	if at < 0 {
+		return imageKind{}, fmt.Errorf("%w: family %s has no model_type %q", graph.ErrBundle, LLaVA,
+			modelType)
+	}
+	return imageKinds[at], nil
 }
 
 // findToken finds the token of pictures' rows: the configuration has its id, or the kind its text.
@@ -298,9 +314,9 @@ func (m *imageTokens) Begin(ctx context.Context, prompts [][]Segment) (decode.Se
 	if err != nil {
 		return nil, err
 	}
-	start := decode.Start{Width: width, Apart: true, First: m.kind.first}
+	start := decode.Start{Width: width, Apart: m.unpadded, First: m.kind.first}
 	for i, p := range prompts {
-		prompt := decode.Prompt{IDs: ids[i]}
+		prompt := decode.Prompt{IDs: ids[i], Types: m.types(ids[i])}
 		if prompt.Embeds, err = m.place(ids[i], embeds[i], width, p[1:]); err != nil {
 			return nil, err
 		}
@@ -312,6 +328,17 @@ func (m *imageTokens) Begin(ctx context.Context, prompts [][]Segment) (decode.Se
 		start.Prompts = append(start.Prompts, prompt)
 	}
 	return m.decoder.Begin(start)
+}
+
+// types returns 1 for each position that is a picture's row, 0 for those of text.
+func (m *imageTokens) types(ids []int64) []int64 {
+	types := make([]int64, len(ids))
+	for i, id := range ids {
+		if id == m.token {
+			types[i] = 1
+		}
+	}
+	return types
 }
 
 // place returns the embeddings of ids in pieces, with the pictures' rows in order in the places of

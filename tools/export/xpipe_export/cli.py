@@ -13,7 +13,8 @@ import transformers
 
 from . import adapter, checkpoint, endtoend, translate
 from .bundle import Bundle
-from .families import blip, blip2, clip, idefics, lxmert, open_flamingo, vision_encoder_decoder
+from .families import (blip, blip2, clip, gemma3, idefics, idefics3, llava, lxmert, open_flamingo,
+                       paligemma, qwen_vl, vision_encoder_decoder)
 from .families.common import copy_checkpoint_files, load_front, resolve
 from .graph import OPSETS, ExportError
 
@@ -51,6 +52,13 @@ FAMILIES = {
     "LxmertForPreTraining": Family("lxmert", lxmert.export, "LxmertForQuestionAnswering",
                                    lxmert.add_labels, pictures=False),
     "VisionEncoderDecoderModel": Family("encdec", vision_encoder_decoder.export),
+    "LlavaForConditionalGeneration": Family("llava", llava.export),
+    "Idefics3ForConditionalGeneration": Family("llava", idefics3.export),
+    "SmolVLMForConditionalGeneration": Family("llava", idefics3.export),
+    "Qwen2VLForConditionalGeneration": Family("llava", qwen_vl.export),
+    "Qwen2_5_VLForConditionalGeneration": Family("llava", qwen_vl.export),
+    "PaliGemmaForConditionalGeneration": Family("llava", paligemma.export),
+    "Gemma3ForConditionalGeneration": Family("llava", gemma3.export),
 }
 """By the class that config.json names."""
 
@@ -79,10 +87,10 @@ def export_checkpoint(source: str, out: str, *, dtype: str = "fp32", opset: int 
     if not (path / "config.json").is_file():
         raise ExportError(f"{path} has no config.json: not a transformers checkpoint")
     config = checkpoint.read_json(path / "config.json")
-    kind = next((a for a in config.get("architectures") or [] if a in FAMILIES), None)
+    named = checkpoint.architectures(config)
+    kind = next((a for a in named if a in FAMILIES), None)
     if kind is None:
-        raise ExportError(f"{path}/config.json names {config.get('architectures')}; known are "
-                          f"{', '.join(FAMILIES)}")
+        raise ExportError(f"{path}/config.json names {named}; known are {', '.join(FAMILIES)}")
     family = FAMILIES[kind]
     checkpoint.check_files(path, config, family.pictures, family.qformer)
     with translate.translated(path, config) as place:

@@ -20,7 +20,8 @@ from ..bundle import Bundle
 from ..graph import ExportError
 
 COPIED = ("config.json", "preprocessor_config.json", "processor_config.json",
-          "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+          "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+          "chat_template.jinja", "chat_template.json")
 QFORMER = "qformer_tokenizer"
 """The folder of the Q-Former's tokenizer."""
 PROBES = ("a photo of a cat", "This is a photo of 2 dogs.", "  Hello,   WORLD! it's 'quoted' ",
@@ -49,8 +50,9 @@ def load_front(path: Path, kind: str, pictures: bool, qformer: bool) -> Front:
                                 own.vocab_size + getattr(own, "additional_vocab_size", 0))
     if front.qformer:
         checkpoint.check_vocabulary(path / QFORMER, front.qformer, config.qformer_config.vocab_size)
-    if front.images:
-        size = (config.encoder if hasattr(config, "encoder") else config.vision_config).image_size
+    seen = config.encoder if hasattr(config, "encoder") else getattr(config, "vision_config", None)
+    size = getattr(seen, "image_size", None)  # Qwen2-VL takes pictures of any size
+    if front.images and size is not None:
         wanted = list(size) if isinstance(size, (list, tuple)) else [size, size]
         out = front.images(images=[Image.new("RGB", (67, 45))], return_tensors="pt")
         pixels = out if isinstance(out, torch.Tensor) else out["pixel_values"]

@@ -15,7 +15,7 @@ import torch
 import transformers
 
 from ..cli import export_checkpoint
-from . import blip_family, core, dual_family, encdec_family, flamingo_family
+from . import blip_family, core, dual_family, encdec_family, flamingo_family, image_tokens_family
 
 FAMILIES = {
     # name: (family of the bundle, maker, first seed, attention maps in the graphs, weight storage)
@@ -39,6 +39,13 @@ FAMILIES = {
     "vit-gpt2": ("encdec", encdec_family.generation("vit-gpt2"), 3, True, "fp16"),
     "trocr": ("encdec", encdec_family.generation("trocr"), 16, False, "fp16"),
     "donut": ("encdec", encdec_family.generation("donut"), 1, False, "fp16"),
+    "llava": ("llava", image_tokens_family.generation("llava"), 1, True, "fp16"),
+    "idefics3": ("llava", image_tokens_family.generation("idefics3"), 1, False, "fp16"),
+    "smolvlm": ("llava", image_tokens_family.generation("smolvlm"), 1, False, "fp32"),
+    "qwen2-vl": ("llava", image_tokens_family.generation("qwen2-vl"), 1, False, "fp16"),
+    "qwen2_5-vl": ("llava", image_tokens_family.generation("qwen2_5-vl"), 1, False, "fp16"),
+    "paligemma": ("llava", image_tokens_family.generation("paligemma"), 1, False, "fp16"),
+    "gemma3": ("llava", image_tokens_family.generation("gemma3"), 1, False, "fp16"),
 }
 
 
