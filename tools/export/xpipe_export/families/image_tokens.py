@@ -40,7 +40,7 @@ class Kind(NamedTuple):
     pictures_see: bool = False
     """A picture's rows see each other, also those behind: the decoder takes token_type_ids."""
     prompt_sees: bool = False
-    """A prompt's positions see each other, also those behind."""
+    """A prompt's positions see each other, also those behind and beyond a window."""
     first: int = 0
     """The position of a prompt's first token."""
     frame: Callable[[object], tuple[list[int], list[int]]] = lambda config: ([], [])
@@ -62,14 +62,8 @@ class TextDecoder(nn.Module):
         self.text, self.head = text_model(model), model.lm_head
         self.config, self.kind, self.attention = self.text.config, kind, attention
         self.text.set_attn_implementation("eager")
-        kinds = getattr(self.config, "layer_types", None) or []
-        # PaliGemma gives every layer its own mask, without a window
-        self.mixed = len(set(kinds)) > 1
-        self.window = None
-        if self.mixed and not kind.prompt_sees:
-            self.window = self.config.sliding_window
-        elif not kind.prompt_sees:
-            self.window = causal.sliding_window(self.config)
+        self.mixed = len(set(getattr(self.config, "layer_types", None) or [])) > 1
+        self.window = self.config.sliding_window if self.mixed else causal.sliding_window(self.config)
 
     def forward(self, inputs_embeds, attention_mask, num_logits_to_keep, *more):
         length, past = inputs_embeds.shape[1], list(more)
@@ -118,11 +112,11 @@ def text_model(model: nn.Module) -> nn.Module:
     return inner.text_model if hasattr(inner, "text_model") else inner.language_model
 
 
-def decoder_spec(model: nn.Module, kind: Kind, attention: bool = False) -> GraphSpec:
-    module = TextDecoder(model, kind, attention)
-    config = module.config
+def decoder_spec(module: nn.Module, config, vocab: int, attention: bool = False, *, places: bool = False,
+                 pictures_see: bool = False) -> GraphSpec:
+    """The graph of a module with TextDecoder's inputs and outputs. config is the language model's."""
     layers, heads, dim = causal.cache_shape(config)
-    vocab, width = model.lm_head.out_features, config.hidden_size
+    width = config.hidden_size
     past, present = (causal.cache_names(p, layers) for p in ("past_key_values", "present"))
     maps = [f"self_attn.{i}" for i in range(layers)] if attention else []
 
@@ -131,9 +125,9 @@ def decoder_spec(model: nn.Module, kind: Kind, attention: bool = False) -> Graph
         mask = causal.padded_mask(batch, s["past"], length)
         inputs = {"inputs_embeds": torch.randn(batch, length, width) * 0.1, "attention_mask": mask,
                   causal.KEEP: torch.tensor(s["keep"])}
-        if kind.places:
+        if places:
             inputs["position_ids"] = torch.randint(0, 40, (3, batch, length))
-        if kind.pictures_see:
+        if pictures_see:
             inputs[TOKEN_TYPES] = torch.randint(0, 2, (batch, length))
         return inputs | {n: torch.randn(batch, heads, s["past"], dim) for n in past}
 
@@ -188,7 +182,9 @@ def export(model: nn.Module, bundle: Bundle, attention: bool, kind: Kind) -> Non
     release(model.model, *(n for n in ("vision_tower", "vision_model", "visual",
                                        "multi_modal_projector", "connector")
                            if hasattr(model.model, n)))
-    embedding, decoder = model.get_input_embeddings(), decoder_spec(model, kind, attention)
+    embedding = model.get_input_embeddings()
+    decoder = decoder_spec(TextDecoder(model, kind, attention), text.config, model.lm_head.out_features,
+                           attention, places=kind.places, pictures_see=kind.pictures_see)
     bundle.add_graph("embed_tokens", causal.embed_spec(embedding, embedding.num_embeddings))
     bundle.add_graph("decoder", decoder)
     if model.lm_head.weight.data_ptr() == embedding.weight.data_ptr():
