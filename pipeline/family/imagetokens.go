@@ -40,6 +40,9 @@ type imageKind struct {
 	// apart says that pictures are numbered in prompts, from mark on, and that each text between them
 	// is tokenized for itself.
 	apart bool
+	// ahead says that one picture's rows stand before the text, whose vocabulary has no token of them.
+	// Such a kind has bundles of xpipe's own alone.
+	ahead bool
 	// places says that positions are those of time, row and column: a picture's rows have the places
 	// of their patches, Encoded.Grid, of which several merge to one row.
 	places bool
@@ -52,7 +55,7 @@ type imageKind struct {
 }
 
 var imageKinds = slices.Concat(
-	llavaKinds, idefics3Kinds, qwenVLKinds, paligemmaKinds, gemma3Kinds, phi3vKinds,
+	llavaKinds, idefics3Kinds, qwenVLKinds, paligemmaKinds, gemma3Kinds, phi3vKinds, gitKinds,
 )
 
 func imageTokenLayouts() (layouts []models.Layout) {
@@ -61,6 +64,9 @@ func imageTokenLayouts() (layouts []models.Layout) {
 		forms = append(forms, []string{graph.VisionEncoder, graph.EmbedTokens, decoder})
 	}
 	for _, kind := range imageKinds {
+		if kind.ahead {
+			continue
+		}
 		for _, t := range kind.types {
 			layouts = append(layouts, models.Layout{
 				Type: t, Family: LLaVA, Forms: forms, Optional: []string{graph.DecoderNext},
@@ -105,7 +111,7 @@ func openImageTokens(o *graph.Opener, c *Config) (Model, error) {
 	if m.chatter, err = newChatter(o.Bundle, c.Texts); err != nil {
 		return nil, err
 	}
-	if m.kind.apart {
+	if m.kind.apart || m.kind.ahead {
 		m.token = noToken
 	} else if err := m.findToken(o.Bundle); err != nil {
 		return nil, err
@@ -252,8 +258,11 @@ func (m *imageTokens) Compose(parts []Part, encoded []Encoded) ([]Segment, error
 	if err != nil {
 		return nil, err
 	}
-	if m.kind.apart {
+	switch {
+	case m.kind.apart:
 		return m.composeApart(prompt, encoded)
+	case m.kind.ahead:
+		return m.composeAhead(prompt, encoded)
 	}
 	rows := 0
 	for _, e := range encoded {

@@ -13,7 +13,7 @@ import transformers
 
 from . import adapter, checkpoint, endtoend, translate
 from .bundle import Bundle
-from .families import (blip, blip2, clip, gemma3, idefics, idefics3, llava, lxmert, open_flamingo,
+from .families import (blip, blip2, clip, gemma3, git, idefics, idefics3, llava, lxmert, open_flamingo,
                        paligemma, qwen_vl, vision_encoder_decoder)
 from .families.common import copy_checkpoint_files, load_front, resolve
 from .graph import OPSETS, ExportError
@@ -59,6 +59,7 @@ FAMILIES = {
     "Qwen2_5_VLForConditionalGeneration": Family("llava", qwen_vl.export),
     "PaliGemmaForConditionalGeneration": Family("llava", paligemma.export),
     "Gemma3ForConditionalGeneration": Family("llava", gemma3.export),
+    "GitForCausalLM": Family("llava", git.export),
 }
 """By the class that config.json names."""
 

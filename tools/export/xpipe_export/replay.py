@@ -193,9 +193,9 @@ def generate_image_tokens(b: Replay, golden: dict, arrays: dict[str, np.ndarray]
                           steps: int, forced=None):
     """Greedy ids and logits of prompts in whose image tokens' places rows of pictures stand.
 
-    A row's `pixels` are from and to of its pictures in pixel_values, `grids` their image_grid_thw.
+    Where the vocabulary has no such token it is -1. A row's `pixels` are from and to of its pictures in pixel_values, `grids` their image_grid_thw.
     """
-    token = b.meta["image_token_id"]
+    token = b.meta.get("image_token_id", -1)
     inputs = {i.name: i for i in b.session("decoder").get_inputs()}
     prompts, places, types = [], [], []
     for r in rows:

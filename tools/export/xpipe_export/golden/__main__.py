@@ -15,7 +15,8 @@ import torch
 import transformers
 
 from ..cli import export_checkpoint
-from . import blip_family, core, dual_family, encdec_family, flamingo_family, image_tokens_family
+from . import (blip_family, core, dual_family, encdec_family, flamingo_family, git_family,
+               image_tokens_family)
 
 FAMILIES = {
     # name: (family of the bundle, maker, first seed, attention maps in the graphs, weight storage)
@@ -46,6 +47,7 @@ FAMILIES = {
     "qwen2_5-vl": ("llava", image_tokens_family.generation("qwen2_5-vl"), 1, False, "fp16"),
     "paligemma": ("llava", image_tokens_family.generation("paligemma"), 1, False, "fp16"),
     "gemma3": ("llava", image_tokens_family.generation("gemma3"), 1, False, "fp16"),
+    "git": ("llava", git_family.git, 1, False, "fp16"),
 }
 
 
