@@ -71,6 +71,12 @@ def gemma3(**changes):
         image_token_index=IMAGE, boi_token_index=46, eoi_token_index=47))
 
 
+def git(**changes):
+    return tf.GitForCausalLM(tf.GitConfig(
+        vision_config=SIDE, vocab_size=50, hidden_size=24, intermediate_size=32, num_hidden_layers=2,
+        num_attention_heads=4, max_position_embeddings=32, pad_token_id=0, bos_token_id=1, eos_token_id=2, **changes))
+
+
 CHECKPOINTS = {
     "llava-siglip-layers": lambda: llava(text(tf.LlamaConfig), tf.SiglipVisionConfig(**SIDE),
                                          vision_feature_layer=[-1, -2], vision_feature_select_strategy="full"),
@@ -81,6 +87,7 @@ CHECKPOINTS = {
     "qwen2_5-vl-tied": lambda: qwen(True, tie_word_embeddings=True),
     "paligemma": lambda: paligemma(text(tf.GemmaConfig, **GEMMA)),
     "paligemma2": lambda: paligemma(text(tf.Gemma2Config, **GEMMA, sliding_window=6, query_pre_attn_scalar=8)),
+    "git-tied": lambda: git(tie_word_embeddings=True),
     "gemma3": lambda: gemma3(sliding_window=5, layer_types=["sliding_attention", "full_attention"] * 2,
                              num_hidden_layers=4),
 }
@@ -96,6 +103,7 @@ def save(model, folder):
     size = {"height": 24, "width": 24}
     kinds = {"llava": tf.CLIPImageProcessor(size=size, do_center_crop=False),
              "idefics3": tf.Idefics3ImageProcessor(size={"longest_edge": 64}, max_image_size={"longest_edge": 32}),
+             "git": tf.CLIPImageProcessor(size=size, do_center_crop=False),
              "paligemma": tf.SiglipImageProcessor(size=size),
              "gemma3": tf.Gemma3ImageProcessor(size={"height": 32, "width": 32})}
     patches = tf.Qwen2VLImageProcessor(min_pixels=64, max_pixels=32 * 32, patch_size=4)
@@ -112,7 +120,7 @@ def test_exports(tmp_path, name):
     meta = json.loads((tmp_path / "bundle" / "xpipe.json").read_text())
     assert meta["family"] == "llava" and meta["model_type"] == model.config.model_type
     assert meta["provenance"]["end_to_end"]["max_rel_diff"] < 1e-4
-    same = model.lm_head.weight.data_ptr() == model.get_input_embeddings().weight.data_ptr()
+    same = model.get_output_embeddings().weight.data_ptr() == model.get_input_embeddings().weight.data_ptr()
     assert (table_bytes(tmp_path / "bundle") == 0) == same
 
 
@@ -159,6 +167,16 @@ def test_other_parts_are_refused_by_name(tmp_path, capsys):
              "a vision encoder of type 'pixtral'; known are")):
         save(model, tmp_path / name)
         assert why in export_error(capsys, tmp_path / name, tmp_path / "bundle")
+
+
+def test_what_changes_pictures_is_refused(tmp_path, capsys):
+    save(gemma3(), tmp_path / "gemma3")
+    tf.Gemma3ImageProcessor(size={"height": 32, "width": 32}, do_pan_and_scan=True, pan_and_scan_min_crop_size=8,
+                            pan_and_scan_max_num_crops=4,
+                            pan_and_scan_min_ratio_to_activate=1.2).save_pretrained(tmp_path / "gemma3")
+    assert "do_pan_and_scan" in export_error(capsys, tmp_path / "gemma3", tmp_path / "bundle")
+    save(git(num_image_with_embedding=6), tmp_path / "git")
+    assert "sees 6 frames of a film" in export_error(capsys, tmp_path / "git", tmp_path / "bundle")
 
 
 def test_prompts_without_a_chat_template(tmp_path):

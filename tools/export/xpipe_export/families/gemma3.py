@@ -5,6 +5,9 @@ from __future__ import annotations
 
 from torch import nn
 
+from .. import checkpoint
+from ..bundle import Bundle
+from ..graph import ExportError
 from . import image_tokens, paligemma
 
 
@@ -12,4 +15,9 @@ def prompts(model: nn.Module, chats: bool) -> dict:
     return {"caption": "Describe this image in detail.", "answer": "{}"}
 
 
-export = image_tokens.exporter(image_tokens.Kind(paligemma.vision, prompts, pictures_see=True))
+def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
+    """Gemma3ForConditionalGeneration."""
+    if (checkpoint.image_processor(bundle.dir) or {}).get("do_pan_and_scan"):
+        raise ExportError("the image processor cuts crops of a picture (do_pan_and_scan): not supported")
+    kind = image_tokens.Kind(paligemma.vision, prompts, pictures_see=True)
+    image_tokens.export(model, bundle, attention, kind)

@@ -68,8 +68,10 @@ def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
     bundle.verify = lambda folder: endtoend.check(folder, want, bundle.dtype)
     bundle.add_graph("vision_encoder", image_tokens.whole_pictures(Features(model), config))
     release(model.git, "image_encoder", "visual_projection")
-    bundle.add_graph("embed_tokens", causal.embed_spec(model.get_input_embeddings(), config.vocab_size))
+    embedding = model.get_input_embeddings()
+    bundle.add_graph("embed_tokens", causal.embed_spec(embedding, config.vocab_size))
     bundle.add_graph("decoder", image_tokens.decoder_spec(decoder, config, config.vocab_size, attention))
+    image_tokens.share_table(bundle, embedding, model.output)
 
 
 def _reference(model: nn.Module, rows: int) -> endtoend.Reference:

@@ -187,7 +187,12 @@ def export(model: nn.Module, bundle: Bundle, attention: bool, kind: Kind) -> Non
                            attention, places=kind.places, pictures_see=kind.pictures_see)
     bundle.add_graph("embed_tokens", causal.embed_spec(embedding, embedding.num_embeddings))
     bundle.add_graph("decoder", decoder)
-    if model.lm_head.weight.data_ptr() == embedding.weight.data_ptr():
+    share_table(bundle, embedding, model.lm_head)
+
+
+def share_table(bundle: Bundle, embedding: nn.Module, head: nn.Module) -> None:
+    """Store the weights of embeddings and head once where they are one."""
+    if head.weight.data_ptr() == embedding.weight.data_ptr():
         tied.share(bundle.dir / bundle.graphs["embed_tokens"], bundle.dir / bundle.graphs["decoder"])
 
 
