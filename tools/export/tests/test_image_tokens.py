@@ -10,10 +10,11 @@ import torch
 import transformers as tf
 from test_checkpoints import export_error, opt, words
 
-from xpipe_export import replay
+from xpipe_export import replay, translate
 from xpipe_export.cli import export_checkpoint
 from xpipe_export.families import tied
 from xpipe_export.golden import core
+from xpipe_export.graph import ExportError
 
 SIDE = {"hidden_size": 20, "intermediate_size": 28, "num_hidden_layers": 3, "num_attention_heads": 2,
         "image_size": 24, "patch_size": 8}
@@ -196,6 +197,28 @@ def test_classes_that_are_named_in_the_text_config(tmp_path):
     save(qwen(), tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     assert not config.get("architectures") and config["text_config"]["architectures"]
+
+
+def test_keys_of_transformers_5(tmp_path):
+    """As 5.24.0 writes them."""
+    def text(**config):
+        return translate._config(tmp_path, config)["text_config"]
+
+    rope = {"rope_theta": 5.0, "rope_type": "default"}
+    got = text(text_config={"model_type": "qwen2_vl_text", "rope_parameters": rope | {"mrope_section": [1, 1, 2]}})
+    assert got["rope_theta"] == 5.0 and got["rope_scaling"]["mrope_section"] == [1, 1, 2]
+    assert tf.Qwen2VLConfig(text_config=got).text_config.rope_scaling["rope_type"] == "default"
+    far = {"rope_theta": 7.0, "rope_type": "linear", "factor": 8.0}
+    got = text(text_config={"model_type": "gemma3_text",
+                            "rope_parameters": {"full_attention": dict(far), "sliding_attention": dict(rope)}})
+    assert got == {"model_type": "gemma3_text", "rope_theta": 7.0, "rope_local_base_freq": 5.0,
+                   "rope_scaling": {"rope_type": "linear", "factor": 8.0}}
+    with pytest.raises(ExportError, match="each type of layer"):
+        text(text_config={"model_type": "gemma3_text",
+                          "rope_parameters": {"full_attention": dict(rope), "sliding_attention": dict(far)}})
+    for value, left in ((True, False), (False, True)):
+        got = text(model_type="paligemma", text_config={"use_bidirectional_attention": value})
+        assert ("use_bidirectional_attention" in got) == left
 
 
 @pytest.mark.parametrize("keep", [1, 3, 9])
