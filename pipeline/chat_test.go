@@ -29,52 +29,58 @@ func TestChatEqualsTransformers(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer p.Close()
-				c, err := p.Chat()
-				if err != nil {
-					t.Fatal(err)
-				}
-				c.SetSystem("another")
-				c.SetSystem(g.System)
-				var said []Message // with pictures that are not encoded
-				if g.System != "" {
-					said = append(said, Message{Role: RoleSystem, Text: g.System})
-				}
-				for i, turn := range g.Turns {
-					var items []media.Item
-					for _, name := range turn.Images {
-						items = append(items, media.Picture{Image: loadImage(t, filepath.Join(familiesDir, "images", name))})
-					}
-					said = append(said, Message{RoleUser, items, turn.Say})
-					whole, err := p.Generate(t.Context(), []Request{{Messages: said}}, WithMaxNewTokens(12))
-					if err != nil {
-						t.Fatal(err)
-					}
-					var streamed strings.Builder
-					for token, err := range c.Say(t.Context(), turn.Say, items, WithMaxNewTokens(12)) {
-						if err != nil {
-							t.Fatalf("turn %d: %v", i, err)
-						}
-						streamed.WriteString(token.Text)
-					}
-					if got := c.Last(); !slices.Equal(got.IDs, turn.IDs) || got.Text != turn.Answer || got.Stats.Tokens == 0 {
-						t.Errorf("turn %d: ids %v, %q; want %v, %q", i, got.IDs, got.Text, turn.IDs, turn.Answer)
-					}
-					if got := whole[0][0].IDs; !slices.Equal(got, turn.IDs) {
-						t.Errorf("turn %d as a request: ids %v, want %v", i, got, turn.IDs)
-					}
-					if got := strings.TrimSpace(streamed.String()); got != turn.Answer {
-						t.Errorf("turn %d streamed: %q, want %q", i, got, turn.Answer)
-					}
-					if again := c.Reused() == 0; again != (i == 0) {
-						t.Errorf("turn %d: %d tokens were not read again", i, c.Reused())
-					}
-					if all := c.Messages(); all[len(all)-1].Text != turn.Answer || all[len(all)-1].Role != RoleAssistant {
-						t.Errorf("turn %d is kept as %+v", i, all[len(all)-1])
-					}
-					said = append(said, Message{Role: RoleAssistant, Text: turn.Answer})
-				}
+				checkConversation(t, p, g)
 			})
 		})
+	}
+}
+
+// checkConversation has a model talk as the golden conversation does, and compares ids and texts.
+func checkConversation(t *testing.T, p *Pipeline, g goldenConversation) {
+	t.Helper()
+	c, err := p.Chat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetSystem("another")
+	c.SetSystem(g.System)
+	var said []Message // with pictures that are not encoded
+	if g.System != "" {
+		said = append(said, Message{Role: RoleSystem, Text: g.System})
+	}
+	for i, turn := range g.Turns {
+		var items []media.Item
+		for _, name := range turn.Images {
+			items = append(items, media.Picture{Image: loadImage(t, filepath.Join(familiesDir, "images", name))})
+		}
+		said = append(said, Message{RoleUser, items, turn.Say})
+		whole, err := p.Generate(t.Context(), []Request{{Messages: said}}, WithMaxNewTokens(12))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var streamed strings.Builder
+		for token, err := range c.Say(t.Context(), turn.Say, items, WithMaxNewTokens(12)) {
+			if err != nil {
+				t.Fatalf("turn %d: %v", i, err)
+			}
+			streamed.WriteString(token.Text)
+		}
+		if got := c.Last(); !slices.Equal(got.IDs, turn.IDs) || got.Text != turn.Answer || got.Stats.Tokens == 0 {
+			t.Errorf("turn %d: ids %v, %q; want %v, %q", i, got.IDs, got.Text, turn.IDs, turn.Answer)
+		}
+		if got := whole[0][0].IDs; !slices.Equal(got, turn.IDs) {
+			t.Errorf("turn %d as a request: ids %v, want %v", i, got, turn.IDs)
+		}
+		if got := strings.TrimSpace(streamed.String()); got != turn.Answer {
+			t.Errorf("turn %d streamed: %q, want %q", i, got, turn.Answer)
+		}
+		if again := c.Reused() == 0; again != (i == 0) {
+			t.Errorf("turn %d: %d tokens were not read again", i, c.Reused())
+		}
+		if all := c.Messages(); all[len(all)-1].Text != turn.Answer || all[len(all)-1].Role != RoleAssistant {
+			t.Errorf("turn %d is kept as %+v", i, all[len(all)-1])
+		}
+		said = append(said, Message{Role: RoleAssistant, Text: turn.Answer})
 	}
 }
 

@@ -49,6 +49,8 @@ type golden struct {
 		IDs          []int64 `json:"ids"`
 	} `json:"stop"`
 	Beams []goldenBeams `json:"beams"`
+	// Chat is what models write that converse: captions, answers and whole conversations.
+	Chat decoderGolden `json:"chat"`
 }
 
 type goldenBeams struct {

@@ -34,6 +34,9 @@ type Prompt struct {
 	// Places are the positions [3][L] of time, row and column, for a decoder that takes three; nil
 	// where positions are counted.
 	Places [][]int64
+	// Types [L] are 1 where a position is a row of a picture, 0 elsewhere, for a decoder whose pictures'
+	// rows see each other; nil stands for zeros.
+	Types []int64
 	// Media [L] is the picture that each position attends to, -1 for none; nil for a decoder
 	// without masks of gated cross-attention. With Views it is the number of a view.
 	Media []int
@@ -498,6 +501,11 @@ func (b *batch) inputs(
 			return nil, err
 		}
 	}
+	if g.HasInput(graph.TokenTypeIDs) {
+		if every[graph.TokenTypeIDs], err = b.types(tokens.Dim(1)); err != nil {
+			return nil, err
+		}
+	}
 	in := make(map[string]*tensor.Tensor, len(g.Inputs()))
 	for _, spec := range g.Inputs() {
 		t := every[spec.Name]
@@ -542,6 +550,17 @@ func (b *batch) addPositions(
 		every[graph.CachePosition], err = tensor.New([]int{length}, positions)
 	}
 	return err
+}
+
+// types returns the types [B,T] of the new tokens: those behind the prompt are text.
+func (b *batch) types(length int) (*tensor.Tensor, error) {
+	types := make([]int64, len(b.mask)*length)
+	for i := range b.mask {
+		if given := b.start[b.constants.of[i]].Types; !b.began {
+			copy(types[(i+1)*length-len(given):], given)
+		}
+	}
+	return tensor.New([]int{len(b.mask), length}, types)
 }
 
 // addMedia adds the masks of gated cross-attention for the new positions.

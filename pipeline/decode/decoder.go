@@ -171,7 +171,7 @@ func (d *Decoder) addInput(in tensor.Spec, sides cacheSides) (err error) {
 	presentOf, isState := presentState(in.Name)
 	switch {
 	case slices.Contains([]string{graph.InputsEmbeds, graph.InputIDs, graph.AttentionMask,
-		graph.PositionIDs, graph.CachePosition}, in.Name):
+		graph.PositionIDs, graph.CachePosition, graph.TokenTypeIDs}, in.Name):
 	case in.Name == graph.ImageAttentionMask || in.Name == graph.CrossAttentionGate:
 		d.seesMedia = true
 	case in.Name == graph.LogitsToKeep:

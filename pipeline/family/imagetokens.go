@@ -40,6 +40,9 @@ type imageKind struct {
 	// apart says that pictures are numbered in prompts, from mark on, and that each text between them
 	// is tokenized for itself.
 	apart bool
+	// ahead says that one picture's rows stand before the text, whose vocabulary has no token of them.
+	// Such a kind has bundles of xpipe's own alone.
+	ahead bool
 	// places says that positions are those of time, row and column: a picture's rows have the places
 	// of their patches, Encoded.Grid, of which several merge to one row.
 	places bool
@@ -57,6 +60,7 @@ type imageKind struct {
 
 var imageKinds = slices.Concat(
 	llavaKinds, idefics3Kinds, qwenVLKinds, paligemmaKinds, gemma3Kinds, phi3vKinds, mistral3Kinds, lfm2VLKinds,
+	gitKinds,
 )
 
 func imageTokenLayouts() (layouts []models.Layout) {
@@ -65,6 +69,9 @@ func imageTokenLayouts() (layouts []models.Layout) {
 		forms = append(forms, []string{graph.VisionEncoder, graph.EmbedTokens, decoder})
 	}
 	for _, kind := range imageKinds {
+		if kind.ahead {
+			continue
+		}
 		for _, t := range kind.types {
 			layouts = append(layouts, models.Layout{
 				Type: t, Family: LLaVA, Forms: forms, Optional: []string{graph.DecoderNext},
@@ -97,23 +104,19 @@ type imageTokens struct {
 	token     int64  // in whose places features stand
 	tokenText string // the token as prompts write it
 	unwritten []int64
+	unpadded  bool // prompts of different lengths share no run, as they may in xpipe's own bundles
 }
 
 func openImageTokens(o *graph.Opener, c *Config) (Model, error) {
-	m := &imageTokens{}
-	at := slices.IndexFunc(imageKinds, func(kind imageKind) bool {
-		return slices.Contains(kind.types, o.Bundle.Layout)
-	})
-	if at < 0 {
-		return nil, fmt.Errorf("%w: family %s has no model_type %q", graph.ErrBundle, LLaVA,
-			o.Bundle.Layout)
-	}
-	m.kind = imageKinds[at]
+	m := &imageTokens{unpadded: o.Bundle.Layout != ""}
 	var err error
+	if m.kind, err = kindOf(o.Bundle); err != nil {
+		return nil, err
+	}
 	if m.chatter, err = newChatter(o.Bundle, c.Texts); err != nil {
 		return nil, err
 	}
-	if m.kind.apart {
+	if m.kind.apart || m.kind.ahead {
 		m.token = noToken
 	} else if err := m.findToken(o.Bundle); err != nil {
 		return nil, err
@@ -128,6 +131,26 @@ func openImageTokens(o *graph.Opener, c *Config) (Model, error) {
 	}
 	m.decoder, err = decode.Open(o)
 	return m, err
+}
+
+// kindOf finds the member of the family by config.json's model_type.
+func kindOf(bundle *models.Bundle) (imageKind, error) {
+	modelType := bundle.Layout
+	if modelType == "" { // a bundle of xpipe's own
+		var config models.Config
+		if err := bundle.JSON("config.json", &config); err != nil {
+			return imageKind{}, err
+		}
+		modelType = config.ModelType
+	}
+	at := slices.IndexFunc(imageKinds, func(kind imageKind) bool {
+		return slices.Contains(kind.types, modelType)
+	})
+	if at < 0 {
+		return imageKind{}, fmt.Errorf("%w: family %s has no model_type %q", graph.ErrBundle, LLaVA,
+			modelType)
+	}
+	return imageKinds[at], nil
 }
 
 // findToken finds the token of pictures' rows: the configuration has its id, or the kind its text.
@@ -248,8 +271,11 @@ func (m *imageTokens) Compose(parts []Part, encoded []Encoded) ([]Segment, error
 	if err != nil {
 		return nil, err
 	}
-	if m.kind.apart {
+	switch {
+	case m.kind.apart:
 		return m.composeApart(prompt, encoded)
+	case m.kind.ahead:
+		return m.composeAhead(prompt, encoded)
 	}
 	rows := 0
 	for _, e := range encoded {
@@ -310,9 +336,9 @@ func (m *imageTokens) Begin(ctx context.Context, prompts [][]Segment) (decode.Se
 	if err != nil {
 		return nil, err
 	}
-	start := decode.Start{Width: width, Apart: true, First: m.kind.first}
+	start := decode.Start{Width: width, Apart: m.unpadded, First: m.kind.first}
 	for i, p := range prompts {
-		prompt := decode.Prompt{IDs: ids[i]}
+		prompt := decode.Prompt{IDs: ids[i], Types: m.types(ids[i])}
 		if prompt.Embeds, err = m.place(ids[i], embeds[i], width, p[1:]); err != nil {
 			return nil, err
 		}
@@ -324,6 +350,17 @@ func (m *imageTokens) Begin(ctx context.Context, prompts [][]Segment) (decode.Se
 		start.Prompts = append(start.Prompts, prompt)
 	}
 	return m.decoder.Begin(start)
+}
+
+// types returns 1 for each position that is a picture's row, 0 for those of text.
+func (m *imageTokens) types(ids []int64) []int64 {
+	types := make([]int64, len(ids))
+	for i, id := range ids {
+		if id == m.token {
+			types[i] = 1
+		}
+	}
+	return types
 }
 
 // place returns the embeddings of ids in pieces, with the pictures' rows in order in the places of

@@ -6,7 +6,7 @@ import "strings"
 // texts, and the prompt as a line.
 var paligemmaKinds = []imageKind{{
 	types: []string{"paligemma"}, around: "%s", token: "<image>", first: 1, bare: true,
-	finish: paligemmaPrompt, caption: "caption en",
+	finish: paligemmaPrompt, caption: "caption en", answer: "answer en {}",
 }}
 
 // paligemmaPrompt sets the token behind the last row, and ends the line (processing_paligemma.py,

@@ -33,6 +33,7 @@ const (
 	VisualFeats   = "visual_feats"   // [B,R,F]
 	PositionIDs   = "position_ids"   // [B,T] int64, from 0
 	CachePosition = "cache_position" // [T] int64, the same for all rows
+	TokenTypeIDs  = "token_type_ids" // [B,T] int64, 1 where a decoder's position is a row of a picture
 
 	EncoderStates = "encoder_hidden_states" // [B,S,D], what cross-attention reads
 	LastStates    = "last_hidden_state"     // [B,N,D], of an encoder

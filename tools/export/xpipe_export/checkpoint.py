@@ -29,6 +29,12 @@ def read_json(file: Path) -> dict:
     return value
 
 
+def architectures(config: dict) -> list[str]:
+    """The classes that a config.json names. Transformers 4.57 writes those of Qwen2-VL and
+    Qwen2.5-VL in the part about the language model."""
+    return config.get("architectures") or (config.get("text_config") or {}).get("architectures") or []
+
+
 def check_files(path: Path, config: dict, pictures: bool, qformer: bool) -> None:
     """Refuse a checkpoint directory that cannot become a bundle that runs. Raises ExportError.
 

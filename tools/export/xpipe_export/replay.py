@@ -98,9 +98,11 @@ def start_tokens(b: Replay, batch: int) -> np.ndarray:
 
 
 def generate(b: Replay, golden: dict, arrays: dict[str, np.ndarray], rows: list[int], steps: int, forced=None):
-    """Greedy ids and logits of the rows, in one batch, for any generative bundle of the blip2 and
-    blip families."""
+    """Greedy ids and logits of the rows, in one batch, for any generative bundle but those of the
+    flamingo family."""
     graphs = b.meta["graphs"]
+    if b.meta["family"] == "llava":
+        return generate_image_tokens(b, golden, arrays, rows, steps, forced)
     embeds = b.run("vision_encoder", pixel_values=arrays["pixel_values"][rows])["image_embeds"]
     ids = [np.array(golden["rows"][r]["input_ids"], np.int64) for r in rows]
     fixed, prompts = None, None
@@ -184,4 +186,61 @@ def media_index(ids: np.ndarray, token: int, eos: int | None) -> list[int]:
             count, ended = count + 1, False
         out.append(-1 if ended else count)
         ended = ended or i == eos
+    return out
+
+
+def generate_image_tokens(b: Replay, golden: dict, arrays: dict[str, np.ndarray], rows: list[int],
+                          steps: int, forced=None):
+    """Greedy ids and logits of prompts in whose image tokens' places rows of pictures stand.
+
+    Where the vocabulary has no such token it is -1. A row's `pixels` are from and to of its pictures in pixel_values, `grids` their image_grid_thw.
+    """
+    token = b.meta.get("image_token_id", -1)
+    inputs = {i.name: i for i in b.session("decoder").get_inputs()}
+    prompts, places, types = [], [], []
+    for r in rows:
+        row = golden["rows"][r]
+        ids = np.array(row["input_ids"], np.int64)
+        embeds = b.run("embed_tokens", input_ids=ids[None])["inputs_embeds"][0]
+        grids = row.get("grids", [None] * len(row["pixels"]))
+        made = [b.run("vision_encoder", pixel_values=arrays["pixel_values"][start:end],
+                      image_grid_thw=np.array([grid or []], np.int64))["image_features"]
+                for (start, end), grid in zip(row["pixels"], grids)]
+        made = [f.reshape(-1, f.shape[-1]) for f in made]
+        if made:
+            embeds[ids == token] = np.concatenate(made)
+        prompts.append(embeds)
+        places.append(picture_places(ids == token, [(len(f), g) for f, g in zip(made, grids)]))
+        types.append((ids == token).astype(np.int64))
+    prefix, mask = left_pad(prompts)
+
+    def each(step):
+        given = {}
+        if "position_ids" in inputs:
+            given["position_ids"] = np.stack([p.max(1, keepdims=True) + step for p in places], 1)
+            if step == 0:
+                given["position_ids"] = np.stack([
+                    np.pad(p, ((0, 0), (mask.shape[1] - p.shape[1], 0))) for p in places], 1)
+        if "token_type_ids" in inputs:
+            given["token_type_ids"] = left_pad([t[:, None] for t in types])[0][..., 0]
+            if step:
+                given["token_type_ids"] = np.zeros((len(rows), 1), np.int64)
+        return given
+
+    return b.greedy(prefix, mask, steps, forced=forced, each=each)
+
+
+def picture_places(here: np.ndarray, pictures: list[tuple]) -> np.ndarray:
+    """Time, row and column [3,L] of each position of a prompt: text counts on in all three, a picture
+    of so many rows and a grid of patches counts rows and columns from there (get_rope_index)."""
+    out, at, following = np.zeros((3, len(here)), np.int64), 0, 0
+    while at < len(here):
+        if not here[at] or not pictures or pictures[0][1] is None:
+            out[:, at], at, following = following, at + 1, following + 1
+            continue
+        (count, (_, height, width)), *pictures = pictures
+        merge = round((height * width / count) ** 0.5)
+        i = np.arange(count)
+        out[:, at:at + count] = following + np.stack([i * 0, i // (width // merge), i % (width // merge)])
+        at, following = at + count, following + max(height, width) // merge
     return out

@@ -26,7 +26,7 @@ HARMLESS = {"dtype", "torch_dtype", "scale_decoder_outputs", "model_type", "arch
             "transformers_version", "_name_or_path", "tie_word_embeddings", "is_decoder",
             "bos_token_id", "eos_token_id", "pad_token_id", "auto_map", "use_cache",
             "max_position_embeddings",
-            "_attn_implementation_autoset"}
+            "_attn_implementation_autoset", "_pad_token_id", "num_image_tokens"}
 """Keys that are known, or say nothing about the numbers, though a class of 4.57 does not list
 them."""
 
@@ -78,11 +78,19 @@ def _config(path: Path, config: dict) -> dict:
             # 5 ties T5's head always, but for one that is stored, and says apart whether to scale
             # before it; to 4.57 both are tie_word_embeddings. See settle.
             part["tie_word_embeddings"] = not _stores_head(path)
+    text = config.get("text_config") or {}
+    if config.get("model_type") == "paligemma" and text.get("use_bidirectional_attention"):
+        del text["use_bidirectional_attention"]  # 4.57 has prompts see themselves always
     return config
 
 
 def _rope(name: str, part: dict) -> None:
     rope = part.pop("rope_parameters") or {}
+    if part.get("model_type") == "gemma3_text" and set(rope) == {"full_attention", "sliding_attention"}:
+        # 4.57 has a base of its own for layers with a window, which scale nothing
+        if rope["sliding_attention"].get("rope_type", "default") == "default":
+            part["rope_local_base_freq"] = rope["sliding_attention"].get("rope_theta", 10000.0)
+            rope = rope["full_attention"]
     if any(isinstance(v, dict) for v in rope.values()):
         raise ExportError(f"{name} has rope_parameters for each type of layer: not supported")
     if part.get("model_type") == "idefics":  # 4.57 has this base in its code
@@ -94,7 +102,9 @@ def _rope(name: str, part: dict) -> None:
     for key in ("rope_theta", "partial_rotary_factor"):
         if key in rope:
             part[names.get(key, key)] = rope.pop(key)
-    if rope.get("rope_type", "default") != "default":
+    if "mrope_section" in rope:  # Qwen2-VL's, whose type 4.57 calls so
+        part["rope_scaling"] = rope | {"type": "mrope"}
+    elif rope.get("rope_type", "default") != "default":
         part["rope_scaling"] = rope
 
 
@@ -142,15 +152,16 @@ def _llama(config: dict, tokenizer: dict) -> dict:
         "type": "Metaspace", "replacement": "\u2581", "prepend_scheme": scheme, "split": False}}
 
 
-def _refuse_unknown(path: Path, config: dict, loaded: PretrainedConfig) -> None:
-    """Refuse a key that neither the class's configuration in 4.57 nor its code mentions."""
-    code = "".join(p.read_text() for p in Path(inspect.getfile(type(loaded))).parent.glob("*.py"))
+def _refuse_unknown(path: Path, config: dict, loaded: PretrainedConfig, outer: str = "") -> None:
+    """Refuse a key that neither the class's configuration in 4.57 nor its code mentions, nor outer, the
+    code of the model that it is a part of."""
+    code = outer + "".join(p.read_text() for p in Path(inspect.getfile(type(loaded))).parent.glob("*.py"))
     known = HARMLESS | ({"encoder", "decoder"} if loaded.model_type == "vision-encoder-decoder"
                         else set(type(loaded)().to_dict()))
     for key, value in config.items():
         part = getattr(loaded, key, None)
         if isinstance(value, dict) and isinstance(part, PretrainedConfig):
-            _refuse_unknown(path, value, part)
+            _refuse_unknown(path, value, part, code)
         elif key not in known and value is not None and not re.search(rf"\b{re.escape(key)}\b", code):
             raise ExportError(f"{path}/config.json has {key} for {type(loaded).model_type}, which "
                               "transformers 4.57 does not know: not supported")

@@ -41,10 +41,12 @@ def cache_tensors(cache: DynamicCache) -> list[torch.Tensor]:
     return [t for layer in cache.layers for t in (layer.keys, layer.values)]
 
 
-def causal_mask(attention_mask: torch.Tensor, length, window: int | None = None) -> torch.Tensor:
+def causal_mask(attention_mask: torch.Tensor, length, window: int | None = None,
+                also: torch.Tensor | None = None) -> torch.Tensor:
     """attention_mask [B,P+T] (1 = token, 0 = padding) to an additive [B,1,T,P+T] mask.
 
-    With window a token sees itself and the window - 1 positions before it, padding counted.
+    With window a token sees itself and the window - 1 positions before it, padding counted. also
+    is what it sees beside that, bool [B,1,T,P+T] or of a shape that spreads to it.
 
     Hidden positions get the lowest float32 and not -inf, as in transformers: a
     row of padding that sees nothing becomes uniform and not NaN.
@@ -54,7 +56,10 @@ def causal_mask(attention_mask: torch.Tensor, length, window: int | None = None)
     visible = torch.arange(total)[None, :] <= rows[:, None]
     if window:
         visible = visible & (torch.arange(total)[None, :] > rows[:, None] - window)
-    visible = visible[None, None] & attention_mask.bool()[:, None, None, :]
+    visible = visible[None, None]
+    if also is not None:
+        visible = visible | also
+    visible = visible & attention_mask.bool()[:, None, None, :]
     return torch.where(visible, 0.0, torch.finfo(torch.float32).min)
 
 

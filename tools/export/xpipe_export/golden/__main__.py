@@ -15,8 +15,8 @@ import torch
 import transformers
 
 from ..cli import export_checkpoint
-from . import (blip_family, bridgetower_family, core, dual_family, encdec_family, flamingo_family, florence_family, mllama_family,
-               whisper_family)
+from . import (blip_family, bridgetower_family, core, dual_family, encdec_family, flamingo_family, florence_family,
+               git_family, image_tokens_family, mllama_family, whisper_family)
 
 FAMILIES = {
     # name: (family of the bundle, maker, first seed, attention maps in the graphs, weight storage)
@@ -45,6 +45,14 @@ FAMILIES = {
     "bridgetower-itc": ("clip", bridgetower_family.bridgetower("itc"), 1, False, "fp16"),
     "florence2": ("florence", florence_family.florence, 4, True, "fp16"),
     "whisper": ("whisper", whisper_family.whisper, 11, True, "fp16"),
+    "llava": ("llava", image_tokens_family.generation("llava"), 1, True, "fp16"),
+    "idefics3": ("llava", image_tokens_family.generation("idefics3"), 1, False, "fp16"),
+    "smolvlm": ("llava", image_tokens_family.generation("smolvlm"), 1, False, "fp32"),
+    "qwen2-vl": ("llava", image_tokens_family.generation("qwen2-vl"), 1, False, "fp16"),
+    "qwen2_5-vl": ("llava", image_tokens_family.generation("qwen2_5-vl"), 1, False, "fp16"),
+    "paligemma": ("llava", image_tokens_family.generation("paligemma"), 1, False, "fp16"),
+    "gemma3": ("llava", image_tokens_family.generation("gemma3"), 1, False, "fp16"),
+    "git": ("llava", git_family.git, 1, False, "fp16"),
 }
 
 

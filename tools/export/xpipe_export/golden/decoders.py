@@ -294,8 +294,16 @@ def seeing(model, processor, images: list[Path], chats: list, raw: list) -> dict
     pictures = blip_family.load_images(images)
     rows, gaps = [], []
 
+    def read(text: str, shown: list):
+        # as apply_chat_template of processing_utils.py does where it tokenizes, too
+        begin = processor.tokenizer.bos_token
+        bare = {"add_special_tokens": False} if begin and text.startswith(begin) else {}
+        made = processor(text=[text], images=shown or None, return_tensors="pt", **bare)
+        made.pop("num_crops", None)
+        return made
+
     def add(row: dict, text: str, which: list[int]) -> None:
-        given = processor(text=[text], images=[pictures[i] for i in which] or None, return_tensors="pt")
+        given = read(text, [pictures[i] for i in which])
         extra = {k: v for k, v in given.items() if k not in ("input_ids", "attention_mask")}
         ids = given.input_ids[0].tolist()
         new, gap = greedy(model, ids, **extra)
@@ -314,7 +322,7 @@ def seeing(model, processor, images: list[Path], chats: list, raw: list) -> dict
         raise core.Unsuitable("rows alike")
 
     def given(text: str, which: list[Path]) -> tuple[list[int], dict]:
-        made = processor(text=[text], images=[pictures[images.index(i)] for i in which] or None, return_tensors="pt")
+        made = read(text, [pictures[images.index(i)] for i in which])
         return made.input_ids[0].tolist(), {k: v for k, v in made.items() if k not in ("input_ids", "attention_mask")}
 
     def prompt(messages, seen):

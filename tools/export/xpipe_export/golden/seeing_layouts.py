@@ -28,6 +28,7 @@ from ..graph import GraphSpec, export_graph
 from . import blip_family, core, decoders, tokens
 from .decoders import NEW, Tiles, clean, configurations, greedy, llama, positions_in_order, say, three_graphs
 from .encdec_layouts import variant
+from .image_tokens_family import GEMMA3, PALIGEMMA_TEXT, SIGLIP, unplaced
 
 DOCLING = ("{% for message in messages %}{{ '<|start_of_role|>' + message['role'] + '<|end_of_role|>' }}"
            "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in message['content'] %}"
@@ -250,11 +251,6 @@ def tiled(seed: int, work: Path, folder: Path, smol: bool) -> dict:
     return {"rows": rows.rows, "variants": rows.of_variants(folder, VARIANTS if smol else ["q4f16"], image)}
 
 
-PALIGEMMA_TEXT = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-                      head_dim=16, max_position_embeddings=512, hidden_activation="gelu_pytorch_tanh", tie_word_embeddings=False)
-SIGLIP = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, image_size=32, patch_size=8)
-
-
 def square_pixels(s):
     return {"pixel_values": torch.randn(s["images"], 3, 32, 32)}
 
@@ -362,28 +358,6 @@ def paligemma(seed: int, work: Path, folder: Path) -> dict:
     unplaced(folder)
     write_graphs(folder, model, features_spec(Pictures(model.model), 16), text_spec(model, seen_by_all))
     return {"rows": rows.rows, "variants": rows.of_variants(folder, ["q4f16"], image, first=1)}
-
-
-def unplaced(folder: Path) -> None:
-    """Drop PaliGemma's thousand places from the tokenizer, which are most of the folder."""
-    def kept(word: str) -> bool:
-        return not word.startswith(("<loc", "<seg"))
-
-    path = folder / "tokenizer.json"
-    made = json.loads(path.read_text())
-    made["added_tokens"] = [t for t in made["added_tokens"] if kept(t["content"])]
-    path.write_text(json.dumps(made, ensure_ascii=False) + "\n")
-    path = folder / "tokenizer_config.json"
-    made = json.loads(path.read_text())
-    made["added_tokens_decoder"] = {i: t for i, t in made["added_tokens_decoder"].items() if kept(t["content"])}
-    path.write_text(json.dumps(made, ensure_ascii=False) + "\n")
-
-
-GEMMA3 = ("{{ bos_token }}{% for message in messages %}{{ '<start_of_turn>' + message['role'] + '\n' }}"
-          "{% if message['content'] is string %}{{ message['content'] | trim }}{% else %}{% for item in message['content'] %}"
-          "{% if item['type'] == 'image' %}{{ '<start_of_image>' }}{% elif item['type'] == 'text' %}{{ item['text'] | trim }}"
-          "{% endif %}{% endfor %}{% endif %}{{ '<end_of_turn>\n' }}{% endfor %}"
-          "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}")
 
 
 def gemma3(seed: int, work: Path, folder: Path) -> dict:

@@ -1,0 +1,47 @@
+"""LLaVA 1.5 (Liu et al., 2310.03744): one picture of one size, a layer's states of its encoder and a
+projection of two layers."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from ..graph import ExportError, GraphSpec
+from . import image_tokens
+
+
+class Features(nn.Module):
+    """pixel_values [N,3,S,S] -> image_features [N,L,D]
+
+    get_image_features of modeling_llava.py, without its list of pictures, which tracing would
+    freeze.
+    """
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.tower, self.projector = model.model.vision_tower, model.model.multi_modal_projector
+        layers = model.config.vision_feature_layer
+        self.layers = [layers] if isinstance(layers, int) else list(layers)
+        # the class token goes before the patches
+        self.first = 1 if model.config.vision_feature_select_strategy == "default" else 0
+
+    def forward(self, pixel_values):
+        states = self.tower(pixel_values, output_hidden_states=True).hidden_states
+        return self.projector(torch.cat([states[i][:, self.first:] for i in self.layers], -1))
+
+
+def vision(model: nn.Module) -> GraphSpec:
+    kind = model.config.vision_config.model_type
+    if kind not in ("clip_vision_model", "siglip_vision_model"):
+        raise ExportError(f"LLaVA with a vision encoder of type {kind!r}; known are "
+                          "clip_vision_model, siglip_vision_model")
+    return image_tokens.whole_pictures(Features(model), model.config)
+
+
+def prompts(model: nn.Module, chats: bool) -> dict:
+    """Without a template, the prompt that LLaVA 1.5's model card gives."""
+    around = "{}" if chats else "USER: <image>\n{} ASSISTANT:"
+    return {"caption": around.replace("{}", "Describe the image."), "answer": around}
+
+
+export = image_tokens.exporter(image_tokens.Kind(vision, prompts))
