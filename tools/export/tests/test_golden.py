@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from xpipe_export.bundle import sha256
-from xpipe_export import replay
+from xpipe_export import replay, scores
 
 FAMILIES = Path(__file__).resolve().parents[3] / "testdata" / "families"
 NAMES = sorted(p.parent.name for p in FAMILIES.glob("*/golden.json"))
@@ -54,26 +54,12 @@ def test_generation(name, rows):
 @pytest.mark.parametrize("name", [n for n in NAMES if n.endswith("-itm")])
 def test_retrieval(name):
     golden, arrays, b = load(name)
-    embeds = b.run("vision_encoder", pixel_values=arrays["pixel_values"])["image_embeds"]
-    close(embeds, arrays["image_embeds"])
-    unit = lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True)
     texts, masks = replay.right_pad([np.array(t["input_ids"], np.int64) for t in golden["texts"]])
-    text = b.run("text_encoder", input_ids=texts, attention_mask=masks)["pooled_output"]
-    for i in range(len(embeds)):
-        same = np.repeat(embeds[i:i + 1], len(texts), 0)
-        if "matcher" in b.meta["graphs"]:
-            states = b.run("matcher", input_ids=texts, attention_mask=masks, image_embeds=same)["pooled_output"]
-            itc = unit(b.linear("vision_proj", embeds[i, :1])) @ unit(b.linear("text_proj", text)).T
-        else:
-            states = b.run("qformer", image_embeds=same, qformer_input_ids=texts,
-                           qformer_attention_mask=masks)["query_output"].mean(1)
-            none = np.zeros((1, 0), np.int64)
-            queries = b.run("qformer", image_embeds=embeds[i:i + 1], qformer_input_ids=none,
-                            qformer_attention_mask=none)["query_output"]
-            itc = (unit(b.linear("vision_projection", queries[0]))
-                   @ unit(b.linear("text_projection", text)).T).max(0, keepdims=True)
-        close(b.linear("itm_head", states), arrays["itm_logits"][i])
-        close(itc[0], arrays["itc_similarity"][i])
+    for i in range(len(arrays["pixel_values"])):
+        embeds, matched, similar = scores.retrieval(b, arrays["pixel_values"][i:i + 1], texts, masks)
+        close(embeds, arrays["image_embeds"][i:i + 1])
+        close(matched, arrays["itm_logits"][i])
+        close(similar, arrays["itc_similarity"][i])
 
 
 def test_qformer_maps():
@@ -87,17 +73,10 @@ def test_qformer_maps():
 @pytest.mark.parametrize("name", ["clip", "clip-legacy", "siglip"])
 def test_dual_encoder(name):
     golden, arrays, b = load(name)
-    unit = lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True)
-    image = b.run("vision_encoder", pixel_values=arrays["pixel_values"])["pooled_output"]
-    close(image, arrays["pooled_image"])
-    if "visual_projection.weight" in b.projection:
-        image = b.linear("visual_projection", image)
-    close(unit(image), arrays["image_embeds"])
-    text = b.run("text_encoder", input_ids=np.array([t["input_ids"] for t in golden["texts"]]))["pooled_output"]
-    text = unit(b.linear("text_projection", text))
-    close(text, arrays["text_embeds"])
-    logits = unit(image) @ text.T * np.exp(b.projection["logit_scale"]) + b.projection.get("logit_bias", np.float32(0))
-    close(logits, arrays["logits_per_image"])
+    got = scores.dual_encoder(b, arrays["pixel_values"], np.array([t["input_ids"] for t in golden["texts"]]))
+    for what, values in got.items():
+        close(values, arrays[what])
+    logits = got["logits_per_image"]
     e = np.exp(logits - logits.max(-1, keepdims=True))
     close(1 / (1 + np.exp(-logits)) if b.meta["scores"] == "sigmoid"
           else e / e.sum(-1, keepdims=True), arrays["probabilities"])

@@ -11,11 +11,12 @@ from typing import Callable, NamedTuple
 import torch
 import transformers
 
-from . import adapter, checkpoint, endtoend, translate
+from . import adapter, checkpoint, endtoend, memory, program, translate
 from .bundle import Bundle
 from .families import blip, blip2, clip, idefics, lxmert, open_flamingo, vision_encoder_decoder
 from .families.common import copy_checkpoint_files, load_front, resolve
 from .graph import OPSETS, ExportError
+from .weights import DTYPES
 
 
 class Family(NamedTuple):
@@ -58,21 +59,22 @@ FAMILIES = {
 def export_checkpoint(source: str, out: str, *, dtype: str = "fp32", opset: int = 17,
                       attention_maps: bool = False, name: str | None = None,
                       overwrite: bool = False, progress: bool = True, labels: str | None = None,
-                      lang_encoder: str | None = None, vision_encoder: str | None = None) -> None:
-    """Write the checkpoint source (a directory or a hub id) as a bundle at out. Raises ExportError,
-    FileNotFoundError."""
+                      lang_encoder: str | None = None, vision_encoder: str | None = None,
+                      reader: Path | None = None) -> dict:
+    """Write the checkpoint source (a directory or a hub id) as a bundle at out, and let reader, the
+    xpipe program, try it. Returns what is in xpipe.json. Raises ExportError, FileNotFoundError."""
     path = resolve(str(source))
     settings = {"name": name or Path(out).name, "dtype": dtype, "opset": opset,
                 "source": name or Path(str(source)).name, "overwrite": overwrite,
-                "progress": progress, "consume": True}
+                "progress": progress, "consume": True, "reader": reader}
     if open_flamingo.is_checkpoint(path):
-        with Bundle(out, family="flamingo", **settings) as bundle:
+        with _bundle(out, "flamingo", settings) as bundle:
             bundle.meta |= {"model_type": "open_flamingo", "architecture": "OpenFlamingo"}
             if attention_maps:
                 bundle.meta["attention_maps"] = True
             lang, vision = (Path(p) if p else None for p in (lang_encoder, vision_encoder))
             open_flamingo.export(path, bundle, attention_maps, lang, vision)
-        return
+        return bundle.meta
     lora = adapter.Adapter(path) if (path / adapter.CONFIG).is_file() else None
     if lora:
         path = lora.base
@@ -90,16 +92,24 @@ def export_checkpoint(source: str, out: str, *, dtype: str = "fp32", opset: int 
         # tokenizer); which of the two a bundle follows is what the tokenizer was saved by.
         saved = config["transformers_version"] if translate.saved_by_5(path) else transformers.__version__
         settings["reads_like"] = f"transformers {saved}"
-        _export_loaded(place, kind, settings, out, attention_maps, labels, lora)
+        return _export_loaded(place, kind, settings, out, attention_maps, labels, lora)
+
+
+def _bundle(out: str, family: str, settings: dict) -> Bundle:
+    reader = settings.pop("reader")
+    bundle = Bundle(out, family=family, **settings)
+    if reader:
+        bundle.try_out = lambda folder: program.try_out(reader, folder)
+    return bundle
 
 
 def _export_loaded(path: Path, kind: str, settings: dict, out: str, attention_maps: bool,
-                   labels: str | None, lora: adapter.Adapter | None) -> None:
+                   labels: str | None, lora: adapter.Adapter | None) -> dict:
     """Export a directory that transformers 4.57 can load as the class kind."""
     family = FAMILIES[kind]
     front = load_front(path, kind, family.pictures, family.qformer)
     reads_like = settings.pop("reads_like")
-    with Bundle(out, family=family.name, **settings) as bundle:
+    with _bundle(out, family.name, settings) as bundle:
         bundle.meta["tokenizer_follows"] = reads_like
         bundle.meta["model_type"] = checkpoint.read_json(path / "config.json").get("model_type")
         bundle.meta["architecture"] = kind
@@ -118,12 +128,26 @@ def _export_loaded(path: Path, kind: str, settings: dict, out: str, attention_ma
         if lora:
             lora.merge(model)
         model.eval()
+        memory.stream(model, checkpoint.weight_files(path))
         copy_checkpoint_files(bundle, path, front)
         if answers := endtoend.reference(model, front):
             bundle.verify = lambda folder: endtoend.check(folder, answers, bundle.dtype)
         family.export(model, bundle, attention_maps)
         if family.finish:
             family.finish(bundle, path, labels)
+    return bundle.meta
+
+
+def cost(meta: dict) -> str:
+    """What storing weights in fewer bits costs, in words."""
+    found = meta["provenance"]["graphs"]
+    said = [f"{role} {g['rounding_abs_diff']:.2g}" for role, g in found.items() if "rounding_abs_diff" in g]
+    text = f"{meta['dtype']}: largest differences of outputs by storage: {', '.join(said)}"
+    if whole := meta["provenance"].get("end_to_end"):
+        kind = "tokens" if "tokens" in whole else "answers"
+        text += (f"; of the pipeline's logits {whole['max_abs_diff']:.2g} ({100 * whole['max_rel_diff']:.2g} % of "
+                 f"their range), the best is the same in {whole['same_best']} of {whole[kind]} {kind}")
+    return text
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -133,8 +157,9 @@ def main(argv: list[str] | None = None) -> int:
         epilog="EXIT STATUS: 0 written and verified; 1 not exported (one line says why); 2 usage.")
     parser.add_argument("checkpoint", help="directory, or id on the hub")
     parser.add_argument("--out", required=True, help="bundle directory to write")
-    parser.add_argument("--dtype", choices=["fp32", "fp16", "int8"], default="fp32",
-                        help="how weights are stored (default fp32)")
+    parser.add_argument("--dtype", choices=DTYPES, default="fp32",
+                        help="how weights are stored (default fp32); int8 and int4 in blocks of 32, with "
+                             "what that costs printed")
     parser.add_argument("--attention-maps", action="store_true", help="attention probabilities as extra outputs")
     parser.add_argument("--opset", type=int, default=17, choices=OPSETS, metavar="N", help="17 to 20 (default 17)")
     parser.add_argument("--name", help="name in xpipe.json (default: that of the bundle directory)")
@@ -145,6 +170,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--vision-encoder", metavar="DIR",
                         help="open_flamingo: the CLIP (default: CHECKPOINT/vision_encoder)")
     parser.add_argument("--force", action="store_true", help="replace an existing bundle")
+    parser.add_argument("--no-run", action="store_true",
+                        help="do not try the bundle with xpipe (XPIPE, on the path, or build/xpipe)")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     parser.add_argument("--debug", action="store_true",
                         help="say where an error came from, with Python's trace")
@@ -155,10 +182,17 @@ def main(argv: list[str] | None = None) -> int:
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     try:
-        export_checkpoint(args.checkpoint, args.out, dtype=args.dtype, opset=args.opset,
-                          attention_maps=args.attention_maps, name=args.name, overwrite=args.force,
-                          progress=not args.quiet, labels=args.labels,
-                          lang_encoder=args.lang_encoder, vision_encoder=args.vision_encoder)
+        reader = None if args.no_run else program.find()
+        meta = export_checkpoint(
+            args.checkpoint, args.out, dtype=args.dtype, opset=args.opset,
+            attention_maps=args.attention_maps, name=args.name, overwrite=args.force,
+            progress=not args.quiet, labels=args.labels, lang_encoder=args.lang_encoder,
+            vision_encoder=args.vision_encoder, reader=reader)
+        if args.dtype != "fp32":
+            print(cost(meta))
+        if not reader and not args.no_run:
+            print("xpipe-export: no xpipe program found (XPIPE, on the path, build/xpipe): the bundle is "
+                  "verified, but not tried", file=sys.stderr)
     except Exception as e:  # files of others raise whatever the library that reads them does
         if args.debug:
             traceback.print_exc()

@@ -43,7 +43,7 @@ def load_front(path: Path, kind: str, pictures: bool, qformer: bool) -> Front:
     own = config.decoder if hasattr(config, "decoder") else getattr(config, "text_config", config)
     if kind == "Blip2ForImageTextRetrieval":
         own = config.qformer_config
-    front = Front(_tokenizer(path), _tokenizer(path / QFORMER) if qformer else None,
+    front = Front(read_tokenizer(path), read_tokenizer(path / QFORMER) if qformer else None,
                   AutoImageProcessor.from_pretrained(path, use_fast=False) if pictures else None)
     checkpoint.check_vocabulary(path, front.tokenizer,
                                 own.vocab_size + getattr(own, "additional_vocab_size", 0))
@@ -52,13 +52,19 @@ def load_front(path: Path, kind: str, pictures: bool, qformer: bool) -> Front:
     if front.images:
         size = (config.encoder if hasattr(config, "encoder") else config.vision_config).image_size
         wanted = list(size) if isinstance(size, (list, tuple)) else [size, size]
-        out = front.images(images=[Image.new("RGB", (67, 45))], return_tensors="pt")
-        pixels = out if isinstance(out, torch.Tensor) else out["pixel_values"]
-        checkpoint.check_picture(path, list(pixels.shape[-2:]), wanted)
+        check_pictures(path, front.images, wanted)
     return front
 
 
-def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+def check_pictures(path: Path, images: BaseImageProcessor, wanted: list[int]) -> None:
+    """Refuse an image processor of path that gives pictures of another height and width."""
+    out = images(images=[Image.new("RGB", (67, 45))], return_tensors="pt")
+    pixels = out if isinstance(out, torch.Tensor) else out["pixel_values"]
+    checkpoint.check_picture(path, list(pixels.shape[-2:]), wanted)
+
+
+def read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer in a folder as transformers loads it. Raises ExportError."""
     try:
         return AutoTokenizer.from_pretrained(folder, use_fast=True)
     except Exception as e:  # tokenizers raises Exception itself, others whatever they meet
