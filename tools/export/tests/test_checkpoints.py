@@ -256,14 +256,16 @@ def test_int8_and_opset(tmp_path, monkeypatch):
 @pytest.mark.parametrize("dtype", ["int8", "int4"])
 def test_cost_of_few_bits_is_told(tmp_path, capsys, monkeypatch, dtype):
     monkeypatch.setattr(nbits, "MIN_ELEMENTS", 100)
-    save(strong(blip2(opt(hidden_size=32, word_embed_proj_dim=32, num_attention_heads=4), image_token_index=49)),
-         tmp_path / "checkpoint")
+    model = blip2(opt(hidden_size=32, word_embed_proj_dim=32, num_attention_heads=4), image_token_index=49)
+    core.randomise(model, 11, embed=0.3)
+    save(model, tmp_path / "checkpoint")
     assert main([str(tmp_path / "checkpoint"), "--out", str(tmp_path / "bundle"), "--quiet", "--no-run",
                  "--dtype", dtype]) == 0
     out = capsys.readouterr().out
     found = provenance(tmp_path / "bundle")["end_to_end"]
-    assert found["tokens"] == 8 and 0 < found["max_rel_diff"] < 1
-    assert out.startswith(f"{dtype}: ") and f"the best is the same in {found['same_best']} of 8 tokens" in out
+    assert found["tokens"] >= 2 and 0 < found["max_rel_diff"] < 1
+    assert out.startswith(f"{dtype}: ")
+    assert f"the best is the same in {found['same_best']} of {found['tokens']} tokens" in out
 
 
 def test_open_clip_names():

@@ -108,6 +108,7 @@ def export_graph(spec: GraphSpec, path: Path, *, dtype: str = "fp32", opset: int
 
     step("trace")
     weights, model = _trace(spec, opset, seed)
+    memory.release()
     step("optimise")
     model = _fold(model, weights)
     model = _optimise(model)

@@ -72,6 +72,16 @@ class Dropper:
             self.floor = resident()
 
 
+_streamed: list[Dropper] = []
+
+
+def release() -> None:
+    """Give the pages of a streamed model back, where enough have gathered: for what reads weights
+    without running modules."""
+    for dropper in _streamed:
+        dropper()
+
+
 def stream(model: torch.nn.Module, files: Iterable[Path]) -> None:
     """Give the weights' pages back while a model whose weights are mapped from files runs: after
     each module that has weights of its own. Does nothing for small files."""
@@ -79,6 +89,7 @@ def stream(model: torch.nn.Module, files: Iterable[Path]) -> None:
         return
     drop(files)
     dropper = Dropper(files)
+    _streamed[:] = [dropper]
     for module in model.modules():
         if any(True for _ in module.parameters(recurse=False)):
             module.register_forward_hook(dropper)

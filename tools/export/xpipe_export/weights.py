@@ -17,7 +17,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper
 
-from . import nbits
+from . import memory, nbits
 
 DTYPES = ("fp32", "fp16", *nbits.BITS)
 
@@ -82,6 +82,7 @@ def attach(model: onnx.ModelProto, weights: dict[str, torch.Tensor], ways: dict[
                 t = TensorProto(name=stored, data_type=onnx_type(kind), dims=list(value.shape))
                 _point(t, data.name, start, offset - start)
                 graph.initializer.append(t)
+            memory.release()
     path.write_bytes(model.SerializeToString())
 
 

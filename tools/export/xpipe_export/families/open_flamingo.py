@@ -492,13 +492,16 @@ def export(path: Path, bundle: Bundle, attention: bool, lang: Path | None = None
 
 def _reference(model: OpenFlamingo, tokenizer, processor) -> endtoend.Reference | None:
     """Answers by a Flamingo in the original's terms, which shares the weights and no code: it knows
-    gated blocks before every so many layers, and no frame_embs."""
+    gated blocks before every so many layers, feed-forwards four times as wide, and no frame_embs."""
     from ..golden.open_flamingo_reference import Flamingo, init_flamingo
 
     every, attn, perceiver = model.numbers[0] + 1, model.blocks[0].attn, model.perceiver
     layers = layers_name(model.lang_encoder)
     count = len(model.lang_encoder.get_submodule(layers))
     if model.numbers != list(range(every - 1, count, every)) or hasattr(perceiver, "frame_embs"):
+        return None
+    wide = [ff[1] for ff in (perceiver.layers[0][1], model.blocks[0].ff)]
+    if any(linear.out_features != 4 * linear.in_features for linear in wide):
         return None
     shared = {id(t): t for t in (*model.parameters(), *model.buffers())}
     lm = copy.deepcopy(model.lang_encoder, shared)
