@@ -69,7 +69,7 @@ func TestFixedBatch(t *testing.T) {
 				defer fixed.Close()
 				var requests []Request
 				if strings.Contains(model, "vit") || strings.Contains(model, "trocr") || strings.Contains(model, "florence") {
-					requests = loadLayoutTexts(t, model).requests(t)
+					requests = loadLayoutTexts(t, model).requests(t, nil)
 				} else {
 					for _, row := range loadDecoderGolden(t, model).Rows {
 						requests = append(requests, row.request(t))
@@ -180,7 +180,7 @@ func TestFlorenceWithoutCache(t *testing.T) {
 		}
 		defer p.Close()
 		g := loadLayoutTexts(t, "florence2-transformersjs")
-		got, err := p.Generate(t.Context(), g.requests(t), unbounded(g.Greedy.MaxNewTokens))
+		got, err := p.Generate(t.Context(), g.requests(t, nil), unbounded(g.Greedy.MaxNewTokens))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -98,7 +98,7 @@ func (o *onnxAttention) run(x *Context, in, out []*tensor.Tensor) error {
 	}
 	if o.present || pastK != nil {
 		for i, past := range []*tensor.Tensor{pastK, pastV} {
-			t, err := appendRows(x, past, parts[1+i])
+			t, err := appendRows(past, parts[1+i])
 			if err != nil {
 				return err
 			}

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, pre_tokenizers, processors
 from tokenizers import models as tokenizer_models
 
+from xpipe_export import nbits
 from xpipe_export.cli import export_checkpoint, main
 from xpipe_export.families import causal, open_flamingo, vision_encoder_decoder
 from xpipe_export.golden import core, tokens
@@ -147,13 +148,18 @@ def words(size=30):
 def save(model, folder, tokenizer=None, **settings):
     """Save a model with a tokenizer and an image processor that fit it."""
     model.save_pretrained(folder, **settings)
-    (tokenizer or words()).save_pretrained(folder)
-    config = model.config
+    config, tokenizer = model.config, tokenizer or words()
+    if hasattr(config, "perceiver_config"):
+        tokenizer.add_special_tokens({"additional_special_tokens": ["<fake_token_around_image>", "<image>"]})
+    tokenizer.save_pretrained(folder)
     if hasattr(config, "qformer_config"):
         words().save_pretrained(folder / "qformer_tokenizer")
     if vision := getattr(config, "vision_config", None) or getattr(config, "encoder", None):
         height, width = vision_encoder_decoder.image_size(vision)
-        tf.BlipImageProcessor(size={"height": height, "width": width}).save_pretrained(folder)
+        images = tf.BlipImageProcessor(size={"height": height, "width": width})
+        if hasattr(config, "perceiver_config"):
+            images = tf.IdeficsImageProcessor(image_size=height)
+        images.save_pretrained(folder)
 
 
 CHECKPOINTS = {
@@ -198,6 +204,7 @@ def test_exports_with_attention_maps(tmp_path, name):
     save(model, tmp_path / "checkpoint", safe_serialization=name != "blip2-old")
     export_checkpoint(tmp_path / "checkpoint", tmp_path / "bundle", attention_maps=True, progress=False)
     meta = json.loads((tmp_path / "bundle" / "xpipe.json").read_text())
+    assert meta["provenance"].get("end_to_end", {}).get("max_rel_diff", 1) < 1e-4 or name == "blip2-old"
     assert meta["attention_maps"] and max(g["max_rel_diff"] for g in meta["provenance"]["graphs"].values()) < 1e-4
 
 
@@ -234,13 +241,31 @@ def test_half_precision_checkpoint(tmp_path):
     assert graphs["qformer"]["dtype"] == "fp32"
 
 
-def test_int8_and_opset(tmp_path):
+def test_int8_and_opset(tmp_path, monkeypatch):
+    monkeypatch.setattr(nbits, "MIN_ELEMENTS", 100)
     model = clip()
     core.randomise(model, 3)
     save(model, tmp_path / "checkpoint")
     export_checkpoint(tmp_path / "checkpoint", tmp_path / "bundle", dtype="int8", opset=20, progress=False)
-    graphs = json.loads((tmp_path / "bundle" / "xpipe.json").read_text())["provenance"]["graphs"]
-    assert graphs["vision_encoder"]["opset"] == 20 and 0 < graphs["vision_encoder"]["rounding_abs_diff"] < 0.5
+    found = json.loads((tmp_path / "bundle" / "xpipe.json").read_text())["provenance"]
+    vision = found["graphs"]["vision_encoder"]
+    assert vision["opset"] == 20 and 0 < vision["rounding_abs_diff"] < 0.1
+    assert 0 < found["end_to_end"]["max_abs_diff"] < 0.5 and found["end_to_end"]["answers"] == 2
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int4"])
+def test_cost_of_few_bits_is_told(tmp_path, capsys, monkeypatch, dtype):
+    monkeypatch.setattr(nbits, "MIN_ELEMENTS", 100)
+    model = blip2(opt(hidden_size=32, word_embed_proj_dim=32, num_attention_heads=4), image_token_index=49)
+    core.randomise(model, 11, embed=0.3)
+    save(model, tmp_path / "checkpoint")
+    assert main([str(tmp_path / "checkpoint"), "--out", str(tmp_path / "bundle"), "--quiet", "--no-run",
+                 "--dtype", dtype]) == 0
+    out = capsys.readouterr().out
+    found = provenance(tmp_path / "bundle")["end_to_end"]
+    assert found["tokens"] >= 2 and 0 < found["max_rel_diff"] < 1
+    assert out.startswith(f"{dtype}: ")
+    assert f"the best is the same in {found['same_best']} of {found['tokens']} tokens" in out
 
 
 def test_open_clip_names():
@@ -281,7 +306,7 @@ def test_open_flamingo_from_one_file(tmp_path):
     (tmp_path / "config.json").write_text(
         json.dumps(
             {"lang_encoder": lm.config.to_dict(), "vision_encoder": vision.config.to_dict()}))
-    tokens.llama().save_pretrained(tmp_path)
+    words().save_pretrained(tmp_path)
     assert main(
         [str(tmp_path / "checkpoint.pt"), "--out", str(tmp_path / "bundle"), "--attention-maps",
          "--quiet"]) == 0
@@ -488,16 +513,29 @@ def strong(model, seed=11):
     return model
 
 
-@pytest.mark.parametrize("name", ["mistral", "opt-narrow"])
+MIXED = {"vocab_size": 50, "hidden_size": 24, "intermediate_size": 32, "num_hidden_layers": 2,
+         "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64, "sliding_window": 4}
+TEXTS = {
+    "mistral": lambda: mistral(),
+    "opt-narrow": lambda: opt(word_embed_proj_dim=16),
+    "qwen2": lambda: tf.Qwen2Config(**MIXED, use_sliding_window=True, max_window_layers=1),
+    "gemma3": lambda: tf.Gemma3TextConfig(**MIXED, head_dim=8, query_pre_attn_scalar=8, rope_theta=5000.0,
+                                          rope_local_base_freq=100.0,
+                                          layer_types=["sliding_attention", "full_attention"]),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
 def test_bundle_answers_as_generate_does(tmp_path, name, monkeypatch):
-    """A window of 4 that graph and wrapper both left out; embeddings narrower than hidden states."""
-    text = mistral() if name == "mistral" else opt(word_embed_proj_dim=16)
+    """A window of 4 that graph and wrapper both left out, in all layers or in every second one;
+    embeddings narrower than hidden states."""
+    text = TEXTS[name]()
     save(strong(blip2(text, image_token_index=49)), tmp_path / "checkpoint")
     export_checkpoint(tmp_path / "checkpoint", tmp_path / "bundle", progress=False)
     found = provenance(tmp_path / "bundle")["end_to_end"]
     assert found["max_rel_diff"] < 1e-5 and found["tokens"] >= 8
     if name == "mistral":
-        monkeypatch.setattr(causal, "sliding_window", lambda _config: None)
+        monkeypatch.setattr(causal, "windows", lambda _config: {"full_attention": None})
         with pytest.raises(ExportError, match="differs from the checkpoint's own generate"):
             export_checkpoint(tmp_path / "checkpoint", tmp_path / "other", progress=False)
         assert not (tmp_path / "other").exists()
@@ -563,6 +601,106 @@ def test_llama_tokenizer_that_5_saved_reads_as_5_does(tmp_path):
     assert ours.encode("</s>a cat", add_special_tokens=False).tokens[:2] == ["</s>", "a"]
     assert ours.encode("a cat", add_special_tokens=False).tokens[0] == "\u2581a"
     assert tokenizer.tokenize("</s>a cat")[1] == "\u2581a"
+
+
+def test_rope_of_each_type_of_layer(tmp_path, capsys):
+    """5 keeps Gemma 3's two bases in rope_parameters, by type of layer."""
+    save(strong(blip2(TEXTS["gemma3"](), image_token_index=49)), tmp_path / "checkpoint")
+    export_checkpoint(tmp_path / "checkpoint", tmp_path / "before", progress=False)
+    rope = {"full_attention": {"rope_theta": 5000.0, "rope_type": "default"},
+            "sliding_attention": {"rope_theta": 100.0, "rope_type": "default"}}
+    as_saved_by_5(tmp_path / "checkpoint", rope_theta=None, rope_local_base_freq=None, rope_scaling=None,
+                  rope_parameters=rope)
+    export_checkpoint(tmp_path / "checkpoint", tmp_path / "after", progress=False)
+    metas = [json.loads((tmp_path / n / "xpipe.json").read_text()) for n in ("before", "after")]
+    assert len({m["sha256"]["onnx/decoder_model_merged.onnx"] for m in metas}) == 1
+    rope["sliding_attention"] |= {"rope_type": "linear", "factor": 2.0}
+    config = json.loads((tmp_path / "checkpoint" / "config.json").read_text())
+    config["text_config"]["rope_parameters"] = rope
+    (tmp_path / "checkpoint" / "config.json").write_text(json.dumps(config))
+    assert "for layers of sliding attention: not supported" in export_error(
+        capsys, tmp_path / "checkpoint", tmp_path / "bundle")
+
+
+def test_siglip_tokenizer_that_5_saved(tmp_path):
+    """5 saves spiece.model alone and says that the tokenizer's backend is sentencepiece."""
+    save(siglip(), tmp_path / "checkpoint")
+    (tmp_path / "checkpoint" / "tokenizer.json").unlink()
+    (tmp_path / "checkpoint" / "spiece.model").write_bytes(tokens.t5_model())
+    slow = tf.SiglipTokenizer(str(tmp_path / "checkpoint" / "spiece.model"))
+    slow.save_pretrained(tmp_path / "checkpoint")
+    as_saved_by_5(tmp_path / "checkpoint", tokenizer_class="SiglipTokenizer")
+    edit(tmp_path / "checkpoint" / "tokenizer_config.json", backend="sentencepiece",
+         added_tokens_decoder=json.loads(json.dumps({i: t.__getstate__() for i, t in
+                                                     slow.added_tokens_decoder.items()})))
+    export_checkpoint(tmp_path / "checkpoint", tmp_path / "bundle", progress=False)
+    ours = Tokenizer.from_file(str(tmp_path / "bundle" / "tokenizer.json"))
+    assert ours.encode("Two boats, near the WATER!").ids == slow("Two boats, near the WATER!").input_ids
+
+
+def program(folder, script):
+    """An xpipe that is a shell script."""
+    file = folder / "xpipe"
+    file.write_text(f"#!/bin/sh\n{script}\n")
+    file.chmod(0o755)
+    return str(file)
+
+
+def test_the_program_tries_the_bundle(tmp_path, capsys, monkeypatch):
+    save(clip(), tmp_path / "checkpoint")
+    said = tmp_path / "said"
+    monkeypatch.setenv("XPIPE", program(tmp_path, f'echo "$@" > {said}; echo \'{{"probability": 1}}\''))
+    assert main([str(tmp_path / "checkpoint"), "--out", str(tmp_path / "bundle"), "--quiet"]) == 0
+    words = said.read_text().split()
+    assert words[0] == "match" and f"{tmp_path}/bundle.partial" in words
+    monkeypatch.setenv("XPIPE", program(tmp_path, "echo no such operator >&2; exit 4"))
+    assert "match fails on the bundle with status 4: no such operator" in export_error(
+        capsys, tmp_path / "checkpoint", tmp_path / "other")
+    monkeypatch.setenv("XPIPE", str(tmp_path / "nothing"))
+    assert "is no program" in export_error(capsys, tmp_path / "checkpoint", tmp_path / "other")
+
+
+def flamingo_checkpoint(folder):
+    """An OpenFlamingo directory: trained parts in checkpoint.pt, backbones in their own folders."""
+    torch.manual_seed(9)
+    lm, vision = tf.LlamaForCausalLM(llama()), tf.CLIPVisionModel(tf.CLIPVisionConfig(**VISION))
+    perceiver, block = open_flamingo.Perceiver(20, 16, 8, 3, 1, 80), open_flamingo.GatedBlock(24, 20, 16, 8, 96)
+    for seed, part in enumerate((lm, vision, perceiver, block)):
+        core.randomise(part, seed, embed=0.4)
+    state = {f"perceiver.{k}": v for k, v in perceiver.state_dict().items()}
+    state |= {f"lang_encoder.gated_cross_attn_layers.1.{k}": v for k, v in block.state_dict().items()}
+    lm.save_pretrained(folder / "lang_encoder")
+    words().save_pretrained(folder / "lang_encoder")
+    vision.save_pretrained(folder / "vision_encoder")
+    tf.CLIPImageProcessor(size={"shortest_edge": 24}, crop_size={"height": 24, "width": 24}).save_pretrained(
+        folder / "vision_encoder")
+    torch.save(state, folder / "checkpoint.pt")
+
+
+FLAMINGO_FAULTS = {
+    "lfs": ("checkpoint.pt is a Git LFS pointer", lambda f: (f / "checkpoint.pt").write_text(POINTER)),
+    "cut": ("is cut off or no state dict", lambda f: cut(f / "checkpoint.pt", 3000)),
+    "lang-cut": ("bytes where its header says", lambda f: cut(f / "lang_encoder" / "model.safetensors", 9000)),
+    "tokenizer": ("has no tokenizer.json", lambda f: (f / "lang_encoder" / "tokenizer.json").unlink()),
+    "vocabulary": ("the model's vocabulary 50 rows", lambda f: words(80).save_pretrained(f / "lang_encoder")),
+    "picture-size": ("makes pictures of 32 x 32", lambda f: edit(
+        f / "vision_encoder" / "preprocessor_config.json", crop_size={"height": 32, "width": 32})),
+    "quantised": ("quantised by gptq", lambda f: edit(
+        f / "lang_encoder" / "config.json", quantization_config={"quant_method": "gptq"})),
+}
+
+
+@pytest.mark.parametrize("name", [None, *FLAMINGO_FAULTS])
+def test_open_flamingo_files(tmp_path, capsys, name):
+    flamingo_checkpoint(tmp_path / "checkpoint")
+    if name is None:
+        meta = export_checkpoint(tmp_path / "checkpoint", tmp_path / "bundle", progress=False)
+        assert meta["provenance"]["end_to_end"]["max_rel_diff"] < 1e-5
+        assert meta["tokenizer_follows"] == "transformers 4.57.6"
+        return
+    message, spoil = FLAMINGO_FAULTS[name]
+    spoil(tmp_path / "checkpoint")
+    assert message in export_error(capsys, tmp_path / "checkpoint", tmp_path / "bundle")
 
 
 def test_keys_that_4_57_does_not_know_are_refused(tmp_path, capsys):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from xpipe_export import graph
+from xpipe_export import graph, nbits, weights
 from xpipe_export.bundle import Bundle, sha256
 from xpipe_export.graph import ExportError, GraphSpec, export_graph
 
@@ -34,8 +34,9 @@ def spec(module=None, **changes):
 
 
 @pytest.mark.parametrize("opset", [17, 20])
-@pytest.mark.parametrize("dtype", ["fp32", "fp16", "int8"])
-def test_dtypes(tmp_path, dtype, opset):
+@pytest.mark.parametrize("dtype", ["fp32", "fp16", "int8", "int4"])
+def test_dtypes(tmp_path, monkeypatch, dtype, opset):
+    monkeypatch.setattr(nbits, "MIN_ELEMENTS", 100)
     torch.manual_seed(3)
     net = Net()
     before = {k: v.clone() for k, v in net.state_dict().items()}
@@ -51,18 +52,63 @@ def test_dtypes(tmp_path, dtype, opset):
         assert 0 < report.rounding_abs_diff < 0.01
         gather = next(n for n in model.graph.node if n.op_type == "Gather")
         assert gather.input[0] in kinds, "the table is gathered from before it is cast"
-    if dtype == "int8":
-        assert any(n.op_type == "MatMulInteger" for n in model.graph.node)
-        assert 0 < report.rounding_abs_diff < 0.2
+    if dtype in nbits.BITS:
+        kinds = [n.op_type for n in model.graph.node if n.domain]
+        assert sorted(kinds) == ["GatherBlockQuantized", "MatMulNBits", "MatMulNBits"]
+        assert 0 < report.rounding_abs_diff < (0.02 if dtype == "int8" else 0.3)
     assert [i.name for i in model.graph.input] == ["ids"]
 
 
 def test_external_data(tmp_path, monkeypatch):
-    monkeypatch.setattr(graph, "EXTERNAL_BYTES", 1000)
+    monkeypatch.setattr(weights, "EXTERNAL_BYTES", 1000)
     export_graph(spec(), tmp_path / "net.onnx")
     assert (tmp_path / "net.onnx_data").stat().st_size > 10_000
     assert (tmp_path / "net.onnx").stat().st_size < 10_000
     onnx.checker.check_model(str(tmp_path / "net.onnx"))
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_blocks_of_few_bits(bits):
+    """The value furthest from zero is exact, all others are within half a step; storing what was
+    stored changes nothing."""
+    rows = torch.randn(5, 70)
+    rows[2, :32] = 0
+    q, scales = nbits.quantise(rows, bits)
+    back = nbits.restore(q, scales, bits, 70)
+    assert q.shape == (5, 3, 32) and torch.equal(back, nbits.rounded(rows, bits))
+    steps = scales.abs().repeat_interleave(32, 1)[:, :70]
+    # the far end has no opposite: what would be there is a whole step away
+    assert ((back - rows).abs() <= steps * 1.001).all()
+    assert torch.equal(back[:, rows.abs().argmax(1)].diagonal(), rows[:, rows.abs().argmax(1)].diagonal())
+    assert torch.allclose(nbits.rounded(back, bits), back, atol=1e-6)
+    if bits == 4:
+        pairs = nbits.packed(q, 4)
+        assert torch.equal(pairs & 15, q[..., ::2]) and torch.equal(pairs >> 4, q[..., 1::2])
+
+
+def test_gemm_and_shared_weights_in_few_bits(tmp_path, monkeypatch):
+    """A product with a bias on two dimensions; a table that is a head, too; a table that something
+    else reads stays as it is."""
+    monkeypatch.setattr(nbits, "MIN_ELEMENTS", 100)
+
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.pooled, self.other = nn.Embedding(40, 32), nn.Linear(32, 32), nn.Embedding(40, 32)
+
+        def forward(self, ids):
+            x = self.pooled(self.table(ids)[:, 0]) + self.other(ids)[:, 0] + self.other.weight.sum()
+            return x @ self.table.weight.T
+
+    torch.manual_seed(4)
+    tied = spec(Tied(), make=lambda s: {"ids": torch.randint(0, 40, (s["batch"], s["length"]))},
+                axes={"ids": ["batch", "length"], "y": ["batch", 40]})
+    report = export_graph(tied, tmp_path / "net.onnx", dtype="int4")
+    assert report.max_abs_diff < 1e-4
+    model = onnx.load(tmp_path / "net.onnx")
+    assert sorted(n.op_type for n in model.graph.node if n.domain) == [
+        "GatherBlockQuantized", "MatMulNBits", "MatMulNBits"]
+    assert sum(t.name == "other.weight" for t in model.graph.initializer) == 1
 
 
 def test_shape_dependent_python_is_caught(tmp_path):

@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from . import __version__
 from .graph import ExportError, GraphReport, GraphSpec, export_graph
+from .weights import embed
 
 FORMAT = 1
 
@@ -69,6 +70,8 @@ class Bundle:
         self.verify: Callable[[Path], dict] | None = None
         """Compares the whole bundle with its source; what it returns is `end_to_end` of the
         provenance."""
+        self.try_out: Callable[[Path], object] | None = None
+        """Opens the whole bundle as its reader does; raises where that fails."""
 
     def __enter__(self) -> "Bundle":
         if self.dir.exists():
@@ -91,7 +94,7 @@ class Bundle:
         file = f"onnx/{FILES.get(role, role)}.onnx"
         with self._stages(role) as step:
             report = export_graph(spec, self.dir / file, dtype=dtype or self.dtype, opset=self.opset,
-                                  consume=self.consume, step=step)
+                                  consume=self.consume, embedded=False, step=step)
         self.graphs[role] = file
         self.reports[role] = report
         return report
@@ -115,8 +118,7 @@ class Bundle:
 
     @contextmanager
     def _stages(self, role: str):
-        total = 5 if self.dtype == "int8" else 4
-        with tqdm(total=total, desc=role, disable=not self.progress, unit="stage", leave=True,
+        with tqdm(total=4, desc=role, disable=not self.progress, unit="stage", leave=True,
                   bar_format="{desc:16} {bar:24} {n}/{total} {postfix} [{elapsed}]") as bar:
             started = False
 
@@ -147,9 +149,13 @@ class Bundle:
         if self.verify:
             self.add_json("xpipe.json", self.meta)
             self.meta["provenance"]["end_to_end"] = self.verify(self.dir)
+        for file in self.graphs.values():
+            embed(self.dir / file)
         files = sorted(p for p in self.dir.rglob("*") if p.is_file() and p.name != "xpipe.json")
         self.meta["sha256"] = {p.relative_to(self.dir).as_posix(): sha256(p) for p in files}
         self.add_json("xpipe.json", self.meta)
+        if self.try_out:
+            self.try_out(self.dir)
         old = self.out.with_name(self.out.name + ".old")
         if self.out.exists():  # set aside, and not removed first: the place is never empty for long
             shutil.rmtree(old, ignore_errors=True)

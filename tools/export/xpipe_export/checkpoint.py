@@ -41,19 +41,30 @@ def check_files(path: Path, config: dict, pictures: bool, qformer: bool) -> None
     pictures: the family reads them, so it needs an image processor; qformer: it has a second
     tokenizer, for the Q-Former.
     """
-    for file in sorted(p for p in path.rglob("*") if p.is_file() and p.stat().st_size < 1024):
-        with open(file, "rb") as f:
-            if f.read(len(LFS)) == LFS:
-                raise ExportError(f"{file} is a Git LFS pointer, not the file: run `git lfs pull`")
+    check_pointers(path)
     check_quantised(path, config)
     check_weights(path)
     for folder in (path, path / "qformer_tokenizer") if qformer else (path,):
-        if not any((folder / n).is_file() for n in ("tokenizer.json", *SLOW_TOKENIZERS)):
-            raise ExportError(f"{folder} has no tokenizer.json, and nothing to make one of "
-                              f"({', '.join(SLOW_TOKENIZERS)})")
+        check_tokenizer(folder)
     if pictures and image_processor(path) is None:
         raise ExportError(f"{path} has no preprocessor_config.json, and no processor_config.json "
                           "with image_processor: nothing says how pictures are prepared")
+
+
+def check_pointers(path: Path) -> None:
+    """Refuse what a clone without git-lfs has in the place of files."""
+    files = [path] if path.is_file() else path.rglob("*")
+    for file in sorted(p for p in files if p.is_file() and p.stat().st_size < 1024):
+        with open(file, "rb") as f:
+            if f.read(len(LFS)) == LFS:
+                raise ExportError(f"{file} is a Git LFS pointer, not the file: run `git lfs pull`")
+
+
+def check_tokenizer(folder: Path) -> None:
+    """Refuse a folder without a tokenizer."""
+    if not any((folder / n).is_file() for n in ("tokenizer.json", *SLOW_TOKENIZERS)):
+        raise ExportError(f"{folder} has no tokenizer.json, and nothing to make one of "
+                          f"({', '.join(SLOW_TOKENIZERS)})")
 
 
 def image_processor(path: Path) -> dict | None:

@@ -24,27 +24,23 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
-from onnx import TensorProto, helper
+from onnx import helper
+
+from . import memory
+from .weights import DTYPES, ExportError, as_stored, attach, data_file, embed, onnx_type, plan
 
 LIMIT = 1e-4
 """Largest accepted difference between torch and the graph; see `difference`."""
 
-EXTERNAL_BYTES = 1 << 30
-"""Graphs with more weight bytes than this keep them in a file beside the graph
-(one protobuf message stops at 2 GiB)."""
-
-FP16_MIN_ELEMENTS = 1024
-"""Smaller weights (biases, norms) stay float32: halving them saves nothing."""
+MAPPED_BYTES = 64 << 20
+"""A graph with more is verified as it is written: what an optimiser makes of weights is a second
+copy of them."""
 
 OPSETS = range(17, 21)
 """17 is the first with LayerNormalization, 20 the last the TorchScript exporter knows."""
 
 Sizes = dict[str, int]
 Make = Callable[[Sizes], dict[str, torch.Tensor]]
-
-
-class ExportError(RuntimeError):
-    """The graph cannot be made, or does not do what the module does."""
 
 
 @dataclass
@@ -88,30 +84,31 @@ class GraphReport:
 
 
 def export_graph(spec: GraphSpec, path: Path, *, dtype: str = "fp32", opset: int = 17, seed: int = 0,
-                 consume: bool = False, step: Callable[[str], None] = lambda _: None) -> GraphReport:
+                 consume: bool = False, embedded: bool = True, step: Callable[[str], None] = lambda _: None) -> GraphReport:
     """Write spec as an ONNX file at path (and path + "_data" when large), verified.
 
     dtype "fp32" stores the weights as they are, "fp16" stores large weights as
-    float16 behind a Cast (inputs, outputs and arithmetic stay float32), "int8"
-    quantises MatMul weights dynamically (7 bits, per column: 8-bit products
-    saturate on processors without VNNI, so two engines would disagree).
+    float16 behind a Cast (inputs, outputs and arithmetic stay float32), "int8" and
+    "int4" store those of large products and tables in blocks of 32.
 
     The graph must equal torch to LIMIT with the *stored* weights; what storing
-    them costs is reported apart as rounding_abs_diff. consume lets fp16 round
-    the module's weights in place for good, which saves a copy of them.
+    them costs is reported apart as rounding_abs_diff. consume lets fp16 replace
+    the module's weights for good, which saves a copy of them. embedded False leaves
+    small weights in the file beside the graph, where they can be mapped.
     step is called with the name of each stage as it begins.
     Raises ExportError.
     """
     if opset not in OPSETS:
         raise ExportError(f"opset {opset} is not supported, choose {OPSETS.start} to {OPSETS.stop - 1}")
-    if dtype not in ("fp32", "fp16", "int8"):
-        raise ExportError(f"dtype {dtype!r} is not one of fp32, fp16, int8")
+    if dtype not in DTYPES:
+        raise ExportError(f"dtype {dtype!r} is not one of {', '.join(DTYPES)}")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     module = spec.module.eval()  # the wrapper itself: the exporter restores its flag, and with it dropout
 
     step("trace")
     weights, model = _trace(spec, opset, seed)
+    memory.release()
     step("optimise")
     model = _fold(model, weights)
     model = _optimise(model)
@@ -121,27 +118,22 @@ def export_graph(spec: GraphSpec, path: Path, *, dtype: str = "fp32", opset: int
     step("write")
     report = GraphReport(path.name, dtype, opset, 0.0, 0.0, nodes=len(model.graph.node),
                          parameters=sum(w.numel() for w in weights.values() if w.is_floating_point()))
-    _attach(model, weights, path, half=dtype == "fp16")
-    del weights
+    ways = plan(model.graph, weights, dtype)
+    attach(model, weights, ways, path, dtype)
 
     step("verify")
     cases = [_inputs(spec, sizes, seed + 1 + i) for i, sizes in enumerate([spec.trace, *spec.checks])]
     report.cases = [spec.trace, *spec.checks]
-    if dtype == "fp16":
-        exact = [_torch(module, c) for c in cases]
-        with _rounded(module, keep=not consume):
+    stored = exact = [_torch(module, c) for c in cases]
+    if any(ways.values()):
+        with as_stored(module, weights, ways, dtype, keep=dtype != "fp16" or not consume):
             stored = [_torch(module, c) for c in cases]
+    if dtype != "fp32":
         report.rounding_abs_diff = max(difference(a, b)[0] for x, y in zip(exact, stored) for a, b in zip(x, y))
-    else:
-        stored = [_torch(module, c) for c in cases]
+    del weights
     _verify(spec, path, cases, stored, report)
-
-    if dtype == "int8":
-        step("quantise")
-        _quantise(path)
-        report.rounding_abs_diff = max(
-            difference(a, b)[0] for c, want in zip(cases, stored)
-            for a, b in zip(run_graph(path, spec.outputs, c), want))
+    if embedded:
+        embed(path)
     return report
 
 
@@ -163,9 +155,9 @@ def difference(got: np.ndarray, want: np.ndarray) -> tuple[float, float]:
 
 def run_graph(path: Path, outputs: list[str], inputs: dict) -> list[np.ndarray]:
     """Run the file on ONNX Runtime, one thread."""
-    session = _session(path)
-    known = {i.name for i in session.get_inputs()}
-    return session.run(outputs, {k: feed(v) for k, v in inputs.items() if k in known})
+    opened = session(path)
+    known = {i.name for i in opened.get_inputs()}
+    return opened.run(outputs, {k: feed(v) for k, v in inputs.items() if k in known})
 
 
 def feed(value) -> np.ndarray:
@@ -272,15 +264,10 @@ def _fold(model: onnx.ModelProto, weights: dict[str, torch.Tensor]) -> onnx.Mode
     for name in [n for n in weights if n not in read]:
         del weights[name]
     inputs = [i for i in graph.input if i.name in user]
-    inputs += [helper.make_tensor_value_info(n, _onnx_type(w), list(w.shape)) for n, w in weights.items()]
+    inputs += [helper.make_tensor_value_info(n, onnx_type(w.dtype), list(w.shape)) for n, w in weights.items()]
     del graph.input[:]
     graph.input.extend(inputs)
     return model
-
-
-def _onnx_type(t: torch.Tensor) -> int:
-    return {torch.float32: TensorProto.FLOAT, torch.float16: TensorProto.FLOAT16, torch.int64: TensorProto.INT64,
-            torch.int32: TensorProto.INT32, torch.bool: TensorProto.BOOL}[t.dtype]
 
 
 def _optimise(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -301,161 +288,6 @@ def _check_domains(model: onnx.ModelProto, path: Path) -> None:
         raise ExportError(f"{path.name} uses operators outside the ONNX standard: {foreign}")
     for opset in [o for o in model.opset_import if o.domain not in ("", "ai.onnx")]:
         model.opset_import.remove(opset)
-
-
-# --- weights -----------------------------------------------------------------------------------
-
-
-def _attach(model: onnx.ModelProto, weights: dict[str, torch.Tensor], path: Path, half: bool) -> None:
-    """Turn the weight inputs into initializers and write the file."""
-    graph = model.graph
-    user = [i for i in graph.input if i.name not in weights]
-    del graph.input[:]
-    graph.input.extend(user)
-
-    stored: list[tuple[str, torch.Tensor, torch.dtype]] = []
-    casts = []
-    for name, w in weights.items():
-        if half and _halves(w):
-            short = f"{name}.fp16"
-            casts += _cast(graph, name, short)
-            stored.append((short, w, torch.float16))
-        else:
-            stored.append((name, w, w.dtype))
-    nodes = list(graph.node)
-    del graph.node[:]
-    graph.node.extend([c for c in casts if c.input[0].endswith(".fp16")] + nodes)
-
-    size = sum(w.numel() * dt.itemsize for _, w, dt in stored)
-    model.producer_name, model.producer_version = "xpipe-export", ""
-    model.doc_string = graph.doc_string = ""
-    data = path.with_name(path.name + "_data")
-    data.unlink(missing_ok=True)
-    if size <= EXTERNAL_BYTES:
-        _write_embedded(model, stored, path)
-        return
-    offset = 0
-    with open(data, "wb") as f:
-        for name, w, dt in stored:
-            offset += f.write(b"\0" * (-offset % 4096))  # page aligned, so an engine can map each tensor
-            raw = _raw(w, dt)
-            t = _tensor(name, w, dt)
-            t.data_location = TensorProto.EXTERNAL
-            for k, v in (("location", data.name), ("offset", offset), ("length", len(raw))):
-                t.external_data.add(key=k, value=str(v))
-            graph.initializer.append(t)
-            offset += f.write(raw)
-    path.write_bytes(model.SerializeToString())
-
-
-def _write_embedded(model: onnx.ModelProto, stored: list[tuple[str, torch.Tensor, torch.dtype]], path: Path) -> None:
-    """Write model with the weights as initializers, one after the other: building the message first
-    would hold them three times."""
-    graph = model.graph.SerializeToString()
-    model.ClearField("graph")
-    heads = []
-    for name, w, dt in stored:
-        head, length = _tensor(name, w, dt).SerializeToString(), w.numel() * dt.itemsize
-        body = head + _field(TensorProto.RAW_DATA_FIELD_NUMBER, length)
-        heads.append(_field(onnx.GraphProto.INITIALIZER_FIELD_NUMBER, len(body) + length) + body)
-    total = len(graph) + sum(len(h) + w.numel() * dt.itemsize for h, (_, w, dt) in zip(heads, stored))
-    with open(path, "wb") as f:
-        f.write(model.SerializeToString())
-        f.write(_field(onnx.ModelProto.GRAPH_FIELD_NUMBER, total))
-        f.write(graph)
-        for head, (_, w, dt) in zip(heads, stored):
-            f.write(head)
-            f.write(_raw(w, dt))
-
-
-def _field(number: int, length: int) -> bytes:
-    """Tag and length of a length-delimited protobuf field."""
-    out = bytearray()
-    for value in (number << 3 | 2, length):
-        while value > 127:
-            out.append(value & 127 | 128)
-            value >>= 7
-        out.append(value)
-    return bytes(out)
-
-
-def _raw(w: torch.Tensor, dtype: torch.dtype) -> memoryview | bytes:
-    return memoryview(w.to(dtype).contiguous().numpy()).cast("B") if w.numel() else b""
-
-
-def _tensor(name: str, w: torch.Tensor, dtype: torch.dtype) -> TensorProto:
-    return TensorProto(name=name, data_type=_onnx_type(torch.empty(0, dtype=dtype)), dims=list(w.shape))
-
-
-def _halves(w: torch.Tensor) -> bool:
-    return (w.dtype == torch.float32 and w.dim() >= 2 and w.numel() >= FP16_MIN_ELEMENTS
-            and bool(w.abs().max() <= torch.finfo(torch.float16).max))
-
-
-def _cast(graph: onnx.GraphProto, name: str, short: str) -> list[onnx.NodeProto]:
-    """Read `short` (float16) where the graph reads `name`.
-
-    A table that is only gathered from is cast after the Gather: a few rows and
-    not the whole vocabulary. Returns the node to put before all others.
-    """
-    readers = [n for n in graph.node if name in n.input]
-    if readers and all(n.op_type == "Gather" and n.input[0] == name and name not in n.input[1:] for n in readers):
-        nodes = list(graph.node)
-        del graph.node[:]
-        for n in nodes:
-            graph.node.append(n)
-            if n in readers:
-                added = graph.node[-1]
-                added.input[0] = short
-                out = added.output[0]
-                added.output[0] = f"{out}.fp16"
-                graph.node.append(helper.make_node("Cast", [f"{out}.fp16"], [out], to=TensorProto.FLOAT))
-        for info in [v for v in graph.value_info if v.name in {n.output[0] for n in readers}]:
-            graph.value_info.remove(info)
-        return []
-    return [helper.make_node("Cast", [short], [name], to=TensorProto.FLOAT)]
-
-
-@contextmanager
-def _rounded(module: torch.nn.Module, keep: bool):
-    """The module with the weights that `_attach` halves rounded to float16."""
-    saved = []
-    with torch.no_grad():
-        for w in torch.jit._unique_state_dict(module).values():
-            w = w.detach()
-            if _halves(w):
-                if keep:
-                    saved.append((w, w.clone()))
-                w.copy_(w.half())
-        try:
-            yield
-        finally:
-            for w, original in saved:
-                w.copy_(original)
-
-
-def _quantise(path: Path) -> None:
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    data = path.with_name(path.name + "_data")
-    external = data.exists()
-    with tempfile.TemporaryDirectory(dir=path.parent) as tmp, _quiet():
-        target = Path(tmp) / path.name
-        quantize_dynamic(path, target, op_types_to_quantize=["MatMul", "Gemm"], per_channel=True, reduce_range=True,
-                         weight_type=QuantType.QInt8, use_external_data_format=external,
-                         extra_options={"MatMulConstBOnly": True})
-        model = onnx.load(target)
-        _check_domains(model, path)
-        size = sum(_bytes(t) for t in model.graph.initializer)
-        data.unlink(missing_ok=True)
-        if size > EXTERNAL_BYTES:
-            onnx.save(model, path, save_as_external_data=True, all_tensors_to_one_file=True, location=data.name)
-        else:
-            path.write_bytes(model.SerializeToString())
-
-
-def _bytes(t: TensorProto) -> int:
-    return int(np.prod(t.dims, dtype=np.int64)) * helper.tensor_dtype_to_np_dtype(t.data_type).itemsize
 
 
 def fuse_batchnorm(module: torch.nn.Module, example: torch.Tensor) -> torch.nn.Module:
@@ -504,20 +336,26 @@ def _tensor_of(out) -> torch.Tensor:
 # --- verification ------------------------------------------------------------------------------
 
 
-def _session(path: Path) -> ort.InferenceSession:
+def session(path: Path) -> ort.InferenceSession:
+    """The graph at path on one thread. What has much data beside it is run as it stands, from a
+    mapping."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    if Path(path).with_name(Path(path).name + "_data").exists():
-        options.add_session_config_entry("session.disable_prepacking", "1")  # no second copy of large weights
+    data = data_file(Path(path))
+    if data.exists() and data.stat().st_size > MAPPED_BYTES:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.add_session_config_entry("session.disable_prepacking", "1")
+        options.enable_cpu_mem_arena = False
     return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def _verify(spec: GraphSpec, path: Path, cases: list[dict], want: list[list[np.ndarray]], report: GraphReport) -> None:
-    session = _session(path)
+    opened = session(path)
     for sizes, case, expected in zip(report.cases, cases, want):
         try:
-            got = session.run(spec.outputs, {k: feed(v) for k, v in case.items()})
+            with memory.watched([data_file(path)]):
+                got = opened.run(spec.outputs, {k: feed(v) for k, v in case.items()})
         except Exception as e:  # the runtime's own error classes differ by kind
             raise ExportError(f"{path.name} fails at sizes {sizes}: {e}") from e
         for name, a, b in zip(spec.outputs, got, expected):

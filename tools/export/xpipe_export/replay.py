@@ -11,7 +11,9 @@ import numpy as np
 import onnxruntime as ort
 from safetensors.numpy import load_file
 
-from .graph import feed
+from . import memory
+from .graph import feed, session
+from .weights import data_file
 
 
 class Replay:
@@ -28,18 +30,16 @@ class Replay:
 
     def session(self, role: str) -> ort.InferenceSession:
         if role not in self.sessions:
-            options = ort.SessionOptions()
-            options.intra_op_num_threads = 1
-            options.log_severity_level = 3
-            self.sessions[role] = ort.InferenceSession(str(self.folder / self.meta["graphs"][role]),
-                                                       options, providers=["CPUExecutionProvider"])
+            self.sessions[role] = session(self.folder / self.meta["graphs"][role])
         return self.sessions[role]
 
     def run(self, role: str, **inputs) -> dict[str, np.ndarray]:
-        session = self.session(role)
-        names = [o.name for o in session.get_outputs()]
-        known = {i.name for i in session.get_inputs()}
-        return dict(zip(names, session.run(names, {k: feed(v) for k, v in inputs.items() if k in known})))
+        opened = self.session(role)
+        names = [o.name for o in opened.get_outputs()]
+        known = {i.name for i in opened.get_inputs()}
+        with memory.watched([data_file(self.folder / self.meta["graphs"][role])]):
+            values = opened.run(names, {k: feed(v) for k, v in inputs.items() if k in known})
+        return dict(zip(names, values))
 
     def linear(self, name: str, x: np.ndarray) -> np.ndarray:
         y = x @ self.projection[f"{name}.weight"].T
@@ -143,7 +143,7 @@ def generate(b: Replay, golden: dict, arrays: dict[str, np.ndarray], rows: list[
 
 
 def generate_flamingo(b: Replay, golden: dict, arrays: dict[str, np.ndarray], rows: list[int],
-                      steps: int, images: np.ndarray | None = None):
+                      steps: int, images: np.ndarray | None = None, forced=None):
     """Greedy ids and logits of interleaved prompts in one left-padded batch.
 
     images overrides the pixels. The media mask is made here from the ids, as in Go.
@@ -174,7 +174,7 @@ def generate_flamingo(b: Replay, golden: dict, arrays: dict[str, np.ndarray], ro
         m = media if step == 0 else media[:, -1:]
         return {"image_attention_mask": m, "cross_attention_gate": m.any(-1).astype(np.float32)}
 
-    return b.greedy(embeds, mask, steps, fixed=fixed, each=each)
+    return b.greedy(embeds, mask, steps, fixed=fixed, forced=forced, each=each)
 
 
 def media_index(ids: np.ndarray, token: int, eos: int | None) -> list[int]:

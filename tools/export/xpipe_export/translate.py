@@ -22,13 +22,20 @@ from .graph import ExportError
 RENAMED = {"gpt_neox": {"rope_theta": "rotary_emb_base", "partial_rotary_factor": "rotary_pct"}}
 """model_type -> what 4.57 calls the keys of rope_parameters there."""
 
+GEMMA3_ROPE = {"full_attention": "rope_theta", "sliding_attention": "rope_local_base_freq"}
+"""Type of layer -> what 4.57 calls its rope_theta."""
+
 HARMLESS = {"dtype", "torch_dtype", "scale_decoder_outputs", "model_type", "architectures",
             "transformers_version", "_name_or_path", "tie_word_embeddings", "is_decoder",
             "bos_token_id", "eos_token_id", "pad_token_id", "auto_map", "use_cache",
-            "max_position_embeddings",
-            "_attn_implementation_autoset", "_pad_token_id", "num_image_tokens"}
+            "max_position_embeddings", "_sliding_window_pattern", "_pad_token_id", "num_image_tokens",
+            "_attn_implementation_autoset", "add_bias_logits", "add_final_layer_norm",
+            "classif_dropout", "extra_pos_embeddings", "force_bos_token_to_be_generated",
+            "gradient_checkpointing", "normalize_before", "normalize_embedding",
+            "static_position_embeddings"}
 """Keys that are known, or say nothing about the numbers, though a class of 4.57 does not list
-them."""
+them. The last lines are of the original BART and mBART, and stand in released checkpoints of Donut:
+no version reads them."""
 
 
 def major(config: dict) -> int:
@@ -51,6 +58,7 @@ def translated(path: Path, config: dict) -> Iterator[Path]:
         if file.is_file() and (changed := _tokenizer(read_json(file))):
             files[f"{folder}/tokenizer_config.json"] = changed
             if (same := path / folder / "tokenizer.json").is_file():
+                changed["tokenizer_class"] = "PreTrainedTokenizerFast"
                 files[f"{folder}/tokenizer.json"] = _llama(read_json(file), read_json(same))
     if not files:
         yield path
@@ -86,11 +94,14 @@ def _config(path: Path, config: dict) -> dict:
 
 def _rope(name: str, part: dict) -> None:
     rope = part.pop("rope_parameters") or {}
-    if part.get("model_type") == "gemma3_text" and set(rope) == {"full_attention", "sliding_attention"}:
-        # 4.57 has a base of its own for layers with a window, which scale nothing
-        if rope["sliding_attention"].get("rope_type", "default") == "default":
-            part["rope_local_base_freq"] = rope["sliding_attention"].get("rope_theta", 10000.0)
-            rope = rope["full_attention"]
+    if part.get("model_type") == "gemma3_text" and set(rope) == set(GEMMA3_ROPE):
+        own = {kind: dict(rope[kind]) for kind in rope}
+        for kind, key in GEMMA3_ROPE.items():
+            part[key] = own[kind].pop("rope_theta")
+        if own["sliding_attention"].get("rope_type", "default") != "default":
+            raise ExportError(f"{name} has rope_parameters {rope['sliding_attention']} for layers "
+                              "of sliding attention: not supported")
+        rope = own["full_attention"]
     if any(isinstance(v, dict) for v in rope.values()):
         raise ExportError(f"{name} has rope_parameters for each type of layer: not supported")
     if part.get("model_type") == "idefics":  # 4.57 has this base in its code
@@ -123,17 +134,17 @@ def _tokenizer(config: dict) -> dict | None:
     """tokenizer_config.json for 4.57, or None where it needs no change.
 
     What 5 saves in tokenizer.json is whole: the classes of 4.57 would make normalizer and
-    pre-tokenizer anew by rules of their own (T5, Llama).
+    pre-tokenizer anew by rules of their own (T5, Llama), so `translated` names another where there
+    is such a file. SigLIP's tokenizer has none, and its class is the same in both.
     """
     extra = config.get("extra_special_tokens")
-    if config.get("backend") != "tokenizers" and not isinstance(extra, list):
+    if "backend" not in config and not isinstance(extra, list):
         return None
     out = {k: v for k, v in config.items() if k not in ("backend", "extra_special_tokens")}
     if isinstance(extra, dict):
         out["extra_special_tokens"] = extra
     elif extra:
         out["additional_special_tokens"] = extra
-    out["tokenizer_class"] = "PreTrainedTokenizerFast"
     return out
 
 

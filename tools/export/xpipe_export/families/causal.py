@@ -70,22 +70,29 @@ def position_ids(attention_mask: torch.Tensor, length) -> torch.Tensor:
     return counted[:, attention_mask.shape[1] - length:]
 
 
-def sliding_window(config) -> int | None:
-    """The window that all layers of a language model attend within, or None for no window.
+def windows(config) -> dict[str, int | None]:
+    """Each way in which layers of a language model attend -> its window, None for all positions.
 
-    Raises ExportError for models whose layers differ in it.
+    The names are transformers' layer types. Raises ExportError for other ways, and for models with
+    two ways whose code takes no mask for each.
     """
     window = getattr(config, "sliding_window", None)
     if not window or not getattr(config, "use_sliding_window", True):
-        return None
-    kinds = set(getattr(config, "layer_types", None) or ["sliding_attention"])
-    if kinds == {"full_attention"}:
-        return None
-    if kinds != {"sliding_attention"}:
+        return {"full_attention": None}
+    kinds = sorted(set(getattr(config, "layer_types", None) or ["sliding_attention"]))
+    if unknown := set(kinds) - {"sliding_attention", "full_attention"}:
+        raise ExportError(f"a language model of type {config.model_type} whose layers attend by "
+                          f"{', '.join(sorted(unknown))}: not supported")
+    if len(kinds) > 1 and config.model_type not in MIXED:
         raise ExportError(f"a language model of type {config.model_type} whose layers attend in "
-                          f"different ways ({', '.join(sorted(kinds))}): not supported")
-    return window
+                          f"different ways ({', '.join(kinds)}): not supported; of those that do, "
+                          f"{', '.join(MIXED)} are")
+    return {k: window if k == "sliding_attention" else None for k in kinds}
 
+
+MIXED = ("cohere2", "exaone4", "gemma2", "gemma3_text", "ministral", "olmo3", "qwen2", "qwen3",
+         "smollm3")
+"""Types whose code takes a mask for each type of layer."""
 
 KEEP = "num_logits_to_keep"
 """The decoders' input that says of how many last positions logits are wanted (transformers.js'
@@ -125,12 +132,13 @@ class CausalDecoder(nn.Module):
         super().__init__()
         lm.set_attn_implementation("eager")
         self.lm, self.attention, self.kind = lm, attention, lm.config.model_type
-        self.window = sliding_window(lm.config)
+        self.windows = windows(lm.config)
 
     def forward(self, inputs_embeds, attention_mask, num_logits_to_keep, *past):
         length = inputs_embeds.shape[1]
         cache = past_cache(past)
-        mask = causal_mask(attention_mask, length, self.window)
+        masks = {k: causal_mask(attention_mask, length, w) for k, w in self.windows.items()}
+        mask = masks if len(masks) > 1 else next(iter(masks.values()))
         positions = position_ids(attention_mask, length)
         if self.kind != "opt":
             positions = positions.clamp(min=0)  # padding; OPT alone has a row for -1

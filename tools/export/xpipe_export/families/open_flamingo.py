@@ -22,20 +22,23 @@ leaves the class token out (version 2, open_clip); "all" keeps it (version 1, CL
 
 from __future__ import annotations
 
+import copy
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 from torch import nn
-from transformers import (AutoConfig, AutoImageProcessor, AutoModelForCausalLM, AutoTokenizer, CLIPConfig,
-                          CLIPImageProcessor, CLIPVisionModel)
+from transformers import (AutoConfig, AutoImageProcessor, AutoModelForCausalLM, CLIPConfig,
+                          CLIPImageProcessor, CLIPVisionModel, __version__)
 
+from .. import checkpoint, endtoend, translate
 from ..bundle import Bundle
 from ..graph import ExportError, GraphSpec
 from . import flamingo
 from .causal import CausalDecoder, cache_shape, embed_spec
-from .common import release
+from .common import add_tokenizer, check_pictures, read_tokenizer, release
 
 MEDIA, END_OF_CHUNK = "<image>", "<|endofchunk|>"
 
@@ -214,19 +217,25 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     if len(files) != 1:
         raise ExportError(
             f"{path} should hold one state dict ({', '.join(STATE_DICTS)}), found {[p.name for p in files]}")
+    checkpoint.check_pointers(files[0])
     if files[0].suffix == ".safetensors":
+        checkpoint.safetensors_header(files[0])
         state = load_file(files[0])
     else:
-        state = torch.load(files[0], map_location="cpu", weights_only=True)
+        try:
+            state = torch.load(files[0], map_location="cpu", weights_only=True)
+        except Exception as e:  # of a file that is cut off: whatever zip or pickle raises
+            raise ExportError(f"{files[0]} is cut off or no state dict: {str(e).partition(chr(10))[0]}") from e
         state = state.get("model_state_dict", state)
     return {k.removeprefix("module.").replace("._checkpoint_wrapped_module", ""): v.float() for k, v in state.items()}
 
 
 class Part:
-    """Where a backbone's config, files and weights are."""
+    """Where a backbone's config, files and weights are; in the spelling of transformers 4.57 as
+    long as opened is. Raises ExportError for files that are no good."""
 
-    def __init__(self, role: str, folder: Path, given):
-        self.role = role
+    def __init__(self, role: str, folder: Path, given, opened: ExitStack):
+        self.role, self.saved = role, f"transformers {__version__}"
         if isinstance(given, dict):
             self.folder, self.weights = folder, False
             self.config = AutoConfig.for_model(**given)
@@ -236,6 +245,14 @@ class Part:
             raise ExportError(
                 f"the {role.replace('_', ' ')} is expected in {self.folder}, with config.json; see "
                 f"--{role.replace('_', '-')}")
+        checkpoint.check_pointers(self.folder)
+        config = checkpoint.read_json(self.folder / "config.json")
+        checkpoint.check_quantised(self.folder, config)
+        if any(self.folder.glob("model*.safetensors*")) or any(self.folder.glob("pytorch_model*")):
+            checkpoint.check_weights(self.folder)
+        if translate.saved_by_5(self.folder):
+            self.saved = f"transformers {config.get('transformers_version', 5)}"
+        self.folder = opened.enter_context(translate.translated(self.folder, config))
         self.config = AutoConfig.from_pretrained(self.folder)
         self.weights = any(self.folder.glob("*.safetensors")) or any(self.folder.glob("pytorch_model*.bin"))
 
@@ -243,15 +260,22 @@ class Part:
 def load(path: Path, lang: Path | None = None, vision: Path | None = None) -> tuple[OpenFlamingo, object, object, dict]:
     """The model, tokenizer, image processor and settings of a checkpoint directory. Raises
     ExportError."""
+    with ExitStack() as opened:
+        return _load(path, lang, vision, opened)
+
+
+def _load(path: Path, lang: Path | None, vision: Path | None, opened: ExitStack):
     settings = {"heads": 8, "vision_tokens": "patch"}
     folder = path.parent if path.is_file() else path
     if (folder / "config.json").is_file():
-        settings |= json.loads((folder / "config.json").read_text())
-    lang = Part("lang_encoder", folder, lang.absolute() if lang else settings.get("lang_encoder"))
-    vision = Part("vision_encoder", folder, vision.absolute() if vision else settings.get("vision_encoder"))
+        settings |= checkpoint.read_json(folder / "config.json")
+    lang = Part("lang_encoder", folder, lang.absolute() if lang else settings.get("lang_encoder"), opened)
+    vision = Part("vision_encoder", folder, vision.absolute() if vision else settings.get("vision_encoder"), opened)
+    settings["tokenizer_follows"] = lang.saved
+    checkpoint.check_tokenizer(lang.folder)
     state = read_state(path)
 
-    tokenizer = AutoTokenizer.from_pretrained(lang.folder, use_fast=True)
+    tokenizer = read_tokenizer(lang.folder)
     missing = [t for t in (END_OF_CHUNK, MEDIA) if t not in tokenizer.get_vocab()]
     if missing:
         tokenizer.add_special_tokens({"additional_special_tokens": [END_OF_CHUNK, MEDIA]})
@@ -259,16 +283,22 @@ def load(path: Path, lang: Path | None = None, vision: Path | None = None) -> tu
         tokenizer.add_special_tokens({"pad_token": "<PAD>"})
 
     lang_encoder, state = _language_model(lang, state)
+    rows = lang_encoder.get_input_embeddings().num_embeddings
+    checkpoint.check_vocabulary(lang.folder, tokenizer, rows)
+    if outside := [t for t in (MEDIA, END_OF_CHUNK) if tokenizer.convert_tokens_to_ids(t) >= rows]:
+        raise ExportError(f"{lang.folder}: the tokenizer's {' and '.join(outside)} have no row in the language "
+                          f"model's table of {rows}: tokenizer and state dict do not belong together")
     vision_encoder = _vision_encoder(vision, state)
     blocks = _blocks(state, lang_encoder, settings["heads"])
     perceiver = _perceiver(state, settings["heads"])
     model = OpenFlamingo(Patches(vision_encoder, 0 if settings["vision_tokens"] == "all" else 1),
                          lang_encoder, perceiver, blocks).eval()
-    try:
+    size = vision_encoder.config.image_size
+    if (vision.folder / "preprocessor_config.json").is_file():
         processor = AutoImageProcessor.from_pretrained(vision.folder, use_fast=False)
-    except (OSError, ValueError):
-        size = vision_encoder.config.image_size
+    else:
         processor = CLIPImageProcessor(size={"shortest_edge": size}, crop_size={"height": size, "width": size})
+    check_pictures(vision.folder, processor, [size, size])
     return model, tokenizer, processor, settings
 
 
@@ -432,6 +462,10 @@ def export(path: Path, bundle: Bundle, attention: bool, lang: Path | None = None
         bundle.meta["limits"] = {"max_positions": limit}
     tokenizer.padding_side = "left"
     tokenizer.save_pretrained(bundle.dir)
+    add_tokenizer(bundle, "tokenizer.json", tokenizer)
+    bundle.meta["tokenizer_follows"] = settings["tokenizer_follows"]
+    if answers := _reference(model, tokenizer, processor):
+        bundle.verify = lambda folder: endtoend.check(folder, answers, bundle.dtype)
     processor.save_pretrained(bundle.dir)
     bundle.add_json("config.json", {"model_type": "open_flamingo",
                                     "lang_encoder": _plain(lm.config),
@@ -454,3 +488,43 @@ def export(path: Path, bundle: Bundle, attention: bool, lang: Path | None = None
                                                         len(model.blocks), cross_heads, cross_dim))
     bundle.add_graph("embed_tokens", embed_spec(lm.get_input_embeddings(), vocab))
     bundle.add_graph("decoder", decoder_spec(model, attention))
+
+
+def _reference(model: OpenFlamingo, tokenizer, processor) -> endtoend.Reference | None:
+    """Answers by a Flamingo in the original's terms, which shares the weights and no code: it knows
+    gated blocks before every so many layers, feed-forwards four times as wide, and no frame_embs."""
+    from ..golden.open_flamingo_reference import Flamingo, init_flamingo
+
+    every, attn, perceiver = model.numbers[0] + 1, model.blocks[0].attn, model.perceiver
+    layers = layers_name(model.lang_encoder)
+    count = len(model.lang_encoder.get_submodule(layers))
+    if model.numbers != list(range(every - 1, count, every)) or hasattr(perceiver, "frame_embs"):
+        return None
+    wide = [ff[1] for ff in (perceiver.layers[0][1], model.blocks[0].ff)]
+    if any(linear.out_features != 4 * linear.in_features for linear in wide):
+        return None
+    shared = {id(t): t for t in (*model.parameters(), *model.buffers())}
+    lm = copy.deepcopy(model.lang_encoder, shared)
+    places = lm.get_submodule(layers)
+    for i in model.numbers:
+        places[i] = places[i].decoder_layer
+    media, end = (tokenizer.convert_tokens_to_ids(t) for t in (MEDIA, END_OF_CHUNK))
+    width, dim = attn.to_kv.in_features, attn.to_q.out_features // attn.heads
+    own = perceiver.layers[0][0]
+    with torch.device("meta"):
+        init_flamingo(lm, layers, every, media, width, attn.heads, dim)
+        theirs = Flamingo(model.vision_encoder.vision, lm, width, perceiver.latents.shape[0], len(perceiver.layers),
+                          own.heads, own.to_q.out_features // own.heads, model.vision_encoder.skip)
+    theirs.perceiver.load_state_dict(perceiver.state_dict(), assign=True)
+    for i, block in zip(model.numbers, model.blocks):
+        places[i].gated_cross_attn_layer.load_state_dict(block.state_dict(), assign=True)
+    theirs.eval()
+    pictures = list(endtoend.pictures(model.vision_encoder.vision.config.image_size, 2))
+    pixels = processor(pictures, return_tensors="pt").pixel_values
+    text = f"{MEDIA}{endtoend.TEXTS[0]}{END_OF_CHUNK}{MEDIA}{endtoend.TEXTS[1]}"
+    ids = torch.tensor([tokenizer(text).input_ids])
+    given = {"vision_x": pixels[None], "lang_x": ids, "attention_mask": torch.ones_like(ids),
+             "eos_token_id": end, "pad_token_id": tokenizer.pad_token_id}
+    written, logits = endtoend.generated(theirs, given, endtoend.STEPS)
+    row = {"input_ids": ids[0].numpy(), "images": [0, 1]}
+    return endtoend.flamingo(row, pixels.float().numpy(), written, logits)

@@ -56,7 +56,7 @@ def seeded(seed: int, checkpoint: Path):
     model.generation_config = generation
     core.save_rounded(model, checkpoint)
     tokenizer.save_pretrained(checkpoint)
-    tf.WhisperFeatureExtractor(feature_size=MELS, chunk_length=1).save_pretrained(checkpoint)
+    tf.WhisperFeatureExtractor(feature_size=MELS, chunk_length=1, hop_length=250).save_pretrained(checkpoint)
     model = type(model).from_pretrained(checkpoint, attn_implementation="eager").eval()
     return model, generation, tokenizer
 

@@ -1,0 +1,115 @@
+"""Weights of 8 and 4 bits in blocks of 32: MatMulNBits and GatherBlockQuantized of ONNX Runtime's
+domain, as onnxruntime-genai and transformers.js ship them.
+
+A block's values are scale * (q - zero), zero being half of the range (128 or 8), which is what both
+operators take where no zero points are given. The scale takes the value that is furthest from zero
+to the range's far end, so that it is exact.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import torch
+from onnx import helper
+
+BITS = {"int8": 8, "int4": 4}
+"""By --dtype."""
+
+BLOCK = 32
+
+MIN_ELEMENTS = 1 << 16
+"""Smaller weights stay float32: halving them saves nothing."""
+
+DOMAIN = "com.microsoft"
+
+
+def quantise(rows: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """float32 [N,K] -> uint8 [N,blocks,32], one value each and the last block padded with zeros, and
+    float32 scales [N,blocks]."""
+    n, k = rows.shape
+    blocks = -(-k // BLOCK)
+    cut = torch.nn.functional.pad(rows, (0, blocks * BLOCK - k)).view(n, blocks, BLOCK)
+    half = 1 << (bits - 1)
+    furthest = cut.gather(2, cut.abs().argmax(2, keepdim=True))
+    scales = furthest / -half
+    q = torch.where(scales == 0, 0.0, cut / torch.where(scales == 0, 1.0, scales))
+    q = (q.round() + half).clamp(0, 2 * half - 1)
+    return q.to(torch.uint8), scales[..., 0]
+
+
+def restore(q: torch.Tensor, scales: torch.Tensor, bits: int, k: int) -> torch.Tensor:
+    """What quantise gave, as float32 [N,K]."""
+    return ((q.float() - (1 << (bits - 1))) * scales[..., None]).flatten(1)[:, :k]
+
+
+def rounded(rows: torch.Tensor, bits: int) -> torch.Tensor:
+    """rows [N,K] as they are after storage."""
+    return torch.cat([restore(*quantise(part, bits), bits, rows.shape[1]) for part in rows.split(1024)])
+
+
+def packed(q: torch.Tensor, bits: int) -> torch.Tensor:
+    """Two values of 4 bits to a byte, the first in the lower half."""
+    return q if bits == 8 else q[..., ::2] | q[..., 1::2] << 4
+
+
+def readers(graph: onnx.GraphProto, name: str) -> list[onnx.NodeProto]:
+    return [n for n in graph.node if name in n.input]
+
+
+def product(node: onnx.NodeProto, name: str) -> str | None:
+    """How a node reads a weight: "kn" or "nk" as the layout of a product's right side, "table" as
+    what rows are gathered from, None otherwise."""
+    set_to = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    if node.op_type == "MatMul" and node.input[1] == name != node.input[0]:
+        return "kn"
+    if node.op_type == "Gemm" and node.input[1] == name not in (node.input[0], *node.input[2:]):
+        if set_to.get("alpha", 1.0) == set_to.get("beta", 1.0) == 1.0 and not set_to.get("transA", 0):
+            return "nk" if set_to.get("transB", 0) else "kn"
+    if node.op_type == "Gather" and node.input[0] == name != node.input[1] and not set_to.get("axis", 0):
+        return "table"
+    return None
+
+
+def layout(graph: onnx.GraphProto, name: str, w: torch.Tensor) -> str | None:
+    """The one way in which all nodes read a weight that is worth storing in few bits, or None."""
+    if w.dim() != 2 or w.dtype != torch.float32 or w.numel() < MIN_ELEMENTS or not w.isfinite().all():
+        return None
+    ways = {product(n, name) for n in readers(graph, name)}
+    way = ways.pop() if len(ways) == 1 else None
+    return None if way == "table" and w.shape[1] % BLOCK else way
+
+
+def rewrite(graph: onnx.GraphProto, name: str, shape: tuple[int, int], way: str, bits: int) -> None:
+    """Let the nodes that read the weight name read `name.q` and `name.scales`."""
+    nodes = list(graph.node)
+    del graph.node[:]
+    for node in nodes:
+        if name not in node.input:
+            graph.node.append(node)
+            continue
+        if way == "table":
+            graph.node.append(helper.make_node(
+                "GatherBlockQuantized", [f"{name}.q", node.input[1], f"{name}.scales"], node.output,
+                node.name, domain=DOMAIN, gather_axis=0, quantize_axis=1, block_size=BLOCK, bits=bits))
+            continue
+        k, n = shape if way == "kn" else shape[::-1]
+        bias = node.input[2] if node.op_type == "Gemm" and len(node.input) > 2 else ""
+        out = f"{node.output[0]}.product" if bias else node.output[0]
+        graph.node.append(helper.make_node(
+            "MatMulNBits", [node.input[0], f"{name}.q", f"{name}.scales"], [out], node.name,
+            domain=DOMAIN, K=k, N=n, bits=bits, block_size=BLOCK))
+        if bias:
+            graph.node.append(helper.make_node("Add", [out, bias], node.output, f"{node.name}.bias"))
+
+
+def stored(w: torch.Tensor, way: str, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """The two tensors of a weight: for products [N,blocks,bytes] and [N*blocks], for a table
+    [V,bytes] and [V,blocks]."""
+    rows = w.T if way == "kn" else w
+    parts = [quantise(part, bits) for part in rows.split(1024)]
+    q = torch.cat([packed(p[0], bits) for p in parts])
+    scales = torch.cat([p[1] for p in parts])
+    if way == "table":
+        return q.flatten(1).numpy(), scales.numpy()
+    return q.numpy(), scales.flatten().numpy()
