@@ -46,7 +46,7 @@ func TestConversationsOfBundles(t *testing.T) {
 				}
 				sameIDs(t, "answer", text, answer.IDs)
 				if g.Chat.Conversation.Turns != nil {
-					checkConversation(t, p, g.Chat.Conversation)
+					checkConversation(t, p, g.Chat.Conversation, name != "gemma3") // whose pictures see all of themselves
 				}
 			})
 		})

@@ -11,10 +11,11 @@ import (
 // the caller's is number 0. grain is the least number of items worth a call. It returns when all
 // calls have; once ctx ends no more of them begin. A panic of f reaches the caller as a *Panic.
 //
-// Each worker has a stretch of its own, the same in each loop of as many items, so that what it left
-// in its core's cache is near when the next loop comes; one that is through takes from the ends of
-// the others'. No call waits for a worker that has not come: where no core is free, the caller does
-// all.
+// Where the parts are cut depends on workers, n and grain alone, so that a result has the same bits each
+// time: kernels may round the ends of a part otherwise than its middle. Each worker has a stretch of
+// parts of its own, the same in each loop of as many items, so that what it left in its core's cache is
+// near when the next loop comes; one that is through takes from the ends of the others'. No call waits
+// for a worker that has not come: where no core is free, the caller does all.
 func Share(ctx context.Context, workers, n, grain int, f func(worker, lo, hi int)) {
 	if n <= 0 {
 		return
@@ -22,19 +23,22 @@ func Share(ctx context.Context, workers, n, grain int, f func(worker, lo, hi int
 	grain = max(grain, 1, n>>31) // units fit 32 bits
 	units := (n + grain - 1) / grain
 	workers = min(workers, units)
-	// A few parts for each worker bound how long a cancelled loop goes on.
-	part := max(1, units/(max(workers, 1)*4))
+	// Some parts for each worker bound how long a cancelled loop goes on, and the last how far apart
+	// workers end.
+	part := max(1, units/(max(workers, 1)*8))
 	if workers <= 1 {
 		for lo := 0; lo < n && ctx.Err() == nil; lo += part * grain {
 			f(0, lo, min(n, lo+part*grain))
 		}
 		return
 	}
-	l := &loop{ctx: ctx, f: f, n: n, grain: grain, part: part, seats: make([]seat, workers)}
+	parts := (units + part - 1) / part
+	workers = min(workers, parts)
+	l := &loop{ctx: ctx, f: f, n: n, part: part * grain, seats: make([]seat, workers)}
 	for i := range l.seats {
 		s := &l.seats[i]
 		s.loop, s.worker = l, i
-		s.units.Store(span(uint64(i*units/workers), uint64((i+1)*units/workers)))
+		s.parts.Store(span(uint64(i*parts/workers), uint64((i+1)*parts/workers)))
 	}
 	callHelpers(l.seats[1:])
 	// Even if a part panics the others must have ended before the caller goes on.
@@ -49,10 +53,10 @@ func Share(ctx context.Context, workers, n, grain int, f func(worker, lo, hi int
 
 // loop is a call of Share in progress.
 type loop struct {
-	ctx            context.Context
-	f              func(worker, lo, hi int)
-	n, grain, part int
-	seats          []seat
+	ctx     context.Context
+	f       func(worker, lo, hi int)
+	n, part int // items, in all and of a part
+	seats   []seat
 	// inside counts the helpers at work, and has the bit closed when no more may come in.
 	inside  atomic.Int64
 	sleeper atomic.Pointer[chan struct{}] // of the caller, if it sleeps until they have left
@@ -63,7 +67,7 @@ const closed = 1 << 62
 
 // seat is a worker's place in a loop.
 type seat struct {
-	units  atomic.Uint64 // of its stretch, that nobody has begun: the span lo to hi-1
+	parts  atomic.Uint64 // of its stretch, that nobody has begun: the span lo to hi-1
 	loop   *loop
 	worker int
 	_      [40]byte // no two seats in one line of the cache
@@ -71,22 +75,21 @@ type seat struct {
 
 func span(lo, hi uint64) uint64 { return lo<<32 | hi }
 
-// take cuts a part off a seat's stretch: the worker whose it is from the front, others from the end,
-// and half of it where little is left, so that all end together.
+// take takes a part of a seat's stretch: the worker whose it is the first, others the last.
 func (s *seat) take(own bool) (lo, hi int, ok bool) {
 	for {
-		old := s.units.Load()
+		old := s.parts.Load()
 		first, last := old>>32, old&math.MaxUint32
 		if first >= last {
 			return 0, 0, false
 		}
-		part := min(uint64(s.loop.part), (last-first+1)/2)
-		a, b, rest := first, first+part, span(first+part, last)
+		taken, rest := first, span(first+1, last)
 		if !own {
-			a, b, rest = last-part, last, span(first, last-part)
+			taken, rest = last-1, span(first, last-1)
 		}
-		if s.units.CompareAndSwap(old, rest) {
-			return int(a) * s.loop.grain, min(s.loop.n, int(b)*s.loop.grain), true
+		if s.parts.CompareAndSwap(old, rest) {
+			lo = int(taken) * s.loop.part
+			return lo, min(s.loop.n, lo+s.loop.part), true
 		}
 	}
 }

@@ -171,3 +171,27 @@ func BenchmarkShare(b *testing.B) {
 		})
 	}
 }
+
+// A loop is cut at the same places each time, whoever takes the parts.
+func TestShareCuts(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{1, 7, 100, 1001} {
+		cut := func() []int {
+			var mu sync.Mutex
+			var places []int
+			Share(t.Context(), 3, n, 2, func(_, lo, hi int) {
+				mu.Lock()
+				defer mu.Unlock()
+				places = append(places, lo, hi)
+			})
+			slices.Sort(places)
+			return places
+		}
+		want := cut()
+		for range 50 {
+			if got := cut(); !slices.Equal(got, want) {
+				t.Fatalf("%d items are cut at %v, then at %v", n, want, got)
+			}
+		}
+	}
+}

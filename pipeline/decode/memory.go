@@ -35,12 +35,12 @@ func (m *Memory) add(tokens, positions *tensor.Tensor) {
 
 // Recall has sequences that were just begun, and are one, go on from what m remembers of their beginning,
 // and m note what they read. Keep follows, once they are done. Sequences whose decoder computes a token
-// otherwise where others are read with it, such as one of dynamic 8 bits, start from nothing, as do
-// those of a decoder with parts that a cache does not hold.
+// otherwise where others are read with it, such as one of dynamic 8 bits or one whose pictures see all
+// of themselves, start from nothing, as do those of a decoder with parts that a cache does not hold.
 func (m *Memory) Recall(sequences Sequences) error {
 	b, ok := sequences.(*batch)
 	remembers := ok && len(b.start) == 1 && b.next != nil && b.next == b.first && b.branch == "" && !b.dependent &&
-		!b.seesMedia && len(b.kept) == 0 && len(b.Decoder.constants) == 0
+		!b.seesMedia && !b.first.HasInput(graph.TokenTypeIDs) && len(b.kept) == 0 && len(b.Decoder.constants) == 0
 	if !remembers {
 		m.Forget()
 		return nil
