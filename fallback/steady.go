@@ -26,7 +26,7 @@ func (p *planner) hoistSteady() error {
 		if !is(n, "If") {
 			continue
 		}
-		h := &hoist{planner: p, ids: map[string]string{}, names: map[string]string{}}
+		h := &hoist{planner: p, at: i, ids: map[string]string{}, names: map[string]string{}}
 		changed, err := h.branches(n)
 		if err != nil {
 			return err
@@ -45,6 +45,7 @@ func (p *planner) hoistSteady() error {
 // hoist moves nodes out of the branches of one If.
 type hoist struct {
 	*planner
+	at    int // the If's place, by which names differ from those of other Ifs
 	moved []*ir.Node
 	ids   map[string]string // short names for what computes a value
 	names map[string]string // by those: the value in front of the If, "" as long as it is not there
@@ -164,13 +165,18 @@ func steadyKey(g *ir.Graph, n *ir.Node, values map[string]string) (key string, o
 			return "", false
 		}
 	}
+	for _, o := range n.Outputs { // Split makes as many parts as it has outputs
+		fmt.Fprintf(&b, ":%t", o != "")
+	}
 	return b.String() + ")", steady
 }
 
-// repeatable says whether a node gives the same for the same inputs.
+// repeatable says whether a node gives the same for the same inputs, and tensors: sequences and
+// optional values are not kept.
 func repeatable(n *ir.Node) bool {
-	return !holdsGraphs(n) && !strings.HasPrefix(n.Op, "Random") &&
-		!slices.Contains([]string{"Bernoulli", "Dropout", "Multinomial"}, n.Op)
+	return !holdsGraphs(n) && !slices.ContainsFunc([]string{"Random", "Sequence", "Optional"},
+		func(prefix string) bool { return strings.HasPrefix(n.Op, prefix) }) &&
+		!slices.Contains([]string{"Bernoulli", "Dropout", "Multinomial", "SplitToSequence"}, n.Op)
 }
 
 func holdsGraphs(n *ir.Node) bool { return slices.ContainsFunc(n.Attrs, holdsGraph) }
@@ -199,7 +205,7 @@ func (h *hoist) without(g *ir.Graph) *ir.Graph {
 			continue
 		}
 		if base == "" {
-			base = fmt.Sprintf("%s/steady%d", h.source.Outputs[0].Name, len(h.moved))
+			base = fmt.Sprintf("%s/steady%d.%d", h.source.Outputs[0].Name, h.at, len(h.moved))
 			h.names[key] = base
 			h.move(g, n, base, outer)
 		}
