@@ -3,6 +3,7 @@ package fallback
 import (
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -320,10 +321,9 @@ type memoEntry struct {
 
 // get returns what was computed of the tensors, and forgets what is of tensors that are no more.
 func (m *memo) get(of []weak.Pointer[tensor.Tensor]) []*tensor.Tensor {
+	m.forget()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	gone := func(w weak.Pointer[tensor.Tensor]) bool { return w.Value() == nil }
-	m.kept = slices.DeleteFunc(m.kept, func(e memoEntry) bool { return slices.ContainsFunc(e.of, gone) })
 	for i, e := range m.kept {
 		if slices.Equal(e.of, of) {
 			m.kept = append(slices.Delete(m.kept, i, i+1), e)
@@ -331,6 +331,21 @@ func (m *memo) get(of []weak.Pointer[tensor.Tensor]) []*tensor.Tensor {
 		}
 	}
 	return nil
+}
+
+// forget drops what is of tensors that are no more.
+func (m *memo) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	gone := func(w weak.Pointer[tensor.Tensor]) bool { return w.Value() == nil }
+	m.kept = slices.DeleteFunc(m.kept, func(e memoEntry) bool { return slices.ContainsFunc(e.of, gone) })
+}
+
+// clear drops everything.
+func (m *memo) clear() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.kept = nil
 }
 
 func (m *memo) put(e memoEntry) {
@@ -368,6 +383,10 @@ func (s *session) steady(x *ops.Context, a *arena, r *run) error {
 			a.Drop(first.values[id])
 		}
 		s.memo.put(memoEntry{of, values})
+		// Otherwise a session without a further run would keep them.
+		for _, id := range g.steadyIDs {
+			runtime.AddCleanup(r.values[id], (*memo).forget, &s.memo)
+		}
 	}
 	for i, id := range g.kept {
 		r.values[id] = values[i]
