@@ -1,6 +1,7 @@
 package fallback_test
 
 import (
+	"errors"
 	"math"
 	"testing"
 
@@ -197,4 +198,38 @@ func TestStateOfLongPrompts(t *testing.T) {
 	rest, last = run(linear, parts(cut, length, first))
 	check("LinearAttention", rest, part(y, cut, length))
 	check("its state", last, state)
+}
+
+// TestOddContribInputs runs operators on what is rare but possible: no channels, and heads of which
+// a cache of 4 bits cannot pair the values.
+func TestOddContribInputs(t *testing.T) {
+	t.Parallel()
+	run := func(op string, names, outs []string, attrs onnx.Attrs, in map[string]*tensor.Tensor) error {
+		b := onnx.NewBuilder("odd", 17)
+		b.Model.OpsetImport = append(b.Model.OpsetImport,
+			&pb.OperatorSetIdProto{Domain: proto.String("com.microsoft"), Version: proto.Int64(1)})
+		for name, x := range in {
+			b.Input(name, x.DType(), dims(x)...)
+		}
+		b.NodeTo(op, names, outs, attrs)
+		b.Model.Graph.Node[0].Domain = proto.String("com.microsoft")
+		b.Output("y", tensor.Float32)
+		_, err := open(t, b, engine.Options{}).Run(t.Context(), in)
+		return err
+	}
+	none := tensor.Must(tensor.Zeros(tensor.Float32, 0, 1, 4))
+	if err := run("CausalConvWithState", []string{"x", "w"}, []string{"y", "state"}, onnx.Attrs{"channels_last": 1},
+		map[string]*tensor.Tensor{"x": tensor.Must(tensor.Zeros(tensor.Float32, 1, 3, 0)), "w": none}); err != nil {
+		t.Error(err)
+	}
+	scale := tensor.Must(tensor.New([]int{1}, []float32{0.2}))
+	err := run("GroupQueryAttention", []string{"q", "k", "v", "", "", "ends", "total", "", "", "", "", "", "s", "s"},
+		[]string{"y", "keys", "values"}, onnx.Attrs{"num_heads": 1, "kv_num_heads": 1, "k_quant_type": "PER_TENSOR",
+			"v_quant_type": "PER_TENSOR", "kv_cache_bit_width": 4}, map[string]*tensor.Tensor{
+			"q": waves(1, 1, 3, 5), "k": waves(2, 1, 3, 5), "v": waves(3, 1, 3, 5), "s": scale,
+			"ends":  tensor.Must(tensor.New([]int{1}, []int32{2})),
+			"total": tensor.Must(tensor.New([]int{1}, []int32{3}))})
+	if !errors.Is(err, engine.ErrGraph) {
+		t.Error(err)
+	}
 }

@@ -19,11 +19,10 @@ func (l *layout) fromRows(n *ir.Node) *ir.Node {
 	}) {
 		return nil
 	}
-	first, d := l.shape(n, 3)
-	if d == nil || slices.Min(d) <= 0 {
+	if d := l.shape(n, 3); d == nil || slices.Min(d) <= 0 {
 		return nil
 	}
-	r := l.reshape(n, rows.Input(0), first, d[1], d[2], d[0])
+	r := fused(n, "RowsToImage", []string{rows.Input(0), n.Input(1)})
 	l.result(r)
 	return r
 }
@@ -40,11 +39,10 @@ func (l *layout) toRows(n *ir.Node) *ir.Node {
 		return nil
 	}
 	channels := int64(l.Consts[conv.Input(1)].Dim(0))
-	first, d := l.shape(p, 2)
-	if d == nil || d[0] != channels && d[0] != 0 {
+	if d := l.shape(p, 2); d == nil || d[0] != channels && d[0] != 0 {
 		return nil
 	}
-	return l.reshape(n, l.last[p.Input(0)], first, d[1], channels)
+	return fused(n, "ImageToRows", []string{l.last[p.Input(0)], p.Input(1)})
 }
 
 // swapsRows says whether a node transposes matrices [N,H,W] to [N,W,H].
@@ -52,52 +50,31 @@ func swapsRows(n *ir.Node) bool {
 	return is(n, "Transpose") && slices.Equal(n.Ints("perm"), []int64{0, 2, 1})
 }
 
-// shape returns the shape that a Reshape gives: its first dimension, a constant or a value of one
-// element, and so many others, which are constant; nil where it has no such shape.
-func (l *layout) shape(n *ir.Node, others int) (first string, rest []int64) {
+// shape returns the dimensions that a Reshape gives behind the first, so many constants; nil where
+// it has no such shape. The first is a constant or computed.
+func (l *layout) shape(n *ir.Node, others int) (rest []int64) {
 	if n.Int("allowzero", 0) != 0 {
-		return "", nil
+		return nil
 	}
-	parts := []string{n.Input(1)}
+	parts, computed := []string{n.Input(1)}, false
 	if c := l.Producer(n.Input(1)); is(c, "Concat") {
 		parts = c.Inputs
-		if l.Consts[parts[0]] == nil {
-			first, parts = parts[0], parts[1:]
+		if computed = l.Consts[parts[0]] == nil; computed {
+			parts = parts[1:]
 		}
 	}
 	for _, name := range parts {
 		c := l.Consts[name]
 		if c == nil || c.DType() != tensor.Int64 {
-			return "", nil
+			return nil
 		}
 		rest = append(rest, tensor.Data[int64](c)...)
 	}
-	if first == "" && len(rest) == others+1 {
-		first, rest = l.dims(n, "/first", rest[:1]), rest[1:]
+	if !computed && len(rest) > 0 {
+		rest = rest[1:]
 	}
-	if first == "" || len(rest) != others {
-		return "", nil
+	if len(rest) != others {
+		return nil
 	}
-	return first, rest
-}
-
-// reshape returns a Reshape of a value in the place of n, and puts what makes its shape before it.
-func (l *layout) reshape(n *ir.Node, value, first string, rest ...int64) *ir.Node {
-	shape := n.Outputs[0] + l.suffix + "/shape"
-	l.nodes = append(l.nodes, &ir.Node{
-		Op: "Concat", Version: 13, Outputs: []string{shape},
-		Inputs: []string{first, l.dims(n, "/rest", rest)},
-		Attrs:  []ir.Attr{{Name: "axis", Value: int64(0)}},
-	})
-	return &ir.Node{
-		Name: n.Name, Op: "Reshape", Version: 13, Outputs: slices.Clone(n.Outputs),
-		Inputs: []string{value, shape},
-	}
-}
-
-// dims makes a constant of dimensions, for n.
-func (l *layout) dims(n *ir.Node, what string, values []int64) string {
-	name := n.Outputs[0] + l.suffix + what
-	l.Consts[name] = tensor.Must(tensor.New([]int{len(values)}, slices.Clone(values)))
-	return name
+	return rest
 }

@@ -236,3 +236,28 @@ func TestRowsAreImages(t *testing.T) {
 		}
 	}
 }
+
+// TestOtherImagesOfRows reshapes transposed rows to images of other channels than the rows have.
+func TestOtherImagesOfRows(t *testing.T) {
+	t.Parallel()
+	const c, h, w = 16, 6, 5
+	for _, channels := range []int{1, c, 2 * c} {
+		r := rand.New(rand.NewPCG(7, uint64(channels)))
+		b := onnx.NewBuilder("rows", 17)
+		b.Input("x", tensor.Float32, "batch", h*w, c)
+		image := b.Node("Reshape", []string{transpose(b, "x", 0, 2, 1), b.Ints(-1, int64(channels), h, w)}, nil)
+		for _, in := range []int{channels, c} {
+			image = b.Node("Conv", []string{image, b.Const(randTensor(r, c, in, 3, 3)), b.Const(randTensor(r, c))},
+				onnx.Attrs{"pads": []int{1, 1, 1, 1}})
+			image = b.Node("Relu", []string{image}, nil)
+		}
+		image = b.Node("Conv", []string{image, b.Const(randTensor(r, c, c, 3, 3))}, onnx.Attrs{"pads": []int{1, 1, 1, 1}})
+		for i, shape := range []string{b.Ints(-1, c, h*w), b.Ints(-1, c, h*w/2)} {
+			rows := fmt.Sprint("rows", i)
+			b.NodeTo("Transpose", []string{b.Node("Reshape", []string{image, shape}, nil)}, []string{rows},
+				onnx.Attrs{"perm": []int{0, 2, 1}})
+			b.Output(rows, tensor.Float32, fmt.Sprint("n", i), fmt.Sprint("l", i), c)
+		}
+		compareWithPlain(t, b, engine.Options{}, map[string]*tensor.Tensor{"x": randTensor(r, 2, h*w, c)})
+	}
+}

@@ -58,7 +58,7 @@ func (s *session) Close() error {
 	s.arenas = nil
 	s.graph = &graph{inputs: s.graph.inputs, outputs: s.graph.outputs, taps: s.graph.taps}
 	s.schedules = nil
-	s.memo = memo{}
+	s.memo.clear()
 	return s.model.Close()
 }
 

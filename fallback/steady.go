@@ -3,6 +3,7 @@ package fallback
 import (
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -26,7 +27,7 @@ func (p *planner) hoistSteady() error {
 		if !is(n, "If") {
 			continue
 		}
-		h := &hoist{planner: p, ids: map[string]string{}, names: map[string]string{}}
+		h := &hoist{planner: p, at: i, ids: map[string]string{}, names: map[string]string{}}
 		changed, err := h.branches(n)
 		if err != nil {
 			return err
@@ -45,6 +46,7 @@ func (p *planner) hoistSteady() error {
 // hoist moves nodes out of the branches of one If.
 type hoist struct {
 	*planner
+	at    int // the If's place, by which names differ from those of other Ifs
 	moved []*ir.Node
 	ids   map[string]string // short names for what computes a value
 	names map[string]string // by those: the value in front of the If, "" as long as it is not there
@@ -164,13 +166,18 @@ func steadyKey(g *ir.Graph, n *ir.Node, values map[string]string) (key string, o
 			return "", false
 		}
 	}
+	for _, o := range n.Outputs { // Split makes as many parts as it has outputs
+		fmt.Fprintf(&b, ":%t", o != "")
+	}
 	return b.String() + ")", steady
 }
 
-// repeatable says whether a node gives the same for the same inputs.
+// repeatable says whether a node gives the same for the same inputs, and tensors: sequences and
+// optional values are not kept.
 func repeatable(n *ir.Node) bool {
-	return !holdsGraphs(n) && !strings.HasPrefix(n.Op, "Random") &&
-		!slices.Contains([]string{"Bernoulli", "Dropout", "Multinomial"}, n.Op)
+	return !holdsGraphs(n) && !slices.ContainsFunc([]string{"Random", "Sequence", "Optional"},
+		func(prefix string) bool { return strings.HasPrefix(n.Op, prefix) }) &&
+		!slices.Contains([]string{"Bernoulli", "Dropout", "Multinomial", "SplitToSequence"}, n.Op)
 }
 
 func holdsGraphs(n *ir.Node) bool { return slices.ContainsFunc(n.Attrs, holdsGraph) }
@@ -199,7 +206,7 @@ func (h *hoist) without(g *ir.Graph) *ir.Graph {
 			continue
 		}
 		if base == "" {
-			base = fmt.Sprintf("%s/steady%d", h.source.Outputs[0].Name, len(h.moved))
+			base = fmt.Sprintf("%s/steady%d.%d", h.source.Outputs[0].Name, h.at, len(h.moved))
 			h.names[key] = base
 			h.move(g, n, base, outer)
 		}
@@ -314,10 +321,9 @@ type memoEntry struct {
 
 // get returns what was computed of the tensors, and forgets what is of tensors that are no more.
 func (m *memo) get(of []weak.Pointer[tensor.Tensor]) []*tensor.Tensor {
+	m.forget()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	gone := func(w weak.Pointer[tensor.Tensor]) bool { return w.Value() == nil }
-	m.kept = slices.DeleteFunc(m.kept, func(e memoEntry) bool { return slices.ContainsFunc(e.of, gone) })
 	for i, e := range m.kept {
 		if slices.Equal(e.of, of) {
 			m.kept = append(slices.Delete(m.kept, i, i+1), e)
@@ -325,6 +331,21 @@ func (m *memo) get(of []weak.Pointer[tensor.Tensor]) []*tensor.Tensor {
 		}
 	}
 	return nil
+}
+
+// forget drops what is of tensors that are no more.
+func (m *memo) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	gone := func(w weak.Pointer[tensor.Tensor]) bool { return w.Value() == nil }
+	m.kept = slices.DeleteFunc(m.kept, func(e memoEntry) bool { return slices.ContainsFunc(e.of, gone) })
+}
+
+// clear drops everything.
+func (m *memo) clear() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.kept = nil
 }
 
 func (m *memo) put(e memoEntry) {
@@ -362,6 +383,10 @@ func (s *session) steady(x *ops.Context, a *arena, r *run) error {
 			a.Drop(first.values[id])
 		}
 		s.memo.put(memoEntry{of, values})
+		// Otherwise a session without a further run would keep them.
+		for _, id := range g.steadyIDs {
+			runtime.AddCleanup(r.values[id], (*memo).forget, &s.memo)
+		}
 	}
 	for i, id := range g.kept {
 		r.values[id] = values[i]

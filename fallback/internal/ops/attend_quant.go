@@ -38,6 +38,9 @@ func scalesOf(t *tensor.Tensor, bits, heads, size int) (cacheScales, error) {
 	if t == nil || t.DType() != tensor.Float32 || t.Len() != 1 && t.Len() != heads*size {
 		return cacheScales{}, graphErr("a quantised cache of %d heads of %d values with scales %v", heads, size, t)
 	}
+	if bits == 4 && size%2 != 0 {
+		return cacheScales{}, graphErr("a cache of 4 bits of %d values a head, an odd number", size)
+	}
 	return cacheScales{bits, tensor.Data[float32](t)}, nil
 }
 

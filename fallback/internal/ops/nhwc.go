@@ -55,6 +55,72 @@ func buildChannels(perm []int) func(n *Node) Kernel {
 	}
 }
 
+// buildRowsToImage is Transpose of rows [N,L,C] to [N,C,L], Reshape to an image, and ChannelsLast of
+// that: where the image has the rows' channels nothing moves.
+func buildRowsToImage(*Node) Kernel {
+	return func(x *Context, in, out []*tensor.Tensor) error {
+		t := in[0]
+		if t.Rank() != 3 {
+			return graphErr("an image of rows %v", t)
+		}
+		shape, err := reshapedAs(in[1], []int{t.Dim(0), t.Dim(2), t.Dim(1)}, 4)
+		if err != nil {
+			return err
+		}
+		if shape[0] == t.Dim(0) && shape[1] == t.Dim(2) {
+			out[0], err = reshaped(t, []int{shape[0], shape[2], shape[3], shape[1]})
+			return err
+		}
+		out[0], err = moved(x, t, []int{0, 2, 1}, shape, []int{0, 2, 3, 1})
+		return err
+	}
+}
+
+// buildImageToRows is ChannelsFirst of an image, Reshape to three dimensions, and Transpose of the
+// last two: where the rows have the image's channels nothing moves.
+func buildImageToRows(*Node) Kernel {
+	return func(x *Context, in, out []*tensor.Tensor) error {
+		t := in[0]
+		if t.Rank() != 4 {
+			return graphErr("rows of an image %v", t)
+		}
+		shape, err := reshapedAs(in[1], []int{t.Dim(0), t.Dim(3), t.Dim(1), t.Dim(2)}, 3)
+		if err != nil {
+			return err
+		}
+		if shape[0] == t.Dim(0) && shape[1] == t.Dim(3) {
+			out[0], err = reshaped(t, []int{shape[0], shape[2], shape[1]})
+			return err
+		}
+		out[0], err = moved(x, t, []int{0, 3, 1, 2}, shape, []int{0, 2, 1})
+		return err
+	}
+}
+
+// reshapedAs is the shape of so many dimensions that a Reshape gives.
+func reshapedAs(want *tensor.Tensor, from []int, rank int) ([]int, error) {
+	dims, err := intsOf(want)
+	if err != nil {
+		return nil, err
+	}
+	if len(dims) != rank {
+		return nil, graphErr("Reshape of %v to %v, of %d dimensions", from, dims, rank)
+	}
+	return reshapeTo(from, dims, false)
+}
+
+// moved transposes, reshapes and transposes again.
+func moved(x *Context, t *tensor.Tensor, before, shape, behind []int) (*tensor.Tensor, error) {
+	t, err := transpose(x, t, before)
+	if err != nil {
+		return nil, err
+	}
+	if t, err = reshaped(t, shape); err != nil {
+		return nil, err
+	}
+	return transpose(x, t, behind)
+}
+
 // inside returns which elements of a window at position at, first to end-1, lie within a dimension
 // of the given size.
 func inside(at, dilation, taps, size int) (first, end int) {

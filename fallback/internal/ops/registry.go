@@ -305,6 +305,8 @@ var fused = map[string]def{
 	"ConvDepthwise": row(0, 3, 6, buildConvDepthwise),
 	// Images [N,H,W,C], and the conversions to that form and back.
 	"ChannelsLast":      row(0, 1, 1, buildToNHWC),
+	"RowsToImage":       row(0, 2, 2, buildRowsToImage),
+	"ImageToRows":       row(0, 2, 2, buildImageToRows),
 	"ChannelsFirst":     row(0, 1, 1, buildChannels([]int{0, 3, 1, 2})),
 	"GlobalAveragePool": row(0, 1, 1, buildGlobalAveragePoolNHWC),
 	"MaxPool":           row(0, 1, 1, buildPoolNHWC),

@@ -107,7 +107,7 @@ func (c *causalConv) run(x *Context, in, out []*tensor.Tensor) error {
 					clear(seen[:size])
 				}
 				copy(seen[size:], src[i*length*width:(i+1)*length*width])
-				each(dst[i*length*width:(i+1)*length*width], seen, i%channels)
+				each(dst[i*length*width:(i+1)*length*width], seen, i%max(channels, 1))
 				copy(next[i*size:(i+1)*size], seen[length*width:])
 			}
 		})
