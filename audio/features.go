@@ -26,6 +26,10 @@ type Extractor struct {
 	normalize               bool
 }
 
+// mostWindow bounds the samples of a window, and mostFeatures the values that it becomes: an hour at
+// 16 kHz in windows of Whisper's steps stays below both.
+const mostWindow, mostFeatures = 1 << 26, 1 << 27
+
 // NewExtractor reads a preprocessor_config.json whose feature_extractor_type is
 // WhisperFeatureExtractor. Keys that are missing, and nil, have the reference's defaults: 80 mels of 16 kHz,
 // transforms of 400 samples every 160, windows of 30 s. Errors wrap ErrSound.
@@ -57,6 +61,9 @@ func NewExtractor(config []byte) (*Extractor, error) {
 		c.Length < 2 || c.Length > 1<<16, c.Hop < 1 || c.Hop > c.Length:
 		return nil, soundErrorf("preprocessor configuration: feature_size %d, sampling_rate %d, chunk_length %d, "+
 			"n_fft %d or hop_length %d is out of bounds", c.Mels, c.Rate, c.Seconds, c.Length, c.Hop)
+	case c.Hop > c.Seconds*c.Rate, c.Seconds*c.Rate > mostWindow, c.Seconds*c.Rate/c.Hop > mostFeatures/c.Mels:
+		return nil, soundErrorf("preprocessor configuration: chunk_length %d of sampling_rate %d, cut every %d samples "+
+			"(hop_length) into feature_size %d, makes no features or over %d", c.Seconds, c.Rate, c.Hop, c.Mels, mostFeatures)
 	case c.Padding != 0:
 		return nil, soundErrorf("preprocessor configuration: padding_value %v is not supported; 0 is", c.Padding)
 	case c.Dither != 0:

@@ -288,6 +288,47 @@ func TestBadSounds(t *testing.T) {
 	}
 }
 
+// A block of a file that claims a rate far below the one asked for does not become a long one: a second of
+// its samples would be 16,000.
+func TestSlowSounds(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile(filepath.Join(soundsDir, "16.wav"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow := string(data[:24]) + "\x01\x00\x00\x00" + string(data[28:])
+	s, err := audio.Open(t.Context(), strings.NewReader(slow), audio.WithRate(16000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	block, total := make([]float32, 1<<20), 0
+	for total < 1<<20 {
+		n, err := s.Read(block)
+		if err != nil || n == 0 || n > 1<<17 {
+			t.Fatalf("%d samples at once, %v", n, err)
+		}
+		total += n
+	}
+}
+
+// Configurations whose features would be none, or take more memory than machines have, are refused.
+func TestFeaturesOutOfBounds(t *testing.T) {
+	t.Parallel()
+	for _, config := range []string{
+		`{"chunk_length":1,"sampling_rate":1000,"hop_length":2000,"n_fft":4000}`,
+		`{"chunk_length":3600,"hop_length":1,"feature_size":1024}`,
+		`{"chunk_length":3600,"sampling_rate":768000}`,
+	} {
+		if _, err := audio.NewExtractor([]byte(config)); !errors.Is(err, audio.ErrSound) {
+			t.Errorf("%s: %v", config, err)
+		}
+	}
+	if _, err := audio.NewExtractor([]byte(`{"chunk_length":3600,"feature_size":128}`)); err != nil {
+		t.Error(err)
+	}
+}
+
 // What this package does not read goes through ffmpeg, whose WAV is read as it comes.
 func TestFFmpeg(t *testing.T) {
 	t.Parallel()

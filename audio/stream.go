@@ -27,6 +27,10 @@ type Stream struct {
 // blockFrames is how many samples of each channel are decoded at once.
 const blockFrames = 4096
 
+// mostFaster is how many times as many samples a block of so many may become; shorter ones may become
+// more.
+const mostFaster = 16
+
 // Open begins to read a sound, whose format it finds in its first bytes. It reads no further than it
 // must, so that a pipe is heard as it comes. Errors wrap ErrSound or ErrLimit, or are those of r.
 func Open(ctx context.Context, r io.Reader, opts ...Option) (*Stream, error) {
@@ -61,7 +65,9 @@ func Open(ctx context.Context, r io.Reader, opts ...Option) (*Stream, error) {
 		s.rate = o.rate
 	}
 	s.resample = NewResampler(rate, s.rate)
-	s.frames = make([]float32, blockFrames*channels)
+	// A block of a slow sound that is made fast is short, so that it does not become a long one.
+	block := min(blockFrames, max(1, blockFrames*mostFaster*int64(rate)/int64(s.rate)))
+	s.frames = make([]float32, int(block)*channels)
 	return s, nil
 }
 

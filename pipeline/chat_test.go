@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -128,8 +129,50 @@ func TestChatGoesOn(t *testing.T) {
 						t.Errorf("turn %d: %d tokens were not read again", i, c.Reused())
 					}
 				}
+				for _, err := range c.Say(t.Context(), "and?", nil, WithMaxNewTokens(2), WithNumBeams(2)) {
+					if err != nil {
+						t.Fatal(err)
+					}
+				}
+				if c.Reused() <= 4 {
+					t.Errorf("with beams %d tokens were not read again", c.Reused())
+				}
 			})
 		})
+	}
+}
+
+// A decoder's states of layers without attention are those of what was read last, so turns of such a model
+// read all again: each token is as probable as where nothing is remembered.
+func TestChatWithStates(t *testing.T) {
+	t.Parallel()
+	p, err := Open(t.Context(), filepath.Join(layoutsDir, "lfm2vl-transformersjs"), WithEngine(goEngine))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	c, err := p.Chat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, say := range []string{"a red boat?", "and the house", "why"} {
+		for _, err := range c.Say(t.Context(), say, nil, WithMaxNewTokens(6)) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		all := c.Messages()
+		whole, err := p.Generate(t.Context(), []Request{{Messages: all[:len(all)-1]}}, WithMaxNewTokens(6))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, want := c.Last(), whole[0][0]
+		if !slices.Equal(got.IDs, want.IDs) || math.Abs(got.LogProb-want.LogProb) > 1e-5 {
+			t.Errorf("turn %d: ids %v of %v, want %v of %v", i, got.IDs, got.LogProb, want.IDs, want.LogProb)
+		}
+		if c.Reused() != 0 {
+			t.Errorf("turn %d: %d tokens were not read again", i, c.Reused())
+		}
 	}
 }
 

@@ -209,6 +209,10 @@ func TestHearingSounds(t *testing.T) {
 	for i := range got {
 		sameIDs(t, "sound", got[i][0], ids(want[0][0]))
 	}
+	inputs, err := p.Inputs(t.Context(), Request{Item: sound})
+	if err != nil || inputs.Tensors["input_features"] == nil {
+		t.Errorf("the inputs of a sound: %+v, %v", inputs, err)
+	}
 	other := &audio.Sound{Rate: 8000, Samples: sound.Samples}
 	if _, err := p.Generate(t.Context(), []Request{{Item: other}}); !errors.Is(err, audio.ErrSound) {
 		t.Errorf("a sound of another rate: %v", err)

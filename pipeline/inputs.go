@@ -12,8 +12,8 @@ import (
 type Inputs struct {
 	Prompt   string  // the text as the model reads it
 	TokenIDs []int64 // of the prompt, special tokens and those that stand for rows of pictures included
-	// Tensors are the front end's outputs for the pictures, by name, a row a picture: pixel_values
-	// [N,3,H,W] float32 and others. nil where the model takes no pictures.
+	// Tensors are the front end's outputs for the pictures or sounds, by name, a row each: pixel_values
+	// [N,3,H,W] float32, input_features [N,mels,frames] float32 and others. nil where the model takes none.
 	Tensors map[string]*tensor.Tensor
 }
 
@@ -49,7 +49,7 @@ func (p *Pipeline) Inputs(ctx context.Context, request Request) (inputs *Inputs,
 			inputs.TokenIDs = append(inputs.TokenIDs, s.IDs...)
 		}
 	}
-	if items := prompts[0].items; len(items) > 0 && p.images != nil {
+	if items := prompts[0].items; len(items) > 0 && (p.images != nil || p.sounds != nil) {
 		prepared, err := p.prepare(ctx, items)
 		if err != nil {
 			return nil, err

@@ -123,9 +123,9 @@ func (l *lfm2) grid(w, h int) image.Point {
 
 // cutLFM2 returns the tiles of a picture, row by row, and the picture as a whole.
 func (p *Preprocessor) cutLFM2(img image.Image) (tiles []*RGB, grid image.Point, err error) {
-	m := FromImage(img)
-	if m.Width <= 0 || m.Height <= 0 {
-		return nil, grid, imageErrorf("the picture is %dx%d pixels: nothing to see", m.Width, m.Height)
+	m, err := seen(img)
+	if err != nil {
+		return nil, grid, err
 	}
 	side := p.lfm2.tile
 	grid = p.lfm2.grid(m.Width, m.Height)

@@ -383,9 +383,9 @@ func (p *Preprocessor) prepareOperations(
 
 // operate runs the operations on 8-bit pictures.
 func (p *Preprocessor) operate(img image.Image) (*RGB, error) {
-	m := FromImage(img)
-	if m.Width <= 0 || m.Height <= 0 {
-		return nil, imageErrorf("the picture is %dx%d pixels: nothing to see", m.Width, m.Height)
+	m, err := seen(img)
+	if err != nil {
+		return nil, err
 	}
 	for _, step := range p.ops.bytes {
 		var err error

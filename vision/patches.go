@@ -77,9 +77,9 @@ func (t patching) fit(w, h int) (int, int, error) {
 
 // resized returns a picture whose sides are whole numbers of patches that merge.
 func (p *Preprocessor) resized(img image.Image) (*RGB, error) {
-	m := FromImage(img)
-	if m.Width <= 0 || m.Height <= 0 {
-		return nil, imageErrorf("the picture is %dx%d pixels: nothing to see", m.Width, m.Height)
+	m, err := seen(img)
+	if err != nil {
+		return nil, err
 	}
 	factor := p.patches.side * p.patches.merge
 	if !p.doResize {
@@ -101,6 +101,9 @@ func (p *Preprocessor) resized(img image.Image) (*RGB, error) {
 func (p *Preprocessor) preparePatches(
 	ctx context.Context, imgs []image.Image,
 ) (media.Prepared, error) {
+	if len(imgs) == 0 {
+		return media.Prepared{}, imageErrorf("no picture to preprocess")
+	}
 	pictures := make([]*RGB, len(imgs))
 	err := parallel(ctx, len(imgs), func(i int) (err error) {
 		pictures[i], err = p.resized(imgs[i])

@@ -67,9 +67,9 @@ func (p *Preprocessor) preparePhi3Pictures(
 ) (media.Prepared, error) {
 	pictures := make([]*RGB, len(imgs))
 	for i, img := range imgs {
-		pictures[i] = FromImage(img)
-		if m := pictures[i]; m.Width <= 0 || m.Height <= 0 {
-			return media.Prepared{}, imageErrorf("the picture is %dx%d pixels: nothing to see", m.Width, m.Height)
+		var err error
+		if pictures[i], err = seen(img); err != nil {
+			return media.Prepared{}, err
 		}
 	}
 	return p.preparePhi3(ctx, pictures)
@@ -115,6 +115,9 @@ func (p *Preprocessor) phi3Page(m *RGB) (*RGB, error) {
 // of all crops.
 func (p *Preprocessor) preparePhi3(ctx context.Context, pictures []*RGB) (media.Prepared, error) {
 	const plane, crop = phi3Side * phi3Side, 3 * phi3Side * phi3Side
+	if len(pictures) == 0 {
+		return media.Prepared{}, imageErrorf("no picture to preprocess")
+	}
 	each := (p.crops + 1) * crop
 	if most := p.limits.withDefaults().Pixels; len(pictures) > most/(each/3) {
 		return media.Prepared{}, limitErrorf("Pixels", "%d pictures of %d crops of %dx%d pixels are over "+

@@ -227,13 +227,9 @@ func (p *Preprocessor) Picture(img image.Image) (*RGB, error) {
 
 // pictureInto is Picture into dst, whose memory is used if it is enough.
 func (p *Preprocessor) pictureInto(dst *RGB, img image.Image) error {
-	m := FromImage(img)
-	if m.Width <= 0 || m.Height <= 0 {
-		return imageErrorf("the picture is %dx%d pixels: nothing to see", m.Width, m.Height)
-	}
-	if !m.whole() {
-		return imageErrorf("an RGB of %dx%d pixels with %d bytes, and rows of %d",
-			m.Width, m.Height, len(m.Pix), m.Stride)
+	m, err := seen(img)
+	if err != nil {
+		return err
 	}
 	if p.onWhite {
 		m = m.On(color.RGBA{255, 255, 255, 255})

@@ -62,6 +62,20 @@ func (m *RGB) whole() bool {
 		(m.Alpha == nil || len(m.Alpha) == m.Width*m.Height)
 }
 
+// seen is FromImage for pictures that are to be looked at: it refuses those without pixels, or without
+// the bytes of all of them.
+func seen(img image.Image) (*RGB, error) {
+	m := FromImage(img)
+	if m.Width <= 0 || m.Height <= 0 {
+		return nil, imageErrorf("the picture is %dx%d pixels: nothing to see", m.Width, m.Height)
+	}
+	if !m.whole() {
+		return nil, imageErrorf("an RGB of %dx%d pixels with %d bytes, and rows of %d",
+			m.Width, m.Height, len(m.Pix), m.Stride)
+	}
+	return m, nil
+}
+
 // row returns the bytes of row y.
 func (m *RGB) row(y int) []uint8 { return m.Pix[y*m.Stride : y*m.Stride+m.Width*4] }
 

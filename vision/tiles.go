@@ -50,9 +50,9 @@ func (c *config) tiling(p *Preprocessor) error {
 // pictures are not split. Source: preprocess of image_processing_idefics3.py, transformers 4.57.6.
 // Transparent pixels are blended with white before resizing, not after it.
 func (p *Preprocessor) cut(img image.Image) (squares []*RGB, grid image.Point, err error) {
-	m := FromImage(img)
-	if m.Width <= 0 || m.Height <= 0 {
-		return nil, grid, imageErrorf("the picture is %dx%d pixels: nothing to see", m.Width, m.Height)
+	m, err := seen(img)
+	if err != nil {
+		return nil, grid, err
 	}
 	if p.onWhite {
 		m = m.On(color.RGBA{255, 255, 255, 255})

@@ -4,11 +4,15 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/pipeline"
+	"github.com/crossattn/xpipe/vision"
 )
 
 // This file is ask and caption without a picture: language models read text alone, and a prompt as it
@@ -42,16 +46,27 @@ func (o *modelOptions) checkUnseen(batch *batchOptions, overlay *overlayOption, 
 	if _, err := api.Find(o.model); err != nil {
 		return err
 	}
-	if len(args) > 0 {
-		if info, err := os.Stat(args[0]); err == nil && !info.IsDir() {
-			return fmt.Errorf("%w: model %s reads text alone; leave %s out",
-				pipeline.ErrUnsupported, o.model, args[0])
-		}
+	if len(args) > 0 && namesPictures(args) {
+		return fmt.Errorf("%w: model %s reads text alone; leave %s out",
+			pipeline.ErrUnsupported, o.model, args[0])
 	}
 	if batch.out != "" || overlay.path != "" {
 		return api.Usagef("--out and --overlay are for pictures, and there is none; --json prints lines")
 	}
 	return nil
+}
+
+// namesPictures reports whether the first of ask's arguments is no word of a question but says which
+// pictures it is about: a file, standard input, a folder before a question, or what has a picture's suffix,
+// whether it is there or not.
+func namesPictures(args []string) bool {
+	first := args[0]
+	if first == "-" || !strings.Contains(first, " ") && slices.Contains(vision.Suffixes(), strings.ToLower(filepath.Ext(first))) {
+		return true
+	}
+	info, err := os.Stat(first)
+	asked := len(args) > 1 && strings.Contains(args[1], " ")
+	return err == nil && (!info.IsDir() || asked)
 }
 
 // runUnseen answers questions without a picture.

@@ -55,6 +55,10 @@ func TestUnseen(t *testing.T) {
 		says string
 	}{
 		{[]string{"ask", figure, "what?", "-m", chatLlama}, api.ExitModel, "reads text alone; leave " + figure + " out"},
+		{[]string{"ask", "missing.JPG", "what is it?", "-m", chatLlama}, api.ExitModel, "leave missing.JPG out"},
+		{[]string{"ask", "photos/*.png", "what is it?", "-m", chatLlama}, api.ExitModel, "leave photos/*.png out"},
+		{[]string{"ask", "../../testdata", "what is it?", "-m", chatLlama}, api.ExitModel, "leave ../../testdata out"},
+		{[]string{"ask", "-", "what is it?", "-m", chatLlama}, api.ExitModel, "leave - out"},
 		{[]string{"ask", "what?", "-m", chatLlama, "--out", "x.jsonl"}, api.ExitUsage, "--out"},
 		{[]string{"ask", "what?", "-m", chatLlama, "--choices", "yes,no"}, api.ExitUsage, "--choices"},
 		{[]string{"ask", "-m", chatLlama}, api.ExitUsage, "ask"},

@@ -36,11 +36,13 @@ func (m *Memory) add(tokens, positions *tensor.Tensor) {
 // Recall has sequences that were just begun, and are one, go on from what m remembers of their beginning,
 // and m note what they read. Keep follows, once they are done. Sequences whose decoder computes a token
 // otherwise where others are read with it, such as one of dynamic 8 bits or one whose pictures see all
-// of themselves, start from nothing, as do those of a decoder with parts that a cache does not hold.
+// of themselves, start from nothing, as do those of a decoder with parts that a cache does not hold, or
+// with states, which know what was read last and not what was read before.
 func (m *Memory) Recall(sequences Sequences) error {
 	b, ok := sequences.(*batch)
 	remembers := ok && len(b.start) == 1 && b.next != nil && b.next == b.first && b.branch == "" && !b.dependent &&
-		!b.seesMedia && !b.first.HasInput(graph.TokenTypeIDs) && len(b.kept) == 0 && len(b.Decoder.constants) == 0
+		!b.seesMedia && !b.first.HasInput(graph.TokenTypeIDs) && len(b.kept) == 0 && len(b.states) == 0 &&
+		len(b.Decoder.constants) == 0
 	if !remembers {
 		m.Forget()
 		return nil
@@ -119,7 +121,9 @@ func (m *Memory) Keep(sequences Sequences) {
 	}
 	for _, c := range b.caches {
 		if t := m.past[c.past]; t == nil || t.Dim(0) != 1 || t.Dim(2) != length {
+			reused := m.Reused
 			m.Forget()
+			m.Reused = reused
 			return
 		}
 	}
