@@ -166,9 +166,10 @@ func gcd(a, b int) int {
 	return a
 }
 
-// Resample returns a sound at another rate, in samples a second.
+// Resample returns a sound at another rate, in samples a second. Without samples, and between rates of
+// which one is below 1, there is nothing to resample: the sound comes back as it is.
 func Resample(s *Sound, rate int) *Sound {
-	if s.Rate == rate {
+	if s.Rate == rate || s.Rate < 1 || rate < 1 || len(s.Samples) == 0 {
 		return s
 	}
 	r := NewResampler(s.Rate, rate)

@@ -9,7 +9,8 @@ import (
 
 // Share cuts [0,n) into parts and calls f for each, on up to workers goroutines at once, of which
 // the caller's is number 0. grain is the least number of items worth a call. It returns when all
-// calls have; once ctx ends no more of them begin. A panic of f reaches the caller as a *Panic.
+// calls have; once ctx ends no more of them begin. A panic of f on a helper reaches the caller as a
+// *Panic.
 //
 // Where the parts are cut depends on workers, n and grain alone, so that a result has the same bits each
 // time: kernels may round the ends of a part otherwise than its middle. Each worker has a stretch of
