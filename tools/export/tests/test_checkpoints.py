@@ -204,7 +204,11 @@ def test_exports_with_attention_maps(tmp_path, name):
     save(model, tmp_path / "checkpoint", safe_serialization=name != "blip2-old")
     export_checkpoint(tmp_path / "checkpoint", tmp_path / "bundle", attention_maps=True, progress=False)
     meta = json.loads((tmp_path / "bundle" / "xpipe.json").read_text())
-    assert meta["provenance"].get("end_to_end", {}).get("max_rel_diff", 1) < 1e-4 or name == "blip2-old"
+    whole = meta["provenance"].get("end_to_end")
+    if getattr(model.config, "image_token_index", 0) is None:  # transformers cannot place the picture
+        assert whole is None
+    else:
+        assert whole["max_rel_diff"] < 1e-4
     assert meta["attention_maps"] and max(g["max_rel_diff"] for g in meta["provenance"]["graphs"].values()) < 1e-4
 
 

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from . import __version__
 from .graph import ExportError, GraphReport, GraphSpec, export_graph
-from .weights import embed
+from .weights import data_file, embed, reads
 
 FORMAT = 1
 
@@ -149,8 +149,10 @@ class Bundle:
         if self.verify:
             self.add_json("xpipe.json", self.meta)
             self.meta["provenance"]["end_to_end"] = self.verify(self.dir)
-        for file in self.graphs.values():
-            embed(self.dir / file)
+        graphs = [self.dir / file for file in self.graphs.values()]
+        for path in graphs:
+            if not any(reads(other, data_file(path)) for other in graphs if other != path):
+                embed(path)
         files = sorted(p for p in self.dir.rglob("*") if p.is_file() and p.name != "xpipe.json")
         self.meta["sha256"] = {p.relative_to(self.dir).as_posix(): sha256(p) for p in files}
         self.add_json("xpipe.json", self.meta)

@@ -167,8 +167,9 @@ def cost(meta: dict) -> str:
     text = f"{meta['dtype']}: largest differences of outputs by storage: {', '.join(said)}"
     if whole := meta["provenance"].get("end_to_end"):
         kind = "tokens" if "tokens" in whole else "answers"
-        text += (f"; of the pipeline's logits {whole['max_abs_diff']:.2g} ({100 * whole['max_rel_diff']:.2g} % of "
-                 f"their range), the best is the same in {whole['same_best']} of {whole[kind]} {kind}")
+        text += f"; of the pipeline's logits {whole['max_abs_diff']:.2g} ({100 * whole['max_rel_diff']:.2g} % of their range)"
+        if "same_best" in whole:
+            text += f", the best is the same in {whole['same_best']} of {whole[kind]} {kind}"
     return text
 
 

@@ -79,9 +79,14 @@ def _written(model: torch.nn.Module, front: Front) -> Reference | None:
             given["qformer_attention_mask"] = torch.ones_like(given["qformer_input_ids"])
         given |= {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     ids, logits = generated(model, given, _steps(model))
-    arrays = {"pixel_values": pixels.numpy()}
-    return Reference(lambda b: generate(b, {"rows": [row]}, arrays, [0], len(ids[0]), forced=ids)[1],
-                     logits, "generate")
+    return written(row, pixels.numpy(), ids, logits)
+
+
+def written(row: dict, pixels: np.ndarray, ids: np.ndarray, logits: np.ndarray) -> Reference:
+    """A reference of a family that `generate` replays: its row, pixels, and the ids [1,T] written, with
+    their logits [1,T,V]."""
+    return Reference(lambda b: generate(b, {"rows": [row]}, {"pixel_values": pixels}, [0], len(ids[0]),
+                                        forced=ids)[1], logits, "generate")
 
 
 class _Processor(IdeficsProcessor):

@@ -139,6 +139,13 @@ def _point(t: TensorProto, location: str, offset: int, length: int) -> None:
         t.external_data.add(key=k, value=str(v))
 
 
+def reads(path: Path, data: Path) -> bool:
+    """Whether the graph at path has weights in the file data, such as a table that two graphs share."""
+    model = onnx.load(path, load_external_data=False)
+    return any(e.key == "location" and path.with_name(e.value) == data
+               for t in model.graph.initializer for e in t.external_data)
+
+
 def embed(path: Path) -> None:
     """Put the weights of the graph at path into its file, unless they take more than EXTERNAL_BYTES.
 

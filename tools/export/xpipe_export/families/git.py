@@ -85,4 +85,4 @@ def _reference(model: nn.Module, rows: int) -> endtoend.Reference:
                              max_new_tokens=endtoend.STEPS, min_new_tokens=2, return_dict_in_generate=True)
     logits = torch.stack(out.logits, 1).float().numpy()
     row = {"input_ids": [-1] * rows + ids, "pixels": [[0, 1]]}
-    return endtoend.Reference(row, pixels.numpy(), np.asarray(out.sequences[:, -logits.shape[1]:]), logits)
+    return endtoend.written(row, pixels.numpy(), np.asarray(out.sequences[:, -logits.shape[1]:]), logits)

@@ -62,8 +62,7 @@ class TextDecoder(nn.Module):
         self.text, self.head = text_model(model), model.lm_head
         self.config, self.kind, self.attention = self.text.config, kind, attention
         self.text.set_attn_implementation("eager")
-        self.mixed = len(set(getattr(self.config, "layer_types", None) or [])) > 1
-        self.window = self.config.sliding_window if self.mixed else causal.sliding_window(self.config)
+        self.windows = causal.windows(self.config)
 
     def forward(self, inputs_embeds, attention_mask, num_logits_to_keep, *more):
         length, past = inputs_embeds.shape[1], list(more)
@@ -76,10 +75,8 @@ class TextDecoder(nn.Module):
             also = same_picture(past.pop(0), attention_mask)
         elif self.kind.prompt_sees:
             also = nothing_before(attention_mask, length)
-        mask = causal.causal_mask(attention_mask, length, self.window, also)
-        if self.mixed:
-            mask = {"full_attention": causal.causal_mask(attention_mask, length, None, also),
-                    "sliding_attention": mask}
+        masks = {k: causal.causal_mask(attention_mask, length, w, also) for k, w in self.windows.items()}
+        mask = masks if len(masks) > 1 else next(iter(masks.values()))
         cache = causal.past_cache(tuple(past))
         out = self.text(inputs_embeds=inputs_embeds, attention_mask=mask, position_ids=positions,
                         past_key_values=cache, use_cache=True, output_attentions=self.attention,
@@ -229,5 +226,5 @@ def _reference(model: nn.Module, kind: Kind, bundle: Bundle) -> endtoend.Referen
                              do_sample=False, num_beams=1, output_logits=True,
                              return_dict_in_generate=True)
     logits = torch.stack(out.logits, 1).float().numpy()
-    return endtoend.Reference(row, pixels.float().numpy(),
-                              out.sequences[:, -logits.shape[1]:].numpy(), logits)
+    return endtoend.written(row, pixels.float().numpy(),
+                             out.sequences[:, -logits.shape[1]:].numpy(), logits)
