@@ -10,17 +10,18 @@ import (
 // Abilities say which methods of a Pipeline its model supports; the others give ErrUnsupported. Tasks
 // lists what the model was made for, which may be less.
 type Abilities struct {
-	Media    []media.Kind // the kinds of items that a request may hold
-	Write    bool         // Caption, Answer, Generate, Stream, Choose, Encode: free text
-	Examples bool         // Request.Shots, and Parts with several items
-	Chat     bool         // Chat, Request.Messages, Parts with roles
-	Pick     bool         // Answer and Generate, from a fixed list of answers
-	Match    bool         // Match, Classify
-	Embed    bool         // EmbedImages, EmbedTexts
-	Classify bool         // Classify without labels, by the model's own
-	Attend   bool         // Attend
-	Regions  bool         // Regions
-	Find     bool         // Find
+	Media      []media.Kind // the kinds of items that a request may hold
+	Write      bool         // Caption, Answer, Generate, Stream, Choose, Encode: free text
+	Examples   bool         // Request.Shots, and Parts with several items
+	Chat       bool         // Chat, Request.Messages, Parts with roles
+	Pick       bool         // Answer and Generate, from a fixed list of answers
+	Match      bool         // Match, Classify
+	Embed      bool         // EmbedImages, EmbedTexts
+	Classify   bool         // Classify without labels, by the model's own
+	Attend     bool         // Attend
+	Transcribe bool         // Transcribe and its like
+	Regions    bool         // Regions
+	Find       bool         // Find
 }
 
 // Takes reports whether a request may hold an item of the kind.
@@ -48,6 +49,7 @@ func (p *Pipeline) Tasks() []string {
 	add(a.Match, "match")
 	add(a.Match || a.Classify, "classify")
 	add(a.Embed, "embed")
+	add(a.Transcribe, "transcribe")
 	return tasks
 }
 
@@ -66,6 +68,10 @@ func (p *Pipeline) Abilities() Abilities {
 		_, err := m.Classes()
 		a.Classify = err == nil
 		a.Embed = a.Embed && m.Embeds()
+	}
+	if m, ok := p.model.(family.Hearer); ok && p.sounds != nil {
+		_, err := m.Speech()
+		a.Transcribe = err == nil
 	}
 	_, a.Find = p.model.(family.Locator)
 	_, a.Attend = p.model.(family.Attender)

@@ -2,9 +2,16 @@ package pipeline
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"iter"
+	"math"
+	"os"
 
 	"github.com/crossattn/xpipe/audio"
+	"github.com/crossattn/xpipe/pipeline/family"
+	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/pipeline/speech"
 )
 
@@ -38,26 +45,144 @@ func WithTranslation() TranscribeOption {
 }
 
 // Transcribe writes down what is said in a sound of any length. Models that do not hear give
-// ErrUnsupported, parameters out of range ErrOption, a sound that cannot be used ErrSound.
+// ErrUnsupported, parameters out of range ErrOption, a sound that cannot be used ErrSound. Limits.Time
+// bounds each window of 30 s, not the whole.
 func (p *Pipeline) Transcribe(
 	ctx context.Context, sound *audio.Sound, opts ...TranscribeOption,
 ) (*Transcript, error) {
-	return nil, p.unsupported("transcribe")
+	l, o, err := p.listener(opts)
+	if err != nil {
+		return nil, err
+	}
+	if sound == nil || sound.Rate != p.sounds.Rate() {
+		return nil, fmt.Errorf("%w: the model hears %d samples a second: resample it", ErrSound, p.sounds.Rate())
+	}
+	loudest := math.Inf(-1)
+	if len(sound.Samples) > p.sounds.Window() {
+		if loudest, _, err = p.sounds.Loudest(ctx, &soundReader{sound.Samples}); err != nil {
+			return nil, err
+		}
+	}
+	return l.Transcribe(ctx, &soundReader{sound.Samples}, loudest, o)
 }
 
-// TranscribeFile is Transcribe for a file, of which it holds no more than some windows in memory.
+// soundReader reads the samples of a sound.
+type soundReader struct{ rest []float32 }
+
+func (r *soundReader) Read(dst []float32) (int, error) {
+	n := copy(dst, r.rest)
+	if r.rest = r.rest[n:]; len(r.rest) == 0 {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// TranscribeFile is Transcribe for a file, of which it holds some minutes in memory at most. One that is
+// longer than a window is read twice, the first time to find its loudest part. A file that can be read
+// only once, such as a pipe, is heard as TranscribeStream hears.
 func (p *Pipeline) TranscribeFile(
 	ctx context.Context, path string, opts ...TranscribeOption,
 ) (*Transcript, error) {
-	return nil, p.unsupported("transcribe")
+	l, o, err := p.listener(opts)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	t, err := p.transcribeFile(ctx, l, f, o)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return t, nil
 }
 
-// TranscribeStream is Transcribe for a sound that is read once, as it comes. The loudest part so far
-// stands for the loudest of the whole, so that a text may differ from that of Transcribe.
+func (p *Pipeline) transcribeFile(
+	ctx context.Context, l *speech.Listener, f *os.File, o Transcription,
+) (t *Transcript, err error) {
+	reading := append(o.Sound[:len(o.Sound):len(o.Sound)], audio.WithRate(p.sounds.Rate()))
+	loudest := math.Inf(-1)
+	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+		if loudest, err = p.loudest(ctx, f, reading); err != nil {
+			return nil, err
+		}
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			return nil, err
+		}
+	}
+	sound, err := audio.Open(ctx, f, reading...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, sound.Close()) }()
+	return l.Transcribe(ctx, sound, loudest, o)
+}
+
+// loudest reads a sound to its end and returns Spectrogram.Loudest of it.
+func (p *Pipeline) loudest(
+	ctx context.Context, file io.Reader, reading []audio.Option,
+) (loudest float64, err error) {
+	sound, err := audio.Open(ctx, file, reading...)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, sound.Close()) }()
+	loudest, _, err = p.sounds.Loudest(ctx, sound)
+	return loudest, err
+}
+
+// TranscribeStream is Transcribe for a sound that is read once, as it comes, at the model's rate
+// (audio.WithRate(p.HearingRate())). The loudest part so far stands for the loudest of the whole, so
+// that a text may differ from that of Transcribe.
 func (p *Pipeline) TranscribeStream(
 	ctx context.Context, sound *audio.Stream, opts ...TranscribeOption,
 ) (*Transcript, error) {
-	return nil, p.unsupported("transcribe")
+	l, o, err := p.listener(opts)
+	if err != nil {
+		return nil, err
+	}
+	if sound == nil || sound.Rate() != p.sounds.Rate() {
+		return nil, fmt.Errorf("%w: the model hears %d samples a second: open it with audio.WithRate",
+			ErrSound, p.sounds.Rate())
+	}
+	return l.Transcribe(ctx, sound, math.Inf(-1), o)
+}
+
+// HearingRate returns how many samples a second the model hears; 0 of a model that does not hear.
+func (p *Pipeline) HearingRate() int {
+	if p.sounds == nil {
+		return 0
+	}
+	return p.sounds.Rate()
+}
+
+// listener returns what transcribes, and the parameters of a call.
+func (p *Pipeline) listener(opts []TranscribeOption) (*speech.Listener, Transcription, error) {
+	o := speech.DefaultOptions()
+	for _, opt := range opts {
+		if opt != nil {
+			opt(&o)
+		}
+	}
+	model, ok := p.model.(family.Hearer)
+	if !ok {
+		return nil, o, p.unsupported("transcribe")
+	}
+	if p.sounds == nil {
+		return nil, o, fmt.Errorf("%w: the model has no preprocessor_config.json, which says how it hears", ErrBundle)
+	}
+	rows := max(o.NumBeams, o.BestOf)
+	if err := graph.CheckLimit("Batch", "rows of the batch", rows, p.limits.Batch); err != nil {
+		return nil, o, err
+	}
+	if err := graph.CheckLimit("OutputTokens", "max_new_tokens", o.MaxNewTokens, p.limits.OutputTokens); err != nil {
+		return nil, o, err
+	}
+	return &speech.Listener{
+		Model: model, Texts: p.texts, Extractor: p.sounds, Decoding: p.defaults, Turn: p.enter,
+	}, o, nil
 }
 
 // Segments gives the segments of a sound as they are written. The last pair of a sound that failed

@@ -153,7 +153,7 @@ func (s *Search) candidates(g *group, logits func(*beam) []float32) []beam {
 		raw[i] = LogSoftmax(logits(b))
 		scores := slices.Clone(raw[i])
 		history := append(slices.Clone(s.history[g.index]), b.ids...)
-		for _, process := range s.list {
+		for _, process := range slices.Concat(s.rules, s.warpers) {
 			process(history, len(b.ids), scores)
 		}
 		for id, score := range scores {

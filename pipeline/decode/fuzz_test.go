@@ -30,7 +30,7 @@ func FuzzGenerationConfig(f *testing.F) {
 		switch {
 		case err == nil: // what passes can process scores
 			scores := []float32{1, 2, 3, 4}
-			for _, process := range g.processors() {
+			for _, process := range append(g.processors(), g.samplers()...) {
 				process([]int64{0, 1, 2, 3, 1 << 40, -1}, 2, scores)
 			}
 		case !errors.Is(err, graph.ErrBundle) && !errors.Is(err, graph.ErrOption):

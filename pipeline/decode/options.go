@@ -51,6 +51,9 @@ type Options struct {
 	// nil: it does not.
 	ExponentialDecayLengthPenalty *LengthDecay
 
+	// Times are the rules of texts with times in them; nil: there are none. No file sets them.
+	Times *Times
+
 	EOS []int64 // ids that end a sequence; they are not part of the text
 	// ForcedBOS is the id that a text behind a prompt of one id begins with, and ForcedEOS the one
 	// of EOS that a text as long as MaxNewTokens or MaxLength allows ends with; nil: any.

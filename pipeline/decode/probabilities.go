@@ -59,3 +59,8 @@ func logSumExp(scores []float32) float64 {
 	}
 	return float64(top) + math.Log(sum)
 }
+
+// Probability returns that of one id, given the scores of all.
+func Probability(scores []float32, id int64) float64 {
+	return math.Exp(float64(scores[id]) - logSumExp(scores))
+}

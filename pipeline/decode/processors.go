@@ -16,7 +16,7 @@ type processor func(history []int64, generated int, scores []float32)
 
 var minusInf = float32(math.Inf(-1))
 
-// processors lists the processors that g asks for.
+// processors lists the rules that g asks for: those that hold whether or not ids are drawn.
 func (g *Options) processors() []processor {
 	var list []processor
 	if len(g.SequenceBias) > 0 {
@@ -52,8 +52,16 @@ func (g *Options) processors() []processor {
 	if len(g.BeginSuppressTokens) > 0 {
 		list = append(list, suppressed(g.BeginSuppressTokens, 0))
 	}
+	if g.Times != nil {
+		list = append(list, g.Times.rule)
+	}
+	return list
+}
+
+// samplers lists the processors that change what is drawn, behind those of the rules.
+func (g *Options) samplers() (list []processor) {
 	if !g.DoSample {
-		return list
+		return nil
 	}
 	keep := 1
 	if g.NumBeams > 1 {

@@ -15,6 +15,9 @@ type Sequence struct {
 	End      *int64    // the id of EOS that ended it; nil where it was cut off
 	LogProbs []float64 // of each of IDs under the model itself, before any processor
 	Score    float64   // the score that beam search ranked by; the sum of LogProbs otherwise
+	// Allowed is the sum of the log-probabilities of IDs and End among the ids that the rules of
+	// Options left at their places, at temperature 1: what Whisper judges a text by. It is 0 of beams.
+	Allowed float64
 }
 
 // Search is one decoding run: a batch of sequences under one set of parameters.
@@ -28,7 +31,8 @@ type Search struct {
 	// returning false. Beam search calls it at its end, because any id may change until then.
 	Emit func(row int, id int64, logProb float64) (goOn bool)
 
-	list    []processor
+	rules   []processor
+	warpers []processor
 	limits  []int     // of each prompt, how many ids its texts may have
 	history [][]int64 // of each prompt, the ids before the text, for processors
 }
@@ -40,7 +44,7 @@ func (s *Search) Run(ctx context.Context, batch Sequences) ([]Sequence, error) {
 	if s.Emit == nil {
 		s.Emit = func(int, int64, float64) bool { return true }
 	}
-	s.list = s.processors()
+	s.rules, s.warpers = s.processors(), s.samplers()
 	s.history = batch.Prompts()
 	s.limits = nil
 	for _, prompt := range s.history {
@@ -107,7 +111,8 @@ func (s *Search) single(ctx context.Context, batch Sequences) ([]Sequence, error
 		var keep []int
 		var next []int64
 		for i, r := range active {
-			id, logProb := s.choose(r, graph.Row(logits, from[i]))
+			id, logProb, allowed := s.choose(r, graph.Row(logits, from[i]))
+			r.Allowed += allowed
 			if slices.Contains(s.EOS, id) {
 				r.End = &id
 				continue
@@ -141,22 +146,34 @@ func (s *Search) single(ctx context.Context, batch Sequences) ([]Sequence, error
 	}
 }
 
-// choose picks the next id of a row from its logits [V].
-func (s *Search) choose(r row, logits []float32) (id int64, logProb float64) {
+// choose picks the next id of a row from its logits [V]. logProb is its logarithm under the model
+// itself, allowed that among the ids that the rules leave.
+func (s *Search) choose(r row, logits []float32) (id int64, logProb, allowed float64) {
 	scores := logits
-	if len(s.list) > 0 {
+	if len(s.rules)+len(s.warpers) > 0 {
 		scores = slices.Clone(logits)
-		for _, process := range s.list {
-			process(r.history, len(r.IDs), scores)
+	}
+	for _, rule := range s.rules {
+		rule(r.history, len(r.IDs), scores)
+	}
+	norm := logSumExp(logits)
+	if !s.DoSample {
+		best := graph.Argmax(scores)
+		logProb = float64(logits[best]) - norm
+		if allowed = logProb; len(s.rules) > 0 {
+			allowed = float64(scores[best]) - logSumExp(scores)
 		}
+		return int64(best), logProb, allowed
 	}
-	best := 0
-	if s.DoSample {
-		best = draw(r.random, Softmax(scores))
-	} else {
-		best = graph.Argmax(scores)
+	left, normLeft := logits, norm
+	if len(s.rules) > 0 {
+		left, normLeft = slices.Clone(scores), logSumExp(scores)
 	}
-	return int64(best), float64(logits[best]) - logSumExp(logits)
+	for _, warp := range s.warpers {
+		warp(r.history, len(r.IDs), scores)
+	}
+	drawn := draw(r.random, Softmax(scores))
+	return int64(drawn), float64(logits[drawn]) - norm, float64(left[drawn]) - normLeft
 }
 
 // draw returns an index with the given probabilities.

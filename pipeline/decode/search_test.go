@@ -247,7 +247,7 @@ func TestSamplingDistribution(t *testing.T) {
 			counts[r.IDs[0]]++
 		}
 		scores := lm.logitsOf([]int64{3})
-		for _, process := range g.processors() {
+		for _, process := range append(g.processors(), g.samplers()...) {
 			process([]int64{3}, 0, scores)
 		}
 		chi, freedom := 0.0, -1.0
@@ -333,7 +333,7 @@ func TestProcessorsEqualTransformers(t *testing.T) {
 		}
 		for row := range logits {
 			scores := slices.Clone(logits[row])
-			for _, process := range g.processors() {
+			for _, process := range append(g.processors(), g.samplers()...) {
 				process(golden.InputIDs[row], len(golden.InputIDs[row])-golden.PromptLength, scores)
 			}
 			for i, v := range c.Output[row] {

@@ -55,28 +55,38 @@ func (m *crossReader) Begin(ctx context.Context, prompts [][]Segment) (decode.Se
 	if err != nil {
 		return nil, err
 	}
-	// Cross-attention may read all states of each picture.
+	fixed, err := m.reads(ctx, states)
+	if err != nil {
+		return nil, err
+	}
+	return m.beginFrom(ctx, fixed, textIDs(prompts))
+}
+
+// reads returns the decoder's constants for the encoder's states [B,N,D]: its cross-attention may read
+// all of each row.
+func (m *crossReader) reads(ctx context.Context, states *tensor.Tensor) (map[string]*tensor.Tensor, error) {
 	lengths := slices.Repeat([]int{states.Dim(1)}, states.Dim(0))
 	mask, err := graph.Mask(lengths, states.Dim(1))
 	if err != nil {
 		return nil, err
 	}
-	fixed := map[string]*tensor.Tensor{graph.EncoderStates: states, graph.EncoderMask: mask}
 	if m.cross != nil {
-		in := map[string]*tensor.Tensor{graph.ImageEmbeds: states}
-		if fixed, err = m.cross.Run(ctx, in, mask); err != nil {
-			return nil, err
-		}
+		return m.cross.Run(ctx, map[string]*tensor.Tensor{graph.ImageEmbeds: states}, mask)
 	}
-	ids := textIDs(prompts)
+	return map[string]*tensor.Tensor{graph.EncoderStates: states, graph.EncoderMask: mask}, nil
+}
+
+// beginFrom starts a sequence from each of ids, with constants of as many rows.
+func (m *crossReader) beginFrom(
+	ctx context.Context, fixed map[string]*tensor.Tensor, ids [][]int64,
+) (decode.Sequences, error) {
 	embeds, width, err := m.decoder.Embed(ctx, ids...)
 	if err != nil {
 		return nil, err
 	}
 	start := decode.Start{Width: width, Fixed: fixed}
-	for i := range prompts {
-		prompt := decode.Prompt{IDs: ids[i], Embeds: embeds[i : i+1]}
-		start.Prompts = append(start.Prompts, prompt)
+	for i := range ids {
+		start.Prompts = append(start.Prompts, decode.Prompt{IDs: ids[i], Embeds: embeds[i : i+1]})
 	}
 	return m.decoder.Begin(start)
 }

@@ -45,6 +45,7 @@ func whisperLayouts() (layouts []models.Layout) {
 type whisper struct {
 	reader crossReader
 	texts  Texts
+	speech *Speech // of long sounds
 	init   []int64 // what a text starts with
 	langs  []int64 // the tokens of languages; empty where the language is not to be found out
 	behind []int64 // what stands behind the language
@@ -58,7 +59,9 @@ type whisperKeys struct {
 	Language     string           `json:"language"`
 	Multilingual bool             `json:"is_multilingual"`
 	NoTimes      *int64           `json:"no_timestamps_token_id"`
+	Previous     *int64           `json:"prev_sot_token_id"`
 	Forced       [][2]*int64      `json:"forced_decoder_ids"` // place and id, of before those
+	absent       bool             // the file is not there
 }
 
 func openWhisper(o *graph.Opener, c *Config) (Model, error) {
@@ -74,13 +77,22 @@ func openWhisper(o *graph.Opener, c *Config) (Model, error) {
 	}
 	m.init = []int64{m.reader.start}
 	var keys whisperKeys
-	if err := o.Bundle.JSON("generation_config.json", &keys); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return m, nil
-		}
+	if err := o.Bundle.JSON("generation_config.json", &keys); errors.Is(err, fs.ErrNotExist) {
+		keys.absent = true
+	} else if err != nil {
 		return nil, err
 	}
-	return m, m.start(keys)
+	if !keys.absent {
+		if err := m.start(keys); err != nil {
+			return nil, err
+		}
+	}
+	// A model without these tokens still writes about one window.
+	var err error
+	if m.speech, err = openSpeech(o.Bundle, c, keys, m.reader.start); errors.Is(err, errNoSpeech) {
+		err = nil
+	}
+	return m, err
 }
 
 // start lays out what texts start with: the language, where the model has several, the task, and that

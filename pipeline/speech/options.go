@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/crossattn/xpipe/audio"
 	"github.com/crossattn/xpipe/pipeline/graph"
 )
 
@@ -36,6 +37,9 @@ type Options struct {
 	BestOf       int    // texts drawn at higher temperatures, of which the likeliest is kept
 	Seed         uint64 // of what is drawn
 	MaxNewTokens int    // of a window; 0: as many as the model has positions for
+
+	// Sound says how a file is decoded, beside its rate.
+	Sound []audio.Option
 
 	// Batched hears several windows at once, cut where nothing is said, each without the text before it.
 	Batched int

@@ -1,0 +1,170 @@
+package speech
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/crossattn/xpipe/audio"
+	"github.com/crossattn/xpipe/pipeline/decode"
+	"github.com/crossattn/xpipe/pipeline/family"
+	"github.com/crossattn/xpipe/pipeline/graph"
+	"github.com/crossattn/xpipe/tokenize"
+)
+
+// Listener writes down what a model hears. It is safe for concurrent use.
+type Listener struct {
+	Model     family.Hearer
+	Texts     family.Texts
+	Extractor *audio.Extractor
+	Decoding  decode.Options // the model's own
+	// Most bounds the tokens of a window's text, beside Options; 0: it does not.
+	Most int
+	// Turn, where it is not nil, is taken before the work of a window and left behind it.
+	Turn func(context.Context) (turn context.Context, leave func(*error), err error)
+}
+
+// Transcribe writes down what is said in a sound. loudest is Spectrogram.Loudest of the whole; minus
+// infinity where it is not known. Errors wrap graph.ErrOption, graph.ErrUnsupported, graph.ErrPrompt or
+// audio.ErrSound, or are those of the graphs and of sound. A context that ends leaves sound in the
+// middle of a Read, where it is waiting for samples.
+func (l *Listener) Transcribe(
+	ctx context.Context, sound audio.Reader, loudest float64, o Options,
+) (*Transcript, error) {
+	from := newSource(ctx, l.Extractor, sound, loudest)
+	defer from.close()
+	r, err := l.begin(from, o)
+	if err != nil {
+		return nil, err
+	}
+	for going := true; going; {
+		if going, err = r.inTurn(ctx, r.window); err != nil {
+			return nil, err
+		}
+	}
+	return r.end(), nil
+}
+
+// run is a sound that is being written down.
+type run struct {
+	*Listener
+	Options
+	tokens  *family.Speech
+	source  *source
+	lead    []int64 // what the text behind Start begins with; nil until the language is known
+	history []int64 // the tokens so far, those of the prompt too
+	given   int     // of history, those of the prompt
+	fresh   int     // of history, those that later windows do not read
+	seek    int     // the frame where the next window begins
+	windows int     // so far
+	spoken  float64 // until when something was said
+	stopped bool    // by Emit
+	t       Transcript
+}
+
+// begin checks the options and makes the prompt ready.
+func (l *Listener) begin(from *source, o Options) (*run, error) {
+	if err := o.Check(); err != nil {
+		return nil, err
+	}
+	tokens, err := l.Model.Speech()
+	if err != nil {
+		return nil, err
+	}
+	r := &run{Listener: l, Options: o, tokens: tokens, source: from, t: Transcript{NoSpeech: 1}}
+	if err := r.checkLanguage(); err != nil {
+		return nil, err
+	}
+	if prompt := strings.TrimSpace(o.Prompt); prompt != "" {
+		ids, err := l.Texts.Read(" "+prompt, tokenize.WithoutSpecialTokens())
+		if err != nil {
+			return nil, err
+		}
+		if tokens.Previous < 0 {
+			return nil, fmt.Errorf("%w: this model takes no prompt: it has no token <|startofprev|>",
+				graph.ErrUnsupported)
+		}
+		r.history, r.given = ids, len(ids)
+	}
+	return r, nil
+}
+
+// checkLanguage refuses languages and tasks that the model does not have.
+func (r *run) checkLanguage() error {
+	name := r.Language
+	if r.Language = family.LanguageCode(name); name != "" && r.Language == "" {
+		r.Language = name // of a model with languages of its own
+	}
+	if r.tokens.Languages == nil {
+		if r.Task == Translate {
+			return fmt.Errorf("%w: this model hears English alone and does not translate",
+				graph.ErrUnsupported)
+		}
+		if r.Language != "" && r.Language != "en" {
+			return fmt.Errorf("%w: language %q: this model hears English alone", graph.ErrUnsupported, name)
+		}
+		r.Language = "en"
+		r.setLead(-1)
+		return nil
+	}
+	if r.Language == "" {
+		return nil
+	}
+	id, ok := r.tokens.Languages[r.Language]
+	if !ok {
+		return fmt.Errorf("%w: language %q is none of the model's: %s",
+			graph.ErrOption, name, strings.Join(r.tokens.Codes(), " "))
+	}
+	r.setLead(id)
+	return nil
+}
+
+// setLead sets what the text behind Start begins with: the language, the task, and whether there are
+// no times.
+func (r *run) setLead(language int64) {
+	r.lead = []int64{}
+	if language >= 0 {
+		r.lead = append(r.lead, language)
+		task := r.tokens.Write
+		if r.Task == Translate {
+			task = r.tokens.Translate
+		}
+		if task >= 0 {
+			r.lead = append(r.lead, task)
+		}
+	}
+	if r.WithoutTimes {
+		r.lead = append(r.lead, r.tokens.NoTimes)
+	}
+	r.t.Language = r.Language
+}
+
+// inTurn does a window's work once it is this sound's turn.
+func (r *run) inTurn(
+	ctx context.Context, work func(context.Context) (bool, error),
+) (going bool, err error) {
+	if r.Turn == nil {
+		return work(ctx)
+	}
+	turn, leave, err := r.Turn(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer func() { leave(&err) }()
+	return work(turn)
+}
+
+// text returns the text of ids, those of times left out.
+func (r *run) text(ids []int64) string {
+	words := slices.DeleteFunc(slices.Clone(ids), func(id int64) bool { return id >= r.tokens.End })
+	return r.Texts.Decode(words, true)
+}
+
+// end returns the transcript.
+func (r *run) end() *Transcript {
+	r.t.IDs = slices.Clone(r.history[r.given:])
+	r.t.Text = strings.TrimSpace(r.text(r.t.IDs))
+	r.t.Seconds = r.source.seconds
+	return &r.t
+}

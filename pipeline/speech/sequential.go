@@ -1,0 +1,132 @@
+package speech
+
+import (
+	"context"
+	"math"
+	"slices"
+	"strings"
+)
+
+var minusInf = math.Inf(-1)
+
+// step is the time between two of the model's times.
+const step = 0.02
+
+// window writes down the next window of up to 30 s and moves on: behind it or, where its last piece has
+// no end, to the beginning of that piece. It reports whether there may be more. Source: transcribe of
+// openai-whisper 20250625 (transcribe.py).
+func (r *run) window(ctx context.Context) (going bool, err error) {
+	full := r.Extractor.Window() / r.Extractor.Hop()
+	known, err := r.source.upTo(ctx, r.seek+full)
+	content := known - r.seek
+	if err != nil || content <= 0 || r.stopped {
+		return false, err
+	}
+	states, err := r.encode(ctx, content)
+	if err != nil {
+		return false, err
+	}
+	begin, err := r.Model.Hear(ctx, states)
+	if err != nil {
+		return false, err
+	}
+	if err := r.hear(ctx, begin); err != nil {
+		return false, err
+	}
+	text, err := r.write(ctx, begin)
+	if err != nil {
+		return false, err
+	}
+	r.windows++
+	r.t.NoSpeech = min(r.t.NoSpeech, text.noSpeech)
+	if silent := text.noSpeech > r.NoSpeech && !(text.logProb > r.LeastLogProb); silent {
+		r.moveTo(r.seek + content)
+		return true, nil
+	}
+	segments, next := r.cut(text, content)
+	r.add(segments, text)
+	r.moveTo(next)
+	return true, nil
+}
+
+// cut makes segments of a window's text, and returns the frame where the next window begins.
+func (r *run) cut(text written, content int) (segments []Segment, next int) {
+	offset := r.second(r.seek)
+	ids := text.ids
+	isTime := func(i int) bool { return i >= 0 && i < len(ids) && ids[i] >= r.tokens.FirstTime }
+	at := func(i int) int { return int(ids[i] - r.tokens.FirstTime) }
+	add := func(ids []int64, from, to float64) {
+		segments = append(segments, Segment{
+			Start: offset + from, End: offset + to, Text: strings.TrimSpace(r.text(ids)), IDs: slices.Clone(ids),
+			Temperature: text.temperature, LogProb: text.logProb, CompressionRatio: text.repeats, NoSpeech: text.noSpeech,
+		})
+	}
+	var cuts []int
+	for i := 1; i < len(ids); i++ {
+		if isTime(i-1) && isTime(i) {
+			cuts = append(cuts, i)
+		}
+	}
+	ends := isTime(len(ids)-1) && !isTime(len(ids)-2) && len(ids) > 1 // nothing is said behind the last time
+	if len(cuts) == 0 {
+		length := r.second(content)
+		for i := len(ids) - 1; i >= 0; i-- {
+			if isTime(i) {
+				if at(i) > 0 {
+					length = float64(at(i)) * step
+				}
+				break
+			}
+		}
+		add(ids, 0, length)
+		return segments, r.seek + content
+	}
+	if ends {
+		cuts = append(cuts, len(ids))
+	}
+	last := 0
+	for _, c := range cuts {
+		add(ids[last:c], float64(at(last))*step, float64(at(c-1))*step)
+		last = c
+	}
+	if ends {
+		return segments, r.seek + content
+	}
+	return segments, r.seek + r.frame(float64(at(last-1))*step)
+}
+
+// add takes a window's segments, but for those without text or length.
+func (r *run) add(segments []Segment, text written) {
+	for _, s := range segments {
+		if s.Start == s.End || s.Text == "" {
+			continue
+		}
+		r.t.Segments = append(r.t.Segments, s)
+		r.history = append(r.history, s.IDs...)
+		if r.Emit != nil && !r.stopped {
+			r.stopped = !r.Emit(s)
+		}
+	}
+	// What was drawn at a high temperature would lead later windows astray.
+	if r.Forgetful || text.temperature > 0.5 {
+		r.fresh = len(r.history)
+	}
+}
+
+// moveTo goes on to a frame.
+func (r *run) moveTo(frame int) {
+	r.seek = frame
+	r.source.drop(frame)
+	if r.Progress != nil {
+		r.Progress(min(r.second(frame), r.source.seconds))
+	}
+}
+
+// second returns the time of a frame, frame the frame of a time.
+func (r *run) second(frame int) float64 {
+	return float64(frame*r.Extractor.Hop()) / float64(r.Extractor.Rate())
+}
+
+func (r *run) frame(second float64) int {
+	return int(math.Round(second * float64(r.Extractor.Rate()) / float64(r.Extractor.Hop())))
+}

@@ -1,0 +1,145 @@
+package speech
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+
+	"github.com/crossattn/xpipe/audio"
+	"github.com/crossattn/xpipe/media"
+	"github.com/crossattn/xpipe/tensor"
+)
+
+// source is a sound whose frames become known as it is read.
+//
+// One that fits in a window is heard with silence behind it, as the model was trained and as
+// transformers 4.57.6 hears it. The last window of a longer one has zeros there, as those of transformers
+// and openai-whisper have.
+type source struct {
+	extractor *audio.Extractor
+	held      []float32          // all samples, while they fit in a window
+	frames    *audio.Spectrogram // of a longer sound; else nil
+	loudest   float64            // of the whole, where it is known
+	seconds   float64            // read so far
+	ended     bool
+
+	pieces chan piece
+	stop   context.CancelFunc
+}
+
+// piece is what one Read gave.
+type piece struct {
+	samples []float32
+	err     error
+}
+
+// pieceSamples is how many samples are asked for at once.
+const pieceSamples = 4096
+
+// newSource begins to read a sound, ahead of what is asked for by a few pieces.
+func newSource(ctx context.Context, e *audio.Extractor, sound audio.Reader, loudest float64) *source {
+	ctx, stop := context.WithCancel(ctx)
+	s := &source{extractor: e, loudest: loudest, pieces: make(chan piece, 64), stop: stop}
+	go func() {
+		defer close(s.pieces)
+		for {
+			samples := make([]float32, pieceSamples)
+			n, err := sound.Read(samples)
+			select {
+			case s.pieces <- piece{samples[:n], err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return s
+}
+
+// close ends the reading.
+func (s *source) close() {
+	if s.stop != nil {
+		s.stop()
+	}
+}
+
+// upTo reads on until so many frames of the sound are known, or all, and returns how many that are.
+func (s *source) upTo(ctx context.Context, frames int) (int, error) {
+	for !s.ended && (s.frames == nil || s.known() < frames) {
+		select {
+		case p := <-s.pieces:
+			if err := s.add(p); err != nil {
+				return 0, err
+			}
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+	return min(frames, s.known()), ctx.Err()
+}
+
+// known returns how many frames are.
+func (s *source) known() int {
+	if s.frames == nil {
+		return len(s.held) / s.extractor.Hop()
+	}
+	return s.frames.Frames()
+}
+
+// add takes what was read.
+func (s *source) add(p piece) error {
+	rate := float64(s.extractor.Rate())
+	for i, v := range p.samples {
+		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
+			return fmt.Errorf("%w: the sample at %.3f s is no number (%v)",
+				audio.ErrSound, s.seconds+float64(i)/rate, v)
+		}
+	}
+	s.seconds += float64(len(p.samples)) / rate
+	if s.frames == nil {
+		s.held = append(s.held, p.samples...)
+		if len(s.held) > s.extractor.Window() {
+			s.frames = s.extractor.NewSpectrogram()
+			s.frames.SetLoudest(s.loudest)
+			s.frames.Write(s.held)
+			s.held = nil
+		}
+	} else {
+		s.frames.Write(p.samples)
+	}
+	if errors.Is(p.err, io.EOF) {
+		s.ended = true
+		if s.frames != nil {
+			s.frames.Close()
+		}
+		return nil
+	}
+	return p.err
+}
+
+// window returns the features [1,mels,frames] of content frames from one on.
+func (s *source) window(ctx context.Context, from, content int) (*tensor.Tensor, error) {
+	if s.frames != nil {
+		return s.frames.Window(from, content)
+	}
+	sound := &audio.Sound{Rate: s.extractor.Rate(), Samples: s.held[from*s.extractor.Hop():]}
+	prepared, err := s.extractor.Prepare(ctx, []media.Item{sound})
+	if err != nil {
+		return nil, err
+	}
+	return prepared.Tensors[features], nil
+}
+
+// features is what the encoder's input is called.
+const features = "input_features"
+
+// drop forgets the frames before one.
+func (s *source) drop(before int) {
+	if s.frames != nil {
+		s.frames.Drop(before)
+	}
+}
