@@ -98,10 +98,13 @@ golden: export-env ## make the golden files of every family again
 	$(TRAINVENV)/bin/python -m xpipe_export.golden.processors
 	$(TRAINVENV)/bin/python -m xpipe_export.golden.layouts
 
-golden-audio: ## make testdata/audio again: sounds, and what libsndfile, soxr and transformers make of them
+golden-audio: ## make testdata/audio again: sounds, and what libsndfile, soxr and Whisper's extractors make of them
 	test -x build/venv-audio/bin/python || $(PYTHON) -m venv build/venv-audio
 	build/venv-audio/bin/pip install --quiet --disable-pip-version-check -r testdata/audio/requirements.txt
 	build/venv-audio/bin/python testdata/audio/make.py
+	test -x build/venv-openai/bin/python || $(PYTHON) -m venv build/venv-openai
+	build/venv-openai/bin/pip install --quiet --disable-pip-version-check -r testdata/audio/openai.txt
+	build/venv-openai/bin/python testdata/audio/openai.py
 
 bench-features: ## log-mel features beside transformers' extractor in NumPy, on one thread: build/bench/features.txt
 	test -x build/venv-audio/bin/python || $(PYTHON) -m venv build/venv-audio

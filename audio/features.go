@@ -168,70 +168,79 @@ func (e *Extractor) features(ctx context.Context, dst []float32, samples []float
 	if e.normalize {
 		samples = normalized(samples, min(heard, len(samples)))
 	}
-	frames := len(samples) / e.hop
-	workers := min(runtime.GOMAXPROCS(0), max(1, frames/64))
-	loudest := make([]float64, workers)
-	logs := make([]float64, len(dst))
-	var wait sync.WaitGroup
-	for w := range workers {
-		wait.Go(func() {
-			loudest[w] = e.frames(ctx, logs, samples, frames, frames*w/workers, frames*(w+1)/workers)
-		})
+	// At both ends the sound is reflected.
+	n, frames := e.transform.Len(), len(samples)/e.hop
+	padded := make([]float32, len(samples)+n)
+	for i := range padded[:n/2] {
+		padded[i] = samples[reflect(i-n/2, len(samples))]
 	}
-	wait.Wait()
+	copy(padded[n/2:], samples)
+	for i := len(samples); i < len(samples)+n-n/2; i++ {
+		padded[n/2+i] = samples[reflect(i, len(samples))]
+	}
+	power := e.logs(ctx, dst, frames, padded, frames)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	most := math.Inf(-1)
-	for _, l := range loudest {
-		most = math.Max(most, l)
-	}
-	for i, v := range logs {
-		if v < most-8 {
-			v = most - 8
-		}
-		dst[i] = float32((v + 4) / 4)
-	}
+	scale(dst, dst, float32(logPower(power)-8))
 	return nil
 }
+
+// scale makes features of logarithms of power.
+func scale(dst, logs []float32, least float32) {
+	dst = dst[:len(logs)]
+	for i, v := range logs {
+		if v < least {
+			v = least
+		}
+		dst[i] = (v + 4) * 0.25
+	}
+}
+
+// overhang returns how many samples behind its place a frame needs.
+func (e *Extractor) overhang() int { return e.transform.Len() - e.transform.Len()/2 }
 
 // floor is the least power that counts; its logarithm is -10.
 const floor = 1e-10
 
-// frames writes the logarithms of the mel bands of frames from up to but not including to, and returns
-// the greatest. logs is [mels,frames].
-func (e *Extractor) frames(ctx context.Context, logs []float64, samples []float32, frames, from, to int) float64 {
+// logs writes the logarithms of the mel bands of frames, of which number f begins at samples[f*hop], to
+// dst[band*stride+f], and returns the greatest power of all bands. Without dst it returns that alone.
+// It uses as many goroutines as the work is worth.
+func (e *Extractor) logs(ctx context.Context, dst []float32, stride int, samples []float32, frames int) float64 {
+	workers := min(runtime.GOMAXPROCS(0), frames/64)
+	if workers < 2 {
+		return e.logsOf(ctx, dst, stride, samples, 0, frames)
+	}
+	loudest := make([]float64, workers)
+	var wait sync.WaitGroup
+	for w := range workers {
+		wait.Go(func() {
+			loudest[w] = e.logsOf(ctx, dst, stride, samples, frames*w/workers, frames*(w+1)/workers)
+		})
+	}
+	wait.Wait()
+	return slices.Max(loudest)
+}
+
+// logsOf is logs of the frames from one up to but not including another, by one goroutine.
+func (e *Extractor) logsOf(ctx context.Context, dst []float32, stride int, samples []float32, from, to int) float64 {
 	n := e.transform.Len()
 	scratch := e.transform.NewScratch()
 	frame, power := make([]float64, n), make([]float64, n/2+1)
-	most := math.Inf(-1)
+	var most float64
 	for f := from; f < to; f++ {
 		if f%256 == 0 && ctx.Err() != nil {
 			return most
 		}
-		silent := true
-		start := f*e.hop - n/2
-		if start >= 0 && start+n <= len(samples) {
-			in, hann := samples[start:start+n], e.hann[:n]
-			for i, v := range in {
-				frame[i] = float64(v) * hann[i]
-			}
-			silent = !slices.ContainsFunc(in, func(v float32) bool { return v != 0 })
-		} else { // at the ends the sound is reflected
-			for i := range frame {
-				v := samples[reflect(start+i, len(samples))]
-				frame[i] = float64(v) * e.hann[i]
-				silent = silent && v == 0
-			}
-		}
-		if silent {
-			for b := range e.bands {
-				logs[b*frames+f] = -10
-			}
-			if -10 > most {
-				most = -10
+		in, hann := samples[f*e.hop:][:n], e.hann[:n]
+		if !slices.ContainsFunc(in, func(v float32) bool { return v != 0 }) {
+			for b := 0; b < e.mels && dst != nil; b++ {
+				dst[b*stride+f] = -10
 			}
 			continue
+		}
+		for i, v := range in {
+			frame[i] = float64(v) * hann[i]
 		}
 		e.transform.Power(power, frame, scratch)
 		for b, band := range e.bands {
@@ -240,13 +249,11 @@ func (e *Extractor) frames(ctx context.Context, logs []float64, samples []float3
 			for i, w := range band.weights {
 				sum += w * in[i]
 			}
-			v := -10.0
-			if sum > floor {
-				v = math.Log(sum) * (1 / math.Ln10)
+			if sum > most {
+				most = sum
 			}
-			logs[b*frames+f] = v
-			if v > most {
-				most = v
+			if dst != nil {
+				dst[b*stride+f] = float32(logPower(sum))
 			}
 		}
 	}

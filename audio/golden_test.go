@@ -23,7 +23,12 @@ const soundsDir = "../testdata/audio"
 // golden reads what the references make of the files of soundsDir; make golden-audio makes it.
 func golden(t *testing.T) map[string]*tensor.Tensor {
 	t.Helper()
-	file, err := zip.OpenReader(filepath.Join(soundsDir, "golden.npz"))
+	return readArrays(t, filepath.Join(soundsDir, "golden.npz"))
+}
+
+func readArrays(t *testing.T, path string) map[string]*tensor.Tensor {
+	t.Helper()
+	file, err := zip.OpenReader(path)
 	if err != nil {
 		t.Fatal(err)
 	}
