@@ -21,7 +21,7 @@ const module = "github.com/crossattn/xpipe/"
 // is for.
 var order = []string{
 	"internal/cmem", "internal/bom", "internal/fakelib", "internal/filelock", "internal/jinja", "internal/references",
-	"internal/sweep",
+	"internal/sweep", "internal/zlibsize",
 	"tensor",
 	"media",
 	"internal/pb", "onnx/ir", "onnx",

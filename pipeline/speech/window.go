@@ -122,7 +122,9 @@ func (r *run) decoding(temperature float64) decode.Options {
 	o.EOS, o.ForcedBOS, o.ForcedEOS = []int64{r.tokens.End}, nil, nil
 	o.SuppressTokens, o.BeginSuppressTokens = r.tokens.Suppressed, r.tokens.BeginSuppressed
 	if !r.WithoutTimes {
-		o.Times = &decode.Times{First: r.tokens.FirstTime, End: r.tokens.End, None: r.tokens.NoTimes, MostAtFirst: latestBegin}
+		o.Times = &decode.Times{
+			First: r.tokens.FirstTime, End: r.tokens.End, None: r.tokens.NoTimes, MostAtFirst: latestBegin,
+		}
 	}
 	if temperature > 0 {
 		o.NumBeams, o.NumReturnSequences, o.DoSample = 1, r.BestOf, true
