@@ -12,7 +12,7 @@ export npm_config_update_notifier := false
 say = @echo "== $(1)"
 
 .PHONY: help test test-env test-full test-race test-portable test-avx512 test-arm64 test-slow test-export soak eval gallery eval-attention \
-	bench-engines bench-curves bench-profiles bench-decode bench-batch bench-clients export-env golden golden-audio bench-features smollm2 clients fullsize train fuzz vuln wild man licences reproducible lint staticcheck clean
+	bench-engines bench-curves bench-profiles bench-decode bench-batch bench-clients export-env golden golden-audio golden-speech bench-features smollm2 clients fullsize train fuzz vuln wild man licences reproducible lint staticcheck clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9%-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -105,6 +105,12 @@ golden-audio: ## make testdata/audio again: sounds, and what libsndfile, soxr an
 	test -x build/venv-openai/bin/python || $(PYTHON) -m venv build/venv-openai
 	build/venv-openai/bin/pip install --quiet --disable-pip-version-check -r testdata/audio/openai.txt
 	build/venv-openai/bin/python testdata/audio/openai.py
+
+golden-speech: ## make testdata/speech again: what openai-whisper makes of words; JFK=FILE is pywhispercpp 1.5.1's jfk.wav
+	test -n "$(JFK)" || { echo "say where the clip is: make golden-speech JFK=jfk.wav" >&2; exit 1; }
+	test -x build/venv-speech/bin/python || $(PYTHON) -m venv build/venv-speech
+	build/venv-speech/bin/pip install --quiet --disable-pip-version-check -r testdata/speech/requirements.txt
+	build/venv-speech/bin/python testdata/speech/words.py $(JFK)
 
 bench-features: ## log-mel features beside transformers' extractor in NumPy, on one thread: build/bench/features.txt
 	test -x build/venv-audio/bin/python || $(PYTHON) -m venv build/venv-audio

@@ -37,6 +37,7 @@ type node struct {
 	op      string // with its domain, such as xpipe.MatMul
 	kernel  ops.Kernel
 	in, out []int // values; -1 for what is left out
+	taps    int   // of out, how many at the end are computed only where they are wanted
 
 	repeatable bool // gives the same for the same inputs
 	steady     bool // computes something of steady inputs alone
@@ -51,6 +52,7 @@ type planner struct {
 	source  *ir.Graph
 	ids     map[string]int
 	graph   *graph
+	inside  []tap // of the graphs that nodes hold
 
 	noFusion bool
 	last     []string  // Options.LastPosition
@@ -175,6 +177,10 @@ func (p *planner) build(taps []tap) error {
 		}
 		p.graph.outputIDs = append(p.graph.outputIDs, id)
 	}
+	for _, t := range p.inside {
+		t.Name = fmt.Sprintf("attention.%d", len(taps))
+		taps = append(taps, t)
+	}
 	for _, t := range taps {
 		p.graph.taps = append(p.graph.taps, t.Tap)
 		p.graph.tapIDs = append(p.graph.tapIDs, p.ids[t.value])
@@ -210,7 +216,7 @@ func (p *planner) add(source *ir.Node) error {
 	}
 	spec := ops.NewNode(source, p.source.Consts)
 	spec.Packs = p.packs
-	captured, err := p.subgraphs(source, spec)
+	captured, inside, err := p.subgraphs(source, spec)
 	if err != nil {
 		return err
 	}
@@ -237,6 +243,7 @@ func (p *planner) add(source *ir.Node) error {
 		}
 		n.out = append(n.out, id)
 	}
+	p.addTaps(n, source, inside)
 	p.graph.nodes = append(p.graph.nodes, n)
 	return nil
 }

@@ -127,7 +127,8 @@ type schedule struct {
 // step is a node and the values that nothing needs after it.
 type step struct {
 	*node
-	done []int
+	done   []int
+	wanted []bool // of the outputs of a node with taps; nil of others
 }
 
 // schedule returns the nodes that the named outputs need; no names stand for all outputs.
@@ -200,8 +201,11 @@ func (g *graph) stepsOf(values []int, among func(*node) bool) []step {
 			continue
 		}
 		st := step{node: n}
-		for _, o := range n.out {
-			if o >= 0 && !needed[o] {
+		for j, o := range n.out {
+			if n.taps > 0 {
+				st.wanted = append(st.wanted, o >= 0 && needed[o])
+			}
+			if o >= 0 && !needed[o] && j < len(n.out)-n.taps {
 				st.done = append(st.done, o) // computed, but nobody asks
 			}
 		}
@@ -250,6 +254,7 @@ func (r *run) steps(steps []step) error {
 		for range st.out {
 			out = append(out, nil)
 		}
+		r.x.Want(st.wanted)
 		if err := st.run(r.x, in, out); err != nil {
 			if stopped := r.x.Err(); stopped != nil {
 				return fmt.Errorf("the run was stopped: %w", stopped)
@@ -257,7 +262,7 @@ func (r *run) steps(steps []step) error {
 			return fmt.Errorf("%s: %w", st.name, err)
 		}
 		for j, v := range st.out {
-			if v < 0 {
+			if v < 0 || j >= len(st.out)-st.taps && !st.wanted[j] {
 				continue
 			}
 			if out[j] == nil {

@@ -3,6 +3,7 @@ package fallback
 import (
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/fallback/internal/ops"
@@ -11,8 +12,10 @@ import (
 )
 
 // subgraphs plans the graphs that a node holds and gives them to its operator. It returns the
-// values that they capture, in the order in which the kernel gets them.
-func (p *planner) subgraphs(n *ir.Node, spec *ops.Node) (captured []string, err error) {
+// values that they capture, in the order in which the kernel gets them, and the taps of each.
+func (p *planner) subgraphs(
+	n *ir.Node, spec *ops.Node,
+) (captured []string, taps [][]engine.Tap, err error) {
 	packs := p.packs
 	if packs == nil {
 		packs = ops.Packs{}
@@ -23,19 +26,21 @@ func (p *planner) subgraphs(n *ir.Node, spec *ops.Node) (captured []string, err 
 		if !ok {
 			continue
 		}
-		sub, names, err := p.subgraph(g, packs)
+		sub, names, inside, err := p.subgraph(g, packs)
 		if err != nil {
-			return nil, fmt.Errorf("in its %s: %w", a.Name, err)
+			return nil, nil, fmt.Errorf("in its %s: %w", a.Name, err)
 		}
 		spec.Give(a.Name, sub, len(names))
-		captured = append(captured, names...)
+		captured, taps = append(captured, names...), append(taps, inside)
 	}
-	return captured, nil
+	return captured, taps, nil
 }
 
 // subgraph plans a graph that a node of p's graph holds. What it captures of p's constants is
 // constant for it, too.
-func (p *planner) subgraph(g *ir.Graph, packs ops.Packs) (sub *ops.Subgraph, captured []string, err error) {
+func (p *planner) subgraph(
+	g *ir.Graph, packs ops.Packs,
+) (sub *ops.Subgraph, captured []string, inside []engine.Tap, err error) {
 	consts := maps.Clone(g.Consts)
 	for _, name := range g.Captures {
 		if c := p.source.Consts[name]; c != nil {
@@ -47,28 +52,47 @@ func (p *planner) subgraph(g *ir.Graph, packs ops.Packs) (sub *ops.Subgraph, cap
 		source: ir.New(g.Inputs, g.Outputs, consts, g.Nodes),
 		ids:    map[string]int{}, graph: &graph{},
 	}
-	if _, err := q.rewrite(); err != nil {
-		return nil, nil, err
+	taps, err := q.rewrite()
+	if err != nil {
+		return nil, nil, nil, err
 	}
 	for _, name := range q.source.Captures {
 		q.graph.captureIDs = append(q.graph.captureIDs, q.value(name))
 	}
-	if err := q.build(nil); err != nil {
-		return nil, nil, err
+	if err := q.build(taps); err != nil {
+		return nil, nil, nil, err
 	}
 	planned := q.graph
 	steps := planned.steps(planned.outputIDs)
 	return &ops.Subgraph{
 		Inputs: planned.inputs, Outputs: planned.outputs,
-		Run: func(x *ops.Context, in, captured []*tensor.Tensor) ([]*tensor.Tensor, error) {
-			return planned.within(x, steps, in, captured)
+		Run: func(x *ops.Context, in, captured []*tensor.Tensor, taps []bool) ([]*tensor.Tensor, error) {
+			if slices.Contains(taps, true) {
+				out := planned.wanted(taps)
+				asked := slices.DeleteFunc(slices.Clone(out), func(id int) bool { return id < 0 })
+				return planned.within(x, planned.steps(asked), out, in, captured)
+			}
+			return planned.within(x, steps, planned.outputIDs, in, captured)
 		},
-	}, q.source.Captures, nil
+	}, q.source.Captures, planned.taps, nil
 }
 
-// within runs a subgraph as a part of the run that x belongs to, in its arena.
+// wanted returns the outputs and behind them the taps; -1 in the places of taps that are not wanted.
+func (g *graph) wanted(taps []bool) []int {
+	ids := slices.Clone(g.outputIDs)
+	for i, id := range g.tapIDs {
+		if i >= len(taps) || !taps[i] {
+			id = -1
+		}
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// within runs a subgraph as a part of the run that x belongs to, in its arena. outputs are the values that
+// it gives, nil where one is -1.
 func (g *graph) within(
-	x *ops.Context, steps []step, in, captured []*tensor.Tensor,
+	x *ops.Context, steps []step, outputs []int, in, captured []*tensor.Tensor,
 ) ([]*tensor.Tensor, error) {
 	a, ok := x.Memory().(*arena)
 	if !ok || len(in) != len(g.inputIDs) || len(captured) != len(g.captureIDs) {
@@ -91,10 +115,12 @@ func (g *graph) within(
 	if err := r.steps(steps); err != nil {
 		return nil, err
 	}
-	out := make([]*tensor.Tensor, len(g.outputIDs))
-	for i, id := range g.outputIDs {
-		out[i] = r.values[id]
-		a.Hold(out[i])
+	out := make([]*tensor.Tensor, len(outputs))
+	for i, id := range outputs {
+		if id >= 0 {
+			out[i] = r.values[id]
+			a.Hold(out[i])
+		}
 	}
 	for id, t := range r.values {
 		if t != nil && g.consts[id] == nil {

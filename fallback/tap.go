@@ -52,6 +52,32 @@ func findTaps(g *ir.Graph) []tap {
 	return taps
 }
 
+// addTaps makes the attention inside an If taps of the graph around it: outputs of its node behind its
+// own, which have the values of whichever branch runs. branches are the taps of each.
+func (p *planner) addTaps(n *node, source *ir.Node, branches [][]engine.Tap) {
+	if len(branches) != 2 || len(branches[0]) != len(branches[1]) || source.Op != "If" {
+		return
+	}
+	around := &tapper{p.source, map[*ir.Node]bool{}}
+	sources := func(inside ...string) (found []string) {
+		for _, name := range inside {
+			found = append(found, around.sources(name)...)
+		}
+		slices.Sort(found)
+		return slices.Compact(found)
+	}
+	n.taps = len(branches[0])
+	for i, yes := range branches[0] {
+		no := branches[1][i]
+		value := fmt.Sprintf("%v/attention.%d", source, i)
+		n.out = append(n.out, p.value(value))
+		p.inside = append(p.inside, tap{engine.Tap{
+			Queries: sources(slices.Concat(yes.Queries, no.Queries)...),
+			Keys:    sources(slices.Concat(yes.Keys, no.Keys)...),
+		}, value})
+	}
+}
+
 // multiplies says whether n is a product of two things that a run computes.
 func (t *tapper) multiplies(n *ir.Node) bool {
 	return (is(n, "MatMul") || is(n, "Einsum")) && len(n.Inputs) == 2 &&

@@ -3,6 +3,7 @@ package fallback_test
 import (
 	"errors"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
@@ -99,6 +100,55 @@ func TestTaps(t *testing.T) {
 		}
 		if _, err := s.Run(t.Context(), in, "attention.2"); !errors.Is(err, engine.ErrInput) {
 			t.Error(err)
+		}
+	}
+}
+
+// The attention inside an If is a tap, too: that of the branch that runs, and only where it is asked for.
+func TestTapsInBranches(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(3, 4))
+	b := onnx.NewBuilder("branches", 17)
+	crossBranches(b, r)
+	x, states := randTensor(r, 1, 3, 24), randTensor(r, 1, 5, 24)
+	for _, opts := range []engine.Options{{NoFusion: true}, {}, {Steady: []string{"states"}}} {
+		s := open(t, b, opts)
+		taps := s.(engine.Tapper).Taps()
+		if len(taps) != 1 || !slices.Equal(taps[0].Queries, []string{"x"}) || !slices.Equal(taps[0].Keys, []string{"states"}) {
+			t.Fatalf("found %v", taps)
+		}
+		maps := map[bool][]float32{}
+		for _, first := range []bool{true, false} {
+			in := map[string]*tensor.Tensor{"x": x, "states": states, "first": tensor.Scalar(first)}
+			plain, err := s.Run(t.Context(), in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := s.Run(t.Context(), in, "y", "attention.0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(plain["y"].Float32s(), out["y"].Float32s()) {
+				t.Error("looking changes the result")
+			}
+			alone, err := s.Run(t.Context(), in, "attention.0")
+			if err != nil || !slices.Equal(alone["attention.0"].Float32s(), out["attention.0"].Float32s()) {
+				t.Errorf("alone it is %v, %v", alone, err)
+			}
+			maps[first] = out["attention.0"].Float32s()
+		}
+		// The scores of the second branch are three times those of the first.
+		for row := range 3 {
+			cubes, sum := make([]float64, 5), 0.0
+			for i, p := range maps[true][row*5:][:5] {
+				cubes[i] = math.Pow(float64(p), 3)
+				sum += cubes[i]
+			}
+			for i, c := range cubes {
+				if got := float64(maps[false][row*5+i]); math.Abs(got-c/sum) > 1e-5 {
+					t.Errorf("row %d, column %d: %v, want %v", row, i, got, c/sum)
+				}
+			}
 		}
 	}
 }

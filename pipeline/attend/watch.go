@@ -23,6 +23,9 @@ type Watch struct {
 	Pictures []int
 	// Taps looks inside the graphs even where they give their attention as outputs.
 	Taps bool
+	// Wants, where it is not nil, says what attention is recorded, by its kind and its number among
+	// that kind's layers.
+	Wants func(kind Kind, layer int) bool
 
 	roles map[string]string // of the watched graphs, by file
 
@@ -91,6 +94,10 @@ const (
 	CellStates  Kind = "last_hidden_state" // [B,cells,D], of a convolutional encoder
 	PooledState Kind = "pooled_output"     // [B,D], CellStates pooled channel by channel
 )
+
+// optimumKinds are the kinds of a decoder's outputs as optimum names them, of which transformers.js reads
+// the times of words.
+var optimumKinds = map[string]Kind{"cross_attentions": CrossAttention, "decoder_attentions": SelfAttention}
 
 var encoderRanks = map[Kind]int{ImagePlaces: 3, CellStates: 3, PooledState: 2}
 
@@ -216,6 +223,9 @@ func (s *session) Run(
 	if err != nil {
 		return nil, err
 	}
+	if w.Wants != nil {
+		places = slices.DeleteFunc(places, func(p place) bool { return !w.Wants(p.kind, p.layer) })
+	}
 	if len(out) == 0 {
 		for _, o := range s.Outputs() {
 			out = append(out, o.Name)
@@ -289,6 +299,9 @@ func placesIn(s engine.Session, taps bool) []place {
 			kind, number, ok := strings.Cut(o.Name, ".")
 			layer, err := strconv.Atoi(number)
 			named := strings.HasSuffix(kind, "self_attn") || strings.HasSuffix(kind, "cross_attn")
+			if other := optimumKinds[kind]; other != "" {
+				kind, named = string(other), true
+			}
 			if ok && err == nil && named {
 				places = append(places, place{output: o.Name, kind: Kind(kind), layer: layer})
 			}
@@ -327,13 +340,16 @@ func kindOf(t engine.Tap) Kind {
 	case visual:
 		return VisualCrossAttention
 	case visualKeys, from(t.Keys, graph.PastPrefix, graph.CrossInfix),
-		from(t.Keys, graph.ImageEmbeds, ""):
+		from(t.Keys, graph.ImageEmbeds, ""), from(t.Keys, graph.EncoderStates, ""):
 		return CrossAttention
 	case from(t.Keys, graph.PixelValues, "") && len(t.Queries) == 0:
 		return CrossAttention // SigLIP's probe
 	}
 	return SelfAttention
 }
+
+// Number returns the layer's place among those of its kind, from 0.
+func (l Layer) Number() int { return l.layer }
 
 // Kind returns the maps of a kind in a run, by layers.
 func (r *Run) Kind(k Kind) []Layer {

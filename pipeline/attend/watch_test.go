@@ -100,6 +100,31 @@ func TestWatchOutputs(t *testing.T) {
 	}
 }
 
+// Optimum's names say the same, and a watch that wants some layers gets those alone.
+func TestWatchWanted(t *testing.T) {
+	t.Parallel()
+	g := constant(graphtest.Tensors{
+		"y": y, "cross_attentions.0": maps(0.5), "cross_attentions.1": maps(0.25), "decoder_attentions.1": maps(0.75),
+	}, "y", "cross_attentions.0", "cross_attentions.1", "decoder_attentions.1")
+	opened, err := graphtest.Opener(t, NewEngine(on(graph.Decoder, g), nil), graph.Decoder).Open(graph.Decoder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := NewWatch(map[string]string{graph.Decoder: graphtest.File(graph.Decoder)}, graph.Decoder)
+	w.Wants = func(k Kind, layer int) bool { return k == CrossAttention && layer == 1 }
+	in := graphtest.Tensors{"x": graphtest.Floats([]int{1}, 1)}
+	if _, err := opened.Run(Under(t.Context(), w), in, "y"); err != nil {
+		t.Fatal(err)
+	}
+	layers := w.Runs(graph.Decoder)[0].Layers
+	if len(layers) != 1 || layers[0].Number() != 1 || layers[0].Float32s()[0] != 0.25 {
+		t.Errorf("recorded %v", layers)
+	}
+	if asked := g.Asked()[0]; !slices.Equal(asked, []string{"y", "cross_attentions.1"}) {
+		t.Errorf("asked for %v", asked)
+	}
+}
+
 // Without a watch, and for graphs that it does not watch, nothing more is asked for.
 func TestUnwatched(t *testing.T) {
 	t.Parallel()

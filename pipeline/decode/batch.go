@@ -399,8 +399,23 @@ func isIdentity(rows []int, n int) bool {
 	return len(rows) == n
 }
 
-// forward runs the decoder over new positions and keeps the grown cache.
+// forward runs the decoder over new positions, keeps the grown cache and returns the logits [B,V] of
+// the last.
 func (b *batch) forward(ctx context.Context, tokens *tensor.Tensor) (*tensor.Tensor, error) {
+	logits, err := b.forwardAll(ctx, tokens, b.keep)
+	if err != nil {
+		return nil, err
+	}
+	last, err := lastPosition(logits)
+	if err != nil {
+		return nil, err
+	}
+	return last, graph.CheckNumbers("the decoder's logits", tensor.Data[float32](last))
+}
+
+// forwardAll is forward that returns the logits [B,T,V] of as many of the positions as the graph gives,
+// or keep says.
+func (b *batch) forwardAll(ctx context.Context, tokens, keep *tensor.Tensor) (*tensor.Tensor, error) {
 	g, want := b.first, []string{graph.Logits}
 	if b.began && b.next != nil {
 		g = b.next
@@ -418,7 +433,7 @@ func (b *batch) forward(ctx context.Context, tokens *tensor.Tensor) (*tensor.Ten
 			}
 		}
 	}
-	in, err := b.inputs(g, tokens)
+	in, err := b.inputs(g, tokens, keep)
 	if err != nil {
 		return nil, err
 	}
@@ -434,14 +449,7 @@ func (b *batch) forward(ctx context.Context, tokens *tensor.Tensor) (*tensor.Ten
 		b.memory.add(tokens, in[graph.PositionIDs])
 	}
 	logits := graph.AsFloat32(out[graph.Logits])
-	if err := graph.CheckOutput(graph.Logits, logits, tokens.Dim(0), -1, -1); err != nil {
-		return nil, err
-	}
-	last, err := lastPosition(logits)
-	if err != nil {
-		return nil, err
-	}
-	return last, graph.CheckNumbers("the decoder's logits", tensor.Data[float32](last))
+	return logits, graph.CheckOutput(graph.Logits, logits, tokens.Dim(0), -1, -1)
 }
 
 // keepCache takes the cache that a run over new positions gave.
@@ -473,7 +481,7 @@ func (b *batch) keepCache(out map[string]*tensor.Tensor, rows, length int) error
 
 // inputs returns the inputs of g, one of the decoder's graphs, for new positions.
 func (b *batch) inputs(
-	g *graph.Graph, tokens *tensor.Tensor,
+	g *graph.Graph, tokens, keep *tensor.Tensor,
 ) (map[string]*tensor.Tensor, error) {
 	mask, err := tensor.New([]int{len(b.mask), len(b.mask[0])}, slices.Concat(b.mask...))
 	if err != nil {
@@ -487,8 +495,8 @@ func (b *batch) inputs(
 	}
 	maps.Copy(every, b.past)
 	maps.Copy(every, b.constants.rows)
-	if b.keep != nil {
-		every[graph.LogitsToKeep] = b.keep
+	if keep != nil {
+		every[graph.LogitsToKeep] = keep
 	}
 	if b.branch != "" {
 		every[b.branch] = tensor.Must(tensor.New([]int{1}, []bool{b.began && b.next != nil}))

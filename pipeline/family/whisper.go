@@ -46,6 +46,7 @@ type whisper struct {
 	reader crossReader
 	texts  Texts
 	speech *Speech // of long sounds
+	align  alignment
 	init   []int64 // what a text starts with
 	langs  []int64 // the tokens of languages; empty where the language is not to be found out
 	behind []int64 // what stands behind the language
@@ -61,6 +62,7 @@ type whisperKeys struct {
 	NoTimes      *int64           `json:"no_timestamps_token_id"`
 	Previous     *int64           `json:"prev_sot_token_id"`
 	Forced       [][2]*int64      `json:"forced_decoder_ids"` // place and id, of before those
+	Heads        [][2]int         `json:"alignment_heads"`    // of cross-attention: layer and head
 	absent       bool             // the file is not there
 }
 
@@ -87,6 +89,7 @@ func openWhisper(o *graph.Opener, c *Config) (Model, error) {
 			return nil, err
 		}
 	}
+	m.align = alignment{o.Bundle.Name, o.Bundle.Graphs, keys.Heads}
 	// A model without these tokens still writes about one window.
 	var err error
 	if m.speech, err = openSpeech(o.Bundle, c, keys, m.reader.start); errors.Is(err, errNoSpeech) {

@@ -38,6 +38,7 @@ type Context struct {
 	ctx     context.Context
 	threads int
 	memory  Memory
+	wanted  []bool
 }
 
 // Memory hands out room for tensors.
@@ -62,6 +63,10 @@ func NewContext(ctx context.Context, threads int, memory Memory) *Context {
 
 // Err is ctx.Err: not nil when the run is to stop.
 func (x *Context) Err() error { return x.ctx.Err() }
+
+// Want says, before the kernel of a graph's node runs, which of its outputs the run needs; nil stands for
+// all. A kernel that runs a graph within itself need not compute the others where they are taps.
+func (x *Context) Want(outputs []bool) { x.wanted = outputs }
 
 // Memory returns where the run's tensors lie.
 func (x *Context) Memory() Memory { return x.memory }

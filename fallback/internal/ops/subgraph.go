@@ -12,7 +12,8 @@ type Subgraph struct {
 	Inputs, Outputs []tensor.Spec
 	// Run computes the outputs from the inputs and from the values of the graphs around that the
 	// graph captures. Each output is held once for the caller: see Memory.
-	Run func(x *Context, in, captured []*tensor.Tensor) ([]*tensor.Tensor, error)
+	// Behind the outputs stand the values of taps, nil but for those that are wanted.
+	Run func(x *Context, in, captured []*tensor.Tensor, taps []bool) ([]*tensor.Tensor, error)
 
 	first, count int // where the captured values stand among the inputs of the node's kernel
 }
@@ -40,7 +41,7 @@ func (g *Subgraph) run(x *Context, in, all []*tensor.Tensor) ([]*tensor.Tensor, 
 	if err := x.Err(); err != nil {
 		return nil, err
 	}
-	return g.Run(x, in, all[g.first:g.first+g.count])
+	return g.Run(x, in, all[g.first:g.first+g.count], nil)
 }
 
 // states are values that a loop carries from one run of its body to the next, each held.
@@ -179,10 +180,20 @@ func buildIf(n *Node) Kernel {
 		if err != nil {
 			return err
 		}
-		results, err := branches[which].run(x, nil, in)
+		g := branches[which]
+		var taps []bool
+		if x.wanted != nil {
+			taps = x.wanted[len(g.Outputs):]
+		}
+		if err := x.Err(); err != nil {
+			return err
+		}
+		results, err := g.Run(x, nil, in[g.first:g.first+g.count], taps)
 		for i, t := range results {
-			out[i] = t
-			x.memory.Pass(t)
+			if t != nil {
+				out[i] = t
+				x.memory.Pass(t)
+			}
 		}
 		return err
 	}

@@ -1,0 +1,104 @@
+package pipeline
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/pipeline/family"
+	"github.com/crossattn/xpipe/tensor"
+)
+
+// align has a model read a text as it hears the first sound of g.
+func align(t *testing.T, p *Pipeline, name string, features *tensor.Tensor, prompt, text []int64) *family.Alignment {
+	t.Helper()
+	m := p.model.(family.Aligner)
+	states := hear(t, p, name, features)[0].Encoded.states
+	begin, err := m.Hear(t.Context(), states)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := m.Align(t.Context(), begin, prompt, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// The maps that words are aligned by are the model's own for every token that it reads, in one pass.
+func TestAlignment(t *testing.T) {
+	t.Parallel()
+	g := loadGolden(t, "whisper")
+	eachEngine(t, func(t *testing.T, eng engine.Engine) {
+		p := sharedGolden(t, g, eng)
+		want := g.array(t, "cross_attn") // [layer,head,token,state]
+		prompt, text := g.Rows[0].Start, g.Greedy.IDs[0]
+		text = slices.DeleteFunc(slices.Clone(text), func(id int64) bool { return id == 0 || id >= prompt[0] })
+		a := align(t, p, inputFeatures, g.array(t, inputFeatures), prompt, text)
+		layers, heads, tokens, states := want.Dim(0), want.Dim(1), want.Dim(2), want.Dim(3)
+		if len(a.Heads) != (layers-layers/2)*heads || a.States != states || len(a.Probabilities) != len(text) {
+			t.Fatalf("%d heads, %d states, %d probabilities", len(a.Heads), a.States, len(a.Probabilities))
+		}
+		same := min(tokens, a.Tokens-1) // the golden maps are not of the end
+		for h, head := range a.Heads {
+			from := (layers/2*heads + h) * tokens * states
+			nearly(t, fmt.Sprintf("head %d", h), head[:same*states], want.Float32s()[from:][:same*states])
+		}
+	})
+}
+
+func nearly(t *testing.T, what string, got, want []float32) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%s: %d numbers, not %d", what, len(got), len(want))
+	}
+	for i := range got {
+		if math.Abs(float64(got[i]-want[i])) > 1e-4 {
+			t.Fatalf("%s: %v at %d, want %v", what, got[i], i, want[i])
+		}
+	}
+}
+
+// Whatever files hold the decoder, and whichever engine runs it, the alignment is the same.
+func TestAlignmentOfLayouts(t *testing.T) {
+	t.Parallel()
+	const merged = "onnx/decoder_model_merged.onnx"
+	var g hearingGolden
+	data, err := os.ReadFile(filepath.Join(layoutsDir, "whisper-transformersjs", "golden.json"))
+	if err == nil {
+		err = json.Unmarshal(data, &g)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	features := tensor.Must(tensor.New(g.Shape, g.Values))
+	text := slices.DeleteFunc(slices.Clone(g.Rows[0].IDs), func(id int64) bool { return id == 0 || id >= g.Rows[0].Start[0] })
+	var first *family.Alignment
+	for _, without := range [][]string{nil, {merged}, {merged, "onnx/decoder_with_past_model.onnx"}} {
+		dir := layoutDir(t, "whisper-transformersjs", without...)
+		eachEngine(t, func(t *testing.T, eng engine.Engine) {
+			p, err := Open(t.Context(), dir, WithEngine(eng))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			a := align(t, p, g.Input, features, g.Rows[0].Start, text)
+			if first == nil {
+				first = a
+			}
+			for h, head := range a.Heads {
+				nearly(t, fmt.Sprintf("head %d", h), head, first.Heads[h])
+			}
+			for i, p := range a.Probabilities {
+				if math.Abs(p-first.Probabilities[i]) > 1e-4 {
+					t.Errorf("token %d has the probability %v, not %v", i, p, first.Probabilities[i])
+				}
+			}
+		})
+	}
+}
