@@ -51,6 +51,7 @@ type run struct {
 	*Listener
 	Options
 	tokens  *family.Speech
+	aligner family.Aligner // nil unless Options.Words
 	source  *source
 	lead    []int64 // what the text behind Start begins with; nil until the language is known
 	history []int64 // the tokens so far, those of the prompt too
@@ -75,6 +76,12 @@ func (l *Listener) begin(from *source, o Options) (*run, error) {
 	r := &run{Listener: l, Options: o, tokens: tokens, source: from, t: Transcript{NoSpeech: 1}}
 	if err := r.checkLanguage(); err != nil {
 		return nil, err
+	}
+	if o.Words {
+		var ok bool
+		if r.aligner, ok = l.Model.(family.Aligner); !ok {
+			return nil, fmt.Errorf("%w: this model does not tell the times of words", graph.ErrUnsupported)
+		}
 	}
 	if prompt := strings.TrimSpace(o.Prompt); prompt != "" {
 		ids, err := l.Texts.Read(" "+prompt, tokenize.WithoutSpecialTokens())

@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/crossattn/xpipe/pipeline/family"
 )
 
 var minusInf = math.Inf(-1)
@@ -43,14 +45,44 @@ func (r *run) window(ctx context.Context) (going bool, err error) {
 		r.moveTo(r.seek + content)
 		return true, nil
 	}
-	segments, next := r.cut(text, content)
+	segments, next, ended := r.cut(text, content)
+	if r.Words {
+		if err := r.time(ctx, begin, segments, content); err != nil {
+			return false, err
+		}
+		if end := r.frame(r.spoken); !ended && end > r.seek {
+			next = end
+		}
+	}
 	r.add(segments, text)
 	r.moveTo(next)
 	return true, nil
 }
 
-// cut makes segments of a window's text, and returns the frame where the next window begins.
-func (r *run) cut(text written, content int) (segments []Segment, next int) {
+// time gives a window's segments their words.
+func (r *run) time(ctx context.Context, begin family.Begin, segments []Segment, content int) error {
+	prompt := append([]int64{r.tokens.Start}, r.lead...)
+	if !r.WithoutTimes {
+		prompt = append(prompt, r.tokens.NoTimes)
+	}
+	timer := &wordTimer{
+		align: func(ctx context.Context, text []int64) (*family.Alignment, error) {
+			return r.aligner.Align(ctx, begin, prompt, text)
+		},
+		decode: r.text, isText: func(id int64) bool { return id < r.tokens.End }, language: r.Language,
+	}
+	spoken, err := timer.add(ctx, segments, content/framesOfState, r.second(r.seek), r.spoken)
+	r.spoken = spoken
+	return err
+}
+
+// framesOfState is how many frames a state of the encoder hears anew: its second convolution has a
+// stride of 2.
+const framesOfState = 2
+
+// cut makes segments of a window's text, and returns the frame where the next window begins. ended says
+// that nothing is said behind the last time of the text.
+func (r *run) cut(text written, content int) (segments []Segment, next int, ended bool) {
 	offset := r.second(r.seek)
 	ids := text.ids
 	isTime := func(i int) bool { return i >= 0 && i < len(ids) && ids[i] >= r.tokens.FirstTime }
@@ -67,7 +99,7 @@ func (r *run) cut(text written, content int) (segments []Segment, next int) {
 			cuts = append(cuts, i)
 		}
 	}
-	ends := isTime(len(ids)-1) && !isTime(len(ids)-2) && len(ids) > 1 // nothing is said behind the last time
+	ended = len(ids) > 1 && isTime(len(ids)-1) && !isTime(len(ids)-2)
 	if len(cuts) == 0 {
 		length := r.second(content)
 		for i := len(ids) - 1; i >= 0; i-- {
@@ -79,9 +111,9 @@ func (r *run) cut(text written, content int) (segments []Segment, next int) {
 			}
 		}
 		add(ids, 0, length)
-		return segments, r.seek + content
+		return segments, r.seek + content, ended
 	}
-	if ends {
+	if ended {
 		cuts = append(cuts, len(ids))
 	}
 	last := 0
@@ -89,10 +121,10 @@ func (r *run) cut(text written, content int) (segments []Segment, next int) {
 		add(ids[last:c], float64(at(last))*step, float64(at(c-1))*step)
 		last = c
 	}
-	if ends {
-		return segments, r.seek + content
+	if ended {
+		return segments, r.seek + content, ended
 	}
-	return segments, r.seek + r.frame(float64(at(last-1))*step)
+	return segments, r.seek + r.frame(float64(at(last-1))*step), false
 }
 
 // add takes a window's segments, but for those without text or length.
