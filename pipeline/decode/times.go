@@ -10,6 +10,8 @@ type Times struct {
 	First int64 // the id of time 0; those behind it are later times
 	End   int64 // the id that ends a text; those below it are text
 	None  int64 // the id that says that a text has no times; it is never written. -1: there is none
+	// Begun is how many ids at the end of the prompt are the text's beginning.
+	Begun int
 	// MostAtFirst is how many times behind First a text may begin with; negative: any.
 	MostAtFirst int
 }
@@ -23,6 +25,7 @@ func (t *Times) rule(history []int64, generated int, scores []float32) {
 	if t.None >= 0 && t.None < size {
 		scores[t.None] = minusInf
 	}
+	generated = min(generated+t.Begun, len(history))
 	written := history[len(history)-generated:]
 	last := generated >= 1 && written[generated-1] >= t.First
 	before := generated < 2 || written[generated-2] >= t.First

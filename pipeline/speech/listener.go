@@ -38,10 +38,12 @@ func (l *Listener) Transcribe(
 	if err != nil {
 		return nil, err
 	}
-	for going := true; going; {
-		if going, err = r.inTurn(ctx, r.window); err != nil {
-			return nil, err
-		}
+	hear := r.sequential
+	if o.Live {
+		hear = r.live
+	}
+	if err := hear(ctx); err != nil {
+		return nil, err
 	}
 	return r.end(), nil
 }
@@ -51,7 +53,7 @@ type run struct {
 	*Listener
 	Options
 	tokens  *family.Speech
-	aligner family.Aligner // nil unless Options.Words
+	aligner family.Aligner // nil of a model that does not time words
 	source  *source
 	lead    []int64 // what the text behind Start begins with; nil until the language is known
 	history []int64 // the tokens so far, those of the prompt too
@@ -77,11 +79,8 @@ func (l *Listener) begin(from *source, o Options) (*run, error) {
 	if err := r.checkLanguage(); err != nil {
 		return nil, err
 	}
-	if o.Words {
-		var ok bool
-		if r.aligner, ok = l.Model.(family.Aligner); !ok {
-			return nil, fmt.Errorf("%w: this model does not tell the times of words", graph.ErrUnsupported)
-		}
+	if r.aligner, _ = l.Model.(family.Aligner); o.Words && r.aligner == nil {
+		return nil, fmt.Errorf("%w: this model does not tell the times of words", graph.ErrUnsupported)
 	}
 	if prompt := strings.TrimSpace(o.Prompt); prompt != "" {
 		ids, err := l.Texts.Read(" "+prompt, tokenize.WithoutSpecialTokens())
@@ -162,11 +161,16 @@ func (r *run) inTurn(
 	return work(turn)
 }
 
-// text returns the text of ids, those of times left out.
-func (r *run) text(ids []int64) string {
-	words := slices.DeleteFunc(slices.Clone(ids), func(id int64) bool { return id >= r.tokens.End })
-	return r.Texts.Decode(words, true)
+// isText reports whether an id is of a text, rather than a time or another mark.
+func (r *run) isText(id int64) bool { return id < r.tokens.End }
+
+// words returns the ids of a text without its times.
+func (r *run) words(ids []int64) []int64 {
+	return slices.DeleteFunc(slices.Clone(ids), func(id int64) bool { return !r.isText(id) })
 }
+
+// text returns the text of ids, those of times left out.
+func (r *run) text(ids []int64) string { return r.Texts.Decode(r.words(ids), true) }
 
 // end returns the transcript.
 func (r *run) end() *Transcript {

@@ -43,7 +43,8 @@ type Options struct {
 
 	// Batched hears several windows at once, cut where nothing is said, each without the text before it.
 	Batched int
-	// Live writes down a sound as it comes, before its windows are full.
+	// Live writes down a sound as it comes, before its windows are full. Emit is given some words at a
+	// time then, those that two texts about a growing sound agree on.
 	Live bool
 
 	// Emit, where it is not nil, is given each segment once it is final, and ends the transcript by

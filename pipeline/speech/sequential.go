@@ -14,6 +14,14 @@ var minusInf = math.Inf(-1)
 // step is the time between two of the model's times.
 const step = 0.02
 
+// sequential writes down one window after the other.
+func (r *run) sequential(ctx context.Context) (err error) {
+	for going := true; going && err == nil; {
+		going, err = r.inTurn(ctx, r.window)
+	}
+	return err
+}
+
 // window writes down the next window of up to 30 s and moves on: behind it or, where its last piece has
 // no end, to the beginning of that piece. It reports whether there may be more. Source: transcribe of
 // openai-whisper 20250625 (transcribe.py).
@@ -24,15 +32,12 @@ func (r *run) window(ctx context.Context) (going bool, err error) {
 	if err != nil || content <= 0 || r.stopped {
 		return false, err
 	}
-	states, err := r.encode(ctx, content)
+	features, err := r.source.window(ctx, r.seek, content)
 	if err != nil {
 		return false, err
 	}
-	begin, err := r.Model.Hear(ctx, states)
+	begin, err := r.hear(ctx, features)
 	if err != nil {
-		return false, err
-	}
-	if err := r.hear(ctx, begin); err != nil {
 		return false, err
 	}
 	text, err := r.write(ctx, begin)
@@ -41,7 +46,7 @@ func (r *run) window(ctx context.Context) (going bool, err error) {
 	}
 	r.windows++
 	r.t.NoSpeech = min(r.t.NoSpeech, text.noSpeech)
-	if silent := text.noSpeech > r.NoSpeech && !(text.logProb > r.LeastLogProb); silent {
+	if r.silent(text) {
 		r.moveTo(r.seek + content)
 		return true, nil
 	}
@@ -61,19 +66,23 @@ func (r *run) window(ctx context.Context) (going bool, err error) {
 
 // time gives a window's segments their words.
 func (r *run) time(ctx context.Context, begin family.Begin, segments []Segment, content int) error {
+	spoken, err := r.timer(begin).add(ctx, segments, content/framesOfState, r.second(r.seek), r.spoken)
+	r.spoken = spoken
+	return err
+}
+
+// timer returns what times the words of the window that begin is for.
+func (r *run) timer(begin family.Begin) *wordTimer {
 	prompt := append([]int64{r.tokens.Start}, r.lead...)
 	if !r.WithoutTimes {
 		prompt = append(prompt, r.tokens.NoTimes)
 	}
-	timer := &wordTimer{
+	return &wordTimer{
 		align: func(ctx context.Context, text []int64) (*family.Alignment, error) {
 			return r.aligner.Align(ctx, begin, prompt, text)
 		},
-		decode: r.text, isText: func(id int64) bool { return id < r.tokens.End }, language: r.Language,
+		decode: r.text, isText: r.isText, language: r.Language,
 	}
-	spoken, err := timer.add(ctx, segments, content/framesOfState, r.second(r.seek), r.spoken)
-	r.spoken = spoken
-	return err
 }
 
 // framesOfState is how many frames a state of the encoder hears anew: its second convolution has a

@@ -67,17 +67,44 @@ func (s *source) close() {
 	}
 }
 
+// next returns what is read next. Without waiting, ok says whether there is anything yet.
+func (s *source) next(ctx context.Context, wait bool) (samples []float32, ok bool, err error) {
+	var p piece
+	if wait {
+		select {
+		case p = <-s.pieces:
+		case <-ctx.Done():
+			return nil, false, ctx.Err()
+		}
+	} else {
+		select {
+		case p = <-s.pieces:
+		default:
+			return nil, false, ctx.Err()
+		}
+	}
+	rate := float64(s.extractor.Rate())
+	for i, v := range p.samples {
+		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
+			return nil, false, fmt.Errorf("%w: the sample at %.3f s is no number (%v)",
+				audio.ErrSound, s.seconds+float64(i)/rate, v)
+		}
+	}
+	s.seconds += float64(len(p.samples)) / rate
+	if s.ended = errors.Is(p.err, io.EOF); s.ended {
+		p.err = nil
+	}
+	return p.samples, true, p.err
+}
+
 // upTo reads on until so many frames of the sound are known, or all, and returns how many that are.
 func (s *source) upTo(ctx context.Context, frames int) (int, error) {
 	for !s.ended && (s.frames == nil || s.known() < frames) {
-		select {
-		case p := <-s.pieces:
-			if err := s.add(p); err != nil {
-				return 0, err
-			}
-		case <-ctx.Done():
-			return 0, ctx.Err()
+		samples, _, err := s.next(ctx, true)
+		if err != nil {
+			return 0, err
 		}
+		s.keep(samples)
 	}
 	return min(frames, s.known()), ctx.Err()
 }
@@ -90,35 +117,19 @@ func (s *source) known() int {
 	return s.frames.Frames()
 }
 
-// add takes what was read.
-func (s *source) add(p piece) error {
-	rate := float64(s.extractor.Rate())
-	for i, v := range p.samples {
-		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
-			return fmt.Errorf("%w: the sample at %.3f s is no number (%v)",
-				audio.ErrSound, s.seconds+float64(i)/rate, v)
-		}
+// keep takes what was read, for windows.
+func (s *source) keep(samples []float32) {
+	if s.frames != nil {
+		s.frames.Write(samples)
+	} else if s.held = append(s.held, samples...); len(s.held) > s.extractor.Window() {
+		s.frames = s.extractor.NewSpectrogram()
+		s.frames.SetLoudest(s.loudest)
+		s.frames.Write(s.held)
+		s.held = nil
 	}
-	s.seconds += float64(len(p.samples)) / rate
-	if s.frames == nil {
-		s.held = append(s.held, p.samples...)
-		if len(s.held) > s.extractor.Window() {
-			s.frames = s.extractor.NewSpectrogram()
-			s.frames.SetLoudest(s.loudest)
-			s.frames.Write(s.held)
-			s.held = nil
-		}
-	} else {
-		s.frames.Write(p.samples)
+	if s.ended && s.frames != nil {
+		s.frames.Close()
 	}
-	if errors.Is(p.err, io.EOF) {
-		s.ended = true
-		if s.frames != nil {
-			s.frames.Close()
-		}
-		return nil
-	}
-	return p.err
 }
 
 // window returns the features [1,mels,frames] of content frames from one on.

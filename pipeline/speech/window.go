@@ -20,24 +20,24 @@ type written struct {
 	temperature, logProb, repeats, noSpeech float64
 }
 
-// encode runs the encoder over content frames from the place r.seek.
-func (r *run) encode(ctx context.Context, content int) (family.Encoded, error) {
-	window, err := r.source.window(ctx, r.seek, content)
-	if err != nil {
-		return family.Encoded{}, err
-	}
-	encoded, err := r.Model.Encode(ctx, media.Prepared{
+// hear runs the encoder over the features of a window, and returns what texts about it begin with.
+func (r *run) hear(ctx context.Context, window *tensor.Tensor) (family.Begin, error) {
+	states, err := r.Model.Encode(ctx, media.Prepared{
 		Tensors: map[string]*tensor.Tensor{features: window}, Rows: [][2]int{{0, 1}},
 	})
 	if err != nil {
-		return family.Encoded{}, err
+		return nil, err
 	}
-	return encoded[0], nil
+	begin, err := r.Model.Hear(ctx, states...)
+	if err != nil {
+		return nil, err
+	}
+	return begin, r.detect(ctx, begin)
 }
 
-// hear finds out the language of a window, where it is not known: the likeliest of the model's behind
+// detect finds out the language of a window, where it is not known: the likeliest of the model's behind
 // Start. openai-whisper pads the window with silence for this, and not with zeros as for its text.
-func (r *run) hear(ctx context.Context, begin family.Begin) error {
+func (r *run) detect(ctx context.Context, begin family.Begin) error {
 	if r.lead != nil {
 		return nil
 	}
@@ -69,11 +69,19 @@ func (r *run) write(ctx context.Context, begin family.Begin) (best written, err 
 			return best, err
 		}
 		unlikely := best.logProb < r.LeastLogProb
-		if silent := unlikely && best.noSpeech > r.NoSpeech; silent || !unlikely && !(best.repeats > r.MostRepeats) {
+		if silent := unlikely && best.noSpeech > r.NoSpeech; silent || !unlikely && !r.loops(best) {
 			break
 		}
 	}
 	return best, nil
+}
+
+// loops reports whether a text repeats itself.
+func (r *run) loops(w written) bool { return w.repeats > r.MostRepeats }
+
+// silent reports whether a text is none: where there is likely no speech, and the text is unlikely.
+func (r *run) silent(w written) bool {
+	return w.noSpeech > r.NoSpeech && !(w.logProb > r.LeastLogProb)
 }
 
 // prompt returns what a window's text is written behind: the text before the window, and Start.
@@ -91,14 +99,22 @@ func (r *run) prompt() []int64 {
 }
 
 func (r *run) writeAt(ctx context.Context, begin family.Begin, temperature float64) (written, error) {
-	w := written{temperature: temperature}
-	prompt := r.prompt()
-	sequences, err := begin(ctx, [][]int64{prompt})
+	sequences, err := begin(ctx, [][]int64{r.prompt()})
+	if err != nil {
+		return written{}, err
+	}
+	batch := &begun{Sequences: sequences, rest: r.lead, noSpeech: r.tokens.NoSpeech}
+	w, err := r.search(ctx, batch, r.decoding(temperature))
 	if err != nil {
 		return w, err
 	}
-	batch := &begun{Sequences: sequences, rest: r.lead, noSpeech: r.tokens.NoSpeech}
-	search := decode.Search{Options: r.decoding(temperature), Tokenizer: r.Texts.Tokenizer, MostTokens: r.Most}
+	w.temperature, w.noSpeech = temperature, batch.silence[0]
+	return w, nil
+}
+
+// search writes a text behind the one prompt of a batch.
+func (r *run) search(ctx context.Context, batch decode.Sequences, o decode.Options) (w written, err error) {
+	search := decode.Search{Options: o, Tokenizer: r.Texts.Tokenizer, MostTokens: r.Most}
 	found, err := search.Run(ctx, batch)
 	if err != nil {
 		return w, err
@@ -106,8 +122,8 @@ func (r *run) writeAt(ctx context.Context, begin family.Begin, temperature float
 	best := slices.MaxFunc(found, func(a, b decode.Sequence) int {
 		return cmp.Compare(a.Allowed/float64(len(a.IDs)), b.Allowed/float64(len(b.IDs)))
 	})
-	w.ids, w.noSpeech = best.IDs, batch.silence[0]
-	if w.logProb = best.Allowed / float64(len(best.IDs)+1); search.NumBeams > 1 {
+	w.ids = best.IDs
+	if w.logProb = best.Allowed / float64(len(best.IDs)+1); o.NumBeams > 1 {
 		w.logProb = best.Score
 	}
 	w.repeats = repeats(strings.TrimSpace(r.text(best.IDs)))

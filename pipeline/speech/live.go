@@ -1,0 +1,317 @@
+package speech
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/crossattn/xpipe/audio"
+	"github.com/crossattn/xpipe/media"
+	"github.com/crossattn/xpipe/pipeline/family"
+	"github.com/crossattn/xpipe/pipeline/graph"
+)
+
+const (
+	// liveHop is the seconds of new sound that a new text waits for.
+	liveHop = 0.5
+	// livePause is how many seconds before the end of what is heard a last word has to end to be whole.
+	livePause = 0.5
+	// liveWindow is the seconds after which a window moves on to the last sentence that is final, and
+	// liveMost those after which it moves on wherever it is, keeping liveRest where nothing is final.
+	liveWindow, liveMost, liveRest = 12.0, 26.0, 2.0
+)
+
+// live writes down a sound while it comes. The sound since what is final is heard again and again as it
+// grows, and words become final once two texts one after the other have them: local agreement, as
+// Macháček et al. do it with Whisper (2307.14743). What is final of a window leads its next text.
+type live struct {
+	*run
+	samples []float32 // from the window's beginning on
+	begins  float64   // the window, in seconds of the sound
+	final   []int64   // the window's text so far, with its times
+	before  []int64   // the words behind final in the text before
+	ends    float64   // what is final, in seconds of the sound
+	open    bool      // the transcript's last segment may go on
+	silence float64   // the probability that the window holds no speech
+}
+
+func (r *run) live(ctx context.Context) error {
+	l := &live{run: r}
+	for going := true; going; {
+		if err := l.listen(ctx); err != nil {
+			return err
+		}
+		going = !r.source.ended && !r.stopped
+		_, err := r.inTurn(ctx, func(ctx context.Context) (bool, error) { return false, l.catchUp(ctx) })
+		if err != nil {
+			return err
+		}
+	}
+	r.history = append(r.history, l.final...)
+	return nil
+}
+
+// listen waits for new sound, and takes all that there is.
+func (l *live) listen(ctx context.Context) error {
+	enough := len(l.samples) + int(liveHop*float64(l.Extractor.Rate()))
+	for !l.source.ended {
+		samples, ok, err := l.source.next(ctx, len(l.samples) < enough)
+		if err != nil || !ok {
+			return err
+		}
+		l.samples = append(l.samples, samples...)
+	}
+	return nil
+}
+
+// catchUp writes the text of what is heard. What came while it was slow fills windows of its own.
+func (l *live) catchUp(ctx context.Context) error {
+	full := l.Extractor.Window()
+	for len(l.samples) > full {
+		rest := l.samples[full:]
+		l.samples = l.samples[:full]
+		if err := l.round(ctx, true); err != nil {
+			return err
+		}
+		l.moveOn(l.seconds(), len(l.final))
+		l.samples, l.final, l.before = rest, nil, nil
+	}
+	if err := l.round(ctx, l.source.ended); err != nil {
+		return err
+	}
+	l.advance()
+	return nil
+}
+
+// seconds returns how long the window is so far.
+func (l *live) seconds() float64 { return float64(len(l.samples)) / float64(l.Extractor.Rate()) }
+
+// round writes the window's text anew, and makes final what can be: all of it where the window hears no
+// more.
+func (l *live) round(ctx context.Context, all bool) error {
+	if len(l.samples) < l.Extractor.Hop() {
+		return nil
+	}
+	sound := &audio.Sound{Rate: l.Extractor.Rate(), Samples: l.samples}
+	prepared, err := l.Extractor.Prepare(ctx, []media.Item{sound})
+	if err != nil {
+		return err
+	}
+	begin, err := l.hear(ctx, prepared.Tensors[features])
+	if err != nil {
+		return err
+	}
+	text, err := l.goOn(ctx, begin)
+	if err != nil {
+		return err
+	}
+	l.windows++
+	if l.silent(text) || l.loops(text) {
+		l.before = nil
+		return nil
+	}
+	count := len(text.ids)
+	if !all {
+		count = l.agreed(text.ids)
+	}
+	words := l.words(text.ids)
+	agreed := len(l.words(text.ids[:count]))
+	if agreed > 0 {
+		err = l.settle(ctx, begin, text, count)
+	}
+	l.before = words[agreed:]
+	if l.Progress != nil {
+		l.Progress(l.source.seconds)
+	}
+	return err
+}
+
+// goOn writes the window's text behind what is final of it.
+func (l *live) goOn(ctx context.Context, begin family.Begin) (w written, err error) {
+	if len(l.final) == 0 {
+		if w, err = l.writeAt(ctx, begin, 0); err == nil {
+			l.silence = w.noSpeech
+			l.t.NoSpeech = min(l.t.NoSpeech, w.noSpeech)
+		}
+		return w, err
+	}
+	prompt := slices.Concat(l.prompt(), l.lead, l.final)
+	sequences, err := begin(ctx, [][]int64{prompt})
+	if err != nil {
+		return w, err
+	}
+	o := l.decoding(0)
+	o.BeginSuppressTokens = nil // the text has begun
+	if o.Times != nil {
+		o.Times.Begun = len(l.final)
+	}
+	w, err = l.search(ctx, sequences, o)
+	w.noSpeech = l.silence
+	return w, err
+}
+
+// agreed returns how many of a text's ids are final: the words that the text before has, too, but for one
+// that may not be whole.
+func (l *live) agreed(ids []int64) int {
+	words := l.words(ids)
+	same := 0
+	for same < min(len(words), len(l.before)) && words[same] == l.before[same] {
+		same++
+	}
+	whole, parts := 0, splitWords(words, l.Language, l.text)
+	for i, w := range parts {
+		if whole+len(w.ids) > same || i == len(parts)-1 && !l.paused(ids) {
+			break
+		}
+		whole += len(w.ids)
+	}
+	for i, id := range ids {
+		if whole == 0 {
+			return i
+		}
+		if l.isText(id) {
+			whole--
+		}
+	}
+	return len(ids)
+}
+
+// paused reports whether a text says that nothing is said at the end of the window.
+func (l *live) paused(ids []int64) bool {
+	if len(ids) == 0 || l.isText(ids[len(ids)-1]) {
+		return false
+	}
+	return float64(ids[len(ids)-1]-l.tokens.FirstTime)*step < l.seconds()-livePause
+}
+
+// settle makes the first so many of a text's ids final.
+func (l *live) settle(ctx context.Context, begin family.Begin, text written, count int) error {
+	timed, err := l.times(ctx, begin, text.ids)
+	if err != nil {
+		return err
+	}
+	for ids := text.ids[:count]; len(ids) > 0; {
+		// A piece is the times before it and its words.
+		at := slices.IndexFunc(ids, l.isText)
+		if at < 0 {
+			l.final = append(l.final, ids...)
+			break
+		}
+		end := len(ids)
+		if next := slices.IndexFunc(ids[at:], func(id int64) bool { return !l.isText(id) }); next >= 0 {
+			end = at + next
+		}
+		s := Segment{
+			Start: l.ends, End: l.begins + l.seconds(), Text: strings.TrimSpace(l.text(ids[at:end])),
+			IDs: slices.Clone(ids[:end]), LogProb: text.logProb, CompressionRatio: text.repeats, NoSpeech: l.silence,
+		}
+		for n := end - at; n > 0 && len(timed) > 0; timed = timed[1:] {
+			s.Words = append(s.Words, timed[0])
+			n -= len(timed[0].IDs)
+		}
+		if n := len(s.Words); n > 0 {
+			s.Start, s.End = s.Words[0].Start, s.Words[n-1].End
+		}
+		if !l.Words {
+			s.Words = nil
+		}
+		l.ends = s.End
+		l.final = append(l.final, ids[:end]...)
+		l.give(s, at > 0)
+		ids = ids[end:]
+	}
+	return nil
+}
+
+// times returns the words of a text behind what is final, with their times; nil where the model does not
+// time words.
+func (l *live) times(ctx context.Context, begin family.Begin, ids []int64) ([]Word, error) {
+	if l.aligner == nil {
+		return nil, nil
+	}
+	known := l.words(l.final)
+	states := len(l.samples) / l.Extractor.Hop() / framesOfState
+	words, err := l.timer(begin).timed(ctx, append(known, l.words(ids)...), states)
+	if errors.Is(err, graph.ErrUnsupported) && !l.Words {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	cutAtSentences(words, 2*usualDuration(words))
+	skip := len(known)
+	var timed []Word
+	for _, w := range words {
+		if skip -= len(w.ids); skip < 0 {
+			timed = append(timed, Word{
+				Start: hundredths(l.begins + w.start), End: hundredths(l.begins + w.end),
+				Text: w.text, Probability: w.p, IDs: w.ids,
+			})
+		}
+	}
+	return timed, nil
+}
+
+// give gives out what has become final. The transcript joins what belongs to one sentence.
+func (l *live) give(s Segment, begins bool) {
+	if n := len(l.t.Segments); n > 0 && l.open && !begins {
+		last := &l.t.Segments[n-1]
+		last.IDs = append(last.IDs, s.IDs...)
+		last.Text, last.End = strings.TrimSpace(l.text(last.IDs)), s.End
+		last.Words = append(last.Words, s.Words...)
+	} else {
+		l.t.Segments = append(l.t.Segments, s)
+		l.t.Segments[n].IDs, l.t.Segments[n].Words = slices.Clone(s.IDs), slices.Clone(s.Words)
+	}
+	l.open = true
+	if !strings.ContainsFunc(s.Text, isLetter) {
+		return // a mark behind a word that was given out before
+	}
+	if l.Emit != nil && !l.stopped {
+		l.stopped = !l.Emit(s)
+	}
+}
+
+func isLetter(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) }
+
+// advance moves a window that has become long on: to the last sentence that begins in what is final or,
+// where it is too long, to the end of what is final.
+func (l *live) advance() {
+	length := l.seconds()
+	if length < liveWindow {
+		return
+	}
+	isTime := func(i int) bool { return i > 0 && i < len(l.final) && !l.isText(l.final[i]) }
+	for i := len(l.final) - 1; i > 0; i-- {
+		if isTime(i) && isTime(i-1) {
+			l.moveOn(float64(l.final[i]-l.tokens.FirstTime)*step, i)
+			if rest := l.final[i:]; len(rest) > 0 {
+				l.final = append([]int64{l.tokens.FirstTime}, rest[1:]...)
+			}
+			return
+		}
+	}
+	if length < liveMost {
+		return
+	}
+	to := l.ends - l.begins
+	if len(l.words(l.final)) == 0 {
+		to = length - liveRest
+		l.before = nil
+	}
+	l.moveOn(to, len(l.final))
+	l.final = nil
+}
+
+// moveOn has the window begin so many seconds later, behind the first so many of the final ids.
+func (l *live) moveOn(seconds float64, count int) {
+	seconds = max(0, min(seconds, l.seconds()))
+	l.history = append(l.history, l.final[:count]...)
+	l.begins += seconds
+	l.samples = slices.Clone(l.samples[int(seconds*float64(l.Extractor.Rate())):])
+	if l.Forgetful {
+		l.fresh = len(l.history)
+	}
+}
