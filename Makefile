@@ -111,6 +111,7 @@ golden-speech: ## make testdata/speech again: what openai-whisper makes of words
 	test -x build/venv-speech/bin/python || $(PYTHON) -m venv build/venv-speech
 	build/venv-speech/bin/pip install --quiet --disable-pip-version-check -r testdata/speech/requirements.txt
 	build/venv-speech/bin/python testdata/speech/words.py $(JFK)
+	build/venv-speech/bin/python testdata/speech/sequential.py
 
 bench-features: ## log-mel features beside transformers' extractor in NumPy, on one thread: build/bench/features.txt
 	test -x build/venv-audio/bin/python || $(PYTHON) -m venv build/venv-audio

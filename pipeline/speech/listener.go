@@ -64,6 +64,9 @@ type run struct {
 	spoken  float64 // until when something was said
 	stopped bool    // by Emit
 	t       Transcript
+
+	try    func(ctx context.Context, begin family.Begin, temperature float64) (written, error)
+	decode func(ids []int64) string
 }
 
 // begin checks the options and makes the prompt ready.
@@ -76,6 +79,7 @@ func (l *Listener) begin(from *source, o Options) (*run, error) {
 		return nil, err
 	}
 	r := &run{Listener: l, Options: o, tokens: tokens, source: from, t: Transcript{NoSpeech: 1}}
+	r.try, r.decode = r.writeAt, func(ids []int64) string { return l.Texts.Decode(ids, true) }
 	if err := r.checkLanguage(); err != nil {
 		return nil, err
 	}
@@ -170,7 +174,7 @@ func (r *run) words(ids []int64) []int64 {
 }
 
 // text returns the text of ids, those of times left out.
-func (r *run) text(ids []int64) string { return r.Texts.Decode(r.words(ids), true) }
+func (r *run) text(ids []int64) string { return r.decode(r.words(ids)) }
 
 // end returns the transcript.
 func (r *run) end() *Transcript {

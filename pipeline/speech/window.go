@@ -65,7 +65,7 @@ func (r *run) detect(ctx context.Context, begin family.Begin) error {
 // write writes a window's text, at one temperature after the other until one is good enough.
 func (r *run) write(ctx context.Context, begin family.Begin) (best written, err error) {
 	for _, t := range r.Temperatures {
-		if best, err = r.writeAt(ctx, begin, t); err != nil {
+		if best, err = r.try(ctx, begin, t); err != nil {
 			return best, err
 		}
 		unlikely := best.logProb < r.LeastLogProb

@@ -1,0 +1,152 @@
+package speech
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"math"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/crossattn/xpipe/audio"
+	"github.com/crossattn/xpipe/media"
+	"github.com/crossattn/xpipe/pipeline/family"
+)
+
+// sequentialGolden is what openai-whisper's transcribe makes of windows whose texts are given;
+// testdata/speech/sequential.py makes it.
+type sequentialGolden struct {
+	Eot, First int64
+	Vocabulary map[string]string
+	Cases      []struct {
+		Seconds                 float64
+		Prompt                  []int64
+		Temperatures            []float64
+		Forgetful, WithoutTimes bool
+		Thresholds              map[string]*float64
+		Calls                   []struct {
+			Prompt, IDs                             []int64
+			Temperature, LogProb, NoSpeech, Repeats float64
+		}
+		Segments []struct {
+			Start, End, Temperature float64
+			IDs                     []int64
+			Text                    string
+		}
+		Text string
+	}
+}
+
+// deaf is a model whose texts a test gives.
+type deaf struct {
+	family.Hearer
+	speech *family.Speech
+}
+
+func (d deaf) Speech() (*family.Speech, error) { return d.speech, nil }
+
+func (deaf) Encode(context.Context, media.Prepared) ([]family.Encoded, error) {
+	return make([]family.Encoded, 1), nil
+}
+
+func (deaf) Hear(context.Context, ...family.Encoded) (family.Begin, error) { return nil, nil }
+
+// Windows begin where openai-whisper's do, read the prompts that its do, and give its segments.
+func TestSequential(t *testing.T) {
+	t.Parallel()
+	var g sequentialGolden
+	data, err := os.ReadFile("../../testdata/speech/sequential.json")
+	if err == nil {
+		err = json.Unmarshal(data, &g)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	extractor, err := audio.NewExtractor(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const previous, start = 1 << 20, 1<<20 + 1
+	l := &Listener{Extractor: extractor, Model: deaf{speech: &family.Speech{
+		Start: start, Previous: previous, End: g.Eot, NoTimes: g.First - 1, FirstTime: g.First, Positions: 448,
+	}}}
+	for number, c := range g.Cases {
+		t.Run(strconv.Itoa(number), func(t *testing.T) {
+			t.Parallel()
+			o := DefaultOptions()
+			o.Temperatures, o.Forgetful, o.WithoutTimes = c.Temperatures, c.Forgetful, c.WithoutTimes
+			for name, field := range map[string]*float64{
+				"no_speech_threshold": &o.NoSpeech, "logprob_threshold": &o.LeastLogProb,
+				"compression_ratio_threshold": &o.MostRepeats,
+			} {
+				if value, ok := c.Thresholds[name]; ok && value == nil {
+					*field = math.NaN()
+				}
+			}
+			sound := &zeros{rest: int(c.Seconds * 16000)}
+			from := newSource(t.Context(), extractor, sound, math.Inf(-1))
+			defer from.close()
+			r, err := l.begin(from, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.history, r.given = slices.Clone(c.Prompt), len(c.Prompt)
+			r.decode = func(ids []int64) string {
+				var text strings.Builder
+				for _, id := range ids {
+					text.WriteString(g.Vocabulary[strconv.FormatInt(id, 10)])
+				}
+				return text.String()
+			}
+			calls := c.Calls
+			r.try = func(_ context.Context, _ family.Begin, temperature float64) (written, error) {
+				if len(calls) == 0 {
+					t.Fatal("a window more than openai-whisper hears")
+				}
+				call := calls[0]
+				calls = calls[1:]
+				prompt := r.prompt()
+				if n := len(prompt); n > 1 {
+					prompt = prompt[1 : n-1]
+				} else {
+					prompt = nil
+				}
+				if !slices.Equal(prompt, call.Prompt) || temperature != call.Temperature {
+					t.Fatalf("call %d: prompt %v at %v, want %v at %v",
+						len(c.Calls)-len(calls), prompt, temperature, call.Prompt, call.Temperature)
+				}
+				return written{call.IDs, temperature, call.LogProb, call.Repeats, call.NoSpeech}, nil
+			}
+			if err := r.sequential(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			got := r.end()
+			if len(calls) > 0 || len(got.Segments) != len(c.Segments) || got.Text != c.Text {
+				t.Fatalf("%d windows left; %d segments, want %d; text %q, want %q",
+					len(calls), len(got.Segments), len(c.Segments), got.Text, c.Text)
+			}
+			for i, want := range c.Segments {
+				s := got.Segments[i]
+				if math.Abs(s.Start-want.Start) > 1e-9 || math.Abs(s.End-want.End) > 1e-9 || s.Text != want.Text ||
+					s.Temperature != want.Temperature || !slices.Equal(s.IDs, want.IDs) {
+					t.Errorf("segment %d: %+v, want %+v", i, s, want)
+				}
+			}
+		})
+	}
+}
+
+// zeros is a silent sound.
+type zeros struct{ rest int }
+
+func (z *zeros) Read(dst []float32) (int, error) {
+	n := min(len(dst), z.rest)
+	clear(dst[:n])
+	if z.rest -= n; z.rest == 0 {
+		return n, io.EOF
+	}
+	return n, nil
+}
