@@ -11,5 +11,5 @@
 // openai-whisper cuts its windows from the whole sound.
 //
 // The package knows nothing of graphs, tokens or bundles. The Fourier transform stands on its own in
-// internal/fft.
+// internal/fft; its arithmetic lies in internal/kernel.
 package audio

@@ -12,6 +12,7 @@ import (
 
 	"github.com/crossattn/xpipe/audio/internal/fft"
 	"github.com/crossattn/xpipe/internal/bom"
+	"github.com/crossattn/xpipe/internal/kernel"
 	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/tensor"
 )
@@ -22,7 +23,7 @@ type Extractor struct {
 	rate, mels, hop, window int // window: samples of the longest input, chunk_length seconds
 	transform               *fft.Real
 	hann                    []float64
-	bands                   []band
+	bands                   *kernel.Bands
 	normalize               bool
 }
 
@@ -182,19 +183,14 @@ func (e *Extractor) features(ctx context.Context, dst []float32, samples []float
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	scale(dst, dst, float32(logPower(power)-8))
+	scaled(dst, dst, float32(logPower(power)-8))
 	return nil
 }
 
-// scale makes features of logarithms of power.
-func scale(dst, logs []float32, least float32) {
-	dst = dst[:len(logs)]
-	for i, v := range logs {
-		if v < least {
-			v = least
-		}
-		dst[i] = (v + 4) * 0.25
-	}
+// scaled makes features of logarithms of power, of which less than least count as that.
+func scaled(dst, logs []float32, least float32) {
+	kernel.Clip(dst, logs, least, float32(math.Inf(1)))
+	kernel.Affine(dst, dst, 0.25, 1)
 }
 
 // overhang returns how many samples behind its place a frame needs.
@@ -224,40 +220,51 @@ func (e *Extractor) logs(ctx context.Context, dst []float32, stride int, samples
 
 // logsOf is logs of the frames from one up to but not including another, by one goroutine.
 func (e *Extractor) logsOf(ctx context.Context, dst []float32, stride int, samples []float32, from, to int) float64 {
-	n := e.transform.Len()
+	const lanes = kernel.Signals
 	scratch := e.transform.NewScratch()
-	frame, power := make([]float64, n), make([]float64, n/2+1)
+	var room, few []float32 // for bands that are not kept, and for samples of fewer frames than are made at once
 	var most float64
-	for f := from; f < to; f++ {
-		if f%256 == 0 && ctx.Err() != nil {
+	for f := from; f < to; f += lanes {
+		if f%256 < lanes && ctx.Err() != nil {
 			return most
 		}
-		in, hann := samples[f*e.hop:][:n], e.hann[:n]
-		if !slices.ContainsFunc(in, func(v float32) bool { return v != 0 }) {
+		count := min(lanes, to-f)
+		in := samples[f*e.hop:][:(count-1)*e.hop+e.transform.Len()]
+		if count < lanes {
+			few = make([]float32, (lanes-1)*e.hop+e.transform.Len())
+			copy(few, in)
+			in = few
+		}
+		if silent(in) {
 			for b := 0; b < e.mels && dst != nil; b++ {
-				dst[b*stride+f] = -10
+				clear(dst[b*stride+f:][:count])
 			}
 			continue
 		}
-		for i, v := range in {
-			frame[i] = float64(v) * hann[i]
+		kernel.Windows(e.transform.Frame(scratch), in, e.hop, e.hann)
+		power := e.transform.Power(scratch)
+		if dst != nil && count == lanes {
+			most = math.Max(most, e.bands.Sum(dst[f:], stride, power))
+			continue
 		}
-		e.transform.Power(power, frame, scratch)
-		for b, band := range e.bands {
-			var sum float64
-			in := power[band.first:][:len(band.weights)]
-			for i, w := range band.weights {
-				sum += w * in[i]
-			}
-			if sum > most {
-				most = sum
-			}
-			if dst != nil {
-				dst[b*stride+f] = float32(logPower(sum))
-			}
+		if room == nil {
+			room = make([]float32, lanes*e.mels)
+		}
+		most = math.Max(most, e.bands.Sum(room, lanes, power))
+		for b := 0; b < e.mels && dst != nil; b++ {
+			copy(dst[b*stride+f:][:count], room[lanes*b:])
 		}
 	}
+	for b := 0; b < e.mels && dst != nil; b++ {
+		row := dst[b*stride+from : b*stride+to]
+		kernel.Log10(row, row, floor)
+	}
 	return most
+}
+
+// silent says whether all samples are 0.
+func silent(samples []float32) bool {
+	return !slices.ContainsFunc(samples, func(v float32) bool { return v != 0 })
 }
 
 // reflect returns the place of a sample that lies before 0 or behind n, mirrored at the first or last.

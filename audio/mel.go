@@ -1,38 +1,37 @@
 package audio
 
-import "math"
+import (
+	"math"
 
-// band is one triangular filter of a mel filter bank: the weights of terms first, first+1, ... of a
-// power spectrum.
-type band struct {
-	first   int
-	weights []float64
-}
+	"github.com/crossattn/xpipe/internal/kernel"
+)
 
 // melBands returns a bank of filters on Slaney's mel scale, with Slaney's norm, over the terms of a
 // power spectrum of real numbers at a rate. Source: mel_filter_bank of audio_utils.py, transformers
 // 4.57.6, with norm and mel_scale "slaney".
-func melBands(count, terms, rate int, lowest, highest float64) []band {
+func melBands(count, terms, rate int, lowest, highest float64) *kernel.Bands {
 	low, high := hertzToMel(lowest), hertzToMel(highest)
 	edges := make([]float64, count+2)
 	for i := range edges {
 		edges[i] = melToHertz(low + (high-low)*float64(i)/float64(count+1))
 	}
-	bands := make([]band, count)
-	for b := range bands {
+	bands := &kernel.Bands{}
+	for b := range count {
 		left, centre, right := edges[b], edges[b+1], edges[b+2]
 		norm := 2 / (right - left)
+		first, weights := 0, []float64(nil)
 		for k := range terms {
 			f := float64(rate/2) * float64(k) / float64(terms-1)
 			w := math.Min((f-left)/(centre-left), (right-f)/(right-centre))
 			if w <= 0 {
 				continue
 			}
-			if bands[b].weights == nil {
-				bands[b].first = k
+			if weights == nil {
+				first = k
 			}
-			bands[b].weights = append(bands[b].weights, w*norm)
+			weights = append(weights, w*norm)
 		}
+		bands.Add(first, weights)
 	}
 	return bands
 }

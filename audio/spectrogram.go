@@ -168,7 +168,7 @@ func (s *Spectrogram) Window(from, frames int) (*tensor.Tensor, error) {
 		block := s.blocks[(from+done)/blockColumns-s.first]
 		n := min(frames-done, blockColumns-column)
 		for m := range s.e.mels {
-			scale(values[m*columns+done:][:n], block[m*blockColumns+column:][:n], least)
+			scaled(values[m*columns+done:][:n], block[m*blockColumns+column:][:n], least)
 		}
 		done += n
 	}

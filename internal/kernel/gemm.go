@@ -291,7 +291,7 @@ func (e *Epilogue) Apply(c []float32, ldc, r0, r1, c0, c1 int) {
 		if e.Bounds != nil {
 			ShiftClip(row, row, shift, e.Bounds[0], e.Bounds[1])
 		} else if e.RowBias != nil {
-			affine(row, row, 1, shift)
+			Affine(row, row, 1, shift)
 		}
 		if e.Activate != nil {
 			e.Activate(row, row)

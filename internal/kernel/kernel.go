@@ -1,5 +1,5 @@
-// Package kernel holds the inner loops of the pure-Go engine: functions of slices that know no
-// tensors and no graphs, and the loop that cores share (Share). Each has a form in plain Go, which
+// Package kernel holds the inner loops of the pure-Go engine, and of the front end for sounds:
+// functions of slices that know no tensors and no graphs, and the loop that cores share (Share). Each has a form in plain Go, which
 // says what it computes and runs everywhere; on some processors assembly takes its place, tested
 // against the plain form. The folder _gen writes the assembly.
 //
@@ -22,9 +22,9 @@ func Add(dst, a, b []float32) {
 	switch {
 	case n == 0:
 	case len(b) == 1 && n != 1:
-		affine(dst, a, 1, b[0])
+		Affine(dst, a, 1, b[0])
 	case len(a) == 1 && n != 1:
-		affine(dst, b, 1, a[0])
+		Affine(dst, b, 1, a[0])
 	case avx2():
 		addVector(&dst[0], &a[:n][0], &b[:n][0], n)
 	default:
@@ -41,9 +41,9 @@ func Sub(dst, a, b []float32) {
 	switch {
 	case n == 0:
 	case len(b) == 1 && n != 1:
-		affine(dst, a, 1, -b[0])
+		Affine(dst, a, 1, -b[0])
 	case len(a) == 1 && n != 1:
-		affine(dst, b, -1, a[0])
+		Affine(dst, b, -1, a[0])
 	case avx2():
 		subVector(&dst[0], &a[:n][0], &b[:n][0], n)
 	default:
@@ -102,9 +102,9 @@ func Div(dst, a, b []float32) {
 	}
 }
 
-// affine sets dst[i] = src[i]*scale + shift, rounded once; with a scale of 1 or -1 that is the
+// Affine sets dst[i] = src[i]*scale + shift, rounded once; with a scale of 1 or -1 that is the
 // rounding of a sum.
-func affine(dst, src []float32, scale, shift float32) {
+func Affine(dst, src []float32, scale, shift float32) {
 	n := len(dst)
 	if n == 0 {
 		return

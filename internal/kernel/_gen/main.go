@@ -38,13 +38,14 @@ var files = map[string]kernels{
 	"pause":        {write: pause},
 	"q4":           {write: q4Kernels},
 	"q4wide512":    {write: q4Wide, wide: true},
+	"spectrum":     {write: spectrum},
 	"unpack":       {write: unpackKernels},
 }
 
 func main() {
 	log.SetFlags(0)
 	what := flag.String("kernels", "", "gemm, math, conv, attention, int8, pause, q4, gemm512, math512, "+
-		"attention512, dot512, dotvnni, dotamx, q4wide512 or unpack")
+		"attention512, dot512, dotvnni, dotamx, q4wide512, spectrum or unpack")
 	flag.Usage = func() { flag.PrintDefaults() }
 	// avo's own flags (-out, -stubs, -pkg) are parsed by Generate.
 	flag.Parse()
