@@ -39,8 +39,11 @@ func (l *Listener) Transcribe(
 		return nil, err
 	}
 	hear := r.sequential
-	if o.Live {
+	switch {
+	case o.Live:
 		hear = r.live
+	case o.Batched > 0:
+		hear = r.batched
 	}
 	if err := hear(ctx); err != nil {
 		return nil, err

@@ -147,9 +147,12 @@ func (l *live) goOn(ctx context.Context, begin family.Begin) (w written, err err
 	if o.Times != nil {
 		o.Times.Begun = len(l.final)
 	}
-	w, err = l.search(ctx, sequences, o)
-	w.noSpeech = l.silence
-	return w, err
+	all, err := l.search(ctx, sequences, o)
+	if err != nil {
+		return w, err
+	}
+	all[0].noSpeech = l.silence
+	return all[0], nil
 }
 
 // agreed returns how many of a text's ids are final: the words that the text before has, too, but for one

@@ -40,28 +40,34 @@ func (r *run) window(ctx context.Context) (going bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	text, err := r.write(ctx, begin)
+	text, err := r.write(ctx, begin, r.Temperatures)
 	if err != nil {
 		return false, err
 	}
+	next, err := r.take(ctx, begin, text, content)
+	r.moveTo(next)
+	return true, err
+}
+
+// take makes segments of the text of a window of so many frames, and returns the frame where the next
+// window begins.
+func (r *run) take(ctx context.Context, begin family.Begin, text written, content int) (next int, err error) {
 	r.windows++
 	r.t.NoSpeech = min(r.t.NoSpeech, text.noSpeech)
 	if r.silent(text) {
-		r.moveTo(r.seek + content)
-		return true, nil
+		return r.seek + content, nil
 	}
 	segments, next, ended := r.cut(text, content)
 	if r.Words {
 		if err := r.time(ctx, begin, segments, content); err != nil {
-			return false, err
+			return 0, err
 		}
 		if end := r.frame(r.spoken); !ended && end > r.seek {
 			next = end
 		}
 	}
 	r.add(segments, text)
-	r.moveTo(next)
-	return true, nil
+	return next, nil
 }
 
 // time gives a window's segments their words.

@@ -63,17 +63,21 @@ func (r *run) detect(ctx context.Context, begin family.Begin) error {
 }
 
 // write writes a window's text, at one temperature after the other until one is good enough.
-func (r *run) write(ctx context.Context, begin family.Begin) (best written, err error) {
-	for _, t := range r.Temperatures {
-		if best, err = r.try(ctx, begin, t); err != nil {
-			return best, err
-		}
-		unlikely := best.logProb < r.LeastLogProb
-		if silent := unlikely && best.noSpeech > r.NoSpeech; silent || !unlikely && !r.loops(best) {
+func (r *run) write(ctx context.Context, begin family.Begin, temperatures []float64) (best written, err error) {
+	for _, t := range temperatures {
+		if best, err = r.try(ctx, begin, t); err != nil || r.fits(best) {
 			break
 		}
 	}
-	return best, nil
+	return best, err
+}
+
+// fits reports whether a text is good enough, or none is to be written.
+func (r *run) fits(w written) bool {
+	if w.logProb < r.LeastLogProb {
+		return w.noSpeech > r.NoSpeech
+	}
+	return !r.loops(w)
 }
 
 // loops reports whether a text repeats itself.
@@ -87,6 +91,9 @@ func (r *run) silent(w written) bool {
 // prompt returns what a window's text is written behind: the text before the window, and Start.
 func (r *run) prompt() []int64 {
 	before := r.history[r.fresh:]
+	if r.Batched > 0 {
+		before = r.history[:r.given]
+	}
 	// Half of the positions are the text's, as openai-whisper has it.
 	if most := r.tokens.Positions/2 - 1; len(before) > most {
 		before = before[len(before)-most:]
@@ -99,35 +106,50 @@ func (r *run) prompt() []int64 {
 }
 
 func (r *run) writeAt(ctx context.Context, begin family.Begin, temperature float64) (written, error) {
-	sequences, err := begin(ctx, [][]int64{r.prompt()})
+	all, err := r.writeAll(ctx, begin, 1, temperature)
 	if err != nil {
 		return written{}, err
 	}
-	batch := &begun{Sequences: sequences, rest: r.lead, noSpeech: r.tokens.NoSpeech}
-	w, err := r.search(ctx, batch, r.decoding(temperature))
-	if err != nil {
-		return w, err
-	}
-	w.temperature, w.noSpeech = temperature, batch.silence[0]
-	return w, nil
+	return all[0], nil
 }
 
-// search writes a text behind the one prompt of a batch.
-func (r *run) search(ctx context.Context, batch decode.Sequences, o decode.Options) (w written, err error) {
+// writeAll writes the texts of so many windows at once, at one temperature.
+func (r *run) writeAll(ctx context.Context, begin family.Begin, windows int, temperature float64) ([]written, error) {
+	sequences, err := begin(ctx, slices.Repeat([][]int64{r.prompt()}, windows))
+	if err != nil {
+		return nil, err
+	}
+	batch := &begun{Sequences: sequences, rest: r.lead, noSpeech: r.tokens.NoSpeech}
+	all, err := r.search(ctx, batch, r.decoding(temperature))
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		all[i].temperature, all[i].noSpeech = temperature, batch.silence[i]
+	}
+	return all, nil
+}
+
+// search writes a text behind each prompt of a batch: the likeliest, where several are drawn.
+func (r *run) search(ctx context.Context, batch decode.Sequences, o decode.Options) ([]written, error) {
 	search := decode.Search{Options: o, Tokenizer: r.Texts.Tokenizer, MostTokens: r.Most}
 	found, err := search.Run(ctx, batch)
 	if err != nil {
-		return w, err
+		return nil, err
 	}
-	best := slices.MaxFunc(found, func(a, b decode.Sequence) int {
-		return cmp.Compare(a.Allowed/float64(len(a.IDs)), b.Allowed/float64(len(b.IDs)))
-	})
-	w.ids = best.IDs
-	if w.logProb = best.Allowed / float64(len(best.IDs)+1); o.NumBeams > 1 {
-		w.logProb = best.Score
+	var all []written
+	for drawn := range slices.Chunk(found, o.NumReturnSequences) {
+		best := slices.MaxFunc(drawn, func(a, b decode.Sequence) int {
+			return cmp.Compare(a.Allowed/float64(len(a.IDs)), b.Allowed/float64(len(b.IDs)))
+		})
+		w := written{ids: best.IDs, logProb: best.Allowed / float64(len(best.IDs)+1)}
+		if o.NumBeams > 1 {
+			w.logProb = best.Score
+		}
+		w.repeats = repeats(strings.TrimSpace(r.text(best.IDs)))
+		all = append(all, w)
 	}
-	w.repeats = repeats(strings.TrimSpace(r.text(best.IDs)))
-	return w, nil
+	return all, nil
 }
 
 // decoding returns the parameters of a text at a temperature.
