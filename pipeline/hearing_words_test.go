@@ -9,6 +9,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/crossattn/xpipe/audio"
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/pipeline/family"
 	"github.com/crossattn/xpipe/tensor"
@@ -97,6 +98,52 @@ func TestAlignmentOfLayouts(t *testing.T) {
 			for i, p := range a.Probabilities {
 				if math.Abs(p-first.Probabilities[i]) > 1e-4 {
 					t.Errorf("token %d has the probability %v, not %v", i, p, first.Probabilities[i])
+				}
+			}
+		})
+	}
+}
+
+// Words get the same times on both engines, to 10 ms, from whatever files hold the decoder. The tiny model
+// hears nothing sensible, but it hears the same.
+func TestWordTimes(t *testing.T) {
+	t.Parallel()
+	const merged = "onnx/decoder_model_merged.onnx"
+	one, err := audio.DecodeFile(t.Context(), "../testdata/audio/16.wav", audio.WithoutFFmpeg())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sound := &audio.Sound{Rate: one.Rate, Samples: slices.Repeat(one.Samples, 9)} // over three windows
+	var first []SpokenWord
+	for _, without := range [][]string{nil, {merged}} {
+		dir := layoutDir(t, "whisper-transformersjs", without...)
+		eachEngine(t, func(t *testing.T, eng engine.Engine) {
+			p, err := Open(t.Context(), dir, WithEngine(eng))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			heard, err := p.Transcribe(t.Context(), sound, WithWords(), WithLanguage("en"), func(o *Transcription) {
+				o.Temperatures, o.NoSpeech, o.MaxNewTokens = []float64{0}, math.NaN(), 12
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var words []SpokenWord
+			for _, s := range heard.Segments {
+				words = append(words, s.Words...)
+			}
+			if first == nil {
+				first = words
+			}
+			if len(words) == 0 || len(words) != len(first) {
+				t.Fatalf("%d words of %d segments, not %d", len(words), len(heard.Segments), len(first))
+			}
+			for i, w := range words {
+				f := first[i]
+				if w.Text != f.Text || max(math.Abs(w.Start-f.Start), math.Abs(w.End-f.End)) > 0.01 ||
+					math.Abs(w.Probability-f.Probability) > 1e-4 {
+					t.Errorf("%+v, not %+v", w, f)
 				}
 			}
 		})

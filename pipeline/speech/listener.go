@@ -169,7 +169,7 @@ func (r *run) inTurn(
 }
 
 // isText reports whether an id is of a text, rather than a time or another mark.
-func (r *run) isText(id int64) bool { return id < r.tokens.End }
+func (r *run) isText(id int64) bool { return r.tokens.IsText(id) }
 
 // words returns the ids of a text without its times.
 func (r *run) words(ids []int64) []int64 {
