@@ -213,7 +213,7 @@ func layoutManifest(d directory, variant string, known *Known) ([]byte, error) {
 	}
 	projection := d.has(ProjectionName)
 	graphs, err := layout.choose(found, variant, projection)
-	if err != nil && d.declares != nil && layout.byDeclared(found, d.declares) {
+	if err != nil && d.declares != nil && layout.byDeclared(found, variant, d.declares) {
 		if again, chooseErr := layout.choose(found, variant, projection); chooseErr == nil {
 			graphs, err = again, nil
 		}
