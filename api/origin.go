@@ -79,6 +79,9 @@ func generationOf(
 	all := map[string]any{}
 	fields := reflect.ValueOf(g)
 	for i := range fields.NumField() {
+		if !fields.Type().Field(i).IsExported() {
+			continue
+		}
 		value := fields.Field(i).Interface()
 		if text, ok := value.(fmt.Stringer); ok {
 			value = text.String()

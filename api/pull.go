@@ -66,10 +66,6 @@ func (p Pull) Do(ctx context.Context) (Pulled, error) {
 	if err != nil {
 		return Pulled{}, err
 	}
-	needed, err := p.needed(names, dir)
-	if err != nil {
-		return Pulled{}, fmt.Errorf("%s: %w", p.Ref, err)
-	}
 	done := Pulled{
 		Model: Name(p.Ref.Repo), Revision: p.Ref.Revision, Commit: info.Commit, Dir: Name(dir), Licence: info.License,
 	}
@@ -87,6 +83,10 @@ func (p Pull) Do(ctx context.Context) (Pulled, error) {
 		}
 		_, err := client.Pull(ctx, info, files, p.Progress)
 		return err
+	}
+	needed, err := p.needed(names, dir, func(name string) error { return fetchAll([]string{name}) })
+	if err != nil {
+		return Pulled{}, fmt.Errorf("%s: %w", p.Ref, err)
 	}
 	if err := fetchAll(needed); err != nil {
 		return done, err
@@ -121,8 +121,9 @@ func weightsOf(names []string, dir string) ([]string, error) {
 	return weights, nil
 }
 
-// needed lists the files of the variant and those that are included.
-func (p Pull) needed(names []string, dir string) ([]string, error) {
+// needed lists the files of the variant and those that are included. fetch gets a graph whose name does
+// not say what it is.
+func (p Pull) needed(names []string, dir string, fetch func(name string) error) ([]string, error) {
 	folder, ok, err := hub.SnapshotFS(dir)
 	if err == nil && !ok {
 		err = fmt.Errorf("%s is no snapshot", dir)
@@ -131,7 +132,9 @@ func (p Pull) needed(names []string, dir string) ([]string, error) {
 		return nil, err
 	}
 	defer folder.Close()
-	opts := []models.Option{family.Families.Known()}
+	opts := []models.Option{family.Families.Known(), models.WithGraphs(func(name string) (fs.FS, error) {
+		return folder, fetch(name)
+	})}
 	if p.Variant != "" {
 		opts = append(opts, models.WithVariant(p.Variant))
 	}

@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"math"
 	"math/rand/v2"
 
+	"github.com/crossattn/xpipe/audio"
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/pipeline"
@@ -24,12 +26,18 @@ type VerifyRequest struct {
 	// Image is the picture; nil stands for a synthetic one. A model that sees regions alone gets
 	// synthetic regions instead.
 	Image image.Image
+	// Sound is what a model that hears gets in the picture's place, of SpeechRate samples a second; nil
+	// stands for a synthetic one.
+	Sound *audio.Sound
 	// Prompt is the text; "" stands for the bundle's own, about a question or caption, or for a
 	// text to match.
 	Prompt string
 	// Tolerance is that of compare.Report; 0 stands for that of the bundle's dtype.
 	Tolerance float64
 }
+
+// SpeechRate is the samples a second of the sounds that models hear.
+const SpeechRate = 16000
 
 // Verify runs a whole task of a model on two engines, and compares every output of every graph.
 // Each graph gets the same inputs on both: what the first engine computed before it. Dynamic int8
@@ -118,6 +126,11 @@ func runTask(
 			return err
 		}
 		r.Image, r.Regions = nil, regions
+	case can.Takes(media.Sounds):
+		report.Heard, r.Image, r.Question = true, nil, ""
+		if r.Item = request.Sound; request.Sound == nil {
+			r.Item = syntheticSound()
+		}
 	}
 	if err := reportInputs(ctx, p, r, report); err != nil {
 		return err
@@ -172,6 +185,18 @@ func syntheticImage() image.Image {
 		}
 	}
 	return img
+}
+
+// syntheticSound is a second of a tone that rises and falls, with noise behind it, always the same.
+func syntheticSound() *audio.Sound {
+	sound := &audio.Sound{Rate: SpeechRate, Samples: make([]float32, SpeechRate)}
+	random := rand.New(rand.NewPCG(5, 6))
+	for i := range sound.Samples {
+		at := float64(i) / SpeechRate
+		tone := math.Sin(2*math.Pi*(300*at+40*math.Sin(4*math.Pi*at))) * math.Sin(math.Pi*at)
+		sound.Samples[i] = float32(0.4*tone + 0.02*random.NormFloat64())
+	}
+	return sound
 }
 
 // syntheticRegions are as many regions as LXMERT's detector gives, with features of the given

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/crossattn/xpipe/audio"
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/fallback"
 	"github.com/crossattn/xpipe/ort/orttest"
@@ -113,6 +114,29 @@ func TestVerify(t *testing.T) {
 				t.Errorf("%s: %+v", c.bundle, r)
 			}
 		}
+	}
+}
+
+// A model that hears is run on a sound.
+func TestVerifyHearing(t *testing.T) {
+	t.Parallel()
+	const layout = "../testdata/layouts/whisper-transformersjs"
+	open := func(opts ...pipeline.Option) (*pipeline.Pipeline, error) { return Open(t.Context(), layout, opts...) }
+	second := fallback.New()
+	r, err := Verify(t.Context(), twin{Engine: second}, second, VerifyRequest{}, open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	graphs := map[string]bool{}
+	for _, s := range r.Stages {
+		graphs[s.Graph] = s.Runs > 0 && s.Largest > 0
+	}
+	if !r.Heard || r.Pixels != nil || len(r.Breaches()) > 0 || !graphs["onnx/encoder_model.onnx"] || !graphs["onnx/decoder_model_merged.onnx"] {
+		t.Errorf("%+v", r)
+	}
+	_, err = Verify(t.Context(), twin{Engine: second}, second, VerifyRequest{Sound: &audio.Sound{Rate: 8000, Samples: make([]float32, 800)}}, open)
+	if !errors.Is(err, audio.ErrSound) {
+		t.Errorf("a sound of another rate: %v", err)
 	}
 }
 

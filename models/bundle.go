@@ -59,6 +59,7 @@ type options struct {
 	variant         string
 	known           *Known
 	checkSize       func(int64) error
+	graphs          func(name string) (fs.FS, error)
 }
 
 // WithoutVerification skips the comparison of each file with its SHA-256.
@@ -84,6 +85,12 @@ func WithSizeCheck(check func(total int64) error) Option {
 // "fp16" takes files such as model_fp16.onnx. Variants lists the names. "" takes the files that
 // xpipe.json names; without xpipe.json those without a suffix, or the only ones.
 func WithVariant(name string) Option { return func(o *options) { o.variant = name } }
+
+// WithGraphs has Needed ask for a graph whose name does not say which part of a model it is: fetch
+// makes the file's own bytes readable in the file system that it returns.
+func WithGraphs(fetch func(name string) (fs.FS, error)) Option {
+	return func(o *options) { o.graphs = fetch }
+}
 
 // WithKnown sets the families that the caller can run: a manifest that names another is refused,
 // and directories without a manifest are read by their layouts. Without it a manifest may name any

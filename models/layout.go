@@ -213,7 +213,7 @@ func layoutManifest(d directory, variant string, known *Known) ([]byte, error) {
 	}
 	projection := d.has(ProjectionName)
 	graphs, err := layout.choose(found, variant, projection)
-	if err != nil && d.declares != nil && layout.byDeclared(found, d.declares) {
+	if err != nil && d.declares != nil && layout.byDeclared(found, variant, d.declares) {
 		if again, chooseErr := layout.choose(found, variant, projection); chooseErr == nil {
 			graphs, err = again, nil
 		}
@@ -282,10 +282,17 @@ func survey(
 				"from where the graphs come from. %s",
 			ErrBundle, ManifestName, hint)
 	}
-	if layout, err = known.layout(config.ModelType, genAI); err != nil && config.PretrainedCfg != nil {
-		// Conversions of timm's models may call them by a type of transformers'.
-		if timm, timmErr := known.layout(TimmType, genAI); timmErr == nil {
-			layout, err = timm, nil
+	layout, err = known.layout(config.ModelType, genAI)
+	if err != nil {
+		other := ""
+		switch {
+		case config.PretrainedCfg != nil:
+			other = TimmType // Conversions of timm's models may call them by a type of transformers'.
+		case (genAI || config.isCausalLM()) && readsTextAlone(d.graphs()):
+			other = CausalLMType
+		}
+		if fits, otherErr := known.layout(other, genAI); otherErr == nil {
+			layout, err = fits, nil
 		}
 	}
 	if err != nil {
@@ -301,6 +308,13 @@ func survey(
 		found[role] = append(found[role], f)
 	}
 	return config, layout, found, nil
+}
+
+// readsTextAlone says whether graphs are those of a language model by their names, so that its type
+// does not matter: the decoder's graphs say what it takes.
+func readsTextAlone(graphs []graphFile) bool {
+	names := []string{"model", "decoder_model", "decoder_model_merged", "decoder_with_past_model", "embed_tokens"}
+	return !slices.ContainsFunc(graphs, func(f graphFile) bool { return !slices.Contains(names, f.stem) })
 }
 
 // layoutDType returns the storage among the graphs that sets the tolerance between two engines: 8 bits

@@ -4,21 +4,24 @@ import (
 	"encoding/json"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 )
 
 // Types of configurations that have no model_type: open_clip's, which Immich writes, and timm's, as
-// transformers calls it.
+// transformers calls it. CausalLMType stands for every type of language model without a layout of its own.
 const (
 	OpenCLIPType = "open_clip"
 	TimmType     = "timm_wrapper"
+	CausalLMType = "causal_lm"
 )
 
 // Config is the part of config.json that layouts read.
 type Config struct {
-	ModelType    string `json:"model_type"`
-	MaxPositions int    `json:"max_position_embeddings"`
-	GPTPositions int    `json:"n_positions"`
+	ModelType     string   `json:"model_type"`
+	Architectures []string `json:"architectures"` // classes of transformers
+	MaxPositions  int      `json:"max_position_embeddings"`
+	GPTPositions  int      `json:"n_positions"`
 	// TargetPositions are the decoder's of a Whisper.
 	TargetPositions int `json:"max_target_positions"`
 	TextConfig      struct {
@@ -66,6 +69,13 @@ func (c *Config) preferred(stem string) string {
 		return "quantized"
 	}
 	return one
+}
+
+// isCausalLM says whether the class is a language model's, as transformers names them.
+func (c *Config) isCausalLM() bool {
+	return slices.ContainsFunc(c.Architectures, func(class string) bool {
+		return strings.HasSuffix(class, "ForCausalLM") || strings.HasSuffix(class, "LMHeadModel")
+	})
 }
 
 // OpenCLIP is open_clip's configuration of a model.

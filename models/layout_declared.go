@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"io/fs"
 	"slices"
 	"strings"
@@ -68,9 +69,10 @@ func (g declared) role(roles []string) string {
 }
 
 // byDeclared gives graphs whose names are no role of the layout the roles that nothing has, by what
-// they declare. It returns whether there are such.
+// they declare; of a graph in several variants, what the one asked for declares. It returns whether
+// there are such.
 func (l *Layout) byDeclared(
-	found map[string][]graphFile, declares func(name string) (declared, bool),
+	found map[string][]graphFile, variant string, declares func(name string) (declared, bool),
 ) bool {
 	roles := l.roles()
 	given := map[string][]graphFile{}
@@ -78,7 +80,11 @@ func (l *Layout) byDeclared(
 		if slices.Contains(roles, name) || len(files) == 0 {
 			continue
 		}
-		if g, ok := declares(files[0].name); ok {
+		file := files[0]
+		if at := slices.IndexFunc(files, func(f graphFile) bool { return f.variant == cmp.Or(variant, plain) }); at >= 0 {
+			file = files[at]
+		}
+		if g, ok := declares(file.name); ok {
 			if role := g.role(roles); role != "" && len(found[role]) == 0 {
 				given[role] = append(given[role], files...)
 			}

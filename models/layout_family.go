@@ -62,7 +62,9 @@ func (k *Known) layout(modelType string, packed bool) (*Layout, error) {
 		if k.Layouts[i].Type == modelType {
 			return &k.Layouts[i], nil
 		}
-		types = append(types, k.Layouts[i].Type)
+		if k.Layouts[i].Type != CausalLMType {
+			types = append(types, k.Layouts[i].Type)
+		}
 	}
 	slices.Sort(types)
 	return nil, fmt.Errorf("%w: model_type %q is not supported without %s; supported are %s",

@@ -1,6 +1,7 @@
 package models
 
 import (
+	"errors"
 	"path"
 	"slices"
 	"strings"
@@ -8,7 +9,8 @@ import (
 
 // Needed lists which of a model's files Open reads with these options, of a folder that was not
 // fetched yet: names are the paths of all its files, and read gives the content of those that
-// IsSmall. Errors wrap ErrBundle, such as that of a model of no known family.
+// IsSmall. Where the names of graphs say too little, WithGraphs lets it see what they declare. Errors
+// wrap ErrBundle, such as that of a model of no known family, or are those of WithGraphs.
 func Needed(names []string, read func(name string) ([]byte, error), opts ...Option) ([]string, error) {
 	var o options
 	for _, opt := range opts {
@@ -18,7 +20,21 @@ func Needed(names []string, read func(name string) ([]byte, error), opts ...Opti
 		return nil, err
 	}
 	d := directory{names: slices.Sorted(slices.Values(names)), read: read}
+	var failed error // of fetching a graph
+	if o.graphs != nil {
+		d.declares = func(name string) (declared, bool) {
+			fsys, err := o.graphs(name)
+			if err != nil {
+				failed = errors.Join(failed, err)
+				return declared{}, false
+			}
+			return declares(fsys, name)
+		}
+	}
 	m, _, err := readManifest(d, o)
+	if failed != nil {
+		return nil, failed
+	}
 	if err != nil {
 		return nil, err
 	}

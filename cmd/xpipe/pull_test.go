@@ -17,6 +17,17 @@ import (
 	"github.com/crossattn/xpipe/models/hub/hubtest"
 )
 
+// useHub starts a hub with an empty cache for the rest of a test.
+func useHub(t *testing.T, repos map[string]map[string][]byte) *hubtest.Server {
+	server := hubtest.New(t, repos)
+	for name, value := range map[string]string{
+		"HF_ENDPOINT": server.URL, "HF_HUB_CACHE": t.TempDir(), "HF_HUB_OFFLINE": "", "HF_TOKEN": "", "HF_HOME": t.TempDir(),
+	} {
+		t.Setenv(name, value)
+	}
+	return server
+}
+
 // TestPull fetches a CLIP as transformers.js lays it out, and opens it by its name without the hub.
 func TestPull(t *testing.T) {
 	const layout = "../../testdata/layouts/clip-transformersjs"
@@ -33,12 +44,7 @@ func TestPull(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := hubtest.New(t, map[string]map[string][]byte{"org/clip": files, "org/other": {"config.json": []byte(`{"model_type":"other"}`), "a.onnx": {1}}})
-	for name, value := range map[string]string{
-		"HF_ENDPOINT": server.URL, "HF_HUB_CACHE": t.TempDir(), "HF_HUB_OFFLINE": "", "HF_TOKEN": "", "HF_HOME": t.TempDir(),
-	} {
-		t.Setenv(name, value)
-	}
+	server := useHub(t, map[string]map[string][]byte{"org/clip": files, "org/other": {"config.json": []byte(`{"model_type":"other"}`), "a.onnx": {1}}})
 	run := func(args ...string) (int, string, string) {
 		env, stdout, stderr := testEnvironment()
 		code := execute(t.Context(), env, args)
@@ -148,12 +154,7 @@ func TestPullNamedWeights(t *testing.T) {
 	if files["onnx/model.onnx"], err = proto.Marshal(model); err != nil || moved < 2 {
 		t.Fatal(moved, err)
 	}
-	server := hubtest.New(t, map[string]map[string][]byte{"org/encoder": files})
-	for name, value := range map[string]string{
-		"HF_ENDPOINT": server.URL, "HF_HUB_CACHE": t.TempDir(), "HF_HUB_OFFLINE": "", "HF_TOKEN": "", "HF_HOME": t.TempDir(),
-	} {
-		t.Setenv(name, value)
-	}
+	useHub(t, map[string]map[string][]byte{"org/encoder": files})
 	env, stdout, stderr := testEnvironment()
 	if code := execute(t.Context(), env, []string{"pull", "org/encoder", "--json"}); code != 0 {
 		t.Fatalf("exit %d: %s", code, stderr)
@@ -169,5 +170,52 @@ func TestPullNamedWeights(t *testing.T) {
 	env, _, stderr = testEnvironment()
 	if code := execute(t.Context(), env, []string{"embed", "../../testdata/images/cat.jpg", "-m", "org/encoder"}); code != 0 {
 		t.Errorf("embed: exit %d: %s", code, stderr)
+	}
+}
+
+// TestPullByWhatGraphsAre fetches graphs whose names say nothing, and none that are no part of the model
+// in the variant asked for.
+func TestPullByWhatGraphsAre(t *testing.T) {
+	const layout = "../../testdata/layouts/vit-gpt2-transformersjs"
+	files := map[string][]byte{}
+	for from, to := range map[string]string{
+		"config.json": "config.json", "generation_config.json": "generation_config.json",
+		"preprocessor_config.json": "preprocessor_config.json", "tokenizer.json": "tokenizer.json",
+		"onnx/encoder_model.onnx": "onnx/look.onnx", "onnx/encoder_model_q4.onnx": "onnx/look_q1.onnx",
+		"onnx/decoder_model_merged.onnx": "onnx/write.onnx", "onnx/decoder_model_merged_q4.onnx": "onnx/write_q1.onnx",
+	} {
+		data, err := os.ReadFile(filepath.Join(layout, from))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[to] = data
+	}
+	useHub(t, map[string]map[string][]byte{"org/odd": files})
+	for variant, suffix := range map[string]string{"": "", "q1": "_q1"} {
+		more := []string{"--json"}
+		if variant != "" {
+			more = append(more, "--variant", variant)
+		}
+		env, stdout, stderr := testEnvironment()
+		var pulled api.Pulled
+		code := execute(t.Context(), env, append([]string{"pull", "org/odd"}, more...))
+		if err := json.Unmarshal(stdout.Bytes(), &pulled); code != 0 || err != nil {
+			t.Fatalf("exit %d, %v: %s", code, err, stderr)
+		}
+		var graphs []string
+		for _, name := range pulled.Files {
+			if filepath.Ext(string(name)) == ".onnx" {
+				graphs = append(graphs, string(name))
+			}
+		}
+		slices.Sort(graphs)
+		if want := []string{"onnx/look" + suffix + ".onnx", "onnx/write" + suffix + ".onnx"}; !slices.Equal(graphs, want) {
+			t.Errorf("variant %q: %v, want %v", variant, graphs, want)
+		}
+		env, stdout, stderr = testEnvironment()
+		args := append([]string{"caption", "../../testdata/images/cat.jpg", "--model", "org/odd", "--max-new-tokens", "2"}, more...)
+		if code := execute(t.Context(), env, args); code != 0 {
+			t.Errorf("caption in the variant %q: exit %d: %s%s", variant, code, stdout, stderr)
+		}
 	}
 }

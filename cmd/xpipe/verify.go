@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/audio"
 	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/pipeline/compare"
@@ -18,6 +19,7 @@ import (
 type verifyOptions struct {
 	modelOptions
 	image     string
+	sound     string
 	prompt    string
 	tolerance float64
 }
@@ -55,6 +57,7 @@ since its own levels differ on them; a note says so.
 	f := cmd.Flags()
 	f.Lookup("engine").Hidden = true // all are run
 	f.StringVar(&o.image, "image", "", "picture to run on (default: a synthetic one)")
+	f.StringVar(&o.sound, "sound", "", "sound to run on, for models that hear (default: a synthetic one)")
 	f.StringVar(&o.prompt, "prompt", "", "text to run on (default: the model's own)")
 	f.Float64Var(&o.tolerance, "tolerance", 0,
 		"largest difference allowed (0: by the bundle's dtype)")
@@ -75,6 +78,13 @@ func runVerify(ctx context.Context, env *environment, o verifyOptions) error {
 			return err
 		}
 		request.Image = img
+	}
+	if o.sound != "" {
+		sound, err := audio.DecodeFile(ctx, o.sound, audio.WithRate(api.SpeechRate))
+		if err != nil {
+			return err
+		}
+		request.Sound = sound
 	}
 	config := o.libraries.config(env)
 	native, err := api.SelectEngine(api.Engines[0].Name, config)
@@ -101,8 +111,11 @@ func runVerify(ctx context.Context, env *environment, o verifyOptions) error {
 		if err != nil {
 			return err
 		}
-		picture := cmp.Or(o.image, "a synthetic one; --image FILE takes yours")
-		if err := showVerify(env, o.model, picture, report, len(reports) > 0); err != nil {
+		item := []string{"picture", cmp.Or(o.image, "a synthetic one; --image FILE takes yours")}
+		if report.Heard {
+			item = []string{"sound", cmp.Or(o.sound, "a synthetic one; --sound FILE takes yours")}
+		}
+		if err := showVerify(env, o.model, item, report, len(reports) > 0); err != nil {
 			return err
 		}
 		reports = append(reports, report)
@@ -122,10 +135,10 @@ func runVerify(ctx context.Context, env *environment, o verifyOptions) error {
 	return nil
 }
 
-// showVerify prints one report, or with --json one object. A report after another one (more) has an
-// empty line before it.
+// showVerify prints one report, or with --json one object; item is what went in, its kind before it.
+// A report after another one (more) has an empty line before it.
 func showVerify(
-	env *environment, model, picture string, report *compare.Report, more bool,
+	env *environment, model string, item []string, report *compare.Report, more bool,
 ) error {
 	if env.json {
 		return env.printJSON(api.NewVerification(model, report))
@@ -133,13 +146,13 @@ func showVerify(
 	if more {
 		fmt.Fprintln(env.stdout)
 	}
-	return printVerify(env, model, picture, report)
+	return printVerify(env, model, item, report)
 }
 
-func printVerify(env *environment, model, picture string, r *compare.Report) error {
+func printVerify(env *environment, model string, item []string, r *compare.Report) error {
 	w := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "model\t%s\n", api.Visible(model))
-	fmt.Fprintf(w, "picture\t%s\n", api.Visible(picture))
+	fmt.Fprintf(w, "%s\t%s\n", item[0], api.Visible(item[1]))
 	fmt.Fprintf(w, "prompt\t%q\n", r.Prompt)
 	fmt.Fprintf(w, "token ids\t%v\n", r.TokenIDs)
 	if r.Pixels != nil {

@@ -5,6 +5,7 @@ type Report struct {
 	Engines   [2]string // names
 	Prompt    string    // the text as the model reads it
 	TokenIDs  []int64   // of the prompt, special tokens included
+	Heard     bool      // a sound went in, no picture
 	Pixels    []int     // shape of the preprocessed picture; nil where the model takes none
 	PixelHash string    // SHA-256 of the pixels as little-endian float32
 	Text      string    // the model's text; "" where it writes none

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"slices"
 
 	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/pipeline/graph"
@@ -130,4 +131,24 @@ func StartToken(bundle *models.Bundle) (id int64, given bool, err error) {
 	}
 	return 0, false, fmt.Errorf("%w: neither %s nor %s has %s",
 		graph.ErrBundle, models.ManifestName, generationConfig, start)
+}
+
+// refusedKeys are the keys of generation_config.json that change texts and that are not known here,
+// with the values that leave texts as they are, beside null.
+var refusedKeys = map[string][]string{
+	"encoder_no_repeat_ngram_size": {"0"}, "encoder_repetition_penalty": {"1", "1.0"},
+	"num_beam_groups": {"1"}, "diversity_penalty": {"0", "0.0"}, "penalty_alpha": {"0", "0.0"},
+	"guidance_scale": {"1", "1.0"}, "force_words_ids": nil, "constraints": nil, "dola_layers": nil,
+	"watermarking_config": nil, "token_healing": {"false"},
+}
+
+// refusedKey returns the first of refusedKeys that a file sets, with its value; "" where there is none.
+func refusedKey(file map[string]json.RawMessage) string {
+	for _, key := range slices.Sorted(maps.Keys(refusedKeys)) {
+		value := string(file[key])
+		if value != "" && value != "null" && !slices.Contains(refusedKeys[key], value) {
+			return fmt.Sprintf("%s %.40s", key, value)
+		}
+	}
+	return ""
 }

@@ -36,7 +36,10 @@ type Options struct {
 	TopP        float64 // keep the fewest ids whose probabilities sum to p; default 1
 	MinP        float64 // drop ids less probable than this share of the best; default 0
 	TypicalP    float64 // locally typical sampling (2202.00666); default 1
-	Seed        uint64  // same seed, same text; default 0
+	// EpsilonCutoff drops ids less probable than it, EtaCutoff those less probable than what it makes of
+	// the distribution's entropy (2210.15191); default 0: none.
+	EpsilonCutoff, EtaCutoff float64
+	Seed                     uint64 // same seed, same text; default 0
 
 	RepetitionPenalty float64   // default 1: none
 	NoRepeatNgramSize int       // default 0: none
@@ -54,12 +57,18 @@ type Options struct {
 	// Times are the rules of texts with times in them; nil: there are none. No file sets them.
 	Times *Times
 
+	// RenormalizeLogits makes probabilities of the scores again that all of the above have changed, which
+	// beams then add up.
+	RenormalizeLogits bool
+
 	EOS []int64 // ids that end a sequence; they are not part of the text
 	// ForcedBOS is the id that a text behind a prompt of one id begins with, and ForcedEOS the one
 	// of EOS that a text as long as MaxNewTokens or MaxLength allows ends with; nil: any.
 	ForcedBOS, ForcedEOS *int64
 
 	NumReturnSequences int // texts for each prompt; default 1
+
+	refused string // a key of generation_config.json that changes texts, and that is not known here
 }
 
 // SequenceBias is what the last id of a sequence gains where the others stand before it.
@@ -139,6 +148,7 @@ func LoadOptions(bundle *models.Bundle) (Options, error) {
 		"num_beams": &g.NumBeams, "length_penalty": &g.LengthPenalty, "early_stopping": &early,
 		"do_sample": &g.DoSample, "temperature": &g.Temperature, "top_k": &g.TopK, "top_p": &g.TopP,
 		"min_p": &g.MinP, "typical_p": &g.TypicalP,
+		"epsilon_cutoff": &g.EpsilonCutoff, "eta_cutoff": &g.EtaCutoff, "renormalize_logits": &g.RenormalizeLogits,
 		"repetition_penalty": &g.RepetitionPenalty, "no_repeat_ngram_size": &g.NoRepeatNgramSize,
 		"suppress_tokens": &g.SuppressTokens, "begin_suppress_tokens": &g.BeginSuppressTokens,
 		"bad_words_ids": &g.BadWordsIDs, "stop_strings": &g.StopStrings,
@@ -154,6 +164,7 @@ func LoadOptions(bundle *models.Bundle) (Options, error) {
 			}
 		}
 	}
+	g.refused = refusedKey(file)
 	if g.EOS, err = oneOrMany(eos); err != nil {
 		return g, fmt.Errorf("%w: %s: eos_token_id: %w", graph.ErrBundle, name, err)
 	}
@@ -211,8 +222,13 @@ func oneOrMany(value json.RawMessage) ([]int64, error) {
 	return many, err
 }
 
-// Check refuses parameters out of range; the error wraps graph.ErrOption.
+// Check refuses parameters out of range; the error wraps graph.ErrOption, or graph.ErrUnsupported for
+// those of generation_config.json that are not known here.
 func (g *Options) Check() error {
+	if g.refused != "" {
+		return fmt.Errorf("%w: %s asks for %s, which xpipe does not do: texts would be others than "+
+			"the model's own; without the key it writes", graph.ErrUnsupported, generationConfig, g.refused)
+	}
 	noMoreThanBeams := g.NumReturnSequences <= g.NumBeams
 	for _, c := range []struct {
 		ok   bool
@@ -234,6 +250,8 @@ func (g *Options) Check() error {
 		{g.TopP >= 0 && g.TopP <= 1, "top_p", "from 0 to 1"},
 		{g.MinP >= 0 && g.MinP <= 1, "min_p", "from 0 to 1"},
 		{g.TypicalP > 0 && g.TypicalP <= 1, "typical_p", "above 0 and up to 1"},
+		{g.EpsilonCutoff >= 0 && g.EpsilonCutoff < 1, "epsilon_cutoff", "from 0 to below 1"},
+		{g.EtaCutoff >= 0 && g.EtaCutoff < 1, "eta_cutoff", "from 0 to below 1"},
 		{g.RepetitionPenalty > 0, "repetition_penalty", "above 0"},
 		{g.NoRepeatNgramSize >= 0, "no_repeat_ngram_size", "0 or more"},
 		{g.NumReturnSequences >= 1, "num_return_sequences", "1 or more"},

@@ -60,9 +60,17 @@ func (g *Options) processors() []processor {
 
 // samplers lists the processors that change what is drawn, behind those of the rules.
 func (g *Options) samplers() (list []processor) {
-	if !g.DoSample {
-		return nil
+	if g.DoSample {
+		list = g.warpers()
 	}
+	if g.RenormalizeLogits {
+		list = append(list, renormalize)
+	}
+	return list
+}
+
+// warpers lists the processors of sampling.
+func (g *Options) warpers() (list []processor) {
 	keep := 1
 	if g.NumBeams > 1 {
 		// Each beam needs a way to go on beside every way to end.
@@ -83,7 +91,49 @@ func (g *Options) samplers() (list []processor) {
 	if g.TypicalP < 1 {
 		list = append(list, typical(g.TypicalP, keep))
 	}
+	if g.EpsilonCutoff > 0 {
+		list = append(list, cutoff(keep, func([]float64) float64 { return g.EpsilonCutoff }))
+	}
+	if g.EtaCutoff > 0 {
+		list = append(list, cutoff(keep, func(probs []float64) float64 {
+			return min(g.EtaCutoff, math.Sqrt(g.EtaCutoff)*math.Exp(-entropyOf(probs)))
+		}))
+	}
 	return list
+}
+
+// renormalize makes the scores logarithms of probabilities.
+func renormalize(_ []int64, _ int, scores []float32) {
+	for i, p := range Softmax(scores) {
+		scores[i] = float32(math.Log(p))
+	}
+}
+
+// entropyOf returns the entropy of probabilities, in nats.
+func entropyOf(probs []float64) (entropy float64) {
+	for _, p := range probs {
+		if p > 0 {
+			entropy -= p * math.Log(p)
+		}
+	}
+	return entropy
+}
+
+// cutoff drops ids less probable than least of all probabilities, but for the best of them, and those
+// as good as the last of these.
+func cutoff(keep int, least func(probs []float64) float64) processor {
+	return func(_ []int64, _ int, scores []float32) {
+		sorted := slices.Clone(scores)
+		slices.SortFunc(sorted, Descending)
+		kept := sorted[min(keep, len(sorted))-1]
+		probs := Softmax(scores)
+		limit := least(probs)
+		for i, p := range probs {
+			if p < limit && scores[i] < kept {
+				scores[i] = minusInf
+			}
+		}
+	}
 }
 
 // sequenceBias adds to the score of the last id of each sequence whose other ids the history ends with.
@@ -306,12 +356,7 @@ func minP(p float64, keep int) processor {
 func typical(mass float64, keep int) processor {
 	return func(_ []int64, _ int, scores []float32) {
 		probs := Softmax(scores)
-		entropy := 0.0
-		for _, p := range probs {
-			if p > 0 {
-				entropy -= p * math.Log(p)
-			}
-		}
+		entropy := entropyOf(probs)
 		distance := make([]float64, len(scores))
 		for i, p := range probs {
 			distance[i] = math.Abs(-math.Log(p) - entropy)

@@ -3,6 +3,7 @@ package decode
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -13,6 +14,7 @@ import (
 	"testing/fstest"
 
 	"github.com/crossattn/xpipe/models"
+	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/tensor"
 	"github.com/crossattn/xpipe/tokenize"
 )
@@ -285,6 +287,37 @@ func TestOptionsCheck(t *testing.T) {
 		change(&g)
 		if err := g.Check(); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Keys of generation_config.json that change texts and are not known are refused by name, where texts are
+// written; values that change nothing are not.
+func TestRefusedKeys(t *testing.T) {
+	t.Parallel()
+	for keys, want := range map[string]string{
+		`{"guidance_scale": 1.5}`:                                                           "guidance_scale 1.5",
+		`{"num_beam_groups": 2, "num_beams": 4}`:                                            "num_beam_groups 2",
+		`{"penalty_alpha": 0.6, "top_k": 4}`:                                                "penalty_alpha 0.6",
+		`{"encoder_no_repeat_ngram_size": 3}`:                                               "encoder_no_repeat_ngram_size 3",
+		`{"force_words_ids": [[1]]}`:                                                        "force_words_ids [[1]]",
+		`{"guidance_scale": null, "num_beam_groups": 1}`:                                    "",
+		`{"diversity_penalty": 0.0, "encoder_repetition_penalty": 1.0, "penalty_alpha": 0}`: "",
+	} {
+		bundle, err := models.OpenFS(fstest.MapFS{
+			"xpipe.json":             {Data: []byte(`{"format":1,"family":"clip","graphs":{"a":"a.onnx"}}`)},
+			"generation_config.json": {Data: []byte(keys)},
+		}, models.WithoutVerification())
+		if err != nil {
+			t.Fatal(err)
+		}
+		g, err := LoadOptions(bundle)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = g.Check()
+		if want == "" && err != nil || want != "" && (!errors.Is(err, graph.ErrUnsupported) || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v", keys, err)
 		}
 	}
 }

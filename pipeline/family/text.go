@@ -15,8 +15,10 @@ import (
 const Text models.Family = "text"
 
 // textTypes are the model_types of decoder-only language models with a key/value cache of
-// self-attention, and of LFM2, whose layers with short convolutions have states.
+// self-attention, and of LFM2, whose layers with short convolutions have states. Others whose class
+// says that they are such, and whose graphs are a decoder's, are read in the same way.
 var textTypes = []string{
+	models.CausalLMType,
 	"arcee", "codegen", "cohere", "falcon", "gemma", "gemma2", "gemma3_text", "glm", "gpt2", "gpt_neo",
 	"gpt_neox", "gptj", "granite", "helium", "lfm2", "llama", "mistral", "mpt", "olmo", "olmo2", "opt", "phi",
 	"phi3", "qwen2", "qwen3", "smollm3", "stablelm",

@@ -44,6 +44,12 @@ const (
 	tokenizerFile = "tokenizer_config.json"
 )
 
+// The files that give the ids of special tokens, and the texts of ids, where no file names the tokens.
+var (
+	idFiles  = []string{"config.json", "generation_config.json"} // the second counts
+	textFile = "tokenizer.json"
+)
+
 // Load reads the template of a folder, through a function that gives the content of its files. It
 // returns nil where none has one.
 func Load(read func(name string) ([]byte, error)) (*Template, error) {
@@ -120,7 +126,7 @@ func inJSON(data []byte) (string, error) {
 }
 
 // specialTokens reads the texts of bos_token, eos_token and others from tokenizer_config.json, or
-// special_tokens_map.json without that.
+// special_tokens_map.json without that, or finds them by their ids.
 func specialTokens(read func(name string) ([]byte, error)) (map[string]string, error) {
 	tokens := map[string]string{}
 	for _, name := range []string{"special_tokens_map.json", tokenizerFile} {
@@ -150,7 +156,48 @@ func specialTokens(read func(name string) ([]byte, error)) (map[string]string, e
 			}
 		}
 	}
+	if len(tokens) == 0 {
+		return tokensByID(read), nil
+	}
 	return tokens, nil
+}
+
+// tokensByID returns the special tokens that configurations give ids of and tokenizer.json texts. What
+// cannot be read there is told by those who need it.
+func tokensByID(read func(name string) ([]byte, error)) map[string]string {
+	var tokenizer struct {
+		Added []struct {
+			ID      int    `json:"id"`
+			Content string `json:"content"`
+		} `json:"added_tokens"`
+	}
+	if data, err := read(textFile); err != nil || json.Unmarshal(data, &tokenizer) != nil {
+		return nil
+	}
+	tokens := map[string]string{}
+	for _, name := range idFiles {
+		var config map[string]json.RawMessage
+		if data, err := read(name); err != nil || json.Unmarshal(data, &config) != nil {
+			continue
+		}
+		var text map[string]json.RawMessage // which the top of config.json overrides
+		json.Unmarshal(config["text_config"], &text)
+		for _, section := range []map[string]json.RawMessage{text, config} {
+			for key, value := range section {
+				var id int
+				role, ok := strings.CutSuffix(key, "_id")
+				if !ok || !strings.HasSuffix(role, "_token") || json.Unmarshal(value, &id) != nil || string(value) == "null" {
+					continue
+				}
+				for _, t := range tokenizer.Added {
+					if t.ID == id {
+						tokens[role] = t.Content
+					}
+				}
+			}
+		}
+	}
+	return tokens
 }
 
 // BeginToken returns the text of the token that begins a text; "" where none is known.

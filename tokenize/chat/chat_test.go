@@ -19,6 +19,31 @@ func folder(files map[string]string) func(string) ([]byte, error) {
 
 func say(role, text string) Message { return Message{Role: role, Content: []Content{{Text: text}}} }
 
+// Where no file names the special tokens, their ids and the tokenizer do.
+func TestTokensByID(t *testing.T) {
+	t.Parallel()
+	files := map[string]string{
+		jinjaFile:     "{{ bos_token }}{{ messages[0].content }}{{ eos_token }}",
+		"config.json": `{"bos_token_id": null, "eos_token_id": [3, 4], "text_config": {"bos_token_id": 1}}`,
+		textFile:      `{"added_tokens": [{"id": 1, "content": "<s>"}, {"id": 2, "content": "</s>"}]}`,
+	}
+	for _, c := range []struct{ generation, want string }{{"", "<s>hi"}, {`{"eos_token_id": 2}`, "<s>hi</s>"}} {
+		if c.generation != "" {
+			files["generation_config.json"] = c.generation
+		}
+		template, err := Load(folder(files))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := template.Apply([]Message{say("user", "hi")}, ""); err != nil || got != c.want {
+			t.Errorf("%s: %q, %v, want %q", c.generation, got, err, c.want)
+		}
+	}
+	if got := BeginToken(folder(files)); got != "<s>" {
+		t.Errorf("begins with %q", got)
+	}
+}
+
 // The template of chat_template.jinja counts before that of chat_template.json, and that before
 // processor_config.json's and tokenizer_config.json's, which may have several.
 func TestLoad(t *testing.T) {

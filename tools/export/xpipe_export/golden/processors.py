@@ -38,6 +38,9 @@ SINGLE = [
     {"do_sample": True, "min_p": 1.0},
     {"do_sample": True, "typical_p": 0.1}, {"do_sample": True, "typical_p": 0.5},
     {"do_sample": True, "typical_p": 0.95},
+    {"do_sample": True, "epsilon_cutoff": 0.02}, {"do_sample": True, "epsilon_cutoff": 0.9},
+    {"do_sample": True, "eta_cutoff": 0.02}, {"do_sample": True, "eta_cutoff": 0.4},
+    {"renormalize_logits": True},
 ]
 
 COMBINED = [
@@ -48,6 +51,8 @@ COMBINED = [
      "bad_words_ids": [[3], [5, 9]], "min_new_tokens": 30, "eos_token_id": [2, 17]},
     {"repetition_penalty": 1.5, "no_repeat_ngram_size": 2, "bad_words_ids": [[3]],
      "min_new_tokens": 30, "eos_token_id": 2},
+    {"do_sample": True, "typical_p": 0.9, "epsilon_cutoff": 0.01, "eta_cutoff": 0.1, "renormalize_logits": True},
+    {"do_sample": True, "num_beams": 2, "epsilon_cutoff": 0.9, "eta_cutoff": 0.9, "eos_token_id": 2},
     {"do_sample": True, "num_beams": 2, "top_k": 1, "top_p": 0.1, "min_p": 0.9, "typical_p": 0.2,
      "eos_token_id": 2},
 ]
