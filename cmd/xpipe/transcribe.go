@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/crossattn/xpipe/api"
@@ -84,7 +86,12 @@ With --json each sound is one line {"audio","language","text","segments":[{"star
 ` + resultsHelp + `
 
 ` + exitHelp,
-		Args: func(cmd *cobra.Command, args []string) error { return o.needs(0)(cmd, args) },
+		Args: func(cmd *cobra.Command, args []string) error {
+			if i := slices.IndexFunc(args, isNumber); i >= 0 && cmd.Flags().Changed("batched") {
+				return usageOf(cmd, "for %s windows at once give --batched=%s", args[i], args[i])
+			}
+			return o.needs(0)(cmd, args)
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.checkFlags(cmd); err != nil {
 				return err
@@ -181,7 +188,34 @@ func (o *transcribeOptions) checkFlags(cmd *cobra.Command) error {
 		return api.Usagef("--no-timestamps leaves out what .srt, .vtt and .tsv are made of; " +
 			"write .txt or .jsonl")
 	}
+	if err := o.checkTemperatures(cmd, used.Temperatures); err != nil {
+		return err
+	}
 	return used.Check()
+}
+
+// checkTemperatures refuses flags that have no effect at the temperatures.
+func (o *transcribeOptions) checkTemperatures(cmd *cobra.Command, temperatures []float64) error {
+	warm := slices.ContainsFunc(temperatures, func(t float64) bool { return t > 0 })
+	for flag, needs := range map[string]struct {
+		there bool
+		what  string
+	}{
+		"seed": {warm, "above 0"}, "best-of": {warm, "above 0"},
+		"num-beams": {slices.Contains(temperatures, 0), "of 0"},
+	} {
+		if cmd.Flags().Changed(flag) && !needs.there {
+			return usageOf(cmd, "--%s has no effect without a --temperature %s", flag, needs.what)
+		}
+	}
+	return nil
+}
+
+// isNumber says whether an argument is a number, and no file.
+func isNumber(arg string) bool {
+	_, err := strconv.Atoi(arg)
+	_, none := os.Lstat(arg)
+	return err == nil && none != nil
 }
 
 // layoutFlag is the first flag given that lays out subtitles.
