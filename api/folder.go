@@ -8,21 +8,19 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"github.com/crossattn/xpipe/vision"
 )
 
-// walkPictures lists the pictures in and below a folder, by name.
-func walkPictures(dir string, skips *Skips) ([]string, error) {
+// walk lists the files of the kind in and below a folder, by name.
+func (s search) walk(dir string) ([]string, error) {
 	var files []string
-	before := skips.Total()
-	err := walk(dir, skips, func(path string, broken bool) {
+	before := s.skips.Total()
+	err := walk(dir, s, func(path string, broken bool) {
 		switch {
-		case !isPictureName(path):
+		case !s.kind.has(path):
 			if broken {
-				skips.add(path, skipLink)
+				s.skips.add(path, skipLink)
 			} else {
-				skips.file(path)
+				s.pass(path)
 			}
 		case !isResourceFork(path):
 			files = append(files, path)
@@ -30,11 +28,11 @@ func walkPictures(dir string, skips *Skips) ([]string, error) {
 	})
 	if err == nil && len(files) == 0 {
 		also := ""
-		if skips.Total() > before {
-			also = "; skipped: " + skips.String()
+		if s.skips.Total() > before {
+			also = "; skipped: " + s.skips.String()
 		}
-		err = fmt.Errorf("%s: no pictures in it (%s)%s", dir,
-			strings.Join(vision.Suffixes(), " "), also)
+		err = fmt.Errorf("%s: no %s in it (%s)%s", dir, s.kind.many,
+			strings.Join(s.kind.suffixes(), " "), also)
 	}
 	return files, WithKind(err, KindInput)
 }
@@ -46,17 +44,18 @@ const mostVisits = 100
 // walk gives the files in and below a folder to visit, by name. Links are followed, as "find -L"
 // does, but for those back to a folder on the way to them; a link to nothing is a file that is
 // broken. The error is about the folder itself: those below that cannot be listed are skipped.
-func walk(dir string, skips *Skips, visit func(path string, broken bool)) error {
+func walk(dir string, s search, visit func(path string, broken bool)) error {
 	real, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return err
 	}
-	w := walker{visit, skips, map[string]bool{}, map[string]int{}, map[string]string{}}
+	w := walker{visit, s.kind, s.skips, map[string]bool{}, map[string]int{}, map[string]string{}}
 	return w.walk(dir, real)
 }
 
 type walker struct {
 	visit  func(path string, broken bool)
+	kind   *fileKind
 	skips  *Skips
 	above  map[string]bool // folders on the way down, without links
 	visits map[string]int
@@ -98,7 +97,7 @@ func (w *walker) walk(path, real string) error {
 			}
 		case mode.IsRegular() || mode&fs.ModeSymlink != 0:
 			w.visit(to, mode&fs.ModeSymlink != 0)
-		case isPictureName(to): // a pipe may block for ever
+		case w.kind.has(to): // a pipe may block for ever
 			w.skips.add(to, skipSpecial)
 		}
 	}

@@ -77,7 +77,7 @@ func TestFolderOfManyLinks(t *testing.T) {
 			link(t, filepath.Join(dir, name), filepath.Join(dir, string(rune('a'+i)), "to-"+name))
 		}
 	}
-	files, err := walkPictures(dir, nil)
+	files, err := search{kind: pictureFiles}.walk(dir)
 	if err != nil || len(files) != 1 {
 		t.Errorf("%v, %v", files, err)
 	}
@@ -119,7 +119,7 @@ func TestFolderSkips(t *testing.T) {
 	deepFolder(t, dir)
 	var told []string
 	skips := &Skips{Tell: func(path, why string) { told = append(told, filepath.Base(path)+" "+why) }}
-	files, err := walkPictures(dir, skips)
+	files, err := search{pictureFiles, skips}.walk(dir)
 	if err != nil || len(files) != 1 {
 		t.Errorf("%v, %v", files, err)
 	}
@@ -128,13 +128,13 @@ func TestFolderSkips(t *testing.T) {
 		t.Errorf("%s; %d others; %v", got, skips.Others(), told)
 	}
 	skips = &Skips{}
-	if got, err := expandPatterns(skips, dir+"/**/*.png"); err != nil || len(got) != 1 || skips.Total() != 2 {
+	if got, err := (search{pictureFiles, skips}).expand(dir + "/**/*.png"); err != nil || len(got) != 1 || skips.Total() != 2 {
 		t.Errorf("%v, %v, %s", got, err, skips)
 	}
 	none := folder(t, "b.cr2")
-	_, err = walkPictures(none, &Skips{})
+	_, err = search{pictureFiles, &Skips{}}.walk(none)
 	wantError(t, err, ExitInput, "; skipped: 1 .cr2")
-	_, err = walkPictures(filepath.Join(none, "gone"), nil)
+	_, err = search{kind: pictureFiles}.walk(filepath.Join(none, "gone"))
 	wantError(t, err, ExitInput, "gone")
 }
 

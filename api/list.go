@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"image"
 	"io"
 	"iter"
@@ -220,8 +221,8 @@ func (s Sources) listFile(path string) (part, error) {
 			return part{}, WithKind(err, KindInput)
 		}
 		if info.IsDir() {
-			return part{}, Inputf("%s is a folder, not a list of pictures; give it without --list",
-				path)
+			return part{}, Inputf("%s is a folder, not a list of %s; give it without --list",
+				path, s.search().kind.many)
 		}
 		if f, err = os.Open(path); err != nil {
 			return part{}, WithKind(err, KindInput)
@@ -231,8 +232,9 @@ func (s Sources) listFile(path string) (part, error) {
 	in := bufio.NewReader(r)
 	kind, err := sniff(in)
 	if err == nil && kind != contentText {
-		what := map[content]string{contentPicture: "a picture", contentShard: "a shard"}[kind]
-		err = errors.New("it is " + what + ", not a list of pictures; give it without --list")
+		files := s.search().kind
+		what := map[content]string{contentPicture: "a " + files.one, contentShard: "a shard"}[kind]
+		err = fmt.Errorf("it is %s, not a list of %s; give it without --list", what, files.many)
 	}
 	if err != nil {
 		if f != nil {

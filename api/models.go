@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/models/hub"
 	"github.com/crossattn/xpipe/models/mini"
@@ -220,7 +221,8 @@ func TasksOf(can pipeline.Abilities) []string {
 			tasks = append(tasks, names...)
 		}
 	}
-	sees := len(can.Media) > 0 // a model that reads text alone has only chat
+	// A model that reads text alone has only chat, and one that hears only transcribe.
+	sees := slices.ContainsFunc(can.Media, func(k media.Kind) bool { return k != media.Sounds })
 	add(can.Write && sees, "caption")
 	add(can.Write && sees || can.Pick, "ask")
 	add(can.Chat, "chat")
@@ -228,6 +230,7 @@ func TasksOf(can pipeline.Abilities) []string {
 	add(can.Match, "match", "classify")
 	add(can.Embed, "embed")
 	add(can.Attend, "attend")
+	add(can.Transcribe, "transcribe")
 	add(can.Regions, "regions")
 	return tasks
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/pipeline/decode"
+	"github.com/crossattn/xpipe/pipeline/speech"
 )
 
 // Origin says what made a line of results. Lines that a run adds to a file have the origin of those
@@ -42,6 +43,9 @@ func NewOrigin(p *pipeline.Pipeline, version string, settings Settings) (*Origin
 	defaults, err := generationOf(p, nil)
 	if err != nil {
 		return nil, err
+	}
+	if p.Abilities().Transcribe {
+		maps.Copy(defaults, transcriptionOf(speech.DefaultOptions()))
 	}
 	return &Origin{p.Bundle().Name, hash, version, settings, defaults}, nil
 }

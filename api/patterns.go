@@ -14,9 +14,11 @@ import (
 // Windows: those with {a,b} and {000..999} in them, and patterns with * ? [ ] and **. A path at
 // which there is something, one that is no pattern, and "-" stand for themselves. A pattern that
 // nothing matches is an error of the kind KindInput.
-func Expand(args ...string) ([]string, error) { return expandPatterns(nil, args...) }
+func Expand(args ...string) ([]string, error) {
+	return search{kind: pictureFiles}.expand(args...)
+}
 
-func expandPatterns(skips *Skips, args ...string) ([]string, error) {
+func (s search) expand(args ...string) ([]string, error) {
 	exists := func(path string) bool {
 		_, err := os.Lstat(path)
 		return err == nil
@@ -27,7 +29,7 @@ func expandPatterns(skips *Skips, args ...string) ([]string, error) {
 			paths = append(paths, arg)
 			continue
 		}
-		if err := checkAddress(arg); err != nil {
+		if err := s.kind.checkAddress(arg); err != nil {
 			return nil, err
 		}
 		names, err := expandBraces(arg)
@@ -39,7 +41,7 @@ func expandPatterns(skips *Skips, args ...string) ([]string, error) {
 				paths = append(paths, name)
 				continue
 			}
-			matches, err := glob(name, skips)
+			matches, err := s.glob(name)
 			if err != nil {
 				return nil, Usagef("pattern %q: %w", name, err)
 			}
@@ -182,11 +184,11 @@ func padded(number string) bool {
 
 // glob lists the paths that match a pattern: as filepath.Glob does, with "**" for any number of
 // folders, none included, and without what macOS puts beside files.
-func glob(pattern string, skips *Skips) ([]string, error) {
+func (s search) glob(pattern string) ([]string, error) {
 	var paths []string
 	var err error
 	if slices.Contains(splitPath(pattern), "**") {
-		paths, err = globBelow(pattern, skips)
+		paths, err = s.below(pattern)
 	} else {
 		paths, err = filepath.Glob(pattern)
 	}
@@ -199,9 +201,9 @@ func glob(pattern string, skips *Skips) ([]string, error) {
 // splitPath splits a path at its separators.
 func splitPath(path string) []string { return strings.FieldsFunc(path, isSeparator) }
 
-// globBelow matches every file below the folder in front of the first wildcard. Of what "**" at the
-// end of a pattern stands for, pictures by their names are meant.
-func globBelow(pattern string, skips *Skips) ([]string, error) {
+// below matches every file below the folder in front of the first wildcard. Of what "**" at the
+// end of a pattern stands for, those of the kind by their names are meant.
+func (s search) below(pattern string) ([]string, error) {
 	root := filepath.VolumeName(pattern)
 	rest := pattern[len(root):]
 	if rest != "" && os.IsPathSeparator(rest[0]) {
@@ -221,12 +223,12 @@ func globBelow(pattern string, skips *Skips) ([]string, error) {
 	wild := parts[n:]
 	all := wild[len(wild)-1] == "**"
 	var paths []string
-	err := walk(from, skips, func(path string, _ bool) {
+	err := walk(from, s, func(path string, _ bool) {
 		below := strings.TrimPrefix(path, from) // from "." there is nothing in front
 		switch {
 		case !matchParts(wild, splitPath(below)):
-		case all && !isPictureName(path):
-			skips.file(path)
+		case all && !s.kind.has(path):
+			s.pass(path)
 		default:
 			paths = append(paths, path)
 		}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"image"
@@ -10,9 +11,6 @@ import (
 	"io/fs"
 	"iter"
 	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/vision"
@@ -35,9 +33,7 @@ const stdinName = "-"
 
 // isPictureName reports whether a file is taken from folders and shards; one that is named itself
 // may have any name.
-func isPictureName(name string) bool {
-	return slices.Contains(vision.Suffixes(), strings.ToLower(filepath.Ext(name)))
-}
+func isPictureName(name string) bool { return pictureFiles.has(name) }
 
 // Sources finds and decodes pictures by what names them.
 type Sources struct {
@@ -54,6 +50,13 @@ type Sources struct {
 	// Background is the colour under pictures with transparent parts; nil stands for the colours
 	// that they hide: see vision.WithBackground.
 	Background *color.RGBA
+
+	kind *fileKind // that files are of; nil: pictureFiles
+}
+
+// search is how folders are searched.
+func (s Sources) search() search {
+	return search{cmp.Or(s.kind, pictureFiles), s.Skipped}
 }
 
 // options are those to decode pictures with.
@@ -74,10 +77,13 @@ func (s Sources) LoadPicture(name string) (image.Image, error) {
 }
 
 func (s Sources) decodeFile(path string) (image.Image, error) {
-	if err := checkAddress(path); err != nil {
+	if err := pictureFiles.checkAddress(path); err != nil {
 		return nil, err
 	}
 	img, err := vision.DecodeFile(path, s.options()...)
+	if errors.Is(err, vision.ErrImage) && soundFiles.has(path) {
+		err = fmt.Errorf("%w; to write down what is said in a sound: xpipe transcribe %s", err, path)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +172,8 @@ func (s Sources) Pictures(
 		}
 	}
 	if count = countOf(parts); count == 0 && len(args) > 0 {
-		return nil, 0, Inputf("there are no pictures; skipped: %v", s.Skipped)
+		return nil, 0, Inputf("there are no %s; skipped: %v",
+			s.search().kind.many, s.Skipped)
 	}
 	return oneAfterAnother(parts), count, nil
 }
@@ -195,6 +202,9 @@ func oneAfterAnother(parts []part) iter.Seq2[Picture, error] {
 
 // expand finds what an argument stands for.
 func (s Sources) expand(arg string, alone bool) (part, error) {
+	if arg == stdinName && s.kind != nil {
+		return soundOnStdin(), nil
+	}
 	if arg == stdinName {
 		return s.standardInput()
 	}
@@ -205,7 +215,7 @@ func (s Sources) expand(arg string, alone bool) (part, error) {
 // picture that fails. A folder that has none, or cannot be listed, is an error if it is alone;
 // otherwise it is skipped.
 func (s Sources) expandPath(arg string, alone bool) (part, error) {
-	paths, err := expandPatterns(s.Skipped, arg)
+	paths, err := s.search().expand(arg)
 	if err != nil {
 		return part{}, err
 	}
@@ -238,9 +248,9 @@ func (s Sources) existing(path string, alone bool) (part, error) {
 	info, err := os.Stat(path)
 	switch {
 	case err == nil && info.IsDir():
-		files, err := walkPictures(path, s.Skipped)
+		files, err := s.search().walk(path)
 		if err != nil && !alone && s.Skipped != nil {
-			why := skipEmpty
+			why := skipEmpty + s.search().kind.many
 			if errors.Is(err, fs.ErrPermission) {
 				why = skipFolder
 			}
@@ -248,6 +258,8 @@ func (s Sources) existing(path string, alone bool) (part, error) {
 			err = nil
 		}
 		return s.files(files...), err
+	case err == nil && isShardName(path) && s.kind != nil:
+		return part{}, Inputf("%s: shards hold pictures here; unpack it, and give the folder", path)
 	case err == nil && isShardName(path):
 		return part{s.shard(path), -1}, nil
 	}
@@ -255,7 +267,11 @@ func (s Sources) existing(path string, alone bool) (part, error) {
 }
 
 func (s Sources) file(path string) Picture {
-	return Picture{path, path, func() (image.Image, error) { return s.decodeFile(path) }}
+	load := func() (image.Image, error) { return s.decodeFile(path) }
+	if s.kind != nil {
+		load = func() (image.Image, error) { return nil, s.kind.check(path) }
+	}
+	return Picture{path, path, load}
 }
 
 func (s Sources) files(paths ...string) part {

@@ -3,6 +3,7 @@ package api
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -140,6 +141,7 @@ func (r *Results) lock(f *os.File) error {
 // entry is what a line says of itself.
 type entry struct {
 	Image    Name            `json:"image"`
+	Audio    Name            `json:"audio"` // in an image's place
 	Text     string          `json:"text"`
 	Question string          `json:"question"`
 	Error    json.RawMessage `json:"error"`
@@ -263,7 +265,9 @@ func (r *Results) read() (drop map[int]bool, err error) {
 
 // parse says whether a line is a result of this kind, or an error in its place.
 func (r *Results) parse(line []byte, e *entry) bool {
-	if err := json.Unmarshal(line, e); err != nil || e.Image == "" && e.Text == "" {
+	err := json.Unmarshal(line, e)
+	e.Image = cmp.Or(e.Image, e.Audio)
+	if err != nil || e.Image == "" && e.Text == "" {
 		return false
 	}
 	if e.Error != nil {
@@ -318,7 +322,7 @@ func isHalf(line []byte) bool {
 	if isZero(line) {
 		return true
 	}
-	for _, start := range []string{`{"image":`, `{"text":`} {
+	for _, start := range []string{`{"image":`, `{"audio":`, `{"text":`} {
 		n := min(len(line), len(start))
 		if string(line[:n]) == start[:n] {
 			return true

@@ -21,5 +21,7 @@ type Counts struct {
 	Failed  int     `json:"failed"`          // in this run
 	Total   int     `json:"total,omitempty"` // 0 where only the end tells
 	Seconds float64 `json:"seconds"`
-	Rate    float64 `json:"pictures_per_second"` // of this run
+	Rate    float64 `json:"pictures_per_second"` // of this run; of transcribe sounds
+	// AudioSeconds is how much of sounds is heard in this run.
+	AudioSeconds float64 `json:"audio_seconds,omitempty"`
 }

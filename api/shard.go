@@ -164,7 +164,7 @@ func (sh *shardReader) pictures(in io.Reader, yield func(Picture, error) bool) {
 			}
 			sh.members[clean] = m
 			if !isPictureName(clean) {
-				sh.sources.Skipped.file(sh.name + "/" + clean)
+				sh.sources.search().pass(sh.name + "/" + clean)
 				continue
 			}
 			data, err := sh.read(tr)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -26,7 +25,7 @@ type Skips struct {
 // Why something is skipped, beside suffixes.
 const (
 	skipFolder  = "unreadable folder"
-	skipEmpty   = "folder without pictures"
+	skipEmpty   = "folder without " // pictures
 	skipLink    = "broken link"
 	skipLoop    = "link in a circle"
 	skipSpecial = "special file"
@@ -47,18 +46,11 @@ func (s *Skips) add(path, why string) {
 	}
 }
 
-// file counts a file that is none of the pictures that are read.
-func (s *Skips) file(path string) {
-	suffix := strings.ToLower(filepath.Ext(path))
-	switch {
-	case s == nil || strings.HasPrefix(filepath.Base(path), "._"):
-	case slices.Contains(unreadPictures, suffix) || slices.Contains(maybeUnread, suffix):
-		s.add(path, suffix)
-	default:
-		s.mu.Lock()
-		s.others++
-		s.mu.Unlock()
-	}
+// other counts a file that is no picture by its name.
+func (s *Skips) other() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.others++
 }
 
 // Counts is how many there are by suffix or reason.
@@ -112,8 +104,8 @@ func plural(why string) string {
 		return why
 	case why == skipLoop:
 		return "links in a circle"
-	case why == skipEmpty:
-		return "folders without pictures"
+	case strings.HasPrefix(why, skipEmpty):
+		return "folders" + strings.TrimPrefix(why, "folder")
 	}
 	return why + "s"
 }

@@ -9,9 +9,9 @@ import (
 
 // checkAddress refuses what is an address of the web, or one of a file, where a path should be, and
 // an empty name, as an unset variable of a shell leaves it. Errors have the kind KindInput.
-func checkAddress(name string) error {
+func (k *fileKind) checkAddress(name string) error {
 	if name == "" {
-		return Inputf("the name of a picture is empty")
+		return Inputf("the name of a %s is empty", k.one)
 	}
 	scheme, rest, found := strings.Cut(name, "://")
 	if !found {
@@ -25,8 +25,8 @@ func checkAddress(name string) error {
 		return Inputf("%s: xpipe takes paths, not addresses: give %s",
 			name, strings.TrimPrefix(rest, "localhost"))
 	case "http", "https", "ftp":
-		return Inputf("%s: xpipe fetches no pictures; fetch it first, and give - in its place: "+
-			"curl -s '%s' | xpipe caption -", name, name)
+		return Inputf("%s: xpipe fetches no %s; fetch it first, and give - in its place: "+
+			"curl -s '%s' | xpipe %s -", name, k.many, name, k.verb)
 	}
 	return nil
 }

@@ -251,7 +251,7 @@ func (a *asker) find(env *environment, args []string) (found, error) {
 		}
 	}
 	single := len(a.groups) == 1 && a.options.out == ""
-	return found{pictures, len(names), single, nil}, err
+	return found{pictures: pictures, count: len(names), single: single}, err
 }
 
 // settings are what changes the answers.

@@ -24,6 +24,7 @@ type batchOptions struct {
 	resume      bool
 	lists       []string
 	strict      bool
+	quiet       bool // --quiet: nothing is told of a run
 }
 
 // addFlags adds the flags to a verb; forms are what --out writes.
@@ -32,11 +33,17 @@ func (o *batchOptions) addFlags(cmd *cobra.Command, forms string) {
 	f.IntVar(&o.batch, "batch", 1, "pictures to run through the model at once")
 	f.IntVar(&o.jobs, "jobs", min(runtime.NumCPU(), defaultJobs),
 		"pictures to decode at once, each in memory as a whole")
+	o.addListFlags(cmd, "pictures", forms)
+}
+
+// addListFlags adds those flags that sounds have, too.
+func (o *batchOptions) addListFlags(cmd *cobra.Command, files, forms string) {
+	f := cmd.Flags()
 	f.VarP((*pathFlag)(&o.out), "out", "o", "write "+forms+" to a file")
 	f.BoolVar(&o.resume, "resume", false,
 		"with --out: go on with the file that is there; what failed is tried again")
 	f.StringArrayVar(&o.lists, "list", nil,
-		"a file that lists pictures, one a line; - is standard input (repeat)")
+		"a file that lists "+files+", one a line; - is standard input (repeat)")
 	f.BoolVar(&o.strict, "strict", false,
 		"exit with 1 where files or folders were skipped")
 }
@@ -135,15 +142,30 @@ type found struct {
 	count    int  // -1 where only the end tells
 	single   bool // one picture that is named itself
 	skips    *api.Skips
+	sounds   bool // in pictures' place
 }
 
 func (o *batchOptions) find(env *environment, args []string) (found, error) {
+	return o.findBy(env, args, api.Sources.Pictures)
+}
+
+// findSounds is find for sounds.
+func (o *batchOptions) findSounds(env *environment, args []string) (found, error) {
+	f, err := o.findBy(env, args, api.Sources.Sounds)
+	f.sounds = true
+	return f, err
+}
+
+func (o *batchOptions) findBy(
+	env *environment, args []string,
+	find func(api.Sources, ...string) (iter.Seq2[api.Picture, error], int, error),
+) (found, error) {
 	skips := &api.Skips{Tell: func(path, why string) { env.verbosef("%s: skipped, %s", path, why) }}
 	sources := env.sources()
 	sources.Lists, sources.Skipped = o.lists, skips
-	pictures, count, err := sources.Pictures(args...)
+	pictures, count, err := find(sources, args...)
 	single := count == 1 && len(args) == 1 && namesPicture(args[0]) && o.out == ""
-	return found{pictures, count, single, skips}, err
+	return found{pictures: pictures, count: count, single: single, skips: skips}, err
 }
 
 // namesPicture says whether an argument that stands for one picture is that picture's own name, and
@@ -205,7 +227,17 @@ func (o *output) opened() {
 	for _, note := range o.results.Notes() {
 		o.env.warnf("%s", note)
 	}
-	o.progress = newProgress(o.env, o.options.out, o.count)
+	if !o.options.quiet {
+		o.progress = newProgress(o.env, o.options.out, o.count)
+	}
+}
+
+// files is what a run is over, in words.
+func (f *found) files() string {
+	if f.sounds {
+		return "sounds"
+	}
+	return "pictures"
 }
 
 // resultsError gives errors about a results file words that name the flags.
@@ -272,9 +304,7 @@ func (o *output) fail(image string, failure error) error {
 	switch {
 	case o.single && o.quiet:
 	case o.printsLines():
-		line := api.NewFailure(image, failure)
-		line.Origin = o.origin
-		if err := o.write(image, line); err != nil {
+		if err := o.write(image, o.failureLine(image, failure)); err != nil {
 			return err
 		}
 	case !o.single && !strings.Contains(failure.Error(), image):
@@ -286,6 +316,17 @@ func (o *output) fail(image string, failure error) error {
 		return failure
 	}
 	return nil
+}
+
+func (o *output) failureLine(name string, failure error) any {
+	if o.sounds {
+		line := api.NewSoundFailure(name, failure)
+		line.Origin = o.origin
+		return line
+	}
+	line := api.NewFailure(name, failure)
+	line.Origin = o.origin
+	return line
 }
 
 // runAll does a task for all pictures; write is given those that did not fail.
@@ -333,18 +374,18 @@ func (o *output) end(err error, closeResults func() error) error {
 		o.env.warnf("%d skipped: %v", n, o.skips)
 	}
 	if n := o.skips.Others(); n > 0 {
-		o.env.verbosef("%d other files are no pictures by their names", n)
+		o.env.verbosef("%d other files are no %s by their names", n, o.files())
 	}
 	if err != nil {
 		return err
 	}
 	var errs []error
 	if o.failed > 0 {
-		errs = append(errs, fmt.Errorf("%d of %d pictures failed", o.failed, o.total))
+		errs = append(errs, fmt.Errorf("%d of %d %s failed", o.failed, o.total, o.files()))
 	}
 	if remaining > 0 {
 		errs = append(errs, fmt.Errorf(
-			"%d pictures failed in earlier runs and are not among those of this one", remaining))
+			"%d %s failed in earlier runs and are not among those of this one", remaining, o.files()))
 	}
 	if n := o.skips.Total(); n > 0 && o.options.strict {
 		errs = append(errs, fmt.Errorf("%d were skipped (--strict)", n))

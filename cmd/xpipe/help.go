@@ -14,16 +14,16 @@ import (
 // own.
 const (
 	groupOwn        = "FLAGS"
-	groupPictures   = "PICTURES"
+	groupInput      = "INPUT"
 	groupGeneration = "TEXT GENERATION"
 	groupModel      = "MODEL AND ENGINE"
 	groupOutput     = "OUTPUT"
 )
 
 var (
-	flagGroups  = []string{groupOwn, groupPictures, groupGeneration, groupModel, groupOutput}
+	flagGroups  = []string{groupOwn, groupInput, groupGeneration, groupModel, groupOutput}
 	namedGroups = map[string][]string{
-		groupPictures: {"background", "list", "batch", "jobs", "strict", "image", "regions"},
+		groupInput: {"background", "list", "batch", "jobs", "strict", "image", "regions", "raw"},
 		groupModel: {"model", "variant", "no-verify", "engine", "provider", "provider-option",
 			"threads", "memory-limit", "no-fusion"},
 		groupOutput: {"out", "resume", "json", "verbose", "help"},
@@ -77,11 +77,12 @@ var (
 		"tokenizer": "NAME|FILE|DIR", "shot": "IMAGE=TEXT", "input": "NAME=FILE.npy", "dim": "NAME=N",
 		"provider-option": "KEY=VALUE", "pick": "LAYER/HEAD", "background": "COLOR",
 		"choices": "A,B", "variant": "NAME", "from": "FILE|DIR|URL|pip", "output": "NAME",
-		"overlay": "FILE",
+		"overlay": "FILE", "raw": "RATE", "language": "NAME",
 	}
 	typeNames = map[string]string{
 		"int": "N", "uint64": "N", "count": "N", "float64": "X", "string": "TEXT",
 		"stringArray": "TEXT", "stringSlice": "TEXT", "name": "NAME", "size": "SIZE", "bool": "bool",
+		"temperatures": "X,X", "threshold": "X",
 	}
 )
 

@@ -1,9 +1,9 @@
-// Command xpipe captions pictures, answers questions about them, and shows what the models and
-// engines under it do. One file holds one verb; what a verb prints at length stands beside it, as
-// bench_report.go beside bench.go. What verbs share is in root.go (flags of all), model.go,
-// engines.go and generation.go (flags of models, engines and decoding), help.go and man.go (what
-// help says), arguments.go and words.go (what is wrong with a command line, and what words mean),
-// config.go (settings of the user), probe.go (trying libraries), input.go, output.go and exit.go.
+// Command xpipe captions pictures, answers questions about them, writes down what is said in sounds,
+// and shows what the models and engines under it do. One file holds one verb; what a verb prints at
+// length stands beside it, as bench_report.go beside bench.go. What verbs share is in root.go (flags
+// of all), model.go, engines.go and generation.go (flags of models, engines and decoding), help.go and
+// man.go (what help says), arguments.go and words.go (what is wrong with a command line, and what words
+// mean), config.go (settings of the user), probe.go (trying libraries), input.go, output.go and exit.go.
 // Logic that a Go program would want is in packages pipeline and api.
 package main
 

@@ -27,7 +27,8 @@ type progress struct {
 	start    time.Time
 	stop     chan struct{}
 	stopped  sync.WaitGroup
-	texts    int // that embed embedded beside pictures
+	texts    int  // that embed embedded beside pictures
+	whole    bool // the file is written at the end, and --resume does nothing
 
 	mu     sync.Mutex
 	counts api.Counts
@@ -77,6 +78,13 @@ func (p *progress) add(failed bool) {
 	} else {
 		p.counts.Done++
 	}
+}
+
+// hear says how many seconds of sound are heard in all.
+func (p *progress) hear(seconds float64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.counts.AudioSeconds = seconds
 }
 
 // now is the counts at this time.
@@ -148,6 +156,7 @@ func (p *progress) end(skips *api.Skips, unfinished bool) {
 	}
 	line += fmt.Sprintf(", in %.1f s%s", c.Seconds, speed(c))
 	switch {
+	case p.whole:
 	case unfinished:
 		line += "; --resume goes on"
 	case c.Failed > 0:
@@ -165,8 +174,13 @@ func done(c api.Counts) string {
 	return fmt.Sprintf("%d%s done, %d failed", c.Done, of, c.Failed)
 }
 
-// speed says how fast pictures are worked on, once some are done.
+// speed says how fast pictures are worked on, once some are done, and sounds, once some is heard.
 func speed(c api.Counts) string {
+	if c.AudioSeconds > 0 {
+		heard := time.Duration(c.AudioSeconds * float64(time.Second)).Round(time.Second)
+		return fmt.Sprintf(", %v heard, %.1f times as fast as it lasts",
+			heard, c.AudioSeconds/c.Seconds)
+	}
 	if c.Rate == 0 {
 		return ""
 	}

@@ -29,6 +29,7 @@ type environment struct {
 	config     string              // path of the configuration file; "" for none
 	settings   map[string]bool     // flags that variables and that file set
 	alone      bool                // in this process, whose collector may be set
+	hearer     transcriber         // in the place of transcribe's model; nil: the model
 	// interrupts gives the signals of the user from now on, until stop; nil: there is only the context.
 	interrupts func() (signals <-chan os.Signal, stop func())
 }
@@ -71,9 +72,10 @@ func asksJSON(args []string) bool {
 func newRootCommand(env *environment) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "xpipe",
-		Short: "Captions pictures and answers questions about them",
-		Long: `xpipe runs cross-attention vision-language models: it captions pictures,
-answers questions about them, and shows what the models and engines do.
+		Short: "Captions pictures, answers questions about them, writes down speech",
+		Long: `xpipe runs cross-attention models of vision, speech and language: it captions
+pictures, answers questions about them, writes down what is said in sounds, and shows
+what the models and engines do.
 
 ` + configHelp,
 		Example: `  xpipe caption photo.jpg
@@ -111,6 +113,7 @@ answers questions about them, and shows what the models and engines do.
 	env.addPictureFlags(seeing...)
 	root.AddCommand(seeing...)
 	root.AddCommand(
+		newTranscribeCommand(env),
 		newRunCommand(env),
 		newInspectCommand(env),
 		newBenchCommand(env),

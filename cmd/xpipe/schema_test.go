@@ -142,7 +142,9 @@ var described = map[string]struct {
 	files []string
 }{
 	"caption": {api.Caption{}, []string{"caption"}}, "answer": {api.Answer{}, []string{"ask"}},
-	"reply":  {of: api.Reply{}},
+	"reply":      {of: api.Reply{}},
+	"transcript": {of: api.AudioTranscript{}}, "segment": {of: api.AudioSegment{}},
+	"spoken_word": {of: api.AudioWord{}}, "sound_failure": {of: api.SoundFailure{}},
 	"place":  {of: pipeline.Place{}},
 	"choice": {of: pipeline.Choice{}}, "token": {of: pipeline.Token{}},
 	"match": {api.Match{}, []string{"match"}}, "label": {api.Label{}, []string{"classify"}},
