@@ -39,7 +39,9 @@ func WithLimits(l Limits) Option { return func(o *options) { o.limits = l } }
 
 // WithFFmpeg names the ffmpeg binary that is started for formats that this package does not read. By
 // default it is looked for on PATH.
-func WithFFmpeg(path string) Option { return func(o *options) { o.ffmpeg = path } }
+func WithFFmpeg(path string) Option {
+	return func(o *options) { o.ffmpeg, o.noProcess = path, false }
+}
 
 // WithoutFFmpeg keeps this package from starting ffmpeg: formats that it does not read itself then
 // give an error that wraps ErrSound.

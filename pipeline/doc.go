@@ -6,7 +6,7 @@
 //	img, err := p.DecodeFile("photo.jpg")
 //	answer, err := p.Answer(ctx, img, "what color is the shape?")
 //
-// There are also Stream, Choose, AnswerShots (few-shot), Match, Classify, EmbedImages, EmbedTexts and
+// There are also Transcribe, Stream, Choose, AnswerShots (few-shot), Match, Classify, EmbedImages, EmbedTexts and
 // Attend, and CaptionAll and EmbedAll for any number of pictures. docs/go.md shows them by their
 // jobs.
 //
@@ -64,6 +64,6 @@
 //	Match, Classify without texts   nothing, no error
 //	EmbedTexts of an empty text     ErrPrompt, as Match
 //
-// New are CaptionFile, Decode, DecodeFile, DecodeFiles, CaptionAll, EmbedAll, AnswerShots, Cosine,
+// New are Transcribe and its like, CaptionFile, Decode, DecodeFile, DecodeFiles, CaptionAll, EmbedAll, AnswerShots, Cosine,
 // TopK, Tasks, Text.Confidence, WithNumBeams and the like, and JSON tags.
 package pipeline

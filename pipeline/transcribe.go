@@ -79,7 +79,8 @@ func (r *soundReader) Read(dst []float32) (int, error) {
 
 // TranscribeFile is Transcribe for a file, of which it holds some minutes in memory at most. One that is
 // longer than a window is read twice, the first time to find its loudest part. A file that can be read
-// only once, such as a pipe, is heard as TranscribeStream hears.
+// only once, such as a pipe, is heard as TranscribeStream hears. No ffmpeg is started for formats that
+// are not known here, unless Transcription.Sound has audio.WithFFmpeg.
 func (p *Pipeline) TranscribeFile(
 	ctx context.Context, path string, opts ...TranscribeOption,
 ) (*Transcript, error) {
@@ -102,7 +103,8 @@ func (p *Pipeline) TranscribeFile(
 func (p *Pipeline) transcribeFile(
 	ctx context.Context, l *speech.Listener, f *os.File, o Transcription,
 ) (t *Transcript, err error) {
-	reading := append(o.Sound[:len(o.Sound):len(o.Sound)], audio.WithRate(p.sounds.Rate()))
+	reading := []audio.Option{audio.WithoutFFmpeg()} // a library starts no process unasked
+	reading = append(append(reading, o.Sound...), audio.WithRate(p.sounds.Rate()))
 	loudest := math.Inf(-1)
 	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
 		if loudest, err = p.loudest(ctx, f, reading); err != nil {

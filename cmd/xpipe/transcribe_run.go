@@ -190,6 +190,7 @@ func (h *hearing) open(
 	if h.options.raw != nil {
 		how = append(how, audio.WithRaw(*h.options.raw))
 	}
+	how = append(how, audio.WithFFmpeg("")) // one on PATH
 	opts = append(opts, func(t *pipeline.Transcription) { t.Sound = how })
 	if file != "" {
 		heard, err := h.hearer.TranscribeFile(ctx, file, opts...)
