@@ -132,11 +132,17 @@ func (v *AttentionView) pageData() (*pageData, error) {
 		}
 		d.Picks = append(d.Picks, pagePick{pick.Head, pick.Layer, pick.Rollout})
 	}
+	d.Heat = heatScale()
+	return d, nil
+}
+
+// heatScale returns the colours between which a page interpolates.
+func heatScale() (scale [][3]uint8) {
 	for i := range pageHeat {
 		c := vision.HeatColor(float64(i) / (pageHeat - 1))
-		d.Heat = append(d.Heat, [3]uint8{c.R, c.G, c.B})
+		scale = append(scale, [3]uint8{c.R, c.G, c.B})
 	}
-	return d, nil
+	return scale
 }
 
 func float32Base64(t *tensor.Tensor) string {

@@ -57,6 +57,9 @@ func (k *fileKind) has(name string) bool {
 	return slices.Contains(k.suffixes(), strings.ToLower(filepath.Ext(name)))
 }
 
+// IsSound reports whether a file is a sound by its name.
+func IsSound(name string) bool { return soundFiles.has(name) }
+
 // check says why there is no file to read at a path.
 func (k *fileKind) check(path string) error {
 	if err := k.checkAddress(path); err != nil {

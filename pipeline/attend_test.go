@@ -369,6 +369,33 @@ func TestAttendPlaces(t *testing.T) {
 	})
 }
 
+// The attention in a decoder with a branch for its first step is seen at every step.
+func TestAttendInBranches(t *testing.T) {
+	t.Parallel()
+	p, err := Open(t.Context(), filepath.Join(layoutsDir, "vit-gpt2-transformersjs"), WithEngine(goEngine))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	a, err := p.Attend(t.Context(), Request{Image: figure(t, "figure0.png")}, func(g *Generation) { g.MaxNewTokens = 4 })
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps := a.Stages[0].Maps // [layer,head,token,patch]
+	if len(a.Tokens) == 0 || maps.Dim(2) != len(a.Tokens) {
+		t.Fatalf("%d tokens, maps %v", len(a.Tokens), maps)
+	}
+	for row := range slices.Chunk(maps.Float32s(), maps.Dim(3)) {
+		sum := 0.0
+		for _, v := range row {
+			sum += float64(v)
+		}
+		if math.Abs(sum-1) > 1e-4 {
+			t.Errorf("a row sums to %v", sum)
+		}
+	}
+}
+
 func TestAttendUnsupported(t *testing.T) {
 	t.Parallel()
 	g := loadGolden(t, "blip-itm")

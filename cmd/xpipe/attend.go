@@ -28,8 +28,8 @@ type attendOptions struct {
 func newAttendCommand(env *environment) *cobra.Command {
 	var o attendOptions
 	cmd := &cobra.Command{
-		Use:   "attend IMAGE [QUESTION...]",
-		Short: "Show where the model looked for each word",
+		Use:   "attend IMAGE|AUDIO [QUESTION...]",
+		Short: "Show where the model looked, or listened, for each word",
 		Example: `  xpipe attend photo.jpg -o where.html
   xpipe attend photo.jpg "what color is the car?" -o where.png
   xpipe attend photo.jpg --text "a red car" --rollout --json`,
@@ -42,6 +42,9 @@ part of the picture the model attended to.
   -o FILE.json   {"tokens":[{"text","share","map":[[...]]},...]}: each map sums to
                  1; share is how much of the attention fell on the picture at all
   -o FILE.npz    the maps, and the probabilities of every layer and head
+
+A sound becomes a page alone, -o FILE.html: its spectrogram with each word over the
+sound it came from, which the word plays.
 
 Without -o a terminal shows small pictures; elsewhere a line for each word says
 its share and the brightest cell, row and column from the top left.
@@ -76,6 +79,9 @@ read, not why: make eval-attention measures how far it can be trusted.
 			if !cmd.Flags().Changed("engine") {
 				o.name = api.TappingEngine()
 			}
+			if api.IsSound(args[0]) && !cmd.Flags().Changed("model") {
+				o.model = hearingModel
+			}
 			if o.regions != "" && !cmd.Flags().Changed("model") {
 				o.model = mini.LXMERT
 			}
@@ -104,6 +110,12 @@ func runAttend(ctx context.Context, env *environment, o attendOptions, args []st
 	picks, err := o.parsePicks()
 	if err != nil {
 		return err
+	}
+	if api.IsSound(args[0]) {
+		if kind != ".html" {
+			return api.Usagef("a sound is shown as a page: give -o FILE.html")
+		}
+		return attendSound(ctx, env, o, args)
 	}
 	request, err := o.request(env, args)
 	if err != nil {

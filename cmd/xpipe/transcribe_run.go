@@ -82,7 +82,7 @@ func runTranscribe(
 }
 
 // openHearing opens the model. The embedded one may not be there.
-func (o *transcribeOptions) openHearing(
+func (o *modelOptions) openHearing(
 	ctx context.Context, env *environment,
 ) (*pipeline.Pipeline, error) {
 	if _, err := api.Find(o.model); err != nil && o.model == hearingModel {
