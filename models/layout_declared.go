@@ -3,6 +3,7 @@ package models
 import (
 	"cmp"
 	"io/fs"
+	"path"
 	"slices"
 	"strings"
 
@@ -76,17 +77,23 @@ func (l *Layout) byDeclared(
 ) bool {
 	roles := l.roles()
 	given := map[string][]graphFile{}
-	for name, files := range found {
-		if slices.Contains(roles, name) || len(files) == 0 {
+	for name, all := range found {
+		if slices.Contains(roles, name) {
 			continue
 		}
-		file := files[0]
-		if at := slices.IndexFunc(files, func(f graphFile) bool { return f.variant == cmp.Or(variant, plain) }); at >= 0 {
-			file = files[at]
+		byFolder := map[string][]graphFile{} // where several folders have a graph of the same name
+		for _, f := range all {
+			byFolder[path.Dir(f.name)] = append(byFolder[path.Dir(f.name)], f)
 		}
-		if g, ok := declares(file.name); ok {
-			if role := g.role(roles); role != "" && len(found[role]) == 0 {
-				given[role] = append(given[role], files...)
+		for _, files := range byFolder {
+			file := files[0]
+			if at := slices.IndexFunc(files, func(f graphFile) bool { return f.variant == cmp.Or(variant, plain) }); at >= 0 {
+				file = files[at]
+			}
+			if g, ok := declares(file.name); ok {
+				if role := g.role(roles); role != "" && len(found[role]) == 0 {
+					given[role] = append(given[role], files...)
+				}
 			}
 		}
 	}

@@ -33,6 +33,9 @@ func TestDeclaredParts(t *testing.T) {
 		"openclip-immich": {
 			map[string]string{"visual/model.onnx": "visual.onnx", "textual/model.onnx": "textual.onnx"},
 			map[string]string{"vision_encoder": "visual.onnx", "text_encoder": "textual.onnx"}},
+		"openclip-siglip-immich": {
+			map[string]string{"visual/model.onnx": "visual/net.onnx", "textual/model.onnx": "textual/net.onnx"},
+			map[string]string{"vision_encoder": "visual/net.onnx", "text_encoder": "textual/net.onnx"}},
 		"siglip2-transformersjs": {
 			map[string]string{"onnx/vision_model_fp16.onnx": "onnx/image_fp16.onnx", "onnx/text_model.onnx": "onnx/words.onnx"},
 			map[string]string{"vision_encoder": "onnx/image_fp16.onnx", "text_encoder": "onnx/words.onnx"}},

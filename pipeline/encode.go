@@ -147,7 +147,7 @@ func (p *Pipeline) prepare(ctx context.Context, items []media.Item) (media.Prepa
 			return media.Prepared{}, p.hears()
 		}
 		if kind := item.Kind(); !slices.Contains(p.model.Media(), kind) || kind != items[0].Kind() ||
-			kind == media.Pictures && p.images == nil || kind == media.Sounds && p.sounds == nil {
+			kind == media.Pictures && p.images == nil || kind == media.Sounds && p.hearing() == nil {
 			return media.Prepared{}, p.unsupported(fmt.Sprintf("take a %s", kind))
 		}
 		if err := p.checkItem(item); err != nil {
@@ -155,7 +155,7 @@ func (p *Pipeline) prepare(ctx context.Context, items []media.Item) (media.Prepa
 		}
 	}
 	if len(items) > 0 && items[0].Kind() == media.Sounds {
-		return p.sounds.Prepare(ctx, items)
+		return p.hearing().Prepare(ctx, items)
 	}
 	return p.prepareAll(ctx, items)
 }

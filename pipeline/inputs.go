@@ -49,7 +49,7 @@ func (p *Pipeline) Inputs(ctx context.Context, request Request) (inputs *Inputs,
 			inputs.TokenIDs = append(inputs.TokenIDs, s.IDs...)
 		}
 	}
-	if items := prompts[0].items; len(items) > 0 && (p.images != nil || p.sounds != nil) {
+	if items := prompts[0].items; len(items) > 0 && (p.images != nil || p.hearing() != nil) {
 		prepared, err := p.prepare(ctx, items)
 		if err != nil {
 			return nil, err

@@ -61,7 +61,8 @@ type Pipeline struct {
 	model    family.Model
 	texts    family.Texts
 	images   *vision.Preprocessor // nil where the model sees no pixels
-	sounds   *audio.Extractor     // nil where it hears nothing, or its configuration is not there
+	sounds   *audio.Extractor     // nil where it hears no features, or its configuration is not there
+	waves    *audio.Waves         // the same of samples
 	defaults Generation
 
 	limits  Limits
@@ -223,11 +224,16 @@ func (p *Pipeline) preparer(kind media.Kind) (front media.Preparer, err error) {
 		p.images, err = vision.ParseConfig(data)
 		front = p.images
 	case media.Sounds:
-		if p.sounds != nil {
-			return p.sounds, nil
+		if front := p.hearing(); front != nil {
+			return front, nil
 		}
 		if data, name, err = audio.ReadConfig(p.bundle.File); err != nil {
 			return nil, err
+		}
+		if audio.IsWaves(data) {
+			p.waves, err = audio.NewWaves(data)
+			front = p.waves
+			break
 		}
 		p.sounds, err = audio.NewExtractor(data)
 		front = p.sounds
@@ -238,6 +244,17 @@ func (p *Pipeline) preparer(kind media.Kind) (front media.Preparer, err error) {
 		return nil, fmt.Errorf("%w: %s: %w", ErrBundle, name, err)
 	}
 	return front, nil
+}
+
+// hearing returns the front end for sounds; nil where there is none.
+func (p *Pipeline) hearing() media.Preparer {
+	switch {
+	case p.sounds != nil:
+		return p.sounds
+	case p.waves != nil:
+		return p.waves
+	}
+	return nil
 }
 
 // Bundle returns the model's bundle.

@@ -52,6 +52,22 @@ func (d *Decoder) beginGroups(start Start, byLength map[int][]int) (Sequences, e
 	return g, nil
 }
 
+// Together makes one of sequences that were begun apart, such as those about sounds of different
+// lengths: rows[i] lists the rows that those of parts[i] are in the whole.
+func Together(parts []Sequences, rows [][]int) Sequences {
+	count := 0
+	for _, list := range rows {
+		count += len(list)
+	}
+	g := &groups{parts: parts, rows: make([]place, count), prompts: make([][]int64, count)}
+	for part, list := range rows {
+		for row, i := range list {
+			g.rows[i], g.prompts[i] = place{part, row}, parts[part].Prompts()[row]
+		}
+	}
+	return g
+}
+
 func (g *groups) Prompts() [][]int64 { return g.prompts }
 
 func (g *groups) Room() int {

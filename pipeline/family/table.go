@@ -16,4 +16,5 @@ var Families = Table{
 	textRow,
 	llavaRow,
 	whisperRow,
+	moonshineRow,
 }
