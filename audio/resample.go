@@ -1,6 +1,10 @@
 package audio
 
-import "math"
+import (
+	"math"
+
+	"github.com/crossattn/xpipe/internal/kernel"
+)
 
 // The filter of a Resampler: a sinc under a Kaiser window, whose pass band ends at passEnd of the
 // lower rate's half, and which lets through less than 1e-6 (120 dB) from that half on. soxr's high
@@ -127,19 +131,9 @@ func (r *Resampler) take(dst []float32, end int64) []float32 {
 
 // dot returns the sum of the products of a and the first of b.
 func dot(a, b []float32) float32 {
-	b = b[:len(a)]
-	var s0, s1, s2, s3 float32
-	i := 0
-	for ; i+4 <= len(a); i += 4 {
-		s0 += a[i] * b[i]
-		s1 += a[i+1] * b[i+1]
-		s2 += a[i+2] * b[i+2]
-		s3 += a[i+3] * b[i+3]
-	}
-	for ; i < len(a); i++ {
-		s0 += a[i] * b[i]
-	}
-	return s0 + s1 + (s2 + s3)
+	var sum [1]float32
+	kernel.Dots(sum[:], a, b, len(a))
+	return sum[0]
 }
 
 func sinc(x float64) float64 {

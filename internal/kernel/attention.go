@@ -17,12 +17,25 @@ func Dots(dst, a, b []float32, stride int) {
 		return
 	}
 	for j := range dst {
-		var sum float32
-		for i, v := range a {
-			sum += v * b[j*stride+i]
-		}
-		dst[j] = sum
+		dst[j] = dot(a, b[j*stride:])
 	}
+}
+
+// dot returns the sum of the products of a and the first of b. Four sums run side by side.
+func dot(a, b []float32) float32 {
+	b = b[:len(a)]
+	var s0, s1, s2, s3 float32
+	i := 0
+	for ; i+4 <= len(a); i += 4 {
+		s0 += a[i] * b[i]
+		s1 += a[i+1] * b[i+1]
+		s2 += a[i+2] * b[i+2]
+		s3 += a[i+3] * b[i+3]
+	}
+	for ; i < len(a); i++ {
+		s0 += a[i] * b[i]
+	}
+	return s0 + s1 + (s2 + s3)
 }
 
 // Combine adds to dst the rows of b, each weighted by the element of a with its number. Rows begin

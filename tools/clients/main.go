@@ -4,10 +4,11 @@
 //	clients pixels                         {"model","image","width","height","out"} -> {}
 //	clients texts --model DIR [--engine go|ort] [--ort-lib FILE] [--threads N] [--prompt TEXT]
 //	              [--profile FILE]         {"image","tokens"} -> {"seconds","ids"}
+//	clients transcripts, with texts' flags {"sound"} -> {"seconds","text","windows"}
 //
 // pixels writes what the model's front end makes of the picture, or of its upper left part, to OUT,
 // an .npz of the graphs' inputs, and grids [pictures,2], the rows and columns of tiles or patches. texts opens the model once; each answer is a text of just so many
-// tokens, from the file's bytes to the text.
+// tokens, from the file's bytes to the text. transcripts does that for what is said in a sound file.
 package main
 
 import (
@@ -37,11 +38,11 @@ import (
 func main() {
 	log.SetFlags(0)
 	if len(os.Args) < 2 {
-		log.Fatal("usage: clients pixels|texts")
+		log.Fatal("usage: clients pixels|texts|transcripts")
 	}
-	run := map[string]func([]string) error{"pixels": pixels, "texts": texts}[os.Args[1]]
+	run := map[string]func([]string) error{"pixels": pixels, "texts": texts, "transcripts": transcripts}[os.Args[1]]
 	if run == nil {
-		log.Fatalf("clients %s: there are pixels and texts", os.Args[1])
+		log.Fatalf("clients %s: there are pixels, texts and transcripts", os.Args[1])
 	}
 	if err := run(os.Args[2:]); err != nil {
 		log.Fatal(err)
@@ -120,8 +121,10 @@ type textAnswer struct {
 	IDs     []int64 `json:"ids"`
 }
 
-func texts(args []string) error {
-	flags := flag.NewFlagSet("clients texts", flag.ExitOnError)
+// serve opens a model as flags say and has run answer requests about it. prompt is as the model reads
+// it.
+func serve(args []string, run func(ctx context.Context, p *pipeline.Pipeline, prompt string) error) error {
+	flags := flag.NewFlagSet("clients "+os.Args[1], flag.ExitOnError)
 	model := flags.String("model", "", "the folder")
 	name := flags.String("engine", "go", "go or ort")
 	library := flags.String("ort-lib", "", "ONNX Runtime's library")
@@ -151,20 +154,45 @@ func texts(args []string) error {
 		}
 		defer pprof.StopCPUProfile()
 	}
-	return answer(func(r textRequest) (textAnswer, error) {
-		start := time.Now()
-		picture, err := p.DecodeFile(r.Image)
-		if err != nil {
-			return textAnswer{}, err
-		}
-		request := []pipeline.Request{{Image: picture, Prompt: *prompt}}
-		made, err := p.Generate(ctx, request, func(g *pipeline.Generation) {
-			g.MaxNewTokens, g.MinNewTokens, g.NumBeams, g.DoSample = r.Tokens, r.Tokens, 1, false
-			g.NoRepeatNgramSize, g.ForcedEOS = 0, nil
+	return run(ctx, p, *prompt)
+}
+
+func texts(args []string) error {
+	return serve(args, func(ctx context.Context, p *pipeline.Pipeline, prompt string) error {
+		return answer(func(r textRequest) (textAnswer, error) {
+			start := time.Now()
+			picture, err := p.DecodeFile(r.Image)
+			if err != nil {
+				return textAnswer{}, err
+			}
+			request := []pipeline.Request{{Image: picture, Prompt: prompt}}
+			made, err := p.Generate(ctx, request, func(g *pipeline.Generation) {
+				g.MaxNewTokens, g.MinNewTokens, g.NumBeams, g.DoSample = r.Tokens, r.Tokens, 1, false
+				g.NoRepeatNgramSize, g.ForcedEOS = 0, nil
+			})
+			if err != nil {
+				return textAnswer{}, err
+			}
+			return textAnswer{time.Since(start).Seconds(), made[0][0].IDs}, nil
 		})
-		if err != nil {
-			return textAnswer{}, err
-		}
-		return textAnswer{time.Since(start).Seconds(), made[0][0].IDs}, nil
+	})
+}
+
+type transcriptAnswer struct {
+	Seconds float64 `json:"seconds"`
+	Text    string  `json:"text"`
+	Windows int     `json:"windows"`
+}
+
+func transcripts(args []string) error {
+	return serve(args, func(ctx context.Context, p *pipeline.Pipeline, _ string) error {
+		return answer(func(r struct{ Sound string }) (transcriptAnswer, error) {
+			start := time.Now()
+			t, err := p.TranscribeFile(ctx, r.Sound)
+			if err != nil {
+				return transcriptAnswer{}, err
+			}
+			return transcriptAnswer{time.Since(start).Seconds(), t.Text, len(t.Segments)}, nil
+		})
 	})
 }
