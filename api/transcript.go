@@ -114,6 +114,6 @@ func transcriptionOf(t pipeline.Transcription) map[string]any {
 		"logprob_threshold":           bound(t.LeastLogProb),
 		"no_speech_threshold":         bound(t.NoSpeech),
 		"num_beams":                   t.NumBeams, "best_of": t.BestOf, "seed": t.Seed,
-		"max_new_tokens": t.MaxNewTokens, "batched": t.Batched, "live": t.Live,
+		"max_new_tokens": t.MaxNewTokens, "batched": t.Batched > 0, "live": t.Live,
 	}
 }

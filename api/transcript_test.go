@@ -56,11 +56,11 @@ func TestTranscriptionSettings(t *testing.T) {
 		t.Errorf("%v", same)
 	}
 	used.Language, used.Forgetful, used.NoSpeech = "fr", true, math.NaN()
-	used.Temperatures = []float64{0}
+	used.Temperatures, used.Batched = []float64{0}, 8
 	changed := Settings{}
 	changed.SetTranscription(used)
-	want := []string{"condition_on_previous_text", "language", "no_speech_threshold", "temperature"}
-	if names := slices.Sorted(maps.Keys(changed)); !slices.Equal(names, want) {
+	want := []string{"batched", "condition_on_previous_text", "language", "no_speech_threshold", "temperature"}
+	if names := slices.Sorted(maps.Keys(changed)); !slices.Equal(names, want) || changed["batched"] != true {
 		t.Errorf("%v", changed)
 	}
 	var line bytes.Buffer
