@@ -149,7 +149,7 @@ func sounds(t *testing.T, files map[string][]byte) string {
 
 func TestTranscribeText(t *testing.T) {
 	t.Parallel()
-	dir := sounds(t, map[string][]byte{"a.wav": wave(2), "b/c.WAV": wave(1), "b/notes.txt": []byte("x"), "b/d.wma": nil})
+	dir := sounds(t, map[string][]byte{"a.wav": wave(2), "b/c.WAV": wave(1), "b/notes.txt": []byte("x")})
 	a, c := filepath.Join(dir, "a.wav"), filepath.Join(dir, "b/c.WAV")
 	for _, test := range []struct {
 		args []string
@@ -167,8 +167,8 @@ func TestTranscribeText(t *testing.T) {
 			t.Errorf("%v: exit %d, %q, %s", test.args, code, stdout, stderr)
 		}
 	}
-	code, _, stderr := transcribe(t, nil, dir, "--strict")
-	if code != api.ExitOther || !strings.Contains(stderr, "1 skipped: 1 .wma") {
+	code, _, stderr := transcribe(t, nil, dir, t.TempDir(), "--strict")
+	if code != api.ExitOther || !strings.Contains(stderr, "1 skipped: 1 folder without sounds") {
 		t.Errorf("--strict: exit %d, %s", code, stderr)
 	}
 }
