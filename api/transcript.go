@@ -109,7 +109,7 @@ func transcriptionOf(t pipeline.Transcription) map[string]any {
 	return map[string]any{
 		"language": t.Language, "task": t.Task, "word_timestamps": t.Words,
 		"initial_prompt": t.Prompt, "without_timestamps": t.WithoutTimes,
-		"condition_on_previous_text": !t.Forgetful, "temperature": t.Temperatures,
+		"condition_on_previous_text": !t.Forgetful, "voice_check": !t.Everything, "temperature": t.Temperatures,
 		"compression_ratio_threshold": bound(t.MostRepeats),
 		"logprob_threshold":           bound(t.LeastLogProb),
 		"no_speech_threshold":         bound(t.NoSpeech),

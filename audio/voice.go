@@ -132,6 +132,18 @@ func (v *Voice) Spans() []Span {
 	return found
 }
 
+// Settled returns the sample before which everything is decided: spans that Spans has not returned yet
+// begin there or later. speaking says that one may: that what is heard there sounds like speech so far.
+func (v *Voice) Settled() (sample int, speaking bool) {
+	if v.closed {
+		return v.total, false
+	}
+	if v.run.from >= 0 {
+		return max(0, v.run.from-margin) * v.hop, v.run.speech
+	}
+	return max(0, v.next-margin) * v.hop, false
+}
+
 // hear makes frames of the input, the last ones of a sound, too.
 func (v *Voice) hear(last bool) {
 	n, done := v.transform.Len(), 0

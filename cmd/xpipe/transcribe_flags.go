@@ -46,6 +46,8 @@ func (o *transcribeOptions) addTranscriptionFlags(cmd *cobra.Command) {
 	on("no-timestamps", func(to *pipeline.Transcription) { to.WithoutTimes = t.WithoutTimes })
 	f.BoolVar(&t.Forgetful, "no-condition", false, "let windows not read the text before them")
 	on("no-condition", func(to *pipeline.Transcription) { to.Forgetful = t.Forgetful })
+	f.BoolVar(&t.Everything, "no-voice-check", false, "hear windows, too, in which nobody seems to speak")
+	on("no-voice-check", func(to *pipeline.Transcription) { to.Everything = t.Everything })
 	f.IntVar(&t.Batched, "batched", 0, "hear N windows at once, cut at pauses; faster for long sounds "+
 		"(--batched alone: "+strconv.Itoa(batchedByDefault)+")")
 	f.Lookup("batched").NoOptDefVal = strconv.Itoa(batchedByDefault)

@@ -2,12 +2,14 @@ package speech
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
 
 	"github.com/crossattn/xpipe/audio"
 	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/pipeline/family"
+	"github.com/crossattn/xpipe/pipeline/graph"
 )
 
 // batch is some windows of a sound, encoded together.
@@ -23,11 +25,10 @@ type batch struct {
 func (r *run) batched(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	voice, err := audio.NewVoice(r.Extractor.Rate())
-	if err != nil {
-		return err
+	if r.source.voice == nil {
+		return fmt.Errorf("%w: batched windows need sounds of 8,000 samples a second or more", graph.ErrUnsupported)
 	}
-	cut := &cutter{source: r.source, voice: voice, longest: r.Extractor.Window(), hop: r.Extractor.Hop()}
+	cut := &cutter{source: r.source, longest: r.Extractor.Window(), hop: r.Extractor.Hop()}
 	ready := make(chan batch)
 	go func() {
 		defer close(ready)
@@ -177,13 +178,11 @@ type stretch struct {
 // cutter cuts the stretches of a sound in which somebody speaks.
 type cutter struct {
 	source  *source
-	voice   *audio.Voice
 	longest int // of a stretch, in samples
 	hop     int // of which stretches begin at multiples
 
 	samples []float32 // from the sample first on
 	first   int
-	spans   []audio.Span // found and not yet given out
 }
 
 const (
@@ -204,19 +203,14 @@ func (c *cutter) next(ctx context.Context) (s stretch, ok bool, err error) {
 			return s, false, err
 		}
 		c.samples = append(c.samples, samples...)
-		c.voice.Write(samples)
-		if c.source.ended {
-			c.voice.Close()
-		}
-		c.spans = append(c.spans, c.voice.Spans()...)
 		c.forget()
 	}
-	if len(c.spans) == 0 {
+	if len(c.source.spans) == 0 {
 		return s, false, ctx.Err()
 	}
 	n := c.joined()
-	from, to := c.spans[0].From/c.hop*c.hop, c.spans[n-1].To
-	c.spans = c.spans[n:]
+	from, to := c.source.spans[0].From/c.hop*c.hop, c.source.spans[n-1].To
+	c.source.spans = c.source.spans[n:]
 	to = min(to, from+c.longest, c.first+len(c.samples))
 	return stretch{from, slices.Clone(c.samples[from-c.first : to-c.first])}, true, nil
 }
@@ -225,20 +219,20 @@ func (c *cutter) next(ctx context.Context) (s stretch, ok bool, err error) {
 func (c *cutter) joined() int {
 	gap := int(cutGap * float64(c.source.extractor.Rate()))
 	n := 1
-	for n < len(c.spans) && c.spans[n].To-c.spans[0].From <= c.longest-c.hop && c.spans[n].From-c.spans[n-1].To <= gap {
+	for n < len(c.source.spans) && c.source.spans[n].To-c.source.spans[0].From <= c.longest-c.hop && c.source.spans[n].From-c.source.spans[n-1].To <= gap {
 		n++
 	}
 	return n
 }
 
 // full reports whether the spans that are known make a stretch to which later ones add nothing.
-func (c *cutter) full() bool { return len(c.spans) > 0 && c.joined() < len(c.spans) }
+func (c *cutter) full() bool { return len(c.source.spans) > 0 && c.joined() < len(c.source.spans) }
 
 // forget drops samples that no stretch will have.
 func (c *cutter) forget() {
 	needed := c.first + len(c.samples) - int(cutKeep*float64(c.source.extractor.Rate()))
-	if len(c.spans) > 0 {
-		needed = min(needed, c.spans[0].From/c.hop*c.hop)
+	if len(c.source.spans) > 0 {
+		needed = min(needed, c.source.spans[0].From/c.hop*c.hop)
 	}
 	if drop := needed - c.first; drop > c.longest {
 		c.samples = append(c.samples[:0], c.samples[drop:]...)

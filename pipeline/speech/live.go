@@ -3,6 +3,7 @@ package speech
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"unicode"
@@ -21,6 +22,8 @@ const (
 	// liveWindow is the seconds after which a window moves on to the last sentence that is final, and
 	// liveMost those after which it moves on wherever it is, keeping liveRest where nothing is final.
 	liveWindow, liveMost, liveRest = 12.0, 26.0, 2.0
+	// liveQuiet is the loudest sample of a microphone that hears nothing, -50 dB.
+	liveQuiet = 0.003
 )
 
 // live writes down a sound while it comes. The sound since what is final is heard again and again as it
@@ -91,7 +94,8 @@ func (l *live) seconds() float64 { return float64(len(l.samples)) / float64(l.Ex
 // round writes the window's text anew, and makes final what can be: all of it where the window hears no
 // more.
 func (l *live) round(ctx context.Context, all bool) error {
-	if len(l.samples) < l.Extractor.Hop() {
+	silent := l.voiceless()
+	if len(l.samples) < l.Extractor.Hop() || silent && l.quiet() {
 		return nil
 	}
 	sound := &audio.Sound{Rate: l.Extractor.Rate(), Samples: l.samples}
@@ -112,11 +116,13 @@ func (l *live) round(ctx context.Context, all bool) error {
 		l.before = nil
 		return nil
 	}
-	count := len(text.ids)
-	if !all {
+	count, words := len(text.ids), l.words(text.ids)
+	switch {
+	case silent:
+		count = 0 // until a voice is found, which takes a moment longer than a text
+	case !all:
 		count = l.agreed(text.ids)
 	}
-	words := l.words(text.ids)
 	agreed := len(l.words(text.ids[:count]))
 	if agreed > 0 {
 		err = l.settle(ctx, begin, text, count)
@@ -126,6 +132,22 @@ func (l *live) round(ctx context.Context, all bool) error {
 		l.Progress(l.source.seconds)
 	}
 	return err
+}
+
+// voiceless reports whether nobody seems to speak in the window.
+func (l *live) voiceless() bool {
+	if l.Everything {
+		return false
+	}
+	from := int(math.Round(l.begins * float64(l.Extractor.Rate())))
+	_, silent := l.source.silentUntil(from, from+len(l.samples))
+	return silent
+}
+
+// quiet reports whether the end of the window, about which the voice detector has not decided, is silent.
+func (l *live) quiet() bool {
+	rest := l.samples[max(0, len(l.samples)-int(undecided*float64(l.Extractor.Rate()))):]
+	return !slices.ContainsFunc(rest, func(v float32) bool { return v > liveQuiet || v < -liveQuiet })
 }
 
 // goOn writes the window's text behind what is final of it.

@@ -33,6 +33,11 @@ type Options struct {
 	Temperatures                        []float64
 	MostRepeats, LeastLogProb, NoSpeech float64
 
+	// Everything is heard, also windows in which nobody seems to speak (audio.Voice). They are passed over
+	// otherwise, since models of this kind invent words for silence and noise. Batched windows are cut by
+	// the same detector, whatever this says.
+	Everything bool
+
 	NumBeams     int    // of temperature 0
 	BestOf       int    // texts drawn at higher temperatures, of which the likeliest is kept
 	Seed         uint64 // of what is drawn

@@ -32,6 +32,10 @@ func (r *run) window(ctx context.Context) (going bool, err error) {
 	if err != nil || content <= 0 || r.stopped {
 		return false, err
 	}
+	if next, ok := r.silentUntil(r.seek + content); ok {
+		r.moveTo(next)
+		return true, nil
+	}
 	features, err := r.source.window(ctx, r.seek, content)
 	if err != nil {
 		return false, err
@@ -47,6 +51,20 @@ func (r *run) window(ctx context.Context) (going bool, err error) {
 	next, err := r.take(ctx, begin, text, content)
 	r.moveTo(next)
 	return true, err
+}
+
+// silentUntil returns the frame where the next window begins, if nobody speaks in the one that ends with
+// a frame.
+func (r *run) silentUntil(end int) (next int, ok bool) {
+	if r.Everything {
+		return 0, false
+	}
+	hop := r.Extractor.Hop()
+	until, ok := r.source.silentUntil(r.seek*hop, end*hop)
+	if next = until / hop; next >= end {
+		next = end
+	}
+	return next, ok && next > r.seek
 }
 
 // take makes segments of the text of a window of so many frames, and returns the frame where the next

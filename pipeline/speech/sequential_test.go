@@ -78,6 +78,7 @@ func TestSequential(t *testing.T) {
 			t.Parallel()
 			o := DefaultOptions()
 			o.Temperatures, o.Forgetful, o.WithoutTimes = c.Temperatures, c.Forgetful, c.WithoutTimes
+			o.Everything = true // silence stands for sound
 			for name, field := range map[string]*float64{
 				"no_speech_threshold": &o.NoSpeech, "logprob_threshold": &o.LeastLogProb,
 				"compression_ratio_threshold": &o.MostRepeats,

@@ -23,6 +23,8 @@ type source struct {
 	frames    *audio.Spectrogram // of a longer sound; else nil
 	loudest   float64            // of the whole, where it is known
 	seconds   float64            // read so far
+	voice     *audio.Voice       // nil of a rate that it does not know
+	spans     []audio.Span       // with speech, in samples
 	ended     bool
 
 	pieces chan piece
@@ -41,7 +43,8 @@ const pieceSamples = 4096
 // newSource begins to read a sound, ahead of what is asked for by a few pieces.
 func newSource(ctx context.Context, e *audio.Extractor, sound audio.Reader, loudest float64) *source {
 	ctx, stop := context.WithCancel(ctx)
-	s := &source{extractor: e, loudest: loudest, pieces: make(chan piece, 64), stop: stop}
+	voice, _ := audio.NewVoice(e.Rate())
+	s := &source{extractor: e, loudest: loudest, voice: voice, pieces: make(chan piece, 64), stop: stop}
 	go func() {
 		defer close(s.pieces)
 		for {
@@ -94,7 +97,35 @@ func (s *source) next(ctx context.Context, wait bool) (samples []float32, ok boo
 	if s.ended = errors.Is(p.err, io.EOF); s.ended {
 		p.err = nil
 	}
+	if s.voice != nil {
+		s.voice.Write(p.samples)
+		if s.ended {
+			s.voice.Close()
+		}
+		s.spans = append(s.spans, s.voice.Spans()...)
+	}
 	return p.samples, true, p.err
+}
+
+// undecided is how many seconds at the end of what is heard the voice detector may not have decided
+// about.
+const undecided = 3.0
+
+// silentUntil returns the sample up to which nobody speaks from one on, if that is nearly all there is up
+// to another; else ok is false.
+func (s *source) silentUntil(from, to int) (until int, ok bool) {
+	if s.voice == nil {
+		return 0, false
+	}
+	for len(s.spans) > 0 && s.spans[0].To <= from {
+		s.spans = s.spans[1:]
+	}
+	settled, speaking := s.voice.Settled()
+	if len(s.spans) > 0 && s.spans[0].From < to || speaking && settled < to ||
+		settled < to-int(undecided*float64(s.extractor.Rate())) {
+		return 0, false
+	}
+	return min(settled, to), settled > from
 }
 
 // upTo reads on until so many frames of the sound are known, or all, and returns how many that are.
