@@ -2,10 +2,11 @@
 same weights and threads, greedy, in turns in one run, each in a process that has its model open.
 
 python bench.py --program CLIENTS --sound FILE --model BUNDLE --peer FOLDER [--threads N ...] [--runs N]
-prints seconds (median), peak memory and ratios."""
+prints seconds (median), peak memory and ratios, of the seconds that processors were busy too."""
 
 import argparse
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -16,16 +17,23 @@ HERE = pathlib.Path(__file__).parent
 
 class Client:
     def __init__(self, name, command):
-        self.name, self.seconds, self.text = name, [], None
+        self.name, self.seconds, self.busy, self.text = name, [], [], None
         self.process = subprocess.Popen(list(map(str, command)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, sound, counts):
+        before = self.processor()
         self.process.stdin.write(json.dumps({"sound": str(sound)}) + "\n")
         self.process.stdin.flush()
         answer = json.loads(self.process.stdout.readline())
         self.text = answer["text"]
         if counts:
             self.seconds.append(answer["seconds"])
+            self.busy.append(self.processor() - before)
+
+    def processor(self):
+        """Return the seconds of processors that the process has had."""
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def close(self):
         """Return the peak of the process's memory in MB."""
@@ -53,7 +61,8 @@ def main():
         (a, b), (x, y) = ([statistics.median(c.seconds) for c in (ours, theirs)], [c.close() for c in (ours, theirs)])
         print(f"{threads} threads: xpipe {a:.2f} s, {x:.0f} MB; faster-whisper {b:.2f} s, {y:.0f} MB; "
               f"time {a / b:.2f} [{min(p / q for p, q in zip(ours.seconds, theirs.seconds)):.2f} to "
-              f"{max(p / q for p, q in zip(ours.seconds, theirs.seconds)):.2f}], memory {x / y:.2f}")
+              f"{max(p / q for p, q in zip(ours.seconds, theirs.seconds)):.2f}], "
+              f"processor {statistics.median(ours.busy) / statistics.median(theirs.busy):.2f}, memory {x / y:.2f}")
         if ours.text.split() != theirs.text.split():
             print(f"  texts differ:\n  xpipe: {ours.text}\n  faster-whisper: {theirs.text}")
 
