@@ -349,7 +349,7 @@ func TestLFM2(t *testing.T) {
 func TestTypesRefused(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{
-		"multi_modality", "gemma3n", "gemma4", "llava_next", "qwen3_5", "moonshine", "voxtral",
+		"multi_modality", "gemma3n", "gemma4", "llava_next", "qwen3_5", "voxtral",
 		"glm_ocr", "lighton_ocr", "ultravox",
 	} {
 		fsys := only(t, filepath.Join(layoutsDir, "llava-transformersjs"))
