@@ -24,7 +24,7 @@ func align(t *testing.T, p *Pipeline, name string, features *tensor.Tensor, prom
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := m.Align(t.Context(), begin, prompt, text)
+	a, err := m.Align(t.Context(), begin, prompt, text, family.AlignOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

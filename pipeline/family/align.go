@@ -20,7 +20,14 @@ type Aligner interface {
 	// for. prompt are the tokens before the text, such as those of the language and the task. Errors wrap
 	// graph.ErrUnsupported where the decoder does not show its cross-attention, graph.ErrPrompt where the
 	// text is longer than the decoder has positions for.
-	Align(ctx context.Context, begin Begin, prompt, text []int64) (*Alignment, error)
+	Align(ctx context.Context, begin Begin, prompt, text []int64, o AlignOptions) (*Alignment, error)
+}
+
+// AlignOptions say what an Alignment needs.
+type AlignOptions struct {
+	// MapsAlone leaves Probabilities out, for which a decoder that gives the last position's logits alone
+	// would read token by token.
+	MapsAlone bool
 }
 
 // Alignment is what a decoder attends to in a sound while it reads a text.
@@ -44,7 +51,9 @@ type alignment struct {
 // Align reads the text in one pass, with what generation_config.json calls alignment_heads or, where it
 // names none, the heads of the later half of the layers. Source: find_alignment of timing.py,
 // openai-whisper 20250625.
-func (m *whisper) Align(ctx context.Context, begin Begin, prompt, text []int64) (*Alignment, error) {
+func (m *whisper) Align(
+	ctx context.Context, begin Begin, prompt, text []int64, o AlignOptions,
+) (*Alignment, error) {
 	s, err := m.Speech()
 	if err != nil {
 		return nil, err
@@ -58,14 +67,21 @@ func (m *whisper) Align(ctx context.Context, begin Begin, prompt, text []int64) 
 	a := &Alignment{Tokens: len(prompt) + len(text) + 1}
 	one := func(ids []int64) (decode.Sequences, error) { return begin(ctx, [][]int64{ids}) }
 	read := append(slices.Clip(text), s.End)
-	err = decode.Follow(ctx, one, prompt, read, func(i int, logits []float32) error {
-		if i >= len(text) {
-			return nil
+	if o.MapsAlone {
+		var sequences decode.Sequences
+		if sequences, err = one(slices.Concat(prompt, read)); err == nil {
+			_, err = sequences.Prefill(ctx)
 		}
-		p, err := s.probability(logits, text[i])
-		a.Probabilities = append(a.Probabilities, p)
-		return err
-	})
+	} else {
+		err = decode.Follow(ctx, one, prompt, read, func(i int, logits []float32) error {
+			if i >= len(text) {
+				return nil
+			}
+			p, err := s.probability(logits, text[i])
+			a.Probabilities = append(a.Probabilities, p)
+			return err
+		})
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -9,12 +9,12 @@ import (
 // secondsOfState is how much of the sound each state of the encoder stands for.
 const secondsOfState = 0.02
 
-// tokenTimes returns when each token of an aligned text starts, and then when the last one ends:
-// seconds from the beginning of the window, of which the first so many states hold sound. Source:
+// tokenTimes returns when each token of an aligned text of so many starts, and then when the last one
+// ends: seconds from the beginning of the window, of which the first so many states hold sound. Source:
 // find_alignment of timing.py, openai-whisper 20250625.
-func tokenTimes(a *family.Alignment, states int) []float64 {
+func tokenTimes(a *family.Alignment, tokens, states int) []float64 {
 	states = min(states, a.States)
-	rows := len(a.Probabilities) + 1
+	rows := tokens + 1
 	if states == 0 || rows >= a.Tokens {
 		return make([]float64, rows)
 	}

@@ -213,7 +213,7 @@ func (l *live) paused(ids []int64) bool {
 
 // settle makes the first so many of a text's ids final.
 func (l *live) settle(ctx context.Context, begin family.Begin, text written, count int) error {
-	timed, err := l.times(ctx, begin, text.ids)
+	timed, err := l.times(ctx, begin, text)
 	if err != nil {
 		return err
 	}
@@ -251,14 +251,15 @@ func (l *live) settle(ctx context.Context, begin family.Begin, text written, cou
 }
 
 // times returns the words of a text behind what is final, with their times; nil where the model does not
-// time words.
-func (l *live) times(ctx context.Context, begin family.Begin, ids []int64) ([]Word, error) {
+// time words. Their probabilities are those with which they were written.
+func (l *live) times(ctx context.Context, begin family.Begin, text written) ([]Word, error) {
 	if l.aligner == nil {
 		return nil, nil
 	}
 	known := l.words(l.final)
 	states := len(l.samples) / l.Extractor.Hop() / framesOfState
-	words, err := l.timer(begin).timed(ctx, append(known, l.words(ids)...), states)
+	timer := l.timer(begin, family.AlignOptions{MapsAlone: true})
+	words, err := timer.timed(ctx, append(known, l.words(text.ids)...), states)
 	if errors.Is(err, graph.ErrUnsupported) && !l.Words {
 		return nil, nil
 	}
@@ -266,15 +267,26 @@ func (l *live) times(ctx context.Context, begin family.Begin, ids []int64) ([]Wo
 		return nil, err
 	}
 	cutAtSentences(words, 2*usualDuration(words))
+	var probabilities []float64
+	for i, id := range text.ids {
+		if l.isText(id) {
+			probabilities = append(probabilities, math.Exp(text.logProbs[i]))
+		}
+	}
 	skip := len(known)
 	var timed []Word
 	for _, w := range words {
-		if skip -= len(w.ids); skip < 0 {
-			timed = append(timed, Word{
-				Start: hundredths(l.begins + w.start), End: hundredths(l.begins + w.end),
-				Text: w.text, Probability: w.p, IDs: w.ids,
-			})
+		if skip -= len(w.ids); skip >= 0 {
+			continue
 		}
+		n := min(-skip, len(w.ids)) // of a word that began before, what is new
+		p := mean(probabilities[:n])
+		probabilities = probabilities[n:]
+		skip = 0
+		timed = append(timed, Word{
+			Start: hundredths(l.begins + w.start), End: hundredths(l.begins + w.end),
+			Text: w.text, Probability: p, IDs: w.ids,
+		})
 	}
 	return timed, nil
 }

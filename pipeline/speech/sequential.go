@@ -90,20 +90,20 @@ func (r *run) take(ctx context.Context, begin family.Begin, text written, conten
 
 // time gives a window's segments their words.
 func (r *run) time(ctx context.Context, begin family.Begin, segments []Segment, content int) error {
-	spoken, err := r.timer(begin).add(ctx, segments, content/framesOfState, r.second(r.seek), r.spoken)
+	spoken, err := r.timer(begin, family.AlignOptions{}).add(ctx, segments, content/framesOfState, r.second(r.seek), r.spoken)
 	r.spoken = spoken
 	return err
 }
 
 // timer returns what times the words of the window that begin is for.
-func (r *run) timer(begin family.Begin) *wordTimer {
+func (r *run) timer(begin family.Begin, o family.AlignOptions) *wordTimer {
 	prompt := append([]int64{r.tokens.Start}, r.lead...)
 	if !r.WithoutTimes {
 		prompt = append(prompt, r.tokens.NoTimes)
 	}
 	return &wordTimer{
 		align: func(ctx context.Context, text []int64) (*family.Alignment, error) {
-			return r.aligner.Align(ctx, begin, prompt, text)
+			return r.aligner.Align(ctx, begin, prompt, text, o)
 		},
 		decode: r.text, isText: r.isText, language: r.Language,
 	}

@@ -119,7 +119,7 @@ func TestSequential(t *testing.T) {
 					t.Fatalf("call %d: prompt %v at %v, want %v at %v",
 						len(c.Calls)-len(calls), prompt, temperature, call.Prompt, call.Temperature)
 				}
-				return written{call.IDs, temperature, call.LogProb, call.Repeats, call.NoSpeech}, nil
+				return written{nil, call.IDs, temperature, call.LogProb, call.Repeats, call.NoSpeech}, nil
 			}
 			if err := r.sequential(t.Context()); err != nil {
 				t.Fatal(err)

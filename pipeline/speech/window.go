@@ -16,6 +16,7 @@ import (
 
 // written is the text of a window.
 type written struct {
+	logProbs                                []float64 // of ids
 	ids                                     []int64
 	temperature, logProb, repeats, noSpeech float64
 }
@@ -142,7 +143,7 @@ func (r *run) search(ctx context.Context, batch decode.Sequences, o decode.Optio
 		best := slices.MaxFunc(drawn, func(a, b decode.Sequence) int {
 			return cmp.Compare(a.Allowed/float64(len(a.IDs)), b.Allowed/float64(len(b.IDs)))
 		})
-		w := written{ids: best.IDs, logProb: best.Allowed / float64(len(best.IDs)+1)}
+		w := written{ids: best.IDs, logProbs: best.LogProbs, logProb: best.Allowed / float64(len(best.IDs)+1)}
 		if o.NumBeams > 1 {
 			w.logProb = best.Score
 		}

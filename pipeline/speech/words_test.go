@@ -132,7 +132,7 @@ func TestTokenTimes(t *testing.T) {
 			}
 			a.Heads = append(a.Heads, maps)
 		}
-		if got := tokenTimes(a, c.Used); !slices.Equal(got, c.Times) {
+		if got := tokenTimes(a, len(a.Probabilities), c.Used); !slices.Equal(got, c.Times) {
 			t.Errorf("%d tokens over %d states: %v, want %v", c.Tokens, c.Used, got, c.Times)
 		}
 	}
@@ -156,7 +156,7 @@ func TestTokenTimesOfNothing(t *testing.T) {
 		Tokens: 5, States: 8, Probabilities: make([]float64, 2), Heads: [][]float32{make([]float32, 40)},
 	}
 	for _, states := range []int{0, 1, 8, 9} {
-		if got := tokenTimes(a, states); len(got) != 3 || got[0] != 0 {
+		if got := tokenTimes(a, len(a.Probabilities), states); len(got) != 3 || got[0] != 0 {
 			t.Errorf("%d states: %v", states, got)
 		}
 	}

@@ -97,23 +97,31 @@ func (t *wordTimer) timed(ctx context.Context, text []int64, states int) ([]word
 		return nil, err
 	}
 	words := splitWords(text, t.language, t.decode)
-	setTimes(words, tokenTimes(a, states), a.Probabilities)
+	setTimes(words, tokenTimes(a, len(text), states), a.Probabilities)
 	return words, nil
 }
 
 // setTimes gives words the times at which their tokens start, of which there is one more, and the means
-// of their tokens' probabilities.
+// of their tokens' probabilities, where these are known.
 func setTimes(words []word, times, probabilities []float64) {
 	at := 0
 	for i := range words {
 		w := &words[i]
 		next := at + len(w.ids)
-		for _, p := range probabilities[at:next] {
-			w.p += p / float64(len(w.ids))
+		if probabilities != nil {
+			w.p = mean(probabilities[at:next])
 		}
 		w.start, w.end = times[at], times[next]
 		at = next
 	}
+}
+
+func mean(values []float64) float64 {
+	sum := 0.0
+	for _, v := range values {
+		sum += v / float64(len(values))
+	}
+	return sum
 }
 
 // usualDuration returns the median of the words' durations, at most longestMedian; 0 without words.
