@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from xpipe_export import graph, nbits, weights
+from xpipe_export import graph, nbits, waves, weights
 from xpipe_export.bundle import Bundle, sha256
 from xpipe_export.graph import ExportError, GraphSpec, export_graph
 
@@ -109,6 +109,41 @@ def test_gemm_and_shared_weights_in_few_bits(tmp_path, monkeypatch):
     assert sorted(n.op_type for n in model.graph.node if n.domain) == [
         "GatherBlockQuantized", "MatMulNBits", "MatMulNBits"]
     assert sum(t.name == "other.weight" for t in model.graph.initializer) == 1
+
+
+@pytest.mark.parametrize("dtype", ["int8-fp16", "int4-fp16"])
+def test_all_is_small(tmp_path, monkeypatch, dtype):
+    """A table that is a head by the same view lies there once; scales and what is left are float16; a
+    table of sine waves is computed."""
+    monkeypatch.setattr(nbits, "MIN_ELEMENTS", 100)
+    monkeypatch.setattr(waves, "SMALLEST", 100)
+    monkeypatch.setattr(weights, "FP16_MIN_ELEMENTS", 100)
+
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.conv = nn.Embedding(40, 64), nn.Conv1d(64, 64, 3, padding=1)
+            self.register_buffer("none", torch.zeros(1), persistent=False)
+            self.register_buffer("places", waves.table(50, 64).half().float())
+
+        def forward(self, ids):
+            x = self.table(ids) + self.places[:ids.shape[1]]
+            x = self.conv(x.transpose(1, 2)).transpose(1, 2)[:, 0]
+            return torch.addmm(self.none, x, self.table.weight.t())
+
+    torch.manual_seed(4)
+    tied = spec(Tied(), make=lambda s: {"ids": torch.randint(0, 40, (s["batch"], s["length"]))},
+                axes={"ids": ["batch", "length"], "y": ["batch", 40]})
+    report = export_graph(tied, tmp_path / "net.onnx", dtype=dtype)
+    assert report.max_abs_diff < 1e-4 and report.rounding_abs_diff > 0
+    model = onnx.load(tmp_path / "net.onnx")
+    onnx.checker.check_model(model)
+    sizes = {t.name: (t.data_type, len(t.raw_data)) for t in model.graph.initializer}
+    kinds = sorted(n.op_type for n in model.graph.node if n.domain)
+    assert kinds == ["GatherBlockQuantized", "MatMulNBits"] and {"Sin", "Cos"} < {n.op_type for n in model.graph.node}
+    assert sizes["table.weight.q"][1] == 40 * 64 * nbits.BITS[dtype] // 8
+    assert sizes["table.weight.scales.fp16"] == (onnx.TensorProto.FLOAT16, 40 * 2 * 2)
+    assert sizes["conv.weight.fp16"][0] == onnx.TensorProto.FLOAT16 and "places" not in sizes
 
 
 def test_shape_dependent_python_is_caught(tmp_path):

@@ -11,7 +11,7 @@ from typing import Callable, NamedTuple
 import torch
 import transformers
 
-from . import adapter, checkpoint, endtoend, memory, program, translate
+from . import adapter, checkpoint, ctranslate2, endtoend, memory, program, translate
 from .bundle import Bundle
 from .families import (blip, blip2, bridgetower, clip, florence2, gemma3, git, idefics, idefics3, llava, lxmert,
                        mllama, open_flamingo, paligemma, qwen_vl, vision_encoder_decoder, whisper)
@@ -82,10 +82,16 @@ def export_checkpoint(source: str, out: str, *, dtype: str = "fp32", opset: int 
                       reader: Path | None = None) -> dict:
     """Write the checkpoint source (a directory or a hub id) as a bundle at out, and let reader, the
     xpipe program, try it. Returns what is in xpipe.json. Raises ExportError, FileNotFoundError."""
-    path = resolve(str(source))
     settings = {"name": name or Path(out).name, "dtype": dtype, "opset": opset,
                 "source": name or Path(str(source)).name, "overwrite": overwrite,
                 "progress": progress, "consume": True, "reader": reader}
+    with ctranslate2.as_checkpoint(resolve(str(source))) as path:
+        return _export(path, out, settings, attention_maps, labels, lang_encoder, vision_encoder)
+
+
+def _export(path: Path, out: str, settings: dict, attention_maps: bool, labels: str | None,
+            lang_encoder: str | None, vision_encoder: str | None) -> dict:
+    """Export a directory in transformers' naming, OpenFlamingo's or PEFT's."""
     if open_flamingo.is_checkpoint(path):
         with _bundle(out, "flamingo", settings) as bundle:
             bundle.meta |= {"model_type": "open_flamingo", "architecture": "OpenFlamingo"}

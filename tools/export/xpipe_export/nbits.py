@@ -13,7 +13,7 @@ import onnx
 import torch
 from onnx import helper
 
-BITS = {"int8": 8, "int4": 4}
+BITS = {"int8": 8, "int4": 4, "int8-fp16": 8, "int4-fp16": 4}
 """By --dtype."""
 
 BLOCK = 32
@@ -24,17 +24,18 @@ MIN_ELEMENTS = 1 << 16
 DOMAIN = "com.microsoft"
 
 
-def quantise(rows: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor]:
+def quantise(rows: torch.Tensor, bits: int, half: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
     """float32 [N,K] -> uint8 [N,blocks,32], one value each and the last block padded with zeros, and
-    float32 scales [N,blocks]."""
+    float32 scales [N,blocks]; where half is true they are numbers of float16."""
     n, k = rows.shape
     blocks = -(-k // BLOCK)
     cut = torch.nn.functional.pad(rows, (0, blocks * BLOCK - k)).view(n, blocks, BLOCK)
-    half = 1 << (bits - 1)
+    zero = 1 << (bits - 1)
     furthest = cut.gather(2, cut.abs().argmax(2, keepdim=True))
-    scales = furthest / -half
+    scales = furthest / -zero
+    scales = scales.half().float() if half else scales
     q = torch.where(scales == 0, 0.0, cut / torch.where(scales == 0, 1.0, scales))
-    q = (q.round() + half).clamp(0, 2 * half - 1)
+    q = (q.round() + zero).clamp(0, 2 * zero - 1)
     return q.to(torch.uint8), scales[..., 0]
 
 
@@ -43,9 +44,9 @@ def restore(q: torch.Tensor, scales: torch.Tensor, bits: int, k: int) -> torch.T
     return ((q.float() - (1 << (bits - 1))) * scales[..., None]).flatten(1)[:, :k]
 
 
-def rounded(rows: torch.Tensor, bits: int) -> torch.Tensor:
+def rounded(rows: torch.Tensor, bits: int, half: bool = False) -> torch.Tensor:
     """rows [N,K] as they are after storage."""
-    return torch.cat([restore(*quantise(part, bits), bits, rows.shape[1]) for part in rows.split(1024)])
+    return torch.cat([restore(*quantise(part, bits, half), bits, rows.shape[1]) for part in rows.split(1024)])
 
 
 def packed(q: torch.Tensor, bits: int) -> torch.Tensor:
@@ -72,25 +73,35 @@ def product(node: onnx.NodeProto, name: str) -> str | None:
 
 
 def layout(graph: onnx.GraphProto, name: str, w: torch.Tensor) -> str | None:
-    """The one way in which all nodes read a weight that is worth storing in few bits, or None."""
+    """The one way in which all nodes read a weight that is worth storing in few bits, "tied" for a
+    table that is a head, too, or None."""
     if w.dim() != 2 or w.dtype != torch.float32 or w.numel() < MIN_ELEMENTS or not w.isfinite().all():
         return None
     ways = {product(n, name) for n in readers(graph, name)}
-    way = ways.pop() if len(ways) == 1 else None
-    return None if way == "table" and w.shape[1] % BLOCK else way
+    way = "tied" if ways == {"table", "nk"} else ways.pop() if len(ways) == 1 else None
+    return None if way in ("table", "tied") and w.shape[1] % BLOCK else way
 
 
 def rewrite(graph: onnx.GraphProto, name: str, shape: tuple[int, int], way: str, bits: int) -> None:
-    """Let the nodes that read the weight name read `name.q` and `name.scales`."""
+    """Let the nodes that read the weight name read `name.q` and `name.scales`.
+
+    A tied table lies there as a product reads it, [V,blocks,bytes]; rows are gathered from the same
+    memory as [V,bytes].
+    """
     nodes = list(graph.node)
     del graph.node[:]
     for node in nodes:
         if name not in node.input:
             graph.node.append(node)
             continue
-        if way == "table":
+        if node.op_type == "Gather":
+            table = f"{name}.q"
+            if way == "tied":
+                table = f"{name}.rows"
+                graph.initializer.append(helper.make_tensor(f"{table}.shape", onnx.TensorProto.INT64, [2], [0, -1]))
+                graph.node.append(helper.make_node("Reshape", [f"{name}.q", f"{table}.shape"], [table]))
             graph.node.append(helper.make_node(
-                "GatherBlockQuantized", [f"{name}.q", node.input[1], f"{name}.scales"], node.output,
+                "GatherBlockQuantized", [table, node.input[1], f"{name}.scales"], node.output,
                 node.name, domain=DOMAIN, gather_axis=0, quantize_axis=1, block_size=BLOCK, bits=bits))
             continue
         k, n = shape if way == "kn" else shape[::-1]
@@ -103,13 +114,13 @@ def rewrite(graph: onnx.GraphProto, name: str, shape: tuple[int, int], way: str,
             graph.node.append(helper.make_node("Add", [out, bias], node.output, f"{node.name}.bias"))
 
 
-def stored(w: torch.Tensor, way: str, bits: int) -> tuple[np.ndarray, np.ndarray]:
+def stored(w: torch.Tensor, way: str, bits: int, half: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """The two tensors of a weight: for products [N,blocks,bytes] and [N*blocks], for a table
-    [V,bytes] and [V,blocks]."""
+    [V,bytes] and [V,blocks], for a tied one [V,blocks,bytes] and [V,blocks]."""
     rows = w.T if way == "kn" else w
-    parts = [quantise(part, bits) for part in rows.split(1024)]
+    parts = [quantise(part, bits, half) for part in rows.split(1024)]
     q = torch.cat([packed(p[0], bits) for p in parts])
     scales = torch.cat([p[1] for p in parts])
     if way == "table":
         return q.flatten(1).numpy(), scales.numpy()
-    return q.numpy(), scales.flatten().numpy()
+    return q.numpy(), scales.numpy() if way == "tied" else scales.flatten().numpy()
