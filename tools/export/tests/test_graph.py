@@ -86,6 +86,14 @@ def test_blocks_of_few_bits(bits):
         assert torch.equal(pairs & 15, q[..., ::2]) and torch.equal(pairs >> 4, q[..., 1::2])
 
 
+def test_searched_scales_are_nearer():
+    rows = torch.randn(40, 64)
+    error = lambda small: (nbits.rounded(rows, 4, small) - rows).square().sum()
+    assert error(True) < 0.95 * error(False)
+    scales = nbits.quantise(rows, 4, True)[1]
+    assert torch.equal(scales.half().float(), scales)
+
+
 def test_gemm_and_shared_weights_in_few_bits(tmp_path, monkeypatch):
     """A product with a bias on two dimensions; a table that is a head, too; a table that something
     else reads stays as it is."""
@@ -144,6 +152,22 @@ def test_all_is_small(tmp_path, monkeypatch, dtype):
     assert sizes["table.weight.q"][1] == 40 * 64 * nbits.BITS[dtype] // 8
     assert sizes["table.weight.scales.fp16"] == (onnx.TensorProto.FLOAT16, 40 * 2 * 2)
     assert sizes["conv.weight.fp16"][0] == onnx.TensorProto.FLOAT16 and "places" not in sizes
+
+
+@pytest.mark.parametrize("dtype", nbits.BITS)
+def test_products_of_many_rows_unpack_once(tmp_path, monkeypatch, dtype):
+    """Operators of ONNX alone make the weights, of nothing that changes."""
+    monkeypatch.setattr(nbits, "MIN_ELEMENTS", 100)
+    many = spec(nn.Sequential(nn.Linear(64, 24), nn.GELU(), nn.Linear(24, 8)), trace={"batch": 2, "length": 3},
+                make=lambda s: {"ids": torch.randn(s["batch"], s["length"], 64)}, unpack=True)
+    report = export_graph(many, tmp_path / "net.onnx", dtype=dtype)
+    assert report.max_abs_diff < 1e-5
+    model = onnx.load(tmp_path / "net.onnx")
+    onnx.checker.check_model(model)
+    domains = {n.domain for n in model.graph.node if n.op_type == "MatMulNBits"}
+    assert len(domains) == 1, "blocks of 32 do not divide 24 columns: that weight stays in its product"
+    packed = next(t for t in model.graph.initializer if t.name.endswith(".q") and 64 // 32 == t.dims[0])
+    assert len(packed.raw_data) == 64 * 24 * nbits.BITS[dtype] // 8
 
 
 def test_shape_dependent_python_is_caught(tmp_path):

@@ -21,7 +21,10 @@ from . import memory, nbits, waves
 
 DTYPES = ("fp32", "fp16", *nbits.BITS)
 
-HALVES = ("fp16", "int8-fp16", "int4-fp16")
+SMALL = ("int8-fp16", "int4-fp16")
+"""Those of blocks whose bundle is as small as can be."""
+
+HALVES = ("fp16", *SMALL)
 """Those that store as float16 what large weights are left, and the scales of blocks."""
 
 EXTERNAL_BYTES = 1 << 30
@@ -40,12 +43,13 @@ class ExportError(RuntimeError):
     """The graph cannot be made, or does not do what the module does."""
 
 
-def plan(graph: onnx.GraphProto, weights: dict[str, torch.Tensor], dtype: str) -> dict[str, str | None]:
+def plan(graph: onnx.GraphProto, weights: dict[str, torch.Tensor], dtype: str,
+         unpack: bool = False) -> dict[str, str | None]:
     """How each weight of a graph is stored: None for as it is, "half", "waves", or how its products
     read it (nbits.layout). Views of one tensor are stored alike."""
     ways: dict[str, str | None] = dict.fromkeys(weights)
     if dtype in nbits.BITS:
-        ways = {name: nbits.layout(graph, name, w) for name, w in weights.items()}
+        ways = {name: nbits.layout(graph, name, w, unpack) for name, w in weights.items()}
         left = {weights[name].data_ptr() for name, way in ways.items() if way is None}
         ways = {name: None if weights[name].data_ptr() in left else way for name, way in ways.items()}
     if dtype in HALVES:
@@ -74,9 +78,13 @@ def attach(model: onnx.ModelProto, weights: dict[str, torch.Tensor], ways: dict[
         elif way == "waves":
             casts += waves.nodes(name)
         elif way:
-            nbits.rewrite(graph, name, tuple(weights[name].shape), way, nbits.BITS[dtype])
-            if dtype in HALVES:
-                casts += _cast(graph, f"{name}.scales", f"{name}.scales.fp16")
+            shape, bits = tuple(weights[name].shape), nbits.BITS[dtype]
+            if dtype in SMALL:
+                casts.append(_widened(f"{name}.scales", f"{name}.scales.fp16"))
+            if way == "unpacked":
+                casts += nbits.unpacked(graph, name, shape, bits)
+            else:
+                nbits.rewrite(graph, name, shape, way, bits)
     nodes = list(graph.node)
     del graph.node[:]
     graph.node.extend(casts + nodes)
@@ -110,9 +118,9 @@ def _stored(name: str, w: torch.Tensor, way: str | None,
         return [(f"{name}.fp16", w, torch.float16)]
     if way == "waves":
         return [(n, t, torch.float32) for n, t in waves.stored(name, w)]
-    half = dtype in HALVES
-    q, scales = (torch.from_numpy(np.ascontiguousarray(x)) for x in nbits.stored(w, way, nbits.BITS[dtype], half))
-    suffix, kind = ("scales.fp16", torch.float16) if half else ("scales", torch.float32)
+    small = dtype in SMALL
+    q, scales = (torch.from_numpy(np.ascontiguousarray(x)) for x in nbits.stored(w, way, nbits.BITS[dtype], small))
+    suffix, kind = ("scales.fp16", torch.float16) if small else ("scales", torch.float32)
     return [(f"{name}.q", q, torch.uint8), (f"{name}.{suffix}", scales, kind)]
 
 
@@ -145,8 +153,9 @@ def _rounded(w: torch.Tensor, way: str, dtype: str) -> torch.Tensor:
         return w.half()
     if way == "waves":
         return waves.table(*w.shape)
-    rows = nbits.rounded(w.T if way == "kn" else w, nbits.BITS[dtype], dtype in HALVES)
-    return rows.T if way == "kn" else rows
+    turned = way in nbits.TRANSPOSED
+    rows = nbits.rounded(w.T if turned else w, nbits.BITS[dtype], dtype in SMALL)
+    return rows.T if turned else rows
 
 
 def data_file(path: Path) -> Path:
@@ -266,4 +275,8 @@ def _cast(graph: onnx.GraphProto, name: str, short: str) -> list[onnx.NodeProto]
         for info in [v for v in graph.value_info if v.name in {n.output[0] for n in readers}]:
             graph.value_info.remove(info)
         return []
-    return [helper.make_node("Cast", [short], [name], to=TensorProto.FLOAT)]
+    return [_widened(name, short)]
+
+
+def _widened(name: str, short: str) -> onnx.NodeProto:
+    return helper.make_node("Cast", [short], [name], to=TensorProto.FLOAT)
