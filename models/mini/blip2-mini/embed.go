@@ -1,5 +1,5 @@
 // Package blip2mini embeds the model blip2-mini, of BLIP-2's family, in a program: captions, and questions about plain shapes and scenes.
-// The model's card is ../blip2-mini.md; package mini has all four models by name.
+// The model's card is ../blip2-mini.md; package mini has all five models by name.
 package blip2mini
 
 import (

@@ -1,5 +1,5 @@
 // Package clipmini embeds the model clip-mini, of CLIP's family, in a program: matching and classifying without training, and embeddings.
-// The model's card is ../clip-mini.md; package mini has all four models by name.
+// The model's card is ../clip-mini.md; package mini has all five models by name.
 package clipmini
 
 import (

@@ -1,5 +1,5 @@
 // Package flamingomini embeds the model flamingo-mini, of OpenFlamingo's family, in a program: learning from examples in the prompt.
-// The model's card is ../flamingo-mini.md; package mini has all four models by name.
+// The model's card is ../flamingo-mini.md; package mini has all five models by name.
 package flamingomini
 
 import (

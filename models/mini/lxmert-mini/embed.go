@@ -1,5 +1,5 @@
 // Package lxmertmini embeds the model lxmert-mini, of LXMERT's family, in a program: questions about positions of objects, from regions.
-// The model's card is ../lxmert-mini.md; package mini has all four models by name.
+// The model's card is ../lxmert-mini.md; package mini has all five models by name.
 package lxmertmini
 
 import (

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from xpipe_export import graph, nbits, weights
+from xpipe_export import graph, nbits, waves, weights
 from xpipe_export.bundle import Bundle, sha256
 from xpipe_export.graph import ExportError, GraphSpec, export_graph
 
@@ -86,6 +86,14 @@ def test_blocks_of_few_bits(bits):
         assert torch.equal(pairs & 15, q[..., ::2]) and torch.equal(pairs >> 4, q[..., 1::2])
 
 
+def test_searched_scales_are_nearer():
+    rows = torch.randn(40, 64)
+    error = lambda small: (nbits.rounded(rows, 4, small) - rows).square().sum()
+    assert error(True) < 0.95 * error(False)
+    scales = nbits.quantise(rows, 4, True)[1]
+    assert torch.equal(scales.half().float(), scales)
+
+
 def test_gemm_and_shared_weights_in_few_bits(tmp_path, monkeypatch):
     """A product with a bias on two dimensions; a table that is a head, too; a table that something
     else reads stays as it is."""
@@ -109,6 +117,57 @@ def test_gemm_and_shared_weights_in_few_bits(tmp_path, monkeypatch):
     assert sorted(n.op_type for n in model.graph.node if n.domain) == [
         "GatherBlockQuantized", "MatMulNBits", "MatMulNBits"]
     assert sum(t.name == "other.weight" for t in model.graph.initializer) == 1
+
+
+@pytest.mark.parametrize("dtype", ["int8-fp16", "int4-fp16"])
+def test_all_is_small(tmp_path, monkeypatch, dtype):
+    """A table that is a head by the same view lies there once; scales and what is left are float16; a
+    table of sine waves is computed."""
+    monkeypatch.setattr(nbits, "MIN_ELEMENTS", 100)
+    monkeypatch.setattr(waves, "SMALLEST", 100)
+    monkeypatch.setattr(weights, "FP16_MIN_ELEMENTS", 100)
+
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.conv = nn.Embedding(40, 64), nn.Conv1d(64, 64, 3, padding=1)
+            self.register_buffer("none", torch.zeros(1), persistent=False)
+            self.register_buffer("places", waves.table(50, 64).half().float())
+
+        def forward(self, ids):
+            x = self.table(ids) + self.places[:ids.shape[1]]
+            x = self.conv(x.transpose(1, 2)).transpose(1, 2)[:, 0]
+            return torch.addmm(self.none, x, self.table.weight.t())
+
+    torch.manual_seed(4)
+    tied = spec(Tied(), make=lambda s: {"ids": torch.randint(0, 40, (s["batch"], s["length"]))},
+                axes={"ids": ["batch", "length"], "y": ["batch", 40]})
+    report = export_graph(tied, tmp_path / "net.onnx", dtype=dtype)
+    assert report.max_abs_diff < 1e-4 and report.rounding_abs_diff > 0
+    model = onnx.load(tmp_path / "net.onnx")
+    onnx.checker.check_model(model)
+    sizes = {t.name: (t.data_type, len(t.raw_data)) for t in model.graph.initializer}
+    kinds = sorted(n.op_type for n in model.graph.node if n.domain)
+    assert kinds == ["GatherBlockQuantized", "MatMulNBits"] and {"Sin", "Cos"} < {n.op_type for n in model.graph.node}
+    assert sizes["table.weight.q"][1] == 40 * 64 * nbits.BITS[dtype] // 8
+    assert sizes["table.weight.scales.fp16"] == (onnx.TensorProto.FLOAT16, 40 * 2 * 2)
+    assert sizes["conv.weight.fp16"][0] == onnx.TensorProto.FLOAT16 and "places" not in sizes
+
+
+@pytest.mark.parametrize("dtype", nbits.BITS)
+def test_products_of_many_rows_unpack_once(tmp_path, monkeypatch, dtype):
+    """Operators of ONNX alone make the weights, of nothing that changes."""
+    monkeypatch.setattr(nbits, "MIN_ELEMENTS", 100)
+    many = spec(nn.Sequential(nn.Linear(64, 24), nn.GELU(), nn.Linear(24, 8)), trace={"batch": 2, "length": 3},
+                make=lambda s: {"ids": torch.randn(s["batch"], s["length"], 64)}, unpack=True)
+    report = export_graph(many, tmp_path / "net.onnx", dtype=dtype)
+    assert report.max_abs_diff < 1e-5
+    model = onnx.load(tmp_path / "net.onnx")
+    onnx.checker.check_model(model)
+    domains = {n.domain for n in model.graph.node if n.op_type == "MatMulNBits"}
+    assert len(domains) == 1, "blocks of 32 do not divide 24 columns: that weight stays in its product"
+    packed = next(t for t in model.graph.initializer if t.name.endswith(".q") and 64 // 32 == t.dims[0])
+    assert len(packed.raw_data) == 64 * 24 * nbits.BITS[dtype] // 8
 
 
 def test_shape_dependent_python_is_caught(tmp_path):

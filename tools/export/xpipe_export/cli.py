@@ -11,7 +11,7 @@ from typing import Callable, NamedTuple
 import torch
 import transformers
 
-from . import adapter, checkpoint, endtoend, memory, program, translate
+from . import adapter, checkpoint, ctranslate2, endtoend, memory, program, translate
 from .bundle import Bundle
 from .families import (blip, blip2, bridgetower, clip, florence2, gemma3, git, idefics, idefics3, llava, lxmert,
                        mllama, open_flamingo, paligemma, qwen_vl, vision_encoder_decoder, whisper)
@@ -79,13 +79,19 @@ def export_checkpoint(source: str, out: str, *, dtype: str = "fp32", opset: int 
                       attention_maps: bool = False, name: str | None = None,
                       overwrite: bool = False, progress: bool = True, labels: str | None = None,
                       lang_encoder: str | None = None, vision_encoder: str | None = None,
-                      reader: Path | None = None) -> dict:
+                      reader: Path | None = None, named: str | None = None) -> dict:
     """Write the checkpoint source (a directory or a hub id) as a bundle at out, and let reader, the
-    xpipe program, try it. Returns what is in xpipe.json. Raises ExportError, FileNotFoundError."""
-    path = resolve(str(source))
+    xpipe program, try it; named is what the provenance calls the source. Returns what is in xpipe.json. Raises ExportError, FileNotFoundError."""
     settings = {"name": name or Path(out).name, "dtype": dtype, "opset": opset,
-                "source": name or Path(str(source)).name, "overwrite": overwrite,
+                "source": named or name or Path(str(source)).name, "overwrite": overwrite,
                 "progress": progress, "consume": True, "reader": reader}
+    with ctranslate2.as_checkpoint(resolve(str(source))) as path:
+        return _export(path, out, settings, attention_maps, labels, lang_encoder, vision_encoder)
+
+
+def _export(path: Path, out: str, settings: dict, attention_maps: bool, labels: str | None,
+            lang_encoder: str | None, vision_encoder: str | None) -> dict:
+    """Export a directory in transformers' naming, OpenFlamingo's or PEFT's."""
     if open_flamingo.is_checkpoint(path):
         with _bundle(out, "flamingo", settings) as bundle:
             bundle.meta |= {"model_type": "open_flamingo", "architecture": "OpenFlamingo"}
@@ -182,7 +188,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", required=True, help="bundle directory to write")
     parser.add_argument("--dtype", choices=DTYPES, default="fp32",
                         help="how weights are stored (default fp32); int8 and int4 in blocks of 32, with "
-                             "what that costs printed")
+                             "what that costs printed; with -fp16 as small as can be")
     parser.add_argument("--attention-maps", action="store_true", help="attention probabilities as extra outputs")
     parser.add_argument("--opset", type=int, default=17, choices=OPSETS, metavar="N", help="17 to 20 (default 17)")
     parser.add_argument("--name", help="name in xpipe.json (default: that of the bundle directory)")

@@ -51,6 +51,7 @@ class GraphSpec:
     axes names the dimensions of each input and output; an int is a fixed one.
     trace must have sizes that are all distinct and at least 2, or the tracer
     may specialise on an accident; checks are the other sizes to verify on.
+    unpack: its products have many rows, so weights of few bits are unpacked once.
     """
 
     module: torch.nn.Module
@@ -59,6 +60,7 @@ class GraphSpec:
     axes: dict[str, list]
     trace: Sizes
     checks: list[Sizes]
+    unpack: bool = False
 
 
 @dataclass
@@ -118,7 +120,7 @@ def export_graph(spec: GraphSpec, path: Path, *, dtype: str = "fp32", opset: int
     step("write")
     report = GraphReport(path.name, dtype, opset, 0.0, 0.0, nodes=len(model.graph.node),
                          parameters=sum(w.numel() for w in weights.values() if w.is_floating_point()))
-    ways = plan(model.graph, weights, dtype)
+    ways = plan(model.graph, weights, dtype, spec.unpack)
     attach(model, weights, ways, path, dtype)
 
     step("verify")

@@ -3,7 +3,7 @@ domain, as onnxruntime-genai and transformers.js ship them.
 
 A block's values are scale * (q - zero), zero being half of the range (128 or 8), which is what both
 operators take where no zero points are given. The scale takes the value that is furthest from zero
-to the range's far end, so that it is exact.
+to the range's far end, so that it is exact; or is searched around there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import onnx
 import torch
 from onnx import helper
 
-BITS = {"int8": 8, "int4": 4}
+BITS = {"int8": 8, "int4": 4, "int8-fp16": 8, "int4-fp16": 4}
 """By --dtype."""
 
 BLOCK = 32
@@ -23,29 +23,58 @@ MIN_ELEMENTS = 1 << 16
 
 DOMAIN = "com.microsoft"
 
+FACTORS = [1.0, *(x / 40 for x in range(26, 48) if x != 40)]
+"""Of the scale that keeps a block's furthest value: those tried. A smaller one cuts that value off and
+is finer for all others. In 2,644 words Whisper tiny.en, all in 4 bits, makes 14 errors more than with
+float32 so, and 35 where the furthest value is exact."""
 
-def quantise(rows: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor]:
+TRANSPOSED = ("kn", "unpacked")
+"""The ways of weights [K,N], whose columns are the rows that are cut into blocks."""
+
+
+def quantise(rows: torch.Tensor, bits: int, small: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
     """float32 [N,K] -> uint8 [N,blocks,32], one value each and the last block padded with zeros, and
-    float32 scales [N,blocks]."""
+    float32 scales [N,blocks]. Where small is true scales are numbers of float16, and of 4 bits those
+    with the least square error."""
     n, k = rows.shape
     blocks = -(-k // BLOCK)
     cut = torch.nn.functional.pad(rows, (0, blocks * BLOCK - k)).view(n, blocks, BLOCK)
-    half = 1 << (bits - 1)
     furthest = cut.gather(2, cut.abs().argmax(2, keepdim=True))
-    scales = furthest / -half
+    if not small:
+        return _cut_to(cut, furthest / -(1 << (bits - 1)), bits)
+    best = None
+    for factor in FACTORS if bits == 4 else (1.0,):
+        scales = (furthest * (factor / -(1 << (bits - 1)))).half().float()
+        q, scales = _cut_to(cut, scales, bits)
+        error = (_values(q, scales, bits) - cut).square().sum(2)
+        if best is None:
+            best = [q, scales, error]
+            continue
+        better = error < best[2]
+        for kept, new in zip(best, (q, scales, error)):
+            kept[better] = new[better]
+    return best[0], best[1]
+
+
+def _cut_to(cut: torch.Tensor, scales: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Blocks [N,blocks,32] by scales [N,blocks,1]; the scales as [N,blocks]."""
+    zero = 1 << (bits - 1)
     q = torch.where(scales == 0, 0.0, cut / torch.where(scales == 0, 1.0, scales))
-    q = (q.round() + half).clamp(0, 2 * half - 1)
-    return q.to(torch.uint8), scales[..., 0]
+    return (q.round() + zero).clamp(0, 2 * zero - 1).to(torch.uint8), scales[..., 0]
+
+
+def _values(q: torch.Tensor, scales: torch.Tensor, bits: int) -> torch.Tensor:
+    return (q.float() - (1 << (bits - 1))) * scales[..., None]
 
 
 def restore(q: torch.Tensor, scales: torch.Tensor, bits: int, k: int) -> torch.Tensor:
     """What quantise gave, as float32 [N,K]."""
-    return ((q.float() - (1 << (bits - 1))) * scales[..., None]).flatten(1)[:, :k]
+    return _values(q, scales, bits).flatten(1)[:, :k]
 
 
-def rounded(rows: torch.Tensor, bits: int) -> torch.Tensor:
+def rounded(rows: torch.Tensor, bits: int, small: bool = False) -> torch.Tensor:
     """rows [N,K] as they are after storage."""
-    return torch.cat([restore(*quantise(part, bits), bits, rows.shape[1]) for part in rows.split(1024)])
+    return torch.cat([restore(*quantise(part, bits, small), bits, rows.shape[1]) for part in rows.split(1024)])
 
 
 def packed(q: torch.Tensor, bits: int) -> torch.Tensor:
@@ -71,26 +100,38 @@ def product(node: onnx.NodeProto, name: str) -> str | None:
     return None
 
 
-def layout(graph: onnx.GraphProto, name: str, w: torch.Tensor) -> str | None:
-    """The one way in which all nodes read a weight that is worth storing in few bits, or None."""
+def layout(graph: onnx.GraphProto, name: str, w: torch.Tensor, unpack: bool = False) -> str | None:
+    """The one way in which all nodes read a weight that is worth storing in few bits, "tied" for a
+    table that is a head, too, or None. Where unpack is true "unpacked" stands for "kn"."""
     if w.dim() != 2 or w.dtype != torch.float32 or w.numel() < MIN_ELEMENTS or not w.isfinite().all():
         return None
     ways = {product(n, name) for n in readers(graph, name)}
-    way = ways.pop() if len(ways) == 1 else None
-    return None if way == "table" and w.shape[1] % BLOCK else way
+    way = "tied" if ways == {"table", "nk"} else ways.pop() if len(ways) == 1 else None
+    if unpack and way == "kn" and w.shape[0] % BLOCK == 0:
+        return "unpacked"
+    return None if way in ("table", "tied") and w.shape[1] % BLOCK else way
 
 
 def rewrite(graph: onnx.GraphProto, name: str, shape: tuple[int, int], way: str, bits: int) -> None:
-    """Let the nodes that read the weight name read `name.q` and `name.scales`."""
+    """Let the nodes that read the weight name read `name.q` and `name.scales`.
+
+    A tied table lies there as a product reads it, [V,blocks,bytes]; rows are gathered from the same
+    memory as [V,bytes].
+    """
     nodes = list(graph.node)
     del graph.node[:]
     for node in nodes:
         if name not in node.input:
             graph.node.append(node)
             continue
-        if way == "table":
+        if node.op_type == "Gather":
+            table = f"{name}.q"
+            if way == "tied":
+                table = f"{name}.rows"
+                graph.initializer.append(helper.make_tensor(f"{table}.shape", onnx.TensorProto.INT64, [2], [0, -1]))
+                graph.node.append(helper.make_node("Reshape", [f"{name}.q", f"{table}.shape"], [table]))
             graph.node.append(helper.make_node(
-                "GatherBlockQuantized", [f"{name}.q", node.input[1], f"{name}.scales"], node.output,
+                "GatherBlockQuantized", [table, node.input[1], f"{name}.scales"], node.output,
                 node.name, domain=DOMAIN, gather_axis=0, quantize_axis=1, block_size=BLOCK, bits=bits))
             continue
         k, n = shape if way == "kn" else shape[::-1]
@@ -103,13 +144,45 @@ def rewrite(graph: onnx.GraphProto, name: str, shape: tuple[int, int], way: str,
             graph.node.append(helper.make_node("Add", [out, bias], node.output, f"{node.name}.bias"))
 
 
-def stored(w: torch.Tensor, way: str, bits: int) -> tuple[np.ndarray, np.ndarray]:
+def unpacked(graph: onnx.GraphProto, name: str, shape: tuple[int, int], bits: int) -> list[onnx.NodeProto]:
+    """The nodes that make the weight name [K,N] of `name.q` and `name.scales` by operators of ONNX. They
+    read nothing else, so that an engine computes them once: products of many rows are quicker with
+    floats than with blocks."""
+    k, n = shape
+    at = lambda part: f"{name}.{part}"
+    nodes = []
+
+    def step(op: str, inputs: list[str], part: str, **attributes) -> str:
+        nodes.append(helper.make_node(op, inputs, [at(part)], **attributes))
+        return at(part)
+
+    def constant(part: str, kind: int, value: list) -> str:
+        graph.initializer.append(helper.make_tensor(at(part), kind, [len(value)], value))
+        return at(part)
+
+    values = step("Cast", [at("q")], "floats", to=onnx.TensorProto.FLOAT)
+    if bits == 4:
+        upper = step("Floor", [step("Div", [values, constant("16", onnx.TensorProto.FLOAT, [16.0])], "sixteenths")], "upper")
+        lower = step("Sub", [values, step("Mul", [upper, at("16")], "tops")], "lower")
+        pairs = step("Concat", [lower, upper], "pairs", axis=2)
+        values = step("Reshape", [pairs, constant("cut", onnx.TensorProto.INT64, [k // BLOCK, BLOCK, n])], "values")
+    centred = step("Sub", [values, constant("zero", onnx.TensorProto.FLOAT, [float(1 << (bits - 1))])], "centred")
+    scaled = step("Mul", [centred, at("scales")], "scaled")
+    whole = constant("shape", onnx.TensorProto.INT64, [k, n])
+    return [*nodes, helper.make_node("Reshape", [scaled, whole], [name])]
+
+
+def stored(w: torch.Tensor, way: str, bits: int, small: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """The two tensors of a weight: for products [N,blocks,bytes] and [N*blocks], for a table
-    [V,bytes] and [V,blocks]."""
-    rows = w.T if way == "kn" else w
-    parts = [quantise(part, bits) for part in rows.split(1024)]
+    [V,bytes] and [V,blocks], for a tied one [V,blocks,bytes] and [V,blocks], for one that is unpacked
+    [blocks,bytes,N] or, of 4 bits, [blocks,16,1,N], and [blocks,1,N]."""
+    rows = w.T if way in TRANSPOSED else w
+    parts = [quantise(part, bits, small) for part in rows.split(1024)]
     q = torch.cat([packed(p[0], bits) for p in parts])
     scales = torch.cat([p[1] for p in parts])
+    if way == "unpacked":
+        q, scales = q.permute(1, 2, 0), scales.T[:, None]
+        return (q[:, :, None] if bits == 4 else q).numpy(), scales.numpy()
     if way == "table":
         return q.flatten(1).numpy(), scales.numpy()
-    return q.numpy(), scales.flatten().numpy()
+    return q.numpy(), scales.numpy() if way == "tied" else scales.flatten().numpy()

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from PIL import Image
 from .graph import ExportError
 
 TIMEOUT = 1800
-"""Seconds for the one picture; a bundle of tens of gigabytes is read within them."""
+"""Seconds for the one picture or sound; a bundle of tens of gigabytes is read within them."""
 
 QUESTION = "what is this?"
 
@@ -35,8 +36,8 @@ def find() -> Path | None:
 
 
 def try_out(program: Path, folder: Path) -> str:
-    """Let the program answer about a test picture with the bundle in folder; what it says. Raises
-    ExportError where it does not."""
+    """Let the program answer about a test picture, or write down a test sound, with the bundle in
+    folder; what it says. Raises ExportError where it does not."""
     with tempfile.TemporaryDirectory(prefix="xpipe-export-") as place:
         picture = Path(place) / "picture.png"
         _picture().save(picture)
@@ -52,12 +53,16 @@ def try_out(program: Path, folder: Path) -> str:
         said = " ".join((done.stderr or done.stdout).split()) or "nothing"
         raise ExportError(f"{program} {command[1]} fails on the bundle with status {done.returncode}: {said}")
     answer = json.loads(lines[0])
-    return next((str(answer[k]) for k in ("caption", "answer", "probability") if k in answer), lines[0][:80])
+    return next((str(answer[k]) for k in ("caption", "answer", "probability", "text") if k in answer), lines[0][:80])
 
 
 def _verb(folder: Path, picture: Path) -> list[str]:
     """The verb for what a bundle can do, and its arguments."""
     meta = json.loads((folder / "xpipe.json").read_text())
+    if meta["family"] == "whisper":
+        sound = picture.with_name("sound.wav")
+        _sound(sound)
+        return ["transcribe", str(sound)]
     tasks, short = meta["tasks"], ["--max-new-tokens", "4"]
     if "visual_feat_dim" in meta and "region_encoder" not in meta["graphs"]:
         regions = picture.with_name("regions.npz")
@@ -72,6 +77,16 @@ def _verb(folder: Path, picture: Path) -> list[str]:
     if "match" in tasks:
         return ["match", str(picture), "a photo of a cat"]
     return ["embed", str(picture)]
+
+
+def _sound(file: Path) -> None:
+    """A second of a falling tone."""
+    t = np.arange(16000) / 16000
+    with wave.open(str(file), "wb") as f:
+        f.setnchannels(1)
+        f.setsampwidth(2)
+        f.setframerate(16000)
+        f.writeframes((8000 * np.sin(2 * np.pi * (500 * t - 150 * t * t))).astype("<i2").tobytes())
 
 
 def _picture() -> Image.Image:

@@ -17,9 +17,15 @@ import onnx
 import torch
 from onnx import TensorProto, helper
 
-from . import memory, nbits
+from . import memory, nbits, waves
 
 DTYPES = ("fp32", "fp16", *nbits.BITS)
+
+SMALL = ("int8-fp16", "int4-fp16")
+"""Those of blocks whose bundle is as small as can be."""
+
+HALVES = ("fp16", *SMALL)
+"""Those that store as float16 what large weights are left, and the scales of blocks."""
 
 EXTERNAL_BYTES = 1 << 30
 """Graphs with more weight bytes than this keep them in a file beside the graph
@@ -37,16 +43,25 @@ class ExportError(RuntimeError):
     """The graph cannot be made, or does not do what the module does."""
 
 
-def plan(graph: onnx.GraphProto, weights: dict[str, torch.Tensor], dtype: str) -> dict[str, str | None]:
-    """How each weight of a graph is stored: None for as it is, "half", or how its products read it
-    (nbits.layout). Views of one tensor are stored alike."""
-    if dtype == "fp32":
-        return dict.fromkeys(weights)
-    if dtype == "fp16":
-        return {name: "half" if _halves(w) else None for name, w in weights.items()}
-    ways = {name: nbits.layout(graph, name, w) for name, w in weights.items()}
-    left = {weights[name].data_ptr() for name, way in ways.items() if way is None}
-    return {name: None if weights[name].data_ptr() in left else way for name, way in ways.items()}
+def plan(graph: onnx.GraphProto, weights: dict[str, torch.Tensor], dtype: str,
+         unpack: bool = False) -> dict[str, str | None]:
+    """How each weight of a graph is stored: None for as it is, "half", "waves", or how its products
+    read it (nbits.layout). Views of one tensor are stored alike."""
+    ways: dict[str, str | None] = dict.fromkeys(weights)
+    if dtype in nbits.BITS:
+        ways = {name: nbits.layout(graph, name, w, unpack) for name, w in weights.items()}
+        left = {weights[name].data_ptr() for name, way in ways.items() if way is None}
+        ways = {name: None if weights[name].data_ptr() in left else way for name, way in ways.items()}
+    if dtype in HALVES:
+        ways = {name: way or _left(weights[name], dtype) for name, way in ways.items()}
+    return ways
+
+
+def _left(w: torch.Tensor, dtype: str) -> str | None:
+    """How a weight is stored that goes into no blocks, in float16 where it is worth it."""
+    if dtype in nbits.BITS and waves.made_of(w):
+        return "waves"
+    return "half" if _halves(w) else None
 
 
 def attach(model: onnx.ModelProto, weights: dict[str, torch.Tensor], ways: dict[str, str | None],
@@ -60,8 +75,16 @@ def attach(model: onnx.ModelProto, weights: dict[str, torch.Tensor], ways: dict[
     for name, way in ways.items():
         if way == "half":
             casts += _cast(graph, name, f"{name}.fp16")
+        elif way == "waves":
+            casts += waves.nodes(name)
         elif way:
-            nbits.rewrite(graph, name, tuple(weights[name].shape), way, nbits.BITS[dtype])
+            shape, bits = tuple(weights[name].shape), nbits.BITS[dtype]
+            if dtype in SMALL:
+                casts.append(_widened(f"{name}.scales", f"{name}.scales.fp16"))
+            if way == "unpacked":
+                casts += nbits.unpacked(graph, name, shape, bits)
+            else:
+                nbits.rewrite(graph, name, shape, way, bits)
     nodes = list(graph.node)
     del graph.node[:]
     graph.node.extend(casts + nodes)
@@ -93,8 +116,12 @@ def _stored(name: str, w: torch.Tensor, way: str | None,
         return [(name, w, w.dtype)]
     if way == "half":
         return [(f"{name}.fp16", w, torch.float16)]
-    q, scales = (torch.from_numpy(np.ascontiguousarray(x)) for x in nbits.stored(w, way, nbits.BITS[dtype]))
-    return [(f"{name}.q", q, torch.uint8), (f"{name}.scales", scales, torch.float32)]
+    if way == "waves":
+        return [(n, t, torch.float32) for n, t in waves.stored(name, w)]
+    small = dtype in SMALL
+    q, scales = (torch.from_numpy(np.ascontiguousarray(x)) for x in nbits.stored(w, way, nbits.BITS[dtype], small))
+    suffix, kind = ("scales.fp16", torch.float16) if small else ("scales", torch.float32)
+    return [(f"{name}.q", q, torch.uint8), (f"{name}.{suffix}", scales, kind)]
 
 
 @contextmanager
@@ -124,8 +151,11 @@ def as_stored(module: torch.nn.Module, weights: dict[str, torch.Tensor], ways: d
 def _rounded(w: torch.Tensor, way: str, dtype: str) -> torch.Tensor:
     if way == "half":
         return w.half()
-    rows = nbits.rounded(w.T if way == "kn" else w, nbits.BITS[dtype])
-    return rows.T if way == "kn" else rows
+    if way == "waves":
+        return waves.table(*w.shape)
+    turned = way in nbits.TRANSPOSED
+    rows = nbits.rounded(w.T if turned else w, nbits.BITS[dtype], dtype in SMALL)
+    return rows.T if turned else rows
 
 
 def data_file(path: Path) -> Path:
@@ -245,4 +275,8 @@ def _cast(graph: onnx.GraphProto, name: str, short: str) -> list[onnx.NodeProto]
         for info in [v for v in graph.value_info if v.name in {n.output[0] for n in readers}]:
             graph.value_info.remove(info)
         return []
-    return [helper.make_node("Cast", [short], [name], to=TensorProto.FLOAT)]
+    return [_widened(name, short)]
+
+
+def _widened(name: str, short: str) -> onnx.NodeProto:
+    return helper.make_node("Cast", [short], [name], to=TensorProto.FLOAT)

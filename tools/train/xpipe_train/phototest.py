@@ -11,7 +11,6 @@ shows, their numbers are given; a model that is handed the 1,000 names is right 
 """
 import re
 import struct
-import subprocess
 import zlib
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from .debian import unpacked
 from .text import imagenet_names
 
 DOGS, CATS, FISH = range(151, 269), range(281, 286), (0, 1, *range(389, 398))  # ImageNet class numbers
@@ -148,18 +148,6 @@ def read_rcc(path: Path) -> dict[str, bytes]:
             out[prefix + name] = zlib.decompress(body[4:]) if flags & 1 else body
 
     walk(0, "")
-    return out
-
-
-def unpacked(package: str, deb: Path) -> Path:
-    """The contents of a Debian package, got by its ordinary client."""
-    out = deb / package
-    if not out.exists():
-        if not list(deb.glob(f"{package}_*.deb")):
-            subprocess.run(["apt-get", "download", "-q", package], cwd=deb, check=True)
-        part = deb / (package + ".part")
-        subprocess.run(["dpkg", "-x", str(next(deb.glob(f"{package}_*.deb"))), str(part)], check=True)
-        part.rename(out)
     return out
 
 

@@ -6,6 +6,8 @@ for embeddings would store a second time.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 from transformers import GenerationMixin
@@ -65,7 +67,7 @@ def encoder_spec(model: nn.Module) -> GraphSpec:
     axes = {"input_features": ["batch", mels, frames],
             "last_hidden_state": ["batch", config.max_source_positions, config.d_model]}
     return GraphSpec(Encoder(model.model.encoder), lambda s: {"input_features": torch.randn(s["batch"], mels, frames)},
-                     ["last_hidden_state"], axes, {"batch": 2}, [{"batch": 1}, {"batch": 3}])
+                     ["last_hidden_state"], axes, {"batch": 2}, [{"batch": 1}, {"batch": 3}], unpack=True)
 
 
 def decoder_spec(model: nn.Module, attention: bool) -> GraphSpec:
@@ -106,9 +108,11 @@ def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
     bundle.meta |= {"decoder_start_token_id": config.decoder_start_token_id if start is None else start,
                     "limits": {"max_positions": config.max_target_positions}}
     add_generation_config(bundle, model.generation_config)
-    bundle.add_graph("encoder", encoder_spec(model))
+    # A text goes wrong sooner by what few bits cost in the encoder than by what they cost in the decoder.
+    bundle.add_graph("encoder", encoder_spec(model), dtype="int8-fp16" if bundle.dtype == "int4-fp16" else None)
     release(model.model, "encoder")
-    bundle.add_graph("cross_kv", cross_kv_spec(cross, config.d_model, layers, heads, config.d_model // heads))
+    spec = cross_kv_spec(cross, config.d_model, layers, heads, config.d_model // heads)
+    bundle.add_graph("cross_kv", replace(spec, unpack=True))
     bundle.add_graph("decoder", decoder)
 
 
