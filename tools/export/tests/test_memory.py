@@ -58,3 +58,39 @@ def test_export_of_mapped_weights_is_the_same(tmp_path, monkeypatch):
         monkeypatch.setattr(memory, "STEP", 0)
         monkeypatch.setattr(graph, "MAPPED_BYTES", 0)
     assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_checkpoint_is_mapped_as_float32(tmp_path, monkeypatch, dtype):
+    """The same files as where it is converted in memory, and nothing left beside them."""
+    model = clip()
+    core.randomise(model, 3)
+    save(model.to(dtype), tmp_path / "checkpoint")
+    files = []
+    for name in ("plain", "mapped"):
+        meta = export_checkpoint(tmp_path / "checkpoint", tmp_path / "out" / name, progress=False)
+        files.append(meta["sha256"])
+        monkeypatch.setattr(memory, "STEP", 0)
+    assert files[0] == files[1]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["mapped", "plain"]
+
+
+def test_tracing_leaves_no_weights_behind(tmp_path):
+    """Torch would hold a transposed copy of each until the graph is made: its inference of shapes is
+    given none."""
+    seen = []
+    infer = torch._C._jit_pass_onnx_graph_shape_type_inference
+
+    def watch(made, weights, opset):
+        seen.append(max((w.numel() for w in weights.values()), default=0))
+        return infer(made, weights, opset)
+
+    spec = graph.GraphSpec(torch.nn.Linear(64, 64), lambda s: {"x": torch.randn(s["batch"], 64)}, ["y"],
+                           {"x": ["batch", 64], "y": ["batch", 64]}, {"batch": 2}, [{"batch": 3}])
+    torch._C._jit_pass_onnx_graph_shape_type_inference = watch
+    try:
+        graph.export_graph(spec, tmp_path / "square.onnx")
+        assert torch._C._jit_pass_onnx_graph_shape_type_inference is watch
+    finally:
+        torch._C._jit_pass_onnx_graph_shape_type_inference = infer
+    assert seen and max(seen) < graph.SHAPE_ELEMENTS

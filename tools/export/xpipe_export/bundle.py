@@ -150,9 +150,10 @@ class Bundle:
             self.add_json("xpipe.json", self.meta)
             self.meta["provenance"]["end_to_end"] = self.verify(self.dir)
         graphs = [self.dir / file for file in self.graphs.values()]
-        for path in graphs:
-            if not any(reads(other, data_file(path)) for other in graphs if other != path):
-                embed(path)
+        alone = [path for path in graphs  # found first: to read a graph with its weights is to hold them
+                 if not any(reads(other, data_file(path)) for other in graphs if other != path)]
+        for path in alone:
+            embed(path)
         files = sorted(p for p in self.dir.rglob("*") if p.is_file() and p.name != "xpipe.json")
         self.meta["sha256"] = {p.relative_to(self.dir).as_posix(): sha256(p) for p in files}
         self.add_json("xpipe.json", self.meta)

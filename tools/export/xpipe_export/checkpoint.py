@@ -110,6 +110,14 @@ def weight_files(path: Path) -> list[Path]:
     raise ExportError(f"{path} has no weights: neither model.safetensors nor pytorch_model.bin")
 
 
+def link_files(path: Path, target: Path) -> None:
+    """Make links to all files of a directory in another."""
+    for file in (p for p in path.rglob("*") if p.is_file()):
+        link = target / file.relative_to(path)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file.resolve())
+
+
 def check_weights(path: Path) -> None:
     """Refuse safetensors files whose length is not what their header says."""
     for file in weight_files(path):

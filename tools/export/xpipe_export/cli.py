@@ -11,7 +11,7 @@ from typing import Callable, NamedTuple
 import torch
 import transformers
 
-from . import adapter, checkpoint, ctranslate2, endtoend, memory, program, translate
+from . import adapter, checkpoint, ctranslate2, endtoend, memory, program, translate, widen
 from .bundle import Bundle
 from .families import (blip, blip2, bridgetower, clip, florence2, gemma3, git, idefics, idefics3, llava, lxmert,
                        mllama, open_flamingo, paligemma, qwen_vl, vision_encoder_decoder, whisper)
@@ -112,7 +112,8 @@ def _export(path: Path, out: str, settings: dict, attention_maps: bool, labels: 
         raise ExportError(f"{path}/config.json names {named}; known are {', '.join(FAMILIES)}")
     family = FAMILIES[kind]
     checkpoint.check_files(path, config, family.pictures, family.qformer)
-    with translate.translated(path, config) as place:
+    with (widen.widened(path, Path(out).absolute().parent) as wide,
+          translate.translated(wide, config) as place):
         # 5 reads some texts otherwise than 4.57 (the first word behind a special token of Llama's
         # tokenizer); which of the two a bundle follows is what the tokenizer was saved by.
         saved = config["transformers_version"] if translate.saved_by_5(path) else transformers.__version__

@@ -36,6 +36,9 @@ MAPPED_BYTES = 64 << 20
 """A graph with more is verified as it is written: what an optimiser makes of weights is a second
 copy of them."""
 
+SHAPE_ELEMENTS = 1 << 10
+"""Weights with fewer may take part in shapes."""
+
 OPSETS = range(17, 21)
 """17 is the first with LayerNormalization, 20 the last the TorchScript exporter knows."""
 
@@ -190,7 +193,7 @@ def _trace(spec: GraphSpec, opset: int, seed: int) -> tuple[dict[str, torch.Tens
     dynamic = {n: {i: a for i, a in enumerate(ax) if isinstance(a, str)} for n, ax in spec.axes.items()
                if n in inputs or n in spec.outputs}
     buffer = io.BytesIO()
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), _quiet(), _weights_unread():
         torch.onnx.export(spec.module, tuple(inputs.values()), buffer, dynamo=False, opset_version=opset,
                           export_params=False, do_constant_folding=False,
                           keep_initializers_as_inputs=True,  # or equal weights are searched for and merged
@@ -206,6 +209,19 @@ def _trace(spec: GraphSpec, opset: int, seed: int) -> tuple[dict[str, torch.Tens
     if dropped:
         raise ExportError(f"the module ignores its inputs {dropped}")
     return weights, model
+
+
+@contextmanager
+def _weights_unread():
+    """Keep torch's inference of shapes from the weights' values: it would transpose every one of
+    them, and hold the copies until the graph is made. Small ones stay, they may be shapes."""
+    infer = torch._C._jit_pass_onnx_graph_shape_type_inference
+    torch._C._jit_pass_onnx_graph_shape_type_inference = lambda graph, weights, opset: infer(
+        graph, {name: w for name, w in weights.items() if w.numel() < SHAPE_ELEMENTS}, opset)
+    try:
+        yield
+    finally:
+        torch._C._jit_pass_onnx_graph_shape_type_inference = infer
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import Iterator
 
 from transformers import AutoConfig, PretrainedConfig
 
-from .checkpoint import image_processor, read_json, safetensors_header, weight_files
+from .checkpoint import image_processor, link_files, read_json, safetensors_header, weight_files
 from .graph import ExportError
 
 RENAMED = {"gpt_neox": {"rope_theta": "rotary_emb_base", "partial_rotary_factor": "rotary_pct"}}
@@ -65,10 +65,7 @@ def translated(path: Path, config: dict) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="xpipe-export-") as place:
         target = Path(place)
-        for file in (p for p in path.rglob("*") if p.is_file()):
-            link = target / file.relative_to(path)
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(file.resolve())
+        link_files(path, target)
         for name, value in files.items():
             (target / name).unlink(missing_ok=True)
             (target / name).write_text(json.dumps(value))
