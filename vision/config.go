@@ -51,6 +51,7 @@ const (
 	pixtralKind             // patch_size: whole patches, in the picture's shape
 	mllama                  // max_image_tiles: tiles of a canvas
 	bridgeTower             // size_divisor: sides that are multiples
+	llavaNext               // image_grid_pinpoints: the picture, and squares of a canvas
 )
 
 func square(n int) sizeRule { return sizeRule{height: n, width: n} }
@@ -117,6 +118,10 @@ var families = map[string]family{
 	// one view, the whole picture, which is the first of the class's, as transformers.js takes it:
 	// crops are not made
 	"LlavaOnevision": {size: square(384), square: true, resample: Bicubic, mean: clipMean, std: clipStd},
+	"LlavaNext": {
+		size: sizeRule{shortest: 224}, resample: Bicubic, mean: clipMean, std: clipStd, kind: llavaNext,
+		reads: append(cropKeys, "image_grid_pinpoints", "do_pad", "do_convert_rgb"),
+	},
 	"Lfm2Vl": {
 		size: square(512), square: true, resample: Bilinear, mean: halfMean, std: halfMean, kind: lfm2VL,
 		reads: lfm2Keys,
@@ -185,6 +190,7 @@ type config struct {
 	PadSize       json.RawMessage `json:"pad_size"`
 	DoThumbnail   *bool           `json:"do_thumbnail"`
 	DoAlign       *bool           `json:"do_align_long_axis"`
+	Pinpoints     json.RawMessage `json:"image_grid_pinpoints"`
 	DataFormat    string          `json:"data_format"`
 	NumChannels   *int            `json:"num_channels"`
 	ImageChannels *int            `json:"image_num_channels"`
@@ -312,6 +318,8 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 		err = c.canvasRule(p)
 	case bridgeTower:
 		err = c.bridgeRule(p)
+	case llavaNext:
+		err = c.anyresRule(p)
 	}
 	if err != nil {
 		return err

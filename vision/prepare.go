@@ -47,6 +47,8 @@ func (p *Preprocessor) ownWay() func(context.Context, []image.Image) (media.Prep
 		return p.preparePatches
 	case p.canvas.side > 0:
 		return p.prepareCanvas
+	case p.anyres.side > 0:
+		return p.prepareAnyres
 	case p.tiles.side > 0:
 		return p.prepareTiles
 	case p.lfm2.side > 0:

@@ -35,6 +35,7 @@ type Preprocessor struct {
 	pixtral  pixtral
 	crops    int // num_crops of Phi-3-vision; else 0
 	canvas   canvas
+	anyres   anyres
 	torch    *torchRule // the transforms of open_clip and timm; nil: those of transformers
 	ops      operations
 

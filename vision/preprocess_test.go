@@ -160,7 +160,7 @@ func TestParseConfigRefuses(t *testing.T) {
 		`{}`:                        `no "size"`,
 		`{"size":224}`:              `no "resample"`,
 		`{"size":224,"resample":3}`: `no "image_mean`,
-		`{"image_processor_type":"LlavaNextImageProcessor"}`: "not supported",
+		`{"image_processor_type":"OneFormerImageProcessor"}`: "not supported",
 		blip(`"do_flip_channel_order":true`):                 "not understood",
 		blip(`"sharpen":2`):                                  "not understood",
 		blip(`"resample":9`):                                 "resample 9",

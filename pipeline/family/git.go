@@ -8,7 +8,7 @@ import (
 
 // gitKinds are GIT (Wang et al., 2205.14100): the rows of one picture, the token that begins texts,
 // and the text. No other tool's folders are read: tools/export makes its bundles.
-var gitKinds = []imageKind{{types: []string{"git"}, ahead: true}}
+var gitKinds = []imageKind{{types: []string{"git"}, ahead: true, own: true}}
 
 // composeAhead lays out the rows of one picture and a text behind them, without the token that would
 // end the text.

@@ -41,11 +41,14 @@ type imageKind struct {
 	// is tokenized for itself.
 	apart bool
 	// ahead says that one picture's rows stand before the text, whose vocabulary has no token of them.
-	// Such a kind has bundles of xpipe's own alone.
 	ahead bool
 	// places says that positions are those of time, row and column: a picture's rows have the places
 	// of their patches, Encoded.Grid, of which several merge to one row.
 	places bool
+	// lines says that rows of a picture's squares are laid out line by line, as those of one picture.
+	lines bool
+	// own says that there are bundles of xpipe's own alone.
+	own bool
 	// sized pictures come in a size of their own each, of which Prepared has image_sizes.
 	sized bool
 	// unpacked kinds are not known as onnxruntime-genai packs them.
@@ -60,7 +63,7 @@ type imageKind struct {
 
 var imageKinds = slices.Concat(
 	llavaKinds, idefics3Kinds, qwenVLKinds, paligemmaKinds, gemma3Kinds, phi3vKinds, mistral3Kinds, lfm2VLKinds,
-	gitKinds,
+	gitKinds, llavaNextKinds,
 )
 
 func imageTokenLayouts() (layouts []models.Layout) {
@@ -69,7 +72,7 @@ func imageTokenLayouts() (layouts []models.Layout) {
 		forms = append(forms, []string{graph.VisionEncoder, graph.EmbedTokens, decoder})
 	}
 	for _, kind := range imageKinds {
-		if kind.ahead {
+		if kind.own {
 			continue
 		}
 		for _, t := range kind.types {
@@ -104,7 +107,8 @@ type imageTokens struct {
 	token     int64  // in whose places features stand
 	tokenText string // the token as prompts write it
 	unwritten []int64
-	unpadded  bool // prompts of different lengths share no run, as they may in xpipe's own bundles
+	newline   []float32 // the row that ends a line of a picture; nil where lines have no ends
+	unpadded  bool      // prompts of different lengths share no run, as they may in xpipe's own bundles
 }
 
 func openImageTokens(o *graph.Opener, c *Config) (Model, error) {
@@ -120,6 +124,11 @@ func openImageTokens(o *graph.Opener, c *Config) (Model, error) {
 		m.token = noToken
 	} else if err := m.findToken(o.Bundle); err != nil {
 		return nil, err
+	}
+	if m.kind.lines {
+		if err := m.loadNewline(o.Bundle); err != nil {
+			return nil, err
+		}
 	}
 	m.placeholder, m.around = cmp.Or(m.kind.mark, m.tokenText), m.kind.around
 	m.marked(o.Bundle)
@@ -214,6 +223,11 @@ func (m *imageTokens) Encode(ctx context.Context, prepared media.Prepared) ([]En
 		if rank := states.Rank(); rank < 2 || states.DType() != tensor.Float32 || states.Len() == 0 {
 			return nil, fmt.Errorf("%w: the graph's output %q is %v, not features [...,length,width]",
 				graph.ErrBundle, m.output, states)
+		}
+		if sizes := own[imageSizes]; m.kind.lines && states.Rank() == 3 && sizes != nil {
+			if states, err = m.inLines(states, grid, tensor.Data[int64](sizes)); err != nil {
+				return nil, err
+			}
 		}
 		width := states.Dim(-1)
 		if encoded[i].States, err = states.Reshape(1, states.Len()/width, width); err != nil {

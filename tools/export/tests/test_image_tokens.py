@@ -18,6 +18,7 @@ from xpipe_export.graph import ExportError
 
 SIDE = {"hidden_size": 20, "intermediate_size": 28, "num_hidden_layers": 3, "num_attention_heads": 2,
         "image_size": 24, "patch_size": 8}
+SQUARES = [[24, 48], [48, 24], [48, 48], [72, 24]]
 IMAGE = 45
 """The id of pictures' rows: beyond the words, within the vocabulary of 50."""
 
@@ -32,6 +33,13 @@ def llava(language, vision=None, **changes):
     vision = vision or tf.CLIPVisionConfig(**SIDE, projection_dim=20)
     return tf.LlavaForConditionalGeneration(tf.LlavaConfig(
         vision_config=vision, text_config=language, image_token_index=IMAGE, **changes))
+
+
+def llava_next(vision=None, **changes):
+    vision = vision or tf.CLIPVisionConfig(**SIDE, projection_dim=20)
+    return tf.LlavaNextForConditionalGeneration(tf.LlavaNextConfig(
+        vision_config=vision, text_config=text(tf.MistralConfig, max_position_embeddings=128), image_token_index=IMAGE,
+        image_grid_pinpoints=SQUARES, **changes))
 
 
 def tiles(**changes):
@@ -83,6 +91,9 @@ CHECKPOINTS = {
                                          vision_feature_layer=[-1, -2], vision_feature_select_strategy="full"),
     "llava-mistral-window": lambda: llava(text(tf.MistralConfig, sliding_window=6)),
     "llava-qwen2-tied": lambda: llava(text(tf.Qwen2Config, tie_word_embeddings=True), tie_word_embeddings=True),
+    "llava-next": llava_next,
+    "llava-next-siglip": lambda: llava_next(tf.SiglipVisionConfig(**SIDE), vision_feature_layer=-1,
+                                            vision_feature_select_strategy="full"),
     "idefics3-tied": lambda: tiles(tie_word_embeddings=True),
     "qwen2-vl": qwen,
     "qwen2_5-vl-tied": lambda: qwen(True, tie_word_embeddings=True),
@@ -103,6 +114,7 @@ def save(model, folder):
     words().save_pretrained(folder)
     size = {"height": 24, "width": 24}
     kinds = {"llava": tf.CLIPImageProcessor(size=size, do_center_crop=False),
+             "llava_next": tf.LlavaNextImageProcessor(size={"shortest_edge": 24}, crop_size=size, image_grid_pinpoints=SQUARES),
              "idefics3": tf.Idefics3ImageProcessor(size={"longest_edge": 64}, max_image_size={"longest_edge": 32}),
              "git": tf.CLIPImageProcessor(size=size, do_center_crop=False),
              "paligemma": tf.SiglipImageProcessor(size=size),
@@ -171,6 +183,10 @@ def test_other_parts_are_refused_by_name(tmp_path, capsys):
 
 
 def test_what_changes_pictures_is_refused(tmp_path, capsys):
+    save(llava_next(), tmp_path / "next")
+    tf.LlavaNextImageProcessor(size={"shortest_edge": 24}, crop_size={"height": 24, "width": 24}).save_pretrained(
+        tmp_path / "next")
+    assert "image_grid_pinpoints" in export_error(capsys, tmp_path / "next", tmp_path / "bundle")
     save(gemma3(), tmp_path / "gemma3")
     tf.Gemma3ImageProcessor(size={"height": 32, "width": 32}, do_pan_and_scan=True, pan_and_scan_min_crop_size=8,
                             pan_and_scan_max_num_crops=4,

@@ -64,6 +64,7 @@ FAMILIES = {
     "WhisperForConditionalGeneration": Family("whisper", whisper.export, pictures=False,
                                               end_to_end=whisper.end_to_end),
     "LlavaForConditionalGeneration": Family("llava", llava.export),
+    "LlavaNextForConditionalGeneration": Family("llava", llava.export_next),
     "Idefics3ForConditionalGeneration": Family("llava", idefics3.export),
     "SmolVLMForConditionalGeneration": Family("llava", idefics3.export),
     "Qwen2VLForConditionalGeneration": Family("llava", qwen_vl.export),

@@ -193,7 +193,8 @@ def generate_image_tokens(b: Replay, golden: dict, arrays: dict[str, np.ndarray]
                           steps: int, forced=None):
     """Greedy ids and logits of prompts in whose image tokens' places rows of pictures stand.
 
-    Where the vocabulary has no such token it is -1. A row's `pixels` are from and to of its pictures in pixel_values, `grids` their image_grid_thw.
+    Where the vocabulary has no such token it is -1. A row's `pixels` are from and to of its pictures in
+    pixel_values, `grids` their image_grid_thw, `sizes` their image_sizes.
     """
     token = b.meta.get("image_token_id", -1)
     inputs = {i.name: i for i in b.session("decoder").get_inputs()}
@@ -206,6 +207,8 @@ def generate_image_tokens(b: Replay, golden: dict, arrays: dict[str, np.ndarray]
         made = [b.run("vision_encoder", pixel_values=arrays["pixel_values"][start:end],
                       image_grid_thw=np.array([grid or []], np.int64))["image_features"]
                 for (start, end), grid in zip(row["pixels"], grids)]
+        if "sizes" in row:
+            made = [in_lines(b, f, size) for f, size in zip(made, row["sizes"])]
         made = [f.reshape(-1, f.shape[-1]) for f in made]
         if made:
             embeds[ids == token] = np.concatenate(made)
@@ -228,6 +231,30 @@ def generate_image_tokens(b: Replay, golden: dict, arrays: dict[str, np.ndarray]
         return given
 
     return b.greedy(prefix, mask, steps, forced=forced, each=each)
+
+
+def in_lines(b: Replay, rows: np.ndarray, size: list[int]) -> np.ndarray:
+    """LLaVA-NeXT's rows [R,D] of a picture of height and width size, of rows [N,L,D] of the whole and its
+    squares: the whole's, and each line's over all squares, without padding and with its end."""
+    config = json.loads((b.folder / "config.json").read_text())
+    side, height, width = config["vision_config"]["image_size"], *size
+
+    def worth(place):  # pixels that are kept, and fewer that are not used
+        scale = min(place[1] / width, place[0] / height)
+        kept = min(int(width * scale) * int(height * scale), width * height)
+        return kept, kept - place[0] * place[1]
+
+    down, across = (n // side for n in max(config["image_grid_pinpoints"], key=worth))
+    each = int(rows.shape[1] ** 0.5)
+    lines = rows[1:].reshape(down, across, each, each, -1).swapaxes(1, 2).reshape(down * each, across * each, -1)
+    if width / height > across / down:
+        pad = (down * each - int(round(height * (across * each / width), 7))) // 2
+        lines = lines[pad:down * each - pad]
+    else:
+        pad = (across * each - int(round(width * (down * each / height), 7))) // 2
+        lines = lines[:, pad:across * each - pad]
+    ends = np.broadcast_to(b.projection["image_newline"], (len(lines), 1, lines.shape[-1]))
+    return np.concatenate([rows[0], np.concatenate([lines, ends], 1).reshape(-1, lines.shape[-1])])
 
 
 def picture_places(here: np.ndarray, pictures: list[tuple]) -> np.ndarray:

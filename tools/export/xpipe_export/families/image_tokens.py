@@ -47,6 +47,10 @@ class Kind(NamedTuple):
     """Ids that stand around a picture's rows where the model itself looks for them."""
     settle: Callable[[nn.Module], None] = lambda model: None
     """Changes what transformers 4.57 does otherwise than the checkpoint was trained for."""
+    prepare: Callable[[nn.Module, Bundle], None] = lambda model, bundle: None
+    """Refuses what does not fit, and adds to the bundle what is in no graph."""
+    squares: bool = False
+    """A picture is a row of squares, and image_sizes tells its height and width."""
 
 
 class TextDecoder(nn.Module):
@@ -164,6 +168,7 @@ def export(model: nn.Module, bundle: Bundle, attention: bool, kind: Kind) -> Non
         raise ExportError(f"{type(model).__name__} with a language model of type "
                           f"{text.config.model_type!r}; known are {', '.join(TEXTS)}")
     kind.settle(model)
+    kind.prepare(model, bundle)
     vision = kind.vision(model)
     chats = any((bundle.dir / n).is_file() and "chat_template" in (n + (bundle.dir / n).read_text())
                 for n in ("chat_template.jinja", "chat_template.json", "processor_config.json",
@@ -201,7 +206,7 @@ def _reference(model: nn.Module, kind: Kind, bundle: Bundle) -> endtoend.Referen
     images = AutoImageProcessor.from_pretrained(bundle.dir, use_fast=False)
     made = images(images=[picture], return_tensors="pt")
     given = {k: v for k, v in made.items()
-             if k in ("pixel_values", "pixel_attention_mask", "image_grid_thw")}
+             if k in ("pixel_values", "pixel_attention_mask", "image_grid_thw", "image_sizes")}
     with torch.no_grad():
         rows = model.get_image_features(**given)
     count = sum(r.numel() for r in rows) // text_model(model).config.hidden_size
@@ -212,6 +217,8 @@ def _reference(model: nn.Module, kind: Kind, bundle: Bundle) -> endtoend.Referen
     pixels = given["pixel_values"]
     if "image_grid_thw" in given:
         row["grids"] = given["image_grid_thw"].tolist()
+    if kind.squares:
+        row["sizes"] = given["image_sizes"].tolist()
     if pixels.dim() == 5:
         pixels = pixels.flatten(0, 1)
     row["pixels"] = [[0, len(pixels)]]

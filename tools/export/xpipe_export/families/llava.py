@@ -1,11 +1,14 @@
 """LLaVA 1.5 (Liu et al., 2310.03744): one picture of one size, a layer's states of its encoder and a
-projection of two layers."""
+projection of two layers. LLaVA-NeXT (1.6): the same of a picture as a whole and of its squares, whose
+rows are laid out line by line by who reads the bundle."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
+from .. import checkpoint
+from ..bundle import Bundle
 from ..graph import ExportError, GraphSpec
 from . import image_tokens
 
@@ -44,4 +47,15 @@ def prompts(model: nn.Module, chats: bool) -> dict:
     return {"caption": around.replace("{}", "Describe the image."), "answer": around}
 
 
+def check_squares(model: nn.Module, bundle: Bundle) -> None:
+    """Refuse a LLaVA-NeXT whose image processor cuts other squares than the model lays out, and add the
+    row that ends a line."""
+    config = model.config
+    images = checkpoint.image_processor(bundle.dir) or {}
+    if images.get("image_grid_pinpoints", config.image_grid_pinpoints) != config.image_grid_pinpoints:
+        raise ExportError("image_grid_pinpoints of the image processor are not those of config.json")
+    bundle.add_projection({"image_newline": model.model.image_newline})
+
+
 export = image_tokens.exporter(image_tokens.Kind(vision, prompts))
+export_next = image_tokens.exporter(image_tokens.Kind(vision, prompts, prepare=check_squares, squares=True))

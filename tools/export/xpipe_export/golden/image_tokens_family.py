@@ -1,5 +1,5 @@
-"""Golden files of models whose prompt has rows of pictures in the place of tokens: LLaVA, Idefics3,
-SmolVLM, Qwen2-VL, Qwen2.5-VL, PaliGemma, Gemma 3."""
+"""Golden files of models whose prompt has rows of pictures in the place of tokens: LLaVA, LLaVA-NeXT,
+Idefics3, SmolVLM, Qwen2-VL, Qwen2.5-VL, PaliGemma, Gemma 3."""
 
 from __future__ import annotations
 
@@ -40,6 +40,22 @@ def llava() -> tuple:
         tokenizer, patch_size=8, vision_feature_select_strategy="default",
         num_additional_image_tokens=1, chat_template=decoders.LLAVA)
     return tf.LlavaForConditionalGeneration(config), processor, tokenizer.eos_token
+
+
+def llava_next() -> tuple:
+    """Squares of 24 pixels: two beside or above each other, or four; 3 x 3 rows each."""
+    tokenizer = tokens.llama(extra=["<image>"])
+    pinpoints = [[24, 48], [48, 24], [48, 48]]
+    config = tf.LlavaNextConfig(
+        vision_config=tf.CLIPVisionConfig(**VISION | {"image_size": 24}, projection_dim=32),
+        text_config=llama(tokenizer, intermediate_size=32),
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"), image_grid_pinpoints=pinpoints)
+    processor = tf.LlavaNextProcessor(
+        tf.LlavaNextImageProcessor(size={"shortest_edge": 24}, crop_size={"height": 24, "width": 24},
+                                   image_grid_pinpoints=pinpoints),
+        tokenizer, patch_size=8, vision_feature_select_strategy="default",
+        num_additional_image_tokens=1, chat_template=decoders.LLAVA)
+    return tf.LlavaNextForConditionalGeneration(config), processor, tokenizer.eos_token
 
 
 def tiles(smol: bool) -> tuple:
@@ -160,6 +176,7 @@ class Case(NamedTuple):
 
 CASES = {
     "llava": Case(llava, "Describe the image."),
+    "llava-next": Case(llava_next, "Describe the image."),
     "idefics3": Case(lambda: tiles(False), "Describe the image."),
     "smolvlm": Case(lambda: tiles(True), "Describe the image."),
     "qwen2-vl": Case(lambda: qwen(False), "Describe this image.", 2.0, 0.3),
@@ -213,7 +230,7 @@ def generation(kind: str):
 
         def generate(rows, **parameters):
             inputs = encode(rows)
-            if kind in ("llava", "gemma3"):
+            if kind in ("llava", "llava-next", "gemma3"):
                 _beams_keep_pictures(model, [len(which[r]) for r in rows])
             out = model.generate(**inputs, **parameters)
             return out.sequences[:, inputs["input_ids"].shape[1]:], out
@@ -235,6 +252,8 @@ def generation(kind: str):
                 start = sum(len(p) for p in parts)
                 parts.append(pixels)
                 row["pixels"].append([start, start + len(pixels)])
+                if "image_sizes" in made:
+                    row.setdefault("sizes", []).append(made["image_sizes"][0].tolist())
                 if "image_grid_thw" in made:
                     row.setdefault("grids", []).append(made["image_grid_thw"][0].tolist())
             golden.data["rows"].append(row)
@@ -247,11 +266,10 @@ def _beams_keep_pictures(model, counts: list[int]) -> None:
     """Repeat a prompt's pictures as a whole for its beams: transformers 4.57.6 repeats each by itself,
     so that the beams of a prompt with two pictures see other ones. counts is of each prompt."""
     def expand(expand_size=1, is_encoder_decoder=False, input_ids=None, **inputs):
-        pixels = inputs.pop("pixel_values", None) if expand_size > 1 else None
+        kept = {n: inputs.pop(n) for n in ("pixel_values", "image_sizes") if n in inputs and expand_size > 1}
         ids, inputs = type(model)._expand_inputs_for_generation(expand_size, is_encoder_decoder, input_ids, **inputs)
-        if pixels is not None:
-            inputs["pixel_values"] = torch.cat([p for own in pixels.split(counts) for p in [own] * expand_size])
-        return ids, inputs
+        return ids, inputs | {n: torch.cat([p for own in values.split(counts) for p in [own] * expand_size])
+                              for n, values in kept.items()}
 
     model._expand_inputs_for_generation = expand
 
