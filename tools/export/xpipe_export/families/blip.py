@@ -10,7 +10,7 @@ from ..bundle import Bundle
 from ..graph import GraphSpec
 from .blip2 import vision_spec
 from .causal import cache_names, cache_tensors, causal_mask, embed_spec, heading_last, position_ids
-from .common import release
+from .common import add_generation_config, release
 from .t5 import crossing_cache, crossing_spec, right_padded
 
 
@@ -171,9 +171,9 @@ def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
 
     text = config.text_config
     bundle.meta["decoder_start_token_id"] = text.bos_token_id
-    bundle.add_json("generation_config.json", {"bos_token_id": text.bos_token_id,
-                                               "eos_token_id": text.sep_token_id,
-                                               "pad_token_id": text.pad_token_id})
+    # generate is asked of the decoder, which has keys of text_config and none of the checkpoint's file
+    add_generation_config(bundle, model.text_decoder.generation_config, bos_token_id=text.bos_token_id,
+                          eos_token_id=text.sep_token_id, pad_token_id=text.pad_token_id)
     if kind == "BlipForQuestionAnswering":
         bundle.meta |= {"tasks": ["answer"], "prompts": {"answer": "{}"},
                         "limits": {"max_positions": text.max_position_embeddings}}

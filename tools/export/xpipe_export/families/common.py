@@ -145,11 +145,12 @@ def _fast(tokenizer) -> Tokenizer:
     return Converter(tokenizer).converted()
 
 
-def add_generation_config(bundle: Bundle, config) -> None:
-    """The generation config transformers would use: the language model's own."""
+def add_generation_config(bundle: Bundle, config, **given) -> None:
+    """The generation config transformers would use: the language model's own, and what its caller gives
+    beside it."""
     values = json.loads(config.to_json_string(use_diff=True))
     values.pop("_from_model_config", None)
-    bundle.add_json("generation_config.json", values)
+    bundle.add_json("generation_config.json", values | given)
 
 
 def release(model: torch.nn.Module, *names: str) -> None:
