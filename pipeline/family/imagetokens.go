@@ -224,8 +224,8 @@ func (m *imageTokens) Encode(ctx context.Context, prepared media.Prepared) ([]En
 			return nil, fmt.Errorf("%w: the graph's output %q is %v, not features [...,length,width]",
 				graph.ErrBundle, m.output, states)
 		}
-		if sizes := own[imageSizes]; m.kind.lines && states.Rank() == 3 && sizes != nil {
-			if states, err = m.inLines(states, grid, tensor.Data[int64](sizes)); err != nil {
+		if m.kind.lines {
+			if states, err = m.inLines(states, grid, own[imageSizes]); err != nil {
 				return nil, err
 			}
 		}

@@ -32,10 +32,15 @@ func (m *imageTokens) loadNewline(bundle *models.Bundle) error {
 	return nil
 }
 
-// inLines lays out the rows [N,L,D] of a picture of height and width size: those of the whole picture,
-// then the others line by line over all squares, without what is padding, each line with its end
-// (pack_image_features of modeling_llava_next.py, transformers 4.57.6).
-func (m *imageTokens) inLines(states *tensor.Tensor, grid image.Point, size []int64) (*tensor.Tensor, error) {
+// inLines lays out the rows [N,L,D] of a picture whose height and width begin sizes [N,2]: those of the
+// whole picture, then the others line by line over all squares, without what is padding, each line with
+// its end (pack_image_features of modeling_llava_next.py, transformers 4.57.6).
+func (m *imageTokens) inLines(states *tensor.Tensor, grid image.Point, sizes *tensor.Tensor) (*tensor.Tensor, error) {
+	if states.Rank() != 3 || sizes == nil {
+		return nil, fmt.Errorf("%w: rows %v of a picture, whose size is %v: neither squares of rows nor "+
+			"LlavaNextImageProcessor's", graph.ErrBundle, states, sizes)
+	}
+	size := tensor.Data[int64](sizes)
 	n, each, width := states.Dim(0), states.Dim(1), states.Dim(2)
 	side := 1
 	for (side+1)*(side+1) <= each {

@@ -41,7 +41,11 @@ func TestInLines(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := m.inLines(states, image.Pt(2, 1), []int64{5, 10})
+	sizes, err := tensor.New([]int{1, 2}, []int64{5, 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := m.inLines(states, image.Pt(2, 1), sizes)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,12 +56,15 @@ func TestInLines(t *testing.T) {
 		}
 	}
 	for _, grid := range []image.Point{{}, {X: 1, Y: 1}, {X: 3, Y: 1}} {
-		if _, err := m.inLines(states, grid, []int64{5, 10}); err == nil {
+		if _, err := m.inLines(states, grid, sizes); err == nil {
 			t.Errorf("%v squares: no error", grid)
 		}
 	}
+	if _, err := m.inLines(states, image.Pt(2, 1), nil); err == nil {
+		t.Error("no size: no error")
+	}
 	m.newline = []float32{1, 2}
-	if _, err := m.inLines(states, image.Pt(2, 1), []int64{5, 10}); err == nil {
+	if _, err := m.inLines(states, image.Pt(2, 1), sizes); err == nil {
 		t.Error("a row of another width: no error")
 	}
 }
