@@ -1,3 +1,3 @@
-// Package examples has seven small programs on the Go API, one a folder: caption, search, fewshot,
-// stream, handler, ownmodel and batch. docs/go.md tells of the API in their order.
+// Package examples has eight small programs on the Go API, one a folder: caption, search, fewshot,
+// stream, transcribe, handler, ownmodel and batch. docs/go.md tells of the API in their order.
 package examples

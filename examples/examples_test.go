@@ -21,6 +21,7 @@ var programs = []struct {
 		"testdata/images/guitar.png\n"},
 	{"fewshot", []string{"testdata/images/dog.png", "testdata/images/pizza.png=zudo", "testdata/images/dog.png=wemi"}, "wemi\n"},
 	{"stream", []string{"testdata/images/scene.png", "how many dogs are there?"}, " 2\n"},
+	{"transcribe", []string{"testdata/speech/jfk.flac"}, "s: And so my fellow Americans ask not what your country can do for you"},
 	{"ownmodel", []string{"models/mini/clip-mini", "testdata/images/guitar.png"}, "clip-mini on go is for [classify match embed]\n[{a guitar 0.99"},
 	{"batch", []string{"testdata/images"}, `{"file":"testdata/images/apple.png","caption":{"text":"red apple",`},
 }
@@ -29,7 +30,7 @@ var programs = []struct {
 func TestPrograms(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("*/main.go")
-	if err != nil || len(files) != 7 {
+	if err != nil || len(files) != 8 {
 		t.Fatalf("%d programs: %v", len(files), err)
 	}
 	for _, file := range files {
