@@ -85,7 +85,8 @@ type Options struct {
 	NoFusion bool
 	// LastPosition names outputs [B,T,N] of which the caller reads the last of T alone, as whoever
 	// writes text does with a decoder's logits. A session may give [B,1,N] for them: the Go engine
-	// does, and computes no more, where a product makes them. Names that the graph lacks do not count.
+	// does, and computes no more, where a product makes them; but not in runs of AllPositions. Names
+	// that the graph lacks do not count.
 	LastPosition []string
 	// Steady names inputs for which the caller gives the very same tensors in many runs one after
 	// another, such as the encoder's states at every step of a decoder, and never changes what is in

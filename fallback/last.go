@@ -3,27 +3,22 @@ package fallback
 import (
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 
+	"github.com/crossattn/xpipe/fallback/internal/ops"
 	"github.com/crossattn/xpipe/onnx/ir"
-	"github.com/crossattn/xpipe/tensor"
 )
 
 // A decoder's head multiplies each position by a matrix as wide as the vocabulary, and whoever
 // writes text reads the last position alone. Graphs that take num_logits_to_keep leave the others
 // out themselves; in graphs that do not, the positions are cut before the head's product where
-// Options.LastPosition allows it.
+// Options.LastPosition allows it, and the run does not ask for all (engine.AllPositions).
 
 // lastPositions cuts the positions of the outputs with those names.
 func lastPositions(g *ir.Graph, names []string) {
-	g.Outputs = slices.Clone(g.Outputs)
-	for i, o := range g.Outputs {
-		if slices.Contains(names, o.Name) && len(o.Shape) == 3 && lastPosition(g, o.Name) {
-			g.Outputs[i].Shape = []int{o.Shape[0], 1, o.Shape[2]}
-			if len(o.Dims) == 3 {
-				g.Outputs[i].Dims = []string{o.Dims[0], "", o.Dims[2]}
-			}
+	for _, o := range g.Outputs {
+		if slices.Contains(names, o.Name) && len(o.Shape) == 3 {
+			lastPosition(g, o.Name)
 		}
 	}
 }
@@ -57,12 +52,8 @@ func lastPosition(g *ir.Graph, value string) bool {
 	}
 	// Of what is quantised by its range the range stays that of all positions.
 	name := fmt.Sprintf("%s/last", value)
-	for i, v := range map[string]int64{name + "/from": -1, name + "/to": math.MaxInt64, name + "/axis": -2} {
-		g.Consts[i] = tensor.Must(tensor.New([]int{1}, []int64{v}))
-	}
 	cut := &ir.Node{
-		Op: "Slice", Version: 13, Outputs: []string{name},
-		Inputs: []string{n.Input(0), name + "/from", name + "/to", name + "/axis"},
+		Domain: ops.FusedDomain, Op: "LastPosition", Inputs: []string{n.Input(0)}, Outputs: []string{name},
 	}
 	product := *n
 	product.Inputs = slices.Clone(n.Inputs)

@@ -73,6 +73,9 @@ func (p *Pipeline) Abilities() Abilities {
 		_, err := m.Speech()
 		a.Transcribe = err == nil
 	}
+	if _, ok := p.model.(family.PieceHearer); ok && p.waves != nil {
+		a.Transcribe = true
+	}
 	_, a.Find = p.model.(family.Locator)
 	_, a.Attend = p.model.(family.Attender)
 	if m, ok := p.model.(family.RegionEncoder); ok {

@@ -104,6 +104,51 @@ func TestAlignmentOfLayouts(t *testing.T) {
 	}
 }
 
+// A distilled model whose generation_config.json names heads of its teacher's is aligned as one that names
+// none.
+func TestAlignmentOfDistilled(t *testing.T) {
+	t.Parallel()
+	const config = "generation_config.json"
+	dir := layoutDir(t, "whisper-transformersjs", "onnx/decoder_with_past_model.onnx")
+	var g hearingGolden
+	data, err := os.ReadFile(filepath.Join(dir, "golden.json"))
+	if err == nil {
+		err = json.Unmarshal(data, &g)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	features := tensor.Must(tensor.New(g.Shape, g.Values))
+	text := slices.DeleteFunc(slices.Clone(g.Rows[0].IDs), func(id int64) bool { return id == 0 || id >= g.Rows[0].Start[0] })
+	var none *family.Alignment
+	for _, heads := range []string{"", `{"alignment_heads": [[1, 0], [7, 1]],`} {
+		if heads != "" {
+			if data, err = os.ReadFile(filepath.Join(dir, config)); err != nil {
+				t.Fatal(err)
+			}
+			data = append([]byte(heads), data[1:]...)
+			if err := os.WriteFile(filepath.Join(dir, config), data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p, err := Open(t.Context(), dir, WithEngine(goEngine))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		a := align(t, p, g.Input, features, g.Rows[0].Start, text)
+		if none == nil {
+			none = a
+		}
+		if len(a.Heads) != 2 {
+			t.Fatalf("%d heads", len(a.Heads))
+		}
+		for h, head := range a.Heads {
+			nearly(t, fmt.Sprintf("head %d", h), head, none.Heads[h])
+		}
+	}
+}
+
 // Words get the same times on both engines, to 10 ms, from whatever files hold the decoder. The tiny model
 // hears nothing sensible, but it hears the same.
 func TestWordTimes(t *testing.T) {

@@ -44,9 +44,10 @@ func WithTranslation() TranscribeOption {
 	return func(t *Transcription) { t.Task = speech.Translate }
 }
 
-// Transcribe writes down what is said in a sound of any length. Models that do not hear give
-// ErrUnsupported, parameters out of range ErrOption, a sound that cannot be used ErrSound. Limits.Time
-// bounds each window of 30 s, not the whole.
+// Transcribe writes down what is said in a sound of any length. Models that know no windows and tell no
+// times, such as Moonshine, hear it in pieces (speech.Pieces). Models that do not hear, and options that
+// mean nothing to the model, give ErrUnsupported, parameters out of range ErrOption, a sound that cannot
+// be used ErrSound. Limits.Time bounds each window of 30 s, or each piece, not the whole.
 func (p *Pipeline) Transcribe(
 	ctx context.Context, sound *audio.Sound, opts ...TranscribeOption,
 ) (*Transcript, error) {
@@ -54,11 +55,11 @@ func (p *Pipeline) Transcribe(
 	if err != nil {
 		return nil, err
 	}
-	if sound == nil || sound.Rate != p.sounds.Rate() {
-		return nil, fmt.Errorf("%w: the model hears %d samples a second: resample it", ErrSound, p.sounds.Rate())
+	if sound == nil || sound.Rate != p.HearingRate() {
+		return nil, fmt.Errorf("%w: the model hears %d samples a second: resample it", ErrSound, p.HearingRate())
 	}
 	loudest := math.Inf(-1)
-	if len(sound.Samples) > p.sounds.Window() {
+	if p.sounds != nil && len(sound.Samples) > p.sounds.Window() {
 		if loudest, _, err = p.sounds.Loudest(ctx, &soundReader{sound.Samples}); err != nil {
 			return nil, err
 		}
@@ -101,12 +102,12 @@ func (p *Pipeline) TranscribeFile(
 }
 
 func (p *Pipeline) transcribeFile(
-	ctx context.Context, l *speech.Listener, f *os.File, o Transcription,
+	ctx context.Context, l listener, f *os.File, o Transcription,
 ) (t *Transcript, err error) {
 	reading := []audio.Option{audio.WithoutFFmpeg()} // a library starts no process unasked
-	reading = append(append(reading, o.Sound...), audio.WithRate(p.sounds.Rate()))
+	reading = append(append(reading, o.Sound...), audio.WithRate(p.HearingRate()))
 	loudest := math.Inf(-1)
-	if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+	if info, err := f.Stat(); p.sounds != nil && err == nil && info.Mode().IsRegular() {
 		if loudest, err = p.loudest(ctx, f, reading); err != nil {
 			return nil, err
 		}
@@ -145,35 +146,44 @@ func (p *Pipeline) TranscribeStream(
 	if err != nil {
 		return nil, err
 	}
-	if sound == nil || sound.Rate() != p.sounds.Rate() {
+	if sound == nil || sound.Rate() != p.HearingRate() {
 		return nil, fmt.Errorf("%w: the model hears %d samples a second: open it with audio.WithRate",
-			ErrSound, p.sounds.Rate())
+			ErrSound, p.HearingRate())
 	}
 	return l.Transcribe(ctx, sound, math.Inf(-1), o)
 }
 
 // HearingRate returns how many samples a second the model hears; 0 of a model that does not hear.
 func (p *Pipeline) HearingRate() int {
-	if p.sounds == nil {
-		return 0
+	switch {
+	case p.sounds != nil:
+		return p.sounds.Rate()
+	case p.waves != nil:
+		return p.waves.Rate()
 	}
-	return p.sounds.Rate()
+	return 0
+}
+
+// listener transcribes a sound: a speech.Listener, or speech.Pieces.
+type listener interface {
+	Transcribe(ctx context.Context, sound audio.Reader, loudest float64, o Transcription) (*Transcript, error)
 }
 
 // listener returns what transcribes, and the parameters of a call.
-func (p *Pipeline) listener(opts []TranscribeOption) (*speech.Listener, Transcription, error) {
+func (p *Pipeline) listener(opts []TranscribeOption) (listener, Transcription, error) {
 	o := speech.DefaultOptions()
 	for _, opt := range opts {
 		if opt != nil {
 			opt(&o)
 		}
 	}
-	model, ok := p.model.(family.Hearer)
-	if !ok {
+	windows, ok := p.model.(family.Hearer)
+	pieces, inPieces := p.model.(family.PieceHearer)
+	if !ok && !inPieces {
 		return nil, o, p.unsupported("transcribe")
 	}
-	if p.sounds == nil {
-		return nil, o, fmt.Errorf("%w: the model has no preprocessor_config.json, which says how it hears", ErrBundle)
+	if ok && p.sounds == nil || inPieces && p.waves == nil {
+		return nil, o, fmt.Errorf("%w: the model has no preprocessor_config.json that says how it hears", ErrBundle)
 	}
 	rows := max(o.NumBeams, o.BestOf)
 	if err := graph.CheckLimit("Batch", "rows of the batch", rows, p.limits.Batch); err != nil {
@@ -182,8 +192,13 @@ func (p *Pipeline) listener(opts []TranscribeOption) (*speech.Listener, Transcri
 	if err := graph.CheckLimit("OutputTokens", "max_new_tokens", o.MaxNewTokens, p.limits.OutputTokens); err != nil {
 		return nil, o, err
 	}
+	if inPieces {
+		return &speech.Pieces{
+			Model: pieces, Texts: p.texts, Waves: p.waves, Decoding: p.defaults, Turn: p.enter,
+		}, o, nil
+	}
 	return &speech.Listener{
-		Model: model, Texts: p.texts, Extractor: p.sounds, Decoding: p.defaults, Turn: p.enter,
+		Model: windows, Texts: p.texts, Extractor: p.sounds, Decoding: p.defaults, Turn: p.enter,
 	}, o, nil
 }
 

@@ -471,3 +471,25 @@ func TestTranscribeInterrupted(t *testing.T) {
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+// A model that hears in pieces writes down a sound, too, and says what it does not do.
+func TestTranscribePieces(t *testing.T) {
+	t.Parallel()
+	const model, sound = "../../testdata/layouts/moonshine-transformersjs", "../../testdata/speech/jfk.flac"
+	args := []string{"transcribe", "--engine", "go", "-m", model, sound}
+	code, stdout, stderr := xpipe(t, "", append(args, "--json")...)
+	var line struct {
+		Text     string
+		Segments []struct{ Start, End float64 }
+	}
+	if err := json.Unmarshal([]byte(stdout), &line); err != nil || code != api.ExitOK || line.Text == "" || len(line.Segments) != 1 {
+		t.Fatalf("exit %d, %q, %s", code, stdout, stderr)
+	}
+	if s := line.Segments[0]; s.Start > 1 || s.End < 10 || s.End > 11 {
+		t.Errorf("from %.2f s to %.2f s", s.Start, s.End)
+	}
+	code, _, stderr = xpipe(t, "", append(args, "--words")...)
+	if code == api.ExitOK || !strings.Contains(stderr, "words: this model has no such option") {
+		t.Errorf("--words: exit %d, %s", code, stderr)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/tensor"
 )
@@ -52,7 +53,7 @@ func (b *batch) follow(ctx context.Context, from int, each func(i int, logits []
 			return err
 		}
 	}
-	logits, err := b.forwardAll(ctx, b.tokens, keep)
+	logits, err := b.forwardAll(engine.AllPositions(ctx), b.tokens, keep)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/pipeline/attend"
 	"github.com/crossattn/xpipe/pipeline/decode"
 	"github.com/crossattn/xpipe/pipeline/graph"
@@ -25,8 +26,8 @@ type Aligner interface {
 
 // AlignOptions say what an Alignment needs.
 type AlignOptions struct {
-	// MapsAlone leaves Probabilities out, for which a decoder that gives the last position's logits alone
-	// would read token by token.
+	// MapsAlone leaves Probabilities out, for which the decoder computes the logits of every token. One whose
+	// graph gives those of the last position alone would read token by token.
 	MapsAlone bool
 }
 
@@ -46,6 +47,23 @@ type alignment struct {
 	model  string            // its name
 	graphs map[string]string // its files, by role
 	heads  [][2]int          // those that follow the sound: layer and head
+}
+
+// newAlignment takes the heads that generation_config.json names; none of them where it names one of a
+// layer that the decoder lacks: some distilled models have their teacher's (kotoba-tech/kotoba-whisper,
+// early distil-whisper).
+func newAlignment(b *models.Bundle, heads [][2]int) (alignment, error) {
+	var config struct {
+		Layers *int `json:"decoder_layers"`
+	}
+	if err := b.JSON("config.json", &config); ignoreMissing(err) != nil {
+		return alignment{}, err
+	}
+	lacking := func(head [2]int) bool { return config.Layers != nil && head[0] >= *config.Layers }
+	if slices.ContainsFunc(heads, lacking) {
+		heads = nil
+	}
+	return alignment{b.Name, b.Graphs, heads}, nil
 }
 
 // Align reads the text in one pass, with what generation_config.json calls alignment_heads or, where it

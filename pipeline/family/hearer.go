@@ -27,6 +27,21 @@ type Hearer interface {
 	Hear(ctx context.Context, windows ...Encoded) (Begin, error)
 }
 
+// PieceHearer is a Writer that writes down speech piece by piece, each by itself, and tells no times in
+// it.
+type PieceHearer interface {
+	Writer
+	// Pieces tells what the pieces may be.
+	Pieces() Pieces
+}
+
+// Pieces are the sounds that a PieceHearer hears.
+type Pieces struct {
+	Least   int     // the samples of the shortest
+	Longest float64 // the seconds of the longest that it was trained on
+	Tokens  float64 // of a text, a second at most; more are likely repeats
+}
+
 // Begin starts a sequence from each of prompts, as many as there are rows.
 type Begin func(ctx context.Context, prompts [][]int64) (decode.Sequences, error)
 

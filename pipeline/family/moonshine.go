@@ -140,5 +140,11 @@ func (m *moonshine) Begin(ctx context.Context, prompts [][]Segment) (decode.Sequ
 	return decode.Together(parts, rows), nil
 }
 
+// Pieces are of English. The tokens a second are those of the model card of UsefulSensors/moonshine-tiny,
+// the longest piece is that of its training (2410.15608).
+func (m *moonshine) Pieces() Pieces {
+	return Pieces{Least: leastSamples, Longest: 30, Tokens: 6.5}
+}
+
 // StartsAfresh is true: the text starts from the model's own token.
 func (m *moonshine) StartsAfresh() bool { return true }

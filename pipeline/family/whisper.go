@@ -89,9 +89,11 @@ func openWhisper(o *graph.Opener, c *Config) (Model, error) {
 			return nil, err
 		}
 	}
-	m.align = alignment{o.Bundle.Name, o.Bundle.Graphs, keys.Heads}
-	// A model without these tokens still writes about one window.
 	var err error
+	if m.align, err = newAlignment(o.Bundle, keys.Heads); err != nil {
+		return nil, err
+	}
+	// A model without these tokens still writes about one window.
 	if m.speech, err = openSpeech(o.Bundle, c, keys, m.reader.start); errors.Is(err, errNoSpeech) {
 		err = nil
 	}

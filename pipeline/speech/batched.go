@@ -28,7 +28,7 @@ func (r *run) batched(ctx context.Context) error {
 	if r.source.voice == nil {
 		return fmt.Errorf("%w: batched windows need sounds of 8,000 samples a second or more", graph.ErrUnsupported)
 	}
-	cut := &cutter{source: r.source, longest: r.Extractor.Window(), hop: r.Extractor.Hop()}
+	cut := &cutter{source: r.source, longest: r.Extractor.Window(), hop: r.Extractor.Hop(), gap: cutGap}
 	ready := make(chan batch)
 	go func() {
 		defer close(ready)
@@ -180,6 +180,8 @@ type cutter struct {
 	source  *source
 	longest int // of a stretch, in samples
 	hop     int // of which stretches begin at multiples
+	// gap is the longest pause, in seconds, within a stretch; below 0 none is, and a stretch is over with it.
+	gap float64
 
 	samples []float32 // from the sample first on
 	first   int
@@ -188,7 +190,7 @@ type cutter struct {
 const (
 	// cutLeast is the shortest rest of a stretch, in seconds, that is heard again.
 	cutLeast = 0.5
-	// cutGap is the longest pause, in seconds, within a stretch.
+	// cutGap is the usual gap of a cutter.
 	cutGap = 2.0
 	// cutKeep is how many seconds of sound a span may still begin before: its length, and what the voice
 	// detector waits for.
@@ -217,7 +219,7 @@ func (c *cutter) next(ctx context.Context) (s stretch, ok bool, err error) {
 
 // joined returns how many of the spans make the next stretch.
 func (c *cutter) joined() int {
-	gap := int(cutGap * float64(c.source.extractor.Rate()))
+	gap := int(c.gap * float64(c.source.rate))
 	n := 1
 	for n < len(c.source.spans) && c.source.spans[n].To-c.source.spans[0].From <= c.longest-c.hop && c.source.spans[n].From-c.source.spans[n-1].To <= gap {
 		n++
@@ -226,11 +228,13 @@ func (c *cutter) joined() int {
 }
 
 // full reports whether the spans that are known make a stretch to which later ones add nothing.
-func (c *cutter) full() bool { return len(c.source.spans) > 0 && c.joined() < len(c.source.spans) }
+func (c *cutter) full() bool {
+	return len(c.source.spans) > 0 && (c.gap < 0 || c.joined() < len(c.source.spans))
+}
 
 // forget drops samples that no stretch will have.
 func (c *cutter) forget() {
-	needed := c.first + len(c.samples) - int(cutKeep*float64(c.source.extractor.Rate()))
+	needed := c.first + len(c.samples) - int(cutKeep*float64(c.source.rate))
 	if len(c.source.spans) > 0 {
 		needed = min(needed, c.source.spans[0].From/c.hop*c.hop)
 	}

@@ -21,8 +21,23 @@ type Listener struct {
 	Decoding  decode.Options // the model's own
 	// Most bounds the tokens of a window's text, beside Options; 0: it does not.
 	Most int
-	// Turn, where it is not nil, is taken before the work of a window and left behind it.
-	Turn func(context.Context) (turn context.Context, leave func(*error), err error)
+	Turn Turn // of a window's work
+}
+
+// Turn, where it is not nil, waits until it is a sound's turn. leave ends the turn.
+type Turn func(context.Context) (turn context.Context, leave func(*error), err error)
+
+// take does work once it is a sound's turn.
+func (t Turn) take(ctx context.Context, work func(context.Context) error) (err error) {
+	if t == nil {
+		return work(ctx)
+	}
+	turn, leave, err := t(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { leave(&err) }()
+	return work(turn)
 }
 
 // Transcribe writes down what is said in a sound. loudest is Spectrogram.Loudest of the whole; minus
@@ -32,8 +47,9 @@ type Listener struct {
 func (l *Listener) Transcribe(
 	ctx context.Context, sound audio.Reader, loudest float64, o Options,
 ) (*Transcript, error) {
-	from := newSource(ctx, l.Extractor, sound, loudest)
+	from := newSource(ctx, l.Extractor.Rate(), sound)
 	defer from.close()
+	from.extractor, from.loudest = l.Extractor, loudest
 	r, err := l.begin(from, o)
 	if err != nil {
 		return nil, err
@@ -157,15 +173,11 @@ func (r *run) setLead(language int64) {
 func (r *run) inTurn(
 	ctx context.Context, work func(context.Context) (bool, error),
 ) (going bool, err error) {
-	if r.Turn == nil {
-		return work(ctx)
-	}
-	turn, leave, err := r.Turn(ctx)
-	if err != nil {
-		return false, err
-	}
-	defer func() { leave(&err) }()
-	return work(turn)
+	err = r.Turn.take(ctx, func(ctx context.Context) (err error) {
+		going, err = work(ctx)
+		return err
+	})
+	return going && err == nil, err
 }
 
 // isText reports whether an id is of a text, rather than a time or another mark.

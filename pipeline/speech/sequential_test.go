@@ -88,7 +88,8 @@ func TestSequential(t *testing.T) {
 				}
 			}
 			sound := &zeros{rest: int(c.Seconds * 16000)}
-			from := newSource(t.Context(), extractor, sound, math.Inf(-1))
+			from := newSource(t.Context(), extractor.Rate(), sound)
+			from.extractor, from.loudest = extractor, math.Inf(-1)
 			defer from.close()
 			r, err := l.begin(from, o)
 			if err != nil {

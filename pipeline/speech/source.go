@@ -18,7 +18,8 @@ import (
 // transformers 4.57.6 hears it. The last window of a longer one has zeros there, as those of transformers
 // and openai-whisper have.
 type source struct {
-	extractor *audio.Extractor
+	rate      int
+	extractor *audio.Extractor   // of windows; nil where a sound is heard in pieces
 	held      []float32          // all samples, while they fit in a window
 	frames    *audio.Spectrogram // of a longer sound; else nil
 	loudest   float64            // of the whole, where it is known
@@ -41,10 +42,10 @@ type piece struct {
 const pieceSamples = 4096
 
 // newSource begins to read a sound, ahead of what is asked for by a few pieces.
-func newSource(ctx context.Context, e *audio.Extractor, sound audio.Reader, loudest float64) *source {
+func newSource(ctx context.Context, rate int, sound audio.Reader) *source {
 	ctx, stop := context.WithCancel(ctx)
-	voice, _ := audio.NewVoice(e.Rate())
-	s := &source{extractor: e, loudest: loudest, voice: voice, pieces: make(chan piece, 64), stop: stop}
+	voice, _ := audio.NewVoice(rate)
+	s := &source{rate: rate, voice: voice, pieces: make(chan piece, 64), stop: stop}
 	go func() {
 		defer close(s.pieces)
 		for {
@@ -86,7 +87,7 @@ func (s *source) next(ctx context.Context, wait bool) (samples []float32, ok boo
 			return nil, false, ctx.Err()
 		}
 	}
-	rate := float64(s.extractor.Rate())
+	rate := float64(s.rate)
 	for i, v := range p.samples {
 		if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
 			return nil, false, fmt.Errorf("%w: the sample at %.3f s is no number (%v)",
@@ -122,7 +123,7 @@ func (s *source) silentUntil(from, to int) (until int, ok bool) {
 	}
 	settled, speaking := s.voice.Settled()
 	if len(s.spans) > 0 && s.spans[0].From < to || speaking && settled < to ||
-		settled < to-int(undecided*float64(s.extractor.Rate())) {
+		settled < to-int(undecided*float64(s.rate)) {
 		return 0, false
 	}
 	return min(settled, to), settled > from
@@ -168,7 +169,7 @@ func (s *source) window(ctx context.Context, from, content int) (*tensor.Tensor,
 	if s.frames != nil {
 		return s.frames.Window(from, content)
 	}
-	sound := &audio.Sound{Rate: s.extractor.Rate(), Samples: s.held[from*s.extractor.Hop():]}
+	sound := &audio.Sound{Rate: s.rate, Samples: s.held[from*s.extractor.Hop():]}
 	prepared, err := s.extractor.Prepare(ctx, []media.Item{sound})
 	if err != nil {
 		return nil, err

@@ -13,7 +13,8 @@ type Transcript struct {
 	Language string
 	Text     string
 	Segments []Segment
-	// NoSpeech is the probability that nothing is said at all: of the window that has the least.
+	// NoSpeech is the probability that nothing is said at all: of the window that has the least. Of a
+	// model that hears in pieces it is 1 where no text was written, else 0.
 	NoSpeech float64
 	Seconds  float64 // of the sound
 	// IDs are the tokens of all segments, those of times among them.

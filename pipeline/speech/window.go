@@ -143,14 +143,19 @@ func (r *run) search(ctx context.Context, batch decode.Sequences, o decode.Optio
 		best := slices.MaxFunc(drawn, func(a, b decode.Sequence) int {
 			return cmp.Compare(a.Allowed/float64(len(a.IDs)), b.Allowed/float64(len(b.IDs)))
 		})
-		w := written{ids: best.IDs, logProbs: best.LogProbs, logProb: best.Allowed / float64(len(best.IDs)+1)}
-		if o.NumBeams > 1 {
-			w.logProb = best.Score
-		}
-		w.repeats = repeats(strings.TrimSpace(r.text(best.IDs)))
-		all = append(all, w)
+		all = append(all, judge(best, o.NumBeams, r.text(best.IDs)))
 	}
 	return all, nil
+}
+
+// judge says how good a text is that was found with so many beams.
+func judge(s decode.Sequence, beams int, text string) written {
+	w := written{ids: s.IDs, logProbs: s.LogProbs, logProb: s.Allowed / float64(len(s.IDs)+1)}
+	if beams > 1 {
+		w.logProb = s.Score
+	}
+	w.repeats = repeats(strings.TrimSpace(text))
+	return w
 }
 
 // decoding returns the parameters of a text at a temperature.

@@ -4,6 +4,7 @@ import (
 	"math"
 	"unsafe"
 
+	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/onnx"
 	"github.com/crossattn/xpipe/tensor"
 )
@@ -264,6 +265,17 @@ func buildSlice(n *Node) Kernel {
 			}
 		}
 		out[0], err = slice(x, in[0], args[0], args[1], args[2], args[3])
+		return err
+	}
+}
+
+// buildLastPosition gives the last position [...,1,N] of [...,T,N]; all of them in runs of
+// engine.AllPositions.
+func buildLastPosition(*Node) Kernel {
+	return func(x *Context, in, out []*tensor.Tensor) (err error) {
+		if out[0] = in[0]; !engine.WantsAllPositions(x.ctx) {
+			out[0], err = slice(x, in[0], []int{-1}, []int{math.MaxInt}, []int{-2}, nil)
+		}
 		return err
 	}
 }

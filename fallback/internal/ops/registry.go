@@ -312,6 +312,8 @@ var fused = map[string]def{
 	"MaxPool":           row(0, 1, 1, buildPoolNHWC),
 	"AveragePool":       row(0, 1, 1, buildPoolNHWC),
 	"Resize":            row(0, 1, 4, buildResize),
+	// The last position alone, unless a run asks for all.
+	"LastPosition": row(0, 1, 1, buildLastPosition),
 	// One element each.
 	"Gelu":     activating(0, kernel.Gelu, gelu64),
 	"GeluTanh": activating(0, kernel.GeluTanh, geluTanh64),
