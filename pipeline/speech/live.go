@@ -56,10 +56,11 @@ func (r *run) live(ctx context.Context) error {
 	return nil
 }
 
-// listen waits for new sound, and takes all that there is.
+// listen waits for new sound, and takes all that there is, up to a window and little more: a sound that
+// comes faster than it is heard has no end to wait for.
 func (l *live) listen(ctx context.Context) error {
 	enough := len(l.samples) + int(liveHop*float64(l.Extractor.Rate()))
-	for !l.source.ended {
+	for !l.source.ended && len(l.samples) <= l.Extractor.Window() {
 		samples, ok, err := l.source.next(ctx, len(l.samples) < enough)
 		if err != nil || !ok {
 			return err
@@ -80,6 +81,9 @@ func (l *live) catchUp(ctx context.Context) error {
 		}
 		l.moveOn(l.seconds(), len(l.final))
 		l.samples, l.final, l.before = rest, nil, nil
+	}
+	if !l.source.ended && l.seconds() < liveHop {
+		return nil // the beginning of a window is worth no text yet
 	}
 	if err := l.round(ctx, l.source.ended); err != nil {
 		return err
