@@ -182,9 +182,14 @@ func (r *run) add(segments []Segment, text written) {
 func (r *run) moveTo(frame int) {
 	r.seek = frame
 	r.source.drop(frame)
-	if r.Progress != nil {
-		r.Progress(min(r.second(frame), r.source.seconds))
+	if r.Progress == nil {
+		return
 	}
+	heard := r.second(frame)
+	if r.Batched == 0 { // batched windows lie within the sound, which is read on meanwhile
+		heard = min(heard, r.source.seconds)
+	}
+	r.Progress(heard)
 }
 
 // second returns the time of a frame, frame the frame of a time.
