@@ -37,3 +37,40 @@ func TestLiveTakesNoMoreThanAWindow(t *testing.T) {
 		t.Errorf("%v s were heard, not 600", got)
 	}
 }
+
+// A window that has no more to hear moves on as one of a file does: to the piece that it may have cut off.
+func TestLiveWindowEndsWithAWholePiece(t *testing.T) {
+	t.Parallel()
+	const first = 100 // the id of the time 0
+	for _, c := range []struct {
+		final, ids []int64
+		count      int
+		goesOn     float64
+	}{
+		{nil, []int64{first, 1, 2, first + 50, first + 60, 3}, 4, 1.2},               // the last piece has no end
+		{nil, []int64{first, 1, 2, first + 50, first + 50}, 4, 1},                    // nor does what follows
+		{nil, []int64{first, 1, first + 50, first + 60, 2, first + 90}, 6, 0},        // nothing is said behind
+		{nil, []int64{first, 1, 2}, 3, 0},                                            // one piece fills the window
+		{nil, []int64{1, 2, 3}, 3, 0},                                                // no times
+		{nil, nil, 0, 0},                                                             // nothing
+		{[]int64{first, 1, first + 50}, []int64{first + 60, 2}, 0, 1.2},              // between what is final and not
+		{[]int64{first, 1, first + 50, first + 60, 2}, []int64{3}, 1, 0},             // before what is final
+		{[]int64{first, 1}, []int64{2, first + 50, first + 60, 3, first + 90}, 5, 0}, // final, and an end
+	} {
+		l := &live{run: &run{tokens: &family.Speech{FirstTime: first}}, final: c.final}
+		if count := l.whole(c.ids); count != c.count || math.Abs(l.goesOn-c.goesOn) > 1e-9 {
+			t.Errorf("%v %v: %d ids, on from %v; want %d, %v", c.final, c.ids, count, l.goesOn, c.count, c.goesOn)
+		}
+	}
+}
+
+// Words that become final take the punctuation beside them along.
+func TestLiveWordsHaveTheirPunctuation(t *testing.T) {
+	t.Parallel()
+	got := marked([]word{
+		{text: " \"", ids: []int64{1}, end: 1}, {text: " one", ids: []int64{2}, start: 1, end: 1.504}, {text: ".", ids: []int64{3}, start: 1.5, end: 2},
+	})
+	if len(got) != 1 || got[0].Text != " \" one." || got[0].Start != 1 || got[0].End != 1.5 || len(got[0].IDs) != 3 {
+		t.Errorf("%+v", got)
+	}
+}
