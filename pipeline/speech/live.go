@@ -347,13 +347,22 @@ func (l *live) give(s Segment, begins bool) {
 		l.t.Segments[n].IDs, l.t.Segments[n].Words = slices.Clone(s.IDs), slices.Clone(s.Words)
 	}
 	l.open = true
+	if !begins { // so a line does not begin with the mark behind a word that was given out before
+		s.Text = strings.TrimLeft(s.Text, marks+" ")
+		for len(s.Words) > 0 && strings.Trim(s.Words[0].Text, marks+" ") == "" {
+			s.Words = s.Words[1:]
+		}
+	}
 	if !strings.ContainsFunc(s.Text, isLetter) {
-		return // a mark behind a word that was given out before
+		return // it was such a mark
 	}
 	if l.Emit != nil && !l.stopped {
 		l.stopped = !l.Emit(s)
 	}
 }
+
+// marks stand behind the word that they belong to.
+const marks = ".,;:!?…。，、！？：；"
 
 func isLetter(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) }
 

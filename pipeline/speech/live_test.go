@@ -2,6 +2,7 @@ package speech
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/crossattn/xpipe/audio"
@@ -72,5 +73,37 @@ func TestLiveWordsHaveTheirPunctuation(t *testing.T) {
 	})
 	if len(got) != 1 || got[0].Text != " \" one." || got[0].Start != 1 || got[0].End != 1.5 || len(got[0].IDs) != 3 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// What is given out later does not begin with the mark behind a word that was given out before; the
+// transcript has it.
+func TestLiveLinesBeginWithWords(t *testing.T) {
+	t.Parallel()
+	var given []string
+	l := &live{run: &run{}}
+	texts := map[int64]string{1: " done", 2: ",", 3: " hang", 4: "."}
+	l.decode = func(ids []int64) (text string) {
+		for _, id := range ids {
+			text += texts[id]
+		}
+		return text
+	}
+	l.tokens = &family.Speech{End: 49, Start: 50, FirstTime: 100}
+	l.Emit = func(s Segment) bool {
+		given = append(given, s.Text)
+		if len(s.Words) > 1 {
+			t.Errorf("words %+v", s.Words)
+		}
+		return true
+	}
+	l.give(Segment{Text: "done", IDs: []int64{1}}, true)
+	l.give(Segment{Text: ", hang", IDs: []int64{2, 3}, Words: []Word{{Text: ","}, {Text: " hang"}}}, false)
+	l.give(Segment{Text: ".", IDs: []int64{4}}, false)
+	if want := []string{"done", "hang"}; !slices.Equal(given, want) {
+		t.Errorf("given out %q, want %q", given, want)
+	}
+	if n := len(l.t.Segments); n != 1 || l.t.Segments[0].Text != "done, hang." || len(l.t.Segments[0].Words) != 2 {
+		t.Errorf("the transcript: %+v", l.t.Segments)
 	}
 }
