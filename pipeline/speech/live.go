@@ -313,7 +313,8 @@ func (l *live) times(ctx context.Context, begin family.Begin, text written) ([]w
 	if err != nil {
 		return nil, err
 	}
-	cutAtSentences(words, 2*usualDuration(words))
+	usual := usualDuration(words)
+	cutAtSentences(words, 2*usual)
 	var probabilities []float64
 	for i, id := range text.ids {
 		if l.isText(id) {
@@ -332,7 +333,18 @@ func (l *live) times(ctx context.Context, begin family.Begin, text written) ([]w
 		skip = 0
 		timed = append(timed, w)
 	}
+	if len(timed) > 0 {
+		cutAtSilence(&timed[0], l.ends, usual)
+	}
 	return timed, nil
+}
+
+// cutAtSilence shortens a word that is much longer than words usually are, and much later than what was
+// said before: it begins with the silence between. cutAtPauses does so with words of files.
+func cutAtSilence(w *word, ended, usual float64) {
+	if most := 2 * usual; usual > 0 && w.end-w.start > most && w.end-ended > 2*most {
+		w.start = w.end - most
+	}
 }
 
 // give gives out what has become final. The transcript joins what belongs to one sentence.

@@ -107,3 +107,16 @@ func TestLiveLinesBeginWithWords(t *testing.T) {
 		t.Errorf("the transcript: %+v", l.t.Segments)
 	}
 }
+
+// A word behind a long silence does not begin with it.
+func TestLiveWordBehindSilence(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ start, end, ended, want float64 }{
+		{24, 40, 0, 39}, {39.5, 40, 0, 39.5}, {38.5, 40, 38.5, 38.5},
+	} {
+		w := word{start: c.start, end: c.end}
+		if cutAtSilence(&w, c.ended, 0.5); w.start != c.want || w.end != c.end {
+			t.Errorf("%+v: %v to %v", c, w.start, w.end)
+		}
+	}
+}
