@@ -128,10 +128,9 @@ func (l *live) round(ctx context.Context, all bool) error {
 		l.before = nil
 		return nil
 	}
-	count, words := len(text.ids), l.words(text.ids)
+	words, count := l.words(text.ids), 0
 	switch {
-	case silent:
-		count = 0 // until a voice is found, which takes a moment longer than a text
+	case silent: // nothing until a voice is found, which takes a moment longer than a text
 	case !all:
 		count = l.agreed(text.ids)
 	default:
