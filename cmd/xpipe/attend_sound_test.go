@@ -31,7 +31,8 @@ func TestAttendSound(t *testing.T) {
 	}
 	// A sound that no page holds is refused before it is heard, which would take as long as it lasts.
 	long := filepath.Join(t.TempDir(), "long.wav")
-	head := []byte("RIFF\xff\xff\xff\xffWAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x40\x1f\x00\x00\x40\x1f\x00\x00\x01\x00\x08\x00data\xff\xff\xff\xff")
+	head := []byte("RIFF\xff\xff\xff\xffWAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00" +
+		"\x40\x1f\x00\x00\x40\x1f\x00\x00\x01\x00\x08\x00data\xff\xff\xff\xff")
 	if err := os.WriteFile(long, append(head, make([]byte, 8000*(api.HearingPageSeconds+1))...), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -69,7 +69,8 @@ func TestLiveWindowEndsWithAWholePiece(t *testing.T) {
 func TestLiveWordsHaveTheirPunctuation(t *testing.T) {
 	t.Parallel()
 	got := marked([]word{
-		{text: " \"", ids: []int64{1}, end: 1}, {text: " one", ids: []int64{2}, start: 1, end: 1.504}, {text: ".", ids: []int64{3}, start: 1.5, end: 2},
+		{text: " \"", ids: []int64{1}, end: 1}, {text: " one", ids: []int64{2}, start: 1, end: 1.504},
+		{text: ".", ids: []int64{3}, start: 1.5, end: 2},
 	})
 	if len(got) != 1 || got[0].Text != " \" one." || got[0].Start != 1 || got[0].End != 1.5 || len(got[0].IDs) != 3 {
 		t.Errorf("%+v", got)

@@ -91,7 +91,8 @@ func (r *run) take(ctx context.Context, begin family.Begin, text written, conten
 // time gives a window's segments their words.
 func (r *run) time(ctx context.Context, begin family.Begin, segments []Segment, content int) error {
 	own, before := slices.Clone(segments), r.spoken
-	spoken, err := r.timer(begin, family.AlignOptions{}).add(ctx, segments, content/framesOfState, r.second(r.seek), r.spoken)
+	timer := r.timer(begin, family.AlignOptions{})
+	spoken, err := timer.add(ctx, segments, content/framesOfState, r.second(r.seek), r.spoken)
 	r.spoken = spoken
 	widen(segments, own, before)
 	return err
