@@ -82,7 +82,7 @@ func (l *live) catchUp(ctx context.Context) error {
 			return err
 		}
 		next := l.seconds()
-		if l.goesOn > 0 && (len(all) > full || next-l.goesOn >= cutLeast) {
+		if l.goesOn > 0 {
 			next = l.goesOn
 		}
 		l.samples = all
@@ -217,7 +217,8 @@ func (l *live) agreed(ids []int64) int {
 }
 
 // whole returns how many of a text's ids are of whole pieces, and notes where the next one begins: the
-// window may have cut it off. A text without several pieces is whole, and so is one that says how it ends.
+// window may have cut it off. A text without several pieces is whole, and so are one that says how it ends
+// and one that ends with the sound, but for a long rest.
 func (l *live) whole(ids []int64) int {
 	window := slices.Concat(l.final, ids)
 	isTime := func(i int) bool { return i >= 0 && window[i] >= l.tokens.FirstTime }
@@ -226,7 +227,9 @@ func (l *live) whole(ids []int64) int {
 			break
 		}
 		if isTime(i) && isTime(i-1) {
-			if l.goesOn = float64(window[i]-l.tokens.FirstTime) * step; l.goesOn > 0 {
+			goesOn, cut := float64(window[i]-l.tokens.FirstTime)*step, len(l.samples) >= l.Extractor.Window()
+			if goesOn > 0 && (cut || l.seconds()-goesOn >= cutLeast) {
+				l.goesOn = goesOn
 				return i - len(l.final)
 			}
 			break
@@ -296,8 +299,8 @@ func marked(words []word) (list []Word) {
 	return list
 }
 
-// times returns the words of a text behind what is final, with their times in the sound; nil where the model does not
-// time words. Their probabilities are those with which they were written.
+// times returns the words of a text behind what is final, with their times in the sound; nil where the
+// model does not time words. Their probabilities are those with which they were written.
 func (l *live) times(ctx context.Context, begin family.Begin, text written) ([]word, error) {
 	if l.aligner == nil {
 		return nil, nil

@@ -43,6 +43,11 @@ func TestLiveTakesNoMoreThanAWindow(t *testing.T) {
 func TestLiveWindowEndsWithAWholePiece(t *testing.T) {
 	t.Parallel()
 	const first = 100 // the id of the time 0
+	tokens := &family.Speech{FirstTime: first}
+	extractor, err := audio.NewExtractor(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		final, ids []int64
 		count      int
@@ -58,10 +63,16 @@ func TestLiveWindowEndsWithAWholePiece(t *testing.T) {
 		{[]int64{first, 1, first + 50, first + 60, 2}, []int64{3}, 1, 0},             // before what is final
 		{[]int64{first, 1}, []int64{2, first + 50, first + 60, 3, first + 90}, 5, 0}, // final, and an end
 	} {
-		l := &live{run: &run{tokens: &family.Speech{FirstTime: first}}, final: c.final}
+		l := &live{run: &run{Listener: &Listener{Extractor: extractor}, tokens: tokens}, final: c.final}
+		l.samples = make([]float32, extractor.Window())
 		if count := l.whole(c.ids); count != c.count || math.Abs(l.goesOn-c.goesOn) > 1e-9 {
 			t.Errorf("%v %v: %d ids, on from %v; want %d, %v", c.final, c.ids, count, l.goesOn, c.count, c.goesOn)
 		}
+	}
+	// At the end of the sound nothing cuts a piece off.
+	l := &live{run: &run{Listener: &Listener{Extractor: extractor}, tokens: tokens}, samples: make([]float32, 16000)}
+	if count := l.whole([]int64{first, 1, first + 30, first + 30, 2}); count != 5 || l.goesOn != 0 {
+		t.Errorf("at the end: %d ids, on from %v", count, l.goesOn)
 	}
 }
 
