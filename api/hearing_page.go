@@ -34,9 +34,9 @@ type HearingView struct {
 }
 
 const (
-	// mostPageSeconds bounds the sound of a page, which lies in it whole: 32 kB a second at 16 kHz.
-	mostPageSeconds = 15 * 60
-	pageMels        = 64
+	// HearingPageSeconds bounds the sound of a page, which lies in it whole: 32 kB a second at 16 kHz.
+	HearingPageSeconds = 15 * 60
+	pageMels           = 64
 )
 
 // hearingData is what the scripts work on.
@@ -66,9 +66,9 @@ func (v *HearingView) WriteHTML(w io.Writer) error {
 		return fmt.Errorf("%w: there is no sound to show", audio.ErrSound)
 	}
 	seconds := v.Sound.Seconds()
-	if seconds > mostPageSeconds {
+	if seconds > HearingPageSeconds {
 		return fmt.Errorf("%w: the sound lasts %.0f seconds, and a page holds one of %d at most: cut it",
-			pipeline.ErrLimit, seconds, mostPageSeconds)
+			pipeline.ErrLimit, seconds, HearingPageSeconds)
 	}
 	data := &hearingData{
 		Sound:   "data:audio/wav;base64," + base64.StdEncoding.EncodeToString(wavOf(v.Sound)),
@@ -78,10 +78,10 @@ func (v *HearingView) WriteHTML(w io.Writer) error {
 		return err
 	}
 	err := hearingTemplate.Execute(w, struct {
-		Title, Audio, Made string
-		Data               *hearingData
-		Script             template.JS
-	}{v.Transcript.Text, v.Name, v.MadeBy.String(), data, template.JS(hearingScript)})
+		Title, Text, Made string
+		Data              *hearingData
+		Script            template.JS
+	}{v.Name, v.Transcript.Text, v.MadeBy.String(), data, template.JS(hearingScript)})
 	if err != nil {
 		return fmt.Errorf("writing the page: %w", err)
 	}

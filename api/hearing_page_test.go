@@ -113,7 +113,7 @@ func checkPageSound(t *testing.T, uri string) {
 func TestHearingPageLimits(t *testing.T) {
 	t.Parallel()
 	v := hearing()
-	v.Sound = &audio.Sound{Rate: 1000, Samples: make([]float32, 1000*mostPageSeconds+1)}
+	v.Sound = &audio.Sound{Rate: 1000, Samples: make([]float32, 1000*HearingPageSeconds+1)}
 	if err := v.WriteHTML(&bytes.Buffer{}); !errors.Is(err, pipeline.ErrLimit) {
 		t.Errorf("a long sound: %v", err)
 	}

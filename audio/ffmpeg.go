@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -40,28 +41,29 @@ func (s *Stream) openFFmpeg(parent context.Context, head []byte, r io.Reader, o 
 		cancel()
 		return soundErrorf("starting ffmpeg: %w", err)
 	}
+	wait := sync.OnceValue(cmd.Wait) // Close may come while another goroutine reads
 	end := func() error {
 		cancel()
-		cmd.Wait() // stopped, or at its end: what it says is told where its output is read
+		wait() // stopped, or at its end: what it says is told where its output is read
 		return nil
 	}
 	decoded, err := openWAV(bufio.NewReaderSize(out, 64<<10))
 	if err != nil {
 		_, _ = io.Copy(io.Discard, out)
-		wait := cmd.Wait()
+		ended := wait()
 		cancel()
 		switch said := strings.TrimSpace(string(complaints)); {
 		case parent.Err() != nil:
 			return parent.Err()
 		case said != "":
 			return soundErrorf("%s, and ffmpeg cannot read it: %s", known, said)
-		case wait != nil:
-			return soundErrorf("ffmpeg failed: %w", wait)
+		case ended != nil:
+			return soundErrorf("ffmpeg failed: %w", ended)
 		}
 		return err
 	}
 	s.format = "ffmpeg's WAV"
-	s.decoder, s.close = &byFFmpeg{wav: decoded, parent: parent, wait: cmd.Wait, complaints: &complaints}, end
+	s.decoder, s.close = &byFFmpeg{wav: decoded, parent: parent, wait: wait, complaints: &complaints}, end
 	return nil
 }
 

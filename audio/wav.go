@@ -139,8 +139,8 @@ func (w *wav) samples(kind uint16, bits int) error {
 	case kind == waveMuLaw && w.size == 1:
 		w.sample = func(b []byte) float32 { return muLaw(b[0]) }
 	default:
-		return soundErrorf("WAV: format %#x of %d bits is not read; PCM of 8, 16, 24, 32 and 64 bits, float, "+
-			"A-law and mu-law are", kind, bits)
+		return soundErrorf("WAV: format %#x of %d bits in %d bytes is not read; PCM of 8, 16, 24, 32 and 64 bits, "+
+			"float, A-law and mu-law are", kind, bits, w.size)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/crossattn/xpipe/api"
@@ -22,7 +23,11 @@ func attendSound(ctx context.Context, env *environment, o attendOptions, args []
 		return err
 	}
 	defer p.Close()
-	sound, err := audio.DecodeFile(ctx, args[0], audio.WithRate(p.HearingRate()))
+	sound, err := audio.DecodeFile(ctx, args[0], audio.WithRate(p.HearingRate()),
+		audio.WithLimits(audio.Limits{Seconds: api.HearingPageSeconds}))
+	if errors.Is(err, audio.ErrLimit) {
+		err = fmt.Errorf("%w; a page holds %d minutes at most: cut it", err, api.HearingPageSeconds/60)
+	}
 	if err != nil {
 		return err
 	}

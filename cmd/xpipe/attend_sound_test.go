@@ -29,6 +29,17 @@ func TestAttendSound(t *testing.T) {
 			t.Errorf("%v: %d, %s", args, code, errs)
 		}
 	}
+	// A sound that no page holds is refused before it is heard, which would take as long as it lasts.
+	long := filepath.Join(t.TempDir(), "long.wav")
+	head := []byte("RIFF\xff\xff\xff\xffWAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00" +
+		"\x40\x1f\x00\x00\x40\x1f\x00\x00\x01\x00\x08\x00data\xff\xff\xff\xff")
+	if err := os.WriteFile(long, append(head, make([]byte, 8000*(api.HearingPageSeconds+1))...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := xpipe(t, "", "attend", long, "--model", model, "-o", out); code == api.ExitOK ||
+		!strings.Contains(errs, "a page holds 15 minutes") {
+		t.Errorf("a long sound: %d, %s", code, errs)
+	}
 	if code, _, errs := xpipe(t, "", "attend", sound, "--model", "blip2-mini", "-o", out); code == api.ExitOK ||
 		!strings.Contains(errs, "does not hear") {
 		t.Errorf("a model of pictures: %d, %s", code, errs)

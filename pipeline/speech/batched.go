@@ -23,13 +23,17 @@ type batch struct {
 // batched writes down several windows at once. They are cut where nothing is said, and know nothing of
 // each other; while the texts of some are written, the next are encoded.
 func (r *run) batched(ctx context.Context) error {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
 	if r.source.voice == nil {
 		return fmt.Errorf("%w: batched windows need sounds of 8,000 samples a second or more", graph.ErrUnsupported)
 	}
 	cut := &cutter{source: r.source, longest: r.Extractor.Window(), hop: r.Extractor.Hop(), gap: cutGap}
 	ready := make(chan batch)
+	ctx, stop := context.WithCancel(ctx)
+	defer func() {
+		stop()
+		for range ready { // until the encoding has ended, too: it uses the model and the sound
+		}
+	}()
 	go func() {
 		defer close(ready)
 		for {

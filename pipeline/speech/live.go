@@ -38,6 +38,7 @@ type live struct {
 	ends    float64   // what is final, in seconds of the sound
 	open    bool      // the transcript's last segment may go on
 	silence float64   // the probability that the window holds no speech
+	goesOn  float64   // where in a whole window the piece begins that is not whole; 0: none
 }
 
 func (r *run) live(ctx context.Context) error {
@@ -56,10 +57,11 @@ func (r *run) live(ctx context.Context) error {
 	return nil
 }
 
-// listen waits for new sound, and takes all that there is.
+// listen waits for new sound, and takes all that there is, up to a window and little more: a sound that
+// comes faster than it is heard has no end to wait for.
 func (l *live) listen(ctx context.Context) error {
 	enough := len(l.samples) + int(liveHop*float64(l.Extractor.Rate()))
-	for !l.source.ended {
+	for !l.source.ended && len(l.samples) <= l.Extractor.Window() {
 		samples, ok, err := l.source.next(ctx, len(l.samples) < enough)
 		if err != nil || !ok {
 			return err
@@ -69,19 +71,28 @@ func (l *live) listen(ctx context.Context) error {
 	return nil
 }
 
-// catchUp writes the text of what is heard. What came while it was slow fills windows of its own.
+// catchUp writes the text of what is heard. What came while it was slow fills windows of its own, and so
+// does what is left at the end; they move on as those of a file do.
 func (l *live) catchUp(ctx context.Context) error {
 	full := l.Extractor.Window()
-	for len(l.samples) > full {
-		rest := l.samples[full:]
-		l.samples = l.samples[:full]
+	for (len(l.samples) > full || l.source.ended && l.seconds() > 0) && !l.stopped {
+		all := l.samples
+		l.samples = all[:min(full, len(all))]
 		if err := l.round(ctx, true); err != nil {
 			return err
 		}
-		l.moveOn(l.seconds(), len(l.final))
-		l.samples, l.final, l.before = rest, nil, nil
+		next := l.seconds()
+		if l.goesOn > 0 {
+			next = l.goesOn
+		}
+		l.samples = all
+		l.moveOn(next, len(l.final))
+		l.final, l.before = nil, nil
 	}
-	if err := l.round(ctx, l.source.ended); err != nil {
+	if l.stopped || l.seconds() < liveHop {
+		return nil // the beginning of a window is worth no text yet
+	}
+	if err := l.round(ctx, false); err != nil {
 		return err
 	}
 	l.advance()
@@ -94,6 +105,7 @@ func (l *live) seconds() float64 { return float64(len(l.samples)) / float64(l.Ex
 // round writes the window's text anew, and makes final what can be: all of it where the window hears no
 // more.
 func (l *live) round(ctx context.Context, all bool) error {
+	l.goesOn = 0
 	silent := l.voiceless()
 	if len(l.samples) < l.Extractor.Hop() || silent && l.quiet() {
 		return nil
@@ -116,12 +128,13 @@ func (l *live) round(ctx context.Context, all bool) error {
 		l.before = nil
 		return nil
 	}
-	count, words := len(text.ids), l.words(text.ids)
+	words, count := l.words(text.ids), 0
 	switch {
-	case silent:
-		count = 0 // until a voice is found, which takes a moment longer than a text
+	case silent: // nothing until a voice is found, which takes a moment longer than a text
 	case !all:
 		count = l.agreed(text.ids)
+	default:
+		count = l.whole(text.ids)
 	}
 	agreed := len(l.words(text.ids[:count]))
 	if agreed > 0 {
@@ -203,6 +216,28 @@ func (l *live) agreed(ids []int64) int {
 	return len(ids)
 }
 
+// whole returns how many of a text's ids are of whole pieces, and notes where the next one begins: the
+// window may have cut it off. A text without several pieces is whole, and so are one that says how it ends
+// and one that ends with the sound, but for a long rest.
+func (l *live) whole(ids []int64) int {
+	window := slices.Concat(l.final, ids)
+	isTime := func(i int) bool { return i >= 0 && window[i] >= l.tokens.FirstTime }
+	for i := len(window) - 1; i >= len(l.final); i-- {
+		if i == len(window)-1 && isTime(i) && !isTime(i-1) {
+			break
+		}
+		if isTime(i) && isTime(i-1) {
+			goesOn, cut := float64(window[i]-l.tokens.FirstTime)*step, len(l.samples) >= l.Extractor.Window()
+			if goesOn > 0 && (cut || l.seconds()-goesOn >= cutLeast) {
+				l.goesOn = goesOn
+				return i - len(l.final)
+			}
+			break
+		}
+	}
+	return len(ids)
+}
+
 // paused reports whether a text says that nothing is said at the end of the window.
 func (l *live) paused(ids []int64) bool {
 	if len(ids) == 0 || l.isText(ids[len(ids)-1]) {
@@ -232,10 +267,11 @@ func (l *live) settle(ctx context.Context, begin family.Begin, text written, cou
 			Start: l.ends, End: l.begins + l.seconds(), Text: strings.TrimSpace(l.text(ids[at:end])),
 			IDs: slices.Clone(ids[:end]), LogProb: text.logProb, CompressionRatio: text.repeats, NoSpeech: l.silence,
 		}
-		for n := end - at; n > 0 && len(timed) > 0; timed = timed[1:] {
-			s.Words = append(s.Words, timed[0])
-			n -= len(timed[0].IDs)
+		words := 0
+		for n := end - at; n > 0 && words < len(timed); words++ {
+			n -= len(timed[words].ids)
 		}
+		s.Words, timed = marked(timed[:words]), timed[words:]
 		if n := len(s.Words); n > 0 {
 			s.Start, s.End = s.Words[0].Start, s.Words[n-1].End
 		}
@@ -250,9 +286,22 @@ func (l *live) settle(ctx context.Context, begin family.Begin, text written, cou
 	return nil
 }
 
-// times returns the words of a text behind what is final, with their times; nil where the model does not
-// time words. Their probabilities are those with which they were written.
-func (l *live) times(ctx context.Context, begin family.Begin, text written) ([]Word, error) {
+// marked returns words with the punctuation beside them. It changes those that it is given.
+func marked(words []word) (list []Word) {
+	mergePunctuation(words)
+	for _, w := range words {
+		if w.text != "" {
+			list = append(list, Word{
+				Start: hundredths(w.start), End: hundredths(w.end), Text: w.text, Probability: w.p, IDs: w.ids,
+			})
+		}
+	}
+	return list
+}
+
+// times returns the words of a text behind what is final, with their times in the sound; nil where the
+// model does not time words. Their probabilities are those with which they were written.
+func (l *live) times(ctx context.Context, begin family.Begin, text written) ([]word, error) {
 	if l.aligner == nil {
 		return nil, nil
 	}
@@ -266,7 +315,8 @@ func (l *live) times(ctx context.Context, begin family.Begin, text written) ([]W
 	if err != nil {
 		return nil, err
 	}
-	cutAtSentences(words, 2*usualDuration(words))
+	usual := usualDuration(words)
+	cutAtSentences(words, 2*usual)
 	var probabilities []float64
 	for i, id := range text.ids {
 		if l.isText(id) {
@@ -274,21 +324,29 @@ func (l *live) times(ctx context.Context, begin family.Begin, text written) ([]W
 		}
 	}
 	skip := len(known)
-	var timed []Word
+	var timed []word
 	for _, w := range words {
 		if skip -= len(w.ids); skip >= 0 {
 			continue
 		}
 		n := min(-skip, len(w.ids)) // of a word that began before, what is new
-		p := mean(probabilities[:n])
+		w.start, w.end, w.p = l.begins+w.start, l.begins+w.end, mean(probabilities[:n])
 		probabilities = probabilities[n:]
 		skip = 0
-		timed = append(timed, Word{
-			Start: hundredths(l.begins + w.start), End: hundredths(l.begins + w.end),
-			Text: w.text, Probability: p, IDs: w.ids,
-		})
+		timed = append(timed, w)
+	}
+	if len(timed) > 0 {
+		cutAtSilence(&timed[0], l.ends, usual)
 	}
 	return timed, nil
+}
+
+// cutAtSilence shortens a word that is much longer than words usually are, and much later than what was
+// said before: it begins with the silence between. cutAtPauses does so with words of files.
+func cutAtSilence(w *word, ended, usual float64) {
+	if most := 2 * usual; usual > 0 && w.end-w.start > most && w.end-ended > 2*most {
+		w.start = w.end - most
+	}
 }
 
 // give gives out what has become final. The transcript joins what belongs to one sentence.
@@ -303,13 +361,22 @@ func (l *live) give(s Segment, begins bool) {
 		l.t.Segments[n].IDs, l.t.Segments[n].Words = slices.Clone(s.IDs), slices.Clone(s.Words)
 	}
 	l.open = true
+	if !begins { // so a line does not begin with the mark behind a word that was given out before
+		s.Text = strings.TrimLeft(s.Text, marks+" ")
+		for len(s.Words) > 0 && strings.Trim(s.Words[0].Text, marks+" ") == "" {
+			s.Words = s.Words[1:]
+		}
+	}
 	if !strings.ContainsFunc(s.Text, isLetter) {
-		return // a mark behind a word that was given out before
+		return // it was such a mark
 	}
 	if l.Emit != nil && !l.stopped {
 		l.stopped = !l.Emit(s)
 	}
 }
+
+// marks stand behind the word that they belong to.
+const marks = ".,;:!?…。，、！？：；"
 
 func isLetter(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) }
 
@@ -347,7 +414,7 @@ func (l *live) moveOn(seconds float64, count int) {
 	seconds = max(0, min(seconds, l.seconds()))
 	l.history = append(l.history, l.final[:count]...)
 	l.begins += seconds
-	l.samples = slices.Clone(l.samples[int(seconds*float64(l.Extractor.Rate())):])
+	l.samples = slices.Clone(l.samples[int(math.Round(seconds*float64(l.Extractor.Rate()))):])
 	if l.Forgetful {
 		l.fresh = len(l.history)
 	}

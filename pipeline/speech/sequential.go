@@ -90,9 +90,29 @@ func (r *run) take(ctx context.Context, begin family.Begin, text written, conten
 
 // time gives a window's segments their words.
 func (r *run) time(ctx context.Context, begin family.Begin, segments []Segment, content int) error {
-	spoken, err := r.timer(begin, family.AlignOptions{}).add(ctx, segments, content/framesOfState, r.second(r.seek), r.spoken)
+	own, before := slices.Clone(segments), r.spoken
+	timer := r.timer(begin, family.AlignOptions{})
+	spoken, err := timer.add(ctx, segments, content/framesOfState, r.second(r.seek), r.spoken)
 	r.spoken = spoken
+	widen(segments, own, before)
 	return err
+}
+
+// widen gives segments whose words have no length, as the first one behind a sentence may have none, their
+// own times, as far as the others leave room. openai-whisper loses their text.
+func widen(segments, own []Segment, before float64) {
+	for i := range segments {
+		s := &segments[i]
+		from, to := hundredths(max(own[i].Start, before)), own[i].End
+		if i+1 < len(segments) {
+			to = min(to, segments[i+1].Start)
+		}
+		from, to = min(from, s.Start), max(hundredths(to), s.End)
+		if n := len(s.Words); n > 0 && s.Start == s.End && from < to {
+			s.Start, s.End, s.Words[0].Start, s.Words[n-1].End = from, to, from, to
+		}
+		before = s.End
+	}
 }
 
 // timer returns what times the words of the window that begin is for.
@@ -120,7 +140,11 @@ func (r *run) cut(text written, content int) (segments []Segment, next int, ende
 	ids := text.ids
 	isTime := func(i int) bool { return i >= 0 && i < len(ids) && ids[i] >= r.tokens.FirstTime }
 	at := func(i int) int { return int(ids[i] - r.tokens.FirstTime) }
+	length := r.second(content)
 	add := func(ids []int64, from, to float64) {
+		if r.Batched > 0 { // openai-whisper's may lie behind the sound; the next window would begin before
+			from, to = min(from, length), min(to, length)
+		}
 		segments = append(segments, Segment{
 			Start: offset + from, End: offset + to, Text: strings.TrimSpace(r.text(ids)), IDs: slices.Clone(ids),
 			Temperature: text.temperature, LogProb: text.logProb, CompressionRatio: text.repeats, NoSpeech: text.noSpeech,
@@ -134,7 +158,6 @@ func (r *run) cut(text written, content int) (segments []Segment, next int, ende
 	}
 	ended = len(ids) > 1 && isTime(len(ids)-1) && !isTime(len(ids)-2)
 	if len(cuts) == 0 {
-		length := r.second(content)
 		for i := len(ids) - 1; i >= 0; i-- {
 			if isTime(i) {
 				if at(i) > 0 {
@@ -157,7 +180,11 @@ func (r *run) cut(text written, content int) (segments []Segment, next int, ende
 	if ended {
 		return segments, r.seek + content, ended
 	}
-	return segments, r.seek + r.frame(float64(at(last-1))*step), false
+	next = r.seek + r.frame(float64(at(last-1))*step)
+	if r.Batched > 0 {
+		next = min(next, r.seek+content)
+	}
+	return segments, next, false
 }
 
 // add takes a window's segments, but for those without text or length.
@@ -182,9 +209,14 @@ func (r *run) add(segments []Segment, text written) {
 func (r *run) moveTo(frame int) {
 	r.seek = frame
 	r.source.drop(frame)
-	if r.Progress != nil {
-		r.Progress(min(r.second(frame), r.source.seconds))
+	if r.Progress == nil {
+		return
 	}
+	heard := r.second(frame)
+	if r.Batched == 0 { // batched windows lie within the sound, which is read on meanwhile
+		heard = min(heard, r.source.seconds)
+	}
+	r.Progress(heard)
 }
 
 // second returns the time of a frame, frame the frame of a time.

@@ -152,3 +152,38 @@ func (z *zeros) Read(dst []float32) (int, error) {
 	}
 	return n, nil
 }
+
+// A segment whose words have no length keeps its text, at its own times.
+func TestWordsWithoutLength(t *testing.T) {
+	t.Parallel()
+	timed := func(start, end float64) Segment {
+		return Segment{Start: start, End: end, Words: []Word{{Start: start, End: end}}}
+	}
+	own := []Segment{{Start: 0, End: 2}, {Start: 2, End: 3}, {Start: 3, End: 4}, {Start: 4, End: 4}}
+	segments := []Segment{timed(0, 2.1), timed(2.6, 2.6), timed(2.9, 3.5), timed(3.8, 3.8)}
+	widen(segments, own, 0)
+	for i, want := range []Segment{timed(0, 2.1), timed(2.1, 2.9), timed(2.9, 3.5), timed(3.8, 4)} {
+		if s := segments[i]; s.Start != want.Start || s.End != want.End || s.Words[0].Start != want.Start ||
+			s.Words[0].End != want.End {
+			t.Errorf("segment %d: %+v, want %+v", i, s, want)
+		}
+	}
+}
+
+// Times of a batched window that lie behind it are its end: the next window may begin there.
+func TestBatchedTimesLieInTheWindow(t *testing.T) {
+	t.Parallel()
+	extractor, err := audio.NewExtractor(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const first = 100
+	r := &run{
+		Listener: &Listener{Extractor: extractor}, Options: Options{Batched: 1},
+		tokens: &family.Speech{Start: 50, End: 49, FirstTime: first}, decode: func([]int64) string { return "text" },
+	}
+	segments, next, _ := r.cut(written{ids: []int64{first, 1, first + 100, first + 200, 2, first + 250, first + 250}}, 300)
+	if len(segments) != 2 || segments[0].End != 2 || segments[1].Start != 3 || segments[1].End != 3 || next != 300 {
+		t.Errorf("next %d: %+v", next, segments)
+	}
+}
