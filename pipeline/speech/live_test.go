@@ -17,7 +17,8 @@ func TestLiveTakesNoMoreThanAWindow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	from := newSource(t.Context(), extractor, &zeros{rest: 600 * 16000}, math.Inf(-1))
+	from := newSource(t.Context(), extractor.Rate(), &zeros{rest: 600 * 16000})
+	from.extractor = extractor
 	defer from.close()
 	listener := &Listener{Extractor: extractor, Model: deaf{speech: &family.Speech{Positions: 448}}}
 	r, err := listener.begin(from, DefaultOptions())
