@@ -2,7 +2,7 @@
 features, the languages and the order of tokens of real ones, and the ids that transformers writes.
 
 english-80 is laid out as tiny.en (80 mels), languages-128 as large-v3 (128 mels, 100 languages); both
-hear windows of 2 s. SOUND is testdata/speech/jfk.flac, which package soundfile reads.
+hear windows of 2 s. SOUND is testdata/speech/jfk.flac, which soundfile 0.14.0 reads.
 """
 
 from __future__ import annotations
