@@ -45,14 +45,19 @@ def tiny():
     return model, generation, tokenizer
 
 
-def seeded(seed: int, checkpoint: Path):
-    """The tiny model with seeded weights, saved and loaded again; its generation config and tokenizer."""
-    model, generation, tokenizer = tiny()
+def randomise(model, seed: int) -> None:
+    """Seeded weights with which a text depends on the sound and on what stands before it."""
     core.randomise(model, seed)
     core.randomise(model.model.decoder, seed + 1000, gain=1.8, embed=0.4)
     for name, p in model.named_parameters():
         if "conv" in name and p.dim() == 3:
             p.data.copy_(torch.randn(p.shape, generator=torch.Generator().manual_seed(seed)) * 1.5 / p[0].numel() ** 0.5)
+
+
+def seeded(seed: int, checkpoint: Path):
+    """The tiny model with seeded weights, saved and loaded again; its generation config and tokenizer."""
+    model, generation, tokenizer = tiny()
+    randomise(model, seed)
     model.generation_config = generation
     core.save_rounded(model, checkpoint)
     tokenizer.save_pretrained(checkpoint)
