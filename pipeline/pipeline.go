@@ -18,6 +18,7 @@ import (
 	"github.com/crossattn/xpipe/pipeline/decode"
 	"github.com/crossattn/xpipe/pipeline/family"
 	"github.com/crossattn/xpipe/pipeline/graph"
+	"github.com/crossattn/xpipe/pipeline/speech"
 	"github.com/crossattn/xpipe/tokenize"
 	"github.com/crossattn/xpipe/vision"
 )
@@ -63,6 +64,7 @@ type Pipeline struct {
 	images   *vision.Preprocessor // nil where the model sees no pixels
 	sounds   *audio.Extractor     // nil where it hears no features, or its configuration is not there
 	waves    *audio.Waves         // the same of samples
+	voice    *speech.VoiceModel   // nil without WithVoiceModel
 	defaults Generation
 
 	limits  Limits
@@ -82,6 +84,7 @@ type config struct {
 	bundleOptions []models.Option
 	families      family.Table
 	limits        Limits
+	voice         string
 }
 
 // WithEngine runs the graphs on eng. Without it, or with nil, the Go engine runs them.
@@ -109,6 +112,11 @@ func WithVariant(name string) Option {
 // WithFamilies opens models of the families in the table alone. Without it, or with nil, the table
 // is family.Families.
 func WithFamilies(table family.Table) Option { return func(c *config) { c.families = table } }
+
+// WithVoiceModel has silero's voice detector find where somebody speaks in a sound that is transcribed, in
+// audio.Voice's place: a graph, or a folder that has it (speech.OpenVoiceModel). It is opened with the
+// model, runs on its engine, on one core of the CPU, and counts for nothing where the model does not hear.
+func WithVoiceModel(path string) Option { return func(c *config) { c.voice = path } }
 
 // Open opens the bundle in a directory. Errors wrap ErrBundle, ErrGraph, ErrTokenizer, ErrEngine or
 // ErrLimit.
@@ -202,6 +210,10 @@ func assemble(ctx context.Context, bundle *models.Bundle, c config) (*Pipeline, 
 			err = damaged
 		}
 	}
+	if err == nil && c.voice != "" {
+		opts := engine.Options{Threads: 1, MemoryLimit: c.engineOptions.MemoryLimit}
+		p.voice, err = speech.OpenVoiceModel(ctx, c.engine, c.voice, opts)
+	}
 	if err != nil {
 		p.graphs.Close()
 		return nil, err
@@ -277,7 +289,7 @@ func (p *Pipeline) Close() error {
 	p.closed = true
 	p.mu.Unlock()
 	p.running.Wait()
-	return errors.Join(p.graphs.Close(), p.bundle.Close())
+	return errors.Join(p.graphs.Close(), p.voice.Close(), p.bundle.Close())
 }
 
 // unsupported returns the error for a task that the model's family cannot do.

@@ -195,10 +195,12 @@ func (p *Pipeline) listener(opts []TranscribeOption) (listener, Transcription, e
 	if inPieces {
 		return &speech.Pieces{
 			Model: pieces, Texts: p.texts, Waves: p.waves, Decoding: p.defaults, Turn: p.enter,
+			Voice: p.voice,
 		}, o, nil
 	}
 	return &speech.Listener{
 		Model: windows, Texts: p.texts, Extractor: p.sounds, Decoding: p.defaults, Turn: p.enter,
+		Voice: p.voice,
 	}, o, nil
 }
 

@@ -35,6 +35,7 @@ type transcribeOptions struct {
 	subtitles api.SubtitleOptions
 
 	changes   []pipeline.TranscribeOption // of the flags that are given
+	voice     string                      // a voice model's path; "": audio.Voice
 	raw       *audio.Raw                  // of sounds without a head; nil: they have one
 	formats   string
 	sidecar   bool
@@ -184,6 +185,8 @@ func (o *transcribeOptions) checkFlags(cmd *cobra.Command) error {
 			"--sidecar", o.layoutFlag(cmd))
 	case s != api.SubtitleOptions{} && !used.Words:
 		o.changes = append(o.changes, pipeline.WithWords())
+	case o.voice != "" && used.Everything && used.Batched == 0:
+		return api.Usagef("--voice-model has no effect with --no-voice-check but for --batched")
 	case used.WithoutTimes && !used.Words && is(func(f api.TranscriptForm) bool { return f.Timed }):
 		return api.Usagef("--no-timestamps leaves out what .srt, .vtt and .tsv are made of; " +
 			"write .txt or .jsonl")

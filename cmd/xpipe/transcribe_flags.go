@@ -48,6 +48,8 @@ func (o *transcribeOptions) addTranscriptionFlags(cmd *cobra.Command) {
 	on("no-condition", func(to *pipeline.Transcription) { to.Forgetful = t.Forgetful })
 	f.BoolVar(&t.Everything, "no-voice-check", false, "hear windows, too, in which nobody seems to speak")
 	on("no-voice-check", func(to *pipeline.Transcription) { to.Everything = t.Everything })
+	f.StringVar(&o.voice, "voice-model", "", "silero's voice detector, silero_vad.onnx or its folder, finds "+
+		"where somebody speaks (default: a detector that goes by loudness)")
 	f.IntVar(&t.Batched, "batched", 0, "hear N windows at once, cut at pauses; faster for long sounds "+
 		"(--batched alone: "+strconv.Itoa(batchedByDefault)+")")
 	f.Lookup("batched").NoOptDefVal = strconv.Itoa(batchedByDefault)

@@ -34,7 +34,7 @@ func runTranscribe(
 	if err := h.check(env, found); err != nil {
 		return err
 	}
-	p, err := o.openHearing(ctx, env)
+	p, err := o.openHearing(ctx, env, pipeline.WithVoiceModel(o.voice))
 	if err != nil {
 		return err
 	}
@@ -52,6 +52,9 @@ func runTranscribe(
 	settings := o.settings()
 	used := o.transcription()
 	settings.SetTranscription(used)
+	if o.voice != "" {
+		settings["voice_model"] = o.voice
+	}
 	if o.raw != nil {
 		settings["raw"] = rawFlag{&o.raw}.String()
 	}
@@ -83,13 +86,17 @@ func runTranscribe(
 
 // openHearing opens the model. The embedded one may not be there.
 func (o *modelOptions) openHearing(
-	ctx context.Context, env *environment,
+	ctx context.Context, env *environment, opts ...pipeline.Option,
 ) (*pipeline.Pipeline, error) {
 	if _, err := api.Find(o.model); err != nil && o.model == hearingModel {
 		return nil, fmt.Errorf("%w: %s is not part of this xpipe; give a model that hears with --model "+
 			"DIR, or --model org/name after \"xpipe pull org/name\"", api.ErrNoModel, hearingModel)
 	}
-	p, err := o.open(ctx, env)
+	eng, err := o.engineOptions.open(env)
+	if err != nil {
+		return nil, err
+	}
+	p, err := o.openWith(ctx, env, append(opts, pipeline.WithEngine(eng))...)
 	if err == nil && env.hearer == nil && !p.Abilities().Transcribe {
 		err = instead(fmt.Errorf("%w: model %s, of family %s, does not hear",
 			pipeline.ErrUnsupported, p.Bundle().Name, p.Bundle().Family), p)

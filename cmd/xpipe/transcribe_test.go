@@ -364,6 +364,8 @@ func TestTranscribeRefuses(t *testing.T) {
 		{"A --sidecar --format lrc", api.ExitUsage, "srt, vtt, tsv or txt"},
 		{"A --overwrite", api.ExitUsage, "--overwrite needs"},
 		{"A -o x.lrc", api.ExitUsage, ".srt, .vtt"},
+		{"A --voice-model x --no-voice-check", api.ExitUsage, "no effect with --no-voice-check"},
+		{"A --voice-model DIR", api.ExitModel, "silero_vad.onnx"},
 		{"A -o x.srt --resume", api.ExitUsage, "--resume needs"},
 		{"DIR -o x.srt", api.ExitUsage, "--sidecar --format srt"},
 		{"- --sidecar", api.ExitInput, "no place for a .srt"},

@@ -22,6 +22,8 @@ type Listener struct {
 	// Most bounds the tokens of a window's text, beside Options; 0: it does not.
 	Most int
 	Turn Turn // of a window's work
+	// Voice finds where somebody speaks; nil: audio.Voice does.
+	Voice *VoiceModel
 }
 
 // Turn, where it is not nil, waits until it is a sound's turn. leave ends the turn.
@@ -47,7 +49,7 @@ func (t Turn) take(ctx context.Context, work func(context.Context) error) (err e
 func (l *Listener) Transcribe(
 	ctx context.Context, sound audio.Reader, loudest float64, o Options,
 ) (*Transcript, error) {
-	from := newSource(ctx, l.Extractor.Rate(), sound)
+	from := newSource(ctx, l.Extractor.Rate(), sound, l.Voice)
 	defer from.close()
 	from.extractor, from.loudest = l.Extractor, loudest
 	r, err := l.begin(from, o)

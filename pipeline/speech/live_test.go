@@ -17,7 +17,7 @@ func TestLiveTakesNoMoreThanAWindow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	from := newSource(t.Context(), extractor.Rate(), &zeros{rest: 600 * 16000})
+	from := newSource(t.Context(), extractor.Rate(), &zeros{rest: 600 * 16000}, nil)
 	from.extractor = extractor
 	defer from.close()
 	listener := &Listener{Extractor: extractor, Model: deaf{speech: &family.Speech{Positions: 448}}}

@@ -33,9 +33,9 @@ type Options struct {
 	Temperatures                        []float64
 	MostRepeats, LeastLogProb, NoSpeech float64
 
-	// Everything is heard, also windows in which nobody seems to speak (audio.Voice). They are passed over
-	// otherwise, since models of this kind invent words for silence and noise. Batched windows are cut by
-	// the same detector, whatever this says.
+	// Everything is heard, also windows in which nobody seems to speak (audio.Voice, or a VoiceModel). They
+	// are passed over otherwise, since models of this kind invent words for silence and noise. Batched
+	// windows are cut by the same detector, whatever this says.
 	Everything bool
 
 	NumBeams     int    // of temperature 0

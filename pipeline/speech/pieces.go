@@ -23,6 +23,7 @@ type Pieces struct {
 	Waves    *audio.Waves
 	Decoding decode.Options // the model's own
 	Turn     Turn           // of a piece's work
+	Voice    *VoiceModel    // finds where somebody speaks; nil: audio.Voice does
 }
 
 // Transcribe writes down what is said in a sound; how loud it is counts for nothing. Pieces end where
@@ -35,7 +36,7 @@ func (p *Pieces) Transcribe(
 	if err := p.check(o); err != nil {
 		return nil, err
 	}
-	from := newSource(ctx, p.Waves.Rate(), sound)
+	from := newSource(ctx, p.Waves.Rate(), sound, p.Voice)
 	defer from.close()
 	if from.voice == nil {
 		return nil, fmt.Errorf("%w: pieces need sounds of 8,000 samples a second or more", graph.ErrUnsupported)

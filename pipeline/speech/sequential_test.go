@@ -88,7 +88,7 @@ func TestSequential(t *testing.T) {
 				}
 			}
 			sound := &zeros{rest: int(c.Seconds * 16000)}
-			from := newSource(t.Context(), extractor.Rate(), sound)
+			from := newSource(t.Context(), extractor.Rate(), sound, nil)
 			from.extractor, from.loudest = extractor, math.Inf(-1)
 			defer from.close()
 			r, err := l.begin(from, o)

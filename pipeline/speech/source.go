@@ -24,7 +24,8 @@ type source struct {
 	frames    *audio.Spectrogram // of a longer sound; else nil
 	loudest   float64            // of the whole, where it is known
 	seconds   float64            // read so far
-	voice     *audio.Voice       // nil of a rate that it does not know
+	voice     detector           // nil of a rate that it does not know
+	silero    *silero            // voice, where it has errors; else nil
 	spans     []audio.Span       // with speech, in samples
 	ended     bool
 
@@ -42,10 +43,16 @@ type piece struct {
 const pieceSamples = 4096
 
 // newSource begins to read a sound, ahead of what is asked for by a few pieces.
-func newSource(ctx context.Context, rate int, sound audio.Reader) *source {
+// A voice model, where it is not nil, finds where somebody speaks.
+func newSource(ctx context.Context, rate int, sound audio.Reader, model *VoiceModel) *source {
 	ctx, stop := context.WithCancel(ctx)
-	voice, _ := audio.NewVoice(rate)
-	s := &source{rate: rate, voice: voice, pieces: make(chan piece, 64), stop: stop}
+	s := &source{rate: rate, pieces: make(chan piece, 64), stop: stop}
+	if model != nil {
+		s.silero = model.detect(ctx, rate)
+		s.voice = s.silero
+	} else if voice, err := audio.NewVoice(rate); err == nil {
+		s.voice = voice
+	}
 	go func() {
 		defer close(s.pieces)
 		for {
@@ -104,6 +111,9 @@ func (s *source) next(ctx context.Context, wait bool) (samples []float32, ok boo
 			s.voice.Close()
 		}
 		s.spans = append(s.spans, s.voice.Spans()...)
+	}
+	if s.silero != nil && s.silero.err != nil {
+		return nil, false, s.silero.err
 	}
 	return p.samples, true, p.err
 }
