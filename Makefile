@@ -112,6 +112,7 @@ golden-speech: ## make testdata/speech again: what openai-whisper makes of words
 	build/venv-speech/bin/pip install --quiet --disable-pip-version-check -r testdata/speech/requirements.txt
 	build/venv-speech/bin/python testdata/speech/words.py $(JFK)
 	build/venv-speech/bin/python testdata/speech/sequential.py
+	build/venv-speech/bin/python testdata/speech/silero.py
 
 bench-speech: ## a transcript of SOUND=FILE beside faster-whisper: build/bench/speech.txt; MODEL=BUNDLE PEER=FOLDER have the same weights
 	test -n "$(SOUND)" || { echo "say what is to be heard: make bench-speech SOUND=minute.wav" >&2; exit 1; }

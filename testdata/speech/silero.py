@@ -1,5 +1,5 @@
-"""Make silero.json: what silero-vad 6.2.3 finds in jfk.flac, in two of it with a pause between, and in speech of 70 s
-with no pause but short ones. Needs silero-vad==6.2.3, onnxruntime==1.24.4, soundfile==0.14.0 and torch==2.8.0:
+"""Make silero.json: what silero-vad 6.2.3 finds in jfk.flac, in two of it with a pause between, and what its rules make
+of given probabilities; `make golden-speech` runs it with the versions of requirements.txt.
 
 python silero.py"""
 
