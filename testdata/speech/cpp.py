@@ -1,6 +1,6 @@
-"""python cpp.py FILE.bin THREADS: answer {"sound"} on standard input with {"seconds","text"}, by whisper.cpp in float16.
+"""python cpp.py FILE.bin THREADS: answer {"sound"} on standard input with {"seconds","text"}, by whisper.cpp.
 
-pywhispercpp reads WAV at 16 kHz itself and gives ffmpeg the rest."""
+pywhispercpp takes of .wav only 16 kHz in 16 bits and gives ffmpeg files of other names."""
 
 import json
 import sys
@@ -13,5 +13,5 @@ model = Model(sys.argv[1], redirect_whispercpp_logs_to=None, n_threads=int(sys.a
 language = "auto" if _pywhispercpp.whisper_is_multilingual(model._ctx) else "en"
 for line in sys.stdin:
     start = time.perf_counter()
-    text = "".join(s.text for s in model.transcribe(json.loads(line)["sound"], language=language))
+    text = " ".join(s.text for s in model.transcribe(json.loads(line)["sound"], language=language))
     print(json.dumps({"seconds": time.perf_counter() - start, "text": text}), flush=True)

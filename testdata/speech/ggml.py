@@ -17,7 +17,8 @@ from xpipe_export import ctranslate2
 MAGIC = 0x67676D6C
 FLOAT32, FLOAT16 = 0, 1
 
-NAMES = (("^model.", ""), (".layers.", ".blocks."), ("self_attn_layer_norm", "attn_ln"), ("encoder_attn_layer_norm", "cross_attn_ln"),
+NAMES = (("^model.", ""), (".layers.", ".blocks."), ("self_attn_layer_norm", "attn_ln"),
+         ("encoder_attn_layer_norm", "cross_attn_ln"),
          ("final_layer_norm", "mlp_ln"), ("self_attn.", "attn."), ("encoder_attn.", "cross_attn."), ("q_proj", "query"),
          ("k_proj", "key"), ("v_proj", "value"), ("out_proj", "out"), ("fc1", "mlp.0"), ("fc2", "mlp.2"),
          ("encoder.layer_norm", "encoder.ln_post"), ("decoder.layer_norm", "decoder.ln"),
