@@ -128,13 +128,9 @@ func (e *Extractor) Prepare(ctx context.Context, items []media.Item) (media.Prep
 	values := make([]float32, len(items)*e.mels*frames)
 	rows := make([][2]int, len(items))
 	for i, item := range items {
-		sound, ok := item.(*Sound)
-		if !ok || sound == nil {
-			return media.Prepared{}, soundErrorf("item %d is no sound", i+1)
-		}
-		if sound.Rate != e.rate {
-			return media.Prepared{}, soundErrorf("item %d has %d samples a second, and the model hears %d: resample it",
-				i+1, sound.Rate, e.rate)
+		sound, err := soundOf(item, i, e.rate)
+		if err != nil {
+			return media.Prepared{}, err
 		}
 		samples := make([]float32, e.window)
 		copy(samples, sound.Samples)

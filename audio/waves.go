@@ -62,13 +62,9 @@ func (w *Waves) Prepare(_ context.Context, items []media.Item) (media.Prepared, 
 	var values []float32
 	var rows [][2]int
 	for i, item := range items {
-		sound, ok := item.(*Sound)
-		if !ok || sound == nil {
-			return media.Prepared{}, soundErrorf("item %d is no sound", i+1)
-		}
-		if sound.Rate != w.rate {
-			return media.Prepared{}, soundErrorf("item %d has %d samples a second, and the model hears %d: resample it",
-				i+1, sound.Rate, w.rate)
+		sound, err := soundOf(item, i, w.rate)
+		if err != nil {
+			return media.Prepared{}, err
 		}
 		rows = append(rows, [2]int{len(values), len(values) + len(sound.Samples)})
 		values = append(values, sound.Samples...)

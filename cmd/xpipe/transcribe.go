@@ -11,13 +11,14 @@ import (
 	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/audio"
 	_ "github.com/crossattn/xpipe/audio/codecs" // the command reads FLAC, MP3, Vorbis and Opus, too
+	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/pipeline/speech"
 	"github.com/spf13/cobra"
 )
 
 // hearingModel is the embedded model that hears.
-const hearingModel = "whisper-mini"
+const hearingModel = mini.Whisper
 
 // transcriber is what the verb uses of a pipeline.
 type transcriber interface {

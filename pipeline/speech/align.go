@@ -6,9 +6,6 @@ import (
 	"github.com/crossattn/xpipe/pipeline/family"
 )
 
-// secondsOfState is how much of the sound each state of the encoder stands for.
-const secondsOfState = 0.02
-
 // tokenTimes returns when each token of an aligned text of so many starts, and then when the last one
 // ends: seconds from the beginning of the window, of which the first so many states hold sound. Source:
 // find_alignment of timing.py, openai-whisper 20250625.
@@ -20,7 +17,7 @@ func tokenTimes(a *family.Alignment, tokens, states int) []float64 {
 	}
 	times := make([]float64, rows)
 	for i, state := range path(attended(a, states, rows), rows, states) {
-		times[i] = float64(state) / math.Round(1/secondsOfState)
+		times[i] = float64(state) / math.Round(1/step)
 	}
 	return times
 }

@@ -55,7 +55,7 @@ func (r *run) batched(ctx context.Context) error {
 		if b.err != nil {
 			return b.err
 		}
-		_, err := r.inTurn(ctx, func(ctx context.Context) (bool, error) { return false, r.writeBatch(ctx, b) })
+		err := r.Turn.take(ctx, func(ctx context.Context) error { return r.writeBatch(ctx, b) })
 		if err != nil || r.stopped {
 			return err
 		}
@@ -79,20 +79,20 @@ func (r *run) encode(ctx context.Context, cut *cutter) (b batch) {
 	if len(b.windows) == 0 {
 		return b
 	}
-	_, b.err = r.inTurn(ctx, func(ctx context.Context) (_ bool, err error) {
+	b.err = r.Turn.take(ctx, func(ctx context.Context) error {
 		var sounds []media.Item
 		for _, w := range b.windows {
 			sounds = append(sounds, &audio.Sound{Rate: r.Extractor.Rate(), Samples: w.samples})
 		}
 		prepared, err := r.Extractor.Prepare(ctx, sounds)
 		if err != nil {
-			return false, err
+			return err
 		}
 		if b.states, err = r.Model.Encode(ctx, prepared); err != nil {
-			return false, err
+			return err
 		}
 		b.begin, err = r.Model.Hear(ctx, b.states...)
-		return false, err
+		return err
 	})
 	return b
 }
@@ -151,11 +151,11 @@ func (r *run) finish(ctx context.Context, begin family.Begin, text written, w st
 			return nil
 		}
 		w = stretch{next * hop, w.samples[(next-w.from/hop)*hop:]}
-		prepared, err := r.Extractor.Prepare(ctx, []media.Item{&audio.Sound{Rate: r.Extractor.Rate(), Samples: w.samples}})
+		window, err := windowOf(ctx, r.Extractor, w.samples)
 		if err != nil {
 			return err
 		}
-		if begin, err = r.hear(ctx, prepared.Tensors[features]); err != nil {
+		if begin, err = r.hear(ctx, window); err != nil {
 			return err
 		}
 		if text, err = r.write(ctx, begin, r.Temperatures); err != nil {

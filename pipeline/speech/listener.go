@@ -19,9 +19,7 @@ type Listener struct {
 	Texts     family.Texts
 	Extractor *audio.Extractor
 	Decoding  decode.Options // the model's own
-	// Most bounds the tokens of a window's text, beside Options; 0: it does not.
-	Most int
-	Turn Turn // of a window's work
+	Turn      Turn           // of a window's work
 	// Voice finds where somebody speaks; nil: audio.Voice does.
 	Voice *VoiceModel
 }
@@ -169,17 +167,6 @@ func (r *run) setLead(language int64) {
 		r.lead = append(r.lead, r.tokens.NoTimes)
 	}
 	r.t.Language = r.Language
-}
-
-// inTurn does a window's work once it is this sound's turn.
-func (r *run) inTurn(
-	ctx context.Context, work func(context.Context) (bool, error),
-) (going bool, err error) {
-	err = r.Turn.take(ctx, func(ctx context.Context) (err error) {
-		going, err = work(ctx)
-		return err
-	})
-	return going && err == nil, err
 }
 
 // isText reports whether an id is of a text, rather than a time or another mark.

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/crossattn/xpipe/audio"
-	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/pipeline/family"
 	"github.com/crossattn/xpipe/pipeline/graph"
 )
@@ -48,8 +46,7 @@ func (r *run) live(ctx context.Context) error {
 			return err
 		}
 		going = !r.source.ended && !r.stopped
-		_, err := r.inTurn(ctx, func(ctx context.Context) (bool, error) { return false, l.catchUp(ctx) })
-		if err != nil {
+		if err := r.Turn.take(ctx, l.catchUp); err != nil {
 			return err
 		}
 	}
@@ -110,12 +107,11 @@ func (l *live) round(ctx context.Context, all bool) error {
 	if len(l.samples) < l.Extractor.Hop() || silent && l.quiet() {
 		return nil
 	}
-	sound := &audio.Sound{Rate: l.Extractor.Rate(), Samples: l.samples}
-	prepared, err := l.Extractor.Prepare(ctx, []media.Item{sound})
+	window, err := windowOf(ctx, l.Extractor, l.samples)
 	if err != nil {
 		return err
 	}
-	begin, err := l.hear(ctx, prepared.Tensors[features])
+	begin, err := l.hear(ctx, window)
 	if err != nil {
 		return err
 	}

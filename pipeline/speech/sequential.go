@@ -11,13 +11,16 @@ import (
 
 var minusInf = math.Inf(-1)
 
-// step is the time between two of the model's times.
+// step is the time between two of the model's times, and between two states of its encoder, in seconds.
 const step = 0.02
 
 // sequential writes down one window after the other.
 func (r *run) sequential(ctx context.Context) (err error) {
 	for going := true; going && err == nil; {
-		going, err = r.inTurn(ctx, r.window)
+		err = r.Turn.take(ctx, func(ctx context.Context) (err error) {
+			going, err = r.window(ctx)
+			return err
+		})
 	}
 	return err
 }

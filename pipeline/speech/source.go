@@ -179,8 +179,12 @@ func (s *source) window(ctx context.Context, from, content int) (*tensor.Tensor,
 	if s.frames != nil {
 		return s.frames.Window(from, content)
 	}
-	sound := &audio.Sound{Rate: s.rate, Samples: s.held[from*s.extractor.Hop():]}
-	prepared, err := s.extractor.Prepare(ctx, []media.Item{sound})
+	return windowOf(ctx, s.extractor, s.held[from*s.extractor.Hop():])
+}
+
+// windowOf returns the features [1,mels,frames] of samples with silence behind them.
+func windowOf(ctx context.Context, e *audio.Extractor, samples []float32) (*tensor.Tensor, error) {
+	prepared, err := e.Prepare(ctx, []media.Item{&audio.Sound{Rate: e.Rate(), Samples: samples}})
 	if err != nil {
 		return nil, err
 	}

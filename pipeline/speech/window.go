@@ -133,7 +133,7 @@ func (r *run) writeAll(ctx context.Context, begin family.Begin, windows int, tem
 
 // search writes a text behind each prompt of a batch: the likeliest, where several are drawn.
 func (r *run) search(ctx context.Context, batch decode.Sequences, o decode.Options) ([]written, error) {
-	search := decode.Search{Options: o, Tokenizer: r.Texts.Tokenizer, MostTokens: r.Most}
+	search := decode.Search{Options: o, Tokenizer: r.Texts.Tokenizer}
 	found, err := search.Run(ctx, batch)
 	if err != nil {
 		return nil, err
