@@ -237,7 +237,7 @@ func (p *Pipeline) generate(
 		stopped = !w.waiting && !emit(row, token)
 		return !stopped
 	}
-	sequences, err := run.Run(ctx, batch)
+	sequences, err := p.decode(ctx, run, batch)
 	if err != nil {
 		return nil, err
 	}
@@ -255,6 +255,16 @@ func (p *Pipeline) generate(
 		grouped[request] = append(grouped[request], t)
 	}
 	return grouped, nil
+}
+
+// decode runs a search, in a batch with those of other calls where the Pipeline has a scheduler.
+func (p *Pipeline) decode(
+	ctx context.Context, run *decode.Search, batch decode.Sequences,
+) ([]decode.Sequence, error) {
+	if p.scheduler != nil {
+		return p.scheduler.Run(ctx, run, batch)
+	}
+	return run.Run(ctx, batch)
 }
 
 // generation returns the bundle's parameters of decoding, changed by opts, for some requests.

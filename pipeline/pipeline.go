@@ -66,6 +66,8 @@ type Pipeline struct {
 	waves    *audio.Waves         // the same of samples
 	voice    *speech.VoiceModel   // nil without WithVoiceModel
 	defaults Generation
+	// scheduler decodes the texts of all calls together; nil: each call decodes its own.
+	scheduler *decode.Scheduler
 
 	limits  Limits
 	turns   chan struct{} // holds one value for each running call
@@ -85,6 +87,7 @@ type config struct {
 	families      family.Table
 	limits        Limits
 	voice         string
+	scheduler     *decode.Scheduler
 }
 
 // WithEngine runs the graphs on eng. Without it, or with nil, the Go engine runs them.
@@ -117,6 +120,12 @@ func WithFamilies(table family.Table) Option { return func(c *config) { c.famili
 // audio.Voice's place: a graph, or a folder that has it (speech.OpenVoiceModel). It is opened with the
 // model, runs on its engine, on one core of the CPU, and counts for nothing where the model does not hear.
 func WithVoiceModel(path string) Option { return func(c *config) { c.voice = path } }
+
+// WithScheduler has calls that run at once write their texts in common batches, which they join and
+// leave at any token (continuous batching): n texts take little more time than one, where one keeps
+// the processor waiting for memory. Each call gives what it gives alone. Limits.Concurrent bounds the
+// calls, and with that the batch. A scheduler serves one Pipeline.
+func WithScheduler(s *decode.Scheduler) Option { return func(c *config) { c.scheduler = s } }
 
 // Open opens the bundle in a directory. Errors wrap ErrBundle, ErrGraph, ErrTokenizer, ErrEngine or
 // ErrLimit.
@@ -174,7 +183,7 @@ func open(
 // end.
 func assemble(ctx context.Context, bundle *models.Bundle, c config) (*Pipeline, error) {
 	p := &Pipeline{
-		bundle: bundle, engine: c.engine, limits: c.limits,
+		bundle: bundle, engine: c.engine, limits: c.limits, scheduler: c.scheduler,
 		turns: make(chan struct{}, min(c.limits.Concurrent, maxTurns)),
 	}
 	row, err := c.families.Find(bundle.Family)
