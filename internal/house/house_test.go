@@ -37,6 +37,7 @@ var order = []string{
 	"pipeline/graph", "pipeline/internal/graphtest", "pipeline/decode", "pipeline/attend", "pipeline/compare", "pipeline/family", "pipeline/speech",
 	"pipeline",
 	"api",
+	"server/serving", "server/web", "server",
 	"cmd",
 	"examples",
 	"tools/clients",
