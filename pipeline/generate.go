@@ -10,6 +10,7 @@ import (
 
 	"github.com/crossattn/xpipe/pipeline/decode"
 	"github.com/crossattn/xpipe/pipeline/family"
+	"github.com/crossattn/xpipe/pipeline/grammar"
 	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/tokenize"
 )
@@ -54,6 +55,12 @@ func WithNumBeams(n int) GenerateOption { return func(g *Generation) { g.NumBeam
 // more careful. The same seed gives the same text.
 func WithSampling(temperature float64, seed uint64) GenerateOption {
 	return func(g *Generation) { g.DoSample, g.Temperature, g.Seed = true, temperature, seed }
+}
+
+// WithGrammar holds the text to a shape, token by token: that of a JSON Schema (grammar.Schema), or any
+// JSON (grammar.JSON).
+func WithGrammar(shape *grammar.Grammar) GenerateOption {
+	return func(g *Generation) { g.Grammar = shape }
 }
 
 // WithNumReturnSequences has Generate write n texts for each request: with sampling, or as many as
@@ -195,6 +202,7 @@ func (p *Pipeline) generate(
 	}
 	run := &decode.Search{
 		Options: g, Tokenizer: p.texts.Tokenizer, MostTokens: p.limits.OutputTokens,
+		Vocabulary: p.vocabulary,
 	}
 	prompts, err := p.prompts(requests)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/crossattn/xpipe/pipeline/attend"
 	"github.com/crossattn/xpipe/pipeline/decode"
 	"github.com/crossattn/xpipe/pipeline/family"
+	"github.com/crossattn/xpipe/pipeline/grammar"
 	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/pipeline/speech"
 	"github.com/crossattn/xpipe/tokenize"
@@ -68,6 +69,8 @@ type Pipeline struct {
 	defaults Generation
 	// scheduler decodes the texts of all calls together; nil: each call decodes its own.
 	scheduler *decode.Scheduler
+	// vocabulary has the bytes of the tokenizer's tokens, made when a text is first held to a schema.
+	vocabulary func() *grammar.Vocabulary
 
 	limits  Limits
 	turns   chan struct{} // holds one value for each running call
@@ -196,6 +199,9 @@ func assemble(ctx context.Context, bundle *models.Bundle, c config) (*Pipeline, 
 			return nil, err
 		}
 		p.texts = family.Texts{Tokenizer: tokenizer, MaxTokens: c.limits.PromptTokens}
+		p.vocabulary = sync.OnceValue(func() *grammar.Vocabulary {
+			return grammar.NewVocabulary(tokenizer.Pieces())
+		})
 	}
 	if p.defaults, err = decode.LoadOptions(bundle); err != nil {
 		return nil, err

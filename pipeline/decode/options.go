@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/crossattn/xpipe/models"
+	"github.com/crossattn/xpipe/pipeline/grammar"
 	"github.com/crossattn/xpipe/pipeline/graph"
 )
 
@@ -56,6 +57,11 @@ type Options struct {
 
 	// Times are the rules of texts with times in them; nil: there are none. No file sets them.
 	Times *Times
+
+	// Grammar is the shape that each text has to have, such as that of a JSON Schema; nil: any. The text
+	// is whole within the tokens that it may have; too few for the shortest give graph.ErrOption, a model
+	// whose tokens cannot write it graph.ErrUnsupported. No file sets it.
+	Grammar *grammar.Grammar
 
 	// RenormalizeLogits makes probabilities of the scores again that all of the above have changed, which
 	// beams then add up.

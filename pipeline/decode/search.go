@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/crossattn/xpipe/pipeline/grammar"
 	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/tokenize"
 )
@@ -25,6 +26,8 @@ type Search struct {
 	Options
 	// Tokenizer writes ids as text, for StopStrings.
 	Tokenizer *tokenize.Tokenizer
+	// Vocabulary has the tokens' bytes, for Grammar.
+	Vocabulary func() *grammar.Vocabulary
 	// MostTokens bounds each text beside Options; 0: it does not.
 	MostTokens int
 	// Emit, where it is not nil, is called with each id as it is chosen, and ends the run by
@@ -84,6 +87,13 @@ func (s *Search) begin(batch Sequences) (steps, error) {
 			limit = min(limit, s.MostTokens)
 		}
 		s.limits = append(s.limits, min(limit, batch.Room()))
+	}
+	if s.Grammar != nil {
+		rule, err := s.holdTo()
+		if err != nil {
+			return nil, err
+		}
+		s.rules = append(s.rules, rule)
 	}
 	if s.NumBeams > 1 {
 		return s.beginBeams(), nil
