@@ -71,6 +71,7 @@ type Pipeline struct {
 	scheduler *decode.Scheduler
 	// vocabulary has the bytes of the tokenizer's tokens, made when a text is first held to a schema.
 	vocabulary func() *grammar.Vocabulary
+	couples    func() bool // see Couples
 
 	limits  Limits
 	turns   chan struct{} // holds one value for each running call
@@ -189,6 +190,7 @@ func assemble(ctx context.Context, bundle *models.Bundle, c config) (*Pipeline, 
 		bundle: bundle, engine: c.engine, limits: c.limits, scheduler: c.scheduler,
 		turns: make(chan struct{}, min(c.limits.Concurrent, maxTurns)),
 	}
+	p.couples = graph.Couples(bundle)
 	row, err := c.families.Find(bundle.Family)
 	if err != nil {
 		return nil, err
@@ -289,6 +291,11 @@ func (p *Pipeline) Bundle() *models.Bundle { return p.bundle }
 
 // Engine returns the engine that runs the graphs.
 func (p *Pipeline) Engine() engine.Engine { return p.engine }
+
+// Couples reports whether what the model makes of an item, or writes, depends on what stands beside it in
+// a batch: a graph of 8 bits may quantise activations over all of it. Batches then give other results
+// than one item alone does.
+func (p *Pipeline) Couples() bool { return p.couples() }
 
 // Close waits for calls in progress and frees the model. Later calls fail with ErrClosed; a second
 // Close does nothing, nor does one of a nil Pipeline.

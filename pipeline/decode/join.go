@@ -14,7 +14,7 @@ import (
 // alone. Constants of different shapes, such as encoder states of texts of different lengths, do not
 // stand in one batch. Nor do sequences of a decoder whose activations are quantised over the batch.
 func (b *batch) joins(other *batch) bool {
-	if b.Decoder != other.Decoder || b.next == nil || b.dependent || !b.began || !other.began ||
+	if b.Decoder != other.Decoder || b.next == nil || b.dependent() || !b.began || !other.began ||
 		b.memory != nil || other.memory != nil || b.origin != other.origin || b.most != other.most {
 		return false
 	}

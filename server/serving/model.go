@@ -73,6 +73,9 @@ func (m *Model) open(ctx context.Context, e Entry) (err error) {
 	opts = append(opts, pipeline.WithLimits(limits), pipeline.WithScheduler(scheduler))
 	if m.P, err = e.model.Open(ctx, opts...); err == nil {
 		m.Can = m.P.Abilities()
+		if m.P.Couples() { // what others ask for must change nothing
+			m.encoding.Most, m.pictures.Most, m.texts.Most = 1, 1, 1
+		}
 	}
 	return err
 }
