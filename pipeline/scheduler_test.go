@@ -154,3 +154,38 @@ func TestSchedulerLeaves(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// A model whose graphs quantise activations over a whole batch writes beside others what it writes alone.
+func TestSchedulerKeepsCoupledRowsApart(t *testing.T) {
+	t.Parallel()
+	open := func(opts ...Option) *Pipeline {
+		p, err := Open(t.Context(), "../testdata/layouts/vit-gpt2-transformersjs",
+			append(opts, WithEngine(sharing(t, goEngine)), WithVariant("quantized"))...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { p.Close() })
+		return p
+	}
+	alone, most := open(), 0
+	p := open(WithScheduler(&decode.Scheduler{OnStep: func(s decode.Step) { most = max(most, s.Rows) }}),
+		WithLimits(Limits{Concurrent: 16}))
+	if !p.Couples() {
+		t.Fatal("its rows are not found to depend on each other")
+	}
+	var all sync.WaitGroup
+	for i := range 12 {
+		all.Go(func() {
+			img := loadImage(t, "../testdata/images/"+[]string{"cat.jpg", "apple.png", "dog.png"}[i%3])
+			got, err := p.Caption(t.Context(), img, unbounded(8+i%4))
+			want, err2 := alone.Caption(t.Context(), img, unbounded(8+i%4))
+			if err != nil || err2 != nil || !slices.Equal(got.IDs, want.IDs) {
+				t.Errorf("%v, %v: %v, want %v", err, err2, got, want)
+			}
+		})
+	}
+	all.Wait()
+	if most != 1 {
+		t.Errorf("%d rows stood in one batch", most)
+	}
+}
