@@ -9,11 +9,16 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
 	"time"
 
+	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/server/own"
 	"github.com/crossattn/xpipe/server/serving"
 	"github.com/crossattn/xpipe/server/web"
@@ -27,6 +32,14 @@ type Config struct {
 	Log *slog.Logger
 	// BodyBytes bounds a request; 0 stands for 64 MiB.
 	BodyBytes int64
+	// Tokens are those that clients have to show one of; nil: none.
+	Tokens *Tokens
+	// Origins are sites whose pages may ask from a browser, "https://example.org"; "*" stands for all.
+	Origins []string
+	// Hosts reports whether the server answers for the host that a request names; nil: for any.
+	Hosts func(host string) bool
+	// Fetch gets what lies at a URL in a request; nil: such requests are refused. See web.Fetcher.
+	Fetch func(ctx context.Context, u *url.URL) ([]byte, error)
 	// Drain bounds how long requests that run when the server is to end may go on; 0 stands for 30 s.
 	Drain time.Duration
 }
@@ -35,7 +48,10 @@ type Config struct {
 type Server struct {
 	Service *serving.Service
 	config  Config
+	metrics *metrics
+	media   *web.Media
 	handler http.Handler
+	ending  atomic.Bool
 }
 
 // New returns a Server. Nothing is opened before a request asks for it; see Open.
@@ -45,11 +61,15 @@ func New(c Config) (*Server, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{Service: serving.New(c.Serving), config: c}
+	m := newMetrics()
+	c.Serving.Observer = m
+	s := &Server{Service: serving.New(c.Serving), config: c, metrics: m, media: &web.Media{Fetch: c.Fetch}}
+	m.watch(s.Service)
 	mux := http.NewServeMux()
 	for _, route := range s.routes() {
 		mux.Handle(route.Pattern, route.Handler)
 	}
+	mux.HandleFunc("/", s.missing)
 	s.handler = s.around(mux)
 	return s, nil
 }
@@ -59,6 +79,7 @@ func (s *Server) routes() []web.Route {
 	routes := []web.Route{
 		{Pattern: "GET /healthz", Handler: http.HandlerFunc(s.healthy)},
 		{Pattern: "GET /readyz", Handler: http.HandlerFunc(s.ready)},
+		{Pattern: "GET /metrics", Handler: s.metrics.handler()},
 	}
 	return append(routes, own.Routes(s.Service)...)
 }
@@ -96,6 +117,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		return err
 	case <-ctx.Done():
 	}
+	s.ending.Store(true)
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.Drain)
 	defer cancel()
 	err := h.Shutdown(drain)
@@ -106,23 +128,46 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return err
 }
 
+// healthy says that the process answers.
 func (s *Server) healthy(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) }
 
-func (s *Server) ready(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) }
-
-// around has every request pass what concerns all of them.
-func (s *Server) around(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, s.config.BodyBytes)
-		ctx, notes := web.WithNotes(r.Context())
-		start := time.Now()
-		next.ServeHTTP(w, r.WithContext(ctx))
-		attrs := append([]slog.Attr{
-			slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Duration("took", time.Since(start)),
-		}, notes.Attrs...)
-		if notes.Err != nil {
-			attrs = append(attrs, slog.String("kind", notes.Kind), slog.String("error", notes.Err.Error()))
-		}
-		s.config.Log.LogAttrs(ctx, slog.LevelInfo, "request", attrs...)
-	})
+// ready says whether to send requests here: not once the server is to end.
+func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
+	if s.ending.Load() {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		w.Write([]byte("ending\n"))
+		return
+	}
+	w.Write([]byte("ok\n"))
 }
+
+// dialectOf is the dialect whose shape of errors a path's clients know, where no route says it.
+func (s *Server) dialectOf(r *http.Request) *web.Dialect {
+	for _, d := range s.dialects() {
+		if strings.HasPrefix(r.URL.Path, d.prefix) {
+			return d.dialect
+		}
+	}
+	return own.Dialect
+}
+
+// shape is the dialect of the paths that begin with prefix.
+type shape struct {
+	prefix  string
+	dialect *web.Dialect
+}
+
+// dialects lists those with paths of their own; the first that fits counts.
+func (s *Server) dialects() []shape {
+	return []shape{{"/xpipe/", own.Dialect}}
+}
+
+// missing answers paths of no route.
+func (s *Server) missing(w http.ResponseWriter, r *http.Request) {
+	s.dialectOf(r).Handle(func(http.ResponseWriter, *http.Request) error {
+		return api.WithKind(fmt.Errorf("there is nothing at %s %s", r.Method, web.Shortened(r.URL.Path)), kindMissing)
+	}).ServeHTTP(w, r)
+}
+
+// kindMissing is the kind of requests for paths of no route.
+var kindMissing = api.Kind{Name: "no_route", Exit: api.ExitUsage, Status: http.StatusNotFound}

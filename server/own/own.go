@@ -13,8 +13,8 @@ import (
 	"github.com/crossattn/xpipe/server/web"
 )
 
-// dialect answers errors as the command does with --json.
-var dialect = &web.Dialect{
+// Dialect answers errors as the command does with --json.
+var Dialect = &web.Dialect{
 	Name: "xpipe",
 	Fail: func(w http.ResponseWriter, status int, kind api.Kind, message string) {
 		web.WriteJSON(w, status, map[string]string{"error": message, "kind": kind.Name})
@@ -25,7 +25,7 @@ var dialect = &web.Dialect{
 func Routes(s *serving.Service) []web.Route {
 	h := handlers{s}
 	return []web.Route{
-		{Pattern: "POST /xpipe/v1/caption", Handler: dialect.Handle(h.caption)},
+		{Pattern: "POST /xpipe/v1/caption", Handler: Dialect.Handle(h.caption)},
 	}
 }
 

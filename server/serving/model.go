@@ -39,24 +39,27 @@ func newModel(name string, config *Config) *Model {
 	m := &Model{Name: name, config: config}
 	m.encoded = newCache(max(config.CacheBytes, 0), (*pipeline.Encoded).Bytes,
 		func(hit bool) { config.Observer.Cache(name, hit) })
+	note := func(stage string) func(int, time.Duration) {
+		return func(size int, took time.Duration) { config.Observer.Batch(name, stage, size, took) }
+	}
 	m.encoding = Together[media.Item, *pipeline.Encoded]{
 		Most: encodedAtOnce,
 		Run: func(ctx context.Context, items []media.Item) ([]*pipeline.Encoded, error) {
 			return m.P.Encode(ctx, items...)
 		},
-		OnBatch: func(size int) { config.Observer.Batch(name, "encode", size) },
+		OnBatch: note("encode"),
 	}
 	m.pictures = Together[media.Item, []float32]{
 		Most: embeddedAtOnce,
 		Run: func(ctx context.Context, items []media.Item) ([][]float32, error) {
 			return m.P.EmbedItems(ctx, items...)
 		},
-		OnBatch: func(size int) { config.Observer.Batch(name, "embed", size) },
+		OnBatch: note("embed"),
 	}
 	m.texts = Together[string, []float32]{
 		Most:    embeddedAtOnce,
 		Run:     func(ctx context.Context, texts []string) ([][]float32, error) { return m.P.EmbedTexts(ctx, texts...) },
-		OnBatch: func(size int) { config.Observer.Batch(name, "embed_text", size) },
+		OnBatch: note("embed_text"),
 	}
 	return m
 }
@@ -118,7 +121,8 @@ func (m *Model) Sound(ctx context.Context, data []byte) (*audio.Sound, error) {
 	if rate == 0 {
 		return nil, fmt.Errorf("%w: model %s does not hear", pipeline.ErrUnsupported, m.Name)
 	}
-	return audio.Decode(ctx, bytes.NewReader(data), audio.WithRate(rate), audio.WithoutFFmpeg())
+	return audio.Decode(ctx, bytes.NewReader(data), audio.WithRate(rate), audio.WithoutFFmpeg(),
+		audio.WithLimits(audio.Limits{Seconds: m.config.SoundSeconds}))
 }
 
 // Write writes the texts for a request: the options' NumReturnSequences of them, the best first. emit,
@@ -205,9 +209,9 @@ func inList(i, n int, err error) error {
 // unobserved is an Observer to which all is one.
 type unobserved struct{}
 
-func (unobserved) Step(string, decode.Step)            {}
-func (unobserved) Batch(string, string, int)           {}
-func (unobserved) Cache(string, bool)                  {}
-func (unobserved) Opened(string, time.Duration, error) {}
-func (unobserved) Closed(string)                       {}
-func (unobserved) Text(string, pipeline.Stats)         {}
+func (unobserved) Step(string, decode.Step)                 {}
+func (unobserved) Batch(string, string, int, time.Duration) {}
+func (unobserved) Cache(string, bool)                       {}
+func (unobserved) Opened(string, time.Duration, error)      {}
+func (unobserved) Closed(string)                            {}
+func (unobserved) Text(string, pipeline.Stats)              {}

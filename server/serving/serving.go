@@ -38,6 +38,8 @@ type Config struct {
 	// Rows bounds the texts that one model writes at once; 0 stands for decode.DefaultMaxRows, 1 writes
 	// one at a time.
 	Rows int
+	// SoundSeconds bounds a sound; 0 stands for an hour.
+	SoundSeconds float64
 	// Observer is told what happens; nil: nobody is.
 	Observer Observer
 	// Pull fetches a model that is not here, by its name on the hub; nil: models are never fetched.
@@ -48,7 +50,7 @@ type Config struct {
 // goroutines.
 type Observer interface {
 	Step(model string, s decode.Step)
-	Batch(model, stage string, size int)
+	Batch(model, stage string, size int, took time.Duration)
 	Cache(model string, hit bool)
 	Opened(model string, took time.Duration, err error)
 	Closed(model string)
@@ -95,6 +97,7 @@ func New(c Config) *Service {
 	c.CacheBytes = cmp.Or(c.CacheBytes, 256<<20)
 	c.Queue = cmp.Or(c.Queue, 512)
 	c.Rows = cmp.Or(c.Rows, decode.DefaultMaxRows)
+	c.SoundSeconds = cmp.Or(c.SoundSeconds, 3600)
 	if c.Observer == nil {
 		c.Observer = unobserved{}
 	}
@@ -313,6 +316,22 @@ func (s *Service) Opened() []Open {
 	}
 	slices.SortFunc(list, func(a, b Open) int { return cmp.Compare(a.Name, b.Name) })
 	return list
+}
+
+// CacheBytes returns the memory of the encoded pictures that are kept.
+func (s *Service) CacheBytes() (sum int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, at := range s.slots {
+		select {
+		case <-at.ready:
+			if at.err == nil {
+				sum += at.model.encoded.bytes()
+			}
+		default:
+		}
+	}
+	return sum
 }
 
 // Close closes all models once nobody uses them; later calls fail with pipeline.ErrClosed.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/crossattn/xpipe/pipeline"
 )
@@ -15,8 +16,8 @@ type Together[In, Out any] struct {
 	Most int // of a batch
 	// Run gives a result for each input. Its error may hold a pipeline.ItemError for some.
 	Run func(ctx context.Context, inputs []In) ([]Out, error)
-	// OnBatch, where it is not nil, is told the size of each batch.
-	OnBatch func(size int)
+	// OnBatch, where it is not nil, is told the size of each batch and its time.
+	OnBatch func(size int, took time.Duration)
 
 	mu      sync.Mutex
 	waiting []*call[In, Out]
@@ -81,14 +82,15 @@ func (t *Together[In, Out]) next() (batch []*call[In, Out]) {
 func (t *Together[In, Out]) run(batch []*call[In, Out]) {
 	ctx, cancel := whileAny(batch)
 	defer cancel()
-	if t.OnBatch != nil {
-		t.OnBatch(len(batch))
-	}
 	inputs := make([]In, len(batch))
 	for i, c := range batch {
 		inputs[i] = c.in
 	}
+	start := time.Now()
 	outputs, err := t.Run(ctx, inputs)
+	if t.OnBatch != nil {
+		t.OnBatch(len(batch), time.Since(start))
+	}
 	failed := map[int]error{}
 	for _, item := range pipeline.ItemErrors(err) {
 		failed[item.Index] = item.Err

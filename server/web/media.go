@@ -20,7 +20,7 @@ func (m *Media) Load(ctx context.Context, ref string) ([]byte, error) {
 	}
 	u, err := url.Parse(ref)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, Badf("a picture or sound is given as a data: URL with base64, not as %q", shortened(ref))
+		return nil, Badf("a picture or sound is given as a data: URL with base64, not as %q", Shortened(ref))
 	}
 	if m.Fetch == nil {
 		return nil, Badf("this server fetches nothing from URLs; send the file itself as a data: URL")
@@ -28,8 +28,8 @@ func (m *Media) Load(ctx context.Context, ref string) ([]byte, error) {
 	return m.Fetch(ctx, u)
 }
 
-// shortened is the beginning of a text that may be long.
-func shortened(s string) string {
+// Shortened is the beginning of a text that may be long.
+func Shortened(s string) string {
 	if s = strings.ToValidUTF8(s, "?"); len([]rune(s)) > 40 {
 		s = string([]rune(s)[:40]) + "..."
 	}

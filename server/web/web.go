@@ -54,6 +54,9 @@ func (d *Dialect) Handle(f func(w http.ResponseWriter, r *http.Request) error) h
 // retryAfter is what clients are told that find no room.
 const retryAfter = 2 * time.Second
 
+// KindPanic is the kind of what a bug of ours breaks off.
+var KindPanic = api.Kind{Name: "panic", Exit: api.ExitOther, Status: http.StatusInternalServerError}
+
 // Describe says what a client is told of an error: a status, the kind, and a message without a path or
 // anything of the inside. Faults of the server are told in the log.
 func Describe(err error) (status int, kind api.Kind, message string) {
