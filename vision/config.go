@@ -52,6 +52,7 @@ const (
 	mllama                  // max_image_tiles: tiles of a canvas
 	bridgeTower             // size_divisor: sides that are multiples
 	llavaNext               // image_grid_pinpoints: the picture, and squares of a canvas
+	idefics2                // do_image_splitting: quarters, in the picture's shape
 )
 
 func square(n int) sizeRule { return sizeRule{height: n, width: n} }
@@ -113,6 +114,10 @@ var families = map[string]family{
 	"Idefics": {
 		size: square(224), square: true, resample: Bicubic, mean: clipMean, std: clipStd,
 		kind: idefics, reads: []string{"image_size", "image_mean", "image_std", "rescale_factor"},
+	},
+	"Idefics2": {
+		size: sizeRule{shortest: 378, longest: 980}, resample: Bilinear, mean: halfMean, std: halfMean, kind: idefics2,
+		reads: []string{"do_image_splitting", "do_convert_rgb", "do_pad"},
 	},
 	"Idefics3": idefics3Family, "SmolVLM": idefics3Family,
 	// one view, the whole picture, which is the first of the class's, as transformers.js takes it:
@@ -320,6 +325,8 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 		err = c.bridgeRule(p)
 	case llavaNext:
 		err = c.anyresRule(p)
+	case idefics2:
+		err = c.quarters(p)
 	}
 	if err != nil {
 		return err
@@ -388,8 +395,11 @@ func (c *config) refuse(f family) error {
 	if f.kind != efficientNet && (orElse(c.RescaleOffset, false) || orElse(c.IncludeTop, false)) {
 		return imageErrorf("rescale_offset and include_top belong to EfficientNetImageProcessor")
 	}
-	if f.kind != idefics3 && (c.DoSplit != nil && f.kind != lfm2VL || !isNull(c.MaxImageSize)) {
-		return imageErrorf("do_image_splitting and max_image_size belong to Idefics3ImageProcessor")
+	if c.DoSplit != nil && f.kind != idefics3 && f.kind != lfm2VL && f.kind != idefics2 {
+		return imageErrorf("do_image_splitting belongs to Idefics2ImageProcessor and Idefics3ImageProcessor")
+	}
+	if f.kind != idefics3 && !isNull(c.MaxImageSize) {
+		return imageErrorf("max_image_size belongs to Idefics3ImageProcessor")
 	}
 	if f.kind != qwen2VL && (c.MinPixels != nil || c.MaxPixels != nil) {
 		return imageErrorf("min_pixels and max_pixels belong to Qwen2VLImageProcessor")

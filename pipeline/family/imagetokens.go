@@ -51,6 +51,8 @@ type imageKind struct {
 	own bool
 	// sized pictures come in a size of their own each, of which Prepared has image_sizes.
 	sized bool
+	// masked parts of pictures come in sizes of their own, of which Prepared has a mask.
+	masked bool
 	// unpacked kinds are not known as onnxruntime-genai packs them.
 	unpacked bool
 	// first is the position of a prompt's first token.
@@ -63,7 +65,7 @@ type imageKind struct {
 
 var imageKinds = slices.Concat(
 	llavaKinds, idefics3Kinds, qwenVLKinds, paligemmaKinds, gemma3Kinds, phi3vKinds, mistral3Kinds, lfm2VLKinds,
-	gitKinds, llavaNextKinds,
+	gitKinds, llavaNextKinds, idefics2Kinds,
 )
 
 func imageTokenLayouts() (layouts []models.Layout) {
@@ -108,6 +110,7 @@ type imageTokens struct {
 	tokenText string // the token as prompts write it
 	unwritten []int64
 	newline   []float32 // the row that ends a line of a picture; nil where lines have no ends
+	newer     bool      // texts are read as transformers 5 reads them
 	unpadded  bool      // prompts of different lengths share no run, as they may in xpipe's own bundles
 }
 
@@ -118,6 +121,9 @@ func openImageTokens(o *graph.Opener, c *Config) (Model, error) {
 		return nil, err
 	}
 	if m.chatter, err = newChatter(o.Bundle, c.Texts); err != nil {
+		return nil, err
+	}
+	if m.newer, err = readsLike5(o.Bundle); err != nil {
 		return nil, err
 	}
 	if m.kind.apart || m.kind.ahead {
@@ -263,6 +269,11 @@ func (m *imageTokens) inputs(
 	}
 	if m.kind.sized {
 		if err := cropToSize(own); err != nil {
+			return nil, err
+		}
+	}
+	if m.kind.masked {
+		if err := cropToMask(own); err != nil {
 			return nil, err
 		}
 	}

@@ -1,6 +1,7 @@
 package family
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/crossattn/xpipe/pipeline/graph"
@@ -29,19 +30,29 @@ func cropToSize(own map[string]*tensor.Tensor) error {
 	if sizes == nil || pixels == nil || sizes.Len() != 2 || pixels.Rank() != 4 {
 		return nil
 	}
-	size, values := tensor.Data[int64](sizes), tensor.Data[float32](pixels)
-	h, w := int(size[0]), int(size[1])
-	channels, height, width := pixels.Dim(1), pixels.Dim(2), pixels.Dim(3)
+	size := tensor.Data[int64](sizes)
+	var err error
+	own[graph.PixelValues], err = topLeft[float32](pixels, int(size[0]), int(size[1]))
+	return err
+}
+
+// topLeft returns the first h rows and w columns of planes [...,H,W].
+func topLeft[T tensor.Element](planes *tensor.Tensor, h, w int) (*tensor.Tensor, error) {
+	shape := slices.Clone(planes.Shape())
+	height, width := planes.Dim(-2), planes.Dim(-1)
 	if h == height && w == width {
-		return nil
+		return planes, nil
 	}
-	kept := make([]float32, 0, channels*h*w)
-	for c := range channels {
+	values, err := tensor.Values[T](planes)
+	if err != nil {
+		return nil, err
+	}
+	shape[len(shape)-2], shape[len(shape)-1] = h, w
+	kept := make([]T, 0, len(values)/(height*width)*h*w)
+	for plane := range len(values) / (height * width) {
 		for y := range h {
-			kept = append(kept, values[(c*height+y)*width:][:w]...)
+			kept = append(kept, values[(plane*height+y)*width:][:w]...)
 		}
 	}
-	var err error
-	own[graph.PixelValues], err = tensor.New([]int{1, channels, h, w}, kept)
-	return err
+	return tensor.New(shape, kept)
 }

@@ -48,6 +48,14 @@ def tiles(**changes):
         image_token_id=IMAGE, scale_factor=2, pad_token_id=0, **changes))
 
 
+def idefics2(**changes):
+    return tf.Idefics2ForConditionalGeneration(tf.Idefics2Config(
+        vision_config=SIDE | {"image_size": 40}, text_config=text(tf.MistralConfig, **changes).to_dict(),
+        perceiver_config={"hidden_size": 24, "resampler_n_latents": 5, "resampler_depth": 3, "resampler_n_heads": 3,
+                          "resampler_head_dim": 8, "num_key_value_heads": 3},
+        image_token_id=IMAGE, **changes))
+
+
 def qwen(newer=False, **changes):
     rope = {"rope_scaling": {"type": "mrope", "mrope_section": [1, 1, 1]}}
     language = {k: v for k, v in text(tf.Qwen2Config, **changes).to_dict().items() if k not in ("model_type", "layer_types")}
@@ -94,6 +102,8 @@ CHECKPOINTS = {
     "llava-next": llava_next,
     "llava-next-siglip": lambda: llava_next(tf.SiglipVisionConfig(**SIDE), vision_feature_layer=-1,
                                             vision_feature_select_strategy="full"),
+    "idefics2": idefics2,
+    "idefics2-tied-window": lambda: idefics2(tie_word_embeddings=True, sliding_window=7),
     "idefics3-tied": lambda: tiles(tie_word_embeddings=True),
     "qwen2-vl": qwen,
     "qwen2_5-vl-tied": lambda: qwen(True, tie_word_embeddings=True),
@@ -115,6 +125,7 @@ def save(model, folder):
     size = {"height": 24, "width": 24}
     kinds = {"llava": tf.CLIPImageProcessor(size=size, do_center_crop=False),
              "llava_next": tf.LlavaNextImageProcessor(size={"shortest_edge": 24}, crop_size=size, image_grid_pinpoints=SQUARES),
+             "idefics2": tf.Idefics2ImageProcessor(size={"shortest_edge": 20, "longest_edge": 70}),
              "idefics3": tf.Idefics3ImageProcessor(size={"longest_edge": 64}, max_image_size={"longest_edge": 32}),
              "git": tf.CLIPImageProcessor(size=size, do_center_crop=False),
              "paligemma": tf.SiglipImageProcessor(size=size),

@@ -13,7 +13,7 @@ import transformers
 
 from . import adapter, checkpoint, ctranslate2, endtoend, memory, program, translate, widen
 from .bundle import Bundle
-from .families import (blip, blip2, bridgetower, clip, florence2, gemma3, git, idefics, idefics3, llava, lxmert,
+from .families import (blip, blip2, bridgetower, clip, florence2, gemma3, git, idefics, idefics2, idefics3, llava, lxmert,
                        mllama, open_flamingo, paligemma, qwen_vl, vision_encoder_decoder, whisper)
 from .families.common import Front, copy_checkpoint_files, load_front, resolve
 from .graph import OPSETS, ExportError
@@ -65,6 +65,7 @@ FAMILIES = {
                                               end_to_end=whisper.end_to_end),
     "LlavaForConditionalGeneration": Family("llava", llava.export),
     "LlavaNextForConditionalGeneration": Family("llava", llava.export_next),
+    "Idefics2ForConditionalGeneration": Family("llava", idefics2.export),
     "Idefics3ForConditionalGeneration": Family("llava", idefics3.export),
     "SmolVLMForConditionalGeneration": Family("llava", idefics3.export),
     "Qwen2VLForConditionalGeneration": Family("llava", qwen_vl.export),

@@ -194,7 +194,8 @@ def generate_image_tokens(b: Replay, golden: dict, arrays: dict[str, np.ndarray]
     """Greedy ids and logits of prompts in whose image tokens' places rows of pictures stand.
 
     Where the vocabulary has no such token it is -1. A row's `pixels` are from and to of its pictures in
-    pixel_values, `grids` their image_grid_thw, `sizes` their image_sizes.
+    pixel_values, `grids` their image_grid_thw, `sizes` their image_sizes, `shown` the height and width of
+    their parts without padding.
     """
     token = b.meta.get("image_token_id", -1)
     inputs = {i.name: i for i in b.session("decoder").get_inputs()}
@@ -204,9 +205,10 @@ def generate_image_tokens(b: Replay, golden: dict, arrays: dict[str, np.ndarray]
         ids = np.array(row["input_ids"], np.int64)
         embeds = b.run("embed_tokens", input_ids=ids[None])["inputs_embeds"][0]
         grids = row.get("grids", [None] * len(row["pixels"]))
+        masks = [part_masks(parts, arrays["pixel_values"].shape[2:]) for parts in row.get("shown", grids)]
         made = [b.run("vision_encoder", pixel_values=arrays["pixel_values"][start:end],
-                      image_grid_thw=np.array([grid or []], np.int64))["image_features"]
-                for (start, end), grid in zip(row["pixels"], grids)]
+                      image_grid_thw=np.array([grid or []], np.int64), pixel_attention_mask=mask)["image_features"]
+                for (start, end), grid, mask in zip(row["pixels"], grids, masks)]
         if "sizes" in row:
             made = [in_lines(b, f, size) for f, size in zip(made, row["sizes"])]
         made = [f.reshape(-1, f.shape[-1]) for f in made]
@@ -231,6 +233,14 @@ def generate_image_tokens(b: Replay, golden: dict, arrays: dict[str, np.ndarray]
         return given
 
     return b.greedy(prefix, mask, steps, forced=forced, each=each)
+
+
+def part_masks(parts: list[list[int]] | None, size: tuple) -> np.ndarray:
+    """pixel_attention_mask [N,H,W] of parts of these heights and widths."""
+    masks = np.zeros((len(parts or []), *size), bool)
+    for mask, (height, width) in zip(masks, parts or []):
+        mask[:height, :width] = True
+    return masks
 
 
 def in_lines(b: Replay, rows: np.ndarray, size: list[int]) -> np.ndarray:

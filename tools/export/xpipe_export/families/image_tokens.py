@@ -192,6 +192,11 @@ def export(model: nn.Module, bundle: Bundle, attention: bool, kind: Kind) -> Non
     share_table(bundle, embedding, model.lm_head)
 
 
+def shown(masks: torch.Tensor) -> list[list[int]]:
+    """Height and width of parts of a picture in their masks [N,H,W]."""
+    return [[int(m[:, 0].sum()), int(m[0].sum())] for m in masks]
+
+
 def share_table(bundle: Bundle, embedding: nn.Module, head: nn.Module) -> None:
     """Store the weights of embeddings and head once where they are one."""
     if head.weight.data_ptr() == embedding.weight.data_ptr():
@@ -214,6 +219,8 @@ def _reference(model: nn.Module, kind: Kind, bundle: Bundle) -> endtoend.Referen
     some = [i for i in range(3, 40) if i not in (config.image_token_id, *before, *behind)]
     ids = [*some[:3], *before, *[config.image_token_id] * count, *behind, *some[3:8]]
     row = {"input_ids": ids}
+    if "pixel_attention_mask" in given:
+        row["shown"] = [shown(given["pixel_attention_mask"][0])]
     pixels = given["pixel_values"]
     if "image_grid_thw" in given:
         row["grids"] = given["image_grid_thw"].tolist()
