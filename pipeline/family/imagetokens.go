@@ -35,7 +35,7 @@ type imageKind struct {
 	markup func(token string, e Encoded) string
 	// finish is what the model's processor makes of a whole prompt; nil leaves it.
 	finish func(m *imageTokens, prompt string) string
-	// bare says that the tokenizer adds no special tokens.
+	// bare says that the model's processor has the tokenizer add no special tokens to any prompt.
 	bare bool
 	// apart says that pictures are numbered in prompts, from mark on, and that each text between them
 	// is tokenized for itself.
@@ -318,7 +318,7 @@ func (m *imageTokens) Compose(parts []Part, encoded []Encoded) ([]Segment, error
 	if m.kind.finish != nil {
 		prompt = m.kind.finish(m, prompt)
 	}
-	ids, err := m.read(prompt, templated(parts), !m.kind.bare)
+	ids, err := m.read(prompt, m.kind.bare || templated(parts), !m.kind.bare)
 	if err != nil {
 		return nil, err
 	}

@@ -237,7 +237,7 @@ def _reference(model: nn.Module, kind: Kind, bundle: Bundle) -> endtoend.Referen
         given[TOKEN_TYPES] = (ids == config.image_token_id).long()
     with torch.no_grad():
         out = model.generate(**given, max_new_tokens=steps, min_new_tokens=2,
-                             do_sample=False, num_beams=1, output_logits=True,
+                             do_sample=False, num_beams=1, repetition_penalty=1.0, output_logits=True,
                              return_dict_in_generate=True)
     logits = torch.stack(out.logits, 1).float().numpy()
     return endtoend.written(row, pixels.float().numpy(),
