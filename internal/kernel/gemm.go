@@ -78,19 +78,23 @@ func NewHalfMatrix(k, n int) *Matrix {
 func (m *Matrix) Fill(b []float32, ldb, lo, hi int) {
 	for p := lo; p < hi; p++ {
 		dst := m.room(p)
-		width := min(panelWidth, m.N-p*panelWidth)
-		if width == panelWidth {
-			for k := range m.K {
-				*(*[panelWidth]float32)(dst[k*panelWidth:]) = *(*[panelWidth]float32)(b[k*ldb+p*panelWidth:])
-			}
-		} else {
-			for k := range m.K {
-				row := dst[k*panelWidth : (k+1)*panelWidth]
-				n := copy(row, b[k*ldb+p*panelWidth:k*ldb+p*panelWidth+width])
-				clear(row[n:])
-			}
-		}
+		m.copyPanel(dst, b, ldb, p)
 		m.done(p, dst)
+	}
+}
+
+// copyPanel sets dst [k][16] to the columns of panel p of row-major b, zeros where there is none.
+func (m *Matrix) copyPanel(dst, b []float32, ldb, p int) {
+	if width := min(panelWidth, m.N-p*panelWidth); width < panelWidth {
+		for k := range m.K {
+			row := dst[k*panelWidth : (k+1)*panelWidth]
+			n := copy(row, b[k*ldb+p*panelWidth:k*ldb+p*panelWidth+width])
+			clear(row[n:])
+		}
+		return
+	}
+	for k := range m.K {
+		*(*[panelWidth]float32)(dst[k*panelWidth:]) = *(*[panelWidth]float32)(b[k*ldb+p*panelWidth:])
 	}
 }
 
