@@ -232,7 +232,7 @@ func TestBF16Memory(t *testing.T) {
 }
 
 func BenchmarkMultiplyBF16(b *testing.B) {
-	for _, s := range [][3]int{{1, 768, 768}, {1, 50272, 768}, {32, 768, 768}, {257, 768, 1408}, {768, 768, 768}} {
+	for _, s := range [][3]int{{1, 128, 768}, {1, 768, 768}, {1, 50272, 768}, {32, 768, 768}, {257, 768, 1408}, {768, 768, 768}} {
 		m, n, k := s[0], s[1], s[2]
 		r := rand.New(rand.NewPCG(1, 2))
 		x := &bf16Case{m: m, n: n, k: k, a: randFloats(r, m*k), b: randFloats(r, k*n)}
