@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -61,4 +62,20 @@ func (p Precision) OnlyExact(name string) error {
 	}
 	return fmt.Errorf("%w: engine %s has no precision %s, only the Go engine has: take engine go, "+
 		"or precision float32", ErrEngine, name, p)
+}
+
+// AtPrecision returns an engine that opens every graph on e with that precision, whatever the options
+// say. Its name is e's and the precision's.
+func AtPrecision(e Engine, p Precision) Engine { return precise{e, p} }
+
+type precise struct {
+	Engine
+	precision Precision
+}
+
+func (e precise) Name() string { return e.Engine.Name() + "-" + string(e.precision) }
+
+func (e precise) Open(ctx context.Context, source Source, opts Options) (Session, error) {
+	opts.Precision = e.precision
+	return e.Engine.Open(ctx, source, opts)
 }
