@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/crossattn/xpipe/server/openai"
 	"github.com/crossattn/xpipe/server/own"
 	"github.com/crossattn/xpipe/server/serving"
 	"github.com/crossattn/xpipe/server/web"
@@ -35,6 +36,7 @@ type Config struct {
 type Server struct {
 	Service *serving.Service
 	config  Config
+	media   web.Media
 	handler http.Handler
 }
 
@@ -60,6 +62,7 @@ func (s *Server) routes() []web.Route {
 		{Pattern: "GET /healthz", Handler: http.HandlerFunc(s.healthy)},
 		{Pattern: "GET /readyz", Handler: http.HandlerFunc(s.ready)},
 	}
+	routes = append(routes, openai.Routes(s.Service, &s.media)...)
 	return append(routes, own.Routes(s.Service)...)
 }
 
