@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/server/openai"
 	"github.com/crossattn/xpipe/server/own"
 	"github.com/crossattn/xpipe/server/serving"
 	"github.com/crossattn/xpipe/server/web"
@@ -81,6 +82,7 @@ func (s *Server) routes() []web.Route {
 		{Pattern: "GET /readyz", Handler: http.HandlerFunc(s.ready)},
 		{Pattern: "GET /metrics", Handler: s.metrics.handler()},
 	}
+	routes = append(routes, openai.Routes(s.Service, s.media)...)
 	return append(routes, own.Routes(s.Service)...)
 }
 
