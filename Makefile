@@ -198,6 +198,21 @@ bench-decode: test-env export-env ## decoding at OPT-125m's size: time outside t
 	XPIPE_DECODE_BENCH=$(CURDIR)/build/decode-bench XPIPE_BEAM_BENCH=$(CURDIR)/build/beam-bench \
 		go test ./pipeline -run - -bench 'Decode|Beams' -benchtime 3x
 
+# A service of Immich's shape in Python, for bench-serve to stand beside.
+SERVEVENV := build/venv-serve
+
+$(SERVEVENV)/.done: tools/benchserve/requirements.txt
+	$(call say,installing the peer of bench-serve in $(SERVEVENV): 150 MB)
+	$(PYTHON) -m venv $(SERVEVENV)
+	$(SERVEVENV)/bin/pip install --quiet --disable-pip-version-check -r tools/benchserve/requirements.txt
+	touch $@
+
+bench-serve: export-env $(SERVEVENV)/.done ## the server under load: batching on and off, pictures beside the command and a Python service, memory; build/bench/serve.json
+	test -f build/decode-bench/xpipe.json || (cd tools/export && ../../$(TRAINVENV)/bin/python decode_bundle.py ../../build/decode-bench)
+	mkdir -p build/bench && go build -o build/xpipe ./cmd/xpipe
+	go run ./tools/benchserve --program build/xpipe --model build/decode-bench --out build/bench/serve.json \
+		--peer "$(SERVEVENV)/bin/python tools/benchserve/peer.py models/mini/clip-mini/onnx/vision_encoder.onnx models/mini/clip-mini/preprocessor_config.json"
+
 bench-batch: ## what --threads and --batch change: the table of docs/performance.md
 	go build -o build/xpipe ./cmd/xpipe
 	$(PYTHON) docs/performance/batch.py build/xpipe

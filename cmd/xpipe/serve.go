@@ -36,6 +36,7 @@ type serveOptions struct {
 	body      byteSize
 	drain     time.Duration
 	logFormat string
+	logLevel  slog.Level
 	noVerify  bool
 
 	tokenFile  string
@@ -108,6 +109,7 @@ SIGTERM or SIGINT ends the server once the requests that run are answered, or
 	f.DurationVar(&o.sound, "sound-limit", 2*time.Hour, "longest sound")
 	f.IntVar(&o.newTokens, "token-limit", 4096, "most tokens of a text that is written")
 	f.DurationVar(&o.time, "time-limit", 10*time.Minute, "longest time for one text")
+	f.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "least level of what is logged: debug, info, warn or error")
 	f.BoolVar(&o.noVerify, "no-verify", false, "do not compare the models' files with their sha256")
 	return cmd
 }
@@ -169,9 +171,10 @@ func (env *environment) untilSignal(ctx context.Context) (context.Context, conte
 
 // config makes a server's configuration of the flags.
 func (o *serveOptions) config(env *environment) (server.Config, error) {
-	log := slog.New(slog.NewTextHandler(env.stderr, nil))
+	from := &slog.HandlerOptions{Level: o.logLevel}
+	log := slog.New(slog.NewTextHandler(env.stderr, from))
 	if o.logFormat == "json" {
-		log = slog.New(slog.NewJSONHandler(env.stderr, nil))
+		log = slog.New(slog.NewJSONHandler(env.stderr, from))
 	}
 	c := server.Config{
 		Version: version(), Log: log, BodyBytes: int64(o.body), Drain: o.drain, Origins: o.origins,

@@ -40,7 +40,7 @@ var order = []string{
 	"server/serving", "server/web", "server",
 	"cmd",
 	"examples",
-	"tools/clients",
+	"tools/clients", "tools/benchserve",
 	"internal/house",
 }
 
