@@ -1,6 +1,9 @@
 package kernel
 
-import "unsafe"
+import (
+	"runtime"
+	"unsafe"
+)
 
 // Matrix products. The right operand is packed into panels of 16 columns, the left one is read
 // where it lies: a micro-kernel keeps a tile of 6 x 16 results in registers while it runs along k.
@@ -39,6 +42,7 @@ type Matrix struct {
 	K, N   int
 	panels []float32 // [panel][k][16], zeros where the last panel has no column
 	halves []uint16  // the same as float16, where panels is nil
+	pages  *pages    // that they lie in; nil of memory on Go's heap
 
 	// As bfloat16, where both are nil: see bfloat.go.
 	pairs []uint32 // [panel][depth][16]
@@ -56,22 +60,26 @@ func (m *Matrix) Panels() int { return (m.N + panelWidth - 1) / panelWidth }
 // Bytes returns how much memory the elements take.
 func (m *Matrix) Bytes() int { return 4*(len(m.panels)+len(m.pairs)) + 2*len(m.halves) }
 
-// Panel returns the floats of a panel, [k][16].
+// Panel returns the floats of a panel, [k][16], which are there as long as m is.
 func (m *Matrix) Panel(p int) []float32 { return m.panels[p*m.K*panelWidth : (p+1)*m.K*panelWidth] }
 
 // NewMatrix makes a matrix whose panels lie in buf, which must hold PanelFloats(k, n); with a nil
-// buf they are allocated. They are filled by Fill or FillTransposed.
+// buf they are allocated, for weights that stay. They are filled by Fill or FillTransposed.
 func NewMatrix(buf []float32, k, n int) *Matrix {
+	m := &Matrix{K: k, N: n}
 	if buf == nil {
-		buf = make([]float32, PanelFloats(k, n))
+		buf, m.pages = elements[float32](PanelFloats(k, n))
 	}
-	return &Matrix{K: k, N: n, panels: buf[:PanelFloats(k, n)]}
+	m.panels = buf[:PanelFloats(k, n)]
+	return m
 }
 
 // NewHalfMatrix makes a matrix that keeps its elements as float16, in half the memory; Exact says
 // whether that loses nothing.
 func NewHalfMatrix(k, n int) *Matrix {
-	return &Matrix{K: k, N: n, halves: make([]uint16, PanelFloats(k, n))}
+	m := &Matrix{K: k, N: n}
+	m.halves, m.pages = elements[uint16](PanelFloats(k, n))
+	return m
 }
 
 // Fill packs panels lo..hi from row-major b, where a row begins ldb after the one before.
@@ -81,6 +89,7 @@ func (m *Matrix) Fill(b []float32, ldb, lo, hi int) {
 		m.copyPanel(dst, b, ldb, p)
 		m.done(p, dst)
 	}
+	runtime.KeepAlive(m)
 }
 
 // copyPanel sets dst [k][16] to the columns of panel p of row-major b, zeros where there is none.
@@ -123,6 +132,7 @@ func (m *Matrix) FillTransposed(b []float32, ldb, lo, hi int) {
 		fillPanel(dst, b[p*panelWidth*ldb:], ldb, min(panelWidth, m.N-p*panelWidth), m.K)
 		m.done(p, dst)
 	}
+	runtime.KeepAlive(m)
 }
 
 // fillPanel sets a panel dst [k,16] to width rows of k numbers, which begin step apart. Other columns
@@ -199,6 +209,7 @@ func (m *Matrix) Multiply(c []float32, ldc int, a []float32, lda, rows, lo, hi i
 			}
 		}
 	}
+	runtime.KeepAlive(m)
 }
 
 // tiles computes rows r..r+mr of panels p0..p1, over kn elements of k from k0 on.
