@@ -170,7 +170,7 @@ func TestGreedyEqualsTransformers(t *testing.T) {
 	for _, name := range generative(t) {
 		g := loadGolden(t, name)
 		t.Run(name, func(t *testing.T) {
-			eachEngine(t, func(t *testing.T, eng engine.Engine) {
+			mostlyGo(t, func(t *testing.T, eng engine.Engine) {
 				p := sharedGolden(t, g, eng)
 				requests := g.requests(t, p)
 				texts, err := p.Generate(context.Background(), requests, unbounded(g.Greedy.MaxNewTokens))
