@@ -36,7 +36,7 @@ $(VENV)/.done: testdata/requirements.txt
 # go test ./... takes a sample of these (internal/sweep).
 test-full: test-env ## the longest sweeps whole
 	$(call say,the longest sweeps whole)
-	$(REFS) go test -tags slow -run '^Test(Reference|Patterns|Properties|Components|OddOperators|LooseFiles|ResizeEqualsPillow|AVIFEqualsPillow|Conformance|ConformanceNoFusion|HostileBundles|DamagedFilesAreNamed|CancelAnywhere|RandomConfigs|PreprocessEqualsTransformers|EncoderDecoderLayouts|DecodersEqualTransformers|BeamsEqualTransformers|StagesEqualTransformers|DualLayouts|HearingLayouts|TextLayouts|TextVariants|ChatEqualsTransformers|LayoutsEqualTransformers|FlamingoPicturesDoNotReachBack|FlamingoClosedGates|FlamingoPromptLogits|CLIPMiniIsPyTorchs|FlamingoMiniIsPyTorchs)$$' \
+	$(REFS) go test -tags slow -run '^Test(Reference|Patterns|Properties|Components|OddOperators|LooseFiles|ResizeEqualsPillow|AVIFEqualsPillow|Conformance|ConformanceNoFusion|HostileBundles|DamagedFilesAreNamed|CancelAnywhere|RandomConfigs|PreprocessEqualsTransformers|EncoderDecoderLayouts|DecodersEqualTransformers|BeamsEqualTransformers|StagesEqualTransformers|DualLayouts|HearingLayouts|TextLayouts|TextVariants|ChatEqualsTransformers|LayoutsEqualTransformers|FlamingoPicturesDoNotReachBack|FlamingoClosedGates|FlamingoPromptLogits|CLIPMiniIsPyTorchs|FlamingoMiniIsPyTorchs|WhisperMini|ConversationsOfBundles|FixedBatch|FixedBatchOfDualEncoders|MoonshineTranscribes|ChatGoesOn|CLIPEqualsTransformers|RetrievalEqualsTransformers|LXMERTEqualsTransformers|TranscribeEqualsTransformers|GreedyEqualsTransformers|Phi3VTransformersJS|AlignmentOfLayouts)$$' \
 		./tokenize ./fallback ./vision ./vision/avif ./ort ./pipeline
 
 test-race: ## what is concurrent, under the race detector

@@ -97,7 +97,7 @@ func TestChatGoesOn(t *testing.T) {
 	} {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			t.Parallel()
-			eachEngine(t, func(t *testing.T, eng engine.Engine) {
+			mostlyGo(t, func(t *testing.T, eng engine.Engine) {
 				p, err := Open(t.Context(), dir, WithEngine(eng))
 				if err != nil {
 					t.Fatal(err)
