@@ -52,6 +52,7 @@ const (
 	mllama                  // max_image_tiles: tiles of a canvas
 	bridgeTower             // size_divisor: sides that are multiples
 	llavaNext               // image_grid_pinpoints: the picture, and squares of a canvas
+	onevision               // do_image_splitting: as llavaNext, and the picture as one of several
 	idefics2                // do_image_splitting: quarters, in the picture's shape
 )
 
@@ -120,9 +121,10 @@ var families = map[string]family{
 		reads: []string{"do_image_splitting", "do_convert_rgb", "do_pad"},
 	},
 	"Idefics3": idefics3Family, "SmolVLM": idefics3Family,
-	// one view, the whole picture, which is the first of the class's, as transformers.js takes it:
-	// crops are not made
-	"LlavaOnevision": {size: square(384), square: true, resample: Bicubic, mean: clipMean, std: clipStd},
+	"LlavaOnevision": {
+		size: square(384), square: true, resample: Bicubic, mean: clipMean, std: clipStd, kind: onevision,
+		reads: []string{"image_grid_pinpoints", "do_pad", "do_convert_rgb", "do_image_splitting"},
+	},
 	"LlavaNext": {
 		size: sizeRule{shortest: 224}, resample: Bicubic, mean: clipMean, std: clipStd, kind: llavaNext,
 		reads: append(cropKeys, "image_grid_pinpoints", "do_pad", "do_convert_rgb"),
@@ -325,6 +327,8 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 		err = c.bridgeRule(p)
 	case llavaNext:
 		err = c.anyresRule(p)
+	case onevision:
+		err = c.onevisionRule(f, p)
 	case idefics2:
 		err = c.quarters(p)
 	}
@@ -395,7 +399,7 @@ func (c *config) refuse(f family) error {
 	if f.kind != efficientNet && (orElse(c.RescaleOffset, false) || orElse(c.IncludeTop, false)) {
 		return imageErrorf("rescale_offset and include_top belong to EfficientNetImageProcessor")
 	}
-	if c.DoSplit != nil && f.kind != idefics3 && f.kind != lfm2VL && f.kind != idefics2 {
+	if !slices.Contains([]familyKind{idefics2, idefics3, lfm2VL, onevision}, f.kind) && c.DoSplit != nil {
 		return imageErrorf("do_image_splitting belongs to Idefics2ImageProcessor and Idefics3ImageProcessor")
 	}
 	if f.kind != idefics3 && !isNull(c.MaxImageSize) {

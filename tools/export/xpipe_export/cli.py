@@ -65,6 +65,7 @@ FAMILIES = {
                                               end_to_end=whisper.end_to_end),
     "LlavaForConditionalGeneration": Family("llava", llava.export),
     "LlavaNextForConditionalGeneration": Family("llava", llava.export_next),
+    "LlavaOnevisionForConditionalGeneration": Family("llava", llava.export_onevision),
     "Idefics2ForConditionalGeneration": Family("llava", idefics2.export),
     "Idefics3ForConditionalGeneration": Family("llava", idefics3.export),
     "SmolVLMForConditionalGeneration": Family("llava", idefics3.export),

@@ -47,6 +47,7 @@ FAMILIES = {
     "whisper": ("whisper", whisper_family.whisper, 11, True, "fp16"),
     "llava": ("llava", image_tokens_family.generation("llava"), 1, True, "fp16"),
     "llava-next": ("llava", image_tokens_family.generation("llava-next"), 1, False, "fp16"),
+    "llava-onevision": ("llava", image_tokens_family.generation("llava-onevision"), 1, False, "fp16"),
     "idefics2": ("llava", image_tokens_family.generation("idefics2"), 1, False, "fp16"),
     "idefics3": ("llava", image_tokens_family.generation("idefics3"), 1, False, "fp16"),
     "smolvlm": ("llava", image_tokens_family.generation("smolvlm"), 1, False, "fp32"),
