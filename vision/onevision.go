@@ -50,7 +50,7 @@ func (p *Preprocessor) squared(m *RGB) (*RGB, error) {
 		rows := min(stripRows, m.Height-y)
 		strip := p.painted(long, rows)
 		for i := range rows {
-			copy(strip.row(i)[4*left:], m.row(y + i))
+			copy(strip.row(i)[4*left:], m.row(y+i))
 		}
 		part, err := Resize(strip, side, rows, p.resample, WithLimits(p.limits))
 		if err != nil {
