@@ -244,7 +244,11 @@ func TestStagesEqualTransformers(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					compare(t, "pixel_values", prepared.Tensors[graph.PixelValues], g.array(t, "pixel_values"), 1e-6)
+					pixels := graph.PixelValues
+					if _, flat := g.Arrays["flattened_patches"]; flat {
+						pixels = "flattened_patches"
+					}
+					compare(t, pixels, prepared.Tensors[pixels], g.array(t, pixels), 1e-6)
 				}
 				model := p.model.(family.Writer)
 				segments, err := p.compose(ctx, model, prompts, new(Stats))

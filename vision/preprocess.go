@@ -37,6 +37,7 @@ type Preprocessor struct {
 	canvas    canvas
 	anyres    anyres
 	quartered quartered
+	flattened flattened
 	torch     *torchRule // the transforms of open_clip and timm; nil: those of transformers
 	ops       operations
 

@@ -94,6 +94,9 @@ type Part struct {
 // latents, which the decoder reads. Any number of prompts may use it.
 type Encoded struct {
 	States *tensor.Tensor
+	// Amid is States of an item that is one of several in a prompt, for models to which that matters;
+	// else nil.
+	Amid *tensor.Tensor
 	// Grid has the columns and rows of tiles, or of patches, that the item was cut into, and Tiles
 	// is how many there are with the whole picture; zero for models that do not cut.
 	Grid  image.Point

@@ -69,8 +69,8 @@ func cropToMask(own map[string]*tensor.Tensor) error {
 		}
 	}
 	var err error
-	if own[pixelAttentionMask], err = topLeft[bool](mask, h, w); err == nil {
-		own[graph.PixelValues], err = topLeft[float32](pixels, h, w)
+	if own[pixelAttentionMask], err = topLeft(mask, h, w); err == nil {
+		own[graph.PixelValues], err = topLeft(pixels, h, w)
 	}
 	return err
 }

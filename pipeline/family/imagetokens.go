@@ -47,6 +47,8 @@ type imageKind struct {
 	places bool
 	// lines says that rows of a picture's squares are laid out line by line, as those of one picture.
 	lines bool
+	// amid says that pictures are others in prompts of several, of which the last of their parts tells.
+	amid bool
 	// own says that there are bundles of xpipe's own alone.
 	own bool
 	// sized pictures come in a size of their own each, of which Prepared has image_sizes.
@@ -65,7 +67,7 @@ type imageKind struct {
 
 var imageKinds = slices.Concat(
 	llavaKinds, idefics3Kinds, qwenVLKinds, paligemmaKinds, gemma3Kinds, phi3vKinds, mistral3Kinds, lfm2VLKinds,
-	gitKinds, llavaNextKinds, idefics2Kinds,
+	gitKinds, llavaNextKinds, idefics2Kinds, onevisionKinds,
 )
 
 func imageTokenLayouts() (layouts []models.Layout) {
@@ -111,7 +113,9 @@ type imageTokens struct {
 	unwritten []int64
 	newline   []float32 // the row that ends a line of a picture; nil where lines have no ends
 	newer     bool      // texts are read as transformers 5 reads them
-	unpadded  bool      // prompts of different lengths share no run, as they may in xpipe's own bundles
+	// mostSquares bounds the rows of a picture's squares; 0: no bound
+	mostSquares int
+	unpadded    bool // prompts of different lengths share no run, as they may in xpipe's own bundles
 }
 
 func openImageTokens(o *graph.Opener, c *Config) (Model, error) {
@@ -136,6 +140,11 @@ func openImageTokens(o *graph.Opener, c *Config) (Model, error) {
 			return nil, err
 		}
 	}
+	if m.kind.amid {
+		if err := m.loadMostSquares(o.Bundle); err != nil {
+			return nil, err
+		}
+	}
 	m.placeholder, m.around = cmp.Or(m.kind.mark, m.tokenText), m.kind.around
 	m.marked(o.Bundle)
 	if m.vision, err = o.Open(graph.VisionEncoder); err != nil {
@@ -148,7 +157,8 @@ func openImageTokens(o *graph.Opener, c *Config) (Model, error) {
 	return m, err
 }
 
-// kindOf finds the member of the family by config.json's model_type.
+// kindOf finds the member of the family by config.json's model_type: of a bundle of xpipe's own, one
+// that is such alone goes before others.
 func kindOf(bundle *models.Bundle) (imageKind, error) {
 	modelType := bundle.Layout
 	if modelType == "" { // a bundle of xpipe's own
@@ -158,14 +168,14 @@ func kindOf(bundle *models.Bundle) (imageKind, error) {
 		}
 		modelType = config.ModelType
 	}
-	at := slices.IndexFunc(imageKinds, func(kind imageKind) bool {
-		return slices.Contains(kind.types, modelType)
-	})
-	if at < 0 {
-		return imageKind{}, fmt.Errorf("%w: family %s has no model_type %q", graph.ErrBundle, LLaVA,
-			modelType)
+	for _, own := range []bool{bundle.Layout == "", false} {
+		for _, kind := range imageKinds {
+			if kind.own == own && slices.Contains(kind.types, modelType) {
+				return kind, nil
+			}
+		}
 	}
-	return imageKinds[at], nil
+	return imageKind{}, fmt.Errorf("%w: family %s has no model_type %q", graph.ErrBundle, LLaVA, modelType)
 }
 
 // findToken finds the token of pictures' rows: the configuration has its id, or the kind its text.
@@ -229,6 +239,11 @@ func (m *imageTokens) Encode(ctx context.Context, prepared media.Prepared) ([]En
 		if rank := states.Rank(); rank < 2 || states.DType() != tensor.Float32 || states.Len() == 0 {
 			return nil, fmt.Errorf("%w: the graph's output %q is %v, not features [...,length,width]",
 				graph.ErrBundle, m.output, states)
+		}
+		if m.kind.amid {
+			if states, encoded[i].Amid, err = m.amongOthers(states); err != nil {
+				return nil, err
+			}
 		}
 		if m.kind.lines {
 			if states, err = m.inLines(states, grid, own[imageSizes]); err != nil {
@@ -296,6 +311,9 @@ func (m *imageTokens) Compose(parts []Part, encoded []Encoded) ([]Segment, error
 	if err != nil {
 		return nil, err
 	}
+	if len(encoded) > 1 {
+		encoded = amidOthers(encoded)
+	}
 	switch {
 	case m.kind.apart:
 		return m.composeApart(prompt, encoded)
@@ -327,6 +345,17 @@ func (m *imageTokens) Compose(parts []Part, encoded []Encoded) ([]Segment, error
 			"pictures have %d rows", graph.ErrPrompt, places, m.tokenText, rows)
 	}
 	return withPictures(prompt, ids, encoded), nil
+}
+
+// amidOthers returns what pictures are in a prompt of several.
+func amidOthers(encoded []Encoded) []Encoded {
+	encoded = slices.Clone(encoded)
+	for i, e := range encoded {
+		if e.Amid != nil {
+			encoded[i].States = e.Amid
+		}
+	}
+	return encoded
 }
 
 // withPictures is what Compose returns: the text and the pictures' rows.

@@ -1,7 +1,6 @@
 package family
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/crossattn/xpipe/pipeline/graph"
@@ -32,27 +31,15 @@ func cropToSize(own map[string]*tensor.Tensor) error {
 	}
 	size := tensor.Data[int64](sizes)
 	var err error
-	own[graph.PixelValues], err = topLeft[float32](pixels, int(size[0]), int(size[1]))
+	own[graph.PixelValues], err = topLeft(pixels, int(size[0]), int(size[1]))
 	return err
 }
 
 // topLeft returns the first h rows and w columns of planes [...,H,W].
-func topLeft[T tensor.Element](planes *tensor.Tensor, h, w int) (*tensor.Tensor, error) {
-	shape := slices.Clone(planes.Shape())
-	height, width := planes.Dim(-2), planes.Dim(-1)
-	if h == height && w == width {
-		return planes, nil
-	}
-	values, err := tensor.Values[T](planes)
+func topLeft(planes *tensor.Tensor, h, w int) (*tensor.Tensor, error) {
+	rows, err := graph.At(planes, planes.Rank()-2, 0, h)
 	if err != nil {
 		return nil, err
 	}
-	shape[len(shape)-2], shape[len(shape)-1] = h, w
-	kept := make([]T, 0, len(values)/(height*width)*h*w)
-	for plane := range len(values) / (height * width) {
-		for y := range h {
-			kept = append(kept, values[(plane*height+y)*width:][:w]...)
-		}
-	}
-	return tensor.New(shape, kept)
+	return graph.At(rows, planes.Rank()-1, 0, w)
 }

@@ -209,7 +209,11 @@ def generate_image_tokens(b: Replay, golden: dict, arrays: dict[str, np.ndarray]
         made = [b.run("vision_encoder", pixel_values=arrays["pixel_values"][start:end],
                       image_grid_thw=np.array([grid or []], np.int64), pixel_attention_mask=mask)["image_features"]
                 for (start, end), grid, mask in zip(row["pixels"], grids, masks)]
-        if "sizes" in row:
+        if b.meta["model_type"] == "llava_onevision":  # the last is what a picture is in a prompt of several
+            end = b.projection["image_newline"]
+            made = ([np.concatenate([f[-1], end[None]]) for f in made] if len(made) > 1 else
+                    [in_lines(b, f[:-1], size) for f, size in zip(made, row["sizes"])])
+        elif "sizes" in row:
             made = [in_lines(b, f, size) for f, size in zip(made, row["sizes"])]
         made = [f.reshape(-1, f.shape[-1]) for f in made]
         if made:
@@ -263,8 +267,27 @@ def in_lines(b: Replay, rows: np.ndarray, size: list[int]) -> np.ndarray:
     else:
         pad = (across * each - int(round(width * (down * each / height), 7))) // 2
         lines = lines[:, pad:across * each - pad]
+    if "vision_aspect_ratio" in config:
+        lines = fewer(lines, int(config["vision_aspect_ratio"].removeprefix("anyres_max_")) * each * each)
     ends = np.broadcast_to(b.projection["image_newline"], (len(lines), 1, lines.shape[-1]))
     return np.concatenate([rows[0], np.concatenate([lines, ends], 1).reshape(-1, lines.shape[-1])])
+
+
+def fewer(lines: np.ndarray, most: int) -> np.ndarray:
+    """Rows [H,W,D] of LLaVA-OneVision as bilinear interpolation makes them about `most`."""
+    ratio = (lines.shape[0] * lines.shape[1] / most) ** 0.5
+    if ratio <= 1.1:
+        return lines
+
+    def along(axis: int, x: np.ndarray) -> np.ndarray:
+        n, size = x.shape[axis], int(x.shape[axis] // ratio)
+        at = np.maximum((np.arange(size) + 0.5) * n / size - 0.5, 0)
+        first = at.astype(np.int64)
+        share = np.expand_dims(at - first, [i for i in range(3) if i != axis]).astype(np.float32)
+        second = np.minimum(first + 1, n - 1)
+        return x.take(first, axis) * (1 - share) + x.take(second, axis) * share
+
+    return along(1, along(0, lines))
 
 
 def picture_places(here: np.ndarray, pictures: list[tuple]) -> np.ndarray:

@@ -105,6 +105,17 @@ def florence(b: Replay, golden: dict, arrays: dict[str, np.ndarray], rows: list[
                     fixed=_crossing(b, states) | {"encoder_attention_mask": mask}, forced=forced)
 
 
+def pix2struct(b: Replay, golden: dict, arrays: dict[str, np.ndarray], rows: list[int], steps: int,
+               forced: np.ndarray | None = None):
+    """Greedy ids and logits of lists of patches, behind each row's text."""
+    patches, mask = (arrays[n][rows] for n in ("flattened_patches", "attention_mask"))
+    states = b.run("vision_encoder", flattened_patches=patches, attention_mask=mask)["image_embeds"]
+    begun = [np.concatenate([start_tokens(b, 1)[0], golden["rows"][r]["input_ids"]]).astype(np.int64) for r in rows]
+    prefix, own = left_pad([b.run("embed_tokens", input_ids=i[None])["inputs_embeds"][0] for i in begun])
+    return b.greedy(prefix, own, steps, forced=forced,
+                    fixed=_crossing(b, states) | {"encoder_attention_mask": mask.astype(np.int64)})
+
+
 def whisper(b: Replay, golden: dict, arrays: dict[str, np.ndarray], rows: list[int], steps: int,
             forced: np.ndarray | None = None):
     """Greedy ids and logits of sounds' features, from each row's start; all starts are of one length."""

@@ -51,6 +51,8 @@ class Kind(NamedTuple):
     """Refuses what does not fit, and adds to the bundle what is in no graph."""
     squares: bool = False
     """A picture is a row of squares, and image_sizes tells its height and width."""
+    amid: bool = False
+    """A picture that is one of several is another square, which stands behind those of one alone."""
 
 
 class TextDecoder(nn.Module):
@@ -192,6 +194,11 @@ def export(model: nn.Module, bundle: Bundle, attention: bool, kind: Kind) -> Non
     share_table(bundle, embedding, model.lm_head)
 
 
+def among_others(images, picture) -> torch.Tensor:
+    """[1,3,S,S] of a picture that is one of several in a prompt."""
+    return images(images=[[picture, picture]], return_tensors="pt")["pixel_values"][0, :1]
+
+
 def shown(masks: torch.Tensor) -> list[list[int]]:
     """Height and width of parts of a picture in their masks [N,H,W]."""
     return [[int(m[:, 0].sum()), int(m[0].sum())] for m in masks]
@@ -228,6 +235,8 @@ def _reference(model: nn.Module, kind: Kind, bundle: Bundle) -> endtoend.Referen
         row["sizes"] = given["image_sizes"].tolist()
     if pixels.dim() == 5:
         pixels = pixels.flatten(0, 1)
+    if kind.amid:
+        pixels = torch.cat([pixels, among_others(images, picture)])
     row["pixels"] = [[0, len(pixels)]]
     ids = torch.tensor([ids])
     given |= {"input_ids": ids, "attention_mask": torch.ones_like(ids)}

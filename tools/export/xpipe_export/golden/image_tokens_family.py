@@ -1,5 +1,5 @@
 """Golden files of models whose prompt has rows of pictures in the place of tokens: LLaVA, LLaVA-NeXT,
-Idefics2, Idefics3, SmolVLM, Qwen2-VL, Qwen2.5-VL, PaliGemma, Gemma 3."""
+LLaVA-OneVision, Idefics2, Idefics3, SmolVLM, Qwen2-VL, Qwen2.5-VL, PaliGemma, Gemma 3."""
 
 from __future__ import annotations
 
@@ -57,6 +57,26 @@ def llava_next() -> tuple:
         tokenizer, patch_size=8, vision_feature_select_strategy="default",
         num_additional_image_tokens=1, chat_template=decoders.LLAVA)
     return tf.LlavaNextForConditionalGeneration(config), processor, tokenizer.eos_token
+
+
+def onevision() -> tuple:
+    """As llava_next, with no more rows of squares than three of them have."""
+    tokenizer = tokens.llama(extra=["<image>", "<video>", "<|im_start|>", "<|im_end|>"])
+    pinpoints = [[24, 48], [48, 24], [48, 48]]
+    token = tokenizer.convert_tokens_to_ids
+    text = tf.Qwen2Config(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=512, tie_word_embeddings=False, eos_token_id=token("<|im_end|>"))
+    config = tf.LlavaOnevisionConfig(
+        vision_config=SIGLIP | {"image_size": 24, "model_type": "siglip_vision_model", "vision_use_head": False},
+        text_config=text.to_dict(), image_token_index=token("<image>"), video_token_index=token("<video>"),
+        image_grid_pinpoints=pinpoints, vision_aspect_ratio="anyres_max_3", tie_word_embeddings=False)
+    size = {"height": 24, "width": 24}
+    processor = tf.LlavaOnevisionProcessor(
+        tf.LlavaOnevisionImageProcessor(size=size, image_grid_pinpoints=pinpoints), tokenizer,
+        tf.LlavaOnevisionVideoProcessor(size=size), num_image_tokens=9, vision_feature_select_strategy="full",
+        vision_aspect_ratio="anyres_max_3", chat_template=decoders.ONEVISION)
+    return tf.LlavaOnevisionForConditionalGeneration(config), processor, "<|im_end|>"
 
 
 def tiles(smol: bool) -> tuple:
@@ -196,6 +216,7 @@ class Case(NamedTuple):
 CASES = {
     "llava": Case(llava, "Describe the image."),
     "llava-next": Case(llava_next, "Describe the image."),
+    "llava-onevision": Case(onevision, "Describe the image."),
     "idefics2": Case(quarters, "Describe the image."),
     "idefics3": Case(lambda: tiles(False), "Describe the image."),
     "smolvlm": Case(lambda: tiles(True), "Describe the image."),
@@ -252,7 +273,7 @@ def generation(kind: str):
 
         def generate(rows, **parameters):
             inputs = encode(rows)
-            if kind in ("llava", "llava-next", "gemma3"):
+            if kind in ("llava", "llava-next", "llava-onevision", "gemma3"):
                 _beams_keep_pictures(model, [len(which[r]) for r in rows])
             out = model.generate(**inputs, **parameters)
             return out.sequences[:, inputs["input_ids"].shape[1]:], out
@@ -273,6 +294,8 @@ def generation(kind: str):
                 pixels = pixels.flatten(0, 1) if pixels.dim() == 5 else pixels
                 if kind == "idefics2":
                     row.setdefault("shown", []).append(image_tokens.shown(made["pixel_attention_mask"][0]))
+                if kind == "llava-onevision":
+                    pixels = torch.cat([pixels, image_tokens.among_others(processor.image_processor, pictures[i])])
                 start = sum(len(p) for p in parts)
                 parts.append(pixels)
                 row["pixels"].append([start, start + len(pixels)])
