@@ -2,18 +2,25 @@ package pipeline
 
 import (
 	"context"
+	"math"
 	"testing"
 
 	"github.com/crossattn/xpipe/engine"
-	"github.com/crossattn/xpipe/pipeline/decode"
+	"github.com/crossattn/xpipe/internal/sweep"
 	"github.com/crossattn/xpipe/pipeline/family"
 	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// forced runs a golden model with the ids of its greedy texts, whatever its logits say, and returns the
-// likeliest id of each row at each step.
-func forced(t *testing.T, g *golden, p *Pipeline) (likeliest [][]int) {
+// choice is what the logits of one row say at one step: the likeliest id, and by how many standard
+// deviations of the logits it leads.
+type choice struct {
+	id   int
+	lead float64
+}
+
+// forced runs a golden model with the ids of its greedy texts, whatever its logits say.
+func forced(t *testing.T, g *golden, p *Pipeline) (choices []choice) {
 	t.Helper()
 	ctx := context.Background()
 	prompts, err := p.prompts(g.requests(t, p))
@@ -35,11 +42,9 @@ func forced(t *testing.T, g *golden, p *Pipeline) (likeliest [][]int) {
 			t.Fatal(err)
 		}
 		v, width := tensor.Data[float32](logits), logits.Dim(-1)
-		var row []int
 		for at := 0; at < len(v); at += width {
-			row = append(row, graph.Argmax(v[at:at+width]))
+			choices = append(choices, choose(v[at:at+width]))
 		}
-		likeliest = append(likeliest, row)
 	}
 	take(batch.Prefill(ctx))
 	for step := range len(g.Greedy.IDs[0]) - 1 {
@@ -49,45 +54,66 @@ func forced(t *testing.T, g *golden, p *Pipeline) (likeliest [][]int) {
 		}
 		take(batch.Step(ctx, next))
 	}
-	return likeliest
+	return choices
 }
 
-var _ decode.Sequences
-
-func TestPrecisionIDs(t *testing.T) {
-	for _, precision := range []engine.Precision{engine.PrecisionBFloat16} {
-		var tokens, same, free, freeSame int
-		for _, name := range generative(t) {
-			g := loadGolden(t, name)
-			exact := sharedGolden(t, g, goEngine)
-			other := openGolden(t, g, engine.AtPrecision(goEngine, precision))
-			want, got := forced(t, g, exact), forced(t, g, other)
-			n, eq := 0, 0
-			for i, row := range want {
-				for j, id := range row {
-					n++
-					if got[i][j] == id {
-						eq++
-					}
-				}
-			}
-			texts, err := other.Generate(t.Context(), g.requests(t, other), unbounded(g.Greedy.MaxNewTokens))
-			if err != nil {
-				t.Fatal(err)
-			}
-			fn, feq := 0, 0
-			for i, row := range g.Greedy.IDs {
-				x := ids(texts[i][0])
-				for j, id := range row {
-					fn++
-					if j < len(x) && x[j] == id {
-						feq++
-					}
-				}
-			}
-			t.Logf("%s %s: forced %d of %d, free %d of %d", precision, name, eq, n, feq, fn)
-			tokens, same, free, freeSame = tokens+n, same+eq, free+fn, freeSame+feq
+func choose(logits []float32) choice {
+	c := choice{id: graph.Argmax(logits)}
+	second := math.Inf(-1)
+	var sum, squares float64
+	for i, v := range logits {
+		if x := float64(v); i != c.id {
+			second = max(second, x)
+			sum, squares = sum+x, squares+x*x
 		}
-		t.Logf("%s: forced %d of %d (%.2f %%), free %d of %d (%.2f %%)", precision, same, tokens, 100*float64(same)/float64(tokens), freeSame, free, 100*float64(freeSame)/float64(free))
+	}
+	n := float64(len(logits) - 1)
+	c.lead = (float64(logits[c.id]) - second) / math.Sqrt(squares/n-sum/n*sum/n)
+	return c
+}
+
+// TestPrecisionIDs counts the ids that a precision keeps on the golden models, given the same ids
+// before. Their weights are random and seeded, so that many of their tokens are close calls, which
+// trained models have fewer of: what is held for all of them is that ids stay where float32's lead
+// is clear. A sample of the families; with the build tag slow (make test-full) all: then bf16 keeps
+// 1,468 of 1,500 ids and int8 1,365.
+func TestPrecisionIDs(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		precision  engine.Precision
+		clear      float64 // lead from which on ids stay
+		least, all float64 // shares of ids that stay, where float32's lead is clear and of all
+	}{
+		{engine.PrecisionBFloat16, 0.2, 1, 0.97},
+		{engine.PrecisionInt8, 0.5, 0.98, 0.89},
+	} {
+		t.Run(string(c.precision), func(t *testing.T) {
+			t.Parallel()
+			var all, clear [2]int // ids, and those that stay
+			for _, name := range generative(t) {
+				if !sweep.KeepsName(name, 5) {
+					continue
+				}
+				g := loadGolden(t, name)
+				want := forced(t, g, sharedGolden(t, g, goEngine))
+				got := forced(t, g, openGolden(t, g, engine.AtPrecision(goEngine, c.precision)))
+				for i, w := range want {
+					same := 0
+					if got[i].id == w.id {
+						same = 1
+					}
+					all[0], all[1] = all[0]+1, all[1]+same
+					if w.lead >= c.clear {
+						clear[0], clear[1] = clear[0]+1, clear[1]+same
+					}
+				}
+			}
+			share := func(n [2]int) float64 { return float64(n[1]) / float64(n[0]) }
+			t.Logf("%d of %d ids stay (%.2f %%), %d of %d where the lead is clear (%.2f %%)",
+				all[1], all[0], 100*share(all), clear[1], clear[0], 100*share(clear))
+			if !(share(all) >= c.all) || !(share(clear) >= c.least) {
+				t.Errorf("want %v of all and %v of the clear ones", c.all, c.least)
+			}
+		})
 	}
 }

@@ -202,6 +202,9 @@ func (o *engineOptions) open(env *environment) (engine.Engine, error) {
 	} else {
 		env.verbosef("%v", choice)
 	}
+	if o.precision != "" {
+		env.verbosef("precision %s: %s has %s", o.precision, choice.Name, choice.Found.Summary)
+	}
 	if providers := strings.Split(o.provider, ","); len(providers) > 1 {
 		warn := func(err error) { env.warnf("%w", err) }
 		return api.WithProviders(choice.Engine, providers, warn), nil

@@ -117,6 +117,29 @@ func (t *trial) try(agrees func() bool) bool {
 	return t.state.Load() == stateRight
 }
 
+// Narrow says in a few words how products of bfloat16 and of 8 bits are computed here.
+func Narrow() (bf16, int8 string) {
+	switch {
+	case tilesBF16():
+		bf16 = "on AMX"
+	case dotsBF16():
+		bf16 = "on AVX512-BF16"
+	default:
+		bf16 = "widened to float32 as it is read"
+	}
+	switch {
+	case dotsAMX():
+		int8 = "on AMX"
+	case dots512():
+		int8 = "on AVX-512 VNNI"
+	case dotsVNNI():
+		int8 = "on AVX-VNNI"
+	default:
+		int8 = "widened to 16 bits"
+	}
+	return bf16, int8
+}
+
 // Features names the processor features in use, for people to read.
 func Features() []string {
 	if !avx2() {
