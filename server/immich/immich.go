@@ -249,4 +249,3 @@ func cacheName(name string) string {
 	}
 	return strings.NewReplacer(":", "_", `\`, "_", ".", "").Replace(name)
 }
-

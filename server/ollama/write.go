@@ -284,4 +284,3 @@ func (t *task) stream(w http.ResponseWriter, r *http.Request) error {
 	}
 	return send(last)
 }
-

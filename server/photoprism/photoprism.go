@@ -223,4 +223,3 @@ func labelled(ctx context.Context, m *serving.Model, files [][]byte, v *vocabula
 	}
 	return all, nil
 }
-
