@@ -101,7 +101,7 @@ func (s *Server) Handler() http.Handler { return s.handler }
 
 // Open opens the models that the operator named, so that the first request does not wait for them.
 func (s *Server) Open(ctx context.Context) error {
-	for _, name := range s.Service.Catalog.Named {
+	for _, name := range s.Service.Catalog.Given() {
 		_, release, err := s.Service.Use(ctx, name)
 		if err != nil {
 			return err
