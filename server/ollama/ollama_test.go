@@ -244,6 +244,28 @@ func TestChatByTemplate(t *testing.T) {
 	}
 }
 
+// A model with a fixed list of answers gives one of them.
+func TestChatWithAnswers(t *testing.T) {
+	t.Parallel()
+	p := open(t, mini.LXMERT)
+	const question = "what color is the shape?"
+	img, err := p.DecodeFile("../../testdata/images/red-circle.png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := p.Answer(t.Context(), img, question)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := decoded(t, ask(t, shared(), "POST", "/api/chat", object{
+		"model": mini.LXMERT, "stream": false,
+		"messages": []object{{"role": "user", "content": question, "images": []string{encoded(t, "red-circle.png")}}},
+	}))
+	if got["message"].(object)["content"] != want.Text || got["done_reason"] != "stop" {
+		t.Errorf("%v, want %q", got, want.Text)
+	}
+}
+
 func TestSchema(t *testing.T) {
 	t.Parallel()
 	schema := object{
@@ -289,8 +311,11 @@ func TestSampling(t *testing.T) {
 	if again := write(drawn); again != first || first == greedy {
 		t.Errorf("seed 7 writes %q, then %q; greedy %q", first, again, greedy)
 	}
-	if text := write(object{"num_predict": 8, "repeat_penalty": 5, "presence_penalty": 1}); text == greedy {
-		t.Errorf("penalties change nothing: %q", text)
+	if text := write(object{"num_predict": 8, "repeat_penalty": 0.2}); text == greedy {
+		t.Errorf("a penalty changes nothing: %q", text)
+	}
+	if text := write(object{"num_predict": 8, "repeat_penalty": 0.2, "repeat_last_n": 0}); text != greedy {
+		t.Errorf("a penalty of nothing writes %q, want %q", text, greedy)
 	}
 	words := strings.Fields(greedy)
 	stop := words[len(words)/2]

@@ -21,6 +21,8 @@ type sampling struct {
 	g      pipeline.Generation
 	tokens int // the most that a text may have here
 	seeded bool
+	// unpenalised says that repeat_last_n takes repeat_penalty back.
+	unpenalised bool
 }
 
 // reader takes the value of an option.
@@ -55,11 +57,14 @@ var readers = map[string]reader{
 	"presence_penalty":  number(func(s *sampling, v float64) { s.g.PresencePenalty = v }),
 	"frequency_penalty": number(func(s *sampling, v float64) { s.g.FrequencyPenalty = v }),
 
-	"mirostat":      only(0),
-	"mirostat_tau":  nothing,
-	"mirostat_eta":  nothing,
-	"tfs_z":         only(1),
-	"repeat_last_n": only(-1),
+	"mirostat":     only(0),
+	"mirostat_tau": nothing,
+	"mirostat_eta": nothing,
+	"tfs_z":        only(1),
+	"repeat_last_n": number(func(s *sampling, v int) {
+		// -1 stands for the whole context, and 0 for no penalty.
+		s.g.RepetitionLast, s.unpenalised = max(v, 0), v == 0
+	}),
 
 	// A model's context is what its graphs were made for.
 	"num_ctx": nothing, "num_keep": nothing, "penalize_newline": nothing,
@@ -130,6 +135,9 @@ func (o options) generation(p *pipeline.Pipeline, chats bool) (pipeline.Generati
 		if err := read(&s, value); err != nil {
 			return s.g, web.Badf("options: %s %w", name, err)
 		}
+	}
+	if s.unpenalised {
+		s.g.RepetitionPenalty = 1
 	}
 	if s.g.DoSample && !s.seeded {
 		s.g.Seed = rand.Uint64()

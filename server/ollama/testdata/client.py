@@ -78,7 +78,7 @@ def chat(c):
     assert "".join(p.message.content for p in pieces) == r.message.content
 
     async def several():
-        client = ollama.AsyncClient(host=c._client.base_url)
+        client = ollama.AsyncClient(host=str(c._client.base_url))
         return await asyncio.gather(*(client.chat("blip2-mini", said) for _ in range(8)))
     assert {a.message.content for a in asyncio.run(several())} == {r.message.content}
 
@@ -109,7 +109,7 @@ def options(c):
     assert len({write(temperature=2.0, top_k=0) for _ in range(4)}) > 1, "without a seed each text is the same"
     stop = greedy.split()[-1]
     assert write(stop=[stop]) == greedy[:greedy.index(stop)].strip()
-    assert write(repeat_penalty=5.0) != greedy
+    assert write(repeat_penalty=0.2) != greedy and write(repeat_penalty=0.2, repeat_last_n=0) == greedy
     assert write(num_ctx=4096, num_thread=2, num_gpu=0) == greedy
     assert write(**ollama.Options(temperature=0.0, repeat_last_n=-1, tfs_z=1.0, mirostat=0).model_dump(exclude_none=True)) == greedy
     refused(lambda: write(mirostat=2), 400, "mirostat")
