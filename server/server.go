@@ -14,13 +14,17 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/server/immich"
+	"github.com/crossattn/xpipe/server/ollama"
 	"github.com/crossattn/xpipe/server/openai"
 	"github.com/crossattn/xpipe/server/own"
+	"github.com/crossattn/xpipe/server/photoprism"
 	"github.com/crossattn/xpipe/server/serving"
 	"github.com/crossattn/xpipe/server/web"
 )
@@ -81,9 +85,15 @@ func (s *Server) routes() []web.Route {
 		{Pattern: "GET /healthz", Handler: http.HandlerFunc(s.healthy)},
 		{Pattern: "GET /readyz", Handler: http.HandlerFunc(s.ready)},
 		{Pattern: "GET /metrics", Handler: s.metrics.handler()},
+		{Pattern: "GET /{$}", Handler: http.HandlerFunc(root)},
 	}
-	routes = append(routes, openai.Routes(s.Service, s.media)...)
-	return append(routes, own.Routes(s.Service)...)
+	return slices.Concat(routes,
+		openai.Routes(s.Service, s.media),
+		ollama.Routes(s.Service, s.config.Version),
+		immich.Routes(s.Service),
+		photoprism.Routes(s.Service, s.media),
+		own.Routes(s.Service),
+	)
 }
 
 // Handler returns what answers requests, for servers of other programs.
@@ -91,7 +101,7 @@ func (s *Server) Handler() http.Handler { return s.handler }
 
 // Open opens the models that the operator named, so that the first request does not wait for them.
 func (s *Server) Open(ctx context.Context) error {
-	for _, name := range s.Service.Catalog.Named {
+	for _, name := range s.Service.Catalog.Given() {
 		_, release, err := s.Service.Use(ctx, name)
 		if err != nil {
 			return err
@@ -161,7 +171,12 @@ type shape struct {
 
 // dialects lists those with paths of their own; the first that fits counts.
 func (s *Server) dialects() []shape {
-	return []shape{{"/xpipe/", own.Dialect}}
+	return []shape{
+		{"/xpipe/", own.Dialect},
+		{"/predict", immich.Dialect},
+		{"/api/v1/vision/", photoprism.Dialect},
+		{"/api/", ollama.Dialect},
+	}
 }
 
 // missing answers paths of no route.

@@ -76,3 +76,16 @@ func TestTopLogProbs(t *testing.T) {
 		t.Error("beams with candidates pass")
 	}
 }
+
+func TestRepetitionLastBoundsThePenalty(t *testing.T) {
+	t.Parallel()
+	for last, want := range map[int][]float32{
+		0: {0.5, 1, 1.5, -8}, 1: {1, 2, 1.5, -4}, 2: {1, 2, 1.5, -8}, 9: {0.5, 1, 1.5, -8},
+	} {
+		scores := []float32{1, 2, 3, -4}
+		repetitionPenalty(2, last)([]int64{0, 1, 3, 2}, 2, scores)
+		if !slices.Equal(scores, want) {
+			t.Errorf("of the last %d: %v, want %v", last, scores, want)
+		}
+	}
+}

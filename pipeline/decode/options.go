@@ -43,6 +43,7 @@ type Options struct {
 	Seed                     uint64 // same seed, same text; default 0
 
 	RepetitionPenalty float64   // default 1: none
+	RepetitionLast    int       // bounds the ids that it counts to the last so many, as llama.cpp does; default 0: all
 	NoRepeatNgramSize int       // default 0: none
 	BadWordsIDs       [][]int64 // sequences of ids never to be completed
 	BadWords          []string  // words never to be written; they join BadWordsIDs
@@ -267,6 +268,7 @@ func (g *Options) Check() error {
 		{g.EpsilonCutoff >= 0 && g.EpsilonCutoff < 1, "epsilon_cutoff", "from 0 to below 1"},
 		{g.EtaCutoff >= 0 && g.EtaCutoff < 1, "eta_cutoff", "from 0 to below 1"},
 		{g.RepetitionPenalty > 0, "repetition_penalty", "above 0"},
+		{g.RepetitionLast >= 0, "repetition_last", "0 or more"},
 		{g.NoRepeatNgramSize >= 0, "no_repeat_ngram_size", "0 or more"},
 		{g.NumReturnSequences >= 1, "num_return_sequences", "1 or more"},
 		{g.DoSample || noMoreThanBeams,

@@ -56,6 +56,15 @@ func clientName(named string) string {
 	return named
 }
 
+// Given lists the models that the operator named, by the names for clients.
+func (c *Catalog) Given() []string {
+	names := make([]string, len(c.Named))
+	for i, named := range c.Named {
+		names[i] = clientName(named)
+	}
+	return names
+}
+
 // Find returns the model that a client names. A tag of Ollama's kind, ":latest", does not count.
 // Errors wrap api.ErrNoModel.
 func (c *Catalog) Find(name string) (Entry, error) {
@@ -117,11 +126,7 @@ func (c *Catalog) unknown(name string) error {
 
 // Names lists the models that clients may name, those that the operator named first, each once.
 func (c *Catalog) Names() []string {
-	var names []string
-	for _, named := range c.Named {
-		names = append(names, clientName(named))
-	}
-	names = append(names, mini.Names()...)
+	names := append(c.Given(), mini.Names()...)
 	if entries, err := os.ReadDir(c.Dir); c.Dir != "" && err == nil {
 		for _, e := range entries {
 			if _, ok := c.inDir(e.Name()); ok && looksLikeModel(filepath.Join(c.Dir, e.Name())) {
@@ -150,8 +155,8 @@ var defaults = map[string]string{
 // For returns the model for a task, a verb of the command, where a request names none: the first that the
 // operator named and that does it, else an embedded one.
 func (c *Catalog) For(task string) string {
-	for _, named := range c.Named {
-		info, err := c.Describe(context.Background(), clientName(named))
+	for _, name := range c.Given() {
+		info, err := c.Describe(context.Background(), name)
 		if err == nil && slices.Contains(info.Tasks, task) {
 			return info.Name
 		}

@@ -167,8 +167,8 @@ func (m *Model) WriteEach(
 // EmbedPictures embeds pictures that a client sent, in batches with those of others: rows [E] of
 // length 1.
 func (m *Model) EmbedPictures(ctx context.Context, files ...[]byte) ([][]float32, error) {
-	if !m.Can.Embed || !m.Can.Takes(media.Pictures) {
-		return nil, fmt.Errorf("%w: model %s embeds no pictures", pipeline.ErrUnsupported, m.Name)
+	if err := m.checkEmbeds(); err != nil {
+		return nil, err
 	}
 	items := make([]media.Item, len(files))
 	for i, data := range files {
@@ -178,6 +178,39 @@ func (m *Model) EmbedPictures(ctx context.Context, files ...[]byte) ([][]float32
 		}
 	}
 	return together(ctx, &m.pictures, items)
+}
+
+// EmbedImage is EmbedPictures for the pixels of one picture; see Image.
+func (m *Model) EmbedImage(ctx context.Context, img image.Image) ([]float32, error) {
+	if err := m.checkEmbeds(); err != nil {
+		return nil, err
+	}
+	return m.pictures.Do(ctx, media.Picture{Image: img})
+}
+
+// checkEmbeds refuses models that embed no pictures.
+func (m *Model) checkEmbeds() error {
+	if !m.Can.Embed || !m.Can.Takes(media.Pictures) {
+		return fmt.Errorf("%w: model %s embeds no pictures", pipeline.ErrUnsupported, m.Name)
+	}
+	return nil
+}
+
+// Classify gives each label a probability for a picture, the best first; without labels those of the
+// model's own classes. See pipeline.Classify.
+func (m *Model) Classify(ctx context.Context, data []byte, labels ...string) ([]pipeline.Label, error) {
+	img, err := m.decode(data)
+	if err != nil {
+		return nil, err
+	}
+	scored, err := m.P.ClassifyItems(ctx, []media.Item{img}, labels...)
+	if failed := pipeline.ItemErrors(err); len(failed) == 1 {
+		err = failed[0].Err
+	}
+	if err != nil {
+		return nil, err
+	}
+	return scored[0], nil
 }
 
 // EmbedTexts embeds texts, in batches with those of others: rows [E] of length 1.

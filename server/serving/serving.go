@@ -61,6 +61,9 @@ type Observer interface {
 // KindBusy is the kind of errors of a queue that is full.
 var KindBusy = api.Kind{Name: "busy", Exit: api.ExitOther, Status: http.StatusServiceUnavailable}
 
+// KindNotAllowed is the kind of errors of what the operator could allow and did not.
+var KindNotAllowed = api.Kind{Name: "not_allowed", Exit: api.ExitUsage, Status: http.StatusForbidden}
+
 // RetryAfter is how long a client that was refused for want of room should wait.
 const RetryAfter = 2 * time.Second
 
@@ -133,6 +136,18 @@ func (s *Service) Use(ctx context.Context, name string) (m *Model, release func(
 		return nil, nil, at.err
 	}
 	return at.model, release, nil
+}
+
+// Pulls reports whether models are fetched from the hub when a client names one that is not here.
+func (s *Service) Pulls() bool { return s.config.Pull != nil }
+
+// Pull fetches a model from the hub. The error has the kind KindNotAllowed where the operator did not
+// allow it.
+func (s *Service) Pull(ctx context.Context, name string) error {
+	if s.config.Pull == nil {
+		return api.WithKind(errors.New("this server fetches no models: its operator does (--allow-pull)"), KindNotAllowed)
+	}
+	return s.config.Pull(ctx, name)
 }
 
 // take counts a user of a model's slot, and begins to open a model that has none.
