@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -400,7 +401,7 @@ func TestStream(t *testing.T) {
 		}
 		got = append(got, token)
 	}
-	if !slices.Equal(got, want[0][0].Tokens) {
+	if !reflect.DeepEqual(got, want[0][0].Tokens) {
 		t.Errorf("streamed %v, want %v", got, want[0][0].Tokens)
 	}
 	n := 0

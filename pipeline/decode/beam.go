@@ -94,7 +94,7 @@ func (s *beams) results() []Sequence {
 	}
 	for i, r := range results {
 		for j, id := range r.IDs {
-			if !s.Emit(i, id, r.LogProbs[j]) {
+			if !s.Emit(i, Chosen{ID: id, LogProb: r.LogProbs[j]}) {
 				return results
 			}
 		}

@@ -72,7 +72,15 @@ type Options struct {
 	// of EOS that a text as long as MaxNewTokens or MaxLength allows ends with; nil: any.
 	ForcedBOS, ForcedEOS *int64
 
+	// FrequencyPenalty is taken off an id's score for each time that it was written, and PresencePenalty
+	// once where it was at all; ids of the prompt do not count. They are OpenAI's, and vLLM's; no
+	// file sets them. Default 0: none.
+	FrequencyPenalty, PresencePenalty float64
+
 	NumReturnSequences int // texts for each prompt; default 1
+	// TopLogProbs is how many of the likeliest ids are told at each place (Token.Top); default 0. Beam
+	// search tells none.
+	TopLogProbs int
 
 	refused string // a key of generation_config.json that changes texts, and that is not known here
 }
@@ -264,6 +272,10 @@ func (g *Options) Check() error {
 		{g.DoSample || noMoreThanBeams,
 			"num_return_sequences", "at most num_beams, unless do_sample is on"},
 		{g.NumBeams == 1 || noMoreThanBeams, "num_return_sequences", "at most num_beams"},
+		{!math.IsNaN(g.FrequencyPenalty) && !math.IsInf(g.FrequencyPenalty, 0), "frequency_penalty", "a number"},
+		{!math.IsNaN(g.PresencePenalty) && !math.IsInf(g.PresencePenalty, 0), "presence_penalty", "a number"},
+		{g.TopLogProbs >= 0, "top_logprobs", "0 or more"},
+		{g.TopLogProbs == 0 || g.NumBeams == 1, "top_logprobs", "0 where num_beams is more than 1"},
 	} {
 		if !c.ok {
 			return fmt.Errorf("%w: %s must be %s", graph.ErrOption, c.name, c.want)

@@ -25,6 +25,9 @@ func (g *Options) processors() []processor {
 	if g.RepetitionPenalty != 1 {
 		list = append(list, repetitionPenalty(g.RepetitionPenalty))
 	}
+	if g.FrequencyPenalty != 0 || g.PresencePenalty != 0 {
+		list = append(list, writtenPenalty(g.FrequencyPenalty, g.PresencePenalty))
+	}
 	if g.NoRepeatNgramSize > 0 {
 		list = append(list, noRepeatNgram(g.NoRepeatNgramSize))
 	}
@@ -201,6 +204,22 @@ func repetitionPenalty(penalty float64) processor {
 				scores[id] *= p
 			} else {
 				scores[id] /= p
+			}
+		}
+	}
+}
+
+// writtenPenalty makes ids less likely that the text has already: score - count*frequency - presence,
+// as OpenAI's reference of the two parameters has it.
+func writtenPenalty(frequency, presence float64) processor {
+	return func(history []int64, generated int, scores []float32) {
+		counts := map[int64]int{}
+		for _, id := range history[len(history)-generated:] {
+			counts[id]++
+		}
+		for id, n := range counts {
+			if id >= 0 && id < int64(len(scores)) {
+				scores[id] -= float32(float64(n)*frequency + presence)
 			}
 		}
 	}

@@ -63,9 +63,8 @@ type job struct {
 
 // chosen is an id of a search's row.
 type chosen struct {
-	row     int
-	id      int64
-	logProb float64
+	row int
+	Chosen
 }
 
 // Run is Search.Run in common batches. It calls Emit from the goroutine of its caller, so that a slow
@@ -95,7 +94,7 @@ func (c *Scheduler) Run(ctx context.Context, s *Search, sequences Sequences) ([]
 				return
 			}
 			given[one.row]++
-			if !emit(one.row, one.id, one.logProb) {
+			if !emit(one.row, one.Chosen) {
 				j.stopped.Store(true)
 			}
 		}
@@ -141,9 +140,9 @@ func cut(sequences []Sequence, given map[int]int) {
 }
 
 // put is the Emit of a job's search.
-func (j *job) put(row int, id int64, logProb float64) bool {
+func (j *job) put(row int, c Chosen) bool {
 	j.mu.Lock()
-	j.chosen = append(j.chosen, chosen{row, id, logProb})
+	j.chosen = append(j.chosen, chosen{row, c})
 	j.mu.Unlock()
 	select {
 	case j.wake <- struct{}{}:

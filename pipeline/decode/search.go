@@ -32,12 +32,19 @@ type Search struct {
 	MostTokens int
 	// Emit, where it is not nil, is called with each id as it is chosen, and ends the run by
 	// returning false. Beam search calls it at its end, because any id may change until then.
-	Emit func(row int, id int64, logProb float64) (goOn bool)
+	Emit func(row int, c Chosen) (goOn bool)
 
 	rules   []processor
 	warpers []processor
 	limits  []int     // of each prompt, how many ids its texts may have
 	history [][]int64 // of each prompt, the ids before the text, for processors
+}
+
+// Chosen is an id that a search chose.
+type Chosen struct {
+	ID      int64
+	LogProb float64     // under the model itself, before any processor
+	Top     []Candidate // without their texts, as many as Options.TopLogProbs says
 }
 
 // Run decodes every prompt and returns NumReturnSequences sequences for each, those of one prompt
@@ -73,7 +80,7 @@ type steps interface {
 // begin starts a search for the texts of sequences that were just begun.
 func (s *Search) begin(batch Sequences) (steps, error) {
 	if s.Emit == nil {
-		s.Emit = func(int, int64, float64) bool { return true }
+		s.Emit = func(int, Chosen) bool { return true }
 	}
 	s.rules, s.warpers = s.processors(), s.samplers()
 	s.history = batch.Prompts()
@@ -152,7 +159,7 @@ func (s *single) next(logits func(row int) []float32) (rows []int, ids []int64) 
 		r.LogProbs = append(r.LogProbs, logProb)
 		r.Score += logProb
 		r.history = append(r.history, id)
-		if !s.Emit(r.index, id, logProb) {
+		if !s.Emit(r.index, Chosen{id, logProb, likeliest(logits(s.from[i]), s.TopLogProbs)}) {
 			return nil, nil
 		}
 		if len(r.IDs) < r.limit && !r.stops.add(id) {
