@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/server/openai"
 	"github.com/crossattn/xpipe/server/own"
 	"github.com/crossattn/xpipe/server/serving"
 	"github.com/crossattn/xpipe/server/web"
@@ -81,6 +82,7 @@ func (s *Server) routes() []web.Route {
 		{Pattern: "GET /readyz", Handler: http.HandlerFunc(s.ready)},
 		{Pattern: "GET /metrics", Handler: s.metrics.handler()},
 	}
+	routes = append(routes, openai.Routes(s.Service, s.media)...)
 	return append(routes, own.Routes(s.Service)...)
 }
 
@@ -159,7 +161,7 @@ type shape struct {
 
 // dialects lists those with paths of their own; the first that fits counts.
 func (s *Server) dialects() []shape {
-	return []shape{{"/xpipe/", own.Dialect}}
+	return []shape{{"/v1/", openai.Dialect}, {"/xpipe/", own.Dialect}}
 }
 
 // missing answers paths of no route.

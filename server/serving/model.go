@@ -152,6 +152,18 @@ func (m *Model) Write(
 	return texts[0], nil
 }
 
+// WriteEach is Write whose emit is told of all texts, each by its number, from 0.
+func (m *Model) WriteEach(
+	ctx context.Context, r pipeline.Request, emit func(text int, t pipeline.Token) bool,
+	opts ...pipeline.GenerateOption,
+) ([]*pipeline.Text, error) {
+	texts, err := m.P.StreamTexts(ctx, r, emit, opts...)
+	for _, t := range texts {
+		m.config.Observer.Text(m.Name, t.Stats)
+	}
+	return texts, err
+}
+
 // EmbedPictures embeds pictures that a client sent, in batches with those of others: rows [E] of
 // length 1.
 func (m *Model) EmbedPictures(ctx context.Context, files ...[]byte) ([][]float32, error) {
