@@ -68,8 +68,7 @@ func (b *chatRequest) job() (*job, error) {
 	if j.tools, err = readTools(b.Tools, b.ToolChoice, b.ParallelToolCalls); err != nil {
 		return nil, err
 	}
-	j.shape, err = readFormat("response_format", b.ResponseFormat)
-	return j, err
+	return j, j.setShape("response_format", b.ResponseFormat)
 }
 
 // chat answers a conversation.

@@ -50,3 +50,19 @@ func readFormat(param string, f *responseFormat) (*grammar.Grammar, error) {
 	return nil, badParam(param+".type", invalidValue,
 		"%q is of the type %q; there are text, json_object and json_schema", param, f.Type)
 }
+
+// setShape sets the shape of a job's texts: that of a format, or of a call where one is asked for.
+func (j *job) setShape(param string, f *responseFormat) (err error) {
+	if j.shape, err = readFormat(param, f); err != nil {
+		return err
+	}
+	switch {
+	case len(j.tools.functions) == 0:
+		return nil
+	case j.shape != nil:
+		return badParam(param, unsupported, "%q of JSON does not go with tools that may be called", param)
+	case j.tools.must:
+		j.shape, err = j.tools.shape()
+	}
+	return err
+}

@@ -29,8 +29,8 @@ const unreadHeader = "Xpipe-Unread"
 
 // request makes a model's request of a conversation. What it says of unread parts is a header.
 func (j *job) request(ctx context.Context, m *serving.Model, header http.Header) (pipeline.Request, error) {
-	if err := j.tools.check(m); err != nil {
-		return pipeline.Request{}, err
+	if len(j.tools.functions) > 0 && !m.Can.Tools {
+		return pipeline.Request{}, badParam("tools", unsupported, "the chat template of model %s has no place for tools", m.Name)
 	}
 	switch {
 	case j.turns == nil:

@@ -95,10 +95,11 @@ func (b *responseRequest) job() (j *job, logs bool, err error) {
 	if j.tools, err = readTools(b.Tools, b.ToolChoice, b.ParallelToolCalls); err != nil {
 		return nil, false, err
 	}
+	var f *responseFormat
 	if b.Text != nil {
-		j.shape, err = readFormat("text.format", b.Text.Format)
+		f = b.Text.Format
 	}
-	return j, logs, err
+	return j, logs, j.setShape("text.format", f)
 }
 
 // inputItem is an item of a conversation.
