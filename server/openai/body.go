@@ -39,8 +39,8 @@ func readBody(r *http.Request, v any) error {
 	}
 	if err := json.Unmarshal(body, v); err != nil {
 		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field != "" {
-			return badParam(wrong.Field, "invalid_type", "%q is a JSON %s, not what is wanted there",
-				wrong.Field, wrong.Value)
+			field := embedded.Replace(wrong.Field)
+			return badParam(field, "invalid_type", "%q is a JSON %s, not what is wanted there", field, wrong.Value)
 		}
 		if _, ok := errors.AsType[*paramError](err); ok {
 			return err
@@ -49,6 +49,9 @@ func readBody(r *http.Request, v any) error {
 	}
 	return nil
 }
+
+// embedded takes the names of embedded structs out of the path of a field.
+var embedded = strings.NewReplacer("sampling.", "", "namedSchema.", "")
 
 // addKeys adds the keys that a struct has in JSON.
 func addKeys(t reflect.Type, keys map[string]bool) {

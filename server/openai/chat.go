@@ -68,10 +68,7 @@ func (b *chatRequest) job() (*job, error) {
 	if j.tools, err = readTools(b.Tools, b.ToolChoice, b.ParallelToolCalls); err != nil {
 		return nil, err
 	}
-	if j.format, err = readFormat("response_format", b.ResponseFormat); err != nil {
-		return nil, err
-	}
-	return j, j.format.check()
+	return j, j.setShape("response_format", b.ResponseFormat)
 }
 
 // chat answers a conversation.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/pipeline"
+	"github.com/crossattn/xpipe/pipeline/grammar"
 	"github.com/crossattn/xpipe/server/serving"
 )
 
@@ -18,7 +19,7 @@ type job struct {
 	turns     []turn
 	prompt    string // the text to go on from, in place of turns
 	tools     toolbox
-	format    *format
+	shape     *grammar.Grammar           // that the text is to have; nil: any
 	variables map[string]json.RawMessage // of the chat template
 }
 
@@ -28,8 +29,8 @@ const unreadHeader = "Xpipe-Unread"
 
 // request makes a model's request of a conversation. What it says of unread parts is a header.
 func (j *job) request(ctx context.Context, m *serving.Model, header http.Header) (pipeline.Request, error) {
-	if err := j.tools.check(m); err != nil {
-		return pipeline.Request{}, err
+	if len(j.tools.functions) > 0 && !m.Can.Tools {
+		return pipeline.Request{}, badParam("tools", unsupported, "the chat template of model %s has no place for tools", m.Name)
 	}
 	switch {
 	case j.turns == nil:

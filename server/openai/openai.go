@@ -9,9 +9,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/server/serving"
@@ -30,7 +28,6 @@ func Routes(s *serving.Service, media *web.Media) []web.Route {
 		{Pattern: "POST /v1/embeddings", Handler: handle(h.embeddings)},
 		{Pattern: "POST /v1/audio/transcriptions", Handler: handle(h.transcriptions)},
 		{Pattern: "POST /v1/audio/translations", Handler: handle(h.translations)},
-		{Pattern: "/v1/", Handler: handle(h.unknown)},
 	}
 }
 
@@ -39,13 +36,21 @@ type handlers struct {
 	media   *web.Media
 }
 
+// Dialect answers errors in OpenAI's shape.
+var Dialect = dialect(new(error))
+
+// dialect answers errors in OpenAI's shape; failed may say which parameter one is about.
+func dialect(failed *error) *web.Dialect {
+	return &web.Dialect{Name: "openai", Fail: func(w http.ResponseWriter, status int, kind api.Kind, message string) {
+		web.WriteJSON(w, status, map[string]failure{"error": newFailure(*failed, status, kind, message)})
+	}}
+}
+
 // handle makes a handler of a function whose errors are answered in OpenAI's shape.
 func handle(f func(w http.ResponseWriter, r *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var failed error
-		d := &web.Dialect{Name: "openai", Fail: func(w http.ResponseWriter, status int, kind api.Kind, message string) {
-			web.WriteJSON(w, status, map[string]failure{"error": newFailure(failed, status, kind, message)})
-		}}
+		d := dialect(&failed)
 		d.Handle(func(w http.ResponseWriter, r *http.Request) error {
 			failed = f(w, r)
 			return failed
@@ -122,19 +127,6 @@ const statusClosed = 499
 
 // codes are OpenAI's words for kinds of errors that it has a word for.
 var codes = map[string]string{"usage": invalidValue, "image": "invalid_image_format", "option": invalidValue}
-
-// unknown answers what no route does.
-func (h handlers) unknown(_ http.ResponseWriter, r *http.Request) error {
-	for _, path := range []string{"chat/completions", "completions", "responses", "embeddings",
-		"audio/transcriptions", "audio/translations"} {
-		if strings.TrimSuffix(r.URL.Path, "/") == "/v1/"+path {
-			return api.WithKind(fmt.Errorf("%s is asked with POST %s", r.URL.Path, "/v1/"+path),
-				api.Kind{Name: "method_not_allowed", Exit: api.ExitUsage, Status: http.StatusMethodNotAllowed})
-		}
-	}
-	return api.WithKind(fmt.Errorf("there is no %s %s here; docs/server.md lists what is", r.Method, r.URL.Path),
-		api.Kind{Name: "unknown_url", Exit: api.ExitUsage, Status: http.StatusNotFound})
-}
 
 // newID returns a name for something in an answer.
 func newID(prefix string) string {

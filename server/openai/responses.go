@@ -95,12 +95,11 @@ func (b *responseRequest) job() (j *job, logs bool, err error) {
 	if j.tools, err = readTools(b.Tools, b.ToolChoice, b.ParallelToolCalls); err != nil {
 		return nil, false, err
 	}
+	var f *responseFormat
 	if b.Text != nil {
-		if j.format, err = readFormat("text.format", b.Text.Format); err != nil {
-			return nil, false, err
-		}
+		f = b.Text.Format
 	}
-	return j, logs, j.format.check()
+	return j, logs, j.setShape("text.format", f)
 }
 
 // inputItem is an item of a conversation.

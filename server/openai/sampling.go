@@ -32,6 +32,7 @@ type sampling struct {
 	maxName     string // of the parameter that gave it
 	topLogProbs int
 	logs        bool // whether logprobs are wanted
+	whole       bool // whether a text is of a form that a bound might be too short for
 }
 
 // stopList is a text, or a list of some.
@@ -149,8 +150,8 @@ func (p *sampling) setLength(g *pipeline.Generation, chats bool, most int) {
 	switch {
 	case p.maxTokens != nil:
 		g.MaxNewTokens, g.MaxLength = min(*p.maxTokens, most), 0
-	case chats && g.MaxNewTokens == decode.DefaultMaxNewTokens:
-		g.MaxNewTokens = most
+	case chats && g.MaxNewTokens == decode.DefaultMaxNewTokens, p.whole:
+		g.MaxNewTokens, g.MaxLength = most, 0
 	}
 }
 

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/crossattn/xpipe/server/serving"
+	"github.com/crossattn/xpipe/pipeline/grammar"
 )
 
 // toolCall is a call of a function that a model asks for.
@@ -121,17 +121,59 @@ func (b *toolbox) choose(choice json.RawMessage) error {
 	return nil
 }
 
-// check refuses tools that a model cannot use.
-func (b *toolbox) check(m *serving.Model) error {
-	switch {
-	case len(b.functions) == 0:
-		return nil
-	case !m.Can.Tools:
-		return badParam("tools", unsupported, "the chat template of model %s has no place for tools", m.Name)
-	case b.must:
-		return badParam("tool_choice", unsupported, `"tool_choice" is none or auto here; a call cannot be forced`)
+// shape is the form of a text that has to be a call: the JSON of one, of a function that may be called
+// with arguments that fit its parameters.
+func (b *toolbox) shape() (*grammar.Grammar, error) {
+	type object = map[string]any
+	var calls []object
+	for _, f := range b.functions {
+		if b.only != "" && f.Name != b.only {
+			continue
+		}
+		parameters := f.Parameters
+		if isNull(parameters) {
+			parameters = json.RawMessage(`{"type":"object","properties":{},"additionalProperties":false}`)
+		}
+		calls = append(calls, object{
+			"type": "object", "required": []string{"name", "arguments"}, "additionalProperties": false,
+			"properties": ordered{{"name", object{"const": f.Name}}, {"arguments", parameters}},
+		})
 	}
-	return nil
+	schema, err := json.Marshal(object{"anyOf": calls})
+	if err != nil {
+		return nil, err
+	}
+	shape, err := grammar.Schema(schema)
+	if err != nil {
+		return nil, badParam("tools", invalidValue, "the parameters of a tool: %s", err)
+	}
+	return shape, nil
+}
+
+// ordered is a JSON object whose keys keep their order, in which a grammar writes them.
+type ordered []struct {
+	key   string
+	value any
+}
+
+// MarshalJSON writes the object.
+func (o ordered) MarshalJSON() ([]byte, error) {
+	out := []byte{'{'}
+	for i, p := range o {
+		key, err := json.Marshal(p.key)
+		if err != nil {
+			return nil, err
+		}
+		value, err := json.Marshal(p.value)
+		if err != nil {
+			return nil, err
+		}
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(append(append(out, key...), ':'), value...)
+	}
+	return append(out, '}'), nil
 }
 
 // variables are what the chat template is given.

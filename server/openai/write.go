@@ -48,6 +48,7 @@ func (j *job) write(
 	if err != nil {
 		return nil, err
 	}
+	j.whole = j.shape != nil
 	writers := make([]writer, j.choices())
 	for i := range writers {
 		writers[i] = writer{stops: j.Stop, tools: &j.tools, bare: j.turns == nil}
@@ -61,7 +62,7 @@ func (j *job) write(
 	}
 	texts, err := m.WriteEach(ctx, r, func(text int, t pipeline.Token) bool {
 		return give(text, writers[text].add(t))
-	}, j.options(m))
+	}, j.options(m), pipeline.WithGrammar(j.shape))
 	if failed != nil {
 		return nil, failed
 	}
@@ -76,7 +77,8 @@ func (j *job) write(
 		}
 		last := w.finish()
 		give(i, last)
-		one := written{text: w.out.String(), calls: last.calls, finish: finishOf(m, t, w.ended)}
+		// A text of a form is whole, and ends by itself also where there is no room for an end.
+		one := written{text: w.out.String(), calls: last.calls, finish: finishOf(m, t, w.ended || j.whole)}
 		for _, p := range w.tokens[:w.passed] {
 			one.tokens = append(one.tokens, p.Token)
 		}
