@@ -65,7 +65,7 @@ type blip2 struct {
 	texts       Texts
 	nothing     []int64 // what the language model reads where there is no text; nil: as the tokenizer says
 	instruction *Texts  // of the Q-Former; nil where it reads no text
-	positions   int    // of an instruction; 0: unknown
+	positions   int     // of an instruction; 0: unknown
 }
 
 // The Q-Former's inputs and output.
