@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -120,6 +121,9 @@ func runServe(ctx context.Context, env *environment, o serveOptions) error {
 	config, err := o.config(env)
 	if err != nil {
 		return err
+	}
+	if env.alone && os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(opened)
 	}
 	s, err := server.New(config)
 	if err != nil {

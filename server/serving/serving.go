@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -217,6 +218,7 @@ func (s *Service) open(ctx context.Context, e Entry, at *slot) {
 	m := newModel(e.Name, &s.config)
 	at.model, at.err = m, m.open(ctx, e)
 	s.config.Observer.Opened(e.Name, time.Since(start), at.err)
+	debug.FreeOSMemory() // what opening alone took, which may be as much as the model
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	close(at.ready)

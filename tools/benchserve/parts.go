@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -170,7 +171,7 @@ func (b *bench) memory(ctx context.Context) error {
 		img := pictures[i*7919%len(pictures)]
 		switch i % 4 {
 		case 0:
-			return predict(ctx, p.address, img)
+			return caption(ctx, p.address, img)
 		case 1:
 			return chat(ctx, p.address, "blip2-mini", "", img, 16)
 		case 2:
@@ -195,6 +196,19 @@ func (b *bench) memory(ctx context.Context) error {
 	part["growth"] = round(rss[9] / rss[1])
 	fmt.Fprintf(os.Stderr, "memory: %v MiB, at most %.0f; %d failed\n", rss, p.status("VmHWM"), failed)
 	return nil
+}
+
+// caption asks for a caption in PhotoPrism's dialect.
+func caption(ctx context.Context, address string, jpeg []byte) result {
+	start := time.Now()
+	body := []byte(`{"model":"blip2-mini","images":["data:image/jpeg;base64,` + base64.StdEncoding.EncodeToString(jpeg) + `"]}`)
+	answer, err := post(ctx, address+"/api/v1/vision/caption", "application/json", body)
+	if err != nil {
+		return result{err: err}
+	}
+	defer answer.Close()
+	io.Copy(io.Discard, answer)
+	return result{whole: time.Since(start)}
 }
 
 // wrong sends a request that has to be refused.
