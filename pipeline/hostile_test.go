@@ -521,9 +521,9 @@ const mostMemory = 64 << 20
 // leastRows keeps the corpus from shrinking unseen.
 const leastRows = 200
 
-// Every bad bundle and request fails with its documented error, on both engines,
-// without a panic, and before it has cost much. Rows run one after another, because what the whole
-// process allocates is counted for each.
+// Every bad bundle and request fails with its documented error, on both engines, without a panic, and
+// before it has cost much; make test-full has all rows, go test ./... a sample. Rows run one after
+// another, because what the whole process allocates is counted for each.
 func TestHostileBundles(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(100))
 	rows := hostileRows()

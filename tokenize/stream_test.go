@@ -151,7 +151,7 @@ func (c *countedSink) write(part string) {
 func TestStreamCost(t *testing.T) {
 	t.Parallel()
 	for _, name := range families {
-		for _, n := range []int{64, 1024} {
+		for _, n := range []int{64, 4096} {
 			whole, tokens := openFamily(t, name), 0
 			tk := &Tokenizer{model: whole.model, added: whole.added, decoder: counted{whole.decoder, &tokens}}
 			s := tk.NewStream(false)
