@@ -263,8 +263,8 @@ func readRegion(fsys fs.FS, name string, limit int64) (region, error) {
 		return region{}, fmt.Errorf("%w: %s has %d bytes, more than the %d that are read",
 			ErrGraph, name, info.Size(), limit)
 	}
-	if m, inMemory := f.(*memFile); inMemory {
-		return region{bytes: m.data, close: func() error { return nil }}, nil
+	if m, inMemory := f.(interface{ Contents() []byte }); inMemory {
+		return region{bytes: m.Contents(), close: func() error { return nil }}, nil
 	}
 	if r, ok := mapFile(f, info.Size()); ok {
 		return r, nil

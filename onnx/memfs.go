@@ -28,6 +28,10 @@ type memFile struct {
 	data []byte
 }
 
+// Contents returns the file's bytes where they are. Files of other file systems that are in memory may
+// have such a method.
+func (f *memFile) Contents() []byte { return f.data }
+
 func (f *memFile) Stat() (fs.FileInfo, error) { return f, nil }
 func (f *memFile) Close() error               { return nil }
 func (f *memFile) Name() string               { return "model.onnx" }

@@ -30,10 +30,10 @@ type Model struct {
 
 // encodedAtOnce bounds the batches of encoders. Their products are large for one picture already;
 // larger batches gain little and make the first one wait.
-const encodedAtOnce = 16
+const encodedAtOnce = 2
 
 // embeddedAtOnce bounds batches of embeddings, which nobody reads as they come.
-const embeddedAtOnce = 32
+const embeddedAtOnce = 8
 
 func newModel(name string, config *Config) *Model {
 	m := &Model{Name: name, config: config}
