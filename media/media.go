@@ -86,8 +86,12 @@ func (p Prepared) Item(i int) (Prepared, error) {
 	return one, nil
 }
 
-// Join makes one of several, in their order. Their float32 tensors have to be of the same names and
-// shapes, but for the rows.
+// sizing are the tensors that tell what of others is padding: masks of pixels, and heights and widths.
+var sizing = []string{"pixel_attention_mask", "pixel_mask", "image_sizes"}
+
+// Join makes one of several, in their order. Their tensors have to be of the same names, types and
+// shapes, but for the rows and, where a mask or sizes tell what is padding, the height and width of
+// pictures: smaller ones get zeros to the right and below.
 func Join(list ...Prepared) (Prepared, error) {
 	joined := Prepared{Tensors: map[string]*tensor.Tensor{}}
 	at := 0
@@ -108,7 +112,7 @@ func Join(list ...Prepared) (Prepared, error) {
 		for i, p := range list {
 			t := p.Tensors[name]
 			if t == nil || len(p.Tensors) != len(list[0].Tensors) ||
-				t.DType() != first.DType() || !slices.Equal(t.Shape()[1:], first.Shape()[1:]) {
+				t.DType() != first.DType() || !joinable(list[0], t.Shape(), first.Shape()) {
 				return Prepared{}, fmt.Errorf("item %d comes out as %v and the first as %v",
 					i+1, t, first)
 			}
@@ -132,14 +136,41 @@ func Join(list ...Prepared) (Prepared, error) {
 	return joined, nil
 }
 
-// join puts tensors of one element type one behind the other along their first dimension.
+// joinable reports whether a tensor of one shape may follow one of another in p.
+func joinable(p Prepared, shape, first []int) bool {
+	if slices.Equal(shape[1:], first[1:]) {
+		return true
+	}
+	n := len(shape)
+	told := slices.ContainsFunc(sizing, func(name string) bool { return p.Tensors[name] != nil })
+	return told && n == len(first) && n > 2 && slices.Equal(shape[1:n-2], first[1:n-2])
+}
+
+// join puts tensors of one element type one behind the other along their first dimension. Planes that
+// are smaller than others are padded with zeros.
 func join[T tensor.Element](parts []*tensor.Tensor) (*tensor.Tensor, error) {
 	shape := slices.Clone(parts[0].Shape())
 	shape[0] = 0
+	for _, t := range parts {
+		shape[0] += t.Dim(0)
+		for i := 1; i < len(shape); i++ {
+			shape[i] = max(shape[i], t.Dim(i))
+		}
+	}
 	var data []T
 	for _, t := range parts {
-		data = append(data, tensor.Data[T](t)...)
-		shape[0] += t.Dim(0)
+		values := tensor.Data[T](t)
+		if slices.Equal(t.Shape()[1:], shape[1:]) {
+			data = append(data, values...)
+			continue
+		}
+		h, w, height, width := t.Dim(-2), t.Dim(-1), shape[len(shape)-2], shape[len(shape)-1]
+		for row := 0; row < len(values)/w; row++ {
+			data = append(append(data, values[row*w:(row+1)*w]...), make([]T, width-w)...)
+			if (row+1)%h == 0 {
+				data = append(data, make([]T, (height-h)*width)...)
+			}
+		}
 	}
 	return tensor.New(shape, data)
 }

@@ -62,7 +62,7 @@ func (p *Pipeline) Abilities() Abilities {
 	if m, ok := p.model.(family.Chatter); ok {
 		a.Chat, a.Tools = m.Chats(), m.TakesTools()
 	}
-	_, a.Pick = p.model.(family.Answerer)
+	a.Pick = p.picks()
 	_, a.Match = p.model.(family.Matcher)
 	_, a.Embed = p.model.(family.Embedder)
 	if m, ok := p.model.(family.Classifier); ok {

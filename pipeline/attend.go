@@ -110,7 +110,11 @@ func (p *Pipeline) attend(
 		return nil, err
 	}
 	if a.Boxes == nil {
-		err = a.SetGrids(p.bundle, a.Stages[len(a.Stages)-1].Maps.Dim(3))
+		var own image.Point
+		if a.Image != nil && p.images != nil {
+			own = p.images.Grid(a.Image.Bounds().Dx(), a.Image.Bounds().Dy())
+		}
+		err = a.SetGrids(p.bundle, a.Stages[len(a.Stages)-1].Maps.Dim(3), own)
 	}
 	return a, err
 }

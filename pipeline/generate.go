@@ -12,6 +12,7 @@ import (
 	"github.com/crossattn/xpipe/pipeline/family"
 	"github.com/crossattn/xpipe/pipeline/grammar"
 	"github.com/crossattn/xpipe/pipeline/graph"
+	"github.com/crossattn/xpipe/tensor"
 	"github.com/crossattn/xpipe/tokenize"
 )
 
@@ -190,8 +191,8 @@ func (p *Pipeline) generate(
 	ctx context.Context, requests []Request, g Generation, emit func(row int, t Token) bool,
 	memory *decode.Memory,
 ) ([][]*Text, error) {
-	if m, ok := p.model.(family.Answerer); ok {
-		return p.classifyAnswers(ctx, m, requests, g)
+	if p.picks() {
+		return p.classifyAnswers(ctx, requests, g)
 	}
 	model, ok := p.model.(family.Writer)
 	if !ok {
@@ -295,7 +296,7 @@ func (p *Pipeline) generation(opts []GenerateOption, requests int) (Generation, 
 			opt(&g)
 		}
 	}
-	if _, ok := p.model.(family.Answerer); ok {
+	if p.picks() {
 		if g.NumReturnSequences < 1 {
 			return g, fmt.Errorf("%w: num_return_sequences must be 1 or more", ErrOption)
 		}
@@ -333,14 +334,9 @@ func (p *Pipeline) compose(
 // classifyAnswers picks the best NumReturnSequences answers of a fixed list for each request. They
 // have no tokens; LogProb is that of the answer.
 func (p *Pipeline) classifyAnswers(
-	ctx context.Context, m family.Answerer, requests []Request, g Generation,
+	ctx context.Context, requests []Request, g Generation,
 ) ([][]*Text, error) {
 	prompts, err := p.prompts(requests)
-	if err != nil {
-		return nil, err
-	}
-	start := time.Now()
-	regions, err := p.regionsOf(ctx, prompts)
 	if err != nil {
 		return nil, err
 	}
@@ -348,13 +344,12 @@ func (p *Pipeline) classifyAnswers(
 	for i, q := range prompts {
 		questions[i] = q.text
 	}
-	stats := Stats{Encode: time.Since(start)}
-	start = time.Now()
-	logits, err := m.Answer(ctx, regions, questions)
+	var stats Stats
+	logits, err := p.answerLogits(ctx, prompts, questions, &stats)
 	if err != nil {
 		return nil, err
 	}
-	stats.Generate = time.Since(start)
+	m := p.model.(interface{ Label(answer int) string })
 	texts := make([][]*Text, len(requests))
 	for i := range requests {
 		logs := decode.LogSoftmax(graph.Row(logits, i))
@@ -367,6 +362,49 @@ func (p *Pipeline) classifyAnswers(
 		}
 	}
 	return texts, nil
+}
+
+// picks reports whether the model answers by picking one of a fixed list.
+func (p *Pipeline) picks() bool {
+	_, regions := p.model.(family.Answerer)
+	_, pictures := p.model.(family.Picker)
+	return regions || pictures
+}
+
+// answerLogits returns the logits [B,A] over the answers to questions about what prompts show.
+func (p *Pipeline) answerLogits(
+	ctx context.Context, prompts []prompt, questions []string, stats *Stats,
+) (logits *tensor.Tensor, err error) {
+	start := time.Now()
+	if m, ok := p.model.(family.Answerer); ok {
+		regions, err := p.regionsOf(ctx, prompts)
+		if err != nil {
+			return nil, err
+		}
+		stats.Encode = time.Since(start)
+		start = time.Now()
+		logits, err = m.Answer(ctx, regions, questions)
+		stats.Generate = time.Since(start)
+		return logits, err
+	}
+	items, at := distinct(itemsOf(prompts))
+	which := make([]int, len(prompts))
+	for i := range prompts {
+		if len(at[i]) != 1 || at[i][0] < 0 {
+			return nil, fmt.Errorf("%w: this model answers about one picture, as a picture or as Prepare gives it",
+				ErrPrompt)
+		}
+		which[i] = at[i][0]
+	}
+	prepared, err := p.prepare(ctx, items)
+	if err != nil {
+		return nil, err
+	}
+	stats.Preprocess = time.Since(start)
+	start = time.Now()
+	logits, err = p.model.(family.Picker).Pick(ctx, prepared, which, questions)
+	stats.Generate = time.Since(start)
+	return logits, err
 }
 
 // addBadWords adds the ids of each bad word, as it is written at the beginning of a text and behind

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"encoding/json"
 	"fmt"
+	"image"
 	"os"
 	"path/filepath"
 	"testing"
@@ -65,4 +66,25 @@ func TestPix2StructPatches(t *testing.T) {
 			sameIDs(t, fmt.Sprint(i, " alone"), alone, want)
 		}
 	})
+}
+
+// A map lies on the patches of the picture, in its own shape.
+func TestPix2StructAttention(t *testing.T) {
+	t.Parallel()
+	g := loadGolden(t, "pix2struct")
+	p := sharedGolden(t, g, goEngine)
+	for i, want := range []image.Point{{7, 5}, {5, 7}, {6, 6}} {
+		img := loadImage(t, filepath.Join(g.dir, g.Rows[i].Image))
+		a, err := p.Attend(t.Context(), Request{Image: img}, WithMaxNewTokens(2))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := a.Map(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.Cols != want.X || m.Rows != want.Y {
+			t.Errorf("picture %d: a map of %d by %d, want %v", i, m.Cols, m.Rows, want)
+		}
+	}
 }

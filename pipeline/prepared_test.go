@@ -114,8 +114,11 @@ func TestPreparedInTiles(t *testing.T) {
 		}
 		pictures = append(pictures, img)
 	}
-	for _, model := range []string{"idefics3-transformersjs", "qwen2vl-transformersjs"} {
-		p, err := Open(t.Context(), "../testdata/layouts/"+model, WithEngine(fallback.New()))
+	for _, model := range []string{
+		"layouts/idefics3-transformersjs", "layouts/qwen2vl-transformersjs", "families/idefics2/bundle",
+		"families/llava-onevision/bundle",
+	} {
+		p, err := Open(t.Context(), "../testdata/"+model, WithEngine(fallback.New()))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -53,6 +53,7 @@ const (
 	bridgeTower             // size_divisor: sides that are multiples
 	llavaNext               // image_grid_pinpoints: the picture, and squares of a canvas
 	onevision               // do_image_splitting: as llavaNext, and the picture as one of several
+	vilt                    // size_divisor: as bridgeTower, without a crop, and masks of pixels
 	pix2struct              // max_patches: patches in a padded list, of floats
 	idefics2                // do_image_splitting: quarters, in the picture's shape
 )
@@ -162,6 +163,10 @@ var families = map[string]family{
 	"Siglip2": {
 		resample: Bilinear, mean: halfMean, std: halfMean, kind: siglip2,
 		reads: []string{"patch_size", "max_num_patches"},
+	},
+	"Vilt": {
+		size: sizeRule{shortest: 384}, resample: Bicubic, mean: halfMean, std: halfMean, kind: vilt,
+		reads: []string{"size_divisor", "do_pad", "pad_and_return_pixel_mask"},
 	},
 	"ViT": {size: square(224), square: true, resample: Bilinear, mean: halfMean, std: halfMean},
 }
@@ -334,6 +339,8 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 		err = c.bridgeRule(p)
 	case llavaNext:
 		err = c.anyresRule(p)
+	case vilt:
+		err = c.viltRule(p)
 	case pix2struct:
 		err = c.flattenedRule(p)
 	case onevision:
@@ -439,8 +446,8 @@ func (c *config) refuse(f family) error {
 	if f.kind != mllama && c.MaxImageTiles != nil {
 		return imageErrorf("max_image_tiles belongs to MllamaImageProcessor")
 	}
-	if f.kind != bridgeTower && c.SizeDivisor != nil {
-		return imageErrorf("size_divisor belongs to BridgeTowerImageProcessor")
+	if f.kind != bridgeTower && f.kind != vilt && c.SizeDivisor != nil {
+		return imageErrorf("size_divisor belongs to BridgeTowerImageProcessor and ViltImageProcessor")
 	}
 	if f.kind != donut && (orElse(c.DoAlign, false) || orElse(c.DoThumbnail, false)) {
 		return imageErrorf("do_align_long_axis and do_thumbnail belong to DonutImageProcessor")

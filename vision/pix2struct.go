@@ -48,6 +48,15 @@ func (f flattened) grid(w, h int) image.Point {
 	return image.Pt(feasible(w), feasible(h))
 }
 
+// Grid returns the columns and rows of patches of a picture of width by height pixels for models whose
+// patches follow its shape (Pix2Struct); zero for others.
+func (p *Preprocessor) Grid(width, height int) image.Point {
+	if p.flattened.side == 0 || width <= 0 || height <= 0 {
+		return image.Point{}
+	}
+	return p.flattened.grid(width, height)
+}
+
 // prepareFlattened is Prepare for Pix2Struct: flattened_patches [B,P,2+S*S*3], of each patch its row and
 // column from 1 on and then its pixels row by row, each with its channels; those that a picture lacks
 // are 0. attention_mask [B,P] float32 is 1 where a patch is.
@@ -97,7 +106,7 @@ func (p *Preprocessor) flattenInto(dst []float32, m *RGB, grid image.Point) {
 	var resized [3][]float32
 	for c := range planes {
 		resized[c] = make([]float32, w*h)
-		resample.Floats(resized[c], planes[c], m.Width, m.Height, w, h, resample.Bilinear)
+		resample.Torch(resized[c], planes[c], m.Width, m.Height, w, h)
 	}
 	for row := range grid.Y {
 		for column := range grid.X {

@@ -49,6 +49,8 @@ func (p *Preprocessor) ownWay() func(context.Context, []image.Image) (media.Prep
 		return p.prepareCanvas
 	case p.anyres.side > 0:
 		return p.prepareAnyres
+	case p.masks:
+		return p.prepareMasked
 	case p.flattened.side > 0:
 		return p.prepareFlattened
 	case p.quartered.there:

@@ -19,7 +19,8 @@ type Preprocessor struct {
 	limits    Limits
 	doResize  bool
 	size      sizeRule
-	divisor   int     // BridgeTower: of both sides; else 0
+	divisor   int     // BridgeTower, ViLT: of both sides; else 0
+	masks     bool    // ViLT: pixel_mask beside the pixels
 	cropPct   float64 // ConvNext: the share of the picture that is kept; else 0
 	resample  Filter
 	doCrop    bool

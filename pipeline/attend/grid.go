@@ -2,6 +2,7 @@ package attend
 
 import (
 	"fmt"
+	"image"
 	"math"
 
 	"github.com/crossattn/xpipe/models"
@@ -54,16 +55,18 @@ func PatchesOf(bundle *models.Bundle) (*Patches, error) {
 	return manifest.Patches, err
 }
 
-// SetGrids assigns cells to the n tokens of a picture: those of "patches" in xpipe.json, or else a
-// square grid, with or without a class token before it. Tokens that fit neither give an error that
-// wraps graph.ErrBundle.
-func (a *Attention) SetGrids(bundle *models.Bundle, n int) error {
+// SetGrids assigns cells to the n tokens of a picture: those of own, its columns and rows of patches
+// where they follow its shape, those of "patches" in xpipe.json, or else a square grid, with or without
+// a class token before it. Tokens that fit none give an error that wraps graph.ErrBundle.
+func (a *Attention) SetGrids(bundle *models.Bundle, n int, own image.Point) error {
 	p, err := PatchesOf(bundle)
 	if err != nil {
 		return err
 	}
 	before, grids := 0, [][2]int(nil)
-	if p != nil && len(p.Grids) > 0 {
+	if own != (image.Point{}) {
+		grids = [][2]int{{own.Y, own.X}}
+	} else if p != nil && len(p.Grids) > 0 {
 		before, grids = p.Before, p.Grids
 	} else if side := int(math.Sqrt(float64(n))); side*side == n {
 		grids = [][2]int{{side, side}}

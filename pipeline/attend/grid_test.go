@@ -2,6 +2,7 @@ package attend
 
 import (
 	"errors"
+	"image"
 	"math"
 	"testing"
 
@@ -33,14 +34,14 @@ func TestPlaces(t *testing.T) {
 	defer bundle.Close()
 	for n, want := range map[int][3]int{16: {4, 4, 0}, 17: {4, 4, 1}, 257: {16, 16, 1}} {
 		a = Attention{}
-		if err := a.SetGrids(bundle, n); err != nil {
+		if err := a.SetGrids(bundle, n, image.Point{}); err != nil {
 			t.Fatal(err)
 		}
 		if a.rows != want[0] || a.cols != want[1] || len(a.columns) != n || a.columns[want[2]].rows == 0 || want[2] == 1 && a.columns[0].rows != 0 {
 			t.Errorf("%d tokens are a grid of %dx%d", n, a.rows, a.cols)
 		}
 	}
-	if err := (&Attention{}).SetGrids(bundle, 12); !errors.Is(err, graph.ErrBundle) {
+	if err := (&Attention{}).SetGrids(bundle, 12, image.Point{}); !errors.Is(err, graph.ErrBundle) {
 		t.Error(err)
 	}
 }

@@ -155,6 +155,18 @@ type Answerer interface {
 	FeatureWidth() int
 }
 
+// Picker answers about whole pictures by picking one of a fixed list.
+type Picker interface {
+	Model
+	// Pick returns the logits [B,A] over the answers to questions, of which question i is about the
+	// prepared item which[i].
+	Pick(
+		ctx context.Context, prepared media.Prepared, which []int, questions []string,
+	) (*tensor.Tensor, error)
+	// Label returns the text of an answer.
+	Label(answer int) string
+}
+
 // RegionEncoder makes a picture's regions for an Answerer.
 type RegionEncoder interface {
 	// Regions cuts boxes out of a picture, those that it finds where none are given, and encodes

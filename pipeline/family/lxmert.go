@@ -3,7 +3,6 @@ package family
 import (
 	"context"
 	"fmt"
-	"strconv"
 
 	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/models"
@@ -52,23 +51,13 @@ type layerCounts struct {
 
 func openLXMERT(o *graph.Opener, c *Config) (Model, error) {
 	m := &lxmert{texts: c.Texts, maxText: o.Bundle.Limits["max_text"]}
-	if err := o.Bundle.JSON("labels.json", &m.labels); ignoreMissing(err) != nil {
+	var err error
+	if m.labels, err = answerLabels(o.Bundle); err != nil {
 		return nil, err
 	}
 	if err := o.Bundle.JSON("config.json", &m.layers); ignoreMissing(err) != nil {
 		return nil, err
 	}
-	var manifest struct {
-		Answers int `json:"answers"`
-	}
-	if err := o.Bundle.JSON(models.ManifestName, &manifest); err != nil {
-		return nil, err
-	}
-	if m.labels != nil && manifest.Answers > 0 && len(m.labels) != manifest.Answers {
-		return nil, fmt.Errorf("%w: labels.json names %d answers, the model has %d",
-			graph.ErrBundle, len(m.labels), manifest.Answers)
-	}
-	var err error
 	if m.positions, err = maxPositions(o.Bundle, ""); err != nil {
 		return nil, err
 	}
@@ -77,6 +66,25 @@ func openLXMERT(o *graph.Opener, c *Config) (Model, error) {
 	}
 	m.graph, err = o.Open(graph.Model)
 	return m, err
+}
+
+// answerLabels reads the names of the answers that a classifier picks from; nil where the bundle does
+// not say them.
+func answerLabels(bundle *models.Bundle) (labels []string, err error) {
+	if err := bundle.JSON("labels.json", &labels); ignoreMissing(err) != nil {
+		return nil, err
+	}
+	var manifest struct {
+		Answers int `json:"answers"`
+	}
+	if err := bundle.JSON(models.ManifestName, &manifest); err != nil {
+		return nil, err
+	}
+	if labels != nil && manifest.Answers > 0 && len(labels) != manifest.Answers {
+		return nil, fmt.Errorf("%w: labels.json names %d answers, the model has %d",
+			graph.ErrBundle, len(labels), manifest.Answers)
+	}
+	return labels, nil
 }
 
 // Media lists regions and, for bundles with a region encoder, pictures.
@@ -88,12 +96,7 @@ func (m *lxmert) Media() []media.Kind {
 }
 
 // Label returns the text of an answer; without a list of labels, its number.
-func (m *lxmert) Label(answer int) string {
-	if answer < len(m.labels) {
-		return m.labels[answer]
-	}
-	return strconv.Itoa(answer)
-}
+func (m *lxmert) Label(answer int) string { return answerLabel(m.labels, answer) }
 
 // FeatureWidth returns the width F of the regions' features [R,F]; 0 where the graph does not say.
 func (m *lxmert) FeatureWidth() int {

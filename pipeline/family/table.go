@@ -11,6 +11,7 @@ var Families = Table{
 	mllamaRow,
 	bridgeTowerRow,
 	lxmertRow,
+	viltRow,
 	clipRow,
 	imageRow,
 	textRow,

@@ -198,3 +198,33 @@ def test_pix2struct_that_does_not_fit(tmp_path):
                         ({"patch_size": {"height": 8, "width": 8}}, "patch_size")):
         with pytest.raises(ExportError, match=why):
             exported(pix2struct(tmp_path, **images), tmp_path)
+
+
+@pytest.mark.parametrize("rows", [[0], [1], [0, 1, 2]], ids=str)
+def test_vilt(rows):
+    golden, arrays, bundle = load("vilt-vqa")
+    texts = [golden["rows"][r]["input_ids"] for r in rows]
+    logits = replay_families.vilt(bundle, texts, arrays["pixel_values"][rows], arrays["pixel_mask"][rows])
+    assert np.abs(logits - arrays["logits"][rows]).max() < 1e-4
+    assert [json.loads((bundle.folder / "labels.json").read_text())[i] for i in logits.argmax(-1)] == [
+        golden["rows"][r]["label"] for r in rows]
+
+
+def vilt(tmp_path, divisor=4, **config):
+    tf.ViltImageProcessor(size={"shortest_edge": 16}, size_divisor=divisor).save_pretrained(tmp_path / "checkpoint")
+    return tf.ViltForQuestionAnswering(tf.ViltConfig(
+        vocab_size=40, hidden_size=24, num_hidden_layers=3, num_attention_heads=3, intermediate_size=20, image_size=20,
+        patch_size=4, num_labels=7, **config))
+
+
+@pytest.mark.parametrize("longest", [-1, 24])
+def test_vilt_exports(tmp_path, longest):
+    assert exported(vilt(tmp_path, max_image_length=longest), tmp_path)["answers"] == 7
+    assert not (tmp_path / "bundle" / "labels.json").exists()
+
+
+def test_vilt_that_does_not_fit(tmp_path):
+    for changes, why in (({"max_image_length": 23}, "max_image_length of config.json is 23, and pictures have up to 24"),
+                         ({"divisor": 6}, "size_divisor is 6, no multiple of the patches' 4")):
+        with pytest.raises(ExportError, match=why):
+            exported(vilt(tmp_path, **changes), tmp_path)

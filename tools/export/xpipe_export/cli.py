@@ -14,7 +14,7 @@ import transformers
 from . import adapter, checkpoint, ctranslate2, endtoend, memory, program, translate, widen
 from .bundle import Bundle
 from .families import (blip, blip2, bridgetower, clip, florence2, gemma3, git, idefics, idefics2, idefics3, llava, lxmert,
-                       mllama, open_flamingo, paligemma, pix2struct, qwen_vl, vision_encoder_decoder, whisper)
+                       mllama, open_flamingo, paligemma, pix2struct, qwen_vl, vilt, vision_encoder_decoder, whisper)
 from .families.common import Front, copy_checkpoint_files, load_front, resolve
 from .graph import OPSETS, ExportError
 from .weights import DTYPES
@@ -55,6 +55,7 @@ FAMILIES = {
     # the released checkpoint keeps its answer head under pre-training
     "LxmertForPreTraining": Family("lxmert", lxmert.export, "LxmertForQuestionAnswering",
                                    lxmert.add_labels, pictures=False),
+    "ViltForQuestionAnswering": Family("vilt", vilt.export, finish=lxmert.add_labels, end_to_end=vilt.end_to_end),
     "VisionEncoderDecoderModel": Family("encdec", vision_encoder_decoder.export),
     "Pix2StructForConditionalGeneration": Family("encdec", pix2struct.export, end_to_end=pix2struct.end_to_end),
     "MllamaForConditionalGeneration": Family("mllama", mllama.export, end_to_end=mllama.end_to_end),

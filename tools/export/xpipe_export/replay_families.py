@@ -149,6 +149,13 @@ def match(b: Replay, pixels: np.ndarray, texts: list[list[int]]) -> np.ndarray:
     return b.linear("itm_head", pooled)
 
 
+def vilt(b: Replay, texts: list[list[int]], pixels: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """ViLT's logits [B,A] over the answers to questions about pictures [B,3,H,W], of which seen [B,H,W] is
+    no padding."""
+    ids, mask = right_pad([np.array(t, np.int64) for t in texts])
+    return b.run("model", input_ids=ids, attention_mask=mask, pixel_values=pixels, pixel_mask=seen.astype(bool))["logits"]
+
+
 def embed(b: Replay, pixels: np.ndarray, texts: list[list[int]]) -> np.ndarray:
     """The normalised embeddings [texts,2,E] of each text, and of one picture [1,3,H,W] beside it."""
     unit = lambda x: x / np.linalg.norm(x, axis=-1, keepdims=True)

@@ -16,7 +16,8 @@ import transformers
 
 from ..cli import export_checkpoint
 from . import (blip_family, bridgetower_family, core, dual_family, encdec_family, flamingo_family, florence_family,
-               git_family, image_tokens_family, mllama_family, pix2struct_family, whisper_family)
+               git_family, image_tokens_family, mllama_family, pix2struct_family, vilt_family,
+               whisper_family)
 
 FAMILIES = {
     # name: (family of the bundle, maker, first seed, attention maps in the graphs, weight storage)
@@ -37,6 +38,7 @@ FAMILIES = {
     "siglip": ("clip", dual_family.siglip, 1, True, "fp16"),
     "lxmert-vqa": ("lxmert", dual_family.lxmert(31), 1, True, "fp16"),
     "lxmert-gqa": ("lxmert", dual_family.lxmert(19), 1, False, "fp16"),
+    "vilt-vqa": ("vilt", vilt_family.vilt, 31, False, "fp16"),
     "vit-gpt2": ("encdec", encdec_family.generation("vit-gpt2"), 3, True, "fp16"),
     "trocr": ("encdec", encdec_family.generation("trocr"), 16, False, "fp16"),
     "donut": ("encdec", encdec_family.generation("donut"), 1, False, "fp16"),
