@@ -11,7 +11,7 @@ import (
 )
 
 // max_new_tokens counts new ids and goes before max_length, which counts the prompt's, too, unless it
-// is transformers' default of 20.
+// is transformers 4's default of 20.
 func TestLengths(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -21,6 +21,9 @@ func TestLengths(t *testing.T) {
 		{`{}`, 20, 0}, {`{"max_length":20}`, 20, 0}, {`{"max_length":24}`, 0, 24},
 		{`{"max_new_tokens":7,"max_length":24}`, 7, 0}, {`{"max_new_tokens":7}`, 7, 0},
 		{`{"max_new_tokens":null,"max_length":9}`, 0, 9},
+		{`{"max_length":20,"transformers_version":"4.57.6"}`, 20, 0},
+		{`{"max_length":20,"transformers_version":"5.24.0"}`, 0, 20},
+		{`{"transformers_version":"5.24.0"}`, 20, 0}, {`{"max_length":20,"transformers_version":5}`, 20, 0},
 	} {
 		files := fstest.MapFS{
 			"generation_config.json": {Data: []byte(c.config)},

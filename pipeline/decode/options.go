@@ -199,12 +199,23 @@ func LoadOptions(bundle *models.Bundle) (Options, error) {
 	switch {
 	case g.MaxNewTokens != 0:
 		g.MaxLength = 0
-	case g.MaxLength == 0 || g.MaxLength == DefaultMaxNewTokens:
-		// generate takes a max_length of 20 for its default, which it counts behind the prompt
-		// (_prepare_generated_length of generation/utils.py).
+	case g.MaxLength == 0 || g.MaxLength == DefaultMaxNewTokens && !savedBy5(file):
+		// generate of 4 takes a max_length of 20 for its default, which it counts behind the prompt
+		// (_prepare_generated_length of generation/utils.py); to 5 it is a length like any.
 		g.MaxNewTokens, g.MaxLength = DefaultMaxNewTokens, 0
 	}
 	return g, nil
+}
+
+// savedBy5 reports whether transformers 5 or later wrote these keys of generation.
+func savedBy5(file map[string]json.RawMessage) bool {
+	var version string
+	if json.Unmarshal(file["transformers_version"], &version) != nil {
+		return false
+	}
+	first, _, _ := strings.Cut(version, ".")
+	major, err := strconv.Atoi(first)
+	return err == nil && major >= 5
 }
 
 // DefaultMaxNewTokens is how many tokens a text has at most where neither the model nor the caller says

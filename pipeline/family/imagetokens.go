@@ -393,6 +393,9 @@ func (m *imageTokens) Begin(ctx context.Context, prompts [][]Segment) (decode.Se
 	start := decode.Start{Width: width, Apart: m.unpadded, First: m.kind.first}
 	for i, p := range prompts {
 		prompt := decode.Prompt{IDs: ids[i], Types: m.types(ids[i])}
+		if m.kind.ahead { // transformers' ids are the text's alone: max_length and min_length count those
+			prompt.IDs = ids[i][countID(ids[i], m.token):]
+		}
 		if prompt.Embeds, err = m.place(ids[i], embeds[i], width, p[1:]); err != nil {
 			return nil, err
 		}

@@ -2,6 +2,7 @@
 against torch."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -320,6 +321,33 @@ def test_open_flamingo_from_one_file(tmp_path):
     torch.save(state, tmp_path / "checkpoint.pt")
     with pytest.raises(ExportError, match="model.norm.weight"):
         export_checkpoint(tmp_path / "checkpoint.pt", tmp_path / "other", progress=False)
+
+
+def test_open_flamingo_of_transformers_5_in_one_file(tmp_path, capsys):
+    """Configurations that stand in config.json itself, as 5.24 writes them, give the same graphs."""
+    flamingo_checkpoint(tmp_path / "parts")
+    export_checkpoint(tmp_path / "parts", tmp_path / "before", progress=False)
+    parts, whole = tmp_path / "parts", tmp_path / "whole"
+    whole.mkdir()
+    state = torch.load(parts / "checkpoint.pt")
+    for name, cls in (("lang_encoder", tf.LlamaForCausalLM), ("vision_encoder", tf.CLIPVisionModel)):
+        state |= {f"{name}.{k}": v for k, v in cls.from_pretrained(parts / name).state_dict().items()}
+    torch.save(state, whole / "checkpoint.pt")
+    words().save_pretrained(whole)
+    shutil.copy(parts / "vision_encoder" / "preprocessor_config.json", whole)
+    configs = {n: json.loads((parts / n / "config.json").read_text()) | {"transformers_version": "5.24.0"}
+               for n in ("lang_encoder", "vision_encoder")}
+    rope = {k: configs["lang_encoder"].pop(k) for k in ("rope_theta", "rope_scaling")}
+    configs["lang_encoder"]["rope_parameters"] = {"rope_theta": rope["rope_theta"], "rope_type": "default"}
+    (whole / "config.json").write_text(json.dumps(configs | {"model_type": "open_flamingo"}))
+    edit(whole / "tokenizer_config.json", backend="tokenizers", extra_special_tokens=[], added_tokens_decoder=None)
+    export_checkpoint(whole, tmp_path / "after", progress=False)
+    metas = [json.loads((tmp_path / n / "xpipe.json").read_text()) for n in ("before", "after")]
+    assert len({m["sha256"]["onnx/decoder_model_merged.onnx"] for m in metas}) == 1
+    assert metas[1]["tokenizer_follows"] == "transformers 5.24.0"
+    configs["lang_encoder"]["gated_residual_scale"] = 0.5
+    (whole / "config.json").write_text(json.dumps(configs | {"model_type": "open_flamingo"}))
+    assert "has gated_residual_scale for llama" in export_error(capsys, whole, tmp_path / "bundle")
 
 
 def test_refusals(tmp_path, capsys):

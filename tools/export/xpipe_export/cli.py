@@ -148,14 +148,14 @@ def _export_loaded(path: Path, kind: str, settings: dict, out: str, attention_ma
             bundle.meta["attention_maps"] = True
         cls = getattr(transformers, family.load_as or kind)
         model, info = cls.from_pretrained(path, dtype=torch.float32, attn_implementation="eager",
+                                          key_mapping=translate.renamed(path, cls),
                                           output_loading_info=True, ignore_mismatched_sizes=True)
         if wrong := info["mismatched_keys"]:
             raise ExportError(f"{path}: {len(wrong)} weights have other sizes than config.json says: "
                               f"{', '.join(sorted(wrong)[:4])}")
-        if missing := sorted(info["missing_keys"]):  # transformers would start them at random and say so in passing
+        if missing := translate.settle(model, path, sorted(info["missing_keys"])):  # transformers would start them at random and say so in passing
             raise ExportError(f"{path} lacks {len(missing)} of the weights of {cls.__name__}: "
                               f"{', '.join(missing[:4])}")
-        translate.settle(model)
         if lora:
             lora.merge(model)
         model.eval()

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Iterator
 
+import torch
 from transformers import AutoConfig, PretrainedConfig
 
 from .checkpoint import image_processor, link_files, read_json, safetensors_header, weight_files
@@ -24,6 +25,16 @@ RENAMED = {"gpt_neox": {"rope_theta": "rotary_emb_base", "partial_rotary_factor"
 
 GEMMA3_ROPE = {"full_attention": "rope_theta", "sliding_attention": "rope_local_base_freq"}
 """Type of layer -> what 4.57 calls its rope_theta."""
+
+AS_SAVED = {"llava", "llava_next", "smolvlm"}
+"""Types of model of which 5 loads tokenizer.json as it stands, whatever class it names
+(MODELS_WITH_INCORRECT_HUB_TOKENIZER_CLASS)."""
+
+TOWER = r"vision_tower\.((?:embeddings|encoder|pre_layrnorm|post_layernorm|head)\.)"
+"""The vision encoders' weights in models that 5 made; 4.57 has vision_model before the last part."""
+
+COMPUTED = ("relative_position_index", "_float_tensor")
+"""Buffers of Swin and TrOCR that 5 does not save."""
 
 HARMLESS = {"dtype", "torch_dtype", "scale_decoder_outputs", "model_type", "architectures",
             "transformers_version", "_name_or_path", "tie_word_embeddings", "is_decoder",
@@ -36,6 +47,10 @@ HARMLESS = {"dtype", "torch_dtype", "scale_decoder_outputs", "model_type", "arch
 """Keys that are known, or say nothing about the numbers, though a class of 4.57 does not list
 them. The last lines are of the original BART and mBART, and stand in released checkpoints of Donut:
 no version reads them."""
+
+
+GENERATION = set(PretrainedConfig._get_global_generation_defaults()) - {"use_cache"}
+"""Keys of generation, which 4.57 reads in the configuration of a language model, too."""
 
 
 def major(config: dict) -> int:
@@ -59,7 +74,7 @@ def translated(path: Path, config: dict) -> Iterator[Path]:
             files[f"{folder}/tokenizer_config.json"] = changed
             if (same := path / folder / "tokenizer.json").is_file():
                 changed["tokenizer_class"] = "PreTrainedTokenizerFast"
-                files[f"{folder}/tokenizer.json"] = _llama(read_json(file), read_json(same))
+                files[f"{folder}/tokenizer.json"] = _llama(config, read_json(file), read_json(same))
     if not files:
         yield path
         return
@@ -74,6 +89,16 @@ def translated(path: Path, config: dict) -> Iterator[Path]:
         yield target
 
 
+def inline(path: Path, config: dict) -> PretrainedConfig:
+    """The configuration of a model that stands within the config.json of a directory. Raises ExportError."""
+    if major(config) < 5:
+        return AutoConfig.for_model(**config)
+    config = _config(path, json.loads(json.dumps(config)))
+    loaded = AutoConfig.for_model(**config)
+    _refuse_unknown(path, config, loaded)
+    return loaded
+
+
 def _config(path: Path, config: dict) -> dict:
     for name, part in (("config.json", config), *((f"config.json: {k}", v) for k, v in config.items()
                                                   if isinstance(v, dict))):
@@ -83,6 +108,11 @@ def _config(path: Path, config: dict) -> dict:
             # 5 ties T5's head always, but for one that is stored, and says apart whether to scale
             # before it; to 4.57 both are tie_word_embeddings. See settle.
             part["tie_word_embeddings"] = not _stores_head(path)
+        if part.get("model_type") == "mllama_text_model":
+            part.setdefault("rope_scaling", {"rope_type": "default"})  # 4.57 reads it always
+        if part is not config:
+            for key in GENERATION & set(part):  # 5 drops them when it loads the file
+                del part[key]
     text = config.get("text_config") or {}
     if config.get("model_type") == "paligemma" and text.get("use_bidirectional_attention"):
         del text["use_bidirectional_attention"]  # 4.57 has prompts see themselves always
@@ -116,9 +146,13 @@ def _rope(name: str, part: dict) -> None:
         part["rope_scaling"] = rope
 
 
+def _names(path: Path) -> list[str]:
+    """The tensors of a checkpoint's safetensors files."""
+    return [k for f in weight_files(path) if f.suffix == ".safetensors" for k in safetensors_header(f)]
+
+
 def _stores_head(path: Path) -> bool:
-    names = [k for f in weight_files(path) if f.suffix == ".safetensors" for k in safetensors_header(f)]
-    return any(n.endswith("lm_head.weight") for n in names)
+    return any(n.endswith("lm_head.weight") for n in _names(path))
 
 
 def saved_by_5(path: Path) -> bool:
@@ -145,13 +179,16 @@ def _tokenizer(config: dict) -> dict | None:
     return out
 
 
-def _llama(config: dict, tokenizer: dict) -> dict:
-    """tokenizer.json as 5 reads it: its class for Llama's makes the pre-tokenizer anew.
+def _llama(model: dict, config: dict, tokenizer: dict) -> dict:
+    """tokenizer.json as 5 reads it: its class for Llama's makes the pre-tokenizer anew, but for some types of
+    model, and where tokens are bytes.
 
     It saves no `legacy`, whose default became false: a tokenizer of 4.57 that 5 saved writes the
     first word behind a special token without a space when 5 loads it again.
     """
     if config.get("tokenizer_class") not in ("LlamaTokenizer", "LlamaTokenizerFast"):
+        return tokenizer
+    if model.get("model_type") in AS_SAVED or '"ByteLevel"' in json.dumps(tokenizer.get("pre_tokenizer")):
         return tokenizer
     scheme = "always" if config.get("legacy", False) else "first"
     if config.get("add_prefix_space") is False:
@@ -175,10 +212,38 @@ def _refuse_unknown(path: Path, config: dict, loaded: PretrainedConfig, outer: s
                               "transformers 4.57 does not know: not supported")
 
 
-def settle(model) -> None:
-    """Scale T5's states before the head as the checkpoint says, after 4.57 has loaded the
-    weights."""
+def renamed(path: Path, cls: type) -> dict[str, str] | None:
+    """The key_mapping of from_pretrained for weights under the names of models that 5 made; None where
+    there is nothing but the class's own."""
+    if not any(re.search(TOWER, name) for name in _names(path)):
+        return None
+    own = getattr(cls, "_checkpoint_conversion_mapping", {})
+    inner = next((new for old, new in own.items() if old.startswith("^vision_tower")), "vision_tower")
+    return {rf"^(?:model\.)?{TOWER}": rf"{inner}.vision_model.\1", **own}
+
+
+def settle(model, path: Path, missing: list[str]) -> list[str]:
+    """What 4.57 does not do itself after it has loaded the weights of a checkpoint of 5: T5's states are
+    scaled before the head as the checkpoint says, and of the names that were missing buffers are computed.
+    Returns those that are missing still."""
     for module in model.modules():
         config = getattr(module, "config", None)
         if hasattr(config, "scale_decoder_outputs"):
             config.tie_word_embeddings = config.scale_decoder_outputs
+    for name in (n for n in missing if n.endswith(COMPUTED)):
+        owner, _, key = name.rpartition(".")
+        owner = model.get_submodule(owner)
+        setattr(owner, key, _window_index(*owner.window_size) if key == COMPUTED[0] else torch.zeros(1))
+    file = path / "generation_config.json"
+    if file.is_file() and getattr(model, "generation_config", None):
+        keys = read_json(file)
+        if major(keys) >= 5 and keys.get("max_length") == model.generation_config.max_length:
+            model.generation_config.saved_by = keys["transformers_version"]
+    return [n for n in missing if not n.endswith(COMPUTED)]
+
+
+def _window_index(height: int, width: int) -> torch.Tensor:
+    """[h*w,h*w]: the row of a Swin's table of biases for each pair of a window's places."""
+    places = torch.cartesian_prod(torch.arange(height), torch.arange(width))
+    apart = places[:, None] - places[None] + torch.tensor([height - 1, width - 1])
+    return apart[..., 0] * (2 * width - 1) + apart[..., 1]

@@ -150,6 +150,8 @@ def add_generation_config(bundle: Bundle, config, **given) -> None:
     beside it."""
     values = json.loads(config.to_json_string(use_diff=True))
     values.pop("_from_model_config", None)
+    if saved_by := values.pop("saved_by", None):  # to 5 a max_length of 20 is no default
+        values |= {"max_length": config.max_length, "transformers_version": saved_by}
     bundle.add_json("generation_config.json", values | given)
 
 

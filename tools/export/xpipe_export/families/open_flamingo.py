@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -230,6 +231,10 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     return {k.removeprefix("module.").replace("._checkpoint_wrapped_module", ""): v.float() for k, v in state.items()}
 
 
+CLIP_OF_5 = r"^((?:embeddings|encoder|pre_layrnorm|post_layernorm)\.)"
+"""How the weights of a CLIP's vision encoder begin that transformers 5 made."""
+
+
 class Part:
     """Where a backbone's config, files and weights are; in the spelling of transformers 4.57 as
     long as opened is. Raises ExportError for files that are no good."""
@@ -237,8 +242,10 @@ class Part:
     def __init__(self, role: str, folder: Path, given, opened: ExitStack):
         self.role, self.saved = role, f"transformers {__version__}"
         if isinstance(given, dict):
-            self.folder, self.weights = folder, False
-            self.config = AutoConfig.for_model(**given)
+            if translate.saved_by_5(folder):
+                self.saved = f"transformers {given.get('transformers_version', 5)}"
+            self.folder, self.weights = opened.enter_context(translate.translated(folder, {})), False
+            self.config = translate.inline(folder, given)
             return
         self.folder = Path(given) if given and Path(given).is_absolute() else folder / (given or role)
         if not (self.folder / "config.json").is_file():
@@ -345,8 +352,9 @@ def _vision_encoder(part: Part, state: dict) -> nn.Module:
     if not own:
         if not part.weights:
             raise ExportError(f"neither {part.folder} nor the state dict has the vision encoder's weights")
-        return CLIPVisionModel.from_pretrained(part.folder, dtype=torch.float32, attn_implementation="eager").eval()
-    own = {k.removeprefix("visual."): v for k, v in own.items()}
+        return CLIPVisionModel.from_pretrained(part.folder, dtype=torch.float32, attn_implementation="eager",
+                                               key_mapping={CLIP_OF_5: r"vision_model.\1"}).eval()
+    own = {re.sub(CLIP_OF_5, r"vision_model.\1", k.removeprefix("visual.")): v for k, v in own.items()}
     if "conv1.weight" in own:
         own = from_open_clip(own)
     vision = CLIPVisionModel._from_config(config, attn_implementation="eager")

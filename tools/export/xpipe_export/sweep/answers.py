@@ -148,9 +148,9 @@ def idefics(model, front, picture, question):
 
 def paligemma(model, front, picture, question):
     text = "caption en" if question is None else f"answer en {question}"
-    ids = front.tokenizer(text + "\n", add_special_tokens=False).input_ids
     count = (model.config.vision_config.image_size // model.config.vision_config.patch_size) ** 2
-    ids = torch.tensor([[model.config.image_token_id] * count + [front.tokenizer.bos_token_id] + ids])
+    text = f"{'<image>' * count}{front.tokenizer.bos_token}{text}\n"
+    ids = front.tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids
     given = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "token_type_ids": torch.zeros_like(ids),
              "pixel_values": front.images(picture, return_tensors="pt").pixel_values}
     return continued(model, given, ids.shape[1])

@@ -159,7 +159,7 @@ def idefics(d: Draw) -> Made:
         num_hidden_layers=d.choice((2, 4)), num_attention_heads=heads, cross_layer_interval=d.choice((1, 2)),
         qk_layer_norms=d.random() < 0.5, use_resampler=resampled, alpha_type=d.choice(("vector", "float")),
         max_position_embeddings=160, pad_token_id=0, bos_token_id=1, eos_token_id=2,
-        tie_word_embeddings=d.random() < 0.4, vision_config=vision,
+        tie_word_embeddings=False, vision_config=vision,
         perceiver_config={"use_resampler": resampled, "resampler_n_latents": d.choice((3, 5)), "resampler_depth": d.choice((1, 2)),
                           "resampler_n_heads": 3, "resampler_head_dim": 8, "qk_layer_norms_perceiver": d.random() < 0.5}))
     d.randomise(model, model.model.layers, model.lm_head)
@@ -280,7 +280,9 @@ def bridgetower(contrastive: bool):
         cls = tf.BridgeTowerForContrastiveLearning if contrastive else tf.BridgeTowerForImageAndTextRetrieval
         model = cls(config)
         d.randomise(model)
-        return Made(model, [words, tf.BridgeTowerImageProcessor(size={"shortest_edge": size}, size_divisor=8)])
+        # 5 crops to 288 unless told, 4.57 to the size
+        crop = {"crop_size": {"shortest_edge": size}} if FIVE else {}
+        return Made(model, [words, tf.BridgeTowerImageProcessor(size={"shortest_edge": size}, size_divisor=8, **crop)])
 
     return make
 
