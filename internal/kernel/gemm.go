@@ -84,8 +84,9 @@ func NewHalfMatrix(k, n int) *Matrix {
 
 // Fill packs panels lo..hi from row-major b, where a row begins ldb after the one before.
 func (m *Matrix) Fill(b []float32, ldb, lo, hi int) {
+	scratch := m.scratch()
 	for p := lo; p < hi; p++ {
-		dst := m.room(p)
+		dst := m.room(p, scratch)
 		m.copyPanel(dst, b, ldb, p)
 		m.done(p, dst)
 	}
@@ -107,10 +108,18 @@ func (m *Matrix) copyPanel(dst, b []float32, ldb, p int) {
 	}
 }
 
-// room returns memory for the floats of a panel; done then stores them.
-func (m *Matrix) room(p int) []float32 {
+// scratch is room for a panel's floats where the matrix does not keep them as such; nil where it does.
+func (m *Matrix) scratch() []float32 {
 	if m.halves != nil || m.pairs != nil {
 		return make([]float32, m.K*panelWidth)
+	}
+	return nil
+}
+
+// room returns memory for the floats of a panel, scratch or its own; done then stores them.
+func (m *Matrix) room(p int, scratch []float32) []float32 {
+	if scratch != nil {
+		return scratch
 	}
 	return m.Panel(p)
 }
@@ -127,8 +136,9 @@ func (m *Matrix) done(p int, panel []float32) {
 // FillTransposed packs panels lo..hi from the rows of b, each of which is a column of the matrix
 // and begins ldb after the one before.
 func (m *Matrix) FillTransposed(b []float32, ldb, lo, hi int) {
+	scratch := m.scratch()
 	for p := lo; p < hi; p++ {
-		dst := m.room(p)
+		dst := m.room(p, scratch)
 		fillPanel(dst, b[p*panelWidth*ldb:], ldb, min(panelWidth, m.N-p*panelWidth), m.K)
 		m.done(p, dst)
 	}

@@ -48,12 +48,12 @@ func (m *ByteMatrix) FillFloats(b []float32, ldb int, transposed bool, steps []f
 			most[j] = stepFor(most[j])
 		}
 		copy(steps[p*panelWidth:], most[:width])
-		for i, v := range panel {
-			q := math.RoundToEven(float64(v / most[i%panelWidth]))
-			if q != q {
-				q = 0
+		for k := range m.K {
+			row, to := (*[panelWidth]float32)(panel[k*panelWidth:]), (*[panelWidth]uint8)(small[k*panelWidth:])
+			for j, v := range row {
+				// In such a sum the last bit is 1, and the last byte the number rounded to even.
+				to[j] = uint8(math.Float32bits(v/most[j] + 3<<22))
 			}
-			small[i] = uint8(int8(min(max(q, -127), 127)))
 		}
 		m.fillPanelBytes(p, small, width)
 	}
