@@ -264,7 +264,7 @@ $(SERVECLIENTS)/.done: $(wildcard server/*/testdata/requirements.txt)
 
 serve-clients: $(SERVECLIENTS)/.done ## the clients of each dialect, as people use them, against xpipe serve
 	go build -o build/xpipe ./cmd/xpipe
-	set -e; for client in server/*/testdata/client.py; do \
+	set -e; for client in server/*/testdata/*client.py; do \
 		echo "== $$client"; $(SERVECLIENTS)/venv/bin/python $$client $(CURDIR)/build/xpipe; done
 	cp server/openai/testdata/client.mjs $(SERVECLIENTS)
 	$(SERVECLIENTS)/venv/bin/python server/openai/testdata/node.py $(CURDIR)/build/xpipe $(SERVECLIENTS)

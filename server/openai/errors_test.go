@@ -237,3 +237,41 @@ func TestDamagedBodies(t *testing.T) {
 		}
 	}
 }
+
+func TestMessagesErrors(t *testing.T) {
+	t.Parallel()
+	ok := `"model":"` + chatter + `","max_tokens":1,`
+	said := func(block string) string { return `{` + ok + `"messages":[{"role":"user","content":[` + block + `]}]}` }
+	for _, test := range []struct {
+		body       string
+		status     int
+		kind, says string
+	}{
+		{`{`, 400, "invalid_request_error", "JSON"},
+		{`{"messages":[]}`, 400, "invalid_request_error", "max_tokens"},
+		{`{"model":"none","max_tokens":1}`, 404, "not_found_error", "none"},
+		{`{` + ok + `"nonsense":1}`, 400, "invalid_request_error", "nonsense"},
+		{`{` + ok + `"temperature":1.5}`, 400, "invalid_request_error", "temperature"},
+		{`{` + ok + `"messages":[]}`, 400, "invalid_request_error", "messages"},
+		{`{` + ok + `"messages":[{"role":"system","content":"a"}]}`, 400, "invalid_request_error", "role"},
+		{`{` + ok + `"messages":[{"role":"user","content":5}]}`, 400, "invalid_request_error", "content"},
+		{`{` + ok + `"thinking":{"type":"enabled"}}`, 400, "invalid_request_error", "thinking"},
+		{`{` + ok + `"tool_choice":{"type":"some"}}`, 400, "invalid_request_error", "tool_choice"},
+		{`{` + ok + `"tools":[{"type":"web_search","name":"a"}]}`, 400, "invalid_request_error", "web_search"},
+		{said(`{"type":"document"}`), 400, "invalid_request_error", "documents"},
+		{said(`{"type":"song"}`), 400, "invalid_request_error", "song"},
+		{said(`{"type":"image","source":{"type":"file"}}`), 400, "invalid_request_error", "source"},
+		{said(`{"type":"image","source":{"type":"url","url":"http://127.0.0.1/"}}`), 400, "invalid_request_error", "source.url"},
+		{said(`{"type":"image","source":{"type":"base64","data":"aGVsbG8="}}`), 400, "invalid_request_error", "messages[0].content[0]"},
+	} {
+		w := ask(t, "POST", "messages", test.body)
+		var answer struct {
+			Type  string
+			Error struct{ Type, Message string }
+		}
+		if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || w.Code != test.status || answer.Type != "error" ||
+			answer.Error.Type != test.kind || !strings.Contains(answer.Error.Message, test.says) {
+			t.Errorf("%s: %v %d %s", test.body, err, w.Code, w.Body)
+		}
+	}
+}

@@ -488,3 +488,29 @@ func TestTranscriptions(t *testing.T) {
 		t.Errorf("%d %s", w.Code, body)
 	}
 }
+
+// Anthropic's messages are chats in other words.
+func TestMessages(t *testing.T) {
+	t.Parallel()
+	picture := strings.TrimPrefix(dataURL(t, "red-circle.png"), "data:image/png;base64,")
+	body := fmt.Sprintf(`"model":"blip2-mini","max_tokens":9,"system":"Be brief.","messages":[{"role":"user","content":[
+		{"type":"image","source":{"type":"base64","media_type":"image/png","data":%q}},{"type":"text","text":"what color is the shape?"}]}]`, picture)
+	type answer struct {
+		Type, Role string
+		Content    []struct{ Type, Text string }
+		Reason     string `json:"stop_reason"`
+		Usage      struct {
+			Input  int `json:"input_tokens"`
+			Output int `json:"output_tokens"`
+		}
+	}
+	whole := answerOf[answer](t, "messages", "{"+body+"}")
+	if whole.Type != "message" || whole.Content[0].Text != "red" || whole.Reason != "end_turn" || whole.Usage.Input < 80 || whole.Usage.Output != 2 {
+		t.Fatalf("%+v", whole)
+	}
+	data, names := events(t, "messages", "{"+body+`,"stream":true}`)
+	want := []string{"message_start", "content_block_start", "content_block_delta", "content_block_stop", "message_delta", "message_stop"}
+	if !slices.Equal(names, want) || !strings.Contains(data[2], `"text":"red"`) || !strings.Contains(data[4], `"output_tokens":2`) {
+		t.Errorf("%v %v", names, data)
+	}
+}
