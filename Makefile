@@ -12,7 +12,7 @@ export npm_config_update_notifier := false
 say = @echo "== $(1)"
 
 .PHONY: help test test-env test-full test-race test-portable test-avx512 test-arm64 test-slow test-export soak eval eval-speech gallery eval-attention \
-	bench-engines bench-curves bench-profiles bench-decode bench-batch bench-clients export-env golden golden-audio golden-speech bench-speech whisper-mini whisper-tiny-en whisper-base bench-features smollm2 clients fullsize train fuzz vuln wild man licences reproducible lint staticcheck clean
+	bench-engines bench-curves bench-profiles bench-decode bench-batch bench-clients export-env golden golden-audio golden-speech bench-speech whisper-mini whisper-tiny-en whisper-base bench-features smollm2 clients serve-clients fullsize train fuzz vuln wild man licences reproducible lint staticcheck clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9%-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -251,6 +251,23 @@ bench-clients: clients-built ## a caption end to end beside optimum and transfor
 	mkdir -p build/bench && rm -f build/bench/clients.jsonl
 	$(CLIENTVENV)/bin/python tools/clients/bench.py --program build/clients/xpipe-clients --node build/clients --runs $(RUNS) \
 		--ort $$(ls $(CURDIR)/$(CLIENTVENV)/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.*) --out build/bench/clients.jsonl
+
+SERVECLIENTS := build/serve-clients
+
+# The clients of each dialect that serve answers, pinned beside it; Node's have no such file.
+$(SERVECLIENTS)/.done: $(wildcard server/*/testdata/requirements.txt)
+	mkdir -p $(SERVECLIENTS)
+	$(PYTHON) -m venv $(SERVECLIENTS)/venv
+	$(SERVECLIENTS)/venv/bin/pip install --quiet --disable-pip-version-check $(patsubst %,-r %,$^)
+	cd $(SERVECLIENTS) && npm install --ignore-scripts --no-audit --no-fund --silent openai@7.59.0
+	touch $@
+
+serve-clients: $(SERVECLIENTS)/.done ## the clients of each dialect, as people use them, against xpipe serve
+	go build -o build/xpipe ./cmd/xpipe
+	set -e; for client in server/*/testdata/*client.py; do \
+		echo "== $$client"; $(SERVECLIENTS)/venv/bin/python $$client $(CURDIR)/build/xpipe; done
+	cp server/openai/testdata/client.mjs $(SERVECLIENTS)
+	$(SERVECLIENTS)/venv/bin/python server/openai/testdata/node.py $(CURDIR)/build/xpipe $(SERVECLIENTS)
 
 fullsize: test-env ## Florence-2, SmolVLM and Qwen2-VL at full size with random weights: the memory of a question; 5 GB of disk
 	go build -o build/xpipe ./cmd/xpipe

@@ -172,6 +172,7 @@ type shape struct {
 // dialects lists those with paths of their own; the first that fits counts.
 func (s *Server) dialects() []shape {
 	return []shape{
+		{"/v1/messages", openai.Messages},
 		{"/v1/", openai.Dialect},
 		{"/xpipe/", own.Dialect},
 		{"/predict", immich.Dialect},

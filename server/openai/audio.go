@@ -40,7 +40,7 @@ var audioFields = map[string]bool{
 	"model": true, "language": true, "prompt": true, "response_format": true, "temperature": true,
 	"timestamp_granularities[]": true, "timestamp_granularities": true, "stream": true,
 	"include[]": false, "include": false, "chunking_strategy": false,
-	"known_speaker_names[]": false, "known_speaker_references[]": false,
+	"known_speaker_names[]": false, "known_speaker_references[]": false, "keywords[]": false, "languages[]": false,
 }
 
 // audioForms are the forms of a transcript.
@@ -322,10 +322,8 @@ func streamHearing(
 	if err != nil {
 		return endStream(stream, o.about(err))
 	}
-	err = send(map[string]any{
-		"type": "transcript.text.done", "text": strings.TrimSpace(t.Text), "usage": newSoundUsage(t),
-	})
-	if err != nil {
+	// The usage of this event counts tokens, of sound too, of which the models here have none.
+	if err := send(map[string]string{"type": "transcript.text.done", "text": strings.TrimSpace(t.Text)}); err != nil {
 		return err
 	}
 	return stream.Raw("", []byte("[DONE]"))

@@ -14,7 +14,10 @@ import (
 // keep in its caches. They are passed over.
 var harmless = map[string]bool{
 	"user": true, "metadata": true, "service_tier": true, "safety_identifier": true, "prompt_cache_key": true,
-	"prompt_cache_retention": true, "prediction": true, "max_tool_calls": true,
+	"prompt_cache_retention": true, "prompt_cache_options": true, "prediction": true, "max_tool_calls": true,
+	// These are Anthropic's.
+	"cache_control": true, "inference_geo": true, "user_profile_id": true, "workspace_id": true, "speed": true,
+	"diagnostics": true,
 	// Models here do not reason before they answer, at any effort.
 	"reasoning_effort": true, "reasoning": true,
 }

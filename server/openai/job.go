@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/crossattn/xpipe/media"
@@ -136,6 +137,9 @@ func (j *job) plain(ctx context.Context, m *serving.Model, header http.Header) (
 		return r, aboutParam(shownAt, err)
 	}
 	r.Item, r.Question = item, j.turns[last].text()
+	if serving.AsksForCaption(r.Question) && slices.Contains(m.P.Tasks(), "caption") {
+		r.Question = ""
+	}
 	noteUnread(header, system, earlier)
 	return r, nil
 }

@@ -1,7 +1,8 @@
 // Package openai is the dialect of OpenAI's API, which most programs speak: models, chat completions,
 // completions, responses, embeddings, transcriptions and translations. Its reference is OpenAI's
 // openapi.yaml; where that has no word for pictures or for further parameters, those of vLLM are taken.
-// docs/server.md says what is answered and what is refused.
+// docs/server.md says what is answered and what is refused. Anthropic's messages, which are the same in
+// other words, are answered here, too.
 package openai
 
 import (
@@ -26,6 +27,7 @@ func Routes(s *serving.Service, media *web.Media) []web.Route {
 		{Pattern: "POST /v1/completions", Handler: handle(h.completions)},
 		{Pattern: "POST /v1/responses", Handler: handle(h.responses)},
 		{Pattern: "POST /v1/embeddings", Handler: handle(h.embeddings)},
+		{Pattern: "POST /v1/messages", Handler: handleWith(messagesDialect, h.messages)},
 		{Pattern: "POST /v1/audio/transcriptions", Handler: handle(h.transcriptions)},
 		{Pattern: "POST /v1/audio/translations", Handler: handle(h.translations)},
 	}
@@ -48,6 +50,13 @@ func dialect(failed *error) *web.Dialect {
 
 // handle makes a handler of a function whose errors are answered in OpenAI's shape.
 func handle(f func(w http.ResponseWriter, r *http.Request) error) http.Handler {
+	return handleWith(dialect, f)
+}
+
+// handleWith makes a handler of a function, and of what answers its errors.
+func handleWith(
+	dialect func(failed *error) *web.Dialect, f func(w http.ResponseWriter, r *http.Request) error,
+) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var failed error
 		d := dialect(&failed)

@@ -286,7 +286,7 @@ func (a *response) complete(out *outcome) {
 	}
 	u := newUsage(out)
 	a.Usage = &responseUsage{
-		u.PromptTokens, map[string]int{"cached_tokens": 0},
+		u.PromptTokens, map[string]int{"cached_tokens": 0, "cache_write_tokens": 0},
 		u.CompletionTokens, map[string]int{"reasoning_tokens": 0}, u.TotalTokens,
 	}
 }

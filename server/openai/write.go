@@ -24,6 +24,7 @@ type written struct {
 	tokens []pipeline.Token // of text
 	calls  []toolCall
 	finish string
+	stop   string // of the request's, the one that ended the text; "": none
 }
 
 // outcome is all that was written for a request.
@@ -78,7 +79,7 @@ func (j *job) write(
 		last := w.finish()
 		give(i, last)
 		// A text of a form is whole, and ends by itself also where there is no room for an end.
-		one := written{text: w.out.String(), calls: last.calls, finish: finishOf(m, t, w.ended || j.whole)}
+		one := written{text: w.out.String(), calls: last.calls, finish: finishOf(m, t, w.ended || j.whole), stop: w.stop}
 		for _, p := range w.tokens[:w.passed] {
 			one.tokens = append(one.tokens, p.Token)
 		}

@@ -19,6 +19,7 @@ type writer struct {
 	given  int  // bytes of whole that were given out
 	begun  bool // whether any was
 	ended  bool // whether one of stops is there; whole ends in front of it
+	stop   string
 	out    strings.Builder
 	passed int // of tokens, those that were given out
 }
@@ -73,7 +74,7 @@ func (w *writer) cut(from int) {
 	at := -1
 	for _, s := range w.stops {
 		if i := strings.Index(text, s); i >= 0 && (at < 0 || i < at) {
-			at = i
+			at, w.stop = i, s
 		}
 	}
 	if at >= 0 {

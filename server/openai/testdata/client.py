@@ -5,11 +5,14 @@ import io
 import json
 import struct
 import sys
+import warnings
 
 import openai
-from serve import IMAGES, SPEECH, SPOKEN, command, data_url, server
+from serve import IMAGES, SPEECH, SPOKEN, data_url, server
+from served import command, run
 
 PROGRAM = sys.argv[1]
+warnings.simplefilter("ignore", DeprecationWarning)  # of translations
 CHAT = "smolvlm-transformersjs"
 checks = []
 
@@ -57,14 +60,17 @@ def models(c):
 
 @check
 def captions_and_answers_are_those_of_the_command(c):
-    caption = command(PROGRAM, "caption", str(IMAGES / "red-circle.png"))["caption"]
-    answer = command(PROGRAM, "ask", str(IMAGES / "red-circle.png"), "what color is the shape?")["answer"]
+    caption = command(PROGRAM, "caption", str(IMAGES / "red-circle.png"))[0]["caption"]
+    answer = command(PROGRAM, "ask", str(IMAGES / "red-circle.png"), "what color is the shape?")[0]["answer"]
     for bare in (False, True):
         got = c.chat.completions.create(model="blip2-mini", messages=[user(picture("red-circle.png", bare))])
         assert got.choices[0].message.content == caption, got
     got = c.chat.completions.create(
         model="gpt-4o", messages=[user(text("what color is the shape?"), picture("red-circle.png"))])
     assert got.choices[0].message.content == answer and got.choices[0].finish_reason == "stop", got
+    described = c.chat.completions.create(
+        model="gpt-4o", messages=[user(text("Describe this picture in one sentence."), picture("red-circle.png"))])
+    assert described.choices[0].message.content == caption, described
     assert got.object == "chat.completion" and got.choices[0].message.role == "assistant"
     u = got.usage
     assert u.prompt_tokens > 77 and u.completion_tokens >= 2, u  # 77 rows of the picture, and an end
@@ -74,7 +80,7 @@ def captions_and_answers_are_those_of_the_command(c):
 @check
 def conversations_without_a_template(c):
     """The last question is answered, about the picture shown last; what was not read is told."""
-    want = command(PROGRAM, "ask", str(IMAGES / "blue-triangle.png"), "what color is the shape?")["answer"]
+    want = command(PROGRAM, "ask", str(IMAGES / "blue-triangle.png"), "what color is the shape?")[0]["answer"]
     raw = c.chat.completions.with_raw_response.create(model="blip2-mini", messages=[
         {"role": "system", "content": "You are brief."}, user(picture("red-circle.png"), text("what is this?")),
         {"role": "assistant", "content": "a red circle"}, user(picture("blue-triangle.png"), text("and this?")),
@@ -427,7 +433,6 @@ def transcriptions(c):
 
 with server(PROGRAM) as address:
     client = openai.OpenAI(base_url=address + "/v1", api_key="none", max_retries=0, timeout=120)
-    for one in [x for x in checks if len(sys.argv) < 3 or x.__name__ in sys.argv[2:]]:
-        one(client)
-        print("ok", one.__name__, flush=True)
-    print(f"openai {openai.__version__} for Python: {len(checks)} checks")
+    failed = run(checks, client)
+print(f"openai {openai.__version__} for Python: {len(checks)} checks")
+sys.exit(failed)
