@@ -143,7 +143,7 @@ type task struct {
 
 // prepare makes a request for the model of what a client sent. Errors are mostly the client's.
 func (t *task) prepare(ctx context.Context) (err error) {
-	if t.tools != nil && !t.model.Can.Tools {
+	if t.tools.names != nil && !t.model.Can.Tools {
 		return web.Badf("%q does not support tools: its chat template has none", t.Model)
 	}
 	if t.g, err = t.Options.generation(t.model.P, t.model.Can.Chat); err != nil {
@@ -157,7 +157,7 @@ func (t *task) prepare(ctx context.Context) (err error) {
 	}
 	messages := make([]pipeline.Message, len(t.messages))
 	for i, m := range t.messages {
-		messages[i] = pipeline.Message{Role: m.Role, Text: m.Content}
+		messages[i] = pipeline.Message{Role: m.Role, Text: m.Content, Extra: m.extra()}
 		for at, text := range m.Images {
 			data, err := picture(text)
 			if err != nil {
@@ -174,6 +174,7 @@ func (t *task) prepare(ctx context.Context) (err error) {
 	if t.raw {
 		t.request = rawRequest(messages[0])
 	}
+	t.request.Variables = t.tools.variables()
 	t.prepared = time.Now()
 	return nil
 }
@@ -193,20 +194,15 @@ func rawRequest(m pipeline.Message) pipeline.Request {
 
 // run writes the text. give is called with each piece but the last, which run returns with its figures.
 func (t *task) run(ctx context.Context, give func(answer) error) (answer, error) {
-	pieces := serving.Pieces{Stops: t.g.StopStrings}
+	out := outlet{pieces: serving.Pieces{Stops: t.g.StopStrings}, tools: t.tools.names}
 	var held []logProbs // of tokens whose text is held back
-	var stopped bool
 	var gone error
 	text, err := t.model.Write(ctx, t.request, func(token pipeline.Token) bool {
-		var out string
 		if t.LogProbs {
 			held = append(held, logProbsOf(token))
 		}
-		if !stopped {
-			out, stopped = pieces.Push(token.Text)
-		}
-		if out != "" {
-			a := t.answer(out)
+		if piece := out.push(token.Text); piece != "" {
+			a := t.answer(piece)
 			a.LogProbs, held = held, nil
 			gone = give(a)
 		}
@@ -218,16 +214,17 @@ func (t *task) run(ctx context.Context, give func(answer) error) (answer, error)
 	if err != nil {
 		return answer{}, err
 	}
-	best, rest := text[0], ""
-	switch {
-	case len(best.Tokens) == 0: // one of a fixed list of answers, or nothing
-		rest = best.Text
-	case !stopped:
-		rest = pieces.End()
+	best, before := text[0], ""
+	if len(best.Tokens) == 0 { // one of a fixed list of answers, or nothing
+		before = out.push(best.Text)
 	}
-	last := t.answer(rest)
+	rest, calls := out.end()
+	last := t.answer(before + rest)
+	if t.chat {
+		last.Message.ToolCalls = toolCallsOf(calls)
+	}
 	last.LogProbs, last.Done, last.DoneReason = held, true, "length"
-	if stopped || t.ended(best) {
+	if out.stopped || t.ended(best) {
 		last.DoneReason = "stop"
 	}
 	ended := time.Now()
@@ -240,9 +237,10 @@ func (t *task) run(ctx context.Context, give func(answer) error) (answer, error)
 	return last, nil
 }
 
-// ended reports whether the model ended a text, rather than a bound.
+// ended reports whether the model ended a text, rather than a bound. A text of a form is whole in any
+// case.
 func (t *task) ended(text *pipeline.Text) bool {
-	if len(text.IDs) == 0 || t.model.Can.Pick {
+	if len(text.IDs) == 0 || t.model.Can.Pick || t.g.Grammar != nil {
 		return true
 	}
 	return slices.Contains(t.g.EOS, text.IDs[len(text.IDs)-1])
@@ -273,10 +271,13 @@ func (t *task) stream(w http.ResponseWriter, r *http.Request) error {
 		}
 		return sendFailure(lines, err)
 	}
-	// Clients take the text from lines that are not done, some from no others.
-	if last.text() != "" {
+	// Clients take texts and calls from lines that are not done, some from no others.
+	if last.text() != "" || last.Message != nil && last.Message.ToolCalls != nil {
 		piece := t.answer(last.text())
 		piece.LogProbs, last.LogProbs = last.LogProbs, nil
+		if t.chat {
+			piece.Message.ToolCalls, last.Message.ToolCalls = last.Message.ToolCalls, nil
+		}
 		if err := send(piece); err != nil {
 			return err
 		}
