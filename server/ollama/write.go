@@ -2,6 +2,7 @@ package ollama
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -98,6 +99,9 @@ func (h handlers) write(w http.ResponseWriter, r *http.Request, j job) error {
 	if err := t.prepare(r.Context()); err != nil {
 		return err
 	}
+	if unread := t.unread(); unread != "" {
+		w.Header().Set(unreadHeader, unread)
+	}
 	if j.Stream == nil || *j.Stream {
 		return t.stream(w, r)
 	}
@@ -130,6 +134,10 @@ func (a *answer) setText(text string) {
 		a.Response = &text
 	}
 }
+
+// unreadHeader tells what of a conversation a model without a chat template does not read, in an answer
+// that is given all the same.
+const unreadHeader = "Xpipe-Unread"
 
 // task is a job with its model.
 type task struct {
@@ -177,6 +185,32 @@ func (t *task) prepare(ctx context.Context) (err error) {
 	t.request.Variables = t.tools.variables()
 	t.prepared = time.Now()
 	return nil
+}
+
+// unread tells what of a conversation the model does not read; "" where it reads all.
+func (t *task) unread() string {
+	if t.model.Can.Chat || t.raw {
+		return ""
+	}
+	system, earlier := 0, -1 // without the question
+	for _, m := range t.messages {
+		if m.Role == pipeline.RoleSystem {
+			system++
+		} else {
+			earlier++
+		}
+	}
+	var list []string
+	if system > 0 {
+		list = append(list, fmt.Sprintf("%d system", system))
+	}
+	if earlier > 0 {
+		list = append(list, fmt.Sprintf("%d earlier", earlier))
+	}
+	if list == nil {
+		return ""
+	}
+	return "messages: " + strings.Join(list, ", ")
 }
 
 // rawRequest takes a text as the model reads it.
