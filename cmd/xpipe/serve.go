@@ -75,12 +75,20 @@ clients have to show a token of --token-file (one a line: the token, or what
 Requests name pictures by data: URLs or as files; --allow-fetch has the server get
 http and https URLs, from public addresses alone.
 
+Immich's variables IMMICH_HOST, IMMICH_PORT, MACHINE_LEARNING_CACHE_FOLDER and
+MACHINE_LEARNING_MODEL_TTL stand for --listen, --models and --idle that are not given.
+
 SIGTERM or SIGINT ends the server once the requests that run are answered, or
 --drain is over; a second one ends it at once.
 
 ` + exitHelp,
 		Args: usageArgs(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, args []string) error { return runServe(cmd.Context(), env, o) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := env.takeImmich(cmd); err != nil {
+				return err
+			}
+			return runServe(cmd.Context(), env, o)
+		},
 	}
 	o.engineOptions.addFlags(cmd)
 	f := cmd.Flags()

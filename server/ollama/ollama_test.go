@@ -189,7 +189,11 @@ func TestChatWithoutTemplate(t *testing.T) {
 		{"role": "user", "content": question},
 	}}
 	var text string
-	all := lines(t, ask(t, shared(), "POST", "/api/chat", body))
+	answer := ask(t, shared(), "POST", "/api/chat", body)
+	if unread := answer.Header().Get("Xpipe-Unread"); unread != "messages: 1 system, 2 earlier" {
+		t.Errorf("unread are %q", unread)
+	}
+	all := lines(t, answer)
 	for i, line := range all {
 		message := line["message"].(object)
 		text += message["content"].(string)

@@ -67,11 +67,11 @@ type generateRequest struct {
 
 // said is a message of a conversation.
 type said struct {
-	Role      string          `json:"role"`
-	Content   string          `json:"content"`
-	Images    []string        `json:"images,omitempty"`
-	ToolCalls json.RawMessage `json:"tool_calls,omitempty"`
-	ToolName  string          `json:"tool_name,omitempty"`
+	Role      string     `json:"role"`
+	Content   string     `json:"content"`
+	Images    []string   `json:"images,omitempty"`
+	ToolCalls []toolCall `json:"tool_calls,omitempty"`
+	ToolName  string     `json:"tool_name,omitempty"`
 }
 
 // chatRequest is the body of /api/chat.
@@ -87,7 +87,7 @@ type job struct {
 	messages []said
 	raw      bool // the only message is the prompt as the model reads it
 	chat     bool // the answer is a message
-	tools    json.RawMessage
+	tools    toolbox
 }
 
 // loads reports whether a request asks for nothing but that its model be opened, or closed.
@@ -124,8 +124,9 @@ func (h handlers) chat(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	j := job{common: &c.common, messages: c.Messages, chat: true}
-	if !empty(c.Tools) && string(bytes.TrimSpace(c.Tools)) != "[]" {
-		j.tools = c.Tools
+	var err error
+	if j.tools, err = readTools(c.Tools); err != nil {
+		return err
 	}
 	for i, m := range c.Messages {
 		switch m.Role {

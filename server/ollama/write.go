@@ -2,6 +2,7 @@ package ollama
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -98,6 +99,9 @@ func (h handlers) write(w http.ResponseWriter, r *http.Request, j job) error {
 	if err := t.prepare(r.Context()); err != nil {
 		return err
 	}
+	if unread := t.unread(); unread != "" {
+		w.Header().Set(unreadHeader, unread)
+	}
 	if j.Stream == nil || *j.Stream {
 		return t.stream(w, r)
 	}
@@ -131,6 +135,10 @@ func (a *answer) setText(text string) {
 	}
 }
 
+// unreadHeader tells what of a conversation a model without a chat template does not read, in an answer
+// that is given all the same.
+const unreadHeader = "Xpipe-Unread"
+
 // task is a job with its model.
 type task struct {
 	*job
@@ -143,7 +151,7 @@ type task struct {
 
 // prepare makes a request for the model of what a client sent. Errors are mostly the client's.
 func (t *task) prepare(ctx context.Context) (err error) {
-	if t.tools != nil && !t.model.Can.Tools {
+	if t.tools.names != nil && !t.model.Can.Tools {
 		return web.Badf("%q does not support tools: its chat template has none", t.Model)
 	}
 	if t.g, err = t.Options.generation(t.model.P, t.model.Can.Chat); err != nil {
@@ -157,7 +165,7 @@ func (t *task) prepare(ctx context.Context) (err error) {
 	}
 	messages := make([]pipeline.Message, len(t.messages))
 	for i, m := range t.messages {
-		messages[i] = pipeline.Message{Role: m.Role, Text: m.Content}
+		messages[i] = pipeline.Message{Role: m.Role, Text: m.Content, Extra: m.extra()}
 		for at, text := range m.Images {
 			data, err := picture(text)
 			if err != nil {
@@ -174,8 +182,35 @@ func (t *task) prepare(ctx context.Context) (err error) {
 	if t.raw {
 		t.request = rawRequest(messages[0])
 	}
+	t.request.Variables = t.tools.variables()
 	t.prepared = time.Now()
 	return nil
+}
+
+// unread tells what of a conversation the model does not read; "" where it reads all.
+func (t *task) unread() string {
+	if t.model.Can.Chat || t.raw {
+		return ""
+	}
+	system, earlier := 0, -1 // without the question
+	for _, m := range t.messages {
+		if m.Role == pipeline.RoleSystem {
+			system++
+		} else {
+			earlier++
+		}
+	}
+	var list []string
+	if system > 0 {
+		list = append(list, fmt.Sprintf("%d system", system))
+	}
+	if earlier > 0 {
+		list = append(list, fmt.Sprintf("%d earlier", earlier))
+	}
+	if list == nil {
+		return ""
+	}
+	return "messages: " + strings.Join(list, ", ")
 }
 
 // rawRequest takes a text as the model reads it.
@@ -193,20 +228,15 @@ func rawRequest(m pipeline.Message) pipeline.Request {
 
 // run writes the text. give is called with each piece but the last, which run returns with its figures.
 func (t *task) run(ctx context.Context, give func(answer) error) (answer, error) {
-	pieces := serving.Pieces{Stops: t.g.StopStrings}
+	out := outlet{pieces: serving.Pieces{Stops: t.g.StopStrings}, tools: t.tools.names}
 	var held []logProbs // of tokens whose text is held back
-	var stopped bool
 	var gone error
 	text, err := t.model.Write(ctx, t.request, func(token pipeline.Token) bool {
-		var out string
 		if t.LogProbs {
 			held = append(held, logProbsOf(token))
 		}
-		if !stopped {
-			out, stopped = pieces.Push(token.Text)
-		}
-		if out != "" {
-			a := t.answer(out)
+		if piece := out.push(token.Text); piece != "" {
+			a := t.answer(piece)
 			a.LogProbs, held = held, nil
 			gone = give(a)
 		}
@@ -218,16 +248,17 @@ func (t *task) run(ctx context.Context, give func(answer) error) (answer, error)
 	if err != nil {
 		return answer{}, err
 	}
-	best, rest := text[0], ""
-	switch {
-	case len(best.Tokens) == 0: // one of a fixed list of answers, or nothing
-		rest = best.Text
-	case !stopped:
-		rest = pieces.End()
+	best, before := text[0], ""
+	if len(best.Tokens) == 0 { // one of a fixed list of answers, or nothing
+		before = out.push(best.Text)
 	}
-	last := t.answer(rest)
+	rest, calls := out.end()
+	last := t.answer(before + rest)
+	if t.chat {
+		last.Message.ToolCalls = toolCallsOf(calls)
+	}
 	last.LogProbs, last.Done, last.DoneReason = held, true, "length"
-	if stopped || t.ended(best) {
+	if out.stopped || t.ended(best) {
 		last.DoneReason = "stop"
 	}
 	ended := time.Now()
@@ -240,9 +271,10 @@ func (t *task) run(ctx context.Context, give func(answer) error) (answer, error)
 	return last, nil
 }
 
-// ended reports whether the model ended a text, rather than a bound.
+// ended reports whether the model ended a text, rather than a bound. A text of a form is whole in any
+// case.
 func (t *task) ended(text *pipeline.Text) bool {
-	if len(text.IDs) == 0 || t.model.Can.Pick {
+	if len(text.IDs) == 0 || t.model.Can.Pick || t.g.Grammar != nil {
 		return true
 	}
 	return slices.Contains(t.g.EOS, text.IDs[len(text.IDs)-1])
@@ -273,10 +305,13 @@ func (t *task) stream(w http.ResponseWriter, r *http.Request) error {
 		}
 		return sendFailure(lines, err)
 	}
-	// Clients take the text from lines that are not done, some from no others.
-	if last.text() != "" {
+	// Clients take texts and calls from lines that are not done, some from no others.
+	if last.text() != "" || last.Message != nil && last.Message.ToolCalls != nil {
 		piece := t.answer(last.text())
 		piece.LogProbs, last.LogProbs = last.LogProbs, nil
+		if t.chat {
+			piece.Message.ToolCalls, last.Message.ToolCalls = last.Message.ToolCalls, nil
+		}
 		if err := send(piece); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package photoprism
 import (
 	"cmp"
 	_ "embed"
+	"math"
 	"slices"
 	"strings"
 
@@ -58,22 +59,30 @@ const (
 )
 
 // labels makes labels of scored phrases. The probability of a label is the sum of those of its phrases,
-// since a thing is one of them; the similarity is the best one. Topicality is the confidence beside that
-// of the best label.
+// since a thing is one of them; of models that judge each phrase for itself, as SigLIP's do, it is the
+// best one, and so is the similarity. Topicality is the confidence beside that of the best label.
 func (v *vocabulary) labels(scored []pipeline.Label) []label {
 	confidence := map[string]float64{}
 	limit := least
+	var sum float64
+	for _, s := range scored {
+		sum += s.Probability
+	}
+	apart := math.Abs(sum-1) > 0.01
 	for _, s := range scored {
 		name := s.Label
 		if v != nil {
 			name = v.of[s.Label]
 		}
-		if s.Unscaled {
+		switch {
+		case s.Unscaled:
 			limit = leastSimilarity
 			confidence[name] = max(confidence[name], s.Similarity)
-			continue
+		case apart:
+			confidence[name] = max(confidence[name], s.Probability)
+		default:
+			confidence[name] += s.Probability
 		}
-		confidence[name] += s.Probability
 	}
 	var list []label
 	for name, c := range confidence {

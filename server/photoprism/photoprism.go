@@ -127,8 +127,7 @@ func (h handlers) read(r *http.Request) (*request, [][]byte, error) {
 	return &q, files, nil
 }
 
-// use opens the model that a request names, or the usual one for the task. PhotoPrism's configuration
-// names models of its own where nobody set one; those are asked for by no name here.
+// use opens the model that a request names, or the usual one for the task.
 func (h handlers) use(r *http.Request, q *request, task string) (*serving.Model, func(), error) {
 	name := q.Model
 	if name == "" {

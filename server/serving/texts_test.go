@@ -60,3 +60,31 @@ func TestAsksForCaption(t *testing.T) {
 		}
 	}
 }
+
+func TestParseCalls(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		`It rains.`: "It rains.",
+		`{"name":"look","arguments":{"at":"sky"}}`:                                                `look{"at":"sky"}`,
+		`[{"name":"look","parameters":{}},{"name":"go"}]`:                                         `look{} go{}`,
+		`[TOOL_CALLS] [{"name":"look","arguments":"{\"at\":1}"}]`:                                 `look{"at":1}`,
+		"Let me see. <tool_call>\n{\"name\":\"look\",\"arguments\":{}}\n</tool_call>":             `Let me see. look{}`,
+		`<tool_call>{"name":"look"}</tool_call> and <tool_call>{"name":"go","arguments":{"a":2}}`: `and look{} go{"a":2}`,
+		`<tool_call>{"name":"fly","arguments":{}}</tool_call>`:                                    `<tool_call>{"name":"fly","arguments":{}}</tool_call>`,
+		`{"name":"look","arguments":[1]}`:                                                         `{"name":"look","arguments":[1]}`,
+		`{"name":"look","arguments":{}} or not`:                                                   `{"name":"look","arguments":{}} or not`,
+		`null`:                                                                                    `null`,
+	} {
+		rest, calls := ParseCalls(text, []string{"look", "go"})
+		got := []string{}
+		if rest != "" {
+			got = append(got, rest)
+		}
+		for _, c := range calls {
+			got = append(got, c.Name+string(c.Arguments))
+		}
+		if joined := strings.Join(got, " "); joined != want {
+			t.Errorf("%s: %q, want %q", text, joined, want)
+		}
+	}
+}
