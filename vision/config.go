@@ -242,6 +242,15 @@ var (
 	}
 )
 
+// heardKeys are those of feature extractors of sounds, which models that see and hear have in the same
+// file.
+var heardKeys = []string{
+	"chunk_length", "dither", "feature_size", "fft_length", "fft_overdrive", "frame_length", "frame_length_ms",
+	"hop_length", "hop_length_ms", "input_scale_factor", "max_frequency", "mel_floor", "min_frequency", "n_fft",
+	"n_samples", "nb_max_frames", "padding_side", "padding_value", "per_bin_mean", "per_bin_stddev", "preemphasis",
+	"preemphasis_htk_flavor", "return_attention_mask", "sampling_rate",
+}
+
 func isNull(v json.RawMessage) bool { return len(v) == 0 || string(bytes.TrimSpace(v)) == "null" }
 
 // need says that a field must be there because no class gives a default.

@@ -31,6 +31,8 @@ type Prompt struct {
 	// Embeds are pieces of [L,D], one behind another: a picture's rows, the text's. A decoder that
 	// takes ids does not look at them.
 	Embeds [][]float32
+	// Beside are what an Embedding has beside its rows.
+	Beside map[string]*tensor.Tensor
 	// Places are the positions [3][L] of time, row and column, for a decoder that takes three; nil
 	// where positions are counted.
 	Places [][]int64
@@ -100,10 +102,11 @@ type Start struct {
 type batch struct {
 	*Decoder
 	start     []Prompt
-	tokens    *tensor.Tensor // the prompts, padded on the left: embeddings [B,T,D] or ids [B,T]
-	began     bool           // whether the first step is done
-	read      [][]int64      // without a cache: for each row, all new ids so far
-	mask      [][]int64      // for each row, 1 where a token is and 0 where padding
+	tokens    *tensor.Tensor            // the prompts, padded on the left: embeddings [B,T,D] or ids [B,T]
+	beside    map[string]*tensor.Tensor // [B,T,...] of the same tokens, and of later ones in their turn
+	began     bool                      // whether the first step is done
+	read      [][]int64                 // without a cache: for each row, all new ids so far
+	mask      [][]int64                 // for each row, 1 where a token is and 0 where padding
 	past      map[string]*tensor.Tensor
 	constants constants
 	media     [][]int // for each row, the picture or view of each new position
@@ -184,6 +187,9 @@ func (d *Decoder) begin(start Start, longest int) (Sequences, error) {
 	if b.tokens, err = d.prefillTokens(prompts, longest, start.Width); err != nil {
 		return nil, err
 	}
+	if b.beside, err = d.prefillBeside(prompts, longest); err != nil {
+		return nil, err
+	}
 	for _, c := range d.caches {
 		if b.past[c.past], err = c.empty(len(prompts)); err != nil {
 			return nil, err
@@ -254,7 +260,7 @@ func (b *batch) Prefill(ctx context.Context) (logits *tensor.Tensor, err error) 
 	if !b.stepwise {
 		return b.forward(ctx, b.tokens)
 	}
-	whole, first := b.mask, b.length-b.tokens.Dim(1)
+	whole, first, beside := b.mask, b.length-b.tokens.Dim(1), b.beside
 	b.mask = make([][]int64, len(whole))
 	for at := first; at < b.length; at++ {
 		for i, mask := range whole {
@@ -262,6 +268,9 @@ func (b *batch) Prefill(ctx context.Context) (logits *tensor.Tensor, err error) 
 		}
 		var token *tensor.Tensor
 		if token, err = graph.At(b.tokens, 1, at-first, at-first+1); err != nil {
+			return nil, err
+		}
+		if b.beside, err = between(beside, at-first, at-first+1); err != nil {
 			return nil, err
 		}
 		if logits, err = b.forward(ctx, token); err != nil {
@@ -297,7 +306,7 @@ func (b *batch) newTokens(ctx context.Context, ids []int64) (*tensor.Tensor, err
 	var tokens *tensor.Tensor
 	var err error
 	if b.embed != nil {
-		tokens, err = b.embedTokens(ctx, ids, rows)
+		tokens, b.beside, err = b.embedTokens(ctx, ids, rows)
 	} else {
 		tokens, err = tensor.New([]int{rows, len(ids) / rows}, ids)
 	}
@@ -495,6 +504,7 @@ func (b *batch) inputs(
 	}
 	maps.Copy(every, b.past)
 	maps.Copy(every, b.constants.rows)
+	maps.Copy(every, b.beside)
 	if keep != nil {
 		every[graph.LogitsToKeep] = keep
 	}

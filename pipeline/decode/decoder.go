@@ -31,6 +31,7 @@ type Decoder struct {
 	kept         []cache        // of cross-attention, made by the first step
 	states       []state        // of layers without attention
 	constants    []tensor.Spec  // inputs that stay the same over all steps
+	beside       []string       // inputs that embed gives beside embeddings, such as those of each layer
 	branch       string         // the input that says whether there is a cache; "": there is none
 	keep         *tensor.Tensor // 1, for the input graph.LogitsToKeep; nil without that input
 	maxPositions int            // of prompt and text together
@@ -89,7 +90,7 @@ func Open(o *graph.Opener) (*Decoder, error) {
 	}
 	// A graph for the first step alone reads all tokens again at each.
 	again := d.embed == nil || d.first.Role == graph.DecoderFirst && !d.seesMedia
-	if !again || d.next != nil && d.next != d.first {
+	if !again || d.next != nil && d.next != d.first || len(d.beside) > 0 {
 		return nil, fmt.Errorf("%w: the decoder has no cache inputs %s*",
 			graph.ErrBundle, graph.PastPrefix)
 	}
@@ -192,6 +193,8 @@ func (d *Decoder) addInput(in tensor.Spec, sides cacheSides) (err error) {
 		}
 	case isState:
 		err = d.addState(in, presentOf)
+	case d.embed != nil && d.embed.HasOutput(in.Name):
+		d.beside = append(d.beside, in.Name)
 	default:
 		d.constants = append(d.constants, in)
 	}
@@ -239,16 +242,36 @@ func (d *Decoder) hasBranch() bool {
 	})
 }
 
-// Embed returns the embeddings of texts' ids, [L,D] for each, and their width D. One run computes
-// all of them. Without any id there is no run, and width is 0; so it is for a decoder that takes ids.
+// Embed is EmbedAll without what the graph gives beside embeddings.
 func (d *Decoder) Embed(
 	ctx context.Context, texts ...[]int64,
 ) (embeds [][]float32, width int, err error) {
+	all, width, err := d.EmbedAll(ctx, texts...)
+	embeds = make([][]float32, len(all))
+	for i, e := range all {
+		embeds[i] = e.Rows
+	}
+	return embeds, width, err
+}
+
+// Embedding is what the graph of embeddings makes of a text.
+type Embedding struct {
+	Rows []float32 // [L,D]
+	// Beside are the decoder's other inputs that the graph gives, [L,...] each, by name: per_layer_inputs
+	// of Gemma 3n. nil where it gives none.
+	Beside map[string]*tensor.Tensor
+}
+
+// EmbedAll returns the embeddings of texts' ids and their width D. One run computes all of them.
+// Without any id there is no run, and width is 0; so it is for a decoder that takes ids.
+func (d *Decoder) EmbedAll(
+	ctx context.Context, texts ...[]int64,
+) (embeds []Embedding, width int, err error) {
 	longest := 0
 	for _, ids := range texts {
 		longest = max(longest, len(ids))
 	}
-	embeds = make([][]float32, len(texts))
+	embeds = make([]Embedding, len(texts))
 	if longest == 0 || d.embed == nil {
 		return embeds, 0, nil
 	}
@@ -256,7 +279,7 @@ func (d *Decoder) Embed(
 	for i, ids := range texts {
 		copy(padded[i*longest:], ids)
 	}
-	all, err := d.embedTokens(ctx, padded, len(texts))
+	all, beside, err := d.embedTokens(ctx, padded, len(texts))
 	if err != nil {
 		return nil, 0, err
 	}
@@ -266,27 +289,68 @@ func (d *Decoder) Embed(
 	}
 	width = all.Dim(2)
 	for i, ids := range texts {
-		embeds[i] = values[i*longest*width:][:len(ids)*width]
+		embeds[i].Rows = values[i*longest*width:][:len(ids)*width]
+		for name, t := range beside {
+			if embeds[i].Beside == nil {
+				embeds[i].Beside = map[string]*tensor.Tensor{}
+			}
+			if embeds[i].Beside[name], err = textOf(t, i, len(ids)); err != nil {
+				return nil, 0, err
+			}
+		}
 	}
 	return embeds, width, nil
 }
 
-// embedTokens returns the embeddings [B,T,D] of ids, B rows of T.
-func (d *Decoder) embedTokens(ctx context.Context, ids []int64, rows int) (*tensor.Tensor, error) {
+// textOf takes the first positions [L,...] of a row of t [B,T,...].
+func textOf(t *tensor.Tensor, row, length int) (*tensor.Tensor, error) {
+	own, err := t.Slice(row, row+1)
+	if err == nil {
+		own, err = own.Reshape(own.Shape()[1:]...)
+	}
+	if err == nil {
+		own, err = own.Slice(0, length)
+	}
+	return own, err
+}
+
+// embedTokens returns the embeddings [B,T,D] of ids, B rows of T, and what the decoder takes beside
+// them, [B,T,...] each by its name.
+func (d *Decoder) embedTokens(
+	ctx context.Context, ids []int64, rows int,
+) (embeds *tensor.Tensor, beside map[string]*tensor.Tensor, err error) {
 	length := len(ids) / rows
 	batch, err := tensor.New([]int{rows, length}, ids)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	in := map[string]*tensor.Tensor{graph.InputIDs: batch}
 	for _, spec := range d.embed.Inputs() {
 		if spec.Name == graph.InputIDs {
 			in[spec.Name] = graph.Cast(batch, spec.DType)
 		} else if in[spec.Name], err = d.noMedia(spec); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	return d.embed.RunOne(ctx, in, graph.InputsEmbeds, rows, length, -1)
+	if len(d.beside) == 0 {
+		embeds, err = d.embed.RunOne(ctx, in, graph.InputsEmbeds, rows, length, -1)
+		return embeds, nil, err
+	}
+	if !d.embed.HasOutput(graph.InputsEmbeds) {
+		return nil, nil, fmt.Errorf("%w: the graph %s lacks the output %q", graph.ErrBundle, d.embed.Role, graph.InputsEmbeds)
+	}
+	beside, err = d.embed.Run(ctx, in, append([]string{graph.InputsEmbeds}, d.beside...)...)
+	if err != nil {
+		return nil, nil, err
+	}
+	embeds = graph.AsFloat32(beside[graph.InputsEmbeds])
+	delete(beside, graph.InputsEmbeds)
+	for _, name := range d.beside {
+		if t := beside[name]; t.Rank() < 3 || t.Dim(0) != rows || t.Dim(1) != length || t.Len() == 0 {
+			return nil, nil, fmt.Errorf("%w: the graph's output %q is %v, not [%d,%d,...]", graph.ErrBundle, name, t, rows, length)
+		}
+	}
+	return embeds, beside, graph.CheckOutput(graph.InputsEmbeds, embeds, rows, length, -1)
 }
 
 // EmbedsMedia reports whether the graph of embeddings takes rows of pictures, too, and sets them in the

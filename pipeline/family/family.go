@@ -88,6 +88,8 @@ type Part struct {
 // latents, which the decoder reads. Any number of prompts may use it.
 type Encoded struct {
 	States *tensor.Tensor
+	// Kind is that of the item for models that take several; "" stands for the only one.
+	Kind media.Kind
 	// Grid has the columns and rows of tiles, or of patches, that the item was cut into, and Tiles
 	// is how many there are with the whole picture; zero for models that do not cut.
 	Grid  image.Point
@@ -104,6 +106,7 @@ type Segment struct {
 	// cross-attention reads; nil for text.
 	Embeds *tensor.Tensor
 	Media  int         // the item's index among those of the prompt
+	Kind   media.Kind  // that of Encoded
 	Grid   image.Point // that of Encoded
 }
 

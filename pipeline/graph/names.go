@@ -6,6 +6,7 @@ const (
 	Decoder         = "decoder"          // continues text, with a key/value cache
 	EmbedTokens     = "embed_tokens"     // ids -> embeddings
 	Encoder         = "encoder"          // the text encoder of an encoder-decoder
+	AudioEncoder    = "audio_encoder"    // features of a sound -> rows in a decoder's width
 	CrossKV         = "cross_kv"         // states -> keys and values of a decoder's cross-attention
 	VisionEncoder   = "vision_encoder"   // pixels -> patches or an embedding
 	TextEncoder     = "text_encoder"     // ids -> an embedding
@@ -38,6 +39,8 @@ const (
 	EncoderStates = "encoder_hidden_states" // [B,S,D], what cross-attention reads
 	LastStates    = "last_hidden_state"     // [B,N,D], of an encoder
 	ImageFeatures = "image_features"        // [B,N,D] or [N,D], in the decoder's width
+	AudioFeatures = "audio_features"        // the same of sounds
+	InputFeatures = "input_features"        // what an encoder hears: [B,mels,frames] or [B,frames,mels]
 
 	ImageAttentionMask = "image_attention_mask"   // [B,T,I] which picture a token attends to
 	CrossAttentionGate = "cross_attention_gate"   // [B,T] 1 where it attends to any
