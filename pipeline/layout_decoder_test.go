@@ -237,6 +237,7 @@ func TestDecodersEqualTransformers(t *testing.T) {
 		{model: "gemma3n-transformersjs"}, {model: "gemma3n-transformersjs", variant: "fp16"},
 		{model: "gemma3n-transformersjs", variant: "quantized"}, {model: "gemma3n-transformersjs", variant: "q4"},
 		{model: "gemma3n-transformersjs", variant: "q4f16"},
+		{model: "fastvlm-transformersjs"}, {model: "janus-transformersjs"},
 		{model: "qwen2_5vl-genai"}, {model: "gemma3-genai"}, {model: "phi3v-genai"},
 		{model: "smolvlm-transformersjs", variant: "fp16"}, {model: "smolvlm-transformersjs", variant: "q4"},
 		{model: "smolvlm-transformersjs", variant: "quantized"},
@@ -405,7 +406,7 @@ func TestLFM2(t *testing.T) {
 func TestTypesRefused(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{
-		"multi_modality", "gemma4", "llava_next", "qwen3_5", "voxtral",
+		"gemma4", "llava_next", "qwen3_5", "voxtral",
 		"glm_ocr", "lighton_ocr", "ultravox",
 	} {
 		fsys := only(t, filepath.Join(layoutsDir, "llava-transformersjs"))

@@ -52,6 +52,7 @@ const (
 	mllama                  // max_image_tiles: tiles of a canvas
 	bridgeTower             // size_divisor: sides that are multiples
 	llavaNext               // image_grid_pinpoints: the picture, and squares of a canvas
+	janusKind               // image_size, min_size: in the middle of a square
 )
 
 func square(n int) sizeRule { return sizeRule{height: n, width: n} }
@@ -147,6 +148,8 @@ var families = map[string]family{
 		kind: sam, reads: []string{"do_pad", "pad_size"},
 	},
 	"Siglip": {size: square(224), resample: Bicubic, mean: halfMean, std: halfMean, kind: siglip},
+	// VLMImageProcessor is the class in the checkpoints, JanusImageProcessor that of transformers.
+	"Janus": janusFamily, "VLM": janusFamily,
 	"Siglip2": {
 		resample: Bilinear, mean: halfMean, std: halfMean, kind: siglip2,
 		reads: []string{"patch_size", "max_num_patches"},
@@ -157,6 +160,11 @@ var families = map[string]family{
 var lfm2Keys = []string{
 	"downsample_factor", "do_image_splitting", "min_tiles", "max_tiles", "use_thumbnail", "min_image_tokens",
 	"max_image_tokens", "encoder_patch_size", "tile_size", "max_pixels_tolerance",
+}
+
+var janusFamily = family{
+	size: square(384), square: true, resample: Bicubic, mean: clipMean, std: clipStd, pad: true, kind: janusKind,
+	reads: []string{"image_size", "min_size", "background_color", "do_pad"},
 }
 
 var idefics3Family = family{
@@ -217,6 +225,9 @@ type config struct {
 	PixelTolerance   *float64 `json:"max_pixels_tolerance"`
 	MaxImageTiles    *int     `json:"max_image_tiles"`
 	SizeDivisor      *int     `json:"size_divisor"`
+	MinSize          *int     `json:"min_size"`
+
+	Background json.RawMessage `json:"background_color"`
 }
 
 // understood are the keys of config; inert are those that change no pixel.
@@ -229,7 +240,7 @@ var (
 		"default_to_square", "pad_and_return_pixel_mask", "do_image_splitting", "max_image_size",
 		"min_pixels", "max_pixels", "patch_size", "merge_size", "temporal_patch_size", "max_num_patches",
 		"spatial_merge_size", "num_crops",
-		"max_image_tiles", "size_divisor",
+		"max_image_tiles", "size_divisor", "min_size", "background_color",
 	}...)
 	inert = []string{
 		"processor_class", "_valid_processor_keys", "auto_map", "return_tensors", "device", "disable_grouping",
@@ -282,6 +293,10 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 		if c.Resample != nil && *c.Resample != Bicubic {
 			return imageErrorf("resample %d: IDEFICS always takes bicubic, 3", int(*c.Resample))
 		}
+	} else if f.kind == janusKind {
+		if isNull(c.Size) {
+			c.Size = c.ImageSize
+		}
 	} else if !isNull(c.ImageSize) {
 		return imageErrorf("image_size belongs to IdeficsImageProcessor; use size")
 	}
@@ -327,6 +342,8 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 		err = c.canvasRule(p)
 	case bridgeTower:
 		err = c.bridgeRule(p)
+	case janusKind:
+		err = c.janusRule(p)
 	case llavaNext:
 		err = c.anyresRule(p)
 	}

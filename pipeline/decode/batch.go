@@ -411,7 +411,7 @@ func isIdentity(rows []int, n int) bool {
 // forward runs the decoder over new positions, keeps the grown cache and returns the logits [B,V] of
 // the last.
 func (b *batch) forward(ctx context.Context, tokens *tensor.Tensor) (*tensor.Tensor, error) {
-	logits, err := b.forwardAll(ctx, tokens, b.keep)
+	logits, err := b.forwardAll(ctx, tokens, b.keep, true)
 	if err != nil {
 		return nil, err
 	}
@@ -423,9 +423,14 @@ func (b *batch) forward(ctx context.Context, tokens *tensor.Tensor) (*tensor.Ten
 }
 
 // forwardAll is forward that returns the logits [B,T,V] of as many of the positions as the graph gives,
-// or keep says.
-func (b *batch) forwardAll(ctx context.Context, tokens, keep *tensor.Tensor) (*tensor.Tensor, error) {
+// or keep says. last says that the last is enough.
+func (b *batch) forwardAll(
+	ctx context.Context, tokens, keep *tensor.Tensor, last bool,
+) (*tensor.Tensor, error) {
 	g, want := b.first, []string{graph.Logits}
+	if b.head != nil {
+		want[0] = b.headStates
+	}
 	if b.began && b.next != nil {
 		g = b.next
 	}
@@ -457,8 +462,28 @@ func (b *batch) forwardAll(ctx context.Context, tokens, keep *tensor.Tensor) (*t
 	if b.memory != nil {
 		b.memory.add(tokens, in[graph.PositionIDs])
 	}
+	if b.head != nil {
+		return b.headOf(ctx, out[b.headStates], tokens.Dim(0), tokens.Dim(1), last)
+	}
 	logits := graph.AsFloat32(out[graph.Logits])
 	return logits, graph.CheckOutput(graph.Logits, logits, tokens.Dim(0), -1, -1)
+}
+
+// headOf makes logits of the decoder's states [B,T,D], or of the last position's.
+func (b *batch) headOf(
+	ctx context.Context, states *tensor.Tensor, rows, length int, last bool,
+) (logits *tensor.Tensor, err error) {
+	if err = graph.CheckOutputOf(states.DType(), b.headStates, states, rows, length, -1); err != nil {
+		return nil, err
+	}
+	if last {
+		if states, err = graph.At(states, 1, length-1, length); err != nil {
+			return nil, err
+		}
+	}
+	in := b.head.Inputs()[0]
+	given := map[string]*tensor.Tensor{in.Name: graph.Cast(states, in.DType)}
+	return b.head.RunOne(ctx, given, graph.Logits, rows, states.Dim(1), -1)
 }
 
 // keepCache takes the cache that a run over new positions gave.

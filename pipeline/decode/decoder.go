@@ -10,6 +10,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/tensor"
@@ -27,10 +28,13 @@ import (
 type Decoder struct {
 	first, next  *graph.Graph   // of the first step and of later ones; next is nil without a cache
 	embed        *graph.Graph   // nil where the decoder takes ids
+	head         *graph.Graph   // makes logits of the output states; nil where the decoder gives them
+	headStates   string         // the head's input and the decoder's output
 	caches       []cache        // of self-attention, growing
 	kept         []cache        // of cross-attention, made by the first step
 	states       []state        // of layers without attention
 	constants    []tensor.Spec  // inputs that stay the same over all steps
+	blank        atomic.Bool    // whether embed fails without a picture, and is given a black one
 	beside       []string       // inputs that embed gives beside embeddings, such as those of each layer
 	branch       string         // the input that says whether there is a cache; "": there is none
 	keep         *tensor.Tensor // 1, for the input graph.LogitsToKeep; nil without that input
@@ -129,8 +133,13 @@ func (d *Decoder) openGraphs(o *graph.Opener) (err error) {
 			d.next = d.first // a graph for all steps, under the name of the first
 		}
 	}
+	if !d.first.HasOutput(graph.Logits) && o.Bundle.Has(graph.LMHead) {
+		if err = d.openHead(o); err != nil {
+			return err
+		}
+	}
 	for _, g := range []*graph.Graph{d.first, d.next} {
-		if g != nil && !g.HasOutput(graph.Logits) {
+		if g != nil && !g.HasOutput(graph.Logits) && d.head == nil {
 			return fmt.Errorf("%w: the %s has no output %q", graph.ErrBundle, g.Role, graph.Logits)
 		}
 	}
@@ -145,6 +154,36 @@ func (d *Decoder) openGraphs(o *graph.Opener) (err error) {
 	}
 	return err
 }
+
+// openHead opens the graph that makes logits of one of the decoder's outputs: the one that its only input
+// names, or the only one that is no cache.
+func (d *Decoder) openHead(o *graph.Opener) (err error) {
+	if d.head, err = o.Open(graph.LMHead); err != nil {
+		return err
+	}
+	var states []string
+	for _, out := range d.first.Outputs() {
+		if !strings.HasPrefix(out.Name, graph.PresentPrefix) {
+			states = append(states, out.Name)
+		}
+	}
+	in := d.head.Inputs()
+	switch {
+	case len(in) != 1 || !d.head.HasOutput(graph.Logits):
+		return fmt.Errorf("%w: the graph %s takes %v and gives %v, not states to logits", graph.ErrBundle, graph.LMHead, in, d.head.Outputs())
+	case slices.Contains(states, in[0].Name):
+		d.headStates = in[0].Name
+	case len(states) == 1:
+		d.headStates = states[0]
+	default:
+		return fmt.Errorf("%w: none of the decoder's outputs %v is what the graph %s takes, %q",
+			graph.ErrBundle, states, graph.LMHead, in[0].Name)
+	}
+	return nil
+}
+
+// EmbedGraph returns the graph of embeddings; nil of a decoder that takes ids.
+func (d *Decoder) EmbedGraph() *graph.Graph { return d.embed }
 
 func isPast(s tensor.Spec) bool { return strings.HasPrefix(s.Name, graph.PastPrefix) }
 
@@ -328,12 +367,15 @@ func (d *Decoder) embedTokens(
 	for _, spec := range d.embed.Inputs() {
 		if spec.Name == graph.InputIDs {
 			in[spec.Name] = graph.Cast(batch, spec.DType)
-		} else if in[spec.Name], err = d.noMedia(spec); err != nil {
+		} else if in[spec.Name], err = d.noMedia(spec, rows, length); err != nil {
 			return nil, nil, err
 		}
 	}
 	if len(d.beside) == 0 {
 		embeds, err = d.embed.RunOne(ctx, in, graph.InputsEmbeds, rows, length, -1)
+		if err != nil && ctx.Err() == nil && d.embed.HasInput(graph.SeenPlaces) && d.blank.CompareAndSwap(false, true) {
+			return d.embedTokens(ctx, ids, rows)
+		}
 		return embeds, nil, err
 	}
 	if !d.embed.HasOutput(graph.InputsEmbeds) {
@@ -358,11 +400,23 @@ func (d *Decoder) embedTokens(
 func (d *Decoder) EmbedsMedia() bool { return d.embed != nil && len(d.embed.Inputs()) > 1 }
 
 // noMedia returns no rows for an input of the graph of embeddings: of the size that the graph declares,
-// or else of the decoder's width.
-func (d *Decoder) noMedia(spec tensor.Spec) (*tensor.Tensor, error) {
+// or else of the decoder's width. Masks say that none of rows texts of a length has any. A graph that
+// fails without a picture is given a black one, which no mask names.
+func (d *Decoder) noMedia(spec tensor.Spec, rows, length int) (*tensor.Tensor, error) {
+	switch spec.Name {
+	case graph.SeenPlaces:
+		return tensor.Zeros(spec.DType, rows, length)
+	case graph.SeenRows:
+		return tensor.Zeros(spec.DType, rows, 1, 0)
+	}
 	shape := make([]int, len(spec.Shape))
 	for i, n := range spec.Shape[min(1, len(shape)):] {
 		shape[i+1] = max(n, 0)
+	}
+	if spec.Name == graph.PixelValues && d.blank.Load() {
+		for i, n := range shape[:min(2, len(shape))] {
+			shape[i] = max(n, 1)
+		}
 	}
 	if last := len(shape) - 1; last > 0 && shape[last] == 0 {
 		for _, in := range d.first.Inputs() {

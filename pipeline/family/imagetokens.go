@@ -59,13 +59,16 @@ type imageKind struct {
 	roles map[string]string
 	// caption and answer are the prompts of the tasks; "" takes a usual one.
 	caption, answer string
+	// inEmbeddings says that the graph of embeddings sees: it sets pictures' rows in the places that a mask
+	// names.
+	inEmbeddings bool
 	// sounds says how sounds stand in prompts; nil where the kind hears nothing.
 	sounds *soundKind
 }
 
 var imageKinds = slices.Concat(
 	llavaKinds, idefics3Kinds, qwenVLKinds, paligemmaKinds, gemma3Kinds, phi3vKinds, mistral3Kinds, lfm2VLKinds,
-	gitKinds, llavaNextKinds, gemma3nKinds,
+	gitKinds, llavaNextKinds, gemma3nKinds, janusKinds,
 )
 
 func imageTokenLayouts() (layouts []models.Layout) {
@@ -79,15 +82,20 @@ func imageTokenLayouts() (layouts []models.Layout) {
 				forms = append(forms, []string{encoder, graph.EmbedTokens, decoder})
 			}
 		}
+		if kind.inEmbeddings {
+			forms = [][]string{{graph.EmbedTokens, graph.Decoder}}
+		}
 		for _, t := range kind.types {
 			layouts = append(layouts, models.Layout{
-				Type: t, Family: LLaVA, Forms: forms, Optional: append(kind.encoders(), graph.DecoderNext),
+				Type: t, Family: LLaVA, Forms: forms, Optional: append(kind.encoders(), graph.DecoderNext, graph.LMHead),
 				Roles: kind.roles, Unpacked: kind.unpacked,
 				Manifest: func(c models.Config) map[string]any {
 					caption := cmp.Or(kind.caption, "Describe the image.")
 					return map[string]any{
 						"prompts": map[string]string{"caption": caption, "answer": cmp.Or(kind.answer, "{}")},
-						"limits":  positionLimit(cmp.Or(c.TextConfig.MaxPositions, c.PhiConfig.MaxPositions, c.MaxPositions)),
+						"limits": positionLimit(cmp.Or(
+							c.TextConfig.MaxPositions, c.PhiConfig.MaxPositions, c.LanguageConfig.MaxPositions, c.MaxPositions,
+						)),
 					}
 				},
 			})
@@ -106,6 +114,7 @@ type imageTokens struct {
 	kind      imageKind
 	vision    *graph.Graph // nil where the model hears alone
 	output    string       // of the vision encoder
+	rows      int          // of a picture, where the graph of embeddings sees
 	hearing   *hearingPart // nil where the model hears nothing
 	decoder   *decode.Decoder
 	token     int64  // in whose places features stand
@@ -139,8 +148,10 @@ func openImageTokens(o *graph.Opener, c *Config) (Model, error) {
 	if err := m.openEncoders(o); err != nil {
 		return nil, err
 	}
-	m.decoder, err = decode.Open(o)
-	return m, err
+	if m.decoder, err = decode.Open(o); err != nil || !m.kind.inEmbeddings {
+		return m, err
+	}
+	return m, m.seeByEmbeddings(o.Bundle)
 }
 
 // openEncoders opens what sees and what hears; a kind that does both needs one of them.
@@ -151,7 +162,7 @@ func (m *imageTokens) openEncoders(o *graph.Opener) (err error) {
 		}
 		m.heard = m.hearing.tokenText
 	}
-	if m.hearing != nil && !o.Bundle.Has(graph.VisionEncoder) {
+	if m.kind.inEmbeddings || m.hearing != nil && !o.Bundle.Has(graph.VisionEncoder) {
 		return nil
 	}
 	if m.vision, err = o.Open(graph.VisionEncoder); err != nil {
@@ -302,6 +313,11 @@ func (m *imageTokens) inputs(
 	}
 	if m.kind.sized {
 		if err := cropToSize(own); err != nil {
+			return nil, err
+		}
+	}
+	if m.kind.inEmbeddings {
+		if err := m.addPlaces(own); err != nil {
 			return nil, err
 		}
 	}
