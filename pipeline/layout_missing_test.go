@@ -3,6 +3,7 @@ package pipeline
 import (
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -52,5 +53,38 @@ func TestFlorence2WithoutGenerationConfig(t *testing.T) {
 	if !slices.Equal(g.EOS, []int64{2}) || g.ForcedBOS == nil || *g.ForcedBOS != 0 || g.ForcedEOS == nil || *g.ForcedEOS != 2 ||
 		g.NoRepeatNgramSize != 0 || g.NumBeams != 1 || g.MaxNewTokens != 20 {
 		t.Errorf("%+v", g)
+	}
+}
+
+// Graphs may have variants of their own, as models are that are mixed: Gemma 3n's folders lack some.
+func TestVariantsByGraph(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(layoutsDir, "gemma3n-transformersjs")
+	g := loadDecoderGolden(t, "gemma3n-transformersjs")
+	const mixed = "q4,vision_encoder=fp16,audio_encoder=fp32,embed_tokens=q8"
+	p, err := OpenFS(t.Context(), only(t, dir, "onnx/vision_encoder_q4.onnx", "onnx/decoder_model_merged.onnx"),
+		WithEngine(goEngine), WithVariant(mixed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for role, want := range map[string]string{
+		"vision_encoder": "onnx/vision_encoder_fp16.onnx", "audio_encoder": "onnx/audio_encoder.onnx",
+		"embed_tokens": "onnx/embed_tokens_quantized.onnx", "decoder": "onnx/decoder_model_merged_q4.onnx",
+	} {
+		if got := p.Bundle().Graphs[role]; got != want {
+			t.Errorf("%s is %s, want %s", role, got, want)
+		}
+	}
+	if _, err := p.Generate(t.Context(), []Request{g.Rows[5].request(t)}); err != nil {
+		t.Error(err)
+	}
+	for variant, says := range map[string]string{
+		"q4,fp16": "both of all graphs", "q4,vision_encoder=bnb4": "no graph vision_encoder in the variant bnb4",
+		"q4,ears=fp16": "no graph ears", "q4,vision_encoder=fp17": `no variant "fp17"`,
+	} {
+		if _, err := Open(t.Context(), dir, WithEngine(goEngine), WithVariant(variant)); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", variant, err)
+		}
 	}
 }
