@@ -36,7 +36,7 @@ $(VENV)/.done: testdata/requirements.txt
 # go test ./... takes a sample of these (internal/sweep).
 test-full: test-env ## the longest sweeps whole
 	$(call say,the longest sweeps whole)
-	$(REFS) go test -tags slow -run '^Test(Reference|Patterns|Properties|Components|OddOperators|LooseFiles|ResizeEqualsPillow|AVIFEqualsPillow|Conformance|ConformanceNoFusion|HostileBundles|DamagedFilesAreNamed|CancelAnywhere|RandomConfigs|PreprocessEqualsTransformers|EncoderDecoderLayouts|DecodersEqualTransformers|BeamsEqualTransformers|StagesEqualTransformers|DualLayouts|HearingLayouts|TextLayouts|TextVariants|ChatEqualsTransformers|LayoutsEqualTransformers|FlamingoPicturesDoNotReachBack|FlamingoClosedGates|FlamingoPromptLogits|CLIPMiniIsPyTorchs|FlamingoMiniIsPyTorchs)$$' \
+	$(REFS) go test -tags slow -run '^Test(Reference|Patterns|Properties|Components|OddOperators|LooseFiles|ResizeEqualsPillow|AVIFEqualsPillow|Conformance|ConformanceNoFusion|HostileBundles|DamagedFilesAreNamed|CancelAnywhere|RandomConfigs|PreprocessEqualsTransformers|EncoderDecoderLayouts|DecodersEqualTransformers|BeamsEqualTransformers|StagesEqualTransformers|DualLayouts|HearingLayouts|TextLayouts|TextVariants|ChatEqualsTransformers|LayoutsEqualTransformers|FlamingoPicturesDoNotReachBack|FlamingoClosedGates|FlamingoPromptLogits|CLIPMiniIsPyTorchs|FlamingoMiniIsPyTorchs|WhisperMini|ConversationsOfBundles|FixedBatch|FixedBatchOfDualEncoders|MoonshineTranscribes|ChatGoesOn|CLIPEqualsTransformers|RetrievalEqualsTransformers|LXMERTEqualsTransformers|GreedyEqualsTransformers|Phi3VTransformersJS|AlignmentOfLayouts|SchedulerEqualsAlone|PrecisionIDs|TranscribeEqualsTransformers)$$$$' \
 		./tokenize ./fallback ./vision ./vision/avif ./ort ./pipeline
 
 test-race: ## what is concurrent, under the race detector
@@ -48,6 +48,7 @@ test-portable: ## without cgo, without assembly, and for other systems
 	$(call say,without cgo and without assembly; then builds for other systems)
 	CGO_ENABLED=0 go build ./...
 	CGO_ENABLED=0 go test -tags noasm ./fallback/... ./internal/kernel ./pipeline/... ./tensor/...
+	CGO_ENABLED=0 go test -tags noasm,slow -run '^Test(ConformanceNoFusion|HostileBundles|GreedyEqualsTransformers|BeamsEqualTransformers|DecodersEqualTransformers|EncoderDecoderLayouts)$$' ./fallback ./pipeline
 	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 go build ./...
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go build ./...
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build ./...
@@ -197,6 +198,21 @@ bench-decode: test-env export-env ## decoding at OPT-125m's size: time outside t
 	test -f build/beam-bench/xpipe.json || (cd tools/export && ../../$(TRAINVENV)/bin/python decode_bundle.py ../../build/beam-bench blip)
 	XPIPE_DECODE_BENCH=$(CURDIR)/build/decode-bench XPIPE_BEAM_BENCH=$(CURDIR)/build/beam-bench \
 		go test ./pipeline -run - -bench 'Decode|Beams' -benchtime 3x
+
+# A service of Immich's shape in Python, for bench-serve to stand beside.
+SERVEVENV := build/venv-serve
+
+$(SERVEVENV)/.done: tools/benchserve/requirements.txt
+	$(call say,installing the peer of bench-serve in $(SERVEVENV): 150 MB)
+	$(PYTHON) -m venv $(SERVEVENV)
+	$(SERVEVENV)/bin/pip install --quiet --disable-pip-version-check -r tools/benchserve/requirements.txt
+	touch $@
+
+bench-serve: export-env $(SERVEVENV)/.done ## the server under load: batching on and off, pictures beside the command and a Python service, memory; build/bench/serve.json
+	test -f build/decode-bench/xpipe.json || (cd tools/export && ../../$(TRAINVENV)/bin/python decode_bundle.py ../../build/decode-bench)
+	mkdir -p build/bench && go build -o build/xpipe ./cmd/xpipe
+	go run ./tools/benchserve --program build/xpipe --model build/decode-bench --out build/bench/serve.json \
+		--peer "$(SERVEVENV)/bin/python tools/benchserve/peer.py models/mini/clip-mini/onnx/vision_encoder.onnx models/mini/clip-mini/preprocessor_config.json"
 
 bench-batch: ## what --threads and --batch change: the table of docs/performance.md
 	go build -o build/xpipe ./cmd/xpipe

@@ -83,7 +83,7 @@ func (t *Transcript) WriteMarkdown(w io.Writer) error {
 
 // ChatModels lists the models of the hub's cache that have a chat template, by names that Find takes.
 func ChatModels() ([]string, error) {
-	names, err := cachedModels()
+	names, err := CachedModels()
 	if err != nil {
 		return nil, err
 	}

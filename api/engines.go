@@ -22,7 +22,8 @@ var Engines = []engine.Row{
 		Name: "go", About: "pure Go",
 		Providers: []string{"cpu"},
 		Taps:      true, Supported: fallback.Supported,
-		Open: fallback.Open,
+		Precisions: []engine.Precision{engine.PrecisionBFloat16, engine.PrecisionInt8},
+		Open:       fallback.Open,
 	},
 	{
 		Name: ort.Name, About: "ONNX Runtime",
@@ -58,6 +59,13 @@ func EngineNames() []string {
 // TappingEngine is the name of the first engine that shows the attention inside its graphs.
 func TappingEngine() string {
 	i := slices.IndexFunc(Engines, func(row engine.Row) bool { return row.Taps })
+	return Engines[max(0, i)].Name
+}
+
+// EngineWith is the name of the engine that "auto" stands for where products are computed with a
+// precision other than float32: the first that has it.
+func EngineWith(p engine.Precision) string {
+	i := slices.IndexFunc(Engines, func(row engine.Row) bool { return slices.Contains(row.Precisions, p) })
 	return Engines[max(0, i)].Name
 }
 

@@ -41,7 +41,7 @@ func embeddedLicence(name string) string {
 func ListModels(ctx context.Context, dir string) ([]ModelInfo, error) {
 	names := mini.Names()
 	if dir == "" {
-		cached, err := cachedModels()
+		cached, err := CachedModels()
 		if err != nil {
 			return nil, err
 		}
@@ -73,8 +73,8 @@ func ListModels(ctx context.Context, dir string) ([]ModelInfo, error) {
 	return list, nil
 }
 
-// cachedModels are the names, org/name or org/name@revision, of what the hub's cache has with graphs.
-func cachedModels() ([]string, error) {
+// CachedModels lists the names, org/name or org/name@revision, of what the hub's cache has with graphs.
+func CachedModels() ([]string, error) {
 	settings, err := HubSettings()
 	if err != nil {
 		return nil, err
@@ -169,25 +169,35 @@ func (m Model) describe(info *ModelInfo) error {
 	return b.Close()
 }
 
-// Info opens the model, on the Go engine and without comparing hashes, and describes it. Of one
-// that is larger than 256 MiB it reads the configuration alone.
-func (m Model) Info(ctx context.Context) ModelInfo {
-	info := ModelInfo{Name: m.Name, Embedded: m.Embedded, Tasks: []string{}}
-	files := m.files
-	if files == nil {
-		files = os.DirFS(m.folder()) // which follows the links of a hub's cache
+// fileSystem has the model's files.
+func (m Model) fileSystem() fs.FS {
+	if m.files != nil {
+		return m.files
 	}
+	return os.DirFS(m.folder()) // which follows the links of a hub's cache
+}
+
+// Bytes returns the size of the model's files, as far as they can be read.
+func (m Model) Bytes() (total int64) {
+	files := m.fileSystem()
 	fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() {
 			if file, err := fs.Stat(files, name); err == nil && file.Mode().IsRegular() {
-				info.Bytes += file.Size()
+				total += file.Size()
 			}
 		}
 		return nil // what cannot be read is the problem of opening
 	})
+	return total
+}
+
+// Info opens the model, on the Go engine and without comparing hashes, and describes it. Of one
+// that is larger than 256 MiB it reads the configuration alone.
+func (m Model) Info(ctx context.Context) ModelInfo {
+	info := ModelInfo{Name: m.Name, Embedded: m.Embedded, Tasks: []string{}, Bytes: m.Bytes()}
 	if m.Embedded {
 		info.Licence = embeddedLicence(m.Name)
-	} else if card, err := fs.ReadFile(files, models.CardName); err == nil {
+	} else if card, err := fs.ReadFile(m.fileSystem(), models.CardName); err == nil {
 		info.Licence = cardLicence(string(card))
 	}
 	var err error

@@ -15,6 +15,9 @@ type Bench struct {
 	// ORTSpinning is "on" or "off", whether ONNX Runtime's idle threads spin; "" where it was not
 	// timed.
 	ORTSpinning string `json:"ort_spinning,omitempty"`
+	// Precision is how the engines that have a choice multiplied floats by weights; the others
+	// computed in float32.
+	Precision string `json:"precision"`
 	// GFLOP are the operations of a run's products, where they are known.
 	GFLOP   float64                 `json:"gflop,omitempty"`
 	Engines map[string]*BenchEngine `json:"engines"` // that were timed, by name

@@ -9,13 +9,18 @@ import (
 
 // Verification is a line of verify: how two engines compare on a model.
 type Verification struct {
-	Model     string          `json:"model"`
-	Engines   []string        `json:"engines"` // the two compared; the second is the table's first
-	Prompt    string          `json:"prompt"`  // the text as the model reads it
-	TokenIDs  []int64         `json:"token_ids"`
-	Pixels    []int           `json:"pixels,omitempty"`        // shape
-	PixelHash string          `json:"pixels_sha256,omitempty"` // of the values, little-endian
-	Text      string          `json:"text"`                    // that the model wrote
+	Model     string   `json:"model"`
+	Engines   []string `json:"engines"` // the two compared; the second is the table's first
+	Prompt    string   `json:"prompt"`  // the text as the model reads it
+	TokenIDs  []int64  `json:"token_ids"`
+	Pixels    []int    `json:"pixels,omitempty"`        // shape
+	PixelHash string   `json:"pixels_sha256,omitempty"` // of the values, little-endian
+	Text      string   `json:"text"`                    // that the model wrote
+	// IDs and OtherIDs are what the two wrote, each by itself, with --precision; SameIDs is how many
+	// of IDs OtherIDs has in the same places.
+	IDs       []int64         `json:"ids,omitempty"`
+	OtherIDs  []int64         `json:"other_ids,omitempty"`
+	SameIDs   *int            `json:"same_ids,omitempty"`
 	Tolerance float64         `json:"tolerance"`
 	OK        bool            `json:"ok"` // all stages are
 	Stages    []VerifiedStage `json:"stages"`
@@ -44,6 +49,10 @@ func NewVerification(model string, r *compare.Report) Verification {
 		Model: model, Engines: r.Engines[:], Prompt: r.Prompt, TokenIDs: r.TokenIDs,
 		Pixels: r.Pixels, PixelHash: r.PixelHash,
 		Text: r.Text, Tolerance: r.Tolerance, OK: len(r.Breaches()) == 0, Notes: r.Notes,
+	}
+	if r.IDs[1] != nil {
+		same, _ := r.SameIDs()
+		v.IDs, v.OtherIDs, v.SameIDs = r.IDs[0], r.IDs[1], &same
 	}
 	for _, s := range r.Stages {
 		stage := VerifiedStage{

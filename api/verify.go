@@ -53,7 +53,47 @@ func Verify(
 	open func(...pipeline.Option) (*pipeline.Pipeline, error),
 ) (*compare.Report, error) {
 	plain := &plainInt8{Engine: first}
-	both := compare.NewEngine(plain, second)
+	report, err := verify(ctx, plain, second, request, open, compare.Tolerance)
+	if err != nil {
+		return nil, err
+	}
+	report.Notes = plain.notes
+	return report, nil
+}
+
+// VerifyPrecision is Verify of one engine in float32 and in a precision. Where the model writes, it
+// writes a second time in that precision alone, and Report.IDs has what came of both.
+func VerifyPrecision(
+	ctx context.Context, e engine.Engine, precision engine.Precision, request VerifyRequest,
+	open func(...pipeline.Option) (*pipeline.Pipeline, error),
+) (*compare.Report, error) {
+	exact := engine.AtPrecision(e, engine.PrecisionFloat32)
+	other := engine.AtPrecision(e, precision)
+	report, err := verify(ctx, exact, other, request, open, func(string) float64 {
+		return compare.PrecisionTolerance(precision)
+	})
+	if err != nil || report.IDs[0] == nil {
+		return report, err
+	}
+	p, err := open(pipeline.WithEngine(other))
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close()
+	alone := &compare.Report{}
+	if err := runTask(ctx, p, request, alone); err != nil {
+		return nil, err
+	}
+	report.IDs[1] = alone.IDs[0]
+	return report, nil
+}
+
+// verify compares second with first; tolerance is that of a bundle's dtype.
+func verify(
+	ctx context.Context, first, second engine.Engine, request VerifyRequest,
+	open func(...pipeline.Option) (*pipeline.Pipeline, error), tolerance func(dtype string) float64,
+) (*compare.Report, error) {
+	both := compare.NewEngine(first, second)
 	p, err := open(pipeline.WithEngine(both))
 	if err != nil {
 		return nil, err
@@ -63,15 +103,11 @@ func Verify(
 		Engines: [2]string{first.Name(), second.Name()}, Tolerance: request.Tolerance,
 	}
 	if report.Tolerance == 0 {
-		report.Tolerance = compare.Tolerance(p.Bundle().DType)
-	}
-	if request.Image == nil {
-		request.Image = syntheticImage()
+		report.Tolerance = tolerance(p.Bundle().DType)
 	}
 	if err := runTask(ctx, p, request, report); err != nil {
 		return nil, err
 	}
-	report.Notes = plain.notes
 	// A report without stages has no breaches, and would pass for one where all is well.
 	if report.Stages = both.Stages(); len(report.Stages) == 0 {
 		return nil, errors.New("nothing was compared: the model was opened on another engine")
@@ -84,6 +120,9 @@ func runTask(
 	ctx context.Context, p *pipeline.Pipeline, request VerifyRequest, report *compare.Report,
 ) error {
 	r := pipeline.Request{Image: request.Image, Prompt: request.Prompt}
+	if r.Image == nil {
+		r.Image = syntheticImage()
+	}
 	can := p.Abilities()
 	if can.Match {
 		if r.Prompt == "" {
@@ -143,7 +182,7 @@ func runTask(
 		g.MinNewTokens = min(4, g.MaxNewTokens) // so that decoding with a cache is compared, too
 	})
 	if err == nil {
-		report.Text = texts[0][0].Text
+		report.Text, report.IDs[0] = texts[0][0].Text, texts[0][0].IDs
 	}
 	return err
 }

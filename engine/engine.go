@@ -94,6 +94,9 @@ type Options struct {
 	// long as the tensors are in use, for four callers at a time, beside MemoryLimit. Names that the
 	// graph lacks do not count.
 	Steady []string
+	// Precision is how products with constant matrices of floats are computed; "" is float32. Only the
+	// Go engine has others; opening a graph on another with one fails with ErrEngine.
+	Precision Precision
 	// Note is told, in a line, where an engine does something otherwise than usual though all goes on;
 	// nil: nobody is. Several goroutines may call it at once.
 	Note func(line string)

@@ -18,6 +18,8 @@ type Row struct {
 	Taps bool
 	// Spins reports whether the engine heeds Options.Spinning.
 	Spins bool
+	// Precisions are the values of Options.Precision that the engine has besides float32.
+	Precisions []Precision
 	// Supported reports whether the engine has an operator in a version of its operator set; the
 	// domain "" is the default one. It is nil where only opening a graph tells.
 	Supported func(domain, op string, version int) bool

@@ -30,6 +30,17 @@ func TestOperatorCases(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			given, wanted := map[string]map[string]*tensor.Tensor{}, map[string]map[string]*tensor.Tensor{}
+			for key, a := range arrays {
+				for part, of := range map[string]map[string]map[string]*tensor.Tensor{".in.": given, ".out.": wanted} {
+					if name, rest, ok := strings.Cut(key, part); ok {
+						if of[name] == nil {
+							of[name] = map[string]*tensor.Tensor{}
+						}
+						of[name][rest] = a
+					}
+				}
+			}
 			count := 0
 			for _, name := range slices.Sorted(maps.Keys(arrays)) {
 				name, isModel := strings.CutSuffix(name, ".model")
@@ -38,15 +49,7 @@ func TestOperatorCases(t *testing.T) {
 				}
 				count++
 				model := bytes.Clone(tensor.Data[uint8](arrays[name+".model"]))
-				in, want := map[string]*tensor.Tensor{}, map[string]*tensor.Tensor{}
-				for key, a := range arrays {
-					if rest, ok := strings.CutPrefix(key, name+".in."); ok {
-						in[rest] = a
-					}
-					if rest, ok := strings.CutPrefix(key, name+".out."); ok {
-						want[rest] = a
-					}
-				}
+				in, want := given[name], wanted[name]
 				t.Run(name, func(t *testing.T) { runCase(t, onnx.MemorySource(model), in, want) })
 			}
 			t.Logf("%d cases", count)

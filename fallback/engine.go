@@ -55,6 +55,9 @@ func (e *Engine) Open(
 	if opts.MemoryLimit < 0 {
 		return nil, fmt.Errorf("%w: a memory limit of %d bytes", engine.ErrEngine, opts.MemoryLimit)
 	}
+	if _, err := engine.ParsePrecision(string(opts.Precision)); err != nil {
+		return nil, err
+	}
 	if err := kernel.Check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", engine.ErrEngine, err)
 	}

@@ -34,7 +34,7 @@ func TestConformance(t *testing.T) {
 // Graphs as written must pass no less than fused ones.
 func TestConformanceNoFusion(t *testing.T) {
 	enginetest.Run(t, fallback.New(), enginetest.Options{
-		Supported: fallback.Supported, Golden: goldenDirs(t), Open: engine.Options{NoFusion: true},
+		Supported: fallback.Supported, Golden: goldenDirs(t), Open: engine.Options{NoFusion: true}, Sample: 4,
 	})
 }
 

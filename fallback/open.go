@@ -21,5 +21,7 @@ func Open(engine.Config) (engine.Engine, engine.Description, error) {
 				"without them the Go engine is many times slower, so prefer ort",
 		}}
 	}
+	bf16, int8 := kernel.Narrow()
+	found.Summary += "; precision bf16 " + bf16 + ", int8 " + int8
 	return New(), found, nil
 }

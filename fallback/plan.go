@@ -58,6 +58,9 @@ type planner struct {
 	last     []string  // Options.LastPosition
 	steady   []string  // Options.Steady
 	packs    ops.Packs // of the graphs that nodes hold; nil outside them
+
+	precision engine.Precision
+	heads     map[*ir.Node]bool // products that make outputs
 }
 
 // plan plans a model's graph. A panic becomes an error that names the node where one was built.
@@ -81,7 +84,7 @@ func plan(ctx context.Context, m *onnx.Model, threads int, opts engine.Options) 
 	}
 	p := &planner{
 		ctx: ctx, model: m, threads: threads, noFusion: opts.NoFusion, last: opts.LastPosition,
-		steady: opts.Steady, source: source, ids: map[string]int{}, graph: &graph{},
+		steady: opts.Steady, precision: opts.Precision, source: source, ids: map[string]int{}, graph: &graph{},
 	}
 	taps, err := p.rewrite()
 	if err != nil {
@@ -155,6 +158,9 @@ func (p *planner) rewrite() ([]tap, error) {
 		channelsLast(p.source)
 	}
 	p.source.Prune()
+	if !p.precision.Exact() {
+		p.heads = findHeads(p.source)
+	}
 	return taps, nil
 }
 
@@ -218,7 +224,7 @@ func (p *planner) add(source *ir.Node) error {
 		n.op = source.Domain + "." + n.op
 	}
 	spec := ops.NewNode(source, p.source.Consts)
-	spec.Packs = p.packs
+	spec.Packs, spec.Precision, spec.Head = p.packs, p.precision, p.heads[source]
 	captured, inside, err := p.subgraphs(source, spec)
 	if err != nil {
 		return err

@@ -49,8 +49,9 @@ func (p *planner) subgraph(
 	}
 	q := &planner{
 		ctx: p.ctx, model: p.model, threads: p.threads, noFusion: p.noFusion, packs: packs,
-		source: ir.New(g.Inputs, g.Outputs, consts, g.Nodes),
-		ids:    map[string]int{}, graph: &graph{},
+		precision: p.precision,
+		source:    ir.New(g.Inputs, g.Outputs, consts, g.Nodes),
+		ids:       map[string]int{}, graph: &graph{},
 	}
 	taps, err := q.rewrite()
 	if err != nil {

@@ -55,7 +55,7 @@ func TestConformance(t *testing.T) {
 	for _, f := range found {
 		dirs = append(dirs, filepath.Dir(f))
 	}
-	enginetest.Run(t, testEngine(t), enginetest.Options{Out: out, Golden: dirs, Sample: 4})
+	enginetest.Run(t, testEngine(t), enginetest.Options{Out: out, Golden: dirs, Sample: 8})
 }
 
 // What NoFusion runs is the graph as written, and must pass no less.
@@ -63,7 +63,7 @@ func TestConformanceNoFusion(t *testing.T) {
 	if testing.Short() {
 		t.Skip("the same suite again")
 	}
-	enginetest.Run(t, testEngine(t), enginetest.Options{Open: engine.Options{NoFusion: true}, Sample: 4, Supported: func(domain, op string, opset int) bool {
+	enginetest.Run(t, testEngine(t), enginetest.Options{Open: engine.Options{NoFusion: true}, Sample: 8, Supported: func(domain, op string, opset int) bool {
 		return domain == "" && opset >= 7 && strings.Contains(" Add Cast Concat Conv Gather Gemm LayerNormalization MatMul Mul Reshape Slice Softmax Split Transpose Where ", " "+op+" ")
 	}})
 }

@@ -32,6 +32,9 @@ func (e *Engine) Open(
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("opening %s: %w", source.Name, err)
 	}
+	if err := opts.Precision.OnlyExact(e.Name()); err != nil {
+		return nil, err
+	}
 	graph, err := source.Read()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", engine.ErrGraph, err)

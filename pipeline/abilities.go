@@ -14,6 +14,7 @@ type Abilities struct {
 	Write      bool         // Caption, Answer, Generate, Stream, Choose, Encode: free text
 	Examples   bool         // Request.Shots, and Parts with several items
 	Chat       bool         // Chat, Request.Messages, Parts with roles
+	Tools      bool         // Request.Variables with "tools": the chat template lays them out
 	Pick       bool         // Answer and Generate, from a fixed list of answers
 	Match      bool         // Match, Classify
 	Embed      bool         // EmbedImages, EmbedTexts
@@ -59,7 +60,7 @@ func (p *Pipeline) Abilities() Abilities {
 	_, a.Write = p.model.(family.Writer)
 	_, a.Examples = p.model.(family.Converser)
 	if m, ok := p.model.(family.Chatter); ok {
-		a.Chat = m.Chats()
+		a.Chat, a.Tools = m.Chats(), m.TakesTools()
 	}
 	_, a.Pick = p.model.(family.Answerer)
 	_, a.Match = p.model.(family.Matcher)

@@ -225,7 +225,7 @@ func (p *Pipeline) write(ctx context.Context, request Request, text string) (*Te
 	}
 	writers := p.newTexts(1)
 	for i, id := range s.IDs {
-		writers[0].add(id, s.LogProbs[i])
+		writers[0].add(decode.Chosen{ID: id, LogProb: s.LogProbs[i]})
 	}
 	return writers[0].end(&s), nil
 }

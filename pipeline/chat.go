@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"slices"
@@ -24,16 +25,21 @@ type Message struct {
 	Role  string       // RoleSystem, RoleUser or RoleAssistant
 	Items []media.Item // such as media.Picture; they stand before the text
 	Text  string
+	// Extra is a JSON object of what else the message has for the chat template, such as tool_calls;
+	// nil: nothing.
+	Extra json.RawMessage
 }
 
 // partsOf lists messages as parts with roles.
 func partsOf(messages []Message) []Part {
 	var parts []Part
 	for _, m := range messages {
+		first := len(parts)
 		for _, item := range m.Items {
 			parts = append(parts, Part{Item: item, Role: m.Role})
 		}
 		parts = append(parts, Part{Text: m.Text, Role: m.Role})
+		parts[first].Begins, parts[first].Extra = true, m.Extra
 	}
 	return parts
 }
@@ -93,7 +99,7 @@ func (c *Chat) Say(
 			yield(Token{}, err)
 			return
 		}
-		messages := append(slices.Clip(c.messages), Message{RoleUser, encoded, text})
+		messages := append(slices.Clip(c.messages), Message{Role: RoleUser, Items: encoded, Text: text})
 		going := true
 		var written strings.Builder
 		var tokens []Token

@@ -14,6 +14,7 @@ import (
 	"testing/fstest"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/internal/sweep"
 	"github.com/crossattn/xpipe/pipeline/decode"
 )
 
@@ -119,7 +120,8 @@ func TestEncoderDecoderLayouts(t *testing.T) {
 						t.Errorf("row %d: %v, want %v", i, got, row)
 					}
 				}
-				if c.variant == "" {
+				// Files that are missing change what is read, not how it runs: a sample of those.
+				if c.variant == "" && (c.without == nil || sweep.KeepsName(name, 4)) {
 					alone, err := p.Generate(t.Context(), requests[1:2], unbounded(g.Greedy.MaxNewTokens))
 					if err != nil {
 						t.Fatal(err)

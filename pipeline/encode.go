@@ -229,3 +229,11 @@ func greyPicture(size image.Rectangle) image.Image {
 	}
 	return canvas
 }
+
+// Bytes returns the memory that the encoder's output takes.
+func (e *Encoded) Bytes() int64 {
+	if e.states.States == nil {
+		return 0
+	}
+	return int64(e.states.States.Len()) * int64(e.states.States.DType().Size())
+}

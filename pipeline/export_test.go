@@ -5,6 +5,7 @@ var (
 	GoEngine       = goEngine
 	RuntimeEngine  = runtimeEngine
 	EachEngine     = eachEngine
+	MostlyGo       = mostlyGo
 	OpenEmbedded   = openEmbedded
 	SharedEmbedded = sharedEmbedded
 )

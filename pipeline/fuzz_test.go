@@ -72,7 +72,7 @@ func FuzzTextStream(f *testing.F) {
 		for i, b := range raw[:min(len(raw), 64)] {
 			id := int64(b) * int64(1+i%2)
 			ids = append(ids, id)
-			joined.WriteString(writer.add(id, 0).Text)
+			joined.WriteString(writer.add(decode.Chosen{ID: id}).Text)
 		}
 		whole := tokenizer.Decode(ids, true)
 		if text := joined.String(); strings.TrimRight(whole, "\uFFFD") != text {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/crossattn/xpipe/pipeline/decode"
 	"github.com/crossattn/xpipe/pipeline/family"
+	"github.com/crossattn/xpipe/pipeline/grammar"
 	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/tokenize"
 )
@@ -54,6 +55,12 @@ func WithNumBeams(n int) GenerateOption { return func(g *Generation) { g.NumBeam
 // more careful. The same seed gives the same text.
 func WithSampling(temperature float64, seed uint64) GenerateOption {
 	return func(g *Generation) { g.DoSample, g.Temperature, g.Seed = true, temperature, seed }
+}
+
+// WithGrammar holds the text to a shape, token by token: that of a JSON Schema (grammar.Schema), or any
+// JSON (grammar.JSON).
+func WithGrammar(shape *grammar.Grammar) GenerateOption {
+	return func(g *Generation) { g.Grammar = shape }
 }
 
 // WithNumReturnSequences has Generate write n texts for each request: with sampling, or as many as
@@ -195,6 +202,7 @@ func (p *Pipeline) generate(
 	}
 	run := &decode.Search{
 		Options: g, Tokenizer: p.texts.Tokenizer, MostTokens: p.limits.OutputTokens,
+		Vocabulary: p.vocabulary,
 	}
 	prompts, err := p.prompts(requests)
 	if err != nil {
@@ -218,26 +226,26 @@ func (p *Pipeline) generate(
 	}
 	texts := p.newTexts(len(requests) * run.NumReturnSequences)
 	stopped := false // by emit
-	run.Emit = func(row int, id int64, logProb float64) bool {
+	run.Emit = func(row int, c decode.Chosen) bool {
 		if stats.Tokens++; stats.Tokens == 1 {
 			stats.FirstToken = time.Since(start)
 		}
 		w := &texts[row]
 		if emit == nil {
-			w.add(id, logProb)
+			w.add(c)
 			return true
 		}
 		if w.waiting && !emit(row, w.latest()) {
 			stopped = true
 			return false
 		}
-		token := w.add(id, logProb)
+		token := w.add(c)
 		// What the tokenizer holds back belongs to this token, if it is the last.
 		w.waiting = w.stream.Clone().Flush() != ""
 		stopped = !w.waiting && !emit(row, token)
 		return !stopped
 	}
-	sequences, err := run.Run(ctx, batch)
+	sequences, err := p.decode(ctx, run, batch)
 	if err != nil {
 		return nil, err
 	}
@@ -248,13 +256,35 @@ func (p *Pipeline) generate(
 		if texts[i].waiting && !stopped {
 			stopped = !emit(i, texts[i].latest())
 		}
-		t.Stats = stats
+		t.Stats, t.PromptTokens = stats, promptTokens(segments[request])
 		if requests[request].asksForCaption() {
 			t.Confidence = p.CaptionConfidence(t.Tokens)
 		}
 		grouped[request] = append(grouped[request], t)
 	}
 	return grouped, nil
+}
+
+// promptTokens counts what a composed prompt has the model read. Rows of items that stand behind the
+// text have their places among its ids.
+func promptTokens(segments []family.Segment) (n int) {
+	for i, s := range segments {
+		n += len(s.IDs)
+		if i == 0 && s.Embeds != nil && s.Embeds.Rank() == 3 {
+			n += s.Embeds.Dim(1)
+		}
+	}
+	return n
+}
+
+// decode runs a search, in a batch with those of other calls where the Pipeline has a scheduler.
+func (p *Pipeline) decode(
+	ctx context.Context, run *decode.Search, batch decode.Sequences,
+) ([]decode.Sequence, error) {
+	if p.scheduler != nil {
+		return p.scheduler.Run(ctx, run, batch)
+	}
+	return run.Run(ctx, batch)
 }
 
 // generation returns the bundle's parameters of decoding, changed by opts, for some requests.
@@ -381,14 +411,20 @@ func (p *Pipeline) newTexts(n int) []textWriter {
 }
 
 // add takes the next id and returns its Token.
-func (w *textWriter) add(id int64, logProb float64) Token {
-	token := Token{ID: id, LogProb: logProb}
-	if !slices.Contains(w.unwritten, id) {
-		token.Text = w.stream.Push(id)
+func (w *textWriter) add(c decode.Chosen) Token {
+	token := Token{ID: c.ID, LogProb: c.LogProb, Top: c.Top}
+	for i := range token.Top {
+		if id := token.Top[i].ID; !slices.Contains(w.unwritten, id) {
+			stream := w.stream.Clone()
+			token.Top[i].Text = stream.Push(id) + stream.Flush()
+		}
+	}
+	if !slices.Contains(w.unwritten, c.ID) {
+		token.Text = w.stream.Push(c.ID)
 	}
 	w.whole.WriteString(token.Text)
 	w.text.Tokens = append(w.text.Tokens, token)
-	w.text.LogProb += logProb
+	w.text.LogProb += c.LogProb
 	return token
 }
 

@@ -4,15 +4,18 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"image"
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/internal/sweep"
 	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/pipeline/decode"
 	"github.com/crossattn/xpipe/pipeline/family"
@@ -170,7 +173,7 @@ func TestGreedyEqualsTransformers(t *testing.T) {
 	for _, name := range generative(t) {
 		g := loadGolden(t, name)
 		t.Run(name, func(t *testing.T) {
-			eachEngine(t, func(t *testing.T, eng engine.Engine) {
+			mostlyGo(t, func(t *testing.T, eng engine.Engine) {
 				p := sharedGolden(t, g, eng)
 				requests := g.requests(t, p)
 				texts, err := p.Generate(context.Background(), requests, unbounded(g.Greedy.MaxNewTokens))
@@ -180,6 +183,9 @@ func TestGreedyEqualsTransformers(t *testing.T) {
 				for i, want := range g.Greedy.IDs {
 					if got := ids(texts[i][0]); !slices.Equal(got, want) {
 						t.Errorf("row %d in a batch: %v, want %v", i, got, want)
+					}
+					if i > 0 && !sweep.Keeps(i, 4) {
+						continue
 					}
 					alone, err := p.Generate(context.Background(), requests[i:i+1], unbounded(g.Greedy.MaxNewTokens))
 					if err != nil {
@@ -238,7 +244,11 @@ func TestStagesEqualTransformers(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					compare(t, "pixel_values", prepared.Tensors[graph.PixelValues], g.array(t, "pixel_values"), 1e-6)
+					pixels := graph.PixelValues
+					if _, flat := g.Arrays["flattened_patches"]; flat {
+						pixels = "flattened_patches"
+					}
+					compare(t, pixels, prepared.Tensors[pixels], g.array(t, pixels), 1e-6)
 				}
 				model := p.model.(family.Writer)
 				segments, err := p.compose(ctx, model, prompts, new(Stats))
@@ -352,6 +362,9 @@ func TestBeamsEqualTransformers(t *testing.T) {
 				p := sharedGolden(t, g, eng)
 				all := g.requests(t, p)
 				for n, c := range g.Beams {
+					if n > 0 && !sweep.KeepsName(fmt.Sprint(name, n), 2) {
+						continue
+					}
 					var requests []Request
 					for _, r := range c.Rows {
 						requests = append(requests, all[r])
@@ -400,7 +413,7 @@ func TestStream(t *testing.T) {
 		}
 		got = append(got, token)
 	}
-	if !slices.Equal(got, want[0][0].Tokens) {
+	if !reflect.DeepEqual(got, want[0][0].Tokens) {
 		t.Errorf("streamed %v, want %v", got, want[0][0].Tokens)
 	}
 	n := 0

@@ -82,7 +82,7 @@ func TestAlignmentOfLayouts(t *testing.T) {
 	var first *family.Alignment
 	for _, without := range [][]string{nil, {merged}, {merged, "onnx/decoder_with_past_model.onnx"}} {
 		dir := layoutDir(t, "whisper-transformersjs", without...)
-		eachEngine(t, func(t *testing.T, eng engine.Engine) {
+		mostlyGo(t, func(t *testing.T, eng engine.Engine) {
 			p, err := Open(t.Context(), dir, WithEngine(eng))
 			if err != nil {
 				t.Fatal(err)

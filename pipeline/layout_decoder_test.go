@@ -251,6 +251,9 @@ func TestDecodersEqualTransformers(t *testing.T) {
 			if c.model == "phi3v-genai" {
 				g.Rows = g.Rows[1:]
 			}
+			// Phi-3's 17 crops a picture are seen once, and the quantized graphs have one scale for the
+			// whole batch: rows depend on their neighbours.
+			batched := c.model != "phi3v-genai" && c.variant != "quantized"
 			if c.variant != "" && !sweep.Whole {
 				g.Rows, g.Length.IDs = g.Rows[:min(2, len(g.Rows))], nil
 			}
@@ -269,6 +272,9 @@ func TestDecodersEqualTransformers(t *testing.T) {
 				var requests []Request
 				for i, row := range g.Rows {
 					requests = append(requests, row.request(t))
+					if batched && i > 0 && !sweep.Keeps(i, 4) {
+						continue
+					}
 					got, err := p.Generate(ctx, requests[i:i+1], most)
 					if err != nil {
 						t.Fatalf("row %d: %v", i, err)
@@ -286,11 +292,8 @@ func TestDecodersEqualTransformers(t *testing.T) {
 						t.Errorf("row %d: prompt %v, want %v", i, inputs.TokenIDs, row.InputIDs)
 					}
 				}
-				if c.model == "phi3v-genai" {
-					return // its 17 crops a picture are seen once
-				}
-				if c.variant == "quantized" {
-					return // one scale for the whole batch: rows depend on their neighbours
+				if !batched {
+					return
 				}
 				got, err := p.Generate(ctx, requests, most)
 				if err != nil {

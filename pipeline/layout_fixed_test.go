@@ -55,7 +55,7 @@ func TestFixedBatch(t *testing.T) {
 	} {
 		t.Run(model, func(t *testing.T) {
 			t.Parallel()
-			eachEngine(t, func(t *testing.T, eng engine.Engine) {
+			mostlyGo(t, func(t *testing.T, eng engine.Engine) {
 				dir := filepath.Join(layoutsDir, model)
 				free, err := Open(t.Context(), dir, WithEngine(eng))
 				if err != nil {
@@ -102,7 +102,7 @@ func TestFixedBatchOfDualEncoders(t *testing.T) {
 	for _, model := range []string{"clip-transformersjs", "clip-optimum", "siglip-transformersjs", "dinov2-optimum"} {
 		t.Run(model, func(t *testing.T) {
 			t.Parallel()
-			eachEngine(t, func(t *testing.T, eng engine.Engine) {
+			mostlyGo(t, func(t *testing.T, eng engine.Engine) {
 				dir := filepath.Join(layoutsDir, model)
 				fixed, err := OpenFS(t.Context(), fixBatch(t, only(t, dir)), WithEngine(eng))
 				if err != nil {

@@ -54,7 +54,7 @@ func TestRetrievalEqualsTransformers(t *testing.T) {
 	for _, name := range []string{"blip2-itm", "blip-itm"} {
 		g := loadGolden(t, name)
 		t.Run(name, func(t *testing.T) {
-			eachEngine(t, func(t *testing.T, eng engine.Engine) {
+			mostlyGo(t, func(t *testing.T, eng engine.Engine) {
 				p := sharedGolden(t, g, eng)
 				texts := goldenTexts(t, g)
 				itm, itc := g.array(t, "itm_probability"), g.array(t, "itc_similarity") // [images,texts]
@@ -114,7 +114,7 @@ func TestCLIPEqualsTransformers(t *testing.T) {
 	for _, name := range []string{"clip", "clip-legacy", "siglip", "bridgetower-itc"} {
 		g := loadGolden(t, name)
 		t.Run(name, func(t *testing.T) {
-			eachEngine(t, func(t *testing.T, eng engine.Engine) {
+			mostlyGo(t, func(t *testing.T, eng engine.Engine) {
 				ctx := context.Background()
 				p := sharedGolden(t, g, eng)
 				texts := goldenTexts(t, g)
@@ -162,7 +162,7 @@ func TestLXMERTEqualsTransformers(t *testing.T) {
 		}
 		readGolden(t, g, &file)
 		t.Run(name, func(t *testing.T) {
-			eachEngine(t, func(t *testing.T, eng engine.Engine) {
+			mostlyGo(t, func(t *testing.T, eng engine.Engine) {
 				ctx := context.Background()
 				p := sharedGolden(t, g, eng)
 				var questions []string

@@ -150,7 +150,7 @@ func TestCLIPMiniIsPyTorchs(t *testing.T) {
 	for _, want := range golden.Texts {
 		texts = append(texts, want.Text)
 	}
-	pipeline.EachEngine(t, func(t *testing.T, eng engine.Engine) {
+	pipeline.MostlyGo(t, func(t *testing.T, eng engine.Engine) {
 		p := pipeline.SharedEmbedded(t, mini.CLIP, eng)
 		checkPixels(t, p, golden.Images)
 		tokenizer := bundleTokenizer(t, p)
@@ -207,7 +207,7 @@ func TestFlamingoMiniIsPyTorchs(t *testing.T) {
 	if len(golden.Episodes) < 5 {
 		t.Fatalf("%d episodes", len(golden.Episodes))
 	}
-	pipeline.EachEngine(t, func(t *testing.T, eng engine.Engine) {
+	pipeline.MostlyGo(t, func(t *testing.T, eng engine.Engine) {
 		p := pipeline.SharedEmbedded(t, mini.Flamingo, eng)
 		checkPixels(t, p, golden.Images)
 		tokenizer := bundleTokenizer(t, p)

@@ -45,7 +45,7 @@ func TestWhisperMini(t *testing.T) {
 	if !slices.Equal(want.Packed, want.Float32) {
 		t.Errorf("packed %v, float32 %v", want.Packed, want.Float32)
 	}
-	pipeline.EachEngine(t, func(t *testing.T, eng engine.Engine) {
+	pipeline.MostlyGo(t, func(t *testing.T, eng engine.Engine) {
 		p := openWhisperMini(t, eng)
 		got, err := p.TranscribeFile(t.Context(), speech+"jfk.flac", func(o *pipeline.Transcription) {
 			o.WithoutTimes, o.Temperatures = true, []float64{0}

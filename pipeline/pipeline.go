@@ -17,6 +17,7 @@ import (
 	"github.com/crossattn/xpipe/pipeline/attend"
 	"github.com/crossattn/xpipe/pipeline/decode"
 	"github.com/crossattn/xpipe/pipeline/family"
+	"github.com/crossattn/xpipe/pipeline/grammar"
 	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/pipeline/speech"
 	"github.com/crossattn/xpipe/tokenize"
@@ -67,6 +68,11 @@ type Pipeline struct {
 	frames   *audio.Frames        // the same of features of sounds as long as they are
 	voice    *speech.VoiceModel   // nil without WithVoiceModel
 	defaults Generation
+	// scheduler decodes the texts of all calls together; nil: each call decodes its own.
+	scheduler *decode.Scheduler
+	// vocabulary has the bytes of the tokenizer's tokens, made when a text is first held to a schema.
+	vocabulary func() *grammar.Vocabulary
+	couples    func() bool // see Couples
 
 	limits  Limits
 	turns   chan struct{} // holds one value for each running call
@@ -86,6 +92,7 @@ type config struct {
 	families      family.Table
 	limits        Limits
 	voice         string
+	scheduler     *decode.Scheduler
 }
 
 // WithEngine runs the graphs on eng. Without it, or with nil, the Go engine runs them.
@@ -118,6 +125,12 @@ func WithFamilies(table family.Table) Option { return func(c *config) { c.famili
 // audio.Voice's place: a graph, or a folder that has it (speech.OpenVoiceModel). It is opened with the
 // model, runs on its engine, on one core of the CPU, and counts for nothing where the model does not hear.
 func WithVoiceModel(path string) Option { return func(c *config) { c.voice = path } }
+
+// WithScheduler has calls that run at once write their texts in common batches, which they join and
+// leave at any token (continuous batching): n texts take little more time than one, where one keeps
+// the processor waiting for memory. Each call gives what it gives alone. Limits.Concurrent bounds the
+// calls, and with that the batch. A scheduler serves one Pipeline.
+func WithScheduler(s *decode.Scheduler) Option { return func(c *config) { c.scheduler = s } }
 
 // Open opens the bundle in a directory. Errors wrap ErrBundle, ErrGraph, ErrTokenizer, ErrEngine or
 // ErrLimit.
@@ -175,9 +188,10 @@ func open(
 // end.
 func assemble(ctx context.Context, bundle *models.Bundle, c config) (*Pipeline, error) {
 	p := &Pipeline{
-		bundle: bundle, engine: c.engine, limits: c.limits,
+		bundle: bundle, engine: c.engine, limits: c.limits, scheduler: c.scheduler,
 		turns: make(chan struct{}, min(c.limits.Concurrent, maxTurns)),
 	}
+	p.couples = graph.Couples(bundle)
 	row, err := c.families.Find(bundle.Family)
 	if err != nil {
 		return nil, err
@@ -188,6 +202,9 @@ func assemble(ctx context.Context, bundle *models.Bundle, c config) (*Pipeline, 
 			return nil, err
 		}
 		p.texts = family.Texts{Tokenizer: tokenizer, MaxTokens: c.limits.PromptTokens}
+		p.vocabulary = sync.OnceValue(func() *grammar.Vocabulary {
+			return grammar.NewVocabulary(tokenizer.Pieces())
+		})
 	}
 	if p.defaults, err = decode.LoadOptions(bundle); err != nil {
 		return nil, err
@@ -293,6 +310,11 @@ func (p *Pipeline) Bundle() *models.Bundle { return p.bundle }
 
 // Engine returns the engine that runs the graphs.
 func (p *Pipeline) Engine() engine.Engine { return p.engine }
+
+// Couples reports whether what the model makes of an item, or writes, depends on what stands beside it in
+// a batch: a graph of 8 bits may quantise activations over all of it. Batches then give other results
+// than one item alone does.
+func (p *Pipeline) Couples() bool { return p.couples() }
 
 // Close waits for calls in progress and frees the model. Later calls fail with ErrClosed; a second
 // Close does nothing, nor does one of a nil Pipeline.

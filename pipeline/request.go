@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"image"
 	"reflect"
@@ -41,6 +42,8 @@ type Request struct {
 	// Parts, where there are any, are the whole request: text and items in their order. Models
 	// that take one item want it first, with text behind it; Flamingo's kind takes any order.
 	Parts []Part
+	// Variables are what the chat template is given beside the messages, in JSON, such as "tools".
+	Variables map[string]json.RawMessage
 }
 
 // Shot is an example of what the model should write.
@@ -62,6 +65,11 @@ type Part struct {
 	// "system", "user" or "assistant". Neighbouring parts of one role are one message. Without any
 	// role the parts are the prompt as the model reads it.
 	Role string
+	// Begins says that the part begins a message, though the one before has the same role.
+	Begins bool
+	// Extra is a JSON object of what the part's message has for the template beside role and content,
+	// such as tool_calls; nil: nothing.
+	Extra json.RawMessage
 }
 
 // prompt is a request as the families take it.
@@ -102,12 +110,17 @@ func (p *Pipeline) prompts(requests []Request) ([]prompt, error) {
 			if part.Item == nil && part.Image != nil {
 				part.Item = media.Picture{Image: part.Image}
 			}
-			q.parts = append(q.parts, family.Part{Text: part.Text, Item: part.Item, Role: part.Role})
+			q.parts = append(q.parts, family.Part{
+				Text: part.Text, Item: part.Item, Role: part.Role, Begins: part.Begins, Extra: part.Extra,
+			})
 			if part.Item != nil {
 				q.items = append(q.items, part.Item)
 			} else {
 				q.text += part.Text
 			}
+		}
+		if len(q.parts) > 0 {
+			q.parts[0].Variables = r.Variables
 		}
 		switch {
 		case converses || chats || !writes:

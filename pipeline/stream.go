@@ -39,10 +39,30 @@ func (p *Pipeline) StreamText(
 	return p.streamText(ctx, request, emit, nil, opts)
 }
 
+// StreamTexts is StreamText that gives each token with the number of its text, from 0 to
+// NumReturnSequences-1, and returns all texts.
+func (p *Pipeline) StreamTexts(
+	ctx context.Context, request Request, emit func(text int, t Token) bool, opts ...GenerateOption,
+) (texts []*Text, err error) {
+	return p.streamTexts(ctx, request, emit, nil, opts)
+}
+
 // streamText is StreamText with what an earlier text has read; see generate.
 func (p *Pipeline) streamText(
 	ctx context.Context, request Request, emit func(Token) bool, memory *decode.Memory, opts []GenerateOption,
-) (text *Text, err error) {
+) (*Text, error) {
+	each := func(_ int, t Token) bool { return emit == nil || emit(t) }
+	texts, err := p.streamTexts(ctx, request, each, memory, opts)
+	if err != nil {
+		return nil, err
+	}
+	return texts[0], nil
+}
+
+func (p *Pipeline) streamTexts(
+	ctx context.Context, request Request, emit func(int, Token) bool, memory *decode.Memory,
+	opts []GenerateOption,
+) (texts []*Text, err error) {
 	ctx, leave, err := p.enter(ctx)
 	if err != nil {
 		return nil, err
@@ -52,11 +72,9 @@ func (p *Pipeline) streamText(
 	if err != nil {
 		return nil, err
 	}
-	texts, err := p.generate(ctx, []Request{request}, g, func(_ int, t Token) bool {
-		return emit == nil || emit(t)
-	}, memory)
+	grouped, err := p.generate(ctx, []Request{request}, g, emit, memory)
 	if err != nil {
 		return nil, err
 	}
-	return texts[0][0], nil
+	return grouped[0], nil
 }

@@ -24,25 +24,24 @@ func taken(t *testing.T, path, class string, listed bool) map[string][]byte {
 		Added []addedJSON `json:"added_tokens"`
 		Model struct {
 			Vocab  map[string]int64
-			Merges []json.RawMessage
+			Merges json.RawMessage
 		}
 	}
 	if err := json.Unmarshal(data, &file); err != nil {
 		t.Fatal(err)
 	}
-	var merges strings.Builder
-	merges.WriteString("#version: 0.2\n")
-	for _, m := range file.Model.Merges {
-		var line string
-		if json.Unmarshal(m, &line) != nil {
-			var pair [2]string
-			if err := json.Unmarshal(m, &pair); err != nil {
-				t.Fatal(err)
-			}
-			line = pair[0] + " " + pair[1]
+	var lines []string
+	if json.Unmarshal(file.Model.Merges, &lines) != nil {
+		var pairs [][2]string
+		if err := json.Unmarshal(file.Model.Merges, &pairs); err != nil {
+			t.Fatal(err)
 		}
-		merges.WriteString(line + "\n")
+		lines = nil
+		for _, pair := range pairs {
+			lines = append(lines, pair[0]+" "+pair[1])
+		}
 	}
+	merges := "#version: 0.2\n" + strings.Join(lines, "\n") + "\n"
 	ids, decoder, special := map[string]int64{}, map[string]addedJSON{}, []string{}
 	for _, a := range file.Added {
 		decoder[fmt.Sprint(a.ID)] = a
@@ -61,7 +60,7 @@ func taken(t *testing.T, path, class string, listed bool) map[string][]byte {
 		files["added_tokens.json"] = ids
 		files["special_tokens_map.json"] = map[string]any{"additional_special_tokens": special}
 	}
-	result := map[string][]byte{"merges.txt": []byte(merges.String())}
+	result := map[string][]byte{"merges.txt": []byte(merges)}
 	for name, content := range files {
 		if result[name], err = json.Marshal(content); err != nil {
 			t.Fatal(err)

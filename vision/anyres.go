@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"image"
+	"image/color"
 	"math"
 
 	"github.com/crossattn/xpipe/media"
@@ -15,6 +16,10 @@ import (
 type anyres struct {
 	side     int           // of a square, crop_size; 0: the model is none of these
 	canvases []image.Point // image_grid_pinpoints: widths and heights in pixels
+
+	// LLaVA-OneVision sees a picture that is one of several in the middle of a square of a colour.
+	amid  bool
+	paint color.RGBA
 }
 
 // maxAnyresSquares bounds the squares of a canvas, far above the 4 of released models.
@@ -35,7 +40,11 @@ func (c *config) anyresRule(p *Preprocessor) error {
 	if side <= 0 || crop != square(side) {
 		return imageErrorf("LlavaNextImageProcessor needs a crop_size as large as its size")
 	}
-	pinpoints := [][]int{{336, 672}, {672, 336}, {672, 672}, {1008, 336}, {336, 1008}}
+	return c.canvases(p, side, [][]int{{336, 672}, {672, 336}, {672, 672}, {1008, 336}, {336, 1008}})
+}
+
+// canvases reads image_grid_pinpoints for squares of side pixels; pinpoints are the class's own.
+func (c *config) canvases(p *Preprocessor, side int, pinpoints [][]int) error {
 	if !isNull(c.Pinpoints) {
 		pinpoints = nil
 		if err := json.Unmarshal(c.Pinpoints, &pinpoints); err != nil {
@@ -114,11 +123,18 @@ func (p *Preprocessor) squares(img image.Image) (list []*RGB, grid, size image.P
 			list = append(list, page.crop(image.Rectangle{at, at.Add(image.Pt(side, side))}))
 		}
 	}
+	if p.anyres.amid {
+		framed, err := p.squared(m)
+		if err != nil {
+			return nil, grid, size, err
+		}
+		list = append(list, framed)
+	}
 	return list, grid, size, nil
 }
 
 // prepareAnyres is Prepare for LLaVA-NeXT: pixel_values [N,3,S,S], of each picture the whole and then
-// its squares, and image_sizes [N,2] int64, the height and width of the picture that each is of.
+// its squares (for LLaVA-OneVision also what it is among others, the last), and image_sizes [N,2] int64, the height and width of the picture that each is of.
 func (p *Preprocessor) prepareAnyres(
 	ctx context.Context, imgs []image.Image,
 ) (made media.Prepared, err error) {

@@ -52,6 +52,9 @@ const (
 	mllama                  // max_image_tiles: tiles of a canvas
 	bridgeTower             // size_divisor: sides that are multiples
 	llavaNext               // image_grid_pinpoints: the picture, and squares of a canvas
+	onevision               // do_image_splitting: as llavaNext, and the picture as one of several
+	pix2struct              // max_patches: patches in a padded list, of floats
+	idefics2                // do_image_splitting: quarters, in the picture's shape
 	janusKind               // image_size, min_size: in the middle of a square
 )
 
@@ -115,10 +118,15 @@ var families = map[string]family{
 		size: square(224), square: true, resample: Bicubic, mean: clipMean, std: clipStd,
 		kind: idefics, reads: []string{"image_size", "image_mean", "image_std", "rescale_factor"},
 	},
+	"Idefics2": {
+		size: sizeRule{shortest: 378, longest: 980}, resample: Bilinear, mean: halfMean, std: halfMean, kind: idefics2,
+		reads: []string{"do_image_splitting", "do_convert_rgb", "do_pad"},
+	},
 	"Idefics3": idefics3Family, "SmolVLM": idefics3Family,
-	// one view, the whole picture, which is the first of the class's, as transformers.js takes it:
-	// crops are not made
-	"LlavaOnevision": {size: square(384), square: true, resample: Bicubic, mean: clipMean, std: clipStd},
+	"LlavaOnevision": {
+		size: square(384), square: true, resample: Bicubic, mean: clipMean, std: clipStd, kind: onevision,
+		reads: []string{"image_grid_pinpoints", "do_pad", "do_convert_rgb", "do_image_splitting"},
+	},
 	"LlavaNext": {
 		size: sizeRule{shortest: 224}, resample: Bicubic, mean: clipMean, std: clipStd, kind: llavaNext,
 		reads: append(cropKeys, "image_grid_pinpoints", "do_pad", "do_convert_rgb"),
@@ -126,6 +134,10 @@ var families = map[string]family{
 	"Lfm2Vl": {
 		size: square(512), square: true, resample: Bilinear, mean: halfMean, std: halfMean, kind: lfm2VL,
 		reads: lfm2Keys,
+	},
+	"Pix2Struct": { // whose statistics are each picture's own
+		std: [3]float64{1, 1, 1}, kind: pix2struct,
+		reads: []string{"patch_size", "max_patches", "is_vqa", "do_convert_rgb"},
 	},
 	"Phi3V": {
 		size: square(phi3Side), square: true, resample: Bilinear, mean: clipMean, std: clipStd, kind: phi3V,
@@ -225,6 +237,8 @@ type config struct {
 	PixelTolerance   *float64 `json:"max_pixels_tolerance"`
 	MaxImageTiles    *int     `json:"max_image_tiles"`
 	SizeDivisor      *int     `json:"size_divisor"`
+	MaxPatches       *int     `json:"max_patches"`
+	IsVQA            *bool    `json:"is_vqa"`
 	MinSize          *int     `json:"min_size"`
 
 	Background json.RawMessage `json:"background_color"`
@@ -240,7 +254,7 @@ var (
 		"default_to_square", "pad_and_return_pixel_mask", "do_image_splitting", "max_image_size",
 		"min_pixels", "max_pixels", "patch_size", "merge_size", "temporal_patch_size", "max_num_patches",
 		"spatial_merge_size", "num_crops",
-		"max_image_tiles", "size_divisor", "min_size", "background_color",
+		"max_image_tiles", "size_divisor", "min_size", "background_color", "max_patches", "is_vqa",
 	}...)
 	inert = []string{
 		"processor_class", "_valid_processor_keys", "auto_map", "return_tensors", "device", "disable_grouping",
@@ -346,6 +360,12 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 		err = c.janusRule(p)
 	case llavaNext:
 		err = c.anyresRule(p)
+	case pix2struct:
+		err = c.flattenedRule(p)
+	case onevision:
+		err = c.onevisionRule(f, p)
+	case idefics2:
+		err = c.quarters(p)
 	}
 	if err != nil {
 		return err
@@ -414,15 +434,21 @@ func (c *config) refuse(f family) error {
 	if f.kind != efficientNet && (orElse(c.RescaleOffset, false) || orElse(c.IncludeTop, false)) {
 		return imageErrorf("rescale_offset and include_top belong to EfficientNetImageProcessor")
 	}
-	if f.kind != idefics3 && (c.DoSplit != nil && f.kind != lfm2VL || !isNull(c.MaxImageSize)) {
-		return imageErrorf("do_image_splitting and max_image_size belong to Idefics3ImageProcessor")
+	if !slices.Contains([]familyKind{idefics2, idefics3, lfm2VL, onevision}, f.kind) && c.DoSplit != nil {
+		return imageErrorf("do_image_splitting belongs to Idefics2ImageProcessor and Idefics3ImageProcessor")
+	}
+	if f.kind != idefics3 && !isNull(c.MaxImageSize) {
+		return imageErrorf("max_image_size belongs to Idefics3ImageProcessor")
 	}
 	if f.kind != qwen2VL && (c.MinPixels != nil || c.MaxPixels != nil) {
 		return imageErrorf("min_pixels and max_pixels belong to Qwen2VLImageProcessor")
 	}
-	if f.kind != qwen2VL && f.kind != siglip2 && f.kind != pixtralKind && c.PatchSize != nil {
-		return imageErrorf("patch_size belongs to Qwen2VLImageProcessor, Siglip2ImageProcessor and " +
-			"PixtralImageProcessor")
+	if c.PatchSize != nil && !slices.Contains([]familyKind{qwen2VL, siglip2, pixtralKind, pix2struct}, f.kind) {
+		return imageErrorf("patch_size belongs to Qwen2VLImageProcessor, Siglip2ImageProcessor, " +
+			"PixtralImageProcessor and Pix2StructImageProcessor")
+	}
+	if f.kind != pix2struct && (c.MaxPatches != nil || orElse(c.IsVQA, false)) {
+		return imageErrorf("max_patches and is_vqa belong to Pix2StructImageProcessor")
 	}
 	if f.kind != pixtralKind && c.SpatialMerge != nil {
 		return imageErrorf("spatial_merge_size belongs to PixtralImageProcessor")

@@ -49,6 +49,10 @@ func (p *Preprocessor) ownWay() func(context.Context, []image.Image) (media.Prep
 		return p.prepareCanvas
 	case p.anyres.side > 0:
 		return p.prepareAnyres
+	case p.flattened.side > 0:
+		return p.prepareFlattened
+	case p.quartered.there:
+		return p.prepareQuarters
 	case p.tiles.side > 0:
 		return p.prepareTiles
 	case p.lfm2.side > 0:

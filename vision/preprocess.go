@@ -16,29 +16,31 @@ import (
 // Preprocessor turns pictures into the input of one model. ParseConfig makes one. It is never
 // changed and may be used by many goroutines at once.
 type Preprocessor struct {
-	limits   Limits
-	doResize bool
-	size     sizeRule
-	divisor  int     // BridgeTower: of both sides; else 0
-	cropPct  float64 // ConvNext: the share of the picture that is kept; else 0
-	resample Filter
-	doCrop   bool
-	cropSize sizeRule
-	doPad    bool
-	padSize  sizeRule // zero: the largest of the batch
-	onWhite  bool     // blend transparent pixels with white
-	table    [3][256]float32
-	tiles    tiling
-	patches  patching
-	naflex   naflex
-	lfm2     lfm2
-	pixtral  pixtral
-	crops    int // num_crops of Phi-3-vision; else 0
-	canvas   canvas
-	anyres   anyres
-	janus    janus
-	torch    *torchRule // the transforms of open_clip and timm; nil: those of transformers
-	ops      operations
+	limits    Limits
+	doResize  bool
+	size      sizeRule
+	divisor   int     // BridgeTower: of both sides; else 0
+	cropPct   float64 // ConvNext: the share of the picture that is kept; else 0
+	resample  Filter
+	doCrop    bool
+	cropSize  sizeRule
+	doPad     bool
+	padSize   sizeRule // zero: the largest of the batch
+	onWhite   bool     // blend transparent pixels with white
+	table     [3][256]float32
+	tiles     tiling
+	patches   patching
+	naflex    naflex
+	lfm2      lfm2
+	pixtral   pixtral
+	crops     int // num_crops of Phi-3-vision; else 0
+	canvas    canvas
+	anyres    anyres
+	janus     janus
+	quartered quartered
+	flattened flattened
+	torch     *torchRule // the transforms of open_clip and timm; nil: those of transformers
+	ops       operations
 
 	// Donut's pictures are laid on a page.
 	page        sizeRule // its height and width

@@ -61,7 +61,8 @@ func newBenchCommand(env *environment) *cobra.Command {
 		Long: `Runs a graph, or each graph of a bundle, on the engines in turns and prints the
 median times and the median of the pairs' ratios ` + ratios + `: below 1 the
 first of the two is the faster one. Inputs are seeded random numbers; dimensions
-that are not fixed are 1 unless --dim says otherwise. XPIPE_KERNELS=amx, vnni,
+that are not fixed are 1 unless --dim says otherwise. With --precision the Go
+engine is compared with the others in float32. XPIPE_KERNELS=amx, bf16, vnni,
 avx512, avxvnni, avx2 or go in the environment bounds what the Go engine's
 kernels use of the processor; each allows those after it.
 
@@ -324,6 +325,10 @@ func bench(
 	}
 	line = api.NewBench(g.name, names, timings, flop, peak)
 	line.Curve, line.X, line.Threads = g.curve, g.x, o.threads
+	line.Precision = string(engine.PrecisionFloat32)
+	if p := engine.Precision(o.precision); !p.Exact() {
+		line.Precision = o.precision
+	}
 	if spins {
 		line.ORTSpinning = o.spinning
 	}
@@ -357,12 +362,16 @@ func startProfile(path string) (stop func() error, err error) {
 	}, nil
 }
 
-// optionsFor are the options to open a graph with. The provider is for engines that have a choice.
+// optionsFor are the options to open a graph with. The provider and the precision are for engines
+// that have a choice; one that is timed alone is given the precision in any case, and refuses it.
 func (o *benchOptions) optionsFor(e timedEngine) engine.Options {
 	opts := o.options()
 	opts.Spinning = o.spinning == spinningOn
 	if len(e.row.Providers) < 2 {
 		opts.Provider, opts.ProviderOptions = "", nil
+	}
+	if len(e.row.Precisions) == 0 && o.name != e.row.Name {
+		opts.Precision = ""
 	}
 	return opts
 }

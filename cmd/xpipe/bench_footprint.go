@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -48,7 +49,7 @@ func (o *benchOptions) footprints(
 	}
 	var footprints []enginebench.Footprint
 	for _, e := range engines {
-		f, err := o.footprint(ctx, e.Name(), path, g.dims)
+		f, err := o.footprint(ctx, e, path, g.dims)
 		if err != nil {
 			return nil, fmt.Errorf("the footprint of engine %s: %w", e.Name(), err)
 		}
@@ -59,13 +60,14 @@ func (o *benchOptions) footprints(
 
 // footprint runs this program for one engine and one graph file.
 func (o *benchOptions) footprint(
-	ctx context.Context, engineName, path string, dims map[string]int,
+	ctx context.Context, e timedEngine, path string, dims map[string]int,
 ) (f enginebench.Footprint, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return f, err
 	}
-	args := []string{"bench", path, "--footprint-only", "--engine", engineName,
+	args := []string{"bench", path, "--footprint-only", "--engine", e.Name(),
+		"--precision", string(cmp.Or(o.optionsFor(e).Precision, engine.PrecisionAuto)),
 		"--threads", strconv.Itoa(o.threads), "--no-fusion=" + strconv.FormatBool(o.noFusion)}
 	for name, library := range o.libraries {
 		args = append(args, "--"+libraryFlagName(name), library)

@@ -22,6 +22,7 @@ type engineOptions struct {
 	threads         int
 	memoryLimit     byteSize
 	noFusion        bool
+	precision       string
 	note            func(string) // of engines; nil: nobody is told
 }
 
@@ -39,6 +40,7 @@ func (o *engineOptions) addFlags(cmd *cobra.Command) {
 		"most memory for the tensors of one run of a graph, such as 500M or 2G; the Go engine keeps "+
 			"to it (default: %dG for models, no bound for a single graph)",
 		pipeline.DefaultLimits().Memory>>30))
+	f.Var(precisionFlag(&o.precision), "precision", precisionUsage())
 	f.BoolVar(&o.noFusion, "no-fusion", false, "run graphs operator by operator, as written")
 }
 
@@ -102,6 +104,27 @@ func providerFlag(name *string) wordFlag {
 	return wordFlag{value: name, what: "provider", words: words, list: true, also: providersBy}
 }
 
+// precisionFlag names a precision.
+func precisionFlag(name *string) wordFlag {
+	var words []string
+	for _, p := range engine.Precisions() {
+		words = append(words, string(p))
+	}
+	return wordFlag{value: name, what: "precision", words: words}
+}
+
+// precisionUsage says what --precision does, and on which engines.
+func precisionUsage() string {
+	var names []string
+	for _, row := range api.Engines {
+		if len(row.Precisions) > 0 {
+			names = append(names, row.Name)
+		}
+	}
+	return fmt.Sprintf("how engine %s multiplies floats by weights: float32 (exact, which auto is too), "+
+		"bf16 (weights in half the memory) or int8 (in a quarter)", api.OrList(names))
+}
+
 // providersBy are the providers that people mean by other words; "gpu" is no misspelt "cpu".
 var providersBy = map[string]string{
 	"gpu":    `"cuda" (NVIDIA), "directml" (Windows) or "coreml" (macOS)`,
@@ -160,14 +183,18 @@ func (o *engineOptions) options() engine.Options {
 	return engine.Options{
 		Threads: o.threads, Provider: o.provider, ProviderOptions: o.providerOptions,
 		MemoryLimit: int64(o.memoryLimit), NoFusion: o.noFusion,
-		Note: o.note,
+		Precision: engine.Precision(o.precision), Note: o.note,
 	}
 }
 
 // open selects the engine and, with -v, says which and why.
 func (o *engineOptions) open(env *environment) (engine.Engine, error) {
 	o.note = env.noteEngine
-	choice, err := api.SelectEngine(o.name, o.libraries.config(env))
+	name := o.name
+	if p := engine.Precision(o.precision); !p.Exact() && (name == api.AutoEngine || name == "") {
+		name = api.EngineWith(p)
+	}
+	choice, err := api.SelectEngine(name, o.libraries.config(env))
 	if err != nil {
 		return nil, err
 	}
@@ -178,6 +205,9 @@ func (o *engineOptions) open(env *environment) (engine.Engine, error) {
 		env.warnf("%v", choice)
 	} else {
 		env.verbosef("%v", choice)
+	}
+	if o.precision != "" {
+		env.verbosef("precision %s: %s has %s", o.precision, choice.Name, choice.Found.Summary)
 	}
 	if providers := strings.Split(o.provider, ","); len(providers) > 1 {
 		warn := func(err error) { env.warnf("%w", err) }

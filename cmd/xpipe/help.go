@@ -25,7 +25,7 @@ var (
 	namedGroups = map[string][]string{
 		groupInput: {"background", "list", "batch", "jobs", "strict", "image", "regions", "raw"},
 		groupModel: {"model", "variant", "no-verify", "engine", "provider", "provider-option",
-			"threads", "memory-limit", "no-fusion"},
+			"threads", "memory-limit", "precision", "no-fusion"},
 		groupOutput: {"out", "resume", "json", "verbose", "help"},
 	}
 )

@@ -114,6 +114,7 @@ what the models and engines do.
 	root.AddCommand(seeing...)
 	root.AddCommand(
 		newTranscribeCommand(env),
+		newServeCommand(env),
 		newRunCommand(env),
 		newInspectCommand(env),
 		newBenchCommand(env),

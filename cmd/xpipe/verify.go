@@ -10,6 +10,7 @@ import (
 
 	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/audio"
+	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/pipeline/compare"
@@ -32,7 +33,7 @@ func newVerifyCommand(env *environment) *cobra.Command {
 		Example: `  xpipe verify
   xpipe verify ~/models/blip2 --image photo.jpg --prompt "a photo of"
   xpipe verify clip-mini --tolerance 1e-3 --json`,
-		Long: fmt.Sprintf(`Runs the model's task on engine %s and on each other engine (%s), and compares
+		Long: fmt.Sprintf(`Runs the model's task on engine %[1]s and on each other engine (%[2]s), and compares
 every output of every graph; each stage gets the same inputs on both, so that a
 difference shows where it arises. The table also has what goes in: the prompt's
 token ids and a hash of the preprocessed pixels. It is what to put into a bug
@@ -43,6 +44,10 @@ differs by more than the tolerance, relative to the largest value where that is
 above 1: 1e-4, and 5e-2 for int8 bundles, unless --tolerance says otherwise.
 Graphs of dynamic int8 are compared with the other engine's optimization off,
 since its own levels differ on them; a note says so.
+
+With --precision bf16 or int8 engine %[1]s is compared with itself in float32, up to
+a tolerance of 5e-2 or 2.5e-1: what the precision costs each stage, and how many
+of the ids that the model writes stay the same.
 
 `, api.Engines[0].Name, strings.Join(api.EngineNames()[1:], ", ")) + exitHelp,
 		Args: usageArgs(cobra.MaximumNArgs(1)),
@@ -86,42 +91,9 @@ func runVerify(ctx context.Context, env *environment, o verifyOptions) error {
 		}
 		request.Sound = sound
 	}
-	config := o.libraries.config(env)
-	native, err := api.SelectEngine(api.Engines[0].Name, config)
+	reports, err := o.verify(ctx, env, request)
 	if err != nil {
 		return err
-	}
-	var reports []*compare.Report
-	var unusable error // why the first of the other engines cannot be compared
-	for _, row := range api.Engines[1:] {
-		choice, err := api.SelectEngine(row.Name, config)
-		if err != nil && o.libraries[row.Name] != "" {
-			return err
-		}
-		if err != nil {
-			unusable = cmp.Or(unusable, err)
-			env.verboseUnusable(row, err)
-			continue
-		}
-		env.verbosef("%v", choice)
-		open := func(opts ...pipeline.Option) (*pipeline.Pipeline, error) {
-			return o.openWith(ctx, env, opts...)
-		}
-		report, err := api.Verify(ctx, choice.Engine, native.Engine, request, open)
-		if err != nil {
-			return err
-		}
-		item := []string{"picture", cmp.Or(o.image, "a synthetic one; --image FILE takes yours")}
-		if report.Heard {
-			item = []string{"sound", cmp.Or(o.sound, "a synthetic one; --sound FILE takes yours")}
-		}
-		if err := showVerify(env, o.model, item, report, len(reports) > 0); err != nil {
-			return err
-		}
-		reports = append(reports, report)
-	}
-	if reports == nil {
-		return unusable
 	}
 	breaches, outputs := 0, 0
 	for _, report := range reports {
@@ -133,6 +105,66 @@ func runVerify(ctx context.Context, env *environment, o verifyOptions) error {
 		return api.WithKind(err, api.KindBreach)
 	}
 	return nil
+}
+
+// verify makes and shows the reports: of the first engine in float32 and in --precision, or of each
+// other engine and the first.
+func (o *verifyOptions) verify(
+	ctx context.Context, env *environment, request api.VerifyRequest,
+) (reports []*compare.Report, err error) {
+	config := o.libraries.config(env)
+	open := func(opts ...pipeline.Option) (*pipeline.Pipeline, error) {
+		return o.openWith(ctx, env, opts...)
+	}
+	show := func(report *compare.Report) error {
+		item := []string{"picture", cmp.Or(o.image, "a synthetic one; --image FILE takes yours")}
+		if report.Heard {
+			item = []string{"sound", cmp.Or(o.sound, "a synthetic one; --sound FILE takes yours")}
+		}
+		reports = append(reports, report)
+		return showVerify(env, o.model, item, report, len(reports) > 1)
+	}
+	precision := engine.Precision(o.precision)
+	first := api.Engines[0].Name
+	if !precision.Exact() {
+		first = api.EngineWith(precision)
+	}
+	native, err := api.SelectEngine(first, config)
+	if err != nil {
+		return nil, err
+	}
+	if !precision.Exact() {
+		report, err := api.VerifyPrecision(ctx, native.Engine, precision, request, open)
+		if err != nil {
+			return nil, err
+		}
+		err = show(report)
+		return reports, err
+	}
+	var unusable error // why the first of the other engines cannot be compared
+	for _, row := range api.Engines[1:] {
+		choice, err := api.SelectEngine(row.Name, config)
+		if err != nil && o.libraries[row.Name] != "" {
+			return nil, err
+		}
+		if err != nil {
+			unusable = cmp.Or(unusable, err)
+			env.verboseUnusable(row, err)
+			continue
+		}
+		env.verbosef("%v", choice)
+		report, err := api.Verify(ctx, choice.Engine, native.Engine, request, open)
+		if err != nil {
+			return nil, err
+		}
+		if err := show(report); err != nil {
+			return nil, err
+		}
+	}
+	if reports == nil {
+		return nil, unusable
+	}
+	return reports, nil
 }
 
 // showVerify prints one report, or with --json one object; item is what went in, its kind before it.
@@ -160,6 +192,11 @@ func printVerify(env *environment, model string, item []string, r *compare.Repor
 	}
 	if r.Text != "" {
 		fmt.Fprintf(w, "text\t%q\n", r.Text)
+	}
+	if r.IDs[1] != nil {
+		same, count := r.SameIDs()
+		fmt.Fprintf(w, "ids\t%v on %s\n", r.IDs[0], r.Engines[0])
+		fmt.Fprintf(w, "\t%v on %s, by itself: %d of %d the same\n", r.IDs[1], r.Engines[1], same, count)
 	}
 	for _, note := range r.Notes {
 		fmt.Fprintf(w, "note\t%s\n", api.Visible(note))

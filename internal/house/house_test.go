@@ -34,12 +34,13 @@ var order = []string{
 	"vision",
 	"audio",
 	"models/hub/hubtest", "models/hub", "models", "models/mini",
-	"pipeline/graph", "pipeline/internal/graphtest", "pipeline/decode", "pipeline/attend", "pipeline/compare", "pipeline/family", "pipeline/speech",
+	"pipeline/grammar", "pipeline/graph", "pipeline/internal/graphtest", "pipeline/decode", "pipeline/attend", "pipeline/compare", "pipeline/family", "pipeline/speech",
 	"pipeline",
 	"api",
+	"server/serving", "server/web", "server",
 	"cmd",
 	"examples",
-	"tools/clients",
+	"tools/clients", "tools/benchserve",
 	"internal/house",
 }
 
@@ -62,7 +63,7 @@ var rules = []struct {
 		reason: "an engine knows graphs and tensors; it knows no task, no family and no medium",
 	},
 	{
-		from:   []string{"pipeline/graph", "pipeline/internal/graphtest", "pipeline/decode", "pipeline/attend", "pipeline/compare", "pipeline/family", "pipeline/speech"},
+		from:   []string{"pipeline/grammar", "pipeline/graph", "pipeline/internal/graphtest", "pipeline/decode", "pipeline/attend", "pipeline/compare", "pipeline/family", "pipeline/speech"},
 		to:     []string{"fallback", "ort"},
 		except: []string{"fallback/attention"},
 		reason: "no task knows an engine: the caller chooses it, and what shows attention in its place; the kernels are arithmetic",

@@ -54,6 +54,13 @@ func (d *Dict) Get(key any) (any, bool) {
 	return v, ok
 }
 
+// Each calls f with each key and value, in the order in which they were set.
+func (d *Dict) Each(f func(key, value any)) {
+	for _, key := range d.keys {
+		f(key, d.values[key])
+	}
+}
+
 func isHashable(key any) bool {
 	switch key.(type) {
 	case nil, bool, int64, float64, string:

@@ -41,13 +41,18 @@ func (m *Matrix) tilesWide(c []float32, ldc int, a []float32, lda, r, mr, p0, p1
 		}
 		gap := 0
 		if p+1 < p1 {
-			gap = m.K * panelWidth
+			gap = m.stride() * panelWidth
 		}
-		b := (p*m.K + k0) * panelWidth
-		if end := b + gap + kn*panelWidth; m.halves != nil {
-			gemmWideHalf(c[r*ldc+col:], ldc, a, lda, m.halves[b:end], gap, kn, mr, cols, flags, &t)
-		} else {
-			gemmWide(c[r*ldc+col:], ldc, a, lda, m.panels[b:end], gap, kn, mr, cols, flags, &t)
+		b, to := (p*m.stride()+k0)*panelWidth, c[r*ldc+col:]
+		switch end := b + gap + kn*panelWidth; {
+		case m.halves != nil:
+			gemmWideHalf(to, ldc, a, lda, m.halves[b:end], gap, kn, mr, cols, flags, &t)
+		case m.dots:
+			gemmDots(to, ldc, a, lda, m.pairs[b:end], gap, kn, mr, cols, flags, &t)
+		case m.pairs != nil:
+			gemmWidePairs(to, ldc, a, lda, m.pairs[b:end], gap, kn, mr, cols, flags, &t)
+		default:
+			gemmWide(to, ldc, a, lda, m.panels[b:end], gap, kn, mr, cols, flags, &t)
 		}
 	}
 	if e != nil && e.Activate != nil {
@@ -60,6 +65,12 @@ func (m *Matrix) tilesWide(c []float32, ldc int, a []float32, lda, r, mr, p0, p1
 func gemmWide(c []float32, ldc int, a []float32, lda int, b []float32,
 	gap, k, rows, cols, flags int, e *tileEpilogue) {
 	_, _, _ = c[(rows-1)*ldc+cols-1], a[(rows-1)*lda+k-1], b[gap+k*panelWidth-1]
+	gemmWideTo(c, ldc, a, lda, b, gap, k, rows, cols, flags, e)
+}
+
+// gemmWideTo is gemmWide without the checks of a and b, of which a k of 0 reads nothing.
+func gemmWideTo(c []float32, ldc int, a []float32, lda int, b []float32,
+	gap, k, rows, cols, flags int, e *tileEpilogue) {
 	pe, mask := (*float32)(unsafe.Pointer(e)), columnMask(cols)
 	gap *= 4
 	switch rows {
@@ -204,5 +215,5 @@ func avx512Agrees() bool {
 			want[j] += v * b[j*50+i]
 		}
 	}
-	return near(got, want[:3], 1e-4) && q4DotsAgree()
+	return near(got, want[:3], 1e-4) && pairsAgree() && q4DotsAgree()
 }

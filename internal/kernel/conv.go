@@ -135,7 +135,7 @@ func depthwiseRowGo(dst []float32, dstStep int, src []float32, n int, w *Window,
 
 // Part returns the matrix of panels lo..hi alone, in m's memory.
 func (m *Matrix) Part(lo, hi int) *Matrix {
-	p := &Matrix{K: m.K, N: min(m.N, hi*panelWidth) - lo*panelWidth}
+	p := &Matrix{K: m.K, N: min(m.N, hi*panelWidth) - lo*panelWidth, pages: m.pages}
 	if m.halves != nil {
 		p.halves = m.halves[lo*m.K*panelWidth : hi*m.K*panelWidth]
 	} else {

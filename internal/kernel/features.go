@@ -18,12 +18,14 @@ var (
 		cpu.X86.HasAVX512BW && cpu.X86.HasAVX512VL && cpu.X86.HasBMI2)
 	hasVNNI    = hasAVX512 && (simulated || cpu.X86.HasAVX512VNNI)
 	hasAMX     = hasVNNI && (simulated || cpu.X86.HasAMXTile && cpu.X86.HasAMXInt8)
+	hasBF16    = hasVNNI && (simulated || cpu.X86.HasAVX512BF16)
+	hasAMXBF16 = hasBF16 && (simulated || cpu.X86.HasAMXTile && cpu.X86.HasAMXBF16)
 	hasAVXVNNI = hasAVX2 && (simulated || cpu.X86.HasAVXVNNI)
 )
 
 // Instructions is the environment variable that bounds the instructions in use. Each of its values
-// takes in those after it: amx, vnni (AVX-512 VNNI), avx512, avxvnni (256 bits wide), avx2, and go for
-// no assembly.
+// takes in those after it: amx, bf16 (AVX512-BF16), vnni (AVX-512 VNNI), avx512, avxvnni (256 bits
+// wide), avx2, and go for no assembly.
 const Instructions = "XPIPE_KERNELS"
 
 var badLimit = limit(os.Getenv(Instructions))
@@ -41,11 +43,14 @@ func limit(most string) error {
 	case "avx512":
 		hasVNNI = false
 	case "vnni":
+	case "bf16":
+		hasAMX, hasAMXBF16 = false, false
+		return nil
 	default:
-		return fmt.Errorf("%s is %q: it may be amx, vnni, avx512, avxvnni, avx2 or go",
+		return fmt.Errorf("%s is %q: it may be amx, bf16, vnni, avx512, avxvnni, avx2 or go",
 			Instructions, most)
 	}
-	hasAMX = false
+	hasAMX, hasAMXBF16, hasBF16 = false, false, false
 	return nil
 }
 
@@ -66,6 +71,14 @@ func dotsAMX() bool {
 	return dots512() && hasAMX && allowTiles() && trialAMX.right(dotsAMXAgree)
 }
 
+// dotsBF16 says whether to use AVX512-BF16.
+func dotsBF16() bool { return avx512() && hasBF16 && trialBF16.right(dotsBF16Agree) }
+
+// tilesBF16 says whether products of bfloat16 use the tiles of AMX, if the system allows it.
+func tilesBF16() bool {
+	return dotsBF16() && hasAMXBF16 && allowTiles() && trialAMXBF16.right(tilesBF16Agree)
+}
+
 // dotsVNNI says whether to use AVX-VNNI, 256 bits wide.
 func dotsVNNI() bool { return asmBuilt && hasAVX2 && hasAVXVNNI && trialAVXVNNI.right(dotsVNNIAgree) }
 
@@ -75,7 +88,7 @@ func bytesQ4() bool { return asmBuilt && hasAVX2 && hasVNNI && trialQ4.right(q4B
 // hasDots says whether products of bytes use one of them.
 func hasDots() bool { return dots512() || dotsVNNI() }
 
-var trial512, trialVNNI, trialAMX, trialAVXVNNI, trialQ4 trial
+var trial512, trialVNNI, trialAMX, trialBF16, trialAMXBF16, trialAVXVNNI, trialQ4 trial
 
 // trial is the comparison of some assembly with plain Go, once in a process. Not everyone who
 // changes it has a processor that runs it.
@@ -104,6 +117,29 @@ func (t *trial) try(agrees func() bool) bool {
 	return t.state.Load() == stateRight
 }
 
+// Narrow says in a few words how products of bfloat16 and of 8 bits are computed here.
+func Narrow() (bf16, int8 string) {
+	switch {
+	case tilesBF16():
+		bf16 = "on AMX"
+	case dotsBF16():
+		bf16 = "on AVX512-BF16"
+	default:
+		bf16 = "widened to float32 as it is read"
+	}
+	switch {
+	case dotsAMX():
+		int8 = "on AMX"
+	case dots512():
+		int8 = "on AVX-512 VNNI"
+	case dotsVNNI():
+		int8 = "on AVX-VNNI"
+	default:
+		int8 = "widened to 16 bits"
+	}
+	return bf16, int8
+}
+
 // Features names the processor features in use, for people to read.
 func Features() []string {
 	if !avx2() {
@@ -116,6 +152,8 @@ func Features() []string {
 	}{
 		{"avx512", hasAVX512, avx512()}, {"avx512vnni", hasVNNI, dots512()},
 		{"amx", hasAMX && allowTiles(), dotsAMX()},
+		{"avx512bf16", hasBF16, dotsBF16()},
+		{"amxbf16", hasAMXBF16 && allowTiles(), tilesBF16()},
 		{"avxvnni", hasAVXVNNI, dotsVNNI()},
 	} {
 		switch {

@@ -1,6 +1,9 @@
 package kernel
 
-import "unsafe"
+import (
+	"runtime"
+	"unsafe"
+)
 
 // Matrix products. The right operand is packed into panels of 16 columns, the left one is read
 // where it lies: a micro-kernel keeps a tile of 6 x 16 results in registers while it runs along k.
@@ -39,6 +42,13 @@ type Matrix struct {
 	K, N   int
 	panels []float32 // [panel][k][16], zeros where the last panel has no column
 	halves []uint16  // the same as float16, where panels is nil
+	pages  *pages    // that they lie in; nil of memory on Go's heap
+
+	// As bfloat16, where both are nil: see bfloat.go.
+	pairs []uint32 // [panel][depth][16]
+	depth int      // pairs of a panel, more than k needs where AMX takes them
+	exact bool     // left operands are not rounded
+	dots  bool     // left operands are in pairs too
 }
 
 // PanelFloats returns the floats that a packed matrix of k rows and n columns takes.
@@ -48,57 +58,69 @@ func PanelFloats(k, n int) int { return (n + panelWidth - 1) / panelWidth * pane
 func (m *Matrix) Panels() int { return (m.N + panelWidth - 1) / panelWidth }
 
 // Bytes returns how much memory the elements take.
-func (m *Matrix) Bytes() int { return 4*len(m.panels) + 2*len(m.halves) }
+func (m *Matrix) Bytes() int { return 4*(len(m.panels)+len(m.pairs)) + 2*len(m.halves) }
 
-// Panel returns the floats of a panel, [k][16].
+// Panel returns the floats of a panel, [k][16], which are there as long as m is.
 func (m *Matrix) Panel(p int) []float32 { return m.panels[p*m.K*panelWidth : (p+1)*m.K*panelWidth] }
 
 // NewMatrix makes a matrix whose panels lie in buf, which must hold PanelFloats(k, n); with a nil
-// buf they are allocated. They are filled by Fill or FillTransposed.
+// buf they are allocated, for weights that stay. They are filled by Fill or FillTransposed.
 func NewMatrix(buf []float32, k, n int) *Matrix {
+	m := &Matrix{K: k, N: n}
 	if buf == nil {
-		buf = make([]float32, PanelFloats(k, n))
+		buf, m.pages = elements[float32](PanelFloats(k, n))
 	}
-	return &Matrix{K: k, N: n, panels: buf[:PanelFloats(k, n)]}
+	m.panels = buf[:PanelFloats(k, n)]
+	return m
 }
 
 // NewHalfMatrix makes a matrix that keeps its elements as float16, in half the memory; Exact says
 // whether that loses nothing.
 func NewHalfMatrix(k, n int) *Matrix {
-	return &Matrix{K: k, N: n, halves: make([]uint16, PanelFloats(k, n))}
+	m := &Matrix{K: k, N: n}
+	m.halves, m.pages = elements[uint16](PanelFloats(k, n))
+	return m
 }
 
 // Fill packs panels lo..hi from row-major b, where a row begins ldb after the one before.
 func (m *Matrix) Fill(b []float32, ldb, lo, hi int) {
 	for p := lo; p < hi; p++ {
 		dst := m.room(p)
-		width := min(panelWidth, m.N-p*panelWidth)
-		if width == panelWidth {
-			for k := range m.K {
-				*(*[panelWidth]float32)(dst[k*panelWidth:]) = *(*[panelWidth]float32)(b[k*ldb+p*panelWidth:])
-			}
-		} else {
-			for k := range m.K {
-				row := dst[k*panelWidth : (k+1)*panelWidth]
-				n := copy(row, b[k*ldb+p*panelWidth:k*ldb+p*panelWidth+width])
-				clear(row[n:])
-			}
-		}
+		m.copyPanel(dst, b, ldb, p)
 		m.done(p, dst)
+	}
+	runtime.KeepAlive(m)
+}
+
+// copyPanel sets dst [k][16] to the columns of panel p of row-major b, zeros where there is none.
+func (m *Matrix) copyPanel(dst, b []float32, ldb, p int) {
+	if width := min(panelWidth, m.N-p*panelWidth); width < panelWidth {
+		for k := range m.K {
+			row := dst[k*panelWidth : (k+1)*panelWidth]
+			n := copy(row, b[k*ldb+p*panelWidth:k*ldb+p*panelWidth+width])
+			clear(row[n:])
+		}
+		return
+	}
+	for k := range m.K {
+		*(*[panelWidth]float32)(dst[k*panelWidth:]) = *(*[panelWidth]float32)(b[k*ldb+p*panelWidth:])
 	}
 }
 
 // room returns memory for the floats of a panel; done then stores them.
 func (m *Matrix) room(p int) []float32 {
-	if m.halves != nil {
+	if m.halves != nil || m.pairs != nil {
 		return make([]float32, m.K*panelWidth)
 	}
 	return m.Panel(p)
 }
 
 func (m *Matrix) done(p int, panel []float32) {
-	if m.halves != nil {
+	switch {
+	case m.halves != nil:
 		ToHalf(m.halves[p*m.K*panelWidth:(p+1)*m.K*panelWidth], panel)
+	case m.pairs != nil:
+		m.pack(m.pairs[p*m.depth*panelWidth:(p+1)*m.depth*panelWidth], panel)
 	}
 }
 
@@ -110,6 +132,7 @@ func (m *Matrix) FillTransposed(b []float32, ldb, lo, hi int) {
 		fillPanel(dst, b[p*panelWidth*ldb:], ldb, min(panelWidth, m.N-p*panelWidth), m.K)
 		m.done(p, dst)
 	}
+	runtime.KeepAlive(m)
 }
 
 // fillPanel sets a panel dst [k,16] to width rows of k numbers, which begin step apart. Other columns
@@ -153,6 +176,10 @@ func (m *Matrix) Multiply(c []float32, ldc int, a []float32, lda, rows, lo, hi i
 		m.empty(c, ldc, rows, lo, hi, add, e)
 		return
 	}
+	if m.pairs != nil {
+		m.multiplyPairs(c, ldc, a, lda, rows, lo, hi, add, e)
+		return
+	}
 	wide, most, kStep := avx512(), tileRows, blockK
 	if wide {
 		most, kStep = wideRows, wideBlockK
@@ -182,6 +209,7 @@ func (m *Matrix) Multiply(c []float32, ldc int, a []float32, lda, rows, lo, hi i
 			}
 		}
 	}
+	runtime.KeepAlive(m)
 }
 
 // tiles computes rows r..r+mr of panels p0..p1, over kn elements of k from k0 on.
@@ -203,13 +231,13 @@ func (m *Matrix) tiles(c []float32, ldc int, a []float32, lda, r, mr, p0, p1, k0
 		if flags&flagResidual != 0 {
 			t.residual = &e.Residual[r*ldc+p*panelWidth : (r+mr-1)*ldc+(p+1)*panelWidth][0]
 		}
-		m.tile(c[r*ldc+p*panelWidth:], ldc, a, lda, (p*m.K+k0)*panelWidth, kn, mr, flags, &t)
+		m.tile(c[r*ldc+p*panelWidth:], ldc, a, lda, (p*m.stride()+k0)*panelWidth, kn, mr, flags, &t)
 	}
 	if e != nil && e.Activate != nil && p0 < whole {
 		e.finish(c, ldc, r, r+mr, p0*panelWidth, whole*panelWidth)
 	}
 	if whole < p1 { // the last panel, of fewer columns
-		m.edge(c[r*ldc+whole*panelWidth:], ldc, a, lda, (whole*m.K+k0)*panelWidth, kn, mr,
+		m.edge(c[r*ldc+whole*panelWidth:], ldc, a, lda, (whole*m.stride()+k0)*panelWidth, kn, mr,
 			m.N-whole*panelWidth, flags&flagAdd)
 		if e != nil {
 			e.Apply(c, ldc, r, r+mr, whole*panelWidth, m.N)
@@ -305,11 +333,22 @@ func (e *Epilogue) Apply(c []float32, ldc, r0, r1, c0, c1 int) {
 // tile is gemmTile for the part of the panels that begins at element b.
 func (m *Matrix) tile(c []float32, ldc int, a []float32, lda, b, k, rows, flags int,
 	e *tileEpilogue) {
-	if m.halves != nil {
-		gemmTileHalf(c, ldc, a, lda, m.halves[b:b+k*panelWidth], k, rows, flags, e)
-	} else {
-		gemmTile(c, ldc, a, lda, m.panels[b:b+k*panelWidth], k, rows, flags, e)
+	switch end := b + k*panelWidth; {
+	case m.halves != nil:
+		gemmTileHalf(c, ldc, a, lda, m.halves[b:end], k, rows, flags, e)
+	case m.pairs != nil:
+		gemmTilePairs(c, ldc, a, lda, m.pairs[b:end], k, rows, flags, e)
+	default:
+		gemmTile(c, ldc, a, lda, m.panels[b:end], k, rows, flags, e)
 	}
+}
+
+// stride returns how many elements along k lie between the beginnings of two panels.
+func (m *Matrix) stride() int {
+	if m.pairs != nil {
+		return m.depth
+	}
+	return m.K
 }
 
 // edge is tile for a panel of which only width columns count.
@@ -397,24 +436,30 @@ func gemmTileGo(c []float32, ldc int, a []float32, lda int, b []float32, k, rows
 		}
 		to := (*[panelWidth]float32)(c[r*ldc:])
 		for j, v := range sum {
-			if flags&flagAdd != 0 {
-				v += to[j]
-			}
-			if flags&flagColBias != 0 {
-				v += at(e.colBias, j)
-			}
-			if flags&flagRowBias != 0 {
-				v += at(e.rowBias, r)
-			}
-			if flags&flagBounds != 0 {
-				v = min(max(v, e.low), e.high)
-			}
-			if flags&flagResidual != 0 {
-				v += at(e.residual, r*ldc+j)
-			}
-			to[j] = v
+			to[j] = e.finish(v, to[j], r, j, r*ldc+j, flags)
 		}
 	}
+}
+
+// finish does to the sum v of row r and column j what flags ask for; before is what the result takes
+// the place of, and the residual's number is the one at i.
+func (e *tileEpilogue) finish(v, before float32, r, j, i, flags int) float32 {
+	if flags&flagAdd != 0 {
+		v += before
+	}
+	if flags&flagColBias != 0 {
+		v += at(e.colBias, j)
+	}
+	if flags&flagRowBias != 0 {
+		v += at(e.rowBias, r)
+	}
+	if flags&flagBounds != 0 {
+		v = min(max(v, e.low), e.high)
+	}
+	if flags&flagResidual != 0 {
+		v += at(e.residual, i)
+	}
+	return v
 }
 
 // at returns element i of the slice that begins at p. tiles made sure that it is long enough.

@@ -14,6 +14,11 @@ func gemm1x32(c *float32, ldc int, a *float32, lda int, b *float32, gap int, k i
 //go:noescape
 func gemmHalf1x32(c *float32, ldc int, a *float32, lda int, b *uint16, gap int, k int, flags int, e *float32, mask uint32)
 
+// gemmPairs1x32 computes 1 rows of two panels of 16 columns: see gemmWide.
+//
+//go:noescape
+func gemmPairs1x32(c *float32, ldc int, a *float32, lda int, b *uint32, gap int, k int, flags int, e *float32, mask uint32)
+
 // gemm2x32 computes 2 rows of two panels of 16 columns: see gemmWide.
 //
 //go:noescape
@@ -23,6 +28,11 @@ func gemm2x32(c *float32, ldc int, a *float32, lda int, b *float32, gap int, k i
 //
 //go:noescape
 func gemmHalf2x32(c *float32, ldc int, a *float32, lda int, b *uint16, gap int, k int, flags int, e *float32, mask uint32)
+
+// gemmPairs2x32 computes 2 rows of two panels of 16 columns: see gemmWide.
+//
+//go:noescape
+func gemmPairs2x32(c *float32, ldc int, a *float32, lda int, b *uint32, gap int, k int, flags int, e *float32, mask uint32)
 
 // gemm3x32 computes 3 rows of two panels of 16 columns: see gemmWide.
 //
@@ -34,6 +44,11 @@ func gemm3x32(c *float32, ldc int, a *float32, lda int, b *float32, gap int, k i
 //go:noescape
 func gemmHalf3x32(c *float32, ldc int, a *float32, lda int, b *uint16, gap int, k int, flags int, e *float32, mask uint32)
 
+// gemmPairs3x32 computes 3 rows of two panels of 16 columns: see gemmWide.
+//
+//go:noescape
+func gemmPairs3x32(c *float32, ldc int, a *float32, lda int, b *uint32, gap int, k int, flags int, e *float32, mask uint32)
+
 // gemm4x32 computes 4 rows of two panels of 16 columns: see gemmWide.
 //
 //go:noescape
@@ -43,6 +58,11 @@ func gemm4x32(c *float32, ldc int, a *float32, lda int, b *float32, gap int, k i
 //
 //go:noescape
 func gemmHalf4x32(c *float32, ldc int, a *float32, lda int, b *uint16, gap int, k int, flags int, e *float32, mask uint32)
+
+// gemmPairs4x32 computes 4 rows of two panels of 16 columns: see gemmWide.
+//
+//go:noescape
+func gemmPairs4x32(c *float32, ldc int, a *float32, lda int, b *uint32, gap int, k int, flags int, e *float32, mask uint32)
 
 // gemm5x32 computes 5 rows of two panels of 16 columns: see gemmWide.
 //
@@ -54,6 +74,11 @@ func gemm5x32(c *float32, ldc int, a *float32, lda int, b *float32, gap int, k i
 //go:noescape
 func gemmHalf5x32(c *float32, ldc int, a *float32, lda int, b *uint16, gap int, k int, flags int, e *float32, mask uint32)
 
+// gemmPairs5x32 computes 5 rows of two panels of 16 columns: see gemmWide.
+//
+//go:noescape
+func gemmPairs5x32(c *float32, ldc int, a *float32, lda int, b *uint32, gap int, k int, flags int, e *float32, mask uint32)
+
 // gemm6x32 computes 6 rows of two panels of 16 columns: see gemmWide.
 //
 //go:noescape
@@ -63,6 +88,11 @@ func gemm6x32(c *float32, ldc int, a *float32, lda int, b *float32, gap int, k i
 //
 //go:noescape
 func gemmHalf6x32(c *float32, ldc int, a *float32, lda int, b *uint16, gap int, k int, flags int, e *float32, mask uint32)
+
+// gemmPairs6x32 computes 6 rows of two panels of 16 columns: see gemmWide.
+//
+//go:noescape
+func gemmPairs6x32(c *float32, ldc int, a *float32, lda int, b *uint32, gap int, k int, flags int, e *float32, mask uint32)
 
 // gemm7x32 computes 7 rows of two panels of 16 columns: see gemmWide.
 //
@@ -74,6 +104,11 @@ func gemm7x32(c *float32, ldc int, a *float32, lda int, b *float32, gap int, k i
 //go:noescape
 func gemmHalf7x32(c *float32, ldc int, a *float32, lda int, b *uint16, gap int, k int, flags int, e *float32, mask uint32)
 
+// gemmPairs7x32 computes 7 rows of two panels of 16 columns: see gemmWide.
+//
+//go:noescape
+func gemmPairs7x32(c *float32, ldc int, a *float32, lda int, b *uint32, gap int, k int, flags int, e *float32, mask uint32)
+
 // gemm8x32 computes 8 rows of two panels of 16 columns: see gemmWide.
 //
 //go:noescape
@@ -83,6 +118,11 @@ func gemm8x32(c *float32, ldc int, a *float32, lda int, b *float32, gap int, k i
 //
 //go:noescape
 func gemmHalf8x32(c *float32, ldc int, a *float32, lda int, b *uint16, gap int, k int, flags int, e *float32, mask uint32)
+
+// gemmPairs8x32 computes 8 rows of two panels of 16 columns: see gemmWide.
+//
+//go:noescape
+func gemmPairs8x32(c *float32, ldc int, a *float32, lda int, b *uint32, gap int, k int, flags int, e *float32, mask uint32)
 
 // gemm9x32 computes 9 rows of two panels of 16 columns: see gemmWide.
 //
@@ -94,6 +134,11 @@ func gemm9x32(c *float32, ldc int, a *float32, lda int, b *float32, gap int, k i
 //go:noescape
 func gemmHalf9x32(c *float32, ldc int, a *float32, lda int, b *uint16, gap int, k int, flags int, e *float32, mask uint32)
 
+// gemmPairs9x32 computes 9 rows of two panels of 16 columns: see gemmWide.
+//
+//go:noescape
+func gemmPairs9x32(c *float32, ldc int, a *float32, lda int, b *uint32, gap int, k int, flags int, e *float32, mask uint32)
+
 // gemm10x32 computes 10 rows of two panels of 16 columns: see gemmWide.
 //
 //go:noescape
@@ -103,6 +148,11 @@ func gemm10x32(c *float32, ldc int, a *float32, lda int, b *float32, gap int, k 
 //
 //go:noescape
 func gemmHalf10x32(c *float32, ldc int, a *float32, lda int, b *uint16, gap int, k int, flags int, e *float32, mask uint32)
+
+// gemmPairs10x32 computes 10 rows of two panels of 16 columns: see gemmWide.
+//
+//go:noescape
+func gemmPairs10x32(c *float32, ldc int, a *float32, lda int, b *uint32, gap int, k int, flags int, e *float32, mask uint32)
 
 // gemm11x32 computes 11 rows of two panels of 16 columns: see gemmWide.
 //
@@ -114,6 +164,11 @@ func gemm11x32(c *float32, ldc int, a *float32, lda int, b *float32, gap int, k 
 //go:noescape
 func gemmHalf11x32(c *float32, ldc int, a *float32, lda int, b *uint16, gap int, k int, flags int, e *float32, mask uint32)
 
+// gemmPairs11x32 computes 11 rows of two panels of 16 columns: see gemmWide.
+//
+//go:noescape
+func gemmPairs11x32(c *float32, ldc int, a *float32, lda int, b *uint32, gap int, k int, flags int, e *float32, mask uint32)
+
 // gemm12x32 computes 12 rows of two panels of 16 columns: see gemmWide.
 //
 //go:noescape
@@ -123,6 +178,11 @@ func gemm12x32(c *float32, ldc int, a *float32, lda int, b *float32, gap int, k 
 //
 //go:noescape
 func gemmHalf12x32(c *float32, ldc int, a *float32, lda int, b *uint16, gap int, k int, flags int, e *float32, mask uint32)
+
+// gemmPairs12x32 computes 12 rows of two panels of 16 columns: see gemmWide.
+//
+//go:noescape
+func gemmPairs12x32(c *float32, ldc int, a *float32, lda int, b *uint32, gap int, k int, flags int, e *float32, mask uint32)
 
 // toHalfAVX512 converts n numbers, a multiple of 16 and not 0.
 //

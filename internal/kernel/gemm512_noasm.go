@@ -12,12 +12,20 @@ func gemmHalf1x32(c *float32, ldc int, a *float32, lda int, b *uint16, gap int, 
 	instead("gemmHalf1x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
 }
 
+func gemmPairs1x32(c *float32, ldc int, a *float32, lda int, b *uint32, gap int, k int, flags int, e *float32, mask uint32) {
+	instead("gemmPairs1x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
+}
+
 func gemm2x32(c *float32, ldc int, a *float32, lda int, b *float32, gap int, k int, flags int, e *float32, mask uint32) {
 	instead("gemm2x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
 }
 
 func gemmHalf2x32(c *float32, ldc int, a *float32, lda int, b *uint16, gap int, k int, flags int, e *float32, mask uint32) {
 	instead("gemmHalf2x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
+}
+
+func gemmPairs2x32(c *float32, ldc int, a *float32, lda int, b *uint32, gap int, k int, flags int, e *float32, mask uint32) {
+	instead("gemmPairs2x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
 }
 
 func gemm3x32(c *float32, ldc int, a *float32, lda int, b *float32, gap int, k int, flags int, e *float32, mask uint32) {
@@ -28,12 +36,20 @@ func gemmHalf3x32(c *float32, ldc int, a *float32, lda int, b *uint16, gap int, 
 	instead("gemmHalf3x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
 }
 
+func gemmPairs3x32(c *float32, ldc int, a *float32, lda int, b *uint32, gap int, k int, flags int, e *float32, mask uint32) {
+	instead("gemmPairs3x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
+}
+
 func gemm4x32(c *float32, ldc int, a *float32, lda int, b *float32, gap int, k int, flags int, e *float32, mask uint32) {
 	instead("gemm4x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
 }
 
 func gemmHalf4x32(c *float32, ldc int, a *float32, lda int, b *uint16, gap int, k int, flags int, e *float32, mask uint32) {
 	instead("gemmHalf4x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
+}
+
+func gemmPairs4x32(c *float32, ldc int, a *float32, lda int, b *uint32, gap int, k int, flags int, e *float32, mask uint32) {
+	instead("gemmPairs4x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
 }
 
 func gemm5x32(c *float32, ldc int, a *float32, lda int, b *float32, gap int, k int, flags int, e *float32, mask uint32) {
@@ -44,12 +60,20 @@ func gemmHalf5x32(c *float32, ldc int, a *float32, lda int, b *uint16, gap int, 
 	instead("gemmHalf5x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
 }
 
+func gemmPairs5x32(c *float32, ldc int, a *float32, lda int, b *uint32, gap int, k int, flags int, e *float32, mask uint32) {
+	instead("gemmPairs5x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
+}
+
 func gemm6x32(c *float32, ldc int, a *float32, lda int, b *float32, gap int, k int, flags int, e *float32, mask uint32) {
 	instead("gemm6x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
 }
 
 func gemmHalf6x32(c *float32, ldc int, a *float32, lda int, b *uint16, gap int, k int, flags int, e *float32, mask uint32) {
 	instead("gemmHalf6x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
+}
+
+func gemmPairs6x32(c *float32, ldc int, a *float32, lda int, b *uint32, gap int, k int, flags int, e *float32, mask uint32) {
+	instead("gemmPairs6x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
 }
 
 func gemm7x32(c *float32, ldc int, a *float32, lda int, b *float32, gap int, k int, flags int, e *float32, mask uint32) {
@@ -60,12 +84,20 @@ func gemmHalf7x32(c *float32, ldc int, a *float32, lda int, b *uint16, gap int, 
 	instead("gemmHalf7x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
 }
 
+func gemmPairs7x32(c *float32, ldc int, a *float32, lda int, b *uint32, gap int, k int, flags int, e *float32, mask uint32) {
+	instead("gemmPairs7x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
+}
+
 func gemm8x32(c *float32, ldc int, a *float32, lda int, b *float32, gap int, k int, flags int, e *float32, mask uint32) {
 	instead("gemm8x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
 }
 
 func gemmHalf8x32(c *float32, ldc int, a *float32, lda int, b *uint16, gap int, k int, flags int, e *float32, mask uint32) {
 	instead("gemmHalf8x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
+}
+
+func gemmPairs8x32(c *float32, ldc int, a *float32, lda int, b *uint32, gap int, k int, flags int, e *float32, mask uint32) {
+	instead("gemmPairs8x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
 }
 
 func gemm9x32(c *float32, ldc int, a *float32, lda int, b *float32, gap int, k int, flags int, e *float32, mask uint32) {
@@ -76,12 +108,20 @@ func gemmHalf9x32(c *float32, ldc int, a *float32, lda int, b *uint16, gap int, 
 	instead("gemmHalf9x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
 }
 
+func gemmPairs9x32(c *float32, ldc int, a *float32, lda int, b *uint32, gap int, k int, flags int, e *float32, mask uint32) {
+	instead("gemmPairs9x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
+}
+
 func gemm10x32(c *float32, ldc int, a *float32, lda int, b *float32, gap int, k int, flags int, e *float32, mask uint32) {
 	instead("gemm10x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
 }
 
 func gemmHalf10x32(c *float32, ldc int, a *float32, lda int, b *uint16, gap int, k int, flags int, e *float32, mask uint32) {
 	instead("gemmHalf10x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
+}
+
+func gemmPairs10x32(c *float32, ldc int, a *float32, lda int, b *uint32, gap int, k int, flags int, e *float32, mask uint32) {
+	instead("gemmPairs10x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
 }
 
 func gemm11x32(c *float32, ldc int, a *float32, lda int, b *float32, gap int, k int, flags int, e *float32, mask uint32) {
@@ -92,12 +132,20 @@ func gemmHalf11x32(c *float32, ldc int, a *float32, lda int, b *uint16, gap int,
 	instead("gemmHalf11x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
 }
 
+func gemmPairs11x32(c *float32, ldc int, a *float32, lda int, b *uint32, gap int, k int, flags int, e *float32, mask uint32) {
+	instead("gemmPairs11x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
+}
+
 func gemm12x32(c *float32, ldc int, a *float32, lda int, b *float32, gap int, k int, flags int, e *float32, mask uint32) {
 	instead("gemm12x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
 }
 
 func gemmHalf12x32(c *float32, ldc int, a *float32, lda int, b *uint16, gap int, k int, flags int, e *float32, mask uint32) {
 	instead("gemmHalf12x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
+}
+
+func gemmPairs12x32(c *float32, ldc int, a *float32, lda int, b *uint32, gap int, k int, flags int, e *float32, mask uint32) {
+	instead("gemmPairs12x32", c, ldc, a, lda, b, gap, k, flags, e, mask)
 }
 
 func toHalfAVX512(dst *uint16, src *float32, n int) {

@@ -14,6 +14,11 @@ func gemm1x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, flags
 //go:noescape
 func gemmHalf1x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, flags int, e *float32)
 
+// gemmPairs1x16 computes 1 rows of 16 columns: see gemmTile.
+//
+//go:noescape
+func gemmPairs1x16(c *float32, ldc int, a *float32, lda int, b *uint32, k int, flags int, e *float32)
+
 // gemm2x16 computes 2 rows of 16 columns: see gemmTile.
 //
 //go:noescape
@@ -23,6 +28,11 @@ func gemm2x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, flags
 //
 //go:noescape
 func gemmHalf2x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, flags int, e *float32)
+
+// gemmPairs2x16 computes 2 rows of 16 columns: see gemmTile.
+//
+//go:noescape
+func gemmPairs2x16(c *float32, ldc int, a *float32, lda int, b *uint32, k int, flags int, e *float32)
 
 // gemm3x16 computes 3 rows of 16 columns: see gemmTile.
 //
@@ -34,6 +44,11 @@ func gemm3x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, flags
 //go:noescape
 func gemmHalf3x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, flags int, e *float32)
 
+// gemmPairs3x16 computes 3 rows of 16 columns: see gemmTile.
+//
+//go:noescape
+func gemmPairs3x16(c *float32, ldc int, a *float32, lda int, b *uint32, k int, flags int, e *float32)
+
 // gemm4x16 computes 4 rows of 16 columns: see gemmTile.
 //
 //go:noescape
@@ -43,6 +58,11 @@ func gemm4x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, flags
 //
 //go:noescape
 func gemmHalf4x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, flags int, e *float32)
+
+// gemmPairs4x16 computes 4 rows of 16 columns: see gemmTile.
+//
+//go:noescape
+func gemmPairs4x16(c *float32, ldc int, a *float32, lda int, b *uint32, k int, flags int, e *float32)
 
 // gemm5x16 computes 5 rows of 16 columns: see gemmTile.
 //
@@ -54,6 +74,11 @@ func gemm5x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, flags
 //go:noescape
 func gemmHalf5x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, flags int, e *float32)
 
+// gemmPairs5x16 computes 5 rows of 16 columns: see gemmTile.
+//
+//go:noescape
+func gemmPairs5x16(c *float32, ldc int, a *float32, lda int, b *uint32, k int, flags int, e *float32)
+
 // gemm6x16 computes 6 rows of 16 columns: see gemmTile.
 //
 //go:noescape
@@ -64,6 +89,11 @@ func gemm6x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, flags
 //go:noescape
 func gemmHalf6x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, flags int, e *float32)
 
+// gemmPairs6x16 computes 6 rows of 16 columns: see gemmTile.
+//
+//go:noescape
+func gemmPairs6x16(c *float32, ldc int, a *float32, lda int, b *uint32, k int, flags int, e *float32)
+
 // toHalfAVX2 converts n numbers, a multiple of 8 and not 0.
 //
 //go:noescape
@@ -73,3 +103,13 @@ func toHalfAVX2(dst *uint16, src *float32, n int)
 //
 //go:noescape
 func fromHalfAVX2(dst *float32, src *uint16, n int)
+
+// roundBF16AVX2 rounds n floats, a multiple of 8 and not 0, to bfloat16 and widens them again: see roundBF16.
+//
+//go:noescape
+func roundBF16AVX2(dst *float32, src *float32, n int)
+
+// packBF16AVX2 rounds n floats, a multiple of 16 and not 0, to bfloat16: see roundBF16.
+//
+//go:noescape
+func packBF16AVX2(dst *uint16, src *float32, n int)

@@ -12,11 +12,19 @@ func gemmHalf1x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, fl
 	panic(noAssembly)
 }
 
+func gemmPairs1x16(c *float32, ldc int, a *float32, lda int, b *uint32, k int, flags int, e *float32) {
+	panic(noAssembly)
+}
+
 func gemm2x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, flags int, e *float32) {
 	panic(noAssembly)
 }
 
 func gemmHalf2x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, flags int, e *float32) {
+	panic(noAssembly)
+}
+
+func gemmPairs2x16(c *float32, ldc int, a *float32, lda int, b *uint32, k int, flags int, e *float32) {
 	panic(noAssembly)
 }
 
@@ -28,11 +36,19 @@ func gemmHalf3x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, fl
 	panic(noAssembly)
 }
 
+func gemmPairs3x16(c *float32, ldc int, a *float32, lda int, b *uint32, k int, flags int, e *float32) {
+	panic(noAssembly)
+}
+
 func gemm4x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, flags int, e *float32) {
 	panic(noAssembly)
 }
 
 func gemmHalf4x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, flags int, e *float32) {
+	panic(noAssembly)
+}
+
+func gemmPairs4x16(c *float32, ldc int, a *float32, lda int, b *uint32, k int, flags int, e *float32) {
 	panic(noAssembly)
 }
 
@@ -44,6 +60,10 @@ func gemmHalf5x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, fl
 	panic(noAssembly)
 }
 
+func gemmPairs5x16(c *float32, ldc int, a *float32, lda int, b *uint32, k int, flags int, e *float32) {
+	panic(noAssembly)
+}
+
 func gemm6x16(c *float32, ldc int, a *float32, lda int, b *float32, k int, flags int, e *float32) {
 	panic(noAssembly)
 }
@@ -52,10 +72,22 @@ func gemmHalf6x16(c *float32, ldc int, a *float32, lda int, b *uint16, k int, fl
 	panic(noAssembly)
 }
 
+func gemmPairs6x16(c *float32, ldc int, a *float32, lda int, b *uint32, k int, flags int, e *float32) {
+	panic(noAssembly)
+}
+
 func toHalfAVX2(dst *uint16, src *float32, n int) {
 	panic(noAssembly)
 }
 
 func fromHalfAVX2(dst *float32, src *uint16, n int) {
+	panic(noAssembly)
+}
+
+func roundBF16AVX2(dst *float32, src *float32, n int) {
+	panic(noAssembly)
+}
+
+func packBF16AVX2(dst *uint16, src *float32, n int) {
 	panic(noAssembly)
 }

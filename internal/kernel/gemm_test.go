@@ -160,7 +160,7 @@ func TestMultiply(t *testing.T) {
 }
 
 func BenchmarkMultiply(b *testing.B) {
-	for _, s := range [][3]int{{1, 768, 768}, {32, 768, 768}, {257, 768, 1408}, {50, 3072, 768}, {257, 257, 64}, {768, 768, 768}} {
+	for _, s := range [][3]int{{1, 128, 768}, {1, 768, 768}, {1, 50272, 768}, {32, 768, 768}, {257, 768, 1408}, {50, 3072, 768}, {257, 257, 64}, {768, 768, 768}} {
 		m, n, k := s[0], s[1], s[2]
 		r := rand.New(rand.NewPCG(1, 2))
 		a, c := randFloats(r, m*k), make([]float32, m*n)

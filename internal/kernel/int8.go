@@ -442,6 +442,15 @@ func DequantizeBlocks(dst []float32, src []uint8, n, pitch int, scale float32, z
 	}
 }
 
+// asFloats and asWords are v seen as numbers of those types of the same bits.
+func asFloats(v []int32) []float32 {
+	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(v))), len(v))
+}
+
+func asWords(v []int32) []uint32 {
+	return unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(v))), len(v))
+}
+
 // asInts is v seen as integers of the same bits.
 func asInts(v []float32) []int32 {
 	if len(v) == 0 {

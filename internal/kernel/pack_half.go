@@ -1,5 +1,7 @@
 package kernel
 
+import "runtime"
+
 // FillHalves is Fill for a matrix of NewHalfMatrix from numbers that are float16 already, in bits.
 func (m *Matrix) FillHalves(b []uint16, ldb, lo, hi int) {
 	for p := lo; p < hi; p++ {
@@ -16,6 +18,7 @@ func (m *Matrix) FillHalves(b []uint16, ldb, lo, hi int) {
 			clear(row[copy(row, b[k*ldb+p*panelWidth:][:width]):])
 		}
 	}
+	runtime.KeepAlive(m)
 }
 
 // FillHalvesTransposed is FillTransposed in the same way.
@@ -29,4 +32,5 @@ func (m *Matrix) FillHalvesTransposed(b []uint16, ldb, lo, hi int) {
 			}
 		}
 	}
+	runtime.KeepAlive(m)
 }

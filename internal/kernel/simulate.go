@@ -36,6 +36,12 @@ var dotVNNIText string
 //go:embed dotamx_amd64.s
 var dotAMXText string
 
+//go:embed gemmamx_amd64.s
+var gemmAMXText string
+
+//go:embed gemmbf16_amd64.s
+var gemmBF16Text string
+
 // machine is the state of a processor.
 type machine struct {
 	r          [16]uint64
@@ -54,7 +60,7 @@ type function struct{ steps []step }
 
 var (
 	texts = []string{gemm512Text, math512Text, attention512Text, dot512Text, dotVNNIText,
-		dotAMXText, q4Wide512Text}
+		dotAMXText, gemmAMXText, gemmBF16Text, q4Wide512Text}
 	symbols   = data(texts...)
 	functions = assemble(texts...)
 )
@@ -83,6 +89,8 @@ func instead(name string, args ...any) float32 {
 		case *float32:
 			put(8, uint64(uintptr(unsafe.Pointer(a))))
 		case *uint16:
+			put(8, uint64(uintptr(unsafe.Pointer(a))))
+		case *uint32:
 			put(8, uint64(uintptr(unsafe.Pointer(a))))
 		case *uint8:
 			put(8, uint64(uintptr(unsafe.Pointer(a))))

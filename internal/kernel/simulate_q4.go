@@ -31,6 +31,17 @@ func decodePacked(name string, o []operand, address func(m *machine, x *operand)
 			panic("kernel: a shift by a register")
 		}
 		return each(1, func(_ *machine, v uint32, _ int) uint32 { return v >> o[0].value })
+	case "VPSLLD":
+		if o[0].kind != 'i' {
+			panic("kernel: a shift by a register")
+		}
+		return each(1, func(_ *machine, v uint32, _ int) uint32 { return v << o[0].value })
+	case "VDPBF16PS": // the upper pair of products is added first; what is below 2^-126 is 0
+		return each(0, func(m *machine, v uint32, i int) uint32 {
+			sum, a := math.Float32frombits(m.z[last.n][i]), m.z[o[1].n][i]
+			sum = flushed(fma(bfloat(v>>16), bfloat(a>>16), flushed(sum)))
+			return math.Float32bits(flushed(fma(bfloat(v), bfloat(a), sum)))
+		})
 	case "VCVTDQ2PS":
 		return each(0, func(_ *machine, v uint32, _ int) uint32 { return math.Float32bits(float32(int32(v))) })
 	case "VPERMPS": // lanes of the first operand, which the second lists
@@ -73,4 +84,15 @@ func decodePacked(name string, o []operand, address func(m *machine, x *operand)
 		})
 	}
 	return nil
+}
+
+// bfloat widens the bfloat16 of the low bits of v.
+func bfloat(v uint32) float32 { return flushed(math.Float32frombits(v << 16)) }
+
+// flushed is v, or a zero of its sign where v is denormal.
+func flushed(v float32) float32 {
+	if u := math.Float32bits(v); u&0x7f800000 == 0 {
+		return math.Float32frombits(u & 0x80000000)
+	}
+	return v
 }

@@ -36,6 +36,20 @@ func TestSimulated(t *testing.T) {
 		}
 		functions[name] = right
 	}
+	if !dotsBF16() || !tilesBF16() {
+		t.Fatal("the assembly for bfloat16 disagrees with plain Go")
+	}
+	for name, agrees := range map[string]func() bool{
+		"gemmPairs1x32": pairsAgree, "gemmPairs12x32": pairsAgree, "gemmDots1x32": dotsBF16Agree,
+		"gemmDots7x32": dotsBF16Agree, "gemmTile32x32AMX": tilesBF16Agree,
+	} {
+		right := functions[name]
+		functions[name] = &function{steps: right.steps[len(right.steps)-1:]}
+		if agrees() {
+			t.Errorf("%s does nothing, and the check agrees", name)
+		}
+		functions[name] = right
+	}
 	if !bytesQ4() {
 		t.Fatal("the assembly for VNNI disagrees with plain Go")
 	}

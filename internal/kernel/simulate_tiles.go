@@ -2,7 +2,10 @@
 
 package kernel
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math"
+)
 
 // tiles are the tile registers of AMX: eight of 16 rows of 64 bytes, once they are configured.
 type tiles struct {
@@ -70,6 +73,25 @@ func decodeTile(op string, o []operand) step {
 						sum += int32(u[r][k]) * int32(int8(s[k/4][4*j+k%4]))
 					}
 					binary.LittleEndian.PutUint32(acc[r][4*j:], uint32(sum))
+				}
+			}
+		}
+	}
+	if op == "TDPBF16PS" { // pairs of the first, of which the second's rows are the other factors
+		return func(m *machine) {
+			b, a, acc := use(m, o[0]), use(m, o[1]), use(m, o[2])
+			word := binary.LittleEndian.Uint32
+			for r := range 16 {
+				for j := range 16 {
+					var low, high float32 // the sums of even and of odd k, joined at the end
+					for k := range 16 {
+						x, y := word(a[r][4*k:]), word(b[k][4*j:])
+						low = flushed(fma(bfloat(x), bfloat(y), low))
+						high = flushed(fma(bfloat(x>>16), bfloat(y>>16), high))
+					}
+					sum := flushed(math.Float32frombits(word(acc[r][4*j:])))
+					sum = flushed(sum + flushed(low+high))
+					binary.LittleEndian.PutUint32(acc[r][4*j:], math.Float32bits(sum))
 				}
 			}
 		}

@@ -2,12 +2,9 @@ package decode
 
 import (
 	"cmp"
-	"context"
 	"math"
 	"math/rand/v2"
 	"slices"
-
-	"github.com/crossattn/xpipe/pipeline/graph"
 )
 
 // farBelow marks a score that cannot win, as transformers' beam search does.
@@ -37,14 +34,15 @@ type group struct {
 // beams decodes each prompt by beam search as transformers 4.57 does (generation/utils.py,
 // _beam_search): the same candidates, the same scores in float32, the same end. Prompts that are
 // done leave the batch.
-func (s *Search) beams(ctx context.Context, batch Sequences) ([]Sequence, error) {
-	logits, err := batch.Prefill(ctx)
-	if err != nil {
-		return nil, err
-	}
-	groups := make([]*group, len(s.history))
-	active := make([]*group, len(s.history))
-	for i := range groups {
+type beams struct {
+	*Search
+	groups, active []*group
+	ids            int // of each running beam
+}
+
+func (s *Search) beginBeams() *beams {
+	all := &beams{Search: s}
+	for i := range s.history {
 		g := &group{
 			index: i, limit: s.limits[i], improves: true, random: rand.New(rand.NewPCG(s.Seed, 0)),
 		}
@@ -56,34 +54,52 @@ func (s *Search) beams(ctx context.Context, batch Sequences) ([]Sequence, error)
 			g.running = append(g.running, first)
 			g.finished = append(g.finished, beam{score: farBelow})
 		}
-		groups[i], active[i] = g, g
+		all.groups = append(all.groups, g)
 	}
-	for n := 1; ; n++ {
-		var going []*group
-		var keep []int
-		var next []int64
-		for _, g := range active {
-			if !s.advance(g, func(b *beam) []float32 { return graph.Row(logits, b.row) }, n) {
-				continue
-			}
-			going = append(going, g)
-			for i := range g.running {
-				b := &g.running[i]
-				keep = append(keep, b.row)
-				next = append(next, b.ids[len(b.ids)-1])
-				b.row = len(keep) - 1
-			}
+	all.active = all.groups
+	return all
+}
+
+func (s *beams) next(logits func(row int) []float32) (rows []int, ids []int64) {
+	var going []*group
+	s.ids++
+	for _, g := range s.active {
+		if !s.advance(g, func(b *beam) []float32 { return logits(b.row) }, s.ids) {
+			continue
 		}
-		if active = going; len(active) == 0 {
-			return s.results(groups), nil
-		}
-		if err := batch.Reorder(keep); err != nil {
-			return nil, err
-		}
-		if logits, err = batch.Step(ctx, next); err != nil {
-			return nil, err
+		going = append(going, g)
+		for i := range g.running {
+			b := &g.running[i]
+			rows = append(rows, b.row)
+			ids = append(ids, b.ids[len(b.ids)-1])
+			b.row = len(rows) - 1
 		}
 	}
+	s.active = going
+	return rows, ids
+}
+
+// results takes the best NumReturnSequences of each prompt, and emits their ids.
+func (s *beams) results() []Sequence {
+	var results []Sequence
+	for _, g := range s.groups {
+		for _, b := range g.finished[:s.NumReturnSequences] {
+			r := Sequence{IDs: b.ids, LogProbs: b.logProbs, Score: float64(b.score)}
+			if last := len(r.IDs) - 1; last >= 0 && slices.Contains(s.EOS, r.IDs[last]) {
+				end := r.IDs[last]
+				r.IDs, r.LogProbs, r.End = r.IDs[:last], r.LogProbs[:last], &end
+			}
+			results = append(results, r)
+		}
+	}
+	for i, r := range results {
+		for j, id := range r.IDs {
+			if !s.Emit(i, Chosen{ID: id, LogProb: r.LogProbs[j]}) {
+				return results
+			}
+		}
+	}
+	return results
 }
 
 // advance extends the beams of g by id number n and reports whether it goes on.
@@ -222,20 +238,4 @@ func (s *Search) mayImprove(g *group, n int) bool {
 		}
 	}
 	return false
-}
-
-// results takes the best NumReturnSequences of each prompt.
-func (s *Search) results(groups []*group) []Sequence {
-	var results []Sequence
-	for _, g := range groups {
-		for _, b := range g.finished[:s.NumReturnSequences] {
-			r := Sequence{IDs: b.ids, LogProbs: b.logProbs, Score: float64(b.score)}
-			if last := len(r.IDs) - 1; last >= 0 && slices.Contains(s.EOS, r.IDs[last]) {
-				end := r.IDs[last]
-				r.IDs, r.LogProbs, r.End = r.IDs[:last], r.LogProbs[:last], &end
-			}
-			results = append(results, r)
-		}
-	}
-	return results
 }

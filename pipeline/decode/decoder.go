@@ -42,7 +42,7 @@ type Decoder struct {
 	seesMedia    bool           // whether it takes the masks of gated cross-attention
 	pads         bool           // whether prompts of different lengths may share a batch
 	stepwise     bool           // whether it takes one token at a time, the prompt's too
-	dependent    bool           // whether what it computes of a token depends on those read with it
+	dependent    func() bool    // whether what it computes of a token depends on those read with it
 }
 
 // cache is one tensor of the key/value cache, [B,heads,T,dim]. heads and dim are -1 where neither
@@ -86,7 +86,7 @@ func Open(o *graph.Opener) (*Decoder, error) {
 	d.stepwise = slices.ContainsFunc(d.first.Inputs(), func(s tensor.Spec) bool {
 		return (s.Name == graph.InputIDs || s.Name == graph.InputsEmbeds) && len(s.Shape) > 1 && s.Shape[1] == 1
 	})
-	d.dependent = o.Bundle.DType == "int8" // one scale of activations for all tokens of a run
+	d.dependent = graph.Couples(o.Bundle, graph.Decoder, graph.DecoderFirst, graph.DecoderNext, graph.Model)
 	// xpipe's own graphs count positions by the mask.
 	d.pads = has(graph.AttentionMask) && (d.embed != nil || has(graph.PositionIDs)) && len(d.states) == 0
 	if len(d.caches) > 0 || len(d.states) > 0 {

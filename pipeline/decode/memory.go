@@ -40,7 +40,7 @@ func (m *Memory) add(tokens, positions *tensor.Tensor) {
 // with states, which know what was read last and not what was read before.
 func (m *Memory) Recall(sequences Sequences) error {
 	b, ok := sequences.(*batch)
-	remembers := ok && len(b.start) == 1 && b.next != nil && b.next == b.first && b.branch == "" && !b.dependent &&
+	remembers := ok && len(b.start) == 1 && b.next != nil && b.next == b.first && b.branch == "" && !b.dependent() &&
 		!b.seesMedia && !b.first.HasInput(graph.TokenTypeIDs) && len(b.kept) == 0 && len(b.states) == 0 &&
 		len(b.Decoder.constants) == 0
 	if !remembers {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/crossattn/xpipe/models"
+	"github.com/crossattn/xpipe/pipeline/grammar"
 	"github.com/crossattn/xpipe/pipeline/graph"
 )
 
@@ -42,6 +43,7 @@ type Options struct {
 	Seed                     uint64 // same seed, same text; default 0
 
 	RepetitionPenalty float64   // default 1: none
+	RepetitionLast    int       // bounds the ids that it counts to the last so many, as llama.cpp does; default 0: all
 	NoRepeatNgramSize int       // default 0: none
 	BadWordsIDs       [][]int64 // sequences of ids never to be completed
 	BadWords          []string  // words never to be written; they join BadWordsIDs
@@ -57,6 +59,11 @@ type Options struct {
 	// Times are the rules of texts with times in them; nil: there are none. No file sets them.
 	Times *Times
 
+	// Grammar is the shape that each text has to have, such as that of a JSON Schema; nil: any. The text
+	// is whole within the tokens that it may have; too few for the shortest give graph.ErrOption, a model
+	// whose tokens cannot write it graph.ErrUnsupported. No file sets it.
+	Grammar *grammar.Grammar
+
 	// RenormalizeLogits makes probabilities of the scores again that all of the above have changed, which
 	// beams then add up.
 	RenormalizeLogits bool
@@ -66,7 +73,15 @@ type Options struct {
 	// of EOS that a text as long as MaxNewTokens or MaxLength allows ends with; nil: any.
 	ForcedBOS, ForcedEOS *int64
 
+	// FrequencyPenalty is taken off an id's score for each time that it was written, and PresencePenalty
+	// once where it was at all; ids of the prompt do not count. They are OpenAI's, and vLLM's; no
+	// file sets them. Default 0: none.
+	FrequencyPenalty, PresencePenalty float64
+
 	NumReturnSequences int // texts for each prompt; default 1
+	// TopLogProbs is how many of the likeliest ids are told at each place (Token.Top); default 0. Beam
+	// search tells none.
+	TopLogProbs int
 
 	refused string // a key of generation_config.json that changes texts, and that is not known here
 }
@@ -253,11 +268,16 @@ func (g *Options) Check() error {
 		{g.EpsilonCutoff >= 0 && g.EpsilonCutoff < 1, "epsilon_cutoff", "from 0 to below 1"},
 		{g.EtaCutoff >= 0 && g.EtaCutoff < 1, "eta_cutoff", "from 0 to below 1"},
 		{g.RepetitionPenalty > 0, "repetition_penalty", "above 0"},
+		{g.RepetitionLast >= 0, "repetition_last", "0 or more"},
 		{g.NoRepeatNgramSize >= 0, "no_repeat_ngram_size", "0 or more"},
 		{g.NumReturnSequences >= 1, "num_return_sequences", "1 or more"},
 		{g.DoSample || noMoreThanBeams,
 			"num_return_sequences", "at most num_beams, unless do_sample is on"},
 		{g.NumBeams == 1 || noMoreThanBeams, "num_return_sequences", "at most num_beams"},
+		{!math.IsNaN(g.FrequencyPenalty) && !math.IsInf(g.FrequencyPenalty, 0), "frequency_penalty", "a number"},
+		{!math.IsNaN(g.PresencePenalty) && !math.IsInf(g.PresencePenalty, 0), "presence_penalty", "a number"},
+		{g.TopLogProbs >= 0, "top_logprobs", "0 or more"},
+		{g.TopLogProbs == 0 || g.NumBeams == 1, "top_logprobs", "0 where num_beams is more than 1"},
 	} {
 		if !c.ok {
 			return fmt.Errorf("%w: %s must be %s", graph.ErrOption, c.name, c.want)

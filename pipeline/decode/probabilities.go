@@ -60,6 +60,28 @@ func logSumExp(scores []float32) float64 {
 	return float64(top) + math.Log(sum)
 }
 
+// likeliest returns the n ids with the best scores, the best first; of equal ones the smaller id.
+func likeliest(scores []float32, n int) []Candidate {
+	if n = min(n, len(scores)); n <= 0 {
+		return nil
+	}
+	norm := logSumExp(scores)
+	top := make([]Candidate, 0, n+1)
+	for id, score := range scores {
+		logProb := float64(score) - norm
+		if len(top) == n && logProb <= top[n-1].LogProb {
+			continue
+		}
+		at := len(top)
+		for at > 0 && top[at-1].LogProb < logProb {
+			at--
+		}
+		top = slices.Insert(top, at, Candidate{ID: int64(id), LogProb: logProb})
+		top = top[:min(len(top), n)]
+	}
+	return top
+}
+
 // Probability returns that of one id, given the scores of all.
 func Probability(scores []float32, id int64) float64 {
 	return math.Exp(float64(scores[id]) - logSumExp(scores))

@@ -23,7 +23,10 @@ func (g *Options) processors() []processor {
 		list = append(list, sequenceBias(g.SequenceBias))
 	}
 	if g.RepetitionPenalty != 1 {
-		list = append(list, repetitionPenalty(g.RepetitionPenalty))
+		list = append(list, repetitionPenalty(g.RepetitionPenalty, g.RepetitionLast))
+	}
+	if g.FrequencyPenalty != 0 || g.PresencePenalty != 0 {
+		list = append(list, writtenPenalty(g.FrequencyPenalty, g.PresencePenalty))
 	}
 	if g.NoRepeatNgramSize > 0 {
 		list = append(list, noRepeatNgram(g.NoRepeatNgramSize))
@@ -187,10 +190,14 @@ func suppressed(ids []int64, last int) processor {
 	}
 }
 
-// repetitionPenalty makes every id of the history less likely (CTRL, 1909.05858).
-func repetitionPenalty(penalty float64) processor {
+// repetitionPenalty makes every id of the history less likely (CTRL, 1909.05858), or of its last ones where
+// last is not 0.
+func repetitionPenalty(penalty float64, last int) processor {
 	p := float32(penalty)
 	return func(history []int64, _ int, scores []float32) {
+		if last > 0 {
+			history = history[max(0, len(history)-last):]
+		}
 		seen := map[int64]bool{}
 		for _, id := range history {
 			if id < 0 || id >= int64(len(scores)) || seen[id] {
@@ -201,6 +208,22 @@ func repetitionPenalty(penalty float64) processor {
 				scores[id] *= p
 			} else {
 				scores[id] /= p
+			}
+		}
+	}
+}
+
+// writtenPenalty makes ids less likely that the text has already: score - count*frequency - presence,
+// as OpenAI's reference of the two parameters has it.
+func writtenPenalty(frequency, presence float64) processor {
+	return func(history []int64, generated int, scores []float32) {
+		counts := map[int64]int{}
+		for _, id := range history[len(history)-generated:] {
+			counts[id]++
+		}
+		for id, n := range counts {
+			if id >= 0 && id < int64(len(scores)) {
+				scores[id] -= float32(float64(n)*frequency + presence)
 			}
 		}
 	}

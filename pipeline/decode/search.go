@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/crossattn/xpipe/pipeline/grammar"
 	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/tokenize"
 )
@@ -25,11 +26,13 @@ type Search struct {
 	Options
 	// Tokenizer writes ids as text, for StopStrings.
 	Tokenizer *tokenize.Tokenizer
+	// Vocabulary has the tokens' bytes, for Grammar.
+	Vocabulary func() *grammar.Vocabulary
 	// MostTokens bounds each text beside Options; 0: it does not.
 	MostTokens int
 	// Emit, where it is not nil, is called with each id as it is chosen, and ends the run by
 	// returning false. Beam search calls it at its end, because any id may change until then.
-	Emit func(row int, id int64, logProb float64) (goOn bool)
+	Emit func(row int, c Chosen) (goOn bool)
 
 	rules   []processor
 	warpers []processor
@@ -37,12 +40,47 @@ type Search struct {
 	history [][]int64 // of each prompt, the ids before the text, for processors
 }
 
+// Chosen is an id that a search chose.
+type Chosen struct {
+	ID      int64
+	LogProb float64     // under the model itself, before any processor
+	Top     []Candidate // without their texts, as many as Options.TopLogProbs says
+}
+
 // Run decodes every prompt and returns NumReturnSequences sequences for each, those of one prompt
 // together. Options must have passed Check. A prompt that leaves no room in MaxLength gives an error
 // that wraps graph.ErrPrompt.
 func (s *Search) Run(ctx context.Context, batch Sequences) ([]Sequence, error) {
+	steps, err := s.begin(batch)
+	if err != nil {
+		return nil, err
+	}
+	logits, err := batch.Prefill(ctx)
+	for err == nil {
+		rows, ids := steps.next(func(row int) []float32 { return graph.Row(logits, row) })
+		if len(rows) == 0 {
+			return steps.results(), nil
+		}
+		if err = batch.Reorder(rows); err == nil {
+			logits, err = batch.Step(ctx, ids)
+		}
+	}
+	return nil, err
+}
+
+// steps is what a search does between two runs of the decoder.
+type steps interface {
+	// next reads the logits of each row, those of the prompts at first and then those that it asked
+	// for, and returns the rows that go on, each with the id that follows: none once the search is
+	// done.
+	next(logits func(row int) []float32) (rows []int, ids []int64)
+	results() []Sequence
+}
+
+// begin starts a search for the texts of sequences that were just begun.
+func (s *Search) begin(batch Sequences) (steps, error) {
 	if s.Emit == nil {
-		s.Emit = func(int, int64, float64) bool { return true }
+		s.Emit = func(int, Chosen) bool { return true }
 	}
 	s.rules, s.warpers = s.processors(), s.samplers()
 	s.history = batch.Prompts()
@@ -57,21 +95,26 @@ func (s *Search) Run(ctx context.Context, batch Sequences) ([]Sequence, error) {
 		}
 		s.limits = append(s.limits, min(limit, batch.Room()))
 	}
-	if s.NumBeams == 1 {
-		return s.single(ctx, batch)
-	}
-	results, err := s.beams(ctx, batch)
-	if err != nil {
-		return nil, err
-	}
-	for i, r := range results {
-		for j, id := range r.IDs {
-			if !s.Emit(i, id, r.LogProbs[j]) {
-				return results, nil
-			}
+	if s.Grammar != nil {
+		rule, err := s.holdTo()
+		if err != nil {
+			return nil, err
 		}
+		s.rules = append(s.rules, rule)
 	}
-	return results, nil
+	if s.NumBeams > 1 {
+		return s.beginBeams(), nil
+	}
+	return s.beginSingle(), nil
+}
+
+// single decodes each row on its own: the most probable id each time, or one drawn at random. Rows
+// that end leave the batch.
+type single struct {
+	*Search
+	done   []Sequence
+	active []row
+	from   []int // the row of logits that each active row continues
 }
 
 // row is a sequence in decoding.
@@ -84,66 +127,52 @@ type row struct {
 	*Sequence
 }
 
-// single decodes each row on its own: the most probable id each time, or one drawn at random. Rows
-// that end leave the batch.
-func (s *Search) single(ctx context.Context, batch Sequences) ([]Sequence, error) {
-	logits, err := batch.Prefill(ctx)
-	if err != nil {
-		return nil, err
-	}
-	results := make([]Sequence, len(s.history)*s.NumReturnSequences)
-	var active []row
-	var from []int // the row of logits that each active row continues
-	for i := range results {
+func (s *Search) beginSingle() *single {
+	one := &single{Search: s, done: make([]Sequence, len(s.history)*s.NumReturnSequences)}
+	for i := range one.done {
 		prompt := i / s.NumReturnSequences
-		active = append(active, row{
+		one.active = append(one.active, row{
 			index:    i,
 			limit:    s.limits[prompt],
 			history:  slices.Clone(s.history[prompt]),
 			random:   rand.New(rand.NewPCG(s.Seed, uint64(i%s.NumReturnSequences))),
 			stops:    s.watchStops(),
-			Sequence: &results[i],
+			Sequence: &one.done[i],
 		})
-		from = append(from, prompt)
+		one.from = append(one.from, prompt)
 	}
-	for n := 1; ; n++ {
-		var running []row
-		var keep []int
-		var next []int64
-		for i, r := range active {
-			id, logProb, allowed := s.choose(r, graph.Row(logits, from[i]))
-			r.Allowed += allowed
-			if slices.Contains(s.EOS, id) {
-				r.End = &id
-				continue
-			}
-			r.IDs = append(r.IDs, id)
-			r.LogProbs = append(r.LogProbs, logProb)
-			r.Score += logProb
-			r.history = append(r.history, id)
-			if !s.Emit(r.index, id, logProb) {
-				return results, nil
-			}
-			if n < r.limit && !r.stops.add(id) {
-				running = append(running, r)
-				keep = append(keep, from[i])
-				next = append(next, id)
-			}
+	return one
+}
+
+func (s *single) results() []Sequence { return s.done }
+
+func (s *single) next(logits func(row int) []float32) (rows []int, ids []int64) {
+	var running []row
+	for i, r := range s.active {
+		id, logProb, allowed := s.choose(r, logits(s.from[i]))
+		r.Allowed += allowed
+		if slices.Contains(s.EOS, id) {
+			r.End = &id
+			continue
 		}
-		if active = running; len(active) == 0 {
-			return results, nil
+		r.IDs = append(r.IDs, id)
+		r.LogProbs = append(r.LogProbs, logProb)
+		r.Score += logProb
+		r.history = append(r.history, id)
+		if !s.Emit(r.index, Chosen{id, logProb, likeliest(logits(s.from[i]), s.TopLogProbs)}) {
+			return nil, nil
 		}
-		if err := batch.Reorder(keep); err != nil {
-			return nil, err
-		}
-		if logits, err = batch.Step(ctx, next); err != nil {
-			return nil, err
-		}
-		from = from[:0]
-		for i := range active {
-			from = append(from, i)
+		if len(r.IDs) < r.limit && !r.stops.add(id) {
+			running = append(running, r)
+			rows = append(rows, s.from[i])
+			ids = append(ids, id)
 		}
 	}
+	s.active, s.from = running, s.from[:0]
+	for i := range running {
+		s.from = append(s.from, i)
+	}
+	return rows, ids
 }
 
 // choose picks the next id of a row from its logits [V]. logProb is its logarithm under the model

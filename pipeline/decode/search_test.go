@@ -219,7 +219,7 @@ func TestRoomBoundsTheText(t *testing.T) {
 func TestEmitEndsTheRun(t *testing.T) {
 	t.Parallel()
 	n := 0
-	s := Search{Options: plain(), Emit: func(int, int64, float64) bool { n++; return n < 2 }}
+	s := Search{Options: plain(), Emit: func(int, Chosen) bool { n++; return n < 2 }}
 	s.MinNewTokens = 6
 	results, err := s.Run(context.Background(), newToy(6, 100, []int64{1}))
 	if err != nil || n != 2 || len(results[0].IDs) != 2 {

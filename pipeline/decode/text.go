@@ -20,7 +20,10 @@ type Text struct {
 	// Confidence says how far a caption can be trusted; nil for other texts, and where the model
 	// has no calibration.
 	Confidence *Confidence
-	Stats      Stats
+	// PromptTokens is how many tokens the model read before the text: those of the prompt, and the
+	// rows of pictures that stand in it or before it.
+	PromptTokens int
+	Stats        Stats
 }
 
 // String returns the text itself.
@@ -40,6 +43,16 @@ type Token struct {
 	// LogProb is the natural logarithm of the token's probability under the model, before any
 	// processing for beams or sampling.
 	LogProb float64 `json:"logprob"`
+	// Top are the likeliest ids at the token's place, the best first, as many as Options.TopLogProbs
+	// says; nil where that is 0.
+	Top []Candidate `json:"-"`
+}
+
+// Candidate is an id that might have been chosen.
+type Candidate struct {
+	ID      int64
+	Text    string  // that the text would have gone on with
+	LogProb float64 // as of Token
 }
 
 // Confidence says how far a caption can be trusted.

@@ -63,8 +63,9 @@ type blip2 struct {
 	// parameters look at a prompt's ids: min_length, repetition_penalty. Nil: none.
 	image       *int64
 	texts       Texts
-	instruction *Texts // of the Q-Former; nil where it reads no text
-	positions   int    // of an instruction; 0: unknown
+	nothing     []int64 // what the language model reads where there is no text; nil: as the tokenizer says
+	instruction *Texts  // of the Q-Former; nil where it reads no text
+	positions   int     // of an instruction; 0: unknown
 }
 
 // The Q-Former's inputs and output.
@@ -78,14 +79,15 @@ const (
 func openBLIP2(o *graph.Opener, c *Config) (*blip2, error) {
 	m := &blip2{bundle: o.Bundle, texts: c.Texts}
 	var manifest struct {
-		Queries int    `json:"num_query_tokens"`
-		Image   *int64 `json:"image_token_id"`
+		Queries int     `json:"num_query_tokens"`
+		Image   *int64  `json:"image_token_id"`
+		Nothing []int64 `json:"empty_text_ids"`
 	}
 	if err := o.Bundle.JSON(models.ManifestName, &manifest); err != nil {
 		return nil, err
 	}
 	m.count = manifest.Queries
-	m.image = manifest.Image
+	m.image, m.nothing = manifest.Image, manifest.Nothing
 	weights, err := o.Bundle.Weights()
 	if err != nil {
 		return nil, err
@@ -163,6 +165,9 @@ func (m *blip2) Compose(parts []Part, encoded []Encoded) ([]Segment, error) {
 		return nil, err
 	}
 	ids, err := m.texts.Read(text)
+	if text == "" && m.nothing != nil {
+		ids = slices.Clone(m.nothing)
+	}
 	return []Segment{{Embeds: states}, {Text: text, IDs: ids}}, err
 }
 

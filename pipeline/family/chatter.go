@@ -1,7 +1,9 @@
 package family
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -21,6 +23,8 @@ type Chatter interface {
 	Chats() bool
 	// Write returns the text of a prompt, with one placeholder for each item.
 	Write(parts []Part) (string, error)
+	// TakesTools reports whether the chat template lays out tools.
+	TakesTools() bool
 }
 
 // chatter is the base of Chatters.
@@ -49,6 +53,8 @@ func newChatter(bundle *models.Bundle, texts Texts) (chatter, error) {
 
 func (c *chatter) Chats() bool { return c.template != nil }
 
+func (c *chatter) TakesTools() bool { return c.template != nil && c.template.TakesTools() }
+
 // StartsAfresh is false: the text goes on from the prompt.
 func (c *chatter) StartsAfresh() bool { return false }
 
@@ -68,12 +74,14 @@ func (c *chatter) Write(parts []Part) (string, error) {
 			"reads it (Prompt)", graph.ErrUnsupported)
 	}
 	var messages []chat.Message
+	variables := map[string]json.RawMessage{}
 	for _, p := range parts {
+		maps.Copy(variables, p.Variables)
 		role := p.Role
 		if role == "" {
 			return "", fmt.Errorf("%w: some parts have a role and some have none", graph.ErrPrompt)
 		}
-		if last := len(messages) - 1; last < 0 || messages[last].Role != role {
+		if last := len(messages) - 1; last < 0 || messages[last].Role != role || p.Begins {
 			messages = append(messages, chat.Message{Role: role})
 		}
 		content := chat.Content{Text: p.Text}
@@ -82,8 +90,15 @@ func (c *chatter) Write(parts []Part) (string, error) {
 		}
 		m := &messages[len(messages)-1]
 		m.Content = append(m.Content, content)
+		if p.Extra != nil {
+			m.Extra = p.Extra
+		}
 	}
-	prompt, err := c.template.Apply(messages, c.placeholders())
+	template, err := c.template.With(variables)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", graph.ErrPrompt, err)
+	}
+	prompt, err := template.Apply(messages, c.placeholders())
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", graph.ErrPrompt, err)
 	}

@@ -44,6 +44,9 @@ func (m *crossReader) open(o *graph.Opener, encoder string) error {
 
 // Encode returns the encoder's states [1,N,Dv] of each picture.
 func (m *crossReader) Encode(ctx context.Context, prepared media.Prepared) ([]Encoded, error) {
+	if prepared.Tensors[flattenedPatches] != nil {
+		return m.encodePatches(ctx, prepared)
+	}
 	states, err := m.vision.RunPrepared(ctx, prepared.Tensors, m.states,
 		prepared.Items(), -1, -1)
 	return encodeEach(states, err)
@@ -51,11 +54,11 @@ func (m *crossReader) Encode(ctx context.Context, prepared media.Prepared) ([]En
 
 // Begin starts a sequence from the ids of each prompt's text.
 func (m *crossReader) Begin(ctx context.Context, prompts [][]Segment) (decode.Sequences, error) {
-	states, err := stackStates(prompts)
+	states, lengths, err := padStates(prompts)
 	if err != nil {
 		return nil, err
 	}
-	fixed, err := m.reads(ctx, states)
+	fixed, err := m.reads(ctx, states, lengths)
 	if err != nil {
 		return nil, err
 	}
@@ -63,9 +66,13 @@ func (m *crossReader) Begin(ctx context.Context, prompts [][]Segment) (decode.Se
 }
 
 // reads returns the decoder's constants for the encoder's states [B,N,D]: its cross-attention may read
-// all of each row.
-func (m *crossReader) reads(ctx context.Context, states *tensor.Tensor) (map[string]*tensor.Tensor, error) {
-	lengths := slices.Repeat([]int{states.Dim(1)}, states.Dim(0))
+// so many of each row; all where lengths is nil.
+func (m *crossReader) reads(
+	ctx context.Context, states *tensor.Tensor, lengths []int,
+) (map[string]*tensor.Tensor, error) {
+	if lengths == nil {
+		lengths = slices.Repeat([]int{states.Dim(1)}, states.Dim(0))
+	}
 	mask, err := graph.Mask(lengths, states.Dim(1))
 	if err != nil {
 		return nil, err

@@ -80,8 +80,14 @@ type Part struct {
 	Text string
 	Item media.Item
 	// Role makes the part one of a conversation, for a Chatter: "system", "user" or "assistant".
-	// Neighbouring parts of one role are one message.
+	// Neighbouring parts of one role are one message, but for those that begin one.
 	Role string
+	// Begins says that the part begins a message, though the one before has the same role.
+	Begins bool
+	// Extra is a JSON object of what the part's message has for the template beside its content.
+	Extra json.RawMessage
+	// Variables are what the template is given beside the messages, in JSON; any part may have them.
+	Variables map[string]json.RawMessage
 }
 
 // Encoded is the output of a model's encoder for one item: [1,N,D] float32 patches, queries or
@@ -90,6 +96,9 @@ type Encoded struct {
 	States *tensor.Tensor
 	// Kind is that of the item for models that take several; "" stands for the only one.
 	Kind media.Kind
+	// Amid is States of an item that is one of several in a prompt, for models to which that matters;
+	// else nil.
+	Amid *tensor.Tensor
 	// Grid has the columns and rows of tiles, or of patches, that the item was cut into, and Tiles
 	// is how many there are with the whole picture; zero for models that do not cut.
 	Grid  image.Point

@@ -177,7 +177,7 @@ func (m *whisper) Hear(ctx context.Context, windows ...Encoded) (Begin, error) {
 	if err != nil {
 		return nil, err
 	}
-	fixed, err := m.reader.reads(ctx, states)
+	fixed, err := m.reader.reads(ctx, states, nil)
 	if err != nil {
 		return nil, err
 	}

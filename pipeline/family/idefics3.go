@@ -17,19 +17,19 @@ var idefics3Kinds = []imageKind{
 // tileMarkup is that of Idefics3 and SmolVLM: each tile with its row and column, a row of tiles a
 // line, and the whole picture at the end (processing_idefics3.py of transformers 4.57).
 func tileMarkup(placeholder string, e Encoded) string {
-	const fake, whole = "<fake_token_around_image>", "<global-img>"
+	const whole = "<global-img>"
 	tile := strings.Repeat(placeholder, e.States.Dim(1)/max(e.Tiles, 1))
 	var b strings.Builder
 	for row := range e.Grid.Y {
 		for column := range e.Grid.X {
-			fmt.Fprintf(&b, "%s<row_%d_col_%d>%s", fake, row+1, column+1, tile)
+			fmt.Fprintf(&b, "%s<row_%d_col_%d>%s", framed, row+1, column+1, tile)
 		}
 		b.WriteByte('\n')
 	}
 	if e.Grid.Y > 0 {
 		b.WriteByte('\n')
 	}
-	return b.String() + fake + whole + tile + fake
+	return b.String() + framed + whole + tile + framed
 }
 
 // docTags are tokens that tell a model for documents, SmolDocling or granite-docling, by its

@@ -35,7 +35,7 @@ type imageKind struct {
 	markup func(token string, e Encoded) string
 	// finish is what the model's processor makes of a whole prompt; nil leaves it.
 	finish func(m *imageTokens, prompt string) string
-	// bare says that the tokenizer adds no special tokens.
+	// bare says that the model's processor has the tokenizer add no special tokens to any prompt.
 	bare bool
 	// apart says that pictures are numbered in prompts, from mark on, and that each text between them
 	// is tokenized for itself.
@@ -47,10 +47,14 @@ type imageKind struct {
 	places bool
 	// lines says that rows of a picture's squares are laid out line by line, as those of one picture.
 	lines bool
+	// amid says that pictures are others in prompts of several, of which the last of their parts tells.
+	amid bool
 	// own says that there are bundles of xpipe's own alone.
 	own bool
 	// sized pictures come in a size of their own each, of which Prepared has image_sizes.
 	sized bool
+	// masked parts of pictures come in sizes of their own, of which Prepared has a mask.
+	masked bool
 	// unpacked kinds are not known as onnxruntime-genai packs them.
 	unpacked bool
 	// first is the position of a prompt's first token.
@@ -68,7 +72,7 @@ type imageKind struct {
 
 var imageKinds = slices.Concat(
 	llavaKinds, idefics3Kinds, qwenVLKinds, paligemmaKinds, gemma3Kinds, phi3vKinds, mistral3Kinds, lfm2VLKinds,
-	gitKinds, llavaNextKinds, gemma3nKinds, janusKinds,
+	gitKinds, llavaNextKinds, idefics2Kinds, onevisionKinds, gemma3nKinds, janusKinds,
 )
 
 func imageTokenLayouts() (layouts []models.Layout) {
@@ -121,7 +125,10 @@ type imageTokens struct {
 	tokenText string // the token as prompts write it
 	unwritten []int64
 	newline   []float32 // the row that ends a line of a picture; nil where lines have no ends
-	unpadded  bool      // prompts of different lengths share no run, as they may in xpipe's own bundles
+	newer     bool      // texts are read as transformers 5 reads them
+	// mostSquares bounds the rows of a picture's squares; 0: no bound
+	mostSquares int
+	unpadded    bool // prompts of different lengths share no run, as they may in xpipe's own bundles
 }
 
 func openImageTokens(o *graph.Opener, c *Config) (Model, error) {
@@ -133,6 +140,9 @@ func openImageTokens(o *graph.Opener, c *Config) (Model, error) {
 	if m.chatter, err = newChatter(o.Bundle, c.Texts); err != nil {
 		return nil, err
 	}
+	if m.newer, err = readsLike5(o.Bundle); err != nil {
+		return nil, err
+	}
 	if m.kind.apart || m.kind.ahead {
 		m.token = noToken
 	} else if err := m.findToken(o.Bundle); err != nil {
@@ -140,6 +150,11 @@ func openImageTokens(o *graph.Opener, c *Config) (Model, error) {
 	}
 	if m.kind.lines {
 		if err := m.loadNewline(o.Bundle); err != nil {
+			return nil, err
+		}
+	}
+	if m.kind.amid {
+		if err := m.loadMostSquares(o.Bundle); err != nil {
 			return nil, err
 		}
 	}
@@ -183,7 +198,8 @@ func (m *imageTokens) Media() (kinds []media.Kind) {
 	return kinds
 }
 
-// kindOf finds the member of the family by config.json's model_type.
+// kindOf finds the member of the family by config.json's model_type: of a bundle of xpipe's own, one
+// that is such alone goes before others.
 func kindOf(bundle *models.Bundle) (imageKind, error) {
 	modelType := bundle.Layout
 	if modelType == "" { // a bundle of xpipe's own
@@ -193,14 +209,14 @@ func kindOf(bundle *models.Bundle) (imageKind, error) {
 		}
 		modelType = config.ModelType
 	}
-	at := slices.IndexFunc(imageKinds, func(kind imageKind) bool {
-		return slices.Contains(kind.types, modelType)
-	})
-	if at < 0 {
-		return imageKind{}, fmt.Errorf("%w: family %s has no model_type %q", graph.ErrBundle, LLaVA,
-			modelType)
+	for _, own := range []bool{bundle.Layout == "", false} {
+		for _, kind := range imageKinds {
+			if kind.own == own && slices.Contains(kind.types, modelType) {
+				return kind, nil
+			}
+		}
 	}
-	return imageKinds[at], nil
+	return imageKind{}, fmt.Errorf("%w: family %s has no model_type %q", graph.ErrBundle, LLaVA, modelType)
 }
 
 // findToken finds the token of pictures' rows: the configuration has its id, or the kind its text.
@@ -265,6 +281,14 @@ func (m *imageTokens) Encode(ctx context.Context, prepared media.Prepared) ([]En
 		if err != nil {
 			return nil, err
 		}
+		if _, err := rowsOf(m.output, states); err != nil {
+			return nil, err
+		}
+		if m.kind.amid {
+			if states, encoded[i].Amid, err = m.amongOthers(states); err != nil {
+				return nil, err
+			}
+		}
 		if m.kind.lines {
 			if states, err = m.inLines(states, grid, own[imageSizes]); err != nil {
 				return nil, err
@@ -316,6 +340,11 @@ func (m *imageTokens) inputs(
 			return nil, err
 		}
 	}
+	if m.kind.masked {
+		if err := cropToMask(own); err != nil {
+			return nil, err
+		}
+	}
 	if m.kind.inEmbeddings {
 		if err := m.addPlaces(own); err != nil {
 			return nil, err
@@ -340,6 +369,9 @@ func (m *imageTokens) Compose(parts []Part, encoded []Encoded) ([]Segment, error
 	if err != nil {
 		return nil, err
 	}
+	if len(encoded) > 1 {
+		encoded = amidOthers(encoded)
+	}
 	switch {
 	case m.kind.apart:
 		return m.composeApart(prompt, encoded)
@@ -358,7 +390,7 @@ func (m *imageTokens) Compose(parts []Part, encoded []Encoded) ([]Segment, error
 	if m.kind.finish != nil {
 		prompt = m.kind.finish(m, prompt)
 	}
-	ids, err := m.read(prompt, templated(parts), !m.kind.bare)
+	ids, err := m.read(prompt, m.kind.bare || templated(parts), !m.kind.bare)
 	if err != nil {
 		return nil, err
 	}
@@ -373,6 +405,17 @@ func (m *imageTokens) Compose(parts []Part, encoded []Encoded) ([]Segment, error
 		}
 	}
 	return withPictures(prompt, ids, encoded), nil
+}
+
+// amidOthers returns what pictures are in a prompt of several.
+func amidOthers(encoded []Encoded) []Encoded {
+	encoded = slices.Clone(encoded)
+	for i, e := range encoded {
+		if e.Amid != nil {
+			encoded[i].States = e.Amid
+		}
+	}
+	return encoded
 }
 
 // rowsIn counts the rows of items.

@@ -53,12 +53,20 @@ func (m *imageTokens) inLines(states *tensor.Tensor, grid image.Point, sizes *te
 	values := tensor.Data[float32](states)
 	laid := slices.Clone(values[:each*width])
 	part := shown(grid.Mul(side), int(size[0]), int(size[1]))
+	var plane []float32
 	for y := part.Min.Y; y < part.Max.Y; y++ {
 		for x := part.Min.X; x < part.Max.X; x++ {
 			square := 1 + y/side*grid.X + x/side
 			at := (square*each + y%side*side + x%side) * width
-			laid = append(laid, values[at:at+width]...)
+			plane = append(plane, values[at:at+width]...)
 		}
+	}
+	lines := m.fewer(part.Size(), side)
+	if lines != part.Size() {
+		plane = resampled(plane, width, part.Size(), lines)
+	}
+	for y := range lines.Y {
+		laid = append(laid, plane[y*lines.X*width:(y+1)*lines.X*width]...)
 		laid = append(laid, m.newline...)
 	}
 	return tensor.New([]int{1, len(laid) / width, width}, laid)

@@ -29,19 +29,17 @@ func cropToSize(own map[string]*tensor.Tensor) error {
 	if sizes == nil || pixels == nil || sizes.Len() != 2 || pixels.Rank() != 4 {
 		return nil
 	}
-	size, values := tensor.Data[int64](sizes), tensor.Data[float32](pixels)
-	h, w := int(size[0]), int(size[1])
-	channels, height, width := pixels.Dim(1), pixels.Dim(2), pixels.Dim(3)
-	if h == height && w == width {
-		return nil
-	}
-	kept := make([]float32, 0, channels*h*w)
-	for c := range channels {
-		for y := range h {
-			kept = append(kept, values[(c*height+y)*width:][:w]...)
-		}
-	}
+	size := tensor.Data[int64](sizes)
 	var err error
-	own[graph.PixelValues], err = tensor.New([]int{1, channels, h, w}, kept)
+	own[graph.PixelValues], err = topLeft(pixels, int(size[0]), int(size[1]))
 	return err
+}
+
+// topLeft returns the first h rows and w columns of planes [...,H,W].
+func topLeft(planes *tensor.Tensor, h, w int) (*tensor.Tensor, error) {
+	rows, err := graph.At(planes, planes.Rank()-2, 0, h)
+	if err != nil {
+		return nil, err
+	}
+	return graph.At(rows, planes.Rank()-1, 0, w)
 }

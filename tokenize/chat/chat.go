@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"regexp"
 	"strings"
 
 	"github.com/crossattn/xpipe/internal/jinja"
@@ -20,8 +22,11 @@ var (
 
 // Message is one turn of a conversation.
 type Message struct {
-	Role    string // "system", "user" or "assistant"
+	Role    string // "system", "user" or "assistant", and "tool" where the template knows tools
 	Content []Content
+	// Extra is a JSON object of what else the message has for the template, such as tool_calls; nil:
+	// nothing.
+	Extra json.RawMessage
 }
 
 // Content is a piece of a message: text, or an item.
@@ -32,8 +37,9 @@ type Content struct {
 
 // Template is a model's chat template. It is safe for concurrent use.
 type Template struct {
-	parsed *jinja.Template
-	tokens map[string]any // bos_token and others, which templates name
+	parsed    *jinja.Template
+	variables map[string]any // bos_token and others, which templates name
+	tools     bool           // whether the template names tools
 }
 
 // The files that may hold a template, the first that has one being the one that counts.
@@ -69,7 +75,30 @@ func Load(read func(name string) ([]byte, error)) (*Template, error) {
 	for name, text := range tokens {
 		variables[name] = text
 	}
-	return &Template{parsed, variables}, nil
+	return &Template{parsed, variables, toolsName.MatchString(source)}, nil
+}
+
+// toolsName finds the variable that lists tools.
+var toolsName = regexp.MustCompile(`\btools\b`)
+
+// TakesTools reports whether the template lays out tools, a variable of that name.
+func (t *Template) TakesTools() bool { return t.tools }
+
+// With returns a template with further variables in JSON, such as tools. Errors wrap ErrTemplate.
+func (t *Template) With(variables map[string]json.RawMessage) (*Template, error) {
+	if len(variables) == 0 {
+		return t, nil
+	}
+	with := *t
+	with.variables = maps.Clone(t.variables)
+	for name, data := range variables {
+		value, err := jinja.DecodeJSON(data)
+		if err != nil {
+			return nil, fmt.Errorf("%w: the variable %s: %w", ErrTemplate, name, err)
+		}
+		with.variables[name] = value
+	}
+	return &with, nil
 }
 
 // find returns the template's source; "" where there is none.
@@ -248,13 +277,31 @@ func (t *Template) render(
 		} else {
 			content = m.text(placeholders)
 		}
-		list = append(list, jinja.NewDict("role", m.Role, "content", content))
+		message := jinja.NewDict("role", m.Role, "content", content)
+		if err := m.addExtra(message); err != nil {
+			return "", err
+		}
+		list = append(list, message)
 	}
 	variables := map[string]any{"messages": list}
-	for name, v := range t.tokens {
+	for name, v := range t.variables {
 		variables[name] = v
 	}
 	return t.parsed.Render(variables)
+}
+
+// addExtra adds the keys of Extra to a message.
+func (m *Message) addExtra(message *jinja.Dict) error {
+	if len(m.Extra) == 0 {
+		return nil
+	}
+	value, err := jinja.DecodeJSON(m.Extra)
+	extra, ok := value.(*jinja.Dict)
+	if err != nil || !ok {
+		return fmt.Errorf("%w: what a message has beside its content is no JSON object", ErrTemplate)
+	}
+	extra.Each(message.Set)
+	return nil
 }
 
 func (m *Message) list() jinja.List {

@@ -2,7 +2,7 @@
 """Measures the default models through the xpipe binary, on material they were not trained on.
 
     python tools/train/evaluate.py --xpipe build/xpipe [--only blip2-mini ...] [--engine go|ort]
-        [--out models/mini] [--limit N] [--floors]
+        [--out models/mini] [--limit N] [--floors] [--precision bf16|int8]
 
 A model is a bundle under --models (models/mini), NAME/xpipe.json; one that is not there is said to
 be missing. Test sets are made from packages into --work (build/eval): easy-VQA's official test
@@ -13,7 +13,9 @@ trimmed), captions of photos when they hold a right word.
 
 OUT/eval.json keeps every figure, what it stands beside (baselines of `python -m
 xpipe_train.baselines`, priors, chance) and all versions; OUT/eval.md is the table made of it.
---only measures some models and leaves the others' figures as they are.
+--only measures some models and leaves the others' figures as they are. --precision measures with
+products in bfloat16 or 8 bits: OUT/eval.json stays as it is, and it fails where a figure is more
+than 0.3 points from the one there.
 """
 import argparse
 import hashlib
@@ -45,6 +47,8 @@ FLOORS = {
 }
 # each kind of scene question above its prior; 4 shots above the shuffled control
 ABOVE_PRIOR, ABOVE_CONTROL = 0.20, 0.30
+# how far a figure in another precision may be from float32's
+NEAR = 0.003
 
 
 class Evaluation:
@@ -63,7 +67,7 @@ class Evaluation:
         the rest."""
         verb, *rest = command
         whole = [self.args.xpipe, verb, "--model", str(self.args.models / self.model), "--engine",
-                 self.args.engine, "--json", *rest]
+                 self.args.engine, "--precision", self.args.precision, "--json", *rest]
         done = subprocess.run(whole, stdout=subprocess.PIPE, text=True)
         if done.returncode not in (0, 1):
             raise SystemExit(f"{' '.join(whole[:8])} ... exited with {done.returncode}")
@@ -294,6 +298,19 @@ def shortfalls(results: dict) -> list[str]:
     return out
 
 
+def moved(model: str, figures: list[dict], exact: dict) -> list[str]:
+    """What a precision moved by more than NEAR, in words; all figures are printed."""
+    known = {r["task"]: r["result"] for r in exact["models"][model]["figures"]}
+    out = []
+    for r in figures:
+        by = r["result"] - known[r["task"]]
+        line = f"{model}, {r['task']}: {100 * r['result']:.2f} %, {100 * by:+.2f} points (of {r['n']})"
+        print(line, flush=True)
+        if abs(by) > NEAR + 1e-9:
+            out.append(line)
+    return out
+
+
 def as_markdown(results: dict) -> str:
     percent = lambda x: f"{100 * x:.1f} %" if x >= 0.01 else f"{100 * x:.2g} %"
     lines = ["# Figures of the default models", "", "Made by `make eval`: through the xpipe "
@@ -329,6 +346,7 @@ def main():
     ap.add_argument("--only", action="append", choices=list(MODELS), help="measure this model (repeat); default: all")
     ap.add_argument("--models", type=Path, default=Path("models/mini"), help="folder with the bundles")
     ap.add_argument("--engine", default="go")
+    ap.add_argument("--precision", default="float32", choices=["float32", "bf16", "int8"])
     ap.add_argument("--root", type=Path, default=Path("build/train"))
     ap.add_argument("--work", type=Path, default=Path("build/eval"))
     ap.add_argument("--out", type=Path, default=Path("models/mini"))
@@ -357,7 +375,7 @@ def main():
                 | {f"npm {k}": v for k, v in sources.PACKAGES.items()},
                 "machine": f"{platform.system()} {platform.machine()}", "models": models}
 
-    measured = {}
+    measured, far = {}, []
     for name, measure in MODELS.items():
         if args.only and name not in args.only:
             continue
@@ -372,10 +390,14 @@ def main():
                           "seconds": round(time.time() - start),
                           "xpipe.json": hashlib.sha256(manifest.read_bytes()).hexdigest(),
                           "figures": evaluation.rows}
-        if not args.limit:
+        if args.precision != "float32":
+            far += moved(name, evaluation.rows, json.loads(path.read_text()))
+        elif not args.limit:
             results = recorded({name: measured[name]})
             path.write_text(json.dumps(results, indent=1) + "\n")
             (args.out / "eval.md").write_text(as_markdown(results))
+    if far:
+        raise SystemExit(f"further than {100 * NEAR:.1f} points from float32: " + "; ".join(far))
     results = recorded(measured)
     if args.floors and (below := shortfalls(results)):
         raise SystemExit("below the floors: " + "; ".join(below))

@@ -130,6 +130,43 @@ func (c *kvCache) Rows(rows []int) (tensor.Storage, error) {
 	return &r, nil
 }
 
+// JoinAligned implements tensor.AlignedStorage, along the positions. Sequences of the longest cache
+// stay where they are; those of shorter ones move, behind zeros.
+func (c *kvCache) JoinAligned(axis int, parts []*tensor.Tensor) (tensor.Storage, bool) {
+	joined := *c
+	joined.sequences = nil
+	for _, t := range parts {
+		p := cacheOf(t)
+		if p == nil || axis != 2 || p.dtype != c.dtype || p.heads != c.heads || p.width != c.width {
+			return nil, false
+		}
+		joined.positions = max(joined.positions, p.positions)
+	}
+	for _, t := range parts {
+		p := cacheOf(t)
+		if p.positions == joined.positions {
+			joined.sequences = append(joined.sequences, p.sequences...)
+			continue
+		}
+		moved := map[*kvSequence]*kvSequence{} // beams may stand more than once
+		for _, old := range p.sequences {
+			if moved[old] == nil {
+				s, err := joined.newSequence(true)
+				if err != nil {
+					return nil, false
+				}
+				before := joined.positions - p.positions
+				for h := range p.heads {
+					joined.head(s, h).part(before*p.width, p.positions*p.width).set(p.head(old, h))
+				}
+				moved[old] = s
+			}
+			joined.sequences = append(joined.sequences, moved[old])
+		}
+	}
+	return &joined, true
+}
+
 // cacheOf returns the cache that holds t, nil if none does in t's shape.
 func cacheOf(t *tensor.Tensor) *kvCache {
 	c, ok := t.Storage().(*kvCache)

@@ -386,3 +386,38 @@ func BenchmarkCachedStep(b *testing.B) {
 		}
 	}
 }
+
+// TestCacheJoins puts caches of different lengths together and goes on from there: as tensors in
+// ordinary memory do, without a copy of the longest.
+func TestCacheJoins(t *testing.T) {
+	bothTypes(t, func(t *testing.T, dtype tensor.DType) {
+		r := rand.New(rand.NewPCG(1, 2))
+		var caches, plain []*tensor.Tensor
+		for _, size := range [][2]int{{2, 3}, {1, 9}, {3, 1}} {
+			past := randomPositions(r, dtype, size[0], size[1])
+			caches = append(caches, appendTo(t, past, randomPositions(r, dtype, size[0], 1)))
+			plain = append(plain, caches[len(caches)-1].Clone())
+		}
+		// Clone reads the elements, so make the caches anew.
+		for i, p := range plain {
+			empty := randomPositions(r, dtype, p.Dim(0), 0)
+			caches[i] = appendTo(t, empty, p)
+		}
+		joined, err := tensor.JoinAligned(2, caches...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole := tensor.Must(tensor.JoinAligned(2, plain...))
+		if joined.Storage() == nil || cacheOf(joined) == nil {
+			t.Fatal("the caches were loaded")
+		}
+		if got, want := cacheOf(joined).sequences[2], cacheOf(caches[1]).sequences[0]; got != want {
+			t.Error("the longest sequence was copied")
+		}
+		added := randomPositions(r, dtype, 6, 1)
+		got, want := appendTo(t, joined, added), appendTo(t, whole, added)
+		if !slices.Equal(got.Float32s(), want.Float32s()) {
+			t.Error("a joined cache goes on otherwise than ordinary memory")
+		}
+	})
+}

@@ -1,10 +1,6 @@
 package ops
 
 import (
-	"context"
-	"runtime"
-	"unsafe"
-
 	"github.com/crossattn/xpipe/internal/kernel"
 	"github.com/crossattn/xpipe/tensor"
 )
@@ -95,70 +91,6 @@ func anyMatmul(x *Context, a, b *tensor.Tensor) (*tensor.Tensor, error) {
 	return nil, typeErr("a product", a)
 }
 
-// Packs holds packed matrices while graphs are planned, so that the two branches of an If that read
-// the same weights share them.
-type Packs map[packKey]*kernel.Matrix
-
-type packKey struct {
-	weights    *tensor.Tensor
-	transposed bool
-}
-
-// packed packs a constant matrix, transposed if asked, once when a graph is opened. It returns nil
-// if the input is no constant float matrix; otherwise the kernel does not get the input again.
-// Weights that are float16, or lose nothing by it, are kept as float16 where products with those
-// are as quick.
-func (n *Node) packed(i int, transposed bool) *kernel.Matrix {
-	if i >= len(n.Const) || n.Const[i] == nil || n.Const[i].Rank() != 2 || n.Const[i].Len() == 0 {
-		return nil
-	}
-	w := n.Const[i]
-	if w.DType() != tensor.Float32 && !isNarrow(w) {
-		return nil
-	}
-	defer n.drop(i)
-	key := packKey{w, transposed}
-	m := n.Packs[key]
-	if m == nil {
-		m = pack(w, transposed)
-		if n.Packs != nil {
-			n.Packs[key] = m
-		}
-	}
-	return m
-}
-
-// pack packs a matrix of floats.
-func pack(w *tensor.Tensor, transposed bool) *kernel.Matrix {
-	k, cols := w.Dim(0), w.Dim(1)
-	if transposed {
-		k, cols = cols, k
-	}
-	x := NewContext(context.Background(), runtime.GOMAXPROCS(0), nil)
-	if w.DType() == tensor.Float16 && kernel.HasHalf() {
-		m := kernel.NewHalfMatrix(k, cols)
-		d := tensor.Data[tensor.Half](w)
-		halves := unsafe.Slice((*uint16)(unsafe.Pointer(&d[0])), len(d))
-		x.Parallel(m.Panels(), max(1, minWork/(16*m.K+1)), func(lo, hi int) {
-			if transposed {
-				m.FillHalvesTransposed(halves, m.K, lo, hi)
-			} else {
-				m.FillHalves(halves, m.N, lo, hi)
-			}
-		})
-		return m
-	}
-	values := w.Float32s()
-	var m *kernel.Matrix
-	if kernel.HasHalf() && kernel.Exact(values) {
-		m = kernel.NewHalfMatrix(k, cols)
-	} else {
-		m = kernel.NewMatrix(nil, k, cols)
-	}
-	fillMatrix(x, m, values, transposed)
-	return m
-}
-
 // fillMatrix packs b, whose rows are those of m or, transposed, its columns.
 func fillMatrix(x *Context, m *kernel.Matrix, b []float32, transposed bool) error {
 	return x.Parallel(m.Panels(), max(1, minWork/(16*m.K+1)), func(lo, hi int) {
@@ -172,7 +104,7 @@ func fillMatrix(x *Context, m *kernel.Matrix, b []float32, transposed bool) erro
 
 // matmul is the float product of a and b or, if b was packed before, of a and weights. Batches of a
 // that meet one matrix b are taken as one tall matrix.
-func matmul(x *Context, a, b *tensor.Tensor, weights *kernel.Matrix,
+func matmul(x *Context, a, b *tensor.Tensor, weights *weights,
 	e *kernel.Epilogue) (*tensor.Tensor, error) {
 	var right []int
 	if weights != nil {
@@ -190,7 +122,7 @@ func matmul(x *Context, a, b *tensor.Tensor, weights *kernel.Matrix,
 	}
 	av := tensor.Data[float32](a)
 	if weights != nil {
-		return t, mulPacked(x, weights, dst, av, len(dst)/s.n, e)
+		return t, weights.multiply(x, dst, av, len(dst)/s.n, e)
 	}
 	bv := tensor.Data[float32](b)
 	if s.k == 0 {
@@ -266,11 +198,15 @@ func (s *matShapes) products(x *Context, dst, a, b []float32) error {
 
 // mulPacked sets dst [rows,N] to a [rows,K] times w, on all cores.
 func mulPacked(x *Context, w *kernel.Matrix, dst, a []float32, rows int, e *kernel.Epilogue) error {
+	a, lda, err := leftOf(x, w, a, rows)
+	if err != nil {
+		return err
+	}
 	pieces := w.Pieces(rows, x.Threads())
 	work := func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			r0, r1, p0, p1 := pieces.At(i)
-			w.Multiply(dst[r0*w.N:r1*w.N], w.N, a[r0*w.K:r1*w.K], w.K, r1-r0, p0, p1, false,
+			w.Multiply(dst[r0*w.N:r1*w.N], w.N, a[r0*lda:], lda, r1-r0, p0, p1, false,
 				after(e, r0*w.N))
 		}
 	}

@@ -237,7 +237,22 @@ func (p *byteProduct) run(x *Context) (*tensor.Tensor, error) {
 			}
 		}
 	}
-	// Cut panels into pieces, and rows too if there are few panels.
+	return t, bytePieces(x, w, rows, func(r0, r1, p0, p1 int) {
+		if e == nil {
+			w.Multiply(tensor.Data[int32](t)[r0*w.N:r1*w.N], w.N, packed, r0, r1, p0, p1, nil)
+			return
+		}
+		dst := tensor.Data[float32](t)
+		w.MultiplyFloat(dst[r0*w.N:r1*w.N], w.N, packed, r0, r1, p0, p1, e)
+		if p.e != nil && (p.e.Activate != nil || p.e.Bounds != nil || p.e.Residual != nil) {
+			p.e.Apply(dst, w.N, r0, r1, p0*kernel.PanelWidth, min(p1*kernel.PanelWidth, w.N))
+		}
+	})
+}
+
+// bytePieces cuts a product of rows with w, and calls f for rows r0 to r1-1 and panels p0 to p1-1 of
+// each piece, on all cores: panels are cut, and rows too where there are few panels.
+func bytePieces(x *Context, w *kernel.ByteMatrix, rows int, f func(r0, r1, p0, p1 int)) error {
 	want := max(1, min(x.Threads()*4, 2*rows*w.K*w.N/minFlops))
 	if want < x.Threads() {
 		want = 1
@@ -251,23 +266,14 @@ func (p *byteProduct) run(x *Context) (*tensor.Tensor, error) {
 	work := func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			p0, r0 := i/parts*panelStep, i%parts*rowStep
-			p1, r1 := min(panels, p0+panelStep), min(rows, r0+rowStep)
-			if e == nil {
-				w.Multiply(tensor.Data[int32](t)[r0*w.N:r1*w.N], w.N, packed, r0, r1, p0, p1, nil)
-				continue
-			}
-			dst := tensor.Data[float32](t)
-			w.MultiplyFloat(dst[r0*w.N:r1*w.N], w.N, packed, r0, r1, p0, p1, e)
-			if p.e != nil && (p.e.Activate != nil || p.e.Bounds != nil || p.e.Residual != nil) {
-				p.e.Apply(dst, w.N, r0, r1, p0*16, min(p1*16, w.N))
-			}
+			f(r0, min(rows, r0+rowStep), p0, min(panels, p0+panelStep))
 		}
 	}
 	if want == 1 {
 		work(0, columns*parts)
-		return t, x.Err()
+		return x.Err()
 	}
-	return t, x.Parallel(columns*parts, 1, work)
+	return x.Parallel(columns*parts, 1, work)
 }
 
 // heap is the Memory for computations when a graph is opened.

@@ -25,6 +25,10 @@ type Node struct {
 	Dropped []bool
 	// Packs are the matrices that were packed before; nil keeps none.
 	Packs Packs
+	// Precision is how a product with a constant matrix is computed; a Head's result is an output of
+	// the graph and keeps to float32.
+	Precision engine.Precision
+	Head      bool
 
 	names   []string // of the inputs
 	outputs []string // their names; "" for one that is left out

@@ -13,6 +13,50 @@ import (
 // to another thread while it holds them.
 func amxKernels() { amxTile() }
 
+// amxFloats generates those of bfloat16 in pairs along k: TDPBF16PS multiplies 16 x 32 by 32 x 16.
+func amxFloats() {
+	TEXT("gemmTile32x32AMX", NOSPLIT, "func(c *float32, ldc int, a *float32, lda int, b *uint32, gap, steps, rows, add int, mask uint32, room *float32)")
+	Pragma("noescape")
+	Doc("gemmTile32x32AMX sets up to 32 rows of two panels of 16 columns to their products, or adds them: see gemmTileAMX.")
+	rows, room := amxProduct("TDPBF16PS")
+	c, ldc, add := get("c"), get("ldc"), get("add")
+	SHLQ(Imm(2), ldc)
+	masks := amxMasks()
+	acc := [2]vec{V(), V()}
+	Label("row")
+	for i, x := range acc {
+		VMOVUPS(Mem{Base: room, Disp: 64 * i}, x)
+	}
+	TESTQ(add, add)
+	JZ(LabelRef("noadd"))
+	for i, x := range acc {
+		t := V()
+		VMOVUPS_Z(Mem{Base: c, Disp: 64 * i}, masks[i], t)
+		VADDPS(t, x, x)
+	}
+	Label("noadd")
+	for i, x := range acc {
+		VMOVUPS(x, masks[i], Mem{Base: c, Disp: 64 * i})
+	}
+	ADDQ(ldc, c)
+	ADDQ(U32(128), room)
+	DECQ(rows)
+	JNZ(LabelRef("row"))
+	VZEROUPPER()
+	RET()
+}
+
+// amxMasks loads the masks of the columns of two panels.
+func amxMasks() [2]reg.OpmaskVirtual {
+	mask := GP32()
+	masks := [2]reg.OpmaskVirtual{K(), K()}
+	Load(Param("mask"), mask)
+	KMOVW(mask, masks[0])
+	SHRL(Imm(16), mask)
+	KMOVW(mask, masks[1])
+	return masks
+}
+
 // amx emits an instruction on tiles, which avo does not know; encodeVEX makes bytes of it. Tiles
 // are given by their numbers.
 func amx(op string, operands ...Op) {
@@ -32,76 +76,11 @@ func amxTile() {
 	TEXT("dotTile32x32AMX", NOSPLIT, "func(c *int32, ldc int, a *uint8, lda int, b *uint8, gap, steps, rows int, e *int32, mask uint32, room *int32)")
 	Pragma("noescape")
 	Doc("dotTile32x32AMX computes up to 32 rows of two panels of 16 columns: see dotTileGo.")
-	a, lda := get("a"), get("lda")
-	b, second, steps, rows := get("b"), get("gap"), get("steps"), get("rows")
-	room := get("room")
-	ADDQ(b, second)
-	line, p := GP64(), GP64()
-	config := GLOBL("tile_config", RODATA|NOPTR)
-	for i, v := range []uint32{1, 0, 0, 0, 0x00400040, 0x00400040, 0x00400040, 0x00400040,
-		0, 0, 0, 0, 0x10101010, 0x10101010, 0, 0} {
-		DATA(4*i, U32(v)) // palette 1; 64 bytes in each row of a tile; 16 rows in each tile
-	}
-	LEAQ(config, p)
-	amx("LDTILECFG", Mem{Base: p})
-	for t := range 4 {
-		amx("TILEZERO", Imm(uint64(t)))
-	}
-	MOVQ(U64(64), line)
-	at := func(base, stride reg.Register) Mem { return Mem{Base: base, Index: stride, Scale: 1} }
-	CMPQ(rows, Imm(16))
-	JG(LabelRef("both"))
-
-	Label("upper")
-	amx("TILELOADD", at(a, lda), Imm(4))
-	amx("TILELOADD", at(b, line), Imm(6))
-	amx("TDPBUSD", Imm(6), Imm(4), Imm(0))
-	amx("TILELOADD", at(second, line), Imm(7))
-	amx("TDPBUSD", Imm(7), Imm(4), Imm(1))
-	ADDQ(U32(64), a)
-	ADDQ(U32(1024), b)
-	ADDQ(U32(1024), second)
-	DECQ(steps)
-	JNZ(LabelRef("upper"))
-	JMP(LabelRef("store"))
-
-	Label("both")
-	MOVQ(lda, p)
-	SHLQ(Imm(4), p)
-	ADDQ(a, p)
-	Label("loop")
-	amx("TILELOADD", at(a, lda), Imm(4))
-	amx("TILELOADD", at(b, line), Imm(6))
-	amx("TDPBUSD", Imm(6), Imm(4), Imm(0))
-	amx("TILELOADD", at(second, line), Imm(7))
-	amx("TDPBUSD", Imm(7), Imm(4), Imm(1))
-	amx("TILELOADD", at(p, lda), Imm(5))
-	amx("TDPBUSD", Imm(6), Imm(5), Imm(2))
-	amx("TDPBUSD", Imm(7), Imm(5), Imm(3))
-	ADDQ(U32(64), a)
-	ADDQ(U32(64), p)
-	ADDQ(U32(1024), b)
-	ADDQ(U32(1024), second)
-	DECQ(steps)
-	JNZ(LabelRef("loop"))
-
-	// room has 32 rows of 32 columns.
-	Label("store")
-	ADDQ(line, line)
-	for i, disp := range []int{0, 64, 16 * 128, 16*128 + 64} {
-		LEAQ(Mem{Base: room, Disp: disp}, p)
-		amx("TILESTORED", Imm(uint64(i)), at(p, line))
-	}
-	amx("TILERELEASE")
+	rows, room := amxProduct("TDPBUSD")
 
 	c, ldc, e := get("c"), get("ldc"), get("e")
 	SHLQ(Imm(2), ldc)
-	mask := GP32()
-	masks := [2]reg.OpmaskVirtual{K(), K()}
-	Load(Param("mask"), mask)
-	KMOVW(mask, masks[0])
-	SHRL(Imm(16), mask)
-	KMOVW(mask, masks[1])
+	masks := amxMasks()
 	read := func(field int) (pair [2]vec) {
 		q := GP64()
 		MOVQ(Mem{Base: e, Disp: field}, q)
@@ -167,3 +146,69 @@ func amxTile() {
 }
 
 func readLabel(field int) string { return "without" + string(rune('A'+field/8)) }
+
+// amxProduct generates the products of tiles, by op, into room.
+func amxProduct(op string) (rows, room reg.GPVirtual) {
+	a, lda := get("a"), get("lda")
+	b, second, steps := get("b"), get("gap"), get("steps")
+	rows, room = get("rows"), get("room")
+	ADDQ(b, second)
+	line, p := GP64(), GP64()
+	config := GLOBL("tile_config", RODATA|NOPTR)
+	for i, v := range []uint32{1, 0, 0, 0, 0x00400040, 0x00400040, 0x00400040, 0x00400040,
+		0, 0, 0, 0, 0x10101010, 0x10101010, 0, 0} {
+		DATA(4*i, U32(v)) // palette 1; 64 bytes in each row of a tile; 16 rows in each tile
+	}
+	LEAQ(config, p)
+	amx("LDTILECFG", Mem{Base: p})
+	for t := range 4 {
+		amx("TILEZERO", Imm(uint64(t)))
+	}
+	MOVQ(U64(64), line)
+	at := func(base, stride reg.Register) Mem { return Mem{Base: base, Index: stride, Scale: 1} }
+	CMPQ(rows, Imm(16))
+	JG(LabelRef("both"))
+
+	Label("upper")
+	amx("TILELOADD", at(a, lda), Imm(4))
+	amx("TILELOADD", at(b, line), Imm(6))
+	amx(op, Imm(6), Imm(4), Imm(0))
+	amx("TILELOADD", at(second, line), Imm(7))
+	amx(op, Imm(7), Imm(4), Imm(1))
+	ADDQ(U32(64), a)
+	ADDQ(U32(1024), b)
+	ADDQ(U32(1024), second)
+	DECQ(steps)
+	JNZ(LabelRef("upper"))
+	JMP(LabelRef("store"))
+
+	Label("both")
+	MOVQ(lda, p)
+	SHLQ(Imm(4), p)
+	ADDQ(a, p)
+	Label("loop")
+	amx("TILELOADD", at(a, lda), Imm(4))
+	amx("TILELOADD", at(b, line), Imm(6))
+	amx(op, Imm(6), Imm(4), Imm(0))
+	amx("TILELOADD", at(second, line), Imm(7))
+	amx(op, Imm(7), Imm(4), Imm(1))
+	amx("TILELOADD", at(p, lda), Imm(5))
+	amx(op, Imm(6), Imm(5), Imm(2))
+	amx(op, Imm(7), Imm(5), Imm(3))
+	ADDQ(U32(64), a)
+	ADDQ(U32(64), p)
+	ADDQ(U32(1024), b)
+	ADDQ(U32(1024), second)
+	DECQ(steps)
+	JNZ(LabelRef("loop"))
+
+	// room has 32 rows of 32 columns.
+	Label("store")
+	ADDQ(line, line)
+	for i, disp := range []int{0, 64, 16 * 128, 16*128 + 64} {
+		LEAQ(Mem{Base: room, Disp: disp}, p)
+		amx("TILESTORED", Imm(uint64(i)), at(p, line))
+	}
+	amx("TILERELEASE")
+	return rows, room
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	. "github.com/mmcloughlin/avo/build"
+	"github.com/mmcloughlin/avo/ir"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 )
@@ -13,13 +14,30 @@ import (
 const wideRows = 12
 
 // gemm512 generates the micro-kernels of AVX-512: 1 to 12 rows of a, by two panels of 16 columns of
-// b, in float32 or in float16.
+// b, in float32, in float16 or in bfloat16.
 func gemm512() {
 	for rows := 1; rows <= wideRows; rows++ {
-		gemmRows512(rows, false)
-		gemmRows512(rows, true)
+		gemmRows512(rows, asFloats)
+		gemmRows512(rows, asHalves)
+		gemmRows512(rows, asPairs)
 	}
 	halves512()
+}
+
+// gemmDots generates the micro-kernels with VDPBF16PS, which adds two products of bfloat16 at once
+// to a sum of float32.
+func gemmDots() {
+	for rows := 1; rows <= wideRows; rows++ {
+		gemmRows512(rows, asDots)
+	}
+}
+
+// vdpbf16ps adds to acc the products of the pairs of a and b, the upper one first.
+func vdpbf16ps(b, a, acc Op) {
+	Instruction(&ir.Instruction{
+		Opcode: "VDPBF16PS", Operands: []Op{b, a, acc},
+		Inputs: []Op{b, a, acc}, Outputs: []Op{acc},
+	})
 }
 
 func halves512() {
@@ -57,12 +75,9 @@ func halves512() {
 // gemmRows512 generates the kernel of a tile. The second panel lies gap bytes after the first;
 // where there is none, gap is 0 and its results are not kept. The low half of the bits of mask says
 // which columns of the first panel to keep, the high half which of the second.
-func gemmRows512(rows int, half bool) {
-	name, element, size := fmt.Sprintf("gemm%dx32", rows), "float32", 4
-	if half {
-		name, element, size = fmt.Sprintf("gemmHalf%dx32", rows), "uint16", 2
-	}
-	TEXT(name, NOSPLIT, "func(c *float32, ldc int, a *float32, lda int, b *"+element+", gap, k, flags int, e *float32, mask uint32)")
+func gemmRows512(rows int, kind stored) {
+	name, size := fmt.Sprintf("%s%dx32", kind.name(), rows), kind.size()
+	TEXT(name, NOSPLIT, "func(c *float32, ldc int, a *float32, lda int, b *"+kind.element()+", gap, k, flags int, e *float32, mask uint32)")
 	Pragma("noescape")
 	Doc(fmt.Sprintf("%s computes %d rows of two panels of 16 columns: see gemmWide.", name, rows))
 	c, ldc := get("c"), get("ldc")
@@ -105,44 +120,66 @@ func gemmRows512(rows int, half bool) {
 			VPXORD(acc[s][i], acc[s][i], acc[s][i])
 		}
 	}
-	step := func(s, i int) {
-		b0, b1 := ZMM(), ZMM()
-		if half {
-			VCVTPH2PS(Mem{Base: b, Disp: i * 32}, b0)
-			VCVTPH2PS(Mem{Base: second, Disp: i * 32}, b1)
-		} else {
-			VMOVUPS(Mem{Base: b, Disp: i * 64}, b0)
-			VMOVUPS(Mem{Base: second, Disp: i * 64}, b1)
-		}
+	multiply := func(s, disp int, b0, b1 Op) {
 		for r := range rows {
 			v := ZMM()
-			VBROADCASTSS(rowOf(r, i*4), v)
-			VFMADD231PS(v, b0, acc[s][2*r])
-			VFMADD231PS(v, b1, acc[s][2*r+1])
+			VBROADCASTSS(rowOf(r, disp), v)
+			for i, b := range []Op{b0, b1} {
+				if kind == asDots {
+					vdpbf16ps(b, v, acc[s][2*r+i])
+				} else {
+					VFMADD231PS(v, b, acc[s][2*r+i])
+				}
+			}
 		}
+	}
+	unroll, above := 4, vec(nil)
+	if kind == asPairs {
+		unroll, above = 2, loadBits(upper)
+	}
+	step := func(s, i int) {
+		b0, b1 := ZMM(), ZMM()
+		low, high := Mem{Base: b, Disp: i * 16 * size}, Mem{Base: second, Disp: i * 16 * size}
+		switch kind {
+		case asHalves:
+			VCVTPH2PS(low, b0)
+			VCVTPH2PS(high, b1)
+		case asPairs: // bfloat16 is the upper half of a float32
+			VPSLLD(Imm(16), low, b0)
+			VPSLLD(Imm(16), high, b1)
+			multiply(2*s%sets, i*8, b0, b1)
+			VPANDD(low, above, b0)
+			VPANDD(high, above, b1)
+			multiply((2*s+1)%sets, i*8+4, b0, b1)
+			return
+		default:
+			VMOVUPS(low, b0)
+			VMOVUPS(high, b1)
+		}
+		multiply(s%sets, i*4, b0, b1)
 	}
 	advance := func(n int) {
 		ADDQ(U32(n*16*size), b)
 		ADDQ(U32(n*16*size), second)
 		for _, base := range bases {
-			ADDQ(U32(n*4), base)
+			ADDQ(U32(n*kind.left()), base)
 		}
 	}
-	SUBQ(Imm(4), k)
+	SUBQ(Imm(uint64(unroll)), k)
 	JL(LabelRef("tail"))
 	Label("loop")
-	for i := range 4 {
+	for i := range unroll {
 		if at := i * 16 * size; at%64 == 0 {
 			PREFETCHT0(Mem{Base: b, Disp: prefetch + at})
 			PREFETCHT0(Mem{Base: second, Disp: prefetch + at})
 		}
-		step(i%sets, i)
+		step(i, i)
 	}
-	advance(4)
-	SUBQ(Imm(4), k)
+	advance(unroll)
+	SUBQ(Imm(uint64(unroll)), k)
 	JGE(LabelRef("loop"))
 	Label("tail")
-	ADDQ(Imm(4), k)
+	ADDQ(Imm(uint64(unroll)), k)
 	JZ(LabelRef("sum"))
 	Label("tailloop")
 	step(0, 0)

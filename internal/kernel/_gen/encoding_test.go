@@ -34,7 +34,8 @@ func TestEncoding(t *testing.T) {
 	}
 	read := disassembled(out)
 	files, err := filepath.Glob("../*512_amd64.s")
-	files = append(files, "../dotvnni_amd64.s", "../dotamx_amd64.s")
+	files = append(files, "../dotvnni_amd64.s", "../dotamx_amd64.s", "../gemmamx_amd64.s",
+		"../gemmbf16_amd64.s")
 	if err != nil || len(files) == 0 {
 		t.Fatal(err, "no files")
 	}
@@ -117,7 +118,7 @@ func written(text string) map[string][]string {
 		}
 		if strings.HasPrefix(line, "\tBYTE") { // the comment is the instruction
 			_, line, _ = strings.Cut(line, "// ")
-			if strings.HasPrefix(line, "V") {
+			if strings.HasPrefix(line, "VPDPBUSD") {
 				line = "{vex} " + line
 			}
 		}

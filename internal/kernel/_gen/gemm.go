@@ -8,14 +8,93 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// gemm generates the micro-kernels: rows 1 to 6 of a, by a panel of 16 columns of b, in float32 or
-// in float16.
+// stored says how the right operand of a float product is stored.
+type stored int
+
+const (
+	asFloats stored = 0
+	asHalves stored = 1 // float16
+	asPairs  stored = 2 // bfloat16 in pairs along k: 32 bits hold b[2i][j] and above it b[2i+1][j]
+	asDots   stored = 3 // such pairs, and those of the left operand too, for VDPBF16PS
+)
+
+// name begins the names of kernels, element is b's type and size that of one in bytes.
+func (s stored) name() string    { return [...]string{"gemm", "gemmHalf", "gemmPairs", "gemmDots"}[s] }
+func (s stored) element() string { return [...]string{"float32", "uint16", "uint32", "uint32"}[s] }
+func (s stored) size() int       { return [...]int{4, 2, 4, 4}[s] }
+func (s stored) left() int       { return [...]int{4, 4, 8, 4}[s] } // bytes of a for an element of b
+
+// gemm generates the micro-kernels: rows 1 to 6 of a, by a panel of 16 columns of b, in float32, in
+// float16 or in bfloat16.
 func gemm() {
 	for rows := 1; rows <= 6; rows++ {
-		gemmRows(rows, false)
-		gemmRows(rows, true)
+		gemmRows(rows, asFloats)
+		gemmRows(rows, asHalves)
+		gemmRows(rows, asPairs)
 	}
 	halves()
+	roundBF16("roundBF16AVX2", "rounds n floats, a multiple of 8 and not 0, to bfloat16 and widens them again: see roundBF16.", false)
+	roundBF16("packBF16AVX2", "rounds n floats, a multiple of 16 and not 0, to bfloat16: see roundBF16.", true)
+}
+
+// upper are the bits of a float32 that bfloat16 has.
+const upper = 0xffff0000
+
+// roundBF16 generates the rounding to bfloat16 to nearest, ties to even: a number's bits plus 0x7fff
+// plus the last bit that stays. What is below 2^-126 becomes 0, and a NaN stays one.
+func roundBF16(name, doc string, pack bool) {
+	to := "float32"
+	if pack {
+		to = "uint16"
+	}
+	TEXT(name, NOSPLIT, "func(dst *"+to+", src *float32, n int)")
+	Pragma("noescape")
+	Doc(name + " " + doc)
+	dst, src, n := get("dst"), get("src"), get("n")
+	one, half, quiet := loadBits(1), loadBits(0x7fff), loadBits(0x00400000)
+	exponent, sign := loadBits(0x7f800000), loadBits(0x80000000)
+	zero := YMM()
+	VPXOR(zero, zero, zero)
+	// rounded returns the bits of eight numbers, of which the upper half counts.
+	rounded := func(at int) vec {
+		v, t, r, m := YMM(), YMM(), YMM(), YMM()
+		VMOVUPS(Mem{Base: src, Disp: at}, v)
+		VPSRLD(Imm(16), v, t)
+		VPAND(one, t, t)
+		VPADDD(half, t, t)
+		VPADDD(t, v, r)
+		VPOR(quiet, v, t)
+		VCMPPS(Imm(3), v, v, m) // unordered
+		VBLENDVPS(m, t, r, r)
+		VPAND(exponent, v, m)
+		VPCMPEQD(zero, m, m)
+		VPAND(sign, v, t)
+		VBLENDVPS(m, t, r, r)
+		return r
+	}
+	Label("loop")
+	if pack {
+		x, y := rounded(0), rounded(32)
+		VPSRLD(Imm(16), x, x)
+		VPSRLD(Imm(16), y, y)
+		VPACKUSDW(y, x, x)
+		VPERMQ(Imm(0xd8), x, x)
+		VMOVUPS(x, Mem{Base: dst})
+		ADDQ(Imm(64), src)
+		ADDQ(Imm(32), dst)
+		SUBQ(Imm(16), n)
+	} else {
+		x := rounded(0)
+		VPSRLD(Imm(16), x, x)
+		VPSLLD(Imm(16), x, x)
+		VMOVUPS(x, Mem{Base: dst})
+		ADDQ(Imm(32), src)
+		ADDQ(Imm(32), dst)
+		SUBQ(Imm(8), n)
+	}
+	JG(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
 }
 
 // halves generates conversions of whole vectors of eight.
@@ -56,14 +135,13 @@ func halves() {
 // weights take when each is used for few rows.
 const prefetch = 512
 
-func gemmRows(rows int, half bool) {
-	name, element, size := fmt.Sprintf("gemm%dx16", rows), "float32", 4
-	if half {
-		name, element, size = fmt.Sprintf("gemmHalf%dx16", rows), "uint16", 2
-	}
-	TEXT(name, NOSPLIT, "func(c *float32, ldc int, a *float32, lda int, b *"+element+", k int, flags int, e *float32)")
+// gemmRows generates the kernel of a tile; k counts elements of b.
+func gemmRows(rows int, kind stored) {
+	name := fmt.Sprintf("%s%dx16", kind.name(), rows)
+	TEXT(name, NOSPLIT, "func(c *float32, ldc int, a *float32, lda int, b *"+kind.element()+", k int, flags int, e *float32)")
 	Pragma("noescape")
 	Doc(fmt.Sprintf("%s computes %d rows of 16 columns: see gemmTile.", name, rows))
+	size := kind.size()
 	c, ldc := Load(Param("c"), GP64()), Load(Param("ldc"), GP64())
 	a, lda := Load(Param("a"), GP64()), Load(Param("lda"), GP64())
 	b, k := Load(Param("b"), GP64()), Load(Param("k"), GP64())
@@ -104,41 +182,60 @@ func gemmRows(rows int, half bool) {
 		}
 	}
 	b0, b1, v := YMM(), YMM(), YMM()
-	step := func(s, i int) {
-		if half {
-			VCVTPH2PS(Mem{Base: b, Disp: i * 32}, b0)
-			VCVTPH2PS(Mem{Base: b, Disp: i*32 + 16}, b1)
-		} else {
-			VMOVUPS(Mem{Base: b, Disp: i * 64}, b0)
-			VMOVUPS(Mem{Base: b, Disp: i*64 + 32}, b1)
-		}
+	multiply := func(s, disp int) {
 		for r := range rows {
-			VBROADCASTSS(rowOf(r, i*4), v)
+			VBROADCASTSS(rowOf(r, disp), v)
 			VFMADD231PS(v, b0, acc[s][2*r])
 			VFMADD231PS(v, b1, acc[s][2*r+1])
 		}
 	}
+	unroll, above := 4, vec(nil)
+	if kind == asPairs {
+		unroll, above = 2, loadBits(upper)
+	}
+	step := func(s, i int) {
+		low, high := Mem{Base: b, Disp: i * 16 * size}, Mem{Base: b, Disp: i*16*size + 8*size}
+		switch kind {
+		case asHalves:
+			VCVTPH2PS(low, b0)
+			VCVTPH2PS(high, b1)
+		case asPairs: // bfloat16 is the upper half of a float32
+			VMOVUPS(low, b0)
+			VMOVUPS(high, b1)
+			VPSLLD(Imm(16), b0, b0)
+			VPSLLD(Imm(16), b1, b1)
+			multiply(2*s%sets, i*8)
+			VPAND(low, above, b0)
+			VPAND(high, above, b1)
+			multiply((2*s+1)%sets, i*8+4)
+			return
+		default:
+			VMOVUPS(low, b0)
+			VMOVUPS(high, b1)
+		}
+		multiply(s%sets, i*4)
+	}
 	advance := func(n int) {
 		ADDQ(U32(n*16*size), b)
-		ADDQ(U32(n*4), a)
+		ADDQ(U32(n*kind.left()), a)
 		if rows > 3 {
-			ADDQ(U32(n*4), a3)
+			ADDQ(U32(n*kind.left()), a3)
 		}
 	}
-	SUBQ(Imm(4), k)
+	SUBQ(Imm(uint64(unroll)), k)
 	JL(LabelRef("tail"))
 	Label("loop")
-	for i := range 4 {
+	for i := range unroll {
 		if at := i * 16 * size; at%64 == 0 {
 			PREFETCHT0(Mem{Base: b, Disp: prefetch + at})
 		}
-		step(i%sets, i)
+		step(i, i)
 	}
-	advance(4)
-	SUBQ(Imm(4), k)
+	advance(unroll)
+	SUBQ(Imm(uint64(unroll)), k)
 	JGE(LabelRef("loop"))
 	Label("tail")
-	ADDQ(Imm(4), k)
+	ADDQ(Imm(uint64(unroll)), k)
 	JZ(LabelRef("sum"))
 	Label("tailloop")
 	step(0, 0)

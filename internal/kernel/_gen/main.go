@@ -35,6 +35,8 @@ var files = map[string]kernels{
 	"dot512":       {write: dotKernels, wide: true},
 	"dotvnni":      {write: dotKernels, vex: true},
 	"dotamx":       {write: amxKernels, wide: true, vex: true},
+	"gemmamx":      {write: amxFloats, wide: true, vex: true},
+	"gemmbf16":     {write: gemmDots, wide: true, vex: true},
 	"pause":        {write: pause},
 	"q4":           {write: q4Kernels},
 	"q4wide512":    {write: q4Wide, wide: true},
@@ -45,7 +47,7 @@ var files = map[string]kernels{
 func main() {
 	log.SetFlags(0)
 	what := flag.String("kernels", "", "gemm, math, conv, attention, int8, pause, q4, gemm512, math512, "+
-		"attention512, dot512, dotvnni, dotamx, q4wide512, spectrum or unpack")
+		"attention512, dot512, dotvnni, dotamx, gemmamx, gemmbf16, q4wide512, spectrum or unpack")
 	flag.Usage = func() { flag.PrintDefaults() }
 	// avo's own flags (-out, -stubs, -pkg) are parsed by Generate.
 	flag.Parse()

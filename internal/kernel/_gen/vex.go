@@ -14,7 +14,7 @@ var registers = []string{"AX", "CX", "DX", "BX", "SP", "BP", "SI", "DI",
 	"R8", "R9", "R10", "R11", "R12", "R13", "R14", "R15"}
 
 // encodeVEX writes instructions in a file of assembly as bytes where Go's assembler does not know
-// them: VPDPBUSD in its VEX form, which is AVX-VNNI's, and those of AMX. A comment keeps the
+// them: VPDPBUSD in its VEX form, which is AVX-VNNI's, VDPBF16PS and those of AMX. A comment keeps the
 // instruction for the simulation and for the test that reads the machine code back.
 func encodeVEX(path string) error {
 	text, err := os.ReadFile(path)
@@ -44,7 +44,7 @@ func encodeVEX(path string) error {
 }
 
 var (
-	vector  = regexp.MustCompile(`^Y(\d+)$`)
+	vector  = regexp.MustCompile(`^[YZ](\d+)$`)
 	tile    = regexp.MustCompile(`^\$0x0([0-7])$`)
 	address = regexp.MustCompile(`^\((\w+)\)(?:\((\w+)\*1\))?$`)
 )
@@ -69,6 +69,10 @@ func encode(op, rest string) ([]byte, error) {
 	switch {
 	case op == "VPDPBUSD" && len(reg) == 3:
 		return vex(1, p66, 0x50, reg[2], reg[1], reg[0]), nil
+	case op == "VDPBF16PS" && len(reg) == 3:
+		return evex(pF3, 0x52, reg[2], reg[1], reg[0]), nil
+	case op == "TDPBF16PS" && len(reg) == 3:
+		return vex(0, pF3, 0x5c, reg[2], reg[0], reg[1]), nil
 	case op == "TDPBUSD" && len(reg) == 3:
 		return vex(0, p66, 0x5e, reg[2], reg[0], reg[1]), nil
 	case op == "TILEZERO" && len(reg) == 1:
@@ -81,7 +85,7 @@ func encode(op, rest string) ([]byte, error) {
 		return vexMemory(pF2, 0x4b, reg[0], base, index), nil
 	case op == "TILESTORED" && len(reg) == 1 && base >= 0 && index >= 0:
 		return vexMemory(pF3, 0x4b, reg[0], base, index), nil
-	case op == "VPDPBUSD" || op[0] == 'T' && op != "TESTQ" || op == "LDTILECFG":
+	case op == "VPDPBUSD" || op == "VDPBF16PS" || op[0] == 'T' && op != "TESTQ" || op == "LDTILECFG":
 		return nil, fmt.Errorf("operands that encodeVEX does not know")
 	}
 	return nil, nil
@@ -91,6 +95,14 @@ func encode(op, rest string) ([]byte, error) {
 func vex(long, prefix, opcode, reg, v, rm int) []byte {
 	return []byte{0xc4, byte(0x42 | (^reg>>3&1)<<7 | (^rm>>3&1)<<5),
 		byte((^v&15)<<3 | long<<2 | prefix), byte(opcode), byte(0xc0 | reg&7<<3 | rm&7)}
+}
+
+// evex encodes one on vectors of 64 bytes, without a mask.
+func evex(prefix, opcode, reg, v, rm int) []byte {
+	return []byte{0x62,
+		byte(2 | (^reg>>3&1)<<7 | (^rm>>4&1)<<6 | (^rm>>3&1)<<5 | (^reg>>4&1)<<4),
+		byte((^v&15)<<3 | 4 | prefix), byte(2<<5 | (^v>>4&1)<<3),
+		byte(opcode), byte(0xc0 | reg&7<<3 | rm&7)}
 }
 
 // vexMemory encodes one on memory at base, and at base + index where index is not negative.

@@ -3,7 +3,6 @@ package whispermini
 import (
 	"cmp"
 	"compress/gzip"
-	"embed"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -16,7 +15,7 @@ import (
 const suffix = ".gz"
 
 // files are those of a folder, those with suffix under their names without it, expanded.
-type files struct{ packed embed.FS }
+type files struct{ packed fs.FS }
 
 func (f files) Open(name string) (fs.File, error) {
 	if !fs.ValidPath(name) || strings.HasSuffix(name, suffix) {
@@ -121,7 +120,7 @@ func (d *folder) ReadDir(n int) ([]fs.DirEntry, error) {
 
 // ReadDir lists a folder, sorted.
 func (f files) ReadDir(name string) ([]fs.DirEntry, error) {
-	entries, err := f.packed.ReadDir(name)
+	entries, err := fs.ReadDir(f.packed, name)
 	for i, e := range entries {
 		if strings.HasSuffix(e.Name(), suffix) {
 			entries[i] = entry{e, f, strings.TrimPrefix(name+"/", "./") + strings.TrimSuffix(e.Name(), suffix)}

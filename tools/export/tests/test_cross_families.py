@@ -169,3 +169,32 @@ def test_bridgetower_of_another_shape(tmp_path, link):
     tf.BridgeTowerImageProcessor(size={"shortest_edge": 24}, size_divisor=8).save_pretrained(tmp_path / "checkpoint")
     meta = exported(tf.BridgeTowerForImageAndTextRetrieval(config), tmp_path)
     assert meta["family"] == "bridgetower" and meta["limits"]["max_text"] == 29
+
+
+@pytest.mark.parametrize("rows", [[0], [1], [0, 1, 2]], ids=str)
+def test_pix2struct(rows):
+    golden, arrays, bundle = load("pix2struct")
+    ids, logits = replay_families.pix2struct(bundle, golden, arrays, rows, 20)
+    check_generation(golden, arrays, rows, ids, logits)
+
+
+def pix2struct(tmp_path, **images):
+    sizes = {"hidden_size": 24, "d_kv": 8, "d_ff": 20}
+    config = tf.Pix2StructConfig(
+        text_config=sizes | {"vocab_size": 40, "num_layers": 3, "num_heads": 3},
+        vision_config=sizes | {"patch_embed_hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 3, "seq_len": 40})
+    tf.Pix2StructImageProcessor(**{"patch_size": {"height": 4, "width": 4}, "max_patches": 30} | images).save_pretrained(
+        tmp_path / "checkpoint")
+    return tf.Pix2StructForConditionalGeneration(config)
+
+
+def test_pix2struct_exports(tmp_path):
+    assert exported(pix2struct(tmp_path), tmp_path)["prompts"] == {"caption": ""}
+
+
+def test_pix2struct_that_does_not_fit(tmp_path):
+    for images, why in (({"is_vqa": True}, "is_vqa: the processor writes the question"),
+                        ({"max_patches": 40}, "max_patches is 40, and the model has rows and columns for 39"),
+                        ({"patch_size": {"height": 8, "width": 8}}, "patch_size")):
+        with pytest.raises(ExportError, match=why):
+            exported(pix2struct(tmp_path, **images), tmp_path)

@@ -16,7 +16,7 @@ GOLDEN = {n: json.loads((FAMILIES / n / "golden.json").read_text()) for n in NAM
 GENERATIVE = [n for n in NAMES if "greedy" in GOLDEN[n]]
 FLAMINGO = [n for n in GENERATIVE if GOLDEN[n]["family"] == "flamingo"]
 LIMIT = 1e-4
-OTHERWISE = ("mllama", "florence2", "whisper")
+OTHERWISE = ("mllama", "florence2", "pix2struct", "whisper")
 """Families that are replayed by a way of their own; see below and test_cross_families.py."""
 
 

@@ -42,10 +42,25 @@ def llava_next(vision=None, **changes):
         image_grid_pinpoints=SQUARES, **changes))
 
 
+def onevision(**changes):
+    return tf.LlavaOnevisionForConditionalGeneration(tf.LlavaOnevisionConfig(
+        vision_config=tf.SiglipVisionConfig(**SIDE, vision_use_head=False), image_token_index=IMAGE,
+        text_config=text(tf.Qwen2Config, max_position_embeddings=128), video_token_index=46,
+        image_grid_pinpoints=SQUARES, **changes))
+
+
 def tiles(**changes):
     return tf.Idefics3ForConditionalGeneration(tf.Idefics3Config(
         vision_config=SIDE | {"image_size": 32}, text_config=text(tf.LlamaConfig, **changes).to_dict(),
         image_token_id=IMAGE, scale_factor=2, pad_token_id=0, **changes))
+
+
+def idefics2(**changes):
+    return tf.Idefics2ForConditionalGeneration(tf.Idefics2Config(
+        vision_config=SIDE | {"image_size": 40}, text_config=text(tf.MistralConfig, **changes).to_dict(),
+        perceiver_config={"hidden_size": 24, "resampler_n_latents": 5, "resampler_depth": 3, "resampler_n_heads": 3,
+                          "resampler_head_dim": 8, "num_key_value_heads": 3},
+        image_token_id=IMAGE, **changes))
 
 
 def qwen(newer=False, **changes):
@@ -94,6 +109,10 @@ CHECKPOINTS = {
     "llava-next": llava_next,
     "llava-next-siglip": lambda: llava_next(tf.SiglipVisionConfig(**SIDE), vision_feature_layer=-1,
                                             vision_feature_select_strategy="full"),
+    "onevision": onevision,
+    "onevision-fewer-lines": lambda: onevision(vision_aspect_ratio="anyres_max_1", vision_feature_layer=[-1, -2]),
+    "idefics2": idefics2,
+    "idefics2-tied-window": lambda: idefics2(tie_word_embeddings=True, sliding_window=7),
     "idefics3-tied": lambda: tiles(tie_word_embeddings=True),
     "qwen2-vl": qwen,
     "qwen2_5-vl-tied": lambda: qwen(True, tie_word_embeddings=True),
@@ -115,6 +134,8 @@ def save(model, folder):
     size = {"height": 24, "width": 24}
     kinds = {"llava": tf.CLIPImageProcessor(size=size, do_center_crop=False),
              "llava_next": tf.LlavaNextImageProcessor(size={"shortest_edge": 24}, crop_size=size, image_grid_pinpoints=SQUARES),
+             "llava_onevision": tf.LlavaOnevisionImageProcessor(size=size, image_grid_pinpoints=SQUARES),
+             "idefics2": tf.Idefics2ImageProcessor(size={"shortest_edge": 20, "longest_edge": 70}),
              "idefics3": tf.Idefics3ImageProcessor(size={"longest_edge": 64}, max_image_size={"longest_edge": 32}),
              "git": tf.CLIPImageProcessor(size=size, do_center_crop=False),
              "paligemma": tf.SiglipImageProcessor(size=size),
@@ -187,6 +208,8 @@ def test_what_changes_pictures_is_refused(tmp_path, capsys):
     tf.LlavaNextImageProcessor(size={"shortest_edge": 24}, crop_size={"height": 24, "width": 24}).save_pretrained(
         tmp_path / "next")
     assert "image_grid_pinpoints" in export_error(capsys, tmp_path / "next", tmp_path / "bundle")
+    save(onevision(vision_aspect_ratio="square"), tmp_path / "view")
+    assert "vision_aspect_ratio 'square'" in export_error(capsys, tmp_path / "view", tmp_path / "bundle")
     save(gemma3(), tmp_path / "gemma3")
     tf.Gemma3ImageProcessor(size={"height": 32, "width": 32}, do_pan_and_scan=True, pan_and_scan_min_crop_size=8,
                             pan_and_scan_max_num_crops=4,

@@ -13,8 +13,8 @@ import transformers
 
 from . import adapter, checkpoint, ctranslate2, endtoend, memory, program, translate, widen
 from .bundle import Bundle
-from .families import (blip, blip2, bridgetower, clip, florence2, gemma3, git, idefics, idefics3, llava, lxmert,
-                       mllama, open_flamingo, paligemma, qwen_vl, vision_encoder_decoder, whisper)
+from .families import (blip, blip2, bridgetower, clip, florence2, gemma3, git, idefics, idefics2, idefics3, llava, lxmert,
+                       mllama, open_flamingo, paligemma, pix2struct, qwen_vl, vision_encoder_decoder, whisper)
 from .families.common import Front, copy_checkpoint_files, load_front, resolve
 from .graph import OPSETS, ExportError
 from .weights import DTYPES
@@ -56,6 +56,7 @@ FAMILIES = {
     "LxmertForPreTraining": Family("lxmert", lxmert.export, "LxmertForQuestionAnswering",
                                    lxmert.add_labels, pictures=False),
     "VisionEncoderDecoderModel": Family("encdec", vision_encoder_decoder.export),
+    "Pix2StructForConditionalGeneration": Family("encdec", pix2struct.export, end_to_end=pix2struct.end_to_end),
     "MllamaForConditionalGeneration": Family("mllama", mllama.export, end_to_end=mllama.end_to_end),
     "BridgeTowerForImageAndTextRetrieval": Family("bridgetower", bridgetower.export,
                                                   end_to_end=bridgetower.end_to_end),
@@ -65,6 +66,8 @@ FAMILIES = {
                                               end_to_end=whisper.end_to_end),
     "LlavaForConditionalGeneration": Family("llava", llava.export),
     "LlavaNextForConditionalGeneration": Family("llava", llava.export_next),
+    "LlavaOnevisionForConditionalGeneration": Family("llava", llava.export_onevision),
+    "Idefics2ForConditionalGeneration": Family("llava", idefics2.export),
     "Idefics3ForConditionalGeneration": Family("llava", idefics3.export),
     "SmolVLMForConditionalGeneration": Family("llava", idefics3.export),
     "Qwen2VLForConditionalGeneration": Family("llava", qwen_vl.export),

@@ -172,7 +172,7 @@ def _pixels(model: torch.nn.Module, front: Front, count: int) -> torch.Tensor:
 def generated(model: torch.nn.Module, given: dict, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Greedy ids [1,T] and logits [1,T,V]."""
     out = model.generate(**given, max_new_tokens=steps, min_new_tokens=2, do_sample=False, num_beams=1,
-                         output_logits=True, return_dict_in_generate=True)
+                         repetition_penalty=1.0, output_logits=True, return_dict_in_generate=True)
     logits = torch.stack(out.logits, 1).float().numpy()
     return out.sequences[:, -logits.shape[1]:].numpy(), logits
 

@@ -194,7 +194,8 @@ def generate_image_tokens(b: Replay, golden: dict, arrays: dict[str, np.ndarray]
     """Greedy ids and logits of prompts in whose image tokens' places rows of pictures stand.
 
     Where the vocabulary has no such token it is -1. A row's `pixels` are from and to of its pictures in
-    pixel_values, `grids` their image_grid_thw, `sizes` their image_sizes.
+    pixel_values, `grids` their image_grid_thw, `sizes` their image_sizes, `shown` the height and width of
+    their parts without padding.
     """
     token = b.meta.get("image_token_id", -1)
     inputs = {i.name: i for i in b.session("decoder").get_inputs()}
@@ -204,10 +205,15 @@ def generate_image_tokens(b: Replay, golden: dict, arrays: dict[str, np.ndarray]
         ids = np.array(row["input_ids"], np.int64)
         embeds = b.run("embed_tokens", input_ids=ids[None])["inputs_embeds"][0]
         grids = row.get("grids", [None] * len(row["pixels"]))
+        masks = [part_masks(parts, arrays["pixel_values"].shape[2:]) for parts in row.get("shown", grids)]
         made = [b.run("vision_encoder", pixel_values=arrays["pixel_values"][start:end],
-                      image_grid_thw=np.array([grid or []], np.int64))["image_features"]
-                for (start, end), grid in zip(row["pixels"], grids)]
-        if "sizes" in row:
+                      image_grid_thw=np.array([grid or []], np.int64), pixel_attention_mask=mask)["image_features"]
+                for (start, end), grid, mask in zip(row["pixels"], grids, masks)]
+        if b.meta["model_type"] == "llava_onevision":  # the last is what a picture is in a prompt of several
+            end = b.projection["image_newline"]
+            made = ([np.concatenate([f[-1], end[None]]) for f in made] if len(made) > 1 else
+                    [in_lines(b, f[:-1], size) for f, size in zip(made, row["sizes"])])
+        elif "sizes" in row:
             made = [in_lines(b, f, size) for f, size in zip(made, row["sizes"])]
         made = [f.reshape(-1, f.shape[-1]) for f in made]
         if made:
@@ -233,6 +239,14 @@ def generate_image_tokens(b: Replay, golden: dict, arrays: dict[str, np.ndarray]
     return b.greedy(prefix, mask, steps, forced=forced, each=each)
 
 
+def part_masks(parts: list[list[int]] | None, size: tuple) -> np.ndarray:
+    """pixel_attention_mask [N,H,W] of parts of these heights and widths."""
+    masks = np.zeros((len(parts or []), *size), bool)
+    for mask, (height, width) in zip(masks, parts or []):
+        mask[:height, :width] = True
+    return masks
+
+
 def in_lines(b: Replay, rows: np.ndarray, size: list[int]) -> np.ndarray:
     """LLaVA-NeXT's rows [R,D] of a picture of height and width size, of rows [N,L,D] of the whole and its
     squares: the whole's, and each line's over all squares, without padding and with its end."""
@@ -253,8 +267,27 @@ def in_lines(b: Replay, rows: np.ndarray, size: list[int]) -> np.ndarray:
     else:
         pad = (across * each - int(round(width * (down * each / height), 7))) // 2
         lines = lines[:, pad:across * each - pad]
+    if "vision_aspect_ratio" in config:
+        lines = fewer(lines, int(config["vision_aspect_ratio"].removeprefix("anyres_max_")) * each * each)
     ends = np.broadcast_to(b.projection["image_newline"], (len(lines), 1, lines.shape[-1]))
     return np.concatenate([rows[0], np.concatenate([lines, ends], 1).reshape(-1, lines.shape[-1])])
+
+
+def fewer(lines: np.ndarray, most: int) -> np.ndarray:
+    """Rows [H,W,D] of LLaVA-OneVision as bilinear interpolation makes them about `most`."""
+    ratio = (lines.shape[0] * lines.shape[1] / most) ** 0.5
+    if ratio <= 1.1:
+        return lines
+
+    def along(axis: int, x: np.ndarray) -> np.ndarray:
+        n, size = x.shape[axis], int(x.shape[axis] // ratio)
+        at = np.maximum((np.arange(size) + 0.5) * n / size - 0.5, 0)
+        first = at.astype(np.int64)
+        share = np.expand_dims(at - first, [i for i in range(3) if i != axis]).astype(np.float32)
+        second = np.minimum(first + 1, n - 1)
+        return x.take(first, axis) * (1 - share) + x.take(second, axis) * share
+
+    return along(1, along(0, lines))
 
 
 def picture_places(here: np.ndarray, pictures: list[tuple]) -> np.ndarray:

@@ -22,7 +22,7 @@ def ask(generate: Callable, given: dict, run: Run) -> Callable[[Path, str], dict
     compares a written bundle (folder, dtype) with the answer: for provenance, raises ExportError."""
     with torch.no_grad():
         out = generate(**given, max_new_tokens=STEPS, min_new_tokens=2, do_sample=False, num_beams=1,
-                       output_logits=True, return_dict_in_generate=True)
+                       repetition_penalty=1.0, output_logits=True, return_dict_in_generate=True)
     want = torch.stack(out.logits, 1).float().numpy()
     ids = out.sequences[:, -want.shape[1]:].numpy()
 
@@ -103,6 +103,17 @@ def florence(b: Replay, golden: dict, arrays: dict[str, np.ndarray], rows: list[
     prefix = b.run("embed_tokens", input_ids=start_tokens(b, len(rows)))["inputs_embeds"]
     return b.greedy(prefix, np.ones((len(rows), 1), np.int64), steps,
                     fixed=_crossing(b, states) | {"encoder_attention_mask": mask}, forced=forced)
+
+
+def pix2struct(b: Replay, golden: dict, arrays: dict[str, np.ndarray], rows: list[int], steps: int,
+               forced: np.ndarray | None = None):
+    """Greedy ids and logits of lists of patches, behind each row's text."""
+    patches, mask = (arrays[n][rows] for n in ("flattened_patches", "attention_mask"))
+    states = b.run("vision_encoder", flattened_patches=patches, attention_mask=mask)["image_embeds"]
+    begun = [np.concatenate([start_tokens(b, 1)[0], golden["rows"][r]["input_ids"]]).astype(np.int64) for r in rows]
+    prefix, own = left_pad([b.run("embed_tokens", input_ids=i[None])["inputs_embeds"][0] for i in begun])
+    return b.greedy(prefix, own, steps, forced=forced,
+                    fixed=_crossing(b, states) | {"encoder_attention_mask": mask.astype(np.int64)})
 
 
 def whisper(b: Replay, golden: dict, arrays: dict[str, np.ndarray], rows: list[int], steps: int,

@@ -7,6 +7,7 @@ encoder, a small language model) is exported by the same `add_parts`.
 from __future__ import annotations
 
 import torch
+from tokenizers import Tokenizer
 from torch import nn
 
 from ..bundle import Bundle
@@ -228,6 +229,13 @@ def add_language_model(bundle: Bundle, lm: nn.Module, attention: bool) -> None:
         bundle.add_graph("decoder", causal.decoder_spec(lm, attention=attention))
 
 
+def empty_text(bundle: Bundle) -> list[int]:
+    """What the bundle's tokenizer makes of an empty text."""
+    tokenizer = Tokenizer.from_file(str(bundle.dir / "tokenizer.json"))
+    tokenizer.no_padding()
+    return tokenizer.encode("").ids
+
+
 def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
     """Blip2ForConditionalGeneration, InstructBlipForConditionalGeneration or
     Blip2ForImageTextRetrieval."""
@@ -254,6 +262,9 @@ def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
 
     bundle.meta["tasks"] = ["caption", "answer"]
     bundle.meta["prompts"] = {"caption": "", "answer": "Question: {} Answer:"}
+    begin = config.text_config.bos_token_id  # generate writes it where there is no text
+    if begin is not None and [begin] != empty_text(bundle):
+        bundle.meta["empty_text_ids"] = [begin]
     if kind == "InstructBlipForConditionalGeneration":
         bundle.meta["prompts"] = {"caption": "A short image description.", "answer": "{}"}
         spec = qformer_text_spec(model.qformer, model.query_tokens,

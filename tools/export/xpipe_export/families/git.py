@@ -81,7 +81,7 @@ def _reference(model: nn.Module, rows: int) -> endtoend.Reference:
     pixels, ids = torch.randn(1, 3, side, side), [model.config.bos_token_id, 5, 6, 7]
     with torch.no_grad():
         out = model.generate(pixel_values=pixels, input_ids=torch.tensor([ids]), do_sample=False, num_beams=1,
-                             attention_mask=torch.ones(1, len(ids), dtype=torch.int64), output_logits=True,
+                             repetition_penalty=1.0, attention_mask=torch.ones(1, len(ids), dtype=torch.int64), output_logits=True,
                              max_new_tokens=endtoend.STEPS, min_new_tokens=2, return_dict_in_generate=True)
     logits = torch.stack(out.logits, 1).float().numpy()
     row = {"input_ids": [-1] * rows + ids, "pixels": [[0, 1]]}

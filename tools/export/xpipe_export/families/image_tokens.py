@@ -51,6 +51,8 @@ class Kind(NamedTuple):
     """Refuses what does not fit, and adds to the bundle what is in no graph."""
     squares: bool = False
     """A picture is a row of squares, and image_sizes tells its height and width."""
+    amid: bool = False
+    """A picture that is one of several is another square, which stands behind those of one alone."""
 
 
 class TextDecoder(nn.Module):
@@ -192,6 +194,16 @@ def export(model: nn.Module, bundle: Bundle, attention: bool, kind: Kind) -> Non
     share_table(bundle, embedding, model.lm_head)
 
 
+def among_others(images, picture) -> torch.Tensor:
+    """[1,3,S,S] of a picture that is one of several in a prompt."""
+    return images(images=[[picture, picture]], return_tensors="pt")["pixel_values"][0, :1]
+
+
+def shown(masks: torch.Tensor) -> list[list[int]]:
+    """Height and width of parts of a picture in their masks [N,H,W]."""
+    return [[int(m[:, 0].sum()), int(m[0].sum())] for m in masks]
+
+
 def share_table(bundle: Bundle, embedding: nn.Module, head: nn.Module) -> None:
     """Store the weights of embeddings and head once where they are one."""
     if head.weight.data_ptr() == embedding.weight.data_ptr():
@@ -214,6 +226,8 @@ def _reference(model: nn.Module, kind: Kind, bundle: Bundle) -> endtoend.Referen
     some = [i for i in range(3, 40) if i not in (config.image_token_id, *before, *behind)]
     ids = [*some[:3], *before, *[config.image_token_id] * count, *behind, *some[3:8]]
     row = {"input_ids": ids}
+    if "pixel_attention_mask" in given:
+        row["shown"] = [shown(given["pixel_attention_mask"][0])]
     pixels = given["pixel_values"]
     if "image_grid_thw" in given:
         row["grids"] = given["image_grid_thw"].tolist()
@@ -221,6 +235,8 @@ def _reference(model: nn.Module, kind: Kind, bundle: Bundle) -> endtoend.Referen
         row["sizes"] = given["image_sizes"].tolist()
     if pixels.dim() == 5:
         pixels = pixels.flatten(0, 1)
+    if kind.amid:
+        pixels = torch.cat([pixels, among_others(images, picture)])
     row["pixels"] = [[0, len(pixels)]]
     ids = torch.tensor([ids])
     given |= {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
@@ -230,7 +246,7 @@ def _reference(model: nn.Module, kind: Kind, bundle: Bundle) -> endtoend.Referen
         given[TOKEN_TYPES] = (ids == config.image_token_id).long()
     with torch.no_grad():
         out = model.generate(**given, max_new_tokens=steps, min_new_tokens=2,
-                             do_sample=False, num_beams=1, output_logits=True,
+                             do_sample=False, num_beams=1, repetition_penalty=1.0, output_logits=True,
                              return_dict_in_generate=True)
     logits = torch.stack(out.logits, 1).float().numpy()
     return endtoend.written(row, pixels.float().numpy(),

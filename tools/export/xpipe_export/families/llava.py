@@ -1,8 +1,11 @@
 """LLaVA 1.5 (Liu et al., 2310.03744): one picture of one size, a layer's states of its encoder and a
 projection of two layers. LLaVA-NeXT (1.6): the same of a picture as a whole and of its squares, whose
-rows are laid out line by line by who reads the bundle."""
+rows are laid out line by line by who reads the bundle. LLaVA-OneVision (2408.03326): the same, but for
+pictures that are one of several, each of which is one square."""
 
 from __future__ import annotations
+
+import re
 
 import torch
 from torch import nn
@@ -57,5 +60,22 @@ def check_squares(model: nn.Module, bundle: Bundle) -> None:
     bundle.add_projection({"image_newline": model.model.image_newline})
 
 
+def check_views(model: nn.Module, bundle: Bundle) -> None:
+    """As check_squares; and have the bundle's image processor make squares, which without the key is one
+    view."""
+    check_squares(model, bundle)
+    if not re.fullmatch(r"anyres_max_[1-9]\d*", model.config.vision_aspect_ratio):
+        raise ExportError(f"vision_aspect_ratio {model.config.vision_aspect_ratio!r} of config.json is not anyres_max_N")
+    bundle.add_json("preprocessor_config.json", checkpoint.image_processor(bundle.dir) | {"do_image_splitting": True})
+
+
+def view_prompts(model: nn.Module, chats: bool) -> dict:
+    """Without a template, the prompt that the model card gives."""
+    around = "{}" if chats else "<|im_start|>user <image>\n{}<|im_end|><|im_start|>assistant\n"
+    return {"caption": around.replace("{}", "Describe the image."), "answer": around}
+
+
 export = image_tokens.exporter(image_tokens.Kind(vision, prompts))
 export_next = image_tokens.exporter(image_tokens.Kind(vision, prompts, prepare=check_squares, squares=True))
+export_onevision = image_tokens.exporter(
+    image_tokens.Kind(vision, view_prompts, prepare=check_views, squares=True, amid=True))

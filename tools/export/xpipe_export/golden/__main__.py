@@ -16,7 +16,7 @@ import transformers
 
 from ..cli import export_checkpoint
 from . import (blip_family, bridgetower_family, core, dual_family, encdec_family, flamingo_family, florence_family,
-               git_family, image_tokens_family, mllama_family, whisper_family)
+               git_family, image_tokens_family, mllama_family, pix2struct_family, whisper_family)
 
 FAMILIES = {
     # name: (family of the bundle, maker, first seed, attention maps in the graphs, weight storage)
@@ -40,6 +40,7 @@ FAMILIES = {
     "vit-gpt2": ("encdec", encdec_family.generation("vit-gpt2"), 3, True, "fp16"),
     "trocr": ("encdec", encdec_family.generation("trocr"), 16, False, "fp16"),
     "donut": ("encdec", encdec_family.generation("donut"), 1, False, "fp16"),
+    "pix2struct": ("encdec", pix2struct_family.pix2struct, 1, True, "fp16"),
     "mllama": ("mllama", mllama_family.mllama, 2, True, "fp16"),
     "bridgetower-itm": ("bridgetower", bridgetower_family.bridgetower("itm"), 1, True, "fp16"),
     "bridgetower-itc": ("clip", bridgetower_family.bridgetower("itc"), 1, False, "fp16"),
@@ -47,6 +48,8 @@ FAMILIES = {
     "whisper": ("whisper", whisper_family.whisper, 11, True, "fp16"),
     "llava": ("llava", image_tokens_family.generation("llava"), 1, True, "fp16"),
     "llava-next": ("llava", image_tokens_family.generation("llava-next"), 1, False, "fp16"),
+    "llava-onevision": ("llava", image_tokens_family.generation("llava-onevision"), 1, False, "fp16"),
+    "idefics2": ("llava", image_tokens_family.generation("idefics2"), 1, False, "fp16"),
     "idefics3": ("llava", image_tokens_family.generation("idefics3"), 1, False, "fp16"),
     "smolvlm": ("llava", image_tokens_family.generation("smolvlm"), 1, False, "fp32"),
     "qwen2-vl": ("llava", image_tokens_family.generation("qwen2-vl"), 1, False, "fp16"),

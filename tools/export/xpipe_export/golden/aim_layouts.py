@@ -171,14 +171,6 @@ class View(nn.Module):
         return self.project(self.tower(pixel_values, output_hidden_states=True).hidden_states[self.layer])
 
 
-ONEVISION = ("{% for message in messages %}{{'<|im_start|>' + message['role'] + ' '}}{# Render all images first #}{% for content in "
-             "message['content'] | selectattr('type', 'equalto', 'image') %}{{ '<image>' }}{% endfor %}{# Render all text next #}"
-             "{% if message['role'] != 'assistant' %}{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}"
-             "{{ '\n' + content['text'] }}{% endfor %}{% else %}{% for content in message['content'] | selectattr('type', 'equalto', "
-             "'text') %}{% generation %}{{ '\n' + content['text'] }}{% endgeneration %}{% endfor %}{% endif %}{{'<|im_end|>'}}"
-             "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
-
-
 def onevision(seed: int, work: Path, folder: Path) -> dict:
     """One view of each picture, as the graphs in llava-hf's repositories have it: the tower and the projector, without
     image_newline, which no graph has."""
@@ -193,7 +185,7 @@ def onevision(seed: int, work: Path, folder: Path) -> dict:
     model = finished(seed, work, tf.LlavaOnevisionForConditionalGeneration(config))
     pixels = tf.LlavaOnevisionImageProcessor(size={"height": 32, "width": 32}, image_grid_pinpoints=config.image_grid_pinpoints)
     processor = tf.LlavaOnevisionProcessor(pixels, tokenizer, tf.LlavaOnevisionVideoProcessor(size={"height": 32, "width": 32}),
-                                           num_image_tokens=16, vision_feature_select_strategy="full", chat_template=ONEVISION)
+                                           num_image_tokens=16, vision_feature_select_strategy="full", chat_template=decoders.ONEVISION)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     view = View(model.model)
 

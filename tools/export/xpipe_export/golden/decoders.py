@@ -44,6 +44,10 @@ LLAVA = ("{% for message in messages %}{% if message['role'] != 'system' %}{{ me
          "{% else %}{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}{% generation %}"
          "{{ content['text'] + ' '}}{% endgeneration %}{% endfor %}{% endif %}{% endfor %}{% if add_generation_prompt %}"
          "{{ 'ASSISTANT:' }}{% endif %}")
+IDEFICS2 = ("{% for message in messages %}{{message['role'].capitalize()}}{% if message['content'][0]['type'] == 'image' %}"
+            "{{':'}}{% else %}{{': '}}{% endif %}{% for line in message['content'] %}{% if line['type'] == 'text' %}"
+            "{{line['text']}}{% elif line['type'] == 'image' %}{{ '<image>' }}{% endif %}{% endfor %}<end_of_utterance>\n"
+            "{% endfor %}{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}")
 SMOLVLM = ("<|im_start|>{% for message in messages %}{{message['role'] | capitalize}}{% if message['content'][0]['type'] == "
            "'image' %}{{':'}}{% else %}{{': '}}{% endif %}{% for line in message['content'] %}{% if line['type'] == 'text' %}"
            "{{line['text']}}{% elif line['type'] == 'image' %}{{ '<image>' }}{% endif %}{% endfor %}<end_of_utterance>\n"
@@ -54,6 +58,12 @@ QWEN2VL = ("{% for message in messages %}{% if loop.first and message['role'] !=
            "'image' or 'image' in content or 'image_url' in content %}<|vision_start|><|image_pad|><|vision_end|>"
            "{% elif 'text' in content %}{{ content['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endif %}{% endfor %}"
            "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}")
+ONEVISION = ("{% for message in messages %}{{'<|im_start|>' + message['role'] + ' '}}{# Render all images first #}{% for content in "
+             "message['content'] | selectattr('type', 'equalto', 'image') %}{{ '<image>' }}{% endfor %}{# Render all text next #}"
+             "{% if message['role'] != 'assistant' %}{% for content in message['content'] | selectattr('type', 'equalto', 'text') %}"
+             "{{ '\n' + content['text'] }}{% endfor %}{% else %}{% for content in message['content'] | selectattr('type', 'equalto', "
+             "'text') %}{% generation %}{{ '\n' + content['text'] }}{% endgeneration %}{% endfor %}{% endif %}{{'<|im_end|>'}}"
+             "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}")
 PROMPTS = ["a photo of a", "the dog sleeps", "Question: what color is the cat? Answer:", "An image of two"]
 CHATS = [[{"role": "user", "content": "what color is the boat?"}],
          [{"role": "system", "content": "a photo"}, {"role": "user", "content": "is there a cat?"},
@@ -298,6 +308,8 @@ def seeing(model, processor, images: list[Path], chats: list, raw: list) -> dict
         # as apply_chat_template of processing_utils.py does where it tokenizes, too
         begin = processor.tokenizer.bos_token
         bare = {"add_special_tokens": False} if begin and text.startswith(begin) else {}
+        if isinstance(processor, tf.LlavaOnevisionProcessor):  # else each is taken for one alone
+            shown = [shown] if shown else shown
         made = processor(text=[text], images=shown or None, return_tensors="pt", **bare)
         made.pop("num_crops", None)
         return made

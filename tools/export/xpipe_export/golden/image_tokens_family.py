@@ -1,5 +1,5 @@
 """Golden files of models whose prompt has rows of pictures in the place of tokens: LLaVA, LLaVA-NeXT,
-Idefics3, SmolVLM, Qwen2-VL, Qwen2.5-VL, PaliGemma, Gemma 3."""
+LLaVA-OneVision, Idefics2, Idefics3, SmolVLM, Qwen2-VL, Qwen2.5-VL, PaliGemma, Gemma 3."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Callable, NamedTuple
 import torch
 import transformers as tf
 from tokenizers import AddedToken
+from torch import nn
 
-from ..families import idefics3
+from ..families import idefics2, idefics3, image_tokens
 from . import core, decoders, tokens
 from .blip_family import QUESTIONS, load_images
 from .core import Golden
@@ -58,6 +59,26 @@ def llava_next() -> tuple:
     return tf.LlavaNextForConditionalGeneration(config), processor, tokenizer.eos_token
 
 
+def onevision() -> tuple:
+    """As llava_next, with no more rows of squares than three of them have."""
+    tokenizer = tokens.llama(extra=["<image>", "<video>", "<|im_start|>", "<|im_end|>"])
+    pinpoints = [[24, 48], [48, 24], [48, 48]]
+    token = tokenizer.convert_tokens_to_ids
+    text = tf.Qwen2Config(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=512, tie_word_embeddings=False, eos_token_id=token("<|im_end|>"))
+    config = tf.LlavaOnevisionConfig(
+        vision_config=SIGLIP | {"image_size": 24, "model_type": "siglip_vision_model", "vision_use_head": False},
+        text_config=text.to_dict(), image_token_index=token("<image>"), video_token_index=token("<video>"),
+        image_grid_pinpoints=pinpoints, vision_aspect_ratio="anyres_max_3", tie_word_embeddings=False)
+    size = {"height": 24, "width": 24}
+    processor = tf.LlavaOnevisionProcessor(
+        tf.LlavaOnevisionImageProcessor(size=size, image_grid_pinpoints=pinpoints), tokenizer,
+        tf.LlavaOnevisionVideoProcessor(size=size), num_image_tokens=9, vision_feature_select_strategy="full",
+        vision_aspect_ratio="anyres_max_3", chat_template=decoders.ONEVISION)
+    return tf.LlavaOnevisionForConditionalGeneration(config), processor, "<|im_end|>"
+
+
 def tiles(smol: bool) -> tuple:
     places = [f"<row_{r}_col_{c}>" for r in range(1, 4) for c in range(1, 4)]
     extra = ["<|im_start|>", "<fake_token_around_image>", "<image>", "<end_of_utterance>", "<global-img>"]
@@ -77,6 +98,24 @@ def tiles(smol: bool) -> tuple:
                                          image_seq_len=4, chat_template=decoders.SMOLVLM)
         model = tf.Idefics3ForConditionalGeneration(tf.Idefics3Config(**shared))
     return model, processor, "<end_of_utterance>"
+
+
+def quarters() -> tuple:
+    """Pictures of at most 56 pixels a side, in which patches of 8 do not go up; 5 x 5 places."""
+    tokenizer = tokens.llama(extra=["<fake_token_around_image>", "<image>", "<end_of_utterance>"])
+    text = tf.MistralConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=512, sliding_window=24, bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
+    config = tf.Idefics2Config(
+        vision_config=VISION | {"image_size": 40}, text_config=text.to_dict(),
+        perceiver_config={"hidden_size": 32, "resampler_n_latents": 3, "resampler_depth": 2, "resampler_n_heads": 4,
+                          "resampler_head_dim": 8, "num_key_value_heads": 2, "rms_norm_eps": 1e-6},
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"), tie_word_embeddings=False)
+    processor = tf.Idefics2Processor(
+        tf.Idefics2ImageProcessor(size={"shortest_edge": 28, "longest_edge": 56}, do_image_splitting=True),
+        tokenizer, image_seq_len=3, chat_template=decoders.IDEFICS2)
+    return tf.Idefics2ForConditionalGeneration(config), processor, "<end_of_utterance>"
 
 
 def qwen(newer: bool) -> tuple:
@@ -177,6 +216,8 @@ class Case(NamedTuple):
 CASES = {
     "llava": Case(llava, "Describe the image."),
     "llava-next": Case(llava_next, "Describe the image."),
+    "llava-onevision": Case(onevision, "Describe the image."),
+    "idefics2": Case(quarters, "Describe the image."),
     "idefics3": Case(lambda: tiles(False), "Describe the image."),
     "smolvlm": Case(lambda: tiles(True), "Describe the image."),
     "qwen2-vl": Case(lambda: qwen(False), "Describe this image.", 2.0, 0.3),
@@ -216,6 +257,8 @@ def generation(kind: str):
         model = type(model).from_pretrained(checkpoint, attn_implementation="eager").eval()
         if kind in ("idefics3", "smolvlm"):
             idefics3.settle(model)
+        if kind == "idefics2":
+            idefics2.settle(model)
         pictures = load_images(images)
         which = [[0], [1, 0] if case.several else [1], [2]]
         texts = [_text(processor, case, QUESTIONS[i], len(which[i])) for i in range(core.ROWS)]
@@ -230,7 +273,7 @@ def generation(kind: str):
 
         def generate(rows, **parameters):
             inputs = encode(rows)
-            if kind in ("llava", "llava-next", "gemma3"):
+            if kind in ("llava", "llava-next", "llava-onevision", "gemma3"):
                 _beams_keep_pictures(model, [len(which[r]) for r in rows])
             out = model.generate(**inputs, **parameters)
             return out.sequences[:, inputs["input_ids"].shape[1]:], out
@@ -249,6 +292,10 @@ def generation(kind: str):
                 made = processor.image_processor([pictures[i]], return_tensors="pt")
                 pixels = made["pixel_values"]
                 pixels = pixels.flatten(0, 1) if pixels.dim() == 5 else pixels
+                if kind == "idefics2":
+                    row.setdefault("shown", []).append(image_tokens.shown(made["pixel_attention_mask"][0]))
+                if kind == "llava-onevision":
+                    pixels = torch.cat([pixels, image_tokens.among_others(processor.image_processor, pictures[i])])
                 start = sum(len(p) for p in parts)
                 parts.append(pixels)
                 row["pixels"].append([start, start + len(pixels)])
@@ -257,6 +304,9 @@ def generation(kind: str):
                 if "image_grid_thw" in made:
                     row.setdefault("grids", []).append(made["image_grid_thw"][0].tolist())
             golden.data["rows"].append(row)
+        size = [max(p.shape[i] for p in parts) for i in (-1, -2)]  # parts of a smaller one are padded
+        if parts[0].dim() == 4:
+            parts = [nn.functional.pad(p, (0, size[0] - p.shape[-1], 0, size[1] - p.shape[-2])) for p in parts]
         golden.shared("pixel_values", torch.cat(parts), images[0].parent)
 
     return make
