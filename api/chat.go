@@ -14,6 +14,7 @@ import (
 type Reply struct {
 	Message string `json:"message"` // what it answers
 	Images  []Name `json:"images,omitempty"`
+	Sounds  []Name `json:"sounds,omitempty"`
 	Answer  string `json:"answer"`
 	pipeline.TextJSON
 	Stopped bool `json:"stopped"` // whether the user cut it short
@@ -23,7 +24,7 @@ type Reply struct {
 // NewReply makes an answer's line.
 func NewReply(said, answer TranscriptMessage, text *pipeline.Text, seconds float64) Reply {
 	return Reply{
-		Message: said.Content, Images: said.Images, Answer: text.Text,
+		Message: said.Content, Images: said.Images, Sounds: said.Sounds, Answer: text.Text,
 		TextJSON: textOf(text, seconds), Stopped: answer.Stopped,
 	}
 }
@@ -39,6 +40,7 @@ type TranscriptMessage struct {
 	Role    string  `json:"role"`
 	Content string  `json:"content"`
 	Images  []Name  `json:"images,omitempty"`
+	Sounds  []Name  `json:"sounds,omitempty"`
 	IDs     []int64 `json:"ids,omitempty"`     // of an answer: Text.IDs
 	Stopped bool    `json:"stopped,omitempty"` // whether the user cut the answer short
 }
@@ -64,6 +66,9 @@ func (t *Transcript) WriteMarkdown(w io.Writer) error {
 		fmt.Fprintf(&b, "\n## %s\n\n", who)
 		for _, name := range m.Images {
 			fmt.Fprintf(&b, "![](<%s>)\n\n", strings.NewReplacer("<", `\<`, ">", `\>`).Replace(Visible(string(name))))
+		}
+		for _, name := range m.Sounds {
+			fmt.Fprintf(&b, "[sound](<%s>)\n\n", strings.NewReplacer("<", `\<`, ">", `\>`).Replace(Visible(string(name))))
 		}
 		if m.Content != "" {
 			fmt.Fprintln(&b, Printable(m.Content))

@@ -166,9 +166,12 @@ func runTask(
 		}
 		r.Image, r.Regions = nil, regions
 	case can.Takes(media.Sounds):
-		report.Heard, r.Image, r.Question = true, nil, ""
-		if r.Item = request.Sound; request.Sound == nil {
-			r.Item = syntheticSound()
+		report.Heard = !can.Takes(media.Pictures)
+		if r.Sound = request.Sound; request.Sound == nil {
+			r.Sound = syntheticSound()
+		}
+		if report.Heard {
+			r.Image, r.Question = nil, ""
 		}
 	}
 	if err := reportInputs(ctx, p, r, report); err != nil {

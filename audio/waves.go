@@ -17,13 +17,7 @@ type Waves struct{ rate int }
 const wavesType = "Wav2Vec2FeatureExtractor"
 
 // IsWaves says whether a preprocessor_config.json is one for NewWaves, not for NewExtractor.
-func IsWaves(config []byte) bool {
-	var c struct {
-		Type string `json:"feature_extractor_type"`
-	}
-	config, err := bom.Strip(config)
-	return err == nil && json.Unmarshal(config, &c) == nil && c.Type == wavesType
-}
+func IsWaves(config []byte) bool { return extractorType(config) == wavesType }
 
 // NewWaves reads a preprocessor_config.json whose feature_extractor_type is Wav2Vec2FeatureExtractor.
 // Without sampling_rate a sound has 16,000 samples a second. Errors wrap ErrSound.

@@ -84,5 +84,5 @@ func (e *Engine) Open(
 // Supported says whether the engine has an operator in a version of its operator set. The default
 // domain is "".
 func Supported(domain, op string, version int) bool {
-	return ops.Supported(domain, op, version)
+	return unfusers[domain+"."+op] != nil || ops.Supported(domain, op, version)
 }

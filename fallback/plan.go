@@ -71,6 +71,9 @@ func plan(ctx context.Context, m *onnx.Model, threads int, opts engine.Options) 
 		err = checkInputs(m, source)
 	}
 	if err == nil {
+		err = unfuse(source)
+	}
+	if err == nil {
 		err = check(source)
 	}
 	if err != nil {
@@ -111,7 +114,7 @@ func checkInputs(m *onnx.Model, g *ir.Graph) error {
 // check finds operators that the engine lacks, also in nodes that nothing needs.
 func check(g *ir.Graph) error {
 	for _, n := range g.Nodes {
-		if n.Domain == ops.FusedDomain || !ops.Supported(n.Domain, n.Op, n.Version) {
+		if n.Domain == ops.FusedDomain && n.Op != padChannels || !ops.Supported(n.Domain, n.Op, n.Version) {
 			return fmt.Errorf("%v: %w", n, ops.Unsupported(n.Domain, n.Op, n.Version))
 		}
 		for _, a := range n.Attrs {

@@ -82,7 +82,8 @@ func WithSizeCheck(check func(total int64) error) Option {
 }
 
 // WithVariant takes the graphs that are stored in another type, where the bundle has several:
-// "fp16" takes files such as model_fp16.onnx. Variants lists the names. "" takes the files that
+// "fp16" takes files such as model_fp16.onnx. Variants lists the names. Graphs may have one of their own,
+// by the names of their files: "q4,vision_encoder=fp16". "" takes the files that
 // xpipe.json names; without xpipe.json those without a suffix, or the only ones.
 func WithVariant(name string) Option { return func(o *options) { o.variant = name } }
 
@@ -149,7 +150,7 @@ func OpenFS(fsys fs.FS, opts ...Option) (*Bundle, error) {
 	if fsys == nil {
 		return nil, fmt.Errorf("%w: there is no file system; did what should give one fail?", ErrBundle)
 	}
-	if err := checkVariant(o.variant); err != nil {
+	if _, err := parseVariants(o.variant); err != nil {
 		return nil, err
 	}
 	if o.checkSize != nil {
@@ -184,13 +185,17 @@ func OpenFS(fsys fs.FS, opts ...Option) (*Bundle, error) {
 
 // readManifest reads a directory's xpipe.json, or derives one.
 func readManifest(d directory, o options) (m Manifest, data []byte, err error) {
+	wanted, err := parseVariants(o.variant)
+	if err != nil {
+		return m, nil, err
+	}
 	data, err = d.read(ManifestName)
 	native := !errors.Is(err, fs.ErrNotExist)
 	if err == nil {
 		data, err = bom.Strip(data)
 	}
 	if !native {
-		data, err = layoutManifest(d, o.variant, o.known)
+		data, err = layoutManifest(d, wanted, o.known)
 	} else if err != nil {
 		err = fmt.Errorf("%w: no usable %s, the file that makes a directory a bundle: %w",
 			ErrBundle, ManifestName, err)
@@ -202,7 +207,7 @@ func readManifest(d directory, o options) (m Manifest, data []byte, err error) {
 		return m, nil, err
 	}
 	if native && o.variant != "" {
-		err = m.useVariant(d, o.variant)
+		err = m.useVariant(d, wanted)
 	}
 	return m, data, err
 }

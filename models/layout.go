@@ -66,19 +66,80 @@ func (f graphFile) inVariant(variant string) string {
 	return f.name
 }
 
-// checkVariant refuses names that are not in Variants; "" stands for none.
-func checkVariant(variant string) error {
-	if variant != "" && !slices.Contains(Variants(), variant) {
-		return fmt.Errorf("%w: there is no variant %q; it is one of %s",
-			ErrBundle, variant, strings.Join(Variants(), ", "))
+// wantedVariants are those that WithVariant names: one of all graphs, "" for none, and others by the names
+// of graphs.
+type wantedVariants struct {
+	all  string
+	each map[string]string
+}
+
+// parseVariants reads what WithVariant takes, and refuses names that are not in Variants.
+func parseVariants(text string) (w wantedVariants, err error) {
+	if text == "" {
+		return w, nil
+	}
+	for _, word := range strings.Split(text, ",") {
+		stem, variant, of := strings.Cut(word, "=")
+		if !of {
+			variant = word
+		}
+		if variant == "q8" { // as transformers.js calls it
+			variant = "quantized"
+		}
+		switch {
+		case !slices.Contains(Variants(), variant):
+			return w, fmt.Errorf("%w: there is no variant %q; it is one of %s",
+				ErrBundle, variant, strings.Join(Variants(), ", "))
+		case of && w.each == nil:
+			w.each = map[string]string{stem: variant}
+		case of:
+			w.each[stem] = variant
+		case w.all != "":
+			return w, fmt.Errorf("%w: the variants %s and %s are both of all graphs; name a graph: GRAPH=%s",
+				ErrBundle, w.all, variant, variant)
+		default:
+			w.all = variant
+		}
+	}
+	return w, nil
+}
+
+// narrow leaves of the graphs that have a variant of their own that file, which then counts as of the
+// variant of all.
+func (w wantedVariants) narrow(found map[string][]graphFile) error {
+	for _, stem := range slices.Sorted(maps.Keys(w.each)) {
+		var kept, others []graphFile
+		for role, files := range found {
+			rest := slices.DeleteFunc(slices.Clone(files), func(f graphFile) bool { return f.stem == stem })
+			for _, f := range files {
+				if f.stem != stem {
+					continue
+				}
+				others = append(others, f)
+				if f.variant == w.each[stem] {
+					f.variant = cmp.Or(w.all, f.variant)
+					kept = append(kept, f)
+					found[role] = append(rest, f)
+				}
+			}
+		}
+		if len(kept) == 0 {
+			return fmt.Errorf("%w: there is no graph %s in the variant %s; there are %s",
+				ErrBundle, stem, w.each[stem], describe(others))
+		}
 	}
 	return nil
 }
 
-// useVariant replaces the graphs of xpipe.json by their files in the variant.
-func (m *Manifest) useVariant(d directory, variant string) error {
+// useVariant replaces the graphs of xpipe.json by their files in the variants.
+func (m *Manifest) useVariant(d directory, wanted wantedVariants) error {
+	defer func() { m.DType = layoutDType(m.Graphs) }()
 	for _, role := range slices.Sorted(maps.Keys(m.Graphs)) {
 		f := parseGraphFile(m.Graphs[role])
+		variant := cmp.Or(wanted.each[role], wanted.each[f.stem], wanted.all)
+		if variant == "" {
+			continue
+		}
 		name := f.inVariant(variant)
 		if !d.has(name) {
 			return fmt.Errorf("%w: no variant %s of graph %q: there is no %s; there are %s",
@@ -86,7 +147,6 @@ func (m *Manifest) useVariant(d directory, variant string) error {
 		}
 		m.Graphs[role] = name
 	}
-	m.DType = storedAs(variant)
 	return nil
 }
 
@@ -203,11 +263,15 @@ var genAIRoles = map[string]string{
 // layoutManifest makes the xpipe.json of a directory that has none, in the layout of
 // transformers.js, optimum or onnxruntime-genai. variant "" takes the plain file of each role, or
 // the only one.
-func layoutManifest(d directory, variant string, known *Known) ([]byte, error) {
+func layoutManifest(d directory, wanted wantedVariants, known *Known) ([]byte, error) {
 	config, layout, found, err := survey(d, known)
+	if err == nil {
+		err = wanted.narrow(found)
+	}
 	if err != nil {
 		return nil, err
 	}
+	variant := wanted.all
 	if variant == "" {
 		preferVariants(&config, found)
 	}

@@ -27,6 +27,9 @@ type Config struct {
 	TextConfig      struct {
 		MaxPositions int `json:"max_position_embeddings"`
 	} `json:"text_config"`
+	LanguageConfig struct { // Janus
+		MaxPositions int `json:"max_position_embeddings"`
+	} `json:"language_config"`
 	PhiConfig struct { // Moondream 2
 		MaxPositions int `json:"max_position_embeddings"`
 	} `json:"phi_config"`

@@ -48,6 +48,8 @@ func (g declared) role(roles []string) string {
 		role = "model"
 	case pixels:
 		role = "vision_encoder"
+	case takes("input_features") && slices.Contains(roles, "audio_encoder"):
+		role = "audio_encoder"
 	case slices.Contains(g.outputs, "logits") && takes("past"):
 		role = "decoder"
 		if slices.Contains(roles, "decoder_with_past_model") && !takes("use_cache_branch") &&

@@ -30,6 +30,11 @@ func TestDeclaredParts(t *testing.T) {
 			map[string]string{"onnx/vision_encoder.onnx": "onnx/vision_tower.onnx", "onnx/embed_tokens.onnx": "onnx/embed_tokens.onnx",
 				"onnx/decoder_model_merged.onnx": "onnx/language_model.onnx"},
 			map[string]string{"vision_encoder": "onnx/vision_tower.onnx", "embed_tokens": "onnx/embed_tokens.onnx", "decoder": "onnx/language_model.onnx"}},
+		"gemma3n-transformersjs": {
+			map[string]string{"onnx/vision_encoder.onnx": "onnx/see.onnx", "onnx/audio_encoder.onnx": "onnx/hear.onnx",
+				"onnx/embed_tokens.onnx": "onnx/embed_tokens.onnx", "onnx/decoder_model_merged.onnx": "onnx/write.onnx"},
+			map[string]string{"vision_encoder": "onnx/see.onnx", "audio_encoder": "onnx/hear.onnx", "embed_tokens": "onnx/embed_tokens.onnx",
+				"decoder": "onnx/write.onnx"}},
 		"openclip-immich": {
 			map[string]string{"visual/model.onnx": "visual.onnx", "textual/model.onnx": "textual.onnx"},
 			map[string]string{"vision_encoder": "visual.onnx", "text_encoder": "textual.onnx"}},

@@ -180,7 +180,7 @@ func TestLayoutRefuses(t *testing.T) {
 	}{
 		"nothing known":      {"", []string{"model.onnx"}, "", []string{"no usable xpipe.json", "config.json", "Found: model.onnx"}},
 		"hub's cache":        {"", []string{"refs/main=abc"}, "", []string{"hub's cache", "ORG/NAME", "snapshots/REVISION"}},
-		"unknown model type": {"gemma3n", []string{"onnx/model.onnx"}, "", []string{`model_type "gemma3n" is not supported`, "florence2, gemma", "moondream1", "qwen2_vl, qwen3, qwen3_vl, regnet", "whisper"}},
+		"unknown model type": {"gemma4", []string{"onnx/model.onnx"}, "", []string{`model_type "gemma4" is not supported`, "florence2, gemma", "moondream1", "qwen2_vl, qwen3, qwen3_vl, regnet", "whisper"}},
 		"half of CLIP":       {"clip_vision_model", []string{"model.onnx"}, "", []string{`"clip_vision_model"`}},
 		"no model type":      {"", []string{"config.json={}", "model.onnx"}, "", []string{`model_type ""`}},
 		"config no JSON":     {"", []string{"config.json={", "model.onnx"}, "", []string{"config.json: "}},

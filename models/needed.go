@@ -16,9 +16,6 @@ func Needed(names []string, read func(name string) ([]byte, error), opts ...Opti
 	for _, opt := range opts {
 		opt(&o)
 	}
-	if err := checkVariant(o.variant); err != nil {
-		return nil, err
-	}
 	d := directory{names: slices.Sorted(slices.Values(names)), read: read}
 	var failed error // of fetching a graph
 	if o.graphs != nil {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/pipeline/decode"
 	"github.com/crossattn/xpipe/pipeline/family"
 	"github.com/crossattn/xpipe/pipeline/graph"
@@ -22,7 +23,7 @@ type Choice struct {
 	Probability float64 `json:"probability"`
 	// Calibrated is Probability without what the model would say unseen: each probability is divided
 	// by that for a grey picture in place of the request's last one, and all are scaled to a sum of
-	// 1 (contextual calibration, Zhao et al., 2102.09690).
+	// 1 (contextual calibration, Zhao et al., 2102.09690). Without a picture it is Probability.
 	Calibrated float64 `json:"calibrated"`
 }
 
@@ -95,15 +96,19 @@ func (p *Pipeline) choose(
 	if err != nil {
 		return nil, err
 	}
-	blank := slices.Clone(encoded)
-	if last := len(blank) - 1; last >= 0 {
+	bias := make([]float64, len(choices))
+	last := len(encoded) - 1
+	for last >= 0 && encoded[last].kind == media.Sounds {
+		last--
+	}
+	if last >= 0 {
+		blank := slices.Clone(encoded)
 		if blank[last], err = p.withoutContent(ctx, model, blank[last]); err != nil {
 			return nil, err
 		}
-	}
-	bias, err := p.choiceLogProbs(ctx, model, q, blank, choices)
-	if err != nil {
-		return nil, err
+		if bias, err = p.choiceLogProbs(ctx, model, q, blank, choices); err != nil {
+			return nil, err
+		}
 	}
 	logits, calibrated := make([]float32, len(choices)), make([]float32, len(choices))
 	for i := range choices {

@@ -108,33 +108,49 @@ func distinct(prompts [][]media.Item) (items []media.Item, which [][]int) {
 	return items, which
 }
 
-// encodeDistinct encodes items in one batch.
+// encodeDistinct encodes items, those of a kind in one batch.
 func (p *Pipeline) encodeDistinct(
 	ctx context.Context, model family.Writer, items []media.Item, stats *Stats,
 ) ([]*Encoded, error) {
 	if len(items) == 0 {
 		return nil, nil
 	}
-	start := time.Now()
-	prepared, err := p.prepare(ctx, items)
-	if err != nil {
-		return nil, err
-	}
-	stats.Preprocess = time.Since(start)
-	start = time.Now()
-	states, err := model.Encode(ctx, prepared)
-	if err != nil {
-		return nil, err
-	}
-	stats.Encode = time.Since(start)
 	encoded := make([]*Encoded, len(items))
-	for i, item := range items {
-		encoded[i] = &Encoded{of: p, kind: item.Kind(), states: states[i]}
-		if picture, ok := item.(interface{ Bounds() image.Rectangle }); ok {
-			encoded[i].bounds = picture.Bounds()
+	for _, at := range byKind(items) {
+		start := time.Now()
+		prepared, err := p.prepare(ctx, pick(items, at))
+		if err != nil {
+			return nil, err
+		}
+		stats.Preprocess += time.Since(start)
+		start = time.Now()
+		states, err := model.Encode(ctx, prepared)
+		if err != nil {
+			return nil, err
+		}
+		stats.Encode += time.Since(start)
+		for j, i := range at {
+			encoded[i] = &Encoded{of: p, kind: items[i].Kind(), states: states[j]}
+			if picture, ok := items[i].(interface{ Bounds() image.Rectangle }); ok {
+				encoded[i].bounds = picture.Bounds()
+			}
 		}
 	}
 	return encoded, nil
+}
+
+// byKind gives the places of items of each kind, as front ends take them.
+func byKind(items []media.Item) (groups [][]int) {
+	var kinds []media.Kind
+	for i, item := range items {
+		at := slices.Index(kinds, item.Kind())
+		if at < 0 {
+			at = len(kinds)
+			kinds, groups = append(kinds, item.Kind()), append(groups, nil)
+		}
+		groups[at] = append(groups[at], i)
+	}
+	return groups
 }
 
 // prepare turns items of one kind into what graphs take, within the limits.
@@ -143,7 +159,7 @@ func (p *Pipeline) prepare(ctx context.Context, items []media.Item) (media.Prepa
 		return media.Prepared{}, err
 	}
 	for _, item := range items {
-		if item.Kind() == media.Pictures && slices.Contains(p.model.Media(), media.Sounds) {
+		if item.Kind() == media.Pictures && p.hearsAlone() {
 			return media.Prepared{}, p.hears()
 		}
 		if kind := item.Kind(); !slices.Contains(p.model.Media(), kind) || kind != items[0].Kind() ||

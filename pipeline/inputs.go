@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"maps"
 
 	"github.com/crossattn/xpipe/pipeline/family"
 	"github.com/crossattn/xpipe/tensor"
@@ -49,12 +50,17 @@ func (p *Pipeline) Inputs(ctx context.Context, request Request) (inputs *Inputs,
 			inputs.TokenIDs = append(inputs.TokenIDs, s.IDs...)
 		}
 	}
-	if items := prompts[0].items; len(items) > 0 && (p.images != nil || p.hearing() != nil) {
-		prepared, err := p.prepare(ctx, items)
-		if err != nil {
-			return nil, err
+	if items := prompts[0].items; p.images != nil || p.hearing() != nil {
+		for _, at := range byKind(items) {
+			prepared, err := p.prepare(ctx, pick(items, at))
+			if err != nil {
+				return nil, err
+			}
+			if inputs.Tensors == nil {
+				inputs.Tensors = map[string]*tensor.Tensor{}
+			}
+			maps.Copy(inputs.Tensors, prepared.Tensors)
 		}
-		inputs.Tensors = prepared.Tensors
 	}
 	if _, ok := p.model.(family.Chatter); ok {
 		return inputs, nil

@@ -19,9 +19,12 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/crossattn/xpipe/audio"
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/internal/pb"
 	"github.com/crossattn/xpipe/internal/sweep"
+	"github.com/crossattn/xpipe/media"
+	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/tensor"
 )
 
@@ -57,16 +60,21 @@ type decoderRow struct {
 		Role    string          `json:"role"`
 		Content json.RawMessage `json:"content"`
 	} `json:"messages"`
-	Images   []string `json:"images"`
-	Text     string   `json:"text"`
-	InputIDs []int64  `json:"input_ids"`
-	IDs      []int64  `json:"ids"`
-	BeamIDs  []int64  `json:"beam_ids"`
-	Pixels   *struct {
-		Shape  []int     `json:"shape"`
-		Every  int       `json:"every"` // value is there
-		Values []float64 `json:"values"`
-	} `json:"pixels"` // of the only picture, as the reference's processor makes them
+	Images   []string      `json:"images"`
+	Sounds   []string      `json:"sounds"`
+	Text     string        `json:"text"`
+	InputIDs []int64       `json:"input_ids"`
+	IDs      []int64       `json:"ids"`
+	BeamIDs  []int64       `json:"beam_ids"`
+	Pixels   *goldenTensor `json:"pixels"`   // of the only picture, as the reference's processor makes them
+	Features *goldenTensor `json:"features"` // of the only sound
+}
+
+// goldenTensor is some of a tensor's values.
+type goldenTensor struct {
+	Shape  []int     `json:"shape"`
+	Every  int       `json:"every"` // value is there
+	Values []float64 `json:"values"`
 }
 
 // checkPixels compares what is made of the row's picture with the reference's.
@@ -85,12 +93,52 @@ func (r *decoderRow) checkPixels(t *testing.T, p *Pipeline, name string) {
 		return
 	}
 	values := tensor.Data[float32](got)
-	for i, want := range r.Pixels.Values {
-		if diff := math.Abs(float64(values[i*r.Pixels.Every]) - want); diff > 2e-6 {
-			t.Errorf("%s: pixel value %d is %v, want %v", name, i, values[i*r.Pixels.Every], want)
+	r.Pixels.check(t, name, values, 2e-6)
+}
+
+// check compares the values that are known with all of them.
+func (g *goldenTensor) check(t *testing.T, name string, values []float32, tolerance float64) {
+	t.Helper()
+	for i, want := range g.Values {
+		if diff := math.Abs(float64(values[i*g.Every]) - want); diff > tolerance {
+			t.Errorf("%s: value %d is %v, want %v", name, i, values[i*g.Every], want)
 			return
 		}
 	}
+}
+
+// checkFeatures compares what is made of the row's sound with the reference's.
+func (r *decoderRow) checkFeatures(t *testing.T, p *Pipeline, name string) {
+	t.Helper()
+	if r.Features == nil {
+		return
+	}
+	prepared, err := p.prepare(t.Context(), []media.Item{stretch(t, r.Sounds[0])})
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	got := prepared.Tensors[graph.InputFeatures]
+	if want := r.Features.Shape[1:]; !slices.Equal(got.Shape(), want) {
+		t.Errorf("%s: features %v, want %v", name, got.Shape(), want)
+		return
+	}
+	r.Features.check(t, name, tensor.Data[float32](got), 1e-4)
+}
+
+// stretch is a part of a sound of package audio's tests that is played over and over: NAME@FROM-TO.
+func stretch(t *testing.T, name string) *audio.Sound {
+	t.Helper()
+	file, samples, _ := strings.Cut(name, "@")
+	var from, to int
+	if _, err := fmt.Sscanf(samples, "%d-%d", &from, &to); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := audio.DecodeFile(t.Context(), filepath.Join("..", "testdata", "audio", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	repeated := slices.Repeat(whole.Samples, to/len(whole.Samples)+1)
+	return &audio.Sound{Rate: whole.Rate, Samples: repeated[from:to]}
 }
 
 func loadDecoderGolden(t *testing.T, model string) decoderGolden {
@@ -115,7 +163,7 @@ func decoderGoldenOf(t *testing.T, dir string) (g decoderGolden) {
 func (r *decoderRow) request(t *testing.T) Request {
 	t.Helper()
 	var parts []Part
-	image := 0
+	image, sound := 0, 0
 	add := func(role string, p Part) {
 		p.Role = role
 		parts = append(parts, p)
@@ -135,9 +183,13 @@ func (r *decoderRow) request(t *testing.T) Request {
 			t.Fatal(err)
 		}
 		for _, c := range list {
-			if c.Type == "image" {
+			switch c.Type {
+			case "image":
 				add(m.Role, next())
-			} else {
+			case "audio":
+				sound++
+				add(m.Role, Part{Item: stretch(t, r.Sounds[sound-1])})
+			default:
 				add(m.Role, Part{Text: c.Text})
 			}
 		}
@@ -182,6 +234,10 @@ func TestDecodersEqualTransformers(t *testing.T) {
 		{model: "gemma3-transformersjs"}, {model: "gemma3-transformersjs", variant: "q4f16"},
 		{model: "qwen3vl-transformersjs"}, {model: "onevision-transformersjs"},
 		{model: "moondream-transformersjs"}, {model: "mistral3-transformersjs"}, {model: "lfm2vl-transformersjs"},
+		{model: "gemma3n-transformersjs"}, {model: "gemma3n-transformersjs", variant: "fp16"},
+		{model: "gemma3n-transformersjs", variant: "quantized"}, {model: "gemma3n-transformersjs", variant: "q4"},
+		{model: "gemma3n-transformersjs", variant: "q4f16"},
+		{model: "fastvlm-transformersjs"}, {model: "janus-transformersjs"},
 		{model: "qwen2_5vl-genai"}, {model: "gemma3-genai"}, {model: "phi3v-genai"},
 		{model: "smolvlm-transformersjs", variant: "fp16"}, {model: "smolvlm-transformersjs", variant: "q4"},
 		{model: "smolvlm-transformersjs", variant: "quantized"},
@@ -210,6 +266,7 @@ func TestDecodersEqualTransformers(t *testing.T) {
 				defer p.Close()
 				for i, row := range g.Rows {
 					row.checkPixels(t, p, fmt.Sprint("row ", i))
+					row.checkFeatures(t, p, fmt.Sprint("row ", i))
 				}
 				most := func(o *Generation) { o.MaxNewTokens = g.New }
 				var requests []Request
@@ -352,7 +409,7 @@ func TestLFM2(t *testing.T) {
 func TestTypesRefused(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{
-		"multi_modality", "gemma3n", "gemma4", "llava_next", "qwen3_5", "voxtral",
+		"gemma4", "llava_next", "qwen3_5", "voxtral",
 		"glm_ocr", "lighton_ocr", "ultravox",
 	} {
 		fsys := only(t, filepath.Join(layoutsDir, "llava-transformersjs"))

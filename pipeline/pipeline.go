@@ -65,6 +65,7 @@ type Pipeline struct {
 	images   *vision.Preprocessor // nil where the model sees no pixels
 	sounds   *audio.Extractor     // nil where it hears no features, or its configuration is not there
 	waves    *audio.Waves         // the same of samples
+	frames   *audio.Frames        // the same of features of sounds as long as they are
 	voice    *speech.VoiceModel   // nil without WithVoiceModel
 	defaults Generation
 	// scheduler decodes the texts of all calls together; nil: each call decodes its own.
@@ -259,13 +260,17 @@ func (p *Pipeline) preparer(kind media.Kind) (front media.Preparer, err error) {
 		if data, name, err = audio.ReadConfig(p.bundle.File); err != nil {
 			return nil, err
 		}
-		if audio.IsWaves(data) {
+		switch {
+		case audio.IsWaves(data):
 			p.waves, err = audio.NewWaves(data)
 			front = p.waves
-			break
+		case audio.IsFrames(data):
+			p.frames, err = audio.NewFrames(data)
+			front = p.frames
+		default:
+			p.sounds, err = audio.NewExtractor(data)
+			front = p.sounds
 		}
-		p.sounds, err = audio.NewExtractor(data)
-		front = p.sounds
 	default:
 		return nil, fmt.Errorf("%w: there is no front end for a %s", ErrUnsupported, kind)
 	}
@@ -275,15 +280,29 @@ func (p *Pipeline) preparer(kind media.Kind) (front media.Preparer, err error) {
 	return front, nil
 }
 
+// hearer is a front end for sounds of a rate.
+type hearer interface {
+	media.Preparer
+	Rate() int
+}
+
 // hearing returns the front end for sounds; nil where there is none.
-func (p *Pipeline) hearing() media.Preparer {
+func (p *Pipeline) hearing() hearer {
 	switch {
 	case p.sounds != nil:
 		return p.sounds
 	case p.waves != nil:
 		return p.waves
+	case p.frames != nil:
+		return p.frames
 	}
 	return nil
+}
+
+// hearsAlone reports whether the model takes sounds and no pictures.
+func (p *Pipeline) hearsAlone() bool {
+	kinds := p.model.Media()
+	return slices.Contains(kinds, media.Sounds) && !slices.Contains(kinds, media.Pictures)
 }
 
 // Bundle returns the model's bundle.

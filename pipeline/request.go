@@ -15,7 +15,7 @@ import (
 )
 
 // Request asks for text about a picture. It is a list of Parts; Image, Question, Shots, Regions,
-// Encoded, Item and Messages are short forms for the usual lists, and become Parts before anything else
+// Encoded, Item, Sound and Messages are short forms for the usual lists, and become Parts before anything else
 // is done.
 type Request struct {
 	Image    image.Image
@@ -33,6 +33,9 @@ type Request struct {
 	Encoded *Encoded
 	// Item, such as a result of Pipeline.Prepare, takes the place of Image and Regions.
 	Item media.Item
+	// Sound stands behind the picture, for models that see and hear, or alone: an *audio.Sound at
+	// Pipeline.HearingRate, or a result of Pipeline.Encode.
+	Sound media.Item
 	// Messages, where there are any, are a conversation, which the model's chat template lays out and
 	// which the assistant is to go on with. Chat keeps one.
 	Messages []Message
@@ -164,13 +167,16 @@ func (p *Pipeline) spell(r Request, converser family.Converser) ([]Part, error) 
 	case r.Image != nil:
 		parts = append(parts, Part{Image: r.Image, Role: role})
 	}
+	if r.Sound != nil {
+		parts = append(parts, Part{Item: r.Sound, Role: role})
+	}
 	return append(parts, Part{Text: text, Role: role}), nil
 }
 
 // template returns the text of a request without its pictures.
 func (p *Pipeline) template(r Request) (string, error) {
-	switch hears := slices.Contains(p.model.Media(), media.Sounds); {
-	case hears && r.Encoded == nil && r.Item == nil:
+	switch hears := p.hearsAlone(); {
+	case hears && r.Encoded == nil && r.Item == nil && r.Sound == nil:
 		return "", p.hears()
 	case hears || r.Prompt != "":
 		return r.Prompt, nil

@@ -155,11 +155,8 @@ func (p *Pipeline) TranscribeStream(
 
 // HearingRate returns how many samples a second the model hears; 0 of a model that does not hear.
 func (p *Pipeline) HearingRate() int {
-	switch {
-	case p.sounds != nil:
-		return p.sounds.Rate()
-	case p.waves != nil:
-		return p.waves.Rate()
+	if front := p.hearing(); front != nil {
+		return front.Rate()
 	}
 	return 0
 }

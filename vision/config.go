@@ -56,6 +56,7 @@ const (
 	vilt                    // size_divisor: as bridgeTower, without a crop, and masks of pixels
 	pix2struct              // max_patches: patches in a padded list, of floats
 	idefics2                // do_image_splitting: quarters, in the picture's shape
+	janusKind               // image_size, min_size: in the middle of a square
 )
 
 func square(n int) sizeRule { return sizeRule{height: n, width: n} }
@@ -160,6 +161,8 @@ var families = map[string]family{
 		kind: sam, reads: []string{"do_pad", "pad_size"},
 	},
 	"Siglip": {size: square(224), resample: Bicubic, mean: halfMean, std: halfMean, kind: siglip},
+	// VLMImageProcessor is the class in the checkpoints, JanusImageProcessor that of transformers.
+	"Janus": janusFamily, "VLM": janusFamily,
 	"Siglip2": {
 		resample: Bilinear, mean: halfMean, std: halfMean, kind: siglip2,
 		reads: []string{"patch_size", "max_num_patches"},
@@ -174,6 +177,11 @@ var families = map[string]family{
 var lfm2Keys = []string{
 	"downsample_factor", "do_image_splitting", "min_tiles", "max_tiles", "use_thumbnail", "min_image_tokens",
 	"max_image_tokens", "encoder_patch_size", "tile_size", "max_pixels_tolerance",
+}
+
+var janusFamily = family{
+	size: square(384), square: true, resample: Bicubic, mean: clipMean, std: clipStd, pad: true, kind: janusKind,
+	reads: []string{"image_size", "min_size", "background_color", "do_pad"},
 }
 
 var idefics3Family = family{
@@ -236,6 +244,9 @@ type config struct {
 	SizeDivisor      *int     `json:"size_divisor"`
 	MaxPatches       *int     `json:"max_patches"`
 	IsVQA            *bool    `json:"is_vqa"`
+	MinSize          *int     `json:"min_size"`
+
+	Background json.RawMessage `json:"background_color"`
 }
 
 // understood are the keys of config; inert are those that change no pixel.
@@ -248,7 +259,7 @@ var (
 		"default_to_square", "pad_and_return_pixel_mask", "do_image_splitting", "max_image_size",
 		"min_pixels", "max_pixels", "patch_size", "merge_size", "temporal_patch_size", "max_num_patches",
 		"spatial_merge_size", "num_crops",
-		"max_image_tiles", "size_divisor", "max_patches", "is_vqa",
+		"max_image_tiles", "size_divisor", "min_size", "background_color", "max_patches", "is_vqa",
 	}...)
 	inert = []string{
 		"processor_class", "_valid_processor_keys", "auto_map", "return_tensors", "device", "disable_grouping",
@@ -260,6 +271,15 @@ var (
 		"num_img_tokens",
 	}
 )
+
+// heardKeys are those of feature extractors of sounds, which models that see and hear have in the same
+// file.
+var heardKeys = []string{
+	"chunk_length", "dither", "feature_size", "fft_length", "fft_overdrive", "frame_length", "frame_length_ms",
+	"hop_length", "hop_length_ms", "input_scale_factor", "max_frequency", "mel_floor", "min_frequency", "n_fft",
+	"n_samples", "nb_max_frames", "padding_side", "padding_value", "per_bin_mean", "per_bin_stddev", "preemphasis",
+	"preemphasis_htk_flavor", "return_attention_mask", "sampling_rate",
+}
 
 func isNull(v json.RawMessage) bool { return len(v) == 0 || string(bytes.TrimSpace(v)) == "null" }
 
@@ -291,6 +311,10 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 		c.Size, p.doResize, p.doCrop = c.ImageSize, true, false
 		if c.Resample != nil && *c.Resample != Bicubic {
 			return imageErrorf("resample %d: IDEFICS always takes bicubic, 3", int(*c.Resample))
+		}
+	} else if f.kind == janusKind {
+		if isNull(c.Size) {
+			c.Size = c.ImageSize
 		}
 	} else if !isNull(c.ImageSize) {
 		return imageErrorf("image_size belongs to IdeficsImageProcessor; use size")
@@ -337,6 +361,8 @@ func (c *config) geometry(f family, p *Preprocessor) (err error) {
 		err = c.canvasRule(p)
 	case bridgeTower:
 		err = c.bridgeRule(p)
+	case janusKind:
+		err = c.janusRule(p)
 	case llavaNext:
 		err = c.anyresRule(p)
 	case vilt:

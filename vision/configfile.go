@@ -182,8 +182,13 @@ func parseConfig(data []byte) (*Preprocessor, error) {
 			return p, err
 		}
 	}
+	both := !isNull(keys["image_processor_type"]) && !isNull(keys["feature_extractor_type"])
 	for key, val := range keys {
 		if isNull(val) || slices.Contains(understood, key) || slices.Contains(inert, key) {
+			continue
+		}
+		if both && slices.Contains(heardKeys, key) {
+			delete(keys, key)
 			continue
 		}
 		if strings.HasPrefix(key, "do_") && string(bytes.TrimSpace(val)) == "false" {

@@ -37,6 +37,7 @@ type Preprocessor struct {
 	crops     int // num_crops of Phi-3-vision; else 0
 	canvas    canvas
 	anyres    anyres
+	janus     janus
 	quartered quartered
 	flattened flattened
 	torch     *torchRule // the transforms of open_clip and timm; nil: those of transformers
@@ -135,6 +136,8 @@ func (p *Preprocessor) layout(w, h int) (l layout) {
 		w, h = p.canvas.fit(w, h, tiles)
 		side := p.canvas.side
 		return layout{w: w, h: h, win: image.Rect(0, 0, w, h), out: tiles.Mul(side)}
+	} else if p.janus.side > 0 {
+		return p.janus.layout(w, h)
 	} else if p.torch != nil {
 		w, h = p.torch.fit(w, h)
 	} else if p.doResize {
@@ -261,7 +264,7 @@ func (p *Preprocessor) pictureInto(dst *RGB, img image.Image) error {
 	if err := p.scaleInto(part, m, l); err != nil {
 		return err
 	}
-	var fill [3]uint8 // black
+	fill := p.janus.fill // black of others
 	if p.torch != nil {
 		fill = p.torch.fill
 	}

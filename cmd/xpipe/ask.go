@@ -19,6 +19,7 @@ type askOptions struct {
 	generationOptions
 	batchOptions
 	overlay   overlayOption
+	sound     soundOption
 	questions string
 	asked     []string
 	choices   []string
@@ -58,6 +59,10 @@ is then ` + mini.Flamingo + `, unless --model says otherwise. LXMERT
 sees regions instead of pixels. ` + mini.LXMERT + ` finds things on a plain ground
 itself; for a photograph, or a model that cannot, a detector's regions are given
 by --regions FILE.npz or FILE.tsv; IMAGE then only names the picture.
+
+--audio FILE is a sound that the model hears beside each picture, or without one, for
+models that see and hear, such as Gemma 3n: xpipe ask --audio talk.wav "what is
+said?" --model DIR.
 
 Answers of Florence-2 name places in the picture, which --json has as "places" and
 --overlay FILE.png draws.
@@ -129,6 +134,7 @@ With --json each answer is one line {"image","question","answer","tokens",
 	f.StringVar(&o.shotsFile, "shots", "", "examples from a file of JSON lines")
 	f.StringVar(&o.regions, "regions", "", "region features for LXMERT, .npz or .tsv")
 	o.overlay.addFlag(cmd)
+	o.sound.addFlag(cmd)
 	return cmd
 }
 
@@ -170,6 +176,9 @@ func runAsk(ctx context.Context, env *environment, o askOptions, args []string) 
 	if err := o.overlay.checkModel(a.pipeline); err != nil {
 		return err
 	}
+	if a.sound, err = o.sound.load(ctx, a.pipeline); err != nil {
+		return err
+	}
 	if found.single && len(a.all) == 1 && len(o.choices) == 0 && a.regions == nil &&
 		o.overlay.path == "" && !env.json && isTerminal(env.stdout) {
 		return a.stream(ctx, env, found.pictures)
@@ -203,6 +212,7 @@ type asker struct {
 	all      []string         // questions, about each picture
 	groups   [][]api.Question // those of --questions, neighbours about one picture together
 	pipeline *pipeline.Pipeline
+	sound    media.Item // encoded; nil without one
 	shots    []pipeline.Shot
 	shown    []string // shots in words
 	regions  *api.Regions
@@ -265,6 +275,7 @@ func (a *asker) settings() (api.Settings, error) {
 	if a.options.raw != "" {
 		settings["raw_prompt"] = a.options.raw
 	}
+	a.options.sound.set(settings)
 	settings.SetList("choices", a.options.choices)
 	settings.SetList("shots", a.shown)
 	if a.options.regions != "" {
@@ -358,7 +369,7 @@ func (a *asker) questions(l api.Loaded) []api.Question {
 
 // requests are the questions about a picture, with what they are about.
 func (a *asker) requests(l api.Loaded) (requests []pipeline.Request) {
-	about := pipeline.Request{Shots: a.shots}
+	about := pipeline.Request{Shots: a.shots, Sound: a.sound}
 	if regions, ok := l.Item.(*pipeline.Regions); ok {
 		about.Regions = regions
 	} else {

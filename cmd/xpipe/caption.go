@@ -6,6 +6,7 @@ import (
 	"iter"
 
 	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/spf13/cobra"
@@ -17,6 +18,7 @@ type captionOptions struct {
 	batchOptions
 
 	overlay   overlayOption
+	sound     soundOption
 	sidecar   bool
 	prefix    string
 	raw       string
@@ -44,6 +46,9 @@ front, such as a trigger word.
 
 Florence-2 names places in the picture for some prompts (--raw-prompt "<OD>"), which
 --json has as "places" and --overlay FILE.png draws.
+
+--audio FILE is a sound that the model hears beside each picture, for models that see
+and hear.
 
 --raw-prompt TEXT is given to the model as it stands, with a picture or, for models
 that read texts without one, alone.
@@ -76,6 +81,7 @@ With --json each picture is one line {"image","caption","tokens","logprob",
 	f.StringVar(&o.prefix, "prefix", "", "with --sidecar: text in front of each caption there")
 	f.StringVar(&o.raw, "raw-prompt", "", "the prompt as the model reads it, markup included")
 	o.overlay.addFlag(cmd)
+	o.sound.addFlag(cmd)
 	f.BoolVar(&o.overwrite, "overwrite", false, "with --sidecar: replace a NAME.txt that is there")
 	return cmd
 }
@@ -108,6 +114,9 @@ func runCaption(ctx context.Context, env *environment, o captionOptions, args []
 		return err
 	}
 	c := &captions{options: o, pipeline: p}
+	if c.sound, err = o.sound.load(ctx, p); err != nil {
+		return err
+	}
 	if o.sidecar {
 		c.sidecars = &api.Sidecars{Prefix: o.prefix, Overwrite: o.overwrite}
 		found.pictures = c.sidecars.Wanted(found.pictures, o.out != "")
@@ -116,6 +125,7 @@ func runCaption(ctx context.Context, env *environment, o captionOptions, args []
 		return c.stream(ctx, env, found.pictures)
 	}
 	settings := o.settings()
+	o.sound.set(settings)
 	if o.raw != "" {
 		settings["raw_prompt"] = o.raw
 	}
@@ -143,6 +153,7 @@ type captions struct {
 	*output
 	options  captionOptions
 	pipeline *pipeline.Pipeline
+	sound    media.Item    // encoded; nil without one
 	sidecars *api.Sidecars // nil without --sidecar
 }
 
@@ -155,7 +166,7 @@ type captionResult struct {
 func (c *captions) caption(ctx context.Context, batch []api.Loaded) ([]captionResult, error) {
 	requests := make([]pipeline.Request, len(batch))
 	for i, l := range batch {
-		requests[i].Item, requests[i].Prompt = l.Item, c.options.raw
+		requests[i] = pipeline.Request{Item: l.Item, Sound: c.sound, Prompt: c.options.raw}
 	}
 	texts, err := c.pipeline.Generate(ctx, requests, c.options.generation()...)
 	if err != nil {
@@ -223,7 +234,7 @@ func (c *captions) stream(
 		if err != nil {
 			return err
 		}
-		request := pipeline.Request{Image: img, Prompt: c.options.raw}
+		request := pipeline.Request{Image: img, Sound: c.sound, Prompt: c.options.raw}
 		var tokens []pipeline.Token
 		return env.printStream(func(yield func(pipeline.Token, error) bool) {
 			for t, err := range c.pipeline.Stream(ctx, request, c.options.generation()...) {

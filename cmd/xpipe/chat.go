@@ -64,7 +64,7 @@ is printed, and the first error ends the command.
 Answers are at most ` + fmt.Sprint(chatTokens) + ` tokens long where the model does not say it and
 --max-new-tokens is not given.
 
-With --json each answer is one line {"message","images","answer","tokens",
+With --json each answer is one line {"message","images","sounds","answer","tokens",
 "logprob","seconds","token_logprobs","ids","stopped"}.
 
 ` + exitHelp,
@@ -132,6 +132,9 @@ func runChat(ctx context.Context, env *environment, o chatOptions) error {
 	if p.Abilities().Takes(media.Pictures) {
 		attach = "/image PATH attaches a picture, "
 	}
+	if p.Abilities().Takes(media.Sounds) {
+		attach += "/audio PATH a sound, "
+	}
 	c.notef("%s: %s/help tells more, /quit ends", p.Bundle().Name, attach)
 	err = c.run(ctx)
 	if errors.Is(err, errQuit) {
@@ -163,8 +166,9 @@ type conversation struct {
 	chat    *pipeline.Chat
 	system  string
 	said    []api.TranscriptMessage // without the system's
-	images  []media.Item            // of the next message
-	names   []api.Name              // of images
+	items   []media.Item            // of the next message
+	names   []api.Name              // of pictures among items
+	sounds  []api.Name              // of sounds among them
 	saved   map[string]bool         // files that this run wrote
 	reading <-chan inputLine
 }
@@ -176,7 +180,7 @@ func (c *conversation) begin() (err error) {
 	c.chat, err = c.pipeline.Chat()
 	if err == nil {
 		c.chat.SetSystem(c.system)
-		c.said, c.images, c.names = nil, nil, nil
+		c.said, c.items, c.names, c.sounds = nil, nil, nil, nil
 	}
 	return err
 }
@@ -269,7 +273,7 @@ func (c *conversation) take(ctx context.Context, line string) error {
 	case !utf8.ValidString(text):
 		return api.Inputf("the message is not UTF-8")
 	case strings.HasPrefix(line, "/"):
-		return c.command(text)
+		return c.command(ctx, text)
 	}
 	return c.say(ctx, text)
 }
@@ -278,7 +282,7 @@ func (c *conversation) take(ctx context.Context, line string) error {
 func (c *conversation) say(ctx context.Context, text string) error {
 	ctx, watch := c.underInterrupts(ctx)
 	start := time.Now()
-	tokens := c.chat.Say(ctx, text, c.images, c.changes...)
+	tokens := c.chat.Say(ctx, text, c.items, c.changes...)
 	before := len(c.chat.Messages())
 	var err error
 	if c.env.json {
@@ -288,13 +292,13 @@ func (c *conversation) say(ctx context.Context, text string) error {
 	}
 	stopped, ended := watch()
 	if len(c.chat.Messages()) > before {
-		said := api.TranscriptMessage{Role: pipeline.RoleUser, Content: text, Images: c.names}
+		said := api.TranscriptMessage{Role: pipeline.RoleUser, Content: text, Images: c.names, Sounds: c.sounds}
 		last := c.chat.Last()
 		answer := api.TranscriptMessage{
 			Role: pipeline.RoleAssistant, Content: last.Text, IDs: last.IDs, Stopped: err != nil,
 		}
 		c.said = append(c.said, said, answer)
-		c.images, c.names = nil, nil
+		c.items, c.names, c.sounds = nil, nil, nil
 		if err == nil {
 			c.env.verboseStats("answer", last)
 			c.env.verbosef("%d tokens of the conversation were not read again", c.chat.Reused())

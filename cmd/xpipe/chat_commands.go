@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +16,7 @@ import (
 )
 
 // command does what a line that begins with "/" says.
-func (c *conversation) command(line string) error {
+func (c *conversation) command(ctx context.Context, line string) error {
 	name, rest, _ := strings.Cut(line, " ")
 	rest = strings.TrimSpace(rest)
 	needs := func(what string) error {
@@ -47,7 +48,10 @@ func (c *conversation) command(line string) error {
 		}
 		return c.attach(rest)
 	case "/audio":
-		return c.refuseSound()
+		if err := needs("a file: /audio PATH"); err != nil {
+			return err
+		}
+		return c.hear(ctx, rest)
 	case "/save":
 		if err := needs("a file: /save FILE.md or FILE.json"); err != nil {
 			return err
@@ -74,20 +78,23 @@ func (c *conversation) attach(name string) error {
 	if err != nil {
 		return err
 	}
-	c.images = append(c.images, media.Picture{Image: img})
+	c.items = append(c.items, media.Picture{Image: img})
 	c.names = append(c.names, api.Name(path))
-	c.notef("attached %s to the next message (%d)", path, len(c.images))
+	c.notef("attached %s to the next message (%d)", path, len(c.items))
 	return nil
 }
 
-// refuseSound says what the model takes.
-func (c *conversation) refuseSound() error {
-	bundle, takes := c.pipeline.Bundle(), "text alone"
-	if c.pipeline.Abilities().Takes(media.Pictures) {
-		takes = "text and pictures (/image PATH)"
+// hear decodes a sound for the next message.
+func (c *conversation) hear(ctx context.Context, name string) error {
+	path := pathOf(name)
+	sound, err := loadHeard(ctx, c.pipeline, path)
+	if err != nil {
+		return err
 	}
-	return fmt.Errorf("%w: model %s, of family %s, hears nothing; it takes %s",
-		pipeline.ErrUnsupported, bundle.Name, bundle.Family, takes)
+	c.items = append(c.items, sound)
+	c.sounds = append(c.sounds, api.Name(path))
+	c.notef("attached %s to the next message (%d)", path, len(c.items))
+	return nil
 }
 
 // pathOf is the path of a file as it is written, dragged onto a terminal, or copied from a shell: with

@@ -51,6 +51,7 @@ type wordFlag struct {
 	what  string // that the words name
 	words []string
 	list  bool
+	pairs bool              // whether a word may be NAME=WORD
 	also  map[string]string // what other words for the same suggest
 }
 
@@ -69,6 +70,9 @@ func (f wordFlag) Set(text string) error {
 		given = strings.Split(text, ",")
 	}
 	for _, word := range given {
+		if _, of, ok := strings.Cut(word, "="); ok && f.pairs {
+			word = of
+		}
 		if text != "" && !slices.Contains(f.words, word) {
 			near := api.DidYouMean(word, f.words)
 			if known, ok := f.also[strings.ToLower(word)]; ok {

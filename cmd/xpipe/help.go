@@ -77,7 +77,7 @@ var (
 		"tokenizer": "NAME|FILE|DIR", "shot": "IMAGE=TEXT", "input": "NAME=FILE.npy", "dim": "NAME=N",
 		"provider-option": "KEY=VALUE", "pick": "LAYER/HEAD", "background": "COLOR",
 		"choices": "A,B", "variant": "NAME", "from": "FILE|DIR|URL|pip", "output": "NAME",
-		"overlay": "FILE", "raw": "RATE", "language": "NAME",
+		"overlay": "FILE", "audio": "FILE", "raw": "RATE", "language": "NAME",
 	}
 	typeNames = map[string]string{
 		"int": "N", "uint64": "N", "count": "N", "float64": "X", "string": "TEXT",

@@ -33,9 +33,9 @@ func (o *modelOptions) addFlags(cmd *cobra.Command, byDefault string) {
 }
 
 func addVariantFlag(cmd *cobra.Command, variant *string) {
-	words := wordFlag{value: variant, what: "variant", words: models.Variants()}
+	words := wordFlag{value: variant, what: "variant", words: append(models.Variants(), "q8"), list: true, pairs: true}
 	cmd.Flags().Var(words, "variant", "graphs stored as "+strings.Join(models.Variants(), ", ")+
-		", where the model has several")
+		", where the model has several; NAME,GRAPH=NAME for some")
 }
 
 // addModelFlag adds --model to a verb; byDefault is the embedded model that does its work.

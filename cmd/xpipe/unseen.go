@@ -33,6 +33,9 @@ func (o *askOptions) unseen(args []string) bool {
 	if _, err := api.Find(o.model); err != nil && len(args) == 1 {
 		return true // that there is no such model says more than that a picture is missing
 	}
+	if o.sound.path != "" && len(args) > 0 && !namesPictures(args) {
+		return true // the questions are about the sound
+	}
 	return len(o.asked)+len(o.raw) > 0 && len(args) == 0 || o.readsTextAlone()
 }
 
@@ -91,6 +94,9 @@ func (o askOptions) runUnseen(ctx context.Context, env *environment, args []stri
 		return err
 	}
 	defer a.pipeline.Close()
+	if a.sound, err = o.sound.load(ctx, a.pipeline); err != nil {
+		return err
+	}
 	settings, err := a.settings()
 	if err != nil {
 		return err
@@ -117,12 +123,17 @@ func (o captionOptions) runUnseen(ctx context.Context, env *environment) error {
 		return err
 	}
 	defer p.Close()
+	sound, err := o.sound.load(ctx, p)
+	if err != nil {
+		return err
+	}
 	settings := o.settings()
 	settings["raw_prompt"] = o.raw
+	o.sound.set(settings)
 	if err := settings.SetGeneration(p, o.generation()); err != nil {
 		return err
 	}
-	return writeUnseen(ctx, env, p, []pipeline.Request{{Prompt: o.raw}}, settings, o.generation(),
+	return writeUnseen(ctx, env, p, []pipeline.Request{{Prompt: o.raw, Sound: sound}}, settings, o.generation(),
 		func(_ int, texts []*pipeline.Text, seconds float64, origin *api.Origin) any {
 			line := api.NewCaption("", texts, nil, seconds)
 			line.Origin = origin

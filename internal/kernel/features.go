@@ -165,3 +165,12 @@ func Features() []string {
 	}
 	return names
 }
+
+// ChannelBlock returns how many channels ONNX Runtime lays side by side on this processor
+// (MlasNchwcGetBlockSize).
+func ChannelBlock() int {
+	if cpu.X86.HasAVX512F || cpu.ARM64.HasASIMD {
+		return 16
+	}
+	return 8
+}

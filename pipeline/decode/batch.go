@@ -31,6 +31,8 @@ type Prompt struct {
 	// Embeds are pieces of [L,D], one behind another: a picture's rows, the text's. A decoder that
 	// takes ids does not look at them.
 	Embeds [][]float32
+	// Beside are what an Embedding has beside its rows.
+	Beside map[string]*tensor.Tensor
 	// Places are the positions [3][L] of time, row and column, for a decoder that takes three; nil
 	// where positions are counted.
 	Places [][]int64
@@ -100,10 +102,11 @@ type Start struct {
 type batch struct {
 	*Decoder
 	start     []Prompt
-	tokens    *tensor.Tensor // the prompts, padded on the left: embeddings [B,T,D] or ids [B,T]
-	began     bool           // whether the first step is done
-	read      [][]int64      // without a cache: for each row, all new ids so far
-	mask      [][]int64      // for each row, 1 where a token is and 0 where padding
+	tokens    *tensor.Tensor            // the prompts, padded on the left: embeddings [B,T,D] or ids [B,T]
+	beside    map[string]*tensor.Tensor // [B,T,...] of the same tokens, and of later ones in their turn
+	began     bool                      // whether the first step is done
+	read      [][]int64                 // without a cache: for each row, all new ids so far
+	mask      [][]int64                 // for each row, 1 where a token is and 0 where padding
 	past      map[string]*tensor.Tensor
 	constants constants
 	media     [][]int // for each row, the picture or view of each new position
@@ -185,6 +188,9 @@ func (d *Decoder) begin(start Start, longest int) (Sequences, error) {
 	if b.tokens, err = d.prefillTokens(prompts, longest, start.Width); err != nil {
 		return nil, err
 	}
+	if b.beside, err = d.prefillBeside(prompts, longest); err != nil {
+		return nil, err
+	}
 	for _, c := range d.caches {
 		if b.past[c.past], err = c.empty(len(prompts)); err != nil {
 			return nil, err
@@ -255,7 +261,7 @@ func (b *batch) Prefill(ctx context.Context) (logits *tensor.Tensor, err error) 
 	if !b.stepwise {
 		return b.forward(ctx, b.tokens)
 	}
-	whole, first := b.mask, b.length-b.tokens.Dim(1)
+	whole, first, beside := b.mask, b.length-b.tokens.Dim(1), b.beside
 	b.mask = make([][]int64, len(whole))
 	for at := first; at < b.length; at++ {
 		for i, mask := range whole {
@@ -263,6 +269,9 @@ func (b *batch) Prefill(ctx context.Context) (logits *tensor.Tensor, err error) 
 		}
 		var token *tensor.Tensor
 		if token, err = graph.At(b.tokens, 1, at-first, at-first+1); err != nil {
+			return nil, err
+		}
+		if b.beside, err = between(beside, at-first, at-first+1); err != nil {
 			return nil, err
 		}
 		if logits, err = b.forward(ctx, token); err != nil {
@@ -298,7 +307,7 @@ func (b *batch) newTokens(ctx context.Context, ids []int64) (*tensor.Tensor, err
 	var tokens *tensor.Tensor
 	var err error
 	if b.embed != nil {
-		tokens, err = b.embedTokens(ctx, ids, rows)
+		tokens, b.beside, err = b.embedTokens(ctx, ids, rows)
 	} else {
 		tokens, err = tensor.New([]int{rows, len(ids) / rows}, ids)
 	}
@@ -403,7 +412,7 @@ func isIdentity(rows []int, n int) bool {
 // forward runs the decoder over new positions, keeps the grown cache and returns the logits [B,V] of
 // the last.
 func (b *batch) forward(ctx context.Context, tokens *tensor.Tensor) (*tensor.Tensor, error) {
-	logits, err := b.forwardAll(ctx, tokens, b.keep)
+	logits, err := b.forwardAll(ctx, tokens, b.keep, true)
 	if err != nil {
 		return nil, err
 	}
@@ -418,9 +427,14 @@ func (b *batch) forward(ctx context.Context, tokens *tensor.Tensor) (*tensor.Ten
 }
 
 // forwardAll is forward that returns the logits [B,T,V] of as many of the positions as the graph gives,
-// or keep says.
-func (b *batch) forwardAll(ctx context.Context, tokens, keep *tensor.Tensor) (*tensor.Tensor, error) {
+// or keep says. last says that the last is enough.
+func (b *batch) forwardAll(
+	ctx context.Context, tokens, keep *tensor.Tensor, last bool,
+) (*tensor.Tensor, error) {
 	g, want := b.first, []string{graph.Logits}
+	if b.head != nil {
+		want[0] = b.headStates
+	}
 	if b.began && b.next != nil {
 		g = b.next
 	}
@@ -452,8 +466,28 @@ func (b *batch) forwardAll(ctx context.Context, tokens, keep *tensor.Tensor) (*t
 	if b.memory != nil {
 		b.memory.add(tokens, in[graph.PositionIDs])
 	}
+	if b.head != nil {
+		return b.headOf(ctx, out[b.headStates], tokens.Dim(0), tokens.Dim(1), last)
+	}
 	logits := graph.AsFloat32(out[graph.Logits])
 	return logits, graph.CheckOutput(graph.Logits, logits, tokens.Dim(0), -1, -1)
+}
+
+// headOf makes logits of the decoder's states [B,T,D], or of the last position's.
+func (b *batch) headOf(
+	ctx context.Context, states *tensor.Tensor, rows, length int, last bool,
+) (logits *tensor.Tensor, err error) {
+	if err = graph.CheckOutputOf(states.DType(), b.headStates, states, rows, length, -1); err != nil {
+		return nil, err
+	}
+	if last {
+		if states, err = graph.At(states, 1, length-1, length); err != nil {
+			return nil, err
+		}
+	}
+	in := b.head.Inputs()[0]
+	given := map[string]*tensor.Tensor{in.Name: graph.Cast(states, in.DType)}
+	return b.head.RunOne(ctx, given, graph.Logits, rows, states.Dim(1), -1)
 }
 
 // keepCache takes the cache that a run over new positions gave.

@@ -62,7 +62,7 @@ func configSides(bundle *models.Bundle) cacheSides {
 		}
 		return genAI.Model.Decoder.sides()
 	}
-	for _, section := range []string{"decoder", "text_config"} {
+	for _, section := range []string{"decoder", "text_config", "language_config"} {
 		var part decoderConfig
 		if raw := file[section]; raw != nil && json.Unmarshal(raw, &part) == nil {
 			if s := part.sides(); s != unknown {

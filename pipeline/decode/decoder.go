@@ -10,6 +10,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/crossattn/xpipe/pipeline/graph"
 	"github.com/crossattn/xpipe/tensor"
@@ -27,10 +28,14 @@ import (
 type Decoder struct {
 	first, next  *graph.Graph   // of the first step and of later ones; next is nil without a cache
 	embed        *graph.Graph   // nil where the decoder takes ids
+	head         *graph.Graph   // makes logits of the output states; nil where the decoder gives them
+	headStates   string         // the head's input and the decoder's output
 	caches       []cache        // of self-attention, growing
 	kept         []cache        // of cross-attention, made by the first step
 	states       []state        // of layers without attention
 	constants    []tensor.Spec  // inputs that stay the same over all steps
+	blank        atomic.Bool    // whether embed fails without a picture, and is given a black one
+	beside       []string       // inputs that embed gives beside embeddings, such as those of each layer
 	branch       string         // the input that says whether there is a cache; "": there is none
 	keep         *tensor.Tensor // 1, for the input graph.LogitsToKeep; nil without that input
 	maxPositions int            // of prompt and text together
@@ -89,7 +94,7 @@ func Open(o *graph.Opener) (*Decoder, error) {
 	}
 	// A graph for the first step alone reads all tokens again at each.
 	again := d.embed == nil || d.first.Role == graph.DecoderFirst && !d.seesMedia
-	if !again || d.next != nil && d.next != d.first {
+	if !again || d.next != nil && d.next != d.first || len(d.beside) > 0 {
 		return nil, fmt.Errorf("%w: the decoder has no cache inputs %s*",
 			graph.ErrBundle, graph.PastPrefix)
 	}
@@ -128,8 +133,13 @@ func (d *Decoder) openGraphs(o *graph.Opener) (err error) {
 			d.next = d.first // a graph for all steps, under the name of the first
 		}
 	}
+	if !d.first.HasOutput(graph.Logits) && o.Bundle.Has(graph.LMHead) {
+		if err = d.openHead(o); err != nil {
+			return err
+		}
+	}
 	for _, g := range []*graph.Graph{d.first, d.next} {
-		if g != nil && !g.HasOutput(graph.Logits) {
+		if g != nil && !g.HasOutput(graph.Logits) && d.head == nil {
 			return fmt.Errorf("%w: the %s has no output %q", graph.ErrBundle, g.Role, graph.Logits)
 		}
 	}
@@ -144,6 +154,36 @@ func (d *Decoder) openGraphs(o *graph.Opener) (err error) {
 	}
 	return err
 }
+
+// openHead opens the graph that makes logits of one of the decoder's outputs: the one that its only input
+// names, or the only one that is no cache.
+func (d *Decoder) openHead(o *graph.Opener) (err error) {
+	if d.head, err = o.Open(graph.LMHead); err != nil {
+		return err
+	}
+	var states []string
+	for _, out := range d.first.Outputs() {
+		if !strings.HasPrefix(out.Name, graph.PresentPrefix) {
+			states = append(states, out.Name)
+		}
+	}
+	in := d.head.Inputs()
+	switch {
+	case len(in) != 1 || !d.head.HasOutput(graph.Logits):
+		return fmt.Errorf("%w: the graph %s takes %v and gives %v, not states to logits", graph.ErrBundle, graph.LMHead, in, d.head.Outputs())
+	case slices.Contains(states, in[0].Name):
+		d.headStates = in[0].Name
+	case len(states) == 1:
+		d.headStates = states[0]
+	default:
+		return fmt.Errorf("%w: none of the decoder's outputs %v is what the graph %s takes, %q",
+			graph.ErrBundle, states, graph.LMHead, in[0].Name)
+	}
+	return nil
+}
+
+// EmbedGraph returns the graph of embeddings; nil of a decoder that takes ids.
+func (d *Decoder) EmbedGraph() *graph.Graph { return d.embed }
 
 func isPast(s tensor.Spec) bool { return strings.HasPrefix(s.Name, graph.PastPrefix) }
 
@@ -192,6 +232,8 @@ func (d *Decoder) addInput(in tensor.Spec, sides cacheSides) (err error) {
 		}
 	case isState:
 		err = d.addState(in, presentOf)
+	case d.embed != nil && d.embed.HasOutput(in.Name):
+		d.beside = append(d.beside, in.Name)
 	default:
 		d.constants = append(d.constants, in)
 	}
@@ -239,16 +281,36 @@ func (d *Decoder) hasBranch() bool {
 	})
 }
 
-// Embed returns the embeddings of texts' ids, [L,D] for each, and their width D. One run computes
-// all of them. Without any id there is no run, and width is 0; so it is for a decoder that takes ids.
+// Embed is EmbedAll without what the graph gives beside embeddings.
 func (d *Decoder) Embed(
 	ctx context.Context, texts ...[]int64,
 ) (embeds [][]float32, width int, err error) {
+	all, width, err := d.EmbedAll(ctx, texts...)
+	embeds = make([][]float32, len(all))
+	for i, e := range all {
+		embeds[i] = e.Rows
+	}
+	return embeds, width, err
+}
+
+// Embedding is what the graph of embeddings makes of a text.
+type Embedding struct {
+	Rows []float32 // [L,D]
+	// Beside are the decoder's other inputs that the graph gives, [L,...] each, by name: per_layer_inputs
+	// of Gemma 3n. nil where it gives none.
+	Beside map[string]*tensor.Tensor
+}
+
+// EmbedAll returns the embeddings of texts' ids and their width D. One run computes all of them.
+// Without any id there is no run, and width is 0; so it is for a decoder that takes ids.
+func (d *Decoder) EmbedAll(
+	ctx context.Context, texts ...[]int64,
+) (embeds []Embedding, width int, err error) {
 	longest := 0
 	for _, ids := range texts {
 		longest = max(longest, len(ids))
 	}
-	embeds = make([][]float32, len(texts))
+	embeds = make([]Embedding, len(texts))
 	if longest == 0 || d.embed == nil {
 		return embeds, 0, nil
 	}
@@ -256,7 +318,7 @@ func (d *Decoder) Embed(
 	for i, ids := range texts {
 		copy(padded[i*longest:], ids)
 	}
-	all, err := d.embedTokens(ctx, padded, len(texts))
+	all, beside, err := d.embedTokens(ctx, padded, len(texts))
 	if err != nil {
 		return nil, 0, err
 	}
@@ -266,27 +328,71 @@ func (d *Decoder) Embed(
 	}
 	width = all.Dim(2)
 	for i, ids := range texts {
-		embeds[i] = values[i*longest*width:][:len(ids)*width]
+		embeds[i].Rows = values[i*longest*width:][:len(ids)*width]
+		for name, t := range beside {
+			if embeds[i].Beside == nil {
+				embeds[i].Beside = map[string]*tensor.Tensor{}
+			}
+			if embeds[i].Beside[name], err = textOf(t, i, len(ids)); err != nil {
+				return nil, 0, err
+			}
+		}
 	}
 	return embeds, width, nil
 }
 
-// embedTokens returns the embeddings [B,T,D] of ids, B rows of T.
-func (d *Decoder) embedTokens(ctx context.Context, ids []int64, rows int) (*tensor.Tensor, error) {
+// textOf takes the first positions [L,...] of a row of t [B,T,...].
+func textOf(t *tensor.Tensor, row, length int) (*tensor.Tensor, error) {
+	own, err := t.Slice(row, row+1)
+	if err == nil {
+		own, err = own.Reshape(own.Shape()[1:]...)
+	}
+	if err == nil {
+		own, err = own.Slice(0, length)
+	}
+	return own, err
+}
+
+// embedTokens returns the embeddings [B,T,D] of ids, B rows of T, and what the decoder takes beside
+// them, [B,T,...] each by its name.
+func (d *Decoder) embedTokens(
+	ctx context.Context, ids []int64, rows int,
+) (embeds *tensor.Tensor, beside map[string]*tensor.Tensor, err error) {
 	length := len(ids) / rows
 	batch, err := tensor.New([]int{rows, length}, ids)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	in := map[string]*tensor.Tensor{graph.InputIDs: batch}
 	for _, spec := range d.embed.Inputs() {
 		if spec.Name == graph.InputIDs {
 			in[spec.Name] = graph.Cast(batch, spec.DType)
-		} else if in[spec.Name], err = d.noMedia(spec); err != nil {
-			return nil, err
+		} else if in[spec.Name], err = d.noMedia(spec, rows, length); err != nil {
+			return nil, nil, err
 		}
 	}
-	return d.embed.RunOne(ctx, in, graph.InputsEmbeds, rows, length, -1)
+	if len(d.beside) == 0 {
+		embeds, err = d.embed.RunOne(ctx, in, graph.InputsEmbeds, rows, length, -1)
+		if err != nil && ctx.Err() == nil && d.embed.HasInput(graph.SeenPlaces) && d.blank.CompareAndSwap(false, true) {
+			return d.embedTokens(ctx, ids, rows)
+		}
+		return embeds, nil, err
+	}
+	if !d.embed.HasOutput(graph.InputsEmbeds) {
+		return nil, nil, fmt.Errorf("%w: the graph %s lacks the output %q", graph.ErrBundle, d.embed.Role, graph.InputsEmbeds)
+	}
+	beside, err = d.embed.Run(ctx, in, append([]string{graph.InputsEmbeds}, d.beside...)...)
+	if err != nil {
+		return nil, nil, err
+	}
+	embeds = graph.AsFloat32(beside[graph.InputsEmbeds])
+	delete(beside, graph.InputsEmbeds)
+	for _, name := range d.beside {
+		if t := beside[name]; t.Rank() < 3 || t.Dim(0) != rows || t.Dim(1) != length || t.Len() == 0 {
+			return nil, nil, fmt.Errorf("%w: the graph's output %q is %v, not [%d,%d,...]", graph.ErrBundle, name, t, rows, length)
+		}
+	}
+	return embeds, beside, graph.CheckOutput(graph.InputsEmbeds, embeds, rows, length, -1)
 }
 
 // EmbedsMedia reports whether the graph of embeddings takes rows of pictures, too, and sets them in the
@@ -294,11 +400,23 @@ func (d *Decoder) embedTokens(ctx context.Context, ids []int64, rows int) (*tens
 func (d *Decoder) EmbedsMedia() bool { return d.embed != nil && len(d.embed.Inputs()) > 1 }
 
 // noMedia returns no rows for an input of the graph of embeddings: of the size that the graph declares,
-// or else of the decoder's width.
-func (d *Decoder) noMedia(spec tensor.Spec) (*tensor.Tensor, error) {
+// or else of the decoder's width. Masks say that none of rows texts of a length has any. A graph that
+// fails without a picture is given a black one, which no mask names.
+func (d *Decoder) noMedia(spec tensor.Spec, rows, length int) (*tensor.Tensor, error) {
+	switch spec.Name {
+	case graph.SeenPlaces:
+		return tensor.Zeros(spec.DType, rows, length)
+	case graph.SeenRows:
+		return tensor.Zeros(spec.DType, rows, 1, 0)
+	}
 	shape := make([]int, len(spec.Shape))
 	for i, n := range spec.Shape[min(1, len(shape)):] {
 		shape[i+1] = max(n, 0)
+	}
+	if spec.Name == graph.PixelValues && d.blank.Load() {
+		for i, n := range shape[:min(2, len(shape))] {
+			shape[i] = max(n, 1)
+		}
 	}
 	if last := len(shape) - 1; last > 0 && shape[last] == 0 {
 		for _, in := range d.first.Inputs() {

@@ -39,6 +39,9 @@ func Follow(
 
 // givesAll reports whether one run over the prompts gives the logits of all positions.
 func (b *batch) givesAll() bool {
+	if b.head != nil {
+		return !b.stepwise
+	}
 	logits := slices.IndexFunc(b.first.Outputs(), func(s tensor.Spec) bool { return s.Name == graph.Logits })
 	shape := b.first.Outputs()[logits].Shape
 	return !b.stepwise && (b.keep != nil || len(shape) < 2 || shape[1] != 1)
@@ -53,7 +56,7 @@ func (b *batch) follow(ctx context.Context, from int, each func(i int, logits []
 			return err
 		}
 	}
-	logits, err := b.forwardAll(engine.AllPositions(ctx), b.tokens, keep)
+	logits, err := b.forwardAll(engine.AllPositions(ctx), b.tokens, keep, false)
 	if err != nil {
 		return err
 	}

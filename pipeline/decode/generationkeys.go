@@ -54,8 +54,10 @@ func configKeys(bundle *models.Bundle) (map[string]json.RawMessage, error) {
 		if config[name] == nil || json.Unmarshal(config[name], &section) != nil {
 			continue
 		}
-		var kind string
-		json.Unmarshal(section["model_type"], &kind)
+		kind := "bart" // of Florence-2 where its section does not say
+		if json.Unmarshal(section["model_type"], &kind) != nil && string(config["model_type"]) != `"florence2"` {
+			kind = ""
+		}
 		defaults := map[string]json.RawMessage{}
 		if text := kindDefaults[kind]; text != "" {
 			json.Unmarshal([]byte(text), &defaults)

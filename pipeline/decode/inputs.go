@@ -25,6 +25,7 @@ func (b *batch) inputs(
 	}
 	maps.Copy(every, b.past)
 	maps.Copy(every, b.constants.rows)
+	maps.Copy(every, b.beside)
 	if keep != nil {
 		every[graph.LogitsToKeep] = keep
 	}

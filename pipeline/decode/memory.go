@@ -92,7 +92,10 @@ func (m *Memory) Recall(sequences Sequences) error {
 	}
 	m.add(begun, at)
 	m.Reused = n
-	b.tokens, err = graph.At(b.tokens, 1, n, b.length)
+	if b.tokens, err = graph.At(b.tokens, 1, n, b.length); err != nil {
+		return err
+	}
+	b.beside, err = between(b.beside, n, b.length)
 	return err
 }
 

@@ -32,10 +32,11 @@ type chatter struct {
 	texts    Texts
 	template *chat.Template // nil without one
 	begin    string         // the token that begins a text; "": none
-	// placeholder stands for an item in prompts, such as "<image>"; "" in models that read text
+	// placeholder stands for a picture in prompts, such as "<image>"; "" in models that read text
 	// alone. Inside a message it is what the template writes.
 	placeholder string
-	around      string // what stands around it in a prompt without a template, for %s
+	heard       string // the same for a sound; "" in models that hear nothing
+	around      string // what stands around either in a prompt without a template, for %s
 }
 
 // newChatter reads the chat template of a model, where it has one.
@@ -97,22 +98,37 @@ func (c *chatter) Write(parts []Part) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", graph.ErrPrompt, err)
 	}
-	prompt, err := template.Apply(messages, c.placeholder)
+	prompt, err := template.Apply(messages, c.placeholders())
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", graph.ErrPrompt, err)
 	}
 	return prompt, nil
 }
 
+// placeholders are those of items, by what templates call their kinds.
+func (c *chatter) placeholders() map[string]string {
+	marks := map[string]string{}
+	if c.placeholder != "" {
+		marks[imageContent] = c.placeholder
+	}
+	if c.heard != "" {
+		marks[audioContent] = c.heard
+	}
+	return marks
+}
+
+// What templates call pictures and sounds.
+const imageContent, audioContent = "image", "audio"
+
 // contentType is what templates call the kind of an item.
 func contentType(item media.Item) string {
 	switch item.Kind() {
 	case media.Sounds:
-		return "audio"
+		return audioContent
 	case media.Films:
 		return "video"
 	}
-	return "image"
+	return imageContent
 }
 
 // join writes a prompt without a template.
@@ -121,15 +137,13 @@ func (c *chatter) join(parts []Part) string {
 	for _, p := range parts {
 		text += p.Text
 	}
-	if c.placeholder == "" || strings.Contains(text, c.placeholder) {
-		return text
-	}
+	marks := c.placeholders()
 	var b strings.Builder
 	for _, p := range parts {
 		if p.Item == nil {
 			b.WriteString(p.Text)
-		} else {
-			b.WriteString(strings.Replace(c.around, "%s", c.placeholder, 1))
+		} else if mark := marks[contentType(p.Item)]; mark != "" && !strings.Contains(text, mark) {
+			b.WriteString(strings.Replace(c.around, "%s", mark, 1))
 		}
 	}
 	return b.String()

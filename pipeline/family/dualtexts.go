@@ -47,8 +47,12 @@ func openDualTexts(bundle *models.Bundle, texts Texts, sigmoid bool) (d dualText
 	if sigmoid {
 		config.Class = "SiglipTokenizer"
 	}
-	if err := bundle.JSON(tokenizerConfigName, &config); ignoreMissing(err) != nil {
+	switch err := bundle.JSON(tokenizerConfigName, &config); {
+	case ignoreMissing(err) != nil:
 		return d, err
+	case err != nil && sigmoid && isGemmas(texts):
+		// Nothing says that this is SigLIP 2 but its vocabulary; its checkpoints pad behind.
+		config.Class, config.Side = "GemmaTokenizer", "right"
 	}
 	if !slices.Contains([]string{"", "left", "right"}, config.Side) {
 		return d, fmt.Errorf("%w: %s: padding_side is %q, neither left nor right",
@@ -75,6 +79,14 @@ func openDualTexts(bundle *models.Bundle, texts Texts, sigmoid bool) (d dualText
 		config.Side == "" && (class == "Siglip2Tokenizer" || isGemma))
 	d.pad, d.noPad, err = padID(bundle, texts, config)
 	return d, err
+}
+
+// isGemmas reports whether a vocabulary has the marks of Gemma's, and not that which SigLIP pads with.
+func isGemmas(texts Texts) bool {
+	_, pads := texts.TokenToID(classPads["SiglipTokenizer"])
+	_, begins := texts.TokenToID("<bos>")
+	_, ends := texts.TokenToID("<eos>")
+	return !pads && begins && ends
 }
 
 // fit pads texts to the length that a graph's input_ids have, where it is fixed. A graph that needs

@@ -94,6 +94,8 @@ type Part struct {
 // latents, which the decoder reads. Any number of prompts may use it.
 type Encoded struct {
 	States *tensor.Tensor
+	// Kind is that of the item for models that take several; "" stands for the only one.
+	Kind media.Kind
 	// Amid is States of an item that is one of several in a prompt, for models to which that matters;
 	// else nil.
 	Amid *tensor.Tensor
@@ -113,6 +115,7 @@ type Segment struct {
 	// cross-attention reads; nil for text.
 	Embeds *tensor.Tensor
 	Media  int         // the item's index among those of the prompt
+	Kind   media.Kind  // that of Encoded
 	Grid   image.Point // that of Encoded
 }
 

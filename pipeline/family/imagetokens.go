@@ -63,31 +63,43 @@ type imageKind struct {
 	roles map[string]string
 	// caption and answer are the prompts of the tasks; "" takes a usual one.
 	caption, answer string
+	// inEmbeddings says that the graph of embeddings sees: it sets pictures' rows in the places that a mask
+	// names.
+	inEmbeddings bool
+	// sounds says how sounds stand in prompts; nil where the kind hears nothing.
+	sounds *soundKind
 }
 
 var imageKinds = slices.Concat(
 	llavaKinds, idefics3Kinds, qwenVLKinds, paligemmaKinds, gemma3Kinds, phi3vKinds, mistral3Kinds, lfm2VLKinds,
-	gitKinds, llavaNextKinds, idefics2Kinds, onevisionKinds,
+	gitKinds, llavaNextKinds, idefics2Kinds, onevisionKinds, gemma3nKinds, janusKinds,
 )
 
 func imageTokenLayouts() (layouts []models.Layout) {
-	var forms [][]string
-	for _, decoder := range []string{graph.Decoder, graph.DecoderFirst} {
-		forms = append(forms, []string{graph.VisionEncoder, graph.EmbedTokens, decoder})
-	}
 	for _, kind := range imageKinds {
 		if kind.own {
 			continue
 		}
+		var forms [][]string
+		for _, encoder := range kind.encoders() {
+			for _, decoder := range []string{graph.Decoder, graph.DecoderFirst} {
+				forms = append(forms, []string{encoder, graph.EmbedTokens, decoder})
+			}
+		}
+		if kind.inEmbeddings {
+			forms = [][]string{{graph.EmbedTokens, graph.Decoder}}
+		}
 		for _, t := range kind.types {
 			layouts = append(layouts, models.Layout{
-				Type: t, Family: LLaVA, Forms: forms, Optional: []string{graph.DecoderNext},
+				Type: t, Family: LLaVA, Forms: forms, Optional: append(kind.encoders(), graph.DecoderNext, graph.LMHead),
 				Roles: kind.roles, Unpacked: kind.unpacked,
 				Manifest: func(c models.Config) map[string]any {
 					caption := cmp.Or(kind.caption, "Describe the image.")
 					return map[string]any{
 						"prompts": map[string]string{"caption": caption, "answer": cmp.Or(kind.answer, "{}")},
-						"limits":  positionLimit(cmp.Or(c.TextConfig.MaxPositions, c.PhiConfig.MaxPositions, c.MaxPositions)),
+						"limits": positionLimit(cmp.Or(
+							c.TextConfig.MaxPositions, c.PhiConfig.MaxPositions, c.LanguageConfig.MaxPositions, c.MaxPositions,
+						)),
 					}
 				},
 			})
@@ -103,10 +115,11 @@ const gridTHW, imageGridTHW = "grid_thw", "image_grid_thw"
 // the language model's width, take the place of a token that the prompt has as many of.
 type imageTokens struct {
 	chatter
-	onePicture
 	kind      imageKind
-	vision    *graph.Graph
-	output    string // of the vision encoder
+	vision    *graph.Graph // nil where the model hears alone
+	output    string       // of the vision encoder
+	rows      int          // of a picture, where the graph of embeddings sees
+	hearing   *hearingPart // nil where the model hears nothing
 	decoder   *decode.Decoder
 	token     int64  // in whose places features stand
 	tokenText string // the token as prompts write it
@@ -147,14 +160,42 @@ func openImageTokens(o *graph.Opener, c *Config) (Model, error) {
 	}
 	m.placeholder, m.around = cmp.Or(m.kind.mark, m.tokenText), m.kind.around
 	m.marked(o.Bundle)
+	if err := m.openEncoders(o); err != nil {
+		return nil, err
+	}
+	if m.decoder, err = decode.Open(o); err != nil || !m.kind.inEmbeddings {
+		return m, err
+	}
+	return m, m.seeByEmbeddings(o.Bundle)
+}
+
+// openEncoders opens what sees and what hears; a kind that does both needs one of them.
+func (m *imageTokens) openEncoders(o *graph.Opener) (err error) {
+	if m.kind.sounds != nil && o.Bundle.Has(graph.AudioEncoder) {
+		if m.hearing, err = openHearing(o, m.kind.sounds, m.texts); err != nil {
+			return err
+		}
+		m.heard = m.hearing.tokenText
+	}
+	if m.kind.inEmbeddings || m.hearing != nil && !o.Bundle.Has(graph.VisionEncoder) {
+		return nil
+	}
 	if m.vision, err = o.Open(graph.VisionEncoder); err != nil {
-		return nil, err
+		return err
 	}
-	if m.output, err = featuresOf(m.vision); err != nil {
-		return nil, err
+	m.output, err = featuresOf(m.vision, graph.ImageFeatures)
+	return err
+}
+
+// Media lists pictures and sounds, as the graphs are there.
+func (m *imageTokens) Media() (kinds []media.Kind) {
+	if m.vision != nil {
+		kinds = append(kinds, media.Pictures)
 	}
-	m.decoder, err = decode.Open(o)
-	return m, err
+	if m.hearing != nil {
+		kinds = append(kinds, media.Sounds)
+	}
+	return kinds
 }
 
 // kindOf finds the member of the family by config.json's model_type: of a bundle of xpipe's own, one
@@ -207,21 +248,25 @@ func (m *imageTokens) findToken(bundle *models.Bundle) error {
 	return nil
 }
 
-// featuresOf returns the output of a vision encoder that has the features: the one of that name, or
-// the only one.
-func featuresOf(g *graph.Graph) (string, error) {
-	if g.HasOutput(graph.ImageFeatures) {
-		return graph.ImageFeatures, nil
+// featuresOf returns the output of an encoder that has the features: the one of that name, or the only
+// one.
+func featuresOf(g *graph.Graph, name string) (string, error) {
+	if g.HasOutput(name) {
+		return name, nil
 	}
 	if outputs := g.Outputs(); len(outputs) == 1 {
 		return outputs[0].Name, nil
 	}
 	return "", fmt.Errorf("%w: the graph %s has no output %q, but %v",
-		graph.ErrBundle, g.Role, graph.ImageFeatures, g.Outputs())
+		graph.ErrBundle, g.Role, name, g.Outputs())
 }
 
-// Encode returns the features [1,N,D] of each picture, those of its tiles one behind another.
+// Encode returns the features [1,N,D] of each picture, those of its tiles one behind another, or of
+// each sound.
 func (m *imageTokens) Encode(ctx context.Context, prepared media.Prepared) ([]Encoded, error) {
+	if m.hearing != nil && prepared.Tensors[graph.InputFeatures] != nil {
+		return m.hearing.encode(ctx, prepared)
+	}
 	encoded := make([]Encoded, prepared.Items())
 	for i, rows := range prepared.Rows {
 		var grid image.Point
@@ -236,9 +281,8 @@ func (m *imageTokens) Encode(ctx context.Context, prepared media.Prepared) ([]En
 		if err != nil {
 			return nil, err
 		}
-		if rank := states.Rank(); rank < 2 || states.DType() != tensor.Float32 || states.Len() == 0 {
-			return nil, fmt.Errorf("%w: the graph's output %q is %v, not features [...,length,width]",
-				graph.ErrBundle, m.output, states)
+		if _, err := rowsOf(m.output, states); err != nil {
+			return nil, err
 		}
 		if m.kind.amid {
 			if states, encoded[i].Amid, err = m.amongOthers(states); err != nil {
@@ -250,16 +294,25 @@ func (m *imageTokens) Encode(ctx context.Context, prepared media.Prepared) ([]En
 				return nil, err
 			}
 		}
-		width := states.Dim(-1)
-		if encoded[i].States, err = states.Reshape(1, states.Len()/width, width); err != nil {
+		if encoded[i].States, err = rowsOf(m.output, states); err != nil {
 			return nil, err
 		}
-		encoded[i].Grid, encoded[i].Tiles = grid, rows[1]-rows[0]
+		encoded[i].Kind, encoded[i].Grid, encoded[i].Tiles = media.Pictures, grid, rows[1]-rows[0]
 		if shapes := own[spatialShapes]; shapes != nil {
-			encoded[i].Each = rowsOfTiles(shapes, states.Len()/width)
+			encoded[i].Each = rowsOfTiles(shapes, encoded[i].States.Dim(1))
 		}
 	}
 	return encoded, nil
+}
+
+// rowsOf lays features [...,length,width] out as [1,N,width].
+func rowsOf(output string, states *tensor.Tensor) (*tensor.Tensor, error) {
+	if rank := states.Rank(); rank < 2 || states.DType() != tensor.Float32 || states.Len() == 0 {
+		return nil, fmt.Errorf("%w: the graph's output %q is %v, not features [...,length,width]",
+			graph.ErrBundle, output, states)
+	}
+	width := states.Dim(-1)
+	return states.Reshape(1, states.Len()/width, width)
 }
 
 // inputs takes an item's rows of what was prepared. A graph may take them as the tiles of the one
@@ -292,6 +345,11 @@ func (m *imageTokens) inputs(
 			return nil, err
 		}
 	}
+	if m.kind.inEmbeddings {
+		if err := m.addPlaces(own); err != nil {
+			return nil, err
+		}
+	}
 	for _, name := range []string{gridTHW, imageGridTHW} {
 		if m.kind.places && m.vision.HasInput(name) {
 			thw := []int64{1, int64(grid.Y), int64(grid.X)}
@@ -320,18 +378,14 @@ func (m *imageTokens) Compose(parts []Part, encoded []Encoded) ([]Segment, error
 	case m.kind.ahead:
 		return m.composeAhead(prompt, encoded)
 	}
-	rows := 0
-	for _, e := range encoded {
-		rows += e.States.Dim(1)
+	seen, heard := bySense(encoded)
+	if prompt, err = m.seenPlaces().lay(prompt, seen); err != nil {
+		return nil, err
 	}
-	named := strings.Count(prompt, m.placeholder)
-	switch {
-	case named == len(encoded):
-		prompt = m.expand(prompt, encoded)
-	case strings.Count(prompt, m.tokenText) != rows:
-		// with a place for each row, the prompt is laid out already
-		return nil, fmt.Errorf("%w: the prompt has %q %d times, for %d pictures of %d rows in all",
-			graph.ErrPrompt, m.placeholder, named, len(encoded), rows)
+	if m.hearing != nil {
+		if prompt, err = m.hearing.places().lay(prompt, heard); err != nil {
+			return nil, err
+		}
 	}
 	if m.kind.finish != nil {
 		prompt = m.kind.finish(m, prompt)
@@ -340,9 +394,15 @@ func (m *imageTokens) Compose(parts []Part, encoded []Encoded) ([]Segment, error
 	if err != nil {
 		return nil, err
 	}
-	if places := countID(ids, m.token); places != rows {
+	if places, rows := countID(ids, m.token), rowsIn(seen); places != rows {
 		return nil, fmt.Errorf("%w: the prompt has %d places for pictures (token %q), and the "+
 			"pictures have %d rows", graph.ErrPrompt, places, m.tokenText, rows)
+	}
+	if m.hearing != nil {
+		if places, rows := countID(ids, m.hearing.token), rowsIn(heard); places != rows {
+			return nil, fmt.Errorf("%w: the prompt has %d places for sounds (token %q), and the "+
+				"sounds have %d rows", graph.ErrPrompt, places, m.hearing.tokenText, rows)
+		}
 	}
 	return withPictures(prompt, ids, encoded), nil
 }
@@ -358,25 +418,58 @@ func amidOthers(encoded []Encoded) []Encoded {
 	return encoded
 }
 
+// rowsIn counts the rows of items.
+func rowsIn(encoded []Encoded) (rows int) {
+	for _, e := range encoded {
+		rows += e.States.Dim(1)
+	}
+	return rows
+}
+
+// places are how a kind of items stands in a prompt.
+type places struct {
+	what        string // "pictures"
+	placeholder string
+	token       string                               // in whose places rows stand
+	markup      func(token string, e Encoded) string // nil repeats the token
+}
+
+func (m *imageTokens) seenPlaces() places {
+	return places{"pictures", m.placeholder, m.tokenText, m.kind.markup}
+}
+
+// lay gives each item the places of its rows in a prompt with a placeholder for each. A prompt that has a
+// place for each row is laid out already.
+func (p places) lay(prompt string, encoded []Encoded) (string, error) {
+	switch named, rows := strings.Count(prompt, p.placeholder), rowsIn(encoded); {
+	case named == len(encoded):
+		return p.expand(prompt, encoded), nil
+	case strings.Count(prompt, p.token) != rows:
+		return "", fmt.Errorf("%w: the prompt has %q %d times, for %d %s of %d rows in all",
+			graph.ErrPrompt, p.placeholder, named, len(encoded), p.what, rows)
+	}
+	return prompt, nil
+}
+
 // withPictures is what Compose returns: the text and the pictures' rows.
 func withPictures(prompt string, ids []int64, encoded []Encoded) []Segment {
 	segments := []Segment{{Text: prompt, IDs: ids}}
 	for i, e := range encoded {
-		segments = append(segments, Segment{Embeds: e.States, Media: i, Grid: e.Grid})
+		segments = append(segments, Segment{Embeds: e.States, Media: i, Kind: e.Kind, Grid: e.Grid})
 	}
 	return segments
 }
 
 // expand replaces each placeholder by an item's markup.
-func (m *imageTokens) expand(prompt string, encoded []Encoded) string {
+func (p places) expand(prompt string, encoded []Encoded) string {
 	var b strings.Builder
-	for i, text := range strings.Split(prompt, m.placeholder) {
+	for i, text := range strings.Split(prompt, p.placeholder) {
 		if i > 0 {
 			e := encoded[i-1]
-			if m.kind.markup != nil {
-				b.WriteString(m.kind.markup(m.tokenText, e))
+			if p.markup != nil {
+				b.WriteString(p.markup(p.token, e))
 			} else {
-				b.WriteString(strings.Repeat(m.tokenText, e.States.Dim(1)))
+				b.WriteString(strings.Repeat(p.token, e.States.Dim(1)))
 			}
 		}
 		b.WriteString(text)
@@ -386,17 +479,17 @@ func (m *imageTokens) expand(prompt string, encoded []Encoded) string {
 
 func (m *imageTokens) Begin(ctx context.Context, prompts [][]Segment) (decode.Sequences, error) {
 	ids := textIDs(prompts)
-	embeds, width, err := m.decoder.Embed(ctx, m.embeddable(ids)...)
+	embeds, width, err := m.decoder.EmbedAll(ctx, m.embeddable(ids)...)
 	if err != nil {
 		return nil, err
 	}
 	start := decode.Start{Width: width, Apart: m.unpadded, First: m.kind.first}
 	for i, p := range prompts {
-		prompt := decode.Prompt{IDs: ids[i], Types: m.types(ids[i])}
+		prompt := decode.Prompt{IDs: ids[i], Types: m.types(ids[i]), Beside: embeds[i].Beside}
 		if m.kind.ahead { // transformers' ids are the text's alone: max_length and min_length count those
 			prompt.IDs = ids[i][countID(ids[i], m.token):]
 		}
-		if prompt.Embeds, err = m.place(ids[i], embeds[i], width, p[1:]); err != nil {
+		if prompt.Embeds, err = m.place(ids[i], embeds[i].Rows, width, p[1:]); err != nil {
 			return nil, err
 		}
 		if m.kind.places {
@@ -420,31 +513,59 @@ func (m *imageTokens) types(ids []int64) []int64 {
 	return types
 }
 
-// place returns the embeddings of ids in pieces, with the pictures' rows in order in the places of
-// the token.
+// place returns the embeddings of ids in pieces, with the items' rows in order in the places of their
+// tokens.
 func (m *imageTokens) place(
-	ids []int64, embeds []float32, width int, pictures []Segment,
+	ids []int64, embeds []float32, width int, items []Segment,
 ) (pieces [][]float32, err error) {
-	var rows []float32 // those of the picture that comes next
+	var seen, heard []Segment
+	for _, s := range items {
+		if s.Kind == media.Sounds {
+			heard = append(heard, s)
+		} else {
+			seen = append(seen, s)
+		}
+	}
+	queues := map[int64]*rowQueue{m.token: {items: seen}}
+	if m.hearing != nil {
+		queues[m.hearing.token] = &rowQueue{items: heard}
+	}
 	from := 0
 	for at, id := range ids {
-		if id != m.token {
+		queue := queues[id]
+		if queue == nil {
 			continue
 		}
-		for len(rows) == 0 && len(pictures) > 0 {
-			if wide := pictures[0].Embeds.Dim(2); wide != width {
-				return nil, fmt.Errorf("%w: a picture's features are %d wide, the text's "+
-					"embeddings %d", graph.ErrBundle, wide, width)
-			}
-			if rows, err = tensor.Values[float32](pictures[0].Embeds); err != nil {
-				return nil, err
-			}
-			pictures = pictures[1:]
+		row, err := queue.next(width)
+		if err != nil {
+			return nil, err
 		}
-		pieces = append(pieces, embeds[from*width:at*width], rows[:width])
-		rows, from = rows[width:], at+1
+		pieces = append(pieces, embeds[from*width:at*width], row)
+		from = at + 1
 	}
 	return append(pieces, embeds[from*width:]), nil
+}
+
+// rowQueue hands out the rows of items in order.
+type rowQueue struct {
+	rows  []float32 // of the item that was begun
+	items []Segment // that come next
+}
+
+// next returns the next row. There are as many as places: Compose sees to it.
+func (q *rowQueue) next(width int) (row []float32, err error) {
+	for len(q.rows) == 0 && len(q.items) > 0 {
+		if wide := q.items[0].Embeds.Dim(2); wide != width {
+			return nil, fmt.Errorf("%w: a picture's or sound's features are %d wide, the text's "+
+				"embeddings %d", graph.ErrBundle, wide, width)
+		}
+		if q.rows, err = tensor.Values[float32](q.items[0].Embeds); err != nil {
+			return nil, err
+		}
+		q.items = q.items[1:]
+	}
+	row, q.rows = q.rows[:width], q.rows[width:]
+	return row, nil
 }
 
 // embeddable returns ids that the graph of embeddings takes. That of some packages sets pictures' rows

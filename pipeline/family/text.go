@@ -92,13 +92,13 @@ func (m *text) Compose(parts []Part, _ []Encoded) ([]Segment, error) {
 
 func (m *text) Begin(ctx context.Context, prompts [][]Segment) (decode.Sequences, error) {
 	ids := textIDs(prompts)
-	embeds, width, err := m.decoder.Embed(ctx, ids...)
+	embeds, width, err := m.decoder.EmbedAll(ctx, ids...)
 	if err != nil {
 		return nil, err
 	}
 	start := decode.Start{Width: width, Apart: true}
 	for i := range prompts {
-		prompt := decode.Prompt{IDs: ids[i], Embeds: embeds[i : i+1]}
+		prompt := decode.Prompt{IDs: ids[i], Embeds: [][]float32{embeds[i].Rows}, Beside: embeds[i].Beside}
 		start.Prompts = append(start.Prompts, prompt)
 	}
 	return m.decoder.Begin(start)

@@ -5,7 +5,9 @@ package graph
 const (
 	Decoder         = "decoder"          // continues text, with a key/value cache
 	EmbedTokens     = "embed_tokens"     // ids -> embeddings
+	LMHead          = "lm_head"          // a decoder's states -> logits, where it gives none
 	Encoder         = "encoder"          // the text encoder of an encoder-decoder
+	AudioEncoder    = "audio_encoder"    // features of a sound -> rows in a decoder's width
 	CrossKV         = "cross_kv"         // states -> keys and values of a decoder's cross-attention
 	VisionEncoder   = "vision_encoder"   // pixels -> patches or an embedding
 	TextEncoder     = "text_encoder"     // ids -> an embedding
@@ -38,10 +40,14 @@ const (
 	EncoderStates = "encoder_hidden_states" // [B,S,D], what cross-attention reads
 	LastStates    = "last_hidden_state"     // [B,N,D], of an encoder
 	ImageFeatures = "image_features"        // [B,N,D] or [N,D], in the decoder's width
+	AudioFeatures = "audio_features"        // the same of sounds
+	InputFeatures = "input_features"        // what an encoder hears: [B,mels,frames] or [B,frames,mels]
 
 	ImageAttentionMask = "image_attention_mask"   // [B,T,I] which picture a token attends to
 	CrossAttentionGate = "cross_attention_gate"   // [B,T] 1 where it attends to any
 	EncoderMask        = "encoder_attention_mask" // [B,S] int64, 1 where cross-attention may read
+	SeenPlaces         = "images_seq_mask"        // [B,T] bool: where a graph of embeddings sets pictures' rows
+	SeenRows           = "images_emb_mask"        // [B,n,N] bool: which of their rows it sets there
 	LogitsToKeep       = "num_logits_to_keep"     // int64: of the last positions; 0: of all
 
 	PastPrefix    = "past_key_values." // a decoder's cache as an input

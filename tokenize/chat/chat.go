@@ -242,19 +242,19 @@ func BeginToken(read func(name string) ([]byte, error)) string {
 // ErrTemplate, or ErrRefused where the template itself refuses the conversation.
 //
 // Templates take a message's content as a text or as a list of texts and items, and few take both.
-// The first form is used in which the template writes every text and, for each item, the
-// placeholder: a list where there is a placeholder, a text otherwise. In a text the placeholder
+// The first form is used in which the template writes every text and, for each item, the placeholder
+// of its type: a list where there are placeholders, a text otherwise. In a text the placeholder
 // stands for each item, on a line of its own.
-func (t *Template) Apply(messages []Message, placeholder string) (string, error) {
+func (t *Template) Apply(messages []Message, placeholders map[string]string) (string, error) {
 	forms := []bool{false, true} // whether contents are lists
-	if placeholder != "" {
+	if len(placeholders) > 0 {
 		forms = []bool{true, false}
 	}
 	var first error
 	for _, listed := range forms {
-		text, err := t.render(messages, listed, placeholder)
+		text, err := t.render(messages, listed, placeholders)
 		if err == nil {
-			err = complete(text, messages, placeholder)
+			err = complete(text, messages, placeholders)
 		}
 		if err == nil {
 			return text, nil
@@ -266,14 +266,16 @@ func (t *Template) Apply(messages []Message, placeholder string) (string, error)
 	return "", first
 }
 
-func (t *Template) render(messages []Message, listed bool, placeholder string) (string, error) {
+func (t *Template) render(
+	messages []Message, listed bool, placeholders map[string]string,
+) (string, error) {
 	list := jinja.List{}
 	for _, m := range messages {
 		var content any
 		if listed {
 			content = m.list()
 		} else {
-			content = m.text(placeholder)
+			content = m.text(placeholders)
 		}
 		message := jinja.NewDict("role", m.Role, "content", content)
 		if err := m.addExtra(message); err != nil {
@@ -314,25 +316,25 @@ func (m *Message) list() jinja.List {
 	return content
 }
 
-func (m *Message) text(placeholder string) string {
+func (m *Message) text(placeholders map[string]string) string {
 	var b strings.Builder
 	for _, c := range m.Content {
 		if c.Type == "" {
 			b.WriteString(c.Text)
 		} else {
-			b.WriteString(placeholder + "\n")
+			b.WriteString(placeholders[c.Type] + "\n")
 		}
 	}
 	return b.String()
 }
 
 // complete refuses a layout that lacks a text or a placeholder.
-func complete(text string, messages []Message, placeholder string) error {
-	at, items := 0, 0
+func complete(text string, messages []Message, placeholders map[string]string) error {
+	at, items := 0, map[string]int{}
 	for _, m := range messages {
 		for _, c := range m.Content {
 			if c.Type != "" {
-				items++
+				items[placeholders[c.Type]]++
 				continue
 			}
 			// Templates may cut white space and what a model thought, before the last answer.
@@ -350,9 +352,10 @@ func complete(text string, messages []Message, placeholder string) error {
 			}
 		}
 	}
-	if placeholder != "" && strings.Count(text, placeholder) < items {
-		return fmt.Errorf("%w: it writes %q %d times for %d items",
-			ErrTemplate, placeholder, strings.Count(text, placeholder), items)
+	for placeholder, count := range items {
+		if written := strings.Count(text, placeholder); placeholder != "" && written < count {
+			return fmt.Errorf("%w: it writes %q %d times for %d items", ErrTemplate, placeholder, written, count)
+		}
 	}
 	return nil
 }

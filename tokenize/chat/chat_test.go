@@ -35,7 +35,7 @@ func TestTokensByID(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := template.Apply([]Message{say("user", "hi")}, ""); err != nil || got != c.want {
+		if got, err := template.Apply([]Message{say("user", "hi")}, nil); err != nil || got != c.want {
 			t.Errorf("%s: %q, %v, want %q", c.generation, got, err, c.want)
 		}
 	}
@@ -58,7 +58,7 @@ func TestLoad(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := template.Apply([]Message{say("user", "hi")}, ""); err != nil || got != c.want {
+		if got, err := template.Apply([]Message{say("user", "hi")}, nil); err != nil || got != c.want {
 			t.Errorf("%s: %q, %v, want %q", c.file, got, err, c.want)
 		}
 		delete(three, c.file)
@@ -70,7 +70,7 @@ func TestLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := template.Apply([]Message{say("user", "hi")}, ""); err != nil || got != "Chi" {
+	if got, err := template.Apply([]Message{say("user", "hi")}, nil); err != nil || got != "Chi" {
 		t.Errorf("%s: %q, %v", processorFile, got, err)
 	}
 	clear(three)
@@ -87,23 +87,28 @@ func TestLoad(t *testing.T) {
 // Contents are lists for templates that want those, texts for others.
 func TestApply(t *testing.T) {
 	t.Parallel()
-	const asList = "{% for m in messages %}{% for c in m.content %}{% if c.type == 'image' %}<image>{% else %}{{ c.text }}" +
-		"{% endif %}{% endfor %}{% endfor %}"
+	const asList = "{% for m in messages %}{% for c in m.content %}{% if c.type == 'image' %}<image>{% elif c.type == 'audio' %}" +
+		"<sound>{% else %}{{ c.text }}{% endif %}{% endfor %}{% endfor %}"
 	const asText = "{% for m in messages %}{{ m.role + ': ' + m.content }}{% endfor %}"
 	seen := []Message{{Role: "user", Content: []Content{{Type: "image"}, {Text: "what?"}}}}
+	both := []Message{{Role: "user", Content: []Content{{Type: "image"}, {Type: "audio"}, {Text: "what?"}}}}
+	image := map[string]string{"image": "<image>"}
+	senses := map[string]string{"image": "<image>", "audio": "<sound>"}
 	for _, c := range []struct {
-		template, placeholder string
-		messages              []Message
-		want                  string
+		template     string
+		placeholders map[string]string
+		messages     []Message
+		want         string
 	}{
-		{asList, "<image>", seen, "<image>what?"}, {asText, "<image>", seen, "user: <image>\nwhat?"},
-		{asText, "", []Message{say("user", "hi")}, "user: hi"}, {asList, "", []Message{say("user", "hi")}, "hi"},
+		{asList, image, seen, "<image>what?"}, {asText, image, seen, "user: <image>\nwhat?"},
+		{asList, senses, both, "<image><sound>what?"}, {asText, senses, both, "user: <image>\n<sound>\nwhat?"},
+		{asText, nil, []Message{say("user", "hi")}, "user: hi"}, {asList, nil, []Message{say("user", "hi")}, "hi"},
 	} {
 		template, err := Load(folder(map[string]string{jinjaFile: c.template}))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := template.Apply(c.messages, c.placeholder); err != nil || got != c.want {
+		if got, err := template.Apply(c.messages, c.placeholders); err != nil || got != c.want {
 			t.Errorf("%s: %q, %v, want %q", c.template, got, err, c.want)
 		}
 	}
@@ -114,7 +119,7 @@ func TestApply(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := template.Apply(seen, "<image>"); !errors.Is(err, want) ||
+		if _, err := template.Apply(seen, map[string]string{"image": "<image>"}); !errors.Is(err, want) ||
 			errors.Is(want, ErrRefused) && !strings.Contains(err.Error(), "no system") {
 			t.Errorf("%s: %v, want %v", text, err, want)
 		}

@@ -149,6 +149,9 @@ func (x *Context) parallel(n, grain int, f func(worker, lo, hi int)) error {
 }
 
 // graphErr is an error about the graph: what a node asks for is not possible.
+// GraphError makes an error about a graph, which wraps engine.ErrGraph.
+func GraphError(format string, args ...any) error { return graphErr(format, args...) }
+
 func graphErr(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{engine.ErrGraph}, args...)...)
 }

@@ -248,3 +248,34 @@ func largest(to, line []float32) {
 		}
 	}
 }
+
+// buildPadChannels adds channels of zeros to images [N,C,...] until they are a multiple of the attribute
+// "multiple".
+func buildPadChannels(n *Node) Kernel {
+	multiple := n.int("multiple", 1)
+	if multiple < 1 {
+		n.fail("multiple %d", multiple)
+	}
+	return func(x *Context, in, out []*tensor.Tensor) (err error) {
+		t := in[0]
+		if t.Rank() < 2 || t.DType() != tensor.Float32 {
+			return graphErr("%s of %v", n.Op, t)
+		}
+		c := t.Dim(1)
+		whole := (c + multiple - 1) / multiple * multiple
+		if whole == c {
+			out[0] = t
+			return nil
+		}
+		shape := append([]int{t.Dim(0), whole}, t.Shape()[2:]...)
+		r, dst, err := zeros[float32](x, shape)
+		if out[0] = r; err != nil || len(dst) == 0 || t.Len() == 0 {
+			return err
+		}
+		src, area := tensor.Data[float32](t), t.Len()/(t.Dim(0)*c)
+		for i := range t.Dim(0) {
+			copy(dst[i*whole*area:], src[i*c*area:(i+1)*c*area])
+		}
+		return nil
+	}
+}

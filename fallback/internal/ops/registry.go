@@ -312,6 +312,8 @@ var fused = map[string]def{
 	"MaxPool":           row(0, 1, 1, buildPoolNHWC),
 	"AveragePool":       row(0, 1, 1, buildPoolNHWC),
 	"Resize":            row(0, 1, 4, buildResize),
+	// Channels of images, with zeros behind them up to a multiple.
+	"PadChannels": row(0, 1, 1, buildPadChannels),
 	// The last position alone, unless a run asks for all.
 	"LastPosition": row(0, 1, 1, buildLastPosition),
 	// One element each.

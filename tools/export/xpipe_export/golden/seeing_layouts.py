@@ -152,6 +152,12 @@ class Rows:
         if len({tuple(r["ids"]) for r in self.rows}) < len(self.rows):
             raise core.Unsuitable("rows alike")
 
+    def store(self, folder: Path, kind: str) -> None:
+        store(folder, kind)
+
+    def graphs(self, folder: Path, suffix: str, token: int, first: int):
+        return Graphs(folder, suffix, token, first)
+
     def of_variants(self, folder: Path, kinds: list[str], token: int, first: int = 0, places=None) -> dict:
         """Write files of other types, and what ONNX Runtime makes of them."""
         end = self.model.generation_config.eos_token_id
@@ -159,8 +165,8 @@ class Rows:
         made = {}
         for kind in ["", *kinds]:
             if kind:
-                store(folder, kind)
-            graphs = Graphs(folder, f"_{kind}" if kind else "", token, first)
+                self.store(folder, kind)
+            graphs = self.graphs(folder, f"_{kind}" if kind else "", token, first)
             written = [graphs.greedy(r["input_ids"], p, ends, places and places(r["input_ids"], p))
                        for r, p in zip(self.rows, self.given)]
             if kind:
