@@ -205,7 +205,8 @@ def generate_image_tokens(b: Replay, golden: dict, arrays: dict[str, np.ndarray]
         ids = np.array(row["input_ids"], np.int64)
         embeds = b.run("embed_tokens", input_ids=ids[None])["inputs_embeds"][0]
         grids = row.get("grids", [None] * len(row["pixels"]))
-        masks = [part_masks(parts, arrays["pixel_values"].shape[2:]) for parts in row.get("shown", grids)]
+        shown = row.get("shown", [None] * len(grids))
+        masks = [part_masks(parts, arrays["pixel_values"].shape[2:]) for parts in shown]
         made = [b.run("vision_encoder", pixel_values=arrays["pixel_values"][start:end],
                       image_grid_thw=np.array([grid or []], np.int64), pixel_attention_mask=mask)["image_features"]
                 for (start, end), grid, mask in zip(row["pixels"], grids, masks)]
