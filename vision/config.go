@@ -108,7 +108,7 @@ var families = map[string]family{
 	},
 	"Donut": {
 		size: sizeRule{height: 2560, width: 1920}, square: true, resample: Bilinear, mean: halfMean, std: halfMean, pad: true,
-		kind: donut, reads: []string{"do_thumbnail", "do_align_long_axis", "do_pad"},
+		kind: donut, reads: []string{"do_thumbnail", "thumbnail_as_transformers_5", "do_align_long_axis", "do_pad"},
 	},
 	"EfficientNet": {
 		size: square(346), square: true, resample: Nearest, cropSize: square(289), mean: halfMean, std: halfMean,
@@ -214,6 +214,7 @@ type config struct {
 	PadAndMask    *bool           `json:"pad_and_return_pixel_mask"`
 	PadSize       json.RawMessage `json:"pad_size"`
 	DoThumbnail   *bool           `json:"do_thumbnail"`
+	ThumbnailAs5  bool            `json:"thumbnail_as_transformers_5"` // tools/export writes it
 	DoAlign       *bool           `json:"do_align_long_axis"`
 	Pinpoints     json.RawMessage `json:"image_grid_pinpoints"`
 	DataFormat    string          `json:"data_format"`
@@ -255,7 +256,7 @@ var (
 		"image_processor_type", "feature_extractor_type", "do_resize", "size", "max_size", "image_size",
 		"use_square_size", "resample", "crop_pct", "do_center_crop", "crop_size", "do_rescale", "rescale_factor",
 		"rescale_offset", "include_top", "do_normalize", "image_mean", "image_std", "do_convert_rgb", "do_pad",
-		"pad_size", "do_thumbnail", "do_align_long_axis", "data_format", "num_channels", "image_num_channels",
+		"pad_size", "do_thumbnail", "thumbnail_as_transformers_5", "do_align_long_axis", "data_format", "num_channels", "image_num_channels",
 		"default_to_square", "pad_and_return_pixel_mask", "do_image_splitting", "max_image_size",
 		"min_pixels", "max_pixels", "patch_size", "merge_size", "temporal_patch_size", "max_num_patches",
 		"spatial_merge_size", "num_crops",

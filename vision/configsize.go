@@ -62,6 +62,7 @@ func (c *config) page(p *Preprocessor) error {
 	p.page = p.size
 	p.size = sizeRule{shortest: min(p.page.height, p.page.width)}
 	p.doAlign, p.doThumbnail = orElse(c.DoAlign, false), orElse(c.DoThumbnail, true)
+	p.plainThumbnail = c.ThumbnailAs5
 	p.padPage, p.doPad = p.doPad, false
 	return nil
 }

@@ -140,6 +140,40 @@ func TestDonutGolden(t *testing.T) {
 	}
 }
 
+// TestDonutOfTransformers5 compares a page whose thumbnail is made with the filter of all else: sums of
+// the levels of each channel of figure1.png by DonutImageProcessorPil of transformers 5.24.0, and a
+// few levels.
+func TestDonutOfTransformers5(t *testing.T) {
+	t.Parallel()
+	m, err := DecodeFile("../testdata/families/images/figure1.png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := ParseConfig([]byte(`{"image_processor_type":"DonutImageProcessor","resample":2,
+		"size":{"height":32,"width":48},"thumbnail_as_transformers_5":true}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := p.Preprocess(t.Context(), m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := tensor.Data[float32](got)
+	level := func(i int) int { return int(math.Round(255 * (float64(values[i])/2 + 0.5))) }
+	for c, want := range []struct{ sum, middle, edge int }{
+		{78833, 102, 177}, {84775, 151, 55}, {94542, 158, 164},
+	} {
+		sum := 0
+		for i := range 32 * 48 {
+			sum += level(c*32*48 + i)
+		}
+		middle, edge := level((c*32+16)*48+24), level((c*32+31)*48+30)
+		if sum != want.sum || middle != want.middle || edge != want.edge {
+			t.Errorf("channel %d: %d, %d, %d; want %v", c, sum, middle, edge, want)
+		}
+	}
+}
+
 func floatHash(v []float32) string {
 	b := make([]byte, 4*len(v))
 	for i, f := range v {

@@ -735,6 +735,14 @@ def test_open_flamingo_files(tmp_path, capsys, name):
     assert message in export_error(capsys, tmp_path / "checkpoint", tmp_path / "bundle")
 
 
+@pytest.mark.parametrize("rope", [{"rope_type": "dynamic", "factor": 2.0},
+                                  {"rope_type": "longrope", "factor": 2.0, "short_factor": [1.0] * 3, "long_factor": [2.0] * 3,
+                                   "original_max_position_embeddings": 32}], ids=lambda r: r["rope_type"])
+def test_rope_that_depends_on_the_length_is_refused(tmp_path, capsys, rope):
+    save(blip2(llama(rope_scaling=rope), image_token_index=49), tmp_path / "checkpoint")
+    assert f"rope_scaling of type '{rope['rope_type']}'" in export_error(capsys, tmp_path / "checkpoint", tmp_path / "bundle")
+
+
 def test_keys_that_4_57_does_not_know_are_refused(tmp_path, capsys):
     save(blip2(llama(), image_token_index=49), tmp_path / "checkpoint")
     as_saved_by_5(tmp_path / "checkpoint", gated_residual_scale=0.5)

@@ -14,7 +14,7 @@ import transformers
 from . import adapter, checkpoint, ctranslate2, endtoend, memory, program, translate, widen
 from .bundle import Bundle
 from .families import (blip, blip2, bridgetower, clip, florence2, gemma3, git, idefics, idefics2, idefics3, llava, lxmert,
-                       mllama, open_flamingo, paligemma, pix2struct, qwen_vl, vilt, vision_encoder_decoder, whisper)
+                       mllama, naflex, open_flamingo, paligemma, pix2struct, qwen_vl, vilt, vision_encoder_decoder, whisper)
 from .families.common import Front, copy_checkpoint_files, load_front, resolve
 from .graph import OPSETS, ExportError
 from .weights import DTYPES
@@ -50,6 +50,7 @@ FAMILIES = {
     "IdeficsForVisionText2Text": Family("flamingo", idefics.export),
     "CLIPModel": Family("clip", clip.export),
     "SiglipModel": Family("clip", clip.export),
+    "Siglip2Model": Family("clip", clip.export, end_to_end=naflex.end_to_end),
     "LxmertForQuestionAnswering": Family("lxmert", lxmert.export, finish=lxmert.add_labels,
                                          pictures=False),
     # the released checkpoint keeps its answer head under pre-training

@@ -22,7 +22,7 @@ def ask(generate: Callable, given: dict, run: Run) -> Callable[[Path, str], dict
     compares a written bundle (folder, dtype) with the answer: for provenance, raises ExportError."""
     with torch.no_grad():
         out = generate(**given, max_new_tokens=STEPS, min_new_tokens=2, do_sample=False, num_beams=1,
-                       repetition_penalty=1.0, output_logits=True, return_dict_in_generate=True)
+                       repetition_penalty=1.0, no_repeat_ngram_size=0, output_logits=True, return_dict_in_generate=True)
     want = torch.stack(out.logits, 1).float().numpy()
     ids = out.sequences[:, -want.shape[1]:].numpy()
 

@@ -11,10 +11,11 @@ def unit(x: np.ndarray) -> np.ndarray:
     return x / np.linalg.norm(x, axis=-1, keepdims=True)
 
 
-def dual_encoder(b: Replay, pixels: np.ndarray, ids: np.ndarray) -> dict[str, np.ndarray]:
-    """CLIP and SigLIP: pixels [N,3,H,W], ids [M,T] -> pooled_image, image_embeds [N,E], text_embeds
+def dual_encoder(b: Replay, pixels: np.ndarray | dict[str, np.ndarray], ids: np.ndarray) -> dict[str, np.ndarray]:
+    """CLIP and SigLIP: pixels [N,3,H,W] or what else the vision encoder takes, by name; ids [M,T] -> pooled_image, image_embeds [N,E], text_embeds
     [M,E], logits_per_image [N,M]."""
-    pooled = image = b.run("vision_encoder", pixel_values=pixels)["pooled_output"]
+    seen = pixels if isinstance(pixels, dict) else {"pixel_values": pixels}
+    pooled = image = b.run("vision_encoder", **seen)["pooled_output"]
     if "visual_projection.weight" in b.projection:
         image = b.linear("visual_projection", image)
     text = b.linear("text_projection", b.run("text_encoder", input_ids=ids)["pooled_output"])

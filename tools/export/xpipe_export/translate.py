@@ -68,6 +68,8 @@ def translated(path: Path, config: dict) -> Iterator[Path]:
         files["config.json"] = _config(path, json.loads(json.dumps(config)))
     if not (path / "preprocessor_config.json").is_file() and (images := image_processor(path)):
         files["preprocessor_config.json"] = images
+    if major(config) >= 5 and (images := image_processor(path)) and images.get("image_processor_type") == "DonutImageProcessor":
+        files["preprocessor_config.json"] = images | {"thumbnail_as_transformers_5": True}
     for folder in (".", "qformer_tokenizer"):
         file = path / folder / "tokenizer_config.json"
         if file.is_file() and (changed := _tokenizer(read_json(file))):

@@ -119,6 +119,19 @@ def heading_last(head: nn.Module, keep: torch.Tensor):
         hook.remove()
 
 
+LENGTHS = ("dynamic", "longrope")
+"""Kinds of RoPE whose frequencies depend on how long a text has become, which a graph fixes."""
+
+
+def check_rope(config) -> None:
+    """Refuse a language model whose positions a graph cannot hold. Raises ExportError."""
+    scaling = getattr(config, "rope_scaling", None) or {}
+    kind = scaling.get("rope_type", scaling.get("type"))
+    if kind in (*LENGTHS, "su"):  # the first name of longrope
+        raise ExportError(f"a language model of type {config.model_type} with rope_scaling of type {kind!r}, whose "
+                          "frequencies change with a text's length: not supported")
+
+
 class CausalDecoder(nn.Module):
     """inputs_embeds [B,T,D], attention_mask [B,P+T], num_logits_to_keep [], past [B,heads,P,dim]...
     -> logits [B,K,V], present...
@@ -130,6 +143,7 @@ class CausalDecoder(nn.Module):
 
     def __init__(self, lm: nn.Module, attention: bool = False):
         super().__init__()
+        check_rope(lm.config)
         lm.set_attn_implementation("eager")
         self.lm, self.attention, self.kind = lm, attention, lm.config.model_type
         self.windows = windows(lm.config)

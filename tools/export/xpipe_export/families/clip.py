@@ -6,15 +6,17 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from .. import checkpoint
 from ..bundle import Bundle
 from ..graph import GraphSpec
+from . import naflex
 from .blip2 import Captured
 from .common import release
 
 
 class Vision(nn.Module):
-    """pixel_values [B,3,H,W] -> pooled_output [B,D], last_hidden_state [B,N,D] (, self_attn.{i}
-    [B,heads,N,N])
+    """pixel_values [B,3,H,W], or what naflex.INPUTS names -> pooled_output [B,D], last_hidden_state
+    [B,N,D] (, self_attn.{i} [B,heads,N,N])
 
     SigLIP pools by a probe that attends to the patches: with attention, cross_attn.0 [B,heads,1,N]
     is behind the others.
@@ -29,10 +31,10 @@ class Vision(nn.Module):
                 lambda _m, args, kwargs: (args, kwargs | {"average_attn_weights": False}),
                 with_kwargs=True)
 
-    def forward(self, pixel_values):
+    def forward(self, *seen):
         with Captured(self.attention, ask=True) as maps, Captured(
             [self.probe] if self.probe is not None else []) as probe:
-            out = self.vision(pixel_values)
+            out = self.vision(*seen)
         return out.pooler_output, out.last_hidden_state, *maps, *probe
 
 
@@ -59,10 +61,19 @@ def _attention(module: nn.Module, wanted: bool) -> list[nn.Module]:
     return [layer.self_attn for layer in module.encoder.layers] if wanted else []
 
 
+def _vision_spec(encoder: nn.Module, config, names: list[str]) -> GraphSpec:
+    size = config.image_size
+    axes = {"pixel_values": ["batch", 3, size, size], "pooled_output": ["batch", "width"],
+            "last_hidden_state": ["batch", "tokens", "width"]}
+    axes |= {n: ["batch", "heads", 1 if n.startswith("cross") else "tokens", "tokens"] for n in names}
+    return GraphSpec(encoder, lambda s: {"pixel_values": torch.randn(s["batch"], 3, size, size)},
+                     ["pooled_output", "last_hidden_state", *names], axes, {"batch": 2}, [{"batch": 1}, {"batch": 3}])
+
+
 def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
-    """CLIPModel or SiglipModel."""
+    """CLIPModel, SiglipModel or Siglip2Model."""
     config = model.config
-    siglip = config.model_type == "siglip"
+    siglip, flexible = config.model_type != "clip", config.model_type == "siglip2"
     text = config.text_config
     bundle.meta["tasks"] = ["classify", "match", "embed"]
     bundle.meta["scores"] = "sigmoid" if siglip else "softmax"
@@ -77,19 +88,19 @@ def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
         bundle.add_linear("visual_projection", model.visual_projection)
         bundle.add_linear("text_projection", model.text_projection)
 
-    size = config.vision_config.image_size
+    if flexible:
+        naflex.settle(model.vision_model)
     maps = _attention(model.vision_model, attention)
     names = [f"self_attn.{i}" for i in range(len(maps))]
-    axes = {"pixel_values": ["batch", 3, size, size], "pooled_output": ["batch", "width"],
-            "last_hidden_state": ["batch", "tokens", "width"]}
-    axes |= {n: ["batch", "heads", "tokens", "tokens"] for n in names}
     encoder = Vision(model.vision_model, maps)
     if encoder.probe is not None:
         names.append("cross_attn.0")
-        axes["cross_attn.0"] = ["batch", "heads", 1, "tokens"]
-    bundle.add_graph("vision_encoder", GraphSpec(
-        encoder, lambda s: {"pixel_values": torch.randn(s["batch"], 3, size, size)},
-        ["pooled_output", "last_hidden_state", *names], axes, {"batch": 2}, [{"batch": 1}, {"batch": 3}]))
+    if flexible:
+        patches = (checkpoint.image_processor(bundle.dir) or {}).get("max_num_patches", 256)
+        spec = naflex.vision_spec(encoder, config.vision_config, names, patches)
+    else:
+        spec = _vision_spec(encoder, config.vision_config, names)
+    bundle.add_graph("vision_encoder", spec)
     release(model, "vision_model")
 
     maps = _attention(model.text_model, attention)

@@ -169,6 +169,7 @@ def export(model: nn.Module, bundle: Bundle, attention: bool, kind: Kind) -> Non
     if text.config.model_type not in TEXTS:
         raise ExportError(f"{type(model).__name__} with a language model of type "
                           f"{text.config.model_type!r}; known are {', '.join(TEXTS)}")
+    causal.check_rope(text.config)
     kind.settle(model)
     kind.prepare(model, bundle)
     vision = kind.vision(model)

@@ -21,7 +21,7 @@ from .. import replay_families
 from ..bundle import Bundle
 from ..graph import LIMIT, ExportError, GraphSpec
 from . import flamingo
-from .causal import causal_mask, embed_spec, last_positions, position_ids
+from .causal import causal_mask, check_rope, embed_spec, last_positions, position_ids
 from .common import Front, add_generation_config, release
 from .idefics import rotate
 
@@ -162,6 +162,7 @@ def export(model: nn.Module, bundle: Bundle, attention: bool) -> None:
     """MllamaForConditionalGeneration."""
     config, inner = model.config, model.model
     text, vision = config.text_config, config.vision_config
+    check_rope(text)
     if 0 in text.cross_attention_layers:
         raise ExportError("mllama with cross-attention in the first layer: transformers takes its "
                           "cache's length for the text's and writes nonsense; not supported")

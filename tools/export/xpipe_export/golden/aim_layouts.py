@@ -25,7 +25,7 @@ from torch import nn
 from transformers.models.lfm2_vl import image_processing_lfm2_vl_fast
 from transformers.models.siglip2.modeling_siglip2 import Siglip2VisionEmbeddings
 
-from ..families import causal
+from ..families import causal, naflex
 from ..graph import GraphSpec, export_graph
 from . import core, decoders, tokens
 from .decoders import clean, configurations, llama, say
@@ -443,7 +443,7 @@ def lfm2vl(seed: int, work: Path, folder: Path) -> dict:
     settings = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(settings | {"model_type": "lfm2_vl"}, indent=1) + "\n")  # 4.57 writes lfm2-vl
     Siglip2VisionEmbeddings.resize_positional_embeddings = staticmethod(
-        lambda positions, shapes, max_length: core.resized_positions(positions, shapes, max_length))
+        lambda positions, shapes, max_length: naflex.resized_positions(positions, shapes, max_length))
 
     def tiles(s):
         shapes = torch.tensor([[4, 4], [6, 4], [2, 8]])[:s["tiles"]]

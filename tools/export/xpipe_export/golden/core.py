@@ -86,35 +86,6 @@ def randomise(model: nn.Module, seed: int, gain: float = 1.0, embed: float = 1.0
                 normal(p, 0.5)
 
 
-def resized_positions(positions: torch.Tensor, shapes: torch.Tensor, length: int) -> torch.Tensor:
-    """What Siglip2VisionEmbeddings.resize_positional_embeddings computes, as products with the weights
-    of bilinear interpolation with antialiasing, so that a graph holds it for any shapes.
-
-    positions [S,S,D], shapes [B,2] rows and columns -> [B,length,D].
-    """
-    size = positions.shape[0]
-
-    def weights(target: torch.Tensor) -> torch.Tensor:  # [B] -> [B,length,size]
-        scale = (size / target.float())[:, None, None]
-        centre = scale * (torch.arange(length)[None, :, None] + 0.5)
-        support = scale.clamp(min=1.0)
-        low = (centre - support + 0.5).clamp(min=0).floor()
-        high = (centre + support + 0.5).clamp(max=size).floor()
-        at = torch.arange(size)[None, None, :]
-        w = (1 - ((at - centre + 0.5) / support).abs()).clamp(min=0)
-        w = torch.where((at >= low) & (at < high), w, torch.zeros(()))
-        return w / w.sum(-1, keepdim=True).clamp(min=1e-6)
-
-    down, across = weights(shapes[:, 0]), weights(shapes[:, 1])
-    place = torch.arange(length)[None, :]
-    columns = shapes[:, 1:2]
-    row, column = torch.div(place, columns, rounding_mode="floor"), place % columns
-    pick = lambda w, index: torch.gather(w, 1, index[:, :, None].expand(-1, -1, size).clamp(max=length - 1))
-    full = torch.einsum("blr,blc,rcd->bld", pick(down, row), pick(across, column), positions)
-    inside = (place < shapes[:, 0:1] * columns)[:, :, None]
-    return torch.where(inside, full, full[:, :1])
-
-
 def save_rounded(model: nn.Module, folder: Path) -> None:
     """Save with weights that float16 holds exactly: a bundle stored as fp16 then has the same
     outputs."""

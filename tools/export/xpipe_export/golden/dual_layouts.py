@@ -38,6 +38,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from torch import nn
 from transformers.models.siglip2.modeling_siglip2 import Siglip2VisionEmbeddings
 
+from ..families import naflex
 from . import core, layouts, tokens
 from .layouts import SIZE, TEXT, VISION, external, fp16
 
@@ -108,26 +109,6 @@ def unit(t: torch.Tensor) -> torch.Tensor:
 
 # SigLIP 2
 
-def gemma():
-    """Gemma's kind of BPE, and what Siglip2Tokenizer of transformers 5 puts before it."""
-    tok = Tokenizer(models.BPE(byte_fallback=True, fuse_unk=True, unk_token="<unk>"))
-    tok.normalizer = normalizers.Replace(" ", "▁")
-    tok.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
-    tok.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
-    specials = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *(f"<0x{i:02X}>" for i in range(256))]
-    # Words apart, so that merges do not cross them.
-    words = ["▁" + w for line in tokens.corpus() for w in line.split()] + [w for line in tokens.corpus() for w in line.split()]
-    tok.train_from_iterator(words, trainers.BpeTrainer(vocab_size=430, special_tokens=specials, show_progress=False))
-    state = json.loads(tok.to_str())
-    state["added_tokens"] = [t for t in state["added_tokens"] if not t["content"].startswith("<0x")]
-    tok = Tokenizer.from_str(json.dumps(state))
-    out = tf.GemmaTokenizerFast(tokenizer_object=tok, add_bos_token=False, add_eos_token=True, padding_side="right",
-                                do_lower_case=True, model_input_names=["input_ids"], model_max_length=64)
-    lowered = tf.GemmaTokenizerFast(tokenizer_object=tok, add_bos_token=False, add_eos_token=True, padding_side="right")
-    lowered.backend_tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), tok.normalizer])
-    return out, lowered
-
-
 def siglip_parts(model_class, config, seed: int):
     model = model_class(config)
     core.randomise(model, seed)
@@ -141,7 +122,7 @@ def scored(logits: torch.Tensor) -> dict:
 
 
 def siglip2_transformersjs(folder: Path, seed: int, images) -> dict:
-    tokenizer, lowered = gemma()
+    tokenizer, lowered = tokens.gemma()
     # 32: ONNX Runtime 1.24.4 multiplies 8-bit matrices of 24 columns wrongly on processors with AMX.
     config = tf.SiglipConfig(TEXT | {"vocab_size": len(tokenizer), "projection_size": 16, "max_position_embeddings": 64,
                                      "intermediate_size": 32, "eos_token_id": 1, "bos_token_id": 2, "pad_token_id": 0}, VISION)
@@ -172,7 +153,7 @@ def siglip2_transformersjs(folder: Path, seed: int, images) -> dict:
 
 
 def siglip2_naflex(folder: Path, seed: int, images) -> dict:
-    tokenizer, lowered = gemma()
+    tokenizer, lowered = tokens.gemma()
     vision = {k: v for k, v in VISION.items() if k != "image_size"} | {"num_patches": 16}
     config = tf.Siglip2Config(TEXT | {"vocab_size": len(tokenizer), "projection_size": 16, "max_position_embeddings": 64,
                                       "eos_token_id": 1, "bos_token_id": 2, "pad_token_id": 0}, vision)
@@ -188,7 +169,7 @@ def siglip2_naflex(folder: Path, seed: int, images) -> dict:
     with torch.no_grad():
         want = model(input_ids=ids, pixel_values=seen.pixel_values, pixel_attention_mask=mask, spatial_shapes=shapes)
     Siglip2VisionEmbeddings.resize_positional_embeddings = staticmethod(
-        lambda positions, shapes, max_length: core.resized_positions(positions, shapes, max_length))
+        lambda positions, shapes, max_length: naflex.resized_positions(positions, shapes, max_length))
     onnx_folder = folder / "onnx"
     names = ["input_ids", "pixel_values", "pixel_attention_mask", "spatial_shapes"]
     whole = Call(model, lambda m, i, p, a, s: (lambda o: (o.logits_per_image, o.logits_per_text, o.text_embeds, o.image_embeds))(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import sentencepiece
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import (BertTokenizerFast, CLIPTokenizerFast, GPT2TokenizerFast,
+from transformers import (BertTokenizerFast, CLIPTokenizerFast, GemmaTokenizerFast, GPT2TokenizerFast,
                           LlamaTokenizerFast, PreTrainedTokenizerFast, RobertaTokenizerFast,
                           T5TokenizerFast, XLMRobertaTokenizerFast)
 
@@ -247,3 +247,23 @@ def gptneox(extra: list[str] = ()) -> PreTrainedTokenizerFast:
             {"additional_special_tokens": [AddedToken(t, normalized=False, special=True)
                                            for t in extra]})
     return out
+
+
+def gemma() -> tuple[GemmaTokenizerFast, GemmaTokenizerFast]:
+    """Gemma's kind of BPE, and what Siglip2Tokenizer of transformers 5 puts before it."""
+    tok = Tokenizer(models.BPE(byte_fallback=True, fuse_unk=True, unk_token="<unk>"))
+    tok.normalizer = normalizers.Replace(" ", "▁")
+    tok.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    tok.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    specials = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *(f"<0x{i:02X}>" for i in range(256))]
+    # Words apart, so that merges do not cross them.
+    words = ["▁" + w for line in corpus() for w in line.split()] + [w for line in corpus() for w in line.split()]
+    tok.train_from_iterator(words, trainers.BpeTrainer(vocab_size=430, special_tokens=specials, show_progress=False))
+    state = json.loads(tok.to_str())
+    state["added_tokens"] = [t for t in state["added_tokens"] if not t["content"].startswith("<0x")]
+    tok = Tokenizer.from_str(json.dumps(state))
+    out = GemmaTokenizerFast(tokenizer_object=tok, add_bos_token=False, add_eos_token=True, padding_side="right",
+                                do_lower_case=True, model_input_names=["input_ids"], model_max_length=64)
+    lowered = GemmaTokenizerFast(tokenizer_object=tok, add_bos_token=False, add_eos_token=True, padding_side="right")
+    lowered.backend_tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), tok.normalizer])
+    return out, lowered

@@ -34,6 +34,7 @@ KINDS = {
     **{f"instructblip-{n}": Kind(kinds.blip2(n, instruct=True), "write") for n in ("opt", "t5", "llama")},
     "idefics": Kind(kinds.idefics, "write"),
     "clip": Kind(kinds.clip, "match"), "siglip": Kind(kinds.siglip, "match"),
+    "siglip2-naflex": Kind(kinds.naflex, "match"),
     "lxmert": Kind(kinds.lxmert, "regions"),
     **{n: Kind(kinds.encdec(n), "caption") for n in ("vit-gpt2", "swin-gpt2", "trocr")},
     "donut": Kind(kinds.encdec("donut"), "write"),

@@ -190,8 +190,12 @@ WRITERS = {
 def match(model, front: Front, picture: Image.Image, texts: list[str]) -> list[float]:
     """The probability of each text."""
     kind = type(model).__name__
-    pixels = front.images(picture, return_tensors="pt").pixel_values
+    seen = front.images(picture, return_tensors="pt")
+    pixels = seen.pixel_values
     with torch.no_grad():
+        if kind == "Siglip2Model":  # texts are read in lower case, as they were in training
+            given = front.tokenizer([t.lower() for t in texts], return_tensors="pt", padding="max_length", truncation=True, max_length=64)
+            return model(input_ids=given.input_ids, **seen).logits_per_image[0].sigmoid().tolist()
         if kind in ("CLIPModel", "SiglipModel"):
             padding = "max_length" if kind == "SiglipModel" else True
             given = front.tokenizer(texts, return_tensors="pt", padding=padding, truncation=True)

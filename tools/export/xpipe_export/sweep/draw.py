@@ -17,7 +17,7 @@ MAKERS = {
     "bart": lambda: florence_family.bart(20), "llama": tokens.llama, "xlm": tokens.xlm_roberta,
     "donut": lambda: tokens.xlm_roberta(["<s_docvqa>", "<s_question>", "</s_question>", "<s_answer>", "</s_answer>",
                                          "<s_cord-v2>", "<s_menu>", "</s_menu>", "<sep/>"]),
-    "chat": decoders.chat_tokenizer, "qwen": lambda: tf.Qwen2TokenizerFast(
+    "siglip2": lambda: tokens.gemma()[0], "chat": decoders.chat_tokenizer, "qwen": lambda: tf.Qwen2TokenizerFast(
         tokenizer_object=decoders.chat_tokenizer().backend_tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>"),
     "whisper": whisper_family.whisper_tokenizer,
 }

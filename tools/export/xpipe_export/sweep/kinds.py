@@ -194,6 +194,22 @@ def siglip(d: Draw) -> Made:
     return Made(model, [words, pixels(tf.SiglipImageProcessor, vision["image_size"])])
 
 
+def naflex(d: Draw) -> Made:
+    words = d.tokenizer("siglip2", odd=False)
+    vision = d.vision(8)
+    del vision["image_size"]
+    vision["num_patches"] = d.choice((9, 16, 25))
+    width = vision["hidden_size"]
+    model = tf.Siglip2Model(tf.Siglip2Config(
+        text_config={"vocab_size": len(words), "hidden_size": width, "intermediate_size": d.randrange(20, 50), "num_hidden_layers": d.choice((1, 2)),
+                     "num_attention_heads": vision["num_attention_heads"], "max_position_embeddings": 64,
+                     "projection_size": width, "eos_token_id": 1, "bos_token_id": 2, "pad_token_id": 0}, vision_config=vision))
+    d.randomise(model)
+    model.logit_scale.data.fill_(1.3)
+    model.logit_bias.data.fill_(-1.0)
+    return Made(model, [words, tf.Siglip2ImageProcessor(patch_size=8, max_num_patches=d.choice((20, 40)))])
+
+
 def lxmert(d: Draw) -> Made:
     words = d.tokenizer("bert", odd=False)
     heads, width = d.heads()

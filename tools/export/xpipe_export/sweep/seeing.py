@@ -40,9 +40,11 @@ def llava(name: str, squares: bool = False):
         words = d.tokenizer(of, ("<image>",))
         seen, read = tower(d)
         side, text = seen.image_size, language(d, cls, words)
+        clip = isinstance(seen, tf.CLIPVisionConfig)
+        if clip and squares:  # with the class token transformers fails itself
+            read["vision_feature_select_strategy"] = "default"
         shared = dict(vision_config=seen, text_config=text, image_token_index=words.convert_tokens_to_ids("<image>"),
                       tie_word_embeddings=text.tie_word_embeddings, **read)
-        clip = isinstance(seen, tf.CLIPVisionConfig)
         counted = dict(patch_size=8, vision_feature_select_strategy=read["vision_feature_select_strategy"],
                        num_additional_image_tokens=1 if clip else 0, chat_template=decoders.LLAVA)
         if squares:
