@@ -17,7 +17,7 @@ type Bench struct {
 	ORTSpinning string `json:"ort_spinning,omitempty"`
 	// Precision is how the engines that have a choice multiplied floats by weights; the others
 	// computed in float32.
-	Precision string `json:"precision"`
+	Precision string `json:"precision,omitempty"`
 	// GFLOP are the operations of a run's products, where they are known.
 	GFLOP   float64                 `json:"gflop,omitempty"`
 	Engines map[string]*BenchEngine `json:"engines"` // that were timed, by name

@@ -55,20 +55,11 @@ func (m *ByteMatrix) FillFloats(b []float32, ldb int, transposed bool, steps []f
 				to[j] = uint8(math.Float32bits(v/most[j] + 3<<22))
 			}
 		}
-		m.fillPanelBytes(p, small, width)
-	}
-	m.sumColumns(lo, hi)
-}
-
-// fillPanelBytes packs a panel [k][16] of int8.
-func (m *ByteMatrix) fillPanelBytes(p int, small []uint8, width int) {
-	dst, flip := m.Panel(p), 0x80^uint8(m.middle())
-	clear(dst)
-	for k := range m.K {
-		row := small[k*panelWidth:]
-		for j := range width {
-			dst[k/4*64+4*j+k%4] = row[j] ^ flip
+		one := ByteMatrix{K: m.K, N: panelWidth, panels: m.Panel(p), dots: m.dots}
+		if m.dots {
+			one.sums = m.sums[p*panelWidth : (p+1)*panelWidth]
 		}
+		one.Fill(small, panelWidth, 0x80, 0, 1)
 	}
 }
 
