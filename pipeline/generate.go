@@ -344,6 +344,14 @@ func (p *Pipeline) classifyAnswers(
 	for i, q := range prompts {
 		questions[i] = q.text
 	}
+	read := make([]int, len(prompts)) // ids of each question
+	for i, question := range questions {
+		ids, err := p.texts.Read(question)
+		if err != nil {
+			return nil, err
+		}
+		read[i] = len(ids)
+	}
 	var stats Stats
 	logits, err := p.answerLogits(ctx, prompts, questions, &stats)
 	if err != nil {
@@ -356,7 +364,7 @@ func (p *Pipeline) classifyAnswers(
 		best := func(a, b int) int { return decode.Descending(logs[a], logs[b]) }
 		order := decode.OrderBy(logs, best)
 		for _, answer := range order[:min(g.NumReturnSequences, len(order))] {
-			text := &Text{Text: m.Label(answer), LogProb: float64(logs[answer]), Stats: stats}
+			text := &Text{Text: m.Label(answer), LogProb: float64(logs[answer]), Stats: stats, PromptTokens: read[i]}
 			text.Score = text.LogProb
 			texts[i] = append(texts[i], text)
 		}
