@@ -344,13 +344,11 @@ func (p *Pipeline) classifyAnswers(
 	for i, q := range prompts {
 		questions[i] = q.text
 	}
-	read := make([]int, len(prompts)) // ids of each question
+	read := make([]int, len(prompts)) // ids of each question, where the tokenizer alone says it
 	for i, question := range questions {
-		ids, err := p.texts.Read(question)
-		if err != nil {
-			return nil, err
+		if ids, err := p.texts.Read(question); err == nil {
+			read[i] = len(ids)
 		}
-		read[i] = len(ids)
 	}
 	var stats Stats
 	logits, err := p.answerLogits(ctx, prompts, questions, &stats)
