@@ -344,6 +344,12 @@ func (p *Pipeline) classifyAnswers(
 	for i, q := range prompts {
 		questions[i] = q.text
 	}
+	read := make([]int, len(prompts)) // ids of each question, where the tokenizer alone says it
+	for i, question := range questions {
+		if ids, err := p.texts.Read(question); err == nil {
+			read[i] = len(ids)
+		}
+	}
 	var stats Stats
 	logits, err := p.answerLogits(ctx, prompts, questions, &stats)
 	if err != nil {
@@ -356,7 +362,7 @@ func (p *Pipeline) classifyAnswers(
 		best := func(a, b int) int { return decode.Descending(logs[a], logs[b]) }
 		order := decode.OrderBy(logs, best)
 		for _, answer := range order[:min(g.NumReturnSequences, len(order))] {
-			text := &Text{Text: m.Label(answer), LogProb: float64(logs[answer]), Stats: stats}
+			text := &Text{Text: m.Label(answer), LogProb: float64(logs[answer]), Stats: stats, PromptTokens: read[i]}
 			text.Score = text.LogProb
 			texts[i] = append(texts[i], text)
 		}

@@ -2,6 +2,7 @@ package openai
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -66,6 +67,9 @@ func (j *job) write(
 	}, j.options(m), pipeline.WithGrammar(j.shape))
 	if failed != nil {
 		return nil, failed
+	}
+	if j.shape != nil && errors.Is(err, pipeline.ErrOption) { // it needs more tokens than there may be
+		err = aboutParam(j.maxName, err)
 	}
 	if err != nil {
 		return nil, err
