@@ -1,6 +1,5 @@
 package tokenize
 
-
 // Pieces returns, for each id, the bytes that its token adds to a text that has begun: what a program
 // needs that decides which tokens may come next. Tokens may hold a part of a character. Special tokens,
 // which Decode can leave out, and ids without a token have nil.
