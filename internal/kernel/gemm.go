@@ -67,11 +67,17 @@ func (m *Matrix) Panel(p int) []float32 { return m.panels[p*m.K*panelWidth : (p+
 // buf they are allocated, for weights that stay. They are filled by Fill or FillTransposed.
 func NewMatrix(buf []float32, k, n int) *Matrix {
 	m := &Matrix{K: k, N: n}
-	if buf == nil {
-		buf, m.pages = elements[float32](PanelFloats(k, n))
-	}
-	m.panels = buf[:PanelFloats(k, n)]
+	m.lie(buf)
 	return m
+}
+
+// lie is the part of NewMatrix without which that can be inlined, so that a matrix of one use, as
+// attention has many, lies on the stack.
+func (m *Matrix) lie(buf []float32) {
+	if buf == nil {
+		buf, m.pages = elements[float32](PanelFloats(m.K, m.N))
+	}
+	m.panels = buf[:PanelFloats(m.K, m.N)]
 }
 
 // NewHalfMatrix makes a matrix that keeps its elements as float16, in half the memory; Exact says
