@@ -87,13 +87,14 @@ func (s *Server) routes() []web.Route {
 		{Pattern: "GET /metrics", Handler: s.metrics.handler()},
 		{Pattern: "GET /{$}", Handler: http.HandlerFunc(root)},
 	}
-	return slices.Concat(routes,
+	routes = slices.Concat(routes,
 		openai.Routes(s.Service, s.media),
 		ollama.Routes(s.Service, s.config.Version),
 		immich.Routes(s.Service),
 		photoprism.Routes(s.Service, s.media),
-		own.Routes(s.Service),
+		own.Routes(s.Service, s.media, s.config.Version),
 	)
+	return append(routes, own.OpenAPI(s.config.Version, routes))
 }
 
 // Handler returns what answers requests, for servers of other programs.

@@ -24,6 +24,7 @@ var order = []string{
 	"internal/sweep", "internal/zlibsize",
 	"tensor",
 	"media",
+	"docs",
 	"internal/pb", "onnx/ir", "onnx",
 	"engine",
 	"engine/enginetest",
