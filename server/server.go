@@ -21,6 +21,7 @@ import (
 
 	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/server/immich"
+	"github.com/crossattn/xpipe/server/oip"
 	"github.com/crossattn/xpipe/server/ollama"
 	"github.com/crossattn/xpipe/server/openai"
 	"github.com/crossattn/xpipe/server/own"
@@ -93,6 +94,7 @@ func (s *Server) routes() []web.Route {
 		immich.Routes(s.Service),
 		photoprism.Routes(s.Service, s.media),
 		own.Routes(s.Service, s.media, s.config.Version),
+		oip.Routes(s.Service, s.config.Version, func() bool { return !s.ending.Load() }),
 	)
 	return append(routes, own.OpenAPI(s.config.Version, routes))
 }
@@ -176,6 +178,7 @@ func (s *Server) dialects() []shape {
 		{"/v1/messages", openai.Messages},
 		{"/v1/", openai.Dialect},
 		{"/xpipe/", own.Dialect},
+		{"/v2", oip.Dialect},
 		{"/predict", immich.Dialect},
 		{"/api/v1/vision/", photoprism.Dialect},
 		{"/api/", ollama.Dialect},

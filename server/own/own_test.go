@@ -3,6 +3,7 @@ package own_test
 import (
 	"bytes"
 	"encoding/json"
+	"image"
 	"io"
 	"mime/multipart"
 	"net/http"
@@ -13,6 +14,8 @@ import (
 	"sync"
 	"testing"
 
+	_ "github.com/crossattn/xpipe/audio/codecs"
+	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/server"
 	"github.com/crossattn/xpipe/server/serving"
 )
@@ -102,4 +105,20 @@ func answered(t *testing.T, w *httptest.ResponseRecorder) (lines []object) {
 		t.Errorf("Content-Type %q of %d lines", kind, len(lines))
 	}
 	return lines
+}
+
+// newRecorder is the answer to a request without a body.
+func newRecorder(method, path string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	shared().ServeHTTP(w, httptest.NewRequest(method, path, nil))
+	return w
+}
+
+// pipelineImage decodes a file of testdata as a model does.
+func pipelineImage(p *pipeline.Pipeline, name string) (image.Image, error) {
+	data, err := os.ReadFile(testdata + name)
+	if err != nil {
+		return nil, err
+	}
+	return p.Decode(bytes.NewReader(data))
 }

@@ -247,6 +247,9 @@ func (q *query) answer(w http.ResponseWriter, r *http.Request) error {
 		if err := api.WriteJSON(&b, line); err != nil {
 			return err
 		}
+		if list {
+			b.Truncate(b.Len() - 1) // the end of the line
+		}
 	}
 	if list {
 		b.WriteString("]\n")
