@@ -25,7 +25,7 @@ const testdata = "../../testdata/"
 // shared answers for all tests, which change nothing.
 var shared = sync.OnceValue(func() http.Handler {
 	s, err := server.New(server.Config{Version: "v1.2.3", Serving: serving.Config{
-		Catalog: &serving.Catalog{Dir: testdata + "layouts"}, Idle: -1,
+		Catalog: &serving.Catalog{Named: []string{testdata + "layouts/" + hears}}, Idle: -1,
 	}})
 	if err != nil {
 		panic(err)
