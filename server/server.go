@@ -48,6 +48,8 @@ type Config struct {
 	Fetch func(ctx context.Context, u *url.URL) ([]byte, error)
 	// Drain bounds how long requests that run when the server is to end may go on; 0 stands for 30 s.
 	Drain time.Duration
+	// Routes, where it is not nil, gives the routes that stand in the place of all dialects'.
+	Routes func(*serving.Service) []web.Route
 }
 
 // Server answers requests. It is safe for concurrent use.
@@ -87,6 +89,9 @@ func (s *Server) routes() []web.Route {
 		{Pattern: "GET /readyz", Handler: http.HandlerFunc(s.ready)},
 		{Pattern: "GET /metrics", Handler: s.metrics.handler()},
 		{Pattern: "GET /{$}", Handler: http.HandlerFunc(root)},
+	}
+	if s.config.Routes != nil {
+		return append(routes[:3], s.config.Routes(s.Service)...)
 	}
 	routes = slices.Concat(routes,
 		openai.Routes(s.Service, s.media),

@@ -57,8 +57,12 @@ type query struct {
 // run returns what answers a verb's requests.
 func (h handlers) run(v verb) func(w http.ResponseWriter, r *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
+		form, err := readForm(r)
+		if err != nil {
+			return err
+		}
 		q := &query{handlers: h, ctx: r.Context(), verb: v}
-		if err := q.parse(r); err != nil {
+		if err := q.parse(form); err != nil {
 			return err
 		}
 		if err := v.run(q); err != nil {
@@ -68,12 +72,25 @@ func (h handlers) run(v verb) func(w http.ResponseWriter, r *http.Request) error
 	}
 }
 
-// parse reads the form. Fields that the verb does not have are refused, as the command refuses flags.
-func (q *query) parse(r *http.Request) error {
-	form, err := readForm(r)
-	if err != nil {
-		return err
+// Do does what a verb's route does with a form, and returns the lines of the answer, which are types of
+// package api. Errors are the client's or the server's; see web.Describe.
+func Do(ctx context.Context, s *serving.Service, version, name string, form *web.Form) ([]any, error) {
+	for _, v := range verbs {
+		if v.name != name {
+			continue
+		}
+		q := &query{handlers: handlers{service: s, media: &web.Media{}, version: version}, ctx: ctx, verb: v}
+		if err := q.parse(form); err != nil {
+			return nil, err
+		}
+		err := v.run(q)
+		return q.lines, err
 	}
+	return nil, web.Badf("there is no verb %q", name)
+}
+
+// parse reads the form. Fields that the verb does not have are refused, as the command refuses flags.
+func (q *query) parse(form *web.Form) error {
 	q.values, q.files = map[string][]string{}, map[string][]web.File{}
 	for name, files := range form.Files {
 		f, err := q.verb.field(name)
