@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/tensor"
@@ -54,6 +55,21 @@ type AttentionView struct {
 	Picks    []pipeline.Pick // of each stage; the mean where there is none
 	Most     float64         // greatest weight of the words' maps, the end of the colour scale
 	MadeBy   MadeBy          // shown in every form
+}
+
+// ParsePick reads what chooses among the maps of a stage: LAYER/HEAD, counted from 1, where 0 or a head
+// that is not there stands for the mean, or rollout. Errors are of KindUsage.
+func ParsePick(text string) (pipeline.Pick, error) {
+	if text == "rollout" {
+		return pipeline.Pick{Rollout: true}, nil
+	}
+	var p pipeline.Pick
+	layer, head, _ := strings.Cut(text, "/")
+	n, err := fmt.Sscanf(layer+" "+head+" 0", "%d %d", &p.Layer, &p.Head)
+	if err != nil || n != 2 || p.Layer < 0 || p.Head < 0 {
+		return p, Usagef("pick %q is neither LAYER/HEAD nor rollout", text)
+	}
+	return p, nil
 }
 
 // NewAttentionView shows attention to the picture of that name. The error wraps pipeline.ErrOption

@@ -21,6 +21,7 @@ import (
 
 	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/server/immich"
+	"github.com/crossattn/xpipe/server/oip"
 	"github.com/crossattn/xpipe/server/ollama"
 	"github.com/crossattn/xpipe/server/openai"
 	"github.com/crossattn/xpipe/server/own"
@@ -47,6 +48,8 @@ type Config struct {
 	Fetch func(ctx context.Context, u *url.URL) ([]byte, error)
 	// Drain bounds how long requests that run when the server is to end may go on; 0 stands for 30 s.
 	Drain time.Duration
+	// Routes, where it is not nil, gives the routes that stand in the place of all dialects'.
+	Routes func(*serving.Service) []web.Route
 }
 
 // Server answers requests. It is safe for concurrent use.
@@ -87,13 +90,18 @@ func (s *Server) routes() []web.Route {
 		{Pattern: "GET /metrics", Handler: s.metrics.handler()},
 		{Pattern: "GET /{$}", Handler: http.HandlerFunc(root)},
 	}
-	return slices.Concat(routes,
+	if s.config.Routes != nil {
+		return append(routes[:3], s.config.Routes(s.Service)...)
+	}
+	routes = slices.Concat(routes,
 		openai.Routes(s.Service, s.media),
 		ollama.Routes(s.Service, s.config.Version),
 		immich.Routes(s.Service),
 		photoprism.Routes(s.Service, s.media),
-		own.Routes(s.Service),
+		own.Routes(s.Service, s.media, s.config.Version),
+		oip.Routes(s.Service, s.config.Version, func() bool { return !s.ending.Load() }),
 	)
+	return append(routes, own.OpenAPI(s.config.Version, routes))
 }
 
 // Handler returns what answers requests, for servers of other programs.
@@ -175,6 +183,7 @@ func (s *Server) dialects() []shape {
 		{"/v1/messages", openai.Messages},
 		{"/v1/", openai.Dialect},
 		{"/xpipe/", own.Dialect},
+		{"/v2", oip.Dialect},
 		{"/predict", immich.Dialect},
 		{"/api/v1/vision/", photoprism.Dialect},
 		{"/api/", ollama.Dialect},

@@ -201,15 +201,9 @@ func (o *attendOptions) parsePicks() ([]pipeline.Pick, error) {
 	}
 	var picks []pipeline.Pick
 	for _, arg := range o.picks {
-		var p pipeline.Pick
-		layer, head, _ := strings.Cut(arg, "/")
-		if arg == "rollout" {
-			p.Rollout = true
-		} else {
-			n, err := fmt.Sscanf(layer+" "+head+" 0", "%d %d", &p.Layer, &p.Head)
-			if err != nil || n != 2 || p.Layer < 0 || p.Head < 0 {
-				return nil, api.Usagef("--pick %q is neither LAYER/HEAD nor rollout", arg)
-			}
+		p, err := api.ParsePick(arg)
+		if err != nil {
+			return nil, api.Usagef("--%w", err)
 		}
 		picks = append(picks, p)
 	}

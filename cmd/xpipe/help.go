@@ -37,7 +37,7 @@ func groupOf(f *pflag.Flag) string {
 			return group
 		}
 	}
-	if slices.Contains(generationFlags(), f.Name) {
+	if slices.Contains(api.GenerationNames(), f.Name) {
 		return groupGeneration
 	}
 	for _, row := range api.Engines {

@@ -115,6 +115,7 @@ what the models and engines do.
 	root.AddCommand(
 		newTranscribeCommand(env),
 		newServeCommand(env),
+		newMCPCommand(env),
 		newRunCommand(env),
 		newInspectCommand(env),
 		newBenchCommand(env),

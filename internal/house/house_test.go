@@ -24,6 +24,7 @@ var order = []string{
 	"internal/sweep", "internal/zlibsize",
 	"tensor",
 	"media",
+	"docs",
 	"internal/pb", "onnx/ir", "onnx",
 	"engine",
 	"engine/enginetest",
@@ -101,6 +102,15 @@ var rules = []struct {
 		to:     []string{"ort/ortlib"},
 		except: []string{"ort/ortlib"},
 		reason: "the engine loads the library that it is given; to search a machine for one may start Python, and is the program's choice",
+	},
+	{
+		from: []string{
+			"pipeline", "fallback", "ort", "engine", "onnx", "vision", "audio", "models", "media", "tensor", "tokenize", "api",
+			"server",
+		},
+		to:     []string{"github.com/modelcontextprotocol"},
+		except: []string{"server/mcp"},
+		reason: "the Model Context Protocol is spoken by xpipe mcp alone; a program that embeds the server does not carry its SDK",
 	},
 	{
 		from:   []string{"tokenize"},

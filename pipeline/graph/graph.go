@@ -80,6 +80,17 @@ func (o *Opener) OpenIfThere(role string) (*Graph, error) {
 	return o.Open(role)
 }
 
+// Opened lists the graphs that were opened, each role once, in their order.
+func (o *Opener) Opened() []*Graph {
+	var each []*Graph
+	for _, g := range o.opened {
+		if !slices.ContainsFunc(each, func(other *Graph) bool { return other.Role == g.Role }) {
+			each = append(each, g)
+		}
+	}
+	return each
+}
+
 // Close closes every graph that was opened.
 func (o *Opener) Close() error {
 	var errs []error

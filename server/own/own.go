@@ -1,14 +1,11 @@
-// Package own is xpipe's own dialect: /xpipe/v1/VERB answers with what the command's verb prints with
-// --json.
+// Package own is xpipe's own dialect: /xpipe/v1/VERB answers with the lines that the command's verb
+// prints with --json, from a form whose fields have the names of the verb's flags.
 package own
 
 import (
-	"cmp"
 	"net/http"
-	"time"
 
 	"github.com/crossattn/xpipe/api"
-	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/server/serving"
 	"github.com/crossattn/xpipe/server/web"
 )
@@ -21,40 +18,76 @@ var Dialect = &web.Dialect{
 	},
 }
 
-// Routes lists the dialect's routes.
-func Routes(s *serving.Service) []web.Route {
-	h := handlers{s}
-	return []web.Route{
-		{Pattern: "POST /xpipe/v1/caption", Handler: Dialect.Handle(h.caption)},
+// prefix is what paths of the dialect begin with.
+const prefix = "/xpipe/v1/"
+
+// Routes lists the dialect's routes. version is the program's, which lines of results name.
+func Routes(s *serving.Service, media *web.Media, version string) []web.Route {
+	h := handlers{service: s, media: media, version: version}
+	var routes []web.Route
+	for _, v := range verbs {
+		routes = append(routes, web.Route{Pattern: "POST " + prefix + v.name, Handler: Dialect.Handle(h.run(v))})
 	}
+	return routes
 }
 
-type handlers struct{ service *serving.Service }
+type handlers struct {
+	service *serving.Service
+	media   *web.Media
+	version string
+}
 
-// caption describes the pictures of a form's field image.
-func (h handlers) caption(w http.ResponseWriter, r *http.Request) error {
-	form, err := web.ReadForm(r)
-	if err != nil {
-		return err
-	}
-	files := form.Files["image"]
-	if len(files) != 1 {
-		return web.Badf("the form has %d files named image; send one", len(files))
-	}
-	m, release, err := h.service.Use(r.Context(), cmp.Or(form.Value("model"), h.service.Catalog.For("caption")))
-	if err != nil {
-		return err
-	}
-	defer release()
-	start := time.Now()
-	picture, err := m.Picture(r.Context(), files[0].Data)
-	if err != nil {
-		return err
-	}
-	texts, err := m.Write(r.Context(), pipeline.Request{Item: picture}, nil)
-	if err != nil {
-		return err
-	}
-	return web.WriteJSON(w, http.StatusOK,
-		api.NewCaption(files[0].Name, texts, texts[0].Confidence, time.Since(start).Seconds()))
+// verb is a verb of the command over HTTP.
+type verb struct {
+	name, summary string
+	fields        []field
+	lines         string // what its lines are called in docs.ResultsSchema
+	failures      string // what stands in the place of one of several files that failed; "": nothing
+	run           func(*query) error
+}
+
+// verbs lists the dialect's verbs.
+var verbs = []verb{
+	{"caption", "Describe pictures in a few words", with(generationFields, pictures,
+		field{name: "raw-prompt", also: "prompt", usage: "the prompt as the model reads it, markup included; a model " +
+			"that reads text alone takes it without a picture"}),
+		"caption", "failure", (*query).caption},
+	{"ask", "Answer questions about pictures", with(generationFields, pictures,
+		field{name: "question", also: "questions", many: true, usage: "a question about each picture"},
+		field{name: "choice", many: true, usage: "one of the answers to pick among"},
+		field{name: "choices", many: true, commas: true, usage: "answers to pick among, with commas between, such as yes,no"},
+		field{name: "shot", many: true, file: true, usage: "the picture of an example before the question; shot-text says " +
+			"what the model should write of it"},
+		field{name: "shot-text", many: true, usage: "the text of an example, in the order of shot"},
+		field{name: "raw-prompt", also: "prompt", usage: "the prompt as the model reads it, in the question's place"}),
+		"answer", "failure", (*query).ask},
+	{"match", "Say how well texts fit a picture", with(nil, pictures,
+		field{name: "text", also: "texts", many: true, needed: true, usage: "a text to compare each picture with"}),
+		"match", "failure", (*query).match},
+	{"classify", "Pick the label that fits a picture best, without training", with(nil, pictures,
+		field{name: "label", many: true, usage: "a label; a model that was trained on classes of its own takes none"},
+		field{name: "labels", many: true, commas: true, usage: "labels with commas between, such as cat,dog"},
+		field{name: "top", kind: "integer", usage: "the best so many alone; 0: all"}),
+		"label", "failure", (*query).classify},
+	{"embed", "Turn pictures or texts into vectors that can be compared", with(nil, pictures,
+		field{name: "text", also: "texts", many: true, usage: "a text to embed, behind the pictures"}),
+		"embedding", "failure", (*query).embed},
+	{"attend", "Show where the model looked for each word", with(generationFields, pictures,
+		field{name: "question", usage: "what is asked about the picture; without it the picture is described"},
+		field{name: "text", usage: "make the model write this text instead of its own"},
+		field{name: "pick", many: true, usage: "LAYER/HEAD or rollout for one stage"},
+		field{name: "rollout", kind: "boolean", usage: "rollout in every stage"}),
+		"attention", "", (*query).attend},
+	{"transcribe", "Write down what is said in sounds", with(hearingFields,
+		field{name: "audio", many: true, file: true, needed: true, usage: "a sound: WAV, FLAC, MP3, Ogg Vorbis or Ogg Opus"}),
+		"transcript", "sound_failure", (*query).transcribe},
+	{"read", "Read the text in pictures: no model here does", with(nil, pictures), "", "", (*query).read},
+}
+
+// kindNoReader is the kind of what no model here does.
+var kindNoReader = api.Kind{Name: "unsupported", Exit: api.ExitModel, Status: http.StatusNotImplemented}
+
+// read says that no model here reads text in pictures.
+func (q *query) read() error {
+	return api.WithKind(web.Badf("no model here reads text in pictures; ask answers questions about them"), kindNoReader)
 }

@@ -75,7 +75,8 @@ func Describe(err error) (status int, kind api.Kind, message string) {
 	case kind.Name == "not_found" || kind.Name == "permission":
 		// An error of the file system names a file of this machine.
 		return http.StatusInternalServerError, kind, "a file of the model cannot be read; the server's log has more"
-	case status >= 500 && status != http.StatusServiceUnavailable && status != http.StatusGatewayTimeout:
+	case status >= 500 && status != http.StatusNotImplemented && status != http.StatusServiceUnavailable &&
+		status != http.StatusGatewayTimeout:
 		return status, kind, "the server failed (" + kind.Name + "); its log has more"
 	}
 	return status, kind, api.OneLine(err)
