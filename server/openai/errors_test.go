@@ -137,6 +137,7 @@ func TestErrors(t *testing.T) {
 		{"responses", answer(`,"top_logprobs":1`), 400, "top_logprobs", "invalid_value"},
 		{"responses", answer(`,"text":{"format":{"type":"grammar"}}`), 400, "text.format.type", "invalid_value"},
 		{"responses", answer(`,"text":{"verbosity":"low"}`), 400, "text.verbosity", "unsupported_parameter"},
+		{"responses", answer(`,"presence_penalty":3`), 400, "presence_penalty", "invalid_value"},
 		{"responses", answer(`,"n":2`), 400, "n", "unknown_parameter"},
 		{"responses", `{"model":"blip2-mini","input":[{"type":"item_reference","id":"a"}]}`, 400, "input[0].type", "unsupported_parameter"},
 		{"responses", `{"model":"blip2-mini","input":[{"role":"tool","content":"a"}]}`, 400, "input[0].role", "invalid_value"},
@@ -273,5 +274,22 @@ func TestMessagesErrors(t *testing.T) {
 			answer.Error.Type != test.kind || !strings.Contains(answer.Error.Message, test.says) {
 			t.Errorf("%s: %v %d %s", test.body, err, w.Code, w.Body)
 		}
+	}
+}
+
+// A request as PhotoPrism's engine for OpenAI makes it, whose schema holds the labels.
+func TestLabelsOfPhotoPrism(t *testing.T) {
+	t.Parallel()
+	got := answerOf[struct {
+		Output []struct{ Content []struct{ Text string } }
+	}](t, "responses", fmt.Sprintf(`{"model":"blip2-mini","input":[{"role":"user","content":[{"type":"input_text","text":"Labels?"},
+		{"type":"input_image","image_url":%q,"detail":"low"}]}],"text":{"format":{"type":"json_schema","name":"labels","strict":true,
+		"schema":{"type":"object","required":["labels"],"additionalProperties":false,"properties":{"labels":{"type":"array",
+		"items":{"type":"object","required":["name"],"additionalProperties":false,"properties":{"name":{"type":"string"}}}}}}}},
+		"reasoning":{"effort":"low"},"max_output_tokens":60,"temperature":0.1,"top_p":0.9,"presence_penalty":0,
+		"frequency_penalty":0}`, dataURL(t, "red-circle.png")))
+	var labels struct{ Labels []struct{ Name string } }
+	if err := json.Unmarshal([]byte(got.Output[0].Content[0].Text), &labels); err != nil {
+		t.Errorf("%v: %+v", err, got)
 	}
 }

@@ -39,6 +39,9 @@ type responseRequest struct {
 	Seed *int64   `json:"seed"`
 	Stop stopList `json:"stop"`
 	TopK *int     `json:"top_k"`
+	// These PhotoPrism sends.
+	FrequencyPenalty *float64 `json:"frequency_penalty"`
+	PresencePenalty  *float64 `json:"presence_penalty"`
 }
 
 type responseText struct {
@@ -56,6 +59,7 @@ const (
 func (b *responseRequest) job() (j *job, logs bool, err error) {
 	j = &job{sampling: sampling{
 		Temperature: b.Temperature, TopP: b.TopP, Seed: b.Seed, Stop: b.Stop, TopK: b.TopK,
+		FrequencyPenalty: b.FrequencyPenalty, PresencePenalty: b.PresencePenalty,
 		maxTokens: b.MaxOutputTokens, maxName: "max_output_tokens", topLogProbs: b.TopLogProbs,
 	}}
 	for _, c := range []struct {
