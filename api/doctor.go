@@ -35,6 +35,19 @@ type Diagnosis struct {
 	// Config is the path of the configuration file, and Settings what it and variables set.
 	Config   string    `json:"config,omitempty"`
 	Settings []Setting `json:"settings,omitempty"`
+	// Server is what serve would find; nil where nobody looked.
+	Server *ServerState `json:"server,omitempty"`
+}
+
+// ServerState says what a server would find on this machine.
+type ServerState struct {
+	Listen  string   `json:"listen"`            // where it would listen
+	Free    bool     `json:"free"`              // whether it could
+	Problem string   `json:"problem,omitempty"` // why not
+	Auth    string   `json:"auth"`              // who might ask: "loopback", "token", "anybody", or "refused": it would not start
+	Models  []string `json:"models"`            // that requests may name: embedded, in the hub's cache, in folders
+	Dir     string   `json:"dir,omitempty"`     // the folder of --models, where one is set
+	Advice  []string `json:"advice"`
 }
 
 // Setting is the value of a flag that was not on the command line.

@@ -22,8 +22,8 @@ func newDoctorCommand(env *environment) *cobra.Command {
 		Example: `  xpipe doctor
   xpipe doctor --json
   xpipe doctor --ort-lib /opt/onnxruntime/lib/libonnxruntime.so`,
-		Long: `Shows versions, the processor, what each engine found, the default model, and
-helper programs. For each thing missing that a verb needs it says what to do. It
+		Long: `Shows versions, the processor, what each engine found, the default model, helper
+programs, and what serve would find: its address and its models. For each thing missing that a verb needs it says what to do. It
 has each engine caption a picture, and exits with 0 if one of them can.
 
 ` + exitHelp,
@@ -54,6 +54,7 @@ has each engine caption a picture, and exits with 0 if one of them can.
 func runDoctor(ctx context.Context, env *environment, o doctorOptions) error {
 	d := api.Diagnose(ctx, version(), o.libraries.config(env))
 	d.Config, d.Settings = env.config, o.settings
+	d.Server = serverState(o.settings)
 	var err error
 	if env.json {
 		err = env.printJSON(d)
@@ -106,6 +107,17 @@ func printDiagnosis(env *environment, d api.Diagnosis) error {
 			path = "not found"
 		}
 		line(tool.Name, "%s (for %s)", path, tool.For)
+	}
+	if s := d.Server; s != nil {
+		state := "free"
+		if !s.Free {
+			state = s.Problem
+		}
+		line("server", "%s: %s; %s", s.Listen, state, authWords[s.Auth])
+		line("", "models: %s", orDash(s.Models))
+		for _, advice := range s.Advice {
+			line("", "%s", advice)
+		}
 	}
 	for _, a := range d.Advice {
 		line("to do", "%s: %s", a.Missing, a.Do)

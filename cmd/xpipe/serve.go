@@ -22,6 +22,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// serveAddress is where serve listens unless it is told otherwise.
+const serveAddress = "127.0.0.1:8080"
+
 type serveOptions struct {
 	engineOptions
 
@@ -92,7 +95,7 @@ SIGTERM or SIGINT ends the server once the requests that run are answered, or
 	}
 	o.engineOptions.addFlags(cmd)
 	f := cmd.Flags()
-	f.StringVar(&o.listen, "listen", "127.0.0.1:8080", "address to listen at")
+	f.StringVar(&o.listen, "listen", serveAddress, "address to listen at")
 	f.StringArrayVarP(&o.models, "model", "m", nil,
 		"a model to open at the start: a name, a folder or org/name; may be given again")
 	f.StringVar(&o.dir, "models", "", "folder of models that requests may name by their folders")
