@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"os"
 	"path"
 	"slices"
 	"strings"
@@ -43,8 +44,9 @@ type Model struct {
 
 // region is a file's bytes, mapped or read.
 type region struct {
-	bytes  []byte
-	mapped bool
+	bytes []byte
+	// forget lets the system take back whole pages that it can read again; nil: there are none.
+	forget func(pages []byte)
 	close  func() error
 }
 
@@ -56,20 +58,28 @@ func (m *Model) Release(t *tensor.Tensor) {
 	}
 	b := bytesOf(t)
 	start := uintptr(unsafe.Pointer(&b[0]))
-	inside := func(r region) bool {
+	release := func(r region) {
 		begin := uintptr(unsafe.Pointer(unsafe.SliceData(r.bytes)))
-		return r.mapped && start >= begin && start+uintptr(len(b)) <= begin+uintptr(len(r.bytes))
+		if r.forget != nil && start >= begin && start+uintptr(len(b)) <= begin+uintptr(len(r.bytes)) {
+			r.forget(wholePages(b))
+		}
 	}
 	for _, r := range m.data {
-		if inside(r) {
-			forget(b)
-		}
+		release(r)
 	}
 	for _, r := range m.files {
-		if inside(r) {
-			forget(b)
-		}
+		release(r)
 	}
+}
+
+// wholePages returns the pages of memory that lie in b alone.
+func wholePages(b []byte) []byte {
+	page := uintptr(os.Getpagesize())
+	skip := -uintptr(unsafe.Pointer(unsafe.SliceData(b))) & (page - 1)
+	if size := uintptr(len(b)); size >= skip+page {
+		return b[skip : skip+(size-skip)&^(page-1)]
+	}
+	return nil
 }
 
 // Load reads the model that source names. Errors about the file's contents wrap ErrGraph; a file
@@ -264,7 +274,11 @@ func readRegion(fsys fs.FS, name string, limit int64) (region, error) {
 			ErrGraph, name, info.Size(), limit)
 	}
 	if m, inMemory := f.(interface{ Contents() []byte }); inMemory {
-		return region{bytes: m.Contents(), close: func() error { return nil }}, nil
+		r := region{bytes: m.Contents(), close: func() error { return nil }}
+		if p, ok := f.(interface{ InProgram() bool }); ok && p.InProgram() {
+			r.forget = pageOut
+		}
+		return r, nil
 	}
 	if r, ok := mapFile(f, info.Size()); ok {
 		return r, nil

@@ -6,6 +6,3 @@ import "io/fs"
 
 // mapFile never maps here: the file is read.
 func mapFile(fs.File, int64) (region, bool) { return region{}, false }
-
-// forget has nothing to do where nothing is mapped.
-func forget([]byte) {}

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,16 +22,13 @@ func mapFile(f fs.File, size int64) (r region, ok bool) {
 	if err != nil {
 		return region{}, false
 	}
-	return region{bytes: b, mapped: true, close: func() error { return syscall.Munmap(b) }}, true
+	return region{bytes: b, forget: forget, close: func() error { return syscall.Munmap(b) }}, true
 }
 
-// forget lets the system take back the whole pages of part of a mapping. It reads them from the
-// file again when they are used.
-func forget(b []byte) {
-	page := uintptr(os.Getpagesize())
-	start := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
-	skip := -start & (page - 1)
-	if size := uintptr(len(b)); size >= skip+page {
-		unix.Madvise(b[skip:skip+(size-skip)&^(page-1)], unix.MADV_DONTNEED)
+// forget lets the system take back pages of a mapping. It reads them from the file again when they are
+// used.
+func forget(pages []byte) {
+	if len(pages) > 0 {
+		unix.Madvise(pages, unix.MADV_DONTNEED)
 	}
 }

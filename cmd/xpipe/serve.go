@@ -126,6 +126,10 @@ SIGTERM or SIGINT ends the server once the requests that run are answered, or
 	return cmd
 }
 
+// served is how much garbage may gather beside a server's models, in percent of the memory in use:
+// weights lie outside the collector's heap, so that it has little to go through.
+const served = 12
+
 func runServe(ctx context.Context, env *environment, o serveOptions) error {
 	ctx, stop := env.untilSignal(ctx)
 	defer stop()
@@ -134,7 +138,7 @@ func runServe(ctx context.Context, env *environment, o serveOptions) error {
 		return err
 	}
 	if env.alone && os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(opened)
+		debug.SetGCPercent(served)
 	}
 	s, err := server.New(config)
 	if err != nil {

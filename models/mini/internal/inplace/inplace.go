@@ -38,5 +38,8 @@ type file struct {
 // Contents returns the file's bytes, which are the program's own: nobody may write them.
 func (f *file) Contents() []byte { return unsafe.Slice(unsafe.StringData(f.data), len(f.data)) }
 
+// InProgram says that the contents are pages of the program's file, which the system reads again.
+func (f *file) InProgram() bool { return true }
+
 func (f *file) Stat() (fs.FileInfo, error) { return f.info, nil }
 func (f *file) Close() error               { return nil }
