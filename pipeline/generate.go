@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/crossattn/xpipe/pipeline/attend"
 	"github.com/crossattn/xpipe/pipeline/decode"
 	"github.com/crossattn/xpipe/pipeline/family"
 	"github.com/crossattn/xpipe/pipeline/grammar"
@@ -278,11 +279,12 @@ func promptTokens(segments []family.Segment) (n int) {
 	return n
 }
 
-// decode runs a search, in a batch with those of other calls where the Pipeline has a scheduler.
+// decode runs a search, in a batch with those of other calls where the Pipeline has a scheduler and
+// nothing records what the runs attend to.
 func (p *Pipeline) decode(
 	ctx context.Context, run *decode.Search, batch decode.Sequences,
 ) ([]decode.Sequence, error) {
-	if p.scheduler != nil {
+	if p.scheduler != nil && !attend.Watched(ctx) {
 		return p.scheduler.Run(ctx, run, batch)
 	}
 	return run.Run(ctx, batch)

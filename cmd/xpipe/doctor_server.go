@@ -62,7 +62,7 @@ func serverState(settings []api.Setting) *api.ServerState {
 		}
 	case isLoopback(host):
 		s.Auth = "loopback"
-		advise("to answer other machines: --listen 0.0.0.0:8080 --token-file FILE, a token of 16 or more characters a line, behind TLS")
+		advise("to answer other machines: --listen 0.0.0.0:8080 --token-file FILE, a token of 8 characters or more a line, behind a proxy with TLS")
 	case noAuth:
 		s.Auth = "anybody"
 		advise("--no-auth at " + s.Listen + " lets anybody who reaches it ask; --token-file FILE would not")

@@ -49,6 +49,13 @@ func Under(ctx context.Context, w *Watch) context.Context {
 	return context.WithValue(ctx, watchKey{}, w)
 }
 
+// Watched reports whether the runs of a context are recorded, so that they must hold nothing of other
+// calls.
+func Watched(ctx context.Context) bool {
+	w, _ := ctx.Value(watchKey{}).(*Watch)
+	return w != nil
+}
+
 type watchKey struct{}
 
 // Runs returns the recorded runs of a role's graph, in order.

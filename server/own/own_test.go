@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"image"
 	"io"
+	"log/slog"
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
@@ -24,7 +25,7 @@ const testdata = "../../testdata/"
 
 // shared answers for all tests, which change nothing.
 var shared = sync.OnceValue(func() http.Handler {
-	s, err := server.New(server.Config{Version: "v1.2.3", Serving: serving.Config{
+	s, err := server.New(server.Config{Version: "v1.2.3", Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})), Serving: serving.Config{
 		Catalog: &serving.Catalog{Named: []string{testdata + "layouts/" + hears}}, Idle: -1,
 	}})
 	if err != nil {
