@@ -22,8 +22,7 @@ func TestTogether(t *testing.T) {
 	var mu sync.Mutex
 	var batches [][]int
 	release := make(chan struct{})
-	var together *Together[int, int]
-	together = &Together[int, int]{Most: 4, Run: func(_ context.Context, in []int) ([]int, error) {
+	together := &Together[int, int]{Most: 4, Run: func(_ context.Context, in []int) ([]int, error) {
 		mu.Lock()
 		batches = append(batches, slices.Clone(in))
 		mu.Unlock()
