@@ -54,7 +54,7 @@ func ListModels(ctx context.Context, dir string) ([]ModelInfo, error) {
 		names = nil
 		for _, e := range entries {
 			path := filepath.Join(dir, e.Name())
-			if info, err := os.Stat(path); err == nil && info.IsDir() && looksLikeModel(path) {
+			if info, err := os.Stat(path); err == nil && info.IsDir() && LooksLikeModel(path) {
 				names = append(names, path)
 			}
 		}
@@ -89,7 +89,7 @@ func CachedModels() ([]string, error) {
 		for _, revision := range repo.Revisions {
 			ref := hub.Ref{Repo: repo.Repo, Revision: revision}
 			dir, err := cache.Snapshot(ref)
-			if err == nil && looksLikeModel(dir) && hasGraphs(dir) {
+			if err == nil && LooksLikeModel(dir) && hasGraphs(dir) {
 				names = append(names, ref.String())
 			}
 		}
@@ -117,8 +117,8 @@ func RemoveModel(name string) error {
 	return hub.Cache{Dir: settings.Cache}.Remove(name)
 }
 
-// looksLikeModel says whether a folder has the files by which models.Open tells a model.
-func looksLikeModel(dir string) bool {
+// LooksLikeModel says whether a folder has the files by which models.Open tells a model.
+func LooksLikeModel(dir string) bool {
 	for _, name := range []string{models.ManifestName, "config.json"} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
 			return true

@@ -120,12 +120,7 @@ func (o *outlet) push(text string) (out string) {
 	if at := strings.Index(text, serving.CallBegin); at >= 0 {
 		safe = at
 	} else {
-		for n := min(len(serving.CallBegin)-1, len(text)); n > 0; n-- {
-			if strings.HasSuffix(text, serving.CallBegin[:n]) {
-				safe -= n
-				break
-			}
-		}
+		safe -= serving.Begun(text, []string{serving.CallBegin})
 	}
 	if safe <= len(o.given) {
 		return ""

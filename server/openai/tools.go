@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/crossattn/xpipe/pipeline/grammar"
+	"github.com/crossattn/xpipe/server/serving"
 )
 
 // toolCall is a call of a function that a model asks for.
@@ -197,97 +198,27 @@ func (b *toolbox) variables() map[string]json.RawMessage {
 	return map[string]json.RawMessage{"tools": data}
 }
 
-// The marks of calls: of Hermes and Qwen around each, of Mistral in front of a list.
-const (
-	callBegin = "<tool_call>"
-	callEnd   = "</tool_call>"
-	callsMark = "[TOOL_CALLS]"
-)
-
-// parse finds the calls in a text that a model wrote: <tool_call>{"name":...,"arguments":...}</tool_call>
-// as Hermes and Qwen write them, or nothing but such an object or a list of them, as Mistral and Llama
-// (with "parameters") do. rest is the text around the calls.
+// parse finds the calls in a text that a model wrote; see serving.ParseCalls. rest is the text around them.
 func (b *toolbox) parse(text string) (rest string, calls []toolCall) {
-	if len(b.functions) == 0 {
-		return text, nil
+	var names []string
+	for _, f := range b.functions {
+		names = append(names, f.Name)
 	}
-	if strings.Contains(text, callBegin) {
-		rest, calls = b.parseMarked(text)
-	} else {
-		body := strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(text), callsMark))
-		if calls = b.parseJSON(body); len(calls) == 0 {
-			return text, nil
-		}
+	rest, found := serving.ParseCalls(text, names)
+	if b.one && len(found) > 1 {
+		found = found[:1]
 	}
-	if len(calls) == 0 {
-		return text, nil
+	for _, c := range found {
+		calls = append(calls, toolCall{
+			ID: newID("call_"), Type: "function", Function: calledByName{c.Name, string(c.Arguments)},
+		})
 	}
-	if b.one {
-		calls = calls[:1]
-	}
-	return strings.TrimSpace(rest), calls
-}
-
-// parseMarked finds calls between marks. What lies between marks and is no call stays text.
-func (b *toolbox) parseMarked(text string) (rest string, calls []toolCall) {
-	var kept strings.Builder
-	for {
-		before, after, found := strings.Cut(text, callBegin)
-		kept.WriteString(before)
-		if !found {
-			return kept.String(), calls
-		}
-		body, behind, closed := strings.Cut(after, callEnd)
-		if some := b.parseJSON(strings.TrimSpace(body)); len(some) > 0 {
-			calls = append(calls, some...)
-		} else {
-			kept.WriteString(callBegin + body)
-			if closed {
-				kept.WriteString(callEnd)
-			}
-		}
-		text = behind
-	}
-}
-
-// parseJSON reads a call, or a list of calls, of functions that there are.
-func (b *toolbox) parseJSON(text string) []toolCall {
-	type written struct {
-		Name       string          `json:"name"`
-		Arguments  json.RawMessage `json:"arguments"`
-		Parameters json.RawMessage `json:"parameters"`
-	}
-	var list []written
-	var one written
-	if json.Unmarshal([]byte(text), &one) == nil {
-		list = append(list, one)
-	} else if json.Unmarshal([]byte(text), &list) != nil {
-		return nil
-	}
-	var calls []toolCall
-	for _, w := range list {
-		if !slices.ContainsFunc(b.functions, func(f function) bool { return f.Name == w.Name }) {
-			return nil
-		}
-		arguments := string(w.Arguments)
-		if arguments == "" {
-			arguments = string(w.Parameters)
-		}
-		var quoted string
-		if json.Unmarshal([]byte(arguments), &quoted) == nil {
-			arguments = quoted
-		}
-		if arguments == "" || arguments == "null" {
-			arguments = "{}"
-		}
-		calls = append(calls, toolCall{ID: newID("call_"), Type: "function", Function: calledByName{w.Name, arguments}})
-	}
-	return calls
+	return rest, calls
 }
 
 // mayBegin reports whether a text may be the beginning of a call, so that it must not be given out.
 func (b *toolbox) mayBegin(text string) bool {
 	text = strings.TrimSpace(text)
 	return len(b.functions) > 0 &&
-		(strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[") || strings.Contains(text, callBegin))
+		(strings.HasPrefix(text, "{") || strings.HasPrefix(text, "[") || strings.Contains(text, serving.CallBegin))
 }

@@ -5,6 +5,7 @@ import (
 	"unicode"
 
 	"github.com/crossattn/xpipe/pipeline"
+	"github.com/crossattn/xpipe/server/serving"
 )
 
 // writer gives out a text as it grows: without white space around it, up to what ends it, and without
@@ -53,12 +54,12 @@ func (w *writer) add(t pipeline.Token) piece {
 	if !w.ended {
 		marks := w.stops
 		if len(w.tools.functions) > 0 {
-			marks = append(marks[:len(marks):len(marks)], callBegin)
+			marks = append(marks[:len(marks):len(marks)], serving.CallBegin)
 		}
-		safe -= begun(text[w.given:], marks)
+		safe -= serving.Begun(text[w.given:], marks)
 	}
 	if w.tools.mayBegin(text) {
-		safe = min(safe, max(strings.Index(text, callBegin), 0))
+		safe = min(safe, max(strings.Index(text, serving.CallBegin), 0))
 	}
 	return w.give(safe)
 }
@@ -81,18 +82,6 @@ func (w *writer) cut(from int) {
 		w.ended = true
 		w.whole = w.whole[:from+at]
 	}
-}
-
-// begun returns how many bytes at the end of a text may be the beginning of one of marks.
-func begun(text string, marks []string) (longest int) {
-	for _, mark := range marks {
-		for n := min(len(mark)-1, len(text)); n > longest; n-- {
-			if strings.HasSuffix(text, mark[:n]) {
-				longest = n
-			}
-		}
-	}
-	return longest
 }
 
 // give gives out the text up to a place, but for white space at the end, which may be the text's.

@@ -21,30 +21,38 @@ const (
 
 // ParseCalls finds the calls of tools of some names in a text that a model wrote: between Hermes' and Qwen's
 // marks, or where the text is nothing but such an object or a list of them, as Mistral's and Llama's
-// models write it (these with "parameters" for "arguments"). rest is the text around the calls; all
-// where there are none.
+// models write it (these with "parameters" for "arguments"). rest is the text around the calls, with what
+// lies between marks and is no call; all of it where there are none.
 func ParseCalls(text string, names []string) (rest string, calls []Call) {
-	before, after, marked := strings.Cut(text, CallBegin)
-	if !marked {
+	if !strings.Contains(text, CallBegin) {
 		body := strings.TrimPrefix(strings.TrimSpace(text), callsMark)
 		if calls = parseCalls(body, names); len(calls) > 0 {
 			return "", calls
 		}
 		return text, nil
 	}
-	kept := before
-	for marked {
-		var body, behind string
-		body, behind, _ = strings.Cut(after, callEnd)
-		some := parseCalls(body, names)
-		if len(some) == 0 {
-			return text, nil
+	var kept strings.Builder
+	for left := text; ; {
+		before, after, marked := strings.Cut(left, CallBegin)
+		kept.WriteString(before)
+		if !marked {
+			break
 		}
-		calls = append(calls, some...)
-		before, after, marked = strings.Cut(behind, CallBegin)
-		kept += before
+		body, behind, closed := strings.Cut(after, callEnd)
+		if some := parseCalls(body, names); len(some) > 0 {
+			calls = append(calls, some...)
+		} else {
+			kept.WriteString(CallBegin + body)
+			if closed {
+				kept.WriteString(callEnd)
+			}
+		}
+		left = behind
 	}
-	return strings.TrimSpace(kept), calls
+	if len(calls) == 0 {
+		return text, nil
+	}
+	return strings.TrimSpace(kept.String()), calls
 }
 
 // parseCalls reads a call, or a list of calls; nil where the text is anything else, or calls what is not

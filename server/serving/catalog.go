@@ -129,7 +129,7 @@ func (c *Catalog) Names() []string {
 	names := append(c.Given(), mini.Names()...)
 	if entries, err := os.ReadDir(c.Dir); c.Dir != "" && err == nil {
 		for _, e := range entries {
-			if _, ok := c.inDir(e.Name()); ok && looksLikeModel(filepath.Join(c.Dir, e.Name())) {
+			if _, ok := c.inDir(e.Name()); ok && api.LooksLikeModel(filepath.Join(c.Dir, e.Name())) {
 				names = append(names, e.Name())
 			}
 		}
@@ -162,16 +162,6 @@ func (c *Catalog) For(task string) string {
 		}
 	}
 	return defaults[task]
-}
-
-// looksLikeModel says whether a folder has a file by which models are told.
-func looksLikeModel(dir string) bool {
-	for _, name := range []string{"xpipe.json", "config.json"} {
-		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
-			return true
-		}
-	}
-	return false
 }
 
 // Listed is a model as a list shows it.

@@ -33,17 +33,17 @@ func (p *Pieces) Push(text string) (out string, stopped bool) {
 		p.held = ""
 		return out, true
 	}
-	out = p.held[:len(p.held)-p.doubtful()]
+	out = p.held[:len(p.held)-Begun(p.held, p.Stops)]
 	out = strings.TrimRightFunc(out, unicode.IsSpace)
 	p.held = p.held[len(out):]
 	return out, false
 }
 
-// doubtful returns how many bytes at the end of held may begin a stop string.
-func (p *Pieces) doubtful() (longest int) {
-	for _, stop := range p.Stops {
-		for n := min(len(stop)-1, len(p.held)); n > longest; n-- {
-			if strings.HasSuffix(p.held, stop[:n]) {
+// Begun returns how many bytes at the end of a text may be the beginning of one of some marks.
+func Begun(text string, marks []string) (longest int) {
+	for _, mark := range marks {
+		for n := min(len(mark)-1, len(text)); n > longest; n-- {
+			if strings.HasSuffix(text, mark[:n]) {
 				longest = n
 			}
 		}

@@ -119,12 +119,12 @@ func (b *bench) embed(ctx context.Context) error {
 	part["server"], part["server_rss_mib"] = server, round(p.status("VmHWM"))
 	p.stop()
 
-	start := time.Now()
+	began := time.Now()
 	cmd := exec.CommandContext(ctx, b.program, "embed", dir, "--engine", "go", "--out", filepath.Join(dir, "rows.npy"))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("xpipe embed: %w: %s", err, out)
 	}
-	folder := float64(n) / time.Since(start).Seconds()
+	folder := float64(n) / time.Since(began).Seconds()
 	part["folder_per_second"], part["server_to_folder"] = round(folder), round(server.PerSecond/folder)
 	fmt.Fprintf(os.Stderr, "embed: %.0f a second, the command %.0f\n", server.PerSecond, folder)
 	if b.peer == "" {
@@ -135,7 +135,7 @@ func (b *bench) embed(ctx context.Context) error {
 		return err
 	}
 	words := append(strings.Fields(b.peer), address)
-	peer, err := start2(ctx, address, words)
+	peer, err := start(ctx, address, "/ping", words[0], words[1:]...)
 	if err != nil {
 		return err
 	}
@@ -150,10 +150,6 @@ func (b *bench) embed(ctx context.Context) error {
 	part["memory_to_peer"] = round(part["server_rss_mib"].(float64) / peer.status("VmHWM"))
 	fmt.Fprintf(os.Stderr, "embed: the peer %.0f a second, %.0f MiB to %.0f\n", l.PerSecond, peer.status("VmHWM"), part["server_rss_mib"])
 	return nil
-}
-
-func start2(ctx context.Context, address string, words []string) (*process, error) {
-	return start(ctx, address, "/ping", words[0], words[1:]...)
 }
 
 // memory sends 20,000 mixed requests and compares the resident memory on the way.
