@@ -17,16 +17,27 @@ const (
 	liveHop = 0.5
 	// livePause is how many seconds before the end of what is heard a last word has to end to be whole.
 	livePause = 0.5
+	// liveLate is how many seconds before the end of what is heard a word has to end to be final whatever
+	// the next text says: texts may disagree for long about how a sentence begins.
+	liveLate = 1.5
+	// shortestWord is the seconds that a word takes at least that is final so.
+	shortestWord = 0.06
+	// liveStuck is how many seconds may be said behind what is final without a word in the window's text:
+	// a model that has written a whole sentence may hold its text for ended.
+	liveStuck = 1.0
+	// liveRest is how many seconds of silence behind what the voice detector takes for speech end a window.
+	liveRest = 0.3
 	// liveWindow is the seconds after which a window moves on to the last sentence that is final, and
-	// liveMost those after which it moves on wherever it is, keeping liveRest where nothing is final.
-	liveWindow, liveMost, liveRest = 12.0, 26.0, 2.0
+	// liveMost those after which it moves on wherever it is, keeping liveTail where nothing is final.
+	liveWindow, liveMost, liveTail = 12.0, 26.0, 2.0
 	// liveQuiet is the loudest sample of a microphone that hears nothing, -50 dB.
 	liveQuiet = 0.003
 )
 
 // live writes down a sound while it comes. The sound since what is final is heard again and again as it
 // grows, and words become final once two texts one after the other have them: local agreement, as
-// Macháček et al. do it with Whisper (2307.14743). What is final of a window leads its next text.
+// Macháček et al. do it with Whisper (2307.14743), once liveLate has gone by, or once nobody speaks any
+// more. What is final of a window leads its next text.
 type live struct {
 	*run
 	samples []float32 // from the window's beginning on
@@ -37,6 +48,7 @@ type live struct {
 	open    bool      // the transcript's last segment may go on
 	silence float64   // the probability that the window holds no speech
 	goesOn  float64   // where in a whole window the piece begins that is not whole; 0: none
+	rests   float64   // where in a window the next one begins, since nobody speaks before; 0: it goes on
 }
 
 func (r *run) live(ctx context.Context) error {
@@ -86,14 +98,38 @@ func (l *live) catchUp(ctx context.Context) error {
 		l.moveOn(next, len(l.final))
 		l.final, l.before = nil, nil
 	}
+	if until := l.silentUntil(); len(l.final) == 0 && until > 0 {
+		l.moveOn(until, 0) // silence before a voice invites inventions
+		l.before = nil
+	}
 	if l.stopped || l.seconds() < liveHop {
 		return nil // the beginning of a window is worth no text yet
 	}
 	if err := l.round(ctx, false); err != nil {
 		return err
 	}
+	if l.rests > 0 {
+		l.moveOn(l.rests, len(l.final))
+		l.final, l.before = nil, nil
+		return nil
+	}
+	if l.stuck() {
+		l.moveOn(l.ends-l.begins, len(l.final))
+		l.final, l.fresh = nil, len(l.history)
+		if err := l.round(ctx, false); err != nil {
+			return err
+		}
+	}
 	l.advance()
 	return nil
+}
+
+// stuck reports whether the text ends with what is final, though the sound goes on.
+func (l *live) stuck() bool {
+	if len(l.final) == 0 || len(l.before) > 0 || l.begins+l.seconds()-l.ends < liveStuck {
+		return false
+	}
+	return l.spoken(l.ends + liveStuck)
 }
 
 // seconds returns how long the window is so far.
@@ -102,8 +138,8 @@ func (l *live) seconds() float64 { return float64(len(l.samples)) / float64(l.Ex
 // round writes the window's text anew, and makes final what can be: all of it where the window hears no
 // more.
 func (l *live) round(ctx context.Context, all bool) error {
-	l.goesOn = 0
-	silent := l.voiceless()
+	l.goesOn, l.rests = 0, 0
+	silent := l.silentUntil() > 0
 	if len(l.samples) < l.Extractor.Hop() || silent && l.quiet() {
 		return nil
 	}
@@ -120,37 +156,109 @@ func (l *live) round(ctx context.Context, all bool) error {
 		return err
 	}
 	l.windows++
-	if l.silent(text) || l.loops(text) {
+	ended, until := l.pause()
+	loops := l.loops(text)
+	if ended > 0 && !loops {
+		l.rests = until - l.begins
+	}
+	if loops || l.silent(text) {
 		l.before = nil
 		return nil
 	}
 	words, count := l.words(text.ids), 0
-	switch {
-	case silent: // nothing until a voice is found, which takes a moment longer than a text
-	case !all:
-		count = l.agreed(text.ids)
-	default:
-		count = l.whole(text.ids)
+	if !silent && len(words) > 0 { // a voice is found a moment after there is a text
+		timed, err := l.times(ctx, begin, text)
+		if err != nil {
+			return err
+		}
+		if all {
+			count = min(l.whole(text.ids), l.heard(text.ids, timed, 0))
+		} else {
+			count = l.finals(text.ids, timed, ended)
+		}
+		l.settle(timed, text, count)
 	}
-	agreed := len(l.words(text.ids[:count]))
-	if agreed > 0 {
-		err = l.settle(ctx, begin, text, count)
-	}
-	l.before = words[agreed:]
+	l.before = words[len(l.words(text.ids[:count])):]
 	if l.Progress != nil {
 		l.Progress(l.source.seconds)
 	}
-	return err
+	return nil
 }
 
-// voiceless reports whether nobody seems to speak in the window.
-func (l *live) voiceless() bool {
-	if l.Everything {
-		return false
+// finals returns how many of a text's ids are final where the window goes on: those that the text before
+// has, too, and those of words that ended liveLate ago; or all where somebody spoke up to a time and no
+// longer.
+func (l *live) finals(ids []int64, timed []word, ended float64) int {
+	heard := l.heard(ids, timed, ended)
+	if ended > 0 {
+		return heard
 	}
-	from := int(math.Round(l.begins * float64(l.Extractor.Rate())))
-	_, silent := l.source.silentUntil(from, from+len(l.samples))
-	return silent
+	late, old := l.begins+l.seconds()-liveLate, 0
+	for _, w := range timed {
+		if w.end > late || w.end-w.start < shortestWord {
+			break // a word that takes no time was not heard at its place
+		}
+		old += len(w.ids)
+	}
+	return min(heard, max(l.agreed(ids), l.upTo(ids, old)))
+}
+
+// heard returns how many of a text's ids there are before the first word that is placed where nobody
+// speaks, or behind a time that is not 0: it is invented.
+func (l *live) heard(ids []int64, timed []word, ended float64) int {
+	count := 0
+	for _, w := range timed {
+		if ended > 0 && w.start >= ended || !l.spoken(w.start) {
+			return l.upTo(ids, count)
+		}
+		count += len(w.ids)
+	}
+	return len(ids)
+}
+
+// spoken reports whether somebody speaks behind a second of the sound, as far as it is decided.
+func (l *live) spoken(from float64) bool {
+	return l.Everything || l.source.speaks(int(from*float64(l.Extractor.Rate())))
+}
+
+// pause returns where somebody stopped speaking in the window, and up to which nobody has spoken since, in
+// seconds of the sound; zeros where somebody may still be speaking.
+func (l *live) pause() (ended, until float64) {
+	if l.Everything {
+		return 0, 0
+	}
+	rate := float64(l.Extractor.Rate())
+	from := int(math.Round(l.begins * rate))
+	stop, settled := l.source.pause(from, from+len(l.samples))
+	if float64(settled-stop) < liveRest*rate || l.ends*rate > float64(settled) {
+		return 0, 0
+	}
+	return float64(stop) / rate, float64(settled) / rate
+}
+
+// upTo returns how many of a text's ids its first n ids of words and the times between them are.
+func (l *live) upTo(ids []int64, n int) int {
+	for i, id := range ids {
+		if n == 0 {
+			return i
+		}
+		if l.isText(id) {
+			n--
+		}
+	}
+	return len(ids)
+}
+
+// silentUntil returns up to which second of the window nobody speaks, if nobody seems to speak in it at all;
+// else 0.
+func (l *live) silentUntil() float64 {
+	if l.Everything {
+		return 0
+	}
+	rate := float64(l.Extractor.Rate())
+	from := int(math.Round(l.begins * rate))
+	until, _ := l.source.silentUntil(from, from+len(l.samples))
+	return float64(max(0, until-from)) / rate
 }
 
 // quiet reports whether the end of the window, about which the voice detector has not decided, is silent.
@@ -201,15 +309,7 @@ func (l *live) agreed(ids []int64) int {
 		}
 		whole += len(w.ids)
 	}
-	for i, id := range ids {
-		if whole == 0 {
-			return i
-		}
-		if l.isText(id) {
-			whole--
-		}
-	}
-	return len(ids)
+	return l.upTo(ids, whole)
 }
 
 // whole returns how many of a text's ids are of whole pieces, and notes where the next one begins: the
@@ -242,12 +342,8 @@ func (l *live) paused(ids []int64) bool {
 	return float64(ids[len(ids)-1]-l.tokens.FirstTime)*step < l.seconds()-livePause
 }
 
-// settle makes the first so many of a text's ids final.
-func (l *live) settle(ctx context.Context, begin family.Begin, text written, count int) error {
-	timed, err := l.times(ctx, begin, text)
-	if err != nil {
-		return err
-	}
+// settle makes the first so many of a text's ids final; timed are its words.
+func (l *live) settle(timed []word, text written, count int) {
 	for ids := text.ids[:count]; len(ids) > 0; {
 		// A piece is the times before it and its words.
 		at := slices.IndexFunc(ids, l.isText)
@@ -279,7 +375,6 @@ func (l *live) settle(ctx context.Context, begin family.Begin, text written, cou
 		l.give(s, at > 0)
 		ids = ids[end:]
 	}
-	return nil
 }
 
 // marked returns words with the punctuation beside them. It changes those that it is given.
@@ -398,7 +493,7 @@ func (l *live) advance() {
 	}
 	to := l.ends - l.begins
 	if len(l.words(l.final)) == 0 {
-		to = length - liveRest
+		to = length - liveTail
 		l.before = nil
 	}
 	l.moveOn(to, len(l.final))

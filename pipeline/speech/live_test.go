@@ -3,6 +3,7 @@ package speech
 import (
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/crossattn/xpipe/audio"
@@ -131,5 +132,82 @@ func TestLiveWordBehindSilence(t *testing.T) {
 		if cutAtSilence(&w, c.ended, 0.5); w.start != c.want || w.end != c.end {
 			t.Errorf("%+v: %v to %v", c, w.start, w.end)
 		}
+	}
+}
+
+// Words are final that two texts have, that ended long ago, or behind which nobody speaks; not those that
+// are placed where nobody speaks.
+func TestLiveFinalWords(t *testing.T) {
+	t.Parallel()
+	extractor, err := audio.NewExtractor(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const first = 100
+	text := []int64{first, 1, 2, 3}
+	at := func(times ...float64) (timed []word) {
+		for i := 0; i < len(times); i += 2 {
+			timed = append(timed, word{ids: []int64{int64(i/2 + 1)}, start: times[i], end: times[i+1]})
+		}
+		return timed
+	}
+	long := at(0.2, 0.6, 0.6, 1, 1, 3.8)
+	for name, c := range map[string]struct {
+		before []int64
+		timed  []word
+		ended  float64 // of the voice; 0: it goes on
+		voice  *decided
+		count  int
+	}{
+		"nothing":         {timed: at(2, 3, 3, 3.4, 3.4, 3.8), voice: &decided{speaking: true}},
+		"agreed":          {before: []int64{1, 9}, timed: at(2, 3, 3, 3.4, 3.4, 3.8), voice: &decided{speaking: true}, count: 2},
+		"long ago":        {timed: long, voice: &decided{speaking: true}, count: 3},
+		"without place":   {timed: at(0.6, 0.6, 0.6, 1, 1, 3.8), voice: &decided{speaking: true}},
+		"without times":   {before: []int64{1, 9}, voice: &decided{speaking: true}, count: 2},
+		"a pause":         {timed: at(0.2, 0.6, 0.6, 1, 1, 1.4), ended: 2, voice: &decided{speaking: true}, count: 4},
+		"behind a pause":  {timed: at(0.2, 0.6, 0.6, 1, 3, 3.4), ended: 2, voice: &decided{speaking: true}, count: 3},
+		"without a voice": {before: []int64{1, 2, 3}, timed: at(0.2, 0.6, 0.6, 1, 3, 3.4), voice: &decided{}, count: 3},
+	} {
+		from := &source{voice: c.voice, spans: []audio.Span{{From: 0, To: 2 * 16000}}}
+		l := &live{
+			run:    &run{Listener: &Listener{Extractor: extractor}, source: from},
+			before: c.before, samples: make([]float32, 4*16000),
+		}
+		l.tokens = &family.Speech{End: 49, Start: 50, FirstTime: first}
+		l.decode = func(ids []int64) string { return strings.Repeat(" w", len(ids)) }
+		if count := l.finals(text, c.timed, c.ended); count != c.count {
+			t.Errorf("%s: %d ids are final, not %d", name, count, c.count)
+		}
+	}
+}
+
+// decided is a voice detector that has decided about all that it was given.
+type decided struct{ speaking bool }
+
+func (d *decided) Write([]float32)      {}
+func (d *decided) Close()               {}
+func (d *decided) Spans() []audio.Span  { return nil }
+func (d *decided) Settled() (int, bool) { return math.MaxInt, d.speaking }
+
+// A pause is where a voice ended and nobody has spoken for a while.
+func TestLivePause(t *testing.T) {
+	t.Parallel()
+	extractor, err := audio.NewExtractor(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := &source{voice: &decided{}, spans: []audio.Span{{From: 0, To: 2 * 16000}}}
+	l := &live{run: &run{Listener: &Listener{Extractor: extractor}, source: from}}
+	for _, c := range []struct{ seconds, ends, ended, until float64 }{
+		{2.1, 0, 0, 0}, {2.5, 0, 2, 2.5}, {4, 1.8, 2, 4}, {4, 4.5, 0, 0},
+	} {
+		l.samples, l.ends = make([]float32, int(c.seconds*16000)), c.ends
+		if ended, until := l.pause(); ended != c.ended || until != c.until {
+			t.Errorf("%+v: a pause from %v to %v", c, ended, until)
+		}
+	}
+	l.Everything = true
+	if ended, _ := l.pause(); ended != 0 {
+		t.Error("a pause where everything is heard")
 	}
 }

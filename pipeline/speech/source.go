@@ -139,6 +139,25 @@ func (s *source) silentUntil(from, to int) (until int, ok bool) {
 	return min(settled, to), settled > from
 }
 
+// speaks reports whether somebody speaks behind a sample, as far as it is decided.
+func (s *source) speaks(from int) bool {
+	if s.voice == nil {
+		return true
+	}
+	_, speaking := s.voice.Settled()
+	return speaking || len(s.spans) > 0 && s.spans[len(s.spans)-1].To > from
+}
+
+// pause returns the sample where the last voice between two ended, and up to which nobody has spoken since;
+// zeros where there was none.
+func (s *source) pause(from, to int) (ended, until int) {
+	if s.voice == nil || len(s.spans) == 0 || s.spans[len(s.spans)-1].To <= from {
+		return 0, 0
+	}
+	settled, _ := s.voice.Settled()
+	return s.spans[len(s.spans)-1].To, min(settled, to)
+}
+
 // upTo reads on until so many frames of the sound are known, or all, and returns how many that are.
 func (s *source) upTo(ctx context.Context, frames int) (int, error) {
 	for !s.ended && (s.frames == nil || s.known() < frames) {
