@@ -125,13 +125,6 @@ func (l *live) catchUp(ctx context.Context) error {
 }
 
 // stuck reports whether the text ends with what is final, though the sound goes on.
-func (l *live) stuck() bool {
-	if len(l.final) == 0 || len(l.before) > 0 || l.begins+l.seconds()-l.ends < liveStuck {
-		return false
-	}
-	return l.spoken(l.ends + liveStuck)
-}
-
 // seconds returns how long the window is so far.
 func (l *live) seconds() float64 { return float64(len(l.samples)) / float64(l.Extractor.Rate()) }
 
@@ -188,67 +181,12 @@ func (l *live) round(ctx context.Context, all bool) error {
 // finals returns how many of a text's ids are final where the window goes on: those that the text before
 // has, too, and those of words that ended liveLate ago; or all where somebody spoke up to a time and no
 // longer.
-func (l *live) finals(ids []int64, timed []word, ended float64) int {
-	heard := l.heard(ids, timed, ended)
-	if ended > 0 {
-		return heard
-	}
-	late, old := l.begins+l.seconds()-liveLate, 0
-	for _, w := range timed {
-		if w.end > late || w.end-w.start < shortestWord {
-			break // a word that takes no time was not heard at its place
-		}
-		old += len(w.ids)
-	}
-	return min(heard, max(l.agreed(ids), l.upTo(ids, old)))
-}
-
 // heard returns how many of a text's ids there are before the first word that is placed where nobody
 // speaks, or behind a time that is not 0: it is invented.
-func (l *live) heard(ids []int64, timed []word, ended float64) int {
-	count := 0
-	for _, w := range timed {
-		if ended > 0 && w.start >= ended || !l.spoken(w.start) {
-			return l.upTo(ids, count)
-		}
-		count += len(w.ids)
-	}
-	return len(ids)
-}
-
 // spoken reports whether somebody speaks behind a second of the sound, as far as it is decided.
-func (l *live) spoken(from float64) bool {
-	return l.Everything || l.source.speaks(int(from*float64(l.Extractor.Rate())))
-}
-
 // pause returns where somebody stopped speaking in the window, and up to which nobody has spoken since, in
 // seconds of the sound; zeros where somebody may still be speaking.
-func (l *live) pause() (ended, until float64) {
-	if l.Everything {
-		return 0, 0
-	}
-	rate := float64(l.Extractor.Rate())
-	from := int(math.Round(l.begins * rate))
-	stop, settled := l.source.pause(from, from+len(l.samples))
-	if float64(settled-stop) < liveRest*rate || l.ends*rate > float64(settled) {
-		return 0, 0
-	}
-	return float64(stop) / rate, float64(settled) / rate
-}
-
 // upTo returns how many of a text's ids its first n ids of words and the times between them are.
-func (l *live) upTo(ids []int64, n int) int {
-	for i, id := range ids {
-		if n == 0 {
-			return i
-		}
-		if l.isText(id) {
-			n--
-		}
-	}
-	return len(ids)
-}
-
 // silentUntil returns up to which second of the window nobody speaks, if nobody seems to speak in it at all;
 // else 0.
 func (l *live) silentUntil() float64 {
@@ -296,52 +234,10 @@ func (l *live) goOn(ctx context.Context, begin family.Begin) (w written, err err
 
 // agreed returns how many of a text's ids are final: the words that the text before has, too, but for one
 // that may not be whole.
-func (l *live) agreed(ids []int64) int {
-	words := l.words(ids)
-	same := 0
-	for same < min(len(words), len(l.before)) && words[same] == l.before[same] {
-		same++
-	}
-	whole, parts := 0, splitWords(words, l.Language, l.text)
-	for i, w := range parts {
-		if whole+len(w.ids) > same || i == len(parts)-1 && !l.paused(ids) {
-			break
-		}
-		whole += len(w.ids)
-	}
-	return l.upTo(ids, whole)
-}
-
 // whole returns how many of a text's ids are of whole pieces, and notes where the next one begins: the
 // window may have cut it off. A text without several pieces is whole, and so are one that says how it ends
 // and one that ends with the sound, but for a long rest.
-func (l *live) whole(ids []int64) int {
-	window := slices.Concat(l.final, ids)
-	isTime := func(i int) bool { return i >= 0 && window[i] >= l.tokens.FirstTime }
-	for i := len(window) - 1; i >= len(l.final); i-- {
-		if i == len(window)-1 && isTime(i) && !isTime(i-1) {
-			break
-		}
-		if isTime(i) && isTime(i-1) {
-			goesOn, cut := float64(window[i]-l.tokens.FirstTime)*step, len(l.samples) >= l.Extractor.Window()
-			if goesOn > 0 && (cut || l.seconds()-goesOn >= cutLeast) {
-				l.goesOn = goesOn
-				return i - len(l.final)
-			}
-			break
-		}
-	}
-	return len(ids)
-}
-
 // paused reports whether a text says that nothing is said at the end of the window.
-func (l *live) paused(ids []int64) bool {
-	if len(ids) == 0 || l.isText(ids[len(ids)-1]) {
-		return false
-	}
-	return float64(ids[len(ids)-1]-l.tokens.FirstTime)*step < l.seconds()-livePause
-}
-
 // settle makes the first so many of a text's ids final; timed are its words.
 func (l *live) settle(timed []word, text written, count int) {
 	for ids := text.ids[:count]; len(ids) > 0; {
