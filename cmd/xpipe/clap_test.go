@@ -47,7 +47,7 @@ func TestSoundsInPicturesPlace(t *testing.T) {
 		}
 	}
 	out := filepath.Join(t.TempDir(), "x.npy")
-	want(t, "embed", "-m", model, "--engine", "go", "--batch", "3", "--out", out, "--quiet", dir, "--text", "rain")
+	want(t, "embed", "-m", model, "--engine", "go", "--batch", "3", "--out", out, dir, "--text", "rain")
 	rows := npy(t, out)
 	for i, v := range embeds {
 		if math.Abs(float64(rows[i]-v)) > 1e-4 {
@@ -58,7 +58,7 @@ func TestSoundsInPicturesPlace(t *testing.T) {
 	if err != nil || strings.Count(string(names), `"audio":`) != 3 || strings.Contains(string(names), `"image":`) {
 		t.Errorf("%s, %v", names, err)
 	}
-	want(t, "embed", "-m", model, "--engine", "go", "--out", out, "--quiet", "--resume", dir, "--text", "rain")
+	want(t, "embed", "-m", model, "--engine", "go", "--out", out, "--resume", dir, "--text", "rain")
 	if again := npy(t, out); len(again) != len(rows) {
 		t.Errorf("%d values, %d before", len(again), len(rows))
 	}

@@ -36,11 +36,22 @@ def write_wav(path: Path, samples: np.ndarray) -> None:
         file.writeframes(np.round(samples * 32768).astype("<i2").tobytes())
 
 
+def read_wav(path: Path) -> np.ndarray:
+    with wave.open(str(path)) as file:
+        return np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / 32768
+
+
+def write_sounds(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, samples in enumerate(sounds()):
+        write_wav(folder / f"sound{i}.wav", samples)
+
+
 def heard(extractor, samples: np.ndarray):
     """The features of one sound, with the middle in place of each random choice, as in Go."""
     with (mock.patch("numpy.random.choice", lambda places: places[len(places) // 2]),
           mock.patch("numpy.random.randint", lambda low, high: (low + high - 1) // 2)):
-        return extractor(samples, sampling_rate=RATE, return_tensors="pt")
+        return extractor(samples, sampling_rate=extractor.sampling_rate, return_tensors="pt")
 
 
 def tiny(fused: bool, padding: str, seed: int, checkpoint: Path):
@@ -94,8 +105,7 @@ def clap(fused: bool):
         golden.array("text_embeds", out.text_embeds)
         golden.array("logits_per_audio", logits)
         golden.array("probabilities", logits.softmax(-1))
-        for i, samples in enumerate(sounds()):
-            write_wav(golden.folder / f"sound{i}.wav", samples)
+        write_sounds(golden.folder)
         golden.data["rows"] = [{"audio": f"sound{i}.wav", "is_longer": bool(m["is_longer"])} for i, m in enumerate(made)]
         golden.data["texts"] = [{"text": t, "input_ids": tokenizer(t).input_ids} for t in TEXTS]
 
