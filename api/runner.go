@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/crossattn/xpipe/audio"
 	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/pipeline"
 )
@@ -34,8 +35,12 @@ type Runner[T any] struct {
 	SameTexts bool
 }
 
-// LoadFor decodes pictures and prepares them for a model; see pipeline.Prepare.
+// LoadFor decodes pictures and prepares them for a model; see pipeline.Prepare. Of a model that hears
+// and does not see, they are sounds, found by Sources.Sounds.
 func LoadFor(p *pipeline.Pipeline) func(context.Context, Picture) (media.Item, error) {
+	if HearsAlone(p) {
+		return func(ctx context.Context, sound Picture) (media.Item, error) { return loadSound(ctx, p, sound) }
+	}
 	return func(ctx context.Context, picture Picture) (media.Item, error) {
 		img, err := picture.Load()
 		if err != nil {
@@ -47,6 +52,27 @@ func LoadFor(p *pipeline.Pipeline) func(context.Context, Picture) (media.Item, e
 		}
 		return item, nil
 	}
+}
+
+// HearsAlone reports whether a model takes sounds and no pictures.
+func HearsAlone(p *pipeline.Pipeline) bool {
+	can := p.Abilities()
+	return can.Takes(media.Sounds) && !can.Takes(media.Pictures)
+}
+
+// loadSound decodes a sound for a model.
+func loadSound(ctx context.Context, p *pipeline.Pipeline, sound Picture) (media.Item, error) {
+	if _, err := sound.Load(); err != nil { // says why there is no such file
+		return nil, err
+	}
+	switch {
+	case p.HearingRate() == 0:
+		return nil, fmt.Errorf("%w: model %s has no preprocessor_config.json that says how it hears",
+			pipeline.ErrUnsupported, p.Bundle().Name)
+	case sound.File == "":
+		return nil, Inputf("a sound comes from a file, not from standard input")
+	}
+	return audio.DecodeFile(ctx, sound.File, audio.WithRate(p.HearingRate()), audio.WithFFmpeg(""))
 }
 
 // Loaded is a picture that is ready for the model.

@@ -157,9 +157,10 @@ func NewChosen(q Question, scored []pipeline.Choice, seconds float64) Answer {
 	}
 }
 
-// Match is one text's line of match.
+// Match is one text's line of match. One of Image and Audio is empty.
 type Match struct {
-	Image Name `json:"image"`
+	Image Name `json:"image,omitempty"`
+	Audio Name `json:"audio,omitempty"`
 	pipeline.MatchJSON
 	*Origin
 }
@@ -169,9 +170,10 @@ func NewMatch(image string, m pipeline.Match) Match {
 	return Match{Image: Name(image), MatchJSON: m.JSON()}
 }
 
-// Label is one label's line of classify.
+// Label is one label's line of classify. One of Image and Audio is empty.
 type Label struct {
-	Image Name `json:"image"`
+	Image Name `json:"image,omitempty"`
+	Audio Name `json:"audio,omitempty"`
 	pipeline.LabelJSON
 	*Origin
 }
@@ -181,9 +183,10 @@ func NewLabel(image string, l pipeline.Label) Label {
 	return Label{Image: Name(image), LabelJSON: l.JSON()}
 }
 
-// Embedding is the line of embed for a picture or a text; the other one is empty.
+// Embedding is the line of embed for a picture, a sound or a text; the others are empty.
 type Embedding struct {
 	Image     Name      `json:"image,omitempty"`
+	Audio     Name      `json:"audio,omitempty"`
 	Text      string    `json:"text,omitempty"`
 	Embedding []float32 `json:"embedding"` // of length 1
 	*Origin

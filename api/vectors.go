@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -15,9 +16,11 @@ import (
 	"github.com/crossattn/xpipe/tensor"
 )
 
-// VectorRow is the line about a row of an array of vectors: the picture or the text whose vector it is.
+// VectorRow is the line about a row of an array of vectors: the picture, sound or text whose vector it
+// is.
 type VectorRow struct {
 	Image Name   `json:"image,omitempty"`
+	Audio Name   `json:"audio,omitempty"`
 	Text  string `json:"text,omitempty"`
 	Row   int    `json:"row"` // from 0
 	*Origin
@@ -149,7 +152,7 @@ func (v *Vectors) Add(line VectorRow, vector []float32) error {
 	if err := v.writeHeader(); err != nil {
 		return err
 	}
-	return v.Results.Add(string(line.Image), line)
+	return v.Results.Add(string(cmp.Or(line.Image, line.Audio)), line)
 }
 
 // AddFailure writes the line of a picture that failed and has no row.

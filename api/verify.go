@@ -26,8 +26,8 @@ type VerifyRequest struct {
 	// Image is the picture; nil stands for a synthetic one. A model that sees regions alone gets
 	// synthetic regions instead.
 	Image image.Image
-	// Sound is what a model that hears gets in the picture's place, of SpeechRate samples a second; nil
-	// stands for a synthetic one.
+	// Sound is what a model that hears gets in the picture's place, resampled as it hears; nil stands for
+	// a synthetic one.
 	Sound *audio.Sound
 	// Prompt is the text; "" stands for the bundle's own, about a question or caption, or for a
 	// text to match.
@@ -36,7 +36,7 @@ type VerifyRequest struct {
 	Tolerance float64
 }
 
-// SpeechRate is the samples a second of the sounds that models hear.
+// SpeechRate is the samples a second of the sounds that most models hear.
 const SpeechRate = 16000
 
 // Verify runs a whole task of a model on two engines, and compares every output of every graph.
@@ -124,19 +124,30 @@ func runTask(
 		r.Image = syntheticImage()
 	}
 	can := p.Abilities()
+	sound := request.Sound
+	if sound == nil {
+		sound = syntheticSound()
+	}
+	if rate := p.HearingRate(); rate > 0 {
+		sound = audio.Resample(sound, rate)
+	}
 	if can.Match {
 		if r.Prompt == "" {
 			r.Prompt = "a photo of a red circle"
 		}
+		item := media.Item(media.Picture{Image: r.Image})
+		if report.Heard = HearsAlone(p); report.Heard {
+			r.Image, r.Sound, item = nil, sound, sound
+		}
 		if err := reportInputs(ctx, p, r, report); err != nil {
 			return err
 		}
-		_, err := p.Match(ctx, r.Image, r.Prompt, "something else")
+		_, err := p.MatchItems(ctx, []media.Item{item}, r.Prompt, "something else")
 		if !errors.Is(err, pipeline.ErrUnsupported) || !can.Embed {
 			return err
 		}
 		// Without the scale of its scores a model embeds.
-		if _, err := p.EmbedImages(ctx, r.Image); err != nil {
+		if _, err := p.EmbedItems(ctx, item); err != nil {
 			return err
 		}
 		_, err = p.EmbedTexts(ctx, r.Prompt, "something else")
@@ -167,9 +178,7 @@ func runTask(
 		r.Image, r.Regions = nil, regions
 	case can.Takes(media.Sounds):
 		report.Heard = !can.Takes(media.Pictures)
-		if r.Sound = request.Sound; request.Sound == nil {
-			r.Sound = syntheticSound()
-		}
+		r.Sound = sound
 		if report.Heard {
 			r.Image, r.Question = nil, ""
 		}

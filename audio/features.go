@@ -70,13 +70,20 @@ func NewExtractor(config []byte) (*Extractor, error) {
 	case c.Dither != 0:
 		return nil, soundErrorf("preprocessor configuration: dither %v adds noise, which is not supported", c.Dither)
 	}
-	e := &Extractor{rate: c.Rate, mels: c.Mels, hop: c.Hop, window: c.Seconds * c.Rate,
-		transform: fft.New(c.Length), hann: make([]float64, c.Length), normalize: c.Normalize}
-	for i := range e.hann { // periodic
-		e.hann[i] = 0.5 - 0.5*math.Cos(2*math.Pi*float64(i)/float64(c.Length))
-	}
-	e.bands = melBands(c.Mels, c.Length/2+1, c.Rate, 0, 8000)
+	e := newExtractor(c.Rate, c.Mels, c.Hop, c.Length, c.Seconds)
+	e.bands, e.normalize = melBands(c.Mels, c.Length/2+1, c.Rate, 0, 8000), c.Normalize
 	return e, nil
+}
+
+// newExtractor returns an Extractor without bands, of transforms of length samples every hop and of
+// windows of seconds.
+func newExtractor(rate, mels, hop, length, seconds int) *Extractor {
+	e := &Extractor{rate: rate, mels: mels, hop: hop, window: seconds * rate,
+		transform: fft.New(length), hann: make([]float64, length)}
+	for i := range e.hann { // periodic
+		e.hann[i] = 0.5 - 0.5*math.Cos(2*math.Pi*float64(i)/float64(length))
+	}
+	return e
 }
 
 // ReadConfig reads the preprocessor configuration of a folder and returns its name: that of
@@ -165,8 +172,18 @@ func (e *Extractor) features(ctx context.Context, dst []float32, samples []float
 	if e.normalize {
 		samples = normalized(samples, min(heard, len(samples)))
 	}
-	// At both ends the sound is reflected.
-	n, frames := e.transform.Len(), len(samples)/e.hop
+	frames := len(samples) / e.hop
+	power := e.logs(ctx, dst, frames, e.reflected(samples), frames)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	scaled(dst, dst, float32(logPower(power)-8))
+	return nil
+}
+
+// reflected returns samples with half a transform's length of reflection at both ends.
+func (e *Extractor) reflected(samples []float32) []float32 {
+	n := e.transform.Len()
 	padded := make([]float32, len(samples)+n)
 	for i := range padded[:n/2] {
 		padded[i] = samples[reflect(i-n/2, len(samples))]
@@ -175,12 +192,7 @@ func (e *Extractor) features(ctx context.Context, dst []float32, samples []float
 	for i := len(samples); i < len(samples)+n-n/2; i++ {
 		padded[n/2+i] = samples[reflect(i, len(samples))]
 	}
-	power := e.logs(ctx, dst, frames, padded, frames)
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	scaled(dst, dst, float32(logPower(power)-8))
-	return nil
+	return padded
 }
 
 // scaled makes features of logarithms of power, of which less than least count as that.

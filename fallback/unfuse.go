@@ -79,6 +79,21 @@ var unfusers = map[string]func(*unfuser, *ir.Node){
 	blockedDomain + ".Upsample":                (*unfuser).blockedUpsample,
 	microsoftDomain + ".DynamicQuantizeMatMul": (*unfuser).dynamicMatMul,
 	microsoftDomain + ".MatMulIntegerToFloat":  (*unfuser).integerMatMul,
+
+	// Operators of 8 bits: unfuse_quant.go.
+	microsoftDomain + ".QLinearAdd":               quantBinary("Add"),
+	microsoftDomain + ".QLinearMul":               quantBinary("Mul"),
+	microsoftDomain + ".QLinearSigmoid":           quantUnary("Sigmoid"),
+	microsoftDomain + ".QLinearLeakyRelu":         quantUnary("LeakyRelu"),
+	microsoftDomain + ".QLinearGlobalAveragePool": quantUnary("GlobalAveragePool"),
+	microsoftDomain + ".QLinearAveragePool":       quantUnary("AveragePool"),
+	microsoftDomain + ".QLinearSoftmax":           quantUnary("Softmax"),
+	microsoftDomain + ".QLinearConcat":            (*unfuser).quantConcat,
+	microsoftDomain + ".QLinearWhere":             (*unfuser).quantWhere,
+	microsoftDomain + ".QGemm":                    (*unfuser).quantGemm,
+	microsoftDomain + ".QAttention":               (*unfuser).quantAttention,
+	microsoftDomain + ".QuantizeLinear":           (*unfuser).renamed,
+	microsoftDomain + ".DequantizeLinear":         (*unfuser).renamed,
 }
 
 // blockOf returns how many channels lie side by side. No file says it: it is what suits the processor that

@@ -192,7 +192,7 @@ func TestLayoutRefuses(t *testing.T) {
 			[]string{`modules.json: "../x" is not a path inside`}},
 		"modules of texts": {"", []string{`modules.json=[{"path":"0_Transformer","type":"sentence_transformers.models.Transformer"}]`, "model.onnx"}, "",
 			[]string{"no usable xpipe.json"}},
-		"sounds":         {"clap", []string{"onnx/text_model.onnx", "onnx/audio_model.onnx"}, "", []string{`model_type "clap" is not supported`, "Found: onnx/audio_model.onnx, onnx/text_model.onnx"}},
+		"sounds":         {"univnet", []string{"onnx/text_model.onnx", "onnx/audio_model.onnx"}, "", []string{`model_type "univnet" is not supported`, "Found: onnx/audio_model.onnx, onnx/text_model.onnx"}},
 		"no graphs":      {"clip", nil, "", []string{"no .onnx files", "Missing: vision_encoder, text_encoder; or model"}},
 		"flat and below": {"clip", []string{"model.onnx", "onnx/model.onnx"}, "", []string{`the graph "model": model.onnx, onnx/model.onnx; keep one`}},
 		"two names of a role": {"siglip", []string{"onnx/vision_model.onnx", "onnx/vision_encoder.onnx", "onnx/text_model.onnx"}, "",

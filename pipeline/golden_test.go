@@ -36,6 +36,8 @@ type golden struct {
 	} `json:"arrays"`
 	Rows []struct {
 		Image    string   `json:"image"`
+		Audio    string   `json:"audio"`
+		IsLonger bool     `json:"is_longer"`
 		Text     string   `json:"text"`
 		Prompt   []string `json:"prompt"` // pictures and text in between
 		InputIDs []int64  `json:"input_ids"`

@@ -111,7 +111,7 @@ func TestBridgeTowerEqualsTransformers(t *testing.T) {
 // Embeddings and probabilities of CLIP and SigLIP against transformers.
 func TestCLIPEqualsTransformers(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"clip", "clip-legacy", "siglip", "bridgetower-itc"} {
+	for _, name := range []string{"clip", "clip-legacy", "siglip", "siglip2-naflex", "bridgetower-itc"} {
 		g := loadGolden(t, name)
 		t.Run(name, func(t *testing.T) {
 			mostlyGo(t, func(t *testing.T, eng engine.Engine) {

@@ -66,6 +66,7 @@ type Pipeline struct {
 	sounds   *audio.Extractor     // nil where it hears no features, or its configuration is not there
 	waves    *audio.Waves         // the same of samples
 	frames   *audio.Frames        // the same of features of sounds as long as they are
+	clips    *audio.Clips         // the same of clips of one length
 	voice    *speech.VoiceModel   // nil without WithVoiceModel
 	defaults Generation
 	// scheduler decodes the texts of all calls together; nil: each call decodes its own.
@@ -267,6 +268,9 @@ func (p *Pipeline) preparer(kind media.Kind) (front media.Preparer, err error) {
 		case audio.IsFrames(data):
 			p.frames, err = audio.NewFrames(data)
 			front = p.frames
+		case audio.IsClips(data):
+			p.clips, err = audio.NewClips(data)
+			front = p.clips
 		default:
 			p.sounds, err = audio.NewExtractor(data)
 			front = p.sounds
@@ -295,6 +299,8 @@ func (p *Pipeline) hearing() hearer {
 		return p.waves
 	case p.frames != nil:
 		return p.frames
+	case p.clips != nil:
+		return p.clips
 	}
 	return nil
 }
@@ -303,6 +309,14 @@ func (p *Pipeline) hearing() hearer {
 func (p *Pipeline) hearsAlone() bool {
 	kinds := p.model.Media()
 	return slices.Contains(kinds, media.Sounds) && !slices.Contains(kinds, media.Pictures)
+}
+
+// itemName is what the model takes a batch of, in words.
+func (p *Pipeline) itemName() string {
+	if p.hearsAlone() {
+		return string(media.Sounds)
+	}
+	return string(media.Pictures)
 }
 
 // Bundle returns the model's bundle.
@@ -341,6 +355,6 @@ func (p *Pipeline) unsupported(task string) error {
 
 // hears returns the error for a picture that is given to a model of sounds.
 func (p *Pipeline) hears() error {
-	return fmt.Errorf("%w: model %s, of family %s, hears: it writes down a sound, and takes no picture",
+	return fmt.Errorf("%w: model %s, of family %s, hears: it takes a sound, and no picture",
 		ErrUnsupported, p.bundle.Name, p.bundle.Family)
 }

@@ -106,7 +106,7 @@ func (p *Pipeline) vectorsOf(
 		return nil, err
 	}
 	check := func(i int) error { return p.checkItem(items[i]) }
-	return inBatch("picture", len(items), check, func(at []int) ([][]float32, error) {
+	return inBatch(p.itemName(), len(items), check, func(at []int) ([][]float32, error) {
 		prepared, err := p.prepare(ctx, pick(items, at))
 		if err != nil {
 			return nil, err
@@ -142,7 +142,7 @@ func (p *Pipeline) MatchItems(
 		return nil, err
 	}
 	check := func(i int) error { return p.checkItem(items[i]) }
-	return inBatch("picture", len(items), check, func(at []int) ([][]Match, error) {
+	return inBatch(p.itemName(), len(items), check, func(at []int) ([][]Match, error) {
 		prepared, err := p.prepare(ctx, pick(items, at))
 		if err != nil {
 			return nil, err

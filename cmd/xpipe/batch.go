@@ -156,6 +156,14 @@ func (o *batchOptions) findSounds(env *environment, args []string) (found, error
 	return f, err
 }
 
+// findFor is find for what a model takes: pictures, or sounds where it hears alone.
+func (o *batchOptions) findFor(env *environment, p *pipeline.Pipeline, args []string) (found, error) {
+	if api.HearsAlone(p) {
+		return o.findSounds(env, args)
+	}
+	return o.find(env, args)
+}
+
 func (o *batchOptions) findBy(
 	env *environment, args []string,
 	find func(api.Sources, ...string) (iter.Seq2[api.Picture, error], int, error),
@@ -238,6 +246,14 @@ func (f *found) files() string {
 		return "sounds"
 	}
 	return "pictures"
+}
+
+// named is the name of a picture or of a sound, as lines have it; the other one is empty.
+func (f *found) named(name string) (image, audio api.Name) {
+	if f.sounds {
+		return "", api.Name(name)
+	}
+	return api.Name(name), ""
 }
 
 // resultsError gives errors about a results file words that name the flags.

@@ -87,14 +87,15 @@ func runClassify(cmd *cobra.Command, env *environment, o classifyOptions, args [
 		}
 		lines = len(own)
 	}
-	found, err := o.find(env, pictures)
-	if err != nil {
-		return err
-	}
 	if p == nil {
+		var err error
 		if p, err = o.open(ctx, env); err != nil {
 			return err
 		}
+	}
+	found, err := o.findFor(env, p, pictures)
+	if err != nil {
+		return err
 	}
 	settings := o.settings()
 	if len(labels) > 0 {
@@ -126,7 +127,8 @@ func runClassify(cmd *cobra.Command, env *environment, o classifyOptions, args [
 			return all, err
 		},
 		line: func(image string, label pipeline.Label) any {
-			line := api.NewLabel(image, label)
+			line := api.NewLabel("", label)
+			line.Image, line.Audio = out.named(image)
 			line.Origin = out.origin
 			return line
 		},

@@ -22,13 +22,15 @@ type embedOptions struct {
 func newEmbedCommand(env *environment) *cobra.Command {
 	var o embedOptions
 	cmd := &cobra.Command{
-		Use:   "embed IMAGE|DIR|GLOB|SHARD.tar|- ... | --text TEXT ...",
-		Short: "Turn pictures or texts into vectors that can be compared",
+		Use:   "embed IMAGE|SOUND|DIR|GLOB|SHARD.tar|- ... | --text TEXT ...",
+		Short: "Turn pictures, sounds or texts into vectors that can be compared",
 		Example: `  xpipe embed photo.jpg --json
   xpipe embed ~/photos --out photos.npy --resume
   xpipe embed --text "a dog on a beach" --text "a cat"`,
 		Long: `Prints one vector of length 1 for each picture and text, with its name in front
-unless there is one; the dot product of two is their cosine.
+unless there is one; the dot product of two is their cosine. A model that hears
+(CLAP) takes sounds in the pictures' place, and its lines have "audio" in place of
+"image".
 
 ` + picturesHelp + `
 
@@ -88,15 +90,15 @@ func runEmbed(ctx context.Context, env *environment, o embedOptions, args []stri
 	if err := o.check(); err != nil {
 		return err
 	}
-	found, err := o.find(env, args)
-	if err != nil {
-		return err
-	}
 	p, err := o.open(ctx, env)
 	if err != nil {
 		return err
 	}
 	defer p.Close()
+	found, err := o.findFor(env, p, args)
+	if err != nil {
+		return err
+	}
 	e := &embedder{options: o, pipeline: p}
 	// Texts are told from pictures by their names, but one text by itself has none.
 	found.single = o.out == "" && found.count+len(o.texts) == 1 &&
@@ -165,17 +167,17 @@ func (e *embedder) embedTexts(ctx context.Context) error {
 	return nil
 }
 
-// write writes the vector of a picture or of a text; the other one is empty.
-func (e *embedder) write(image, text string, vector []float32) error {
-	name := api.Name(image)
+// write writes the vector of a picture or sound, or of a text; the other one is empty.
+func (e *embedder) write(name, text string, vector []float32) error {
+	image, audio := e.named(name)
 	switch {
 	case e.vectors != nil:
-		return e.vectors.Add(api.VectorRow{Image: name, Text: text, Origin: e.origin}, vector)
+		return e.vectors.Add(api.VectorRow{Image: image, Audio: audio, Text: text, Origin: e.origin}, vector)
 	case e.printsLines():
-		line := api.Embedding{Image: name, Text: text, Embedding: vector, Origin: e.origin}
-		return e.output.write(image, line)
+		line := api.Embedding{Image: image, Audio: audio, Text: text, Embedding: vector, Origin: e.origin}
+		return e.output.write(name, line)
 	}
-	_, err := fmt.Fprintln(e.env.stdout, e.title(image+text)+numbers(vector))
+	_, err := fmt.Fprintln(e.env.stdout, e.title(name+text)+numbers(vector))
 	return err
 }
 

@@ -21,8 +21,8 @@ type matchOptions struct {
 func newMatchCommand(env *environment) *cobra.Command {
 	var o matchOptions
 	cmd := &cobra.Command{
-		Use:   "match IMAGE|DIR|GLOB|SHARD.tar|- TEXT...",
-		Short: "Say how well texts fit a picture",
+		Use:   "match IMAGE|SOUND|DIR|GLOB|SHARD.tar|- TEXT...",
+		Short: "Say how well texts fit a picture or a sound",
 		Example: `  xpipe match photo.jpg "a dog on a beach" "a dog in the snow"
   xpipe match photos "a red car" "a blue car" --out cars.jsonl
   curl -s https://example.org/photo.jpg | xpipe match - "a boat" "a bridge"`,
@@ -31,6 +31,9 @@ func newMatchCommand(env *environment) *cobra.Command {
 CLIP compares, so that its probabilities sum to 1. A folder of two graphs without
 model.onnx has no trained scale of the scores: there are similarities alone, "-" or
 null stands for the probability, and the lines have "score":"similarity".
+
+A model that hears (CLAP) takes sounds in the pictures' place, and its lines have
+"audio" in place of "image".
 
 The first argument may stand for several pictures, a pattern in quotation marks;
 with --list FILE all arguments are texts.
@@ -61,15 +64,15 @@ func runMatch(ctx context.Context, env *environment, o matchOptions, args []stri
 	if err := checkTexts("match", "text", texts); err != nil {
 		return err
 	}
-	found, err := o.find(env, pictures)
-	if err != nil {
-		return err
-	}
 	p, err := o.open(ctx, env)
 	if err != nil {
 		return err
 	}
 	defer p.Close()
+	found, err := o.findFor(env, p, pictures)
+	if err != nil {
+		return err
+	}
 	settings := o.settings()
 	settings.SetList("texts", texts)
 	out, err := o.newOutput(env, found, p, settings)
@@ -97,7 +100,8 @@ func runMatch(ctx context.Context, env *environment, o matchOptions, args []stri
 			return all, err
 		},
 		line: func(image string, m pipeline.Match) any {
-			line := api.NewMatch(image, m)
+			line := api.NewMatch("", m)
+			line.Image, line.Audio = out.named(image)
 			line.Origin = out.origin
 			return line
 		},

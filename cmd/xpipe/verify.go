@@ -85,7 +85,7 @@ func runVerify(ctx context.Context, env *environment, o verifyOptions) error {
 		request.Image = img
 	}
 	if o.sound != "" {
-		sound, err := audio.DecodeFile(ctx, o.sound, audio.WithRate(api.SpeechRate))
+		sound, err := audio.DecodeFile(ctx, o.sound)
 		if err != nil {
 			return err
 		}

@@ -22,6 +22,7 @@ type tower struct {
 // have the second name for that.
 var (
 	imageNames = towerNames{graph.PixelValues, []string{graph.ImageEmbeds, "image_embeddings"}}
+	soundNames = towerNames{graph.InputFeatures, []string{"audio_embeds"}}
 	textNames  = towerNames{graph.InputIDs, []string{textEmbeds, "text_embeddings"}}
 )
 
@@ -32,7 +33,7 @@ type towerNames struct {
 
 // openTower opens the graph of a role, or takes the whole model where the role has none of its
 // own.
-func (m *clip) openTower(
+func (m *dualEncoder) openTower(
 	o *graph.Opener, t *tower, role string, names towerNames, whole *graph.Graph,
 ) error {
 	t.graph = whole
@@ -48,7 +49,7 @@ func (m *clip) openTower(
 	// States before the projection cannot be compared. SigLIP has no projection for pictures, and
 	// the one for texts is inside graphs whose output has transformers' name.
 	outputs := names.embeds
-	if t.projection != nil || m.sigmoid && t == &m.vision {
+	if t.projection != nil || m.sigmoid && t == &m.item {
 		outputs = append(slices.Clone(outputs), graph.PooledOutput)
 	}
 	if t.projection != nil || m.sigmoid {
@@ -84,7 +85,7 @@ func nameInput(g *graph.Graph, usual string) error {
 	var fit []string
 	for _, in := range g.Inputs() {
 		isFloat := in.DType != tensor.Int64 && in.DType != tensor.Int32
-		if isFloat == (usual == graph.PixelValues) && in.Name != graph.AttentionMask {
+		if isFloat == (usual != graph.InputIDs) && in.Name != graph.AttentionMask {
 			fit = append(fit, in.Name)
 		}
 	}

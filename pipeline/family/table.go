@@ -13,6 +13,7 @@ var Families = Table{
 	lxmertRow,
 	viltRow,
 	clipRow,
+	clapRow,
 	imageRow,
 	textRow,
 	llavaRow,

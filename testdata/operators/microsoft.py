@@ -331,6 +331,91 @@ def group_query(r):
     return case
 
 
+
+def bytes_of(r, name, shape, signed, per=None):
+    """A quantised tensor with its scale and zero point, as inputs; per: a scale and zero point for each."""
+    kind, low = (np.int8, -128) if signed else (np.uint8, 0)
+    scale = r.uniform(0.005, 0.05, per or ()).astype(np.float32)
+    zero = r.integers(low + 100, low + 156, per or ()).astype(kind)
+    return [(name, r.integers(low, low + 256, shape).astype(kind)), (f"{name}_scale", scale), (f"{name}_zero", zero)]
+
+
+QUANT = (1e-6, 1)  # rounding at a tie
+
+
+def quant_binary(op):
+    def make(r):
+        signed, shape = r.integers(2), [ints(r, 1, 5) for _ in range(ints(r, 1, 4))]
+        other = [1 if r.integers(3) == 0 else d for d in shape][ints(r, 0, len(shape)):]
+        inputs = bytes_of(r, "a", shape, signed) + bytes_of(r, "b", other, signed) + bytes_of(r, "c", [1], signed)[1:]
+        return single(op, inputs, 1, 17, [n for n, _ in inputs if "_" in n], QUANT, MS)
+
+    return make
+
+
+def quant_unary(op, **attrs):
+    def make(r):
+        pool, signed = "Pool" in op, r.integers(2)
+        shape = [ints(r, 1, 3), ints(r, 1, 5), ints(r, 5, 9), ints(r, 5, 9)] if pool else [ints(r, 1, 5) for _ in range(ints(r, 1, 4))]
+        more = {k: float(r.uniform(0.05, 0.4)) for k in attrs}
+        if op == "QLinearAveragePool":
+            more = {"kernel_shape": [ints(r, 1, 4), ints(r, 1, 4)], "strides": [ints(r, 1, 3), ints(r, 1, 3)],
+                    "count_include_pad": ints(r, 0, 2)}
+        if op == "QLinearSoftmax":
+            signed, more = 0, {"axis": -1, "opset": 13}
+        inputs = bytes_of(r, "x", shape, signed) + bytes_of(r, "y", [1], signed)[1:]
+        if op == "QLinearSoftmax":
+            inputs[3:] = [("y_scale", np.float32(1 / 256)), ("y_zero", np.uint8(0))]
+        return single(op, inputs, 1, 17, [n for n, _ in inputs if "_" in n], QUANT, MS, **more)
+
+    return make
+
+
+def quant_concat(r):
+    signed, shape, axis = r.integers(2), [ints(r, 1, 5) for _ in range(ints(r, 1, 4))], 0
+    axis = ints(r, 0, len(shape))
+    inputs = bytes_of(r, "y", [1], signed)[1:]
+    for i in range(ints(r, 1, 4)):
+        shape[axis] = ints(r, 1, 5)
+        inputs += bytes_of(r, f"x{i}", shape, signed)
+    return single("QLinearConcat", inputs, 1, 17, [n for n, _ in inputs if "_" in n], QUANT, MS, axis=axis)
+
+
+def quant_where(r):
+    signed, shape = r.integers(2), [ints(r, 1, 5) for _ in range(ints(r, 1, 4))]
+    inputs = [("c", r.integers(2, size=shape).astype(bool))] + bytes_of(r, "x", shape, signed) + bytes_of(r, "y", shape[-1:], signed)
+    inputs += bytes_of(r, "z", [1], signed)[1:]
+    return single("QLinearWhere", inputs, 1, 17, [n for n, _ in inputs if "_" in n], QUANT, MS)
+
+
+def quant_gemm(r):
+    m, k, n, signed = ints(r, 1, 9), ints(r, 4, 30), ints(r, 1, 20), r.integers(2)
+    ta, tb, alpha, own = ints(r, 0, 2), ints(r, 0, 2), float(some(r, 1.0, 0.5)), [n] if r.integers(2) else None
+    inputs = bytes_of(r, "a", [k, m] if ta else [m, k], signed)
+    weights = bytes_of(r, "b", [n, k] if tb else [k, n], 1, own)
+    inputs += [(weights[0][0], weights[0][1] // 2), weights[1], (weights[2][0], weights[2][1] * 0)]  # 7 bits: exact everywhere
+    inputs.append(("c", r.integers(-500, 500, (n,)).astype(np.int32)) if r.integers(2) else None)
+    floating = r.integers(3) == 0
+    if not floating:
+        inputs += [("y_scale", np.float32(r.uniform(0.02, 0.2))), bytes_of(r, "y", [1], signed)[2]]
+    consts = [i[0] for i in inputs if i and (i[0] in ("b", "c") or "_" in i[0])]
+    return single("QGemm", inputs, 1, 17, consts, (1e-3, 1e-3) if floating else QUANT, MS, transA=ta, transB=tb, alpha=alpha)
+
+
+def quant_attention(r):
+    batch, length, heads, size, wide = ints(r, 1, 3), ints(r, 1, 7), ints(r, 1, 4), ints(r, 2, 6), ints(r, 3, 12)
+    hidden, signed = heads * size, r.integers(2)
+    x = bytes_of(r, "x", [batch, length, wide], 0)
+    w = bytes_of(r, "w", [wide, 3 * hidden], signed, [3 * hidden] if r.integers(2) else None)
+    mask = ("mask", r.integers(1, length + 1, (batch,)).astype(np.int32)) if r.integers(2) else None
+    # 7 bits, symmetric: what ONNX Runtime multiplies alike on all processors
+    kind = w[0][1].dtype.type
+    w = [("w", (w[0][1] // 2).astype(kind)), w[1], ("w_zero", (w[2][1] * 0 + (0 if signed else 64)).astype(kind))]
+    inputs = [x[0], w[0], ("bias", floats(r, 3 * hidden) * 0.1), x[1], w[1], mask, x[2], w[2]]
+    consts = [i[0] for i in inputs if i and i[0] not in ("x", "mask")]
+    return single("QAttention", inputs, 1, 17, consts, (2e-3, 2e-3), MS, num_heads=heads, unidirectional=ints(r, 0, 2))
+
+
 MAKERS = {
     "BiasGelu": activation("BiasGelu"),
     "FastGelu": activation("FastGelu"),
@@ -348,4 +433,15 @@ MAKERS = {
     "MultiHeadAttention": multi_head,
     "MicrosoftAttention": attention,
     "GroupQueryAttention": group_query,
+    "QLinearAdd": quant_binary("QLinearAdd"),
+    "QLinearMul": quant_binary("QLinearMul"),
+    "QLinearSigmoid": quant_unary("QLinearSigmoid"),
+    "QLinearLeakyRelu": quant_unary("QLinearLeakyRelu", alpha=0),
+    "QLinearGlobalAveragePool": quant_unary("QLinearGlobalAveragePool"),
+    "QLinearAveragePool": quant_unary("QLinearAveragePool"),
+    "QLinearSoftmax": quant_unary("QLinearSoftmax"),
+    "QLinearConcat": quant_concat,
+    "QLinearWhere": quant_where,
+    "QGemm": quant_gemm,
+    "QAttention": quant_attention,
 }

@@ -74,6 +74,25 @@ def test_qformer_maps():
     assert np.allclose(maps[0].sum(-1), 1, atol=1e-5)
 
 
+def test_naflex():
+    golden, arrays, b = load("siglip2-naflex")
+    seen = {n: arrays[n] for n in ("pixel_values", "pixel_attention_mask", "spatial_shapes")}
+    got = scores.dual_encoder(b, seen, np.array([t["input_ids"] for t in golden["texts"]]))
+    for name in ("image_embeds", "text_embeds", "logits_per_image"):
+        close(got[name], arrays[name])
+
+
+@pytest.mark.parametrize("name", ["clap", "clap-fused"])
+def test_clap(name):
+    golden, arrays, b = load(name)
+    longer = np.array([[r["is_longer"]] for r in golden["rows"]])
+    ids, mask = replay.right_pad([np.array(t["input_ids"], np.int64) for t in golden["texts"]])
+    read = {"input_ids": np.where(mask == 1, ids, 1), "attention_mask": mask}
+    got = scores.clap(b, {"input_features": arrays["input_features"], "is_longer": longer}, read)
+    for name in ("audio_embeds", "text_embeds", "logits_per_audio"):
+        close(got[name], arrays[name])
+
+
 @pytest.mark.parametrize("name", ["clip", "clip-legacy", "siglip"])
 def test_dual_encoder(name):
     golden, arrays, b = load(name)

@@ -31,7 +31,7 @@ FORMAT = 1
 
 FILES = {
     "vision_encoder": "vision_encoder", "qformer": "qformer", "embed_tokens": "embed_tokens",
-    "decoder": "decoder_model_merged", "encoder": "encoder_model", "text_encoder": "text_model",
+    "decoder": "decoder_model_merged", "encoder": "encoder_model", "text_encoder": "text_model", "audio_encoder": "audio_model",
     "vision_model": "vision_model", "text_model": "text_model", "model": "model",
 }
 """Role to file name where the two differ or transformers.js has a name for it; other roles are

@@ -77,6 +77,15 @@ def image_processor(path: Path) -> dict | None:
     return None
 
 
+def feature_extractor(path: Path) -> dict | None:
+    """The same of what prepares sounds, which transformers 5 saves as feature_extractor."""
+    if (path / "preprocessor_config.json").is_file():
+        return read_json(path / "preprocessor_config.json")
+    if (path / "processor_config.json").is_file():
+        return read_json(path / "processor_config.json").get("feature_extractor")
+    return None
+
+
 def check_quantised(path: Path, config: dict) -> None:
     """Refuse weights that are quantised already: their tensors are no matrices of the model."""
     for part in (config, *(v for v in config.values() if isinstance(v, dict))):

@@ -13,7 +13,7 @@ import transformers
 
 from . import adapter, checkpoint, ctranslate2, endtoend, memory, program, translate, widen
 from .bundle import Bundle
-from .families import (blip, blip2, bridgetower, clip, florence2, gemma3, git, idefics, idefics2, idefics3, llava, lxmert,
+from .families import (blip, blip2, bridgetower, clap, clip, florence2, gemma3, git, idefics, idefics2, idefics3, llava, lxmert,
                        mllama, naflex, open_flamingo, paligemma, pix2struct, qwen_vl, vilt, vision_encoder_decoder, whisper)
 from .families.common import Front, copy_checkpoint_files, load_front, resolve
 from .graph import OPSETS, ExportError
@@ -51,6 +51,7 @@ FAMILIES = {
     "CLIPModel": Family("clip", clip.export),
     "SiglipModel": Family("clip", clip.export),
     "Siglip2Model": Family("clip", clip.export, end_to_end=naflex.end_to_end),
+    "ClapModel": Family("clap", clap.export, pictures=False, end_to_end=clap.end_to_end),
     "LxmertForQuestionAnswering": Family("lxmert", lxmert.export, finish=lxmert.add_labels,
                                          pictures=False),
     # the released checkpoint keeps its answer head under pre-training
@@ -217,6 +218,7 @@ def main(argv: list[str] | None = None) -> int:
         torch.set_num_threads(args.threads)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    memory.drop(memory.libraries())  # of which importing has read most for the only time
     try:
         reader = None if args.no_run else program.find()
         meta = export_checkpoint(

@@ -24,6 +24,14 @@ def dual_encoder(b: Replay, pixels: np.ndarray | dict[str, np.ndarray], ids: np.
             "logits_per_image": logits + b.projection.get("logit_bias", np.float32(0))}
 
 
+def clap(b: Replay, heard: dict[str, np.ndarray], read: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """CLAP: heard input_features [N,...] and is_longer [N,1], read input_ids and attention_mask [M,T] ->
+    audio_embeds [N,E], text_embeds [M,E], logits_per_audio [N,M]."""
+    audio = unit(b.run("audio_encoder", **heard)["audio_embeds"])
+    text = unit(b.run("text_encoder", **read)["text_embeds"])
+    return {"audio_embeds": audio, "text_embeds": text, "logits_per_audio": audio @ text.T * np.exp(b.projection["logit_scale"])}
+
+
 def retrieval(b: Replay, pixels: np.ndarray, ids: np.ndarray,
               mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """BLIP's and BLIP-2's matching: one picture [1,3,H,W] and M texts [M,T], padded on the right ->

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import torch
 from PIL import Image
 from tokenizers import Regex, Tokenizer, normalizers, processors
-from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, BaseImageProcessor, PreTrainedTokenizerBase
+from transformers import (AutoConfig, AutoImageProcessor, AutoTokenizer, BaseImageProcessor, ClapFeatureExtractor,
+                          PreTrainedTokenizerBase)
 from transformers.convert_slow_tokenizer import SpmConverter
 
 from .. import checkpoint
@@ -36,6 +37,7 @@ class Front(NamedTuple):
     tokenizer: PreTrainedTokenizerBase
     qformer: PreTrainedTokenizerBase | None
     images: BaseImageProcessor | None
+    sounds: ClapFeatureExtractor | None = None
 
 
 def load_front(path: Path, kind: str, pictures: bool, qformer: bool) -> Front:
@@ -46,7 +48,8 @@ def load_front(path: Path, kind: str, pictures: bool, qformer: bool) -> Front:
     if kind == "Blip2ForImageTextRetrieval":
         own = config.qformer_config
     front = Front(read_tokenizer(path), read_tokenizer(path / QFORMER) if qformer else None,
-                  AutoImageProcessor.from_pretrained(path, use_fast=False) if pictures else None)
+                  AutoImageProcessor.from_pretrained(path, use_fast=False) if pictures else None,
+                  _sounds(path) if kind == "ClapModel" else None)
     checkpoint.check_vocabulary(path, front.tokenizer,
                                 own.vocab_size + getattr(own, "additional_vocab_size", 0))
     if front.qformer:
@@ -57,6 +60,15 @@ def load_front(path: Path, kind: str, pictures: bool, qformer: bool) -> Front:
         wanted = list(size) if isinstance(size, (list, tuple)) else [size, size]
         check_pictures(path, front.images, wanted)
     return front
+
+
+def _sounds(path: Path) -> ClapFeatureExtractor:
+    """What prepares sounds. Raises ExportError."""
+    settings = checkpoint.feature_extractor(path)
+    if settings is None:
+        raise ExportError(f"{path} has no preprocessor_config.json, and no processor_config.json with "
+                          "feature_extractor: nothing says how sounds are prepared")
+    return ClapFeatureExtractor(**settings)
 
 
 def check_pictures(path: Path, images: BaseImageProcessor, wanted: list[int]) -> None:

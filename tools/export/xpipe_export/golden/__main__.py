@@ -15,7 +15,7 @@ import torch
 import transformers
 
 from ..cli import export_checkpoint
-from . import (blip_family, bridgetower_family, core, dual_family, encdec_family, flamingo_family, florence_family,
+from . import (blip_family, bridgetower_family, clap_family, core, dual_family, encdec_family, flamingo_family, florence_family,
                git_family, image_tokens_family, mllama_family, pix2struct_family, vilt_family,
                whisper_family)
 
@@ -36,6 +36,9 @@ FAMILIES = {
     "clip": ("clip", dual_family.clip(legacy_eos=False), 1, True, "fp16"),
     "clip-legacy": ("clip", dual_family.clip(legacy_eos=True), 1, False, "fp16"),
     "siglip": ("clip", dual_family.siglip, 1, True, "fp16"),
+    "siglip2-naflex": ("clip", dual_family.naflex, 1, False, "fp16"),
+    "clap": ("clap", clap_family.clap(fused=False), 1, False, "fp16"),
+    "clap-fused": ("clap", clap_family.clap(fused=True), 1, False, "fp16"),
     "lxmert-vqa": ("lxmert", dual_family.lxmert(31), 1, True, "fp16"),
     "lxmert-gqa": ("lxmert", dual_family.lxmert(19), 1, False, "fp16"),
     "vilt-vqa": ("vilt", vilt_family.vilt, 31, False, "fp16"),

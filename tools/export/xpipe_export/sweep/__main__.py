@@ -20,7 +20,7 @@ import torch
 import transformers as tf
 from PIL import Image
 
-from ..golden import core
+from ..golden import clap_family, core
 from . import answers, kinds, seeing
 from .draw import FIVE, Draw, save_tokenizers
 from .kinds import Kind
@@ -35,6 +35,7 @@ KINDS = {
     "idefics": Kind(kinds.idefics, "write"),
     "clip": Kind(kinds.clip, "match"), "siglip": Kind(kinds.siglip, "match"),
     "siglip2-naflex": Kind(kinds.naflex, "match"),
+    "clap": Kind(kinds.clap, "sounds"),
     "lxmert": Kind(kinds.lxmert, "regions"),
     **{n: Kind(kinds.encdec(n), "caption") for n in ("vit-gpt2", "swin-gpt2", "trocr")},
     "donut": Kind(kinds.encdec("donut"), "write"),
@@ -72,7 +73,9 @@ def rows(kind: Kind, folder: Path, root: Path) -> list[dict]:
             add(["ask", "picture.png", question, "--regions", str(file)],
                 lambda: {"logprobs": answers.regions(model, front, file, question)})
         return out
-    for file in sorted((root / "images").glob("*.png")):
+    for file in sorted((root / "sounds").glob("*.wav")) if kind.task == "sounds" else ():
+        add(["match", str(file), *answers.TEXTS], lambda: {"probabilities": answers.match_sound(model, folder, front, file, answers.TEXTS)})
+    for file in sorted((root / "images").glob("*.png")) if kind.task != "sounds" else ():
         picture = Image.open(file).convert("RGB")
         if kind.task == "match":
             add(["match", str(file), *answers.TEXTS],
@@ -113,8 +116,8 @@ def resave(root: Path, name: str, seed: int) -> None:
         tf.AutoTokenizer.from_pretrained(before / "qformer_tokenizer").save_pretrained(target / "qformer_tokenizer")
     if (before / "processor_config.json").is_file():
         tf.AutoProcessor.from_pretrained(before).save_pretrained(target)
-    elif name == "whisper":
-        tf.WhisperFeatureExtractor.from_pretrained(before).save_pretrained(target)
+    elif name in ("whisper", "clap"):
+        tf.AutoFeatureExtractor.from_pretrained(before).save_pretrained(target)
     elif (before / "preprocessor_config.json").is_file():
         answers.images(before).save_pretrained(target)
     answer(root, name, folder)
@@ -130,6 +133,7 @@ def prepare(root: Path) -> None:
     if (root / "tokenizers").is_dir():
         return
     core.make_images(root / "images")
+    clap_family.write_sounds(root / "sounds")
     rng = np.random.default_rng(1)
     corner = rng.uniform(0, 0.7, (36, 2))
     boxes = np.concatenate([corner, corner + rng.uniform(0.05, 0.3, (36, 2))], -1) * [640, 480, 640, 480]

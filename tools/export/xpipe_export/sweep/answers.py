@@ -12,6 +12,7 @@ import torch
 import transformers as tf
 from PIL import Image
 
+from ..golden import clap_family
 from .draw import FIVE
 
 QUESTIONS = ["what color is the cat?", "how many trees are there, and where is the boat?"]
@@ -39,7 +40,7 @@ class Front:
         if (folder / "qformer_tokenizer").is_dir():
             self.second = tf.AutoTokenizer.from_pretrained(folder / "qformer_tokenizer")
         kind = type(model).__name__
-        if not kind.startswith(("Lxmert", "Whisper")):
+        if not kind.startswith(("Lxmert", "Whisper", "Clap")):
             self.images = images(folder)
         if getattr(WRITERS.get(kind), "__name__", "") == "by_template":
             self.whole = tf.AutoProcessor.from_pretrained(folder)
@@ -218,6 +219,17 @@ def match(model, front: Front, picture: Image.Image, texts: list[str]) -> list[f
                 scores = got.logits
             out.append(float(scores.softmax(-1)[0, 1]))
         return torch.tensor(out).softmax(-1).tolist() if kind == "BridgeTowerForContrastiveLearning" else out
+
+
+def match_sound(model, folder: Path, front: Front, file: Path, texts: list[str]) -> list[float]:
+    """The probability of each text with a sound at the extractor's rate, by CLAP."""
+    extractor = tf.ClapFeatureExtractor.from_pretrained(folder)
+    heard = clap_family.heard(extractor, clap_family.read_wav(file))
+    given = front.tokenizer(texts, return_tensors="pt", padding=True, truncation=True, max_length=model.config.text_config.max_position_embeddings - 2)
+    with torch.no_grad():
+        scores = model(input_ids=given.input_ids, attention_mask=given.attention_mask, input_features=heard["input_features"].float(),
+                       is_longer=heard["is_longer"]).logits_per_audio[0]
+    return scores.softmax(-1).tolist()
 
 
 def regions(model, front: Front, file: Path, question: str) -> list[float]:

@@ -31,7 +31,7 @@ class Kind(NamedTuple):
 
     make: Callable[[Draw], Made]
     task: str
-    """write, match, pairs (with an embedding each), regions or hear."""
+    """write, match, sounds (to match), regions or hear."""
 
 
 def pixels(cls, side, **more):
@@ -208,6 +208,31 @@ def naflex(d: Draw) -> Made:
     model.logit_scale.data.fill_(1.3)
     model.logit_bias.data.fill_(-1.0)
     return Made(model, [words, tf.Siglip2ImageProcessor(patch_size=8, max_num_patches=d.choice((20, 40)))])
+
+
+def clap(d: Draw) -> Made:
+    words = d.tokenizer("roberta", odd=False)
+    heads, width = d.heads()
+    fused, space = d.random() < 0.5, d.choice((12, 20))
+    text = {"vocab_size": len(words), "hidden_size": width, "intermediate_size": d.randrange(20, 50), "num_hidden_layers": d.choice((1, 2)),
+            "num_attention_heads": heads, "max_position_embeddings": 40, "projection_dim": space}
+    # the extractor shrinks to 64 mels, and the class makes a square of them
+    side, patch = d.choice(((64, 4), (128, 8)))
+    deep, each = d.choice((1, 2)), d.choice((8, 12))
+    sound = {"num_mel_bins": 64, "spec_size": side, "patch_size": patch, "patch_stride": [patch, patch], "window_size": d.choice((2, 4)),
+             "patch_embeds_hidden_size": each, "hidden_size": each * 2 ** (deep - 1), "depths": [2] * deep, "num_attention_heads": [2] * deep,
+             "projection_dim": space, "enable_fusion": fused, "num_classes": 4}
+    model = tf.ClapModel(tf.ClapConfig(text_config=text, audio_config=sound, projection_dim=space))
+    d.randomise(model)
+    norm = model.audio_model.audio_encoder.batch_norm  # of decibels
+    norm.running_mean.fill_(-25)
+    norm.running_var.fill_(300)
+    model.logit_scale_a.data.fill_(1.5)
+    extractor = tf.ClapFeatureExtractor(
+        sampling_rate=8000, hop_length=d.choice((256, 300)), max_length_s=1, fft_window_size=512,
+        frequency_min=d.choice((0, 50)), frequency_max=3800, truncation="fusion" if fused else "rand_trunc",
+        padding=d.choice(("repeatpad", "repeat", "pad")))
+    return Made(model, [words, extractor])
 
 
 def lxmert(d: Draw) -> Made:
