@@ -13,6 +13,7 @@ import (
 	"github.com/crossattn/xpipe/models/hub"
 	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline"
+	"github.com/crossattn/xpipe/pipeline/family"
 	"github.com/crossattn/xpipe/tokenize/chat"
 )
 
@@ -163,6 +164,9 @@ func (m Model) describe(info *ModelInfo) error {
 		}
 		info.Tasks = append(info.Tasks, task)
 	}
+	if b.Family == family.Whisper || b.Family == family.Moonshine {
+		info.Tasks = append(info.Tasks, "transcribe") // which is all that they do
+	}
 	if template, err := chat.Load(b.File); err == nil && template != nil {
 		info.Tasks = append(info.Tasks, "chat")
 	}
@@ -194,12 +198,7 @@ func (m Model) Bytes() (total int64) {
 // Info opens the model, on the Go engine and without comparing hashes, and describes it. Of one
 // that is larger than 256 MiB it reads the configuration alone.
 func (m Model) Info(ctx context.Context) ModelInfo {
-	info := ModelInfo{Name: m.Name, Embedded: m.Embedded, Tasks: []string{}, Bytes: m.Bytes()}
-	if m.Embedded {
-		info.Licence = embeddedLicence(m.Name)
-	} else if card, err := fs.ReadFile(m.fileSystem(), models.CardName); err == nil {
-		info.Licence = cardLicence(string(card))
-	}
+	info := m.onDisk()
 	var err error
 	if info.Bytes > largeModel {
 		err = m.describe(&info)
@@ -208,6 +207,26 @@ func (m Model) Info(ctx context.Context) ModelInfo {
 	}
 	if err != nil {
 		info.Problem = OneLine(err)
+	}
+	return info
+}
+
+// Declared describes the model by its files, without opening it: its tasks are those that they name.
+func (m Model) Declared() ModelInfo {
+	info := m.onDisk()
+	if err := m.describe(&info); err != nil {
+		info.Problem = OneLine(err)
+	}
+	return info
+}
+
+// onDisk is what can be said of a model from outside.
+func (m Model) onDisk() ModelInfo {
+	info := ModelInfo{Name: m.Name, Embedded: m.Embedded, Tasks: []string{}, Bytes: m.Bytes()}
+	if m.Embedded {
+		info.Licence = embeddedLicence(m.Name)
+	} else if card, err := fs.ReadFile(m.fileSystem(), models.CardName); err == nil {
+		info.Licence = cardLicence(string(card))
 	}
 	return info
 }

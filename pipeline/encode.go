@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"image"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -13,9 +14,9 @@ import (
 	"github.com/crossattn/xpipe/pipeline/graph"
 )
 
-// Encoded is the encoder's output for a picture: give it to any number of requests in the picture's
-// place, and the encoder does not run again. It belongs to the Pipeline that made it, and holds
-// memory of the size of the encoder's output.
+// Encoded is the encoder's output for a picture, with the keys and values that a decoder's
+// cross-attention makes of it: give it to any number of requests in the picture's place, and neither is
+// computed again. It belongs to the Pipeline that made it, and holds memory of that size (Bytes).
 type Encoded struct {
 	of     *Pipeline
 	kind   media.Kind
@@ -52,12 +53,39 @@ func (p *Pipeline) Encode(
 	}
 	check := func(i int) error { return p.checkItem(items[i]) }
 	return inBatch("item", len(items), check, func(at []int) ([]*Encoded, error) {
-		rows, err := p.encode(ctx, model, [][]media.Item{pick(items, at)}, new(Stats))
+		asked := pick(items, at)
+		rows, err := p.encode(ctx, model, [][]media.Item{asked}, new(Stats))
 		if err != nil {
 			return nil, err
 		}
-		return rows[0], nil
+		return rows[0], makeKeys(ctx, model, asked, rows[0])
 	})
+}
+
+// makeKeys makes the keys and values of items that were just encoded, where the model's decoder reads
+// such.
+func makeKeys(ctx context.Context, model family.Writer, items []media.Item, encoded []*Encoded) (err error) {
+	maker, ok := model.(family.KeyMaker)
+	if !ok {
+		return nil
+	}
+	for i, e := range encoded {
+		if _, before := items[i].(*Encoded); before || e.states.Keys != nil {
+			continue
+		}
+		if e.states.Keys, err = maker.Keys(ctx, e.states); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// WithoutKeys returns the encoder's output alone, of which each request makes the keys and values of
+// cross-attention anew.
+func (e *Encoded) WithoutKeys() *Encoded {
+	states := e.states
+	states.Keys = nil
+	return &Encoded{of: e.of, kind: e.kind, bounds: e.bounds, states: states}
 }
 
 // encode prepares and encodes the items of prompts, each distinct one once, and keeps those that
@@ -230,10 +258,13 @@ func greyPicture(size image.Rectangle) image.Image {
 	return canvas
 }
 
-// Bytes returns the memory that the encoder's output takes.
-func (e *Encoded) Bytes() int64 {
-	if e.states.States == nil {
-		return 0
+// Bytes returns the memory that the encoder's output takes, with keys and values.
+func (e *Encoded) Bytes() (sum int64) {
+	held := append(slices.Collect(maps.Values(e.states.Keys)), e.states.States, e.states.Amid)
+	for _, t := range held {
+		if t != nil {
+			sum += int64(t.Len()) * int64(t.DType().Size())
+		}
 	}
-	return int64(e.states.States.Len()) * int64(e.states.States.DType().Size())
+	return sum
 }

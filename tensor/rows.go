@@ -98,6 +98,52 @@ func Join(parts ...*Tensor) (*Tensor, error) {
 	})
 }
 
+// Append returns t with the rows of more behind it. What the memory of t has room for is put there, as
+// Go's append does, so that adding rows one after another copies each but a few times; where there is no
+// room, as behind every tensor that neither Append nor Keep returned, all is copied. t is the caller's
+// alone and is not read again. Errors are those of Join.
+func (t *Tensor) Append(more *Tensor) (*Tensor, error) {
+	fits := t.owned && t.dtype == more.dtype && len(t.shape) == len(more.shape) && slices.Equal(t.shape[1:], more.shape[1:])
+	if !fits {
+		joined, err := Join(t, more)
+		if err == nil {
+			joined.owned = true
+		}
+		return joined, err
+	}
+	elements := more.elements()
+	if elements == nil {
+		return nil, fmt.Errorf("%w: %v was released", ErrTensor, more)
+	}
+	data := reflect.AppendSlice(reflect.ValueOf(t.data), reflect.ValueOf(elements)).Interface()
+	return &Tensor{shape: t.withRows(t.shape[0] + more.shape[0]), dtype: t.dtype, data: data, owned: true}, nil
+}
+
+// Keep returns the given rows of t, in ascending order, each once. They move together in the memory of a
+// tensor that Append or Keep returned, which is the caller's alone and is not read again, unless they
+// would fill less than a quarter of it; elsewhere it is Take.
+func (t *Tensor) Keep(rows []int) (*Tensor, error) {
+	ascending := true
+	for i := range rows {
+		ascending = ascending && rows[i] >= 0 && rows[i] < t.Dim(0) && (i == 0 || rows[i] > rows[i-1])
+	}
+	if !t.owned || !ascending {
+		return t.Take(rows)
+	}
+	elements := reflect.ValueOf(t.data)
+	size := elements.Len() / max(t.shape[0], 1)
+	if len(rows)*size < elements.Cap()/4 {
+		return t.Take(rows)
+	}
+	for i, r := range rows {
+		if i != r {
+			reflect.Copy(elements.Slice(i*size, (i+1)*size), elements.Slice(r*size, (r+1)*size))
+		}
+	}
+	data := elements.Slice(0, len(rows)*size).Interface()
+	return &Tensor{shape: t.withRows(len(rows)), dtype: t.dtype, data: data, owned: true}, nil
+}
+
 // consecutive reports whether rows are first, first+1 and so on.
 func consecutive(rows []int) (first int, ok bool) {
 	if len(rows) == 0 {

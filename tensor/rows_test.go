@@ -2,6 +2,7 @@ package tensor
 
 import (
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"testing"
 )
@@ -152,5 +153,57 @@ func TestRowsOfAnyStorage(t *testing.T) {
 	if !slices.Equal(Data[float32](taken), []float32{3, 4, 1, 2}) ||
 		!slices.Equal(Data[float32](part), []float32{3, 4}) || c.loads != 1 {
 		t.Errorf("%v %v, %d loads", Data[float32](taken), Data[float32](part), c.loads)
+	}
+}
+
+// Rows that come and go one after another are those that Join and Take give, and what was given keeps
+// its values.
+func TestAppendAndKeep(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(1, 2))
+	row := func() *Tensor {
+		return Must(New([]int{1, 2}, []float32{r.Float32(), r.Float32()}))
+	}
+	first := row()
+	given := slices.Clone(Data[float32](first))
+	got, want := first, first
+	for step := range 400 {
+		var err, err2 error
+		if n := got.Dim(0); n > 1 && r.IntN(9) < 4 {
+			var rows []int
+			for i := range n {
+				if r.IntN(n) > 0 || step%50 == 0 && i == 0 {
+					rows = append(rows, i)
+				}
+			}
+			got, err = got.Keep(rows)
+			want, err2 = want.Take(rows)
+		} else {
+			more := row()
+			got, err = got.Append(more)
+			want, err2 = Join(want, more)
+		}
+		if err != nil || err2 != nil || !slices.Equal(got.Shape(), want.Shape()) ||
+			!slices.Equal(Data[float32](got), Data[float32](want)) {
+			t.Fatalf("step %d: %v %v, want %v %v (%v)", step, got, err, want, err2, Data[float32](got))
+		}
+	}
+	if !slices.Equal(Data[float32](first), given) {
+		t.Error("the first tensor changed")
+	}
+	wide := Must(Zeros(Float32, 1, 3))
+	if _, err := got.Append(wide); !errors.Is(err, ErrTensor) {
+		t.Error(err)
+	}
+	if _, err := got.Keep([]int{got.Dim(0)}); !errors.Is(err, ErrTensor) {
+		t.Error(err)
+	}
+	whole := Must(New([]int{2, 1}, []float32{1, 2}))
+	half, err := whole.Slice(0, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := half.Append(Must(New([]int{1, 1}, []float32{9}))); err != nil || whole.Float32s()[1] != 2 {
+		t.Errorf("%v: a row of another tensor was written over", err)
 	}
 }

@@ -106,6 +106,7 @@ type Tensor struct {
 	data  any // []T of the dtype's Go type
 
 	stored *stored // where the elements are, in place of data, while an engine holds them
+	owned  bool    // whether Append may use the room behind data
 }
 
 // New makes a tensor over data without copying it. A shape of no dimensions is a scalar with one
@@ -222,7 +223,7 @@ func (t *Tensor) Reshape(shape ...int) (*Tensor, error) {
 			ErrTensor, t.shape, t.Len(), shape, n)
 	}
 	r := *t
-	r.shape = append([]int{}, shape...)
+	r.shape, r.owned = append([]int{}, shape...), false
 	return &r, nil
 }
 

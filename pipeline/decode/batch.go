@@ -117,15 +117,6 @@ type batch struct {
 	shared    bool    // whether it is of several searches, each of which checks its own rows
 }
 
-// constants are inputs that stay the same over all steps. All sequences of a prompt have equal
-// rows, so rows are copied only when the prompt of some row changes: at the first step of a beam
-// search and when a prompt is done, not at each step.
-type constants struct {
-	prompts map[string]*tensor.Tensor // a row a prompt
-	rows    map[string]*tensor.Tensor // a row a sequence
-	of      []int                     // the prompt of each sequence
-}
-
 // Begin starts a sequence for each prompt, padded on the left to one length where the decoder is
 // known to count positions by the mask. Prompts that fill the model's positions give an error that
 // wraps graph.ErrPrompt, constants that do not fit the decoder one that wraps graph.ErrBundle.
@@ -207,7 +198,6 @@ func (d *Decoder) begin(start Start, longest int) (Sequences, error) {
 			return nil, err
 		}
 	}
-	b.constants.rows = b.constants.prompts
 	return b, nil
 }
 
@@ -375,27 +365,7 @@ func (b *batch) Reorder(rows []int) error {
 		t.Release()
 		b.past[name] = picked
 	}
-	return b.constants.reorder(rows)
-}
-
-// reorder makes sequence i go on from what was sequence rows[i].
-func (c *constants) reorder(rows []int) error {
-	of := make([]int, len(rows))
-	for i, r := range rows {
-		of[i] = c.of[r]
-	}
-	if slices.Equal(of, c.of) {
-		return nil
-	}
-	c.of = of
-	next := make(map[string]*tensor.Tensor, len(c.prompts))
-	for name, t := range c.prompts {
-		var err error
-		if next[name], err = t.Take(of); err != nil {
-			return err
-		}
-	}
-	c.rows = next
+	b.constants.reorder(rows)
 	return nil
 }
 
@@ -512,7 +482,7 @@ func (b *batch) keepCache(out map[string]*tensor.Tensor, rows, length int) error
 		if err != nil {
 			return err
 		}
-		b.constants.prompts[c.past] = out[c.present]
+		b.constants.prompts[c.past], b.constants.laid = out[c.present], nil
 	}
 	return nil
 }

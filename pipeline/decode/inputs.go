@@ -24,7 +24,11 @@ func (b *batch) inputs(
 		every[graph.InputIDs] = tokens
 	}
 	maps.Copy(every, b.past)
-	maps.Copy(every, b.constants.rows)
+	constants, err := b.constants.rows()
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(every, constants)
 	maps.Copy(every, b.beside)
 	if keep != nil {
 		every[graph.LogitsToKeep] = keep

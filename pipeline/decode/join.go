@@ -21,8 +21,8 @@ func (b *batch) joins(other *batch) bool {
 	if !b.pads && len(b.mask[0]) != len(other.mask[0]) {
 		return false
 	}
-	for name, t := range b.constants.rows {
-		o := other.constants.rows[name]
+	for name, t := range b.constants.prompts {
+		o := other.constants.prompts[name]
 		if o == nil || o.DType() != t.DType() || !slices.Equal(o.Shape()[1:], t.Shape()[1:]) {
 			return false
 		}
@@ -74,40 +74,6 @@ func padMasks(masks [][]int64, length int) [][]int64 {
 // leastMaskRoom is the room of a mask that moves, for tokens to come.
 const leastMaskRoom = 64
 
-// join adds the rows of other behind c's, which are of so many prompts.
-func (c *constants) join(other *constants, prompts int) error {
-	joined := make(map[string]*tensor.Tensor, len(c.prompts))
-	for name, t := range c.prompts {
-		whole, err := tensor.Join(t, other.prompts[name])
-		if err != nil {
-			return err
-		}
-		joined[name] = whole
-	}
-	c.prompts = joined
-	for _, of := range other.of {
-		c.of = append(c.of, prompts+of)
-	}
-	return c.takeRows()
-}
-
-// takeRows takes the row of each sequence anew.
-func (c *constants) takeRows() error {
-	c.rows = make(map[string]*tensor.Tensor, len(c.prompts))
-	for name, t := range c.prompts {
-		if isIdentity(c.of, t.Dim(0)) {
-			c.rows[name] = t
-			continue
-		}
-		taken, err := t.Take(c.of)
-		if err != nil {
-			return err
-		}
-		c.rows[name] = taken
-	}
-	return nil
-}
-
 // leastTrim is the least padding that is worth a copy of the cache.
 const leastTrim = 16
 
@@ -115,26 +81,14 @@ const leastTrim = 16
 // quarter of the cache. A batch that others join never ends, and would grow otherwise.
 func (b *batch) compact() error {
 	if used := slices.Compact(slices.Sorted(slices.Values(b.constants.of))); len(used) < len(b.start) {
-		at := make(map[int]int, len(used))
 		start := make([]Prompt, len(used))
 		for i, prompt := range used {
-			at[prompt], start[i] = i, b.start[prompt]
+			start[i] = b.start[prompt]
 		}
-		kept := make(map[string]*tensor.Tensor, len(b.constants.prompts))
-		for name, t := range b.constants.prompts {
-			var err error
-			if kept[name], err = t.Take(used); err != nil {
-				return err
-			}
-		}
-		of := make([]int, len(b.constants.of))
-		for i, prompt := range b.constants.of {
-			of[i] = at[prompt]
-		}
-		b.start, b.constants.prompts, b.constants.of = start, kept, of
-		if err := b.constants.takeRows(); err != nil {
+		if err := b.constants.keep(used); err != nil {
 			return err
 		}
+		b.start = start
 	}
 	padding := len(b.mask[0])
 	for _, m := range b.mask {

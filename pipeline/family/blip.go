@@ -76,7 +76,7 @@ func (m *blip) Compose(parts []Part, encoded []Encoded) ([]Segment, error) {
 			prompt.IDs = append(prompt.IDs, read[1:len(read)-1]...)
 		}
 	}
-	return []Segment{{Embeds: patches}, prompt}, err
+	return []Segment{{Embeds: patches, Keys: encoded[0].Keys}, prompt}, err
 }
 
 func (m *blip) Begin(ctx context.Context, prompts [][]Segment) (decode.Sequences, error) {

@@ -54,13 +54,24 @@ func (m *crossReader) Encode(ctx context.Context, prepared media.Prepared) ([]En
 
 // Begin starts a sequence from the ids of each prompt's text.
 func (m *crossReader) Begin(ctx context.Context, prompts [][]Segment) (decode.Sequences, error) {
-	states, lengths, err := padStates(prompts)
+	fixed, err := keysOf(prompts, 1)
 	if err != nil {
 		return nil, err
 	}
-	fixed, err := m.reads(ctx, states, lengths)
-	if err != nil {
-		return nil, err
+	if fixed == nil {
+		states, lengths, err := padStates(prompts)
+		if err != nil {
+			return nil, err
+		}
+		if fixed, err = m.reads(ctx, states, lengths); err != nil {
+			return nil, err
+		}
+	} else {
+		columns := prompts[0][0].Embeds.Dim(1)
+		fixed[graph.EncoderMask], err = graph.Mask(slices.Repeat([]int{columns}, len(prompts)), columns)
+		if err != nil {
+			return nil, err
+		}
 	}
 	return m.beginFrom(ctx, fixed, textIDs(prompts))
 }

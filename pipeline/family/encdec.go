@@ -121,5 +121,5 @@ func (m *encdec) Compose(parts []Part, encoded []Encoded) ([]Segment, error) {
 	if !begun {
 		ids = append([]int64{m.start}, ids...)
 	}
-	return []Segment{{Embeds: states}, {Text: text, IDs: ids}}, err
+	return []Segment{{Embeds: states, Keys: encoded[0].Keys}, {Text: text, IDs: ids}}, err
 }

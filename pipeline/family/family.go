@@ -105,6 +105,9 @@ type Encoded struct {
 	Tiles int
 	// Each has the rows of each tile, for models whose tiles differ; else nil.
 	Each []int
+	// Keys are the keys and values that the decoder's cross-attention reads of States, [1,heads,N,dim] by
+	// the decoder's names, where a KeyMaker has made them ahead; else nil, and Begin makes them.
+	Keys map[string]*tensor.Tensor
 }
 
 // Segment is a piece of a composed prompt: text, or an item's rows.
@@ -114,9 +117,10 @@ type Segment struct {
 	// Embeds are the rows [1,N,D] of an item, which replace it in the prompt or which
 	// cross-attention reads; nil for text.
 	Embeds *tensor.Tensor
-	Media  int         // the item's index among those of the prompt
-	Kind   media.Kind  // that of Encoded
-	Grid   image.Point // that of Encoded
+	Media  int                       // the item's index among those of the prompt
+	Kind   media.Kind                // that of Encoded
+	Grid   image.Point               // that of Encoded
+	Keys   map[string]*tensor.Tensor // those of Encoded
 }
 
 // Writer is a model that writes text.

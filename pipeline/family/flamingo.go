@@ -130,7 +130,7 @@ func (m *flamingo) Compose(parts []Part, encoded []Encoded) ([]Segment, error) {
 	}
 	segments := []Segment{{Text: text, IDs: ids}}
 	for i, e := range encoded {
-		segments = append(segments, Segment{Embeds: e.States, Media: i})
+		segments = append(segments, Segment{Embeds: e.States, Keys: e.Keys, Media: i})
 	}
 	return segments, nil
 }
@@ -173,10 +173,13 @@ func (m *flamingo) Begin(ctx context.Context, prompts [][]Segment) (decode.Seque
 }
 
 // keysAndValues runs cross_kv over the latents of each prompt's pictures, side by side:
-// [B,most*L,Dv], with zeros for missing pictures.
+// [B,most*L,Dv], with zeros for missing pictures, unless all of it was made ahead.
 func (m *flamingo) keysAndValues(
 	ctx context.Context, prompts [][]Segment, most int,
 ) (map[string]*tensor.Tensor, error) {
+	if made, err := keysOf(prompts, most); made != nil || err != nil {
+		return made, err
+	}
 	var length, width int
 	for _, p := range prompts {
 		for _, picture := range p[1:] {

@@ -105,7 +105,7 @@ func (p places) lay(prompt string, encoded []Encoded) (string, error) {
 func withPictures(prompt string, ids []int64, encoded []Encoded) []Segment {
 	segments := []Segment{{Text: prompt, IDs: ids}}
 	for i, e := range encoded {
-		segments = append(segments, Segment{Embeds: e.States, Media: i, Kind: e.Kind, Grid: e.Grid})
+		segments = append(segments, Segment{Embeds: e.States, Media: i, Kind: e.Kind, Grid: e.Grid, Keys: e.Keys})
 	}
 	return segments
 }

@@ -161,12 +161,17 @@ func (m *mllama) Begin(ctx context.Context, prompts [][]Segment) (decode.Sequenc
 	if most == 0 {
 		most, length = 1, m.perTile
 	}
-	states, err := sideBySide(prompts, most, length, width)
-	if err != nil {
+	if start.Fixed, err = keysOf(prompts, most); err != nil {
 		return nil, err
 	}
-	if start.Fixed, err = m.cross.Run(ctx, map[string]*tensor.Tensor{latents: states}, nil); err != nil {
-		return nil, err
+	if start.Fixed == nil {
+		states, err := sideBySide(prompts, most, length, width)
+		if err != nil {
+			return nil, err
+		}
+		if start.Fixed, err = m.cross.Run(ctx, map[string]*tensor.Tensor{latents: states}, nil); err != nil {
+			return nil, err
+		}
 	}
 	return m.decoder.Begin(start)
 }

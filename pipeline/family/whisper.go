@@ -173,7 +173,7 @@ func (m *whisper) Compose(parts []Part, encoded []Encoded) ([]Segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	segments := []Segment{{Embeds: states}, {Text: text}}
+	segments := []Segment{{Embeds: states, Keys: encoded[0].Keys}, {Text: text}}
 	if text == "" {
 		return segments, nil // Begin knows the rest
 	}

@@ -170,11 +170,15 @@ type Listed struct {
 	Modified time.Time
 }
 
-// List describes the models that clients may name and that can be used; each is looked at once.
+// List describes the models that clients may name and that can be used, by what their files say: only
+// those that name no tasks are opened for it, once.
 func (c *Catalog) List(ctx context.Context) ([]Listed, error) {
 	var list []Listed
 	for _, name := range c.Names() {
-		info, err := c.Describe(ctx, name)
+		info, err := c.declared(name)
+		if err == nil && info.Problem == "" && len(info.Tasks) == 0 {
+			info, err = c.Describe(ctx, name)
+		}
 		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 			return nil, err
 		}
@@ -185,7 +189,23 @@ func (c *Catalog) List(ctx context.Context) ([]Listed, error) {
 	return list, nil
 }
 
-// Describe describes one model.
+// declared describes one model by what was found out of it before, or else by its files.
+func (c *Catalog) declared(name string) (Listed, error) {
+	e, err := c.Find(name)
+	if err != nil {
+		return Listed{}, err
+	}
+	c.mu.Lock()
+	info, known := c.infos[e.Path()]
+	c.mu.Unlock()
+	if !known {
+		info = e.model.Declared()
+	}
+	info.Name = e.Name
+	return Listed{info, e.modified()}, nil
+}
+
+// Describe describes one model, which is opened for it, once.
 func (c *Catalog) Describe(ctx context.Context, name string) (Listed, error) {
 	e, err := c.Find(name)
 	if err != nil {

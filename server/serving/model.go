@@ -99,7 +99,11 @@ func (m *Model) Picture(ctx context.Context, data []byte) (media.Item, error) {
 		if err != nil {
 			return nil, err
 		}
-		return m.encoding.Do(ctx, item)
+		e, err := m.encoding.Do(ctx, item)
+		if err == nil && e.Bytes() > m.config.CacheBytes {
+			e = e.WithoutKeys() // which are many times larger, and are not kept then
+		}
+		return e, err
 	})
 }
 
