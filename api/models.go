@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/models"
@@ -196,8 +197,29 @@ func (m Model) Bytes() (total int64) {
 }
 
 // Info opens the model, on the Go engine and without comparing hashes, and describes it. Of one
-// that is larger than 256 MiB it reads the configuration alone.
+// that is larger than 256 MiB it reads the configuration alone. An embedded model, which cannot
+// change, is opened for its first description alone.
 func (m Model) Info(ctx context.Context) ModelInfo {
+	if !m.Embedded {
+		return m.info(ctx)
+	}
+	info, known := embeddedInfo.Load(m.Name)
+	if !known {
+		made := m.info(ctx)
+		if made.Problem != "" {
+			return made
+		}
+		info, _ = embeddedInfo.LoadOrStore(m.Name, made)
+	}
+	made := info.(ModelInfo)
+	made.Tasks = slices.Clone(made.Tasks)
+	return made
+}
+
+// embeddedInfo has the ModelInfo of embedded models, by name.
+var embeddedInfo sync.Map
+
+func (m Model) info(ctx context.Context) ModelInfo {
 	info := m.onDisk()
 	var err error
 	if info.Bytes > largeModel {

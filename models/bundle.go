@@ -28,6 +28,7 @@ import (
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/internal/bom"
 	"github.com/crossattn/xpipe/models/hub"
+	"github.com/crossattn/xpipe/onnx"
 )
 
 // ErrBundle is wrapped by every error about a bundle: a file that is missing, damaged or not what
@@ -263,7 +264,7 @@ func (b *Bundle) check(name string, data []byte) error {
 }
 
 func (b *Bundle) isVerified(name string) bool {
-	if files, ok := b.fsys.(embed.FS); ok {
+	if files, ok := onnx.Embedded(b.fsys); ok {
 		if _, ok := verifiedEmbedded.Load(embeddedFile{files, name, b.SHA256[name]}); ok {
 			return true
 		}
@@ -288,7 +289,7 @@ func (b *Bundle) compare(name string, sum []byte) error {
 		return fmt.Errorf("%w: %s is damaged or was changed: sha256 %s, the manifest says %s",
 			ErrBundle, name, got, want)
 	}
-	if files, ok := b.fsys.(embed.FS); ok {
+	if files, ok := onnx.Embedded(b.fsys); ok {
 		verifiedEmbedded.Store(embeddedFile{files, name, b.SHA256[name]}, true)
 	}
 	b.mu.Lock()

@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"embed"
 	"errors"
 	"io/fs"
 	"os"
@@ -51,4 +52,16 @@ func (s Source) Checked(name string, data []byte) error {
 		return nil
 	}
 	return s.Check(name, data)
+}
+
+// Embedded returns the embed.FS that holds the files of a file system: files of a program, which
+// cannot change while it runs. A file system that shows them in another way has a method Embedded.
+func Embedded(files fs.FS) (embed.FS, bool) {
+	switch f := files.(type) {
+	case embed.FS:
+		return f, true
+	case interface{ Embedded() embed.FS }:
+		return f.Embedded(), true
+	}
+	return embed.FS{}, false
 }

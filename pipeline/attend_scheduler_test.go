@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/crossattn/xpipe/internal/sweep"
 	"github.com/crossattn/xpipe/pipeline/decode"
 )
 
@@ -18,17 +19,18 @@ func TestAttendBesideOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	times := sweep.Count(t, 2, 4)
 	var all sync.WaitGroup
 	for range 3 {
 		all.Go(func() {
-			for range 4 {
+			for range times {
 				if _, err := p.Generate(t.Context(), []Request{request, request}); err != nil {
 					t.Error(err)
 				}
 			}
 		})
 		all.Go(func() {
-			for range 4 {
+			for range times {
 				a, err := p.Attend(t.Context(), request)
 				if err != nil || !slices.Equal(a.Text.IDs, alone.Text.IDs) || !slices.Equal(a.Tokens, alone.Tokens) {
 					t.Errorf("%v", err)

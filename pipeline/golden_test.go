@@ -364,7 +364,7 @@ func TestBeamsEqualTransformers(t *testing.T) {
 				p := sharedGolden(t, g, eng)
 				all := g.requests(t, p)
 				for n, c := range g.Beams {
-					if n > 0 && !sweep.KeepsName(fmt.Sprint(name, n), 2) {
+					if n > 0 && !sweep.KeepsName(fmt.Sprint(name, n), 4) {
 						continue
 					}
 					var requests []Request

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/crossattn/xpipe/internal/sweep"
 	"github.com/crossattn/xpipe/pipeline/decode"
 	"github.com/crossattn/xpipe/pipeline/grammar"
 )
@@ -34,7 +35,7 @@ func TestTextsHeldToSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	var all sync.WaitGroup
-	for i := range 24 {
+	for i := range sweep.Count(t, 8, 24) {
 		all.Go(func() {
 			if i%4 == 3 {
 				text, err := p.Caption(t.Context(), img)

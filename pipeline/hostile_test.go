@@ -555,7 +555,7 @@ func TestHostileBundles(t *testing.T) {
 				}
 				// What fails before a graph fails alike on both, and to open a graph costs ONNX Runtime
 				// more than all the rest of a row.
-				if !sweep.Keeps(i, 3) || eng.Name() != "go" && !sweep.Keeps(i/3, 4) {
+				if !sweep.Keeps(i, 5) || eng.Name() != "go" && !sweep.Keeps(i/5, 6) {
 					left++
 					return
 				}

@@ -243,6 +243,10 @@ func TestDecodersEqualTransformers(t *testing.T) {
 		{model: "smolvlm-transformersjs", variant: "quantized"},
 		{model: "smolvlm-transformersjs", variant: "q4f16"}, {model: "docling-transformersjs", variant: "q4f16"},
 	} {
+		// A variant is the same graphs in other types, which fallback and ort test.
+		if c.variant != "" && !sweep.KeepsName(c.model+c.variant, 3) {
+			continue
+		}
 		t.Run(fmt.Sprint(c.model, " ", c.variant), func(t *testing.T) {
 			dir, g := filepath.Join(layoutsDir, c.model), loadDecoderGolden(t, c.model)
 			for i, ids := range g.Variants[c.variant] {
@@ -250,6 +254,9 @@ func TestDecodersEqualTransformers(t *testing.T) {
 			}
 			if c.model == "phi3v-genai" {
 				g.Rows = g.Rows[1:]
+				if !sweep.Whole {
+					g.Rows = g.Rows[:1]
+				}
 			}
 			// Phi-3's 17 crops a picture are seen once, and the quantized graphs have one scale for the
 			// whole batch: rows depend on their neighbours.

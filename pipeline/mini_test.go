@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/internal/sweep"
 	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/vision"
@@ -39,7 +40,10 @@ func TestDefaultModelSaysWhatPyTorchSays(t *testing.T) {
 	}
 	pipeline.EachEngine(t, func(t *testing.T, eng engine.Engine) {
 		p := pipeline.SharedEmbedded(t, mini.Default, eng)
-		for _, want := range golden.Texts {
+		for i, want := range golden.Texts {
+			if eng.Name() != "go" && i > 0 && !sweep.Keeps(i, 6) {
+				continue
+			}
 			img, err := vision.DecodeFile(filepath.Join(images, want.Image))
 			if err != nil {
 				t.Fatal(err)

@@ -74,7 +74,7 @@ func eachEngine(t *testing.T, f func(t *testing.T, eng engine.Engine)) {
 // models, on which opening their graphs costs ONNX Runtime more than all the rest.
 func mostlyGo(t *testing.T, f func(t *testing.T, eng engine.Engine)) {
 	t.Run("go", func(t *testing.T) { f(t, goEngine) })
-	if sweep.KeepsName(t.Name(), 8) {
+	if sweep.KeepsName(t.Name(), 16) {
 		t.Run("ort", func(t *testing.T) { f(t, runtimeEngine(t)) })
 	}
 }

@@ -75,7 +75,7 @@ func TestTranscribeEqualsTransformers(t *testing.T) {
 			clip := func(i int) *audio.Sound {
 				return &audio.Sound{Rate: sound.Rate, Samples: sound.Samples[g.Clips[i]:][:g.Samples]}
 			}
-			eachEngine(t, func(t *testing.T, eng engine.Engine) {
+			mostlyGo(t, func(t *testing.T, eng engine.Engine) {
 				p, err := Open(t.Context(), dir, WithEngine(eng))
 				if err != nil {
 					t.Fatal(err)

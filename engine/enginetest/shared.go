@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/onnx"
 )
 
 // Share returns an engine that opens each graph once for all who ask for it with the same options,
@@ -54,7 +55,7 @@ func (e *shared) Open(
 		opts.Threads = 1
 	}
 	var file embeddedFile
-	files, isEmbedded := source.FS.(embed.FS)
+	files, isEmbedded := onnx.Embedded(source.FS)
 	if isEmbedded {
 		file = embeddedFile{files, source.Name}
 		if known, ok := e.embedded.Load(file); ok && ctx.Err() == nil {

@@ -5,6 +5,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/crossattn/xpipe/internal/sweep"
 )
 
 // eachBF16 runs a test with each way to multiply numbers of bfloat16 that runs here.
@@ -168,7 +170,7 @@ func (x *bf16Case) matrix(transposed bool) *Matrix {
 func TestMultiplyBF16(t *testing.T) {
 	eachBF16(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(5, 6))
-		cases := 300
+		cases := sweep.Count(t, 60, 300)
 		if simulated {
 			cases = 60
 		}

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+
+	"github.com/crossattn/xpipe/internal/sweep"
 )
 
 // bothWays runs f with the best assembly there is, with lesser instructions, and without assembly.
@@ -48,11 +50,8 @@ func number(b, flip uint8) int32 {
 
 func TestByteMatrix(t *testing.T) {
 	bothWays(t, func(t *testing.T) {
-		r, tries := rand.New(rand.NewPCG(1, 2)), 200
-		if testing.Short() {
-			tries = 61
-		}
-		for try := range tries {
+		r := rand.New(rand.NewPCG(1, 2))
+		for try := range sweep.Count(t, 61, 200) {
 			rows, k, n := 1+r.IntN(40), 1+r.IntN(150), 1+r.IntN(70)
 			if try%20 == 0 {
 				rows, k = 130, 1+r.IntN(300)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/crossattn/xpipe/internal/sweep"
 	"github.com/crossattn/xpipe/tensor"
 )
 
@@ -68,11 +69,7 @@ func instructionSets(t *testing.T, f func(t *testing.T)) {
 func TestBlocks(t *testing.T) {
 	instructionSets(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(3, 4))
-		cases := 100
-		if testing.Short() {
-			cases = 40
-		}
-		for i := range cases {
+		for i := range sweep.Count(t, 40, 100) {
 			n, k := 1+r.IntN(70), 1+r.IntN(700)
 			size, bits := 16<<r.IntN(5), []int{0, 2, 4, 4, 8}[r.IntN(5)]
 			b := randBlocks(r, bits, n, k, size, r.IntN(2) == 0, r.IntN(3))

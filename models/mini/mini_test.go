@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/crossattn/xpipe/onnx"
 )
 
 func TestDefaultIsWhole(t *testing.T) {
@@ -84,5 +86,19 @@ func TestUnknownNameListsTheNames(t *testing.T) {
 	t.Parallel()
 	if _, err := FS("nope"); err == nil || !strings.Contains(err.Error(), Default) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Files that say that they are embedded are hashed once in a program.
+func TestModelsAreEmbedded(t *testing.T) {
+	t.Parallel()
+	for _, name := range Names() {
+		bundle, err := FS(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := onnx.Embedded(bundle); !ok {
+			t.Errorf("%s does not say that it is embedded", name)
+		}
 	}
 }

@@ -93,7 +93,7 @@ func TestMetadata(t *testing.T) {
 			t.Errorf("%s: %v", name, v)
 		}
 	}
-	if v := get(t, "/v2/models/whisper-mini"); v["inputs"].([]any)[0].(object)["name"] != "input_features" {
+	if v := get(t, "/v2/models/families/whisper/bundle"); v["inputs"].([]any)[0].(object)["name"] != "input_features" {
 		t.Errorf("%v", v)
 	}
 	if v := get(t, "/v2/models/clip-mini/config"); v["platform"] != "onnx_onnxv1" {

@@ -15,4 +15,10 @@ var packed embed.FS
 
 // FS returns the model's files, with xpipe.json at the root, for pipeline.OpenFS. Large ones lie
 // compressed in the program, and each reading expands them: 28 MB, a quarter of a second in all.
-func FS() fs.FS { return files{packed} }
+func FS() fs.FS { return program{files{packed}} }
+
+// program is the files as they lie in the program.
+type program struct{ files }
+
+// Embedded is what onnx.Embedded asks for.
+func (program) Embedded() embed.FS { return packed }

@@ -3,6 +3,7 @@
 package inplace
 
 import (
+	"embed"
 	"io/fs"
 	"strings"
 	"unsafe"
@@ -11,9 +12,12 @@ import (
 // FS is an embedded file system some of whose files are in variables of strings, too; the linker keeps
 // what both have once.
 type FS struct {
-	fs.FS
+	embed.FS
 	Files map[string]string // by path
 }
+
+// Embedded is what onnx.Embedded asks for.
+func (f FS) Embedded() embed.FS { return f.FS }
 
 // Open implements fs.FS.
 func (f FS) Open(name string) (fs.File, error) {
