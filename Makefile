@@ -36,8 +36,8 @@ $(VENV)/.done: testdata/requirements.txt
 # go test ./... takes a sample of these (internal/sweep).
 test-full: test-env ## the longest sweeps whole
 	$(call say,the longest sweeps whole)
-	$(REFS) go test -tags slow -run '^Test(Reference|Patterns|Properties|Components|OddOperators|LooseFiles|ResizeEqualsPillow|AVIFEqualsPillow|Conformance|ConformanceNoFusion|HostileBundles|DamagedFilesAreNamed|CancelAnywhere|RandomConfigs|PreprocessEqualsTransformers|EncoderDecoderLayouts|DecodersEqualTransformers|BeamsEqualTransformers|StagesEqualTransformers|DualLayouts|HearingLayouts|TextLayouts|TextVariants|ChatEqualsTransformers|LayoutsEqualTransformers|FlamingoPicturesDoNotReachBack|FlamingoClosedGates|FlamingoPromptLogits|CLIPMiniIsPyTorchs|FlamingoMiniIsPyTorchs|WhisperMini|ConversationsOfBundles|FixedBatch|FixedBatchOfDualEncoders|MoonshineTranscribes|ChatGoesOn|CLIPEqualsTransformers|RetrievalEqualsTransformers|LXMERTEqualsTransformers|GreedyEqualsTransformers|Phi3VTransformersJS|AlignmentOfLayouts|SchedulerEqualsAlone|PrecisionIDs|TranscribeEqualsTransformers|TextsHeldToSchema|AttendBesideOthers|DefaultModelSaysWhatPyTorchSays|ByteMatrix|MultiplyBF16|Blocks|EncodedHoldsKeys|CLAPLayout|CLAPEqualsTransformers)$$$$' \
-		./tokenize ./internal/kernel ./fallback ./vision ./vision/avif ./ort ./pipeline
+	$(REFS) go test -tags slow -run '^Test(Reference|Patterns|Properties|Components|OddOperators|LooseFiles|ResizeEqualsPillow|AVIFEqualsPillow|Conformance|ConformanceNoFusion|HostileBundles|DamagedFilesAreNamed|CancelAnywhere|RandomConfigs|PreprocessEqualsTransformers|EncoderDecoderLayouts|DecodersEqualTransformers|BeamsEqualTransformers|StagesEqualTransformers|DualLayouts|HearingLayouts|TextLayouts|TextVariants|ChatEqualsTransformers|LayoutsEqualTransformers|FlamingoPicturesDoNotReachBack|FlamingoClosedGates|FlamingoPromptLogits|CLIPMiniIsPyTorchs|FlamingoMiniIsPyTorchs|WhisperMini|ConversationsOfBundles|FixedBatch|FixedBatchOfDualEncoders|MoonshineTranscribes|ChatGoesOn|CLIPEqualsTransformers|RetrievalEqualsTransformers|LXMERTEqualsTransformers|GreedyEqualsTransformers|Phi3VTransformersJS|AlignmentOfLayouts|SchedulerEqualsAlone|PrecisionIDs|TranscribeEqualsTransformers|TextsHeldToSchema|AttendBesideOthers|DefaultModelSaysWhatPyTorchSays|ByteMatrix|MultiplyBF16|Blocks|EncodedHoldsKeys|CLAPLayout|CLAPEqualsTransformers|FloatsInBytes|TextsFit|VoiceHearsNothing|Sequential)$$$$' \
+		./tokenize ./internal/kernel ./fallback ./vision ./vision/avif ./audio ./ort ./pipeline ./pipeline/grammar ./pipeline/speech
 
 test-race: ## what is concurrent, under the race detector
 	$(call say,what is concurrent under the race detector)
@@ -48,7 +48,7 @@ test-portable: ## without cgo, without assembly, and for other systems
 	$(call say,without cgo and without assembly; then builds for other systems)
 	CGO_ENABLED=0 go build ./...
 	CGO_ENABLED=0 go test -tags noasm ./fallback/... ./internal/kernel ./pipeline/... ./tensor/...
-	CGO_ENABLED=0 go test -tags noasm,slow -run '^Test(ConformanceNoFusion|HostileBundles|GreedyEqualsTransformers|BeamsEqualTransformers|DecodersEqualTransformers|EncoderDecoderLayouts|ByteMatrix|MultiplyBF16|Blocks)$$' ./internal/kernel ./fallback ./pipeline
+	CGO_ENABLED=0 go test -tags noasm,slow -run '^Test(ConformanceNoFusion|HostileBundles|GreedyEqualsTransformers|BeamsEqualTransformers|DecodersEqualTransformers|EncoderDecoderLayouts|ByteMatrix|MultiplyBF16|Blocks|FloatsInBytes)$$' ./internal/kernel ./fallback ./pipeline
 	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 go build ./...
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 go build ./...
 	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 go build ./...

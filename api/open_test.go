@@ -125,14 +125,22 @@ func TestOpenPreprocessor(t *testing.T) {
 	wantError(t, err, ExitModel, "no folder named")
 }
 
-// A model that was made to answer, and refuses to caption, is not listed as one that captions.
-func TestTasksOfModels(t *testing.T) {
+// An embedded model is described without being opened, as it would be if it were; flamingo-mini,
+// which was made to answer and refuses to caption, not as one that captions.
+func TestEmbeddedInfo(t *testing.T) {
 	t.Parallel()
-	m, err := Find(mini.Flamingo)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := m.Info(t.Context()).Tasks; !slices.Equal(got, []string{"ask", "shots", "attend"}) {
-		t.Errorf("tasks %q", got)
+	for _, name := range mini.Names() {
+		m, err := Find(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, want := m.Info(t.Context()), ModelInfo{}
+		if err := m.tryOut(t.Context(), &want); err != nil {
+			t.Fatal(err)
+		}
+		if got.Family != want.Family || !slices.Equal(got.Tasks, want.Tasks) || got.Licence == "" ||
+			got.Name != name || got.Bytes == 0 || !got.Embedded {
+			t.Errorf("%+v, opened it is %+v", got, want)
+		}
 	}
 }

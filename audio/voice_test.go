@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/crossattn/xpipe/audio"
+	"github.com/crossattn/xpipe/internal/sweep"
 )
 
 // spoken returns where a Voice hears speech in samples that it gets piece by piece.
@@ -155,6 +156,9 @@ func TestVoiceHearsNothing(t *testing.T) {
 	t.Parallel()
 	heard, sounds := []string{}, noises()
 	for name, samples := range sounds {
+		if !sweep.KeepsName(name, 3) {
+			continue
+		}
 		if spans := spoken(t, samples, 16000, 1<<20); len(spans) > 0 {
 			heard = append(heard, fmt.Sprint(name, spans))
 		}

@@ -4,6 +4,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/crossattn/xpipe/internal/sweep"
 )
 
 // eachDots runs a test with each way to multiply bytes that runs here.
@@ -43,7 +45,7 @@ func quantised(v []float32, n, step int) (q []int32, size float32) {
 func TestFloatsInBytes(t *testing.T) {
 	eachDots(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(8, 9))
-		for range 60 {
+		for range sweep.Count(t, 20, 60) {
 			m, n, k := 1+r.IntN(40), 1+r.IntN(60), 1+r.IntN(200)
 			a, b := randFloats(r, m*k), randFloats(r, k*n)
 			for i := range a {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/crossattn/xpipe/internal/sweep"
 )
 
 // vocabulary has every byte, and pieces that begin and end in the middle of things.
@@ -160,6 +162,7 @@ func write(t testing.TB, m *Matcher, r *rand.Rand, tokens int) string {
 // Whatever is drawn parses and fits its schema, however few tokens there are.
 func TestTextsFit(t *testing.T) {
 	t.Parallel()
+	texts := sweep.Count(t, 40, 150)
 	for i, source := range schemas {
 		g, err := Schema([]byte(source))
 		if err != nil {
@@ -175,7 +178,7 @@ func TestTextsFit(t *testing.T) {
 		}
 		r := rand.New(rand.NewPCG(uint64(i), 7))
 		least := g.Start().Need() + 1
-		for range 150 {
+		for range texts {
 			text := write(t, m, r, least+r.IntN(120))
 			var value any
 			if err := json.Unmarshal([]byte(text), &value); err != nil || !utf8.ValidString(text) {
