@@ -215,6 +215,12 @@ bench-serve: export-env $(SERVEVENV)/.done ## the server under load: batching on
 	go run ./tools/benchserve --program build/xpipe --model build/decode-bench --out build/bench/serve.json \
 		--peer "$(SERVEVENV)/bin/python tools/benchserve/peer.py models/mini/clip-mini/onnx/vision_encoder.onnx models/mini/clip-mini/preprocessor_config.json"
 
+bench-photos: export-env $(SERVEVENV)/.done ## 1,000 photos into vectors of CLIP B/32's size, beside Pillow and ONNX Runtime: build/bench/photos.json; 1.4 GB of disk
+	test -f build/clip-bench/xpipe.json || (cd tools/export && ../../$(TRAINVENV)/bin/python clip_bundle.py ../../build/clip-bench)
+	$(SERVEVENV)/bin/python tools/benchphotos/photos.py make build/photos
+	mkdir -p build/bench && go build -o build/xpipe ./cmd/xpipe
+	$(SERVEVENV)/bin/python tools/benchphotos/photos.py bench build/xpipe build/clip-bench build/photos build/bench/photos.json
+
 bench-batch: ## what --threads and --batch change: the table of docs/performance.md
 	go build -o build/xpipe ./cmd/xpipe
 	$(PYTHON) docs/performance/batch.py build/xpipe
