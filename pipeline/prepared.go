@@ -77,7 +77,8 @@ func (p *Pipeline) prepareAll(ctx context.Context, items []media.Item) (media.Pr
 	return joined, nil
 }
 
-// EmbedItems is EmbedImages for items, which Prepare may have made. Items that cannot be used give nil,
+// EmbedItems is EmbedImages for items, which Prepare may have made, or for sounds (*audio.Sound, of
+// HearingRate) where the model hears (CLAP). Items that cannot be used give nil,
 // and an ItemError each.
 func (p *Pipeline) EmbedItems(
 	ctx context.Context, items ...media.Item,
@@ -115,7 +116,7 @@ func (p *Pipeline) vectorsOf(
 	})
 }
 
-// MatchItems is Match for several items with the same texts: one list of matches an item; nil, and an
+// MatchItems is Match for several items, sounds where the model hears, with the same texts: one list of matches an item; nil, and an
 // ItemError, for one that cannot be used. An error about a text is of no item.
 func (p *Pipeline) MatchItems(
 	ctx context.Context, items []media.Item, texts ...string,

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
+import wave
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -203,6 +204,17 @@ def dual(pixels: Pixels, folder: str, vision: str, text: str, types: dict[str, f
     return cases
 
 
+def sounds(folder: str) -> list[Case]:
+    """CLAP's towers, and the client's own features of sounds of up to a clip; of longer ones it crops at random."""
+    data, rows = golden(folder), []
+    for i in range(2):
+        with wave.open(str(TESTDATA / "families" / "clap" / f"sound{i}.wav")) as file:
+            samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / 32768
+        rows.append(Row({"samples": samples}, unit(data["audio_embeds"][i])))
+    texts = [Row({"text": t}, unit(v)) for t, v in zip(data["texts"], data["text_embeds"])]
+    return [Case(folder, "ClapAudioModelWithProjection", rows, tolerance=1e-4), Case(folder, "ClapTextModelWithProjection", texts, tolerance=1e-5)]
+
+
 def unit(vector: list[float]) -> list[float]:
     return (np.array(vector) / np.linalg.norm(vector)).tolist()
 
@@ -230,6 +242,7 @@ def all_cases(program: str) -> dict[str, list[Case]]:
             *dual(pixels, layouts("mobileclip"), "CLIPVisionModelWithProjection", "CLIPTextModelWithProjection",
                   {"": 1e-5, "fp16": 5e-3}),
             *dual(pixels, "layouts/jina-clip-v1", "JinaCLIPVisionModel", "JinaCLIPTextModel", {"": 1e-5}),
+            *sounds(layouts("clap")),
         ],
         "optimum": [
             *(c for n in seq for c in seq[n]), *whisper, *texts["layouts/llama-optimum"],

@@ -28,14 +28,14 @@ async function ids(model, row, count) {
   return model.config.is_encoder_decoder ? all.slice(1) : all.slice(before.dims[1]);
 }
 
-async function vector(model, row, tokenizer) {
-  const given = row.text === undefined ? tensors(row.given) : tokenizer(row.text, {
+async function vector(model, row, { tokenizer, extractor }) {
+  const given = extractor ? await extractor(tensors(row.given).samples.data) : row.text === undefined ? tensors(row.given) : tokenizer(row.text, {
     // SigLIP and MobileCLIP take texts of one length
     padding: model.config.model_type.startsWith("siglip") || !model.config.text_config ? "max_length" : true, truncation: true,
     max_length: model.config.text_config?.max_position_embeddings ?? 77,
   });
   const out = await model(given);
-  return Array.from((out.image_embeds ?? out.text_embeds ?? out.pooler_output).data);
+  return Array.from((out.image_embeds ?? out.audio_embeds ?? out.text_embeds ?? out.pooler_output).data);
 }
 
 // The default level cannot open some float16 files (microsoft/onnxruntime#26717).
@@ -50,17 +50,19 @@ async function open(job, folder, dtype) {
 
 const made = [];
 for (const { folder, job, dtype, rows, count, vectors } of JSON.parse(readFileSync(cases, "utf8"))) {
-  let model, note, tokenizer, failed;
+  const tools = {};
+  let model, note, failed;
   try {
     [model, note] = await open(job, folder, dtype);
-    if (rows.some((r) => r.text !== undefined)) tokenizer = await transformers.AutoTokenizer.from_pretrained(folder);
+    if (rows.some((r) => r.text !== undefined)) tools.tokenizer = await transformers.AutoTokenizer.from_pretrained(folder);
+    if (rows.some((r) => r.given?.samples)) tools.extractor = await transformers.AutoFeatureExtractor.from_pretrained(folder);
   } catch (error) {
     failed = { error: String(error) };
   }
   const written = [];
   for (const row of rows) {
     try {
-      written.push(failed ?? { made: await (vectors ? vector(model, row, tokenizer) : ids(model, row, count)) });
+      written.push(failed ?? { made: await (vectors ? vector(model, row, tools) : ids(model, row, count)) });
     } catch (error) {
       written.push({ error: String(error) });
     }

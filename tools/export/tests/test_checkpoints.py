@@ -738,7 +738,8 @@ def test_open_flamingo_files(tmp_path, capsys, name):
 @pytest.mark.parametrize("rope", [{"rope_type": "dynamic", "factor": 2.0},
                                   {"rope_type": "longrope", "factor": 2.0, "short_factor": [1.0] * 3, "long_factor": [2.0] * 3,
                                    "original_max_position_embeddings": 32},
-                                  {"type": "longrope", "short_factor": [1.0] * 3, "long_factor": [2.0] * 3}],
+                                  {"type": "longrope", "factor": 2.0, "short_factor": [1.0] * 3, "long_factor": [2.0] * 3,
+                                   "original_max_position_embeddings": 32}],
                          ids=["dynamic", "longrope", "as Phi-3.5 spells it"])
 def test_rope_that_depends_on_the_length_is_refused(tmp_path, capsys, rope):
     save(blip2(llama(rope_scaling=rope), image_token_index=49), tmp_path / "checkpoint")

@@ -59,10 +59,10 @@ def try_out(program: Path, folder: Path) -> str:
 def _verb(folder: Path, picture: Path) -> list[str]:
     """The verb for what a bundle can do, and its arguments."""
     meta = json.loads((folder / "xpipe.json").read_text())
-    if meta["family"] == "whisper":
+    if meta["family"] in ("whisper", "clap"):
         sound = picture.with_name("sound.wav")
         _sound(sound)
-        return ["transcribe", str(sound)]
+        return ["transcribe", str(sound)] if meta["family"] == "whisper" else ["match", str(sound), "a falling tone"]
     tasks, short = meta["tasks"], ["--max-new-tokens", "4"]
     if "visual_feat_dim" in meta and "region_encoder" not in meta["graphs"]:
         regions = picture.with_name("regions.npz")
