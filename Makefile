@@ -210,9 +210,10 @@ $(SERVEVENV)/.done: tools/benchserve/requirements.txt
 
 bench-serve: export-env $(SERVEVENV)/.done ## the server under load: batching on and off, pictures beside the command and a Python service, memory; build/bench/serve.json
 	test -f build/decode-bench/xpipe.json || (cd tools/export && ../../$(TRAINVENV)/bin/python decode_bundle.py ../../build/decode-bench)
+	test -f build/clip-bench/xpipe.json || (cd tools/export && ../../$(TRAINVENV)/bin/python clip_bundle.py ../../build/clip-bench)
 	mkdir -p build/bench && go build -o build/xpipe ./cmd/xpipe
 	go run ./tools/benchserve --program build/xpipe --model build/decode-bench --out build/bench/serve.json \
-		--peer "$(SERVEVENV)/bin/python tools/benchserve/peer.py models/mini/clip-mini/onnx/vision_encoder.onnx models/mini/clip-mini/preprocessor_config.json"
+		--clip build/clip-bench --peer "$(SERVEVENV)/bin/python tools/benchserve/peer.py"
 
 bench-batch: ## what --threads and --batch change: the table of docs/performance.md
 	go build -o build/xpipe ./cmd/xpipe
