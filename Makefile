@@ -211,9 +211,10 @@ $(SERVEVENV)/.done: tools/benchserve/requirements.txt
 
 bench-serve: export-env $(SERVEVENV)/.done ## the server under load: batching on and off, pictures beside the command and a Python service, memory; build/bench/serve.json
 	test -f build/decode-bench/xpipe.json || (cd tools/export && ../../$(TRAINVENV)/bin/python decode_bundle.py ../../build/decode-bench)
+	test -f build/clip-bench/xpipe.json || (cd tools/export && ../../$(TRAINVENV)/bin/python clip_bundle.py ../../build/clip-bench)
 	mkdir -p build/bench && go build -o build/xpipe ./cmd/xpipe
 	go run ./tools/benchserve --program build/xpipe --model build/decode-bench --out build/bench/serve.json \
-		--peer "$(SERVEVENV)/bin/python tools/benchserve/peer.py models/mini/clip-mini/onnx/vision_encoder.onnx models/mini/clip-mini/preprocessor_config.json"
+		--clip build/clip-bench --peer "$(SERVEVENV)/bin/python tools/benchserve/peer.py"
 
 bench-photos: export-env $(SERVEVENV)/.done ## 1,000 photos into vectors of CLIP B/32's size, beside Pillow and ONNX Runtime: build/bench/photos.json; 1.4 GB of disk
 	test -f build/clip-bench/xpipe.json || (cd tools/export && ../../$(TRAINVENV)/bin/python clip_bundle.py ../../build/clip-bench)

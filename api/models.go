@@ -217,11 +217,15 @@ func (m Model) Info(ctx context.Context) ModelInfo {
 	return info
 }
 
-// Declared describes the model by its files, without opening it: its tasks are those that they name.
+// Declared describes the model by its files, without opening it. It has no tasks where these name none:
+// what else a model with a chat template does, only opening tells.
 func (m Model) Declared() ModelInfo {
 	info := m.onDisk()
 	if err := m.describe(&info); err != nil {
 		info.Problem = OneLine(err)
+	}
+	if slices.Equal(info.Tasks, []string{"chat"}) {
+		info.Tasks = []string{}
 	}
 	return info
 }

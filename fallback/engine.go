@@ -74,6 +74,7 @@ func (e *Engine) Open(
 		m.Close()
 		return nil, fmt.Errorf("opening %s: %w", source.Name, err)
 	}
+	m.Forget()
 	limit := e.MemoryLimit
 	if opts.MemoryLimit > 0 && (limit == 0 || opts.MemoryLimit < limit) {
 		limit = opts.MemoryLimit

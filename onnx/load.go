@@ -72,6 +72,22 @@ func (m *Model) Release(t *tensor.Tensor) {
 	}
 }
 
+// Forget lets the system take back the memory of the files, as after what was read once alone: hashed, or
+// packed. Tensors stay valid, as with Release.
+func (m *Model) Forget() {
+	forget := func(r region) {
+		if r.forget != nil {
+			r.forget(wholePages(r.bytes))
+		}
+	}
+	for _, r := range m.data {
+		forget(r)
+	}
+	for _, r := range m.files {
+		forget(r)
+	}
+}
+
 // wholePages returns the pages of memory that lie in b alone.
 func wholePages(b []byte) []byte {
 	page := uintptr(os.Getpagesize())

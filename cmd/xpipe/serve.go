@@ -102,7 +102,7 @@ SIGTERM or SIGINT ends the server once the requests that run are answered, or
 	f.StringToStringVar(&o.aliases, "alias", nil, "further name of a model for clients, such as gpt-4o=blip2-mini")
 	f.DurationVar(&o.idle, "idle", 5*time.Minute, "close a model that was not used for so long; negative: never")
 	f.Var(&o.memory, "model-memory", "most bytes of the files of open models together, such as 8G (default: no bound)")
-	f.Var(&o.cache, "cache-bytes", "most memory for encoded pictures of each model, kept for further questions")
+	f.Var(&o.cache, "cache-bytes", "most memory for encoded pictures of each model, with keys and values of cross-attention, kept for further questions")
 	f.IntVar(&o.queue, "queue", 512, "most requests of one model that run or wait; others get 503")
 	f.IntVar(&o.rows, "batch-rows", 64, "most texts that one model writes at once; 1: one after the other")
 	f.Var(&o.body, "body-limit", "most bytes of a request")

@@ -199,12 +199,11 @@ func (h handlers) embed(ctx context.Context, kind string, e entry, in input, ans
 		}
 		return rows[0], nil
 	}
-	img, err := m.Image(in.image)
-	if err != nil {
-		return nil, err
+	row, size, err := m.EmbedPicture(ctx, in.image)
+	if err == nil {
+		answer["imageHeight"], answer["imageWidth"] = size.Y, size.X
 	}
-	answer["imageHeight"], answer["imageWidth"] = img.Bounds().Dy(), img.Bounds().Dx()
-	return m.EmbedImage(ctx, img)
+	return row, err
 }
 
 // use opens a model by the name that Immich has for it. Behind names as everywhere it is looked for as

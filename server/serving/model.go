@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"runtime"
 	"time"
 
 	"github.com/crossattn/xpipe/audio"
@@ -32,8 +33,9 @@ type Model struct {
 // larger batches gain little and make the first one wait.
 const encodedAtOnce = 2
 
-// embeddedAtOnce bounds batches of embeddings, which nobody reads as they come.
-const embeddedAtOnce = 8
+// embeddedAtOnce bounds batches of embeddings. On a processor of few cores larger ones take more memory
+// and gain nothing: their products are large enough.
+const embeddedAtOnce = 2
 
 func newModel(name string, config *Config) *Model {
 	m := &Model{Name: name, config: config}
@@ -92,10 +94,10 @@ func (m *Model) Picture(ctx context.Context, data []byte) (media.Item, error) {
 		return nil, fmt.Errorf("%w: model %s takes no picture", pipeline.ErrUnsupported, m.Name)
 	}
 	if !m.Can.Write || m.config.CacheBytes < 0 {
-		return m.decode(data)
+		return m.item(ctx, data)
 	}
 	return m.encoded.get(ctx, sha256.Sum256(data), func() (*pipeline.Encoded, error) {
-		item, err := m.decode(data)
+		item, err := m.item(ctx, data)
 		if err != nil {
 			return nil, err
 		}
@@ -107,13 +109,26 @@ func (m *Model) Picture(ctx context.Context, data []byte) (media.Item, error) {
 	})
 }
 
-// decode reads a picture's pixels.
-func (m *Model) decode(data []byte) (media.Item, error) {
+// preparing bounds the pictures whose pixels are in memory at once, of all models: more than there are
+// processors would be ready no sooner.
+var preparing = make(chan struct{}, runtime.GOMAXPROCS(0))
+
+// item reads a picture and makes it ready for the model, in whose queue it then waits without its pixels.
+func (m *Model) item(ctx context.Context, data []byte) (media.Item, error) {
+	select {
+	case preparing <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-preparing }()
 	img, err := m.P.Decode(bytes.NewReader(data))
 	if err != nil {
 		return nil, err
 	}
-	return media.Picture{Image: img}, nil
+	if !m.Can.Write && !m.Can.Embed { // what sees regions would look for them here, which is its run
+		return media.Picture{Image: img}, nil
+	}
+	return m.P.Prepare(ctx, img)
 }
 
 // Image reads the pixels of a picture, for methods of a Pipeline that want no item.
@@ -177,19 +192,27 @@ func (m *Model) EmbedPictures(ctx context.Context, files ...[]byte) ([][]float32
 	items := make([]media.Item, len(files))
 	for i, data := range files {
 		var err error
-		if items[i], err = m.decode(data); err != nil {
+		if items[i], err = m.item(ctx, data); err != nil {
 			return nil, inList(i, len(files), err)
 		}
 	}
 	return together(ctx, &m.pictures, items)
 }
 
-// EmbedImage is EmbedPictures for the pixels of one picture; see Image.
-func (m *Model) EmbedImage(ctx context.Context, img image.Image) ([]float32, error) {
+// EmbedPicture is EmbedPictures for one, and tells the picture's size in pixels, too.
+func (m *Model) EmbedPicture(ctx context.Context, data []byte) (row []float32, size image.Point, err error) {
 	if err := m.checkEmbeds(); err != nil {
-		return nil, err
+		return nil, size, err
 	}
-	return m.pictures.Do(ctx, media.Picture{Image: img})
+	item, err := m.item(ctx, data)
+	if err != nil {
+		return nil, size, err
+	}
+	if picture, ok := item.(interface{ Bounds() image.Rectangle }); ok {
+		size = picture.Bounds().Size()
+	}
+	row, err = m.pictures.Do(ctx, item)
+	return row, size, err
 }
 
 // checkEmbeds refuses models that embed no pictures.
@@ -203,7 +226,7 @@ func (m *Model) checkEmbeds() error {
 // Classify gives each label a probability for a picture, the best first; without labels those of the
 // model's own classes. See pipeline.Classify.
 func (m *Model) Classify(ctx context.Context, data []byte, labels ...string) ([]pipeline.Label, error) {
-	img, err := m.decode(data)
+	img, err := m.item(ctx, data)
 	if err != nil {
 		return nil, err
 	}

@@ -105,6 +105,7 @@ func New(c Config) *Service {
 	if c.Observer == nil {
 		c.Observer = unobserved{}
 	}
+	forgetProgram() // of which starting read much
 	return &Service{Catalog: c.Catalog, config: c, slots: map[string]*slot{}}
 }
 
@@ -219,6 +220,7 @@ func (s *Service) open(ctx context.Context, e Entry, at *slot) {
 	at.model, at.err = m, m.open(ctx, e)
 	s.config.Observer.Opened(e.Name, time.Since(start), at.err)
 	debug.FreeOSMemory() // what opening alone took, which may be as much as the model
+	forgetProgram()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	close(at.ready)

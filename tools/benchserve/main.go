@@ -1,7 +1,7 @@
 // Command benchserve measures `xpipe serve` as its clients see it: one run of `make bench-serve` starts
 // the built program, and the peer beside it, and prints a table and a JSON object of what it found.
 //
-//	benchserve --program FILE [--model DIR] [--peer "PYTHON peer.py MODEL.onnx"] [--only PART] [--out FILE]
+//	benchserve --program FILE [--model DIR] [--peer "PYTHON peer.py"] [--clip DIR] [--only PART] [--out FILE]
 //
 // Parts are text (batching on and off, closed loop and open), embed (pictures a second beside `xpipe
 // embed`, and beside the peer), memory (20,000 mixed requests) and own (the server's share of the time).
@@ -25,6 +25,7 @@ type bench struct {
 	program string
 	model   string // a BLIP-2 of OPT-125m's size
 	peer    string
+	clip    string  // a CLIP of ViT-B/32's size; "": none
 	scale   float64 // of the number of requests
 	report  map[string]any
 }
@@ -34,7 +35,8 @@ func main() {
 	b := bench{report: map[string]any{"cores": runtime.NumCPU(), "go": runtime.Version()}}
 	flag.StringVar(&b.program, "program", "build/xpipe", "the built xpipe")
 	flag.StringVar(&b.model, "model", "build/decode-bench", "bundle of a BLIP-2 with OPT-125m")
-	flag.StringVar(&b.peer, "peer", "", "command of the peer; its address is added")
+	flag.StringVar(&b.peer, "peer", "", "command of the peer; a bundle and its address are added")
+	flag.StringVar(&b.clip, "clip", "", "bundle of a CLIP of ViT-B/32's size, for part embed")
 	flag.Float64Var(&b.scale, "scale", 1, "share of the requests to make")
 	only := flag.String("only", "", "one part: text, embed, memory or own")
 	out := flag.String("out", "", "file for the JSON object")

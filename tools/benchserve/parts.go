@@ -1,15 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
-	"mime/multipart"
 	"net/http"
-	"net/textproto"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,6 +45,7 @@ func (b *bench) text(ctx context.Context) error {
 		l := closed(32, n, send)
 		rates = append(rates, l.Tokens)
 		part["closed_rows_"+strconv.Itoa(rows)] = l
+		fmt.Fprintf(os.Stderr, "text: --batch-rows %d: first token in %.0f ms, of 99 %% in %.0f ms\n", rows, l.FirstP50, l.FirstP99)
 		if rows > 1 { // at half of what it can do
 			part["open_rows_"+strconv.Itoa(rows)] = open(l.PerSecond/2, n, send)
 		}
@@ -56,99 +54,6 @@ func (b *bench) text(ctx context.Context) error {
 	}
 	part["batching_gains"] = round(rates[0] / rates[1])
 	fmt.Fprintf(os.Stderr, "text: %.1f tokens a second in batches, %.1f without: %.2f times\n", rates[0], rates[1], rates[0]/rates[1])
-	return nil
-}
-
-// form is a multipart form with a picture, as Immich sends it.
-func form(entries string, jpeg []byte) (kind string, body []byte) {
-	var buffer bytes.Buffer
-	w := multipart.NewWriter(&buffer)
-	w.WriteField("entries", entries)
-	head := textproto.MIMEHeader{}
-	head.Set("Content-Disposition", `form-data; name="image"; filename="picture.jpg"`)
-	head.Set("Content-Type", "image/jpeg")
-	part, _ := w.CreatePart(head)
-	part.Write(jpeg)
-	w.Close()
-	return w.FormDataContentType(), buffer.Bytes()
-}
-
-// predict asks for a picture's embedding in Immich's dialect, which the peer speaks, too.
-func predict(ctx context.Context, address string, jpeg []byte) result {
-	kind, body := form(`{"clip":{"visual":{"modelName":"clip-mini"}}}`, jpeg)
-	start := time.Now()
-	answer, err := post(ctx, address+"/predict", kind, body)
-	if err != nil {
-		return result{err: err}
-	}
-	defer answer.Close()
-	data, err := io.ReadAll(answer)
-	if err == nil && !bytes.Contains(data, []byte(`"clip"`)) {
-		err = fmt.Errorf("no embedding in %.200s", data)
-	}
-	return result{whole: time.Since(start), err: err}
-}
-
-// embed embeds pictures through the server, by `xpipe embed` on a folder, and through the peer.
-func (b *bench) embed(ctx context.Context) error {
-	n := b.count(1000)
-	dir, err := os.MkdirTemp("", "benchserve")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	pictures := make([][]byte, n)
-	for i := range pictures {
-		pictures[i] = picture(i, 640, 480)
-		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%05d.jpg", i)), pictures[i], 0o644); err != nil {
-			return err
-		}
-	}
-	part := map[string]any{}
-	b.report["embed"] = part
-	p, err := b.serve(ctx)
-	if err != nil {
-		return err
-	}
-	send := func(i int) result { return predict(ctx, p.address, pictures[i]) }
-	if r := send(0); r.err != nil {
-		p.stop()
-		return r.err
-	}
-	server := closed(16, n, send)
-	part["server"], part["server_rss_mib"] = server, round(p.status("VmHWM"))
-	p.stop()
-
-	began := time.Now()
-	cmd := exec.CommandContext(ctx, b.program, "embed", dir, "--engine", "go", "--out", filepath.Join(dir, "rows.npy"))
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("xpipe embed: %w: %s", err, out)
-	}
-	folder := float64(n) / time.Since(began).Seconds()
-	part["folder_per_second"], part["server_to_folder"] = round(folder), round(server.PerSecond/folder)
-	fmt.Fprintf(os.Stderr, "embed: %.0f a second, the command %.0f\n", server.PerSecond, folder)
-	if b.peer == "" {
-		return nil
-	}
-	address, err := freePort()
-	if err != nil {
-		return err
-	}
-	words := append(strings.Fields(b.peer), address)
-	peer, err := start(ctx, address, "/ping", words[0], words[1:]...)
-	if err != nil {
-		return err
-	}
-	defer peer.stop()
-	send = func(i int) result { return predict(ctx, peer.address, pictures[i]) }
-	if r := send(0); r.err != nil {
-		return r.err
-	}
-	l := closed(16, n, send)
-	part["peer"], part["peer_rss_mib"] = l, round(peer.status("VmHWM"))
-	part["server_to_peer"] = round(server.PerSecond / l.PerSecond)
-	part["memory_to_peer"] = round(part["server_rss_mib"].(float64) / peer.status("VmHWM"))
-	fmt.Fprintf(os.Stderr, "embed: the peer %.0f a second, %.0f MiB to %.0f\n", l.PerSecond, peer.status("VmHWM"), part["server_rss_mib"])
 	return nil
 }
 

@@ -1,7 +1,9 @@
 """A service of the shape of Immich's machine learning: FastAPI and uvicorn before Pillow and ONNX
 Runtime, for benchserve to compare with.
 
-    python peer.py VISION.onnx PREPROCESSOR.json HOST:PORT
+    python peer.py BUNDLE HOST:PORT
+
+Both encoders of the CLIP in BUNDLE are opened, as Immich's service holds them; pictures are asked for.
 """
 
 import asyncio
@@ -9,6 +11,7 @@ import io
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
@@ -16,13 +19,15 @@ import uvicorn
 from fastapi import FastAPI, File, Form
 from PIL import Image
 
-graph, config, address = sys.argv[1:]
-with open(config) as f:
-    conf = json.load(f)
+bundle, address = Path(sys.argv[1]), sys.argv[2]
+conf = json.loads((bundle / "preprocessor_config.json").read_text())
+graphs = json.loads((bundle / "xpipe.json").read_text())["graphs"]
 # Immich's defaults for one model on CPU: intra-op threads 2, inter-op 1, requests in a pool of threads.
 options = ort.SessionOptions()
 options.intra_op_num_threads, options.inter_op_num_threads = 2, 1
-session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+sessions = {role: ort.InferenceSession(str(bundle / graphs[role]), options, providers=["CPUExecutionProvider"])
+            for role in ("vision_encoder", "text_encoder")}
+session = sessions["vision_encoder"]
 pool = ThreadPoolExecutor(2)
 app = FastAPI()
 name = session.get_inputs()[0].name

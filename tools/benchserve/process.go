@@ -70,9 +70,27 @@ func (p *process) stop() {
 	}
 }
 
+// memory is what a process takes, in MiB.
+type memory struct {
+	Resident  float64 `json:"resident"`  // with the pages of files that are mapped
+	Peak      float64 `json:"peak"`      // of the same, since it started
+	Anonymous float64 `json:"anonymous"` // without pages of files, those that are shared by their share
+}
+
+func (m memory) String() string {
+	return fmt.Sprintf("%.0f (at most %.0f, %.0f anonymous)", m.Resident, m.Peak, m.Anonymous)
+}
+
+func (p *process) memory() memory {
+	return memory{round(p.status("VmRSS")), round(p.status("VmHWM")), round(p.sizeIn("smaps_rollup", "Pss_Anon"))}
+}
+
 // status reads a size of the process, such as VmRSS or VmHWM, in MiB.
-func (p *process) status(key string) float64 {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+func (p *process) status(key string) float64 { return p.sizeIn("status", key) }
+
+// sizeIn reads a size in one of the system's files about the process, in MiB.
+func (p *process) sizeIn(file, key string) float64 {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", p.cmd.Process.Pid, file))
 	if err != nil {
 		return 0
 	}

@@ -20,6 +20,15 @@ SIZE = 32
 SOURCE = "tools/export/decode_bundle.py, random weights, seed 0"
 
 
+def spell(file: Path, size: int) -> None:
+    """Gives every id below size a word, so that a text of random weights streams as it is written."""
+    tokenizer = json.loads(file.read_text())
+    words = tokenizer["model"]["vocab"]
+    taken = set(words.values()) | {t["id"] for t in tokenizer["added_tokens"]}
+    words.update({f"\u0120w{i}": i for i in range(size) if i not in taken})
+    file.write_text(json.dumps(tokenizer, ensure_ascii=False))
+
+
 def blip_base(out: str) -> None:
     vision = tf.BlipVisionConfig(hidden_size=768, intermediate_size=768, num_hidden_layers=1,
                                  num_attention_heads=12, image_size=384, patch_size=16)
@@ -55,6 +64,7 @@ def blip2_opt(out: str) -> None:
                         language_model=model.language_model)
         with tempfile.TemporaryDirectory() as folder:
             tokens.opt().save_pretrained(folder)
+            spell(Path(folder, "tokenizer.json"), text.vocab_size)
             b.add_file("tokenizer.json", Path(folder, "tokenizer.json"))
         b.add_json("preprocessor_config.json", json.loads(
             tf.BlipImageProcessor(size={"height": SIZE, "width": SIZE}).to_json_string()))
