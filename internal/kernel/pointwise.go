@@ -79,3 +79,55 @@ func (m *Matrix) pointwiseWide(dst []float32, step, apart int, a []float32, lda,
 	}
 	runtime.KeepAlive(m)
 }
+
+// convAgrees says whether the assembly of Pointwise and DepthwiseRow computes here what plain Go does,
+// for every height of its tiles and one and two panels.
+func convAgrees(random func(n int) []float32, near func(got, want []float32, tol float64) bool) bool {
+	const k, step, apart = 7, panelWidth + 3, (2*wideRows + 1) * (panelWidth + 3)
+	for rows := 1; rows <= 2*wideRows+1; rows++ {
+		panels, cols := 1+rows%2, panelWidth-rows%5
+		a, b, bias := random(rows*k), random(2*k*panelWidth), random(2*panelWidth)
+		residual, got := random(2*apart), make([]float32, 2*apart)
+		want := make([]float32, 2*apart)
+		gap, mask := 0, columnMask(cols)
+		if panels == 2 {
+			gap, mask = k*panelWidth, columnMask(panelWidth+cols)
+		}
+		for p := range panels {
+			for r := range rows {
+				for c := range panelWidth {
+					v := bias[p*panelWidth+c]
+					for i := range k {
+						v += a[r*k+i] * b[p*k*panelWidth+i*panelWidth+c]
+					}
+					if at := p*apart + r*step + c; p < panels-1 || c < cols {
+						want[at] = min(max(v, -1), 1) + residual[at]
+					}
+				}
+			}
+		}
+		pointwiseAVX512(&got[0], step, apart, &a[0], k, rows, &b[0], gap, k, &bias[0], &residual[0],
+			-1, 1, mask)
+		if !near(got, want, 1e-4) {
+			return false
+		}
+	}
+	for _, width := range []int{3, 5, 7} {
+		for stride := 1; stride <= 2; stride++ {
+			w := &Window{Width: width, Stride: stride, Dilation: 1}
+			const n, channels = 31, 11
+			line := (n*stride + width) * Block
+			w.Row(0, 0)
+			w.Row(line, width*Block)
+			src, weights, bias := random(2*line), random(2*width*Block), random(Block)
+			got, want := make([]float32, n*Block), make([]float32, n*Block)
+			depthwiseRowGo(want, Block, src, n, w, weights, bias[:channels], -1, 1)
+			w.wide()(&got[0], Block, &src[0], n, &w.rows[0][0], 2, &weights[0], &bias[0], -1, 1,
+				columnMask(channels))
+			if !near(got, want, 1e-4) {
+				return false
+			}
+		}
+	}
+	return true
+}
