@@ -371,6 +371,11 @@ func decodeInteger(op string, o []operand) step {
 			m.r[last.n] &= read(m, o[0])
 			flags(m, m.r[last.n], int64(m.r[last.n]) < 0)
 		}
+	case "XORQ":
+		return func(m *machine) {
+			m.r[last.n] ^= read(m, o[0])
+			flags(m, m.r[last.n], int64(m.r[last.n]) < 0)
+		}
 	case "TESTQ":
 		return func(m *machine) {
 			v := m.r[last.n] & read(m, o[0])
