@@ -211,11 +211,17 @@ func TestQuantisedFusion(t *testing.T) {
 				return do(b, "DequantizeLinear", do(b, "QuantizeLinear", x, s, z), s, z)
 			}
 			y := around(do(b, "Reshape", "x", b.Ints(0, 7, 6, 4)), 0.02, tensor.Scalar(int8(9)))
-			for range 2 {
-				w, ws := b.Const(bytesTensor(r, true, 7, 7, taps, taps)), b.Const(positive(r, 7))
+			for layer := range 2 {
+				scales, bias := positive(r, 7), randTensor(r, 7)
+				if layer == 1 { // integers in steps of the product, as quantisers write it
+					for i, v := range tensor.Data[float32](scales) {
+						tensor.Data[float32](bias)[i] = float32(r.IntN(1000)-500) * (float32(6.0/255) * v)
+					}
+				}
+				w, ws := b.Const(bytesTensor(r, true, 7, 7, taps, taps)), b.Const(scales)
 				wz := b.Const(tensor.Must(tensor.Zeros(tensor.Int8, 7)))
 				w = b.Node("DequantizeLinear", []string{w, ws, wz}, onnx.Attrs{"axis": 0})
-				y = b.Node("Conv", []string{y, w, b.Const(randTensor(r, 7))},
+				y = b.Node("Conv", []string{y, w, b.Const(bias)},
 					onnx.Attrs{"pads": []int{1, 0, 1, 1}, "strides": []int{stride, 1}})
 				y = do(b, "Clip", y, scalar(b, 0), scalar(b, 6))
 				y = around(y, 6.0/255, tensor.Scalar(uint8(0)))

@@ -215,5 +215,5 @@ func avx512Agrees() bool {
 			want[j] += v * b[j*50+i]
 		}
 	}
-	return near(got, want[:3], 1e-4) && pairsAgree() && q4DotsAgree()
+	return near(got, want[:3], 1e-4) && pairsAgree() && q4DotsAgree() && convAgrees(random, near)
 }

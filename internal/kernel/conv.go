@@ -1,6 +1,7 @@
 package kernel
 
 //go:generate sh -c "cd _gen && go run . -kernels conv -pkg kernel -out ../conv_amd64.s -stubs ../conv_amd64.go"
+//go:generate sh -c "cd _gen && go run . -kernels conv512 -pkg kernel -out ../conv512_amd64.s -stubs ../conv512_amd64.go"
 
 // Depthwise sets dst[i], for each position i, to bias plus the sum over taps of weights[t] *
 // src[offsets[t]+i], bounded by low and high: a convolution of one channel with itself, where src
@@ -63,6 +64,10 @@ func DepthwiseRow(dst []float32, dstStep int, src []float32, n int, w *Window,
 	case n == 0 || channels == 0:
 	case !avx2() || len(w.taps) == 0:
 		depthwiseRowGo(dst, dstStep, src, n, w, weights, bias, low, high)
+	case w.wide() != nil && avx512():
+		w.check(dst, dstStep, src, n, weights, channels)
+		w.wide()(&dst[0], dstStep, &src[0], n, &w.rows[0][0], len(w.rows), &weights[0], &bias[0], low,
+			high, columnMask(channels))
 	case channels == Block || channels == Block/2 && w.quick() != nil:
 		depthwiseRow(dst, dstStep, src, n, w, weights, bias, low, high)
 	default: // fewer channels: compute a whole block aside, and keep these
@@ -80,13 +85,15 @@ func DepthwiseRow(dst []float32, dstStep int, src []float32, n int, w *Window,
 	}
 }
 
-type rowKernel func(
+// rowKernel is the assembly of a usual window; columns are a number of vectors with AVX2, a mask of
+// channels with AVX-512.
+type rowKernel[T int | uint32] func(
 	dst *float32, dstStep int, src *float32, n int, rows *int, count int,
-	weights, bias *float32, low, high float32, vectors int,
+	weights, bias *float32, low, high float32, columns T,
 )
 
 // quick returns the kernel for usual windows, nil for others.
-func (w *Window) quick() rowKernel {
+func (w *Window) quick() rowKernel[int] {
 	if w.Dilation != 1 {
 		return nil
 	}
@@ -107,11 +114,38 @@ func (w *Window) quick() rowKernel {
 	return nil
 }
 
+// wide is quick with AVX-512, for any number of channels.
+func (w *Window) wide() rowKernel[uint32] {
+	if w.Dilation != 1 {
+		return nil
+	}
+	switch [2]int{w.Width, w.Stride} {
+	case [2]int{3, 1}:
+		return depthwiseRow3x1AVX512
+	case [2]int{3, 2}:
+		return depthwiseRow3x2AVX512
+	case [2]int{5, 1}:
+		return depthwiseRow5x1AVX512
+	case [2]int{5, 2}:
+		return depthwiseRow5x2AVX512
+	case [2]int{7, 1}:
+		return depthwiseRow7x1AVX512
+	case [2]int{7, 2}:
+		return depthwiseRow7x2AVX512
+	}
+	return nil
+}
+
+// check indexes the slices at their ends, because assembly checks no bounds.
+func (w *Window) check(dst []float32, dstStep int, src []float32, n int, weights []float32, channels int) {
+	_, _ = dst[(n-1)*dstStep+channels-1], weights[w.weights+w.Width*Block-1]
+	_ = src[w.reach+((n-1)*w.Stride+(w.Width-1)*w.Dilation+1)*Block-1]
+}
+
 // depthwiseRow calls the assembly, for 16 channels or, where there is a quick form, 8.
 func depthwiseRow(dst []float32, dstStep int, src []float32, n int, w *Window,
 	weights, bias []float32, low, high float32) {
-	_, _ = dst[(n-1)*dstStep+len(bias)-1], weights[w.weights+w.Width*Block-1]
-	_ = src[w.reach+((n-1)*w.Stride+(w.Width-1)*w.Dilation+1)*Block-1]
+	w.check(dst, dstStep, src, n, weights, len(bias))
 	if k := w.quick(); k != nil {
 		k(&dst[0], dstStep, &src[0], n, &w.rows[0][0], len(w.rows), &weights[0], &bias[0], low,
 			high, len(bias)/8)

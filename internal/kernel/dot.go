@@ -255,7 +255,7 @@ func dotTileGo(c []int32, ldc int, a []uint8, lda int, b []uint8, gap, quads, ro
 // dots512Agree and dotsVNNIAgree say whether the assembly computes here what plain Go does, on
 // products of a few sizes with extreme bytes.
 func dots512Agree() bool {
-	return blocksAgree() && dotsAgree(wideRows, 2*panelWidth, packDotsAVX512,
+	return blocksAgree() && requantizeAgrees() && dotsAgree(wideRows, 2*panelWidth, packDotsAVX512,
 		func(c []int32, a, b []uint8, gap, quads, rows, cols int, e *dotEpilogue) {
 			dotTile512(&c[0], 2*panelWidth, &a[0], 4*quads, &b[0], gap, quads, rows, cols, e)
 		})

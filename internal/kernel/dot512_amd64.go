@@ -78,3 +78,8 @@ func dequantizeBlocksAVX512(dst *float32, src *uint8, n int, pitch int, scale fl
 //
 //go:noescape
 func quantizeBlocksAVX512(dst *uint8, src *float32, n int, pitch int, scale float32, zero float32, flip uint32)
+
+// requantizeAVX512 narrows rows of n sums, none of them 0: see Requantize.
+//
+//go:noescape
+func requantizeAVX512(dst *uint8, src *int32, rows int, n int, bias *int32, scale *float32, low float32, high float32, zero int32, flip uint32)

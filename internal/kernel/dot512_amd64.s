@@ -3832,3 +3832,67 @@ loop:
 	JNZ           loop
 	VZEROUPPER
 	RET
+
+// func requantizeAVX512(dst *uint8, src *int32, rows int, n int, bias *int32, scale *float32, low float32, high float32, zero int32, flip uint32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·requantizeAVX512(SB), NOSPLIT, $0-64
+	MOVQ         dst+0(FP), AX
+	MOVQ         src+8(FP), CX
+	MOVQ         rows+16(FP), DX
+	MOVQ         n+24(FP), BX
+	MOVQ         bias+32(FP), SI
+	MOVQ         scale+40(FP), DI
+	VBROADCASTSS zero+56(FP), Z0
+	VBROADCASTSS low+48(FP), Z1
+	VBROADCASTSS high+52(FP), Z2
+	VBROADCASTSS flip+60(FP), Z3
+
+row:
+	MOVQ BX, R8
+	XORQ R9, R9
+	SUBQ $0x10, R8
+	JL   tail
+
+loop:
+	VMOVUPS   (CX)(R9*4), Z4
+	VMOVUPS   (SI)(R9*4), Z5
+	VPADDD    Z5, Z4, Z4
+	VCVTDQ2PS Z4, Z4
+	VMOVUPS   (DI)(R9*4), Z5
+	VMULPS    Z5, Z4, Z4
+	VMAXPS    Z1, Z4, Z4
+	VMINPS    Z2, Z4, Z4
+	VCVTPS2DQ Z4, Z4
+	VPADDD    Z0, Z4, Z4
+	VPXORD    Z3, Z4, Z4
+	VPMOVDB   Z4, (AX)(R9*1)
+	ADDQ      $0x10, R9
+	SUBQ      $0x10, R8
+	JGE       loop
+
+tail:
+	ADDQ      $0x10, R8
+	JZ        next
+	MOVL      $-1, R10
+	BZHIL     R8, R10, R10
+	KMOVW     R10, K1
+	VMOVUPS.Z (CX)(R9*4), K1, Z4
+	VMOVUPS.Z (SI)(R9*4), K1, Z5
+	VPADDD    Z5, Z4, Z4
+	VCVTDQ2PS Z4, Z4
+	VMOVUPS.Z (DI)(R9*4), K1, Z5
+	VMULPS    Z5, Z4, Z4
+	VMAXPS    Z1, Z4, Z4
+	VMINPS    Z2, Z4, Z4
+	VCVTPS2DQ Z4, Z4
+	VPADDD    Z0, Z4, Z4
+	VPXORD    Z3, Z4, Z4
+	VPMOVDB   Z4, K1, (AX)(R9*1)
+
+next:
+	ADDQ BX, AX
+	LEAQ (CX)(BX*4), CX
+	DECQ DX
+	JNZ  row
+	VZEROUPPER
+	RET

@@ -63,3 +63,7 @@ func dequantizeBlocksAVX512(dst *float32, src *uint8, n int, pitch int, scale fl
 func quantizeBlocksAVX512(dst *uint8, src *float32, n int, pitch int, scale float32, zero float32, flip uint32) {
 	instead("quantizeBlocksAVX512", dst, src, n, pitch, scale, zero, flip)
 }
+
+func requantizeAVX512(dst *uint8, src *int32, rows int, n int, bias *int32, scale *float32, low float32, high float32, zero int32, flip uint32) {
+	instead("requantizeAVX512", dst, src, rows, n, bias, scale, low, high, zero, flip)
+}

@@ -42,6 +42,9 @@ var gemmAMXText string
 //go:embed gemmbf16_amd64.s
 var gemmBF16Text string
 
+//go:embed conv512_amd64.s
+var conv512Text string
+
 // machine is the state of a processor.
 type machine struct {
 	r          [16]uint64
@@ -60,7 +63,7 @@ type function struct{ steps []step }
 
 var (
 	texts = []string{gemm512Text, math512Text, attention512Text, dot512Text, dotVNNIText,
-		dotAMXText, gemmAMXText, gemmBF16Text, q4Wide512Text}
+		dotAMXText, gemmAMXText, gemmBF16Text, q4Wide512Text, conv512Text}
 	symbols   = data(texts...)
 	functions = assemble(texts...)
 )
@@ -93,6 +96,8 @@ func instead(name string, args ...any) float32 {
 		case *uint32:
 			put(8, uint64(uintptr(unsafe.Pointer(a))))
 		case *uint8:
+			put(8, uint64(uintptr(unsafe.Pointer(a))))
+		case *int:
 			put(8, uint64(uintptr(unsafe.Pointer(a))))
 		case *int32:
 			put(8, uint64(uintptr(unsafe.Pointer(a))))
@@ -280,13 +285,13 @@ func decode(op, rest string, labels map[string]int) step {
 		}
 	case "TILERELEASE":
 		return decodeTile(op, nil)
-	case "JMP", "JZ", "JNZ", "JL", "JGE", "JG":
+	case "JMP", "JZ", "JEQ", "JNZ", "JL", "JLE", "JGE", "JG":
 		to, ok := labels[rest]
 		if !ok {
 			panic("no label " + rest)
 		}
 		return func(m *machine) {
-			if map[string]bool{"JMP": true, "JZ": m.zero, "JNZ": !m.zero, "JL": m.less, "JGE": !m.less, "JG": !m.less && !m.zero}[op] {
+			if map[string]bool{"JMP": true, "JZ": m.zero, "JEQ": m.zero, "JLE": m.less || m.zero, "JNZ": !m.zero, "JL": m.less, "JGE": !m.less, "JG": !m.less && !m.zero}[op] {
 				m.pc = to
 			}
 		}
@@ -351,6 +356,11 @@ func decodeInteger(op string, o []operand) step {
 			m.r[last.n] = uint64(a - b)
 			flags(m, uint64(a-b), a < b)
 		}
+	case "INCQ":
+		return func(m *machine) {
+			m.r[last.n]++
+			flags(m, m.r[last.n], int64(m.r[last.n]) < 0)
+		}
 	case "CMPQ": // the first operand is what the second is taken from
 		return func(m *machine) {
 			a, b := int64(m.r[o[0].n]), int64(read(m, o[1]))
@@ -359,6 +369,11 @@ func decodeInteger(op string, o []operand) step {
 	case "ANDQ":
 		return func(m *machine) {
 			m.r[last.n] &= read(m, o[0])
+			flags(m, m.r[last.n], int64(m.r[last.n]) < 0)
+		}
+	case "XORQ":
+		return func(m *machine) {
+			m.r[last.n] ^= read(m, o[0])
 			flags(m, m.r[last.n], int64(m.r[last.n]) < 0)
 		}
 	case "TESTQ":

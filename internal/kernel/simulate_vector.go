@@ -198,9 +198,11 @@ func decodeVector(op string, o []operand) step {
 		}
 	case "VPMOVDB": // to memory
 		return func(m *machine) {
-			a := last.address(m)
+			a, k := last.address(m), mask(m)
 			for i := range o[0].lanes {
-				*(*uint8)(pointer(a + uint64(i))) = uint8(m.z[o[0].n][i])
+				if k>>i&1 != 0 {
+					*(*uint8)(pointer(a + uint64(i))) = uint8(m.z[o[0].n][i])
+				}
 			}
 		}
 	case "VPBROADCASTD":

@@ -48,10 +48,11 @@ func (p *depthwisePlan) needs(y0, y1 int) (from, to int) {
 
 // bands returns into how many bands of rows to cut the output, so that the input rows of a block
 // that a band needs stay in the second cache, and all cores have work; others is how many units of
-// work there are in each band. rows is how many rows of the input the largest band needs.
-func (p *depthwisePlan) bands(threads, others int) (bands, rows int) {
+// work there are in each band, and together how many blocks are computed at once. rows is how many
+// rows of the input the largest band needs.
+func (p *depthwisePlan) bands(threads, others, together int) (bands, rows int) {
 	oh := p.out[2]
-	bands = max(1, min(oh, p.in[0]*p.width*kernel.Block/cacheFloats))
+	bands = max(1, min(oh, p.in[0]*p.width*kernel.Block*together/cacheFloats))
 	if threads > 1 && others*bands < 8*threads {
 		bands = max(bands, min(2, oh/8))
 	}
@@ -137,7 +138,7 @@ func (k *nhwcConv) depthwise(x *Context, c *convolution, dst, src []float32,
 	p := k.plan(c)
 	h, w, area, oh := c.in[0], c.in[1], c.out[2]*c.out[3], c.out[2]
 	blocks := (c.c + block - 1) / block
-	bands, rows := p.bands(x.Threads(), c.n*blocks)
+	bands, rows := p.bands(x.Threads(), c.n*blocks, 1)
 	grain := max(1, minWork*4*bands/(area*block*prod(c.kernel)))
 	return x.ParallelScratch(c.n*blocks*bands, grain, rows*p.width*block, func(lo, hi int, padded []float32) {
 		clear(padded)
@@ -221,72 +222,48 @@ func (n *Node) half(inputs []int, second bool) *Node {
 // SecondPrefix begins the names of attributes of the second operator of a fused ConvDepthwise.
 const SecondPrefix = "depthwise_"
 
-// convDepthwise computes a few channels at a time: the first convolution into scratch, for all rows
-// of the image or those that a band of the output needs, then the depthwise one from there.
+// convDepthwise computes a few blocks of channels at a time: the first convolution into scratch, for
+// all rows of the image or those that a band of the output needs, then the depthwise one from there.
 func convDepthwise(x *Context, first, second *nhwcConv, c, d *convolution,
 	dst, src []float32, e, f *kernel.Epilogue) error {
 	const block = kernel.Block
 	p := second.plan(d)
 	h, w, oh := d.in[0], d.in[1], d.out[2]
-	depth, blocks, together := first.matrix.K, first.matrix.Panels(), 1
-	plain := c.plain()
+	depth, blocks, together := first.matrix.K, first.matrix.Panels(), 2
+	plain, gathered := c.plain(), 0
 	if !plain { // gathered once for several blocks
-		together = min(blocks, 4)
+		together, gathered = 4, w*depth
 	}
+	together = min(blocks, together)
 	groups := (blocks + together - 1) / together
-	bands, rows := p.bands(x.Threads(), c.n*groups)
-	// The block as it is computed, and as it is padded. Wide lines are computed where they belong:
-	// few of their tiles are smaller than they could be.
-	flat, padded, step := rows*w*block, rows*p.width*block, 0
-	direct := plain && w >= 24 && d.before[1]+w <= p.width
-	if direct {
-		flat = 0
-	}
-	if !plain {
-		step = gatherStep(depth)
-	}
+	bands, rows := p.bands(x.Threads(), c.n*groups, together)
+	size := rows * p.width * block // of a block
+	left := p.before[1]
+	w = max(0, min(w, p.width-left)) // what windows reach
 	grain := max(1, minFlops/(2*rows*w*depth*block*together+1))
-	floats := flat*together + padded + step*depth
-	return x.ParallelScratch(c.n*bands*groups, grain, floats, func(lo, hi int, scratch []float32) {
-		middle, rest := scratch[:flat*together], scratch[flat*together:]
-		padded, columns := rest[:padded], rest[padded:]
+	return x.ParallelScratch(c.n*bands*groups, grain, together*size+gathered, func(lo, hi int, scratch []float32) {
+		padded, columns := scratch[:together*size], scratch[together*size:]
 		clear(padded)
 		for i := lo; i < hi; i++ {
 			n, band, group := i/(bands*groups), i/groups%bands, i%groups
 			y0, y1 := band*oh/bands, (band+1)*oh/bands
 			m0, m1 := p.needs(y0, y1)
-			r0, r1 := (n*h+m0)*w, (n*h+m1)*w
 			b0, b1 := group*together, min(blocks, (group+1)*together)
-			// multiply computes a block for some rows of a.
-			multiply := func(dst []float32, b int, a []float32, rows int) {
-				part := *e
-				part.Bias = e.Bias[b*block : min(c.m, (b+1)*block)]
-				first.matrix.Part(b, b+1).Multiply(dst, block, a, depth, rows, 0, 1, false, &part)
-			}
-			if !plain {
-				for r := r0; r < r1; r += step {
-					end := min(r1, r+step)
-					c.gather(columns, src, r, end)
-					for b := b0; b < b1; b++ {
-						multiply(middle[(b-b0)*flat+(r-r0)*block:], b, columns, end-r)
-					}
+			part, now := first.matrix.Part(b0, b1), *e
+			now.Bias = e.Bias[b0*block : min(c.m, b1*block)]
+			for y := m0; y < m1 && w > 0; y++ {
+				r := (n*h + y) * d.in[1]
+				line := columns
+				if plain {
+					line = src[r*depth:]
+				} else {
+					c.gather(columns, src, r, r+w)
 				}
+				part.Pointwise(padded[((y-m0)*p.width+left)*block:], block, size, line, depth, w, 0, b1-b0, &now)
 			}
 			for b := b0; b < b1; b++ {
-				switch {
-				case direct:
-					for y := m0; y < m1; y++ {
-						multiply(padded[((y-m0)*p.width+d.before[1])*block:], b,
-							src[(n*h+y)*w*depth:(n*h+y+1)*w*depth], w)
-					}
-				case plain && m0 < m1:
-					multiply(middle, b, src[r0*depth:r1*depth], r1-r0)
-				}
-				if !direct {
-					p.lines(padded, middle[(b-b0)*flat:], m1-m0, block, block)
-				}
 				c0, c1 := b*block, min(c.m, (b+1)*block)
-				p.rows(dst[n*oh*d.out[3]*d.c:], padded, m0, y0, y1, c0, f.Bias[c0:c1])
+				p.rows(dst[n*oh*d.out[3]*d.c:], padded[(b-b0)*size:(b-b0+1)*size], m0, y0, y1, c0, f.Bias[c0:c1])
 				p.finish(dst, f, n, y0, y1, c0, c1)
 			}
 		}

@@ -74,7 +74,7 @@ func (k *nhwcConv) depthwiseBytes(x *Context, c *convolution, dst, src []uint8,
 	p := k.plan(c)
 	h, w, oh, ow := c.in[0], c.in[1], c.out[2], c.out[3]
 	blocks := (c.c + block - 1) / block
-	bands, rows := p.bands(x.Threads(), c.n*blocks)
+	bands, rows := p.bands(x.Threads(), c.n*blocks, 1)
 	grain := max(1, minWork*4*bands/(oh*ow*block*prod(c.kernel)))
 	image := rows * p.width * block
 	return x.ParallelScratch(c.n*blocks*bands, grain, image+ow*block, func(lo, hi int, room []float32) {

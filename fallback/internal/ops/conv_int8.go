@@ -1,6 +1,7 @@
 package ops
 
 import (
+	"math"
 	"slices"
 	"unsafe"
 
@@ -14,9 +15,10 @@ type byteConv struct {
 	*window
 	act    activation
 	shape  []int
-	matrix *kernel.ByteMatrix // [window and channels, M]
-	scale  []float32          // of each channel of the result
-	to     *byteScale         // of the result, where it is bytes
+	matrix *kernel.ByteMatrix  // [window and channels, M]
+	scale  []float32           // of each channel of the result
+	to     *byteScale          // of the result, where it is bytes
+	narrow *kernel.Requantizer // from sums to such bytes; nil where floats come between
 }
 
 // buildFusedConvInteger is the integer convolution of X with constant weights W, times a scale, one
@@ -60,8 +62,41 @@ func buildFusedConvInteger(n *Node) Kernel {
 	for i := range k.scale {
 		k.scale[i] = scale[i%len(scale)]
 	}
+	if k.to != nil && (n.left(2) || n.Const[2] != nil) {
+		k.narrow = k.requantizer(n.Const[2])
+	}
 	n.drop(1)
 	return k.run
+}
+
+// requantizer returns what makes bytes of the sums; nil where the bias, which may be nil, is not
+// that of integers in steps of the scale, as QLinearConv has it, or an activation needs floats.
+func (k *byteConv) requantizer(bias *tensor.Tensor) *kernel.Requantizer {
+	if k.act.f != nil || bias != nil && (bias.Len() != len(k.scale) || bias.DType() != tensor.Float32) {
+		return nil
+	}
+	var ends [2]uint8
+	kernel.Quantize(ends[:], []float32{k.act.low, k.act.high}, k.to.scale, k.to.zero, 0)
+	q := &kernel.Requantizer{
+		Bias: make([]int32, len(k.scale)), Scale: make([]float32, len(k.scale)),
+		Low: float32(int32(ends[0]) - k.to.zero), High: float32(int32(ends[1]) - k.to.zero),
+		Zero: k.to.zero, Flip: k.to.flip,
+	}
+	for i, scale := range k.scale {
+		q.Scale[i] = scale / k.to.scale
+		if !(q.Scale[i] > 0) || math.IsInf(float64(q.Scale[i]), 0) {
+			return nil
+		}
+		if bias != nil {
+			b := tensor.Data[float32](bias)[i]
+			steps := math.RoundToEven(float64(b / scale))
+			if !(math.Abs(steps) < 1<<30) || float32(steps)*scale != b {
+				return nil
+			}
+			q.Bias[i] = int32(steps)
+		}
+	}
+	return q
 }
 
 func (k *byteConv) run(x *Context, in, out []*tensor.Tensor) error {
@@ -141,6 +176,12 @@ func (k *byteConv) run(x *Context, in, out []*tensor.Tensor) error {
 				to, first = dst[r0*c.m:], r0
 			}
 			to = to[:(r1-r0)*c.m]
+			if k.narrow != nil {
+				sums := unsafe.Slice((*int32)(unsafe.Pointer(&to[0])), len(to))
+				k.matrix.Multiply(sums, c.m, packed, 0, r1-r0, 0, k.matrix.Panels(), nil)
+				k.narrow.Rows(narrow[r0*c.m:r1*c.m], sums)
+				continue
+			}
 			k.matrix.MultiplyFloat(to, c.m, packed, 0, r1-r0, 0, k.matrix.Panels(), bytes)
 			if e.Activate != nil || e.Bounds != nil || e.Residual != nil {
 				part := after(e, first*c.m)
@@ -160,20 +201,24 @@ func (k *byteConv) run(x *Context, in, out []*tensor.Tensor) error {
 
 // gather copies what the window covers at position r to row; padding is the zero point.
 func (k *byteConv) gather(row, src []uint8, c *convolution, r int, zero uint8) {
-	for i := range row {
-		row[i] = zero
-	}
 	h, w, oh, ow := c.in[0], c.in[1], c.out[2], c.out[3]
 	kh, kw := c.kernel[0], c.kernel[1]
 	n, y, x := r/(oh*ow), r/ow%oh*c.strides[0]-c.before[0], r%ow*c.strides[1]-c.before[1]
 	x0, x1 := inside(x, c.dilations[1], kw, w)
 	y0, y1 := inside(y, c.dilations[0], kh, h)
+	if y1-y0 < kh || x1-x0 < kw {
+		for i := range row {
+			row[i] = zero
+		}
+	}
+	count := x1 - x0 // elements that lie side by side are copied together
+	if c.dilations[1] > 1 {
+		count = 1
+	}
 	for ky := y0; ky < y1; ky++ {
-		line := y + ky*c.dilations[0]
-		for kx := x0; kx < x1; kx++ {
-			column := x + kx*c.dilations[1]
-			at := ((n*h+line)*w + column) * c.c
-			copy(row[(ky*kw+kx)*c.c:(ky*kw+kx+1)*c.c], src[at:])
+		line := ((n*h+y+ky*c.dilations[0])*w + x) * c.c
+		for kx := x0; kx < x1; kx += count {
+			copy(row[(ky*kw+kx)*c.c:(ky*kw+kx+count)*c.c], src[line+kx*c.dilations[1]*c.c:])
 		}
 	}
 }

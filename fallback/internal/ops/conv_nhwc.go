@@ -198,8 +198,8 @@ func (k *nhwcConv) dense(x *Context, c *convolution, dst, src []float32, e *kern
 		for i := lo; i < hi; i++ {
 			r0, r1 := i*step, min(rows, (i+1)*step)
 			c.gather(buf, src, r0, r1)
-			k.matrix.Multiply(dst[r0*c.m:r1*c.m], c.m, buf, depth, r1-r0,
-				0, k.matrix.Panels(), false, after(e, r0*c.m))
+			k.matrix.Pointwise(dst[r0*c.m:r1*c.m], c.m, kernel.Block, buf, depth, r1-r0,
+				0, k.matrix.Panels(), after(e, r0*c.m))
 		}
 	})
 }
@@ -231,13 +231,13 @@ func tall(x *Context, w *kernel.Matrix, dst, a []float32, rows int, e *kernel.Ep
 		return x.Parallel(tiles, max(1, minFlops/(2*tileRows*w.K*w.N)), func(lo, hi int) {
 			for r0 := lo * tileRows; r0 < min(rows, hi*tileRows); r0 += step {
 				r1 := min(rows, hi*tileRows, r0+step)
-				w.Multiply(dst[r0*w.N:r1*w.N], w.N, a[r0*w.K:r1*w.K], w.K, r1-r0,
-					0, panels, false, after(e, r0*w.N))
+				w.Pointwise(dst[r0*w.N:r1*w.N], w.N, kernel.Block, a[r0*w.K:r1*w.K], w.K, r1-r0,
+					0, panels, after(e, r0*w.N))
 			}
 		})
 	}
 	return x.Parallel(panels, max(1, minFlops/(2*kernel.PanelWidth*rows*w.K)), func(lo, hi int) {
-		w.Multiply(dst, w.N, a, w.K, rows, lo, hi, false, e)
+		w.Pointwise(dst, w.N, kernel.Block, a, w.K, rows, lo, hi, e)
 	})
 }
 

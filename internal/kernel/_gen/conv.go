@@ -5,18 +5,24 @@ import (
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
 )
 
 func conv() {
 	depthwise()
+	depthwiseRows()
+	depthwiseTaps()
+	double()
+	everySecond()
+}
+
+// depthwiseRows generates the row of a depthwise convolution for usual windows.
+func depthwiseRows() {
 	for _, width := range []int{3, 5, 7} {
 		for stride := 1; stride <= 2; stride++ {
 			depthwiseRow(width, stride)
 		}
 	}
-	depthwiseTaps()
-	double()
-	everySecond()
 }
 
 // double generates eight words to sixteen at a time.
@@ -137,36 +143,57 @@ func depthwise() {
 }
 
 // depthwiseRow generates the row of a depthwise convolution of 16 channels that lie side by side,
-// for a width of the window and a stride: up to eight positions at a time, whose sums and the
+// for a width of the window and a stride: up to most positions at a time, whose sums and the
 // weights of a row of the window stay in registers while each vector of the input that they share
-// is loaded once.
+// is loaded once. With AVX2 a position has two vectors, which are computed one after the other;
+// with AVX-512 it has one, of which mask says what to keep.
 func depthwiseRow(width, stride int) {
-	name := fmt.Sprintf("depthwiseRow%dx%dAVX2", width, stride)
-	TEXT(name, NOSPLIT, "func(dst *float32, dstStep int, src *float32, n int, rows *int, count int, weights, bias *float32, low, high float32, vectors int)")
+	most, keep := 8, "vectors int"
+	if wide() {
+		most, keep = 14, "mask uint32"
+	}
+	name := named(fmt.Sprintf("depthwiseRow%dx%d", width, stride))
+	TEXT(name, NOSPLIT, "func(dst *float32, dstStep int, src *float32, n int, rows *int, count int, weights, bias *float32, low, high float32, "+keep+")")
 	Pragma("noescape")
 	Doc(fmt.Sprintf("%s is DepthwiseRow for a window of width %d and a stride of %d, and for 8 channels a vector.", name, width, stride))
 	const pitch = 64
 	dst, dstStep, src, n := get("dst"), get("dstStep"), get("src"), get("n")
 	rows, end := get("rows"), get("count")
-	weights, bias, vectors := get("weights"), get("bias"), get("vectors")
+	weights, bias := get("weights"), get("bias")
+	var vectors reg.GPVirtual
+	var mask reg.OpmaskVirtual
+	if wide() {
+		bits := GP32()
+		mask = K()
+		Load(Param("mask"), bits)
+		KMOVW(bits, mask)
+	} else {
+		vectors = get("vectors")
+	}
 	SHLQ(Imm(2), dstStep)
 	SHLQ(Imm(4), end)
 	ADDQ(rows, end)
 	row, s, w, to := GP64(), GP64(), GP64(), GP64()
 	v := GP64() // bytes before the vector
+	// All bodies have the same registers: avo takes minutes over hundreds.
+	sums, weight, inputs := vectorsOf(most), vectorsOf(width), vectorsOf(2)
 
 	body := func(positions int) {
 		label := func(name string) string { return fmt.Sprintf("%s%d", name, positions) }
 		Label(label("of"))
-		XORQ(v, v)
-		Label(label("vector"))
-		acc := make([]vec, positions)
+		if !wide() {
+			XORQ(v, v)
+			Label(label("vector"))
+		}
+		acc := sums[:positions]
 		for i := range acc {
-			acc[i] = YMM()
-			if i == 0 {
-				VMOVUPS(Mem{Base: bias, Index: v, Scale: 1}, acc[i])
-			} else {
+			switch {
+			case i > 0:
 				VMOVAPS(acc[0], acc[i])
+			case wide():
+				VMOVUPS_Z(Mem{Base: bias}, mask, acc[i])
+			default:
+				VMOVUPS(Mem{Base: bias, Index: v, Scale: 1}, acc[i])
 			}
 		}
 		MOVQ(rows, row)
@@ -175,15 +202,15 @@ func depthwiseRow(width, stride int) {
 		MOVQ(Mem{Base: row, Disp: 8}, w)
 		LEAQ(Mem{Base: src, Index: s, Scale: 4}, s)
 		LEAQ(Mem{Base: weights, Index: w, Scale: 4}, w)
-		ADDQ(v, s)
-		ADDQ(v, w)
-		weight := make([]vec, width)
+		if !wide() {
+			ADDQ(v, s)
+			ADDQ(v, w)
+		}
 		for k := range weight {
-			weight[k] = YMM()
 			VMOVUPS(Mem{Base: w, Disp: pitch * k}, weight[k])
 		}
 		for j := range (positions-1)*stride + width {
-			x := YMM()
+			x := inputs[j%2]
 			VMOVUPS(Mem{Base: s, Disp: pitch * j}, x)
 			for p := range positions {
 				if k := j - p*stride; k >= 0 && k < width {
@@ -194,44 +221,62 @@ func depthwiseRow(width, stride int) {
 		ADDQ(Imm(16), row)
 		CMPQ(row, end)
 		JL(LabelRef(label("row")))
-		low, high := broadcast("low"), broadcast("high")
-		LEAQ(Mem{Base: dst, Index: v, Scale: 1}, to)
+		low, high := inputs[0], inputs[1]
+		broadcastTo("low", low)
+		broadcastTo("high", high)
+		if wide() {
+			MOVQ(dst, to)
+		} else {
+			LEAQ(Mem{Base: dst, Index: v, Scale: 1}, to)
+		}
 		for _, a := range acc {
 			VMAXPS(a, low, a)
 			VMINPS(a, high, a)
-			VMOVUPS(a, Mem{Base: to})
+			if wide() {
+				VMOVUPS(a, mask, Mem{Base: to})
+			} else {
+				VMOVUPS(a, Mem{Base: to})
+			}
 			ADDQ(dstStep, to)
 		}
-		ADDQ(Imm(32), v)
-		MOVQ(vectors, s)
-		SHLQ(Imm(5), s)
-		CMPQ(v, s)
-		JL(LabelRef(label("vector")))
-		SUBQ(v, to)
-		ADDQ(Imm(32), to)
+		if !wide() {
+			ADDQ(Imm(32), v)
+			MOVQ(vectors, s)
+			SHLQ(Imm(5), s)
+			CMPQ(v, s)
+			JL(LabelRef(label("vector")))
+			SUBQ(v, to)
+			ADDQ(Imm(32), to)
+		}
 		MOVQ(to, dst)
 		ADDQ(U32(uint32(pitch*stride*positions)), src)
 		SUBQ(Imm(uint64(positions)), n)
 		JMP(LabelRef("next"))
 	}
-	// Fewer than 16 are two parts as equal as can be: one position alone keeps the multipliers
-	// waiting for its sums.
+	inEqualParts(n, s, most, body)
+}
+
+// inEqualParts generates a loop, from label next on, over n positions, up to most at a time: of<p>,
+// which body generates, is for p of them, takes them off n and goes to next. Fewer than twice as many
+// as most are two parts as equal as can be: one position alone keeps the multipliers waiting for its
+// sums. s is room.
+func inEqualParts(n, s reg.GPVirtual, most int, body func(positions int)) {
 	Label("next")
-	CMPQ(n, Imm(16))
-	JGE(LabelRef("of8"))
+	CMPQ(n, Imm(uint64(2*most)))
+	JGE(LabelRef(fmt.Sprintf("of%d", most)))
 	MOVQ(n, s)
-	CMPQ(n, Imm(8))
+	CMPQ(n, Imm(uint64(most)))
 	JLE(LabelRef("pick"))
 	INCQ(s)
 	SHRQ(Imm(1), s)
 	Label("pick")
-	for p := 8; p > 0; p-- {
+	for p := most; p > 0; p-- {
 		CMPQ(s, Imm(uint64(p)))
 		JEQ(LabelRef(fmt.Sprintf("of%d", p)))
 	}
 	VZEROUPPER()
 	RET()
-	for p := 8; p > 0; p-- {
+	for p := most; p > 0; p-- {
 		body(p)
 	}
 }

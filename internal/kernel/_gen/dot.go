@@ -24,6 +24,7 @@ func dotKernels() {
 	if wide() {
 		dequantizeBlocks()
 		quantizeBlocks()
+		requantize()
 	}
 }
 
@@ -362,6 +363,64 @@ func quantizeBlocks() {
 	ADDQ(pitch, dst)
 	DECQ(n)
 	JNZ(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
+}
+
+// requantize generates the narrowing of sums to bytes, 16 columns of a row at a time.
+func requantize() {
+	TEXT("requantizeAVX512", NOSPLIT, "func(dst *uint8, src *int32, rows, n int, bias *int32, scale *float32, low, high float32, zero int32, flip uint32)")
+	Pragma("noescape")
+	Doc("requantizeAVX512 narrows rows of n sums, none of them 0: see Requantize.")
+	dst, src, rows, n := get("dst"), get("src"), get("rows"), get("n")
+	bias, scale := get("bias"), get("scale")
+	zero, low, high, flip := broadcast("zero"), broadcast("low"), broadcast("high"), broadcast("flip")
+	left, at, mask, v, t := GP64(), GP64(), K(), V(), V()
+	Label("row")
+	MOVQ(n, left)
+	XORQ(at, at)
+	narrow := func(mask ...Op) {
+		load := func(from reg.Register, v vec) {
+			m := Mem{Base: from, Index: at, Scale: 4}
+			if mask == nil {
+				VMOVUPS(m, v)
+			} else {
+				VMOVUPS_Z(m, mask[0], v)
+			}
+		}
+		load(src, v)
+		load(bias, t)
+		VPADDD(t, v, v)
+		VCVTDQ2PS(v, v)
+		load(scale, t)
+		VMULPS(t, v, v)
+		VMAXPS(low, v, v)
+		VMINPS(high, v, v)
+		VCVTPS2DQ(v, v)
+		VPADDD(zero, v, v)
+		VPXORD(flip, v, v)
+		VPMOVDB(append(append([]Op{v}, mask...), Mem{Base: dst, Index: at, Scale: 1})...)
+	}
+	SUBQ(Imm(16), left)
+	JL(LabelRef("tail"))
+	Label("loop")
+	narrow()
+	ADDQ(Imm(16), at)
+	SUBQ(Imm(16), left)
+	JGE(LabelRef("loop"))
+	Label("tail")
+	ADDQ(Imm(16), left)
+	JZ(LabelRef("next"))
+	ones := GP32()
+	MOVL(I32(-1), ones)
+	BZHIL(left.As32(), ones, ones)
+	KMOVW(ones, mask)
+	narrow(mask)
+	Label("next")
+	ADDQ(n, dst)
+	LEAQ(Mem{Base: src, Index: n, Scale: 4}, src)
+	DECQ(rows)
+	JNZ(LabelRef("row"))
 	VZEROUPPER()
 	RET()
 }

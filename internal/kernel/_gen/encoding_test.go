@@ -97,7 +97,9 @@ func disassembled(out []byte) map[string][]string {
 		if !ok || name == "" {
 			continue
 		}
-		op, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		// R13 has no address without a displacement.
+		op, rest, _ := strings.Cut(strings.ReplaceAll(strings.TrimSpace(line), " 0x0(%r13", " (%r13"), " ")
+		rest = strings.ReplaceAll(rest, ",0x0(%r13", ",(%r13")
 		if vectorial(op) {
 			fs[name] = append(fs[name], regexp.MustCompile(`0x[0-9a-f]+\(%rip\)`).ReplaceAllString(strings.TrimSpace(op+" "+strings.TrimSpace(rest)), "(%rip)"))
 		}

@@ -31,6 +31,7 @@ var files = map[string]kernels{
 	"attention":    {write: attention},
 	"attention512": {write: attention, wide: true, twin: true},
 	"conv":         {write: conv},
+	"conv512":      {write: conv512, wide: true},
 	"int8":         {write: int8Kernels},
 	"dot512":       {write: dotKernels, wide: true},
 	"dotvnni":      {write: dotKernels, vex: true},
@@ -47,7 +48,7 @@ var files = map[string]kernels{
 func main() {
 	log.SetFlags(0)
 	what := flag.String("kernels", "", "gemm, math, conv, attention, int8, pause, q4, gemm512, math512, "+
-		"attention512, dot512, dotvnni, dotamx, gemmamx, gemmbf16, q4wide512, spectrum or unpack")
+		"attention512, conv512, dot512, dotvnni, dotamx, gemmamx, gemmbf16, q4wide512, spectrum or unpack")
 	flag.Usage = func() { flag.PrintDefaults() }
 	// avo's own flags (-out, -stubs, -pkg) are parsed by Generate.
 	flag.Parse()

@@ -155,12 +155,16 @@ func unary(name, doc string, params []string, body func(x vec, p []vec) vec) {
 
 func broadcast(param string) vec {
 	v := V()
+	broadcastTo(param, v)
+	return v
+}
+
+func broadcastTo(param string, v vec) {
 	m, err := Param(param).Resolve()
 	if err != nil {
 		panic(err)
 	}
 	VBROADCASTSS(m.Addr, v)
-	return v
 }
 
 func binary(name, doc string, op func(b, a, dst vec)) {

@@ -24,6 +24,15 @@ func V() vec {
 	return YMM()
 }
 
+// vectorsOf allocates n vectors.
+func vectorsOf(n int) []vec {
+	v := make([]vec, n)
+	for i := range v {
+		v[i] = V()
+	}
+	return v
+}
+
 // named returns the name of a function for the instructions in use.
 func named(base string) string {
 	if wide() {
