@@ -73,8 +73,9 @@ func NewBF16Matrix(k, n int, exact bool) *Matrix {
 		m.depth = (k + 31) / 32 * 16 // whole tiles, of zeros beyond k
 	}
 	size := m.Panels() * m.depth * panelWidth
-	buf := make([]float32, size+dotAlign-1) // from a multiple of a cache line on
-	m.pairs = asWords(aligned(asInts(buf)))[:size]
+	if m.pairs, m.pages = elements[uint32](size); m.pages == nil { // from a multiple of a cache line on
+		m.pairs = asWords(aligned(make([]int32, size+dotAlign-1)))[:size]
+	}
 	return m
 }
 

@@ -194,6 +194,7 @@ func (m *Matrix) Multiply(c []float32, ldc int, a []float32, lda, rows, lo, hi i
 	}
 	if m.pairs != nil {
 		m.multiplyPairs(c, ldc, a, lda, rows, lo, hi, add, e)
+		runtime.KeepAlive(m)
 		return
 	}
 	wide, most, kStep := avx512(), tileRows, blockK
