@@ -49,6 +49,7 @@ type Matrix struct {
 	depth int      // pairs of a panel, more than k needs where AMX takes them
 	exact bool     // left operands are not rounded
 	dots  bool     // left operands are in pairs too
+	deep  bool     // AMX takes the panels, which hold whole tiles
 }
 
 // PanelFloats returns the floats that a packed matrix of k rows and n columns takes.
