@@ -218,6 +218,31 @@ func TestMultiplyBF16NaN(t *testing.T) {
 	})
 }
 
+// A left operand that is not rounded keeps its 24 bits, and what is infinite or no number stays so, in
+// its row alone.
+func TestMultiplyBF16Exact(t *testing.T) {
+	eachBF16(t, func(t *testing.T) {
+		const m, n, k = 33, 20, 70
+		x := &bf16Case{m: m, n: n, k: k, exact: true, a: make([]float32, m*k), b: make([]float32, k*n),
+			c: make([]float32, m*n)}
+		for j := range n {
+			x.b[3*n+j] = 1
+		}
+		inf := float32(math.Inf(1))
+		values := []float32{0, 1 + 0x1p-23, -math.MaxFloat32, 0x1.fffffep-90, inf, -inf,
+			math.Float32frombits(0x7f800001), 1.0 / 3}
+		for r := range m {
+			x.a[r*k+3] = values[r%len(values)]
+		}
+		got := x.multiply(t, x.matrix(false), 1, 0)
+		for i, v := range got {
+			if want := values[i/n%len(values)]; v != want && (v == v || want == want) {
+				t.Fatalf("row %d: %g, want %g", i/n, v, want)
+			}
+		}
+	})
+}
+
 func FuzzMultiplyBF16(f *testing.F) {
 	f.Add(uint64(1))
 	f.Fuzz(func(t *testing.T, seed uint64) {

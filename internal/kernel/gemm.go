@@ -111,7 +111,10 @@ func (m *Matrix) copyPanel(dst, b []float32, ldb, p int) {
 		return
 	}
 	for k := range m.K {
-		*(*[panelWidth]float32)(dst[k*panelWidth:]) = *(*[panelWidth]float32)(b[k*ldb+p*panelWidth:])
+		to, from := (*[panelWidth]float32)(dst[k*panelWidth:]), (*[panelWidth]float32)(b[k*ldb+p*panelWidth:])
+		for i := 0; i < panelWidth; i += 4 { // a vector each: more at once are a call
+			*(*[4]float32)(to[i:]) = *(*[4]float32)(from[i:])
+		}
 	}
 }
 

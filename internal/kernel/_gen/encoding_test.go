@@ -98,6 +98,7 @@ func disassembled(out []byte) map[string][]string {
 			continue
 		}
 		op, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		rest = strings.ReplaceAll(rest, "0x0(", "(") // a base of R13 or RBP has a displacement in any case
 		if vectorial(op) {
 			fs[name] = append(fs[name], regexp.MustCompile(`0x[0-9a-f]+\(%rip\)`).ReplaceAllString(strings.TrimSpace(op+" "+strings.TrimSpace(rest)), "(%rip)"))
 		}
