@@ -182,6 +182,18 @@ bench-engines: $(BENCHVENV)/.done ## graphs of full size on both engines, in tur
 		build/xpipe bench builtin:all -v --json --footprint --threads $$threads --runs $(RUNS) > build/bench/engines-$$threads.jsonl || exit; done
 	$(PYTHON) docs/performance/plot.py table build/bench/engines-1.jsonl build/bench/engines-2.jsonl
 
+OPENVINOVENV := build/venv-openvino
+
+$(OPENVINOVENV)/.done: tools/benchopenvino/requirements.txt
+	$(PYTHON) -m venv $(OPENVINOVENV)
+	$(OPENVINOVENV)/bin/pip install --quiet --disable-pip-version-check -r tools/benchopenvino/requirements.txt
+	touch $@
+
+bench-openvino: $(OPENVINOVENV)/.done ## the Go engine beside OpenVINO, both in bfloat16, in turns: build/bench/openvino.md
+	go build -o build/benchopenvino ./tools/benchopenvino && mkdir -p build/bench
+	for threads in 1 2; do build/benchopenvino --peer "$(OPENVINOVENV)/bin/python tools/benchopenvino/peer.py" \
+		--threads $$threads --runs $(RUNS) qformer qformer-8 clip-vision opt-prefill opt-step || exit; done | tee build/bench/openvino.md
+
 bench-curves: test-env export-env ## how time grows with tokens, batch and layers: docs/performance/curves.svg
 	go build -o build/xpipe ./cmd/xpipe && mkdir -p build/bench
 	$(BENCHLIB); build/xpipe bench curve:all -v --json --threads 1 --runs 5 --warm 1 > build/bench/curves.jsonl

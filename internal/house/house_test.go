@@ -41,7 +41,7 @@ var order = []string{
 	"server/serving", "server/web", "server",
 	"cmd",
 	"examples",
-	"tools/clients", "tools/benchserve",
+	"tools/clients", "tools/benchserve", "tools/benchopenvino",
 	"internal/house",
 }
 

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"math"
+	"runtime"
 	"unsafe"
 )
 
@@ -69,12 +70,14 @@ func packBF16(dst []uint32, src []float32) {
 // the elements is rounded.
 func NewBF16Matrix(k, n int, exact bool) *Matrix {
 	m := &Matrix{K: k, N: n, exact: exact, dots: !exact && dotsBF16(), depth: (k + 1) / 2}
-	if m.dots && k >= amxFloatDepth && tilesBF16() {
+	if k >= amxFloatDepth && tilesBF16() {
+		m.deep = true
 		m.depth = (k + 31) / 32 * 16 // whole tiles, of zeros beyond k
 	}
 	size := m.Panels() * m.depth * panelWidth
-	buf := make([]float32, size+dotAlign-1) // from a multiple of a cache line on
-	m.pairs = asWords(aligned(asInts(buf)))[:size]
+	if m.pairs, m.pages = elements[uint32](size); m.pages == nil { // from a multiple of a cache line on
+		m.pairs = asWords(aligned(make([]int32, size+dotAlign-1)))[:size]
+	}
 	return m
 }
 
@@ -96,7 +99,7 @@ func (m *Matrix) pack(dst []uint32, panel []float32) {
 	}
 }
 
-// leftStride is how many float32 a row of a left operand takes.
+// leftStride is how many float32 a row of a left operand takes, one after the other.
 func (m *Matrix) leftStride() int {
 	if m.dots {
 		return dotStride(2 * m.K)
@@ -104,31 +107,53 @@ func (m *Matrix) leftStride() int {
 	return (m.K + 1) / 2 * 2
 }
 
+// tiled says whether so many rows are multiplied with AMX.
+func (m *Matrix) tiled(rows int) bool { return m.deep && rows >= amxLeast }
+
 // LeftFloats returns how many float32 hold the left operand that Multiply wants, of rows; 0 where it
 // takes numbers as they are.
 func (m *Matrix) LeftFloats(rows int) int {
-	if m.pairs == nil || m.exact && m.K%2 == 0 {
+	switch {
+	case m.tiled(rows):
+		return (rows+15)/16*16*m.tileStride() + dotAlign
+	case m.pairs == nil || m.exact && m.K%2 == 0:
 		return 0
+	case m.dots:
+		return rows*m.leftStride() + dotAlign
 	}
-	n := rows * m.leftStride()
-	if m.dots { // AMX reads rows in sixteens
-		n += dotAlign + 15*m.leftStride()
-	}
-	return n
+	return rows * m.leftStride()
 }
 
-// Left makes room for rows of a left operand in buf, of LeftFloats(rows). Row r begins at a[r*lda];
-// SetLeft fills it.
-func (m *Matrix) Left(buf []float32) (a []float32, lda int) {
-	if m.dots {
-		buf = asFloats(aligned(asInts(buf)))
-	}
-	return buf, m.leftStride()
+// Left is a left operand in the form that a matrix of bfloat16 takes: rows one after the other, or tiles
+// of AMX (bfloat_tile.go).
+type Left struct {
+	of     *Matrix
+	floats []float32
+	stride int // of a row; a tile has 16
+	tiled  bool
 }
 
-// SetLeft sets a row of a left operand, which begins at dst, to K numbers.
-func (m *Matrix) SetLeft(dst, row []float32) {
-	dst, row = dst[:m.leftStride()], row[:m.K]
+// Left makes room for rows of a left operand in buf, of LeftFloats(rows). Set fills it.
+func (m *Matrix) Left(buf []float32, rows int) *Left {
+	l := &Left{of: m, floats: buf, stride: m.leftStride(), tiled: m.tiled(rows)}
+	if m.dots || l.tiled {
+		l.floats = asFloats(aligned(asInts(buf)))
+	}
+	if l.tiled {
+		l.stride = m.tileStride()
+	}
+	return l
+}
+
+// Set sets row r to K numbers.
+func (l *Left) Set(r int, row []float32) {
+	m := l.of
+	row = row[:m.K]
+	if l.tiled {
+		m.setTiles(l.floats[r/16*16*l.stride+r%16*16:(r/16+1)*16*l.stride], row)
+		return
+	}
+	dst := l.floats[r*l.stride : (r+1)*l.stride]
 	switch {
 	case m.dots:
 		packBF16(asWords(asInts(dst)), row)
@@ -141,13 +166,23 @@ func (m *Matrix) SetLeft(dst, row []float32) {
 	clear(dst[m.K:])
 }
 
-// multiplyPairs is Multiply for a matrix of bfloat16.
+// Multiply is Matrix.Multiply for rows r0..r1 of l, where r0 is a multiple of 16. c begins at
+// r0, and so do what e has of rows.
+func (l *Left) Multiply(c []float32, ldc, r0, r1, lo, hi int, add bool, e *Epilogue) {
+	switch a := l.floats[r0*l.stride:]; {
+	case l.of.K == 0:
+		l.of.Multiply(c, ldc, a, l.stride, r1-r0, lo, hi, add, e)
+	case l.tiled:
+		l.of.multiplyTiles(c, ldc, a, l.stride, r1-r0, lo, hi, add, e)
+	default:
+		l.of.multiplyPairs(c, ldc, a, l.stride, r1-r0, lo, hi, add, e)
+	}
+	runtime.KeepAlive(l.of)
+}
+
+// multiplyPairs is Multiply for a matrix of bfloat16, without AMX.
 func (m *Matrix) multiplyPairs(c []float32, ldc int, a []float32, lda, rows, lo, hi int, add bool,
 	e *Epilogue) {
-	if m.dots && rows >= amxLeast && m.K >= amxFloatDepth && tilesBF16() {
-		m.multiplyTiles(c, ldc, a, lda, rows, lo, hi, add, e)
-		return
-	}
 	pairs, perPair := (m.K+1)/2, 2 // floats of the left operand for a pair
 	if m.dots {
 		perPair = 1

@@ -133,20 +133,25 @@ func randomBF16(r *rand.Rand) *bf16Case {
 func (x *bf16Case) multiply(t *testing.T, w *Matrix, mid, offset int) []float32 {
 	c, check := guarded(t, len(x.c), offset)
 	copy(c, x.c)
-	left, lda := x.a, x.k
+	var left *Left
 	if n := w.LeftFloats(x.m); n > 0 {
 		buf, whole := guarded(t, n, offset)
 		for i := range buf {
 			buf[i] = float32(math.NaN()) // what is beyond the rows must not matter
 		}
-		left, lda = w.Left(buf)
+		left = w.Left(buf, x.m)
 		for r := range x.m {
-			w.SetLeft(left[r*lda:], x.a[r*x.k:(r+1)*x.k])
+			left.Set(r, x.a[r*x.k:(r+1)*x.k])
 		}
 		defer whole()
 	}
-	w.Multiply(c, x.n, left, lda, x.m, 0, mid, x.add, x.e)
-	w.Multiply(c, x.n, left, lda, x.m, mid, w.Panels(), x.add, x.e)
+	for _, part := range [][2]int{{0, mid}, {mid, w.Panels()}} {
+		if left != nil {
+			left.Multiply(c, x.n, 0, x.m, part[0], part[1], x.add, x.e)
+		} else {
+			w.Multiply(c, x.n, x.a, x.k, x.m, part[0], part[1], x.add, x.e)
+		}
+	}
 	check()
 	return c
 }
@@ -213,6 +218,31 @@ func TestMultiplyBF16NaN(t *testing.T) {
 	})
 }
 
+// A left operand that is not rounded keeps its 24 bits, and what is infinite or no number stays so, in
+// its row alone.
+func TestMultiplyBF16Exact(t *testing.T) {
+	eachBF16(t, func(t *testing.T) {
+		const m, n, k = 33, 20, 70
+		x := &bf16Case{m: m, n: n, k: k, exact: true, a: make([]float32, m*k), b: make([]float32, k*n),
+			c: make([]float32, m*n)}
+		for j := range n {
+			x.b[3*n+j] = 1
+		}
+		inf := float32(math.Inf(1))
+		values := []float32{0, 1 + 0x1p-23, -math.MaxFloat32, 0x1.fffffep-90, inf, -inf,
+			math.Float32frombits(0x7f800001), 1.0 / 3}
+		for r := range m {
+			x.a[r*k+3] = values[r%len(values)]
+		}
+		got := x.multiply(t, x.matrix(false), 1, 0)
+		for i, v := range got {
+			if want := values[i/n%len(values)]; v != want && (v == v || want == want) {
+				t.Fatalf("row %d: %g, want %g", i/n, v, want)
+			}
+		}
+	})
+}
+
 func FuzzMultiplyBF16(f *testing.F) {
 	f.Add(uint64(1))
 	f.Fuzz(func(t *testing.T, seed uint64) {
@@ -239,13 +269,13 @@ func BenchmarkMultiplyBF16(b *testing.B) {
 		r := rand.New(rand.NewPCG(1, 2))
 		x := &bf16Case{m: m, n: n, k: k, a: randFloats(r, m*k), b: randFloats(r, k*n)}
 		w, c := x.matrix(false), make([]float32, m*n)
-		left, lda := w.Left(make([]float32, w.LeftFloats(m)))
+		left := w.Left(make([]float32, w.LeftFloats(m)), m)
 		b.Run(fmt.Sprint(s), func(b *testing.B) {
 			for b.Loop() {
 				for r := range m {
-					w.SetLeft(left[r*lda:], x.a[r*k:(r+1)*k])
+					left.Set(r, x.a[r*k:(r+1)*k])
 				}
-				w.Multiply(c, n, left, lda, m, 0, w.Panels(), false, nil)
+				left.Multiply(c, n, 0, m, 0, w.Panels(), false, nil)
 			}
 			b.ReportMetric(2*float64(m)*float64(n)*float64(k)/float64(b.Elapsed().Nanoseconds())*float64(b.N), "GFLOP/s")
 		})

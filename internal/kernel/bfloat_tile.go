@@ -124,15 +124,76 @@ func gemmDots(c []float32, ldc int, a []float32, lda int, b []uint32,
 	}
 }
 
-// multiplyTiles is multiplyPairs with AMX: tiles of 32 rows and two panels. It reads rows of a in
-// sixteens, for which Left leaves room.
+// Left operands of AMX lie in tiles of 16 rows by 32 numbers along k, those of the same rows one behind
+// the other, 1024 bytes each: they are read front to back. A left operand that is not rounded is the sum
+// of three, each 8 bits of the numbers, whose tiles follow one another and are added to the same sums.
+
+// leftParts is how many left operands are summed.
+func (m *Matrix) leftParts() int {
+	if m.exact {
+		return 3
+	}
+	return 1
+}
+
+// tileStride is how many float32 a row takes in tiles, on average.
+func (m *Matrix) tileStride() int { return m.leftParts() * m.depth }
+
+// setTiles sets a row of tiles, of which dst begins with its first numbers, to K numbers.
+func (m *Matrix) setTiles(dst, row []float32) {
+	if !m.exact {
+		packTiles(dst, row)
+		return
+	}
+	// The upper 8 bits of a number's 24, then those of what is left.
+	part, rest := make([]float32, m.K), slices.Clone(row)
+	for range m.leftParts() {
+		for i, v := range rest {
+			u := math.Float32bits(v)
+			part[i] = math.Float32frombits(u &^ 0xffff)
+			rest[i] -= part[i]
+			if u&0x7f800000 == 0x7f800000 { // infinite, or no number, which its lower bits may say
+				part[i], rest[i] = v, 0
+			}
+		}
+		packTiles(dst, part)
+		dst = dst[min(len(dst), 16*m.depth):]
+	}
+}
+
+// packTiles rounds a row to bfloat16, 32 numbers to each 256 floats of dst. What is left of the last 32
+// is 0.
+func packTiles(dst, row []float32) {
+	n := 0
+	if avx2() {
+		if n = len(row) &^ 31; n > 0 {
+			_ = dst[n*8-256+15]
+			packTilesBF16AVX2((*uint16)(unsafe.Pointer(&dst[0])), &row[0], n)
+		}
+	}
+	for ; n < len(row); n += 32 {
+		packBF16(asWords(asInts(dst[n*8:n*8+16])), row[n:min(n+32, len(row))])
+	}
+}
+
+// multiplyTiles is multiplyPairs with AMX, of a left operand in tiles.
 func (m *Matrix) multiplyTiles(c []float32, ldc int, a []float32, lda, rows, lo, hi int, add bool,
 	e *Epilogue) {
 	var buf [amxRows*2*panelWidth + dotAlign]float32
 	room := asFloats(aligned(asInts(buf[:])))
-	steps := m.depth / 16
-	for b0 := 0; b0 < rows; b0 += dotBlock {
-		b1 := min(rows, b0+dotBlock)
+	flags := 0
+	if add {
+		flags = flagAdd
+	}
+	// Rows that stay in the second cache while all panels come past.
+	most := max(amxRows, amxBlock/(4*lda)/amxRows*amxRows)
+	for b0 := 0; b0 < rows; b0 += most {
+		b1 := min(rows, b0+most)
+		var t tileEpilogue
+		now := flags
+		if e != nil {
+			now |= e.tile(&t, b0)
+		}
 		for p := lo; p < hi; p += 2 {
 			p1 := min(p+2, hi)
 			col := p * panelWidth
@@ -140,54 +201,34 @@ func (m *Matrix) multiplyTiles(c []float32, ldc int, a []float32, lda, rows, lo,
 			if p1 > p+1 {
 				gap = m.depth * panelWidth
 			}
-			b := m.pairs[p*m.depth*panelWidth:]
-			for r := b0; r < b1; r += amxRows {
-				mr := min(amxRows, b1-r)
-				gemmTileAMX(c[r*ldc+col:], ldc, a[r*lda:], lda, b, gap, steps, mr, cols, add, room)
+			if now&flagColBias != 0 {
+				t.colBias = &e.Bias[col : col+cols][0]
 			}
-			if e != nil {
-				m.finishTiles(c, ldc, b0, b1, p, p1, e)
+			if now&flagResidual != 0 {
+				t.residual = &e.Residual[b0*ldc+col : (b1-1)*ldc+col+cols][0]
+			}
+			gemmTiles(c[b0*ldc+col:], ldc, a[b0*lda:], m.pairs[p*m.depth*panelWidth:], gap, m.depth/16,
+				m.leftParts(), b1-b0, cols, now, &t, room)
+			if e != nil && e.Activate != nil {
+				e.finish(c, ldc, b0, b1, col, col+cols)
 			}
 		}
 	}
 }
 
-// finishTiles applies e to rows r0..r1 of two panels, whose products are in c: with the kernels of
-// AVX-512, which add them to what is left of k, nothing.
-func (m *Matrix) finishTiles(c []float32, ldc, r0, r1, p0, p1 int, e *Epilogue) {
-	none := make([]float32, 1)
-	for r := r0; r < r1; r += wideRows {
-		mr := min(wideRows, r1-r)
-		var t tileEpilogue
-		flags, col := e.tile(&t, r), p0*panelWidth
-		cols := min(p1*panelWidth, m.N) - col
-		if flags&flagColBias != 0 {
-			t.colBias = &e.Bias[col : col+cols][0]
-		}
-		if flags&flagResidual != 0 {
-			t.residual = &e.Residual[r*ldc+col : (r+mr-1)*ldc+col+cols][0]
-		}
-		if flags != 0 {
-			gemmWideTo(c[r*ldc+col:], ldc, none, 0, none, 0, 0, mr, cols, flags|flagAdd, &t)
-		}
-	}
-	if e.Activate != nil {
-		e.finish(c, ldc, r0, r1, p0*panelWidth, min(p1*panelWidth, m.N))
-	}
-}
+// amxBlock is how many bytes of a left operand share a pass over the panels.
+const amxBlock = 1 << 20
 
-// gemmTileAMX sets up to 32 rows of two panels of c to the product of pairs of bfloat16, or adds it:
-// steps times 32 numbers along k. It reads rows of a in sixteens, and uses no more than there are.
-func gemmTileAMX(c []float32, ldc int, a []float32, lda int, b []uint32,
-	gap, steps, rows, cols int, add bool, room []float32) {
-	whole := (rows + 15) / 16 * 16
-	_, _, _ = c[(rows-1)*ldc+cols-1], a[(whole-1)*lda+16*steps-1], b[gap+256*steps-1]
+// gemmTiles sets rows of the first cols columns of two panels of c to the product of a, in tiles, and
+// pairs of bfloat16, and finishes them as flags ask for: steps times 32 numbers along k, and all that as
+// many times as a has parts. The second panel begins gap elements of b after the first. Of the last 16 rows
+// of a it uses no more than there are.
+func gemmTiles(c []float32, ldc int, a []float32, b []uint32, gap, steps, parts, rows, cols, flags int,
+	e *tileEpilogue, room []float32) {
+	_, _, _ = c[(rows-1)*ldc+cols-1], a[(rows+15)/16*256*steps*parts-1], b[gap+256*steps-1]
 	_ = room[amxRows*2*panelWidth-1]
-	adds := 0
-	if add {
-		adds = 1
-	}
-	gemmTile32x32AMX(&c[0], ldc, &a[0], 4*lda, &b[0], 4*gap, steps, rows, adds, columnMask(cols), &room[0])
+	gemmTilesAMX(&c[0], ldc, &a[0], 1024*steps*parts, &b[0], 4*gap, steps, parts, rows, flags,
+		(*float32)(unsafe.Pointer(e)), columnMask(cols), &room[0])
 }
 
 // pairsAgree and those below say whether assembly computes here what plain Go does, on products of
@@ -202,17 +243,19 @@ func dotsBF16Agree() bool {
 
 func tilesBF16Agree() bool {
 	room := make([]float32, amxRows*2*panelWidth)
-	return bf16Agrees(amxRows, true, func(c []float32, ldc int, a []float32, lda int, b []uint32,
+	return bf16Agrees(amxRows+1, true, func(c []float32, ldc int, a []float32, lda int, b []uint32,
 		gap, k, rows, cols, flags int, e *tileEpilogue) {
 		steps := (k + 15) / 16
-		packed, panels := make([]float32, amxRows*16*steps), make([]uint32, 2*256*steps)
+		packed, panels := make([]float32, (rows+15)/16*256*steps), make([]uint32, 2*256*steps)
 		for r := range rows {
-			copy(packed[r*16*steps:], a[r*lda:r*lda+k])
+			for i, v := range a[r*lda : r*lda+k] {
+				packed[(r/16*steps+i/16)*256+r%16*16+i%16] = v
+			}
 		}
 		for p := range 2 {
 			copy(panels[p*256*steps:(p+1)*256*steps], b[p*gap:p*gap+k*panelWidth])
 		}
-		gemmTileAMX(c, ldc, packed, 16*steps, panels, 256*steps, steps, rows, cols, flags&flagAdd != 0, room)
+		gemmTiles(c, ldc, packed, panels, 256*steps, steps, 1, rows, cols, flags, e, room)
 	})
 }
 
@@ -249,10 +292,7 @@ func bf16Agrees(most int, packed bool, tile func(c []float32, ldc int, a []float
 		got, bias := random(rows*ldc), random(ldc)
 		want := slices.Clone(got)
 		e := tileEpilogue{colBias: &bias[0]}
-		flags := flagAdd
-		if most == wideRows {
-			flags |= flagColBias
-		}
+		flags := flagAdd | flagColBias
 		cols := ldc - rows%15
 		gemmTilePairsGo(want, ldc, wide, 2*k, b, k*panelWidth, k, rows, cols, flags, &e)
 		tile(got, ldc, left, lda, b, k*panelWidth, k, rows, cols, flags, &e)

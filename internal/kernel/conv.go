@@ -169,11 +169,16 @@ func depthwiseRowGo(dst []float32, dstStep int, src []float32, n int, w *Window,
 
 // Part returns the matrix of panels lo..hi alone, in m's memory.
 func (m *Matrix) Part(lo, hi int) *Matrix {
-	p := &Matrix{K: m.K, N: min(m.N, hi*panelWidth) - lo*panelWidth, pages: m.pages}
-	if m.halves != nil {
-		p.halves = m.halves[lo*m.K*panelWidth : hi*m.K*panelWidth]
-	} else {
-		p.panels = m.panels[lo*m.K*panelWidth : hi*m.K*panelWidth]
+	p := *m
+	p.N = min(m.N, hi*panelWidth) - lo*panelWidth
+	from, to := lo*m.stride()*panelWidth, hi*m.stride()*panelWidth
+	switch {
+	case m.halves != nil:
+		p.halves = m.halves[from:to]
+	case m.pairs != nil:
+		p.pairs = m.pairs[from:to]
+	default:
+		p.panels = m.panels[from:to]
 	}
-	return p
+	return &p
 }

@@ -49,6 +49,7 @@ type Matrix struct {
 	depth int      // pairs of a panel, more than k needs where AMX takes them
 	exact bool     // left operands are not rounded
 	dots  bool     // left operands are in pairs too
+	deep  bool     // AMX takes the panels, which hold whole tiles
 }
 
 // PanelFloats returns the floats that a packed matrix of k rows and n columns takes.
@@ -110,7 +111,10 @@ func (m *Matrix) copyPanel(dst, b []float32, ldb, p int) {
 		return
 	}
 	for k := range m.K {
-		*(*[panelWidth]float32)(dst[k*panelWidth:]) = *(*[panelWidth]float32)(b[k*ldb+p*panelWidth:])
+		to, from := (*[panelWidth]float32)(dst[k*panelWidth:]), (*[panelWidth]float32)(b[k*ldb+p*panelWidth:])
+		for i := 0; i < panelWidth; i += 4 { // a vector each: more at once are a call
+			*(*[4]float32)(to[i:]) = *(*[4]float32)(from[i:])
+		}
 	}
 }
 
@@ -194,6 +198,7 @@ func (m *Matrix) Multiply(c []float32, ldc int, a []float32, lda, rows, lo, hi i
 	}
 	if m.pairs != nil {
 		m.multiplyPairs(c, ldc, a, lda, rows, lo, hi, add, e)
+		runtime.KeepAlive(m)
 		return
 	}
 	wide, most, kStep := avx512(), tileRows, blockK

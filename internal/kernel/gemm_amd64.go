@@ -113,3 +113,8 @@ func roundBF16AVX2(dst *float32, src *float32, n int)
 //
 //go:noescape
 func packBF16AVX2(dst *uint16, src *float32, n int)
+
+// packTilesBF16AVX2 rounds n floats, a multiple of 32 and not 0, to bfloat16: 32 to the beginning of each 1024 bytes.
+//
+//go:noescape
+func packTilesBF16AVX2(dst *uint16, src *float32, n int)

@@ -91,3 +91,7 @@ func roundBF16AVX2(dst *float32, src *float32, n int) {
 func packBF16AVX2(dst *uint16, src *float32, n int) {
 	panic(noAssembly)
 }
+
+func packTilesBF16AVX2(dst *uint16, src *float32, n int) {
+	panic(noAssembly)
+}

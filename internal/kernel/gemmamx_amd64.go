@@ -4,7 +4,7 @@
 
 package kernel
 
-// gemmTile32x32AMX sets up to 32 rows of two panels of 16 columns to their products, or adds them: see gemmTileAMX.
+// gemmTilesAMX computes rows of two panels of 16 columns: see the Go function gemmTiles.
 //
 //go:noescape
-func gemmTile32x32AMX(c *float32, ldc int, a *float32, lda int, b *uint32, gap int, steps int, rows int, add int, mask uint32, room *float32)
+func gemmTilesAMX(c *float32, ldc int, a *float32, block int, b *uint32, gap int, steps int, parts int, rows int, flags int, e *float32, mask uint32, room *float32)

@@ -4,6 +4,6 @@
 
 package kernel
 
-func gemmTile32x32AMX(c *float32, ldc int, a *float32, lda int, b *uint32, gap int, steps int, rows int, add int, mask uint32, room *float32) {
-	instead("gemmTile32x32AMX", c, ldc, a, lda, b, gap, steps, rows, add, mask, room)
+func gemmTilesAMX(c *float32, ldc int, a *float32, block int, b *uint32, gap int, steps int, parts int, rows int, flags int, e *float32, mask uint32, room *float32) {
+	instead("gemmTilesAMX", c, ldc, a, block, b, gap, steps, parts, rows, flags, e, mask, room)
 }

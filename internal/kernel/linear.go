@@ -30,11 +30,14 @@ func (m *Matrix) Pieces(rows, threads int) Pieces {
 		want = 1
 	}
 	tileRows, _ := Tile()
+	most := 516 // whole tiles of either height, 6 or 12
+	if m.tiled(rows) {
+		tileRows, most = amxRows, 512
+	}
 	p.panelStep = min(blockN, WholeTiles(p.panels/want))
 	columns := (p.panels + p.panelStep - 1) / p.panelStep
 	p.rowParts = max(1, want/columns)
-	// 516 rows are whole tiles of either height, 6 or 12.
-	p.rowStep = min(516, ((rows+p.rowParts-1)/p.rowParts+tileRows-1)/tileRows*tileRows)
+	p.rowStep = min(most, ((rows+p.rowParts-1)/p.rowParts+tileRows-1)/tileRows*tileRows)
 	p.rowParts = (rows + p.rowStep - 1) / p.rowStep
 	p.Count = columns * p.rowParts
 	p.Cores = max(1, min(threads, want, p.Count))

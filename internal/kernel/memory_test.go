@@ -20,6 +20,7 @@ func TestWeightsLieOutsideTheHeap(t *testing.T) {
 	for name, build := range map[string]func() *Matrix{
 		"floats": func() *Matrix { return NewMatrix(nil, k, n) },
 		"halves": func() *Matrix { return NewHalfMatrix(k, n) },
+		"pairs":  func() *Matrix { return NewBF16Matrix(k, n, true) },
 	} {
 		before := heapBytes()
 		m := build()

@@ -198,7 +198,7 @@ func (s *matShapes) products(x *Context, dst, a, b []float32) error {
 
 // mulPacked sets dst [rows,N] to a [rows,K] times w, on all cores.
 func mulPacked(x *Context, w *kernel.Matrix, dst, a []float32, rows int, e *kernel.Epilogue) error {
-	a, lda, err := leftOf(x, w, a, rows)
+	left, err := leftOf(x, w, a, rows)
 	if err != nil {
 		return err
 	}
@@ -206,8 +206,12 @@ func mulPacked(x *Context, w *kernel.Matrix, dst, a []float32, rows int, e *kern
 	work := func(lo, hi int) {
 		for i := lo; i < hi; i++ {
 			r0, r1, p0, p1 := pieces.At(i)
-			w.Multiply(dst[r0*w.N:r1*w.N], w.N, a[r0*lda:], lda, r1-r0, p0, p1, false,
-				after(e, r0*w.N))
+			c, rest := dst[r0*w.N:r1*w.N], after(e, r0*w.N)
+			if left != nil {
+				left.Multiply(c, w.N, r0, r1, p0, p1, false, rest)
+			} else {
+				w.Multiply(c, w.N, a[r0*w.K:], w.K, r1-r0, p0, p1, false, rest)
+			}
 		}
 	}
 	if pieces.Cores == 1 {

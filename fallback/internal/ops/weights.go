@@ -147,20 +147,20 @@ func (w *weights) multiply(x *Context, dst, a []float32, rows int, e *kernel.Epi
 	})
 }
 
-// leftOf returns a left operand [rows,K] in the form that m takes; its rows begin lda apart.
-func leftOf(x *Context, m *kernel.Matrix, a []float32, rows int) (left []float32, lda int, err error) {
+// leftOf returns a left operand [rows,K] in the form that m takes, nil where it takes it as it is.
+func leftOf(x *Context, m *kernel.Matrix, a []float32, rows int) (*kernel.Left, error) {
 	room := m.LeftFloats(rows)
 	if room == 0 {
-		return a, m.K, nil
+		return nil, nil
 	}
 	_, buf, err := alloc[float32](x, []int{room})
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	left, lda = m.Left(buf)
-	return left, lda, x.Parallel(rows, max(1, minWork/(m.K+1)), func(lo, hi int) {
+	left := m.Left(buf, rows)
+	return left, x.Parallel(rows, max(1, minWork/(m.K+1)), func(lo, hi int) {
 		for r := lo; r < hi; r++ {
-			m.SetLeft(left[r*lda:], a[r*m.K:(r+1)*m.K])
+			left.Set(r, a[r*m.K:(r+1)*m.K])
 		}
 	})
 }

@@ -13,39 +13,6 @@ import (
 // to another thread while it holds them.
 func amxKernels() { amxTile() }
 
-// amxFloats generates those of bfloat16 in pairs along k: TDPBF16PS multiplies 16 x 32 by 32 x 16.
-func amxFloats() {
-	TEXT("gemmTile32x32AMX", NOSPLIT, "func(c *float32, ldc int, a *float32, lda int, b *uint32, gap, steps, rows, add int, mask uint32, room *float32)")
-	Pragma("noescape")
-	Doc("gemmTile32x32AMX sets up to 32 rows of two panels of 16 columns to their products, or adds them: see gemmTileAMX.")
-	rows, room := amxProduct("TDPBF16PS")
-	c, ldc, add := get("c"), get("ldc"), get("add")
-	SHLQ(Imm(2), ldc)
-	masks := amxMasks()
-	acc := [2]vec{V(), V()}
-	Label("row")
-	for i, x := range acc {
-		VMOVUPS(Mem{Base: room, Disp: 64 * i}, x)
-	}
-	TESTQ(add, add)
-	JZ(LabelRef("noadd"))
-	for i, x := range acc {
-		t := V()
-		VMOVUPS_Z(Mem{Base: c, Disp: 64 * i}, masks[i], t)
-		VADDPS(t, x, x)
-	}
-	Label("noadd")
-	for i, x := range acc {
-		VMOVUPS(x, masks[i], Mem{Base: c, Disp: 64 * i})
-	}
-	ADDQ(ldc, c)
-	ADDQ(U32(128), room)
-	DECQ(rows)
-	JNZ(LabelRef("row"))
-	VZEROUPPER()
-	RET()
-}
-
 // amxMasks loads the masks of the columns of two panels.
 func amxMasks() [2]reg.OpmaskVirtual {
 	mask := GP32()

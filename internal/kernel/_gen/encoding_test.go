@@ -97,9 +97,8 @@ func disassembled(out []byte) map[string][]string {
 		if !ok || name == "" {
 			continue
 		}
-		// R13 has no address without a displacement.
-		op, rest, _ := strings.Cut(strings.ReplaceAll(strings.TrimSpace(line), " 0x0(%r13", " (%r13"), " ")
-		rest = strings.ReplaceAll(rest, ",0x0(%r13", ",(%r13")
+		op, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		rest = strings.ReplaceAll(rest, "0x0(", "(") // a base of R13 or RBP has a displacement in any case
 		if vectorial(op) {
 			fs[name] = append(fs[name], regexp.MustCompile(`0x[0-9a-f]+\(%rip\)`).ReplaceAllString(strings.TrimSpace(op+" "+strings.TrimSpace(rest)), "(%rip)"))
 		}

@@ -35,6 +35,7 @@ func gemm() {
 	halves()
 	roundBF16("roundBF16AVX2", "rounds n floats, a multiple of 8 and not 0, to bfloat16 and widens them again: see roundBF16.", false)
 	roundBF16("packBF16AVX2", "rounds n floats, a multiple of 16 and not 0, to bfloat16: see roundBF16.", true)
+	roundTilesBF16()
 }
 
 // upper are the bits of a float32 that bfloat16 has.
@@ -51,35 +52,10 @@ func roundBF16(name, doc string, pack bool) {
 	Pragma("noescape")
 	Doc(name + " " + doc)
 	dst, src, n := get("dst"), get("src"), get("n")
-	one, half, quiet := loadBits(1), loadBits(0x7fff), loadBits(0x00400000)
-	exponent, sign := loadBits(0x7f800000), loadBits(0x80000000)
-	zero := YMM()
-	VPXOR(zero, zero, zero)
-	// rounded returns the bits of eight numbers, of which the upper half counts.
-	rounded := func(at int) vec {
-		v, t, r, m := YMM(), YMM(), YMM(), YMM()
-		VMOVUPS(Mem{Base: src, Disp: at}, v)
-		VPSRLD(Imm(16), v, t)
-		VPAND(one, t, t)
-		VPADDD(half, t, t)
-		VPADDD(t, v, r)
-		VPOR(quiet, v, t)
-		VCMPPS(Imm(3), v, v, m) // unordered
-		VBLENDVPS(m, t, r, r)
-		VPAND(exponent, v, m)
-		VPCMPEQD(zero, m, m)
-		VPAND(sign, v, t)
-		VBLENDVPS(m, t, r, r)
-		return r
-	}
+	rounded := rounding(src)
 	Label("loop")
 	if pack {
-		x, y := rounded(0), rounded(32)
-		VPSRLD(Imm(16), x, x)
-		VPSRLD(Imm(16), y, y)
-		VPACKUSDW(y, x, x)
-		VPERMQ(Imm(0xd8), x, x)
-		VMOVUPS(x, Mem{Base: dst})
+		VMOVUPS(packed(rounded, 0), Mem{Base: dst})
 		ADDQ(Imm(64), src)
 		ADDQ(Imm(32), dst)
 		SUBQ(Imm(16), n)
@@ -95,6 +71,61 @@ func roundBF16(name, doc string, pack bool) {
 	JG(LabelRef("loop"))
 	VZEROUPPER()
 	RET()
+}
+
+// roundTilesBF16 generates the rounding of a row of a left operand for AMX, whose next 32 numbers lie in
+// the next tile of 16 rows.
+func roundTilesBF16() {
+	TEXT("packTilesBF16AVX2", NOSPLIT, "func(dst *uint16, src *float32, n int)")
+	Pragma("noescape")
+	Doc("packTilesBF16AVX2 rounds n floats, a multiple of 32 and not 0, to bfloat16: 32 to the beginning of each 1024 bytes.")
+	dst, src, n := get("dst"), get("src"), get("n")
+	rounded := rounding(src)
+	Label("loop")
+	for i := range 2 {
+		VMOVUPS(packed(rounded, 64*i), Mem{Base: dst, Disp: 32 * i})
+	}
+	ADDQ(U32(128), src)
+	ADDQ(U32(1024), dst)
+	SUBQ(Imm(32), n)
+	JG(LabelRef("loop"))
+	VZEROUPPER()
+	RET()
+}
+
+// packed returns the upper halves of sixteen numbers, at bytes from src on.
+func packed(rounded func(at int) vec, at int) vec {
+	x, y := rounded(at), rounded(at+32)
+	VPSRLD(Imm(16), x, x)
+	VPSRLD(Imm(16), y, y)
+	VPACKUSDW(y, x, x)
+	VPERMQ(Imm(0xd8), x, x)
+	return x
+}
+
+// rounding loads constants and returns what generates the rounding of eight numbers at src, of whose
+// bits the upper half counts.
+func rounding(src reg.Register) func(at int) vec {
+	one, half, quiet := loadBits(1), loadBits(0x7fff), loadBits(0x00400000)
+	exponent, sign := loadBits(0x7f800000), loadBits(0x80000000)
+	zero := YMM()
+	VPXOR(zero, zero, zero)
+	return func(at int) vec {
+		v, t, r, m := YMM(), YMM(), YMM(), YMM()
+		VMOVUPS(Mem{Base: src, Disp: at}, v)
+		VPSRLD(Imm(16), v, t)
+		VPAND(one, t, t)
+		VPADDD(half, t, t)
+		VPADDD(t, v, r)
+		VPOR(quiet, v, t)
+		VCMPPS(Imm(3), v, v, m) // unordered
+		VBLENDVPS(m, t, r, r)
+		VPAND(exponent, v, m)
+		VPCMPEQD(zero, m, m)
+		VPAND(sign, v, t)
+		VBLENDVPS(m, t, r, r)
+		return r
+	}
 }
 
 // halves generates conversions of whole vectors of eight.
