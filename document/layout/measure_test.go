@@ -3,6 +3,7 @@ package layout_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -86,4 +87,87 @@ func same(a, b []string) int {
 		}
 	}
 	return len(b)
+}
+
+// The cells of made tables, with spans: a cell is right where its place, its spans and its text are.
+func TestTablesOfMadePages(t *testing.T) {
+	type cell [5]any
+	all, truth := pages[struct {
+		Tables []struct {
+			Style string
+			Cells []cell
+		}
+	}](t, "tables")
+	right, found, there := map[string]int{}, map[string]int{}, map[string]int{}
+	for i, page := range all {
+		tables := layout.Tables(page)
+		for k, want := range truth[i].Tables {
+			there[want.Style] += len(want.Cells)
+			if k >= len(tables) {
+				t.Logf("page %d, table %d, %s: not found", i+1, k+1, want.Style)
+				continue
+			}
+			cells := map[string]bool{}
+			for _, c := range tables[k].Table.Cells {
+				if c.Text != "" {
+					cells[fmt.Sprint(c.Row, c.Col, c.RowSpan, c.ColSpan, c.Text)] = true
+				}
+			}
+			found[want.Style] += len(cells)
+			n := 0
+			for _, c := range want.Cells {
+				if cells[fmt.Sprint(c[:]...)] {
+					n++
+				} else if os.Getenv("XPIPE_LAYOUT") != "" {
+					t.Logf("page %d, table %d, %s: lacks %v", i+1, k+1, want.Style, c)
+				}
+			}
+			right[want.Style] += n
+		}
+		if len(tables) > len(truth[i].Tables) {
+			for _, x := range tables[len(truth[i].Tables):] {
+				found[truth[i].Tables[0].Style] += len(x.Table.Cells)
+			}
+			t.Logf("page %d: %d tables", i+1, len(tables))
+		}
+	}
+	for style, floor := range map[string]float64{"grid": 0.97, "gaps": 0.80, "rules": 0.80} {
+		f1 := 2 * float64(right[style]) / float64(found[style]+there[style])
+		t.Logf("%s: F1 %.3f (%d cells)", style, f1, there[style])
+		if f1 < floor {
+			t.Errorf("%s: F1 %.3f, want %.2f", style, f1, floor)
+		}
+	}
+}
+
+// Labels and values of made forms: a pair is right where both texts are.
+func TestPairsOfMadeForms(t *testing.T) {
+	all, truth := pages[struct {
+		Style string
+		Pairs [][2]string
+	}](t, "forms")
+	right, found, there := 0, 0, 0
+	styles := map[string][2]int{}
+	for i, page := range all {
+		got := map[[2]string]bool{}
+		for _, p := range layout.Pairs(page) {
+			got[[2]string{p.Label, p.Value}] = true
+		}
+		n := 0
+		for _, want := range truth[i].Pairs {
+			if got[want] {
+				n++
+			} else if os.Getenv("XPIPE_LAYOUT") != "" {
+				t.Logf("page %d, %s: lacks %q", i+1, truth[i].Style, want)
+			}
+		}
+		s := styles[truth[i].Style]
+		styles[truth[i].Style] = [2]int{s[0] + n, s[1] + len(truth[i].Pairs)}
+		right, found, there = right+n, found+len(got), there+len(truth[i].Pairs)
+	}
+	f1 := 2 * float64(right) / float64(found+there)
+	t.Logf("F1 %.3f (%d pairs); found by style: %v", f1, there, styles)
+	if f1 < 0.85 {
+		t.Errorf("F1 %.3f", f1)
+	}
 }

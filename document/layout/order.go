@@ -14,6 +14,16 @@ const usualAspect = 1 / math.Sqrt2
 // The order is the same however lines are shuffled, but for boxes that are equal. It takes
 // n log n steps at each of at most 24 levels of columns.
 func Order(lines []Box, aspect float64) []int {
+	head, parts, foot := leaves(lines, aspect)
+	order := head
+	for _, part := range parts {
+		order = append(order, part...)
+	}
+	return append(order, foot...)
+}
+
+// leaves is Order, with the parts that are read in rows: columns between what crosses them.
+func leaves(lines []Box, aspect float64) (head []int, parts [][]int, foot []int) {
 	if aspect <= 0 || math.IsNaN(aspect) || math.IsInf(aspect, 0) {
 		aspect = usualAspect
 	}
@@ -28,15 +38,22 @@ func Order(lines []Box, aspect float64) []int {
 	}
 	o.high = max(median(heights), 1e-4)
 	o.sort(ids)
-	head, ids, foot := o.edges(ids)
-	order := o.rows(head)
-	order = append(order, o.order(ids, 0)...)
-	return append(order, o.rows(foot)...)
+	head, ids, foot = o.edges(ids)
+	o.order(ids, 0)
+	return o.rows(head), o.parts, o.rows(foot)
 }
 
 type orderer struct {
 	boxes []Box
 	high  float64 // of a line, usually
+	parts [][]int // what is read in rows, in order
+}
+
+// leaf adds boxes that are read in rows.
+func (o *orderer) leaf(ids []int) {
+	if len(ids) > 0 {
+		o.parts = append(o.parts, o.rows(ids))
+	}
 }
 
 // sort puts boxes from top to bottom, and from left to right where that is equal.
@@ -89,20 +106,19 @@ func (o *orderer) edges(ids []int) (head, middle, foot []int) {
 
 const deepest = 24
 
-// order returns boxes, sorted from top to bottom, in reading order.
-func (o *orderer) order(ids []int, depth int) []int {
-	if len(ids) < 2 {
-		return ids
-	}
-	if n := o.heading(ids); n > 0 {
-		return append(o.rows(ids[:n]), o.order(ids[n:], depth+1)...)
+// order puts boxes, sorted from top to bottom, into reading order.
+func (o *orderer) order(ids []int, depth int) {
+	if n := o.heading(ids); n > 0 && depth < deepest {
+		o.leaf(ids[:n])
+		o.order(ids[n:], depth+1)
+		return
 	}
 	x, ok := o.gutter(ids)
 	if !ok || depth == deepest {
-		return o.rows(ids)
+		o.leaf(ids)
+		return
 	}
 	left, right, crossing := o.bands(ids, x)
-	var order []int
 	// Bands end where a line crosses.
 	for len(left)+len(right)+len(crossing) > 0 {
 		until := math.Inf(1)
@@ -112,8 +128,8 @@ func (o *orderer) order(ids []int, depth int) []int {
 		var l, r []int
 		l, left = o.above(left, until)
 		r, right = o.above(right, until)
-		order = append(order, o.order(l, depth+1)...)
-		order = append(order, o.order(r, depth+1)...)
+		o.order(l, depth+1)
+		o.order(r, depth+1)
 		if len(crossing) == 0 {
 			continue
 		}
@@ -128,10 +144,9 @@ func (o *orderer) order(ids []int, depth int) []int {
 		for n < len(crossing) && o.boxes[crossing[n]].CY() <= next {
 			n++
 		}
-		order = append(order, o.order(crossing[:n], depth+1)...)
+		o.order(crossing[:n], depth+1)
 		crossing = crossing[n:]
 	}
-	return order
 }
 
 // heading returns how many lines at the top stand alone, none beside them, with space below them, where
@@ -248,6 +263,9 @@ const strips = 512
 // gutter returns the middle of the strip that parts columns best: the one that fewest lines cross, and
 // of those the widest.
 func (o *orderer) gutter(ids []int) (x float64, ok bool) {
+	if len(ids) < 4 {
+		return 0, false
+	}
 	var all Box
 	for _, i := range ids {
 		all = all.Union(o.boxes[i])
@@ -297,7 +315,7 @@ func (o *orderer) gutter(ids []int) (x float64, ok bool) {
 		slices.SortStableFunc(runs, func(a, b run) int { return cmp.Compare(b.to-b.from, a.to-a.from) })
 		for _, r := range runs {
 			x := all.X0 + float64(r.from+r.to)/2*step
-			if o.parts(ids, x) {
+			if o.columns(ids, x) {
 				return x, true
 			}
 			if tried++; tried == 32 {
@@ -308,8 +326,8 @@ func (o *orderer) gutter(ids []int) (x float64, ok bool) {
 	return 0, false
 }
 
-// parts reports whether a gutter parts columns of text.
-func (o *orderer) parts(ids []int, x float64) bool {
+// columns reports whether a gutter parts columns of text.
+func (o *orderer) columns(ids []int, x float64) bool {
 	left, right, crossing := o.part(ids, x)
 	if len(left) < 2 || len(right) < 2 || o.rowCount(crossing) > 3*(o.rowCount(left)+o.rowCount(right)) {
 		return false

@@ -214,6 +214,10 @@ class Tables(Maker):
                 else:
                     put(0, b, 1, w)
                 b += w
+            if all(c[3] == 1 for c in cells):  # none does: a row like any other
+                header = 0
+                owner.clear()
+                cells.clear()
         if style == "grid":
             for _ in range(r.randint(0, 3)):
                 a, b = r.randrange(header + 1, rows), r.randrange(cols)
