@@ -13,7 +13,8 @@ import (
 // Tables finds a page's tables, from top to bottom: those that lines are drawn around and, of the other
 // words, rows that stand level in columns which white space parts.
 func Tables(page *document.Page) []document.Block {
-	words := page.Visible()
+	page = tidy(page)
+	words := page.Words
 	tables, taken := ruled(page, words)
 	var rest []document.Word
 	for i, w := range words {

@@ -45,13 +45,36 @@ const wordGap = 0.9
 // Lines makes lines of a page's words, the visible ones, in no particular order. Words that are turned
 // stay lines of their own, by their angle.
 func Lines(page *document.Page) []Line {
-	return linesOf(page.Visible(), page.Width, page.Height, wordGap)
+	page = tidy(page)
+	return linesOf(page.Words, page.Width, page.Height, wordGap)
+}
+
+// tidy returns a page with its visible words alone, sane boxes, and a size.
+func tidy(page *document.Page) *document.Page {
+	p := *page
+	p.Words = page.Visible()
+	for i := range p.Words {
+		w := &p.Words[i]
+		w.Box = sane(w.Box)
+		if !(w.Size >= 0 && w.Size < 1e5) {
+			w.Size = 0
+		}
+	}
+	boxes := func(from []Box) []Box {
+		to := make([]Box, len(from))
+		for i, b := range from {
+			to[i] = sane(b)
+		}
+		return to
+	}
+	p.Rules, p.Figures = boxes(page.Rules), boxes(page.Figures)
+	if !(p.Width > 0.1 && p.Width < 1e6 && p.Height > 0.1 && p.Height < 1e6) {
+		p.Width, p.Height = 595, 842
+	}
+	return &p
 }
 
 func linesOf(words []document.Word, width, height, gap float64) []Line {
-	if width <= 0 || height <= 0 {
-		width, height = 1, 1
-	}
 	order := make([]int, len(words))
 	tall := make([]float64, len(words)) // in points
 	for i, w := range words {

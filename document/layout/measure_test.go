@@ -1,6 +1,7 @@
 package layout_test
 
 import (
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -23,11 +24,16 @@ func folder() string {
 
 func pages[T any](t *testing.T, name string) (pages []*document.Page, truth []T) {
 	t.Helper()
-	data, err := os.ReadFile(folder() + name + ".json")
+	f, err := os.Open(folder() + name + ".json.gz")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal(data, &truth); err != nil {
+	defer f.Close()
+	unpacked, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.NewDecoder(unpacked).Decode(&truth); err != nil {
 		t.Fatal(err)
 	}
 	d, err := pdf.Open(context.Background(), folder()+name+".pdf", pdf.Options{})

@@ -24,13 +24,14 @@ func Order(lines []Box, aspect float64) []int {
 
 // leaves is Order, with the parts that are read in rows: columns between what crosses them.
 func leaves(lines []Box, aspect float64) (head []int, parts [][]int, foot []int) {
-	if aspect <= 0 || math.IsNaN(aspect) || math.IsInf(aspect, 0) {
+	if !(aspect > 1e-3 && aspect < 1e3) {
 		aspect = usualAspect
 	}
 	o := &orderer{boxes: make([]Box, len(lines))}
 	ids := make([]int, len(lines))
 	heights := make([]float64, len(lines))
 	for i, b := range lines {
+		b = sane(b)
 		// In heights of the page from here on, in both directions.
 		o.boxes[i] = Box{X0: b.X0 * aspect, Y0: b.Y0, X1: b.X1 * aspect, Y1: b.Y1}
 		ids[i] = i
@@ -41,6 +42,17 @@ func leaves(lines []Box, aspect float64) (head []int, parts [][]int, foot []int)
 	head, ids, foot = o.edges(ids)
 	o.order(ids, 0)
 	return o.rows(head), o.parts, o.rows(foot)
+}
+
+// sane returns a box with its corners in order and near the page: files say what they like.
+func sane(b Box) Box {
+	for _, v := range []*float64{&b.X0, &b.Y0, &b.X1, &b.Y1} {
+		if math.IsNaN(*v) {
+			*v = 0
+		}
+		*v = min(max(*v, -100), 100)
+	}
+	return Box{X0: min(b.X0, b.X1), Y0: min(b.Y0, b.Y1), X1: max(b.X0, b.X1), Y1: max(b.Y0, b.Y1)}
 }
 
 type orderer struct {

@@ -28,6 +28,7 @@ type Pair struct {
 //
 // A line is in one pair at most.
 func Pairs(page *document.Page) []Pair {
+	page = tidy(page)
 	f := &form{page: page, lines: atColons(Lines(page), page)}
 	slices.SortStableFunc(f.lines, func(a, b Line) int {
 		return cmp.Or(cmp.Compare(a.Box.Y0, b.Box.Y0), cmp.Compare(a.Box.X0, b.Box.X0))

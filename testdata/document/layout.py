@@ -1,10 +1,11 @@
 """Makes pages whose reading order, tables and forms are known: python layout.py [SEED [FOLDER]].
 
-order.pdf, order.json    100 pages of two and three columns; the lines in reading order
-tables.pdf, tables.json  ruled and unruled tables with spans; cells as [row, column, rows, columns, text]
-forms.pdf, forms.json    forms; labels and values
+order.pdf, order.json.gz    100 pages of two and three columns; the lines in reading order
+tables.pdf, tables.json.gz  ruled and unruled tables with spans; cells as [row, column, rows, columns, text]
+forms.pdf, forms.json.gz    forms; labels and values
 """
 
+import gzip
 import json
 import random
 import sys
@@ -56,8 +57,8 @@ class Maker:
 
     def save(self):
         self.c.save()
-        (self.folder / f"{self.name}.json").write_text(
-            json.dumps(self.truth, ensure_ascii=False, separators=(",", ":")).replace('},{', '},\n{') + "\n")
+        text = json.dumps(self.truth, ensure_ascii=False, separators=(",", ":")) + "\n"
+        (self.folder / f"{self.name}.json.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
 
     def fill(self, text, font, size, width):
         lines, line = [], ""
