@@ -111,7 +111,7 @@ golden-audio: ## make testdata/audio again: sounds, and what libsndfile, soxr an
 golden-document: ## make testdata/document again: PDF files and medical pictures, and what pypdfium2 and pydicom read in them
 	test -x build/venv-document/bin/python || $(PYTHON) -m venv build/venv-document
 	build/venv-document/bin/pip install --quiet --disable-pip-version-check -r testdata/document/requirements.txt
-	build/venv-document/bin/python testdata/document/pdf.py
+	for what in pdf layout dicom tiff; do build/venv-document/bin/python testdata/document/$$what.py || exit 1; done
 
 golden-speech: ## make testdata/speech again: what openai-whisper makes of words; JFK=FILE is pywhispercpp 1.5.1's jfk.wav
 	test -n "$(JFK)" || { echo "say where the clip is: make golden-speech JFK=jfk.wav" >&2; exit 1; }
