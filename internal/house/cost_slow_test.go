@@ -20,7 +20,7 @@ var uses = map[string]string{
 	if err == nil {
 		fmt.Println(t.Encode(os.Args[1]))
 	}`,
-	"vision":                 `fmt.Println(vision.DecodeFile(os.Args[1]))`,
+	"vision": `fmt.Println(vision.DecodeFile(os.Args[1]))`,
 	"document/pdf": `d, err := pdf.Open(context.Background(), os.Args[1], pdf.Options{})
 	fmt.Println(err)
 	if err == nil {

@@ -93,8 +93,8 @@ var rules = []struct {
 		reason: "sugarme/tokenizer drags in a progress bar and does not build for 32 bits; tokenize/sugarme adapts it for who wants it",
 	},
 	{
-		from:   []string{"pipeline", "fallback", "ort", "engine", "onnx", "document", "models", "media", "tensor", "tokenize"},
-		to:     []string{"net"},
+		from: []string{"pipeline", "fallback", "ort", "engine", "onnx", "document", "models", "media", "tensor", "tokenize"},
+		to:   []string{"net"},
 		// The libraries of document/pdf and document/office ask the system for names of devices and for
 		// what is sent by mail; neither opens a connection.
 		except: []string{"document/pdf", "document/office", "ort/ortlib", "models/hub/fetch", "models/hub/hubtest", "tokenize/sugarme"},
