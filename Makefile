@@ -41,7 +41,7 @@ test-full: test-env ## the longest sweeps whole
 
 test-race: ## what is concurrent, under the race detector
 	$(call say,what is concurrent under the race detector)
-	go test -race -run 'Concurrent|Conformance/contract|Close|Cancel|Stream|Parallel|Race|Goroutine|Transcri|Scheduler|HeldTo|Together|Clients' ./pipeline ./pipeline/decode ./pipeline/speech ./server/... ./ort ./fallback/... ./internal/kernel ./tokenize ./vision
+	go test -race -run 'Concurrent|Conformance/contract|Close|Cancel|Stream|Parallel|Race|Goroutine|Transcri|Scheduler|HeldTo|Together|Clients' ./pipeline ./pipeline/decode ./pipeline/speech ./server/... ./ort ./fallback/... ./internal/kernel ./tokenize ./vision ./document/pdf
 
 # Without cgo there is no ONNX Runtime to require.
 test-portable: ## without cgo, without assembly, and for other systems

@@ -127,29 +127,46 @@ func New(data []byte) (file *File, err error) {
 	return f, f.describe()
 }
 
-// bounded refuses files whose meta group or elements claim more bytes than there are: the library makes
-// room for what is claimed. Elements inside are checked by walking them as far as their lengths are
-// stated plainly.
+// bounded refuses files of which an element claims more bytes than there are: the library makes room for
+// what is claimed. It walks the elements that are not in others, up to one whose length is not stated.
 func bounded(data []byte) error {
-	at := 132
-	for at+8 <= len(data) {
-		group := binary.LittleEndian.Uint16(data[at:])
-		if group != 2 {
+	syntax := explicitLittle
+	for at := 132; at+8 <= len(data); {
+		order, explicit := binary.ByteOrder(binary.LittleEndian), true
+		if binary.LittleEndian.Uint16(data[at:]) != 2 { // behind the file's own group
+			switch syntax {
+			case deflated:
+				return nil
+			case implicitLittle:
+				explicit = false
+			case explicitBig:
+				order = binary.BigEndian
+			}
+		}
+		length, head := uint64(order.Uint32(data[at+4:])), uint64(8)
+		if explicit {
+			switch string(data[at+4 : at+6]) {
+			case "OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV":
+				if at+12 > len(data) {
+					return nil
+				}
+				length, head = uint64(order.Uint32(data[at+8:])), 12
+			default:
+				length = uint64(order.Uint16(data[at+6:]))
+			}
+		}
+		if length == math.MaxUint32 {
 			return nil
 		}
-		vr := string(data[at+4 : at+6])
-		length := int(binary.LittleEndian.Uint16(data[at+6:]))
-		head := 8
-		if vr == "OB" || vr == "UN" {
-			if at+12 > len(data) {
-				break
-			}
-			length, head = int(binary.LittleEndian.Uint32(data[at+8:])), 12
+		next := uint64(at) + head + length
+		if next > uint64(len(data)) {
+			return fmt.Errorf("%w: the DICOM file ends within element %04x,%04x", document.ErrDocument,
+				order.Uint16(data[at:]), order.Uint16(data[at+2:]))
 		}
-		if length > len(data)-at-head {
-			return fmt.Errorf("%w: the DICOM file ends within its header", document.ErrDocument)
+		if binary.LittleEndian.Uint32(data[at:]) == 0x00100002 { // TransferSyntaxUID
+			syntax = strings.TrimRight(string(data[uint64(at)+head:next]), " \x00")
 		}
-		at += head + length
+		at = int(next)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"math"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -126,6 +127,35 @@ func TestRefused(t *testing.T) {
 	}
 	if _, err := New([]byte("hello")); !errors.Is(err, document.ErrDocument) {
 		t.Error(err)
+	}
+}
+
+// An element that claims 4 GiB is refused before room is made for it.
+func TestClaims(t *testing.T) {
+	for _, name := range []string{"signed", "negative", "plain"} { // explicit, implicit, big endian
+		data, err := os.ReadFile(golden + "dicom/" + name + ".dcm")
+		if err != nil {
+			t.Fatal(err)
+		}
+		tag, length := "\xe0\x7f\x10\x00", 8
+		switch name {
+		case "negative":
+			length = 4
+		case "plain":
+			tag = "\x7f\xe0\x00\x10"
+		}
+		at := strings.LastIndex(string(data), tag) + length
+		copy(data[at:], "\xf0\xf0\xf0\xf0")
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err = New(data)
+		runtime.ReadMemStats(&after)
+		if !errors.Is(err, document.ErrDocument) || !strings.Contains(err.Error(), "ends within element 7fe0,0010") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if n := after.TotalAlloc - before.TotalAlloc; n > 16<<20 {
+			t.Errorf("%s: %d MB", name, n>>20)
+		}
 	}
 }
 
