@@ -11,7 +11,7 @@ export npm_config_update_notifier := false
 # A line before each long step: what it does.
 say = @echo "== $(1)"
 
-.PHONY: help test test-env test-full test-race test-portable test-avx512 test-arm64 test-slow test-export soak eval eval-speech gallery eval-attention \
+.PHONY: help test test-env test-full test-race test-portable test-avx512 test-arm64 test-slow test-export soak golden-document eval eval-speech gallery eval-attention \
 	bench-engines bench-curves bench-profiles bench-decode bench-batch bench-clients export-env golden golden-audio golden-speech bench-speech whisper-mini whisper-tiny-en whisper-base bench-features smollm2 clients serve-clients fullsize train fuzz vuln wild man licences reproducible lint staticcheck clean
 
 help: ## list the targets
@@ -41,7 +41,7 @@ test-full: test-env ## the longest sweeps whole
 
 test-race: ## what is concurrent, under the race detector
 	$(call say,what is concurrent under the race detector)
-	go test -race -run 'Concurrent|Conformance/contract|Close|Cancel|Stream|Parallel|Race|Goroutine|Transcri|Scheduler|HeldTo|Together|Clients' ./pipeline ./pipeline/decode ./pipeline/speech ./server/... ./ort ./fallback/... ./internal/kernel ./tokenize ./vision
+	go test -race -run 'Concurrent|Conformance/contract|Close|Cancel|Stream|Parallel|Race|Goroutine|Transcri|Scheduler|HeldTo|Together|Clients' ./pipeline ./pipeline/decode ./pipeline/speech ./server/... ./ort ./fallback/... ./internal/kernel ./tokenize ./vision ./document/pdf
 
 # Without cgo there is no ONNX Runtime to require.
 test-portable: ## without cgo, without assembly, and for other systems
@@ -65,7 +65,7 @@ test-arm64: ## the kernels without assembly on arm64, emulated
 	GOARCH=arm64 CGO_ENABLED=0 go test -short -exec qemu-aarch64 ./internal/kernel
 
 test-slow: test-env ## soak, random kills and cancels: many minutes
-	$(REFS) go test -tags slow -timeout 60m ./api ./pipeline ./ort ./cmd/... ./fallback/attention ./examples ./internal/house
+	$(REFS) go test -tags slow -timeout 60m ./api ./document/... ./pipeline ./ort ./cmd/... ./fallback/attention ./examples ./internal/house
 
 # The Python side: PyTorch and transformers, 6.5 GB.
 TRAINVENV := build/venv-train
@@ -107,6 +107,11 @@ golden-audio: ## make testdata/audio again: sounds, and what libsndfile, soxr an
 	test -x build/venv-openai/bin/python || $(PYTHON) -m venv build/venv-openai
 	build/venv-openai/bin/pip install --quiet --disable-pip-version-check -r testdata/audio/openai.txt
 	build/venv-openai/bin/python testdata/audio/openai.py
+
+golden-document: ## make testdata/document again: PDF files and medical pictures, and what pypdfium2 and pydicom read in them
+	test -x build/venv-document/bin/python || $(PYTHON) -m venv build/venv-document
+	build/venv-document/bin/pip install --quiet --disable-pip-version-check -r testdata/document/requirements.txt
+	for what in pdf layout dicom tiff; do build/venv-document/bin/python testdata/document/$$what.py || exit 1; done
 
 golden-speech: ## make testdata/speech again: what openai-whisper makes of words; JFK=FILE is pywhispercpp 1.5.1's jfk.wav
 	test -n "$(JFK)" || { echo "say where the clip is: make golden-speech JFK=jfk.wav" >&2; exit 1; }

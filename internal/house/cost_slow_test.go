@@ -20,7 +20,12 @@ var uses = map[string]string{
 	if err == nil {
 		fmt.Println(t.Encode(os.Args[1]))
 	}`,
-	"vision":                 `fmt.Println(vision.DecodeFile(os.Args[1]))`,
+	"vision": `fmt.Println(vision.DecodeFile(os.Args[1]))`,
+	"document/pdf": `d, err := pdf.Open(context.Background(), os.Args[1], pdf.Options{})
+	fmt.Println(err)
+	if err == nil {
+		fmt.Println(d.Page(context.Background(), 1))
+	}`,
 	"pipeline":               `open(pipeline.Open(context.Background(), os.Args[1]))`,
 	"models/mini/blip2-mini": `open(pipeline.OpenFS(context.Background(), blip2mini.FS()))`,
 	"models/mini":            `files, _ := mini.FS(mini.Default); open(pipeline.OpenFS(context.Background(), files))`,
@@ -52,8 +57,8 @@ func TestCostsOfPrograms(t *testing.T) {
 		if last == "api" {
 			imports = []string{"api", "pipeline"}
 		}
-		pipelined := last != "tokenize" && last != "vision"
-		if pipelined {
+		pipelined := last != "tokenize" && last != "vision" && last != "document/pdf"
+		if pipelined || last == "document/pdf" {
 			b.WriteString("\t\"context\"\n")
 		}
 		for _, name := range imports {

@@ -34,6 +34,7 @@ var order = []string{
 	"tokenize",
 	"vision",
 	"audio",
+	"document",
 	"models/hub/hubtest", "models/hub", "models", "models/mini",
 	"pipeline/grammar", "pipeline/graph", "pipeline/internal/graphtest", "pipeline/decode", "pipeline/attend", "pipeline/compare", "pipeline/family", "pipeline/speech",
 	"pipeline",
@@ -53,13 +54,13 @@ var rules = []struct {
 	reason   string
 }{
 	{
-		from:   []string{"tokenize", "vision", "audio", "media", "tensor"},
+		from:   []string{"tokenize", "vision", "audio", "document", "media", "tensor"},
 		to:     []string{"models", "engine", "onnx", "fallback", "ort", "pipeline"},
 		reason: "a front end turns files into items and named tensors; it knows no model and no engine",
 	},
 	{
 		from:   []string{"fallback", "ort", "engine", "onnx"},
-		to:     []string{"media", "tokenize", "vision", "audio", "models", "pipeline"},
+		to:     []string{"media", "tokenize", "vision", "audio", "document", "models", "pipeline"},
 		except: []string{},
 		reason: "an engine knows graphs and tensors; it knows no task, no family and no medium",
 	},
@@ -75,26 +76,28 @@ var rules = []struct {
 		reason: "a program that embeds the pipeline chooses its engine and brings its model; neither comes along unasked",
 	},
 	{
-		from:   []string{"pipeline", "fallback", "ort", "engine", "onnx", "tokenize", "vision", "audio", "models", "media", "tensor"},
+		from:   []string{"pipeline", "fallback", "ort", "engine", "onnx", "tokenize", "vision", "audio", "document", "models", "media", "tensor"},
 		to:     []string{"api", "cmd", "examples", "server", "studio", "index"},
 		reason: "libraries stand below the command, the server and the studio",
 	},
 	{
 		from: []string{
-			"pipeline", "fallback", "ort", "engine", "onnx", "vision", "audio", "models", "media", "tensor", "tokenize", "api",
+			"pipeline", "fallback", "ort", "engine", "onnx", "vision", "audio", "document", "models", "media", "tensor", "tokenize", "api",
 		},
 		to:     []string{"github.com/spf13", "modernc.org", "github.com/mattn/go-sqlite3"},
 		reason: "flags are the command's, databases the index's and the studio's",
 	},
 	{
-		from:   []string{"pipeline", "fallback", "ort", "engine", "onnx", "vision", "audio", "models", "media", "tensor"},
+		from:   []string{"pipeline", "fallback", "ort", "engine", "onnx", "vision", "audio", "document", "models", "media", "tensor"},
 		to:     []string{"github.com/sugarme"},
 		reason: "sugarme/tokenizer drags in a progress bar and does not build for 32 bits; tokenize/sugarme adapts it for who wants it",
 	},
 	{
-		from:   []string{"pipeline", "fallback", "ort", "engine", "onnx", "models", "media", "tensor", "tokenize"},
-		to:     []string{"net"},
-		except: []string{"ort/ortlib", "models/hub/fetch", "models/hub/hubtest", "tokenize/sugarme"},
+		from: []string{"pipeline", "fallback", "ort", "engine", "onnx", "document", "models", "media", "tensor", "tokenize"},
+		to:   []string{"net"},
+		// The libraries of document/pdf and document/office ask the system for names of devices and for
+		// what is sent by mail; neither opens a connection.
+		except: []string{"document/pdf", "document/office", "ort/ortlib", "models/hub/fetch", "models/hub/hubtest", "tokenize/sugarme"},
 		reason: "a library reads what it is given and sends nothing anywhere; ortlib and fetch download, where a program asks them to",
 	},
 	{
@@ -111,6 +114,19 @@ var rules = []struct {
 		to:     []string{"github.com/modelcontextprotocol"},
 		except: []string{"server/mcp"},
 		reason: "the Model Context Protocol is spoken by xpipe mcp alone; a program that embeds the server does not carry its SDK",
+	},
+	{
+		from: []string{
+			"pipeline", "fallback", "ort", "engine", "onnx", "vision", "audio", "document", "models", "media", "tensor", "tokenize",
+		},
+		to:     []string{"github.com/klippa-app", "github.com/xuri", "github.com/yuin", "github.com/suyashkumar"},
+		except: []string{"document/pdf", "document/office", "document/dicom"},
+		reason: "PDFium, and the readers of office files and medical pictures, are carried by programs that import their packages",
+	},
+	{
+		from:   []string{"document/layout"},
+		to:     []string{"document/pdf", "document/office", "document/dicom", "document/pictures", "vision"},
+		reason: "the layout of a page is made of boxes, whoever read them",
 	},
 	{
 		from:   []string{"tokenize"},
