@@ -37,6 +37,8 @@ var order = []string{
 	"document",
 	"models/hub/hubtest", "models/hub", "models", "models/mini",
 	"pipeline/grammar", "pipeline/graph", "pipeline/internal/graphtest", "pipeline/decode", "pipeline/attend", "pipeline/compare", "pipeline/family", "pipeline/speech",
+	"models/hub/hubtest", "models/hub", "models", "models/ocr", "models/mini",
+	"pipeline/grammar", "pipeline/graph", "pipeline/internal/graphtest", "pipeline/decode", "pipeline/attend", "pipeline/compare", "pipeline/reading", "pipeline/family", "pipeline/speech",
 	"pipeline",
 	"api",
 	"server/serving", "server/web", "server",
@@ -65,7 +67,7 @@ var rules = []struct {
 		reason: "an engine knows graphs and tensors; it knows no task, no family and no medium",
 	},
 	{
-		from:   []string{"pipeline/grammar", "pipeline/graph", "pipeline/internal/graphtest", "pipeline/decode", "pipeline/attend", "pipeline/compare", "pipeline/family", "pipeline/speech"},
+		from:   []string{"pipeline/grammar", "pipeline/graph", "pipeline/internal/graphtest", "pipeline/decode", "pipeline/attend", "pipeline/compare", "pipeline/reading", "pipeline/family", "pipeline/speech"},
 		to:     []string{"fallback", "ort"},
 		except: []string{"fallback/attention"},
 		reason: "no task knows an engine: the caller chooses it, and what shows attention in its place; the kernels are arithmetic",
