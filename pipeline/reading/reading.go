@@ -130,7 +130,8 @@ func (r *Reader) Read(ctx context.Context, img *vision.RGB, o Options) (*Page, e
 		}
 	}
 	page.Turn = pageTurn(kept)
-	for _, place := range inOrder(boxesOf(kept, page.Turn)) {
+	boxes, aside := boxesOf(kept, page.Turn)
+	for _, place := range inOrder(boxes, aside) {
 		s := kept[place.box]
 		line := Line{
 			Text: s.text, Quad: sheet.quad(s.quad), Confidence: s.confidence,

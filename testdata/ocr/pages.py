@@ -206,7 +206,7 @@ def columns(r, fonts, count=None):
                 if r.random() < 0.06:
                     break
     if foot:
-        page.text(left, bottom + 40, "* " + " ".join(r.choice(WORDS) for _ in range(r.randint(10, 14))), "serif", 18)
+        page.text(left, bottom + 40, "* " + " ".join(r.choice(WORDS) for _ in range(r.randint(16, 20))), "serif", 18)
     if r.random() < 0.5:
         page.text(610, 1690, str(r.randint(1, 300)), "serif", 20)
     return page
