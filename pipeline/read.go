@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"fmt"
 	"image"
 
 	"github.com/crossattn/xpipe/pipeline/family"
@@ -47,6 +48,9 @@ func (p *Pipeline) Read(
 	}
 	if err := p.checkPicture(img); err != nil {
 		return nil, err
+	}
+	if img.Bounds().Empty() {
+		return nil, fmt.Errorf("%w: the picture has no pixels", ErrImage)
 	}
 	var o Reading
 	for _, change := range opts {
