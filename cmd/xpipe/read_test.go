@@ -14,10 +14,10 @@ const goldenNote = "../../testdata/ocr/golden/note.png"
 
 func TestReadText(t *testing.T) {
 	t.Parallel()
-	out, _ := succeed(t, "read", "--engine", "go", goldenNote)
-	for _, want := range []string{"Frühstück für Größe 38, weiß\n", "\n\nName:\tZoë Brontë\n"} {
-		if !strings.Contains(out, want) {
-			t.Errorf("printed %q, which lacks %q", out, want)
+	out := want(t, "read", "--engine", "go", goldenNote)
+	for _, part := range []string{"Frühstück für Größe 38, weiß\n", "\n\nName:\tZoë Brontë\n"} {
+		if !strings.Contains(out, part) {
+			t.Errorf("printed %q, which lacks %q", out, part)
 		}
 	}
 }
@@ -37,7 +37,7 @@ func TestReadLines(t *testing.T) {
 	}
 	lines := filepath.Join(dir, "lines.jsonl")
 	args := []string{"read", "--engine", "go", dir, "--words", "--out", lines, "-q"}
-	if code, _, stderr := try(t, args...); code != 1 || !strings.Contains(stderr, "1 of 2 documents failed") {
+	if code, _, stderr := xpipe(t, "", args...); code != 1 || !strings.Contains(stderr, "1 of 2 documents failed") {
 		t.Fatalf("exit %d: %s", code, stderr)
 	}
 	data, err := os.ReadFile(lines)
@@ -58,7 +58,7 @@ func TestReadLines(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "b.png"), picture, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, stderr := try(t, append(args, "--resume")...); code != 0 {
+	if code, _, stderr := xpipe(t, "", append(args, "--resume")...); code != 0 {
 		t.Fatalf("exit %d: %s", code, stderr)
 	}
 	data, err = os.ReadFile(lines)
