@@ -56,7 +56,7 @@ in units of the page's width and height.
 	o.modelOptions.addFlags(cmd, mini.OCR)
 	o.addListFlags(cmd, "pages", "JSON lines")
 	f := cmd.Flags()
-	f.IntVar(&o.jobs, "jobs", defaultJobs, "pages to read at once, each in memory as a whole")
+	f.IntVar(&o.jobs, "jobs", 1, "pages to read at once, each with the memory of one")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "tell nothing of how far a run is")
 	f.BoolVar(&o.words, "words", false, "give each word its place, too (with --json or --out)")
 	f.Float64Var(&o.confidence, "least-confidence", 0.5, "leave out lines of less, from 0 to 1")

@@ -16,6 +16,7 @@ import (
 const (
 	batchSize  = 6
 	leastWidth = 320
+	mostWidth  = 2560 // pixels of all lines that run at once, but for one line that is wider
 )
 
 // reading is what is read on a strip.
@@ -45,17 +46,29 @@ func (r *Reader) recognize(ctx context.Context, strips []*strip) error {
 	return nil
 }
 
+// recognizeBatch reads a batch, all of its lines as wide as its widest one. Of wide lines a few run at
+// once: what they say does not hang on each other, but memory does.
 func (r *Reader) recognizeBatch(ctx context.Context, batch []*strip) error {
 	widest := float64(leastWidth) / lineHeight
 	for _, s := range batch {
 		widest = max(widest, s.ratio())
 	}
 	w := int(lineHeight * widest)
-	pixels := make([]float32, len(batch)*3*lineHeight*w)
-	for i, s := range batch {
+	for part := range slices.Chunk(batch, max(1, mostWidth/w)) {
+		if err := r.recognizeLines(ctx, part, w, widest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recognizeLines reads lines at a width in pixels, which is that of the ratio widest.
+func (r *Reader) recognizeLines(ctx context.Context, lines []*strip, w int, widest float64) error {
+	pixels := make([]float32, len(lines)*3*lineHeight*w)
+	for i, s := range lines {
 		put(pixels[i*3*lineHeight*w:], w, s.picture, s.width())
 	}
-	in, err := tensor.New([]int{len(batch), 3, lineHeight, w}, pixels)
+	in, err := tensor.New([]int{len(lines), 3, lineHeight, w}, pixels)
 	if err != nil {
 		return err
 	}
@@ -64,12 +77,12 @@ func (r *Reader) recognizeBatch(ctx context.Context, batch []*strip) error {
 		return err
 	}
 	classes := len(r.Characters) + 1
-	if out.DType() != tensor.Float32 || out.Rank() != 3 || out.Dim(0) != len(batch) || out.Dim(2) != classes {
-		return errGraph("the recognizer gives %v for %d lines and %d characters", out, len(batch), len(r.Characters))
+	if out.DType() != tensor.Float32 || out.Rank() != 3 || out.Dim(0) != len(lines) || out.Dim(2) != classes {
+		return errGraph("the recognizer gives %v for %d lines and %d characters", out, len(lines), len(r.Characters))
 	}
 	columns := out.Dim(1)
 	values := tensor.Data[float32](out)
-	for i, s := range batch {
+	for i, s := range lines {
 		s.reading = r.decode(values[i*columns*classes:][:columns*classes], float64(columns)*s.ratio()/widest)
 	}
 	return nil
