@@ -35,8 +35,6 @@ var order = []string{
 	"vision",
 	"audio",
 	"document",
-	"models/hub/hubtest", "models/hub", "models", "models/mini",
-	"pipeline/grammar", "pipeline/graph", "pipeline/internal/graphtest", "pipeline/decode", "pipeline/attend", "pipeline/compare", "pipeline/family", "pipeline/speech",
 	"models/hub/hubtest", "models/hub", "models", "models/ocr", "models/mini",
 	"pipeline/grammar", "pipeline/graph", "pipeline/internal/graphtest", "pipeline/decode", "pipeline/attend", "pipeline/compare", "pipeline/reading", "pipeline/family", "pipeline/speech",
 	"pipeline",
