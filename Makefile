@@ -168,6 +168,7 @@ FONTS ?= /usr/share/fonts
 
 golden-ocr: $(OCRVENV)/.done ## make testdata/ocr again: what OpenCV, Clipper and RapidOCR make of shapes and pages
 	$(OCR) testdata/ocr/geometry.py
+	$(OCR) testdata/ocr/golden.py --fonts $(FONTS)
 	$(OCR) testdata/ocr/pages.py - --kind columns --count 100 --boxes testdata/ocr/columns.json --fonts $(FONTS)
 
 eval-read: $(OCRVENV)/.done ## texts, places and wrong characters of xpipe read beside RapidOCR's, on made pages: build/bench/read.txt
