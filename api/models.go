@@ -276,5 +276,6 @@ func TasksOf(can pipeline.Abilities) []string {
 	add(can.Attend, "attend")
 	add(can.Transcribe, "transcribe")
 	add(can.Regions, "regions")
+	add(can.Read, "read")
 	return tasks
 }

@@ -141,7 +141,8 @@ func (r *Results) lock(f *os.File) error {
 // entry is what a line says of itself.
 type entry struct {
 	Image    Name            `json:"image"`
-	Audio    Name            `json:"audio"` // in an image's place
+	Audio    Name            `json:"audio"`    // in an image's place
+	Document Name            `json:"document"` // so, too
 	Text     string          `json:"text"`
 	Question string          `json:"question"`
 	Error    json.RawMessage `json:"error"`
@@ -266,7 +267,7 @@ func (r *Results) read() (drop map[int]bool, err error) {
 // parse says whether a line is a result of this kind, or an error in its place.
 func (r *Results) parse(line []byte, e *entry) bool {
 	err := json.Unmarshal(line, e)
-	e.Image = cmp.Or(e.Image, e.Audio)
+	e.Image = cmp.Or(e.Image, e.Audio, e.Document)
 	if err != nil || e.Image == "" && e.Text == "" {
 		return false
 	}
@@ -322,7 +323,7 @@ func isHalf(line []byte) bool {
 	if isZero(line) {
 		return true
 	}
-	for _, start := range []string{`{"image":`, `{"audio":`, `{"text":`} {
+	for _, start := range []string{`{"image":`, `{"audio":`, `{"document":`, `{"text":`} {
 		n := min(len(line), len(start))
 		if string(line[:n]) == start[:n] {
 			return true

@@ -23,13 +23,14 @@ type Abilities struct {
 	Transcribe bool         // Transcribe and its like
 	Regions    bool         // Regions
 	Find       bool         // Find
+	Read       bool         // Read
 }
 
 // Takes reports whether a request may hold an item of the kind.
 func (a Abilities) Takes(kind media.Kind) bool { return slices.Contains(a.Media, kind) }
 
 // Tasks lists what the model was made for, as xpipe.json says: "caption", "answer", "converse" (learn
-// from examples), "match", "classify", "embed". Where the bundle does not say, it is what the model
+// from examples), "match", "classify", "embed", "read". Where the bundle does not say, it is what the model
 // can do.
 func (p *Pipeline) Tasks() []string {
 	if len(p.bundle.Tasks) > 0 {
@@ -51,6 +52,7 @@ func (p *Pipeline) Tasks() []string {
 	add(a.Match || a.Classify, "classify")
 	add(a.Embed, "embed")
 	add(a.Transcribe, "transcribe")
+	add(a.Read, "read")
 	return tasks
 }
 
@@ -78,6 +80,7 @@ func (p *Pipeline) Abilities() Abilities {
 		a.Transcribe = true
 	}
 	_, a.Find = p.model.(family.Locator)
+	_, a.Read = p.model.(family.PageReader)
 	_, a.Attend = p.model.(family.Attender)
 	if m, ok := p.model.(family.RegionEncoder); ok {
 		a.Regions = m.FindsRegions()

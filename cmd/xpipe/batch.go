@@ -138,11 +138,12 @@ func (o *batchOptions) needs(n int) cobra.PositionalArgs {
 
 // found is the pictures that arguments and lists stand for.
 type found struct {
-	pictures iter.Seq2[api.Picture, error]
-	count    int  // -1 where only the end tells
-	single   bool // one picture that is named itself
-	skips    *api.Skips
-	sounds   bool // in pictures' place
+	pictures  iter.Seq2[api.Picture, error]
+	count     int  // -1 where only the end tells
+	single    bool // one picture that is named itself
+	skips     *api.Skips
+	sounds    bool // in pictures' place
+	documents bool // so, too
 }
 
 func (o *batchOptions) find(env *environment, args []string) (found, error) {
@@ -242,8 +243,11 @@ func (o *output) opened() {
 
 // files is what a run is over, in words.
 func (f *found) files() string {
-	if f.sounds {
+	switch {
+	case f.sounds:
 		return "sounds"
+	case f.documents:
+		return "documents"
 	}
 	return "pictures"
 }
@@ -335,8 +339,13 @@ func (o *output) fail(image string, failure error) error {
 }
 
 func (o *output) failureLine(name string, failure error) any {
-	if o.sounds {
+	switch {
+	case o.sounds:
 		line := api.NewSoundFailure(name, failure)
+		line.Origin = o.origin
+		return line
+	case o.documents:
+		line := api.NewPageFailure(name, failure)
 		line.Origin = o.origin
 		return line
 	}

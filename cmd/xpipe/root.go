@@ -106,6 +106,7 @@ what the models and engines do.
 		newMatchCommand(env),
 		newClassifyCommand(env),
 		newEmbedCommand(env),
+		newReadCommand(env),
 		newAttendCommand(env),
 		newVerifyCommand(env),
 		newPreprocessCommand(env),

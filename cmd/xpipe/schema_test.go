@@ -145,6 +145,8 @@ var described = map[string]struct {
 	"reply":      {of: api.Reply{}},
 	"transcript": {of: api.AudioTranscript{}}, "segment": {of: api.AudioSegment{}},
 	"spoken_word": {of: api.AudioWord{}}, "sound_failure": {of: api.SoundFailure{}},
+	"page": {of: api.Page{}}, "page_line": {of: api.PageLine{}}, "page_word": {of: api.PageWord{}},
+	"table": {of: api.Table{}}, "figure": {of: api.Figure{}}, "page_failure": {of: api.PageFailure{}},
 	"place":  {of: pipeline.Place{}},
 	"choice": {of: pipeline.Choice{}}, "token": {of: pipeline.Token{}},
 	"match": {api.Match{}, []string{"match"}}, "label": {api.Label{}, []string{"classify"}},

@@ -1,7 +1,7 @@
-// Package mini has five small models, embedded in the program, by name: four that tools/train makes,
-// and OpenAI's Whisper tiny.en in 4 bits. They are 79 MB together; a program that needs one imports
-// that model's own package instead, such as models/mini/blip2-mini, and carries no other. NAME.md in
-// this folder is a model's card: its tasks, figures and failures.
+// Package mini has six small models, embedded in the program, by name: four that tools/train makes,
+// OpenAI's Whisper tiny.en in 4 bits, and PP-OCR, of package models/ocr. They are 95 MB together; a
+// program that needs one imports that model's own package instead, such as models/mini/blip2-mini,
+// and carries no other. NAME.md in this folder is a model's card: its tasks, figures and failures.
 package mini
 
 import (
@@ -14,6 +14,7 @@ import (
 	flamingomini "github.com/crossattn/xpipe/models/mini/flamingo-mini"
 	lxmertmini "github.com/crossattn/xpipe/models/mini/lxmert-mini"
 	whispermini "github.com/crossattn/xpipe/models/mini/whisper-mini"
+	"github.com/crossattn/xpipe/models/ocr"
 )
 
 // The names of the models.
@@ -23,6 +24,7 @@ const (
 	Flamingo = flamingomini.Name // learning from examples in the prompt
 	LXMERT   = lxmertmini.Name   // questions about positions of objects, from regions
 	Whisper  = whispermini.Name  // what is said, in English
+	OCR      = ocr.Name          // what is written on a page, and where
 )
 
 // The names by task, as they were before.
@@ -41,7 +43,7 @@ const (
 const Default = BLIP2
 
 // Names lists the embedded models, sorted.
-func Names() []string { return []string{BLIP2, CLIP, Flamingo, LXMERT, Whisper} }
+func Names() []string { return []string{BLIP2, CLIP, Flamingo, LXMERT, OCR, Whisper} }
 
 // FS returns the embedded model of a name, as a file system with xpipe.json at its root. An unknown
 // name gives an error that lists the known ones.
@@ -58,6 +60,8 @@ func FS(name string) (fs.FS, error) {
 		return lxmertmini.FS(), nil
 	case Whisper:
 		return whispermini.FS(), nil
+	case OCR:
+		return ocr.FS(), nil
 	}
 	return nil, fmt.Errorf("no embedded model %q; there are: %s", name, strings.Join(Names(), ", "))
 }

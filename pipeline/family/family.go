@@ -15,6 +15,7 @@ import (
 	"github.com/crossattn/xpipe/pipeline/attend"
 	"github.com/crossattn/xpipe/pipeline/decode"
 	"github.com/crossattn/xpipe/pipeline/graph"
+	"github.com/crossattn/xpipe/pipeline/reading"
 	"github.com/crossattn/xpipe/tensor"
 	"github.com/crossattn/xpipe/vision"
 )
@@ -288,6 +289,13 @@ type Attender interface {
 	// token, the last a column for each of the picture's tokens or cells. It sets a.Tokens where
 	// a.Text has none.
 	Attend(ctx context.Context, a *attend.Attention, w *attend.Watch) error
+}
+
+// PageReader is a model that reads the text of pages, and where it stands.
+type PageReader interface {
+	Model
+	// ReadPage reads a picture of a page.
+	ReadPage(ctx context.Context, img *vision.RGB, o reading.Options) (*reading.Page, error)
 }
 
 // onePicture is the base of models that take pictures alone.

@@ -19,4 +19,5 @@ var Families = Table{
 	llavaRow,
 	whisperRow,
 	moonshineRow,
+	ocrRow,
 }

@@ -16,6 +16,9 @@ const (
 	QuestionEncoder = "question_encoder" // question and patches -> keys and values
 	Matcher         = "matcher"          // text and patches -> a matching state
 	RegionEncoder   = "region_encoder"   // pixels of a region -> its features
+	TextDetector    = "text_detector"    // a page -> where text is
+	TextDirection   = "text_direction"   // lines of text -> which stand on their head
+	TextRecognizer  = "text_recognizer"  // lines of text -> characters, for CTC
 	Model           = "model"            // the whole model in one graph
 
 	// Optimum may write a decoder as two graphs, one for the first step and one for later steps.

@@ -1,0 +1,253 @@
+// Package reading reads pictures of pages: a graph finds the lines of text (DB, Liao et al.,
+// 1911.08947), a second one tells lines that stand on their head, a third writes down what each
+// says (CTC, Graves et al., 2006). Between them stand the steps of RapidOCR 3.10.0, equal to it in
+// every quadrilateral and text but where that errs: a whole page decides its direction, and the
+// order of lines is that of reading. It knows no bundle and no engine.
+package reading
+
+import (
+	"context"
+	"image/color"
+	"strings"
+
+	"github.com/crossattn/xpipe/tensor"
+	"github.com/crossattn/xpipe/vision"
+	"github.com/crossattn/xpipe/vision/geometry"
+)
+
+// Graph runs a graph from one float32 tensor [B,3,H,W] to another.
+type Graph func(ctx context.Context, pixels *tensor.Tensor) (*tensor.Tensor, error)
+
+// Reader reads pages. It is safe for concurrent use where its graphs are.
+type Reader struct {
+	// Detect gives for a page [1,3,H,W], sides multiples of 32, how likely each pixel is text:
+	// [1,1,H,W].
+	Detect Graph
+	// Direct gives for pictures of lines [B,3,48,192] the probabilities of upright and turned by 180
+	// degrees: [B,2]. nil: all pages are upright.
+	Direct Graph
+	// Recognize gives for pictures of lines [B,3,48,W] the probabilities of each class in columns
+	// from the left: [B,T,C].
+	Recognize Graph
+	// Characters are those of the classes from the second on; the first is the blank of CTC.
+	Characters []string
+}
+
+// Options are the parameters of one reading.
+type Options struct {
+	// Words gives each word of a line its place, too.
+	Words bool
+	// Confidence is what a line must reach; those below are left out. 0 stands for 0.5, a negative
+	// number for none.
+	Confidence float64
+}
+
+// Page is what is read on a picture of a page.
+type Page struct {
+	// Width and Height are the picture's, in pixels.
+	Width, Height int
+	// Turn is by how many degrees clockwise the picture has to be turned for the text to stand
+	// upright: 0, 90, 180 or 270.
+	Turn int
+	// Lines are in reading order.
+	Lines []Line
+}
+
+// Quad is a quadrilateral in units of the picture's width and height: its corners from the one at
+// the top left of the picture clockwise, each x and y.
+type Quad [4][2]float64
+
+// Line is a line of text, or a cell of a table: what the detector takes for one.
+type Line struct {
+	Text       string
+	Quad       Quad
+	Confidence float64 // the mean over its characters, 0 to 1
+	Words      []Word  // nil unless Options.Words
+	// Block counts the blocks of lines that belong together, such as paragraphs, from 0; Row counts
+	// the rows of the page: lines of one row stand side by side.
+	Block, Row int
+	// Gap says that the line stands apart from the one before it in its row, as a cell does.
+	Gap bool
+}
+
+// Word is a word of a line; of a line with Chinese or Japanese characters, each of those.
+type Word struct {
+	Text       string
+	Quad       Quad
+	Confidence float64
+}
+
+// Text returns the page's text: a row a line, what stands apart in it behind a tab, and a blank line
+// between blocks.
+func (p *Page) Text() string {
+	var b strings.Builder
+	for i, l := range p.Lines {
+		switch {
+		case i == 0:
+		case l.Block != p.Lines[i-1].Block:
+			b.WriteString("\n\n")
+		case l.Row != p.Lines[i-1].Row:
+			b.WriteString("\n")
+		case l.Gap:
+			b.WriteString("\t")
+		default:
+			b.WriteString(" ")
+		}
+		b.WriteString(l.Text)
+	}
+	return b.String()
+}
+
+// defaultConfidence is what a line must reach unless Options say otherwise.
+const defaultConfidence = 0.5
+
+// Read reads a page.
+func (r *Reader) Read(ctx context.Context, img *vision.RGB, o Options) (*Page, error) {
+	page := &Page{Width: img.Width, Height: img.Height}
+	sheet := newSheet(img)
+	quads, err := r.detect(ctx, sheet.picture)
+	if err != nil || len(quads) == 0 {
+		return page, err
+	}
+	strips := make([]*strip, len(quads))
+	for i, q := range quads {
+		strips[i] = newStrip(sheet.picture, q)
+	}
+	if err := r.turn(ctx, strips); err != nil {
+		return nil, err
+	}
+	if err := r.recognize(ctx, strips); err != nil {
+		return nil, err
+	}
+	least := o.Confidence
+	if least == 0 {
+		least = defaultConfidence
+	}
+	kept := strips[:0]
+	for _, s := range strips {
+		if strings.TrimSpace(s.text) != "" && s.confidence >= least {
+			kept = append(kept, s)
+		}
+	}
+	page.Turn = pageTurn(kept)
+	boxes, aside := boxesOf(kept, page.Turn)
+	for _, place := range inOrder(boxes, aside) {
+		s := kept[place.box]
+		line := Line{
+			Text: s.text, Quad: sheet.quad(s.quad), Confidence: s.confidence,
+			Block: place.block, Row: place.row, Gap: place.gap,
+		}
+		if o.Words {
+			for _, w := range s.words() {
+				w.Quad = sheet.quad(s.part(w.from, w.to))
+				line.Words = append(line.Words, w.Word)
+			}
+		}
+		page.Lines = append(page.Lines, line)
+	}
+	return page, nil
+}
+
+// sheet is a page as the detector sees it: within bounds of its size and shape, with what was done to
+// it.
+type sheet struct {
+	picture       *vision.RGB
+	width, height int     // of the page
+	scaleX        float32 // of the page's pixels to the picture's
+	scaleY        float32
+	left, top     int // of the page in the picture
+}
+
+// Bounds of a page's sides in pixels, and of how much longer one may be than the other: a line of
+// text alone gets bands round it.
+const (
+	longest  = 2000
+	shortest = 30
+	slimmest = 8
+)
+
+// multiple is that of the sides that the detector takes.
+const multiple = 32
+
+// newSheet brings a page within the bounds.
+func newSheet(img *vision.RGB) *sheet {
+	s := &sheet{picture: img, width: img.Width, height: img.Height, scaleX: 1, scaleY: 1}
+	w, h := img.Width, img.Height
+	fit := func(scale float64) {
+		w, h = divided(int(float64(w)*scale)), divided(int(float64(h)*scale))
+	}
+	if long := max(w, h); long > longest {
+		fit(float64(longest) / float64(long))
+	}
+	if short := min(w, h); short < shortest {
+		fit(float64(shortest) / float64(short))
+	}
+	if long := max(w, h); long > slimmest*longest {
+		w, h = min(w, slimmest*longest), min(h, slimmest*longest)
+	}
+	if w != img.Width || h != img.Height {
+		s.picture = geometry.Resize(img, w, h)
+		s.scaleX = float32(float64(img.Width) / float64(w))
+		s.scaleY = float32(float64(img.Height) / float64(h))
+	}
+	band := func(long, short int) int {
+		return abs(2*max(long/slimmest, shortest)-short) / 2
+	}
+	switch {
+	case h <= shortest || w > slimmest*h:
+		s.top = band(w, h)
+	case h > slimmest*w:
+		s.left = band(h, w)
+	default:
+		return s
+	}
+	wide := vision.NewRGB(w+2*s.left, h+2*s.top)
+	for y := range h {
+		from := s.picture.Pix[y*s.picture.Stride:]
+		copy(wide.Pix[(y+s.top)*wide.Stride+4*s.left:][:4*w], from[:4*w])
+	}
+	s.picture = wide
+	return s
+}
+
+func abs(n int) int { return max(n, -n) }
+
+// quad returns a quadrilateral of the picture in units of the page's width and height.
+func (s *sheet) quad(q geometry.Quad) Quad {
+	var out Quad
+	unit := func(v, before, scale float32, size int) float64 {
+		v = float32((v - before) * scale)
+		return float64(min(max(v, 0), float32(size))) / float64(size)
+	}
+	for i, p := range q {
+		out[i] = [2]float64{
+			unit(float32(p.X), float32(s.left), s.scaleX, s.width),
+			unit(float32(p.Y), float32(s.top), s.scaleY, s.height),
+		}
+	}
+	return out
+}
+
+// Opaque blends what is transparent of a picture with white where the visible pixels are dark, and
+// with black where they are light.
+func Opaque(img *vision.RGB) *vision.RGB {
+	if img.Alpha == nil {
+		return img
+	}
+	var sum float64
+	visible := 0
+	for y := range img.Height {
+		row := img.Pix[y*img.Stride:]
+		for x := range img.Width {
+			if img.Alpha[y*img.Width+x] > 0 {
+				p := row[4*x:]
+				sum += 0.299*float64(p[0]) + 0.587*float64(p[1]) + 0.114*float64(p[2])
+				visible++
+			}
+		}
+	}
+	if visible > 0 && sum/float64(visible) >= 128 {
+		return img.On(color.RGBA{A: 255})
+	}
+	return img.On(color.RGBA{255, 255, 255, 255})
+}
