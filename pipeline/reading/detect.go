@@ -29,8 +29,14 @@ func divided(n int) int {
 	return max(int(math.RoundToEven(float64(n)/multiple))*multiple, multiple)
 }
 
-// detect returns the quadrilaterals of the lines on a page, on whole pixels, in rows from above.
-func (r *Reader) detect(ctx context.Context, img *vision.RGB) ([]geometry.Quad, error) {
+// region is where a line is on a page.
+type region struct {
+	quad  geometry.Quad // on whole pixels
+	score float64       // the mean of the detector's map in it
+}
+
+// detect returns the regions of the lines on a page, in rows from above.
+func (r *Reader) detect(ctx context.Context, img *vision.RGB) ([]region, error) {
 	w, h := img.Width, img.Height
 	if short := min(w, h); short < leastSide {
 		scale := float64(leastSide) / float64(short)
@@ -53,9 +59,9 @@ func (r *Reader) detect(ctx context.Context, img *vision.RGB) ([]geometry.Quad, 
 	if err := graph.CheckOutput("the detector's map", out, 1, 1, h, w); err != nil {
 		return nil, err
 	}
-	quads := lines(tensor.Data[float32](out), w, h, img.Width, img.Height)
-	rows(quads)
-	return quads, nil
+	regions := lines(tensor.Data[float32](out), w, h, img.Width, img.Height)
+	rows(regions)
+	return regions, nil
 }
 
 // detectorValues are what the detector gets of each value of a pixel, lineValues what the others get:
@@ -79,16 +85,16 @@ func planes(dst []float32, plane int, row []uint8, values *[256]float32) {
 	}
 }
 
-// lines makes quadrilaterals of a page, width by height pixels, out of the detector's map, w by h.
-func lines(values []float32, w, h, width, height int) []geometry.Quad {
-	var quads []geometry.Quad
+// lines makes regions of a page, width by height pixels, out of the detector's map, w by h.
+func lines(values []float32, w, h, width, height int) (regions []region) {
 	for _, border := range geometry.Contours(thick(values, w), w, mostRegions) {
 		rect := geometry.MinAreaRect(border)
 		if rect.Shorter() < leastRegion {
 			continue
 		}
 		q := rect.Quad()
-		if geometry.Mean(values, w, q) < leastMean {
+		score := geometry.Mean(values, w, q)
+		if score < leastMean {
 			continue
 		}
 		rect = geometry.MinAreaRect(geometry.Grow(q, q.Area()*growth/q.Length()))
@@ -98,10 +104,10 @@ func lines(values []float32, w, h, width, height int) []geometry.Quad {
 		q = placed(rect.Quad(), w, h, width, height)
 		right, down := geometry.Distance(q[0], q[1]), geometry.Distance(q[0], q[3])
 		if int(right) > leastLine && int(down) > leastLine {
-			quads = append(quads, q)
+			regions = append(regions, region{q, score})
 		}
 	}
-	return quads
+	return regions
 }
 
 // thick is a mask of the map's text, in which each pixel reaches over those to the right, below, and
@@ -152,17 +158,18 @@ func placed(q geometry.Quad, w, h, width, height int) geometry.Quad {
 	return q
 }
 
-// rows sorts quadrilaterals as RapidOCR does: from above, and in rows, which end where the next one
+// rows sorts regions as RapidOCR does: from above, and in rows, which end where the next one
 // begins 10 pixels lower, from the left. It is the order in which lines go into batches.
-func rows(quads []geometry.Quad) {
+func rows(regions []region) {
 	const step = 10
-	slices.SortStableFunc(quads, func(a, b geometry.Quad) int { return int(a[0].Y - b[0].Y) })
-	for from := 0; from < len(quads); {
+	first := func(at int) geometry.Point { return regions[at].quad[0] }
+	slices.SortStableFunc(regions, func(a, b region) int { return int(a.quad[0].Y - b.quad[0].Y) })
+	for from := 0; from < len(regions); {
 		to := from + 1
-		for to < len(quads) && quads[to][0].Y-quads[to-1][0].Y < step {
+		for to < len(regions) && first(to).Y-first(to-1).Y < step {
 			to++
 		}
-		slices.SortStableFunc(quads[from:to], func(a, b geometry.Quad) int { return int(a[0].X - b[0].X) })
+		slices.SortStableFunc(regions[from:to], func(a, b region) int { return int(a.quad[0].X - b.quad[0].X) })
 		from = to
 	}
 }

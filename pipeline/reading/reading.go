@@ -62,6 +62,7 @@ type Line struct {
 	Text       string
 	Quad       Quad
 	Confidence float64 // the mean over its characters, 0 to 1
+	Detected   float64 // how likely the detector holds the place for text, 0 to 1
 	Words      []Word  // nil unless Options.Words
 	// Block counts the blocks of lines that belong together, such as paragraphs, from 0; Row counts
 	// the rows of the page: lines of one row stand side by side.
@@ -105,13 +106,13 @@ const defaultConfidence = 0.5
 func (r *Reader) Read(ctx context.Context, img *vision.RGB, o Options) (*Page, error) {
 	page := &Page{Width: img.Width, Height: img.Height}
 	sheet := newSheet(img)
-	quads, err := r.detect(ctx, sheet.picture)
-	if err != nil || len(quads) == 0 {
+	regions, err := r.detect(ctx, sheet.picture)
+	if err != nil || len(regions) == 0 {
 		return page, err
 	}
-	strips := make([]*strip, len(quads))
-	for i, q := range quads {
-		strips[i] = newStrip(sheet.picture, q)
+	strips := make([]*strip, len(regions))
+	for i, region := range regions {
+		strips[i] = newStrip(sheet.picture, region)
 	}
 	if err := r.turn(ctx, strips); err != nil {
 		return nil, err
@@ -134,7 +135,7 @@ func (r *Reader) Read(ctx context.Context, img *vision.RGB, o Options) (*Page, e
 	for _, place := range inOrder(boxes, aside) {
 		s := kept[place.box]
 		line := Line{
-			Text: s.text, Quad: sheet.quad(s.quad), Confidence: s.confidence,
+			Text: s.text, Quad: sheet.quad(s.quad), Confidence: s.confidence, Detected: s.score,
 			Block: place.block, Row: place.row, Gap: place.gap,
 		}
 		if o.Words {

@@ -140,10 +140,10 @@ func TestPartsOfLines(t *testing.T) {
 		strip strip
 		want  geometry.Quad
 	}{
-		{strip{quad: across}, geometry.Quad{{X: 10, Y: 0}, {X: 35, Y: 0}, {X: 35, Y: 20}, {X: 10, Y: 20}}},
-		{strip{quad: across, turned: true}, geometry.Quad{{X: 85, Y: 0}, {X: 110, Y: 0}, {X: 110, Y: 20}, {X: 85, Y: 20}}},
-		{strip{quad: down, upended: true}, geometry.Quad{{X: 0, Y: 10}, {X: 20, Y: 10}, {X: 20, Y: 35}, {X: 0, Y: 35}}},
-		{strip{quad: down, upended: true, turned: true},
+		{strip{region: region{quad: across}}, geometry.Quad{{X: 10, Y: 0}, {X: 35, Y: 0}, {X: 35, Y: 20}, {X: 10, Y: 20}}},
+		{strip{region: region{quad: across}, turned: true}, geometry.Quad{{X: 85, Y: 0}, {X: 110, Y: 0}, {X: 110, Y: 20}, {X: 85, Y: 20}}},
+		{strip{region: region{quad: down}, upended: true}, geometry.Quad{{X: 0, Y: 10}, {X: 20, Y: 10}, {X: 20, Y: 35}, {X: 0, Y: 35}}},
+		{strip{region: region{quad: down}, upended: true, turned: true},
 			geometry.Quad{{X: 0, Y: 85}, {X: 20, Y: 85}, {X: 20, Y: 110}, {X: 0, Y: 110}}},
 	} {
 		if got := c.strip.part(0, 0.25); got != c.want {

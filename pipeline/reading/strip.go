@@ -13,7 +13,7 @@ import (
 
 // strip is the picture of a line, cut out of its page, and what is read on it.
 type strip struct {
-	quad    geometry.Quad
+	region
 	picture *vision.RGB
 	upended bool // it was turned by 90 degrees: it runs down the page
 	turned  bool // it was turned by 180 degrees
@@ -21,9 +21,9 @@ type strip struct {
 }
 
 // newStrip cuts a line out of a page, and lays one that stands down.
-func newStrip(page *vision.RGB, q geometry.Quad) *strip {
-	w, h := q.Sides()
-	s := &strip{quad: q, picture: geometry.Crop(page, q, w, h)}
+func newStrip(page *vision.RGB, r region) *strip {
+	w, h := r.quad.Sides()
+	s := &strip{region: r, picture: geometry.Crop(page, r.quad, w, h)}
 	if s.picture == nil { // without area; it reads as nothing
 		s.picture = vision.NewRGB(max(w, 1), max(h, 1))
 	}

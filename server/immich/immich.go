@@ -1,5 +1,5 @@
 // Package immich answers as Immich's machine learning service does: pictures and texts of its smart
-// search are embedded with CLIP models. Shapes are those of Immich's immich_ml/main.py and schemas.py, and of
+// search are embedded with CLIP models, and the text in pictures is read. Shapes are those of Immich's immich_ml/main.py and schemas.py, and of
 // server/src/repositories/machine-learning.repository.ts, which asks.
 package immich
 
@@ -55,11 +55,12 @@ type entries map[string]map[string]entry
 type entry struct {
 	ModelName string `json:"modelName"`
 	Options   struct {
-		Language string `json:"language"` // of textual, for models of several
+		Language string   `json:"language"` // of textual, for models of several
+		MinScore *float64 `json:"minScore"` // of detection and recognition: those of less are left out
 	} `json:"options"`
 }
 
-// The tasks, and the types of the one that is done here.
+// The tasks and their types.
 const (
 	taskCLIP  = "clip"
 	taskFaces = "facial-recognition"
@@ -67,6 +68,9 @@ const (
 
 	typeVisual  = "visual"
 	typeTextual = "textual"
+
+	typeDetection   = "detection"
+	typeRecognition = "recognition"
 )
 
 // kindEntry is the kind of errors of entries that are no entries.
@@ -90,7 +94,7 @@ func readEntries(form *web.Form) (entries, error) {
 	}
 	for task, types := range e {
 		known := map[string][]string{
-			taskCLIP: {typeVisual, typeTextual}, taskFaces: {"detection", "recognition"}, taskOCR: {"detection", "recognition"},
+			taskCLIP: {typeVisual, typeTextual}, taskFaces: {typeDetection, typeRecognition}, taskOCR: {typeDetection, typeRecognition},
 		}[task]
 		if known == nil {
 			return nil, badEntries("there is no task %.40q", task)
@@ -110,13 +114,9 @@ func readEntries(form *web.Form) (entries, error) {
 	return e, nil
 }
 
-// refused says of the tasks that are not done why, and what to do.
-var refused = map[string]string{
-	taskFaces: "faces are not recognised here: turn facial recognition off in Immich's settings of machine " +
-		"learning, or give it Immich's own service beside this one",
-	taskOCR: "no model here reads text in pictures: turn OCR off in Immich's settings of machine learning, or " +
-		"give it Immich's own service beside this one",
-}
+// noFaces says why faces are refused, and what to do.
+const noFaces = "faces are not recognised here: turn facial recognition off in Immich's settings of machine " +
+	"learning, or give it Immich's own service beside this one"
 
 func (h handlers) predict(w http.ResponseWriter, r *http.Request) error {
 	form, err := web.ReadForm(r)
@@ -127,10 +127,8 @@ func (h handlers) predict(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	for _, task := range []string{taskFaces, taskOCR} {
-		if wanted[task] != nil {
-			return web.Badf("%s", refused[task])
-		}
+	if wanted[taskFaces] != nil {
+		return web.Badf(noFaces)
 	}
 	in, err := readInput(form)
 	if err != nil {
@@ -148,6 +146,11 @@ func (h handlers) predict(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		answer[taskCLIP] = string(vector) // a text, which Immich gives its database as it is
+	}
+	if types := wanted[taskOCR]; types != nil {
+		if answer[taskOCR], err = h.read(r.Context(), types, in, answer); err != nil {
+			return err
+		}
 	}
 	return web.WriteJSON(w, http.StatusOK, answer)
 }

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -159,6 +160,44 @@ func TestPing(t *testing.T) {
 	}
 }
 
+const entriesOfOCR = `{"ocr":{"detection":{"modelName":"PP-OCRv5_mobile","options":{"minScore":0.5,"maxResolution":736}},` +
+	`"recognition":{"modelName":"PP-OCRv5_mobile","options":{"minScore":0.8}}}}`
+
+// What is written on a picture comes with its places and with two scores each, which Immich's settings
+// bound.
+func TestOCR(t *testing.T) {
+	t.Parallel()
+	read := func(entries string) (got struct {
+		OCR struct {
+			Text                     []string
+			Box, BoxScore, TextScore []float64
+		}
+		ImageHeight, ImageWidth int
+	}) {
+		w := predict(t, shared(), entries, "../ocr/golden/note.png", "")
+		if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != http.StatusOK {
+			t.Fatalf("%d %s: %v", w.Code, w.Body, err)
+		}
+		return got
+	}
+	got := read(entriesOfOCR)
+	n := len(got.OCR.Text)
+	if n == 0 || got.OCR.Text[0] != "Frühstück für Größe 38, weiß" || len(got.OCR.Box) != 8*n ||
+		len(got.OCR.BoxScore) != n || len(got.OCR.TextScore) != n || got.ImageHeight == 0 || got.ImageWidth == 0 {
+		t.Fatalf("%+v", got)
+	}
+	for _, v := range slices.Concat(got.OCR.Box, got.OCR.BoxScore, got.OCR.TextScore) {
+		if v < 0 || v > 1 {
+			t.Errorf("%v is no share", v)
+		}
+	}
+	for _, least := range []string{`"minScore":0.5`, `"minScore":0.8`} {
+		if got := read(strings.Replace(entriesOfOCR, least, `"minScore":1`, 1)); len(got.OCR.Text) != 0 || got.OCR.Box == nil {
+			t.Errorf("%s as 1: %+v", least, got)
+		}
+	}
+}
+
 func TestErrors(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -184,8 +223,7 @@ func TestErrors(t *testing.T) {
 		{"languages", `{"clip":{"textual":{"modelName":"nllb-clip-base","options":{"language":"de"}}}}`, "", "x", 400, "NLLB"},
 		{"faces", `{"facial-recognition":{"detection":{"modelName":"buffalo_l","options":{"minScore":0.7}},` +
 			`"recognition":{"modelName":"buffalo_l"}}}`, "cat.jpg", "", 400, "faces"},
-		{"OCR", `{"ocr":{"detection":{"modelName":"PP-OCRv5_mobile"},"recognition":{"modelName":"PP-OCRv5_mobile"}}}`,
-			"cat.jpg", "", 400, "OCR"},
+		{"a text for a page", entriesOfOCR, "", "x", 400, "wants an image"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

@@ -28,9 +28,9 @@ type Tools struct {
 }
 
 // instructions say to a client's model what is there.
-const instructions = "Describes and compares pictures, answers questions about them and writes down what is said in " +
-	"sounds, with small models on this machine. Files are named by their paths; the tool files lists those " +
-	"that may be read."
+const instructions = "Describes and compares pictures, answers questions about them, and writes down what is said in " +
+	"sounds and written on pages, with small models on this machine. Files are named by their paths; the tool " +
+	"files lists those that may be read."
 
 // Server returns a server with the tools.
 func (t *Tools) Server() *sdk.Server {
@@ -42,6 +42,7 @@ func (t *Tools) Server() *sdk.Server {
 		"gives each a probability.", t.ask)
 	add(s, "match", "Compare a picture with texts", "Says how well each text fits a picture: a probability and a similarity.", t.match)
 	add(s, "classify", "Sort a picture", "Gives each label a probability for a picture, the best first.", t.classify)
+	add(s, "read", "Read a page", "Writes down what is written on the picture of a page, in reading order, with its places.", t.read)
 	add(s, "transcribe", "Write down a sound", "Writes down what is said in a sound, with the time of each piece.", t.transcribe)
 	return s
 }
@@ -185,6 +186,25 @@ func (t *Tools) classify(ctx context.Context, in classifyInput) (string, any, er
 		}
 	}
 	return b.String(), map[string]any{"labels": lines}, err
+}
+
+type readInput struct {
+	Image string `json:"image" jsonschema:"path of the picture of a page"`
+	Words bool   `json:"words,omitempty" jsonschema:"give each word its place"`
+	Model string `json:"model,omitempty" jsonschema:"name of the model; without it the one that is built in"`
+}
+
+func (t *Tools) read(ctx context.Context, in readInput) (string, any, error) {
+	values := map[string][]string{}
+	if in.Words {
+		values["words"] = []string{"true"}
+	}
+	lines, err := t.run(ctx, "read", "image", in.Image, in.Model, values)
+	if err != nil {
+		return "", nil, err
+	}
+	page := lines[0].(api.Page)
+	return page.Text, page, nil
 }
 
 type transcribeInput struct {

@@ -78,7 +78,7 @@ type arguments = map[string]any
 // Each tool gives a text and the command's line beside it.
 func TestTools(t *testing.T) {
 	t.Parallel()
-	c := connect(t, tools(t, testdata+"images", testdata+"speech").Server())
+	c := connect(t, tools(t, testdata+"images", testdata+"speech", testdata+"ocr/golden").Server())
 	list, err := c.ListTools(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +91,7 @@ func TestTools(t *testing.T) {
 		}
 	}
 	slices.Sort(names)
-	if want := []string{"ask", "caption", "classify", "files", "match", "transcribe"}; !slices.Equal(names, want) {
+	if want := []string{"ask", "caption", "classify", "files", "match", "read", "transcribe"}; !slices.Equal(names, want) {
 		t.Errorf("%v", names)
 	}
 	text, value, failed := call(t, c, "files", nil)
@@ -100,6 +100,10 @@ func TestTools(t *testing.T) {
 	}
 	text, value, _ = call(t, c, "caption", arguments{"image": "apple.png"})
 	if text != "red apple" || value["caption"] != "red apple" || value["model"] != "blip2-mini" || value["version"] != "v1.2.3" {
+		t.Errorf("%s, %v", text, value)
+	}
+	text, value, _ = call(t, c, "read", arguments{"image": "note.png", "words": true})
+	if !strings.HasPrefix(text, "Frühstück für Größe 38, weiß") || value["text"] != text || value["model"] != "ocr" {
 		t.Errorf("%s, %v", text, value)
 	}
 	text, value, _ = call(t, c, "ask", arguments{"image": "red-circle.png", "question": "what color is it?"})

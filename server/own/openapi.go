@@ -125,22 +125,16 @@ func (v verb) describe() object {
 		"description": "The request cannot be answered: why.",
 		"content":     object{"application/json": object{"schema": reference("failed")}},
 	}
-	responses := object{"4XX": refused, "5XX": refused}
-	if v.lines != "" {
-		line := object{"schema": v.line()}
-		responses["200"] = object{
-			"description": "A line as the command prints it; several as NDJSON, or as a list where Accept names " +
-				"application/json.",
-			"content": object{
-				"application/json": object{"schema": object{"anyOf": []object{
-					v.line(), {"type": "array", "items": v.line()},
-				}}},
-				"application/x-ndjson": line,
-			},
-		}
-	} else {
-		responses["501"] = refused
-	}
+	responses := object{"4XX": refused, "5XX": refused, "200": object{
+		"description": "A line as the command prints it; several as NDJSON, or as a list where Accept names " +
+			"application/json.",
+		"content": object{
+			"application/json": object{"schema": object{"anyOf": []object{
+				v.line(), {"type": "array", "items": v.line()},
+			}}},
+			"application/x-ndjson": object{"schema": v.line()},
+		},
+	}}
 	return object{
 		"operationId": v.name, "summary": v.summary,
 		"requestBody": object{"required": true, "content": object{"multipart/form-data": media}},

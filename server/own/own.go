@@ -81,13 +81,6 @@ var verbs = []verb{
 	{"transcribe", "Write down what is said in sounds", with(hearingFields,
 		field{name: "audio", many: true, file: true, needed: true, usage: "a sound: WAV, FLAC, MP3, Ogg Vorbis or Ogg Opus"}),
 		"transcript", "sound_failure", (*query).transcribe},
-	{"read", "Read the text in pictures: no model here does", with(nil, pictures), "", "", (*query).read},
-}
-
-// kindNoReader is the kind of what no model here does.
-var kindNoReader = api.Kind{Name: "unsupported", Exit: api.ExitModel, Status: http.StatusNotImplemented}
-
-// read says that no model here reads text in pictures.
-func (q *query) read() error {
-	return api.WithKind(web.Badf("no model here reads text in pictures; ask answers questions about them"), kindNoReader)
+	{"read", "Write down what is written on pictures of pages", with(readingFields, pictures),
+		"page", "page_failure", (*query).read},
 }

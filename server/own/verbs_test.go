@@ -11,12 +11,14 @@ import (
 	"testing"
 
 	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline"
 )
 
 const (
 	apple  = "image=@images/apple.png"
 	rocket = "image=@images/rocket.png"
+	page   = "image=@ocr/golden/note.png"
 )
 
 // asCommand makes what the command prints of a value, but for seconds.
@@ -252,7 +254,10 @@ func TestRefused(t *testing.T) {
 		{"transcribe", []string{"audio=@speech/jfk.flac", "task=sing"}, 400, "usage", "task"},
 		{"transcribe", []string{"audio=@speech/jfk.flac", "num-beams=0"}, 400, "option", "num_beams"},
 		{"transcribe", []string{"audio=@speech/jfk.flac", "model=clip-mini"}, 400, "unsupported", "clip-mini"},
-		{"read", []string{apple}, 501, "unsupported", "no model here reads"},
+		{"read", nil, 400, "usage", "needs a picture"},
+		{"read", []string{apple, "words=perhaps"}, 400, "usage", "not true or false"},
+		{"read", []string{apple, "least-confidence=2"}, 400, "usage", "from 0 to 1"},
+		{"read", []string{apple, "model=clip-mini"}, 400, "unsupported", "clip-mini"},
 	} {
 		w := ask(t, test.verb, "", test.fields...)
 		var got struct{ Error, Kind string }
@@ -260,6 +265,41 @@ func TestRefused(t *testing.T) {
 		if err != nil || w.Code != test.status || got.Kind != test.kind || got.Error == "" || !strings.Contains(got.Error, test.says) {
 			t.Errorf("%s %q: status %d, %v, %s", test.verb, test.fields, w.Code, err, w.Body)
 		}
+	}
+}
+
+// What is written on pages comes as the command has it; a picture that is none has its line.
+func TestRead(t *testing.T) {
+	t.Parallel()
+	p, err := api.Open(t.Context(), mini.OCR)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	img, err := pipelineImage(p, "ocr/golden/note.png")
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := p.Read(t.Context(), img, pipeline.WithPlacedWords())
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := answered(t, ask(t, "read", "", page, "words=true", "image=!none"))
+	if len(lines) != 2 || lines[1]["document"] != "!none" || lines[1]["error"] == "" {
+		t.Fatalf("%d lines: %v", len(lines), lines)
+	}
+	want := asCommand(t, api.NewPage("note.png", 1, read, 0))
+	for name := range lines[0] {
+		if _, ok := want[name]; !ok && name != "seconds" { // the origin
+			delete(lines[0], name)
+		}
+	}
+	equal(t, lines[0], want)
+	if all := answered(t, ask(t, "read", "", page))[0]; len(all["lines"].([]any)) == 0 {
+		t.Error("no lines")
+	}
+	if none := answered(t, ask(t, "read", "", page, "least-confidence=1"))[0]; len(none["lines"].([]any)) != 0 {
+		t.Errorf("lines of less than 1: %v", none["lines"])
 	}
 }
 
@@ -279,7 +319,8 @@ func TestOpenAPI(t *testing.T) {
 	schemas := document["components"].(object)["schemas"].(object)
 	good := map[string][]string{
 		"caption": {apple}, "ask": {apple, "question=what is it?"}, "match": {apple, "text=x"}, "classify": {apple, "label=x", "label=y"},
-		"embed": {"text=x"}, "attend": {apple}, "transcribe": {"audio=@speech/jfk.flac", "model=" + hears, "temperature=0", "max-new-tokens=8"}, "read": nil,
+		"embed": {"text=x"}, "attend": {apple}, "transcribe": {"audio=@speech/jfk.flac", "model=" + hears, "temperature=0", "max-new-tokens=8"},
+		"read": {page, "words=true"},
 	}
 	for path, methods := range document["paths"].(object) {
 		verb, own := strings.CutPrefix(path, "/xpipe/v1/")
@@ -301,12 +342,6 @@ func TestOpenAPI(t *testing.T) {
 			}
 			delete(good, verb)
 			responses := operation["responses"].(object)
-			if responses["200"] == nil {
-				if w := ask(t, verb, "", fields...); w.Code != http.StatusNotImplemented || responses["501"] == nil {
-					t.Errorf("%s: status %d", verb, w.Code)
-				}
-				continue
-			}
 			form := operation["requestBody"].(object)["content"].(object)["multipart/form-data"].(object)["schema"].(object)
 			for _, f := range fields {
 				if name, _, _ := strings.Cut(f, "="); form["properties"].(object)[name] == nil {

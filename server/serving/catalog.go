@@ -150,6 +150,7 @@ func (c *Catalog) Names() []string {
 var defaults = map[string]string{
 	"caption": mini.BLIP2, "ask": mini.BLIP2, "attend": mini.BLIP2, "chat": mini.BLIP2,
 	"match": mini.CLIP, "classify": mini.CLIP, "embed": mini.CLIP, "transcribe": mini.Whisper,
+	"read": mini.OCR,
 }
 
 // For returns the model for a task, a verb of the command, where a request names none: the first that the
