@@ -35,7 +35,7 @@ var embedded = map[string]ModelInfo{
 	mini.CLIP:     {Family: family.CLIP, Tasks: []string{"match", "classify", "embed", "attend"}, Licence: "Apache-2.0"},
 	mini.Flamingo: {Family: family.Flamingo, Tasks: []string{"ask", "shots", "attend"}, Licence: "Apache-2.0"},
 	mini.LXMERT:   {Family: family.LXMERT, Tasks: []string{"ask", "attend", "regions"}, Licence: "Apache-2.0"},
-	mini.OCR:      {Family: family.OCR, Tasks: []string{"read"}, Licence: "Apache-2.0"}, // Baidu's
+	mini.OCR:      {Family: family.OCR, Tasks: []string{"read"}, Licence: "Apache-2.0"},    // Baidu's
 	mini.Whisper:  {Family: family.Whisper, Tasks: []string{"transcribe"}, Licence: "MIT"}, // OpenAI's
 }
 

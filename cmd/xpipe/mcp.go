@@ -36,7 +36,7 @@ func newMCPCommand(env *environment) *cobra.Command {
   xpipe mcp --allow ~/photos --listen 127.0.0.1:8081`,
 		Long: `Speaks the Model Context Protocol on standard input and output, as assistants start
 their tools, or with --listen over HTTP, at http://ADDRESS` + mcp.Path + `. There are the tools files,
-caption, ask, match, classify and transcribe. An assistant's configuration has, for
+caption, ask, match, classify, read and transcribe. An assistant's configuration has, for
 example, "command": "xpipe", "args": ["mcp", "--allow", "/home/me/photos"].
 
 Tools read the pictures and sounds of the folders that --allow names, and of those
