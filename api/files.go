@@ -32,6 +32,10 @@ var (
 		one: "sound", many: "sounds", verb: "transcribe", suffixes: soundSuffixes,
 		unread: slices.Concat(codecSounds, ffmpegSounds),
 	}
+	pageFiles = &fileKind{
+		one: "document", many: "documents", verb: "read", suffixes: pageSuffixes,
+		unread: slices.Concat(unreadPictures, maybeUnread, unreadDocuments),
+	}
 )
 
 // codecSounds are suffixes that a program reads where it imports audio/codecs, and ffmpegSounds those
@@ -97,6 +101,15 @@ func (s Sources) Sounds(args ...string) (
 	sounds iter.Seq2[Picture, error], count int, err error,
 ) {
 	s.kind = soundFiles
+	return s.Pictures(args...)
+}
+
+// Documents are those that arguments and Lists stand for, as Pictures finds pictures: pictures of pages, and
+// files for which IsDocument holds. Load decodes nothing of those: its error says why there is no such file.
+func (s Sources) Documents(args ...string) (
+	documents iter.Seq2[Picture, error], count int, err error,
+) {
+	s.kind = pageFiles
 	return s.Pictures(args...)
 }
 

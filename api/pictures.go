@@ -202,7 +202,7 @@ func oneAfterAnother(parts []part) iter.Seq2[Picture, error] {
 
 // expand finds what an argument stands for.
 func (s Sources) expand(arg string, alone bool) (part, error) {
-	if arg == stdinName && s.kind != nil {
+	if arg == stdinName && s.kind == soundFiles {
 		return soundOnStdin(), nil
 	}
 	if arg == stdinName {
@@ -258,7 +258,7 @@ func (s Sources) existing(path string, alone bool) (part, error) {
 			err = nil
 		}
 		return s.files(files...), err
-	case err == nil && isShardName(path) && s.kind != nil:
+	case err == nil && isShardName(path) && s.kind == soundFiles:
 		return part{}, Inputf("%s: shards hold pictures here; unpack it, and give the folder", path)
 	case err == nil && isShardName(path):
 		return part{s.shard(path), -1}, nil
@@ -268,8 +268,8 @@ func (s Sources) existing(path string, alone bool) (part, error) {
 
 func (s Sources) file(path string) Picture {
 	load := func() (image.Image, error) { return s.decodeFile(path) }
-	if s.kind != nil {
-		load = func() (image.Image, error) { return nil, s.kind.check(path) }
+	if s.kind == soundFiles || s.kind == pageFiles && IsDocument(path) {
+		load = func() (image.Image, error) { return nil, s.search().kind.check(path) }
 	}
 	return Picture{path, path, load}
 }

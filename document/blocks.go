@@ -84,16 +84,22 @@ func NewTable(rows [][]string) *Table {
 	return t
 }
 
-// Text returns blocks as plain text: paragraphs parted by empty lines, cells by tabulators.
+// Text returns blocks as plain text: paragraphs parted by empty lines, cells by tabulators. Blocks without
+// text, such as figures, leave nothing.
 func Text(blocks []Block) string {
 	var b strings.Builder
-	for i, block := range blocks {
-		if i > 0 {
+	var before Kind
+	for _, block := range blocks {
+		if block.Table == nil && block.Text == "" {
+			continue
+		}
+		if before != "" {
 			b.WriteString("\n")
-			if block.Kind != ListItem || blocks[i-1].Kind != ListItem {
+			if block.Kind != ListItem || before != ListItem {
 				b.WriteString("\n")
 			}
 		}
+		before = block.Kind
 		if block.Table == nil {
 			b.WriteString(block.Text)
 			continue

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -64,5 +65,55 @@ func TestReadLines(t *testing.T) {
 	data, err = os.ReadFile(lines)
 	if err != nil || strings.Count(string(data), "\n") != 2 || strings.Contains(string(data), `"error"`) {
 		t.Errorf("after --resume: %s, %v", data, err)
+	}
+}
+
+const paged = "../../testdata/document/"
+
+// A PDF file's own text is taken, with its tables; pages that are pictures are read.
+func TestReadPDF(t *testing.T) {
+	t.Parallel()
+	var pages []api.Page
+	for line := range strings.Lines(want(t, "read", "--engine", "go", paged+"pages.pdf", "--words", "--json")) {
+		var page api.Page
+		if err := json.Unmarshal([]byte(line), &page); err != nil {
+			t.Fatal(err)
+		}
+		pages = append(pages, page)
+	}
+	if len(pages) != 5 {
+		t.Fatalf("%d pages", len(pages))
+	}
+	for i, page := range pages {
+		if page.Number != i+1 || page.Width <= 0 || page.Height <= 0 || string(page.Document) != paged+"pages.pdf" {
+			t.Errorf("page %+v", page)
+		}
+	}
+	if p := pages[0]; !strings.HasPrefix(p.Text, "1 Of words and boxes\n") || len(p.Lines) == 0 || len(p.Lines[0].Words) != 5 {
+		t.Errorf("page 1: %+v", p)
+	}
+	rows := [][]string{{"cell 0 0", "cell 0 1", "cell 0 2"}, {"cell 1 0", "cell 1 1", "cell 1 2"}}
+	if p := pages[1]; len(p.Tables) != 1 || !reflect.DeepEqual(p.Tables[0].Rows[:2], rows) || strings.Contains(p.Text, "\n\n\n") {
+		t.Errorf("page 2: %+v", p)
+	}
+	if code, _, stderr := xpipe(t, "", "read", "--engine", "go", paged+"encrypted.pdf"); code != 3 || !strings.Contains(stderr, "--password") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+}
+
+// A scan in a PDF file is drawn and read; so is every page with --ocr always.
+func TestReadScan(t *testing.T) {
+	t.Parallel()
+	out := want(t, "read", "--engine", "go", paged+"scan.pdf")
+	if !strings.Contains(out, "Frühstück für Größe 38, weiß\n") || strings.Contains(out, "another program") {
+		t.Errorf("printed %q", out)
+	}
+	if out := want(t, "read", "--engine", "go", paged+"scan.pdf", "--ocr", "never"); out != "" {
+		t.Errorf("without reading its picture: %q", out)
+	}
+	for _, args := range [][]string{{"--ocr", "perhaps"}, {"--dpi", "5"}} {
+		if code, _, stderr := xpipe(t, "", append([]string{"read", paged + "scan.pdf"}, args...)...); code != 2 || !strings.Contains(stderr, args[0]) {
+			t.Errorf("%v: exit %d, %s", args, code, stderr)
+		}
 	}
 }

@@ -1,7 +1,8 @@
 """Makes PDF files and what pypdfium2 reads in them: python pdf.py, in this folder's requirements.
 
 pages.pdf      fonts, columns, curves, transparency, a turned and cropped page, links, an outline, hidden text
-encrypted.pdf  the same, AES-256; the user's password is "secret", the owner's "owner"
+scan.pdf       a picture of a page, with words of another program hidden beneath it
+encrypted.pdf  the same as pages.pdf, AES-256; the user's password is "secret", the owner's "owner"
 pages.json     sizes, pixels (SHA-256 of R G B at two scales), characters with boxes
 pages.2.*.png  the page with curves
 """
@@ -131,8 +132,25 @@ def rgb(page, scale):
     return page.render(scale=scale).to_numpy()[:, :, ::-1]
 
 
+def scan():
+    out = io.BytesIO()
+    picture = HERE.parent / "ocr" / "golden" / "note.png"
+    width, height = Image.open(picture).size
+    scale = 72 / 150  # so that a page drawn at 150 dpi has the picture's pixels
+    c = canvas.Canvas(out, pagesize=(width * scale, height * scale), invariant=True, pageCompression=1)
+    c.drawImage(ImageReader(Image.open(picture).convert("RGB")), 0, 0, width * scale, height * scale)
+    text = c.beginText(20, 100)
+    text.setTextRenderMode(3)
+    text.setFont("Helvetica", 10)
+    text.textLine("what another program has read")
+    c.drawText(text)
+    c.save()
+    return out.getvalue()
+
+
 def main():
     data = make()
+    (HERE / "scan.pdf").write_bytes(scan())
     (HERE / "pages.pdf").write_bytes(data)
     with pikepdf.open(io.BytesIO(data)) as pdf:
         pdf.save(HERE / "encrypted.pdf", encryption=pikepdf.Encryption(user="secret", owner="owner", R=6),
