@@ -12,7 +12,7 @@ export npm_config_update_notifier := false
 say = @echo "== $(1)"
 
 .PHONY: help test test-env test-full test-race test-portable test-avx512 test-arm64 test-slow test-export soak golden-document eval eval-speech gallery eval-attention \
-	bench-engines bench-curves bench-profiles bench-decode bench-batch bench-clients export-env golden golden-audio golden-speech bench-speech whisper-mini whisper-tiny-en whisper-base bench-features ocr-models golden-ocr eval-read bench-read smollm2 clients serve-clients fullsize train fuzz vuln wild man licences reproducible lint staticcheck clean
+	bench-engines bench-curves bench-profiles bench-decode bench-batch bench-clients bench-openvino bench-photos export-env golden golden-audio golden-speech bench-speech whisper-mini whisper-tiny-en whisper-base bench-features ocr-models golden-ocr eval-read bench-read smollm2 clients serve-clients fullsize train fuzz vuln wild man licences reproducible lint staticcheck clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9%-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
