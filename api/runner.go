@@ -38,7 +38,7 @@ type Runner[T any] struct {
 // LoadFor decodes pictures and prepares them for a model; see pipeline.Prepare. Of a model that hears
 // and does not see, they are sounds, found by Sources.Sounds.
 func LoadFor(p *pipeline.Pipeline) func(context.Context, Picture) (media.Item, error) {
-	if HearsAlone(p) {
+	if p.Abilities().HearsAlone() {
 		return func(ctx context.Context, sound Picture) (media.Item, error) { return loadSound(ctx, p, sound) }
 	}
 	return func(ctx context.Context, picture Picture) (media.Item, error) {
@@ -52,12 +52,6 @@ func LoadFor(p *pipeline.Pipeline) func(context.Context, Picture) (media.Item, e
 		}
 		return item, nil
 	}
-}
-
-// HearsAlone reports whether a model takes sounds and no pictures.
-func HearsAlone(p *pipeline.Pipeline) bool {
-	can := p.Abilities()
-	return can.Takes(media.Sounds) && !can.Takes(media.Pictures)
 }
 
 // loadSound decodes a sound for a model.

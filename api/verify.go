@@ -136,7 +136,7 @@ func runTask(
 			r.Prompt = "a photo of a red circle"
 		}
 		item := media.Item(media.Picture{Image: r.Image})
-		if report.Heard = HearsAlone(p); report.Heard {
+		if report.Heard = can.HearsAlone(); report.Heard {
 			r.Image, r.Sound, item = nil, sound, sound
 		}
 		if err := reportInputs(ctx, p, r, report); err != nil {

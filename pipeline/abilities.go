@@ -29,6 +29,9 @@ type Abilities struct {
 // Takes reports whether a request may hold an item of the kind.
 func (a Abilities) Takes(kind media.Kind) bool { return slices.Contains(a.Media, kind) }
 
+// HearsAlone reports whether a request may hold sounds and no pictures.
+func (a Abilities) HearsAlone() bool { return a.Takes(media.Sounds) && !a.Takes(media.Pictures) }
+
 // Tasks lists what the model was made for, as xpipe.json says: "caption", "answer", "converse" (learn
 // from examples), "match", "classify", "embed", "read". Where the bundle does not say, it is what the model
 // can do.

@@ -307,8 +307,7 @@ func (p *Pipeline) hearing() hearer {
 
 // hearsAlone reports whether the model takes sounds and no pictures.
 func (p *Pipeline) hearsAlone() bool {
-	kinds := p.model.Media()
-	return slices.Contains(kinds, media.Sounds) && !slices.Contains(kinds, media.Pictures)
+	return Abilities{Media: p.model.Media()}.HearsAlone()
 }
 
 // itemName is what the model takes a batch of, in words.

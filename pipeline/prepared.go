@@ -116,7 +116,8 @@ func (p *Pipeline) vectorsOf(
 	})
 }
 
-// MatchItems is Match for several items, sounds where the model hears, with the same texts: one list of matches an item; nil, and an
+// MatchItems is Match for several items, sounds where the model hears, with the same texts: one list of
+// matches an item; nil, and an
 // ItemError, for one that cannot be used. An error about a text is of no item.
 func (p *Pipeline) MatchItems(
 	ctx context.Context, items []media.Item, texts ...string,
@@ -159,17 +160,7 @@ func matchAll(
 	if all, ok := m.(family.BatchMatcher); ok && prepared.Items() > 1 {
 		return all.MatchAll(ctx, prepared, texts)
 	}
-	matches := make([][]Match, prepared.Items())
-	for i := range matches {
-		one, err := prepared.Item(i)
-		if err != nil {
-			return nil, err
-		}
-		if matches[i], err = m.Match(ctx, one, texts); err != nil {
-			return nil, err
-		}
-	}
-	return matches, nil
+	return family.MatchEach(ctx, m, prepared, texts)
 }
 
 // ClassifyItems is Classify for several items with the same labels: one list of labels an item.

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/spf13/cobra"
 )
@@ -138,12 +139,11 @@ func (o *batchOptions) needs(n int) cobra.PositionalArgs {
 
 // found is the pictures that arguments and lists stand for.
 type found struct {
-	pictures  iter.Seq2[api.Picture, error]
-	count     int  // -1 where only the end tells
-	single    bool // one picture that is named itself
-	skips     *api.Skips
-	sounds    bool // in pictures' place
-	documents bool // so, too
+	pictures iter.Seq2[api.Picture, error]
+	count    int  // -1 where only the end tells
+	single   bool // one picture that is named itself
+	skips    *api.Skips
+	kind     media.Kind // Sounds or Pages in pictures' place
 }
 
 func (o *batchOptions) find(env *environment, args []string) (found, error) {
@@ -153,13 +153,13 @@ func (o *batchOptions) find(env *environment, args []string) (found, error) {
 // findSounds is find for sounds.
 func (o *batchOptions) findSounds(env *environment, args []string) (found, error) {
 	f, err := o.findBy(env, args, api.Sources.Sounds)
-	f.sounds = true
+	f.kind = media.Sounds
 	return f, err
 }
 
 // findFor is find for what a model takes: pictures, or sounds where it hears alone.
 func (o *batchOptions) findFor(env *environment, p *pipeline.Pipeline, args []string) (found, error) {
-	if api.HearsAlone(p) {
+	if p.Abilities().HearsAlone() {
 		return o.findSounds(env, args)
 	}
 	return o.find(env, args)
@@ -174,7 +174,7 @@ func (o *batchOptions) findBy(
 	sources.Lists, sources.Skipped = o.lists, skips
 	pictures, count, err := find(sources, args...)
 	single := count == 1 && len(args) == 1 && namesPicture(args[0]) && o.out == ""
-	return found{pictures: pictures, count: count, single: single, skips: skips}, err
+	return found{pictures: pictures, count: count, single: single, skips: skips, kind: media.Pictures}, err
 }
 
 // namesPicture says whether an argument that stands for one picture is that picture's own name, and
@@ -243,10 +243,10 @@ func (o *output) opened() {
 
 // files is what a run is over, in words.
 func (f *found) files() string {
-	switch {
-	case f.sounds:
+	switch f.kind {
+	case media.Sounds:
 		return "sounds"
-	case f.documents:
+	case media.Pages:
 		return "documents"
 	}
 	return "pictures"
@@ -254,7 +254,7 @@ func (f *found) files() string {
 
 // named is the name of a picture or of a sound, as lines have it; the other one is empty.
 func (f *found) named(name string) (image, audio api.Name) {
-	if f.sounds {
+	if f.kind == media.Sounds {
 		return "", api.Name(name)
 	}
 	return api.Name(name), ""
@@ -339,12 +339,12 @@ func (o *output) fail(image string, failure error) error {
 }
 
 func (o *output) failureLine(name string, failure error) any {
-	switch {
-	case o.sounds:
+	switch o.kind {
+	case media.Sounds:
 		line := api.NewSoundFailure(name, failure)
 		line.Origin = o.origin
 		return line
-	case o.documents:
+	case media.Pages:
 		line := api.NewPageFailure(name, failure)
 		line.Origin = o.origin
 		return line

@@ -78,11 +78,16 @@ in units of the page's width and height.
 	return cmd
 }
 
-// document is what was read of a file, as an item of a run: its pages, and in the place of those that failed
-// what is told of them.
+// document is what was read of a file, as an item of a run: its pages.
 type document struct {
-	pages  []any // api.Page and api.PageFailure
+	pages  []readPage
 	failed int
+}
+
+// readPage is a page, or why there is none.
+type readPage struct {
+	api.Page
+	err error
 }
 
 func (document) Kind() media.Kind { return media.Pages }
@@ -104,7 +109,7 @@ func runRead(ctx context.Context, env *environment, o readOptions, args []string
 	if err != nil {
 		return err
 	}
-	found.documents = true
+	found.kind = media.Pages
 	p, err := o.open(ctx, env)
 	if err != nil {
 		return err
@@ -156,7 +161,7 @@ func runRead(ctx context.Context, env *environment, o readOptions, args []string
 	}, func(f api.Finished[document]) error {
 		out.failed += min(f.Value.failed, 1)
 		if out.printsLines() {
-			return out.write(f.Name, out.pageLines(f.Value)...)
+			return out.write(f.Name, out.pageLines(f.Name, f.Value)...)
 		}
 		for _, page := range f.Value.pages {
 			if err := out.printPage(f.Name, page, len(f.Value.pages), first); err != nil {
@@ -183,7 +188,7 @@ func readDocument(
 		if err != nil {
 			return read, fmt.Errorf("%s: %w", picture.Name, err)
 		}
-		read.pages = []any{api.NewPage(picture.Name, 1, page, time.Since(start).Seconds())}
+		read.pages = []readPage{{Page: api.NewPage(picture.Name, 1, page, time.Since(start).Seconds())}}
 		return read, nil
 	}
 	d, err := pagefiles.Open(ctx, picture.File, password)
@@ -193,55 +198,50 @@ func readDocument(
 	defer d.Close()
 	for n := 1; n <= d.Pages(); n++ {
 		page, err := reader.Page(ctx, picture.Name, d, n)
-		switch {
-		case err == nil:
-			read.pages = append(read.pages, page)
-		case ctx.Err() != nil || d.Pages() == 1 || errors.Is(err, pipeline.ErrUnsupported):
-			return read, err
-		default:
-			read.pages = append(read.pages, api.NewPageFailure(picture.Name, err))
+		if err != nil {
+			if ctx.Err() != nil || d.Pages() == 1 || errors.Is(err, pipeline.ErrUnsupported) {
+				return read, err
+			}
 			read.failed++
 		}
+		read.pages = append(read.pages, readPage{page, err})
 	}
 	if read.failed == d.Pages() {
-		return read, fmt.Errorf("%s: none of its %d pages can be read: %s", picture.Name, d.Pages(),
-			read.pages[0].(api.PageFailure).Error)
+		return read, fmt.Errorf("%s: none of its %d pages can be read: %w", picture.Name, d.Pages(),
+			read.pages[0].err)
 	}
 	return read, nil
 }
 
 // pageLines are the lines of a document's pages.
-func (o *output) pageLines(read document) []any {
+func (o *output) pageLines(name string, read document) []any {
 	lines := make([]any, len(read.pages))
 	for i, page := range read.pages {
-		switch page := page.(type) {
-		case api.Page:
-			page.Origin = o.origin
-			lines[i] = page
-		case api.PageFailure:
-			page.Origin = o.origin
-			lines[i] = page
+		if page.err != nil {
+			lines[i] = o.failureLine(name, page.err)
+			continue
 		}
+		page.Origin = o.origin
+		lines[i] = page.Page
 	}
 	return lines
 }
 
 // printPage prints the text of a page, one of so many of a document.
-func (o *output) printPage(name string, page any, pages int, first bool) error {
-	read, ok := page.(api.Page)
-	if !ok {
-		o.env.report(errors.New(name + ": " + page.(api.PageFailure).Error))
+func (o *output) printPage(name string, page readPage, pages int, first bool) error {
+	if page.err != nil {
+		o.env.report(fmt.Errorf("%s: %w", name, page.err))
 		return nil
 	}
-	text := api.Printable(read.Text)
+	text := api.Printable(page.Text)
 	if text == "" {
-		o.env.warnf("%s, page %d: nothing is written on it, as far as the model sees", name, read.Number)
+		o.env.warnf("%s, page %d: nothing is written on it, as far as the model sees", name, page.Number)
 		return nil
 	}
 	head := ""
 	switch {
 	case pages > 1:
-		head = fmt.Sprintf("%s, page %d:\n", api.Visible(name), read.Number)
+		head = fmt.Sprintf("%s, page %d:\n", api.Visible(name), page.Number)
 	case !o.single:
 		head = api.Visible(name) + ":\n"
 	}

@@ -188,23 +188,14 @@ func (m *dualEncoder) Match(
 func (m *dualEncoder) MatchAll(
 	ctx context.Context, prepared media.Prepared, texts []string,
 ) ([][]Match, error) {
-	matches := make([][]Match, prepared.Items())
 	if m.joint != nil {
-		for i := range matches {
-			one, err := prepared.Item(i)
-			if err != nil {
-				return nil, err
-			}
-			if matches[i], err = m.Match(ctx, one, texts); err != nil {
-				return nil, err
-			}
-		}
-		return matches, nil
+		return MatchEach(ctx, m, prepared, texts)
 	}
 	items, words, _, err := m.compare(ctx, prepared, texts)
 	if err != nil {
 		return nil, err
 	}
+	matches := make([][]Match, prepared.Items())
 	for i := range matches {
 		if matches[i], err = m.judge(items, i, words, nil, texts); err != nil {
 			return nil, err

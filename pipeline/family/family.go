@@ -252,6 +252,21 @@ type BatchMatcher interface {
 	MatchAll(ctx context.Context, prepared media.Prepared, texts []string) ([][]Match, error)
 }
 
+// MatchEach judges the same texts against several items, one by one.
+func MatchEach(ctx context.Context, m Matcher, prepared media.Prepared, texts []string) ([][]Match, error) {
+	matches := make([][]Match, prepared.Items())
+	for i := range matches {
+		one, err := prepared.Item(i)
+		if err != nil {
+			return nil, err
+		}
+		if matches[i], err = m.Match(ctx, one, texts); err != nil {
+			return nil, err
+		}
+	}
+	return matches, nil
+}
+
 // Embedder has one space for media and texts.
 type Embedder interface {
 	Model

@@ -193,10 +193,15 @@ func (l *live) silentUntil() float64 {
 	if l.Everything {
 		return 0
 	}
-	rate := float64(l.Extractor.Rate())
-	from := int(math.Round(l.begins * rate))
-	until, _ := l.source.silentUntil(from, from+len(l.samples))
-	return float64(max(0, until-from)) / rate
+	from, to := l.span()
+	until, _ := l.source.silentUntil(from, to)
+	return float64(max(0, until-from)) / float64(l.Extractor.Rate())
+}
+
+// span returns the samples of the sound that the window begins and ends with.
+func (l *live) span() (from, to int) {
+	from = int(math.Round(l.begins * float64(l.Extractor.Rate())))
+	return from, from + len(l.samples)
 }
 
 // quiet reports whether the end of the window, about which the voice detector has not decided, is silent.

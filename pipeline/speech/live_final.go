@@ -1,9 +1,6 @@
 package speech
 
-import (
-	"math"
-	"slices"
-)
+import "slices"
 
 // Which words of a text that is written while the sound comes are final.
 
@@ -49,8 +46,7 @@ func (l *live) pause() (ended, until float64) {
 		return 0, 0
 	}
 	rate := float64(l.Extractor.Rate())
-	from := int(math.Round(l.begins * rate))
-	stop, settled := l.source.pause(from, from+len(l.samples))
+	stop, settled := l.source.pause(l.span())
 	if float64(settled-stop) < liveRest*rate || l.ends*rate > float64(settled) {
 		return 0, 0
 	}
