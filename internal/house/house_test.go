@@ -40,6 +40,7 @@ var order = []string{
 	"pipeline",
 	"api",
 	"server/serving", "server/web", "server",
+	"studio", "studio/store", "studio/upstream", "studio/web",
 	"cmd",
 	"examples",
 	"tools/clients", "tools/benchserve", "tools/benchopenvino",
@@ -127,6 +128,27 @@ var rules = []struct {
 		from:   []string{"document/layout"},
 		to:     []string{"document/pdf", "document/office", "document/dicom", "document/pictures", "vision"},
 		reason: "the layout of a page is made of boxes, whoever read them",
+	},
+	{
+		from:   []string{"studio"},
+		to:     []string{"database/sql", "modernc.org", "net/http", "html/template", "models", "pipeline", "api", "server"},
+		except: []string{"studio/store", "studio/upstream", "studio/web"},
+		reason: "package studio says what a studio holds and by which rules; databases, HTTP and models are for those around it",
+	},
+	{
+		from:   []string{"studio/store"},
+		to:     []string{"net/http", "models", "pipeline", "api", "server", "studio/web", "studio/upstream"},
+		reason: "siblings know package studio and not each other: the store holds what others made, the command joins them",
+	},
+	{
+		from:   []string{"studio/web", "studio/upstream"},
+		to:     []string{"studio/store", "modernc.org", "database/sql"},
+		reason: "siblings know package studio and not each other: the page asks the interface studio.Store, the command joins them",
+	},
+	{
+		from:   []string{"server"},
+		to:     []string{"studio", "modernc.org"},
+		reason: "a program that embeds the server does not carry the studio and its database",
 	},
 	{
 		from:   []string{"tokenize"},
