@@ -21,7 +21,7 @@ const module = "github.com/crossattn/xpipe/"
 // is for.
 var order = []string{
 	"internal/cmem", "internal/bom", "internal/fakelib", "internal/filelock", "internal/jinja", "internal/references",
-	"internal/sweep", "internal/zlibsize",
+	"internal/sqlitefile", "internal/sweep", "internal/zlibsize",
 	"tensor",
 	"media",
 	"docs",
