@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -39,6 +40,8 @@ type Schema struct {
 	ID int32
 	// What messages call such a file, such as "library".
 	What string
+	// PageSize is the size of a new file's pages in bytes; 0 is SQLite's own, 4,096.
+	PageSize int
 	// Steps bring a file from each version to the next one, the first from an empty file. Steps that
 	// were released never change.
 	Steps []string
@@ -56,11 +59,14 @@ const (
 	Create
 )
 
-// pragmas are those of every connection, in this order: the time to wait for others comes first, because
-// the next ones may have to wait. The write-ahead log lets readers read while a writer writes; with
-// synchronous NORMAL a power cut may take the last transactions, and never breaks the file.
-var pragmas = []string{
-	"busy_timeout(10000)", "journal_mode(wal)", "synchronous(normal)", "foreign_keys(on)", "temp_store(memory)",
+// pragmas are those of every connection. The driver sets the time to wait for others first, because the
+// next ones may have to wait; then those of _pragma by their names, whatever their order, and the journal
+// after them. The write-ahead log lets readers read while a writer writes; with synchronous NORMAL a
+// power cut may take the last transactions, and never breaks the file.
+var pragmas = url.Values{
+	"_busy_timeout": {"10000"}, "_pragma": {"temp_store(memory)"},
+	"_foreign_keys": {"on"}, "_journal_mode": {"wal"}, "_synchronous": {"normal"},
+	"_txlock": {"immediate"}, // a transaction waits when it begins, and not when it writes first
 }
 
 // Open opens the file at path. Errors name it and wrap one of those above, or what the file system says.
@@ -76,7 +82,7 @@ func Open(ctx context.Context, path string, schema Schema, mode Mode) (*sql.DB, 
 	case err != nil && (mode != Create || !errors.Is(err, fs.ErrNotExist)):
 		return nil, err
 	}
-	db, err := connect(ctx, path, mode)
+	db, err := connect(ctx, path, schema, mode)
 	if err != nil {
 		return nil, Explain(path, schema.What, err)
 	}
@@ -87,12 +93,16 @@ func Open(ctx context.Context, path string, schema Schema, mode Mode) (*sql.DB, 
 	return db, nil
 }
 
-func connect(ctx context.Context, path string, mode Mode) (*sql.DB, error) {
-	query := url.Values{"_txlock": {"immediate"}, "_pragma": pragmas}
+func connect(ctx context.Context, path string, schema Schema, mode Mode) (*sql.DB, error) {
+	query := maps.Clone(pragmas)
 	query.Set("mode", map[Mode]string{ReadOnly: "ro", ReadWrite: "rw", Create: "rwc"}[mode])
-	if mode == ReadOnly {
-		query["_pragma"] = []string{pragmas[0], "query_only(on)", "temp_store(memory)"}
+	switch {
+	case mode == ReadOnly:
+		query.Del("_journal_mode")
 		query.Del("_txlock")
+		query.Set("_query_only", "on")
+	case schema.PageSize > 0:
+		query.Add("_pragma", fmt.Sprintf("page_size(%d)", schema.PageSize))
 	}
 	try := func() (*sql.DB, error) {
 		address := url.URL{Scheme: "file", OmitHost: true, Path: slashed(path), RawQuery: query.Encode()}
