@@ -99,6 +99,17 @@ var LibraryKinds = map[string]string{
 	"photos": KindPhoto, "pages": KindPage, "sounds": KindSound, "films": KindFilm,
 }
 
+// Sought is what find is asked for, in the user's words.
+type Sought struct {
+	Text    string   // "" for none
+	In      []string // words of LibraryKinds; none: everything
+	After   string   // a date; "" for any time
+	Where   string   // a path, or a pattern with * ? [ ]; "" for anywhere
+	Folders []string // absolute paths of folders that hits lie in; none: any
+	Limit   int      // 0: no limit
+	Explain bool
+}
+
 // Hit is a line of find: a picture, a page, or a stretch of a sound or film.
 type Hit struct {
 	Path  Name     `json:"path"`

@@ -37,7 +37,7 @@ CREATE TABLE files (
 	size INTEGER NOT NULL,
 	modified INTEGER NOT NULL,
 	hash BLOB NOT NULL,      -- SHA-256
-	words INTEGER NOT NULL,  -- 1: read and heard, too
+	worded INTEGER NOT NULL, -- 1: described, read or heard, too
 	taken INTEGER NOT NULL,
 	latitude REAL, longitude REAL,
 	look INTEGER             -- of a picture: see look.go

@@ -161,3 +161,6 @@ func (t *top) add(c Candidate) {
 		i = worst
 	}
 }
+
+// Has says whether the set has a slot.
+func (s Set) Has(slot int64) bool { return s.has(int(slot)) }

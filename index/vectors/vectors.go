@@ -266,3 +266,17 @@ func (v *File) extras(chunk []byte) (sums []int32, steps []float32) {
 	steps = unsafe.Slice((*float32)(unsafe.Pointer(&chunk[from+4*chunkSlots])), chunkSlots)
 	return sums, steps
 }
+
+// ClearFrom takes the vectors of all slots from one on away.
+func (v *File) ClearFrom(slot int64) error {
+	info, err := v.f.Stat()
+	if err != nil {
+		return err
+	}
+	end := max(0, info.Size()-page) / int64(v.chunkBytes()) * chunkSlots
+	var slots []int64
+	for ; slot < end; slot++ {
+		slots = append(slots, slot)
+	}
+	return v.Put(slots, make([][]float32, len(slots)))
+}

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -95,7 +96,6 @@ func Open(ctx context.Context, path string, schema Schema, mode Mode) (*sql.DB, 
 
 func connect(ctx context.Context, path string, schema Schema, mode Mode) (*sql.DB, error) {
 	query := maps.Clone(pragmas)
-	query.Set("mode", map[Mode]string{ReadOnly: "ro", ReadWrite: "rw", Create: "rwc"}[mode])
 	switch {
 	case mode == ReadOnly:
 		query.Del("_journal_mode")
@@ -104,30 +104,38 @@ func connect(ctx context.Context, path string, schema Schema, mode Mode) (*sql.D
 	case schema.PageSize > 0:
 		query.Add("_pragma", fmt.Sprintf("page_size(%d)", schema.PageSize))
 	}
-	try := func() (*sql.DB, error) {
-		address := url.URL{Scheme: "file", OmitHost: true, Path: slashed(path), RawQuery: query.Encode()}
-		db, err := sql.Open("sqlite", address.String())
-		if err != nil {
-			return nil, err
-		}
-		if mode != ReadOnly {
-			db.SetMaxOpenConns(1) // SQLite has one writer; a second one would only wait
-		}
-		var version int
-		if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
-			db.Close()
-			return nil, err
-		}
-		return db, nil
+	ways := map[Mode][]string{
+		// A reader that could write takes the write-ahead log away with it. One that cannot may not even
+		// make the log's index beside a file on a disk that is read-only, where nobody writes it either.
+		ReadOnly:  {"mode=rw", "mode=ro", "mode=ro&immutable=1"},
+		ReadWrite: {"mode=rw"}, Create: {"mode=rwc"},
 	}
-	db, err := try()
-	if mode == ReadOnly && is(err, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) {
-		// The write-ahead log's index cannot be made beside a file on a disk that is read-only, where
-		// nobody writes it either.
-		query.Set("immutable", "1")
-		db, err = try()
+	var db *sql.DB
+	var err error
+	for _, way := range ways[mode] {
+		address := url.URL{Scheme: "file", OmitHost: true, Path: slashed(path), RawQuery: way + "&" + query.Encode()}
+		if db, err = try(ctx, address.String(), mode); !is(err, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) {
+			break
+		}
 	}
 	return db, err
+}
+
+// try opens a file, and reads from it once.
+func try(ctx context.Context, address string, mode Mode) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", address)
+	if err != nil {
+		return nil, err
+	}
+	if mode != ReadOnly {
+		db.SetMaxOpenConns(1) // SQLite has one writer; a second one would only wait
+	}
+	var version int
+	if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+		db.Close()
+		return nil, err
+	}
+	return db, nil
 }
 
 // slashed is a path as a URI has it; on Windows /C:/folder/file.
@@ -219,7 +227,7 @@ func Explain(path, what string, err error) error {
 		return fmt.Errorf("%s was written by an older xpipe: %w; write to it once, and it is brought up to date", path, err)
 	}
 	for _, c := range codes {
-		if is(err, c.code) {
+		if is(err, c.code) || c.err == ErrFull && errors.Is(err, syscall.ENOSPC) {
 			return fmt.Errorf("%s: %w: %s (%w)", path, c.err, c.advice, err)
 		}
 	}
