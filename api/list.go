@@ -199,7 +199,7 @@ func (s Sources) standardInput() (part, error) {
 	}
 	switch kind {
 	case contentPicture:
-		load := func() (image.Image, error) { return s.decode("standard input", in) }
+		load := func() (image.Image, error) { return s.Decode("standard input", in) }
 		return part{func(yield func(Picture, error) bool) {
 			yield(Picture{Name: stdinName, Load: load}, nil)
 		}, 1}, nil

@@ -71,7 +71,7 @@ func (s Sources) options() []vision.Option {
 // LoadPicture decodes the picture in a file, or with "-" that on standard input.
 func (s Sources) LoadPicture(name string) (image.Image, error) {
 	if name == stdinName {
-		return s.decode("standard input", s.stdin())
+		return s.Decode("standard input", s.stdin())
 	}
 	return s.decodeFile(name)
 }
@@ -90,7 +90,8 @@ func (s Sources) decodeFile(path string) (image.Image, error) {
 	return img, nil
 }
 
-func (s Sources) decode(name string, r io.Reader) (image.Image, error) {
+// Decode decodes a picture; errors begin with its name.
+func (s Sources) Decode(name string, r io.Reader) (image.Image, error) {
 	img, err := vision.Decode(r, s.options()...)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)

@@ -303,7 +303,7 @@ func (sh *shardReader) decode(name string, data []byte, err error) (image.Image,
 		return nil, fmt.Errorf("%s: %w", name, &pipeline.LimitError{
 			Field: "ImageBytes", Text: fmt.Sprintf("more than %d bytes", most)})
 	}
-	return sh.sources.decode(name, bytes.NewReader(data))
+	return sh.sources.Decode(name, bytes.NewReader(data))
 }
 
 // keep keeps the bytes of a member of standard input.

@@ -48,6 +48,9 @@ func (s *Skips) add(path, why string) {
 
 // other counts a file that is no picture by its name.
 func (s *Skips) other() {
+	if s == nil {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.others++

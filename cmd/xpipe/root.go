@@ -107,6 +107,8 @@ what the models and engines do.
 		newClassifyCommand(env),
 		newEmbedCommand(env),
 		newReadCommand(env),
+		newIndexCommand(env),
+		newFindCommand(env),
 		newAttendCommand(env),
 		newVerifyCommand(env),
 		newPreprocessCommand(env),

@@ -39,6 +39,7 @@ var order = []string{
 	"pipeline/grammar", "pipeline/graph", "pipeline/internal/graphtest", "pipeline/decode", "pipeline/attend", "pipeline/compare", "pipeline/reading", "pipeline/family", "pipeline/speech",
 	"pipeline",
 	"api",
+	"index/vectors", "index",
 	"server/serving", "server/web", "server",
 	"studio", "studio/store", "studio/upstream", "studio/web",
 	"cmd",
@@ -84,9 +85,10 @@ var rules = []struct {
 	{
 		from: []string{
 			"pipeline", "fallback", "ort", "engine", "onnx", "vision", "audio", "document", "models", "media", "tensor", "tokenize", "api",
+			"server", "index/vectors",
 		},
 		to:     []string{"github.com/spf13", "modernc.org", "github.com/mattn/go-sqlite3"},
-		reason: "flags are the command's, databases the index's and the studio's",
+		reason: "flags are the command's, databases the index's and the studio's; a server is given what finds things",
 	},
 	{
 		from:   []string{"pipeline", "fallback", "ort", "engine", "onnx", "vision", "audio", "document", "models", "media", "tensor"},

@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -39,6 +41,8 @@ type Schema struct {
 	ID int32
 	// What messages call such a file, such as "library".
 	What string
+	// PageSize is the size of a new file's pages in bytes; 0 is SQLite's own, 4,096.
+	PageSize int
 	// Steps bring a file from each version to the next one, the first from an empty file. Steps that
 	// were released never change.
 	Steps []string
@@ -56,11 +60,14 @@ const (
 	Create
 )
 
-// pragmas are those of every connection, in this order: the time to wait for others comes first, because
-// the next ones may have to wait. The write-ahead log lets readers read while a writer writes; with
-// synchronous NORMAL a power cut may take the last transactions, and never breaks the file.
-var pragmas = []string{
-	"busy_timeout(10000)", "journal_mode(wal)", "synchronous(normal)", "foreign_keys(on)", "temp_store(memory)",
+// pragmas are those of every connection. The driver sets the time to wait for others first, because the
+// next ones may have to wait; then those of _pragma by their names, whatever their order, and the journal
+// after them. The write-ahead log lets readers read while a writer writes; with synchronous NORMAL a
+// power cut may take the last transactions, and never breaks the file.
+var pragmas = url.Values{
+	"_busy_timeout": {"10000"}, "_pragma": {"temp_store(memory)"},
+	"_foreign_keys": {"on"}, "_journal_mode": {"wal"}, "_synchronous": {"normal"},
+	"_txlock": {"immediate"}, // a transaction waits when it begins, and not when it writes first
 }
 
 // Open opens the file at path. Errors name it and wrap one of those above, or what the file system says.
@@ -76,7 +83,7 @@ func Open(ctx context.Context, path string, schema Schema, mode Mode) (*sql.DB, 
 	case err != nil && (mode != Create || !errors.Is(err, fs.ErrNotExist)):
 		return nil, err
 	}
-	db, err := connect(ctx, path, mode)
+	db, err := connect(ctx, path, schema, mode)
 	if err != nil {
 		return nil, Explain(path, schema.What, err)
 	}
@@ -87,37 +94,48 @@ func Open(ctx context.Context, path string, schema Schema, mode Mode) (*sql.DB, 
 	return db, nil
 }
 
-func connect(ctx context.Context, path string, mode Mode) (*sql.DB, error) {
-	query := url.Values{"_txlock": {"immediate"}, "_pragma": pragmas}
-	query.Set("mode", map[Mode]string{ReadOnly: "ro", ReadWrite: "rw", Create: "rwc"}[mode])
-	if mode == ReadOnly {
-		query["_pragma"] = []string{pragmas[0], "query_only(on)", "temp_store(memory)"}
+func connect(ctx context.Context, path string, schema Schema, mode Mode) (*sql.DB, error) {
+	query := maps.Clone(pragmas)
+	switch {
+	case mode == ReadOnly:
+		query.Del("_journal_mode")
 		query.Del("_txlock")
+		query.Set("_query_only", "on")
+	case schema.PageSize > 0:
+		query.Add("_pragma", fmt.Sprintf("page_size(%d)", schema.PageSize))
 	}
-	try := func() (*sql.DB, error) {
-		address := url.URL{Scheme: "file", OmitHost: true, Path: slashed(path), RawQuery: query.Encode()}
-		db, err := sql.Open("sqlite", address.String())
-		if err != nil {
-			return nil, err
-		}
-		if mode != ReadOnly {
-			db.SetMaxOpenConns(1) // SQLite has one writer; a second one would only wait
-		}
-		var version int
-		if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
-			db.Close()
-			return nil, err
-		}
-		return db, nil
+	ways := map[Mode][]string{
+		// A reader that could write takes the write-ahead log away with it. One that cannot may not even
+		// make the log's index beside a file on a disk that is read-only, where nobody writes it either.
+		ReadOnly:  {"mode=rw", "mode=ro", "mode=ro&immutable=1"},
+		ReadWrite: {"mode=rw"}, Create: {"mode=rwc"},
 	}
-	db, err := try()
-	if mode == ReadOnly && is(err, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) {
-		// The write-ahead log's index cannot be made beside a file on a disk that is read-only, where
-		// nobody writes it either.
-		query.Set("immutable", "1")
-		db, err = try()
+	var db *sql.DB
+	var err error
+	for _, way := range ways[mode] {
+		address := url.URL{Scheme: "file", OmitHost: true, Path: slashed(path), RawQuery: way + "&" + query.Encode()}
+		if db, err = try(ctx, address.String(), mode); !is(err, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) {
+			break
+		}
 	}
 	return db, err
+}
+
+// try opens a file, and reads from it once.
+func try(ctx context.Context, address string, mode Mode) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", address)
+	if err != nil {
+		return nil, err
+	}
+	if mode != ReadOnly {
+		db.SetMaxOpenConns(1) // SQLite has one writer; a second one would only wait
+	}
+	var version int
+	if err := db.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+		db.Close()
+		return nil, err
+	}
+	return db, nil
 }
 
 // slashed is a path as a URI has it; on Windows /C:/folder/file.
@@ -209,7 +227,7 @@ func Explain(path, what string, err error) error {
 		return fmt.Errorf("%s was written by an older xpipe: %w; write to it once, and it is brought up to date", path, err)
 	}
 	for _, c := range codes {
-		if is(err, c.code) {
+		if is(err, c.code) || c.err == ErrFull && errors.Is(err, syscall.ENOSPC) {
 			return fmt.Errorf("%s: %w: %s (%w)", path, c.err, c.advice, err)
 		}
 	}

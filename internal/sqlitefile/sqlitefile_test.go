@@ -11,7 +11,7 @@ import (
 )
 
 var things = Schema{
-	ID: 0x74657374, What: "collection",
+	ID: 0x74657374, What: "collection", PageSize: 8192,
 	Steps: []string{"CREATE TABLE things (id INTEGER PRIMARY KEY, name TEXT)"},
 }
 
@@ -57,6 +57,10 @@ func TestVersions(t *testing.T) {
 	var sum int
 	if err := db.QueryRow("SELECT sum(size) FROM things").Scan(&sum); err != nil || sum != 16 {
 		t.Errorf("%d, %v", sum, err)
+	}
+	var size int
+	if err := db.QueryRow("PRAGMA page_size").Scan(&size); err != nil || size != things.PageSize {
+		t.Errorf("pages of %d bytes, %v", size, err)
 	}
 	if _, err := db.Exec("DELETE FROM things"); err == nil {
 		t.Error("a reader may write")
