@@ -121,8 +121,9 @@ func (r *DocumentReader) layer(name string, page *document.Page, start time.Time
 	pixels := func(points float64) int { return int(math.Ceil(points / 72 * r.DPI)) }
 	made := Page{
 		Document: Name(name), Number: page.Number, Width: max(pixels(page.Width), 1), Height: max(pixels(page.Height), 1),
-		Text: document.Text(blocks), Lines: []PageLine{}, Tables: []Table{}, Figures: []Figure{},
+		Lines: []PageLine{},
 	}
+	made.setBlocks(blocks, func(b document.Box) pipeline.Quad { return b.Quad() })
 	lines := pagelayout.Lines(page)
 	boxes := make([]document.Box, len(lines))
 	for i, l := range lines {
@@ -136,14 +137,6 @@ func (r *DocumentReader) layer(name string, page *document.Page, start time.Time
 			}
 		}
 		made.Lines = append(made.Lines, line)
-	}
-	for _, b := range blocks {
-		switch {
-		case b.Table != nil:
-			made.Tables = append(made.Tables, Table{Rows: b.Table.Texts()})
-		case b.Kind == document.Figure:
-			made.Figures = append(made.Figures, Figure{Quad: short(b.Box.Quad())})
-		}
 	}
 	made.Seconds = orZero(time.Since(start).Seconds())
 	return made

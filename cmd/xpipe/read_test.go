@@ -16,7 +16,7 @@ const goldenNote = "../../testdata/ocr/golden/note.png"
 func TestReadText(t *testing.T) {
 	t.Parallel()
 	out := want(t, "read", "--engine", "go", goldenNote)
-	for _, part := range []string{"Frühstück für Größe 38, weiß\n", "\n\nName:\tZoë Brontë\n"} {
+	for _, part := range []string{"Frühstück für Größe 38, weiß\n", "\nName:\tZoë Brontë\n"} {
 		if !strings.Contains(out, part) {
 			t.Errorf("printed %q, which lacks %q", out, part)
 		}
