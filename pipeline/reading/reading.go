@@ -58,6 +58,13 @@ type Page struct {
 	Blocks []document.Block
 
 	upright *upright
+	words   []document.Word
+}
+
+// Layer returns what is read as the words of a page as the picture shows it: not turned, its sizes in
+// pixels. Words that run otherwise than from the left have an angle.
+func (p *Page) Layer() *document.Page {
+	return &document.Page{Number: 1, Width: float64(p.Width), Height: float64(p.Height), Words: p.words}
 }
 
 // Quad returns where a box of Blocks lies on the picture.
@@ -74,6 +81,15 @@ func (p *Page) Text() string { return document.Text(p.Blocks) }
 // Quad is a quadrilateral in units of the picture's width and height: its corners from the one at
 // the top left of the picture clockwise, each x and y.
 type Quad [4][2]float64
+
+// Box is the upright rectangle around it.
+func (q Quad) Box() document.Box {
+	b := document.Box{X0: q[0][0], Y0: q[0][1], X1: q[0][0], Y1: q[0][1]}
+	for _, c := range q[1:] {
+		b = document.Box{X0: min(b.X0, c[0]), Y0: min(b.Y0, c[1]), X1: max(b.X1, c[0]), Y1: max(b.Y1, c[1])}
+	}
+	return b
+}
 
 // Line is a line of text, or a cell of a table: what the detector takes for one.
 type Line struct {
@@ -134,6 +150,12 @@ func (r *Reader) Read(ctx context.Context, img *vision.RGB, o Options) (*Page, e
 			}
 		}
 		page.Lines = append(page.Lines, line)
+		for _, w := range s.words(false) {
+			page.words = append(page.words, document.Word{
+				Text: w.Text, Box: sheet.quad(s.part(w.from, w.to)).Box(), Angle: float64(s.angle()),
+				Size: s.high() * float64(sheet.scaleY) / boxBySize,
+			})
+		}
 	}
 	page.Blocks = layout.Analyze(page.upright.page(kept, regions))
 	page.upright.sheet = sheet.bare()

@@ -163,14 +163,10 @@ func (u *upright) page(strips []*strip, regions []region) *document.Page {
 	p := &document.Page{Number: 1, Width: u.width * points, Height: u.height * points}
 	sizes := alike(heights)
 	for _, s := range strips {
-		size, angle := s.high(), 0.
+		size := s.high()
+		angle := float64((s.angle() + u.turn) % 360)
 		if !s.aside(u.turn) {
-			size = sizes(size)
-		} else {
-			angle = 90
-			if s.turned {
-				angle = 270
-			}
+			size, angle = sizes(size), 0
 		}
 		for _, w := range s.words(false) {
 			p.Words = append(p.Words, document.Word{
