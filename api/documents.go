@@ -49,10 +49,14 @@ func WithDocumentKind(err error) error {
 
 // DocumentReader reads the pages of documents.
 type DocumentReader struct {
-	// Read reads the picture of a page.
+	// Read reads the picture of a page. Words that it places are taken where it gives them.
 	Read func(ctx context.Context, img image.Image) (*pipeline.Page, error)
-	// OCR says when a page's picture is read rather than its text layer: "auto" where that has little or is no
-	// text, "always" or "never".
+	// OCR says when a page's picture is read beside its text layer, or in its place:
+	//
+	//	auto    where that has little text, none, or signs that stand for nothing; and where pictures
+	//	        show what it lacks
+	//	always  every page, in its place
+	//	never   no page: what another program has read and hidden in the layer counts, too
 	OCR string
 	// DPI is the resolution in which pages are drawn.
 	DPI float64
@@ -70,65 +74,61 @@ func (r *DocumentReader) Page(ctx context.Context, name string, d document.Paged
 	if err != nil {
 		return Page{}, WithDocumentKind(err)
 	}
-	if r.OCR == "never" || r.OCR != "always" && hasText(page) {
-		return r.layer(name, page, start), nil
+	whole := r.OCR == "always"
+	var unread []document.Box
+	switch {
+	case r.OCR == "never":
+		page = unhidden(page)
+	case whole || !hasText(page):
+		whole = true
+	default:
+		unread = unreadParts(page)
 	}
-	img, err := d.Render(ctx, number, r.DPI)
-	if err != nil {
-		return Page{}, WithDocumentKind(err)
+	made := Page{}
+	switch {
+	case whole:
+		img, err := d.Render(ctx, number, r.DPI)
+		if err != nil {
+			return Page{}, WithDocumentKind(err)
+		}
+		read, err := r.Read(ctx, img)
+		if err != nil {
+			return Page{}, err
+		}
+		made = NewPage(name, number, read, 0)
+	case len(unread) > 0:
+		both, err := r.merge(ctx, d, page, unread)
+		if err != nil {
+			return Page{}, err
+		}
+		made = r.layer(name, both)
+	default:
+		made = r.layer(name, &mergedPage{Page: page})
 	}
-	read, err := r.Read(ctx, img)
-	if err != nil {
-		return Page{}, err
-	}
-	return NewPage(name, number, read, time.Since(start).Seconds()), nil
+	made.Seconds = orZero(time.Since(start).Seconds())
+	return made, nil
 }
 
-// What a text layer must have to be read in its picture's place: no more than a tenth of signs that stand for
-// none, and on a page that a picture covers, which may be a scan with a stamp, more than a line or two.
-const (
-	mostUnknown   = 0.1
-	coveringShare = 0.5
-	fewSigns      = 160
-)
-
-// hasText reports whether a page's text layer says what the page shows. What is hidden in it does not count:
-// it is what another program has read.
-func hasText(page *document.Page) bool {
-	signs, unknown := 0, 0
-	for _, w := range page.Visible() {
-		for _, r := range w.Text {
-			signs++
-			if r == '\uFFFD' {
-				unknown++
-			}
-		}
-	}
-	if signs == 0 || float64(unknown) > mostUnknown*float64(signs) {
-		return false
-	}
-	for _, f := range page.Figures {
-		if shown := f.Intersect(document.Box{X1: 1, Y1: 1}); !shown.Empty() && shown.W()*shown.H() > coveringShare {
-			return signs >= fewSigns
-		}
-	}
-	return true
-}
-
-// layer makes a page's line of its text layer.
-func (r *DocumentReader) layer(name string, page *document.Page, start time.Time) Page {
-	blocks := pagelayout.Analyze(page)
+// layer makes a page's line of its words and those that were read beside them.
+func (r *DocumentReader) layer(name string, page *mergedPage) Page {
 	pixels := func(points float64) int { return int(math.Ceil(points / 72 * r.DPI)) }
 	made := Page{
 		Document: Name(name), Number: page.Number, Width: max(pixels(page.Width), 1), Height: max(pixels(page.Height), 1),
-		Text: document.Text(blocks), Lines: []PageLine{}, Tables: []Table{}, Figures: []Figure{},
+		Lines: []PageLine{},
 	}
-	lines := pagelayout.Lines(page)
-	boxes := make([]document.Box, len(lines))
-	for i, l := range lines {
-		boxes[i] = l.Box
+	lines := pagelayout.Lines(page.Page)
+	boxes := make([]document.Box, 0, len(lines)+len(page.read))
+	for _, l := range lines {
+		boxes = append(boxes, l.Box)
+	}
+	for _, l := range page.read {
+		boxes = append(boxes, l.Quad.Box())
 	}
 	for _, i := range pagelayout.Order(boxes, page.Width/page.Height) {
+		if i >= len(lines) {
+			made.Lines = append(made.Lines, page.read[i-len(lines)])
+			continue
+		}
 		line := PageLine{Text: lines[i].Text, Quad: short(lines[i].Box.Quad()), Confidence: 1, Words: []PageWord{}}
 		if r.Words {
 			for _, w := range lines[i].Words {
@@ -137,14 +137,8 @@ func (r *DocumentReader) layer(name string, page *document.Page, start time.Time
 		}
 		made.Lines = append(made.Lines, line)
 	}
-	for _, b := range blocks {
-		switch {
-		case b.Table != nil:
-			made.Tables = append(made.Tables, Table{Rows: b.Table.Texts()})
-		case b.Kind == document.Figure:
-			made.Figures = append(made.Figures, Figure{Quad: short(b.Box.Quad())})
-		}
-	}
-	made.Seconds = orZero(time.Since(start).Seconds())
+	all := *page.Page
+	all.Words = slices.Concat(page.Words, page.readWords)
+	made.setBlocks(pagelayout.Analyze(&all), func(b document.Box) pipeline.Quad { return b.Quad() })
 	return made
 }

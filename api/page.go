@@ -3,6 +3,7 @@ package api
 import (
 	"math"
 
+	"github.com/crossattn/xpipe/document"
 	"github.com/crossattn/xpipe/pipeline"
 )
 
@@ -19,6 +20,10 @@ type Page struct {
 	Figures  []Figure   `json:"figures"`
 	Seconds  float64    `json:"seconds"`
 	*Origin
+
+	// Blocks are what the page consists of, in reading order: what Text was made of. Their boxes are on
+	// the page as it stands upright.
+	Blocks []document.Block `json:"-"`
 }
 
 // PageLine is a line of a page, or a cell of a table.
@@ -38,28 +43,63 @@ type PageWord struct {
 
 // Table is a table of a page.
 type Table struct {
-	Rows [][]string `json:"rows"`
+	Rows    [][]string     `json:"rows"`              // of a cell that spans others the text stands in the first
+	Quad    *pipeline.Quad `json:"quad,omitempty"`    // nil where the document has no places
+	Caption string         `json:"caption,omitempty"` // what is written about it
 }
 
 // Figure is a picture on a page.
 type Figure struct {
-	Quad pipeline.Quad `json:"quad"`
+	Quad    pipeline.Quad `json:"quad"`
+	Caption string        `json:"caption,omitempty"`
+	File    Name          `json:"file,omitempty"` // the picture cut out (--figures)
 }
 
 // NewPage makes a page's line of what was read on it, in some seconds.
-func NewPage(document string, number int, p *pipeline.Page, seconds float64) Page {
+func NewPage(name string, number int, p *pipeline.Page, seconds float64) Page {
 	page := Page{
-		Document: Name(document), Number: number, Width: p.Width, Height: p.Height, Turn: p.Turn,
-		Text: p.Text(), Lines: []PageLine{}, Tables: []Table{}, Figures: []Figure{}, Seconds: orZero(seconds),
+		Document: Name(name), Number: number, Width: p.Width, Height: p.Height, Turn: p.Turn,
+		Lines: []PageLine{}, Seconds: orZero(seconds),
 	}
 	for _, l := range p.Lines {
-		line := PageLine{Text: l.Text, Quad: short(l.Quad), Confidence: digits(l.Confidence), Words: []PageWord{}}
-		for _, w := range l.Words {
-			line.Words = append(line.Words, PageWord{w.Text, short(w.Quad), digits(w.Confidence)})
-		}
-		page.Lines = append(page.Lines, line)
+		page.Lines = append(page.Lines, pageLine(l, func(q pipeline.Quad) pipeline.Quad { return q }))
 	}
+	page.setBlocks(p.Blocks, p.Quad)
 	return page
+}
+
+// pageLine makes a line of what was read; place says where on the page a quadrilateral lies.
+func pageLine(l pipeline.Line, place func(pipeline.Quad) pipeline.Quad) PageLine {
+	line := PageLine{Text: l.Text, Quad: short(place(l.Quad)), Confidence: digits(l.Confidence), Words: []PageWord{}}
+	for _, w := range l.Words {
+		line.Words = append(line.Words, PageWord{w.Text, short(place(w.Quad)), digits(w.Confidence)})
+	}
+	return line
+}
+
+// setBlocks sets what a page consists of; place says where a block's box lies.
+func (p *Page) setBlocks(blocks []document.Block, place func(document.Box) pipeline.Quad) {
+	p.Blocks, p.Text = blocks, document.Text(blocks)
+	p.Tables, p.Figures = []Table{}, []Figure{}
+	captions := map[int]string{}
+	for _, b := range blocks {
+		if b.Kind == document.Caption && b.Of > 0 {
+			captions[b.Of-1] = b.Text
+		}
+	}
+	for i, b := range blocks {
+		switch {
+		case b.Table != nil:
+			t := Table{Rows: b.Table.Texts(), Caption: captions[i]}
+			if b.Box != (document.Box{}) {
+				q := short(place(b.Box))
+				t.Quad = &q
+			}
+			p.Tables = append(p.Tables, t)
+		case b.Kind == document.Figure && b.Box != (document.Box{}):
+			p.Figures = append(p.Figures, Figure{Quad: short(place(b.Box)), Caption: captions[i]})
+		}
+	}
 }
 
 // digits keeps six digits: of a page of 5,000 pixels a hundredth.
@@ -67,7 +107,9 @@ func digits(v float64) float64 { return math.Round(v*1e6) / 1e6 }
 
 func short(q pipeline.Quad) pipeline.Quad {
 	for i := range q {
-		q[i] = [2]float64{digits(q[i][0]), digits(q[i][1])}
+		for j, v := range q[i] {
+			q[i][j] = digits(min(max(v, 0), 1)) // files may draw beyond the page
+		}
 	}
 	return q
 }

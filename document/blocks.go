@@ -147,16 +147,26 @@ func Markdown(blocks []Block) string {
 			b.WriteString("![" + escape(oneLine(block.Text)) + "]()")
 		case Caption:
 			b.WriteString("*" + escape(oneLine(block.Text)) + "*")
-		default:
-			text := escape(oneLine(block.Text))
-			// A paragraph must not turn into another kind by its first sign.
-			if text != "" && strings.ContainsRune("#>+-", rune(text[0])) {
-				text = `\` + text
+		case Paragraph:
+			lines := strings.Split(block.Text, "\n")
+			for i, line := range lines {
+				lines[i] = plain(line)
 			}
-			b.WriteString(text)
+			b.WriteString(strings.Join(lines, "\\\n"))
+		default:
+			b.WriteString(plain(block.Text))
 		}
 	}
 	return b.String()
+}
+
+// plain returns a line of text as Markdown that stays one: its first sign must not make it another kind.
+func plain(line string) string {
+	text := escape(oneLine(line))
+	if text != "" && strings.ContainsRune("#>+-", rune(text[0])) {
+		text = `\` + text
+	}
+	return text
 }
 
 func writeTable(b *strings.Builder, t *Table) {

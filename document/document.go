@@ -115,7 +115,9 @@ type Page struct {
 	Rules []Rule
 	// Figures are boxes of pictures and drawings.
 	Figures []Box
-	Links   []Link
+	// Pictures are the boxes of those made of pixels, on which there may be text that Words lack.
+	Pictures []Box
+	Links    []Link
 	// Partial says that a page had more objects than are looked through: Rules and Figures may lack
 	// some.
 	Partial bool

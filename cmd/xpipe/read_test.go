@@ -16,7 +16,7 @@ const goldenNote = "../../testdata/ocr/golden/note.png"
 func TestReadText(t *testing.T) {
 	t.Parallel()
 	out := want(t, "read", "--engine", "go", goldenNote)
-	for _, part := range []string{"Frühstück für Größe 38, weiß\n", "\n\nName:\tZoë Brontë\n"} {
+	for _, part := range []string{"Frühstück für Größe 38, weiß\n", "\nName:\tZoë Brontë\n"} {
 		if !strings.Contains(out, part) {
 			t.Errorf("printed %q, which lacks %q", out, part)
 		}
@@ -108,12 +108,30 @@ func TestReadScan(t *testing.T) {
 	if !strings.Contains(out, "Frühstück für Größe 38, weiß\n") || strings.Contains(out, "another program") {
 		t.Errorf("printed %q", out)
 	}
-	if out := want(t, "read", "--engine", "go", paged+"scan.pdf", "--ocr", "never"); out != "" {
+	if out := want(t, "read", "--engine", "go", paged+"scan.pdf", "--ocr", "never"); out != "what another program has read\n" {
 		t.Errorf("without reading its picture: %q", out)
 	}
 	for _, args := range [][]string{{"--ocr", "perhaps"}, {"--dpi", "5"}} {
 		if code, _, stderr := xpipe(t, "", append([]string{"read", paged + "scan.pdf"}, args...)...); code != 2 || !strings.Contains(stderr, args[0]) {
 			t.Errorf("%v: exit %d, %s", args, code, stderr)
 		}
+	}
+}
+
+// What a page says of itself and what stands on its pictures is one text, nothing of it twice.
+func TestReadMixed(t *testing.T) {
+	t.Parallel()
+	const around, picture = "What stands around a picture\n", "Frühstück für Größe 38, weiß\n"
+	out := want(t, "read", "--engine", "go", paged+"mixed.pdf")
+	at := -1
+	for _, part := range []string{around, picture, "L'élève reçut ça à Noël.", "stamped", "Figure 1. A note"} {
+		if n := strings.Count(out, part); n != 1 || strings.Index(out, part) < at {
+			t.Errorf("printed %q, with %d of %q", out, n, part)
+		}
+		at = strings.Index(out, part)
+	}
+	out = want(t, "read", "--engine", "go", "--ocr", "never", paged+"mixed.pdf")
+	if !strings.Contains(out, around) || strings.Contains(out, picture) {
+		t.Errorf("without its pictures: %q", out)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/crossattn/xpipe/document"
 )
@@ -19,7 +20,9 @@ import (
 //     like; footnotes stand in the lower half in a smaller font and begin with a mark; headers and
 //     footers stand alone at the edges.
 //   - paragraphs end where the next line is set off, begins further right than the one before, or the
-//     font changes.
+//     font changes. Their lines are joined, but for those that mostly end before the column does though
+//     the next one's first word had room, as in addresses: these stay lines.
+//   - what stands level in a row is parted by tabs where the gap is wide.
 func Analyze(page *document.Page) []document.Block {
 	page = tidy(page)
 	words := page.Words
@@ -142,6 +145,7 @@ type textRow struct {
 	text  string
 	box   Box
 	start float64 // where its text begins
+	first float64 // the width of its first word
 	size  float64
 	bold  bool
 	angle float64
@@ -160,13 +164,18 @@ func (a *analysis) rows(ids []int) (rows []textRow) {
 			last := &rows[n-1]
 			both := min(l.Box.Y1, last.box.Y1) - max(l.Box.Y0, last.box.Y0)
 			if both >= 0.5*min(l.Box.H(), last.box.H()) && l.Box.X0 >= last.box.X1 {
-				last.text += " " + l.Text
+				// So wide a gap is none between words, however a line is spread.
+				if (l.Box.X0-last.box.X1)*a.page.Width > 2.5*max(l.Size, last.size) {
+					last.text += "\t" + l.Text
+				} else {
+					last.text += " " + l.Text
+				}
 				last.box = last.box.Union(l.Box)
 				last.size, last.bold = max(last.size, l.Size), last.bold && l.Bold
 				continue
 			}
 		}
-		rows = append(rows, textRow{-1, l.Text, l.Box, l.Box.X0, l.Size, l.Bold, angle})
+		rows = append(rows, textRow{-1, l.Text, l.Box, l.Box.X0, l.Words[0].Box.W(), l.Size, l.Bold, angle})
 	}
 	return rows
 }
@@ -174,11 +183,11 @@ func (a *analysis) rows(ids []int) (rows []textRow) {
 // part makes blocks of a column.
 func (a *analysis) part(ids []int) {
 	rows := a.rows(ids)
-	left := math.Inf(1)
+	right := math.Inf(-1)
 	var pitches []float64
 	for k, r := range rows {
 		if r.other < 0 {
-			left = min(left, r.start)
+			right = max(right, r.box.X1)
 			if k > 0 && rows[k-1].other < 0 && math.Abs(r.size-rows[k-1].size) < 0.6 {
 				pitches = append(pitches, r.box.Y1-rows[k-1].box.Y1)
 			}
@@ -195,7 +204,7 @@ func (a *analysis) part(ids []int) {
 		for n < len(rows) && a.goesOn(rows, k, n, pitch) {
 			n++
 		}
-		a.block(rows[k:n])
+		a.block(rows[k:n], right)
 		k = n
 	}
 }
@@ -234,8 +243,9 @@ var (
 	noteMark    = regexp.MustCompile(`^(\d{1,3}|[*†‡§¹²³]+)\s?\S`)
 )
 
-// block adds a block of rows that belong together and says of what kind it is.
-func (a *analysis) block(rows []textRow) {
+// block adds a block of rows that belong together, in a column that ends at right, and says of what
+// kind it is.
+func (a *analysis) block(rows []textRow, right float64) {
 	b := document.Block{Kind: document.Paragraph}
 	texts := make([]string, len(rows))
 	for i, r := range rows {
@@ -255,8 +265,32 @@ func (a *analysis) block(rows []textRow) {
 		b.Kind, b.Level = document.ListItem, 1
 	case first.size <= 0.9*a.body && b.Box.Y0 > 0.5 && noteMark.MatchString(b.Text):
 		b.Kind = document.Footnote
+	case a.verse(rows, right):
+		b.Text = strings.Join(texts, "\n")
 	}
 	a.add(b, first.size)
+}
+
+// verse reports whether lines end where they were meant to, as those of addresses, receipts and poems:
+// they are short, or after most of them there was room for the next line's first word, or a wide gap
+// parts them.
+func (a *analysis) verse(rows []textRow, right float64) bool {
+	const short = 28 // characters: the narrowest columns of running text have more
+	early, lengths := 0, make([]float64, len(rows))
+	for k, r := range rows {
+		lengths[k] = float64(utf8.RuneCountInString(r.text))
+		if ideographic(firstRune(r.text)) {
+			lengths[k] *= 2
+		}
+		if k == len(rows)-1 || r.angle != 0 {
+			continue
+		}
+		room := r.box.X1+rows[k+1].first+0.5*r.size/a.page.Width < right
+		if room || strings.Contains(r.text, "\t") {
+			early++
+		}
+	}
+	return early*2 > len(rows)-1 || median(lengths) < short
 }
 
 func (a *analysis) heading(rows []textRow, text string) bool {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/crossattn/xpipe/document"
 	"github.com/crossattn/xpipe/document/layout"
@@ -99,7 +100,7 @@ func TestAnalyzeLosesNothing(t *testing.T) {
 			count := map[string]int{}
 			letters := func(s string, by int) {
 				for _, r := range s {
-					if r != ' ' && r != '-' {
+					if !unicode.IsSpace(r) && r != '-' {
 						count[string(r)] += by
 					}
 				}

@@ -411,4 +411,9 @@ func lastRune(s string) rune {
 
 func isLetter(r rune) bool { return unicode.IsLetter(r) }
 
+// ideographic reports whether a character stands in text that has no blanks.
+func ideographic(r rune) bool {
+	return unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana) || r >= 0x3000 && r < 0x3040 || r >= 0xff00 && r < 0xff61
+}
+
 func isSmall(r rune) bool { return unicode.IsLower(r) }

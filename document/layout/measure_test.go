@@ -5,7 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -82,6 +84,59 @@ func TestOrderOfMadePages(t *testing.T) {
 	t.Logf("order right on %d of %d pages", right, len(all))
 	if right*100 < 98*len(all) {
 		t.Errorf("order right on %d of %d pages", right, len(all))
+	}
+}
+
+// The same of testdata/ocr/columns.json: boxes of lines of pages with head lines, headings over columns
+// and footnotes, in the order in which pages.py wrote them.
+func TestOrderOfColumns(t *testing.T) {
+	data, err := os.ReadFile("../../testdata/ocr/columns.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pages [][][4]float64
+	if err := json.Unmarshal(data, &pages); err != nil {
+		t.Fatal(err)
+	}
+	right := 0
+	for n, page := range pages {
+		const wide, high = 1240, 1755
+		shuffled := rand.New(rand.NewPCG(uint64(n), 1)).Perm(len(page))
+		boxes := make([]document.Box, len(page))
+		for i, at := range shuffled {
+			b := page[at]
+			boxes[i] = document.Box{X0: b[0] / wide, Y0: b[1] / high, X1: b[2] / wide, Y1: b[3] / high}
+		}
+		var order []int
+		for _, k := range layout.Order(boxes, float64(wide)/high) {
+			order = append(order, shuffled[k])
+		}
+		if slices.IsSorted(order) && len(order) == len(page) {
+			right++
+		} else {
+			t.Logf("page %d: %v", n, order)
+		}
+	}
+	t.Logf("order right on %d of %d pages", right, len(pages))
+	if len(pages) != 100 || right < 98 {
+		t.Errorf("order right on %d of %d pages", right, len(pages))
+	}
+}
+
+// Tables are read by rows, and many boxes take no time to speak of.
+func TestOrderOfRows(t *testing.T) {
+	for _, c := range []struct{ rows, columns int }{{0, 4}, {12, 4}, {25, 40}, {500, 40}} {
+		var boxes []document.Box
+		for row := range c.rows {
+			for column := range c.columns {
+				x, y := float64(column)/float64(c.columns), float64(row)/float64(c.rows)
+				boxes = append(boxes, document.Box{X0: x, Y0: y, X1: x + 0.4/float64(c.columns), Y1: y + 0.6/float64(c.rows)})
+			}
+		}
+		order := layout.Order(boxes, 0.7)
+		if !slices.IsSorted(order) || len(order) != len(boxes) {
+			t.Errorf("%d rows of %d are read %v", c.rows, c.columns, order)
+		}
 	}
 }
 

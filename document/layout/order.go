@@ -163,21 +163,18 @@ func (o *orderer) order(ids []int, depth int) {
 
 // heading returns how many lines at the top stand alone, none beside them, with space below them, where
 // columns begin under them: no line below begins where they do, as those of a column would, or there are
-// lines on both sides soon below.
+// lines on both sides soon below. A head line of two or three boxes does, too, where not all begin a column.
 func (o *orderer) heading(ids []int) (n int) {
+	if n := o.headLine(ids); n > 0 {
+		return n
+	}
 	aligned := false
 	for n < len(ids)-1 {
 		b, next := o.boxes[ids[n]], o.boxes[ids[n+1]]
 		if next.Y0 < b.Y1 || b.H() > 6*o.high {
 			return 0
 		}
-		same := 0
-		for _, i := range ids[n+1:] {
-			if math.Abs(o.boxes[i].X0-b.X0) < o.high/2 {
-				same++
-			}
-		}
-		aligned = aligned || same > 1+len(ids)/20 // some words begin there by chance
+		aligned = aligned || o.beginsColumn(b, ids[n+1:])
 		n++
 		if next.Y0-b.Y1 <= o.high {
 			continue
@@ -198,6 +195,39 @@ func (o *orderer) heading(ids []int) (n int) {
 			return n
 		}
 		return 0
+	}
+	return 0
+}
+
+// beginsColumn reports whether lines below begin where b does; some words do by chance.
+func (o *orderer) beginsColumn(b Box, below []int) bool {
+	same := 0
+	for _, i := range below {
+		if math.Abs(o.boxes[i].X0-b.X0) < o.high/2 {
+			same++
+		}
+	}
+	return same > 1+(len(below)+1)/20
+}
+
+// headLine returns how many boxes, two or three, stand level at the top with space below them, not all
+// of which begin a column; 0 for none.
+func (o *orderer) headLine(ids []int) (n int) {
+	var row Box
+	for n < len(ids) && (n == 0 || o.boxes[ids[n]].Y0 < row.Y1) {
+		if n == 3 || o.boxes[ids[n]].H() > 3*o.high || n > 0 && !o.beside(o.boxes[ids[n]], o.boxes[ids[0]]) {
+			return 0
+		}
+		row = row.Union(o.boxes[ids[n]])
+		n++
+	}
+	if n < 2 || n == len(ids) || o.boxes[ids[n]].Y0-row.Y1 <= o.high {
+		return 0
+	}
+	for _, i := range ids[:n] {
+		if !o.beginsColumn(o.boxes[i], ids[n:]) {
+			return n
+		}
 	}
 	return 0
 }
@@ -230,7 +260,8 @@ func (o *orderer) part(ids []int, x float64) (left, right, crossing []int) {
 }
 
 // bands is part, but that lines which stand alone in the whole width count as crossing, too, where they
-// are wider than a column: titles over two of three columns.
+// are wider than a column, or higher than its lines and between parts of both sides: titles over two of three
+// columns, short ones over two.
 func (o *orderer) bands(ids []int, x float64) (left, right, crossing []int) {
 	left, right, crossing = o.part(ids, x)
 	widths := make([]float64, len(ids))
@@ -239,18 +270,25 @@ func (o *orderer) bands(ids []int, x float64) (left, right, crossing []int) {
 	}
 	slices.Sort(widths)
 	wide := 1.15 * widths[len(widths)*9/10]
-	alone := func(k int) bool {
+	alone := func(k int, above, below float64) bool {
 		b := o.boxes[ids[k]]
 		for j := k - 1; j >= 0 && j >= k-8; j-- {
-			if o.boxes[ids[j]].Y1 > b.Y0 {
+			if o.boxes[ids[j]].Y1+above > b.Y0 {
 				return false
 			}
 		}
-		return k+1 == len(ids) || o.boxes[ids[k+1]].Y0 >= b.Y1
+		return k+1 == len(ids) || o.boxes[ids[k+1]].Y0 >= b.Y1+below
+	}
+	from, until := math.Inf(1), math.Inf(-1) // where both sides have begun, and one ends
+	if len(left) > 0 && len(right) > 0 {
+		from = max(o.boxes[left[0]].Y1, o.boxes[right[0]].Y1)
+		until = min(o.boxes[left[len(left)-1]].Y0, o.boxes[right[len(right)-1]].Y0)
 	}
 	titles := map[int]bool{}
 	for k, i := range ids {
-		if o.boxes[i].W() > wide && alone(k) {
+		b := o.boxes[i]
+		high := b.H() > 1.1*o.high && b.H() < 3*o.high && b.Y0 > from && b.Y1 < until
+		if b.W() > wide && alone(k, 0, 0) || high && alone(k, 2*o.high, o.high) {
 			titles[i] = true
 		}
 	}

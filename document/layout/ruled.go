@@ -265,16 +265,18 @@ func cellText(words []document.Word, width, height float64) string {
 	return joinLines(texts)
 }
 
-// joinLines joins lines of running text: a word that is parted at a line's end becomes one again.
+// joinLines joins lines of running text: a word that is parted at a line's end becomes one again, and
+// Chinese and Japanese have no blanks between words.
 func joinLines(lines []string) string {
 	var b strings.Builder
 	for i, line := range lines {
 		if i > 0 {
 			text := b.String()
-			if parted(text, line) {
+			switch {
+			case parted(text, line):
 				b.Reset()
 				b.WriteString(strings.TrimSuffix(text, "-"))
-			} else {
+			case !ideographic(lastRune(text)) || !ideographic(firstRune(line)):
 				b.WriteString(" ")
 			}
 		}

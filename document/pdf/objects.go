@@ -2,6 +2,7 @@ package pdf
 
 import (
 	"math"
+	"slices"
 
 	"github.com/klippa-app/go-pdfium/enums"
 	"github.com/klippa-app/go-pdfium/references"
@@ -44,7 +45,7 @@ func (w *worker) objects(n int, view affine, page *document.Page) (objects, erro
 			break
 		}
 	}
-	page.Figures = append(page.Figures, clusters(found.drawings)...)
+	page.Figures = slices.Concat(page.Pictures, clusters(found.drawings))
 	return found, nil
 }
 
@@ -70,7 +71,7 @@ func (w *worker) object(o references.FPDF_PAGEOBJECT, view affine, page *documen
 		return w.path(o, view, page, found)
 	case enums.FPDF_PAGEOBJ_IMAGE, enums.FPDF_PAGEOBJ_SHADING:
 		if box, ok := w.bounds(o, view); ok && kind.Type == enums.FPDF_PAGEOBJ_IMAGE {
-			page.Figures = append(page.Figures, box)
+			page.Pictures = append(page.Pictures, box)
 		}
 	case enums.FPDF_PAGEOBJ_FORM:
 		inner := view

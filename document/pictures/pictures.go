@@ -133,7 +133,7 @@ func (d *Document) Page(ctx context.Context, n int) (*document.Page, error) {
 		return nil, err
 	}
 	return &document.Page{Number: n, Width: float64(m.Width), Height: float64(m.Height),
-		Figures: []document.Box{{X1: 1, Y1: 1}}}, nil
+		Pictures: []document.Box{{X1: 1, Y1: 1}}}, nil
 }
 
 // Render returns page n, from 1, as it is, whatever dpi is.

@@ -10,6 +10,8 @@ import (
 	"image/color"
 	"strings"
 
+	"github.com/crossattn/xpipe/document"
+	"github.com/crossattn/xpipe/document/layout"
 	"github.com/crossattn/xpipe/tensor"
 	"github.com/crossattn/xpipe/vision"
 	"github.com/crossattn/xpipe/vision/geometry"
@@ -51,11 +53,43 @@ type Page struct {
 	Turn int
 	// Lines are in reading order.
 	Lines []Line
+	// Blocks are the page's headings, paragraphs, tables, figures and so on, in reading order. Their
+	// boxes are on the page as it stands upright and level; Quad says where on the picture they lie.
+	Blocks []document.Block
+
+	upright *upright
+	words   []document.Word
 }
+
+// Layer returns what is read as the words of a page as the picture shows it: not turned, its sizes in
+// pixels. Words that run otherwise than from the left have an angle.
+func (p *Page) Layer() *document.Page {
+	return &document.Page{Number: 1, Width: float64(p.Width), Height: float64(p.Height), Words: p.words}
+}
+
+// Quad returns where a box of Blocks lies on the picture.
+func (p *Page) Quad(b document.Box) Quad {
+	if p.upright == nil {
+		return b.Quad()
+	}
+	return p.upright.quad(b)
+}
+
+// Text returns the page's text: the blocks', parted by blank lines, cells of a row by tabs.
+func (p *Page) Text() string { return document.Text(p.Blocks) }
 
 // Quad is a quadrilateral in units of the picture's width and height: its corners from the one at
 // the top left of the picture clockwise, each x and y.
 type Quad [4][2]float64
+
+// Box is the upright rectangle around it.
+func (q Quad) Box() document.Box {
+	b := document.Box{X0: q[0][0], Y0: q[0][1], X1: q[0][0], Y1: q[0][1]}
+	for _, c := range q[1:] {
+		b = document.Box{X0: min(b.X0, c[0]), Y0: min(b.Y0, c[1]), X1: max(b.X1, c[0]), Y1: max(b.Y1, c[1])}
+	}
+	return b
+}
 
 // Line is a line of text, or a cell of a table: what the detector takes for one.
 type Line struct {
@@ -64,11 +98,6 @@ type Line struct {
 	Confidence float64 // the mean over its characters, 0 to 1
 	Detected   float64 // how likely the detector holds the place for text, 0 to 1
 	Words      []Word  // nil unless Options.Words
-	// Block counts the blocks of lines that belong together, such as paragraphs, from 0; Row counts
-	// the rows of the page: lines of one row stand side by side.
-	Block, Row int
-	// Gap says that the line stands apart from the one before it in its row, as a cell does.
-	Gap bool
 }
 
 // Word is a word of a line; of a line with Chinese or Japanese characters, each of those.
@@ -76,27 +105,6 @@ type Word struct {
 	Text       string
 	Quad       Quad
 	Confidence float64
-}
-
-// Text returns the page's text: a row a line, what stands apart in it behind a tab, and a blank line
-// between blocks.
-func (p *Page) Text() string {
-	var b strings.Builder
-	for i, l := range p.Lines {
-		switch {
-		case i == 0:
-		case l.Block != p.Lines[i-1].Block:
-			b.WriteString("\n\n")
-		case l.Row != p.Lines[i-1].Row:
-			b.WriteString("\n")
-		case l.Gap:
-			b.WriteString("\t")
-		default:
-			b.WriteString(" ")
-		}
-		b.WriteString(l.Text)
-	}
-	return b.String()
 }
 
 // defaultConfidence is what a line must reach unless Options say otherwise.
@@ -131,21 +139,26 @@ func (r *Reader) Read(ctx context.Context, img *vision.RGB, o Options) (*Page, e
 		}
 	}
 	page.Turn = pageTurn(kept)
-	boxes, aside := boxesOf(kept, page.Turn)
-	for _, place := range inOrder(boxes, aside) {
-		s := kept[place.box]
-		line := Line{
-			Text: s.text, Quad: sheet.quad(s.quad), Confidence: s.confidence, Detected: s.score,
-			Block: place.block, Row: place.row, Gap: place.gap,
-		}
+	page.upright = newUpright(sheet, kept, page.Turn)
+	for _, at := range page.upright.order(kept) {
+		s := kept[at]
+		line := Line{Text: s.text, Quad: sheet.quad(s.quad), Confidence: s.confidence, Detected: s.score}
 		if o.Words {
-			for _, w := range s.words() {
+			for _, w := range s.words(true) {
 				w.Quad = sheet.quad(s.part(w.from, w.to))
 				line.Words = append(line.Words, w.Word)
 			}
 		}
 		page.Lines = append(page.Lines, line)
+		for _, w := range s.words(false) {
+			page.words = append(page.words, document.Word{
+				Text: w.Text, Box: sheet.quad(s.part(w.from, w.to)).Box(), Angle: float64(s.angle()),
+				Size: s.high() * float64(sheet.scaleY) / boxBySize,
+			})
+		}
 	}
+	page.Blocks = layout.Analyze(page.upright.page(kept, regions))
+	page.upright.sheet = sheet.bare()
 	return page, nil
 }
 
@@ -157,6 +170,20 @@ type sheet struct {
 	scaleX        float32 // of the page's pixels to the picture's
 	scaleY        float32
 	left, top     int // of the page in the picture
+}
+
+// bare is a sheet without its pixels.
+func (s *sheet) bare() *sheet {
+	c := *s
+	c.picture = nil
+	return &c
+}
+
+// corners are those of the page in the sheet's picture.
+func (s *sheet) corners() geometry.Quad {
+	left, top := float64(s.left), float64(s.top)
+	right, bottom := float64(s.picture.Width-s.left), float64(s.picture.Height-s.top)
+	return geometry.Quad{{X: left, Y: top}, {X: right, Y: top}, {X: right, Y: bottom}, {X: left, Y: bottom}}
 }
 
 // Bounds of a page's sides in pixels, and of how much longer one may be than the other: a line of

@@ -3,7 +3,6 @@ package reading
 import (
 	"context"
 	"math"
-	"slices"
 	"testing"
 
 	"github.com/crossattn/xpipe/tensor"
@@ -63,20 +62,20 @@ func TestDecode(t *testing.T) {
 	if got.text != "aab b" || got.confidence != 0.9 {
 		t.Errorf("read %q, %v", got.text, got.confidence)
 	}
-	words := got.words()
+	words := got.words(true)
 	if len(words) != 2 || words[0].Text != "aab" || words[1].Text != "b" {
 		t.Fatalf("words %+v", words)
 	}
 	if math.Abs(words[0].from-0.05) > 1e-9 || math.Abs(words[0].to-0.65) > 1e-9 || math.Abs(words[1].from-0.75) > 1e-9 {
 		t.Errorf("words %+v", words)
 	}
-	if got := r.decode(nil, 0); got.text != "" || got.confidence != 0 || got.words() != nil && len(got.words()) > 0 {
+	if got := r.decode(nil, 0); got.text != "" || got.confidence != 0 || got.words(true) != nil && len(got.words(true)) > 0 {
 		t.Errorf("of nothing %+v", got)
 	}
 	// A wide gap parts words, and so does each ideograph.
 	r = &Reader{Characters: []string{"x", "中", " "}}
 	got = r.decode(line(1, 0, 0, 0, 0, 0, 0, 1, 0, 2, 0, 2), 12)
-	if words := got.words(); len(words) != 4 {
+	if words := got.words(true); len(words) != 4 {
 		t.Errorf("words of %q: %+v", got.text, words)
 	}
 }
@@ -149,53 +148,6 @@ func TestPartsOfLines(t *testing.T) {
 		if got := c.strip.part(0, 0.25); got != c.want {
 			t.Errorf("turned %v, upended %v: %v, want %v", c.strip.turned, c.strip.upended, got, c.want)
 		}
-	}
-}
-
-// A page says its rows, cells and blocks in its text.
-func TestText(t *testing.T) {
-	t.Parallel()
-	p := Page{Lines: []Line{
-		{Text: "Title"}, {Text: "Name:", Block: 1, Row: 1}, {Text: "Zoë", Block: 1, Row: 1, Gap: true},
-		{Text: "a", Block: 1, Row: 2}, {Text: "b", Block: 1, Row: 2},
-	}}
-	if got, want := p.Text(), "Title\n\nName:\tZoë\na b"; got != want {
-		t.Errorf("%q, want %q", got, want)
-	}
-}
-
-// Tables and forms are read by rows, in any order of their boxes, and skewed pages level.
-func TestOrderOfRows(t *testing.T) {
-	t.Parallel()
-	var boxes []box
-	for row := range 12 {
-		for column := range 4 {
-			x, y := float64(100+column*250), float64(100+row*40)
-			boxes = append(boxes, box{x, y, x + 90, y + 25})
-		}
-	}
-	var order []int
-	for _, p := range inOrder(boxes, nil) {
-		order = append(order, p.box)
-	}
-	if !slices.IsSorted(order) {
-		t.Errorf("a table is read %v", order)
-	}
-	if got := inOrder(nil, nil); len(got) != 0 {
-		t.Errorf("of nothing %v", got)
-	}
-}
-
-// Many boxes take no time to speak of.
-func TestOrderOfMany(t *testing.T) {
-	t.Parallel()
-	var boxes []box
-	for i := range mostRegions {
-		x, y := float64(i%40*30), float64(i/40*17)
-		boxes = append(boxes, box{x, y, x + 20, y + 12})
-	}
-	if got := inOrder(boxes, nil); len(got) != len(boxes) {
-		t.Errorf("%d of %d places", len(got), len(boxes))
 	}
 }
 

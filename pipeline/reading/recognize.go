@@ -132,10 +132,10 @@ type word struct {
 // apart is how many columns after the character before it a character begins a word.
 const apart = 5
 
-// words cuts a line into words: at white space, at wide gaps, and between Chinese, Japanese or
-// Korean characters, each of which is one, and others. A character is as wide as those of its line
-// stand apart in the mean.
-func (r *reading) words() []word {
+// words cuts a line into words: at white space and, where they are to be fine, at wide gaps and
+// between Chinese, Japanese or Korean characters, each of which is one, and others. A character is as
+// wide as those of its line stand apart in the mean.
+func (r *reading) words(fine bool) []word {
 	var groups [][]character
 	ends := true // the next character begins a word
 	for i, c := range r.characters {
@@ -143,7 +143,7 @@ func (r *reading) words() []word {
 			ends = true
 			continue
 		}
-		if i > 0 {
+		if fine && i > 0 {
 			before := r.characters[i-1]
 			ends = ends || c.column-before.column > apart || ideographic(c.text) || ideographic(before.text)
 		}

@@ -145,14 +145,7 @@ func (r *Reader) onHead(ctx context.Context, strips []*strip) (bool, error) {
 func pageTurn(strips []*strip) int {
 	var votes [4]int
 	for _, s := range strips {
-		turn := 0
-		if s.upended {
-			turn = 3 // its picture was turned left
-		}
-		if s.turned {
-			turn = (turn + 2) % 4
-		}
-		votes[turn] += s.picture.Width
+		votes[s.toUpright()/90] += s.picture.Width
 	}
 	most := 0
 	for i, v := range votes {
@@ -162,6 +155,21 @@ func pageTurn(strips []*strip) int {
 	}
 	return 90 * most
 }
+
+// toUpright returns by how many degrees clockwise the page has to be turned for the strip to stand
+// upright.
+func (s *strip) toUpright() (turn int) {
+	if s.upended {
+		turn = 270 // its picture was turned left
+	}
+	if s.turned {
+		turn += 180
+	}
+	return turn % 360
+}
+
+// angle returns how far the strip's text is turned on the page, in degrees clockwise.
+func (s *strip) angle() int { return (360 - s.toUpright()) % 360 }
 
 // part returns the quadrilateral of a part of a strip, from and to in units of its width, on the page.
 func (s *strip) part(from, to float64) geometry.Quad {

@@ -1,6 +1,7 @@
 """Makes PDF files and what pypdfium2 reads in them: python pdf.py, in this folder's requirements.
 
 pages.pdf      fonts, columns, curves, transparency, a turned and cropped page, links, an outline, hidden text
+mixed.pdf      text around a picture with text
 scan.pdf       a picture of a page, with words of another program hidden beneath it
 encrypted.pdf  the same as pages.pdf, AES-256; the user's password is "secret", the owner's "owner"
 pages.json     sizes, pixels (SHA-256 of R G B at two scales), characters with boxes
@@ -148,8 +149,28 @@ def scan():
     return out.getvalue()
 
 
+def mixed():
+    """Text of the page's own around a picture with text, on which the page writes a word, too."""
+    out = io.BytesIO()
+    note = Image.open(HERE.parent / "ocr" / "golden" / "note.png").convert("RGB").crop((0, 0, 640, 140))
+    scale = 72 / 150
+    c = canvas.Canvas(out, pagesize=(420, 300), invariant=True, pageCompression=1)
+    c.setFont("Helvetica-Bold", 16)
+    c.drawString(40, 260, "What stands around a picture")
+    c.setFont("Helvetica", 10)
+    for i, line in enumerate(["A page says of itself what it can, and shows the rest in pixels that have to",
+                              "be read. Both belong to one text, each of them once and in its place."]):
+        c.drawString(40, 236 - 13 * i, line)
+    c.drawImage(ImageReader(note), 40, 120, 640 * scale, 140 * scale)
+    c.drawString(270, 135, "stamped")
+    c.drawString(40, 104, "Figure 1. A note with French and German words")
+    c.save()
+    return out.getvalue()
+
+
 def main():
     data = make()
+    (HERE / "mixed.pdf").write_bytes(mixed())
     (HERE / "scan.pdf").write_bytes(scan())
     (HERE / "pages.pdf").write_bytes(data)
     with pikepdf.open(io.BytesIO(data)) as pdf:
