@@ -11,7 +11,7 @@ export npm_config_update_notifier := false
 # A line before each long step: what it does.
 say = @echo "== $(1)"
 
-.PHONY: help test test-env test-full test-race test-portable test-avx512 test-arm64 test-slow test-export soak golden-document eval eval-speech gallery eval-attention \
+.PHONY: help test test-env test-full test-race test-portable test-avx512 test-arm64 test-slow test-export soak golden-document eval-ask-document eval eval-speech gallery eval-attention \
 	bench-engines bench-curves bench-profiles bench-decode bench-batch bench-clients bench-openvino bench-photos export-env golden golden-audio golden-speech bench-speech whisper-mini whisper-tiny-en whisper-base bench-features ocr-models golden-ocr eval-read bench-read smollm2 clients serve-clients fullsize train fuzz vuln wild man licences reproducible lint staticcheck clean
 
 help: ## list the targets
@@ -111,7 +111,17 @@ golden-audio: ## make testdata/audio again: sounds, and what libsndfile, soxr an
 golden-document: ## make testdata/document again: PDF files and medical pictures, and what pypdfium2 and pydicom read in them
 	test -x build/venv-document/bin/python || $(PYTHON) -m venv build/venv-document
 	build/venv-document/bin/pip install --quiet --disable-pip-version-check -r testdata/document/requirements.txt
-	for what in pdf layout dicom tiff; do build/venv-document/bin/python testdata/document/$$what.py || exit 1; done
+	for what in pdf layout questions dicom tiff; do build/venv-document/bin/python testdata/document/$$what.py || exit 1; done
+
+ASKSEED := another hundred questions
+eval-ask-document: ## questions about made documents, their text and pictures of their pages: docs/documents.md
+	test -x build/venv-document/bin/python || $(PYTHON) -m venv build/venv-document
+	build/venv-document/bin/pip install --quiet --disable-pip-version-check -r testdata/document/requirements.txt
+	build/venv-document/bin/python testdata/document/questions.py "$(ASKSEED)" build/ask-document
+	mkdir -p build/bench
+	(XPIPE_QUESTIONS=$(CURDIR)/build/ask-document go test ./api -run TestAskMadeDocuments -v && \
+	XPIPE_QUESTIONS=$(CURDIR)/build/ask-document XPIPE_QUESTIONS_OCR=1 go test ./api -run TestAskMadeDocuments -v -timeout 60m) | \
+	tee build/bench/ask-document.txt
 
 golden-speech: ## make testdata/speech again: what openai-whisper makes of words; JFK=FILE is pywhispercpp 1.5.1's jfk.wav
 	test -n "$(JFK)" || { echo "say where the clip is: make golden-speech JFK=jfk.wav" >&2; exit 1; }

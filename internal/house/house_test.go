@@ -127,9 +127,9 @@ var rules = []struct {
 		reason: "PDFium, and the readers of office files and medical pictures, are carried by programs that import their packages",
 	},
 	{
-		from:   []string{"document/layout"},
+		from:   []string{"document/layout", "document/find"},
 		to:     []string{"document/pdf", "document/office", "document/dicom", "document/pictures", "vision"},
-		reason: "the layout of a page is made of boxes, whoever read them",
+		reason: "the layout of a page is made of boxes, whoever read them, and so is what answers a question",
 	},
 	{
 		from:   []string{"studio"},

@@ -1,0 +1,535 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"math"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/crossattn/xpipe/document"
+	"github.com/crossattn/xpipe/document/find"
+	"github.com/crossattn/xpipe/media"
+	"github.com/crossattn/xpipe/pipeline"
+	"github.com/crossattn/xpipe/pipeline/reading"
+	"github.com/crossattn/xpipe/vision"
+)
+
+// AskDocument answers questions about a document. Without a Model the answer is a part of a line of the text that was
+// read: see find.Index.Answer. A model that takes pictures is asked about the picture of a page, or of a figure if the
+// question names one; a language model gets the passages that fit best. Pages are read once, when a question first
+// needs them. It is safe for concurrent use.
+type AskDocument struct {
+	Name     string         // of the document, for lines and errors
+	Document document.Paged // its owner closes it
+	Reader   *DocumentReader
+	// Model answers; nil: a line of the text does.
+	Model   *pipeline.Pipeline
+	Options []pipeline.GenerateOption
+	// Number of the page that is asked, from 1; 0: a search over all of them chooses it.
+	Number int
+
+	mu    sync.Mutex // held while pages are read
+	pages []Page
+	index *find.Index
+	// Failed are the errors of pages that could not be read, once others were.
+	Failed []error
+}
+
+// From says what an answer about a document was made from.
+const (
+	FromLine     = "line"     // a part of a line of the text
+	FromPage     = "page"     // the picture of a page
+	FromFigure   = "figure"   // the picture of a figure
+	FromPassages = "passages" // the text of passages
+)
+
+// DocumentAnswer is one question's line of ask about a document: an Answer, and where it stands. Where a line answers,
+// Answer.Confidence says how likely it is the right one; if that is Unsure, nothing in the document seems to answer,
+// Answer.Answer is "", and Line is the closest one.
+type DocumentAnswer struct {
+	Answer
+	Document Name          `json:"document"`
+	Page     int           `json:"page"` // from 1
+	Box      [4]float64    `json:"box"`  // left, top, right, bottom in units of the page's width and height
+	Quad     pipeline.Quad `json:"quad"` // the same as corners, of lines that are not level more exactly
+	Line     string        `json:"line"` // the line that has the answer, or is closest to one; "": none has it
+	From     string        `json:"from"`
+	Passages []Passage     `json:"passages"`
+
+	// Picture is what a model saw; nil for other answers.
+	Picture image.Image `json:"-"`
+}
+
+// Passage is a passage of a document that fits a question.
+type Passage struct {
+	Page  int           `json:"page"`
+	Text  string        `json:"text"`
+	Box   [4]float64    `json:"box"`
+	Quad  pipeline.Quad `json:"quad"`
+	Score float64       `json:"score"` // BM25's
+}
+
+func newPassage(p find.Passage) Passage {
+	return Passage{p.Page, p.Text, boxOf(p.Box), short(p.Box.Quad()), digits(p.Score)}
+}
+
+func boxOf(b document.Box) [4]float64 {
+	return [4]float64{digits(b.X0), digits(b.Y0), digits(b.X1), digits(b.Y1)}
+}
+
+// readAtOnce bounds the pages of a document that are read at once, each with the memory of one.
+const readAtOnce = 2
+
+// Pages returns the pages that are asked, as they were read. Those that cannot be read are left out, and their errors
+// are in Failed; the error is that of the first one where none can be.
+func (a *AskDocument) Pages(ctx context.Context) ([]Page, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.read(ctx); err != nil {
+		return nil, err
+	}
+	return a.pages, nil
+}
+
+// had are the pages that were read before.
+func (a *AskDocument) had() []Page {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.pages
+}
+
+// Index returns the pages' text as it is searched.
+func (a *AskDocument) Index(ctx context.Context) (*find.Index, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.read(ctx); err != nil {
+		return nil, err
+	}
+	return a.index, nil
+}
+
+// check refuses a page that is not there.
+func (a *AskDocument) check() error {
+	if n := a.Document.Pages(); a.Number < 0 || a.Number > n {
+		return WithKind(fmt.Errorf("%s: there is no page %d: the document has %d", a.Name, a.Number, n), KindUsage)
+	}
+	return nil
+}
+
+func (a *AskDocument) read(ctx context.Context) error {
+	if a.index != nil {
+		return nil
+	}
+	if err := a.check(); err != nil {
+		return err
+	}
+	first, last := 1, a.Document.Pages()
+	if a.Number > 0 {
+		first, last = a.Number, a.Number
+	}
+	pages, errs := make([]Page, last-first+1), make([]error, last-first+1)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var working sync.WaitGroup
+	room := make(chan struct{}, min(readAtOnce, runtime.GOMAXPROCS(0)))
+	for i := range pages {
+		select {
+		case room <- struct{}{}:
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		working.Go(func() {
+			defer func() { <-room }()
+			pages[i], errs[i] = a.Reader.Page(ctx, a.Name, a.Document, first+i)
+			if errors.Is(errs[i], pipeline.ErrUnsupported) { // of the model, not of the page
+				cancel(errs[i])
+			}
+		})
+	}
+	working.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	var read []Page
+	var failed []error
+	for i, err := range errs {
+		if err != nil {
+			failed = append(failed, fmt.Errorf("page %d: %w", first+i, err))
+			continue
+		}
+		read = append(read, pages[i])
+	}
+	if len(read) == 0 {
+		return errs[0]
+	}
+	a.pages, a.Failed, a.index = read, failed, find.New(FindPages(read))
+	return nil
+}
+
+// FindPages are read pages as package find takes them.
+func FindPages(pages []Page) []find.Page {
+	made := make([]find.Page, len(pages))
+	for i, p := range pages {
+		made[i] = find.Page{Number: p.Number, Aspect: float64(p.Width) / float64(max(p.Height, 1))}
+		for _, l := range p.Lines {
+			made[i].Lines = append(made[i].Lines, find.Line{Text: l.Text, Quad: l.Quad})
+		}
+	}
+	return made
+}
+
+// seesPages reports whether the model is asked about pictures.
+func (a *AskDocument) seesPages() bool {
+	can := a.Model.Abilities()
+	return can.Takes(media.Pictures) && (can.Write || can.Pick)
+}
+
+// Ask answers a question. Errors wrap those of reading, or of the model; a document without any text gives one of the
+// kind KindInput unless a model sees its pages.
+func (a *AskDocument) Ask(ctx context.Context, question string) (*DocumentAnswer, error) {
+	start := time.Now()
+	if strings.TrimSpace(question) == "" {
+		return nil, fmt.Errorf("%w: the question is empty", pipeline.ErrPrompt)
+	}
+	if err := a.check(); err != nil {
+		return nil, err
+	}
+	answer := &DocumentAnswer{Document: Name(a.Name), Passages: []Passage{}}
+	answer.Image, answer.Question = Name(a.Name), question
+	var err error
+	switch {
+	case a.Model == nil:
+		err = a.line(ctx, answer)
+	case a.seesPages():
+		err = a.picture(ctx, answer)
+	case a.Model.Abilities().Write:
+		err = a.passages(ctx, answer)
+	default:
+		err = fmt.Errorf("%w: model %s neither takes pictures nor writes answers", pipeline.ErrUnsupported, a.Model.Bundle().Name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	answer.Seconds = orZero(time.Since(start).Seconds())
+	return answer, nil
+}
+
+// found looks the question up, and says where the best line stands.
+func (a *AskDocument) found(ctx context.Context, answer *DocumentAnswer) (*find.Answer, error) {
+	index, err := a.Index(ctx)
+	if err != nil {
+		return nil, err
+	}
+	found := index.Answer(answer.Question)
+	answer.Page, answer.Line = found.Page, found.LineText
+	answer.place(found.Quad)
+	for _, p := range found.Passages {
+		answer.Passages = append(answer.Passages, newPassage(p))
+	}
+	return &found, nil
+}
+
+func (d *DocumentAnswer) place(q [4][2]float64) {
+	d.Quad = short(q)
+	d.Box = boxOf(find.Line{Quad: q}.Box())
+}
+
+// line answers with a part of a line.
+func (a *AskDocument) line(ctx context.Context, answer *DocumentAnswer) error {
+	found, err := a.found(ctx, answer)
+	if err != nil {
+		return err
+	}
+	if index, err := a.Index(ctx); err != nil || index.Empty() {
+		return a.errNoText()
+	}
+	answer.From = FromLine
+	text := &pipeline.Text{Confidence: &pipeline.Confidence{Probability: digits(found.Confidence), Unsure: found.Unsure}}
+	if !found.Unsure {
+		text.Text = found.Text
+	}
+	answer.Answer.Answer, answer.TextJSON = text.Text, textOf(text, 0)
+	if found.Page == 0 { // no line has a word of the question
+		answer.Page = a.had()[0].Number
+	}
+	return nil
+}
+
+// errNoText is the error of a document in which nothing is written.
+func (a *AskDocument) errNoText() error {
+	where := fmt.Sprintf("any of its %d pages", a.Document.Pages())
+	if a.Number > 0 {
+		where = fmt.Sprintf("page %d", a.Number)
+	} else if a.Document.Pages() == 1 {
+		where = "its page"
+	}
+	how := "--model with one that sees pictures asks about what a page shows"
+	if a.Reader.OCR == "never" {
+		how = "--ocr auto reads pictures of pages"
+	}
+	return Inputf("%s: there is no text on %s; %s", a.Name, where, how)
+}
+
+// passages has a language model answer from the passages that fit.
+func (a *AskDocument) passages(ctx context.Context, answer *DocumentAnswer) error {
+	if _, err := a.found(ctx, answer); err != nil {
+		return err
+	}
+	context, err := a.Context(ctx, answer.Question, 0)
+	if err != nil {
+		return err
+	}
+	if context == "" {
+		return a.errNoText()
+	}
+	answer.From = FromPassages
+	prompt := context + "\n\nAnswer from the text above, in a few words. " + answer.Question
+	request := pipeline.Request{Prompt: prompt + "\n"}
+	if a.Model.Abilities().Chat {
+		request = pipeline.Request{Messages: []pipeline.Message{{Role: pipeline.RoleUser, Text: prompt}}}
+	}
+	return a.write(ctx, answer, request)
+}
+
+// write has the model write the answer.
+func (a *AskDocument) write(ctx context.Context, answer *DocumentAnswer, request pipeline.Request) error {
+	texts, err := a.Model.Generate(ctx, []pipeline.Request{request}, a.Options...)
+	if failed := pipeline.ItemErrors(err); len(failed) == 1 {
+		err = failed[0].Err
+	}
+	if err != nil {
+		return err
+	}
+	made := NewAnswer(Question{Image: answer.Image, Question: answer.Question}, texts[0], 0)
+	answer.Answer = made
+	a.locate(answer)
+	return nil
+}
+
+// locate finds the line that has what a model answered: on the page that was asked, or in the passages it was given.
+func (a *AskDocument) locate(answer *DocumentAnswer) {
+	fold := func(s string) string { return strings.ToLower(strings.Join(strings.Fields(s), " ")) }
+	want := strings.Trim(fold(answer.Answer.Answer), " .")
+	if want == "" {
+		return
+	}
+	for _, p := range a.had() {
+		if p.Number != answer.Page && answer.From != FromPassages {
+			continue
+		}
+		for _, l := range p.Lines {
+			if has := fold(l.Text); has == want || len(want) > 2 && strings.Contains(" "+has+" ", want) {
+				answer.Page, answer.Line = p.Number, l.Text
+				answer.place(l.Quad)
+				return
+			}
+		}
+	}
+	if answer.From != FromPassages {
+		answer.Line = ""
+	}
+}
+
+// MostContext is how many characters of a document a language model is given unless a caller says otherwise: about
+// 1,500 tokens of English.
+const MostContext = 6000
+
+// Context returns what a language model is told of a document to answer a question: all of its text if it has at most
+// so many characters, else the passages that fit, in the order of the document. Each page is named. 0 stands for
+// MostContext. "" is returned where there is no text.
+func (a *AskDocument) Context(ctx context.Context, question string, most int) (string, error) {
+	index, err := a.Index(ctx)
+	if err != nil || index.Empty() {
+		return "", err
+	}
+	if most <= 0 {
+		most = MostContext
+	}
+	var all []find.Passage
+	size := 0
+	for _, p := range FindPages(a.had()) {
+		for _, passage := range find.Passages(&p) {
+			all = append(all, passage)
+			size += len(passage.Text)
+		}
+	}
+	if size > most {
+		kept := index.Search(question, len(all))
+		if len(kept) == 0 {
+			kept = all
+		}
+		all, size = nil, 0
+		for _, p := range kept {
+			if size += len(p.Text); size > most && all != nil {
+				break
+			}
+			p.Text = p.Text[:min(len(p.Text), most)]
+			all = append(all, p)
+		}
+		slices.SortStableFunc(all, func(p, q find.Passage) int { return (p.Page-q.Page)*1000000 + p.First - q.First })
+	}
+	var b strings.Builder
+	page := 0
+	for _, p := range all {
+		if p.Page != page {
+			if page > 0 {
+				b.WriteString("\n")
+			}
+			fmt.Fprintf(&b, "%s, page %d:\n", a.Name, p.Page)
+			page = p.Page
+		}
+		b.WriteString(strings.ToValidUTF8(p.Text, "") + "\n")
+	}
+	return strings.TrimRight(b.String(), "\n"), nil
+}
+
+// picture asks the model about the picture of a page or of a figure.
+func (a *AskDocument) picture(ctx context.Context, answer *DocumentAnswer) error {
+	shown, err := a.Show(ctx, answer)
+	if err != nil {
+		return err
+	}
+	return a.write(ctx, answer, pipeline.Request{Item: media.Picture{Image: shown}, Question: answer.Question})
+}
+
+// Show returns the picture that a model is asked about for answer.Question, and says in answer which page it is of and
+// where on it: the page of AskDocument.Number, that which a search finds, or the only one; or a figure of it that the
+// question names.
+func (a *AskDocument) Show(ctx context.Context, answer *DocumentAnswer) (image.Image, error) {
+	answer.From = FromPage
+	named, number := namesFigure(answer.Question)
+	switch n := a.Document.Pages(); {
+	case a.Number > 0 || n == 1:
+		answer.Page = max(a.Number, 1)
+		// Where words stand is worth knowing, if it costs no reading of pictures.
+		layer := &AskDocument{
+			Name: a.Name, Document: a.Document, Number: answer.Page,
+			Reader: &DocumentReader{OCR: "never", DPI: a.Reader.DPI},
+		}
+		a.mu.Lock()
+		if a.index == nil && layer.read(ctx) == nil {
+			a.pages, a.index = layer.pages, layer.index
+		}
+		a.mu.Unlock()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	default:
+		if _, err := a.found(ctx, answer); err != nil {
+			return nil, err
+		}
+		if answer.Page == 0 { // no page has a word of the question
+			answer.Page = a.had()[0].Number
+		}
+	}
+	answer.place(document.Box{X1: 1, Y1: 1}.Quad())
+	if named {
+		if page, quad, ok := figureOf(a.had(), number, answer.Page); ok {
+			answer.From, answer.Page = FromFigure, page
+			answer.place(quad)
+		}
+	}
+	page, err := a.Document.Render(ctx, answer.Page, a.Reader.DPI)
+	if err != nil {
+		return nil, WithDocumentKind(err)
+	}
+	var shown image.Image = page
+	if answer.From == FromFigure {
+		b := page.Bounds()
+		w, h := float64(b.Dx()), float64(b.Dy())
+		cut := image.Rect(int(answer.Box[0]*w), int(answer.Box[1]*h), int(math.Ceil(answer.Box[2]*w)), int(math.Ceil(answer.Box[3]*h)))
+		if cut = cut.Intersect(b); !cut.Empty() {
+			shown = page.SubImage(cut)
+		}
+	}
+	answer.Picture = shown
+	return shown, nil
+}
+
+var (
+	figureWords = regexp.MustCompile(`(?i)\b(?:fig(?:ure|\.)?|chart|diagram|graph|plot|picture|photo(?:graph)?|image|drawing|map|abb(?:ildung|\.)?|figura|schéma)\s*(\d+)?`)
+	captionMark = regexp.MustCompile(`(?i)^\s*(?:fig(?:ure|\.)?|chart|diagram|graph|abb(?:ildung|\.)?|figura)\s*(\d+)`)
+)
+
+// namesFigure reports whether a question is about a figure, and its number; "" for none.
+func namesFigure(question string) (named bool, number string) {
+	m := figureWords.FindStringSubmatch(question)
+	if m == nil {
+		return false, ""
+	}
+	return true, m[1]
+}
+
+// figureOf finds a figure: the one that a caption of the number stands next to, or else the largest of the page.
+func figureOf(pages []Page, number string, likely int) (page int, quad pipeline.Quad, ok bool) {
+	for _, p := range pages {
+		if number != "" {
+			for _, l := range p.Lines {
+				m := captionMark.FindStringSubmatch(l.Text)
+				if m == nil || m[1] != number {
+					continue
+				}
+				if f, found := nearest(p.Figures, find.Line{Quad: l.Quad}.Box()); found {
+					return p.Number, f, true
+				}
+			}
+		}
+	}
+	for _, p := range pages {
+		if p.Number != likely {
+			continue
+		}
+		best := 0.0
+		for _, f := range p.Figures {
+			if b := (find.Line{Quad: f.Quad}).Box(); b.W()*b.H() > best {
+				best, quad, ok = b.W()*b.H(), f.Quad, true
+			}
+		}
+		return p.Number, quad, ok
+	}
+	return 0, quad, false
+}
+
+// nearest returns the figure that a caption is closest to, above or below.
+func nearest(figures []Figure, caption document.Box) (quad pipeline.Quad, ok bool) {
+	best := math.Inf(1)
+	for _, f := range figures {
+		b := find.Line{Quad: f.Quad}.Box()
+		d := max(caption.Y0-b.Y1, b.Y0-caption.Y1, 0) + max(caption.X0-b.X1, b.X0-caption.X1, 0)
+		if d < best {
+			best, quad, ok = d, f.Quad, true
+		}
+	}
+	return quad, ok
+}
+
+// PictureDocument is the picture of a page as a document of one page.
+func PictureDocument(img image.Image) document.Paged { return onePage{img} }
+
+type onePage struct{ picture image.Image }
+
+func (onePage) Pages() int               { return 1 }
+func (onePage) Info() document.Info      { return document.Info{Format: "picture"} }
+func (onePage) Outline() []document.Mark { return nil }
+func (onePage) Close() error             { return nil }
+
+func (o onePage) Page(ctx context.Context, n int) (*document.Page, error) {
+	b := o.picture.Bounds()
+	return &document.Page{Number: n, Width: float64(b.Dx()), Height: float64(b.Dy())}, ctx.Err()
+}
+
+func (o onePage) Render(ctx context.Context, _ int, _ float64) (*image.RGBA, error) {
+	if img, ok := o.picture.(*image.RGBA); ok && img.Opaque() {
+		return img, ctx.Err()
+	}
+	return reading.Opaque(vision.FromImage(o.picture)).Image(), ctx.Err()
+}
