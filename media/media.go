@@ -147,8 +147,11 @@ func joinable(p Prepared, shape, first []int) bool {
 }
 
 // join puts tensors of one element type one behind the other along their first dimension. Planes that
-// are smaller than others are padded with zeros.
+// are smaller than others are padded with zeros. One alone is itself.
 func join[T tensor.Element](parts []*tensor.Tensor) (*tensor.Tensor, error) {
+	if len(parts) == 1 {
+		return parts[0], nil
+	}
 	shape := slices.Clone(parts[0].Shape())
 	shape[0] = 0
 	for _, t := range parts {
@@ -157,7 +160,11 @@ func join[T tensor.Element](parts []*tensor.Tensor) (*tensor.Tensor, error) {
 			shape[i] = max(shape[i], t.Dim(i))
 		}
 	}
-	var data []T
+	size := 1
+	for _, n := range shape {
+		size *= n
+	}
+	data := make([]T, 0, size)
 	for _, t := range parts {
 		values := tensor.Data[T](t)
 		if slices.Equal(t.Shape()[1:], shape[1:]) {

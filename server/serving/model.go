@@ -37,6 +37,12 @@ const encodedAtOnce = 2
 // and gain nothing: their products are large enough.
 const embeddedAtOnce = 2
 
+// smallBytes is the size of a model's files below which its weights stay in a processor's cache: batches
+// gain nothing there, and runs side by side wait less for each other than the cores of one run do.
+// With clip-mini on two cores that is 1.13 times as many pictures a second, with CLIP B/32 in bf16
+// 0.92 times.
+const smallBytes = 32 << 20
+
 func newModel(name string, config *Config) *Model {
 	m := &Model{Name: name, config: config}
 	m.encoded = newCache(max(config.CacheBytes, 0), (*pipeline.Encoded).Bytes,
@@ -76,13 +82,19 @@ func (m *Model) open(ctx context.Context, e Entry) (err error) {
 	}
 	opts := append([]pipeline.Option{}, m.config.Options...)
 	opts = append(opts, pipeline.WithLimits(limits), pipeline.WithScheduler(scheduler))
-	if m.P, err = e.model.Open(ctx, opts...); err == nil {
-		m.Can = m.P.Abilities()
-		if m.P.Couples() { // what others ask for must change nothing
-			m.encoding.Most, m.pictures.Most, m.texts.Most = 1, 1, 1
-		}
+	if m.P, err = e.model.Open(ctx, opts...); err != nil {
+		return err
 	}
-	return err
+	m.Can = m.P.Abilities()
+	small := e.model.Bytes() < smallBytes
+	if small || m.P.Couples() { // where what others ask for must change nothing
+		m.encoding.Most, m.pictures.Most, m.texts.Most = 1, 1, 1
+	}
+	if small {
+		lanes := runtime.GOMAXPROCS(0)
+		m.encoding.Lanes, m.pictures.Lanes, m.texts.Lanes = lanes, lanes, lanes
+	}
+	return nil
 }
 
 func (m *Model) close() { m.P.Close() }

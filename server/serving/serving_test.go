@@ -72,6 +72,37 @@ func TestTogether(t *testing.T) {
 	}
 }
 
+// Each lane has a batch of its own, and no more of them run than there are lanes.
+func TestTogetherSideBySide(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	running, most := 0, 0
+	together := &Together[int, int]{Most: 1, Lanes: 2, Run: func(_ context.Context, in []int) ([]int, error) {
+		mu.Lock()
+		running++
+		most = max(most, running)
+		mu.Unlock()
+		until(t, func() bool { mu.Lock(); defer mu.Unlock(); return most > 1 })
+		mu.Lock()
+		running--
+		mu.Unlock()
+		return in, nil
+	}}
+	var all sync.WaitGroup
+	for n := range 20 {
+		all.Go(func() {
+			if got, err := together.Do(t.Context(), n); err != nil || got != n {
+				t.Errorf("%d: %d, %v", n, got, err)
+			}
+		})
+	}
+	all.Wait()
+	until(t, func() bool { together.mu.Lock(); defer together.mu.Unlock(); return together.running == 0 })
+	if most != 2 {
+		t.Errorf("%d batches at once", most)
+	}
+}
+
 func until(t *testing.T, holds func() bool) {
 	t.Helper()
 	for start := time.Now(); !holds(); time.Sleep(time.Millisecond) {

@@ -9,11 +9,12 @@ import (
 	"github.com/crossattn/xpipe/pipeline"
 )
 
-// Together runs what several callers ask for at once in batches: each batch takes what came while the
-// one before ran, so that nobody waits for a batch to fill. It has a goroutine only while there is
-// something to do.
+// Together runs what several callers ask for at once in batches: each batch takes what came while those
+// before ran, so that nobody waits for a batch to fill. It has goroutines only while there is something
+// to do.
 type Together[In, Out any] struct {
-	Most int // of a batch
+	Most  int // of a batch
+	Lanes int // batches that run side by side; 0 stands for 1
 	// Run gives a result for each input. Its error may hold a pipeline.ItemError for some.
 	Run func(ctx context.Context, inputs []In) ([]Out, error)
 	// OnBatch, where it is not nil, is told the size of each batch and its time.
@@ -21,7 +22,7 @@ type Together[In, Out any] struct {
 
 	mu      sync.Mutex
 	waiting []*call[In, Out]
-	running bool
+	running int // of the lanes
 }
 
 // call is what one caller asks for.
@@ -39,8 +40,8 @@ func (t *Together[In, Out]) Do(ctx context.Context, in In) (out Out, err error) 
 	c := &call[In, Out]{ctx: ctx, in: in, done: make(chan struct{})}
 	t.mu.Lock()
 	t.waiting = append(t.waiting, c)
-	if !t.running {
-		t.running = true
+	if t.running < max(t.Lanes, 1) {
+		t.running++
 		go t.loop()
 	}
 	t.mu.Unlock()
@@ -63,7 +64,7 @@ func (t *Together[In, Out]) loop() {
 	}
 }
 
-// next takes the calls of the next batch, without those that were given up.
+// next takes the calls of the next batch, without those that were given up. Without any its lane ends.
 func (t *Together[In, Out]) next() (batch []*call[In, Out]) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -74,7 +75,9 @@ func (t *Together[In, Out]) next() (batch []*call[In, Out]) {
 			batch = append(batch, c)
 		}
 	}
-	t.running = len(batch) > 0
+	if len(batch) == 0 {
+		t.running--
+	}
 	return batch
 }
 
