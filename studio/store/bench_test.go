@@ -1,0 +1,2 @@
+package store
+func measure(dir string) error { return nil }
