@@ -37,29 +37,31 @@ func getUpstream(ctx context.Context, q querier, id studio.ID) (*studio.Upstream
 
 // AddUpstream adds an upstream, without a key.
 func (s *Store) AddUpstream(ctx context.Context, u *studio.Upstream) error {
-	return s.write(ctx, func(tx *sql.Tx) error {
-		if err := u.Check(); err != nil {
-			return err
-		}
-		if err := s.begin(&u.ID, &u.Stamp); err != nil {
-			return err
-		}
-		var workspace any
-		if u.Workspace != "" {
-			if _, err := getWorkspace(ctx, tx, u.Workspace); err != nil {
-				return err
-			}
-			workspace = u.Workspace
-		}
-		u.HasKey = false
-		models, err := toJSON(slices.Concat([]string{}, u.Models))
-		if err != nil {
-			return err
-		}
-		_, err = tx.ExecContext(ctx, "INSERT INTO upstreams (id, workspace, name, url, models, created, updated) VALUES (?, ?, ?, ?, ?, ?, ?)",
-			u.ID, workspace, u.Name, u.URL, models, u.Created.UnixMicro(), u.Updated.UnixMicro())
+	return s.write(ctx, func(tx *sql.Tx) error { return s.addUpstream(ctx, tx, u) })
+}
+
+func (s *Store) addUpstream(ctx context.Context, tx *sql.Tx, u *studio.Upstream) error {
+	if err := u.Check(); err != nil {
 		return err
-	})
+	}
+	if err := s.begin(&u.ID, &u.Stamp); err != nil {
+		return err
+	}
+	var workspace any
+	if u.Workspace != "" {
+		if _, err := getWorkspace(ctx, tx, u.Workspace); err != nil {
+			return err
+		}
+		workspace = u.Workspace
+	}
+	u.HasKey = false
+	models, err := toJSON(slices.Concat([]string{}, u.Models))
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, "INSERT INTO upstreams (id, workspace, name, url, models, created, updated) VALUES (?, ?, ?, ?, ?, ?, ?)",
+		u.ID, workspace, u.Name, u.URL, models, u.Created.UnixMicro(), u.Updated.UnixMicro())
+	return err
 }
 
 // UpdateUpstream changes an upstream. A key goes where the address changes.

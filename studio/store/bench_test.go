@@ -1,0 +1,3 @@
+package store
+
+func measure(dir string) error { return nil }
