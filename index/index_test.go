@@ -222,6 +222,9 @@ func TestIncremental(t *testing.T) {
 	}
 	l.write("archive/two.pdf", "of harbours\nbroken")
 	l.want([6]int{0, 1, 0, 1, 2, 1})
+	if got := l.names(l.find(api.Sought{After: later.Add(-time.Minute).Format(time.RFC3339)}, "")); !slices.Equal(got, []string{"animals/cat.jpg", "talk.wav"}) {
+		t.Errorf("of another time: %v", got)
+	}
 	if got := l.names(l.find(api.Sought{}, "")); !slices.Equal(got, []string{"animals/cat.jpg", "animals/dog.png", "talk.wav"}) {
 		t.Errorf("held: %v", got)
 	}

@@ -312,8 +312,11 @@ func (w *writer) removeFile(ctx context.Context, tx *sql.Tx, file int64) error {
 
 // moveFile notes that a file lies elsewhere.
 func (w *writer) moveFile(ctx context.Context, tx *sql.Tx, m move) error {
-	if _, err := tx.ExecContext(ctx, "UPDATE files SET path = ?, modified = ? WHERE id = ?",
-		m.to.Path, m.to.Info.ModTime().UnixNano(), m.from.id); err != nil {
+	if _, err := tx.ExecContext(ctx, "UPDATE files SET path = ? WHERE id = ?", m.to.Path, m.from.id); err != nil {
+		return err
+	}
+	m.to.known = m.from
+	if err := w.touch(ctx, tx, m.to); err != nil {
 		return err
 	}
 	_, err := tx.ExecContext(ctx, "UPDATE words SET name = ? WHERE rowid IN (SELECT id FROM items WHERE file = ?)",
@@ -323,8 +326,9 @@ func (w *writer) moveFile(ctx context.Context, tx *sql.Tx, m move) error {
 
 // touch notes that a file has another time and is otherwise the same.
 func (w *writer) touch(ctx context.Context, tx *sql.Tx, t task) error {
-	_, err := tx.ExecContext(ctx, "UPDATE files SET modified = ?, size = ? WHERE id = ?",
-		t.Info.ModTime().UnixNano(), t.Info.Size(), t.known.id)
+	modified := t.Info.ModTime().UnixNano()
+	_, err := tx.ExecContext(ctx, `UPDATE files SET size = ?, modified = ?,
+		taken = CASE WHEN taken = modified THEN ? ELSE taken END WHERE id = ?`, t.Info.Size(), modified, modified, t.known.id)
 	return err
 }
 

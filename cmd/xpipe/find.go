@@ -224,3 +224,15 @@ func lineOf(h api.Hit) string {
 	}
 	return line
 }
+
+// servedLibrary is a library as a server searches it.
+type servedLibrary struct{ *index.Store }
+
+func (l servedLibrary) Model() (name, hash string) {
+	m := l.Store.Model()
+	return m.Name, m.Hash
+}
+
+func (l servedLibrary) Find(ctx context.Context, sought api.Sought, text, like []float32) ([]api.Hit, error) {
+	return l.Store.Find(ctx, index.Query{Sought: sought, TextVector: text, LikeVector: like})
+}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
@@ -36,8 +37,10 @@ func newMCPCommand(env *environment) *cobra.Command {
   xpipe mcp --allow ~/photos --listen 127.0.0.1:8081`,
 		Long: `Speaks the Model Context Protocol on standard input and output, as assistants start
 their tools, or with --listen over HTTP, at http://ADDRESS` + mcp.Path + `. There are the tools files,
-caption, ask, match, classify, read and transcribe. An assistant's configuration has, for
-example, "command": "xpipe", "args": ["mcp", "--allow", "/home/me/photos"].
+caption, ask, match, classify, read and transcribe, and find where there is a library
+that xpipe index made: its hits are of the folders below alone. An assistant's
+configuration has, for example, "command": "xpipe", "args": ["mcp", "--allow",
+"/home/me/photos"].
 
 Tools read the pictures and sounds of the folders that --allow names, and of those
 below, and nothing else: no link leads out of them. Without --allow they read no
@@ -51,7 +54,9 @@ those of serve, unless --no-auth says that anybody may ask.
 		RunE: func(cmd *cobra.Command, _ []string) error { return runMCP(cmd.Context(), env, o) },
 	}
 	o.engineOptions.addFlags(cmd)
+	o.storeOption.addFlag(cmd)
 	f := cmd.Flags()
+	f.Lookup("store").Usage = "the library that find searches, made by xpipe index (default: the user's own, if there is one)"
 	f.StringArrayVar(&o.allow, "allow", nil, "folder whose pictures and sounds may be read; may be given again")
 	f.StringVar(&o.listen, "listen", "", "address to listen at (default: standard input and output)")
 	f.StringArrayVarP(&o.models, "model", "m", nil,
@@ -76,6 +81,19 @@ func runMCP(ctx context.Context, env *environment, o mcpOptions) error {
 	config, err := o.config(env)
 	if err != nil {
 		return err
+	}
+	if o.storeOption.path == "" {
+		// A user's own library is searched where there is one: hits are among the files allowed alone.
+		if path, err := o.file(env); err == nil && isThere(path) {
+			o.storeOption.path = path
+		}
+	}
+	store, err := o.openLibrary(ctx, &config)
+	if err != nil {
+		return err
+	}
+	if store != nil {
+		defer store.Close()
 	}
 	files, err := mcp.OpenFiles(int64(o.body), o.allow...)
 	if err != nil {
@@ -109,6 +127,12 @@ func runMCP(ctx context.Context, env *environment, o mcpOptions) error {
 	defer listener.Close()
 	fmt.Fprintf(env.stderr, "listening at http://%s%s\n", listener.Addr(), mcp.Path)
 	return s.Serve(ctx, listener)
+}
+
+// isThere reports whether there is a file.
+func isThere(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // unclosed is a writer that others close.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/crossattn/xpipe/api"
 	_ "github.com/crossattn/xpipe/audio/codecs"
+	"github.com/crossattn/xpipe/index"
 	"github.com/crossattn/xpipe/models/hub"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/server"
@@ -27,6 +28,7 @@ const serveAddress = "127.0.0.1:8080"
 
 type serveOptions struct {
 	engineOptions
+	storeOption
 
 	listen    string
 	models    []string
@@ -94,7 +96,9 @@ SIGTERM or SIGINT ends the server once the requests that run are answered, or
 		},
 	}
 	o.engineOptions.addFlags(cmd)
+	o.storeOption.addFlag(cmd)
 	f := cmd.Flags()
+	f.Lookup("store").Usage = "the library that find searches, made by xpipe index (default: none)"
 	f.StringVar(&o.listen, "listen", serveAddress, "address to listen at")
 	f.StringArrayVarP(&o.models, "model", "m", nil,
 		"a model to open at the start: a name, a folder or org/name; may be given again")
@@ -139,6 +143,13 @@ func runServe(ctx context.Context, env *environment, o serveOptions) error {
 	}
 	if env.alone && os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(served)
+	}
+	store, err := o.openLibrary(ctx, &config)
+	if err != nil {
+		return err
+	}
+	if store != nil {
+		defer store.Close()
 	}
 	s, err := server.New(config)
 	if err != nil {
@@ -224,6 +235,19 @@ func (o *serveOptions) config(env *environment) (server.Config, error) {
 		c.Serving.Pull = pullModel
 	}
 	return c, nil
+}
+
+// openLibrary opens the library that find searches; the caller closes it, where there is one.
+func (o *serveOptions) openLibrary(ctx context.Context, c *server.Config) (*index.Store, error) {
+	if o.storeOption.path == "" {
+		return nil, nil
+	}
+	store, err := index.Open(ctx, o.storeOption.path)
+	if err != nil {
+		return nil, fmt.Errorf("--store: %w", err)
+	}
+	c.Serving.Library = servedLibrary{store}
+	return store, nil
 }
 
 // guard sets who may ask, and what the server reaches.

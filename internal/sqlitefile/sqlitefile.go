@@ -205,7 +205,6 @@ var codes = []struct {
 	err    error
 	advice string
 }{
-	{sqlite3.SQLITE_NOTADB, ErrForeign, "name another file, or remove this one if it is of no use"},
 	{sqlite3.SQLITE_FULL, ErrFull, "make room, and run it again; what was stored before is kept"},
 	{sqlite3.SQLITE_BUSY, ErrBusy, "wait until it is done"},
 	{sqlite3.SQLITE_CORRUPT, ErrDamaged, "remove it, and make it again"},
@@ -225,6 +224,9 @@ func Explain(path, what string, err error) error {
 		return fmt.Errorf("%s was written by a newer xpipe: %w; use that one, or another file", path, err)
 	case errors.Is(err, ErrOlder):
 		return fmt.Errorf("%s was written by an older xpipe: %w; write to it once, and it is brought up to date", path, err)
+	}
+	if is(err, sqlite3.SQLITE_NOTADB) {
+		return fmt.Errorf("%s is no %s of xpipe: %w (%w); name another file", path, what, ErrForeign, err)
 	}
 	for _, c := range codes {
 		if is(err, c.code) || c.err == ErrFull && errors.Is(err, syscall.ENOSPC) {

@@ -57,6 +57,14 @@ func (f *Files) Close() error {
 	return errors.Join(errs...)
 }
 
+// Paths lists the folders' absolute paths, as they were given and without links.
+func (f *Files) Paths() (paths []string) {
+	for _, r := range f.roots {
+		paths = append(paths, r.paths...)
+	}
+	return paths
+}
+
 // errNone is the error of a path that no folder has. It says the same whether there is such a file
 // elsewhere or not.
 func (f *Files) errNone(name string) error {

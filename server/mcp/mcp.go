@@ -44,6 +44,10 @@ func (t *Tools) Server() *sdk.Server {
 	add(s, "classify", "Sort a picture", "Gives each label a probability for a picture, the best first.", t.classify)
 	add(s, "read", "Read a page", "Writes down what is written on the picture of a page, in reading order, with its places.", t.read)
 	add(s, "transcribe", "Write down a sound", "Writes down what is said in a sound, with the time of each piece.", t.transcribe)
+	if t.Service.Library() != nil {
+		add(s, "find", "Search the library", "Finds pictures by what they show, and pages and sounds by their words, "+
+			"among those that may be read. Give a text, or a picture that hits look like.", t.find)
+	}
 	return s
 }
 
@@ -232,4 +236,56 @@ func (t *Tools) transcribe(ctx context.Context, in transcribeInput) (string, any
 	}
 	line := lines[0].(api.AudioTranscript)
 	return line.Text, line, nil
+}
+
+type findInput struct {
+	Text  string   `json:"text,omitempty" jsonschema:"what is sought, in words"`
+	Like  string   `json:"like,omitempty" jsonschema:"path of a picture that hits look like"`
+	In    []string `json:"in,omitempty" jsonschema:"photos, pages or sounds; without it all"`
+	After string   `json:"after,omitempty" jsonschema:"only what was taken, or changed, at a date or later, such as 2024-05-31 or 2024"`
+	Limit int      `json:"limit,omitempty" jsonschema:"the best so many hits; without it 10"`
+}
+
+// find searches the library, as far as its files may be read.
+func (t *Tools) find(ctx context.Context, in findInput) (string, any, error) {
+	sought := api.Sought{
+		Text: strings.TrimSpace(in.Text), In: in.In, After: in.After, Limit: cmp.Or(in.Limit, 10), Folders: t.Files.Paths(),
+	}
+	switch {
+	case sought.Text == "" && in.Like == "":
+		return "", nil, web.Badf("find needs a text, or like, a picture's path")
+	case sought.Limit < 1 || sought.Limit > mostListed:
+		return "", nil, web.Badf("limit is %d, not a number from 1 to %d", sought.Limit, mostListed)
+	case len(sought.Folders) == 0:
+		return "", nil, t.Files.errNone("")
+	}
+	var like []byte
+	if in.Like != "" {
+		var err error
+		if like, err = t.Files.Read(in.Like); err != nil {
+			return "", nil, err
+		}
+	}
+	hits, err := own.Find(ctx, t.Service, sought, like, "")
+	if err != nil {
+		return "", nil, err
+	}
+	var b strings.Builder
+	for _, h := range hits {
+		fmt.Fprintf(&b, "%s", api.Visible(string(h.Path)))
+		if h.Page > 0 {
+			fmt.Fprintf(&b, ", page %d", h.Page)
+		}
+		if h.Start != nil && h.End != nil {
+			fmt.Fprintf(&b, ", %s to %s", api.Clock(*h.Start), api.Clock(*h.End))
+		}
+		if h.Text != "" {
+			fmt.Fprintf(&b, ": %s", h.Text)
+		}
+		b.WriteByte('\n')
+	}
+	if len(hits) == 0 {
+		b.WriteString("nothing is found")
+	}
+	return b.String(), map[string]any{"hits": hits}, nil
 }

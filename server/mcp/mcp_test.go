@@ -1,6 +1,7 @@
 package mcp_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"github.com/crossattn/xpipe/api"
 	_ "github.com/crossattn/xpipe/audio/codecs"
 	"github.com/crossattn/xpipe/server"
 	"github.com/crossattn/xpipe/server/mcp"
@@ -276,4 +278,47 @@ func (withToken) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
 	r.Header.Set("Authorization", "Bearer let-me-in-please")
 	return http.DefaultTransport.RoundTrip(r)
+}
+
+// library has the paths that it is given, and keeps to the folders of a question.
+type library struct{ paths []string }
+
+func (library) Model() (name, hash string) { return "", "" }
+
+func (l library) Find(_ context.Context, sought api.Sought, _, _ []float32) (hits []api.Hit, err error) {
+	for _, path := range l.paths {
+		if slices.ContainsFunc(sought.Folders, func(f string) bool { return strings.HasPrefix(path, f+string(filepath.Separator)) }) {
+			hits = append(hits, api.Hit{Path: api.Name(path), Kind: api.KindPage, Page: 2, Text: sought.Text})
+		}
+	}
+	return hits, nil
+}
+
+// find is there where there is a library, and gives what may be read alone.
+func TestFind(t *testing.T) {
+	t.Parallel()
+	allowed, err := filepath.Abs(testdata + "images")
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := tools(t, testdata+"images")
+	of.Service = serving.New(serving.Config{Library: library{[]string{filepath.Join(allowed, "a.pdf"), "/elsewhere/b.pdf"}}})
+	t.Cleanup(of.Service.Close)
+	c := connect(t, of.Server())
+	text, value, failed := call(t, c, "find", arguments{"text": "a dog"})
+	if hits, _ := value["hits"].([]any); failed || len(hits) != 1 || text != filepath.Join(allowed, "a.pdf")+", page 2: a dog\n" {
+		t.Errorf("%q, %v", text, value)
+	}
+	for says, with := range map[string]arguments{
+		"needs a text": {}, "from 1 to": {"text": "x", "limit": -1}, "no file": {"like": "/etc/passwd"},
+	} {
+		if text, _, failed := call(t, c, "find", with); !failed || !strings.Contains(text, says) {
+			t.Errorf("%v: %s", with, text)
+		}
+	}
+	nothing := tools(t)
+	nothing.Service = of.Service
+	if text, _, failed := call(t, connect(t, nothing.Server()), "find", arguments{"text": "x"}); !failed || !strings.Contains(text, "--allow") {
+		t.Errorf("nothing allowed: %s", text)
+	}
 }

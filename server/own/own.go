@@ -83,4 +83,5 @@ var verbs = []verb{
 		"transcript", "sound_failure", (*query).transcribe},
 	{"read", "Write down what is written on pictures of pages", with(readingFields, pictures),
 		"page", "page_failure", (*query).read},
+	{"find", "Find pictures, pages and sounds in the server's library", with(findFields), "hit", "", (*query).find},
 }

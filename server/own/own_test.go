@@ -2,7 +2,9 @@ package own_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"fmt"
 	"image"
 	"io"
 	"log/slog"
@@ -15,7 +17,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/crossattn/xpipe/api"
 	_ "github.com/crossattn/xpipe/audio/codecs"
+	clipmini "github.com/crossattn/xpipe/models/mini/clip-mini"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/server"
 	"github.com/crossattn/xpipe/server/serving"
@@ -26,6 +30,7 @@ const testdata = "../../testdata/"
 // shared answers for all tests, which change nothing.
 var shared = sync.OnceValue(func() http.Handler {
 	s, err := server.New(server.Config{Version: "v1.2.3", Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})), Serving: serving.Config{
+		Library: library{},
 		Catalog: &serving.Catalog{Named: []string{testdata + "layouts/" + hears}}, Idle: -1,
 	}})
 	if err != nil {
@@ -35,6 +40,36 @@ var shared = sync.OnceValue(func() http.Handler {
 })
 
 type object = map[string]any
+
+// library has two pictures, and pages with the words that are sought.
+type library struct{}
+
+func (library) Model() (name, hash string) {
+	p, err := pipeline.OpenFS(context.Background(), clipmini.FS())
+	if err != nil {
+		panic(err)
+	}
+	defer p.Close()
+	hash, err = p.Bundle().Hash()
+	if err != nil {
+		panic(err)
+	}
+	return clipmini.Name, hash
+}
+
+func (library) Find(_ context.Context, sought api.Sought, text, like []float32) ([]api.Hit, error) {
+	if sought.After == "never" {
+		return nil, api.Usagef("--after never: it is no date")
+	}
+	hits := []api.Hit{
+		{Path: "/photos/a.jpg", Kind: api.KindPhoto, Score: 1},
+		{Path: api.Name(fmt.Sprintf("/%d/%d/%v", len(text), len(like), sought.In)), Kind: api.KindPage, Page: 3, Text: sought.Text},
+	}
+	if sought.Explain {
+		hits[0].Explain = &api.Explain{Words: &api.Rank{Rank: 1, Value: 2}}
+	}
+	return hits[:min(sought.Limit, len(hits))], nil
+}
 
 // form is a form of fields: "name=value", "name=@FILE" for a file of testdata, and "name=!TEXT" for a
 // file that holds a text.

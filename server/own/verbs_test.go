@@ -320,7 +320,7 @@ func TestOpenAPI(t *testing.T) {
 	good := map[string][]string{
 		"caption": {apple}, "ask": {apple, "question=what is it?"}, "match": {apple, "text=x"}, "classify": {apple, "label=x", "label=y"},
 		"embed": {"text=x"}, "attend": {apple}, "transcribe": {"audio=@speech/jfk.flac", "model=" + hears, "temperature=0", "max-new-tokens=8"},
-		"read": {page, "words=true"},
+		"read": {page, "words=true"}, "find": {"text=x", "explain=true"},
 	}
 	for path, methods := range document["paths"].(object) {
 		verb, own := strings.CutPrefix(path, "/xpipe/v1/")
@@ -388,6 +388,26 @@ func TestFieldsOfGeneration(t *testing.T) {
 	for _, name := range api.GenerationNames() {
 		if !slices.Contains(strings.Split(w.Body.String(), `"`), name) {
 			t.Errorf("no field %s", name)
+		}
+	}
+}
+
+// find gives the library what is sought, with the vectors of its model.
+func TestFind(t *testing.T) {
+	t.Parallel()
+	lines := answered(t, ask(t, "find", "", "text= a dog ", "like=@images/dog.png", "in=photos,pages"))
+	if len(lines) != 2 || lines[1]["path"] != "/320/320/[photos pages]" || lines[1]["text"] != "a dog" || lines[0]["start"] != nil {
+		t.Errorf("%v", lines)
+	}
+	if lines := answered(t, ask(t, "find", "", "all=true", "limit=1")); len(lines) != 1 {
+		t.Errorf("%v", lines)
+	}
+	for field, says := range map[string]string{
+		"limit=-1": "limit", "explain=perhaps": "true or false", "all=true": "needs the field text", "after=never": "no date",
+		"model=whisper-mini": "another state", "place=x": "no field",
+	} {
+		if w := ask(t, "find", "", "text=x", field); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), says) {
+			t.Errorf("%s: %d %s", field, w.Code, w.Body)
 		}
 	}
 }

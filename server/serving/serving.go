@@ -43,8 +43,20 @@ type Config struct {
 	SoundSeconds float64
 	// Observer is told what happens; nil: nobody is.
 	Observer Observer
+	// Library is what find searches; nil: nothing.
+	Library Library
 	// Pull fetches a model that is not here, by its name on the hub; nil: models are never fetched.
 	Pull func(ctx context.Context, name string) error
+}
+
+// Library holds items that can be found.
+type Library interface {
+	// Model is the model that made the vectors of the library's pictures, by its name and its
+	// models.Bundle.Hash; both are "" where there are none.
+	Model() (name, hash string)
+	// Find returns hits, the best first. text and like are vectors of a text and a picture by that model;
+	// nil: none.
+	Find(ctx context.Context, sought api.Sought, text, like []float32) ([]api.Hit, error)
 }
 
 // Observer is told what happens, for metrics. Its methods return at once and are called from many
@@ -108,6 +120,9 @@ func New(c Config) *Service {
 	forgetProgram() // of which starting read much
 	return &Service{Catalog: c.Catalog, config: c, slots: map[string]*slot{}}
 }
+
+// Library is what find searches, nil for nothing.
+func (s *Service) Library() Library { return s.config.Library }
 
 // Use returns an open model by the name that a client gave, and opens it if need be. The caller calls
 // release when it is done with it. Errors wrap api.ErrNoModel, have the kind KindBusy, or are those of
