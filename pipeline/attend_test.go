@@ -38,7 +38,7 @@ func attendRequest(t *testing.T, g *golden, name string) Request {
 	return g.requests(t, nil)[0]
 }
 
-func eightTokens(g *Generation) { g.MaxNewTokens, g.EOS = 8, nil }
+func eightTokens(g *Generation) { g.MaxNewTokens, g.EOS, g.ForcedEOS = 8, nil, nil }
 
 // Every family says where it looked, whatever its graphs were exported with: the
 // Go engine taps them.

@@ -220,6 +220,7 @@ func checkBeams(t *testing.T, p *Pipeline, g *golden) {
 		texts, err := p.Generate(context.Background(), requests, func(o *Generation) {
 			o.NumBeams, o.MaxNewTokens, o.MinNewTokens, o.LengthPenalty = q.NumBeams, q.MaxNewTokens, q.MinNewTokens, q.LengthPenalty
 			o.EOS, o.NumReturnSequences, o.EarlyStopping = []int64{q.EOS}, max(1, q.NumReturnSequences), early
+			o.ForcedEOS = nil
 		})
 		if err != nil {
 			t.Fatal(err)

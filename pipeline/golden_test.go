@@ -158,7 +158,7 @@ func generative(t *testing.T) []string {
 
 // unbounded lets g run for exactly n tokens.
 func unbounded(n int) GenerateOption {
-	return func(g *Generation) { g.MaxNewTokens, g.EOS = n, nil }
+	return func(g *Generation) { g.MaxNewTokens, g.EOS, g.ForcedEOS = n, nil, nil }
 }
 
 func ids(t *Text) []int64 {
@@ -263,7 +263,7 @@ func TestStagesEqualTransformers(t *testing.T) {
 				}
 				r := &recorder{Sequences: batch}
 				s := decode.Search{Options: p.defaults}
-				s.EOS, s.MaxNewTokens = nil, g.Greedy.MaxNewTokens
+				s.EOS, s.ForcedEOS, s.MaxNewTokens = nil, nil, g.Greedy.MaxNewTokens
 				if _, err := s.Run(ctx, r); err != nil {
 					t.Fatal(err)
 				}
@@ -375,7 +375,7 @@ func TestBeamsEqualTransformers(t *testing.T) {
 					texts, err := p.Generate(context.Background(), requests, func(o *Generation) {
 						q := c.Parameters
 						o.NumBeams, o.MaxNewTokens, o.MinNewTokens, o.LengthPenalty = q.NumBeams, q.MaxNewTokens, q.MinNewTokens, q.LengthPenalty
-						o.EOS, o.NumReturnSequences = []int64{q.EOS}, max(1, q.NumReturnSequences)
+						o.EOS, o.ForcedEOS, o.NumReturnSequences = []int64{q.EOS}, nil, max(1, q.NumReturnSequences)
 						if o.EarlyStopping, err = decode.ParseEarlyStopping(strings.Trim(string(q.EarlyStopping), `"`)); err != nil {
 							t.Fatal(err)
 						}

@@ -139,6 +139,7 @@ func TestGenerationKeys(t *testing.T) {
 		`{"num_beams":4,"no_repeat_ngram_size":2,"min_new_tokens":6}`:       {23, 224, 54, 61, 321, 214, 125, 84, 186, 224, 320, 11},
 		`{"forced_bos_token_id":7}`:                                         plain,
 		`{"forced_eos_token_id":331}`:                                       {196, 158, 91, 105, 51, 212, 305, 113, 86, 150, 256, 331},
+		`{"forced_eos_token_id":7}`:                                         {196, 158, 91, 105, 51, 212, 305, 113, 86, 150, 256, 7},
 		`{"sequence_bias":[[[196],-20.0],[[197],10.0]]}`:                    slices.Repeat([]int64{197}, 12),
 		`{"exponential_decay_length_penalty":[3,1.5]}`:                      {196, 158, 91, 105, 51, 212, 331},
 		`{"temperature":0.7,"top_p":0.9,"do_sample":false}`:                 plain,

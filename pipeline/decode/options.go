@@ -70,7 +70,7 @@ type Options struct {
 
 	EOS []int64 // ids that end a sequence; they are not part of the text
 	// ForcedBOS is the id that a text behind a prompt of one id begins with, and ForcedEOS the one
-	// of EOS that a text as long as MaxNewTokens or MaxLength allows ends with; nil: any.
+	// that a text as long as MaxNewTokens or MaxLength allows ends with, be it of EOS or not; nil: any.
 	ForcedBOS, ForcedEOS *int64
 
 	// FrequencyPenalty is taken off an id's score for each time that it was written, and PresencePenalty
@@ -188,7 +188,8 @@ func LoadOptions(bundle *models.Bundle) (Options, error) {
 		return g, fmt.Errorf("%w: %s: forced_eos_token_id: %w", graph.ErrBundle, name, err)
 	}
 	if len(forced) > 0 {
-		g.ForcedEOS = &forced[0]
+		least := slices.Min(forced) // of equal scores, as transformers gives to all of a list, greedy takes the first
+		g.ForcedEOS = &least
 	}
 	if len(early) > 0 {
 		if g.EarlyStopping, err = ParseEarlyStopping(strings.Trim(string(early), `"`)); err != nil {

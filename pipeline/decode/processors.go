@@ -43,7 +43,7 @@ func (g *Options) processors() []processor {
 	if g.ForcedBOS != nil {
 		list = append(list, forcedBOS(*g.ForcedBOS))
 	}
-	if g.ForcedEOS != nil && slices.Contains(g.EOS, *g.ForcedEOS) {
+	if g.ForcedEOS != nil {
 		list = append(list, forcedEOS(*g.ForcedEOS, g))
 	}
 	if g.ExponentialDecayLengthPenalty != nil {

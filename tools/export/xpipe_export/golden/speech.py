@@ -18,12 +18,11 @@ import numpy as np
 import soundfile
 import torch
 import transformers as tf
-from tokenizers import AddedToken, processors
 from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
 from ..cli import export_checkpoint
-from . import core, tokens
-from .whisper_family import randomise
+from . import core
+from .whisper_family import randomise, tokenizer_of
 
 SECONDS, RATE, POSITIONS, NEW = 2, 16000, 64, 12
 TIMES = SECONDS * 50 + 1
@@ -35,18 +34,6 @@ MODELS = {
     "english-80": (80, [], 24),
     "languages-128": (128, list(LANGUAGES), 3),
 }
-
-
-def tokenizer_of(languages: list[str]) -> tf.WhisperTokenizerFast:
-    """Texts' tokens come first, then the end, as in Whisper's vocabularies. Times have no token: only ids."""
-    tok = tokens.byte_level([])
-    tok.post_processor = processors.ByteLevel(trim_offsets=False)
-    made = tf.WhisperTokenizerFast(tokenizer_object=tok)
-    words = ["endoftext", "startoftranscript", *(languages or ["en"]), "translate", "transcribe", "startoflm",
-             "startofprev", "nospeech", "notimestamps"]
-    added = [AddedToken(f"<|{w}|>", normalized=False, special=True) for w in words]
-    made.add_special_tokens({"additional_special_tokens": added})
-    return made
 
 
 def tiny(mels: int, languages: list[str]):

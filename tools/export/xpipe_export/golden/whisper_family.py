@@ -26,6 +26,18 @@ def whisper_tokenizer():
     return made
 
 
+def tokenizer_of(languages: list[str]) -> tf.WhisperTokenizerFast:
+    """Texts' tokens come first, then the end, as in Whisper's vocabularies. Times have no token: only ids."""
+    tok = tokens.byte_level([])
+    tok.post_processor = processors.ByteLevel(trim_offsets=False)
+    made = tf.WhisperTokenizerFast(tokenizer_object=tok)
+    words = ["endoftext", "startoftranscript", *(languages or ["en"]), "translate", "transcribe", "startoflm",
+             "startofprev", "nospeech", "notimestamps"]
+    added = [AddedToken(f"<|{w}|>", normalized=False, special=True) for w in words]
+    made.add_special_tokens({"additional_special_tokens": added})
+    return made
+
+
 def tiny():
     """A model, its generation config and its tokenizer."""
     tokenizer = whisper_tokenizer()

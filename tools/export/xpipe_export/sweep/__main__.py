@@ -1,4 +1,4 @@
-"""python -m xpipe_export.sweep make|resave|check FOLDER [--kinds NAME ...] [--seeds FROM TO]
+"""python -m xpipe_export.sweep make|resave|check FOLDER [--kinds NAME ...] [--seeds FROM TO] [--odd]
 
 make writes checkpoints by the transformers it runs on, and what that answers; resave loads those of
 4.57 and saves them again (run it on 5); check exports all that are there, and compares what the
@@ -21,9 +21,9 @@ import transformers as tf
 from PIL import Image
 
 from ..golden import clap_family, core
-from . import answers, kinds, seeing
+from . import answers, kinds, odd, seeing
 from .draw import FIVE, Draw, save_tokenizers
-from .kinds import Kind
+from .kinds import Kind, Made
 
 KINDS = {
     "blip-caption": Kind(kinds.blip(tf.BlipForConditionalGeneration), "caption"),
@@ -36,7 +36,8 @@ KINDS = {
     "clip": Kind(kinds.clip, "match"), "siglip": Kind(kinds.siglip, "match"),
     "siglip2-naflex": Kind(kinds.naflex, "match"),
     "clap": Kind(kinds.clap, "sounds"),
-    "lxmert": Kind(kinds.lxmert, "regions"),
+    "lxmert": Kind(kinds.lxmert, "regions"), "vilt": Kind(kinds.vilt, "answer"),
+    "pix2struct": Kind(kinds.pix2struct, "caption"),
     **{n: Kind(kinds.encdec(n), "caption") for n in ("vit-gpt2", "swin-gpt2", "trocr")},
     "donut": Kind(kinds.encdec("donut"), "write"),
     "mllama": Kind(kinds.mllama, "write"),
@@ -45,6 +46,7 @@ KINDS = {
     "whisper": Kind(kinds.whisper, "hear"),
     **{f"llava-{n}": Kind(seeing.llava(n), "write") for n in seeing.TEXTS},
     "llava-next": Kind(seeing.llava("mistral", squares=True), "write"),
+    "llava-onevision": Kind(seeing.onevision, "write"), "idefics2": Kind(seeing.idefics2, "write"),
     "idefics3": Kind(seeing.tiles(False), "write"), "smolvlm": Kind(seeing.tiles(True), "write"),
     "qwen2-vl": Kind(seeing.qwen(False), "write"), "qwen2_5-vl": Kind(seeing.qwen(True), "write"),
     "paligemma": Kind(seeing.paligemma(False), "write"), "paligemma2": Kind(seeing.paligemma(True), "write"),
@@ -55,8 +57,6 @@ KINDS = {
 def rows(kind: Kind, folder: Path, root: Path) -> list[dict]:
     """What transformers answers with the checkpoint in folder: for each row the verb and what comes out, or
     why nothing does."""
-    if kind.task == "hear":  # its generate is compared by the exporter; transcribe follows another program
-        return []
     model = answers.load(folder)
     front = answers.Front(folder, model)
     out = []
@@ -75,12 +75,17 @@ def rows(kind: Kind, folder: Path, root: Path) -> list[dict]:
         return out
     for file in sorted((root / "sounds").glob("*.wav")) if kind.task == "sounds" else ():
         add(["match", str(file), *answers.TEXTS], lambda: {"probabilities": answers.match_sound(model, folder, front, file, answers.TEXTS)})
-    for file in sorted((root / "images").glob("*.png")) if kind.task != "sounds" else ():
+    for file in sorted((root / "speech").glob("*.wav")) if kind.task == "hear" else ():
+        for flags, asked in answers.hearings(model):
+            add(["transcribe", str(file), *answers.PLAIN, *flags], lambda: answers.transcribe(model, folder, file, asked))
+    for file in sorted((root / "images").glob("*.png")) if kind.task not in ("sounds", "hear") else ():
         picture = Image.open(file).convert("RGB")
         if kind.task == "match":
             add(["match", str(file), *answers.TEXTS],
                 lambda: {"probabilities": answers.match(model, front, picture, answers.TEXTS)})
             continue
+        for question in answers.QUESTIONS if kind.task == "answer" else ():
+            add(["ask", str(file), question], lambda: {"logprobs": answers.vilt(model, front, picture, question)})
         if kind.task in ("caption", "write"):
             add(["caption", str(file)], lambda: answers.write(model, front, picture, None))
         for question in answers.QUESTIONS if kind.task in ("ask", "write") else ():
@@ -92,15 +97,31 @@ def place(root: Path, name: str, seed: int, saved: str) -> Path:
     return root / f"{name}-{seed}" / saved
 
 
-def make(root: Path, name: str, seed: int) -> None:
+def make(root: Path, name: str, seed: int, strange: bool = False) -> None:
     folder = place(root, name, seed, "5" if FIVE else "4")
     draw = Draw(name, seed, root / "tokenizers")
     torch.manual_seed(seed)
-    made = KINDS[name].make(draw)
+    if strange:
+        made = stranger(name, seed, draw)
+    else:
+        made = KINDS[name].make(draw)
     shutil.rmtree(folder, ignore_errors=True)
     kinds.save(made, folder / "checkpoint", draw.saving())
     del made
     answer(root, name, folder)
+
+
+def stranger(name: str, seed: int, draw: Draw) -> Made:
+    """A checkpoint with settings of odd.py."""
+    with odd.drawn(name, seed) as d:
+        made = KINDS[name].make(draw)
+    for part in made.parts:
+        part = part[0] if isinstance(part, tuple) else part
+        images = getattr(part, "image_processor", part)
+        if hasattr(images, "image_mean"):
+            odd.prepare(d, images)
+    writes = KINDS[name].task in ("caption", "write", "hear") or made.keys
+    return made._replace(keys=odd.generation(d, made.keys)) if writes else made
 
 
 def resave(root: Path, name: str, seed: int) -> None:
@@ -134,6 +155,7 @@ def prepare(root: Path) -> None:
         return
     core.make_images(root / "images")
     clap_family.write_sounds(root / "sounds")
+    answers.write_speech(root / "speech")
     rng = np.random.default_rng(1)
     corner = rng.uniform(0, 0.7, (36, 2))
     boxes = np.concatenate([corner, corner + rng.uniform(0.05, 0.3, (36, 2))], -1) * [640, 480, 640, 480]
@@ -149,6 +171,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--kinds", nargs="+", default=list(KINDS))
     parser.add_argument("--seeds", nargs=2, type=int, default=(0, 1), metavar=("FROM", "TO"))
+    parser.add_argument("--odd", action="store_true", help="make: with settings that few checkpoints have")
     parser.add_argument("--saved", nargs="+", default=["4", "5", "4+5"], help="check: what was saved how")
     args = parser.parse_args()
     tf.utils.logging.set_verbosity_error()
@@ -164,7 +187,10 @@ def main() -> int:
     for name in args.kinds:
         for seed in range(*args.seeds):
             try:
-                {"make": make, "resave": resave}[args.step](args.folder, name, seed)
+                if args.step == "resave":
+                    resave(args.folder, name, seed)
+                else:
+                    make(args.folder, name, seed, args.odd)
             except Exception as e:
                 failed += 1
                 print(f"{name}-{seed}: {args.step}: {type(e).__name__}: {' '.join(str(e).split())[:300]}", flush=True)

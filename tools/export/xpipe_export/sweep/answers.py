@@ -28,6 +28,10 @@ def load(folder: Path):
         from ..families import idefics3
 
         idefics3.settle(model)  # bundles number the patches of tiles as 5 does, and as they were trained
+    if named[0].startswith("Idefics2") and not FIVE:
+        from ..families import idefics2
+
+        idefics2.settle(model)  # likewise
     return model
 
 
@@ -169,6 +173,10 @@ def gemma3(model, front, picture, question):
     return continued(model, given, ids.shape[1])
 
 
+def pix2struct(model, front, picture, question):
+    return continued(model, dict(front.images(picture, return_tensors="pt")), 1)
+
+
 def git(model, front, picture, question):
     ids = [front.tokenizer.cls_token_id, *front.tokenizer(question or "", add_special_tokens=False).input_ids]
     ids = torch.tensor([ids])
@@ -183,6 +191,8 @@ WRITERS = {
     "LlavaForConditionalGeneration": chat("Describe the image."), "LlavaNextForConditionalGeneration": chat("Describe the image."),
     "Idefics3ForConditionalGeneration": chat("Describe the image."), "SmolVLMForConditionalGeneration": chat("Describe the image."),
     "Qwen2VLForConditionalGeneration": chat("Describe this image."), "Qwen2_5_VLForConditionalGeneration": chat("Describe this image."),
+    "LlavaOnevisionForConditionalGeneration": chat("Describe the image."), "Idefics2ForConditionalGeneration": chat("Describe the image."),
+    "Pix2StructForConditionalGeneration": pix2struct,
     "IdeficsForVisionText2Text": idefics, "MllamaForConditionalGeneration": chat("Describe the image."), "PaliGemmaForConditionalGeneration": paligemma,
     "Gemma3ForConditionalGeneration": gemma3, "GitForCausalLM": git,
 }
@@ -241,3 +251,45 @@ def regions(model, front: Front, file: Path, question: str) -> list[float]:
         out = model(input_ids=given.input_ids, attention_mask=given.attention_mask, visual_feats=torch.tensor(made["features"])[None],
                     visual_pos=torch.tensor(boxes.astype(np.float32))[None])
     return out.question_answering_score[0].log_softmax(-1).tolist()
+
+
+def vilt(model, front: Front, picture: Image.Image, question: str) -> list[float]:
+    """ViLT's log-probabilities of its answers."""
+    with torch.no_grad():
+        out = model(**front.images(picture, return_tensors="pt"), **front.tokenizer(question, return_tensors="pt"))
+    return out.logits[0].log_softmax(-1).tolist()
+
+
+PLAIN = ["--no-timestamps", "--temperature", "0", "--no-voice-check", "--no-condition", "--max-new-tokens", "20",
+         *(f"--{name}-threshold=none" for name in ("compression-ratio", "logprob", "no-speech"))]
+"""Flags of transcribe that ask for what one call of Whisper's generate does."""
+
+
+def write_speech(folder: Path) -> None:
+    """What is within one window of 30 seconds: two sounds of 16 kHz."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(4)
+    for i, seconds in enumerate((2.5, 11.0)):
+        t = np.arange(int(seconds * 16000)) / 16000
+        tone = np.sin(2 * np.pi * ((250 + 400 * i) * t + 90 * np.sin(3 * t))) * (0.6 + 0.4 * np.sin(7 * t + i))
+        clap_family.write_wav(folder / f"speech{i}.wav", (0.4 * tone + 0.05 * rng.normal(size=len(t))).clip(-1, 1), 16000)
+
+
+def hearings(model) -> list[tuple[list[str], dict]]:
+    """How transcribe is asked, and generate the same: a language that is heard or named, a translation, beams."""
+    beams = model.generation_config.num_beams or 1
+    flags = ["--num-beams", str(beams)] if beams > 1 else []
+    if not model.generation_config.is_multilingual:
+        return [(flags, {})]
+    said = [([], {"task": "transcribe"}), (["--language", "fr"], {"language": "fr", "task": "transcribe"}),
+            (["--language", "de", "--task", "translate"], {"language": "de", "task": "translate"})]
+    return [(flags + more, asked) for more, asked in said]
+
+
+def transcribe(model, folder: Path, file: Path, asked: dict) -> dict:
+    """The ids of one window's text, without times."""
+    extractor = tf.WhisperFeatureExtractor.from_pretrained(folder)
+    given = extractor(clap_family.read_wav(file), sampling_rate=16000, return_tensors="pt")
+    with torch.no_grad():
+        made = model.generate(given.input_features, max_new_tokens=20, return_timestamps=False, **asked)
+    return {"ids": [i for i in made[0].tolist() if i < model.generation_config.eos_token_id]}

@@ -19,7 +19,7 @@ MAKERS = {
                                          "<s_cord-v2>", "<s_menu>", "</s_menu>", "<sep/>"]),
     "siglip2": lambda: tokens.gemma()[0], "chat": decoders.chat_tokenizer, "qwen": lambda: tf.Qwen2TokenizerFast(
         tokenizer_object=decoders.chat_tokenizer().backend_tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>"),
-    "whisper": whisper_family.whisper_tokenizer,
+    "whisper-english": lambda: whisper_family.tokenizer_of([]), "whisper-languages": lambda: whisper_family.tokenizer_of(["en", "de", "fr"]),
 }
 """Tokenizers by name. Those of 4.57 are saved once, and 5 loads them: it cannot make them all."""
 
@@ -43,7 +43,7 @@ class Draw(random.Random):
     def tokenizer(self, name: str, extra: tuple = (), odd: bool = True):
         """A tokenizer with extra special tokens; with odd, perhaps with words added, another token for
         padding, or padding on the other side."""
-        out = tf.AutoTokenizer.from_pretrained(self.tokenizers / name)
+        out = self.fixed(name)
         if extra:
             out.add_special_tokens({"additional_special_tokens": [
                 AddedToken(t, normalized=False, special=True) for t in extra]})
@@ -55,6 +55,10 @@ class Draw(random.Random):
         if odd and side < 0.3:
             out.padding_side = "right" if out.padding_side == "left" else "left"
         return out
+
+    def fixed(self, name: str):
+        """A tokenizer as its maker has it."""
+        return tf.AutoTokenizer.from_pretrained(self.tokenizers / name)
 
     def heads(self, even: bool = True) -> tuple[int, int]:
         """Heads, and a width that they divide."""

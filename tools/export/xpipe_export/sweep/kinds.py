@@ -349,22 +349,65 @@ def florence(d: Draw) -> Made:
 
 
 def whisper(d: Draw) -> Made:
-    words = d.tokenizer("whisper", odd=False)
-    token, heads = words.convert_tokens_to_ids, d.choice((2, 4))
-    mels, width = d.choice((8, 16)), heads * d.choice((8, 12))
+    """As real ones are laid out, with languages and without: texts' tokens before the end, times behind all."""
+    languages = d.choice(([], ["en", "de", "fr"]))
+    words = d.fixed("whisper-languages" if languages else "whisper-english")
+    token, heads, times = words.convert_tokens_to_ids, d.choice((2, 4)), 1501
+    mels, width = d.choice((40, 80, 128)), heads * d.choice((8, 12))
+    end = token("<|endoftext|>")
+    shared = {"decoder_start_token_id": token("<|startoftranscript|>"), "pad_token_id": end, "bos_token_id": end, "eos_token_id": end}
     model = tf.WhisperForConditionalGeneration(tf.WhisperConfig(
-        vocab_size=-(-len(words) // 64) * 64, num_mel_bins=mels, encoder_layers=d.choice((1, 2)), encoder_attention_heads=heads,
+        vocab_size=len(words) + times, num_mel_bins=mels, encoder_layers=d.choice((1, 2)), encoder_attention_heads=heads,
         decoder_layers=d.choice((1, 2, 3)), decoder_attention_heads=heads, d_model=width, encoder_ffn_dim=d.randrange(20, 50),
         decoder_ffn_dim=d.randrange(20, 50), max_source_positions=1500, max_target_positions=64,
-        scale_embedding=d.random() < 0.5, decoder_start_token_id=token("<|startoftranscript|>"), pad_token_id=0, bos_token_id=0,
-        eos_token_id=0, suppress_tokens=None, begin_suppress_tokens=None))
+        scale_embedding=d.random() < 0.3, suppress_tokens=None, begin_suppress_tokens=None, **shared))
     d.randomise(model, model.model.decoder, gain=1.8)
-    keys = {"decoder_start_token_id": token("<|startoftranscript|>"), "pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0,
-            "max_length": 64, "is_multilingual": True, "lang_to_id": {w: token(w) for w in ("<|en|>", "<|de|>", "<|fr|>")},
-            "task_to_id": {"translate": token("<|translate|>"), "transcribe": token("<|transcribe|>")},
-            "no_timestamps_token_id": token("<|notimestamps|>"), "suppress_tokens": [5, 9, 11], "begin_suppress_tokens": [220, 0],
-            "return_timestamps": False}
+    none = token("<|notimestamps|>")
+    with torch.no_grad():  # a text ends, and is of words
+        table = model.model.decoder.embed_tokens.weight
+        table[end] *= 1.6
+        table[end + 1:] *= 0.3
+    marks = [token(f"<|{w}|>") for w in ("startoftranscript", "translate", "transcribe", "startoflm", "startofprev", "nospeech")]
+    keys = shared | {"_from_model_config": False, "max_length": 64, "is_multilingual": bool(languages), "no_timestamps_token_id": none,
+                     "prev_sot_token_id": token("<|startofprev|>"), "max_initial_timestamp_index": 50, "return_timestamps": False,
+                     "suppress_tokens": sorted({d.randrange(2, end) for _ in range(9)} | set(marks)),
+                     "begin_suppress_tokens": [token("\u0120"), end]}
+    if languages:
+        keys |= {"lang_to_id": {f"<|{w}|>": token(f"<|{w}|>") for w in languages},
+                 "task_to_id": {w: token(f"<|{w}|>") for w in ("translate", "transcribe")}}
+    if d.random() < 0.4:
+        keys["num_beams"] = d.choice((2, 3))
     return Made(model, [words, tf.WhisperFeatureExtractor(feature_size=mels)], keys)
+
+
+def pix2struct(d: Draw) -> Made:
+    words = d.tokenizer("t5", odd=False)
+    heads, each, patch, most = d.choice((2, 4)), d.choice((6, 8)), d.choice((8, 10)), d.choice((24, 40))
+    sizes = {"hidden_size": heads * each, "d_kv": each, "d_ff": d.randrange(30, 60), "num_heads": heads}
+    text = sizes | {"vocab_size": len(words) + d.choice((0, 3)), "num_layers": d.choice((1, 2)), "relative_attention_num_buckets": 8,
+                    "relative_attention_max_distance": 20, "tie_word_embeddings": d.random() < 0.3}
+    vision = {k: v for k, v in sizes.items() if k != "num_heads"} | {
+        "patch_embed_hidden_size": 3 * patch * patch, "num_hidden_layers": d.choice((1, 2)), "num_attention_heads": heads, "seq_len": most + 8}
+    model = tf.Pix2StructForConditionalGeneration(tf.Pix2StructConfig(text_config=text, vision_config=vision))
+    d.randomise(model, gain=1.5)
+    for layer in model.decoder.layer:
+        layer.encoder_decoder_attention.attention.output.weight.data *= 2  # or the picture says little
+    images = tf.Pix2StructImageProcessor(patch_size={"height": patch, "width": patch}, max_patches=most)
+    keys = {"decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 0} | d.generation()
+    return Made(model, [words, images], keys)
+
+
+def vilt(d: Draw) -> Made:
+    words = d.tokenizer("bert", odd=False)
+    heads, width = d.heads()
+    patch, count = d.choice((6, 8)), d.choice((5, 9))
+    answers = {i: f"answer {i}" for i in range(count)}
+    model = tf.ViltForQuestionAnswering(tf.ViltConfig(
+        vocab_size=len(words), hidden_size=width, num_hidden_layers=d.choice((1, 2, 3)), num_attention_heads=heads,
+        intermediate_size=d.randrange(20, 50), image_size=patch * d.choice((3, 4)), patch_size=patch, max_position_embeddings=40,
+        qkv_bias=d.random() < 0.7, id2label=answers, label2id={a: i for i, a in answers.items()}))
+    d.randomise(model)
+    return Made(model, [words, tf.ViltImageProcessor(size={"shortest_edge": patch * 4}, size_divisor=patch)])
 
 
 def save(made: Made, folder: Path, saving: dict) -> None:

@@ -60,6 +60,42 @@ def llava(name: str, squares: bool = False):
     return make
 
 
+def onevision(d: Draw) -> Made:
+    words = d.tokenizer("chat", ("<image>", "<video>", "<|im_start|>", "<|im_end|>"), odd=False)
+    token, side = words.convert_tokens_to_ids, d.choice((16, 24))
+    pinpoints = [[side, 2 * side], [2 * side, side], [2 * side, 2 * side]] + [[3 * side, side]] * (d.random() < 0.5)
+    most, layer = d.choice((2, 3, 9)), d.choice((-1, -2))
+    vision = d.vision(8, side) | {"model_type": "siglip_vision_model", "vision_use_head": False}
+    text = language(d, tf.Qwen2Config, words, max_position_embeddings=512)
+    model = tf.LlavaOnevisionForConditionalGeneration(tf.LlavaOnevisionConfig(
+        vision_config=vision, text_config=text.to_dict(), image_token_index=token("<image>"), video_token_index=token("<video>"),
+        image_grid_pinpoints=pinpoints, vision_aspect_ratio=f"anyres_max_{most}", vision_feature_layer=layer,
+        tie_word_embeddings=text.tie_word_embeddings))
+    size = {"height": side, "width": side}
+    processor = tf.LlavaOnevisionProcessor(
+        tf.LlavaOnevisionImageProcessor(size=size, image_grid_pinpoints=pinpoints), words, tf.LlavaOnevisionVideoProcessor(size=size),
+        num_image_tokens=(side // 8) ** 2, vision_feature_select_strategy="full", vision_aspect_ratio=f"anyres_max_{most}",
+        chat_template=decoders.ONEVISION)
+    return finish(d, model, processor, words, 120, "<|im_end|>")
+
+
+def idefics2(d: Draw) -> Made:
+    """Pictures whose sides patches of 8 do not go up in, with their quarters or without."""
+    words = d.tokenizer("llama", ("<fake_token_around_image>", "<image>", "<end_of_utterance>"), odd=False)
+    vision, text = d.vision(8, d.choice((40, 48))), language(d, tf.MistralConfig, words, max_position_embeddings=512)
+    heads, each = d.choice((2, 4)), d.choice((6, 8))
+    latents, depth = d.choice((2, 3)), d.choice((1, 2))
+    model = tf.Idefics2ForConditionalGeneration(tf.Idefics2Config(
+        vision_config=vision, text_config=text.to_dict(), image_token_id=words.convert_tokens_to_ids("<image>"),
+        perceiver_config={"hidden_size": text.hidden_size, "resampler_n_latents": latents, "resampler_depth": depth, "resampler_n_heads": heads,
+                          "resampler_head_dim": each, "num_key_value_heads": d.choice((1, 2)), "rms_norm_eps": 1e-6},
+        tie_word_embeddings=text.tie_word_embeddings))
+    images = tf.Idefics2ImageProcessor(size={"shortest_edge": d.choice((20, 28)), "longest_edge": d.choice((50, 56))},
+                                       do_image_splitting=d.random() < 0.5)
+    processor = tf.Idefics2Processor(images, words, image_seq_len=latents, chat_template=decoders.IDEFICS2)
+    return finish(d, model, processor, words, 60, "<end_of_utterance>")
+
+
 def tiles(smol: bool):
     def make(d: Draw) -> Made:
         places = [f"<row_{r}_col_{c}>" for r in range(1, 5) for c in range(1, 5)]
