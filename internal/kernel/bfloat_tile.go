@@ -208,7 +208,7 @@ func (m *Matrix) multiplyTiles(c []float32, ldc int, a []float32, lda, rows, lo,
 				t.residual = &e.Residual[b0*ldc+col : (b1-1)*ldc+col+cols][0]
 			}
 			sumTiles(room, a[b0*lda:], m.pairs[p*m.depth*panelWidth:], gap, m.depth/16, m.leftParts(),
-				(b1-b0+15)/16, amxChunk)
+				(b1-b0+15)/16, amxChunk, c[b0*ldc+col:], ldc)
 			finishTiles(c[b0*ldc+col:], ldc, room, b1-b0, cols, now, &t)
 			if e != nil && e.Activate != nil {
 				e.finish(c, ldc, b0, b1, col, col+cols)
@@ -231,12 +231,14 @@ var tileSums = sync.Pool{New: func() any { return new([amxBlock*2*panelWidth + d
 // sumTiles sets blocks of 16 rows of sums, [16*blocks][32], to the products of a, in tiles, and two panels
 // of pairs of bfloat16: steps times 32 numbers along k, and all that as many times as a has parts. The
 // second panel begins gap elements of b after the first. Up to chunk steps are taken at once.
-func sumTiles(sums, a []float32, b []uint32, gap, steps, parts, blocks, chunk int) {
+// finishTiles will bring them to c, which is asked for.
+func sumTiles(sums, a []float32, b []uint32, gap, steps, parts, blocks, chunk int, c []float32, ldc int) {
 	_, _, _ = sums[512*blocks-1], a[256*steps*parts*blocks-1], b[gap+256*steps-1]
 	chunks := (steps + chunk - 1) / chunk
 	// Lines of both panels that are asked for with each step, so that the next chunk is there in time.
 	ahead := max(1, 16/(parts*blocks))
-	sumTilesAMX(&sums[0], &a[0], &b[0], 4*gap, steps, parts, blocks, (steps+chunks-1)/chunks, ahead)
+	sumTilesAMX(&sums[0], &a[0], &b[0], 4*gap, steps, parts, blocks, (steps+chunks-1)/chunks, ahead,
+		&c[0], ldc)
 }
 
 // finishTiles stores rows of sums, of which the first cols columns count, as flags ask for.
@@ -269,7 +271,7 @@ func tilesBF16Agree() bool {
 			copy(panels[p*256*steps:(p+1)*256*steps], b[p*gap:p*gap+k*panelWidth])
 		}
 		sums := make([]float32, 512*blocks)
-		sumTiles(sums, packed, panels, 256*steps, steps, 1, blocks, 1)
+		sumTiles(sums, packed, panels, 256*steps, steps, 1, blocks, 1, c, ldc)
 		finishTiles(c, ldc, sums, rows, cols, flags, e)
 	})
 }

@@ -7,7 +7,7 @@ package kernel
 // sumTilesAMX computes blocks of 16 rows of two panels of 16 columns: see the Go function sumTiles.
 //
 //go:noescape
-func sumTilesAMX(sums *float32, a *float32, b *uint32, gap int, steps int, parts int, blocks int, chunk int, ahead int)
+func sumTilesAMX(sums *float32, a *float32, b *uint32, gap int, steps int, parts int, blocks int, chunk int, ahead int, c *float32, ldc int)
 
 // finishTilesAVX512 stores rows of 32 sums as flags ask for: see the Go function finishTiles.
 //

@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func sumTilesAMX(sums *float32, a *float32, b *uint32, gap int, steps int, parts int, blocks int, chunk int, ahead int)
+// func sumTilesAMX(sums *float32, a *float32, b *uint32, gap int, steps int, parts int, blocks int, chunk int, ahead int, c *float32, ldc int)
 // Requires: MMX+
-TEXT ·sumTilesAMX(SB), NOSPLIT, $8-72
+TEXT ·sumTilesAMX(SB), NOSPLIT, $8-88
 	LEAQ      tile_config<>+0(SB), AX
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x00 // LDTILECFG (AX)
 	MOVQ      a+8(FP), CX
@@ -51,8 +51,65 @@ more:
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x0c; BYTE $0x30 // TILELOADD (AX)(SI*1), $0x01
 
 sum:
-	MOVQ $0x0000000000000040, SI
-	MOVQ parts+40(FP), R13
+	MOVQ       $0x0000000000000040, SI
+	MOVQ       ldc+80(FP), AX
+	MOVQ       AX, R13
+	MOVQ       blocks+48(FP), AX
+	SUBQ       R10, AX
+	IMULQ      R13, AX
+	SHLQ       $0x06, AX
+	MOVQ       c+72(FP), R14
+	ADDQ       R14, AX
+	SHLQ       $0x02, R13
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	MOVQ       parts+40(FP), R13
 
 part:
 	MOVQ DX, R14

@@ -4,8 +4,8 @@
 
 package kernel
 
-func sumTilesAMX(sums *float32, a *float32, b *uint32, gap int, steps int, parts int, blocks int, chunk int, ahead int) {
-	instead("sumTilesAMX", sums, a, b, gap, steps, parts, blocks, chunk, ahead)
+func sumTilesAMX(sums *float32, a *float32, b *uint32, gap int, steps int, parts int, blocks int, chunk int, ahead int, c *float32, ldc int) {
+	instead("sumTilesAMX", sums, a, b, gap, steps, parts, blocks, chunk, ahead, c, ldc)
 }
 
 func finishTilesAVX512(c *float32, ldc int, sums *float32, rows int, flags int, e *float32, mask uint32) {

@@ -381,6 +381,8 @@ func decodeInteger(op string, o []operand) step {
 			v := m.r[last.n] & read(m, o[0])
 			flags(m, v, int64(v) < 0)
 		}
+	case "IMULQ":
+		return func(m *machine) { m.r[last.n] *= read(m, o[0]) }
 	case "IMULL":
 		return func(m *machine) { m.r[last.n] = uint64(uint32(m.r[last.n]) * uint32(read(m, o[0]))) }
 	case "SHLQ":

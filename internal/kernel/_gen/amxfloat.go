@@ -24,10 +24,10 @@ func amxFloats() {
 //
 // k is cut into chunks whose part of the panels stays in the first cache while all rows come past, on
 // their way round it (TILELOADDT1); the sums of a chunk are where the next one begins. Meanwhile the
-// second cache is asked for the panels' next chunk, some lines with each step, so that memory and
-// products work at once.
+// second cache is asked for the panels' next chunk, some lines with each step, and for the lines that
+// the sums are to go to, so that memory and products work at once.
 func amxSums() {
-	TEXT("sumTilesAMX", NOSPLIT, "func(sums, a *float32, b *uint32, gap, steps, parts, blocks, chunk, ahead int)")
+	TEXT("sumTilesAMX", NOSPLIT, "func(sums, a *float32, b *uint32, gap, steps, parts, blocks, chunk, ahead int, c *float32, ldc int)")
 	Pragma("noescape")
 	Doc("sumTilesAMX computes blocks of 16 rows of two panels of 16 columns: see the Go function sumTiles.")
 	p := GP64()
@@ -73,6 +73,20 @@ func amxSums() {
 	amx("TILELOADD", at(p, line), Imm(1))
 	Label("sum")
 	MOVQ(U64(64), line)
+	// The lines of the result that these sums go to.
+	to, stride := GP64(), GP64()
+	MOVQ(get("ldc"), stride)
+	MOVQ(get("blocks"), to)
+	SUBQ(left, to)
+	IMULQ(stride, to)
+	SHLQ(Imm(6), to)
+	ADDQ(get("c"), to)
+	SHLQ(Imm(2), stride)
+	for range 16 {
+		PREFETCHT1(Mem{Base: to})
+		PREFETCHT1(Mem{Base: to, Disp: 64})
+		ADDQ(stride, to)
+	}
 	parts := get("parts")
 	Label("part")
 	first, second, end := GP64(), GP64(), GP64()
