@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/crossattn/xpipe/engine"
@@ -142,5 +143,59 @@ func TestPrecisionUnknown(t *testing.T) {
 	_, err := fallback.New().Open(t.Context(), b.Source(), engine.Options{Precision: "bf8"})
 	if !errors.Is(err, engine.ErrEngine) {
 		t.Error(err)
+	}
+}
+
+// TestPrecisionSharedInput has products of one input, in a loop whose memory does not suffice for what is
+// made of it in each round.
+func TestPrecisionSharedInput(t *testing.T) {
+	t.Parallel()
+	const rows, k, rounds = 9, 40, 30
+	r := rand.New(rand.NewPCG(6, 1))
+	w := []*tensor.Tensor{randTensor(r, k, k), randTensor(r, k, 2*k), randTensor(r, 2*k, k), randTensor(r, k, k)}
+	start := randTensor(r, rows, k)
+	// layer is Relu(v*w0) + (v*w1)*w2 + v*w3, bounded; the order and other nodes between are as in decoders.
+	layer := func(b *onnx.Builder, v, y string) {
+		product := func(x string, i int) string { return do(b, "MatMul", x, b.Const(w[i])) }
+		first, wide := do(b, "Relu", product(v, 0)), product(v, 1)
+		sum := do(b, "Add", do(b, "Add", first, product(wide, 2)), product(v, 3))
+		b.NodeTo("Tanh", []string{sum}, []string{y}, nil)
+	}
+	for _, precision := range []engine.Precision{engine.PrecisionBFloat16, engine.PrecisionInt8} {
+		one := onnx.NewBuilder("layer", 17)
+		one.Input("x", tensor.Float32, rows, k)
+		layer(one, "x", "hidden")
+		one.NodeTo("Identity", []string{"hidden"}, []string{"y"}, nil)
+		one.Output("y", tensor.Float32, rows, k)
+		many := onnx.NewBuilder("layers", 17)
+		many.Input("x", tensor.Float32, rows, k)
+		many.NodeTo("Loop", []string{many.Const(tensor.Scalar(int64(rounds))), "", "x"}, []string{"y"}, nil)
+		holds(many, "body", body(func(b *onnx.Builder) {
+			b.Input("i", tensor.Int64)
+			b.Input("go", tensor.Bool)
+			b.Input("v", tensor.Float32, rows, k)
+			b.NodeTo("Identity", []string{"go"}, []string{"on"}, nil)
+			layer(b, "v", "next")
+			b.Output("on", tensor.Bool)
+			b.Output("next", tensor.Float32, rows, k)
+		}))
+		many.Output("y", tensor.Float32, rows, k)
+		opts := engine.Options{Precision: precision, MemoryLimit: 64 << 10}
+		want := start
+		s := open(t, one, opts)
+		for range rounds {
+			out, err := s.Run(t.Context(), map[string]*tensor.Tensor{"x": want})
+			if err != nil {
+				t.Fatal(precision, err)
+			}
+			want = out["y"]
+		}
+		out, err := open(t, many, opts).Run(t.Context(), map[string]*tensor.Tensor{"x": start})
+		if err != nil {
+			t.Fatal(precision, err)
+		}
+		if !slices.Equal(tensor.Data[float32](out["y"]), tensor.Data[float32](want)) {
+			t.Errorf("%s: a loop of layers gives other numbers than the layers one by one", precision)
+		}
 	}
 }

@@ -273,6 +273,7 @@ func (r *run) steps(steps []step) error {
 		}
 		r.arena.settle()
 		for _, v := range st.done {
+			r.x.Forget(r.values[v])
 			r.arena.Drop(r.values[v])
 			r.values[v] = nil
 		}

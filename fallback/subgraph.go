@@ -125,6 +125,7 @@ func (g *graph) within(
 	}
 	for id, t := range r.values {
 		if t != nil && g.consts[id] == nil {
+			x.Forget(t)
 			a.Drop(t)
 		}
 	}

@@ -312,6 +312,10 @@ func bench(
 	if err != nil {
 		return line, err
 	}
+	// With a made graph still in memory garbage would gather up to its size, and what runs allocate would
+	// lie in new pages each time: not so in a process that opened its graph from a file.
+	source = engine.Source{}
+	runtime.GC()
 	stop, err := startProfile(o.profile)
 	if err != nil {
 		return line, err
@@ -333,6 +337,9 @@ func bench(
 		line.ORTSpinning = o.spinning
 	}
 	if o.withFootprint {
+		if source, _, err = g.source(); err != nil {
+			return line, err
+		}
 		footprints, err := o.footprints(ctx, engines, g, source)
 		if err != nil {
 			return line, err

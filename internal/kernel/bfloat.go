@@ -145,6 +145,17 @@ func (m *Matrix) Left(buf []float32, rows int) *Left {
 	return l
 }
 
+// For returns the left operand for products with m; nil where m takes another form of it.
+func (l *Left) For(m *Matrix) *Left {
+	of := l.of
+	if m.K != of.K || m.depth != of.depth || m.exact != of.exact || m.dots != of.dots || m.deep != of.deep {
+		return nil
+	}
+	same := *l
+	same.of = m
+	return &same
+}
+
 // Set sets row r to K numbers.
 func (l *Left) Set(r int, row []float32) {
 	m := l.of

@@ -89,6 +89,9 @@ func randomBF16(r *rand.Rand) *bf16Case {
 	if r.IntN(8) == 0 {
 		x.n = blockN*panelWidth + r.IntN(40)
 	}
+	if r.IntN(16) == 0 {
+		x.m, x.n = amxBlock-10+r.IntN(amxBlock), 1+r.IntN(20)
+	}
 	x.a, x.b, x.c = randFloats(r, x.m*x.k), randFloats(r, x.k*x.n), randFloats(r, x.m*x.n)
 	a, b := make([]float32, len(x.a)), make([]float32, len(x.b))
 	for i, v := range x.a {

@@ -3,6 +3,7 @@ package kernel
 import (
 	"math"
 	"slices"
+	"sync"
 	"unsafe"
 )
 
@@ -179,16 +180,15 @@ func packTiles(dst, row []float32) {
 // multiplyTiles is multiplyPairs with AMX, of a left operand in tiles.
 func (m *Matrix) multiplyTiles(c []float32, ldc int, a []float32, lda, rows, lo, hi int, add bool,
 	e *Epilogue) {
-	var buf [amxRows*2*panelWidth + dotAlign]float32
-	room := asFloats(aligned(asInts(buf[:])))
+	sums := tileSums.Get().(*[amxBlock*2*panelWidth + dotAlign]float32)
+	defer tileSums.Put(sums)
+	room := asFloats(aligned(asInts(sums[:])))
 	flags := 0
 	if add {
 		flags = flagAdd
 	}
-	// Rows that stay in the second cache while all panels come past.
-	most := max(amxRows, amxBlock/(4*lda)/amxRows*amxRows)
-	for b0 := 0; b0 < rows; b0 += most {
-		b1 := min(rows, b0+most)
+	for b0 := 0; b0 < rows; b0 += amxBlock {
+		b1 := min(rows, b0+amxBlock)
 		var t tileEpilogue
 		now := flags
 		if e != nil {
@@ -207,8 +207,9 @@ func (m *Matrix) multiplyTiles(c []float32, ldc int, a []float32, lda, rows, lo,
 			if now&flagResidual != 0 {
 				t.residual = &e.Residual[b0*ldc+col : (b1-1)*ldc+col+cols][0]
 			}
-			gemmTiles(c[b0*ldc+col:], ldc, a[b0*lda:], m.pairs[p*m.depth*panelWidth:], gap, m.depth/16,
-				m.leftParts(), b1-b0, cols, now, &t, room)
+			sumTiles(room, a[b0*lda:], m.pairs[p*m.depth*panelWidth:], gap, m.depth/16, m.leftParts(),
+				(b1-b0+15)/16, amxChunk, c[b0*ldc+col:], ldc)
+			finishTiles(c[b0*ldc+col:], ldc, room, b1-b0, cols, now, &t)
 			if e != nil && e.Activate != nil {
 				e.finish(c, ldc, b0, b1, col, col+cols)
 			}
@@ -216,19 +217,34 @@ func (m *Matrix) multiplyTiles(c []float32, ldc int, a []float32, lda, rows, lo,
 	}
 }
 
-// amxBlock is how many bytes of a left operand share a pass over the panels.
-const amxBlock = 1 << 20
+const (
+	// amxBlock is how many rows share a pass over the panels. They stay in the second cache up to a k of
+	// 2,000 or so.
+	amxBlock = 256
+	// amxChunk is the most tiles along k whose part of two panels, 32 kB, stays in the first cache.
+	amxChunk = 16
+)
 
-// gemmTiles sets rows of the first cols columns of two panels of c to the product of a, in tiles, and
-// pairs of bfloat16, and finishes them as flags ask for: steps times 32 numbers along k, and all that as
-// many times as a has parts. The second panel begins gap elements of b after the first. Of the last 16 rows
-// of a it uses no more than there are.
-func gemmTiles(c []float32, ldc int, a []float32, b []uint32, gap, steps, parts, rows, cols, flags int,
-	e *tileEpilogue, room []float32) {
-	_, _, _ = c[(rows-1)*ldc+cols-1], a[(rows+15)/16*256*steps*parts-1], b[gap+256*steps-1]
-	_ = room[amxRows*2*panelWidth-1]
-	gemmTilesAMX(&c[0], ldc, &a[0], 1024*steps*parts, &b[0], 4*gap, steps, parts, rows, flags,
-		(*float32)(unsafe.Pointer(e)), columnMask(cols), &room[0])
+// tileSums are room for the sums of amxBlock rows, which lie in the second cache from one use to the next.
+var tileSums = sync.Pool{New: func() any { return new([amxBlock*2*panelWidth + dotAlign]float32) }}
+
+// sumTiles sets blocks of 16 rows of sums, [16*blocks][32], to the products of a, in tiles, and two panels
+// of pairs of bfloat16: steps times 32 numbers along k, and all that as many times as a has parts. The
+// second panel begins gap elements of b after the first. Up to chunk steps are taken at once.
+// finishTiles will bring them to c, which is asked for.
+func sumTiles(sums, a []float32, b []uint32, gap, steps, parts, blocks, chunk int, c []float32, ldc int) {
+	_, _, _ = sums[512*blocks-1], a[256*steps*parts*blocks-1], b[gap+256*steps-1]
+	chunks := (steps + chunk - 1) / chunk
+	// Lines of both panels that are asked for with each step, so that the next chunk is there in time.
+	ahead := max(1, 16/(parts*blocks))
+	sumTilesAMX(&sums[0], &a[0], &b[0], 4*gap, steps, parts, blocks, (steps+chunks-1)/chunks, ahead,
+		&c[0], ldc)
+}
+
+// finishTiles stores rows of sums, of which the first cols columns count, as flags ask for.
+func finishTiles(c []float32, ldc int, sums []float32, rows, cols, flags int, e *tileEpilogue) {
+	_, _ = c[(rows-1)*ldc+cols-1], sums[rows*2*panelWidth-1]
+	finishTilesAVX512(&c[0], ldc, &sums[0], rows, flags, (*float32)(unsafe.Pointer(e)), columnMask(cols))
 }
 
 // pairsAgree and those below say whether assembly computes here what plain Go does, on products of
@@ -242,11 +258,10 @@ func dotsBF16Agree() bool {
 }
 
 func tilesBF16Agree() bool {
-	room := make([]float32, amxRows*2*panelWidth)
 	return bf16Agrees(amxRows+1, true, func(c []float32, ldc int, a []float32, lda int, b []uint32,
 		gap, k, rows, cols, flags int, e *tileEpilogue) {
-		steps := (k + 15) / 16
-		packed, panels := make([]float32, (rows+15)/16*256*steps), make([]uint32, 2*256*steps)
+		steps, blocks := (k+15)/16, (rows+15)/16
+		packed, panels := make([]float32, blocks*256*steps), make([]uint32, 2*256*steps)
 		for r := range rows {
 			for i, v := range a[r*lda : r*lda+k] {
 				packed[(r/16*steps+i/16)*256+r%16*16+i%16] = v
@@ -255,7 +270,9 @@ func tilesBF16Agree() bool {
 		for p := range 2 {
 			copy(panels[p*256*steps:(p+1)*256*steps], b[p*gap:p*gap+k*panelWidth])
 		}
-		gemmTiles(c, ldc, packed, panels, 256*steps, steps, 1, rows, cols, flags, e, room)
+		sums := make([]float32, 512*blocks)
+		sumTiles(sums, packed, panels, 256*steps, steps, 1, blocks, 1, c, ldc)
+		finishTiles(c, ldc, sums, rows, cols, flags, e)
 	})
 }
 

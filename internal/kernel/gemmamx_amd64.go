@@ -4,7 +4,12 @@
 
 package kernel
 
-// gemmTilesAMX computes rows of two panels of 16 columns: see the Go function gemmTiles.
+// sumTilesAMX computes blocks of 16 rows of two panels of 16 columns: see the Go function sumTiles.
 //
 //go:noescape
-func gemmTilesAMX(c *float32, ldc int, a *float32, block int, b *uint32, gap int, steps int, parts int, rows int, flags int, e *float32, mask uint32, room *float32)
+func sumTilesAMX(sums *float32, a *float32, b *uint32, gap int, steps int, parts int, blocks int, chunk int, ahead int, c *float32, ldc int)
+
+// finishTilesAVX512 stores rows of 32 sums as flags ask for: see the Go function finishTiles.
+//
+//go:noescape
+func finishTilesAVX512(c *float32, ldc int, sums *float32, rows int, flags int, e *float32, mask uint32)

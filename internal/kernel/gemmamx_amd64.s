@@ -4,227 +4,157 @@
 
 #include "textflag.h"
 
-// func gemmTilesAMX(c *float32, ldc int, a *float32, block int, b *uint32, gap int, steps int, parts int, rows int, flags int, e *float32, mask uint32, room *float32)
-// Requires: AVX, AVX512F, MMX+
-TEXT ·gemmTilesAMX(SB), NOSPLIT, $0-104
-	MOVQ         c+0(FP), AX
-	MOVQ         ldc+8(FP), CX
-	MOVQ         a+16(FP), DX
-	MOVQ         rows+64(FP), BX
-	MOVQ         flags+72(FP), SI
-	LEAQ         tile_config<>+0(SB), R8
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x78; BYTE $0x49; BYTE $0x00 // LDTILECFG    (R8)
-	SHLQ         $0x02, CX
-	MOVQ         $0x0000000000000040, DI
-	MOVL         mask+88(FP), R8
-	KMOVW        R8, K1
-	SHRL         $0x10, R8
-	KMOVW        R8, K2
-	MOVQ         e+80(FP), R8
-	MOVQ         (R8), R9
-	MOVQ         16(R8), R10
-	VBROADCASTSS 24(R8), Z0
-	VBROADCASTSS 28(R8), Z1
-	TESTQ        $0x00000004, SI
-	JZ           noload
-	MOVQ         8(R8), R8
-	VMOVUPS.Z    (R8), K1, Z2
-	VMOVUPS.Z    64(R8), K2, Z3
+// func sumTilesAMX(sums *float32, a *float32, b *uint32, gap int, steps int, parts int, blocks int, chunk int, ahead int, c *float32, ldc int)
+// Requires: MMX+
+TEXT ·sumTilesAMX(SB), NOSPLIT, $8-88
+	LEAQ      tile_config<>+0(SB), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0x00 // LDTILECFG (AX)
+	MOVQ      a+8(FP), CX
+	MOVQ      b+16(FP), DX
+	MOVQ      gap+24(FP), BX
+	MOVQ      $0x0000000000000040, SI
 
-noload:
+chunk:
+	MOVQ steps+32(FP), AX
+	MOVQ AX, R8
+	SHLQ $0x0a, R8
+	MOVQ b+16(FP), AX
+	MOVQ AX, R9
+	LEAQ (R9)(R8*1), DI
+	SUBQ DX, DI
+	LEAQ (R9)(BX*2), R9
+	MOVQ chunk+56(FP), AX
+	SHLQ $0x0a, AX
+	CMPQ DI, AX
+	JLE  last
+	MOVQ AX, DI
+	LEAQ (DX)(DI*1), R9
+
+last:
+	SUBQ DI, R8
+	MOVQ blocks+48(FP), R10
+	MOVQ sums+0(FP), R12
+	MOVQ CX, R11
+
 block:
+	SHLQ     $0x01, SI
+	MOVQ     b+16(FP), AX
+	CMPQ     DX, AX
+	JNZ      more
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc0 // TILEZERO $0x00
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xc8 // TILEZERO $0x01
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd0 // TILEZERO $0x02
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x49; BYTE $0xd8 // TILEZERO $0x03
-	MOVQ     DX, R8
-	MOVQ     block+24(FP), R11
-	ADDQ     DX, R11
-	MOVQ     parts+56(FP), R12
-	CMPQ     BX, $0x10
-	JG       both
+	JMP      sum
 
-one:
-	MOVQ b+32(FP), R11
-	MOVQ gap+40(FP), R13
-	ADDQ R11, R13
-	MOVQ steps+48(FP), R14
+more:
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x04; BYTE $0x34 // TILELOADD (R12)(SI*1), $0x00
+	LEAQ      64(R12), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7b; BYTE $0x4b; BYTE $0x0c; BYTE $0x30 // TILELOADD (AX)(SI*1), $0x01
 
-onestep:
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x24; BYTE $0x38 // TILELOADD  (R8)(DI*1), $0x04
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x34; BYTE $0x3b // TILELOADD  (R11)(DI*1), $0x06
-	PREFETCHT0 2048(R11)
-	PREFETCHT0 2112(R11)
-	PREFETCHT0 2176(R11)
-	PREFETCHT0 2240(R11)
-	PREFETCHT0 2304(R11)
-	PREFETCHT0 2368(R11)
-	PREFETCHT0 2432(R11)
-	PREFETCHT0 2496(R11)
-	PREFETCHT0 2560(R11)
-	PREFETCHT0 2624(R11)
-	PREFETCHT0 2688(R11)
-	PREFETCHT0 2752(R11)
-	PREFETCHT0 2816(R11)
-	PREFETCHT0 2880(R11)
-	PREFETCHT0 2944(R11)
-	PREFETCHT0 3008(R11)
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS  $0x06, $0x04, $0x00
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x7c; BYTE $0x3d; BYTE $0x00 // TILELOADD  (R13)(DI*1), $0x07
-	PREFETCHT0 2048(R13)
-	PREFETCHT0 2112(R13)
-	PREFETCHT0 2176(R13)
-	PREFETCHT0 2240(R13)
-	PREFETCHT0 2304(R13)
-	PREFETCHT0 2368(R13)
-	PREFETCHT0 2432(R13)
-	PREFETCHT0 2496(R13)
-	PREFETCHT0 2560(R13)
-	PREFETCHT0 2624(R13)
-	PREFETCHT0 2688(R13)
-	PREFETCHT0 2752(R13)
-	PREFETCHT0 2816(R13)
-	PREFETCHT0 2880(R13)
-	PREFETCHT0 2944(R13)
-	PREFETCHT0 3008(R13)
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS  $0x07, $0x04, $0x01
-	ADDQ       $0x00000400, R8
+sum:
+	MOVQ       $0x0000000000000040, SI
+	MOVQ       ldc+80(FP), AX
+	MOVQ       AX, R13
+	MOVQ       blocks+48(FP), AX
+	SUBQ       R10, AX
+	IMULQ      R13, AX
+	SHLQ       $0x06, AX
+	MOVQ       c+72(FP), R14
+	ADDQ       R14, AX
+	SHLQ       $0x02, R13
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	PREFETCHT1 (AX)
+	PREFETCHT1 64(AX)
+	ADDQ       R13, AX
+	MOVQ       parts+40(FP), R13
+
+part:
+	MOVQ DX, R14
+	LEAQ (DX)(BX*1), R15
+	LEAQ (DX)(DI*1), BP
+
+step:
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x79; BYTE $0x4b; BYTE $0x14; BYTE $0x33 // TILELOADDT1 (R11)(SI*1), $0x02
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x1c; BYTE $0x36 // TILELOADD   (R14)(SI*1), $0x03
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xc2 // TDPBF16PS   $0x03, $0x02, $0x00
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x1c; BYTE $0x37 // TILELOADD   (R15)(SI*1), $0x03
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x62; BYTE $0x5c; BYTE $0xca // TDPBF16PS   $0x03, $0x02, $0x01
+	MOVQ        ahead+64(FP), AX
+
+ahead:
+	PREFETCHT1 (R9)
+	PREFETCHT1 (R9)(BX*1)
+	ADDQ       $0x40, R9
+	DECQ       AX
+	JNZ        ahead
 	ADDQ       $0x00000400, R11
-	ADDQ       $0x00000400, R13
-	DECQ       R14
-	JNZ        onestep
-	DECQ       R12
-	JNZ        one
-	JMP        store
-
-both:
-	MOVQ b+32(FP), R13
-	MOVQ gap+40(FP), R14
-	ADDQ R13, R14
-	MOVQ steps+48(FP), R15
-
-bothstep:
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x24; BYTE $0x38 // TILELOADD  (R8)(DI*1), $0x04
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x74; BYTE $0x3d; BYTE $0x00 // TILELOADD  (R13)(DI*1), $0x06
-	PREFETCHT0 2048(R13)
-	PREFETCHT0 2112(R13)
-	PREFETCHT0 2176(R13)
-	PREFETCHT0 2240(R13)
-	PREFETCHT0 2304(R13)
-	PREFETCHT0 2368(R13)
-	PREFETCHT0 2432(R13)
-	PREFETCHT0 2496(R13)
-	PREFETCHT0 2560(R13)
-	PREFETCHT0 2624(R13)
-	PREFETCHT0 2688(R13)
-	PREFETCHT0 2752(R13)
-	PREFETCHT0 2816(R13)
-	PREFETCHT0 2880(R13)
-	PREFETCHT0 2944(R13)
-	PREFETCHT0 3008(R13)
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xc4 // TDPBF16PS  $0x06, $0x04, $0x00
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x3c; BYTE $0x3e // TILELOADD  (R14)(DI*1), $0x07
-	PREFETCHT0 2048(R14)
-	PREFETCHT0 2112(R14)
-	PREFETCHT0 2176(R14)
-	PREFETCHT0 2240(R14)
-	PREFETCHT0 2304(R14)
-	PREFETCHT0 2368(R14)
-	PREFETCHT0 2432(R14)
-	PREFETCHT0 2496(R14)
-	PREFETCHT0 2560(R14)
-	PREFETCHT0 2624(R14)
-	PREFETCHT0 2688(R14)
-	PREFETCHT0 2752(R14)
-	PREFETCHT0 2816(R14)
-	PREFETCHT0 2880(R14)
-	PREFETCHT0 2944(R14)
-	PREFETCHT0 3008(R14)
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xcc // TDPBF16PS  $0x07, $0x04, $0x01
-	BYTE $0xc4; BYTE $0xc2; BYTE $0x7b; BYTE $0x4b; BYTE $0x2c; BYTE $0x3b // TILELOADD  (R11)(DI*1), $0x05
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x4a; BYTE $0x5c; BYTE $0xd5 // TDPBF16PS  $0x06, $0x05, $0x02
-	BYTE $0xc4; BYTE $0xe2; BYTE $0x42; BYTE $0x5c; BYTE $0xdd // TDPBF16PS  $0x07, $0x05, $0x03
-	ADDQ       $0x00000400, R11
-	ADDQ       $0x00000400, R8
-	ADDQ       $0x00000400, R13
 	ADDQ       $0x00000400, R14
-	DECQ       R15
-	JNZ        bothstep
-	DECQ       R12
-	JNZ        both
-
-store:
-	MOVQ       room+96(FP), R11
-	MOVQ       DI, R12
-	ADDQ       R12, R12
-	LEAQ       (R11), R8
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x04; BYTE $0x20 // TILESTORED $0x00, (R8)(R12*1)
-	LEAQ       64(R11), R8
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x0c; BYTE $0x20 // TILESTORED $0x01, (R8)(R12*1)
-	LEAQ       2048(R11), R8
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x14; BYTE $0x20 // TILESTORED $0x02, (R8)(R12*1)
-	LEAQ       2112(R11), R8
-	BYTE $0xc4; BYTE $0x82; BYTE $0x7a; BYTE $0x4b; BYTE $0x1c; BYTE $0x20 // TILESTORED $0x03, (R8)(R12*1)
-	MOVQ       BX, R8
-	CMPQ       BX, $0x20
-	JL         row
-	MOVQ       $0x0000000000000020, R8
-
-row:
-	VMOVUPS   (R11), Z4
-	VMOVUPS   64(R11), Z5
-	TESTQ     $0x00000001, SI
-	JZ        noadd
-	VMOVUPS.Z (AX), K1, Z6
-	VADDPS    Z6, Z4, Z4
-	VMOVUPS.Z 64(AX), K2, Z6
-	VADDPS    Z6, Z5, Z5
-
-noadd:
-	TESTQ  $0x00000004, SI
-	JZ     nobias
-	VADDPS Z2, Z4, Z4
-	VADDPS Z3, Z5, Z5
-
-nobias:
-	TESTQ        $0x00000002, SI
-	JZ           norow
-	VBROADCASTSS (R9), Z6
-	ADDQ         $0x04, R9
-	VADDPS       Z6, Z4, Z4
-	VADDPS       Z6, Z5, Z5
-
-norow:
-	TESTQ  $0x00000008, SI
-	JZ     nobounds
-	VMAXPS Z4, Z0, Z4
-	VMINPS Z4, Z1, Z4
-	VMAXPS Z5, Z0, Z5
-	VMINPS Z5, Z1, Z5
-
-nobounds:
-	TESTQ     $0x00000010, SI
-	JZ        noresidual
-	VMOVUPS.Z (R10), K1, Z6
-	VADDPS    Z6, Z4, Z4
-	VMOVUPS.Z 64(R10), K2, Z6
-	VADDPS    Z6, Z5, Z5
-	ADDQ      CX, R10
-
-noresidual:
-	VMOVUPS Z4, K1, (AX)
-	VMOVUPS Z5, K2, 64(AX)
-	ADDQ    CX, AX
-	ADDQ    $0x00000080, R11
-	DECQ    R8
-	JNZ     row
-	MOVQ    block+24(FP), R8
-	ADDQ    R8, DX
-	ADDQ    R8, DX
-	SUBQ    $0x20, BX
-	JG      block
+	ADDQ       $0x00000400, R15
+	CMPQ       R14, BP
+	JNZ        step
+	ADDQ       R8, R11
+	DECQ       R13
+	JNZ        part
+	SHLQ       $0x01, SI
+	BYTE $0xc4; BYTE $0xc2; BYTE $0x7a; BYTE $0x4b; BYTE $0x04; BYTE $0x34 // TILESTORED $0x00, (R12)(SI*1)
+	LEAQ       64(R12), AX
+	BYTE $0xc4; BYTE $0xe2; BYTE $0x7a; BYTE $0x4b; BYTE $0x0c; BYTE $0x30 // TILESTORED $0x01, (AX)(SI*1)
+	MOVQ       $0x0000000000000040, SI
+	ADDQ       $0x00000800, R12
+	DECQ       R10
+	JNZ        block
+	ADDQ       DI, CX
+	ADDQ       DI, DX
+	MOVQ       steps+32(FP), AX
+	SHLQ       $0x0a, AX
+	MOVQ       b+16(FP), DI
+	ADDQ       DI, AX
+	CMPQ       DX, AX
+	JNZ        chunk
 	BYTE $0xc4; BYTE $0xe2; BYTE $0x78; BYTE $0x49; BYTE $0xc0 // TILERELEASE 
-	VZEROUPPER
 	RET
 
 DATA tile_config<>+0(SB)/4, $0x00000001
@@ -244,3 +174,80 @@ DATA tile_config<>+52(SB)/4, $0x10101010
 DATA tile_config<>+56(SB)/4, $0x00000000
 DATA tile_config<>+60(SB)/4, $0x00000000
 GLOBL tile_config<>(SB), RODATA|NOPTR, $64
+
+// func finishTilesAVX512(c *float32, ldc int, sums *float32, rows int, flags int, e *float32, mask uint32)
+// Requires: AVX, AVX512F
+TEXT ·finishTilesAVX512(SB), NOSPLIT, $0-52
+	MOVQ         c+0(FP), AX
+	MOVQ         ldc+8(FP), CX
+	MOVQ         sums+16(FP), DX
+	MOVQ         rows+24(FP), BX
+	MOVQ         flags+32(FP), SI
+	SHLQ         $0x02, CX
+	MOVL         mask+48(FP), DI
+	KMOVW        DI, K1
+	SHRL         $0x10, DI
+	KMOVW        DI, K2
+	MOVQ         e+40(FP), DI
+	MOVQ         DI, R9
+	MOVQ         (R9), DI
+	MOVQ         16(R9), R8
+	VBROADCASTSS 24(R9), Z0
+	VBROADCASTSS 28(R9), Z1
+	TESTQ        $0x00000004, SI
+	JZ           noload
+	MOVQ         8(R9), R9
+	VMOVUPS.Z    (R9), K1, Z2
+	VMOVUPS.Z    64(R9), K2, Z3
+
+noload:
+row:
+	VMOVUPS   (DX), Z4
+	VMOVUPS   64(DX), Z5
+	TESTQ     $0x00000001, SI
+	JZ        noadd
+	VMOVUPS.Z (AX), K1, Z6
+	VADDPS    Z6, Z4, Z4
+	VMOVUPS.Z 64(AX), K2, Z6
+	VADDPS    Z6, Z5, Z5
+
+noadd:
+	TESTQ  $0x00000004, SI
+	JZ     nobias
+	VADDPS Z2, Z4, Z4
+	VADDPS Z3, Z5, Z5
+
+nobias:
+	TESTQ        $0x00000002, SI
+	JZ           norow
+	VBROADCASTSS (DI), Z6
+	ADDQ         $0x04, DI
+	VADDPS       Z6, Z4, Z4
+	VADDPS       Z6, Z5, Z5
+
+norow:
+	TESTQ  $0x00000008, SI
+	JZ     nobounds
+	VMAXPS Z4, Z0, Z4
+	VMINPS Z4, Z1, Z4
+	VMAXPS Z5, Z0, Z5
+	VMINPS Z5, Z1, Z5
+
+nobounds:
+	TESTQ     $0x00000010, SI
+	JZ        noresidual
+	VMOVUPS.Z (R8), K1, Z6
+	VADDPS    Z6, Z4, Z4
+	VMOVUPS.Z 64(R8), K2, Z6
+	VADDPS    Z6, Z5, Z5
+	ADDQ      CX, R8
+
+noresidual:
+	VMOVUPS Z4, K1, (AX)
+	VMOVUPS Z5, K2, 64(AX)
+	ADDQ    CX, AX
+	ADDQ    $0x00000080, DX
+	DECQ    BX
+	JNZ     row
+	VZEROUPPER
+	RET

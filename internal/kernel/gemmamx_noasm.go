@@ -4,6 +4,10 @@
 
 package kernel
 
-func gemmTilesAMX(c *float32, ldc int, a *float32, block int, b *uint32, gap int, steps int, parts int, rows int, flags int, e *float32, mask uint32, room *float32) {
-	instead("gemmTilesAMX", c, ldc, a, block, b, gap, steps, parts, rows, flags, e, mask, room)
+func sumTilesAMX(sums *float32, a *float32, b *uint32, gap int, steps int, parts int, blocks int, chunk int, ahead int, c *float32, ldc int) {
+	instead("sumTilesAMX", sums, a, b, gap, steps, parts, blocks, chunk, ahead, c, ldc)
+}
+
+func finishTilesAVX512(c *float32, ldc int, sums *float32, rows int, flags int, e *float32, mask uint32) {
+	instead("finishTilesAVX512", c, ldc, sums, rows, flags, e, mask)
 }

@@ -31,12 +31,15 @@ func (m *Matrix) Pieces(rows, threads int) Pieces {
 	}
 	tileRows, _ := Tile()
 	most := 516 // whole tiles of either height, 6 or 12
-	if m.tiled(rows) {
-		tileRows, most = amxRows, 512
-	}
 	p.panelStep = min(blockN, WholeTiles(p.panels/want))
+	blocks := 1        // of rows, as equal as can be
+	if m.tiled(rows) { // panels come past rows that stay in the second cache, so those are cut first
+		tileRows, most = 16, amxBlock
+		blocks = (rows + most - 1) / most
+		p.panelStep = WholeTiles(p.panels / ((want + blocks - 1) / blocks))
+	}
 	columns := (p.panels + p.panelStep - 1) / p.panelStep
-	p.rowParts = max(1, want/columns)
+	p.rowParts = max(blocks, want/columns)
 	p.rowStep = min(most, ((rows+p.rowParts-1)/p.rowParts+tileRows-1)/tileRows*tileRows)
 	p.rowParts = (rows + p.rowStep - 1) / p.rowStep
 	p.Count = columns * p.rowParts

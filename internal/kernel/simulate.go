@@ -324,14 +324,14 @@ func decodeInteger(op string, o []operand) step {
 		}
 		return load64(x.address(m))
 	}
-	if op != "PREFETCHT0" && op != "CMPQ" && last.kind != 'r' {
+	if op != "PREFETCHT0" && op != "PREFETCHT1" && op != "CMPQ" && last.kind != 'r' {
 		panic(op + " of memory")
 	}
 	flags := func(m *machine, v uint64, less bool) {
 		m.zero, m.less = v == 0, less
 	}
 	switch op {
-	case "PREFETCHT0":
+	case "PREFETCHT0", "PREFETCHT1":
 		return func(*machine) {}
 	case "MOVQ":
 		return func(m *machine) { m.r[last.n] = read(m, o[0]) }
@@ -381,6 +381,8 @@ func decodeInteger(op string, o []operand) step {
 			v := m.r[last.n] & read(m, o[0])
 			flags(m, v, int64(v) < 0)
 		}
+	case "IMULQ":
+		return func(m *machine) { m.r[last.n] *= read(m, o[0]) }
 	case "IMULL":
 		return func(m *machine) { m.r[last.n] = uint64(uint32(m.r[last.n]) * uint32(read(m, o[0]))) }
 	case "SHLQ":

@@ -41,7 +41,7 @@ func TestSimulated(t *testing.T) {
 	}
 	for name, agrees := range map[string]func() bool{
 		"gemmPairs1x32": pairsAgree, "gemmPairs12x32": pairsAgree, "gemmDots1x32": dotsBF16Agree,
-		"gemmDots7x32": dotsBF16Agree, "gemmTilesAMX": tilesBF16Agree,
+		"gemmDots7x32": dotsBF16Agree, "sumTilesAMX": tilesBF16Agree, "finishTilesAVX512": tilesBF16Agree,
 	} {
 		right := functions[name]
 		functions[name] = &function{steps: right.steps[len(right.steps)-1:]}

@@ -53,7 +53,7 @@ func decodeTile(op string, o []operand) step {
 		return func(m *machine) { m.tiles = tiles{} }
 	case "TILEZERO":
 		return func(m *machine) { *use(m, o[0]) = [16][64]byte{} }
-	case "TILELOADD":
+	case "TILELOADD", "TILELOADDT1":
 		return func(m *machine) {
 			t := use(m, o[1])
 			rowsOf(m, o[0], func(r int, a uint64) { t[r] = *(*[64]byte)(pointer(a)) })

@@ -39,6 +39,7 @@ type Context struct {
 	threads int
 	memory  Memory
 	wanted  []bool
+	made    []made // of left operands, for products to come
 }
 
 // Memory hands out room for tensors.

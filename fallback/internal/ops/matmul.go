@@ -120,11 +120,10 @@ func matmul(x *Context, a, b *tensor.Tensor, weights *weights,
 	if err != nil || len(dst) == 0 {
 		return t, err
 	}
-	av := tensor.Data[float32](a)
 	if weights != nil {
-		return t, weights.multiply(x, dst, av, len(dst)/s.n, e)
+		return t, weights.multiply(x, dst, a, len(dst)/s.n, e)
 	}
-	bv := tensor.Data[float32](b)
+	av, bv := tensor.Data[float32](a), tensor.Data[float32](b)
 	if s.k == 0 {
 		clear(dst)
 	} else if len(bv) == s.k*s.n {
@@ -198,10 +197,16 @@ func (s *matShapes) products(x *Context, dst, a, b []float32) error {
 
 // mulPacked sets dst [rows,N] to a [rows,K] times w, on all cores.
 func mulPacked(x *Context, w *kernel.Matrix, dst, a []float32, rows int, e *kernel.Epilogue) error {
-	left, err := leftOf(x, w, a, rows)
+	left, _, err := leftOf(x, w, a, rows)
 	if err != nil {
 		return err
 	}
+	return mulLeft(x, w, dst, a, left, rows, e)
+}
+
+// mulLeft is mulPacked with the left operand in w's form, nil where that is a.
+func mulLeft(x *Context, w *kernel.Matrix, dst, a []float32, left *kernel.Left, rows int,
+	e *kernel.Epilogue) error {
 	pieces := w.Pieces(rows, x.Threads())
 	work := func(lo, hi int) {
 		for i := lo; i < hi; i++ {

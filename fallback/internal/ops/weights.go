@@ -112,55 +112,27 @@ func (w *weights) packBytes(x *Context, values []float32, transposed bool) {
 }
 
 // multiply sets dst [rows,N] to a [rows,K] times w, on all cores.
-func (w *weights) multiply(x *Context, dst, a []float32, rows int, e *kernel.Epilogue) error {
+func (w *weights) multiply(x *Context, dst []float32, a *tensor.Tensor, rows int, e *kernel.Epilogue) error {
 	if w.floats != nil {
-		return mulPacked(x, w.floats, dst, a, rows, e)
-	}
-	m := w.bytes
-	_, room, err := alloc[int32](x, []int{m.RowInts(rows)})
-	if err != nil {
-		return err
-	}
-	_, steps, err := alloc[float32](x, []int{rows})
-	if err != nil {
-		return err
-	}
-	packed := m.Rows(room, rows)
-	if err := x.ParallelScratch(rows, max(1, minWork/w.K), (w.K+3)/4, func(lo, hi int, scratch []float32) {
-		small := unsafe.Slice((*uint8)(unsafe.Pointer(&scratch[0])), w.K)
-		for r := lo; r < hi; r++ {
-			steps[r] = packed.PackFloats(r, a[r*w.K:(r+1)*w.K], small)
+		left, err := x.left(w.floats, a, rows)
+		if err != nil {
+			return err
 		}
-	}); err != nil {
+		return mulLeft(x, w.floats, dst, tensor.Data[float32](a), left, rows, e)
+	}
+	left, err := x.leftBytes(w.bytes, a, rows)
+	if err != nil {
 		return err
 	}
 	byColumn := &kernel.ByteEpilogue{Scale: w.steps}
-	return bytePieces(x, m, rows, func(r0, r1, p0, p1 int) {
-		m.MultiplyFloat(dst[r0*w.N:r1*w.N], w.N, packed, r0, r1, p0, p1, byColumn)
+	return bytePieces(x, w.bytes, rows, func(r0, r1, p0, p1 int) {
+		w.bytes.MultiplyFloat(dst[r0*w.N:r1*w.N], w.N, left.rows, r0, r1, p0, p1, byColumn)
 		c0, c1 := p0*kernel.PanelWidth, min(p1*kernel.PanelWidth, w.N)
 		for r := r0; r < r1; r++ {
-			kernel.Scale(dst[r*w.N+c0:r*w.N+c1], dst[r*w.N+c0:r*w.N+c1], steps[r])
+			kernel.Scale(dst[r*w.N+c0:r*w.N+c1], dst[r*w.N+c0:r*w.N+c1], left.steps[r])
 		}
 		if e != nil {
 			e.Apply(dst, w.N, r0, r1, c0, c1)
-		}
-	})
-}
-
-// leftOf returns a left operand [rows,K] in the form that m takes, nil where it takes it as it is.
-func leftOf(x *Context, m *kernel.Matrix, a []float32, rows int) (*kernel.Left, error) {
-	room := m.LeftFloats(rows)
-	if room == 0 {
-		return nil, nil
-	}
-	_, buf, err := alloc[float32](x, []int{room})
-	if err != nil {
-		return nil, err
-	}
-	left := m.Left(buf, rows)
-	return left, x.Parallel(rows, max(1, minWork/(m.K+1)), func(lo, hi int) {
-		for r := lo; r < hi; r++ {
-			left.Set(r, a[r*m.K:(r+1)*m.K])
 		}
 	})
 }

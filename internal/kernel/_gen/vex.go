@@ -83,6 +83,8 @@ func encode(op, rest string) ([]byte, error) {
 		return vexMemory(none, 0x49, 0, base, -1), nil
 	case op == "TILELOADD" && len(reg) == 1 && base >= 0 && index >= 0:
 		return vexMemory(pF2, 0x4b, reg[0], base, index), nil
+	case op == "TILELOADDT1" && len(reg) == 1 && base >= 0 && index >= 0:
+		return vexMemory(p66, 0x4b, reg[0], base, index), nil
 	case op == "TILESTORED" && len(reg) == 1 && base >= 0 && index >= 0:
 		return vexMemory(pF3, 0x4b, reg[0], base, index), nil
 	case op == "VPDPBUSD" || op == "VDPBF16PS" || op[0] == 'T' && op != "TESTQ" || op == "LDTILECFG":
