@@ -3,7 +3,9 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"image"
+	"maps"
 	"math"
 	"path/filepath"
 	"slices"
@@ -16,17 +18,20 @@ import (
 	"github.com/crossattn/xpipe/vision"
 )
 
-// documentSuffixes are those of files of several pages that are read.
-var documentSuffixes = []string{".pdf", ".tif", ".tiff"}
+// pagedSuffixes are those of files of pages with a fixed look, and textSuffixes those of text with
+// structure, whose pages, if any, are slides and sheets.
+var (
+	pagedSuffixes = []string{".pdf", ".tif", ".tiff", ".dcm", ".dicom"}
+	textSuffixes  = []string{
+		".csv", ".docm", ".docx", ".htm", ".html", ".markdown", ".md", ".pptm", ".pptx", ".tsv", ".xhtml", ".xlsm", ".xlsx",
+	}
+)
 
 // unreadDocuments are suffixes of documents that read does not take.
-var unreadDocuments = []string{
-	".doc", ".docx", ".djvu", ".epub", ".htm", ".html", ".md", ".odp", ".ods", ".odt", ".ppt", ".pptx", ".ps",
-	".rtf", ".xls", ".xlsx", ".xps",
-}
+var unreadDocuments = []string{".doc", ".djvu", ".epub", ".odp", ".ods", ".odt", ".ppt", ".ps", ".rtf", ".xls", ".xps"}
 
 func pageSuffixes() []string {
-	all := slices.Concat(vision.Suffixes(), documentSuffixes)
+	all := slices.Concat(vision.Suffixes(), pagedSuffixes, textSuffixes)
 	slices.Sort(all)
 	return slices.Compact(all)
 }
@@ -34,9 +39,18 @@ func pageSuffixes() []string {
 // CheckDocument says why there is no file to read at a path.
 func CheckDocument(path string) error { return pageFiles.check(path) }
 
-// IsDocument reports whether a file is one of several pages, by its name; package pagefiles opens it.
-func IsDocument(name string) bool {
-	return slices.Contains(documentSuffixes, strings.ToLower(filepath.Ext(name)))
+// IsPaged reports whether a file is one of pages with a fixed look that is no picture, by its name;
+// package pagefiles opens it.
+func IsPaged(name string) bool { return hasSuffix(pagedSuffixes, name) }
+
+// IsText reports whether a file is text with structure, by its name; package pagefiles reads it. Plain text
+// (.txt) is when it is named itself, and not taken from folders.
+func IsText(name string) bool {
+	return hasSuffix(textSuffixes, name) || hasSuffix([]string{".txt"}, name)
+}
+
+func hasSuffix(suffixes []string, name string) bool {
+	return slices.Contains(suffixes, strings.ToLower(filepath.Ext(name)))
 }
 
 // WithDocumentKind gives errors of package document their kind.
@@ -62,6 +76,8 @@ type DocumentReader struct {
 	DPI float64
 	// Words gives each word its place, too.
 	Words bool
+	// Figures is a folder that figures are cut out to, as PNG files; "" cuts none.
+	Figures string
 }
 
 // OCRChoices are the values of DocumentReader.OCR.
@@ -84,18 +100,20 @@ func (r *DocumentReader) Page(ctx context.Context, name string, d document.Paged
 	default:
 		unread = unreadParts(page)
 	}
+	var img image.Image
 	made := Page{}
 	switch {
 	case whole:
-		img, err := d.Render(ctx, number, r.DPI)
+		drawn, err := d.Render(ctx, number, r.DPI)
 		if err != nil {
 			return Page{}, WithDocumentKind(err)
 		}
-		read, err := r.Read(ctx, img)
+		read, err := r.Read(ctx, drawn)
 		if err != nil {
 			return Page{}, err
 		}
-		made = NewPage(name, number, read, 0)
+		img, made = drawn, NewPage(name, number, read, 0)
+		made.whole = true
 	case len(unread) > 0:
 		both, err := r.merge(ctx, d, page, unread)
 		if err != nil {
@@ -105,8 +123,86 @@ func (r *DocumentReader) Page(ctx context.Context, name string, d document.Paged
 	default:
 		made = r.layer(name, &mergedPage{Page: page})
 	}
+	if r.Figures != "" && len(made.Figures) > 0 {
+		if img == nil {
+			if img, err = d.Render(ctx, number, r.DPI); err != nil {
+				return Page{}, WithDocumentKind(err)
+			}
+		}
+		if err := cutFigures(&made, img, r.Figures); err != nil {
+			return Page{}, err
+		}
+	}
+	if info := d.Info(); info.Format == "DICOM" && number == 1 { // which is of all frames
+		made.setRecord(info.Other)
+	}
 	made.Seconds = orZero(time.Since(start).Seconds())
 	return made, nil
+}
+
+// Picture reads a picture as a document of one page.
+func (r *DocumentReader) Picture(ctx context.Context, name string, img image.Image) (Page, error) {
+	start := time.Now()
+	read, err := r.Read(ctx, img)
+	if err != nil {
+		return Page{}, fmt.Errorf("%s: %w", name, err)
+	}
+	made := NewPage(name, 1, read, 0)
+	made.whole = true
+	if r.Figures != "" {
+		if err := cutFigures(&made, img, r.Figures); err != nil {
+			return Page{}, err
+		}
+	}
+	made.Seconds = orZero(time.Since(start).Seconds())
+	return made, nil
+}
+
+// TextPages makes pages of a document without a fixed look, read in so many seconds: slides and sheets are
+// pages, all else is one.
+func TextPages(name string, blocks []document.Block, seconds float64) []Page {
+	var pages []Page
+	for len(blocks) > 0 || len(pages) == 0 {
+		n := 0
+		for n < len(blocks) && blocks[n].Page == blocks[0].Page {
+			n++
+		}
+		page := Page{Document: Name(name), Number: len(pages) + 1, Lines: []PageLine{}}
+		if n > 0 {
+			page.Number = max(blocks[0].Page, 1)
+		}
+		page.setBlocks(blocks[:n], func(b document.Box) pipeline.Quad { return b.Quad() })
+		pages = append(pages, page)
+		blocks = blocks[n:]
+	}
+	pages[0].Seconds = orZero(seconds)
+	return pages
+}
+
+// RecordPage makes the page of a medical record that has no picture.
+func RecordPage(name string, info document.Info) Page {
+	page := TextPages(name, nil, 0)[0]
+	page.setRecord(info.Other)
+	return page
+}
+
+// setRecord puts the texts of a medical picture's record before what is written on it: on the first frame.
+func (p *Page) setRecord(record map[string]string) {
+	p.Record = record
+	rows := [][]string{}
+	for _, k := range slices.Sorted(maps.Keys(record)) {
+		rows = append(rows, []string{k, record[k]})
+	}
+	if len(rows) == 0 {
+		return
+	}
+	p.Blocks = slices.Insert(p.Blocks, 0, document.Block{Kind: document.TableKind, Table: document.NewTable(rows)})
+	for i := range p.Blocks {
+		if p.Blocks[i].Of > 0 {
+			p.Blocks[i].Of++
+		}
+	}
+	p.Text = document.Text(p.Blocks)
 }
 
 // layer makes a page's line of its words and those that were read beside them.
@@ -129,7 +225,7 @@ func (r *DocumentReader) layer(name string, page *mergedPage) Page {
 			made.Lines = append(made.Lines, page.read[i-len(lines)])
 			continue
 		}
-		line := PageLine{Text: lines[i].Text, Quad: short(lines[i].Box.Quad()), Confidence: 1, Words: []PageWord{}}
+		line := PageLine{Text: lines[i].Text, Quad: short(lines[i].Box.Quad()), Confidence: 1, Words: []PageWord{}, own: true}
 		if r.Words {
 			for _, w := range lines[i].Words {
 				line.Words = append(line.Words, PageWord{w.Text, short(w.Box.Quad()), 1})

@@ -105,7 +105,7 @@ func (s Sources) Sounds(args ...string) (
 }
 
 // Documents are those that arguments and Lists stand for, as Pictures finds pictures: pictures of pages, and
-// files for which IsDocument holds. Load decodes nothing of those: its error says why there is no such file.
+// files for which IsPaged or IsText holds. Load decodes nothing of those: its error says why there is no such file.
 func (s Sources) Documents(args ...string) (
 	documents iter.Seq2[Picture, error], count int, err error,
 ) {

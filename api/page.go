@@ -11,19 +11,23 @@ import (
 type Page struct {
 	Document Name       `json:"document"`
 	Number   int        `json:"page"`  // from 1
-	Width    int        `json:"width"` // of its picture, in pixels
+	Width    int        `json:"width"` // of its picture, in pixels; 0 where pages have no fixed look
 	Height   int        `json:"height"`
 	Turn     int        `json:"turn,omitempty"` // degrees clockwise after which the text stands upright
 	Text     string     `json:"text"`
 	Lines    []PageLine `json:"lines"` // in reading order
 	Tables   []Table    `json:"tables"`
 	Figures  []Figure   `json:"figures"`
-	Seconds  float64    `json:"seconds"`
+	// Record has texts of a medical picture's record by their keywords.
+	Record  map[string]string `json:"record,omitempty"`
+	Seconds float64           `json:"seconds"`
 	*Origin
 
 	// Blocks are what the page consists of, in reading order: what Text was made of. Their boxes are on
 	// the page as it stands upright.
 	Blocks []document.Block `json:"-"`
+
+	whole bool // its picture was read: all of Lines come from there
 }
 
 // PageLine is a line of a page, or a cell of a table.
@@ -32,6 +36,8 @@ type PageLine struct {
 	Quad       pipeline.Quad `json:"quad"`       // its corners in units of the page's width and height
 	Confidence float64       `json:"confidence"` // 0 to 1
 	Words      []PageWord    `json:"words"`
+
+	own bool // the page says it of itself: it was not read
 }
 
 // PageWord is a word of a line.

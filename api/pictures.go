@@ -269,7 +269,7 @@ func (s Sources) existing(path string, alone bool) (part, error) {
 
 func (s Sources) file(path string) Picture {
 	load := func() (image.Image, error) { return s.decodeFile(path) }
-	if s.kind == soundFiles || s.kind == pageFiles && IsDocument(path) {
+	if s.kind == soundFiles || s.kind == pageFiles && (IsPaged(path) || IsText(path)) {
 		load = func() (image.Image, error) { return nil, s.search().kind.check(path) }
 	}
 	return Picture{path, path, load}

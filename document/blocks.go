@@ -34,6 +34,8 @@ type Block struct {
 	Lines []Box `json:"lines,omitempty"`
 	// Table of a block of that kind.
 	Table *Table `json:"table,omitempty"`
+	// File is, for a figure, that of its picture; "" for none.
+	File string `json:"file,omitempty"`
 	// Of is, for a caption, the index of the block that it explains, plus one.
 	Of int `json:"of,omitempty"`
 }
@@ -144,7 +146,11 @@ func Markdown(blocks []Block) string {
 				writeTable(&b, block.Table)
 			}
 		case Figure:
-			b.WriteString("![" + escape(oneLine(block.Text)) + "]()")
+			file := block.File
+			if strings.ContainsAny(file, " ()<>\\") {
+				file = "<" + strings.NewReplacer("<", "%3C", ">", "%3E", "\\", "/").Replace(file) + ">"
+			}
+			b.WriteString("![" + escape(oneLine(block.Text)) + "](" + file + ")")
 		case Caption:
 			b.WriteString("*" + escape(oneLine(block.Text)) + "*")
 		case Paragraph:

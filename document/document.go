@@ -14,7 +14,10 @@ package document
 import (
 	"context"
 	"errors"
+	"fmt"
 	"image"
+	"io"
+	"os"
 
 	"github.com/crossattn/xpipe/media"
 )
@@ -29,6 +32,24 @@ var ErrPassword = errors.New("password")
 
 // ErrLimit is wrapped by errors about what was refused for its size or time.
 var ErrLimit = media.ErrLimit
+
+// ReadFile reads a file of at most so many bytes: formats that are read from memory bound it so. Errors
+// are the file system's or wrap ErrLimit.
+func ReadFile(name string, most int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(data)) > most {
+		err = fmt.Errorf("%s: %w", name, &media.LimitError{Text: fmt.Sprintf("a file of more than %d bytes", most)})
+	}
+	if err != nil {
+		return nil, err
+	}
+	return data, nil
+}
 
 // Box is an upright rectangle on a page, in units of the page's width and height as it is shown
 // (cropped and turned): 0,0 is its upper left corner and 1,1 its lower right. X0 <= X1, Y0 <= Y1;

@@ -1,39 +1,87 @@
-// Package pagefiles opens the files of pages that xpipe read takes, by their names. A program that imports it
-// carries PDFium; package api, which reads their pages, does not.
+// Package pagefiles opens the files of pages that xpipe read takes, by their names, and writes searchable PDF
+// files. A program that imports it carries PDFium and the readers of office and medical files; package api,
+// which reads their pages, does not.
 package pagefiles
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"strings"
 
 	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/document"
+	"github.com/crossattn/xpipe/document/dicom"
+	"github.com/crossattn/xpipe/document/office"
 	"github.com/crossattn/xpipe/document/pdf"
 	"github.com/crossattn/xpipe/document/pictures"
 )
 
-// Open opens a PDF or TIFF file: one for which api.IsDocument holds. Errors wrap document.ErrDocument,
+// IsPDF reports whether a file is a PDF file by its name.
+func IsPDF(path string) bool { return strings.EqualFold(filepath.Ext(path), ".pdf") }
+
+// Open opens a PDF, TIFF or DICOM file: one for which api.IsPaged holds. Errors wrap document.ErrDocument,
 // document.ErrPassword, document.ErrLimit, vision.ErrImage or the file system's.
 func Open(ctx context.Context, path, password string) (document.Paged, error) {
 	if err := api.CheckDocument(path); err != nil {
 		return nil, err
 	}
-	if strings.EqualFold(filepath.Ext(path), ".pdf") {
-		d, err := pdf.Open(ctx, path, pdf.Options{Password: password})
-		switch {
-		case errors.Is(err, document.ErrPassword):
-			return nil, api.WithDocumentKind(fmt.Errorf("%w (--password)", err))
-		case err != nil:
-			return nil, api.WithDocumentKind(err)
-		}
-		return d, nil
-	}
-	d, err := pictures.Open(ctx, path)
+	d, err := open(ctx, path, password)
 	if err != nil {
+		if errors.Is(err, document.ErrPassword) {
+			err = fmt.Errorf("%w (--password)", err)
+		}
 		return nil, api.WithDocumentKind(err)
 	}
 	return d, nil
+}
+
+func open(ctx context.Context, path, password string) (document.Paged, error) {
+	switch strings.ToLower(filepath.Ext(path)) {
+	case ".pdf":
+		return orNil(pdf.Open(ctx, path, pdf.Options{Password: password}))
+	case ".dcm", ".dicom":
+		return orNil(dicom.Open(path))
+	}
+	return orNil(pictures.Open(ctx, path))
+}
+
+// orNil keeps a nil pointer from becoming a document.
+func orNil[D document.Paged](d D, err error) (document.Paged, error) {
+	if err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// Text reads a file of text with structure: one for which api.IsText holds.
+func Text(path string) ([]document.Block, error) {
+	if err := api.CheckDocument(path); err != nil {
+		return nil, err
+	}
+	d, err := office.Open(path)
+	if err != nil {
+		return nil, api.WithDocumentKind(err)
+	}
+	return d.Blocks, nil
+}
+
+// WriteSearchable writes a PDF file with what was read on its pictures laid over its pages, not to be seen.
+func WriteSearchable(ctx context.Context, w io.Writer, path, password string, pages []api.Page) error {
+	d, err := pdf.Open(ctx, path, pdf.Options{Password: password})
+	if err != nil {
+		return api.WithDocumentKind(err)
+	}
+	defer d.Close()
+	layers := map[int]pdf.Layer{}
+	for i := range pages {
+		words, whole := pages[i].Searchable()
+		layers[pages[i].Number] = pdf.Layer{Words: words, Whole: whole}
+	}
+	if err := d.WriteWithText(ctx, w, layers); err != nil {
+		return api.WithDocumentKind(fmt.Errorf("%s: %w", path, err))
+	}
+	return nil
 }

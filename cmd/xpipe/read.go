@@ -25,6 +25,8 @@ type readOptions struct {
 	ocr        string
 	dpi        float64
 	password   string
+	format     string
+	figures    string
 }
 
 func newReadCommand(env *environment) *cobra.Command {
@@ -33,28 +35,36 @@ func newReadCommand(env *environment) *cobra.Command {
 		Use:   "read FILE|DIR|GLOB|SHARD.tar|- ...",
 		Short: "Write down what is written on pages",
 		Example: `  xpipe read scan.png
-  xpipe read paper.pdf --json
+  xpipe read paper.pdf --out paper.md
   xpipe read receipts --out receipts.jsonl --resume`,
 		Long: `Writes down what is written on pictures of pages: letters, forms, receipts, tables,
-labels, photographs of them; and on the pages of PDF and TIFF files. Text stands in
+labels, photographs of them; on the pages of PDF and TIFF files; in DOCX, PPTX, XLSX,
+HTML, Markdown and CSV files; and in DICOM files, with their record. Text stands in
 reading order, columns one after the other; cells of a row are divided by tabs, and
 blocks by a blank line. A page that stands on its head or lies on its side is read
 as it is. Of several pages each has its name above it.
 
-A PDF file's own text is taken where a page has any, with its tables; a page that
-is a picture is drawn and read. --ocr always has all pages read, and never none.
+Of a PDF file's page its own text is taken. Where it has none, or signs that stand
+for nothing, the page is drawn and read, and where pictures on it show more, those
+are. --ocr always has all pages read, and never none.
 
 The embedded model reads Latin script with accents, Chinese and Japanese.
 
 ` + picturesHelp + `
 
---words gives each word its place, too, and --least-confidence leaves out lines of
-less.
+--format writes text, Markdown, hOCR or ALTO (XML with the places of lines and words).
+--out FILE does by its suffix: .txt, .md, .hocr, .xml. With .pdf it writes a PDF file
+in which the text can be found: of a PDF file with its pages as they are, of pictures
+with each as a page. Any other FILE gets JSON lines.
+
+--figures DIR cuts the figures out to PNG files. --words gives each word its place,
+too, and --least-confidence leaves out lines of less.
 
 With --json each page is one line {"document","page","width","height","text",
-"lines":[{"text","quad","confidence","words"}],"tables","figures","seconds"}, or
-{"document","error"}. A quad has the corners [x,y] from the top left one clockwise,
-in units of the page's width and height.
+"lines":[{"text","quad","confidence","words"}],"tables":[{"rows","quad","caption"}],
+"figures":[{"quad","caption","file"}],"seconds"}, or {"document","error"}. A quad has
+the corners [x,y] from the top left one clockwise, in units of the page's width and
+height. Files without fixed pages have no lines; a DICOM file has its "record".
 
 ` + resultsHelp + `
 
@@ -66,13 +76,15 @@ in units of the page's width and height.
 	}
 	o.batch = 1
 	o.modelOptions.addFlags(cmd, mini.OCR)
-	o.addListFlags(cmd, "pages", "JSON lines")
+	o.addListFlags(cmd, "pages", "pages, by its suffix, or JSON lines")
 	f := cmd.Flags()
 	f.IntVar(&o.jobs, "jobs", 1, "pages to read at once, each with the memory of one")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "tell nothing of how far a run is")
-	f.BoolVar(&o.words, "words", false, "give each word its place, too (with --json or --out)")
-	f.StringVar(&o.ocr, "ocr", "auto", "read the picture of a page: auto (where it has no text of its own), always, never")
-	f.Float64Var(&o.dpi, "dpi", 150, "dots an inch of pages of PDF files")
+	f.StringVar(&o.format, "format", "", "what to write: text (the default), markdown, hocr, alto")
+	f.StringVar(&o.figures, "figures", "", "folder to cut figures out to; made if missing")
+	f.BoolVar(&o.words, "words", false, "give each word its place, too (with JSON lines)")
+	f.StringVar(&o.ocr, "ocr", "auto", "read the pictures of pages: auto (where they show more than the page's own text), always, never")
+	f.Float64Var(&o.dpi, "dpi", 150, "dots an inch of pages of PDF files, and of pictures in one that is written")
 	f.StringVar(&o.password, "password", "", "password of encrypted PDF files")
 	f.Float64Var(&o.confidence, "least-confidence", 0.5, "leave out lines of less, from 0 to 1")
 	return cmd
@@ -82,28 +94,49 @@ in units of the page's width and height.
 type document struct {
 	pages  []readPage
 	failed int
+	file   string // "" where there is none
+	pdf    bool
 }
 
 // readPage is a page, or why there is none.
 type readPage struct {
 	api.Page
-	err error
+	err     error
+	picture image.Image // for a PDF file that is written of pictures
 }
 
 func (document) Kind() media.Kind { return media.Pages }
 
-func runRead(ctx context.Context, env *environment, o readOptions, args []string) error {
-	switch err := o.check(); {
+func (o *readOptions) checkRead(env *environment, form string) error {
+	batch := o.batchOptions
+	if form != jsonLines {
+		batch.out = "" // which no JSON lines go to
+	}
+	switch err := batch.check(); {
+	case o.resume && o.out != "" && form != jsonLines:
+		return api.Usagef("--resume goes on with JSON lines (--out FILE.jsonl), not with %s", form)
 	case err != nil:
 		return err
+	case o.format != "" && !slices.Contains(api.PageForms, o.format):
+		return api.Usagef("--format must be one of %s", strings.Join(api.PageForms, ", "))
+	case o.format != "" && env.json:
+		return api.Usagef("--format and --json: one of them")
 	case !(o.confidence >= 0 && o.confidence <= 1):
 		return api.Usagef("--least-confidence must be from 0 to 1")
-	case o.words && !env.json && o.out == "":
-		return api.Usagef("--words needs --json or --out: text has no places")
+	case o.words && form != jsonLines:
+		return api.Usagef("--words needs --json or --out FILE.jsonl: text has no places, and hOCR and ALTO have all")
 	case !slices.Contains(api.OCRChoices, o.ocr):
 		return api.Usagef("--ocr must be one of %s", strings.Join(api.OCRChoices, ", "))
 	case !(o.dpi >= 10 && o.dpi <= 1200):
 		return api.Usagef("--dpi must be from 10 to 1200")
+	}
+	return nil
+}
+
+func runRead(ctx context.Context, env *environment, o readOptions, args []string) error {
+	form := o.form(env)
+	if err := o.checkRead(env, form); err != nil {
+		return err
 	}
 	found, err := o.findBy(env, args, api.Sources.Documents)
 	if err != nil {
@@ -115,16 +148,63 @@ func runRead(ctx context.Context, env *environment, o readOptions, args []string
 		return err
 	}
 	defer p.Close()
-	settings := o.settings()
-	reader := &api.DocumentReader{OCR: o.ocr, DPI: o.dpi, Words: o.words}
+	reader := &api.DocumentReader{OCR: o.ocr, DPI: o.dpi, Figures: o.figures}
+	reader.Words = o.words || form == "hocr" || form == "alto" || form == pdfForm
 	reader.Read = func(ctx context.Context, img image.Image) (*pipeline.Page, error) {
 		return p.Read(ctx, img, func(r *pipeline.Reading) {
-			r.Words, r.Confidence = o.words, o.confidence
+			r.Words, r.Confidence = reader.Words, o.confidence
 			if o.confidence == 0 {
 				r.Confidence = -1
 			}
 		})
 	}
+	var pages *pageOutput
+	options := o.batchOptions
+	if form != jsonLines {
+		if pages, err = o.newPageOutput(env, form, found.count != 1); err != nil {
+			return err
+		}
+		options.out = ""
+	}
+	out, err := options.newOutput(env, found, p, o.readSettings())
+	if err != nil {
+		return errors.Join(err, pages.close(err, 0))
+	}
+	if err := out.openResults(api.ResultsOptions{Key: "page"}); err != nil {
+		return err
+	}
+	if pages != nil && pages.file != nil && !o.quiet {
+		out.progress = newProgress(env, o.out, found.count)
+	}
+	// Pages are read where others are decoded: while one page's lines are recognized, those of the
+	// next one are found.
+	err = runAll(ctx, out, api.Runner[document]{
+		Load: func(ctx context.Context, picture api.Picture) (media.Item, error) {
+			return readDocument(ctx, reader, picture, o.password, form == pdfForm)
+		},
+		Task: func(_ context.Context, batch []api.Loaded) ([]document, error) {
+			read := make([]document, len(batch))
+			for i, l := range batch {
+				read[i] = l.Item.(document)
+			}
+			return read, nil
+		},
+	}, func(f api.Finished[document]) error {
+		out.failed += min(f.Value.failed, 1)
+		if pages == nil {
+			return out.write(f.Name, out.pageLines(f.Name, f.Value)...)
+		}
+		return pages.write(ctx, f.Name, f.Value, o)
+	})
+	if pages != nil {
+		err = errors.Join(err, pages.close(err, out.failed))
+	}
+	return out.finish(err)
+}
+
+// readSettings are those that change results and are not by default.
+func (o *readOptions) readSettings() api.Settings {
+	settings := o.settings()
 	if o.words {
 		settings["words"] = true
 	}
@@ -137,74 +217,65 @@ func runRead(ctx context.Context, env *environment, o readOptions, args []string
 	if o.dpi != 150 {
 		settings["dpi"] = o.dpi
 	}
-	out, err := o.newOutput(env, found, p, settings)
-	if err != nil {
-		return err
-	}
-	if err := out.openResults(api.ResultsOptions{Key: "page"}); err != nil {
-		return err
-	}
-	// Pages are read where others are decoded: while one page's lines are recognized, those of the
-	// next one are found.
-	first := true
-	err = runAll(ctx, out, api.Runner[document]{
-		Load: func(ctx context.Context, picture api.Picture) (media.Item, error) {
-			return readDocument(ctx, reader, picture, o.password)
-		},
-		Task: func(_ context.Context, batch []api.Loaded) ([]document, error) {
-			read := make([]document, len(batch))
-			for i, l := range batch {
-				read[i] = l.Item.(document)
-			}
-			return read, nil
-		},
-	}, func(f api.Finished[document]) error {
-		out.failed += min(f.Value.failed, 1)
-		if out.printsLines() {
-			return out.write(f.Name, out.pageLines(f.Name, f.Value)...)
-		}
-		for _, page := range f.Value.pages {
-			if err := out.printPage(f.Name, page, len(f.Value.pages), first); err != nil {
-				return err
-			}
-			first = false
-		}
-		return nil
-	})
-	return out.finish(err)
+	return settings
 }
 
-// readDocument reads the pages of a file.
+// readDocument reads the pages of a file; it keeps the pictures of those that a PDF file is made of.
 func readDocument(
-	ctx context.Context, reader *api.DocumentReader, picture api.Picture, password string,
+	ctx context.Context, reader *api.DocumentReader, picture api.Picture, password string, keep bool,
 ) (read document, err error) {
-	if picture.File == "" || !api.IsDocument(picture.File) {
+	read.file = picture.File
+	switch {
+	case picture.File != "" && api.IsText(picture.File):
 		start := time.Now()
+		blocks, err := pagefiles.Text(picture.File)
+		if err != nil {
+			return read, err // which names the file
+		}
+		for _, page := range api.TextPages(picture.Name, blocks, time.Since(start).Seconds()) {
+			read.pages = append(read.pages, readPage{Page: page})
+		}
+		return read, nil
+	case picture.File == "" || !api.IsPaged(picture.File):
 		img, err := picture.Load()
 		if err != nil {
 			return read, err
 		}
-		page, err := reader.Read(ctx, img)
+		page, err := reader.Picture(ctx, picture.Name, img)
 		if err != nil {
-			return read, fmt.Errorf("%s: %w", picture.Name, err)
+			return read, err
 		}
-		read.pages = []readPage{{Page: api.NewPage(picture.Name, 1, page, time.Since(start).Seconds())}}
+		read.pages = []readPage{{Page: page, picture: img}}
 		return read, nil
 	}
+	read.pdf = pagefiles.IsPDF(picture.File)
 	d, err := pagefiles.Open(ctx, picture.File, password)
 	if err != nil {
 		return read, err // which names the file
 	}
 	defer d.Close()
+	if d.Pages() == 0 { // a medical record without a picture
+		read.pages = []readPage{{Page: api.RecordPage(picture.Name, d.Info())}}
+		return read, nil
+	}
 	for n := 1; n <= d.Pages(); n++ {
 		page, err := reader.Page(ctx, picture.Name, d, n)
 		if err != nil {
-			if ctx.Err() != nil || d.Pages() == 1 || errors.Is(err, pipeline.ErrUnsupported) {
+			if ctx.Err() != nil || errors.Is(err, pipeline.ErrUnsupported) {
 				return read, err
+			}
+			if d.Pages() == 1 {
+				return read, fmt.Errorf("%s: %w", picture.Name, err)
 			}
 			read.failed++
 		}
-		read.pages = append(read.pages, readPage{page, err})
+		one := readPage{Page: page, err: err}
+		if keep && !read.pdf && err == nil {
+			if one.picture, err = d.Render(ctx, n, reader.DPI); err != nil {
+				return read, api.WithDocumentKind(err)
+			}
+		}
+		read.pages = append(read.pages, one)
 	}
 	if read.failed == d.Pages() {
 		return read, fmt.Errorf("%s: none of its %d pages can be read: %w", picture.Name, d.Pages(),
@@ -225,29 +296,4 @@ func (o *output) pageLines(name string, read document) []any {
 		lines[i] = page.Page
 	}
 	return lines
-}
-
-// printPage prints the text of a page, one of so many of a document.
-func (o *output) printPage(name string, page readPage, pages int, first bool) error {
-	if page.err != nil {
-		o.env.report(fmt.Errorf("%s: %w", name, page.err))
-		return nil
-	}
-	text := api.Printable(page.Text)
-	if text == "" {
-		o.env.warnf("%s, page %d: nothing is written on it, as far as the model sees", name, page.Number)
-		return nil
-	}
-	head := ""
-	switch {
-	case pages > 1:
-		head = fmt.Sprintf("%s, page %d:\n", api.Visible(name), page.Number)
-	case !o.single:
-		head = api.Visible(name) + ":\n"
-	}
-	if head != "" && !first {
-		head = "\n" + head
-	}
-	_, err := fmt.Fprintln(o.env.stdout, head+text)
-	return err
 }

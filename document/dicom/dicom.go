@@ -16,9 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
-	"io"
 	"math"
-	"os"
 	"strconv"
 	"strings"
 
@@ -81,12 +79,7 @@ func Is(head []byte) bool { return len(head) >= 132 && string(head[128:132]) == 
 
 // Open reads a file by name.
 func Open(name string) (*File, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, mostBytes+1))
+	data, err := document.ReadFile(name, mostBytes)
 	if err != nil {
 		return nil, err
 	}

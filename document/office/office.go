@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"unicode/utf8"
@@ -56,12 +55,7 @@ func Reads(name string) bool { return readers[strings.ToLower(filepath.Ext(name)
 // Open reads a file; its suffix says of what kind it is. Errors wrap document.ErrDocument, or
 // document.ErrLimit for what is too large.
 func Open(name string) (*Document, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, mostBytes+1))
+	data, err := document.ReadFile(name, mostBytes)
 	if err != nil {
 		return nil, err
 	}
