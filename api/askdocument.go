@@ -77,6 +77,8 @@ type Passage struct {
 }
 
 func newPassage(p find.Passage) Passage {
+	p.Box = p.Box.Intersect(document.Box{X1: 1, Y1: 1})
+	p.Box.X1, p.Box.Y1 = max(p.Box.X0, p.Box.X1), max(p.Box.Y0, p.Box.Y1)
 	return Passage{p.Page, p.Text, boxOf(p.Box), short(p.Box.Quad()), digits(p.Score)}
 }
 
@@ -239,6 +241,9 @@ func (a *AskDocument) found(ctx context.Context, answer *DocumentAnswer) (*find.
 }
 
 func (d *DocumentAnswer) place(q [4][2]float64) {
+	for i := range q {
+		q[i] = [2]float64{min(max(q[i][0], 0), 1), min(max(q[i][1], 0), 1)}
+	}
 	d.Quad = short(q)
 	d.Box = boxOf(find.Line{Quad: q}.Box())
 }
@@ -284,20 +289,25 @@ func (a *AskDocument) passages(ctx context.Context, answer *DocumentAnswer) erro
 	if _, err := a.found(ctx, answer); err != nil {
 		return err
 	}
-	context, err := a.Context(ctx, answer.Question, 0)
-	if err != nil {
-		return err
-	}
-	if context == "" {
-		return a.errNoText()
-	}
 	answer.From = FromPassages
-	prompt := context + "\n\nAnswer from the text above, in a few words. " + answer.Question
-	request := pipeline.Request{Prompt: prompt + "\n"}
-	if a.Model.Abilities().Chat {
-		request = pipeline.Request{Messages: []pipeline.Message{{Role: pipeline.RoleUser, Text: prompt}}}
+	for most := MostContext; ; most /= 2 {
+		text, err := a.Context(ctx, answer.Question, most)
+		if err != nil {
+			return err
+		}
+		if text == "" {
+			return a.errNoText()
+		}
+		prompt := text + "\n\nAnswer from the text above, in a few words. " + answer.Question
+		request := pipeline.Request{Prompt: prompt + "\n"}
+		if a.Model.Abilities().Chat {
+			request = pipeline.Request{Messages: []pipeline.Message{{Role: pipeline.RoleUser, Text: prompt}}}
+		}
+		// A model of few positions reads less.
+		if err = a.write(ctx, answer, request); !errors.Is(err, pipeline.ErrPrompt) || most < leastContext {
+			return err
+		}
 	}
-	return a.write(ctx, answer, request)
 }
 
 // write has the model write the answer.
@@ -310,6 +320,13 @@ func (a *AskDocument) write(ctx context.Context, answer *DocumentAnswer, request
 		return err
 	}
 	made := NewAnswer(Question{Image: answer.Image, Question: answer.Question}, texts[0], 0)
+	if a.Model.Abilities().Find && request.Item != nil {
+		found, err := a.Model.Find(request, made.Answer)
+		if err != nil {
+			return err
+		}
+		made.Places = found.Places
+	}
 	answer.Answer = made
 	a.locate(answer)
 	return nil
@@ -342,6 +359,9 @@ func (a *AskDocument) locate(answer *DocumentAnswer) {
 // MostContext is how many characters of a document a language model is given unless a caller says otherwise: about
 // 1,500 tokens of English.
 const MostContext = 6000
+
+// leastContext is what a language model has to be able to read at least.
+const leastContext = 500
 
 // Context returns what a language model is told of a document to answer a question: all of its text if it has at most
 // so many characters, else the passages that fit, in the order of the document. Each page is named. 0 stands for
@@ -478,8 +498,12 @@ func figureOf(pages []Page, number string, likely int) (page int, quad pipeline.
 				if m == nil || m[1] != number {
 					continue
 				}
-				if f, found := nearest(p.Figures, find.Line{Quad: l.Quad}.Box()); found {
+				caption := find.Line{Quad: l.Quad}.Box()
+				if f, found := nearest(p.Figures, caption); found {
 					return p.Number, f, true
+				}
+				if b := freeAbove(&p, caption); b.H() > 3*caption.H() {
+					return p.Number, short(b.Quad()), true
 				}
 			}
 		}
@@ -499,9 +523,9 @@ func figureOf(pages []Page, number string, likely int) (page int, quad pipeline.
 	return 0, quad, false
 }
 
-// nearest returns the figure that a caption is closest to, above or below.
+// nearest returns the figure that a caption is closest to, above or below; false where none is near.
 func nearest(figures []Figure, caption document.Box) (quad pipeline.Quad, ok bool) {
-	best := math.Inf(1)
+	best := 0.12 // of the page
 	for _, f := range figures {
 		b := find.Line{Quad: f.Quad}.Box()
 		d := max(caption.Y0-b.Y1, b.Y0-caption.Y1, 0) + max(caption.X0-b.X1, b.X0-caption.X1, 0)
@@ -510,6 +534,30 @@ func nearest(figures []Figure, caption document.Box) (quad pipeline.Quad, ok boo
 		}
 	}
 	return quad, ok
+}
+
+// freeAbove returns what lies between a caption and the running text above it, as wide as that text: where a figure is that
+// the page does not tell of, such as bars among its ruling lines or what is on a scan. Labels are no running text; cells of tables count as such.
+func freeAbove(p *Page, caption document.Box) document.Box {
+	const fewWords = 5
+	cells := map[string]bool{}
+	for _, t := range p.Tables {
+		for _, cell := range slices.Concat(t.Rows...) {
+			cells[cell] = true
+		}
+	}
+	free := document.Box{X0: caption.X0, X1: caption.X1, Y1: caption.Y0}
+	for _, l := range p.Lines {
+		b := find.Line{Quad: l.Quad}.Box()
+		if len(strings.Fields(l.Text)) < fewWords && !cells[l.Text] || min(b.X1, caption.X1) <= max(b.X0, caption.X0) || b == caption {
+			continue
+		}
+		free.X0, free.X1 = min(free.X0, b.X0), max(free.X1, b.X1)
+		if b.CY() < caption.Y0 {
+			free.Y0 = max(free.Y0, b.Y1)
+		}
+	}
+	return free
 }
 
 // PictureDocument is the picture of a page as a document of one page.
