@@ -35,11 +35,20 @@ type AskDocument struct {
 	// Number of the page that is asked, from 1; 0: a search over all of them chooses it.
 	Number int
 
-	mu    sync.Mutex // held while pages are read
-	pages []Page
-	index *find.Index
-	// Failed are the errors of pages that could not be read, once others were.
-	Failed []error
+	mu   sync.Mutex // held while pages are read
+	text *DocumentText
+}
+
+// DocumentText is what was read of a document.
+type DocumentText struct {
+	Pages  []Page
+	Index  *find.Index
+	Failed []error // of pages that could not be read, though others could
+}
+
+// NewDocumentText makes one of pages.
+func NewDocumentText(pages []Page) *DocumentText {
+	return &DocumentText{Pages: pages, Index: find.New(FindPages(pages))}
 }
 
 // From says what an answer about a document was made from.
@@ -67,6 +76,24 @@ type DocumentAnswer struct {
 	Picture image.Image `json:"-"`
 }
 
+// String says the answer and its page, in words for people.
+func (d *DocumentAnswer) String() string {
+	unsure := d.Confidence != nil && d.Unsure && d.From == FromLine
+	switch {
+	case unsure && d.Line == "":
+		return "unsure: nothing in the document has words of the question"
+	case unsure:
+		return fmt.Sprintf("unsure: nothing seems to answer it; the closest line, on page %d: %s", d.Page, Printable(d.Line))
+	case d.From == FromFigure:
+		return fmt.Sprintf("%s (the figure on page %d)", Printable(d.Answer.Answer), d.Page)
+	case d.From == FromPassages && d.Line == "":
+		return Printable(d.Answer.Answer)
+	case d.From == FromPage && len(d.Passages) > 0:
+		return fmt.Sprintf("%s (page %d, by its words)", Printable(d.Answer.Answer), d.Page)
+	}
+	return fmt.Sprintf("%s (page %d)", Printable(d.Answer.Answer), d.Page)
+}
+
 // Passage is a passage of a document that fits a question.
 type Passage struct {
 	Page  int           `json:"page"`
@@ -89,32 +116,36 @@ func boxOf(b document.Box) [4]float64 {
 // readAtOnce bounds the pages of a document that are read at once, each with the memory of one.
 const readAtOnce = 2
 
-// Pages returns the pages that are asked, as they were read. Those that cannot be read are left out, and their errors
-// are in Failed; the error is that of the first one where none can be.
-func (a *AskDocument) Pages(ctx context.Context) ([]Page, error) {
+// Text returns what was read of the pages that are asked. Those that cannot be read are left out; the error is that of the
+// first one where none can be.
+func (a *AskDocument) Text(ctx context.Context) (*DocumentText, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := a.read(ctx); err != nil {
-		return nil, err
+	if a.text != nil {
+		return a.text, nil
 	}
-	return a.pages, nil
+	text, err := a.read(ctx)
+	if err == nil {
+		a.text = text
+	}
+	return text, err
+}
+
+// SetText gives the text of the pages that are asked, which was read before.
+func (a *AskDocument) SetText(text *DocumentText) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.text = text
 }
 
 // had are the pages that were read before.
 func (a *AskDocument) had() []Page {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.pages
-}
-
-// Index returns the pages' text as it is searched.
-func (a *AskDocument) Index(ctx context.Context) (*find.Index, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if err := a.read(ctx); err != nil {
-		return nil, err
+	if a.text == nil {
+		return nil
 	}
-	return a.index, nil
+	return a.text.Pages
 }
 
 // check refuses a page that is not there.
@@ -125,12 +156,10 @@ func (a *AskDocument) check() error {
 	return nil
 }
 
-func (a *AskDocument) read(ctx context.Context) error {
-	if a.index != nil {
-		return nil
-	}
+// read reads the pages.
+func (a *AskDocument) read(ctx context.Context) (*DocumentText, error) {
 	if err := a.check(); err != nil {
-		return err
+		return nil, err
 	}
 	first, last := 1, a.Document.Pages()
 	if a.Number > 0 {
@@ -159,7 +188,7 @@ func (a *AskDocument) read(ctx context.Context) error {
 	}
 	working.Wait()
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 	var read []Page
 	var failed []error
@@ -171,10 +200,11 @@ func (a *AskDocument) read(ctx context.Context) error {
 		read = append(read, pages[i])
 	}
 	if len(read) == 0 {
-		return errs[0]
+		return nil, errs[0]
 	}
-	a.pages, a.Failed, a.index = read, failed, find.New(FindPages(read))
-	return nil
+	text := NewDocumentText(read)
+	text.Failed = failed
+	return text, nil
 }
 
 // FindPages are read pages as package find takes them.
@@ -227,11 +257,11 @@ func (a *AskDocument) Ask(ctx context.Context, question string) (*DocumentAnswer
 
 // found looks the question up, and says where the best line stands.
 func (a *AskDocument) found(ctx context.Context, answer *DocumentAnswer) (*find.Answer, error) {
-	index, err := a.Index(ctx)
+	text, err := a.Text(ctx)
 	if err != nil {
 		return nil, err
 	}
-	found := index.Answer(answer.Question)
+	found := text.Index.Answer(answer.Question)
 	answer.Page, answer.Line = found.Page, found.LineText
 	answer.place(found.Quad)
 	for _, p := range found.Passages {
@@ -254,7 +284,7 @@ func (a *AskDocument) line(ctx context.Context, answer *DocumentAnswer) error {
 	if err != nil {
 		return err
 	}
-	if index, err := a.Index(ctx); err != nil || index.Empty() {
+	if read, err := a.Text(ctx); err != nil || read.Index.Empty() {
 		return a.errNoText()
 	}
 	answer.From = FromLine
@@ -367,8 +397,8 @@ const leastContext = 500
 // so many characters, else the passages that fit, in the order of the document. Each page is named. 0 stands for
 // MostContext. "" is returned where there is no text.
 func (a *AskDocument) Context(ctx context.Context, question string, most int) (string, error) {
-	index, err := a.Index(ctx)
-	if err != nil || index.Empty() {
+	text, err := a.Text(ctx)
+	if err != nil || text.Index.Empty() {
 		return "", err
 	}
 	if most <= 0 {
@@ -376,14 +406,14 @@ func (a *AskDocument) Context(ctx context.Context, question string, most int) (s
 	}
 	var all []find.Passage
 	size := 0
-	for _, p := range FindPages(a.had()) {
+	for _, p := range FindPages(text.Pages) {
 		for _, passage := range find.Passages(&p) {
 			all = append(all, passage)
 			size += len(passage.Text)
 		}
 	}
 	if size > most {
-		kept := index.Search(question, len(all))
+		kept := text.Index.Search(question, len(all))
 		if len(kept) == 0 {
 			kept = all
 		}
@@ -436,8 +466,8 @@ func (a *AskDocument) Show(ctx context.Context, answer *DocumentAnswer) (image.I
 			Reader: &DocumentReader{OCR: "never", DPI: a.Reader.DPI},
 		}
 		a.mu.Lock()
-		if a.index == nil && layer.read(ctx) == nil {
-			a.pages, a.index = layer.pages, layer.index
+		if a.text == nil {
+			a.text, _ = layer.read(ctx)
 		}
 		a.mu.Unlock()
 		if ctx.Err() != nil {

@@ -164,7 +164,6 @@ func (o *documentOptions) openModels(ctx context.Context, env *environment, m mo
 // askedDocument is the answers about a document, as an item of a run.
 type askedDocument struct {
 	answers []*api.DocumentAnswer
-	pages   int
 	drawn   image.Image // the page of the only answer, for --overlay
 }
 
@@ -230,7 +229,7 @@ func (o *askOptions) runDocuments(ctx context.Context, env *environment, files, 
 			if out.printsLines() {
 				a.Origin = out.origin
 				lines = append(lines, a)
-			} else if _, err := fmt.Fprintln(env.stdout, out.title(f.Name)+answerText(a, f.Value.pages)); err != nil {
+			} else if _, err := fmt.Fprintln(env.stdout, out.title(f.Name)+a.String()); err != nil {
 				return err
 			}
 		}
@@ -253,7 +252,6 @@ func (o *askOptions) askDocument(
 	a := &api.AskDocument{
 		Name: p.Name, Document: d, Reader: models.reader, Model: models.asked, Number: o.document.page, Options: o.generation(),
 	}
-	asked.pages = d.Pages()
 	for _, question := range questions {
 		answer, err := a.Ask(ctx, question)
 		if err != nil {
@@ -266,36 +264,12 @@ func (o *askOptions) askDocument(
 		}
 		asked.answers = append(asked.answers, answer)
 	}
-	for _, failed := range a.Failed {
-		env.warnf("%s: %w", p.Name, failed)
+	if text, err := a.Text(ctx); err == nil {
+		for _, failed := range text.Failed {
+			env.warnf("%s: %w", p.Name, failed)
+		}
 	}
 	return asked, nil
-}
-
-// answerText says an answer, and where it stands, of a document of so many pages.
-func answerText(a *api.DocumentAnswer, pages int) string {
-	where := fmt.Sprintf("page %d", a.Page)
-	if a.From == api.FromFigure {
-		where = "the figure on " + where
-	}
-	switch {
-	case a.From == api.FromPassages:
-		if a.Line == "" {
-			where = ""
-		}
-	case a.From == api.FromPage && pages > 1 && len(a.Passages) > 0:
-		where += fmt.Sprintf(" of %d, by its words", pages)
-	}
-	if a.Confidence != nil && a.Unsure {
-		if a.Line == "" {
-			return "unsure: nothing in the document has words of the question"
-		}
-		return fmt.Sprintf("unsure: nothing seems to answer it; the closest line, on page %d: %s", a.Page, api.Printable(a.Line))
-	}
-	if where != "" {
-		where = " (" + where + ")"
-	}
-	return api.Printable(a.Answer.Answer) + where
 }
 
 // writeOverlay draws where the answer stands over its page.
@@ -379,7 +353,7 @@ func attendDocument(ctx context.Context, env *environment, o attendOptions, kind
 		return env.printJSON(answer)
 	case o.out == "":
 		b := answer.Box
-		_, err := fmt.Fprintf(env.stdout, "%s\nx %.3f to %.3f, y %.3f to %.3f of the page: %s\n", answerText(answer, d.Pages()),
+		_, err := fmt.Fprintf(env.stdout, "%s\nx %.3f to %.3f, y %.3f to %.3f of the page: %s\n", answer.String(),
 			b[0], b[2], b[1], b[3], api.Printable(answer.Line))
 		return err
 	}
@@ -393,7 +367,7 @@ func attendDocument(ctx context.Context, env *environment, o attendOptions, kind
 		".json": func(w io.Writer) error { return api.WriteJSON(w, answer) },
 	}[kind])
 	if err == nil && !env.json {
-		fmt.Fprintf(env.stderr, "wrote %s: %s\n", api.Visible(o.out), answerText(answer, d.Pages()))
+		fmt.Fprintf(env.stderr, "wrote %s: %v\n", api.Visible(o.out), answer)
 	}
 	return err
 }

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/crossattn/xpipe/api/pagefiles"
 	_ "github.com/crossattn/xpipe/audio/codecs"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/server"
@@ -26,7 +27,7 @@ const testdata = "../../testdata/"
 // shared answers for all tests, which change nothing.
 var shared = sync.OnceValue(func() http.Handler {
 	s, err := server.New(server.Config{Version: "v1.2.3", Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})), Serving: serving.Config{
-		Catalog: &serving.Catalog{Named: []string{testdata + "layouts/" + hears}}, Idle: -1,
+		Catalog: &serving.Catalog{Named: []string{testdata + "layouts/" + hears}}, Idle: -1, OpenDocument: pagefiles.Data,
 	}})
 	if err != nil {
 		panic(err)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/document"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/pipeline/decode"
 )
@@ -41,6 +42,8 @@ type Config struct {
 	Rows int
 	// SoundSeconds bounds a sound; 0 stands for an hour.
 	SoundSeconds float64
+	// OpenDocument opens a PDF file that a client sent; nil: there are no documents. api/pagefiles has one.
+	OpenDocument func(ctx context.Context, name string, data []byte, password string) (document.Paged, error)
 	// Observer is told what happens; nil: nobody is.
 	Observer Observer
 	// Pull fetches a model that is not here, by its name on the hub; nil: models are never fetched.
@@ -72,6 +75,7 @@ const RetryAfter = 2 * time.Second
 type Service struct {
 	Catalog *Catalog
 	config  Config
+	texts   *cache[*api.DocumentText]
 
 	mu     sync.Mutex
 	slots  map[string]*slot // by Entry.Path
@@ -106,7 +110,7 @@ func New(c Config) *Service {
 		c.Observer = unobserved{}
 	}
 	forgetProgram() // of which starting read much
-	return &Service{Catalog: c.Catalog, config: c, slots: map[string]*slot{}}
+	return &Service{Catalog: c.Catalog, config: c, texts: newTexts(), slots: map[string]*slot{}}
 }
 
 // Use returns an open model by the name that a client gave, and opens it if need be. The caller calls
