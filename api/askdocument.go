@@ -35,11 +35,20 @@ type AskDocument struct {
 	// Number of the page that is asked, from 1; 0: a search over all of them chooses it.
 	Number int
 
-	mu    sync.Mutex // held while pages are read
-	pages []Page
-	index *find.Index
-	// Failed are the errors of pages that could not be read, once others were.
-	Failed []error
+	mu   sync.Mutex // held while pages are read
+	text *DocumentText
+}
+
+// DocumentText is what was read of a document.
+type DocumentText struct {
+	Pages  []Page
+	Index  *find.Index
+	Failed []error // of pages that could not be read, though others could
+}
+
+// NewDocumentText makes one of pages.
+func NewDocumentText(pages []Page) *DocumentText {
+	return &DocumentText{Pages: pages, Index: find.New(FindPages(pages))}
 }
 
 // From says what an answer about a document was made from.
@@ -67,6 +76,24 @@ type DocumentAnswer struct {
 	Picture image.Image `json:"-"`
 }
 
+// String says the answer and its page, in words for people.
+func (d *DocumentAnswer) String() string {
+	unsure := d.Confidence != nil && d.Unsure && d.From == FromLine
+	switch {
+	case unsure && d.Line == "":
+		return "unsure: nothing in the document has words of the question"
+	case unsure:
+		return fmt.Sprintf("unsure: nothing seems to answer it; the closest line, on page %d: %s", d.Page, Printable(d.Line))
+	case d.From == FromFigure:
+		return fmt.Sprintf("%s (the figure on page %d)", Printable(d.Answer.Answer), d.Page)
+	case d.From == FromPassages && d.Line == "":
+		return Printable(d.Answer.Answer)
+	case d.From == FromPage && len(d.Passages) > 0:
+		return fmt.Sprintf("%s (page %d, by its words)", Printable(d.Answer.Answer), d.Page)
+	}
+	return fmt.Sprintf("%s (page %d)", Printable(d.Answer.Answer), d.Page)
+}
+
 // Passage is a passage of a document that fits a question.
 type Passage struct {
 	Page  int           `json:"page"`
@@ -77,6 +104,8 @@ type Passage struct {
 }
 
 func newPassage(p find.Passage) Passage {
+	p.Box = p.Box.Intersect(document.Box{X1: 1, Y1: 1})
+	p.Box.X1, p.Box.Y1 = max(p.Box.X0, p.Box.X1), max(p.Box.Y0, p.Box.Y1)
 	return Passage{p.Page, p.Text, boxOf(p.Box), short(p.Box.Quad()), digits(p.Score)}
 }
 
@@ -87,32 +116,36 @@ func boxOf(b document.Box) [4]float64 {
 // readAtOnce bounds the pages of a document that are read at once, each with the memory of one.
 const readAtOnce = 2
 
-// Pages returns the pages that are asked, as they were read. Those that cannot be read are left out, and their errors
-// are in Failed; the error is that of the first one where none can be.
-func (a *AskDocument) Pages(ctx context.Context) ([]Page, error) {
+// Text returns what was read of the pages that are asked. Those that cannot be read are left out; the error is that of the
+// first one where none can be.
+func (a *AskDocument) Text(ctx context.Context) (*DocumentText, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if err := a.read(ctx); err != nil {
-		return nil, err
+	if a.text != nil {
+		return a.text, nil
 	}
-	return a.pages, nil
+	text, err := a.read(ctx)
+	if err == nil {
+		a.text = text
+	}
+	return text, err
+}
+
+// SetText gives the text of the pages that are asked, which was read before.
+func (a *AskDocument) SetText(text *DocumentText) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.text = text
 }
 
 // had are the pages that were read before.
 func (a *AskDocument) had() []Page {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.pages
-}
-
-// Index returns the pages' text as it is searched.
-func (a *AskDocument) Index(ctx context.Context) (*find.Index, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if err := a.read(ctx); err != nil {
-		return nil, err
+	if a.text == nil {
+		return nil
 	}
-	return a.index, nil
+	return a.text.Pages
 }
 
 // check refuses a page that is not there.
@@ -123,12 +156,10 @@ func (a *AskDocument) check() error {
 	return nil
 }
 
-func (a *AskDocument) read(ctx context.Context) error {
-	if a.index != nil {
-		return nil
-	}
+// read reads the pages.
+func (a *AskDocument) read(ctx context.Context) (*DocumentText, error) {
 	if err := a.check(); err != nil {
-		return err
+		return nil, err
 	}
 	first, last := 1, a.Document.Pages()
 	if a.Number > 0 {
@@ -157,7 +188,7 @@ func (a *AskDocument) read(ctx context.Context) error {
 	}
 	working.Wait()
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
 	var read []Page
 	var failed []error
@@ -169,10 +200,11 @@ func (a *AskDocument) read(ctx context.Context) error {
 		read = append(read, pages[i])
 	}
 	if len(read) == 0 {
-		return errs[0]
+		return nil, errs[0]
 	}
-	a.pages, a.Failed, a.index = read, failed, find.New(FindPages(read))
-	return nil
+	text := NewDocumentText(read)
+	text.Failed = failed
+	return text, nil
 }
 
 // FindPages are read pages as package find takes them.
@@ -225,11 +257,11 @@ func (a *AskDocument) Ask(ctx context.Context, question string) (*DocumentAnswer
 
 // found looks the question up, and says where the best line stands.
 func (a *AskDocument) found(ctx context.Context, answer *DocumentAnswer) (*find.Answer, error) {
-	index, err := a.Index(ctx)
+	text, err := a.Text(ctx)
 	if err != nil {
 		return nil, err
 	}
-	found := index.Answer(answer.Question)
+	found := text.Index.Answer(answer.Question)
 	answer.Page, answer.Line = found.Page, found.LineText
 	answer.place(found.Quad)
 	for _, p := range found.Passages {
@@ -239,6 +271,9 @@ func (a *AskDocument) found(ctx context.Context, answer *DocumentAnswer) (*find.
 }
 
 func (d *DocumentAnswer) place(q [4][2]float64) {
+	for i := range q {
+		q[i] = [2]float64{min(max(q[i][0], 0), 1), min(max(q[i][1], 0), 1)}
+	}
 	d.Quad = short(q)
 	d.Box = boxOf(find.Line{Quad: q}.Box())
 }
@@ -249,7 +284,7 @@ func (a *AskDocument) line(ctx context.Context, answer *DocumentAnswer) error {
 	if err != nil {
 		return err
 	}
-	if index, err := a.Index(ctx); err != nil || index.Empty() {
+	if read, err := a.Text(ctx); err != nil || read.Index.Empty() {
 		return a.errNoText()
 	}
 	answer.From = FromLine
@@ -284,20 +319,25 @@ func (a *AskDocument) passages(ctx context.Context, answer *DocumentAnswer) erro
 	if _, err := a.found(ctx, answer); err != nil {
 		return err
 	}
-	context, err := a.Context(ctx, answer.Question, 0)
-	if err != nil {
-		return err
-	}
-	if context == "" {
-		return a.errNoText()
-	}
 	answer.From = FromPassages
-	prompt := context + "\n\nAnswer from the text above, in a few words. " + answer.Question
-	request := pipeline.Request{Prompt: prompt + "\n"}
-	if a.Model.Abilities().Chat {
-		request = pipeline.Request{Messages: []pipeline.Message{{Role: pipeline.RoleUser, Text: prompt}}}
+	for most := MostContext; ; most /= 2 {
+		text, err := a.Context(ctx, answer.Question, most)
+		if err != nil {
+			return err
+		}
+		if text == "" {
+			return a.errNoText()
+		}
+		prompt := text + "\n\nAnswer from the text above, in a few words. " + answer.Question
+		request := pipeline.Request{Prompt: prompt + "\n"}
+		if a.Model.Abilities().Chat {
+			request = pipeline.Request{Messages: []pipeline.Message{{Role: pipeline.RoleUser, Text: prompt}}}
+		}
+		// A model of few positions reads less.
+		if err = a.write(ctx, answer, request); !errors.Is(err, pipeline.ErrPrompt) || most < leastContext {
+			return err
+		}
 	}
-	return a.write(ctx, answer, request)
 }
 
 // write has the model write the answer.
@@ -310,6 +350,13 @@ func (a *AskDocument) write(ctx context.Context, answer *DocumentAnswer, request
 		return err
 	}
 	made := NewAnswer(Question{Image: answer.Image, Question: answer.Question}, texts[0], 0)
+	if a.Model.Abilities().Find && request.Item != nil {
+		found, err := a.Model.Find(request, made.Answer)
+		if err != nil {
+			return err
+		}
+		made.Places = found.Places
+	}
 	answer.Answer = made
 	a.locate(answer)
 	return nil
@@ -343,12 +390,15 @@ func (a *AskDocument) locate(answer *DocumentAnswer) {
 // 1,500 tokens of English.
 const MostContext = 6000
 
+// leastContext is what a language model has to be able to read at least.
+const leastContext = 500
+
 // Context returns what a language model is told of a document to answer a question: all of its text if it has at most
 // so many characters, else the passages that fit, in the order of the document. Each page is named. 0 stands for
 // MostContext. "" is returned where there is no text.
 func (a *AskDocument) Context(ctx context.Context, question string, most int) (string, error) {
-	index, err := a.Index(ctx)
-	if err != nil || index.Empty() {
+	text, err := a.Text(ctx)
+	if err != nil || text.Index.Empty() {
 		return "", err
 	}
 	if most <= 0 {
@@ -356,14 +406,14 @@ func (a *AskDocument) Context(ctx context.Context, question string, most int) (s
 	}
 	var all []find.Passage
 	size := 0
-	for _, p := range FindPages(a.had()) {
+	for _, p := range FindPages(text.Pages) {
 		for _, passage := range find.Passages(&p) {
 			all = append(all, passage)
 			size += len(passage.Text)
 		}
 	}
 	if size > most {
-		kept := index.Search(question, len(all))
+		kept := text.Index.Search(question, len(all))
 		if len(kept) == 0 {
 			kept = all
 		}
@@ -416,8 +466,8 @@ func (a *AskDocument) Show(ctx context.Context, answer *DocumentAnswer) (image.I
 			Reader: &DocumentReader{OCR: "never", DPI: a.Reader.DPI},
 		}
 		a.mu.Lock()
-		if a.index == nil && layer.read(ctx) == nil {
-			a.pages, a.index = layer.pages, layer.index
+		if a.text == nil {
+			a.text, _ = layer.read(ctx)
 		}
 		a.mu.Unlock()
 		if ctx.Err() != nil {
@@ -478,8 +528,12 @@ func figureOf(pages []Page, number string, likely int) (page int, quad pipeline.
 				if m == nil || m[1] != number {
 					continue
 				}
-				if f, found := nearest(p.Figures, find.Line{Quad: l.Quad}.Box()); found {
+				caption := find.Line{Quad: l.Quad}.Box()
+				if f, found := nearest(p.Figures, caption); found {
 					return p.Number, f, true
+				}
+				if b := freeAbove(&p, caption); b.H() > 3*caption.H() {
+					return p.Number, short(b.Quad()), true
 				}
 			}
 		}
@@ -499,9 +553,9 @@ func figureOf(pages []Page, number string, likely int) (page int, quad pipeline.
 	return 0, quad, false
 }
 
-// nearest returns the figure that a caption is closest to, above or below.
+// nearest returns the figure that a caption is closest to, above or below; false where none is near.
 func nearest(figures []Figure, caption document.Box) (quad pipeline.Quad, ok bool) {
-	best := math.Inf(1)
+	best := 0.12 // of the page
 	for _, f := range figures {
 		b := find.Line{Quad: f.Quad}.Box()
 		d := max(caption.Y0-b.Y1, b.Y0-caption.Y1, 0) + max(caption.X0-b.X1, b.X0-caption.X1, 0)
@@ -510,6 +564,30 @@ func nearest(figures []Figure, caption document.Box) (quad pipeline.Quad, ok boo
 		}
 	}
 	return quad, ok
+}
+
+// freeAbove returns what lies between a caption and the running text above it, as wide as that text: where a figure is that
+// the page does not tell of, such as bars among its ruling lines or what is on a scan. Labels are no running text; cells of tables count as such.
+func freeAbove(p *Page, caption document.Box) document.Box {
+	const fewWords = 5
+	cells := map[string]bool{}
+	for _, t := range p.Tables {
+		for _, cell := range slices.Concat(t.Rows...) {
+			cells[cell] = true
+		}
+	}
+	free := document.Box{X0: caption.X0, X1: caption.X1, Y1: caption.Y0}
+	for _, l := range p.Lines {
+		b := find.Line{Quad: l.Quad}.Box()
+		if len(strings.Fields(l.Text)) < fewWords && !cells[l.Text] || min(b.X1, caption.X1) <= max(b.X0, caption.X0) || b == caption {
+			continue
+		}
+		free.X0, free.X1 = min(free.X0, b.X0), max(free.X1, b.X1)
+		if b.CY() < caption.Y0 {
+			free.Y0 = max(free.Y0, b.Y1)
+		}
+	}
+	return free
 }
 
 // PictureDocument is the picture of a page as a document of one page.

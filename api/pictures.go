@@ -84,6 +84,9 @@ func (s Sources) decodeFile(path string) (image.Image, error) {
 	if errors.Is(err, vision.ErrImage) && soundFiles.has(path) {
 		err = fmt.Errorf("%w; to write down what is said in a sound: xpipe transcribe %s", err, path)
 	}
+	if errors.Is(err, vision.ErrImage) && IsPaged(path) {
+		err = fmt.Errorf("%w; xpipe read and xpipe ask take documents", err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@
 package pagefiles
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -84,4 +85,15 @@ func WriteSearchable(ctx context.Context, w io.Writer, path, password string, pa
 		return api.WithDocumentKind(fmt.Errorf("%s: %w", path, err))
 	}
 	return nil
+}
+
+// Data opens the bytes of a PDF file that somebody sent, for servers: PDFium is stopped where a page takes too long.
+// Errors wrap document.ErrDocument, document.ErrPassword or document.ErrLimit, and are of the kind api.KindInput.
+func Data(ctx context.Context, name string, data []byte, password string) (document.Paged, error) {
+	options := pdf.Options{Password: password, Interruptible: true}
+	d, err := pdf.New(ctx, bytes.NewReader(data), int64(len(data)), options)
+	if err != nil {
+		return nil, api.WithDocumentKind(fmt.Errorf("%s: %w", name, err))
+	}
+	return d, nil
 }

@@ -20,6 +20,8 @@ type askOptions struct {
 	batchOptions
 	overlay   overlayOption
 	sound     soundOption
+	document  documentOptions
+	named     bool // --model was given
 	questions string
 	asked     []string
 	choices   []string
@@ -32,10 +34,10 @@ type askOptions struct {
 func newAskCommand(env *environment) *cobra.Command {
 	var o askOptions
 	cmd := &cobra.Command{
-		Use:   "ask IMAGE|DIR|GLOB|SHARD.tar|- QUESTION...",
-		Short: "Answer questions about pictures",
+		Use:   "ask IMAGE|DOCUMENT|DIR|GLOB|SHARD.tar|- QUESTION...",
+		Short: "Answer questions about pictures and documents",
 		Example: `  xpipe ask photo.jpg "what color is the car?"
-  xpipe ask photos --question "is it day?" --choices yes,no --out day.jsonl
+  xpipe ask invoice.pdf "when is the payment due?"
   xpipe ask cup.jpg "what is this?" --shot bowl.jpg=zudo --shot fork.jpg=wemi`,
 		Long: `Prints one line for each question about the picture. "-" reads the picture
 from standard input. The answer to a single question is written word by word on
@@ -60,6 +62,8 @@ sees regions instead of pixels. ` + mini.LXMERT + ` finds things on a plain grou
 itself; for a photograph, or a model that cannot, a detector's regions are given
 by --regions FILE.npz or FILE.tsv; IMAGE then only names the picture.
 
+` + askDocumentHelp + `
+
 --audio FILE is a sound that the model hears beside each picture, or without one, for
 models that see and hear, such as Gemma 3n: xpipe ask --audio talk.wav "what is
 said?" --model DIR.
@@ -74,7 +78,9 @@ picture. A language model, which takes none, gets questions alone: xpipe ask
 "QUESTION" --model DIR; xpipe chat holds a conversation with it.
 
 With --json each answer is one line {"image","question","answer","tokens",
-"logprob","seconds","token_logprobs","ids"}, or {"image","error"}.
+"logprob","seconds","token_logprobs","ids"}, or {"image","error"}; about a document
+it also has "document","page","box","quad","line","from","confidence","unsure" and
+"passages", with places in units of the page's width and height.
 
 ` + resultsHelp + `
 
@@ -111,8 +117,9 @@ With --json each answer is one line {"image","question","answer","tokens",
 					return err
 				}
 			}
+			o.named = cmd.Flags().Changed("model")
 			switch {
-			case cmd.Flags().Changed("model"):
+			case o.named:
 			case len(o.shots) > 0 || o.shotsFile != "":
 				o.model = mini.Flamingo
 			case o.regions != "":
@@ -135,6 +142,7 @@ With --json each answer is one line {"image","question","answer","tokens",
 	f.StringVar(&o.regions, "regions", "", "region features for LXMERT, .npz or .tsv")
 	o.overlay.addFlag(cmd)
 	o.sound.addFlag(cmd)
+	o.document.addFlags(cmd)
 	return cmd
 }
 
@@ -147,6 +155,17 @@ func runAsk(ctx context.Context, env *environment, o askOptions, args []string) 
 		return err
 	}
 	env.hintAlone("choice", len(o.choices), 1)
+	files, words := args, []string(nil)
+	if len(o.asked) == 0 && o.questions == "" && len(args) > 0 {
+		files, words = o.split(args)
+	}
+	if o.questions == "" && o.document.asksDocuments(ctx, files) {
+		questions, err := o.asks(env, words)
+		if err != nil {
+			return err
+		}
+		return o.runDocuments(ctx, env, files, questions)
+	}
 	if o.unseen(args) {
 		return o.runUnseen(ctx, env, args)
 	}
@@ -221,19 +240,13 @@ type asker struct {
 // find finds the questions, and the pictures that they are about.
 func (a *asker) find(env *environment, args []string) (found, error) {
 	if a.options.questions == "" {
-		pictures := args
-		if a.all = a.options.asked; len(a.all) == 0 {
-			var words []string
+		pictures, words := args, []string(nil)
+		if len(a.options.asked) == 0 {
 			pictures, words = a.options.split(args)
-			if err := checkTexts("ask", "question", words); err != nil {
-				return found{}, err
-			}
-			a.all = env.questionsOf(words)
 		}
-		for _, q := range a.all {
-			if strings.TrimSpace(q) == "" {
-				return found{}, fmt.Errorf("%w: the question is empty", pipeline.ErrPrompt)
-			}
+		var err error
+		if a.all, err = a.options.asks(env, words); err != nil {
+			return found{}, err
 		}
 		return a.options.find(env, pictures)
 	}
@@ -262,6 +275,23 @@ func (a *asker) find(env *environment, args []string) (found, error) {
 	}
 	single := len(a.groups) == 1 && a.options.out == ""
 	return found{pictures: pictures, count: len(names), single: single}, err
+}
+
+// asks lists the questions: those of --question, or else of the arguments.
+func (o *askOptions) asks(env *environment, words []string) ([]string, error) {
+	questions := o.asked
+	if len(questions) == 0 {
+		if err := checkTexts("ask", "question", words); err != nil {
+			return nil, err
+		}
+		questions = env.questionsOf(words)
+	}
+	for _, q := range questions {
+		if strings.TrimSpace(q) == "" {
+			return nil, fmt.Errorf("%w: the question is empty", pipeline.ErrPrompt)
+		}
+	}
+	return questions, nil
 }
 
 // settings are what changes the answers.

@@ -23,16 +23,19 @@ type attendOptions struct {
 	regions string
 	picks   []string
 	rollout bool
+
+	document documentOptions
+	named    bool // --model was given
 }
 
 func newAttendCommand(env *environment) *cobra.Command {
 	var o attendOptions
 	cmd := &cobra.Command{
-		Use:   "attend IMAGE|AUDIO [QUESTION...]",
+		Use:   "attend IMAGE|AUDIO|DOCUMENT [QUESTION...]",
 		Short: "Show where the model looked, or listened, for each word",
 		Example: `  xpipe attend photo.jpg -o where.html
   xpipe attend photo.jpg "what color is the car?" -o where.png
-  xpipe attend photo.jpg --text "a red car" --rollout --json`,
+  xpipe attend invoice.pdf "what is the total?" -o where.html`,
 		Long: `Captions the picture, or answers the question, and shows for each word which
 part of the picture the model attended to.
 
@@ -42,6 +45,10 @@ part of the picture the model attended to.
   -o FILE.json   {"tokens":[{"text","share","map":[[...]]},...]}: each map sums to
                  1; share is how much of the attention fell on the picture at all
   -o FILE.npz    the maps, and the probabilities of every layer and head
+
+Of a document, as xpipe ask knows them (PDF, TIFF of several pages, pictures with --read
+or --page), the box of the line that answers is drawn on its page, or with --model where
+the model looked on the picture of the page.
 
 A sound becomes a page alone, -o FILE.html: its spectrogram with each word over the
 sound it came from, which the word plays.
@@ -76,6 +83,7 @@ read, not why: make eval-attention measures how far it can be trusted.
 					return err
 				}
 			}
+			o.named = cmd.Flags().Changed("model")
 			if !cmd.Flags().Changed("engine") {
 				o.name = api.TappingEngine()
 			}
@@ -90,6 +98,7 @@ read, not why: make eval-attention measures how far it can be trusted.
 	}
 	o.modelOptions.addFlags(cmd, mini.BLIP2)
 	o.generationOptions.addFlags(cmd)
+	o.document.addFlags(cmd)
 	f := cmd.Flags()
 	f.VarP((*pathFlag)(&o.out), "out", "o", "file to write: .png, .html, .json or .npz")
 	f.StringVar(&o.text, "text", "", "make the model write this text instead of its own")
@@ -107,8 +116,7 @@ func runAttend(ctx context.Context, env *environment, o attendOptions, args []st
 	if o.out != "" && !slices.Contains([]string{".png", ".html", ".json", ".npz"}, kind) {
 		return api.Usagef("--out %s: the file ends in .png, .html, .json or .npz", o.out)
 	}
-	picks, err := o.parsePicks()
-	if err != nil {
+	if _, err := o.parsePicks(); err != nil {
 		return err
 	}
 	if api.IsSound(args[0]) {
@@ -116,6 +124,9 @@ func runAttend(ctx context.Context, env *environment, o attendOptions, args []st
 			return api.Usagef("a sound is shown as a page: give -o FILE.html")
 		}
 		return attendSound(ctx, env, o, args)
+	}
+	if o.document.asksDocuments(ctx, args[:1]) {
+		return attendDocument(ctx, env, o, kind, args)
 	}
 	request, err := o.request(env, args)
 	if err != nil {
@@ -126,6 +137,17 @@ func runAttend(ctx context.Context, env *environment, o attendOptions, args []st
 		return err
 	}
 	defer p.Close()
+	return o.attendPicture(ctx, env, p, kind, args[0], request)
+}
+
+// attendPicture shows where a model looked on a picture of a name.
+func (o *attendOptions) attendPicture(
+	ctx context.Context, env *environment, p *pipeline.Pipeline, kind, name string, request pipeline.Request,
+) error {
+	picks, err := o.parsePicks()
+	if err != nil {
+		return err
+	}
 	var a *pipeline.Attention
 	if o.text != "" {
 		a, err = p.AttendText(ctx, request, o.text)
@@ -140,7 +162,7 @@ func runAttend(ctx context.Context, env *environment, o attendOptions, args []st
 			picks = append(picks, pipeline.Pick{Rollout: true})
 		}
 	}
-	v, err := api.NewAttentionView(a, args[0], request.Question, picks...)
+	v, err := api.NewAttentionView(a, name, request.Question, picks...)
 	if err != nil {
 		return err
 	}

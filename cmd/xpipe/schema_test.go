@@ -142,6 +142,7 @@ var described = map[string]struct {
 	files []string
 }{
 	"caption": {api.Caption{}, []string{"caption"}}, "answer": {api.Answer{}, []string{"ask"}},
+	"document_answer": {of: api.DocumentAnswer{}}, "passage": {of: api.Passage{}},
 	"reply":      {of: api.Reply{}},
 	"transcript": {of: api.AudioTranscript{}}, "segment": {of: api.AudioSegment{}},
 	"spoken_word": {of: api.AudioWord{}}, "sound_failure": {of: api.SoundFailure{}},
@@ -258,6 +259,8 @@ func TestSchema(t *testing.T) {
 		{"answer", "ask --engine go -m " + tinyWriter + " " + figure + " what?"},
 		{"answer", "ask --engine go -m " + tinyWriter + " " + figure + " what? --choices yes,no"},
 		{"answer", "ask --engine go -m ../../testdata/layouts/florence2-transformersjs " + figure + " <REGION_PROPOSAL>"},
+		{"document_answer", "ask --engine go ../../testdata/document/questions/tune-form-0.pdf who?"},
+		{"document_answer", "ask --engine go -m " + tinyWriter + " ../../testdata/document/questions/tune-report-0.pdf what?"},
 		{"reply", "chat --engine go -m ../../testdata/layouts/llama-optimum --max-new-tokens 3"},
 		{"match", "match --engine go -m " + clipTiny + " " + figure + " cat boat"},
 		{"label", "classify --engine go -m " + clipTiny + " " + figure + " cat boat"},

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/api/pagefiles"
 	_ "github.com/crossattn/xpipe/audio/codecs"
 	"github.com/crossattn/xpipe/index"
 	"github.com/crossattn/xpipe/models/hub"
@@ -228,7 +229,7 @@ func (o *serveOptions) config(env *environment) (server.Config, error) {
 	c.Serving = serving.Config{
 		Catalog: &serving.Catalog{Named: o.models, Dir: o.dir, Aliases: o.aliases},
 		Options: opts, Idle: o.idle, Memory: int64(o.memory), CacheBytes: int64(o.cache),
-		Queue: o.queue, Rows: o.rows, SoundSeconds: o.sound.Seconds(),
+		Queue: o.queue, Rows: o.rows, SoundSeconds: o.sound.Seconds(), OpenDocument: pagefiles.Data,
 		Limits: pipeline.Limits{ImagePixels: int(o.pixels), OutputTokens: o.newTokens, Time: o.time},
 	}
 	if o.allowPull {

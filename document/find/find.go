@@ -80,7 +80,7 @@ func apart(before, box document.Box) bool {
 	if level(before, box) {
 		return false
 	}
-	return box.Y0-before.Y1 > 0.9*high || box.Y1 < before.Y0+0.5*high || min(before.H(), box.H()) < 0.75*high ||
+	return box.Y0-before.Y1 > 0.9*high || box.Y1 < before.Y0+0.5*high || min(before.H(), box.H()) < 0.6*high ||
 		min(before.X1, box.X1) <= max(before.X0, box.X0)
 }
 

@@ -15,8 +15,9 @@ type page struct {
 	*Page
 	lines     []line
 	sentences []sentence
-	order     []int // lines from the top of the page down
-	high      float64
+	order     []int   // lines from the top of the page down
+	high      float64 // of the highest line
+	body      float64 // of most lines: boxes are as high as the signs in them, with or without descenders
 }
 
 // line is a line with its words.
@@ -55,10 +56,13 @@ func newPage(p *Page) *page {
 	}
 	slices.SortStableFunc(made.order, func(a, b int) int { return cmp.Compare(made.lines[a].box.Y0, made.lines[b].box.Y0) })
 	slices.Sort(heights)
+	if len(heights) > 0 {
+		made.body = heights[len(heights)/2]
+	}
 	heading := -1
 	for i := range made.lines {
 		l := &made.lines[i]
-		if body := heights[len(heights)/2]; l.box.H() > 1.15*body && len(l.words) > 0 && len(l.words) <= 12 && !l.numeric {
+		if l.box.H() > 1.3*made.body && len(l.words) > 0 && len(l.words) <= 12 && !l.numeric {
 			heading = i
 		} else {
 			l.heading = heading
@@ -100,6 +104,7 @@ func (p *page) around(i int) (s surroundings) {
 		return s
 	}
 	right := math.Inf(1)
+	high := max(l.box.H(), p.body)
 	const reach = 3.0 // rows of a column are at most so many heights apart
 	var above, below []int
 	first, _ := slices.BinarySearchFunc(p.order, l.box.Y0-40*max(l.box.H(), p.high/4)-p.high, func(k int, y float64) int {
@@ -107,7 +112,7 @@ func (p *page) around(i int) (s surroundings) {
 	})
 	for _, k := range p.order[first:] {
 		o := &p.lines[k]
-		if o.box.Y0 > l.box.Y1+reach*l.box.H() {
+		if o.box.Y0 > l.box.Y1+reach*high {
 			break
 		}
 		if k == i || len(o.words) == 0 || len(o.words) > mostCellWords {
@@ -120,7 +125,7 @@ func (p *page) around(i int) (s surroundings) {
 			} else if o.box.X0 >= l.box.X1 {
 				right = min(right, o.box.X0-l.box.X1)
 			}
-		case both <= 0.2*min(l.box.W(), o.box.W()) && math.Abs(l.box.X0-o.box.X0) > l.box.H():
+		case both <= 0.2*min(l.box.W(), o.box.W()) && math.Abs(l.box.X0-o.box.X0) > high:
 		case o.box.CY() < l.box.Y0:
 			above = append(above, k)
 		case o.box.CY() > l.box.Y1:
@@ -137,7 +142,7 @@ func (p *page) around(i int) (s surroundings) {
 			s.above = append(s.above, k)
 			continue
 		}
-		if gap > reach*max(at.H(), o.H()) || pitch > 0 && step > 1.7*pitch {
+		if gap > reach*max(at.H(), o.H(), p.body) || pitch > 0 && step > 1.7*pitch {
 			break
 		}
 		s.above = append(s.above, k)
@@ -162,7 +167,7 @@ func (p *page) around(i int) (s surroundings) {
 	}
 	tight := func(column, other []int) bool {
 		one := gap(column, 0)
-		return one < 0.9*l.box.H() && one+0.1*l.box.H() < 0.75*min(gap(column, 1), gap(other, 0))
+		return one < high && one+0.1*high < 0.75*min(gap(column, 1), gap(other, 0))
 	}
 	s.under, s.over = tight(above, below), tight(below, above)
 	return s

@@ -129,7 +129,7 @@ func (f *Files) read(r root, name string) ([]byte, error) {
 // mostListed bounds a list of files.
 const mostListed = 200
 
-// List lists the pictures and sounds of the folders, by the paths that Read takes. more says that there
+// List lists the pictures, documents and sounds of the folders, by the paths that Read takes. more says that there
 // are others. Links are not followed.
 func (f *Files) List(below string) (list []string, more bool) {
 	for _, r := range f.roots {
@@ -161,7 +161,7 @@ func (f *Files) List(below string) (list []string, more bool) {
 	return list, more
 }
 
-// isMedia tells pictures and sounds by their names.
+// isMedia tells pictures, documents and sounds by their names.
 func isMedia(name string) bool {
-	return api.IsSound(name) || slices.Contains(vision.Suffixes(), strings.ToLower(path.Ext(name)))
+	return api.IsSound(name) || api.IsPaged(name) || slices.Contains(vision.Suffixes(), strings.ToLower(path.Ext(name)))
 }

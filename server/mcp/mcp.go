@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
@@ -36,10 +37,10 @@ const instructions = "Describes and compares pictures, answers questions about t
 func (t *Tools) Server() *sdk.Server {
 	s := sdk.NewServer(&sdk.Implementation{Name: "xpipe", Title: "xpipe", Version: t.Version},
 		&sdk.ServerOptions{Instructions: instructions})
-	add(s, "files", "List pictures and sounds", "Lists the pictures and sounds that the other tools may read.", t.files)
+	add(s, "files", "List pictures, documents and sounds", "Lists the pictures, documents and sounds that the other tools may read.", t.files)
 	add(s, "caption", "Describe a picture", "Describes a picture in a few words.", t.caption)
-	add(s, "ask", "Ask about a picture", "Answers a question about a picture; with choices it picks one of them and "+
-		"gives each a probability.", t.ask)
+	add(s, "ask", "Ask about a picture or document", "Answers a question about a picture; with choices it picks one of them and "+
+		"gives each a probability. Of a PDF file, and with read of any picture of a page, it finds the line that answers, and its page.", t.ask)
 	add(s, "match", "Compare a picture with texts", "Says how well each text fits a picture: a probability and a similarity.", t.match)
 	add(s, "classify", "Sort a picture", "Gives each label a probability for a picture, the best first.", t.classify)
 	add(s, "read", "Read a page", "Writes down what is written on the picture of a page, in reading order, with its places.", t.read)
@@ -132,17 +133,28 @@ func (t *Tools) caption(ctx context.Context, in captionInput) (string, any, erro
 }
 
 type askInput struct {
-	Image    string   `json:"image" jsonschema:"path of the picture"`
-	Question string   `json:"question" jsonschema:"the question about the picture"`
-	Choices  []string `json:"choices,omitempty" jsonschema:"answers to pick among, two or more"`
+	Image    string   `json:"image" jsonschema:"path of the picture or PDF file"`
+	Question string   `json:"question" jsonschema:"the question about it"`
+	Choices  []string `json:"choices,omitempty" jsonschema:"answers to pick among, two or more; not for documents"`
+	Read     bool     `json:"read,omitempty" jsonschema:"take the picture for a page, and answer from what is written on it"`
+	Page     int      `json:"page,omitempty" jsonschema:"the page of a document to ask about, from 1; without it the one that fits the question"`
 	Model    string   `json:"model,omitempty" jsonschema:"name of the model; without it a small one that is built in"`
 }
 
 func (t *Tools) ask(ctx context.Context, in askInput) (string, any, error) {
 	values := map[string][]string{"question": {in.Question}, "choice": in.Choices}
+	if in.Read {
+		values["read"] = []string{"true"}
+	}
+	if in.Page != 0 {
+		values["page"] = []string{strconv.Itoa(in.Page)}
+	}
 	lines, err := t.run(ctx, "ask", "image", in.Image, in.Model, values)
 	if err != nil {
 		return "", nil, err
+	}
+	if found, ok := lines[0].(*api.DocumentAnswer); ok {
+		return found.String(), found, nil
 	}
 	line := lines[0].(api.Answer)
 	text := line.Answer

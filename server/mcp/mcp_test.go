@@ -15,6 +15,7 @@ import (
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/api/pagefiles"
 	_ "github.com/crossattn/xpipe/audio/codecs"
 	"github.com/crossattn/xpipe/server"
 	"github.com/crossattn/xpipe/server/mcp"
@@ -32,7 +33,7 @@ func tools(t *testing.T, folders ...string) *mcp.Tools {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { files.Close() })
-	service := serving.New(serving.Config{Catalog: &serving.Catalog{Named: []string{testdata + "layouts/whisper-transformersjs"}}})
+	service := serving.New(serving.Config{Catalog: &serving.Catalog{Named: []string{testdata + "layouts/whisper-transformersjs"}}, OpenDocument: pagefiles.Data})
 	t.Cleanup(service.Close)
 	return &mcp.Tools{Service: service, Files: files, Version: "v1.2.3"}
 }
@@ -80,7 +81,7 @@ type arguments = map[string]any
 // Each tool gives a text and the command's line beside it.
 func TestTools(t *testing.T) {
 	t.Parallel()
-	c := connect(t, tools(t, testdata+"images", testdata+"speech", testdata+"ocr/golden").Server())
+	c := connect(t, tools(t, testdata+"images", testdata+"speech", testdata+"ocr/golden", testdata+"document/questions").Server())
 	list, err := c.ListTools(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -111,6 +112,18 @@ func TestTools(t *testing.T) {
 	text, value, _ = call(t, c, "ask", arguments{"image": "red-circle.png", "question": "what color is it?"})
 	if text != "red" || value["question"] != "what color is it?" {
 		t.Errorf("%s, %v", text, value)
+	}
+	text, value, _ = call(t, c, "ask", arguments{"image": "tune-form-3.pdf", "question": "When was the patient born?"})
+	if text != "12 May 2002 (page 1)" || value["page"] != 1.0 || value["line"] != "12 May 2002" {
+		t.Errorf("%s, %v", text, value)
+	}
+	text, value, _ = call(t, c, "ask", arguments{"image": "note.png", "question": "what is the name?", "read": true})
+	if text != "Zoë Brontë (page 1)" || value["from"] != "line" {
+		t.Errorf("%s, %v", text, value)
+	}
+	text, _, failed = call(t, c, "ask", arguments{"image": "tune-form-3.pdf", "question": "who?", "page": 7})
+	if !failed || !strings.Contains(text, "no page 7") {
+		t.Errorf("%s", text)
 	}
 	text, value, _ = call(t, c, "ask", arguments{"image": "red-circle.png", "question": "is it red?", "choices": []string{"yes", "no"}})
 	if !strings.HasPrefix(text, "yes\n0.") || len(value["choices"].([]any)) != 2 {

@@ -89,6 +89,9 @@ func (h handlers) chat(w http.ResponseWriter, r *http.Request) error {
 	if j.turns, err = h.readMessages(r.Context(), body.Messages); err != nil {
 		return err
 	}
+	if err := h.askDocuments(r.Context(), m, j, w.Header()); err != nil {
+		return err
+	}
 	head := chatHead{ID: newID("chatcmpl-"), Object: "chat.completion", Created: time.Now().Unix(), Model: m.Name}
 	if body.Stream {
 		return streamChat(w, r, m, j, head, &body)

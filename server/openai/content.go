@@ -18,11 +18,12 @@ type turn struct {
 	extra json.RawMessage // what else the message has for the template; nil: nothing
 }
 
-// part is a text, or a picture or sound as the client sent it.
+// part is a text, or a picture, sound or document (media.Pages) as the client sent it.
 type part struct {
 	text string
 	kind media.Kind // "" of a text
 	data []byte
+	name string // of a document
 }
 
 // text joins the texts of a turn.
@@ -51,11 +52,20 @@ type contentPart struct {
 	Text       *string         `json:"text"`
 	Refusal    string          `json:"refusal"`
 	ImageURL   json.RawMessage `json:"image_url"` // {"url":...}, or the URL itself
-	FileID     string          `json:"file_id"`
 	InputAudio *struct {
 		Data   string `json:"data"`
 		Format string `json:"format"`
 	} `json:"input_audio"`
+	fileContent
+	File *fileContent `json:"file"` // as chat completions have it
+}
+
+// fileContent is a document in a message: a data: URL, base64, or in responses an address.
+type fileContent struct {
+	Data   string `json:"file_data"`
+	URL    string `json:"file_url"`
+	Name   string `json:"filename"`
+	FileID string `json:"file_id"`
 }
 
 // readContent reads the content of a message: a text, or a list of parts. Errors name at.
@@ -109,12 +119,16 @@ func (h handlers) readPart(ctx context.Context, at string, c contentPart) (part,
 		data, err := web.Base64(c.InputAudio.Data)
 		return part{kind: media.Sounds, data: data}, aboutParam(at+".input_audio.data", err)
 	case "file", "input_file":
-		return part{}, badParam(at, unsupported, "documents are not read yet; send pages as pictures")
+		file := c.fileContent
+		if c.File != nil {
+			file, at = *c.File, at+".file"
+		}
+		return h.readFile(ctx, at, file)
 	case "":
 		return part{}, badParam(at+".type", missing, "%s has no type", at)
 	}
 	return part{}, badParam(at+".type", invalidValue,
-		"%s is of the type %q; text, image_url and input_audio are read here", at, c.Type)
+		"%s is of the type %q; text, image_url, input_audio and file are read here", at, c.Type)
 }
 
 // imageURL reads {"url":...}, or the URL itself, as some clients send it.

@@ -19,6 +19,7 @@ type job struct {
 	sampling
 	turns     []turn
 	prompt    string // the text to go on from, in place of turns
+	found     string // the answer, where a line of a document is it
 	tools     toolbox
 	shape     *grammar.Grammar           // that the text is to have; nil: any
 	variables map[string]json.RawMessage // of the chat template

@@ -93,10 +93,12 @@ type block struct {
 	Type   string `json:"type"`
 	Text   string `json:"text"`
 	Source struct {
-		Type string `json:"type"`
-		Data string `json:"data"`
-		URL  string `json:"url"`
+		Type    string          `json:"type"`
+		Data    string          `json:"data"`
+		URL     string          `json:"url"`
+		Content json.RawMessage `json:"content"`
 	} `json:"source"`
+	Title     string          `json:"title"` // of a document
 	ID        string          `json:"id"`
 	Name      string          `json:"name"`
 	Input     json.RawMessage `json:"input"`
@@ -234,9 +236,14 @@ func (h handlers) readTurn(ctx context.Context, at, role string, blocks []block)
 			turns = append(turns, result)
 		case "thinking", "redacted_thinking": // of another model; templates take none
 		case "document":
-			return nil, badParam(at, unsupported, "documents are not read yet; send pages as pictures")
+			read, err := h.readDocument(ctx, at, b)
+			if err != nil {
+				return nil, err
+			}
+			own.parts = append(own.parts, read...)
 		default:
-			return nil, badParam(at+".type", invalidValue, "%s is of the type %q; text, image, tool_use and tool_result are read here", at, b.Type)
+			return nil, badParam(at+".type", invalidValue,
+				"%s is of the type %q; text, image, document, tool_use and tool_result are read here", at, b.Type)
 		}
 	}
 	if calls != nil {
@@ -278,6 +285,9 @@ func (h handlers) messages(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer release()
 	if j.turns, err = h.readTurns(r.Context(), &body); err != nil {
+		return err
+	}
+	if err := h.askDocuments(r.Context(), m, j, w.Header()); err != nil {
 		return err
 	}
 	answer := &messagesAnswer{ID: newID("msg_"), Type: "message", Role: pipeline.RoleAssistant, Model: m.Name, Content: []any{}}

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/crossattn/xpipe/api/pagefiles"
 	"github.com/crossattn/xpipe/media"
 	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline"
@@ -66,7 +67,7 @@ func makeModels() error {
 var shared = sync.OnceValue(func() http.Handler {
 	s, err := server.New(server.Config{Serving: serving.Config{Catalog: &serving.Catalog{
 		Dir: folder, Aliases: map[string]string{"gpt-4o": mini.BLIP2},
-	}}})
+	}, OpenDocument: pagefiles.Data}})
 	if err != nil {
 		panic(err)
 	}

@@ -196,6 +196,9 @@ func (h handlers) responses(w http.ResponseWriter, r *http.Request) error {
 	if j.turns, err = h.readInput(r.Context(), body.Instructions, body.Input); err != nil {
 		return err
 	}
+	if err := h.askDocuments(r.Context(), m, j, w.Header()); err != nil {
+		return err
+	}
 	answer := newResponse(&body, j, m.Name)
 	if body.Stream {
 		return streamResponse(w, r, m, j, answer, logs)

@@ -43,6 +43,9 @@ func (j *job) write(
 	if emit == nil {
 		emit = func(int, piece) error { return nil }
 	}
+	if j.found != "" {
+		return j.giveFound(emit)
+	}
 	if m.Can.Transcribe && !m.Can.Chat {
 		return j.hear(ctx, m, header, emit)
 	}

@@ -4,6 +4,7 @@ package own
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/server/serving"
@@ -52,7 +53,7 @@ var verbs = []verb{
 		field{name: "raw-prompt", also: "prompt", usage: "the prompt as the model reads it, markup included; a model " +
 			"that reads text alone takes it without a picture"}),
 		"caption", "failure", (*query).caption},
-	{"ask", "Answer questions about pictures", with(generationFields, pictures,
+	{"ask", "Answer questions about pictures and documents", with(slices.Concat(generationFields, documentFields), pictures,
 		field{name: "question", also: "questions", many: true, usage: "a question about each picture"},
 		field{name: "choice", many: true, usage: "one of the answers to pick among"},
 		field{name: "choices", many: true, commas: true, usage: "answers to pick among, with commas between, such as yes,no"},

@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/api/pagefiles"
 	_ "github.com/crossattn/xpipe/audio/codecs"
 	clipmini "github.com/crossattn/xpipe/models/mini/clip-mini"
 	"github.com/crossattn/xpipe/pipeline"
@@ -31,7 +32,7 @@ const testdata = "../../testdata/"
 var shared = sync.OnceValue(func() http.Handler {
 	s, err := server.New(server.Config{Version: "v1.2.3", Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})), Serving: serving.Config{
 		Library: library{},
-		Catalog: &serving.Catalog{Named: []string{testdata + "layouts/" + hears}}, Idle: -1,
+		Catalog: &serving.Catalog{Named: []string{testdata + "layouts/" + hears}}, Idle: -1, OpenDocument: pagefiles.Data,
 	}})
 	if err != nil {
 		panic(err)

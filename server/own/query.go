@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/document"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/server/serving"
 	"github.com/crossattn/xpipe/server/web"
@@ -239,7 +240,8 @@ func (q *query) each(
 
 // isFiles reports whether an error is about a file, and not about the request.
 func isFiles(err error) bool {
-	return errors.Is(err, pipeline.ErrImage) || errors.Is(err, pipeline.ErrSound) || errors.Is(err, pipeline.ErrLimit)
+	return errors.Is(err, pipeline.ErrImage) || errors.Is(err, pipeline.ErrSound) || errors.Is(err, pipeline.ErrLimit) ||
+		errors.Is(err, document.ErrDocument)
 }
 
 // pictureFailure is what stands in the place of a picture that failed.

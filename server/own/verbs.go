@@ -93,6 +93,13 @@ func (q *query) ask() error {
 	if err != nil {
 		return err
 	}
+	documents, page, err := q.asksDocuments()
+	if err != nil {
+		return err
+	}
+	if documents {
+		return q.askDocuments(a, page)
+	}
 	usual := q.service.Catalog.For("ask")
 	if len(q.files["shot"]) > 0 {
 		usual = mini.Flamingo

@@ -131,6 +131,31 @@ func TestAsk(t *testing.T) {
 	}
 }
 
+// Documents are asked as the command asks them: by a line, or by the model that is named.
+func TestAskDocuments(t *testing.T) {
+	t.Parallel()
+	const form = "image=@document/questions/tune-form-3.pdf"
+	lines := answered(t, ask(t, "ask", "", form, page, "read=true", "image=!none", "question=what is the name?"))
+	if len(lines) != 3 || lines[0]["answer"] != "Ruth Okafor" || lines[1]["answer"] != "Zoë Brontë" || lines[2]["error"] == "" ||
+		lines[0]["page"] != 1.0 || lines[0]["model"] != "ocr" {
+		t.Errorf("%v", lines)
+	}
+	line := answered(t, ask(t, "ask", "", "image=@document/questions/tune-report-0.pdf", "question=what is shown in figure 2?", "model=blip2-mini"))[0]
+	if line["from"] != "figure" || line["page"] != 3.0 || line["model"] != "blip2-mini" {
+		t.Errorf("%v", line)
+	}
+	for _, c := range []struct{ field, says string }{
+		{"page=9", "there is no page 9"}, {"page=x", "not a number"}, {"read=perhaps", "not true or false"}, {"choices=a,b", "not for documents"},
+	} {
+		if w := ask(t, "ask", "", form, "question=who?", c.field); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), c.says) {
+			t.Errorf("%s: %d: %s", c.field, w.Code, w.Body)
+		}
+	}
+	if w := ask(t, "ask", "", "image=@document/encrypted.pdf", "question=who?"); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "password") {
+		t.Errorf("%d: %s", w.Code, w.Body)
+	}
+}
+
 func TestMatchClassify(t *testing.T) {
 	t.Parallel()
 	p := open(t, "clip-mini")

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/crossattn/xpipe/api"
+	"github.com/crossattn/xpipe/document"
 	"github.com/crossattn/xpipe/pipeline"
 	"github.com/crossattn/xpipe/pipeline/decode"
 )
@@ -41,6 +42,8 @@ type Config struct {
 	Rows int
 	// SoundSeconds bounds a sound; 0 stands for an hour.
 	SoundSeconds float64
+	// OpenDocument opens a PDF file that a client sent; nil: there are no documents. api/pagefiles has one.
+	OpenDocument func(ctx context.Context, name string, data []byte, password string) (document.Paged, error)
 	// Observer is told what happens; nil: nobody is.
 	Observer Observer
 	// Library is what find searches; nil: nothing.
@@ -84,6 +87,7 @@ const RetryAfter = 2 * time.Second
 type Service struct {
 	Catalog *Catalog
 	config  Config
+	texts   *cache[*api.DocumentText]
 
 	mu     sync.Mutex
 	slots  map[string]*slot // by Entry.Path
@@ -118,7 +122,7 @@ func New(c Config) *Service {
 		c.Observer = unobserved{}
 	}
 	forgetProgram() // of which starting read much
-	return &Service{Catalog: c.Catalog, config: c, slots: map[string]*slot{}}
+	return &Service{Catalog: c.Catalog, config: c, texts: newTexts(), slots: map[string]*slot{}}
 }
 
 // Library is what find searches, nil for nothing.
