@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -205,4 +206,50 @@ func (d *Desk) client(ctx context.Context, id studio.ID) (*upstream.Client, erro
 		return nil, err
 	}
 	return &upstream.Client{Base: u.URL, Key: string(key), Fetch: d.Fetch}, nil
+}
+
+// Fitting is the model that answers a conversation where none is named, by what was attached last and what there
+// is: nothing is opened to find it.
+func (d *Desk) Fitting(ctx context.Context, workspace studio.ID, branch []*studio.Message) Ref {
+	catalog := d.Serving.Catalog
+	text := ""
+	if len(branch) > 0 {
+		text = branch[len(branch)-1].Text()
+	}
+	models, _ := d.Models(ctx, workspace) // without it one of the server answers
+	chats := func(m Model) bool {
+		return m.Upstream != "" && !m.Draws || slices.Contains(m.Tasks, "chat")
+	}
+	latest := attached(branch, studio.KindPicture, studio.KindPage, studio.KindSound, studio.KindFilm, studio.KindFile)
+	kind := studio.KindText
+	if latest != nil {
+		kind = latest[0].Kind
+	}
+	switch kind {
+	case studio.KindSound:
+		return Ref{Name: catalog.For("transcribe")}
+	case studio.KindPage:
+		if i := slices.IndexFunc(models, chats); i >= 0 && text != "" {
+			return models[i].Ref
+		}
+		return Ref{Name: catalog.For("read")}
+	case studio.KindPicture, studio.KindFilm:
+		if serving.AsksForCaption(text) {
+			return Ref{Name: catalog.For("caption")}
+		}
+		return Ref{Name: catalog.For("ask")}
+	}
+	if i := slices.IndexFunc(models, chats); i >= 0 {
+		return models[i].Ref
+	}
+	return Ref{Name: catalog.For("ask")}
+}
+
+// UpstreamModels asks an upstream which models it has.
+func (d *Desk) UpstreamModels(ctx context.Context, id studio.ID) ([]string, error) {
+	c, err := d.client(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return c.Models(ctx)
 }

@@ -52,8 +52,11 @@ func CheckBase(base string) error {
 	return nil
 }
 
+// ErrUnreachable is the error of a service that does not answer.
+var ErrUnreachable = errors.New("the service cannot be reached")
+
 // errRedirected is the error of a service that sends its callers elsewhere: they would take the key along.
-var errRedirected = errors.New("the service redirects to another address; give that one")
+var errRedirected = fmt.Errorf("%w: it redirects to another address; give that one", ErrUnreachable)
 
 // plain is the client of those that give none.
 var plain = &http.Client{
@@ -132,7 +135,7 @@ func (c *Client) once(ctx context.Context, path string, data []byte) (*http.Resp
 	if failed, ok := errors.AsType[*url.Error](err); ok {
 		err = failed.Err
 	}
-	return nil, fmt.Errorf("%s cannot be reached: %w", q.URL.Host, err)
+	return nil, fmt.Errorf("%w at %s: %w", ErrUnreachable, q.URL.Host, err)
 }
 
 func (c *Client) wait(ctx context.Context, d time.Duration) error {
