@@ -116,6 +116,7 @@ func TestHere(t *testing.T) {
 		source      func(studio.Source) bool
 	}{
 		{"a caption", "blip2-mini", say("", seen), TaskWrite, "", shows},
+		{"two pictures", "blip2-mini", say("what color is it?", seen, attach(t, s, "../../testdata/images/cat.jpg", "image/jpeg")), TaskWrite, "", shows},
 		{"a question", "blip2-mini", say("what color is it?", seen), TaskWrite, "", shows},
 		{"another family's", "flamingo-mini", say("what is this?", seen), TaskWrite, "", shows},
 		{"an answer that is picked", "lxmert-mini", say("what color is the shape?", seen), TaskWrite, "", boxed},

@@ -78,6 +78,57 @@ func (d *Desk) write(ctx context.Context, m *serving.Model, q Question, w *write
 	if err != nil {
 		return err
 	}
+	w.used("task", TaskWrite)
+	if several := apart(m, q.Branch); several != nil {
+		for i, p := range several {
+			w.say(strings.Repeat("\n\n", min(i, 1)) + heading(p))
+			q.Branch = alone(q.Branch, p)
+			if err := d.writeOne(ctx, m, q, w, options); err != nil {
+				return err
+			}
+		}
+		w.reply.Answer.Confidence, w.reply.Answer.Unsure = nil, false // of the last one alone
+		return nil
+	}
+	return d.writeOne(ctx, m, q, w, options)
+}
+
+// apart are the pictures of a question that a model answers about one by one, nil where there is one alone or the
+// model takes several.
+func apart(m *serving.Model, branch []*studio.Message) []studio.Part {
+	pictures := attached(branch, studio.KindPicture)
+	if m.Can.Chat || m.Can.Examples || len(pictures) < 2 {
+		return nil
+	}
+	return pictures
+}
+
+// alone is the last question of a conversation, about one attachment.
+func alone(branch []*studio.Message, p studio.Part) []*studio.Message {
+	last := *branch[len(branch)-1]
+	parts := []studio.Part{p}
+	if text := last.Text(); text != "" {
+		parts = append(parts, studio.TextPart(text))
+	}
+	last.Parts = parts
+	return []*studio.Message{&last}
+}
+
+// heading stands before the answer about one picture of several.
+func heading(p studio.Part) string {
+	return "**" + strings.Map(func(r rune) rune {
+		if strings.ContainsRune("*_`[]<>\\", r) {
+			return -1
+		}
+		return r
+	}, p.Name) + "** "
+}
+
+// writeOne has a model write an answer behind what is said already.
+func (d *Desk) writeOne(
+	ctx context.Context, m *serving.Model, q Question, w *writer, options []pipeline.GenerateOption,
+) error {
+	from := w.text.Len()
 	messages, _, err := d.messages(ctx, m, q, true)
 	if err != nil {
 		return err
@@ -86,7 +137,6 @@ func (d *Desk) write(ctx context.Context, m *serving.Model, q Question, w *write
 	if r.Item == nil && len(r.Parts)+len(r.Messages) == 0 && len(m.Can.Media) > 0 {
 		return cannot("%s answers about %s: attach one", m.Name, kindsOf(m.Can.Media))
 	}
-	w.used("task", TaskWrite)
 	var pieces serving.Pieces
 	emit := func(t pipeline.Token) bool {
 		text, _ := pieces.Push(t.Text)
@@ -107,7 +157,8 @@ func (d *Desk) write(ctx context.Context, m *serving.Model, q Question, w *write
 		w.say(pieces.End())
 	}
 	a := &w.reply.Answer
-	a.Tokens, a.Prompt = len(t.Tokens), t.PromptTokens
+	a.Tokens += len(t.Tokens)
+	a.Prompt += t.PromptTokens
 	confidence := t.Confidence
 	if confidence == nil && r.Question == "" && len(r.Messages) == 0 && r.Item != nil {
 		confidence = m.P.CaptionConfidence(t.Tokens)
@@ -115,7 +166,10 @@ func (d *Desk) write(ctx context.Context, m *serving.Model, q Question, w *write
 	if confidence != nil {
 		a.Confidence, a.Unsure = &confidence.Probability, confidence.Unsure
 	}
-	a.Words = wordsOf(w.text.String(), t.Tokens)
+	for _, word := range wordsOf(w.text.String()[from:], t.Tokens) {
+		word.From, word.To = word.From+from, word.To+from
+		a.Words = append(a.Words, word)
+	}
 	return ctx.Err()
 }
 

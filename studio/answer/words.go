@@ -104,7 +104,12 @@ func (d *Desk) Trace(ctx context.Context, q Question, answer *studio.Message) ([
 	if !m.Can.Attend {
 		return nil, nil
 	}
-	words, err := d.looked(ctx, m, q, text)
+	var words []studio.Word
+	if several := apart(m, q.Branch); several != nil && !m.Can.Embed {
+		words, err = d.lookedApart(ctx, m, q, text, several)
+	} else {
+		words, err = d.looked(ctx, m, q, text)
+	}
 	return withLogProbs(words, answer.Answer.Words), err
 }
 
@@ -116,6 +121,38 @@ func withLogProbs(words, known []studio.Word) []studio.Word {
 		}
 	}
 	return words
+}
+
+// lookedApart is looked for the answers about several pictures, each behind its heading.
+func (d *Desk) lookedApart(
+	ctx context.Context, m *serving.Model, q Question, text string, pictures []studio.Part,
+) (words []studio.Word, err error) {
+	at := 0
+	for i, p := range pictures {
+		from := strings.Index(text[at:], heading(p))
+		if from < 0 {
+			break // the answer was stopped
+		}
+		from += at + len(heading(p))
+		to := len(text)
+		if i+1 < len(pictures) {
+			if next := strings.Index(text[from:], heading(pictures[i+1])); next >= 0 {
+				to = from + next
+			}
+		}
+		one := q
+		one.Branch = alone(q.Branch, p)
+		some, err := d.looked(ctx, m, one, strings.TrimSpace(text[from:to]))
+		if err != nil {
+			return words, err
+		}
+		for _, w := range some {
+			w.From, w.To = w.From+from, w.To+from
+			words = append(words, w)
+		}
+		at = to
+	}
+	return words, nil
 }
 
 // looked has a model write a text again under watch, and says where it looked for each word.

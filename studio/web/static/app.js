@@ -409,7 +409,7 @@ function light(s) {
   if (!s?.map) return;
   const {rows, cols, seen} = s.map, w = weights(s.map), most = Math.max(...w, 1), least = Math.min(...w);
   // A map that is nearly even is shown faintly: it says little.
-  const strong = Math.min(1, Math.max(.3, (most * w.length / w.reduce((a, b) => a + b, 1) - 1) / 1.5));
+  const strong = Math.min(1, Math.max(.5, (most * w.length / w.reduce((a, b) => a + b, 1) - 1) / 1.5));
   canvas.hidden = false;
   Object.assign(canvas, {width: cols, height: rows});
   Object.assign(canvas.style, {left: seen[0] * 100 + '%', top: seen[1] * 100 + '%', width: (seen[2] - seen[0]) * 100 + '%', height: (seen[3] - seen[1]) * 100 + '%'});
