@@ -451,10 +451,10 @@ const point = trying(async (span, speak) => {
   const sure = w.logprob === undefined ? '' : `, ${(100 * Math.exp(w.logprob)).toFixed(0)} % likely`;
   const name = figure(s.blob)?.dataset.name || 'the attachment';
   if (s.end) {
-    const track = $('.track i', lens), place = () => { const all = media.duration || s.end; track.style.left = 100 * s.start / all + '%'; track.style.width = 100 * (s.end - s.start) / all + '%'; };
+    const from = s.start || 0, track = $('.track i', lens), place = () => { const all = media.duration || s.end; track.style.left = 100 * from / all + '%'; track.style.width = 100 * (s.end - from) / all + '%'; };
     place();
     if (media && !media.duration) { media.preload = 'metadata'; media.onloadedmetadata = place; }
-    say(`“${span.textContent}” is heard at ${clock(s.start)}${sure}. Press Enter or click to hear it.`);
+    say(`“${span.textContent}” is heard at ${clock(from)}${sure}. Press Enter or click to hear it.`);
   } else if (s.map) say(`“${span.textContent}” came from ${where(s.map)} of the picture${s.share ? `, with ${(100 * s.share).toFixed(0)} % of the attention there` : ''}${sure}.`);
   else if (s.page) say(`“${span.textContent}” is written on page ${s.page} of ${name}${sure}.`);
   else say(`“${span.textContent}” came from ${s.boxes?.length > 1 ? 'these places' : 'this place'} of ${name}${sure}.`);
@@ -465,10 +465,10 @@ function unmark() { for (const s of $$('.w.at, .w.near')) { s.classList.remove('
 function play() {
   const w = current?.words && wordAt(current.words, current.span), s = w?.sources?.[0], audio = $('audio', lens);
   if (!s?.end || audio.hidden) return;
-  audio.currentTime = Math.max(0, s.start - .15);
+  audio.currentTime = Math.max(0, (s.start || 0) - .15);
   audio.play().catch(() => {});
   clearTimeout(play.timer);
-  play.timer = setTimeout(() => audio.pause(), 1000 * (s.end - s.start + .45));
+  play.timer = setTimeout(() => audio.pause(), 1000 * (s.end - (s.start || 0) + .45));
 }
 if (lens) {
   thread.addEventListener('pointerover', e => { const w = e.target.closest('.w'); if (w && !held) point(w); });
@@ -512,7 +512,7 @@ if (lens) {
   $('.stage', lens).addEventListener('pointerleave', unmark);
   $('audio', lens).addEventListener('timeupdate', e => {
     if (!current?.words || e.target.paused) return;
-    const t = e.target.currentTime, w = current.words.find(o => o.sources?.[0] && o.sources[0].start <= t && o.sources[0].end >= t);
+    const t = e.target.currentTime, w = current.words.find(o => o.sources?.[0] && (o.sources[0].start || 0) <= t && o.sources[0].end >= t);
     unmark();
     if (w) for (const span of $$('.w', current.msg)) if (+span.dataset.f < w.to && +span.dataset.t > w.from) span.classList.add('at');
   });
@@ -549,7 +549,7 @@ document.addEventListener('keydown', e => {
     if ($('.msg[data-live]') && !$('dialog[open]') && !$(':popover-open')) return stopAll();
     if (lens && !lens.hidden && !e.target.closest?.('dialog, [popover], #composer')) $('#lens-close').click();
   }
-  if (e.ctrlKey || e.metaKey || e.altKey || e.target.closest?.('input, textarea, select, dialog')) return;
+  if (e.ctrlKey || e.metaKey || e.altKey || e.target.closest?.('input, textarea, select, dialog[open]')) return;
   const act = {'/': () => $('#find').focus(), n: () => $('.new').click(), m: () => $('#models-button')?.click(), '?': () => $('#keys').showModal()}[e.key];
   if (act) { e.preventDefault(); act(); }
 });
