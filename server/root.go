@@ -9,10 +9,14 @@ import (
 	"github.com/crossattn/xpipe/server/ollama"
 )
 
-// root answers "/", by which programs tell what kind of server is there: to those that take JSON it is
-// Immich's machine learning, to all others an Ollama.
-func root(w http.ResponseWriter, r *http.Request) {
+// root answers "/", by which programs tell what kind of server is there: to those that take HTML, browsers, it is
+// the page if there is one, to those that take JSON Immich's machine learning, to all others an Ollama.
+func (s *Server) root(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Vary", "Accept")
+	if s.page != nil && accepts(r, "text/html") {
+		s.page.Home().ServeHTTP(w, r)
+		return
+	}
 	if accepts(r, "application/json") {
 		immich.Root(w, r)
 		return

@@ -50,6 +50,18 @@ type Config struct {
 	Drain time.Duration
 	// Routes, where it is not nil, gives the routes that stand in the place of all dialects'.
 	Routes func(*serving.Service) []web.Route
+	// Page, where it is not nil, gives a page for people, beside the dialects.
+	Page func(*serving.Service) (Page, error)
+}
+
+// Page is a page for people over the server's models.
+type Page interface {
+	// Home answers "/" to those that take HTML.
+	Home() http.Handler
+	Routes() []web.Route
+	// End ends what the page does, streams that wait for events among it. It returns once all is
+	// kept.
+	End()
 }
 
 // Server answers requests. It is safe for concurrent use.
@@ -58,6 +70,7 @@ type Server struct {
 	config  Config
 	metrics *metrics
 	media   *web.Media
+	page    Page // nil: there is none
 	handler http.Handler
 	ending  atomic.Bool
 }
@@ -73,6 +86,12 @@ func New(c Config) (*Server, error) {
 	c.Serving.Observer = m
 	s := &Server{Service: serving.New(c.Serving), config: c, metrics: m, media: &web.Media{Fetch: c.Fetch}}
 	m.watch(s.Service)
+	if c.Page != nil {
+		var err error
+		if s.page, err = c.Page(s.Service); err != nil {
+			return nil, err
+		}
+	}
 	mux := http.NewServeMux()
 	for _, route := range s.routes() {
 		mux.Handle(route.Pattern, route.Handler)
@@ -88,7 +107,7 @@ func (s *Server) routes() []web.Route {
 		{Pattern: "GET /healthz", Handler: http.HandlerFunc(s.healthy)},
 		{Pattern: "GET /readyz", Handler: http.HandlerFunc(s.ready)},
 		{Pattern: "GET /metrics", Handler: s.metrics.handler()},
-		{Pattern: "GET /{$}", Handler: http.HandlerFunc(root)},
+		{Pattern: "GET /{$}", Handler: http.HandlerFunc(s.root)},
 	}
 	if s.config.Routes != nil {
 		return append(routes[:3], s.config.Routes(s.Service)...)
@@ -101,7 +120,11 @@ func (s *Server) routes() []web.Route {
 		own.Routes(s.Service, s.media, s.config.Version),
 		oip.Routes(s.Service, s.config.Version, func() bool { return !s.ending.Load() }),
 	)
-	return append(routes, own.OpenAPI(s.config.Version, routes))
+	routes = append(routes, own.OpenAPI(s.config.Version, routes))
+	if s.page != nil {
+		routes = append(routes, s.page.Routes()...)
+	}
+	return routes
 }
 
 // Handler returns what answers requests, for servers of other programs.
@@ -133,19 +156,34 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	go func() { ended <- h.Serve(l) }()
 	select {
 	case err := <-ended:
+		<-s.end()
 		s.Service.Close()
 		return err
 	case <-ctx.Done():
 	}
 	s.ending.Store(true)
+	pageEnds := s.end() // its streams would be waited for otherwise
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.Drain)
 	defer cancel()
 	err := h.Shutdown(drain)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = h.Close() // which ends the contexts of the requests that are left
 	}
+	<-pageEnds
 	s.Service.Close()
 	return err
+}
+
+// end begins to end the page, if there is one, and returns what is closed once it has.
+func (s *Server) end() <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if s.page != nil {
+			s.page.End()
+		}
+	}()
+	return done
 }
 
 // healthy says that the process answers.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -57,6 +58,9 @@ type serveOptions struct {
 	sound      time.Duration
 	newTokens  int
 	time       time.Duration
+
+	data     string
+	noStudio bool
 }
 
 func newServeCommand(env *environment) *cobra.Command {
@@ -71,6 +75,10 @@ func newServeCommand(env *environment) *cobra.Command {
 --models and those in the hub's cache, each opened when a request first names it.
 Models named by --model are opened at the start, and do the tasks of requests that
 name none. Clients see a folder's last part as its name, and no path of this machine.
+
+A browser finds the studio at /: chats with these models and with those of other
+services, kept in --data. It is there where the server listens on this machine alone
+and wants no tokens; --no-studio leaves it out.
 
 What many clients ask at once is encoded in batches, and their texts are written
 together: each joins the others at any word, and is what it would be alone.
@@ -126,6 +134,8 @@ SIGTERM or SIGINT ends the server once the requests that run are answered, or
 	f.DurationVar(&o.sound, "sound-limit", 2*time.Hour, "longest sound")
 	f.IntVar(&o.newTokens, "token-limit", 4096, "most tokens of a text that is written")
 	f.DurationVar(&o.time, "time-limit", 10*time.Minute, "longest time for one text")
+	f.StringVar(&o.data, "data", "", "folder of the studio's chats and files (default: xpipe/studio in the user's data)")
+	f.BoolVar(&o.noStudio, "no-studio", false, "serve no studio")
 	f.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "least level of what is logged: debug, info, warn or error")
 	f.BoolVar(&o.noVerify, "no-verify", false, "do not compare the models' files with their sha256")
 	return cmd
@@ -135,7 +145,7 @@ SIGTERM or SIGINT ends the server once the requests that run are answered, or
 // weights lie outside the collector's heap, so that it has little to go through.
 const served = 12
 
-func runServe(ctx context.Context, env *environment, o serveOptions) error {
+func runServe(ctx context.Context, env *environment, o serveOptions) (err error) {
 	ctx, stop := env.untilSignal(ctx)
 	defer stop()
 	config, err := o.config(env)
@@ -152,6 +162,11 @@ func runServe(ctx context.Context, env *environment, o serveOptions) error {
 	if store != nil {
 		defer store.Close()
 	}
+	closeStudio, err := o.openStudio(ctx, env, &config)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeStudio()) }()
 	s, err := server.New(config)
 	if err != nil {
 		return err

@@ -190,6 +190,18 @@ func (c *Catalog) List(ctx context.Context) ([]Listed, error) {
 	return list, nil
 }
 
+// Declared describes the models that clients may name by their files alone: none is opened for it, and those
+// that are of no use are left out.
+func (c *Catalog) Declared() []Listed {
+	var list []Listed
+	for _, name := range c.Names() {
+		if info, err := c.declared(name); err == nil && info.Problem == "" {
+			list = append(list, info)
+		}
+	}
+	return list
+}
+
 // declared describes one model by what was found out of it before, or else by its files.
 func (c *Catalog) declared(name string) (Listed, error) {
 	e, err := c.Find(name)

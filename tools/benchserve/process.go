@@ -36,7 +36,7 @@ func (b *bench) serve(ctx context.Context, args ...string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	args = append([]string{"serve", "--listen", address, "--engine", "go", "--log-level", "error"}, args...)
+	args = append([]string{"serve", "--listen", address, "--engine", "go", "--no-studio", "--log-level", "error"}, args...)
 	return start(ctx, address, "/readyz", b.program, args...)
 }
 
