@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"modernc.org/sqlite"
@@ -43,6 +44,10 @@ type Schema struct {
 	What string
 	// PageSize is the size of a new file's pages in bytes; 0 is SQLite's own, 4,096.
 	PageSize int
+	// Durable has every commit written through to the disk before it returns: a power cut takes nothing.
+	Durable bool
+	// Pragmas are set on every connection, beside those that all files have, such as "secure_delete(on)".
+	Pragmas []string
 	// Steps bring a file from each version to the next one, the first from an empty file. Steps that
 	// were released never change.
 	Steps []string
@@ -96,6 +101,10 @@ func Open(ctx context.Context, path string, schema Schema, mode Mode) (*sql.DB, 
 
 func connect(ctx context.Context, path string, schema Schema, mode Mode) (*sql.DB, error) {
 	query := maps.Clone(pragmas)
+	query["_pragma"] = slices.Concat(query["_pragma"], schema.Pragmas)
+	if schema.Durable {
+		query.Set("_synchronous", "full")
+	}
 	switch {
 	case mode == ReadOnly:
 		query.Del("_journal_mode")
@@ -207,7 +216,7 @@ var codes = []struct {
 }{
 	{sqlite3.SQLITE_FULL, ErrFull, "make room, and run it again; what was stored before is kept"},
 	{sqlite3.SQLITE_BUSY, ErrBusy, "wait until it is done"},
-	{sqlite3.SQLITE_CORRUPT, ErrDamaged, "remove it, and make it again"},
+	{sqlite3.SQLITE_CORRUPT, ErrDamaged, "restore a backup, or remove it and make it again"},
 	{sqlite3.SQLITE_READONLY, fs.ErrPermission, "name a file that may be written"},
 	{sqlite3.SQLITE_CANTOPEN, fs.ErrPermission, "it, or its folder, cannot be opened"},
 }
