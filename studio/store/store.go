@@ -36,8 +36,6 @@ import (
 	"github.com/crossattn/xpipe/internal/filelock"
 	"github.com/crossattn/xpipe/internal/sqlitefile"
 	"github.com/crossattn/xpipe/studio"
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // Names in the data folder.
@@ -301,7 +299,7 @@ func fault(err error) error {
 	if err == nil {
 		return nil
 	}
-	if e, ok := errors.AsType[*sqlite.Error](err); ok && e.Code()&0xff == sqlite3.SQLITE_CONSTRAINT {
+	if sqlitefile.Constraint(err) {
 		return as(studio.ErrInvalid, err)
 	}
 	explained := sqlitefile.Explain(databaseName, "studio", err)
