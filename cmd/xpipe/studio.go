@@ -72,6 +72,9 @@ func (o *dataOption) open(ctx context.Context, env *environment, readOnly bool) 
 	if errors.Is(err, studio.ErrNotFound) {
 		err = fmt.Errorf("%w; xpipe serve makes one, --data says where it is", err)
 	}
+	if _, ok := errors.AsType[*fs.PathError](err); ok { // the folder that was given
+		err = api.WithKind(err, api.KindInput)
+	}
 	return s, studioKind(err)
 }
 
@@ -96,12 +99,9 @@ func studioKind(err error) error {
 	return err
 }
 
-// studioEntry is a line of studio list with --json.
-type studioEntry struct {
-	Kind      studio.ThingKind `json:"kind"`
-	ID        studio.ID        `json:"id"`
-	Workspace studio.ID        `json:"workspace"`
-	Name      string           `json:"name"`
+// studioThing is a line about a thing.
+func studioThing(kind studio.ThingKind, id, workspace studio.ID, name string) api.StudioThing {
+	return api.StudioThing{Kind: string(kind), ID: string(id), Workspace: string(workspace), Name: name}
 }
 
 func newStudioListCommand(env *environment) *cobra.Command {
@@ -134,7 +134,7 @@ func runStudioList(ctx context.Context, env *environment, o dataOption) (err err
 		return studioKind(err)
 	}
 	w := tabwriter.NewWriter(env.stdout, 0, 0, 2, ' ', 0)
-	print := func(e studioEntry, indent string) error {
+	print := func(e api.StudioThing, indent string) error {
 		if env.json {
 			return env.printJSON(e)
 		}
@@ -142,7 +142,7 @@ func runStudioList(ctx context.Context, env *environment, o dataOption) (err err
 		return err
 	}
 	for _, workspace := range workspaces {
-		if err := print(studioEntry{studio.ThingWorkspace, workspace.ID, workspace.ID, workspace.Name}, ""); err != nil {
+		if err := print(studioThing(studio.ThingWorkspace, workspace.ID, workspace.ID, workspace.Name), ""); err != nil {
 			return err
 		}
 		chats, err := s.Chats(ctx, studio.ChatFilter{Workspace: workspace.ID})
@@ -150,7 +150,7 @@ func runStudioList(ctx context.Context, env *environment, o dataOption) (err err
 			return studioKind(err)
 		}
 		for _, c := range chats {
-			if err := print(studioEntry{studio.ThingChat, c.ID, workspace.ID, c.Title}, "  "); err != nil {
+			if err := print(studioThing(studio.ThingChat, c.ID, workspace.ID, c.Title), "  "); err != nil {
 				return err
 			}
 		}
@@ -197,19 +197,26 @@ func runStudioBackup(ctx context.Context, env *environment, o dataOption, out st
 	return env.wrote(out)
 }
 
-// wrote tells of a file that is there now.
+// wrote tells of a file or folder that is there now.
 func (env *environment) wrote(path string) error {
-	info, err := os.Stat(path)
+	var bytes int64
+	err := filepath.WalkDir(path, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil {
+			bytes += info.Size()
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	if env.json {
-		return env.printJSON(struct {
-			File  api.Name `json:"file"`
-			Bytes int64    `json:"bytes"`
-		}{api.Name(path), info.Size()})
+		return env.printJSON(api.StudioFile{File: api.Name(path), Bytes: bytes})
 	}
-	_, err = fmt.Fprintf(env.stdout, "%s: %.1f MB\n", api.Visible(path), float64(info.Size())/1e6)
+	_, err = fmt.Fprintf(env.stdout, "%s: %.1f MB\n", api.Visible(path), float64(bytes)/1e6)
 	return err
 }
 
@@ -225,6 +232,8 @@ func newStudioRestoreCommand(env *environment) *cobra.Command {
 Everything is checked first: the database, and the hash of every file. The folder has
 its name only when all of it is on the disk.
 
+With --json it prints {"file","bytes"}.
+
 ` + exitHelp,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -235,13 +244,7 @@ its name only when all of it is on the disk.
 			if err := store.Restore(cmd.Context(), args[0], dir); err != nil {
 				return studioKind(err)
 			}
-			if env.json {
-				return env.printJSON(struct {
-					Data api.Name `json:"data"`
-				}{api.Name(dir)})
-			}
-			_, err = fmt.Fprintf(env.stdout, "restored into %s\n", api.Visible(dir))
-			return err
+			return env.wrote(dir)
 		},
 	}
 	o.addFlag(cmd)
@@ -261,6 +264,8 @@ func newStudioExportCommand(env *environment) *cobra.Command {
 attachments in files. With --workspace, makes the file OUT, a zip file of JSON and
 attachments, which xpipe studio import takes. xpipe studio list shows the IDs. What is
 in the trash stays out, and so do the keys of upstreams.
+
+With --json it prints {"file","bytes"}.
 
 ` + exitHelp,
 		Args: usageArgs(cobra.ExactArgs(1)),
@@ -293,7 +298,7 @@ func runStudioExport(ctx context.Context, env *environment, o dataOption, chat s
 		}); err != nil {
 			return studioKind(err)
 		}
-		return env.wrote(filepath.Join(out, "chat.md"))
+		return env.wrote(out)
 	}
 	id, err := findWorkspace(ctx, s, workspace)
 	if err != nil {
@@ -437,7 +442,7 @@ func runStudioImport(ctx context.Context, env *environment, o dataOption, path s
 		return studioKind(fmt.Errorf("%s: %w", path, err))
 	}
 	if env.json {
-		return env.printJSON(studioEntry{studio.ThingWorkspace, w.ID, w.ID, w.Name})
+		return env.printJSON(studioThing(studio.ThingWorkspace, w.ID, w.ID, w.Name))
 	}
 	_, err = fmt.Fprintf(env.stdout, "%s\t%s\n", w.ID, api.Visible(w.Name))
 	return err
