@@ -118,6 +118,7 @@ what the models and engines do.
 	root.AddCommand(
 		newTranscribeCommand(env),
 		newServeCommand(env),
+		newStudioCommand(env),
 		newMCPCommand(env),
 		newRunCommand(env),
 		newInspectCommand(env),

@@ -150,6 +150,7 @@ var described = map[string]struct {
 	"table": {of: api.Table{}}, "figure": {of: api.Figure{}}, "page_failure": {of: api.PageFailure{}},
 	"place": {of: pipeline.Place{}},
 	"hit":   {of: api.Hit{}}, "explain": {of: api.Explain{}}, "rank": {of: api.Rank{}}, "indexed": {of: api.Indexed{}},
+	"studio_thing": {of: api.StudioThing{}}, "studio_file": {of: api.StudioFile{}},
 	"choice": {of: pipeline.Choice{}}, "token": {of: pipeline.Token{}},
 	"match": {api.Match{}, []string{"match"}}, "label": {api.Label{}, []string{"classify"}},
 	"embedding": {api.Embedding{}, []string{"embed"}},

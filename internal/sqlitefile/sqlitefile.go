@@ -13,10 +13,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
-
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // What Open and Explain wrap, beside what the file system says.
@@ -43,6 +41,10 @@ type Schema struct {
 	What string
 	// PageSize is the size of a new file's pages in bytes; 0 is SQLite's own, 4,096.
 	PageSize int
+	// Durable has every commit written through to the disk before it returns: a power cut takes nothing.
+	Durable bool
+	// Pragmas are set on every connection, beside those that all files have, such as "secure_delete(on)".
+	Pragmas []string
 	// Steps bring a file from each version to the next one, the first from an empty file. Steps that
 	// were released never change.
 	Steps []string
@@ -96,6 +98,10 @@ func Open(ctx context.Context, path string, schema Schema, mode Mode) (*sql.DB, 
 
 func connect(ctx context.Context, path string, schema Schema, mode Mode) (*sql.DB, error) {
 	query := maps.Clone(pragmas)
+	query["_pragma"] = slices.Concat(query["_pragma"], schema.Pragmas)
+	if schema.Durable {
+		query.Set("_synchronous", "full")
+	}
 	switch {
 	case mode == ReadOnly:
 		query.Del("_journal_mode")
@@ -114,7 +120,7 @@ func connect(ctx context.Context, path string, schema Schema, mode Mode) (*sql.D
 	var err error
 	for _, way := range ways[mode] {
 		address := url.URL{Scheme: "file", OmitHost: true, Path: slashed(path), RawQuery: way + "&" + query.Encode()}
-		if db, err = try(ctx, address.String(), mode); !is(err, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) {
+		if db, err = try(ctx, address.String(), mode); !is(err, codeCantOpen, codeReadOnly) {
 			break
 		}
 	}
@@ -205,11 +211,11 @@ var codes = []struct {
 	err    error
 	advice string
 }{
-	{sqlite3.SQLITE_FULL, ErrFull, "make room, and run it again; what was stored before is kept"},
-	{sqlite3.SQLITE_BUSY, ErrBusy, "wait until it is done"},
-	{sqlite3.SQLITE_CORRUPT, ErrDamaged, "remove it, and make it again"},
-	{sqlite3.SQLITE_READONLY, fs.ErrPermission, "name a file that may be written"},
-	{sqlite3.SQLITE_CANTOPEN, fs.ErrPermission, "it, or its folder, cannot be opened"},
+	{codeFull, ErrFull, "make room, and run it again; what was stored before is kept"},
+	{codeBusy, ErrBusy, "wait until it is done"},
+	{codeCorrupt, ErrDamaged, "restore a backup, or remove it and make it again"},
+	{codeReadOnly, fs.ErrPermission, "name a file that may be written"},
+	{codeCantOpen, fs.ErrPermission, "it, or its folder, cannot be opened"},
 }
 
 // Explain gives an error of the driver about the file at path words that name it and say what to do.
@@ -225,7 +231,7 @@ func Explain(path, what string, err error) error {
 	case errors.Is(err, ErrOlder):
 		return fmt.Errorf("%s was written by an older xpipe: %w; write to it once, and it is brought up to date", path, err)
 	}
-	if is(err, sqlite3.SQLITE_NOTADB) {
+	if is(err, codeNotADB) {
 		return fmt.Errorf("%s is no %s of xpipe: %w (%w); name another file", path, what, ErrForeign, err)
 	}
 	for _, c := range codes {
@@ -239,16 +245,35 @@ func Explain(path, what string, err error) error {
 	return fmt.Errorf("%s: %w", path, err)
 }
 
+// Taken reports whether an error says that a row has a key that another has already.
+func Taken(err error) bool {
+	return is(err, codeConstraint) && isExtended(err, codePrimaryKey, codeUnique)
+}
+
+// Constraint reports whether an error says that a row breaks a rule of its table.
+func Constraint(err error) bool { return is(err, codeConstraint) }
+
+// SQLite's result codes, as sqlite3.h has them.
+const (
+	codeBusy       = 5
+	codeReadOnly   = 8
+	codeCorrupt    = 11
+	codeFull       = 13
+	codeCantOpen   = 14
+	codeConstraint = 19
+	codeNotADB     = 26
+
+	codePrimaryKey = codeConstraint | 6<<8
+	codeUnique     = codeConstraint | 8<<8
+)
+
 // is reports whether an error is one of SQLite's, by the primary codes.
 func is(err error, codes ...int) bool {
-	failure, ok := errors.AsType[*sqlite.Error](err)
-	if !ok {
-		return false
-	}
-	for _, code := range codes {
-		if failure.Code()&0xff == code {
-			return true
-		}
-	}
-	return false
+	code, ok := resultCode(err)
+	return ok && slices.Contains(codes, code&0xff)
+}
+
+func isExtended(err error, codes ...int) bool {
+	code, ok := resultCode(err)
+	return ok && slices.Contains(codes, code)
 }

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/crossattn/xpipe/internal/sqlitefile"
 	"github.com/crossattn/xpipe/studio"
 )
 
@@ -123,8 +124,13 @@ func (s *Store) backup(ctx context.Context, tmp, part string, options BackupOpti
 }
 
 // copyDatabase copies the database as it is at one moment, and lists its contents.
-func (s *Store) copyDatabase(ctx context.Context, to string) (hashes []studio.Hash, schemaNumber int, err error) {
-	db, err := openDatabase(filepath.Join(s.dir, databaseName), "", 1)
+func (s *Store) copyDatabase(ctx context.Context, to string) (hashes []studio.Hash, number int, err error) {
+	schema, err := schemaOf(steps)
+	if err != nil {
+		return nil, 0, err
+	}
+	// Its schema is the last one, or the store would not be open: nothing is brought up to date.
+	db, err := sqlitefile.Open(ctx, filepath.Join(s.dir, databaseName), schema, sqlitefile.ReadWrite)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -132,24 +138,17 @@ func (s *Store) copyDatabase(ctx context.Context, to string) (hashes []studio.Ha
 	if err = errors.Join(err, db.Close()); err != nil {
 		return nil, 0, err
 	}
-	if db, err = openDatabase(to, "", 1); err != nil {
+	if db, err = sqlitefile.Open(ctx, to, schema, sqlitefile.ReadWrite); err != nil {
 		return nil, 0, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	list, err := migrations(schema)
-	if err != nil {
-		return nil, 0, err
-	}
-	if schemaNumber, err = version(ctx, db, len(list)); err != nil {
-		return nil, 0, err
-	}
 	// The copy is one file: what sets its mode takes its log in.
 	var mode string
 	if err := db.QueryRowContext(ctx, "PRAGMA journal_mode(DELETE)").Scan(&mode); err != nil {
 		return nil, 0, err
 	}
 	hashes, err = rows(ctx, db, one[studio.Hash], "SELECT hash FROM blobs ORDER BY hash")
-	return hashes, schemaNumber, err
+	return hashes, len(schema.Steps), err
 }
 
 func (z zipWriter) file(ctx context.Context, name string, r io.Reader) error {
@@ -294,18 +293,19 @@ func unpack(ctx context.Context, f *zip.File, path string) error {
 
 // checkDatabase reports whether a database is whole and has the contents that are held.
 func checkDatabase(ctx context.Context, path string, held map[studio.Hash]bool) (err error) {
-	db, err := openDatabase(path, "", 1)
+	const leastPage = 512 // what is shorter would become an empty studio
+	if info, err := os.Stat(path); err != nil || info.Size() < leastPage {
+		return errors.Join(fmt.Errorf("%w: the backup's database is empty", studio.ErrDamaged), err)
+	}
+	schema, err := schemaOf(steps)
+	if err != nil {
+		return err
+	}
+	db, err := sqlitefile.Open(ctx, path, schema, sqlitefile.ReadWrite) // one of an older version is brought up to date
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, fault(db.Close())) }()
-	list, err := migrations(schema)
-	if err != nil {
-		return err
-	}
-	if v, err := version(ctx, db, len(list)); err != nil || v == 0 {
-		return errors.Join(fmt.Errorf("%w: the backup's database is not one of a studio", studio.ErrDamaged), err)
-	}
 	problems, err := rows(ctx, db, one[string], "PRAGMA integrity_check")
 	if err != nil {
 		return err

@@ -170,9 +170,6 @@ func TestReadWorkspaceRefuses(t *testing.T) {
 			blob = name
 		}
 	}
-	other := setup(t)
-	before, err := other.Usage(t.Context())
-	other.ok(err)
 	for name, c := range map[string]struct {
 		change func(map[string]string)
 		want   error
@@ -191,21 +188,23 @@ func TestReadWorkspaceRefuses(t *testing.T) {
 		"content missing": {func(f map[string]string) { delete(f, blob) }, studio.ErrNotFound},
 		"content's path":  {func(f map[string]string) { f["blobs/../../x"] = "x" }, studio.ErrInvalid},
 	} {
+		other := setup(t)
 		files := unzip(t, good)
 		c.change(files)
 		if _, err := other.read(zipped(t, files)); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
+		u, err := other.Usage(t.Context())
+		other.ok(err)
+		other.same(name, []int{u.Workspaces, u.Chats, u.Messages}, []int{1, 1, 0})
+		other.ok(other.check())
 	}
+	other := setup(t)
 	for _, data := range [][]byte{nil, []byte("no zip"), good[:len(good)/2], good[len(good)/2:]} {
 		if _, err := other.read(data); err == nil {
 			t.Error("half a file is read")
 		}
 	}
-	after, err := other.Usage(t.Context())
-	other.ok(err)
-	other.same("usage", []int{after.Workspaces, after.Chats, after.Messages}, []int{before.Workspaces, before.Chats, before.Messages})
-	other.ok(other.check())
 }
 
 // memory is a Sink.

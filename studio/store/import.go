@@ -10,9 +10,8 @@ import (
 	"io"
 	"strings"
 
+	"github.com/crossattn/xpipe/internal/sqlitefile"
 	"github.com/crossattn/xpipe/studio"
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // mostJSON bounds one JSON file of a zip file, whatever its directory says.
@@ -49,8 +48,7 @@ func (s *Store) ReadWorkspace(ctx context.Context, file io.ReaderAt, size int64)
 		}
 	}
 	err = in.add(ctx)
-	if e, ok := errors.AsType[*sqlite.Error](err); ok &&
-		(e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY) {
+	if sqlitefile.Taken(err) {
 		in.renamed = map[studio.ID]studio.ID{}
 		err = in.add(ctx)
 	}

@@ -2,14 +2,15 @@ package store
 
 import (
 	"crypto/sha256"
+	"database/sql"
 	"encoding/hex"
-	"errors"
 	"io/fs"
 	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
 
+	"github.com/crossattn/xpipe/internal/sqlitefile"
 	"github.com/crossattn/xpipe/studio"
 )
 
@@ -21,7 +22,7 @@ var released = map[string]string{
 func TestReleasedSchemas(t *testing.T) {
 	t.Parallel()
 	for name, want := range released {
-		data, err := fs.ReadFile(schema, name)
+		data, err := fs.ReadFile(steps, name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -40,7 +41,7 @@ func TestMigrate(t *testing.T) {
 	ctx := t.Context()
 	b.ask(b.chat.ID, "", studio.TextPart("before"))
 	b.ok(b.Close())
-	first, err := fs.ReadFile(schema, "schema/0001.sql")
+	first, err := fs.ReadFile(steps, "schema/0001.sql")
 	b.ok(err)
 	files := fstest.MapFS{
 		"schema/0001.sql": {Data: first},
@@ -48,41 +49,42 @@ func TestMigrate(t *testing.T) {
 		"schema/0003.sql": {Data: []byte("CREATE TABLE people (id TEXT PRIMARY KEY) STRICT; INSERT INTO nowhere VALUES (1);")},
 	}
 	path := filepath.Join(b.dir, databaseName)
-	db, err := openDatabase(path, "", 1)
-	b.ok(err)
-	defer db.Close()
-	if err := migrate(ctx, db, files); err == nil || !strings.Contains(err.Error(), "migration to schema 3") {
+	open := func() (*sql.DB, error) {
+		schema, err := schemaOf(files)
+		b.ok(err)
+		return sqlitefile.Open(ctx, path, schema, sqlitefile.ReadWrite)
+	}
+	if _, err := open(); err == nil || !strings.Contains(err.Error(), "nowhere") {
 		t.Errorf("%v", err)
 	}
+	b.open() // as it was
+	b.ok(b.Close())
+	files["schema/0003.sql"].Data = []byte("CREATE TABLE people (id TEXT PRIMARY KEY) STRICT;")
+	db, err := open()
+	b.ok(err)
 	var color, title string
 	var version, people int
-	query := "SELECT color, (SELECT title FROM chats), (SELECT user_version FROM pragma_user_version)," +
-		" (SELECT count(*) FROM sqlite_schema WHERE name = 'people') FROM workspaces"
-	b.ok(db.QueryRow(query).Scan(&color, &title, &version, &people))
-	b.same("after a failed migration", []any{color, title, version, people}, []any{"red", "Labels", 2, 0})
-	files["schema/0003.sql"].Data = []byte("CREATE TABLE people (id TEXT PRIMARY KEY) STRICT;")
-	b.ok(migrate(ctx, db, files))
-	b.ok(migrate(ctx, db, files)) // nothing to do
-	b.ok(db.QueryRow(query).Scan(&color, &title, &version, &people))
-	b.same("after all", []any{version, people}, []any{3, 1})
+	b.ok(db.QueryRow("SELECT color, (SELECT title FROM chats), (SELECT user_version FROM pragma_user_version),"+
+		" (SELECT count(*) FROM sqlite_schema WHERE name = 'people') FROM workspaces").Scan(&color, &title, &version, &people))
+	b.same("after all", []any{color, title, version, people}, []any{"red", "Labels", 3, 1})
 	b.ok(db.Close())
 
 	// This xpipe knows fewer schemas than that store has.
 	for _, options := range []Options{{}, {ReadOnly: true}} {
 		_, err = Open(ctx, b.dir, options)
-		if b.is(err, studio.ErrNewer); !strings.Contains(err.Error(), "schema is number 3") {
+		if b.is(err, studio.ErrNewer); !strings.Contains(err.Error(), "newer xpipe") {
 			t.Errorf("%v", err)
 		}
 	}
 	delete(files, "schema/0002.sql")
-	if _, err := migrations(files); err == nil {
+	if _, err := schemaOf(files); err == nil {
 		t.Error("a migration is missing, and nothing is said")
 	}
 	dir := t.TempDir()
-	db, err = openDatabase(filepath.Join(dir, databaseName), "", 1)
+	db, err = sqlitefile.Open(ctx, filepath.Join(dir, databaseName),
+		sqlitefile.Schema{ID: 1, What: "thing", Steps: []string{"CREATE TABLE somebodys (x)"}}, sqlitefile.Create)
 	b.ok(err)
-	_, err = db.Exec("CREATE TABLE somebodys (x)")
-	b.ok(errors.Join(err, db.Close()))
+	b.ok(db.Close())
 	_, err = Open(ctx, dir, Options{})
 	b.is(err, studio.ErrDamaged)
 }

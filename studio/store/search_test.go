@@ -159,7 +159,7 @@ func TestLikeness(t *testing.T) {
 	b := setup(t)
 	ctx := t.Context()
 	r := rand.New(rand.NewPCG(1, 2))
-	const n, dim = 300, 37
+	const n, dim = 120, 37
 	plain := map[studio.Hash][]float32{}
 	vector := func() []float32 {
 		v := make([]float32, dim)
@@ -229,9 +229,9 @@ func TestLikeness(t *testing.T) {
 	}
 	every := func(studio.Hash) bool { return true }
 	for range 5 {
-		check(studio.Query{Like: vector(), LikeModel: "clip", Limit: 7}, every)
+		check(studio.Query{Like: vector(), LikeModel: "clip", Limit: 5}, every)
 		check(studio.Query{Like: vector(), LikeModel: "clip", Limit: 1000}, every)
-		check(studio.Query{Like: vector(), LikeModel: "clip", Limit: 7, Chat: odd.ID}, func(h studio.Hash) bool { return inOdd[h] })
+		check(studio.Query{Like: vector(), LikeModel: "clip", Limit: 5, Chat: odd.ID}, func(h studio.Hash) bool { return inOdd[h] })
 	}
 	hits, err := b.Search(ctx, studio.Query{Like: vector(), LikeModel: "clip", Words: "look 2 ", Limit: 200})
 	b.ok(err)

@@ -10,7 +10,7 @@
 //
 // Invariants, and where they are held:
 //
-//   - What was acknowledged is on the disk: synchronous=FULL (pragmas), PutBlob (blobs.go).
+//   - What was acknowledged is on the disk: synchronous=FULL (schemaOf), PutBlob (blobs.go).
 //   - One process writes (Open); one connection of it does (write), so no writer meets another.
 //   - Schemas only go forward, and a released one never changes (migrate.go).
 //   - The index of words holds what the messages hold (index.go), in the same transaction.
@@ -27,18 +27,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/crossattn/xpipe/internal/filelock"
+	"github.com/crossattn/xpipe/internal/sqlitefile"
 	"github.com/crossattn/xpipe/studio"
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // Names in the data folder.
@@ -104,31 +101,8 @@ func defaultDir(system string, getenv func(string) string) (string, error) {
 	return filepath.Join(base, "xpipe", "studio"), nil
 }
 
-// pragmas of every connection. The time to wait comes first, as the others may have to wait.
-// synchronous=FULL writes the log through to the disk with every commit: what was acknowledged
-// outlives a loss of power, too (NORMAL keeps the database whole, but may lose the last commits).
-// secure_delete overwrites what is deleted. cache_size is in KiB.
-const pragmas = "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)" +
-	"&_pragma=foreign_keys(ON)&_pragma=secure_delete(ON)&_pragma=cache_size(-4000)&_pragma=temp_store(MEMORY)"
-
 // readers is how many connections read at once; each has a cache of its own.
 const readers = 4
-
-func openDatabase(path, more string, connections int) (*sql.DB, error) {
-	// The path is part of a URI: what it holds is escaped.
-	at := url.URL{Path: filepath.ToSlash(path)}
-	escaped := at.EscapedPath()
-	if runtime.GOOS == "windows" {
-		escaped = "/" + escaped
-	}
-	db, err := sql.Open("sqlite", "file:"+escaped+"?"+pragmas+more)
-	if err != nil {
-		return nil, err
-	}
-	db.SetMaxOpenConns(connections)
-	db.SetMaxIdleConns(connections)
-	return db, nil
-}
 
 // Open opens the store in a folder.
 func Open(ctx context.Context, dir string, options Options) (*Store, error) {
@@ -149,15 +123,12 @@ func Open(ctx context.Context, dir string, options Options) (*Store, error) {
 }
 
 func (s *Store) open(ctx context.Context, options Options) error {
+	schema, err := schemaOf(steps)
+	if err != nil {
+		return err
+	}
 	path := filepath.Join(s.dir, databaseName)
-	if options.ReadOnly {
-		if _, err := os.Stat(path); err != nil {
-			if errors.Is(err, fs.ErrNotExist) {
-				err = fmt.Errorf("%w: there is no %s", studio.ErrNotFound, databaseName)
-			}
-			return err
-		}
-	} else {
+	if !options.ReadOnly {
 		for _, dir := range []string{s.dir, filepath.Join(s.dir, blobsName), filepath.Join(s.dir, tmpName)} {
 			if err := os.MkdirAll(dir, 0o700); err != nil {
 				return err
@@ -166,27 +137,21 @@ func (s *Store) open(ctx context.Context, options Options) error {
 		if err := s.takeLock(); err != nil {
 			return err
 		}
-	}
-	var err error
-	if s.reader, err = openDatabase(path, "&_pragma=query_only(ON)", readers); err != nil {
-		return err
-	}
-	if options.ReadOnly {
-		list, err := migrations(schema)
-		if err != nil {
+		if s.writer, err = sqlitefile.Open(ctx, path, schema, sqlitefile.Create); err != nil {
 			return err
 		}
-		v, err := version(ctx, s.reader, len(list))
-		if err == nil && v < len(list) {
-			err = fmt.Errorf("an older xpipe wrote it (schema %d); start xpipe serve on it once, which brings it up to date", v)
-		}
+	}
+	s.reader, err = sqlitefile.Open(ctx, path, schema, sqlitefile.ReadOnly)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: there is no %s", studio.ErrNotFound, databaseName)
+	}
+	if err != nil {
 		return err
 	}
-	if s.writer, err = openDatabase(path, "&_txlock=immediate", 1); err != nil {
-		return err
-	}
-	if err := migrate(ctx, s.writer, schema); err != nil {
-		return err
+	s.reader.SetMaxOpenConns(readers)
+	s.reader.SetMaxIdleConns(readers)
+	if options.ReadOnly {
+		return nil
 	}
 	return s.recover(ctx)
 }
@@ -334,26 +299,39 @@ func fault(err error) error {
 	if err == nil {
 		return nil
 	}
-	for _, known := range []error{studio.ErrFull, studio.ErrDamaged, studio.ErrNotFound, studio.ErrInvalid} {
-		if errors.Is(err, known) {
+	if sqlitefile.Constraint(err) {
+		return as(studio.ErrInvalid, err)
+	}
+	explained := sqlitefile.Explain(databaseName, "studio", err)
+	for _, known := range []struct{ theirs, ours error }{
+		{studio.ErrFull, nil}, {studio.ErrDamaged, nil}, {studio.ErrNewer, nil}, // said already
+		{sqlitefile.ErrFull, studio.ErrFull},
+		{errQuota, studio.ErrFull},
+		{sqlitefile.ErrDamaged, studio.ErrDamaged},
+		{sqlitefile.ErrForeign, studio.ErrDamaged},
+		{sqlitefile.ErrNewer, studio.ErrNewer},
+	} {
+		switch {
+		case errors.Is(err, known.theirs) && known.ours == nil:
 			return err
+		case errors.Is(err, known.theirs): // it has its words
+			return as(known.ours, err)
+		case known.ours != nil && errors.Is(explained, known.theirs):
+			return as(known.ours, explained)
 		}
-	}
-	if e, ok := errors.AsType[*sqlite.Error](err); ok {
-		switch e.Code() & 0xff {
-		case sqlite3.SQLITE_FULL:
-			return fmt.Errorf("%w; nothing of this was stored: make room and try again (%w)", studio.ErrFull, err)
-		case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
-			return fmt.Errorf("%w: restore a backup (%w)", studio.ErrDamaged, err)
-		case sqlite3.SQLITE_CONSTRAINT:
-			return fmt.Errorf("%w: %w", studio.ErrInvalid, err)
-		}
-	}
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, errQuota) {
-		return fmt.Errorf("%w; nothing of this was stored: make room and try again (%w)", studio.ErrFull, err)
 	}
 	return err
 }
+
+// as has an error be one of package studio's, too, without further words.
+func as(kind, err error) error { return ofKind{err, kind} }
+
+type ofKind struct {
+	error
+	kind error
+}
+
+func (e ofKind) Unwrap() []error { return []error{e.error, e.kind} }
 
 func toJSON(v any) (string, error) {
 	b, err := json.Marshal(v)
