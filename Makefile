@@ -12,7 +12,7 @@ export npm_config_update_notifier := false
 say = @echo "== $(1)"
 
 .PHONY: help test test-env test-full test-race test-portable test-avx512 test-arm64 test-slow test-export soak golden-document eval-ask-document eval eval-speech gallery eval-attention \
-	bench-engines bench-curves bench-profiles bench-decode bench-batch bench-clients bench-openvino bench-photos export-env golden golden-audio golden-speech bench-speech whisper-mini whisper-tiny-en whisper-base bench-features ocr-models golden-ocr eval-read bench-read smollm2 clients serve-clients fullsize train fuzz vuln wild man licences reproducible lint staticcheck clean
+	bench-engines bench-curves bench-profiles bench-decode bench-batch bench-clients bench-openvino bench-photos bench-find export-env golden golden-audio golden-speech bench-speech whisper-mini whisper-tiny-en whisper-base bench-features ocr-models golden-ocr eval-read bench-read smollm2 clients serve-clients fullsize train fuzz vuln wild man licences reproducible lint staticcheck clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9%-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -278,6 +278,11 @@ bench-photos: export-env $(SERVEVENV)/.done ## 1,000 photos into vectors of CLIP
 	$(SERVEVENV)/bin/python tools/benchphotos/photos.py make build/photos
 	mkdir -p build/bench && go build -o build/xpipe ./cmd/xpipe
 	$(SERVEVENV)/bin/python tools/benchphotos/photos.py bench build/xpipe build/clip-bench build/photos build/bench/photos.json
+
+bench-find: ## a million vectors of 512 numbers searched, with the recall: build/bench/find.txt; 5 GB of disk, kept in build/bench-find
+	mkdir -p build/bench build/bench-find
+	cd index && XPIPE_BENCH_DIR=$(CURDIR)/build/bench-find go test -run '^$$' -bench Million -benchtime 50x -timeout 60m . \
+		| tee $(CURDIR)/build/bench/find.txt
 
 bench-batch: ## what --threads and --batch change: the table of docs/performance.md
 	go build -o build/xpipe ./cmd/xpipe

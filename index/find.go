@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -36,6 +37,13 @@ func (s *Store) Find(ctx context.Context, q Query) ([]api.Hit, error) {
 	where, err := q.filter()
 	if err != nil {
 		return nil, err
+	}
+	before := s.Model()
+	if err := s.Refresh(ctx); err != nil {
+		return nil, err
+	}
+	if s.Model() != before && (q.TextVector != nil || q.LikeVector != nil) {
+		return nil, fmt.Errorf("%s: %w, which another process has made anew; ask again", s.path, ErrOtherModel)
 	}
 	if q.Text == "" && q.TextVector == nil && q.LikeVector == nil {
 		return s.all(ctx, where, q.Limit)
@@ -151,7 +159,7 @@ func (q Query) filter() (f filter, err error) {
 		if err != nil {
 			return f, err
 		}
-		if strings.ContainsAny(q.Where, "*?[") {
+		if _, err := os.Lstat(path); err != nil && strings.ContainsAny(q.Where, "*?[") {
 			f.add("f.path GLOB ?", path)
 		} else {
 			f.below(path)
@@ -179,14 +187,15 @@ const fromItems = " FROM items i JOIN files f ON f.id = i.file"
 
 // nearest are the pictures whose vectors are nearest to one, by their cosines.
 func (s *Store) nearest(ctx context.Context, query []float32, limit int, where filter) (found []scored, err error) {
-	if s.model.Dim == 0 {
+	dim := s.Model().Dim
+	if dim == 0 {
 		return nil, nil
 	}
-	if len(query) != s.model.Dim {
+	if len(query) != dim {
 		return nil, fmt.Errorf("%s: %w: they have %d numbers, and what is sought has %d", s.path, ErrOtherModel,
-			s.model.Dim, len(query))
+			dim, len(query))
 	}
-	v, err := vectors.Open(vectorPath(s.path), s.id, s.model.Dim)
+	v, err := vectors.Open(vectorPath(s.path), s.id, dim)
 	if err != nil {
 		return nil, withKind(err)
 	}

@@ -317,6 +317,7 @@ func TestFind(t *testing.T) {
 		{api.Sought{Where: l.file("20*/*.png"), In: []string{"photos", "sounds"}}, "", "2019/dog.png 2024/apple.png"},
 		{api.Sought{Folders: []string{l.file("2019"), l.file("2024/menu.pdf")}}, "", "2019/cat.jpg 2019/dog.png 2024/menu.pdf 2024/menu.pdf"},
 		{api.Sought{Where: l.file("201")}, "", ""},
+		{api.Sought{Where: l.file("100%/[x]*?.wav")}, "", "100%/[x]*?.wav"},
 		{api.Sought{Text: `"x" OR NEAR( *:-^`, In: []string{"sounds"}}, "", "100%/[x]*?.wav"},
 		{api.Sought{Text: "...", In: []string{"sounds"}}, "", ""},
 		{api.Sought{In: []string{"films"}}, "", ""},
@@ -387,7 +388,7 @@ func TestVectorsFile(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		v, err := vectors.Open(vectorPath(l.path), s.id, s.model.Dim)
+		v, err := vectors.Open(vectorPath(l.path), s.id, s.Model().Dim)
 		if generation, _ := s.generation(t.Context()); err != nil || v.Generation() != uint64(generation) {
 			t.Errorf("%s: not mended: %v", name, err)
 		}
@@ -444,6 +445,11 @@ func TestOtherModel(t *testing.T) {
 	l := setup(t, "cat.jpg", "dog.png")
 	l.write("a.wav", "")
 	l.want([6]int{3, 0, 0, 0, 0, 0})
+	open, err := Open(t.Context(), l.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
 	l.name = "another"
 	if _, err := l.index(); !errors.Is(err, ErrOtherModel) || !strings.Contains(err.Error(), "--reembed") ||
 		api.KindOf(err).Exit != api.ExitUsage {
@@ -452,6 +458,13 @@ func TestOtherModel(t *testing.T) {
 	l.reembed = true
 	l.want([6]int{0, 2, 0, 0, 1, 0})
 	l.want([6]int{0, 0, 0, 0, 3, 0})
+	query := Query{LikeVector: make([]float32, open.Model().Dim)}
+	if _, err := open.Find(t.Context(), query); !errors.Is(err, ErrOtherModel) {
+		t.Errorf("a vector of the model before: %v", err)
+	}
+	if hits, err := open.Find(t.Context(), query); err != nil || len(hits) != 2 || open.Model().Name != "another" {
+		t.Errorf("once it is known: %v, %v", hits, err)
+	}
 	if got := l.names(l.find(api.Sought{Limit: 1}, "dog.png")); !slices.Equal(got, []string{"dog.png"}) {
 		t.Errorf("found %v", got)
 	}
@@ -484,6 +497,9 @@ func TestBadStores(t *testing.T) {
 	}
 	if _, err := Create(t.Context(), l.file("other.db")); !errors.Is(err, sqlitefile.ErrForeign) {
 		t.Errorf("no library: %v", err)
+	}
+	if _, err := os.Stat(l.file("other.db.lock")); err == nil {
+		t.Error("a lock lies beside what is no library")
 	}
 	if _, err := l.index(filepath.Join(l.dir, "none")); err == nil {
 		t.Error("no folder, and no error")

@@ -146,7 +146,7 @@ func (s *Store) roots(ctx context.Context, dirs []string) ([]string, error) {
 
 // checkModel makes sure that the library's vectors are, or will be, of the run's model.
 func (r *Run) checkModel(ctx context.Context) error {
-	switch held := r.Store.model; {
+	switch held := r.Store.Model(); {
 	case held.Hash == r.Model.Hash && held.Dim == r.Model.Dim:
 		return nil
 	case held.Dim != 0 && !r.Reembed:

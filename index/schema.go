@@ -14,9 +14,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 
 	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/index/vectors"
@@ -65,11 +67,13 @@ END;`},
 
 // Store is an open library.
 type Store struct {
-	path  string
-	db    *sql.DB
-	id    [16]byte
-	model Model
-	lock  *os.File // while it may be written
+	path string
+	db   *sql.DB
+	id   [16]byte
+	lock *os.File // while it may be written
+
+	mu    sync.Mutex
+	model Model // that others may change while the library is open to be searched
 }
 
 // Model is the model that made a library's vectors.
@@ -111,19 +115,25 @@ func vectorPath(path string) string { return path + ".vec" }
 // Open opens a library to search it. Errors wrap those of package sqlitefile or of the file system.
 func Open(ctx context.Context, path string) (*Store, error) {
 	db, err := sqlitefile.Open(ctx, path, schema, sqlitefile.ReadOnly)
-	if errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("there is no library at %s yet; \"xpipe index DIR\" makes one: %w", path, err)
 	}
 	if err != nil {
 		return nil, withKind(err)
 	}
-	s := &Store{path: path, db: db}
-	return s, s.readMeta(ctx)
+	return (&Store{path: path, db: db}).opened(ctx)
 }
 
 // Create opens a library to write to, and makes it if there is none. One process at a time does:
 // ErrInUse says that another one is at it.
 func Create(ctx context.Context, path string) (*Store, error) {
+	// Nothing is put beside a file that is no library.
+	switch db, err := sqlitefile.Open(ctx, path, schema, sqlitefile.ReadOnly); {
+	case err == nil:
+		db.Close()
+	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, sqlitefile.ErrOlder):
+		return nil, withKind(err)
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return nil, withKind(err)
 	}
@@ -140,27 +150,36 @@ func Create(ctx context.Context, path string) (*Store, error) {
 		lock.Close()
 		return nil, withKind(err)
 	}
-	s := &Store{path: path, db: db, lock: lock}
-	return s, s.readMeta(ctx)
+	return (&Store{path: path, db: db, lock: lock}).opened(ctx)
 }
 
-// readMeta reads what the library says of itself, and closes it where that fails.
-func (s *Store) readMeta(ctx context.Context) error {
-	var id []byte
+// readMeta reads what the library says of itself.
+func (s *Store) readMeta(ctx context.Context) (id []byte, m Model, err error) {
 	var model sql.Null[[]byte]
-	err := s.db.QueryRowContext(ctx,
+	err = s.db.QueryRowContext(ctx,
 		"SELECT value, (SELECT value FROM meta WHERE key = 'model') FROM meta WHERE key = 'store'").Scan(&id, &model)
-	if err == nil {
-		copy(s.id[:], id)
-		if model.Valid {
-			err = json.Unmarshal(model.V, &s.model)
-		}
+	if err == nil && model.Valid {
+		err = json.Unmarshal(model.V, &m)
 	}
+	return id, m, s.explain(err)
+}
+
+// opened notes what the library says of itself, and closes it where that fails.
+func (s *Store) opened(ctx context.Context) (*Store, error) {
+	id, m, err := s.readMeta(ctx)
 	if err != nil {
 		s.Close()
-		return s.explain(err)
+		return nil, err
 	}
-	return nil
+	copy(s.id[:], id)
+	s.model = m
+	return s, nil
+}
+
+func (s *Store) setModel(m Model) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.model = m
 }
 
 // Close closes the library.
@@ -176,7 +195,21 @@ func (s *Store) Close() error {
 func (s *Store) Path() string { return s.path }
 
 // Model is the model that made the library's vectors; the zero value before there are any.
-func (s *Store) Model() Model { return s.model }
+func (s *Store) Model() Model {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.model
+}
+
+// Refresh notes what model made the library's vectors, which another process may have made anew with
+// another one. Find does so, too.
+func (s *Store) Refresh(ctx context.Context) error {
+	_, m, err := s.readMeta(ctx)
+	if err == nil {
+		s.setModel(m)
+	}
+	return err
+}
 
 // explain gives errors about the library's file words.
 func (s *Store) explain(err error) error {
@@ -187,7 +220,7 @@ func (s *Store) explain(err error) error {
 func withKind(err error) error {
 	for _, wraps := range []error{
 		sqlitefile.ErrForeign, sqlitefile.ErrNewer, sqlitefile.ErrOlder, sqlitefile.ErrFull, sqlitefile.ErrBusy,
-		sqlitefile.ErrDamaged, os.ErrNotExist, os.ErrPermission,
+		sqlitefile.ErrDamaged, fs.ErrNotExist, fs.ErrPermission,
 	} {
 		if errors.Is(err, wraps) {
 			return api.WithKind(err, api.KindInput)

@@ -37,11 +37,12 @@ type writer struct {
 // newWriter brings the vectors' file up to date.
 func (s *Store) newWriter(ctx context.Context) (*writer, error) {
 	w := &writer{s: s}
-	if s.model.Dim == 0 {
+	dim := s.Model().Dim
+	if dim == 0 {
 		return w, nil
 	}
 	var err error
-	if w.vec, err = vectors.Create(vectorPath(s.path), s.id, s.model.Dim); err != nil {
+	if w.vec, err = vectors.Create(vectorPath(s.path), s.id, dim); err != nil {
 		return nil, withKind(err)
 	}
 	generation, err := s.generation(ctx)
@@ -202,7 +203,7 @@ func (w *writer) setModel(ctx context.Context, m Model) error {
 	if err = errors.Join(err, w.commit(ctx)); err != nil {
 		return w.s.explain(err)
 	}
-	w.s.model = m
+	w.s.setModel(m)
 	again, err := w.s.newWriter(ctx)
 	if err == nil {
 		*w = *again
@@ -270,8 +271,8 @@ func (w *writer) putFile(ctx context.Context, tx *sql.Tx, f fileRow, items []ite
 }
 
 func (w *writer) putVector(ctx context.Context, tx *sql.Tx, item int64, vector []float32) error {
-	if len(vector) != w.s.model.Dim {
-		return fmt.Errorf("a vector of %d numbers for a library of those of %d", len(vector), w.s.model.Dim)
+	if dim := w.s.Model().Dim; len(vector) != dim {
+		return fmt.Errorf("a vector of %d numbers for a library of those of %d", len(vector), dim)
 	}
 	var slot int64
 	err := tx.QueryRowContext(ctx, "INSERT INTO vectors (item, generation, vector) VALUES (?, ?, ?) RETURNING slot",

@@ -229,6 +229,9 @@ func lineOf(h api.Hit) string {
 type servedLibrary struct{ *index.Store }
 
 func (l servedLibrary) Model() (name, hash string) {
+	if err := l.Refresh(context.Background()); err != nil {
+		return "", ""
+	}
 	m := l.Store.Model()
 	return m.Name, m.Hash
 }
