@@ -104,7 +104,8 @@ func WithKnown(k Known) Option { return func(o *options) { o.known = &k } }
 //
 // A directory without xpipe.json is read as transformers.js, optimum or onnxruntime-genai lay it
 // out, by config.json's model_type, where WithKnown has a layout for it. It has no hashes to
-// verify. Where several files could be one graph, the error lists them.
+// verify. Where several files could be one graph, the error lists them. Of a directory that is no
+// model, but has one package of onnxruntime-genai in a folder, as repositories do, that is opened.
 func Open(dir string, opts ...Option) (*Bundle, error) {
 	info, err := os.Stat(dir)
 	if err == nil && !info.IsDir() {
@@ -157,6 +158,15 @@ func OpenFS(fsys fs.FS, opts ...Option) (*Bundle, error) {
 	if o.checkSize != nil {
 		if err := checkSize(fsys, o.checkSize); err != nil {
 			return nil, err
+		}
+	}
+	folder, err := packageIn(fsys)
+	if err != nil {
+		return nil, err
+	}
+	if folder != "." {
+		if fsys, err = fs.Sub(fsys, folder); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrBundle, err)
 		}
 	}
 	d, err := openDirectory(fsys)

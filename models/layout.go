@@ -324,7 +324,7 @@ func survey(
 ) (config Config, layout *Layout, found map[string][]graphFile, err error) {
 	found = map[string][]graphFile{}
 	named := map[string]bool{} // by genai_config.json
-	genAI, err := readJSON(d, "genai_config.json", func(data []byte) error {
+	genAI, err := readJSON(d, genAIName, func(data []byte) error {
 		return readGenAI(d, data, &config, found, named)
 	})
 	if err != nil {
@@ -431,7 +431,7 @@ func readGenAI(
 		if json.Unmarshal(file.Model[part], &graph) != nil || graph.File == "" {
 			continue
 		}
-		if err := checkName("genai_config.json", graph.File); err != nil {
+		if err := checkName(genAIName, graph.File); err != nil {
 			return err
 		}
 		if !d.has(graph.File) {

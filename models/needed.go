@@ -16,10 +16,16 @@ func Needed(names []string, read func(name string) ([]byte, error), opts ...Opti
 	for _, opt := range opts {
 		opt(&o)
 	}
-	d := directory{names: slices.Sorted(slices.Values(names)), read: read}
+	folder, err := packageFolder(names)
+	if err != nil {
+		return nil, err
+	}
+	inside, outside := divide(names, folder)
+	d := directory{names: inside, read: func(name string) ([]byte, error) { return read(path.Join(folder, name)) }}
 	var failed error // of fetching a graph
 	if o.graphs != nil {
 		d.declares = func(name string) (declared, bool) {
+			name = path.Join(folder, name)
 			fsys, err := o.graphs(name)
 			if err != nil {
 				failed = errors.Join(failed, err)
@@ -51,7 +57,34 @@ func Needed(names []string, read func(name string) ([]byte, error), opts ...Opti
 		beside := m.SHA256[name] != "" && path.Ext(name) != ".onnx" && !isExternal(name)
 		return beside || IsSmall(name) || name == m.Projection
 	}
-	return slices.DeleteFunc(d.names, func(name string) bool { return !isNeeded(name) }), nil
+	var needed []string
+	for _, name := range d.names {
+		if isNeeded(name) {
+			needed = append(needed, path.Join(folder, name))
+		}
+	}
+	for _, name := range outside { // the repository's card and licence
+		if IsSmall(name) && path.Dir(name) == "." {
+			needed = append(needed, name)
+		}
+	}
+	return needed, nil
+}
+
+// divide returns the paths of the files in a folder from there on, sorted, and the others.
+func divide(names []string, folder string) (inside, outside []string) {
+	for _, name := range slices.Sorted(slices.Values(names)) {
+		rest, ok := strings.CutPrefix(name, folder+"/")
+		switch {
+		case folder == ".":
+			inside = append(inside, name)
+		case ok:
+			inside = append(inside, rest)
+		default:
+			outside = append(outside, name)
+		}
+	}
+	return inside, outside
 }
 
 // CardName is the model's card, which states its licence.

@@ -145,3 +145,37 @@ func TestNeededOfImmich(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+// A repository with packages of onnxruntime-genai in its folders is the one that has a graph; of several
+// none is taken.
+func TestPackageInFolder(t *testing.T) {
+	t.Parallel()
+	const config = `{"model":{"type":"llama","decoder":{"filename":"model.onnx"}}}`
+	one := []string{"README.md", "LICENSE", "cpu/int4/genai_config.json=" + config, "cpu/int4/tokenizer.json",
+		"cpu/int4/model.onnx", "cpu/int4/model.onnx.data", "cuda/genai_config.json=" + config, "cuda/tokenizer.json"}
+	b, err := models.OpenFS(directory("", one...), known)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.Graphs["decoder"] != "model.onnx" {
+		t.Errorf("graphs %v", b.Graphs)
+	}
+	var names []string
+	for _, file := range one {
+		name, _, _ := strings.Cut(file, "=")
+		names = append(names, name)
+	}
+	read := func(name string) ([]byte, error) { return fs.ReadFile(directory("", one...), name) }
+	got, err := models.Needed(names, read, known)
+	want := strings.Fields("LICENSE README.md cpu/int4/genai_config.json cpu/int4/model.onnx cpu/int4/model.onnx.data cpu/int4/tokenizer.json")
+	if slices.Sort(got); err != nil || !slices.Equal(got, want) {
+		t.Errorf("needed %q, %v", got, err)
+	}
+	two := append(slices.Clone(one), "cuda/model.onnx")
+	if _, err := models.OpenFS(directory("", two...), known); !errors.Is(err, models.ErrBundle) || !strings.Contains(err.Error(), "2 packages of onnxruntime-genai here, in cpu/int4, cuda") {
+		t.Errorf("two packages: %v", err)
+	}
+	if _, err := models.Needed(append(names, "cuda/model.onnx"), read, known); !errors.Is(err, models.ErrBundle) {
+		t.Errorf("two packages: %v", err)
+	}
+}

@@ -64,7 +64,21 @@ def checked(folder: Path, program: Path) -> dict:
             equal += not why
             if why:
                 wrong.append(f"{engine} {row['command'][0]} {Path(row['command'][1]).name} {row['command'][2:3]}: {why[:300]}")
+        wrong += together([r for r in rows if r["command"][0] == "caption"], [str(program)], ["--model", str(bundle), "--engine", engine])
     return {"rows": len(rows) * len(ENGINES), "equal": equal, "wrong": wrong}
+
+
+def together(rows: list[dict], program: list[str], flags: list[str]) -> list[str]:
+    """What is different, in words, where captions are written in one batch."""
+    if len(rows) < 2:
+        return []
+    command = [*program, "caption", *(r["command"][1] for r in rows), "--batch", str(len(rows)), *flags, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return [f"{flags[-1]} a batch of captions: status {done.returncode}: {done.stderr.strip()[:300]}"]
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    return [f"{flags[-1]} caption {Path(r['command'][1]).name} in a batch: {why[:300]}"
+            for r, line in zip(rows, lines, strict=True) if (why := compare(r, [line]))]
 
 
 def compare(row: dict, lines: list[dict]) -> str:
