@@ -3,7 +3,6 @@ package fallback
 import (
 	"fmt"
 	"math"
-	"strings"
 	"unsafe"
 
 	"github.com/crossattn/xpipe/engine"
@@ -108,29 +107,13 @@ func (a *arena) buffer(words int) (*buffer, error) {
 					engine.ErrGraph, engine.ErrMemory, a.limit)
 			}
 		}
-		b = &buffer{words: uncleared(words)}
+		b = &buffer{words: ops.Uncleared(words)}
 		a.taken += size
 	}
 	b.used, b.refs = true, 0
 	a.live[unsafe.Pointer(&b.words[0])] = b
 	a.fresh = append(a.fresh, b)
 	return b, nil
-}
-
-// unclearedWords is from how many words on a buffer is not cleared: 64 KiB.
-const unclearedWords = 8192
-
-// uncleared allocates memory without setting it to zero, which would take as long as a third of
-// what an operator does that only moves its elements. Kernels expect old contents anyway, because
-// buffers serve again and again. Of the standard library only strings.Builder allocates like that.
-func uncleared(words int) []uint64 {
-	if words < unclearedWords {
-		return make([]uint64, words)
-	}
-	var b strings.Builder
-	b.Grow(8 * words)
-	b.WriteByte(0) // the memory of an empty string could be any
-	return unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.StringData(b.String()))), words)
 }
 
 // Room returns the bytes that are left of the limit; without a limit, more than there can be.

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"math"
+	"runtime"
 	"unsafe"
 )
 
@@ -32,6 +33,7 @@ type ByteMatrix struct {
 	K, N   int
 	panels []uint8 // [panel][quad][16][4]
 	zeros  []int32 // the zero point of each column's bytes as they are packed, for whole panels
+	pages  *pages  // that panels lie in; nil of memory on Go's heap
 
 	// With VNNI:
 	dots   bool    // which instructions the matrix is packed for
@@ -47,8 +49,8 @@ func NewByteMatrix(k, n int) *ByteMatrix {
 	m := &ByteMatrix{K: k, N: n}
 	size := m.Panels() * panelWidth * 4 * Quads(k)
 	// From a multiple of a cache line on; AMX reads beyond the last panel.
-	buf := make([]uint8, size+1024+63)
-	m.panels = buf[-uintptr(unsafe.Pointer(&buf[0]))&63:][:size]
+	buf, p := elements[uint8](size + 1024 + 63)
+	m.panels, m.pages = buf[-uintptr(unsafe.Pointer(&buf[0]))&63:][:size], p
 	m.zeros = make([]int32, m.Panels()*panelWidth)
 	if m.dots = hasDots(); m.dots {
 		m.sums = make([]int32, len(m.zeros))
@@ -104,6 +106,7 @@ func (m *ByteMatrix) Fill(b []uint8, ldb int, flip uint8, lo, hi int) {
 		}
 	}
 	m.sumColumns(lo, hi)
+	runtime.KeepAlive(m)
 }
 
 // FillTransposed packs panels lo..hi from the rows of b, each of which is a column of the matrix
@@ -120,6 +123,7 @@ func (m *ByteMatrix) FillTransposed(b []uint8, ldb int, flip uint8, lo, hi int) 
 		}
 	}
 	m.sumColumns(lo, hi)
+	runtime.KeepAlive(m)
 }
 
 // ByteRows is a packed left operand, made for a matrix by its Rows.
@@ -209,6 +213,7 @@ func (m *ByteMatrix) Multiply(c []int32, ldc int, a *ByteRows, r0, r1, lo, hi in
 	e *ByteEpilogue) {
 	if m.dots {
 		m.multiplyDots(c, ldc, a, r0, r1, lo, hi, e)
+		runtime.KeepAlive(m)
 		return
 	}
 	quads := Quads(m.K)
@@ -222,6 +227,7 @@ func (m *ByteMatrix) Multiply(c []int32, ldc int, a *ByteRows, r0, r1, lo, hi in
 			m.block(c, ldc, data, sums, r0, r1, p, quads, e)
 		}
 	}
+	runtime.KeepAlive(m)
 }
 
 // MultiplyFloat is Multiply with an epilogue that makes floats.

@@ -1,6 +1,9 @@
 package kernel
 
-import "math"
+import (
+	"math"
+	"runtime"
+)
 
 // Products of floats in 8 bits. A column of the right operand and a row of the left one are quantised
 // symmetrically: the largest magnitude is 127 steps, and a number is the nearest step, ties to even.
@@ -61,6 +64,7 @@ func (m *ByteMatrix) FillFloats(b []float32, ldb int, transposed bool, steps []f
 		}
 		one.Fill(small, panelWidth, 0x80, 0, 1)
 	}
+	runtime.KeepAlive(m)
 }
 
 // PackFloats quantises src, the K numbers of row r, and returns the row's step. small is room for K

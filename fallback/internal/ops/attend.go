@@ -125,7 +125,11 @@ func appendRows(past *tensor.Tensor, new *heads) (*tensor.Tensor, error) {
 		return nil, err
 	}
 	c := &kvCache{dtype: past.DType(), heads: count, positions: shape[2], width: size}
-	if err := c.grow(past); err != nil {
+	alone := func(n, _ int, f func(lo, hi int)) error {
+		f(0, n)
+		return nil
+	}
+	if err := c.grow(past, alone); err != nil {
 		return nil, err
 	}
 	for i, s := range c.sequences {

@@ -11,6 +11,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"unsafe"
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/internal/kernel"
@@ -108,6 +110,22 @@ func alloc[T tensor.Element](x *Context, shape []int) (*tensor.Tensor, []T, erro
 		return nil, nil, err
 	}
 	return t, tensor.Data[T](t), nil
+}
+
+// unclearedWords is from how many words on memory is not cleared: 64 KiB.
+const unclearedWords = 8192
+
+// Uncleared allocates memory without setting it to zero, which would take as long as a third of
+// what an operator does that only moves its elements. Of the standard library only strings.Builder
+// allocates like that.
+func Uncleared(words int) []uint64 {
+	if words < unclearedWords {
+		return make([]uint64, words)
+	}
+	var b strings.Builder
+	b.Grow(8 * words)
+	b.WriteByte(0) // the memory of an empty string could be any
+	return unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.StringData(b.String()))), words)
 }
 
 // zeros is alloc with every element 0.

@@ -2,6 +2,7 @@ package ops
 
 import (
 	"sync"
+	"unsafe"
 
 	"github.com/crossattn/xpipe/internal/kernel"
 	"github.com/crossattn/xpipe/tensor"
@@ -45,12 +46,19 @@ func cellsOf(t *tensor.Tensor) cells {
 	return cells{single: tensor.Data[float32](t)}
 }
 
-// makeCells allocates n elements.
+// makeCells allocates n elements, which are not set.
 func makeCells(d tensor.DType, n int) cells {
+	words := Uncleared(max(1, (n*d.Size()+7)/8))
 	if d == tensor.Float16 {
-		return cells{half: make([]tensor.Half, n)}
+		return cells{half: unsafe.Slice((*tensor.Half)(unsafe.Pointer(&words[0])), n)}
 	}
-	return cells{single: make([]float32, n)}
+	return cells{single: unsafe.Slice((*float32)(unsafe.Pointer(&words[0])), n)}
+}
+
+// clear sets all elements to 0.
+func (c cells) clear() {
+	clear(c.single)
+	clear(c.half)
 }
 
 // part returns the n elements from at on.
@@ -157,6 +165,7 @@ func (c *kvCache) JoinAligned(axis int, parts []*tensor.Tensor) (tensor.Storage,
 				}
 				before := joined.positions - p.positions
 				for h := range p.heads {
+					joined.head(s, h).part(0, before*p.width).clear()
 					joined.head(s, h).part(before*p.width, p.positions*p.width).set(p.head(old, h))
 				}
 				moved[old] = s
@@ -222,7 +231,7 @@ func buildAppend(n *Node) Kernel {
 			return err
 		}
 		c := &kvCache{dtype: past.DType(), heads: shape[1], positions: shape[2], width: shape[3]}
-		if err := c.grow(past); err != nil {
+		if err := c.grow(past, x.Parallel); err != nil {
 			return err
 		}
 		values, size := cellsOf(added), n[2]*n[3]
@@ -237,8 +246,8 @@ func buildAppend(n *Node) Kernel {
 }
 
 // grow gives c the sequences of past, with room for c's positions that nobody else takes: in place
-// if there is such room, else as copies.
-func (c *kvCache) grow(past *tensor.Tensor) error {
+// if there is such room, else as copies, which cores share.
+func (c *kvCache) grow(past *tensor.Tensor, share func(n, grain int, f func(lo, hi int)) error) error {
 	have := past.Dim(2)
 	old := cacheOf(past)
 	var values cells // of a past that is no cache
@@ -255,13 +264,17 @@ func (c *kvCache) grow(past *tensor.Tensor) error {
 		if err != nil {
 			return err
 		}
-		for h := range c.heads {
-			if old != nil {
-				c.head(s, h).set(old.head(old.sequences[b], h))
-			} else {
-				size := have * c.width
-				c.head(s, h).set(values.part((b*c.heads+h)*size, size))
+		size := have * c.width
+		if err := share(c.heads, max(1, minWork/(size+1)), func(lo, hi int) {
+			for h := lo; h < hi; h++ {
+				if old != nil {
+					c.head(s, h).set(old.head(old.sequences[b], h))
+				} else {
+					c.head(s, h).set(values.part((b*c.heads+h)*size, size))
+				}
 			}
+		}); err != nil {
+			return err
 		}
 		c.sequences = append(c.sequences, s)
 	}
