@@ -175,6 +175,7 @@ func runRead(ctx context.Context, env *environment, o readOptions, args []string
 	}
 	if pages != nil && pages.file != nil && !o.quiet {
 		out.progress = newProgress(env, o.out, found.count)
+		out.progress.whole = true // there is no going on with it
 	}
 	// Pages are read where others are decoded: while one page's lines are recognized, those of the
 	// next one are found.
