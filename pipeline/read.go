@@ -85,7 +85,7 @@ func (p *Pipeline) writePage(ctx context.Context, img image.Image) (*Page, error
 	if !writes {
 		task := "read pages"
 		if _, ok := p.model.(family.Writer); ok {
-			task += "; it writes texts about pictures (Caption, Generate)"
+			task += "; it writes texts about pictures: caption them, or ask it"
 		}
 		return nil, p.unsupported(task)
 	}

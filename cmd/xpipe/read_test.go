@@ -200,6 +200,26 @@ func TestReadForms(t *testing.T) {
 	}
 }
 
+// A PDF file is one whatever its name is, and on standard input.
+func TestReadNameless(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile(paged + "mixed.pdf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "photo.png")
+	if err := os.WriteFile(path, data, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if out := want(t, "read", "--ocr", "never", path); !strings.HasPrefix(out, "What stands around") {
+		t.Errorf("printed %q", out)
+	}
+	code, out, stderr := xpipe(t, string(data), "read", "--ocr", "never", "--json", "-")
+	if code != 0 || !strings.HasPrefix(out, `{"document":"-","page":1,`) {
+		t.Errorf("exit %d: %s %s", code, out, stderr)
+	}
+}
+
 // Files of text with structure, and medical records, are read without a picture.
 func TestReadOffice(t *testing.T) {
 	t.Parallel()
