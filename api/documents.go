@@ -40,7 +40,7 @@ func pageSuffixes() []string {
 func CheckDocument(path string) error { return pageFiles.check(path) }
 
 // IsPaged reports whether a file is one of pages with a fixed look that is no picture, by its name;
-// package pagefiles opens it.
+// package pagefiles opens it, and knows some by what they begin with.
 func IsPaged(name string) bool { return hasSuffix(pagedSuffixes, name) }
 
 // IsText reports whether a file is text with structure, by its name; package pagefiles reads it. Plain text

@@ -84,6 +84,9 @@ func (p *Pipeline) Abilities() Abilities {
 	}
 	_, a.Find = p.model.(family.Locator)
 	_, a.Read = p.model.(family.PageReader)
+	if m, ok := p.model.(family.PageScribe); ok {
+		_, a.Read = m.PageQuestion()
+	}
 	_, a.Attend = p.model.(family.Attender)
 	if m, ok := p.model.(family.RegionEncoder); ok {
 		a.Regions = m.FindsRegions()

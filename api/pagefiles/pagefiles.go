@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -20,10 +21,42 @@ import (
 	"github.com/crossattn/xpipe/document/pictures"
 )
 
-// IsPDF reports whether a file is a PDF file by its name.
-func IsPDF(path string) bool { return strings.EqualFold(filepath.Ext(path), ".pdf") }
+// The formats of files of pages.
+const (
+	PDF   = "PDF"
+	DICOM = "DICOM"
+	TIFF  = "TIFF"
+)
 
-// Open opens a PDF, TIFF or DICOM file: one for which api.IsPaged holds. Errors wrap document.ErrDocument,
+// Format returns the format of a file of pages: by what it begins with, whatever its name is, else by its
+// suffix; "" where it is none.
+func Format(path string) string {
+	head := make([]byte, 132)
+	if f, err := os.Open(path); err == nil {
+		n, _ := io.ReadFull(f, head)
+		f.Close()
+		switch head = head[:n]; {
+		case IsPDF(head):
+			return PDF
+		case dicom.Is(head):
+			return DICOM
+		}
+	}
+	switch strings.ToLower(filepath.Ext(path)) {
+	case ".pdf":
+		return PDF
+	case ".dcm", ".dicom":
+		return DICOM
+	case ".tif", ".tiff":
+		return TIFF
+	}
+	return ""
+}
+
+// IsPDF reports whether a file begins as PDF files do.
+func IsPDF(head []byte) bool { return bytes.HasPrefix(head, []byte("%PDF-")) }
+
+// Open opens a file of a format that Format knows. Errors wrap document.ErrDocument,
 // document.ErrPassword, document.ErrLimit, vision.ErrImage or the file system's.
 func Open(ctx context.Context, path, password string) (document.Paged, error) {
 	if err := api.CheckDocument(path); err != nil {
@@ -40,10 +73,10 @@ func Open(ctx context.Context, path, password string) (document.Paged, error) {
 }
 
 func open(ctx context.Context, path, password string) (document.Paged, error) {
-	switch strings.ToLower(filepath.Ext(path)) {
-	case ".pdf":
+	switch Format(path) {
+	case PDF:
 		return orNil(pdf.Open(ctx, path, pdf.Options{Password: password}))
-	case ".dcm", ".dicom":
+	case DICOM:
 		return orNil(dicom.Open(path))
 	}
 	return orNil(pictures.Open(ctx, path))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -138,11 +139,21 @@ func runRead(ctx context.Context, env *environment, o readOptions, args []string
 	if err := o.checkRead(env, form); err != nil {
 		return err
 	}
+	args, spooled, err := spoolPDF(env, args)
+	if err != nil {
+		return err
+	}
+	if spooled != "" {
+		defer os.Remove(spooled)
+	}
 	found, err := o.findBy(env, args, api.Sources.Documents)
 	if err != nil {
 		return err
 	}
 	found.kind = media.Pages
+	if spooled != "" {
+		found.pictures = named(found.pictures, spooled, "-")
+	}
 	p, err := o.open(ctx, env)
 	if err != nil {
 		return err
@@ -175,6 +186,7 @@ func runRead(ctx context.Context, env *environment, o readOptions, args []string
 	}
 	if pages != nil && pages.file != nil && !o.quiet {
 		out.progress = newProgress(env, o.out, found.count)
+		out.progress.whole = true // there is no going on with it
 	}
 	// Pages are read where others are decoded: while one page's lines are recognized, those of the
 	// next one are found.
@@ -236,7 +248,7 @@ func readDocument(
 			read.pages = append(read.pages, readPage{Page: page})
 		}
 		return read, nil
-	case picture.File == "" || !api.IsPaged(picture.File):
+	case picture.File == "" || pagefiles.Format(picture.File) == "":
 		img, err := picture.Load()
 		if err != nil {
 			return read, err
@@ -248,7 +260,7 @@ func readDocument(
 		read.pages = []readPage{{Page: page, picture: img}}
 		return read, nil
 	}
-	read.pdf = pagefiles.IsPDF(picture.File)
+	read.pdf = pagefiles.Format(picture.File) == pagefiles.PDF
 	d, err := pagefiles.Open(ctx, picture.File, password)
 	if err != nil {
 		return read, err // which names the file

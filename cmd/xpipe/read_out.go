@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/crossattn/xpipe/api"
@@ -140,6 +144,50 @@ func (p *pageOutput) addPictures(name string, read document, dpi float64) error 
 		}
 	}
 	return nil
+}
+
+// spoolPDF puts a PDF file that comes on standard input into a file, which arguments name then: pages are
+// read from where they lie in it.
+func spoolPDF(env *environment, args []string) (replaced []string, spooled string, err error) {
+	at := slices.Index(args, "-")
+	if at < 0 || env.stdin == nil {
+		return args, "", nil
+	}
+	in := bufio.NewReader(env.stdin)
+	env.stdin = in
+	if head, _ := in.Peek(5); !pagefiles.IsPDF(head) {
+		return args, "", nil
+	}
+	f, err := os.CreateTemp("", "xpipe-*.pdf")
+	if err != nil {
+		return nil, "", err
+	}
+	const most = 4 << 30 // as PDFium bounds a file
+	n, err := io.Copy(f, io.LimitReader(in, most+1))
+	if err = errors.Join(err, f.Close()); err == nil && n > most {
+		err = api.Inputf("standard input: a PDF file of more than 4 GiB")
+	}
+	if err != nil {
+		os.Remove(f.Name())
+		return nil, "", err
+	}
+	replaced = slices.Clone(args)
+	replaced[at] = f.Name()
+	return replaced, f.Name(), nil
+}
+
+// named gives the picture of a file another name.
+func named(pictures iter.Seq2[api.Picture, error], file, name string) iter.Seq2[api.Picture, error] {
+	return func(yield func(api.Picture, error) bool) {
+		for p, err := range pictures {
+			if p.File == file {
+				p.Name = name
+			}
+			if !yield(p, err) {
+				return
+			}
+		}
+	}
 }
 
 // plainJPEG returns a JPEG file; nil where it has Exif data, which may say that it is to be turned.

@@ -135,3 +135,153 @@ func TestReadMixed(t *testing.T) {
 		t.Errorf("without its pictures: %q", out)
 	}
 }
+
+// --out writes what its suffix says; --format does on standard output.
+func TestReadForms(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	for _, c := range []struct {
+		args  []string
+		out   string
+		parts []string
+	}{
+		{[]string{paged + "mixed.pdf", "--ocr", "never"}, "page.md", []string{"# What stands around a picture\n", "\n*Figure 1. A note"}},
+		{[]string{paged + "mixed.pdf", "--ocr", "never"}, "page.hocr", []string{">stands</span> <span", "ocr_page"}},
+		{[]string{paged + "mixed.pdf", "--ocr", "never"}, "page.xml", []string{`CONTENT="stands"`}},
+		{[]string{paged + "mixed.pdf", "--ocr", "never"}, "page.txt", []string{"What stands around a picture\n"}},
+		{[]string{paged + "mixed.pdf", "--ocr", "never"}, "page.jsonl", []string{`{"document":`}},
+		{[]string{paged + "mixed.pdf", "--ocr", "never", "--format", "markdown"}, "page.any", []string{"# What stands"}},
+		{[]string{paged + "scan.pdf"}, "scan.pdf", []string{"%PDF-"}},
+		{[]string{goldenNote}, "note.pdf", []string{"%PDF-"}},
+	} {
+		want(t, append([]string{"read", "--engine", "go", "-q", "--out", at(c.out)}, c.args...)...)
+		data, err := os.ReadFile(at(c.out))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, part := range c.parts {
+			if !strings.Contains(string(data), part) {
+				t.Errorf("%s lacks %q: %.300s", c.out, part, data)
+			}
+		}
+	}
+	// The PDF files that were written say themselves what was read.
+	for _, name := range []string{"scan.pdf", "note.pdf"} {
+		out := want(t, "read", "--ocr", "never", at(name))
+		if !strings.Contains(out, "Frühstück für Größe 38, weiß\n") || strings.Contains(out, "another program") {
+			t.Errorf("%s: %q", name, out)
+		}
+	}
+	if out := want(t, "read", "--format", "alto", "--ocr", "never", paged+"mixed.pdf"); !strings.HasSuffix(out, "</alto>\n") {
+		t.Errorf("printed %q", out)
+	}
+	for _, c := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"--format", "word", goldenNote}, 2, "--format must be one of"},
+		{[]string{"--format", "text", "--json", goldenNote}, 2, "one of them"},
+		{[]string{"--out", at("x.md"), "--resume", goldenNote}, 2, "--resume goes on with JSON lines"},
+		{[]string{"--out", at("x.md"), "--words", goldenNote}, 2, "--words needs"},
+		{[]string{"--out", at("x.png"), goldenNote}, 2, "not .png"},
+		{[]string{"--out", at("x.pdf"), paged + "mixed.pdf", paged + "pages.pdf", "--ocr", "never"}, 2, "one PDF file"},
+		{[]string{"--out", at("x.pdf"), at("page.md")}, 3, "no pictures of pages"},
+		{[]string{"--out", at("x.md"), at("none.pdf")}, 1, "none.pdf"},
+	} {
+		code, _, stderr := xpipe(t, "", append([]string{"read", "--engine", "go"}, c.args...)...)
+		if code != c.code || !strings.Contains(stderr, c.says) {
+			t.Errorf("%v: exit %d, %s", c.args, code, stderr)
+		}
+	}
+	if left, _ := filepath.Glob(at("x.*")); len(left) > 0 {
+		t.Errorf("left %v", left)
+	}
+}
+
+// A PDF file is one whatever its name is, and on standard input.
+func TestReadNameless(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile(paged + "mixed.pdf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "photo.png")
+	if err := os.WriteFile(path, data, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if out := want(t, "read", "--ocr", "never", path); !strings.HasPrefix(out, "What stands around") {
+		t.Errorf("printed %q", out)
+	}
+	code, out, stderr := xpipe(t, string(data), "read", "--ocr", "never", "--json", "-")
+	if code != 0 || !strings.HasPrefix(out, `{"document":"-","page":1,`) {
+		t.Errorf("exit %d: %s %s", code, out, stderr)
+	}
+}
+
+// Files of text with structure, and medical records, are read without a picture.
+func TestReadOffice(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"a.csv": "Name;Größe\nZoë;38\n", "b.html": "<h1>Title</h1><p>One <b>two</b></p>", "c.md": "# Head\n\nText *so*.\n", "d.docx": "PK damaged",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	code, out, stderr := xpipe(t, "", "read", dir)
+	for _, part := range []string{"a.csv:\nName\tGröße\nZoë\t38\n", "b.html:\nTitle\n\nOne two\n", "c.md:\nHead\n\nText so.\n"} {
+		if !strings.Contains(out, part) {
+			t.Errorf("printed %q, which lacks %q", out, part)
+		}
+	}
+	if code != 1 || !strings.Contains(stderr, "d.docx") || !strings.Contains(stderr, "1 of 4 documents failed") {
+		t.Errorf("exit %d: %s", code, stderr)
+	}
+	var page api.Page
+	if err := json.Unmarshal([]byte(want(t, "read", "--json", filepath.Join(dir, "a.csv"))), &page); err != nil {
+		t.Fatal(err)
+	}
+	if page.Width != 0 || len(page.Tables) != 1 || page.Tables[0].Rows[1][1] != "38" || page.Tables[0].Quad != nil {
+		t.Errorf("%+v", page)
+	}
+	page = api.Page{}
+	if err := json.Unmarshal([]byte(want(t, "read", "--engine", "go", "--json", paged+"dicom/plain.dcm")), &page); err != nil {
+		t.Fatal(err)
+	}
+	if page.Record["PatientName"] != "Löwe^Ada" || page.Width == 0 || !strings.Contains(page.Text, "PatientName\tLöwe^Ada\n") {
+		t.Errorf("%+v", page)
+	}
+}
+
+// A page that is damaged is told of, and the others are read.
+func TestReadDamagedPage(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile(paged + "mixed.pdf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The tree of pages says that there are two, and has a number in the place of the second.
+	whole := string(data)
+	damaged := strings.Replace(whole, "/Count 1", "/Count 2", 1)
+	at := strings.Index(damaged, "/Kids [")
+	if at < 0 || damaged == whole {
+		t.Fatal("the file has no such tree of pages")
+	}
+	end := at + strings.Index(damaged[at:], "]")
+	damaged = damaged[:end] + " 99 0 R" + damaged[end:]
+	path := filepath.Join(t.TempDir(), "damaged.pdf")
+	if err := os.WriteFile(path, []byte(damaged), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	code, out, stderr := xpipe(t, "", "read", "--ocr", "never", path)
+	if code != 1 || !strings.Contains(out, "What stands around a picture") || !strings.Contains(stderr, "page 2") {
+		t.Errorf("exit %d: %q, %s", code, out, stderr)
+	}
+	code, out, _ = xpipe(t, "", "read", "--ocr", "never", "--json", path)
+	if code != 1 || strings.Count(out, "\n") != 2 || !strings.Contains(out, `"error":"page 2`) {
+		t.Errorf("exit %d: %s", code, out)
+	}
+}

@@ -59,6 +59,10 @@ func tidy(page *document.Page) *document.Page {
 		if !(w.Size >= 0 && w.Size < 1e5) {
 			w.Size = 0
 		}
+		// What lies a little askew, as a scan does, stands in lines all the same.
+		if right := 90 * math.Round(w.Angle/90); math.Abs(w.Angle-right) < 3 {
+			w.Angle = math.Mod(right, 360)
+		}
 	}
 	boxes := func(from []Box) []Box {
 		to := make([]Box, len(from))

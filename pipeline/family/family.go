@@ -313,6 +313,16 @@ type PageReader interface {
 	ReadPage(ctx context.Context, img *vision.RGB, o reading.Options) (*reading.Page, error)
 }
 
+// PageScribe is a Writer that may write pages down with the places of what stands on them.
+type PageScribe interface {
+	Writer
+	// PageQuestion returns what the model is asked for that, "" where it does it unasked; ok is false where
+	// it does not.
+	PageQuestion() (question string, ok bool)
+	// PageOf makes a page of what it wrote, about a picture of width by height pixels.
+	PageOf(written string, width, height int) *reading.Page
+}
+
 // onePicture is the base of models that take pictures alone.
 type onePicture struct{}
 

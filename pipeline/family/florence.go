@@ -15,6 +15,7 @@ import (
 	"github.com/crossattn/xpipe/models"
 	"github.com/crossattn/xpipe/pipeline/decode"
 	"github.com/crossattn/xpipe/pipeline/graph"
+	"github.com/crossattn/xpipe/pipeline/reading"
 	"github.com/crossattn/xpipe/tensor"
 )
 
@@ -253,6 +254,30 @@ func (m *florence) Unwritten() []int64 { return m.unwritten }
 func (m *florence) Find(prompt, answer string, width, height int) Found {
 	kind := m.tasks.Kinds[m.tasks.taskIn(prompt)]
 	return findPlaces(kind, answer, width, height, m.tasks.Rules.Grounding.Banned)
+}
+
+// pageTask is the task of writing a page down, line by line.
+const pageTask = "<OCR_WITH_REGION>"
+
+// PageQuestion returns the task of writing a page down.
+func (m *florence) PageQuestion() (string, bool) {
+	return pageTask, m.tasks.Kinds[pageTask] == kindOCR && m.tasks.Alone[pageTask] != ""
+}
+
+// PageOf makes a page of an answer to that task.
+func (m *florence) PageOf(written string, width, height int) *reading.Page {
+	var lines []reading.Line
+	for _, place := range m.Find(pageTask, written, width, height).Places {
+		if len(place.Quad) != 8 {
+			continue
+		}
+		line := reading.Line{Text: strings.TrimSpace(place.Label), Confidence: 1, Detected: 1}
+		for i := range line.Quad {
+			line.Quad[i] = [2]float64{place.Quad[2*i] / float64(width), place.Quad[2*i+1] / float64(height)}
+		}
+		lines = append(lines, line)
+	}
+	return reading.NewPage(width, height, lines)
 }
 
 // UnmarshalJSON keeps the defaults of maps that a file does not have.

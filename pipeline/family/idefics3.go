@@ -5,7 +5,10 @@ import (
 	"maps"
 	"strings"
 
+	"github.com/crossattn/xpipe/document"
+	"github.com/crossattn/xpipe/document/doctags"
 	"github.com/crossattn/xpipe/models"
+	"github.com/crossattn/xpipe/pipeline/reading"
 )
 
 // idefics3Kinds are Idefics3 (Laurençon et al., 2408.12637), SmolVLM and the models for documents
@@ -52,6 +55,7 @@ func (m *imageTokens) marked(bundle *models.Bundle) {
 			return
 		}
 	}
+	m.docTags = true
 	bundle.KeepSpecialTokens = true
 	bundle.Prompts = maps.Clone(bundle.Prompts)
 	bundle.Prompts["caption"] = doclingPrompt
@@ -64,3 +68,17 @@ func (m *imageTokens) marked(bundle *models.Bundle) {
 
 // Unwritten lists the special tokens that a model for documents does not write.
 func (m *imageTokens) Unwritten() []int64 { return m.unwritten }
+
+// PageQuestion says that a model for documents writes pages down unasked; others do not.
+func (m *imageTokens) PageQuestion() (string, bool) { return "", m.docTags }
+
+// PageOf makes a page of DocTags. What stands in a block has no lines of its own: each block is one.
+func (m *imageTokens) PageOf(written string, width, height int) *reading.Page {
+	p := &reading.Page{Width: width, Height: height, Blocks: doctags.Parse(written)}
+	for _, b := range p.Blocks {
+		if b.Text != "" && b.Box != (document.Box{}) {
+			p.Lines = append(p.Lines, reading.Line{Text: b.Text, Quad: b.Box.Quad(), Confidence: 1, Detected: 1})
+		}
+	}
+	return p
+}

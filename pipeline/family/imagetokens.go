@@ -123,6 +123,7 @@ type imageTokens struct {
 	token     int64  // in whose places features stand
 	tokenText string // the token as prompts write it
 	unwritten []int64
+	docTags   bool      // it writes pages down, in DocTags
 	newline   []float32 // the row that ends a line of a picture; nil where lines have no ends
 	newer     bool      // texts are read as transformers 5 reads them
 	// mostSquares bounds the rows of a picture's squares; 0: no bound

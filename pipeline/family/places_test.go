@@ -121,3 +121,27 @@ func TestSpell(t *testing.T) {
 		}
 	}
 }
+
+// A page that Florence-2 writes down has its lines, in reading order, where they stand.
+func TestFlorencePage(t *testing.T) {
+	t.Parallel()
+	m := &florence{tasks: florenceDefaults}
+	const right = "second words<loc_600><loc_100><loc_900><loc_100><loc_900><loc_150><loc_600><loc_150>"
+	const left = "these are the first words<loc_100><loc_100><loc_500><loc_100><loc_500><loc_150><loc_100><loc_150>"
+	page := m.PageOf(right+left, 1000, 500)
+	if len(page.Lines) != 2 || page.Lines[0].Text != "these are the first words" || page.Lines[1].Text != "second words" {
+		t.Fatalf("%+v", page.Lines)
+	}
+	if c := page.Lines[0].Quad[2]; c[0] < 0.49 || c[0] > 0.51 || c[1] < 0.14 || c[1] > 0.16 {
+		t.Errorf("%v", page.Lines[0].Quad)
+	}
+	if page.Text() != "these are the first words\tsecond words" {
+		t.Errorf("%q", page.Text())
+	}
+	if q, ok := m.PageQuestion(); !ok || q != "<OCR_WITH_REGION>" {
+		t.Errorf("%q", q)
+	}
+	if page := m.PageOf("", 0, 0); len(page.Lines) != 0 {
+		t.Errorf("%+v", page)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"context"
 	"image/color"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/crossattn/xpipe/document"
 	"github.com/crossattn/xpipe/document/layout"
@@ -278,4 +279,30 @@ func Opaque(img *vision.RGB) *vision.RGB {
 		return img.On(color.RGBA{A: 255})
 	}
 	return img.On(color.RGBA{255, 255, 255, 255})
+}
+
+// NewPage makes a page of lines that stand upright, as a model wrote them down on a picture of width by
+// height pixels, in any order.
+func NewPage(width, height int, lines []Line) *Page {
+	p := &Page{Width: width, Height: height}
+	var boxes []document.Box
+	for _, l := range lines {
+		b := l.Quad.Box()
+		boxes = append(boxes, b)
+		// A word takes as much of its line as of the line's characters.
+		words, at := strings.Fields(l.Text), 0
+		all := max(utf8.RuneCountInString(strings.Join(words, " ")), 1)
+		for _, w := range words {
+			n := utf8.RuneCountInString(w)
+			p.words = append(p.words, document.Word{Text: w, Size: b.H() * float64(height) / boxBySize, Box: document.Box{
+				X0: b.X0 + b.W()*float64(at)/float64(all), X1: b.X0 + b.W()*float64(at+n)/float64(all), Y0: b.Y0, Y1: b.Y1,
+			}})
+			at += n + 1
+		}
+	}
+	for _, i := range layout.Order(boxes, float64(width)/float64(max(height, 1))) {
+		p.Lines = append(p.Lines, lines[i])
+	}
+	p.Blocks = layout.Analyze(p.Layer())
+	return p
 }
