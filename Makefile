@@ -11,13 +11,13 @@ export npm_config_update_notifier := false
 # A line before each long step: what it does.
 say = @echo "== $(1)"
 
-.PHONY: help test test-env test-full test-race test-portable test-avx512 test-arm64 test-slow test-export soak golden-document eval-ask-document eval eval-speech gallery eval-attention \
-	bench-engines bench-curves bench-profiles bench-decode bench-batch bench-clients bench-openvino bench-photos bench-find export-env golden golden-audio golden-speech bench-speech whisper-mini whisper-tiny-en whisper-base bench-features ocr-models golden-ocr eval-read bench-read smollm2 clients serve-clients fullsize train fuzz vuln wild man licences reproducible lint staticcheck clean
+# No target is a file.
+.PHONY: $(shell awk -F: '/^[a-z0-9-]+:/ { print $$1 }' $(firstword $(MAKEFILE_LIST)))
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9%-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-test: test-env lint ## what continuous integration runs: every test, about 5 minutes on two cores
+test: test-env test-axe lint ## what continuous integration runs: every test, about 5 minutes on two cores
 	$(call say,tests beside their references; the first time the references are made too)
 	$(REFS) go test ./...
 	$(MAKE) test-full
@@ -64,7 +64,7 @@ test-arm64: ## the kernels without assembly on arm64, emulated
 	@command -v qemu-aarch64 >/dev/null || { echo "test-arm64 needs qemu-aarch64 (Debian: qemu-user)" >&2; exit 1; }
 	GOARCH=arm64 CGO_ENABLED=0 go test -short -exec qemu-aarch64 ./internal/kernel
 
-test-slow: test-env ## soak, random kills and cancels: many minutes
+test-slow: test-env test-axe ## soak, random kills and cancels: many minutes
 	$(REFS) go test -tags slow -timeout 60m ./api ./document/... ./pipeline ./ort ./cmd/... ./fallback/attention ./examples ./internal/house
 
 # The Python side: PyTorch and transformers, 6.5 GB.
@@ -265,6 +265,18 @@ $(SERVEVENV)/.done: tools/benchserve/requirements.txt
 	$(PYTHON) -m venv $(SERVEVENV)
 	$(SERVEVENV)/bin/pip install --quiet --disable-pip-version-check -r tools/benchserve/requirements.txt
 	touch $@
+
+# Chromium and axe-core, for the tests of the studio's page.
+AXE := build/axe/node_modules/axe-core/axe.min.js
+
+$(AXE):
+	mkdir -p build/axe && npm install --silent --no-audit --no-fund --prefix build/axe axe-core@4.14.1
+
+test-axe: $(AXE) ## install axe-core, with which tests of the studio look for what keeps people out: build/axe
+
+studio-shots: ## the pictures of docs/studio again, from the program in Chromium
+	mkdir -p docs/studio
+	XPIPE_STUDIO_SHOTS=$(CURDIR)/docs/studio go test -tags slow -count 1 -run TestStudioShots ./cmd/xpipe
 
 bench-serve: export-env $(SERVEVENV)/.done ## the server under load: batching on and off, pictures beside the command and a Python service, memory; build/bench/serve.json
 	test -f build/decode-bench/xpipe.json || (cd tools/export && ../../$(TRAINVENV)/bin/python decode_bundle.py ../../build/decode-bench)

@@ -322,8 +322,14 @@ function listen() {
   const of = e => { const d = JSON.parse(e.data); return [$('#m-' + d.message + ' .text'), d]; };
   source.addEventListener('text', e => { const [box, d] = of(e); if (box) box.textContent = d.text; });
   source.addEventListener('piece', e => { const [box, d] = of(e); if (box) { const low = atBottom(); box.append(d.text); if (low) bottom(); } });
-  source.addEventListener('done', e => finish(JSON.parse(e.data).message));
-  source.addEventListener('idle', () => { source.close(); source = null; if ($('.msg[data-live]')) refresh(); else refresh('lists'); });
+  const finishing = [];
+  source.addEventListener('done', e => finishing.push(finish(JSON.parse(e.data).message)));
+  source.addEventListener('idle', async () => {
+    source.close();
+    await Promise.all(finishing);
+    source = null;
+    refresh($('.msg[data-live]') ? undefined : 'lists'); // what ended before this listened
+  });
 }
 const finish = trying(async id => {
   const answer = await fetch('/studio/messages/' + id, {headers: {Accept: 'text/html'}});
@@ -393,8 +399,17 @@ function stage(s) {
   if (sounds) { if (!audio.src.endsWith(f.dataset.src)) audio.src = f.dataset.src; return audio; }
   const src = s.page && f.dataset.page ? f.dataset.page + s.page : f.dataset.src;
   if (!img.src.endsWith(src)) { img.src = src; img.alt = f.dataset.name; }
+  img.onload = fit;
+  fit();
   return img;
 }
+
+// fit makes the picture as large as the lens allows: small ones are hard to point at.
+function fit() {
+  const img = $('img', lens);
+  if (img.naturalWidth) $('.stage', lens).style.width = Math.min(lens.clientWidth - 32, innerHeight * (innerWidth > 1100 ? .62 : .34) * img.naturalWidth / img.naturalHeight) + 'px';
+}
+addEventListener('resize', () => { if (lens && !lens.hidden) fit(); });
 
 // light shows a source on the stage: what the model looked at stays lit.
 function light(s) {
