@@ -36,7 +36,7 @@ func TestAskDocuments(t *testing.T) {
 		says string
 	}{
 		{paged + "encrypted.pdf|what?", 3, "--password"},
-		{paged + "scan.pdf|--ocr|never|what?", 3, "no text on its page"},
+		{paged + "pages.pdf|--page|5|--ocr|never|what?", 3, "no text on page 5"},
 		{paged + "pages.pdf|--page|9|what?", 2, "the document has 5"},
 		{paged + "pages.pdf|--page|-2|what?", 2, "--page must be"},
 		{paged + "pages.pdf|--choices|a,b|what?", 2, "not for documents"},

@@ -140,3 +140,35 @@ func TestManyBoxes(t *testing.T) {
 	layout.Analyze(page)
 	layout.Pairs(page)
 }
+
+// Lines of an address stay lines, those of running text are joined, and wide gaps of a row are tabs.
+func TestLinesOfParagraphs(t *testing.T) {
+	t.Parallel()
+	const width, height, size = 600., 800., 10.
+	page := &document.Page{Number: 1, Width: width, Height: height}
+	write := func(x, y float64, text string) {
+		for _, word := range strings.Fields(text) {
+			w := 5 * float64(len(word))
+			page.Words = append(page.Words, document.Word{Text: word, Size: size,
+				Box: document.Box{X0: x / width, Y0: y / height, X1: (x + w) / width, Y1: (y + size) / height}})
+			x += w + 4
+		}
+	}
+	for i, line := range []string{"Anna Meyer", "12 Garden Street", "1010 Vienna"} {
+		write(60, 100+13*float64(i), line)
+	}
+	for i, line := range []string{
+		"Running text goes to the end of its column before it goes on in the next", "line, where a word that found no room stands at the beginning of it, and",
+		"so on to the last line.",
+	} {
+		write(60, 200+13*float64(i), line)
+	}
+	write(60, 300, "TOTAL")
+	write(400, 300, "12.50")
+	got := document.Text(layout.Analyze(page))
+	for _, part := range []string{"Anna Meyer\n12 Garden Street\n1010 Vienna\n", "in the next line, where", "of it, and so on", "TOTAL\t12.50"} {
+		if !strings.Contains(got, part) {
+			t.Errorf("%q lacks %q", got, part)
+		}
+	}
+}
