@@ -12,9 +12,6 @@ import (
 	"github.com/crossattn/xpipe/studio"
 )
 
-// embedder is the model whose vectors pictures are found by, where the operator names no other.
-func (p *Page) embedder() string { return p.desk.Serving.Catalog.For("embed") }
-
 // hitView is something that was found.
 type hitView struct {
 	studio.Hit
