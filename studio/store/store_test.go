@@ -453,10 +453,12 @@ func TestKeys(t *testing.T) {
 		t.Error("the key is on the disk as it is")
 	}
 	path := filepath.Join(b.dir, keyName)
-	info, err := os.Stat(path)
-	b.ok(err)
-	if runtime.GOOS != "windows" {
-		b.same("mode", info.Mode().Perm(), os.FileMode(0o600))
+	for _, name := range []string{keyName, databaseName, databaseName + "-wal"} {
+		info, err := os.Stat(filepath.Join(b.dir, name))
+		b.ok(err)
+		if runtime.GOOS != "windows" {
+			b.same(name, info.Mode().Perm(), os.FileMode(0o600))
+		}
 	}
 	// Whoever writes to the database gives the key to no other server.
 	b.exec("UPDATE upstreams SET key = (SELECT key FROM upstreams WHERE id = ?) WHERE id = ?", u.ID, other.ID)
