@@ -41,7 +41,7 @@ test-full: test-env ## the longest sweeps whole
 
 test-race: ## what is concurrent, under the race detector
 	$(call say,what is concurrent under the race detector)
-	go test -race -run 'Concurrent|Conformance/contract|Close|Cancel|Stream|Parallel|Race|Goroutine|Transcri|Scheduler|HeldTo|Together|Clients' ./pipeline ./pipeline/decode ./pipeline/speech ./server/... ./ort ./fallback/... ./internal/kernel ./tokenize ./vision ./document/pdf
+	go test -race -run 'Concurrent|Conformance/contract|Close|Cancel|Stream|Parallel|Race|Goroutine|Transcri|Scheduler|HeldTo|Together|Clients' ./pipeline ./pipeline/decode ./pipeline/speech ./server/... ./ort ./fallback/... ./internal/kernel ./tokenize ./vision ./document/pdf ./studio/store
 
 # Without cgo there is no ONNX Runtime to require.
 test-portable: ## without cgo, without assembly, and for other systems
@@ -65,7 +65,7 @@ test-arm64: ## the kernels without assembly on arm64, emulated
 	GOARCH=arm64 CGO_ENABLED=0 go test -short -exec qemu-aarch64 ./internal/kernel
 
 test-slow: test-env test-axe ## soak, random kills and cancels: many minutes
-	$(REFS) go test -tags slow -timeout 60m ./api ./document/... ./pipeline ./ort ./cmd/... ./fallback/attention ./examples ./internal/house
+	$(REFS) go test -tags slow -timeout 60m ./api ./document/... ./pipeline ./ort ./cmd/... ./fallback/attention ./examples ./internal/house ./studio/store
 
 # The Python side: PyTorch and transformers, 6.5 GB.
 TRAINVENV := build/venv-train
@@ -295,6 +295,11 @@ bench-find: ## a million vectors of 512 numbers searched, with the recall: build
 	mkdir -p build/bench build/bench-find
 	cd index && XPIPE_BENCH_DIR=$(CURDIR)/build/bench-find go test -run '^$$' -bench Million -benchtime 50x -timeout 60m . \
 		| tee $(CURDIR)/build/bench/find.txt
+
+bench-studio: ## searches of a made studio of 100,000 messages and 20,000 pictures, and memory: build/bench/studio.md; 130 MB of disk
+	mkdir -p build/bench && go test -c -o build/studio.test ./studio/store
+	test -d build/bench/studio || XPIPE_STORE_CHILD=measure build/studio.test build/bench/studio
+	XPIPE_STORE_CHILD=measure build/studio.test build/bench/studio | tee build/bench/studio.md
 
 bench-batch: ## what --threads and --batch change: the table of docs/performance.md
 	go build -o build/xpipe ./cmd/xpipe

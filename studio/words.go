@@ -108,7 +108,7 @@ type Phrase struct {
 }
 
 // shortPrefix is how many bytes a word has at least that may be the beginning of one.
-const shortPrefix = 2
+const shortPrefix = 3
 
 // ParseWords reads what people type into a search: words, "words in a row", -unwanted. The last word
 // may be the beginning of one, unless a space or a quotation mark follows it.
@@ -154,6 +154,18 @@ func ParseWords(text string) []Phrase {
 		}
 	}
 	return list
+}
+
+// In reports whether the phrase stands among words, as those of Token.Text.
+func (p *Phrase) In(words []string) bool {
+	for i := 0; i+len(p.Words) <= len(words); i++ {
+		last := len(p.Words) - 1
+		if slices.Equal(words[i:i+last], p.Words[:last]) &&
+			(words[i+last] == p.Words[last] || p.Prefix && strings.HasPrefix(words[i+last], p.Words[last])) {
+			return true
+		}
+	}
+	return false
 }
 
 // at returns how many tokens from the i-th on the phrase takes; 0 where it does not stand there.

@@ -3,14 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/crossattn/xpipe/api"
 	"github.com/crossattn/xpipe/server"
 	"github.com/crossattn/xpipe/server/serving"
 	fetch "github.com/crossattn/xpipe/server/web"
-	"github.com/crossattn/xpipe/studio/store"
 	"github.com/crossattn/xpipe/studio/web"
 )
 
@@ -28,7 +26,8 @@ func (o *serveOptions) openStudio(ctx context.Context, env *environment, c *serv
 	case c.Hosts == nil:
 		return none, nil
 	}
-	kept, err := openStore(ctx, env, o.data)
+	folder := dataOption{o.data}
+	kept, err := folder.open(ctx, env, false)
 	if err != nil && o.data == "" { // who asked for a server and no studio has one
 		env.warnf("serving without the studio: %s", api.OneLine(err))
 		return none, nil
@@ -42,19 +41,4 @@ func (o *serveOptions) openStudio(ctx context.Context, env *environment, c *serv
 		})
 	}
 	return kept.Close, nil
-}
-
-// openStore opens the studio's store in a folder; "" stands for the user's.
-func openStore(ctx context.Context, env *environment, dir string) (*store.Store, error) {
-	if dir == "" {
-		getenv := env.getenv
-		if getenv == nil {
-			getenv = os.Getenv
-		}
-		var err error
-		if dir, err = store.DefaultDir(getenv); err != nil {
-			return nil, err
-		}
-	}
-	return store.Open(ctx, dir, store.Options{})
 }

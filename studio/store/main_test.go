@@ -18,7 +18,7 @@ import (
 // childVariable makes the test program another one: its value is what it does, with a folder.
 const childVariable = "XPIPE_STORE_CHILD"
 
-var children = map[string]func(dir string) error{"write": writeUntilKilled, "measure": measure}
+var children = map[string]func(dir string) error{"write": writeUntilKilled}
 
 func TestMain(m *testing.M) {
 	if child := children[os.Getenv(childVariable)]; child != nil {

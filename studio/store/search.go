@@ -18,7 +18,7 @@ const (
 	mostRanked = 2000
 	firstBatch = 500
 	// fewChats is up to how many chats of a folder or tag are asked for as facets.
-	fewChats = 64
+	fewChats = 500
 	// contextBytes is about how long Hit.Context is.
 	contextBytes = 240
 	mostTitles   = 10
@@ -28,8 +28,9 @@ const (
 type plan struct {
 	studio.Query
 	phrases []studio.Phrase
-	match   string // for the table search
-	plain   bool   // no word and no filter is asked for
+	match   string     // for the table search
+	facets  [][]string // one of each has to be there
+	plain   bool       // no word and no filter is asked for
 	where   []string
 	args    []any
 	nothing bool // nothing can be found
@@ -60,17 +61,16 @@ func (s *Store) plan(ctx context.Context, q studio.Query) (*plan, error) {
 		p.Limit = 50
 	}
 	p.Limit, p.Offset = min(p.Limit, 1000), max(p.Offset, 0)
-	var facets []string // each is one word, or some of which one is enough
-	either := func(words []string) { facets = append(facets, "("+strings.Join(words, " OR ")+")") }
+	either := func(words []string) { p.facets = append(p.facets, words) }
 	wanted := func(prefix, value string) {
 		if value != "" {
-			facets = append(facets, quoted(prefix+value))
+			either([]string{prefix + value})
 		}
 	}
 	numbered := func(prefix string, ns []int64) []string {
 		list := make([]string, len(ns))
 		for i, n := range ns {
-			list[i] = quoted(fmt.Sprint(prefix, n))
+			list[i] = fmt.Sprint(prefix, n)
 		}
 		return list
 	}
@@ -158,23 +158,57 @@ func (s *Store) plan(ctx context.Context, q studio.Query) (*plan, error) {
 	if months := spanned(q); months != nil {
 		either(months)
 	}
+	p.plain = len(p.phrases)+len(p.facets) == 0
+	p.match = p.expression()
+	return p, nil
+}
+
+// expression is what the table search is asked: phrases that are wanted and those that are not, and
+// facets, with others beside those of the plan.
+func (p *plan) expression(others ...string) string {
 	is, not := expression(p.phrases)
-	p.plain = len(is)+len(not)+len(facets) == 0
+	var parts, facets []string
+	for _, words := range p.facets {
+		quotes := make([]string, len(words))
+		for i, w := range words {
+			quotes[i] = quoted(w)
+		}
+		facets = append(facets, "("+strings.Join(quotes, " OR ")+")")
+	}
+	for _, w := range others {
+		facets = append(facets, quoted(w))
+	}
 	if len(is)+len(facets) == 0 {
 		facets = append(facets, quoted(facetAll))
 	}
-	var parts []string
 	if len(is) > 0 {
 		parts = append(parts, "({body attached} : ("+strings.Join(is, " AND ")+"))")
 	}
 	if len(facets) > 0 {
 		parts = append(parts, "(facets : ("+strings.Join(facets, " AND ")+"))")
 	}
-	p.match = strings.Join(parts, " AND ")
+	match := strings.Join(parts, " AND ")
 	if len(not) > 0 {
-		p.match = "(" + p.match + ") NOT ({body attached} : (" + strings.Join(not, " OR ") + "))"
+		match = "(" + match + ") NOT ({body attached} : (" + strings.Join(not, " OR ") + "))"
 	}
-	return p, nil
+	return match
+}
+
+// fits reports whether the index would find a message: expression, for few of them.
+func (p *plan) fits(e entry) bool {
+	body, attached := strings.Fields(e.body), strings.Fields(e.attached)
+	for i := range p.phrases {
+		if p.phrases[i].Not == (p.phrases[i].In(body) || p.phrases[i].In(attached)) {
+			return false
+		}
+	}
+	facets := strings.Fields(e.facets)
+	for _, words := range p.facets {
+		if !slices.ContainsFunc(words, func(w string) bool { return slices.Contains(facets, w) }) {
+			return false
+		}
+	}
+	return len(facets) > 0
 }
 
 // spanned are the facets of the months or years of a span of time; nil where it is open or long.
@@ -192,14 +226,14 @@ func spanned(q studio.Query) []string {
 	} else if months > 12 {
 		var years []string
 		for y := from.Year(); y <= until.UTC().Year(); y++ {
-			years = append(years, quoted(fmt.Sprintf("%s%04d", facetYear, y)))
+			years = append(years, fmt.Sprintf("%s%04d", facetYear, y))
 		}
 		return years
 	}
 	var list []string
 	last := month(until)
 	for t := from.AddDate(0, 0, 1-from.Day()); ; t = t.AddDate(0, 1, 0) {
-		list = append(list, quoted(facetMonth+month(t)))
+		list = append(list, facetMonth+month(t))
 		if month(t) >= last {
 			return list
 		}
@@ -403,77 +437,4 @@ func (s *Store) searchTitles(ctx context.Context, p *plan) ([]studio.Hit, error)
 	return rows(ctx, s.reader, scan, "SELECT c.workspace, c.id, c.title, -t.rank, c.created FROM titles t CROSS JOIN chats c ON c.n = t.rowid"+
 		" JOIN workspaces w ON w.id = c.workspace WHERE titles MATCH ? AND "+
 		strings.Join(p.where[1:], " AND ")+fmt.Sprintf(" ORDER BY t.rank LIMIT %d", mostTitles), append([]any{match}, p.args...)...)
-}
-
-// searchLike finds messages by their pictures.
-func (s *Store) searchLike(ctx context.Context, p *plan, hits *studio.Hits) error {
-	query, err := normalized(p.Like)
-	if err != nil {
-		return err
-	}
-	want := p.Offset + p.Limit + 1
-	// The likest of all pictures are asked first: most of them fit most filters.
-	const spare = 4
-	likest, err := s.likest(ctx, p.LikeModel, query, spare*want, nil)
-	if err != nil {
-		return err
-	}
-	newest, err := s.pictures(ctx, p, likest)
-	if err != nil {
-		return err
-	}
-	if len(newest) < want && len(likest) == spare*want { // there may be others, further down
-		if newest, err = s.pictures(ctx, p, nil); err != nil {
-			return err
-		}
-		allowed := make(map[int64]bool, len(newest))
-		for blob := range newest {
-			allowed[blob] = true
-		}
-		if likest, err = s.likest(ctx, p.LikeModel, query, want, allowed); err != nil {
-			return err
-		}
-	}
-	var list []found
-	for _, l := range likest {
-		if n, ok := newest[l.blob]; ok {
-			list = append(list, found{n: n, rank: -l.cosine, blob: l.blob})
-		}
-	}
-	hits.More = len(list) > p.Offset+p.Limit
-	list = list[min(p.Offset, len(list)):min(p.Offset+p.Limit, len(list))]
-	hits.Hits, err = s.describe(ctx, p, list)
-	return err
-}
-
-// pictures gives, of some pictures or all, those that a message has which the plan wants, and the
-// newest such message. Both are numbers of rows.
-func (s *Store) pictures(ctx context.Context, p *plan, some []likeness) (map[int64]int64, error) {
-	query := "SELECT a.blob, max(m.n) FROM attachments a JOIN messages m ON m.n = a.message JOIN chats c ON c.n = m.chat" +
-		" JOIN workspaces w ON w.id = c.workspace WHERE a.kind = 'picture' AND " + strings.Join(p.where, " AND ")
-	args := slices.Clone(p.args)
-	if some != nil {
-		blobs := make([]int64, len(some))
-		for i, l := range some {
-			blobs[i] = l.blob
-		}
-		ids, err := toJSON(blobs)
-		if err != nil {
-			return nil, err
-		}
-		query += " AND a.blob IN (SELECT value FROM json_each(?))"
-		args = append(args, ids)
-	}
-	if !p.plain {
-		query += " AND m.n IN (SELECT rowid FROM search WHERE search MATCH ?)"
-		args = append(args, p.match)
-	}
-	newest := map[int64]int64{}
-	_, err := rows(ctx, s.reader, func(scan func(...any) error) (struct{}, error) {
-		var blob, message int64
-		err := scan(&blob, &message)
-		newest[blob] = message
-		return struct{}{}, err
-	}, query+" GROUP BY a.blob", args...)
-	return newest, err
 }

@@ -97,6 +97,7 @@ func TestSearch(t *testing.T) {
 		{studio.Query{Words: `NEAR(red car) OR * ^ {facets}: all`}, ""},
 		{studio.Query{Words: "rassistant"}, ""}, // facets are no words
 	} {
+		b.sameMatches(c.q)
 		hits, err := b.Search(ctx, c.q)
 		b.ok(err)
 		var got []string
@@ -249,4 +250,28 @@ func TestLikeness(t *testing.T) {
 	check(studio.Query{Like: vector(), LikeModel: "clip", Limit: 50}, every)
 	b.reopen()
 	check(studio.Query{Like: vector(), LikeModel: "clip", Limit: 50}, every)
+}
+
+// sameMatches fails where the index finds others for a query than plan.fits, which does without it.
+func (b *bundle) sameMatches(q studio.Query) {
+	b.t.Helper()
+	ctx := b.t.Context()
+	p, err := b.plan(ctx, q)
+	b.ok(err)
+	if p.nothing {
+		return
+	}
+	index, err := rows(ctx, b.reader, one[int64], "SELECT rowid FROM search WHERE search MATCH ? ORDER BY rowid", p.match)
+	b.ok(err)
+	entries, err := rows(ctx, b.reader, scanEntry, entryQuery+"ORDER BY m.n")
+	b.ok(err)
+	var plain []int64
+	for _, e := range entries {
+		if p.fits(e) {
+			plain = append(plain, e.n)
+		}
+	}
+	if !slices.Equal(index, plain) {
+		b.t.Errorf("%+v: the index finds %v, plainly it is %v", q, index, plain)
+	}
 }

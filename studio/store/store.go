@@ -137,7 +137,13 @@ func (s *Store) open(ctx context.Context, options Options) error {
 		if err := s.takeLock(); err != nil {
 			return err
 		}
-		if s.writer, err = sqlitefile.Open(ctx, path, schema, sqlitefile.Create); err != nil {
+		// SQLite gives the files beside it the mode of the first.
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return err
+		}
+		f.Close()
+		if s.writer, err = sqlitefile.Open(ctx, path, schema, sqlitefile.ReadWrite); err != nil {
 			return err
 		}
 	}

@@ -1,3 +1,0 @@
-package store
-
-func measure(dir string) error { return nil }
