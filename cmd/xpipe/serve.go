@@ -146,6 +146,7 @@ SIGTERM or SIGINT ends the server once the requests that run are answered, or
 const served = 12
 
 func runServe(ctx context.Context, env *environment, o serveOptions) (err error) {
+	env.json = env.json || o.logFormat == "json" // each line of such a log is an object
 	ctx, stop := env.untilSignal(ctx)
 	defer stop()
 	config, err := o.config(env)
@@ -187,7 +188,11 @@ func runServe(ctx context.Context, env *environment, o serveOptions) (err error)
 		defer profiles.Close()
 		go http.Serve(profiles, server.Profiles())
 	}
-	fmt.Fprintf(env.stderr, "listening at http://%s\n", listener.Addr())
+	if at := "http://" + listener.Addr().String(); o.logFormat == "json" {
+		config.Log.Info("listening", "at", at)
+	} else {
+		fmt.Fprintf(env.stderr, "listening at %s\n", at)
+	}
 	return s.Serve(ctx, listener)
 }
 

@@ -1,6 +1,7 @@
 // Package immich answers as Immich's machine learning service does: pictures and texts of its smart
-// search are embedded with CLIP models, and the text in pictures is read. Shapes are those of Immich's immich_ml/main.py and schemas.py, and of
-// server/src/repositories/machine-learning.repository.ts, which asks.
+// search are embedded with CLIP models, and the text in pictures is read. Shapes are those of Immich's
+// immich_ml/main.py and schemas.py, and of server/src/repositories/machine-learning.repository.ts, which
+// asks.
 package immich
 
 import (

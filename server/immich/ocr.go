@@ -45,9 +45,14 @@ func (h handlers) read(ctx context.Context, types map[string]entry, in input, an
 		return nil, err
 	}
 	answer["imageHeight"], answer["imageWidth"] = page.Height, page.Width
+	return linesOf(page, types[typeDetection].Options.MinScore), nil
+}
+
+// linesOf lists the lines of a page of which the detector is as sure as least, where it is not nil.
+func linesOf(page *pipeline.Page, least *float64) *ocr {
 	read := &ocr{Text: []string{}, Box: []float64{}, BoxScore: []float64{}, TextScore: []float64{}}
 	for _, line := range page.Lines {
-		if least := types[typeDetection].Options.MinScore; least != nil && line.Detected < *least {
+		if least != nil && line.Detected < *least {
 			continue
 		}
 		read.Text = append(read.Text, line.Text)
@@ -57,7 +62,7 @@ func (h handlers) read(ctx context.Context, types map[string]entry, in input, an
 		read.BoxScore = append(read.BoxScore, line.Detected)
 		read.TextScore = append(read.TextScore, line.Confidence)
 	}
-	return read, nil
+	return read
 }
 
 // reader opens a model that reads: the one of a name, or else the server's.
