@@ -195,11 +195,11 @@ func (s *Store) nearest(ctx context.Context, query []float32, limit int, where f
 		return nil, fmt.Errorf("%s: %w: they have %d numbers, and what is sought has %d", s.path, ErrOtherModel,
 			dim, len(query))
 	}
-	v, err := vectors.Open(vectorPath(s.path), s.id, dim)
+	v, release, err := s.mappedVectors(dim)
 	if err != nil {
 		return nil, withKind(err)
 	}
-	defer v.Close()
+	defer release()
 	var within vectors.Set
 	if len(where.conditions) > 0 {
 		within = vectors.Set{}
@@ -258,6 +258,35 @@ func (s *Store) nearest(ctx context.Context, query []float32, limit int, where f
 		found = found[:min(len(found), 4*limit+64)]
 	}
 	return found, nil
+}
+
+// mappedVectors gives the vectors' file, mapped; the caller calls release. What was written since it was
+// mapped is no error: see nearest.
+func (s *Store) mappedVectors(dim int) (v *vectors.File, release func(), err error) {
+	path := vectorPath(s.path)
+	s.mapping.RLock()
+	if s.vec != nil && s.vecDim == dim && !s.vec.Stale(path) {
+		return s.vec, s.mapping.RUnlock, nil
+	}
+	s.mapping.RUnlock()
+	s.mapping.Lock() // once those who search it are done
+	if s.vec != nil {
+		s.vec.Close()
+		s.vec = nil
+	}
+	s.vec, err = vectors.Open(path, s.id, dim)
+	s.vecDim = dim
+	v = s.vec
+	s.mapping.Unlock()
+	if err != nil {
+		return nil, nil, err
+	}
+	s.mapping.RLock()
+	if s.vec == v {
+		return v, s.mapping.RUnlock, nil
+	}
+	s.mapping.RUnlock()
+	return s.mappedVectors(dim) // another one has mapped it anew meanwhile
 }
 
 // cosine is the dot product of vectors of length 1, the second one as the library keeps it.

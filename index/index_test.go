@@ -371,6 +371,15 @@ func TestVectorsFile(t *testing.T) {
 	if len(want) != 3 || want[0] != "pizza.png" {
 		t.Fatalf("found %v", want)
 	}
+	held, err := Open(t.Context(), l.path) // as a server has it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	rows, err := l.model.EmbedTexts(t.Context(), "a cat")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, change := range map[string]func(string) error{
 		"missing": os.Remove,
 		"behind":  func(path string) error { return os.WriteFile(path, behind, 0o666) },
@@ -383,6 +392,11 @@ func TestVectorsFile(t *testing.T) {
 		if got := l.names(l.find(api.Sought{}, "pizza.png")); !slices.Equal(got, want) {
 			t.Errorf("%s: %v, want %v", name, got, want)
 		}
+		for range 2 {
+			if hits, err := held.Find(t.Context(), Query{LikeVector: rows[0]}); err != nil || len(hits) != 3 {
+				t.Errorf("%s: %v, %v", name, l.names(hits), err)
+			}
+		}
 		l.want([6]int{0, 0, 0, 0, 3, 0}) // which mends it
 		s, err := Open(t.Context(), l.path)
 		if err != nil {
@@ -391,10 +405,6 @@ func TestVectorsFile(t *testing.T) {
 		v, err := vectors.Open(vectorPath(l.path), s.id, s.Model().Dim)
 		if generation, _ := s.generation(t.Context()); err != nil || v.Generation() != uint64(generation) {
 			t.Errorf("%s: not mended: %v", name, err)
-		}
-		rows, err := l.model.EmbedTexts(t.Context(), "a cat")
-		if err != nil {
-			t.Fatal(err)
 		}
 		if found, err := v.Search(t.Context(), rows[0], 10, nil); len(found) != 3 || err != nil {
 			t.Errorf("%s: mended, it has %d vectors, %v", name, len(found), err)

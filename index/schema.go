@@ -74,6 +74,10 @@ type Store struct {
 
 	mu    sync.Mutex
 	model Model // that others may change while the library is open to be searched
+
+	mapping sync.RWMutex
+	vec     *vectors.File // as it was mapped last, since to map it takes as long as to search it
+	vecDim  int
 }
 
 // Model is the model that made a library's vectors.
@@ -185,6 +189,9 @@ func (s *Store) setModel(m Model) {
 // Close closes the library.
 func (s *Store) Close() error {
 	err := s.db.Close()
+	if s.vec != nil {
+		err = errors.Join(err, s.vec.Close())
+	}
 	if s.lock != nil {
 		err = errors.Join(err, s.lock.Close())
 	}

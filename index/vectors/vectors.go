@@ -152,6 +152,19 @@ func (v *File) readHeader() bool {
 // Generation is the last one that SetGeneration noted.
 func (v *File) Generation() uint64 { return v.header.Generation }
 
+// Stale says that there is more in the file at path by now, or another file.
+func (v *File) Stale(path string) bool {
+	info, err := os.Stat(path)
+	if v.f == nil || err != nil {
+		return err == nil
+	}
+	if mine, err := v.f.Stat(); err != nil || !os.SameFile(mine, info) {
+		return true
+	}
+	now := File{f: v.f, header: v.header}
+	return int64(len(v.mapped)) > info.Size() || v.mapped == nil || !now.readHeader() || now.Generation() != v.Generation()
+}
+
 // SetGeneration notes in the file up to which change of the store it holds its vectors.
 func (v *File) SetGeneration(generation uint64) error {
 	v.header.Generation = generation
