@@ -202,7 +202,6 @@ type sentence struct {
 	words []word
 	lines []int // of the page
 	ends  []int // of each line in text
-	first int   // byte at which the sentence begins in its first line
 }
 
 // lineAt returns the line of the page in which a byte of the sentence stands.
