@@ -79,6 +79,9 @@ const (
 	weightSentence = 1.0
 	weightNear     = 1.0  // the label next to a cell
 	weightRow      = 0.95 // the head of a row
+	weightAmid     = 0.85 // a text between that and the cell
+	weightRight    = 0.8  // what stands to the right of what is surely of the kind asked for
+	weightTitled   = 0.75 // the heading right above a line
 	weightColumn   = 0.95 // the head of a column
 	weightOther    = 0.3  // other cells of a row or column
 	weightHeading  = 0.4
@@ -228,7 +231,7 @@ func (a *asked) news(words []word) float64 {
 
 // implied are terms that what is of a kind says by itself.
 var implied = map[kind]map[string]bool{
-	aDate: stems("date day"), aYear: stems("year date"), aPerson: stems("name person"), aPlace: stems("place address town city country"),
+	aDate: stems("date day"), aYear: stems("year date"), aPerson: stems("name person"), aPlace: stems("place town city country"), anAddress: stems("address live"),
 	aMail: stems("email mail e address"), aPhone: stems("phone telephone number"), aCode: stems("number no code"),
 	anAmount: stems("amount money sum price cost"), aShare: stems("percentage percent share rate"), aNumber: stems("number quantity count"),
 	aSize: {},
@@ -244,7 +247,7 @@ func stems(list string) map[string]bool {
 
 // implies notes the terms that a text of the kind asked for says by itself.
 func (a *asked) implies(c cover, fits float64) {
-	if fits <= 0 || a.kind == aPlace && fits < 1 {
+	if fits <= 0 || (a.kind == aPlace || a.kind == anAddress || a.kind == aPhone) && fits < 1 {
 		return
 	}
 	for i, t := range a.terms {
@@ -294,7 +297,11 @@ var kindsOfLetters = stems("invoice bill receipt statement order letter rechnung
 // backdrop notes what the heading of a line says, and its passage.
 func (a *asked) backdrop(c cover, p *page, i int, passage float64) {
 	l := &p.lines[i]
-	if l.heading >= 0 {
+	switch l.heading {
+	case -1:
+	case i - 1:
+		a.say(c, p.lines[l.heading].words, weightTitled)
+	default:
 		a.say(c, p.lines[l.heading].words, weightHeading)
 	}
 	if passage > 0 {
@@ -310,7 +317,16 @@ func (a *asked) backdrop(c cover, p *page, i int, passage float64) {
 func (a *asked) sentence(p *page, s *sentence) {
 	c := make(cover, len(a.terms))
 	a.say(c, s.words, weightSentence)
-	if a.sum(c) == 0 || len(s.words) <= mostCellWords && strings.HasSuffix(s.text, ":") {
+	if len(s.words) <= mostCellWords && strings.HasSuffix(s.text, ":") {
+		return
+	}
+	if (a.kind == aMail || a.kind == aPhone) && len(a.kind.spans(s.text)) > 0 { // which need no word to say what they are
+		from, to, fits := a.span(s)
+		if from >= 0 && a.kind.fits(s.text[from:to]) == 1 {
+			a.implies(c, fits)
+		}
+	}
+	if a.sum(c) == 0 {
 		return
 	}
 	a.backdrop(c, p, s.lines[0], weightPassage)
@@ -326,8 +342,11 @@ func (a *asked) sentence(p *page, s *sentence) {
 			score -= weightShort
 		}
 		from, to = a.rest(s)
-		if fits = min(fits, 0); a.kind == anything && to > from {
+		if fits = min(fits, 0); (a.kind == anything || a.kind == aSentence) && to > from {
 			fits = 0.3
+		}
+		if a.kind == aSentence && to > from {
+			from, to = 0, len(s.text)
 		}
 	}
 	if to <= from {
@@ -337,104 +356,10 @@ func (a *asked) sentence(p *page, s *sentence) {
 	a.implies(c, fits)
 	covered := a.sum(c)
 	score += covered + weightKind*fits
+	if p.lines[s.lines[0]].box.H() > headingHeight*p.body { // a title says what a page is, and answers little
+		score -= weightShort
+	}
 	a.offer(candidate{p, s.lineAt(from), s.text[from:to], score, covered})
-}
-
-// span finds what in a sentence is of the kind asked for; from is -1 where there is nothing.
-func (a *asked) span(s *sentence) (from, to int, fits float64) {
-	if a.kind == anything {
-		return -1, -1, 0
-	}
-	from, fits = -1, -1
-	best := 0.0
-	for _, at := range a.kind.spans(s.text) {
-		lo, hi := a.trim(s, at[0], at[1])
-		if lo >= hi {
-			continue
-		}
-		f := a.kind.fits(s.text[lo:hi])
-		if f < 0 {
-			continue
-		}
-		// The nearest to what the question says; rather behind it.
-		near := 0.0
-		for _, w := range s.words {
-			if a.said(w.stem) && (w.to <= lo || w.from >= hi) {
-				d := float64(max(lo-w.to, (w.from-hi)*3/2))
-				near = max(near, 1/(1+d/8))
-			}
-		}
-		if v := f + near; from < 0 || v > best {
-			from, to, fits, best = lo, hi, f, v
-		}
-	}
-	return from, to, fits
-}
-
-// trim takes words off the ends of a span that the question says, or that say nothing; all of them where those are all.
-func (a *asked) trim(s *sentence, lo, hi int) (int, int) {
-	var inside []word
-	for _, w := range s.words {
-		if w.from < hi && w.to > lo {
-			inside = append(inside, w)
-		}
-	}
-	empty := func(w word) bool { return a.said(w.stem) || stopped[w.stem] && !isDigit(s.text[w.from]) }
-	if a.kind == aPerson || a.kind == aPlace {
-		for len(inside) > 0 && empty(inside[0]) {
-			inside = inside[1:]
-			if len(inside) > 0 {
-				lo = inside[0].from
-			}
-		}
-	}
-	if len(inside) == 0 || !slices.ContainsFunc(inside, func(w word) bool { return !empty(w) }) {
-		return 0, 0
-	}
-	return lo, hi
-}
-
-// rest is the longest run of a sentence that the question does not say: what it asks for if nothing tells of what kind
-// that is.
-func (a *asked) rest(s *sentence) (from, to int) {
-	begin, best, last := -1, 0, -1
-	end := func(at int) {
-		if begin >= 0 {
-			n := 0
-			for _, w := range s.words {
-				if w.from >= begin && w.to <= at && !stopped[w.stem] {
-					n++
-				}
-			}
-			// Behind what the question says, rather than before it.
-			if last >= 0 {
-				n = 2*n + 1
-			}
-			if n > best {
-				from, to, best = begin, at, n
-			}
-		}
-		begin = -1
-	}
-	for i, w := range s.words {
-		cut := i > 0 && strings.ContainsAny(s.text[s.words[i-1].to:max(w.from, s.words[i-1].to)], ",;:()–")
-		if a.said(w.stem) || cut {
-			if i > 0 {
-				end(s.words[i-1].to)
-			}
-			if a.said(w.stem) {
-				last = i
-				continue
-			}
-		}
-		if begin < 0 && !stopped[w.stem] {
-			begin = w.from
-		}
-	}
-	if n := len(s.words); n > 0 {
-		end(s.words[n-1].to)
-	}
-	return from, to
 }
 
 // cell offers a line as a value: of a label, or in a table.
@@ -453,7 +378,7 @@ func (a *asked) cell(p *page, i int) {
 		return
 	}
 	s := p.around(i)
-	if len(s.left)+len(s.above) == 0 {
+	if len(s.left)+len(s.above)+len(s.right) == 0 {
 		return
 	}
 	c := make(cover, len(a.terms))
@@ -481,6 +406,8 @@ func (a *asked) cell(p *page, i int) {
 			}
 		case n == len(s.left)-1:
 			weight = weightRow
+		case !o.numeric && l.numeric:
+			weight = weightAmid
 		}
 		if s.over || s.under { // a label above its value, or the value below it
 			weight *= weightStacked
@@ -489,6 +416,11 @@ func (a *asked) cell(p *page, i int) {
 	}
 	if s.caption >= 0 {
 		a.say(c, p.lines[s.caption].words, weightHeading)
+	}
+	if (a.kind == aDate || a.kind == aYear) && len(s.left) == 0 && a.kind.fits(l.text) == 1 { // the first column of a list
+		for _, k := range s.right {
+			say(k, weightRight)
+		}
 	}
 	heads := 0
 	for n, k := range s.above {

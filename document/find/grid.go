@@ -33,6 +33,9 @@ type line struct {
 // most bounds what is looked through on a page: one of more lines, a drawing with text or an attack, has no cells.
 const mostCells = 2000
 
+// headingHeight is how high a heading is beside most lines.
+const headingHeight = 1.3
+
 // mostCellWords is how long a cell, a label or a value is at most.
 const mostCellWords = 10
 
@@ -62,7 +65,7 @@ func newPage(p *Page) *page {
 	heading := -1
 	for i := range made.lines {
 		l := &made.lines[i]
-		if l.box.H() > 1.3*made.body && len(l.words) > 0 && len(l.words) <= 12 && !l.numeric {
+		if l.box.H() > headingHeight*made.body && len(l.words) > 0 && len(l.words) <= 12 && !l.numeric {
 			heading = i
 		} else {
 			l.heading = heading
@@ -87,6 +90,7 @@ func numeric(text string) bool {
 // surroundings are lines that say what a cell is about.
 type surroundings struct {
 	left    []int // in its row, the nearest first
+	right   []int // in its row, in no order
 	above   []int // in its column, the nearest first
 	caption int   // the line above all of them; -1: none
 	// under says that the line and the one above it are set closer than others, as a value is to the label above it, and
@@ -123,6 +127,7 @@ func (p *page) around(i int) (s surroundings) {
 			if o.box.X1 <= l.box.X0+0.3*l.box.H() {
 				s.left = append(s.left, k)
 			} else if o.box.X0 >= l.box.X1 {
+				s.right = append(s.right, k)
 				right = min(right, o.box.X0-l.box.X1)
 			}
 		case both <= 0.2*min(l.box.W(), o.box.W()) && math.Abs(l.box.X0-o.box.X0) > high:
@@ -197,7 +202,6 @@ type sentence struct {
 	words []word
 	lines []int // of the page
 	ends  []int // of each line in text
-	first int   // byte at which the sentence begins in its first line
 }
 
 // lineAt returns the line of the page in which a byte of the sentence stands.

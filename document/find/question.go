@@ -21,8 +21,10 @@ const (
 	aPlace
 	aMail
 	aPhone
-	aCode // a number by which something is known
-	aSize // a number with a unit
+	aCode     // a number by which something is known
+	aSize     // a number with a unit
+	anAddress // of a house
+	aSentence // yes or no, how or why: a whole sentence answers
 )
 
 // question is a question as it is looked up.
@@ -36,17 +38,20 @@ var asks = []struct {
 	kind    kind
 	pattern *regexp.Regexp
 }{
+	{aSentence, regexp.MustCompile(`^\s*(is|are|was|were|do|does|did|can|may|must|has|have|will|why|warum|ist|sind|darf|kann)\b|^\s*how (do|does|did|can|to|should|is|are) `)},
 	{aMail, regexp.MustCompile(`\be-?mail\b`)},
 	{aPhone, regexp.MustCompile(`\b(tele)?phone\b|\bmobile\b|\bfax\b|\bcalled at\b|\btelefon`)},
 	{aYear, regexp.MustCompile(`\b(what|which|in what|in which) year\b|\bwelchem jahr|\bquelle année`)},
 	{aDate, regexp.MustCompile(`\bwhen\b|\bdate\b|\b(what|which) day\b|\b(by|until|since|from) (when|what date)\b|\bwann\b|\bdatum\b|\bquand\b|\bcu[aá]ndo\b|\bfecha\b|\bdeadline\b`)},
 	{aShare, regexp.MustCompile(`\bpercent|\bwhat share\b|\bwhat (interest|discount|rate)\b|\bprozent|\bpourcentage`)},
 	{aNumber, regexp.MustCompile(`\bhow many\b|\bwie ?viele\b|\bcombien de\b|\bcu[aá]nt[oa]s\b|\bquantity\b`)},
-	{anAmount, regexp.MustCompile(`\bhow much (is|are|was|were|does|do|did|has|have) .*(cost|due|paid|pay|owed|price|total|fee|tax|toll|vat|charge|repair|night)|\bhow much money\b|\b(price|cost|costs|fee|amount|total|subtotal|toll|salary|budget|betrag|preis|kostet|prix|precio)\b|\b(sales |annual )tax\b`)},
-	{aSize, regexp.MustCompile(`\bhow (long|high|tall|wide|deep|heavy|far|fast|large|big|old)\b|\b(length|height|width|depth|weight|altitude|distance|area|speed)\b`)},
-	{aNumber, regexp.MustCompile(`\bhow much\b|\bhow often\b`)},
+	{anAmount, regexp.MustCompile(`\bhow much (is|are|was|were|does|do|did|has|have) .*(cost|rent|deposit|premium|balance|due|paid|pay|owed|price|total|fee|tax|toll|vat|charge|repair|night)|\bhow much money\b|\b(price|cost|costs|fee|amount|total|subtotal|toll|salary|wage|rent|deposit|premium|balance|budget|betrag|preis|kostet|prix|precio)\b|\b(sales |annual )tax\b`)},
+	{aSize, regexp.MustCompile(`\bweighs?\b|\bhow (long|high|tall|wide|deep|heavy|far|fast|large|big|old)\b|\b(length|height|width|depth|weight|altitude|distance|area|speed)\b`)},
+	{aSize, regexp.MustCompile(`\bhow much\b|\bwie ?viel\b|\bcombien\b|\bcu[aá]nto\b|\bwie hoch\b`)},
+	{aNumber, regexp.MustCompile(`\bhow often\b`)},
 	{aPerson, regexp.MustCompile(`\bwho(m|se)?\b|\bwer\b|\bqui\b|\bqui[eé]n\b|\b(what|which) (person|doctor|company)\b|\bname of the (person|owner|author|customer|patient|student|applicant)`)},
-	{aPlace, regexp.MustCompile(`\bwhere\b|\bwo\b|\boù\b|\bd[oó]nde\b|\b(what|which) (city|town|country|place|port|address)\b|\baddress\b`)},
+	{anAddress, regexp.MustCompile(`\baddress\b|\badresse\b|\bwhere (do|does|did) .* live\b`)},
+	{aPlace, regexp.MustCompile(`\bwhere\b|\bwo\b|\boù\b|\bd[oó]nde\b|\b(what|which) ((is|was) the (\w+ )?)?(city|town|country|place|port)\b`)},
 	{aCode, regexp.MustCompile(`\b(number|no|nr|id|code|plate|reference|iban|nummer|kennzeichen)\b`)},
 }
 
@@ -59,9 +64,6 @@ func ask(text string) question {
 			q.kind = a.kind
 			break
 		}
-	}
-	if q.kind == aPlace && strings.Contains(lower, "mail") {
-		q.kind = aMail
 	}
 	seen := map[string]bool{}
 	add := func(keep func(string) bool) {
@@ -96,6 +98,7 @@ var (
 	looksCode    = regexp.MustCompile(`\b[A-Z]{0,4}[-/]?\d[\w/-]*\d\b(?:[- ]?[A-Z\d]+\b)*|\b[A-Z]{1,4}[- ]?\d+\b`)
 	looksSize    = regexp.MustCompile(`(?i)\b\d[\d.,']*\s?(?:metres?|meters?|kilomet\w+|km|cm|mm|m|miles?|feet|ft|foot|inch(?:es)?|kg|g|t|tons?|tonnes?|lbs?|pounds|litres?|l|hours?|h|minutes?|min|seconds?|s|days?|weeks?|months?|years?|km/h|mph|m²|m2|ha|acres|°C)(?:\W|$)`)
 	looksName    = regexp.MustCompile(`(?:(?:Dr|Mr|Mrs|Ms|Prof|Sir|St)\.? )?\p{Lu}[\p{L}'’.-]*(?: (?:de|van|von|der|of|the|&|and|la|di|du) \p{Lu}[\p{L}'’-]*| \p{Lu}[\p{L}'’.-]*| &(?: \p{Lu}[\p{L}'’-]*)?)*`)
+	looksAddress = regexp.MustCompile(`\b\d{1,5}[a-z]? \p{Lu}[\p{L}.'-]+(?: [\p{L}.'-]+)*(?:, [\p{L}\d][\p{L}\d .'#-]*)*|\p{Lu}[\p{L}-]*(?:str\.|straße|strasse|weg|allee|platz|gasse) \d+\w?(?:, [\p{L}\d][\p{L}\d .'-]*)*`)
 	hasStreet    = regexp.MustCompile(`\b\d+\w? \p{Lu}|\p{L}(?:straße|strasse|str\.) ?\d|\b\d{4,5} \p{Lu}`)
 )
 
@@ -120,7 +123,9 @@ func (k kind) spans(text string) [][]int {
 	case aCode:
 		patterns = []*regexp.Regexp{looksCode, looksNumber}
 	case aSize:
-		patterns = []*regexp.Regexp{looksSize, looksNumber}
+		patterns = []*regexp.Regexp{looksSize, looksMoney, looksNumber}
+	case anAddress:
+		patterns = []*regexp.Regexp{looksAddress, looksName}
 	case aPerson, aPlace:
 		patterns = []*regexp.Regexp{looksName}
 	}
@@ -184,18 +189,27 @@ func (k kind) fits(text string) float64 {
 	case aMail:
 		return yes(looksMail.MatchString(text))
 	case aPhone:
-		return yes(looksPhone.MatchString(text) && digits > letters && digits >= 6)
-	case aSize:
-		if looksSize.MatchString(text) {
+		if !looksPhone.MatchString(text) || digits <= letters || digits < 6 || looksDate.MatchString(text) {
+			return -1
+		}
+		if strings.ContainsAny(text, "+(") || strings.HasPrefix(strings.TrimSpace(text), "0") {
 			return 1
 		}
-		return min(0, yes(digits > 0))
+		return 0.3
+	case aSize:
+		switch {
+		case looksDate.MatchString(text) || digits == 0:
+			return -1
+		case looksSize.MatchString(text) || looksMoney.MatchString(text) || digits >= letters:
+			return 1
+		}
+		return 0
 	case aPerson:
 		if digits > 0 {
 			return -1
 		}
 		return yes(nameShare(text) >= 0.6)
-	case aPlace:
+	case aPlace, anAddress:
 		switch {
 		case looksDate.MatchString(text) || looksMoney.MatchString(text) || letters == 0 || looksMail.MatchString(text):
 			return -1

@@ -134,7 +134,7 @@ var groups = []string{
 	"born birth birthday dob",
 	"number no nr num",
 	"total sum amount altogether",
-	"due payable pay paid payment deadline owed",
+	"due payable pay paid payment deadline owed transfer",
 	"price cost costs charge fee rate toll",
 	"quantity qty pieces units",
 	"customer buyer client billed sold",
@@ -175,9 +175,9 @@ var stopped = func() map[string]bool {
 	set := map[string]bool{}
 	for _, w := range strings.Fields(`a an the of in on at to for from by with and or as is are was were be been being am do does did
 		done has have had can could may might must shall should will would it its this that these those there here they their he she his
-		her we our you your i my me who whom whose what which when where why how much many please tell give find show say says
+		her we our you your i my me who whom whose what which when where why how much many please tell give find show say says come comes came
 		said known given stated listed mentioned called used made written entered noted shown recorded document page according list get got one each every any some not if than then so into about also
-		der die das ein eine einen einer des dem den und ist sind war wird wurde wer wie was wann wo welche welcher welches wieviel viel
+		der die das ein eine einen einer des dem den und ist sind war wird wurde wer wie was wann wo welche welcher welches wieviel viel no nr lautet lauten hoch heißt beträgt wurden werden mein meine ihr ihre für mit
 		le la les un une du de est sont qui que quel quelle quand combien et au aux
 		el los las una es son quien cuando donde cuanto cual y en del`) {
 		set[stem(w)] = true
