@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"maps"
 	"os"
 	"path"
@@ -265,12 +266,15 @@ func (b *Bundle) Verify() error {
 }
 
 // check compares a file that was read with its hash in the manifest, once.
-func (b *Bundle) check(name string, data []byte) error {
+func (b *Bundle) check(name string, content iter.Seq[[]byte]) error {
 	if _, known := b.SHA256[name]; !known || !b.hashes || b.isVerified(name) {
 		return nil
 	}
-	sum := sha256.Sum256(data)
-	return b.compare(name, sum[:])
+	h := sha256.New()
+	for piece := range content {
+		h.Write(piece)
+	}
+	return b.compare(name, h.Sum(nil))
 }
 
 func (b *Bundle) isVerified(name string) bool {
@@ -371,7 +375,7 @@ func (b *Bundle) File(name string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrBundle, err)
 	}
-	if err := b.check(at, data); err != nil {
+	if err := b.check(at, slices.Values([][]byte{data})); err != nil {
 		return nil, err
 	}
 	if path.Ext(name) == ".json" {

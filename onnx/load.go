@@ -262,11 +262,30 @@ func openRegion(source Source, name string, limit int64) (region, error) {
 	if err != nil {
 		return region{}, err
 	}
-	if err := source.Checked(name, r.bytes); err != nil {
-		r.close()
-		return region{}, err
+	if source.Check != nil {
+		if err := source.Check(name, r.pieces); err != nil {
+			r.close()
+			return region{}, err
+		}
 	}
 	return r, nil
+}
+
+// checkedPiece is how many bytes are checked before their memory is given back.
+const checkedPiece = 16 << 20
+
+// pieces gives the bytes from front to back. Those of a mapped file that were read leave the process's
+// memory again: a large model would otherwise be in it twice when it is packed.
+func (r region) pieces(yield func([]byte) bool) {
+	for piece := range slices.Chunk(r.bytes, checkedPiece) {
+		more := yield(piece)
+		if r.forget != nil && len(r.bytes) > checkedPiece {
+			r.forget(wholePages(piece))
+		}
+		if !more {
+			return
+		}
+	}
 }
 
 func readRegion(fsys fs.FS, name string, limit int64) (region, error) {

@@ -4,7 +4,9 @@ import (
 	"embed"
 	"errors"
 	"io/fs"
+	"iter"
 	"os"
+	"slices"
 )
 
 // ErrGraph is wrapped by every error about a model file: it is no ONNX model, is damaged, or needs
@@ -16,11 +18,12 @@ var ErrGraph = errors.New("graph")
 type Source struct {
 	FS   fs.FS
 	Name string // slash-separated, as fs.ValidPath wants it
-	// Check, where it is not nil, is called with the content of each file that is read whole, by
-	// its name in FS, before any of it is used; its error ends the opening. So a file need not be
-	// read a second time to hash it. Files that ONNX Runtime reads itself (external data) are not
-	// checked.
-	Check func(name string, data []byte) error
+	// Check, where it is not nil, is called with the content of each file that is read whole, in
+	// pieces, by its name in FS, before any of it is used; its error ends the opening. So a file need
+	// not be read a second time to hash it. A piece stays valid until the next one alone: the memory of
+	// a large file is given back piece by piece. Files that ONNX Runtime reads itself (external data)
+	// are not checked.
+	Check func(name string, content iter.Seq[[]byte]) error
 }
 
 // Path returns the operating system's path of the file, for engines that read files themselves; ok
@@ -46,12 +49,12 @@ func (s Source) Read() ([]byte, error) {
 	return data, err
 }
 
-// Checked calls Check where that is not nil.
+// Checked calls Check with a file's content where it is not nil.
 func (s Source) Checked(name string, data []byte) error {
 	if s.Check == nil {
 		return nil
 	}
-	return s.Check(name, data)
+	return s.Check(name, slices.Values([][]byte{data}))
 }
 
 // Embedded returns the embed.FS that holds the files of a file system: files of a program, which

@@ -8,11 +8,13 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
 
 	"github.com/crossattn/xpipe/engine"
+	"github.com/crossattn/xpipe/models/mini"
 	"github.com/crossattn/xpipe/pipeline/graph"
 )
 
@@ -275,5 +277,26 @@ func TestQuantizedDualLayouts(t *testing.T) {
 				compare(t, "texts", matrix(words[i]), matrix(words[0]), 1e-4)
 			}
 		})
+	}
+}
+
+// Without its encoder of texts CLIP embeds pictures as ever, and says what it lacks.
+func TestItemsAlone(t *testing.T) {
+	t.Parallel()
+	picture := image.NewGray(image.Rect(0, 0, 30, 20))
+	whole, alone := sharedEmbedded(t, mini.CLIP, goEngine), openEmbedded(t, mini.CLIP, WithItemsAlone())
+	want, err := whole.EmbedImages(t.Context(), picture)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := alone.EmbedImages(t.Context(), picture)
+	if err != nil || !slices.Equal(got[0], want[0]) {
+		t.Errorf("%v: a picture's vector differs from the whole model's", err)
+	}
+	if _, err := alone.EmbedTexts(t.Context(), "a dog"); !errors.Is(err, ErrUnsupported) {
+		t.Error(err)
+	}
+	if _, err := alone.Match(t.Context(), picture, "a dog"); !errors.Is(err, ErrUnsupported) {
+		t.Error(err)
 	}
 }

@@ -94,6 +94,7 @@ type config struct {
 	limits        Limits
 	voice         string
 	scheduler     *decode.Scheduler
+	itemsAlone    bool
 }
 
 // WithEngine runs the graphs on eng. Without it, or with nil, the Go engine runs them.
@@ -132,6 +133,11 @@ func WithVoiceModel(path string) Option { return func(c *config) { c.voice = pat
 // the processor waiting for memory. Each call gives what it gives alone. Limits.Concurrent bounds the
 // calls, and with that the batch. A scheduler serves one Pipeline.
 func WithScheduler(s *decode.Scheduler) Option { return func(c *config) { c.scheduler = s } }
+
+// WithItemsAlone leaves the encoder of texts closed where a model has one beside that of its items, as
+// CLIP's kind does: for callers who embed items and no texts. EmbedTexts and Match then give an error that
+// wraps ErrUnsupported. It counts for nothing with other models.
+func WithItemsAlone() Option { return func(c *config) { c.itemsAlone = true } }
 
 // Open opens the bundle in a directory. Errors wrap ErrBundle, ErrGraph, ErrTokenizer, ErrEngine or
 // ErrLimit.
@@ -212,7 +218,7 @@ func assemble(ctx context.Context, bundle *models.Bundle, c config) (*Pipeline, 
 	}
 	p.graphs = graph.NewOpener(ctx, bundle, attend.NewEngine(c.engine, c.shadow), c.engineOptions)
 	p.model, err = row.Open(p.graphs, &family.Config{
-		Texts: p.texts, Options: p.defaults, Preparer: p.preparer,
+		Texts: p.texts, Options: p.defaults, Preparer: p.preparer, ItemsAlone: c.itemsAlone,
 	})
 	if err == nil && slices.Contains(p.model.Media(), media.Pictures) {
 		_, err = p.preparer(media.Pictures)

@@ -90,7 +90,11 @@ func runEmbed(ctx context.Context, env *environment, o embedOptions, args []stri
 	if err := o.check(); err != nil {
 		return err
 	}
-	p, err := o.open(ctx, env)
+	var opts []pipeline.Option
+	if len(o.texts) == 0 {
+		opts = append(opts, pipeline.WithItemsAlone())
+	}
+	p, err := o.open(ctx, env, opts...)
 	if err != nil {
 		return err
 	}

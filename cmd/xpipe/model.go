@@ -73,13 +73,15 @@ func (o *modelOptions) settings() api.Settings {
 	return settings
 }
 
-// open opens the engine and the model.
-func (o *modelOptions) open(ctx context.Context, env *environment) (*pipeline.Pipeline, error) {
+// open opens the engine and the model, with options that come before the flags' own.
+func (o *modelOptions) open(
+	ctx context.Context, env *environment, opts ...pipeline.Option,
+) (*pipeline.Pipeline, error) {
 	eng, err := o.engineOptions.open(env)
 	if err != nil {
 		return nil, err
 	}
-	return o.openWith(ctx, env, pipeline.WithEngine(eng))
+	return o.openWith(ctx, env, append(opts, pipeline.WithEngine(eng))...)
 }
 
 // openWith opens the model, with options that come before the flags' own.

@@ -78,6 +78,9 @@ func (m *dualEncoder) open(o *graph.Opener, c *Config, side dualSide) error {
 	if err := m.openTower(o, &m.item, side.role, side.names, whole); err != nil {
 		return err
 	}
+	if c.ItemsAlone && whole == nil && o.Bundle.Has(graph.TextEncoder) {
+		return nil
+	}
 	if err := m.openTower(o, &m.text, graph.TextEncoder, textNames, whole); err != nil {
 		return err
 	}
@@ -165,6 +168,10 @@ func (m *dualEncoder) EmbedTexts(ctx context.Context, texts []string) (*tensor.T
 			}
 		}
 		return graph.Stack(rows)
+	}
+	if m.text.graph == nil {
+		return nil, fmt.Errorf("%w: the model was opened for items alone, without its encoder of texts",
+			graph.ErrUnsupported)
 	}
 	in, err := m.words.inputs(m.text.graph, texts)
 	if err != nil {

@@ -67,6 +67,9 @@ type Config struct {
 	Options decode.Options // of generation_config.json
 	// Preparer returns the front end of a kind of media, as the bundle configures it.
 	Preparer func(media.Kind) (media.Preparer, error)
+	// ItemsAlone says that only items will be embedded: an encoder of texts that is a graph of its own is
+	// not opened.
+	ItemsAlone bool
 }
 
 // Model is an opened model of a family. It is safe for concurrent use. Its tasks are the other
