@@ -13,7 +13,8 @@ func TestStudioOptions(t *testing.T) {
 	t.Parallel()
 	taken := t.TempDir()
 	env, _, _ := testEnvironment()
-	kept, err := openStore(t.Context(), env, taken)
+	folder := dataOption{taken}
+	kept, err := folder.open(t.Context(), env, false)
 	if err != nil {
 		t.Fatal(err)
 	}
