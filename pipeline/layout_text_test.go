@@ -12,6 +12,7 @@ import (
 
 	"github.com/crossattn/xpipe/engine"
 	"github.com/crossattn/xpipe/internal/sweep"
+	"github.com/crossattn/xpipe/tokenize"
 )
 
 // textsDir holds language models of several types and cuts, made by
@@ -167,6 +168,40 @@ func TestGenerationKeys(t *testing.T) {
 		}
 		if !slices.Equal(got[0][0].IDs, want) {
 			t.Errorf("%s: %v, want %v", keys, got[0][0].IDs, want)
+		}
+		p.Close()
+	}
+}
+
+// Texts lose the spaces before punctuation where transformers takes them out: as tokenizer_config.json of a
+// folder says, but for BPE, and as xpipe.json of a bundle does.
+func TestCleansSpaces(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		model string
+		clean bool
+		want  string
+	}{
+		{"donut-transformersjs", true, "a cat."}, {"donut-transformersjs", false, "a cat ."},
+		{"vit-gpt2-transformersjs", true, "a cat ."}, // BPE
+	} {
+		fsys := only(t, filepath.Join(layoutsDir, c.model))
+		config := map[string]any{}
+		if err := json.Unmarshal(fsys["tokenizer_config.json"].Data, &config); err != nil {
+			t.Fatal(err)
+		}
+		config["clean_up_tokenization_spaces"] = c.clean
+		fsys["tokenizer_config.json"].Data, _ = json.Marshal(config)
+		p, err := OpenFS(t.Context(), fsys, WithEngine(goEngine))
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := p.texts.Tokenizer.Encode("a cat .", tokenize.WithoutSpecialTokens())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.texts.Tokenizer.Decode(e.IDs, true); got != c.want {
+			t.Errorf("%s, clean %v: %q, want %q", c.model, c.clean, got, c.want)
 		}
 		p.Close()
 	}

@@ -208,7 +208,14 @@ func assemble(ctx context.Context, bundle *models.Bundle, c config) (*Pipeline, 
 		if err != nil {
 			return nil, err
 		}
+		clean, err := cleansSpaces(bundle, tokenizer)
+		if err != nil {
+			return nil, err
+		}
 		p.texts = family.Texts{Tokenizer: tokenizer, MaxTokens: c.limits.PromptTokens}
+		if clean {
+			p.texts.Tokenizer = tokenizer.CleaningSpaces()
+		}
 		p.vocabulary = sync.OnceValue(func() *grammar.Vocabulary {
 			return grammar.NewVocabulary(tokenizer.Pieces())
 		})
@@ -244,6 +251,29 @@ func assemble(ctx context.Context, bundle *models.Bundle, c config) (*Pipeline, 
 		return nil, err
 	}
 	return p, nil
+}
+
+// cleansSpaces reports whether a model's texts lose the spaces before punctuation: as xpipe.json says or, in
+// folders of other tools, as tokenizer_config.json does and transformers 5 does. What is heard is left as
+// openai-whisper leaves it.
+func cleansSpaces(bundle *models.Bundle, tokenizer *tokenize.Tokenizer) (bool, error) {
+	var manifest struct {
+		Clean bool `json:"clean_up_spaces"`
+	}
+	if err := bundle.JSON(models.ManifestName, &manifest); err != nil || bundle.Layout == "" {
+		return manifest.Clean, err
+	}
+	if bundle.Family == family.Whisper || bundle.Family == family.Moonshine || tokenizer.IsBPE() {
+		return false, nil
+	}
+	var config struct {
+		Clean bool `json:"clean_up_tokenization_spaces"`
+	}
+	err := bundle.JSON("tokenizer_config.json", &config)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return config.Clean, err
 }
 
 // preparer opens the front end of a kind of media.

@@ -56,6 +56,8 @@ func (t *Tokenizer) decodesBytes() (all, some bool) {
 		switch d := d.(type) {
 		case decoders:
 			list = append(list, d...)
+		case spaceCleaner:
+			list = append(list, d.decoder)
 		case byteLevelDecoder:
 			all = true
 		case byteFallbackDecoder:

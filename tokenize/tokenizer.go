@@ -69,15 +69,20 @@ func Open(path string) (*Tokenizer, error) {
 // Lowercased returns a tokenizer that turns letters to lower case before it does what t does. The
 // two share t's vocabulary.
 func (t *Tokenizer) Lowercased() *Tokenizer {
-	lowered := &Tokenizer{
-		normalizer: lowercaseNormalizer{}, preTokenizer: t.preTokenizer, model: t.model,
-		processor: t.processor, decoder: t.decoder, added: t.added, truncation: t.truncation,
-		padding: t.padding, vocabSize: t.vocabSize,
-	}
+	lowered := t.sharing()
+	lowered.normalizer = lowercaseNormalizer{}
 	if t.normalizer != nil {
 		lowered.normalizer = normalizers{lowercaseNormalizer{}, t.normalizer}
 	}
 	return lowered
+}
+
+// sharing returns a tokenizer that does what t does with t's vocabulary.
+func (t *Tokenizer) sharing() *Tokenizer {
+	return &Tokenizer{
+		normalizer: t.normalizer, preTokenizer: t.preTokenizer, model: t.model, processor: t.processor,
+		decoder: t.decoder, added: t.added, truncation: t.truncation, padding: t.padding, vocabSize: t.vocabSize,
+	}
 }
 
 // Option changes how a text is encoded.

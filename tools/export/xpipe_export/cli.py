@@ -15,7 +15,7 @@ from . import adapter, checkpoint, ctranslate2, endtoend, memory, program, trans
 from .bundle import Bundle
 from .families import (blip, blip2, bridgetower, clap, clip, florence2, gemma3, git, idefics, idefics2, idefics3, llava, lxmert,
                        mllama, naflex, open_flamingo, paligemma, pix2struct, qwen_vl, vilt, vision_encoder_decoder, whisper)
-from .families.common import Front, copy_checkpoint_files, load_front, resolve
+from .families.common import Front, cleans_spaces, copy_checkpoint_files, load_front, resolve
 from .graph import OPSETS, ExportError
 from .weights import DTYPES
 
@@ -146,6 +146,8 @@ def _export_loaded(path: Path, kind: str, settings: dict, out: str, attention_ma
         bundle.meta["tokenizer_follows"] = reads_like
         bundle.meta["model_type"] = checkpoint.read_json(path / "config.json").get("model_type")
         bundle.meta["architecture"] = kind
+        if family.name != "whisper" and cleans_spaces(front.tokenizer, reads_like):
+            bundle.meta["clean_up_spaces"] = True
         if attention_maps:
             bundle.meta["attention_maps"] = True
         cls = getattr(transformers, family.load_as or kind)

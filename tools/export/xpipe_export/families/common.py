@@ -122,6 +122,14 @@ def add_tokenizer(bundle: Bundle, name: str, tokenizer: PreTrainedTokenizerBase)
                                   f"{type(tokenizer).__name__} as {want}")
 
 
+def cleans_spaces(tokenizer: PreTrainedTokenizerBase, follows: str) -> bool:
+    """Whether transformers takes the spaces before punctuation out of texts; 5 does not of BPE's."""
+    if not tokenizer.clean_up_tokenization_spaces:
+        return False
+    bpe = tokenizer.is_fast and type(tokenizer.backend_tokenizer.model).__name__ == "BPE"
+    return not (bpe and follows.startswith("transformers 5"))
+
+
 def compact(file: Path) -> None:
     """Write a tokenizer.json without white space, and its merges as "a b" where no token has a space:
     less than half of its size for Whisper's."""

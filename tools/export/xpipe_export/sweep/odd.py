@@ -19,7 +19,7 @@ CONFIG = {
                      "scale_embedding", "layernorm_embedding", "use_absolute_embeddings", "use_sliding_window"), [True, False]),
     "head_dim": [4, 8, 16], "attn_logit_softcapping": [None, 5.0], "final_logit_softcapping": [None, 3.0],
     "query_pre_attn_scalar": [4, 30], "n_inner": [None, 20], "mlp_ratio": [2.0, 3.0], "feed_forward_proj": ["relu", "gated-gelu", "gated-silu"],
-    "relative_attention_num_buckets": [8, 32], "relative_attention_max_distance": [12, 128],
+    "relative_attention_num_buckets": [8, 32], "relative_attention_max_distance": [20, 128],
 }
 """Keys of configurations, and what else they may be. A model has them where its configuration does."""
 
