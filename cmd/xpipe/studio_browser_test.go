@@ -154,9 +154,7 @@ func (b *browser) typed(sel, text string) {
 	b.t.Helper()
 	b.do(chromedp.SendKeys(chromedp.CSS(sel), text))
 }
-func (b *browser) key(keys string) { b.t.Helper(); b.do(chromedp.KeyEvent(keys)) }
 func (b *browser) sees(sel string) { b.t.Helper(); b.do(chromedp.WaitVisible(chromedp.CSS(sel))) }
-func (b *browser) gone(sel string) { b.t.Helper(); b.do(chromedp.WaitNotPresent(chromedp.CSS(sel))) }
 func (b *browser) files(sel string, f ...string) {
 	b.t.Helper()
 	b.do(chromedp.SetUploadFiles(chromedp.CSS(sel), f))

@@ -395,3 +395,6 @@ func TestStudioKeyboard(t *testing.T) {
 	}
 	b.quiet()
 }
+
+func (b *browser) key(keys string) { b.t.Helper(); b.do(chromedp.KeyEvent(keys)) }
+func (b *browser) gone(sel string) { b.t.Helper(); b.do(chromedp.WaitNotPresent(chromedp.CSS(sel))) }
