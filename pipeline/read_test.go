@@ -101,16 +101,27 @@ func lies(q pipeline.Quad, pixels [4][2]float64, p *pipeline.Page, within float6
 	return true
 }
 
-// wordsLie holds that words lie in their line, in its order.
+// wordsLie holds that words lie in their line, in its order. Corners are named as they lie in the picture, so
+// that the first word of a page that is upside down is at its line's right end.
 func wordsLie(t *testing.T, page *pipeline.Page) {
 	t.Helper()
 	for _, l := range page.Lines {
-		x := l.Quad[0][0]
+		from, to := l.Quad[0], l.Quad[1]
+		if page.Turn == 180 {
+			from, to = to, from
+		}
+		dx, dy := to[0]-from[0], to[1]-from[1]
+		along := func(p [2]float64) float64 { return ((p[0]-from[0])*dx + (p[1]-from[1])*dy) / (dx*dx + dy*dy) }
+		last := 0.0
 		for _, w := range l.Words {
-			if w.Quad[0][0] < x-1e-6 || w.Quad[1][0] > l.Quad[1][0]+1e-6 || w.Quad[0][0] >= w.Quad[1][0] {
-				t.Errorf("%q: %q at %v, after %v", l.Text, w.Text, w.Quad, x)
+			start, end := along(w.Quad[0]), along(w.Quad[1])
+			if page.Turn == 180 {
+				start, end = end, start
 			}
-			x = w.Quad[1][0]
+			if start < last-1e-6 || end > 1+1e-6 || start >= end {
+				t.Errorf("%q: %q from %v to %v of the line, after %v", l.Text, w.Text, start, end, last)
+			}
+			last = end
 		}
 	}
 }
