@@ -99,6 +99,7 @@ golden: export-env ## make the golden files of every family again
 	$(TRAINVENV)/bin/python -m xpipe_export.golden.processors
 	$(TRAINVENV)/bin/python -m xpipe_export.golden.layouts
 	$(TRAINVENV)/bin/python -m xpipe_export.golden.clap_layout
+	$(TRAINVENV)/bin/python testdata/document/donut.py
 
 golden-audio: ## make testdata/audio again: sounds, and what libsndfile, soxr and Whisper's extractors make of them
 	test -x build/venv-audio/bin/python || $(PYTHON) -m venv build/venv-audio

@@ -76,6 +76,9 @@ type DocumentReader struct {
 	DPI float64
 	// Words gives each word its place, too.
 	Words bool
+	// Placeless says that what Read gives has no places: pictures on a page with text of its own are not
+	// read, since there is no place for their text in it.
+	Placeless bool
 	// Figures is a folder that figures are cut out to, as PNG files; "" cuts none.
 	Figures string
 }
@@ -97,7 +100,7 @@ func (r *DocumentReader) Page(ctx context.Context, name string, d document.Paged
 		page = unhidden(page)
 	case whole || !hasText(page):
 		whole = true
-	default:
+	case !r.Placeless:
 		unread = unreadParts(page)
 	}
 	var img image.Image

@@ -26,6 +26,8 @@ type ModelInfo struct {
 	Licence  string        `json:"licence,omitempty"` // "" where it is not known
 	Embedded bool          `json:"embedded"`
 	Problem  string        `json:"problem,omitempty"` // why it cannot be used
+	// Placeless says that it reads pages and gives no places, once it was opened: see pipeline.Abilities.
+	Placeless bool `json:"-"`
 }
 
 // embedded says of each embedded model what opening it would, which takes whisper-mini half a second.
@@ -144,7 +146,8 @@ func (m Model) tryOut(ctx context.Context, info *ModelInfo) error {
 	if err != nil {
 		return err
 	}
-	info.Family, info.Tasks = p.Bundle().Family, TasksOf(p.Abilities())
+	can := p.Abilities()
+	info.Family, info.Tasks, info.Placeless = p.Bundle().Family, TasksOf(can), can.Placeless
 	if made := p.Tasks(); !slices.Contains(made, "caption") { // it answers, and refuses to caption
 		info.Tasks = slices.DeleteFunc(info.Tasks, func(task string) bool { return task == "caption" })
 	}
@@ -258,7 +261,7 @@ func cardLicence(card string) string {
 }
 
 // TasksOf are the words for what a model can do: verbs of the command, and "shots" for examples in
-// the prompt and "regions" for finding objects.
+// the prompt, "regions" for finding objects and "lines" for reading lines that the embedded model finds.
 func TasksOf(can pipeline.Abilities) []string {
 	tasks := []string{}
 	add := func(able bool, names ...string) {
@@ -278,5 +281,6 @@ func TasksOf(can pipeline.Abilities) []string {
 	add(can.Transcribe, "transcribe")
 	add(can.Regions, "regions")
 	add(can.Read, "read")
+	add(can.ReadLines, "lines")
 	return tasks
 }

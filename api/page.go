@@ -19,8 +19,10 @@ type Page struct {
 	Tables   []Table    `json:"tables"`
 	Figures  []Figure   `json:"figures"`
 	// Record has texts of a medical picture's record by their keywords.
-	Record  map[string]string `json:"record,omitempty"`
-	Seconds float64           `json:"seconds"`
+	Record map[string]string `json:"record,omitempty"`
+	// Fields are what a model wrote as fields (Donut); absent where there is no such thing.
+	Fields  any     `json:"fields,omitempty"`
+	Seconds float64 `json:"seconds"`
 	*Origin
 
 	// Blocks are what the page consists of, in reading order: what Text was made of. Their boxes are on
@@ -65,7 +67,7 @@ type Figure struct {
 func NewPage(name string, number int, p *pipeline.Page, seconds float64) Page {
 	page := Page{
 		Document: Name(name), Number: number, Width: p.Width, Height: p.Height, Turn: p.Turn,
-		Lines: []PageLine{}, Seconds: orZero(seconds),
+		Lines: []PageLine{}, Fields: p.Fields, Seconds: orZero(seconds),
 	}
 	for _, l := range p.Lines {
 		page.Lines = append(page.Lines, pageLine(l, func(q pipeline.Quad) pipeline.Quad { return q }))

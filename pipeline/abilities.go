@@ -24,6 +24,8 @@ type Abilities struct {
 	Regions    bool         // Regions
 	Find       bool         // Find
 	Read       bool         // Read
+	Placeless  bool         // what Read gives has no places: Page.Lines is empty
+	ReadLines  bool         // WithLinesBy: Read of another, which finds the lines
 }
 
 // Takes reports whether a request may hold an item of the kind.
@@ -86,6 +88,9 @@ func (p *Pipeline) Abilities() Abilities {
 	_, a.Read = p.model.(family.PageReader)
 	if m, ok := p.model.(family.PageScribe); ok {
 		_, a.Read = m.PageQuestion()
+	}
+	if m, ok := p.model.(family.LineScribe); ok {
+		a.ReadLines, a.Placeless = m.WritesLines(), a.Read
 	}
 	_, a.Attend = p.model.(family.Attender)
 	if m, ok := p.model.(family.RegionEncoder); ok {

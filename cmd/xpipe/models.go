@@ -19,7 +19,8 @@ func newModelsCommand(env *environment) *cobra.Command {
 		Long: `Lists the embedded models and those of the hub's cache (xpipe pull), or those in
 the folders of DIR: name, family, tasks, size and licence. A name, or the path that stands here for one, is what --model
 takes. Tasks are the verbs that a model serves; "shots" is ask --shot, and
-"regions" is finding the objects that ask --regions asks about.
+"regions" is finding the objects that ask --regions asks about; "lines" is reading
+those that the embedded model finds, with read.
 
 With --json each model is one line {"name","family","tasks","bytes","licence",
 "embedded","problem"}.

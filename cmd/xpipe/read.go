@@ -23,6 +23,7 @@ type readOptions struct {
 	batchOptions
 	words      bool
 	confidence float64
+	raw        string
 	ocr        string
 	dpi        float64
 	password   string
@@ -49,7 +50,11 @@ Of a PDF file's page its own text is taken. Where it has none, or signs that sta
 for nothing, the page is drawn and read, and where pictures on it show more, those
 are. --ocr always has all pages read, and never none.
 
-The embedded model reads Latin script with accents, Chinese and Japanese.
+The embedded model reads Latin script with accents, Chinese and Japanese. Of others
+Florence-2, SmolDocling and granite-docling write pages down with places, Donut and
+Pix2Struct without any: text alone, in "lines" nothing. Donut's fields are "fields" in
+JSON. TrOCR reads each of the lines that the embedded model finds. --raw-prompt TEXT
+takes the place of the prompt that Donut, Pix2Struct or a model of DocTags has.
 
 ` + picturesHelp + `
 
@@ -65,7 +70,7 @@ With --json each page is one line {"document","page","width","height","text",
 "lines":[{"text","quad","confidence","words"}],"tables":[{"rows","quad","caption"}],
 "figures":[{"quad","caption","file"}],"seconds"}, or {"document","error"}. A quad has
 the corners [x,y] from the top left one clockwise, in units of the page's width and
-height. Files without fixed pages have no lines; a DICOM file has its "record".
+height. Files without fixed pages have no lines; a DICOM file has its "record", and what Donut reads "fields".
 
 ` + resultsHelp + `
 
@@ -87,6 +92,7 @@ height. Files without fixed pages have no lines; a DICOM file has its "record".
 	f.StringVar(&o.ocr, "ocr", "auto", "read the pictures of pages: auto (where they show more than the page's own text), always, never")
 	f.Float64Var(&o.dpi, "dpi", 150, "dots an inch of pages of PDF files, and of pictures in one that is written")
 	f.StringVar(&o.password, "password", "", "password of encrypted PDF files")
+	f.StringVar(&o.raw, "raw-prompt", "", "the prompt as the model reads it, for models that write pages down unasked")
 	f.Float64Var(&o.confidence, "least-confidence", 0.5, "leave out lines of less, from 0 to 1")
 	return cmd
 }
@@ -160,9 +166,24 @@ func runRead(ctx context.Context, env *environment, o readOptions, args []string
 	}
 	defer p.Close()
 	reader := &api.DocumentReader{OCR: o.ocr, DPI: o.dpi, Figures: o.figures}
+	reader.Placeless = p.Abilities().Placeless
 	reader.Words = o.words || form == "hocr" || form == "alto" || form == pdfForm
+	if reader.Placeless && !slices.Contains([]string{"text", "markdown", jsonLines}, form) {
+		return api.Usagef("model %s writes pages down without places, and %s needs them: "+
+			"text, markdown or --json", p.Bundle().Name, form)
+	}
+	finder, lines := p, pipeline.ReadOption(nil)
+	if p.Abilities().ReadLines {
+		embedded := o.modelOptions
+		embedded.model, embedded.variant = mini.OCR, ""
+		if finder, err = embedded.open(ctx, env); err != nil {
+			return err
+		}
+		defer finder.Close()
+		lines = pipeline.WithLinesBy(p)
+	}
 	reader.Read = func(ctx context.Context, img image.Image) (*pipeline.Page, error) {
-		return p.Read(ctx, img, func(r *pipeline.Reading) {
+		return finder.Read(ctx, img, lines, pipeline.WithPagePrompt(o.raw), func(r *pipeline.Reading) {
 			r.Words, r.Confidence = reader.Words, o.confidence
 			if o.confidence == 0 {
 				r.Confidence = -1
@@ -228,6 +249,9 @@ func (o *readOptions) readSettings() api.Settings {
 	}
 	if o.dpi != 150 {
 		settings["dpi"] = o.dpi
+	}
+	if o.raw != "" {
+		settings["raw_prompt"] = o.raw
 	}
 	return settings
 }

@@ -285,3 +285,42 @@ func TestReadDamagedPage(t *testing.T) {
 		t.Errorf("exit %d: %s", code, out)
 	}
 }
+
+// Models of other kinds read by --model: TrOCR the lines that the embedded one finds, Donut and Pix2Struct
+// whole pages, without places.
+func TestReadByModel(t *testing.T) {
+	t.Parallel()
+	const families = "../../testdata/families/"
+	for _, c := range []struct {
+		model string
+		args  []string
+		code  int
+		holds []string
+	}{
+		{"trocr", []string{"--json", "--words"}, 0, []string{`"confidence":1,"words":[]`, `"figures":[],"seconds"`}},
+		{"trocr", []string{"--format", "hocr"}, 0, []string{`class="ocr_line"`}},
+		{"trocr", []string{"--raw-prompt", "a"}, 4, []string{"prompt"}},
+		{"donut", []string{"--json"}, 0, []string{`"lines":[],`, `"fields":{"text_sequence":"`}},
+		{"donut", []string{"--json", "--raw-prompt", "<s_cord-v2><s_nm>Tea</s_nm>"}, 0, []string{
+			`"text":"Tea\n`, `"fields":{"nm":"Tea"}`, `"settings":{"raw_prompt":`,
+		}},
+		{"donut", []string{"--out", filepath.Join(t.TempDir(), "x.pdf")}, 2, []string{"without places"}},
+		{"pix2struct", []string{"--json"}, 0, []string{`"lines":[],"tables":[],"figures":[],"seconds"`}},
+		{"pix2struct", []string{"--format", "alto"}, 2, []string{"without places"}},
+		{"vit-gpt2", nil, 4, []string{"caption them"}},
+	} {
+		args := append([]string{"read", "--engine", "go", "--model", families + c.model + "/bundle", goldenNote}, c.args...)
+		code, out, stderr := xpipe(t, "", args...)
+		if code != c.code {
+			t.Errorf("%v: exit %d: %s", args, code, stderr)
+		}
+		for _, part := range c.holds {
+			if !strings.Contains(out+stderr, part) {
+				t.Errorf("%v: %s%s lacks %q", args, out, stderr, part)
+			}
+		}
+		if code == 0 && strings.HasPrefix(out, "{") {
+			checkLines(t, loadSchema(t), "page", c.model, out)
+		}
+	}
+}

@@ -42,6 +42,8 @@ type encdec struct {
 	replaces bool
 	task     string // the prompt of a request without one, where no start token is given either
 	encoding []tokenize.Option
+	// writes is what the model writes down, as its config.json says.
+	writes written
 }
 
 // Donut's prompts are tasks. These are of the released checkpoints, those of pre-training, which
@@ -84,6 +86,9 @@ func openEncDec(o *graph.Opener, c *Config) (Model, error) {
 		m.encoding = append(m.encoding, tokenize.WithoutSpecialTokens())
 	}
 	if err := m.open(o, graph.VisionEncoder); err != nil {
+		return nil, err
+	}
+	if err := m.openWritten(o); err != nil {
 		return nil, err
 	}
 	if m.replaces && !m.startGiven {

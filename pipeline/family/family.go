@@ -322,8 +322,17 @@ type PageScribe interface {
 	// PageQuestion returns what the model is asked for that, "" where it does it unasked; ok is false where
 	// it does not.
 	PageQuestion() (question string, ok bool)
-	// PageOf makes a page of what it wrote, about a picture of width by height pixels.
-	PageOf(written string, width, height int) *reading.Page
+	// PageOf makes a page of what it wrote, about a picture of width by height pixels. prompt is the
+	// caller's in the place of the model's own, else "".
+	PageOf(prompt, written string, width, height int) *reading.Page
+}
+
+// LineScribe is a Writer of text without places: of one line of text, or, where it is a PageScribe, of a
+// whole page.
+type LineScribe interface {
+	Writer
+	// WritesLines reports whether it writes down a picture of one line.
+	WritesLines() bool
 }
 
 // onePicture is the base of models that take pictures alone.

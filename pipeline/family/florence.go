@@ -265,7 +265,7 @@ func (m *florence) PageQuestion() (string, bool) {
 }
 
 // PageOf makes a page of an answer to that task.
-func (m *florence) PageOf(written string, width, height int) *reading.Page {
+func (m *florence) PageOf(_, written string, width, height int) *reading.Page {
 	var lines []reading.Line
 	for _, place := range m.Find(pageTask, written, width, height).Places {
 		if len(place.Quad) != 8 {

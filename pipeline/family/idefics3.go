@@ -73,7 +73,7 @@ func (m *imageTokens) Unwritten() []int64 { return m.unwritten }
 func (m *imageTokens) PageQuestion() (string, bool) { return "", m.docTags }
 
 // PageOf makes a page of DocTags. What stands in a block has no lines of its own: each block is one.
-func (m *imageTokens) PageOf(written string, width, height int) *reading.Page {
+func (m *imageTokens) PageOf(_, written string, width, height int) *reading.Page {
 	p := &reading.Page{Width: width, Height: height, Blocks: doctags.Parse(written)}
 	for _, b := range p.Blocks {
 		if b.Text != "" && b.Box != (document.Box{}) {

@@ -128,7 +128,7 @@ func TestFlorencePage(t *testing.T) {
 	m := &florence{tasks: florenceDefaults}
 	const right = "second words<loc_600><loc_100><loc_900><loc_100><loc_900><loc_150><loc_600><loc_150>"
 	const left = "these are the first words<loc_100><loc_100><loc_500><loc_100><loc_500><loc_150><loc_100><loc_150>"
-	page := m.PageOf(right+left, 1000, 500)
+	page := m.PageOf("", right+left, 1000, 500)
 	if len(page.Lines) != 2 || page.Lines[0].Text != "these are the first words" || page.Lines[1].Text != "second words" {
 		t.Fatalf("%+v", page.Lines)
 	}
@@ -141,7 +141,7 @@ func TestFlorencePage(t *testing.T) {
 	if q, ok := m.PageQuestion(); !ok || q != "<OCR_WITH_REGION>" {
 		t.Errorf("%q", q)
 	}
-	if page := m.PageOf("", 0, 0); len(page.Lines) != 0 {
+	if page := m.PageOf("", "", 0, 0); len(page.Lines) != 0 {
 		t.Errorf("%+v", page)
 	}
 }

@@ -43,6 +43,11 @@ type Options struct {
 	// Confidence is what a line must reach; those below are left out. 0 stands for 0.5, a negative
 	// number for none.
 	Confidence float64
+	// WriteLines, where it is not nil, says what stands on upright pictures of lines, a text for each, in
+	// the place of the Reader's recognizer. Lines have the confidence 1 then, and no words.
+	WriteLines func(ctx context.Context, lines []*vision.RGB) ([]string, error)
+	// Prompt takes the place of a model's own prompt where it writes whole pages down unasked; "": none.
+	Prompt string
 }
 
 // Page is what is read on a picture of a page.
@@ -57,6 +62,9 @@ type Page struct {
 	// Blocks are the page's headings, paragraphs, tables, figures and so on, in reading order. Their
 	// boxes are on the page as it stands upright and level; Quad says where on the picture they lie.
 	Blocks []document.Block
+	// Fields are what a model wrote as a form's fields (Donut): what package document/donut makes of
+	// its markup; nil where there is no such thing.
+	Fields any
 
 	upright *upright
 	words   []document.Word
@@ -126,7 +134,7 @@ func (r *Reader) Read(ctx context.Context, img *vision.RGB, o Options) (*Page, e
 	if err := r.turn(ctx, strips); err != nil {
 		return nil, err
 	}
-	if err := r.recognize(ctx, strips); err != nil {
+	if err := r.recognize(ctx, strips, o.WriteLines); err != nil {
 		return nil, err
 	}
 	least := o.Confidence
@@ -144,7 +152,7 @@ func (r *Reader) Read(ctx context.Context, img *vision.RGB, o Options) (*Page, e
 	for _, at := range page.upright.order(kept) {
 		s := kept[at]
 		line := Line{Text: s.text, Quad: sheet.quad(s.quad), Confidence: s.confidence, Detected: s.score}
-		if o.Words {
+		if o.Words && o.WriteLines == nil {
 			for _, w := range s.words(true) {
 				w.Quad = sheet.quad(s.part(w.from, w.to))
 				line.Words = append(line.Words, w.Word)

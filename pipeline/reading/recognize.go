@@ -7,8 +7,10 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/crossattn/xpipe/tensor"
+	"github.com/crossattn/xpipe/vision"
 )
 
 // batchSize is how many lines run through a graph at once, and leastWidth the pixels of a batch's
@@ -34,16 +36,56 @@ type character struct {
 	confidence float64
 }
 
-// recognize reads strips, in batches of like widths.
-func (r *Reader) recognize(ctx context.Context, strips []*strip) error {
+// recognize reads strips, in batches of like widths; by write, where that is not nil.
+func (r *Reader) recognize(
+	ctx context.Context, strips []*strip, write func(context.Context, []*vision.RGB) ([]string, error),
+) error {
+	read := r.recognizeBatch
+	if write != nil {
+		read = func(ctx context.Context, batch []*strip) error { return writeBatch(ctx, batch, write) }
+	}
 	sorted := slices.Clone(strips)
 	slices.SortStableFunc(sorted, func(a, b *strip) int { return cmp.Compare(a.ratio(), b.ratio()) })
 	for batch := range slices.Chunk(sorted, batchSize) {
-		if err := r.recognizeBatch(ctx, batch); err != nil {
+		if err := read(ctx, batch); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// writeBatch has a batch written down.
+func writeBatch(
+	ctx context.Context, batch []*strip, write func(context.Context, []*vision.RGB) ([]string, error),
+) error {
+	lines := make([]*vision.RGB, len(batch))
+	for i, s := range batch {
+		lines[i] = s.picture
+	}
+	texts, err := write(ctx, lines)
+	if err != nil {
+		return err
+	}
+	if len(texts) != len(batch) {
+		return errGraph("%d texts for %d lines", len(texts), len(batch))
+	}
+	for i, s := range batch {
+		s.reading = spread(texts[i])
+	}
+	return nil
+}
+
+// spread is a reading of a text whose characters have no places: they stand evenly over the strip.
+func spread(text string) reading {
+	out := reading{text: strings.Join(strings.Fields(text), " "), confidence: 1}
+	all := float64(utf8.RuneCountInString(out.text))
+	for _, c := range out.text {
+		n := len(out.characters)
+		out.characters = append(out.characters, character{
+			text: string(c), at: (float64(n) + 0.5) / all, column: n, confidence: 1,
+		})
+	}
+	return out
 }
 
 // recognizeBatch reads a batch, all of its lines as wide as its widest one. Of wide lines a few run at

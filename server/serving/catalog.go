@@ -154,11 +154,11 @@ var defaults = map[string]string{
 }
 
 // For returns the model for a task, a verb of the command, where a request names none: the first that the
-// operator named and that does it, else an embedded one.
+// operator named and that does it, else an embedded one. To read, a model has to give places.
 func (c *Catalog) For(task string) string {
 	for _, name := range c.Given() {
 		info, err := c.Describe(context.Background(), name)
-		if err == nil && slices.Contains(info.Tasks, task) {
+		if err == nil && slices.Contains(info.Tasks, task) && !(task == "read" && info.Placeless) {
 			return info.Name
 		}
 	}
