@@ -80,7 +80,8 @@ picture. A language model, which takes none, gets questions alone: xpipe ask
 With --json each answer is one line {"image","question","answer","tokens",
 "logprob","seconds","token_logprobs","ids"}, or {"image","error"}; about a document
 it also has "document","page","box","quad","line","from","confidence","unsure" and
-"passages", with places in units of the page's width and height.
+"passages", with places in units of the page's width and height, and one that failed is
+{"document","error"}.
 
 ` + resultsHelp + `
 

@@ -353,6 +353,10 @@ func attendDocument(ctx context.Context, env *environment, o attendOptions, kind
 		return env.printJSON(answer)
 	case o.out == "":
 		b := answer.Box
+		if answer.Line == "" && b == [4]float64{} { // there is no place
+			_, err := fmt.Fprintln(env.stdout, answer.String())
+			return err
+		}
 		_, err := fmt.Fprintf(env.stdout, "%s\nx %.3f to %.3f, y %.3f to %.3f of the page: %s\n", answer.String(),
 			b[0], b[2], b[1], b[3], api.Printable(answer.Line))
 		return err

@@ -115,6 +115,9 @@ func TestAttendDocument(t *testing.T) {
 	if got := want(t, "attend", form, question); !strings.HasPrefix(got, "12 May 2002 (page 1)\nx 0.50") {
 		t.Errorf("%q", got)
 	}
+	if got := want(t, "attend", paged+"pages.pdf", "--ocr", "never", "what is the total?"); got != "unsure: nothing in the document has words of the question\n" {
+		t.Errorf("a place of no answer: %q", got)
+	}
 	maps := filepath.Join(dir, "m.html")
 	want(t, "attend", asked+"tune-report-0.pdf", "what?", "--model", tinyWriter, "--max-new-tokens", "1", "-o", maps)
 	if html, err := os.ReadFile(maps); err != nil || !strings.Contains(string(html), "tune-report-0.pdf, page ") {

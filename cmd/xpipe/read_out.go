@@ -76,6 +76,9 @@ func (o *readOptions) newPageOutput(env *environment, form string, several bool)
 
 // write writes the pages of a document.
 func (p *pageOutput) write(ctx context.Context, name string, read document, o readOptions) error {
+	if p.form != pdfForm && sameFile(read.file, o.out) { // a PDF file keeps its pages; of others the text alone would be left
+		return api.Usagef("--out %s would overwrite what is read; name another file", o.out)
+	}
 	var pages []api.Page
 	for i := range read.pages {
 		page := &read.pages[i]
@@ -116,6 +119,16 @@ func (p *pageOutput) write(ctx context.Context, name string, read document, o re
 		return pagefiles.WriteSearchable(ctx, p.file, read.file, o.password, pages)
 	}
 	return p.addPictures(name, read, o.dpi)
+}
+
+// sameFile reports whether two names are of one file that is there.
+func sameFile(a, b string) bool {
+	first, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	second, err := os.Stat(b)
+	return err == nil && os.SameFile(first, second)
 }
 
 // addPictures writes a document's pages as pictures with text.

@@ -189,6 +189,7 @@ func TestReadForms(t *testing.T) {
 		{[]string{"--out", at("x.pdf"), paged + "mixed.pdf", paged + "pages.pdf", "--ocr", "never"}, 2, "one PDF file"},
 		{[]string{"--out", at("x.pdf"), at("page.md")}, 3, "no pictures of pages"},
 		{[]string{"--out", at("x.md"), at("none.pdf")}, 1, "none.pdf"},
+		{[]string{"--out", at("page.md"), at("page.md")}, 2, "would overwrite what is read"},
 	} {
 		code, _, stderr := xpipe(t, "", append([]string{"read", "--engine", "go"}, c.args...)...)
 		if code != c.code || !strings.Contains(stderr, c.says) {

@@ -34,6 +34,9 @@ func readMarkdown(data []byte) (*Document, error) {
 
 // readHTML reads a page: what is shown of it, but for pictures.
 func readHTML(data []byte) (*Document, error) {
+	if len(data) == 0 { // of which charset says that it ends
+		return &Document{Info: document.Info{Format: "HTML"}}, nil
+	}
 	r, err := charset.NewReader(bytes.NewReader(data), "text/html")
 	if err != nil {
 		return nil, err

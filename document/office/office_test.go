@@ -208,6 +208,7 @@ func TestBad(t *testing.T) {
 		"other.docx":   {pptx(), document.ErrDocument},
 		"old.docx":     {[]byte("\xd0\xcf\x11\xe0\xa1\xb1"), document.ErrDocument},
 		"cut.xlsx":     {xlsx(t)[:500], document.ErrDocument},
+		"empty.xlsx":   {packed(nil), document.ErrDocument},
 		"bomb.docx":    {packed(map[string]string{"word/document.xml": strings.Repeat(" ", mostPart+1)}), document.ErrLimit},
 		"deep.docx":    {packed(map[string]string{"word/document.xml": deep}), document.ErrLimit},
 		"entity.docx":  {packed(map[string]string{"word/document.xml": `<!DOCTYPE x [<!ENTITY a "aaa">]><x>&a;</x>`}), document.ErrDocument},
@@ -215,8 +216,13 @@ func TestBad(t *testing.T) {
 		"unknown.docy": {nil, document.ErrDocument},
 		"span.html":    {[]byte("<table>" + strings.Repeat("<tr><td colspan=1000 rowspan=1000>", 50)), document.ErrLimit},
 	} {
-		if _, err := Read(name, c.data); !errors.Is(err, c.is) {
+		if _, err := Read(name, c.data); !errors.Is(err, c.is) || strings.HasSuffix(err.Error(), "EOF") {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, name := range []string{"a.html", "a.md", "a.csv", "a.txt"} {
+		if d, err := Read(name, nil); err != nil || len(d.Blocks) > 0 {
+			t.Errorf("an empty %s: %v, %v", name, d, err)
 		}
 	}
 	if _, err := Read("deep.html", []byte(strings.Repeat("<div>", 100_000))); err != nil && !errors.Is(err, document.ErrDocument) && !errors.Is(err, document.ErrLimit) {

@@ -3,6 +3,7 @@ package office
 import (
 	"bytes"
 	"errors"
+	"io"
 	"strings"
 
 	"github.com/xuri/excelize/v2"
@@ -22,6 +23,9 @@ func readXLSX(data []byte) (*Document, error) {
 	if err != nil {
 		if strings.Contains(err.Error(), "unzip size") {
 			return nil, tooLarge("the workbook unpacks to more than %d bytes", mostBytes)
+		}
+		if errors.Is(err, io.EOF) {
+			return nil, errors.New("it is no workbook, or one that was cut off")
 		}
 		return nil, err
 	}

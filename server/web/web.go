@@ -132,6 +132,8 @@ func badJSON(err error) error {
 		return Badf("the request's JSON ends too early")
 	case errors.As(err, &wrongType) && wrongType.Field != "":
 		return Badf("the request's %q is a JSON %s, not what is wanted there", wrongType.Field, wrongType.Value)
+	case wrongType != nil:
+		return Badf("the request is a JSON %s, not an object", wrongType.Value)
 	}
 	return Badf("the request is not JSON as wanted: %s", err)
 }

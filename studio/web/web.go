@@ -228,7 +228,7 @@ func statusOf(err error) (status int, message string) {
 	case errors.Is(err, studio.ErrKey):
 		return http.StatusConflict, "the key of this upstream cannot be read any more: enter it again in the settings"
 	}
-	status, _, message = server.Describe(err)
+	status, _, message = server.Describe(api.WithDocumentKind(err))
 	return status, message
 }
 
